@@ -1,0 +1,1 @@
+"""The values, files and rules that every part shares; only the standard library at import time."""

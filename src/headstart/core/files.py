@@ -1,0 +1,76 @@
+"""Writing that cannot be seen half done, and errors of the disk told in plain words."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from headstart.core.errors import SetupError
+
+
+@contextlib.contextmanager
+def disk_errors(path: Path) -> Iterator[None]:
+    """Turn a full disk, a read-only place and a missing permission into a SetupError that names the path."""
+    try:
+        yield
+    except OSError as err:
+        hints = {
+            errno.ENOSPC: ("no space is left on the disk", "free some space (`headstart doctor` shows the cache)"),
+            errno.EDQUOT: ("the disk quota is used up", "free some space (`headstart doctor` shows the cache)"),
+            errno.EROFS: ("the file system is read-only", "choose another place with `--out` or `HEADSTART_CACHE`"),
+            errno.EACCES: ("writing is not permitted", "choose another place with `--out` or `HEADSTART_CACHE`"),
+            errno.EPERM: ("writing is not permitted", "choose another place with `--out` or `HEADSTART_CACHE`"),
+            errno.ENOTDIR: ("a part of the path is a file", "choose another place with `--out` or `HEADSTART_CACHE`"),
+        }
+        if err.errno not in hints:
+            raise
+        what, hint = hints[err.errno]
+        raise SetupError(f"cannot write `{path}`: {what}", where=str(err.filename or path), hint=hint) from err
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file atomically: a reader sees the old content or the new, never a part.
+
+    Raises:
+        SetupError: The disk is full, read-only or not permitted.
+    """
+    with disk_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=".tmp-")
+        try:
+            with os.fdopen(handle, "wb") as out:
+                out.write(content)
+                out.flush()
+                os.fsync(out.fileno())
+            os.replace(name, path)  # noqa: PTH105
+        except BaseException:
+            with contextlib.suppress(OSError):
+                os.unlink(name)  # noqa: PTH108
+            raise
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write UTF-8 text atomically; lone surrogates (undecodable file names) become backslash escapes."""
+    write_bytes(path, text.encode("utf-8", "backslashreplace"))
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write JSON atomically, two spaces deep, ASCII (undecodable file names survive as escapes)."""
+    write_bytes(path, (json.dumps(content, indent=2, allow_nan=False) + "\n").encode("ascii"))
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file."""
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def show(name: str) -> str:
+    """A file name that any terminal can print: line breaks, controls and undecodable bytes as escapes."""
+    safe = name.encode("utf-8", "backslashreplace").decode("utf-8")
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in safe)

@@ -1,0 +1,62 @@
+"""Plugins by folder: a kind is a folder of this package, a plugin is a file in it that ends in `PLUGIN = …`.
+
+Other packages add one by the entry point `headstart.<kind>`. Listing names and one-line summaries imports nothing.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib
+from functools import cache
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any
+
+from headstart.core.errors import UsageError, nearest
+
+_PACKAGE = Path(__file__).resolve().parent.parent
+KINDS = {
+    "backbones": "backbones",
+    "heads": "heads",
+    "data_checks": "checks/data",
+    "model_checks": "checks/model",
+    "exporters": "exporters",
+    "targets": "targets",
+    "commands": "cli",
+}
+
+
+@cache
+def _files(kind: str) -> dict[str, Path]:
+    folder = _PACKAGE / KINDS[kind]
+    found = {path.stem: path for path in sorted(folder.glob("*.py")) if not path.stem.startswith("_")}
+    return {name: path for name, path in found.items() if "\nPLUGIN" in path.read_text(encoding="utf-8")}
+
+
+def names(kind: str) -> tuple[str, ...]:
+    """Names of all plugins of a kind, sorted; nothing is imported."""
+    others = (point.name for point in entry_points(group=f"headstart.{kind}"))
+    return tuple(sorted({*_files(kind), *others}))
+
+
+def summary(kind: str, name: str) -> str:
+    """The first line of a plugin's docstring; a file of this package is parsed, not imported."""
+    path = _files(kind).get(name)
+    text = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) if path else load(kind, name).__doc__
+    return (text or "").strip().partition("\n")[0]
+
+
+def load(kind: str, name: str) -> Any:
+    """The plugin itself.
+
+    Raises:
+        UsageError: No plugin has this name; the nearest names are in the hint.
+    """
+    if name in _files(kind):
+        folder = KINDS[kind].replace("/", ".")
+        return importlib.import_module(f"headstart.{folder}.{name}").PLUGIN
+    for point in entry_points(group=f"headstart.{kind}", name=name):
+        return point.load()
+    known = names(kind)
+    hint = nearest(name, known) or f"known: {', '.join(known)}"
+    raise UsageError(f"no {kind.rstrip('s').replace('_', ' ')} is named `{name}`", hint=hint)

@@ -1,0 +1,54 @@
+"""Every `HEADSTART_*` environment variable, in one table."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One variable: its name, what it does, and what holds without it."""
+
+    name: str
+    help: str
+    default: str
+
+
+SETTINGS = (
+    Setting("HEADSTART_CACHE", "Folder of the content-addressed cache.", "the platform's cache folder"),
+    Setting(
+        "HEADSTART_WEIGHTS_MIRROR",
+        "Folder or http(s) address that holds weight files under their official names.",
+        "none: Keras' own addresses",
+    ),
+    Setting("HEADSTART_THREADS", "Threads for decoding, the engine and the heads.", "all cores of this process"),
+)
+
+
+def get(name: str) -> str | None:
+    """The variable's text, or None when unset or empty; asking for an unknown name is a KeyError."""
+    if name not in {setting.name for setting in SETTINGS}:
+        raise KeyError(name)
+    return os.environ.get(name) or None
+
+
+def cache_folder() -> Path:
+    """Where the cache lies."""
+    chosen = get("HEADSTART_CACHE")
+    if chosen:
+        return Path(chosen).expanduser().absolute()
+    import platformdirs
+
+    return Path(platformdirs.user_cache_dir("headstart", appauthor=False))
+
+
+def threads() -> int:
+    """Threads to use; at least 1."""
+    chosen = get("HEADSTART_THREADS")
+    if chosen and chosen.isdigit() and int(chosen) > 0:
+        return int(chosen)
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

@@ -1,0 +1,84 @@
+"""The content-addressed cache: folders named by the digest of what they depend on.
+
+An entry is made in a temporary folder, sealed with the digests of its files, and renamed into place, so that it is
+there whole or not at all. Opening an entry checks the digests; a damaged one is removed and reported, and the caller
+makes it again. Layout: `<root>/<kind>/<digest>/…` with `seal.json` inside.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from headstart.core.files import disk_errors, read_json, write_json
+from headstart.core.keys import digest, file_digest
+
+_SEAL = "seal.json"
+
+
+class Store:
+    """A local folder of sealed entries.
+
+    Args:
+        root: The cache folder; made when first written to.
+        report: Called with one sentence when a damaged entry is found.
+    """
+
+    def __init__(self, root: Path, report: Callable[[str], None] = lambda sentence: None) -> None:
+        self.root = Path(root)
+        self.report = report
+
+    def path(self, kind: str, key: Any) -> Path:
+        """Where the entry for a key lies or would lie."""
+        return self.root / kind / (key if isinstance(key, str) and len(key) == 64 else digest(key))
+
+    def find(self, kind: str, key: Any) -> Path | None:
+        """The entry's folder if it is there and whole, else None; a damaged entry is removed and reported."""
+        folder = self.path(kind, key)
+        if not folder.is_dir():
+            return None
+        if self._whole(folder):
+            return folder
+        self.report(f"the cached {kind} entry {folder.name[:12]} is damaged; it is removed and made again")
+        shutil.rmtree(folder, ignore_errors=True)
+        return None
+
+    def make(self, kind: str, key: Any, write: Callable[[Path], None]) -> Path:
+        """The entry for a key, made by `write(folder)` when it is missing or damaged.
+
+        Raises:
+            SetupError: The disk is full, read-only or not permitted.
+        """
+        found = self.find(kind, key)
+        if found is not None:
+            return found
+        folder = self.path(kind, key)
+        with disk_errors(folder):
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            draft = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".tmp-"))
+            try:
+                write(draft)
+                write_json(draft / _SEAL, {p.name: file_digest(p) for p in sorted(draft.iterdir()) if p.is_file()})
+                self._place(draft, folder)
+            finally:
+                shutil.rmtree(draft, ignore_errors=True)
+        return folder
+
+    def _place(self, draft: Path, folder: Path) -> None:
+        """Rename into place; when another process was faster, its entry stands."""
+        try:
+            os.replace(draft, folder)  # noqa: PTH105
+        except OSError:
+            if not (folder.is_dir() and self._whole(folder)):
+                raise
+
+    def _whole(self, folder: Path) -> bool:
+        try:
+            seal = read_json(folder / _SEAL)
+            return all(file_digest(folder / name) == value for name, value in seal.items())
+        except (OSError, ValueError):
+            return False

@@ -1,0 +1,640 @@
+"""Every value that crosses a stage's border, and the protocols of the plugins.
+
+Values are frozen, slotted, keyword-only dataclasses; those that hold arrays are compared by identity and known by a
+digest. On disk they are JSON and `.npy` (`headstart.kit.values`), never pickle. Shapes use one alphabet: N samples,
+M rows of a subset, D embedding width, C classes, B batch, H W px, K folds, R repeats. A picture's *row* is its
+position in `Dataset.uris`; every `rows` field holds such positions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import numpy as np
+
+    from headstart.core.context import Context
+    from headstart.core.store import Store
+
+# ---------------------------------------------------------------- read
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Excused:
+    """A file that is on disk and not used, with the reason.
+
+    Attributes:
+        uri: Path relative to the data set's root, `/` between parts.
+        reason: A fixed word: `empty_file`, `not_a_picture`, `truncated`, `too_many_pixels`, `permission`,
+            `symlink_loop`, `hidden`, `outside_a_class`, `unreadable`.
+        detail: One sentence.
+    """
+
+    uri: str
+    reason: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Facts:
+    """What one decode at reduced scale tells about each picture.
+
+    Attributes:
+        width_px: (N,) int32, after EXIF orientation.
+        height_px: (N,) int32.
+        file_bytes: (N,) int64.
+        phash: (N,) uint64, perceptual hash (DCT of a 32 x 32 grey picture).
+        histogram: (N, 64) float32, 4 x 4 x 4 RGB colour histogram; each row sums to 1.
+        grey_std: (N,) float32, standard deviation of the grey levels 0..255 (0 = a blank picture).
+        notes: N strings, empty or what was done to read the picture ("alpha on white", "first of 12 frames", …).
+    """
+
+    width_px: np.ndarray
+    height_px: np.ndarray
+    file_bytes: np.ndarray
+    phash: np.ndarray
+    histogram: np.ndarray
+    grey_std: np.ndarray
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Dataset:
+    """A labelled set of pictures, every file on disk accounted for.
+
+    Attributes:
+        name: The folder's name.
+        root: Absolute path of the folder.
+        modality: `image`.
+        task: `classification`.
+        uris: N paths relative to `root`, `/` between parts, sorted; undecodable bytes as surrogate escapes.
+        digests: N SHA-256 hex digests of the files' bytes.
+        targets: (N,) int64, positions in `class_names`.
+        split: N words: `train`, `val` or `test` where the folder gives splits, else empty.
+        class_names: C names, sorted; classes without a usable picture included.
+        facts: One entry a picture.
+        excused: Files on disk that are not used.
+        digest: SHA-256 over uris, digests, targets, splits and class names.
+    """
+
+    name: str
+    root: str
+    modality: str
+    task: str
+    uris: tuple[str, ...]
+    digests: tuple[str, ...]
+    targets: np.ndarray
+    split: tuple[str, ...]
+    class_names: tuple[str, ...]
+    facts: Facts
+    excused: tuple[Excused, ...]
+    digest: str
+
+
+# ---------------------------------------------------------------- audit
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One thing a check found: a sentence with numbers, the rows or files it is about, and what to do."""
+
+    code: str
+    severity: str  # "error" | "warning" | "info"
+    sentence: str
+    rows: tuple[int, ...] = ()
+    uris: tuple[str, ...] = ()
+    fix: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """How one check ended.
+
+    Attributes:
+        code: `D101`, …
+        name: A few words.
+        status: `issue`, `tip`, `passed`, `not_applicable`, `skipped` or `ignored`.
+        why: One sentence; for `passed` what was looked at, with numbers.
+        findings: Empty unless `issue` or `tip`.
+        links: Pairs of rows that show the same thing and must stay on one side of every split.
+    """
+
+    code: str
+    name: str
+    status: str
+    why: str
+    findings: tuple[Finding, ...] = ()
+    links: tuple[tuple[int, int], ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Audit:
+    """All outcomes of one pass (`files` before embed, `vectors` after it) and the clusters known so far.
+
+    Attributes:
+        phase: `files` or `vectors`.
+        outcomes: In the order of their codes.
+        clusters: (N,) int64, the smallest row of the cluster each row belongs to; clusters never straddle a split.
+    """
+
+    phase: str
+    outcomes: tuple[Outcome, ...]
+    clusters: np.ndarray
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Splits:
+    """Who learns and who judges.
+
+    Attributes:
+        train: (M,) int64 rows for learning; all cross-validation happens inside them.
+        val: (M,) int64 rows of a given `val/`, never trained on, scored once; else empty.
+        test: (M,) int64 rows of the test split, scored once at the end; empty when too few pictures.
+        folds: (R, N) int16, the fold in which a row is validated in each repeat, -1 outside `train`.
+        clusters: (N,) int64 as in `Audit`.
+        given: True when the folder gave the splits.
+        straddling: (P, 2) int64 pairs of one cluster that given splits put on two sides.
+        seed: Of the draw.
+        why: One sentence on how the splits came to be.
+    """
+
+    train: np.ndarray
+    val: np.ndarray
+    test: np.ndarray
+    folds: np.ndarray
+    clusters: np.ndarray
+    given: bool
+    straddling: np.ndarray
+    seed: int
+    why: str
+
+
+# ---------------------------------------------------------------- backbones and embed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InputSpec:
+    """How a picture becomes a trunk's input: (B, size_px, size_px, 3) uint8, RGB.
+
+    Scaling is part of the trunk's own graph: `x = (channels(x) * scale - mean) / std`.
+
+    Attributes:
+        size_px: Height and width.
+        resize: `crop` (shorter side to `size_px / crop_fraction`, then centre crop) or `squash`.
+        interpolation: `bilinear` or `bicubic`, Pillow's antialiased filters.
+        crop_fraction: Of the resized picture's side that the centre crop keeps.
+        channels: `rgb` or `bgr`, the order in which the trunk's first layer was trained.
+        scale: Factor on 0..255 before the mean is taken off.
+        mean: Three numbers, in the order of `channels`.
+        std: Three numbers, in the order of `channels`.
+    """
+
+    size_px: int
+    resize: str = "crop"
+    interpolation: str = "bicubic"
+    crop_fraction: float = 0.875
+    channels: str = "rgb"
+    scale: float = 1.0
+    mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    std: tuple[float, float, float] = (1.0, 1.0, 1.0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Depth:
+    """One place where features are taken, pooled over the picture: `stage3` … `last`, and how many numbers."""
+
+    name: str
+    dim: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BackboneSpec:
+    """All that is known of a trunk before it is built.
+
+    Attributes:
+        name: `source:preset`.
+        family: `efficientnet_lite`, `vgg`, `resnet`, …
+        revision: Changes when weights, graph or pooling change.
+        input: See `InputSpec`.
+        depths: From shallow to deep; the last one is the penultimate layer of the source classifier.
+        params: Weights in the trunk, without the source classifier.
+        flops: Floating-point operations for one picture (two for a multiply-add).
+        licence: SPDX identifier, or the words of the source.
+        licence_note: What else to know (data sets' own terms), or empty.
+        pretrained_on: Data and task of the source.
+        download_bytes: Of the weights.
+        prior: Published accuracy of the source on its own task, 0..1 (ImageNet top-1), or a stated guess.
+        prior_source: Where `prior` comes from.
+    """
+
+    name: str
+    family: str
+    revision: str
+    input: InputSpec
+    depths: tuple[Depth, ...]
+    params: int
+    flops: int
+    licence: str
+    licence_note: str
+    pretrained_on: str
+    download_bytes: int
+    prior: float
+    prior_source: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EmbedKey:
+    """Everything the vectors depend on besides the bytes of the pictures."""
+
+    backbone: str
+    revision: str
+    input: InputSpec
+    depths: tuple[Depth, ...]
+    precision: str  # "f32" | "int8"
+    engine: str  # "openvino 2026.4.1" | "keras 3.15.1 tensorflow"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Embeddings:
+    """Pooled features of one backbone.
+
+    Attributes:
+        key: What they depend on.
+        spec: Of the backbone.
+        rows: (M,) int64 rows of the data set, ascending, that `vectors` speak of.
+        vectors: Depth name -> (M, D) float32, memory-mapped where large.
+        seconds: Wall time of the pass.
+        cached: How many of the M rows came from the cache.
+        latency_ms: Wall milliseconds a picture, decoding included, or NaN when all came from the cache.
+    """
+
+    key: EmbedKey
+    spec: BackboneSpec
+    rows: np.ndarray
+    vectors: Mapping[str, np.ndarray]
+    seconds: float
+    cached: int
+    latency_ms: float
+
+
+# ---------------------------------------------------------------- scores
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Score:
+    """A number that is never naked.
+
+    Attributes:
+        split: `test`, `val`, `cv` (mean over held-out folds), `train`, or `screen` (folds of at most 256 pictures).
+        name: `accuracy`, `balanced_accuracy`, `log_loss`, …
+        value: The estimate; NaN when it cannot be computed (then `n` says why).
+        low: Lower end of the 95 % interval.
+        high: Upper end.
+        n: Pictures it was measured on.
+        subject: A class name for per-class scores, a baseline's name for baselines, else empty.
+        method: How the interval was made: `wilson`, `bootstrap`, `normal`, …
+    """
+
+    split: str
+    name: str
+    value: float
+    low: float
+    high: float
+    n: int
+    subject: str = ""
+    method: str = ""
+
+
+# ---------------------------------------------------------------- rank
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RankRow:
+    """One candidate: a backbone at one depth, judged by probes on the same folds as all others.
+
+    Attributes:
+        candidate: `backbone@depth`.
+        probe: The better of the linear probes: `logistic` or `ridge`; for a histogram `logistic`.
+        scores: The metric, balanced accuracy and accuracy of `probe`, and each probe's metric (`knn_log_loss`, …).
+        paired: Metric of this row minus the best row's, on the same pictures and folds; None where not comparable.
+        status: `chosen`, `tied`, `beaten`, `screened_out` or `control`.
+        rows_seen: Pictures it was judged on.
+        flops: Of one picture through the trunk.
+        seconds: Of the probes (embedding not counted).
+        prior: Of the backbone.
+        logme: Log evidence per picture (You 2021), rank-truncated.
+        h_score: Shrunk H-score (Ibrahim 2022).
+    """
+
+    candidate: str
+    backbone: str
+    depth: str
+    probe: str
+    scores: tuple[Score, ...]
+    paired: Score | None
+    status: str
+    rows_seen: int
+    flops: int
+    seconds: float
+    prior: float
+    logme: float
+    h_score: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ranking:
+    """All candidates, best first, and which one is taken and why."""
+
+    metric: str
+    rows: tuple[RankRow, ...]
+    chosen: str
+    why: str
+    ties: tuple[str, ...]
+    survivors: tuple[str, ...]  # backbones whose features of all pictures go on to adapt
+
+
+# ---------------------------------------------------------------- adapt
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Feature:
+    """One block of the head's input: a backbone at a depth."""
+
+    backbone: str
+    depth: str
+    dim: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class FittedHead:
+    """A head as plain arrays, so that the runtime can answer with numpy alone.
+
+    Attributes:
+        head: Name of the plugin that fitted it.
+        kind: How `headstart.runtime.answer` turns features into probabilities: `linear` or `neighbours`.
+        params: What was tuned (`{"strength": 0.01}`) and fixed.
+        arrays: For `linear`: `weights` (D, C) and `bias` (C,) float32 on the raw features, standardisation folded in.
+            For `neighbours`: `points` (M, D) float32, `labels` (M,) int64, `centre` (D,), `scale` (D,), `k` ().
+        trainable_params: Numbers that were fitted.
+    """
+
+    head: str
+    kind: str
+    params: Mapping[str, Any]
+    arrays: Mapping[str, np.ndarray]
+    trainable_params: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeadRow:
+    """One head on one set of features, judged on the same folds as all others."""
+
+    head: str
+    features: tuple[str, ...]  # candidates, `backbone@depth`
+    params: Mapping[str, Any]
+    scores: tuple[Score, ...]
+    paired: Score | None
+    status: str  # "chosen" | "tied" | "beaten"
+    flops: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CurvePoint:
+    """The chosen head's score when it learns from `n_train` pictures."""
+
+    n_train: int
+    score: Score
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Adapted:
+    """The head that won, fitted on all of `train`, and what was held out on the way.
+
+    Attributes:
+        strategy: `probe`.
+        features: The head's input, concatenated in this order.
+        fitted: The head.
+        tried: All heads tried, best first.
+        why: One sentence.
+        cv_rows: (M,) int64 rows with held-out predictions.
+        cv_probabilities: (M, C) float32, the mean over repeats of the held-out probabilities.
+        train_probabilities: (M, C) float32 of the final head on its own training rows `splits.train`.
+        nested: Scores by nested cross-validation when there is no test split, else empty.
+        curve: The learning curve so far.
+    """
+
+    strategy: str
+    features: tuple[Feature, ...]
+    fitted: FittedHead
+    tried: tuple[HeadRow, ...]
+    why: str
+    cv_rows: np.ndarray
+    cv_probabilities: np.ndarray
+    train_probabilities: np.ndarray
+    nested: tuple[Score, ...]
+    curve: tuple[CurvePoint, ...]
+
+
+# ---------------------------------------------------------------- evaluate
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """An answer in words to a question the user has: `transfer`, `overfitting`, `enough_data`, `headline`, …"""
+
+    code: str
+    answer: str  # "yes" | "no" | "unclear"
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CalibrationBin:
+    """Pictures whose top probability falls into one bin."""
+
+    low: float
+    high: float
+    n: int
+    confidence: float
+    accuracy: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Evaluation:
+    """The measured model.
+
+    Attributes:
+        split: Which split the headline is of: `test`, `val`, or `cv` when nothing could be held out.
+        scores: All splits' scores of the model; per class with `subject`.
+        baselines: The same metrics of the baselines; `subject` names them.
+        confusion: (C, C) int64, true class by answered class, on `split`.
+        rows: (M,) int64 rows judged in `split`.
+        probabilities: (M, C) float32 for `rows`.
+        calibration: Reliability bins on `split`.
+        suspects: (P,) int64 rows whose label the held-out predictions doubt most, worst first: candidates only.
+        threshold: Probability of the positive class above which it is answered; None without `positive`.
+        verdicts: In words.
+    """
+
+    split: str
+    scores: tuple[Score, ...]
+    baselines: tuple[Score, ...]
+    confusion: np.ndarray
+    rows: np.ndarray
+    probabilities: np.ndarray
+    calibration: tuple[CalibrationBin, ...]
+    suspects: np.ndarray
+    threshold: float | None
+    verdicts: tuple[Verdict, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prediction:
+    """One answer. `answer` is empty and `error` says why when the file could not be read."""
+
+    uri: str
+    answer: str
+    probabilities: Mapping[str, float] = field(default_factory=dict)
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exported:
+    """A model on disk in one format, compared with the run it came from."""
+
+    format: str
+    path: str
+    bytes: int
+    precision: str
+    parity_max_abs: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Estimate:
+    """What a job will take, and what that rests on."""
+
+    seconds: float
+    bytes: int
+    assumptions: tuple[str, ...]
+
+
+# ---------------------------------------------------------------- plugins
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class AuditInput:
+    """What a data check may look at.
+
+    Attributes:
+        data: The data set.
+        folds: Folds that cross-validation wants: every class needs at least this many pictures.
+        vectors: (M, D) float32 features of the cheapest backbone, in the order of `rows`; None before embed.
+        rows: (M,) int64; None before embed.
+    """
+
+    data: Dataset
+    folds: int
+    vectors: np.ndarray | None = None
+    rows: np.ndarray | None = None
+
+
+class DataCheck(Protocol):
+    """A file in `headstart.checks.data`: `PLUGIN` has these attributes and is called."""
+
+    code: str
+    name: str
+    phase: str  # "files" | "vectors"
+
+    def __call__(self, given: AuditInput) -> Outcome:
+        """Look at the data and say how it ended."""
+        ...
+
+
+class BackboneSource(Protocol):
+    """A file in `headstart.backbones`. Everything but `build` answers without importing a framework."""
+
+    name: str
+    cannot: Mapping[str, str]
+
+    def presets(self) -> tuple[str, ...]:
+        """Names without the source's prefix."""
+        ...
+
+    def spec(self, preset: str) -> BackboneSpec:
+        """What is known of a preset; raises UsageError with the nearest names."""
+        ...
+
+    def available(self, preset: str, store: Store) -> bool:
+        """Whether `build` would work without any download."""
+        ...
+
+    def pull(self, preset: str, store: Store, say: Any) -> Path:
+        """Bring the weights into the store and return their file; raises SetupError."""
+        ...
+
+    def build(self, preset: str, store: Store, *, seed: int | None = None) -> Any:
+        """A frozen `keras.Model`.
+
+        Input (B, H, W, 3) float32 RGB 0..255; a list of outputs, one (B, D) for each of `spec.depths` in order,
+        scaling and pooling inside the graph. With `seed`, random weights of the same architecture instead.
+        """
+        ...
+
+
+class Head(Protocol):
+    """A file in `headstart.heads`."""
+
+    name: str
+    cannot: Mapping[str, str]
+
+    def grid(self, n_train: int, dim: int, n_classes: int) -> Sequence[Mapping[str, Any]]:
+        """Settings to try, from the strongest to the weakest regularisation; one entry means nothing to tune."""
+        ...
+
+    def path(
+        self,
+        x: np.ndarray,
+        y: np.ndarray,
+        *,
+        n_classes: int,
+        params: Sequence[Mapping[str, Any]],
+        class_weight: np.ndarray | None,
+        seed: int,
+    ) -> Iterator[FittedHead]:
+        """Fit one head for each of `params`, in their order, sharing work (a decomposition, a warm start).
+
+        Args:
+            x: (M, D) float32 raw features.
+            y: (M,) int64 in 0..C-1; a class may be missing.
+            n_classes: C.
+            params: Entries of `grid`.
+            class_weight: (C,) float64 or None.
+            seed: For what is drawn.
+        """
+        ...
+
+
+class Command(Protocol):
+    """A file in `headstart.cli`: its docstring's first line is its help."""
+
+    name: str
+
+    def configure(self, parser: Any) -> None:
+        """Add the command's options."""
+        ...
+
+    def __call__(self, args: Any) -> int:
+        """Run and return the exit code."""
+        ...
+
+
+class Stage(Protocol):
+    """`headstart.stages.<name>.run`."""
+
+    def __call__(self, *values: Any, ctx: Context) -> Any:
+        """Values in, one value out."""
+        ...
