@@ -19,9 +19,6 @@ KINDS = {
     "backbones": "backbones",
     "heads": "heads",
     "data_checks": "checks/data",
-    "model_checks": "checks/model",
-    "exporters": "exporters",
-    "targets": "targets",
     "commands": "cli",
 }
 

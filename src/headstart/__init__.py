@@ -1,0 +1,29 @@
+"""headstart: transfer learning that a person can trust. Public names are loaded when first used."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+__version__ = "0.1.0"
+_PUBLIC = {
+    "fit": "headstart.pipeline",
+    "audit": "headstart.pipeline",
+    "rank": "headstart.pipeline",
+    "load": "headstart.pipeline",
+    "Run": "headstart.pipeline",
+    "Job": "headstart.core.job",
+    "HeadstartError": "headstart.core.errors",
+}
+__all__ = ["__version__", *_PUBLIC]
+
+
+def __getattr__(name: str) -> Any:
+    """Load a public name on first use (PEP 562)."""
+    if name in _PUBLIC:
+        return getattr(importlib.import_module(_PUBLIC[name]), name)
+    raise AttributeError(f"module 'headstart' has no attribute '{name}'")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_PUBLIC])

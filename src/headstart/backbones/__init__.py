@@ -1,0 +1,1 @@
+"""Where pre-trained trunks come from: one file a source."""

@@ -1,0 +1,1 @@
+"""Checks of data and of models: one file a check."""

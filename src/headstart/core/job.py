@@ -1,0 +1,142 @@
+"""The whole request as one value that is written once and drives `--help`, `job.toml` and the docs.
+
+Every field carries its help; unknown keys are refused with the nearest known one, and all problems are told at once.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import tomllib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from headstart.core.errors import UsageError, nearest
+from headstart.core.files import write_text
+
+METRICS = ("log_loss", "accuracy", "balanced_accuracy")
+STRATEGIES = ("auto", "probe")
+PREFERENCES = ("accurate", "fast")
+PRECISIONS = ("f32", "int8")
+CLASS_WEIGHTS = ("none", "balanced")
+
+
+def _option(default: Any, help: str, choices: tuple[str, ...] = ()) -> Any:
+    return field(default=default, metadata={"help": help, "choices": choices})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """One request: what to learn from, with what, for how long, and how to judge."""
+
+    data: str = field(metadata={"help": "folder with one sub-folder a class, or with train/ val/ test/ above them"})
+    budget: str = _option("5m", "time to spend: 90s, 5m, 1h")
+    backbones: tuple[str, ...] = _option(("auto",), "auto, or names with commas between them")
+    strategy: str = _option("auto", "how to adapt: probe fits a new head on frozen features", STRATEGIES)
+    metric: str = _option("log_loss", "what candidates are compared by", METRICS)
+    prefer: str = _option("accurate", "fast takes a cheaper candidate whenever it is a tie", PREFERENCES)
+    seed: int = _option(0, "of every draw")
+    test_size: float = _option(0.2, "part held out for the final score, 0 for none")
+    folds: int = _option(5, "of the cross-validation")
+    precision: str = _option("f32", "of the screening pass; the final score is always of f32", PRECISIONS)
+    class_weight: str = _option("none", "balanced gives rare classes more weight", CLASS_WEIGHTS)
+    positive: str = _option("", "class of interest: a decision threshold is tuned for it")
+    costs: str = _option("", "CSV file: first row and column class names, cell = cost of answering column for row")
+
+    @property
+    def budget_s(self) -> float:
+        """The budget in seconds."""
+        return seconds(self.budget)
+
+
+def seconds(text: str) -> float:
+    """`90s`, `5m`, `1.5h` or plain seconds as a number.
+
+    Raises:
+        UsageError: It is none of these, or not above zero.
+    """
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smh]?)", text.strip())
+    found = float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[match[2]] if match else 0.0
+    if found <= 0:
+        raise UsageError(f"`{text}` is not a time", where="--budget", hint="write 90s, 5m or 1h")
+    return found
+
+
+def options() -> tuple[dataclasses.Field[Any], ...]:
+    """The fields of a job besides `data`, in the order in which they are shown."""
+    return tuple(f for f in dataclasses.fields(Job) if f.name != "data")
+
+
+def problems(job: Job) -> list[str]:
+    """Everything that is wrong with a job, one sentence each."""
+    found = []
+    for option in options():
+        choices, given = option.metadata["choices"], getattr(job, option.name)
+        if choices and given not in choices:
+            found.append(f"{option.name} `{given}` is not one of {', '.join(choices)}")
+    if not 0 <= job.test_size <= 0.9:
+        found.append(f"test_size `{job.test_size}` is not between 0 and 0.9")
+    if not 2 <= job.folds <= 50:
+        found.append(f"folds `{job.folds}` is not between 2 and 50")
+    if not job.backbones:
+        found.append("backbones is empty")
+    if not 0 <= job.seed < 2**31:
+        found.append(f"seed `{job.seed}` is not between 0 and 2147483647")
+    try:
+        seconds(job.budget)
+    except UsageError as err:
+        found.append(f"budget: {err.what}")
+    return found
+
+
+def make(**given: Any) -> Job:
+    """A checked job.
+
+    Raises:
+        UsageError: With every problem at once.
+    """
+    known = [f.name for f in dataclasses.fields(Job)]
+    wrong = [f"unknown setting `{name}`; {nearest(name, known)}".rstrip("; ") for name in given if name not in known]
+    if "data" not in given:
+        wrong.append("data is missing")
+    kept: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in given.items() if name in known}
+    wrong += _types(kept)
+    if not wrong:
+        job = Job(**kept)
+        wrong = problems(job)
+    if wrong:
+        raise UsageError("; ".join(wrong), hint="headstart fit --help lists the settings")
+    return job
+
+
+def _types(given: dict[str, Any]) -> list[str]:
+    wrong = []
+    for option in options():
+        if option.name in given:
+            want, found = type(option.default), given[option.name]
+            fits = isinstance(found, want) or (want is float and isinstance(found, int))
+            if not fits or (isinstance(found, bool) and want is not bool):
+                wrong.append(f"{option.name} `{found}` is not of type {want.__name__}")
+    return wrong
+
+
+def write(job: Job, path: Path) -> None:
+    """Write a job as TOML."""
+    import tomli_w
+
+    content = {k: list(v) if isinstance(v, tuple) else v for k, v in dataclasses.asdict(job).items()}
+    write_text(path, tomli_w.dumps(content))
+
+
+def read(path: Path) -> Job:
+    """Read a job from TOML.
+
+    Raises:
+        UsageError: The file is no TOML, or the job is wrong; with every problem at once.
+    """
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except tomllib.TOMLDecodeError as err:
+        raise UsageError(f"`{path}` is not TOML: {err}", where=str(path)) from err
+    return make(**content)

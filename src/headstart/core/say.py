@@ -1,0 +1,135 @@
+"""All terminal output: one line a stage, progress while it runs, results apart.
+
+Results go to stdout, everything else to stderr. A moving progress line appears only on a terminal; elsewhere each
+stage prints one plain line when it ends. `NO_COLOR` is respected; colour decorates and never informs.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, TextIO
+
+_REDRAW_S = 0.2
+
+
+def duration(seconds: float) -> str:
+    """Seconds as people write them: `0.8 s`, `42 s`, `3 min 05 s`, `2 h 10 min`."""
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    if seconds < 7200:
+        return f"{int(seconds) // 60} min {int(seconds) % 60:02d} s"
+    return f"{int(seconds) // 3600} h {int(seconds) % 3600 // 60:02d} min"
+
+
+def size(count: float) -> str:
+    """Bytes as people write them, decimal units: `18.8 MB`."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1000
+    return f"{count:.1f} TB"
+
+
+@dataclass
+class Progress:
+    """A running count; `add` may be called from several threads."""
+
+    say: Say
+    stage: str
+    total: int
+    unit: str
+    done: int = 0
+    cached: int = 0
+    started: float = field(default_factory=time.monotonic)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _drawn: float = 0.0
+
+    def add(self, count: int, *, cached: bool = False) -> None:
+        """Count `count` more as done; `cached` ones do not enter the rate."""
+        with self._lock:
+            self.done += count
+            self.cached += count if cached else 0
+            now = time.monotonic()
+            if self.say.moving and now - self._drawn >= _REDRAW_S:
+                self._drawn = now
+                self.say.draw(self._text(now))
+
+    def rate(self) -> float:
+        """Units a second, without those from the cache."""
+        return (self.done - self.cached) / max(time.monotonic() - self.started, 1e-9)
+
+    def _text(self, now: float) -> str:
+        rate = self.rate()
+        left = f", {duration((self.total - self.done) / rate)} left" if rate > 0 and self.done < self.total else ""
+        return f"{self.stage:<9}{self.done:,} of {self.total:,} {self.unit}, {rate:,.0f}/s{left}"
+
+
+@dataclass
+class Say:
+    """Where a run speaks.
+
+    Args:
+        quiet: Only warnings and errors.
+        json: Results as one JSON object on stdout.
+        err: Stream for progress (standard error).
+        out: Stream for results (standard output).
+    """
+
+    quiet: bool = False
+    json: bool = False
+    err: TextIO = field(default_factory=lambda: sys.stderr)
+    out: TextIO = field(default_factory=lambda: sys.stdout)
+    _dirty: bool = False
+
+    @property
+    def moving(self) -> bool:
+        """Whether a progress line may move."""
+        return not self.quiet and self.err.isatty() and os.environ.get("TERM") != "dumb"
+
+    def draw(self, text: str) -> None:
+        """Redraw the moving line."""
+        width = 100
+        with contextlib.suppress(OSError):
+            width = os.get_terminal_size(self.err.fileno()).columns
+        self.err.write("\r\x1b[K" + text[: width - 1])
+        self.err.flush()
+        self._dirty = True
+
+    def _clear(self) -> None:
+        if self._dirty:
+            self.err.write("\r\x1b[K")
+            self._dirty = False
+
+    def line(self, stage: str, text: str) -> None:
+        """One line that a stage leaves behind: its name and what it did, with numbers."""
+        if not self.quiet:
+            self._clear()
+            print(f"{stage:<9}{text}", file=self.err, flush=True)
+
+    def warn(self, text: str) -> None:
+        """One line that is shown even with `--quiet`."""
+        self._clear()
+        print(f"warning: {text}", file=self.err, flush=True)
+
+    @contextlib.contextmanager
+    def progress(self, stage: str, total: int, unit: str = "pictures") -> Iterator[Progress]:
+        """Count something that takes long; the stage says its own closing line."""
+        try:
+            yield Progress(self, stage, total, unit)
+        finally:
+            self._clear()
+
+    def result(self, text: str, payload: Any) -> None:
+        """The result: text for people, or with `json` the payload as one object."""
+        self._clear()
+        body = json.dumps(payload, allow_nan=False) if self.json else text
+        print(body, file=self.out, flush=True)

