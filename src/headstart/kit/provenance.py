@@ -1,0 +1,34 @@
+"""What a result rests on: versions of what computed it, and the machine in words that name no person or place."""
+
+from __future__ import annotations
+
+import os
+import platform
+from importlib import metadata
+
+ENGINES = ("openvino", "keras", "tensorflow", "jax", "torch")
+LIBRARIES = ("headstart", "numpy", "pillow", "scikit-learn", "scipy", "safetensors", "matplotlib", "jinja2")
+
+
+def version(package: str) -> str | None:
+    """The installed version of a package, without importing it; None when it is not installed."""
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def versions(packages: tuple[str, ...] = (*LIBRARIES, *ENGINES)) -> dict[str, str]:
+    """Package -> version of those that are installed."""
+    return {package: found for package in packages if (found := version(package))}
+
+
+def machine() -> dict[str, str]:
+    """System, processor architecture, cores of this process and Python: no host name, no path."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return {
+        "system": platform.system(),
+        "architecture": platform.machine(),
+        "cores": str(cores),
+        "python": platform.python_version(),
+    }

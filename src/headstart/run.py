@@ -1,0 +1,181 @@
+"""An opened run: everything a fit found, by name, read from its folder when first asked for."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Iterable, Iterator
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from headstart.core import job as jobs
+from headstart.core.errors import DataError
+from headstart.core.files import read_json
+from headstart.core.rundir import RunDir
+
+if TYPE_CHECKING:
+    from headstart.core.job import Job
+    from headstart.core.types import Adapted, Audit, Dataset, Evaluation, Exported, Prediction, Ranking, Score, Splits
+
+HEADLINE = ("accuracy", "balanced_accuracy")
+
+
+class Run:
+    """A run folder that is finished or on its way.
+
+    Args:
+        path: The run folder.
+
+    Raises:
+        DataError: There is no run at `path`, or a newer version wrote it.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        RunDir(self.path).check()
+
+    def _value(self, kind: type[Any], stage: str, name: str = "value") -> Any:
+        from headstart.kit import values
+
+        folder = self.path / stage
+        if not (folder / f"{name}.json").is_file():
+            raise DataError(
+                f"the run `{self.path}` has not come to `{stage}` yet",
+                hint="run the command that made it again: it resumes",
+            )
+        return values.load(kind, folder, name)
+
+    @cached_property
+    def job(self) -> Job:
+        """The request."""
+        return jobs.read(self.path / "job.toml")
+
+    @cached_property
+    def dataset(self) -> Dataset:
+        """The pictures, every file accounted for."""
+        from headstart.core.types import Dataset
+
+        found: Dataset = self._value(Dataset, "read")
+        return found
+
+    @cached_property
+    def audits(self) -> tuple[Audit, ...]:
+        """The audit of the files and, when it came so far, of the vectors."""
+        from headstart.core.types import Audit
+
+        phases = [p for p in ("files", "vectors") if (self.path / "audit" / f"{p}.json").is_file()]
+        return tuple(self._value(Audit, "audit", phase) for phase in phases)
+
+    @cached_property
+    def splits(self) -> Splits:
+        """Who learns and who judges."""
+        from headstart.core.types import Splits
+
+        found: Splits = self._value(Splits, "splits")
+        return found
+
+    @cached_property
+    def ranking(self) -> Ranking:
+        """All candidates, best first."""
+        from headstart.core.types import Ranking
+
+        found: Ranking = self._value(Ranking, "rank")
+        return found
+
+    @cached_property
+    def adapted(self) -> Adapted:
+        """The fitted head and what was held out on the way."""
+        from headstart.core.types import Adapted
+
+        found: Adapted = self._value(Adapted, "adapt")
+        return found
+
+    @cached_property
+    def evaluation(self) -> Evaluation:
+        """The measured model."""
+        from headstart.core.types import Evaluation
+
+        found: Evaluation = self._value(Evaluation, "evaluate")
+        return found
+
+    @cached_property
+    def exported(self) -> Exported:
+        """The saved model, compared with the run."""
+        from headstart.core.types import Exported
+
+        found: Exported = self._value(Exported, "export")
+        return found
+
+    @property
+    def scores(self) -> tuple[Score, ...]:
+        """The model's own scores over whole splits; per-class ones and baselines are in `evaluation`."""
+        return tuple(score for score in self.evaluation.scores if not score.subject)
+
+    @property
+    def chosen(self) -> tuple[str, ...]:
+        """The features the head reads, as `backbone@depth`."""
+        return tuple(f"{feature.backbone}@{feature.depth}" for feature in self.adapted.features)
+
+    @property
+    def seconds(self) -> float:
+        """Wall seconds of all stages together."""
+        path = self.path / "timings.json"
+        return sum(entry["wall_s"] for entry in read_json(path).values()) if path.is_file() else 0.0
+
+    def predict(self, files: Iterable[str | Path]) -> Iterator[Prediction]:
+        """Answer for pictures, in their order; a file that cannot be read gives an answer that says so."""
+        from headstart.runtime.model import load as load_model
+
+        return load_model(self.path / "model").predict(Path(file) for file in files)
+
+    def summary(self) -> dict[str, Any]:
+        """The run as one JSON object, as `fit --json` prints it."""
+        from headstart.kit.values import as_json
+
+        found: dict[str, Any] = as_json(
+            {
+                "run": self.path.as_posix(),
+                "chosen": self.chosen,
+                "strategy": self.adapted.strategy,
+                "head": self.adapted.fitted.head,
+                "scores": self.scores,
+                "verdicts": self.evaluation.verdicts,
+                "seconds": round(self.seconds, 3),
+            }
+        )
+        return found
+
+    def headline(self) -> list[Score]:
+        """Accuracy and balanced accuracy of the split that judges."""
+        split = self.evaluation.split
+        return [s for name in HEADLINE for s in self.scores if s.name == name and s.split == split]
+
+    def text(self) -> str:
+        """The result in a few lines."""
+        lines = [_sentence(score) for score in self.headline()]
+        lines += [f"{verdict.code.replace('_', ' ')}: {verdict.sentence}" for verdict in self.evaluation.verdicts]
+        lines += ["", f"model   {' + '.join(self.chosen)}, {self.adapted.fitted.head}"]
+        lines += [f"report  {(self.path / 'report.html').as_posix()}"]
+        lines += [f"use it  headstart predict {self.path.as_posix()} picture.jpg"]
+        return "\n".join(lines)
+
+    def __repr__(self) -> str:
+        return f"Run({self.path.as_posix()!r})"
+
+    def _repr_html_(self) -> str:
+        rows = "".join(
+            f"<tr><td>{s.split}</td><td>{s.name.replace('_', ' ')}</td><td>{s.value:.3f}</td>"
+            f"<td>[{s.low:.3f}, {s.high:.3f}]</td><td>{s.n:,}</td></tr>"
+            for s in self.headline()
+        )
+        verdicts = "".join(f"<li>{html.escape(v.sentence)}</li>" for v in self.evaluation.verdicts)
+        return (
+            f"<p><b>{html.escape(self.path.as_posix())}</b>: {html.escape(' + '.join(self.chosen))}</p>"
+            "<table><tr><th>split</th><th>score</th><th>value</th><th>95 % interval</th><th>n</th></tr>"
+            f"{rows}</table><ul>{verdicts}</ul>"
+        )
+
+
+def _sentence(score: Score) -> str:
+    name = score.name.replace("_", " ")
+    return f"{score.split} {name} {score.value:.3f} [{score.low:.3f}, {score.high:.3f}] (n = {score.n:,})"
