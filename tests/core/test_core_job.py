@@ -1,0 +1,60 @@
+"""Jobs: checked in one pass, to TOML and back."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from headstart.core import job as jobs
+from headstart.core.errors import UsageError
+
+
+def test_all_problems_are_told_at_once():
+    with pytest.raises(UsageError) as caught:
+        jobs.make(data="x", strategy="magic", folds=1, budget="soon", test_size=2.0)
+    for word in ("magic", "folds", "soon", "test_size"):
+        assert word in caught.value.what
+
+
+def test_an_unknown_setting_names_the_nearest():
+    with pytest.raises(UsageError, match="`bugdet`.*`budget`"):
+        jobs.make(data="x", bugdet="5m")
+
+
+def test_a_wrong_type_is_told():
+    with pytest.raises(UsageError, match="seed `one` is not of type int"):
+        jobs.make(data="x", seed="one")
+
+
+@pytest.mark.parametrize(("text", "want"), [("90s", 90), ("5m", 300), ("1.5h", 5400), ("7", 7)])
+def test_times(text, want):
+    assert jobs.seconds(text) == want
+
+
+@pytest.mark.parametrize("text", ["", "m", "-5m", "0s", "5 days", "nan"])
+def test_no_times(text):
+    with pytest.raises(UsageError, match="not a time"):
+        jobs.seconds(text)
+
+
+@given(
+    data=st.text(alphabet=st.characters(exclude_categories=["Cs", "Cc"]), min_size=1),
+    seed=st.integers(0, 2**31 - 1),
+    test_size=st.floats(0, 0.9),
+    backbones=st.lists(st.sampled_from(["auto", "bundled:efficientnet_lite0"]), min_size=1).map(tuple),
+)
+def test_toml_keeps_a_job(tmp_path_factory, data, seed, test_size, backbones):
+    job = jobs.make(data=data, seed=seed, test_size=test_size, backbones=backbones)
+    path = tmp_path_factory.mktemp("job") / "job.toml"
+    jobs.write(job, path)
+    assert jobs.read(path) == job
+
+
+def test_a_broken_file_is_told(tmp_path):
+    (tmp_path / "job.toml").write_text("data = ")
+    with pytest.raises(UsageError, match="not TOML"):
+        jobs.read(tmp_path / "job.toml")
+
+
+def test_every_option_has_help_and_a_valid_default():
+    assert all(option.metadata["help"] for option in jobs.options())
+    assert jobs.problems(jobs.Job(data="x")) == []

@@ -1,0 +1,83 @@
+"""Keys, errors, registry, settings and the terminal."""
+
+import io
+import json
+
+import pytest
+
+from headstart.core import keys, registry, settings
+from headstart.core.errors import HeadstartError, UsageError
+from headstart.core.files import show, write_json
+from headstart.core.say import Say, duration, size
+
+
+def test_equal_things_have_equal_keys():
+    assert keys.digest({"b": (1, 2), "a": 0.5}) == keys.digest({"a": 0.5, "b": [1, 2]})
+    assert keys.digest({"a": 1}) != keys.digest({"a": 1.5})
+
+
+@pytest.mark.parametrize("thing", [float("nan"), float("inf"), object(), {1, 2}])
+def test_what_has_no_canonical_text_is_refused(thing):
+    with pytest.raises((TypeError, ValueError)):
+        keys.digest({"a": thing})
+
+
+def test_an_error_shows_what_where_and_hint():
+    text = HeadstartError("`x` is wrong", where="a.csv, row 3", hint="headstart doctor").text()
+    assert text == "error: `x` is wrong\nat: a.csv, row 3\n\nhint: headstart doctor"
+
+
+def test_heads_are_found_without_import():
+    assert "logistic" in registry.names("heads")
+    assert registry.summary("heads", "logistic")
+
+
+def test_an_unknown_plugin_names_the_nearest():
+    with pytest.raises(UsageError, match="`logistc`") as caught:
+        registry.load("heads", "logistc")
+    assert "logistic" in caught.value.hint
+
+
+def test_settings(monkeypatch, tmp_path):
+    monkeypatch.setenv("HEADSTART_CACHE", str(tmp_path))
+    monkeypatch.setenv("HEADSTART_THREADS", "3")
+    assert settings.cache_folder() == tmp_path
+    assert settings.threads() == 3
+    monkeypatch.delenv("HEADSTART_CACHE")
+    assert settings.cache_folder().name == "headstart"
+    with pytest.raises(KeyError):
+        settings.get("HEADSTART_NO_SUCH")
+
+
+@pytest.mark.parametrize(("s", "text"), [(0.84, "0.8 s"), (42, "42 s"), (185, "3 min 05 s"), (7800, "2 h 10 min")])
+def test_durations(s, text):
+    assert duration(s) == text
+
+
+def test_sizes():
+    assert [size(n) for n in (12, 18_826_032, 2.5e12)] == ["12 B", "18.8 MB", "2.5 TB"]
+
+
+def test_results_and_progress_are_apart():
+    say = Say(json=True, err=io.StringIO(), out=io.StringIO())
+    with say.progress("embed", 10) as progress:
+        progress.add(10, cached=True)
+    say.line("embed", "10 pictures")
+    say.result("text", {"a": 1})
+    assert json.loads(say.out.getvalue()) == {"a": 1}
+    assert say.err.getvalue() == "embed    10 pictures\n"
+    assert "\x1b" not in say.err.getvalue()
+
+
+def test_quiet_still_warns():
+    say = Say(quiet=True, err=io.StringIO(), out=io.StringIO())
+    say.line("read", "hidden")
+    say.warn("shown")
+    assert say.err.getvalue() == "warning: shown\n"
+
+
+def test_any_file_name_can_be_shown_and_written(tmp_path):
+    name = "a\nb\udcff\x1b[0m.jpg"
+    assert show(name) == "a\\nb\\udcff\\x1b[0m.jpg"
+    write_json(tmp_path / "a.json", {"name": name})
+    assert json.loads((tmp_path / "a.json").read_text())["name"] == name

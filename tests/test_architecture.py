@@ -1,0 +1,96 @@
+"""The house rules that a machine can check: contracts, start-up, what stays out of the tree."""
+
+import ast
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+SRC = ROOT / "src" / "headstart"
+HEAVY = {"numpy", "keras", "tensorflow", "openvino", "sklearn", "scipy", "matplotlib", "PIL", "jinja2"}
+
+
+def loaded(*words: str) -> set[str]:
+    """Top-level modules in memory after a command."""
+    code = (
+        "import json, sys\n"
+        "from headstart.cli.main import main\n"
+        f"try:\n    main({list(words)!r})\nexcept SystemExit:\n    pass\n"
+        "print(json.dumps(sorted({m.partition('.')[0] for m in sys.modules})), file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return set(json.loads(done.stderr.splitlines()[-1]))
+
+
+def test_import_contracts():
+    done = subprocess.run(
+        [Path(sys.executable).with_name("lint-imports"), "--no-cache"], cwd=ROOT, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.parametrize("words", [("--help",), ("fit", "--help"), ("--version",), ("backbones", "list")])
+def test_light_commands_load_nothing_heavy(words):
+    assert not loaded(*words) & (HEAVY - {"numpy"} if words[0] == "backbones" else HEAVY)
+
+
+def test_importing_the_package_loads_nothing_heavy():
+    code = "import headstart, sys; print(sorted({m.partition('.')[0] for m in sys.modules}))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert not set(ast.literal_eval(done.stdout)) & HEAVY
+
+
+def functions():
+    for path in sorted(SRC.rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                doc = ast.get_docstring(node, clean=False)
+                lines = (node.end_lineno or 0) - node.lineno + 1 - (doc.count("\n") + 1 if doc else 0)
+                yield f"{path.relative_to(ROOT)}:{node.lineno} {node.name}", lines
+
+
+def test_functions_are_short():
+    found = dict(functions())
+    assert [name for name, lines in found.items() if lines > 60] == []
+    assert sum(lines <= 30 for lines in found.values()) / len(found) >= 0.9
+
+
+def test_files_are_short():
+    lengths = {str(p.relative_to(ROOT)): len(p.read_text().splitlines()) for p in SRC.rglob("*.py")}
+    exempt = {"src/headstart/core/types.py"}  # one vocabulary in one place
+    assert {name: n for name, n in lengths.items() if n > 300 and name not in exempt} == {}
+
+
+def test_no_pickle():
+    allowed = SRC / "kit" / "torch_file.py"  # the allow-list reader subclasses Unpickler; nothing else may
+    for path in SRC.rglob("*.py"):
+        if path != allowed:
+            assert not re.search(r"\bimport (c?pickle|dill|joblib)\b|allow_pickle=True", path.read_text()), path
+
+
+def tracked() -> list[Path]:
+    done = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True)
+    names = done.stdout.split("\0") if done.returncode == 0 else []
+    return [ROOT / name for name in names if name and (ROOT / name).is_file()]
+
+
+def test_the_tree_speaks_of_the_project_alone():
+    hosts = "|".join(("pypi" + "[.]org", "python" + "hosted", "registry[.]" + "npm", "deb" + "ian[.]org"))
+    paths = r"(?<![\w.])/(?:" + "work|" + "root|home/" + r"\w+)/"
+    bad = re.compile(hosts + "|" + paths, re.I)
+    for path in tracked():
+        if path.suffix not in {".png", ".npy", ".jpg", ".safetensors"}:
+            found = bad.search(path.read_text(encoding="utf-8", errors="replace"))
+            assert not found, f"{path.relative_to(ROOT)}: {found and found[0]}"
+
+
+def test_pins_have_hashes_and_no_addresses():
+    text = (ROOT / "requirements.lock").read_text()
+    pins = [line for line in text.splitlines() if re.match(r"^[a-z0-9]", line)]
+    assert len(pins) > 40
+    assert all("==" in pin and pin.rstrip().endswith("\\") for pin in pins)
+    assert "://" not in text

@@ -1,0 +1,78 @@
+"""The docs name what exists: every command, setting, check and error has its place, and links lead somewhere."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+import headstart
+from headstart.core import errors, job, registry, settings
+
+ROOT = Path(__file__).resolve().parent.parent
+DOCS = ROOT / "docs"
+PAGES = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", *DOCS.glob("*.md")])
+
+
+def headings(page: Path) -> str:
+    return "\n".join(line for line in page.read_text().splitlines() if line.startswith("#"))
+
+
+@pytest.mark.parametrize("command", registry.names("commands"))
+def test_every_command_has_a_page(command):
+    assert (DOCS / f"{command}.md").is_file()
+    assert f"headstart {command}" in (DOCS / f"{command}.md").read_text()
+
+
+@pytest.mark.parametrize("option", [o.name for o in job.options()])
+def test_every_setting_is_on_the_page_of_fit(option):
+    assert f"`--{option.replace('_', '-')}`" in (DOCS / "fit.md").read_text()
+
+
+@pytest.mark.parametrize("setting", settings.SETTINGS, ids=lambda s: s.name)
+def test_every_variable_is_documented(setting):
+    assert f"`{setting.name}`" in (DOCS / "settings.md").read_text()
+
+
+@pytest.mark.parametrize("name", registry.names("data_checks"))
+def test_every_check_has_a_heading(name):
+    code = registry.load("data_checks", name).code
+    assert re.search(rf"^#+ .*{code}\b", headings(DOCS / "audit.md"), re.M)
+
+
+@pytest.mark.parametrize("name", registry.names("heads"))
+def test_every_head_is_on_the_page_of_adapt(name):
+    assert f"`{name}`" in (DOCS / "adapt.md").read_text()
+
+
+def test_every_error_has_a_heading():
+    found = {name for name, thing in vars(errors).items() if isinstance(thing, type)}
+    assert all(re.search(rf"^#+ .*{name}\b", headings(DOCS / "errors.md"), re.M) for name in found)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
+def test_links_lead_somewhere(page):
+    for target in re.findall(r"\]\(([^)#]+?)(?:#[^)]*)?\)", page.read_text()):
+        if "://" not in target:
+            assert (page.parent / target).exists(), target
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
+def test_python_examples_compile(page):
+    for block in re.findall(r"```python\n(.*?)```", page.read_text(), re.S):
+        compile(block, str(page), "exec")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
+def test_commands_in_examples_exist(page):
+    known = set(registry.names("commands")) | {"--help", "--version"}
+    for block in re.findall(r"```(?:sh|bash|console)\n(.*?)```", page.read_text(), re.S):
+        for word in re.findall(r"^\$? ?headstart (\S+)", block, re.M):
+            assert word in known, word
+
+
+def test_public_names_can_be_loaded():
+    for name in headstart.__all__:
+        assert getattr(headstart, name) is not None
+    assert set(headstart.__all__) <= set(dir(headstart))
+    with pytest.raises(AttributeError, match="no_such"):
+        headstart.no_such  # noqa: B018
