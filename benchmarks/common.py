@@ -1,0 +1,89 @@
+"""Shared by the benchmarks: real pictures in any number, caches that are cold but for the trunks, measured processes."""
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from headstart.core.say import Say
+from headstart.core.settings import cache_folder
+from headstart.core.store import Store
+from headstart.kit.wheels import textile
+
+LITE0 = "bundled:efficientnet_lite0"
+WARM = ("weights", "trunks", "wheels", "data")  # entries that a warm store holds; vectors are not among them
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What a process took: wall and CPU seconds, peak resident and peak anonymous bytes."""
+
+    wall_s: float
+    cpu_s: float
+    peak_rss: int
+    peak_anonymous: int
+
+
+def _anonymous(pid: int) -> int:
+    try:
+        for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+            if line.startswith("RssAnon:"):
+                return int(line.split()[1]) * 1024
+    except OSError:
+        pass
+    return 0
+
+
+def measured(command: list[str], cache: Path | None = None, **environment: str) -> Cost:
+    """Run a command to its end and measure it; its output goes to standard error only when it fails."""
+    env = {**os.environ, **environment, **({"HEADSTART_CACHE": str(cache)} if cache else {})}
+    started, peak = time.monotonic(), 0
+    with subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+        os.set_blocking(process.stdout.fileno(), False)
+        said = ""
+        while True:
+            done, status, usage = os.wait4(process.pid, os.WNOHANG)
+            said += process.stdout.read() or ""
+            if done:
+                break
+            peak = max(peak, _anonymous(process.pid))
+            time.sleep(0.01)
+        process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        sys.exit(f"{' '.join(command)} ended with {process.returncode}:\n{said}")
+    wall = time.monotonic() - started
+    return Cost(wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024, peak)
+
+
+def headstart(*words: str) -> list[str]:
+    """The command line of this environment."""
+    return [sys.executable, "-m", "headstart", *words]
+
+
+def pictures(folder: Path, count: int) -> Path:
+    """`count` real textile pictures in three classes; beyond 2,000 each copy gets a byte of its own after its end."""
+    source = textile(Store(cache_folder()), Say(quiet=True))
+    classes = [sorted(p.glob("*.jpg")) for p in sorted(source.iterdir()) if p.is_dir()]
+    for number in range(count):
+        pool = classes[number % 3]
+        turn, place = divmod(number // 3, len(pool))
+        target = folder / pool[0].parent.name / f"{place:04d}_{turn:02d}.jpg"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(pool[place].read_bytes() + (turn.to_bytes(2, "big") if turn else b""))
+    return folder
+
+
+def cold_cache(folder: Path) -> Path:
+    """A cache that holds weights and compiled trunks, and no vectors."""
+    for kind in WARM:
+        if (cache_folder() / kind).is_dir():
+            shutil.copytree(cache_folder() / kind, folder / kind)
+    return folder
+
+
+def ratio(name: str, value: float, target: float, unit: str = "x") -> None:
+    """One figure beside its target."""
+    print(f"{name:<78}{value:>8.2f} {unit}   (target: at most {target:g} {unit})", flush=True)
