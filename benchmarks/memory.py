@@ -1,4 +1,4 @@
-"""Memory of `fit`, and of `embed` alone, at 1,000 and 20,000 pictures: peak anonymous bytes (mapped files not counted)."""
+"""Peak anonymous memory (mapped files not counted) of `embed` and of `fit` at 1,000 and 20,000 pictures."""
 
 import tempfile
 from pathlib import Path

@@ -1,0 +1,269 @@
+"""The main way on real pictures with real weights, through the command line, as a user would go it.
+
+EfficientNet-Lite0 with its ImageNet weights on small parts of the textile set. Every run is a process of its own.
+"""
+
+import csv
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import headstart
+
+pytestmark = pytest.mark.medium
+LITE0 = "bundled:efficientnet_lite0"
+OFFLINE = (
+    "import socket, sys\n"
+    "def refuse(self, address): raise AssertionError(f'a connection to {address}')\n"
+    "socket.socket.connect = socket.socket.connect_ex = refuse\n"
+    "from headstart.cli.main import main\n"
+    "code = main(sys.argv[1:])\n"
+    "assert not {'tensorflow', 'keras', 'jax', 'torch'} & set(sys.modules), 'a training framework was loaded'\n"
+    "sys.exit(code)\n"
+)
+
+
+def call(*words, code=0, env=None, timeout=240):
+    """Run the command line offline; return (standard output, standard error)."""
+    done = subprocess.run(
+        [sys.executable, "-c", OFFLINE, *map(str, words)],
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        env={**os.environ, **(env or {})},
+    )
+    assert done.returncode == code, done.stderr
+    return done.stdout, done.stderr
+
+
+@pytest.fixture(scope="module")
+def warm(shared_store, textile):
+    """The shared cache with Lite0 and its random twin compiled, so that no framework is needed afterwards."""
+    from headstart.core.say import Say
+    from headstart.kit import pixels, trunk
+
+    for name in (LITE0, f"random:{LITE0}"):
+        found = trunk.find(name)
+        files = sorted((textile / "local").glob("*.jpg"))[:8]
+        pictures = np.stack([pixels.decode(f.read_bytes(), found.spec.input) for f in files])
+        trunk.folder(found, shared_store, Say(quiet=True), pictures)
+    return shared_store
+
+
+@pytest.fixture(scope="module")
+def few(textile, tmp_path_factory):
+    """60 pictures of each class."""
+    root = tmp_path_factory.mktemp("few") / "textile"
+    for folder in sorted(p for p in textile.iterdir() if p.is_dir()):
+        (root / folder.name).mkdir(parents=True)
+        for picture in sorted(folder.glob("*.jpg"))[:60]:
+            shutil.copy(picture, root / folder.name)
+    return root
+
+
+@pytest.fixture(scope="module")
+def fitted(warm, few, tmp_path_factory):
+    """One finished run and what it printed."""
+    out = tmp_path_factory.mktemp("fitted") / "run"
+    stdout, stderr = call("fit", few, "--backbones", LITE0, "--out", out, "--json")
+    return out, json.loads(stdout), stderr
+
+
+def cold(warm, folder: Path) -> dict[str, str]:
+    """An environment whose cache holds weights and trunks, and no vectors."""
+    for kind in ("weights", "trunks", "wheels", "data"):
+        if (warm.root / kind).is_dir():
+            shutil.copytree(warm.root / kind, folder / kind)
+    return {"HEADSTART_CACHE": str(folder)}
+
+
+def contents(run: Path) -> dict[str, bytes]:
+    """Every file of a run that must not depend on clocks or on being interrupted."""
+    skipped = {"timings.json", ".lock", ".owner.json", "job.toml", "report.html"}
+    files = sorted(p for p in run.rglob("*") if p.is_file() and p.name not in skipped)
+    return {p.relative_to(run).as_posix(): p.read_bytes() for p in files}
+
+
+def test_json_is_one_object_with_the_promised_keys(fitted):
+    out, said, _ = fitted
+    assert said.keys() >= {"run", "chosen", "strategy", "scores", "verdicts", "seconds"}
+    [accuracy] = [s for s in said["scores"] if s["split"] == "test" and s["name"] == "accuracy"]
+    assert accuracy.keys() >= {"split", "name", "value", "low", "high", "n"}
+    assert accuracy["n"] == 36
+    assert accuracy["low"] <= accuracy["value"] <= accuracy["high"]
+    assert accuracy["value"] > 0.45  # a third is chance
+    assert Path(said["run"]) == out
+
+
+def test_every_stage_says_one_line_and_nothing_moves(fitted):
+    _, _, stderr = fitted
+    for stage in ("read", "audit", "embed", "rank", "adapt", "evaluate", "report"):
+        assert any(line.startswith(stage) for line in stderr.splitlines()), stage
+    assert "\r" not in stderr
+    assert "\x1b" not in stderr
+
+
+def test_the_folder_holds_everything_and_no_pickle(fitted):
+    out, said, _ = fitted
+    for name in ("job.toml", "format.json", "decisions.jsonl", "report.html", "model/manifest.json"):
+        assert (out / name).is_file(), name
+    assert not [p for p in out.rglob("*") if p.suffix in {".pkl", ".pickle", ".joblib", ".pt", ".pth"}]
+    run = headstart.load(out)
+    assert run.splits.test.size == 36
+    assert list(run.chosen) == said["chosen"]
+    assert "<table>" in run._repr_html_()
+    text = "".join(p.read_text() for p in out.rglob("*.json")) + (out / "report.html").read_text()
+    assert str(out.parent) not in text
+
+
+def test_predict_gives_what_the_test_split_was_judged_by(fitted, few):
+    out, _, _ = fitted
+    run = headstart.load(out)
+    rows = run.evaluation.rows
+    stdout, _ = call("predict", out, *[few / run.dataset.uris[row] for row in rows], "--format", "jsonl")
+    answers = [json.loads(line) for line in stdout.splitlines()]
+    assert len(answers) == len(rows)
+    for answer, wanted in zip(answers, run.evaluation.probabilities, strict=True):
+        got = [answer["probabilities"][name] for name in run.dataset.class_names]
+        np.testing.assert_allclose(got, wanted, atol=1e-4)
+
+
+def test_predict_streams_csv_and_a_bad_file_costs_one_row(fitted, few, tmp_path):
+    out, _, _ = fitted
+    bad = tmp_path / "bad.jpg"
+    bad.write_bytes(b"no picture")
+    good = sorted(few.rglob("*.jpg"))[:3]
+    stdout, _ = call("predict", out, good[0], bad, *good[1:])
+    rows = list(csv.DictReader(stdout.splitlines()))
+    assert [bool(row["error"]) for row in rows] == [False, True, False, False]
+    assert all(row["answer"] in {"global", "local", "nominal"} for row in rows if not row["error"])
+
+
+def test_evaluate_judges_on_another_folder(fitted, small_textile):
+    out, _, _ = fitted
+    stdout, _ = call("evaluate", out, small_textile(5), "--json")
+    scores = {s["name"]: s for s in json.loads(stdout)["scores"] if not s["subject"]}
+    assert scores["accuracy"]["n"] == 15
+
+
+def test_the_same_job_again_is_equal_byte_for_byte(fitted, few, tmp_path):
+    out, _, _ = fitted
+    call("fit", few, "--backbones", LITE0, "--out", tmp_path / "again", "--quiet")
+    assert contents(tmp_path / "again") == contents(out)
+
+
+def test_an_interrupted_run_resumes_to_the_same_bytes(warm, fitted, few, tmp_path):
+    out, _, _ = fitted
+    env = {**os.environ, **cold(warm, tmp_path / "cache")}
+    words = ["fit", str(few), "--backbones", LITE0, "--out", str(tmp_path / "run"), "--quiet"]
+    draw, kills = random.Random(), 0
+    for turn in range(40):
+        process = subprocess.Popen([sys.executable, "-c", OFFLINE, *words], env=env, stderr=subprocess.PIPE)
+        try:
+            process.wait(timeout=0.6 + 0.25 * turn + draw.random() * 0.5)
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGKILL)
+            kills += 1
+        _, stderr = process.communicate()
+        if process.returncode == 0:
+            break
+        assert process.returncode == -signal.SIGKILL, stderr.decode()
+    assert kills >= 2
+    assert contents(tmp_path / "run") == contents(out)
+
+
+def test_control_c_keeps_what_is_done(warm, few, tmp_path):
+    env = {**os.environ, **cold(warm, tmp_path / "cache")}
+    words = ["fit", str(few), "--backbones", LITE0, "--out", str(tmp_path / "run")]
+    process = subprocess.Popen([sys.executable, "-m", "headstart", *words], env=env, stderr=subprocess.PIPE, text=True)
+    while not (tmp_path / "run" / "audit").is_dir():
+        time.sleep(0.02)
+        assert process.poll() is None
+    process.send_signal(signal.SIGINT)
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Traceback" not in stderr
+    assert "again" in stderr
+    call(*words, "--quiet", env=env)
+
+
+def test_ten_more_pictures_embed_ten(warm, textile, few, tmp_path):
+    env = cold(warm, tmp_path / "cache")
+    shutil.copytree(few, tmp_path / "data")
+    call("embed", tmp_path / "data", "--backbones", LITE0, "--out", tmp_path / "a", "--quiet", env=env)
+    for picture in sorted((textile / "local").glob("*.jpg"))[100:110]:
+        shutil.copy(picture, tmp_path / "data" / "local")
+    words = ("embed", tmp_path / "data", "--backbones", LITE0, "--out", tmp_path / "b", "--json")
+    [passed] = json.loads(call(*words, env=env)[0])["embeddings"]
+    assert passed["pictures"] == 190
+    assert passed["cached"] == 180
+
+
+def test_damaged_vectors_are_found_and_made_again(warm, fitted, few, tmp_path):
+    out, _, _ = fitted
+    env = cold(warm, tmp_path / "cache")
+    words = ("fit", few, "--backbones", LITE0, "--quiet")
+    call(*words, "--out", tmp_path / "a", env=env)
+    vectors = max((p for p in (tmp_path / "cache").rglob("*.f32")), key=lambda p: p.stat().st_size)
+    content = bytearray(vectors.read_bytes())
+    content[len(content) // 2] ^= 0x40
+    vectors.write_bytes(content)
+    _, stderr = call(*words, "--out", tmp_path / "b", env=env)
+    assert "damaged" in stderr
+    assert contents(tmp_path / "b") == contents(out)
+
+
+def test_given_splits_are_scored_on_exactly_those_files(warm, few, tmp_path):
+    rows = {}
+    for split, part in (("train", slice(0, 40)), ("test", slice(40, 52))):
+        for folder in sorted(few.iterdir()):
+            (tmp_path / "given" / split / folder.name).mkdir(parents=True)
+            for picture in sorted(folder.glob("*.jpg"))[part]:
+                shutil.copy(picture, tmp_path / "given" / split / folder.name)
+                rows[f"{split}/{folder.name}/{picture.name}"] = split
+    stdout, _ = call("fit", tmp_path / "given", "--backbones", LITE0, "--out", tmp_path / "run", "--json")
+    [accuracy] = [s for s in json.loads(stdout)["scores"] if s["split"] == "test" and s["name"] == "accuracy"]
+    assert accuracy["n"] == 36
+    run = headstart.load(tmp_path / "run")
+    judged = {run.dataset.uris[row] for row in run.evaluation.rows}
+    assert judged == {uri for uri, split in rows.items() if split == "test"}
+    assert {run.dataset.uris[row] for row in run.splits.train} == {u for u, split in rows.items() if split == "train"}
+
+
+def test_too_few_for_a_test_split_says_so(warm, small_textile, tmp_path):
+    stdout, _ = call("fit", small_textile(12), "--backbones", LITE0, "--out", tmp_path / "run", "--json")
+    said = json.loads(stdout)
+    assert {s["split"] for s in said["scores"]} >= {"cv"}
+    assert "test" not in {s["split"] for s in said["scores"]}
+    assert headstart.load(tmp_path / "run").evaluation.split == "cv"
+
+
+def test_a_dry_run_writes_nothing(warm, few, tmp_path):
+    stdout, _ = call("fit", few, "--backbones", LITE0, "--dry-run", "--json", "--out", tmp_path / "run")
+    said = json.loads(stdout)
+    assert said["pictures"] == 180
+    assert said["estimate"]["seconds"] > 0
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_python_way(warm, few, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    run = headstart.fit(few, backbones=LITE0, out="run")
+    [first] = run.predict([sorted((few / "local").iterdir())[0]])
+    assert first.answer in run.dataset.class_names
+    assert sum(first.probabilities.values()) == pytest.approx(1, abs=1e-5)
+
+
+def test_an_old_run_of_another_job_is_not_overwritten(fitted, few):
+    out, _, _ = fitted
+    _, stderr = call("fit", few, "--backbones", LITE0, "--out", out, "--seed", "7", code=2)
+    assert "belongs to another job" in stderr
