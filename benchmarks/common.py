@@ -1,4 +1,4 @@
-"""Shared by the benchmarks: real pictures in any number, caches that are cold but for the trunks, measured processes."""
+"""Shared by the benchmarks: real pictures in any number, caches cold but for the trunks, measured processes."""
 
 import os
 import shutil

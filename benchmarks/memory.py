@@ -1,4 +1,4 @@
-"""Peak anonymous memory (mapped files not counted) of `embed` and of `fit` at 1,000 and 20,000 pictures."""
+"""Peak anonymous memory (mapped files not counted) of embed and fit at 1,000 and 20,000 pictures."""
 
 import tempfile
 from pathlib import Path
