@@ -1,0 +1,81 @@
+"""What the duplicate checks share: which pictures are copies, and which look like copies.
+
+Exact copies have equal bytes. Near-duplicates have perceptual hashes that differ in at most `HASH_LIMIT` of 64 bits and
+colour histograms that do not contradict it. Figures: `python benchmarks/false_alarms.py`, told in docs/audit.md.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from headstart.checks.data._check import Check, count, uris
+from headstart.core.types import Dataset, Outcome
+from headstart.kit.clusters import clusters, forest, groups
+from headstart.kit.neighbours import hash_pairs
+
+# 2,000 pictures of one cloth: the two most alike differ in 12 bits, so 8 raises no alarm there.
+HASH_LIMIT = 8
+# Share of pixels in other colours. A copy that is 8 % brighter moves up to 0.22 on the cloth.
+COLOUR_LIMIT = 0.5
+# The further apart the hashes, the better the colours must agree.
+SURE_BITS, DOUBTFUL_COLOUR_LIMIT = 4, 0.25
+# The hash of a blank picture is noise.
+BLANK_STD = 2.0
+
+
+def copies(data: Dataset) -> list[np.ndarray]:
+    """Rows of each group of files with equal bytes, in the order of their smallest row."""
+    return groups(_first_copy(data))
+
+
+def _first_copy(data: Dataset) -> np.ndarray:
+    """(N,) int64 smallest row with the same bytes; a dictionary takes a quarter of an array's memory for digests."""
+    first: dict[str, int] = {}
+    return np.array([first.setdefault(digest, row) for row, digest in enumerate(data.digests)], np.int64)
+
+
+def chain(group: np.ndarray) -> list[tuple[int, int]]:
+    """Links that tie a group together: each row to the group's first."""
+    return [(int(group[0]), int(row)) for row in group[1:]]
+
+
+def near_pairs(data: Dataset) -> np.ndarray:
+    """(P, 2) int64 pairs of different files that look like copies, the closest first; blank pictures are left out."""
+    facts = data.facts
+    rows = np.unique(_first_copy(data))
+    rows = rows[np.asarray(facts.grey_std)[rows] >= BLANK_STD]
+    local, bits = hash_pairs(np.asarray(facts.phash)[rows], HASH_LIMIT)
+    pairs: np.ndarray = rows[local]
+    colour = _colour_distance(np.asarray(facts.histogram), pairs)
+    return pairs[colour <= np.where(bits <= SURE_BITS, COLOUR_LIMIT, DOUBTFUL_COLOUR_LIMIT)]
+
+
+def _colour_distance(histogram: np.ndarray, pairs: np.ndarray) -> np.ndarray:
+    """(P,) total variation distance of two histograms, 0..1."""
+    parts = np.array_split(pairs, 1 + len(pairs) // 50_000)
+    return np.concatenate([np.abs(histogram[p[:, 0]] - histogram[p[:, 1]]).sum(axis=1) / 2 for p in parts])
+
+
+def tied(n: int, pairs: np.ndarray) -> list[np.ndarray]:
+    """Rows of each group that pairs tie together."""
+    return groups(clusters(n, pairs))
+
+
+def alike(check: Check, data: Dataset, pairs: np.ndarray, rule: str) -> Outcome:
+    """The issue that near-duplicates are.
+
+    Args:
+        check: Who found them.
+        data: The data set.
+        pairs: (P, 2) int64 rows, the closest first, P above 0.
+        rule: What made them pairs, with its figures.
+    """
+    pairs = forest(len(data.uris), pairs)
+    found = tied(len(data.uris), pairs)
+    rows, targets = np.concatenate(found), np.asarray(data.targets)
+    mixed = sum(len(np.unique(targets[group])) > 1 for group in found)
+    labels = f", {mixed:,} of them under two labels" if mixed else ""
+    kinds = count(len(found), "near-duplicate group")
+    sentence = f"{count(len(rows))} in {kinds}{labels}: {rule} (such as {uris(data, pairs[0])})"
+    fix = "look at the groups; each stays on one side of every split that is drawn"
+    return check.issue(sentence, fix, rows=rows, links=pairs)

@@ -1,0 +1,193 @@
+"""Pairs of pictures that are very like each other, by perceptual hash or by embedding, in bounded memory.
+
+Hashes are 64 bits and compared by Hamming distance: all with all in blocks up to `EXACT_ROWS` different hashes, above
+that by multi-index hashing (Norouzi 2012). Two hashes at distance 7 or less agree in one of four 16-bit chunks up to
+one bit, so only rows of equal or neighbouring chunks meet; of pairs at distance 8, 96 % do. Vectors are centred, put
+on the unit sphere and compared by cosine distance; an orthogonal projection to a few dimensions never lengthens a
+distance, so it throws out nearly all pairs cheaply and loses none. Where pairs abound, a shortest spanning forest of
+them is kept: it makes the same clusters.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+
+EXACT_ROWS = 20_000
+_BLOCK = 2_000_000  # comparisons held at a time: about 50 MB
+_MOST_PAIRS = 4_000_000
+_FILTER_DIM = 64
+_SAMPLE = 2_000
+
+
+def hash_pairs(hashes: np.ndarray, limit: int, *, exact_rows: int = EXACT_ROWS) -> tuple[np.ndarray, np.ndarray]:
+    """Pairs of rows whose hashes differ in at most `limit` bits, the closest first.
+
+    Rows of one and the same hash are chained, and only the first of them meets the other hashes: enough to cluster by.
+
+    Args:
+        hashes: (N,) uint64.
+        limit: Bits, at most 8.
+        exact_rows: Up to this many different hashes all pairs are compared.
+
+    Returns:
+        (P, 2) int64 pairs, smaller row first, and (P,) float32 distances in bits.
+    """
+    unique, first = np.unique(hashes, return_index=True)
+    search = _all_pairs if len(unique) <= exact_rows else _chunk_pairs
+    blocks = itertools.chain([_same(hashes)], (first[pairs] for pairs in search(unique, limit)))
+    return _gather(len(hashes), ((p, np.bitwise_count(hashes[p[:, 0]] ^ hashes[p[:, 1]])) for p in blocks))
+
+
+def _gather(n: int, blocks: Iterable[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
+    """Blocks of pairs and distances as one, ordered, each pair once; thinned when beyond `_MOST_PAIRS`."""
+    pairs, distances = np.empty((0, 2), np.int64), np.empty(0, np.float32)
+    for more, theirs in blocks:
+        if len(more):
+            pairs = np.concatenate([pairs, np.sort(more, axis=1)])
+            distances = np.concatenate([distances, theirs.astype(np.float32)])
+        if len(pairs) > _MOST_PAIRS:
+            pairs, distances = _spanning(n, pairs, distances)
+    order = np.lexsort((pairs[:, 1], pairs[:, 0], distances))
+    pairs, distances = pairs[order], distances[order]
+    _, once = np.unique(pairs[:, 0] * n + pairs[:, 1], return_index=True)
+    once.sort()
+    return pairs[once], distances[once]
+
+
+def _spanning(n: int, pairs: np.ndarray, distances: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The shortest spanning forest of pairs."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import minimum_spanning_tree
+
+    _, once = np.unique(pairs[:, 0] * n + pairs[:, 1], return_index=True)  # coo_array would add repeats up
+    pairs, distances = pairs[once], distances[once]
+    tree = minimum_spanning_tree(coo_array((1.0 + distances, (pairs[:, 0], pairs[:, 1])), shape=(n, n)).tocsr()).tocoo()
+    return np.stack([tree.row, tree.col], axis=1).astype(np.int64), (tree.data - 1).astype(np.float32)
+
+
+def _same(values: np.ndarray) -> np.ndarray:
+    """(P, 2) consecutive rows of equal values."""
+    order = np.argsort(values, kind="stable")
+    same = np.flatnonzero(values[order][1:] == values[order][:-1])
+    return np.stack([order[same], order[same + 1]], axis=1).astype(np.int64)
+
+
+def _all_pairs(unique: np.ndarray, limit: int) -> Iterator[np.ndarray]:
+    n = len(unique)
+    step = max(1, _BLOCK // max(n, 1))
+    for start in range(0, n, step):
+        rest = unique[start:]
+        a, b = np.nonzero(np.bitwise_count(unique[start : start + step, None] ^ rest[None, :]) <= limit)
+        keep = a < b
+        yield np.stack([a[keep], b[keep]], axis=1) + start
+
+
+def _chunk_pairs(unique: np.ndarray, limit: int) -> Iterator[np.ndarray]:
+    flips = [0, *(1 << bit for bit in range(16))]
+    for shift in (0, 16, 32, 48):
+        chunk = (unique >> np.uint64(shift)).astype(np.uint16).astype(np.int64)
+        order = np.argsort(chunk, kind="stable")
+        count = np.bincount(chunk, minlength=1 << 16)
+        start = np.cumsum(count) - count
+        for flip in flips:
+            other = chunk[order] ^ flip
+            yield from _meet(unique, order, start[other], count[other], limit)
+
+
+def _meet(
+    unique: np.ndarray, order: np.ndarray, start: np.ndarray, count: np.ndarray, limit: int
+) -> Iterator[np.ndarray]:
+    """Compare each sorted row with its bucket `order[start : start + count]`, in blocks."""
+    ends = np.cumsum(count)
+    row = 0
+    while row < len(order):
+        stop = max(row + 1, int(np.searchsorted(ends, (ends[row - 1] if row else 0) + _BLOCK, side="right")))
+        size = count[row:stop]
+        left = np.repeat(order[row:stop], size)
+        offset = np.arange(len(left)) - np.repeat(np.cumsum(size) - size, size)
+        right = order[np.repeat(start[row:stop], size) + offset]
+        near = (left < right) & (np.bitwise_count(unique[left] ^ unique[right]) <= limit)
+        yield np.stack([left[near], right[near]], axis=1)
+        row = stop
+
+
+def unit(vectors: np.ndarray) -> np.ndarray:
+    """(N, D) float32 vectors minus their mean, each of length 1 (a vector equal to the mean stays zero)."""
+    centred: np.ndarray = np.asarray(vectors, np.float32) - vectors.mean(axis=0, dtype=np.float64).astype(np.float32)
+    length = np.linalg.norm(centred, axis=1, keepdims=True)
+    np.divide(centred, length, out=centred, where=length > 0)
+    return centred
+
+
+def vector_pairs(unit_ND: np.ndarray, limit: float) -> tuple[np.ndarray, np.ndarray]:
+    """Pairs of unit vectors whose cosine distance is at most `limit`, the closest first.
+
+    Args:
+        unit_ND: (N, D) float32 as from `unit`.
+        limit: Cosine distance, 0..2.
+
+    Returns:
+        (P, 2) int64 pairs, smaller row first, and (P,) float32 cosine distances.
+    """
+    near = _shadow_pairs(_shadow(unit_ND), 2 * limit)
+    blocks = ((p, 1 - np.einsum("pd,pd->p", unit_ND[p[:, 0]], unit_ND[p[:, 1]])) for p in near)
+    return _gather(len(unit_ND), ((p[exact <= limit], exact[exact <= limit]) for p, exact in blocks))
+
+
+def _shadow(unit_ND: np.ndarray) -> np.ndarray:
+    """(N, 64) coordinates along the widest directions: distances never grow."""
+    if unit_ND.shape[1] <= _FILTER_DIM:
+        return unit_ND
+    sample = unit_ND[:: max(1, len(unit_ND) // _SAMPLE)].astype(np.float64)
+    _, directions = np.linalg.eigh(sample.T @ sample)
+    return unit_ND @ directions[:, -_FILTER_DIM:].astype(np.float32)
+
+
+def _shadow_pairs(small: np.ndarray, limit_squared: float) -> Iterator[np.ndarray]:
+    """Pairs within a squared Euclidean distance (on the sphere twice the cosine distance), with room for rounding."""
+    square = np.einsum("nd,nd->n", small, small)
+    step = max(1, _BLOCK // max(len(small), 1))
+    for start in range(0, len(small), step):
+        rows, rest = small[start : start + step], small[start:]
+        distance = square[start : start + step, None] + square[None, start:] - 2 * rows @ rest.T
+        a, b = np.nonzero(distance <= limit_squared + 1e-5)
+        keep = a < b
+        yield from np.array_split(np.stack([a[keep], b[keep]], axis=1) + start, 1 + int(keep.sum()) // 20_000)
+
+
+def typical_distance(unit_ND: np.ndarray, part: float, *, seed: int = 0) -> float:
+    """The cosine distance that only a `part` of all pairs of a sample of 2,000 rows fall below."""
+    sample = _sampled(unit_ND, seed)
+    pairs = np.triu_indices(len(sample), 1)
+    return float(np.quantile((1 - sample @ sample.T)[pairs], part)) if len(sample) > 1 else 0.0
+
+
+def loneliness(unit_ND: np.ndarray, k: int, *, seed: int = 0) -> np.ndarray:
+    """Distance of each row to its k-th nearest neighbour in a sample of 2,000 rows, itself not counted.
+
+    Args:
+        unit_ND: (N, D) float32 as from `unit`, N above k.
+        k: Which neighbour, from 1.
+        seed: Of the sample.
+
+    Returns:
+        (N,) float32 cosine distances.
+    """
+    sample = _sampled(unit_ND, seed)
+    found = np.empty(len(unit_ND), np.float32)
+    step = _BLOCK // len(sample)
+    for start in range(0, len(unit_ND), step):
+        block = unit_ND[start : start + step]
+        near = np.sort(np.partition(1 - block @ sample.T, k, axis=1)[:, : k + 1], axis=1)
+        itself = near[:, 0] < 1e-6
+        found[start : start + len(block)] = np.where(itself, near[:, k], near[:, k - 1])
+    return found
+
+
+def _sampled(unit_ND: np.ndarray, seed: int) -> np.ndarray:
+    if len(unit_ND) <= _SAMPLE:
+        return unit_ND
+    return unit_ND[np.sort(np.random.default_rng(seed).choice(len(unit_ND), _SAMPLE, replace=False))]
