@@ -1,0 +1,163 @@
+"""Picture files -> (B, H, W, 3) uint8 RGB, as a trunk's `InputSpec` wants them, in parallel and in bounded memory.
+
+`fit` and `predict` both decode here, so a model sees the same numbers in training and in use; only numpy and Pillow are
+needed. A JPEG is decoded at 1/2, 1/4 or 1/8 of its size as long as its shorter side stays at least twice what the
+resize needs, which leaves the features practically unchanged. Resizing is antialiased; only the part that the centre
+crop keeps is computed, with the margin that the filter looks at, so the result is that of resizing everything.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import os
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import numpy as np
+from PIL import Image
+
+from headstart.core.errors import DataError
+from headstart.core.files import show
+from headstart.core.types import InputSpec
+from headstart.kit.codecs import MAX_BYTES, MAX_PIXELS, Picture, PictureError
+from headstart.kit.facts import Inspected, inspect
+
+__all__ = ["MAX_BYTES", "MAX_PIXELS", "Inspected", "PictureError", "batches", "decode", "inspect", "read_bytes"]
+
+_FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
+_SUPPORT = {"bilinear": 1.0, "bicubic": 2.0}  # half-width of the filter in pixels of the coarser side
+_SLICE = 8  # pictures a task decodes
+
+
+def decode(content: bytes, spec: InputSpec) -> np.ndarray:
+    """A picture file's bytes as a trunk's input.
+
+    Args:
+        content: All bytes of the file.
+        spec: Size, resize and interpolation.
+
+    Returns:
+        (size_px, size_px, 3) uint8 RGB, upright.
+
+    Raises:
+        PictureError: It cannot be read to its end, or is too large.
+    """
+    picture = Picture(content)
+    side = spec.size_px if spec.resize == "squash" else math.ceil(spec.size_px / spec.crop_fraction)
+    image = picture.rgb(least=2 * side)
+    return np.asarray(picture.upright(_fit(image, spec)))
+
+
+def _fit(image: Image.Image, spec: InputSpec) -> Image.Image:
+    if spec.resize == "squash":
+        return image.resize((spec.size_px, spec.size_px), _FILTERS[spec.interpolation])
+    return _crop(image, spec)
+
+
+def _crop(image: Image.Image, spec: InputSpec) -> Image.Image:
+    """Shorter side to `size_px / crop_fraction`, centre crop; `ratio` is source pixels for one of the result."""
+    size, width, height = spec.size_px, image.width, image.height
+    ratio = min(width, height) * spec.crop_fraction / size
+    room = int((size / spec.crop_fraction - size) / 2)
+    margin = min(room, math.ceil(_SUPPORT[spec.interpolation] * max(ratio, 1.0) / ratio))
+    half = (size + 2 * margin) * ratio / 2
+    left, top = max(0.0, width / 2 - half), max(0.0, height / 2 - half)
+    box = (left, top, min(width, width / 2 + half), min(height, height / 2 + half))
+    wide = image.resize((size + 2 * margin,) * 2, _FILTERS[spec.interpolation], box=box)
+    return wide.crop((margin, margin, margin + size, margin + size))
+
+
+def read_bytes(path: str) -> bytes:
+    """A file's bytes.
+
+    Raises:
+        PictureError: It cannot be opened or read, or has more than `MAX_BYTES`.
+    """
+    try:
+        with open(path, "rb") as handle:  # noqa: PTH123 - millions of calls: no Path object each
+            size = os.fstat(handle.fileno()).st_size
+            if size > MAX_BYTES:
+                raise PictureError("unreadable", f"{size:,} bytes are more than {MAX_BYTES:,}")
+            return handle.read()
+    except PermissionError as err:
+        raise PictureError("permission", "reading it is not permitted") from err
+    except OSError as err:
+        raise PictureError("unreadable", f"{err.strerror or err}") from err
+
+
+def batches(
+    root: str,
+    uris: Sequence[str],
+    rows: np.ndarray,
+    spec: InputSpec,
+    *,
+    batch: int,
+    threads: int,
+    ahead: int = 2,
+    digests: Sequence[str] | None = None,
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Decode rows of a data set in parallel, in order; at most `ahead` batches beside the one handed out exist.
+
+    Args:
+        root: The data set's folder.
+        uris: Paths of all pictures below it.
+        rows: (M,) positions in `uris`.
+        spec: How to decode.
+        batch: Pictures a batch; the last one may be smaller.
+        threads: Threads that decode.
+        ahead: Batches being decoded while the caller works on one.
+        digests: SHA-256 hex of all files as they were read; a file that differs is an error.
+
+    Yields:
+        Rows (b,) int64 and their pictures (b, size_px, size_px, 3) uint8.
+
+    Raises:
+        DataError: A file vanished, changed or cannot be decoded any more.
+    """
+    rows = np.asarray(rows, dtype=np.int64)
+    waiting: deque[tuple[np.ndarray, np.ndarray, list[Future[None]]]] = deque()
+    pool = ThreadPoolExecutor(threads, thread_name_prefix="decode")
+
+    def start(part: np.ndarray) -> None:
+        pictures = np.empty((len(part), spec.size_px, spec.size_px, 3), dtype=np.uint8)
+        jobs = [
+            pool.submit(_decode_into, pictures[at : at + _SLICE], root, uris, part[at : at + _SLICE], spec, digests)
+            for at in range(0, len(part), _SLICE)
+        ]
+        waiting.append((part, pictures, jobs))
+
+    try:
+        for at in range(0, len(rows), batch):
+            start(rows[at : at + batch])
+            if len(waiting) > ahead:
+                yield _finished(*waiting.popleft())
+        while waiting:
+            yield _finished(*waiting.popleft())
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _finished(part: np.ndarray, pictures: np.ndarray, jobs: list[Future[None]]) -> tuple[np.ndarray, np.ndarray]:
+    for job in jobs:
+        job.result()
+    return part, pictures
+
+
+def _decode_into(
+    out: np.ndarray, root: str, uris: Sequence[str], rows: np.ndarray, spec: InputSpec, digests: Sequence[str] | None
+) -> None:
+    for slot, row in enumerate(rows.tolist()):
+        path = os.path.join(root, uris[row])  # noqa: PTH118 - millions of calls
+        try:
+            content = read_bytes(path)
+            if digests is not None and hashlib.sha256(content).hexdigest() != digests[row]:
+                raise PictureError("unreadable", "its bytes are not those that were read first")
+            out[slot] = decode(content, spec)
+        except PictureError as err:
+            raise DataError(
+                f"`{show(uris[row])}` changed while headstart was working: {err.detail}",
+                where=show(path),
+                hint="run the command again on files that stay as they are",
+            ) from err
