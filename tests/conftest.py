@@ -33,8 +33,9 @@ def store(tmp_path):
 @pytest.fixture(scope="session")
 def textile(shared_store):
     """Folder of the 2,000 textile pictures: `global`, `local`, `nominal`."""
-    from headstart.core.say import Say
     from headstart.kit.wheels import textile as fetch
+
+    from headstart.core.say import Say
 
     return fetch(shared_store, Say(quiet=True))
 

@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any
 from headstart.core import job as jobs
 from headstart.core.context import Context
 from headstart.core.errors import DataError, UsageError
-from headstart.core.files import write_json
 from headstart.core.rundir import RunDir
 from headstart.core.say import Say
 from headstart.core.settings import cache_folder
