@@ -1,7 +1,7 @@
 """The content-addressed cache: folders named by the digest of what they depend on.
 
 An entry is made in a temporary folder, sealed with the digests of its files, and renamed into place, so that it is
-there whole or not at all. Opening an entry checks the digests; a damaged one is removed and reported, and the caller
+there whole or not at all (files in sub-folders too). Opening an entry checks the digests; a damaged one is removed and reported, and the caller
 makes it again. Layout: `<root>/<kind>/<digest>/…` with `seal.json` inside.
 """
 
@@ -62,7 +62,8 @@ class Store:
             draft = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".tmp-"))
             try:
                 write(draft)
-                write_json(draft / _SEAL, {p.name: file_digest(p) for p in sorted(draft.iterdir()) if p.is_file()})
+                files = sorted(p for p in draft.rglob("*") if p.is_file())
+                write_json(draft / _SEAL, {p.relative_to(draft).as_posix(): file_digest(p) for p in files})
                 self._place(draft, folder)
             finally:
                 shutil.rmtree(draft, ignore_errors=True)

@@ -1,0 +1,197 @@
+"""PyTorch's state-dict files without PyTorch, and without running anything they say.
+
+Both layouts are read: the legacy stream (pickled magic, protocol, system facts, the dict, storage keys, then raw
+storages) and the zip archive (`data.pkl` beside one raw file a storage). The unpickler knows ordered dicts, the
+tensor constructor and the typed storages; any other global is refused by name before it could be called. Shapes,
+strides and offsets come from the file and are checked against the storage they point into.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+
+# The one place where pickle is imported: `Unpickler` is subclassed so that it can only make ordered dicts and arrays.
+import pickle
+import zipfile
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from headstart.core.errors import DataError
+
+_MAGIC = 0x1950A86A20F9469CFC6C
+_PROTOCOL = 1001
+_DTYPES = {
+    "DoubleStorage": "<f8",
+    "FloatStorage": "<f4",
+    "HalfStorage": "<f2",
+    "LongStorage": "<i8",
+    "IntStorage": "<i4",
+    "ShortStorage": "<i2",
+    "CharStorage": "i1",
+    "ByteStorage": "u1",
+    "BoolStorage": "?",
+}
+_BROKEN = (
+    pickle.UnpicklingError,
+    EOFError,
+    ValueError,
+    TypeError,
+    AttributeError,
+    LookupError,
+    OverflowError,
+    MemoryError,
+    RecursionError,
+    ImportError,
+    zipfile.BadZipFile,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Kind:
+    """A typed storage class, by its NumPy dtype."""
+
+    dtype: np.dtype[Any]
+
+
+@dataclass(slots=True)
+class _Storage:
+    """Numbers in a row; filled once their place in the file is reached."""
+
+    dtype: np.dtype[Any]
+    count: int
+    values: np.ndarray | None = field(default=None)
+
+
+@dataclass(frozen=True, slots=True)
+class _Tensor:
+    """A view into a storage."""
+
+    storage: _Storage
+    offset: int
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+
+    def array(self) -> np.ndarray:
+        values = self.storage.values
+        if values is None:
+            raise ValueError("a tensor without a storage")
+        if min((0, self.offset, *self.shape, *self.strides)) < 0 or len(self.shape) != len(self.strides):
+            raise ValueError("a tensor with a negative or missing size")
+        count = math.prod(self.shape)
+        reach = self.offset + sum((n - 1) * step for n, step in zip(self.shape, self.strides, strict=True)) + 1
+        if count and (reach > values.size or count > values.size):
+            raise ValueError("a tensor that reaches beyond its storage")
+        if not count:
+            return np.empty(self.shape, values.dtype)
+        steps = tuple(step * values.itemsize for step in self.strides)
+        view = np.lib.stride_tricks.as_strided(values[self.offset :], self.shape, steps, writeable=False)
+        return view.copy()
+
+
+def _rebuild(storage: Any, offset: int, shape: Any, strides: Any, *ignored: Any) -> _Tensor:
+    if not isinstance(storage, _Storage):
+        raise ValueError("a tensor without a storage")
+    return _Tensor(storage, int(offset), tuple(map(int, shape)), tuple(map(int, strides)))
+
+
+_ALLOWED: dict[tuple[str, str], Any] = {
+    ("collections", "OrderedDict"): OrderedDict,
+    ("torch._utils", "_rebuild_tensor_v2"): _rebuild,
+    **{("torch", name): _Kind(np.dtype(code)) for name, code in _DTYPES.items()},
+}
+
+
+class _Reader(pickle.Unpickler):
+    """Makes dicts, lists, numbers, strings and tensors; nothing else exists for it."""
+
+    def __init__(self, stream: BinaryIO, storages: dict[str, _Storage]) -> None:
+        super().__init__(stream)
+        self.storages = storages
+
+    def find_class(self, module: str, name: str) -> Any:
+        try:
+            return _ALLOWED[module, name]
+        except KeyError:
+            raise DataError(f"the file asks for `{module}.{name}`, which weights do not need; it was not run") from None
+
+    def persistent_load(self, pid: Any) -> _Storage:
+        word, kind, key, _location, count, *view = pid
+        if word != "storage" or not isinstance(kind, _Kind) or any(view) or not isinstance(count, int) or count < 0:
+            raise ValueError("a storage of an unknown kind")
+        return self.storages.setdefault(str(key), _Storage(kind.dtype, count))
+
+
+def read(path: Path) -> dict[str, np.ndarray]:
+    """The tensors of a state-dict file.
+
+    Args:
+        path: A file that `torch.save(state_dict)` wrote, legacy or zip.
+
+    Returns:
+        Name -> array, in the file's order and dtypes.
+
+    Raises:
+        DataError: It is truncated, not such a file, or asks for anything besides tensors and ordered dicts; in that
+            case nothing was run.
+    """
+    return parse(path.read_bytes(), where=str(path))
+
+
+def parse(content: bytes, *, where: str) -> dict[str, np.ndarray]:
+    """As `read`, from the file's bytes; `where` names the file in errors."""
+    try:
+        found = _zipped(content) if content[:4] == b"PK\x03\x04" else _stream(content)
+        return _arrays(found)
+    except DataError as err:
+        raise DataError(err.what, where=where, hint=err.hint) from None
+    except _BROKEN as err:
+        raise DataError(
+            f"the file is no PyTorch state dict, or is cut off: {err}", where=where, hint="fetch it again"
+        ) from err
+
+
+def _arrays(found: Any) -> dict[str, np.ndarray]:
+    if not isinstance(found, dict) or not all(isinstance(k, str) and isinstance(v, _Tensor) for k, v in found.items()):
+        raise ValueError("it holds something else than named tensors")
+    return {name: tensor.array() for name, tensor in found.items()}
+
+
+def _stream(content: bytes) -> Any:
+    stream, storages = io.BytesIO(content), dict[str, _Storage]()
+    header = [_Reader(stream, storages).load() for _ in range(3)]
+    if header[:2] != [_MAGIC, _PROTOCOL] or not isinstance(header[2], dict) or not header[2].get("little_endian"):
+        raise ValueError("not a little-endian legacy stream")
+    found = _Reader(stream, storages).load()
+    for key in _Reader(stream, {}).load():
+        storage = storages[str(key)]
+        count = int.from_bytes(stream.read(8), "little", signed=True)
+        if count != storage.count:
+            raise ValueError(f"storage {key} has {count} numbers, expected {storage.count}")
+        _fill(storage, stream.read(count * storage.dtype.itemsize))
+    return found
+
+
+def _zipped(content: bytes) -> Any:
+    storages = dict[str, _Storage]()
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        entry = next(name for name in archive.namelist() if name.endswith("/data.pkl"))
+        root = entry.removesuffix("data.pkl")
+        if f"{root}byteorder" in archive.namelist() and archive.read(f"{root}byteorder") != b"little":
+            raise ValueError("not little-endian")
+        found = _Reader(io.BytesIO(archive.read(entry)), storages).load()
+        for key, storage in storages.items():
+            if archive.getinfo(f"{root}data/{key}").file_size != storage.count * storage.dtype.itemsize:
+                raise ValueError(f"storage {key} has the wrong size")
+            _fill(storage, archive.read(f"{root}data/{key}"))
+    return found
+
+
+def _fill(storage: _Storage, content: bytes) -> None:
+    if len(content) != storage.count * storage.dtype.itemsize:
+        raise EOFError("the last storage is cut off")
+    storage.values = np.frombuffer(content, storage.dtype)
