@@ -21,7 +21,7 @@ from PIL import Image
 from headstart.core.errors import DataError
 from headstart.core.files import show
 from headstart.core.types import InputSpec
-from headstart.kit.codecs import MAX_BYTES, MAX_PIXELS, Picture, PictureError
+from headstart.kit.codecs import HEAD_BYTES, MAX_BYTES, MAX_PIXELS, Picture, PictureError, sniff
 from headstart.kit.facts import Inspected, inspect
 
 __all__ = ["MAX_BYTES", "MAX_PIXELS", "Inspected", "PictureError", "batches", "decode", "inspect", "read_bytes"]
@@ -70,13 +70,15 @@ def _crop(image: Image.Image, spec: InputSpec) -> Image.Image:
 
 
 def read_bytes(path: str) -> bytes:
-    """A file's bytes.
+    """A picture file's bytes; a file that is no picture is not read beyond its first bytes.
 
     Raises:
-        PictureError: It cannot be opened or read, or has more than `MAX_BYTES`.
+        PictureError: It cannot be opened or read, is no picture, or has more than `MAX_BYTES`.
     """
     try:
         with open(path, "rb") as handle:  # noqa: PTH123 - millions of calls: no Path object each
+            sniff(handle.read(HEAD_BYTES))
+            handle.seek(0)
             size = os.fstat(handle.fileno()).st_size
             if size > MAX_BYTES:
                 raise PictureError("unreadable", f"{size:,} bytes are more than {MAX_BYTES:,}")

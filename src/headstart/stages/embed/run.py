@@ -1,0 +1,165 @@
+"""Pictures -> pooled features of one backbone at several depths, each picture once, cached by content.
+
+A vector lies under the digest of the picture's bytes, in a folder named by everything else it depends on (`EmbedKey`).
+Only pictures that are not there yet are decoded and go through the engine; they are kept in blocks as they are done, so
+an interrupted pass goes on where it was. The run folder gets the key and a digest of each depth's vectors; the vectors
+stay in the cache.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from headstart.core.errors import SetupError
+from headstart.core.files import show, write_json
+from headstart.core.keys import digest
+from headstart.core.say import duration
+from headstart.core.settings import threads
+from headstart.core.types import Dataset, EmbedKey, Embeddings
+from headstart.kit import engine, trunk
+from headstart.kit.pixels import batches
+from headstart.kit.rows import RowStore, keys_of
+from headstart.kit.values import as_json
+
+if TYPE_CHECKING:
+    from headstart.core.context import Context
+    from headstart.kit.trunk import Trunk
+
+BATCH = 16  # pictures an inference; larger ones gain nothing on a CPU and cost memory
+KEEP = 256  # pictures whose vectors go to the cache together
+_PARITY = 8  # pictures on which a new trunk is compared with Keras
+
+
+def run(data: Dataset, backbone: str, rows: np.ndarray, *, ctx: Context, precision: str = "f32") -> Embeddings:
+    """Embed rows of a data set.
+
+    Args:
+        data: The pictures.
+        backbone: `source:preset`.
+        rows: (M,) positions in `data.uris`.
+        ctx: Run folder, store and output.
+        precision: `f32` or `int8`.
+
+    Raises:
+        UsageError: The backbone is unknown.
+        DataError: A picture changed since it was read.
+        SetupError: Weights or disk space are missing, or a vector is not finite.
+    """
+    started = time.monotonic()
+    rows = np.unique(np.asarray(rows, dtype=np.int64))
+    found = trunk.find(backbone)
+    key = EmbedKey(
+        backbone=found.name,
+        revision=found.spec.revision,
+        input=found.spec.input,
+        depths=found.spec.depths,
+        precision=precision,
+        engine=engine.name(),
+    )
+    cache = RowStore(
+        ctx.store.root / "vectors" / digest(key), {d.name: d.dim for d in key.depths}, report=ctx.store.report
+    )
+    keys = keys_of([data.digests[row] for row in rows.tolist()])
+    missing = _missing(cache, keys)
+    latency_ms = _pass(data, found, rows[missing], cache, ctx, precision) if len(missing) else float("nan")
+    positions = cache.find(keys)
+    vectors = {d.name: cache.take(d.name, positions, ctx.store.root / "scratch") for d in key.depths}
+    made = Embeddings(
+        key=key,
+        spec=found.spec,
+        rows=rows,
+        vectors=vectors,
+        seconds=time.monotonic() - started,
+        cached=int((len(rows) - len(missing))),
+        latency_ms=latency_ms,
+    )
+    _record(made, data, ctx)
+    _say(made, len(missing), ctx)
+    return made
+
+
+def _missing(cache: RowStore, keys: np.ndarray) -> np.ndarray:
+    """Positions of the pictures to embed: not cached, and the first of those with equal bytes."""
+    absent = np.flatnonzero(cache.find(keys) < 0)
+    first = np.unique(keys[absent], axis=0, return_index=True)[1]
+    return np.sort(absent[first])
+
+
+def _pass(data: Dataset, found: Trunk, rows: np.ndarray, cache: RowStore, ctx: Context, precision: str) -> float:
+    """Embed rows and cache them; wall milliseconds a picture, without making the trunk."""
+    ir = _trunk(data, found, rows, ctx, precision)
+    started = time.monotonic()
+    names = tuple(depth.name for depth in found.spec.depths)
+    decoded = batches(
+        data.root, data.uris, rows, found.spec.input, batch=BATCH, threads=threads(), digests=data.digests
+    )
+    with ctx.say.progress("embed", len(rows)) as progress:
+        for done, outputs in _blocks(engine.Engine(ir, threads=threads(), batch=BATCH).run(decoded)):
+            _require_finite(done, outputs, data, found.name)
+            cache.add(keys_of([data.digests[row] for row in done.tolist()]), dict(zip(names, outputs, strict=True)))
+            progress.add(len(done))
+    return (time.monotonic() - started) * 1000 / len(rows)
+
+
+def _trunk(data: Dataset, found: Trunk, rows: np.ndarray, ctx: Context, precision: str) -> Path:
+    """The compiled trunk's file; made, and compared with Keras on pictures of this data set, at the first use."""
+    sample = np.resize(rows[np.linspace(0, len(rows) - 1, _PARITY).astype(np.int64)], _PARITY)
+    decoded = batches(
+        data.root, data.uris, sample, found.spec.input, batch=_PARITY, threads=threads(), digests=data.digests
+    )
+    pictures = next(decoded)[1]
+    return trunk.folder(found, ctx.store, ctx.say, pictures, precision) / "trunk.xml"
+
+
+def _blocks(answers: Iterator[tuple[Any, tuple[np.ndarray, ...]]]) -> Iterator[tuple[np.ndarray, list[np.ndarray]]]:
+    """Batches gathered to blocks of about `KEEP` pictures; what is done when the pass breaks off is handed out too."""
+    rows: list[np.ndarray] = []
+    outputs: list[tuple[np.ndarray, ...]] = []
+    for tag, answer in answers:
+        rows.append(tag)
+        outputs.append(tuple(np.array(part) for part in answer))
+        if sum(map(len, rows)) >= KEEP:
+            yield np.concatenate(rows), [np.concatenate(parts) for parts in zip(*outputs, strict=True)]
+            rows, outputs = [], []
+    if rows:
+        yield np.concatenate(rows), [np.concatenate(parts) for parts in zip(*outputs, strict=True)]
+
+
+def _require_finite(rows: np.ndarray, outputs: list[np.ndarray], data: Dataset, backbone: str) -> None:
+    for values in outputs:
+        bad = np.flatnonzero(~np.isfinite(values).all(axis=1))
+        if len(bad):
+            raise SetupError(
+                f"`{backbone}` gives numbers that are not finite for `{show(data.uris[rows[bad[0]]])}`",
+                hint="leave this backbone out with --backbones, and report it",
+            )
+
+
+def _record(made: Embeddings, data: Dataset, ctx: Context) -> None:
+    """What the run folder keeps: no times, so that a resumed run's files equal those of an unbroken one."""
+    name = "".join(c if c.isalnum() or c in "._-" else "_" for c in made.key.backbone)
+    vectors = {
+        depth: {"dim": values.shape[1], "sha256": hashlib.sha256(np.ascontiguousarray(values).data).hexdigest()}
+        for depth, values in made.vectors.items()
+    }
+    content = {
+        "key": as_json(made.key),
+        "cache": f"vectors/{digest(made.key)}",
+        "data": data.digest,
+        "pictures": len(made.rows),
+        "rows_sha256": hashlib.sha256(made.rows.astype("<i8").tobytes()).hexdigest(),
+        "vectors": vectors,
+    }
+    write_json(ctx.folder("embed") / f"{name}-{made.key.precision}-{len(made.rows)}.json", content)
+
+
+def _say(made: Embeddings, passed: int, ctx: Context) -> None:
+    cached = f", {made.cached:,} from cache" if made.cached else ""
+    rate = f", {1000 / made.latency_ms:,.0f}/s" if passed else ""
+    ctx.say.line("embed", f"{made.key.backbone}: {len(made.rows):,} pictures{cached}{rate}, {duration(made.seconds)}")
