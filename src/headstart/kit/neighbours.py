@@ -155,14 +155,29 @@ def _shadow_pairs(small: np.ndarray, limit_squared: float) -> Iterator[np.ndarra
         distance = square[start : start + step, None] + square[None, start:] - 2 * rows @ rest.T
         a, b = np.nonzero(distance <= limit_squared + 1e-5)
         keep = a < b
-        yield from np.array_split(np.stack([a[keep], b[keep]], axis=1) + start, 1 + int(keep.sum()) // 20_000)
+        yield from np.array_split(np.stack([a[keep], b[keep]], axis=1) + start, 1 + int(keep.sum()) // 5_000)
 
 
-def typical_distance(unit_ND: np.ndarray, part: float, *, seed: int = 0) -> float:
-    """The cosine distance that only a `part` of all pairs of a sample of 2,000 rows fall below."""
+def closest_part(n: int) -> float:
+    """The part of all pairs of `n` rows that copies are allowed to make up: 1 %, or 2 N pairs if these are more."""
+    return min(max(0.01, 4 / max(n - 1, 1)), 0.5)
+
+
+def typical_distance(unit_ND: np.ndarray, *, seed: int = 0) -> float:
+    """The cosine distance that all but the closest part of the pairs keep; by a sample of 2,000 rows."""
     sample = _sampled(unit_ND, seed)
-    pairs = np.triu_indices(len(sample), 1)
-    return float(np.quantile((1 - sample @ sample.T)[pairs], part)) if len(sample) > 1 else 0.0
+    return _lower_end(1 - sample @ sample.T)
+
+
+def typical_bits(hashes: np.ndarray, *, seed: int = 0) -> float:
+    """The Hamming distance that all but the closest part of the pairs of hashes keep; by a sample of 2,000 rows."""
+    sample = _sampled(hashes, seed)
+    return _lower_end(np.bitwise_count(sample[:, None] ^ sample[None, :]))
+
+
+def _lower_end(distances: np.ndarray) -> float:
+    n = len(distances)
+    return float(np.quantile(distances[np.triu_indices(n, 1)], closest_part(n))) if n > 1 else 0.0
 
 
 def loneliness(unit_ND: np.ndarray, k: int, *, seed: int = 0) -> np.ndarray:
@@ -187,7 +202,7 @@ def loneliness(unit_ND: np.ndarray, k: int, *, seed: int = 0) -> np.ndarray:
     return found
 
 
-def _sampled(unit_ND: np.ndarray, seed: int) -> np.ndarray:
-    if len(unit_ND) <= _SAMPLE:
-        return unit_ND
-    return unit_ND[np.sort(np.random.default_rng(seed).choice(len(unit_ND), _SAMPLE, replace=False))]
+def _sampled(rows: np.ndarray, seed: int) -> np.ndarray:
+    if len(rows) <= _SAMPLE:
+        return rows
+    return rows[np.sort(np.random.default_rng(seed).choice(len(rows), _SAMPLE, replace=False))]

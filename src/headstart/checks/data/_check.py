@@ -82,9 +82,10 @@ def class_counts(data: Dataset, rows: np.ndarray) -> np.ndarray:
 
 
 def count(n: int, thing: str = "picture") -> str:
-    """`1 picture`, `2,000 pictures`."""
-    plural = {"class": "classes", "copy": "copies"}.get(thing, thing + "s")
-    return f"{n:,} {thing if n == 1 else plural}"
+    """`1 picture`, `2,000 pictures`, `3 exact copies`, `4 classes`."""
+    if n != 1:
+        thing = thing[:-1] + "ies" if thing.endswith("y") else thing + ("es" if thing.endswith("s") else "s")
+    return f"{n:,} {thing}"
 
 
 def some(names: Iterable[str], most: int = 3) -> str:

@@ -1,7 +1,8 @@
 """What the duplicate checks share: which pictures are copies, and which look like copies.
 
-Exact copies have equal bytes. Near-duplicates have perceptual hashes that differ in at most `HASH_LIMIT` of 64 bits and
-colour histograms that do not contradict it. Figures: `python benchmarks/false_alarms.py`, told in docs/audit.md.
+Exact copies have equal bytes. Near-duplicates have perceptual hashes that differ in few of 64 bits, fewer in a set whose
+pictures all look alike, and colour histograms that do not contradict it. Figures: `python benchmarks/false_alarms.py`,
+told in docs/audit.md.
 """
 
 from __future__ import annotations
@@ -11,14 +12,15 @@ import numpy as np
 from headstart.checks.data._check import Check, count, uris
 from headstart.core.types import Dataset, Outcome
 from headstart.kit.clusters import clusters, forest, groups
-from headstart.kit.neighbours import hash_pairs
+from headstart.kit.neighbours import hash_pairs, typical_bits
 
-# 2,000 pictures of one cloth: the two most alike differ in 12 bits, so 8 raises no alarm there.
-HASH_LIMIT = 8
+# Bits that may differ: this part of what all but the closest 1 % of pairs keep, within these bounds. On 2,000 pictures of
+# one cloth the limit is 8 and the two most alike differ in 12; on 1,797 tiny drawings of ten digits it is 6.
+HASH_PART, HASH_LEAST, HASH_MOST = 0.4, 4, 8
 # Share of pixels in other colours. A copy that is 8 % brighter moves up to 0.22 on the cloth.
 COLOUR_LIMIT = 0.5
-# The further apart the hashes, the better the colours must agree.
-SURE_BITS, DOUBTFUL_COLOUR_LIMIT = 4, 0.25
+# Beyond `HASH_LEAST` bits the colours must agree better.
+DOUBTFUL_COLOUR_LIMIT = 0.25
 # The hash of a blank picture is noise.
 BLANK_STD = 2.0
 
@@ -39,15 +41,21 @@ def chain(group: np.ndarray) -> list[tuple[int, int]]:
     return [(int(group[0]), int(row)) for row in group[1:]]
 
 
-def near_pairs(data: Dataset) -> np.ndarray:
-    """(P, 2) int64 pairs of different files that look like copies, the closest first; blank pictures are left out."""
+def near_pairs(data: Dataset) -> tuple[np.ndarray, int]:
+    """Different files that look like copies; blank pictures are left out.
+
+    Returns:
+        (P, 2) int64 pairs, the closest first; and the limit on bits that was used.
+    """
     facts = data.facts
     rows = np.unique(_first_copy(data))
     rows = rows[np.asarray(facts.grey_std)[rows] >= BLANK_STD]
-    local, bits = hash_pairs(np.asarray(facts.phash)[rows], HASH_LIMIT)
+    hashes = np.asarray(facts.phash)[rows]
+    limit = int(np.clip(HASH_PART * typical_bits(hashes), HASH_LEAST, HASH_MOST))
+    local, bits = hash_pairs(hashes, limit)
     pairs: np.ndarray = rows[local]
     colour = _colour_distance(np.asarray(facts.histogram), pairs)
-    return pairs[colour <= np.where(bits <= SURE_BITS, COLOUR_LIMIT, DOUBTFUL_COLOUR_LIMIT)]
+    return pairs[colour <= np.where(bits <= HASH_LEAST, COLOUR_LIMIT, DOUBTFUL_COLOUR_LIMIT)], limit
 
 
 def _colour_distance(histogram: np.ndarray, pairs: np.ndarray) -> np.ndarray:

@@ -14,9 +14,7 @@ def _look(check: Check, given: AuditInput) -> Outcome:
     spread = np.asarray(data.facts.grey_std)
     blank = np.flatnonzero(spread < BLANK_STD)
     if not len(blank):
-        return check.passed(
-            f"grey levels of {count(len(spread))} spread by at least {spread.min():.1f} of 255"
-        )
+        return check.passed(f"grey levels of {count(len(spread))} spread by at least {spread.min():.1f} of 255")
     share = len(blank) / len(spread)
     sentence = f"{count(len(blank))} ({share:.1%}) of one even grey level ({uris(data, blank)})"
     return check.issue(sentence, "take them away, unless an empty picture is what the class means", rows=blank)

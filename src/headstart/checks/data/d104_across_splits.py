@@ -15,7 +15,7 @@ def _look(check: Check, given: AuditInput) -> Outcome:
         return check.not_applicable("the folder gives no splits; copies never straddle those that are drawn")
     exact = np.array([link for group in copies(data) for link in chain(group)], np.int64).reshape(-1, 2)
     side = np.array(data.split)
-    groups = tied(len(side), np.concatenate([exact, near_pairs(data)]))
+    groups = tied(len(side), np.concatenate([exact, near_pairs(data)[0]]))
     found = [group for group in groups if len(np.unique(side[group])) > 1]
     if not found:
         return check.passed(f"no copy, exact or near, lies on two sides of {', '.join(sorted(set(data.split)))}")

@@ -122,15 +122,22 @@ def _hold_out(data: Dataset, clusters: np.ndarray, ctx: Context, screened: np.nd
     kept = np.zeros(len(side), bool)
     kept[np.asarray(screened if screened is not None else [], np.int64)] = True
     kept = np.isin(clusters, clusters[kept])
-    part = deal(np.asarray(data.targets), clusters, (1 - size, size), np.random.default_rng([ctx.seed, 1]), first=kept)
-    tested = np.bincount(np.asarray(data.targets)[part == 1], minlength=len(data.class_names))
-    present = np.flatnonzero(np.bincount(data.targets, minlength=len(data.class_names)))
+    targets = np.asarray(data.targets)
+    part = deal(targets, clusters, (1 - size, size), np.random.default_rng([ctx.seed, 1]), first=kept)
+    tested = np.bincount(targets[part == 1], minlength=len(data.class_names))
+    present = np.unique(targets)
     least = present[np.argmin(tested[present])]
     worst, name = int(tested[least]), data.class_names[least]
     if worst < LEAST_TEST:
         return (
             side,
             f"no test split: {size:.0%} would leave class `{name}` {worst} of the {LEAST_TEST} pictures it needs",
+        )
+    stuck = [data.class_names[c] for c in present if len(np.unique(clusters[(part == 0) & (targets == c)])) < 2]
+    if stuck:
+        return (
+            side,
+            f"no test split: {size:.0%} would leave class `{stuck[0]}` fewer than 2 unlike pictures to learn from",
         )
     side[part == 1] = 2
     return side, f"{int(tested.sum()):,} of {len(side):,} pictures for the test, at least {worst} of each class"

@@ -1,0 +1,72 @@
+"""Data sets for tests of checks, audit and splits: from a folder of real pictures, or from classes alone."""
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+
+from headstart.core.types import Dataset, Excused, Facts
+
+SIDES = ("train", "val", "test")
+
+
+def from_folder(root: Path, excused: tuple[Excused, ...] = ()) -> Dataset:
+    """Read `class/picture` or `split/class/picture`."""
+    from headstart.kit.facts import inspect
+
+    files = sorted(p for p in root.rglob("*") if p.is_file())
+    parts = [p.relative_to(root).parts for p in files]
+    seen = [inspect(p.read_bytes()) for p in files]
+    names = sorted({p.name for p in root.rglob("*") if p.is_dir() and p.name not in SIDES})
+    return Dataset(
+        name=root.name,
+        root=str(root),
+        modality="image",
+        task="classification",
+        uris=tuple("/".join(p) for p in parts),
+        digests=tuple(hashlib.sha256(p.read_bytes()).hexdigest() for p in files),
+        targets=np.array([names.index(p[-2]) for p in parts], np.int64),
+        split=tuple(p[0] if len(p) == 3 else "" for p in parts),
+        class_names=tuple(names),
+        facts=Facts(
+            width_px=np.array([s.width_px for s in seen], np.int32),
+            height_px=np.array([s.height_px for s in seen], np.int32),
+            file_bytes=np.array([p.stat().st_size for p in files], np.int64),
+            phash=np.array([s.phash for s in seen], np.uint64),
+            histogram=np.array([s.histogram for s in seen], np.float32).reshape(-1, 64),
+            grey_std=np.array([s.grey_std for s in seen], np.float32),
+            notes=tuple(s.note for s in seen),
+        ),
+        excused=excused,
+        digest="0" * 64,
+    )
+
+
+def from_targets(targets, split=(), digests=(), **facts) -> Dataset:
+    """A data set whose files do not exist: different random pictures of 250 x 250 px, unless `facts` say otherwise."""
+    targets = np.asarray(targets, np.int64)
+    n, classes = len(targets), int(targets.max()) + 1
+    rng = np.random.default_rng(0)
+    defaults = {
+        "width_px": np.full(n, 250, np.int32),
+        "height_px": np.full(n, 250, np.int32),
+        "file_bytes": np.full(n, 10_000, np.int64),
+        "phash": rng.integers(0, 2**64, n, dtype=np.uint64),
+        "histogram": np.full((n, 64), 1 / 64, np.float32),
+        "grey_std": np.full(n, 40, np.float32),
+        "notes": ("",) * n,
+    }
+    return Dataset(
+        name="made",
+        root="made",
+        modality="image",
+        task="classification",
+        uris=tuple(f"class{t}/{row:05d}.png" for row, t in enumerate(targets)),
+        digests=tuple(digests) or tuple(f"{row:064d}" for row in range(n)),
+        targets=targets,
+        split=tuple(split) or ("",) * n,
+        class_names=tuple(f"class{c}" for c in range(classes)),
+        facts=Facts(**(defaults | facts)),
+        excused=(),
+        digest="0" * 64,
+    )
