@@ -1,0 +1,41 @@
+"""Judge a saved model on another labelled folder; nothing is trained."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from headstart.cli import options
+from headstart.cli.tables import interval, table
+
+
+class Evaluate:
+    """Judge a saved model on another labelled folder; nothing is trained."""
+
+    name = "evaluate"
+    kept = "nothing was changed; the same command starts again"
+
+    def configure(self, parser: argparse.ArgumentParser) -> None:
+        """Add RUN, DATA and the output options."""
+        parser.add_argument("run", metavar="RUN", help="a run folder")
+        parser.add_argument("data", metavar="DATA", help="folder with one sub-folder a class, named as in the run")
+        options.add_output(parser)
+
+    def __call__(self, args: argparse.Namespace) -> int:
+        """Score the model and print the scores."""
+        from headstart import pipeline
+
+        say = options.say(args)
+        found = pipeline.evaluate(args.run, args.data, say=say)
+        say.result(text(found), found)
+        return 0
+
+
+def text(found: dict[str, Any]) -> str:
+    """Scores of the whole folder first, then those of each class."""
+    scores = sorted(found["scores"], key=lambda score: bool(score.get("subject")))
+    rows = [(s["name"].replace("_", " "), s.get("subject", ""), interval(s)) for s in scores]
+    return table(("score", "class", "value [95 % interval]"), rows)
+
+
+PLUGIN = Evaluate()

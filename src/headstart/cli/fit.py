@@ -1,0 +1,57 @@
+"""Learn from a folder of labelled pictures: a measured, saved model and a report."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from headstart.cli import options
+from headstart.core.files import show
+from headstart.core.say import duration, size
+
+KEPT = "what is done is kept; run the same command again to resume"
+
+
+class Fit:
+    """Learn from a folder of labelled pictures: a measured, saved model and a report.
+
+    read, audit, embed, rank, adapt, evaluate, export, report; the same command resumes a run that was cut short.
+    """
+
+    name = "fit"
+    kept = KEPT
+
+    def configure(self, parser: argparse.ArgumentParser) -> None:
+        """Add DATA, every setting of a job, and the output options."""
+        options.add_data(parser)
+        options.add_settings(parser)
+        options.add_out(parser)
+        options.add_output(parser)
+        parser.add_argument("--dry-run", action="store_true", help="print the plan and what it will take, do nothing")
+
+    def __call__(self, args: argparse.Namespace) -> int:
+        """Fit, or with `--dry-run` plan."""
+        from headstart import pipeline
+
+        data, settings = options.request(args)
+        say = options.say(args)
+        if args.dry_run:
+            plan = pipeline.plan(data, **settings)
+            say.result(plan_text(plan), plan)
+            return 0
+        run = pipeline.fit(data, out=args.out, say=say, **settings)
+        say.result(run.text(), run.summary())
+        return 0
+
+
+def plan_text(plan: dict[str, Any]) -> str:
+    """The plan for people: what is measured, how long it takes, and what that rests on."""
+    estimate = plan["estimate"]
+    lines = [f"{plan['pictures']:,} pictures in {show(plan['data'])}", "candidates"]
+    lines += [f"  {name}" for name in plan["candidates"]]
+    lines += [f"about {duration(estimate['seconds'])}, {size(estimate['bytes'])} of the disk"]
+    lines += [f"  {assumption}" for assumption in estimate["assumptions"]]
+    return "\n".join(lines)
+
+
+PLUGIN = Fit()

@@ -1,0 +1,116 @@
+"""The door: finds the command, runs it, and turns every error into text and an exit code.
+
+Commands are files of this folder, found by the registry; only the chosen one is imported, so `headstart --help` costs
+no more than reading the first lines of the others. Exit codes: 0 done, 1 a gate failed, 2 usage, 3 data, set-up or
+nothing to do, 70 a bug of headstart (its traceback is saved to a file), 130 interrupted, 141 the reader of the output
+went away (as for any other tool at the head of a pipe).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+import os
+import sys
+from collections.abc import Sequence
+
+from headstart import __version__
+from headstart.cli.crash import save_crash
+from headstart.cli.parser import Parser
+from headstart.core import registry
+from headstart.core.errors import HeadstartError
+from headstart.core.files import show
+from headstart.core.types import Command
+
+BUG, INTERRUPTED, PIPE_CLOSED = 70, 130, 141
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command line and return the exit code; never raises.
+
+    Args:
+        argv: The words after `headstart`; those of this process by default.
+    """
+    words = list(sys.argv[1:] if argv is None else argv)
+    _tolerate_any_name()
+    try:
+        code = _dispatch(words)
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:
+        return _pipe_closed()
+    except HeadstartError as err:
+        return _report(err, err.exit_code, words)
+    except KeyboardInterrupt:
+        return _report(HeadstartError(f"interrupted; {_kept(words)}"), INTERRUPTED, words)
+    except Exception as err:  # the one place that may: it is told, and its traceback is kept
+        return _report(save_crash(err, words), BUG, words)
+
+
+def _tolerate_any_name() -> None:
+    """Let file names of any bytes be printed: what the terminal cannot show becomes a backslash escape."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _dispatch(words: list[str]) -> int:
+    if not words or words[0] in ("-h", "--help", "help"):
+        print(overview())
+        return 0
+    if words[0] == "--version":
+        print(f"headstart {__version__}")
+        return 0
+    command: Command = registry.load("commands", words[0])
+    parser = Parser(prog=f"headstart {words[0]}", description=inspect.cleandoc(type(command).__doc__ or ""))
+    command.configure(parser)
+    try:
+        args = parser.parse(words[1:])
+    except SystemExit as end:  # --help has printed
+        return int(end.code or 0)
+    return command(args)
+
+
+def overview() -> str:
+    """The text of `headstart --help`: every command with its summary, none imported."""
+    names = registry.names("commands")
+    width = max(map(len, names)) + 2
+    lines = [f"  {name:<{width}}{registry.summary('commands', name)}" for name in names]
+    head = [
+        "usage: headstart COMMAND …",
+        "",
+        "From a folder of labelled pictures to a measured, saved, explained model.",
+    ]
+    foot = ["headstart COMMAND --help explains one command; headstart --version shows the version."]
+    return "\n".join([*head, "", "commands:", *lines, "", *foot])
+
+
+def _kept(words: list[str]) -> str:
+    """What an interruption leaves behind, in the command's own words."""
+    if words and words[0] in registry.names("commands"):
+        return str(getattr(registry.load("commands", words[0]), "kept", "nothing was changed"))
+    return "nothing was changed"
+
+
+def _report(err: HeadstartError, code: int, words: list[str]) -> int:
+    with contextlib.suppress(BrokenPipeError):
+        sys.stdout.flush()
+        print("\n".join(show(line) for line in err.text().splitlines()), file=sys.stderr, flush=True)
+        if "--json" in words:
+            _print_json(err, code)
+        return code
+    return _pipe_closed() and code
+
+
+def _print_json(err: HeadstartError, code: int) -> None:
+    import json
+
+    fact = {"what": err.what, "where": err.where, "hint": err.hint}
+    print(json.dumps({"error": {"type": type(err).__name__, **fact, "exit_code": code}}), flush=True)
+
+
+def _pipe_closed() -> int:
+    """Point stdout at nothing, so that the interpreter's last flush has nowhere to fail."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return PIPE_CLOSED

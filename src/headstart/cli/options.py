@@ -1,0 +1,79 @@
+"""Options that commands share; those of a job are generated from its fields."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+from headstart.cli.parser import comma_separated, number, whole
+from headstart.core import job as jobs
+from headstart.core.say import Say
+
+_TYPES = {int: whole, float: number, str: str, tuple: comma_separated}
+
+
+def add_settings(parser: argparse.ArgumentParser, *names: str) -> None:
+    """Add the job's settings of these names, or all; a setting that is not given stays out of the namespace."""
+    group = parser.add_argument_group("settings")
+    for option in jobs.options():
+        if not names or option.name in names:
+            group.add_argument(
+                flag(option.name),
+                dest=option.name,
+                default=argparse.SUPPRESS,
+                type=_TYPES[type(option.default)],
+                metavar=_metavar(option),
+                help=f"{option.metadata['help']} (default: {_shown(option.default)})",
+            )
+
+
+def flag(name: str) -> str:
+    """`test_size` -> `--test-size`."""
+    return "--" + name.replace("_", "-")
+
+
+def _metavar(option: dataclasses.Field[Any]) -> str:
+    choices = option.metadata["choices"]
+    return "{" + ",".join(choices) + "}" if choices else option.name.rpartition("_")[2].upper()
+
+
+def _shown(default: Any) -> str:
+    text = ",".join(default) if isinstance(default, tuple) else str(default)
+    return text or "none"
+
+
+def settings(args: argparse.Namespace) -> dict[str, Any]:
+    """The settings that were given on the command line, and no others."""
+    known = {option.name for option in jobs.options()}
+    return {name: value for name, value in vars(args).items() if name in known}
+
+
+def request(args: argparse.Namespace) -> tuple[str, dict[str, Any]]:
+    """The data folder and the settings: a `job.toml` as DATA is read, and options win over it."""
+    if args.data.endswith(".toml") and Path(args.data).is_file():
+        stored = dataclasses.asdict(jobs.read(Path(args.data)))
+        return stored.pop("data"), stored | settings(args)
+    return args.data, settings(args)
+
+
+def add_data(parser: argparse.ArgumentParser) -> None:
+    """Add DATA, the first argument of every command that learns."""
+    parser.add_argument("data", metavar="DATA", help="folder with one sub-folder a class, or a job.toml")
+
+
+def add_out(parser: argparse.ArgumentParser, help: str = "the run folder (default: runs/<date>-<name>)") -> None:
+    """Add `--out`."""
+    parser.add_argument("--out", metavar="DIR", type=Path, help=help)
+
+
+def add_output(parser: argparse.ArgumentParser) -> None:
+    """Add `--json` and `--quiet`."""
+    parser.add_argument("--json", action="store_true", help="print the result as one JSON object on stdout")
+    parser.add_argument("--quiet", action="store_true", help="no progress on stderr, only warnings and errors")
+
+
+def say(args: argparse.Namespace) -> Say:
+    """The terminal as the options want it."""
+    return Say(quiet=args.quiet, json=args.json)

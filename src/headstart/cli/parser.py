@@ -1,0 +1,63 @@
+"""argparse in the house's words: facts are raised, the nearest option is named, values stay in backticks."""
+
+from __future__ import annotations
+
+import argparse
+from typing import NoReturn
+
+from headstart.core.errors import UsageError, nearest
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser that raises `UsageError` where argparse would print and exit; only `--help` exits."""
+
+    def __init__(self, prog: str, description: str | None) -> None:
+        super().__init__(
+            prog=prog,
+            description=description,
+            allow_abbrev=False,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+
+    def error(self, message: str) -> NoReturn:
+        """Raise what argparse has to say."""
+        raise UsageError(message.replace("'", "`"), hint=f"{self.prog} --help")
+
+    def parse(self, words: list[str]) -> argparse.Namespace:
+        """Parse the words after the command.
+
+        Raises:
+            UsageError: An option is unknown (the nearest is named), lacks its value or has a wrong one.
+        """
+        self._refuse_unknown(words)
+        return self.parse_args(words)
+
+    def _refuse_unknown(self, words: list[str]) -> None:
+        """Name an unknown option before argparse complains of whatever follows from it."""
+        options = words[: words.index("--")] if "--" in words else words
+        for word in options:
+            name = word.partition("=")[0]
+            if name.startswith("--") and name not in self._option_string_actions:
+                known = [option for option in self._option_string_actions if option.startswith("--")]
+                raise UsageError(f"there is no option `{name}`", hint=nearest(name, known) or f"{self.prog} --help")
+
+
+def whole(text: str) -> int:
+    """A whole number, for `type=`."""
+    try:
+        return int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"`{text}` is not a whole number") from None
+
+
+def number(text: str) -> float:
+    """A number, for `type=`."""
+    try:
+        return float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"`{text}` is not a number") from None
+
+
+def comma_separated(text: str) -> tuple[str, ...]:
+    """Names with commas between them, for `type=`; empty ones are left out."""
+    return tuple(name for part in text.split(",") if (name := part.strip()))

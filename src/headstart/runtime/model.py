@@ -1,0 +1,131 @@
+"""A saved model that answers: decode, trunks, head, calibration, decision.
+
+Needs numpy, Pillow and OpenVINO only; the framework that trained the trunk is never loaded. Loading checks every file;
+the trunks are compiled when the first picture comes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from headstart.core.rundir import RunDir
+from headstart.core.settings import threads
+from headstart.core.types import Prediction
+from headstart.kit import decision
+from headstart.runtime import answer, manifest
+from headstart.runtime.manifest import Manifest, TrunkEntry
+from headstart.runtime.predict import BATCH, Chunk, chunks
+
+if TYPE_CHECKING:
+    from headstart.kit.engine import Engine
+
+
+class Model:
+    """A model read from its folder.
+
+    Args:
+        folder: The model folder.
+        manifest: What is in it, checked.
+    """
+
+    def __init__(self, folder: Path, manifest: Manifest) -> None:
+        self.folder = folder
+        self.manifest = manifest
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """C names, in the order of the probabilities."""
+        return self.manifest.class_names
+
+    @cached_property
+    def arrays(self) -> dict[str, np.ndarray]:
+        """The head's arrays."""
+        from safetensors.numpy import load_file
+
+        found: dict[str, np.ndarray] = load_file(self.folder / self.manifest.head.arrays)
+        return found
+
+    @cached_property
+    def engines(self) -> tuple[Engine, ...]:
+        """The compiled trunks, in the order of the manifest."""
+        from headstart.kit.engine import Engine
+
+        return tuple(Engine(self.folder / t.ir, threads=threads(), batch=BATCH) for t in self.manifest.trunks)
+
+    def predict(self, files: Iterable[Path]) -> Iterator[Prediction]:
+        """Answer for pictures, in their order, as they are made; memory does not grow with their number.
+
+        Args:
+            files: Picture files; consumed as needed. One that cannot be read gives a `Prediction` with `error`.
+        """
+        for chunk in self.featured(files):
+            yield from self._answers(chunk)
+
+    def featured(self, files: Iterable[Path]) -> Iterator[Chunk]:
+        """Files with their features, chunk by chunk."""
+        trunks = self.manifest.trunks
+        flow = chunks(files, [trunk.input for trunk in trunks], threads=threads())
+        for at, (trunk, engine) in enumerate(zip(trunks, self.engines, strict=True)):
+            flow = _through(engine, trunk, at, flow)
+        return flow
+
+    def probabilities(self, chunk: Chunk) -> np.ndarray:
+        """(B, C) float32 of a chunk with features; rows of files that could not be read mean nothing."""
+        blocks = [chunk.features[f.backbone, f.depth] for f in self.manifest.features]
+        found = answer.probabilities(self.manifest.head.kind, self.arrays, np.concatenate(blocks, axis=1))
+        return _tempered(found, self.manifest.calibration.temperature)
+
+    def _answers(self, chunk: Chunk) -> Iterator[Prediction]:
+        found = self.probabilities(chunk)
+        answers = self.decide(found)
+        for at, file in enumerate(chunk.files):
+            if at in chunk.errors:
+                yield Prediction(uri=str(file), answer="", error=chunk.errors[at])
+            else:
+                each = dict(zip(self.class_names, found[at].tolist(), strict=True))
+                yield Prediction(uri=str(file), answer=self.class_names[answers[at]], probabilities=each)
+
+    def decide(self, probabilities: np.ndarray) -> np.ndarray:
+        """(B, C) probabilities -> (B,) positions in `class_names`, by the model's threshold or costs."""
+        rule = self.manifest.decision
+        positive = self.class_names.index(rule.positive) if rule.positive else None
+        costs = None if rule.costs is None else np.asarray(rule.costs)
+        return decision.decide(probabilities, positive=positive, threshold=rule.threshold, costs=costs)
+
+
+def _through(engine: Engine, trunk: TrunkEntry, at: int, flow: Iterator[Chunk]) -> Iterator[Chunk]:
+    """Let chunks pass one trunk, keeping its outputs under their names."""
+    for chunk, outputs in engine.run((chunk, chunk.pictures[at]) for chunk in flow):
+        for depth, features in zip(trunk.depths, outputs, strict=True):
+            chunk.features[trunk.name, depth.name] = features
+        yield chunk
+
+
+def _tempered(probabilities: np.ndarray, temperature: float) -> np.ndarray:
+    """Probabilities whose logarithms are divided by a temperature (Guo 2017), rows summing to 1."""
+    if temperature == 1.0:
+        return probabilities
+    logits = np.log(np.maximum(probabilities, np.finfo(np.float32).tiny)) / np.float32(temperature)
+    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return powers / powers.sum(axis=1, keepdims=True)
+
+
+def load(folder: str | Path) -> Model:
+    """Read a saved model.
+
+    Args:
+        folder: A model folder, or a run folder with `model/` in it.
+
+    Raises:
+        DataError: There is no model, a newer version wrote it, or it is damaged.
+    """
+    path = Path(folder)
+    if (path / "format.json").is_file():
+        RunDir(path).check()
+        path = path / "model"
+    return Model(path, manifest.read(path))

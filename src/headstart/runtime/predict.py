@@ -1,0 +1,107 @@
+"""Files in, decoded batches out: the reading half of a prediction, streamed and in order.
+
+A file's bytes are read once and decoded for every trunk; the next batches are decoded by threads while the engines
+work on the last. A file that cannot be read keeps its place with the reason, and never stops the stream.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from headstart.core.types import InputSpec
+from headstart.kit.pixels import PictureError, decode, read_bytes
+
+BATCH = 32
+AHEAD = 2  # batches decoded beside the one in the engines
+
+SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff"})
+
+
+@dataclass(slots=True)
+class Chunk:
+    """Some files on their way through the trunks.
+
+    Attributes:
+        files: B files.
+        pictures: One (B, H, W, 3) uint8 array for each input; zeros where the file could not be read.
+        errors: Position -> why the file could not be read; its features are never looked at.
+        features: (backbone, depth) -> (B, D) float32, filled by the engines.
+    """
+
+    files: list[Path]
+    pictures: list[np.ndarray]
+    errors: dict[int, str] = field(default_factory=dict)
+    features: dict[tuple[str, str], np.ndarray] = field(default_factory=dict)
+
+
+def chunks(files: Iterable[Path], inputs: Sequence[InputSpec], *, threads: int, batch: int = BATCH) -> Iterator[Chunk]:
+    """Decode files in parallel and hand them out in order; at most `AHEAD` chunks wait.
+
+    Args:
+        files: Any number; consumed as they are needed.
+        inputs: What to decode for.
+        threads: That decode.
+        batch: Files a chunk.
+    """
+    source, waiting = iter(files), deque[tuple[Chunk, list[Future[None]]]]()
+    pool = ThreadPoolExecutor(threads, thread_name_prefix="decode")
+    try:
+        while part := list(itertools.islice(source, batch)):
+            chunk = _empty(part, inputs)
+            waiting.append((chunk, [pool.submit(_decode, chunk, at, inputs) for at in range(len(part))]))
+            if len(waiting) > AHEAD:
+                yield _finished(*waiting.popleft())
+        while waiting:
+            yield _finished(*waiting.popleft())
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _empty(part: list[Path], inputs: Sequence[InputSpec]) -> Chunk:
+    shapes = [(len(part), spec.size_px, spec.size_px, 3) for spec in inputs]
+    return Chunk(part, [np.zeros(shape, dtype=np.uint8) for shape in shapes])
+
+
+def _decode(chunk: Chunk, at: int, inputs: Sequence[InputSpec]) -> None:
+    try:
+        content = read_bytes(os.fspath(chunk.files[at]))
+        for pictures, spec in zip(chunk.pictures, inputs, strict=True):
+            pictures[at] = decode(content, spec)
+    except PictureError as err:
+        chunk.errors[at] = f"{err.reason.replace('_', ' ')}: {err.detail}"
+
+
+def _finished(chunk: Chunk, jobs: list[Future[None]]) -> Chunk:
+    for job in jobs:
+        job.result()
+    return chunk
+
+
+def walk(paths: Iterable[Path]) -> Iterator[Path]:
+    """Files as they are named; a folder's pictures, told by their suffix, in sorted order, sub-folders included.
+
+    A named file is always handed on, whatever its suffix: that it cannot be read is for the row to say. Links to
+    folders are not followed inside a folder, so a loop of links ends.
+    """
+    for path in paths:
+        yield from _pictures(path) if path.is_dir() else (path,)
+
+
+def _pictures(folder: Path) -> Iterator[Path]:
+    with os.scandir(folder) as found:
+        entries = sorted(found, key=lambda entry: os.fsencode(entry.name))
+    for entry in entries:
+        if entry.name.startswith("."):
+            continue
+        if entry.is_dir(follow_symlinks=False):
+            yield from _pictures(Path(entry.path))
+        elif Path(entry.name).suffix.lower() in SUFFIXES:
+            yield Path(entry.path)
