@@ -1,0 +1,132 @@
+"""From probabilities to one answer: the most probable class, a threshold for one class, or the lowest expected cost.
+
+Evaluation and the saved model answer through `decide` alone, so what was measured is what is served.
+"""
+
+from __future__ import annotations
+
+import csv
+import math
+from pathlib import Path
+
+import numpy as np
+
+from headstart.core.errors import DataError, UsageError, nearest
+
+
+def decide(
+    p: np.ndarray, *, positive: int | None = None, threshold: float | None = None, costs: np.ndarray | None = None
+) -> np.ndarray:
+    """One class for each picture.
+
+    Args:
+        p: (M, C) probabilities.
+        positive: Class that is answered wherever its probability reaches `threshold`; elsewhere the most probable
+            of the other classes is.
+        threshold: Of `positive`; needed with it.
+        costs: (C, C), `costs[t, a]` is the cost of answering `a` when `t` is true; the lowest expected cost wins.
+
+    Returns:
+        (M,) int64.
+    """
+    if costs is not None:
+        return np.argmin(np.asarray(p, np.float64) @ costs, axis=1)
+    if positive is None or threshold is None:
+        return np.argmax(p, axis=1)
+    others = np.array(p, np.float64)
+    others[:, positive] = -1.0
+    return np.where(p[:, positive] >= threshold, positive, np.argmax(others, axis=1))
+
+
+def best_threshold(truth: np.ndarray, score: np.ndarray) -> float:
+    """The threshold of the highest F1 on held-out predictions.
+
+    F1 is chosen over Youden's index because a named class of interest is mostly the rare one, where Youden's index
+    accepts many false alarms. The threshold lies midway between two neighbouring scores; of equal F1 the highest wins.
+
+    Args:
+        truth: (M,) bool, whether the picture is of the class.
+        score: (M,) its held-out probability.
+
+    Raises:
+        DataError: No picture is of the class.
+    """
+    if not truth.any():
+        raise DataError("a threshold needs held-out pictures of the positive class; there are none")
+    levels, level = np.unique(-np.asarray(score, np.float64), return_inverse=True)
+    hits = np.cumsum(np.bincount(level, weights=truth, minlength=len(levels)))
+    answered = np.cumsum(np.bincount(level, minlength=len(levels)))
+    best = int(np.argmax(2 * hits / (answered + truth.sum())))
+    here = -levels[best]
+    below = -levels[best + 1] if best + 1 < len(levels) else 0.0
+    return float((here + below) / 2)
+
+
+def positive_class(name: str, class_names: tuple[str, ...]) -> int:
+    """Position of the class named by `--positive`.
+
+    Raises:
+        UsageError: There is no such class; with the nearest names.
+    """
+    if name not in class_names:
+        hint = nearest(name, class_names) or f"classes: {', '.join(class_names)}"
+        raise UsageError(f"no class is named `{name}`", where="--positive", hint=hint)
+    return class_names.index(name)
+
+
+def read_costs(path: str | Path, class_names: tuple[str, ...]) -> np.ndarray:
+    """A cost matrix from CSV: first row and first column are class names, a cell is the cost of answering its column
+    when its row is true.
+
+    Returns:
+        (C, C) float64 in the order of `class_names`.
+
+    Raises:
+        UsageError: With every problem of the file at once.
+    """
+    path = Path(path)
+    try:
+        rows = [
+            row for row in csv.reader(path.read_text(encoding="utf-8-sig").splitlines()) if any(map(str.strip, row))
+        ]
+    except (OSError, UnicodeDecodeError) as err:
+        raise UsageError(f"the costs `{path}` cannot be read: {err}", where="--costs") from err
+    if len(rows) < 2:
+        raise UsageError(f"the costs `{path}` have no rows", where="--costs", hint=_form(class_names))
+    cells = {
+        (row[0].strip(), column.strip()): cell
+        for row in rows[1:]
+        for column, cell in zip(rows[0][1:], row[1:], strict=False)
+    }
+    wrong = _wrong_names([r[0].strip() for r in rows[1:]], "row", class_names)
+    wrong += _wrong_names([c.strip() for c in rows[0][1:]], "column", class_names)
+    found = np.zeros((len(class_names), len(class_names)))
+    for t, truth in enumerate(class_names):
+        for a, answer in enumerate(class_names):
+            cell = cells.get((truth, answer), "").strip()
+            found[t, a] = _number(cell)
+            if not math.isfinite(found[t, a]):
+                wrong.append(
+                    f"row `{truth}`, column `{answer}`: " + (f"`{cell}` is not a number" if cell else "missing")
+                )
+    if wrong:
+        raise UsageError(f"the costs do not fit: {'; '.join(wrong)}", where=str(path), hint=_form(class_names))
+    return found
+
+
+def _number(cell: str) -> float:
+    try:
+        return float(cell)
+    except ValueError:
+        return math.nan
+
+
+def _wrong_names(given: list[str], what: str, known: tuple[str, ...]) -> list[str]:
+    unknown = [
+        f"{what} `{name}` is no class; {nearest(name, known)}".rstrip("; ") for name in given if name not in known
+    ]
+    return unknown + [f"{what} `{name}` comes twice" for name in sorted({n for n in given if given.count(n) > 1})]
+
+
+def _form(class_names: tuple[str, ...]) -> str:
+    return f"write a header `truth,{','.join(class_names)}`, then one row of numbers for each class"

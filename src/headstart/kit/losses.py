@@ -1,0 +1,60 @@
+"""A metric as one number a picture: what candidates are compared by, picture against the same picture."""
+
+from __future__ import annotations
+
+import numpy as np
+
+CLIP = 1e-7  # probabilities are kept this far from 0 and 1 in the log loss
+
+
+def log_losses(y: np.ndarray, p: np.ndarray) -> np.ndarray:
+    """Minus the logarithm of the true class's probability, in nats.
+
+    Args:
+        y: (M,) int64.
+        p: (M, C).
+
+    Returns:
+        (M,) float64.
+    """
+    return -np.log(np.clip(p[np.arange(len(y)), y].astype(np.float64), CLIP, 1 - CLIP))
+
+
+def brier_losses(y: np.ndarray, p: np.ndarray) -> np.ndarray:
+    """Squared distance of the probabilities from the truth, 0..2 (Brier 1950).
+
+    Args:
+        y: (M,) int64.
+        p: (M, C).
+
+    Returns:
+        (M,) float64.
+    """
+    squares = np.sum(np.square(p, dtype=np.float64), axis=1)
+    return squares - 2 * p[np.arange(len(y)), y].astype(np.float64) + 1
+
+
+def per_picture_loss(metric: str, y: np.ndarray, p: np.ndarray) -> np.ndarray:
+    """A metric as one loss a picture whose mean is the metric, or 1 minus it.
+
+    Args:
+        metric: `log_loss`, `accuracy` (1 for an error) or `balanced_accuracy` (an error weighs as much as its class
+            is rare, so that the mean is 1 - balanced accuracy).
+        y: (M,) int64.
+        p: (M, C).
+
+    Returns:
+        (M,) float64; lower is better.
+
+    Raises:
+        ValueError: The metric is none of these.
+    """
+    if metric == "log_loss":
+        return log_losses(y, p)
+    wrong = (np.argmax(p, axis=1) != y).astype(np.float64)
+    if metric == "accuracy":
+        return wrong
+    if metric == "balanced_accuracy":
+        counts = np.bincount(y)
+        return wrong * len(y) / ((counts > 0).sum() * counts[y])
+    raise ValueError(f"no loss is known for `{metric}`")
