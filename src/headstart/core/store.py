@@ -1,8 +1,8 @@
 """The content-addressed cache: folders named by the digest of what they depend on.
 
-An entry is made in a temporary folder, sealed with the digests of its files, and renamed into place, so that it is
-there whole or not at all (files in sub-folders too). Opening an entry checks the digests; a damaged one is removed and reported, and the caller
-makes it again. Layout: `<root>/<kind>/<digest>/…` with `seal.json` inside.
+An entry is made in a temporary folder, sealed with the digests of its files (those in sub-folders too), and renamed
+into place, so that it is there whole or not at all. Opening an entry checks the digests; a damaged one is removed and
+reported, and the caller makes it again. Layout: `<root>/<kind>/<digest>/…` with `seal.json` inside.
 """
 
 from __future__ import annotations

@@ -121,7 +121,7 @@ def _extract(target: Path, store: Store, say: Say) -> None:
             path = PurePosixPath(entry.filename)
             if path.suffix != ".jpg" or path.parent.name not in counts:
                 continue
-            # Only the last two parts of a member's name are used, one of them from our own list: no way out of `target`.
+            # Of a member's name only the last two parts are used, one of them from our own list: no way out.
             place = target / path.parent.name / path.name
             place.parent.mkdir(parents=True, exist_ok=True)
             with archive.open(entry) as source, place.open("xb") as out:
