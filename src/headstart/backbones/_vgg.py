@@ -59,7 +59,7 @@ def from_h5(content: bytes) -> dict[str, np.ndarray]:
 
     import h5py
 
-    found = {}
+    found: dict[str, np.ndarray] = {}
     with h5py.File(io.BytesIO(content)) as file:
         for name, place, *_ in convs():
             turn = int(name[-1]) - 1

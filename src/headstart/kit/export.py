@@ -1,0 +1,186 @@
+"""A Keras trunk as OpenVINO files, and the proof that both give the same vectors.
+
+The only place where a trunk meets a training framework. Whatever the backend (TensorFlow, JAX or PyTorch), Keras'
+own exporter converts the graph; the input becomes uint8 and the weights stay float32. The parity of both engines on
+real pictures is asserted per output: max|a-b| / max|b| <= 1e-4 and cosine >= 0.99999.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from headstart.core.errors import SetupError
+from headstart.core.files import write_json
+from headstart.core.types import BackboneSpec
+from headstart.kit import engine
+from headstart.kit.provenance import versions
+
+PARITY_MAX = 1e-4
+PARITY_COSINE = 0.99999
+CALIBRATION = 256  # pictures NNCF sees at most
+_BATCH = 8
+
+
+def backend() -> str:
+    """The Keras backend that a build would use, without importing it."""
+    if "keras" in sys.modules:
+        import keras
+
+        return str(keras.config.backend())
+    return os.environ.get("KERAS_BACKEND", "tensorflow")
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Hold back what frameworks write to standard error while they start; shown after all when the work fails.
+
+    TensorFlow's C++ part writes to the file descriptor itself, before any setting of Python's side is heard.
+    """
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with tempfile.TemporaryFile() as noise:
+        os.dup2(noise.fileno(), 2)
+        try:
+            yield
+        except Exception:
+            noise.seek(0)
+            os.write(kept, noise.read())
+            raise
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
+
+
+def convert(model: Any, spec: BackboneSpec, pictures: np.ndarray, folder: Path) -> None:
+    """Write `trunk.xml`, `trunk.bin` and `parity.json`.
+
+    Args:
+        model: The frozen `keras.Model`, one output a depth.
+        spec: Of the trunk.
+        pictures: (n, H, W, 3) uint8, real ones; the first eight are used.
+        folder: Where to.
+
+    Raises:
+        SetupError: The backend cannot export, or the engines disagree.
+    """
+    converted = _converted(model, spec)
+    path = folder / "trunk.xml"
+    engine.load().save_model(converted, path, compress_to_fp16=False)
+    probes = pictures[:_BATCH]
+    expected = [vectors for _, vectors in KerasEngine(model).run([(None, probes)])][0]
+    got = [vectors for _, vectors in engine.Engine(path, threads=1, batch=_BATCH).run([(None, probes)])][0]
+    rows = [compare(a, b) for a, b in zip(got, expected, strict=True)]
+    _assert_parity(spec, rows)
+    named = {depth.name: row for depth, row in zip(spec.depths, rows, strict=True)}
+    facts = {"compared_with": f"keras {backend()}", "pictures": len(probes), "versions": versions()}
+    write_json(folder / "parity.json", {**facts, "depths": named})
+
+
+def _converted(model: Any, spec: BackboneSpec) -> Any:
+    ov = engine.load()
+    with tempfile.TemporaryDirectory() as place, engine.without_telemetry():
+        path = Path(place) / "keras.xml"
+        try:
+            model.export(str(path), format="openvino", verbose=False)
+        except (ImportError, NotImplementedError, RuntimeError, ValueError, TypeError) as err:
+            raise SetupError(
+                f"Keras on {backend()} cannot export `{spec.name}`: {type(err).__name__}: {err}",
+                hint="KERAS_BACKEND=tensorflow, which is the default",
+            ) from err
+        prepared = ov.preprocess.PrePostProcessor(ov.Core().read_model(path))
+        prepared.input(0).tensor().set_element_type(ov.Type.u8)
+        prepared.input(0).preprocess().convert_element_type(ov.Type.f32)
+        made = prepared.build()
+    side = spec.input.size_px
+    made.reshape({0: [-1, side, side, 3]})
+    for output, depth in zip(made.outputs, spec.depths, strict=True):
+        output.tensor.set_names({depth.name})
+        if output.partial_shape[1] != depth.dim:
+            raise SetupError(f"`{spec.name}` has {output.partial_shape} at {depth.name}, expected {depth.dim}")
+    return made
+
+
+def compare(a: np.ndarray, b: np.ndarray) -> dict[str, float]:
+    """How far vectors (n, D) are from expected ones: the largest difference over the largest value, the lowest cosine.
+
+    Vectors that are all zero on both sides count as equal.
+    """
+    a, b = a.astype(np.float64), b.astype(np.float64)
+    largest = float(np.abs(a - b).max() / max(np.abs(b).max(), 1e-30))
+    lengths = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
+    cosines = np.where(lengths > 0, (a * b).sum(1) / np.maximum(lengths, 1e-30), (a == b).all(1))
+    return {"max_relative": largest, "min_cosine": float(cosines.min())}
+
+
+def _assert_parity(spec: BackboneSpec, rows: list[dict[str, float]]) -> None:
+    for depth, row in zip(spec.depths, rows, strict=True):
+        # Written so that NaN fails.
+        if not (row["max_relative"] <= PARITY_MAX and row["min_cosine"] >= PARITY_COSINE):
+            raise SetupError(
+                f"OpenVINO and Keras disagree on `{spec.name}` at {depth.name}: largest difference "
+                f"{row['max_relative']:.2e} of the largest value (limit {PARITY_MAX:.0e}), lowest cosine "
+                f"{row['min_cosine']:.7f} (limit {PARITY_COSINE})",
+                hint="headstart doctor shows both versions; another OpenVINO version may be right",
+            )
+
+
+def quantise(source: Path, pictures: np.ndarray, folder: Path) -> None:
+    """Write an int8 version of a float32 trunk, calibrated on pictures, with its cosine to the float32 one.
+
+    Args:
+        source: `trunk.xml` in float32.
+        pictures: (n, H, W, 3) uint8, n up to 256.
+        folder: Where to.
+
+    Raises:
+        SetupError: NNCF is not installed.
+    """
+    ov = engine.load()
+    try:
+        with engine.without_telemetry():
+            import nncf
+    except ImportError as err:
+        raise SetupError(
+            "precision `int8` needs NNCF, which is not installed", hint='pip install "headstart[int8]"'
+        ) from err
+    used = pictures[:CALIBRATION]
+    model = ov.Core().read_model(source)
+    made = nncf.quantize(model, nncf.Dataset([one[None] for one in used]), subset_size=len(used))
+    ov.save_model(made, folder / "trunk.xml", compress_to_fp16=False)
+    batches = [(at, used[at : at + _BATCH]) for at in range(0, len(used), _BATCH)]
+    both = [
+        list(zip(*(v for _, v in engine.Engine(path, threads=1, batch=_BATCH).run(batches)), strict=True))
+        for path in (folder / "trunk.xml", source)
+    ]
+    names = [output.get_any_name() for output in model.outputs]
+    rows = [compare(np.concatenate(a), np.concatenate(b)) for a, b in zip(*both, strict=True)]
+    facts = {"compared_with": "openvino f32", "pictures": len(used), "versions": versions(("openvino", "nncf"))}
+    write_json(folder / "parity.json", {**facts, "depths": dict(zip(names, rows, strict=True))})
+
+
+class KerasEngine:
+    """The trunk run by Keras itself, with the same `run` as `headstart.kit.engine.Engine`.
+
+    Args:
+        model: The frozen `keras.Model`.
+        batch: Pictures a call; short batches are padded, so that a vector does not depend on its neighbours.
+    """
+
+    def __init__(self, model: Any, *, batch: int = _BATCH) -> None:
+        self.model, self.batch = model, batch
+
+    def run(self, batches: Iterable[tuple[Any, np.ndarray]]) -> Iterator[tuple[Any, tuple[np.ndarray, ...]]]:
+        """See `headstart.kit.engine.Engine.run`."""
+        for key, pictures in batches:
+            whole = np.zeros((self.batch, *pictures.shape[1:]), np.float32)
+            whole[: len(pictures)] = pictures
+            found = self.model.predict_on_batch(whole)
+            yield key, tuple(np.array(one[: len(pictures)], np.float32) for one in found)

@@ -1,0 +1,173 @@
+"""From a backbone's name to a trunk that runs: found among the sources, exported once, checked, kept in the cache.
+
+`find` answers without any framework. `folder` gives the trunk as OpenVINO files; only when the cache does not hold
+them is Keras loaded: the trunk is built, converted in float32 with uint8 pictures as input, run on real pictures by
+both engines, and kept only if the vectors agree. Without OpenVINO, `ready` lets Keras itself do the work and says so.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from headstart.core import registry
+from headstart.core.errors import SetupError, UsageError, nearest
+from headstart.core.say import Say
+from headstart.core.store import Store
+from headstart.core.types import BackboneSource, BackboneSpec
+from headstart.kit import engine
+from headstart.kit.provenance import version
+
+RANDOM = "random:"
+RANDOM_SEED = 0
+_FORMAT = 1  # of the cached files; raise when the export changes what it writes
+_LATER = ("dinov2", "dinov3", "siglip", "clip", "vit", "deit", "swin", "beit", "mae", "hiera", "sam", "mit", "pvt")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trunk:
+    """A backbone by its name.
+
+    Attributes:
+        name: `source:preset`, or `random:source:preset` for the twin with random weights.
+        spec: What is known of it.
+        source: The plugin that builds it.
+        preset: The source's name for it.
+        seed: Of the random weights; None for the trained ones.
+    """
+
+    name: str
+    spec: BackboneSpec
+    source: BackboneSource
+    preset: str
+    seed: int | None = None
+
+    def build(self, store: Store) -> Any:
+        """The frozen `keras.Model`."""
+        return self.source.build(self.preset, store, seed=self.seed)
+
+
+def names() -> tuple[str, ...]:
+    """All names of all sources, the bundled first."""
+    sources = sorted(registry.names("backbones"), key=lambda name: (name != "bundled", name))
+    return tuple(f"{name}:{preset}" for name in sources for preset in registry.load("backbones", name).presets())
+
+
+def find(name: str) -> Trunk:
+    """The trunk of a name: `bundled:efficientnet_lite0`, a preset alone if only one source has it, or `random:` of it.
+
+    Raises:
+        UsageError: There is none; the nearest names are in the hint.
+    """
+    if name.startswith(RANDOM):
+        return _twin(find(name.removeprefix(RANDOM)))
+    known = names()
+    fits = [one for one in known if one == name or one.partition(":")[2] == name]
+    if len(fits) != 1:
+        raise _unknown(name, known, fits)
+    source, _, preset = fits[0].partition(":")
+    plugin: BackboneSource = registry.load("backbones", source)
+    return Trunk(name=fits[0], spec=plugin.spec(preset), source=plugin, preset=preset)
+
+
+def _unknown(name: str, known: tuple[str, ...], fits: list[str]) -> UsageError:
+    if fits:
+        return UsageError(f"the backbone `{name}` is in several sources", hint=f"write one of {', '.join(fits)}")
+    word = name.lower().rpartition(":")[2].replace("-", "").replace("_", "")
+    family = next((one for one in _LATER if word.startswith(one)), None)
+    if family:
+        return UsageError(
+            f"no backbone is named `{name}`: {family} needs the extra `headstart[hub]`, which this version does not have",
+            hint="headstart backbones list",
+        )
+    bare = {one.partition(":")[2]: one for one in known}
+    near = nearest(name, known) if ":" in name else nearest(name, bare)
+    return UsageError(f"no backbone is named `{name}`", hint=near or "headstart backbones list")
+
+
+def _twin(trained: Trunk) -> Trunk:
+    spec = replace(
+        trained.spec,
+        name=RANDOM + trained.name,
+        revision=f"{trained.spec.revision}-random{RANDOM_SEED}",
+        pretrained_on="nothing: random weights",
+        licence_note="",
+        download_bytes=0,
+        prior=0.0,
+        prior_source="random weights know nothing",
+    )
+    return replace(trained, name=RANDOM + trained.name, spec=spec, seed=RANDOM_SEED)
+
+
+def engine_name() -> str:
+    """What computes the vectors: `openvino 2026.4.1`, or without OpenVINO `keras 3.15.1 tensorflow`."""
+    found = engine.name()
+    if found is None:
+        from headstart.kit.export import backend
+
+        found = f"keras {version('keras')} {backend()}"
+    return found
+
+
+def key(trunk: Trunk, precision: str = "f32") -> dict[str, Any]:
+    """What the cached files depend on. Keras is not in it: whichever version exported them, parity was asserted."""
+    spec = trunk.spec
+    return {
+        "format": _FORMAT,
+        "backbone": spec.name,
+        "revision": spec.revision,
+        "depths": spec.depths,
+        "input": spec.input,
+        "precision": precision,
+        "engine": engine.name(),
+    }
+
+
+def folder(trunk: Trunk, store: Store, say: Say, pictures: np.ndarray, precision: str = "f32") -> Path:
+    """The trunk as OpenVINO files, made and checked when the cache does not hold it.
+
+    Args:
+        trunk: From `find`.
+        store: The cache; the entry has kind `trunks`.
+        say: Told before the making, which takes seconds.
+        pictures: (8, H, W, 3) uint8, real ones, as the trunk's input wants them: parity is measured on them. For
+            `int8` up to 256, which it is calibrated on.
+        precision: `f32` or `int8`.
+
+    Returns:
+        A folder with `trunk.xml`, `trunk.bin` and `parity.json`.
+
+    Raises:
+        SetupError: The weights, an engine or NNCF are missing, or the engines disagree.
+    """
+
+    def write(draft: Path) -> None:
+        from headstart.kit import export
+
+        say.line("trunk", f"{trunk.name}: made once for {engine.name()} in {precision}")
+        source = folder(trunk, store, say, pictures) / "trunk.xml" if precision == "int8" else None
+        with export.quiet():
+            if source:
+                export.quantise(source, pictures, draft)
+            else:
+                export.convert(trunk.build(store), trunk.spec, pictures, draft)
+
+    return store.make("trunks", key(trunk, precision), write)
+
+
+def ready(
+    trunk: Trunk, store: Store, say: Say, pictures: np.ndarray, *, threads: int, precision: str = "f32"
+) -> engine.Engine | Any:
+    """The trunk, ready to `run` batches: compiled by OpenVINO, or where that is absent by Keras, which is said."""
+    if engine.name() is not None:
+        return engine.Engine(folder(trunk, store, say, pictures, precision) / "trunk.xml", threads=threads)
+    from headstart.kit.export import KerasEngine, quiet
+
+    say.line("trunk", f"{trunk.name}: OpenVINO is not installed, Keras computes the vectors (slower, float32)")
+    if precision != "f32":
+        raise SetupError(f"precision `{precision}` needs OpenVINO", hint="pip install openvino")
+    with quiet():
+        return KerasEngine(trunk.build(store))
