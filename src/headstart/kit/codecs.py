@@ -122,6 +122,7 @@ class Picture:
     Attributes:
         format: One of `FORMATS`.
         size: Width and height in px as stored, before EXIF orientation.
+        extent: Width and height of the picture in pixels of what `rgb` gave: not whole where a reduced scale is not.
         notes: Positions in `NOTES` of what was done so far.
 
     Raises:
@@ -135,6 +136,7 @@ class Picture:
         with self._told():
             self._image = self._open()
             self.size: tuple[int, int] = self._image.size
+        self.extent: tuple[float, float] = self.size
 
     def _open(self) -> ImageFile.ImageFile:
         image: ImageFile.ImageFile = _READERS[self.format](io.BytesIO(self._content))
@@ -174,7 +176,8 @@ class Picture:
         """
         with self._told():
             if least and self.format == "JPEG":
-                self._image.draft(None, (least, least))
+                drafted = self._image.draft(None, (least, least))
+                self.extent = drafted[1][2:] if drafted else self.size
             raw_mode = _raw_mode(self._image)
             self._image.load()
             if self._image.mode.startswith(("I", "F")):

@@ -47,18 +47,18 @@ def decode(content: bytes, spec: InputSpec) -> np.ndarray:
     picture = Picture(content)
     side = spec.size_px if spec.resize == "squash" else math.ceil(spec.size_px / spec.crop_fraction)
     image = picture.rgb(least=2 * side)
-    return np.asarray(picture.upright(_fit(image, spec)))
+    return np.asarray(picture.upright(_fit(image, picture.extent, spec)))
 
 
-def _fit(image: Image.Image, spec: InputSpec) -> Image.Image:
+def _fit(image: Image.Image, extent: tuple[float, float], spec: InputSpec) -> Image.Image:
     if spec.resize == "squash":
-        return image.resize((spec.size_px, spec.size_px), _FILTERS[spec.interpolation])
-    return _crop(image, spec)
+        return image.resize((spec.size_px, spec.size_px), _FILTERS[spec.interpolation], box=(0, 0, *extent))
+    return _crop(image, extent, spec)
 
 
-def _crop(image: Image.Image, spec: InputSpec) -> Image.Image:
+def _crop(image: Image.Image, extent: tuple[float, float], spec: InputSpec) -> Image.Image:
     """Shorter side to `size_px / crop_fraction`, centre crop; `ratio` is source pixels for one of the result."""
-    size, width, height = spec.size_px, image.width, image.height
+    size, (width, height) = spec.size_px, extent
     ratio = min(width, height) * spec.crop_fraction / size
     room = int((size / spec.crop_fraction - size) / 2)
     margin = min(room, math.ceil(_SUPPORT[spec.interpolation] * max(ratio, 1.0) / ratio))

@@ -21,7 +21,7 @@ from headstart.core.files import show, write_json
 from headstart.core.keys import digest
 from headstart.core.say import duration
 from headstart.core.settings import threads
-from headstart.core.types import Dataset, EmbedKey, Embeddings
+from headstart.core.types import Dataset, Embeddings, EmbedKey
 from headstart.kit import engine, trunk
 from headstart.kit.pixels import batches
 from headstart.kit.rows import RowStore, keys_of
@@ -66,7 +66,8 @@ def run(data: Dataset, backbone: str, rows: np.ndarray, *, ctx: Context, precisi
         ctx.store.root / "vectors" / digest(key), {d.name: d.dim for d in key.depths}, report=ctx.store.report
     )
     keys = keys_of([data.digests[row] for row in rows.tolist()])
-    missing = _missing(cache, keys)
+    known = cache.find(keys) >= 0
+    missing = _first_of_equals(keys, np.flatnonzero(~known))
     latency_ms = _pass(data, found, rows[missing], cache, ctx, precision) if len(missing) else float("nan")
     positions = cache.find(keys)
     vectors = {d.name: cache.take(d.name, positions, ctx.store.root / "scratch") for d in key.depths}
@@ -76,7 +77,7 @@ def run(data: Dataset, backbone: str, rows: np.ndarray, *, ctx: Context, precisi
         rows=rows,
         vectors=vectors,
         seconds=time.monotonic() - started,
-        cached=int((len(rows) - len(missing))),
+        cached=int(known.sum()),
         latency_ms=latency_ms,
     )
     _record(made, data, ctx)
@@ -84,11 +85,9 @@ def run(data: Dataset, backbone: str, rows: np.ndarray, *, ctx: Context, precisi
     return made
 
 
-def _missing(cache: RowStore, keys: np.ndarray) -> np.ndarray:
-    """Positions of the pictures to embed: not cached, and the first of those with equal bytes."""
-    absent = np.flatnonzero(cache.find(keys) < 0)
-    first = np.unique(keys[absent], axis=0, return_index=True)[1]
-    return np.sort(absent[first])
+def _first_of_equals(keys: np.ndarray, positions: np.ndarray) -> np.ndarray:
+    """Of the positions with equal keys the first: pictures with the same bytes are embedded once."""
+    return np.sort(positions[np.unique(keys[positions], axis=0, return_index=True)[1]])
 
 
 def _pass(data: Dataset, found: Trunk, rows: np.ndarray, cache: RowStore, ctx: Context, precision: str) -> float:

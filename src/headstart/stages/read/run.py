@@ -179,10 +179,11 @@ def _table(data: Dataset) -> str:
     table.writerow(["file", "use", "class", "split", "width_px", "height_px", "bytes", "sha256", "note"])
     facts = data.facts
     measures = zip(facts.width_px, facts.height_px, facts.file_bytes, data.digests, facts.notes, strict=True)
+    classes = (data.class_names[target] for target in data.targets.tolist())
     rows: list[tuple[Any, ...]] = [
-        (uri, "used", data.class_names[target], split, *measured)
-        for uri, target, split, measured in zip(data.uris, data.targets, data.split, measures, strict=True)
+        (uri, "used", name, split, *measured)
+        for uri, name, split, measured in zip(data.uris, classes, data.split, measures, strict=True)
     ]
     rows += [(one.uri, one.reason, "", "", "", "", "", "", one.detail) for one in data.excused]
-    table.writerows(sorted(rows, key=lambda row: os.fsencode(row[0])))
+    table.writerows(sorted(rows, key=lambda row: os.fsencode(str(row[0]))))
     return out.getvalue()
