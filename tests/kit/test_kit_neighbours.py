@@ -32,9 +32,9 @@ def test_chunked_search_finds_nine_of_ten_pairs_at_distance_8():
     assert len(exact) >= 1_000 and len(chunked) >= 0.9 * len(exact)
 
 
-def test_many_equal_hashes_are_chained_not_squared():
+def test_pairs_of_many_equal_hashes_are_linear_in_their_number():
     pairs, _ = neighbours.hash_pairs(np.full(5_000, 7, np.uint64), 8)
-    assert len(pairs) == 4_999
+    assert len(pairs) < 8 * 5_000
     assert not clusters(5_000, pairs).any()
 
 

@@ -18,6 +18,7 @@ import numpy as np
 EXACT_ROWS = 20_000
 _BLOCK = 2_000_000  # comparisons held at a time: about 50 MB
 _MOST_PAIRS = 4_000_000
+_NEXT = 8
 _FILTER_DIM = 64
 _SAMPLE = 2_000
 
@@ -25,7 +26,8 @@ _SAMPLE = 2_000
 def hash_pairs(hashes: np.ndarray, limit: int, *, exact_rows: int = EXACT_ROWS) -> tuple[np.ndarray, np.ndarray]:
     """Pairs of rows whose hashes differ in at most `limit` bits, the closest first.
 
-    Rows of one and the same hash are chained, and only the first of them meets the other hashes: enough to cluster by.
+    Rows of one and the same hash meet the next eight of their kind, and only the first of them meets the other hashes:
+    enough to cluster by.
 
     Args:
         hashes: (N,) uint64.
@@ -69,10 +71,15 @@ def _spanning(n: int, pairs: np.ndarray, distances: np.ndarray) -> tuple[np.ndar
 
 
 def _same(values: np.ndarray) -> np.ndarray:
-    """(P, 2) consecutive rows of equal values."""
+    """(P, 2) rows of equal values, each with the next few: one that a second look throws out leaves the rest tied."""
     order = np.argsort(values, kind="stable")
-    same = np.flatnonzero(values[order][1:] == values[order][:-1])
-    return np.stack([order[same], order[same + 1]], axis=1).astype(np.int64)
+    ordered = values[order]
+    steps = [
+        (np.flatnonzero(ordered[step:] == ordered[:-step]), step) for step in range(1, min(_NEXT, len(values) - 1) + 1)
+    ]
+    return np.concatenate(
+        [np.empty((0, 2), np.int64), *(np.stack([order[same], order[same + step]], axis=1) for same, step in steps)]
+    )
 
 
 def _all_pairs(unique: np.ndarray, limit: int) -> Iterator[np.ndarray]:

@@ -1,8 +1,8 @@
 """What the duplicate checks share: which pictures are copies, and which look like copies.
 
-Exact copies have equal bytes. Near-duplicates have perceptual hashes that differ in few of 64 bits, fewer in a set whose
-pictures all look alike, and colour histograms that do not contradict it. Figures: `python benchmarks/false_alarms.py`,
-told in docs/audit.md.
+Exact copies have equal bytes. Near-duplicates have perceptual hashes that differ in few of 64 bits, fewer in a set
+whose pictures all look alike, and colour histograms that do not contradict it. Figures: docs/audit.md, printed by
+`python -m benchmarks.false_alarms`.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from headstart.core.types import Dataset, Outcome
 from headstart.kit.clusters import clusters, forest, groups
 from headstart.kit.neighbours import hash_pairs, typical_bits
 
-# Bits that may differ: this part of what all but the closest 1 % of pairs keep, within these bounds. On 2,000 pictures of
-# one cloth the limit is 8 and the two most alike differ in 12; on 1,797 tiny drawings of ten digits it is 6.
+# Bits that may differ: this part of what all but the closest 1 % of pairs keep, within these bounds. On 2,000 pictures
+# of one cloth the limit is 8 and the two most alike differ in 12; on 1,797 tiny drawings of ten digits it is 6.
 HASH_PART, HASH_LEAST, HASH_MOST = 0.4, 4, 8
 # Share of pixels in other colours. A copy that is 8 % brighter moves up to 0.22 on the cloth.
 COLOUR_LIMIT = 0.5

@@ -22,7 +22,7 @@ def _look(check: Check, given: AuditInput) -> Outcome:
     far = np.flatnonzero((area > AREA * usual) | (area < usual / AREA))
     findings = []
     if len(long):
-        sentence = f"{count(len(long))} more than {ASPECT:.0f} times as long as wide ({uris(data, long)})"
+        sentence = f"{count(len(long))} with a side more than {ASPECT:.0f} times the other ({uris(data, long)})"
         findings.append(
             check.finding("info", sentence, "a centre crop cuts off their ends: cut them up first", rows=long)
         )

@@ -1,0 +1,128 @@
+"""Near-duplicates: how many planted copies are found, and how many different pictures are taken for copies.
+
+The textile set is the hard case: 2,000 pictures of one cloth. Of every fourth picture four copies are planted: JPEG at
+quality 50, resized to 60 %, a crop that takes 3 % off width and height, 8 % brighter. A copy is found when it ends in
+one cluster with its original; a pair of pictures from different sources is a false alarm. Prints a table for hashes
+and one for each depth of the embeddings, over limits, and marks the limit that the checks choose.
+"""
+
+import io
+import tempfile
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageEnhance
+
+from headstart.core import job
+from headstart.core.context import Context
+from headstart.core.rundir import RunDir
+from headstart.core.say import Say
+from headstart.core.settings import cache_folder
+from headstart.core.store import Store
+from headstart.kit.clusters import clusters
+from headstart.kit.neighbours import hash_pairs, typical_bits, typical_distance, unit, vector_pairs
+from headstart.kit.wheels import textile
+
+BACKBONE = "bundled:efficientnet_lite0"
+
+
+def crop(picture: Image.Image) -> Image.Image:
+    """Cut off 3 % of the width and of the height, half at each end."""
+    w, h = picture.size
+    return picture.crop((round(w * 0.015), round(h * 0.015), round(w * 0.985), round(h * 0.985)))
+
+
+COPIES = {
+    "jpeg50": (lambda p: p, 50),
+    "resize60": (lambda p: p.resize((p.width * 6 // 10, p.height * 6 // 10), Image.Resampling.BICUBIC), 92),
+    "crop3": (crop, 92),
+    "bright8": (lambda p: ImageEnhance.Brightness(p).enhance(1.08), 92),
+}
+
+
+def plant(source: Path, target: Path, every: int) -> None:
+    """The pictures of a set, and copies of every so-manieth, named `<source>--<copy>.jpg`."""
+    for number, path in enumerate(sorted(source.rglob("*.jpg"))):
+        folder = target / path.parent.name
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / path.name).write_bytes(path.read_bytes())
+        for name, (change, quality) in COPIES.items() if number % every == 0 else ():
+            buffer = io.BytesIO()
+            change(Image.open(path).convert("RGB")).save(buffer, "JPEG", quality=quality)
+            (folder / f"{path.stem}--{name}.jpg").write_bytes(buffer.getvalue())
+
+
+def named(uris: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray]:
+    """(N,) number of each picture's source, and (N,) name of its copy, empty for an original."""
+    stems = [uri.removesuffix(".jpg").split("--") for uri in uris]
+    _, source = np.unique([stem[0] for stem in stems], return_inverse=True)
+    return source, np.array([stem[1] if len(stem) > 1 else "" for stem in stems])
+
+
+def found(pairs: np.ndarray, uris: tuple[str, ...]) -> tuple[list[float], int]:
+    """The part of each kind of copy that pairs tie to its original, and how many pairs are false."""
+    source, copy = named(uris)
+    same = source[pairs[:, 0]] == source[pairs[:, 1]]
+    cluster = clusters(len(uris), pairs[same])
+    original = {int(source[row]): row for row in np.flatnonzero(copy == "")}
+    of_kind = [np.flatnonzero(copy == name) for name in COPIES]
+    parts = [float(np.mean(cluster[rows] == cluster[[original[int(s)] for s in source[rows]]])) for rows in of_kind]
+    return parts, int(np.sum(~same))
+
+
+def line(label: str, pairs: np.ndarray, uris: tuple[str, ...], mark: str = "") -> None:
+    """Print one row of a table."""
+    parts, wrong = found(pairs, uris)
+    precision = 1 - wrong / max(len(pairs), 1)
+    print(f"{label:>8}" + "".join(f"{part:10.3f}" for part in parts) + f"{wrong:13,}{precision:11.4f}{mark}")
+
+
+def table(pairs: np.ndarray, distances: np.ndarray, uris: tuple[str, ...], limits: list[float], chosen: float) -> None:
+    """Print what is found at each limit."""
+    print(f"{'limit':>8}" + "".join(f"{name:>10}" for name in COPIES) + "  false pairs  precision")
+    for limit in sorted({*limits, chosen}):
+        line(f"{limit:.3g}", pairs[distances <= limit], uris, "  <- chosen" if limit == chosen else "")
+
+
+def hashes(data) -> None:
+    """The table of perceptual hashes."""
+    from headstart.checks.data import _near
+
+    phash = np.asarray(data.facts.phash)
+    usual = typical_bits(phash)
+    chosen = int(np.clip(_near.HASH_PART * usual, _near.HASH_LEAST, _near.HASH_MOST))
+    print(f"\nperceptual hash, {len(phash):,} pictures; all but the closest pairs keep {usual:.0f} of 64 bits")
+    table(*hash_pairs(phash, 16), data.uris, [2, 4, 6, 8, 10, 12, 14, 16], chosen)
+    line("D103", _near.near_pairs(data)[0], data.uris, "  <- the check, which compares colours too")
+
+
+def embeddings(data, ctx: Context) -> None:
+    """The table of embeddings, last depth."""
+    from headstart.checks.data import d201_near_duplicates as d201
+    from headstart.stages.embed.run import run
+
+    made = run(data, BACKBONE, np.arange(len(data.uris)), ctx=ctx)
+    for depth in made.spec.depths:
+        vectors = unit(made.vectors[depth.name])
+        usual = typical_distance(vectors)
+        chosen = float(np.clip(d201.PART * usual, d201.LEAST, d201.MOST))
+        print(f"\n{BACKBONE}@{depth.name}, {len(vectors):,} pictures; all but the closest pairs keep {usual:.3f}")
+        limits = [round(usual * part, 4) for part in (0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.6)]
+        table(*vector_pairs(vectors, limits[-1]), data.uris, limits, chosen)
+
+
+def main() -> None:
+    """Run it."""
+    from headstart.stages.read.run import run
+
+    with tempfile.TemporaryDirectory() as folder:
+        store, say = Store(cache_folder()), Say(quiet=True)
+        ctx = Context(job=job.make(data=folder), run=RunDir(Path(folder) / "run"), store=store, say=say)
+        plant(textile(store, say), Path(folder) / "textile", every=4)
+        data = run(Path(folder) / "textile", ctx=ctx)
+        hashes(data)
+        embeddings(data, ctx)
+
+
+if __name__ == "__main__":
+    main()
