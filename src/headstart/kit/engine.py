@@ -45,7 +45,7 @@ def without_telemetry() -> Iterator[None]:
         if before is ...:
             del sys.modules[_TELEMETRY]
         else:
-            sys.modules[_TELEMETRY] = before  # type: ignore[assignment]
+            sys.modules[_TELEMETRY] = before
 
 
 def load() -> Any:

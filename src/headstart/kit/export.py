@@ -75,8 +75,8 @@ def convert(model: Any, spec: BackboneSpec, pictures: np.ndarray, folder: Path) 
     path = folder / "trunk.xml"
     engine.load().save_model(converted, path, compress_to_fp16=False)
     probes = pictures[:_BATCH]
-    expected = [vectors for _, vectors in KerasEngine(model).run([(None, probes)])][0]
-    got = [vectors for _, vectors in engine.Engine(path, threads=1, batch=_BATCH).run([(None, probes)])][0]
+    expected = next(vectors for _, vectors in KerasEngine(model).run([(None, probes)]))
+    got = next(vectors for _, vectors in engine.Engine(path, threads=1, batch=_BATCH).run([(None, probes)]))
     rows = [compare(a, b) for a, b in zip(got, expected, strict=True)]
     _assert_parity(spec, rows)
     named = {depth.name: row for depth, row in zip(spec.depths, rows, strict=True)}

@@ -80,7 +80,7 @@ def _unknown(name: str, known: tuple[str, ...], fits: list[str]) -> UsageError:
     family = next((one for one in _LATER if word.startswith(one)), None)
     if family:
         return UsageError(
-            f"no backbone is named `{name}`: {family} needs the extra `headstart[hub]`, which this version does not have",
+            f"no backbone is named `{name}`: {family} needs the extra `headstart[hub]`, not part of this version",
             hint="headstart backbones list",
         )
     bare = {one.partition(":")[2]: one for one in known}
