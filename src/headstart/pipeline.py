@@ -76,10 +76,10 @@ class Story:
     @cached_property
     def screening(self) -> Screening | None:
         """Which backbones go on, judged on a few pictures; None when all go on."""
-        from headstart.stages.rank.screen import run, sample
-
         if len(self.data.uris) < SCREEN_FROM or "auto" not in self.ctx.job.backbones or len(self.candidates) < 3:
             return None
+        from headstart.stages.rank.screen import run, sample
+
         rows = sample(self.data, SCREEN_PICTURES, self.ctx.seed)
         seen = tuple(self._embed(name, rows, self.ctx.job.precision) for name in self.candidates)
         found: Screening = self._step("screen", run, self.data, seen)
@@ -313,7 +313,7 @@ def opened_run(path: Path, job: Job, say: Say | None) -> Iterator[Context]:
     run = RunDir(path)
     with run.lock():
         written = path / "job.toml"
-        if written.is_file() and jobs.read(written) != job:
+        if written.is_file() and not jobs.same(jobs.read(written), job):
             raise UsageError(
                 f"the run `{path}` belongs to another job",
                 where=str(written),
@@ -332,7 +332,7 @@ def _free(name: str, job: Job | None) -> Path:
         if not path.exists():
             return path
         written = path / "job.toml"
-        if job and written.is_file() and not (path / "report.html").is_file() and jobs.read(written) == job:
+        if job and written.is_file() and not (path / "report.html").is_file() and jobs.same(jobs.read(written), job):
             return path
     raise UsageError(f"there are too many runs named `{base}`", hint="name the folder with `--out`")
 

@@ -121,6 +121,12 @@ def _types(given: dict[str, Any]) -> list[str]:
     return wrong
 
 
+def same(one: Job, other: Job) -> bool:
+    """Whether two jobs ask for the same thing; a folder may be named from another place."""
+    one, other = (dataclasses.replace(job, data=str(Path(job.data).resolve())) for job in (one, other))
+    return one == other
+
+
 def write(job: Job, path: Path) -> None:
     """Write a job as TOML."""
     import tomli_w
