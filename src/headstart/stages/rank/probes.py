@@ -1,0 +1,174 @@
+"""Judge one set of features: kNN, ridge and logistic regression, all on the same folds.
+
+The strength of each probe is searched on the first repeat of the cross-validation and kept for the others. A
+candidate stands for the better of its two linear probes; kNN is told beside it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from dataclasses import dataclass
+
+import numpy as np
+
+from headstart.core import registry
+from headstart.core.context import Context
+from headstart.core.types import RankRow, Score
+from headstart.kit import crossval, metrics, transferability
+from headstart.kit.compare import Contender
+from headstart.kit.intervals import Interval
+
+PROBES = ("knn", "ridge", "logistic")
+LINEAR = ("ridge", "logistic")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Arena:
+    """The pictures and folds on which candidates meet.
+
+    Attributes:
+        rows: (M,) int64 rows of the data set.
+        y: (M,) int64 classes.
+        folds: (R, M) fold of each picture in each repeat.
+        clusters: (M,) labels of look-alikes.
+        n_classes: C.
+        metric: What candidates are compared by.
+        split: Of the scores: `cv` or `screen`.
+        class_weight: (C,) float64 or None.
+        seed: For what is drawn.
+    """
+
+    rows: np.ndarray
+    y: np.ndarray
+    folds: np.ndarray
+    clusters: np.ndarray
+    n_classes: int
+    metric: str
+    split: str
+    class_weight: np.ndarray | None
+    seed: int
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Judged:
+    """One candidate's row so far, and the losses it is compared by."""
+
+    row: RankRow
+    contender: Contender
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entrant:
+    """What is known of a candidate before it is judged."""
+
+    backbone: str
+    depth: str
+    flops: int
+    prior: float
+
+    @property
+    def name(self) -> str:
+        """`backbone@depth`, or the backbone's name alone where there is no depth."""
+        return f"{self.backbone}@{self.depth}" if self.depth else self.backbone
+
+
+def arena(
+    rows: np.ndarray,
+    targets: np.ndarray,
+    folds: np.ndarray,
+    clusters: np.ndarray,
+    *,
+    split: str,
+    classes: int,
+    ctx: Context,
+) -> Arena:
+    """The pictures `rows` as an arena; `targets` (N,), `folds` (R, N) and `clusters` (N,) speak of the whole set."""
+    y = np.asarray(targets)[rows]
+    return Arena(
+        rows=rows,
+        y=y,
+        folds=np.asarray(folds)[:, rows],
+        clusters=np.asarray(clusters)[rows],
+        n_classes=classes,
+        metric=ctx.job.metric,
+        split=split,
+        class_weight=_weights(y, classes) if ctx.job.class_weight == "balanced" else None,
+        seed=ctx.seed,
+    )
+
+
+def _weights(y: np.ndarray, classes: int) -> np.ndarray:
+    """(C,) as much weight for each present class as for any other, 1 on average over pictures."""
+    counts = np.bincount(y, minlength=classes)
+    return np.where(counts > 0, len(y) / (max((counts > 0).sum(), 1) * np.maximum(counts, 1)), 1.0)
+
+
+def judge(entrant: Entrant, x: np.ndarray, on: Arena, probes: tuple[str, ...] = PROBES) -> Judged:
+    """Cross-validate the probes on features.
+
+    Args:
+        entrant: Whose features they are.
+        x: (M, D) float32, in the order of `on.rows`.
+        on: Pictures and folds.
+        probes: Heads to try, at least one of them linear.
+    """
+    started = time.monotonic()
+    held = {probe: _held_out(probe, x, on) for probe in probes}
+    losses = {probe: _losses(p_RMC, on) for probe, p_RMC in held.items()}
+    best = min((p for p in probes if p in LINEAR), key=lambda p: float(losses[p].mean()))
+    shown = [averaged(name, held[best], on) for name in dict.fromkeys((on.metric, "balanced_accuracy", "accuracy"))]
+    shown += [
+        dataclasses.replace(averaged(on.metric, held[probe], on), name=f"{probe}_{on.metric}") for probe in probes
+    ]
+    seen = transferability.spectrum(x, on.y)
+    row = RankRow(
+        candidate=entrant.name,
+        backbone=entrant.backbone,
+        depth=entrant.depth,
+        probe=best,
+        scores=tuple(shown),
+        paired=None,
+        status="beaten",
+        rows_seen=len(on.rows),
+        flops=entrant.flops,
+        seconds=time.monotonic() - started,
+        prior=entrant.prior,
+        logme=transferability.logme(seen),
+        h_score=transferability.h_score(seen),
+    )
+    contender = Contender(name=entrant.name, rows=on.rows, losses=losses[best], cost=float(entrant.flops))
+    return Judged(row=row, contender=contender)
+
+
+def _held_out(probe: str, x: np.ndarray, on: Arena) -> np.ndarray:
+    """(R, M, C) probabilities of pictures that the probe had not seen."""
+    head = registry.load("heads", probe)
+    grid = list(head.grid(len(x), x.shape[1], on.n_classes))
+    shared = {"n_classes": on.n_classes, "class_weight": on.class_weight, "seed": on.seed}
+    p_G1MC = crossval.held_out(head, x, on.y, on.folds[:1], grid=grid, **shared)
+    best = int(np.argmin([_losses(p_1MC, on).mean() for p_1MC in p_G1MC]))
+    if len(on.folds) == 1:
+        return np.asarray(p_G1MC[best])
+    rest = crossval.held_out(head, x, on.y, on.folds[1:], grid=[grid[best]], **shared)
+    return np.concatenate([p_G1MC[best], rest[0]])
+
+
+def _losses(p_RMC: np.ndarray, on: Arena) -> np.ndarray:
+    """(M,) loss of each picture, averaged over repeats."""
+    return np.mean([metrics.per_picture_loss(on.metric, on.y, p_MC) for p_MC in p_RMC], axis=0)
+
+
+def averaged(name: str, p_RMC: np.ndarray, on: Arena) -> Score:
+    """A score and the ends of its interval, averaged over repeats."""
+    each = [metrics.score(name, on.y, p, split=on.split, clusters=on.clusters, seed=on.seed) for p in p_RMC]
+    ends = {end: float(np.mean([getattr(score, end) for score in each])) for end in ("value", "low", "high")}
+    return dataclasses.replace(each[0], **ends)
+
+
+def difference(interval: Interval, on: Arena) -> Score:
+    """A paired difference of losses as a score; of accuracies more is better, so the sign is turned."""
+    value, low, high = interval
+    if on.metric.endswith("accuracy"):
+        value, low, high = -value, -high, -low
+    return Score(split=on.split, name=on.metric, value=value, low=low, high=high, n=len(on.rows), method="paired t")

@@ -1,0 +1,119 @@
+"""Screen many backbones on a few pictures, so that only those worth it see all of them.
+
+Successive halving in one step (Jamieson and Talwalkar 2016): on at most 256 pictures every backbone is judged at its
+best depth. Those that the paired interval cannot tell from the best go on, and the best by prior does too, since a
+probe on few pictures and a published accuracy err in different ways (Renggli, CVPR 2022). The pictures used are told,
+so that no test split is drawn from them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+
+import numpy as np
+
+from headstart.core.context import Context
+from headstart.core.types import Dataset, Embeddings, RankRow
+from headstart.kit.compare import pick
+from headstart.kit.vectors import take
+from headstart.stages.rank.probes import Arena, Entrant, Judged, arena, difference, judge
+
+FOLDS = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Screening:
+    """Which backbones go on.
+
+    Attributes:
+        pictures: (M,) int64 rows that were looked at.
+        survivors: Backbones that go on, cheapest first.
+        rows: One row for each backbone that does not.
+        why: One sentence.
+    """
+
+    pictures: np.ndarray
+    survivors: tuple[str, ...]
+    rows: tuple[RankRow, ...]
+    why: str
+
+
+def sample(data: Dataset, count: int, seed: int, among: np.ndarray | None = None) -> np.ndarray:
+    """A stratified draw of rows; a small class keeps at least two pictures where `count` allows.
+
+    Args:
+        data: The data set.
+        count: Rows wanted; all are returned when there are no more.
+        seed: Of the draw.
+        among: (M,) rows to draw from; by default those that no given split keeps for judging.
+
+    Returns:
+        (M,) int64, ascending.
+    """
+    if among is None:
+        among = np.flatnonzero([split in ("", "train") for split in data.split])
+    if len(among) <= count:
+        return np.sort(np.asarray(among, np.int64))
+    order = np.random.default_rng([seed, count]).permutation(np.sort(among))
+    place = np.empty(len(order))
+    targets = np.asarray(data.targets)[order]
+    for c in np.unique(targets):
+        inside = np.flatnonzero(targets == c)
+        place[inside] = (np.arange(len(inside)) + 0.5) / len(inside)
+        place[inside[:2]] = -1.0  # first in line
+    return np.sort(order[np.argsort(place, kind="stable")[:count]]).astype(np.int64)
+
+
+def run(data: Dataset, embeddings: tuple[Embeddings, ...], *, ctx: Context) -> Screening:
+    """Judge backbones on the few pictures they were all given.
+
+    Args:
+        data: The data set.
+        embeddings: One for each backbone, all of the same rows.
+        ctx: The run; the survivors are written to its decisions.
+    """
+    rows = np.asarray(embeddings[0].rows)
+    on = _arena(data, rows, ctx)
+    best = [_best_depth(e, on) for e in embeddings]
+    chosen = pick([b.contender for b in best], clusters=_spread(on, len(data.uris)), metric=on.metric)
+    prior = max(embeddings, key=lambda e: (e.spec.prior, e.spec.name)).spec.name
+    kept = [b.row.backbone for b in best if chosen.paired[b.contender.name].low <= 0 or b.row.backbone == prior]
+    survivors: list[str] = ctx.decide("rank/survivors", lambda: kept, chosen.why)
+    out = [
+        dataclasses.replace(b.row, status="screened_out", paired=difference(chosen.paired[b.contender.name], on))
+        for b in best
+        if b.row.backbone not in survivors
+    ]
+    why = f"{len(survivors)} of {len(best)} backbones go on after {len(rows):,} pictures: {', '.join(survivors)}"
+    ctx.say.line("screen", f"{why} (not told from the best, or best by prior)")
+    return Screening(pictures=rows, survivors=tuple(survivors), rows=tuple(out), why=why)
+
+
+def _best_depth(of: Embeddings, on: Arena) -> Judged:
+    found = []
+    for depth in of.spec.depths:
+        entrant = Entrant(backbone=of.spec.name, depth=depth.name, flops=of.spec.flops, prior=of.spec.prior)
+        found.append(judge(entrant, take(of, depth.name, on.rows), on))
+    return min(found, key=lambda j: j.contender.mean)
+
+
+def _arena(data: Dataset, rows: np.ndarray, ctx: Context) -> Arena:
+    """Folds for pictures whose audit is not finished: stratified, equal fingerprints together."""
+    targets, clusters = np.asarray(data.targets), np.unique(data.facts.phash, return_inverse=True)[1]
+    least = int(np.bincount(targets[rows])[np.unique(targets[rows])].min())
+    count = max(2, min(FOLDS, ctx.job.folds, least))
+    folds = np.full((1, len(targets)), -1, np.int16)
+    order = rows[np.random.default_rng([ctx.seed, len(rows)]).permutation(len(rows))]
+    seen: dict[int, int] = {}
+    for c in np.unique(targets[rows]):
+        for place, row in enumerate(order[targets[order] == c]):
+            folds[0, row] = seen.setdefault(int(clusters[row]), place % count)
+    return arena(rows, targets, folds, clusters, split="screen", classes=len(data.class_names), ctx=ctx)
+
+
+def _spread(on: Arena, n: int) -> np.ndarray:
+    """(N,) clusters by row."""
+    found = np.arange(n) + int(on.clusters.max(initial=0)) + 1
+    found[on.rows] = on.clusters
+    return found
