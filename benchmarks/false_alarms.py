@@ -20,7 +20,7 @@ from headstart.core.say import Say
 from headstart.core.settings import cache_folder
 from headstart.core.store import Store
 from headstart.kit.clusters import clusters
-from headstart.kit.neighbours import hash_pairs, typical_bits, typical_distance, unit, vector_pairs
+from headstart.kit.neighbours import hash_pairs, loneliness, typical_bits, unit, vector_pairs
 from headstart.kit.wheels import textile
 
 BACKBONE = "bundled:efficientnet_lite0"
@@ -97,18 +97,21 @@ def hashes(data) -> None:
 
 
 def embeddings(data, ctx: Context) -> None:
-    """The table of embeddings, last depth."""
+    """For each depth a table over the part of the distance to the tenth nearest picture, and one over fixed limits."""
     from headstart.checks.data import d201_near_duplicates as d201
     from headstart.stages.embed.run import run
 
     made = run(data, BACKBONE, np.arange(len(data.uris)), ctx=ctx)
     for depth in made.spec.depths:
         vectors = unit(made.vectors[depth.name])
-        usual = typical_distance(vectors)
-        chosen = float(np.clip(d201.PART * usual, d201.LEAST, d201.MOST))
-        print(f"\n{BACKBONE}@{depth.name}, {len(vectors):,} pictures; all but the closest pairs keep {usual:.3f}")
-        limits = [round(usual * part, 4) for part in (0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.6)]
-        table(*vector_pairs(vectors, limits[-1]), data.uris, limits, chosen)
+        pairs, distances = vector_pairs(vectors, 0.7 * loneliness(vectors, d201.NEIGHBOUR))
+        usual = loneliness(vectors, d201.NEIGHBOUR)[pairs].min(axis=1)
+        print(f"\n{BACKBONE}@{depth.name}, part of the distance to the tenth nearest picture")
+        table(pairs, distances / usual, data.uris, [0.1, 0.2, 0.25, 0.3, 0.35, 0.4, 0.5, 0.6], d201.PART)
+        line("D201", vector_pairs(vectors, d201.limits(vectors))[0], data.uris, "  <- the check, with its bounds")
+        print(f"{BACKBONE}@{depth.name}, one cosine distance for all")
+        for limit in (0.01, 0.02, 0.03, 0.04, 0.05, 0.1):
+            line(f"{limit:.3g}", vector_pairs(vectors, np.full(len(vectors), limit))[0], data.uris)
 
 
 def main() -> None:

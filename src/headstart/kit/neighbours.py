@@ -129,19 +129,24 @@ def unit(vectors: np.ndarray) -> np.ndarray:
     return centred
 
 
-def vector_pairs(unit_ND: np.ndarray, limit: float) -> tuple[np.ndarray, np.ndarray]:
-    """Pairs of unit vectors whose cosine distance is at most `limit`, the closest first.
+def vector_pairs(unit_ND: np.ndarray, limits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Pairs of unit vectors whose cosine distance is within the limits of both rows, the closest first.
 
     Args:
         unit_ND: (N, D) float32 as from `unit`.
-        limit: Cosine distance, 0..2.
+        limits: (N,) cosine distances, 0..2.
 
     Returns:
         (P, 2) int64 pairs, smaller row first, and (P,) float32 cosine distances.
     """
-    near = _shadow_pairs(_shadow(unit_ND), 2 * limit)
-    blocks = ((p, 1 - np.einsum("pd,pd->p", unit_ND[p[:, 0]], unit_ND[p[:, 1]])) for p in near)
-    return _gather(len(unit_ND), ((p[exact <= limit], exact[exact <= limit]) for p, exact in blocks))
+    limits = np.asarray(limits, np.float32)
+    return _gather(len(unit_ND), (_exact(unit_ND, p, limits) for p in _shadow_pairs(_shadow(unit_ND), 2 * limits)))
+
+
+def _exact(unit_ND: np.ndarray, pairs: np.ndarray, limits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    distance = 1 - np.einsum("pd,pd->p", unit_ND[pairs[:, 0]], unit_ND[pairs[:, 1]])
+    near = distance <= np.minimum(limits[pairs[:, 0]], limits[pairs[:, 1]])
+    return pairs[near], distance[near]
 
 
 def _shadow(unit_ND: np.ndarray) -> np.ndarray:
@@ -153,14 +158,15 @@ def _shadow(unit_ND: np.ndarray) -> np.ndarray:
     return unit_ND @ directions[:, -_FILTER_DIM:].astype(np.float32)
 
 
-def _shadow_pairs(small: np.ndarray, limit_squared: float) -> Iterator[np.ndarray]:
-    """Pairs within a squared Euclidean distance (on the sphere twice the cosine distance), with room for rounding."""
-    square = np.einsum("nd,nd->n", small, small)
+def _shadow_pairs(small: np.ndarray, squared: np.ndarray) -> Iterator[np.ndarray]:
+    """Pairs within both rows' squared distance (on the sphere twice the cosine distance), with room for rounding."""
+    square, room = np.einsum("nd,nd->n", small, small), squared + 1e-5
     step = max(1, _BLOCK // max(len(small), 1))
     for start in range(0, len(small), step):
         rows, rest = small[start : start + step], small[start:]
         distance = square[start : start + step, None] + square[None, start:] - 2 * rows @ rest.T
-        a, b = np.nonzero(distance <= limit_squared + 1e-5)
+        near = (distance <= room[start : start + step, None]) & (distance <= room[None, start:])
+        a, b = np.nonzero(near)
         keep = a < b
         yield from np.array_split(np.stack([a[keep], b[keep]], axis=1) + start, 1 + int(keep.sum()) // 5_000)
 
@@ -170,21 +176,13 @@ def closest_part(n: int) -> float:
     return min(max(0.01, 4 / max(n - 1, 1)), 0.5)
 
 
-def typical_distance(unit_ND: np.ndarray, *, seed: int = 0) -> float:
-    """The cosine distance that all but the closest part of the pairs keep; by a sample of 2,000 rows."""
-    sample = _sampled(unit_ND, seed)
-    return _lower_end(1 - sample @ sample.T)
-
-
 def typical_bits(hashes: np.ndarray, *, seed: int = 0) -> float:
     """The Hamming distance that all but the closest part of the pairs of hashes keep; by a sample of 2,000 rows."""
     sample = _sampled(hashes, seed)
-    return _lower_end(np.bitwise_count(sample[:, None] ^ sample[None, :]))
-
-
-def _lower_end(distances: np.ndarray) -> float:
-    n = len(distances)
-    return float(np.quantile(distances[np.triu_indices(n, 1)], closest_part(n))) if n > 1 else 0.0
+    if len(sample) < 2:
+        return 0.0
+    bits = np.bitwise_count(sample[:, None] ^ sample[None, :])[np.triu_indices(len(sample), 1)]
+    return float(np.quantile(bits, closest_part(len(sample))))
 
 
 def loneliness(unit_ND: np.ndarray, k: int, *, seed: int = 0) -> np.ndarray:
