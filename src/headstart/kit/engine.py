@@ -1,8 +1,9 @@
 """A frozen trunk on this CPU: OpenVINO, nothing else, so that answering never loads a training framework.
 
-The batch shape is fixed and a short batch is padded, so a picture's vector does not depend on its neighbours.
-Several requests are in flight: while they run, the caller's generator decodes the next pictures. Numbers are float32
-throughout; left alone OpenVINO picks bfloat16 on some CPUs, which is less exact and here slower.
+Each request is one picture, so a vector cannot depend on neighbours; larger requests are slower here besides
+(EfficientNet-Lite0, 2 cores, images per CPU-second: 246 one by one, 207 in eights, 168 in thirty-twos; see
+`benchmarks/engine.py`). Several requests are in flight: while they run, the caller's generator decodes the next
+pictures. Numbers are float32 throughout; left alone OpenVINO picks bfloat16 on some CPUs, less exact and slower.
 
 OpenVINO's Python package reports its use over the network as soon as it is imported. `load` imports it with that part
 shut out, so nothing is sent and nothing is written to the home folder.
@@ -14,6 +15,7 @@ import sys
 from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -23,6 +25,7 @@ import numpy as np
 from headstart.core.errors import SetupError
 
 BATCH = 16
+_THREADS_A_STREAM = 2
 _TELEMETRY = "openvino_telemetry"
 
 
@@ -62,13 +65,27 @@ def load() -> Any:
     return openvino
 
 
+@dataclass(slots=True)
+class _Batch:
+    """A batch on its way: what the caller called it, its vectors, and how many pictures are still to come."""
+
+    key: Any
+    vectors: tuple[np.ndarray, ...]
+    left: int
+
+
 class Engine:
     """A compiled trunk.
 
     Args:
         ir_path: The `.xml` file; its `.bin` lies beside it. One input (B, H, W, 3) uint8.
         threads: CPU threads to use.
-        batch: Pictures a request.
+        batch: Pictures that callers should hand over at once. 1 compiles for the shortest answer to one picture,
+            otherwise for the most pictures a second; the vectors are the same.
+
+    Attributes:
+        batch: As given.
+        shape: (H, W, 3) of a picture.
 
     Raises:
         SetupError: OpenVINO is missing or cannot compile the file.
@@ -76,30 +93,31 @@ class Engine:
 
     def __init__(self, ir_path: Path, *, threads: int, batch: int = BATCH) -> None:
         ov = load()
-        self.batch = batch
-        streams = threads if batch > 1 else 1  # a thread a request for throughput, all threads on one for latency
+        streams = max(1, threads // _THREADS_A_STREAM) if batch > 1 else 1
         settings = {
             "INFERENCE_PRECISION_HINT": "f32",
             "INFERENCE_NUM_THREADS": threads,
             "NUM_STREAMS": streams,
+            "ENABLE_CPU_PINNING": False,  # other processes and the decoders want these cores too
         }
         try:
-            model = ov.Core().read_model(ir_path)
-            self.shape = (batch, *[d.get_length() for d in list(model.input(0).partial_shape)[1:]])
-            model.reshape({0: list(self.shape)})
-            self._compiled = ov.Core().compile_model(model, "CPU", settings)
+            core = ov.Core()
+            model = core.read_model(ir_path)
+            self.shape = tuple(side.get_length() for side in list(model.input(0).partial_shape)[1:])
+            model.reshape({0: [1, *self.shape]})
+            self._compiled = core.compile_model(model, "CPU", settings)
         except RuntimeError as err:
             raise SetupError(f"OpenVINO cannot compile the trunk: {err}", where=str(ir_path)) from err
-        self._requests = [self._compiled.create_infer_request() for _ in range(streams + 1)]
-        self._inputs = [np.zeros(self.shape, np.uint8) for _ in self._requests]
-        for request, pictures in zip(self._requests, self._inputs, strict=True):
-            request.set_input_tensor(ov.Tensor(pictures, shared_memory=True))
+        self.batch = batch
+        self._widths = tuple(output.shape[1] for output in self._compiled.outputs)
+        self._requests = [self._compiled.create_infer_request() for _ in range(2 * streams)]
+        self._tensor = ov.Tensor
 
     def run(self, batches: Iterable[tuple[Any, np.ndarray]]) -> Iterator[tuple[Any, tuple[np.ndarray, ...]]]:
-        """Vectors of pictures, batch by batch, in order.
+        """Vectors of pictures, batch by batch, in order. One `run` at a time.
 
         Args:
-            batches: Pairs of a key, handed back as it is, and pictures (b, H, W, 3) uint8 with b up to `batch`.
+            batches: Pairs of a key, handed back as it is, and pictures (b, H, W, 3) uint8, b at least 1.
 
         Yields:
             The key and one (b, D) float32 array a depth, owned by the caller.
@@ -107,31 +125,49 @@ class Engine:
         Raises:
             ValueError: A batch has another shape or dtype than the trunk's input.
         """
-        free, flying = deque(range(len(self._requests))), deque[tuple[Any, int, int]]()
+        free = deque(range(len(self._requests)))
+        flying = deque[tuple[_Batch, int, int]]()  # batch, picture in it, request
+        waiting = deque[_Batch]()
         try:
             for key, pictures in batches:
-                if not free:
-                    yield self._finish(flying, free)
-                place = free.popleft()
-                self._start(place, pictures)
-                flying.append((key, len(pictures), place))
+                batch = self._accept(key, pictures)
+                waiting.append(batch)
+                for row in range(len(pictures)):
+                    if not free:
+                        self._finish(flying, free)
+                    self._start(batch, row, pictures[row : row + 1], flying, free.popleft())
+                while waiting and not waiting[0].left:
+                    done = waiting.popleft()
+                    yield done.key, done.vectors
             while flying:
-                yield self._finish(flying, free)
+                self._finish(flying, free)
+            for done in waiting:
+                yield done.key, done.vectors
         finally:
             for _, _, place in flying:  # the caller stopped early: the requests must be idle before the next run
                 self._requests[place].wait()
 
-    def _start(self, place: int, pictures: np.ndarray) -> None:
-        if pictures.dtype != np.uint8 or pictures.shape[1:] != self.shape[1:] or not 0 < len(pictures) <= self.batch:
-            raise ValueError(f"pictures are {pictures.dtype} {pictures.shape}, the trunk takes uint8 {self.shape}")
-        self._inputs[place][: len(pictures)] = pictures
-        self._inputs[place][len(pictures) :] = 0
-        self._requests[place].start_async()
+    def _accept(self, key: Any, pictures: np.ndarray) -> _Batch:
+        count = len(pictures)
+        if pictures.dtype != np.uint8 or pictures.shape[1:] != self.shape or not count:
+            raise ValueError(
+                f"pictures are {pictures.dtype} {pictures.shape}, the trunk takes uint8 (b, *{self.shape})"
+            )
+        return _Batch(key, tuple(np.empty((count, width), np.float32) for width in self._widths), count)
 
-    def _finish(self, flying: deque[tuple[Any, int, int]], free: deque[int]) -> tuple[Any, tuple[np.ndarray, ...]]:
-        key, count, place = flying.popleft()
+    def _start(
+        self, batch: _Batch, row: int, picture: np.ndarray, flying: deque[tuple[_Batch, int, int]], place: int
+    ) -> None:
+        # The request keeps the tensor, and the tensor the picture: nothing is copied.
+        self._requests[place].set_input_tensor(self._tensor(np.ascontiguousarray(picture), shared_memory=True))
+        self._requests[place].start_async()
+        flying.append((batch, row, place))
+
+    def _finish(self, flying: deque[tuple[_Batch, int, int]], free: deque[int]) -> None:
+        batch, row, place = flying.popleft()
         request = self._requests[place]
         request.wait()
-        found = tuple(tensor.data[:count].copy() for tensor in request.output_tensors)
+        for vectors, tensor in zip(batch.vectors, request.output_tensors, strict=True):
+            vectors[row] = tensor.data[0]
+        batch.left -= 1
         free.append(place)
-        return key, found

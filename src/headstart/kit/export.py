@@ -76,7 +76,7 @@ def convert(model: Any, spec: BackboneSpec, pictures: np.ndarray, folder: Path) 
     engine.load().save_model(converted, path, compress_to_fp16=False)
     probes = pictures[:_BATCH]
     expected = next(vectors for _, vectors in KerasEngine(model).run([(None, probes)]))
-    got = next(vectors for _, vectors in engine.Engine(path, threads=1, batch=_BATCH).run([(None, probes)]))
+    got = next(vectors for _, vectors in engine.Engine(path, threads=1).run([(None, probes)]))
     rows = [compare(a, b) for a, b in zip(got, expected, strict=True)]
     _assert_parity(spec, rows)
     named = {depth.name: row for depth, row in zip(spec.depths, rows, strict=True)}
@@ -157,7 +157,7 @@ def quantise(source: Path, pictures: np.ndarray, folder: Path) -> None:
     ov.save_model(made, folder / "trunk.xml", compress_to_fp16=False)
     batches = [(at, used[at : at + _BATCH]) for at in range(0, len(used), _BATCH)]
     both = [
-        list(zip(*(v for _, v in engine.Engine(path, threads=1, batch=_BATCH).run(batches)), strict=True))
+        list(zip(*(v for _, v in engine.Engine(path, threads=1).run(batches)), strict=True))
         for path in (folder / "trunk.xml", source)
     ]
     names = [output.get_any_name() for output in model.outputs]
@@ -171,16 +171,21 @@ class KerasEngine:
 
     Args:
         model: The frozen `keras.Model`.
-        batch: Pictures a call; short batches are padded, so that a vector does not depend on its neighbours.
+
+    Attributes:
+        batch: Pictures a call; short batches are padded, so that a vector does not depend on their number.
     """
 
-    def __init__(self, model: Any, *, batch: int = _BATCH) -> None:
-        self.model, self.batch = model, batch
+    def __init__(self, model: Any) -> None:
+        self.model, self.batch = model, engine.BATCH
 
     def run(self, batches: Iterable[tuple[Any, np.ndarray]]) -> Iterator[tuple[Any, tuple[np.ndarray, ...]]]:
         """See `headstart.kit.engine.Engine.run`."""
         for key, pictures in batches:
-            whole = np.zeros((self.batch, *pictures.shape[1:]), np.float32)
-            whole[: len(pictures)] = pictures
-            found = self.model.predict_on_batch(whole)
-            yield key, tuple(np.array(one[: len(pictures)], np.float32) for one in found)
+            parts = [self._vectors(pictures[at : at + self.batch]) for at in range(0, len(pictures), self.batch)]
+            yield key, tuple(np.concatenate(one) for one in zip(*parts, strict=True))
+
+    def _vectors(self, pictures: np.ndarray) -> list[np.ndarray]:
+        whole = np.zeros((self.batch, *pictures.shape[1:]), np.float32)
+        whole[: len(pictures)] = pictures
+        return [np.asarray(one, np.float32)[: len(pictures)] for one in self.model.predict_on_batch(whole)]

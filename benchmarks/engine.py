@@ -1,0 +1,54 @@
+"""Pictures a second of the bare engine by streams and pictures a request: why a request is one picture.
+
+python -m benchmarks.engine
+"""
+
+import time
+
+import numpy as np
+
+from benchmarks.common import LITE0
+from headstart.core.say import Say
+from headstart.core.settings import cache_folder, threads
+from headstart.core.store import Store
+from headstart.kit import engine, pixels, trunk, wheels
+
+COUNT = 512
+
+
+def rate(path, pictures: np.ndarray, streams: int, batch: int) -> tuple[float, float]:
+    """Pictures a second of wall time and of CPU time."""
+    ov = engine.load()
+    model = ov.Core().read_model(path)
+    model.reshape({0: [batch, *pictures.shape[1:]]})
+    settings = {"INFERENCE_PRECISION_HINT": "f32", "NUM_STREAMS": streams, "INFERENCE_NUM_THREADS": threads()}
+    compiled = ov.Core().compile_model(model, "CPU", settings)
+    requests = [compiled.create_infer_request() for _ in range(2 * streams)]
+    wall, cpu = time.monotonic(), time.process_time()
+    for turn, at in enumerate(range(0, len(pictures), batch)):
+        request = requests[turn % len(requests)]
+        request.wait()
+        request.set_input_tensor(ov.Tensor(pictures[at : at + batch], shared_memory=True))
+        request.start_async()
+    for request in requests:
+        request.wait()
+    return len(pictures) / (time.monotonic() - wall), len(pictures) / (time.process_time() - cpu)
+
+
+def main() -> None:
+    """Print one line a setting."""
+    store, say, found = Store(cache_folder()), Say(quiet=True), trunk.find(LITE0)
+    root = wheels.textile(store, say)
+    uris = sorted(p.relative_to(root).as_posix() for p in root.rglob("*.jpg"))[:COUNT]
+    batches = pixels.batches(str(root), uris, np.arange(COUNT), found.spec.input, batch=32, threads=threads())
+    pictures = np.concatenate([one for _, one in batches])
+    path = trunk.folder(found, store, say, pictures[:8]) / "trunk.xml"
+    print(f"{LITE0}, {threads()} threads: pictures a wall second, pictures a CPU second")
+    for batch in (1, 4, 8, 16, 32):
+        for streams in sorted({1, threads()}):
+            wall, cpu = rate(path, pictures, streams, batch)
+            print(f"{batch:>3} a request, {streams} streams{wall:>8.0f}{cpu:>8.0f}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
