@@ -30,9 +30,9 @@ def decide(
         (M,) int64.
     """
     if costs is not None:
-        return np.argmin(np.asarray(p, np.float64) @ costs, axis=1)
+        return np.asarray(np.argmin(np.asarray(p, np.float64) @ costs, axis=1))
     if positive is None or threshold is None:
-        return np.argmax(p, axis=1)
+        return np.asarray(np.argmax(p, axis=1))
     others = np.array(p, np.float64)
     others[:, positive] = -1.0
     return np.where(p[:, positive] >= threshold, positive, np.argmax(others, axis=1))

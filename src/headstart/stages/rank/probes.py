@@ -156,14 +156,14 @@ def _held_out(probe: str, x: np.ndarray, on: Arena) -> np.ndarray:
 
 def _losses(p_RMC: np.ndarray, on: Arena) -> np.ndarray:
     """(M,) loss of each picture, averaged over repeats."""
-    return np.mean([metrics.per_picture_loss(on.metric, on.y, p_MC) for p_MC in p_RMC], axis=0)
+    return np.asarray(np.mean([metrics.per_picture_loss(on.metric, on.y, p_MC) for p_MC in p_RMC], axis=0))
 
 
 def averaged(name: str, p_RMC: np.ndarray, on: Arena) -> Score:
     """A score and the ends of its interval, averaged over repeats."""
     each = [metrics.score(name, on.y, p, split=on.split, clusters=on.clusters, seed=on.seed) for p in p_RMC]
-    ends = {end: float(np.mean([getattr(score, end) for score in each])) for end in ("value", "low", "high")}
-    return dataclasses.replace(each[0], **ends)
+    value, low, high = (float(np.mean(ends)) for ends in zip(*((s.value, s.low, s.high) for s in each), strict=True))
+    return dataclasses.replace(each[0], value=value, low=low, high=high)
 
 
 def difference(interval: Interval, on: Arena) -> Score:

@@ -52,8 +52,8 @@ def run(
     judged = [each for e in embeddings for each in _depths(e, on)]
     found = pick([j.contender for j in judged], prefer=ctx.job.prefer, clusters=splits.clusters, metric=on.metric)
     winner = ctx.decide("rank/chosen", lambda: found.winner, found.why)
-    rows = [dataclasses.replace(j.row, **_standing(j, found, winner, on)) for j in judged]
-    rows.sort(key=lambda row: (row.paired.value if on.metric == "log_loss" else -row.paired.value, row.flops))
+    judged.sort(key=lambda j: (j.contender.mean, j.row.flops, j.row.candidate))
+    rows = [_standing(j, found, winner, on) for j in judged]
     rows += [*_controls(data, splits, embeddings, controls, winner, ctx), *screened]
     ranking = Ranking(
         metric=on.metric,
@@ -86,10 +86,10 @@ def _depths(of: Embeddings, on: Arena) -> list[Judged]:
     return found
 
 
-def _standing(judged: Judged, found: Pick, winner: str, on: Arena) -> dict[str, object]:
+def _standing(judged: Judged, found: Pick, winner: str, on: Arena) -> RankRow:
     name = judged.contender.name
     status = "chosen" if name == winner else "tied" if name in found.ties or name == found.best else "beaten"
-    return {"status": status, "paired": difference(found.paired[name], on)}
+    return dataclasses.replace(judged.row, status=status, paired=difference(found.paired[name], on))
 
 
 def _survivors(embeddings: Sequence[Embeddings], found: Pick, winner: str) -> tuple[str, ...]:

@@ -1,0 +1,144 @@
+"""What the model has to beat, in the same scores: the majority class, kNN, a random trunk and a colour histogram.
+
+The majority class and kNN on the model's own features answer on the headline split. The random trunk and the histogram
+are cross-validated on at most 256 training pictures, and so are the model's features: the same logistic head, the same
+pictures, the same folds, so that nothing but the features differs. These scores carry the split `screen`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+
+import numpy as np
+
+from headstart.core import registry
+from headstart.core.context import Context
+from headstart.core.types import Adapted, Dataset, Embeddings, Ranking, Score, Splits
+from headstart.kit import crossval, metrics
+from headstart.kit.compare import Contender
+from headstart.kit.losses import log_losses
+from headstart.kit.vectors import take
+from headstart.runtime import answer
+from headstart.stages.evaluate.held_out import CHUNK, Part, inputs
+
+MAJORITY, NEIGHBOURS = "majority class", "kNN"
+HISTOGRAM, RANDOM, MODEL = "colour histogram", "random trunk", "model on the same pictures"
+FEW = 256  # pictures that the histogram and random trunks see at most
+SEARCHED = 2_000  # pictures on which the number of neighbours is searched
+MOST = 50_000  # neighbours to choose from
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Bench:
+    """What baselines are made from."""
+
+    data: Dataset
+    splits: Splits
+    embeddings: tuple[Embeddings, ...]
+    adapted: Adapted
+    ctx: Context
+
+
+def scored(part: Part, p: np.ndarray, subject: str, seed: int) -> list[Score]:
+    """A baseline's scores over all classes on a split."""
+    found = metrics.scores(part.y, p, split=part.split, class_names=(), clusters=part.clusters, seed=seed)
+    return [dataclasses.replace(score, subject=subject) for score in found]
+
+
+def majority(part: Part, on: Bench) -> np.ndarray:
+    """(M, C) the classes' shares among the training pictures, for every picture."""
+    counts = np.bincount(np.asarray(on.data.targets)[on.splits.train], minlength=len(on.data.class_names))
+    return np.tile(counts / counts.sum(), (len(part.y), 1))
+
+
+# ---------------------------------------------------------------- kNN on the model's features
+
+
+def neighbours(part: Part, on: Bench) -> np.ndarray:
+    """(M, C) of kNN that learnt from the training pictures; on `cv` of kNN that had not seen the picture."""
+    head, train = registry.load("heads", "knn"), _spread(on.splits.train, MOST)
+    targets, classes = np.asarray(on.data.targets), len(on.data.class_names)
+    few = part.rows if part.split == "cv" and len(part.rows) <= MOST else _spread(train, SEARCHED)
+    x_few = inputs(on.embeddings, on.adapted.features, few)
+    grid = list(head.grid(len(few), x_few.shape[1], classes))
+    p_GRMC = crossval.held_out(
+        head, x_few, targets[few], _folds(on, few), n_classes=classes, grid=grid, class_weight=None, seed=on.ctx.seed
+    )
+    best = int(np.argmin([log_losses(targets[few], p_RMC.mean(axis=0)).mean() for p_RMC in p_GRMC]))
+    if part.split == "cv" and few is part.rows:
+        return np.asarray(p_GRMC[best].mean(axis=0))
+    x = inputs(on.embeddings, on.adapted.features, train)
+    made = head.path(x, targets[train], n_classes=classes, params=[grid[best]], class_weight=None, seed=on.ctx.seed)
+    fitted, chunks = next(iter(made)), range(0, len(part.rows), CHUNK)
+    asked = (inputs(on.embeddings, on.adapted.features, part.rows[at : at + CHUNK]) for at in chunks)
+    return np.concatenate([answer.probabilities(fitted.kind, fitted.arrays, x) for x in asked])
+
+
+def _spread(rows: np.ndarray, most: int) -> np.ndarray:
+    """At most so many rows, evenly spaced; rows are sorted by class folder, so classes keep their shares."""
+    return np.asarray(rows)[np.linspace(0, len(rows) - 1, min(len(rows), most)).astype(np.int64)]
+
+
+def _folds(on: Bench, rows: np.ndarray) -> np.ndarray:
+    """(1, M) folds of the first repeat."""
+    return np.asarray(on.splits.folds)[:1, rows]
+
+
+# ---------------------------------------------------------------- features against features
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Features:
+    """A set of features, cross-validated on the few pictures.
+
+    Attributes:
+        subject: Whose.
+        part: The few pictures, with probabilities of pictures the head had not seen.
+    """
+
+    subject: str
+    part: Part
+
+    def contender(self) -> Contender:
+        """The log losses, to be compared picture by picture."""
+        losses = log_losses(self.part.y, self.part.p)
+        return Contender(name=self.subject, rows=self.part.rows, losses=losses, cost=0.0)
+
+
+def features(on: Bench, ranking: Ranking, controls: tuple[Embeddings, ...]) -> list[Features]:
+    """The model's own features, those of the colour histogram, and those of a random trunk at its best depth."""
+    drawn = controls[0].rows if controls else _spread(on.splits.train, FEW)
+    rows = np.sort(np.intersect1d(drawn, on.splits.train))[:FEW].astype(np.int64)
+    blocks = {
+        MODEL: inputs(on.embeddings, on.adapted.features, rows),
+        HISTOGRAM: np.asarray(on.data.facts.histogram[rows], np.float32),
+    }
+    for control in controls[:1]:
+        blocks[RANDOM] = take(control, _best_depth(control, ranking), rows)
+    return [_crossed(subject, x, rows, on) for subject, x in blocks.items()]
+
+
+def _best_depth(control: Embeddings, ranking: Ranking) -> str:
+    """The depth at which ranking found the random trunk best, to be fair to it."""
+    rows = [row for row in ranking.rows if row.backbone == control.spec.name and row.status == "control"]
+    sign = -1 if ranking.metric.endswith("accuracy") else 1
+    return min(rows, key=lambda row: sign * row.scores[0].value).depth if rows else control.spec.depths[-1].name
+
+
+def _crossed(subject: str, x: np.ndarray, rows: np.ndarray, on: Bench) -> Features:
+    head, y, classes = registry.load("heads", "logistic"), np.asarray(on.data.targets)[rows], len(on.data.class_names)
+    grid = list(head.grid(len(x), x.shape[1], classes))
+    p_GRMC = crossval.held_out(
+        head, x, y, _folds(on, rows), n_classes=classes, grid=grid, class_weight=None, seed=on.ctx.seed
+    )
+    p_MC = min((p_RMC[0] for p_RMC in p_GRMC), key=lambda p: float(log_losses(y, p).mean()))
+    part = Part(
+        split="screen",
+        rows=rows,
+        y=y,
+        p=p_MC,
+        answers=np.argmax(p_MC, axis=1),
+        clusters=np.asarray(on.splits.clusters)[rows],
+    )
+    return Features(subject=subject, part=part)
