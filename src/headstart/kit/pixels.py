@@ -16,6 +16,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
+import PIL
 from PIL import Image
 
 from headstart.core.errors import DataError
@@ -24,11 +25,27 @@ from headstart.core.types import InputSpec
 from headstart.kit.codecs import HEAD_BYTES, MAX_BYTES, MAX_PIXELS, Picture, PictureError, sniff
 from headstart.kit.facts import Inspected, inspect
 
-__all__ = ["MAX_BYTES", "MAX_PIXELS", "Inspected", "PictureError", "batches", "decode", "inspect", "read_bytes"]
+__all__ = [
+    "MAX_BYTES",
+    "MAX_PIXELS",
+    "Inspected",
+    "PictureError",
+    "batches",
+    "decode",
+    "inspect",
+    "read_bytes",
+    "revision",
+]
 
+REVISION = 1  # raise it when `decode` gives other numbers for the same bytes
 _FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
 _SUPPORT = {"bilinear": 1.0, "bicubic": 2.0}  # half-width of the filter in pixels of the coarser side
 _SLICE = 8  # pictures a task decodes
+
+
+def revision() -> str:
+    """What the numbers of `decode` depend on besides bytes and spec; part of what cached vectors are known by."""
+    return f"decode {REVISION} pillow {PIL.__version__}"
 
 
 def decode(content: bytes, spec: InputSpec) -> np.ndarray:

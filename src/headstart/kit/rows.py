@@ -181,7 +181,7 @@ class RowStore:
         """
         source = self._map(f"{column}.f32", np.float32, self.columns[column])
         if len(positions) and np.array_equal(positions, np.arange(positions[0], positions[0] + len(positions))):
-            return source[positions[0] : positions[0] + len(positions)]
+            return source[positions[0] : positions[0] + len(positions)].view(np.ndarray)
         shape = (len(positions), self.columns[column])
         out = np.empty(shape, np.float32) if shape[0] * shape[1] * 4 <= _RAM_BYTES else _nameless(shape, scratch)
         for at in range(0, len(positions), _CHUNK_ROWS):
@@ -271,7 +271,7 @@ def _nameless(shape: tuple[int, int], scratch: Path) -> np.ndarray:
         scratch.mkdir(parents=True, exist_ok=True)
         holder: BinaryIO = tempfile.TemporaryFile(dir=scratch)  # noqa: SIM115
         with holder:
-            return np.memmap(holder, dtype=np.float32, mode="w+", shape=shape)
+            return np.memmap(holder, dtype=np.float32, mode="w+", shape=shape).view(np.ndarray)
 
 
 def keys_of(digests: list[str]) -> np.ndarray:

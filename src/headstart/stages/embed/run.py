@@ -11,7 +11,6 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,8 +21,9 @@ from headstart.core.keys import digest
 from headstart.core.say import duration
 from headstart.core.settings import threads
 from headstart.core.types import Dataset, Embeddings, EmbedKey
-from headstart.kit import engine, trunk
-from headstart.kit.pixels import batches
+from headstart.kit import trunk
+from headstart.kit.engine import BATCH
+from headstart.kit.pixels import batches, revision
 from headstart.kit.rows import RowStore, keys_of
 from headstart.kit.values import as_json
 
@@ -31,9 +31,8 @@ if TYPE_CHECKING:
     from headstart.core.context import Context
     from headstart.kit.trunk import Trunk
 
-BATCH = 16  # pictures an inference; larger ones gain nothing on a CPU and cost memory
 KEEP = 256  # pictures whose vectors go to the cache together
-_PARITY = 8  # pictures on which a new trunk is compared with Keras
+_SAMPLE = {"f32": 8, "int8": 256}  # pictures on which a new trunk is compared with Keras, or calibrated
 
 
 def run(data: Dataset, backbone: str, rows: np.ndarray, *, ctx: Context, precision: str = "f32") -> Embeddings:
@@ -60,11 +59,10 @@ def run(data: Dataset, backbone: str, rows: np.ndarray, *, ctx: Context, precisi
         input=found.spec.input,
         depths=found.spec.depths,
         precision=precision,
-        engine=engine.name(),
+        engine=trunk.engine_name(),
     )
-    cache = RowStore(
-        ctx.store.root / "vectors" / digest(key), {d.name: d.dim for d in key.depths}, report=ctx.store.report
-    )
+    folder = ctx.store.root / _address(key)
+    cache = RowStore(folder, {depth.name: depth.dim for depth in key.depths}, report=ctx.store.report)
     keys = keys_of([data.digests[row] for row in rows.tolist()])
     known = cache.find(keys) >= 0
     missing = _first_of_equals(keys, np.flatnonzero(~known))
@@ -85,6 +83,11 @@ def run(data: Dataset, backbone: str, rows: np.ndarray, *, ctx: Context, precisi
     return made
 
 
+def _address(key: EmbedKey) -> str:
+    """Where in the cache the vectors lie; `revision` tells how files become the pixels that the trunk sees."""
+    return f"vectors/{digest([key, revision()])}"
+
+
 def _first_of_equals(keys: np.ndarray, positions: np.ndarray) -> np.ndarray:
     """Of the positions with equal keys the first: pictures with the same bytes are embedded once."""
     return np.sort(positions[np.unique(keys[positions], axis=0, return_index=True)[1]])
@@ -92,28 +95,25 @@ def _first_of_equals(keys: np.ndarray, positions: np.ndarray) -> np.ndarray:
 
 def _pass(data: Dataset, found: Trunk, rows: np.ndarray, cache: RowStore, ctx: Context, precision: str) -> float:
     """Embed rows and cache them; wall milliseconds a picture, without making the trunk."""
-    ir = _trunk(data, found, rows, ctx, precision)
+    sample = next(_decoded(data, found, _sample(rows, _SAMPLE[precision]), _SAMPLE[precision]))[1]
+    ready = trunk.ready(found, ctx.store, ctx.say, sample, threads=threads(), precision=precision)
     started = time.monotonic()
     names = tuple(depth.name for depth in found.spec.depths)
-    decoded = batches(
-        data.root, data.uris, rows, found.spec.input, batch=BATCH, threads=threads(), digests=data.digests
-    )
     with ctx.say.progress("embed", len(rows)) as progress:
-        for done, outputs in _blocks(engine.Engine(ir, threads=threads(), batch=BATCH).run(decoded)):
+        for done, outputs in _blocks(ready.run(_decoded(data, found, rows, BATCH))):
             _require_finite(done, outputs, data, found.name)
             cache.add(keys_of([data.digests[row] for row in done.tolist()]), dict(zip(names, outputs, strict=True)))
             progress.add(len(done))
     return (time.monotonic() - started) * 1000 / len(rows)
 
 
-def _trunk(data: Dataset, found: Trunk, rows: np.ndarray, ctx: Context, precision: str) -> Path:
-    """The compiled trunk's file; made, and compared with Keras on pictures of this data set, at the first use."""
-    sample = np.resize(rows[np.linspace(0, len(rows) - 1, _PARITY).astype(np.int64)], _PARITY)
-    decoded = batches(
-        data.root, data.uris, sample, found.spec.input, batch=_PARITY, threads=threads(), digests=data.digests
-    )
-    pictures = next(decoded)[1]
-    return trunk.folder(found, ctx.store, ctx.say, pictures, precision) / "trunk.xml"
+def _sample(rows: np.ndarray, count: int) -> np.ndarray:
+    """Rows from the whole range; fewer than `count` are repeated."""
+    return np.sort(np.resize(rows[np.linspace(0, len(rows) - 1, min(count, len(rows))).astype(np.int64)], count))
+
+
+def _decoded(data: Dataset, found: Trunk, rows: np.ndarray, batch: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    return batches(data.root, data.uris, rows, found.spec.input, batch=batch, threads=threads(), digests=data.digests)
 
 
 def _blocks(answers: Iterator[tuple[Any, tuple[np.ndarray, ...]]]) -> Iterator[tuple[np.ndarray, list[np.ndarray]]]:
@@ -149,7 +149,8 @@ def _record(made: Embeddings, data: Dataset, ctx: Context) -> None:
     }
     content = {
         "key": as_json(made.key),
-        "cache": f"vectors/{digest(made.key)}",
+        "pixels": revision(),
+        "cache": _address(made.key),
         "data": data.digest,
         "pictures": len(made.rows),
         "rows_sha256": hashlib.sha256(made.rows.astype("<i8").tobytes()).hexdigest(),

@@ -185,5 +185,6 @@ def _table(data: Dataset) -> str:
         for uri, name, split, measured in zip(data.uris, classes, data.split, measures, strict=True)
     ]
     rows += [(one.uri, one.reason, "", "", "", "", "", "", one.detail) for one in data.excused]
-    table.writerows(sorted(rows, key=lambda row: os.fsencode(str(row[0]))))
+    rows.sort(key=lambda row: os.fsencode(row[0]))
+    table.writerows(rows)
     return out.getvalue()
