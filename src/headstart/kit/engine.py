@@ -112,6 +112,7 @@ class Engine:
         self._widths = tuple(output.shape[1] for output in self._compiled.outputs)
         self._requests = [self._compiled.create_infer_request() for _ in range(2 * streams)]
         self._tensor = ov.Tensor
+        self._held: list[Any] = [None] * len(self._requests)
 
     def run(self, batches: Iterable[tuple[Any, np.ndarray]]) -> Iterator[tuple[Any, tuple[np.ndarray, ...]]]:
         """Vectors of pictures, batch by batch, in order. One `run` at a time.
@@ -158,8 +159,11 @@ class Engine:
     def _start(
         self, batch: _Batch, row: int, picture: np.ndarray, flying: deque[tuple[_Batch, int, int]], place: int
     ) -> None:
-        # The request keeps the tensor, and the tensor the picture: nothing is copied.
-        self._requests[place].set_input_tensor(self._tensor(np.ascontiguousarray(picture), shared_memory=True))
+        # Nothing is copied; neither request nor tensor keeps the picture's memory alive, so it is held here.
+        contiguous = np.ascontiguousarray(picture)
+        tensor = self._tensor(contiguous, shared_memory=True)
+        self._held[place] = (tensor, contiguous)
+        self._requests[place].set_input_tensor(tensor)
         self._requests[place].start_async()
         flying.append((batch, row, place))
 
