@@ -1,7 +1,6 @@
 import dataclasses
 import hashlib
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -131,7 +130,8 @@ def test_with_a_trunk_in_the_cache_tensorflow_is_not_loaded(data, context, fresh
         "from headstart.core.rundir import RunDir; from headstart.core.say import Say\n"
         "from headstart.core.store import Store\n"
         "from headstart.stages.read.run import run as read; from headstart.stages.embed.run import run as embed\n"
-        "ctx = Context(job=job.make(data='x'), run=RunDir(Path(sys.argv[2])), store=Store(Path(sys.argv[3])), say=Say())\n"
+        "run, store = RunDir(Path(sys.argv[2])), Store(Path(sys.argv[3]))\n"
+        "ctx = Context(job=job.make(data='x'), run=run, store=store, say=Say())\n"
         "made = embed(read(sys.argv[1], ctx=ctx), sys.argv[4], np.arange(40), ctx=ctx)\n"
         "assert made.cached == 16, made.cached\n"
         "assert not {'tensorflow', 'keras', 'sklearn', 'scipy', 'openvino_telemetry'} & set(sys.modules)\n"
@@ -214,7 +214,7 @@ def test_numbers_that_are_not_finite_name_picture_and_backbone(data, context, st
 
 def test_a_picture_that_changed_since_it_was_read_is_named(data, context, store, plain):
     plain()
-    shutil.copy(os.path.join(data.root, data.uris[0]), os.path.join(data.root, data.uris[44]))
+    shutil.copy(Path(data.root, data.uris[0]), Path(data.root, data.uris[44]))
     with pytest.raises(DataError, match=Path(data.uris[44]).name):
         stage.run(data, NAME, np.arange(90), ctx=context(store=store))
 

@@ -42,8 +42,8 @@ def on_disk(root: Path) -> set[str]:
     """Every file and link below a folder; links are not followed."""
     found = set()
     for folder, folders, files in os.walk(root):
-        links = [name for name in folders if os.path.islink(os.path.join(folder, name))]
-        found |= {os.path.relpath(os.path.join(folder, name), root) for name in files + links}
+        links = [name for name in folders if Path(folder, name).is_symlink()]
+        found |= {Path(folder, name).relative_to(root).as_posix() for name in files + links}
     return found
 
 
@@ -70,7 +70,7 @@ def test_the_run_folder_lists_every_file(read, tmp_path):
     back = load(Dataset, tmp_path / "run" / "read")
     assert back.uris == data.uris and back.digest == data.digest and back.excused == data.excused
     np.testing.assert_array_equal(back.facts.phash, data.facts.phash)
-    assert all(os.path.exists(os.path.join(back.root, uri)) for uri in back.uris)
+    assert all(Path(back.root, uri).exists() for uri in back.uris)
 
 
 def test_order_and_digest_do_not_depend_on_the_file_system(read, tmp_path):
@@ -175,7 +175,7 @@ def test_what_may_not_be_read_is_excused(read, tmp_path, monkeypatch):
     def guarded_open(path, *args):
         if str(path).endswith("locked.png"):
             raise PermissionError(13, "Permission denied", path)
-        return open(path, *args)
+        return Path(path).open(*args)
 
     def guarded_scandir(path):
         if str(path).endswith("closed"):
