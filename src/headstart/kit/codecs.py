@@ -30,10 +30,12 @@ from PIL import (
     WebPImagePlugin,
 )
 
+from headstart.kit.signatures import HEAD_BYTES, PictureError, cut_short, sniff
+
+__all__ = ["MAX_BYTES", "MAX_PIXELS", "NOTES", "Picture", "PictureError"]
+
 MAX_PIXELS = 100_000_000
 MAX_BYTES = 1_000_000_000
-HEAD_BYTES = 32
-FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WebP", "TIFF")
 
 # what was done to a picture; the order is part of the cached facts
 NOTES = (
@@ -54,23 +56,6 @@ _READERS: dict[str, Any] = {
     "WebP": WebPImagePlugin.WebPImageFile,
     "TIFF": TiffImagePlugin.TiffImageFile,
 }
-_SIGNATURES = (
-    (rb"\xff\xd8\xff", "JPEG"),
-    (rb"\x89PNG\r\n\x1a\n", "PNG"),
-    (rb"GIF8[79]a", "GIF"),
-    (rb"RIFF....WEBP", "WebP"),
-    (rb"II[*+]\0|MM\0[*+]", "TIFF"),
-    (rb"BM.{12}\0\0\0|BM.{12}[\x0c\x28\x40\x6c\x7c]\0\0\0", "BMP"),
-)
-_OTHERS = (
-    (rb"....ftyp(hei|hev|mif1|msf1)", "HEIC"),
-    (rb"....ftyp(avif|avis)", "AVIF"),
-    (rb"\0\0\0\x0cjP  |\xff\x4f\xff\x51", "JPEG 2000"),
-    (rb"8BPS", "Photoshop"),
-    (rb"\0\0\x01\0", "icon"),
-    (rb"P[1-6]\s", "netpbm"),
-    (rb"\xff\x0a|\0\0\0\x0cJXL ", "JPEG XL"),
-)
 _TURN = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -80,37 +65,6 @@ _TURN = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-
-
-class PictureError(Exception):
-    """A file that cannot be used as a picture.
-
-    Attributes:
-        reason: One of the words of `headstart.core.types.Excused.reason`.
-        detail: One sentence.
-    """
-
-    def __init__(self, reason: str, detail: str) -> None:
-        super().__init__(f"{reason}: {detail}")
-        self.reason = reason
-        self.detail = detail
-
-
-def sniff(head: bytes) -> str:
-    """The format that a file's first `HEAD_BYTES` bytes announce.
-
-    Raises:
-        PictureError: `empty_file`, `not_a_picture`, or `unreadable` for picture formats that are not read.
-    """
-    if not head:
-        raise PictureError("empty_file", "the file has no bytes")
-    for pattern, name in _SIGNATURES:
-        if re.match(pattern, head, re.DOTALL):
-            return name
-    for pattern, name in _OTHERS:
-        if re.match(pattern, head, re.DOTALL):
-            raise PictureError("unreadable", f"{name} is not read; convert it to JPEG or PNG")
-    raise PictureError("not_a_picture", f"the content is none of {', '.join(FORMATS)}")
 
 
 class Picture:
@@ -157,7 +111,7 @@ class Picture:
         except Image.DecompressionBombError as err:
             raise PictureError("too_many_pixels", str(err)) from err
         except Exception as err:
-            if "truncated" in str(err).lower() or isinstance(err, EOFError) or _cut_short(self._content, self.format):
+            if "truncated" in str(err).lower() or isinstance(err, EOFError) or cut_short(self._content, self.format):
                 raise PictureError("truncated", f"the {self.format} data ends early") from err
             detail = f"damaged {self.format}: {err or type(err).__name__}"
             raise PictureError("unreadable", detail.replace("\n", " ")) from err
@@ -272,19 +226,6 @@ def _other_byte(args: Any) -> Any:
         return (_other_byte(args[0]), *args[1:])
     layout, _, order = str(args).rpartition(";16")
     return f"{layout};16{'L' if order == 'B' else 'B'}"
-
-
-def _cut_short(content: bytes, kind: str) -> bool:
-    """Whether the end that the format promises is missing."""
-    if kind == "JPEG":
-        return b"\xff\xd9" not in content[-1024:]
-    if kind == "PNG":
-        return b"IEND" not in content[-1024:]
-    if kind == "GIF":
-        return b";" not in content[-16:]
-    if kind == "WebP":
-        return int.from_bytes(content[4:8], "little") + 8 > len(content)
-    return kind == "BMP" and int.from_bytes(content[2:6], "little") > len(content)
 
 
 _quiet_lock = threading.Lock()

@@ -22,8 +22,9 @@ from PIL import Image
 from headstart.core.errors import DataError
 from headstart.core.files import show
 from headstart.core.types import InputSpec
-from headstart.kit.codecs import HEAD_BYTES, MAX_BYTES, MAX_PIXELS, Picture, PictureError, sniff
+from headstart.kit.codecs import MAX_BYTES, MAX_PIXELS, Picture
 from headstart.kit.facts import Inspected, inspect
+from headstart.kit.signatures import HEAD_BYTES, PictureError, sniff
 
 __all__ = [
     "MAX_BYTES",
