@@ -54,7 +54,8 @@ def calibration_error(confidence: np.ndarray, right: np.ndarray, groups: np.ndar
     """Expected calibration error with a parametric bootstrap of the bins' gaps.
 
     The estimate is too high, since noise never cancels in absolute values, and the bootstrap is too high by as much
-    again: the reversed (basic) interval takes that off, and is stretched to hold the estimate itself.
+    again: the reversed (basic) interval takes that off, and is stretched to hold the estimate itself. It reaches down
+    to 0 when a perfectly calibrated model would often show as much.
 
     Args:
         confidence: (M,) probability of the answer.
@@ -71,4 +72,6 @@ def calibration_error(confidence: np.ndarray, right: np.ndarray, groups: np.ndar
     drawn = draw(np.zeros(len(sums)), centred.T @ centred, size=_DRAWS, method="eigh")
     value, seen = float(np.abs(sums).sum()), np.abs(sums + drawn).sum(axis=1)
     low, high = 2 * value - np.quantile(seen, [0.975, 0.025])
+    if value <= np.quantile(np.abs(drawn).sum(axis=1), 0.975):
+        low = 0.0
     return Interval(value, float(np.clip(low, 0, value)), float(np.clip(high, value, 1)))

@@ -17,8 +17,8 @@ def log_losses(y: np.ndarray, p: np.ndarray) -> np.ndarray:
     Returns:
         (M,) float64.
     """
-    own: np.ndarray = np.clip(p[np.arange(len(y)), y].astype(np.float64), CLIP, 1 - CLIP)
-    return np.negative(np.log(own))
+    own = np.clip(p[np.arange(len(y)), y].astype(np.float64), CLIP, 1 - CLIP)
+    return np.asarray(-np.log(own))
 
 
 def brier_losses(y: np.ndarray, p: np.ndarray) -> np.ndarray:
@@ -31,8 +31,8 @@ def brier_losses(y: np.ndarray, p: np.ndarray) -> np.ndarray:
     Returns:
         (M,) float64.
     """
-    squares: np.ndarray = np.sum(np.square(p, dtype=np.float64), axis=1)
-    return squares - 2 * p[np.arange(len(y)), y].astype(np.float64) + 1
+    squares = np.sum(np.square(p, dtype=np.float64), axis=1)
+    return np.asarray(squares - 2 * p[np.arange(len(y)), y].astype(np.float64) + 1)
 
 
 def per_picture_loss(metric: str, y: np.ndarray, p: np.ndarray) -> np.ndarray:
@@ -52,11 +52,10 @@ def per_picture_loss(metric: str, y: np.ndarray, p: np.ndarray) -> np.ndarray:
     """
     if metric == "log_loss":
         return log_losses(y, p)
-    wrong: np.ndarray = (np.argmax(p, axis=1) != y).astype(np.float64)
+    wrong = np.asarray(np.argmax(p, axis=1) != y).astype(np.float64)
     if metric == "accuracy":
         return wrong
     if metric == "balanced_accuracy":
         counts = np.bincount(y)
-        weight: np.ndarray = len(y) / ((counts > 0).sum() * counts[y])
-        return wrong * weight
+        return np.asarray(wrong * len(y) / ((counts > 0).sum() * counts[y]))
     raise ValueError(f"no loss is known for `{metric}`")

@@ -48,7 +48,7 @@ class _Case:
 
     @cached_property
     def right(self) -> np.ndarray:
-        return np.equal(self.y, self.answers)
+        return np.asarray(self.y == self.answers)
 
 
 class _Part(NamedTuple):

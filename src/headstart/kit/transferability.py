@@ -68,7 +68,9 @@ def logme(of: Spectrum) -> float:
 
 def _evidence(power: np.ndarray, explained: np.ndarray, left: float, m: int) -> float:
     """Maximise the evidence over the prior's and the noise's precision; `ratio` is the one over the other."""
-    ratio = 1.0
+    if not len(power):
+        return float(np.log(m / left / (2 * np.pi)) - 1) / 2
+    power, ratio = power / power.mean(), 1.0  # the maximum does not depend on the features' scale
     for _ in range(_TURNS):
         freedom = np.sum(power / (power + ratio))
         weight = np.sum(power * explained / (power + ratio) ** 2)

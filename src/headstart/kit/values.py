@@ -11,6 +11,7 @@ import dataclasses
 import functools
 import io
 import math
+import sys
 import types
 import typing
 from collections.abc import Mapping
@@ -71,7 +72,8 @@ def _array_out(array: np.ndarray, folder: Path, where: str) -> dict[str, str]:
 
 @functools.cache
 def _hints(kind: type) -> dict[str, Any]:
-    return typing.get_type_hints(kind, vars(core_types) | {"np": np, "Path": Path})
+    own = vars(sys.modules[kind.__module__])  # a value may be defined outside core, like a model's manifest
+    return typing.get_type_hints(kind, vars(core_types) | own | {"np": np, "Path": Path})
 
 
 def _back(content: Any, kind: Any, folder: Path) -> Any:
