@@ -1,4 +1,6 @@
+import errno
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -203,6 +205,28 @@ def test_a_place_that_cannot_be_written_is_told(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(SetupError, match="cannot write"):
         RowStore(tmp_path / "file" / "rows", COLUMNS).add(keys(1), values(1))
+
+
+@pytest.mark.parametrize("file", [0, 1, 2, 3])
+def test_a_full_disk_is_told_and_costs_nothing_that_was_there(opened, tmp_path, monkeypatch, said, file):
+    store = opened()
+    store.add(keys(1), values(1))
+    fsync, calls = os.fsync, []
+
+    def full(handle):
+        calls.append(handle)
+        if len(calls) == file + 1:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        fsync(handle)
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(SetupError, match="no space"):
+        store.add(keys(2, 3), values(2, 3))
+    monkeypatch.setattr(os, "fsync", fsync)
+    for one in (store, opened()):
+        one.add(keys(2, 3), values(2, 3))
+        check(one, tmp_path, 3, 1, 2)
+    assert not said
 
 
 @settings(max_examples=30, deadline=None)

@@ -18,7 +18,7 @@ import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 
@@ -267,10 +267,12 @@ def _write_at(path: Path, offset: int, content: bytes, *, cut: bool = False) -> 
 
 
 def _nameless(shape: tuple[int, int], scratch: Path) -> np.ndarray:
+    """A writable array in a file that has no name and goes when the array goes."""
     with disk_errors(scratch):
         scratch.mkdir(parents=True, exist_ok=True)
-        holder: BinaryIO = tempfile.TemporaryFile(dir=scratch)  # noqa: SIM115
-        with holder:
+        with tempfile.TemporaryFile(dir=scratch) as holder:
+            if hasattr(os, "posix_fallocate"):  # a full disk is an error here; later it would be the end of the process
+                os.posix_fallocate(holder.fileno(), 0, shape[0] * shape[1] * 4)
             return np.memmap(holder, dtype=np.float32, mode="w+", shape=shape).view(np.ndarray)
 
 

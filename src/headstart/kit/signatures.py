@@ -16,7 +16,7 @@ _SIGNATURES = (
     (rb"GIF8[79]a", "GIF"),
     (rb"RIFF....WEBP", "WebP"),
     (rb"II[*+]\0|MM\0[*+]", "TIFF"),
-    (rb"BM.{12}\0\0\0|BM.{12}[\x0c\x28\x40\x6c\x7c]\0\0\0", "BMP"),
+    (rb"BM.{12}[\x0c\x28\x34\x38\x40\x6c\x7c]\0\0\0", "BMP"),
 )
 _OTHERS = (
     (rb"....ftyp(hei|hev|mif1|msf1)", "HEIC"),

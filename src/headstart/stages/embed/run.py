@@ -31,8 +31,10 @@ if TYPE_CHECKING:
     from headstart.core.context import Context
     from headstart.kit.trunk import Trunk
 
-KEEP = 256  # pictures whose vectors go to the cache together
-_SAMPLE = {"f32": 8, "int8": 256}  # pictures on which a new trunk is compared with Keras, or calibrated
+KEEP = 256  # pictures whose vectors go to the cache together,
+KEEP_S = 5.0  # or what was done in so many seconds
+_PARITY = 8  # pictures on which a new trunk is compared with Keras
+_CALIBRATION = 256  # at most: on which an int8 trunk is calibrated
 
 
 def run(data: Dataset, backbone: str, rows: np.ndarray, *, ctx: Context, precision: str = "f32") -> Embeddings:
@@ -95,7 +97,7 @@ def _first_of_equals(keys: np.ndarray, positions: np.ndarray) -> np.ndarray:
 
 def _pass(data: Dataset, found: Trunk, rows: np.ndarray, cache: RowStore, ctx: Context, precision: str) -> float:
     """Embed rows and cache them; wall milliseconds a picture, without making the trunk."""
-    sample = next(_decoded(data, found, _sample(rows, _SAMPLE[precision]), _SAMPLE[precision]))[1]
+    sample = next(_decoded(data, found, _sample(rows, precision), _CALIBRATION))[1]
     ready = trunk.ready(found, ctx.store, ctx.say, sample, threads=threads(), precision=precision)
     started = time.monotonic()
     names = tuple(depth.name for depth in found.spec.depths)
@@ -107,9 +109,11 @@ def _pass(data: Dataset, found: Trunk, rows: np.ndarray, cache: RowStore, ctx: C
     return (time.monotonic() - started) * 1000 / len(rows)
 
 
-def _sample(rows: np.ndarray, count: int) -> np.ndarray:
-    """Rows from the whole range; fewer than `count` are repeated."""
-    return np.sort(np.resize(rows[np.linspace(0, len(rows) - 1, min(count, len(rows))).astype(np.int64)], count))
+def _sample(rows: np.ndarray, precision: str) -> np.ndarray:
+    """Rows from the whole range for the making of a trunk; fewer than parity needs are repeated."""
+    count = _PARITY if precision == "f32" else min(max(len(rows), _PARITY), _CALIBRATION)
+    spread = np.linspace(0, len(rows) - 1, min(count, len(rows))).astype(np.int64)
+    return np.sort(np.resize(rows[spread], count))
 
 
 def _decoded(data: Dataset, found: Trunk, rows: np.ndarray, batch: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -117,15 +121,16 @@ def _decoded(data: Dataset, found: Trunk, rows: np.ndarray, batch: int) -> Itera
 
 
 def _blocks(answers: Iterator[tuple[Any, tuple[np.ndarray, ...]]]) -> Iterator[tuple[np.ndarray, list[np.ndarray]]]:
-    """Batches gathered to blocks of about `KEEP` pictures; what is done when the pass breaks off is handed out too."""
+    """Batches gathered to blocks: as many pictures, or as much work, as a kill may cost."""
     rows: list[np.ndarray] = []
     outputs: list[tuple[np.ndarray, ...]] = []
+    since = time.monotonic()
     for tag, answer in answers:
         rows.append(tag)
-        outputs.append(tuple(np.array(part) for part in answer))
-        if sum(map(len, rows)) >= KEEP:
+        outputs.append(answer)
+        if sum(map(len, rows)) >= KEEP or time.monotonic() - since >= KEEP_S:
             yield np.concatenate(rows), [np.concatenate(parts) for parts in zip(*outputs, strict=True)]
-            rows, outputs = [], []
+            rows, outputs, since = [], [], time.monotonic()
     if rows:
         yield np.concatenate(rows), [np.concatenate(parts) for parts in zip(*outputs, strict=True)]
 
