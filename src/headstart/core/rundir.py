@@ -130,6 +130,7 @@ class RunDir:
     def _append(self, entry: dict[str, Any]) -> None:
         path = self.path / "decisions.jsonl"
         with disk_errors(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
             whole = b"".join(line for line in _lines(path) if line.endswith(b"\n"))
             with path.open("r+b" if path.exists() else "wb") as out:
                 out.truncate(len(whole))
