@@ -1,0 +1,115 @@
+"""The conformance suite of a backbone source: what every trunk must do before headstart will lean on it.
+
+from headstart.testing.backbones import check_backbone
+check_backbone(MySource(), "my_preset", store)
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from headstart.core.errors import UsageError
+from headstart.core.say import Say
+from headstart.core.store import Store
+from headstart.core.types import BackboneSource, BackboneSpec
+
+
+def check_backbone(source: BackboneSource, preset: str, store: Store) -> None:
+    """Assert everything that the protocol `BackboneSource` promises of one preset.
+
+    Args:
+        source: The plugin.
+        preset: One of its presets; the weights must be within reach of `pull`.
+        store: A cache.
+
+    Raises:
+        AssertionError: Something does not hold; the message says what.
+    """
+    spec = source.spec(preset)
+    _check_spec(source, preset, spec)
+    _check_weights(source, preset, store)
+    model = source.build(preset, store)
+    _check_model(model, spec)
+    pictures = _pictures(spec.input.size_px)
+    trained = vectors(model, pictures)
+    _check_vectors(trained, spec)
+    assert _same(trained, vectors(source.build(preset, store), pictures)), "two builds give different vectors"
+    _check_twin(source, preset, store, spec, pictures, trained)
+
+
+def vectors(model: Any, pictures: np.ndarray) -> list[np.ndarray]:
+    """A trunk's outputs for (n, H, W, 3) uint8 pictures, by Keras: one (n, D) float32 array a depth."""
+    return [np.asarray(one) for one in model.predict_on_batch(pictures.astype(np.float32))]
+
+
+def _pictures(side: int) -> np.ndarray:
+    """Three pictures (3, side, side, 3) uint8: a slope, stripes, noise."""
+    y, x = np.mgrid[:side, :side] / side
+    noise = np.random.default_rng(0).integers(0, 256, (side, side, 3))
+    slope = np.stack([255 * x, 255 * y, 255 * (1 - x)], -1)
+    stripes = np.repeat((127 + 120 * np.sin(40 * (x + y)))[..., None], 3, -1)
+    return np.stack([slope, stripes, noise]).astype(np.uint8)
+
+
+def _same(a: list[np.ndarray], b: list[np.ndarray]) -> bool:
+    return all(np.array_equal(one, other) for one, other in zip(a, b, strict=True))
+
+
+def _check_spec(source: BackboneSource, preset: str, spec: BackboneSpec) -> None:
+    assert preset in source.presets(), f"`{preset}` is not among presets()"
+    assert spec.name == f"{source.name}:{preset}", f"the name is `{spec.name}`"
+    for field in ("family", "revision", "licence", "pretrained_on", "prior_source"):
+        assert getattr(spec, field), f"{field} is empty"
+    for field in ("params", "flops", "download_bytes"):
+        assert getattr(spec, field) > 0, f"{field} is not above zero"
+    assert 0 < spec.prior < 1, f"prior is {spec.prior}"
+    names = [depth.name for depth in spec.depths]
+    assert len(names) >= 2 and len(set(names)) == len(names), f"depths are {names}"
+    assert names[-1] == "last", f"the deepest depth is called `{names[-1]}`, not `last`"
+    assert spec == source.spec(preset), "two calls of spec() differ"
+    try:
+        source.spec(preset + "_x")
+    except UsageError as err:
+        assert preset in (err.hint or ""), "the hint does not name the nearest preset"
+    else:
+        raise AssertionError("an unknown preset is not refused")
+
+
+def _check_weights(source: BackboneSource, preset: str, store: Store) -> None:
+    path = source.pull(preset, store, Say(quiet=True))
+    assert path.is_file() and store.root in path.parents, f"{path} is no file in the store"
+    assert source.available(preset, store), "not available after pull"
+    assert source.pull(preset, store, Say(quiet=True)) == path, "a second pull gives another file"
+
+
+def _check_model(model: Any, spec: BackboneSpec) -> None:
+    side = spec.input.size_px
+    assert tuple(model.input.shape) == (None, side, side, 3), f"the input is {model.input.shape}"
+    assert not model.trainable_weights, "the trunk is not frozen"
+    assert model.count_params() == spec.params, f"{model.count_params()} weights, the spec says {spec.params}"
+    assert isinstance(model.outputs, list) and len(model.outputs) == len(spec.depths), "not one output a depth"
+
+
+def _check_vectors(found: list[np.ndarray], spec: BackboneSpec) -> None:
+    for one, depth in zip(found, spec.depths, strict=True):
+        assert one.shape == (3, depth.dim), f"{depth.name} is {one.shape}, the spec says {depth.dim}"
+        assert one.dtype == np.float32, f"{depth.name} is {one.dtype}"
+        assert np.isfinite(one).all(), f"{depth.name} has values that are not finite"
+        assert np.ptp(one, axis=0).max() > 0, f"{depth.name} is the same for every picture"
+
+
+def _check_twin(
+    source: BackboneSource,
+    preset: str,
+    store: Store,
+    spec: BackboneSpec,
+    pictures: np.ndarray,
+    trained: list[np.ndarray],
+) -> None:
+    twins = [vectors(source.build(preset, store, seed=seed), pictures) for seed in (0, 0, 1)]
+    _check_vectors(twins[0], spec)
+    assert _same(twins[0], twins[1]), "one seed gives two random twins"
+    assert not _same(twins[0], twins[2]), "two seeds give the same random twin"
+    assert not _same(twins[0], trained), "the random twin is the trained trunk"
