@@ -1,0 +1,234 @@
+"""Charts as SVG that a page can hold: drawn by matplotlib, coloured by the page.
+
+matplotlib draws with stand-in colours that become CSS variables (`--chart-ink`, …), so that one picture serves light
+and dark; words stay text in the page's own font; nothing points outside. The same data gives the same bytes: no
+date, no random names. Only figure objects are used, never pyplot, and no setting of the process is changed. Points
+that differ in kind differ in shape as well as in colour.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from html import escape
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from headstart.core.types import CalibrationBin
+
+_WIDTH, _HEIGHT, _DPI = 480, 300, 72  # px at 72 dots an inch, so that a point is a pixel
+_ROLES = {
+    "ink": "#010101",
+    "muted": "#020202",
+    "grid": "#030303",
+    "accent": "#040404",
+    "second": "#050505",
+    "paper": "#060606",
+}
+_STYLE = {
+    "svg.fonttype": "none",
+    "svg.image_inline": True,
+    "font.size": 11.0,
+    "text.color": _ROLES["ink"],
+    "axes.edgecolor": _ROLES["muted"],
+    "axes.labelcolor": _ROLES["ink"],
+    "axes.linewidth": 0.8,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": _ROLES["grid"],
+    "grid.linewidth": 0.8,
+    "xtick.color": _ROLES["muted"],
+    "ytick.color": _ROLES["muted"],
+    "xtick.labelcolor": _ROLES["ink"],
+    "ytick.labelcolor": _ROLES["ink"],
+    "axes.unicode_minus": True,
+    "axes.formatter.use_mathtext": False,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mark:
+    """A measured thing with a cost.
+
+    Attributes:
+        x: The cost.
+        y: The score.
+        low: Lower end of its interval.
+        high: Upper end.
+        label: Its name; drawn where there is room for it.
+        kind: `chosen`, `tied`, `beaten`, `control` or `screened_out`; gives shape and colour.
+    """
+
+    x: float
+    y: float
+    low: float
+    high: float
+    label: str
+    kind: str
+
+
+_LOOK: dict[str, dict[str, Any]] = {
+    "chosen": {"marker": "D", "ms": 9, "mfc": _ROLES["accent"], "mec": _ROLES["accent"]},
+    "tied": {"marker": "o", "ms": 7, "mfc": _ROLES["accent"], "mec": _ROLES["accent"]},
+    "beaten": {"marker": "o", "ms": 6, "mfc": _ROLES["paper"], "mec": _ROLES["muted"]},
+    "control": {"marker": "X", "ms": 7, "mfc": _ROLES["second"], "mec": _ROLES["second"]},
+    "screened_out": {"marker": "^", "ms": 6, "mfc": _ROLES["paper"], "mec": _ROLES["second"]},
+}
+
+
+def cost_and_score(
+    marks: Sequence[Mark], *, name: str, x_label: str, y_label: str, title: str, level: tuple[str, float] | None = None
+) -> str:
+    """Scores against cost, with the front of candidates that nothing cheaper beats.
+
+    Args:
+        marks: At least one.
+        name: Unique on the page.
+        x_label: The cost and its unit.
+        y_label: The score.
+        title: What a person who cannot see it is told.
+        level: A score without a cost, drawn as a line across: its name and value.
+    """
+
+    def draw(axes: Axes) -> None:
+        if max(m.x for m in marks) > 4 * max(min(m.x for m in marks), 1e-9) > 0:
+            _log_x(axes)
+        if level:
+            axes.axhline(level[1], color=_ROLES["second"], lw=1, ls=(0, (4, 3)))
+            axes.annotate(
+                level[0], (1, level[1]), xycoords=("axes fraction", "data"), ha="right", va="bottom", size=10
+            )
+        best = _front(marks)
+        axes.plot([m.x for m in best], [m.y for m in best], color=_ROLES["accent"], lw=1, drawstyle="steps-post")
+        for mark in marks:
+            _draw_mark(axes, mark)
+        axes.margins(x=0.12, y=0.1)
+        _names(axes, [m for m in marks if m in best or m.kind == "chosen"])
+        axes.set(xlabel=x_label, ylabel=y_label)
+
+    return _svg(draw, name, title)
+
+
+def _draw_mark(axes: Axes, mark: Mark) -> None:
+    look = _LOOK[mark.kind]
+    axes.plot([mark.x] * 2, [mark.low, mark.high], color=look["mec"], lw=1, alpha=0.55, solid_capstyle="butt")
+    axes.plot([mark.x], [mark.y], ls="", mew=1.4, **look)
+
+
+def _front(marks: Sequence[Mark]) -> list[Mark]:
+    """Candidates that no cheaper one reaches, from cheap to dear; controls and screened ones stay out."""
+    best: list[Mark] = []
+    for mark in sorted(marks, key=lambda m: (m.x, -m.y)):
+        if mark.kind not in ("control", "screened_out") and (not best or mark.y > best[-1].y):
+            best.append(mark)
+    return best
+
+
+def _names(axes: Axes, marks: Sequence[Mark]) -> None:
+    """Write names beside marks, to the side with more room, pushed apart where they would touch."""
+    axes.figure.canvas.draw_idle()
+    place = axes.transData
+    taken: list[float] = []
+    middle = axes.transAxes.transform((0.5, 0.5))[0]
+    for mark in sorted(marks, key=lambda m: (m.kind != "chosen", -m.y)):
+        x, y = place.transform((mark.x, mark.y))
+        while any(abs(y - other) < 13 for other in taken):
+            y -= 1
+        taken.append(y)
+        left = x > middle
+        at = axes.transAxes.inverted().transform((x + (-9 if left else 9), y))
+        weight = "bold" if mark.kind == "chosen" else "normal"
+        axes.text(
+            *at, mark.label, transform=axes.transAxes, ha="right" if left else "left", va="center", size=10,
+            weight=weight,
+        )  # fmt: skip
+
+
+def reliability(bins: Sequence[CalibrationBin], *, name: str, title: str) -> str:
+    """How often answers of a given confidence were right; the diagonal is a model whose word can be taken."""
+
+    def draw(axes: Axes) -> None:
+        axes.plot([0, 1], [0, 1], color=_ROLES["muted"], lw=1, ls=(0, (4, 3)))
+        most = max(b.n for b in bins)
+        axes.plot([b.confidence for b in bins], [b.accuracy for b in bins], color=_ROLES["accent"], lw=1.2)
+        for b in bins:
+            size = 4 + 5 * (b.n / most) ** 0.5
+            axes.plot([b.confidence], [b.accuracy], "o", ms=size, color=_ROLES["accent"])
+        low = max(0.0, min(min(b.confidence, b.accuracy) for b in bins) - 0.06)
+        axes.set(xlim=(low, 1.02), ylim=(low, 1.02), xlabel="how sure the model was", ylabel="how often it was right")
+
+    return _svg(draw, name, title)
+
+
+def learning_curve(points: Sequence[tuple[int, float, float, float]], *, name: str, y_label: str, title: str) -> str:
+    """A score by the number of pictures learnt from.
+
+    Args:
+        points: Number, value, low, high; in order of the number.
+        name: Unique on the page.
+        y_label: The score.
+        title: What a person who cannot see it is told.
+    """
+
+    def draw(axes: Axes) -> None:
+        n, value, low, high = zip(*points, strict=True)
+        _log_x(axes)
+        axes.fill_between(n, low, high, color=_ROLES["accent"], alpha=0.18, lw=0)
+        axes.plot(n, value, "o-", color=_ROLES["accent"], lw=1.6, ms=5)
+        axes.set(xlabel="pictures learnt from", ylabel=y_label)
+        axes.set_xticks(n, [f"{each:,}" for each in n])
+
+    return _svg(draw, name, title)
+
+
+def _log_x(axes: Axes) -> None:
+    from matplotlib.ticker import LogLocator, NullLocator
+
+    axes.set_xscale("log")
+    axes.xaxis.set_major_locator(LogLocator(base=10, subs=(1.0, 2.0, 5.0)))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.3g}")
+
+
+# ---------------------------------------------------------------- from a figure to a piece of a page
+
+
+def _svg(draw: Callable[[Axes], None], name: str, title: str) -> str:
+    from matplotlib import rc_context
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+    from matplotlib.figure import Figure
+
+    with rc_context({**_STYLE, "svg.hashsalt": name}):
+        figure = Figure(figsize=(_WIDTH / _DPI, _HEIGHT / _DPI), dpi=_DPI)
+        FigureCanvasSVG(figure)
+        figure.patch.set_visible(False)
+        axes = figure.add_axes((0.135, 0.16, 0.85, 0.81))
+        axes.patch.set_visible(False)
+        draw(axes)
+        out = io.StringIO()
+        figure.savefig(out, format="svg", metadata={"Date": None})
+    return _for_page(out.getvalue(), name, title)
+
+
+def _for_page(text: str, name: str, title: str) -> str:
+    """Only the `<svg>` element, its names unique on the page, its colours variables, no address of anything outside."""
+    text = text[text.index("<svg") :]
+    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
+    text = re.sub(r"<!--.*?-->\s*", "", text, flags=re.DOTALL)
+    text = text.replace("xlink:href=", "href=")
+    for role, stand_in in _ROLES.items():
+        text = text.replace(stand_in, f"var(--chart-{role})")
+    text = re.sub(r" font-family: [^;\"]*;", "", text)
+    text = re.sub(r"<style.*?</style>", "", text, flags=re.DOTALL)  # it would speak for the whole page
+    used = set(re.findall(r'(?:href="#|url\(#)([^")]+)', text))
+    text = re.sub(r' id="([^"]+)"', lambda m: f' id="{name}-{m[1]}"' if m[1] in used else "", text)
+    text = re.sub(r'(href="#|url\(#)', rf"\g<1>{name}-", text)
+    head = f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="{escape(title)}" class="chart">'
+    return re.sub(r"<svg[^>]*>", lambda _: f"{head}<title>{escape(title)}</title>", text, count=1).strip()
+

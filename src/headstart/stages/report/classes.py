@@ -1,0 +1,75 @@
+"""Class by class, learnt against held out, how far its certainty can be believed, and the learning so far."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from headstart.core.files import show
+from headstart.core.types import Adapted, Evaluation, Score
+from headstart.kit.charts import learning_curve, reliability
+from headstart.stages.report import words
+from headstart.stages.report.findings import ReportInput
+
+PER_CLASS = ("precision", "recall", "specificity", "f1", "roc_auc", "average_precision")
+SPLITS = ("train", "cv", "val", "test")
+MANY = 25  # classes; above, the worst come first
+
+
+def view(given: ReportInput) -> dict[str, Any] | None:
+    """What the template `classes.html` shows; None when nothing was judged."""
+    found = given.evaluation
+    if found is None:
+        return None
+    return {
+        "split": words.SPLITS.get(found.split, found.split),
+        "per_class": _per_class(found, given.dataset.class_names),
+        "splits": _splits(found, given.adapted),
+        "reliability": _reliability(found),
+        "bins": found.calibration,
+        "curve": _curve(given.adapted),
+        "points": given.adapted.curve if given.adapted else (),
+        "curve_of": words.label(given.adapted.curve[0].score.name) if given.adapted and given.adapted.curve else "",
+    }
+
+
+def _per_class(found: Evaluation, class_names: tuple[str, ...]) -> dict[str, Any]:
+    of = {(s.subject, s.name): s for s in found.scores if s.subject and s.split == found.split}
+    rows = [{"name": show(name), "scores": [of.get((name, s)) for s in PER_CLASS]} for name in class_names]
+    sorted_by = ""
+    if len(rows) > MANY:
+        rows.sort(key=lambda row: _value(row["scores"][PER_CLASS.index("f1")]))
+        sorted_by = "F1, the worst first"
+    return {"columns": PER_CLASS, "rows": rows, "sorted_by": sorted_by, "any": bool(of)}
+
+
+def _value(score: Score | None) -> float:
+    return score.value if score is not None and np.isfinite(score.value) else np.inf
+
+
+def _splits(found: Evaluation, adapted: Adapted | None) -> dict[str, Any]:
+    """Every score over all classes, one column a split; nested cross-validation counts as its own."""
+    of = {(s.split, s.name): s for s in found.scores if not s.subject}
+    for score in adapted.nested if adapted else ():
+        of.setdefault((score.split, score.name), score)
+    splits = [s for s in dict.fromkeys((*SPLITS, *(split for split, _ in of))) if any(k[0] == s for k in of)]
+    names = list(dict.fromkeys(name for _, name in of))
+    rows = [{"name": name, "scores": [of.get((split, name)) for split in splits]} for name in names]
+    return {"splits": splits, "rows": rows}
+
+
+def _reliability(found: Evaluation) -> str:
+    if not found.calibration:
+        return ""
+    title = "How often the model was right against how sure it was; the table below holds the same numbers."
+    return reliability(found.calibration, name="reliability", title=title)
+
+
+def _curve(adapted: Adapted | None) -> str:
+    if adapted is None or len(adapted.curve) < 2:
+        return ""
+    points = [(p.n_train, p.score.value, p.score.low, p.score.high) for p in adapted.curve]
+    of = words.label(adapted.curve[0].score.name)
+    title = f"The {of} by the number of pictures learnt from, with its interval; the table below holds the same numbers."
+    return learning_curve(points, name="curve", y_label=of, title=title)

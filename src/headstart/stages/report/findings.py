@@ -1,0 +1,75 @@
+"""What a report may tell: everything a run found, each part absent where the run did not come so far."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from headstart.core.job import Job
+from headstart.core.types import Adapted, Audit, Dataset, Evaluation, Exported, Ranking, Splits
+
+if TYPE_CHECKING:
+    import numpy as np
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BackboneFacts:
+    """What the reader should know of a trunk that was tried.
+
+    Attributes:
+        name: `source:preset`.
+        licence: SPDX identifier, or the words of the source.
+        licence_note: What else to know, or empty.
+        pretrained_on: Data and task of the source.
+        params: Weights in the trunk.
+        flops: Floating-point operations for one picture.
+        prior_source: Where its prior comes from.
+        latency_ms: Milliseconds a picture as measured in this run, NaN when nothing had to be computed.
+    """
+
+    name: str
+    licence: str
+    licence_note: str
+    pretrained_on: str
+    params: int
+    flops: int
+    prior_source: str
+    latency_ms: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class ReportInput:
+    """Everything a run found.
+
+    Attributes:
+        job: The request.
+        run_name: Name of the run folder.
+        dataset: The pictures.
+        audits: Of the files and of the vectors.
+        splits: Who learns and who judges.
+        backbones: Of all trunks that were tried.
+        ranking: All candidates.
+        adapted: The head.
+        evaluation: The measured model.
+        exported: The saved model.
+        costs: (C, C) cost of answering the column when the row is true, or None.
+        decisions: Lines of `decisions.jsonl`.
+        timings: Step -> wall seconds.
+        provenance: Heading -> name -> value: versions, machine, digests.
+    """
+
+    job: Job
+    run_name: str
+    dataset: Dataset
+    audits: tuple[Audit, ...] = ()
+    splits: Splits | None = None
+    backbones: tuple[BackboneFacts, ...] = ()
+    ranking: Ranking | None = None
+    adapted: Adapted | None = None
+    evaluation: Evaluation | None = None
+    exported: Exported | None = None
+    costs: np.ndarray | None = None
+    decisions: tuple[Mapping[str, Any], ...] = ()
+    timings: Mapping[str, float] = field(default_factory=dict)
+    provenance: Mapping[str, Mapping[str, str]] = field(default_factory=dict)

@@ -1,0 +1,109 @@
+"""From a run folder to everything that a report may tell; nothing is computed anew."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+import numpy as np
+
+from headstart.core.context import Context
+from headstart.core.errors import DataError, UsageError
+from headstart.core.files import read_json
+from headstart.core.types import Adapted, Audit, Dataset, Evaluation, Exported, Ranking, Splits
+from headstart.kit import provenance, trunk, values
+from headstart.stages.report.findings import BackboneFacts, ReportInput
+
+T = TypeVar("T")
+
+
+def gather(ctx: Context) -> ReportInput:
+    """Read what the run folder holds so far.
+
+    Raises:
+        DataError: The run has not read its pictures yet, so there is nothing to tell.
+    """
+    data = _value(Dataset, "read", ctx)
+    if data is None:
+        raise DataError(
+            f"the run `{ctx.run.path}` has not read its pictures yet: there is nothing to report",
+            hint="run the command that made it again: it resumes",
+        )
+    ranking = _value(Ranking, "rank", ctx)
+    timings = _timings(ctx)
+    splits = _value(Splits, "splits", ctx)
+    return ReportInput(
+        job=ctx.job,
+        run_name=ctx.run.path.resolve().name,
+        dataset=data,
+        audits=tuple(a for phase in ("files", "vectors") if (a := _value(Audit, "audit", ctx, phase)) is not None),
+        splits=splits,
+        backbones=_backbones(ranking, timings),
+        ranking=ranking,
+        adapted=_value(Adapted, "adapt", ctx),
+        evaluation=_value(Evaluation, "evaluate", ctx),
+        exported=_value(Exported, "export", ctx),
+        costs=_costs(ctx),
+        decisions=_decisions(ctx),
+        timings={step: float(entry["wall_s"]) for step, entry in timings.items()},
+        provenance=_provenance(data, ctx),
+    )
+
+
+def _value(kind: type[T], stage: str, ctx: Context, name: str = "value") -> T | None:
+    folder = ctx.run.path / stage
+    return values.load(kind, folder, name) if (folder / f"{name}.json").is_file() else None
+
+
+def _costs(ctx: Context) -> np.ndarray | None:
+    """As the saved model keeps them: the file that the user named may be gone."""
+    path = ctx.run.path / "model" / "manifest.json"
+    costs = read_json(path)["decision"]["costs"] if path.is_file() else None
+    return None if costs is None else np.array(costs, np.float64)
+
+
+def _timings(ctx: Context) -> Mapping[str, Mapping[str, Any]]:
+    path = ctx.run.path / "timings.json"
+    return read_json(path) if path.is_file() else {}
+
+
+def _decisions(ctx: Context) -> tuple[Mapping[str, Any], ...]:
+    path = ctx.run.path / "decisions.jsonl"
+    lines = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.is_file() else []
+    return tuple(json.loads(line) for line in lines if line.endswith("\n"))  # a line that a kill cut short never acted
+
+
+def _backbones(ranking: Ranking | None, timings: Mapping[str, Mapping[str, Any]]) -> tuple[BackboneFacts, ...]:
+    names = dict.fromkeys(row.backbone for row in ranking.rows) if ranking else {}
+    return tuple(found for name in names if (found := _facts(name, timings)) is not None)
+
+
+def _facts(name: str, timings: Mapping[str, Mapping[str, Any]]) -> BackboneFacts | None:
+    """None for what is no trunk (a colour histogram) or comes from a source that is not installed here."""
+    try:
+        spec = trunk.find(name).spec
+    except UsageError:
+        return None
+    passes = [entry for step, entry in timings.items() if step.startswith(f"embed {name} ")]
+    measured = [entry["latency_ms"] for entry in passes if entry.get("latency_ms") is not None]
+    return BackboneFacts(
+        name=name,
+        licence=spec.licence,
+        licence_note=spec.licence_note,
+        pretrained_on=spec.pretrained_on,
+        params=spec.params,
+        flops=spec.flops,
+        prior_source=spec.prior_source,
+        latency_ms=float(measured[-1]) if measured else math.nan,
+    )
+
+
+def _provenance(data: Dataset, ctx: Context) -> dict[str, dict[str, str]]:
+    digests = {"data set (SHA-256)": data.digest}
+    for path in sorted((ctx.run.path / "embed").glob("*.json")):
+        entry = read_json(path)
+        for depth, of in entry["vectors"].items():
+            digests[f"{entry['key']['backbone']}@{depth}, {entry['pictures']:,} pictures"] = of["sha256"]
+    return {"Versions": provenance.versions(), "Machine": provenance.machine(), "Digests": digests}

@@ -1,0 +1,71 @@
+"""How to use the model, and where every number comes from: commands, versions, seed, digests, decisions, times."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shlex
+from pathlib import PurePath
+from typing import Any
+
+from headstart.core import job as jobs
+from headstart.core.files import show
+from headstart.core.say import duration, size
+from headstart.stages.report.findings import ReportInput
+from headstart.stages.report.tried import plain
+
+LONG = 120  # signs of a decision that are shown
+
+
+def view(given: ReportInput) -> dict[str, Any]:
+    """What the templates `use.html` and `provenance.html` show."""
+    name = shlex.quote(show(given.run_name))
+    return {
+        "run": name,
+        "run_literal": json.dumps(show(given.run_name)),
+        "data": show(_folder(given.job.data)),
+        "command": _command(given),
+        "settings": [(o.name.replace("_", " "), _setting(given, o.name), o.metadata["help"]) for o in jobs.options()],
+        "decisions": [_decision(entry) for entry in given.decisions],
+        "timings": [(step, duration(seconds)) for step, seconds in given.timings.items()],
+        "total": duration(sum(given.timings.values())) if given.timings else "",
+        "provenance": {head: dict(rows) for head, rows in given.provenance.items() if rows},
+        "backbones": given.backbones,
+        "exported": given.exported,
+        "exported_size": size(given.exported.bytes) if given.exported else "",
+        "fitted": given.adapted.fitted if given.adapted else None,
+        "seed": given.job.seed,
+    }
+
+
+def _folder(path: str) -> str:
+    """A path's last part: the report tells nothing of the machine it was made on."""
+    return PurePath(path).name or "DATA"
+
+
+def _setting(given: ReportInput, name: str) -> str:
+    value = getattr(given.job, name)
+    if name == "costs" and value:
+        value = _folder(value)
+    return ", ".join(value) if isinstance(value, tuple) else str(value)
+
+
+def _command(given: ReportInput) -> str:
+    """The command that makes this run again, with every setting that is not the default."""
+    parts = ["headstart", "fit", shlex.quote(show(_folder(given.job.data)))]
+    for option in jobs.options():
+        value = getattr(given.job, option.name)
+        if value != option.default:
+            text = ",".join(value) if isinstance(value, tuple) else _setting(given, option.name)
+            parts += [f"--{option.name.replace('_', '-')}", shlex.quote(show(text))]
+    if given.job.seed == next(f.default for f in dataclasses.fields(given.job) if f.name == "seed"):
+        parts += ["--seed", str(given.job.seed)]
+    return " ".join(parts)
+
+
+def _decision(entry: Any) -> dict[str, str]:
+    value = entry["value"]
+    text = ", ".join(map(str, value)) if isinstance(value, list) else plain(value)
+    if len(text) > LONG:
+        text = f"{text[:LONG]} …"
+    return {"name": show(str(entry["name"])), "value": show(text), "why": show(str(entry.get("why", "")))}

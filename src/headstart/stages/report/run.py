@@ -1,0 +1,96 @@
+"""Report: one page that tells a run from its result to its last digest, in one file that needs nothing else.
+
+The page holds its own style, charts and small pictures, so it opens from a disk, a mail or a memory stick, without a
+network: its content security policy forbids every outside address. It works without its script. It says nothing of
+the machine's paths, and the same findings give the same bytes.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from headstart.core.context import Context
+from headstart.core.files import show, write_text
+from headstart.core.say import size
+from headstart.stages.report import classes, mistakes, origin, pictures, result, tried, words
+from headstart.stages.report.findings import ReportInput
+from headstart.stages.report.gather import gather
+from headstart.stages.report.thumbnails import Thumbnails
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+_HERE = Path(__file__).resolve().parent
+
+
+def run(findings: ReportInput | None = None, *, ctx: Context) -> Path:
+    """Write `<run>/report.html`.
+
+    Args:
+        findings: What to tell; when None, what the run folder holds.
+        ctx: The run.
+
+    Raises:
+        DataError: There is nothing to tell yet.
+        SetupError: The disk refuses.
+    """
+    path = ctx.run.path / "report.html"
+    page = render(findings or gather(ctx))
+    write_text(path, page)
+    ctx.say.line("report", f"{path.as_posix()}, {size(len(page))}")
+    return path
+
+
+def render(findings: ReportInput) -> str:
+    """The page as text; it depends on the findings and the bytes of the pictures alone."""
+    data = findings.dataset
+    script = (_HERE / "script.js").read_text(encoding="utf-8")
+    with Thumbnails(data) as thumbs:
+        return (
+            _environment()
+            .get_template("page.html")
+            .render(
+                data=data,
+                name=show(data.name),
+                style=(_HERE / "style.css").read_text(encoding="utf-8"),
+                script=script,
+                script_digest=base64.b64encode(hashlib.sha256(script.encode("utf-8")).digest()).decode("ascii"),
+                terms=words.TERMS,
+                mistakes=mistakes.view(findings, thumbs),
+                pictures=pictures.view(findings, thumbs),
+                result=result.view(findings),
+                tried=tried.view(findings),
+                classes=classes.view(findings),
+                origin=origin.view(findings),
+                adapted=findings.adapted,
+            )
+        )
+
+
+def _environment() -> Environment:
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    made = Environment(
+        loader=FileSystemLoader(_HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    made.filters.update(
+        number=words.number,
+        signed=words.signed,
+        percent=words.percent,
+        big=words.count,
+        label=words.label,
+        meaning=words.meaning,
+        full=words.full,
+        split_word=lambda split: words.SPLITS.get(split, split),
+        split_note=lambda split: words.SPLIT_NOTES.get(split, ""),
+        short=tried.short,
+        shown=show,
+        slug=lambda term: "term-" + "".join(c if c.isalnum() else "-" for c in term.lower()),
+        plural=words.plural,
+        two=partial(words.number, digits=2),
+    )
+    return made

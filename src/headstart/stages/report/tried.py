@@ -1,0 +1,131 @@
+"""What was tried: every candidate with its scores and cost, the heads, and a picture of score against cost."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from headstart.core.types import HeadRow, Ranking, RankRow, Score
+from headstart.kit.charts import Mark, cost_and_score
+from headstart.stages.report import words
+from headstart.stages.report.findings import ReportInput
+
+STATUS = {
+    "chosen": "chosen",
+    "tied": "tied with the best",
+    "beaten": "beaten",
+    "screened_out": "screened out",
+    "control": "control",
+}
+
+
+def view(given: ReportInput) -> dict[str, Any] | None:
+    """What the template `tried.html` shows; None when nothing was ranked."""
+    ranking = given.ranking
+    if ranking is None:
+        return None
+    cost_ms = {b.name: b.latency_ms for b in given.backbones}
+    shown = list(dict.fromkeys((ranking.metric, "balanced_accuracy", "accuracy")))
+    return {
+        "metric": ranking.metric,
+        "columns": [*shown, f"knn_{ranking.metric}"],
+        "rows": [_row(row, [*shown, f"knn_{ranking.metric}"], cost_ms) for row in ranking.rows],
+        "why": ranking.why,
+        "ties": ranking.ties,
+        "timed": any(math.isfinite(ms) for ms in cost_ms.values()),
+        "chart": _chart(ranking, cost_ms),
+        "heads": _heads(given),
+        "adapted": given.adapted,
+    }
+
+
+def short(candidate: str) -> str:
+    """A candidate's name without its source: `efficientnet_lite0@stage5`; a random twin stays one."""
+    random, rest = ("random ", candidate[7:]) if candidate.startswith("random:") else ("", candidate)
+    return random + rest.rpartition(":")[2]
+
+
+def _row(row: RankRow, columns: list[str], cost_ms: Mapping[str, float]) -> dict[str, Any]:
+    scores = {s.name: s for s in row.scores}
+    return {
+        "row": row,
+        "status": STATUS.get(row.status, row.status),
+        "scores": [scores.get(name) for name in columns],
+        "latency_ms": cost_ms.get(row.backbone, math.nan),
+    }
+
+
+def _chart(ranking: Ranking, cost_ms: Mapping[str, float]) -> str:
+    """Balanced accuracy against milliseconds where all were timed, else against GFLOPs."""
+    timed = [row for row in ranking.rows if _ms(row, cost_ms) is not None]
+    costly = [row for row in ranking.rows if row.flops > 0]
+    by_time = bool(costly) and len(timed) == len(costly)
+    marks = [
+        Mark(
+            x=(_ms(row, cost_ms) or 0.0) if by_time else row.flops / 1e9,
+            y=score.value,
+            low=score.low,
+            high=score.high,
+            label=short(row.candidate),
+            kind=row.status,
+        )
+        for row in costly
+        if (score := _score(row)) is not None and math.isfinite(score.value)
+    ]
+    if not marks:
+        return ""
+    free = [(row.candidate, s.value) for row in ranking.rows if row.flops == 0 and (s := _score(row)) is not None]
+    axis = "milliseconds a picture (this machine)" if by_time else "GFLOPs a picture"
+    return cost_and_score(
+        marks,
+        name="cost",
+        x_label=axis,
+        y_label="balanced accuracy",
+        title=f"Balanced accuracy against {axis} of {len(marks)} candidates; the table below holds the same numbers.",
+        level=free[0] if free else None,
+    )
+
+
+def _ms(row: RankRow, cost_ms: Mapping[str, float]) -> float | None:
+    """A random twin takes as long as its trained original."""
+    for name in (row.backbone, row.backbone.removeprefix("random:")):
+        if math.isfinite(cost_ms.get(name, math.nan)):
+            return cost_ms[name]
+    return None
+
+
+def _score(row: RankRow) -> Score | None:
+    return next((s for s in row.scores if s.name == "balanced_accuracy"), None)
+
+
+# ---------------------------------------------------------------- heads
+
+
+def _heads(given: ReportInput) -> dict[str, Any] | None:
+    if given.adapted is None:
+        return None
+    names = dict.fromkeys(s.name for row in given.adapted.tried for s in row.scores)
+    return {"columns": list(names), "rows": [_head(row, list(names)) for row in given.adapted.tried]}
+
+
+def _head(row: HeadRow, columns: list[str]) -> dict[str, Any]:
+    scores = {s.name: s for s in row.scores}
+    return {
+        "head": row.head.replace("_", " "),
+        "features": [short(name) for name in row.features],
+        "params": ", ".join(f"{name} {plain(value)}" for name, value in row.params.items()),
+        "scores": [scores.get(name) for name in columns],
+        "paired": row.paired,
+        "status": STATUS.get(row.status, row.status),
+        "chosen": row.status == "chosen",
+        "flops": row.flops,
+    }
+
+
+def plain(value: Any) -> str:
+    """A setting's value in a few signs."""
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return words.count(value) if isinstance(value, int) and abs(value) >= 1e6 else json.dumps(value, default=str).strip('"')

@@ -1,0 +1,140 @@
+"""Numbers and names as a reader meets them, and what each term means in one plain sentence."""
+
+from __future__ import annotations
+
+import math
+
+from headstart.core.types import Score
+
+LABELS = {
+    "accuracy": "accuracy",
+    "balanced_accuracy": "balanced accuracy",
+    "log_loss": "log loss",
+    "brier": "Brier score",
+    "ece": "calibration error",
+    "macro_precision": "precision, mean of classes",
+    "macro_recall": "recall, mean of classes",
+    "macro_specificity": "specificity, mean of classes",
+    "macro_f1": "F1, mean of classes",
+    "roc_auc": "ROC AUC",
+    "average_precision": "average precision",
+    "precision": "precision",
+    "recall": "recall (sensitivity)",
+    "specificity": "specificity",
+    "f1": "F1",
+}
+
+TERMS = {
+    "accuracy": "The share of all pictures that were answered rightly. A class with many pictures counts for more.",
+    "balanced accuracy": "The share answered rightly in each class, averaged over the classes: every class counts the "
+    "same, however rare it is. Guessing gives 1 divided by the number of classes.",
+    "interval": "If the measurement were repeated on other pictures of the same kind, 95 of 100 such intervals would "
+    "hold the true value. Few pictures make it wide.",
+    "n": "The number of pictures that a score rests on.",
+    "log loss": "How surprised the model was by the true answers; 0 is perfect, lower is better. Being wrong and sure "
+    "costs most.",
+    "Brier score": "Squared distance between the probabilities and the truth; 0 is perfect, 2 the worst.",
+    "calibration error": "By how much, on average, the model's certainty differs from how often it is right. A model "
+    "that says 0.9 should be right in 9 of 10 cases.",
+    "precision": "Of the pictures that were called this class, the share that is of it.",
+    "recall (sensitivity)": "Of the pictures of this class, the share that was found.",
+    "specificity": "Of the pictures of all other classes, the share that was not called this class.",
+    "F1": "The harmonic mean of precision and recall.",
+    "ROC AUC": "The chance that a picture of this class gets a higher probability of it than a picture of another; 0.5 "
+    "is guessing.",
+    "average precision": "Precision averaged over all thresholds (one class against the rest).",
+    "cross-validation": "The training pictures are cut into folds; each fold is judged by a model that learnt from the "
+    "others only.",
+    "paired difference": "A candidate's score minus the best one's, on the very same pictures and folds; an interval "
+    "that holds 0 means that the two cannot be told apart.",
+    "tied": "Not told apart from the best by these pictures.",
+    "control": "Something that should do badly: a trunk with random weights, or mere colours. What a candidate gains "
+    "over it is what the pre-training is worth.",
+    "screened out": "Dropped after at most 256 pictures, because others were clearly better on them.",
+    "LogME": "How well the features explain the classes, without fitting (You 2021): higher is better; a column to "
+    "compare with, not what decides.",
+    "H-score": "How far apart the features put the classes, shrunk so that it can be trusted with few pictures "
+    "(Ibrahim 2022): higher is better; does not decide.",
+    "prior": "The trunk's published accuracy on its own task: what one would pick by without looking at your pictures.",
+    "GFLOPs": "Thousand million floating-point operations for one picture: a cost that is the same on every machine.",
+    "trunk": "A network that was trained on other pictures, used here as it is; it turns a picture into numbers "
+    "(features).",
+    "depth": "The place in the trunk where the features are taken: an early stage sees textures, the last one objects.",
+    "head": "The small model that learns your classes from the features.",
+}
+
+REASONS = {
+    "empty_file": "the file has no bytes",
+    "not_a_picture": "not a picture",
+    "truncated": "cut short",
+    "too_many_pixels": "too many pixels",
+    "permission": "reading is not permitted",
+    "symlink_loop": "a link that leads back to itself",
+    "hidden": "hidden",
+    "outside_a_class": "outside every class folder",
+    "unreadable": "cannot be read",
+}
+SPLITS = {
+    "test": "test",
+    "val": "validation",
+    "cv": "cross-validation",
+    "train": "training",
+    "screen": "screening",
+}
+SPLIT_NOTES = {
+    "test": "pictures that were never looked at before the end",
+    "val": "the validation folder that was given, never trained on",
+    "cv": "training pictures, each judged by a model that had not seen it",
+    "train": "pictures the model learnt from: how well it knows them by heart, not how well it works",
+    "screen": "at most 256 pictures, to drop the worst early",
+}
+
+
+def label(name: str) -> str:
+    """A score's name in words."""
+    head, _, rest = name.partition("_")
+    if head in ("knn", "ridge", "logistic") and rest in LABELS:
+        return f"{LABELS[rest]} of {head}"
+    return LABELS.get(name, name.replace("_", " "))
+
+
+def meaning(term: str) -> str:
+    """One sentence on a term, or empty."""
+    return TERMS.get(term, TERMS.get(term.removesuffix(", mean of classes"), ""))
+
+
+def number(value: float, digits: int = 3) -> str:
+    """A number of fixed digits; a proper minus; `–` for what could not be computed."""
+    if not math.isfinite(value):
+        return "–"
+    text = f"{value:.{digits}f}"
+    return text.replace("-", "−") if float(text) else text.lstrip("-")
+
+
+def signed(value: float) -> str:
+    """A difference with its sign."""
+    text = number(value)
+    return f"+{text}" if math.isfinite(value) and value > 0 and float(text) else text
+
+
+def percent(value: float) -> str:
+    """A share as per cent, one digit."""
+    return "–" if not math.isfinite(value) else f"{100 * value:.1f} %"
+
+
+def count(number: float) -> str:
+    """A large count in a few signs: 3.4 M."""
+    for unit, size in (("G", 1e9), ("M", 1e6), ("k", 1e4)):
+        if number >= size:
+            return f"{number / (1000 if unit == 'k' else size):.1f} {unit}"
+    return f"{number:,.0f}"
+
+
+def full(score: Score) -> str:
+    """A score in one line: `0.835 [0.796, 0.868], n = 400`."""
+    return f"{number(score.value)} [{number(score.low)}, {number(score.high)}], n = {score.n:,}"
+
+
+def plural(number: int, one: str, many: str = "") -> str:
+    """`1 picture`, `2 pictures`."""
+    return f"{number:,} {one if number == 1 else many or one + 's'}"
