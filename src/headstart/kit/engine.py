@@ -106,7 +106,7 @@ class Engine:
             self.shape = tuple(side.get_length() for side in list(model.input(0).partial_shape)[1:])
             model.reshape({0: [1, *self.shape]})
             self._compiled = core.compile_model(model, "CPU", settings)
-        except RuntimeError as err:
+        except (RuntimeError, IndexError) as err:
             raise SetupError(f"OpenVINO cannot compile the trunk: {err}", where=str(ir_path)) from err
         self.batch = batch
         self._widths = tuple(output.shape[1] for output in self._compiled.outputs)
