@@ -17,6 +17,7 @@ from headstart.kit.vectors import take
 from headstart.runtime import answer
 
 CHUNK = 8192  # pictures answered at once
+SURE = 0.75  # a rival class this probable is enough to doubt a label
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -152,8 +153,8 @@ def without_straddling(part: Part, data: Dataset, splits: Splits, seed: int) -> 
 def suspects(found: dict[str, Part], most: int = 200) -> np.ndarray:
     """Rows whose label held-out predictions doubt, the most doubtful first: candidates, of which half are right.
 
-    Confident learning (Northcutt 2021): a picture is doubted when another class is more probable than its label and at
-    least as probable as that class is, on average, for the pictures that carry its label.
+    After confident learning (Northcutt 2021): a picture is doubted when another class is more probable than its label
+    and at least as probable as that class is, on average, for pictures that carry it, or at least `SURE`.
 
     Args:
         found: Splits; all but `train` are looked at, each by its own averages.
@@ -165,8 +166,8 @@ def suspects(found: dict[str, Part], most: int = 200) -> np.ndarray:
     rows, doubts = [], []
     for part in (p for split, p in found.items() if split != "train"):
         own = part.p[np.arange(len(part.y)), part.y]
-        usual = np.array([own[part.y == c].mean() if (part.y == c).any() else np.inf for c in range(part.p.shape[1])])
-        rivals = np.where(part.p >= usual, part.p, -1.0)
+        usual = np.array([own[part.y == c].mean() if (part.y == c).any() else 1.0 for c in range(part.p.shape[1])])
+        rivals = np.where(part.p >= np.minimum(usual, SURE), part.p, -1.0)
         rivals[np.arange(len(part.y)), part.y] = -1.0
         doubted = rivals.max(axis=1) > own
         rows.append(part.rows[doubted])

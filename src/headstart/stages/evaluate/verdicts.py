@@ -60,8 +60,8 @@ def uneven_classes(part: Part, scores: Sequence[Score], table: np.ndarray, names
     wrong[worst] = -1
     sentence = (
         f"accuracy {accuracy.value:.3f} hides that balanced accuracy is {balanced.value:.3f}: "
-        f"of {table[worst].sum():,} pictures of `{names[worst]}` {table[worst, worst]:,} are found and {wrong.max():,} are called "
-        f"`{names[int(np.argmax(wrong))]}`"
+        f"of {table[worst].sum():,} pictures of `{names[worst]}` {table[worst, worst]:,} "
+        f"are found and {wrong.max():,} are called `{names[int(np.argmax(wrong))]}`"
     )
     return [Verdict(code="uneven_classes", answer="yes", sentence=sentence)]
 

@@ -143,15 +143,17 @@ def judge(entrant: Entrant, x: np.ndarray, on: Arena, probes: tuple[str, ...] = 
 
 def _held_out(probe: str, x: np.ndarray, on: Arena) -> np.ndarray:
     """(R, M, C) probabilities of pictures that the probe had not seen."""
-    head = registry.load("heads", probe)
-    grid = list(head.grid(len(x), x.shape[1], on.n_classes))
-    shared = {"n_classes": on.n_classes, "class_weight": on.class_weight, "seed": on.seed}
-    p_G1MC = crossval.held_out(head, x, on.y, on.folds[:1], grid=grid, **shared)
-    best = int(np.argmin([_losses(p_1MC, on).mean() for p_1MC in p_G1MC]))
-    if len(on.folds) == 1:
-        return np.asarray(p_G1MC[best])
-    rest = crossval.held_out(head, x, on.y, on.folds[1:], grid=[grid[best]], **shared)
-    return np.concatenate([p_G1MC[best], rest[0]])
+    found = crossval.tuned(
+        registry.load("heads", probe),
+        x,
+        on.y,
+        on.folds,
+        n_classes=on.n_classes,
+        class_weight=on.class_weight,
+        seed=on.seed,
+        metric=on.metric,
+    )
+    return found.held_out
 
 
 def _losses(p_RMC: np.ndarray, on: Arena) -> np.ndarray:

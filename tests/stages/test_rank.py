@@ -1,0 +1,198 @@
+"""Ranking finds what carries signal, calls ties ties, never lets a control win, and never sees the test split."""
+
+import dataclasses
+import io
+
+import numpy as np
+import pytest
+
+from headstart.core.say import Say
+from headstart.core.types import Ranking
+from headstart.kit import values
+from headstart.stages.rank import screen
+from headstart.stages.rank.run import run
+from judged_sets import dataset, embeddings, splits
+
+
+@pytest.fixture(scope="module")
+def data():
+    return dataset()
+
+
+@pytest.fixture(scope="module")
+def backbones(data):
+    good = embeddings(data, "made:good", {"inner": 2.0, "last": 1.0}, flops=4 * 10**9)
+    noise = embeddings(data, "made:noise", {"last": 0.0}, flops=10**9, prior=0.5)
+    return good, noise
+
+
+def control(data, split, signal=3.0):
+    return embeddings(data, "random:made:good", {"inner": signal}, rows=split.train[:100], seed=9)
+
+
+def test_the_most_informative_depth_is_chosen(data, backbones, context):
+    found = run(data, splits(data), backbones, ctx=context())
+    assert found.chosen == "made:good@inner"
+    assert [row.status for row in found.rows if row.candidate == found.chosen] == ["chosen"]
+    assert found.rows[0].candidate == found.chosen
+    assert found.rows[-2].candidate == "made:noise@last"
+    noise = found.rows[-2]
+    assert noise.status == "beaten"
+    assert noise.paired.low > 0
+    assert noise.logme < found.rows[0].logme
+    assert noise.h_score < found.rows[0].h_score
+    assert "log loss" in found.why
+    assert "180 pictures" in found.why
+    assert found.survivors == ("made:good",)
+
+
+def test_scores_have_interval_and_n_on_the_same_pictures(data, backbones, context):
+    found = run(data, splits(data), backbones, ctx=context())
+    for row in found.rows[:3]:
+        names = [score.name for score in row.scores]
+        assert names[:3] == ["log_loss", "balanced_accuracy", "accuracy"]
+        assert set(names[3:]) == {"knn_log_loss", "ridge_log_loss", "logistic_log_loss"}
+        assert {score.n for score in row.scores} == {180}
+        assert all(score.low <= score.value <= score.high for score in row.scores)
+        assert row.rows_seen == 180
+
+
+@pytest.mark.parametrize("metric", ["accuracy", "balanced_accuracy"])
+def test_by_an_accuracy_more_is_better(data, backbones, context, metric):
+    found = run(data, splits(data), backbones, ctx=context(metric=metric))
+    assert found.chosen == "made:good@inner"
+    assert found.rows[0].scores[0].name == metric
+    assert next(row for row in found.rows if row.backbone == "made:noise").paired.high < 0
+
+
+def test_a_cheap_tie_is_taken_and_called_a_tie(data, context):
+    dear = embeddings(data, "made:dear", {"last": 2.0}, flops=9 * 10**9, prior=0.9)
+    cheap = embeddings(data, "made:dear", {"last": 2.0}, flops=10**9)  # the same vectors
+    cheap = dataclasses.replace(cheap, spec=dataclasses.replace(cheap.spec, name="made:cheap"))
+    found = run(data, splits(data), (dear, cheap), ctx=context())
+    assert found.chosen == "made:cheap@last"
+    assert found.ties == ("made:dear@last",)
+    assert {row.candidate: row.status for row in found.rows[:2]} == {
+        "made:cheap@last": "chosen",
+        "made:dear@last": "tied",
+    }
+    assert found.survivors == ("made:dear", "made:cheap")
+
+
+def test_controls_never_win_and_are_paired_on_their_own_pictures(data, backbones, context):
+    split = splits(data)
+    found = run(data, split, backbones, ctx=context(), controls=(control(data, split, signal=9.0),))
+    controls = {row.candidate: row for row in found.rows if row.status == "control"}
+    assert set(controls) == {"random:made:good@inner", "colour histogram"}
+    assert found.chosen == "made:good@inner"
+    strong = controls["random:made:good@inner"]
+    assert strong.rows_seen == 100
+    assert strong.paired.high < 0  # better than the winner on the same 100 pictures, and said so
+    assert {score.split for row in controls.values() for score in row.scores} == {"screen"}
+    assert controls["colour histogram"].paired.low > 0
+
+
+def test_test_labels_change_nothing(data, backbones, context):
+    split = splits(data)
+    targets = data.targets.copy()
+    targets[split.test] = np.random.default_rng(1).integers(0, 3, len(split.test))
+    other = dataclasses.replace(data, targets=targets)
+    a = run(data, split, backbones, ctx=context(name="a"), controls=(control(data, split),))
+    b = run(other, split, backbones, ctx=context(name="b"), controls=(control(data, split),))
+    still = [dataclasses.replace(r, rows=tuple(dataclasses.replace(x, seconds=0) for x in r.rows)) for r in (a, b)]
+    assert values.as_json(still[0]) == values.as_json(still[1])
+
+
+def test_what_is_saved_is_equal_byte_for_byte_and_loads(data, backbones, context):
+    contents = []
+    for name in ("a", "b"):
+        ctx = context(name=name)
+        run(data, splits(data), backbones, ctx=ctx)
+        contents.append((ctx.folder("rank") / "value.json").read_bytes())
+    assert contents[0] == contents[1]
+    loaded = values.load(Ranking, ctx.folder("rank"))
+    assert loaded.chosen == "made:good@inner"
+    assert {row.seconds for row in loaded.rows} == {0}
+
+
+def test_a_recorded_choice_is_kept(data, backbones, context):
+    ctx = context()
+    ctx.decide("rank/chosen", lambda: "made:good@last")
+    assert run(data, splits(data), backbones, ctx=ctx).chosen == "made:good@last"
+
+
+def test_a_part_is_used_above_the_limit_and_said(data, backbones, context, monkeypatch):
+    monkeypatch.setattr("headstart.stages.rank.run.MOST", 90)
+    ctx = context()
+    ctx.say = Say(err=io.StringIO())
+    found = run(data, splits(data), backbones, ctx=ctx)
+    assert found.rows[0].rows_seen == 90
+    assert "on 90 of 180 pictures" in ctx.say.err.getvalue()
+
+
+def test_the_table_is_told_in_a_few_lines(data, backbones, context):
+    split, ctx = splits(data), context()
+    ctx.say = Say(err=io.StringIO())
+    found = run(data, split, backbones, ctx=ctx, controls=(control(data, split),))
+    lines = ctx.say.err.getvalue().splitlines()
+    assert all(line.startswith("rank ") for line in lines)
+    assert "3 candidates on 180 pictures, 4 folds x 2, by log loss" in lines[0]
+    assert lines[-1].endswith(found.why)
+    assert len(lines) == 7
+
+
+# ---------------------------------------------------------------- screening
+
+
+def test_a_sample_is_stratified_and_reproducible(data):
+    rows = screen.sample(data, 60, 3)
+    assert len(rows) == len(set(rows.tolist())) == 60
+    assert (np.diff(rows) > 0).all()
+    part = np.bincount(data.targets[rows]) / np.bincount(data.targets)
+    assert part.max() - part.min() < 0.03
+    np.testing.assert_array_equal(rows, screen.sample(data, 60, 3))
+    assert not np.array_equal(rows, screen.sample(data, 60, 4))
+    assert len(screen.sample(data, 999, 0)) == 240
+
+
+def test_a_rare_class_keeps_two_pictures():
+    data = dataset(1000, shares=(0.6, 0.395, 0.005))
+    rows = screen.sample(data, 50, 0)
+    assert np.bincount(data.targets[rows])[2] == 2
+
+
+def test_given_test_pictures_are_never_screened():
+    data = dataset(90, split=("train", "val", "test") * 30)
+    assert set(screen.sample(data, 20, 0) % 3) == {0}
+    assert set(screen.sample(data, 200, 0) % 3) == {0}
+
+
+def test_screening_keeps_what_ties_with_the_best_and_the_best_by_prior(data, context):
+    rows = screen.sample(data, 120, 0)
+    given = [("made:good", 2.5, 0.7), ("made:twin", 2.5, 0.6), ("made:noise", 0.0, 0.5), ("made:famous", 0.0, 0.9)]
+    seen = tuple(
+        embeddings(data, name, {"inner": signal / 2, "last": signal}, prior=prior, rows=rows, seed=number // 2)
+        for number, (name, signal, prior) in enumerate(given)
+    )
+    ctx = context()
+    found = screen.run(data, seen, ctx=ctx)
+    assert found.survivors == ("made:good", "made:twin", "made:famous")
+    np.testing.assert_array_equal(found.pictures, rows)
+    [out] = found.rows
+    assert out.backbone == "made:noise"
+    assert out.status == "screened_out"
+    assert out.paired.low > 0
+    assert out.paired.n == 120
+    assert ctx.run.decide("rank/survivors", lambda: None) == list(found.survivors)
+
+
+def test_copies_share_a_fold_in_screening(data, context):
+    rows = screen.sample(data, 120, 0)
+    phash = data.facts.phash.copy()
+    phash[rows[:40]] = np.repeat(phash[rows[:20]], 2)
+    data = dataclasses.replace(data, facts=dataclasses.replace(data.facts, phash=phash))
+    on = screen._arena(data, rows, context())
+    folds = on.folds[0]
+    assert folds.min() == 0
+    assert (folds[:40:2] == folds[1:40:2]).all()
+    assert np.bincount(folds).min() > 10
