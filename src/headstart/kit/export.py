@@ -188,4 +188,6 @@ class KerasEngine:
     def _vectors(self, pictures: np.ndarray) -> list[np.ndarray]:
         whole = np.zeros((self.batch, *pictures.shape[1:]), np.float32)
         whole[: len(pictures)] = pictures
-        return [np.asarray(one, np.float32)[: len(pictures)] for one in self.model.predict_on_batch(whole)]
+        found = self.model.predict_on_batch(whole)  # Keras unpacks a list of one
+        parts = found if isinstance(found, list) else [found]
+        return [np.asarray(one, np.float32)[: len(pictures)] for one in parts]

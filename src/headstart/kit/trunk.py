@@ -83,8 +83,7 @@ def _unknown(name: str, known: tuple[str, ...], fits: list[str]) -> UsageError:
             f"no backbone is named `{name}`: {family} needs the extra `headstart[hub]`, not part of this version",
             hint="headstart backbones list",
         )
-    bare = {one.partition(":")[2]: one for one in known}
-    near = nearest(name, known) if ":" in name else nearest(name, bare)
+    near = nearest(name, known if ":" in name else [one.partition(":")[2] for one in known])
     return UsageError(f"no backbone is named `{name}`", hint=near or "headstart backbones list")
 
 

@@ -41,7 +41,8 @@ def check_backbone(source: BackboneSource, preset: str, store: Store) -> None:
 
 def vectors(model: Any, pictures: np.ndarray) -> list[np.ndarray]:
     """A trunk's outputs for (n, H, W, 3) uint8 pictures, by Keras: one (n, D) float32 array a depth."""
-    return [np.asarray(one) for one in model.predict_on_batch(pictures.astype(np.float32))]
+    found = model.predict_on_batch(pictures.astype(np.float32))
+    return [np.asarray(one) for one in (found if isinstance(found, list) else [found])]
 
 
 def _pictures(side: int) -> np.ndarray:

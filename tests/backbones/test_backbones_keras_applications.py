@@ -1,0 +1,295 @@
+"""keras.applications as a source: the table against the models, weights from three places, the right scaling.
+
+No official file can be downloaded here; the tests write files of the official layout from models with random weights.
+"""
+
+import functools
+import hashlib
+import http.server
+import json
+import threading
+
+import numpy as np
+import pytest
+
+from headstart.backbones.keras_applications import PLUGIN, _download, _table
+from headstart.core.errors import SetupError, UsageError
+from headstart.core.say import Say
+from headstart.kit import export, trunk
+from headstart.testing.backbones import check_backbone, vectors
+
+QUIET = Say(quiet=True)
+
+
+def official(preset, path, **settings):
+    """Write a weights file of the official layout; every weight random, running variances above zero."""
+    import h5py
+    import keras
+    from keras.src.legacy.saving import legacy_h5_format
+
+    row = _table()[preset]
+    make = getattr(keras.applications, row["class"])
+    model = make(weights=None, include_top=False, pooling="avg", input_shape=(row["side"], row["side"], 3), **settings)
+    rng = np.random.default_rng(5)
+    for weight in model.weights:
+        spread = rng.uniform(0.5, 1.5, weight.shape) if "variance" in weight.path else None
+        fan = np.sqrt(2 / max(1, np.prod(weight.shape[:-1])))
+        if "count" not in weight.path:
+            weight.assign(spread if spread is not None else rng.standard_normal(weight.shape) * fan)
+    path.mkdir(parents=True, exist_ok=True)
+    with h5py.File(path / row["file"], "w") as file:
+        legacy_h5_format.save_weights_to_hdf5_group(file, model)
+    return path / row["file"]
+
+
+@pytest.fixture(scope="module")
+def mobilenet(tmp_path_factory):
+    """A folder with MobileNet's file."""
+    folder = tmp_path_factory.mktemp("mirror")
+    official("mobilenet", folder)
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def nowhere(tmp_path, monkeypatch):
+    """No mirror, an empty Keras home, and no network."""
+    monkeypatch.delenv("HEADSTART_WEIGHTS_MIRROR", raising=False)
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
+
+
+def test_the_table_is_complete():
+    presets = set(PLUGIN.presets())
+    wanted = {
+        *("vgg16", "vgg19", "inception_v3", "inception_resnet_v2", "xception", "mobilenet", "mobilenet_v2"),
+        *(f"resnet{n}{v}" for n in (50, 101, 152) for v in ("", "_v2")),
+        *("mobilenet_v3_small", "mobilenet_v3_large", "densenet121", "densenet169", "densenet201"),
+        *(f"efficientnet_b{n}" for n in range(8)),
+        *(f"efficientnet_v2_{n}" for n in ("b0", "b1", "b2", "b3", "s", "m", "l")),
+        *(f"convnext_{n}" for n in ("tiny", "small", "base", "large", "xlarge")),
+    }
+    assert presets == wanted
+    for row in _table().values():
+        assert row["url"].startswith("https://") and row["url"].endswith(row["file"])
+        assert 3.9 < row["bytes"] / row["params"] < 4.4
+    assert sum(not row["md5"] for row in _table().values()) == 2  # Keras pins no checksum of MobileNet 1 and 2
+
+
+def test_published_operations():
+    """GFLOP of one picture, two a multiply-add, from the papers; within 8 %."""
+    published = {"resnet50": 7.7, "vgg16": 30.7, "mobilenet": 1.14, "mobilenet_v2": 0.6, "densenet121": 5.7}
+    published |= {"efficientnet_b0": 0.78, "inception_v3": 11.4, "convnext_tiny": 9.0, "efficientnet_v2_s": 16.8}
+    for preset, gflop in published.items():
+        assert PLUGIN.spec(preset).flops / 1e9 == pytest.approx(gflop, rel=0.08), preset
+
+
+def test_weights_that_are_nowhere_name_the_three_ways(store, monkeypatch, tmp_path):
+    monkeypatch.setenv("HEADSTART_WEIGHTS_MIRROR", str(tmp_path / "empty"))
+    assert not PLUGIN.available("resnet50", store)
+    with pytest.raises(SetupError, match="does not hold") as caught:
+        PLUGIN.pull("resnet50", store, QUIET)
+    for word in (_table()["resnet50"]["file"], "HEADSTART_WEIGHTS_MIRROR", "~/.keras/models", "backbones pull"):
+        assert word in caught.value.hint
+    assert not [path for path in store.root.rglob("*") if path.is_file()]
+
+
+@pytest.mark.medium
+def test_building_without_weights_is_an_error(store):
+    with pytest.raises(SetupError, match="not on this machine"):
+        PLUGIN.build("resnet50", store)
+
+
+def test_an_unknown_preset_names_the_nearest():
+    with pytest.raises(UsageError) as caught:
+        PLUGIN.spec("resnet5")
+    assert "resnet50" in caught.value.hint
+
+
+@pytest.mark.medium
+@pytest.mark.parametrize("form", ["folder", "file address", "http", "keras cache"])
+def test_weights_come_from_each_place(form, mobilenet, store, monkeypatch, tmp_path):
+    file = mobilenet / _table()["mobilenet"]["file"]
+    if form == "keras cache":
+        (tmp_path / "keras" / "models").mkdir(parents=True)
+        (tmp_path / "keras" / "models" / file.name).write_bytes(file.read_bytes())
+    mirror = {"folder": str(mobilenet), "file address": mobilenet.as_uri()}
+    handler = functools.partial(Quiet, directory=str(mobilenet))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        mirror["http"] = f"http://127.0.0.1:{server.server_port}/"
+        if form in mirror:
+            monkeypatch.setenv("HEADSTART_WEIGHTS_MIRROR", mirror[form])
+        assert PLUGIN.available("mobilenet", store) == (form != "http")
+        path = PLUGIN.pull("mobilenet", store, QUIET)
+        server.shutdown()
+    assert path.read_bytes() == file.read_bytes()
+    origin = json.loads((path.parent / "origin.json").read_text())
+    assert origin["sha256"] == hashlib.sha256(file.read_bytes()).hexdigest()
+    assert origin["as_pinned_by_keras"] is None
+    monkeypatch.delenv("HEADSTART_WEIGHTS_MIRROR", raising=False)
+    assert PLUGIN.available("mobilenet", store)
+
+
+class Quiet(http.server.SimpleHTTPRequestHandler):
+    """Serves a folder and says nothing."""
+
+    def log_message(self, *given):
+        pass
+
+
+@pytest.mark.medium
+def test_a_mirror_without_the_file_over_http_is_told(store, monkeypatch, tmp_path):
+    handler = functools.partial(Quiet, directory=str(tmp_path))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        monkeypatch.setenv("HEADSTART_WEIGHTS_MIRROR", f"http://127.0.0.1:{server.server_port}")
+        with pytest.raises(SetupError, match="404"):
+            PLUGIN.pull("mobilenet", store, QUIET)
+        server.shutdown()
+
+
+def test_a_file_that_keras_does_not_pin_is_used_and_said(store, monkeypatch, tmp_path, capsys):
+    (tmp_path / _table()["resnet50"]["file"]).write_bytes(b"other bytes")
+    monkeypatch.setenv("HEADSTART_WEIGHTS_MIRROR", str(tmp_path))
+    path = PLUGIN.pull("resnet50", store, Say())
+    assert "not the file that Keras pins" in capsys.readouterr().err
+    assert json.loads((path.parent / "origin.json").read_text())["as_pinned_by_keras"] is False
+
+
+@pytest.mark.medium
+def test_a_file_that_does_not_fit_is_told(mobilenet, store):
+    with pytest.raises(SetupError, match="does not fit ResNet50"):
+        PLUGIN.build("resnet50", store, weights=mobilenet / _table()["mobilenet"]["file"])
+    broken = mobilenet / "broken.h5"
+    broken.write_bytes(b"no HDF5")
+    with pytest.raises(SetupError, match="does not fit MobileNet"):
+        PLUGIN.build("mobilenet", store, weights=broken)
+
+
+@pytest.mark.medium
+def test_a_server_that_leads_away_from_https_is_refused(tmp_path, monkeypatch):
+    class Answer:
+        url = "http://elsewhere/x"
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *given):
+            return False
+
+    monkeypatch.setattr("urllib.request.urlopen", lambda *given, **named: Answer())
+    with pytest.raises(ValueError, match="away from https"):
+        _download("https://official/x", tmp_path / "x")
+
+
+@pytest.mark.medium
+def test_mobilenet_end_to_end(mobilenet, store, monkeypatch, textile):
+    monkeypatch.setenv("HEADSTART_WEIGHTS_MIRROR", str(mobilenet))
+    check_backbone(PLUGIN, "mobilenet", store)
+    found = trunk.find("keras_applications:mobilenet")
+    from headstart.kit import pixels
+
+    files = sorted(textile.rglob("*.jpg"))[::250]
+    pictures = np.stack([pixels.decode(file.read_bytes(), found.spec.input) for file in files])
+    folder = trunk.folder(found, store, QUIET, pictures)  # asserts the parity of both engines
+    assert (folder / "parity.json").is_file()
+
+
+@pytest.mark.medium
+def test_mobilenet_sees_what_keras_shows_it(mobilenet, store):
+    """The same file, loaded and fed as the documentation of Keras says."""
+    import keras
+
+    file = mobilenet / _table()["mobilenet"]["file"]
+    pictures = np.random.default_rng(0).integers(0, 256, (2, 224, 224, 3), dtype=np.uint8)
+    plain = keras.applications.MobileNet(weights=str(file), include_top=False, pooling="avg", input_shape=(224, 224, 3))
+    wanted = plain.predict_on_batch(keras.applications.mobilenet.preprocess_input(pictures.astype(np.float32)))
+    found = vectors(PLUGIN.build("mobilenet", store, weights=file), pictures)[-1]
+    assert export.compare(found, np.asarray(wanted))["max_relative"] < 1e-5
+
+
+@pytest.mark.medium
+def test_efficientnet_is_scaled_as_with_the_word_imagenet(store, tmp_path, monkeypatch):
+    """Keras scales once more only for `weights="imagenet"`: the file alone must give the same features here."""
+    import keras
+    from keras.src.utils import file_utils
+
+    file = official("efficientnet_b0", tmp_path / "mirror")
+    pictures = np.random.default_rng(0).integers(0, 256, (2, 224, 224, 3), dtype=np.uint8)
+    found = vectors(PLUGIN.build("efficientnet_b0", store, weights=file), pictures)[-1]
+    monkeypatch.setattr(file_utils, "get_file", lambda *given, **named: str(file))
+    by_word = keras.applications.EfficientNetB0(include_top=False, pooling="avg", input_shape=(224, 224, 3))
+    wanted = np.asarray(by_word.predict_on_batch(pictures.astype(np.float32)))
+    plain = keras.applications.EfficientNetB0(
+        weights=str(file), include_top=False, pooling="avg", input_shape=(224, 224, 3)
+    )
+    assert export.compare(found, wanted)["max_relative"] < 1e-4
+    assert (
+        export.compare(np.asarray(plain.predict_on_batch(pictures.astype(np.float32))), wanted)["max_relative"] > 0.01
+    )
+
+
+PREPROCESS = {
+    "vgg": "vgg16",
+    "resnet": "resnet50",
+    "resnet_v2": "resnet_v2",
+    "inception": "inception_v3",
+    "xception": "xception",
+    "mobilenet": "mobilenet",
+    "densenet": "densenet",
+    "efficientnet": "efficientnet",
+    "efficientnet_v2": "efficientnet_v2",
+    "convnext": "convnext",
+}
+
+
+@pytest.mark.medium
+@pytest.mark.parametrize("preset", [p for p in PLUGIN.presets() if p.startswith(tuple("vrixmdec"))])
+def test_scaling_is_that_of_keras(preset):
+    import keras
+
+    from headstart.backbones import _graph
+
+    family = PLUGIN.spec(preset).family
+    module = "mobilenet_v3" if preset.startswith("mobilenet_v3") else PREPROCESS[family]
+    pictures = np.random.default_rng(0).integers(0, 256, (1, 5, 5, 3)).astype(np.float32)
+    wanted = getattr(keras.applications, module).preprocess_input(pictures.copy())
+    found = np.asarray(_graph.scaled(keras.ops.convert_to_tensor(pictures), PLUGIN.spec(preset).input))
+    np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-4)
+
+
+SLOW_SIDE_GFLOP = 60  # the largest are built and measured, but not run on eight pictures
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("preset", PLUGIN.presets())
+def test_every_preset_is_as_the_table_says_and_survives_the_export(preset, store, tmp_path, monkeypatch):
+    import keras
+
+    keras.backend.clear_session()
+    spec = PLUGIN.spec(preset)
+    model = PLUGIN.build(preset, store, seed=1)
+    assert model.count_params() == spec.params
+    assert [out.shape[-1] for out in model.outputs] == [depth.dim for depth in spec.depths]
+    assert not model.trainable_weights
+    if spec.flops < SLOW_SIDE_GFLOP * 1e9:
+        side = spec.input.size_px
+        pictures = np.random.default_rng(0).integers(0, 256, (8, side, side, 3), dtype=np.uint8)
+        export.convert(model, spec, pictures, tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "preset", ["vgg16", "resnet50", "inception_v3", "densenet121", "efficientnet_v2_b0", "convnext_tiny"]
+)
+def test_a_file_of_each_family_is_loaded_like_keras_loads_it(preset, store, tmp_path):
+    import keras
+
+    row = _table()[preset]
+    file = official(preset, tmp_path)
+    side = row["side"]
+    pictures = np.random.default_rng(0).integers(0, 256, (2, side, side, 3), dtype=np.uint8)
+    make, module = getattr(keras.applications, row["class"]), getattr(keras.applications, PREPROCESS[row["family"]])
+    plain = make(weights=str(file), include_top=False, pooling="avg", input_shape=(side, side, 3))
+    wanted = np.asarray(plain.predict_on_batch(module.preprocess_input(pictures.astype(np.float32))))
+    found = vectors(PLUGIN.build(preset, store, weights=file), pictures)[-1]
+    assert export.compare(found, wanted)["max_relative"] < 1e-4
