@@ -378,7 +378,8 @@ class FittedHead:
         kind: How `headstart.runtime.answer` turns features into probabilities: `linear` or `neighbours`.
         params: What was tuned (`{"strength": 0.01}`) and fixed.
         arrays: For `linear`: `weights` (D, C) and `bias` (C,) float32 on the raw features, standardisation folded in.
-            For `neighbours`: `points` (M, D) float32, `labels` (M,) int64, `centre` (D,), `scale` (D,), `k` ().
+            For `neighbours`: `points` (M, D) float32 standardised by `centre` (D,) and `scale` (D,), `labels` (M,) int64,
+            `votes` (C,) worth of a vote for each class, `k` ().
         trainable_params: Numbers that were fitted.
     """
 

@@ -1,0 +1,77 @@
+"""Logistic regression: a softmax on standardised features with an L2 penalty; tunes the strength. The main head.
+
+The optimum is scikit-learn's with `C = 1 / (strength n)`; `headstart.kit.softmax` tells how it is reached. Cox 1958;
+as a probe of frozen features: Alain and Bengio 2016.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from headstart.core.types import FittedHead
+from headstart.kit import blas, linear, softmax
+
+PARTS = (1.0, 0.3, 0.1, 0.03, 0.01, 0.003)  # strength over the mean variance of the principal directions
+APPROXIMATE = 16_384  # rows from which large sets take their principal directions: they steer, the optimum is exact
+
+
+class Logistic:
+    """See the module."""
+
+    name = "logistic"
+    cannot: Mapping[str, str] = {"multilabel": "a softmax gives one class", "regression": "a softmax gives classes"}
+
+    def grid(self, n_train: int, dim: int, n_classes: int) -> Sequence[Mapping[str, Any]]:
+        """Strengths relative to the mean variance along the directions that the pictures span."""
+        mean_power = dim / max(1, min(dim, n_train - 1))
+        return [{"strength": part * mean_power} for part in PARTS]
+
+    def path(
+        self,
+        x: np.ndarray,
+        y: np.ndarray,
+        *,
+        n_classes: int,
+        params: Sequence[Mapping[str, Any]],
+        class_weight: np.ndarray | None,
+        seed: int,
+    ) -> Iterator[FittedHead]:
+        """See `headstart.core.types.Head`."""
+        found, (present, local) = linear.moments(x), np.unique(y, return_inverse=True)
+        solutions = _solutions(x, found, local, len(present), params, linear.row_weights(y, class_weight))
+        for each in params:
+            with blas.single():
+                weights, bias = next(solutions)
+                arrays = linear.arrays(weights, bias, found, present, n_classes)
+            size = arrays["weights"].size + n_classes
+            yield FittedHead(head=self.name, kind="linear", params=dict(each), arrays=arrays, trainable_params=size)
+
+
+def _solutions(
+    x: np.ndarray,
+    found: linear.Moments,
+    y: np.ndarray,
+    n_classes: int,
+    params: Sequence[Mapping[str, Any]],
+    weight: np.ndarray | None,
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    if n_classes == 1:
+        for _ in params:
+            yield np.zeros((x.shape[1], 1)), np.zeros(1)
+        return
+    basis = linear.basis(linear.Design(x, found), gram=_approximate(x, found))
+    yield from softmax.path(basis, y, n_classes, [float(each["strength"]) for each in params], weight)
+
+
+def _approximate(x: np.ndarray, found: linear.Moments) -> np.ndarray | None:
+    """(D, D) second moments of evenly spaced rows where there are many; None where all rows are used."""
+    most = max(APPROXIMATE, 2 * x.shape[1])
+    if len(x) <= most:
+        return None
+    return linear.Design(np.asarray(x[linear.spread(len(x), most)]), found).gram()
+
+
+PLUGIN = Logistic()

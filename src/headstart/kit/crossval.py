@@ -1,0 +1,246 @@
+"""Cross-validation of heads on cached vectors: held-out probabilities, tuning, and nested selection.
+
+A fold is a number beside each picture, in each repeat; -1 keeps a picture out of that repeat altogether. Folds run in
+threads, each with one BLAS thread, and never share a sum: results are the same bit for bit on any number of cores.
+Legend: M pictures, D columns, C classes, K folds, R repeats, G settings of a grid.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from headstart.core.settings import threads
+from headstart.core.types import Head
+from headstart.kit import blas, fitted
+from headstart.kit.losses import per_picture_loss
+
+_BYTES_AT_ONCE = 1_500_000_000  # of copies that folds make while they run side by side
+_COPIES = 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Tuned:
+    """A head's best setting.
+
+    Attributes:
+        params: The setting.
+        held_out: (R, M, C) float32 held-out probabilities with it.
+        losses: (M,) float64 loss of each picture by the metric, averaged over the repeats that judged it; NaN where
+            none did.
+        searched: For each setting of the grid its mean loss on the first repeat.
+    """
+
+    params: Mapping[str, Any]
+    held_out: np.ndarray
+    losses: np.ndarray
+    searched: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Candidate:
+    """One of several to choose from: a head on a set of features.
+
+    Attributes:
+        name: Unique.
+        x: (M, D) float32.
+        head: The plugin.
+        grid: Its settings to search.
+        cost: Operations for one picture.
+    """
+
+    name: str
+    x: np.ndarray
+    head: Head
+    grid: Sequence[Mapping[str, Any]]
+    cost: float
+
+
+def held_out(
+    head: Head,
+    x: np.ndarray,
+    y: np.ndarray,
+    folds: np.ndarray,
+    *,
+    n_classes: int,
+    grid: Sequence[Mapping[str, Any]],
+    class_weight: np.ndarray | None = None,
+    seed: int = 0,
+) -> np.ndarray:
+    """Probabilities of every picture by heads that had not seen it.
+
+    Args:
+        head: The plugin.
+        x: (M, D) float32 features.
+        y: (M,) int64 classes.
+        folds: (R, M) fold of each picture in each repeat; -1: neither learnt from nor judged in that repeat.
+        n_classes: C.
+        grid: G settings.
+        class_weight: (C,) float64 or None.
+        seed: For what is drawn.
+
+    Returns:
+        (G, R, M, C) float32; NaN where a fold is -1.
+
+    Raises:
+        ValueError: A repeat has fewer than two folds.
+    """
+    folds = np.atleast_2d(folds)
+    out = np.full((len(grid), len(folds), len(y), n_classes), np.nan, np.float32)
+
+    def one(task: tuple[int, int]) -> None:
+        repeat, fold = task
+        judged = np.flatnonzero(folds[repeat] == fold)
+        learnt = np.flatnonzero((folds[repeat] != fold) & (folds[repeat] >= 0))
+        made = head.path(x[learnt], y[learnt], n_classes=n_classes, params=grid, class_weight=class_weight, seed=seed)
+        out[:, repeat, judged] = fitted.many(list(made), x[judged])
+
+    with blas.single():
+        _run(one, _tasks(folds), x.nbytes)
+    return out
+
+
+def _tasks(folds: np.ndarray) -> list[tuple[int, int]]:
+    found = []
+    for repeat, line in enumerate(folds):
+        numbers = [int(k) for k in np.unique(line) if k >= 0]
+        if len(numbers) < 2:
+            raise ValueError(f"repeat {repeat} has {len(numbers)} folds; cross-validation needs two")
+        found += [(repeat, k) for k in numbers]
+    return found
+
+
+def _run(one: Callable[[Any], None], tasks: Sequence[Any], bytes_each: int) -> None:
+    """Do all tasks, as many side by side as cores and memory allow; the first error is raised."""
+    side = max(1, min(threads(), len(tasks), _BYTES_AT_ONCE // max(_COPIES * bytes_each, 1)))
+    with ThreadPoolExecutor(side) as pool:
+        for _ in pool.map(one, tasks):
+            pass
+
+
+def losses(metric: str, y: np.ndarray, held: np.ndarray) -> np.ndarray:
+    """(M,) loss of each picture, averaged over the repeats that judged it; NaN where none did.
+
+    Args:
+        metric: See `headstart.kit.losses.per_picture_loss`.
+        y: (M,) int64.
+        held: (R, M, C) from `held_out`.
+    """
+    judged = ~np.isnan(held[:, :, 0])
+    total, count = np.zeros(len(y)), judged.sum(axis=0)
+    for p_MC, seen in zip(held, judged, strict=True):
+        total[seen] += per_picture_loss(metric, y[seen], p_MC[seen])
+    return np.where(count > 0, total / np.maximum(count, 1), np.nan)
+
+
+def tuned(
+    head: Head,
+    x: np.ndarray,
+    y: np.ndarray,
+    folds: np.ndarray,
+    *,
+    n_classes: int,
+    metric: str = "log_loss",
+    class_weight: np.ndarray | None = None,
+    seed: int = 0,
+    grid: Sequence[Mapping[str, Any]] | None = None,
+) -> Tuned:
+    """Search the grid on the first repeat; the other repeats are of the winner alone.
+
+    Args:
+        head: The plugin.
+        x: (M, D) float32 features.
+        y: (M,) int64 classes.
+        folds: (R, M), see `held_out`.
+        n_classes: C.
+        metric: What is searched by.
+        class_weight: (C,) float64 or None.
+        seed: For what is drawn.
+        grid: Settings to search instead of the head's own.
+    """
+    folds = np.atleast_2d(folds)
+    grid = list(head.grid(len(y), x.shape[1], n_classes) if grid is None else grid)
+    shared: dict[str, Any] = {"n_classes": n_classes, "class_weight": class_weight, "seed": seed}
+    first = held_out(head, x, y, folds[:1], grid=grid, **shared)
+    searched = tuple(float(np.nanmean(losses(metric, y, p_1MC))) for p_1MC in first)
+    best = int(np.argmin(searched))
+    held = first[best]
+    if len(folds) > 1:
+        held = np.concatenate([held, held_out(head, x, y, folds[1:], grid=[grid[best]], **shared)[0]])
+    return Tuned(params=grid[best], held_out=held, losses=losses(metric, y, held), searched=searched)
+
+
+def nested(
+    candidates: Sequence[Candidate],
+    y: np.ndarray,
+    folds: np.ndarray,
+    *,
+    n_classes: int,
+    metric: str = "log_loss",
+    choose: Callable[[Sequence[Candidate], Sequence[Tuned]], int] | None = None,
+    class_weight: np.ndarray | None = None,
+    seed: int = 0,
+) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Held-out probabilities of the whole choice: in each outer fold all candidates compete anew on the rest.
+
+    The inner folds are the outer ones without the one that judges (Varma and Simon 2006), so clusters stay whole.
+
+    Args:
+        candidates: What is chosen from.
+        y: (M,) int64 classes.
+        folds: (M,) outer folds, at least three; -1 as in `held_out`.
+        n_classes: C.
+        metric: What is chosen by.
+        choose: Which candidate wins, from their inner results; default the least mean loss.
+        class_weight: (C,) float64 or None.
+        seed: For what is drawn.
+
+    Returns:
+        (M, C) float32, NaN where the fold is -1, and the candidate chosen in each outer fold.
+    """
+    out = np.full((len(y), n_classes), np.nan, np.float32)
+    shared: dict[str, Any] = {"n_classes": n_classes, "class_weight": class_weight, "seed": seed}
+    chosen = []
+    for fold in (int(k) for k in np.unique(folds) if k >= 0):
+        inner = np.where(folds == fold, -1, folds)
+        judged, learnt = np.flatnonzero(folds == fold), np.flatnonzero(inner >= 0)
+        found = [tuned(c.head, c.x, y, inner, metric=metric, grid=c.grid, **shared) for c in candidates]
+        best = choose(candidates, found) if choose else int(np.argmin([np.nanmean(t.losses) for t in found]))
+        winner = candidates[best]
+        with blas.single():
+            made = winner.head.path(winner.x[learnt], y[learnt], params=[found[best].params], **shared)
+            out[judged] = fitted.many([next(iter(made))], winner.x[judged])[0]
+        chosen.append(winner.name)
+    return out, tuple(chosen)
+
+
+def subset(y: np.ndarray, count: int, seed: int) -> np.ndarray:
+    """At most `count` positions, drawn by class in their shares, at least one of each class.
+
+    Args:
+        y: (M,) int64.
+        count: Upper limit; a class more than this is an error.
+        seed: Of the draw.
+
+    Returns:
+        (B,) int64, ascending.
+    """
+    if len(y) <= count:
+        return np.arange(len(y))
+    rng, found = np.random.default_rng([seed, 50_000]), []
+    classes, counts = np.unique(y, return_counts=True)
+    if len(classes) > count:
+        raise ValueError(f"{count} pictures cannot hold {len(classes)} classes")
+    exact = counts * (count / len(y))
+    takes = np.maximum(exact.astype(np.int64), 1)
+    for at in np.argsort(-(exact - takes), kind="stable")[: max(count - int(takes.sum()), 0)]:
+        takes[at] += 1
+    while takes.sum() > count:
+        takes[np.argmax(takes)] -= 1
+    for c, take in zip(classes, takes, strict=True):
+        found.append(rng.choice(np.flatnonzero(y == c), take, replace=False))
+    return np.sort(np.concatenate(found)).astype(np.int64)

@@ -1,0 +1,117 @@
+"""From features to probabilities with numpy alone: the same code answers in cross-validation and in a saved model.
+
+Two kinds of heads exist: `linear` is a softmax over `x @ weights + bias`; `neighbours` counts the votes of the nearest
+training pictures. Sums are taken in float64, over blocks of rows, so that memory does not grow with the pictures.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from headstart.core.types import FittedHead
+
+_BLOCK_ROWS = 2048
+_BLOCK_NUMBERS = 1 << 24  # of distances held at once
+KINDS = ("linear", "neighbours")
+
+
+def probabilities(kind: str, arrays: Mapping[str, np.ndarray], x: np.ndarray) -> np.ndarray:
+    """Probabilities of one fitted head.
+
+    Args:
+        kind: `linear` or `neighbours`.
+        arrays: See `FittedHead`.
+        x: (B, D) raw features.
+
+    Returns:
+        (B, C) float32, rows summing to 1.
+
+    Raises:
+        ValueError: The kind is unknown, or the width does not fit.
+    """
+    found: np.ndarray = _DO[kind]([arrays], x)[0] if kind in KINDS else _unknown(kind)
+    return found
+
+
+def many(fitted: Sequence[FittedHead], x: np.ndarray) -> np.ndarray:
+    """Probabilities of several heads of one kind, sharing work (one product, one search for neighbours).
+
+    Args:
+        fitted: G heads that differ in what was tuned; neighbours must share their points.
+        x: (B, D) raw features.
+
+    Returns:
+        (G, B, C) float32.
+    """
+    kind = fitted[0].kind
+    return np.stack(_DO[kind]([head.arrays for head in fitted], x)) if kind in KINDS else _unknown(kind)
+
+
+def _unknown(kind: str) -> np.ndarray:
+    raise ValueError(f"no kind of head is named `{kind}`; known: {', '.join(KINDS)}")
+
+
+def softmax(scores: np.ndarray) -> np.ndarray:
+    """(…, C) float64 scores -> probabilities, without overflow."""
+    powers = np.exp(scores - scores.max(axis=-1, keepdims=True))
+    return np.asarray(powers / powers.sum(axis=-1, keepdims=True))
+
+
+def _linear(heads: Sequence[Mapping[str, np.ndarray]], x: np.ndarray) -> list[np.ndarray]:
+    weights = np.concatenate([head["weights"] for head in heads], axis=1).astype(np.float64)
+    bias = np.stack([head["bias"] for head in heads]).astype(np.float64)
+    _check(x, len(weights))
+    out = np.empty((len(heads), len(x), bias.shape[1]), np.float32)
+    for at in range(0, len(x), _BLOCK_ROWS):
+        scores = np.asarray(x[at : at + _BLOCK_ROWS], np.float64) @ weights
+        out[:, at : at + _BLOCK_ROWS] = softmax(scores.reshape(-1, *bias.shape) + bias).transpose(1, 0, 2)
+    return list(out)
+
+
+def _neighbours(heads: Sequence[Mapping[str, np.ndarray]], x: np.ndarray) -> list[np.ndarray]:
+    first = heads[0]
+    if any(not _shares(head, first) for head in heads):
+        return [_neighbours([head], x)[0] for head in heads]
+    points, most = first["points"], max(int(head["k"]) for head in heads)
+    _check(x, points.shape[1])
+    lengths = np.einsum("md,md->m", points, points)
+    out = [np.empty((len(x), len(first["prior"])), np.float32) for _ in heads]
+    rows = max(1, min(_BLOCK_ROWS, _BLOCK_NUMBERS // max(len(points), 1)))
+    for at in range(0, len(x), rows):
+        asked = ((x[at : at + rows] - first["centre"]) / first["scale"]).astype(np.float32)
+        labels = first["labels"][_nearest(lengths - 2 * (asked @ points.T), most)]
+        for head, into in zip(heads, out, strict=True):
+            into[at : at + rows] = _votes(labels[:, : int(head["k"])], head)
+    return out
+
+
+def _shares(a: Mapping[str, np.ndarray], b: Mapping[str, np.ndarray]) -> bool:
+    return all(a[name] is b[name] for name in ("points", "labels", "centre", "scale"))
+
+
+def _nearest(distances: np.ndarray, k: int) -> np.ndarray:
+    """(B, M) -> (B, k) positions, the nearest first; of equals the earlier one."""
+    if k < distances.shape[1]:
+        near = np.sort(np.argpartition(distances, k - 1, axis=1)[:, :k], axis=1)
+    else:
+        near = np.broadcast_to(np.arange(distances.shape[1]), distances.shape)
+    order = np.argsort(np.take_along_axis(distances, near, axis=1), axis=1, kind="stable")
+    return np.take_along_axis(near, order, axis=1)
+
+
+def _votes(labels: np.ndarray, head: Mapping[str, np.ndarray]) -> np.ndarray:
+    """(B, k) classes of the nearest -> (B, C): weighted votes, smoothed by as much as `prior`."""
+    prior = head["prior"].astype(np.float64)
+    hits = np.stack([(labels == c).sum(axis=1) for c in range(len(prior))], axis=1)
+    votes = hits * head["vote"].astype(np.float64) + prior
+    return np.asarray(votes / votes.sum(axis=1, keepdims=True))
+
+
+def _check(x: np.ndarray, width: int) -> None:
+    if x.ndim != 2 or x.shape[1] != width:
+        raise ValueError(f"features of shape {x.shape} do not fit a head of width {width}")
+
+
+_DO = {"linear": _linear, "neighbours": _neighbours}

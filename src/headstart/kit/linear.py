@@ -1,0 +1,264 @@
+"""What linear heads share: standardised features as an operator, its principal directions, arrays for the runtime.
+
+`Design` stands for z = (x - centre) / scale without holding it when it is large: products run over blocks of rows in
+float32 with sums in float64. `Basis` is its eigen-decomposition, taken on the smaller side of the matrix, in which
+ridge has a closed form and logistic regression is well conditioned. Legend: M rows, D columns, Q directions, C classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import NamedTuple
+
+import numpy as np
+
+from headstart.core.settings import threads
+
+DENSE_NUMBERS = 1 << 23  # up to this many numbers are held in float64
+_THREADED_NUMBERS = 1 << 27  # from here on blocks run in threads; below, folds do
+_BLOCK_NUMBERS = 1 << 19
+_FLAT = 1e-6  # standard deviation below this part of the mean's size is rounding, not signal
+_RANK = 1e-10  # variance below this part of the largest counts as none
+ABSENT = -1e6  # bias of a class that was not there to be learnt: probability 0
+
+
+class Moments(NamedTuple):
+    """Of each column: the mean (D,), and one over the standard deviation (D,), 0 for a constant column."""
+
+    centre: np.ndarray
+    inverse: np.ndarray
+
+
+def blocks(x: np.ndarray) -> list[slice]:
+    """Slices of rows small enough for the processor's cache."""
+    step = max(64, _BLOCK_NUMBERS // max(x.shape[1], 1))
+    return [slice(at, at + step) for at in range(0, len(x), step)]
+
+
+def moments(x: np.ndarray, weight: np.ndarray | None = None) -> Moments:
+    """Means and standard deviations in one pass.
+
+    Args:
+        x: (M, D) float32, memory-mapped or not.
+        weight: (M,) for a weighted mean, or None.
+    """
+    shift = np.asarray(x[: min(len(x), 256)], np.float64).mean(axis=0)
+    total, squares, weighted = np.zeros((3, x.shape[1]))
+    for rows in blocks(x):
+        block: np.ndarray = np.asarray(x[rows], np.float64) - shift
+        total += block.sum(axis=0)
+        squares += np.einsum("md,md->d", block, block)
+        weighted += 0.0 if weight is None else weight[rows] @ block
+    mean = total / len(x)
+    deviation = np.sqrt(np.maximum(squares / len(x) - mean**2, 0.0))
+    varies = deviation > _FLAT * np.abs(mean + shift)
+    inverse = np.where(varies, 1 / np.where(varies, deviation, 1.0), 0.0)
+    return Moments(shift + (mean if weight is None else weighted / weight.sum()), inverse)
+
+
+@dataclass(eq=False)
+class Design:
+    """Standardised features as an operator.
+
+    Attributes:
+        x: (M, D) float32.
+        moments: Of its columns.
+        root: (M,) factor of each row (the root of its weight), or None.
+        labels: (M,) positions in `means` to take off each row, or None.
+        means: (C, D) in standardised units.
+    """
+
+    x: np.ndarray
+    moments: Moments
+    root: np.ndarray | None = None
+    labels: np.ndarray | None = None
+    means: np.ndarray = field(default_factory=lambda: np.empty((0, 0)))
+
+    @property
+    def dense(self) -> bool:
+        """Whether the standardised features are held in float64."""
+        return self.x.size <= DENSE_NUMBERS or len(self.x) < self.x.shape[1]
+
+    def take(self, rows: slice | np.ndarray, dtype: type = np.float64) -> np.ndarray:
+        """(B, D) standardised features of some rows."""
+        block: np.ndarray = np.asarray(self.x[rows], dtype) - self.moments.centre.astype(dtype)
+        block *= self.moments.inverse.astype(dtype)
+        if self.labels is not None:
+            block -= self.means.astype(dtype)[self.labels[rows]]
+        if self.root is not None:
+            block *= self.root[rows, None].astype(dtype)
+        return block
+
+    @cached_property
+    def whole(self) -> np.ndarray:
+        """(M, D) float64."""
+        return self.take(slice(None))
+
+    def times(self, v: np.ndarray) -> np.ndarray:
+        """(D, C) -> (M, C) float64."""
+        if self.dense:
+            return np.asarray(self.whole @ v)
+        small = v.astype(np.float32)
+        return np.concatenate(list(self._each(lambda rows: self.take(rows, np.float32) @ small))).astype(np.float64)
+
+    def transposed(self, r: np.ndarray) -> np.ndarray:
+        """(M, C) -> (D, C) float64."""
+        if self.dense:
+            return np.asarray(self.whole.T @ r)
+        small = r.astype(np.float32)
+        return self._sum(lambda rows: self.take(rows, np.float32).T @ small[rows])
+
+    def gram(self) -> np.ndarray:
+        """(D, D) float64, the mean of z z^T."""
+        if self.dense:
+            return np.asarray(self.whole.T @ self.whole / len(self.x))
+        return np.asarray(self._sum(self._outer) / len(self.x))
+
+    def _outer(self, rows: slice) -> np.ndarray:
+        block = self.take(rows, np.float32)
+        return block.T @ block
+
+    def _sum(self, of: Callable[[slice], np.ndarray]) -> np.ndarray:
+        """The sum over blocks in float64, always in the same order."""
+        total: np.ndarray | float = 0.0
+        for part in self._each(of):
+            total = total + part.astype(np.float64)
+        return np.asarray(total)
+
+    def _each(self, of: Callable[[slice], np.ndarray]) -> Iterator[np.ndarray]:
+        """Results block by block, a few of them on their way at once."""
+        ahead = threads() if self.x.size > _THREADED_NUMBERS else 1
+        if ahead == 1:
+            yield from map(of, blocks(self.x))
+            return
+        todo = blocks(self.x)
+        with ThreadPoolExecutor(ahead) as pool:
+            for at in range(0, len(todo), 4 * ahead):
+                yield from pool.map(of, todo[at : at + 4 * ahead])
+
+
+@dataclass(eq=False)
+class Basis:
+    """Principal directions of a design.
+
+    Attributes:
+        design: Whose.
+        power: (Q,) float64 variance along each direction.
+        directions: (D, Q) orthonormal columns; None when there are more columns than rows.
+        left: (M, Q) orthonormal columns in that case, else None.
+    """
+
+    design: Design
+    power: np.ndarray
+    directions: np.ndarray | None
+    left: np.ndarray | None
+
+    @cached_property
+    def coordinates(self) -> np.ndarray:
+        """(M, Q) float64 the rows in this basis."""
+        if self.left is not None:
+            return np.asarray(self.left * np.sqrt(self.power * len(self.left)))
+        assert self.directions is not None
+        return np.asarray(self.design.whole @ self.directions)
+
+    def some_coordinates(self, rows: np.ndarray) -> np.ndarray:
+        """(B, Q) coordinates of some rows."""
+        if self.left is not None:
+            return np.asarray(self.coordinates[rows])
+        assert self.directions is not None
+        return np.asarray(self.design.take(rows) @ self.directions)
+
+    def times(self, v: np.ndarray) -> np.ndarray:
+        """(Q, C) -> (M, C)."""
+        return np.asarray(self.coordinates @ v) if self.left is not None else self.design.times(self.back(v))
+
+    def transposed(self, r: np.ndarray) -> np.ndarray:
+        """(M, C) -> (Q, C)."""
+        return np.asarray(self.coordinates.T @ r) if self.left is not None else self.into(self.design.transposed(r))
+
+    def back(self, v: np.ndarray) -> np.ndarray:
+        """(Q, C) in this basis -> (D, C) of the standardised columns."""
+        if self.directions is not None:
+            return np.asarray(self.directions @ v)
+        assert self.left is not None
+        return self.design.transposed(self.left @ (v / np.sqrt(self.power * len(self.left))[:, None]))
+
+    def into(self, v: np.ndarray) -> np.ndarray:
+        """(D, C) of the standardised columns -> (Q, C), its part inside the basis."""
+        if self.directions is not None:
+            return np.asarray(self.directions.T @ v)
+        assert self.left is not None
+        return np.asarray(self.left.T @ self.design.times(v) / np.sqrt(self.power * len(self.left))[:, None])
+
+
+def basis(design: Design, gram: np.ndarray | None = None) -> Basis:
+    """Decompose a design on its smaller side.
+
+    Args:
+        design: The standardised features.
+        gram: (D, D) mean of z z^T where it is known or approximated; with fewer rows than columns it is not used.
+    """
+    n, dim = design.x.shape
+    if n < dim:
+        power, left = np.linalg.eigh(design.whole @ design.whole.T / n)
+        kept = power > _RANK * max(float(power[-1]), 1e-300)
+        return Basis(design, power[kept], None, left[:, kept])
+    power, directions = np.linalg.eigh(design.gram() if gram is None else gram)
+    return Basis(design, np.maximum(power, 0.0), directions, None)
+
+
+def spread(count: int, most: int) -> np.ndarray:
+    """(B,) at most so many evenly spaced positions of 0..count-1."""
+    return np.unique(np.linspace(0, count - 1, min(count, most)).astype(np.int64))
+
+
+def row_weights(y: np.ndarray, class_weight: np.ndarray | None) -> np.ndarray | None:
+    """(M,) the weight of each row's class, scaled to 1 on average; None when all are equal."""
+    if class_weight is None:
+        return None
+    weight = np.asarray(class_weight, np.float64)[y]
+    return np.asarray(weight / weight.mean())
+
+
+def arrays(
+    weights: np.ndarray, bias: np.ndarray, of: Moments, present: Sequence[int] | np.ndarray, n_classes: int
+) -> dict[str, np.ndarray]:
+    """A linear head's arrays on raw features.
+
+    Args:
+        weights: (D, P) on standardised features, of the present classes.
+        bias: (P,).
+        of: The standardisation that is folded in.
+        present: P classes.
+        n_classes: C; a class that is not present gets probability 0.
+    """
+    raw = weights * of.inverse[:, None]
+    out = np.zeros((len(raw), n_classes), np.float32)
+    out[:, present] = raw
+    ends = np.full(n_classes, ABSENT, np.float32)
+    # the bias answers for the weights as they were rounded
+    ends[present] = bias - of.centre @ out[:, present].astype(np.float64)
+    return {"weights": out, "bias": ends}
+
+
+def class_means(design: Design, y: np.ndarray, n_classes: int) -> np.ndarray:
+    """(C, D) float64 means of the standardised rows of each class; every class is present."""
+    counts = np.bincount(y, minlength=n_classes)
+    return design.transposed(np.eye(n_classes)[y] / counts[y][:, None]).T
+
+
+def class_shares(y: np.ndarray, present: np.ndarray, class_weight: np.ndarray | None) -> np.ndarray:
+    """(P,) share of each present class, times its weight; sums to 1.
+
+    Args:
+        y: (M,) positions in `present`.
+        present: (P,) classes.
+        class_weight: (C,) or None.
+    """
+    shares = np.bincount(y, minlength=len(present)).astype(np.float64)
+    if class_weight is not None:
+        shares *= np.asarray(class_weight, np.float64)[present]
+    return np.asarray(shares / shares.sum())
