@@ -3,6 +3,7 @@
 import argparse
 import ast
 import json
+import os
 import subprocess
 import sys
 
@@ -275,9 +276,12 @@ def test_the_module_runs_and_a_closed_pipe_is_quiet():
     assert done.stderr == ""
 
 
-def test_a_reader_that_left_before_the_first_word(tmp_path):
-    code = "import os, sys\nr, w = os.pipe()\nos.close(r)\nos.dup2(w, 1)\nfrom headstart.cli.main import main\nsys.exit(main(['--help']))"
-    done = subprocess.run([sys.executable, "-c", code], stderr=subprocess.PIPE, text=True)
+def test_a_reader_that_left_before_the_first_word():
+    reading, writing = os.pipe()
+    os.close(reading)
+    words = [sys.executable, "-m", "headstart", "--help"]
+    done = subprocess.run(words, stdout=writing, stderr=subprocess.PIPE, text=True)
+    os.close(writing)
     assert done.returncode == 141
     assert done.stderr == ""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from headstart.cli.parser import comma_separated, number, whole
 from headstart.core import job as jobs
 from headstart.core.say import Say
 
-_TYPES = {int: whole, float: number, str: str, tuple: comma_separated}
+_TYPES: dict[type, Callable[[str], Any]] = {int: whole, float: number, str: str, tuple: comma_separated}
 
 
 def add_settings(parser: argparse.ArgumentParser, *names: str) -> None:

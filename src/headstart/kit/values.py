@@ -81,7 +81,9 @@ def _back(content: Any, kind: Any, folder: Path) -> Any:
         return np.load(folder / content["npy"], mmap_mode="r", allow_pickle=False)
     if dataclasses.is_dataclass(kind):
         hints = _hints(typing.cast(type, kind))
-        return typing.cast(Any, kind)(**{name: _back(content[name], hints[name], folder) for name in hints if name in content})
+        return typing.cast(Any, kind)(
+            **{name: _back(content[name], hints[name], folder) for name in hints if name in content}
+        )
     origin, args = typing.get_origin(kind), typing.get_args(kind)
     if origin in (types.UnionType, typing.Union):
         return None if content is None else _back(content, next(a for a in args if a is not type(None)), folder)

@@ -6,6 +6,7 @@ the trunks are compiled when the first picture comes.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Iterator
 from functools import cached_property
 from pathlib import Path
@@ -36,6 +37,7 @@ class Model:
     def __init__(self, folder: Path, manifest: Manifest) -> None:
         self.folder = folder
         self.manifest = manifest
+        self._engines: dict[int, tuple[Engine, ...]] = {}
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -50,12 +52,18 @@ class Model:
         found: dict[str, np.ndarray] = load_file(self.folder / self.manifest.head.arrays)
         return found
 
-    @cached_property
-    def engines(self) -> tuple[Engine, ...]:
-        """The compiled trunks, in the order of the manifest."""
-        from headstart.kit.engine import Engine
+    def engines(self, batch: int) -> tuple[Engine, ...]:
+        """The trunks compiled for a batch size, in the order of the manifest; once each.
 
-        return tuple(Engine(self.folder / t.ir, threads=threads(), batch=BATCH) for t in self.manifest.trunks)
+        Raises:
+            SetupError: OpenVINO is missing or cannot compile a trunk.
+        """
+        if batch not in self._engines:
+            from headstart.kit.engine import Engine
+
+            made = (Engine(self.folder / t.ir, threads=threads(), batch=batch) for t in self.manifest.trunks)
+            self._engines[batch] = tuple(made)
+        return self._engines[batch]
 
     def predict(self, files: Iterable[Path]) -> Iterator[Prediction]:
         """Answer for pictures, in their order, as they are made; memory does not grow with their number.
@@ -67,11 +75,15 @@ class Model:
             yield from self._answers(chunk)
 
     def featured(self, files: Iterable[Path]) -> Iterator[Chunk]:
-        """Files with their features, chunk by chunk."""
+        """Files with their features, chunk by chunk: one by one when there are few, since a batch is padded."""
+        source = iter(files)
+        first = list(itertools.islice(source, BATCH))
+        batch = BATCH if len(first) == BATCH else 1
         trunks = self.manifest.trunks
-        flow = chunks(files, [trunk.input for trunk in trunks], threads=threads())
-        for at, (trunk, engine) in enumerate(zip(trunks, self.engines, strict=True)):
-            flow = _through(engine, trunk, at, flow)
+        flow = chunks(itertools.chain(first, source), [t.input for t in trunks], threads=threads(), batch=batch)
+        if first:
+            for at, (trunk, engine) in enumerate(zip(trunks, self.engines(batch), strict=True)):
+                flow = _through(engine, trunk, at, flow)
         return flow
 
     def probabilities(self, chunk: Chunk) -> np.ndarray:
@@ -112,7 +124,8 @@ def _tempered(probabilities: np.ndarray, temperature: float) -> np.ndarray:
         return probabilities
     logits = np.log(np.maximum(probabilities, np.finfo(np.float32).tiny)) / np.float32(temperature)
     powers = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return powers / powers.sum(axis=1, keepdims=True)
+    found: np.ndarray = powers / powers.sum(axis=1, keepdims=True)
+    return found
 
 
 def load(folder: str | Path) -> Model:

@@ -17,10 +17,10 @@ from pathlib import Path
 import numpy as np
 
 from headstart.core.types import InputSpec
+from headstart.kit.engine import BATCH
 from headstart.kit.pixels import PictureError, decode, read_bytes
 
-BATCH = 32
-AHEAD = 2  # batches decoded beside the one in the engines
+AHEAD = 2 * BATCH  # files decoded beside those in the engines
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff"})
 
@@ -42,8 +42,8 @@ class Chunk:
     features: dict[tuple[str, str], np.ndarray] = field(default_factory=dict)
 
 
-def chunks(files: Iterable[Path], inputs: Sequence[InputSpec], *, threads: int, batch: int = BATCH) -> Iterator[Chunk]:
-    """Decode files in parallel and hand them out in order; at most `AHEAD` chunks wait.
+def chunks(files: Iterable[Path], inputs: Sequence[InputSpec], *, threads: int, batch: int) -> Iterator[Chunk]:
+    """Decode files in parallel and hand them out in order; at most `AHEAD` files wait.
 
     Args:
         files: Any number; consumed as they are needed.
@@ -57,7 +57,7 @@ def chunks(files: Iterable[Path], inputs: Sequence[InputSpec], *, threads: int, 
         while part := list(itertools.islice(source, batch)):
             chunk = _empty(part, inputs)
             waiting.append((chunk, [pool.submit(_decode, chunk, at, inputs) for at in range(len(part))]))
-            if len(waiting) > AHEAD:
+            if len(waiting) * batch > AHEAD:
                 yield _finished(*waiting.popleft())
         while waiting:
             yield _finished(*waiting.popleft())

@@ -127,11 +127,14 @@ def cut(source: Path, target: Path, keep: list[int]) -> None:
         target: The `.xml` to write.
         keep: Positions of the outputs, in their order.
     """
-    import openvino as ov
+    from headstart.kit.engine import load
 
+    ov = load()
     model = ov.Core().read_model(source)
-    outputs = [model.output(position).get_node().input_value(0) for position in keep]
-    ov.save_model(ov.Model(outputs, model.get_parameters(), "trunk"), target, compress_to_fp16=False)
+    results = [model.get_results()[position] for position in keep]
+    for position, result in enumerate(results):
+        result.set_friendly_name(f"result{position}")  # left alone, OpenVINO counts its objects of this process
+    ov.save_model(ov.Model(results, model.get_parameters(), "trunk"), target, compress_to_fp16=False)
 
 
 def _head(draft: Path, fitted: FittedHead) -> HeadEntry:

@@ -1,0 +1,138 @@
+"""What is told of backbones and of the machine, without loading or fetching anything."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from headstart.cli import examine
+from headstart.cli.main import main
+from headstart.kit import trunk
+
+
+@pytest.fixture
+def empty_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("HEADSTART_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+def said(capsys, *words, code=0):
+    """The one JSON object that a command prints."""
+    assert main([*words, "--json"]) == code
+    [line] = capsys.readouterr().out.splitlines()
+    return json.loads(line)
+
+
+def test_the_list_has_every_backbone_with_its_facts(empty_cache, capsys):
+    entries = said(capsys, "backbones", "list")["backbones"]
+    assert [entry["name"] for entry in entries] == list(trunk.names())
+    for entry in entries:
+        assert entry["params"] > 0
+        assert entry["flops"] > 0
+        assert entry["licence"]
+        assert not entry["weights_here"]
+    assert main(["backbones", "list"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 1 + len(entries)
+    assert {"GFLOPs", "licence", "params"} <= set(lines[0].split())
+
+
+def test_looking_makes_no_cache(empty_cache, capsys):
+    main(["backbones", "list"])
+    main(["doctor"])
+    assert not empty_cache.exists()
+
+
+def test_show_has_the_small_print(empty_cache, capsys):
+    assert main(["backbones", "show", "bundled:efficientnet_lite0"]) == 0
+    page = capsys.readouterr().out
+    for word in ("Apache-2.0", "depths", "pull bundled:efficientnet_lite0", "trained on", "px"):
+        assert word in page
+
+
+@pytest.mark.parametrize("action", ["show", "pull"])
+def test_an_unknown_backbone_names_the_nearest(empty_cache, action, capsys):
+    assert main(["backbones", action, "bundled:eficientnet_lite0"]) == 2
+    assert "`bundled:efficientnet_lite0`" in capsys.readouterr().err
+
+
+def test_an_unknown_action_and_a_missing_name(empty_cache, capsys):
+    assert main(["backbones", "shwo", "x"]) == 2
+    assert "`show`" in capsys.readouterr().err
+    assert main(["backbones", "pull"]) == 2
+    assert "NAME" in capsys.readouterr().err
+
+
+@pytest.mark.medium
+def test_pull_keeps_what_is_here(shared_store, capsys):
+    [pulled] = said(capsys, "backbones", "pull", "bundled:efficientnet_lite0")["pulled"]
+    assert pulled["name"] == "bundled:efficientnet_lite0"
+    assert trunk.find(pulled["name"]).source.available("efficientnet_lite0", shared_store)
+
+
+def test_doctor_finds_this_machine_in_order(empty_cache, capsys):
+    found = said(capsys, "doctor")
+    assert found["missing"] == []
+    assert {"keras", "numpy", "openvino", "pillow", "tensorflow"} <= found["packages"].keys()
+    assert found["engine"]["inference"].startswith("OpenVINO ")
+    assert found["engine"]["training"].startswith("Keras ")
+    assert found["cache"]["folder"] == str(empty_cache)
+    assert found["cache"]["bytes"] == 0
+    assert found["cache"]["free_bytes"] > 0
+    assert set(found["weights"]) == set(trunk.names())
+    assert main(["doctor"]) == 0
+    assert "nothing that is needed is missing" in capsys.readouterr().out
+
+
+def test_doctor_measures_the_cache(empty_cache, capsys):
+    (empty_cache / "kind").mkdir(parents=True)
+    (empty_cache / "kind" / "file").write_bytes(bytes(1234))
+    assert said(capsys, "doctor")["cache"]["bytes"] == 1234
+
+
+def test_doctor_names_what_is_missing_and_how_to_get_it(empty_cache, monkeypatch, capsys):
+    monkeypatch.setattr(examine.metadata, "requires", lambda name: ["no-such-package>=2.1", "numpy>=99.0", "pillow>=1"])
+    found = said(capsys, "doctor", code=3)
+    assert [entry["fix"] for entry in found["missing"]] == [
+        'python -m pip install "no-such-package>=2.1"',
+        'python -m pip install "numpy>=99.0"',
+    ]
+    assert found["packages"]["no-such-package"] == "not installed"
+
+
+def test_doctor_reads_extras_apart_from_needs(empty_cache, monkeypatch):
+    wants = ["keras>=3.15", "tensorflow<3,>=2.21", 'nncf>=3.0; extra == "int8"']
+    monkeypatch.setattr(examine.metadata, "requires", lambda name: wants)
+    assert examine.requirements() == ({"keras": "3.15", "tensorflow": "2.21"}, {"int8": ["nncf"]})
+
+
+def test_doctor_shows_no_secret(empty_cache, monkeypatch, capsys):
+    monkeypatch.setenv("HEADSTART_WEIGHTS_MIRROR", "https://user:hunter2@mirror.example/weights?token=hunter3")
+    monkeypatch.setenv("HEADSTART_CACHEE", "hunter4")
+    assert main(["doctor"]) == 0
+    text = capsys.readouterr().out
+    assert "hunter" not in text
+    assert "mirror.example/weights" in text
+    assert "HEADSTART_CACHEE" in text
+    assert "`HEADSTART_CACHE`" in text
+
+
+def test_doctor_names_the_training_backend(empty_cache, monkeypatch, tmp_path):
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    monkeypatch.delenv("KERAS_BACKEND", raising=False)
+    assert " on tensorflow " in examine.backend()
+    (tmp_path / "keras.json").write_text('{"backend": "jax"}')
+    assert " on jax " in examine.backend()
+    monkeypatch.setenv("KERAS_BACKEND", "torch")
+    assert " on torch " in examine.backend()
+
+
+def test_neither_loads_a_framework(empty_cache):
+    code = (
+        "import sys\nfrom headstart.cli.main import main\n"
+        "main(['doctor', '--quiet'])\nmain(['backbones', 'list'])\n"
+        "print(*{'keras', 'tensorflow', 'openvino', 'sklearn', 'scipy', 'PIL'} & set(sys.modules), file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stderr.strip() == ""
