@@ -8,6 +8,7 @@ they begin, so that nothing heavy is loaded before it is needed.
 from __future__ import annotations
 
 import datetime
+import math
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -98,7 +99,10 @@ class Story:
     def _embed(self, name: str, rows: Any, precision: str = "f32") -> Embeddings:
         from headstart.stages.embed.run import run
 
-        found: Embeddings = self._step(f"embed {name} {len(rows)}", run, self.data, name, rows, precision=precision)
+        with self.ctx.timed(f"embed {name} {len(rows)}") as entry:
+            found = run(self.data, name, rows, ctx=self.ctx, precision=precision)
+            if not math.isnan(found.latency_ms):
+                entry["latency_ms"] = found.latency_ms
         return found
 
     @cached_property

@@ -269,7 +269,7 @@ class Embeddings:
         vectors: Depth name -> (M, D) float32, memory-mapped where large.
         seconds: Wall time of the pass.
         cached: How many of the M rows came from the cache.
-        latency_ms: Wall milliseconds a picture, decoding included, or NaN when all came from the cache.
+        latency_ms: Wall milliseconds a picture, decoding included, as last measured with this cache; NaN when never.
     """
 
     key: EmbedKey
@@ -378,8 +378,8 @@ class FittedHead:
         kind: How `headstart.runtime.answer` turns features into probabilities: `linear` or `neighbours`.
         params: What was tuned (`{"strength": 0.01}`) and fixed.
         arrays: For `linear`: `weights` (D, C) and `bias` (C,) float32 on the raw features, standardisation folded in.
-            For `neighbours`: `points` (M, D) float32 standardised by `centre` (D,) and `scale` (D,), `labels` (M,) int64,
-            `votes` (C,) worth of a vote for each class, `k` ().
+            For `neighbours`: `points` (M, D) float32, standardised by `centre` (D,) and `scale` (D,), `labels` (M,)
+            int64, `k` (), `vote` (C,) what a vote for each class counts, `prior` (C,) what is added to the votes.
         trainable_params: Numbers that were fitted.
     """
 
