@@ -57,7 +57,7 @@ def fill_random(model: Any, seed: int) -> None:
     for weight in model.weights:
         if len(weight.shape) < 2:
             continue
-        depthwise = "depthwise" in weight.path.rpartition("/")[0] and weight.shape[-1] == 1
+        depthwise = len(weight.shape) == 4 and weight.shape[-1] == 1  # (H, W, channels, multiplier)
         fan_in = math.prod(weight.shape[:-2] if depthwise else weight.shape[:-1])
         values = rng.standard_normal(weight.shape, dtype=np.float32) * np.float32(math.sqrt(2.0 / fan_in))
         weight.assign(values)

@@ -136,10 +136,11 @@ class KerasApplications:
             if not self.available(preset, store):
                 raise _nowhere(row, f"{self.name}:{preset}", "they are not on this machine")
             weights = self.pull(preset, store, Say(quiet=True))
-        pictures = keras.Input((row["side"], row["side"], 3), name="pictures")
+        shape = (row["side"], row["side"], 3)
+        pictures = keras.Input(shape, name="pictures")
         scaled = _graph.scaled(pictures, self.spec(preset).input)
         make = getattr(keras.applications, row["class"])
-        base = make(weights=None, include_top=False, pooling="avg", input_tensor=scaled)
+        base = make(weights=None, include_top=False, pooling="avg", input_tensor=scaled, input_shape=shape)
         if seed is not None:
             _graph.fill_random(base, seed)
         else:
