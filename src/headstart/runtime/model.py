@@ -10,7 +10,6 @@ import itertools
 from collections.abc import Iterable, Iterator
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -18,12 +17,10 @@ from headstart.core.rundir import RunDir
 from headstart.core.settings import threads
 from headstart.core.types import Prediction
 from headstart.kit import decision
+from headstart.kit.engine import BATCH, Engine
 from headstart.runtime import answer, manifest
 from headstart.runtime.manifest import Manifest, TrunkEntry
-from headstart.runtime.predict import BATCH, Chunk, chunks
-
-if TYPE_CHECKING:
-    from headstart.kit.engine import Engine
+from headstart.runtime.predict import Chunk, chunks
 
 
 class Model:
@@ -59,8 +56,6 @@ class Model:
             SetupError: OpenVINO is missing or cannot compile a trunk.
         """
         if batch not in self._engines:
-            from headstart.kit.engine import Engine
-
             made = (Engine(self.folder / t.ir, threads=threads(), batch=batch) for t in self.manifest.trunks)
             self._engines[batch] = tuple(made)
         return self._engines[batch]
