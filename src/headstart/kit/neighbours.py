@@ -19,7 +19,7 @@ EXACT_ROWS = 20_000
 _BLOCK = 2_000_000  # comparisons held at a time: about 50 MB
 _MOST_PAIRS = 4_000_000
 _NEXT = 8
-_FILTER_DIM = 64
+_FILTER_DIM, _FILTER_PART = 64, 0.5
 _SAMPLE = 2_000
 
 
@@ -150,12 +150,15 @@ def _exact(unit_ND: np.ndarray, pairs: np.ndarray, limits: np.ndarray) -> tuple[
 
 
 def _shadow(unit_ND: np.ndarray) -> np.ndarray:
-    """(N, 64) coordinates along the widest directions: distances never grow."""
+    """(N, 64) coordinates along the widest directions, or the vectors themselves where these say too little."""
     if unit_ND.shape[1] <= _FILTER_DIM:
         return unit_ND
     sample = unit_ND[:: max(1, len(unit_ND) // _SAMPLE)].astype(np.float64)
-    _, directions = np.linalg.eigh(sample.T @ sample)
-    return unit_ND @ directions[:, -_FILTER_DIM:].astype(np.float32)
+    widths, directions = np.linalg.eigh(sample.T @ sample)
+    if widths[-_FILTER_DIM:].sum() < _FILTER_PART * widths.sum():
+        return unit_ND
+    small: np.ndarray = unit_ND @ directions[:, -_FILTER_DIM:].astype(np.float32)
+    return small
 
 
 def _shadow_pairs(small: np.ndarray, squared: np.ndarray) -> Iterator[np.ndarray]:

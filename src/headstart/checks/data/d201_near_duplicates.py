@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from headstart.checks.data._check import Check, count
-from headstart.checks.data._near import alike
+from headstart.checks.data._near import BLANK_STD, alike
 from headstart.core.types import AuditInput, Outcome
 from headstart.kit.neighbours import loneliness, unit, vector_pairs
 
@@ -27,7 +27,8 @@ def _look(check: Check, given: AuditInput) -> Outcome:
         return check.not_applicable(f"{count(n)} are too few to tell what is usual")
     vectors = unit(given.vectors)
     local, _ = vector_pairs(vectors, limits(vectors))
-    pairs = [(a, b) for a, b in given.rows[local].tolist() if given.data.digests[a] != given.data.digests[b]]
+    digests, blank = given.data.digests, np.asarray(given.data.facts.grey_std) < BLANK_STD
+    pairs = [(a, b) for a, b in given.rows[local].tolist() if digests[a] != digests[b] and not (blank[a] or blank[b])]
     rule = f"{1 / PART:g} times closer than their tenth nearest pictures"
     if not pairs:
         return check.passed(f"no two different files of {count(n)} are {rule}")
