@@ -119,7 +119,7 @@ class Design:
 
     def _outer(self, rows: slice) -> np.ndarray:
         block = self.take(rows, np.float32)
-        return block.T @ block
+        return np.asarray(block.T @ block)
 
     def _sum(self, of: Callable[[slice], np.ndarray]) -> np.ndarray:
         """The sum over blocks in float64, always in the same order."""
@@ -171,13 +171,22 @@ class Basis:
         assert self.directions is not None
         return np.asarray(self.design.take(rows) @ self.directions)
 
+    @cached_property
+    def thin(self) -> np.ndarray | None:
+        """The coordinates in float32, half the memory to walk through; None where they are too many to hold."""
+        return self.coordinates.astype(np.float32) if self.left is not None or self.design.dense else None
+
     def times(self, v: np.ndarray) -> np.ndarray:
         """(Q, C) -> (M, C)."""
-        return np.asarray(self.coordinates @ v) if self.left is not None else self.design.times(self.back(v))
+        if self.thin is None:
+            return self.design.times(self.back(v))
+        return np.asarray(self.thin @ v.astype(np.float32), np.float64)
 
     def transposed(self, r: np.ndarray) -> np.ndarray:
         """(M, C) -> (Q, C)."""
-        return np.asarray(self.coordinates.T @ r) if self.left is not None else self.into(self.design.transposed(r))
+        if self.thin is None:
+            return self.into(self.design.transposed(r))
+        return np.asarray(self.thin.T @ r.astype(np.float32), np.float64)
 
     def back(self, v: np.ndarray) -> np.ndarray:
         """(Q, C) in this basis -> (D, C) of the standardised columns."""
