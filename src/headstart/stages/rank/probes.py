@@ -15,7 +15,7 @@ import numpy as np
 from headstart.core import registry
 from headstart.core.context import Context
 from headstart.core.types import RankRow, Score
-from headstart.kit import crossval, metrics, transferability
+from headstart.kit import blas, crossval, metrics, transferability
 from headstart.kit.compare import Contender
 from headstart.kit.intervals import Interval
 
@@ -121,7 +121,9 @@ def judge(entrant: Entrant, x: np.ndarray, on: Arena, probes: tuple[str, ...] = 
     shown += [
         dataclasses.replace(averaged(on.metric, held[probe], on), name=f"{probe}_{on.metric}") for probe in probes
     ]
-    seen = transferability.spectrum(x, on.y)
+    with blas.single():
+        seen = transferability.spectrum(x, on.y)
+        columns = transferability.logme(seen), transferability.h_score(seen)
     row = RankRow(
         candidate=entrant.name,
         backbone=entrant.backbone,
@@ -134,8 +136,8 @@ def judge(entrant: Entrant, x: np.ndarray, on: Arena, probes: tuple[str, ...] = 
         flops=entrant.flops,
         seconds=time.monotonic() - started,
         prior=entrant.prior,
-        logme=transferability.logme(seen),
-        h_score=transferability.h_score(seen),
+        logme=columns[0],
+        h_score=columns[1],
     )
     contender = Contender(name=entrant.name, rows=on.rows, losses=losses[best], cost=float(entrant.flops))
     return Judged(row=row, contender=contender)

@@ -19,13 +19,14 @@ from headstart.core.types import Dataset, Embeddings, Ranking, RankRow, Splits
 from headstart.kit import values
 from headstart.kit.compare import Pick, paired, pick
 from headstart.kit.vectors import take
-from headstart.stages.rank.probes import Arena, Entrant, Judged, arena, difference, judge
+from headstart.stages.rank.probes import PROBES, Arena, Entrant, Judged, arena, difference, judge
 from headstart.stages.rank.screen import sample
 from headstart.stages.rank.table import told
 
 MOST = 50_000  # pictures that are cross-validated
 FEW = 256  # pictures that controls see at most
 HISTOGRAM = "colour histogram"
+QUICK = ("knn", "ridge")  # probes of controls, on the first repeat alone: they say whether, not how much
 
 
 def run(
@@ -78,11 +79,11 @@ def _arena(data: Dataset, splits: Splits, ctx: Context) -> Arena:
     return arena(rows, data.targets, splits.folds, splits.clusters, split="cv", classes=len(data.class_names), ctx=ctx)
 
 
-def _depths(of: Embeddings, on: Arena) -> list[Judged]:
+def _depths(of: Embeddings, on: Arena, probes: tuple[str, ...] = PROBES) -> list[Judged]:
     spec, found = of.spec, []
     for depth in spec.depths:
         entrant = Entrant(backbone=spec.name, depth=depth.name, flops=spec.flops, prior=spec.prior)
-        found.append(judge(entrant, take(of, depth.name, on.rows), on))
+        found.append(judge(entrant, take(of, depth.name, on.rows), on, probes))
     return found
 
 
@@ -116,13 +117,13 @@ def _controls(
         given = np.intersect1d(given, control.rows)
     rows = sample(data, FEW, ctx.seed, among=given)
     on = arena(
-        rows, data.targets, splits.folds, splits.clusters, split="screen", classes=len(data.class_names), ctx=ctx
+        rows, data.targets, splits.folds[:1], splits.clusters, split="screen", classes=len(data.class_names), ctx=ctx
     )
     backbone, _, depth = winner.rpartition("@")
     chosen = next(e for e in embeddings if e.spec.name == backbone)
     entrant = Entrant(backbone=backbone, depth=depth, flops=chosen.spec.flops, prior=chosen.spec.prior)
-    reference = judge(entrant, take(chosen, depth, rows), on)
-    found = [each for control in controls for each in _depths(control, on)]
+    reference = judge(entrant, take(chosen, depth, rows), on, QUICK)
+    found = [each for control in controls for each in _depths(control, on, QUICK)]
     found.append(judge(_histogram(), np.asarray(data.facts.histogram[rows], np.float32), on, ("logistic",)))
     return [_control(j, reference, splits.clusters, on) for j in found]
 
