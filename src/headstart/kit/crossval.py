@@ -21,6 +21,7 @@ from headstart.kit.losses import per_picture_loss
 
 _BYTES_AT_ONCE = 1_500_000_000  # of copies that folds make while they run side by side
 _COPIES = 4
+PATIENCE = 2  # settings without gain after which a search ends
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -32,7 +33,7 @@ class Tuned:
         held_out: (R, M, C) float32 held-out probabilities with it.
         losses: (M,) float64 loss of each picture by the metric, averaged over the repeats that judged it; NaN where
             none did.
-        searched: For each setting of the grid its mean loss on the first repeat.
+        searched: Mean loss on the first repeat of each setting of the grid that was tried.
     """
 
     params: Mapping[str, Any]
@@ -151,6 +152,9 @@ def tuned(
 ) -> Tuned:
     """Search the grid on the first repeat; the other repeats are of the winner alone.
 
+    The search goes from the strongest to the weakest regularisation, in step on all folds, and ends when `PATIENCE`
+    settings in a row were no better than the best before them: the weak ones are the slowest to fit.
+
     Args:
         head: The plugin.
         x: (M, D) float32 features.
@@ -165,13 +169,40 @@ def tuned(
     folds = np.atleast_2d(folds)
     grid = list(head.grid(len(y), x.shape[1], n_classes) if grid is None else grid)
     shared: dict[str, Any] = {"n_classes": n_classes, "class_weight": class_weight, "seed": seed}
-    first = held_out(head, x, y, folds[:1], grid=grid, **shared)
-    searched = tuple(float(np.nanmean(losses(metric, y, p_1MC))) for p_1MC in first)
+    first, searched = _search(head, x, y, folds[0], grid, metric, shared)
     best = int(np.argmin(searched))
-    held = first[best]
+    held = first[best][None]
     if len(folds) > 1:
         held = np.concatenate([held, held_out(head, x, y, folds[1:], grid=[grid[best]], **shared)[0]])
     return Tuned(params=grid[best], held_out=held, losses=losses(metric, y, held), searched=searched)
+
+
+def _search(
+    head: Head,
+    x: np.ndarray,
+    y: np.ndarray,
+    folds: np.ndarray,
+    grid: Sequence[Mapping[str, Any]],
+    metric: str,
+    shared: dict[str, Any],
+) -> tuple[list[np.ndarray], tuple[float, ...]]:
+    """Held-out probabilities (M, C) and mean loss of each setting, as long as they get better."""
+    numbers = [fold for _, fold in _tasks(folds[None])]
+    judged = [np.flatnonzero(folds == fold) for fold in numbers]
+    learnt = [np.flatnonzero((folds != fold) & (folds >= 0)) for fold in numbers]
+    with blas.single():
+        paths = [iter(head.path(x[rows], y[rows], params=grid, **shared)) for rows in learnt]
+        held: list[np.ndarray] = []
+        searched: list[float] = []
+        while len(held) < len(grid) and len(held) - 1 - int(np.argmin(searched or [0.0])) < PATIENCE:
+            held.append(np.full((len(y), shared["n_classes"]), np.nan, np.float32))
+
+            def one(at: int) -> None:
+                held[-1][judged[at]] = fitted.many([next(paths[at])], x[judged[at]])[0]
+
+            _run(one, range(len(numbers)), x.nbytes)
+            searched.append(float(np.nanmean(losses(metric, y, held[-1][None]))))
+    return held, tuple(searched)
 
 
 def nested(
