@@ -143,7 +143,8 @@ def test_rows_appear_before_the_last_name_is_known(saved, paint):
         process.stdin.write((file + b"\n") * 200)
         process.stdin.flush()
         assert json.loads(process.stdout.readline())["answer"] == "red"  # the input is still open
-        rest, _ = process.communicate()
+        process.stdin.close()
+        rest = process.stdout.read()
     assert len(rest.splitlines()) == 199
     assert process.returncode == 0
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import textwrap
 from typing import Any
 
 from headstart.cli import options
@@ -43,7 +44,7 @@ def text(found: dict[str, Any]) -> str:
         _pairs("engine", found["engine"]),
         f"cache\n  {show(cache['folder'])}\n  {size(cache['bytes'])} used, {size(cache['free_bytes'])} free",
         _pairs("settings", found["settings"]),
-        _pairs("weights", found["weights"]),
+        _weights(found["weights"]),
         _missing(found["missing"]),
     ]
     return "\n\n".join(parts)
@@ -53,6 +54,16 @@ def _pairs(title: str, pairs: dict[str, str]) -> str:
     rows = [(name, show(value)) for name, value in pairs.items()]
     lines = table(("", ""), rows).splitlines()
     return "\n".join([title, *(f"  {line}" for line in lines)])
+
+
+def _weights(found: dict[str, bool]) -> str:
+    here = [name for name, there in found.items() if there]
+    absent = [name for name, there in found.items() if not there]
+    lines = [f"weights: {len(here)} of {len(found)} backbones", *(f"  {name}" for name in here)]
+    if absent:
+        names = textwrap.wrap(", ".join(absent), 100, initial_indent="    ", subsequent_indent="    ")
+        lines += ["  not here; `headstart backbones pull NAME` brings them, and `fit` when it needs them:", *names]
+    return "\n".join(lines)
 
 
 def _missing(missing: list[dict[str, str]]) -> str:

@@ -114,7 +114,7 @@ def _bytes(folder: str) -> int:
 def variables() -> dict[str, str]:
     """Every setting with its value or what holds without it; unknown ones by name, passwords never."""
     known = {setting.name: setting for setting in settings.SETTINGS}
-    found = {name: _masked(settings.get(name)) or f"not set: {setting.default}" for name, setting in known.items()}
+    found = {name: _masked(settings.get(name)) or f"{setting.default} (not set)" for name, setting in known.items()}
     for name in sorted(os.environ):
         if name.startswith("HEADSTART_") and name not in known:
             found[name] = f"unknown, ignored; {nearest(name, known)}".rstrip("; ")
@@ -128,15 +128,11 @@ def _masked(value: str | None) -> str:
     )
 
 
-def weights() -> dict[str, str]:
-    """Backbone -> whether its weights are here, else how to get them."""
+def weights() -> dict[str, bool]:
+    """Backbone -> whether its weights are here."""
     from headstart.core.store import Store
     from headstart.kit import trunk
 
     store = Store(settings.cache_folder())
-    found = {}
-    for name in trunk.names():
-        known = trunk.find(name)
-        here = known.source.available(known.preset, store)
-        found[name] = "here" if here else f"not here: headstart backbones pull {name}"
-    return found
+    known = map(trunk.find, trunk.names())
+    return {one.name: bool(one.source.available(one.preset, store)) for one in known}

@@ -1,0 +1,155 @@
+"""Wrong data, wrong names and a disk that refuses, through the command line: what, where, what to do, exit code."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from headstart.cli.main import main
+
+LITE0 = "bundled:efficientnet_lite0"
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    """A function that makes a data set of one-colour pictures: `pictures(a=3, b=3)`."""
+
+    def make(**counts):
+        for name, count in counts.items():
+            (tmp_path / "data" / name).mkdir(parents=True)
+            for i in range(count):
+                colour = (40 * i % 256, 90 * i % 256, hash(name) % 256)
+                Image.new("RGB", (40, 40), colour).save(tmp_path / "data" / name / f"{i}.png")
+        return str(tmp_path / "data")
+
+    return make
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path, monkeypatch):
+    """Runs without `--out` and crash files go to an empty folder."""
+    (tmp_path / "cwd").mkdir()
+    monkeypatch.chdir(tmp_path / "cwd")
+
+
+def failed(capsys, *words, code):
+    """The error of a command, as JSON."""
+    assert main([*words, "--json"]) == code
+    [line] = capsys.readouterr().out.splitlines()
+    return json.loads(line)["error"]
+
+
+def test_one_class(pictures, capsys):
+    err = failed(capsys, "fit", pictures(only=4), code=3)
+    assert "`only`" in err["what"]
+    assert "one class" in err["what"]
+
+
+def test_a_folder_without_pictures_names_what_is_there(tmp_path, capsys):
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "notes.txt").write_text("text")
+    err = failed(capsys, "fit", str(tmp_path / "data"), code=3)
+    assert ".txt" in err["what"]
+
+
+def test_a_file_where_a_folder_is_wanted(tmp_path, capsys):
+    (tmp_path / "notes.txt").write_text("text")
+    err = failed(capsys, "fit", str(tmp_path / "notes.txt"), code=3)
+    assert "notes.txt" in err["what"]
+
+
+def test_an_unknown_backbone_names_the_nearest(pictures, capsys):
+    err = failed(capsys, "fit", pictures(a=12, b=12), "--backbones", "bundled:eficientnet_lite0", code=2)
+    assert f"`{LITE0}`" in err["hint"]
+
+
+def test_a_family_of_an_extra_names_the_extra(pictures, capsys):
+    err = failed(capsys, "fit", pictures(a=12, b=12), "--backbones", "dinov2_small", code=2)
+    assert "headstart[" in err["what"]
+
+
+@pytest.mark.medium
+def test_an_unknown_class_of_interest_names_the_nearest(pictures, capsys):
+    err = failed(capsys, "fit", pictures(good=12, bad=12), "--backbones", LITE0, "--positive", "baad", code=2)
+    assert "`bad`" in err["hint"]
+
+
+@pytest.mark.parametrize("number", ["ENOSPC", "EROFS", "EACCES"])
+def test_a_disk_that_refuses_is_told(pictures, tmp_path, number, monkeypatch, capsys):
+    import errno
+    import os
+
+    make, out = os.mkdir, str(tmp_path / "refused")
+
+    def refuse(path, *args, **named):
+        if str(path).startswith(out):
+            raise OSError(getattr(errno, number), "refused", str(path))
+        return make(path, *args, **named)
+
+    monkeypatch.setattr(os, "mkdir", refuse)
+    err = failed(capsys, "fit", pictures(a=3, b=3), "--out", out, code=3)
+    assert out in err["what"]
+    assert err["hint"]
+    assert err["type"] == "SetupError"
+
+
+def test_out_below_a_file(pictures, tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    err = failed(capsys, "fit", pictures(a=3, b=3), "--out", str(tmp_path / "file" / "run"), code=3)
+    assert "a part of the path is a file" in err["what"]
+
+
+def test_a_dry_run_is_one_object_and_leaves_nothing(pictures, tmp_path, capsys):
+    data = pictures(a=12, b=12)
+    assert main(["fit", data, "--backbones", LITE0, "--dry-run", "--json", "--out", str(tmp_path / "run")]) == 0
+    [line] = capsys.readouterr().out.splitlines()
+    assert json.loads(line)["candidates"] == [LITE0]
+    assert not (tmp_path / "run").exists()
+    assert main(["fit", data, "--backbones", LITE0, "--dry-run"]) == 0
+    assert LITE0 in capsys.readouterr().out
+
+
+@pytest.mark.medium
+def test_audit_prints_every_check(pictures, tmp_path, capsys):
+    from headstart.core import registry
+
+    data = pictures(a=12, b=12)
+    assert main(["audit", data, "--backbones", LITE0, "--out", str(tmp_path / "run"), "--quiet"]) == 0
+    text = capsys.readouterr().out
+    assert text.startswith("24 pictures")
+    for name in registry.names("data_checks"):
+        assert registry.load("data_checks", name).code in text
+
+
+def test_a_bug_in_a_stage_is_told_as_one(pictures, tmp_path, monkeypatch, capsys):
+    from headstart import pipeline
+
+    def broken(*args, **named):
+        return {}["missing"]
+
+    monkeypatch.setattr(pipeline, "fit", broken)
+    err = failed(capsys, "fit", pictures(a=3, b=3), code=70)
+    assert "KeyError" in err["what"]
+    assert "Traceback" in Path(err["where"]).read_text()
+
+
+@pytest.mark.medium
+def test_control_c_at_the_start_is_one_sentence(pictures, tmp_path):
+    data = pictures(a=200, b=200)
+    words = [sys.executable, "-m", "headstart", "fit", data, "--out", str(tmp_path / "run"), "--json"]
+    env_free = {"cwd": tmp_path, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen(words, **env_free) as process:
+        while not (tmp_path / "run").exists():
+            time.sleep(0.01)
+            assert process.poll() is None
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Traceback" not in err
+    assert "resume" in err
+    assert json.loads(out)["error"]["exit_code"] == 130
