@@ -127,22 +127,21 @@ def _why(
     if winner is not best:
         saved = 1 - winner.cost / best.cost
         return (
-            f"`{winner.name}` is taken: it costs {saved:.0%} less than `{best.name}` ({said}) and loses "
+            f"`{winner.name}` is taken: it costs {saved:.0%} less than `{best.name}` ({words} {said}) and loses "
             f"{_difference(found[winner.name])} in {words}, a tie"
         )
     if len(order) == 1:
-        return f"`{best.name}` is the only one: {said}"
+        return f"`{best.name}` is the only one: {words} {said}"
     after = order[1]
     tie = f"; a tie with {len(ties)} of {len(order) - 1} others" if ties else ""
     return (
-        f"`{best.name}` has the best {words}: {said}; `{after.name}` comes next and loses "
+        f"`{best.name}` has the best {words}, {said}; `{after.name}` comes next and loses "
         f"{_difference(found[after.name])}{tie}"
     )
 
 
 def _shown(contender: Contender, metric: str) -> str:
-    value = 1 - contender.mean if metric.endswith("accuracy") else contender.mean
-    return f"{metric.replace('_', ' ')} {value:.3f}"
+    return f"{1 - contender.mean if metric.endswith('accuracy') else contender.mean:.3f}"
 
 
 def _difference(interval: Interval) -> str:
