@@ -164,11 +164,11 @@ def _load(base: Any, weights: Path | None, row: Mapping[str, Any]) -> None:
     if row["stem"]:
         # Keras divides the input by sqrt(std) once more, but only when asked for weights="imagenet" by name: with a
         # file the same weights would see a differently scaled picture. The first kernel takes the factor in.
-        stem = base.get_layer(row["stem"]).kernel
-        factors = [1.0 / math.sqrt(std) for std in _STD]
-        import numpy as np
+        import keras
 
-        stem.assign(np.asarray(stem) * np.array(factors, np.float32)[None, None, :, None])
+        kernel = base.get_layer(row["stem"]).kernel
+        factors = keras.ops.convert_to_tensor([[1.0 / math.sqrt(std)] for std in _STD], kernel.dtype)
+        kernel.assign(kernel * factors)
 
 
 def _local(file: str) -> Iterator[Path]:
