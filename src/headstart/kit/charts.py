@@ -9,6 +9,7 @@ that differ in kind differ in shape as well as in colour.
 from __future__ import annotations
 
 import io
+import math
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from headstart.core.types import CalibrationBin
 
 _WIDTH, _HEIGHT, _DPI = 480, 300, 72  # px at 72 dots an inch, so that a point is a pixel
+_BOX = (0.135, 0.145, 0.85, 0.825)  # of the axes: left, bottom, width, height as parts of the picture
+_AXES_PX = _WIDTH * _BOX[2]
 _ROLES = {
     "ink": "#010101",
     "muted": "#020202",
@@ -29,7 +32,7 @@ _ROLES = {
     "second": "#050505",
     "paper": "#060606",
 }
-_STYLE = {
+_STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "svg.image_inline": True,
     "font.size": 11.0,
@@ -97,20 +100,18 @@ def cost_and_score(
     """
 
     def draw(axes: Axes) -> None:
-        if max(m.x for m in marks) > 4 * max(min(m.x for m in marks), 1e-9) > 0:
-            _log_x(axes)
         if level:
             axes.axhline(level[1], color=_ROLES["second"], lw=1, ls=(0, (4, 3)))
-            axes.annotate(
-                level[0], (1, level[1]), xycoords=("axes fraction", "data"), ha="right", va="bottom", size=10
-            )
+            axes.text(1, level[1], level[0], transform=axes.get_yaxis_transform(), ha="right", va="bottom", size=10)
         best = _front(marks)
         axes.plot([m.x for m in best], [m.y for m in best], color=_ROLES["accent"], lw=1, drawstyle="steps-post")
         for mark in marks:
             _draw_mark(axes, mark)
-        axes.margins(x=0.12, y=0.1)
-        _names(axes, [m for m in marks if m in best or m.kind == "chosen"])
+        named = [m for m in marks if m in best or m.kind == "chosen"]
+        _cost_axis(axes, marks, named)
         axes.set(xlabel=x_label, ylabel=y_label)
+        axes.margins(y=0.1)
+        _names(axes, named)
 
     return _svg(draw, name, title)
 
@@ -130,24 +131,43 @@ def _front(marks: Sequence[Mark]) -> list[Mark]:
     return best
 
 
+def _cost_axis(axes: Axes, marks: Sequence[Mark], named: Sequence[Mark]) -> None:
+    """A logarithmic axis with a tick at each cost that was measured, and room on the left for the names."""
+    costs = sorted({mark.x for mark in marks})
+    room = min(0.45, max((_text_px(m) + 14) / _AXES_PX for m in named)) if named else 0.05
+    first, last = math.log10(costs[0]), math.log10(costs[-1])
+    last += 0.06 * max(last - first, 0.5)
+    axes.set_xscale("log")
+    axes.set_xlim(10 ** ((first - room * last) / (1 - room)), 10**last)
+    _ticks(axes, costs, lambda cost: f"{cost:,.3g}")
+
+
+def _ticks(axes: Axes, at: Sequence[float], written: Callable[[float], str]) -> None:
+    """Ticks at these values, without those whose words would touch; the last one stays."""
+    place = axes.transData.transform
+    kept: list[float] = []
+    for value in reversed(at):
+        if not kept or place((kept[-1], 0))[0] - place((value, 0))[0] > 6 * len(written(value)) + 4:
+            kept.append(value)
+    axes.set_xticks(kept, [written(value) for value in kept])
+    axes.set_xticks([], minor=True)
+
+
+def _text_px(mark: Mark) -> float:
+    return 5.9 * len(mark.label)
+
+
 def _names(axes: Axes, marks: Sequence[Mark]) -> None:
-    """Write names beside marks, to the side with more room, pushed apart where they would touch."""
-    axes.figure.canvas.draw_idle()
-    place = axes.transData
+    """Names to the left of the marks, where nothing cheaper is as good; pushed up where they would touch."""
+    place, back = axes.transData.transform, axes.transAxes.inverted().transform
     taken: list[float] = []
-    middle = axes.transAxes.transform((0.5, 0.5))[0]
-    for mark in sorted(marks, key=lambda m: (m.kind != "chosen", -m.y)):
-        x, y = place.transform((mark.x, mark.y))
-        while any(abs(y - other) < 13 for other in taken):
-            y -= 1
+    for mark in sorted(marks, key=lambda m: m.y):
+        x, y = place((mark.x, mark.y))
+        y = max([y + 2, *(other + 13 for other in taken)])
         taken.append(y)
-        left = x > middle
-        at = axes.transAxes.inverted().transform((x + (-9 if left else 9), y))
         weight = "bold" if mark.kind == "chosen" else "normal"
-        axes.text(
-            *at, mark.label, transform=axes.transAxes, ha="right" if left else "left", va="center", size=10,
-            weight=weight,
-        )  # fmt: skip
+        left, up = back((x - 9, y))
+        axes.text(left, up, mark.label, transform=axes.transAxes, ha="right", va="center", size=10, weight=weight)
 
 
 def reliability(bins: Sequence[CalibrationBin], *, name: str, title: str) -> str:
@@ -178,22 +198,14 @@ def learning_curve(points: Sequence[tuple[int, float, float, float]], *, name: s
 
     def draw(axes: Axes) -> None:
         n, value, low, high = zip(*points, strict=True)
-        _log_x(axes)
+        axes.set_xscale("log")
         axes.fill_between(n, low, high, color=_ROLES["accent"], alpha=0.18, lw=0)
         axes.plot(n, value, "o-", color=_ROLES["accent"], lw=1.6, ms=5)
         axes.set(xlabel="pictures learnt from", ylabel=y_label)
-        axes.set_xticks(n, [f"{each:,}" for each in n])
+        axes.margins(x=0.05)
+        _ticks(axes, n, lambda count: f"{count:,}")
 
     return _svg(draw, name, title)
-
-
-def _log_x(axes: Axes) -> None:
-    from matplotlib.ticker import LogLocator, NullLocator
-
-    axes.set_xscale("log")
-    axes.xaxis.set_major_locator(LogLocator(base=10, subs=(1.0, 2.0, 5.0)))
-    axes.xaxis.set_minor_locator(NullLocator())
-    axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.3g}")
 
 
 # ---------------------------------------------------------------- from a figure to a piece of a page
@@ -208,7 +220,7 @@ def _svg(draw: Callable[[Axes], None], name: str, title: str) -> str:
         figure = Figure(figsize=(_WIDTH / _DPI, _HEIGHT / _DPI), dpi=_DPI)
         FigureCanvasSVG(figure)
         figure.patch.set_visible(False)
-        axes = figure.add_axes((0.135, 0.16, 0.85, 0.81))
+        axes = figure.add_axes(_BOX)
         axes.patch.set_visible(False)
         draw(axes)
         out = io.StringIO()
@@ -231,4 +243,3 @@ def _for_page(text: str, name: str, title: str) -> str:
     text = re.sub(r'(href="#|url\(#)', rf"\g<1>{name}-", text)
     head = f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="{escape(title)}" class="chart">'
     return re.sub(r"<svg[^>]*>", lambda _: f"{head}<title>{escape(title)}</title>", text, count=1).strip()
-

@@ -36,12 +36,10 @@ def view(given: ReportInput) -> dict[str, Any] | None:
 
 def _per_class(found: Evaluation, class_names: tuple[str, ...]) -> dict[str, Any]:
     of = {(s.subject, s.name): s for s in found.scores if s.subject and s.split == found.split}
-    rows = [{"name": show(name), "scores": [of.get((name, s)) for s in PER_CLASS]} for name in class_names]
-    sorted_by = ""
-    if len(rows) > MANY:
-        rows.sort(key=lambda row: _value(row["scores"][PER_CLASS.index("f1")]))
-        sorted_by = "F1, the worst first"
-    return {"columns": PER_CLASS, "rows": rows, "sorted_by": sorted_by, "any": bool(of)}
+    many = len(class_names) > MANY
+    names = sorted(class_names, key=lambda name: _value(of.get((name, "f1")))) if many else class_names
+    rows = [{"name": show(name), "scores": [of.get((name, s)) for s in PER_CLASS]} for name in names]
+    return {"columns": PER_CLASS, "rows": rows, "sorted_by": "F1, the worst first" if many else "", "any": bool(of)}
 
 
 def _value(score: Score | None) -> float:
@@ -71,5 +69,7 @@ def _curve(adapted: Adapted | None) -> str:
         return ""
     points = [(p.n_train, p.score.value, p.score.low, p.score.high) for p in adapted.curve]
     of = words.label(adapted.curve[0].score.name)
-    title = f"The {of} by the number of pictures learnt from, with its interval; the table below holds the same numbers."
+    title = (
+        f"The {of} by the number of pictures learnt from, with its interval; the table below holds the same numbers."
+    )
     return learning_curve(points, name="curve", y_label=of, title=title)

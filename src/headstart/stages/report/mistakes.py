@@ -1,4 +1,4 @@
-"""Where the model is right and wrong: the confusion matrix with the pictures of its cells, mistakes, doubtful labels."""
+"""Where the model is right and wrong: the confusion matrix and the pictures in its cells, mistakes, doubtful labels."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def _cells(confusion: np.ndarray, seen: Answers, data: Dataset, thumbs: Thumbnai
     off_first = sorted(chosen, key=lambda c: (c[0] == c[1], -confusion[c], c))
     each = max(1, min(CELL, CELLS // max(len(chosen), 1)))
     shown = {c: each if at * each < CELLS else 0 for at, c in enumerate(off_first)}
-    return {c: _cell(c, shown[c], seen, data, thumbs) for c in chosen}
+    return {c: _cell(c, shown[c], seen, data, thumbs) | {"first": c == off_first[0]} for c in chosen}
 
 
 def _filled(confusion: np.ndarray) -> list[tuple[int, int]]:

@@ -22,12 +22,14 @@ def view(given: ReportInput) -> dict[str, Any]:
     name = shlex.quote(show(given.run_name))
     return {
         "run": name,
+        "lines": _usage(name),
+        "parity": f"{given.exported.parity_max_abs:.8f}".rstrip("0").rstrip(".") if given.exported else "",
         "run_literal": json.dumps(show(given.run_name)),
         "data": show(_folder(given.job.data)),
         "command": _command(given),
         "settings": [(o.name.replace("_", " "), _setting(given, o.name), o.metadata["help"]) for o in jobs.options()],
         "decisions": [_decision(entry) for entry in given.decisions],
-        "timings": [(step, duration(seconds)) for step, seconds in given.timings.items()],
+        "timings": [(_step(step), duration(seconds)) for step, seconds in given.timings.items()],
         "total": duration(sum(given.timings.values())) if given.timings else "",
         "provenance": {head: dict(rows) for head, rows in given.provenance.items() if rows},
         "backbones": given.backbones,
@@ -36,6 +38,23 @@ def view(given: ReportInput) -> dict[str, Any]:
         "fitted": given.adapted.fitted if given.adapted else None,
         "seed": given.job.seed,
     }
+
+
+def _usage(run: str) -> list[str]:
+    """Commands for the saved model, with what each is for."""
+    commands = {
+        f"headstart predict {run} picture.jpg": "answer and probabilities",
+        f"headstart predict {run} folder --json": "any number of pictures, one JSON object a line",
+        f"headstart evaluate {run} folder": "score it on other labelled pictures",
+        f"headstart report {run}": "write this page again",
+    }
+    width = max(map(len, commands))
+    return [f"{command:<{width}}  # {purpose}" for command, purpose in commands.items()]
+
+
+def _step(name: str) -> str:
+    """A step as `timings.json` names it, in words; names of trunks stay as they are."""
+    return show(name if ":" in name else name.replace("_", " "))
 
 
 def _folder(path: str) -> str:

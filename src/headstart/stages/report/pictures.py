@@ -65,7 +65,7 @@ def _outcome(outcome: Outcome, data: Dataset, thumbs: Thumbnails, left: Budget) 
         "name": outcome.name,
         "status": outcome.status,
         "word": STATUS[outcome.status],
-        "why": show(outcome.why),
+        "why": outcome.why,
         "findings": [_finding(f, data, thumbs, left, bool(shown)) for f in outcome.findings[:FINDINGS]],
         "more": max(0, len(outcome.findings) - FINDINGS),
         "pairs": [(thumbs.of(a), thumbs.of(b)) for a, b in outcome.links[:shown]],
@@ -79,8 +79,8 @@ def _finding(found: Finding, data: Dataset, thumbs: Thumbnails, left: Budget, pa
     names = [show(uri) for uri in found.uris] or [show(data.uris[row]) for row in found.rows]
     return {
         "severity": found.severity,
-        "sentence": show(found.sentence),
-        "fix": show(found.fix),
+        "sentence": found.sentence,
+        "fix": found.fix,
         "pictures": [thumbs.of(row) for row in rows],
         "files": names[:FINDINGS],
         "rest": max(0, len(names) - FINDINGS),
@@ -109,7 +109,9 @@ def _classes(given: ReportInput) -> list[dict[str, Any]]:
     targets, c = np.asarray(given.dataset.targets), len(given.dataset.class_names)
     sides = {"all": np.bincount(targets, minlength=c)}
     for side in ("train", "val", "test") if given.splits else ():
-        sides[side] = np.bincount(targets[np.asarray(getattr(given.splits, side))], minlength=c)
+        rows = np.asarray(getattr(given.splits, side))
+        if len(rows):
+            sides[side] = np.bincount(targets[rows], minlength=c)
     return [
         {"name": show(name), "counts": {side: int(counts[at]) for side, counts in sides.items()}}
         for at, name in enumerate(given.dataset.class_names)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from headstart.core.files import show
@@ -16,9 +16,7 @@ QUESTIONS = {
     "transfer": "Does the pre-training pay here?",
     "overfitting": "Does it overfit?",
     "enough_data": "Are there enough pictures?",
-    "calibration": "Can its certainty be trusted?",
-    "imbalance": "Do rare classes suffer?",
-    "leakage": "Do look-alikes flatter the score?",
+    "uneven_classes": "Is a class mostly missed?",
 }
 
 
@@ -34,7 +32,7 @@ def view(given: ReportInput) -> dict[str, Any]:
         "split": words.SPLITS.get(found.split, found.split),
         "split_note": words.SPLIT_NOTES.get(found.split, ""),
         "main": [own[name] for name in HEADLINE if name in own],
-        "table": _table(own, found),
+        "table": _table(own, found, given.dataset.class_names),
         "verdicts": [_verdict(v) for v in found.verdicts if v.code != "headline"],
     }
 
@@ -45,27 +43,29 @@ def _headline(accuracy: Score | None, split: str) -> str:
     where = {
         "test": "pictures it had never seen",
         "val": "pictures of the validation folder",
-        "cv": "pictures, each held out in turn",
+        "cv": "pictures, each held out in turn,",
     }.get(split, f"pictures ({split})")
     return f"{words.percent(accuracy.value)} of {accuracy.n:,} {where} are answered rightly"
 
 
 def _verdict(verdict: Verdict) -> dict[str, str]:
     question = QUESTIONS.get(verdict.code, verdict.code.replace("_", " ").capitalize())
-    return {"question": question, "answer": verdict.answer, "sentence": show(verdict.sentence)}
+    return {"question": question, "answer": verdict.answer, "sentence": verdict.sentence}
 
 
-def _table(own: Mapping[str, Score], found: Evaluation) -> dict[str, Any]:
-    """The model and its baselines, one row each, the same scores in the same columns."""
+def _table(own: Mapping[str, Score], found: Evaluation, class_names: tuple[str, ...]) -> dict[str, Any]:
+    """The model and its baselines in groups that were judged on the same pictures; the same scores in all columns."""
     known = {s.name for s in found.baselines}
     columns = [*HEADLINE, *(name for name in BESIDE if name in known and name in own)]
-    rows = [{"subject": "this model", "own": True, "scores": [own.get(name) for name in columns]}]
-    for subject in dict.fromkeys(s.subject for s in found.baselines):
-        theirs = _by_name((s for s in found.baselines if s.subject == subject), found.split)
-        rows.append({"subject": show(subject), "own": False, "scores": [theirs.get(name) for name in columns]})
-    return {"columns": columns, "rows": rows, "split": found.split}
+    groups: dict[str, dict[str, Any]] = {found.split: {"n": 0, "rows": [_line("this model", own, columns, own=True)]}}
+    apart = [s for s in found.scores if s.subject and s.subject not in class_names]  # such as without look-alikes
+    for split, subject in dict.fromkeys((s.split, s.subject) for s in (*apart, *found.baselines)):
+        theirs = {s.name: s for s in (*apart, *found.baselines) if (s.split, s.subject) == (split, subject)}
+        group = groups.setdefault(split, {"n": max(s.n for s in theirs.values()), "rows": []})
+        name = f"this model {subject}" if any(s.subject == subject for s in apart) else subject
+        group["rows"].append(_line(name, theirs, columns))
+    return {"columns": columns, "groups": groups, "split": found.split}
 
 
-def _by_name(scores: Iterable[Score], split: str) -> dict[str, Score]:
-    """The score of each name, of the split that judges where there is one."""
-    return {s.name: s for s in sorted(scores, key=lambda s: s.split == split)}
+def _line(subject: str, scores: Mapping[str, Score], columns: list[str], *, own: bool = False) -> dict[str, Any]:
+    return {"subject": show(subject), "own": own, "scores": [scores.get(name) for name in columns]}

@@ -26,11 +26,13 @@ class Thumbnail:
 
     Attributes:
         name: The file's path below the data set, printable.
+        file: The last part of it.
         label: Its class.
         note: What it is shown for, such as the probability of the answer.
     """
 
     name: str
+    file: str
     label: str
     note: str
     _made: Future[str]
@@ -62,7 +64,9 @@ class Thumbnails:
         if row not in self._made:
             self._made[row] = self._pool.submit(_encoded, os.path.join(self.data.root, uri))  # noqa: PTH118 - any bytes
         label = self.data.class_names[int(self.data.targets[row])]
-        return Thumbnail(name=show(uri), label=show(label), note=note, _made=self._made[row])
+        return Thumbnail(
+            name=show(uri), file=show(uri.rpartition("/")[2]), label=show(label), note=note, _made=self._made[row]
+        )
 
 
 def _encoded(path: str) -> str:

@@ -128,4 +128,8 @@ def plain(value: Any) -> str:
     """A setting's value in a few signs."""
     if isinstance(value, float):
         return f"{value:.4g}"
-    return words.count(value) if isinstance(value, int) and abs(value) >= 1e6 else json.dumps(value, default=str).strip('"')
+    return (
+        words.count(value)
+        if isinstance(value, int) and abs(value) >= 1e6
+        else json.dumps(value, default=str).strip('"')
+    )

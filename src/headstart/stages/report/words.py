@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import math
+import re
+from typing import TYPE_CHECKING
 
-from headstart.core.types import Score
+from headstart.core.files import show
+
+if TYPE_CHECKING:
+    from markupsafe import Markup
 
 LABELS = {
     "accuracy": "accuracy",
@@ -13,7 +18,7 @@ LABELS = {
     "brier": "Brier score",
     "ece": "calibration error",
     "macro_precision": "precision, mean of classes",
-    "macro_recall": "recall, mean of classes",
+    "macro_recall": "recall (sensitivity), mean of classes",
     "macro_specificity": "specificity, mean of classes",
     "macro_f1": "F1, mean of classes",
     "roc_auc": "ROC AUC",
@@ -23,6 +28,8 @@ LABELS = {
     "specificity": "specificity",
     "f1": "F1",
 }
+
+HEADS = {"knn": "kNN", "ridge": "ridge", "logistic": "logistic"}
 
 TERMS = {
     "accuracy": "The share of all pictures that were answered rightly. A class with many pictures counts for more.",
@@ -93,8 +100,8 @@ SPLIT_NOTES = {
 def label(name: str) -> str:
     """A score's name in words."""
     head, _, rest = name.partition("_")
-    if head in ("knn", "ridge", "logistic") and rest in LABELS:
-        return f"{LABELS[rest]} of {head}"
+    if head in HEADS and rest in LABELS:
+        return f"{HEADS[head]} {LABELS[rest]}"
     return LABELS.get(name, name.replace("_", " "))
 
 
@@ -119,7 +126,7 @@ def signed(value: float) -> str:
 
 def percent(value: float) -> str:
     """A share as per cent, one digit."""
-    return "–" if not math.isfinite(value) else f"{100 * value:.1f} %"
+    return "–" if not math.isfinite(value) else f"{100 * value:.1f}\u00a0%"
 
 
 def count(number: float) -> str:
@@ -130,9 +137,22 @@ def count(number: float) -> str:
     return f"{number:,.0f}"
 
 
-def full(score: Score) -> str:
-    """A score in one line: `0.835 [0.796, 0.868], n = 400`."""
-    return f"{number(score.value)} [{number(score.low)}, {number(score.high)}], n = {score.n:,}"
+def prose(text: str) -> Markup:
+    """Words that any screen can show: names in backticks as code, `n = 400` never torn apart at the end of a line."""
+    from markupsafe import Markup, escape
+
+    safe = str(escape(show(text.replace("\u00a0", " "))))
+    whole = safe.replace("n = ", "n\u00a0=\u00a0").replace(" %", "\u00a0%")
+    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", whole))
+
+
+def sentence(text: str) -> Markup:
+    """`prose` with a capital, unless it begins with a name, and a full stop."""
+    text = text.strip()
+    first = text.partition(" ")[0].rstrip(":,;")
+    name = first.startswith("-") or any(sign in first for sign in "`:@_/")
+    begun = text if name else text[:1].upper() + text[1:]
+    return prose(begun if not begun or begun[-1] in ".?!…" else f"{begun}.")
 
 
 def plural(number: int, one: str, many: str = "") -> str:

@@ -1,0 +1,327 @@
+"""The report as text: what it tells, what it must never hold, and that the same findings give the same bytes."""
+
+import dataclasses
+import itertools
+import re
+import shutil
+import time
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+import report_samples as samples
+from PIL import Image
+
+from headstart.core.errors import DataError
+from headstart.core.types import Finding, Outcome
+from headstart.kit import values
+from headstart.stages.report import words
+from headstart.stages.report.run import render, run
+
+VOID = {"meta", "img", "br", "link", "rect", "path", "use", "input", "hr"}
+
+
+class Page(HTMLParser):
+    """Headings, tables, pictures and names of a page; closing tags must fit."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.open, self.headings, self.ids, self.links, self.images, self.cells = [], [], [], [], [], []
+        self.feed(text)
+        assert not self.open
+
+    def handle_starttag(self, tag, attrs):
+        given = dict(attrs)
+        self.ids += [given["id"]] if "id" in given else []
+        self.links += [given["href"]] if "href" in given else []
+        if tag == "img":
+            self.images.append(given)
+        if tag == "th":
+            self.cells.append(given)
+        if re.fullmatch("h[1-6]", tag):
+            self.headings.append([int(tag[1]), ""])
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.handle_starttag(tag, attrs)
+        if tag not in VOID:
+            self.open.pop()
+
+    def handle_endtag(self, tag):
+        if tag not in VOID:
+            assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if self.open and re.fullmatch("h[1-6]", self.open[-1]):
+            self.headings[-1][1] += data
+
+
+@pytest.fixture
+def dataset(tmp_path, context):
+    """A function that reads a folder of small real-looking pictures: `dataset({"class": count})`."""
+    from headstart.stages.read.run import run as read
+
+    def make(classes):
+        rng = np.random.default_rng(0)
+        for name, count in classes.items():
+            folder = tmp_path / "data" / name
+            folder.mkdir(parents=True)
+            for at in range(count):
+                Image.fromarray(rng.integers(0, 256, (24, 32, 3), np.uint8)).save(folder / f"{at}.png")
+        return read(str(tmp_path / "data"), ctx=context(data=tmp_path / "data", name="reading"))
+
+    return make
+
+
+@pytest.fixture
+def three(dataset):
+    return dataset({"global": 20, "local": 20, "nominal": 40})
+
+
+def test_all_parts_are_there_in_order(three):
+    page = Page(render(samples.findings(three, test=24)))
+    assert [text for level, text in page.headings if level == 2] == [
+        "The result",
+        "What it means",
+        "What was tried, and what it costs",
+        "Right and wrong",
+        "Mistakes and doubts",
+        "Class by class",
+        "The pictures",
+        "Use the model",
+        "Where it comes from",
+        "Words used here",
+    ]
+    levels = [level for level, _ in page.headings]
+    assert levels[0] == 1 and levels.count(1) == 1
+    assert all(b - a <= 1 for a, b in itertools.pairwise(levels))
+
+
+def test_every_link_leads_somewhere_and_names_are_unique(three):
+    page = Page(render(samples.findings(three, test=24)))
+    assert len(page.ids) == len(set(page.ids))
+    assert all(link.startswith("#") and link[1:] in page.ids for link in page.links)
+
+
+def test_pictures_have_words_and_headers_a_scope(three):
+    page = Page(render(samples.findings(three, test=24)))
+    assert page.images and all(image["alt"] for image in page.images)
+    assert all(image["src"].startswith("data:image/jpeg;base64,") for image in page.images)
+    assert all("scope" in cell for cell in page.cells)
+
+
+def test_nothing_points_outside_and_no_path_of_the_machine_is_told(three, tmp_path):
+    text = render(samples.findings(three, test=24))
+    assert not re.search(
+        r"https?:|//[a-z]|@import|url\((?!#)", re.sub(r"base64,[A-Za-z0-9+/=]+", "", text).replace(" // ", "")
+    )
+    assert "default-src 'none'" in text
+    assert str(tmp_path) not in text
+    assert "/somewhere/private" not in text
+    assert "headstart fit textile --seed 0" in text
+
+
+def test_the_script_is_the_one_that_the_policy_allows(three):
+    import base64
+    import hashlib
+
+    text = render(samples.findings(three, test=24))
+    script = re.search(r"<script>(.*?)</script>", text, re.DOTALL)[1]
+    allowed = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    assert f"script-src 'sha256-{allowed}'" in text
+
+
+def test_the_same_findings_give_the_same_bytes(three):
+    assert render(samples.findings(three, test=24)) == render(samples.findings(three, test=24))
+
+
+def test_every_score_is_shown_with_interval_and_n(three):
+    given = samples.findings(three, test=24)
+    text = render(given)
+    shown = set(
+        re.findall(r"<b>([^<]*)</b> (?:<span class=\"ci\">\[([^\]]*)\]</span> )?<span class=\"n\">n = ([0-9,]+)<", text)
+    )
+    rows = given.ranking.rows
+    scores = [s for s in given.evaluation.scores if not s.subject or s.split == "test"]
+    scores += [s for row in rows for s in row.scores]
+    scores += [s for row in given.adapted.tried for s in row.scores]
+    scores += [point.score for point in given.adapted.curve]
+    for s in scores:
+        ends = f"{words.number(s.low)}, {words.number(s.high)}" if np.isfinite(s.value) else ""
+        assert (words.number(s.value), ends, f"{s.n:,}") in shown, s
+    assert len(re.findall(r'class="score"', text)) == len(re.findall(r'<span class="n">n = ', text))
+
+
+def test_the_headline_is_the_test_accuracy_of_never_seen_pictures(three):
+    given = samples.findings(three, test=24)
+    accuracy = next(s for s in given.evaluation.scores if (s.split, s.name, s.subject) == ("test", "accuracy", ""))
+    assert f"{words.percent(accuracy.value)} of 24 pictures it had never seen are answered rightly</h1>" in render(
+        given
+    )
+
+
+def test_without_a_test_split_it_speaks_of_held_out_pictures(three):
+    text = render(samples.findings(three, test=0))
+    assert re.search(r"<h1>[0-9.]+\u00a0% of 80 pictures, each held out in turn, are answered rightly</h1>", text)
+    assert "never seen" not in text
+
+
+def test_names_are_shown_and_never_run(dataset, tmp_path):
+    bad = "<script>alert(1)<&script>"
+    three = dataset({bad: 10, '"onerror="x': 10, "new\nline": 10})
+    wrong = Finding(code="D1", severity="warning", sentence=f"about `{bad}`", uris=(bad,), rows=(0,), fix=bad)
+    audits = samples.audits(three)
+    audits = (
+        dataclasses.replace(
+            audits[0], outcomes=(Outcome(code="D1", name=bad, status="issue", why=bad, findings=(wrong,)),)
+        ),
+    )
+    odd = dataclasses.replace(
+        three, name=bad, excused=(dataclasses.replace(samples.excused(1)[0], uri="caf\udce9.jpg", detail=bad),)
+    )
+    text = render(samples.findings(odd, test=9, audits=audits, run_name=bad))
+    assert text.count("<script") == 1
+    assert "&lt;script&gt;alert(1)&lt;&amp;script&gt;" in text
+    assert 'onerror="x' not in text.replace("&#34;", "")
+    assert "new\\nline" in text
+    assert "caf\\udce9.jpg" in text
+    Page(text)
+
+
+def test_two_classes(dataset):
+    page = Page(render(samples.findings(dataset({"no": 20, "yes": 20}), test=20)))
+    assert "cell-0-0" in page.ids and "cell-1-1" in page.ids
+
+
+@pytest.mark.medium
+def test_a_hundred_classes_get_pairs_instead_of_a_grid(dataset):
+    many = dataset({f"class {at:03d}": 5 for at in range(100)})
+    given = samples.findings(many, test=200)
+    text = render(given)
+    page = Page(text)
+    assert 'class="matrix' not in text
+    pairs = [name for name in page.ids if name.startswith("cell-")]
+    assert 10 < len(pairs) <= 30
+    worst = np.argwhere(
+        given.evaluation.confusion * (1 - np.eye(100, dtype=int))
+        == given.evaluation.confusion[~np.eye(100, dtype=bool)].max()
+    )
+    assert any(f"cell-{t}-{a}" in pairs for t, a in worst)
+    assert len(text) < 3_000_000
+
+
+def test_the_cells_hold_at_most_twelve_and_count_the_rest(three):
+    given = samples.findings(three, test=60)
+    text = render(given)
+    for truth, answer in np.argwhere(given.evaluation.confusion > 12):
+        cell = re.search(rf'id="cell-{truth}-{answer}".*?</div>\n', text, re.DOTALL)[0]
+        assert cell.count("<img") == 12
+        rest = int(given.evaluation.confusion[truth, answer]) - 12
+        assert re.search(rf'id="cell-{truth}-{answer}".*?and {rest} pictures? more', text, re.DOTALL)
+
+
+def test_a_picture_that_is_gone_says_so(three, tmp_path):
+    for path in (tmp_path / "data").rglob("*.png"):
+        path.unlink()
+    text = render(samples.findings(three, test=24))
+    assert "<img" not in text
+    assert "the file cannot be read any more" in text
+
+
+def test_all_excused_files_are_listed(three):
+    text = render(samples.findings(dataclasses.replace(three, excused=samples.excused(200)), test=24))
+    assert len(set(re.findall(r"<code>(nominal/file_\d+\.jpg)</code>", text))) == 200
+
+
+def test_costs_move_pictures_to_the_cell_of_their_answer(three):
+    given = samples.findings(three, test=24)
+    costs = np.array([[0, 1, 1], [1, 0, 1], [99, 99, 0.0]])
+    answers = np.argmin(given.evaluation.probabilities @ costs, axis=1)
+    from headstart.kit.metrics import confusion
+
+    table = confusion(np.asarray(three.targets)[given.evaluation.rows], answers, 3)
+    moved = dataclasses.replace(given, costs=costs, evaluation=dataclasses.replace(given.evaluation, confusion=table))
+    text = render(moved)
+    for truth, answer in np.argwhere(table > 0):
+        title = re.search(rf'id="cell-{truth}-{answer}".*?</p>', text, re.DOTALL)[0]
+        assert f"· {words.plural(int(table[truth, answer]), 'picture')}" in title
+
+
+def test_a_run_that_only_read_its_pictures(three):
+    text = render(
+        dataclasses.replace(
+            samples.findings(three, test=24),
+            audits=(),
+            splits=None,
+            backbones=(),
+            ranking=None,
+            adapted=None,
+            evaluation=None,
+            exported=None,
+            decisions=(),
+            timings={},
+        )
+    )
+    assert "has not come to its result yet" in text
+    Page(text)
+
+
+def test_with_times_the_chart_is_of_milliseconds_and_without_of_operations(three):
+    assert "milliseconds a picture" in render(samples.findings(three, test=24))
+    text = render(samples.findings(three, test=24, timed=False))
+    assert "milliseconds a picture" not in text and "GFLOPs a picture" in text
+    assert "No time was measured" in text
+
+
+def test_it_writes_what_the_run_folder_holds(three, context):
+    given = samples.findings(three, test=24)
+    ctx = context(data="textile", name="2026-11-24-textile")
+    parts = {"read": three, "splits": given.splits, "rank": given.ranking, "adapt": given.adapted}
+    parts |= {"evaluate": given.evaluation, "export": given.exported}
+    for stage, value in parts.items():
+        values.save(value, ctx.folder(stage))
+    for audit in given.audits:
+        values.save(audit, ctx.folder("audit"), name=audit.phase)
+    with ctx.timed("embed bundled:efficientnet_lite0 80") as entry:
+        entry["latency_ms"] = 4.5
+    ctx.decide("rank/chosen", lambda: given.ranking.chosen, "the best mean")
+    path = run(ctx=ctx)
+    text = path.read_text(encoding="utf-8")
+    assert path == ctx.run.path / "report.html"
+    assert "headstart predict 2026-11-24-textile picture.jpg" in text
+    assert "the best mean" in text and three.digest in text
+    assert ">4.5</td>" in text
+    before = path.read_bytes()
+    assert run(ctx=ctx).read_bytes() == before
+
+
+def test_an_empty_run_is_told(context):
+    with pytest.raises(DataError, match="has not read its pictures yet"):
+        run(ctx=context())
+
+
+def test_sentences_become_whole():
+    assert words.sentence("accuracy 0.8 (n = 400)") == "Accuracy 0.8 (n\u00a0=\u00a0400)."
+    assert words.sentence("bundled:a@b wins") == "bundled:a@b wins."
+    assert words.sentence("always `<b>` ") == "Always <code>&lt;b&gt;</code>."
+
+
+@pytest.mark.medium
+def test_two_thousand_pictures_fit_in_three_megabytes_and_are_quick(textile, context):
+    from headstart.stages.read.run import run as read
+
+    data = read(str(textile), ctx=context(data=textile, name="reading"))
+    given = samples.findings(data)
+    render(given)  # the first one loads matplotlib
+    started = time.process_time()
+    text = render(given)
+    assert len(text) < 3_000_000
+    assert time.process_time() - started < 5  # 0.4 s alone on 2 cores; a bound against something quadratic
+
+
+def test_only_the_run_folder_is_written(three, context, tmp_path):
+    ctx = context(data="textile")
+    shutil.rmtree(ctx.run.path, ignore_errors=True)
+    run(samples.findings(three, test=24), ctx=ctx)
+    assert [path.name for path in ctx.run.path.iterdir()] == ["report.html"]
