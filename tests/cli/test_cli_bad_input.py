@@ -153,3 +153,24 @@ def test_control_c_at_the_start_is_one_sentence(pictures, tmp_path):
     assert "Traceback" not in err
     assert "resume" in err
     assert json.loads(out)["error"]["exit_code"] == 130
+
+
+@pytest.mark.medium
+def test_rank_shows_the_candidates_best_first_and_why(textile, tmp_path, capsys):
+    import shutil
+
+    for folder in ("global", "nominal"):
+        (tmp_path / "few" / folder).mkdir(parents=True)
+        for picture in sorted((textile / folder).glob("*.jpg"))[:10]:
+            shutil.copy(picture, tmp_path / "few" / folder)
+    words = ["rank", str(tmp_path / "few"), "--backbones", LITE0, "--out", str(tmp_path / "run"), "--quiet"]
+    assert main(words) == 0
+    head, first, *rest = capsys.readouterr().out.splitlines()
+    assert head.startswith("candidate")
+    assert " chosen " in first
+    assert "n=20" in first
+    assert any("control" in line for line in rest)
+    assert rest[-1].startswith(f"`{LITE0}@")
+    assert main([*words, "--json"]) == 0
+    [line] = capsys.readouterr().out.splitlines()
+    assert json.loads(line)["ranking"]["rows"][0]["status"] == "chosen"

@@ -56,7 +56,7 @@ def text(found: dict[str, Any]) -> str:
         for row in ranking["rows"]
     ]
     head = ("candidate", "status", "probe", metric.replace("_", " "), BALANCED.replace("_", " "))
-    return f"{table(head, rows)}\n\nchosen  {ranking['chosen']}: {ranking['why']}"
+    return f"{table(head, rows)}\n\n{ranking['why']}"
 
 
 def _score(row: dict[str, Any], name: str) -> str:
