@@ -289,3 +289,13 @@ def test_the_files_are_whole_and_equal_byte_for_byte(context):
     _, again, *_ = made(context, name="again")
     for path in sorted(folder.iterdir()):
         assert path.read_bytes() == (again.folder("evaluate") / path.name).read_bytes(), path.name
+
+
+def test_knn_learns_from_fewer_pictures_when_many_are_asked(context, monkeypatch):
+    monkeypatch.setattr("headstart.stages.evaluate.baselines.SEARCHED", 60)
+    monkeypatch.setattr("headstart.stages.evaluate.baselines.PAIRS", 100)
+    found, *_ = made(context)
+    assert one(found.baselines, "test", "accuracy", "kNN").n == 100
+    data = dataset(300)
+    found, *_ = made(context, data=data, split=splits(data, test=0), name="b")
+    assert one(found.baselines, "cv", "accuracy", "kNN").n == 60

@@ -196,3 +196,18 @@ def test_copies_share_a_fold_in_screening(data, context):
     assert folds.min() == 0
     assert (folds[:40:2] == folds[1:40:2]).all()
     assert np.bincount(folds).min() > 10
+
+
+def test_pictures_that_all_have_one_fingerprint_can_be_screened(data, context):
+    data = dataclasses.replace(data, facts=dataclasses.replace(data.facts, phash=np.zeros(240, np.uint64)))
+    on = screen._arena(data, screen.sample(data, 120, 0), context())
+    assert len(np.unique(on.folds)) == 5
+    assert len(np.unique(on.clusters)) == 120
+
+
+def test_knn_sees_a_part_of_many_pictures_and_says_so(data, backbones, context, monkeypatch):
+    monkeypatch.setattr("headstart.stages.rank.probes.NEAR", 60)
+    found = run(data, splits(data), backbones, ctx=context())
+    n = {score.name: score.n for score in found.rows[0].scores}
+    assert n["knn_log_loss"] == 60
+    assert n["ridge_log_loss"] == n["log_loss"] == 180

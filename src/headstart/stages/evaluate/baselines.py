@@ -26,7 +26,7 @@ MAJORITY, NEIGHBOURS = "majority class", "kNN"
 HISTOGRAM, RANDOM, MODEL = "colour histogram", "random trunk", "model on the same pictures"
 FEW = 256  # pictures that the histogram and random trunks see at most
 SEARCHED = 2_000  # pictures on which the number of neighbours is searched
-MOST = 50_000  # neighbours to choose from
+PAIRS = 200_000_000  # distances that kNN may take: seconds
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -55,21 +55,37 @@ def majority(part: Part, on: Bench) -> np.ndarray:
 # ---------------------------------------------------------------- kNN on the model's features
 
 
-def neighbours(part: Part, on: Bench) -> np.ndarray:
-    """(M, C) of kNN that learnt from the training pictures; on `cv` of kNN that had not seen the picture."""
-    head, train = registry.load("heads", "knn"), _spread(on.splits.train, MOST)
-    targets, classes = np.asarray(on.data.targets), len(on.data.class_names)
-    few = part.rows if part.split == "cv" and len(part.rows) <= MOST else _spread(train, SEARCHED)
-    x_few = inputs(on.embeddings, on.adapted.features, few)
-    grid = list(head.grid(len(few), x_few.shape[1], classes))
-    p_GRMC = crossval.held_out(
-        head, x_few, targets[few], _folds(on, few), n_classes=classes, grid=grid, class_weight=None, seed=on.ctx.seed
+def neighbours(part: Part, on: Bench) -> list[Score]:
+    """Scores of kNN that learnt from the training pictures; on `cv` of kNN that had not seen the picture."""
+    if part.split != "cv":
+        return scored(part, _answered(part, on), NEIGHBOURS, on.ctx.seed)
+    at = _spread(np.arange(len(part.rows)), SEARCHED)
+    few = dataclasses.replace(
+        part, rows=part.rows[at], y=part.y[at], p=part.p[at], answers=part.answers[at], clusters=part.clusters[at]
     )
-    best = int(np.argmin([log_losses(targets[few], p_RMC.mean(axis=0)).mean() for p_RMC in p_GRMC]))
-    if part.split == "cv" and few is part.rows:
-        return np.asarray(p_GRMC[best].mean(axis=0))
-    x = inputs(on.embeddings, on.adapted.features, train)
-    made = head.path(x, targets[train], n_classes=classes, params=[grid[best]], class_weight=None, seed=on.ctx.seed)
+    return scored(few, _searched(few.rows, on).held_out.mean(axis=0), NEIGHBOURS, on.ctx.seed)
+
+
+def _searched(rows: np.ndarray, on: Bench) -> crossval.Tuned:
+    """The number of neighbours that cross-validation on some training pictures prefers."""
+    return crossval.tuned(
+        registry.load("heads", "knn"),
+        inputs(on.embeddings, on.adapted.features, rows),
+        np.asarray(on.data.targets)[rows],
+        np.asarray(on.splits.folds)[:1, rows],
+        n_classes=len(on.data.class_names),
+        seed=on.ctx.seed,
+    )
+
+
+def _answered(part: Part, on: Bench) -> np.ndarray:
+    """(M, C) of kNN on pictures outside `train`; the more there are, the fewer it learns from."""
+    params = _searched(_spread(on.splits.train, SEARCHED), on).params
+    train = _spread(on.splits.train, max(SEARCHED, PAIRS // len(part.rows)))
+    x, y = inputs(on.embeddings, on.adapted.features, train), np.asarray(on.data.targets)[train]
+    made = registry.load("heads", "knn").path(
+        x, y, n_classes=len(on.data.class_names), params=[params], class_weight=None, seed=on.ctx.seed
+    )
     fitted, chunks = next(iter(made)), range(0, len(part.rows), CHUNK)
     asked = (inputs(on.embeddings, on.adapted.features, part.rows[at : at + CHUNK]) for at in chunks)
     return np.concatenate([answer.probabilities(fitted.kind, fitted.arrays, x) for x in asked])
@@ -78,11 +94,6 @@ def neighbours(part: Part, on: Bench) -> np.ndarray:
 def _spread(rows: np.ndarray, most: int) -> np.ndarray:
     """At most so many rows, evenly spaced; rows are sorted by class folder, so classes keep their shares."""
     return np.asarray(rows)[np.linspace(0, len(rows) - 1, min(len(rows), most)).astype(np.int64)]
-
-
-def _folds(on: Bench, rows: np.ndarray) -> np.ndarray:
-    """(1, M) folds of the first repeat."""
-    return np.asarray(on.splits.folds)[:1, rows]
 
 
 # ---------------------------------------------------------------- features against features
@@ -128,11 +139,8 @@ def _best_depth(control: Embeddings, ranking: Ranking) -> str:
 
 def _crossed(subject: str, x: np.ndarray, rows: np.ndarray, on: Bench) -> Features:
     head, y, classes = registry.load("heads", "logistic"), np.asarray(on.data.targets)[rows], len(on.data.class_names)
-    grid = list(head.grid(len(x), x.shape[1], classes))
-    p_GRMC = crossval.held_out(
-        head, x, y, _folds(on, rows), n_classes=classes, grid=grid, class_weight=None, seed=on.ctx.seed
-    )
-    p_MC = min((p_RMC[0] for p_RMC in p_GRMC), key=lambda p: float(log_losses(y, p).mean()))
+    found = crossval.tuned(head, x, y, np.asarray(on.splits.folds)[:1, rows], n_classes=classes, seed=on.ctx.seed)
+    p_MC = found.held_out[0]
     part = Part(
         split="screen",
         rows=rows,

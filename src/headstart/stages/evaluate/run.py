@@ -80,7 +80,7 @@ def _nested(scores: list[Score], adapted: Adapted) -> list[Score]:
 def _baselines(head: Part, few: list[Features], on: Bench) -> list[Score]:
     seed = on.ctx.seed
     found = baselines.scored(head, baselines.majority(head, on), baselines.MAJORITY, seed)
-    found += baselines.scored(head, baselines.neighbours(head, on), baselines.NEIGHBOURS, seed)
+    found += baselines.neighbours(head, on)
     for features in few:
         found += baselines.scored(features.part, features.part.p, features.subject, seed)
     return found

@@ -24,6 +24,7 @@ from headstart.stages.rank.screen import sample
 from headstart.stages.rank.table import told
 
 MOST = 50_000  # pictures that are cross-validated
+ENOUGH = 2_000  # pictures times repeats: more repeats hardly narrow a paired interval
 FEW = 256  # pictures that controls see at most
 HISTOGRAM = "colour histogram"
 QUICK = ("knn", "ridge")  # probes of controls, on the first repeat alone: they say whether, not how much
@@ -76,7 +77,8 @@ def _arena(data: Dataset, splits: Splits, ctx: Context) -> Arena:
     if len(rows) > MOST:
         rows = sample(data, MOST, ctx.seed, among=rows)
         ctx.say.line("rank", f"candidates are compared on {MOST:,} of {len(splits.train):,} pictures, drawn by class")
-    return arena(rows, data.targets, splits.folds, splits.clusters, split="cv", classes=len(data.class_names), ctx=ctx)
+    folds = splits.folds[: max(1, ENOUGH // len(rows))]
+    return arena(rows, data.targets, folds, splits.clusters, split="cv", classes=len(data.class_names), ctx=ctx)
 
 
 def _depths(of: Embeddings, on: Arena, probes: tuple[str, ...] = PROBES) -> list[Judged]:

@@ -99,8 +99,11 @@ def _best_depth(of: Embeddings, on: Arena) -> Judged:
 
 
 def _arena(data: Dataset, rows: np.ndarray, ctx: Context) -> Arena:
-    """Folds for pictures whose audit is not finished: stratified, equal fingerprints together."""
-    targets, clusters = np.asarray(data.targets), np.unique(data.facts.phash, return_inverse=True)[1]
+    """Folds for pictures whose audit is not finished: stratified, equal fingerprints together.
+
+    A fingerprint that a tenth of the pictures share (blank ones) tells nothing and binds nothing together.
+    """
+    targets, clusters = np.asarray(data.targets), _fingerprints(data, rows)
     least = int(np.bincount(targets[rows])[np.unique(targets[rows])].min())
     count = max(2, min(FOLDS, ctx.job.folds, least))
     folds = np.full((1, len(targets)), -1, np.int16)
@@ -110,6 +113,13 @@ def _arena(data: Dataset, rows: np.ndarray, ctx: Context) -> Arena:
         for place, row in enumerate(order[targets[order] == c]):
             folds[0, row] = seen.setdefault(int(clusters[row]), place % count)
     return arena(rows, targets, folds, clusters, split="screen", classes=len(data.class_names), ctx=ctx)
+
+
+def _fingerprints(data: Dataset, rows: np.ndarray) -> np.ndarray:
+    """(N,) a number for each perceptual hash, of its own where too many of `rows` share it."""
+    same = np.unique(data.facts.phash, return_inverse=True)[1]
+    common = np.bincount(same[rows], minlength=int(same.max()) + 1) > len(rows) / 10
+    return np.where(common[same], len(same) + np.arange(len(same)), same)
 
 
 def _spread(on: Arena, n: int) -> np.ndarray:
