@@ -27,8 +27,13 @@ def photographs():
     return dict(zip(("china", "flower"), load_sample_images().images, strict=True))
 
 
-@pytest.mark.medium
-@pytest.mark.parametrize("preset", PLUGIN.presets())
+PROMISES = [
+    pytest.param(preset, marks=pytest.mark.slow if preset in LITES[1:] else pytest.mark.medium)
+    for preset in PLUGIN.presets()
+]
+
+
+@pytest.mark.parametrize("preset", PROMISES)
 def test_it_keeps_the_promises_of_a_source(preset, shared_store):
     check_backbone(PLUGIN, preset, shared_store)
 
