@@ -97,12 +97,45 @@ def held_out(
         repeat, fold = task
         judged = np.flatnonzero(folds[repeat] == fold)
         learnt = np.flatnonzero((folds[repeat] != fold) & (folds[repeat] >= 0))
-        made = head.path(x[learnt], y[learnt], n_classes=n_classes, params=grid, class_weight=class_weight, seed=seed)
-        out[:, repeat, judged] = fitted.many(list(made), x[judged])
+        out[:, repeat, judged] = apart(
+            head, x, y, learnt, judged, grid=grid, n_classes=n_classes, class_weight=class_weight, seed=seed
+        )
 
     with blas.single():
-        _run(one, _tasks(folds), x.nbytes)
+        side_by_side(one, _tasks(folds), x.nbytes)
     return out
+
+
+def apart(
+    head: Head,
+    x: np.ndarray,
+    y: np.ndarray,
+    learnt: np.ndarray,
+    judged: np.ndarray,
+    *,
+    grid: Sequence[Mapping[str, Any]],
+    n_classes: int,
+    class_weight: np.ndarray | None,
+    seed: int,
+) -> np.ndarray:
+    """Learn from some pictures and judge others.
+
+    Args:
+        head: The plugin.
+        x: (M, D) float32 features.
+        y: (M,) int64 classes.
+        learnt: Positions to learn from.
+        judged: (B,) positions to judge.
+        grid: G settings.
+        n_classes: C.
+        class_weight: (C,) or None.
+        seed: For what is drawn.
+
+    Returns:
+        (G, B, C) float32.
+    """
+    made = head.path(x[learnt], y[learnt], n_classes=n_classes, params=grid, class_weight=class_weight, seed=seed)
+    return fitted.many(list(made), x[judged])
 
 
 def _tasks(folds: np.ndarray) -> list[tuple[int, int]]:
@@ -115,8 +148,14 @@ def _tasks(folds: np.ndarray) -> list[tuple[int, int]]:
     return found
 
 
-def _run(one: Callable[[Any], None], tasks: Sequence[Any], bytes_each: int) -> None:
-    """Do all tasks, as many side by side as cores and memory allow; the first error is raised."""
+def side_by_side(one: Callable[[Any], None], tasks: Sequence[Any], bytes_each: int) -> None:
+    """Do all tasks, as many at once as cores and memory allow; the first error is raised.
+
+    Args:
+        one: Does a task; writes where no other task writes.
+        tasks: What it is given.
+        bytes_each: What one task copies.
+    """
     side = max(1, min(threads(), len(tasks), _BYTES_AT_ONCE // max(_COPIES * bytes_each, 1)))
     with ThreadPoolExecutor(side) as pool:
         for _ in pool.map(one, tasks):
@@ -200,9 +239,46 @@ def _search(
             def one(at: int) -> None:
                 held[-1][judged[at]] = fitted.many([next(paths[at])], x[judged[at]])[0]
 
-            _run(one, range(len(numbers)), x.nbytes)
+            side_by_side(one, range(len(numbers)), x.nbytes)
             searched.append(float(np.nanmean(losses(metric, y, held[-1][None]))))
     return held, tuple(searched)
+
+
+def repeated(
+    first: Tuned,
+    head: Head,
+    x: np.ndarray,
+    y: np.ndarray,
+    folds: np.ndarray,
+    *,
+    n_classes: int,
+    metric: str = "log_loss",
+    class_weight: np.ndarray | None = None,
+    seed: int = 0,
+) -> Tuned:
+    """The same setting on more repeats.
+
+    Args:
+        first: Of `tuned`, on other repeats.
+        head: As there.
+        x: As there.
+        y: As there.
+        folds: (R, M) further repeats.
+        n_classes: C.
+        metric: As there.
+        class_weight: As there.
+        seed: As there.
+    """
+    shared: dict[str, Any] = {"n_classes": n_classes, "class_weight": class_weight, "seed": seed}
+    added = held_out(head, x, y, folds, grid=[first.params], **shared)[0]
+    held = np.concatenate([first.held_out, added])
+    return Tuned(params=first.params, held_out=held, losses=losses(metric, y, held), searched=first.searched)
+
+
+def balanced(y: np.ndarray, n_classes: int) -> np.ndarray:
+    """(C,) class weights that give each present class the same sum, 1 on average over pictures."""
+    counts = np.bincount(y, minlength=n_classes)
+    return np.where(counts > 0, len(y) / (max(int((counts > 0).sum()), 1) * np.maximum(counts, 1)), 1.0)
 
 
 def nested(
@@ -243,8 +319,7 @@ def nested(
         best = choose(candidates, found) if choose else int(np.argmin([np.nanmean(t.losses) for t in found]))
         winner = candidates[best]
         with blas.single():
-            made = winner.head.path(winner.x[learnt], y[learnt], params=[found[best].params], **shared)
-            out[judged] = fitted.many([next(iter(made))], winner.x[judged])[0]
+            out[judged] = apart(winner.head, winner.x, y, learnt, judged, grid=[found[best].params], **shared)[0]
         chosen.append(winner.name)
     return out, tuple(chosen)
 

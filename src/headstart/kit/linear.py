@@ -18,6 +18,7 @@ import numpy as np
 from headstart.core.settings import threads
 
 DENSE_NUMBERS = 1 << 23  # up to this many numbers are held in float64
+HELD_NUMBERS = 1 << 26  # up to this many standardised numbers are held in float32
 _THREADED_NUMBERS = 1 << 27  # from here on blocks run in threads; below, folds do
 _BLOCK_NUMBERS = 1 << 19
 _FLAT = 1e-6  # standard deviation below this part of the mean's size is rounding, not signal
@@ -97,19 +98,27 @@ class Design:
         """(M, D) float64."""
         return self.take(slice(None))
 
+    @cached_property
+    def _half(self) -> np.ndarray | None:
+        """(M, D) float32 where it may be held."""
+        return self.take(slice(None), np.float32) if self.x.size <= HELD_NUMBERS else None
+
+    def _some(self, rows: slice) -> np.ndarray:
+        return self.take(rows, np.float32) if self._half is None else self._half[rows]
+
     def times(self, v: np.ndarray) -> np.ndarray:
         """(D, C) -> (M, C) float64."""
         if self.dense:
             return np.asarray(self.whole @ v)
         small = v.astype(np.float32)
-        return np.concatenate(list(self._each(lambda rows: self.take(rows, np.float32) @ small))).astype(np.float64)
+        return np.concatenate(list(self._each(lambda rows: self._some(rows) @ small))).astype(np.float64)
 
     def transposed(self, r: np.ndarray) -> np.ndarray:
         """(M, C) -> (D, C) float64."""
         if self.dense:
             return np.asarray(self.whole.T @ r)
         small = r.astype(np.float32)
-        return self._sum(lambda rows: self.take(rows, np.float32).T @ small[rows])
+        return self._sum(lambda rows: self._some(rows).T @ small[rows])
 
     def gram(self) -> np.ndarray:
         """(D, D) float64, the mean of z z^T."""
@@ -118,7 +127,7 @@ class Design:
         return np.asarray(self._sum(self._outer) / len(self.x))
 
     def _outer(self, rows: slice) -> np.ndarray:
-        block = self.take(rows, np.float32)
+        block = self._some(rows)
         return np.asarray(block.T @ block)
 
     def _sum(self, of: Callable[[slice], np.ndarray]) -> np.ndarray:

@@ -1,0 +1,191 @@
+"""Heads against heads: each one's setting is searched, all are judged on the same folds, and the rest are dropped.
+
+Settings are searched on the first repeat. Further repeats are spent only on what that repeat does not tell from the
+best; what it clearly beats keeps its one repeat. No clock has a say in this.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from headstart.core import registry
+from headstart.core.types import Embeddings, Feature, HeadRow, Score
+from headstart.kit import crossval, metrics
+from headstart.kit.compare import Contender, Pick, pick
+from headstart.kit.intervals import Interval
+from headstart.stages.adapt import inputs
+
+SCORES = ("balanced_accuracy", "accuracy")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Ring:
+    """The pictures and folds on which heads meet.
+
+    Attributes:
+        rows: (M,) int64 rows of the data set.
+        y: (M,) int64 classes.
+        folds: (R, M).
+        clusters: (N,) of the whole data set.
+        n_classes: C.
+        metric: What heads are compared by.
+        prefer: `accurate` or `fast`.
+        class_weight: (C,) or None.
+        seed: For what is drawn.
+    """
+
+    rows: np.ndarray
+    y: np.ndarray
+    folds: np.ndarray
+    clusters: np.ndarray
+    n_classes: int
+    metric: str
+    prefer: str
+    class_weight: np.ndarray | None
+    seed: int
+
+    @property
+    def shared(self) -> dict[str, Any]:
+        """What every call of `crossval` gets."""
+        return {"n_classes": self.n_classes, "class_weight": self.class_weight, "seed": self.seed}
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Entry:
+    """One head on one set of features, and how it did."""
+
+    head: str
+    features: tuple[Feature, ...]
+    flops: int
+    tuned: crossval.Tuned
+    seconds: float
+
+    @property
+    def name(self) -> str:
+        """Unique among all entries."""
+        return f"{self.head} on {' + '.join(inputs.names(self.features))}"
+
+
+def enter(
+    heads: Sequence[str], features: tuple[Feature, ...], embeddings: Sequence[Embeddings], on: Ring
+) -> list[Entry]:
+    """Search each head's setting on the first repeat."""
+    x, cost, found = inputs.columns(embeddings, features, on.rows), inputs.flops(embeddings, features), []
+    for head in heads:
+        started = time.monotonic()
+        made = crossval.tuned(registry.load("heads", head), x, on.y, on.folds[:1], metric=on.metric, **on.shared)
+        seconds = time.monotonic() - started
+        found.append(Entry(head=head, features=features, flops=cost, tuned=made, seconds=seconds))
+    return found
+
+
+def decide(entries: Sequence[Entry], on: Ring) -> Pick:
+    """The paired rule of `headstart.kit.compare` on the pictures that folds judged."""
+    return pick([_contender(e, on) for e in entries], prefer=on.prefer, clusters=on.clusters, metric=on.metric)
+
+
+def _contender(entry: Entry, on: Ring) -> Contender:
+    judged = np.isfinite(entry.tuned.losses)
+    return Contender(name=entry.name, rows=on.rows[judged], losses=entry.tuned.losses[judged], cost=float(entry.flops))
+
+
+def repeat(entries: Sequence[Entry], embeddings: Sequence[Embeddings], on: Ring) -> list[Entry]:
+    """Judge on all repeats what the first does not tell from the best."""
+    if len(on.folds) == 1:
+        return list(entries)
+    first = decide(entries, on)
+    close = {first.winner, first.best, *first.ties}
+    return [again(e, embeddings, on) if e.name in close else e for e in entries]
+
+
+def again(entry: Entry, embeddings: Sequence[Embeddings], on: Ring) -> Entry:
+    """Judge on the repeats after the first, with the setting found there."""
+    started = time.monotonic()
+    head, x = registry.load("heads", entry.head), inputs.columns(embeddings, entry.features, on.rows)
+    made = crossval.repeated(entry.tuned, head, x, on.y, on.folds[1:], metric=on.metric, **on.shared)
+    return dataclasses.replace(entry, tuned=made, seconds=entry.seconds + time.monotonic() - started)
+
+
+# ---------------------------------------------------------------- rows of the table
+
+
+def table(entries: Sequence[Entry], found: Pick, winner: str, on: Ring) -> tuple[HeadRow, ...]:
+    """All entries as rows, the best mean first."""
+    order = sorted(entries, key=lambda e: (float(np.nanmean(e.tuned.losses)), e.flops, e.name))
+    return tuple(_row(e, found, winner, on) for e in order)
+
+
+def _row(entry: Entry, found: Pick, winner: str, on: Ring) -> HeadRow:
+    tied = entry.name in found.ties or entry.name == found.best
+    shown = dict.fromkeys((on.metric, *SCORES))
+    return HeadRow(
+        head=entry.head,
+        features=inputs.names(entry.features),
+        params=dict(entry.tuned.params),
+        scores=tuple(averaged(name, entry.tuned.held_out, on) for name in shown),
+        paired=_difference(found.paired[entry.name], on),
+        status="chosen" if entry.name == winner else "tied" if tied else "beaten",
+        flops=entry.flops,
+        seconds=entry.seconds,
+    )
+
+
+def averaged(name: str, held_RMC: np.ndarray, on: Ring, split: str = "cv") -> Score:
+    """A score and the ends of its interval, averaged over the repeats."""
+    each = []
+    for p_MC in held_RMC:
+        seen = np.isfinite(p_MC[:, 0])
+        clusters = np.asarray(on.clusters)[on.rows[seen]]
+        each.append(metrics.score(name, on.y[seen], p_MC[seen], split=split, clusters=clusters, seed=on.seed))
+    value, low, high = (float(np.mean(ends)) for ends in zip(*((s.value, s.low, s.high) for s in each), strict=True))
+    return dataclasses.replace(each[0], value=value, low=low, high=high)
+
+
+def _difference(interval: Interval, on: Ring) -> Score:
+    """A paired difference of losses as a score; of accuracies more is better, so the sign is turned."""
+    value, low, high = interval
+    if on.metric.endswith("accuracy"):
+        value, low, high = -value, -high, -low
+    return Score(split="cv", name=on.metric, value=value, low=low, high=high, n=len(on.rows), method="paired t")
+
+
+# ---------------------------------------------------------------- without a test split
+
+
+def nested(
+    listed: Sequence[tuple[str, tuple[Feature, ...]]], embeddings: Sequence[Embeddings], on: Ring
+) -> tuple[np.ndarray, Mapping[str, int]]:
+    """Judge the whole search: every outer fold chooses head, setting and features anew from the other folds.
+
+    Args:
+        listed: Head and features of everything that was tried, here and in the ranking.
+        embeddings: That hold the features.
+        on: Its first repeat gives the outer folds.
+
+    Returns:
+        (M, C) float32 held-out probabilities, and how often each candidate was chosen.
+    """
+    candidates = []
+    for name, features in listed:
+        head, x = registry.load("heads", name), inputs.columns(embeddings, features, on.rows)
+        grid = list(head.grid(len(x), x.shape[1], on.n_classes))
+        said, cost = f"{name} on {' + '.join(inputs.names(features))}", float(inputs.flops(embeddings, features))
+        candidates.append(crossval.Candidate(name=said, x=x, head=head, grid=grid, cost=cost))
+
+    def choose(among: Sequence[crossval.Candidate], results: Sequence[crossval.Tuned]) -> int:
+        entries = []
+        for candidate, result in zip(among, results, strict=True):
+            judged = np.isfinite(result.losses)
+            losses = result.losses[judged]
+            entries.append(Contender(name=candidate.name, rows=on.rows[judged], losses=losses, cost=candidate.cost))
+        won = pick(entries, prefer=on.prefer, clusters=on.clusters, metric=on.metric).winner
+        return next(at for at, candidate in enumerate(among) if candidate.name == won)
+
+    held, chosen = crossval.nested(candidates, on.y, on.folds[0], metric=on.metric, choose=choose, **on.shared)
+    return held, {name: chosen.count(name) for name in dict.fromkeys(chosen)}

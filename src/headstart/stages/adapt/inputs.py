@@ -1,0 +1,61 @@
+"""The head's input: features of several backbones and depths side by side, in memory or, when large, in a file."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+
+from headstart.core.files import disk_errors
+from headstart.core.types import Embeddings, Feature
+from headstart.kit.vectors import take
+
+IN_MEMORY_BYTES = 500_000_000
+_CHUNK_ROWS = 8_192
+
+
+def names(features: Sequence[Feature]) -> tuple[str, ...]:
+    """`backbone@depth` of each."""
+    return tuple(f"{f.backbone}@{f.depth}" for f in features)
+
+
+def flops(embeddings: Sequence[Embeddings], features: Sequence[Feature]) -> int:
+    """Operations for one picture through all trunks that the features need."""
+    needed = {f.backbone for f in features}
+    return sum(e.spec.flops for e in embeddings if e.spec.name in needed)
+
+
+def columns(embeddings: Sequence[Embeddings], features: Sequence[Feature], rows: np.ndarray) -> np.ndarray:
+    """(M, D) float32 in memory, blocks in the order of `features`."""
+    by_name = {e.spec.name: e for e in embeddings}
+    blocks = [take(by_name[f.backbone], f.depth, rows) for f in features]
+    return blocks[0] if len(blocks) == 1 else np.concatenate(blocks, axis=1)
+
+
+@contextmanager
+def columns_of_all(
+    embeddings: Sequence[Embeddings], features: Sequence[Feature], rows: np.ndarray, scratch: Path
+) -> Iterator[np.ndarray]:
+    """(M, D) float32 of any number of rows; above 500 MB in a file that vanishes with the block.
+
+    Args:
+        embeddings: That hold the features.
+        features: In this order.
+        rows: (M,) int64 rows of the data set.
+        scratch: Folder for the file.
+
+    Raises:
+        SetupError: The disk is full.
+    """
+    width = sum(f.dim for f in features)
+    if len(rows) * width * 4 <= IN_MEMORY_BYTES:
+        yield columns(embeddings, features, rows)
+        return
+    with disk_errors(scratch), tempfile.NamedTemporaryFile(dir=scratch, prefix=".tmp-", suffix=".f32") as file:
+        for at in range(0, len(rows), _CHUNK_ROWS):
+            file.write(columns(embeddings, features, rows[at : at + _CHUNK_ROWS]).tobytes())
+        file.flush()
+        yield np.memmap(file.name, np.float32, "r", shape=(len(rows), width)).view(np.ndarray)

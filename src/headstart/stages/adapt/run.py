@@ -1,0 +1,187 @@
+"""Adapt: a head on frozen features, chosen by paired cross-validation and fitted on all training pictures.
+
+All heads that the number of pictures allows compete on the chosen candidate; then the best kinds get several depths and
+backbones side by side, which are taken only when the paired comparison says that they pay. Everything happens inside
+`train`. Without a test split the whole search, ranking included, is judged by nested cross-validation.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Sequence
+
+import numpy as np
+
+from headstart.core import registry
+from headstart.core.context import Context
+from headstart.core.errors import NoOpError
+from headstart.core.say import duration
+from headstart.core.types import Adapted, Dataset, Embeddings, Feature, FittedHead, Ranking, Score, Splits
+from headstart.kit import blas, crossval, fitted, metrics, values
+from headstart.kit.compare import Pick
+from headstart.stages.adapt import contest, inputs, plan
+from headstart.stages.adapt.contest import Entry, Ring
+from headstart.stages.adapt.curve import learning_curve, resized
+
+MOST = 20_000  # pictures on which heads are compared; the winner learns from all
+_CHUNK_ROWS = 8_192
+
+
+def run(
+    data: Dataset, splits: Splits, ranking: Ranking, embeddings: tuple[Embeddings, ...], *, ctx: Context
+) -> Adapted:
+    """Choose a head and fit it.
+
+    Args:
+        data: The data set.
+        splits: Folds and clusters; only `train` is looked at.
+        ranking: The chosen candidate and the order of the others.
+        embeddings: Features of all pictures, one for each surviving backbone.
+        ctx: The run; its job gives metric, preference and class weights.
+
+    Raises:
+        NoOpError: The fitted head answers the same for every picture.
+    """
+    started = time.monotonic()
+    on, how = _ring(data, splits, ctx), plan.strategy(data, splits)
+    entries = _entries(how, ranking, embeddings, on, ctx, started)
+    found = contest.decide(entries, on)
+    winner = ctx.decide("adapt/chosen", lambda: found.winner, found.why)
+    entry = next(e for e in entries if e.name == winner)
+    if len(entry.tuned.held_out) < len(on.folds):  # a replayed choice that this machine would not have made
+        entry = contest.again(entry, embeddings, on)
+    head, p_train = _final(entry, data, splits, embeddings, on, ctx)
+    adapted = Adapted(
+        strategy="probe",
+        features=entry.features,
+        fitted=head,
+        tried=contest.table(entries, found, winner, on),
+        why=f"{found.why}; {how.why}",
+        cv_rows=on.rows,
+        cv_probabilities=np.asarray(entry.tuned.held_out.mean(axis=0)),
+        train_probabilities=p_train,
+        nested=_nested(entries, data, splits, ranking, embeddings, on, ctx, time.monotonic() - started),
+        curve=learning_curve(entry, inputs.columns(embeddings, entry.features, on.rows), on),
+    )
+    still = dataclasses.replace(adapted, tried=tuple(dataclasses.replace(row, seconds=0.0) for row in adapted.tried))
+    values.save(still, ctx.folder("adapt"))
+    _say(adapted, entry, found, on, ctx, time.monotonic() - started)
+    return adapted
+
+
+def _ring(data: Dataset, splits: Splits, ctx: Context) -> Ring:
+    train, classes = np.asarray(splits.train), len(data.class_names)
+    rows = train[crossval.subset(np.asarray(data.targets)[train], MOST, ctx.seed)]
+    if len(rows) < len(train):
+        ctx.say.line("adapt", f"heads are compared on {len(rows):,} of {len(train):,} pictures, drawn by class")
+    y = np.asarray(data.targets)[rows]
+    return Ring(
+        rows=rows,
+        y=y,
+        folds=np.asarray(splits.folds)[:, rows],
+        clusters=np.asarray(splits.clusters),
+        n_classes=classes,
+        metric=ctx.job.metric,
+        prefer=ctx.job.prefer,
+        class_weight=crossval.balanced(y, classes) if ctx.job.class_weight == "balanced" else None,
+        seed=ctx.seed,
+    )
+
+
+def _entries(
+    how: plan.Strategy, ranking: Ranking, embeddings: Sequence[Embeddings], on: Ring, ctx: Context, started: float
+) -> list[Entry]:
+    """The heads on the chosen candidate, then combinations as long as the budget has room."""
+    entries = contest.enter(how.heads, (plan.feature(embeddings, ranking.chosen),), embeddings, on)
+    listed = plan.combinations(ranking, embeddings) if how.combine else []
+    dim = sum(f.dim for f in entries[0].features)
+    for number, features in enumerate(listed):
+        times = max(1.0, sum(f.dim for f in features) / dim) ** 2
+        if not _room(number, features, (time.monotonic() - started) * times, ctx):
+            ctx.say.line("adapt", f"{len(listed) - number} combinations of depths are left out for lack of time")
+            break
+        entries += contest.enter(plan.ON_SEVERAL, features, embeddings, on)
+    return contest.repeat(entries, embeddings, on)
+
+
+def _room(number: int, features: tuple[Feature, ...], expected_s: float, ctx: Context) -> bool:
+    """Whether the budget has room for a combination; decided once in a run."""
+    why = f"{' + '.join(inputs.names(features))}: is there time to try it"
+    return bool(ctx.decide(f"adapt/combination/{number}", lambda: ctx.left_s() > 3 * expected_s, why))
+
+
+def _final(
+    entry: Entry, data: Dataset, splits: Splits, embeddings: Sequence[Embeddings], on: Ring, ctx: Context
+) -> tuple[FittedHead, np.ndarray]:
+    """The winner fitted on all of `train`, and what it says of these pictures."""
+    rows = np.asarray(splits.train)
+    y, head = np.asarray(data.targets)[rows], registry.load("heads", entry.head)
+    params = resized(entry.tuned.params, len(rows), len(on.rows))
+    weight = None if on.class_weight is None else crossval.balanced(y, on.n_classes)
+    with inputs.columns_of_all(embeddings, entry.features, rows, ctx.folder("adapt")) as x, blas.single():
+        made = head.path(x, y, n_classes=on.n_classes, params=[params], class_weight=weight, seed=on.seed)
+        found: FittedHead = next(iter(made))
+        chunks = [x[at : at + _CHUNK_ROWS] for at in range(0, len(x), _CHUNK_ROWS)]
+        p_train = np.concatenate([fitted.probabilities(found.kind, found.arrays, chunk) for chunk in chunks])
+    if found.kind == "linear" and not np.any(found.arrays["weights"]):
+        raise NoOpError(
+            f"the head `{entry.name}` learnt nothing: all its weights are 0",
+            hint="the features are the same for every picture; try other backbones with `--backbones`",
+        )
+    return found, p_train
+
+
+def _nested(
+    entries: Sequence[Entry],
+    data: Dataset,
+    splits: Splits,
+    ranking: Ranking,
+    embeddings: Sequence[Embeddings],
+    on: Ring,
+    ctx: Context,
+    spent_s: float,
+) -> tuple[Score, ...]:
+    """Scores of the whole search, when nothing was held out and the folds allow it."""
+    folds = len(np.unique(on.folds[0][on.folds[0] >= 0]))
+    if len(splits.test) or len(splits.val) or folds < 3:
+        return ()
+    listed = _searched(entries, ranking, embeddings)
+    expected = spent_s * folds * len(listed) / len(entries)
+    if not ctx.decide("adapt/nested", lambda: ctx.left_s() > 1.5 * expected, "is there time for nested validation"):
+        ctx.say.line("adapt", f"nested cross-validation is left out: it needs about {duration(expected)}")
+        return ()
+    held, chosen = contest.nested(listed, embeddings, on)
+    seen = np.isfinite(held[:, 0])
+    clusters = np.asarray(on.clusters)[on.rows[seen]]
+    told = ", ".join(f"{name} {count} times" for name, count in chosen.items())
+    ctx.say.line("adapt", f"nested cross-validation over {len(listed)} candidates chose {told}")
+    return metrics.scores(
+        on.y[seen], held[seen], split="cv", class_names=data.class_names, clusters=clusters, seed=on.seed
+    )
+
+
+def _searched(
+    entries: Sequence[Entry], ranking: Ranking, embeddings: Sequence[Embeddings]
+) -> list[tuple[str, tuple[Feature, ...]]]:
+    """Head and features of everything that competed, here and in the ranking."""
+    at_hand = {e.spec.name for e in embeddings}
+    ranked = [
+        (row.probe, (plan.feature(embeddings, row.candidate),))
+        for row in ranking.rows
+        if row.backbone in at_hand and row.status in ("chosen", "tied", "beaten")
+    ]
+    return list(dict.fromkeys([*((e.head, e.features) for e in entries), *ranked]))
+
+
+def _say(adapted: Adapted, entry: Entry, found: Pick, on: Ring, ctx: Context, seconds: float) -> None:
+    score, balanced = contest.averaged(on.metric, entry.tuned.held_out, on), adapted.curve[-1].score
+    tuned = ", ".join(f"{name} {value:.3g}" for name, value in adapted.fitted.params.items())
+    ctx.say.line(
+        "adapt",
+        f"{entry.name}{f' ({tuned})' if tuned else ''}: {on.metric.replace('_', ' ')} {score.value:.3f} "
+        f"[{score.low:.3f}, {score.high:.3f}], balanced accuracy {balanced.value:.3f} "
+        f"[{balanced.low:.3f}, {balanced.high:.3f}] (cross-validated, n = {score.n:,}); {len(adapted.tried)} tried, "
+        f"{duration(seconds)}",
+    )
+    ctx.say.line("adapt", adapted.why)
