@@ -1,0 +1,230 @@
+"""Every head keeps the promises of the conformance suite, and each one's own promise is held against a reference."""
+
+import warnings
+
+import numpy as np
+import pytest
+
+from headstart.core import registry
+from headstart.kit import fitted, linear, softmax
+from headstart.testing import heads as suite
+
+HEADS = registry.names("heads")
+
+
+@pytest.mark.parametrize("check", suite.CHECKS, ids=lambda c: c.__name__)
+@pytest.mark.parametrize("name", HEADS)
+def test_conformance(name, check):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        check(registry.load("heads", name))
+
+
+def test_the_whole_suite_fails_a_head_that_lies():
+    class Liar:
+        name, cannot = "liar", {}
+
+        def grid(self, n_train, dim, n_classes):
+            return ({},)
+
+        def path(self, x, y, *, n_classes, params, class_weight, seed):
+            for _ in params:
+                zeros = {
+                    "weights": np.zeros((x.shape[1], n_classes), np.float32),
+                    "bias": np.zeros(n_classes, np.float32),
+                }
+                yield suite.FittedHead(head="liar", kind="linear", params={}, arrays=zeros, trainable_params=1)
+
+    with pytest.raises(AssertionError, match="7 deviations apart"):
+        suite.check_head(Liar())
+
+
+# ---------------------------------------------------------------- against scikit-learn
+
+
+def textured(n, dim, seed=0, n_classes=3):
+    """Correlated, skewed columns as pooled features are, with classes that overlap."""
+    rng = np.random.default_rng(seed)
+    y = rng.integers(0, n_classes, n)
+    mix = rng.normal(size=(dim, dim)) * np.exp(-np.arange(dim) / (dim / 8))[:, None]
+    x = rng.normal(size=(n, dim)) @ mix
+    x += 0.6 * np.abs(x).mean() * rng.normal(size=(n_classes, dim))[y] * (rng.random(dim) < 0.2)
+    return np.maximum(x, 0).astype(np.float32), y.astype(np.int64)
+
+
+def reference(x, y, strength, weight=None):
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    model = LogisticRegression(C=1 / (strength * len(y)), tol=1e-8, max_iter=20_000, class_weight=weight)
+    return make_pipeline(StandardScaler(), model).fit(x.astype(np.float64), y)
+
+
+@pytest.mark.parametrize(("n", "dim"), [(200, 20), (80, 120), (60, 60)])
+@pytest.mark.parametrize("weights", [None, {0: 1.0, 1: 3.0, 2: 0.5}])
+def test_logistic_is_the_optimum_that_scikit_learn_finds(n, dim, weights):
+    x, y = textured(n, dim)
+    head = registry.load("heads", "logistic")
+    given = None
+    if weights:  # ours are scaled to 1 on average over the pictures
+        weights = {c: w / np.mean([weights[c] for c in y]) for c, w in weights.items()}
+        given = np.array(list(weights.values()))
+    grid = head.grid(n, dim, 3)
+    for params, found in zip(grid, head.path(x, y, n_classes=3, params=grid, class_weight=given, seed=0), strict=True):
+        asked, _ = textured(100, dim, seed=1)
+        wanted = reference(x, y, params["strength"], weights).predict_proba(asked.astype(np.float64))
+        assert np.abs(suite.says(found, asked) - wanted).max() < 1e-3
+
+
+def test_large_sets_run_in_blocks_to_the_same_optimum(monkeypatch):
+    x, y = textured(900, 30)
+    head = registry.load("heads", "logistic")
+    grid = head.grid(900, 30, 3)
+
+    def answers():
+        found = head.path(x, y, n_classes=3, params=grid, class_weight=None, seed=0)
+        return np.stack([suite.says(f, x) for f in found])
+
+    whole = answers()
+    monkeypatch.setattr(linear, "DENSE_NUMBERS", 0)
+    held = answers()
+    monkeypatch.setattr(linear, "HELD_NUMBERS", 0)
+    monkeypatch.setattr(linear, "_BLOCK_NUMBERS", 3000)
+    blocks = answers()
+    monkeypatch.setattr(linear, "_THREADED_NUMBERS", 0)
+    threads = answers()
+    monkeypatch.setattr("headstart.heads.logistic.APPROXIMATE", 100)
+    approximate = answers()
+    assert np.abs(held - whole).max() < 1e-3
+    assert np.abs(blocks - whole).max() < 1e-3
+    assert np.array_equal(threads, blocks)  # bit for bit
+    assert np.abs(approximate - whole).max() < 1e-3
+
+
+@pytest.mark.parametrize("name", ["ridge", "lda", "nearest_mean"])
+def test_other_linear_heads_in_blocks(name, monkeypatch):
+    x, y = textured(700, 20)
+    head = registry.load("heads", name)
+    whole = [suite.says(f, x) for f in suite.fit(head, suite.Sample(x, y, 3))]
+    monkeypatch.setattr(linear, "DENSE_NUMBERS", 0)
+    monkeypatch.setattr(linear, "HELD_NUMBERS", 0)
+    monkeypatch.setattr(linear, "_BLOCK_NUMBERS", 3000)
+    blocks = [suite.says(f, x) for f in suite.fit(head, suite.Sample(x, y, 3))]
+    assert np.abs(np.stack(blocks) - np.stack(whole)).max() < 1e-3
+
+
+@pytest.mark.parametrize("dim", [10, 80])
+def test_ridge_leaves_one_out_as_if_it_had_been_refitted(dim):
+    from headstart.heads.ridge import _Problem
+
+    x, y = textured(40, dim)
+    problem, strength = _Problem(x, y, None), 0.7
+    inner = problem.pull / (problem.basis.power + strength)[:, None]
+    closed = problem._left_out(inner, strength, problem.weight)
+    z = (x - problem.moments.centre) * problem.moments.inverse
+    target = np.eye(3)[y]
+    for i in (0, 7, 39):
+        rest = np.arange(40) != i
+        mean = z[rest].mean(axis=0)
+        a = z[rest] - mean
+        w = np.linalg.solve(a.T @ a + 40 * strength * np.eye(dim), a.T @ (target[rest] - target[rest].mean(axis=0)))
+        assert np.allclose(closed[i], (z[i] - mean) @ w + target[rest].mean(axis=0), atol=1e-6)
+
+
+@pytest.mark.parametrize("dim", [10, 80])
+def test_lda_leaves_one_out_as_if_it_had_been_refitted(dim):
+    from headstart.heads.lda import _Problem
+
+    x, y = textured(40, dim)
+    problem, g = _Problem(x, y, None), 0.4
+    floor = g * float(problem.basis.power.sum()) / dim
+    power = (1 - g) * problem.basis.power + floor
+    outside = problem.means.T - problem.basis.back(problem.inner)
+    weights = problem.basis.back(problem.inner / power[:, None]) + outside / floor
+    scores, known = problem._left_out(power, problem.means @ weights, g, problem.y)
+    z = (x - problem.moments.centre) * problem.moments.inverse
+    assert known.all()
+    for i in (0, 7, 39):
+        rest = np.arange(40) != i
+        means = np.stack([z[rest & (y == c)].mean(axis=0) for c in range(3)])
+        within = z[rest] - means[y[rest]]
+        covariance = (1 - g) * within.T @ within / 40 + floor * np.eye(dim)
+        gap = z[i] - means
+        wanted = -0.5 * np.einsum("cd,cd->c", gap, np.linalg.solve(covariance, gap.T).T)
+        # a common term of all classes does not matter
+        assert np.allclose(scores[i] - scores[i].mean(), wanted - wanted.mean(), rtol=1e-6, atol=1e-6)
+
+
+def test_lda_without_shrinkage_agrees_with_scikit_learn_on_the_answers():
+    from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+
+    x, y, _ = suite.sample(400, 8, apart=2.5)
+    head = registry.load("heads", "lda")
+    found = next(iter(head.path(x, y, n_classes=3, params=[{"shrinkage": 1e-6}], class_weight=None, seed=0)))
+    wanted = LinearDiscriminantAnalysis().fit(x.astype(np.float64), y)
+    assert (suite.says(found, x).argmax(axis=1) == wanted.predict(x)).mean() > 0.98
+
+
+def test_neighbours_agree_with_scikit_learn():
+    from sklearn.neighbors import KNeighborsClassifier
+    from sklearn.preprocessing import StandardScaler
+
+    x, y = textured(300, 12)
+    head = registry.load("heads", "knn")
+    scaler = StandardScaler().fit(x[:200].astype(np.float64))
+    for found in suite.fit(head, suite.Sample(x[:200], y[:200], 3)):
+        k = found.params["k"]
+        votes = KNeighborsClassifier(k).fit(scaler.transform(x[:200]), y[:200]).predict_proba(scaler.transform(x[200:]))
+        wanted = (k * votes + 1 / 3) / (k + 1)
+        assert np.abs(suite.says(found, x[200:]) - wanted).max() < 1e-5
+
+
+def test_neighbours_that_are_equal_count_by_their_order():
+    x = np.zeros((4, 2), np.float32)
+    arrays = {
+        "points": x,
+        "labels": np.array([2, 0, 1, 0]),
+        "centre": np.zeros(2, np.float32),
+        "scale": np.ones(2, np.float32),
+        "k": np.array(1),
+        "vote": np.ones(3, np.float32),
+        "prior": np.full(3, 1 / 3, np.float32),
+    }
+    assert fitted.probabilities("neighbours", arrays, x[:1]).argmax() == 2
+
+
+# ---------------------------------------------------------------- temperature
+
+
+@pytest.mark.parametrize("t", [0.05, 1.0, 30.0])
+def test_temperature_is_found(t):
+    rng = np.random.default_rng(0)
+    scores = rng.normal(size=(4000, 3)) / t
+    p = softmax.probabilities(t * 1.5 * scores)
+    y = np.array([rng.choice(3, p=row) for row in p])
+    assert softmax.temperature(scores, y) == pytest.approx(1.5 * t, rel=0.1)
+
+
+def test_temperature_stays_finite_without_an_error_and_is_low_on_noise():
+    y = np.arange(60) % 3
+    sure = softmax.temperature(np.eye(3)[y], y)
+    rng = np.random.default_rng(0)
+    noise = softmax.temperature(rng.normal(size=(60, 3)), y)
+    assert 2 < sure < 50
+    assert noise < 0.5
+    assert softmax.temperature(np.zeros((5, 3)), y[:5]) == 1.0
+
+
+def test_softmax_does_not_overflow():
+    arrays = {"weights": np.array([[1e4, -1e4]], np.float32), "bias": np.zeros(2, np.float32)}
+    p = fitted.probabilities("linear", arrays, np.array([[1e3], [-1e3]], np.float32))
+    assert p.tolist() == [[1.0, 0.0], [0.0, 1.0]]
+
+
+def test_a_wrong_width_or_kind_is_refused():
+    arrays = {"weights": np.zeros((4, 2), np.float32), "bias": np.zeros(2, np.float32)}
+    with pytest.raises(ValueError, match="width 4"):
+        fitted.probabilities("linear", arrays, np.zeros((1, 3), np.float32))
+    with pytest.raises(ValueError, match="tree"):
+        fitted.probabilities("tree", arrays, np.zeros((1, 4), np.float32))
