@@ -95,7 +95,12 @@ def _converted(model: Any, spec: BackboneSpec) -> Any:
                 f"Keras on {backend()} cannot export `{spec.name}`: {type(err).__name__}: {err}",
                 hint="KERAS_BACKEND=tensorflow, which is the default",
             ) from err
-        prepared = ov.preprocess.PrePostProcessor(ov.Core().read_model(path))
+        raw = ov.Core().read_model(path)
+        # Behind the wanted outputs TensorFlow's frontend lists every custom-gradient node (swish), full maps all.
+        kept = ov.Model(
+            [output.get_node() for output in raw.outputs[: len(spec.depths)]], raw.get_parameters(), "trunk"
+        )
+        prepared = ov.preprocess.PrePostProcessor(kept)
         prepared.input(0).tensor().set_element_type(ov.Type.u8)
         prepared.input(0).preprocess().convert_element_type(ov.Type.f32)
         made = prepared.build()
@@ -103,7 +108,7 @@ def _converted(model: Any, spec: BackboneSpec) -> Any:
     made.reshape({0: [-1, side, side, 3]})
     for output, depth in zip(made.outputs, spec.depths, strict=True):
         output.tensor.set_names({depth.name})
-        if output.partial_shape[1] != depth.dim:
+        if len(output.partial_shape) != 2 or output.partial_shape[1] != depth.dim:
             raise SetupError(f"`{spec.name}` has {output.partial_shape} at {depth.name}, expected {depth.dim}")
     return made
 
