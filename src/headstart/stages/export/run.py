@@ -64,9 +64,9 @@ def run(
             shutil.rmtree(draft, ignore_errors=True)
     made = Exported(format="openvino", path="model", bytes=size, precision="f32", parity_max_abs=worst)
     values.save(made, ctx.folder("export"))
-    ctx.say.line(
-        "export", f"{len({f.backbone for f in adapted.features})} trunks, {size / 1e6:.1f} MB, parity {worst:.1e}"
-    )
+    count = len({feature.backbone for feature in adapted.features})
+    trunks = f"{count} trunk{'s' if count > 1 else ''}"
+    ctx.say.line("export", f"model/: {trunks}, {size / 1e6:.1f} MB; differs from the run by {worst:.1e} at most")
     return made
 
 
