@@ -39,7 +39,7 @@ def cost(**changes):
 
 CHARTS = {
     "cost": cost,
-    "reliability": lambda: reliability(BINS, name="reliability", title="<certainty>"),
+    "reliability": lambda: reliability(BINS, [(0.3, 0.6), (0.9, 0.98)], name="reliability", title="<certainty>"),
     "curve": lambda: learning_curve(CURVE, name="curve", y_label="accuracy", title="learning"),
 }
 

@@ -170,18 +170,32 @@ def _names(axes: Axes, marks: Sequence[Mark]) -> None:
         axes.text(left, up, mark.label, transform=axes.transAxes, ha="right", va="center", size=10, weight=weight)
 
 
-def reliability(bins: Sequence[CalibrationBin], *, name: str, title: str) -> str:
-    """How often answers of a given confidence were right; the diagonal is a model whose word can be taken."""
+def reliability(bins: Sequence[CalibrationBin], ends: Sequence[tuple[float, float]], *, name: str, title: str) -> str:
+    """How often answers of a given confidence were right; the diagonal is a model whose word can be taken.
+
+    Args:
+        bins: At least one.
+        ends: Of each bin's interval of being right.
+        name: Unique on the page.
+        title: What a person who cannot see it is told.
+    """
 
     def draw(axes: Axes) -> None:
         axes.plot([0, 1], [0, 1], color=_ROLES["muted"], lw=1, ls=(0, (4, 3)))
         most = max(b.n for b in bins)
         axes.plot([b.confidence for b in bins], [b.accuracy for b in bins], color=_ROLES["accent"], lw=1.2)
-        for b in bins:
+        for b, (low, high) in zip(bins, ends, strict=True):
+            axes.plot([b.confidence] * 2, [low, high], color=_ROLES["accent"], lw=1, alpha=0.55, solid_capstyle="butt")
             size = 4 + 5 * (b.n / most) ** 0.5
             axes.plot([b.confidence], [b.accuracy], "o", ms=size, color=_ROLES["accent"])
-        low = max(0.0, min(min(b.confidence, b.accuracy) for b in bins) - 0.06)
-        axes.set(xlim=(low, 1.02), ylim=(low, 1.02), xlabel="how sure the model was", ylabel="how often it was right")
+        least = min(b.confidence for b in bins) - 0.06
+        bottom = min(least, *(low for low, _ in ends)) - 0.02
+        axes.set(
+            xlim=(max(0.0, least), 1.02),
+            ylim=(max(0.0, bottom), 1.02),
+            xlabel="how sure the model was",
+            ylabel="how often it was right",
+        )
 
     return _svg(draw, name, title)
 

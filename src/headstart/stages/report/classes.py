@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 
 from headstart.core.files import show
-from headstart.core.types import Adapted, Evaluation, Score
+from headstart.core.types import Adapted, CalibrationBin, Evaluation, Score
 from headstart.kit.charts import learning_curve, reliability
+from headstart.kit.intervals import wilson
 from headstart.stages.report import words
 from headstart.stages.report.findings import ReportInput
 
@@ -27,7 +28,7 @@ def view(given: ReportInput) -> dict[str, Any] | None:
         "per_class": _per_class(found, given.dataset.class_names),
         "splits": _splits(found, given.adapted),
         "reliability": _reliability(found),
-        "bins": found.calibration,
+        "bins": [(b, _share(b)) for b in found.calibration],
         "curve": _curve(given.adapted),
         "points": given.adapted.curve if given.adapted else (),
         "curve_of": words.label(given.adapted.curve[0].score.name) if given.adapted and given.adapted.curve else "",
@@ -61,7 +62,14 @@ def _reliability(found: Evaluation) -> str:
     if not found.calibration:
         return ""
     title = "How often the model was right against how sure it was; the table below holds the same numbers."
-    return reliability(found.calibration, name="reliability", title=title)
+    ends = [(s.low, s.high) for s in map(_share, found.calibration)]
+    return reliability(found.calibration, ends, name="reliability", title=title)
+
+
+def _share(of: CalibrationBin) -> Score:
+    """The share of right answers in a bin, with its interval."""
+    value, low, high = wilson(of.accuracy * of.n, of.n)
+    return Score(split="", name="accuracy", value=value, low=low, high=high, n=of.n, method="wilson")
 
 
 def _curve(adapted: Adapted | None) -> str:

@@ -66,22 +66,27 @@ def _outcome(outcome: Outcome, data: Dataset, thumbs: Thumbnails, left: Budget) 
         "status": outcome.status,
         "word": STATUS[outcome.status],
         "why": outcome.why,
-        "findings": [_finding(f, data, thumbs, left, bool(shown)) for f in outcome.findings[:FINDINGS]],
+        "findings": [
+            _finding(f, outcome, data, thumbs, left.take(_pictures(f, shown))) for f in outcome.findings[:FINDINGS]
+        ],
         "more": max(0, len(outcome.findings) - FINDINGS),
         "pairs": [(thumbs.of(a), thumbs.of(b)) for a, b in outcome.links[:shown]],
         "links": len(outcome.links),
     }
 
 
-def _finding(found: Finding, data: Dataset, thumbs: Thumbnails, left: Budget, paired: bool) -> dict[str, Any]:
-    """Rows become thumbnails, unless the check shows its pairs already."""
-    rows = () if paired else found.rows[: left.take(min(FINDING, len(found.rows)))]
+def _pictures(found: Finding, pairs: int) -> int:
+    """How many thumbnails a finding wants: none where the check shows its pairs already."""
+    return 0 if pairs else min(FINDING, len(found.rows))
+
+
+def _finding(found: Finding, outcome: Outcome, data: Dataset, thumbs: Thumbnails, shown: int) -> dict[str, Any]:
+    """A finding; its sentence is left out where it only repeats that of the check."""
     names = [show(uri) for uri in found.uris] or [show(data.uris[row]) for row in found.rows]
     return {
-        "severity": found.severity,
-        "sentence": found.sentence,
+        "sentence": "" if found.sentence == outcome.why else found.sentence,
         "fix": found.fix,
-        "pictures": [thumbs.of(row) for row in rows],
+        "pictures": [thumbs.of(row) for row in found.rows[:shown]],
         "files": names[:FINDINGS],
         "rest": max(0, len(names) - FINDINGS),
     }

@@ -148,7 +148,7 @@ def prose(text: str) -> Markup:
 
 def sentence(text: str) -> Markup:
     """`prose` with a capital, unless it begins with a name, and a full stop."""
-    text = text.strip()
+    text = text.strip().rstrip(";")
     first = text.partition(" ")[0].rstrip(":,;")
     name = first.startswith("-") or any(sign in first for sign in "`:@_/")
     begun = text if name else text[:1].upper() + text[1:]
