@@ -73,8 +73,8 @@ def run(
 
 def _nested(scores: list[Score], adapted: Adapted) -> list[Score]:
     """Put nested scores where the searched ones, which are optimistic, would stand."""
-    better = {(s.split, s.name): s for s in adapted.nested if not s.subject}
-    return [better.get((s.split, s.name), s) if not s.subject else s for s in scores]
+    better = {(s.split, s.name, s.subject): s for s in adapted.nested}
+    return [better.get((s.split, s.name, s.subject), s) for s in scores]
 
 
 def _baselines(head: Part, few: list[Features], on: Bench) -> list[Score]:
