@@ -125,15 +125,15 @@ def test_nested_choice_never_sees_the_fold_that_judges():
 def test_nested_is_honest_where_the_search_is_not():
     """Among many candidates of pure noise the best looks better than chance; nested, it does not."""
     searched, nested, y = [], [], np.arange(60) % 3
-    for seed in range(4):
+    for seed in range(6):
         rng, fold = np.random.default_rng(seed), folds(60, k=4, seed=seed)[0]
         among = [candidate(str(i), rng.normal(size=(60, 2)).astype(np.float32), "nearest_mean") for i in range(25)]
         found = [crossval.tuned(c.head, c.x, y, fold[None], n_classes=3, metric="accuracy") for c in among]
         searched.append(1 - min(each.losses.mean() for each in found))
         held, _ = crossval.nested(among, y, fold, n_classes=3, metric="accuracy")
         nested.append((held.argmax(axis=1) == y).mean())
-    assert np.mean(searched) > 0.42
-    assert np.mean(nested) < 0.38
+    assert np.mean(searched) > np.mean(nested) + 0.04
+    assert np.mean(nested) < 0.36  # chance is 0.33
 
 
 def test_a_subset_keeps_shares_and_rare_classes():

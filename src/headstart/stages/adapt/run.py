@@ -45,7 +45,7 @@ def run(
     """
     started = time.monotonic()
     on, how = _ring(data, splits, ctx), plan.strategy(data, splits)
-    entries = _entries(how, ranking, embeddings, on, ctx, started)
+    entries = _entries(how, ranking, embeddings, on, ctx)
     found = contest.decide(entries, on)
     winner = ctx.decide("adapt/chosen", lambda: found.winner, found.why)
     entry = next(e for e in entries if e.name == winner)
@@ -90,19 +90,24 @@ def _ring(data: Dataset, splits: Splits, ctx: Context) -> Ring:
 
 
 def _entries(
-    how: plan.Strategy, ranking: Ranking, embeddings: Sequence[Embeddings], on: Ring, ctx: Context, started: float
+    how: plan.Strategy, ranking: Ranking, embeddings: Sequence[Embeddings], on: Ring, ctx: Context
 ) -> list[Entry]:
     """The heads on the chosen candidate, then combinations as long as the budget has room."""
     entries = contest.enter(how.heads, (plan.feature(embeddings, ranking.chosen),), embeddings, on)
     listed = plan.combinations(ranking, embeddings) if how.combine else []
-    dim = sum(f.dim for f in entries[0].features)
+    alike = [e for e in entries if e.head in plan.ON_SEVERAL]
     for number, features in enumerate(listed):
-        times = max(1.0, sum(f.dim for f in features) / dim) ** 2
-        if not _room(number, features, (time.monotonic() - started) * times, ctx):
+        expected_s = sum(e.seconds for e in alike) * _work(features) / _work(alike[0].features)
+        if not _room(number, features, expected_s, ctx):
             ctx.say.line("adapt", f"{len(listed) - number} combinations of depths are left out for lack of time")
             break
         entries += contest.enter(plan.ON_SEVERAL, features, embeddings, on)
     return contest.repeat(entries, embeddings, on)
+
+
+def _work(features: Sequence[Feature]) -> int:
+    """What a head costs, in columns: measured, it is a constant plus a straight line."""
+    return 300 + sum(f.dim for f in features)
 
 
 def _room(number: int, features: tuple[Feature, ...], expected_s: float, ctx: Context) -> bool:
