@@ -7,7 +7,6 @@ they begin, so that nothing heavy is loaded before it is needed.
 
 from __future__ import annotations
 
-import datetime
 import math
 import tempfile
 from collections.abc import Callable, Iterator
@@ -18,15 +17,12 @@ from typing import TYPE_CHECKING, Any
 
 from headstart.core import job as jobs
 from headstart.core.context import Context
-from headstart.core.errors import DataError, UsageError
-from headstart.core.rundir import RunDir
+from headstart.core.errors import DataError
+from headstart.core.opening import default_store, free_folder, opened
 from headstart.core.say import Say
-from headstart.core.settings import cache_folder
-from headstart.core.store import Store
 from headstart.run import Run
 
 if TYPE_CHECKING:
-    from headstart.core.job import Job
     from headstart.core.types import Adapted, Audit, Dataset, Embeddings, Evaluation, Exported, Ranking, Splits
     from headstart.stages.rank.screen import Screening
 
@@ -47,9 +43,11 @@ class Story:
     @cached_property
     def data(self) -> Dataset:
         """Every file on disk, used or excused."""
+        from headstart.kit.decision import require_rule
         from headstart.stages.read.run import run
 
         found: Dataset = self._step("read", run, self.ctx.job.data)
+        require_rule(self.ctx.job, found.class_names)
         if self.ctx.decide("data", lambda: found.digest, "a resumed run must see the same pictures") != found.digest:
             raise DataError(
                 f"the pictures in `{self.ctx.job.data}` changed since the run `{self.ctx.run.path}` began",
@@ -221,17 +219,13 @@ def embed(
 ) -> dict[str, Any]:
     """Pass the pictures through the backbones and keep the vectors in the cache."""
     with _story(data, out, say, settings) as story:
-        passes = [
-            {
-                "backbone": e.spec.name,
-                "pictures": len(e.rows),
-                "cached": e.cached,
-                "seconds": e.seconds,
-                "depths": {d.name: d.dim for d in e.spec.depths},
-            }
-            for e in story.embeddings
-        ]
-        return _told(story, embeddings=passes)
+        return _told(story, embeddings=[_passed(found) for found in story.embeddings])
+
+
+def _passed(found: Embeddings) -> dict[str, Any]:
+    depths = {depth.name: depth.dim for depth in found.spec.depths}
+    count = {"pictures": len(found.rows), "cached": found.cached, "seconds": found.seconds}
+    return {"backbone": found.spec.name, **count, "depths": depths}
 
 
 def rank(data: str | Path, *, out: str | Path | None = None, say: Say | None = None, **settings: Any) -> dict[str, Any]:
@@ -247,7 +241,7 @@ def evaluate(run: str | Path, data: str | Path, *, say: Say | None = None) -> di
     from headstart.kit.values import as_json
     from headstart.stages.evaluate.judge import run as judge
 
-    found = judge(Run(run).path / "model", Path(data), say=say or Say())
+    found = judge(Path(run), Path(data), say=say or Say())
     result: dict[str, Any] = as_json(found)
     return {"run": Path(run).as_posix(), "data": Path(data).as_posix(), **result}
 
@@ -256,8 +250,8 @@ def report(run: str | Path, *, say: Say | None = None) -> Path:
     """Write a finished run's page again from what its folder holds."""
     from headstart.stages.report.run import run as write
 
-    opened = Run(run)
-    with opened_run(opened.path, opened.job, say) as ctx:
+    found = Run(run)
+    with opened(found.path, found.job, say or Say()) as ctx:
         return write(ctx=ctx)
 
 
@@ -266,7 +260,7 @@ def demo(*, out: str | Path | None = None, say: Say | None = None, **settings: A
     from headstart.kit.wheels import textile
 
     say = say or Say()
-    return fit(textile(_store(say), say), out=out or _free("textile", None), say=say, **settings)
+    return fit(textile(default_store(say), say), out=out or free_folder("textile"), say=say, **settings)
 
 
 def plan(data: str | Path, *, out: str | Path | None = None, say: Say | None = None, **settings: Any) -> dict[str, Any]:
@@ -285,60 +279,19 @@ def load(path: str | Path) -> Run:
     return Run(path)
 
 
-# ---------------------------------------------------------------- opening a run
-
-
-def _store(say: Say) -> Store:
-    return Store(cache_folder(), report=say.warn)
-
-
 @contextmanager
 def _story(data: str | Path, out: str | Path | None, say: Say | None, settings: dict[str, Any]) -> Iterator[Story]:
+    """A story at its beginning; what is wrong with the request is told before a folder is made."""
+    from headstart.stages.embed.candidates import require_known
+    from headstart.stages.read.run import require_folder
+
     if isinstance(settings.get("backbones"), str):
         settings["backbones"] = tuple(name.strip() for name in settings["backbones"].split(",") if name.strip())
     job = jobs.make(data=str(data), **settings)
-    if not Path(job.data).is_dir():
-        from headstart.stages.read.run import require_folder
-
-        require_folder(Path(job.data))
-    with opened_run(Path(out) if out else _free(Path(job.data).resolve().name, job), job, say) as ctx:
+    require_folder(Path(job.data))
+    require_known(job.backbones)
+    with opened(Path(out) if out else free_folder(Path(job.data).resolve().name, job), job, say or Say()) as ctx:
         yield Story(ctx)
-
-
-@contextmanager
-def opened_run(path: Path, job: Job, say: Say | None) -> Iterator[Context]:
-    """Own a run folder for a job.
-
-    Raises:
-        UsageError: The folder holds a run of another job.
-        BusyError: Another process owns it.
-    """
-    say = say or Say()
-    run = RunDir(path)
-    with run.lock():
-        written = path / "job.toml"
-        if written.is_file() and not jobs.same(jobs.read(written), job):
-            raise UsageError(
-                f"the run `{path}` belongs to another job",
-                where=str(written),
-                hint="choose another folder with `--out`, or give the settings that job.toml holds to resume it",
-            )
-        if not written.is_file():
-            jobs.write(job, written)
-        yield Context(job=job, run=run, store=_store(say), say=say)
-
-
-def _free(name: str, job: Job | None) -> Path:
-    """`runs/<date>-<name>`: one that holds this very job unfinished, else the first that is free."""
-    base = f"{datetime.date.today().isoformat()}-{name}"
-    for number in range(1, 10_000):
-        path = Path("runs") / (base if number == 1 else f"{base}-{number}")
-        if not path.exists():
-            return path
-        written = path / "job.toml"
-        if job and written.is_file() and not (path / "report.html").is_file() and jobs.same(jobs.read(written), job):
-            return path
-    raise UsageError(f"there are too many runs named `{base}`", hint="name the folder with `--out`")
 
 
 def _told(story: Story, **content: Any) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from headstart.core.errors import DataError, UsageError, nearest
+from headstart.core.job import Job
 
 
 def decide(
@@ -60,6 +61,23 @@ def best_threshold(truth: np.ndarray, score: np.ndarray) -> float:
     here = -levels[best]
     below = -levels[best + 1] if best + 1 < len(levels) else 0.0
     return float((here + below) / 2)
+
+
+def require_rule(job: Job, class_names: tuple[str, ...]) -> None:
+    """Check `--positive` and `--costs` against the classes, before anything is spent.
+
+    Raises:
+        UsageError: Both are given, or `--positive` names no class.
+        DataError: The file of costs does not fit the classes.
+    """
+    if job.positive and job.costs:
+        raise UsageError(
+            "`--positive` and `--costs` both say how to answer", where="--costs", hint="give one of the two"
+        )
+    if job.positive:
+        positive_class(job.positive, class_names)
+    if job.costs:
+        read_costs(job.costs, class_names)
 
 
 def positive_class(name: str, class_names: tuple[str, ...]) -> int:

@@ -84,6 +84,9 @@ def _unknown(name: str, known: tuple[str, ...], fits: list[str]) -> UsageError:
             hint="headstart backbones list",
         )
     near = nearest(name, known if ":" in name else [one.partition(":")[2] for one in known])
+    within = [one for one in known if word in one.replace("_", "")]
+    if not near and within:
+        near = f"did you mean {', '.join(f'`{one}`' for one in within[:3])}?"
     return UsageError(f"no backbone is named `{name}`", hint=near or "headstart backbones list")
 
 
@@ -91,7 +94,7 @@ def _twin(trained: Trunk) -> Trunk:
     spec = replace(
         trained.spec,
         name=RANDOM + trained.name,
-        revision=f"{trained.spec.revision}-random{RANDOM_SEED}",
+        revision=f"{trained.spec.revision}-2-random{RANDOM_SEED}",
         pretrained_on="nothing: random weights",
         licence_note="",
         download_bytes=0,

@@ -22,6 +22,19 @@ GFLOP_PER_S = 90.0  # a core with AVX-512, float32, OpenVINO; `benchmarks/embed.
 DECODE_PER_S = 800.0  # pictures a core and second, JPEG of 250 px
 
 
+def require_known(wanted: tuple[str, ...]) -> None:
+    """Refuse unknown names; the nearest are in the hint.
+
+    Raises:
+        UsageError: The first name that is unknown.
+    """
+    from headstart.kit import trunk
+
+    for name in wanted:
+        if name != "auto":
+            trunk.find(name)
+
+
 def names(ctx: Context) -> tuple[str, ...]:
     """Canonical names of the candidates, cheapest first, each once.
 

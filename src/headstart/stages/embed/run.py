@@ -28,6 +28,8 @@ from headstart.kit.rows import RowStore, keys_of
 from headstart.kit.values import as_json
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from headstart.core.context import Context
     from headstart.kit.trunk import Trunk
 

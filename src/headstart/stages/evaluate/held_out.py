@@ -8,10 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from headstart.core.context import Context
-from headstart.core.errors import UsageError
 from headstart.core.types import Adapted, Dataset, Embeddings, Feature, Score, Splits
 from headstart.kit import metrics
-from headstart.kit.decision import best_threshold, decide, positive_class, read_costs
+from headstart.kit.decision import best_threshold, decide, positive_class, read_costs, require_rule
 from headstart.kit.intervals import mean_interval
 from headstart.kit.vectors import take
 from headstart.runtime import answer
@@ -61,10 +60,7 @@ def rule(data: Dataset, adapted: Adapted, ctx: Context) -> Rule:
         UsageError: `--positive` and `--costs` are both given, or do not fit the classes.
     """
     job = ctx.job
-    if job.positive and job.costs:
-        raise UsageError(
-            "`--positive` and `--costs` both say how to answer", where="--costs", hint="give one of the two"
-        )
+    require_rule(job, data.class_names)
     if job.costs:
         return Rule(costs=read_costs(job.costs, data.class_names))
     if not job.positive:

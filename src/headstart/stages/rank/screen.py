@@ -1,8 +1,9 @@
 """Screen many backbones on a few pictures, so that only those worth it see all of them.
 
 Successive halving in one step (Jamieson and Talwalkar 2016): on at most 256 pictures every backbone is judged at its
-best depth. Those that the paired interval cannot tell from the best go on, and the best by prior does too, since a
-probe on few pictures and a published accuracy err in different ways (Renggli, CVPR 2022). The pictures used are told,
+best depth. Of those that the paired interval cannot tell from the best the better half goes on, and the best by prior
+does too, since a probe on few pictures and a published accuracy err in different ways (Renggli, CVPR 2022). The last
+of them stay behind when their passes, by the pace just measured, would not fit the budget. The pictures used are told,
 so that no test split is drawn from them.
 """
 
@@ -14,12 +15,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from headstart.core.context import Context
+from headstart.core.say import duration
 from headstart.core.types import Dataset, Embeddings, RankRow
-from headstart.kit.compare import pick
+from headstart.kit.compare import Pick, pick
 from headstart.kit.vectors import take
 from headstart.stages.rank.probes import Arena, Entrant, Judged, arena, difference, judge
 
 FOLDS = 5
+PART_OF_BUDGET = 0.7  # of what is left goes into passes; heads, evaluation and report need the rest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -77,17 +80,31 @@ def run(data: Dataset, embeddings: tuple[Embeddings, ...], *, ctx: Context) -> S
     on = _arena(data, rows, ctx)
     best = [_best_depth(e, on) for e in embeddings]
     chosen = pick([b.contender for b in best], clusters=_spread(on, len(data.uris)), metric=on.metric)
-    prior = max(embeddings, key=lambda e: (e.spec.prior, e.spec.name)).spec.name
-    kept = [b.row.backbone for b in best if chosen.paired[b.contender.name].low <= 0 or b.row.backbone == prior]
-    survivors: list[str] = ctx.decide("rank/survivors", lambda: kept, chosen.why)
+    survivors: list[str] = ctx.decide("rank/survivors", lambda: _kept(best, chosen, embeddings, data, ctx), chosen.why)
     out = [
         dataclasses.replace(b.row, status="screened_out", paired=difference(chosen.paired[b.contender.name], on))
         for b in best
         if b.row.backbone not in survivors
     ]
     why = f"{len(survivors)} of {len(best)} backbones go on after {len(rows):,} pictures: {', '.join(survivors)}"
-    ctx.say.line("screen", f"{why} (not told from the best, or best by prior)")
+    ctx.say.line("screen", f"{why} (the better half, and the best by prior)")
     return Screening(pictures=rows, survivors=tuple(survivors), rows=tuple(out), why=why)
+
+
+def _kept(
+    best: list[Judged], chosen: Pick, embeddings: tuple[Embeddings, ...], data: Dataset, ctx: Context
+) -> list[str]:
+    """Names of the backbones that go on, the best first; the best one always does."""
+    order = sorted(best, key=lambda b: (b.contender.mean, b.contender.cost))
+    close = [b.row.backbone for b in order if chosen.paired[b.contender.name].low <= 0]
+    prior = max(embeddings, key=lambda e: (e.spec.prior, e.spec.name)).spec.name
+    kept = list(dict.fromkeys([*close[: (len(best) + 1) // 2], prior]))
+    left_s = ctx.left_s() * PART_OF_BUDGET
+    pace_s = {e.spec.name: np.nan_to_num(e.latency_ms) / 1000 * len(data.uris) for e in embeddings}
+    while len(kept) > 1 and sum(pace_s[name] for name in kept) > left_s:
+        ctx.say.line("screen", f"{kept[-1]} is left behind: {duration(pace_s[kept[-1]])} more would not fit the budget")
+        kept.pop()
+    return kept
 
 
 def _best_depth(of: Embeddings, on: Arena) -> Judged:

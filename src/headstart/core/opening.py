@@ -1,0 +1,56 @@
+"""Which folder a run gets, and whose it is: one job, one owner at a time, the same job resumes."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from headstart.core import job as jobs
+from headstart.core.context import Context
+from headstart.core.errors import UsageError
+from headstart.core.job import Job
+from headstart.core.rundir import RunDir
+from headstart.core.say import Say
+from headstart.core.settings import cache_folder
+from headstart.core.store import Store
+
+
+def default_store(say: Say) -> Store:
+    """The cache, which tells of damage through `say`."""
+    return Store(cache_folder(), report=say.warn)
+
+
+def free_folder(name: str, job: Job | None = None) -> Path:
+    """`runs/<date>-<name>`: one that holds this very job unfinished, else the first that is free."""
+    base = f"{datetime.date.today().isoformat()}-{name}"
+    for number in range(1, 10_000):
+        path = Path("runs") / (base if number == 1 else f"{base}-{number}")
+        unfinished = (path / "job.toml").is_file() and not (path / "report.html").is_file()
+        if not path.exists() or (job and unfinished and jobs.same(jobs.read(path / "job.toml"), job)):
+            return path
+    raise UsageError(f"there are too many runs named `{base}`", hint="name the folder with `--out`")
+
+
+@contextmanager
+def opened(path: Path, job: Job, say: Say) -> Iterator[Context]:
+    """Own a run folder for a job. A job that failed before its first decision leaves the folder free for another.
+
+    Raises:
+        UsageError: The folder holds a run of another job.
+        BusyError: Another process owns it.
+    """
+    run = RunDir(path)
+    with run.lock():
+        written = path / "job.toml"
+        begun = written.is_file() and (path / "decisions.jsonl").is_file()
+        if begun and not jobs.same(jobs.read(written), job):
+            raise UsageError(
+                f"the run `{path}` belongs to another job",
+                where=str(written),
+                hint="choose another folder with `--out`, or give the settings that job.toml holds to resume it",
+            )
+        if not begun:
+            jobs.write(job, written)
+        yield Context(job=job, run=run, store=default_store(say), say=say)
