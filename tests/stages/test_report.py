@@ -269,6 +269,9 @@ def test_a_run_that_only_read_its_pictures(three):
 
 def test_with_times_the_chart_is_of_milliseconds_and_without_of_operations(three):
     assert "milliseconds a picture" in render(samples.findings(three, test=24))
+    assert (
+        render(samples.findings(three, test=24)).count('<td class="num">4.1</td>') == 8
+    )  # the random twin as its original
     text = render(samples.findings(three, test=24, timed=False))
     assert "milliseconds a picture" not in text and "GFLOPs a picture" in text
     assert "No time was measured" in text
@@ -293,12 +296,28 @@ def test_it_writes_what_the_run_folder_holds(three, context):
     assert "the best mean" in text and three.digest in text
     assert ">4.5</td>" in text
     before = path.read_bytes()
-    assert run(ctx=ctx).read_bytes() == before
+    with ctx.timed("report"):
+        assert run(ctx=ctx).read_bytes() == before
+
+
+def test_versions_are_those_of_the_fit_when_the_page_is_written_again(three, context):
+    ctx = context(data="textile")
+    values.save(three, ctx.folder("read"))
+    run(ctx=ctx)
+    kept = ctx.run.path / "report" / "provenance.json"
+    kept.write_text(kept.read_text().replace('"numpy": "', '"numpy": "99.'))
+    assert "<dt>numpy</dt><dd>99." in run(ctx=ctx).read_text(encoding="utf-8")
 
 
 def test_an_empty_run_is_told(context):
     with pytest.raises(DataError, match="has not read its pictures yet"):
         run(ctx=context())
+
+
+def test_per_cent_and_three_digits_are_rounded_alike():
+    assert words.number(0.8225) == "0.823" and words.percent(0.8225) == "82.3\u00a0%"
+    for value in [at / 2000 for at in range(2001)]:
+        assert words.percent(value) == f"{float(words.number(value)) * 100:.1f}\u00a0%"
 
 
 def test_sentences_become_whole():

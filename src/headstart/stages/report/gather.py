@@ -11,7 +11,7 @@ import numpy as np
 
 from headstart.core.context import Context
 from headstart.core.errors import DataError, UsageError
-from headstart.core.files import read_json
+from headstart.core.files import read_json, write_json
 from headstart.core.types import Adapted, Audit, Dataset, Evaluation, Exported, Ranking, Splits
 from headstart.kit import provenance, trunk, values
 from headstart.stages.report.findings import BackboneFacts, ReportInput
@@ -65,8 +65,10 @@ def _costs(ctx: Context) -> np.ndarray | None:
 
 
 def _timings(ctx: Context) -> Mapping[str, Mapping[str, Any]]:
+    """Of all steps but the report's own, which is not over yet."""
     path = ctx.run.path / "timings.json"
-    return read_json(path) if path.is_file() else {}
+    found: dict[str, Any] = read_json(path) if path.is_file() else {}
+    return {step: entry for step, entry in found.items() if step != "report"}
 
 
 def _decisions(ctx: Context) -> tuple[Mapping[str, Any], ...]:
@@ -106,4 +108,13 @@ def _provenance(data: Dataset, ctx: Context) -> dict[str, dict[str, str]]:
         entry = read_json(path)
         for depth, of in entry["vectors"].items():
             digests[f"{entry['key']['backbone']}@{depth}, {entry['pictures']:,} pictures"] = of["sha256"]
-    return {"Versions": provenance.versions(), "Machine": provenance.machine(), "Digests": digests}
+    return _computed_by(ctx) | {"Digests": digests}
+
+
+def _computed_by(ctx: Context) -> dict[str, dict[str, str]]:
+    """Versions and machine, kept at the end of the fit: a page that is written again elsewhere still tells the truth."""
+    path = ctx.folder("report") / "provenance.json"
+    if not path.is_file():
+        write_json(path, {"Versions": provenance.versions(), "Machine": provenance.machine()})
+    found: dict[str, dict[str, str]] = read_json(path)
+    return found

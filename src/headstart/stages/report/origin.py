@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import shlex
 from pathlib import PurePath
 from typing import Any
@@ -23,7 +24,7 @@ def view(given: ReportInput) -> dict[str, Any]:
     return {
         "run": name,
         "lines": _usage(name),
-        "parity": f"{given.exported.parity_max_abs:.8f}".rstrip("0").rstrip(".") if given.exported else "",
+        "parity": _parity(given.exported.parity_max_abs) if given.exported else "",
         "run_literal": json.dumps(show(given.run_name)),
         "data": show(_folder(given.job.data)),
         "command": _command(given),
@@ -55,6 +56,11 @@ def _usage(run: str) -> list[str]:
 def _step(name: str) -> str:
     """A step as `timings.json` names it, in words; names of trunks stay as they are."""
     return show(name if ":" in name else name.replace("_", " "))
+
+
+def _parity(apart: float) -> str:
+    """The largest difference of a probability, rounded up to seven digits; empty when there is none."""
+    return f"{math.ceil(apart * 1e7) / 1e7:.7f}".rstrip("0") if apart else ""
 
 
 def _folder(path: str) -> str:

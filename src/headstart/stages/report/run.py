@@ -41,7 +41,7 @@ def run(findings: ReportInput | None = None, *, ctx: Context) -> Path:
     path = ctx.run.path / "report.html"
     page = render(findings or gather(ctx))
     write_text(path, page)
-    ctx.say.line("report", f"{path.as_posix()}, {size(len(page))}")
+    ctx.say.line("report", f"{path.as_posix()}, {size(path.stat().st_size)}")
     return path
 
 
@@ -83,6 +83,7 @@ def _environment() -> Environment:
         percent=words.percent,
         big=words.count,
         label=words.label,
+        head=words.head,
         meaning=words.meaning,
         prose=words.prose,
         sentence=words.sentence,

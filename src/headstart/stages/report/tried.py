@@ -53,7 +53,7 @@ def _row(row: RankRow, columns: list[str], cost_ms: Mapping[str, float]) -> dict
         "row": row,
         "status": STATUS.get(row.status, row.status),
         "scores": [scores.get(name) for name in columns],
-        "latency_ms": cost_ms.get(row.backbone, math.nan),
+        "latency_ms": _ms(row, cost_ms) or math.nan,
     }
 
 
@@ -90,7 +90,7 @@ def _chart(ranking: Ranking, cost_ms: Mapping[str, float]) -> str:
 
 def _ms(row: RankRow, cost_ms: Mapping[str, float]) -> float | None:
     """A random twin takes as long as its trained original."""
-    for name in (row.backbone, row.backbone.removeprefix("random:")):
+    for name in (row.backbone.removeprefix("random:"), row.backbone):
         if math.isfinite(cost_ms.get(name, math.nan)):
             return cost_ms[name]
     return None
@@ -113,7 +113,7 @@ def _heads(given: ReportInput) -> dict[str, Any] | None:
 def _head(row: HeadRow, columns: list[str]) -> dict[str, Any]:
     scores = {s.name: s for s in row.scores}
     return {
-        "head": row.head.replace("_", " "),
+        "head": words.head(row.head),
         "features": [short(name) for name in row.features],
         "params": ", ".join(f"{name} {plain(value)}" for name, value in row.params.items()),
         "scores": [scores.get(name) for name in columns],

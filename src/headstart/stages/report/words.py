@@ -29,7 +29,7 @@ LABELS = {
     "f1": "F1",
 }
 
-HEADS = {"knn": "kNN", "ridge": "ridge", "logistic": "logistic"}
+HEADS = {"knn": "kNN", "lda": "LDA", "ridge": "ridge", "logistic": "logistic", "nearest_mean": "nearest mean"}
 
 TERMS = {
     "accuracy": "The share of all pictures that were answered rightly. A class with many pictures counts for more.",
@@ -99,10 +99,15 @@ SPLIT_NOTES = {
 
 def label(name: str) -> str:
     """A score's name in words."""
-    head, _, rest = name.partition("_")
-    if head in HEADS and rest in LABELS:
-        return f"{HEADS[head]} {LABELS[rest]}"
+    probe, _, rest = name.partition("_")
+    if probe in HEADS and rest in LABELS:
+        return f"{HEADS[probe]} {LABELS[rest]}"
     return LABELS.get(name, name.replace("_", " "))
+
+
+def head(name: str) -> str:
+    """A head's name in words."""
+    return HEADS.get(name, name.replace("_", " "))
 
 
 def meaning(term: str) -> str:
@@ -125,8 +130,8 @@ def signed(value: float) -> str:
 
 
 def percent(value: float) -> str:
-    """A share as per cent, one digit."""
-    return "–" if not math.isfinite(value) else f"{100 * value:.1f}\u00a0%"
+    """A share as per cent, one digit: rounded as `number` does, so that the two never disagree."""
+    return "–" if not math.isfinite(value) else f"{100 * float(number(value)):.1f}\u00a0%"
 
 
 def count(number: float) -> str:
