@@ -112,7 +112,7 @@ def _provenance(data: Dataset, ctx: Context) -> dict[str, dict[str, str]]:
 
 
 def _computed_by(ctx: Context) -> dict[str, dict[str, str]]:
-    """Versions and machine, kept at the end of the fit: a page that is written again elsewhere still tells the truth."""
+    """Versions and machine, kept at the end of the fit, so that a page written again elsewhere tells the truth."""
     path = ctx.folder("report") / "provenance.json"
     if not path.is_file():
         write_json(path, {"Versions": provenance.versions(), "Machine": provenance.machine()})
