@@ -23,6 +23,7 @@ from headstart.kit.provenance import version
 
 RANDOM = "random:"
 RANDOM_SEED = 0
+_DRAW = 2  # of random weights; raise when `fill_random` draws others
 _FORMAT = 1  # of the cached files; raise when the export changes what it writes
 _LATER = ("dinov2", "dinov3", "siglip", "clip", "vit", "deit", "swin", "beit", "mae", "hiera", "sam", "mit", "pvt")
 
@@ -94,7 +95,7 @@ def _twin(trained: Trunk) -> Trunk:
     spec = replace(
         trained.spec,
         name=RANDOM + trained.name,
-        revision=f"{trained.spec.revision}-2-random{RANDOM_SEED}",
+        revision=f"{trained.spec.revision}-{_DRAW}-random{RANDOM_SEED}",
         pretrained_on="nothing: random weights",
         licence_note="",
         download_bytes=0,
