@@ -82,10 +82,20 @@ def test_the_search_looks_at_the_first_repeat_alone_and_keeps_its_best():
     grid = logistic().grid(120, 12, 3)
     first = crossval.held_out(logistic(), on.x, on.y, fold[:1], n_classes=3, grid=grid)
     means = [log_losses(on.y, p[0]).mean() for p in first]
-    assert found.searched == pytest.approx(means)
+    assert found.searched == pytest.approx(means[: len(found.searched)])
     assert found.params == grid[int(np.argmin(means))]
     assert found.held_out.shape == (3, 120, 3)
     assert found.losses == pytest.approx(np.mean([log_losses(on.y, p) for p in found.held_out], axis=0))
+
+
+def test_large_sets_are_searched_fold_by_fold_to_the_same_setting(monkeypatch):
+    on, fold = sample(120, apart=1.5), folds(120)
+    in_step = crossval.tuned(logistic(), on.x, on.y, fold, n_classes=3)
+    monkeypatch.setattr(crossval, "_BYTES_IN_STEP", 0)
+    by_fold = crossval.tuned(logistic(), on.x, on.y, fold, n_classes=3)
+    assert by_fold.params == in_step.params
+    assert np.allclose(by_fold.held_out, in_step.held_out, atol=1e-6)
+    assert by_fold.searched[: len(in_step.searched)] == pytest.approx(in_step.searched, abs=1e-6)
 
 
 def test_one_fold_is_refused():

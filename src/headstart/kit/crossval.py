@@ -21,6 +21,7 @@ from headstart.kit.losses import per_picture_loss
 
 _BYTES_AT_ONCE = 1_500_000_000  # of copies that folds make while they run side by side
 _COPIES = 4
+_BYTES_IN_STEP = 600_000_000  # of all folds together, while they go through the grid in step
 PATIENCE = 2  # settings without gain after which a search ends
 
 
@@ -211,9 +212,8 @@ def tuned(
     first, searched = _search(head, x, y, folds[0], grid, metric, shared)
     best = int(np.argmin(searched))
     held = first[best][None]
-    if len(folds) > 1:
-        held = np.concatenate([held, held_out(head, x, y, folds[1:], grid=[grid[best]], **shared)[0]])
-    return Tuned(params=grid[best], held_out=held, losses=losses(metric, y, held), searched=searched)
+    found = Tuned(params=grid[best], held_out=held, losses=losses(metric, y, held), searched=searched)
+    return repeated(found, head, x, y, folds[1:], metric=metric, **shared) if len(folds) > 1 else found
 
 
 def _search(
@@ -227,6 +227,9 @@ def _search(
 ) -> tuple[list[np.ndarray], tuple[float, ...]]:
     """Held-out probabilities (M, C) and mean loss of each setting, as long as they get better."""
     numbers = [fold for _, fold in _tasks(folds[None])]
+    if 2 * len(numbers) * x.nbytes > _BYTES_IN_STEP:  # fold by fold instead, so that few are held at a time
+        whole = held_out(head, x, y, folds[None], grid=grid, **shared)
+        return [p_1MC[0] for p_1MC in whole], tuple(float(np.nanmean(losses(metric, y, p))) for p in whole)
     judged = [np.flatnonzero(folds == fold) for fold in numbers]
     learnt = [np.flatnonzero((folds != fold) & (folds >= 0)) for fold in numbers]
     with blas.single():

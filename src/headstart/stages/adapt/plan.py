@@ -22,6 +22,7 @@ HEADS = {
 }
 ON_SEVERAL = ("logistic", "lda")  # heads for combinations: those that hold correlated columns in check
 WIDEST = 8_192  # columns of a combination
+LARGEST = 1 << 25  # numbers in it, so that its folds fit in memory
 
 
 class Strategy(NamedTuple):
@@ -51,8 +52,15 @@ def feature(embeddings: Sequence[Embeddings], candidate: str) -> Feature:
     return Feature(backbone=backbone, depth=name, dim=next(d.dim for d in spec.depths if d.name == name))
 
 
-def combinations(ranking: Ranking, embeddings: Sequence[Embeddings]) -> list[tuple[Feature, ...]]:
-    """Features to put side by side, each combination once: within the chosen backbone, then with the next best ones."""
+def combinations(ranking: Ranking, embeddings: Sequence[Embeddings], rows: int) -> list[tuple[Feature, ...]]:
+    """Features to put side by side, each combination once: within the chosen backbone, then with the next best ones.
+
+    Args:
+        ranking: Its order.
+        embeddings: Of the surviving backbones.
+        rows: Pictures that are compared on; combinations that would be too large are left out.
+    """
+    widest = min(WIDEST, LARGEST // max(rows, 1))
     best = _best_depths(ranking, embeddings)
     chosen = feature(embeddings, ranking.chosen)
     every = _depths(embeddings, chosen.backbone)
@@ -66,7 +74,7 @@ def combinations(ranking: Ranking, embeddings: Sequence[Embeddings]) -> list[tup
     found: dict[frozenset[Feature], tuple[Feature, ...]] = {}
     for features in listed:
         distinct = tuple(dict.fromkeys(features))
-        if len(distinct) > 1 and sum(f.dim for f in distinct) <= WIDEST:
+        if len(distinct) > 1 and sum(f.dim for f in distinct) <= widest:
             found.setdefault(frozenset(distinct), distinct)
     return list(found.values())
 

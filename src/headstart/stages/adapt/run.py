@@ -94,7 +94,7 @@ def _entries(
 ) -> list[Entry]:
     """The heads on the chosen candidate, then combinations as long as the budget has room."""
     entries = contest.enter(how.heads, (plan.feature(embeddings, ranking.chosen),), embeddings, on)
-    listed = plan.combinations(ranking, embeddings) if how.combine else []
+    listed = plan.combinations(ranking, embeddings, len(on.rows)) if how.combine else []
     alike = [e for e in entries if e.head in plan.ON_SEVERAL]
     for number, features in enumerate(listed):
         expected_s = sum(e.seconds for e in alike) * _work(features) / _work(alike[0].features)
