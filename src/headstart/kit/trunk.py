@@ -86,7 +86,7 @@ def _unknown(name: str, known: tuple[str, ...], fits: list[str]) -> UsageError:
         )
     near = nearest(name, known if ":" in name else [one.partition(":")[2] for one in known])
     within = [one for one in known if word in one.replace("_", "")]
-    if not near and within:
+    if word and not near and within:
         near = f"did you mean {', '.join(f'`{one}`' for one in within[:3])}?"
     return UsageError(f"no backbone is named `{name}`", hint=near or "headstart backbones list")
 
