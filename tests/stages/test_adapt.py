@@ -207,4 +207,4 @@ def test_it_says_what_was_chosen_and_why(data, split, backbones, context):
     assert len(lines) == 2
     assert "log loss" in lines[0]
     assert "n = 180" in lines[0]
-    assert "made:strong@inner + made:strong@last" in lines[0]
+    assert "made:strong@inner+last" in lines[0]

@@ -1,4 +1,4 @@
-"""Cross-validation of heads on cached vectors: held-out probabilities, tuning, and nested selection.
+"""Cross-validation of heads on cached vectors: held-out probabilities, and the search of a setting.
 
 A fold is a number beside each picture, in each repeat; -1 keeps a picture out of that repeat altogether. Folds run in
 threads, each with one BLAS thread, and never share a sum: results are the same bit for bit on any number of cores.
@@ -41,25 +41,6 @@ class Tuned:
     held_out: np.ndarray
     losses: np.ndarray
     searched: tuple[float, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Candidate:
-    """One of several to choose from: a head on a set of features.
-
-    Attributes:
-        name: Unique.
-        x: (M, D) float32.
-        head: The plugin.
-        grid: Its settings to search.
-        cost: Operations for one picture.
-    """
-
-    name: str
-    x: np.ndarray
-    head: Head
-    grid: Sequence[Mapping[str, Any]]
-    cost: float
 
 
 def held_out(
@@ -282,49 +263,6 @@ def balanced(y: np.ndarray, n_classes: int) -> np.ndarray:
     """(C,) class weights that give each present class the same sum, 1 on average over pictures."""
     counts = np.bincount(y, minlength=n_classes)
     return np.where(counts > 0, len(y) / (max(int((counts > 0).sum()), 1) * np.maximum(counts, 1)), 1.0)
-
-
-def nested(
-    candidates: Sequence[Candidate],
-    y: np.ndarray,
-    folds: np.ndarray,
-    *,
-    n_classes: int,
-    metric: str = "log_loss",
-    choose: Callable[[Sequence[Candidate], Sequence[Tuned]], int] | None = None,
-    class_weight: np.ndarray | None = None,
-    seed: int = 0,
-) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Held-out probabilities of the whole choice: in each outer fold all candidates compete anew on the rest.
-
-    The inner folds are the outer ones without the one that judges (Varma and Simon 2006), so clusters stay whole.
-
-    Args:
-        candidates: What is chosen from.
-        y: (M,) int64 classes.
-        folds: (M,) outer folds, at least three; -1 as in `held_out`.
-        n_classes: C.
-        metric: What is chosen by.
-        choose: Which candidate wins, from their inner results; default the least mean loss.
-        class_weight: (C,) float64 or None.
-        seed: For what is drawn.
-
-    Returns:
-        (M, C) float32, NaN where the fold is -1, and the candidate chosen in each outer fold.
-    """
-    out = np.full((len(y), n_classes), np.nan, np.float32)
-    shared: dict[str, Any] = {"n_classes": n_classes, "class_weight": class_weight, "seed": seed}
-    chosen = []
-    for fold in (int(k) for k in np.unique(folds) if k >= 0):
-        inner = np.where(folds == fold, -1, folds)
-        judged, learnt = np.flatnonzero(folds == fold), np.flatnonzero(inner >= 0)
-        found = [tuned(c.head, c.x, y, inner, metric=metric, grid=c.grid, **shared) for c in candidates]
-        best = choose(candidates, found) if choose else int(np.argmin([np.nanmean(t.losses) for t in found]))
-        winner = candidates[best]
-        with blas.single():
-            out[judged] = apart(winner.head, winner.x, y, learnt, judged, grid=[found[best].params], **shared)[0]
-        chosen.append(winner.name)
-    return out, tuple(chosen)
 
 
 def subset(y: np.ndarray, count: int, seed: int) -> np.ndarray:

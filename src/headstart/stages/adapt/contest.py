@@ -19,6 +19,8 @@ from headstart.core.types import Embeddings, Feature, HeadRow, Score
 from headstart.kit import crossval, metrics
 from headstart.kit.compare import Contender, Pick, pick
 from headstart.kit.intervals import Interval
+from headstart.kit.nested import Candidate
+from headstart.kit.nested import nested as judged_anew
 from headstart.stages.adapt import inputs
 
 SCORES = ("balanced_accuracy", "accuracy")
@@ -69,7 +71,7 @@ class Entry:
     @property
     def name(self) -> str:
         """Unique among all entries."""
-        return f"{self.head} on {' + '.join(inputs.names(self.features))}"
+        return f"{self.head} on {inputs.title(self.features)}"
 
 
 def enter(
@@ -175,10 +177,10 @@ def nested(
     for name, features in listed:
         head, x = registry.load("heads", name), inputs.columns(embeddings, features, on.rows)
         grid = list(head.grid(len(x), x.shape[1], on.n_classes))
-        said, cost = f"{name} on {' + '.join(inputs.names(features))}", float(inputs.flops(embeddings, features))
-        candidates.append(crossval.Candidate(name=said, x=x, head=head, grid=grid, cost=cost))
+        said, cost = f"{name} on {inputs.title(features)}", float(inputs.flops(embeddings, features))
+        candidates.append(Candidate(name=said, x=x, head=head, grid=grid, cost=cost))
 
-    def choose(among: Sequence[crossval.Candidate], results: Sequence[crossval.Tuned]) -> int:
+    def choose(among: Sequence[Candidate], results: Sequence[crossval.Tuned]) -> int:
         entries = []
         for candidate, result in zip(among, results, strict=True):
             judged = np.isfinite(result.losses)
@@ -187,5 +189,5 @@ def nested(
         won = pick(entries, prefer=on.prefer, clusters=on.clusters, metric=on.metric).winner
         return next(at for at, candidate in enumerate(among) if candidate.name == won)
 
-    held, chosen = crossval.nested(candidates, on.y, on.folds[0], metric=on.metric, choose=choose, **on.shared)
+    held, chosen = judged_anew(candidates, on.y, on.folds[0], metric=on.metric, choose=choose, **on.shared)
     return held, {name: chosen.count(name) for name in dict.fromkeys(chosen)}

@@ -22,6 +22,14 @@ def names(features: Sequence[Feature]) -> tuple[str, ...]:
     return tuple(f"{f.backbone}@{f.depth}" for f in features)
 
 
+def title(features: Sequence[Feature]) -> str:
+    """The same for people, each backbone named once: `a@stage4+stage5, b@last`."""
+    depths: dict[str, list[str]] = {}
+    for feature in features:
+        depths.setdefault(feature.backbone, []).append(feature.depth)
+    return ", ".join(f"{backbone}@{'+'.join(found)}" for backbone, found in depths.items())
+
+
 def flops(embeddings: Sequence[Embeddings], features: Sequence[Feature]) -> int:
     """Operations for one picture through all trunks that the features need."""
     needed = {f.backbone for f in features}

@@ -112,7 +112,7 @@ def _work(features: Sequence[Feature]) -> int:
 
 def _room(number: int, features: tuple[Feature, ...], expected_s: float, ctx: Context) -> bool:
     """Whether the budget has room for a combination; decided once in a run."""
-    why = f"{' + '.join(inputs.names(features))}: is there time to try it"
+    why = f"{inputs.title(features)}: is there time to try it"
     return bool(ctx.decide(f"adapt/combination/{number}", lambda: ctx.left_s() > 3 * expected_s, why))
 
 
