@@ -14,7 +14,7 @@ import numpy as np
 from headstart.core.types import FittedHead
 from headstart.kit import linear
 
-COUNTS = (50, 20, 10, 5, 3, 1)
+COUNTS = (100, 50, 20, 10, 5, 3, 1)
 
 
 class Neighbours:

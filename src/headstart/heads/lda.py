@@ -16,7 +16,7 @@ from headstart.core.types import FittedHead
 from headstart.kit import blas, linear, softmax
 
 CALIBRATED = 2_000  # rows whose leave-one-out distances set the temperature
-SHRINKAGES = (0.95, 0.8, 0.5, 0.2, 0.05)
+SHRINKAGES = (0.95, 0.8, 0.5, 0.2, 0.05, 0.01)
 
 
 class Discriminant:
