@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,19 +43,17 @@ def measured(command: list[str], cache: Path | None = None, **environment: str) 
     """Run a command to its end and measure it; its output goes to standard error only when it fails."""
     env = {**os.environ, **environment, **({"HEADSTART_CACHE": str(cache)} if cache else {})}
     started, peak = time.monotonic(), 0
-    with subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
-        os.set_blocking(process.stdout.fileno(), False)
-        said = ""
-        while True:
-            done, status, usage = os.wait4(process.pid, os.WNOHANG)
-            said += process.stdout.read() or ""
-            if done:
-                break
+    with tempfile.TemporaryFile("w+") as said:
+        process = subprocess.Popen(command, env=env, stdout=said, stderr=subprocess.STDOUT)
+        done = 0
+        while not done:
             peak = max(peak, _anonymous(process.pid))
             time.sleep(0.01)
+            done, status, usage = os.wait4(process.pid, os.WNOHANG)
         process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        sys.exit(f"{' '.join(command)} ended with {process.returncode}:\n{said}")
+        said.seek(0)
+        if process.returncode:
+            sys.exit(f"{' '.join(command)} ended with {process.returncode}:\n{said.read()}")
     wall = time.monotonic() - started
     return Cost(wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024, peak)
 
