@@ -163,6 +163,25 @@ def test_two_stores_on_one_folder_see_each_other(opened, tmp_path):
     check(one, tmp_path, 1, 2, 3, 4)
 
 
+@pytest.mark.parametrize("name", ["last.f32", "keys.bin"])
+def test_what_another_store_added_and_the_disk_then_damaged_is_added_again(opened, tmp_path, said, name):
+    """Rows that `add` leaves out as known must be there to be taken; the second look must not wait for itself."""
+    one, other = opened(), opened()
+    other.add(keys(1, 2, 3), values(1, 2, 3))
+    path = tmp_path / "rows" / name
+    path.write_bytes(path.read_bytes()[:-20])
+    one.add(keys(1, 2, 3), values(1, 2, 3))
+    assert any("damaged" in sentence for sentence in said)
+    check(one, tmp_path, 3, 1, 2)
+
+
+def test_missing_rows_are_not_taken_for_others(opened, tmp_path):
+    store = opened()
+    store.add(keys(1, 2), values(1, 2))
+    with pytest.raises(ValueError, match="1 of the rows"):
+        store.take("last", store.find(keys(1, 9)), tmp_path / "scratch")
+
+
 def test_threads_may_look_while_one_adds(opened, tmp_path):
     store = opened()
 

@@ -52,8 +52,10 @@ class RowStore:
         self.columns = dict(columns)
         self.report = report
         self._lock = threading.RLock()
+        self._turn: Any = None
         self._index: dict[bytes, int] = {}
-        self._blocks: dict[int, _Block] = {}
+        self._blocks: dict[int, _Block] = {}  # by first row
+        self._starts = np.empty(0, np.int64)  # of the blocks, ascending
         self._sound: set[int] = set()
         self._read_to = 0
         self._refresh()
@@ -73,6 +75,7 @@ class RowStore:
             if block is not None and not self._learn(block):
                 short.append(block)
             self._read_to += len(line) + 1
+        self._starts = np.array(sorted(self._blocks), np.int64)
         if short:
             self._strike_out(short)
 
@@ -139,10 +142,10 @@ class RowStore:
 
     def _drop_damaged(self, found: np.ndarray) -> bool:
         """Check the blocks that are pointed into; strike out damaged ones and say whether there were any."""
-        hit = np.unique(found[found >= 0])
-        pointed = [b for b in self._blocks.values() if np.diff(np.searchsorted(hit, [b.start, b.start + b.n]))[0]]
+        pointed = np.unique(np.searchsorted(self._starts, found[found >= 0], side="right") - 1)
         bad = []
-        for block in pointed:
+        for start in self._starts[pointed].tolist():
+            block = self._blocks[start]
             if block.start not in self._sound and self._digest(block) != block.sha256:
                 bad.append(block)
             else:
@@ -178,7 +181,12 @@ class RowStore:
 
         Returns:
             (M, D) float32, not to be written to.
+
+        Raises:
+            ValueError: A position is -1: the row is missing.
         """
+        if len(positions) and positions.min() < 0:
+            raise ValueError(f"{int((positions < 0).sum()):,} of the rows asked for are not cached")
         source = self._map(f"{column}.f32", np.float32, self.columns[column])
         if len(positions) and np.array_equal(positions, np.arange(positions[0], positions[0] + len(positions))):
             return source[positions[0] : positions[0] + len(positions)].view(np.ndarray)
@@ -192,7 +200,7 @@ class RowStore:
     # -- writing
 
     def add(self, keys: np.ndarray, columns: Mapping[str, np.ndarray]) -> None:
-        """Append one block; keys that are there already are left out.
+        """Append one block; keys that are there already, in a sound block, are left out.
 
         Args:
             keys: (M, 32) uint8.
@@ -206,17 +214,20 @@ class RowStore:
             raise ValueError("a row with a number that is not finite cannot be cached")
         with self._lock, self._exclusive():
             self._refresh()
-            new = (self._look_up(keys) < 0) & _first(keys)
+            new = (self.find(keys) < 0) & _first(keys)
             if new.any():
                 self._append(keys[new], {name: np.asarray(v, np.float32)[new] for name, v in columns.items()})
                 self._refresh()
 
     def _exclusive(self) -> Any:
+        """The turn among processes: one lock a store, which its holder may take again while it has it."""
         import filelock
 
         with disk_errors(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
-            return filelock.FileLock(self.folder / ".lock")
+            if self._turn is None:
+                self._turn = filelock.FileLock(self.folder / ".lock", thread_local=False)
+            return self._turn
 
     def _append(self, keys: np.ndarray, columns: dict[str, np.ndarray]) -> None:
         """Write behind everything that is there, spoken of or not, so that no reader's view ever changes."""
