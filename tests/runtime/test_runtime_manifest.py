@@ -82,6 +82,14 @@ def test_no_path_leads_out_of_the_folder(saved, name):
         load(saved)
 
 
+@pytest.mark.parametrize("name", ["../outside.xml", "trunk0/other.xml"])
+def test_no_graph_is_compiled_that_has_no_digest(saved, name):
+    [trunk] = json.loads((saved / "manifest.json").read_text())["trunks"]
+    edit(saved, trunks=[trunk | {"ir": name}])
+    with pytest.raises(DataError, match="has no digest"):
+        load(saved)
+
+
 @pytest.mark.parametrize("content", ["", "[]", "{}", "null", '{"format": 1}', '{"format": "x"}', "\x00"])
 def test_what_is_no_manifest_is_refused(saved, content):
     (saved / "manifest.json").write_text(content)

@@ -3,6 +3,7 @@
 import dataclasses
 import itertools
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -152,6 +153,18 @@ def test_folders_are_walked_in_order_and_loops_end(paint, tmp_path):
     found = [p.relative_to(root).as_posix() for p in predict.walk([root])]
     assert found == ["a.png", "b/1.PNG", "b/2.png", "c/d/x.png"]
     assert list(predict.walk([root / "notes.txt"])) == [root / "notes.txt"]  # named, so handed on
+
+
+def test_a_folder_that_vanished_has_a_row(saved, paint, tmp_path):
+    for name in ("a.jfif", "b/1.png", "c.png"):
+        paint(name, "red")
+    root = tmp_path / "pictures"
+    walked = predict.walk([root])
+    assert next(walked) == root / "a.jfif"
+    shutil.rmtree(root / "b")
+    found = list(load(saved).predict(walked))
+    assert [(p.uri, p.answer) for p in found] == [(str(root / "b"), ""), (str(root / "c.png"), "red")]
+    assert "No such file" in found[0].error
 
 
 @pytest.mark.medium

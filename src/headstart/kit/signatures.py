@@ -1,6 +1,7 @@
 """What the first and last bytes of a file tell: which picture format it is, and whether its end is missing.
 
-The suffix plays no part. Formats that are known but not read are named, so that their owner can convert them.
+The suffix plays no part; `SUFFIXES` are for what must choose among files without opening them. Formats that are known
+but not read are named, so that their owner can convert them.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import re
 
 HEAD_BYTES = 32
 FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WebP", "TIFF")
+SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff"})
 
 _SIGNATURES = (
     (rb"\xff\xd8\xff", "JPEG"),

@@ -3,6 +3,6 @@
 The code is `headstart.kit.fitted`, which needs numpy alone.
 """
 
-from headstart.kit.fitted import many, probabilities
+from headstart.kit.fitted import probabilities
 
-__all__ = ["many", "probabilities"]
+__all__ = ["probabilities"]

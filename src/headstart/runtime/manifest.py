@@ -159,9 +159,12 @@ def check_files(manifest: Manifest, folder: Path) -> None:
     """Compare every file with its digest.
 
     Raises:
-        DataError: With all files that are missing, changed or outside the folder.
+        DataError: With all files that are missing, changed, outside the folder or without a digest.
     """
-    wrong = [f"`{path}` {fault}" for path, value in manifest.files().items() if (fault := _fault(folder, path, value))]
+    known = manifest.files()
+    wrong = [f"`{path}` {fault}" for path, value in known.items() if (fault := _fault(folder, path, value))]
+    graphs = [path for trunk in manifest.trunks for path in (trunk.ir, f"{trunk.ir.removesuffix('.xml')}.bin")]
+    wrong += [f"`{path}` has no digest" for path in graphs if path not in known]
     if wrong:
         raise DataError(f"the model is damaged: {', '.join(wrong)}", where=str(folder), hint=_AGAIN)
 

@@ -19,10 +19,9 @@ import numpy as np
 from headstart.core.types import InputSpec
 from headstart.kit.engine import BATCH
 from headstart.kit.pixels import PictureError, decode, read_bytes
+from headstart.kit.signatures import SUFFIXES
 
 AHEAD = 2 * BATCH  # files decoded beside those in the engines
-
-SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff"})
 
 
 @dataclass(slots=True)
@@ -88,16 +87,20 @@ def _finished(chunk: Chunk, jobs: list[Future[None]]) -> Chunk:
 def walk(paths: Iterable[Path]) -> Iterator[Path]:
     """Files as they are named; a folder's pictures, told by their suffix, in sorted order, sub-folders included.
 
-    A named file is always handed on, whatever its suffix: that it cannot be read is for the row to say. Links to
-    folders are not followed inside a folder, so a loop of links ends.
+    A named file is always handed on, whatever its suffix, and so is a folder that cannot be listed: that it cannot be
+    read is for the row to say. Links to folders are not followed inside a folder, so a loop of links ends.
     """
     for path in paths:
         yield from _pictures(path) if path.is_dir() else (path,)
 
 
 def _pictures(folder: Path) -> Iterator[Path]:
-    with os.scandir(folder) as found:
-        entries = sorted(found, key=lambda entry: os.fsencode(entry.name))
+    try:
+        with os.scandir(folder) as found:
+            entries = sorted(found, key=lambda entry: os.fsencode(entry.name))
+    except OSError:
+        yield folder  # reading it fails likewise, and its row tells the reason
+        return
     for entry in entries:
         if entry.name.startswith("."):
             continue

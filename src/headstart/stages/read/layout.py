@@ -11,10 +11,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from headstart.core.types import Excused
+from headstart.kit.signatures import SUFFIXES
 from headstart.stages.read.look import suffix
 
 SPLITS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
-SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff"})
 _NO_CLASS = frozenset({"hidden", "not_a_picture"})
 
 
