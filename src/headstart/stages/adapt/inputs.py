@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import mmap
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -43,6 +45,15 @@ def columns(embeddings: Sequence[Embeddings], features: Sequence[Feature], rows:
     return blocks[0] if len(blocks) == 1 else np.concatenate(blocks, axis=1)
 
 
+def _let_go(array: np.ndarray) -> None:
+    """Unmap the pages of a mapped file that were read; the next read maps them again. Others are left alone."""
+    source: Any = array
+    while isinstance(source, np.ndarray):
+        source = source.base
+    if isinstance(source, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+        source.madvise(mmap.MADV_DONTNEED)
+
+
 @contextmanager
 def columns_of_all(
     embeddings: Sequence[Embeddings], features: Sequence[Feature], rows: np.ndarray, scratch: Path
@@ -65,5 +76,8 @@ def columns_of_all(
     with disk_errors(scratch), tempfile.NamedTemporaryFile(dir=scratch, prefix=".tmp-", suffix=".f32") as file:
         for at in range(0, len(rows), _CHUNK_ROWS):
             file.write(columns(embeddings, features, rows[at : at + _CHUNK_ROWS]).tobytes())
+            for each in embeddings:
+                for vectors in each.vectors.values():
+                    _let_go(vectors)
         file.flush()
         yield np.memmap(file.name, np.float32, "r", shape=(len(rows), width)).view(np.ndarray)

@@ -20,7 +20,7 @@ HEADS = {
     "some": ("ridge", "logistic"),
     "many": ("nearest_mean", "knn", "ridge", "logistic", "lda"),
 }
-ON_SEVERAL = ("logistic", "lda")  # heads for combinations: those that hold correlated columns in check
+SCOUT, AFTER_SCOUT = "lda", ("logistic",)  # for combinations: heads that hold correlated columns in check
 WIDEST = 8_192  # columns of a combination
 LARGEST = 1 << 25  # numbers in it, so that its folds fit in memory
 

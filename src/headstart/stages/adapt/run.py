@@ -92,17 +92,23 @@ def _ring(data: Dataset, splits: Splits, ctx: Context) -> Ring:
 def _entries(
     how: plan.Strategy, ranking: Ranking, embeddings: Sequence[Embeddings], on: Ring, ctx: Context
 ) -> list[Entry]:
-    """The heads on the chosen candidate, then combinations as long as the budget has room."""
+    """The heads on the chosen candidate, then combinations as long as the budget has room.
+
+    The quickest head goes over all combinations; the main one follows on the best of them.
+    """
     entries = contest.enter(how.heads, (plan.feature(embeddings, ranking.chosen),), embeddings, on)
-    listed = plan.combinations(ranking, embeddings, len(on.rows)) if how.combine else []
-    alike = [e for e in entries if e.head in plan.ON_SEVERAL]
+    listed = plan.combinations(ranking, embeddings) if how.combine else []
+    scouts: list[Entry] = []
     for number, features in enumerate(listed):
-        expected_s = sum(e.seconds for e in alike) * _work(features) / _work(alike[0].features)
+        expected_s = sum(e.seconds for e in entries) * _work(features) / _work(entries[0].features)
         if not _room(number, features, expected_s, ctx):
             ctx.say.line("adapt", f"{len(listed) - number} combinations of depths are left out for lack of time")
             break
-        entries += contest.enter(plan.ON_SEVERAL, features, embeddings, on)
-    return contest.repeat(entries, embeddings, on)
+        scouts += contest.enter((plan.SCOUT,), features, embeddings, on)
+    if scouts:
+        best = min(scouts, key=lambda e: float(np.nanmean(e.tuned.losses)))
+        scouts += contest.enter(plan.AFTER_SCOUT, best.features, embeddings, on)
+    return contest.repeat([*entries, *scouts], embeddings, on)
 
 
 def _work(features: Sequence[Feature]) -> int:
