@@ -11,6 +11,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from headstart.kit.linear import spread
+
 ROWS = 640  # more rows change neither score noticeably
 _RANK = 1e-6  # variance below this part of the largest counts as none
 _TURNS = 100
@@ -40,7 +42,7 @@ def spectrum(x: np.ndarray, y: np.ndarray) -> Spectrum:
         x: (M, D) float32 features.
         y: (M,) int64 classes.
     """
-    taken = np.arange(len(y)) if len(y) <= ROWS else np.linspace(0, len(y) - 1, ROWS).astype(np.int64)
+    taken = spread(len(y), ROWS)
     x_MD = np.asarray(x[taken], np.float64)
     x_MD = x_MD - x_MD.mean(axis=0)
     x_MD = x_MD[:, np.any(x_MD != 0, axis=0)]

@@ -1,10 +1,12 @@
-"""Rows of embeddings, by the data set's row numbers."""
+"""Rows of embeddings, by the data set's row numbers; several backbones and depths side by side."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
-from headstart.core.types import Embeddings
+from headstart.core.types import Embeddings, Feature
 
 
 def take(of: Embeddings, depth: str, rows: np.ndarray) -> np.ndarray:
@@ -28,6 +30,17 @@ def take(of: Embeddings, depth: str, rows: np.ndarray) -> np.ndarray:
     return np.asarray(of.vectors[depth][at], np.float32)
 
 
-def candidates(of: Embeddings) -> list[str]:
-    """`backbone@depth` of every depth, from shallow to deep."""
-    return [f"{of.spec.name}@{depth.name}" for depth in of.spec.depths]
+def columns(of: Sequence[Embeddings], features: Sequence[Feature], rows: np.ndarray) -> np.ndarray:
+    """A head's input: the features of some pictures side by side.
+
+    Args:
+        of: Embeddings of every backbone that `features` name.
+        features: In this order.
+        rows: (M,) int64 rows of the data set, in any order.
+
+    Returns:
+        (M, D) float32 in memory.
+    """
+    by_name = {e.spec.name: e for e in of}
+    blocks = [take(by_name[f.backbone], f.depth, rows) for f in features]
+    return blocks[0] if len(blocks) == 1 else np.concatenate(blocks, axis=1)

@@ -17,10 +17,11 @@ from headstart.core.context import Context
 from headstart.core.types import Adapted, Dataset, Embeddings, Ranking, Score, Splits
 from headstart.kit import crossval, metrics
 from headstart.kit.compare import Contender
+from headstart.kit.linear import spread
 from headstart.kit.losses import log_losses
-from headstart.kit.vectors import take
+from headstart.kit.vectors import columns, take
 from headstart.runtime import answer
-from headstart.stages.evaluate.held_out import CHUNK, Part, inputs
+from headstart.stages.evaluate.held_out import CHUNK, Part
 
 MAJORITY, NEIGHBOURS = "majority class", "kNN"
 HISTOGRAM, RANDOM, MODEL = "colour histogram", "random trunk", "model on the same pictures"
@@ -70,7 +71,7 @@ def _searched(rows: np.ndarray, on: Bench) -> crossval.Tuned:
     """The number of neighbours that cross-validation on some training pictures prefers."""
     return crossval.tuned(
         registry.load("heads", "knn"),
-        inputs(on.embeddings, on.adapted.features, rows),
+        columns(on.embeddings, on.adapted.features, rows),
         np.asarray(on.data.targets)[rows],
         np.asarray(on.splits.folds)[:1, rows],
         n_classes=len(on.data.class_names),
@@ -82,18 +83,18 @@ def _answered(part: Part, on: Bench) -> np.ndarray:
     """(M, C) of kNN on pictures outside `train`; the more there are, the fewer it learns from."""
     params = _searched(_spread(on.splits.train, SEARCHED), on).params
     train = _spread(on.splits.train, max(SEARCHED, PAIRS // len(part.rows)))
-    x, y = inputs(on.embeddings, on.adapted.features, train), np.asarray(on.data.targets)[train]
+    x, y = columns(on.embeddings, on.adapted.features, train), np.asarray(on.data.targets)[train]
     made = registry.load("heads", "knn").path(
         x, y, n_classes=len(on.data.class_names), params=[params], class_weight=None, seed=on.ctx.seed
     )
     fitted, chunks = next(iter(made)), range(0, len(part.rows), CHUNK)
-    asked = (inputs(on.embeddings, on.adapted.features, part.rows[at : at + CHUNK]) for at in chunks)
+    asked = (columns(on.embeddings, on.adapted.features, part.rows[at : at + CHUNK]) for at in chunks)
     return np.concatenate([answer.probabilities(fitted.kind, fitted.arrays, x) for x in asked])
 
 
 def _spread(rows: np.ndarray, most: int) -> np.ndarray:
     """At most so many rows, evenly spaced; rows are sorted by class folder, so classes keep their shares."""
-    return np.asarray(rows)[np.linspace(0, len(rows) - 1, min(len(rows), most)).astype(np.int64)]
+    return np.asarray(np.asarray(rows)[spread(len(rows), most)])
 
 
 # ---------------------------------------------------------------- features against features
@@ -122,7 +123,7 @@ def features(on: Bench, ranking: Ranking, controls: tuple[Embeddings, ...]) -> l
     drawn = controls[0].rows if controls else _spread(on.splits.train, FEW)
     rows = np.sort(np.intersect1d(drawn, on.splits.train))[:FEW].astype(np.int64)
     blocks = {
-        MODEL: inputs(on.embeddings, on.adapted.features, rows),
+        MODEL: columns(on.embeddings, on.adapted.features, rows),
         HISTOGRAM: np.asarray(on.data.facts.histogram[rows], np.float32),
     }
     for control in controls[:1]:

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from headstart.core.context import Context
-from headstart.core.types import Adapted, Dataset, Embeddings, Feature, Score, Splits
+from headstart.core.types import Adapted, Dataset, Embeddings, Score, Splits
 from headstart.kit import metrics
 from headstart.kit.decision import best_threshold, decide, positive_class, read_costs, require_rule
 from headstart.kit.intervals import mean_interval
-from headstart.kit.vectors import take
+from headstart.kit.vectors import columns
 from headstart.runtime import answer
 
 CHUNK = 8192  # pictures answered at once
@@ -70,12 +70,6 @@ def rule(data: Dataset, adapted: Adapted, ctx: Context) -> Rule:
     return Rule(positive=positive, threshold=best_threshold(truth, adapted.cv_probabilities[:, positive]))
 
 
-def inputs(embeddings: tuple[Embeddings, ...], features: tuple[Feature, ...], rows: np.ndarray) -> np.ndarray:
-    """(M, D) float32: the head's input, blocks side by side in the order of `features`."""
-    by_name = {e.spec.name: e for e in embeddings}
-    return np.concatenate([take(by_name[f.backbone], f.depth, rows) for f in features], axis=1)
-
-
 def parts(
     data: Dataset, splits: Splits, embeddings: tuple[Embeddings, ...], adapted: Adapted, how: Rule
 ) -> dict[str, Part]:
@@ -106,7 +100,7 @@ def _answered(embeddings: tuple[Embeddings, ...], adapted: Adapted, rows: np.nda
     fitted = adapted.fitted
     chunks = [rows[at : at + CHUNK] for at in range(0, len(rows), CHUNK)]
     return np.concatenate(
-        [answer.probabilities(fitted.kind, fitted.arrays, inputs(embeddings, adapted.features, c)) for c in chunks]
+        [answer.probabilities(fitted.kind, fitted.arrays, columns(embeddings, adapted.features, c)) for c in chunks]
     )
 
 

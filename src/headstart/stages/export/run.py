@@ -20,6 +20,8 @@ from headstart.core.files import disk_errors, write_bytes
 from headstart.core.keys import file_digest
 from headstart.core.types import Exported
 from headstart.kit import values
+from headstart.kit.linear import spread
+from headstart.kit.vectors import columns
 from headstart.runtime import answer, manifest
 from headstart.runtime.manifest import Calibration, Decision, HeadEntry, Manifest, TrunkEntry
 
@@ -161,7 +163,7 @@ def _decision(data: Dataset, evaluation: Evaluation, ctx: Context) -> Decision:
 
 def _sample(data: Dataset) -> np.ndarray:
     """Some rows spread over the data set."""
-    return np.unique(np.linspace(0, len(data.uris) - 1, COMPARED).astype(np.int64))
+    return spread(len(data.uris), COMPARED)
 
 
 def _pictures(data: Dataset, spec: BackboneSpec) -> np.ndarray:
@@ -191,12 +193,8 @@ def _saved(model: Model, data: Dataset, rows: np.ndarray) -> np.ndarray:
 
 
 def _own(embeddings: tuple[Embeddings, ...], adapted: Adapted, rows: np.ndarray) -> np.ndarray:
-    by_name = {e.spec.name: e for e in embeddings}
-    blocks = []
-    for feature in adapted.features:
-        found = by_name[feature.backbone]
-        blocks.append(found.vectors[feature.depth][np.searchsorted(found.rows, rows)])
-    return answer.probabilities(adapted.fitted.kind, adapted.fitted.arrays, np.concatenate(blocks, axis=1))
+    fitted = adapted.fitted
+    return answer.probabilities(fitted.kind, fitted.arrays, columns(embeddings, adapted.features, rows))
 
 
 def _place(draft: Path, target: Path) -> None:

@@ -15,9 +15,10 @@ import numpy as np
 from headstart.core import registry
 from headstart.core.context import Context
 from headstart.core.types import RankRow, Score
-from headstart.kit import blas, crossval, metrics, transferability
+from headstart.kit import blas, crossval, repeats, transferability
 from headstart.kit.compare import Contender
 from headstart.kit.intervals import Interval
+from headstart.kit.linear import spread
 
 PROBES = ("knn", "ridge", "logistic")
 LINEAR = ("ridge", "logistic")
@@ -94,15 +95,9 @@ def arena(
         n_classes=classes,
         metric=ctx.job.metric,
         split=split,
-        class_weight=_weights(y, classes) if ctx.job.class_weight == "balanced" else None,
+        class_weight=crossval.balanced(y, classes) if ctx.job.class_weight == "balanced" else None,
         seed=ctx.seed,
     )
-
-
-def _weights(y: np.ndarray, classes: int) -> np.ndarray:
-    """(C,) as much weight for each present class as for any other, 1 on average over pictures."""
-    counts = np.bincount(y, minlength=classes)
-    return np.where(counts > 0, len(y) / (max((counts > 0).sum(), 1) * np.maximum(counts, 1)), 1.0)
 
 
 def judge(entrant: Entrant, x: np.ndarray, on: Arena, probes: tuple[str, ...] = PROBES) -> Judged:
@@ -115,14 +110,14 @@ def judge(entrant: Entrant, x: np.ndarray, on: Arena, probes: tuple[str, ...] = 
         probes: Heads to try, at least one of them linear.
     """
     started = time.monotonic()
-    held = {probe: _held_out(probe, x, on) for probe in probes if probe in LINEAR}
-    losses = {probe: _losses(p_RMC, on) for probe, p_RMC in held.items()}
-    best = min(held, key=lambda p: float(losses[p].mean()))
-    shown = [averaged(name, held[best], on) for name in dict.fromkeys((on.metric, "balanced_accuracy", "accuracy"))]
-    each = {probe: averaged(on.metric, p_RMC, on) for probe, p_RMC in held.items()}
+    tuned = {probe: _tuned(probe, x, on) for probe in probes if probe in LINEAR}
+    best = min(tuned, key=lambda p: float(tuned[p].losses.mean()))
+    names = dict.fromkeys((on.metric, "balanced_accuracy", "accuracy"))
+    shown = [_averaged(name, tuned[best], on) for name in names]
+    each = {probe: _averaged(on.metric, found, on) for probe, found in tuned.items()}
     if "knn" in probes:
         at, few = _thinned(on)
-        each["knn"] = averaged(on.metric, _held_out("knn", x[at], few), few)
+        each["knn"] = _averaged(on.metric, _tuned("knn", x[at], few), few)
     shown += [dataclasses.replace(score, name=f"{probe}_{on.metric}") for probe, score in each.items()]
     with blas.single():
         seen = transferability.spectrum(x, on.y)
@@ -142,13 +137,13 @@ def judge(entrant: Entrant, x: np.ndarray, on: Arena, probes: tuple[str, ...] = 
         logme=columns[0],
         h_score=columns[1],
     )
-    contender = Contender(name=entrant.name, rows=on.rows, losses=losses[best], cost=float(entrant.flops))
+    contender = Contender(name=entrant.name, rows=on.rows, losses=tuned[best].losses, cost=float(entrant.flops))
     return Judged(row=row, contender=contender)
 
 
-def _held_out(probe: str, x: np.ndarray, on: Arena) -> np.ndarray:
-    """(R, M, C) probabilities of pictures that the probe had not seen."""
-    found = crossval.tuned(
+def _tuned(probe: str, x: np.ndarray, on: Arena) -> crossval.Tuned:
+    """The probe with its best strength, and what it says of pictures that it had not seen."""
+    return crossval.tuned(
         registry.load("heads", probe),
         x,
         on.y,
@@ -158,31 +153,19 @@ def _held_out(probe: str, x: np.ndarray, on: Arena) -> np.ndarray:
         seed=on.seed,
         metric=on.metric,
     )
-    return found.held_out
 
 
 def _thinned(on: Arena) -> tuple[np.ndarray, Arena]:
     """Evenly spaced positions (classes lie one after the other, so they keep their shares), and their arena."""
-    at = np.linspace(0, len(on.rows) - 1, min(len(on.rows), NEAR)).astype(np.int64)
+    at = spread(len(on.rows), NEAR)
     few = dataclasses.replace(on, rows=on.rows[at], y=on.y[at], folds=on.folds[:, at], clusters=on.clusters[at])
     return at, few
 
 
-def _losses(p_RMC: np.ndarray, on: Arena) -> np.ndarray:
-    """(M,) loss of each picture, averaged over repeats."""
-    return np.asarray(np.mean([metrics.per_picture_loss(on.metric, on.y, p_MC) for p_MC in p_RMC], axis=0))
-
-
-def averaged(name: str, p_RMC: np.ndarray, on: Arena) -> Score:
-    """A score and the ends of its interval, averaged over repeats."""
-    each = [metrics.score(name, on.y, p, split=on.split, clusters=on.clusters, seed=on.seed) for p in p_RMC]
-    value, low, high = (float(np.mean(ends)) for ends in zip(*((s.value, s.low, s.high) for s in each), strict=True))
-    return dataclasses.replace(each[0], value=value, low=low, high=high)
+def _averaged(name: str, found: crossval.Tuned, on: Arena) -> Score:
+    return repeats.averaged(name, on.y, found.held_out, split=on.split, clusters=on.clusters, seed=on.seed)
 
 
 def difference(interval: Interval, on: Arena) -> Score:
-    """A paired difference of losses as a score; of accuracies more is better, so the sign is turned."""
-    value, low, high = interval
-    if on.metric.endswith("accuracy"):
-        value, low, high = -value, -high, -low
-    return Score(split=on.split, name=on.metric, value=value, low=low, high=high, n=len(on.rows), method="paired t")
+    """A paired difference of losses as a score of this arena."""
+    return repeats.difference(interval, on.metric, split=on.split, n=len(on.rows))

@@ -33,13 +33,11 @@ class Screening:
         pictures: (M,) int64 rows that were looked at.
         survivors: Backbones that go on, cheapest first.
         rows: One row for each backbone that does not.
-        why: One sentence.
     """
 
     pictures: np.ndarray
     survivors: tuple[str, ...]
     rows: tuple[RankRow, ...]
-    why: str
 
 
 def sample(data: Dataset, count: int, seed: int, among: np.ndarray | None = None) -> np.ndarray:
@@ -88,7 +86,7 @@ def run(data: Dataset, embeddings: tuple[Embeddings, ...], *, ctx: Context) -> S
     ]
     why = f"{len(survivors)} of {len(best)} backbones go on after {len(rows):,} pictures: {', '.join(survivors)}"
     ctx.say.line("screen", f"{why} (the better half, and the best by prior)")
-    return Screening(pictures=rows, survivors=tuple(survivors), rows=tuple(out), why=why)
+    return Screening(pictures=rows, survivors=tuple(survivors), rows=tuple(out))
 
 
 def _kept(
