@@ -109,7 +109,7 @@ def million() -> None:
         print(Path(scratch, "said.txt").read_text(), end="")
         print(f"rank and adapt {ROWS:,} x {WIDTH:,}: {cost.wall_s:.0f} s wall, {cost.cpu_s:.0f} s CPU")
         ratio("peak anonymous", cost.peak_anonymous / 1e9, 8, "GB")
-        ratio("peak resident, mapped files included", cost.peak_rss / 1e9, 16, "GB")
+        ratio("peak resident, mapped files included", cost.peak_rss / 1e9, 8, "GB")
 
 
 def _labels() -> np.ndarray:
