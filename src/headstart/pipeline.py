@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from headstart.stages.rank.screen import Screening
 
 SCREEN_PICTURES = 256  # what screening, random twins and the colour histogram see at most
+CONTROL_PART, CONTROL_LEAST = 6, 96  # random twins see a sixth of the training pictures, so that they stay cheap
 SCREEN_FROM = 640  # below this many pictures every candidate simply gets all of them
 
 
@@ -76,6 +77,8 @@ class Story:
     def screening(self) -> Screening | None:
         """Which backbones go on, judged on a few pictures; None when all go on."""
         if len(self.data.uris) < SCREEN_FROM or "auto" not in self.ctx.job.backbones or len(self.candidates) < 3:
+            if self.ctx.job.precision != "f32":
+                self.ctx.say.line("plan", f"no screening here, so nothing is done in {self.ctx.job.precision}")
             return None
         from headstart.stages.rank.screen import run, sample
 
@@ -127,7 +130,8 @@ class Story:
         """The cheapest backbone's random twin on a few training pictures."""
         from headstart.stages.rank.screen import sample
 
-        rows = sample(self.data, SCREEN_PICTURES, self.ctx.seed, among=self.splits.train)
+        count = min(SCREEN_PICTURES, max(CONTROL_LEAST, len(self.splits.train) // CONTROL_PART))
+        rows = sample(self.data, count, self.ctx.seed, among=self.splits.train)
         return (self._embed(f"random:{self.embeddings[0].spec.name}", rows),)
 
     @cached_property
@@ -171,7 +175,7 @@ class Story:
         from headstart.stages.report.run import run
 
         assert self.exported is not None  # the page says how to use the model, so the model comes first
-        found: Path = self._step("report", run)
+        found: Path = self._step("report", run, computed_now=True)
         return found
 
 
@@ -260,7 +264,8 @@ def demo(*, out: str | Path | None = None, say: Say | None = None, **settings: A
     from headstart.kit.wheels import textile
 
     say = say or Say()
-    return fit(textile(default_store(say), say), out=out or free_folder("textile"), say=say, **settings)
+    data = textile(default_store(say), say)
+    return fit(data, out=out or free_folder("textile", _job(data, settings)), say=say, **settings)
 
 
 def plan(data: str | Path, *, out: str | Path | None = None, say: Say | None = None, **settings: Any) -> dict[str, Any]:
@@ -281,17 +286,28 @@ def load(path: str | Path) -> Run:
 
 @contextmanager
 def _story(data: str | Path, out: str | Path | None, say: Say | None, settings: dict[str, Any]) -> Iterator[Story]:
-    """A story at its beginning; what is wrong with the request is told before a folder is made."""
+    """A story at its beginning; what is wrong with the request is told before a folder is made.
+
+    Linear algebra stays on one thread for all of it, so that no result depends on the number of cores.
+    """
+    from headstart.kit import blas
     from headstart.stages.embed.candidates import require_known
     from headstart.stages.read.run import require_folder
 
-    if isinstance(settings.get("backbones"), str):
-        settings["backbones"] = tuple(name.strip() for name in settings["backbones"].split(",") if name.strip())
-    job = jobs.make(data=str(data), **settings)
+    job = _job(data, settings)
     require_folder(Path(job.data))
     require_known(job.backbones)
-    with opened(Path(out) if out else free_folder(Path(job.data).resolve().name, job), job, say or Say()) as ctx:
+    path = Path(out) if out else free_folder(Path(job.data).resolve().name, job)
+    with opened(path, job, say or Say()) as ctx, blas.single():
         yield Story(ctx)
+
+
+def _job(data: str | Path, settings: dict[str, Any]) -> jobs.Job:
+    """The checked request; backbones may be one text with commas."""
+    names = settings.get("backbones")
+    if isinstance(names, str):
+        settings = settings | {"backbones": tuple(name.strip() for name in names.split(",") if name.strip())}
+    return jobs.make(data=str(data), **settings)
 
 
 def _told(story: Story, **content: Any) -> dict[str, Any]:

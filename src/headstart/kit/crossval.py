@@ -22,7 +22,7 @@ from headstart.kit.losses import per_picture_loss
 _BYTES_AT_ONCE = 1_500_000_000  # of copies that folds make while they run side by side
 _COPIES = 4
 _BYTES_IN_STEP = 600_000_000  # of all folds together, while they go through the grid in step
-PATIENCE = 2  # settings without gain after which a search ends
+PATIENCE = 1  # settings without gain after which a search ends
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

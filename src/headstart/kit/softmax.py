@@ -8,6 +8,7 @@ no product with the features. Each strength starts from the solution of the one 
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -17,6 +18,7 @@ from headstart.kit.linear import Basis
 
 MEMORY = 10
 MOST_STEPS = 300
+_FEW_CLASSES = 16
 TOLERANCE = (
     2e-10  # nats of the objective left, as the local quadratic model foresees; 1e-8 moves probabilities by 0.006
 )
@@ -24,8 +26,17 @@ TOLERANCE = (
 
 def probabilities(scores: np.ndarray) -> np.ndarray:
     """(M, C) scores -> probabilities."""
-    powers = np.exp(scores - scores.max(axis=1, keepdims=True))
-    return np.asarray(powers / powers.sum(axis=1, keepdims=True))
+    powers = scores - _over_classes(np.maximum, scores)
+    np.exp(powers, out=powers)
+    powers /= _over_classes(np.add, powers)
+    return powers
+
+
+def _over_classes(of: np.ufunc, rows: np.ndarray) -> np.ndarray:
+    """(M, C) -> (M, 1). Few classes are taken column by column: numpy is slow at short rows."""
+    if rows.shape[1] > _FEW_CLASSES:
+        return np.asarray(of.reduce(rows, axis=1, keepdims=True))
+    return np.asarray(functools.reduce(of, rows.T))[:, None]
 
 
 @dataclass(eq=False)
@@ -96,7 +107,7 @@ def _minimise(problem: _Problem, theta: np.ndarray, scores: np.ndarray) -> tuple
     gradient = problem.gradient(theta, scores) / scale
     pairs: list[tuple[np.ndarray, np.ndarray, float]] = []
     for _ in range(MOST_STEPS):
-        if np.sum(gradient**2) <= 2 * TOLERANCE:
+        if np.vdot(gradient, gradient) <= 2 * TOLERANCE:
             break
         direction = _direction(gradient, pairs)
         move = direction / scale
@@ -105,8 +116,9 @@ def _minimise(problem: _Problem, theta: np.ndarray, scores: np.ndarray) -> tuple
         theta, scores = theta + length * move, scores + length * moved
         after = problem.gradient(theta, scores) / scale
         step, change = length * direction, after - gradient
-        if np.sum(step * change) > 0:
-            pairs = [*pairs[-MEMORY + 1 :], (step, change, 1 / float(np.sum(step * change)))]
+        rise = float(np.vdot(step, change))
+        if rise > 0:
+            pairs = [*pairs[-MEMORY + 1 :], (step, change, 1 / rise)]
         gradient = after
     return theta, scores
 
@@ -115,32 +127,32 @@ def _direction(gradient: np.ndarray, pairs: list[tuple[np.ndarray, np.ndarray, f
     """The two-loop recursion."""
     q, parts = gradient.copy(), []
     for step, change, inverse in reversed(pairs):
-        part = inverse * float(np.sum(step * q))
+        part = inverse * float(np.vdot(step, q))
         q -= part * change
         parts.append(part)
     if pairs:
         _, change, inverse = pairs[-1]
-        q /= inverse * float(np.sum(change**2))
+        q /= inverse * float(np.vdot(change, change))
     for (step, change, inverse), part in zip(pairs, reversed(parts), strict=True):
-        q += step * (part - inverse * float(np.sum(change * q)))
+        q += step * (part - inverse * float(np.vdot(change, q)))
     return -q
 
 
 def _line_search(
     problem: _Problem, theta: np.ndarray, scores: np.ndarray, move: np.ndarray, moved: np.ndarray
 ) -> float:
-    """A length at which the slope along the line has fallen to a tenth; the objective is convex, so the slope rises."""
+    """A length at which the slope along the line has halved; the objective is convex, so the slope rises."""
     inner = problem.strength * float(np.sum(theta[:-1] * move[:-1]))
     square = problem.strength * float(np.sum(move[:-1] ** 2))
 
     def slope(length: float) -> float:
-        return float(np.sum(problem.residual(scores + length * moved) * moved)) + inner + length * square
+        return float(np.vdot(problem.residual(scores + length * moved), moved)) + inner + length * square
 
     start = slope(0.0)
     low, low_slope, high, high_slope, length = 0.0, start, np.inf, np.inf, 1.0
     for _ in range(40):
         now = slope(length)
-        if abs(now) <= 0.1 * abs(start):
+        if abs(now) <= 0.5 * abs(start):
             break
         if now < 0:
             low, low_slope = length, now

@@ -97,7 +97,7 @@ def _entries(
     The quickest head goes over all combinations; the main one follows on the best of them.
     """
     entries = contest.enter(how.heads, (plan.feature(embeddings, ranking.chosen),), embeddings, on)
-    listed = plan.combinations(ranking, embeddings) if how.combine else []
+    listed = plan.combinations(ranking, embeddings, len(on.rows)) if how.combine else []
     scouts: list[Entry] = []
     for number, features in enumerate(listed):
         expected_s = sum(e.seconds for e in entries) * _work(features) / _work(entries[0].features)

@@ -19,7 +19,7 @@ from headstart.stages.audit.deal import deal
 
 LEAST_TEST = 10  # pictures of each class in a test split that is drawn
 # Repeats of the cross-validation: below so many pictures to learn from, so many.
-REPEATS = ((200, 10), (1_000, 3))
+REPEATS = ((200, 10), (500, 3))
 REPEATS_WITHOUT_TEST = 3  # at least, when cross-validation is all there is
 _ATTEMPTS = 20
 

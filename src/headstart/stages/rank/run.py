@@ -24,7 +24,7 @@ from headstart.stages.rank.screen import sample
 from headstart.stages.rank.table import told
 
 MOST = 50_000  # pictures that are cross-validated
-ENOUGH = 2_000  # pictures times repeats: more repeats hardly narrow a paired interval
+ENOUGH = 1_000  # pictures times repeats: more repeats hardly narrow a paired interval
 FEW = 256  # pictures that controls see at most
 HISTOGRAM = "colour histogram"
 QUICK = ("knn", "ridge")  # probes of controls, on the first repeat alone: they say whether, not how much

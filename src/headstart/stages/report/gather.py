@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from typing import Any, TypeVar
@@ -19,8 +18,12 @@ from headstart.stages.report.findings import BackboneFacts, ReportInput
 T = TypeVar("T")
 
 
-def gather(ctx: Context) -> ReportInput:
+def gather(ctx: Context, *, computed_now: bool = False) -> ReportInput:
     """Read what the run folder holds so far.
+
+    Args:
+        ctx: The run.
+        computed_now: This process computed the run, so versions and machine are noted; else those noted then are told.
 
     Raises:
         DataError: The run has not read its pictures yet, so there is nothing to tell.
@@ -46,15 +49,14 @@ def gather(ctx: Context) -> ReportInput:
         evaluation=_value(Evaluation, "evaluate", ctx),
         exported=_value(Exported, "export", ctx),
         costs=_costs(ctx),
-        decisions=_decisions(ctx),
+        decisions=tuple(ctx.run.decisions()),
         timings={step: float(entry["wall_s"]) for step, entry in timings.items()},
-        provenance=_provenance(data, ctx),
+        provenance=_provenance(data, ctx, computed_now),
     )
 
 
 def _value(kind: type[T], stage: str, ctx: Context, name: str = "value") -> T | None:
-    folder = ctx.run.path / stage
-    return values.load(kind, folder, name) if (folder / f"{name}.json").is_file() else None
+    return values.stored(kind, ctx.run.path / stage, name)
 
 
 def _costs(ctx: Context) -> np.ndarray | None:
@@ -69,12 +71,6 @@ def _timings(ctx: Context) -> Mapping[str, Mapping[str, Any]]:
     path = ctx.run.path / "timings.json"
     found: dict[str, Any] = read_json(path) if path.is_file() else {}
     return {step: entry for step, entry in found.items() if step != "report"}
-
-
-def _decisions(ctx: Context) -> tuple[Mapping[str, Any], ...]:
-    path = ctx.run.path / "decisions.jsonl"
-    lines = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.is_file() else []
-    return tuple(json.loads(line) for line in lines if line.endswith("\n"))  # a line that a kill cut short never acted
 
 
 def _backbones(ranking: Ranking | None, timings: Mapping[str, Mapping[str, Any]]) -> tuple[BackboneFacts, ...]:
@@ -102,19 +98,19 @@ def _facts(name: str, timings: Mapping[str, Mapping[str, Any]]) -> BackboneFacts
     )
 
 
-def _provenance(data: Dataset, ctx: Context) -> dict[str, dict[str, str]]:
+def _provenance(data: Dataset, ctx: Context, computed_now: bool) -> dict[str, dict[str, str]]:
     digests = {"data set (SHA-256)": data.digest}
     for path in sorted((ctx.run.path / "embed").glob("*.json")):
         entry = read_json(path)
         for depth, of in entry["vectors"].items():
             digests[f"{entry['key']['backbone']}@{depth}, {entry['pictures']:,} pictures"] = of["sha256"]
-    return _computed_by(ctx) | {"Digests": digests}
+    return _computed_by(ctx, computed_now) | {"Digests": digests}
 
 
-def _computed_by(ctx: Context) -> dict[str, dict[str, str]]:
-    """Versions and machine, kept at the end of the fit, so that a page written again elsewhere tells the truth."""
+def _computed_by(ctx: Context, now: bool) -> dict[str, dict[str, str]]:
+    """Versions and machine, kept at the end of each fit, so that a page written again elsewhere tells the truth."""
     path = ctx.folder("report") / "provenance.json"
-    if not path.is_file():
+    if now or not path.is_file():
         write_json(path, {"Versions": provenance.versions(), "Machine": provenance.machine()})
     found: dict[str, dict[str, str]] = read_json(path)
     return found

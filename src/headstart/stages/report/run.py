@@ -27,19 +27,20 @@ if TYPE_CHECKING:
 _HERE = Path(__file__).resolve().parent
 
 
-def run(findings: ReportInput | None = None, *, ctx: Context) -> Path:
+def run(findings: ReportInput | None = None, *, ctx: Context, computed_now: bool = False) -> Path:
     """Write `<run>/report.html`.
 
     Args:
         findings: What to tell; when None, what the run folder holds.
         ctx: The run.
+        computed_now: See `gather`.
 
     Raises:
         DataError: There is nothing to tell yet.
         SetupError: The disk refuses.
     """
     path = ctx.run.path / "report.html"
-    page = render(findings or gather(ctx))
+    page = render(findings or gather(ctx, computed_now=computed_now))
     write_text(path, page)
     ctx.say.line("report", f"{path.as_posix()}, {size(path.stat().st_size)}")
     return path
