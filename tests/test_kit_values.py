@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 
+from headstart.core.errors import DataError
 from headstart.core.types import Audit, FittedHead, Outcome, Score
 from headstart.kit import values
 
@@ -31,6 +32,18 @@ def test_nan_is_null_and_comes_back(tmp_path):
     values.save(Score(split="test", name="auc", value=math.nan, low=0.0, high=1.0, n=0), tmp_path)
     assert '"value": null' in (tmp_path / "value.json").read_text()
     assert math.isnan(values.load(Score, tmp_path).value)
+
+
+def test_what_is_stored_is_whole_absent_or_an_error(tmp_path):
+    audit = Audit(phase="files", outcomes=(), clusters=np.arange(5))
+    assert values.stored(Audit, tmp_path) is None
+    values.save(audit, tmp_path)
+    assert values.stored(Audit, tmp_path).phase == "files"
+    whole = (tmp_path / "value.json").read_text()
+    for content in ("", "[1]", whole[:-5], whole.replace('"npy": "', '"npy": "../'), whole.replace(".npy", ".gone")):
+        (tmp_path / "value.json").write_text(content)
+        with pytest.raises(DataError, match="damaged"):
+            values.stored(Audit, tmp_path)
 
 
 def test_what_would_need_pickle_is_refused(tmp_path):

@@ -9,9 +9,13 @@ __version__ = "0.1.0"
 _PUBLIC = {
     "fit": "headstart.pipeline",
     "audit": "headstart.pipeline",
+    "embed": "headstart.pipeline",
     "rank": "headstart.pipeline",
-    "load": "headstart.pipeline",
-    "Run": "headstart.pipeline",
+    "evaluate": "headstart.pipeline",
+    "report": "headstart.pipeline",
+    "demo": "headstart.pipeline",
+    "load": "headstart.run",
+    "Run": "headstart.run",
     "Job": "headstart.core.job",
     "HeadstartError": "headstart.core.errors",
 }

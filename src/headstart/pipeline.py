@@ -246,8 +246,7 @@ def evaluate(run: str | Path, data: str | Path, *, say: Say | None = None) -> di
     from headstart.stages.evaluate.judge import run as judge
 
     found = judge(Path(run), Path(data), say=say or Say())
-    result: dict[str, Any] = as_json(found)
-    return {"run": Path(run).as_posix(), "data": Path(data).as_posix(), **result}
+    return {"run": Path(run).as_posix(), "data": Path(data).as_posix(), **as_json(found)}
 
 
 def report(run: str | Path, *, say: Say | None = None) -> Path:
@@ -265,10 +264,10 @@ def demo(*, out: str | Path | None = None, say: Say | None = None, **settings: A
 
     say = say or Say()
     data = textile(default_store(say), say)
-    return fit(data, out=out or free_folder("textile", _job(data, settings)), say=say, **settings)
+    return fit(data, out=out or free_folder("textile", jobs.make(data=str(data), **settings)), say=say, **settings)
 
 
-def plan(data: str | Path, *, out: str | Path | None = None, say: Say | None = None, **settings: Any) -> dict[str, Any]:
+def plan(data: str | Path, *, say: Say | None = None, **settings: Any) -> dict[str, Any]:
     """What a fit would do and take, without doing it: candidates, seconds and bytes with what they rest on."""
     from headstart.kit.values import as_json
     from headstart.stages.embed.candidates import estimate, names
@@ -277,11 +276,6 @@ def plan(data: str | Path, *, out: str | Path | None = None, say: Say | None = N
         chosen = names(story.ctx)
         found: dict[str, Any] = as_json(estimate(chosen, len(story.data.uris), story.ctx))
         return {"data": str(data), "pictures": len(story.data.uris), "candidates": list(chosen), "estimate": found}
-
-
-def load(path: str | Path) -> Run:
-    """Open a run folder."""
-    return Run(path)
 
 
 @contextmanager
@@ -294,20 +288,12 @@ def _story(data: str | Path, out: str | Path | None, say: Say | None, settings: 
     from headstart.stages.embed.candidates import require_known
     from headstart.stages.read.run import require_folder
 
-    job = _job(data, settings)
+    job = jobs.make(data=str(data), **settings)
     require_folder(Path(job.data))
     require_known(job.backbones)
     path = Path(out) if out else free_folder(Path(job.data).resolve().name, job)
     with opened(path, job, say or Say()) as ctx, blas.single():
         yield Story(ctx)
-
-
-def _job(data: str | Path, settings: dict[str, Any]) -> jobs.Job:
-    """The checked request; backbones may be one text with commas."""
-    names = settings.get("backbones")
-    if isinstance(names, str):
-        settings = settings | {"backbones": tuple(name.strip() for name in names.split(",") if name.strip())}
-    return jobs.make(data=str(data), **settings)
 
 
 def _told(story: Story, **content: Any) -> dict[str, Any]:

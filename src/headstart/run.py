@@ -37,13 +37,13 @@ class Run:
     def _value(self, kind: type[Any], stage: str, name: str = "value") -> Any:
         from headstart.kit import values
 
-        folder = self.path / stage
-        if not (folder / f"{name}.json").is_file():
+        found = values.stored(kind, self.path / stage, name)
+        if found is None:
             raise DataError(
                 f"the run `{self.path}` has not come to `{stage}` yet",
                 hint="run the command that made it again: it resumes",
             )
-        return values.load(kind, folder, name)
+        return found
 
     @cached_property
     def job(self) -> Job:
@@ -174,6 +174,15 @@ class Run:
             "<table><tr><th>split</th><th>score</th><th>value</th><th>95 % interval</th><th>n</th></tr>"
             f"{rows}</table><ul>{verdicts}</ul>"
         )
+
+
+def load(path: str | Path) -> Run:
+    """Open a run folder.
+
+    Raises:
+        DataError: There is no run at `path`, or a newer version wrote it.
+    """
+    return Run(path)
 
 
 def _sentence(score: Score) -> str:

@@ -43,6 +43,10 @@ def test_settings(monkeypatch, tmp_path):
     monkeypatch.setenv("HEADSTART_THREADS", "3")
     assert settings.cache_folder() == tmp_path
     assert settings.threads() == 3
+    for wrong in ("0", "two", "-1", "\u00b2"):
+        monkeypatch.setenv("HEADSTART_THREADS", wrong)
+        with pytest.raises(UsageError, match="HEADSTART_THREADS"):
+            settings.threads()
     monkeypatch.delenv("HEADSTART_CACHE")
     assert settings.cache_folder().name == "headstart"
     with pytest.raises(KeyError):

@@ -35,6 +35,24 @@ def test_a_line_cut_short_by_a_kill_is_taken_anew(tmp_path):
     assert [json.loads(line)["value"] for line in path.read_text().splitlines()] == [1, 20]
 
 
+def test_a_damaged_decision_is_not_taken_anew(tmp_path):
+    with RunDir(tmp_path).lock():
+        RunDir(tmp_path).decide("a", lambda: 1)
+        RunDir(tmp_path).decide("b", lambda: 2)
+        path = tmp_path / "decisions.jsonl"
+        path.write_bytes(b"\x00" + path.read_bytes()[1:])
+        with pytest.raises(DataError, match="decision of the run is damaged") as caught:
+            RunDir(tmp_path).decide("b", lambda: 3)
+    assert caught.value.where.endswith("decisions.jsonl:1")
+
+
+def test_a_damaged_format_is_told(tmp_path):
+    for content in ("", "[]", '{"format": "x"}'):
+        (tmp_path / "format.json").write_text(content)
+        with pytest.raises(DataError, match="damaged"):
+            RunDir(tmp_path).check()
+
+
 def test_the_second_process_is_told(tmp_path):
     code = "from headstart.core.rundir import RunDir; import sys; RunDir(sys.argv[1]).lock().__enter__()"
     with RunDir(tmp_path).lock():

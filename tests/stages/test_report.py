@@ -307,6 +307,7 @@ def test_versions_are_those_of_the_fit_when_the_page_is_written_again(three, con
     kept = ctx.run.path / "report" / "provenance.json"
     kept.write_text(kept.read_text().replace('"numpy": "', '"numpy": "99.'))
     assert "<dt>numpy</dt><dd>99." in run(ctx=ctx).read_text(encoding="utf-8")
+    assert "<dt>numpy</dt><dd>99." not in run(ctx=ctx, computed_now=True).read_text(encoding="utf-8")
 
 
 def test_an_empty_run_is_told(context):

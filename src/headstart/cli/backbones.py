@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from headstart.cli import options
 from headstart.cli.tables import table
 from headstart.core.errors import UsageError, nearest
+from headstart.core.opening import default_store
 from headstart.core.say import Say, size
 
 if TYPE_CHECKING:
@@ -42,15 +43,8 @@ class Backbones:
         if args.action != "list" and not args.names:
             raise UsageError(f"backbones {args.action} needs a NAME", hint="headstart backbones list shows them")
         say = options.say(args)
-        {"list": _list, "show": _show, "pull": _pull}[args.action](args.names, _store(say), say)
+        {"list": _list, "show": _show, "pull": _pull}[args.action](args.names, default_store(say), say)
         return 0
-
-
-def _store(say: Say) -> Store:
-    from headstart.core.settings import cache_folder
-    from headstart.core.store import Store
-
-    return Store(cache_folder(), report=say.warn)
 
 
 def facts(name: str, store: Store) -> dict[str, Any]:

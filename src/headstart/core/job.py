@@ -91,7 +91,7 @@ def problems(job: Job) -> list[str]:
 
 
 def make(**given: Any) -> Job:
-    """A checked job.
+    """A checked job; backbones may be one text with commas between the names.
 
     Raises:
         UsageError: With every problem at once.
@@ -101,6 +101,8 @@ def make(**given: Any) -> Job:
     if "data" not in given:
         wrong.append("data is missing")
     kept: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in given.items() if name in known}
+    if isinstance(kept.get("backbones"), str):
+        kept["backbones"] = tuple(part.strip() for part in kept["backbones"].split(",") if part.strip())
     wrong += _types(kept)
     if not wrong:
         job = Job(**kept)

@@ -27,10 +27,18 @@ def free_folder(name: str, job: Job | None = None) -> Path:
     base = f"{datetime.date.today().isoformat()}-{name}"
     for number in range(1, 10_000):
         path = Path("runs") / (base if number == 1 else f"{base}-{number}")
-        unfinished = (path / "job.toml").is_file() and not (path / "report.html").is_file()
-        if not path.exists() or (job and unfinished and jobs.same(jobs.read(path / "job.toml"), job)):
+        if not path.exists() or (job and not (path / "report.html").is_file() and _holds(path, job)):
             return path
     raise UsageError(f"there are too many runs named `{base}`", hint="name the folder with `--out`")
+
+
+def _holds(path: Path, job: Job) -> bool:
+    """Whether a folder holds a run of this job; what no version of ours can read is none."""
+    written = path / "job.toml"
+    try:
+        return written.is_file() and jobs.same(jobs.read(written), job)
+    except (UsageError, ValueError):
+        return False
 
 
 @contextmanager

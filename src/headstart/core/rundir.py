@@ -82,7 +82,10 @@ class RunDir:
     def _check_format(self, *, write: bool) -> None:
         path = self.path / "format.json"
         if path.is_file():
-            found = read_json(path)["format"]
+            try:
+                found = int(read_json(path)["format"])
+            except (ValueError, KeyError, TypeError) as err:
+                raise DataError(f"`{self.path}` is not a run folder: its format.json is damaged") from err
             if found > FORMAT:
                 raise DataError(
                     f"the run `{self.path}` has format {found}; this version reads up to {FORMAT}",
@@ -102,15 +105,26 @@ class RunDir:
 
     def _known(self) -> dict[str, Any]:
         if self._decisions is None:
-            self._decisions = {}
-            path = self.path / "decisions.jsonl"
-            for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else ():
-                try:
-                    entry = json.loads(line)
-                except ValueError:
-                    break  # the line that a kill cut short; it never acted
-                self._decisions[entry["name"]] = entry["value"]
+            self._decisions = {entry["name"]: entry["value"] for entry in self.decisions()}
         return self._decisions
+
+    def decisions(self) -> list[dict[str, Any]]:
+        """All entries of `decisions.jsonl` with `name`, `value` and `why`; a line that a kill cut short never acted.
+
+        Raises:
+            DataError: A whole line is damaged: what it decided is lost, and nothing may be decided in its place.
+        """
+        path, found = self.path / "decisions.jsonl", []
+        for number, line in enumerate((line for line in _lines(path) if line.endswith(b"\n")), 1):
+            try:
+                entry = json.loads(line)
+                found.append({"name": entry["name"], "value": entry["value"], "why": entry["why"]})
+            except (ValueError, KeyError, TypeError) as err:
+                hint = "choose another folder with `--out`: what is cached is not done again"
+                raise DataError(
+                    f"a decision of the run is damaged: {err!r}", where=f"{path}:{number}", hint=hint
+                ) from err
+        return found
 
     def decide(self, name: str, make: Callable[[], Any], why: str = "") -> Any:
         """The recorded decision of this name, or the one `make` takes now, recorded before it is returned.

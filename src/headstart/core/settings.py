@@ -6,6 +6,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from headstart.core.errors import UsageError
+
 
 @dataclass(frozen=True, slots=True)
 class Setting:
@@ -45,9 +47,15 @@ def cache_folder() -> Path:
 
 
 def threads() -> int:
-    """Threads to use; at least 1."""
+    """Threads to use; at least 1.
+
+    Raises:
+        UsageError: The variable is not a whole number above 0.
+    """
     chosen = get("HEADSTART_THREADS")
-    if chosen and chosen.isdigit() and int(chosen) > 0:
+    if chosen:
+        if not (chosen.isascii() and chosen.isdigit() and int(chosen) > 0):
+            raise UsageError(f"HEADSTART_THREADS `{chosen}` is not a whole number above 0")
         return int(chosen)
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))

@@ -81,5 +81,5 @@ class Store:
         try:
             seal = read_json(folder / _SEAL)
             return all(file_digest(folder / name) == value for name, value in seal.items())
-        except (OSError, ValueError):
+        except (OSError, ValueError, AttributeError, TypeError):  # the seal itself may be damaged
             return False

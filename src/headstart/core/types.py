@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
     import numpy as np
 
-    from headstart.core.context import Context
     from headstart.core.store import Store
 
 # ---------------------------------------------------------------- read
@@ -296,7 +295,7 @@ class Score:
         high: Upper end.
         n: Pictures it was measured on.
         subject: A class name for per-class scores, a baseline's name for baselines, else empty.
-        method: How the interval was made: `wilson`, `bootstrap`, `normal`, …
+        method: How the interval was made: `wilson`, `t`, `paired t`, `newcombe`, `mover`, `bootstrap`, or `none`.
     """
 
     split: str
@@ -630,12 +629,4 @@ class Command(Protocol):
 
     def __call__(self, args: Any) -> int:
         """Run and return the exit code."""
-        ...
-
-
-class Stage(Protocol):
-    """`headstart.stages.<name>.run`."""
-
-    def __call__(self, *values: Any, ctx: Context) -> Any:
-        """Values in, one value out."""
         ...

@@ -21,6 +21,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from headstart.core import types as core_types
+from headstart.core.errors import DataError
 from headstart.core.files import read_json, write_bytes, write_json
 
 T = TypeVar("T")
@@ -42,6 +43,22 @@ def load(kind: type[T], folder: Path, name: str = "value") -> T:
     """Read a value of a type back from a folder; arrays are memory-mapped, read-only."""
     made: T = _back(read_json(folder / f"{name}.json"), kind, folder)
     return made
+
+
+def stored(kind: type[T], folder: Path, name: str = "value") -> T | None:
+    """As `load`, for a run's folder: None where nothing was saved yet.
+
+    Raises:
+        DataError: What was saved is damaged.
+    """
+    path = folder / f"{name}.json"
+    if not path.is_file():
+        return None
+    try:
+        return load(kind, folder, name)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as err:
+        hint = "run the command that made the run again: what is cached is not done again"
+        raise DataError(f"what the run holds is damaged: {err!r}", where=str(path), hint=hint) from err
 
 
 def _out(value: Any, folder: Path | None, where: str) -> Any:
@@ -78,6 +95,8 @@ def _hints(kind: type) -> dict[str, Any]:
 
 def _back(content: Any, kind: Any, folder: Path) -> Any:
     if isinstance(content, dict) and content.keys() == {"npy"}:
+        if Path(content["npy"]).name != content["npy"]:
+            raise ValueError(f"`{content['npy']}` is not the name of a file beside it")
         return np.load(folder / content["npy"], mmap_mode="r", allow_pickle=False)
     if dataclasses.is_dataclass(kind):
         hints = _hints(typing.cast(type, kind))
