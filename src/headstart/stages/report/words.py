@@ -57,7 +57,7 @@ TERMS = {
     "tied": "Not told apart from the best by these pictures.",
     "control": "Something that should do badly: a trunk with random weights, or mere colours. What a candidate gains "
     "over it is what the pre-training is worth.",
-    "screened out": "Left behind after at most 256 pictures: others did better on them, or its pass did not fit the budget.",
+    "screened out": "Left behind after at most 256 pictures: others did better, or its pass did not fit the budget.",
     "LogME": "How well the features explain the classes, without fitting (You 2021): higher is better; a column to "
     "compare with, not what decides.",
     "H-score": "How far apart the features put the classes, shrunk so that it can be trusted with few pictures "
