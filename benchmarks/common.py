@@ -42,6 +42,8 @@ def _anonymous(pid: int) -> int:
 def measured(command: list[str], cache: Path | None = None, **environment: str) -> Cost:
     """Run a command to its end and measure it; its output goes to standard error only when it fails."""
     env = {**os.environ, **environment, **({"HEADSTART_CACHE": str(cache)} if cache else {})}
+    for name in ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE"):
+        env.pop(name, None)  # every process measured lets OpenBLAS find its kernel itself
     started, peak = time.monotonic(), 0
     with tempfile.TemporaryFile("w+") as said:
         process = subprocess.Popen(command, env=env, stdout=said, stderr=subprocess.STDOUT)

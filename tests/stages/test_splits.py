@@ -70,7 +70,7 @@ def test_without_clusters_every_class_has_its_share_to_the_picture(context):
     targets = np.repeat([0, 1, 2], [100, 250, 613])
     splits = draw(audit_sets.from_targets(targets), np.arange(963), ctx=context())
     assert np.bincount(targets[splits.test]).tolist() == [20, 50, 123]
-    assert splits.folds.shape == (3, 963)
+    assert splits.folds.shape == (1, 963)
     for repeat in splits.folds:
         table = [np.bincount(targets[splits.train][repeat[splits.train] == fold]).tolist() for fold in range(5)]
         assert np.ptp(table, axis=0).max() <= 1

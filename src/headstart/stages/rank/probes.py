@@ -1,7 +1,7 @@
 """Judge one set of features: kNN, ridge and logistic regression, all on the same folds.
 
 The strength of each probe is searched on the first repeat of the cross-validation and kept for the others. A
-candidate stands for the better of its two linear probes; kNN is told beside it.
+candidate stands for its linear probe, the better one where both are tried; kNN is told beside it.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from headstart.kit.intervals import Interval
 from headstart.kit.linear import spread
 
 PROBES = ("knn", "ridge", "logistic")
+BOTH_BELOW = 500  # pictures below which both linear probes are tried
 LINEAR = ("ridge", "logistic")
 NEAR = 5_000  # pictures that kNN is judged on at most: it takes the distances of all pairs
 
@@ -100,16 +101,27 @@ def arena(
     )
 
 
-def judge(entrant: Entrant, x: np.ndarray, on: Arena, probes: tuple[str, ...] = PROBES) -> Judged:
+def fitting(pictures: int, columns: int) -> tuple[str, ...]:
+    """Probes for features: with few pictures both linear ones, else ridge for more columns than pictures.
+
+    There logistic regression takes longest and, measured on pictures, is no better.
+    """
+    if pictures < BOTH_BELOW:
+        return PROBES
+    return ("knn", "ridge") if columns > pictures else ("knn", "logistic")
+
+
+def judge(entrant: Entrant, x: np.ndarray, on: Arena, probes: tuple[str, ...] = ()) -> Judged:
     """Cross-validate the probes on features.
 
     Args:
         entrant: Whose features they are.
         x: (M, D) float32, in the order of `on.rows`.
         on: Pictures and folds.
-        probes: Heads to try, at least one of them linear.
+        probes: Heads to try, at least one of them linear; by default those of `fitting`.
     """
     started = time.monotonic()
+    probes = probes or fitting(*x.shape)
     tuned = {probe: _tuned(probe, x, on) for probe in probes if probe in LINEAR}
     best = min(tuned, key=lambda p: float(tuned[p].losses.mean()))
     names = dict.fromkeys((on.metric, "balanced_accuracy", "accuracy"))

@@ -19,7 +19,7 @@ from headstart.core.types import Dataset, Embeddings, Ranking, RankRow, Splits
 from headstart.kit import values
 from headstart.kit.compare import Pick, paired, pick
 from headstart.kit.vectors import take
-from headstart.stages.rank.probes import PROBES, Arena, Entrant, Judged, arena, difference, judge
+from headstart.stages.rank.probes import Arena, Entrant, Judged, arena, difference, judge
 from headstart.stages.rank.screen import sample
 from headstart.stages.rank.table import told
 
@@ -81,7 +81,7 @@ def _arena(data: Dataset, splits: Splits, ctx: Context) -> Arena:
     return arena(rows, data.targets, folds, splits.clusters, split="cv", classes=len(data.class_names), ctx=ctx)
 
 
-def _depths(of: Embeddings, on: Arena, probes: tuple[str, ...] = PROBES) -> list[Judged]:
+def _depths(of: Embeddings, on: Arena, probes: tuple[str, ...] = ()) -> list[Judged]:
     spec, found = of.spec, []
     for depth in spec.depths:
         entrant = Entrant(backbone=spec.name, depth=depth.name, flops=spec.flops, prior=spec.prior)
