@@ -9,6 +9,7 @@ stay in the cache.
 from __future__ import annotations
 
 import hashlib
+import math
 import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
 KEEP = 256  # pictures whose vectors go to the cache together,
 KEEP_S = 5.0  # or what was done in so many seconds
+STEADY = 64  # pictures of a pass whose pace is remembered: fewer tell of its start
 _LATENCY = "latency.json"
 _PARITY = 8  # pictures on which a new trunk is compared with Keras
 _CALIBRATION = 256  # at most: on which an int8 trunk is calibrated
@@ -72,8 +74,9 @@ def run(data: Dataset, backbone: str, rows: np.ndarray, *, ctx: Context, precisi
     known = cache.find(keys) >= 0
     missing = _first_of_equals(keys, np.flatnonzero(~known))
     latency_ms = _remembered(folder)
-    if len(missing):
-        latency_ms = _pass(data, found, rows[missing], cache, ctx, precision)
+    pace_ms = _pass(data, found, rows[missing], cache, ctx, precision) if len(missing) else 0.0
+    if len(missing) >= STEADY or (len(missing) and math.isnan(latency_ms)):
+        latency_ms = pace_ms
         write_json(folder / _LATENCY, {"ms": latency_ms, "pictures": len(missing)})
     positions = cache.find(keys)
     vectors = {d.name: cache.take(d.name, positions, ctx.store.root / "scratch") for d in key.depths}
@@ -87,7 +90,7 @@ def run(data: Dataset, backbone: str, rows: np.ndarray, *, ctx: Context, precisi
         latency_ms=latency_ms,
     )
     _record(made, data, ctx)
-    _say(made, len(missing), ctx)
+    _say(made, pace_ms, ctx)
     return made
 
 
@@ -178,7 +181,7 @@ def _record(made: Embeddings, data: Dataset, ctx: Context) -> None:
     write_json(ctx.folder("embed") / f"{name}-{made.key.precision}-{len(made.rows)}.json", content)
 
 
-def _say(made: Embeddings, passed: int, ctx: Context) -> None:
+def _say(made: Embeddings, pace_ms: float, ctx: Context) -> None:
     cached = f", {made.cached:,} from cache" if made.cached else ""
-    rate = f", {1000 / made.latency_ms:,.0f}/s" if passed else ""
+    rate = f", {1000 / pace_ms:,.0f}/s" if pace_ms else ""
     ctx.say.line("embed", f"{made.key.backbone}: {len(made.rows):,} pictures{cached}{rate}, {duration(made.seconds)}")
