@@ -249,6 +249,18 @@ def test_a_threshold_comes_from_cross_validation_and_moves_the_answers(context):
     assert other.threshold == found.threshold
 
 
+def test_nested_scores_of_other_answers_do_not_stand_beside_a_threshold(context):
+    """Nested cross-validation answers with the most probable class: its accuracy is not that of the threshold."""
+    data = dataset(300)
+    nested = tuple(
+        Score(split="cv", name=name, value=0.5, low=0.4, high=0.6, n=300, method="nested")
+        for name in ("accuracy", "log_loss")
+    )
+    found, *_ = made(context, data=data, split=splits(data, test=0), nested=nested, positive="cedar")
+    assert one(found.scores, "cv", "log_loss") == nested[1]
+    assert one(found.scores, "cv", "accuracy").value == pytest.approx(np.trace(found.confusion) / 300)
+
+
 def test_costs_are_counted_and_move_the_answers(context, tmp_path):
     path = tmp_path / "costs.csv"
     path.write_text("truth,ash,beech,cedar\nash,0,1,1\nbeech,1,0,1\ncedar,20,20,0\n")

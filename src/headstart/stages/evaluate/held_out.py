@@ -48,6 +48,11 @@ class Rule:
     threshold: float | None = None
     costs: np.ndarray | None = None  # (C, C) float64
 
+    @property
+    def most_probable(self) -> bool:
+        """Whether the answer is simply the most probable class."""
+        return self.threshold is None and self.costs is None
+
     def answers(self, p: np.ndarray) -> np.ndarray:
         """(M, C) probabilities -> (M,) int64 classes."""
         return decide(p, positive=self.positive, threshold=self.threshold, costs=self.costs)

@@ -14,8 +14,10 @@ from headstart.core.types import Adapted, Dataset, Embeddings, Evaluation, Ranki
 from headstart.kit import metrics, values
 from headstart.stages.evaluate import baselines, verdicts
 from headstart.stages.evaluate.baselines import Bench, Features
-from headstart.stages.evaluate.held_out import Part, all_scores, parts, rule, suspects, without_straddling
+from headstart.stages.evaluate.held_out import Part, Rule, all_scores, parts, rule, suspects, without_straddling
 from headstart.stages.evaluate.tables import write_predictions, write_scores
+
+WITHOUT_ANSWERS = ("log_loss", "brier", "roc_auc", "average_precision")  # scores of the probabilities alone
 
 
 def run(
@@ -47,7 +49,7 @@ def run(
     head = next(iter(found.values()))
     scores = [score for part in found.values() for score in all_scores(part, data, how, ctx.seed)]
     if head.split == "cv":
-        scores = _nested(scores, adapted)
+        scores = _nested(scores, adapted, how)
     scores += without_straddling(head, data, splits, ctx.seed)
     bench = Bench(data=data, splits=splits, embeddings=embeddings, adapted=adapted, ctx=ctx)
     few = baselines.features(bench, ranking, controls)
@@ -71,9 +73,13 @@ def run(
     return made
 
 
-def _nested(scores: list[Score], adapted: Adapted) -> list[Score]:
-    """Put nested scores where the searched ones, which are optimistic, would stand."""
-    better = {(s.split, s.name, s.subject): s for s in adapted.nested}
+def _nested(scores: list[Score], adapted: Adapted, how: Rule) -> list[Score]:
+    """Put nested scores where the searched ones, which are optimistic, would stand.
+
+    Theirs are the most probable classes: under another rule only scores that no answer enters are put there.
+    """
+    kept = [s for s in adapted.nested if how.most_probable or s.name in WITHOUT_ANSWERS]
+    better = {(s.split, s.name, s.subject): s for s in kept}
     return [better.get((s.split, s.name, s.subject), s) for s in scores]
 
 
