@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from headstart.cli import options
-from headstart.cli.fit import KEPT
+from headstart.cli._step import KEPT
 
 
 class Demo:

@@ -6,10 +6,9 @@ import argparse
 from typing import Any
 
 from headstart.cli import options
+from headstart.cli._step import KEPT
 from headstart.core.files import show
 from headstart.core.say import duration, size
-
-KEPT = "what is done is kept; run the same command again to resume"
 
 
 class Fit:
