@@ -9,11 +9,10 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from headstart.kit.wheels import textile
-
 from headstart.core.say import Say
 from headstart.core.settings import cache_folder
 from headstart.core.store import Store
+from headstart.kit.wheels import textile
 
 LITE0 = "bundled:efficientnet_lite0"
 WARM = ("weights", "trunks", "wheels", "data")  # entries that a warm store holds; vectors are not among them

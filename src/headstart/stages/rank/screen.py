@@ -17,7 +17,7 @@ import numpy as np
 from headstart.core.context import Context
 from headstart.core.say import duration
 from headstart.core.types import Dataset, Embeddings, RankRow
-from headstart.kit.compare import Pick, pick
+from headstart.kit.compare import Pick, paired, pick
 from headstart.kit.vectors import take
 from headstart.stages.rank.probes import Arena, Entrant, Judged, arena, difference, judge
 
@@ -32,7 +32,7 @@ class Screening:
     Attributes:
         pictures: (M,) int64 rows that were looked at.
         survivors: Backbones that go on, cheapest first.
-        rows: One row for each backbone that does not.
+        rows: One row for each depth of the backbones that do not.
     """
 
     pictures: np.ndarray
@@ -76,13 +76,16 @@ def run(data: Dataset, embeddings: tuple[Embeddings, ...], *, ctx: Context) -> S
     """
     rows = np.asarray(embeddings[0].rows)
     on = _arena(data, rows, ctx)
-    best = [_best_depth(e, on) for e in embeddings]
-    chosen = pick([b.contender for b in best], clusters=_spread(on, len(data.uris)), metric=on.metric)
+    every, clusters = [_depths(e, on) for e in embeddings], _spread(on, len(data.uris))
+    best = [min(depths, key=lambda j: j.contender.mean) for depths in every]
+    chosen = pick([b.contender for b in best], clusters=clusters, metric=on.metric)
     survivors: list[str] = ctx.decide("rank/survivors", lambda: _kept(best, chosen, embeddings, data, ctx), chosen.why)
+    leader = next(b.contender for b in best if b.contender.name == chosen.best)
     out = [
-        dataclasses.replace(b.row, status="screened_out", paired=difference(chosen.paired[b.contender.name], on))
-        for b in best
-        if b.row.backbone not in survivors
+        dataclasses.replace(j.row, status="screened_out", paired=difference(paired(j.contender, leader, clusters), on))
+        for depths in every
+        for j in sorted(depths, key=lambda j: j.contender.mean)
+        if j.row.backbone not in survivors
     ]
     why = f"{len(survivors)} of {len(best)} backbones go on after {len(rows):,} pictures: {', '.join(survivors)}"
     ctx.say.line("screen", f"{why} (the better half, and the best by prior)")
@@ -105,12 +108,12 @@ def _kept(
     return kept
 
 
-def _best_depth(of: Embeddings, on: Arena) -> Judged:
+def _depths(of: Embeddings, on: Arena) -> list[Judged]:
     found = []
     for depth in of.spec.depths:
         entrant = Entrant(backbone=of.spec.name, depth=depth.name, flops=of.spec.flops, prior=of.spec.prior)
         found.append(judge(entrant, take(of, depth.name, on.rows), on))
-    return min(found, key=lambda j: j.contender.mean)
+    return found
 
 
 def _arena(data: Dataset, rows: np.ndarray, ctx: Context) -> Arena:
