@@ -44,6 +44,14 @@ def failed(capsys, *words, code):
     return json.loads(line)["error"]
 
 
+@pytest.mark.parametrize("words", [("audit",), ("report",), ("predict", "a.jpg"), ("evaluate", "folder")])
+def test_a_name_that_no_file_can_have_is_no_bug(words, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    err = failed(capsys, words[0], "x" * 300, *words[1:], code=3)
+    assert "too long" in err["what"]
+    assert not list(tmp_path.glob("**/headstart-crash*"))
+
+
 def test_one_class(pictures, capsys):
     err = failed(capsys, "fit", pictures(only=4), code=3)
     assert "`only`" in err["what"]

@@ -19,7 +19,7 @@ from headstart.cli.crash import save_crash
 from headstart.cli.parser import Parser
 from headstart.core import registry
 from headstart.core.errors import HeadstartError
-from headstart.core.files import show
+from headstart.core.files import disk_fact, show
 from headstart.core.types import Command
 
 BUG, INTERRUPTED, PIPE_CLOSED = 70, 130, 141
@@ -43,6 +43,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _report(err, err.exit_code, words)
     except KeyboardInterrupt:
         return _report(HeadstartError(f"interrupted; {_kept(words)}"), INTERRUPTED, words)
+    except OSError as err:
+        fact = disk_fact(err, f"cannot use `{err.filename}`" if err.filename else "the work cannot go on")
+        return _report(fact, fact.exit_code, words) if fact else _report(save_crash(err, words), BUG, words)
     except Exception as err:  # the one place that may: it is told, and its traceback is kept
         return _report(save_crash(err, words), BUG, words)
 

@@ -13,6 +13,32 @@ from typing import Any
 
 from headstart.core.errors import SetupError
 
+_SPACE = "free some space (`headstart doctor` shows the cache)"
+_PLACE = "choose another place with `--out` or `HEADSTART_CACHE`"
+_FACTS = {
+    errno.ENOSPC: ("no space is left on the disk", _SPACE),
+    errno.EDQUOT: ("the disk quota is used up", _SPACE),
+    errno.EROFS: ("the file system is read-only", _PLACE),
+    errno.EACCES: ("it is not permitted", _PLACE),
+    errno.EPERM: ("it is not permitted", _PLACE),
+    errno.ENOTDIR: ("a part of the path is a file", _PLACE),
+    errno.ENAMETOOLONG: ("the name is too long", "use a shorter one"),
+    errno.EIO: ("the disk gives errors", "copy what you need to another disk"),
+}
+
+
+def disk_fact(err: OSError, what: str) -> SetupError | None:
+    """What the machine lacks, in plain words; None for an error that is no fact of disk, place or permission.
+
+    Args:
+        err: What the system said.
+        what: What cannot be done, with the path.
+    """
+    if err.errno not in _FACTS:
+        return None
+    why, hint = _FACTS[err.errno]
+    return SetupError(f"{what}: {why}", where=str(err.filename) if err.filename else None, hint=hint)
+
 
 @contextlib.contextmanager
 def disk_errors(path: Path) -> Iterator[None]:
@@ -20,18 +46,11 @@ def disk_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as err:
-        hints = {
-            errno.ENOSPC: ("no space is left on the disk", "free some space (`headstart doctor` shows the cache)"),
-            errno.EDQUOT: ("the disk quota is used up", "free some space (`headstart doctor` shows the cache)"),
-            errno.EROFS: ("the file system is read-only", "choose another place with `--out` or `HEADSTART_CACHE`"),
-            errno.EACCES: ("writing is not permitted", "choose another place with `--out` or `HEADSTART_CACHE`"),
-            errno.EPERM: ("writing is not permitted", "choose another place with `--out` or `HEADSTART_CACHE`"),
-            errno.ENOTDIR: ("a part of the path is a file", "choose another place with `--out` or `HEADSTART_CACHE`"),
-        }
-        if err.errno not in hints:
+        fact = disk_fact(err, f"cannot write `{path}`")
+        if fact is None:
             raise
-        what, hint = hints[err.errno]
-        raise SetupError(f"cannot write `{path}`: {what}", where=str(err.filename or path), hint=hint) from err
+        fact.where = fact.where or str(path)
+        raise fact from err
 
 
 def write_bytes(path: Path, content: bytes) -> None:

@@ -63,14 +63,14 @@ def require_folder(folder: Path) -> str:
         DataError: It is not there, is a file, or cannot be listed.
     """
     path = Path(os.path.abspath(folder.expanduser()))  # noqa: PTH100 - links stay as they are given
-    if not path.exists():
-        beside = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
-        what = f"there is no folder `{show(str(folder))}`"
-        raise DataError(what, where=show(str(path)), hint=nearest(path.name, beside) or None)
-    if not path.is_dir():
-        what = f"`{show(str(folder))}` is a file, not a folder"
-        raise DataError(what, where=show(str(path)), hint="give the folder that holds one sub-folder a class")
     try:
+        if not path.exists():
+            beside = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
+            what = f"there is no folder `{show(str(folder))}`"
+            raise DataError(what, where=show(str(path)), hint=nearest(path.name, beside) or None)
+        if not path.is_dir():
+            what = f"`{show(str(folder))}` is a file, not a folder"
+            raise DataError(what, where=show(str(path)), hint="give the folder that holds one sub-folder a class")
         os.scandir(path).close()
     except OSError as err:
         what = f"the folder `{show(str(folder))}` cannot be listed: {err.strerror}"
