@@ -1,4 +1,4 @@
-"""Run every benchmark that the README and the docs quote for speed and memory, one after the other (about 15 minutes)."""
+"""Run every benchmark of speed and memory that the README and the docs quote, one by one (about 15 minutes)."""
 
 import subprocess
 import sys
