@@ -33,9 +33,8 @@ def store(tmp_path):
 @pytest.fixture(scope="session")
 def textile(shared_store):
     """Folder of the 2,000 textile pictures: `global`, `local`, `nominal`."""
-    from headstart.kit.wheels import textile as fetch
-
     from headstart.core.say import Say
+    from headstart.kit.wheels import textile as fetch
 
     return fetch(shared_store, Say(quiet=True))
 
