@@ -26,7 +26,7 @@ TOLERANCE = (
 
 def probabilities(scores: np.ndarray) -> np.ndarray:
     """(M, C) scores -> probabilities."""
-    powers = scores - _over_classes(np.maximum, scores)
+    powers: np.ndarray = scores - _over_classes(np.maximum, scores)
     np.exp(powers, out=powers)
     powers /= _over_classes(np.add, powers)
     return powers
