@@ -267,3 +267,10 @@ def test_an_old_run_of_another_job_is_not_overwritten(fitted, few):
     out, _, _ = fitted
     _, stderr = call("fit", few, "--backbones", LITE0, "--out", out, "--seed", "7", code=2)
     assert "belongs to another job" in stderr
+
+
+def test_a_run_folder_among_the_pictures_is_refused(warm, few):
+    for out in (few, few / "local" / "run"):
+        _, stderr = call("fit", few, "--backbones", LITE0, "--out", out, code=2)
+        assert "lies in the data folder" in stderr
+    assert not (few / "local" / "run").exists()

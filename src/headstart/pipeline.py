@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from headstart.core import job as jobs
 from headstart.core.context import Context
 from headstart.core.errors import DataError
-from headstart.core.opening import default_store, free_folder, opened
+from headstart.core.opening import default_store, free_folder, opened, require_outside
 from headstart.core.say import Say
 from headstart.run import Run
 
@@ -291,7 +291,7 @@ def _story(data: str | Path, out: str | Path | None, say: Say | None, settings: 
     job = jobs.make(data=str(data), **settings)
     require_folder(Path(job.data))
     require_known(job.backbones)
-    path = Path(out) if out else free_folder(Path(job.data).resolve().name, job)
+    path = require_outside(Path(out) if out else free_folder(Path(job.data).resolve().name, job), Path(job.data))
     with opened(path, job, say or Say()) as ctx, blas.single():
         yield Story(ctx)
 

@@ -11,7 +11,7 @@ from headstart.core.say import Say
 from headstart.core.types import Adapted
 from headstart.kit import fitted, values
 from headstart.kit.losses import log_losses
-from headstart.kit.vectors import take
+from headstart.kit.vectors import columns, take
 from headstart.stages.adapt import inputs, plan
 from headstart.stages.adapt.run import run
 from headstart.stages.rank.run import run as rank
@@ -195,7 +195,7 @@ def test_many_rows_go_through_a_file(data, backbones, monkeypatch, tmp_path):
     monkeypatch.setattr(inputs, "_CHUNK_ROWS", 7)
     with inputs.columns_of_all(backbones, features, rows, tmp_path) as x:
         assert len(list(tmp_path.iterdir())) == 1
-        assert np.array_equal(x, inputs.columns(backbones, features, rows))
+        assert np.array_equal(x, columns(backbones, features, rows))
         del x
     assert not list(tmp_path.iterdir())
 

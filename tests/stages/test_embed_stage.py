@@ -302,4 +302,5 @@ def test_keys_of_a_pass_are_what_the_vectors_depend_on(data, context, store, pla
         "depths": tuple(dataclasses.asdict(depth) for depth in spec.depths),
         "precision": "f32",
         "engine": trunk.engine_name(),
+        "calibration": "",
     }

@@ -41,6 +41,21 @@ def _holds(path: Path, job: Job) -> bool:
         return False
 
 
+def require_outside(run: Path, data: Path) -> Path:
+    """The run folder, refused among the pictures: its files would be read as pictures the next time.
+
+    Raises:
+        UsageError: The run folder is the data folder or lies in it.
+    """
+    if run.resolve().is_relative_to(data.resolve()):
+        raise UsageError(
+            f"the run folder `{run}` lies in the data folder",
+            where="--out",
+            hint="name a folder outside the pictures with `--out`",
+        )
+    return run
+
+
 @contextmanager
 def opened(path: Path, job: Job, say: Say) -> Iterator[Context]:
     """Own a run folder for a job. A job that failed before its first decision leaves the folder free for another.

@@ -247,7 +247,10 @@ class BackboneSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EmbedKey:
-    """Everything the vectors depend on besides the bytes of the pictures."""
+    """Everything the vectors depend on besides the bytes of the pictures.
+
+    `calibration` is the digest of the pictures that an int8 trunk was calibrated on, empty for f32.
+    """
 
     backbone: str
     revision: str
@@ -255,6 +258,7 @@ class EmbedKey:
     depths: tuple[Depth, ...]
     precision: str  # "f32" | "int8"
     engine: str  # "openvino 2026.4.1" | "keras 3.15.1 tensorflow"
+    calibration: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -7,6 +7,7 @@ both engines, and kept only if the vectors agree. Without OpenVINO, `ready` lets
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -158,7 +159,10 @@ def folder(trunk: Trunk, store: Store, say: Say, pictures: np.ndarray, precision
             else:
                 export.convert(trunk.build(store), trunk.spec, pictures, draft)
 
-    return store.make("trunks", key(trunk, precision), write)
+    address = key(trunk, precision)
+    if precision == "int8":
+        address["calibrated_on"] = hashlib.sha256(pictures.tobytes()).hexdigest()
+    return store.make("trunks", address, write)
 
 
 def ready(

@@ -16,11 +16,11 @@ import numpy as np
 
 from headstart.core import registry
 from headstart.core.types import Embeddings, Feature, HeadRow, Score
-from headstart.kit import crossval, metrics
+from headstart.kit import crossval, repeats
 from headstart.kit.compare import Contender, Pick, pick
-from headstart.kit.intervals import Interval
 from headstart.kit.nested import Candidate
 from headstart.kit.nested import nested as judged_anew
+from headstart.kit.vectors import columns
 from headstart.stages.adapt import inputs
 
 SCORES = ("balanced_accuracy", "accuracy")
@@ -78,7 +78,7 @@ def enter(
     heads: Sequence[str], features: tuple[Feature, ...], embeddings: Sequence[Embeddings], on: Ring
 ) -> list[Entry]:
     """Search each head's setting on the first repeat."""
-    x, cost, found = inputs.columns(embeddings, features, on.rows), inputs.flops(embeddings, features), []
+    x, cost, found = columns(embeddings, features, on.rows), inputs.flops(embeddings, features), []
     for head in heads:
         started = time.monotonic()
         made = crossval.tuned(registry.load("heads", head), x, on.y, on.folds[:1], metric=on.metric, **on.shared)
@@ -109,7 +109,7 @@ def repeat(entries: Sequence[Entry], embeddings: Sequence[Embeddings], on: Ring)
 def again(entry: Entry, embeddings: Sequence[Embeddings], on: Ring) -> Entry:
     """Judge on the repeats after the first, with the setting found there."""
     started = time.monotonic()
-    head, x = registry.load("heads", entry.head), inputs.columns(embeddings, entry.features, on.rows)
+    head, x = registry.load("heads", entry.head), columns(embeddings, entry.features, on.rows)
     made = crossval.repeated(entry.tuned, head, x, on.y, on.folds[1:], metric=on.metric, **on.shared)
     return dataclasses.replace(entry, tuned=made, seconds=entry.seconds + time.monotonic() - started)
 
@@ -131,30 +131,17 @@ def _row(entry: Entry, found: Pick, winner: str, on: Ring) -> HeadRow:
         features=inputs.names(entry.features),
         params=dict(entry.tuned.params),
         scores=tuple(averaged(name, entry.tuned.held_out, on) for name in shown),
-        paired=_difference(found.paired[entry.name], on),
+        paired=repeats.difference(found.paired[entry.name], on.metric, split="cv", n=len(on.rows)),
         status="chosen" if entry.name == winner else "tied" if tied else "beaten",
         flops=entry.flops,
         seconds=entry.seconds,
     )
 
 
-def averaged(name: str, held_RMC: np.ndarray, on: Ring, split: str = "cv") -> Score:
+def averaged(name: str, held_RMC: np.ndarray, on: Ring) -> Score:
     """A score and the ends of its interval, averaged over the repeats."""
-    each = []
-    for p_MC in held_RMC:
-        seen = np.isfinite(p_MC[:, 0])
-        clusters = np.asarray(on.clusters)[on.rows[seen]]
-        each.append(metrics.score(name, on.y[seen], p_MC[seen], split=split, clusters=clusters, seed=on.seed))
-    value, low, high = (float(np.mean(ends)) for ends in zip(*((s.value, s.low, s.high) for s in each), strict=True))
-    return dataclasses.replace(each[0], value=value, low=low, high=high)
-
-
-def _difference(interval: Interval, on: Ring) -> Score:
-    """A paired difference of losses as a score; of accuracies more is better, so the sign is turned."""
-    value, low, high = interval
-    if on.metric.endswith("accuracy"):
-        value, low, high = -value, -high, -low
-    return Score(split="cv", name=on.metric, value=value, low=low, high=high, n=len(on.rows), method="paired t")
+    clusters = np.asarray(on.clusters)[on.rows]
+    return repeats.averaged(name, on.y, held_RMC, split="cv", clusters=clusters, seed=on.seed)
 
 
 # ---------------------------------------------------------------- without a test split
@@ -175,7 +162,7 @@ def nested(
     """
     candidates = []
     for name, features in listed:
-        head, x = registry.load("heads", name), inputs.columns(embeddings, features, on.rows)
+        head, x = registry.load("heads", name), columns(embeddings, features, on.rows)
         grid = list(head.grid(len(x), x.shape[1], on.n_classes))
         said, cost = f"{name} on {inputs.title(features)}", float(inputs.flops(embeddings, features))
         candidates.append(Candidate(name=said, x=x, head=head, grid=grid, cost=cost))

@@ -13,7 +13,7 @@ import numpy as np
 
 from headstart.core.files import disk_errors
 from headstart.core.types import Embeddings, Feature
-from headstart.kit.vectors import take
+from headstart.kit.vectors import columns
 
 IN_MEMORY_BYTES = 500_000_000
 _CHUNK_ROWS = 8_192
@@ -36,13 +36,6 @@ def flops(embeddings: Sequence[Embeddings], features: Sequence[Feature]) -> int:
     """Operations for one picture through all trunks that the features need."""
     needed = {f.backbone for f in features}
     return sum(e.spec.flops for e in embeddings if e.spec.name in needed)
-
-
-def columns(embeddings: Sequence[Embeddings], features: Sequence[Feature], rows: np.ndarray) -> np.ndarray:
-    """(M, D) float32 in memory, blocks in the order of `features`."""
-    by_name = {e.spec.name: e for e in embeddings}
-    blocks = [take(by_name[f.backbone], f.depth, rows) for f in features]
-    return blocks[0] if len(blocks) == 1 else np.concatenate(blocks, axis=1)
 
 
 def _let_go(array: np.ndarray) -> None:

@@ -20,6 +20,7 @@ from headstart.core.say import duration
 from headstart.core.types import Adapted, Dataset, Embeddings, Feature, FittedHead, Ranking, Score, Splits
 from headstart.kit import blas, crossval, fitted, metrics, values
 from headstart.kit.compare import Pick
+from headstart.kit.vectors import columns
 from headstart.stages.adapt import contest, inputs, plan
 from headstart.stages.adapt.contest import Entry, Ring
 from headstart.stages.adapt.curve import learning_curve, resized
@@ -62,7 +63,7 @@ def run(
         cv_probabilities=np.asarray(entry.tuned.held_out.mean(axis=0)),
         train_probabilities=p_train,
         nested=_nested(entries, data, splits, ranking, embeddings, on, ctx, time.monotonic() - started),
-        curve=learning_curve(entry, inputs.columns(embeddings, entry.features, on.rows), on),
+        curve=learning_curve(entry, columns(embeddings, entry.features, on.rows), on),
     )
     still = dataclasses.replace(adapted, tried=tuple(dataclasses.replace(row, seconds=0.0) for row in adapted.tried))
     values.save(still, ctx.folder("adapt"))

@@ -59,7 +59,7 @@ def run(data: Dataset, backbone: str, rows: np.ndarray, *, ctx: Context, precisi
     """
     started = time.monotonic()
     rows = np.unique(np.asarray(rows, dtype=np.int64))
-    found = trunk.find(backbone)
+    found, sample = trunk.find(backbone), _sample(rows, precision)
     key = EmbedKey(
         backbone=found.name,
         revision=found.spec.revision,
@@ -67,6 +67,7 @@ def run(data: Dataset, backbone: str, rows: np.ndarray, *, ctx: Context, precisi
         depths=found.spec.depths,
         precision=precision,
         engine=trunk.engine_name(),
+        calibration=digest([data.digests[row] for row in sample.tolist()]) if precision == "int8" else "",
     )
     folder = ctx.store.root / _address(key)
     cache = RowStore(folder, {depth.name: depth.dim for depth in key.depths}, report=ctx.store.report)
@@ -74,7 +75,9 @@ def run(data: Dataset, backbone: str, rows: np.ndarray, *, ctx: Context, precisi
     known = cache.find(keys) >= 0
     missing = _first_of_equals(keys, np.flatnonzero(~known))
     latency_ms = _remembered(folder)
-    pace_ms = _pass(data, found, rows[missing], cache, ctx, precision) if len(missing) else 0.0
+    pace_ms = (
+        _pass(data, _ready(data, found, sample, key, ctx), found, rows[missing], cache, ctx) if len(missing) else 0.0
+    )
     if len(missing) >= STEADY or (len(missing) and math.isnan(latency_ms)):
         latency_ms = pace_ms
         write_json(folder / _LATENCY, {"ms": latency_ms, "pictures": len(missing)})
@@ -112,10 +115,14 @@ def _first_of_equals(keys: np.ndarray, positions: np.ndarray) -> np.ndarray:
     return np.sort(positions[np.unique(keys[positions], axis=0, return_index=True)[1]])
 
 
-def _pass(data: Dataset, found: Trunk, rows: np.ndarray, cache: RowStore, ctx: Context, precision: str) -> float:
+def _ready(data: Dataset, found: Trunk, sample: np.ndarray, key: EmbedKey, ctx: Context) -> Any:
+    """The trunk, compiled; made, and compared with Keras on the sample, at its first use."""
+    pictures = next(_decoded(data, found, sample, len(sample)))[1]
+    return trunk.ready(found, ctx.store, ctx.say, pictures, threads=threads(), precision=key.precision)
+
+
+def _pass(data: Dataset, ready: Any, found: Trunk, rows: np.ndarray, cache: RowStore, ctx: Context) -> float:
     """Embed rows and cache them; wall milliseconds a picture, without making the trunk."""
-    sample = next(_decoded(data, found, _sample(rows, precision), _CALIBRATION))[1]
-    ready = trunk.ready(found, ctx.store, ctx.say, sample, threads=threads(), precision=precision)
     started = time.monotonic()
     names = tuple(depth.name for depth in found.spec.depths)
     with ctx.say.progress("embed", len(rows)) as progress:
