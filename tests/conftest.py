@@ -5,11 +5,14 @@ The pictures and weights come from the packages that carry them (`headstart.kit.
 
 import os
 import shutil
+import signal
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
+# A shell ignores Ctrl-C for what it runs in the background, and children would inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 os.environ.setdefault("HEADSTART_CACHE", str(ROOT / ".data" / "cache"))
 
 
