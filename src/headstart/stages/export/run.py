@@ -142,7 +142,8 @@ def cut(source: Path, target: Path, keep: list[int]) -> None:
 def _head(draft: Path, fitted: FittedHead) -> HeadEntry:
     from safetensors.numpy import save
 
-    arrays = {name: np.ascontiguousarray(fitted.arrays[name]) for name in sorted(fitted.arrays)}
+    # asarray, for ascontiguousarray would turn a single number into a row of one
+    arrays = {name: np.asarray(fitted.arrays[name], order="C") for name in sorted(fitted.arrays)}
     write_bytes(draft / HEAD_FILE, save(arrays))
     return HeadEntry(name=fitted.head, kind=fitted.kind, arrays=HEAD_FILE, sha256=file_digest(draft / HEAD_FILE))
 
