@@ -151,8 +151,33 @@ def test_predict_streams_csv_and_a_bad_file_costs_one_row(fitted, few, tmp_path)
 def test_evaluate_judges_on_another_folder(fitted, small_textile):
     out, _, _ = fitted
     stdout, _ = call("evaluate", out, small_textile(5), "--json")
-    scores = {s["name"]: s for s in json.loads(stdout)["scores"] if not s["subject"]}
+    said = json.loads(stdout)
+    scores = {s["name"]: s for s in said["scores"] if not s["subject"]}
     assert scores["accuracy"]["n"] == 15
+    assert 0 < said["learnt_from"] <= 15  # the first five of each class are among the sixty
+
+
+def test_a_small_budget_leaves_slow_candidates_out(warm, few, tmp_path):
+    _, stderr = call("fit", few, "--budget", "2s", "--out", tmp_path / "run")
+    assert "bundled:vgg16_hed is left out" in stderr
+    assert headstart.load(tmp_path / "run").evaluation.split == "test"
+
+
+def test_a_positive_class_is_told(warm, few, tmp_path):
+    stdout, _ = call("fit", few, "--backbones", LITE0, "--positive", "local", "--out", tmp_path / "run", "--quiet")
+    assert "test recall of local" in stdout
+    assert headstart.load(tmp_path / "run").evaluation.threshold is not None
+
+
+def test_a_data_set_that_was_refused_can_be_mended(warm, small_textile, tmp_path):
+    data = small_textile(12)
+    for picture in sorted((data / "local").iterdir())[1:]:
+        picture.rename(tmp_path / picture.name)
+    words = ("fit", data, "--backbones", LITE0, "--out", tmp_path / "run", "--quiet")
+    assert "D003" in call(*words, code=3)[1]
+    for picture in tmp_path.glob("*.jpg"):
+        picture.rename(data / "local" / picture.name)
+    call(*words)
 
 
 def test_the_same_job_again_is_equal_byte_for_byte(fitted, few, tmp_path):

@@ -150,10 +150,22 @@ class Run:
         split = self.evaluation.split
         return [s for name in HEADLINE for s in self.scores if s.name == name and s.split == split]
 
+    def decided(self) -> list[Score]:
+        """What `--positive` or `--costs` asked for: precision and recall of that class, or the mean cost."""
+        split, positive = self.evaluation.split, self.job.positive
+        of_class = [
+            score
+            for score in self.evaluation.scores
+            if positive and score.subject == positive and score.name in ("precision", "recall")
+        ]
+        found = [*of_class, *(score for score in self.scores if score.name == "mean_cost")]
+        return [score for score in found if score.split == split]
+
     def text(self) -> str:
         """The result in a few lines."""
         lines = [_sentence(score) for score in self.headline()]
         lines += [f"{verdict.code.replace('_', ' ')}: {verdict.sentence}" for verdict in self.evaluation.verdicts]
+        lines += [_sentence(score) for score in self.decided()]
         lines += ["", f"model   {' + '.join(self.chosen)}, {self.adapted.fitted.head}"]
         lines += [f"report  {(self.path / 'report.html').as_posix()}"]
         lines += [f"use it  headstart predict {self.path.as_posix()} picture.jpg"]
@@ -186,5 +198,5 @@ def load(path: str | Path) -> Run:
 
 
 def _sentence(score: Score) -> str:
-    name = score.name.replace("_", " ")
+    name = score.name.replace("_", " ") + (f" of {score.subject}" if score.subject else "")
     return f"{score.split} {name} {score.value:.3f} [{score.low:.3f}, {score.high:.3f}] (n = {score.n:,})"

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from headstart.kit.trunk import Trunk
 
 MOST = 8
+PART_OF_BUDGET = 0.6  # of the time may go into first passes
 GFLOP_PER_S = 90.0  # a core with AVX-512, float32, OpenVINO; `benchmarks/embed.py` prints this machine's
 DECODE_PER_S = 800.0  # pictures a core and second, JPEG of 250 px
 
@@ -79,8 +80,13 @@ def estimate(chosen: tuple[str, ...], count: int, ctx: Context) -> Estimate:
     )
 
 
-def run(data: Dataset, *, ctx: Context) -> tuple[str, ...]:
-    """The candidates, their weights at hand.
+def run(data: Dataset, *, ctx: Context, seen: int) -> tuple[str, ...]:
+    """The candidates, their weights at hand; of `auto`'s those whose passes the budget has room for.
+
+    Args:
+        data: The pictures.
+        ctx: The run.
+        seen: Pictures that every candidate is going to see.
 
     Raises:
         UsageError: A name is unknown.
@@ -90,8 +96,18 @@ def run(data: Dataset, *, ctx: Context) -> tuple[str, ...]:
     expected = estimate(chosen, len(data.uris), ctx)
     fetch = f", after fetching {size(expected.bytes)}" if expected.bytes else ""
     ctx.say.line("plan", f"{len(chosen)} backbones, at most {duration(expected.seconds)} of embedding{fetch}")
-    ready = ctx.decide("candidates", lambda: _fetched(chosen, ctx), "backbones whose weights could be had")
+    why = "backbones whose weights could be had and whose passes fit the budget"
+    ready = ctx.decide("candidates", lambda: _fetched(_affordable(chosen, seen, ctx), ctx), why)
     return tuple(ready)
+
+
+def _affordable(chosen: tuple[str, ...], seen: int, ctx: Context) -> tuple[str, ...]:
+    """Without the costliest of `auto`'s candidates, as long as passing `seen` pictures takes too much of the budget."""
+    room_s = PART_OF_BUDGET * ctx.left_s()
+    while "auto" in ctx.job.backbones and len(chosen) > 1 and estimate(chosen, seen, ctx).seconds > room_s:
+        ctx.say.line("plan", f"{chosen[-1]} is left out: its pass does not fit the budget")
+        chosen = chosen[:-1]
+    return chosen
 
 
 def _fetched(chosen: tuple[str, ...], ctx: Context) -> list[str]:

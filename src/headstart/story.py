@@ -1,0 +1,185 @@
+"""The story of a fit: read, audit, embed, audit again, split, rank, adapt, evaluate, export, report.
+
+This file alone knows the order. `Story` holds one property a step; asking for one takes all the steps before it, so
+that `audit`, `embed`, `rank` and `fit` are the same story told to different ends. Steps import their stage when
+they begin, so that nothing heavy is loaded before it is needed.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from headstart.core.context import Context
+from headstart.core.errors import DataError
+
+if TYPE_CHECKING:
+    from headstart.core.types import Adapted, Audit, Dataset, Embeddings, Evaluation, Exported, Ranking, Splits
+    from headstart.stages.rank.screen import Screening
+
+SCREEN_PICTURES = 256  # what screening, random twins and the colour histogram see at most
+CONTROL_PART, CONTROL_LEAST = 6, 96  # random twins see a sixth of the training pictures, so that they stay cheap
+SCREEN_FROM = 640  # below this many pictures every candidate simply gets all of them
+
+
+class Story:
+    """One run on its way; each property is a step, taken when first asked for."""
+
+    def __init__(self, ctx: Context) -> None:
+        self.ctx = ctx
+
+    def _step(self, stage: str, run: Callable[..., Any], *values: Any, **named: Any) -> Any:
+        with self.ctx.timed(stage):
+            return run(*values, ctx=self.ctx, **named)
+
+    @cached_property
+    def data(self) -> Dataset:
+        """Every file on disk, used or excused."""
+        from headstart.kit.decision import require_rule
+        from headstart.stages.read.run import run
+
+        found: Dataset = self._step("read", run, self.ctx.job.data)
+        require_rule(self.ctx.job, found.class_names)
+        return found
+
+    @cached_property
+    def files_audit(self) -> Audit:
+        """What the files tell."""
+        from headstart.stages.audit.run import run
+
+        found: Audit = self._step("audit_files", run, self.data)
+        digest, why = self.data.digest, "a resumed run must see the same pictures"
+        if self.ctx.decide("data", lambda: digest, why) != digest:
+            raise DataError(
+                f"the pictures in `{self.ctx.job.data}` changed since the run `{self.ctx.run.path}` began",
+                hint="choose another folder with `--out`: what is unchanged comes from the cache",
+            )
+        return found
+
+    @cached_property
+    def candidates(self) -> tuple[str, ...]:
+        """Backbones to measure, their weights at hand."""
+        from headstart.stages.embed.candidates import run
+
+        assert self.files_audit is not None  # a hopeless data set stops before weights are fetched
+        count = len(self.data.uris)
+        seen = SCREEN_PICTURES if count >= SCREEN_FROM else count
+        found: tuple[str, ...] = self._step("candidates", run, self.data, seen=seen)
+        return found
+
+    @cached_property
+    def screening(self) -> Screening | None:
+        """Which backbones go on, judged on a few pictures; None when all go on."""
+        if len(self.data.uris) < SCREEN_FROM or "auto" not in self.ctx.job.backbones or len(self.candidates) < 3:
+            if self.ctx.job.precision != "f32":
+                self.ctx.say.line("plan", f"no screening here, so nothing is done in {self.ctx.job.precision}")
+            return None
+        from headstart.stages.rank.screen import run, sample
+
+        rows = sample(self.data, SCREEN_PICTURES, self.ctx.seed)
+        seen = tuple(self._embed(name, rows, self.ctx.job.precision) for name in self.candidates)
+        found: Screening = self._step("screen", run, self.data, seen)
+        return found
+
+    @cached_property
+    def embeddings(self) -> tuple[Embeddings, ...]:
+        """Features of all pictures through the surviving backbones, cheapest first."""
+        names = self.screening.survivors if self.screening else self.candidates
+        found = [self._embed(name, self._every) for name in names]
+        return tuple(sorted(found, key=lambda e: (e.spec.flops, e.spec.name)))
+
+    @property
+    def _every(self) -> Any:
+        import numpy as np
+
+        return np.arange(len(self.data.uris))
+
+    def _embed(self, name: str, rows: Any, precision: str = "f32") -> Embeddings:
+        from headstart.stages.embed.run import run
+
+        with self.ctx.timed(f"embed {name} {len(rows)}") as entry:
+            found = run(self.data, name, rows, ctx=self.ctx, precision=precision)
+            if not math.isnan(found.latency_ms):
+                entry["latency_ms"] = found.latency_ms
+        return found
+
+    @cached_property
+    def vectors_audit(self) -> Audit:
+        """What the vectors of the cheapest backbone that goes on tell."""
+        return self._look_at(self.embeddings[0])
+
+    @cached_property
+    def first_look(self) -> Audit:
+        """The same by the cheapest candidate, for those who want no more than an audit."""
+        return self._look_at(self._embed(self.candidates[0], self._every))
+
+    def _look_at(self, embeddings: Embeddings) -> Audit:
+        from headstart.stages.audit.run import run
+
+        found: Audit = self._step("audit_vectors", run, self.data, embeddings=embeddings, before=self.files_audit)
+        return found
+
+    @cached_property
+    def splits(self) -> Splits:
+        """Who learns and who judges; drawn only now, so that look-alikes stay on one side."""
+        from headstart.stages.audit.splits import draw
+
+        screened = self.screening.pictures if self.screening else None
+        found: Splits = self._step("splits", draw, self.data, self.vectors_audit.clusters, screened=screened)
+        return found
+
+    @cached_property
+    def controls(self) -> tuple[Embeddings, ...]:
+        """The cheapest backbone's random twin on a few training pictures."""
+        from headstart.stages.rank.screen import sample
+
+        count = min(SCREEN_PICTURES, max(CONTROL_LEAST, len(self.splits.train) // CONTROL_PART))
+        rows = sample(self.data, count, self.ctx.seed, among=self.splits.train)
+        return (self._embed(f"random:{self.embeddings[0].spec.name}", rows),)
+
+    @cached_property
+    def ranking(self) -> Ranking:
+        """All candidates on the same folds."""
+        from headstart.stages.rank.run import run
+
+        screened = self.screening.rows if self.screening else ()
+        found: Ranking = self._step(
+            "rank", run, self.data, self.splits, self.embeddings, controls=self.controls, screened=screened
+        )
+        return found
+
+    @cached_property
+    def adapted(self) -> Adapted:
+        """The head that won."""
+        from headstart.stages.adapt.run import run
+
+        found: Adapted = self._step("adapt", run, self.data, self.splits, self.ranking, self.embeddings)
+        return found
+
+    @cached_property
+    def evaluation(self) -> Evaluation:
+        """The test split, touched once."""
+        from headstart.stages.evaluate.run import run
+
+        values = (self.data, self.splits, self.embeddings, self.adapted, self.ranking)
+        found: Evaluation = self._step("evaluate", run, *values, controls=self.controls)
+        return found
+
+    @cached_property
+    def exported(self) -> Exported:
+        """The model as files that answer without a training framework."""
+        from headstart.stages.export.run import run
+
+        found: Exported = self._step("export", run, self.data, self.embeddings, self.adapted, self.evaluation)
+        return found
+
+    def report(self) -> Path:
+        """The page that tells it all."""
+        from headstart.stages.report.run import run
+
+        assert self.exported is not None  # the page says how to use the model, so the model comes first
+        found: Path = self._step("report", run, computed_now=True)
+        return found
