@@ -75,6 +75,19 @@ def test_an_unknown_class_names_the_nearest(model, folder):
     assert "`blue`" in caught.value.hint
 
 
+def test_an_unknown_class_without_pictures_is_told_when_there_is_nothing_to_judge(model, tmp_path):
+    for name in ("bleu", "red"):
+        (tmp_path / "data" / name).mkdir(parents=True)
+    with pytest.raises(DataError, match="no class `bleu`") as caught:
+        run(model, tmp_path / "data", say=QUIET)
+    assert "`blue`" in caught.value.hint
+
+
+def test_an_unknown_class_without_pictures_beside_filled_ones_does_no_harm(model, folder):
+    (folder / "bleu").mkdir()
+    assert run(model, folder, say=QUIET).confusion.sum() == 9
+
+
 def test_nothing_to_judge_is_an_error(model, folder, tmp_path):
     with pytest.raises(DataError, match="no folder"):
         run(model, tmp_path / "none", say=QUIET)

@@ -88,17 +88,16 @@ def _labelled(folder: Path, names: tuple[str, ...]) -> tuple[list[Path], np.ndar
             f"there is no folder `{show(str(folder))}`", hint="give the folder that holds one sub-folder a class"
         )
     root = folder / "test" if (folder / "test").is_dir() and "test" not in names else folder
-    classes = sorted(p for p in root.iterdir() if p.is_dir() and not p.name.startswith("."))
+    places = sorted(p for p in root.iterdir() if p.is_dir() and not p.name.startswith("."))
     files: list[Path] = []
     y: list[int] = []
-    for place in classes:
+    for place in places:
         pictures = list(walk([place]))
-        if pictures and place.name not in names:
-            hint = nearest(place.name, names) or f"the model knows {', '.join(names)}"
-            raise DataError(f"the model has no class `{show(place.name)}`", where=show(str(place)), hint=hint)
         files += pictures
-        y += [names.index(place.name)] * len(pictures)
+        y += [_position(place, names)] * len(pictures) if pictures else []
     if not files:
+        for place in places:
+            _position(place, names)
         raise DataError(
             f"there is no picture in a sub-folder of `{show(str(root))}`",
             hint=f"one sub-folder a class is needed: {', '.join(names)}",
@@ -106,6 +105,13 @@ def _labelled(folder: Path, names: tuple[str, ...]) -> tuple[list[Path], np.ndar
     taken = set(files)
     others = sorted(p for p in root.rglob("*") if p.is_file() and p not in taken)
     return files, np.array(y, np.int64), [(_inside(folder, p), "not a picture in a class folder") for p in others]
+
+
+def _position(place: Path, names: tuple[str, ...]) -> int:
+    if place.name not in names:
+        hint = nearest(place.name, names) or f"the model knows {', '.join(names)}"
+        raise DataError(f"the model has no class `{show(place.name)}`", where=show(str(place)), hint=hint)
+    return names.index(place.name)
 
 
 def _inside(folder: Path, file: Path) -> str:
