@@ -13,9 +13,10 @@ from typing import Any
 
 from headstart.core.errors import SetupError
 
+_Facts = dict[int, tuple[str, str]]
 _SPACE = "free some space (`headstart doctor` shows the cache)"
 _PLACE = "choose another place with `--out` or `HEADSTART_CACHE`"
-_FACTS = {
+_FACTS: _Facts = {
     errno.ENOSPC: ("no space is left on the disk", _SPACE),
     errno.EDQUOT: ("the disk quota is used up", _SPACE),
     errno.EROFS: ("the file system is read-only", _PLACE),
@@ -23,34 +24,55 @@ _FACTS = {
     errno.EPERM: ("it is not permitted", _PLACE),
     errno.ENOTDIR: ("a part of the path is a file", _PLACE),
     errno.ENAMETOOLONG: ("the name is too long", "use a shorter one"),
+    errno.ELOOP: ("its links lead in a circle", _PLACE),
     errno.EIO: ("the disk gives errors", "copy what you need to another disk"),
+}
+# Only where a place to write to was asked for: elsewhere these are bugs.
+_PLACES: _Facts = {
+    errno.ENOENT: ("there is no folder for it", _PLACE),
+    errno.EEXIST: ("a file is in its place", _PLACE),
+    errno.EISDIR: ("it is a folder, not a file", _PLACE),
 }
 
 
-def disk_fact(err: OSError, what: str) -> SetupError | None:
+def disk_fact(err: OSError, what: str, *, place: bool = False) -> SetupError | None:
     """What the machine lacks, in plain words; None for an error that is no fact of disk, place or permission.
 
     Args:
         err: What the system said.
         what: What cannot be done, with the path.
+        place: It is about a place that is to be written to, where a missing folder is a fact too.
     """
-    if err.errno not in _FACTS:
+    facts = _FACTS | _PLACES if place else _FACTS
+    if err.errno not in facts:
         return None
-    why, hint = _FACTS[err.errno]
+    why, hint = facts[err.errno]
     return SetupError(f"{what}: {why}", where=str(err.filename) if err.filename else None, hint=hint)
 
 
 @contextlib.contextmanager
 def disk_errors(path: Path) -> Iterator[None]:
-    """Turn a full disk, a read-only place and a missing permission into a SetupError that names the path."""
+    """Turn a full disk, a wrong or read-only place and a missing permission into a SetupError that names the path.
+
+    An error of another file, such as one that is read in the block, is told as that file's.
+    """
     try:
         yield
     except OSError as err:
-        fact = disk_fact(err, f"cannot write `{path}`")
+        named = Path(os.fsdecode(err.filename)) if isinstance(err.filename, str | bytes | os.PathLike) else None
+        ours = named is None or _together(path, named)
+        what = f"cannot write `{path}`" if ours else f"cannot use `{named}`"
+        fact = disk_fact(err, what, place=ours and named is not None)
         if fact is None:
             raise
         fact.where = fact.where or str(path)
         raise fact from err
+
+
+def _together(path: Path, named: Path) -> bool:
+    """Whether one lies in the other, or both (a file and its draft) in the same folder."""
+    path, named = path.absolute(), named.absolute()
+    return path.is_relative_to(named) or named.is_relative_to(path) or named.parent == path.parent
 
 
 def write_bytes(path: Path, content: bytes) -> None:

@@ -129,6 +129,21 @@ def same(one: Job, other: Job) -> bool:
     return one == other
 
 
+def differences(here: Job, there: Job) -> list[str]:
+    """Settings in which two jobs differ, as `seed` 7 here, 0 there; a folder may be named from another place."""
+    shown = [{**dataclasses.asdict(job), "data": str(Path(job.data).resolve())} for job in (here, there)]
+    return [
+        f"`{name}` {_shown(shown[0][name])} here, {_shown(shown[1][name])} there"
+        for name in shown[0]
+        if shown[0][name] != shown[1][name]
+    ]
+
+
+def _shown(value: Any) -> str:
+    text = ",".join(value) if isinstance(value, tuple) else str(value)
+    return text or "none"
+
+
 def write(job: Job, path: Path) -> None:
     """Write a job as TOML."""
     import tomli_w

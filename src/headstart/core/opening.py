@@ -68,9 +68,9 @@ def opened(path: Path, job: Job, say: Say) -> Iterator[Context]:
     with run.lock():
         written = path / "job.toml"
         begun = written.is_file() and (path / "decisions.jsonl").is_file()
-        if begun and not jobs.same(jobs.read(written), job):
+        if begun and (others := jobs.differences(job, jobs.read(written))):
             raise UsageError(
-                f"the run `{path}` belongs to another job",
+                f"the run `{path}` belongs to another job: {'; '.join(others)}",
                 where=str(written),
                 hint="choose another folder with `--out`, or give the settings that job.toml holds to resume it",
             )
