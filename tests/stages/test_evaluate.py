@@ -165,6 +165,33 @@ def test_a_model_of_noise_is_not_called_better_than_the_majority(context):
     assert verdict(found, "headline").answer in ("no", "unclear")
 
 
+@pytest.mark.parametrize(
+    ("rights", "answer", "words"),
+    [(55, "yes", "which it beats"), (30, "unclear", "from which it cannot be told"), (3, "no", "which is better")],
+)
+def test_the_headline_says_whether_it_beats_the_majority_class(rights, answer, words):
+    """Of 60 pictures, 30 are of the majority class; `rights` are answered rightly, in an order without a pattern."""
+    y = np.arange(60) % 2
+    order = np.random.default_rng(0).permutation(60)
+    answers = np.where(np.isin(np.arange(60), order[:rights]), y, 1 - y)
+    part = _part(y, np.eye(2)[answers], answers)
+    accuracy = Score(split="test", name="accuracy", value=rights / 60, low=0.0, high=1.0, n=60)
+    found = verdicts.headline(part, [accuracy, dataclasses.replace(accuracy, name="balanced_accuracy")], 0, "ash")
+    assert found.answer == answer
+    assert found.sentence.endswith(f"always answering `ash` gives 0.500, {words}")
+
+
+def test_a_nested_headline_says_so_and_is_held_against_the_share():
+    y = np.arange(60) % 2
+    part = _part(y, np.eye(2)[y], y, split="cv")
+    nested = Score(split="cv", name="accuracy", value=0.55, low=0.42, high=0.67, n=60, method="wilson")
+    scores = [nested, dataclasses.replace(nested, name="balanced_accuracy")]
+    found = verdicts.headline(part, scores, 0, "ash", scores)
+    assert found.answer == "unclear", "plain cross-validation, all right here, is not what the sentence tells"
+    assert "on nested held-out folds (n = 60)" in found.sentence
+    assert "on held-out folds" in verdicts.headline(part, scores, 0, "ash").sentence
+
+
 def test_an_accuracy_that_hides_a_class_is_told(context):
     data = dataset(600, shares=(0.7, 0.2, 0.1))
     rng = np.random.default_rng(0)
@@ -189,6 +216,16 @@ def test_learning_by_heart_is_called_overfitting():
     found = verdicts.overfitting(_part(y, perfect, split="train"), _part(y, chance))
     assert found.answer == "yes"
     assert "a gap of 0.6" in found.sentence
+
+
+def test_overfitting_on_few_pictures_cannot_be_told():
+    y = np.arange(20) % 2
+    answers = np.where(np.arange(20) < 2, 1 - y, y)
+    part = _part(y, np.eye(2)[answers], answers, split="cv")
+    found = verdicts.overfitting(dataclasses.replace(part, split="train"), part)
+    assert found.answer == "unclear"
+    assert found.sentence.startswith("this cannot be told on so few pictures: accuracy is 0.900")
+    assert "held-out ones in plain cross-validation" in found.sentence
 
 
 def _curve(points, width, name="accuracy"):

@@ -98,7 +98,7 @@ def _verdicts(
     head, names = next(iter(found.values())), on.data.class_names
     majority = int(np.argmax(np.bincount(np.asarray(on.data.targets)[on.splits.train])))
     return (
-        verdicts.headline(head, scores, majority, names[majority]),
+        verdicts.headline(head, scores, majority, names[majority], on.adapted.nested),
         *verdicts.uneven_classes(head, scores, table, names),
         verdicts.transfer(few, np.asarray(on.splits.clusters)),
         verdicts.overfitting(found["train"], head),

@@ -37,16 +37,31 @@ def _find(scores: Sequence[Score], split: str, name: str) -> Score:
     return next(s for s in scores if s.split == split and s.name == name and not s.subject)
 
 
-def headline(part: Part, scores: Sequence[Score], majority: int, name: str) -> Verdict:
-    """Better than always naming one class? Compared picture by picture."""
-    gain = mean_interval((part.answers == part.y) * 1.0 - (part.y == majority), part.clusters)
+def headline(part: Part, scores: Sequence[Score], majority: int, name: str, nested: Sequence[Score] = ()) -> Verdict:
+    """Better than always naming one class? Compared picture by picture.
+
+    Args:
+        part: The split that judges.
+        scores: Of it.
+        majority: The class that is most frequent among the training pictures.
+        name: Its name.
+        nested: Scores by nested cross-validation. They have no pictures to compare by: where the accuracy is one of
+            them, its interval is held against the share of the class.
+    """
     accuracy, balanced = (_find(scores, part.split, s) for s in ("accuracy", "balanced_accuracy"))
+    share = float(np.mean(part.y == majority))
+    gain = mean_interval((part.answers == part.y) * 1.0 - (part.y == majority), part.clusters)
     held = {"test": "the test pictures", "val": "the validation pictures"}.get(part.split, "held-out folds")
+    if accuracy in nested:
+        gain = Interval(accuracy.value - share, accuracy.low - share, accuracy.high - share)
+        held = "nested held-out folds"
+    answer = _sign(gain)
+    against = {"yes": "which it beats", "no": "which is better", "unclear": "from which it cannot be told"}[answer]
     sentence = (
         f"accuracy {_in_words(accuracy)} on {held} (n = {accuracy.n:,}), balanced accuracy {_in_words(balanced)}; "
-        f"always answering `{name}` gives {float(np.mean(part.y == majority)):.3f}"
+        f"always answering `{name}` gives {share:.3f}, {against}"
     )
-    return Verdict(code="headline", answer=_sign(gain), sentence=sentence)
+    return Verdict(code="headline", answer=answer, sentence=sentence)
 
 
 def uneven_classes(part: Part, scores: Sequence[Score], table: np.ndarray, names: tuple[str, ...]) -> list[Verdict]:
@@ -91,11 +106,13 @@ def overfitting(train: Part, held: Part) -> Verdict:
     fresh = mean_interval((held.answers == held.y) * 1.0, held.clusters)
     gap = _apart(seen, fresh)
     answer = "yes" if gap.low > GAP else "no" if gap.high < GAP else "unclear"
-    says = {"yes": "it learns its pictures by heart", "no": "no", "unclear": "perhaps"}[answer]
+    untold = "this cannot be told" + (" on so few pictures" if gap.low <= 0 else ", the gap is near the limit")
+    says = {"yes": "it learns its pictures by heart", "no": "no", "unclear": untold}[answer]
     hint = "; more pictures or fewer features would narrow the gap" if answer == "yes" else ""
+    where = " in plain cross-validation" if held.split == "cv" else ""
     sentence = (
         f"{says}: accuracy is {seen.value:.3f} on the {len(train.y):,} training pictures and {fresh.value:.3f} on "
-        f"{len(held.y):,} held-out ones, a gap of {_in_words(gap)} (called overfitting above {GAP:.2f}){hint}"
+        f"{len(held.y):,} held-out ones{where}, a gap of {_in_words(gap)} (called overfitting above {GAP:.2f}){hint}"
     )
     return Verdict(code="overfitting", answer=answer, sentence=sentence)
 
