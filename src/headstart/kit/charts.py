@@ -12,7 +12,7 @@ import io
 import math
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from html import escape
 from typing import TYPE_CHECKING, Any
 
@@ -100,9 +100,7 @@ def cost_and_score(
     """
 
     def draw(axes: Axes) -> None:
-        if level:
-            axes.axhline(level[1], color=_ROLES["second"], lw=1, ls=(0, (4, 3)))
-            axes.text(1, level[1], level[0], transform=axes.get_yaxis_transform(), ha="right", va="bottom", size=10)
+        _level(axes, level)
         best = _front(marks)
         axes.plot([m.x for m in best], [m.y for m in best], color=_ROLES["accent"], lw=1, drawstyle="steps-post")
         for mark in marks:
@@ -114,6 +112,47 @@ def cost_and_score(
         _names(axes, named)
 
     return _svg(draw, name, title)
+
+
+def score_by_place(
+    marks: Sequence[Mark],
+    places: Sequence[str],
+    *,
+    name: str,
+    x_label: str,
+    y_label: str,
+    title: str,
+    level: tuple[str, float] | None = None,
+) -> str:
+    """Scores at named places in a given order, for candidates that cost the same.
+
+    Args:
+        marks: At least one; `x` is the position in `places`. Marks of one place stand side by side.
+        places: Names along the axis.
+        name: Unique on the page.
+        x_label: What the places are.
+        y_label: The score.
+        title: What a person who cannot see it is told.
+        level: A score that has no place, drawn as a line across: its name and value.
+    """
+
+    def draw(axes: Axes) -> None:
+        _level(axes, level)
+        for place in range(len(places)):
+            here = [m for m in marks if m.x == place]
+            for at, mark in enumerate(here):
+                _draw_mark(axes, replace(mark, x=place + 0.14 * (at - (len(here) - 1) / 2)))
+        axes.set_xticks(range(len(places)), places)
+        axes.set(xlim=(-0.5, len(places) - 0.5), xlabel=x_label, ylabel=y_label)
+        axes.margins(y=0.1)
+
+    return _svg(draw, name, title)
+
+
+def _level(axes: Axes, level: tuple[str, float] | None) -> None:
+    if level:
+        axes.axhline(level[1], color=_ROLES["second"], lw=1, ls=(0, (4, 3)))
+        axes.text(1, level[1], level[0], transform=axes.get_yaxis_transform(), ha="right", va="bottom", size=10)
 
 
 def _draw_mark(axes: Axes, mark: Mark) -> None:

@@ -25,6 +25,7 @@ def view(given: ReportInput) -> dict[str, Any] | None:
         return None
     return {
         "split": words.SPLITS.get(found.split, found.split),
+        "bins_of": words.judged_on(found.split, given.adapted),
         "per_class": _per_class(found, given.dataset.class_names),
         "splits": _splits(found, given.adapted),
         "reliability": _reliability(found),

@@ -26,6 +26,7 @@ class BackboneFacts:
         flops: Floating-point operations for one picture.
         prior_source: Where its prior comes from.
         latency_ms: Milliseconds a picture as measured in this run, NaN when nothing had to be computed.
+        depths: Names of the places where features are taken, from shallow to deep.
     """
 
     name: str
@@ -36,6 +37,7 @@ class BackboneFacts:
     flops: int
     prior_source: str
     latency_ms: float
+    depths: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

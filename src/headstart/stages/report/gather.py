@@ -95,6 +95,7 @@ def _facts(name: str, timings: Mapping[str, Mapping[str, Any]]) -> BackboneFacts
         flops=spec.flops,
         prior_source=spec.prior_source,
         latency_ms=float(measured[-1]) if measured else math.nan,
+        depths=tuple(depth.name for depth in spec.depths),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,17 +50,18 @@ def view(given: ReportInput, thumbs: Thumbnails) -> dict[str, Any] | None:
         return None
     seen = answers(given, found)
     cells = _cells(np.asarray(found.confusion), seen, given.dataset, thumbs)
+    elsewhere = two_labels(given)
     return {
         "names": [show(name) for name in given.dataset.class_names],
         "grid": _grid(np.asarray(found.confusion), cells),
         "pairs": _pairs(np.asarray(found.confusion), cells),
         "cells": list(cells.values()),
-        "worst": _worst(seen, given.dataset, thumbs),
+        "worst": _worst(seen, given.dataset, thumbs, elsewhere),
         "wrong": int((seen.truth != seen.answer).sum()),
         "judged": len(seen.rows),
-        "suspects": _suspects(given, found, thumbs),
+        "suspects": _suspects(given, found, thumbs, elsewhere),
         "suspected": len(found.suspects),
-        "split": words.SPLITS.get(found.split, found.split),
+        "split": words.judged_on(found.split, given.adapted),
         "threshold": found.threshold,
         "positive": show(given.job.positive),
     }
@@ -132,13 +134,31 @@ def _pairs(confusion: np.ndarray, cells: dict[tuple[int, int], Any]) -> list[dic
 # ---------------------------------------------------------------- single pictures
 
 
-def _worst(seen: Answers, data: Dataset, thumbs: Thumbnails) -> list[dict[str, Any]]:
+def two_labels(given: ReportInput) -> dict[int, str]:
+    """Row -> the other classes in which the same file lies, for rows that the audit's D102 is about."""
+    links = [link for audit in given.audits for o in audit.outcomes if o.code == "D102" for link in o.links]
+    groups: dict[int, set[int]] = {}
+    for pair in links:
+        joined = set(pair).union(*(groups.get(row, ()) for row in pair))
+        groups.update(dict.fromkeys(joined, joined))
+    label = given.dataset.targets
+    others = {row: sorted({int(label[other]) for other in group} - {int(label[row])}) for row, group in groups.items()}
+    return {row: ", ".join(show(given.dataset.class_names[c]) for c in found) for row, found in others.items() if found}
+
+
+def _worst(seen: Answers, data: Dataset, thumbs: Thumbnails, elsewhere: Mapping[int, str]) -> list[dict[str, Any]]:
     wrong = np.flatnonzero(seen.truth != seen.answer)
     order = wrong[np.argsort(-seen.chance[wrong], kind="stable")][:ROW]
-    return [_doubt(thumbs.of(seen.rows[i]), data, int(seen.answer[i]), float(seen.chance[i])) for i in order]
+    return [
+        _doubt(thumbs.of(seen.rows[i]), data, int(seen.answer[i]), float(seen.chance[i]))
+        | {"elsewhere": elsewhere.get(int(seen.rows[i]), "")}
+        for i in order
+    ]
 
 
-def _suspects(given: ReportInput, found: Evaluation, thumbs: Thumbnails) -> list[dict[str, Any]]:
+def _suspects(
+    given: ReportInput, found: Evaluation, thumbs: Thumbnails, elsewhere: Mapping[int, str]
+) -> list[dict[str, Any]]:
     """Pictures whose label the held-out predictions doubt, with what they say instead."""
     said: dict[int, np.ndarray] = {}
     if given.adapted is not None:
@@ -149,7 +169,8 @@ def _suspects(given: ReportInput, found: Evaluation, thumbs: Thumbnails) -> list
     for row in np.asarray(found.suspects)[:ROW].tolist():
         p_C = said.get(row)
         answer = int(np.argmax(p_C)) if p_C is not None else int(given.dataset.targets[row])
-        made.append(_doubt(thumbs.of(row), given.dataset, answer, float(p_C[answer]) if p_C is not None else np.nan))
+        doubt = _doubt(thumbs.of(row), given.dataset, answer, float(p_C[answer]) if p_C is not None else np.nan)
+        made.append(doubt | {"elsewhere": elsewhere.get(row, "")})
     return made
 
 

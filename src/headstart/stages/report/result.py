@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from headstart.core.files import show
 from headstart.core.types import Evaluation, Score, Verdict
 from headstart.stages.report import words
+from headstart.stages.report.decision import decision
 from headstart.stages.report.findings import ReportInput
 
 HEADLINE = ("accuracy", "balanced_accuracy")
 BESIDE = ("log_loss", "macro_f1", "roc_auc")
+NESTED = (
+    "No picture was held back for a test. The scores of this model come from nested cross-validation, where the whole "
+    "search is made anew without each fold; the confusion matrix, the mistakes, the certainty and the overfitting "
+    "verdict come from plain cross-validation of the chosen model, which flatters a little"
+)
+PARTLY = (
+    "No picture was held back for a test. Of this model's scores {} come from nested cross-validation; all that "
+    "rests on its answers, accuracy included, comes from plain cross-validation, which flatters a little"
+)
+PLAIN = (
+    "No picture was held back for a test, and there are no nested scores: all come from plain cross-validation of the "
+    "model that was chosen by it, which flatters a little"
+)
 QUESTIONS = {
     "transfer": "Does the pre-training pay here?",
     "overfitting": "Does it overfit?",
@@ -34,7 +48,19 @@ def view(given: ReportInput) -> dict[str, Any]:
         "main": [own[name] for name in HEADLINE if name in own],
         "table": _table(own, found, given.dataset.class_names),
         "verdicts": [_verdict(v) for v in found.verdicts if v.code != "headline"],
+        "folds": _folds(own, found.split, given.adapted.nested if given.adapted else ()),
+        "decision": decision(given, found),
     }
+
+
+def _folds(own: Mapping[str, Score], split: str, nested: Sequence[Score]) -> str:
+    """Without a test split: which numbers are nested and which are not."""
+    if split != "cv":
+        return ""
+    if own.get("accuracy") in nested:
+        return NESTED
+    inside = [words.label(name) for name, score in own.items() if score in nested]
+    return PARTLY.format(" and ".join(inside)) if inside else PLAIN
 
 
 def _headline(accuracy: Score | None, split: str) -> str:

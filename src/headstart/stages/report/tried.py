@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from headstart.core.types import HeadRow, Ranking, RankRow, Score
-from headstart.kit.charts import Mark, cost_and_score
+from headstart.kit.charts import Mark, cost_and_score, score_by_place
 from headstart.stages.report import words
 from headstart.stages.report.findings import ReportInput
 
+_Y = "balanced accuracy"
 STATUS = {
     "chosen": "chosen",
     "tied": "tied with the best",
@@ -34,8 +35,10 @@ def view(given: ReportInput) -> dict[str, Any] | None:
         "rows": [_row(row, [*shown, f"knn_{ranking.metric}"], cost_ms) for row in ranking.rows],
         "why": ranking.why,
         "ties": ranking.ties,
+        "statuses": {row.status for row in ranking.rows if row.flops > 0},
         "timed": any(math.isfinite(ms) for ms in cost_ms.values()),
-        "chart": _chart(ranking, cost_ms),
+        "chart": _chart(given, ranking, cost_ms),
+        "by_depth": _one_cost(ranking),
         "heads": _heads(given),
         "adapted": given.adapted,
     }
@@ -57,35 +60,47 @@ def _row(row: RankRow, columns: list[str], cost_ms: Mapping[str, float]) -> dict
     }
 
 
-def _chart(ranking: Ranking, cost_ms: Mapping[str, float]) -> str:
-    """Balanced accuracy against milliseconds where all were timed, else against GFLOPs."""
-    timed = [row for row in ranking.rows if _ms(row, cost_ms) is not None]
-    costly = [row for row in ranking.rows if row.flops > 0]
-    by_time = bool(costly) and len(timed) == len(costly)
-    marks = [
-        Mark(
-            x=(_ms(row, cost_ms) or 0.0) if by_time else row.flops / 1e9,
-            y=score.value,
-            low=score.low,
-            high=score.high,
-            label=short(row.candidate),
-            kind=row.status,
-        )
-        for row in costly
-        if (score := _score(row)) is not None and math.isfinite(score.value)
-    ]
-    if not marks:
+def _one_cost(ranking: Ranking) -> bool:
+    """Whether all candidates cost the same, as those of one trunk do: against cost they would be a pile."""
+    return len({row.flops for row in ranking.rows if row.flops > 0}) == 1
+
+
+def _chart(given: ReportInput, ranking: Ranking, cost_ms: Mapping[str, float]) -> str:
+    """Balanced accuracy against milliseconds where all were timed, else against GFLOPs; by depth for one trunk."""
+    costly = [row for row in ranking.rows if row.flops > 0 and _finite(_score(row))]
+    if not costly:
         return ""
     free = [(row.candidate, s.value) for row in ranking.rows if row.flops == 0 and (s := _score(row)) is not None]
+    level = free[0] if free else None
+    same = "the table below holds the same numbers."
+    if _one_cost(ranking):
+        depths = _depths(given, costly)
+        marks = [_mark(row, depths.index(row.depth)) for row in costly]
+        title = f"Balanced accuracy by depth of {len(marks)} candidates; {same}"
+        return score_by_place(marks, depths, name="cost", x_label="depth", y_label=_Y, title=title, level=level)
+    by_time = all(_ms(row, cost_ms) is not None for row in costly)
+    marks = [_mark(row, (_ms(row, cost_ms) or 0.0) if by_time else row.flops / 1e9) for row in costly]
     axis = "milliseconds a picture (this machine)" if by_time else "GFLOPs a picture"
-    return cost_and_score(
-        marks,
-        name="cost",
-        x_label=axis,
-        y_label="balanced accuracy",
-        title=f"Balanced accuracy against {axis} of {len(marks)} candidates; the table below holds the same numbers.",
-        level=free[0] if free else None,
-    )
+    title = f"Balanced accuracy against {axis} of {len(marks)} candidates; {same}"
+    return cost_and_score(marks, name="cost", x_label=axis, y_label=_Y, title=title, level=level)
+
+
+def _mark(row: RankRow, x: float) -> Mark:
+    score = _score(row)
+    assert score is not None
+    label = short(row.candidate)
+    return Mark(x=x, y=score.value, low=score.low, high=score.high, label=label, kind=row.status)
+
+
+def _finite(score: Score | None) -> bool:
+    return score is not None and math.isfinite(score.value)
+
+
+def _depths(given: ReportInput, rows: Sequence[RankRow]) -> list[str]:
+    """Those of the rows, from shallow to deep; by name what the trunk does not tell."""
+    known = [depth for facts in given.backbones for depth in facts.depths]
+    seen = {row.depth for row in rows}
+    return [*(d for d in dict.fromkeys(known) if d in seen), *sorted(seen.difference(known))]
 
 
 def _ms(row: RankRow, cost_ms: Mapping[str, float]) -> float | None:
@@ -114,7 +129,7 @@ def _head(row: HeadRow, columns: list[str]) -> dict[str, Any]:
     scores = {s.name: s for s in row.scores}
     return {
         "head": words.head(row.head),
-        "features": [short(name) for name in row.features],
+        "features": _by_trunk(row.features),
         "params": ", ".join(f"{name} {plain(value)}" for name, value in row.params.items()),
         "scores": [scores.get(name) for name in columns],
         "paired": row.paired,
@@ -122,6 +137,15 @@ def _head(row: HeadRow, columns: list[str]) -> dict[str, Any]:
         "chosen": row.status == "chosen",
         "flops": row.flops,
     }
+
+
+def _by_trunk(features: Sequence[str]) -> list[tuple[str, list[str]]]:
+    """Features as the trunks that give them, each with its depths."""
+    found: dict[str, list[str]] = {}
+    for name in features:
+        trunk, _, depth = short(name).partition("@")
+        found.setdefault(trunk, []).append(depth)
+    return list(found.items())
 
 
 def plain(value: Any) -> str:

@@ -11,6 +11,8 @@ from headstart.core.files import show
 if TYPE_CHECKING:
     from markupsafe import Markup
 
+    from headstart.core.types import Adapted
+
 LABELS = {
     "accuracy": "accuracy",
     "balanced_accuracy": "balanced accuracy",
@@ -76,7 +78,7 @@ REASONS = {
     "truncated": "cut short",
     "too_many_pixels": "too many pixels",
     "permission": "reading is not permitted",
-    "symlink_loop": "a link that leads back to itself",
+    "symlink_loop": "a link that leads in a circle",
     "hidden": "hidden",
     "outside_a_class": "outside every class folder",
     "unreadable": "cannot be read",
@@ -95,6 +97,12 @@ SPLIT_NOTES = {
     "train": "pictures the model learnt from: how well it knows them by heart, not how well it works",
     "screen": "at most 256 pictures, to drop the worst early",
 }
+
+
+def judged_on(split: str, adapted: Adapted | None) -> str:
+    """What single answers were judged on: nested cross-validation has scores alone, so beside it they are plain."""
+    plain = "plain " if split == "cv" and adapted is not None and adapted.nested else ""
+    return plain + SPLITS.get(split, split)
 
 
 def label(name: str) -> str:
