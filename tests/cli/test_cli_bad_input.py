@@ -106,6 +106,26 @@ def test_a_disk_that_refuses_is_told(pictures, tmp_path, number, monkeypatch, ca
     assert err["type"] == "SetupError"
 
 
+@pytest.mark.parametrize("command", ["fit", "audit", "embed", "rank", "demo"])
+def test_an_empty_out_is_refused(command, capsys):
+    err = failed(capsys, command, *([] if command == "demo" else ["data"]), "--out", "", code=2)
+    assert "--out" in err["what"]
+    assert "empty" in err["what"]
+
+
+def test_out_on_a_file(pictures, tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    err = failed(capsys, "fit", pictures(a=3, b=3), "--out", str(tmp_path / "file"), code=3)
+    assert "a file is in its place" in err["what"]
+
+
+def test_a_cache_that_cannot_be_made(pictures, tmp_path, monkeypatch, capsys):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("HEADSTART_CACHE", str(tmp_path / "file" / "cache"))
+    err = failed(capsys, "fit", pictures(a=3, b=3), "--out", str(tmp_path / "run"), code=3)
+    assert "HEADSTART_CACHE" in err["hint"]
+
+
 def test_out_below_a_file(pictures, tmp_path, capsys):
     (tmp_path / "file").write_text("")
     err = failed(capsys, "fit", pictures(a=3, b=3), "--out", str(tmp_path / "file" / "run"), code=3)

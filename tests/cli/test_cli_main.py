@@ -219,22 +219,48 @@ def test_a_bug_leaves_its_traceback_in_a_named_file(failing, tmp_path, capsys):
     assert "numpy" in text  # versions
 
 
+def test_two_bugs_of_one_second_leave_two_files(failing, tmp_path, monkeypatch):
+    from headstart.cli import crash
+
+    monkeypatch.setattr(crash.time, "strftime", lambda form: "20300101-000000")
+    for name in ("first", "second"):
+        failing(ZeroDivisionError(name))
+        assert main(["failing"]) == 70
+    texts = [path.read_text() for path in sorted(tmp_path.glob("headstart-crash-*.txt"))]
+    assert len(texts) == 2
+    assert {name for name in ("first", "second") if any(name in text for text in texts)} == {"first", "second"}
+
+
 def test_a_bug_in_an_unwritable_folder_goes_to_the_temporary_one(failing, tmp_path, monkeypatch, capsys):
     from headstart.cli import crash
 
-    write, gone = crash.write_text, tmp_path / "elsewhere"
+    write, gone = crash.write_new, tmp_path / "elsewhere"
+    gone.mkdir()
     monkeypatch.setattr(crash.tempfile, "gettempdir", lambda: str(gone))
 
-    def refuse(path, text):
-        if path.parent == tmp_path:
-            raise SetupError("read-only")
-        write(path, text)
+    def refuse(folder, stem, text):
+        if folder == tmp_path:
+            raise PermissionError("read-only")
+        return write(folder, stem, text)
 
-    monkeypatch.setattr(crash, "write_text", refuse)
+    monkeypatch.setattr(crash, "write_new", refuse)
     failing(ZeroDivisionError())
     assert main(["failing"]) == 70
     [kept] = gone.glob("headstart-crash-*.txt")
     assert str(kept) in capsys.readouterr().err
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")  # noqa: PTH110
+@pytest.mark.parametrize(
+    ("words", "said"), [("predict none a.png --json", "there is no model"), ("--help", "no space")]
+)
+def test_a_full_disk_behind_standard_output_is_told_on_the_other_stream(words, said):
+    with open("/dev/full", "wb") as full:  # noqa: PTH123
+        command = [sys.executable, "-m", "headstart", *words.split()]
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True)
+    assert done.returncode == 3
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_control_characters_in_an_error_cannot_reach_the_terminal(failing, capsys):

@@ -1,6 +1,7 @@
 """Rows of answers: in order, whole, and quoted, whatever the files are called."""
 
 import csv
+import io
 import json
 import os
 import subprocess
@@ -162,3 +163,35 @@ def test_a_reader_that_leaves_ends_it_quietly(saved, paint, tmp_path):
     assert process.wait(timeout=60) == 141
     process.stderr.close()
     assert said == b""
+
+
+def test_names_that_no_file_can_have_and_a_pipe_are_rows(saved, paint, tmp_path, capsysbinary, monkeypatch):
+    os.mkfifo(tmp_path / "pipe.png")
+    names = b"a\0b\n" + os.fsencode(tmp_path / "pipe.png") + b"\n" + os.fsencode(paint("a.png", "red")) + b"\n"
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(names)))
+    assert main(["predict", str(saved), "-", "--json"]) == 0
+    null, pipe, good = map(json.loads, capsysbinary.readouterr().out.splitlines())
+    assert "null byte" in null["error"]
+    assert "not a regular file" in pipe["error"]
+    assert good["answer"] == "red"
+
+
+@pytest.mark.parametrize("name", ["a.png", "b.JPG"])
+def test_rows_never_overwrite_a_picture(saved, paint, name, capsysbinary):
+    file = paint(name, "red")
+    before = file.read_bytes()
+    assert main(["predict", str(saved), "--out", str(file), str(file)]) == 2
+    assert b"name of a picture" in capsysbinary.readouterr().err
+    assert file.read_bytes() == before
+
+
+@pytest.mark.parametrize("out", ["none/rows.csv", "."])
+def test_a_place_where_no_rows_can_lie(saved, paint, tmp_path, out, capsysbinary):
+    assert main(["predict", str(saved), str(paint("a.png", "red")), "--out", str(tmp_path / out)]) == 3
+    assert b"cannot write" in capsysbinary.readouterr().err
+
+
+def test_an_empty_name_is_refused(saved, paint, capsysbinary):
+    assert main(["predict", str(saved), ""]) == 2
+    assert main(["predict", str(saved), str(paint("a.png", "red")), "--out", ""]) == 2
+    assert b"the name is empty" in capsysbinary.readouterr().err

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
+import os
 import sys
 import tempfile
 import time
 import traceback
 from pathlib import Path
 
-from headstart.core.errors import HeadstartError, SetupError
-from headstart.core.files import write_text
+from headstart.core.errors import HeadstartError
 
 
 def save_crash(err: Exception, words: list[str]) -> HeadstartError:
@@ -29,12 +31,25 @@ def save_crash(err: Exception, words: list[str]) -> HeadstartError:
 
 
 def _write(text: str) -> str:
-    name = f"headstart-crash-{time.strftime('%Y%m%d-%H%M%S')}.txt"
+    stem = f"headstart-crash-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"
     for folder in (Path.cwd(), Path(tempfile.gettempdir())):
         try:
-            write_text(folder / name, text)
-            return str(folder / name)
-        except (OSError, SetupError):
+            return str(write_new(folder, stem, text))
+        except OSError:
             continue
     print(text, file=sys.stderr)  # no place to keep it: better shown than lost
     return "the traceback above, which could not be saved"
+
+
+def write_new(folder: Path, stem: str, text: str) -> Path:
+    """Write `<stem>.txt`, or the first of `<stem>-2.txt`, … that is not there yet: no other crash is overwritten.
+
+    Raises:
+        OSError: It cannot be written there.
+    """
+    for number in itertools.count(1):
+        path = folder / (f"{stem}.txt" if number == 1 else f"{stem}-{number}.txt")
+        with contextlib.suppress(FileExistsError), path.open("x", encoding="utf-8", errors="backslashreplace") as out:
+            out.write(text)
+            return path
+    raise AssertionError("numbers do not end")

@@ -6,6 +6,7 @@ import argparse
 from typing import Any
 
 from headstart.cli import options
+from headstart.cli.parser import filled
 from headstart.cli.tables import interval, table
 
 
@@ -17,8 +18,10 @@ class Evaluate:
 
     def configure(self, parser: argparse.ArgumentParser) -> None:
         """Add RUN, DATA and the output options."""
-        parser.add_argument("run", metavar="RUN", help="a run folder")
-        parser.add_argument("data", metavar="DATA", help="folder with one sub-folder a class, named as in the run")
+        parser.add_argument("run", metavar="RUN", type=filled, help="a run folder")
+        parser.add_argument(
+            "data", metavar="DATA", type=filled, help="folder with one class a sub-folder, as in the run"
+        )
         options.add_output(parser)
 
     def __call__(self, args: argparse.Namespace) -> int:

@@ -96,13 +96,18 @@ def _kept(words: list[str]) -> str:
 
 
 def _report(err: HeadstartError, code: int, words: list[str]) -> int:
-    with contextlib.suppress(BrokenPipeError):
+    """Tell on both streams; one that takes no more (a closed pipe, a full disk) does not silence the other."""
+    with contextlib.suppress(OSError):
         sys.stdout.flush()
+    with contextlib.suppress(OSError):
         print("\n".join(show(line) for line in err.text().splitlines()), file=sys.stderr, flush=True)
+    try:
         if "--json" in words:
             _print_json(err, code)
-        return code
-    return _pipe_closed() and code
+        sys.stdout.flush()
+    except OSError:
+        _pipe_closed()
+    return code
 
 
 def _print_json(err: HeadstartError, code: int) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from headstart.cli.parser import comma_separated, number, whole
+from headstart.cli.parser import comma_separated, filled, number, place, whole
 from headstart.core import job as jobs
 from headstart.core.say import Say
 
@@ -61,12 +61,12 @@ def request(args: argparse.Namespace) -> tuple[str, dict[str, Any]]:
 
 def add_data(parser: argparse.ArgumentParser) -> None:
     """Add DATA, the first argument of every command that learns."""
-    parser.add_argument("data", metavar="DATA", help="folder with one sub-folder a class, or a job.toml")
+    parser.add_argument("data", metavar="DATA", type=filled, help="folder with one sub-folder a class, or a job.toml")
 
 
 def add_out(parser: argparse.ArgumentParser, help: str = "the run folder (default: runs/<date>-<name>)") -> None:
     """Add `--out`."""
-    parser.add_argument("--out", metavar="DIR", type=Path, help=help)
+    parser.add_argument("--out", metavar="DIR", type=place, help=help)
 
 
 def add_output(parser: argparse.ArgumentParser) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 from typing import NoReturn
 
 from headstart.core.errors import UsageError, nearest
@@ -40,6 +41,18 @@ class Parser(argparse.ArgumentParser):
             if name.startswith("--") and name not in self._option_string_actions:
                 known = [option for option in self._option_string_actions if option.startswith("--")]
                 raise UsageError(f"there is no option `{name}`", hint=nearest(name, known) or f"{self.prog} --help")
+
+
+def filled(text: str) -> str:
+    """A name that is not empty, for `type=`; an empty one would mean the current folder."""
+    if not text:
+        raise argparse.ArgumentTypeError("the name is empty")
+    return text
+
+
+def place(text: str) -> Path:
+    """A path to write to, for `type=`."""
+    return Path(filled(text))
 
 
 def whole(text: str) -> int:

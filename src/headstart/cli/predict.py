@@ -13,7 +13,8 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from headstart.core.errors import DataError
+from headstart.cli.parser import filled, place
+from headstart.core.errors import DataError, UsageError, nearest
 from headstart.core.files import disk_errors
 
 if TYPE_CHECKING:
@@ -34,11 +35,12 @@ class Predict:
 
     def configure(self, parser: argparse.ArgumentParser) -> None:
         """Add RUN, FILES and the form of the rows."""
-        parser.add_argument("run", metavar="RUN", help="a run folder, or the model folder in it")
-        parser.add_argument("files", metavar="FILE", nargs="+", help="pictures or folders; - reads names from stdin")
+        parser.add_argument("run", metavar="RUN", type=filled, help="a run folder, or the model folder in it")
+        said = "pictures or folders; - reads names from stdin"
+        parser.add_argument("files", metavar="FILE", nargs="+", type=filled, help=said)
         parser.add_argument("--format", metavar="{csv,jsonl}", default="csv", help="form of the rows (default: csv)")
         parser.add_argument("--json", action="store_true", help="the same as --format jsonl")
-        parser.add_argument("--out", metavar="FILE", type=Path, help="write the rows there (default: stdout)")
+        parser.add_argument("--out", metavar="FILE", type=_rows, help="write the rows there (default: stdout)")
         parser.add_argument("--quiet", action="store_true", help="no summary on stderr")
 
     def __call__(self, args: argparse.Namespace) -> int:
@@ -56,6 +58,15 @@ class Predict:
                 write(found)
                 answered, unread = answered + (not found.error), unread + bool(found.error)
         return _sum_up(answered, unread, quiet=args.quiet)
+
+
+def _rows(text: str) -> Path:
+    """Where to write rows, for `type=`: a picture's name there is one picture too many among FILE."""
+    from headstart.kit.signatures import SUFFIXES
+
+    if Path(text).suffix.lower() in SUFFIXES:
+        raise UsageError(f"`{text}` is the name of a picture, not of a table", where="--out", hint="--out rows.csv")
+    return place(text)
 
 
 def _names(words: Sequence[str]) -> Iterator[str]:
@@ -82,8 +93,6 @@ Write = Callable[["Prediction"], None]
 
 
 def _writer(form: str) -> Callable[[BinaryIO, tuple[str, ...]], Write]:
-    from headstart.core.errors import UsageError, nearest
-
     if form not in FORMATS:
         raise UsageError(f"there is no format `{form}`", hint=nearest(form, FORMATS) or f"known: {', '.join(FORMATS)}")
     return {"csv": csv_rows, "jsonl": json_rows}[form]

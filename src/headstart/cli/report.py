@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from headstart.cli import options
+from headstart.cli.parser import filled
 
 
 class Report:
@@ -15,7 +16,7 @@ class Report:
 
     def configure(self, parser: argparse.ArgumentParser) -> None:
         """Add RUN and the output options."""
-        parser.add_argument("run", metavar="RUN", help="a run folder")
+        parser.add_argument("run", metavar="RUN", type=filled, help="a run folder")
         options.add_output(parser)
 
     def __call__(self, args: argparse.Namespace) -> int:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import math
 import os
+import stat
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -94,17 +95,26 @@ def read_bytes(path: str) -> bytes:
         PictureError: It cannot be opened or read, is no picture, or has more than `MAX_BYTES`.
     """
     try:
-        with open(path, "rb") as handle:  # noqa: PTH123 - millions of calls: no Path object each
+        with open(path, "rb", opener=_without_waiting) as handle:  # no Path object for each of millions
+            told = os.fstat(handle.fileno())
+            if not stat.S_ISREG(told.st_mode):
+                raise PictureError("not_a_picture", "it is not a regular file")
             sniff(handle.read(HEAD_BYTES))
             handle.seek(0)
-            size = os.fstat(handle.fileno()).st_size
-            if size > MAX_BYTES:
-                raise PictureError("unreadable", f"{size:,} bytes are more than {MAX_BYTES:,}")
+            if told.st_size > MAX_BYTES:
+                raise PictureError("unreadable", f"{told.st_size:,} bytes are more than {MAX_BYTES:,}")
             return handle.read()
     except PermissionError as err:
         raise PictureError("permission", "reading it is not permitted") from err
     except OSError as err:
         raise PictureError("unreadable", f"{err.strerror or err}") from err
+    except ValueError as err:
+        raise PictureError("unreadable", f"no file can have this name: {err}") from err
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    """Open a file; a named pipe is opened at once, not when someone writes to it."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 def batches(
