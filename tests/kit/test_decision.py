@@ -50,7 +50,7 @@ def test_an_unknown_class_names_the_nearest():
     assert positive_class("dog", NAMES) == 1
     with pytest.raises(UsageError, match="no class is named `dgo`") as caught:
         positive_class("dgo", NAMES)
-    assert "`dog`" in caught.value.hint
+    assert caught.value.hint == "did you mean `dog`? classes: cat, dog, mouse"
 
 
 def costs(tmp_path, text):
@@ -65,7 +65,7 @@ def test_costs_are_read_in_any_order(tmp_path):
 
 
 def test_all_problems_of_costs_are_told_at_once(tmp_path):
-    with pytest.raises(UsageError) as caught:
+    with pytest.raises(DataError) as caught:
         costs(tmp_path, "truth,cat,dog,muose\ncat,0,x,1\ncat,0,1,1\ndog,1,0,nan\n")
     said = caught.value.what
     for part in (
@@ -80,12 +80,30 @@ def test_all_problems_of_costs_are_told_at_once(tmp_path):
 
 @pytest.mark.parametrize("text", ["", "truth,cat\n"])
 def test_an_empty_file_of_costs_says_so(tmp_path, text):
-    with pytest.raises(UsageError, match="no rows"):
+    with pytest.raises(DataError, match="no rows"):
         costs(tmp_path, text)
 
 
 def test_a_number_that_is_none_is_told(tmp_path):
-    with pytest.raises(UsageError, match="row `cat`, column `dog`: `x` is not a number"):
+    with pytest.raises(DataError, match="row `cat`, column `dog`: `x` is not a number"):
         costs(tmp_path, "t,cat,dog,mouse\ncat,0,x,1\ndog,1,0,1\nmouse,1,1,0\n")
-    with pytest.raises(UsageError, match="cannot be read"):
+    with pytest.raises(DataError, match="there is no file of costs") as caught:
         read_costs(tmp_path / "none.csv", NAMES)
+    assert "truth,cat,dog,mouse" in caught.value.hint
+    with pytest.raises(DataError, match="cannot be read"):
+        read_costs(tmp_path, NAMES)
+
+
+@pytest.mark.parametrize(
+    ("cell", "why"), [("-1", "is below zero"), ("inf", "is not finite"), ("nan", "is not a number")]
+)
+def test_costs_are_finite_and_not_below_zero(tmp_path, cell, why):
+    with pytest.raises(DataError, match=f"row `dog`, column `mouse`: `{cell}` {why}"):
+        costs(tmp_path, f"t,cat,dog,mouse\ncat,0,1,1\ndog,1,0,{cell}\nmouse,1,1,0\n")
+
+
+def test_a_right_answer_never_costs_more_than_a_wrong_one(tmp_path):
+    with pytest.raises(
+        DataError, match="row `dog`, column `dog`: the right answer costs 2, more than the 1 of .*`cat`"
+    ):
+        costs(tmp_path, "t,cat,dog,mouse\ncat,0,1,1\ndog,1,2,3\nmouse,1,1,1\n")

@@ -14,6 +14,8 @@ import numpy as np
 from headstart.core.errors import DataError, UsageError, nearest
 from headstart.core.job import Job
 
+_FEW = 20  # classes that a hint lists beside the nearest
+
 
 def decide(
     p: np.ndarray, *, positive: int | None = None, threshold: float | None = None, costs: np.ndarray | None = None
@@ -87,7 +89,9 @@ def positive_class(name: str, class_names: tuple[str, ...]) -> int:
         UsageError: There is no such class; with the nearest names.
     """
     if name not in class_names:
-        hint = nearest(name, class_names) or f"classes: {', '.join(class_names)}"
+        near = nearest(name, class_names)
+        known = f"classes: {', '.join(class_names)}"
+        hint = f"{near} {known}".strip() if len(class_names) <= _FEW else near or known
         raise UsageError(f"no class is named `{name}`", where="--positive", hint=hint)
     return class_names.index(name)
 
@@ -100,17 +104,10 @@ def read_costs(path: str | Path, class_names: tuple[str, ...]) -> np.ndarray:
         (C, C) float64 in the order of `class_names`.
 
     Raises:
-        UsageError: With every problem of the file at once.
+        DataError: With every problem of the file at once.
     """
     path = Path(path)
-    try:
-        rows = [
-            row for row in csv.reader(path.read_text(encoding="utf-8-sig").splitlines()) if any(map(str.strip, row))
-        ]
-    except (OSError, UnicodeDecodeError) as err:
-        raise UsageError(f"the costs `{path}` cannot be read: {err}", where="--costs") from err
-    if len(rows) < 2:
-        raise UsageError(f"the costs `{path}` have no rows", where="--costs", hint=_form(class_names))
+    rows = _csv_rows(path, class_names)
     cells = {
         (row[0].strip(), column.strip()): cell
         for row in rows[1:]
@@ -123,13 +120,46 @@ def read_costs(path: str | Path, class_names: tuple[str, ...]) -> np.ndarray:
         for a, answer in enumerate(class_names):
             cell = cells.get((truth, answer), "").strip()
             found[t, a] = _number(cell)
-            if not math.isfinite(found[t, a]):
-                wrong.append(
-                    f"row `{truth}`, column `{answer}`: " + (f"`{cell}` is not a number" if cell else "missing")
-                )
+            if not 0 <= found[t, a] < math.inf:
+                wrong.append(f"row `{truth}`, column `{answer}`: " + (_fault(cell) if cell else "missing"))
+    wrong = wrong or _dear_truths(found, class_names)
     if wrong:
-        raise UsageError(f"the costs do not fit: {'; '.join(wrong)}", where=str(path), hint=_form(class_names))
+        raise DataError(f"the costs do not fit: {'; '.join(wrong)}", where=str(path), hint=_form(class_names))
     return found
+
+
+def _csv_rows(path: Path, class_names: tuple[str, ...]) -> list[list[str]]:
+    """The header and at least one more row; empty ones are left out."""
+    hint = _form(class_names)
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except FileNotFoundError as err:
+        raise DataError(f"there is no file of costs `{path}`", where="--costs", hint=hint) from err
+    except (OSError, UnicodeDecodeError) as err:
+        why = err.strerror if isinstance(err, OSError) else "it is no UTF-8 text"
+        raise DataError(f"the costs `{path}` cannot be read: {why}", where="--costs", hint=hint) from err
+    rows = [row for row in csv.reader(lines) if any(map(str.strip, row))]
+    if len(rows) < 2:
+        raise DataError(f"the costs `{path}` have no rows", where="--costs", hint=hint)
+    return rows
+
+
+def _fault(cell: str) -> str:
+    number = _number(cell)
+    if math.isnan(number):
+        return f"`{cell}` is not a number"
+    return f"`{cell}` is below zero" if number < 0 else f"`{cell}` is not finite"
+
+
+def _dear_truths(costs: np.ndarray, class_names: tuple[str, ...]) -> list[str]:
+    """Rows in which the right answer costs more than a wrong one: mostly gains written for costs."""
+    lowest = costs.argmin(axis=1)
+    return [
+        f"row `{name}`, column `{name}`: the right answer costs {costs[t, t]:g}, "
+        f"more than the {costs[t, lowest[t]]:g} of the wrong answer `{class_names[lowest[t]]}`"
+        for t, name in enumerate(class_names)
+        if costs[t, t] > costs[t, lowest[t]]
+    ]
 
 
 def _number(cell: str) -> float:
