@@ -142,10 +142,13 @@ def test_without_openvino_keras_does_it_and_says_so(lite0, eight, shared_store, 
 
 
 @pytest.mark.medium
-def test_int8_is_near_and_its_distance_is_written_down(lite0, eight, store, shared_store):
+def test_int8_is_near_and_its_distance_is_written_down_without_a_word(lite0, eight, tmp_path, shared_store, capfd):
     pytest.importorskip("nncf")
-    trunk.folder(lite0, shared_store, Say(quiet=True), eight[:8])
-    folder = trunk.folder(lite0, shared_store, Say(quiet=True), eight, "int8")
+    source = trunk.folder(lite0, shared_store, Say(quiet=True), eight[:8]) / "trunk.xml"
+    folder = tmp_path
+    capfd.readouterr()
+    export.quantise(source, eight, folder)
+    assert capfd.readouterr() == ("", "")
     facts = json.loads((folder / "parity.json").read_text())
     assert facts["compared_with"] == "openvino f32"
     for row in facts["depths"].values():

@@ -35,7 +35,9 @@ class Job:
     backbones: tuple[str, ...] = _option(("auto",), "auto, or names with commas between them")
     strategy: str = _option("auto", "how to adapt: probe fits a new head on frozen features", STRATEGIES)
     metric: str = _option("log_loss", "what candidates are compared by", METRICS)
-    prefer: str = _option("accurate", "fast takes a cheaper candidate whenever it is a tie", PREFERENCES)
+    prefer: str = _option(
+        "accurate", "fast takes a cheaper candidate whenever it is a tie and loses less than 0.02", PREFERENCES
+    )
     seed: int = _option(0, "of every draw")
     test_size: float = _option(0.2, "part held out for the final score, 0 for none")
     folds: int = _option(5, "of the cross-validation")

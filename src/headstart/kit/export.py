@@ -11,7 +11,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -150,7 +150,7 @@ def quantise(source: Path, pictures: np.ndarray, folder: Path) -> None:
     """
     ov = engine.load()
     try:
-        with engine.without_telemetry():
+        with engine.without_telemetry(), redirect_stdout(sys.stderr):  # its log would go to stdout among the results
             import nncf
     except ImportError as err:
         raise SetupError(
@@ -158,7 +158,8 @@ def quantise(source: Path, pictures: np.ndarray, folder: Path) -> None:
         ) from err
     used = pictures[:CALIBRATION]
     model = ov.Core().read_model(source)
-    made = nncf.quantize(model, nncf.Dataset([one[None] for one in used]), subset_size=len(used))
+    with quiet(), os.fdopen(os.dup(2), "w", encoding="utf-8") as bars, redirect_stdout(bars):
+        made = nncf.quantize(model, nncf.Dataset([one[None] for one in used]), subset_size=len(used))
     ov.save_model(made, folder / "trunk.xml", compress_to_fp16=False)
     batches = [(at, used[at : at + _BATCH]) for at in range(0, len(used), _BATCH)]
     both = [
