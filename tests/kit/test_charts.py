@@ -6,7 +6,7 @@ import xml.etree.ElementTree as ET
 import pytest
 
 from headstart.core.types import CalibrationBin
-from headstart.kit.charts import Mark, cost_and_score, learning_curve, reliability
+from headstart.kit.charts import Mark, cost_and_score, learning_curve, reliability, score_by_place
 
 
 def mark(x, y, kind="beaten", label="a"):
@@ -37,7 +37,14 @@ def cost(**changes):
     return cost_and_score(MARKS, **given | changes)
 
 
+def by_place():
+    marks = [mark(0, 0.7), mark(1, 0.8, "chosen"), mark(1, 0.8, "control")]
+    places = ("early", "late")
+    return score_by_place(marks, places, name="place", x_label="depth", y_label="accuracy", title="By depth")
+
+
 CHARTS = {
+    "place": by_place,
     "cost": cost,
     "reliability": lambda: reliability(BINS, [(0.3, 0.6), (0.9, 0.98)], name="reliability", title="<certainty>"),
     "curve": lambda: learning_curve(CURVE, name="curve", y_label="accuracy", title="learning"),
@@ -80,6 +87,14 @@ def test_one_candidate_alone_can_be_drawn():
 
 def test_only_controls_can_be_drawn():
     assert "<svg" in cost_and_score([mark(0.8, 0.7, "control")], name="one", x_label="x", y_label="y", title="t")
+
+
+def test_equal_scores_at_one_place_stand_side_by_side():
+    uses = [element for element in ET.fromstring(by_place()).iter("use") if element.get("style")]
+    texts = [element.text for element in ET.fromstring(by_place()).iter("text")]
+    assert {"early", "late"} <= set(texts)
+    spots = {(use.get("x"), use.get("y")) for use in uses}
+    assert len({x for x, _ in spots}) >= 3
 
 
 def test_no_setting_of_matplotlib_is_changed():

@@ -18,7 +18,7 @@ from headstart.kit import values
 from headstart.stages.report import words
 from headstart.stages.report.run import render, run
 
-VOID = {"meta", "img", "br", "link", "rect", "path", "use", "input", "hr"}
+VOID = {"wbr", "meta", "img", "br", "link", "rect", "path", "use", "input", "hr"}
 
 
 class Page(HTMLParser):
@@ -165,6 +165,77 @@ def test_without_a_test_split_it_speaks_of_held_out_pictures(three):
     text = render(samples.findings(three, test=0))
     assert re.search(r"<h1>[0-9.]+\u00a0% of 80 pictures, each held out in turn, are answered rightly</h1>", text)
     assert "never seen" not in text
+
+
+def _nested(given, *names):
+    """The run's own scores of `names`, told as nested ones."""
+    own = tuple(s for s in given.evaluation.scores if s.split == "cv" and not s.subject and s.name in names)
+    return dataclasses.replace(given, adapted=dataclasses.replace(given.adapted, nested=own))
+
+
+def test_nested_and_plain_cross_validation_are_told_apart(three):
+    given = samples.findings(three, test=0)
+    assert "there are no nested scores: all come from plain cross-validation" in render(given)
+    text = render(_nested(given, "accuracy", "balanced_accuracy", "log_loss"))
+    assert "The scores of this model come from nested cross-validation" in text
+    assert "Rows are what the 80 pictures (plain cross-validation) are" in text
+    text = render(_nested(given, "log_loss"))
+    assert "scores log loss come from nested cross-validation" in text
+    assert "nested cross-validation" not in render(samples.findings(three, test=24))
+
+
+def _shown(text, name):
+    """The score in the result's small table beside `name`."""
+    row = re.search(rf'<table class="decision">.*?<th scope="row">{name}</th><td>(.*?)</td>', text, re.DOTALL)[1]
+    return re.sub("<[^>]*>", "", row)
+
+
+def test_a_threshold_is_told_with_precision_and_recall_of_its_class(three):
+    given = samples.findings(three, test=24)
+    job = dataclasses.replace(given.job, positive="local")
+    found = dataclasses.replace(given.evaluation, threshold=0.312)
+    text = render(dataclasses.replace(given, job=job, evaluation=found))
+    assert "wherever its probability reaches 0.312" in text
+    for name in ("precision", "recall"):
+        own = next(s for s in found.scores if (s.split, s.subject, s.name) == ("test", "local", name))
+        told = f"{words.number(own.value)} [{words.number(own.low)}, {words.number(own.high)}] n = {own.n}"
+        assert _shown(text, f"{name} of <code>local</code>") == told
+    assert 'class="decision"' not in render(given)
+
+
+def test_costs_are_told_beside_those_of_the_majority_class(three):
+    given = samples.findings(three, test=24)
+    cost = samples.sc("test", "mean_cost", 0.5, 24, 0.1, method="t")
+    found = dataclasses.replace(given.evaluation, scores=(*given.evaluation.scores, cost))
+    costs = np.array([[0, 1, 3], [1, 0, 3], [1, 1, 0.0]])
+    text = render(dataclasses.replace(given, costs=costs, evaluation=found))
+    assert _shown(text, "this model") == "0.500 [0.400, 0.600] n = 24"
+    paid = 3 * np.mean(np.asarray(three.targets)[found.rows] != 2)
+    assert re.match(rf"{words.number(paid)} \[[^]]*\] n = 24", _shown(text, "always answering <code>nominal</code>"))
+
+
+def test_a_doubtful_picture_that_lies_in_two_classes_says_so(three):
+    given = samples.findings(three, test=24)
+    row = int(given.evaluation.suspects[0])
+    other = next(r for r in range(80) if three.targets[r] != three.targets[row])
+    twins = Outcome(code="D102", name="two labels", status="issue", why="1 pair", links=((other, row),))
+    audits = (dataclasses.replace(given.audits[0], outcomes=(twins,)),)
+    name = three.class_names[int(three.targets[other])]
+    told = f"also in class <b>{name}</b> (D102)"
+    assert told in render(dataclasses.replace(given, audits=audits))
+    assert "(D102)" not in render(given)
+
+
+def test_one_trunk_is_drawn_by_depth_and_the_key_holds_what_is_there(three):
+    given = samples.findings(three, test=24)
+    one = tuple(r for r in given.ranking.rows if r.backbone == "bundled:efficientnet_lite2")
+    text = render(dataclasses.replace(given, ranking=dataclasses.replace(given.ranking, rows=one)))
+    assert "Balanced accuracy by depth of 4 candidates" in text and "right is deeper" in text
+    assert [c for c in ("chosen", "tied", "beaten", "control", "screened") if f'class="k {c}"' in text] == [
+        "chosen",
+        "tied",
+        "beaten",
+    ]
 
 
 def test_names_are_shown_and_never_run(dataset, tmp_path):

@@ -29,6 +29,14 @@ def test_nothing_is_wider_than_the_screen_and_nothing_goes_wrong(page, tmp_path,
     assert errors == []
 
 
+@pytest.mark.parametrize("label", ["All candidates", "All heads"])
+def test_wide_tables_need_no_side_scroll_on_a_laptop(page, tmp_path, label):
+    at = f"document.querySelector('.scroll[aria-label=\"{label}\"]')"
+    found, _ = browser.ask(page, f"({{holds: {at}.scrollWidth, shows: {at}.clientWidth}})", tmp_path, width=1280)
+    assert found["shows"] > 900
+    assert found["holds"] <= found["shows"]
+
+
 def test_long_names_do_not_widen_the_page(tmp_path, context):
     from headstart.stages.read.run import run as read
 

@@ -62,8 +62,15 @@ def _value(kind: type[T], stage: str, ctx: Context, name: str = "value") -> T | 
 def _costs(ctx: Context) -> np.ndarray | None:
     """As the saved model keeps them: the file that the user named may be gone."""
     path = ctx.run.path / "model" / "manifest.json"
-    costs = read_json(path)["decision"]["costs"] if path.is_file() else None
-    return None if costs is None else np.array(costs, np.float64)
+    try:
+        costs = read_json(path)["decision"]["costs"] if path.is_file() else None
+        return None if costs is None else np.array(costs, np.float64)
+    except (ValueError, KeyError, TypeError) as err:
+        raise DataError(
+            f"`{path}` is not a model's manifest: {err!r}",
+            where=str(path),
+            hint="run the `headstart fit` that made the run again: it exports the model anew",
+        ) from err
 
 
 def _timings(ctx: Context) -> Mapping[str, Mapping[str, Any]]:

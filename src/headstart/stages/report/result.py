@@ -60,7 +60,9 @@ def _folds(own: Mapping[str, Score], split: str, nested: Sequence[Score]) -> str
     if own.get("accuracy") in nested:
         return NESTED
     inside = [words.label(name) for name, score in own.items() if score in nested]
-    return PARTLY.format(" and ".join(inside)) if inside else PLAIN
+    return (
+        PARTLY.format(" and ".join([", ".join(inside[:-1]), inside[-1]] if inside[1:] else inside)) if inside else PLAIN
+    )
 
 
 def _headline(accuracy: Score | None, split: str) -> str:
