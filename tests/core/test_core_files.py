@@ -29,6 +29,8 @@ def test_a_missing_folder_and_a_name_that_is_too_long(tmp_path):
 def test_what_was_only_read_is_not_called_unwritable(tmp_path):
     with pytest.raises(FileNotFoundError), disk_errors(tmp_path / "cache"):
         (tmp_path / "pictures" / "gone.png").read_bytes()
+    with pytest.raises(FileNotFoundError), disk_errors(tmp_path / "run"):
+        (tmp_path / "beside.png").read_bytes()
     (tmp_path / "pictures").mkdir()
     source = tmp_path / "pictures" / ("x" * 300)
     with pytest.raises(SetupError, match="cannot use `") as caught, disk_errors(tmp_path / "cache"):

@@ -172,10 +172,10 @@ def test_what_may_not_be_read_is_excused(read, tmp_path, monkeypatch):
     folder = tree(tmp_path / "data", "a/1.png", "b/2.png", "b/locked.png", "closed/3.png")
     scandir = os.scandir
 
-    def guarded_open(path, *args):
+    def guarded_open(path, *args, **named):
         if str(path).endswith("locked.png"):
             raise PermissionError(13, "Permission denied", path)
-        return Path(path).open(*args)
+        return open(path, *args, **named)  # noqa: PTH123 - it stands in for the builtin
 
     def guarded_scandir(path):
         if str(path).endswith("closed"):
@@ -197,6 +197,13 @@ def test_no_such_folder_names_the_nearest(read, tmp_path):
     with pytest.raises(DataError, match="no folder") as caught:
         read(tmp_path / "textiles")
     assert "`textile`" in caught.value.hint
+
+
+def test_no_such_folder_and_none_near_tells_how_one_looks(read, tmp_path):
+    (tmp_path / "textile.txt").write_text("")
+    with pytest.raises(DataError, match="no folder") as caught:
+        read(tmp_path / "textile")
+    assert "one sub-folder a class" in caught.value.hint
 
 
 def test_a_file_is_no_folder(read, tmp_path):

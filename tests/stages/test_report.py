@@ -381,6 +381,16 @@ def test_versions_are_those_of_the_fit_when_the_page_is_written_again(three, con
     assert "<dt>numpy</dt><dd>99." not in run(ctx=ctx, computed_now=True).read_text(encoding="utf-8")
 
 
+@pytest.mark.parametrize("text", ["{", "[]", '{"decision": null}'])
+def test_a_damaged_manifest_of_the_model_is_told(three, context, text):
+    ctx = context(data="textile")
+    values.save(three, ctx.folder("read"))
+    (ctx.folder("model") / "manifest.json").write_text(text)
+    with pytest.raises(DataError, match="manifest") as caught:
+        run(ctx=ctx)
+    assert "headstart fit" in caught.value.hint
+
+
 def test_an_empty_run_is_told(context):
     with pytest.raises(DataError, match="has not read its pictures yet"):
         run(ctx=context())

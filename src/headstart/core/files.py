@@ -13,6 +13,7 @@ from typing import Any
 
 from headstart.core.errors import SetupError
 
+_DRAFT = ".tmp-"
 _Facts = dict[int, tuple[str, str]]
 _SPACE = "free some space (`headstart doctor` shows the cache)"
 _PLACE = "choose another place with `--out` or `HEADSTART_CACHE`"
@@ -70,9 +71,10 @@ def disk_errors(path: Path) -> Iterator[None]:
 
 
 def _together(path: Path, named: Path) -> bool:
-    """Whether one lies in the other, or both (a file and its draft) in the same folder."""
+    """Whether one lies in the other, or `named` is a draft beside `path`."""
     path, named = path.absolute(), named.absolute()
-    return path.is_relative_to(named) or named.is_relative_to(path) or named.parent == path.parent
+    draft = named.name.startswith(_DRAFT) and named.parent == path.parent
+    return path.is_relative_to(named) or named.is_relative_to(path) or draft
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -83,7 +85,7 @@ def write_bytes(path: Path, content: bytes) -> None:
     """
     with disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        name = path.parent / f".tmp-{secrets.token_hex(8)}"
+        name = path.parent / f"{_DRAFT}{secrets.token_hex(8)}"
         handle = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
         try:
             with os.fdopen(handle, "wb") as out:

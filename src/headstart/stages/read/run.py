@@ -33,6 +33,8 @@ from headstart.stages.read.walk import Walked, walk
 if TYPE_CHECKING:
     from headstart.core.context import Context
 
+_FORM = "give the folder that holds one sub-folder a class, or train/ val/ test/ above them"
+
 
 def run(folder: Path | str, *, ctx: Context) -> Dataset:
     """Read a folder.
@@ -65,12 +67,12 @@ def require_folder(folder: Path) -> str:
     path = Path(os.path.abspath(folder.expanduser()))  # noqa: PTH100 - links stay as they are given
     try:
         if not path.exists():
-            beside = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
+            beside = [p.name for p in path.parent.iterdir() if p.is_dir()] if path.parent.is_dir() else []
             what = f"there is no folder `{show(str(folder))}`"
-            raise DataError(what, where=show(str(path)), hint=nearest(path.name, beside) or None)
+            raise DataError(what, where=show(str(path)), hint=nearest(path.name, beside) or _FORM)
         if not path.is_dir():
             what = f"`{show(str(folder))}` is a file, not a folder"
-            raise DataError(what, where=show(str(path)), hint="give the folder that holds one sub-folder a class")
+            raise DataError(what, where=show(str(path)), hint=_FORM)
         os.scandir(path).close()
     except OSError as err:
         what = f"the folder `{show(str(folder))}` cannot be listed: {err.strerror}"
@@ -130,17 +132,18 @@ def _facts(pictures: Sequence[Looked]) -> Facts:
 
 def _require_classes(root: str, walked: Walked, answers: Sequence[Looked | Excused], classes: Sequence[str]) -> None:
     pictures = sum(isinstance(one, Looked) for one in answers)
-    hint = "give the folder that holds one sub-folder a class, or train/ val/ test/ above them"
     if not pictures:
         raise DataError(
-            f"there is no usable picture in `{show(root)}`: {_there(walked, answers)}", where=show(root), hint=hint
+            f"there is no usable picture in `{show(root)}`: {_there(walked, answers)}", where=show(root), hint=_FORM
         )
     if not classes:
         what = f"all {pictures:,} pictures lie directly in `{show(root)}`, none in a sub-folder named for its class"
-        raise DataError(what, where=show(root), hint=hint)
+        raise DataError(what, where=show(root), hint=_FORM)
     if len(set(classes)) < 2:
         what = f"only one class has usable pictures: `{show(classes[0])}` with {len(classes):,}"
-        raise DataError(f"{what}; {_there(walked, answers)}", where=show(root), hint=f"at least two are needed; {hint}")
+        raise DataError(
+            f"{what}; {_there(walked, answers)}", where=show(root), hint=f"at least two are needed; {_FORM}"
+        )
 
 
 def _there(walked: Walked, answers: Sequence[Looked | Excused]) -> str:
