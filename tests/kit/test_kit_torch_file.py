@@ -1,6 +1,5 @@
 """PyTorch files without PyTorch: right numbers from both layouts, and nothing a file says is ever run."""
 
-import contextlib
 import io
 import pickle
 import zipfile
@@ -194,5 +193,8 @@ def test_noise_is_an_error():
 def test_a_flipped_byte_never_escapes(at):
     content = bytearray(legacy(TENSORS, ARRAYS))
     content[at % len(content)] ^= 0x55
-    with contextlib.suppress(DataError):
-        torch_file.parse(bytes(content), where="x")
+    try:
+        found = torch_file.parse(bytes(content), where="x")
+    except DataError:
+        return
+    assert all(isinstance(array, np.ndarray) for array in found.values())

@@ -64,6 +64,7 @@ class _Problem:
         self.some = self.basis.some_coordinates(self.rows)
 
     def solve(self, g: float, n_classes: int) -> dict[str, np.ndarray]:
+        """The head's arrays for a share `g` of the identity in the covariance."""
         dim = self.means.shape[1]
         floor = g * max(float(self.basis.power.sum()) / dim, 1e-12)
         power = (1 - g) * self.basis.power + floor

@@ -77,6 +77,7 @@ class _Tensor:
     strides: tuple[int, ...]
 
     def array(self) -> np.ndarray:
+        """The tensor's numbers; ValueError when its size does not fit its storage."""
         values = self.storage.values
         if values is None:
             raise ValueError("a tensor without a storage")
