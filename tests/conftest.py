@@ -74,3 +74,26 @@ def context(tmp_path, shared_store):
         )
 
     return make
+
+
+@pytest.fixture
+def saved(tmp_path):
+    """The tiny model in a fresh folder."""
+    from headstart.testing.tiny_model import write_tiny_model
+
+    return write_tiny_model(tmp_path / "model")
+
+
+@pytest.fixture
+def paint(tmp_path):
+    """A function that writes a picture of one colour: `paint("a.png", "red")`."""
+
+    from PIL import Image
+
+    def make(name, colour):
+        path = tmp_path / "pictures" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (40, 36), colour).save(path, format="PNG")
+        return path
+
+    return make

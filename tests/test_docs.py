@@ -59,7 +59,7 @@ def test_links_lead_somewhere(page):
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
 def test_python_examples_compile(page):
     for block in re.findall(r"```python\n(.*?)```", page.read_text(), re.S):
-        compile(block, str(page), "exec")
+        assert compile(block, str(page), "exec").co_code
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)

@@ -8,29 +8,8 @@ import subprocess
 import sys
 
 import pytest
-from PIL import Image
 
 from headstart.cli.main import main
-from headstart.testing.tiny_model import write_tiny_model
-
-
-@pytest.fixture
-def saved(tmp_path):
-    """The tiny model in a fresh folder."""
-    return write_tiny_model(tmp_path / "model")
-
-
-@pytest.fixture
-def paint(tmp_path):
-    """A function that writes a picture of one colour: `paint("a.png", "red")`."""
-
-    def make(name, colour):
-        path = tmp_path / "pictures" / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        Image.new("RGB", (40, 36), colour).save(path, format="PNG")
-        return path
-
-    return make
 
 
 def rows(text):

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from headstart.core.types import Feature
 from headstart.runtime import manifest, predict
@@ -18,25 +17,6 @@ from headstart.runtime.model import load
 from headstart.testing.tiny_model import write_tiny_model, write_tiny_trunk
 
 COLOURS = ("red", "green", "blue")
-
-
-@pytest.fixture
-def saved(tmp_path):
-    """The tiny model in a fresh folder."""
-    return write_tiny_model(tmp_path / "model")
-
-
-@pytest.fixture
-def paint(tmp_path):
-    """A function that writes a picture of one colour: `paint("a.png", "red")`."""
-
-    def make(name, colour):
-        path = tmp_path / "pictures" / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        Image.new("RGB", (40, 36), colour).save(path, format="PNG")
-        return path
-
-    return make
 
 
 def test_it_answers_what_the_pictures_show(saved, paint):

@@ -68,9 +68,8 @@ def estimate(chosen: tuple[str, ...], count: int, ctx: Context) -> Estimate:
     found = [trunk.find(name) for name in chosen]
     missing = [one for one in found if not one.source.available(one.preset, ctx.store)]
     cores = threads()
-    per_picture = [one.spec.flops / (GFLOP_PER_S * 1e9) + 1 / DECODE_PER_S for one in found]
     return Estimate(
-        seconds=sum(per_picture) * count / cores,
+        seconds=_seconds(chosen, count),
         bytes=sum(one.spec.download_bytes for one in missing),
         assumptions=(
             f"{cores} cores at {GFLOP_PER_S:.0f} GFLOP/s and {DECODE_PER_S:.0f} decoded pictures a second each",
@@ -78,6 +77,14 @@ def estimate(chosen: tuple[str, ...], count: int, ctx: Context) -> Estimate:
             f"{len(missing)} of {len(found)} backbones must be fetched first",
         ),
     )
+
+
+def _seconds(chosen: tuple[str, ...], count: int) -> float:
+    """Of passing `count` pictures through each candidate; looks at no weights."""
+    from headstart.kit import trunk
+
+    per_picture = [trunk.find(name).spec.flops / (GFLOP_PER_S * 1e9) + 1 / DECODE_PER_S for name in chosen]
+    return sum(per_picture) * count / threads()
 
 
 def run(data: Dataset, *, ctx: Context, seen: int) -> tuple[str, ...]:
@@ -104,7 +111,7 @@ def run(data: Dataset, *, ctx: Context, seen: int) -> tuple[str, ...]:
 def _affordable(chosen: tuple[str, ...], seen: int, ctx: Context) -> tuple[str, ...]:
     """Without the costliest of `auto`'s candidates, as long as passing `seen` pictures takes too much of the budget."""
     room_s = PART_OF_BUDGET * ctx.left_s()
-    while "auto" in ctx.job.backbones and len(chosen) > 1 and estimate(chosen, seen, ctx).seconds > room_s:
+    while "auto" in ctx.job.backbones and len(chosen) > 1 and _seconds(chosen, seen) > room_s:
         ctx.say.line("plan", f"{chosen[-1]} is left out: its pass does not fit the budget")
         chosen = chosen[:-1]
     return chosen
