@@ -14,6 +14,7 @@ import numpy as np
 
 from headstart.core.types import FittedHead
 from headstart.kit import blas, linear, softmax
+from headstart.kit.head_path import along
 
 CALIBRATED = 2_000  # rows whose leave-one-out distances set the temperature
 SHRINKAGES = (0.95, 0.8, 0.5, 0.2, 0.05, 0.01)
@@ -42,11 +43,7 @@ class Discriminant:
         """See `headstart.core.types.Head`."""
         with blas.single():
             problem = _Problem(x, y, class_weight)
-        for each in params:
-            with blas.single():
-                arrays = problem.solve(float(each["shrinkage"]), n_classes)
-            size = arrays["weights"].size + n_classes
-            yield FittedHead(head=self.name, kind="linear", params=dict(each), arrays=arrays, trainable_params=size)
+        yield from along(self.name, params, n_classes, lambda each: problem.solve(float(each["shrinkage"]), n_classes))
 
 
 class _Problem:

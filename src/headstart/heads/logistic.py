@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from headstart.core.types import FittedHead
-from headstart.kit import blas, linear, softmax
+from headstart.kit import linear, softmax
+from headstart.kit.head_path import along
 
 PARTS = (10.0, 2.5, 0.8, 0.3, 0.1, 0.03)  # strength over columns per picture
 APPROXIMATE = 16_384  # rows from which large sets take their principal directions: they steer, the optimum is exact
@@ -41,12 +42,12 @@ class Logistic:
         """See `headstart.core.types.Head`."""
         found, (present, local) = linear.moments(x), np.unique(y, return_inverse=True)
         solutions = _solutions(x, found, local, len(present), params, linear.row_weights(y, class_weight))
-        for each in params:
-            with blas.single():
-                weights, bias = next(solutions)
-                arrays = linear.arrays(weights, bias, found, present, n_classes)
-            size = arrays["weights"].size + n_classes
-            yield FittedHead(head=self.name, kind="linear", params=dict(each), arrays=arrays, trainable_params=size)
+
+        def solve(each: Mapping[str, Any]) -> dict[str, np.ndarray]:
+            weights, bias = next(solutions)
+            return linear.arrays(weights, bias, found, present, n_classes)
+
+        yield from along(self.name, params, n_classes, solve)
 
 
 def _solutions(

@@ -13,6 +13,7 @@ import numpy as np
 
 from headstart.core.types import FittedHead
 from headstart.kit import blas, linear, softmax
+from headstart.kit.head_path import along
 
 CALIBRATED = 2_000  # rows whose leave-one-out values set the temperature
 PARTS = (30.0, 10.0, 3.0, 1.0, 0.3, 0.1, 0.03)  # strength over columns per picture
@@ -41,11 +42,7 @@ class Ridge:
         """See `headstart.core.types.Head`."""
         with blas.single():
             problem = _Problem(x, y, class_weight)
-        for each in params:
-            with blas.single():
-                arrays = problem.solve(float(each["strength"]), n_classes)
-            size = arrays["weights"].size + n_classes
-            yield FittedHead(head=self.name, kind="linear", params=dict(each), arrays=arrays, trainable_params=size)
+        yield from along(self.name, params, n_classes, lambda each: problem.solve(float(each["strength"]), n_classes))
 
 
 class _Problem:
