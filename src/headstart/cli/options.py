@@ -20,6 +20,15 @@ def add_settings(parser: argparse.ArgumentParser, *names: str) -> None:
     group = parser.add_argument_group("settings")
     for option in jobs.options():
         if not names or option.name in names:
+            if option.type == "bool":
+                group.add_argument(
+                    flag(option.name),
+                    dest=option.name,
+                    default=argparse.SUPPRESS,
+                    action="store_true",
+                    help=option.metadata["help"],
+                )
+                continue
             group.add_argument(
                 flag(option.name),
                 dest=option.name,

@@ -12,11 +12,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from headstart.core import recipe as recipes
 from headstart.core.errors import UsageError, nearest
 from headstart.core.files import write_text
+from headstart.core.recipe import DOMAINS
 
 METRICS = ("log_loss", "accuracy", "balanced_accuracy")
-STRATEGIES = ("auto", "probe")
+STRATEGIES = ("probe", "auto", "finetune", "lora", "norms", "scratch")
+TRACKERS = ("none", "tensorboard", "mlflow")
 PREFERENCES = ("accurate", "fast")
 PRECISIONS = ("f32", "int8")
 CLASS_WEIGHTS = ("none", "balanced")
@@ -33,7 +36,11 @@ class Job:
     data: str = field(metadata={"help": "folder with one sub-folder a class, or with train/ val/ test/ above them"})
     budget: str = _option("5m", "time to spend: 90s, 5m, 1h")
     backbones: tuple[str, ...] = _option(("auto",), "auto, or names with commas between them")
-    strategy: str = _option("auto", "how to adapt: probe fits a new head on frozen features", STRATEGIES)
+    strategy: str = _option(
+        "probe",
+        "how to adapt: a new head on frozen features, or what else to train; auto spends the budget",
+        STRATEGIES,
+    )
     metric: str = _option("log_loss", "what candidates are compared by", METRICS)
     prefer: str = _option(
         "accurate", "fast takes a cheaper candidate whenever it is a tie and loses less than 0.02", PREFERENCES
@@ -44,6 +51,12 @@ class Job:
     precision: str = _option("f32", "of the screening pass; the final score is always of f32", PRECISIONS)
     class_weight: str = _option("none", "balanced gives rare classes more weight", CLASS_WEIGHTS)
     positive: str = _option("", "class of interest: a decision threshold is tuned for it")
+    recipe: tuple[str, ...] = _option((), "fields of one recipe, name=value with commas between: trained as given")
+    trials: int = _option(0, "recipes to try at most, 0 for as many as the budget has room for")
+    nested: bool = _option(False, "judge the whole search by nested cross-validation, folds times the cost")
+    domain: str = _option("auto", "what augmentation may do; auto measures what keeps the label", ("auto", *DOMAINS))
+    track: str = _option("none", "where training curves also go", TRACKERS)
+    profile: bool = _option(False, "tell which part of the step time is compute")
     costs: str = _option("", "CSV file: first row and column class names, cell = cost of answering column for row")
 
     @property
@@ -70,6 +83,11 @@ def options() -> tuple[dataclasses.Field[Any], ...]:
     return tuple(f for f in dataclasses.fields(Job) if f.name != "data")
 
 
+def fixed(strategy: str) -> str:
+    """The strategy of a recipe that does not name one."""
+    return "finetune" if strategy == "auto" else strategy
+
+
 def problems(job: Job) -> list[str]:
     """Everything that is wrong with a job, one sentence each."""
     found = []
@@ -85,6 +103,14 @@ def problems(job: Job) -> list[str]:
         found.append("backbones is empty")
     if not 0 <= job.seed < 2**31:
         found.append(f"seed `{job.seed}` is not between 0 and 2147483647")
+    if job.trials < 0:
+        found.append(f"trials `{job.trials}` is below zero")
+    if job.recipe and job.strategy == "probe":
+        found.append("a recipe needs a strategy that trains: write strategy finetune, lora, norms, scratch or auto")
+    try:
+        recipes.make({"strategy": fixed(job.strategy), **recipes.parse(job.recipe)})
+    except UsageError as err:
+        found.append(err.what)
     try:
         seconds(job.budget)
     except UsageError as err:
@@ -103,8 +129,11 @@ def make(**given: Any) -> Job:
     if "data" not in given:
         wrong.append("data is missing")
     kept: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in given.items() if name in known}
-    if isinstance(kept.get("backbones"), str):
-        kept["backbones"] = tuple(part.strip() for part in kept["backbones"].split(",") if part.strip())
+    for name in ("backbones", "recipe"):
+        if isinstance(kept.get(name), str):
+            kept[name] = tuple(part.strip() for part in kept[name].split(",") if part.strip())
+    if isinstance(kept.get("recipe"), recipes.Recipe):
+        kept["recipe"] = tuple(recipes.shown(kept["recipe"]).split(","))
     wrong += _types(kept)
     if not wrong:
         job = Job(**kept)

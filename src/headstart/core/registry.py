@@ -19,6 +19,7 @@ KINDS = {
     "backbones": "backbones",
     "heads": "heads",
     "data_checks": "checks/data",
+    "model_checks": "checks/model",
     "commands": "cli",
 }
 

@@ -1,0 +1,1 @@
+"""Checks of trainings, one file each: `m201_overfits`, …"""
