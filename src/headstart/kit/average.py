@@ -1,0 +1,94 @@
+"""Which weights count, by held-out pictures alone: an epoch, a point between two networks, a mean of several.
+
+Whatever is chosen is the earlier, the smaller or the fewer when scores are equal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeVar
+
+import numpy as np
+
+from headstart.kit import softmax
+from headstart.kit.losses import per_picture_loss
+
+T = TypeVar("T")
+COLDEST, WARMEST = 0.05, 20.0
+
+
+def choose_epoch(losses: np.ndarray, counts: np.ndarray) -> int:
+    """The epoch with the lowest loss over the held-out pictures of all folds together.
+
+    Args:
+        losses: (F, E + 1) mean loss of each fold's held-out pictures at the start (column 0) and after each epoch;
+            NaN where a fold stopped earlier.
+        counts: (F,) held-out pictures of each fold.
+
+    Returns:
+        0 for the start; an epoch that not every fold reached is not looked at.
+
+    Raises:
+        ValueError: A fold has no score of the start.
+    """
+    if np.isnan(losses[:, 0]).any():
+        raise ValueError("a fold has no score of the start")
+    reached = np.cumprod(~np.isnan(losses).any(axis=0)).astype(bool)
+    pooled = np.asarray(counts, np.float64) @ losses[:, reached] / np.sum(counts)
+    return int(np.argmin(pooled))
+
+
+def choose_alpha(logits: Mapping[float, np.ndarray], y: np.ndarray, metric: str) -> float:
+    """The point between the first (0) and the tuned weights (1) with the lowest loss (WiSE-FT, Wortsman 2022).
+
+    Args:
+        logits: Point -> (M, C) held-out logits.
+        y: (M,) int64.
+        metric: See `per_picture_loss`.
+    """
+    losses = {alpha: per_picture_loss(metric, y, _probabilities(logits[alpha])).mean() for alpha in sorted(logits)}
+    return min(losses, key=lambda alpha: losses[alpha])
+
+
+def temperature(logits: np.ndarray, y: np.ndarray) -> float:
+    """What held-out logits are divided by for the lowest log loss (Guo 2017), between 0.05 and 20.
+
+    Args:
+        logits: (M, C).
+        y: (M,) int64.
+    """
+    return float(np.clip(1 / softmax.temperature(logits.astype(np.float64), y), COLDEST, WARMEST))
+
+
+def soup(members: Sequence[T], score: Callable[[Sequence[T]], float]) -> tuple[int, ...]:
+    """Whose weights to average: the greedy soup (Wortsman 2022).
+
+    The best member comes first; then each in the order of its own score stays if the mean with it is better.
+
+    Args:
+        members: At least one.
+        score: Of the averaged weights of some members, lower is better; asked once a set.
+
+    Returns:
+        Positions in `members`, in the order in which they were taken.
+    """
+    alone = [score([member]) for member in members]
+    ranked = sorted(range(len(members)), key=lambda at: alone[at])
+    taken, best = [ranked[0]], alone[ranked[0]]
+    for at in ranked[1:]:
+        with_it = score([members[one] for one in [*taken, at]])
+        if with_it < best:
+            taken, best = [*taken, at], with_it
+    return tuple(taken)
+
+
+def mean(weights: Sequence[Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    """The mean of several networks' weights, name by name; summed in float64, in their order."""
+    return {
+        name: np.mean([one[name] for one in weights], axis=0, dtype=np.float64).astype(first.dtype)
+        for name, first in weights[0].items()
+    }
+
+
+def _probabilities(logits: np.ndarray) -> np.ndarray:
+    return softmax.probabilities(logits.astype(np.float64))

@@ -1,0 +1,147 @@
+"""What is minimised and on what: the loss, mixed pictures with mixed labels, and the order of an epoch.
+
+Labels are soft everywhere, (B, C) rows that sum to 1: a mixed picture has as much of a class as of its picture. All
+draws come from a generator that is given, or from the seed and the epoch.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from headstart.core.recipe import Recipe
+
+if TYPE_CHECKING:
+    from keras.losses import Loss as _Base
+else:
+    _Base = object  # Keras is heavy: its class joins in `loss`
+
+WITH_AREA = "pictures", "map"  # inputs (B, H, W, channels); all others are mixed as a whole
+_ORDER = 77_000  # no other draw has this stream
+
+
+def loss(recipe: Recipe, class_weight: np.ndarray | None = None) -> Any:
+    """Cross-entropy of logits against soft labels, or the focal loss (Lin 2017), as a Keras loss.
+
+    A class weight counts a picture as often as its label has of the class, so that weight 2 is the same as having
+    the picture twice; the mean is over pictures, so weights should be 1 on average over them. Label smoothing (Szegedy
+    2016) comes after it. The focal loss weighs each class's term by (1 - p)^gamma.
+
+    Args:
+        recipe: Its `focal` and `label_smoothing`.
+        class_weight: (C,) or None.
+
+    Returns:
+        A loss called as `loss(y, logits)`, both (B, C), giving the mean over B.
+    """
+    import keras
+
+    return type("Objective", (_Objective, keras.losses.Loss), {})(recipe, class_weight)
+
+
+class _Objective(_Base):  # type: ignore[misc]
+    def __init__(self, recipe: Recipe, class_weight: np.ndarray | None) -> None:
+        super().__init__(name="objective")
+        self.focal, self.smoothing = recipe.focal, recipe.label_smoothing
+        self.class_weight = None if class_weight is None else np.asarray(class_weight, np.float32)
+
+    def call(self, y_true: Any, y_pred: Any) -> Any:
+        from keras import ops
+
+        truth, logs = y_true, ops.log_softmax(y_pred, axis=-1)
+        if self.class_weight is not None:
+            truth = truth * self.class_weight
+        if self.smoothing:
+            spread = ops.sum(truth, axis=-1, keepdims=True) / truth.shape[-1]
+            truth = truth * (1 - self.smoothing) + spread * self.smoothing
+        if self.focal:
+            wrong = ops.maximum(-ops.expm1(logs), 1e-7)  # a root has no slope at 0
+            truth = truth * ops.power(wrong, self.focal)
+        return -ops.sum(truth * logs, axis=-1)
+
+
+def mixed(
+    batch: dict[str, np.ndarray], y: np.ndarray, recipe: Recipe, rng: np.random.Generator
+) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """Mix each picture of a batch with another one, and the labels in the same shares.
+
+    Mixup (Zhang 2018) adds pictures; CutMix (Yun 2019) pastes a box where an input has an area, and adds by the box's
+    share of the area where it has none. The share is drawn once a batch from Beta(alpha, alpha); with both, one of
+    them is drawn for the batch.
+
+    Args:
+        batch: Inputs by name, (B, ...) float32; the same partner and share for all.
+        y: (B, C) float32 soft labels.
+        recipe: Its `mixup` and `cutmix`; neither leaves all as it is.
+        rng: Of all draws.
+
+    Returns:
+        New arrays; what was given is not changed.
+    """
+    if not (recipe.mixup or recipe.cutmix):
+        return batch, y
+    pastes = recipe.cutmix > 0 and (recipe.mixup == 0 or rng.random() < 0.5)
+    alpha = recipe.cutmix if pastes else recipe.mixup
+    partner, share = rng.permutation(len(y)), float(rng.beta(alpha, alpha))
+    grids = [x.shape[1:3] for name, x in batch.items() if name in WITH_AREA]
+    if pastes and grids:
+        (height, width), centre = grids[0], rng.random(2)
+        box = _box(height, width, share, centre)
+        area = (box[0].stop - box[0].start) * (box[1].stop - box[1].start)
+        share = 1 - area / (height * width)
+        made = {
+            name: _pasted(x, x[partner], box) if name in WITH_AREA else _added(x, x[partner], share)
+            for name, x in batch.items()
+        }
+    else:
+        made = {name: _added(x, x[partner], share) for name, x in batch.items()}
+    return made, _added(y, y[partner], share)
+
+
+def _box(height: int, width: int, share: float, centre: np.ndarray) -> tuple[slice, slice]:
+    """Rows and columns of a box with 1 - share of the area, cut off at the edges."""
+    sides = []
+    for length, at in zip((height, width), centre, strict=True):
+        half = length * np.sqrt(1 - share) / 2
+        low, high = np.clip(np.rint([length * at - half, length * at + half]), 0, length).astype(int)
+        sides.append(slice(int(low), int(high)))
+    return sides[0], sides[1]
+
+
+def _pasted(own: np.ndarray, other: np.ndarray, box: tuple[slice, slice]) -> np.ndarray:
+    out = own.copy()
+    out[:, box[0], box[1]] = other[:, box[0], box[1]]
+    return out
+
+
+def _added(own: np.ndarray, other: np.ndarray, share: float) -> np.ndarray:
+    return np.asarray(own * own.dtype.type(share) + other * own.dtype.type(1 - share))
+
+
+def order(y: np.ndarray, recipe: Recipe, epoch: int) -> np.ndarray:
+    """Which pictures an epoch sees, and when.
+
+    `natural` sees each once. `balanced` sees as many of each class as of any other, to within one: no picture of a
+    class comes again before all others of the class have come as often.
+
+    Args:
+        y: (n,) int64 classes.
+        recipe: Its `sampling` and `seed`.
+        epoch: From 1.
+
+    Returns:
+        (n,) int64 positions in `y`.
+    """
+    rng = np.random.default_rng([recipe.seed, _ORDER, epoch])
+    if recipe.sampling == "natural":
+        return rng.permutation(len(y))
+    present = np.unique(y)
+    counts = np.full(len(present), len(y) // len(present))
+    counts[rng.permutation(len(present))[: len(y) % len(present)]] += 1
+    drawn = []
+    for one, count in zip(present, counts, strict=True):
+        own = np.flatnonzero(y == one)
+        rounds = [rng.permutation(own) for _ in range(-(-count // len(own)))]
+        drawn.append(np.concatenate([*rounds, own[:0]])[:count])
+    return rng.permutation(np.concatenate(drawn))
