@@ -10,6 +10,7 @@ from headstart.core import errors, job, registry, settings
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
+CHECKS = {"data_checks": "audit.md", "model_checks": "training.md"}
 PAGES = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", *DOCS.glob("*.md")])
 
 
@@ -33,10 +34,13 @@ def test_every_variable_is_documented(setting):
     assert f"`{setting.name}`" in (DOCS / "settings.md").read_text()
 
 
-@pytest.mark.parametrize("name", registry.names("data_checks"))
-def test_every_check_has_a_heading(name):
-    code = registry.load("data_checks", name).code
-    assert re.search(rf"^#+ .*{code}\b", headings(DOCS / "audit.md"), re.M)
+@pytest.mark.parametrize(
+    ("kind", "name", "page"),
+    [(kind, name, page) for kind, page in CHECKS.items() for name in registry.names(kind)],
+)
+def test_every_check_has_a_heading(kind, name, page):
+    check = registry.load(kind, name)
+    assert re.search(rf"^#+ .*{check.code}\b", headings(DOCS / page), re.M)
 
 
 @pytest.mark.parametrize("name", registry.names("heads"))

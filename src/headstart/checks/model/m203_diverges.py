@@ -1,0 +1,28 @@
+"""Training runs away: the loss is not finite or rises, or the first epoch destroys what the start knew."""
+
+from __future__ import annotations
+
+from headstart.checks.model._check import Check, changed, lost, of_folds
+from headstart.core.types import Diagnosis, TrainingInput
+
+
+def _look(check: Check, given: TrainingInput) -> Diagnosis:
+    how = [lost(log) for log in given.logs]
+    flags = [bool(said) for said in how]
+    if not any(flags):
+        epochs = sum(len(log.epochs) for log in given.logs)
+        return check.ended("passed", f"the loss is finite and does not run away in {epochs} epochs, {_folds(len(how))}")
+    recipe = given.logs[0].recipe
+    first = given.logs[flags.index(True)]
+    sentence = f"diverges {of_folds(flags)}: {first.name}: {how[flags.index(True)]}, highest rate {recipe.rate:.3g}"
+    change = changed(
+        recipe, rate=recipe.rate / 10, clip=recipe.clip or 1.0, warmup=max(recipe.warmup, 0.1), precision="float32"
+    )
+    return check.found("issue", sentence, f"train at a tenth of the rate, {recipe.rate / 10:.3g}", change)
+
+
+def _folds(count: int) -> str:
+    return f"{count} fold{'s' if count != 1 else ''}"
+
+
+PLUGIN = Check("M203", "divergence", _look)
