@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import sys
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import metadata
@@ -82,6 +82,7 @@ class Engine:
         threads: CPU threads to use.
         batch: Pictures that callers should hand over at once. 1 compiles for the shortest answer to one picture,
             otherwise for the most pictures a second; the vectors are the same.
+        outputs: Names of the outputs to compute, in this order; None for all, in the file's order.
 
     Attributes:
         batch: As given.
@@ -91,7 +92,9 @@ class Engine:
         SetupError: OpenVINO is missing or cannot compile the file.
     """
 
-    def __init__(self, ir_path: Path, *, threads: int, batch: int = BATCH) -> None:
+    def __init__(
+        self, ir_path: Path, *, threads: int, batch: int = BATCH, outputs: Sequence[str] | None = None
+    ) -> None:
         ov = load()
         streams = max(1, threads // _THREADS_A_STREAM) if batch > 1 else 1
         settings = {
@@ -103,13 +106,15 @@ class Engine:
         try:
             core = ov.Core()
             model = core.read_model(ir_path)
+            if outputs is not None:  # what leads only to other outputs is not computed
+                model = ov.Model([model.output(one).node for one in outputs], model.get_parameters(), "part")
             self.shape = tuple(side.get_length() for side in list(model.input(0).partial_shape)[1:])
             model.reshape({0: [1, *self.shape]})
             self._compiled = core.compile_model(model, "CPU", settings)
         except (RuntimeError, IndexError) as err:
             raise SetupError(f"OpenVINO cannot compile the trunk: {err}", where=str(ir_path)) from err
         self.batch = batch
-        self._widths = tuple(output.shape[1] for output in self._compiled.outputs)
+        self._shapes = tuple(tuple(output.shape)[1:] for output in self._compiled.outputs)
         self._requests = [self._compiled.create_infer_request() for _ in range(2 * streams)]
         self._tensor = ov.Tensor
         self._held: list[Any] = [None] * len(self._requests)
@@ -121,7 +126,7 @@ class Engine:
             batches: Pairs of a key, handed back as it is, and pictures (b, H, W, 3) uint8, b at least 1.
 
         Yields:
-            The key and one (b, D) float32 array a depth, owned by the caller.
+            The key and one float32 array an output, (b, D) or for a feature map (b, h, w, c), owned by the caller.
 
         Raises:
             ValueError: A batch has another shape or dtype than the trunk's input.
@@ -154,7 +159,7 @@ class Engine:
             raise ValueError(
                 f"pictures are {pictures.dtype} {pictures.shape}, the trunk takes uint8 (b, *{self.shape})"
             )
-        return _Batch(key, tuple(np.empty((count, width), np.float32) for width in self._widths), count)
+        return _Batch(key, tuple(np.empty((count, *shape), np.float32) for shape in self._shapes), count)
 
     def _start(
         self, batch: _Batch, row: int, picture: np.ndarray, flying: deque[tuple[_Batch, int, int]], place: int

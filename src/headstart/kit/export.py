@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Any
@@ -59,32 +59,33 @@ def quiet() -> Iterator[None]:
             os.close(kept)
 
 
-def convert(model: Any, spec: BackboneSpec, pictures: np.ndarray, folder: Path) -> None:
+def convert(model: Any, spec: BackboneSpec, pictures: np.ndarray, folder: Path, *, maps: Sequence[str] = ()) -> None:
     """Write `trunk.xml`, `trunk.bin` and `parity.json`.
 
     Args:
-        model: The frozen `keras.Model`, one output a depth.
+        model: The frozen `keras.Model`: an unpooled output (B, h, w, c) for each of `maps`, then one (B, D) a depth.
         spec: Of the trunk.
         pictures: (n, H, W, 3) uint8, real ones; the first eight are used.
         folder: Where to.
+        maps: Names of the unpooled outputs.
 
     Raises:
         SetupError: The backend cannot export, or the engines disagree.
     """
-    converted = _converted(model, spec)
+    names = [*maps, *(depth.name for depth in spec.depths)]
+    converted = _converted(model, spec, names)
     path = folder / "trunk.xml"
     engine.load().save_model(converted, path, compress_to_fp16=False)
     probes = pictures[:_BATCH]
     expected = next(vectors for _, vectors in KerasEngine(model).run([(None, probes)]))
     got = next(vectors for _, vectors in engine.Engine(path, threads=1).run([(None, probes)]))
-    rows = [compare(a, b) for a, b in zip(got, expected, strict=True)]
-    _assert_parity(spec, rows)
-    named = {depth.name: row for depth, row in zip(spec.depths, rows, strict=True)}
+    named = {name: compare(a, b) for name, a, b in zip(names, got, expected, strict=True)}
+    _assert_parity(spec, named)
     facts = {"compared_with": f"keras {backend()}", "pictures": len(probes), "versions": versions()}
     write_json(folder / "parity.json", {**facts, "depths": named})
 
 
-def _converted(model: Any, spec: BackboneSpec) -> Any:
+def _converted(model: Any, spec: BackboneSpec, names: Sequence[str]) -> Any:
     ov = engine.load()
     with tempfile.TemporaryDirectory() as place, engine.without_telemetry():
         path = Path(place) / "keras.xml"
@@ -97,40 +98,40 @@ def _converted(model: Any, spec: BackboneSpec) -> Any:
             ) from err
         raw = ov.Core().read_model(path)
         # Behind the wanted outputs TensorFlow's frontend lists every custom-gradient node (swish), full maps all.
-        kept = ov.Model(
-            [output.get_node() for output in raw.outputs[: len(spec.depths)]], raw.get_parameters(), "trunk"
-        )
+        kept = ov.Model([output.get_node() for output in raw.outputs[: len(names)]], raw.get_parameters(), "trunk")
         prepared = ov.preprocess.PrePostProcessor(kept)
         prepared.input(0).tensor().set_element_type(ov.Type.u8)
         prepared.input(0).preprocess().convert_element_type(ov.Type.f32)
         made = prepared.build()
     side = spec.input.size_px
     made.reshape({0: [-1, side, side, 3]})
-    for output, depth in zip(made.outputs, spec.depths, strict=True):
-        output.tensor.set_names({depth.name})
-        if len(output.partial_shape) != 2 or output.partial_shape[1] != depth.dim:
-            raise SetupError(f"`{spec.name}` has {output.partial_shape} at {depth.name}, expected {depth.dim}")
+    widths = {depth.name: (depth.dim,) for depth in spec.depths}
+    for output, name, kept in zip(made.outputs, names, model.outputs, strict=True):
+        output.tensor.set_names({name})
+        expected = widths.get(name, tuple(kept.shape[1:]))
+        if tuple(output.partial_shape)[1:] != expected:
+            raise SetupError(f"`{spec.name}` has {output.partial_shape} at {name}, expected {expected}")
     return made
 
 
 def compare(a: np.ndarray, b: np.ndarray) -> dict[str, float]:
     """How far vectors (n, D) are from expected ones: the largest difference over the largest value, the lowest cosine.
 
-    Vectors that are all zero on both sides count as equal.
+    Vectors that are all zero on both sides count as equal; a feature map (n, h, w, c) counts as one vector.
     """
-    a, b = a.astype(np.float64), b.astype(np.float64)
+    a, b = (values.reshape(len(values), -1).astype(np.float64) for values in (a, b))
     largest = float(np.abs(a - b).max() / max(np.abs(b).max(), 1e-30))
     lengths = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
     cosines = np.where(lengths > 0, (a * b).sum(1) / np.maximum(lengths, 1e-30), (a == b).all(1))
     return {"max_relative": largest, "min_cosine": float(cosines.min())}
 
 
-def _assert_parity(spec: BackboneSpec, rows: list[dict[str, float]]) -> None:
-    for depth, row in zip(spec.depths, rows, strict=True):
+def _assert_parity(spec: BackboneSpec, rows: Mapping[str, Mapping[str, float]]) -> None:
+    for name, row in rows.items():
         # Written so that NaN fails.
         if not (row["max_relative"] <= PARITY_MAX and row["min_cosine"] >= PARITY_COSINE):
             raise SetupError(
-                f"OpenVINO and Keras disagree on `{spec.name}` at {depth.name}: largest difference "
+                f"OpenVINO and Keras disagree on `{spec.name}` at {name}: largest difference "
                 f"{row['max_relative']:.2e} of the largest value (limit {PARITY_MAX:.0e}), lowest cosine "
                 f"{row['min_cosine']:.7f} (limit {PARITY_COSINE})",
                 hint="headstart doctor shows both versions; another OpenVINO version may be right",

@@ -1,10 +1,10 @@
-"""A cache of fixed-width float32 rows under 32-byte keys: vectors of pictures by the SHA-256 of their bytes.
+"""A cache of fixed-width rows under 32-byte keys: vectors of pictures by the SHA-256 of their bytes.
 
-One folder holds, append-only: `<column>.f32` (raw rows), `keys.bin` (32 bytes a row) and `blocks.jsonl` (one line a
-block: first row, rows, SHA-256 over its keys and columns). The line is written last and everything is synced before
-it, so a block is there whole or not at all: a kill or a full disk leaves bytes that no line speaks of. Blocks are
-checked against their digest before the first use in each store; a damaged one is reported, struck out, and its rows
-are missing again.
+One folder holds, append-only: `<column>.f32` or `.f16` (raw rows), `keys.bin` (32 bytes a row) and `blocks.jsonl`
+(one line a block: first row, rows, SHA-256 over its keys and columns). The line is written last and everything is
+synced before it, so a block is there whole or not at all: a kill or a full disk leaves bytes that no line speaks of.
+Blocks are checked against their digest before the first use in each store; a damaged one is reported, struck out, and
+its rows are missing again.
 Several processes may add to one folder: they take turns, and each looks at what the others added.
 """
 
@@ -15,7 +15,7 @@ import json
 import os
 import tempfile
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -42,14 +42,21 @@ class RowStore:
     Args:
         folder: Made when first added to.
         columns: Name -> width of each column.
+        half: Columns that are kept in float16, the others in float32.
         report: Called with one sentence when damage is found.
     """
 
     def __init__(
-        self, folder: Path, columns: Mapping[str, int], *, report: Callable[[str], None] = lambda sentence: None
+        self,
+        folder: Path,
+        columns: Mapping[str, int],
+        *,
+        half: Collection[str] = (),
+        report: Callable[[str], None] = lambda sentence: None,
     ) -> None:
         self.folder = Path(folder)
         self.columns = dict(columns)
+        self._types = {name: np.dtype(np.float16 if name in half else np.float32) for name in columns}
         self.report = report
         self._lock = threading.RLock()
         self._turn: Any = None
@@ -105,16 +112,12 @@ class RowStore:
             inside = range(block.start, block.start + block.n)
             self._index = {key: row for key, row in self._index.items() if row not in inside}
 
-    def _widths(self) -> list[tuple[str, int]]:
-        return sorted(self.columns.items())
-
-    def _rows_in(self, name: str, width_bytes: int) -> int:
-        path = self.folder / name
-        return path.stat().st_size // width_bytes if path.is_file() else 0
+    def _file(self, column: str) -> str:
+        return f"{column}.f{8 * self._types[column].itemsize}"
 
     def _map(self, name: str, dtype: Any, width: int) -> np.ndarray:
         path = self.folder / name
-        rows = self._rows_in(name, width * np.dtype(dtype).itemsize)
+        rows = path.stat().st_size // (width * np.dtype(dtype).itemsize) if path.is_file() else 0
         return np.memmap(path, dtype=dtype, mode="r", shape=(rows, width)) if rows else np.empty((0, width), dtype)
 
     # -- reading
@@ -164,12 +167,16 @@ class RowStore:
     def _digest(self, block: _Block) -> str:
         made = hashlib.sha256()
         made.update(self._map("keys.bin", np.uint8, KEY_BYTES)[block.start : block.start + block.n].data)
-        for column, width in self._widths():
-            made.update(self._map(f"{column}.f32", np.float32, width)[block.start : block.start + block.n].data)
+        for column in sorted(self.columns):
+            made.update(self.column(column)[block.start : block.start + block.n].data)
         return made.hexdigest()
 
+    def column(self, name: str) -> np.ndarray:
+        """All rows of a column, mapped from its file, (R, D); only positions that `find` gave are worth reading."""
+        return self._map(self._file(name), self._types[name], self.columns[name])
+
     def take(self, column: str, positions: np.ndarray, scratch: Path) -> np.ndarray:
-        """Rows of a column.
+        """Rows of a float32 column.
 
         A run of neighbours is a view of the file. Others are gathered: in memory when small, else in a file without a
         name in `scratch` that vanishes with the array.
@@ -187,7 +194,7 @@ class RowStore:
         """
         if len(positions) and positions.min() < 0:
             raise ValueError(f"{int((positions < 0).sum()):,} of the rows asked for are not cached")
-        source = self._map(f"{column}.f32", np.float32, self.columns[column])
+        source = self.column(column)
         if len(positions) and np.array_equal(positions, np.arange(positions[0], positions[0] + len(positions))):
             return source[positions[0] : positions[0] + len(positions)].view(np.ndarray)
         shape = (len(positions), self.columns[column])
@@ -204,7 +211,7 @@ class RowStore:
 
         Args:
             keys: (M, 32) uint8.
-            columns: Name -> (M, D) float32, one entry for each column of the store.
+            columns: Name -> (M, D) in the column's type, one entry for each column of the store.
 
         Raises:
             SetupError: The disk is full, read-only or not permitted.
@@ -216,7 +223,7 @@ class RowStore:
             self._refresh()
             new = (self.find(keys) < 0) & _first(keys)
             if new.any():
-                self._append(keys[new], {name: np.asarray(v, np.float32)[new] for name, v in columns.items()})
+                self._append(keys[new], {name: np.asarray(v, self._types[name])[new] for name, v in columns.items()})
                 self._refresh()
 
     def _exclusive(self) -> Any:
@@ -234,10 +241,10 @@ class RowStore:
         start = self._end()
         made = hashlib.sha256(keys.tobytes())
         with disk_errors(self.folder):
-            for name, width in self._widths():
+            for name in sorted(self.columns):
                 content = np.ascontiguousarray(columns[name]).tobytes()
                 made.update(content)
-                _write_at(self.folder / f"{name}.f32", start * width * 4, content)
+                _write_at(self.folder / self._file(name), start * columns[name][0].nbytes, content)
             _write_at(self.folder / "keys.bin", start * KEY_BYTES, keys.tobytes())
         self._write_lines([{"start": start, "n": len(keys), "sha256": made.hexdigest()}])
         self._sound.add(start)
@@ -245,9 +252,10 @@ class RowStore:
     def _end(self) -> int:
         """The first row behind all bytes of all files."""
         ends = [b.start + b.n for b in self._blocks.values()]
-        for name, width in [("keys.bin", KEY_BYTES), *((f"{column}.f32", 4 * w) for column, w in self._widths())]:
+        widths = {self._file(name): self.columns[name] * kind.itemsize for name, kind in self._types.items()}
+        for name, row_bytes in {**widths, "keys.bin": KEY_BYTES}.items():
             path = self.folder / name
-            ends.append(-(-path.stat().st_size // width) if path.exists() else 0)
+            ends.append(-(-path.stat().st_size // row_bytes) if path.exists() else 0)
         return max(ends)
 
     def _write_lines(self, lines: list[dict[str, Any]]) -> None:
