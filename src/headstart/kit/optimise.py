@@ -19,17 +19,16 @@ import numpy as np
 
 from headstart.core.errors import NoOpError
 from headstart.core.recipe import Recipe
+from headstart.kit.schedule import find_rate, phases, rates, rising
 
 if TYPE_CHECKING:
     from keras.optimizers import Optimizer as _Base
 else:
     _Base = object  # Keras is heavy: its class joins in `optimiser`
 
-BETAS = 0.9, 0.999
-EPSILON = 1e-8
-MOMENTUM = 0.9
-_ONE_CYCLE_START = 25.0  # the first and the last but one rate are the peak over this (Smith 2018)
-_ONE_CYCLE_END = 100.0  # and the very last that rate over this
+__all__ = ["averaged", "find_rate", "optimiser", "phases", "rates", "rising"]
+
+EPSILON = 1e-8  # of Adam
 
 
 def optimiser(recipe: Recipe, *, factors: Mapping[str, float], anchors: Mapping[str, np.ndarray] | None = None) -> Any:
@@ -64,20 +63,31 @@ def averaged(optimiser: Any, variables: Sequence[Any]) -> dict[str, np.ndarray]:
     return {v.path: np.array(means.get(v.path, v).numpy()) for v in variables}
 
 
+@dataclass(frozen=True, slots=True)
+class _Slot:
+    """A mean that an optimiser keeps of each gradient or of its square: slot * keep + gradient ** power * gain."""
+
+    name: str
+    keep: float
+    gain: float
+    power: int
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class _Step:
-    """What one step knows of all variables: each a list with a scalar a variable."""
+    """What one step knows of each variable, a scalar each; a slot keeps all and gains nothing where nothing moves."""
 
-    on: list[Any]  # whether it moves
+    moves: list[Any]
     rate: list[Any]
-    corrections: tuple[list[Any], ...]  # 1 - beta^steps, for each of the betas
+    keep: list[list[Any]]
+    gain: list[list[Any]]  # clipping included
+    filled: list[list[Any]]  # 1 - keep^steps
 
 
 class _Rules(_Base):  # type: ignore[misc]
     """What both optimisers do alike; `move` says how far a variable goes."""
 
-    slots: tuple[str, ...]
-    betas: tuple[float, ...]
+    slots: tuple[_Slot, ...]
 
     def __init__(self, recipe: Recipe, factors: Mapping[str, float], anchors: Mapping[str, np.ndarray]) -> None:
         super().__init__(learning_rate=float(recipe.rate))
@@ -91,16 +101,15 @@ class _Rules(_Base):  # type: ignore[misc]
         if self.built:
             return
         super().build(list(variables))
-        import keras
+        from keras.initializers import Constant
 
         self.paths = tuple(v.path for v in variables)
-        fixed = keras.initializers.Constant
-        self.factors = self.add_variable((len(variables),), fixed(self._vector(dict(self.first))), name="factors")
+        self.factors = self.add_variable((len(variables),), Constant(self._vector(dict(self.first))), name="factors")
         self.steps = self.add_variable((len(variables),), name="steps")
-        self.state = [self.add_optimizer_variables(variables, slot) for slot in self.slots]
-        anchors = dict(self.anchors)
+        self.state = [self.add_optimizer_variables(variables, slot.name) for slot in self.slots]
+        anchors = {path: Constant(value) for path, value in self.anchors}
         self.pulled = [
-            self.add_variable_from_reference(v, "anchor", fixed(anchors[v.path])) if v.path in anchors else None
+            self.add_variable_from_reference(v, "anchor", anchors[v.path]) if v.path in anchors else None
             for v in variables
         ]
         if self.recipe.l2_sp and not any(v is not None for v in self.pulled):
@@ -109,13 +118,13 @@ class _Rules(_Base):  # type: ignore[misc]
             self.means = [self.add_variable_from_reference(v, "mean", _copy_of(v)) for v in variables]
 
     def set_factors(self, factors: Mapping[str, float]) -> None:
-        """Change the factors from the next step on; all variables are named."""
+        """Change the factors from the next step on; every variable is named."""
         self.factors.assign(self._vector(factors))
 
     def _vector(self, factors: Mapping[str, float]) -> np.ndarray:
-        if set(factors) != set(self.paths) or len(set(self.paths)) != len(self.paths):
+        if set(factors) != set(self.paths) or len(factors) != len(self.paths):
             apart = sorted(set(factors) ^ set(self.paths)) or sorted(self.paths)
-            raise ValueError(f"factors and variables differ in `{'`, `'.join(apart[:3])}`")
+            raise ValueError(f"factors and variables are not the same: `{'`, `'.join(apart[:3])}`")
         return np.array([factors[path] for path in self.paths], np.float32)
 
     def apply(self, grads: Sequence[Any], trainable_variables: Sequence[Any] | None = None) -> None:
@@ -127,41 +136,46 @@ class _Rules(_Base):  # type: ignore[misc]
         missing = [path for g, path in zip(grads, self.paths, strict=True) if g is None]
         if missing:
             raise NoOpError(f"`{'`, `'.join(missing[:3])}` has no gradient: the loss does not depend on it")
-        step, grads = self._prepare(grads)
+        step = self._prepare(grads)
         for i, (g, variable) in enumerate(zip(grads, variables, strict=True)):
             self._update(i, g, variable, step)
         self.iterations.assign_add(1)
         self._average(variables)
 
-    def _prepare(self, grads: Sequence[Any]) -> tuple[_Step, list[Any]]:
+    def _prepare(self, grads: Sequence[Any]) -> _Step:
         from keras import ops
 
-        n = len(self.paths)
-        moving = ops.greater(self.factors, 0.0)
-        self.steps.assign_add(ops.cast(moving, "float32"))
-        done = ops.maximum(self.steps, 1.0)
-        corrections = tuple(ops.unstack(-ops.expm1(done * math.log(beta)), n) for beta in self.betas)
-        rate = ops.cast(self.learning_rate, "float32") * self.factors
-        step = _Step(ops.unstack(moving, n), ops.unstack(rate, n), corrections)
-        if not self.recipe.clip:
-            return step, list(grads)
-        squares = ops.where(moving, ops.stack([ops.sum(ops.square(g)) for g in grads]), 0.0)
-        scale = self.recipe.clip / ops.maximum(ops.sqrt(ops.sum(squares)), self.recipe.clip)
-        return step, [g * scale for g in grads]
+        moves, scale = ops.greater(self.factors, 0.0), 1.0
+        if self.recipe.clip:
+            squares = ops.where(moves, ops.stack([ops.sum(ops.square(g)) for g in grads]), 0.0)
+            scale = self.recipe.clip / ops.maximum(ops.sqrt(ops.sum(squares)), self.recipe.clip)
+        self.steps.assign_add(ops.cast(moves, "float32"))
+        steps = ops.maximum(self.steps, 1.0)
+        return _Step(
+            moves=self._each(moves),
+            rate=self._each(ops.cast(self.learning_rate, "float32") * self.factors),
+            keep=[self._each(ops.where(moves, slot.keep, 1.0)) for slot in self.slots],
+            gain=[self._each(ops.where(moves, slot.gain * scale**slot.power, 0.0)) for slot in self.slots],
+            filled=[self._each(-ops.expm1(steps * math.log(slot.keep))) for slot in self.slots],
+        )
+
+    def _each(self, vector: Any) -> list[Any]:
+        from keras import ops
+
+        return list(ops.unstack(vector, len(self.paths)))
 
     def _update(self, i: int, g: Any, variable: Any, step: _Step) -> None:
         from keras import ops
 
-        state = [slot[i] for slot in self.state]
-        new, move = self.move(g, state, step.rate[i], [each[i] for each in step.corrections])
-        anchor = self.pulled[i]
+        state = [each[i] for each in self.state]
+        for held, slot, keep, gain in zip(state, self.slots, step.keep, step.gain, strict=True):
+            held.assign(held * keep[i] + (g if slot.power == 1 else ops.square(g)) * gain[i])
+        move, anchor, rate = self.move(i, g, step), self.pulled[i], step.rate[i]
         if anchor is not None:
-            move = move + step.rate[i] * self.recipe.l2_sp * (variable - anchor)
+            move = move + (variable - anchor) * (rate * self.recipe.l2_sp)
         elif self.recipe.weight_decay and _decays(variable):
-            move = move + step.rate[i] * self.recipe.weight_decay * variable
-        for held, value in zip(state, new, strict=True):
-            held.assign(ops.where(step.on[i], value, held))
-        variable.assign(ops.where(step.on[i], variable - move, variable))
+            move = move + variable * (rate * self.recipe.weight_decay)
+        variable.assign(ops.where(step.moves[i], variable - move, variable))
 
     def _average(self, variables: Sequence[Any]) -> None:
         from keras import ops
@@ -173,31 +187,28 @@ class _Rules(_Base):  # type: ignore[misc]
         for mean, variable in zip(self.means, variables, strict=True):
             mean.assign(mean + (variable - mean) * ops.minimum(part, 1.0))
 
-    def move(self, g: Any, state: list[Any], rate: Any, corrections: list[Any]) -> tuple[list[Any], Any]:
-        """The new state and what is taken off the variable."""
+    def move(self, i: int, g: Any, step: _Step) -> Any:
+        """What is taken off variable `i`; its slots have been updated."""
         raise NotImplementedError
 
 
 class _AdamW(_Rules):
-    slots = "momentum", "velocity"
-    betas = BETAS
+    slots = _Slot("momentum", 0.9, 0.1, 1), _Slot("velocity", 0.999, 0.001, 2)
 
-    def move(self, g: Any, state: list[Any], rate: Any, corrections: list[Any]) -> tuple[list[Any], Any]:
+    def move(self, i: int, g: Any, step: _Step) -> Any:
         from keras import ops
 
-        m = state[0] + (g - state[0]) * (1 - BETAS[0])
-        v = state[1] + (ops.square(g) - state[1]) * (1 - BETAS[1])
-        root = ops.sqrt(corrections[1])
-        return [m, v], m * (rate * root / corrections[0]) / (ops.sqrt(v) + EPSILON * root)
+        m, v = (each[i] for each in self.state)
+        root = ops.sqrt(step.filled[1][i])
+        return m * (step.rate[i] * root / step.filled[0][i]) / (ops.sqrt(v) + EPSILON * root)
 
 
 class _Nesterov(_Rules):
-    slots = ("momentum",)
-    betas = ()
+    slots = (_Slot("momentum", 0.9, 1.0, 1),)
 
-    def move(self, g: Any, state: list[Any], rate: Any, corrections: list[Any]) -> tuple[list[Any], Any]:
-        m = state[0] * MOMENTUM + g
-        return [m], (g + m * MOMENTUM) * rate
+    def move(self, i: int, g: Any, step: _Step) -> Any:
+        m, rate = self.state[0][i], step.rate[i]
+        return g * (step.gain[0][i] * rate) + m * (self.slots[0].keep * rate)
 
 
 def _decays(variable: Any) -> bool:
@@ -208,76 +219,3 @@ def _copy_of(variable: Any) -> Callable[..., Any]:
     from keras import ops
 
     return lambda shape, dtype=None: ops.cast(ops.convert_to_tensor(variable), dtype)
-
-
-# ---------------------------------------------------------------- rates
-
-
-def rates(recipe: Recipe, steps: int, peak: float | None = None) -> np.ndarray:
-    """The learning rate of every step.
-
-    The rate rises in equal steps over the part `warmup` and is at its peak in the step after it. Then it stays
-    (`constant`), or falls along half a cosine towards 0 (`cosine`, Loshchilov 2017); `one_cycle` rises from and falls
-    to peak / 25 in straight lines, and in the last tenth of the steps to peak / 2500 (Smith 2018).
-
-    Args:
-        recipe: Its `schedule`, `warmup` and `rate`.
-        steps: Of the whole training.
-        peak: The highest rate; the recipe's without it.
-
-    Returns:
-        (steps,) float64, all above 0.
-    """
-    peak = recipe.rate if peak is None else peak
-    if steps < 1 or peak <= 0:
-        raise ValueError(f"no schedule has {steps} steps and peak {peak:g}")
-    rise = min(round(recipe.warmup * steps), steps - 1)
-    fall = steps - rise
-    if recipe.schedule == "one_cycle":
-        low, last = peak / _ONE_CYCLE_START, peak / _ONE_CYCLE_START / _ONE_CYCLE_END
-        tail = min(round(0.1 * steps), fall - 1)
-        down = np.linspace(peak, low, fall - tail) if fall - tail > 1 else np.array([peak])
-        return np.concatenate([np.linspace(low, peak, rise + 1)[:-1], down, np.linspace(low, last, tail + 1)[1:]])
-    up = peak * np.arange(1, rise + 1) / (rise + 1)
-    after = np.full(fall, peak)
-    if recipe.schedule == "cosine":
-        after = peak * 0.5 * (1 + np.cos(np.pi * np.arange(fall) / fall))
-    return np.concatenate([up, after])
-
-
-def phases(
-    recipe: Recipe, blocks: Sequence[Sequence[str]], epoch: int, factors: Mapping[str, float]
-) -> dict[str, float]:
-    """The factors in an epoch: with `gradual` the head is free first, then one block more at a time (Howard 2018).
-
-    A block is freed every epochs / (2 blocks), so that all train in the second half; in the last epoch at the latest.
-
-    Args:
-        recipe: Its `gradual` and `epochs`.
-        blocks: Paths of each block's variables, shallow to deep, the head last.
-        epoch: From 1.
-        factors: Of all variables when all are free.
-    """
-    if not recipe.gradual or epoch >= recipe.epochs:
-        return dict(factors)
-    free = 1 + (epoch - 1) * 2 * len(blocks) // recipe.epochs
-    held = {path for block in blocks[: max(len(blocks) - free, 0)] for path in block}
-    return {path: 0.0 if path in held else factor for path, factor in factors.items()}
-
-
-def rising(start: float, end: float, steps: int) -> np.ndarray:
-    """(steps,) float64 rates of a rising-rate test, each the same multiple of the one before."""
-    return np.geomspace(start, end, steps)
-
-
-def find_rate(losses: np.ndarray, rates: np.ndarray) -> float:
-    """The rate that a rising-rate test suggests (Smith 2017): where the smoothed loss falls fastest.
-
-    Args:
-        losses: (S,) of each step; what comes after the first that is not finite does not count.
-        rates: (S,) rising.
-    """
-    finite = np.isfinite(losses)
-    end = len(losses) if finite.all() else int(np.argmin(finite))
-    slopes = np.gradient(losses[:end], np.log(rates[:end]))
-    return float(rates[int(np.argmin(slopes))])
