@@ -1,0 +1,189 @@
+"""Batches made ahead of training, and the proof that training did not have to wait for them.
+
+A feed makes the batches of an epoch; it may read, augment or push pictures through a frozen trunk. One thread lets it
+run through all epochs, a few batches ahead, while the step before them is computed and the held-out pictures are
+watched. What it makes depends on the epoch's number alone, never on time, so being ahead changes nothing but speed.
+"""
+
+from __future__ import annotations
+
+import itertools
+import queue
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Protocol, Self
+
+import numpy as np
+
+Batch = tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]
+
+_AHEAD = 3  # batches
+_POLL_S = 0.1
+
+
+class Feed(Protocol):
+    """What trains.
+
+    Attributes:
+        n: Pictures.
+        steps: Batches an epoch.
+    """
+
+    n: int
+    steps: int
+
+    def epoch(self, number: int) -> Iterator[Batch]:
+        """The batches of epoch `number`, from 1, the same each time it is asked.
+
+        Yields:
+            Inputs by name (b, …) float32, soft labels (b, C) float32, hard labels (b,) int64; all of the same b.
+        """
+        ...
+
+
+class Held(Protocol):
+    """What is watched.
+
+    Attributes:
+        y: (M,) int64 true classes.
+    """
+
+    y: np.ndarray
+
+    def batches(self) -> Iterator[dict[str, np.ndarray]]:
+        """Inputs by name (b, …) float32, in the order of `y`; only the last batch may be smaller."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Profile:
+    """Where the time of the steps went: clocks, so they decide nothing.
+
+    Attributes:
+        first_s: Of the first step in a process, which compiles; it is in neither of the others.
+        compute_s: Of all other steps.
+        wait_s: In which a batch was wanted and not yet there.
+    """
+
+    first_s: float = 0.0
+    compute_s: float = 0.0
+    wait_s: float = 0.0
+
+    @property
+    def share(self) -> float:
+        """Part of the steps' time that was compute, 0..1, the first step left out; NaN when there was no other."""
+        total = self.compute_s + self.wait_s
+        return self.compute_s / total if total else float("nan")
+
+    def __add__(self, other: Profile) -> Profile:
+        return Profile(
+            first_s=self.first_s + other.first_s,
+            compute_s=self.compute_s + other.compute_s,
+            wait_s=self.wait_s + other.wait_s,
+        )
+
+    @property
+    def total_s(self) -> float:
+        """All of it."""
+        return self.first_s + self.compute_s + self.wait_s
+
+
+class Ahead:
+    """Epochs of a feed, made in a thread of their own while the block runs.
+
+    Args:
+        feed: What makes them.
+        first: The first epoch that is wanted.
+        last: The last.
+    """
+
+    def __init__(self, feed: Feed, first: int, last: int) -> None:
+        self._feed, self._numbers = feed, range(first, last + 1)
+        self._made: queue.Queue[Any] = queue.Queue(_AHEAD)
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._make, name="headstart-feed", daemon=True)
+        self._wait_s, self._taken = 0.0, 0
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, err: BaseException | None, at: TracebackType | None) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def epoch(self) -> Iterator[Batch]:
+        """The batches of the next epoch; an error of the feed is raised here.
+
+        Raises:
+            ValueError: The feed made fewer or more batches than it says.
+        """
+        count = 0
+        while True:
+            began = time.perf_counter()
+            made = self._made.get()
+            self._wait_s += time.perf_counter() - began if self._taken else 0.0
+            self._taken += 1
+            if isinstance(made, BaseException):
+                raise made
+            if made is None:
+                break
+            count += 1
+            yield made
+        if count != self._feed.steps:
+            raise ValueError(f"the feed says {self._feed.steps} batches an epoch and made {count}")
+
+    def waited_s(self) -> float:
+        """Seconds, since it was last asked, in which a batch was wanted and not yet there; the first does not count."""
+        waited, self._wait_s = self._wait_s, 0.0
+        return waited
+
+    def _make(self) -> None:
+        try:
+            for number in self._numbers:
+                for batch in self._feed.epoch(number):
+                    if not self._put(batch):
+                        return
+                if not self._put(None):
+                    return
+        except BaseException as err:
+            self._put(err)
+
+    def _put(self, thing: Any) -> bool:
+        while not self._over.is_set():
+            try:
+                self._made.put(thing, timeout=_POLL_S)
+            except queue.Full:
+                continue
+            return True
+        return False
+
+
+class Parts:
+    """A feed whose batches are cut into parts, one after the other.
+
+    Args:
+        feed: Whose batches.
+        count: Parts a batch; not more than it has pictures.
+        batch: Pictures of a batch.
+    """
+
+    def __init__(self, feed: Feed, count: int, batch: int) -> None:
+        self._feed, self._count = feed, min(count, batch)
+        self.n, self.steps = feed.n, feed.steps * self._count
+
+    def epoch(self, number: int) -> Iterator[Batch]:
+        """See `Feed.epoch`."""
+        for inputs, soft, hard in self._feed.epoch(number):
+            for at in np.array_split(np.arange(len(hard)), self._count):
+                part = slice(at[0], at[-1] + 1)
+                yield {name: one[part] for name, one in inputs.items()}, soft[part], hard[part]
+
+
+def endless(feed: Feed) -> Iterator[Batch]:
+    """Batch after batch, over all epochs."""
+    for number in itertools.count(1):
+        yield from feed.epoch(number)

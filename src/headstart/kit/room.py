@@ -1,0 +1,90 @@
+"""Whether a step of training fits into memory: a bound from the network's layers, and what the machine has free.
+
+Back-propagation keeps what every layer gave out for the pictures of a batch. Where the bound says that it does not
+fit, or the framework runs out all the same, batches are taken in halves, quarters, …; both are told to the user.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from headstart.core.say import size
+
+_KEPT = 1.5  # layers' outputs and the gradients that are there at the same time
+_USED = 0.8  # of the free memory
+_COPIES = 5  # weights, gradients, two moments, running mean
+_FULL = ("ResourceExhaustedError", "OutOfMemoryError", "MemoryError")
+_GROUP = Path("/sys/fs/cgroup")
+
+
+def parts(model: Any, batch: int) -> tuple[int, str]:
+    """Into how many parts a batch must be cut, a power of 2, and one sentence about it (empty for one part).
+
+    Args:
+        model: The network's `keras.Model`.
+        batch: Pictures a step.
+    """
+    free, count = available_bytes(), 1
+    if free is None:
+        return 1, ""
+    while count < batch and step_bytes(model, math.ceil(batch / count)) > _USED * free:
+        count *= 2
+    if count == 1:
+        return 1, ""
+    need = size(step_bytes(model, batch))
+    return count, f"{halved(batch, count)}: {batch} at once need about {need}, and {size(free)} are free"
+
+
+def halved(batch: int, count: int) -> str:
+    """The batch that is left, in words."""
+    return f"batch of {math.ceil(batch / count)} pictures instead of {batch}"
+
+
+def exhausted(err: BaseException) -> bool:
+    """Whether an error says that memory ran out, whatever the backend."""
+    return any(kind.__name__ in _FULL for kind in type(err).__mro__) or "RESOURCE_EXHAUSTED" in str(err)[:200]
+
+
+def step_bytes(model: Any, batch: int) -> int:
+    """About how many bytes a training step takes at its peak."""
+    numbers = sum(math.prod(int(side or 1) for side in shape[1:]) for shape in _shapes(model))
+    weights = sum(math.prod(variable.shape) for variable in model.trainable_variables)
+    return int(4 * (batch * numbers * _KEPT + weights * _COPIES))
+
+
+def _shapes(model: Any) -> Iterator[tuple[int | None, ...]]:
+    import keras
+
+    for operation in model.operations:
+        if isinstance(operation, keras.Model):
+            yield from _shapes(operation)
+            continue
+        for output in keras.tree.flatten(operation.output):
+            yield tuple(output.shape)
+
+
+def available_bytes() -> int | None:
+    """Memory that is free, within the limits of the container; None where the system does not say."""
+    known = [_machine(), _container()]
+    return min((one for one in known if one is not None), default=None)
+
+
+def _machine() -> int | None:
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
+    except (OSError, ValueError, StopIteration):
+        return None
+
+
+def _container() -> int | None:
+    try:
+        limit = (_GROUP / "memory.max").read_text(encoding="ascii").strip()
+        used = int((_GROUP / "memory.current").read_text(encoding="ascii"))
+        facts = dict(line.split() for line in (_GROUP / "memory.stat").read_text(encoding="ascii").splitlines())
+        return None if limit == "max" else int(limit) - used + int(facts.get("inactive_file", 0))
+    except (OSError, ValueError):
+        return None

@@ -1,0 +1,113 @@
+"""One step of training, by Keras' own compiled train step, and everything that such a step changes.
+
+`compute_metrics` is the hook that Keras gives on every backend: through it the step hands out the logits that it saw,
+so that scores of the training batches cost no second pass. The one thing that is TensorFlow's own is the switch for
+deterministic kernels; elsewhere the same code runs with what the backend guarantees.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from headstart.core.recipe import Recipe
+
+if TYPE_CHECKING:
+    from headstart.kit.network import Network
+
+HEAD = "head"
+
+
+class Stepper:
+    """A network, its optimiser and its loss, compiled.
+
+    What the draws of dropout start from is set to the recipe's seed, so that two steppers on equal weights take equal
+    steps.
+
+    Args:
+        network: What trains.
+        recipe: How.
+        class_weight: (C,) float64 or None.
+
+    Attributes:
+        model: The compiled `keras.Model`; it shares its layers with the network.
+        optimiser: Of `headstart.kit.optimise`, built.
+        factors: On the rate, by variable, where nothing is held back.
+    """
+
+    def __init__(self, network: Network, recipe: Recipe, class_weight: np.ndarray | None) -> None:
+        from headstart.kit import objective, optimise
+
+        _deterministic()
+        self.network, self.factors = network, dict(network.factors())
+        anchors = {
+            variable.path: np.array(variable)
+            for block in network.blocks
+            if block.name != HEAD and recipe.l2_sp
+            for variable in block.variables
+        }
+        self.optimiser = optimise.optimiser(recipe, factors=self.factors, anchors=anchors or None)
+        self.model = _observed()(network.model.input, network.model.output, name=network.model.name)
+        self.model.compile(optimizer=self.optimiser, loss=objective.loss(recipe, class_weight), jit_compile="auto")
+        self.optimiser.build(self.model.trainable_variables)
+        self._draws = network.seeds
+        for number, draw in enumerate(self._draws):
+            draw.assign(np.array([recipe.seed, number], draw.dtype))
+
+    def step(self, inputs: Mapping[str, np.ndarray], soft: np.ndarray, rate: float) -> tuple[float, np.ndarray]:
+        """Take one step.
+
+        Args:
+            inputs: By name (b, …) float32.
+            soft: (b, C) float32.
+            rate: Learning rate of the head.
+
+        Returns:
+            The loss that was minimised and the (b, C) float32 logits, both from before the step.
+        """
+        self.optimiser.learning_rate = rate
+        logs = self.model.train_on_batch(dict(inputs), soft, return_dict=True)
+        return float(logs["loss"]), np.asarray(logs["logits"], np.float32)
+
+    @property
+    def rate(self) -> float:
+        """The learning rate as it stands; a callback may have set it."""
+        return float(self.optimiser.learning_rate)
+
+    def averaged(self) -> dict[str, np.ndarray]:
+        """What training may change, with the running mean in the place of each weight that has one."""
+        from headstart.kit import optimise
+
+        return {**self.network.get(), **optimise.averaged(self.optimiser, self.model.trainable_variables)}
+
+    def state(self) -> list[np.ndarray]:
+        """What a step changes besides the weights: of the optimiser and of the draws."""
+        return [np.array(variable) for variable in (*self.optimiser.variables, *self._draws)]
+
+    def restore(self, state: list[np.ndarray]) -> None:
+        """Put a state back."""
+        for variable, value in zip((*self.optimiser.variables, *self._draws), state, strict=True):
+            variable.assign(value)
+
+
+def _deterministic() -> None:
+    import keras
+
+    if keras.config.backend() == "tensorflow":
+        import tensorflow as tf
+
+        tf.config.experimental.enable_op_determinism()
+
+
+@functools.cache
+def _observed() -> Any:
+    import keras
+
+    class Observed(keras.Model):  # type: ignore[misc]
+        def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> dict[str, Any]:
+            return {**super().compute_metrics(x, y, y_pred, sample_weight), "logits": y_pred}
+
+    return Observed
