@@ -56,7 +56,7 @@ class RowStore:
     ) -> None:
         self.folder = Path(folder)
         self.columns = dict(columns)
-        self._types = {name: np.dtype(np.float16 if name in half else np.float32) for name in columns}
+        self.types = {name: np.dtype(np.float16 if name in half else np.float32) for name in columns}
         self.report = report
         self._lock = threading.RLock()
         self._turn: Any = None
@@ -113,7 +113,7 @@ class RowStore:
             self._index = {key: row for key, row in self._index.items() if row not in inside}
 
     def _file(self, column: str) -> str:
-        return f"{column}.f{8 * self._types[column].itemsize}"
+        return f"{column}.f{8 * self.types[column].itemsize}"
 
     def _map(self, name: str, dtype: Any, width: int) -> np.ndarray:
         path = self.folder / name
@@ -173,7 +173,7 @@ class RowStore:
 
     def column(self, name: str) -> np.ndarray:
         """All rows of a column, mapped from its file, (R, D); only positions that `find` gave are worth reading."""
-        return self._map(self._file(name), self._types[name], self.columns[name])
+        return self._map(self._file(name), self.types[name], self.columns[name])
 
     def take(self, column: str, positions: np.ndarray, scratch: Path) -> np.ndarray:
         """Rows of a float32 column.
@@ -223,7 +223,7 @@ class RowStore:
             self._refresh()
             new = (self.find(keys) < 0) & _first(keys)
             if new.any():
-                self._append(keys[new], {name: np.asarray(v, self._types[name])[new] for name, v in columns.items()})
+                self._append(keys[new], {name: np.asarray(v, self.types[name])[new] for name, v in columns.items()})
                 self._refresh()
 
     def _exclusive(self) -> Any:
@@ -252,7 +252,7 @@ class RowStore:
     def _end(self) -> int:
         """The first row behind all bytes of all files."""
         ends = [b.start + b.n for b in self._blocks.values()]
-        widths = {self._file(name): self.columns[name] * kind.itemsize for name, kind in self._types.items()}
+        widths = {self._file(name): self.columns[name] * kind.itemsize for name, kind in self.types.items()}
         for name, row_bytes in {**widths, "keys.bin": KEY_BYTES}.items():
             path = self.folder / name
             ends.append(-(-path.stat().st_size // row_bytes) if path.exists() else 0)

@@ -8,6 +8,7 @@ both engines, and kept only if the vectors agree. Without OpenVINO, `ready` lets
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -130,7 +131,9 @@ def key(trunk: Trunk, precision: str = "f32") -> dict[str, Any]:
     }
 
 
-def folder(trunk: Trunk, store: Store, say: Say, pictures: np.ndarray, precision: str = "f32") -> Path:
+def folder(
+    trunk: Trunk, store: Store, say: Say, pictures: np.ndarray, precision: str = "f32", *, maps: bool = False
+) -> Path:
     """The trunk as OpenVINO files, made and checked when the cache does not hold it.
 
     Args:
@@ -140,6 +143,8 @@ def folder(trunk: Trunk, store: Store, say: Say, pictures: np.ndarray, precision
         pictures: (8, H, W, 3) uint8, real ones, as the trunk's input wants them: parity is measured on them. For
             `int8` up to 256, which it is calibrated on.
         precision: `f32` or `int8`.
+        maps: Also give the map (B, h, w, c) under the pooling of every depth but the last, named `map_<depth>`; f32
+            only.
 
     Returns:
         A folder with `trunk.xml`, `trunk.bin` and `parity.json`.
@@ -151,30 +156,63 @@ def folder(trunk: Trunk, store: Store, say: Say, pictures: np.ndarray, precision
     def write(draft: Path) -> None:
         from headstart.kit import export
 
-        say.line("trunk", f"{trunk.name}: made once for {engine.name()} in {precision}")
+        kind = f"{precision}, with feature maps" if maps else precision
+        say.line("trunk", f"{trunk.name}: made once for {engine.name()} in {kind}")
         source = folder(trunk, store, say, pictures) / "trunk.xml" if precision == "int8" else None
         with export.quiet():
             if source:
                 export.quantise(source, pictures, draft)
             else:
-                export.convert(trunk.build(store), trunk.spec, pictures, draft)
+                names = tuple(f"map_{depth.name}" for depth in trunk.spec.depths[:-1]) if maps else ()
+                model = trunk.build(store)
+                whole = _with_maps(model, trunk.spec, names) if maps else model
+                export.convert(whole, trunk.spec, pictures, draft, maps=names)
 
     address = key(trunk, precision)
+    if maps:
+        address["maps"] = True
     if precision == "int8":
         address["calibrated_on"] = hashlib.sha256(pictures.tobytes()).hexdigest()
     return store.make("trunks", address, write)
 
 
+def _with_maps(model: Any, spec: BackboneSpec, names: Sequence[str]) -> Any:
+    """A trunk that gives maps first, named `map_<depth>`, and then all pooled features."""
+    import keras
+
+    from headstart.kit import blocks
+
+    depths = [depth.name for depth in spec.depths]
+    maps = blocks.look(model, spec, depths).maps
+    return keras.Model(model.inputs, [*(maps[name.removeprefix("map_")] for name in names), *model.outputs])
+
+
 def ready(
-    trunk: Trunk, store: Store, say: Say, pictures: np.ndarray, *, threads: int, precision: str = "f32"
+    trunk: Trunk, store: Store, say: Say, pictures: np.ndarray, *, threads: int, precision: str = "f32", cut: str = ""
 ) -> engine.Engine | Any:
-    """The trunk, ready to `run` batches: compiled by OpenVINO, or where that is absent by Keras, which is said."""
+    """The trunk, ready to `run` batches: compiled by OpenVINO, or where that is absent by Keras, which is said.
+
+    With `cut`, a depth but the last, only the part up to it runs: the map there comes first, (b, h, w, c), then the
+    pooled features of each depth up to it.
+    """
     if engine.name() is not None:
-        return engine.Engine(folder(trunk, store, say, pictures, precision) / "trunk.xml", threads=threads)
+        path = folder(trunk, store, say, pictures, precision, maps=bool(cut)) / "trunk.xml"
+        return engine.Engine(path, threads=threads, outputs=outputs(trunk.spec, cut) if cut else None)
     from headstart.kit.export import KerasEngine, quiet
 
     say.line("trunk", f"{trunk.name}: OpenVINO is not installed, Keras computes the vectors (slower, float32)")
     if precision != "f32":
         raise SetupError(f"precision `{precision}` needs OpenVINO", hint="pip install openvino")
     with quiet():
-        return KerasEngine(trunk.build(store))
+        model = trunk.build(store)
+        if cut:
+            wanted = outputs(trunk.spec, cut)
+            whole = _with_maps(model, trunk.spec, wanted[:1])
+            model = type(whole)(whole.inputs, whole.outputs[: len(wanted)])
+        return KerasEngine(model)
+
+
+def outputs(spec: BackboneSpec, cut: str) -> tuple[str, ...]:
+    """Names of what the part of a trunk up to a cut gives: `map_<cut>`, then each depth up to it."""
+    names = tuple(depth.name for depth in spec.depths)
+    return (f"map_{cut}", *names[: names.index(cut) + 1])
