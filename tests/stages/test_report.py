@@ -181,7 +181,7 @@ def test_nested_and_plain_cross_validation_are_told_apart(three):
     assert "Rows are what the 80 pictures (plain cross-validation) are" in text
     text = render(_nested(given, "log_loss"))
     assert "scores log loss come from nested cross-validation" in text
-    assert "nested cross-validation" not in render(samples.findings(three, test=24))
+    assert "from nested cross-validation" not in render(samples.findings(three, test=24))
 
 
 def _shown(text, name):

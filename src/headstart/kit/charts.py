@@ -1,58 +1,25 @@
-"""Charts as SVG that a page can hold: drawn by matplotlib, coloured by the page.
+"""Charts of scores: against cost, by place, by certainty, by the number of pictures, by epoch.
 
-matplotlib draws with stand-in colours that become CSS variables (`--chart-ink`, …), so that one picture serves light
-and dark; words stay text in the page's own font; nothing points outside. The same data gives the same bytes: no
-date, no random names. Only figure objects are used, never pyplot, and no setting of the process is changed. Points
-that differ in kind differ in shape as well as in colour.
+Points that differ in kind differ in shape as well as in colour. How they get onto a page is told in `kit.svg`.
 """
 
 from __future__ import annotations
 
-import io
 import math
-import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from html import escape
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from headstart.kit.svg import BOX, ROLES, WIDTH, svg
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from headstart.core.types import CalibrationBin
 
-_WIDTH, _HEIGHT, _DPI = 480, 300, 72  # px at 72 dots an inch, so that a point is a pixel
-_BOX = (0.135, 0.145, 0.85, 0.825)  # of the axes: left, bottom, width, height as parts of the picture
-_AXES_PX = _WIDTH * _BOX[2]
-_ROLES = {
-    "ink": "#010101",
-    "muted": "#020202",
-    "grid": "#030303",
-    "accent": "#040404",
-    "second": "#050505",
-    "paper": "#060606",
-}
-_STYLE: dict[Any, Any] = {
-    "svg.fonttype": "none",
-    "svg.image_inline": True,
-    "font.size": 11.0,
-    "text.color": _ROLES["ink"],
-    "axes.edgecolor": _ROLES["muted"],
-    "axes.labelcolor": _ROLES["ink"],
-    "axes.linewidth": 0.8,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "grid.color": _ROLES["grid"],
-    "grid.linewidth": 0.8,
-    "xtick.color": _ROLES["muted"],
-    "ytick.color": _ROLES["muted"],
-    "xtick.labelcolor": _ROLES["ink"],
-    "ytick.labelcolor": _ROLES["ink"],
-    "axes.unicode_minus": True,
-    "axes.formatter.use_mathtext": False,
-}
+_AXES_PX = WIDTH * BOX[2]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,11 +44,11 @@ class Mark:
 
 
 _LOOK: dict[str, dict[str, Any]] = {
-    "chosen": {"marker": "D", "ms": 9, "mfc": _ROLES["accent"], "mec": _ROLES["accent"]},
-    "tied": {"marker": "o", "ms": 7, "mfc": _ROLES["accent"], "mec": _ROLES["accent"]},
-    "beaten": {"marker": "o", "ms": 6, "mfc": _ROLES["paper"], "mec": _ROLES["muted"]},
-    "control": {"marker": "X", "ms": 7, "mfc": _ROLES["second"], "mec": _ROLES["second"]},
-    "screened_out": {"marker": "^", "ms": 6, "mfc": _ROLES["paper"], "mec": _ROLES["second"]},
+    "chosen": {"marker": "D", "ms": 9, "mfc": ROLES["accent"], "mec": ROLES["accent"]},
+    "tied": {"marker": "o", "ms": 7, "mfc": ROLES["accent"], "mec": ROLES["accent"]},
+    "beaten": {"marker": "o", "ms": 6, "mfc": ROLES["paper"], "mec": ROLES["muted"]},
+    "control": {"marker": "X", "ms": 7, "mfc": ROLES["second"], "mec": ROLES["second"]},
+    "screened_out": {"marker": "^", "ms": 6, "mfc": ROLES["paper"], "mec": ROLES["second"]},
 }
 
 
@@ -102,7 +69,7 @@ def cost_and_score(
     def draw(axes: Axes) -> None:
         _level(axes, level)
         best = _front(marks)
-        axes.plot([m.x for m in best], [m.y for m in best], color=_ROLES["accent"], lw=1, drawstyle="steps-post")
+        axes.plot([m.x for m in best], [m.y for m in best], color=ROLES["accent"], lw=1, drawstyle="steps-post")
         for mark in marks:
             _draw_mark(axes, mark)
         named = [m for m in marks if m in best or m.kind == "chosen"]
@@ -111,7 +78,7 @@ def cost_and_score(
         axes.margins(y=0.1)
         _names(axes, named)
 
-    return _svg(draw, name, title)
+    return svg(draw, name, title)
 
 
 def score_by_place(
@@ -146,12 +113,12 @@ def score_by_place(
         axes.set(xlim=(-0.5, len(places) - 0.5), xlabel=x_label, ylabel=y_label)
         axes.margins(y=0.1)
 
-    return _svg(draw, name, title)
+    return svg(draw, name, title)
 
 
 def _level(axes: Axes, level: tuple[str, float] | None) -> None:
     if level:
-        axes.axhline(level[1], color=_ROLES["second"], lw=1, ls=(0, (4, 3)))
+        axes.axhline(level[1], color=ROLES["second"], lw=1, ls=(0, (4, 3)))
         axes.text(1, level[1], level[0], transform=axes.get_yaxis_transform(), ha="right", va="bottom", size=10)
 
 
@@ -220,13 +187,13 @@ def reliability(bins: Sequence[CalibrationBin], ends: Sequence[tuple[float, floa
     """
 
     def draw(axes: Axes) -> None:
-        axes.plot([0, 1], [0, 1], color=_ROLES["muted"], lw=1, ls=(0, (4, 3)))
+        axes.plot([0, 1], [0, 1], color=ROLES["muted"], lw=1, ls=(0, (4, 3)))
         most = max(b.n for b in bins)
-        axes.plot([b.confidence for b in bins], [b.accuracy for b in bins], color=_ROLES["accent"], lw=1.2)
+        axes.plot([b.confidence for b in bins], [b.accuracy for b in bins], color=ROLES["accent"], lw=1.2)
         for b, (low, high) in zip(bins, ends, strict=True):
-            axes.plot([b.confidence] * 2, [low, high], color=_ROLES["accent"], lw=1, alpha=0.55, solid_capstyle="butt")
+            axes.plot([b.confidence] * 2, [low, high], color=ROLES["accent"], lw=1, alpha=0.55, solid_capstyle="butt")
             size = 4 + 5 * (b.n / most) ** 0.5
-            axes.plot([b.confidence], [b.accuracy], "o", ms=size, color=_ROLES["accent"])
+            axes.plot([b.confidence], [b.accuracy], "o", ms=size, color=ROLES["accent"])
         least = min(b.confidence for b in bins) - 0.06
         bottom = min(least, *(low for low, _ in ends)) - 0.02
         axes.set(
@@ -236,7 +203,7 @@ def reliability(bins: Sequence[CalibrationBin], ends: Sequence[tuple[float, floa
             ylabel="how often it was right",
         )
 
-    return _svg(draw, name, title)
+    return svg(draw, name, title)
 
 
 def learning_curve(points: Sequence[tuple[int, float, float, float]], *, name: str, y_label: str, title: str) -> str:
@@ -252,47 +219,50 @@ def learning_curve(points: Sequence[tuple[int, float, float, float]], *, name: s
     def draw(axes: Axes) -> None:
         n, value, low, high = zip(*points, strict=True)
         axes.set_xscale("log")
-        axes.fill_between(n, low, high, color=_ROLES["accent"], alpha=0.18, lw=0)
-        axes.plot(n, value, "o-", color=_ROLES["accent"], lw=1.6, ms=5)
+        axes.fill_between(n, low, high, color=ROLES["accent"], alpha=0.18, lw=0)
+        axes.plot(n, value, "o-", color=ROLES["accent"], lw=1.6, ms=5)
         axes.set(xlabel="pictures learnt from", ylabel=y_label)
         axes.margins(x=0.05)
         _ticks(axes, n, lambda count: f"{count:,}")
 
-    return _svg(draw, name, title)
+    return svg(draw, name, title)
 
 
-# ---------------------------------------------------------------- from a figure to a piece of a page
+_LINE: dict[str, dict[str, Any]] = {
+    "held": {"color": ROLES["accent"], "ls": "-", "lw": 1.8},
+    "learnt": {"color": ROLES["second"], "ls": (0, (5, 2)), "lw": 1.4},
+    "random": {"color": ROLES["muted"], "ls": (0, (1, 2)), "lw": 1.8},
+}
 
 
-def _svg(draw: Callable[[Axes], None], name: str, title: str) -> str:
-    from matplotlib import rc_context
-    from matplotlib.backends.backend_svg import FigureCanvasSVG
-    from matplotlib.figure import Figure
+def by_epoch(lines: Mapping[str, np.ndarray], *, name: str, y_label: str, title: str, chosen: int | None = None) -> str:
+    """A score by epoch: lines are means over the folds, bands go from the lowest fold to the highest.
 
-    with rc_context({**_STYLE, "svg.hashsalt": name}):
-        figure = Figure(figsize=(_WIDTH / _DPI, _HEIGHT / _DPI), dpi=_DPI)
-        FigureCanvasSVG(figure)
-        figure.patch.set_visible(False)
-        axes = figure.add_axes(_BOX)
-        axes.patch.set_visible(False)
-        draw(axes)
-        out = io.StringIO()
-        figure.savefig(out, format="svg", metadata={"Date": None})
-    return _for_page(out.getvalue(), name, title)
+    Args:
+        lines: (F, E + 1) float64 for `held`, `learnt` and `random`, from epoch 0, NaN where nothing was measured. A
+            mean ends where fewer than half of the folds still train.
+        name: Unique on the page.
+        y_label: The score.
+        title: What a person who cannot see it is told.
+        chosen: The epoch whose weights count, marked by an upright line.
+    """
+    from matplotlib.ticker import MaxNLocator
 
+    def draw(axes: Axes) -> None:
+        for kind, values in lines.items():
+            known = np.isfinite(values).sum(axis=0)
+            at = np.flatnonzero((known > 0) & (2 * known >= known.max()))
+            if not len(at):
+                continue
+            of, look = values[:, at], _LINE[kind]
+            if known.max() > 1:
+                low, high = np.nanmin(of, axis=0), np.nanmax(of, axis=0)
+                axes.fill_between(at, low, high, color=look["color"], alpha=0.16, lw=0)
+            axes.plot(at, np.nanmean(of, axis=0), marker="o" if len(at) == 1 else "", ms=5, **look)
+        if chosen is not None:
+            axes.axvline(chosen, color=ROLES["ink"], lw=0.8, ls=(0, (1, 3)))
+        axes.set(xlabel="epoch", ylabel=y_label)
+        axes.margins(x=0.02)
+        axes.xaxis.set_major_locator(MaxNLocator(8, integer=True))
 
-def _for_page(text: str, name: str, title: str) -> str:
-    """Only the `<svg>` element, its names unique on the page, its colours variables, no address of anything outside."""
-    text = text[text.index("<svg") :]
-    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
-    text = re.sub(r"<!--.*?-->\s*", "", text, flags=re.DOTALL)
-    text = text.replace("xlink:href=", "href=")
-    for role, stand_in in _ROLES.items():
-        text = text.replace(stand_in, f"var(--chart-{role})")
-    text = re.sub(r" font-family: [^;\"]*;", "", text)
-    text = re.sub(r"<style.*?</style>", "", text, flags=re.DOTALL)  # it would speak for the whole page
-    used = set(re.findall(r'(?:href="#|url\(#)([^")]+)', text))
-    text = re.sub(r' id="([^"]+)"', lambda m: f' id="{name}-{m[1]}"' if m[1] in used else "", text)
-    text = re.sub(r'(href="#|url\(#)', rf"\g<1>{name}-", text)
-    head = f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="{escape(title)}" class="chart">'
-    return re.sub(r"<svg[^>]*>", lambda _: f"{head}<title>{escape(title)}</title>", text, count=1).strip()
+    return svg(draw, name, title)

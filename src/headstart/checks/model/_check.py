@@ -1,7 +1,6 @@
-"""What all model checks share: the ways to end, curves as arrays, and what a lost training looks like.
+"""What all model checks share: the ways to end, and what a lost training looks like.
 
-A check looks at the trainings of one recipe, one a fold, and says what most of them did. Legend: E epochs, F folds.
-Position 0 of a curve is the start, before the first step; it is NaN where nothing was measured then.
+A check looks at the trainings of one recipe, one a fold, and says what most of them did.
 """
 
 from __future__ import annotations
@@ -13,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from headstart.core.recipe import Recipe
-from headstart.core.types import Diagnosis, EpochScores, Finding, Outcome, TrainingInput, TrainingLog
+from headstart.core.types import Diagnosis, Finding, Outcome, TrainingInput, TrainingLog
+from headstart.kit.curves import curve
 
 FEWEST = 3  # epochs that make a curve
 # A training is lost when what it minimises ends this far above its least value, or when no epoch comes near the start.
@@ -56,13 +56,6 @@ class Check:
 def long_enough(logs: Iterable[TrainingLog]) -> list[TrainingLog]:
     """Those with enough epochs to make a curve, lost ones left out."""
     return [log for log in logs if len(log.epochs) >= FEWEST and not lost(log)]
-
-
-def curve(log: TrainingLog, side: str, score: str = "log_loss") -> np.ndarray:
-    """(E + 1,) float64 a score by epoch, of `train` or `val`."""
-    first = log.start if side == "val" else None
-    told: list[EpochScores | None] = [first, *(getattr(row, side) for row in log.epochs)]
-    return np.array([np.nan if scores is None else getattr(scores, score) for scores in told], np.float64)
 
 
 def ends(logs: Sequence[TrainingLog], side: str, score: str) -> float:

@@ -6,9 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from headstart.checks.model._check import Check, changed, curve, ends, in_most, long_enough, of_folds
+from headstart.checks.model._check import Check, changed, ends, in_most, long_enough, of_folds
 from headstart.core.recipe import Recipe
 from headstart.core.types import Diagnosis, TrainingInput, TrainingLog
+from headstart.kit.curves import curve
 
 # Of the least held-out loss: epoch to epoch it moves by a few per cent where nothing is wrong.
 RISE, LEAST_RISE = 0.10, 0.02

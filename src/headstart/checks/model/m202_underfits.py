@@ -6,9 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from headstart.checks.model._check import Check, changed, curve, ends, in_most, long_enough, lost, of_folds
+from headstart.checks.model._check import Check, changed, ends, in_most, long_enough, lost, of_folds
 from headstart.core.recipe import Recipe
 from headstart.core.types import Diagnosis, TrainingInput, TrainingLog
+from headstart.kit.curves import curve
 
 BELOW = 0.02  # of accuracy, under the frozen probe
 GAINING, GAP = 0.05, 0.05  # held-out loss in the last third of the epochs; accuracy, training above held-out

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from headstart.checks.model._check import Check, curve, ends, held_out, long_enough
+from headstart.checks.model._check import Check, ends, held_out, long_enough
 from headstart.core.types import Diagnosis, TrainingInput, TrainingLog
+from headstart.kit.curves import curve
 
 ABOVE = 0.10  # of accuracy, held-out above training, besides chance and the last epoch's own progress
 # What makes running training scores lower than the network is.

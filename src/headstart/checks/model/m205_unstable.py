@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from headstart.checks.model._check import Check, changed, curve, held_out, in_most, long_enough, of_folds
+from headstart.checks.model._check import Check, changed, held_out, in_most, long_enough, of_folds
 from headstart.core.recipe import Recipe
 from headstart.core.types import Diagnosis, TrainingInput, TrainingLog
+from headstart.kit.curves import curve
 
 SPREAD, RARE = 0.05, 0.001  # standard deviation of the folds' accuracies; how rarely chance alone gives as much
 JUMP, FEWEST_EPOCHS = 0.20, 5  # mean step of the held-out loss, as a part of it

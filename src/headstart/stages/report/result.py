@@ -31,6 +31,9 @@ QUESTIONS = {
     "overfitting": "Does it overfit?",
     "enough_data": "Are there enough pictures?",
     "uneven_classes": "Is a class mostly missed?",
+    "fine_tuning": "Does fine-tuning pay here?",
+    "negative_transfer": "Does the pre-training harm here?",
+    "data_saved": "Does the pre-training save pictures?",
 }
 
 

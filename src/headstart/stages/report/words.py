@@ -69,6 +69,10 @@ TERMS = {
     "trunk": "A network that was trained on other pictures, used here as it is; it turns a picture into numbers "
     "(features).",
     "depth": "The place in the trunk where the features are taken: an early stage sees textures, the last one objects.",
+    "frozen probe": "A trunk that is used as it is, with a head on its features: what fine-tuning has to beat.",
+    "fine-tuning": "Training some or all of the trunk further on your pictures, together with the head.",
+    "recipe": "Everything that decides one fine-tuning: which blocks train, how fast, how long, what holds back.",
+    "epoch": "One pass over all training pictures.",
     "head": "The small model that learns your classes from the features.",
 }
 

@@ -1,0 +1,215 @@
+"""The report's part on fine-tuning: what it tells, from values alone, and how it looks in a real browser."""
+
+import dataclasses
+import re
+from html import unescape
+
+import numpy as np
+import pytest
+import report_samples as samples
+import tuned_samples as tuned
+from PIL import Image
+
+import browser
+from headstart.core.types import Adapted
+from headstart.kit import values
+from headstart.stages.report import training
+from headstart.stages.report.run import render, run
+
+
+@pytest.fixture
+def dataset(tmp_path, context):
+    """A function that reads a folder of small pictures: `dataset({"class": count})`."""
+    from headstart.stages.read.run import run as read
+
+    def make(classes):
+        rng = np.random.default_rng(0)
+        for name, count in classes.items():
+            folder = tmp_path / "data" / name
+            folder.mkdir(parents=True)
+            for at in range(count):
+                Image.fromarray(rng.integers(0, 256, (24, 32, 3), np.uint8)).save(folder / f"{at}.png")
+        return read(str(tmp_path / "data"), ctx=context(data=tmp_path / "data", name="reading"))
+
+    return make
+
+
+@pytest.fixture
+def three(dataset):
+    return dataset({"global": 20, "local": 20, "nominal": 40})
+
+
+def section(findings):
+    """The part of the page as it is written, and as words."""
+    text = render(findings)
+    part = text[text.index('<section id="training"') :]
+    part = part[: part.index("</section>")]
+    words = unescape(re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", re.sub(r"<svg.*?</svg>", "", part, flags=re.DOTALL))))
+    return part, words
+
+
+def test_without_fine_tuning_there_is_no_word_of_it(three):
+    text = render(samples.findings(three, test=24))
+    assert 'id="training"' not in text and 'href="#training"' not in text
+    assert training.view(samples.findings(three, test=24)) is None
+
+
+def test_the_section_tells_result_price_and_every_trial(three):
+    part, words = section(tuned.findings(three, test=24))
+    assert "The network is handed over." in words
+    headings = re.findall(r"<h3>(.*?)</h3>", part)
+    assert headings == [
+        "Did it pay?",
+        "How it went",
+        "Class by class, against the frozen probe",
+        "What the curves mean",
+        "Recipes tried",
+        "How it was done",
+    ]
+    assert "from random weights" in words and "−0.150 [−0.180, −0.120] n = 24" in words
+    assert "812,345" not in words and "812.3 k" in words
+    assert "rate=0.5" in words and "loss is not finite at step 31, rate 0.5" in words
+    assert "advice of M201" in words and "cut short" in words
+    assert "from the cache: 4 views of 1,280 pictures".replace("from", "From", 1) in words
+    assert "Left out: soup of the finalists" in words
+    assert "way from the first weights to the tuned ones 75%" in words
+    assert "epochs 9 (in cross-validation: all 12 epochs; no gain in 4 epochs)" in words
+
+
+def test_trials_stand_best_first_and_failed_ones_have_no_number(three):
+    found = training.view(tuned.findings(three, test=24))
+    assert [t["number"] for t in found["trials"]] == [0, 1, 4, 2, 3]
+    part, _ = section(tuned.findings(three, test=24))
+    failed = part[part.index("failed") :]
+    assert "<b>–</b>" in failed[: failed.index("</tr>")]
+
+
+def test_a_score_that_is_higher_better_is_sorted_the_other_way():
+    trial = tuned.trials(100)[0]
+    of = [
+        dataclasses.replace(trial, number=n, status="beaten", score=samples.sc("cv", "accuracy", value, 100))
+        for n, value in enumerate((0.7, 0.9, 0.8))
+    ]
+    assert [t.number for t in sorted(of, key=training._order)] == [1, 2, 0]
+
+
+def test_curves_are_of_the_trial_that_was_handed_over_and_know_its_epoch(three):
+    given = tuned.findings(three, test=24)
+    other = tuned.log(np.full(12, 2.0), np.full(12, 2.0), 3, trial=1)
+    given = dataclasses.replace(
+        given,
+        adapted=dataclasses.replace(
+            given.adapted, tuning=dataclasses.replace(given.adapted.tuning, logs=(*given.adapted.tuning.logs, other))
+        ),
+    )
+    found = training.view(given)
+    assert found["folds"] == 5 and found["epoch"] == 9
+    rows = found["epochs"]["rows"]
+    assert len(rows) == 13 and rows[0]["rate"] is None
+    learnt, held = rows[0]["scores"][:2]
+    assert learnt is None and held == pytest.approx({"mean": 0.45, "low": 0.43, "high": 0.47})
+    folds = [log for log in given.adapted.tuning.logs if log.trial == 0 and log.fold >= 0]
+    at_9 = [log.epochs[8].val.log_loss for log in folds]
+    assert rows[9]["scores"][1]["mean"] == pytest.approx(np.mean(at_9))
+    assert rows[12]["scores"][1]["low"] == min(log.epochs[11].val.log_loss for log in folds if len(log.epochs) == 12)
+
+
+def test_classes_are_scored_on_the_held_out_pictures_of_both(three):
+    given = tuned.findings(three, test=24)
+    found = training.view(given)["per_class"]
+    tuning, y = given.adapted.tuning, np.asarray(three.targets)[given.adapted.tuning.rows]
+    assert [row["name"] for row in found] == ["global", "local", "nominal"]
+    for c, row in enumerate(found):
+        own, probe = row["scores"][2:]
+        assert own.value == pytest.approx(np.mean(tuning.probabilities[y == c].argmax(axis=1) == c))
+        assert probe.value == pytest.approx(np.mean(tuning.probe_probabilities[y == c].argmax(axis=1) == c))
+        assert own.n == np.sum(y == c) and own.low < own.value
+
+
+def test_many_classes_are_drawn_worst_first_and_what_is_left_is_said(dataset):
+    data = dataset({f"c{n:02}": 4 for n in range(9)})
+    given = tuned.findings(data, test=9)
+    found = training.view(given)
+    assert len(found["class_charts"]) == 6 and found["classes_left"] == 3
+    recalls = [row["scores"][2].value for row in found["per_class"]]
+    assert recalls == sorted(recalls)
+    _, words = section(given)
+    assert "The 6 classes with the lowest held-out recall; 3 more are not drawn." in words
+
+
+def test_what_was_not_trained_is_not_told(three):
+    nothing = {
+        "trials": (),
+        "logs": (),
+        "outcomes": (),
+        "network": None,
+        "taken": False,
+        "rows": np.zeros(0, np.int64),
+        "probabilities": np.zeros((0, 3), np.float32),
+        "probe_probabilities": np.zeros((0, 3), np.float32),
+        "why": "the budget of 5 s is too small for one epoch, which takes about 20 s",
+    }
+    part, words = section(tuned.findings(three, test=24, **nothing))
+    assert "The frozen probe is handed over." in words and "too small for one epoch" in words
+    assert re.findall(r"<h3>(.*?)</h3>", part) == ["Did it pay?", "How it was done"]
+
+
+def test_the_network_from_random_weights_is_drawn_with_what_was_measured(three):
+    given = tuned.findings(three, test=24)
+    _, words = section(given)
+    assert "training pictures, the same network from random weights" in words
+    held = tuned.log(np.full(3, 0.9), np.full(3, 0.95), 3, start=1.1, fold=-1, trial=-1)
+    known = given.adapted.tuning.logs[:-1]
+    _, words = section(tuned.findings(three, test=24, logs=(*known, held)))
+    assert "held-out pictures, the same network from random weights" in words
+    without, words = section(tuned.findings(three, test=24, logs=known))
+    assert "the same network from random weights" not in words and without.count("<svg viewBox") == 4 + 6
+
+
+def test_one_fold_is_not_called_a_band(three):
+    given = tuned.findings(three, test=24)
+    one = [log for log in given.adapted.tuning.logs if log.fold == 0 and log.trial == 0]
+    _, words = section(tuned.findings(three, test=24, logs=tuple(one)))
+    assert "Trial 0, 1 fold, judged on" in words and "bands go" not in words
+
+
+def test_it_is_the_same_from_the_run_folder(three, context):
+    given = tuned.findings(three, test=24)
+    ctx = context(name="stored")
+    values.save(given.adapted, ctx.folder("adapt"))
+    back = dataclasses.replace(given, adapted=values.stored(Adapted, ctx.run.path / "adapt"))
+    assert render(back) == render(given)
+
+
+# ---------------------------------------------------------------- in a browser
+
+
+@pytest.fixture
+def page(small_textile, context):
+    """The report of a fine-tuned run on some real pictures."""
+    from headstart.stages.read.run import run as read
+
+    folder = small_textile(30)
+    data = read(str(folder), ctx=context(data=folder, name="reading"))
+    return run(tuned.findings(data, test=45), ctx=context(data=folder))
+
+
+@pytest.mark.medium
+@pytest.mark.parametrize("width", [320, 768, 1280])
+def test_it_fits_every_screen(page, tmp_path, width):
+    script = """(() => {
+      document.querySelectorAll('#training details').forEach((d) => { d.open = true; });
+      const seen = [...document.querySelectorAll('#training svg.chart')].filter((c) => c.getBoundingClientRect().width);
+      return {page: document.documentElement.scrollWidth, charts: seen.length};
+    })()"""
+    found, errors = browser.ask(page, script, tmp_path, width=width)
+    assert found == {"page": width, "charts": 4 + 6}
+    assert errors == []
+
+
+@pytest.mark.medium
+@pytest.mark.parametrize("label", ["Did it pay", "All recipes"])
+def test_its_tables_need_no_side_scroll_on_a_laptop(page, tmp_path, label):
+    at = f"document.querySelector('.scroll[aria-label=\"{label}\"]')"
+    found, _ = browser.ask(page, f"({{holds: {at}.scrollWidth, shows: {at}.clientWidth}})", tmp_path, width=1280)
+    assert found["holds"] <= found["shows"]
