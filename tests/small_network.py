@@ -1,70 +1,57 @@
-"""A small network to train, with pictures a person could sort: what the training loop needs, made in a moment."""
+"""A small network to train, with pictures that a person could sort: what the training loop needs, made in a moment."""
 
 from __future__ import annotations
 
-from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 
 from headstart.core.recipe import Recipe
+from headstart.core.types import BackboneSpec, Depth, InputSpec
+from headstart.kit import network as networks
 from headstart.kit import objective
+from headstart.kit.network import Network
 
 SIDE, CLASSES = 8, 3
+SPEC = BackboneSpec(
+    name="small:trunk",
+    family="small",
+    revision="1",
+    input=InputSpec(size_px=SIDE),
+    depths=(Depth(name="early", dim=8), Depth(name="last", dim=8)),
+    params=1,
+    flops=1,
+    licence="Apache-2.0",
+    licence_note="",
+    pretrained_on="nothing",
+    download_bytes=1,
+    prior=0.5,
+    prior_source="a guess",
+)
 
 
-def network(recipe: Recipe, *, norm: bool = False):
-    """Two trunk blocks and a head on (8, 8, 3) pictures 0..255; with `norm` a batch norm that learns."""
+def recipe(**given: Any) -> Recipe:
+    """All blocks of the trunk train, eight epochs of seven steps."""
+    return Recipe(**{"depths": ("last",), "part": "all", "batch": 16, "epochs": 8, "rate": 1e-2, **given})
+
+
+def network(recipe: Recipe) -> Network:
+    """Two convolutions with a batch norm between them, and a random head, on (8, 8, 3) pictures 0..255."""
     import keras
 
-    def start(number):
-        return keras.initializers.GlorotUniform(seed=100 * recipe.seed + number)
+    def conv(number: int, **given: Any) -> Any:
+        start = keras.initializers.GlorotUniform(seed=number)
+        return keras.layers.Conv2D(8, 3, activation="relu", kernel_initializer=start, name=f"conv{number}", **given)
 
-    conv, dense = keras.layers.Conv2D, keras.layers.Dense
     pictures = x = keras.Input((SIDE, SIDE, 3), name="pictures")
-    x = keras.layers.Rescaling(1 / 128, -1.0)(x)
-    first = conv(8, 3, activation="relu", kernel_initializer=start(1), name="first")
-    second = conv(8, 3, strides=2, activation="relu", kernel_initializer=start(2), name="second")
-    between = keras.layers.BatchNormalization(name="norm")
-    head = dense(CLASSES, kernel_initializer=start(3), name="logits")
-    x = first(x)
-    x = second(between(x) if norm else x)
-    x = keras.layers.GlobalAveragePooling2D()(x)
-    x = keras.layers.Dropout(recipe.dropout, seed=5)(x) if recipe.dropout else x
-    model = keras.Model({"pictures": pictures}, head(x), name="small")
-    parts = {"early": [first, between] if norm else [first], "late": [second], "head": [head]}
-    blocks = tuple(
-        SimpleNamespace(name=name, variables=[v for layer in layers for v in layer.trainable_variables])
-        for name, layers in parts.items()
-    )
-    return _Network(model, blocks, recipe)
+    x = early = conv(1)(keras.layers.Rescaling(1 / 128, -1.0)(x))
+    x = conv(2, strides=2)(keras.layers.BatchNormalization()(x))
+    trunk = keras.Model(pictures, [keras.layers.GlobalAveragePooling2D()(one) for one in (early, x)])
+    trunk.trainable = False
+    return networks.build(trunk, SPEC, recipe, start=None, n_classes=CLASSES)
 
 
-class _Network:
-    def __init__(self, model, blocks, recipe):
-        self.model, self.blocks, self.recipe = model, blocks, recipe
-        self.trainable_params = sum(int(np.prod(v.shape)) for v in model.trainable_variables)
-
-    def factors(self):
-        found = {}
-        for distance, block in enumerate(reversed(self.blocks)):
-            factor = self.recipe.trunk_rate * self.recipe.decay ** (distance - 1) if distance else 1.0
-            found |= {v.path: factor for v in block.variables}
-        return found
-
-    @property
-    def seeds(self):
-        return [v for v in self.model.variables if v.name == "seed_generator_state"]
-
-    def get(self, *, frozen=False):
-        return {v.path: np.array(v) for v in self.model.weights}
-
-    def set(self, weights):
-        known = {v.path: v for v in self.model.weights}
-        for path, value in weights.items():
-            known[path].assign(value)
-
-
-def pictures(count: int, seed: int = 0):
+def pictures(count: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     """(count, 8, 8, 3) float32 and (count,) classes: one of three colours, hard to see in the noise."""
     rng = np.random.default_rng(seed)
     y = np.arange(count) % CLASSES
@@ -73,27 +60,34 @@ def pictures(count: int, seed: int = 0):
 
 
 class Feed:
-    """Batches of `recipe.batch` pictures in the epoch's order; what does not fill a batch waits for another epoch."""
+    """Full batches in the epoch's order.
 
-    def __init__(self, x, y, recipe: Recipe, spoil=None):
-        self.x, self.y, self.recipe, self.spoil = x, y, recipe, spoil
+    Args:
+        x: (n, 8, 8, 3).
+        y: (n,).
+        recipe: Its batch and seed.
+        each: Called before each batch is given, with the epoch.
+    """
+
+    def __init__(self, x: np.ndarray, y: np.ndarray, recipe: Recipe, each: Any = None) -> None:
+        self.x, self.y, self.recipe, self.each = x, y, recipe, each
         self.n, self.batch = len(y), min(recipe.batch, len(y))
         self.steps = self.n // self.batch
 
-    def epoch(self, number):
+    def epoch(self, number: int) -> Any:
         order = objective.order(self.y, self.recipe, number)[: self.steps * self.batch]
         for at in order.reshape(self.steps, self.batch):
-            if self.spoil:
-                self.spoil(number)
+            if self.each:
+                self.each(number)
             yield {"pictures": self.x[at]}, np.eye(CLASSES, dtype=np.float32)[self.y[at]], self.y[at]
 
 
 class Held:
     """Pictures to watch, in batches of 7."""
 
-    def __init__(self, x, y):
+    def __init__(self, x: np.ndarray, y: np.ndarray) -> None:
         self.x, self.y = x, y
 
-    def batches(self):
+    def batches(self) -> Any:
         for at in range(0, len(self.y), 7):
             yield {"pictures": self.x[at : at + 7]}

@@ -10,7 +10,7 @@ import dataclasses
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -18,14 +18,14 @@ from headstart.core.errors import DataError
 from headstart.core.recipe import Recipe
 from headstart.core.say import Say, duration
 from headstart.core.types import EpochRow, EpochScores
+from headstart.kit import schedule
 from headstart.kit.ahead import Ahead, Batch, Feed, Held, Profile
 from headstart.kit.checkpoint import Arrays, Facts, Folder
 from headstart.kit.fitted import softmax
+from headstart.kit.movement import require_moved
+from headstart.kit.network import Network
 from headstart.kit.stepper import Stepper
 from headstart.kit.watching import Seen, monitored, predict, scores
-
-if TYPE_CHECKING:
-    from headstart.kit.network import Network
 
 _REDRAW_S = 0.2
 
@@ -68,12 +68,10 @@ class Loop:
     """
 
     def __init__(self, task: Task, stepper: Stepper, folder: Folder, facts: Facts, logits: list[np.ndarray]) -> None:
-        from headstart.kit import optimise
-
         self.task, self.stepper, self.folder, self.facts, self.logits = task, stepper, folder, facts, logits
         self._steps, self._scale = facts.steps, facts.scale
         self._profile, self._warm = facts.profile, False
-        self._rates = optimise.rates(task.recipe, task.feed.steps * task.recipe.epochs, facts.peak)
+        self._rates = schedule.rates(task.recipe, task.feed.steps * task.recipe.epochs, facts.peak)
         self._paths = [[variable.path for variable in block.variables] for block in task.network.blocks]
         self._all_free = next(e for e in range(1, task.recipe.epochs + 1) if self._factors(e) == stepper.factors)
         self._drawn = 0.0
@@ -126,8 +124,6 @@ class Loop:
 
     def _batches(self, epoch: int, ahead: Ahead, told: Any, seen: Seen) -> str:
         """The steps of an epoch; what stopped them, or nothing."""
-        from headstart.kit.network import require_moved
-
         factors, listening = self._factors(epoch), bool(self.task.callbacks)
         check = epoch == 1 or _moving(factors) != _moving(self._factors(epoch - 1))
         for number, batch in enumerate(ahead.epoch()):
@@ -192,9 +188,7 @@ class Loop:
             self._scale *= self.stepper.rate / before
 
     def _factors(self, epoch: int) -> dict[str, float]:
-        from headstart.kit import optimise
-
-        return optimise.phases(self.task.recipe, self._paths, epoch, self.stepper.factors)
+        return schedule.phases(self.task.recipe, self._paths, epoch, self.stepper.factors)
 
     # ---------------------------------------------------------------- which epoch counts, and when to stop
 

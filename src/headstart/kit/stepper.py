@@ -9,16 +9,13 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from headstart.core.recipe import Recipe
-
-if TYPE_CHECKING:
-    from headstart.kit.network import Network
-
-HEAD = "head"
+from headstart.kit import objective, optimise
+from headstart.kit.network import Network
 
 
 class Stepper:
@@ -39,14 +36,12 @@ class Stepper:
     """
 
     def __init__(self, network: Network, recipe: Recipe, class_weight: np.ndarray | None) -> None:
-        from headstart.kit import objective, optimise
-
         _deterministic()
         self.network, self.factors = network, dict(network.factors())
         anchors = {
             variable.path: np.array(variable)
             for block in network.blocks
-            if block.name != HEAD and recipe.l2_sp
+            if block.distance and recipe.l2_sp
             for variable in block.variables
         }
         self.optimiser = optimise.optimiser(recipe, factors=self.factors, anchors=anchors or None)
@@ -79,8 +74,6 @@ class Stepper:
 
     def averaged(self) -> dict[str, np.ndarray]:
         """What training may change, with the running mean in the place of each weight that has one."""
-        from headstart.kit import optimise
-
         return {**self.network.get(), **optimise.averaged(self.optimiser, self.model.trainable_variables)}
 
     def state(self) -> list[np.ndarray]:

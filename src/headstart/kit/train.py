@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -25,15 +25,13 @@ from headstart.core.keys import digest
 from headstart.core.recipe import Recipe
 from headstart.core.say import Say, duration
 from headstart.core.types import EpochRow, EpochScores
-from headstart.kit import room
+from headstart.kit import room, schedule
 from headstart.kit.ahead import Feed, Held, Parts, Profile, endless
 from headstart.kit.checkpoint import Facts, Folder
 from headstart.kit.loop import Loop, Task
+from headstart.kit.network import Network
 from headstart.kit.stepper import Stepper
 from headstart.kit.watching import predict, scores
-
-if TYPE_CHECKING:
-    from headstart.kit.network import Network
 
 __all__ = [
     "Feed",
@@ -234,17 +232,15 @@ def _begin(task: Task, stepper: Stepper, store: Folder, facts: Facts) -> tuple[F
 
 def _found_rate(task: Task, stepper: Stepper) -> float:
     """The rate of a rising-rate test on the training batches; weights and optimiser end as they were."""
-    from headstart.kit import optimise
-
     before, state, losses = task.network.get(), stepper.state(), list[float]()
-    rates = optimise.rising(*_TEST_RATES[task.recipe.optimiser], _TEST_STEPS)
+    rates = schedule.rising(*_TEST_RATES[task.recipe.optimiser], _TEST_STEPS)
     for rate, (inputs, soft, _) in zip(rates, endless(task.feed), strict=False):
         losses.append(stepper.step(inputs, soft, float(rate))[0])
         if not losses[-1] <= _TEST_WORSE * min(losses):  # written so that NaN ends it
             break
     task.network.set(before)
     stepper.restore(state)
-    return optimise.find_rate(np.array(losses), rates[: len(losses)])
+    return schedule.find_rate(np.array(losses), rates[: len(losses)])
 
 
 def _result(task: Task, facts: Facts, logits: np.ndarray | None, store: Folder) -> Trained:

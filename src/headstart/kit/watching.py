@@ -6,8 +6,6 @@ cost nothing and hold for augmented and mixed pictures, with dropout, by weights
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
 from headstart.core.types import EpochScores
@@ -15,9 +13,7 @@ from headstart.kit.ahead import Held
 from headstart.kit.fitted import softmax
 from headstart.kit.losses import log_losses, per_picture_loss
 from headstart.kit.metrics import confusion
-
-if TYPE_CHECKING:
-    from headstart.kit.network import Network
+from headstart.kit.network import Network
 
 
 def scores(y: np.ndarray, probabilities: np.ndarray, n_classes: int) -> EpochScores:
