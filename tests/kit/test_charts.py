@@ -3,10 +3,11 @@
 import re
 import xml.etree.ElementTree as ET
 
+import numpy as np
 import pytest
 
 from headstart.core.types import CalibrationBin
-from headstart.kit.charts import Mark, cost_and_score, learning_curve, reliability, score_by_place
+from headstart.kit.charts import Mark, by_epoch, cost_and_score, learning_curve, reliability, score_by_place
 
 
 def mark(x, y, kind="beaten", label="a"):
@@ -43,7 +44,14 @@ def by_place():
     return score_by_place(marks, places, name="place", x_label="depth", y_label="accuracy", title="By depth")
 
 
+def epochs(chosen=2, **lines):
+    held = np.array([[0.5, 0.4, 0.3, 0.2, np.nan], [0.6, 0.5, 0.4, np.nan, np.nan], [0.7, 0.6, 0.5, np.nan, np.nan]])
+    given = {"held": held, "learnt": held - 0.1} | lines
+    return by_epoch(given, name="epochs", y_label="log loss", title="Loss & epochs", chosen=chosen)
+
+
 CHARTS = {
+    "epochs": epochs,
     "place": by_place,
     "cost": cost,
     "reliability": lambda: reliability(BINS, [(0.3, 0.6), (0.9, 0.98)], name="reliability", title="<certainty>"),
@@ -95,6 +103,25 @@ def test_equal_scores_at_one_place_stand_side_by_side():
     assert {"early", "late"} <= set(texts)
     spots = {(use.get("x"), use.get("y")) for use in uses}
     assert len({x for x, _ in spots}) >= 3
+
+
+def strokes(text, role):
+    """Points of the lines drawn in a colour, without bands."""
+    found = re.findall(rf'<path d="([^"]+)"[^>]*style="fill: none; stroke: var\(--chart-{role}\)', text)
+    return [path.split() for path in found]
+
+
+def test_a_mean_over_folds_ends_where_fewer_than_half_still_train():
+    (line,) = strokes(epochs(), "accent")
+    assert line.count("L") == 2, "three epochs are known of three folds, the fourth of one alone"
+    assert epochs().count("var(--chart-ink)") == epochs(chosen=None).count("var(--chart-ink)") + 1
+
+
+def test_one_fold_has_no_band_and_what_was_not_measured_is_not_drawn():
+    one = np.array([[0.5, 0.4, 0.3]])
+    banded, plain = epochs(), epochs(held=one, learnt=np.full((1, 3), np.nan))
+    assert "fill-opacity" in banded and "fill-opacity" not in plain
+    assert not strokes(plain, "second")
 
 
 def test_no_setting_of_matplotlib_is_changed():
