@@ -17,6 +17,7 @@ _PUBLIC = {
     "load": "headstart.run",
     "Run": "headstart.run",
     "Job": "headstart.core.job",
+    "Recipe": "headstart.core.recipe",
     "HeadstartError": "headstart.core.errors",
 }
 __all__ = ["__version__", *_PUBLIC]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,14 +18,22 @@ if TYPE_CHECKING:
     from headstart.core.types import Embeddings
 
 
-def fit(data: str | Path, *, out: str | Path | None = None, say: Say | None = None, **settings: Any) -> Run:
+def fit(
+    data: str | Path,
+    *,
+    out: str | Path | None = None,
+    say: Say | None = None,
+    callbacks: Sequence[Any] = (),
+    **settings: Any,
+) -> Run:
     """From a folder of pictures to a measured, saved, explained model.
 
     Args:
         data: Folder with one sub-folder a class, or with `train/` `val/` `test/` above them.
         out: The run folder; default `runs/<date>-<name>`. The same job on an unfinished run resumes it.
         say: Where to speak; default standard error.
-        **settings: Fields of `headstart.Job`.
+        callbacks: Keras callbacks for the final training of the network, when the strategy trains one.
+        **settings: Fields of `headstart.Job`; `recipe` may be a `headstart.Recipe`.
 
     Returns:
         The opened run.
@@ -36,6 +44,7 @@ def fit(data: str | Path, *, out: str | Path | None = None, say: Say | None = No
         SetupError: Weights, disk space or an engine are missing, or another process owns the run.
     """
     with _story(data, out, say, settings) as story:
+        story.ctx.callbacks = tuple(callbacks)
         story.report()
         over_s = -story.ctx.left_s()
         if over_s > 0:

@@ -117,6 +117,26 @@ class Run:
         return tuple(f"{feature.backbone}@{feature.depth}" for feature in self.adapted.features)
 
     @property
+    def interrupted(self) -> bool:
+        """Whether Ctrl-C ended the search of recipes, so that the best so far was taken."""
+        return RunDir(self.path).decided("adapt/interrupted") is not None
+
+    def keras_model(self) -> Any:
+        """The tuned network as a `keras.Model`: (B, H, W, 3) float32 RGB 0..255 to (B, C) probabilities.
+
+        Raises:
+            DataError: The run handed over a frozen probe, which is no Keras network.
+        """
+        from headstart.kit.tuned import load as load_network
+
+        tuning = self.adapted.tuning
+        if tuning is None or tuning.network is None:
+            raise DataError(
+                f"the run `{self.path}` trained no network", hint="headstart fit DATA --strategy finetune trains one"
+            )
+        return load_network(self.path / tuning.network.file)
+
+    @property
     def seconds(self) -> float:
         """Wall seconds of all stages together."""
         path = self.path / "timings.json"

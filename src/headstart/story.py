@@ -17,7 +17,8 @@ from headstart.core.context import Context
 from headstart.core.errors import DataError
 
 if TYPE_CHECKING:
-    from headstart.core.types import Adapted, Audit, Dataset, Embeddings, Evaluation, Exported, Ranking, Splits
+    from headstart.core.types import Adapted, Audit, Dataset, Embeddings, Evaluation, Exported, Ranking, Splits, Tuning
+    from headstart.kit.trunk import Trunk
     from headstart.stages.rank.screen import Screening
 
 SCREEN_PICTURES = 256  # what screening, random twins and the colour histogram see at most
@@ -97,10 +98,11 @@ class Story:
 
         return np.arange(len(self.data.uris))
 
-    def _embed(self, name: str, rows: Any, precision: str = "f32") -> Embeddings:
+    def _embed(self, name: str | Trunk, rows: Any, precision: str = "f32") -> Embeddings:
         from headstart.stages.embed.run import run
 
-        with self.ctx.timed(f"embed {name} {len(rows)}") as entry:
+        said = name if isinstance(name, str) else name.name
+        with self.ctx.timed(f"embed {said} {len(rows)}") as entry:
             found = run(self.data, name, rows, ctx=self.ctx, precision=precision)
             if not math.isnan(found.latency_ms):
                 entry["latency_ms"] = found.latency_ms
@@ -152,11 +154,47 @@ class Story:
         return found
 
     @cached_property
-    def adapted(self) -> Adapted:
-        """The head that won."""
+    def probe(self) -> Adapted:
+        """The head that won on frozen features."""
         from headstart.stages.adapt.run import run
 
         found: Adapted = self._step("adapt", run, self.data, self.splits, self.ranking, self.embeddings)
+        return found
+
+    @cached_property
+    def tuning(self) -> Tuning | None:
+        """All fine-tuning; None when the probe alone is asked for."""
+        if self.ctx.job.strategy == "probe":
+            return None
+        from headstart.stages.adapt.tune import run
+
+        values = (self.data, self.splits, self.ranking, self.embeddings, self.probe)
+        found: Tuning | None = self._step("tune", run, *values)
+        return found
+
+    @cached_property
+    def tuned(self) -> tuple[Embeddings, ...]:
+        """Features through the tuned network, of all pictures where it is handed over, and through its random twin."""
+        if self.tuning is None:
+            return ()
+        import numpy as np
+
+        from headstart.kit.tuned import trunk_of
+
+        judges = np.concatenate([self.splits.test, self.splits.val]).astype(np.int64)
+        if not len(judges):
+            judges = np.flatnonzero(self.splits.folds[0] == 0)
+        asked = ((self.tuning.network, self._every if self.tuning.taken else judges), (self.tuning.scratch, judges))
+        return tuple(self._embed(trunk_of(net, self.ctx.run.path), rows) for net, rows in asked if net is not None)
+
+    @cached_property
+    def adapted(self) -> Adapted:
+        """What is handed over: the probe, or the network that beat it."""
+        if self.tuning is None:
+            return self.probe
+        from headstart.stages.adapt.settle import run
+
+        found: Adapted = run(self.probe, self.tuning, self.splits, self.tuned, ctx=self.ctx)
         return found
 
     @cached_property
@@ -164,8 +202,8 @@ class Story:
         """The test split, touched once."""
         from headstart.stages.evaluate.run import run
 
-        values = (self.data, self.splits, self.embeddings, self.adapted, self.ranking)
-        found: Evaluation = self._step("evaluate", run, *values, controls=self.controls)
+        values = (self.data, self.splits, self.embeddings + self.tuned, self.adapted, self.ranking)
+        found: Evaluation = self._step("evaluate", run, *values, controls=self.controls, probe=self.probe)
         return found
 
     @cached_property
@@ -173,7 +211,9 @@ class Story:
         """The model as files that answer without a training framework."""
         from headstart.stages.export.run import run
 
-        found: Exported = self._step("export", run, self.data, self.embeddings, self.adapted, self.evaluation)
+        found: Exported = self._step(
+            "export", run, self.data, self.embeddings + self.tuned, self.adapted, self.evaluation
+        )
         return found
 
     def report(self) -> Path:

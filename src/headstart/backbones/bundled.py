@@ -18,6 +18,7 @@ from headstart.core.errors import SetupError, UsageError, nearest
 from headstart.core.say import Say, size
 from headstart.core.store import Store
 from headstart.core.types import BackboneSpec, Depth, InputSpec
+from headstart.kit import drawn
 
 _LITE_DEPTHS = ("stage3", "stage4", "stage5", "last")
 _VGG_DEPTHS = ("block3", "block4", "last")
@@ -188,7 +189,7 @@ class Bundled:
         maps = _lite.maps(x, network, depths) if network else _vgg.maps(x, depths)
         model = _graph.frozen(pictures, maps, depths if pool else None, preset)
         if tensors is None:
-            _graph.fill_random(model, seed or 0)
+            drawn.fill_random(model, seed or 0)
         elif network:
             _lite.assign(model, network, tensors)
         else:

@@ -28,6 +28,7 @@ from headstart.core.say import Say, size
 from headstart.core.settings import get
 from headstart.core.store import Store
 from headstart.core.types import BackboneSpec, Depth, InputSpec
+from headstart.kit import drawn
 
 _TIMEOUT_S = 60
 _IMAGENET_TERMS = "the files carry no licence of their own, and ImageNet's pictures are for non-commercial research"
@@ -142,7 +143,7 @@ class KerasApplications:
         make = getattr(keras.applications, row["class"])
         base = make(weights=None, include_top=False, pooling="avg", input_tensor=scaled, input_shape=shape)
         if seed is not None:
-            _graph.fill_random(base, seed)
+            drawn.fill_random(base, seed)
         else:
             _load(base, weights, row)
         maps = [map_at(base, depth["layer"]) for depth in row["depths"][:-1]]

@@ -7,6 +7,7 @@ from typing import Any
 
 from headstart.cli import options
 from headstart.cli._step import KEPT
+from headstart.cli.main import INTERRUPTED
 from headstart.core.files import show
 from headstart.core.say import duration, size
 
@@ -40,7 +41,7 @@ class Fit:
             return 0
         run = pipeline.fit(data, out=args.out, say=say, **settings)
         say.result(run.text(), run.summary())
-        return 0
+        return INTERRUPTED if run.interrupted else 0
 
 
 def plan_text(plan: dict[str, Any]) -> str:

@@ -26,6 +26,7 @@ class Context:
         store: The cache.
         say: The terminal.
         started: `time.monotonic()` at the start of the run.
+        callbacks: Keras callbacks of the final training; they are no part of the job.
     """
 
     job: Job
@@ -33,6 +34,7 @@ class Context:
     store: Store
     say: Say
     started: float = field(default_factory=time.monotonic)
+    callbacks: tuple[Any, ...] = ()
 
     @property
     def seed(self) -> int:

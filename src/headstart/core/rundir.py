@@ -126,6 +126,10 @@ class RunDir:
                 ) from err
         return found
 
+    def decided(self, name: str) -> Any:
+        """The recorded decision of this name; None when there is none."""
+        return self._known().get(name)
+
     def decide(self, name: str, make: Callable[[], Any], why: str = "") -> Any:
         """The recorded decision of this name, or the one `make` takes now, recorded before it is returned.
 

@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 
 from headstart.core import registry
-from headstart.core.types import Embeddings, Feature, HeadRow, Score
+from headstart.core.context import Context
+from headstart.core.types import Dataset, Embeddings, Feature, HeadRow, Score, Splits
 from headstart.kit import crossval, repeats
 from headstart.kit.compare import Contender, Pick, pick
 from headstart.kit.nested import Candidate
@@ -24,6 +25,7 @@ from headstart.kit.vectors import columns
 from headstart.stages.adapt import inputs
 
 SCORES = ("balanced_accuracy", "accuracy")
+MOST = 20_000  # pictures on which heads are compared; the winner learns from all
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -56,6 +58,26 @@ class Ring:
     def shared(self) -> dict[str, Any]:
         """What every call of `crossval` gets."""
         return {"n_classes": self.n_classes, "class_weight": self.class_weight, "seed": self.seed}
+
+
+def ring(data: Dataset, splits: Splits, ctx: Context) -> Ring:
+    """The training pictures of a run, or where they are many some drawn by class."""
+    train, classes = np.asarray(splits.train), len(data.class_names)
+    rows = train[crossval.subset(np.asarray(data.targets)[train], MOST, ctx.seed)]
+    if len(rows) < len(train):
+        ctx.say.line("adapt", f"heads are compared on {len(rows):,} of {len(train):,} pictures, drawn by class")
+    y = np.asarray(data.targets)[rows]
+    return Ring(
+        rows=rows,
+        y=y,
+        folds=np.asarray(splits.folds)[:, rows],
+        clusters=np.asarray(splits.clusters),
+        n_classes=classes,
+        metric=ctx.job.metric,
+        prefer=ctx.job.prefer,
+        class_weight=crossval.balanced(y, classes) if ctx.job.class_weight == "balanced" else None,
+        seed=ctx.seed,
+    )
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

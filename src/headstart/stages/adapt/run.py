@@ -7,7 +7,6 @@ backbones side by side, which are taken only when the paired comparison says tha
 
 from __future__ import annotations
 
-import dataclasses
 import time
 from collections.abc import Sequence
 
@@ -21,11 +20,10 @@ from headstart.core.types import Adapted, Dataset, Embeddings, Feature, FittedHe
 from headstart.kit import blas, crossval, fitted, metrics, values
 from headstart.kit.compare import Pick
 from headstart.kit.vectors import columns
-from headstart.stages.adapt import contest, inputs, plan
+from headstart.stages.adapt import contest, inputs, plan, settle
 from headstart.stages.adapt.contest import Entry, Ring
 from headstart.stages.adapt.curve import learning_curve, resized
 
-MOST = 20_000  # pictures on which heads are compared; the winner learns from all
 _CHUNK_ROWS = 8_192
 
 
@@ -45,7 +43,7 @@ def run(
         NoOpError: The fitted head answers the same for every picture.
     """
     started = time.monotonic()
-    on, how = _ring(data, splits, ctx), plan.strategy(data, splits)
+    on, how = contest.ring(data, splits, ctx), plan.strategy(data, splits)
     entries = _entries(how, ranking, embeddings, on, ctx)
     found = contest.decide(entries, on)
     winner = ctx.decide("adapt/chosen", lambda: found.winner, found.why)
@@ -65,29 +63,9 @@ def run(
         nested=_nested(entries, data, splits, ranking, embeddings, on, ctx, time.monotonic() - started),
         curve=learning_curve(entry, columns(embeddings, entry.features, on.rows), on),
     )
-    still = dataclasses.replace(adapted, tried=tuple(dataclasses.replace(row, seconds=0.0) for row in adapted.tried))
-    values.save(still, ctx.folder("adapt"))
+    values.save(settle.still(adapted), ctx.folder("adapt"))
     _say(adapted, entry, found, on, ctx, time.monotonic() - started)
     return adapted
-
-
-def _ring(data: Dataset, splits: Splits, ctx: Context) -> Ring:
-    train, classes = np.asarray(splits.train), len(data.class_names)
-    rows = train[crossval.subset(np.asarray(data.targets)[train], MOST, ctx.seed)]
-    if len(rows) < len(train):
-        ctx.say.line("adapt", f"heads are compared on {len(rows):,} of {len(train):,} pictures, drawn by class")
-    y = np.asarray(data.targets)[rows]
-    return Ring(
-        rows=rows,
-        y=y,
-        folds=np.asarray(splits.folds)[:, rows],
-        clusters=np.asarray(splits.clusters),
-        n_classes=classes,
-        metric=ctx.job.metric,
-        prefer=ctx.job.prefer,
-        class_weight=crossval.balanced(y, classes) if ctx.job.class_weight == "balanced" else None,
-        seed=ctx.seed,
-    )
 
 
 def _entries(

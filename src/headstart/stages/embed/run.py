@@ -42,12 +42,12 @@ _PARITY = 8  # pictures on which a new trunk is compared with Keras
 _CALIBRATION = 256  # at most: on which an int8 trunk is calibrated
 
 
-def run(data: Dataset, backbone: str, rows: np.ndarray, *, ctx: Context, precision: str = "f32") -> Embeddings:
+def run(data: Dataset, backbone: str | Trunk, rows: np.ndarray, *, ctx: Context, precision: str = "f32") -> Embeddings:
     """Embed rows of a data set.
 
     Args:
         data: The pictures.
-        backbone: `source:preset`.
+        backbone: `source:preset`, or a trunk that no source has.
         rows: (M,) positions in `data.uris`.
         ctx: Run folder, store and output.
         precision: `f32` or `int8`.
@@ -59,7 +59,8 @@ def run(data: Dataset, backbone: str, rows: np.ndarray, *, ctx: Context, precisi
     """
     started = time.monotonic()
     rows = np.unique(np.asarray(rows, dtype=np.int64))
-    found, sample = trunk.find(backbone), _sample(rows, precision)
+    found = trunk.find(backbone) if isinstance(backbone, str) else backbone
+    sample = _sample(rows, precision)
     key = EmbedKey(
         backbone=found.name,
         revision=found.spec.revision,

@@ -10,9 +10,9 @@ from __future__ import annotations
 import numpy as np
 
 from headstart.core.context import Context
-from headstart.core.types import Adapted, Dataset, Embeddings, Evaluation, Ranking, Score, Splits, Verdict
+from headstart.core.types import Adapted, Dataset, Embeddings, Evaluation, PaidRow, Ranking, Score, Splits, Verdict
 from headstart.kit import metrics, values
-from headstart.stages.evaluate import baselines, verdicts
+from headstart.stages.evaluate import baselines, paid, verdicts
 from headstart.stages.evaluate.baselines import Bench, Features
 from headstart.stages.evaluate.held_out import Part, Rule, all_scores, parts, rule, suspects, without_straddling
 from headstart.stages.evaluate.tables import write_predictions, write_scores
@@ -29,6 +29,7 @@ def run(
     *,
     ctx: Context,
     controls: tuple[Embeddings, ...] = (),
+    probe: Adapted | None = None,
 ) -> Evaluation:
     """Judge the adapted model.
 
@@ -40,6 +41,7 @@ def run(
         ranking: Tells the random trunk's best depth.
         ctx: The run; its job gives `positive` and `costs`.
         controls: Embeddings of trunks with random weights, of at most 256 training pictures.
+        probe: The frozen probe that fine-tuning started from, when there was any: what baselines are compared with.
 
     Raises:
         UsageError: `positive` or `costs` do not fit the classes.
@@ -51,7 +53,8 @@ def run(
     if head.split == "cv":
         scores = _nested(scores, adapted, how)
     scores += without_straddling(head, data, splits, ctx.seed)
-    bench = Bench(data=data, splits=splits, embeddings=embeddings, adapted=adapted, ctx=ctx)
+    bench = Bench(data=data, splits=splits, embeddings=embeddings, adapted=probe or adapted, ctx=ctx)
+    paying = paid.table(bench, adapted.tuning, embeddings) if adapted.tuning and len(adapted.tuning.rows) else ()
     few = baselines.features(bench, ranking, controls)
     table = metrics.confusion(head.y, head.answers, len(data.class_names))
     made = Evaluation(
@@ -64,7 +67,8 @@ def run(
         calibration=metrics.calibration_bins(head.y, head.p),
         suspects=suspects(found),
         threshold=how.threshold,
-        verdicts=_verdicts(found, scores, few, table, bench),
+        verdicts=_verdicts(found, scores, few, table, adapted, bench) + _paid(paying, adapted),
+        paid=paying,
     )
     values.save(made, ctx.folder("evaluate"))
     write_scores(made, ctx.folder("evaluate") / "scores.csv")
@@ -93,17 +97,26 @@ def _baselines(head: Part, few: list[Features], on: Bench) -> list[Score]:
 
 
 def _verdicts(
-    found: dict[str, Part], scores: list[Score], few: list[Features], table: np.ndarray, on: Bench
+    found: dict[str, Part],
+    scores: list[Score],
+    few: list[Features],
+    table: np.ndarray,
+    adapted: Adapted,
+    on: Bench,
 ) -> tuple[Verdict, ...]:
     head, names = next(iter(found.values())), on.data.class_names
     majority = int(np.argmax(np.bincount(np.asarray(on.data.targets)[on.splits.train])))
     return (
-        verdicts.headline(head, scores, majority, names[majority], on.adapted.nested),
+        verdicts.headline(head, scores, majority, names[majority], adapted.nested),
         *verdicts.uneven_classes(head, scores, table, names),
         verdicts.transfer(few, np.asarray(on.splits.clusters)),
         verdicts.overfitting(found["train"], head),
-        verdicts.enough_data(on.adapted.curve),
+        verdicts.enough_data(adapted.curve),
     )
+
+
+def _paid(rows: tuple[PaidRow, ...], adapted: Adapted) -> tuple[Verdict, ...]:
+    return paid.verdicts(rows, adapted.tuning, adapted.curve) if adapted.tuning else ()
 
 
 def _line(made: Evaluation) -> str:

@@ -99,11 +99,13 @@ def _write(
 
 def _trunk(draft: Path, at: int, spec: BackboneSpec, data: Dataset, adapted: Adapted, ctx: Context) -> TrunkEntry:
     """Take a trunk's graph from the cache, cut where the head reads."""
-    from headstart.kit import trunk
+    from headstart.kit import trunk, tuned
 
     read = {feature.depth for feature in adapted.features if feature.backbone == spec.name}
     pictures = _pictures(data, spec)
-    source = trunk.folder(trunk.find(spec.name), ctx.store, ctx.say, pictures, "f32")
+    networks = (adapted.tuning.network,) if adapted.tuning else ()
+    found = tuned.find(spec.name, networks, ctx.run.path)
+    source = trunk.folder(found, ctx.store, ctx.say, pictures, "f32")
     below = f"trunk{at}"
     (draft / below).mkdir()
     keep = [position for position, depth in enumerate(spec.depths) if depth.name in read]

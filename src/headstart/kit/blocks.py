@@ -1,0 +1,168 @@
+"""A trunk as a row of blocks, and the place where it can be cut.
+
+A trunk gives one pooled vector a depth; the map (B, h, w, c) under that pooling is where one block ends and the next
+begins. Blocks are named by the depth that ends them; what has no weights to train (a lone pooling) is no block of its
+own. Below the first block that trains nothing changes, so the map there can be computed once and kept: that is the
+cut, taken only where nothing else leads past it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from headstart.core.errors import UsageError, nearest
+from headstart.core.recipe import Recipe
+from headstart.core.types import BackboneSpec
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Anatomy:
+    """The part of a trunk that a head reading some depths needs.
+
+    Attributes:
+        depths: All depths from the shallowest to the deepest that is read.
+        maps: Depth -> symbolic tensor (B, h, w, c) under its pooling.
+        pooled: Depth -> symbolic tensor (B, D), the trunk's own output.
+        segments: Depth -> operations that it needs and no shallower one does, in the order of the graph.
+        names: id of an operation or a layer inside one -> a name that is the same in every process.
+    """
+
+    depths: tuple[str, ...]
+    maps: dict[str, Any]
+    pooled: dict[str, Any]
+    segments: dict[str, tuple[Any, ...]]
+    names: dict[int, str]
+
+    @property
+    def blocks(self) -> tuple[str, ...]:
+        """Depths whose segment has weights to train, shallow to deep."""
+        return tuple(depth for depth in self.depths if any(_learnt(one) for one in self.segments[depth]))
+
+    def block_of(self) -> dict[int, str]:
+        """Id of each operation, and of each layer inside one -> the depth whose segment it is in."""
+        return {id(one): depth for depth in self.depths for outer in self.segments[depth] for one in _with_inner(outer)}
+
+
+def look(trunk_model: Any, spec: BackboneSpec, depths: Sequence[str]) -> Anatomy:
+    """Take a trunk apart as deep as `depths` go.
+
+    Args:
+        trunk_model: Functional `keras.Model`, one pooled (B, D) output for each of `spec.depths`.
+        spec: Of the trunk.
+        depths: Names of those that the head reads.
+
+    Raises:
+        UsageError: A depth is not one of the trunk's, or none is given.
+    """
+    known = tuple(depth.name for depth in spec.depths)
+    wrong = [name for name in depths if name not in known]
+    if wrong or not depths:
+        named = f"has no depth `{wrong[0]}`" if wrong else "is read at no depth"
+        hint = nearest(wrong[0], known) if wrong else ""
+        raise UsageError(f"`{spec.name}` {named}", where="--recipe", hint=hint or f"depths: {', '.join(known)}")
+    kept = known[: 1 + max(known.index(name) for name in depths)]
+    producers = producing(trunk_model)
+    pooled = dict(zip(known, trunk_model.outputs, strict=True))
+    order = {id(one): place for place, one in enumerate(trunk_model.operations)}
+    seen: set[int] = set()
+    segments = {}
+    for depth in kept:
+        fresh = [one for one in above(pooled[depth], producers, seen) if not _is_input(one)]
+        segments[depth] = tuple(sorted(fresh, key=lambda one: order[id(one)]))
+    return Anatomy(
+        depths=kept,
+        maps={depth: _map_under(pooled[depth], producers) for depth in kept},
+        pooled={depth: pooled[depth] for depth in kept},
+        segments=segments,
+        names=_names(trunk_model),
+    )
+
+
+def producing(trunk_model: Any) -> dict[int, Any]:
+    """Id of each symbolic tensor of a functional model -> the operation that gives it."""
+    return {id(tensor): one for one in trunk_model.operations for tensor in _flat(one.output)}
+
+
+def above(tensor: Any, producers: dict[int, Any], seen: set[int]) -> Iterator[Any]:
+    """Every operation that a tensor depends on and that is not in `seen`, to which they are added."""
+    waiting = [producers[id(tensor)]]
+    while waiting:
+        one = waiting.pop()
+        if id(one) in seen:
+            continue
+        seen.add(id(one))
+        yield one
+        waiting += [] if _is_input(one) else [producers[id(before)] for before in _flat(one.input)]
+
+
+def chosen(blocks: Sequence[str], recipe: Recipe) -> tuple[str, ...]:
+    """Which of a trunk's blocks a recipe trains; all of them where it asks for more than there are.
+
+    Args:
+        blocks: Of the trunk, shallow to deep.
+        recipe: With `part` decided.
+    """
+    if recipe.strategy == "probe":
+        return ()
+    count = min(recipe.blocks, len(blocks))
+    if recipe.strategy == "scratch" or recipe.part == "all":
+        count = len(blocks)
+    first = {"last": len(blocks) - count, "middle": (len(blocks) - count) // 2}.get(recipe.part, 0)
+    return tuple(blocks[first : first + count])
+
+
+def cut(anatomy: Anatomy, train: Sequence[str]) -> str:
+    """The deepest depth under which no block of `train` lies and whose map is all that the rest needs; else empty."""
+    if not train:
+        return ""
+    before = anatomy.depths[: anatomy.depths.index(train[0])]
+    return next((depth for depth in reversed(before) if _narrow(anatomy, depth)), "")
+
+
+def _narrow(anatomy: Anatomy, depth: str) -> bool:
+    """Whether everything behind a depth's map reads that map alone."""
+    place = anatomy.depths.index(depth) + 1
+    behind = [one for later in anatomy.depths[place:] for one in anatomy.segments[later]]
+    given = {id(tensor) for one in behind for tensor in _flat(one.output)} | {id(anatomy.maps[depth])}
+    return all(id(tensor) in given for one in behind for tensor in _flat(one.input))
+
+
+def _map_under(pooled: Any, producers: dict[int, Any]) -> Any:
+    """The map (B, h, w, c) that a pooled vector comes from; ConvNeXt normalises the vector once more."""
+    import keras
+
+    one = producers[id(pooled)]
+    while not isinstance(one, keras.layers.GlobalAveragePooling2D):
+        one = producers[id(_flat(one.input)[0])]
+    return one.input
+
+
+def _names(trunk_model: Any) -> dict[int, str]:
+    """Names that do not count the layers a process has made: those that Keras invented are told by their place."""
+    found = {}
+    for place, one in enumerate(trunk_model.operations):
+        for inner, layer in enumerate(_with_inner(one)):
+            kind = type(layer).__name__.lower()
+            invented = re.fullmatch(rf"{kind}\d*", layer.name.replace("_", "").lower())
+            found[id(layer)] = f"{kind}_at{place}" + (f"_{inner}" if inner else "") if invented else layer.name
+    return found
+
+
+def _with_inner(operation: Any) -> list[Any]:
+    return [operation, *getattr(operation, "layers", ())]
+
+
+def _flat(tensors: Any) -> list[Any]:
+    return list(tensors) if isinstance(tensors, list | tuple) else [tensors]
+
+
+def _is_input(operation: Any) -> bool:
+    return type(operation).__name__ == "InputLayer"
+
+
+def _learnt(operation: Any) -> bool:
+    """Whether it has weights that training may change; the constants of input scaling are none."""
+    return bool(getattr(operation, "weights", ())) and type(operation).__name__ != "Normalization"

@@ -1,0 +1,172 @@
+"""The head on a trunk's pooled features: a fixed standardisation, a linear layer, and beside it a hidden layer or none.
+
+With D features x, C classes: z = (x - centre) / scale; logits = W z + b, for `mlp` plus V h with
+h = ReLU(LayerNorm(U z + u)). V starts at zero, so that a head which starts from a fitted probe gives the probe's
+logits, whether it has a hidden layer or not. Everything is float32, also where the trunk trains in bfloat16.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from headstart.core.recipe import Recipe
+
+NAME = "head"
+_DRAWS = {"linear": 1, "hidden": 2, "dropout": 3, "hidden dropout": 4}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Start:
+    """A fitted linear head that a network starts from; D runs over the recipe's depths in their order.
+
+    Attributes:
+        weights: (D, C) on raw pooled features.
+        bias: (C,).
+        centre: (D,) mean of each feature, for the standardisation inside the network.
+        scale: (D,) its standard deviation, 0 for a constant one.
+    """
+
+    weights: np.ndarray
+    bias: np.ndarray
+    centre: np.ndarray
+    scale: np.ndarray
+
+    def taken(self, rows: np.ndarray) -> Start:
+        """The same head on features in another order."""
+        return Start(weights=self.weights[rows], bias=self.bias, centre=self.centre[rows], scale=self.scale[rows])
+
+
+def seed_of(recipe: Recipe, *place: int) -> int:
+    """A seed for one use, from the recipe's own."""
+    return int(np.random.SeedSequence([recipe.seed, *place]).generate_state(1)[0] >> 1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Head:
+    """The head's layers.
+
+    Attributes:
+        logits: Symbolic tensor (B, C).
+        layers: By role: `linear`, for `mlp` also `hidden`, `norm` and `output`.
+        centre: (D,) of the standardisation.
+        factor: (D,) one over the scale.
+    """
+
+    logits: Any
+    layers: dict[str, Any]
+    centre: np.ndarray
+    factor: np.ndarray
+
+    @property
+    def variables(self) -> list[Any]:
+        """The trainable ones."""
+        return [v for layer in self.layers.values() for v in layer.trainable_variables]
+
+
+def build(features: Any, recipe: Recipe, start: Start | None, n_classes: int) -> Head:
+    """Lay a head on features.
+
+    Args:
+        features: Symbolic tensor (B, D) float32.
+        recipe: Gives the kind, the dropout and the seed.
+        start: In the order of the features; None starts with random weights and without standardisation.
+        n_classes: C.
+    """
+    import keras
+
+    width = int(features.shape[-1])
+    centre = np.zeros(width) if start is None else np.asarray(start.centre, np.float64)
+    scale = np.ones(width) if start is None else np.asarray(start.scale, np.float64)
+    factor = np.where(scale > 0, 1 / np.where(scale > 0, scale, 1.0), 0.0)
+    z = features
+    if start is not None:
+        z = keras.layers.Rescaling(factor.tolist(), (-centre * factor).tolist(), dtype="float32", name="head_scale")(z)
+    z = _dropped(z, recipe, "dropout")
+    layers = {"linear": keras.layers.Dense(n_classes, dtype="float32", name="head_linear")}
+    logits = layers["linear"](z)
+    if recipe.head == "mlp":
+        hidden, layers["hidden"], layers["norm"] = _hidden(z, recipe)
+        layers["output"] = keras.layers.Dense(
+            n_classes, use_bias=False, kernel_initializer="zeros", dtype="float32", name="head_output"
+        )
+        more = layers["output"](_dropped(hidden, recipe, "hidden dropout"))
+        logits = keras.layers.Add(dtype="float32", name="head_logits")([logits, more])
+    head = Head(logits=logits, layers=layers, centre=centre, factor=factor)
+    _fill(head, recipe, start, scale)
+    return head
+
+
+def _dropped(x: Any, recipe: Recipe, use: str) -> Any:
+    import keras
+
+    if not recipe.dropout:
+        return x
+    seed = seed_of(recipe, _DRAWS[use])
+    name = f"head_{use.replace(' ', '_')}"
+    return keras.layers.Dropout(recipe.dropout, seed=seed, dtype="float32", name=name)(x)
+
+
+def _hidden(z: Any, recipe: Recipe) -> tuple[Any, Any, Any]:
+    """ReLU(LayerNorm(U z + u)), with both layers."""
+    import keras
+
+    dense = keras.layers.Dense(recipe.hidden, dtype="float32", name="head_hidden")
+    norm = keras.layers.LayerNormalization(dtype="float32", name="head_norm")
+    return keras.layers.ReLU(dtype="float32", name="head_relu")(norm(dense(z))), dense, norm
+
+
+def _fill(head: Head, recipe: Recipe, start: Start | None, scale: np.ndarray) -> None:
+    linear = head.layers["linear"]
+    if start is None or recipe.start == "random":
+        linear.set_weights([_glorot(linear.kernel.shape, recipe, "linear"), np.zeros(linear.bias.shape)])
+    else:
+        weights = np.asarray(start.weights, np.float64)
+        linear.set_weights([weights * scale[:, None], start.bias + head.centre @ weights])
+    if "hidden" in head.layers:
+        hidden = head.layers["hidden"]
+        hidden.set_weights([_glorot(hidden.kernel.shape, recipe, "hidden"), np.zeros(hidden.bias.shape)])
+
+
+def _glorot(shape: Sequence[int], recipe: Recipe, use: str) -> np.ndarray:
+    """Uniform, variance 2 / (fan-in + fan-out) (Glorot & Bengio 2010), float32."""
+    limit = np.sqrt(6 / sum(shape))
+    return np.random.default_rng([recipe.seed, _DRAWS[use]]).uniform(-limit, limit, shape).astype(np.float32)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Folded:
+    """A trained head as one linear layer on features that may hold a hidden layer; H hidden units, 0 for `linear`.
+
+    Attributes:
+        weights: (D + H, C) on raw pooled features and hidden units.
+        bias: (C,).
+        hidden: (D, H) and (H,) of the hidden layer on raw pooled features, then gamma and beta (H,) of its norm; empty
+            for `linear`.
+    """
+
+    weights: np.ndarray
+    bias: np.ndarray
+    hidden: tuple[np.ndarray, ...]
+
+
+def folded(head: Head, temperature: float) -> Folded:
+    """Standardisation and temperature become part of the weights."""
+    kernel, bias = _raw(head, *head.layers["linear"].get_weights())
+    hidden: tuple[np.ndarray, ...] = ()
+    if "hidden" in head.layers:
+        norm = head.layers["norm"].get_weights()
+        hidden = (*_raw(head, *head.layers["hidden"].get_weights()), *norm)
+        kernel = np.concatenate([kernel, head.layers["output"].get_weights()[0]])
+    scaled = (np.asarray(one / temperature, np.float32) for one in (kernel, bias))
+    weights, bias = scaled
+    return Folded(weights=weights, bias=bias, hidden=tuple(np.asarray(one, np.float32) for one in hidden))
+
+
+def _raw(head: Head, kernel: np.ndarray, bias: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """A layer on standardised features as one on raw features, float64."""
+    on_raw = kernel.astype(np.float64) * head.factor[:, None]
+    return on_raw, bias.astype(np.float64) - head.centre @ on_raw

@@ -1,0 +1,85 @@
+"""Which layers of a trunk become other ones while a network trains."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from headstart.core.errors import UsageError
+from headstart.core.recipe import Recipe
+from headstart.core.types import BackboneSpec
+from headstart.kit import lora, own_layers, residual
+from headstart.kit.blocks import Anatomy
+from headstart.kit.new_head import seed_of
+from headstart.kit.twin import Change
+
+_DRAW = 8  # of stochastic depth, among the uses of the recipe's seed
+_MOMENTUM = 0.9  # of batch norm that learns its statistics: those of the last dozens of steps, not hundreds
+
+
+def learns_statistics(recipe: Recipe) -> bool:
+    """Whether batch norm takes the statistics of the batches; from scratch there are no others."""
+    return recipe.batch_norm == "train" or recipe.strategy == "scratch"
+
+
+def changes(trunk_model: Any, spec: BackboneSpec, anatomy: Anatomy, recipe: Recipe, train: Sequence[str]) -> Change:
+    """What each operation of the trunk becomes in the network of a recipe.
+
+    The trunk's own dropout is turned off: the recipe says what is dropped.
+
+    Raises:
+        UsageError: Stochastic depth is asked for and no block that trains has a residual sum.
+    """
+    home = anatomy.block_of()
+    sums = _thinned(trunk_model, spec, anatomy, recipe, train)
+
+    def change(one: Any) -> tuple[Any, dict[str, Any]]:
+        import keras
+
+        kind: Any = type(one)
+        settings: dict[str, Any] = {}
+        if isinstance(one, keras.layers.Layer) and len(one.output.shape) > 2:
+            settings["dtype"] = recipe.precision
+        if isinstance(one, keras.layers.Dropout):
+            settings["rate"] = 0.0
+        if home[id(one)] not in train:
+            return kind, settings
+        if isinstance(one, keras.layers.BatchNormalization):
+            if learns_statistics(recipe):
+                return kind, {**settings, "momentum": _MOMENTUM}
+            return own_layers.frozen_norm(), settings
+        if id(one) in sums:
+            return own_layers.residual_add(), {**settings, **sums[id(one)]}
+        return lora.stand_in(kind) if recipe.strategy == "lora" else kind, settings
+
+    return change
+
+
+def learning_norms(pairs: Sequence[tuple[Any, Any]]) -> list[Any]:
+    """Batch norms that take the statistics of the batches."""
+    import keras
+
+    norms = [made for _, made in pairs if isinstance(made, keras.layers.BatchNormalization) and made.trainable]
+    return [one for one in norms if not isinstance(one, own_layers.frozen_norm())]
+
+
+def _thinned(
+    trunk_model: Any, spec: BackboneSpec, anatomy: Anatomy, recipe: Recipe, train: Sequence[str]
+) -> dict[int, dict[str, Any]]:
+    """Id of each residual sum that stochastic depth thins out -> the settings of what takes its place."""
+    if not recipe.stochastic_depth:
+        return {}
+    home, known = anatomy.block_of(), residual.branches(trunk_model, anatomy)
+    inside = {key: value for key, value in known.items() if home[key] in train}
+    if not inside:
+        have = [name for name in anatomy.depths if name in {home[key] for key in known}]
+        raise UsageError(
+            f"stochastic_depth `{recipe.stochastic_depth:g}` finds no residual sum in the blocks "
+            f"{', '.join(train) or 'that train'} of `{spec.name}`",
+            where="--recipe",
+            hint=f"blocks with residual sums: {', '.join(have) or 'none'}; write stochastic_depth=0",
+        )
+    return {
+        key: {"rate": recipe.stochastic_depth * depth, "branch": branch, "seed": seed_of(recipe, _DRAW, place)}
+        for place, (key, (branch, depth)) in enumerate(inside.items())
+    }

@@ -1,0 +1,72 @@
+"""A piece of a trunk made anew: layers and weights of its own, names that are the same in every process.
+
+Networks are trained side by side on one trunk, fold by fold; each owns what it changes. Keras clones the graph, and
+while it does, layers may become other ones (`change`). Weights are copied pair by pair.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+Change = Callable[[Any], tuple[Any, dict[str, Any]]]  # operation -> class of its copy, settings that differ
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Twin:
+    """What `copied` gives.
+
+    Attributes:
+        model: Functional `keras.Model` from the given input to the wanted tensors, everything frozen.
+        pairs: Operations of the original with their copies, in the order of the graph.
+    """
+
+    model: Any
+    pairs: tuple[tuple[Any, Any], ...]
+
+    @property
+    def outputs(self) -> list[Any]:
+        """Symbolic tensors, in the order in which they were asked for."""
+        return list(self.model.outputs)
+
+
+def copied(source: Any, targets: Sequence[Any], given: Any, names: Mapping[int, str], change: Change) -> Twin:
+    """Copy what lies between two tensors of a functional model.
+
+    Args:
+        source: Symbolic tensor where the piece begins.
+        targets: Symbolic tensors that it shall give.
+        given: `keras.Input` that takes the place of `source`.
+        names: id of an operation -> name of its copy.
+        change: What each operation becomes.
+    """
+    import keras
+
+    pairs: list[tuple[Any, Any]] = []
+
+    def clone(one: Any) -> Any:
+        kind, settings = change(one)
+        made = kind.from_config({**one.get_config(), **settings})
+        made.name = names.get(id(one), made.name)
+        pairs.append((one, made))
+        return made
+
+    piece = keras.Model(source, list(targets))
+    model = keras.models.clone_model(piece, input_tensors=given, clone_function=clone, recursive=True)
+    for _, made in pairs:
+        if hasattr(made, "weights"):
+            made.trainable = False
+    return Twin(model=model, pairs=tuple(pairs))
+
+
+def as_it_is(operation: Any) -> tuple[Any, dict[str, Any]]:
+    """The change that changes nothing."""
+    return type(operation), {}
+
+
+def copy_weights(pairs: Sequence[tuple[Any, Any]]) -> None:
+    """Give each copy the weights of its original."""
+    for one, made in pairs:
+        for there, here in zip(getattr(one, "weights", ()), getattr(made, "weights", ()), strict=True):
+            here.assign(there)

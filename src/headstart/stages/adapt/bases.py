@@ -1,0 +1,111 @@
+"""Where fine-tuning starts: each backbone's best logistic head by cross-validation, fitted anew fold by fold.
+
+A network that starts from the head fitted on the very pictures it learns from gives the probe's own answers before its
+first step (LP-FT, Kumar et al., ICLR 2022). In cross-validation the head of a fold never sees the held-out pictures.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from headstart.core import registry
+from headstart.core.types import Embeddings, Feature, FittedHead, Ranking
+from headstart.kit import blas, crossval, linear
+from headstart.kit.network import Start
+from headstart.kit.vectors import columns
+from headstart.stages.adapt.contest import Ring
+from headstart.stages.adapt.curve import resized
+
+HEAD = "logistic"
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Base:
+    """A backbone, the depths its head reads, and how that head did.
+
+    Attributes:
+        backbone: `source:preset`.
+        features: What the head reads, shallow to deep.
+        params: The head's setting, found with `pictures` pictures.
+        pictures: How many the setting was found with.
+        loss: Mean held-out loss of the metric.
+    """
+
+    backbone: str
+    features: tuple[Feature, ...]
+    params: Mapping[str, Any]
+    pictures: int
+    loss: float
+
+    @property
+    def depths(self) -> tuple[str, ...]:
+        """Names of the depths."""
+        return tuple(f.depth for f in self.features)
+
+
+def bases(ranking: Ranking, embeddings: Sequence[Embeddings], on: Ring, wanted: Sequence[str] = ()) -> list[Base]:
+    """The best logistic head of each backbone, the best backbone first.
+
+    Three sets of depths compete: the one that ranked best, the inner ones, all. With `wanted` only that set does.
+
+    Args:
+        ranking: Tells the best depth of each backbone.
+        embeddings: Features of all pictures.
+        on: Pictures and folds; the first repeat judges.
+        wanted: Names of depths, or empty.
+    """
+    found = [_best(each, _sets(each, ranking, wanted), embeddings, on) for each in embeddings]
+    return sorted((base for base in found if base), key=lambda base: (base.loss, base.backbone))
+
+
+def _sets(each: Embeddings, ranking: Ranking, wanted: Sequence[str]) -> list[tuple[Feature, ...]]:
+    depths = [Feature(backbone=each.spec.name, depth=d.name, dim=d.dim) for d in each.spec.depths]
+    if wanted:
+        chosen = tuple(f for f in depths if f.depth in wanted)
+        return [chosen] if len(chosen) == len(set(wanted)) else []
+    ranked = [row.depth for row in ranking.rows if row.backbone == each.spec.name and row.status != "control"]
+    best = tuple(f for f in depths if ranked and f.depth == ranked[0])
+    return [s for s in dict.fromkeys((best, tuple(depths[:-1]), tuple(depths))) if s]
+
+
+def _best(
+    each: Embeddings, sets: Sequence[tuple[Feature, ...]], embeddings: Sequence[Embeddings], on: Ring
+) -> Base | None:
+    found = []
+    for features in sets:
+        x = columns(embeddings, features, on.rows)
+        made = crossval.tuned(registry.load("heads", HEAD), x, on.y, on.folds[:1], metric=on.metric, **on.shared)
+        loss = float(np.nanmean(made.losses))
+        found.append(
+            Base(backbone=each.spec.name, features=features, params=made.params, pictures=len(on.rows), loss=loss)
+        )
+    return min(found, key=lambda base: (base.loss, len(base.features)), default=None)
+
+
+def fitted(base: Base, embeddings: Sequence[Embeddings], rows: np.ndarray, y: np.ndarray, on: Ring) -> Start:
+    """The base's head fitted on some pictures, as what a network starts from.
+
+    Args:
+        base: The head.
+        embeddings: Hold its features.
+        rows: (M,) int64 pictures to learn from.
+        y: (M,) int64 their classes.
+        on: Gives the classes, their weights and the seed.
+    """
+    x = columns(embeddings, base.features, rows)
+    params = resized(base.params, len(rows), base.pictures)
+    with blas.single():
+        made = registry.load("heads", HEAD).path(x, y, params=[params], **on.shared)
+        head: FittedHead = next(iter(made))
+    found = linear.moments(x)
+    scale = np.where(found.inverse > 0, 1 / np.where(found.inverse > 0, found.inverse, 1.0), 1.0)
+    return Start(
+        weights=head.arrays["weights"],
+        bias=head.arrays["bias"],
+        centre=found.centre.astype(np.float32),
+        scale=scale.astype(np.float32),
+    )

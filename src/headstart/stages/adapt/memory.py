@@ -1,0 +1,40 @@
+"""The best recipes of earlier runs on the same pictures, kept in the cache: where the next search begins."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+from headstart.core.files import read_json, write_json
+from headstart.core.recipe import Recipe
+from headstart.core.store import Store
+
+KEPT = 3
+
+
+def _file(store: Store, digest: str) -> Path:
+    return store.root / "recipes" / f"{digest}.json"
+
+
+def remembered(store: Store, digest: str) -> list[dict[str, Any]]:
+    """Recipes as plain values, the latest first; empty when there are none that can be read.
+
+    Args:
+        store: The cache.
+        digest: Of the data set.
+    """
+    try:
+        found = read_json(_file(store, digest))
+        return [dict(one) for one in found][:KEPT]
+    except (OSError, ValueError, TypeError):
+        return []
+
+
+def remember(store: Store, digest: str, recipe: Recipe) -> None:
+    """Put a recipe in front of those kept for these pictures."""
+    new = {name: list(v) if isinstance(v, tuple) else v for name, v in dataclasses.asdict(recipe).items()}
+    kept = [one for one in remembered(store, digest) if one != new]
+    path = _file(store, digest)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_json(path, [new, *kept][:KEPT])

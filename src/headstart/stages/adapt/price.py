@@ -1,0 +1,84 @@
+"""What a training takes: operations, counted from the network, over a pace that is measured once and recorded."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from headstart.core.recipe import Recipe
+from headstart.kit import cost, network, train
+
+if TYPE_CHECKING:
+    from headstart.stages.adapt.workbench import Ready, Workbench
+
+PASS_FLOPS_PER_S = 1e11  # of a frozen pass by the fast engine
+TRAIN_FLOPS_PER_S = 4e10  # of training, before it was measured
+BACKWARD = 2  # operations of the way back for one of the way forth
+
+
+@dataclass(kw_only=True, eq=False)
+class Price:
+    """Operations and seconds of recipes.
+
+    Attributes:
+        bench: Trunks, pictures and folds.
+        pace: Operations of training a second.
+    """
+
+    bench: Workbench
+    pace: float = TRAIN_FLOPS_PER_S
+    _shapes: dict[Any, tuple[float, float]] = field(default_factory=dict)
+    _measured: set[Any] = field(default_factory=set)
+
+    def seconds(self, recipe: Recipe) -> float:
+        """Seconds that one fold of a recipe will take, its frozen pass left out when it is done already."""
+        learnt = int((self.bench.folds >= 0).sum() * (1 - 1 / max(len(self.bench.fold_numbers), 2)))
+        held = len(self.bench.rows) - learnt
+        upper, lower = self._flops(recipe)
+        steps = recipe.epochs * ((1 + BACKWARD) * learnt + held) * upper
+        frozen = 0.0 if self.bench.has_source(recipe) else lower * len(self.bench.rows)
+        return float(steps / self.pace + frozen / PASS_FLOPS_PER_S)
+
+    def learn(self, job: Ready) -> None:
+        """Measure a few steps of a kind of network that was not measured yet; decided once a run."""
+        key = f"{job.recipe.backbone}/{job.recipe.strategy}/{job.network.cut or 'pictures'}/{job.recipe.batch}"
+        if key in self._measured or self.bench.explicit:
+            return
+        upper = self._flops(job.recipe)[0]
+        done = (1 + BACKWARD) * upper * min(job.recipe.batch, job.feed.n)
+
+        def measured() -> float:
+            return done / max(train.measure(job.network, job.recipe, job.feed), 1e-6)
+
+        why = "operations a second while training, measured on a few steps"
+        self.pace = float(self.bench.decide(f"pace/{key}", measured, why))
+        self._measured.add(key)
+
+    def training_flops(self, job: Ready, epochs: int, n_train: int) -> float:
+        """Operations of a training with its frozen pass."""
+        upper, lower = self._flops(job.recipe)
+        return float(n_train * ((1 + BACKWARD) * upper * epochs + lower))
+
+    def epoch_flops(self, recipe: Recipe) -> float:
+        """Operations of one epoch over all training pictures, the frozen pass left out."""
+        return float((1 + BACKWARD) * self._flops(recipe)[0] * len(self.bench.rows))
+
+    def answering_flops(self, recipe: Recipe) -> float:
+        """Operations for one picture through the whole network."""
+        return float(sum(self._flops(recipe)))
+
+    @property
+    def probe_flops(self) -> float:
+        """Operations for one picture through all trunks that the frozen probe reads."""
+        needed = {feature.backbone for feature in self.bench.probe.features}
+        return float(sum(e.spec.flops for e in self.bench.embeddings if e.spec.name in needed))
+
+    def _flops(self, recipe: Recipe) -> tuple[float, float]:
+        """Operations for one picture above the cut and below it."""
+        key = (recipe.backbone, recipe.depths, recipe.strategy, recipe.part, recipe.blocks)
+        if key not in self._shapes:
+            found, model = self.bench.trunk(recipe.backbone)
+            made = network.build(model, found.spec, recipe, start=None, n_classes=self.bench.on.n_classes)
+            lower = cost.flops(network.lower(model, found.spec, made.cut)) if made.cut else 0.0
+            self._shapes[key] = cost.flops(made.model), lower
+        return self._shapes[key]

@@ -1,0 +1,223 @@
+"""The search over recipes: each is tried on one fold, what falls behind is pruned, the best are judged on more folds.
+
+First come the recipes that the number of pictures suggests and those that did best on the same data before; then what
+a model check advised about the last trial; then Optuna's proposals, while the budget has room. Ctrl-C ends the trying
+and keeps what was found so far.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from headstart.core import recipe as recipes
+from headstart.core.recipe import Recipe
+from headstart.core.types import EpochRow
+from headstart.stages.adapt import diagnose, folds, space
+from headstart.stages.adapt.clock import JUDGING, TRYING, Clock
+from headstart.stages.adapt.folds import FoldRun, run_fold
+from headstart.stages.adapt.judge import Judged, judged
+from headstart.stages.adapt.workbench import Workbench
+
+FINALISTS = 2
+STOPPED = "interrupted"
+
+
+@dataclass(kw_only=True, eq=False)
+class Attempt:
+    """A trial on its way.
+
+    Attributes:
+        number: From 0.
+        recipe: As it was asked for.
+        origin: See `headstart.core.types.Trial`.
+        runs: The folds done so far.
+        judged: On these folds; None when it failed.
+        why: What ended it, when it failed or was pruned.
+        pruned: Whether it was cut short.
+    """
+
+    number: int
+    recipe: Recipe
+    origin: str
+    runs: list[FoldRun] = dataclasses.field(default_factory=list)
+    judged: Judged | None = None
+    why: str = ""
+    pruned: bool = False
+
+    @property
+    def loss(self) -> float:
+        """The mean loss on the folds done; infinite when it failed."""
+        return self.judged.loss if self.judged else float("inf")
+
+
+@dataclass(kw_only=True, eq=False)
+class Search:
+    """The trials of a run.
+
+    Attributes:
+        bench: Pictures, features, trunks and folds.
+        clock: The time.
+        strategy: Of the job.
+        queue: Recipes to try next, with their origin.
+        most: Trials at most.
+        attempts: In the order of trying.
+        unhurried: Whether no clock has a say: nested validation repeats what was done.
+        interrupted: Whether Ctrl-C ended it.
+    """
+
+    bench: Workbench
+    clock: Clock
+    strategy: str
+    queue: list[tuple[str, Recipe]]
+    most: int
+    attempts: list[Attempt] = dataclasses.field(default_factory=list)
+    unhurried: bool = False
+    interrupted: bool = False
+
+    def run(self) -> None:
+        """Try recipes until the time, the number or the patience of the user is at its end."""
+        try:
+            while len(self.attempts) < self.most and (found := self._next()):
+                self.attempts.append(found)
+                self._try(found)
+        except KeyboardInterrupt:
+            self._interrupt()
+
+    def _interrupt(self, folds: int = 1) -> None:
+        """Go on with what there is; decided once, so that a resumed run ends in the same way."""
+        self.interrupted = True
+        self.attempts = [a for a in self.attempts if a.judged or a.why]
+        ended = {"trials": len(self.attempts), "folds": folds}
+        self.bench.decide(STOPPED, lambda: ended, "Ctrl-C: trials and folds that were done by then")
+        self.bench.ctx.say.warn("interrupted: going on with the best so far; press Ctrl-C again to stop at once")
+
+    def _next(self) -> Attempt | None:
+        number = len(self.attempts)
+        stop = self.bench.ctx.run.decided(f"{self.bench.name}/{STOPPED}")
+        if stop is not None and number >= stop["trials"]:
+            self.interrupted = True
+            return None
+        made = self.bench.decide(
+            f"trial/{number}", self._propose, "the next recipe; null when there is no time for one"
+        )
+        if made is None:
+            return None
+        return Attempt(number=number, recipe=recipes.make(made["recipe"]), origin=made["origin"])
+
+    def _propose(self) -> dict[str, Any] | None:
+        left = self.clock.left_s(TRYING)
+        tried = {recipes.shown(a.recipe) for a in self.attempts}
+        while self.queue:
+            origin, recipe = self.queue.pop(0)
+            if recipes.shown(recipe) not in tried and self._fits(recipe, left):
+                return {"origin": origin, "recipe": dataclasses.asdict(recipe)}
+        if not self.attempts or self.most == 1:
+            return None
+        proposer = self._proposer()
+        for _ in range(space.PROPOSALS):
+            recipe = self.bench.proposed(proposer.propose())
+            if recipes.shown(recipe) not in tried and self._fits(recipe, left):
+                return {"origin": "search", "recipe": dataclasses.asdict(recipe)}
+        return None
+
+    def _fits(self, recipe: Recipe, left_s: float) -> bool:
+        return self.unhurried or self.bench.explicit or self.bench.price.seconds(recipe) <= left_s
+
+    def _proposer(self) -> space.Proposer:
+        ended = [
+            space.Ended(recipe=a.recipe, loss=a.loss, course=_course(a.runs[0])) for a in self.attempts if a.judged
+        ]
+        return space.Proposer(self.strategy, self.bench.backbones, ended, self.bench.ctx.seed)
+
+    def _try(self, attempt: Attempt) -> None:
+        proposer, course = self._proposer(), dict[int, float]()
+
+        def behind(row: EpochRow) -> bool:
+            assert row.val is not None
+            course[row.epoch] = row.val.log_loss
+            return proposer.behind(course)
+
+        self._fold(attempt, 0, behind)
+        if attempt.judged and not attempt.pruned:
+            advice = diagnose.advice(self.bench, attempt.runs)
+            if advice is not None:
+                self.queue.insert(0, advice)
+
+    def _fold(self, attempt: Attempt, fold: int, behind: Callable[[EpochRow], bool] | None = None) -> None:
+        run = run_fold(self.bench, attempt.recipe, attempt.number, fold, behind)
+        attempt.runs.append(run)
+        attempt.pruned = run.log.stopped == "pruned"
+        if "not finite" in run.log.stopped:
+            attempt.why = run.log.stopped
+        if np.isfinite(run.logits).all():
+            attempt.judged = judged(attempt.runs, self.bench.y_of, self.bench.on.metric)
+        self._say(attempt)
+
+    def _say(self, attempt: Attempt) -> None:
+        if attempt.judged is None:
+            told = attempt.why
+        else:
+            score = "pruned" if attempt.pruned else f"epoch {attempt.judged.epoch} counts"
+            metric = self.bench.on.metric.replace("_", " ")
+            told = f"{metric} loss {attempt.loss:.3f} (n = {len(attempt.judged.rows):,}), {score}"
+        self.bench.ctx.say.line(
+            "adapt", f"trial {attempt.number} ({attempt.origin}) {recipes.shown(attempt.recipe)}: {told}"
+        )
+
+    def judge(self) -> list[Attempt]:
+        """The best trials on further folds, as many as there is time for; the best first."""
+        best = sorted((a for a in self.attempts if a.judged and not a.pruned), key=lambda a: (a.loss, a.number))
+        best = best[: 1 if self.most == 1 or self.interrupted else FINALISTS]
+        if not self.interrupted:
+            self._more_folds(best)
+        for attempt in best:
+            attempt.judged = self._interpolated(attempt)
+        return sorted(best, key=lambda a: (a.loss, a.number))
+
+    def _more_folds(self, best: Sequence[Attempt]) -> None:
+        done = 1
+        try:
+            for fold in self.bench.fold_numbers[1:]:
+                if not best or not self._room(done, fold, best):
+                    break
+                for attempt in best:
+                    self._fold(attempt, fold)
+                done += 1
+        except KeyboardInterrupt:
+            self._interrupt(done)
+            for attempt in best:
+                del attempt.runs[done:]
+                attempt.judged = judged(attempt.runs, self.bench.y_of, self.bench.on.metric)
+
+    def _room(self, done: int, fold: int, best: Sequence[Attempt]) -> bool:
+        stop = self.bench.ctx.run.decided(f"{self.bench.name}/{STOPPED}")
+        if stop is not None and done >= stop["folds"]:
+            self.interrupted = True
+            return False
+        if self.bench.explicit or self.unhurried:
+            return True
+        needed = sum(self.bench.price.seconds(a.recipe) for a in best)
+        why = f"is there time to judge {len(best)} recipes on fold {fold}"
+        return bool(self.bench.decide(f"fold/{fold}", lambda: needed <= self.clock.left_s(JUDGING), why))
+
+    def _interpolated(self, attempt: Attempt) -> Judged:
+        if not attempt.recipe.wise:
+            return judged(attempt.runs, self.bench.y_of, self.bench.on.metric)
+
+        def logits(epoch: int, alpha: float) -> np.ndarray:
+            return np.concatenate([self._at(attempt, run, epoch, alpha) for run in attempt.runs])
+
+        return judged(attempt.runs, self.bench.y_of, self.bench.on.metric, logits)
+
+    def _at(self, attempt: Attempt, run: FoldRun, epoch: int, alpha: float) -> np.ndarray:
+        job = self.bench.prepare(attempt.recipe, self.bench.learnt(run.log.fold))
+        return folds.logits(self.bench, job, folds.weights(self.bench, job, attempt.number, run, epoch, alpha), run)
+
+
+def _course(run: FoldRun) -> Mapping[int, float]:
+    return {row.epoch: row.val.log_loss for row in run.log.epochs if row.val is not None}

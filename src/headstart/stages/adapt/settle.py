@@ -1,0 +1,55 @@
+"""What a run hands over: the frozen probe, or the network that beat it, described in the same way."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+from headstart.core.context import Context
+from headstart.core.types import Adapted, Embeddings, Feature, Splits, Tuning
+from headstart.kit import fitted, values
+from headstart.kit.vectors import take
+
+_CHUNK_ROWS = 8_192
+
+
+def run(
+    probe: Adapted, tuning: Tuning | None, splits: Splits, embeddings: tuple[Embeddings, ...], *, ctx: Context
+) -> Adapted:
+    """Join the probe and the fine-tuning.
+
+    Args:
+        probe: The best head on frozen features.
+        tuning: All fine-tuning, or None.
+        splits: Gives the training pictures.
+        embeddings: Features of all pictures, the taken network's among them.
+        ctx: The run.
+    """
+    made = probe if tuning is None else dataclasses.replace(probe, tuning=tuning)
+    if tuning is not None and tuning.taken and tuning.network is not None:
+        network = tuning.network
+        depth = network.spec.depths[0]
+        own = next(e for e in embeddings if e.spec.name == network.spec.name)
+        rows = np.asarray(splits.train)
+        chunks = [rows[at : at + _CHUNK_ROWS] for at in range(0, len(rows), _CHUNK_ROWS)]
+        head = network.fitted
+        p = [fitted.probabilities(head.kind, head.arrays, take(own, depth.name, chunk)) for chunk in chunks]
+        made = dataclasses.replace(
+            made,
+            strategy=network.recipe.strategy,
+            features=(Feature(backbone=network.spec.name, depth=depth.name, dim=depth.dim),),
+            fitted=head,
+            why=tuning.why,
+            cv_rows=tuning.rows,
+            cv_probabilities=tuning.probabilities,
+            train_probabilities=np.concatenate(p),
+            nested=(),
+        )
+    values.save(still(made), ctx.folder("adapt"))
+    return made
+
+
+def still(adapted: Adapted) -> Adapted:
+    """Without what a clock measured, so that a resumed run's file equals that of an unbroken one."""
+    return dataclasses.replace(adapted, tried=tuple(dataclasses.replace(row, seconds=0.0) for row in adapted.tried))

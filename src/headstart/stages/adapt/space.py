@@ -1,0 +1,133 @@
+"""Which recipes are tried: a few by the number of labelled pictures a class, then what Optuna's TPE proposes.
+
+TPE (Bergstra et al., NeurIPS 2011) learns from the trials that ended, and the median rule prunes those that fall
+behind (Golovin et al., KDD 2017). A proposal that the time left has no room for is passed over for a cheaper one.
+Every proposal is recorded before it is trained, so a resumed run repeats it whatever Optuna would say now.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from headstart.core.recipe import Recipe
+
+PROPOSALS = 12  # asked for when the dear ones do not fit the time
+FEW, SOME = 20, 200  # pictures a class: below the first only gentle recipes, above the second also bold ones
+_WARM = 2  # trials before the median rule and the model of TPE have a say
+_PERIODS = {"epochs": (6, 10, 16, 24), "label_smoothing": (0.0, 0.1), "mixup": (0.0, 0.2), "ema": (0.0, 0.99)}
+
+
+def priors(strategy: str, per_class: int, blocks: int, gain: Mapping[str, Any]) -> list[Recipe]:
+    """The first recipes, the most promising first.
+
+    Args:
+        strategy: Of the job: `auto` tries several kinds.
+        per_class: Typical number of training pictures a class.
+        blocks: How many blocks the trunk has, up to the deepest depth that is read.
+        gain: Fields that all recipes share: backbone, depths, domain, monitor, seed.
+    """
+    gentle = dataclasses.replace(Recipe(**gain), rate=3e-4, weight_decay=1e-2, epochs=12)
+    if strategy == "lora":
+        return [dataclasses.replace(gentle, strategy="lora", rate=1e-3, blocks=min(2, blocks), trunk_rate=1.0)]
+    if strategy == "norms":
+        return [dataclasses.replace(gentle, strategy="norms", part="all", rate=3e-3, decay=1.0)]
+    if strategy == "scratch":
+        return [from_random(dataclasses.replace(gentle, epochs=30))]
+    listed = [dataclasses.replace(gentle, blocks=min(k, blocks)) for k in ((1,) if per_class < FEW else (2, 1, 3))]
+    if strategy == "auto":
+        listed.append(dataclasses.replace(gentle, strategy="probe", head="mlp", rate=1e-3, dropout=0.3))
+        listed.append(dataclasses.replace(gentle, strategy="lora", rate=1e-3, blocks=min(2, blocks)))
+    if per_class > SOME:
+        listed.insert(1, dataclasses.replace(gentle, part="all", rate=3e-4, decay=0.6, augment=0.5))
+    return list(dict.fromkeys(listed))
+
+
+def from_random(recipe: Recipe) -> Recipe:
+    """The same network from random weights: everything trains, at rates that suit a start from nothing."""
+    return dataclasses.replace(
+        recipe,
+        strategy="scratch",
+        start="random",
+        part="all",
+        gradual=False,
+        batch_norm="train",
+        rate=1e-3,
+        decay=1.0,
+        trunk_rate=1.0,
+        l2_sp=0.0,
+        wise=False,
+        patience=0,
+    )
+
+
+def params(recipe: Recipe) -> dict[str, Any]:
+    """A recipe as Optuna's parameters; what the space does not vary is left out."""
+    found = {
+        name: getattr(recipe, name) for name in ("strategy", "backbone", "rate", "decay", "weight_decay", "dropout")
+    }
+    found |= {name: getattr(recipe, name) for name in _PERIODS}
+    return {**found, "blocks": 9 if recipe.part == "all" else recipe.blocks}
+
+
+def distributions(strategy: str, backbones: Sequence[str]) -> dict[str, Any]:
+    """The space."""
+    from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+
+    kinds = ("finetune", "lora", "norms") if strategy == "auto" else (strategy,)
+    return {
+        "strategy": CategoricalDistribution(kinds),
+        "backbone": CategoricalDistribution(tuple(backbones)),
+        "blocks": IntDistribution(1, 9),
+        "rate": FloatDistribution(3e-5, 1e-2, log=True),
+        "decay": FloatDistribution(0.3, 1.0),
+        "weight_decay": FloatDistribution(1e-5, 1e-1, log=True),
+        "dropout": FloatDistribution(0.0, 0.6),
+        **{name: CategoricalDistribution(values) for name, values in _PERIODS.items()},
+    }
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Ended:
+    """A trial that ended, for the model of TPE and the median rule."""
+
+    recipe: Recipe
+    loss: float
+    course: Mapping[int, float]  # epoch -> held-out log loss
+
+
+class Proposer:
+    """Optuna's study, rebuilt from the trials that ended."""
+
+    def __init__(self, strategy: str, backbones: Sequence[str], ended: Sequence[Ended], seed: int) -> None:
+        import optuna
+
+        optuna.logging.set_verbosity(optuna.logging.ERROR)
+        self.space = distributions(strategy, backbones)
+        self.study = optuna.create_study(
+            sampler=optuna.samplers.TPESampler(seed=seed + len(ended), n_startup_trials=_WARM),
+            pruner=optuna.pruners.MedianPruner(n_startup_trials=_WARM, n_warmup_steps=_WARM),
+        )
+        for one in ended:
+            values = params(one.recipe)
+            if all(self.space[name]._contains(self.space[name].to_internal_repr(values[name])) for name in self.space):
+                self.study.add_trial(
+                    optuna.trial.create_trial(
+                        params=values,
+                        distributions=self.space,
+                        value=one.loss,
+                        intermediate_values=dict(one.course),
+                    )
+                )
+
+    def propose(self) -> dict[str, Any]:
+        """Values of the space's parameters."""
+        return dict(self.study.ask(self.space).params)
+
+    def behind(self, course: Mapping[int, float]) -> bool:
+        """Whether a course of losses is worse than the median of the trials that ended, at its last epoch."""
+        trial = self.study.ask()
+        for epoch, loss in course.items():
+            trial.report(loss, epoch)
+        return bool(trial.should_prune())

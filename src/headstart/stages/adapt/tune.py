@@ -1,0 +1,278 @@
+"""Fine-tuning, guarded: recipes are searched inside the budget, and the network must beat the frozen probe.
+
+Starting points are the best logistic heads of the backbones (LP-FT). Recipes are tried and judged on the folds that
+judged the probe, in pairs; the winner is trained on all training pictures, and so is the same network from random
+weights for as long, so that what pre-training is worth can be told. `auto` keeps the probe unless the paired rule
+takes the network; a strategy that was asked for by name is handed over even when it lost, and that is said.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import shutil
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from headstart.core import job as jobs
+from headstart.core import recipe as recipes
+from headstart.core.context import Context
+from headstart.core.errors import UsageError
+from headstart.core.recipe import Recipe
+from headstart.core.say import duration
+from headstart.core.types import (
+    Adapted,
+    Dataset,
+    Embeddings,
+    Ranking,
+    Score,
+    Splits,
+    TrainingLog,
+    Trial,
+    TunedNetwork,
+    Tuning,
+)
+from headstart.kit import repeats, values
+from headstart.kit.compare import Contender, Pick, paired, pick
+from headstart.kit.losses import per_picture_loss
+from headstart.stages.adapt import bases, contest, diagnose, finish, memory, space
+from headstart.stages.adapt.clock import FINISHING, clock
+from headstart.stages.adapt.search import Attempt, Search
+from headstart.stages.adapt.workbench import Workbench
+
+PROBE, NETWORK = "frozen probe", "fine-tuned"
+MOST = 200  # trials, whatever the budget
+BACKBONES = 3  # that fine-tuning starts from at most
+
+
+def run(
+    data: Dataset,
+    splits: Splits,
+    ranking: Ranking,
+    embeddings: tuple[Embeddings, ...],
+    probe: Adapted,
+    *,
+    ctx: Context,
+) -> Tuning | None:
+    """Search recipes, judge them against the probe, train the winner.
+
+    Args:
+        data: The data set.
+        splits: Folds and clusters; only `train` is looked at.
+        ranking: Tells the best depths.
+        embeddings: Features of all pictures.
+        probe: The frozen probe that must be beaten.
+        ctx: The run; its job gives strategy, recipe, trials and budget.
+
+    Returns:
+        None when the job asks for the probe alone.
+
+    Raises:
+        UsageError: The recipe names what is not there, or the budget has no room for one epoch.
+        NoOpError: A recipe trains nothing.
+    """
+    if ctx.job.strategy == "probe":
+        return None
+    started = time.monotonic()
+    on = contest.ring(data, splits, ctx)
+    given = recipes.parse(ctx.job.recipe)
+    found = _bases(given, ranking, embeddings, on)
+    bench = Workbench(data=data, splits=splits, embeddings=embeddings, bases=found, probe=probe, on=on, ctx=ctx)
+    queue = _queue(bench, given, ctx)
+    search = Search(bench=bench, clock=clock(ctx), strategy=ctx.job.strategy, queue=queue, most=_most(ctx))
+    _require_room(search, ctx)
+    search.run()
+    best = search.judge()
+    tuning = _finished(bench, search, best, ctx)
+    values.save(tuning, ctx.folder("adapt"), "tuning")
+    shutil.rmtree(bench.work, ignore_errors=True)
+    ctx.say.line("adapt", f"{tuning.why}; {len(tuning.trials)} recipes tried, {duration(time.monotonic() - started)}")
+    return tuning
+
+
+def _bases(
+    given: dict[str, Any], ranking: Ranking, embeddings: Sequence[Embeddings], on: contest.Ring
+) -> list[bases.Base]:
+    wanted = str(given.get("backbone", ""))
+    among = [e for e in embeddings if not wanted or e.spec.name == wanted]
+    depths: tuple[str, ...] = tuple(given.get("depths", ()))
+    found = bases.bases(ranking, among, on, depths)[:BACKBONES]
+    if not found:
+        known = ", ".join(e.spec.name for e in embeddings)
+        asked = f"depths {'+'.join(depths) or 'any'} of backbone `{wanted or 'any'}`"
+        raise UsageError(
+            f"the recipe wants {asked}, which were not measured",
+            where="--recipe",
+            hint=f"measured: {known}; choose others with --backbones",
+        )
+    return found
+
+
+def _queue(bench: Workbench, given: dict[str, Any], ctx: Context) -> list[tuple[str, Recipe]]:
+    shared = {"seed": ctx.seed, "monitor": ctx.job.metric, "domain": bench.domain}
+    if given:
+        strategy = given.get("strategy", jobs.fixed(ctx.job.strategy))
+        return [("given", recipes.make({**shared, **bench.where(bench.bases[0]), **given, "strategy": strategy}))]
+    remembered = ctx.decide(
+        "adapt/remembered",
+        lambda: memory.remembered(ctx.store, bench.data.digest),
+        "the best recipes of earlier runs on the same pictures",
+    )
+    listed = [("prior", recipes.make(one)) for one in remembered]
+    counts = np.bincount(bench.y, minlength=bench.on.n_classes)
+    typical = int(np.median(counts[counts > 0]))
+    for base in bench.bases:
+        fields = {**shared, **bench.where(base)}
+        listed += [("prior", r) for r in space.priors(ctx.job.strategy, typical, bench.blocks(base), fields)]
+    return listed
+
+
+def _most(ctx: Context) -> int:
+    if ctx.job.recipe:
+        return 1
+    return ctx.job.trials or MOST
+
+
+def _require_room(search: Search, ctx: Context) -> None:
+    """Say at once when the time is too short for a single epoch of the cheapest recipe."""
+    if search.bench.explicit or ctx.run.decided("adapt/trial/0") is not None:
+        return
+    options = [dataclasses.replace(recipe, epochs=1) for _, recipe in search.queue]
+    needed = min(search.bench.price.seconds(recipe) for recipe in options)
+    if needed <= search.clock.total_s:
+        return
+    told = (
+        f"one epoch of the cheapest recipe takes about {duration(needed)} here, "
+        f"and {duration(max(search.clock.total_s, 0))} of the budget `{ctx.job.budget}` are left"
+    )
+    if ctx.job.strategy != "auto":
+        spent = ctx.job.budget_s - search.clock.total_s
+        hint = (
+            f"--budget {math.ceil((spent + 4 * needed) / 60)}m has room for a few epochs; --strategy probe needs none"
+        )
+        raise UsageError(f"the budget is too small for fine-tuning: {told}", where="--budget", hint=hint)
+    search.bench.left_out.append(f"fine-tuning: {told}")
+    search.queue.clear()
+
+
+def _finished(bench: Workbench, search: Search, best: Sequence[Attempt], ctx: Context) -> Tuning:
+    """Decide, train on all pictures, and gather what is to be told."""
+    if not best:
+        return _without(bench, search)
+    found = _pick(bench, best)
+    chosen = next((a for a in best if _name(a) == found.winner), best[0])
+    taken = found.winner != PROBE or ctx.job.strategy != "auto"
+    order = [chosen, *(a for a in best if a is not chosen)]
+    network, logs = (finish.of_fold(bench, chosen), []) if search.interrupted else finish.final(bench, order)
+    scratch, baseline = _scratch(bench, search, network)
+    assert chosen.judged is not None
+    return Tuning(
+        trials=tuple(_trial(bench, a, found, chosen) for a in search.attempts),
+        logs=(*(run.log for a in search.attempts for run in a.runs), *logs, *baseline),
+        outcomes=tuple(d.outcome for d in diagnose.diagnoses(bench, chosen.runs)),
+        network=network,
+        scratch=scratch,
+        taken=taken,
+        why=_why(found, chosen, taken, ctx),
+        rows=chosen.judged.rows,
+        probabilities=chosen.judged.probabilities,
+        probe_probabilities=bench.probe_of(chosen.judged.rows),
+        left_out=tuple(bench.left_out),
+    )
+
+
+def _without(bench: Workbench, search: Search) -> Tuning:
+    nothing = np.empty((0, bench.on.n_classes), np.float32)
+    told = bench.left_out or [a.why for a in search.attempts if a.why] or ["no recipe could be trained"]
+    return Tuning(
+        trials=tuple(_trial(bench, a, None, None) for a in search.attempts),
+        logs=tuple(run.log for a in search.attempts for run in a.runs),
+        outcomes=(),
+        network=None,
+        scratch=None,
+        taken=False,
+        why=f"the frozen probe stays: {told[0]}",
+        rows=np.empty(0, np.int64),
+        probabilities=nothing,
+        probe_probabilities=nothing,
+        left_out=tuple(bench.left_out),
+    )
+
+
+def _name(attempt: Attempt) -> str:
+    return f"{NETWORK} (trial {attempt.number})"
+
+
+def _pick(bench: Workbench, best: Sequence[Attempt]) -> Pick:
+    """The paired rule between the probe and the finalists, on the pictures that all of them answered for."""
+    rows = best[0].judged.rows if best[0].judged else np.empty(0, np.int64)
+    for attempt in best:
+        assert attempt.judged is not None
+        rows = np.intersect1d(rows, attempt.judged.rows)
+    listed = [_contender(PROBE, rows, bench.probe_of(rows), bench, bench.price.probe_flops)]
+    for attempt in best:
+        assert attempt.judged is not None
+        order = np.argsort(attempt.judged.rows)
+        p = attempt.judged.probabilities[order[np.searchsorted(attempt.judged.rows[order], rows)]]
+        listed.append(_contender(_name(attempt), rows, p, bench, bench.price.answering_flops(attempt.recipe)))
+    return pick(listed, prefer=bench.on.prefer, clusters=bench.on.clusters, metric=bench.on.metric)
+
+
+def _contender(name: str, rows: np.ndarray, p: np.ndarray, bench: Workbench, cost: float) -> Contender:
+    y = np.array([bench.y_of[row] for row in rows.tolist()], np.int64)
+    return Contender(name=name, rows=rows, losses=per_picture_loss(bench.on.metric, y, p), cost=cost)
+
+
+def _why(found: Pick, chosen: Attempt, taken: bool, ctx: Context) -> str:
+    if taken and found.winner == PROBE:
+        told = f"fine-tuned as `--strategy {ctx.job.strategy}` asks, though the frozen probe is as good or better"
+        return f"{told}: {found.why}"
+    return found.why
+
+
+def _trial(bench: Workbench, attempt: Attempt, found: Pick | None, chosen: Attempt | None) -> Trial:
+    nan = float("nan")
+    metric, done = bench.on.metric, attempt.judged
+    status = "failed" if done is None else "pruned" if attempt.pruned else "beaten"
+    if attempt is chosen:
+        status = "chosen"
+    elif found is not None and _name(attempt) in found.paired:
+        status = "finalist"
+    if done is None:
+        score, apart = Score(split="cv", name=metric, value=nan, low=nan, high=nan, n=0, method="none"), None
+    else:
+        clusters = np.asarray(bench.on.clusters)[done.rows]
+        held = done.probabilities[None]
+        score = repeats.averaged(metric, done.y, held, split="cv", clusters=clusters, seed=bench.on.seed)
+        probe = _contender(PROBE, done.rows, bench.probe_of(done.rows), bench, 0.0)
+        own = Contender(name=NETWORK, rows=done.rows, losses=done.losses, cost=0.0)
+        apart = repeats.difference(paired(own, probe, bench.on.clusters), metric, split="cv", n=len(done.rows))
+    return Trial(
+        number=attempt.number,
+        recipe=attempt.runs[0].log.recipe if attempt.runs else attempt.recipe,
+        origin=attempt.origin,
+        folds=len(attempt.runs),
+        score=score,
+        paired=apart,
+        status=status,
+        why=attempt.why or (attempt.runs[-1].log.stopped if attempt.runs else ""),
+    )
+
+
+def _scratch(bench: Workbench, search: Search, tuned: TunedNetwork) -> tuple[TunedNetwork | None, list[TrainingLog]]:
+    """The same network from random weights for about as many operations, when the time allows."""
+    epoch_flops = bench.price.epoch_flops(space.from_random(tuned.recipe))
+    epochs = max(1, round(tuned.flops / epoch_flops))
+    needed = epochs * epoch_flops / bench.price.pace
+    why = f"is there time ({duration(needed)}) for the same network from random weights"
+    room = bench.explicit or needed <= search.clock.left_s(FINISHING)
+    if search.interrupted or not bench.ctx.decide("adapt/from_random", lambda: bool(room), why):
+        bench.left_out.append(f"the same network from random weights: it takes about {duration(needed)}")
+        return None, []
+    judged = len(bench.splits.test) or len(bench.splits.val)
+    positions = bench.everything if judged else bench.learnt(bench.fold_numbers[0])
+    made, log = finish.from_random(bench, tuned, epochs, positions)
+    return made, [log]

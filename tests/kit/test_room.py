@@ -1,0 +1,69 @@
+import keras
+import pytest
+
+from headstart.kit import room
+
+
+@pytest.fixture(scope="module")
+def model():
+    x = keras.Input((8, 8, 3))
+    return keras.Model(x, keras.layers.Conv2D(4, 3, padding="same", name="only")(x))
+
+
+def test_the_bound_counts_every_output_and_weight(model):
+    outputs, weights = 8 * 8 * 3 + 8 * 8 * 4, 3 * 3 * 3 * 4 + 4
+    assert room.step_bytes(model, 10) == 4 * (10 * outputs * 1.5 + weights * 5)
+
+
+def test_a_model_inside_is_counted_too(model):
+    x = keras.Input((8, 8, 3))
+    outer = keras.Model(x, model(x))
+    assert room.step_bytes(outer, 1) >= room.step_bytes(model, 1)
+
+
+@pytest.mark.parametrize(("free", "parts"), [(10**9, 1), (60_000, 1), (50_000, 2), (20_000, 4), (1, 16)])
+def test_a_batch_is_halved_until_it_fits(model, monkeypatch, free, parts):
+    monkeypatch.setattr(room, "available_bytes", lambda: free)
+    count, note = room.parts(model, 16)
+    assert count == parts
+    assert bool(note) == (parts > 1)
+    if parts == 2:
+        need = room.step_bytes(model, 16)
+        assert (
+            note
+            == f"batch of 8 pictures instead of 16: 16 at once need about {need / 1000:.1f} kB, and 50.0 kB are free"
+        )
+
+
+def test_nothing_is_halved_where_the_system_does_not_say(model, monkeypatch):
+    monkeypatch.setattr(room, "available_bytes", lambda: None)
+    assert room.parts(model, 16) == (1, "")
+
+
+def test_what_is_free_is_less_than_what_there_is():
+    psutil = pytest.importorskip("psutil")
+    free = room.available_bytes()
+    assert free is not None and 0 < free <= psutil.virtual_memory().total
+
+
+def test_the_limit_of_a_container_counts(monkeypatch, tmp_path):
+    monkeypatch.setattr(room, "_GROUP", tmp_path)
+    assert room._container() is None
+    for name, text in {"max": "5000000\n", "current": "3000000\n", "stat": "anon 7\ninactive_file 1000000\n"}.items():
+        (tmp_path / f"memory.{name}").write_text(text)
+    assert room._container() == room.available_bytes() == 3_000_000
+    (tmp_path / "memory.max").write_text("max\n")
+    assert room._container() is None
+
+
+class ResourceExhaustedError(Exception):
+    pass
+
+
+@pytest.mark.parametrize("err", [MemoryError(), ResourceExhaustedError("x"), RuntimeError("RESOURCE_EXHAUSTED: 5 GB")])
+def test_every_backend_says_that_memory_ran_out_in_its_own_way(err):
+    assert room.exhausted(err)
+
+
+def test_other_errors_are_not_about_memory():
+    assert not room.exhausted(ValueError("shapes differ"))
