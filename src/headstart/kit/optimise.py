@@ -128,6 +128,8 @@ class _Rules(_Base):  # type: ignore[misc]
         return np.array([factors[path] for path in self.paths], np.float32)
 
     def apply(self, grads: Sequence[Any], trainable_variables: Sequence[Any] | None = None) -> None:
+        from keras import ops
+
         if not self.built:
             self.build(list(trainable_variables or ()))
         variables = list(trainable_variables or self._trainable_variables)
@@ -136,6 +138,7 @@ class _Rules(_Base):  # type: ignore[misc]
         missing = [path for g, path in zip(grads, self.paths, strict=True) if g is None]
         if missing:
             raise NoOpError(f"`{'`, `'.join(missing[:3])}` has no gradient: the loss does not depend on it")
+        grads = [ops.cast(g, v.dtype) for g, v in zip(grads, variables, strict=True)]
         step = self._prepare(grads)
         for i, (g, variable) in enumerate(zip(grads, variables, strict=True)):
             self._update(i, g, variable, step)
