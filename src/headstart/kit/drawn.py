@@ -16,8 +16,7 @@ def fill_random(model: Any, seed: int) -> None:
     model's weights: the same numbers under every Keras backend, and no global generator is touched.
     """
     rng = np.random.default_rng(seed)
-    kinds = {kind.__name__ for operation in model.operations for kind in type(operation).__mro__}
-    gain = 1.0 if "Add" in kinds else 2.0
+    gain = 1.0 if any(type(operation).__name__.endswith("Add") for operation in model.operations) else 2.0
     for weight in model.weights:
         if len(weight.shape) < 2:
             continue

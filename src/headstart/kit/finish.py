@@ -21,6 +21,7 @@ from headstart.core.types import BackboneSpec
 from headstart.kit import blocks, new_head, twin
 from headstart.kit.network import Network, columns
 
+FEATURES = "features"  # the layer that ends the trunk
 _DATE = (1980, 1, 1, 0, 0, 0)  # the earliest a zip file knows
 
 
@@ -30,7 +31,8 @@ class Finished:
 
     Attributes:
         model: `keras.Model`, pictures (B, H, W, 3) float32 RGB 0..255 -> probabilities (B, C).
-        trunk: `keras.Model`, pictures -> features (B, D): depths in the recipe's order, then hidden units.
+        trunk: `keras.Model`, pictures -> features (B, D): depths in the recipe's order, then hidden units. `model`
+            up to its layer `features`.
         weights: (D, C) float32, so that softmax(trunk(x) @ weights + bias) == model(x).
         bias: (C,) float32.
     """
@@ -63,9 +65,10 @@ def finish(network: Network, trunk_model: Any, spec: BackboneSpec, *, temperatur
     rows = columns(spec, network.low + tuple(depth for depth in depths if depth not in network.low), depths)
     rows = np.concatenate([rows, np.arange(len(rows), len(head.weights))])
     weights = head.weights[rows]
-    features = _joined(body.outputs, "features")
+    joined = _joined(body.outputs, "depths")
     if head.hidden:
-        features = _with_hidden(features, head.hidden, rows[: len(head.hidden[0])])
+        joined = _with_hidden(joined, head.hidden, rows[: len(head.hidden[0])])
+    features = keras.layers.Identity(name=FEATURES)(joined)
     dense = keras.layers.Dense(weights.shape[1], name="logits")
     answer = keras.layers.Softmax(name="probabilities")(dense(features))
     dense.set_weights([weights, head.bias])
@@ -79,8 +82,9 @@ def _put_tuned(body: twin.Twin, network: Network) -> None:
     """What the network trained goes over what the trunk had."""
     merged = {update.kernel.path: update.merged() for update in network.updates}
     own = {v.path: v for _, made in body.pairs for v in getattr(made, "weights", ())}
+    elsewhere = {v.path for v in network.head.variables} | {v.path for one in network.updates for v in (one.a, one.b)}
     for path, value in {**network.get(), **merged}.items():
-        if path in own:
+        if path not in elsewhere:
             own[path].assign(value)
 
 
@@ -100,7 +104,7 @@ def _with_hidden(features: Any, hidden: tuple[np.ndarray, ...], rows: np.ndarray
     units = keras.layers.ReLU(name="hidden_relu")(norm(dense(features)))
     dense.set_weights([kernel[rows], bias])
     norm.set_weights([gamma, beta])
-    return _joined([features, units], "features_and_hidden")
+    return _joined([features, units], "depths_and_hidden")
 
 
 def write_keras(model: Any, path: Path) -> None:

@@ -26,7 +26,6 @@ from headstart.kit.new_head import Head, Start
 
 __all__ = ["Block", "Network", "Start", "build", "lower"]
 _DRAW = 9  # of LoRA's A, among the uses of the recipe's seed
-_NORMS = ("gamma", "beta", "bias", "scale")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -238,7 +237,7 @@ def _free(anatomy: Anatomy, recipe: Recipe, train: Sequence[str], pairs: Sequenc
     for layer in layers:
         layer.trainable = True
         for v in layer.trainable_variables:
-            v.trainable = recipe.strategy != "lora" and (recipe.strategy != "norms" or v.name in _NORMS)
+            v.trainable = recipe.strategy != "lora" and (recipe.strategy != "norms" or _is_norm(v))
     if recipe.strategy != "lora":
         return []
     updates = lora.attach(layers, recipe.lora_rank, np.random.default_rng([recipe.seed, _DRAW]))
@@ -250,6 +249,11 @@ def _free(anatomy: Anatomy, recipe: Recipe, train: Sequence[str], pairs: Sequenc
             hint="write strategy=norms or strategy=finetune, or more blocks",
         )
     return updates
+
+
+def _is_norm(v: Any) -> bool:
+    """A scale, a shift or a bias, also the one of attention heads."""
+    return len(v.shape) < 2 or v.name == "bias"
 
 
 def _blocks(anatomy: Anatomy, train: Sequence[str], pairs: Sequence[tuple[Any, Any]], head: Head) -> tuple[Block, ...]:

@@ -31,26 +31,24 @@ def residual_add() -> Any:
     """Class of a residual sum that leaves the branch out, picture by picture, while it trains.
 
     Stochastic depth (Huang et al., ECCV 2016): the branch is dropped with probability `rate`, and divided by `1 - rate`
-    where it is kept, so that its expectation, and with it inference, stays as it is.
+    where it is kept, so that its expectation, and with it inference, stays as it is. Takes a list of two tensors or
+    two tensors, for sums are layers here and plain operations there.
     """
     import keras
 
-    class ResidualAdd(keras.layers.Add):  # type: ignore[misc]
+    class ResidualAdd(keras.layers.Layer):  # type: ignore[misc]
         def __init__(self, rate: float, branch: int, seed: int, **kwargs: Any) -> None:
             super().__init__(**kwargs)
             self.rate, self.branch = rate, branch
             self.seed_generator = keras.random.SeedGenerator(seed)
 
-        def compute_output_spec(self, inputs: Any, training: bool = False) -> Any:
-            return super().compute_output_spec(inputs)
-
-        def call(self, inputs: Any, training: bool = False) -> Any:
-            if not training:
-                return super().call(inputs)
-            x = inputs[self.branch]
-            shape = (keras.ops.shape(x)[0],) + (1,) * (len(x.shape) - 1)
-            drawn = keras.random.uniform(shape, dtype="float32", seed=self.seed_generator)
-            kept = keras.ops.cast(drawn >= self.rate, x.dtype) / (1 - self.rate)
-            return super().call([x * kept if at == self.branch else one for at, one in enumerate(inputs)])
+        def call(self, inputs: Any, second: Any = None, training: bool = False) -> Any:
+            parts = list(inputs) if second is None else [inputs, second]
+            if training:
+                x = parts[self.branch]
+                shape = (keras.ops.shape(x)[0],) + (1,) * (len(x.shape) - 1)
+                drawn = keras.random.uniform(shape, dtype="float32", seed=self.seed_generator)
+                parts[self.branch] = x * keras.ops.cast(drawn >= self.rate, x.dtype) / (1 - self.rate)
+            return parts[0] + parts[1]
 
     return ResidualAdd

@@ -16,14 +16,12 @@ def branches(trunk_model: Any, anatomy: Anatomy) -> dict[int, tuple[int, float]]
 
     L counts the residual sums of the whole network, so that the last one is at 1.
     """
-    import keras
-
     producers = producing(trunk_model)
     sums = [
         one
         for depth in anatomy.depths
         for one in anatomy.segments[depth]
-        if isinstance(one, keras.layers.Add) and len(one.input) == 2
+        if type(one).__name__ == "Add" and isinstance(one.input, list) and len(one.input) == 2  # a layer, or x + y
     ]
     found = [(one, _branch(one, producers)) for one in sums]
     residual = [(one, branch) for one, branch in found if branch is not None]

@@ -6,6 +6,7 @@ while it does, layers may become other ones (`change`). Weights are copied pair 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -57,7 +58,16 @@ def copied(source: Any, targets: Sequence[Any], given: Any, names: Mapping[int, 
     for _, made in pairs:
         if hasattr(made, "weights"):
             made.trainable = False
+            _rename(made)
     return Twin(model=model, pairs=tuple(pairs))
+
+
+def _rename(layer: Any) -> None:
+    """Weights without a name of their own (ConvNeXt's layer scale) are numbered by Keras over the whole process."""
+    for place, v in enumerate(layer.weights):
+        if re.fullmatch(r"variable(_\d+)?", v.name):
+            v._name = f"weight{place}"
+            v._path = "/".join([*v.path.split("/")[:-1], v._name])
 
 
 def as_it_is(operation: Any) -> tuple[Any, dict[str, Any]]:
