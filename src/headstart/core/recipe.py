@@ -70,7 +70,7 @@ class Recipe:
     views: int = _option(0, "augmented views of each picture to keep; 0 decides by cost")
     ema: float = _option(0.0, "decay of the running mean of the weights; 0 keeps none", high=0.99999)
     wise: bool = _option(True, "interpolate between first and tuned weights as validation says")
-    patience: int = _option(4, "epochs without gain after which training stops; 0 never stops early")
+    patience: int = _option(0, "epochs without gain after which training stops; 0 never stops early")
     monitor: str = _option("log_loss", "what gain is measured by", ("log_loss", "accuracy", "balanced_accuracy"))
     sampling: str = _option("natural", "how training pictures are drawn", ("natural", "balanced"))
     seed: int = _option(0, "of every draw", high=2**31 - 1)

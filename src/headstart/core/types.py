@@ -559,6 +559,7 @@ class Tuning:
         probabilities: (M, C) float32 the network's held-out probabilities for them.
         probe_probabilities: (M, C) float32 the probe's for the same pictures.
         left_out: What the budget had no room for, one sentence each.
+        nested: Scores of the whole search by nested cross-validation, when it was asked for.
     """
 
     trials: tuple[Trial, ...]
@@ -572,6 +573,7 @@ class Tuning:
     probabilities: np.ndarray
     probe_probabilities: np.ndarray
     left_out: tuple[str, ...] = ()
+    nested: tuple[Score, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,9 +1,9 @@
 """From the curves of a recipe's folds to one verdict: how many epochs, how far from the start, how sure.
 
 Three numbers are chosen on all held-out pictures together: the epoch, the part `alpha` of the way from the first
-weights to the tuned ones (WiSE-FT, Wortsman et al., CVPR 2022) and one temperature (Guo et al., ICML 2017). The same
-three are used when the recipe is trained on all pictures. They are chosen on the pictures that judge, as a head's
-strength is; nested cross-validation tells what that flatters.
+weights to the tuned ones (WiSE-FT, Wortsman et al., CVPR 2022; 0 when nothing that was learnt helps) and one
+temperature (Guo et al., ICML 2017). The same three are used when the recipe is trained on all pictures. They are chosen
+on the pictures that judge, as a head's strength is; nested cross-validation tells what that flatters.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from headstart.kit.fitted import softmax
 from headstart.kit.losses import log_losses, per_picture_loss
 from headstart.stages.adapt.folds import FoldRun
 
-ALPHAS = (0.25, 0.5, 0.75)  # tried beside 1
+ALPHAS = (0.0, 0.25, 0.5, 0.75)  # tried beside 1
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -26,7 +26,7 @@ class Judged:
     """How a recipe did on some folds.
 
     Attributes:
-        epoch: Whose weights count, the same in all folds.
+        epoch: Whose weights count, the same in all folds; at least 1.
         alpha: Part of the way from the first weights to those.
         temperature: By which logits are divided.
         rows: (M,) int64 pictures of these folds.
@@ -66,10 +66,11 @@ def judged(
     """
     rows = np.concatenate([run.rows for run in runs])
     y = np.array([y_of[row] for row in rows.tolist()], np.int64)
-    epoch = average.choose_epoch(_curves(runs, y_of), np.array([len(run.rows) for run in runs]))
+    counts = np.array([len(run.rows) for run in runs])
+    epoch = 1 + average.choose_epoch(_curves(runs, y_of)[:, 1:], counts)
     logits = np.concatenate([run.logits[min(epoch, len(run.logits) - 1)] for run in runs]).astype(np.float64)
     alpha = 1.0
-    if interpolated is not None and epoch > 0:
+    if interpolated is not None:
         options = {1.0: logits, **{part: interpolated(epoch, part) for part in ALPHAS}}
         alpha = average.choose_alpha(options, y, metric)
         logits = options[alpha]

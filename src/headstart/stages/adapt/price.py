@@ -11,7 +11,6 @@ from headstart.kit import cost, network, train
 if TYPE_CHECKING:
     from headstart.stages.adapt.workbench import Ready, Workbench
 
-PASS_FLOPS_PER_S = 1e11  # of a frozen pass by the fast engine
 TRAIN_FLOPS_PER_S = 4e10  # of training, before it was measured
 BACKWARD = 2  # operations of the way back for one of the way forth
 
@@ -37,7 +36,7 @@ class Price:
         upper, lower = self._flops(recipe)
         steps = recipe.epochs * ((1 + BACKWARD) * learnt + held) * upper
         frozen = 0.0 if self.bench.has_source(recipe) else lower * len(self.bench.rows)
-        return float(steps / self.pace + frozen / PASS_FLOPS_PER_S)
+        return float(steps / self.pace + frozen / cost.PASS_FLOPS_PER_S)
 
     def learn(self, job: Ready) -> None:
         """Measure a few steps of a kind of network that was not measured yet; decided once a run."""
@@ -67,6 +66,10 @@ class Price:
         """Operations for one picture through the whole network."""
         return float(sum(self._flops(recipe)))
 
+    def lower_flops(self, recipe: Recipe) -> float:
+        """Operations for one picture through the frozen part."""
+        return self._flops(recipe)[1]
+
     @property
     def probe_flops(self) -> float:
         """Operations for one picture through all trunks that the frozen probe reads."""
@@ -80,5 +83,7 @@ class Price:
             found, model = self.bench.trunk(recipe.backbone)
             made = network.build(model, found.spec, recipe, start=None, n_classes=self.bench.on.n_classes)
             lower = cost.flops(network.lower(model, found.spec, made.cut)) if made.cut else 0.0
+            if not made.cut and made.low:  # features alone come in: the whole trunk lies below
+                lower = float(found.spec.flops)
             self._shapes[key] = cost.flops(made.model), lower
         return self._shapes[key]

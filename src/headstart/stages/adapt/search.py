@@ -163,8 +163,10 @@ class Search:
             told = attempt.why
         else:
             score = "pruned" if attempt.pruned else f"epoch {attempt.judged.epoch} counts"
-            metric = self.bench.on.metric.replace("_", " ")
-            told = f"{metric} loss {attempt.loss:.3f} (n = {len(attempt.judged.rows):,}), {score}"
+            metric = (
+                "log loss" if self.bench.on.metric == "log_loss" else f"1 - {self.bench.on.metric.replace('_', ' ')}"
+            )
+            told = f"{metric} {attempt.loss:.3f} (n = {len(attempt.judged.rows):,}), {score}"
         self.bench.ctx.say.line(
             "adapt", f"trial {attempt.number} ({attempt.origin}) {recipes.shown(attempt.recipe)}: {told}"
         )

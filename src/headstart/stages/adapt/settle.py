@@ -44,7 +44,7 @@ def run(
             cv_rows=tuning.rows,
             cv_probabilities=tuning.probabilities,
             train_probabilities=np.concatenate(p),
-            nested=(),
+            nested=tuning.nested,
         )
     values.save(still(made), ctx.folder("adapt"))
     return made

@@ -6,24 +6,21 @@ way is taken, and whether augmented views are kept, is decided by operations and
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from headstart.core.recipe import Recipe
-from headstart.core.say import size
 from headstart.core.types import Feature
-from headstart.kit import activations, feeds, pictures
+from headstart.kit import activations, feeds, network, paths, pictures
 from headstart.kit.augment import Policy
 from headstart.kit.network import Network
 from headstart.kit.vectors import columns
 
 if TYPE_CHECKING:
     from headstart.stages.adapt.workbench import Workbench
-
-
-VIEWS = 4  # augmented views that are kept of a picture
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -81,15 +78,52 @@ def source(bench: Workbench, made: Network, recipe: Recipe) -> Source:
 
 
 def _kept(bench: Workbench, made: Network, recipe: Recipe, policy: Policy | None, named: dict[str, Any]) -> Source:
-    """Activations at the cut, of the pictures or of augmented views of them."""
+    """Activations at the cut, of the pictures or of augmented views of them, or the frozen part at every step."""
     found, _ = bench.trunk(recipe.backbone)
-    views = (recipe.views or VIEWS) if policy else 0
-    store, say = bench.ctx.store, bench.ctx.say
+    store, say, way = bench.ctx.store, bench.ctx.say, _way(bench, made, recipe)
+    if way["kind"] == "full path":
+        raw = pictures.load(bench.data, bench.rows, found.spec.input, store=store, say=say)
+        below = activations.lower(found, made.cut, bench.data, bench.rows, store=store, say=say)
+        shared = {"pictures": raw, "below": below, "low": made.low}
+        return Source(kind="pictures", shared=shared, notes=(way["why"],), **named)
     kept = activations.maps(
-        found, made.cut, bench.data, bench.rows, store=store, say=say, views=views, policy=policy, seed=recipe.seed
+        found,
+        made.cut,
+        bench.data,
+        bench.rows,
+        store=store,
+        say=say,
+        views=way["views"],
+        policy=policy,
+        seed=recipe.seed,
     )
-    told = f"learns from kept maps at {made.cut or 'all depths'} in {1 + views} views, {size(kept.bytes)}"
-    return Source(kind="maps", shared={"maps": kept, "low": made.low}, notes=(told,), **named)
+    return Source(kind="maps", shared={"maps": kept, "low": made.low}, notes=(way["why"],), **named)
+
+
+def _way(bench: Workbench, made: Network, recipe: Recipe) -> dict[str, Any]:
+    """Kept or not: decided once a run, for the disk has a say."""
+    found, model = bench.trunk(recipe.backbone)
+    numbers = 0
+    if made.cut:
+        numbers = math.prod(network.lower(model, found.spec, made.cut).output.shape[1:])
+    pooled = sum(depth.dim for depth in found.spec.depths)
+
+    def plan() -> dict[str, Any]:
+        way = paths.plan(
+            recipe,
+            n=len(bench.rows),
+            trainings=len(bench.fold_numbers) + 1,
+            lower_flops=bench.price.lower_flops(recipe),
+            view_bytes=2 * numbers + 4 * pooled,
+            free_bytes=pictures.free_bytes(bench.ctx.store.root),
+        )
+        bench.ctx.say.line("adapt", way.why)
+        return {"kind": way.kind, "views": way.views, "why": way.why}
+
+    augmented = f"{recipe.domain} {recipe.augment:g} {recipe.views}" if recipe.augment else "plain"
+    name = f"way/{recipe.backbone}/{made.cut or 'features'}/{augmented}"
+    found_way: dict[str, Any] = bench.decide(name, plan, "how pictures come into the network")
+    return found_way
 
 
 def _feature(bench: Workbench, backbone: str, depth: str) -> Feature:

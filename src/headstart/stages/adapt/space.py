@@ -14,33 +14,35 @@ from typing import Any
 from headstart.core.recipe import Recipe
 
 PROPOSALS = 12  # asked for when the dear ones do not fit the time
-FEW, SOME = 20, 200  # pictures a class: below the first only gentle recipes, above the second also bold ones
+FEW, SOME = 20, 200  # pictures a class: below the first only the last block trains, from the second on also all
+MOST_BLOCKS = 6  # stands for all of them
 _WARM = 2  # trials before the median rule and the model of TPE have a say
-_PERIODS = {"epochs": (6, 10, 16, 24), "label_smoothing": (0.0, 0.1), "mixup": (0.0, 0.2), "ema": (0.0, 0.99)}
+_SAME = ("strategy", "backbone", "rate", "decay", "weight_decay", "dropout", "epochs", "augment", "mixup", "ema")
 
 
-def priors(strategy: str, per_class: int, blocks: int, gain: Mapping[str, Any]) -> list[Recipe]:
-    """The first recipes, the most promising first.
+def priors(strategy: str, per_class: int, blocks: int, shared: Mapping[str, Any]) -> list[Recipe]:
+    """The first recipes, the most promising first; docs/adapt.md shows what they were measured at.
 
     Args:
         strategy: Of the job: `auto` tries several kinds.
         per_class: Typical number of training pictures a class.
         blocks: How many blocks the trunk has, up to the deepest depth that is read.
-        gain: Fields that all recipes share: backbone, depths, domain, monitor, seed.
+        shared: Fields that all recipes share: backbone, depths, domain, monitor, seed.
     """
-    gentle = dataclasses.replace(Recipe(**gain), rate=3e-4, weight_decay=1e-2, epochs=12)
+    few = per_class < FEW
+    usual = Recipe(**shared, rate=2e-4 if few else 5e-4, weight_decay=1e-2, epochs=12, augment=0.5)
     if strategy == "lora":
-        return [dataclasses.replace(gentle, strategy="lora", rate=1e-3, blocks=min(2, blocks), trunk_rate=1.0)]
+        return [dataclasses.replace(usual, strategy="lora", rate=2e-3, blocks=min(2, blocks))]
     if strategy == "norms":
-        return [dataclasses.replace(gentle, strategy="norms", part="all", rate=3e-3, decay=1.0)]
+        return [dataclasses.replace(usual, strategy="norms", part="all", rate=3e-3, decay=1.0)]
     if strategy == "scratch":
-        return [from_random(dataclasses.replace(gentle, epochs=30))]
-    listed = [dataclasses.replace(gentle, blocks=min(k, blocks)) for k in ((1,) if per_class < FEW else (2, 1, 3))]
+        return [from_random(dataclasses.replace(usual, epochs=30))]
+    listed = [dataclasses.replace(usual, blocks=min(k, blocks)) for k in ((1,) if few else (1, 2))]
     if strategy == "auto":
-        listed.append(dataclasses.replace(gentle, strategy="probe", head="mlp", rate=1e-3, dropout=0.3))
-        listed.append(dataclasses.replace(gentle, strategy="lora", rate=1e-3, blocks=min(2, blocks)))
-    if per_class > SOME:
-        listed.insert(1, dataclasses.replace(gentle, part="all", rate=3e-4, decay=0.6, augment=0.5))
+        listed.append(dataclasses.replace(usual, strategy="lora", rate=2e-3, blocks=min(2, blocks)))
+        listed.append(dataclasses.replace(usual, strategy="probe", head="mlp", rate=1e-3, dropout=0.3))
+    if per_class >= SOME:
+        listed.append(dataclasses.replace(usual, part="all", decay=0.6))
     return list(dict.fromkeys(listed))
 
 
@@ -64,11 +66,8 @@ def from_random(recipe: Recipe) -> Recipe:
 
 def params(recipe: Recipe) -> dict[str, Any]:
     """A recipe as Optuna's parameters; what the space does not vary is left out."""
-    found = {
-        name: getattr(recipe, name) for name in ("strategy", "backbone", "rate", "decay", "weight_decay", "dropout")
-    }
-    found |= {name: getattr(recipe, name) for name in _PERIODS}
-    return {**found, "blocks": 9 if recipe.part == "all" else recipe.blocks}
+    found = {name: getattr(recipe, name) for name in _SAME}
+    return {**found, "blocks": MOST_BLOCKS if recipe.part == "all" else recipe.blocks}
 
 
 def distributions(strategy: str, backbones: Sequence[str]) -> dict[str, Any]:
@@ -79,12 +78,15 @@ def distributions(strategy: str, backbones: Sequence[str]) -> dict[str, Any]:
     return {
         "strategy": CategoricalDistribution(kinds),
         "backbone": CategoricalDistribution(tuple(backbones)),
-        "blocks": IntDistribution(1, 9),
+        "blocks": IntDistribution(1, MOST_BLOCKS),
         "rate": FloatDistribution(3e-5, 1e-2, log=True),
         "decay": FloatDistribution(0.3, 1.0),
         "weight_decay": FloatDistribution(1e-5, 1e-1, log=True),
         "dropout": FloatDistribution(0.0, 0.6),
-        **{name: CategoricalDistribution(values) for name, values in _PERIODS.items()},
+        "epochs": IntDistribution(4, 32),
+        "augment": FloatDistribution(0.0, 1.0),
+        "mixup": FloatDistribution(0.0, 0.4),
+        "ema": CategoricalDistribution((0.0, 0.99)),
     }
 
 
@@ -95,6 +97,17 @@ class Ended:
     recipe: Recipe
     loss: float
     course: Mapping[int, float]  # epoch -> held-out log loss
+
+
+def _inside(values: Mapping[str, Any], space: Mapping[str, Any]) -> bool:
+    """Whether a recipe lies in the space; one of another strategy, or given by hand, may not."""
+    for name, distribution in space.items():
+        choices = getattr(distribution, "choices", None)
+        if choices is not None and values[name] not in choices:
+            return False
+        if choices is None and not distribution.low <= values[name] <= distribution.high:
+            return False
+    return True
 
 
 class Proposer:
@@ -110,16 +123,14 @@ class Proposer:
             pruner=optuna.pruners.MedianPruner(n_startup_trials=_WARM, n_warmup_steps=_WARM),
         )
         for one in ended:
-            values = params(one.recipe)
-            if all(self.space[name]._contains(self.space[name].to_internal_repr(values[name])) for name in self.space):
-                self.study.add_trial(
-                    optuna.trial.create_trial(
-                        params=values,
-                        distributions=self.space,
-                        value=one.loss,
-                        intermediate_values=dict(one.course),
-                    )
+            if _inside(params(one.recipe), self.space):
+                trial = optuna.trial.create_trial(
+                    params=params(one.recipe),
+                    distributions=self.space,
+                    value=one.loss,
+                    intermediate_values=dict(one.course),
                 )
+                self.study.add_trial(trial)
 
     def propose(self) -> dict[str, Any]:
         """Values of the space's parameters."""

@@ -38,7 +38,7 @@ from headstart.core.types import (
 from headstart.kit import repeats, values
 from headstart.kit.compare import Contender, Pick, paired, pick
 from headstart.kit.losses import per_picture_loss
-from headstart.stages.adapt import bases, contest, diagnose, finish, memory, space
+from headstart.stages.adapt import bases, contest, diagnose, domain, finish, memory, outer, space
 from headstart.stages.adapt.clock import FINISHING, clock
 from headstart.stages.adapt.search import Attempt, Search
 from headstart.stages.adapt.workbench import Workbench
@@ -81,13 +81,20 @@ def run(
     given = recipes.parse(ctx.job.recipe)
     found = _bases(given, ranking, embeddings, on)
     bench = Workbench(data=data, splits=splits, embeddings=embeddings, bases=found, probe=probe, on=on, ctx=ctx)
+    bench.domain = domain.decided(bench, given)
     queue = _queue(bench, given, ctx)
     search = Search(bench=bench, clock=clock(ctx), strategy=ctx.job.strategy, queue=queue, most=_most(ctx))
     _require_room(search, ctx)
     search.run()
     best = search.judge()
     tuning = _finished(bench, search, best, ctx)
+    if ctx.job.nested:
+        nested = outer.nested(bench, search, ranking, embeddings)
+        tuning = dataclasses.replace(tuning, nested=nested)
     values.save(tuning, ctx.folder("adapt"), "tuning")
+    if tuning.network is not None and not bench.explicit:
+        memory.remember(ctx.store, data.digest, tuning.network.recipe)
+    _track(tuning, data.class_names, ctx)
     shutil.rmtree(bench.work, ignore_errors=True)
     ctx.say.line("adapt", f"{tuning.why}; {len(tuning.trials)} recipes tried, {duration(time.monotonic() - started)}")
     return tuning
@@ -128,6 +135,20 @@ def _queue(bench: Workbench, given: dict[str, Any], ctx: Context) -> list[tuple[
         fields = {**shared, **bench.where(base)}
         listed += [("prior", r) for r in space.priors(ctx.job.strategy, typical, bench.blocks(base), fields)]
     return listed
+
+
+def _track(tuning: Tuning, names: tuple[str, ...], ctx: Context) -> None:
+    """Write the curves to the tracker that the job asks for."""
+    if ctx.job.track == "none":
+        return
+    from headstart.kit import track
+
+    follow = track.tracker(ctx.job.track, ctx.run.path, ctx.run.path.resolve().name, names)
+    for log in tuning.logs:
+        follow.params(log.name, log.recipe)
+        for row in log.epochs:
+            follow.log(log.name, row)
+    follow.close()
 
 
 def _most(ctx: Context) -> int:

@@ -17,7 +17,7 @@ from headstart.core.types import Adapted, Dataset, Embeddings, Splits
 from headstart.kit import network, trunk
 from headstart.kit.network import Network
 from headstart.kit.trunk import Trunk
-from headstart.stages.adapt import bases
+from headstart.stages.adapt import bases, surgical
 from headstart.stages.adapt.bases import Base
 from headstart.stages.adapt.contest import Ring
 from headstart.stages.adapt.price import Price
@@ -201,6 +201,10 @@ class Workbench:
             recipe: As asked for.
             positions: (M,) int64 pictures that it learns from.
         """
+        told: tuple[str, ...] = ()
+        if recipe.part == "surgical":
+            recipe, why = surgical.decided(self, recipe, positions)
+            told = (why,)
         found, model = self.trunk(recipe.backbone)
         base, rows = self.base(recipe), self.rows[positions]
         start = None
@@ -211,4 +215,5 @@ class Workbench:
         if key not in self._sources:
             self._sources[key] = source(self, made, recipe)
         feeds = self._sources[key]
-        return Ready(network=made, recipe=recipe, source=feeds, feed=feeds.feed(positions, recipe), notes=feeds.notes)
+        feed = feeds.feed(positions, recipe)
+        return Ready(network=made, recipe=recipe, source=feeds, feed=feed, notes=(*told, *feeds.notes))

@@ -1,0 +1,49 @@
+"""Surgical fine-tuning: which blocks want to move most, told by their gradients (Lee et al., ICLR 2023).
+
+The gradient of each block relative to its weights, on some of the training pictures and at the start that the probe
+gives, says whether the shift lies in the picture's look (first blocks), its parts (middle) or its meaning (last).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from headstart.core.recipe import Recipe
+from headstart.kit import movement, network
+from headstart.kit.linear import spread
+from headstart.stages.adapt import bases
+from headstart.stages.adapt.sources import source
+
+if TYPE_CHECKING:
+    from headstart.stages.adapt.workbench import Workbench
+
+PICTURES = 64
+
+
+def decided(bench: Workbench, recipe: Recipe, positions: np.ndarray) -> tuple[Recipe, str]:
+    """The recipe with `surgical` replaced by the part whose block has the largest relative gradient.
+
+    Args:
+        bench: Pictures, features and trunks.
+        recipe: With the part `surgical`.
+        positions: (M,) int64 pictures that may be looked at.
+
+    Returns:
+        The recipe, and a sentence with the numbers.
+    """
+    found, model = bench.trunk(recipe.backbone)
+    whole = dataclasses.replace(recipe, part="all", strategy="finetune", augment=0.0)
+    few = positions[spread(len(positions), PICTURES)]
+    start = bases.fitted(bench.base(recipe), bench.embeddings, bench.rows[positions], bench.y[positions], bench.on)
+    made = network.build(model, found.spec, whole, start=start, n_classes=bench.on.n_classes)
+    inputs = next(iter(source(bench, made, whole).held(few).batches()))
+    seen = few[: len(next(iter(inputs.values())))]
+    norms = movement.gradient_norms(made, inputs, np.eye(bench.on.n_classes, dtype=np.float32)[bench.y[seen]])
+    names = list(norms)
+    largest = names.index(max(names, key=lambda name: norms[name]))
+    part = "first" if largest == 0 else "last" if largest == len(names) - 1 else "middle"
+    told = ", ".join(f"{name} {value:.2g}" for name, value in norms.items())
+    return dataclasses.replace(recipe, part=part), f"surgical: {part} blocks, by relative gradients {told}"
