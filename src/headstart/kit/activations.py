@@ -13,6 +13,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -163,11 +164,16 @@ def maps(
     if any(one.any() for one in missing):
         count = int(sum(one.sum() for one in missing))
         what = f"the activations of {len(rows):,} pictures in {1 + views} views at {cut or 'all depths'}"
-        require_room(cache.folder, count * row_bytes(cache), what)
-        with say.progress("maps", count) as progress:
+        require_room(cache.folder, count * _row_bytes(cache), what)
+        with say.progress("maps", count) as progress, ThreadPoolExecutor(1, thread_name_prefix="maps") as writer:
+            last: Future[None] | None = None
             for keys, columns in _computed(below, cache, found, wanted, missing):
-                cache.add(keys, columns)
+                if last is not None:
+                    last.result()  # one block is written while the next is computed
+                last = writer.submit(cache.add, keys, columns)
                 progress.add(len(keys))
+            if last is not None:
+                last.result()
     at = np.stack([cache.find(keys) for keys in wanted.keys])
     return Maps(cut=cut, shape=shape, at=at, columns={name: cache.column(name) for name in cache.columns})
 
@@ -226,7 +232,7 @@ def _cache(found: Trunk, cut: str, below: Lower, sample: np.ndarray, store: Stor
     return RowStore(store.root / "maps" / address, widths, half=half, report=store.report), shape
 
 
-def row_bytes(cache: RowStore) -> int:
+def _row_bytes(cache: RowStore) -> int:
     """Of one picture in one view."""
     return sum(width * cache.types[name].itemsize for name, width in cache.columns.items())
 

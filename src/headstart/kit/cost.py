@@ -10,6 +10,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
+PASS_FLOPS_PER_S = 1e11  # of a frozen trunk by OpenVINO on two cores; for estimates that are told, not for choices
+
 
 def flops(model: Any) -> int:
     """Operations for one picture through a built `keras.Model`, nested models included.

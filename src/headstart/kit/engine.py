@@ -164,8 +164,9 @@ class Engine:
     def _start(
         self, batch: _Batch, row: int, picture: np.ndarray, flying: deque[tuple[_Batch, int, int]], place: int
     ) -> None:
-        # Nothing is copied; neither request nor tensor keeps the picture's memory alive, so it is held here.
-        contiguous = np.ascontiguousarray(picture)
+        # Neither request nor tensor keeps the picture's memory alive, so it is held here. It is copied only where it is
+        # not contiguous or not to be written to: OpenVINO takes no such memory.
+        contiguous = np.require(picture, requirements=["C", "W"])
         tensor = self._tensor(contiguous, shared_memory=True)
         self._held[place] = (tensor, contiguous)
         self._requests[place].set_input_tensor(tensor)
