@@ -50,7 +50,6 @@ _MIRRORS = {"flip_x": 0.0, "flip_y": 0.0, "turn": 0.0}
 _AT_FULL_STRENGTH: dict[str, dict[str, float]] = {
     "photo": {
         "flip_x": 0.0,
-        "rotate": 15,
         "zoom": 0.3,
         "shift": 0.1,
         "brightness": 0.3,

@@ -31,11 +31,9 @@ def _layer(layer: Any) -> int:
     weights = sum(math.prod(kernel.shape) for kernel in kernels if kernel is not None)
     if not weights:
         return 0
-    shape = layer.output.shape
     if isinstance(layer, keras.layers.EinsumDense):
-        inputs, _, outputs = layer.equation.partition("->")
-        kernel = inputs.partition(",")[2]
-        places = [side for side, axis in zip(shape[1:], outputs[1:], strict=True) if axis not in kernel]
+        inputs, kernel = layer.equation.partition("->")[0].split(",")
+        places = [side for side, axis in zip(layer.input.shape, inputs, strict=True) if axis not in kernel]
     else:
-        places = list(shape[1:-1])
-    return int(2 * weights * math.prod(side or 1 for side in places))
+        places = list(layer.output.shape[:-1])
+    return int(2 * weights * math.prod(side or 1 for side in places[1:]))
