@@ -168,7 +168,9 @@ def test_training_that_still_gains_wants_more_epochs():
     found = ask("M202", gaining)
     assert found.outcome.status == "tip"
     assert "held-out log loss 0.409 after two thirds of 12 epochs, 0.300 after all, in 1 of 1 fold" in found.outcome.why
-    assert found.change == {"epochs": 24}
+    assert found.change == {"rate": 3e-3}
+    fast = dataclasses.replace(gaining, recipe=with_recipe(epochs=12, rate=5e-3))
+    assert ask("M202", fast).change == {"epochs": 24}
     stopped = dataclasses.replace(gaining, recipe=with_recipe(epochs=30), stopped="pruned")
     assert said("M202", stopped)[0] == "passed", "a training that was cut short could have gone on"
 
