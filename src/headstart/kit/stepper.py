@@ -39,7 +39,7 @@ class Stepper:
         _deterministic()
         self.network, self.factors = network, dict(network.factors())
         anchors = {
-            variable.path: np.array(variable)
+            variable.path: np.array(variable.numpy())
             for block in network.blocks
             if block.distance and recipe.l2_sp
             for variable in block.variables
@@ -70,7 +70,7 @@ class Stepper:
     @property
     def rate(self) -> float:
         """The learning rate as it stands; a callback may have set it."""
-        return float(self.optimiser.learning_rate)
+        return float(self.optimiser.learning_rate.numpy())
 
     def averaged(self) -> dict[str, np.ndarray]:
         """What training may change, with the running mean in the place of each weight that has one."""
@@ -78,7 +78,7 @@ class Stepper:
 
     def state(self) -> list[np.ndarray]:
         """What a step changes besides the weights: of the optimiser and of the draws."""
-        return [np.array(variable) for variable in (*self.optimiser.variables, *self._draws)]
+        return [np.array(variable.numpy()) for variable in (*self.optimiser.variables, *self._draws)]
 
     def restore(self, state: list[np.ndarray]) -> None:
         """Put a state back."""

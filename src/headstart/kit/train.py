@@ -48,7 +48,7 @@ __all__ = [
 
 _TEST_STEPS = 60  # of the rising-rate test
 _TEST_RATES = {"adamw": (1e-6, 1e-1), "sgd": (1e-4, 1e1)}
-_TEST_WORSE = 4.0  # times the lowest loss ends the test
+_TEST_WORSE, _TEST_FIRST = 4.0, 5  # times the largest loss of the first steps ends the test
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -236,7 +236,7 @@ def _found_rate(task: Task, stepper: Stepper) -> float:
     rates = schedule.rising(*_TEST_RATES[task.recipe.optimiser], _TEST_STEPS)
     for rate, (inputs, soft, _) in zip(rates, endless(task.feed), strict=False):
         losses.append(stepper.step(inputs, soft, float(rate))[0])
-        if not losses[-1] <= _TEST_WORSE * min(losses):  # written so that NaN ends it
+        if not losses[-1] <= _TEST_WORSE * max(losses[:_TEST_FIRST]):  # written so that NaN ends it
             break
     task.network.set(before)
     stepper.restore(state)

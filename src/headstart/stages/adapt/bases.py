@@ -48,21 +48,31 @@ class Base:
 
 
 def bases(ranking: Ranking, embeddings: Sequence[Embeddings], on: Ring, wanted: Sequence[str] = ()) -> list[Base]:
-    """The best logistic head of each backbone, the best backbone first.
+    """The logistic heads to start from: of each backbone that on its best single depth, and the best of all.
 
-    Three sets of depths compete: the one that ranked best, the inner ones, all. With `wanted` only that set does.
+    A network that trains does best when it reads the one depth whose features were best (docs/adapt.md has figures);
+    several depths together make the better frozen start. With `wanted` only that set of depths is fitted.
 
     Args:
         ranking: Tells the best depth of each backbone.
         embeddings: Features of all pictures.
         on: Pictures and folds; the first repeat judges.
         wanted: Names of depths, or empty.
+
+    Returns:
+        Backbones by their best head, the best first; of each the single depth first.
     """
-    found = [_best(each, _sets(each, ranking, wanted), embeddings, on) for each in embeddings]
-    return sorted((base for base in found if base), key=lambda base: (base.loss, base.backbone))
+    found = []
+    for each in embeddings:
+        made = [_judged(features, embeddings, on) for features in _sets(each, ranking, wanted)]
+        best = min(made, key=lambda base: (base.loss, len(base.features)), default=None)
+        if best is not None:
+            found.append((best.loss, each.spec.name, list(dict.fromkeys((made[0], best)))))
+    return [base for _, _, own in sorted(found, key=lambda one: one[:2]) for base in own]
 
 
 def _sets(each: Embeddings, ranking: Ranking, wanted: Sequence[str]) -> list[tuple[Feature, ...]]:
+    """The best single depth, the inner depths, all depths; or the set that is wanted, if the backbone has it."""
     depths = [Feature(backbone=each.spec.name, depth=d.name, dim=d.dim) for d in each.spec.depths]
     if wanted:
         chosen = tuple(f for f in depths if f.depth in wanted)
@@ -72,18 +82,12 @@ def _sets(each: Embeddings, ranking: Ranking, wanted: Sequence[str]) -> list[tup
     return [s for s in dict.fromkeys((best, tuple(depths[:-1]), tuple(depths))) if s]
 
 
-def _best(
-    each: Embeddings, sets: Sequence[tuple[Feature, ...]], embeddings: Sequence[Embeddings], on: Ring
-) -> Base | None:
-    found = []
-    for features in sets:
-        x = columns(embeddings, features, on.rows)
-        made = crossval.tuned(registry.load("heads", HEAD), x, on.y, on.folds[:1], metric=on.metric, **on.shared)
-        loss = float(np.nanmean(made.losses))
-        found.append(
-            Base(backbone=each.spec.name, features=features, params=made.params, pictures=len(on.rows), loss=loss)
-        )
-    return min(found, key=lambda base: (base.loss, len(base.features)), default=None)
+def _judged(features: tuple[Feature, ...], embeddings: Sequence[Embeddings], on: Ring) -> Base:
+    x = columns(embeddings, features, on.rows)
+    made = crossval.tuned(registry.load("heads", HEAD), x, on.y, on.folds[:1], metric=on.metric, **on.shared)
+    loss = float(np.nanmean(made.losses))
+    backbone = features[0].backbone
+    return Base(backbone=backbone, features=features, params=made.params, pictures=len(on.rows), loss=loss)
 
 
 def fitted(base: Base, embeddings: Sequence[Embeddings], rows: np.ndarray, y: np.ndarray, on: Ring) -> Start:

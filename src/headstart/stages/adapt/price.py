@@ -47,7 +47,7 @@ class Price:
         done = (1 + BACKWARD) * upper * min(job.recipe.batch, job.feed.n)
 
         def measured() -> float:
-            return done / max(train.measure(job.network, job.recipe, job.feed), 1e-6)
+            return float(done / max(train.measure(job.network, job.recipe, job.feed), 1e-6))
 
         why = "operations a second while training, measured on a few steps"
         self.pace = float(self.bench.decide(f"pace/{key}", measured, why))

@@ -15,22 +15,25 @@ from headstart.core.recipe import Recipe
 
 PROPOSALS = 12  # asked for when the dear ones do not fit the time
 FEW, SOME = 20, 200  # pictures a class: below the first only the last block trains, from the second on also all
+STEPS, EPOCHS = 320, (10, 40)  # steps that a recipe wants, within so many epochs
 MOST_BLOCKS = 6  # stands for all of them
 _WARM = 2  # trials before the median rule and the model of TPE have a say
 _SAME = ("strategy", "backbone", "rate", "decay", "weight_decay", "dropout", "epochs", "augment", "mixup", "ema")
 
 
-def priors(strategy: str, per_class: int, blocks: int, shared: Mapping[str, Any]) -> list[Recipe]:
+def priors(strategy: str, per_class: int, n_train: int, blocks: int, shared: Mapping[str, Any]) -> list[Recipe]:
     """The first recipes, the most promising first; docs/adapt.md shows what they were measured at.
 
     Args:
         strategy: Of the job: `auto` tries several kinds.
         per_class: Typical number of training pictures a class.
+        n_train: Training pictures in all.
         blocks: How many blocks the trunk has, up to the deepest depth that is read.
         shared: Fields that all recipes share: backbone, depths, domain, monitor, seed.
     """
     few = per_class < FEW
-    usual = Recipe(**shared, rate=2e-4 if few else 5e-4, weight_decay=1e-2, epochs=12, augment=0.5)
+    epochs = min(max(EPOCHS[0], round(STEPS * Recipe().batch / n_train)), EPOCHS[1])
+    usual = Recipe(**shared, rate=5e-4 if few else 2e-3, decay=0.8, weight_decay=2e-2, epochs=epochs, augment=0.5)
     if strategy == "lora":
         return [dataclasses.replace(usual, strategy="lora", rate=2e-3, blocks=min(2, blocks))]
     if strategy == "norms":

@@ -103,38 +103,39 @@ def run(
 def _bases(
     given: dict[str, Any], ranking: Ranking, embeddings: Sequence[Embeddings], on: contest.Ring
 ) -> list[bases.Base]:
-    wanted = str(given.get("backbone", ""))
-    among = [e for e in embeddings if not wanted or e.spec.name == wanted]
-    depths: tuple[str, ...] = tuple(given.get("depths", ()))
-    found = bases.bases(ranking, among, on, depths)[:BACKBONES]
+    wanted, depths = str(given.get("backbone", "")), tuple(given.get("depths", ()))
+    among = [e for e in embeddings if not wanted or e.spec.name.endswith(wanted)]
+    found = bases.bases(ranking, among, on, depths)
     if not found:
         known = ", ".join(e.spec.name for e in embeddings)
         asked = f"depths {'+'.join(depths) or 'any'} of backbone `{wanted or 'any'}`"
-        raise UsageError(
-            f"the recipe wants {asked}, which were not measured",
-            where="--recipe",
-            hint=f"measured: {known}; choose others with --backbones",
-        )
-    return found
+        hint = f"measured: {known}; choose others with --backbones"
+        raise UsageError(f"the recipe wants {asked}, which were not measured", where="--recipe", hint=hint)
+    kept = list(dict.fromkeys(base.backbone for base in found))[:BACKBONES]
+    return [base for base in found if base.backbone in kept]
 
 
 def _queue(bench: Workbench, given: dict[str, Any], ctx: Context) -> list[tuple[str, Recipe]]:
     shared = {"seed": ctx.seed, "monitor": ctx.job.metric, "domain": bench.domain}
     if given:
         strategy = given.get("strategy", jobs.fixed(ctx.job.strategy))
-        return [("given", recipes.make({**shared, **bench.where(bench.bases[0]), **given, "strategy": strategy}))]
-    remembered = ctx.decide(
-        "adapt/remembered",
-        lambda: memory.remembered(ctx.store, bench.data.digest),
-        "the best recipes of earlier runs on the same pictures",
-    )
-    listed = [("prior", recipes.make(one)) for one in remembered]
+        return [("given", recipes.make({**shared, **given, **bench.where(bench.bases[0]), "strategy": strategy}))]
+    earlier = "the best recipes of earlier runs on the same pictures"
+    kept = ctx.decide("adapt/remembered", lambda: memory.remembered(ctx.store, bench.data.digest), earlier)
+    listed = [("prior", recipe) for recipe in map(recipes.make, kept) if bench.knows(recipe)]
+    return listed + [("prior", recipe) for recipe in _priors(bench, shared, ctx)]
+
+
+def _priors(bench: Workbench, shared: dict[str, Any], ctx: Context) -> list[Recipe]:
+    """Each kind of recipe on every starting point, the cheaper networks first: something is there soon."""
     counts = np.bincount(bench.y, minlength=bench.on.n_classes)
-    typical = int(np.median(counts[counts > 0]))
-    for base in bench.bases:
-        fields = {**shared, **bench.where(base)}
-        listed += [("prior", r) for r in space.priors(ctx.job.strategy, typical, bench.blocks(base), fields)]
-    return listed
+    typical, n = int(np.median(counts[counts > 0])), len(bench.rows)
+    listed = [
+        space.priors(ctx.job.strategy, typical, n, bench.blocks(base), {**shared, **bench.where(base)})
+        for base in bench.bases
+    ]
+    listed.sort(key=lambda own: (len(own[0].depths) > 1, bench.price.answering_flops(own[0])))
+    return [own[at] for at in range(max(map(len, listed))) for own in listed if at < len(own)]
 
 
 def _track(tuning: Tuning, names: tuple[str, ...], ctx: Context) -> None:

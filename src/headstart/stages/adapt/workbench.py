@@ -134,11 +134,15 @@ class Workbench:
     @property
     def backbones(self) -> tuple[str, ...]:
         """Where networks may start."""
-        return tuple(base.backbone for base in self.bases)
+        return tuple(dict.fromkeys(base.backbone for base in self.bases))
 
     def base(self, recipe: Recipe) -> Base:
         """The starting point of a recipe."""
-        return next(base for base in self.bases if base.backbone == recipe.backbone)
+        return next(b for b in self.bases if (b.backbone, b.depths) == (recipe.backbone, recipe.depths))
+
+    def knows(self, recipe: Recipe) -> bool:
+        """Whether a recipe starts where this run can."""
+        return any((b.backbone, b.depths) == (recipe.backbone, recipe.depths) for b in self.bases)
 
     def where(self, base: Base) -> dict[str, Any]:
         """The fields of a recipe that a base fixes."""
