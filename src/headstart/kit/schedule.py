@@ -85,10 +85,10 @@ def find_rate(losses: np.ndarray, rates: np.ndarray) -> float:
     end = len(losses) if finite.all() else int(np.argmin(finite))
     if end < 3:
         return float(rates[0])
-    rates, reach = rates[:end], max(1, end // 20)
-    smooth = np.array([losses[max(0, at - reach) : at + reach + 1][: end - at + reach].mean() for at in range(end)])
-    step = np.median(np.abs(np.diff(losses[:end])))
-    sure = _SURE * 1.05 * step / np.sqrt(2 * reach + 1)  # 1.05: median |difference| of normal noise to its deviation
+    losses, rates, reach = losses[:end], rates[:end], max(1, end // 20)
+    smooth = np.array([losses[max(0, at - reach) : at + reach + 1].mean() for at in range(end)])
+    deviation = 1.05 * np.median(np.abs(np.diff(losses)))  # 1.05: of normal noise, whose differences are wider
+    sure = _SURE * deviation / np.sqrt(2 * reach + 1)
     start, low = smooth[reach], int(np.argmin(smooth))
     if low and start - smooth[low] > sure:
         return float(rates[int(np.argmin(np.gradient(smooth[: low + 1], np.log(rates[: low + 1]))))])
