@@ -19,14 +19,11 @@ import numpy as np
 
 from headstart.core.errors import NoOpError
 from headstart.core.recipe import Recipe
-from headstart.kit.schedule import find_rate, phases, rates, rising
 
 if TYPE_CHECKING:
     from keras.optimizers import Optimizer as _Base
 else:
     _Base = object  # Keras is heavy: its class joins in `optimiser`
-
-__all__ = ["averaged", "find_rate", "optimiser", "phases", "rates", "rising"]
 
 EPSILON = 1e-8  # of Adam
 
