@@ -175,7 +175,8 @@ class _Rules(_Base):  # type: ignore[misc]
             move = move + (variable - anchor) * (rate * self.recipe.l2_sp)
         elif self.recipe.weight_decay and _decays(variable):
             move = move + variable * (rate * self.recipe.weight_decay)
-        variable.assign(ops.where(step.moves[i], variable - move, variable))
+        before = ops.convert_to_tensor(variable)
+        variable.assign(ops.where(step.moves[i], before - move, before))
 
     def _average(self, variables: Sequence[Any]) -> None:
         from keras import ops
@@ -185,7 +186,7 @@ class _Rules(_Base):  # type: ignore[misc]
         decay = self.recipe.ema
         part = (1 - decay) / -ops.expm1(ops.cast(self.iterations, "float32") * math.log(decay))
         for mean, variable in zip(self.means, variables, strict=True):
-            mean.assign(mean + (variable - mean) * ops.minimum(part, 1.0))
+            mean.assign(mean - (mean - variable) * ops.minimum(part, 1.0))
 
     def move(self, i: int, g: Any, step: _Step) -> Any:
         """What is taken off variable `i`; its slots have been updated."""
@@ -218,4 +219,4 @@ def _decays(variable: Any) -> bool:
 def _copy_of(variable: Any) -> Callable[..., Any]:
     from keras import ops
 
-    return lambda shape, dtype=None: ops.cast(ops.convert_to_tensor(variable), dtype)
+    return lambda shape, dtype=None: ops.copy(ops.convert_to_tensor(variable))
