@@ -11,10 +11,11 @@ from typing import TypeVar
 import numpy as np
 
 from headstart.kit import softmax
-from headstart.kit.losses import per_picture_loss
+from headstart.kit.losses import log_losses, per_picture_loss
 
 T = TypeVar("T")
 COLDEST, WARMEST = 0.05, 20.0
+_STIFF = 2.0
 
 
 def choose_epoch(losses: np.ndarray, counts: np.ndarray) -> int:
@@ -53,11 +54,22 @@ def choose_alpha(logits: Mapping[float, np.ndarray], y: np.ndarray, metric: str)
 def temperature(logits: np.ndarray, y: np.ndarray) -> float:
     """What held-out logits are divided by for the lowest log loss (Guo 2017), between 0.05 and 20.
 
+    The total log loss is lowered together with `_STIFF` times the squared logarithm of the temperature, so that some
+    fifty pictures without an error, which would ask for endless certainty, leave it near 1; a thousand decide alone.
+
     Args:
         logits: (M, C).
         y: (M,) int64.
     """
-    return float(np.clip(1 / softmax.temperature(logits.astype(np.float64), y), COLDEST, WARMEST))
+    from scipy.optimize import minimize_scalar
+
+    scores = logits.astype(np.float64)
+
+    def cost(log_heat: float) -> float:
+        return float(log_losses(y, softmax.probabilities(scores / np.exp(log_heat))).sum() + _STIFF * log_heat**2)
+
+    found = minimize_scalar(cost, bounds=(np.log(COLDEST), np.log(WARMEST)), method="bounded", options={"xatol": 1e-6})
+    return float(np.exp(found.x))
 
 
 def soup(members: Sequence[T], score: Callable[[Sequence[T]], float]) -> tuple[int, ...]:
