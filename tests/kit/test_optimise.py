@@ -7,7 +7,7 @@ import pytest
 
 from headstart.core.errors import NoOpError
 from headstart.core.recipe import Recipe
-from headstart.kit import optimise
+from headstart.kit import objective, optimise
 
 PLAIN = Recipe(rate=0.01, clip=0.0, weight_decay=0.0)
 BOTH = pytest.mark.parametrize("kind", ["adamw", "sgd"])
@@ -399,3 +399,32 @@ def test_other_variables_are_refused():
     given = variables()
     with pytest.raises(ValueError, match="built on other variables"):
         built(PLAIN, given).apply(gradients(0)[::-1], given[::-1])
+
+
+# ---------------------------------------------------------------- a real network
+
+
+@pytest.mark.medium
+def test_blocks_of_a_pretrained_network_move_by_their_factors(shared_store, textile):
+    """Real weights, real pictures: after one AdamW step each block has moved by the rate times its factor."""
+    import tensorflow as tf
+
+    from headstart.kit import network, pixels, trunk
+
+    found = trunk.find("bundled:efficientnet_lite0")
+    asked = Recipe(depths=("last",), blocks=3, decay=0.5, trunk_rate=0.8, rate=1e-3, weight_decay=0.0)
+    model = found.build(shared_store)
+    net = network.build(model, found.spec, asked, start=None, n_classes=3)
+    files = sorted(textile.rglob("*.jpg"))[:: 2000 // 6][:6]
+    x = np.stack([pixels.decode(file.read_bytes(), found.spec.input) for file in files]).astype(np.float32)
+    maps = network.lower(model, found.spec, net.cut)(x)
+    before, given = net.get(), net.model.trainable_variables
+    made = built(asked, given, net.factors())
+    with tf.GradientTape() as tape:
+        loss = objective.loss(asked)(np.eye(3, dtype=np.float32)[[0, 0, 1, 1, 2, 2]], net.model({"map": maps}))
+    made.apply(tape.gradient(loss, given), given)
+    moved = {}
+    for block in net.blocks:
+        moves = np.concatenate([np.abs(v.numpy() - before[v.path]).ravel() for v in block.variables])
+        moved[block.name] = float(np.median(moves[moves > 0])) / asked.rate
+    assert moved == pytest.approx({"stage4": 0.1, "stage5": 0.2, "last": 0.4, "head": 1.0}, rel=2e-3)
