@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 import tempfile
+import warnings
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -116,7 +117,9 @@ def write_keras(model: Any, path: Path) -> None:
     """
     with tempfile.TemporaryDirectory() as place:
         draft, plain = Path(place) / "draft.keras", Path(place) / "plain.keras"
-        model.save(draft)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # of NumPy 2, about Keras' way to read a variable
+            model.save(draft)
         with zipfile.ZipFile(draft) as source, zipfile.ZipFile(plain, "w", zipfile.ZIP_STORED) as target:
             for name in sorted(source.namelist()):
                 content = source.read(name)

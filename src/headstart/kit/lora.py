@@ -43,9 +43,7 @@ class Update:
 
     def merged(self) -> np.ndarray:
         """The kernel with its update added, float32."""
-        import keras
-
-        kernel, a, b = (np.asarray(keras.ops.convert_to_numpy(v), np.float64) for v in (self.kernel, self.a, self.b))
+        kernel, a, b = (np.asarray(v).astype(np.float64) for v in (self.kernel, self.a, self.b))
         return (kernel + self.scale * (a @ b).reshape(kernel.shape)).astype(np.float32)
 
 

@@ -83,11 +83,9 @@ class Network:
 
     def get(self, *, frozen: bool = False) -> dict[str, np.ndarray]:
         """Copies of the weights that training may change, by path; with `frozen` of all others too."""
-        import keras
-
         moving = [v for block in self.blocks for v in block.variables] + list(self.statistics)
         wanted = self.model.weights if frozen else moving
-        return {v.path: np.array(keras.ops.convert_to_numpy(v)) for v in wanted}
+        return {v.path: np.asarray(v).copy() for v in wanted}
 
     def set(self, weights: Mapping[str, np.ndarray]) -> None:
         """Put weights back, by path.
@@ -175,7 +173,7 @@ def build(trunk_model: Any, spec: BackboneSpec, recipe: Recipe, *, start: Start 
         blocks=_blocks(anatomy, train, pairs, head),
         head=head,
         updates=tuple(updates),
-        statistics=tuple(v for one in swap.learning_norms(pairs) for v in one.non_trainable_variables),
+        statistics=swap.statistics(pairs),
     )
     _assert_trains(network, spec, train)
     return network

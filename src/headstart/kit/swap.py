@@ -55,12 +55,13 @@ def changes(trunk_model: Any, spec: BackboneSpec, anatomy: Anatomy, recipe: Reci
     return change
 
 
-def learning_norms(pairs: Sequence[tuple[Any, Any]]) -> list[Any]:
-    """Batch norms that take the statistics of the batches."""
+def statistics(pairs: Sequence[tuple[Any, Any]]) -> tuple[Any, ...]:
+    """Variables of the batch norms that take the statistics of the batches."""
     import keras
 
     norms = [made for _, made in pairs if isinstance(made, keras.layers.BatchNormalization) and made.trainable]
-    return [one for one in norms if not isinstance(one, own_layers.frozen_norm())]
+    learning = [one for one in norms if not isinstance(one, own_layers.frozen_norm())]
+    return tuple(v for one in learning for v in (one.moving_mean, one.moving_variance))
 
 
 def _thinned(
