@@ -158,6 +158,19 @@ def test_factor_0_moves_nothing_of_a_variable(kind):
 
 
 @BOTH
+def test_a_block_that_is_frozen_again_keeps_its_moments(kind):
+    given, made = taken(Recipe(optimiser=kind), 3)
+    before, start = frozen_bits(made, given), values(given)
+    made.set_factors(FROZEN)
+    for step in range(3, 6):
+        made.apply(gradients(step), given)
+        assert frozen_bits(made, given) == before
+    made.set_factors(dict.fromkeys(SHAPES, 1.0))
+    made.apply(gradients(6), given)
+    assert all((v.numpy() != start[v.path]).all() for v in given)
+
+
+@BOTH
 def test_the_first_step_of_a_freed_block_is_a_first_step(kind):
     """After 50 frozen steps a block moves as if the training began; the head goes on with its moments."""
     recipe = replace(PLAIN, optimiser=kind)
