@@ -88,9 +88,16 @@ class Story:
     @cached_property
     def embeddings(self) -> tuple[Embeddings, ...]:
         """Features of all pictures through the surviving backbones, cheapest first."""
-        names = self.screening.survivors if self.screening else self.candidates
+        names = self._kept(self.screening.survivors) if self.screening else self.candidates
         found = [self._embed(name, self._every) for name in names]
         return tuple(sorted(found, key=lambda e: (e.spec.flops, e.spec.name)))
+
+    def _kept(self, survivors: tuple[str, ...]) -> tuple[str, ...]:
+        """The survivors; where networks train also the cheapest candidate, for tuning it costs a fraction."""
+        if self.ctx.job.strategy == "probe" or self.candidates[0] in survivors:
+            return survivors
+        self.ctx.say.line("screen", f"{self.candidates[0]} goes on too: the cheapest to fine-tune")
+        return (*survivors, self.candidates[0])
 
     @property
     def _every(self) -> Any:
@@ -147,7 +154,8 @@ class Story:
         """All candidates on the same folds."""
         from headstart.stages.rank.run import run
 
-        screened = self.screening.rows if self.screening else ()
+        seen = {each.spec.name for each in self.embeddings}
+        screened = tuple(row for row in self.screening.rows if row.backbone not in seen) if self.screening else ()
         found: Ranking = self._step(
             "rank", run, self.data, self.splits, self.embeddings, controls=self.controls, screened=screened
         )

@@ -86,7 +86,9 @@ class Folder:
             with contextlib.suppress(DataError, OSError, ValueError, KeyError, zipfile.BadZipFile):
                 facts = values.stored(Facts, self.path, name)
                 if facts is not None and facts.key == key:
-                    return facts, _unpacked(_read(self.path / f"{name}.npz"))
+                    found = _unpacked(_read(self.path / f"{name}.npz"))
+                    self._only(name)
+                    return facts, found
         self.clear()
         return None
 
@@ -101,9 +103,7 @@ class Folder:
         name = "state-over" if facts.stopped else f"state-{facts.epoch:03d}"
         _write(self.path / f"{name}.npz", _packed(arrays))
         values.save(facts, self.path, name)
-        for old in self.path.glob("state-*"):
-            if old.stem != name:
-                old.unlink()
+        self._only(name)
 
     def keep(self, epoch: int, weights: Mapping[str, np.ndarray]) -> None:
         """Keep the weights of an epoch."""
@@ -137,6 +137,11 @@ class Folder:
         for file in (*self.path.glob("state-*"), *self.path.glob("weights-*.npz")) if self.path else ():
             file.unlink()
 
+    def _only(self, name: str) -> None:
+        for old in self.path.glob("state-*") if self.path else ():
+            if old.stem != name:
+                old.unlink()
+
     def _file(self, epoch: int) -> Path:
         assert self.path is not None
         return self.path / f"weights-{epoch:03d}.npz"
@@ -165,5 +170,5 @@ def _write(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
 
 
 def _read(path: Path) -> dict[str, np.ndarray]:
-    with np.load(path, allow_pickle=False) as found:
+    with path.open("rb") as handle, np.load(handle, allow_pickle=False) as found:
         return {str(name): found[f"a{i:05d}"] for i, name in enumerate(found["names"])}

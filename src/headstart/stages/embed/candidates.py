@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 MOST = 8
 PART_OF_BUDGET = 0.6  # of the time may go into first passes
+PART_WHEN_TUNING = 0.06  # the same where fine-tuning wants the budget
 GFLOP_PER_S = 90.0  # a core with AVX-512, float32, OpenVINO; `benchmarks/embed.py` prints this machine's
 DECODE_PER_S = 800.0  # pictures a core and second, JPEG of 250 px
 
@@ -110,7 +111,7 @@ def run(data: Dataset, *, ctx: Context, seen: int) -> tuple[str, ...]:
 
 def _affordable(chosen: tuple[str, ...], seen: int, ctx: Context) -> tuple[str, ...]:
     """Without the costliest of `auto`'s candidates, as long as passing `seen` pictures takes too much of the budget."""
-    room_s = PART_OF_BUDGET * ctx.left_s()
+    room_s = (PART_OF_BUDGET if ctx.job.strategy == "probe" else PART_WHEN_TUNING) * ctx.left_s()
     while "auto" in ctx.job.backbones and len(chosen) > 1 and _seconds(chosen, seen) > room_s:
         ctx.say.line("plan", f"{chosen[-1]} is left out: its pass does not fit the budget")
         chosen = chosen[:-1]

@@ -131,7 +131,7 @@ def verdicts(rows: Sequence[PaidRow], tuning: Tuning, curve: Sequence[CurvePoint
         found.append(_fine_tuning(by_name[TUNED], tuning))
     if RANDOM in by_name:
         found.append(_negative_transfer(by_name[RANDOM]))
-        found.append(_saved(by_name[RANDOM], curve))
+        found.append(_saved(by_name[RANDOM], curve, tuning))
     return tuple(found)
 
 
@@ -165,8 +165,8 @@ def _negative_transfer(row: PaidRow) -> Verdict:
     return Verdict(code="negative_transfer", answer=answer, sentence=sentence)
 
 
-def _saved(row: PaidRow, curve: Sequence[CurvePoint]) -> Verdict:
-    """With which part of the labels the frozen probe is as good as the network from random weights, by real curves."""
+def _saved(row: PaidRow, curve: Sequence[CurvePoint], tuning: Tuning) -> Verdict:
+    """With which part of the labels and of the work the score from random weights is reached, by real curves."""
     target = next(s for s in row.scores if s.name == "balanced_accuracy")
     points = sorted((p for p in curve if np.isfinite(p.score.value)), key=lambda p: p.n_train)
     reached = [p for p in points if p.score.value >= target.value]
@@ -179,6 +179,23 @@ def _saved(row: PaidRow, curve: Sequence[CurvePoint]) -> Verdict:
     sentence = (
         f"the frozen probe reaches balanced accuracy {first.score.value:.3f} with {first.n_train:,} {more}pictures; "
         f"the network from random weights has {target.value:.3f} [{target.low:.3f}, {target.high:.3f}] with "
-        f"{row.n_train:,}: 1/{part:.0f} of the labels"
+        f"{row.n_train:,}: 1/{part:.0f} of the labels{_work(target.value, tuning)}"
     )
     return Verdict(code="data_saved", answer="yes" if part > 1 else "no", sentence=sentence)
+
+
+def _work(target: float, tuning: Tuning) -> str:
+    """After which part of the operations the tuned network passes a held-out score; empty when it never does."""
+    tuned, scratch = tuning.network, tuning.scratch
+    logs = [log for log in tuning.logs if tuned and log.trial == tuned.soup[0] and log.start is not None]
+    if tuned is None or scratch is None or not logs:
+        return ""
+    if np.mean([log.start.balanced_accuracy for log in logs if log.start]) >= target:
+        return "; the tuned network is past it before its first step"
+    for epoch in range(min(len(log.epochs) for log in logs)):
+        held = [row.val.balanced_accuracy for log in logs if (row := log.epochs[epoch]).val is not None]
+        if held and np.mean(held) >= target:
+            spent = tuned.flops * (epoch + 1) / max(tuned.epochs, 1)
+            part = f"1/{scratch.flops / spent:.0f} of the operations"
+            return f"; the tuned network passes it after epoch {epoch + 1}, {part}"
+    return ""
