@@ -96,7 +96,7 @@ def trained(bench: Workbench, attempt: Attempt) -> tuple[Ready, Weights, Trainin
 
 
 def _fit(bench: Workbench, job: Ready, name: str, epochs: int) -> train.Trained:
-    return train.train(
+    made = train.train(
         job.network,
         job.recipe,
         job.feed,
@@ -108,6 +108,8 @@ def _fit(bench: Workbench, job: Ready, name: str, epochs: int) -> train.Trained:
         say=bench.ctx.say,
         name=name,
     )
+    folds.tell_profile(bench, name, made.profile)
+    return made
 
 
 def _log(job: Ready, made: train.Trained, name: str, trial: int, n_train: int) -> TrainingLog:

@@ -6,6 +6,7 @@ cut short goes on from its last epoch.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from headstart.core.recipe import Recipe
+from headstart.core.say import duration
 from headstart.core.types import EpochRow, TrainingLog
 from headstart.kit import train, values
 from headstart.stages.adapt.workbench import Ready, Workbench
@@ -69,6 +71,7 @@ def run_fold(
         say=bench.ctx.say,
         name=f"trial {trial}, fold {fold}",
     )
+    tell_profile(bench, f"trial {trial}, fold {fold}", made.profile)
     log = TrainingLog(
         name=f"trial {trial}, fold {fold}",
         trial=trial,
@@ -107,3 +110,13 @@ def logits(bench: Workbench, job: Ready, made: dict[str, np.ndarray], run: FoldR
     """(M, C) what a fold's held-out pictures get from some weights."""
     job.network.set(made)
     return train.predict(job.network, job.source.held(bench.held_out(run.log.fold)))
+
+
+def tell_profile(bench: Workbench, name: str, profile: train.Profile) -> None:
+    """Say which part of the steps' time was compute, when the job asks for it (`--profile`)."""
+    if bench.ctx.job.profile and math.isfinite(profile.share):
+        bench.ctx.say.line(
+            "train",
+            f"{name}: {100 * profile.share:.0f} % of the step time was compute, {duration(profile.wait_s)} waited for "
+            f"pictures; the first step, which compiles, took {duration(profile.first_s)} and is left out",
+        )
