@@ -15,9 +15,9 @@ from headstart.stages.adapt.folds import tell_profile
 def told(context):
     """A function: what is said of a profile by a job with these settings."""
 
-    def make(profile, **settings):
+    def make(found, **settings):
         ctx = dataclasses.replace(context(strategy="auto", **settings), say=Say(err=io.StringIO()))
-        tell_profile(SimpleNamespace(ctx=ctx), "trial 0, fold 1", profile)
+        tell_profile(SimpleNamespace(ctx=ctx), "trial 0, fold 1", found)
         return ctx.say.err.getvalue()
 
     return make
