@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -32,7 +34,7 @@ SPEC = BackboneSpec(
 
 def recipe(**given: Any) -> Recipe:
     """All blocks of the trunk train, eight epochs of seven steps."""
-    return Recipe(**{"depths": ("last",), "part": "all", "batch": 16, "epochs": 8, "rate": 1e-2, **given})
+    return Recipe(**{"depths": ("last",), "part": "all", "batch": 16, "epochs": 8, "rate": 2e-2, **given})
 
 
 def network(recipe: Recipe) -> Network:
@@ -91,3 +93,31 @@ class Held:
     def batches(self) -> Any:
         for at in range(0, len(self.y), 7):
             yield {"pictures": self.x[at : at + 7]}
+
+
+def main(folder: str, out: str) -> None:
+    """Train into a folder, slowly, with all that a step can change, and write what came of it."""
+    import time
+
+    from headstart.core.say import Say
+    from headstart.kit import train
+
+    how = recipe(dropout=0.2, ema=0.9, batch_norm="train", l2_sp=0.1, gradual=True, mixup=0.0)
+    x, y = pictures(120)
+    made = train.train(
+        network(how),
+        how,
+        Feed(x, y, how, each=lambda _: time.sleep(0.02)),
+        held=Held(*pictures(60, seed=1)),
+        class_weight=np.array([1.0, 2.0, 0.5]),
+        folder=Path(folder),
+        keep_epochs=True,
+        say=Say(quiet=True),
+        name="slow",
+    )
+    kept = {f"{epoch} {path}": one for epoch in range(9) for path, one in made.weights(epoch).items()}
+    np.savez(out, logits=made.logits, rows=np.array(repr(made.rows)), best=made.best, **kept)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,4 +1,5 @@
 import keras
+import psutil
 import pytest
 
 from headstart.kit import room
@@ -41,7 +42,6 @@ def test_nothing_is_halved_where_the_system_does_not_say(model, monkeypatch):
 
 
 def test_what_is_free_is_less_than_what_there_is():
-    psutil = pytest.importorskip("psutil")
     free = room.available_bytes()
     assert free is not None and 0 < free <= psutil.virtual_memory().total
 

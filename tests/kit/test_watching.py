@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
-import small_network
 
+import small_network
 from headstart.kit import watching
 from headstart.kit.fitted import softmax
 
