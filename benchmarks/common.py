@@ -85,6 +85,16 @@ def cold_cache(folder: Path) -> Path:
     return folder
 
 
-def ratio(name: str, value: float, target: float, unit: str = "x") -> None:
-    """One figure beside its target."""
-    print(f"{name:<78}{value:>8.2f} {unit}   (target: at most {target:g} {unit})", flush=True)
+def context(folder: Path, **settings):
+    """A quiet run in a folder, on the shared cache."""
+    from headstart.core import job
+    from headstart.core.context import Context
+    from headstart.core.rundir import RunDir
+
+    made = job.make(**{"data": str(folder), "budget": "3h", **settings})
+    return Context(job=made, run=RunDir(folder), store=Store(cache_folder()), say=Say(quiet=True))
+
+
+def ratio(name: str, value: float, target: float, unit: str = "x", at: str = "most") -> None:
+    """One figure beside its target, which is the most or the least that it may be."""
+    print(f"{name:<78}{value:>8.2f} {unit}   (target: at {at} {target:g} {unit})", flush=True)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.common import LITE0, measured, pictures, ratio
+from benchmarks.common import LITE0, context, measured, pictures, ratio
 
 ROWS, WIDTH, CLASSES = 1_000_000, 1_280, 3
 
@@ -24,19 +24,6 @@ def features(folder: Path, count: int) -> tuple[np.ndarray, np.ndarray]:
     data = read(str(pictures(folder / "pictures", count)), ctx=ctx)
     found = embed(data, LITE0, np.arange(count), ctx=ctx)
     return np.array(found.vectors["last"]), np.asarray(data.targets)
-
-
-def context(folder: Path):
-    """A quiet run in a folder, on the shared cache."""
-    from headstart.core import job
-    from headstart.core.context import Context
-    from headstart.core.rundir import RunDir
-    from headstart.core.say import Say
-    from headstart.core.settings import cache_folder
-    from headstart.core.store import Store
-
-    made = job.make(data=str(folder), budget="3h")
-    return Context(job=made, run=RunDir(folder), store=Store(cache_folder()), say=Say(quiet=True))
 
 
 # ---------------------------------------------------------------- against scikit-learn
