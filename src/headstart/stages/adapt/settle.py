@@ -40,7 +40,6 @@ def run(
             strategy=network.recipe.strategy,
             features=(Feature(backbone=network.spec.name, depth=depth.name, dim=depth.dim),),
             fitted=head,
-            why=tuning.why,
             cv_rows=tuning.rows,
             cv_probabilities=tuning.probabilities,
             train_probabilities=np.concatenate(p),

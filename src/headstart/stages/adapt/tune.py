@@ -35,7 +35,7 @@ from headstart.core.types import (
     TunedNetwork,
     Tuning,
 )
-from headstart.kit import repeats, values
+from headstart.kit import hardware, repeats, values
 from headstart.kit.compare import Contender, Pick, paired, pick
 from headstart.kit.losses import per_picture_loss
 from headstart.stages.adapt import bases, contest, diagnose, domain, finish, memory, outer, space
@@ -120,6 +120,7 @@ def _queue(bench: Workbench, given: dict[str, Any], ctx: Context) -> list[tuple[
     if given:
         strategy = given.get("strategy", jobs.fixed(ctx.job.strategy))
         return [("given", recipes.make({**shared, **given, **bench.where(bench.bases[0]), "strategy": strategy}))]
+    shared["precision"] = hardware.training_precision()
     earlier = "the best recipes of earlier runs on the same pictures"
     kept = ctx.decide("adapt/remembered", lambda: memory.remembered(ctx.store, bench.data.digest), earlier)
     listed = [("prior", recipe) for recipe in map(recipes.make, kept) if bench.knows(recipe)]

@@ -1,0 +1,38 @@
+"""Whether this machine trains faster in mixed precision: only with units made for bfloat16.
+
+Processors without such units emulate it, more slowly than float32 and less exactly (Micikevicius et al., ICLR 2018,
+describe the method; float32 weights, bfloat16 arithmetic).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+_CPU = Path("/proc/cpuinfo")
+_TILES = "amx_bf16"
+_AMPERE = (8, 0)  # compute capability of the first GPUs with bfloat16
+
+
+def training_precision(cpu: Path = _CPU) -> str:
+    """`mixed_bfloat16` where it gains, else `float32`.
+
+    Args:
+        cpu: What the system tells of its processors.
+    """
+    try:
+        told = cpu.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        told = ""
+    return "mixed_bfloat16" if _TILES in told.split() or _fast_gpu() else "float32"
+
+
+def _fast_gpu() -> bool:
+    import keras
+
+    if keras.config.backend() != "tensorflow":
+        return False
+    import tensorflow as tf
+
+    found = tf.config.list_physical_devices("GPU")
+    facts = [tf.config.experimental.get_device_details(one).get("compute_capability") for one in found]
+    return any(fact is not None and tuple(fact) >= _AMPERE for fact in facts)
