@@ -76,6 +76,7 @@ def estimate(chosen: tuple[str, ...], count: int, ctx: Context) -> Estimate:
             f"{cores} cores at {GFLOP_PER_S:.0f} GFLOP/s and {DECODE_PER_S:.0f} decoded pictures a second each",
             "nothing comes from the cache, and no candidate is dropped after screening",
             f"{len(missing)} of {len(found)} backbones must be fetched first",
+            *([f"then fine-tuning, for what is left of `{ctx.job.budget}`"] if ctx.job.strategy != "probe" else []),
         ),
     )
 
