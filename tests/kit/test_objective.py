@@ -160,7 +160,7 @@ def test_the_share_is_drawn_from_the_beta_distribution(alpha):
 
 
 def test_cutmix_pastes_one_box_and_labels_have_its_share_of_the_area():
-    kept = []
+    kept, pasted = [], np.zeros((12, 16), bool)
     for seed in range(200):
         inputs, y = batch()
         made, labels = mixed(seed, (inputs, y), cutmix=1.0)
@@ -169,6 +169,7 @@ def test_cutmix_pastes_one_box_and_labels_have_its_share_of_the_area():
             foreign = made["pictures"][at, :, :, 0] != at
             assert 1 - foreign.mean() == pytest.approx(share[at], abs=1e-6)
             assert (made["pictures"][at][foreign] == partner[at]).all()
+            pasted |= foreign
             rows, columns = foreign.any(axis=1), foreign.any(axis=0)
             assert (foreign == rows[:, None] & columns[None, :]).all()  # a box,
             assert (np.diff(np.flatnonzero(rows)) == 1).all() and (np.diff(np.flatnonzero(columns)) == 1).all()
@@ -176,6 +177,7 @@ def test_cutmix_pastes_one_box_and_labels_have_its_share_of_the_area():
         assert (inputs["pictures"][1] == 1).all()
         kept.append(share.min())
     assert min(kept) < 0.2 and max(kept) > 0.95
+    assert pasted.all()  # no pixel is out of reach
 
 
 def test_cutmix_on_a_small_map_labels_whole_cells():
