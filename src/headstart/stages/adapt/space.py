@@ -43,7 +43,7 @@ def priors(strategy: str, per_class: int, n_train: int, blocks: int, shared: Map
     listed = [dataclasses.replace(usual, blocks=min(k, blocks)) for k in ((1,) if few else (1, 2))]
     if strategy == "auto":
         listed.append(dataclasses.replace(usual, strategy="lora", rate=2e-3, blocks=min(2, blocks)))
-        listed.append(dataclasses.replace(usual, strategy="probe", head="mlp", rate=1e-3, dropout=0.3))
+        listed.append(dataclasses.replace(usual, strategy="probe", head="mlp", rate=1e-3, dropout=0.3, augment=0.0))
     if per_class >= SOME:
         listed.append(dataclasses.replace(usual, part="all", decay=0.6))
     return list(dict.fromkeys(listed))
