@@ -8,6 +8,7 @@ deterministic kernels; elsewhere the same code runs with what the backend guaran
 from __future__ import annotations
 
 import functools
+import logging
 from collections.abc import Mapping
 from typing import Any
 
@@ -93,6 +94,12 @@ def _deterministic() -> None:
         import tensorflow as tf
 
         tf.config.experimental.enable_op_determinism()
+        tf.get_logger().addFilter(_about_the_work)
+
+
+def _about_the_work(record: logging.LogRecord) -> bool:
+    """Whether a line of TensorFlow's log is for the user; that each network is traced once more is not."""
+    return "tf.function retracing" not in record.getMessage()
 
 
 @functools.cache
