@@ -13,7 +13,7 @@ from headstart.kit import engine
 
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory):
-    """A small trunk made by OpenVINO alone: 8 x 8 pictures, a 3 x 3 convolution, two depths."""
+    """A small trunk made by OpenVINO alone: 8 x 8 pictures, a 3 x 3 convolution, two depths and the map."""
     ov = engine.load()
     from openvino import opset13 as ops
 
@@ -24,7 +24,10 @@ def tiny(tmp_path_factory):
     mean = ops.reduce_mean(x, [2, 3])
     wide = ops.matmul(mean, rng.standard_normal((5, 7), np.float32), False, False)
     path = tmp_path_factory.mktemp("tiny") / "trunk.xml"
-    ov.save_model(ov.Model([mean, wide], [pictures], "tiny"), path, compress_to_fp16=False)
+    whole = ov.Model([mean, wide, ops.transpose(x, [0, 2, 3, 1])], [pictures], "tiny")
+    for output, name in zip(whole.outputs, ("mean", "wide", "map"), strict=True):
+        output.tensor.set_names({name})
+    ov.save_model(whole, path, compress_to_fp16=False)
     return path
 
 
@@ -105,6 +108,32 @@ def test_a_view_that_is_not_contiguous_gives_the_same_vectors(tiny):
     ready = engine.Engine(tiny, threads=1)
     expected = all_vectors(ready.run([(0, PICTURES)]))
     for one, other in zip(all_vectors(ready.run([(0, wide[..., ::2])])), expected, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_a_feature_map_comes_whole_and_its_mean_is_the_vector(tiny):
+    mean, _, feature_map = all_vectors(engine.Engine(tiny, threads=2).run([(0, PICTURES)]))
+    assert feature_map.shape == (23, 8, 8, 5) and feature_map.dtype == np.float32
+    np.testing.assert_allclose(feature_map.mean((1, 2)), mean, rtol=1e-4, atol=1e-4)
+
+
+def test_only_the_outputs_that_are_asked_for_are_computed_in_their_order(tiny):
+    every = dict(
+        zip(("mean", "wide", "map"), all_vectors(engine.Engine(tiny, threads=1).run([(0, PICTURES)])), strict=True)
+    )
+    for names in (("map", "mean"), ("wide",)):
+        part = engine.Engine(tiny, threads=2, outputs=names)
+        for name, found in zip(names, all_vectors(part.run([(0, PICTURES)])), strict=True):
+            assert found.tobytes() == every[name].tobytes()
+    counts = [len(one._compiled.get_runtime_model().get_ops()) for one in (part, engine.Engine(tiny, threads=1))]
+    assert counts[0] < counts[1]
+
+
+def test_pictures_that_may_not_be_written_to_are_taken(tiny):
+    expected = all_vectors(engine.Engine(tiny, threads=1).run([(0, PICTURES)]))
+    fixed = PICTURES.copy()
+    fixed.flags.writeable = False
+    for one, other in zip(all_vectors(engine.Engine(tiny, threads=1).run([(0, fixed)])), expected, strict=True):
         np.testing.assert_array_equal(one, other)
 
 

@@ -267,3 +267,22 @@ def test_a_store_is_a_dictionary(tmp_path_factory, blocks, wanted):
 def test_digests_become_keys():
     assert keys_of(["00" * 31 + "ff", "01" * 32]).tolist() == [[0] * 31 + [255], [1] * 32]
     assert keys_of([]).shape == (0, 32)
+
+
+def test_half_columns_take_half_the_bytes_and_come_back_rounded(tmp_path):
+    made = lambda: RowStore(tmp_path / "rows", {"map": 4, "mean": 2}, half=("map",), report=pytest.fail)  # noqa: E731
+    rng = np.random.default_rng(0)
+    content = {"map": rng.normal(size=(5, 4)).astype(np.float32), "mean": rng.normal(size=(5, 2)).astype(np.float32)}
+    store = made()
+    for part in (slice(0, 2), slice(2, 5)):
+        store.add(keys(*range(part.start, part.stop)), {name: values[part] for name, values in content.items()})
+    assert {path.name: path.stat().st_size for path in (tmp_path / "rows").glob("*.f*")} == {
+        "map.f16": 40,
+        "mean.f32": 40,
+    }
+    for one in (store, made()):
+        found = one.find(keys(4, 0, 2))
+        np.testing.assert_array_equal(one.column("map")[found], content["map"].astype(np.float16)[[4, 0, 2]])
+        np.testing.assert_array_equal(one.column("mean")[found], content["mean"][[4, 0, 2]])
+    with pytest.raises(ValueError, match="not finite"):
+        store.add(keys(9), {"map": np.full((1, 4), np.inf, np.float32), "mean": np.zeros((1, 2), np.float32)})
