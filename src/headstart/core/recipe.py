@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from math import isfinite
 from typing import Any
 
 from headstart.core.errors import UsageError, nearest
@@ -83,7 +84,7 @@ def problems(recipe: Recipe) -> list[str]:
         given, known = getattr(recipe, option.name), option.metadata
         if known["choices"] and given not in known["choices"]:
             found.append(f"recipe {option.name} `{given}` is not one of {', '.join(known['choices'])}")
-        elif isinstance(given, (int, float)) and not known["low"] <= given <= known["high"]:
+        elif isinstance(given, (int, float)) and not (known["low"] <= given <= known["high"] and isfinite(given)):
             found.append(f"recipe {option.name} `{given:g}` is not between {known['low']:g} and {known['high']:g}")
     if recipe.strategy == "probe" and recipe.head == "linear" and recipe.start == "probe" and not recipe.rate:
         found.append("recipe trains nothing: a linear probe that starts from the fitted one at rate 0")
@@ -130,6 +131,8 @@ def parse(parts: Iterable[str]) -> dict[str, Any]:
                 f"recipe has no `{name}`; {nearest(name, known)}".rstrip("; ") if equals else f"`{part}` has no `=`"
             )
             continue
+        if name in found:
+            wrong.append(f"recipe {name} is given twice")
         try:
             found[name] = _typed(text.strip(), type(known[name].default))
         except ValueError:
@@ -155,6 +158,13 @@ def shown(recipe: Recipe) -> str:
     for option in dataclasses.fields(Recipe):
         value = getattr(recipe, option.name)
         if value != option.default or option.name in ("strategy", "rate", "epochs"):
-            text = "+".join(value) if isinstance(value, tuple) else f"{value:g}" if isinstance(value, float) else value
-            changed.append(f"{option.name}={text}".replace("True", "true").replace("False", "false"))
+            changed.append(f"{option.name}={_text(value)}")
     return ",".join(changed)
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float):
+        return f"{value:g}" if float(f"{value:g}") == value else repr(value)
+    return "+".join(value) if isinstance(value, tuple) else str(value)

@@ -23,13 +23,15 @@ def mean_bootstrap(values: np.ndarray, clusters: np.ndarray | None, seed: int, d
         draws: How many.
 
     Returns:
-        NaN ends when there is nothing to resample.
+        NaN ends when there is nothing to resample, infinite ones when all is one cluster.
     """
     values = np.asarray(values, np.float64)
     if not len(values):
         return Interval(float("nan"), float("nan"), float("nan"))
     groups = compact(clusters)
     sums, sizes = cluster_sums(values, groups), cluster_sums(np.ones(len(values)), groups)
+    if len(sums) < 2:
+        return Interval(float(values.mean()), -np.inf, np.inf)
     rng, means = np.random.default_rng([seed, 77_000]), list[np.ndarray]()
     step = max(1, _AT_ONCE // len(sums))
     for at in range(0, draws, step):

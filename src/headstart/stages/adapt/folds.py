@@ -54,7 +54,8 @@ def run_fold(
     """
     folder, name = bench.ctx.folder(f"{bench.name}/trials"), f"trial{trial:03d}-fold{fold}"
     known = values.stored(FoldRun, folder, name)
-    if known is not None:
+    if known is not None and place(bench, trial, fold).is_dir():
+        bench.price.recall(known.log.recipe)
         return known
     learnt, judged = bench.learnt(fold), bench.held_out(fold)
     job = bench.prepare(recipe, learnt)

@@ -6,6 +6,8 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
+from headstart.core import recipe as recipes
+from headstart.core.errors import UsageError
 from headstart.core.files import read_json, write_json
 from headstart.core.recipe import Recipe
 from headstart.core.store import Store
@@ -18,17 +20,25 @@ def _file(store: Store, digest: str) -> Path:
 
 
 def remembered(store: Store, digest: str) -> list[dict[str, Any]]:
-    """Recipes as plain values, the latest first; empty when there are none that can be read.
+    """Recipes as plain values, the latest first; what cannot be read, or has fields of another version, is passed over.
 
     Args:
         store: The cache.
         digest: Of the data set.
     """
     try:
-        found = read_json(_file(store, digest))
-        return [dict(one) for one in found][:KEPT]
+        found = [dict(one) for one in read_json(_file(store, digest))]
     except (OSError, ValueError, TypeError):
         return []
+    return [one for one in found if _readable(one)][:KEPT]
+
+
+def _readable(one: dict[str, Any]) -> bool:
+    try:
+        recipes.make(one)
+    except UsageError:
+        return False
+    return True
 
 
 def remember(store: Store, digest: str, recipe: Recipe) -> None:

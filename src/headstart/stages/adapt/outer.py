@@ -7,6 +7,7 @@ search can flatter the score (Varma & Simon, 2006). It costs as many searches as
 from __future__ import annotations
 
 import dataclasses
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -18,6 +19,8 @@ from headstart.kit.fitted import softmax
 from headstart.stages.adapt import bases, contest, finish
 from headstart.stages.adapt.search import Attempt, Search
 from headstart.stages.adapt.workbench import Workbench
+
+LEAST = 3  # folds: one is held out, and of the others one judges in turn
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -37,6 +40,10 @@ def nested(bench: Workbench, search: Search, ranking: Ranking, embeddings: Seque
         ranking: Tells the best depths.
         embeddings: Features of all pictures.
     """
+    if search.interrupted or len(bench.fold_numbers) < LEAST:
+        why = "interrupted" if search.interrupted else f"{len(bench.fold_numbers)} folds, it takes {LEAST}"
+        bench.left_out.append(f"nested cross-validation: {why}")
+        return ()
     found = [_outer(bench, search, ranking, embeddings, fold) for fold in bench.fold_numbers]
     rows, p = np.concatenate([o.rows for o in found]), np.concatenate([o.probabilities for o in found])
     y = np.array([bench.y_of[row] for row in rows.tolist()], np.int64)
@@ -72,6 +79,7 @@ def _outer(bench: Workbench, search: Search, ranking: Ranking, embeddings: Seque
     p = _answers(bench, inner, best[0], held) if best else np.asarray(bench.probe_of(held))
     made = Outer(rows=held, probabilities=p)
     values.save(made, bench.ctx.folder(name))
+    shutil.rmtree(inner.work, ignore_errors=True)
     return made
 
 

@@ -26,7 +26,7 @@ class Price:
 
     bench: Workbench
     pace: float = TRAIN_FLOPS_PER_S
-    _shapes: dict[Any, tuple[float, float]] = field(default_factory=dict)
+    _shapes: dict[Any, tuple[float, float, str]] = field(default_factory=dict)
     _measured: set[Any] = field(default_factory=set)
 
     def seconds(self, recipe: Recipe) -> float:
@@ -40,7 +40,7 @@ class Price:
 
     def learn(self, job: Ready) -> None:
         """Measure a few steps of a kind of network that was not measured yet; decided once a run."""
-        key = f"{job.recipe.backbone}/{job.recipe.strategy}/{job.network.cut or 'pictures'}/{job.recipe.batch}"
+        key = self._key(job.recipe)
         if key in self._measured or self.bench.explicit:
             return
         upper = self._flops(job.recipe)[0]
@@ -50,8 +50,19 @@ class Price:
             return float(done / max(train.measure(job.network, job.recipe, job.feed), 1e-6))
 
         why = "operations a second while training, measured on a few steps"
-        self.pace = float(self.bench.decide(f"pace/{key}", measured, why))
+        self.pace = float(self.bench.decide(key, measured, why))
         self._measured.add(key)
+
+    def recall(self, recipe: Recipe) -> None:
+        """Take up what an earlier process of the run measured."""
+        key = self._key(recipe)
+        known = self.bench.ctx.run.decided(f"{self.bench.name}/{key}")
+        if known is not None and key not in self._measured:
+            self.pace = float(known)
+            self._measured.add(key)
+
+    def _key(self, recipe: Recipe) -> str:
+        return f"pace/{recipe.backbone}/{recipe.strategy}/{self._shape(recipe)[2] or 'pictures'}/{recipe.batch}"
 
     def training_flops(self, job: Ready, epochs: int, n_train: int) -> float:
         """Operations of a training with its frozen pass."""
@@ -78,6 +89,10 @@ class Price:
 
     def _flops(self, recipe: Recipe) -> tuple[float, float]:
         """Operations for one picture above the cut and below it."""
+        return self._shape(recipe)[:2]
+
+    def _shape(self, recipe: Recipe) -> tuple[float, float, str]:
+        """The same, and the cut."""
         key = (recipe.backbone, recipe.depths, recipe.strategy, recipe.part, recipe.blocks)
         if key not in self._shapes:
             found, model = self.bench.trunk(recipe.backbone)
@@ -85,5 +100,5 @@ class Price:
             lower = cost.flops(network.lower(model, found.spec, made.cut)) if made.cut else 0.0
             if not made.cut and made.low:  # features alone come in: the whole trunk lies below
                 lower = float(found.spec.flops)
-            self._shapes[key] = cost.flops(made.model), lower
+            self._shapes[key] = cost.flops(made.model), lower, made.cut
         return self._shapes[key]

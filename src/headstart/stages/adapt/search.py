@@ -25,6 +25,7 @@ from headstart.stages.adapt.workbench import Workbench
 
 FINALISTS = 2
 STOPPED = "interrupted"
+TRYING_IT, JUDGING_IT, TRAINING, BASELINE = "trying", "judging", "training", "baseline"  # what Ctrl-C ended
 
 
 @dataclass(kw_only=True, eq=False)
@@ -86,21 +87,38 @@ class Search:
                 self.attempts.append(found)
                 self._try(found)
         except KeyboardInterrupt:
-            self._interrupt()
+            self.interrupt(TRYING_IT)
 
-    def _interrupt(self, folds: int = 1) -> None:
-        """Go on with what there is; decided once, so that a resumed run ends in the same way."""
+    def interrupt(self, during: str, folds: int = 1) -> None:
+        """Go on with what there is; decided once, so that a resumed run ends in the same way.
+
+        Args:
+            during: What Ctrl-C ended.
+            folds: Done by then.
+        """
+        if self.unhurried:
+            raise KeyboardInterrupt
         self.interrupted = True
         self.attempts = [a for a in self.attempts if a.judged or a.why]
-        ended = {"trials": len(self.attempts), "folds": folds}
-        self.bench.decide(STOPPED, lambda: ended, "Ctrl-C: trials and folds that were done by then")
+        ended = {"during": during, "trials": len(self.attempts), "folds": folds}
+        self.bench.decide(STOPPED, lambda: ended, "Ctrl-C: what it ended, trials and folds that were done by then")
         self.bench.ctx.say.warn("interrupted: going on with the best so far; press Ctrl-C again to stop at once")
+
+    def stopped(self, during: str, done: int = 0) -> bool:
+        """Whether Ctrl-C ended the run before this, now or in an earlier process.
+
+        Args:
+            during: What would begin.
+            done: Trials or folds that are done.
+        """
+        stop = self.bench.ctx.run.decided(f"{self.bench.name}/{STOPPED}")
+        if stop is not None and stop["during"] == during:
+            self.interrupted |= done >= {TRYING_IT: stop["trials"], JUDGING_IT: stop["folds"]}.get(during, 0)
+        return self.interrupted
 
     def _next(self) -> Attempt | None:
         number = len(self.attempts)
-        stop = self.bench.ctx.run.decided(f"{self.bench.name}/{STOPPED}")
-        if stop is not None and number >= stop["trials"]:
-            self.interrupted = True
+        if self.stopped(TRYING_IT, number):
             return None
         made = self.bench.decide(
             f"trial/{number}", self._propose, "the next recipe; null when there is no time for one"
@@ -111,12 +129,14 @@ class Search:
 
     def _propose(self) -> dict[str, Any] | None:
         left = self.clock.left_s(TRYING)
-        tried = {recipes.shown(a.recipe) for a in self.attempts}
+        tried, queue = {recipes.shown(a.recipe) for a in self.attempts}, list(self.queue)
         while self.queue:
             origin, recipe = self.queue.pop(0)
             if recipes.shown(recipe) not in tried and self._fits(recipe, left):
                 return {"origin": origin, "recipe": dataclasses.asdict(recipe)}
-        if not self.attempts or self.most == 1:
+        if not self.attempts:
+            return self._shortened(queue, left)
+        if self.most == 1:
             return None
         proposer = self._proposer()
         for _ in range(space.PROPOSALS):
@@ -124,6 +144,21 @@ class Search:
             if recipes.shown(recipe) not in tried and self._fits(recipe, left):
                 return {"origin": "search", "recipe": dataclasses.asdict(recipe)}
         return None
+
+    def _shortened(self, queue: Sequence[tuple[str, Recipe]], left_s: float) -> dict[str, Any] | None:
+        """When no recipe fits as it is: the one of which most epochs do, with so many."""
+
+        def epochs(recipe: Recipe) -> int:
+            one, two = (self.bench.price.seconds(dataclasses.replace(recipe, epochs=n)) for n in (1, 2))
+            return 1 + int((left_s - one) / (two - one)) if one <= left_s else 0
+
+        if not queue:
+            return None
+        origin, recipe = max(queue, key=lambda one: epochs(one[1]))
+        if not epochs(recipe):
+            return None
+        recipe = dataclasses.replace(recipe, epochs=epochs(recipe))
+        return {"origin": origin, "recipe": dataclasses.asdict(recipe)}
 
     def _fits(self, recipe: Recipe, left_s: float) -> bool:
         return self.unhurried or self.bench.explicit or self.bench.price.seconds(recipe) <= left_s
@@ -191,15 +226,13 @@ class Search:
                     self._fold(attempt, fold)
                 done += 1
         except KeyboardInterrupt:
-            self._interrupt(done)
+            self.interrupt(JUDGING_IT, done)
             for attempt in best:
                 del attempt.runs[done:]
                 attempt.judged = judged(attempt.runs, self.bench.y_of, self.bench.on.metric)
 
     def _room(self, done: int, fold: int, best: Sequence[Attempt]) -> bool:
-        stop = self.bench.ctx.run.decided(f"{self.bench.name}/{STOPPED}")
-        if stop is not None and done >= stop["folds"]:
-            self.interrupted = True
+        if self.stopped(JUDGING_IT, done):
             return False
         if self.bench.explicit or self.unhurried:
             return True

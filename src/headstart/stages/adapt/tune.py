@@ -28,22 +28,18 @@ from headstart.core.types import (
     Dataset,
     Embeddings,
     Ranking,
-    Score,
     Splits,
     TrainingLog,
-    Trial,
     TunedNetwork,
     Tuning,
 )
-from headstart.kit import hardware, repeats, values
-from headstart.kit.compare import Contender, Pick, paired, pick
-from headstart.kit.losses import per_picture_loss
-from headstart.stages.adapt import bases, contest, diagnose, domain, finish, memory, outer, space
-from headstart.stages.adapt.clock import FINISHING, clock
-from headstart.stages.adapt.search import Attempt, Search
-from headstart.stages.adapt.workbench import Workbench
+from headstart.kit import hardware, values
+from headstart.kit.compare import Pick
+from headstart.stages.adapt import bases, contenders, contest, diagnose, domain, finish, memory, outer, space
+from headstart.stages.adapt.clock import FINISHING, TRYING, clock
+from headstart.stages.adapt.search import BASELINE, TRAINING, Attempt, Search
+from headstart.stages.adapt.workbench import WORK, Workbench
 
-PROBE, NETWORK = "frozen probe", "fine-tuned"
 MOST = 200  # trials, whatever the budget
 BACKBONES = 3  # that fine-tuning starts from at most
 
@@ -57,7 +53,7 @@ def run(
     *,
     ctx: Context,
 ) -> Tuning | None:
-    """Search recipes, judge them against the probe, train the winner.
+    """Search recipes, judge them against the probe, train the winner; or read what an earlier process made.
 
     Args:
         data: The data set.
@@ -77,6 +73,34 @@ def run(
     if ctx.job.strategy == "probe":
         return None
     started = time.monotonic()
+    tuning = values.stored(Tuning, ctx.folder("adapt"), "tuning")
+    if tuning is None or not _whole(tuning, ctx):
+        tuning = _made(data, splits, ranking, embeddings, probe, ctx)
+        values.save(tuning, ctx.folder("adapt"), "tuning")
+    work = ctx.folder("adapt") / WORK
+    if work.is_dir():  # the last to go, so that a killed run comes here again
+        if tuning.network is not None and not ctx.job.recipe:
+            memory.remember(ctx.store, data.digest, tuning.network.recipe)
+        _track(tuning, data.class_names, ctx)
+        shutil.rmtree(work, ignore_errors=True)
+    ctx.say.line("adapt", f"{tuning.why}; {len(tuning.trials)} recipes tried, {duration(time.monotonic() - started)}")
+    return tuning
+
+
+def _whole(tuning: Tuning, ctx: Context) -> bool:
+    """Whether the networks are there too."""
+    made = (tuning.network, tuning.scratch)
+    return all((ctx.run.path / network.file).is_file() for network in made if network is not None)
+
+
+def _made(
+    data: Dataset,
+    splits: Splits,
+    ranking: Ranking,
+    embeddings: tuple[Embeddings, ...],
+    probe: Adapted,
+    ctx: Context,
+) -> Tuning:
     on = contest.ring(data, splits, ctx)
     given = recipes.parse(ctx.job.recipe)
     found = _bases(given, ranking, embeddings, on)
@@ -87,17 +111,10 @@ def run(
     _require_room(search, ctx)
     search.run()
     best = search.judge()
+    bench.work.mkdir(parents=True, exist_ok=True)
     tuning = _finished(bench, search, best, ctx)
-    if ctx.job.nested:
-        nested = outer.nested(bench, search, ranking, embeddings)
-        tuning = dataclasses.replace(tuning, nested=nested)
-    values.save(tuning, ctx.folder("adapt"), "tuning")
-    if tuning.network is not None and not bench.explicit:
-        memory.remember(ctx.store, data.digest, tuning.network.recipe)
-    _track(tuning, data.class_names, ctx)
-    shutil.rmtree(bench.work, ignore_errors=True)
-    ctx.say.line("adapt", f"{tuning.why}; {len(tuning.trials)} recipes tried, {duration(time.monotonic() - started)}")
-    return tuning
+    nested = outer.nested(bench, search, ranking, embeddings) if ctx.job.nested else ()
+    return dataclasses.replace(tuning, nested=nested, left_out=tuple(bench.left_out))
 
 
 def _bases(
@@ -123,8 +140,8 @@ def _queue(bench: Workbench, given: dict[str, Any], ctx: Context) -> list[tuple[
     shared["precision"] = hardware.training_precision()
     earlier = "the best recipes of earlier runs on the same pictures"
     kept = ctx.decide("adapt/remembered", lambda: memory.remembered(ctx.store, bench.data.digest), earlier)
-    listed = [("prior", recipe) for recipe in map(recipes.make, kept) if bench.knows(recipe)]
-    return listed + [("prior", recipe) for recipe in _priors(bench, shared, ctx)]
+    again = [recipes.make({**one, **shared}) for one in kept]
+    return [("prior", one) for one in (*filter(bench.knows, again), *_priors(bench, shared, ctx))]
 
 
 def _priors(bench: Workbench, shared: dict[str, Any], ctx: Context) -> list[Recipe]:
@@ -146,11 +163,13 @@ def _track(tuning: Tuning, names: tuple[str, ...], ctx: Context) -> None:
     from headstart.kit import track
 
     follow = track.tracker(ctx.job.track, ctx.run.path, ctx.run.path.resolve().name, names)
-    for log in tuning.logs:
-        follow.params(log.name, log.recipe)
-        for row in log.epochs:
-            follow.log(log.name, row)
-    follow.close()
+    try:
+        for log in tuning.logs:
+            follow.params(log.name, log.recipe)
+            for row in log.epochs:
+                follow.log(log.name, row)
+    finally:
+        follow.close()
 
 
 def _most(ctx: Context) -> int:
@@ -165,17 +184,16 @@ def _require_room(search: Search, ctx: Context) -> None:
         return
     options = [dataclasses.replace(recipe, epochs=1) for _, recipe in search.queue]
     needed = min(search.bench.price.seconds(recipe) for recipe in options)
-    if needed <= search.clock.total_s:
+    if needed <= TRYING * search.clock.total_s:
         return
     told = (
         f"one epoch of the cheapest recipe takes about {duration(needed)} here, "
-        f"and {duration(max(search.clock.total_s, 0))} of the budget `{ctx.job.budget}` are left"
+        f"and {duration(TRYING * search.clock.total_s)} of the budget `{ctx.job.budget}` are left for trying recipes"
     )
     if ctx.job.strategy != "auto":
         spent = ctx.job.budget_s - search.clock.total_s
-        hint = (
-            f"--budget {math.ceil((spent + 4 * needed) / 60)}m has room for a few epochs; --strategy probe needs none"
-        )
+        fits = math.ceil((spent + 3 * needed / TRYING) / 60)
+        hint = f"--budget {fits}m has room for a few epochs; --strategy probe needs none"
         raise UsageError(f"the budget is too small for fine-tuning: {told}", where="--budget", hint=hint)
     search.bench.left_out.append(f"fine-tuning: {told}")
     search.queue.clear()
@@ -185,15 +203,15 @@ def _finished(bench: Workbench, search: Search, best: Sequence[Attempt], ctx: Co
     """Decide, train on all pictures, and gather what is to be told."""
     if not best:
         return _without(bench, search)
-    found = _pick(bench, best)
-    chosen = next((a for a in best if _name(a) == found.winner), best[0])
-    taken = found.winner != PROBE or ctx.job.strategy != "auto"
+    found = contenders.picked(bench, best)
+    chosen = next((a for a in best if contenders.name(a) == found.winner), best[0])
+    taken = found.winner != contenders.PROBE or ctx.job.strategy != "auto"
     order = [chosen, *(a for a in best if a is not chosen)]
-    network, logs = (finish.of_fold(bench, chosen), []) if search.interrupted else finish.final(bench, order)
+    network, logs = _network(bench, search, order)
     scratch, baseline = _scratch(bench, search, network)
     assert chosen.judged is not None
     return Tuning(
-        trials=tuple(_trial(bench, a, found, chosen) for a in search.attempts),
+        trials=tuple(contenders.trial(bench, a, found, chosen) for a in search.attempts),
         logs=(*(run.log for a in search.attempts for run in a.runs), *logs, *baseline),
         outcomes=tuple(d.outcome for d in diagnose.diagnoses(bench, chosen.runs)),
         network=network,
@@ -207,11 +225,22 @@ def _finished(bench: Workbench, search: Search, best: Sequence[Attempt], ctx: Co
     )
 
 
+def _network(bench: Workbench, search: Search, order: Sequence[Attempt]) -> tuple[TunedNetwork, list[TrainingLog]]:
+    """The winner on all pictures; after Ctrl-C as its first fold left it."""
+    if not search.stopped(TRAINING):
+        try:
+            return finish.final(bench, order)
+        except KeyboardInterrupt:
+            search.interrupt(TRAINING)
+    return finish.of_fold(bench, order[0]), []
+
+
 def _without(bench: Workbench, search: Search) -> Tuning:
     nothing = np.empty((0, bench.on.n_classes), np.float32)
-    told = bench.left_out or [a.why for a in search.attempts if a.why] or ["no recipe could be trained"]
+    nothing_done = "interrupted before a recipe was judged" if search.interrupted else "no recipe could be trained"
+    told = bench.left_out or [a.why for a in search.attempts if a.why] or [nothing_done]
     return Tuning(
-        trials=tuple(_trial(bench, a, None, None) for a in search.attempts),
+        trials=tuple(contenders.trial(bench, a, None, None) for a in search.attempts),
         logs=tuple(run.log for a in search.attempts for run in a.runs),
         outcomes=(),
         network=None,
@@ -225,64 +254,11 @@ def _without(bench: Workbench, search: Search) -> Tuning:
     )
 
 
-def _name(attempt: Attempt) -> str:
-    return f"{NETWORK} (trial {attempt.number})"
-
-
-def _pick(bench: Workbench, best: Sequence[Attempt]) -> Pick:
-    """The paired rule between the probe and the finalists, on the pictures that all of them answered for."""
-    rows = best[0].judged.rows if best[0].judged else np.empty(0, np.int64)
-    for attempt in best:
-        assert attempt.judged is not None
-        rows = np.intersect1d(rows, attempt.judged.rows)
-    listed = [_contender(PROBE, rows, bench.probe_of(rows), bench, bench.price.probe_flops)]
-    for attempt in best:
-        assert attempt.judged is not None
-        order = np.argsort(attempt.judged.rows)
-        p = attempt.judged.probabilities[order[np.searchsorted(attempt.judged.rows[order], rows)]]
-        listed.append(_contender(_name(attempt), rows, p, bench, bench.price.answering_flops(attempt.recipe)))
-    return pick(listed, prefer=bench.on.prefer, clusters=bench.on.clusters, metric=bench.on.metric)
-
-
-def _contender(name: str, rows: np.ndarray, p: np.ndarray, bench: Workbench, cost: float) -> Contender:
-    y = np.array([bench.y_of[row] for row in rows.tolist()], np.int64)
-    return Contender(name=name, rows=rows, losses=per_picture_loss(bench.on.metric, y, p), cost=cost)
-
-
 def _why(found: Pick, chosen: Attempt, taken: bool, ctx: Context) -> str:
-    if taken and found.winner == PROBE:
+    if taken and found.winner == contenders.PROBE:
         told = f"fine-tuned as `--strategy {ctx.job.strategy}` asks, though the frozen probe is as good or better"
         return f"{told}: {found.why}"
     return found.why
-
-
-def _trial(bench: Workbench, attempt: Attempt, found: Pick | None, chosen: Attempt | None) -> Trial:
-    nan = float("nan")
-    metric, done = bench.on.metric, attempt.judged
-    status = "failed" if done is None else "pruned" if attempt.pruned else "beaten"
-    if attempt is chosen:
-        status = "chosen"
-    elif found is not None and _name(attempt) in found.paired:
-        status = "finalist"
-    if done is None:
-        score, apart = Score(split="cv", name=metric, value=nan, low=nan, high=nan, n=0, method="none"), None
-    else:
-        clusters = np.asarray(bench.on.clusters)[done.rows]
-        held = done.probabilities[None]
-        score = repeats.averaged(metric, done.y, held, split="cv", clusters=clusters, seed=bench.on.seed)
-        probe = _contender(PROBE, done.rows, bench.probe_of(done.rows), bench, 0.0)
-        own = Contender(name=NETWORK, rows=done.rows, losses=done.losses, cost=0.0)
-        apart = repeats.difference(paired(own, probe, bench.on.clusters), metric, split="cv", n=len(done.rows))
-    return Trial(
-        number=attempt.number,
-        recipe=attempt.runs[0].log.recipe if attempt.runs else attempt.recipe,
-        origin=attempt.origin,
-        folds=len(attempt.runs),
-        score=score,
-        paired=apart,
-        status=status,
-        why=attempt.why or (attempt.runs[-1].log.stopped if attempt.runs else ""),
-    )
 
 
 def _scratch(bench: Workbench, search: Search, tuned: TunedNetwork) -> tuple[TunedNetwork | None, list[TrainingLog]]:
@@ -292,10 +268,17 @@ def _scratch(bench: Workbench, search: Search, tuned: TunedNetwork) -> tuple[Tun
     needed = epochs * epoch_flops / bench.price.pace
     why = f"is there time ({duration(needed)}) for the same network from random weights"
     room = bench.explicit or needed <= search.clock.left_s(FINISHING)
-    if search.interrupted or not bench.ctx.decide("adapt/from_random", lambda: bool(room), why):
-        bench.left_out.append(f"the same network from random weights: it takes about {duration(needed)}")
-        return None, []
+    if not search.stopped(BASELINE) and bench.ctx.decide("adapt/from_random", lambda: bool(room), why):
+        try:
+            made, log = finish.from_random(bench, tuned, epochs, _judged_apart(bench))
+            return made, [log]
+        except KeyboardInterrupt:
+            search.interrupt(BASELINE)
+    bench.left_out.append(f"the same network from random weights: it takes about {duration(needed)}")
+    return None, []
+
+
+def _judged_apart(bench: Workbench) -> np.ndarray:
+    """Positions that a baseline may learn from: all, or where nothing else judges, all but the first fold."""
     judged = len(bench.splits.test) or len(bench.splits.val)
-    positions = bench.everything if judged else bench.learnt(bench.fold_numbers[0])
-    made, log = finish.from_random(bench, tuned, epochs, positions)
-    return made, [log]
+    return bench.everything if judged else bench.learnt(bench.fold_numbers[0])

@@ -23,6 +23,8 @@ from headstart.stages.adapt.contest import Ring
 from headstart.stages.adapt.price import Price
 from headstart.stages.adapt.sources import Source, source
 
+WORK = ".work"  # folder of weights that go when the run has its network
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Ready:
@@ -159,8 +161,9 @@ class Workbench:
         most = self.blocks(base)
         part = "all" if values["blocks"] >= most or values["strategy"] == "norms" else "last"
         shared = {"seed": self.ctx.seed, "monitor": self.on.metric, "domain": self.domain}
+        told = {name: float(f"{one:.3g}") if isinstance(one, float) else one for name, one in values.items()}
         return recipes.make(
-            {**shared, **self.where(base), **values, "part": part, "blocks": min(int(values["blocks"]), most)}
+            {**shared, **self.where(base), **told, "part": part, "blocks": min(int(values["blocks"]), most)}
         )
 
     def decide(self, name: str, make: Callable[[], Any], why: str) -> Any:
@@ -181,7 +184,7 @@ class Workbench:
     @property
     def work(self) -> Path:
         """Where weights lie until the search is over."""
-        return self.ctx.folder(self.name) / ".work"
+        return self.ctx.folder(self.name) / WORK
 
     def trunk(self, name: str) -> tuple[Trunk, Any]:
         """A backbone and its frozen `keras.Model`, built once."""

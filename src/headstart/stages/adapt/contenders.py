@@ -1,0 +1,72 @@
+"""The paired rule between the frozen probe and the recipes, and what is told of each trial."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from headstart.core.types import Score, Trial
+from headstart.kit import repeats
+from headstart.kit.compare import Contender, Pick, paired, pick
+from headstart.kit.losses import per_picture_loss
+from headstart.stages.adapt.search import Attempt
+from headstart.stages.adapt.workbench import Workbench
+
+PROBE, NETWORK = "frozen probe", "fine-tuned"
+
+
+def name(attempt: Attempt) -> str:
+    """Of a finalist."""
+    return f"{NETWORK} (trial {attempt.number})"
+
+
+def picked(bench: Workbench, best: Sequence[Attempt]) -> Pick:
+    """The paired rule between the probe and the finalists, on the pictures that all of them answered for."""
+    rows = best[0].judged.rows if best[0].judged else np.empty(0, np.int64)
+    for attempt in best:
+        assert attempt.judged is not None
+        rows = np.intersect1d(rows, attempt.judged.rows)
+    listed = [contender(PROBE, rows, bench.probe_of(rows), bench, bench.price.probe_flops)]
+    for attempt in best:
+        assert attempt.judged is not None
+        order = np.argsort(attempt.judged.rows)
+        p = attempt.judged.probabilities[order[np.searchsorted(attempt.judged.rows[order], rows)]]
+        listed.append(contender(name(attempt), rows, p, bench, bench.price.answering_flops(attempt.recipe)))
+    return pick(listed, prefer=bench.on.prefer, clusters=bench.on.clusters, metric=bench.on.metric)
+
+
+def contender(name: str, rows: np.ndarray, p: np.ndarray, bench: Workbench, cost: float) -> Contender:
+    """Losses of (M, C) probabilities of some rows of the data set."""
+    y = np.array([bench.y_of[row] for row in rows.tolist()], np.int64)
+    return Contender(name=name, rows=rows, losses=per_picture_loss(bench.on.metric, y, p), cost=cost)
+
+
+def trial(bench: Workbench, attempt: Attempt, found: Pick | None, chosen: Attempt | None) -> Trial:
+    """What is told of a trial, next to the frozen probe on the same pictures."""
+    nan = float("nan")
+    metric, done = bench.on.metric, attempt.judged
+    status = "failed" if done is None else "pruned" if attempt.pruned else "beaten"
+    if attempt is chosen:
+        status = "chosen"
+    elif found is not None and name(attempt) in found.paired:
+        status = "finalist"
+    if done is None:
+        score, apart = Score(split="cv", name=metric, value=nan, low=nan, high=nan, n=0, method="none"), None
+    else:
+        clusters = np.asarray(bench.on.clusters)[done.rows]
+        held = done.probabilities[None]
+        score = repeats.averaged(metric, done.y, held, split="cv", clusters=clusters, seed=bench.on.seed)
+        probe = contender(PROBE, done.rows, bench.probe_of(done.rows), bench, 0.0)
+        own = Contender(name=NETWORK, rows=done.rows, losses=done.losses, cost=0.0)
+        apart = repeats.difference(paired(own, probe, bench.on.clusters), metric, split="cv", n=len(done.rows))
+    return Trial(
+        number=attempt.number,
+        recipe=attempt.runs[0].log.recipe if attempt.runs else attempt.recipe,
+        origin=attempt.origin,
+        folds=len(attempt.runs),
+        score=score,
+        paired=apart,
+        status=status,
+        why=attempt.why or (attempt.runs[-1].log.stopped if attempt.runs else ""),
+    )
