@@ -88,10 +88,15 @@ def judged(
 
 
 def _curves(runs: Sequence[FoldRun], y_of: Mapping[int, int]) -> np.ndarray:
-    """(F, E + 1) mean log loss of each fold at the start and after each epoch; NaN after a fold stopped."""
-    curves = np.full((len(runs), max(len(run.logits) for run in runs)), np.nan)
+    """(F, E + 1) mean log loss of each fold at the start and after each epoch; NaN after a fold stopped.
+
+    A fold that broke off in its first epoch stays at its start.
+    """
+    curves = np.full((len(runs), max(2, *(len(run.logits) for run in runs))), np.nan)
     for at, run in enumerate(runs):
         y = np.array([y_of[row] for row in run.rows.tolist()], np.int64)
         for epoch, logits in enumerate(run.logits):
             curves[at, epoch] = np.mean(log_losses(y, softmax(logits.astype(np.float64))))
+        if len(run.logits) == 1:
+            curves[at, 1] = curves[at, 0]
     return curves

@@ -178,7 +178,7 @@ class Search:
             return proposer.behind(course)
 
         self._fold(attempt, 0, behind)
-        if attempt.judged and not attempt.pruned:
+        if not attempt.pruned:
             advice = diagnose.advice(self.bench, attempt.runs)
             if advice is not None:
                 self.queue.insert(0, advice)
@@ -189,7 +189,7 @@ class Search:
         attempt.pruned = run.log.stopped == "pruned"
         if "not finite" in run.log.stopped:
             attempt.why = run.log.stopped
-        if np.isfinite(run.logits).all():
+        if np.isfinite(run.logits).all() and max(len(one.logits) for one in attempt.runs) > 1:
             attempt.judged = judged(attempt.runs, self.bench.y_of, self.bench.on.metric)
         self._say(attempt)
 

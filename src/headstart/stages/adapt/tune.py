@@ -239,10 +239,11 @@ def _without(bench: Workbench, search: Search) -> Tuning:
     nothing = np.empty((0, bench.on.n_classes), np.float32)
     nothing_done = "interrupted before a recipe was judged" if search.interrupted else "no recipe could be trained"
     told = bench.left_out or [a.why for a in search.attempts if a.why] or [nothing_done]
+    ran = [a.runs for a in search.attempts if a.runs]
     return Tuning(
         trials=tuple(contenders.trial(bench, a, None, None) for a in search.attempts),
         logs=tuple(run.log for a in search.attempts for run in a.runs),
-        outcomes=(),
+        outcomes=tuple(d.outcome for d in diagnose.diagnoses(bench, ran[-1])) if ran else (),
         network=None,
         scratch=None,
         taken=False,
