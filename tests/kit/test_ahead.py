@@ -4,7 +4,7 @@ import time
 import numpy as np
 import pytest
 
-from headstart.kit.ahead import Ahead, Parts, Profile, endless
+from headstart.kit.ahead import Ahead, Profile, endless
 
 
 class Numbers:
@@ -93,20 +93,6 @@ def test_the_share_leaves_out_the_first_step():
     whole = Profile(first_s=5.0) + Profile(compute_s=0.9) + Profile(wait_s=0.1)
     assert whole.share == pytest.approx(0.9) and whole.total_s == pytest.approx(6.0)
     assert np.isnan(Profile(first_s=1.0).share)
-
-
-def test_parts_hold_every_picture_once_in_order():
-    feed = Numbers(steps=2, size=5)
-    parts = Parts(feed, 2, 5)
-    assert (parts.n, parts.steps) == (10, 4)
-    batches = list(parts.epoch(1))
-    assert _hard(batches) == [[100, 101, 102], [103, 104], [110, 111, 112], [113, 114]]
-    assert all((x["x"][:, 0] == hard).all() and (soft[:, 0] == 2 * hard).all() for x, soft, hard in batches)
-
-
-def test_no_part_is_empty():
-    parts = Parts(Numbers(steps=1, size=3), 4, 3)
-    assert parts.steps == 3 and [len(hard) for _, _, hard in parts.epoch(1)] == [1, 1, 1]
 
 
 def test_endless_goes_on_with_the_next_epoch():

@@ -418,48 +418,69 @@ def test_dropout_draws_by_the_seed_alone():
 @pytest.mark.parametrize("optimiser", ["adamw", "sgd"])
 def test_rate_0_has_a_good_one_found_and_said(optimiser):
     recipe = small_network.recipe(rate=0.0, optimiser=optimiser)
-    found, again = fit(recipe), fit(recipe)
-    poor = fit(dataclasses.replace(recipe, rate=1e-5))
-    peak = max(row.rate for row in found.rows)
-    assert found.notes == (
-        f"learning rate {float(found.notes[0].split()[2]):.2g} found by a rising-rate test of up to 60 steps",
-    )
-    assert 1e-4 < peak < 1
-    assert found.rows[-1].val.log_loss < 0.5 < poor.rows[-1].val.log_loss
-    assert np.array_equal(found.logits, again.logits)
-
-
-def test_a_batch_that_does_not_fit_is_halved_before_the_start(monkeypatch):
-    recipe = small_network.recipe(epochs=2)
     network = small_network.network(recipe)
-    monkeypatch.setattr(room, "available_bytes", lambda: int(room.step_bytes(network.model, 8) / 0.8) + 1)
-    made = fit(recipe, network=network)
-    assert made.steps == 2 * 14 and made.rows[-1].rate == schedule.rates(recipe, 28)[-1]
-    assert made.notes[0].startswith("batch of 8 pictures instead of 16: 16 at once need about ")
+    first = network.get()
+    found = fit(recipe, network=network)
+    words = found.notes[0].split()
+    assert words[:2] == ["learning", "rate"] and words[3:] == "found by a rising-rate test of up to 60 steps".split()  # noqa: SIM905
+    rates = schedule.rates(recipe, 8 * 7, float(words[2]))
+    assert [row.rate for row in found.rows] == pytest.approx(rates[6::7][: len(found.rows)], rel=0.06)
+    assert 1e-4 < float(words[2]) < 1 and min(row.val.log_loss for row in found.rows) < 0.5
+    network.set(first)
+    assert np.array_equal(fit(recipe, network=network).logits, found.logits)  # nothing else is left of the test
 
 
-def test_a_batch_is_halved_when_memory_runs_out_in_training(monkeypatch):
+@pytest.mark.parametrize(
+    "how", [{}, {"optimiser": "sgd", "label_smoothing": 0.1, "focal": 2.0, "clip": 0.1, "ema": 0.9}]
+)
+def test_a_batch_in_parts_takes_the_steps_of_the_whole(monkeypatch, how):
+    recipe, weight = small_network.recipe(epochs=2, batch=15, **how), np.array([1.0, 2.0, 0.5])
+    whole = fit(recipe, class_weight=weight)
+    network = small_network.network(recipe)
+    monkeypatch.setattr(room, "available_bytes", lambda: int(room.step_bytes(network.model, 5) / 0.8))
+    parts = fit(recipe, network=network, class_weight=weight)  # of 4, 4, 4 and 3 pictures
+    assert parts.notes[0].startswith("15 pictures a step go through in parts of 4: at once they need about ")
+    assert parts.steps == whole.steps and [r.rate for r in parts.rows] == [r.rate for r in whole.rows]
+    assert np.abs(parts.logits - whole.logits).max() < 1e-4 < np.abs(whole.logits[2] - whole.logits[0]).max()
+    assert [row.loss for row in parts.rows] == pytest.approx([row.loss for row in whole.rows], rel=1e-4)
+    assert [row.train.accuracy for row in parts.rows] == [row.train.accuracy for row in whole.rows]
+
+
+def test_callbacks_see_the_rate_of_a_batch_in_parts(monkeypatch):
+    monkeypatch.setattr(room, "parts", lambda *_: (2, ""))
+    seen = []
+
+    class Look(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            seen.append(float(self.model.optimizer.learning_rate))
+            self.model.optimizer.learning_rate = 0.5 * seen[-1]
+
+    recipe = small_network.recipe(epochs=2)
+    fit(recipe, callbacks=[Look()])
+    assert seen == pytest.approx(schedule.rates(recipe, 14)[6::7] * [1, 0.5], rel=1e-6)
+
+
+def test_a_batch_is_cut_when_memory_runs_out_in_training(monkeypatch):
     class ResourceExhaustedError(Exception):
         pass
 
-    step = Stepper.step
+    part, done = Stepper._part, []
 
-    def full(self, inputs, soft, rate):
-        if len(soft) > 4 and full.steps > 8:
+    def full(self, inputs, soft):
+        if len(soft) > 4 and len(done) > 8:
             raise ResourceExhaustedError("OOM when allocating a tensor")
-        full.steps += 1
-        return step(self, inputs, soft, rate)
+        done.append(len(soft))
+        return part(self, inputs, soft)
 
-    full.steps = 0
     recipe = small_network.recipe(epochs=2)
-    monkeypatch.setattr(Stepper, "step", full)
+    monkeypatch.setattr(Stepper, "_part", full)
     err = io.StringIO()
     made = fit(recipe, say=Say(err=err))
     monkeypatch.undo()
-    assert made.notes == ("batch of 4 pictures instead of 16: memory ran out in training",) and made.steps == 2 * 28
-    assert "warning: final: batch of 8 pictures instead of 16" in err.getvalue()
+    assert made.notes == ("16 pictures a step go through in parts of 4: memory ran out in training",)
+    assert "warning: final: 16 pictures a step go through in parts of 8" in err.getvalue()
     monkeypatch.setattr(room, "parts", lambda *_: (4, ""))
-    assert np.array_equal(fit(recipe).logits, made.logits)  # nothing is left of the first attempts
+    assert made.steps == 14 and np.array_equal(fit(recipe).logits, made.logits)  # nothing is left of the first attempts
 
 
 def test_a_picture_that_does_not_fit_is_an_error(monkeypatch):
@@ -497,7 +518,8 @@ def test_measuring_changes_nothing():
     first = network.get(frozen=True)
     seconds = train.measure(network, recipe, small_network.Feed(X, Y, recipe))
     assert 0 < seconds < 1 and same(network.get(frozen=True), first)
-    assert np.array_equal(fit(recipe, network=network).logits, fit(recipe).logits)
+    given = {"stop_after": 1}
+    assert np.array_equal(fit(recipe, network=network, **given).logits, fit(recipe, **given).logits)
 
 
 def test_a_slow_feed_is_part_of_the_measure():

@@ -14,6 +14,7 @@ import small_network
 from headstart.core import files
 from headstart.core.say import Say
 from headstart.kit import checkpoint, train, values
+from headstart.kit.stepper import Stepper
 
 X, Y = small_network.pictures(48)
 HELD = small_network.Held(*small_network.pictures(30, seed=1))
@@ -135,7 +136,7 @@ def test_a_pruning_that_was_not_written_happens_again(tmp_path):
 
 @pytest.mark.parametrize(
     "change",
-    [{}, {"rate": 0.02}, {"seed": 1}, {"stop_after": 1}, {"held": None}, {"class_weight": np.ones(3) * 2}],
+    [{}, {"rate": 0.01}, {"seed": 1}, {"stop_after": 1}, {"held": None}, {"class_weight": np.ones(3) * 2}],
 )
 def test_another_training_in_the_same_folder_starts_anew(tmp_path, monkeypatch, over, change):
     class Begun(Exception):
@@ -163,8 +164,8 @@ def test_without_keep_epochs_the_start_and_the_best_are_left(over):
     assert len(names) == 4
 
 
-def test_the_batch_that_fitted_is_kept_when_memory_is_free_again(tmp_path, monkeypatch):
-    monkeypatch.setattr("headstart.kit.room.parts", lambda *_: (2, "halved"))
+def test_the_parts_that_fitted_are_kept_when_memory_is_free_again(tmp_path, monkeypatch):
+    monkeypatch.setattr("headstart.kit.room.parts", lambda *_: (2, "in parts"))
 
     def stop(row):
         raise Killed
@@ -172,5 +173,7 @@ def test_the_batch_that_fitted_is_kept_when_memory_is_free_again(tmp_path, monke
     with pytest.raises(Killed):
         fit(tmp_path, on_epoch=lambda row: row.epoch == 2 and stop(row))
     monkeypatch.setattr("headstart.kit.room.parts", lambda *_: (1, ""))
+    sizes, part = [], Stepper._part
+    monkeypatch.setattr(Stepper, "_part", lambda *given: sizes.append(len(given[2])) or part(*given))
     made = fit(tmp_path)
-    assert made.notes == ("halved",) and made.steps == 2 * 6
+    assert made.notes == ("in parts",) and set(sizes) == {8}

@@ -162,27 +162,6 @@ class Ahead:
         return False
 
 
-class Parts:
-    """A feed whose batches are cut into parts, one after the other.
-
-    Args:
-        feed: Whose batches.
-        count: Parts a batch; not more than it has pictures.
-        batch: Pictures of a batch.
-    """
-
-    def __init__(self, feed: Feed, count: int, batch: int) -> None:
-        self._feed, self._count = feed, min(count, batch)
-        self.n, self.steps = feed.n, feed.steps * self._count
-
-    def epoch(self, number: int) -> Iterator[Batch]:
-        """See `Feed.epoch`."""
-        for inputs, soft, hard in self._feed.epoch(number):
-            for at in np.array_split(np.arange(len(hard)), self._count):
-                part = slice(at[0], at[-1] + 1)
-                yield {name: one[part] for name, one in inputs.items()}, soft[part], hard[part]
-
-
 def endless(feed: Feed) -> Iterator[Batch]:
     """Batch after batch, over all epochs."""
     for number in itertools.count(1):

@@ -32,7 +32,7 @@ _REDRAW_S = 0.2
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Task:
-    """What `headstart.kit.train.train` was asked for, with the feed in parts that fit, and the last epoch."""
+    """What `headstart.kit.train.train` was asked for, with the last epoch made plain."""
 
     network: Network
     recipe: Recipe

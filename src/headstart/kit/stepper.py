@@ -1,8 +1,10 @@
 """One step of training, by Keras' own compiled train step, and everything that such a step changes.
 
 `compute_metrics` is the hook that Keras gives on every backend: through it the step hands out the logits that it saw,
-so that scores of the training batches cost no second pass. The one thing that is TensorFlow's own is the switch for
-deterministic kernels; elsewhere the same code runs with what the backend guarantees.
+so that scores of the training batches cost no second pass. A batch whose activations are too large to be kept at once
+goes through in parts whose gradients are summed: the loss is linear in the soft labels, so parts with labels in their
+shares sum to exactly the gradient of the whole. The one thing that is TensorFlow's own is the switch for deterministic
+kernels; elsewhere the same code runs with what the backend guarantees.
 """
 
 from __future__ import annotations
@@ -29,6 +31,7 @@ class Stepper:
         network: What trains.
         recipe: How.
         class_weight: (C,) float64 or None.
+        parts: Into how many parts a batch is cut. A batch norm that learns sees each part for itself.
 
     Attributes:
         model: The compiled `keras.Model`; it shares its layers with the network.
@@ -36,7 +39,7 @@ class Stepper:
         factors: On the rate, by variable, where nothing is held back.
     """
 
-    def __init__(self, network: Network, recipe: Recipe, class_weight: np.ndarray | None) -> None:
+    def __init__(self, network: Network, recipe: Recipe, class_weight: np.ndarray | None, parts: int = 1) -> None:
         _deterministic()
         self.network, self.factors = network, dict(network.factors())
         anchors = {
@@ -46,9 +49,12 @@ class Stepper:
             for variable in block.variables
         }
         self.optimiser = optimise.optimiser(recipe, factors=self.factors, anchors=anchors or None)
+        self._summing = _summing()(self.optimiser) if parts > 1 else None
+        self._parts = parts
         self.model = _observed()(network.model.input, network.model.output, name=network.model.name)
-        self.model.compile(optimizer=self.optimiser, loss=objective.loss(recipe, class_weight), jit_compile="auto")
-        self.optimiser.build(self.model.trainable_variables)
+        optimiser, loss = self._summing or self.optimiser, objective.loss(recipe, class_weight)
+        self.model.compile(optimizer=optimiser, loss=loss, jit_compile="auto")
+        optimiser.build(self.model.trainable_variables)
         self._draws = network.seeds
         for number, draw in enumerate(self._draws):
             draw.assign(np.array([recipe.seed, number], draw.dtype))
@@ -65,6 +71,18 @@ class Stepper:
             The loss that was minimised and the (b, C) float32 logits, both from before the step.
         """
         self.optimiser.learning_rate = rate
+        if self._summing is None:
+            return self._part(inputs, soft)
+        cuts = [part for part in np.array_split(np.arange(len(soft)), self._parts) if len(part)]
+        found = []
+        for part in cuts:
+            self._summing.last.assign(part is cuts[-1])
+            at = slice(part[0], part[-1] + 1)
+            share = np.float32(len(part) / len(soft))
+            found.append(self._part({name: one[at] for name, one in inputs.items()}, soft[at] * share))
+        return sum(loss for loss, _ in found), np.concatenate([logits for _, logits in found])
+
+    def _part(self, inputs: Mapping[str, np.ndarray], soft: np.ndarray) -> tuple[float, np.ndarray]:
         logs = self.model.train_on_batch(dict(inputs), soft, return_dict=True)
         return float(logs["loss"]), np.asarray(logs["logits"], np.float32)
 
@@ -111,3 +129,42 @@ def _observed() -> Any:
             return {**super().compute_metrics(x, y, y_pred, sample_weight), "logits": y_pred}
 
     return Observed
+
+
+@functools.cache
+def _summing() -> Any:
+    import keras
+
+    class Summing(keras.optimizers.Optimizer):  # type: ignore[misc]
+        """Sums gradients, and hands the sum to another optimiser when `last` says so."""
+
+        def __init__(self, inner: Any) -> None:
+            super().__init__(learning_rate=0.0)
+            self.inner = inner
+
+        @property
+        def learning_rate(self) -> Any:
+            return self.inner.learning_rate
+
+        @learning_rate.setter
+        def learning_rate(self, value: Any) -> None:
+            self.inner.learning_rate = value
+
+        def build(self, variables: list[Any]) -> None:
+            super().build(variables)
+            self.inner.build(variables)
+            self.sums = self.add_optimizer_variables(variables, "sum")
+            self.last = self.add_variable((), dtype="bool", name="last")
+
+        def apply(self, grads: list[Any], trainable_variables: list[Any] | None = None) -> None:
+            for total, grad in zip(self.sums, grads, strict=True):
+                if grad is not None:  # a variable without a gradient is found by its standing still
+                    total.assign_add(grad)
+            keras.ops.cond(self.last.value, self._step, lambda: None)
+
+        def _step(self) -> None:
+            self.inner.apply([total.value for total in self.sums], self._trainable_variables)
+            for total in self.sums:
+                total.assign(keras.ops.zeros_like(total))
+
+    return Summing

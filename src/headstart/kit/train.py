@@ -26,7 +26,7 @@ from headstart.core.recipe import Recipe
 from headstart.core.say import Say, duration
 from headstart.core.types import EpochRow, EpochScores
 from headstart.kit import room, schedule
-from headstart.kit.ahead import Feed, Held, Parts, Profile, endless
+from headstart.kit.ahead import Feed, Held, Profile, endless
 from headstart.kit.checkpoint import Facts, Folder
 from headstart.kit.loop import Loop, Task
 from headstart.kit.network import Network
@@ -129,22 +129,21 @@ def train(
         Interrupted: Ctrl-C.
     """
     last = recipe.epochs if stop_after is None else min(stop_after, recipe.epochs)
-    given = Task(
+    task = Task(
         network=network, recipe=recipe, feed=feed, held=held, last=last, keep_epochs=keep_epochs,
         on_epoch=on_epoch, callbacks=callbacks, say=say, name=name,
     )  # fmt: skip
-    first, store = network.get(), Folder(folder)
-    key = _key(given, first, class_weight)
+    first, store, batch = network.get(), Folder(folder), min(recipe.batch, feed.n)
+    key = _key(task, first, class_weight)
     known = store.load(key)
-    count, note = (known[0].parts, "") if known else room.parts(network.model, min(recipe.batch, feed.n))
+    count, note = (known[0].parts, "") if known else room.parts(network.model, batch)
     while True:
-        task = dataclasses.replace(given, feed=Parts(feed, count, min(recipe.batch, feed.n)) if count > 1 else feed)
         try:
             return _attempt(task, class_weight, store, key, count, note)
         except Exception as err:
             if not room.exhausted(err):
                 raise
-            if count >= min(recipe.batch, feed.n):
+            if count >= batch:
                 raise SetupError(
                     f"{name}: one picture at a time does not fit into memory",
                     hint="free some memory, or train fewer blocks: --recipe blocks=1",
@@ -152,7 +151,7 @@ def train(
         store.clear()
         network.set(first)
         count *= 2
-        note = f"{room.halved(min(recipe.batch, feed.n), count)}: memory ran out in training"
+        note = f"{room.cut(batch, count)}: memory ran out in training"
         say.warn(f"{name}: {note}")
 
 
@@ -170,7 +169,8 @@ def measure(network: Network, recipe: Recipe, feed: Feed, steps: int = 3) -> flo
 
     The first step, which compiles, does not count. The network ends as it was.
     """
-    before, stepper = network.get(), Stepper(network, recipe, None)
+    before = network.get()
+    stepper = Stepper(network, recipe, None, room.parts(network.model, min(recipe.batch, feed.n))[0])
     batches, made_s, step_s = endless(feed), list[float](), list[float]()
     for _ in range(steps + 1):
         began = time.perf_counter()
@@ -194,7 +194,7 @@ def _attempt(task: Task, class_weight: np.ndarray | None, store: Folder, key: st
             for row in facts.rows:
                 task.on_epoch(row)
         return _result(task, facts, arrays.logits, store)
-    stepper = Stepper(task.network, task.recipe, class_weight)
+    stepper = Stepper(task.network, task.recipe, class_weight, known[0].parts if known else count)
     if known is None:
         facts, logits = _begin(task, stepper, store, Facts(key=key, parts=count, notes=(note,) if note else ()))
     else:
