@@ -17,6 +17,7 @@ from headstart.core.recipe import Recipe
 from headstart.core.say import duration
 from headstart.core.types import EpochRow, TrainingLog
 from headstart.kit import train, values
+from headstart.kit.pictures import require_room
 from headstart.stages.adapt.workbench import Ready, Workbench
 
 
@@ -54,12 +55,14 @@ def run_fold(
     """
     folder, name = bench.ctx.folder(f"{bench.name}/trials"), f"trial{trial:03d}-fold{fold}"
     known = values.stored(FoldRun, folder, name)
-    if known is not None and place(bench, trial, fold).is_dir():
+    if known is not None:
         bench.price.recall(known.log.recipe)
         return known
     learnt, judged = bench.learnt(fold), bench.held_out(fold)
     job = bench.prepare(recipe, learnt)
     bench.price.learn(job)
+    kept = 4 * job.network.trainable_params * (job.recipe.epochs + 3)
+    require_room(bench.work, kept, f"the weights of {job.recipe.epochs} epochs")
     made = train.train(
         job.network,
         job.recipe,

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from headstart.core.recipe import Recipe
-from headstart.kit import cost, network, train
+from headstart.kit import cost, network, paths, train
 
 if TYPE_CHECKING:
     from headstart.stages.adapt.workbench import Ready, Workbench
@@ -21,13 +21,17 @@ class Price:
 
     Attributes:
         bench: Trunks, pictures and folds.
-        pace: Operations of training a second.
     """
 
     bench: Workbench
-    pace: float = TRAIN_FLOPS_PER_S
     _shapes: dict[Any, tuple[float, float, str]] = field(default_factory=dict)
-    _measured: set[Any] = field(default_factory=set)
+    _paces: dict[str, float] = field(default_factory=dict)
+
+    def pace(self, recipe: Recipe) -> float:
+        """Operations of training a second: of this kind of network, else of the last kind that trained a trunk."""
+        own = self._paces.get(self._key(recipe))
+        others = [pace for key, pace in self._paces.items() if not key.startswith("pace/probe/")]
+        return own or (others[-1] if others else TRAIN_FLOPS_PER_S)
 
     def seconds(self, recipe: Recipe) -> float:
         """Seconds that one fold of a recipe will take, its frozen pass left out when it is done already."""
@@ -35,13 +39,14 @@ class Price:
         held = len(self.bench.rows) - learnt
         upper, lower = self._flops(recipe)
         steps = recipe.epochs * ((1 + BACKWARD) * learnt + held) * upper
-        frozen = 0.0 if self.bench.has_source(recipe) else lower * len(self.bench.rows)
-        return float(steps / self.pace + frozen / cost.PASS_FLOPS_PER_S)
+        views = 1 + (recipe.views or paths.VIEWS if recipe.augment else 0)
+        frozen = 0.0 if self.bench.has_source(recipe, self.cut(recipe)) else lower * views * len(self.bench.rows)
+        return float(steps / self.pace(recipe) + frozen / cost.PASS_FLOPS_PER_S)
 
     def learn(self, job: Ready) -> None:
         """Measure a few steps of a kind of network that was not measured yet; decided once a run."""
         key = self._key(job.recipe)
-        if key in self._measured or self.bench.explicit:
+        if key in self._paces or self.bench.explicit:
             return
         upper = self._flops(job.recipe)[0]
         done = (1 + BACKWARD) * upper * min(job.recipe.batch, job.feed.n)
@@ -50,19 +55,17 @@ class Price:
             return float(done / max(train.measure(job.network, job.recipe, job.feed), 1e-6))
 
         why = "operations a second while training, measured on a few steps"
-        self.pace = float(self.bench.decide(key, measured, why))
-        self._measured.add(key)
+        self._paces[key] = float(self.bench.decide(key, measured, why))
 
     def recall(self, recipe: Recipe) -> None:
         """Take up what an earlier process of the run measured."""
         key = self._key(recipe)
         known = self.bench.ctx.run.decided(f"{self.bench.name}/{key}")
-        if known is not None and key not in self._measured:
-            self.pace = float(known)
-            self._measured.add(key)
+        if known is not None:
+            self._paces.setdefault(key, float(known))
 
     def _key(self, recipe: Recipe) -> str:
-        return f"pace/{recipe.backbone}/{recipe.strategy}/{self._shape(recipe)[2] or 'pictures'}/{recipe.batch}"
+        return f"pace/{recipe.strategy}/{recipe.backbone}/{self.cut(recipe) or 'pictures'}/{recipe.batch}"
 
     def training_flops(self, job: Ready, epochs: int, n_train: int) -> float:
         """Operations of a training with its frozen pass."""
@@ -72,6 +75,10 @@ class Price:
     def epoch_flops(self, recipe: Recipe) -> float:
         """Operations of one epoch over all training pictures, the frozen pass left out."""
         return float((1 + BACKWARD) * self._flops(recipe)[0] * len(self.bench.rows))
+
+    def cut(self, recipe: Recipe) -> str:
+        """Depth below which nothing of a recipe's network trains; empty where there is none."""
+        return self._shape(recipe)[2]
 
     def answering_flops(self, recipe: Recipe) -> float:
         """Operations for one picture through the whole network."""

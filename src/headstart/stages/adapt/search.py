@@ -8,6 +8,7 @@ and keeps what was found so far.
 from __future__ import annotations
 
 import dataclasses
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -182,6 +183,14 @@ class Search:
             advice = diagnose.advice(self.bench, attempt.runs)
             if advice is not None:
                 self.queue.insert(0, advice)
+        self._forget()
+
+    def _forget(self) -> None:
+        """Let go of the weights of trials that cannot be finalists any more; their curves stay."""
+        ended = sorted((a for a in self.attempts if a.judged and not a.pruned), key=lambda a: (a.loss, a.number))
+        for attempt in self.attempts:
+            if attempt not in ended[:FINALISTS]:
+                shutil.rmtree(folds.place(self.bench, attempt.number, 0), ignore_errors=True)
 
     def _fold(self, attempt: Attempt, fold: int, behind: Callable[[EpochRow], bool] | None = None) -> None:
         run = run_fold(self.bench, attempt.recipe, attempt.number, fold, behind)
@@ -244,14 +253,16 @@ class Search:
         if not attempt.recipe.wise:
             return judged(attempt.runs, self.bench.y_of, self.bench.on.metric)
 
+        jobs = [self.bench.prepare(attempt.recipe, self.bench.learnt(run.log.fold)) for run in attempt.runs]
+
         def logits(epoch: int, alpha: float) -> np.ndarray:
-            return np.concatenate([self._at(attempt, run, epoch, alpha) for run in attempt.runs])
+            found = []
+            for job, run in zip(jobs, attempt.runs, strict=True):
+                made = folds.weights(self.bench, job, attempt.number, run, epoch, alpha)
+                found.append(folds.logits(self.bench, job, made, run))
+            return np.concatenate(found)
 
         return judged(attempt.runs, self.bench.y_of, self.bench.on.metric, logits)
-
-    def _at(self, attempt: Attempt, run: FoldRun, epoch: int, alpha: float) -> np.ndarray:
-        job = self.bench.prepare(attempt.recipe, self.bench.learnt(run.log.fold))
-        return folds.logits(self.bench, job, folds.weights(self.bench, job, attempt.number, run, epoch, alpha), run)
 
 
 def _course(run: FoldRun) -> Mapping[int, float]:

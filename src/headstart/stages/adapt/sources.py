@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from headstart.stages.adapt.workbench import Workbench
 
 
+USUAL_TRAININGS = 2  # of a recipe in a search: most are tried on one fold
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Source:
     """See the module.
@@ -55,6 +58,14 @@ class Source:
         return make(**self.shared, positions=positions, y=self.y[positions])
 
 
+def source_key(recipe: Recipe, cut: str) -> tuple[Any, ...]:
+    """What two recipes must share to learn from the same source; pictures are augmented only on their way."""
+    if recipe.strategy != "probe" and not cut:
+        return (recipe.backbone, "pictures")
+    changed = (recipe.augment, recipe.views, recipe.domain, recipe.seed) if recipe.augment else ()
+    return (recipe.backbone, cut, recipe.depths, *changed)
+
+
 def source(bench: Workbench, made: Network, recipe: Recipe) -> Source:
     """What a kind of network learns from, computed or found in the cache.
 
@@ -73,7 +84,7 @@ def source(bench: Workbench, made: Network, recipe: Recipe) -> Source:
         return Source(kind="pooled", shared=shared, notes=("learns from pooled features",), **named)
     found, _ = bench.trunk(recipe.backbone)
     raw = pictures.load(bench.data, bench.rows, found.spec.input, store=bench.ctx.store, say=bench.ctx.say)
-    notes = ("learns from pictures: every block trains" + (f", augmented as {recipe.domain}" if policy else ""),)
+    notes = ("learns from pictures: every block trains",)
     return Source(kind="pictures", shared={"pictures": raw, "low": made.low}, notes=notes, **named)
 
 
@@ -112,7 +123,7 @@ def _way(bench: Workbench, made: Network, recipe: Recipe) -> dict[str, Any]:
         way = paths.plan(
             recipe,
             n=len(bench.rows),
-            trainings=len(bench.fold_numbers) + 1,
+            trainings=len(bench.fold_numbers) + 1 if bench.explicit else USUAL_TRAININGS,
             lower_flops=bench.price.lower_flops(recipe),
             view_bytes=2 * numbers + 4 * pooled,
             free_bytes=pictures.free_bytes(bench.ctx.store.root),

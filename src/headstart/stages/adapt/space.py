@@ -18,6 +18,7 @@ FEW, SOME = 20, 200  # pictures a class: below the first only the last block tra
 STEPS, EPOCHS = 320, (10, 40)  # steps that a recipe wants, within so many epochs
 MOST_BLOCKS = 6  # stands for all of them
 _WARM = 2  # trials before the median rule and the model of TPE have a say
+STRENGTHS = (0.0, 0.5, 1.0)  # few, for views of each are kept
 _SAME = ("strategy", "backbone", "rate", "decay", "weight_decay", "dropout", "epochs", "augment", "mixup", "ema")
 
 
@@ -87,7 +88,7 @@ def distributions(strategy: str, backbones: Sequence[str]) -> dict[str, Any]:
         "weight_decay": FloatDistribution(1e-5, 1e-1, log=True),
         "dropout": FloatDistribution(0.0, 0.6),
         "epochs": IntDistribution(4, 32),
-        "augment": FloatDistribution(0.0, 1.0),
+        "augment": CategoricalDistribution(STRENGTHS),
         "mixup": FloatDistribution(0.0, 0.4),
         "ema": CategoricalDistribution((0.0, 0.99)),
     }

@@ -266,7 +266,7 @@ def _scratch(bench: Workbench, search: Search, tuned: TunedNetwork) -> tuple[Tun
     """The same network from random weights for about as many operations, when the time allows."""
     epoch_flops = bench.price.epoch_flops(space.from_random(tuned.recipe))
     epochs = max(1, round(tuned.flops / epoch_flops))
-    needed = epochs * epoch_flops / bench.price.pace
+    needed = epochs * epoch_flops / bench.price.pace(tuned.recipe)
     why = f"is there time ({duration(needed)}) for the same network from random weights"
     room = bench.explicit or needed <= search.clock.left_s(FINISHING)
     if not search.stopped(BASELINE) and bench.ctx.decide("adapt/from_random", lambda: bool(room), why):

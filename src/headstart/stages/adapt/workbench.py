@@ -21,7 +21,7 @@ from headstart.stages.adapt import bases, surgical
 from headstart.stages.adapt.bases import Base
 from headstart.stages.adapt.contest import Ring
 from headstart.stages.adapt.price import Price
-from headstart.stages.adapt.sources import Source, source
+from headstart.stages.adapt.sources import Source, source, source_key
 
 WORK = ".work"  # folder of weights that go when the run has its network
 
@@ -175,9 +175,9 @@ class Workbench:
         names = ("backbone", "depths", "strategy", "part", "blocks", "head", "hidden", "lora_rank", "batch_norm")
         return all(getattr(one, name) == getattr(other, name) for name in names)
 
-    def has_source(self, recipe: Recipe) -> bool:
+    def has_source(self, recipe: Recipe, cut: str) -> bool:
         """Whether what a recipe learns from was computed already in this process."""
-        return any(key[0] == recipe.backbone and key[1] == recipe.depths for key in self._sources)
+        return source_key(recipe, cut) in self._sources
 
     # -- trainings
 
@@ -218,7 +218,7 @@ class Workbench:
         if recipe.start == "probe":
             start = bases.fitted(base, self.embeddings, rows, self.y[positions], self.on)
         made = network.build(model, found.spec, recipe, start=start, n_classes=self.on.n_classes)
-        key = (recipe.backbone, recipe.depths, made.cut, made.low, recipe.augment, recipe.views, recipe.domain)
+        key = source_key(recipe, made.cut)
         if key not in self._sources:
             self._sources[key] = source(self, made, recipe)
         feeds = self._sources[key]
