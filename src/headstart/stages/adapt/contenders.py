@@ -9,10 +9,12 @@ import numpy as np
 from headstart.core.types import Score, Trial
 from headstart.kit import repeats
 from headstart.kit.compare import Contender, Pick, paired, pick
+from headstart.kit.intervals import Z
 from headstart.kit.losses import per_picture_loss
 from headstart.stages.adapt.search import Attempt
 from headstart.stages.adapt.workbench import Workbench
 
+GUARD = 0.5  # standard errors by which a network must beat the probe
 PROBE, NETWORK = "frozen probe", "fine-tuned"
 
 
@@ -34,6 +36,13 @@ def picked(bench: Workbench, best: Sequence[Attempt]) -> Pick:
         p = attempt.judged.probabilities[order[np.searchsorted(attempt.judged.rows[order], rows)]]
         listed.append(contender(name(attempt), rows, p, bench, bench.price.answering_flops(attempt.recipe)))
     return pick(listed, prefer=bench.on.prefer, clusters=bench.on.clusters, metric=bench.on.metric)
+
+
+def convincing(found: Pick) -> bool:
+    """Whether a network won, and by more than half a standard error: of several that tie with the probe one always
+    leads by luck, and then the probe, which needs no trust, stays."""
+    apart = found.paired[PROBE]
+    return found.winner != PROBE and apart.value >= GUARD * (apart.high - apart.low) / (2 * Z)
 
 
 def contender(name: str, rows: np.ndarray, p: np.ndarray, bench: Workbench, cost: float) -> Contender:

@@ -205,7 +205,7 @@ def _finished(bench: Workbench, search: Search, best: Sequence[Attempt], ctx: Co
         return _without(bench, search)
     found = contenders.picked(bench, best)
     chosen = next((a for a in best if contenders.name(a) == found.winner), best[0])
-    taken = found.winner != contenders.PROBE or ctx.job.strategy != "auto"
+    taken = contenders.convincing(found) or ctx.job.strategy != "auto"
     order = [chosen, *(a for a in best if a is not chosen)]
     network, logs = _network(bench, search, order)
     scratch, baseline = _scratch(bench, search, network)
@@ -259,6 +259,8 @@ def _why(found: Pick, chosen: Attempt, taken: bool, ctx: Context) -> str:
     if taken and found.winner == contenders.PROBE:
         told = f"fine-tuned as `--strategy {ctx.job.strategy}` asks, though the frozen probe is as good or better"
         return f"{told}: {found.why}"
+    if not taken and found.winner != contenders.PROBE:
+        return f"the frozen probe stays, for it is beaten by less than half a standard error: {found.why}"
     return found.why
 
 
