@@ -14,7 +14,8 @@ import hashlib
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -41,15 +42,17 @@ _ROOM = 8  # times the largest value of the sample that float16 must hold
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Lower:
-    """The trunk up to a cut, ready to run.
+    """The trunk up to a cut, ready to run; several may run it at once, as training and watching do.
 
     Attributes:
         engine: Runs pictures.
         outputs: What it gives: `map` where there is a cut, then each depth up to it, pooled.
+        turn: Held while a batch is in the engine, which takes one `run` at a time.
     """
 
     engine: Any
     outputs: tuple[str, ...]
+    turn: Any = field(default_factory=Lock, repr=False)
 
     def run(
         self, batches: Iterator[tuple[Any, np.ndarray]], low: Sequence[str] = ()
@@ -63,9 +66,10 @@ class Lower:
         Yields:
             The key and `map` (b, h, w, c) float32 and, with `low`, `pooled` (b, D) float32.
         """
-        for key, found in self.engine.run(batches):
-            named = dict(zip(self.outputs, found, strict=True))
-            yield key, _inputs(named, low)
+        for batch in batches:
+            with self.turn:  # to the end of the batch: while a caller rests, nothing of it is in the engine
+                ((key, found),) = self.engine.run(iter([batch]))
+            yield key, _inputs(dict(zip(self.outputs, found, strict=True)), low)
 
 
 def _inputs(named: Mapping[str, np.ndarray], low: Sequence[str]) -> dict[str, np.ndarray]:
@@ -104,10 +108,6 @@ class Maps:
     def bytes(self) -> int:
         """Of all views of these pictures on the disk."""
         return int(self.at.size * sum(column.shape[1] * column.itemsize for column in self.columns.values()))
-
-    def take(self, positions: np.ndarray) -> Maps:
-        """Some of the pictures, in the order of `positions` (m,) int64; nothing is copied but row numbers."""
-        return replace(self, at=self.at[:, positions])
 
     def inputs(self, positions: np.ndarray, views: np.ndarray, low: Sequence[str] = ()) -> dict[str, np.ndarray]:
         """What a network takes.

@@ -50,13 +50,14 @@ class _Feed:
             number: From 1.
 
         Yields:
-            Inputs by name (b, …) float32, soft labels (b, C) float32, hard labels (b,) int64.
+            Inputs by name (b, …) float32, soft labels (b, C) float32, hard labels (b,) int64: the class that most of
+            a mixed picture has.
         """
         rng = np.random.default_rng([self.recipe.seed, _MIX, number])
         for drawn, inputs in self._inputs(number, self._drawn(number)):
             soft = np.eye(self.n_classes, dtype=np.float32)[self.y[drawn]]
             inputs, soft = mixed(inputs, soft, self.recipe, rng)
-            yield inputs, soft, self.y[drawn]
+            yield inputs, soft, soft.argmax(axis=1)
 
     def _drawn(self, number: int) -> Iterator[np.ndarray]:
         """Which of the n pictures each batch of an epoch has, (b,) int64."""
