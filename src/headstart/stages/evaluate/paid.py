@@ -196,6 +196,6 @@ def _work(target: float, tuning: Tuning) -> str:
         held = [row.val.balanced_accuracy for log in logs if (row := log.epochs[epoch]).val is not None]
         if held and np.mean(held) >= target:
             spent = tuned.flops * (epoch + 1) / max(tuned.epochs, 1)
-            part = f"1/{scratch.flops / spent:.0f} of the operations"
-            return f"; the tuned network passes it after epoch {epoch + 1}, {part}"
+            part = f", 1/{scratch.flops / spent:.0f} of the operations" if spent < scratch.flops else ""
+            return f"; the tuned network passes it after epoch {epoch + 1}{part}"
     return ""
