@@ -101,10 +101,16 @@ def numbers(members):
     return abs(float(np.mean(members)) - 10)
 
 
-def test_the_soup_takes_who_makes_it_better_best_first():
-    assert average.soup([5.0, 12.0, 9.0, 8.0], numbers) == (2, 1, 3)  # 9, then 10.5, then 9.67; with 5 it were 8.5
-    assert average.soup([5.0, 16.0, 9.0], numbers) == (2,)
-    assert average.soup([10.0, 9.0, 11.0], numbers) == (0,)  # nothing improves on the best
+def test_the_soup_takes_who_makes_the_first_better():
+    assert average.soup([9.0, 12.0, 8.0, 5.0], numbers) == (0, 1, 2)  # 9, then 10.5, then 9.67; with 5 it were 8.5
+    assert average.soup([9.0, 16.0, 5.0], numbers) == (0,)
+    assert average.soup([10.0, 9.0, 11.0], numbers) == (0,)  # nothing improves on the first
+
+
+def test_the_first_is_in_the_soup_even_if_another_is_better_alone():
+    assert average.soup([8.0, 10.0], numbers) == (0, 1)
+    assert average.soup([8.0, 10.0, 14.0], numbers) == (0, 1, 2)
+    assert average.soup([8.0, 16.0, 9.5], numbers) == (0, 2)
 
 
 def test_an_equal_soup_is_not_taken():
@@ -119,16 +125,17 @@ def test_a_soup_is_asked_about_with_all_that_were_taken():
         asked.append(list(members))
         return numbers(members)
 
-    assert average.soup([12.5, 9.0, 8.0], score) == (1, 0)
-    assert asked == [[12.5], [9.0], [8.0], [9.0, 8.0], [9.0, 12.5]]
+    assert average.soup([9.0, 8.0, 12.5], score) == (0, 2)
+    assert asked == [[9.0], [9.0, 8.0], [9.0, 12.5]]
 
 
 @given(st.lists(st.floats(-50, 50), min_size=1, max_size=8))
 @settings(deadline=None)
-def test_a_soup_is_never_worse_than_its_best_member(members):
+def test_a_soup_is_never_worse_than_its_first_member(members):
     taken = average.soup(members, numbers)
     assert len(set(taken)) == len(taken)
-    assert numbers([members[at] for at in taken]) <= min(numbers([one]) for one in members)
+    assert taken[0] == 0
+    assert numbers([members[at] for at in taken]) <= numbers(members[:1])
 
 
 def test_the_mean_of_weights_is_taken_name_by_name():

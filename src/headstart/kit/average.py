@@ -75,19 +75,17 @@ def temperature(logits: np.ndarray, y: np.ndarray) -> float:
 def soup(members: Sequence[T], score: Callable[[Sequence[T]], float]) -> tuple[int, ...]:
     """Whose weights to average: the greedy soup (Wortsman 2022).
 
-    The best member comes first; then each in the order of its own score stays if the mean with it is better.
+    The first member is always in it; then each in the given order stays if the mean with it is better.
 
     Args:
-        members: At least one.
+        members: At least one, the chosen one first, then those with the better score of their own first.
         score: Of the averaged weights of some members, lower is better; asked once a set.
 
     Returns:
-        Positions in `members`, in the order in which they were taken.
+        Positions in `members`, rising.
     """
-    alone = [score([member]) for member in members]
-    ranked = sorted(range(len(members)), key=lambda at: alone[at])
-    taken, best = [ranked[0]], alone[ranked[0]]
-    for at in ranked[1:]:
+    taken, best = [0], score(members[:1])
+    for at in range(1, len(members)):
         with_it = score([members[one] for one in [*taken, at]])
         if with_it < best:
             taken, best = [*taken, at], with_it

@@ -10,13 +10,15 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from headstart.core.types import BackboneSpec, Depth, FittedHead, TrainingLog, TunedNetwork
 from headstart.kit import average, cost, finish, train
 from headstart.kit.fitted import softmax
-from headstart.kit.losses import log_losses
+from headstart.kit.losses import per_picture_loss
 from headstart.stages.adapt import folds, space
 from headstart.stages.adapt.search import Attempt
 from headstart.stages.adapt.workbench import Ready, Workbench
@@ -36,17 +38,21 @@ def final(bench: Workbench, best: Sequence[Attempt]) -> tuple[TunedNetwork, list
     Returns:
         The network and the log of each training.
     """
-    members = _soup(bench, best)
-    weights: list[Weights] = []
-    logs: list[TrainingLog] = []
-    job: Ready | None = None
-    for attempt in members:
-        job, made, log = trained(bench, attempt)
-        weights.append(made)
-        logs.append(log)
-    assert job is not None
-    job.network.set(average.mean(weights))
-    return _saved(bench, job, members, len(bench.rows), TUNED), logs
+    members, heat = _soup(bench, best)
+    made = [trained(bench, a, bench.ctx.callbacks if a is best[0] else ()) for a in members]
+    logs = [log for *_, log in made]
+    if any(map(broke_off, logs)):  # what the folds said is of networks that went through
+        made, members, heat = made[:1], members[:1], temperature(best[0], logs[0])
+    job = made[0][0]
+    job.network.set(average.mean([weights for _, weights, _ in made]))
+    result = Result(
+        members=tuple(a.number for a in members),
+        epochs=sum(len(log.epochs) for *_, log in made),
+        alpha=_alpha(best[0], logs[0]),
+        temperature=heat,
+        n_train=len(bench.rows),
+    )
+    return _saved(bench, job, result, TUNED), logs
 
 
 def of_fold(bench: Workbench, attempt: Attempt) -> TunedNetwork:
@@ -56,7 +62,14 @@ def of_fold(bench: Workbench, attempt: Attempt) -> TunedNetwork:
     job = bench.prepare(attempt.recipe, bench.learnt(first.log.fold))
     epoch, alpha = attempt.judged.epoch, attempt.judged.alpha
     job.network.set(folds.weights(bench, job, attempt.number, first, epoch, alpha))
-    return _saved(bench, job, [attempt], first.log.n_train, TUNED)
+    result = Result(
+        members=(attempt.number,),
+        epochs=min(epoch, len(first.log.epochs)),
+        alpha=alpha,
+        temperature=attempt.judged.temperature,
+        n_train=first.log.n_train,
+    )
+    return _saved(bench, job, result, TUNED)
 
 
 def from_random(
@@ -75,27 +88,53 @@ def from_random(
     made = _fit(bench, job, "from random weights", epochs)
     log = _log(job, made, "from random weights", -1, len(positions))
     job.network.set(made.weights(len(made.rows)))
-    ended = Attempt(number=-1, recipe=job.recipe, origin="baseline")
-    return _saved(bench, job, [ended], len(positions), SCRATCH), log
+    result = Result(members=(-1,), epochs=len(made.rows), alpha=1.0, temperature=1.0, n_train=len(positions))
+    return _saved(bench, job, result, SCRATCH), log
 
 
 # ---------------------------------------------------------------- training
 
 
-def trained(bench: Workbench, attempt: Attempt) -> tuple[Ready, Weights, TrainingLog]:
-    """A judged recipe on all training pictures of a bench: its network, the weights that count, its log."""
+def trained(bench: Workbench, attempt: Attempt, callbacks: Sequence[Any] = ()) -> tuple[Ready, Weights, TrainingLog]:
+    """A judged recipe on all training pictures of a bench: its network, the weights that count, its log.
+
+    A training that breaks off, at a loss that is not finite, leaves the first weights: the folds chose epoch and alpha
+    for one that goes through.
+    """
     assert attempt.judged is not None
     name = f"final, trial {attempt.number}"
     job = bench.prepare(attempt.recipe, bench.everything)
     first = job.network.get()
     epochs = max(attempt.judged.epoch, 1)
-    made = _fit(bench, job, name, epochs)
+    made = _fit(bench, job, name, epochs, callbacks)
+    log = _log(job, made, name, attempt.number, len(bench.rows))
+    if broke_off(log):
+        bench.ctx.say.warn(f"{name}: {log.stopped}; the network stays as it was before the first step")
+        return job, first, dataclasses.replace(log, notes=(*log.notes, "broke off: the first weights count"))
     last = made.weights(len(made.rows))
-    mixed = job.network.between(first, last, attempt.judged.alpha)
-    return job, mixed, _log(job, made, name, attempt.number, len(bench.rows))
+    return job, job.network.between(first, last, attempt.judged.alpha), log
 
 
-def _fit(bench: Workbench, job: Ready, name: str, epochs: int) -> train.Trained:
+def broke_off(log: TrainingLog) -> bool:
+    """Whether a training met numbers that are not finite."""
+    return "not finite" in log.stopped
+
+
+def temperature(attempt: Attempt, log: TrainingLog) -> float:
+    """What the logits of `trained` are divided by: as the folds chose, or of their first weights if it broke off."""
+    assert attempt.judged is not None
+    if not broke_off(log):
+        return attempt.judged.temperature
+    start = np.concatenate([run.logits[0] for run in attempt.runs])
+    return average.temperature(start, attempt.judged.y)
+
+
+def _alpha(attempt: Attempt, log: TrainingLog) -> float:
+    assert attempt.judged is not None
+    return 0.0 if broke_off(log) else attempt.judged.alpha
+
+
+def _fit(bench: Workbench, job: Ready, name: str, epochs: int, callbacks: Sequence[Any] = ()) -> train.Trained:
     made = train.train(
         job.network,
         job.recipe,
@@ -104,7 +143,7 @@ def _fit(bench: Workbench, job: Ready, name: str, epochs: int) -> train.Trained:
         class_weight=bench.on.class_weight,
         folder=bench.work / name.replace(" ", "-").replace(",", ""),
         stop_after=epochs,
-        callbacks=bench.ctx.callbacks,
+        callbacks=callbacks,
         say=bench.ctx.say,
         name=name,
     )
@@ -131,17 +170,27 @@ def _log(job: Ready, made: train.Trained, name: str, trial: int, n_train: int) -
 # ---------------------------------------------------------------- soup
 
 
-def _soup(bench: Workbench, best: Sequence[Attempt]) -> list[Attempt]:
-    """The finalists whose averaged weights do better on the folds than the best alone; mostly only the best."""
-    alike = [a for a in best if bench.same_shape(a.recipe, best[0].recipe)]
-    count = min(len(a.runs) for a in alike)
+def _soup(bench: Workbench, best: Sequence[Attempt]) -> tuple[list[Attempt], float]:
+    """The chosen recipe and the finalists whose weights, averaged with its own, do better on the folds; temperature."""
+    assert best[0].judged is not None
+    alike = [a for a in best if bench.same_shape(a.runs[0].log.recipe, best[0].runs[0].log.recipe)]
     if len(alike) < 2:
-        return list(best[:1])
-    chosen = average.soup(alike, lambda members: _soup_loss(bench, members, count))
-    return [alike[at] for at in chosen]
+        return [best[0]], best[0].judged.temperature
+    count, heats = min(len(a.runs) for a in alike), dict[tuple[int, ...], float]()
+
+    def loss(members: Sequence[Attempt]) -> float:
+        logits, y = _soup_logits(bench, members, count)
+        heat = heats[tuple(a.number for a in members)] = average.temperature(logits, y)
+        return float(np.mean(per_picture_loss(bench.on.metric, y, softmax(logits / heat))))
+
+    chosen = [alike[at] for at in average.soup(alike, loss)]
+    if len(chosen) == 1:
+        return chosen, best[0].judged.temperature
+    return chosen, heats[tuple(a.number for a in chosen)]
 
 
-def _soup_loss(bench: Workbench, members: Sequence[Attempt], count: int) -> float:
+def _soup_logits(bench: Workbench, members: Sequence[Attempt], count: int) -> tuple[np.ndarray, np.ndarray]:
+    """(M, C) float64 of averaged weights on the held-out pictures of some folds, and their (M,) classes."""
     found, y = [], []
     for at in range(count):
         run = members[0].runs[at]
@@ -149,8 +198,7 @@ def _soup_loss(bench: Workbench, members: Sequence[Attempt], count: int) -> floa
         weights = [_at_best(bench, job, member, at) for member in members]
         found.append(folds.logits(bench, job, average.mean(weights), run))
         y += [bench.y_of[row] for row in run.rows.tolist()]
-    joined, truth = np.concatenate(found).astype(np.float64), np.array(y)
-    return float(np.mean(log_losses(truth, softmax(joined / average.temperature(joined, truth)))))
+    return np.concatenate(found).astype(np.float64), np.array(y)
 
 
 def _at_best(bench: Workbench, job: Ready, member: Attempt, at: int) -> dict[str, np.ndarray]:
@@ -161,12 +209,29 @@ def _at_best(bench: Workbench, job: Ready, member: Attempt, at: int) -> dict[str
 # ---------------------------------------------------------------- the result
 
 
-def _saved(bench: Workbench, job: Ready, members: Sequence[Attempt], n_train: int, prefix: str) -> TunedNetwork:
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """What is told of a network besides its weights.
+
+    Attributes:
+        members: Numbers of the trials whose weights were averaged, the chosen one first.
+        epochs: Trained, of all members together.
+        alpha: Part of the way from the first weights, of the chosen one.
+        temperature: By which logits are divided.
+        n_train: Pictures that were learnt from.
+    """
+
+    members: tuple[int, ...]
+    epochs: int
+    alpha: float
+    temperature: float
+    n_train: int
+
+
+def _saved(bench: Workbench, job: Ready, result: Result, prefix: str) -> TunedNetwork:
     """Write the `keras.Model`, and describe it as a trunk and a head."""
-    verdict = members[0].judged
-    heat = verdict.temperature if verdict else 1.0
     trunk, model = bench.trunk(job.recipe.backbone)
-    made = finish.finish(job.network, model, trunk.spec, temperature=heat)
+    made = finish.finish(job.network, model, trunk.spec, temperature=result.temperature)
     file = FILES[prefix]
     finish.write_keras(made.model, bench.ctx.folder("adapt") / file.rpartition("/")[2])
     head = FittedHead(
@@ -176,20 +241,19 @@ def _saved(bench: Workbench, job: Ready, members: Sequence[Attempt], n_train: in
         arrays={"weights": made.weights, "bias": made.bias},
         trainable_params=job.network.trainable_params,
     )
-    epochs = sum(max(a.judged.epoch, 1) for a in members if a.judged) or job.recipe.epochs
     return TunedNetwork(
         spec=_spec(trunk.spec, prefix, made),
         backbone=trunk.name,
         recipe=job.recipe,
         file=file,
         fitted=head,
-        epochs=epochs,
-        alpha=verdict.alpha if verdict else 1.0,
-        temperature=heat,
-        soup=tuple(a.number for a in members),
+        epochs=result.epochs,
+        alpha=result.alpha,
+        temperature=result.temperature,
+        soup=result.members,
         trainable_params=job.network.trainable_params,
-        n_train=n_train,
-        flops=bench.price.training_flops(job, epochs, n_train),
+        n_train=result.n_train,
+        flops=bench.price.training_flops(job, result.epochs, result.n_train),
     )
 
 

@@ -25,6 +25,8 @@ from headstart.stages.adapt.sources import Source, source, source_key
 
 WORK = ".work"  # folder of weights that go when the run has its network
 
+_SHAPE = ("backbone", "depths", "strategy", "part", "blocks", "head", "hidden", "start", "lora_rank", "batch_norm")
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Ready:
@@ -172,8 +174,7 @@ class Workbench:
 
     def same_shape(self, one: Recipe, other: Recipe) -> bool:
         """Whether two recipes train the same weights, so that these may be averaged."""
-        names = ("backbone", "depths", "strategy", "part", "blocks", "head", "hidden", "lora_rank", "batch_norm")
-        return all(getattr(one, name) == getattr(other, name) for name in names)
+        return all(getattr(one, name) == getattr(other, name) for name in _SHAPE)
 
     def has_source(self, recipe: Recipe, cut: str) -> bool:
         """Whether what a recipe learns from was computed already in this process."""
