@@ -122,8 +122,8 @@ def logits_of(network, given, training=False):
     return np.asarray(network.model(given, training=training))
 
 
-def descend(network, given, y, rate=0.05, steps=1):
-    """Plain gradient descent on cross-entropy, by hand."""
+def descend(network, given, y, rate=0.05, steps=1, clip=1e9):
+    """Plain gradient descent on cross-entropy, by hand; `clip` is the largest norm of a step's gradients."""
     import tensorflow as tf
 
     variables = network.model.trainable_variables
@@ -131,7 +131,8 @@ def descend(network, given, y, rate=0.05, steps=1):
         with tf.GradientTape() as tape:
             logits = network.model(given, training=True)
             loss = tf.reduce_mean(tf.nn.softmax_cross_entropy_with_logits(y, logits))
-        for v, gradient in zip(variables, tape.gradient(loss, [v.value for v in variables]), strict=True):
+        gradients, _ = tf.clip_by_global_norm(tape.gradient(loss, [v.value for v in variables]), clip)
+        for v, gradient in zip(variables, gradients, strict=True):
             v.assign_sub(rate * gradient)
 
 

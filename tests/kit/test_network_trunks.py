@@ -32,8 +32,8 @@ def check(model, spec, x, asked, y=Y):
     given = inputs_of(net, model, spec, x)
     first, before = logits_of(net, given), net.get(frozen=True)
     if asked.strategy != "scratch":
-        np.testing.assert_allclose(first, probe @ start.weights + start.bias, atol=1e-4)
-    descend(net, given, y, rate=1e-3, steps=2)
+        np.testing.assert_allclose(first, probe @ start.weights + start.bias, rtol=1e-5, atol=1e-4)
+    descend(net, given, y, rate=1e-2, steps=2, clip=1.0)
     require_moved(net, before, net.get(frozen=True), net.factors())
     made = finish(net, model, spec)
     probabilities = np.asarray(made.model.predict_on_batch(x))
@@ -80,7 +80,6 @@ FAMILIES = {
     "mobilenet_v2": True,
     "mobilenet_v3_small": True,
     "densenet121": False,
-    "nasnet_mobile": False,
     "efficientnet_b0": True,
     "efficientnet_v2_b0": True,
     "convnext_tiny": True,

@@ -38,7 +38,7 @@ def changes(trunk_model: Any, spec: BackboneSpec, anatomy: Anatomy, recipe: Reci
 
         kind: Any = type(one)
         settings: dict[str, Any] = {}
-        if isinstance(one, keras.layers.Layer) and len(one.output.shape) > 2:
+        if isinstance(one, keras.layers.Layer) and all(len(x.shape) > 2 for x in keras.tree.flatten(one.output)):
             settings["dtype"] = recipe.precision
         if isinstance(one, keras.layers.Dropout):
             settings["rate"] = 0.0
