@@ -108,7 +108,9 @@ def problems(job: Job) -> list[str]:
     if job.recipe and job.strategy == "probe":
         found.append("a recipe needs a strategy that trains: write strategy finetune, lora, norms, scratch or auto")
     try:
-        recipes.make({"strategy": fixed(job.strategy), **recipes.parse(job.recipe)})
+        recipe = recipes.make({"strategy": fixed(job.strategy), **recipes.parse(job.recipe)})
+        if job.strategy not in ("probe", "auto", recipe.strategy):
+            found.append(f"strategy `{job.strategy}` and recipe strategy `{recipe.strategy}` contradict each other")
     except UsageError as err:
         found.append(err.what)
     try:
@@ -133,7 +135,7 @@ def make(**given: Any) -> Job:
         if isinstance(kept.get(name), str):
             kept[name] = tuple(part.strip() for part in kept[name].split(",") if part.strip())
     if isinstance(kept.get("recipe"), recipes.Recipe):
-        kept["recipe"] = tuple(recipes.shown(kept["recipe"]).split(","))
+        kept["recipe"] = recipes.whole(kept["recipe"])
     wrong += _types(kept)
     if not wrong:
         job = Job(**kept)

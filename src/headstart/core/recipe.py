@@ -154,12 +154,14 @@ def _typed(text: str, want: type) -> Any:
 
 def shown(recipe: Recipe) -> str:
     """The fields that differ from the defaults, as `parse` reads them."""
-    changed = []
-    for option in dataclasses.fields(Recipe):
-        value = getattr(recipe, option.name)
-        if value != option.default or option.name in ("strategy", "rate", "epochs"):
-            changed.append(f"{option.name}={_text(value)}")
-    return ",".join(changed)
+    told = ("strategy", "rate", "epochs")
+    return ",".join(part for part in whole(recipe) if part.partition("=")[0] in told or part not in _DEFAULTS)
+
+
+def whole(recipe: Recipe) -> tuple[str, ...]:
+    """Every field but the empty ones, which are still to be filled in, as `parse` reads them."""
+    values = {option.name: getattr(recipe, option.name) for option in dataclasses.fields(Recipe)}
+    return tuple(f"{name}={_text(value)}" for name, value in values.items() if value not in ("", ()))
 
 
 def _text(value: Any) -> str:
@@ -168,3 +170,6 @@ def _text(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:g}" if float(f"{value:g}") == value else repr(value)
     return "+".join(value) if isinstance(value, tuple) else str(value)
+
+
+_DEFAULTS = whole(Recipe())

@@ -75,19 +75,22 @@ def params(recipe: Recipe) -> dict[str, Any]:
 
 
 def distributions(strategy: str, backbones: Sequence[str]) -> dict[str, Any]:
-    """The space."""
+    """The space; a probe's head is never proposed, and from random weights everything trains at one rate."""
     from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
+    blocks, decay = (
+        ((MOST_BLOCKS, MOST_BLOCKS), (1.0, 1.0)) if strategy == "scratch" else ((1, MOST_BLOCKS), (0.3, 1.0))
+    )
     kinds = ("finetune", "lora", "norms") if strategy == "auto" else (strategy,)
     return {
         "strategy": CategoricalDistribution(kinds),
         "backbone": CategoricalDistribution(tuple(backbones)),
-        "blocks": IntDistribution(1, MOST_BLOCKS),
+        "blocks": IntDistribution(*blocks),
         "rate": FloatDistribution(3e-5, 1e-2, log=True),
-        "decay": FloatDistribution(0.3, 1.0),
+        "decay": FloatDistribution(*decay),
         "weight_decay": FloatDistribution(1e-5, 1e-1, log=True),
         "dropout": FloatDistribution(0.0, 0.6),
-        "epochs": IntDistribution(4, 32),
+        "epochs": IntDistribution(4, EPOCHS[1]),
         "augment": CategoricalDistribution(STRENGTHS),
         "mixup": FloatDistribution(0.0, 0.4),
         "ema": CategoricalDistribution((0.0, 0.99)),
@@ -104,7 +107,7 @@ class Ended:
 
 
 def _inside(values: Mapping[str, Any], space: Mapping[str, Any]) -> bool:
-    """Whether a recipe lies in the space; one of another strategy, or given by hand, may not."""
+    """Whether a recipe lies in the space; one given by hand may not, and one of the strategy `probe` never does."""
     for name, distribution in space.items():
         choices = getattr(distribution, "choices", None)
         if choices is not None and values[name] not in choices:

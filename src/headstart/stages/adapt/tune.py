@@ -20,7 +20,7 @@ import numpy as np
 from headstart.core import job as jobs
 from headstart.core import recipe as recipes
 from headstart.core.context import Context
-from headstart.core.errors import UsageError
+from headstart.core.errors import UsageError, nearest
 from headstart.core.recipe import Recipe
 from headstart.core.say import duration
 from headstart.core.types import (
@@ -33,7 +33,7 @@ from headstart.core.types import (
     TunedNetwork,
     Tuning,
 )
-from headstart.kit import hardware, values
+from headstart.kit import values
 from headstart.kit.compare import Pick
 from headstart.stages.adapt import bases, contenders, contest, diagnose, domain, finish, memory, outer, space
 from headstart.stages.adapt.clock import FINISHING, TRYING, clock
@@ -121,7 +121,12 @@ def _bases(
     given: dict[str, Any], ranking: Ranking, embeddings: Sequence[Embeddings], on: contest.Ring
 ) -> list[bases.Base]:
     wanted, depths = str(given.get("backbone", "")), tuple(given.get("depths", ()))
-    among = [e for e in embeddings if not wanted or e.spec.name.endswith(wanted)]
+    among = [e for e in embeddings if not wanted or f":{e.spec.name}".endswith(f":{wanted}")]
+    if not among:
+        names = [e.spec.name for e in embeddings]
+        near = nearest(wanted, [*names, *(name.rpartition(":")[2] for name in names)])
+        hint = f"{near} measured: {', '.join(names)}; choose others with --backbones".strip()
+        raise UsageError(f"the recipe wants backbone `{wanted}`, which was not measured", where="--recipe", hint=hint)
     found = bases.bases(ranking, among, on, depths)
     if not found:
         known = ", ".join(e.spec.name for e in embeddings)
@@ -133,23 +138,29 @@ def _bases(
 
 
 def _queue(bench: Workbench, given: dict[str, Any], ctx: Context) -> list[tuple[str, Recipe]]:
-    shared = {"seed": ctx.seed, "monitor": ctx.job.metric, "domain": bench.domain}
     if given:
-        strategy = given.get("strategy", jobs.fixed(ctx.job.strategy))
-        return [("given", recipes.make({**shared, **given, **bench.where(bench.bases[0]), "strategy": strategy}))]
-    shared["precision"] = hardware.training_precision()
+        return [("given", _given(bench, given, ctx))]
     earlier = "the best recipes of earlier runs on the same pictures"
     kept = ctx.decide("adapt/remembered", lambda: memory.remembered(ctx.store, bench.data.digest), earlier)
-    again = [recipes.make({**one, **shared}) for one in kept]
-    return [("prior", one) for one in (*filter(bench.knows, again), *_priors(bench, shared, ctx))]
+    again = [recipes.make({**one, **bench.shared}) for one in kept if ctx.job.strategy in ("auto", one["strategy"])]
+    return [("prior", one) for one in (*filter(bench.knows, again), *_priors(bench, ctx))]
 
 
-def _priors(bench: Workbench, shared: dict[str, Any], ctx: Context) -> list[Recipe]:
+def _given(bench: Workbench, given: dict[str, Any], ctx: Context) -> Recipe:
+    """The recipe of the user: what it leaves open is as in the job or by default, the arithmetic in float32."""
+    strategy = given.get("strategy", jobs.fixed(ctx.job.strategy))
+    usual = recipes.make({**bench.shared, "precision": Recipe().precision})
+    if strategy == "scratch":
+        usual = space.from_random(usual)
+    return recipes.make({**dataclasses.asdict(usual), **given, **bench.where(bench.bases[0]), "strategy": strategy})
+
+
+def _priors(bench: Workbench, ctx: Context) -> list[Recipe]:
     """Each kind of recipe on every starting point, the cheaper networks first: something is there soon."""
     counts = np.bincount(bench.y, minlength=bench.on.n_classes)
     typical, n = int(np.median(counts[counts > 0])), len(bench.rows)
     listed = [
-        space.priors(ctx.job.strategy, typical, n, bench.blocks(base), {**shared, **bench.where(base)})
+        space.priors(ctx.job.strategy, typical, n, bench.blocks(base), {**bench.shared, **bench.where(base)})
         for base in bench.bases
     ]
     listed.sort(key=lambda own: (len(own[0].depths) > 1, bench.price.answering_flops(own[0])))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -14,10 +15,10 @@ from headstart.core import recipe as recipes
 from headstart.core.context import Context
 from headstart.core.recipe import Recipe
 from headstart.core.types import Adapted, Dataset, Embeddings, Splits
-from headstart.kit import network, trunk
+from headstart.kit import hardware, network, trunk
 from headstart.kit.network import Network
 from headstart.kit.trunk import Trunk
-from headstart.stages.adapt import bases, surgical
+from headstart.stages.adapt import bases, space, surgical
 from headstart.stages.adapt.bases import Base
 from headstart.stages.adapt.contest import Ring
 from headstart.stages.adapt.price import Price
@@ -157,15 +158,22 @@ class Workbench:
         names = [d.name for d in self.trunk(base.backbone)[0].spec.depths]
         return max(names.index(depth) for depth in base.depths) + 1
 
+    @property
+    def shared(self) -> dict[str, Any]:
+        """The fields of a recipe that all of a search share."""
+        told = {"seed": self.ctx.seed, "monitor": self.on.metric, "domain": self.domain}
+        return {**told, "precision": hardware.training_precision()}
+
     def proposed(self, values: Mapping[str, Any]) -> Recipe:
         """A proposal of the search as a recipe, blocks kept within what the backbone has."""
         base = next(b for b in self.bases if b.backbone == values["backbone"])
         most = self.blocks(base)
         part = "all" if values["blocks"] >= most or values["strategy"] == "norms" else "last"
-        shared = {"seed": self.ctx.seed, "monitor": self.on.metric, "domain": self.domain}
         told = {name: float(f"{one:.3g}") if isinstance(one, float) else one for name, one in values.items()}
-        return recipes.make(
-            {**shared, **self.where(base), **told, "part": part, "blocks": min(int(values["blocks"]), most)}
+        blocks = min(int(values["blocks"]), most)
+        recipe = recipes.make({**self.shared, **self.where(base), **told, "part": part, "blocks": blocks})
+        return (
+            dataclasses.replace(space.from_random(recipe), rate=recipe.rate) if recipe.strategy == "scratch" else recipe
         )
 
     def decide(self, name: str, make: Callable[[], Any], why: str) -> Any:
