@@ -35,12 +35,11 @@ def _heard(bench: Workbench) -> str:
     few = bench.everything[spread(len(bench.rows), MOST)]
     raw = pictures.load(bench.data, bench.rows[few], found.spec.input, store=bench.ctx.store, say=bench.ctx.say)
     engine = trunk.ready(found, bench.ctx.store, bench.ctx.say, raw[:BATCH], threads=threads())
-    names = [depth.name for depth in found.spec.depths]
-    order = [names.index(depth) for depth in base.depths]
+    inner = max(1, len(found.spec.depths) - 1)  # all depths but the last
 
     def features(seen: np.ndarray) -> np.ndarray:
         batches = ((at, seen[at : at + BATCH]) for at in range(0, len(seen), BATCH))
-        return np.concatenate([np.concatenate([out[at] for at in order], axis=1) for _, out in engine.run(batches)])
+        return np.concatenate([np.concatenate(out[:inner], axis=1) for _, out in engine.run(batches)])
 
     heard = audition(features, raw, bench.y[few], n_classes=bench.on.n_classes, seed=bench.ctx.seed)
     bench.ctx.say.line("adapt", f"augmentation as for {heard.why}")
