@@ -10,6 +10,8 @@ from headstart.core import recipe as recipes
 from headstart.core.errors import NoOpError
 from headstart.kit.network import Network
 
+_PART = 16  # pictures at a time: all activations of a trunk are held on the way back
+
 
 def require_moved(
     network: Network,
@@ -53,7 +55,7 @@ def gradient_norms(network: Network, inputs: Mapping[str, np.ndarray], y: np.nda
 
     Args:
         network: Built with `part="all"`.
-        inputs: One batch of the network's inputs by name.
+        inputs: The network's inputs by name, (B, …) each.
         y: (B, C) soft labels.
 
     Returns:
@@ -63,10 +65,15 @@ def gradient_norms(network: Network, inputs: Mapping[str, np.ndarray], y: np.nda
 
     trunk = network.blocks[:-1]
     variables = [v for block in trunk for v in block.variables]
-    with tf.GradientTape() as tape:
-        logits = network.model(dict(inputs), training=False)
-        loss = tf.reduce_mean(tf.nn.softmax_cross_entropy_with_logits(tf.cast(y, tf.float32), logits))
-    gradients = dict(zip([v.path for v in variables], tape.gradient(loss, [v.value for v in variables]), strict=True))
+    gradients = {v.path: tf.zeros(v.shape) for v in variables}
+    for at in range(0, len(y), _PART):
+        few = slice(at, at + _PART)
+        with tf.GradientTape() as tape:
+            logits = network.model({name: one[few] for name, one in inputs.items()}, training=False)
+            losses = tf.nn.softmax_cross_entropy_with_logits(tf.cast(y[few], tf.float32), logits)
+            loss = tf.reduce_sum(losses) / len(y)
+        for v, gradient in zip(variables, tape.gradient(loss, [v.value for v in variables]), strict=True):
+            gradients[v.path] += gradient
     found = {}
     for block in trunk:
         parts = [(gradients[v.path], v.value) for v in block.variables]

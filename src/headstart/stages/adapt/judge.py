@@ -15,10 +15,12 @@ import numpy as np
 
 from headstart.kit import average
 from headstart.kit.fitted import softmax
-from headstart.kit.losses import log_losses, per_picture_loss
+from headstart.kit.linear import spread
+from headstart.kit.losses import per_picture_loss
 from headstart.stages.adapt.folds import FoldRun
 
 ALPHAS = (0.0, 0.25, 0.5, 0.75)  # tried beside 1
+HEATED = 2_000  # pictures that suffice to compare epochs after a temperature; the last one is of all
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -67,12 +69,12 @@ def judged(
     rows = np.concatenate([run.rows for run in runs])
     y = np.array([y_of[row] for row in rows.tolist()], np.int64)
     counts = np.array([len(run.rows) for run in runs])
-    epoch = 1 + average.choose_epoch(_curves(runs, y_of)[:, 1:], counts)
-    logits = np.concatenate([run.logits[min(epoch, len(run.logits) - 1)] for run in runs]).astype(np.float64)
+    epoch = 1 + average.choose_epoch(_curves(runs, y, metric), counts)
+    logits = _at(runs, epoch)
     alpha = 1.0
     if interpolated is not None:
         options = {1.0: logits, **{part: interpolated(epoch, part) for part in ALPHAS}}
-        alpha = average.choose_alpha(options, y, metric)
+        alpha = average.choose_alpha({part: _tempered(metric, one, y) for part, one in options.items()}, y, metric)
         logits = options[alpha]
     heat = average.temperature(logits, y)
     p = softmax(logits / heat).astype(np.float32)
@@ -87,16 +89,28 @@ def judged(
     )
 
 
-def _curves(runs: Sequence[FoldRun], y_of: Mapping[int, int]) -> np.ndarray:
-    """(F, E + 1) mean log loss of each fold at the start and after each epoch; NaN after a fold stopped.
+def _curves(runs: Sequence[FoldRun], y: np.ndarray, metric: str) -> np.ndarray:
+    """(F, E) mean loss of each fold after each epoch that all reached; one that broke off in its first keeps its start.
 
-    A fold that broke off in its first epoch stays at its start.
+    The mean of the folds, each counted by its pictures, is the metric of all of them.
     """
-    curves = np.full((len(runs), max(2, *(len(run.logits) for run in runs))), np.nan)
-    for at, run in enumerate(runs):
-        y = np.array([y_of[row] for row in run.rows.tolist()], np.int64)
-        for epoch, logits in enumerate(run.logits):
-            curves[at, epoch] = np.mean(log_losses(y, softmax(logits.astype(np.float64))))
-        if len(run.logits) == 1:
-            curves[at, 1] = curves[at, 0]
-    return curves
+    ends = np.cumsum([len(run.rows) for run in runs])[:-1]
+    curves = []
+    for epoch in range(1, max(2, min(len(run.logits) for run in runs))):
+        logits = _tempered(metric, _at(runs, epoch), y)
+        losses = per_picture_loss(metric, y, softmax(logits))
+        curves.append([part.mean() for part in np.split(losses, ends)])
+    return np.array(curves).T
+
+
+def _at(runs: Sequence[FoldRun], epoch: int) -> np.ndarray:
+    """(M, C) float64 logits of all folds after an epoch; of one that ended before it, after its last."""
+    return np.concatenate([run.logits[min(epoch, len(run.logits) - 1)] for run in runs]).astype(np.float64)
+
+
+def _tempered(metric: str, logits: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Logits as they are judged: a log loss is taken after one temperature, for with one the network answers."""
+    if metric != "log_loss":
+        return logits
+    few = spread(len(y), HEATED)
+    return np.asarray(logits / average.temperature(logits[few], y[few]))

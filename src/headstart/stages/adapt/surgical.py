@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from headstart.core import recipe as recipes
 from headstart.core.recipe import Recipe
-from headstart.kit import movement, network
+from headstart.kit import movement, network, pictures
 from headstart.kit.linear import spread
 from headstart.stages.adapt import bases
-from headstart.stages.adapt.sources import source
 
 if TYPE_CHECKING:
     from headstart.stages.adapt.workbench import Workbench
@@ -32,18 +32,25 @@ def decided(bench: Workbench, recipe: Recipe, positions: np.ndarray) -> tuple[Re
         positions: (M,) int64 pictures that may be looked at.
 
     Returns:
-        The recipe, and a sentence with the numbers.
+        The recipe, and a sentence with the numbers: decided once, with the pictures of the first fold that asks, so
+        that all folds and the final training train the same blocks.
     """
+    why = "which blocks surgical fine-tuning trains"
+    found = bench.decide(f"surgical/{recipes.shown(recipe)}", lambda: _asked(bench, recipe, positions), why)
+    return dataclasses.replace(recipe, part=found["part"]), found["why"]
+
+
+def _asked(bench: Workbench, recipe: Recipe, positions: np.ndarray) -> dict[str, str]:
     found, model = bench.trunk(recipe.backbone)
     whole = dataclasses.replace(recipe, part="all", strategy="finetune", augment=0.0)
     few = positions[spread(len(positions), PICTURES)]
     start = bases.fitted(bench.base(recipe), bench.embeddings, bench.rows[positions], bench.y[positions], bench.on)
     made = network.build(model, found.spec, whole, start=start, n_classes=bench.on.n_classes)
-    inputs = next(iter(source(bench, made, whole).held(few).batches()))
-    seen = few[: len(next(iter(inputs.values())))]
-    norms = movement.gradient_norms(made, inputs, np.eye(bench.on.n_classes, dtype=np.float32)[bench.y[seen]])
+    raw = pictures.load(bench.data, bench.rows[few], found.spec.input, store=bench.ctx.store, say=bench.ctx.say)
+    inputs = {"pictures": raw.astype(np.float32)}
+    norms = movement.gradient_norms(made, inputs, np.eye(bench.on.n_classes, dtype=np.float32)[bench.y[few]])
     names = list(norms)
     largest = names.index(max(names, key=lambda name: norms[name]))
     part = "first" if largest == 0 else "last" if largest == len(names) - 1 else "middle"
     told = ", ".join(f"{name} {value:.2g}" for name, value in norms.items())
-    return dataclasses.replace(recipe, part=part), f"surgical: {part} blocks, by relative gradients {told}"
+    return {"part": part, "why": f"surgical: {part} blocks, by relative gradients {told}"}
