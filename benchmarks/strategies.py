@@ -1,0 +1,109 @@
+"""One recipe of each strategy: accuracy, what trains and what it takes, on the textile set with few pictures.
+
+    python -m benchmarks.strategies [NAME …]
+
+EfficientNet-Lite0 learns from 300 pictures, 700 others judge, all start from the best logistic head on one depth. The
+recipes are those that a search begins with, but for the same 15 epochs each, and none is chosen by what it reaches.
+"""
+
+import argparse
+import dataclasses
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.common import LITE0, context
+from benchmarks.tuned_accuracy import textile
+from headstart.core import recipe as recipes
+from headstart.core.say import duration
+from headstart.kit import blas, train
+from headstart.kit.fitted import softmax
+from headstart.kit.intervals import mean_interval
+from headstart.stages.adapt import bases, contest, space
+from headstart.stages.adapt.workbench import Workbench
+from headstart.story import Story
+
+LEARN, JUDGE, EPOCHS = 300, 700, 15
+RECIPES: dict[str, dict[str, Any]] = {
+    "probe, hidden layer": {"strategy": "probe", "head": "mlp", "rate": 1e-3, "dropout": 0.3},
+    "finetune, 1 block": {"blocks": 1},
+    "finetune, 2 blocks": {"blocks": 2},
+    "finetune, 2 blocks, gradual": {"blocks": 2, "gradual": True},
+    "finetune, all": {"part": "all", "decay": 0.6},
+    "lora, 2 blocks": {"strategy": "lora", "blocks": 2},
+    "norms": {"strategy": "norms", "part": "all", "rate": 3e-3, "decay": 1.0},
+    "scratch": {"strategy": "scratch"},
+}
+
+
+def workbench(folder: Path) -> tuple[Workbench, np.ndarray, np.ndarray]:
+    """A bench with the pictures that learn and those that judge, and the positions of both."""
+    story = Story(context(folder / "run", data=str(textile(folder / "data", LEARN, 0)), backbones=(LITE0,)))
+    rng, learn = np.random.default_rng(0), story.splits.train
+    judge = np.sort(rng.permutation(story.splits.test)[:JUDGE])
+    on = contest.ring(story.data, story.splits, story.ctx)
+    bench = Workbench(
+        data=story.data,
+        splits=dataclasses.replace(story.splits, train=np.concatenate([learn, judge])),
+        embeddings=story.embeddings,
+        bases=bases.bases(story.ranking, story.embeddings, on),
+        probe=story.probe,
+        on=on,
+        ctx=story.ctx,
+        domain="texture",
+    )
+    return bench, np.arange(len(learn)), len(learn) + np.arange(len(judge))
+
+
+def one(bench: Workbench, learn: np.ndarray, judge: np.ndarray, name: str, fields: dict[str, Any]) -> None:
+    """Train one recipe and print its line."""
+    usual = {"rate": 2e-3, "decay": 0.8, "weight_decay": 2e-2, "epochs": EPOCHS, "augment": 0.5, "domain": "texture"}
+    recipe = recipes.make({**usual, **bench.where(bench.bases[0]), **fields})
+    if recipe.strategy == "scratch":
+        recipe = space.from_random(recipe)
+    started = time.monotonic()
+    job = bench.prepare(recipe, learn)
+    if name == "":
+        _tell("frozen probe", bench, train.predict(job.network, job.source.held(judge)), judge, "0 epochs")
+        return
+    made = train.train(
+        job.network, job.recipe, job.feed, held=None, class_weight=None, folder=None, say=bench.ctx.say, name=name
+    )
+    took = made.profile.compute_s + made.profile.wait_s
+    pace = (made.steps - 1) * job.feed.batch / took
+    told = f"{job.network.trainable_params:,} weights, {pace:,.0f} pictures/s, {duration(time.monotonic() - started)}"
+    _tell(name, bench, train.predict(job.network, job.source.held(judge)), judge, told)
+
+
+def _tell(name: str, bench: Workbench, logits: np.ndarray, judge: np.ndarray, told: str) -> None:
+    y = bench.y[judge]
+    right = np.argmax(softmax(logits.astype(np.float64)), axis=1) == y
+    found = mean_interval(right * 1.0)
+    each = np.mean([right[y == c].mean() for c in np.unique(y)])
+    print(
+        f"{name:<30}accuracy {found.value:.3f} [{found.low:.3f}, {found.high:.3f}] (n = {len(y)}), "
+        f"balanced {each:.3f}; {told}",
+        flush=True,
+    )
+
+
+def main() -> None:
+    """Print a line a strategy."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"all, or some of: {'; '.join(RECIPES)}")
+    wanted = parser.parse_args().names or list(RECIPES)
+    if set(wanted) - set(RECIPES):
+        sys.exit(f"no recipe is named {', '.join(sorted(set(wanted) - set(RECIPES)))}")
+    with tempfile.TemporaryDirectory() as scratch, blas.single():
+        bench, learn, judge = workbench(Path(scratch))
+        one(bench, learn, judge, "", {})
+        for name in wanted:
+            one(bench, learn, judge, name, RECIPES[name])
+
+
+if __name__ == "__main__":
+    main()
