@@ -6,6 +6,10 @@ cost nothing and hold for augmented and mixed pictures, with dropout, by weights
 
 from __future__ import annotations
 
+import contextlib
+import logging
+from collections.abc import Iterator
+
 import numpy as np
 
 from headstart.core.types import EpochScores
@@ -117,11 +121,27 @@ def predict(network: Network, held: Held) -> np.ndarray:
     for inputs in held.batches():
         count = len(next(iter(inputs.values())))
         size = size or count
-        found.append(np.asarray(model.predict_on_batch({k: _filled(v, size) for k, v in inputs.items()}))[:count])
+        with _untold():
+            found.append(np.asarray(model.predict_on_batch({k: _filled(v, size) for k, v in inputs.items()}))[:count])
     logits = np.concatenate(found).astype(np.float32)
     if len(logits) != len(held.y):
         raise ValueError(f"{len(held.y)} held-out pictures were announced and {len(logits)} came")
     return logits
+
+
+@contextlib.contextmanager
+def _untold() -> Iterator[None]:
+    """Hold back TensorFlow's advice to trace less: one network after the other is compiled, and each only once."""
+    told = logging.getLogger("tensorflow")
+    told.addFilter(_is_no_advice)
+    try:
+        yield
+    finally:
+        told.removeFilter(_is_no_advice)
+
+
+def _is_no_advice(record: logging.LogRecord) -> bool:
+    return "retracing" not in record.getMessage()
 
 
 def _filled(part: np.ndarray, size: int) -> np.ndarray:
