@@ -1,12 +1,13 @@
 """The docs name what exists: every command, setting, check and error has its place, and links lead somewhere."""
 
+import dataclasses
 import re
 from pathlib import Path
 
 import pytest
 
 import headstart
-from headstart.core import errors, job, registry, settings
+from headstart.core import errors, job, recipe, registry, settings
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
@@ -46,6 +47,25 @@ def test_every_check_has_a_heading(kind, name, page):
 @pytest.mark.parametrize("name", registry.names("heads"))
 def test_every_head_is_on_the_page_of_adapt(name):
     assert f"`{name}`" in (DOCS / "adapt.md").read_text()
+
+
+@pytest.mark.parametrize("field", dataclasses.fields(recipe.Recipe), ids=lambda f: f.name)
+def test_every_field_of_a_recipe_is_in_the_table_with_its_default_and_help(field):
+    default = _as_written(field.default)
+    choices = ", ".join(f"`{choice}`" for choice in field.metadata["choices"])
+    meaning = f"{field.metadata['help']}: {choices}" if choices else field.metadata["help"]
+    row = f"| `{field.name}` | {f'`{default}`' if default else 'none'} | {meaning} |"
+    assert row in (DOCS / "adapt.md").read_text().splitlines()
+
+
+def _as_written(value):
+    if isinstance(value, bool):
+        return str(value).lower()
+    return "" if value == () else f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def test_every_strategy_is_on_the_page_of_adapt():
+    assert all(f"| `{name}`" in (DOCS / "adapt.md").read_text() for name in job.STRATEGIES)
 
 
 def test_every_error_has_a_heading():
