@@ -19,7 +19,7 @@ from headstart.core.types import BackboneSpec, Depth, FittedHead, TrainingLog, T
 from headstart.kit import average, cost, finish, train
 from headstart.kit.fitted import softmax
 from headstart.kit.losses import per_picture_loss
-from headstart.stages.adapt import folds, space
+from headstart.stages.adapt import folds, follow, space
 from headstart.stages.adapt.search import Attempt
 from headstart.stages.adapt.workbench import Ready, Workbench
 
@@ -143,6 +143,7 @@ def _fit(bench: Workbench, job: Ready, name: str, epochs: int, callbacks: Sequen
         class_weight=bench.on.class_weight,
         folder=bench.work / name.replace(" ", "-").replace(",", ""),
         stop_after=epochs,
+        on_epoch=follow.live(bench.follow, name, job.recipe),
         callbacks=callbacks,
         say=bench.ctx.say,
         name=name,

@@ -18,6 +18,7 @@ from headstart.core.say import duration
 from headstart.core.types import EpochRow, TrainingLog
 from headstart.kit import train, values
 from headstart.kit.pictures import require_room
+from headstart.stages.adapt import follow
 from headstart.stages.adapt.workbench import Ready, Workbench
 
 
@@ -53,12 +54,14 @@ def run_fold(
         fold: Held out.
         on_epoch: Told of every epoch; True stops the training.
     """
-    folder, name = bench.ctx.folder(f"{bench.name}/trials"), f"trial{trial:03d}-fold{fold}"
-    known = values.stored(FoldRun, folder, name)
+    folder, file = bench.ctx.folder(f"{bench.name}/trials"), f"trial{trial:03d}-fold{fold}"
+    known = values.stored(FoldRun, folder, file)
     if known is not None:
         bench.price.recall(known.log.recipe)
+        if bench.follow is not None:
+            bench.follow.done(known.log.name, known.log.recipe, known.log.epochs)
         return known
-    learnt, judged = bench.learnt(fold), bench.held_out(fold)
+    name, learnt, judged = f"trial {trial}, fold {fold}", bench.learnt(fold), bench.held_out(fold)
     job = bench.prepare(recipe, learnt)
     bench.price.learn(job)
     kept = 4 * job.network.trainable_params * (job.recipe.epochs + 3)
@@ -71,13 +74,13 @@ def run_fold(
         class_weight=bench.on.class_weight,
         folder=place(bench, trial, fold),
         keep_epochs=True,
-        on_epoch=on_epoch,
+        on_epoch=follow.live(bench.follow, name, job.recipe, on_epoch),
         say=bench.ctx.say,
-        name=f"trial {trial}, fold {fold}",
+        name=name,
     )
-    tell_profile(bench, f"trial {trial}, fold {fold}", made.profile)
+    tell_profile(bench, name, made.profile)
     log = TrainingLog(
-        name=f"trial {trial}, fold {fold}",
+        name=name,
         trial=trial,
         recipe=job.recipe,
         fold=fold,
@@ -90,7 +93,7 @@ def run_fold(
         notes=(*job.notes, *made.notes),
     )
     found = FoldRun(log=log, rows=bench.rows[judged], logits=np.asarray(made.logits))
-    values.save(found, folder, name)
+    values.save(found, folder, file)
     return found
 
 

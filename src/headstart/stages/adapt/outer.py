@@ -65,7 +65,9 @@ def _outer(bench: Workbench, search: Search, ranking: Ranking, embeddings: Seque
     splits = dataclasses.replace(bench.splits, train=bench.rows[bench.learnt(fold)], folds=folds)
     on = contest.ring(bench.data, splits, bench.ctx)
     found = bases.bases(ranking, [e for e in embeddings if e.spec.name in bench.backbones], on)
-    inner = dataclasses.replace(bench, splits=splits, bases=found, on=on, name=name, left_out=[], _sources={})
+    inner = dataclasses.replace(
+        bench, splits=splits, bases=found, on=on, name=name, left_out=[], follow=None, _sources={}
+    )
     again = Search(
         bench=inner,
         clock=search.clock,
@@ -86,12 +88,12 @@ def _outer(bench: Workbench, search: Search, ranking: Ranking, embeddings: Seque
 def _answers(bench: Workbench, inner: Workbench, best: Attempt, held: np.ndarray) -> np.ndarray:
     """(M, C) of the recipe trained on all the inner pictures."""
     assert best.judged is not None
-    job, weights, _ = finish.trained(inner, best)
+    job, weights, log = finish.trained(inner, best)
     job.network.set(weights)
-    outer = bench.prepare(best.recipe, bench.learnt(bench.fold_numbers[0]))
+    outer = bench.prepare(job.recipe, bench.learnt(bench.fold_numbers[0]))
     positions = np.searchsorted(bench.rows, held)
     logits = train.predict(job.network, outer.source.held(positions)).astype(np.float64)
-    return softmax(logits / best.judged.temperature).astype(np.float32)
+    return softmax(logits / finish.temperature(best, log)).astype(np.float32)
 
 
 __all__ = ["nested"]

@@ -35,7 +35,7 @@ from headstart.core.types import (
 )
 from headstart.kit import values
 from headstart.kit.compare import Pick
-from headstart.stages.adapt import bases, contenders, contest, diagnose, domain, finish, memory, outer, space
+from headstart.stages.adapt import bases, contenders, contest, diagnose, domain, finish, follow, memory, outer, space
 from headstart.stages.adapt.clock import FINISHING, TRYING, clock
 from headstart.stages.adapt.search import BASELINE, TRAINING, Attempt, Search
 from headstart.stages.adapt.workbench import WORK, Workbench
@@ -69,19 +69,20 @@ def run(
     Raises:
         UsageError: The recipe names what is not there, or the budget has no room for one epoch.
         NoOpError: A recipe trains nothing.
+        SetupError: What the job wants to track with is missing.
     """
     if ctx.job.strategy == "probe":
         return None
     started = time.monotonic()
     tuning = values.stored(Tuning, ctx.folder("adapt"), "tuning")
     if tuning is None or not _whole(tuning, ctx):
-        tuning = _made(data, splits, ranking, embeddings, probe, ctx)
+        with follow.opened(ctx, data.class_names, ctx.folder("adapt") / WORK) as followed:
+            tuning = _made(data, splits, ranking, embeddings, probe, ctx, followed)
         values.save(tuning, ctx.folder("adapt"), "tuning")
     work = ctx.folder("adapt") / WORK
     if work.is_dir():  # the last to go, so that a killed run comes here again
         if tuning.network is not None and not ctx.job.recipe:
             memory.remember(ctx.store, data.digest, tuning.network.recipe)
-        _track(tuning, data.class_names, ctx)
         shutil.rmtree(work, ignore_errors=True)
     ctx.say.line("adapt", f"{tuning.why}; {len(tuning.trials)} recipes tried, {duration(time.monotonic() - started)}")
     return tuning
@@ -100,12 +101,13 @@ def _made(
     embeddings: tuple[Embeddings, ...],
     probe: Adapted,
     ctx: Context,
+    followed: follow.Follow | None,
 ) -> Tuning:
     on = contest.ring(data, splits, ctx)
     given = recipes.parse(ctx.job.recipe)
     found = _bases(given, ranking, embeddings, on)
     bench = Workbench(data=data, splits=splits, embeddings=embeddings, bases=found, probe=probe, on=on, ctx=ctx)
-    bench.domain = domain.decided(bench, given)
+    bench.follow, bench.domain = followed, domain.decided(bench, given)
     queue = _queue(bench, given, ctx)
     search = Search(bench=bench, clock=clock(ctx), strategy=ctx.job.strategy, queue=queue, most=_most(ctx))
     _require_room(search, ctx)
@@ -165,22 +167,6 @@ def _priors(bench: Workbench, ctx: Context) -> list[Recipe]:
     ]
     listed.sort(key=lambda own: (len(own[0].depths) > 1, bench.price.answering_flops(own[0])))
     return [own[at] for at in range(max(map(len, listed))) for own in listed if at < len(own)]
-
-
-def _track(tuning: Tuning, names: tuple[str, ...], ctx: Context) -> None:
-    """Write the curves to the tracker that the job asks for."""
-    if ctx.job.track == "none":
-        return
-    from headstart.kit import track
-
-    follow = track.tracker(ctx.job.track, ctx.run.path, ctx.run.path.resolve().name, names)
-    try:
-        for log in tuning.logs:
-            follow.params(log.name, log.recipe)
-            for row in log.epochs:
-                follow.log(log.name, row)
-    finally:
-        follow.close()
 
 
 def _most(ctx: Context) -> int:

@@ -21,6 +21,7 @@ from headstart.kit.trunk import Trunk
 from headstart.stages.adapt import bases, space, surgical
 from headstart.stages.adapt.bases import Base
 from headstart.stages.adapt.contest import Ring
+from headstart.stages.adapt.follow import Follow
 from headstart.stages.adapt.price import Price
 from headstart.stages.adapt.sources import Source, source, source_key
 
@@ -63,6 +64,7 @@ class Workbench:
         domain: Which augmentations keep the label.
         name: Under which decisions and files are kept: `adapt`, or that of an outer fold.
         left_out: What there was no time for.
+        follow: Told of every epoch, if the job asks for a tracker.
     """
 
     data: Dataset
@@ -75,6 +77,7 @@ class Workbench:
     domain: str = "photo"
     name: str = "adapt"
     left_out: list[str] = field(default_factory=list)
+    follow: Follow | None = None
     _trunks: dict[str, tuple[Trunk, Any]] = field(default_factory=dict)
     _sources: dict[Any, Source] = field(default_factory=dict)
 
