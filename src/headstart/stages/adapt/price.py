@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from headstart.stages.adapt.workbench import Ready, Workbench
 
 TRAIN_FLOPS_PER_S = 4e10  # of training, before it was measured
+UNCUT = 0.3  # of that pace where the wide maps of the first layers train too
 BACKWARD = 2  # operations of the way back for one of the way forth
 
 
@@ -31,7 +32,8 @@ class Price:
         """Operations of training a second: of this kind of network, else of the last kind that trained a trunk."""
         own = self._paces.get(self._key(recipe))
         others = [pace for key, pace in self._paces.items() if not key.startswith("pace/probe/")]
-        return own or (others[-1] if others else TRAIN_FLOPS_PER_S)
+        slower = UNCUT if not self.cut(recipe) else 1.0
+        return own or (others[-1] if others else TRAIN_FLOPS_PER_S) * slower
 
     def seconds(self, recipe: Recipe) -> float:
         """Seconds that one fold of a recipe will take, its frozen pass left out when it is done already."""
