@@ -63,9 +63,8 @@ def test_cloth_is_its_mirror_image(lite, textile):
 
 def test_what_a_head_knows_by_chance_is_not_listened_to():
     """Classes drawn by lot: now and then a head looks better than guessing, and no change could make it worse."""
-    rng = np.random.default_rng(0)
-    x = rng.normal(size=(60, 4)).astype(np.float32)
-    for seed in range(12):
+    x = np.random.default_rng(0).normal(size=(60, 2)).astype(np.float32)
+    for seed in (2, 7, 44):  # of the first 60 those that look like knowledge
         y = np.random.default_rng(seed).permutation(60) % 2
         found = audition(lambda seen: x, np.zeros((60, 4, 4, 3), np.uint8), y, n_classes=2)
         assert found.domain == "digits"
