@@ -18,7 +18,7 @@ from headstart.core import recipe as recipes
 from headstart.core.errors import NoOpError
 from headstart.core.recipe import Recipe
 from headstart.core.types import BackboneSpec
-from headstart.kit import blocks, lora, new_head, swap, twin
+from headstart.kit import blocks, folding, lora, new_head, swap, twin
 from headstart.kit.blocks import Anatomy
 from headstart.kit.drawn import fill_random
 from headstart.kit.lora import Update
@@ -152,9 +152,11 @@ def build(trunk_model: Any, spec: BackboneSpec, recipe: Recipe, *, start: Start 
     inputs: dict[str, Any] = {}
     features: list[Any] = []
     pairs: tuple[tuple[Any, Any], ...] = ()
-    change = swap.changes(trunk_model, spec, anatomy, recipe, train)
+    folds = {} if swap.learns_statistics(recipe) else folding.found(trunk_model, anatomy, recipe, train)
+    change = swap.changes(trunk_model, spec, anatomy, recipe, train, folds)
     if high:
         body = _body(trunk_model, anatomy, recipe, cut, high, change)
+        folding.link(body.pairs, folds)
         inputs[body.model.inputs[0].name] = body.model.inputs[0]
         features, pairs = body.outputs, body.pairs
     if low:

@@ -20,8 +20,10 @@ def frozen_norm() -> Any:
     import keras
 
     class FrozenNorm(keras.layers.BatchNormalization):  # type: ignore[misc]
+        folded = False  # into the convolution before it (`headstart.kit.folding`)
+
         def call(self, inputs: Any, training: Any = None, mask: Any = None) -> Any:
-            return super().call(inputs, training=False, mask=mask)
+            return inputs if self.folded else super().call(inputs, training=False, mask=mask)
 
     return FrozenNorm
 

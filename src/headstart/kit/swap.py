@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from headstart.core.errors import UsageError
 from headstart.core.recipe import Recipe
 from headstart.core.types import BackboneSpec
-from headstart.kit import lora, own_layers, residual
+from headstart.kit import folding, lora, own_layers, residual
 from headstart.kit.blocks import Anatomy
 from headstart.kit.new_head import seed_of
 from headstart.kit.twin import Change
@@ -22,10 +22,18 @@ def learns_statistics(recipe: Recipe) -> bool:
     return recipe.batch_norm == "train" or recipe.strategy == "scratch"
 
 
-def changes(trunk_model: Any, spec: BackboneSpec, anatomy: Anatomy, recipe: Recipe, train: Sequence[str]) -> Change:
+def changes(
+    trunk_model: Any,
+    spec: BackboneSpec,
+    anatomy: Anatomy,
+    recipe: Recipe,
+    train: Sequence[str],
+    folds: Mapping[int, int],
+) -> Change:
     """What each operation of the trunk becomes in the network of a recipe.
 
-    The trunk's own dropout is turned off: the recipe says what is dropped.
+    The trunk's own dropout is turned off: the recipe says what is dropped. `folds` are the convolutions that take in
+    their batch norm.
 
     Raises:
         UsageError: Stochastic depth is asked for and no block that trains has a residual sum.
@@ -50,7 +58,8 @@ def changes(trunk_model: Any, spec: BackboneSpec, anatomy: Anatomy, recipe: Reci
             return own_layers.frozen_norm(), settings
         if id(one) in sums:
             return own_layers.residual_add(), {**settings, **sums[id(one)]}
-        return lora.stand_in(kind) if recipe.strategy == "lora" else kind, settings
+        kind = lora.stand_in(kind) if recipe.strategy == "lora" else kind
+        return folding.stand_in(kind) if id(one) in folds else kind, settings
 
     return change
 
