@@ -23,11 +23,27 @@ def take(of: Embeddings, depth: str, rows: np.ndarray) -> np.ndarray:
     Raises:
         ValueError: A row was not embedded.
     """
-    at = np.searchsorted(of.rows, rows)
-    found = np.asarray(of.rows)[np.minimum(at, len(of.rows) - 1)] if len(of.rows) else np.empty(0, np.int64)
-    if not np.array_equal(found, rows):
-        raise ValueError(f"some of the {len(rows)} rows asked for were not embedded by `{of.spec.name}`")
+    at = places(np.asarray(of.rows), rows, f"embedded by `{of.spec.name}`")
     return np.asarray(of.vectors[depth][at], np.float32)
+
+
+def places(known: np.ndarray, rows: np.ndarray, what: str) -> np.ndarray:
+    """(M,) int64 where some rows of the data set stand among others.
+
+    Args:
+        known: (K,) int64 rows, in any order.
+        rows: (M,) int64 that are looked for.
+        what: Of rows that are known, for the error.
+
+    Raises:
+        ValueError: A row is not among them.
+    """
+    order = np.argsort(known, kind="stable")
+    at = np.searchsorted(known, rows, sorter=order)
+    found = order[np.minimum(at, len(known) - 1)] if len(known) else np.empty(0, np.int64)
+    if not np.array_equal(known[found], rows):
+        raise ValueError(f"some of the {len(rows)} rows asked for were not {what}")
+    return found
 
 
 def columns(of: Sequence[Embeddings], features: Sequence[Feature], rows: np.ndarray) -> np.ndarray:

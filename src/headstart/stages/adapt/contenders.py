@@ -11,6 +11,7 @@ from headstart.kit import repeats
 from headstart.kit.compare import Contender, Pick, paired, pick
 from headstart.kit.intervals import Z
 from headstart.kit.losses import per_picture_loss
+from headstart.kit.vectors import places
 from headstart.stages.adapt.search import Attempt
 from headstart.stages.adapt.workbench import Workbench
 
@@ -32,8 +33,7 @@ def picked(bench: Workbench, best: Sequence[Attempt]) -> Pick:
     listed = [contender(PROBE, rows, bench.probe_of(rows), bench, bench.price.probe_flops)]
     for attempt in best:
         assert attempt.judged is not None
-        order = np.argsort(attempt.judged.rows)
-        p = attempt.judged.probabilities[order[np.searchsorted(attempt.judged.rows[order], rows)]]
+        p = attempt.judged.probabilities[places(attempt.judged.rows, rows, "judged")]
         listed.append(contender(name(attempt), rows, p, bench, bench.price.answering_flops(attempt.recipe)))
     return pick(listed, prefer=bench.on.prefer, clusters=bench.on.clusters, metric=bench.on.metric)
 

@@ -18,6 +18,7 @@ from headstart.core.types import Adapted, Dataset, Embeddings, Splits
 from headstart.kit import hardware, network, trunk
 from headstart.kit.network import Network
 from headstart.kit.trunk import Trunk
+from headstart.kit.vectors import places
 from headstart.stages.adapt import bases, space, surgical
 from headstart.stages.adapt.bases import Base
 from headstart.stages.adapt.contest import Ring
@@ -25,6 +26,7 @@ from headstart.stages.adapt.follow import Follow
 from headstart.stages.adapt.price import Price
 from headstart.stages.adapt.sources import Source, source, source_key
 
+_JUDGED = "among those that the frozen probe was judged by"
 WORK = ".work"  # folder of weights that go when the run has its network
 
 _SHAPE = ("backbone", "depths", "strategy", "part", "blocks", "head", "hidden", "start", "lora_rank", "batch_norm")
@@ -100,8 +102,9 @@ class Workbench:
 
     @cached_property
     def folds(self) -> np.ndarray:
-        """(M,) fold of each training picture."""
-        return np.asarray(np.asarray(self.splits.folds)[0][self.rows])
+        """(M,) fold of each training picture; -1 where the probe was not judged, as heads are on some of many."""
+        judged = np.isin(self.rows, self.probe.cv_rows)
+        return np.where(judged, np.asarray(self.splits.folds)[0][self.rows], -1)
 
     @property
     def fold_numbers(self) -> list[int]:
@@ -128,9 +131,7 @@ class Workbench:
 
     def probe_of(self, rows: np.ndarray) -> np.ndarray:
         """(B, C) the probe's held-out probabilities of some rows of the data set."""
-        known = np.asarray(self.probe.cv_rows)
-        order = np.argsort(known)
-        return np.asarray(self.probe.cv_probabilities)[order[np.searchsorted(known[order], rows)]]
+        return np.asarray(self.probe.cv_probabilities)[places(np.asarray(self.probe.cv_rows), rows, _JUDGED)]
 
     # -- recipes
 

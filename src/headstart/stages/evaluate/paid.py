@@ -16,7 +16,7 @@ from headstart.core.types import Adapted, CurvePoint, Embeddings, PaidRow, Score
 from headstart.kit import metrics
 from headstart.kit.bootstrap import mean_bootstrap
 from headstart.kit.fitted import probabilities
-from headstart.kit.vectors import columns, take
+from headstart.kit.vectors import columns, places, take
 from headstart.stages.evaluate.baselines import HISTOGRAM, MAJORITY, Bench
 
 PROBE, TUNED, RANDOM = "frozen probe", "fine-tuned", "from random weights"
@@ -100,18 +100,13 @@ def _histogram(on: Bench, by: Jury) -> tuple[np.ndarray, int, int]:
 
 def _probe(probe: Adapted, tuning: Tuning, by: Jury, embeddings: Sequence[Embeddings]) -> np.ndarray:
     if by.split == "cv":
-        return _of_rows(tuning.rows, tuning.probe_probabilities, by.rows)
+        return np.asarray(tuning.probe_probabilities[places(tuning.rows, by.rows, "judged")])
     x = columns(embeddings, probe.features, by.rows)
     return probabilities(probe.fitted.kind, probe.fitted.arrays, x)
 
 
 def _held(tuning: Tuning, by: Jury) -> np.ndarray:
-    return _of_rows(tuning.rows, tuning.probabilities, by.rows)
-
-
-def _of_rows(known: np.ndarray, p: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    order = np.argsort(known)
-    return np.asarray(p[order[np.searchsorted(known[order], rows)]])
+    return np.asarray(tuning.probabilities[places(tuning.rows, by.rows, "judged")])
 
 
 def _network(network: TunedNetwork, by: Jury, embeddings: Sequence[Embeddings]) -> np.ndarray:
