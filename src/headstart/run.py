@@ -124,8 +124,10 @@ class Run:
     def keras_model(self) -> Any:
         """The tuned network as a `keras.Model`: (B, H, W, 3) float32 RGB 0..255 to (B, C) probabilities.
 
+        It is there even where the frozen probe was handed over instead; `adapted.tuning.taken` tells.
+
         Raises:
-            DataError: The run handed over a frozen probe, which is no Keras network.
+            DataError: The run trained no network.
         """
         from headstart.kit.tuned import load as load_network
 

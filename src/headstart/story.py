@@ -182,18 +182,21 @@ class Story:
 
     @cached_property
     def tuned(self) -> tuple[Embeddings, ...]:
-        """Features through the tuned network, of all pictures where it is handed over, and through its random twin."""
+        """Features through the tuned network, of all pictures where it is handed over, and through its random twin.
+
+        Where the first fold judges, which the network learnt from, it answers as it was cross-validated instead.
+        """
         if self.tuning is None:
             return ()
         import numpy as np
 
         from headstart.kit.tuned import trunk_of
 
-        judges = np.concatenate([self.splits.test, self.splits.val]).astype(np.int64)
-        if not len(judges):
-            judges = np.flatnonzero(self.splits.folds[0] == 0)
-        asked = ((self.tuning.network, self._every if self.tuning.taken else judges), (self.tuning.scratch, judges))
-        return tuple(self._embed(trunk_of(net, self.ctx.run.path), rows) for net, rows in asked if net is not None)
+        apart = np.concatenate([self.splits.test, self.splits.val]).astype(np.int64)
+        judges = apart if len(apart) else np.flatnonzero(self.splits.folds[0] == 0)
+        asked = ((self.tuning.network, self._every if self.tuning.taken else apart), (self.tuning.scratch, judges))
+        wanted = [(net, rows) for net, rows in asked if net is not None and len(rows)]
+        return tuple(self._embed(trunk_of(net, self.ctx.run.path), rows) for net, rows in wanted)
 
     @cached_property
     def adapted(self) -> Adapted:

@@ -215,7 +215,7 @@ def test_with_neither_the_first_fold_judges_and_nobody_learnt_from_it(context):
     made = Made(context, probe=first[:20], tuned=first[:45], random=first[:10], data=data, split=split)
     assert {(s.split, s.n) for row in made.rows.values() for s in row.scores if s.name == "accuracy"} == {("cv", 60)}
     assert [made.accuracy(name).value for name in (PROBE, TUNED, RANDOM)] == [20 / 60, 45 / 60, 10 / 60]
-    assert made.rows[PROBE].n_train == made.rows[HISTOGRAM].n_train == 180
+    assert [made.rows[name].n_train for name in (PROBE, HISTOGRAM, TUNED)] == [180, 180, 180]
 
 
 def test_without_a_random_twin_nothing_is_said_of_transfer(context, test_rows):
@@ -273,6 +273,8 @@ def test_labels_saved_are_read_from_the_real_curve(context, test_rows):
     first = made.verdicts([point(60, target)])["data_saved"]
     assert "with 60 or fewer pictures" in first.sentence
     assert "1/3 of the labels" in first.sentence
+    assert ": 72 % of the labels" in made.verdicts([point(130, target)])["data_saved"].sentence
+    assert ": 200 % of the labels" in made.verdicts([point(360, target)])["data_saved"].sentence
 
 
 def test_a_curve_that_never_gets_there_saves_nothing(context, test_rows):
@@ -298,6 +300,9 @@ def test_work_saved_is_read_from_the_tuned_network_s_own_epochs(context, test_ro
     # 1e12 operations are three epochs, so that two are 2/3e12: 1/9 of 6e12
     assert said().endswith("; the tuned network passes it after epoch 2, 1/9 of the operations")
     assert said(scratch=dataclasses.replace(scratch, flops=5e11)).endswith("passes it after epoch 2")
+    assert said(scratch=dataclasses.replace(scratch, flops=8e11)).endswith("after epoch 2, 83 % of the operations")
+    short = dataclasses.replace(made.tuning.network, epochs=1)  # what the folds did after it is not in the network
+    assert said(network=short).endswith("of the labels")
     past = [dataclasses.replace(one, start=one.epochs[-1].val) for one in logs]
     assert said(logs=tuple(past)).endswith("the tuned network is past it before its first step")
     late = [dataclasses.replace(one, epochs=one.epochs[:1]) for one in logs]

@@ -11,9 +11,8 @@ from headstart.core.errors import DataError
 from headstart.core.store import Store
 from headstart.core.types import BackboneSpec, TunedNetwork
 from headstart.kit import trunk
+from headstart.kit.finish import FEATURES
 from headstart.kit.trunk import Trunk
-
-FEATURES = "features"  # the layer whose output the last layer reads
 
 
 @dataclass(slots=True, kw_only=True)

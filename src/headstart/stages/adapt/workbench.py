@@ -131,7 +131,8 @@ class Workbench:
 
     def probe_of(self, rows: np.ndarray) -> np.ndarray:
         """(B, C) the probe's held-out probabilities of some rows of the data set."""
-        return np.asarray(self.probe.cv_probabilities)[places(np.asarray(self.probe.cv_rows), rows, _JUDGED)]
+        at = places(np.asarray(self.probe.cv_rows), rows, _JUDGED)
+        return np.asarray(np.asarray(self.probe.cv_probabilities)[at])
 
     # -- recipes
 

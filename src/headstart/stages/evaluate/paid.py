@@ -1,7 +1,8 @@
 """Did it pay? One table: majority, colour histogram, frozen probe, fine-tuned, the same network from random weights.
 
-All rows answer for the same pictures: the test split, else a given `val/`, else the first fold, which none of them
-learnt from. Differences to the frozen probe are taken picture by picture and bootstrapped by cluster.
+All rows answer for the same pictures: the test split, else a given `val/`, else the first fold, for which probe and
+network answer as they were cross-validated: by what learnt from the other folds. Differences to the frozen probe are
+taken picture by picture and bootstrapped by cluster.
 """
 
 from __future__ import annotations
@@ -46,7 +47,8 @@ def jury(on: Bench, tuning: Tuning) -> Jury:
             return Jury(split=split, rows=np.asarray(rows), learnt=np.asarray(splits.train))
     fold = np.asarray(splits.folds)[0]
     rows = np.sort(tuning.rows[fold[tuning.rows] == 0])
-    return Jury(split="cv", rows=rows, learnt=np.flatnonzero((fold != 0) & (fold >= 0)))
+    learnt = np.asarray(on.adapted.cv_rows)  # of many pictures heads are compared on some
+    return Jury(split="cv", rows=rows, learnt=np.sort(learnt[(fold[learnt] != 0) & (fold[learnt] >= 0)]))
 
 
 def table(on: Bench, tuning: Tuning, embeddings: Sequence[Embeddings]) -> tuple[PaidRow, ...]:
@@ -67,7 +69,8 @@ def table(on: Bench, tuning: Tuning, embeddings: Sequence[Embeddings]) -> tuple[
     }
     if tuning.network is not None and (by.split == "cv" or tuning.network.spec.name in names):
         own = _held(tuning, by) if by.split == "cv" else _network(tuning.network, by, embeddings)
-        answers[TUNED] = (own, tuning.network.n_train, tuning.network.trainable_params)
+        learnt = len(by.learnt) if by.split == "cv" else tuning.network.n_train
+        answers[TUNED] = (own, learnt, tuning.network.trainable_params)
     if tuning.scratch is not None and tuning.scratch.spec.name in names:
         p = _network(tuning.scratch, by, embeddings)
         answers[RANDOM] = (p, tuning.scratch.n_train, tuning.scratch.trainable_params)
@@ -174,7 +177,7 @@ def _saved(row: PaidRow, curve: Sequence[CurvePoint], tuning: Tuning) -> Verdict
     sentence = (
         f"the frozen probe reaches balanced accuracy {first.score.value:.3f} with {first.n_train:,} {more}pictures; "
         f"the network from random weights has {target.value:.3f} [{target.low:.3f}, {target.high:.3f}] with "
-        f"{row.n_train:,}: 1/{part:.0f} of the labels{_work(target.value, tuning)}"
+        f"{row.n_train:,}: {_part(part)} of the labels{_work(target.value, tuning)}"
     )
     return Verdict(code="data_saved", answer="yes" if part > 1 else "no", sentence=sentence)
 
@@ -187,10 +190,15 @@ def _work(target: float, tuning: Tuning) -> str:
         return ""
     if np.mean([log.start.balanced_accuracy for log in logs if log.start]) >= target:
         return "; the tuned network is past it before its first step"
-    for epoch in range(min(len(log.epochs) for log in logs)):
+    for epoch in range(min(tuned.epochs, *(len(log.epochs) for log in logs))):  # later ones are not in the network
         held = [row.val.balanced_accuracy for log in logs if (row := log.epochs[epoch]).val is not None]
         if held and np.mean(held) >= target:
             spent = tuned.flops * (epoch + 1) / max(tuned.epochs, 1)
-            part = f", 1/{scratch.flops / spent:.0f} of the operations" if spent < scratch.flops else ""
+            part = f", {_part(scratch.flops / spent)} of the operations" if spent < scratch.flops else ""
             return f"; the tuned network passes it after epoch {epoch + 1}{part}"
     return ""
+
+
+def _part(times: float) -> str:
+    """What one is of so many: `1/9`, and in per cent where halves are not reached."""
+    return f"1/{times:.0f}" if times >= 2 else f"{100 / times:.0f} %"
