@@ -45,6 +45,13 @@ def convincing(found: Pick) -> bool:
     return found.winner != PROBE and apart.value >= GUARD * (apart.high - apart.low) / (2 * Z)
 
 
+def settled(bench: Workbench, best: Sequence[Attempt]) -> tuple[Pick, Attempt, bool]:
+    """The pick, the finalist that is trained on all pictures, and whether it is handed over."""
+    found = picked(bench, best)
+    chosen = next((a for a in best if name(a) == found.winner), best[0])
+    return found, chosen, convincing(found) or bench.ctx.job.strategy != "auto"
+
+
 def contender(name: str, rows: np.ndarray, p: np.ndarray, bench: Workbench, cost: float) -> Contender:
     """Losses of (M, C) probabilities of some rows of the data set."""
     y = np.array([bench.y_of[row] for row in rows.tolist()], np.int64)

@@ -1,7 +1,9 @@
 """Nested cross-validation of fine-tuning: every outer fold searches anew and answers for pictures it never saw.
 
-Starting points, recipes, epochs, alpha and temperature are all chosen inside the other folds, so that nothing of the
-search can flatter the score (Varma & Simon, 2006). It costs as many searches as there are folds.
+Starting points, recipes, epochs, alpha and temperature are chosen inside the other folds, and so is whether the network
+or the frozen probe answers (Varma & Simon, 2006). It costs as many searches as there are folds. What is not repeated:
+the choice of backbones, of the domain of augmentation and of the probe's head, which saw all training pictures, the
+number of trials, and the averaging of several recipes' weights: each fold answers by the winner alone.
 """
 
 from __future__ import annotations
@@ -16,10 +18,12 @@ import numpy as np
 from headstart.core.types import Embeddings, Ranking, Score
 from headstart.kit import metrics, train, values
 from headstart.kit.fitted import softmax
-from headstart.stages.adapt import bases, contest, finish
+from headstart.kit.vectors import places
+from headstart.stages.adapt import bases, contenders, contest, finish
 from headstart.stages.adapt.search import Attempt, Search
 from headstart.stages.adapt.workbench import Workbench
 
+BEGUN = ("given", "prior")  # origins of recipes that no held-out picture had a say in
 LEAST = 3  # folds: one is held out, and of the others one judges in turn
 
 
@@ -36,7 +40,8 @@ def nested(bench: Workbench, search: Search, ranking: Ranking, embeddings: Seque
 
     Args:
         bench: Of the run.
-        search: As it went on all folds: each outer fold tries as many recipes.
+        search: As it went on all folds: each outer fold tries as many recipes, and of its own only those that it
+            began with, for advice and proposals came from pictures that are held out now.
         ranking: Tells the best depths.
         embeddings: Features of all pictures.
     """
@@ -72,28 +77,26 @@ def _outer(bench: Workbench, search: Search, ranking: Ranking, embeddings: Seque
         bench=inner,
         clock=search.clock,
         strategy=search.strategy,
-        queue=[(a.origin, a.recipe) for a in search.attempts],
+        queue=[(a.origin, a.recipe) for a in search.attempts if a.origin in BEGUN],
         most=len(search.attempts),
         unhurried=True,
     )
     again.run()
     best = again.judge()
-    p = _answers(bench, inner, best[0], held) if best else np.asarray(bench.probe_of(held))
-    made = Outer(rows=held, probabilities=p)
+    made = Outer(rows=held, probabilities=_answers(bench, inner, best, held))
     values.save(made, bench.ctx.folder(name))
     shutil.rmtree(inner.work, ignore_errors=True)
     return made
 
 
-def _answers(bench: Workbench, inner: Workbench, best: Attempt, held: np.ndarray) -> np.ndarray:
-    """(M, C) of the recipe trained on all the inner pictures."""
-    assert best.judged is not None
-    job, weights, log = finish.trained(inner, best)
+def _answers(bench: Workbench, inner: Workbench, best: Sequence[Attempt], held: np.ndarray) -> np.ndarray:
+    """(M, C) of the winner trained on all the inner pictures, or of the probe, which was cross-validated by these."""
+    _, chosen, taken = contenders.settled(inner, best) if best else (None, None, False)
+    if chosen is None or not taken:
+        return bench.probe_of(held)
+    job, weights, log = finish.trained(inner, chosen)
     job.network.set(weights)
     outer = bench.prepare(job.recipe, bench.learnt(bench.fold_numbers[0]))
-    positions = np.searchsorted(bench.rows, held)
+    positions = places(bench.rows, held, "training pictures")
     logits = train.predict(job.network, outer.source.held(positions)).astype(np.float64)
-    return softmax(logits / finish.temperature(best, log)).astype(np.float32)
-
-
-__all__ = ["nested"]
+    return softmax(logits / finish.temperature(chosen, log)).astype(np.float32)

@@ -200,9 +200,7 @@ def _finished(bench: Workbench, search: Search, best: Sequence[Attempt], ctx: Co
     """Decide, train on all pictures, and gather what is to be told."""
     if not best:
         return _without(bench, search)
-    found = contenders.picked(bench, best)
-    chosen = next((a for a in best if contenders.name(a) == found.winner), best[0])
-    taken = contenders.convincing(found) or ctx.job.strategy != "auto"
+    found, chosen, taken = contenders.settled(bench, best)
     order = [chosen, *(a for a in best if a is not chosen)]
     network, logs = _network(bench, search, order)
     scratch, baseline = _scratch(bench, search, network)
