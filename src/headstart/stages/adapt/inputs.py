@@ -67,10 +67,16 @@ def columns_of_all(
         yield columns(embeddings, features, rows)
         return
     with disk_errors(scratch), tempfile.NamedTemporaryFile(dir=scratch, prefix=".tmp-", suffix=".f32") as file:
-        for at in range(0, len(rows), _CHUNK_ROWS):
-            file.write(columns(embeddings, features, rows[at : at + _CHUNK_ROWS]).tobytes())
+        for chunk in chunks(rows):
+            file.write(columns(embeddings, features, chunk).tobytes())
             for each in embeddings:
                 for vectors in each.vectors.values():
                     _let_go(vectors)
         file.flush()
         yield np.memmap(file.name, np.float32, "r", shape=(len(rows), width)).view(np.ndarray)
+
+
+def chunks(of: np.ndarray) -> Iterator[np.ndarray]:
+    """Rows of an array, as many at a time as memory holds easily."""
+    for at in range(0, len(of), _CHUNK_ROWS):
+        yield of[at : at + _CHUNK_ROWS]

@@ -24,8 +24,6 @@ from headstart.stages.adapt import contest, inputs, plan, settle
 from headstart.stages.adapt.contest import Entry, Ring
 from headstart.stages.adapt.curve import learning_curve, resized
 
-_CHUNK_ROWS = 8_192
-
 
 def run(
     data: Dataset, splits: Splits, ranking: Ranking, embeddings: tuple[Embeddings, ...], *, ctx: Context
@@ -112,8 +110,8 @@ def _final(
     with inputs.columns_of_all(embeddings, entry.features, rows, ctx.folder("adapt")) as x, blas.single():
         made = head.path(x, y, n_classes=on.n_classes, params=[params], class_weight=weight, seed=on.seed)
         found: FittedHead = next(iter(made))
-        chunks = [x[at : at + _CHUNK_ROWS] for at in range(0, len(x), _CHUNK_ROWS)]
-        p_train = np.concatenate([fitted.probabilities(found.kind, found.arrays, chunk) for chunk in chunks])
+        p = [fitted.probabilities(found.kind, found.arrays, chunk) for chunk in inputs.chunks(x)]
+        p_train = np.concatenate(p)
     if found.kind == "linear" and not np.any(found.arrays["weights"]):
         raise NoOpError(
             f"the head `{entry.name}` learnt nothing: all its weights are 0",

@@ -10,8 +10,7 @@ from headstart.core.context import Context
 from headstart.core.types import Adapted, Embeddings, Feature, Splits, Tuning
 from headstart.kit import fitted, values
 from headstart.kit.vectors import take
-
-_CHUNK_ROWS = 8_192
+from headstart.stages.adapt import inputs
 
 
 def run(
@@ -31,9 +30,7 @@ def run(
         network = tuning.network
         depth = network.spec.depths[0]
         own = next(e for e in embeddings if e.spec.name == network.spec.name)
-        rows = np.asarray(splits.train)
-        chunks = [rows[at : at + _CHUNK_ROWS] for at in range(0, len(rows), _CHUNK_ROWS)]
-        head = network.fitted
+        head, chunks = network.fitted, inputs.chunks(np.asarray(splits.train))
         p = [fitted.probabilities(head.kind, head.arrays, take(own, depth.name, chunk)) for chunk in chunks]
         made = dataclasses.replace(
             made,
