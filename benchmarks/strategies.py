@@ -2,8 +2,8 @@
 
     python -m benchmarks.strategies [NAME …]
 
-EfficientNet-Lite0 learns from 300 pictures, 700 others judge, all start from the best logistic head on one depth. The
-recipes are those that a search begins with, but for the same 15 epochs each, and none is chosen by what it reaches.
+EfficientNet-Lite0 learns from 300 pictures, 700 others judge, all start from the logistic head on stage 5. The recipes
+are those that a search begins with, but for the same 15 epochs each, and none is chosen by what it reaches.
 """
 
 import argparse
@@ -27,7 +27,7 @@ from headstart.stages.adapt import bases, contest, space
 from headstart.stages.adapt.workbench import Workbench
 from headstart.story import Story
 
-LEARN, JUDGE, EPOCHS = 300, 700, 15
+LEARN, JUDGE, EPOCHS, DEPTH = 300, 700, 15, "stage5"
 RECIPES: dict[str, dict[str, Any]] = {
     "probe, hidden layer": {"strategy": "probe", "head": "mlp", "rate": 1e-3, "dropout": 0.3},
     "finetune, 1 block": {"blocks": 1},
@@ -50,7 +50,7 @@ def workbench(folder: Path) -> tuple[Workbench, np.ndarray, np.ndarray]:
         data=story.data,
         splits=dataclasses.replace(story.splits, train=np.concatenate([learn, judge])),
         embeddings=story.embeddings,
-        bases=bases.bases(story.ranking, story.embeddings, on),
+        bases=bases.bases(story.ranking, story.embeddings, on, (DEPTH,)),
         probe=story.probe,
         on=on,
         ctx=story.ctx,
@@ -75,7 +75,11 @@ def one(bench: Workbench, learn: np.ndarray, judge: np.ndarray, name: str, field
     )
     took = made.profile.compute_s + made.profile.wait_s
     pace = (made.steps - 1) * job.feed.batch / took
-    told = f"{job.network.trainable_params:,} weights, {pace:,.0f} pictures/s, {duration(time.monotonic() - started)}"
+    work = bench.price.epoch_flops(job.recipe) / len(bench.rows) / 1e9
+    told = (
+        f"{job.network.trainable_params:,} weights, {work:.2f} GFLOP a picture and step, {pace:,.0f} pictures/s, "
+        f"{duration(time.monotonic() - started)}"
+    )
     _tell(name, bench, train.predict(job.network, job.source.held(judge)), judge, told)
 
 
