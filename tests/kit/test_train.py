@@ -1,5 +1,6 @@
 import dataclasses
 import io
+import os
 import re
 import signal
 import time
@@ -136,9 +137,10 @@ def test_a_moving_terminal_sees_where_training_is(monkeypatch):
     err.isatty = lambda: True
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setattr("headstart.kit.loop._REDRAW_S", 0.0)
-    monkeypatch.setattr("os.get_terminal_size", lambda *_: type("Size", (), {"columns": 200}))
     err.fileno = lambda: 2
-    fit(stop_after=2, say=Say(err=err))
+    with monkeypatch.context() as patch:  # pytest itself asks for the size when the test has ended
+        patch.setattr("os.get_terminal_size", lambda *_: os.terminal_size((200, 50)))
+        fit(stop_after=2, say=Say(err=err))
     drawn = [part for part in err.getvalue().split("\r\x1b[K") if "epoch" in part]
     assert "final: epoch 1 of 2, step 1 of 7, loss 1." in drawn[0] and "left" in drawn[0]
     assert "epoch 2 of 2, step 7 of 7" in drawn[13] and "held out: log loss" in drawn[13]
