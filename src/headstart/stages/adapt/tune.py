@@ -131,9 +131,9 @@ def _bases(
         raise UsageError(f"the recipe wants backbone `{wanted}`, which was not measured", where="--recipe", hint=hint)
     found = bases.bases(ranking, among, on, depths)
     if not found:
-        known = ", ".join(e.spec.name for e in embeddings)
+        known = "; ".join(f"{e.spec.name} at {', '.join(d.name for d in e.spec.depths)}" for e in among)
         asked = f"depths {'+'.join(depths) or 'any'} of backbone `{wanted or 'any'}`"
-        hint = f"measured: {known}; choose others with --backbones"
+        hint = f"measured: {known}"
         raise UsageError(f"the recipe wants {asked}, which were not measured", where="--recipe", hint=hint)
     kept = list(dict.fromkeys(base.backbone for base in found))[:BACKBONES]
     return [base for base in found if base.backbone in kept]
