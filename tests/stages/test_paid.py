@@ -242,7 +242,7 @@ def test_fine_tuning_pays_when_the_interval_says_so(context, test_rows, known, a
 @pytest.mark.parametrize(
     ("known", "answer", "said"),
     [
-        (58, "yes", "negative transfer: random weights do better than pre-trained ones"),
+        (58, "yes", "negative transfer: random weights, trained, do better than frozen pre-trained ones"),
         (42, "unclear", "whether pre-trained weights help or harm cannot be told"),
         (15, "no", "no negative transfer: the same network from random weights does worse"),
     ],

@@ -155,7 +155,7 @@ def _negative_transfer(row: PaidRow) -> Verdict:
     assert row.difference is not None
     answer = _sign(row.difference)
     says = {
-        "yes": "negative transfer: random weights do better than pre-trained ones",
+        "yes": "negative transfer: random weights, trained, do better than frozen pre-trained ones",
         "no": "no negative transfer: the same network from random weights does worse",
         "unclear": "whether pre-trained weights help or harm cannot be told",
     }[answer]
