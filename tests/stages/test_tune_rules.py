@@ -13,7 +13,7 @@ from headstart.core import recipe as recipes
 from headstart.core.errors import UsageError
 from headstart.core.recipe import Recipe
 from headstart.core.types import EpochRow, TrainingLog
-from headstart.kit import average, hardware, movement, network, watching
+from headstart.kit import average, hardware, linear, movement, network, watching
 from headstart.kit.fitted import softmax
 from headstart.kit.losses import per_picture_loss
 from headstart.stages.adapt import bases, finish, folds, judge, memory, space, surgical, tune
@@ -435,3 +435,8 @@ def test_gradients_in_parts_are_those_of_all_pictures(asked, monkeypatch):
     together = movement.gradient_norms(net, {"pictures": x}, y)
     assert parts == pytest.approx(together, rel=1e-4)
     assert movement.gradient_norms(net, {"pictures": x[:16]}, y[:16]) != pytest.approx(together, rel=1e-2)
+
+
+def test_a_class_that_was_not_learnt_is_impossible_and_finite():
+    bias = bases._bounded(np.array([0.5, linear.ABSENT, -1.0], np.float32))
+    assert bias.tolist() == [0.5, -31.0, -1.0]

@@ -21,6 +21,7 @@ from headstart.stages.adapt.contest import Ring
 from headstart.stages.adapt.curve import resized
 
 HEAD = "logistic"
+FARTHEST = 30.0  # in logits: a probability of 1e-13
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -109,7 +110,13 @@ def fitted(base: Base, embeddings: Sequence[Embeddings], rows: np.ndarray, y: np
     scale = np.where(found.inverse > 0, 1 / np.where(found.inverse > 0, found.inverse, 1.0), 1.0)
     return Start(
         weights=head.arrays["weights"],
-        bias=head.arrays["bias"],
+        bias=_bounded(head.arrays["bias"]),
         centre=found.centre.astype(np.float32),
         scale=scale.astype(np.float32),
     )
+
+
+def _bounded(bias: np.ndarray) -> np.ndarray:
+    """(C,) a class that was not there to be learnt is impossible, but not so far out that a smoothed label explodes."""
+    there = bias > linear.ABSENT / 2
+    return np.where(there, bias, bias[there].min() - FARTHEST).astype(np.float32)
