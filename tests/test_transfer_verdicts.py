@@ -1,0 +1,79 @@
+"""Whether pre-training pays, told end to end: `yes` to negative transfer on a set made for it, `no` on textiles.
+
+Both sets go through the same command with the same settings: 600 pictures, 360 of them to learn from, one pass over
+them. With one epoch there is none to choose, so random weights always get as many operations. Augmentation stays off:
+a mirrored or shifted checkerboard is of the other phase. The table of each run is printed (`-s` shows it).
+"""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import headstart
+from negative_set import phases
+
+pytestmark = pytest.mark.slow
+COUNT = 600
+RECIPE = "depths=stage3,part=all,epochs=1,batch=8,rate=2e-3,augment=0"
+SETTINGS = ("--backbones", "bundled:efficientnet_lite0", "--strategy", "finetune", "--recipe", RECIPE)
+SPLITS = ("--test-size", "0.4", "--folds", "2")
+OFFLINE = (
+    "import socket, sys\n"
+    "def refuse(self, address): raise AssertionError(f'a connection to {address}')\n"
+    "socket.socket.connect = socket.socket.connect_ex = refuse\n"
+    "from headstart.cli.main import main\n"
+    "sys.exit(main(sys.argv[1:]))\n"
+)
+
+
+def fit(pictures, out, seed=0):
+    """Run the command line offline; return the verdicts by code and the rows of the table by name."""
+    words = ["fit", pictures, *SETTINGS, *SPLITS, "--seed", seed, "--out", out, "--json"]
+    done = subprocess.run(
+        [sys.executable, "-c", OFFLINE, *map(str, words)],
+        capture_output=True,
+        text=True,
+        timeout=1200,
+        env=dict(os.environ),
+    )
+    assert done.returncode == 0, done.stderr
+    rows = {row.name: row for row in headstart.load(out).evaluation.paid}
+    print(f"\n{Path(pictures).name}, seed {seed}")
+    for name, row in rows.items():
+        print(
+            f"{name:20} accuracy {told(accuracy(row))} {row.difference and 'against the probe ' + told(row.difference)}"
+        )
+    return {one["code"]: one["answer"] for one in json.loads(done.stdout)["verdicts"]}, rows
+
+
+def accuracy(row):
+    return next(score for score in row.scores if score.name == "accuracy")
+
+
+def told(score):
+    return f"{score.value:.3f} [{score.low:.3f}, {score.high:.3f}] (n = {score.n})"
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_where_transfer_does_not_pay_it_is_said(textile, shared_store, tmp_path, seed):
+    pictures = phases(textile, tmp_path / "phases", COUNT, seed)
+    verdicts, rows = fit(pictures, tmp_path / "run", seed)
+    assert verdicts["negative_transfer"] == "yes"
+    assert accuracy(rows["from random weights"]).low > accuracy(rows["frozen probe"]).high
+    assert accuracy(rows["colour histogram"]).low < 0.5  # the histogram does not give the class away
+    assert {accuracy(row).n for row in rows.values()} == {240}
+
+
+def test_where_transfer_pays_it_is_not(textile, shared_store, tmp_path):
+    for folder in sorted(p for p in textile.iterdir() if p.is_dir()):
+        (tmp_path / "textile" / folder.name).mkdir(parents=True)
+        for picture in sorted(folder.glob("*.jpg"))[: COUNT // 3]:
+            shutil.copy(picture, tmp_path / "textile" / folder.name)
+    verdicts, rows = fit(tmp_path / "textile", tmp_path / "run")
+    assert verdicts["negative_transfer"] == "no"
+    assert rows["from random weights"].n_train == rows["frozen probe"].n_train
