@@ -180,10 +180,16 @@ def test_a_data_set_that_was_refused_can_be_mended(warm, small_textile, tmp_path
     call(*words)
 
 
+def differing(one: Path, other: Path) -> list[str]:
+    """Names of the files that two runs do not share byte for byte."""
+    left, right = contents(one), contents(other)
+    return sorted(name for name in left.keys() | right.keys() if left.get(name) != right.get(name))
+
+
 def test_the_same_job_again_is_equal_byte_for_byte(fitted, few, tmp_path):
     out, _, _ = fitted
     call("fit", few, "--backbones", LITE0, "--out", tmp_path / "again", "--quiet")
-    assert contents(tmp_path / "again") == contents(out)
+    assert differing(tmp_path / "again", out) == []
 
 
 def test_an_interrupted_run_resumes_to_the_same_bytes(warm, fitted, few, tmp_path):
@@ -203,7 +209,7 @@ def test_an_interrupted_run_resumes_to_the_same_bytes(warm, fitted, few, tmp_pat
             break
         assert process.returncode == -signal.SIGKILL, stderr.decode()
     assert kills >= 2
-    assert contents(tmp_path / "run") == contents(out)
+    assert differing(tmp_path / "run", out) == []
 
 
 def test_control_c_keeps_what_is_done(warm, few, tmp_path):

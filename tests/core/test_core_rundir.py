@@ -81,3 +81,16 @@ def test_what_is_no_run_is_refused(tmp_path):
         RunDir(tmp_path / "none").check()
     with pytest.raises(DataError, match="not a run folder"):
         RunDir(tmp_path).check()
+
+
+def test_what_a_killed_owner_left_half_written_is_gone(tmp_path):
+    code = (
+        "from headstart.core import files; import os, sys, signal\n"
+        "os.replace = lambda *_: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "files.write_bytes(files.Path(sys.argv[1]), b'a part')"
+    )
+    subprocess.run([sys.executable, "-c", code, str(tmp_path / "splits" / "rows.json")], check=False)
+    (tmp_path / "splits" / "folds.json").write_text("{}")
+    assert len(list((tmp_path / "splits").iterdir())) == 2
+    with RunDir(tmp_path).lock():
+        assert [path.name for path in (tmp_path / "splits").iterdir()] == ["folds.json"]

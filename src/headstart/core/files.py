@@ -99,6 +99,13 @@ def write_bytes(path: Path, content: bytes) -> None:
             raise
 
 
+def sweep(folder: Path) -> None:
+    """Remove the drafts that killed processes left in a folder and in those below; no other may be writing there."""
+    for draft in sorted(folder.rglob(f"{_DRAFT}*")):
+        if draft.is_file():
+            draft.unlink(missing_ok=True)
+
+
 def write_text(path: Path, text: str) -> None:
     """Write UTF-8 text atomically; lone surrogates (undecodable file names) become backslash escapes."""
     write_bytes(path, text.encode("utf-8", "backslashreplace"))

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from headstart.core.errors import BusyError, DataError
-from headstart.core.files import disk_errors, read_json, write_json
+from headstart.core.files import disk_errors, read_json, sweep, write_json
 
 FORMAT = 1
 
@@ -34,7 +34,7 @@ class RunDir:
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
-        """Own the folder while the block runs.
+        """Own the folder while the block runs; what a killed owner left half written is gone.
 
         Raises:
             BusyError: Another process owns it.
@@ -53,6 +53,8 @@ class RunDir:
                     hint="wait for it, or choose another folder with `--out`",
                 ) from None
         try:
+            with disk_errors(self.path):
+                sweep(self.path)
             write_json(self.path / ".owner.json", {"pid": os.getpid()})
             self._check_format(write=True)
             yield

@@ -109,7 +109,7 @@ def _with_hidden(features: Any, hidden: tuple[np.ndarray, ...], rows: np.ndarray
 
 
 def write_keras(model: Any, path: Path) -> None:
-    """Write a `.keras` file whose bytes depend on the model alone: no dates, fixed order of the members.
+    """Write a `.keras` file whose bytes depend on the model alone: no dates, fixed order of the members, no addresses.
 
     Args:
         model: All of its layers have names of their own choosing, as those of `Finished` have.
@@ -126,5 +126,16 @@ def write_keras(model: Any, path: Path) -> None:
                 if name == "metadata.json":
                     facts = json.loads(content)
                     content = json.dumps({"keras_version": facts["keras_version"]}).encode()
+                elif name == "config.json":
+                    content = _numbered(content)
                 target.writestr(zipfile.ZipInfo(name, _DATE), content)
         write_bytes(path, plain.read_bytes())
+
+
+def _numbered(config: bytes) -> bytes:
+    """Keras' description of a model, where objects that are shared go by the order of their first mention.
+
+    Keras names them by where they lie in memory.
+    """
+    numbers: dict[bytes, bytes] = {}
+    return re.sub(rb'(?<="shared_object_id": )\d+', lambda at: numbers.setdefault(at[0], b"%d" % len(numbers)), config)

@@ -3,14 +3,12 @@
 `compute_metrics` is the hook that Keras gives on every backend: through it the step hands out the logits that it saw,
 so that scores of the training batches cost no second pass. A batch whose activations are too large to be kept at once
 goes through in parts whose gradients are summed: the loss is linear in the soft labels, so parts with labels in their
-shares sum to exactly the gradient of the whole. The one thing that is TensorFlow's own is the switch for deterministic
-kernels; elsewhere the same code runs with what the backend guarantees.
+shares sum to exactly the gradient of the whole.
 """
 
 from __future__ import annotations
 
 import functools
-import logging
 from collections.abc import Mapping
 from typing import Any
 
@@ -19,6 +17,7 @@ import numpy as np
 from headstart.core.recipe import Recipe
 from headstart.kit import objective, optimise
 from headstart.kit.network import Network
+from headstart.kit.repeatable import repeat_bit_for_bit
 
 
 class Stepper:
@@ -40,7 +39,7 @@ class Stepper:
     """
 
     def __init__(self, network: Network, recipe: Recipe, class_weight: np.ndarray | None, parts: int = 1) -> None:
-        _deterministic()
+        repeat_bit_for_bit()
         self.network, self.factors = network, dict(network.factors())
         anchors = {
             variable.path: np.array(variable.numpy())
@@ -103,21 +102,6 @@ class Stepper:
         """Put a state back."""
         for variable, value in zip((*self.optimiser.variables, *self._draws), state, strict=True):
             variable.assign(value)
-
-
-def _deterministic() -> None:
-    import keras
-
-    if keras.config.backend() == "tensorflow":
-        import tensorflow as tf
-
-        tf.config.experimental.enable_op_determinism()
-        tf.get_logger().addFilter(_about_the_work)
-
-
-def _about_the_work(record: logging.LogRecord) -> bool:
-    """Whether a line of TensorFlow's log is for the user; that each network is traced once more is not."""
-    return "tf.function retracing" not in record.getMessage()
 
 
 @functools.cache

@@ -7,6 +7,7 @@ same network from random weights.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from headstart.core.context import Context
@@ -29,12 +30,19 @@ class Clock:
 
     def left_s(self, until: float) -> float:
         """Seconds until a part of the time is over, on this machine's clock; only for `ctx.decide`."""
+        if math.isinf(self.total_s):
+            return math.inf
         spent = self.total_s - (self.ctx.left_s() - RESERVE * self.ctx.job.budget_s)
         return until * self.total_s - spent
 
 
 def clock(ctx: Context) -> Clock:
-    """A clock over what is left now; decided once a run."""
+    """A clock over what is left now, decided once a run; over endless time where the recipe is given.
+
+    Two runs of one recipe are then equal, their decisions included.
+    """
+    if ctx.job.recipe:
+        return Clock(ctx=ctx, total_s=math.inf)
     reserve = RESERVE * ctx.job.budget_s
     total = ctx.decide("adapt/time", lambda: max(ctx.left_s() - reserve, 0.0), "seconds left for fine-tuning")
     return Clock(ctx=ctx, total_s=float(total))

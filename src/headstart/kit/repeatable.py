@@ -1,0 +1,44 @@
+"""Training whose weights repeat bit for bit on one machine.
+
+Keras steps repeat on most backends by themselves. TensorFlow needs three things said. Its kernels are to be the
+deterministic ones. Where a tensor has three readers or more, their gradients go into one `AddN`, which adds in place
+to the first of them that nobody else holds at that moment: in an order that depends on the threads. So they are added
+in pairs, in the order of the readers. And its arithmetic optimiser must not gather such pairs into an `AddN` again.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+import operator
+from collections.abc import Sequence
+from typing import Any
+
+
+@functools.cache
+def repeat_bit_for_bit() -> None:
+    """Set the backend of this process so; what is traced from now on obeys."""
+    import keras
+
+    if keras.config.backend() != "tensorflow":
+        return
+    import tensorflow as tf
+    from tensorflow.python import pywrap_tfe
+    from tensorflow.python.eager import backprop
+
+    tf.config.experimental.enable_op_determinism()
+    tf.config.optimizer.set_experimental_options({"arithmetic_optimization": False})
+    plain = backprop._default_vspace  # there is no public way to say how gradients are added
+
+    def in_order(gradients: Sequence[Any]) -> Any:
+        if all(isinstance(one, tf.Tensor) for one in gradients):
+            return functools.reduce(operator.add, gradients)
+        return plain.aggregate_fn(gradients)  # of rows that were gathered: side by side, not added
+
+    pywrap_tfe.TFE_Py_RegisterVSpace(plain._replace(aggregate_fn=in_order))
+    tf.get_logger().addFilter(_about_the_work)
+
+
+def _about_the_work(record: logging.LogRecord) -> bool:
+    """Whether a line of TensorFlow's log is for the user; that each network is traced once more is not."""
+    return "tf.function retracing" not in record.getMessage()
