@@ -49,11 +49,11 @@ def _piece(file: Path, rng: np.random.Generator) -> np.ndarray:
 
 def _light(piece: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Half to all of the contrast, about a mean between 88 and 168."""
-    return rng.uniform(0.5, 1.0) * (piece - piece.mean()) + rng.uniform(88, 168)
+    lit: np.ndarray = rng.uniform(0.5, 1.0) * (piece - piece.mean()) + rng.uniform(88, 168)
+    return lit
 
 
 def _board(phase: int) -> np.ndarray:
     """(S, S, 1) of 1 and -1."""
     row, column = np.indices((SIDE_PX, SIDE_PX))
-    board: np.ndarray = np.where((row + column) % 2 == phase, 1.0, -1.0)
-    return board[..., None]
+    return np.where((row + column) % 2 == phase, 1.0, -1.0)[..., None]

@@ -45,9 +45,8 @@ def fit(pictures, out, seed=0):
     rows = {row.name: row for row in headstart.load(out).evaluation.paid}
     print(f"\n{Path(pictures).name}, seed {seed}")
     for name, row in rows.items():
-        print(
-            f"{name:20} accuracy {told(accuracy(row))} {row.difference and 'against the probe ' + told(row.difference)}"
-        )
+        apart = f", minus the probe {told(row.difference)}" if row.difference else ""
+        print(f"{name:20}{told(accuracy(row))}{apart}")
     return {one["code"]: one["answer"] for one in json.loads(done.stdout)["verdicts"]}, rows
 
 
