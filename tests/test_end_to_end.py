@@ -18,31 +18,9 @@ import numpy as np
 import pytest
 
 import headstart
+from command_line import LITE0, call, cold, contents, differing, start
 
 pytestmark = pytest.mark.medium
-LITE0 = "bundled:efficientnet_lite0"
-OFFLINE = (
-    "import socket, sys\n"
-    "def refuse(self, address): raise AssertionError(f'a connection to {address}')\n"
-    "socket.socket.connect = socket.socket.connect_ex = refuse\n"
-    "from headstart.cli.main import main\n"
-    "code = main(sys.argv[1:])\n"
-    "assert not {'tensorflow', 'keras', 'jax', 'torch'} & set(sys.modules), 'a training framework was loaded'\n"
-    "sys.exit(code)\n"
-)
-
-
-def call(*words, code=0, env=None, timeout=240):
-    """Run the command line offline; return (standard output, standard error)."""
-    done = subprocess.run(
-        [sys.executable, "-c", OFFLINE, *map(str, words)],
-        capture_output=True,
-        text=True,
-        timeout=timeout,
-        env={**os.environ, **(env or {})},
-    )
-    assert done.returncode == code, done.stderr
-    return done.stdout, done.stderr
 
 
 @pytest.fixture(scope="module")
@@ -76,21 +54,6 @@ def fitted(warm, few, tmp_path_factory):
     out = tmp_path_factory.mktemp("fitted") / "run"
     stdout, stderr = call("fit", few, "--backbones", LITE0, "--out", out, "--json")
     return out, json.loads(stdout), stderr
-
-
-def cold(warm, folder: Path) -> dict[str, str]:
-    """An environment whose cache holds weights and trunks, and no vectors."""
-    for kind in ("weights", "trunks", "wheels", "data"):
-        if (warm.root / kind).is_dir():
-            shutil.copytree(warm.root / kind, folder / kind)
-    return {"HEADSTART_CACHE": str(folder)}
-
-
-def contents(run: Path) -> dict[str, bytes]:
-    """Every file of a run that must not depend on clocks or on being interrupted."""
-    skipped = {"timings.json", ".lock", ".owner.json", "job.toml", "report.html"}
-    files = sorted(p for p in run.rglob("*") if p.is_file() and p.name not in skipped)
-    return {p.relative_to(run).as_posix(): p.read_bytes() for p in files}
 
 
 def test_json_is_one_object_with_the_promised_keys(fitted):
@@ -180,12 +143,6 @@ def test_a_data_set_that_was_refused_can_be_mended(warm, small_textile, tmp_path
     call(*words)
 
 
-def differing(one: Path, other: Path) -> list[str]:
-    """Names of the files that two runs do not share byte for byte."""
-    left, right = contents(one), contents(other)
-    return sorted(name for name in left.keys() | right.keys() if left.get(name) != right.get(name))
-
-
 def test_the_same_job_again_is_equal_byte_for_byte(fitted, few, tmp_path):
     out, _, _ = fitted
     call("fit", few, "--backbones", LITE0, "--out", tmp_path / "again", "--quiet")
@@ -198,7 +155,7 @@ def test_an_interrupted_run_resumes_to_the_same_bytes(warm, fitted, few, tmp_pat
     words = ["fit", str(few), "--backbones", LITE0, "--out", str(tmp_path / "run"), "--quiet"]
     draw, kills = random.Random(), 0
     for turn in range(40):
-        process = subprocess.Popen([sys.executable, "-c", OFFLINE, *words], env=env, stderr=subprocess.PIPE)
+        process = start(*words, env=env)
         try:
             process.wait(timeout=0.6 + 0.25 * turn + draw.random() * 0.5)
         except subprocess.TimeoutExpired:
@@ -207,7 +164,7 @@ def test_an_interrupted_run_resumes_to_the_same_bytes(warm, fitted, few, tmp_pat
         _, stderr = process.communicate()
         if process.returncode == 0:
             break
-        assert process.returncode == -signal.SIGKILL, stderr.decode()
+        assert process.returncode == -signal.SIGKILL, stderr
     assert kills >= 2
     assert differing(tmp_path / "run", out) == []
 

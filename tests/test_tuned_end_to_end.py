@@ -1,0 +1,136 @@
+"""Fine-tuning on real pictures with real weights, through the command line, as a user would go it.
+
+The last stage of EfficientNet-Lite0 on 60 textile pictures of each class. Every run is a process of its own.
+"""
+
+import json
+import random
+import signal
+import subprocess
+import time
+
+import numpy as np
+import pytest
+
+import headstart
+from command_line import LITE0, call, cold, differing, start
+from tuning_bench import copies
+
+pytestmark = pytest.mark.medium
+RECIPE = "epochs=3,batch=16,rate=2e-3,augment=0.4,dropout=0.1,ema=0.9,blocks=1"
+TUNED = ("--backbones", LITE0, "--strategy", "finetune", "--recipe", RECIPE, "--folds", "2")
+
+
+@pytest.fixture(scope="module")
+def few(textile, tmp_path_factory):
+    """60 pictures of each class."""
+    return copies(textile, tmp_path_factory.mktemp("few") / "textile", 60)
+
+
+@pytest.fixture(scope="module")
+def fitted(few, tmp_path_factory):
+    """One finished run and what it printed."""
+    out = tmp_path_factory.mktemp("fitted") / "run"
+    words = (
+        "fit",
+        few,
+        *TUNED,
+        "--folds",
+        "3",
+        "--nested",
+        "--track",
+        "tensorboard",
+        "--profile",
+        "--out",
+        out,
+        "--json",
+    )
+    stdout, stderr = call(*words, light=False)
+    return out, json.loads(stdout), stderr
+
+
+def unfinished(run):
+    """Whether fine-tuning is under way."""
+    return (run / "adapt" / "work").is_dir()
+
+
+def test_the_network_is_handed_over_and_every_verdict_said(fitted):
+    out, said, stderr = fitted
+    assert said["strategy"] == "finetune"
+    assert said["chosen"] == [f"tuned:{LITE0}@features"]
+    assert {one["code"] for one in said["verdicts"]} >= {"fine_tuning", "negative_transfer", "data_saved"}
+    assert "of the step time was compute" in stderr
+    names = [row.name for row in headstart.load(out).evaluation.paid]
+    assert names == ["majority class", "colour histogram", "frozen probe", "fine-tuned", "from random weights"]
+
+
+def test_the_saved_network_answers_as_the_run_does(fitted, few):
+    import keras
+
+    from headstart.kit import pixels
+
+    out, _, _ = fitted
+    run = headstart.load(out)
+    rows = run.evaluation.rows[:12]
+    files = [few / run.dataset.uris[row] for row in rows]
+    stdout, _ = call("predict", out, *files, "--format", "jsonl")
+    answers = [list(json.loads(line)["probabilities"].values()) for line in stdout.splitlines()]
+    np.testing.assert_allclose(answers, run.evaluation.probabilities[:12], atol=1e-4)
+    network = keras.models.load_model(out / "adapt" / "model.keras", safe_mode=True)
+    spec = run.adapted.tuning.network.spec
+    pictures = np.stack([pixels.decode(file.read_bytes(), spec.input) for file in files])
+    np.testing.assert_allclose(network.predict_on_batch(pictures.astype(np.float32)), answers, atol=1e-4)
+
+
+def test_curves_lie_in_event_files_and_nested_scores_in_the_run(fitted):
+    out, _, _ = fitted
+    assert [path for path in out.rglob("events.out.tfevents.*") if path.stat().st_size > 500]
+    assert headstart.load(out).adapted.tuning.nested
+
+
+def test_the_same_recipe_again_is_equal_byte_for_byte(few, shared_store, tmp_path):
+    words = ("fit", few, *TUNED, "--quiet")
+    call(*words, "--out", tmp_path / "one", light=False)
+    own = cold(shared_store, tmp_path / "cache")
+    call(*words, "--out", tmp_path / "two", env=own, light=False)
+    assert differing(tmp_path / "one", tmp_path / "two") == []
+    assert (tmp_path / "one" / "adapt" / "model.keras").is_file()
+    assert (tmp_path / "one" / "adapt" / "from_random.keras").is_file()
+
+
+@pytest.mark.slow
+def test_a_run_that_is_killed_again_and_again_ends_as_the_unbroken_one(few, tmp_path):
+    words = ("fit", few, *TUNED, "--quiet")
+    call(*words, "--out", tmp_path / "whole", light=False)
+    draw, kills = random.Random(), 0
+    for turn in range(40):
+        process = start(*words, "--out", tmp_path / "run", light=False)
+        try:
+            _, stderr = process.communicate(timeout=8 + turn + 10 * draw.random())
+        except subprocess.TimeoutExpired:
+            kills += unfinished(tmp_path / "run")
+            process.send_signal(signal.SIGKILL)
+            _, stderr = process.communicate()
+        if process.returncode == 0:
+            break
+        assert process.returncode == -signal.SIGKILL, stderr
+    assert kills >= 2
+    assert differing(tmp_path / "run", tmp_path / "whole") == []
+
+
+@pytest.mark.slow
+def test_control_c_hands_over_the_best_so_far(few, tmp_path):
+    out = tmp_path / "run"
+    words = ("fit", few, "--backbones", LITE0, "--strategy", "finetune", "--budget", "20m", "--out", out)
+    process = start(*words, light=False)
+    while not list((out / "adapt").rglob("state*")):
+        time.sleep(0.1)
+        assert process.poll() is None
+    time.sleep(10)
+    process.send_signal(signal.SIGINT)
+    _, stderr = process.communicate(timeout=240)
+    assert process.returncode == 130, stderr
+    assert "Traceback" not in stderr
+    assert "interrupted: going on with the best so far" in stderr
+    assert (out / "report.html").is_file()
+    assert headstart.load(out).interrupted
