@@ -51,7 +51,7 @@ def fitted(few, tmp_path_factory):
 
 def unfinished(run):
     """Whether fine-tuning is under way."""
-    return (run / "adapt" / "work").is_dir()
+    return (run / "adapt" / ".work").is_dir()
 
 
 def test_the_network_is_handed_over_and_every_verdict_said(fitted):
@@ -106,7 +106,7 @@ def test_a_run_that_is_killed_again_and_again_ends_as_the_unbroken_one(few, tmp_
     for turn in range(40):
         process = start(*words, "--out", tmp_path / "run", light=False)
         try:
-            _, stderr = process.communicate(timeout=8 + turn + 10 * draw.random())
+            _, stderr = process.communicate(timeout=6 + 0.7 * turn + 6 * draw.random())
         except subprocess.TimeoutExpired:
             kills += unfinished(tmp_path / "run")
             process.send_signal(signal.SIGKILL)

@@ -23,6 +23,7 @@ from headstart.kit.blocks import Anatomy
 from headstart.kit.drawn import fill_random
 from headstart.kit.lora import Update
 from headstart.kit.new_head import Head, Start
+from headstart.kit.repeatable import repeat_bit_for_bit
 
 __all__ = ["Block", "Network", "Start", "build", "lower"]
 _DRAW = 9  # of LoRA's A, among the uses of the recipe's seed
@@ -144,6 +145,7 @@ def build(trunk_model: Any, spec: BackboneSpec, recipe: Recipe, *, start: Start 
     """
     import keras
 
+    repeat_bit_for_bit()  # what a network answers too, before its first step and after its last
     anatomy = blocks.look(trunk_model, spec, recipe.depths)
     train = blocks.chosen(anatomy.blocks, recipe)
     cut = blocks.cut(anatomy, train)

@@ -17,7 +17,7 @@ from typing import Any
 
 @functools.cache
 def repeat_bit_for_bit() -> None:
-    """Set the backend of this process so; what is traced from now on obeys."""
+    """Set the backend of this process so; what is traced from now on obeys, be it a step or an answer."""
     import keras
 
     if keras.config.backend() != "tensorflow":

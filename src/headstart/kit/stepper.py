@@ -17,7 +17,6 @@ import numpy as np
 from headstart.core.recipe import Recipe
 from headstart.kit import objective, optimise
 from headstart.kit.network import Network
-from headstart.kit.repeatable import repeat_bit_for_bit
 
 
 class Stepper:
@@ -39,7 +38,6 @@ class Stepper:
     """
 
     def __init__(self, network: Network, recipe: Recipe, class_weight: np.ndarray | None, parts: int = 1) -> None:
-        repeat_bit_for_bit()
         self.network, self.factors = network, dict(network.factors())
         anchors = {
             variable.path: np.array(variable.numpy())

@@ -80,7 +80,7 @@ def from_random(
     Args:
         bench: Pictures and trunks.
         tuned: What it is compared with.
-        epochs: As many as take the operations that the tuned network took.
+        epochs: Of the training.
         positions: (M,) int64 pictures to learn from.
     """
     recipe = dataclasses.replace(space.from_random(tuned.recipe), epochs=epochs)

@@ -178,7 +178,7 @@ class Search:
             course[row.epoch] = row.val.log_loss
             return proposer.behind(course)
 
-        self._fold(attempt, 0, behind)
+        self._fold(attempt, self.bench.fold_numbers[0], behind)
         if not attempt.pruned:
             advice = diagnose.advice(self.bench, attempt.runs)
             if advice is not None:
@@ -190,7 +190,7 @@ class Search:
         ended = sorted((a for a in self.attempts if a.judged and not a.pruned), key=lambda a: (a.loss, a.number))
         for attempt in self.attempts:
             if attempt not in ended[:FINALISTS]:
-                shutil.rmtree(folds.place(self.bench, attempt.number, 0), ignore_errors=True)
+                shutil.rmtree(folds.place(self.bench, attempt.number, self.bench.fold_numbers[0]), ignore_errors=True)
 
     def _fold(self, attempt: Attempt, fold: int, behind: Callable[[EpochRow], bool] | None = None) -> None:
         run = run_fold(self.bench, attempt.recipe, attempt.number, fold, behind)

@@ -260,19 +260,28 @@ def _why(found: Pick, chosen: Attempt, taken: bool, ctx: Context) -> str:
 
 
 def _scratch(bench: Workbench, search: Search, tuned: TunedNetwork) -> tuple[TunedNetwork | None, list[TrainingLog]]:
-    """The same network from random weights for about as many operations, when the time allows."""
+    """The same network from random weights, when the time allows at least the operations that the tuned one took.
+
+    It is for as many as all epochs of the recipe take: where the pre-trained weights learn nothing, the first of their
+    epochs counts, and what random weights would learn in the others must not be cut off with them.
+    """
     epoch_flops = bench.price.epoch_flops(space.from_random(tuned.recipe))
-    epochs = max(1, round(tuned.flops / epoch_flops))
-    needed = epochs * epoch_flops / bench.price.pace(tuned.recipe)
-    why = f"is there time ({duration(needed)}) for the same network from random weights"
-    room = bench.explicit or needed <= search.clock.left_s(FINISHING)
-    if not search.stopped(BASELINE) and bench.ctx.decide("adapt/from_random", lambda: bool(room), why):
+    whole = tuned.flops + max(tuned.recipe.epochs - tuned.epochs, 0) * bench.price.epoch_flops(tuned.recipe)
+    least, wanted = (max(1, round(flops / epoch_flops)) for flops in (tuned.flops, whole))
+    epoch_s = epoch_flops / bench.price.pace(tuned.recipe)
+
+    def epochs() -> int:
+        fitting = wanted if bench.explicit else int(search.clock.left_s(FINISHING) / epoch_s)
+        return min(wanted, fitting) if fitting >= least else 0
+
+    why = f"epochs of the same network from random weights, {duration(epoch_s)} each; 0 when there is no time"
+    if not search.stopped(BASELINE) and (given := bench.ctx.decide("adapt/from_random", epochs, why)):
         try:
-            made, log = finish.from_random(bench, tuned, epochs, _judged_apart(bench))
+            made, log = finish.from_random(bench, tuned, given, _judged_apart(bench))
             return made, [log]
         except KeyboardInterrupt:
             search.interrupt(BASELINE)
-    bench.left_out.append(f"the same network from random weights: it takes about {duration(needed)}")
+    bench.left_out.append(f"the same network from random weights: it takes about {duration(least * epoch_s)}")
     return None, []
 
 

@@ -159,7 +159,7 @@ def _negative_transfer(row: PaidRow) -> Verdict:
         "no": "no negative transfer: the same network from random weights does worse",
         "unclear": "whether pre-trained weights help or harm cannot be told",
     }[answer]
-    sentence = f"{says}, accuracy {_said(row.difference)} against the frozen probe after as many operations"
+    sentence = f"{says}, accuracy {_said(row.difference)} against the frozen probe after at least as many operations"
     return Verdict(code="negative_transfer", answer=answer, sentence=sentence)
 
 
