@@ -1,7 +1,8 @@
 """Whether pre-training pays, told end to end: `yes` to negative transfer on a set made for it, `no` on textiles.
 
 Both sets go through the same command with the same settings: 600 pictures, 360 of them to learn from, one pass over
-them. Augmentation stays off: a mirrored or shifted checkerboard is of the other phase. The table of each run is printed (`-s` shows it).
+them. Augmentation stays off: a mirrored or shifted checkerboard is of the other phase. The table of each run is printed
+(`-s` shows it).
 """
 
 import json
