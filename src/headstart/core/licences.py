@@ -1,0 +1,43 @@
+"""Whether a licence lets anybody use, change and sell: an allow-list of SPDX identifiers, and no guesses.
+
+A text that is no SPDX expression of listed names counts as not permissive: "see the model card" may hide anything.
+"""
+
+from __future__ import annotations
+
+import re
+
+PERMISSIVE = frozenset(
+    name.lower()
+    for name in (
+        *("0BSD", "AFL-3.0", "Apache-1.1", "Apache-2.0", "Artistic-2.0", "BlueOak-1.0.0", "BSL-1.0"),
+        *("BSD-2-Clause", "BSD-2-Clause-Patent", "BSD-3-Clause", "BSD-3-Clause-Clear"),
+        *("CC0-1.0", "CC-BY-2.0", "CC-BY-2.5", "CC-BY-3.0", "CC-BY-4.0", "CDLA-Permissive-1.0", "CDLA-Permissive-2.0"),
+        *("ISC", "MIT", "MIT-0", "MS-PL", "NCSA", "PDDL-1.0", "PSF-2.0", "Python-2.0", "Unlicense", "UPL-1.0"),
+        *("WTFPL", "X11", "Zlib"),
+    )
+)
+
+
+def permissive(licence: str) -> bool:
+    """Whether a licence allows commercial use and change without passing itself on to what is built with it.
+
+    Args:
+        licence: An SPDX identifier or expression, in any case: `MIT`, `MIT OR GPL-3.0-only`, `MIT AND CC-BY-4.0`,
+            `Apache-2.0 WITH LLVM-exception`. Of alternatives one must be permissive, of parts all.
+
+    Returns:
+        False also for an empty text, for words that are no SPDX expression, and for brackets within an expression.
+        It speaks of the weights' licence alone, not of the terms of the pictures they were trained on.
+    """
+    text = " ".join(licence.split())
+    while re.fullmatch(r"\([^()]*\)", text):
+        text = text[1:-1].strip()
+    choices = re.split(r" or ", text, flags=re.I)
+    return any(all(_listed(part) for part in re.split(r" and ", choice, flags=re.I)) for choice in choices)
+
+
+def _listed(part: str) -> bool:
+    """Whether one identifier is listed; an exception (`WITH …`) only ever allows more."""
+    name, _, exception = part.strip().lower().partition(" with ")
+    return name in PERMISSIVE and re.fullmatch(r"[a-z0-9.-]*", exception) is not None
