@@ -58,3 +58,27 @@ def test_a_broken_file_is_told(tmp_path):
 def test_every_option_has_help_and_a_valid_default():
     assert all(option.metadata["help"] for option in jobs.options())
     assert jobs.problems(jobs.Job(data="x")) == []
+
+
+@pytest.mark.parametrize(("text", "want"), [("20ms", 20), ("0.5s", 500), ("7", 7), ("1.5 ms", 1.5)])
+def test_latencies(text, want):
+    assert jobs.milliseconds(text) == want
+    assert jobs.make(data="x", max_latency=text).max_latency_ms == want
+
+
+@pytest.mark.parametrize(("text", "want"), [("50MB", 50e6), ("800 kB", 8e5), ("1.5gb", 1.5e9), ("7", 7), ("9B", 9)])
+def test_sizes(text, want):
+    assert jobs.count_bytes(text) == want
+    assert jobs.make(data="x", max_size=text).max_size_bytes == want
+
+
+def test_without_limits_nothing_is_limited():
+    job = jobs.make(data="x")
+    assert job.license == "any" and job.max_latency_ms == job.max_size_bytes == float("inf")
+
+
+def test_limits_that_cannot_be_read_are_all_told():
+    with pytest.raises(UsageError) as caught:
+        jobs.make(data="x", max_latency="20 MB", max_size="0", license="mit", budget="")
+    for word in ("max_latency: `20 MB` is not a latency", "max_size: `0` is not a size", "license `mit`", "budget: ``"):
+        assert word in caught.value.what

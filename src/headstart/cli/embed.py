@@ -13,7 +13,7 @@ class Embed(Step):
     """Compute the features of the backbones once, into the cache."""
 
     name = "embed"
-    settings = ("backbones", "precision", "budget", "seed")
+    settings = ("backbones", "precision", "budget", "seed", "license", "max_latency", "max_size")
 
     def text(self, found: dict[str, Any]) -> str:
         """One line a backbone."""

@@ -14,7 +14,10 @@ class Rank(Step):
     """Compare backbones and depths by cross-validated probes on the same folds."""
 
     name = "rank"
-    settings = ("backbones", "metric", "prefer", "budget", "seed", "test_size", "folds", "precision", "class_weight")
+    settings = (
+        *("backbones", "metric", "prefer", "budget", "seed", "test_size", "folds", "precision", "class_weight"),
+        *("license", "max_latency", "max_size"),
+    )
 
     def text(self, found: dict[str, Any]) -> str:
         """The candidates, best first, and the reason for the choice."""

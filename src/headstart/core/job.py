@@ -6,6 +6,7 @@ Every field carries its help; unknown keys are refused with the nearest known on
 from __future__ import annotations
 
 import dataclasses
+import math
 import re
 import tomllib
 from dataclasses import dataclass, field
@@ -23,6 +24,8 @@ TRACKERS = ("none", "tensorboard", "mlflow")
 PREFERENCES = ("accurate", "fast")
 PRECISIONS = ("f32", "int8")
 CLASS_WEIGHTS = ("none", "balanced")
+LICENSES = ("any", "permissive")
+_BYTES = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9}
 
 
 def _option(default: Any, help: str, choices: tuple[str, ...] = ()) -> Any:
@@ -57,12 +60,25 @@ class Job:
     domain: str = _option("auto", "what augmentation may do; auto measures what keeps the label", ("auto", *DOMAINS))
     track: str = _option("none", "where training curves also go", TRACKERS)
     profile: bool = _option(False, "tell which part of the step time is compute")
+    license: str = _option("any", "permissive leaves out backbones whose weights may not be used freely", LICENSES)
+    max_latency: str = _option("", "time that the trunks may take for one picture on this machine: 20ms, 0.5s")
+    max_size: str = _option("", "bytes that the trunks' weights may have in float32: 50MB, 1GB")
     costs: str = _option("", "CSV file: first row and column class names, cell = cost of answering column for row")
 
     @property
     def budget_s(self) -> float:
         """The budget in seconds."""
         return seconds(self.budget)
+
+    @property
+    def max_latency_ms(self) -> float:
+        """The limit of `max_latency` in milliseconds; infinity when there is none."""
+        return milliseconds(self.max_latency) if self.max_latency else math.inf
+
+    @property
+    def max_size_bytes(self) -> float:
+        """The limit of `max_size` in bytes; infinity when there is none."""
+        return count_bytes(self.max_size) if self.max_size else math.inf
 
 
 def seconds(text: str) -> float:
@@ -75,6 +91,32 @@ def seconds(text: str) -> float:
     found = float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[match[2]] if match else 0.0
     if found <= 0:
         raise UsageError(f"`{text}` is not a time", where="--budget", hint="write 90s, 5m or 1h")
+    return found
+
+
+def milliseconds(text: str) -> float:
+    """`20ms`, `0.5s` or plain milliseconds as a number.
+
+    Raises:
+        UsageError: It is none of these, or not above zero.
+    """
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(ms|s|)", text.strip())
+    found = float(match[1]) * {"": 1, "ms": 1, "s": 1000}[match[2]] if match else 0.0
+    if found <= 0:
+        raise UsageError(f"`{text}` is not a latency", where="--max-latency", hint="write 20ms or 0.5s")
+    return found
+
+
+def count_bytes(text: str) -> float:
+    """`50MB`, `800 kB`, `1.5GB` or plain bytes as a number; units are decimal.
+
+    Raises:
+        UsageError: It is none of these, or not above zero.
+    """
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kmg]?b|)", text.strip().lower())
+    found = float(match[1]) * _BYTES[match[2]] if match else 0.0
+    if found <= 0:
+        raise UsageError(f"`{text}` is not a size", where="--max-size", hint="write 50MB or 1GB")
     return found
 
 
@@ -113,10 +155,19 @@ def problems(job: Job) -> list[str]:
             found.append(f"strategy `{job.strategy}` and recipe strategy `{recipe.strategy}` contradict each other")
     except UsageError as err:
         found.append(err.what)
-    try:
-        seconds(job.budget)
-    except UsageError as err:
-        found.append(f"budget: {err.what}")
+    return found + _unread(job)
+
+
+def _unread(job: Job) -> list[str]:
+    """Quantities that cannot be read."""
+    found = []
+    for name, read in (("budget", seconds), ("max_latency", milliseconds), ("max_size", count_bytes)):
+        given = getattr(job, name)
+        try:
+            if given or name == "budget":
+                read(given)
+        except UsageError as err:
+            found.append(f"{name}: {err.what}")
     return found
 
 
