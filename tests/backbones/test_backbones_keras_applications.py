@@ -13,7 +13,7 @@ import warnings
 import numpy as np
 import pytest
 
-from headstart.backbones.keras_applications import PLUGIN, _download, _table
+from headstart.backbones.keras_applications import PLUGIN, _table
 from headstart.core.errors import SetupError, UsageError
 from headstart.core.say import Say
 from headstart.kit import export, trunk
@@ -169,22 +169,6 @@ def test_a_file_that_does_not_fit_is_told(mobilenet, store):
     broken.write_bytes(b"no HDF5")
     with pytest.raises(SetupError, match="does not fit MobileNet"):
         PLUGIN.build("mobilenet", store, weights=broken)
-
-
-@pytest.mark.medium
-def test_a_server_that_leads_away_from_https_is_refused(tmp_path, monkeypatch):
-    class Answer:
-        url = "http://elsewhere/x"
-
-        def __enter__(self):
-            return self
-
-        def __exit__(self, *given):
-            return False
-
-    monkeypatch.setattr("urllib.request.urlopen", lambda *given, **named: Answer())
-    with pytest.raises(ValueError, match="away from https"):
-        _download("https://official/x", tmp_path / "x")
 
 
 @pytest.mark.medium

@@ -8,29 +8,22 @@ it was trained with, inside its graph. The last depth is the source's own pooled
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import math
-import os
-import shutil
-import urllib.error
-import urllib.parse
-import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from headstart.backbones import _graph
 from headstart.core.errors import SetupError, UsageError, nearest
 from headstart.core.files import read_json, write_json
-from headstart.core.keys import file_digest
 from headstart.core.say import Say, size
-from headstart.core.settings import get
 from headstart.core.store import Store
 from headstart.core.types import BackboneSpec, Depth, InputSpec
-from headstart.kit import drawn
+from headstart.kit import drawn, fetch
 
-_TIMEOUT_S = 60
 _IMAGENET_TERMS = "the files carry no licence of their own, and ImageNet's pictures are for non-commercial research"
 _STD = (0.229, 0.224, 0.225)
 
@@ -91,32 +84,40 @@ class KerasApplications:
 
     def available(self, preset: str, store: Store) -> bool:
         """Whether the weights are in the store, in a local mirror or in Keras' cache."""
-        row = self._row(preset)
-        return store.path("weights", self._key(preset)).is_dir() or any(p.is_file() for p in _local(row["file"]))
+        here = store.path("weights", self.weights_key(preset)).is_dir()
+        return here or any(path.is_file() for path in fetch.places(self._row(preset)["file"]))
 
-    def _key(self, preset: str) -> dict[str, str]:
-        return {"weights": f"{self.name}:{preset}", "file": _table()[preset]["file"]}
+    def weights_key(self, preset: str) -> dict[str, str]:
+        """The key of the weights in the store.
+
+        Raises:
+            UsageError: There is no such preset.
+        """
+        return {"weights": f"{self.name}:{preset}", "file": self._row(preset)["file"]}
+
+    def _official(self, preset: str) -> fetch.Official:
+        row = self._row(preset)
+        of_file = {field: row[field] for field in ("file", "url", "bytes", "md5")}
+        return fetch.Official(name=f"{self.name}:{preset}", **of_file)
 
     def pull(self, preset: str, store: Store, say: Say) -> Path:
         """The official weights file in the store, with `origin.json` beside it.
 
         Raises:
-            SetupError: It is in none of the three places.
+            SetupError: It is in none of the three places, or what is there is not the right file.
         """
-        row = self._row(preset)
-        file = str(row["file"])
+        wanted = self._official(preset)
 
         def write(folder: Path) -> None:
-            origin = _obtain(row, folder / row["file"], f"{self.name}:{preset}", say)
-            digest, official = file_digest(folder / row["file"]), _official(folder / row["file"], row["md5"])
-            if official is False:
-                say.warn(
-                    f"{row['file']} from {origin} is not the file that Keras pins (MD5 differs); it is used as it is"
-                )
-            write_json(folder / "origin.json", {"from": origin, "sha256": digest, "as_pinned_by_keras": official})
-            say.line("weights", f"{self.name}:{preset}: {size((folder / file).stat().st_size)} from {origin}")
+            origin = fetch.bring(wanted, folder / wanted.file, store, say)
+            facts = {"from": origin.address, "sha256": origin.sha256, "as_pinned_by_keras": origin.as_pinned}
+            write_json(folder / "origin.json", facts)
+            count = (folder / wanted.file).stat().st_size
+            say.line("weights", f"{wanted.name}: {size(count)} from {origin.address}")
 
-        return store.make("weights", self._key(preset), write) / file
+        key = self.weights_key(preset)
+        with contextlib.nullcontext() if store.path("weights", key).is_dir() else fetch.turn(wanted, store, say):
+            return store.make("weights", key, write) / wanted.file
 
     def build(self, preset: str, store: Store, *, seed: int | None = None, weights: Path | None = None) -> Any:
         """A frozen `keras.Model` from (B, H, W, 3) float32 RGB 0..255 to one (B, D) output a depth.
@@ -135,7 +136,7 @@ class KerasApplications:
         row = self._row(preset)
         if seed is None and weights is None:
             if not self.available(preset, store):
-                raise _nowhere(row, f"{self.name}:{preset}", "they are not on this machine")
+                raise fetch.nowhere(self._official(preset), "they are not on this machine")
             weights = self.pull(preset, store, Say(quiet=True))
         shape = (row["side"], row["side"], 3)
         pictures = keras.Input(shape, name="pictures")
@@ -170,66 +171,6 @@ def _load(base: Any, weights: Path | None, row: Mapping[str, Any]) -> None:
         kernel = base.get_layer(row["stem"]).kernel
         factors = keras.ops.convert_to_tensor([[1.0 / math.sqrt(std)] for std in _STD], kernel.dtype)
         kernel.assign(kernel * factors)
-
-
-def _local(file: str) -> Iterator[Path]:
-    """Where the file may lie on this machine: a mirror that is a folder, Keras' cache."""
-    mirror = get("HEADSTART_WEIGHTS_MIRROR") or ""
-    if mirror.startswith("file://"):
-        yield Path(urllib.request.url2pathname(urllib.parse.urlparse(mirror).path)) / file
-    elif mirror and "://" not in mirror:
-        yield Path(mirror).expanduser() / file
-    home = os.environ.get("KERAS_HOME")
-    yield (Path(home) if home else Path.home() / ".keras") / "models" / file
-
-
-def _obtain(row: Mapping[str, Any], target: Path, name: str, say: Say) -> str:
-    """Copy or download the file, and say from where."""
-    for path in _local(row["file"]):
-        if path.is_file():
-            shutil.copyfile(path, target)
-            return str(path)
-    mirror = get("HEADSTART_WEIGHTS_MIRROR") or ""
-    if mirror.startswith(("http://", "https://")):
-        address = f"{mirror.rstrip('/')}/{row['file']}"
-    elif mirror:
-        raise _nowhere(row, name, f"the mirror `{mirror}` does not hold `{row['file']}`")
-    else:
-        address = row["url"]
-    say.line("fetch", f"{address}, about {size(row['bytes'])}")
-    try:
-        _download(address, target)
-    except (OSError, ValueError) as err:
-        raise _nowhere(row, name, f"{address}: {err}") from err
-    if not mirror and _official(target, row["md5"]) is False:
-        raise _nowhere(row, name, f"what {address} sent is not the file that Keras pins (MD5 differs)")
-    return str(address)
-
-
-def _download(address: str, target: Path) -> None:
-    request = urllib.request.Request(address, headers={"User-Agent": "headstart"})
-    with urllib.request.urlopen(request, timeout=_TIMEOUT_S) as answer, target.open("wb") as out:
-        if address.startswith("https://") and not answer.url.startswith("https://"):
-            raise ValueError("the server leads away from https")
-        shutil.copyfileobj(answer, out)
-
-
-def _official(path: Path, md5: str) -> bool | None:
-    """Whether the file is the one Keras pins; None where Keras pins none."""
-    if not md5:
-        return None
-    with path.open("rb") as handle:
-        return hashlib.file_digest(handle, lambda: hashlib.md5(usedforsecurity=False)).hexdigest() == md5
-
-
-def _nowhere(row: Mapping[str, Any], name: str, why: str) -> SetupError:
-    return SetupError(
-        f"the weights of `{name}` cannot be had: {why}",
-        hint=(
-            f"put `{row['file']}` into a folder and set HEADSTART_WEIGHTS_MIRROR to it (or to an http(s) address); "
-            f"or into ~/.keras/models; or run `headstart backbones pull {name}` with a network"
-        ),
-    )
 
 
 PLUGIN = KerasApplications()

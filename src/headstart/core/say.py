@@ -69,8 +69,13 @@ class Progress:
 
     def _text(self, now: float) -> str:
         rate = self.rate()
+        if self.unit == "bytes":
+            of = f" of {size(self.total)}" if self.total else ""
+            counted, pace = f"{size(self.done)}{of}", size(rate)
+        else:
+            counted, pace = f"{self.done:,} of {self.total:,} {self.unit}", f"{rate:,.0f}"
         left = f", {duration((self.total - self.done) / rate)} left" if rate > 0 and self.done < self.total else ""
-        return f"{self.stage:<9}{self.done:,} of {self.total:,} {self.unit}, {rate:,.0f}/s{left}"
+        return f"{self.stage:<9}{counted}, {pace}/s{left}"
 
 
 @dataclass

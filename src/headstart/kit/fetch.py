@@ -1,0 +1,218 @@
+"""Where a weights file comes from (a mirror, Keras' own cache, its publisher's address), and that it is the right one.
+
+A file over the network must have the checksum that its publisher pins. Where none is pinned, its SHA-256 is recorded
+at first use, and whatever comes later must have the same. A file that the user laid down by hand is taken as it is,
+with a warning when it is not the pinned one. Nothing gets its final name before all of this holds.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import shutil
+import urllib.parse
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from headstart.core.errors import SetupError
+from headstart.core.files import disk_errors, read_json, write_json
+from headstart.core.keys import file_digest
+from headstart.core.say import Say, size
+from headstart.core.settings import get
+from headstart.core.store import Store
+from headstart.kit import download
+
+PARTIAL = "partial"
+RECORDED = "recorded"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Official:
+    """A weights file as its publisher names it.
+
+    Attributes:
+        name: Of the backbone, `source:preset`.
+        file: Name of the file.
+        url: The publisher's https address.
+        bytes: About how many.
+        md5: Pinned by the publisher; empty where none is.
+    """
+
+    name: str
+    file: str
+    url: str
+    bytes: int
+    md5: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Origin:
+    """Where a file came from, its SHA-256, and whether it is the pinned one (None where none is pinned)."""
+
+    address: str
+    sha256: str
+    as_pinned: bool | None
+
+
+def places(file: str) -> Iterator[Path]:
+    """Where the file may lie on this machine: a mirror that is a folder, Keras' cache."""
+    mirror = get("HEADSTART_WEIGHTS_MIRROR") or ""
+    if mirror.startswith("file://"):
+        yield Path(urllib.request.url2pathname(urllib.parse.urlparse(mirror).path)) / file
+    elif mirror and "://" not in mirror:
+        yield Path(mirror).expanduser() / file
+    home = os.environ.get("KERAS_HOME")
+    yield (Path(home) if home else Path.home() / ".keras") / "models" / file
+
+
+@contextlib.contextmanager
+def turn(wanted: Official, store: Store, say: Say) -> Iterator[None]:
+    """Let one process at a time download a file; the next waits, says so, and then finds it in the store.
+
+    Raises:
+        SetupError: No address can be asked for it, or the cache cannot be written.
+    """
+    if any(path.is_file() for path in places(wanted.file)):
+        yield  # a copy on this machine needs no turn
+        return
+    import filelock
+
+    path = store.root / PARTIAL / f"{_word(_address(wanted))}.lock"
+    with disk_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = filelock.FileLock(path)
+        try:
+            lock.acquire(timeout=0)
+        except filelock.Timeout:
+            say.line("fetch", f"{wanted.file}: another process fetches it; waiting")
+            lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def bring(wanted: Official, target: Path, store: Store, say: Say) -> Origin:
+    """The file at `target`, whole and checked.
+
+    Args:
+        wanted: Which file.
+        target: Where it goes; on the store's disk.
+        store: Keeps unfinished downloads and recorded digests.
+        say: Told of sources, progress and warnings.
+
+    Raises:
+        SetupError: It is in none of the places, what came is not the right file, or the disk refuses.
+    """
+    for path in places(wanted.file):
+        if path.is_file():
+            shutil.copyfile(path, target)
+            return _by_hand(wanted, path, target, store, say)
+    address = _address(wanted)
+    say.line("fetch", f"{download.shown(address)}, about {size(wanted.bytes)}")
+    sha256 = _over_network(wanted, address, target, store, say)
+    return Origin(address=download.shown(address), sha256=sha256, as_pinned=True if wanted.md5 else None)
+
+
+def _by_hand(wanted: Official, path: Path, target: Path, store: Store, say: Say) -> Origin:
+    right = pinned(target, wanted.md5)
+    if right is False:
+        say.warn(f"{wanted.file} from {path} is not the file that Keras pins (MD5 differs); it is used as it is")
+    sha256 = file_digest(target)
+    if right is None and (wrong := _recorded(wanted, sha256, store)):
+        raise _other_file(wanted, str(path), wrong, store)
+    return Origin(address=str(path), sha256=sha256, as_pinned=right)
+
+
+def _address(wanted: Official) -> str:
+    """Where the file is asked for over the network."""
+    mirror = get("HEADSTART_WEIGHTS_MIRROR") or ""
+    if not mirror:
+        return wanted.url
+    scheme = mirror.partition("://")[0] if "://" in mirror else ""
+    if scheme in ("http", "https"):
+        return download.below(mirror, wanted.file)
+    if scheme in ("", "file"):
+        raise nowhere(wanted, f"the mirror `{mirror}` does not hold `{wanted.file}`")
+    bucket = mirror.partition("://")[2].strip("/") or "BUCKET"
+    copy = f"aws s3 cp s3://{bucket}/{wanted.file} weights/" if scheme == "s3" else f"copy `{wanted.file}` to weights/"
+    raise SetupError(
+        f"a mirror of the kind `{scheme}://` cannot be read: HEADSTART_WEIGHTS_MIRROR is a folder, file:// or http(s)://",
+        where="HEADSTART_WEIGHTS_MIRROR",
+        hint=f"{copy}, then HEADSTART_WEIGHTS_MIRROR=weights; or name the bucket's https address",
+    )
+
+
+def _over_network(wanted: Official, address: str, target: Path, store: Store, say: Say) -> str:
+    """Download, check, and only then give the file its name; a joined file that is wrong is fetched once more whole."""
+    part = store.root / PARTIAL / f"{_word(address)}.part"
+    while True:
+        try:
+            joined = download.whole(address, part, say, pinned=bool(wanted.md5))
+        except (OSError, ValueError) as err:
+            raise nowhere(wanted, f"{download.shown(address)}: {err}") from err
+        sha256 = file_digest(part)
+        if pinned(part, wanted.md5) is False:
+            wrong = f"what {download.shown(address)} sent is not the file that Keras pins (MD5 differs)"
+            error = nowhere(wanted, wrong)
+        elif not wanted.md5 and (recorded := _recorded(wanted, sha256, store)):
+            error = _other_file(wanted, download.shown(address), recorded, store)
+        else:
+            break
+        download.forget(part)
+        if not joined:
+            raise error
+        say.line("fetch", f"the joined parts of {wanted.file} are not the right file; starting over")
+    os.replace(part, target)  # noqa: PTH105
+    download.forget(part)
+    return sha256
+
+
+def pinned(path: Path, md5: str) -> bool | None:
+    """Whether the file is the one that its publisher pins; None where none is pinned."""
+    if not md5:
+        return None
+    with path.open("rb") as handle:
+        return hashlib.file_digest(handle, lambda: hashlib.md5(usedforsecurity=False)).hexdigest() == md5
+
+
+def _recorded(wanted: Official, sha256: str, store: Store) -> str | None:
+    """Record the digest at first use; later, the recorded one if this is another, else None."""
+    path = _record(wanted, store)
+    try:
+        known: Any = read_json(path)["sha256"]
+    except (OSError, ValueError, KeyError, TypeError):
+        write_json(path, {"file": wanted.file, "sha256": sha256})
+        return None
+    return None if known == sha256 else str(known)
+
+
+def _record(wanted: Official, store: Store) -> Path:
+    return store.root / RECORDED / f"{_word(wanted.file)}.json"
+
+
+def _word(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def _other_file(wanted: Official, origin: str, known: str, store: Store) -> SetupError:
+    return SetupError(
+        f"`{wanted.file}` is not the file that was first used here: its SHA-256 is not the recorded `{known}`",
+        where=origin,
+        hint=f"find out why it changed; to take the new one, delete `{_record(wanted, store)}`",
+    )
+
+
+def nowhere(wanted: Official, why: str) -> SetupError:
+    """The weights cannot be had: why, and the three ways to them."""
+    return SetupError(
+        f"the weights of `{wanted.name}` cannot be had: {why}",
+        hint=(
+            f"put `{wanted.file}` into a folder and set HEADSTART_WEIGHTS_MIRROR to it (or to an http(s) address); "
+            f"or into ~/.keras/models; or run `headstart backbones pull {wanted.name}` with a network"
+        ),
+    )

@@ -1,0 +1,285 @@
+"""Downloads that break off, are gone on with, and are never taken for whole: against real servers on this machine."""
+
+import hashlib
+import http.server
+import io
+import threading
+from contextlib import contextmanager
+
+import pytest
+
+from headstart.core.errors import SetupError
+from headstart.core.say import Say
+from headstart.core.store import Store
+from headstart.kit import download, fetch
+
+CONTENT = bytes(range(256)) * 4000  # 1 MB
+MD5 = hashlib.md5(CONTENT).hexdigest()
+QUIET = Say(quiet=True)
+
+
+class Server(http.server.BaseHTTPRequestHandler):
+    """Serves `content` in the way that the class's attributes say, and remembers what was asked."""
+
+    content = CONTENT
+    ranges = True  # honours Range
+    tag = '"one"'  # ETag
+    stop_after = ()  # bytes after which the first, second, … answer breaks off; None: it does not
+    length = True  # says Content-Length
+    asked: list
+
+    def do_GET(self):
+        first = self._first()
+        self.asked.append(first)
+        body = self.content[first:]
+        self.send_response(206 if first else 200)
+        if first:
+            end = len(self.content)
+            self.send_header("Content-Range", f"bytes {first}-{end - 1}/{end}")
+        if self.tag:
+            self.send_header("ETag", self.tag)
+        if self.length:
+            self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        turn = len(self.asked) - 1
+        stop = self.stop_after[turn] if turn < len(self.stop_after) else None
+        self.wfile.write(body[:stop])
+
+    def _first(self):
+        wanted = self.headers.get("Range")
+        if not wanted or not self.ranges or self.headers.get("If-Range", self.tag) != self.tag:
+            return 0
+        return int(wanted.removeprefix("bytes=").removesuffix("-"))
+
+    def log_message(self, *given):
+        pass
+
+
+@contextmanager
+def serving(**ways):
+    """A server; gives (its address, the first byte of every answer)."""
+    asked = []
+    handler = type("Handler", (Server,), {**ways, "asked": asked})
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}", asked
+        server.shutdown()
+        thread.join()
+
+
+def official(md5="", file="weights.h5"):
+    return fetch.Official(name="source:preset", file=file, url="https://nowhere.invalid/x", bytes=len(CONTENT), md5=md5)
+
+
+@pytest.fixture
+def mirror(monkeypatch, tmp_path):
+    """A function that sets the mirror."""
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
+    return lambda address: monkeypatch.setenv("HEADSTART_WEIGHTS_MIRROR", str(address))
+
+
+@pytest.fixture
+def bring(store, tmp_path, mirror):
+    """A function that brings the file from an address."""
+
+    def do(address, md5=MD5, say=QUIET):
+        mirror(address)
+        target = tmp_path / "target"
+        store.root.mkdir(exist_ok=True)
+        return fetch.bring(official(md5), target, store, say), target
+
+    return do
+
+
+def parts(store):
+    return sorted(path.name.rpartition(".")[2] for path in (store.root / "partial").glob("*"))
+
+
+def test_a_whole_file_leaves_nothing_behind(bring, store):
+    with serving() as (address, asked):
+        origin, target = bring(address)
+    assert target.read_bytes() == CONTENT
+    assert origin.sha256 == hashlib.sha256(CONTENT).hexdigest()
+    assert origin.as_pinned
+    assert (asked, parts(store)) == ([0], [])
+
+
+def test_a_break_is_gone_on_with_in_the_same_call(bring):
+    with serving(stop_after=(300_000, 200_000)) as (address, asked):
+        _, target = bring(address)
+    assert target.read_bytes() == CONTENT
+    assert asked == [0, 300_000, 500_000]
+
+
+def test_a_break_is_gone_on_with_by_the_next_command(bring, store, tmp_path):
+    with serving(stop_after=(300_000, 100_000, 100_000)) as (address, asked):
+        with pytest.raises(SetupError, match=r"broken off after 500.0 kB of 1.0 MB"):
+            bring(address)
+        assert not (tmp_path / "target").exists()
+        assert parts(store) == ["json", "part"]
+        _, target = bring(address)
+    assert target.read_bytes() == CONTENT
+    assert asked == [0, 300_000, 400_000, 500_000]
+    assert parts(store) == []
+
+
+def test_a_server_without_ranges_starts_over(bring):
+    with serving(ranges=False, stop_after=(300_000,)) as (address, asked):
+        _, target = bring(address)
+    assert target.read_bytes() == CONTENT
+    assert asked == [0, 0]
+
+
+def test_a_file_that_changed_meanwhile_starts_over(bring, tmp_path):
+    new = CONTENT[::-1]
+    with serving(stop_after=(300_000, 0)) as (address, _), pytest.raises(SetupError, match="broken off"):
+        bring(address)
+    port = int(address.rpartition(":")[2])
+    asked = []
+    handler = type("Handler", (Server,), {"content": new, "tag": '"two"', "asked": asked})
+    with http.server.ThreadingHTTPServer(("127.0.0.1", port), handler) as server:
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+        _, target = bring(address, hashlib.md5(new).hexdigest())
+        server.shutdown()
+    assert target.read_bytes() == new
+    assert asked == [0]
+
+
+def test_without_a_version_and_a_checksum_nothing_is_joined(bring):
+    with serving(tag="", stop_after=(300_000,)) as (address, asked):
+        _, target = bring(address, md5="")
+    assert target.read_bytes() == CONTENT
+    assert asked == [0, 0]
+
+
+def test_joined_parts_that_are_wrong_are_fetched_whole_once(bring, store):
+    with serving(tag="", stop_after=(300_000, 0)) as (address, asked):
+        with pytest.raises(SetupError, match="broken off"):
+            bring(address)
+        [part] = (store.root / "partial").glob("*.part")
+        part.write_bytes(bytes(300_000))  # what a crash of the machine may leave
+        _, target = bring(address)
+    assert target.read_bytes() == CONTENT
+    assert asked == [0, 300_000, 300_000, 0]
+
+
+def test_wrong_bytes_are_refused_and_thrown_away(bring, store, tmp_path):
+    refused = pytest.raises(SetupError, match="not the file that Keras pins")
+    with serving(content=CONTENT[:-1] + b"!") as (address, asked), refused:
+        bring(address)
+    assert not (tmp_path / "target").exists()
+    assert (asked, parts(store)) == ([0], [])
+
+
+def test_a_file_of_unknown_length_needs_a_checksum(bring, store):
+    with serving(length=False) as (address, _):
+        _, target = bring(address)
+        assert target.read_bytes() == CONTENT
+        with pytest.raises(SetupError, match="how long the file is"):
+            bring(address, md5="")
+    with serving(length=False, stop_after=(300_000,)) as (address, _), pytest.raises(SetupError, match="MD5 differs"):
+        bring(address)
+    assert parts(store) == []
+
+
+def test_a_part_of_another_length_is_not_joined(bring, store):
+    with serving(stop_after=(300_000, 0)) as (address, asked):
+        with pytest.raises(SetupError, match="broken off"):
+            bring(address)
+        [part] = (store.root / "partial").glob("*.part")
+        part.write_bytes(CONTENT * 2)
+        _, target = bring(address)
+    assert target.read_bytes() == CONTENT
+    assert asked == [0, 300_000, 0]
+
+
+def test_the_first_digest_is_recorded_and_the_next_must_be_the_same(bring, store, mirror, tmp_path):
+    with serving() as (address, _):
+        bring(address, md5="")
+        bring(address, md5="")
+    with serving(content=b"another file") as (address, _), pytest.raises(SetupError, match="first used") as caught:
+        bring(address, md5="")
+    [record] = (store.root / "recorded").iterdir()
+    assert str(record) in caught.value.hint
+    (tmp_path / "mirror").mkdir()
+    (tmp_path / "mirror" / "weights.h5").write_bytes(b"another file")
+    with pytest.raises(SetupError, match="first used"):
+        bring(tmp_path / "mirror", md5="")
+    record.unlink()
+    origin, _ = bring(tmp_path / "mirror", md5="")
+    assert origin.as_pinned is None
+
+
+@pytest.mark.parametrize("kind", ["s3", "ftp"])
+def test_a_mirror_of_another_kind_says_what_to_do(bring, kind):
+    with pytest.raises(SetupError, match=f"`{kind}://`") as caught:
+        bring(f"{kind}://bucket/models")
+    assert "HEADSTART_WEIGHTS_MIRROR=weights" in caught.value.hint
+    assert "weights.h5" in caught.value.hint
+
+
+def test_a_mirror_with_a_password_and_a_query(bring, capsys):
+    seen = []
+
+    class Strict(Server):
+        asked = seen
+
+        def do_GET(self):
+            seen.append((self.path, self.headers["Authorization"]))
+            super().do_GET()
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Strict) as server:
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+        origin, _ = bring(f"http://user:se%20cret@127.0.0.1:{server.server_port}/models/?key=hidden", say=Say())
+        server.shutdown()
+    assert seen[0] == ("/models/weights.h5?key=hidden", "Basic dXNlcjpzZSBjcmV0")
+    told = capsys.readouterr().err + origin.address
+    assert "secret" not in told and "se%20cret" not in told and "hidden" not in told
+    assert "1.0 MB" in told and "/s" in told
+
+
+def test_a_server_that_leads_away_from_https_is_refused(tmp_path, monkeypatch):
+    class Answer(io.BytesIO):
+        url = "http://elsewhere/x"
+        status = 200
+
+    monkeypatch.setattr("urllib.request.urlopen", lambda *given, **named: Answer())
+    with pytest.raises(ValueError, match="away from https"):
+        download.whole("https://official/x", tmp_path / "x.part", QUIET, pinned=True)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_terminal_sees_bytes_and_rate():
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    out = Terminal()
+    with serving() as (address, _), Say(err=out).progress("fetch", 94_800_000, "bytes") as progress:
+        progress.add(2_000_000, cached=True)
+        assert address
+    assert "2.0 MB of 94.8 MB, 0 B/s" in out.getvalue()
+
+
+def test_two_at_once_take_turns(store, mirror, tmp_path):
+    made = []
+    with serving() as (address, asked):
+        mirror(address)
+
+        def pull():
+            with fetch.turn(official(MD5), store, QUIET):
+
+                def write(folder):
+                    fetch.bring(official(MD5), folder / "weights.h5", store, QUIET)
+
+                made.append(Store(store.root).make("weights", "a" * 64, write))
+
+        threads = [threading.Thread(target=pull) for _ in range(3)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert len(set(made)) == 1
+    assert len(made) == 3
+    assert asked == [0]
