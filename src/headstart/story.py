@@ -142,12 +142,12 @@ class Story:
 
     @cached_property
     def controls(self) -> tuple[Embeddings, ...]:
-        """The cheapest backbone's random twin on a few training pictures."""
+        """The random twins of the backbones that go on, on a few training pictures, the cheapest first."""
         from headstart.stages.rank.screen import sample
 
         count = min(SCREEN_PICTURES, max(CONTROL_LEAST, len(self.splits.train) // CONTROL_PART))
         rows = sample(self.data, count, self.ctx.seed, among=self.splits.train)
-        return (self._embed(f"random:{self.embeddings[0].spec.name}", rows),)
+        return tuple(self._embed(f"random:{e.spec.name}", rows) for e in self.embeddings)
 
     @cached_property
     def ranking(self) -> Ranking:

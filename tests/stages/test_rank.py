@@ -92,6 +92,30 @@ def test_controls_never_win_and_are_paired_on_their_own_pictures(data, backbones
     assert controls["colour histogram"].paired.low > 0
 
 
+def test_a_backbone_that_does_not_beat_its_random_twin_is_marked(data, backbones, context):
+    split, (good, noise) = splits(data), backbones
+    weak, strong = (
+        embeddings(data, f"random:made:{name}", {"inner": signal}, rows=split.train[:100], seed=9)
+        for name, signal in (("good", 0.0), ("noise", 2.0))
+    )
+    ctx = context()
+    ctx.say = Say(err=io.StringIO())
+    found = run(data, split, (good, noise), ctx=ctx, controls=(weak, strong))
+    marks = {row.candidate: (row.beats_random, row.over_random) for row in found.rows if row.status != "control"}
+    assert [marks[name][0] for name in ("made:good@inner", "made:good@last", "made:noise@last")] == [True, True, False]
+    assert marks["made:good@inner"] == marks["made:good@last"]  # of the backbone at its best depth
+    assert marks["made:good@inner"][1].high < 0 < marks["made:noise@last"][1].value
+    assert marks["made:noise@last"][1].n == 100
+    assert {row.beats_random for row in found.rows if row.status == "control"} == {None}
+    lines = ctx.say.err.getvalue().splitlines()
+    assert [line.split()[1] for line in lines if "no better than random weights" in line] == ["made:noise@last"]
+
+
+def test_without_a_twin_nothing_is_marked(data, backbones, context):
+    found = run(data, splits(data), backbones, ctx=context(), controls=(control(data, splits(data)),))
+    assert {row.beats_random for row in found.rows if row.backbone == "made:noise"} == {None}
+
+
 def test_test_labels_change_nothing(data, backbones, context):
     split = splits(data)
     targets = data.targets.copy()

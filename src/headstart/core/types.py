@@ -333,6 +333,9 @@ class RankRow:
         prior: Of the backbone.
         logme: Log evidence per picture (You 2021), rank-truncated.
         h_score: Shrunk H-score (Ibrahim 2022).
+        over_random: Metric of the backbone's best depth minus that of its twin with random weights at the twin's best,
+            on the pictures that the twin saw; None where there is no twin.
+        beats_random: Whether the interval of that says that pre-training helps; None where there is no twin.
     """
 
     candidate: str
@@ -348,6 +351,8 @@ class RankRow:
     prior: float
     logme: float
     h_score: float
+    over_random: Score | None = None
+    beats_random: bool | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -728,6 +733,25 @@ class Prediction:
     uri: str
     answer: str
     probabilities: Mapping[str, float] = field(default_factory=dict)
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Guess:
+    """One answer without labels, which nothing has measured.
+
+    Attributes:
+        uri: The picture.
+        answer: The class whose name is nearest; empty when the file could not be read.
+        cosines: Class -> cosine, -1..1, of its name with what the source classifier sees; the nearest first.
+        seen: The source classifier's likeliest classes -> probability, the likeliest first.
+        error: Why the file could not be read, else empty.
+    """
+
+    uri: str
+    answer: str
+    cosines: Mapping[str, float] = field(default_factory=dict)
+    seen: Mapping[str, float] = field(default_factory=dict)
     error: str = ""
 
 

@@ -1,16 +1,17 @@
 """Rank: which backbone at which depth suits these pictures, measured by probes on the same folds.
 
 Every candidate is cross-validated inside `train` only; the test split is never seen. Candidates are compared picture by
-picture (`headstart.kit.compare`). Controls (a trunk with random weights, a colour histogram) are judged on at most 256
-pictures beside the chosen candidate on these same pictures; they never win. Of more than 50,000 pictures a stratified
-part is used, and said. The winner's score is optimistic, for it was chosen by it: what is reported is the test score.
+picture (`headstart.kit.compare`). Controls (each trunk with random weights, a colour histogram) are judged on at most
+256 pictures beside the chosen candidate on these same pictures; they never win. A backbone that does not beat its own
+random twin there is marked. Of more than 50,000 pictures a stratified part is used, and said. The winner's score is
+optimistic, for it was chosen by it: what is reported is the test score.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -18,6 +19,8 @@ from headstart.core.context import Context
 from headstart.core.types import Dataset, Embeddings, Ranking, RankRow, Splits
 from headstart.kit import values
 from headstart.kit.compare import Pick, paired, pick
+from headstart.kit.intervals import Interval
+from headstart.kit.trunk import RANDOM
 from headstart.kit.vectors import take
 from headstart.stages.rank.probes import Arena, Entrant, Judged, arena, difference, judge
 from headstart.stages.rank.screen import sample
@@ -55,8 +58,11 @@ def run(
     found = pick([j.contender for j in judged], prefer=ctx.job.prefer, clusters=splits.clusters, metric=on.metric)
     winner = ctx.decide("rank/chosen", lambda: found.winner, found.why)
     judged.sort(key=lambda j: (j.contender.mean, j.row.flops, j.row.candidate))
-    rows = [_standing(j, found, winner, on) for j in judged]
-    rows += [*_controls(data, splits, embeddings, controls, winner, ctx), *screened]
+    few = _few(data, splits, controls, ctx)
+    twins = [each for control in controls for each in _depths(control, few, QUICK)]
+    over = _over_random(judged, twins, embeddings, splits.clusters, few)
+    rows = [_marked(_standing(j, found, winner, on), over, few) for j in judged]
+    rows += [*_controls(data, twins, embeddings, winner, splits.clusters, few), *screened]
     ranking = Ranking(
         metric=on.metric,
         rows=tuple(rows),
@@ -105,35 +111,70 @@ def _survivors(embeddings: Sequence[Embeddings], found: Pick, winner: str) -> tu
 # ---------------------------------------------------------------- controls
 
 
-def _controls(
-    data: Dataset,
-    splits: Splits,
-    embeddings: tuple[Embeddings, ...],
-    controls: tuple[Embeddings, ...],
-    winner: str,
-    ctx: Context,
-) -> list[RankRow]:
-    """Rows of the histogram and of random trunks, each paired with the winner on the pictures they all saw."""
+def _few(data: Dataset, splits: Splits, controls: tuple[Embeddings, ...], ctx: Context) -> Arena:
+    """The training pictures that all controls saw, on the first repeat of the folds."""
     given = np.asarray(splits.train)
     for control in controls:
         given = np.intersect1d(given, control.rows)
     rows = sample(data, FEW, ctx.seed, among=given)
-    on = arena(
+    return arena(
         rows, data.targets, splits.folds[:1], splits.clusters, split="screen", classes=len(data.class_names), ctx=ctx
     )
-    backbone, _, depth = winner.rpartition("@")
-    chosen = next(e for e in embeddings if e.spec.name == backbone)
-    entrant = Entrant(backbone=backbone, depth=depth, flops=chosen.spec.flops, prior=chosen.spec.prior)
-    reference = judge(entrant, take(chosen, depth, rows), on, QUICK)
-    found = [each for control in controls for each in _depths(control, on, QUICK)]
-    found.append(judge(_histogram(), np.asarray(data.facts.histogram[rows], np.float32), on, ("logistic",)))
-    return [_control(j, reference, splits.clusters, on) for j in found]
+
+
+def _controls(
+    data: Dataset,
+    twins: Sequence[Judged],
+    embeddings: Sequence[Embeddings],
+    winner: str,
+    clusters: np.ndarray,
+    few: Arena,
+) -> list[RankRow]:
+    """Rows of the random trunks and of the histogram, each paired with the winner on the pictures they all saw."""
+    reference = _again(winner, embeddings, few)
+    histogram = judge(_histogram(), np.asarray(data.facts.histogram[few.rows], np.float32), few, ("logistic",))
+    found = []
+    for each in (*twins, histogram):
+        apart = difference(paired(each.contender, reference.contender, clusters), few)
+        found.append(dataclasses.replace(each.row, status="control", paired=apart))
+    return found
+
+
+def _over_random(
+    judged: Sequence[Judged],
+    twins: Sequence[Judged],
+    embeddings: Sequence[Embeddings],
+    clusters: np.ndarray,
+    few: Arena,
+) -> dict[str, Interval]:
+    """Backbone -> loss of its best depth minus that of its random twin at the twin's best, for those with a twin."""
+    best: dict[str, Judged] = {}
+    for each in sorted((*judged, *twins), key=lambda j: j.contender.mean):
+        best.setdefault(each.row.backbone, each)
+    found = {}
+    for each in embeddings:
+        twin = best.get(f"{RANDOM}{each.spec.name}")
+        if twin is not None:
+            own = _again(best[each.spec.name].contender.name, embeddings, few)
+            found[each.spec.name] = paired(own.contender, twin.contender, clusters)
+    return found
+
+
+def _marked(row: RankRow, over: Mapping[str, Interval], few: Arena) -> RankRow:
+    """With what its backbone gains over random weights."""
+    if row.backbone not in over:
+        return row
+    gain = over[row.backbone]
+    return dataclasses.replace(row, over_random=difference(gain, few), beats_random=gain.high < 0)
+
+
+def _again(candidate: str, embeddings: Sequence[Embeddings], few: Arena) -> Judged:
+    """A candidate on the few pictures that controls saw, by the probes that they get."""
+    backbone, _, depth = candidate.rpartition("@")
+    of = next(e for e in embeddings if e.spec.name == backbone)
+    entrant = Entrant(backbone=backbone, depth=depth, flops=of.spec.flops, prior=of.spec.prior)
+    return judge(entrant, take(of, depth, few.rows), few, QUICK)
 
 
 def _histogram() -> Entrant:
     return Entrant(backbone=HISTOGRAM, depth="", flops=0, prior=0.0)
-
-
-def _control(judged: Judged, reference: Judged, clusters: np.ndarray, on: Arena) -> RankRow:
-    apart = difference(paired(judged.contender, reference.contender, clusters), on)
-    return dataclasses.replace(judged.row, status="control", paired=apart)

@@ -42,4 +42,5 @@ def _line(row: RankRow, metric: str, width: int) -> str:
         f"  {row.candidate:<{width}}  {row.probe:<8}  {score.value:.3f} [{score.low:.3f}, {score.high:.3f}]  "
         f"{second.name.replace('_', ' ')} {second.value:.3f}  {row.flops / 1e9:.2f} GFLOPs  {row.status}"
         + (f" ({row.rows_seen} pictures)" if row.status == "control" else "")
+        + (", no better than random weights" if row.beats_random is False else "")
     )

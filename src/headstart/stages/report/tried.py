@@ -55,6 +55,7 @@ def _row(row: RankRow, columns: list[str], cost_ms: Mapping[str, float]) -> dict
     return {
         "row": row,
         "status": STATUS.get(row.status, row.status),
+        "marked": row.beats_random is False,
         "scores": [scores.get(name) for name in columns],
         "latency_ms": _ms(row, cost_ms) or math.nan,
     }
