@@ -14,6 +14,7 @@ _PUBLIC = {
     "evaluate": "headstart.pipeline",
     "report": "headstart.pipeline",
     "demo": "headstart.pipeline",
+    "zeroshot": "headstart.pipeline",
     "load": "headstart.run",
     "Run": "headstart.run",
     "Job": "headstart.core.job",

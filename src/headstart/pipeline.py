@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +15,8 @@ from headstart.run import Run
 from headstart.story import Story
 
 if TYPE_CHECKING:
-    from headstart.core.types import Embeddings
+    from headstart.core.types import Embeddings, Guess
+    from headstart.stages.zeroshot.look import Classifier
 
 
 def fit(
@@ -118,6 +119,49 @@ def demo(*, out: str | Path | None = None, say: Say | None = None, **settings: A
     say = say or Say()
     data = textile(default_store(say), say)
     return fit(data, out=out or free_folder("textile", jobs.make(data=str(data), **settings)), say=say, **settings)
+
+
+def zeroshot(
+    pictures: str | Path | Iterable[str | Path],
+    classes: Sequence[str],
+    *,
+    backbone: str = "bundled:efficientnet_lite2",
+    say: Say | None = None,
+) -> Iterator[Guess]:
+    """Guess the class of pictures without any label, by the names of the classes; nothing is measured.
+
+    Args:
+        pictures: A picture, a folder, or any number of them.
+        classes: Names in English, at least two.
+        backbone: Whose ImageNet classifier looks.
+        say: Where to speak; default standard error.
+
+    Returns:
+        One guess a picture, in order, as they are made; one that cannot be read has `error`.
+
+    Raises:
+        UsageError: The class names cannot be used, or the backbone has no classifier.
+        SetupError: Weights, names or OpenVINO cannot be had.
+    """
+    from headstart.runtime.predict import walk
+    from headstart.stages.zeroshot.run import run as guess
+
+    say = say or Say()
+    named = [pictures] if isinstance(pictures, str | Path) else pictures
+    return guess(walk(map(Path, named)), classes, backbone=backbone, store=default_store(say), say=say)
+
+
+def source_classifier(backbone: str, *, say: Say | None = None) -> Classifier:
+    """A backbone with the classifier that it was trained with; its `predict` answers with ImageNet's classes.
+
+    Raises:
+        UsageError: There is no such backbone, or it has no classifier.
+        SetupError: Weights or names cannot be had.
+    """
+    from headstart.stages.zeroshot.look import classifier
+
+    say = say or Say()
+    return classifier(backbone, default_store(say), say)
 
 
 def plan(data: str | Path, *, say: Say | None = None, **settings: Any) -> dict[str, Any]:

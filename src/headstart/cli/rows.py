@@ -1,0 +1,104 @@
+"""What the commands share that answer picture by picture: FILES in, rows of CSV or JSON out, a summary at the end."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import csv
+import io
+import json
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from headstart.cli.parser import filled, place
+from headstart.core.errors import DataError, UsageError, nearest
+from headstart.core.files import disk_errors
+
+FORMATS = ("csv", "jsonl")
+DIGITS = 6
+
+
+def add_files(parser: argparse.ArgumentParser) -> None:
+    """Add FILES."""
+    said = "pictures or folders; - reads names from stdin"
+    parser.add_argument("files", metavar="FILE", nargs="+", type=filled, help=said)
+
+
+def add_rows(parser: argparse.ArgumentParser) -> None:
+    """Add the form of the rows and where they go."""
+    parser.add_argument("--format", metavar="{csv,jsonl}", default="csv", help="form of the rows (default: csv)")
+    parser.add_argument("--json", action="store_true", help="the same as --format jsonl")
+    parser.add_argument("--out", metavar="FILE", type=_table, help="write the rows there (default: stdout)")
+    parser.add_argument("--quiet", action="store_true", help="no summary on stderr")
+
+
+def form(args: argparse.Namespace) -> str:
+    """`csv` or `jsonl`, as asked for.
+
+    Raises:
+        UsageError: There is no such format.
+    """
+    asked: str = "jsonl" if args.json else args.format
+    if asked not in FORMATS:
+        hint = nearest(asked, FORMATS) or f"known: {', '.join(FORMATS)}"
+        raise UsageError(f"there is no format `{asked}`", hint=hint)
+    return asked
+
+
+def _table(text: str) -> Path:
+    """Where to write rows, for `type=`: a picture's name there is one picture too many among FILE."""
+    from headstart.kit.signatures import SUFFIXES
+
+    if Path(text).suffix.lower() in SUFFIXES:
+        raise UsageError(f"`{text}` is the name of a picture, not of a table", where="--out", hint="--out rows.csv")
+    return place(text)
+
+
+def names(words: Sequence[str]) -> Iterator[str]:
+    """File names as given; for `-`, one a line from standard input, as bytes of any kind."""
+    for word in words:
+        if word == "-":
+            yield from (os.fsdecode(line) for raw in sys.stdin.buffer if (line := raw.rstrip(b"\r\n")))
+        else:
+            yield word
+
+
+@contextlib.contextmanager
+def stream(path: Path | None) -> Iterator[BinaryIO]:
+    """The output as bytes: a file, or standard output."""
+    if path is None:
+        yield sys.stdout.buffer
+        return
+    with disk_errors(path), path.open("wb") as out:
+        yield out
+
+
+def put_csv(out: BinaryIO, cells: Sequence[object]) -> None:
+    """One line of CSV in UTF-8; bytes of a file's name that are not UTF-8 become backslash escapes."""
+    line = io.StringIO()
+    csv.writer(line, lineterminator="\n").writerow(cells)
+    out.write(line.getvalue().encode("utf-8", "backslashreplace"))
+    out.flush()
+
+
+def put_json(out: BinaryIO, row: dict[str, Any]) -> None:
+    """One JSON object in ASCII on a line; undecodable bytes of a name survive as escapes."""
+    out.write(json.dumps(row, allow_nan=False).encode("ascii") + b"\n")
+    out.flush()
+
+
+def sum_up(answered: int, unread: int, *, quiet: bool) -> int:
+    """The exit code 0, and a line on stderr.
+
+    Raises:
+        DataError: No picture could be read.
+    """
+    if not answered:
+        what = f"none of {unread:,} files could be read" if unread else "there is no picture among what was named"
+        raise DataError(what, hint="the column `error` of each row says why" if unread else None)
+    if not quiet:
+        print(f"{answered:,} answered, {unread:,} could not be read", file=sys.stderr)
+    return 0

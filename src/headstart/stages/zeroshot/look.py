@@ -1,0 +1,113 @@
+"""What a source's own classifier sees: probabilities of ImageNet's 1,000 classes, picture by picture.
+
+The trunk is the frozen one that `fit` uses, on the same engine; behind its depth `last` comes the dense layer that it
+was trained with. Files stream through in their order, and one that cannot be read keeps its place with the reason.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from headstart.core.errors import UsageError
+from headstart.core.say import Say
+from headstart.core.settings import threads
+from headstart.core.store import Store
+from headstart.core.types import Prediction
+from headstart.kit import imagenet, softmax, trunk
+from headstart.kit.engine import BATCH
+from headstart.kit.trunk import Trunk
+from headstart.runtime.predict import Chunk, chunks
+
+SHOWN = 5  # of the classes that are seen
+_PARITY = 8  # pictures on which a new trunk is compared with Keras
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Seen:
+    """One file: probabilities (1000,) float32, or why it could not be read."""
+
+    uri: str
+    probabilities: np.ndarray
+    error: str = ""
+
+
+@dataclass(eq=False)
+class Classifier:
+    """A source's classifier.
+
+    Attributes:
+        trunk: Its backbone.
+        weights: (D, 1000) float32.
+        bias: (1000,) float32.
+        named: The 1,000 classes.
+        store: Holds the trunk once it is made.
+        say: Told when it is.
+    """
+
+    trunk: Trunk
+    weights: np.ndarray
+    bias: np.ndarray
+    named: tuple[imagenet.Named, ...]
+    store: Store
+    say: Say
+    _engine: Any = field(default=None, init=False)
+
+    def look(self, files: Iterable[Path]) -> Iterator[Seen]:
+        """Probabilities of each file, in order; memory does not grow with their number."""
+        for chunk in chunks(files, [self.trunk.spec.input], threads=threads(), batch=BATCH):
+            readable = [at for at in range(len(chunk.files)) if at not in chunk.errors]
+            found = dict(zip(readable, self._probabilities(chunk, readable), strict=True)) if readable else {}
+            for at, file in enumerate(chunk.files):
+                yield Seen(str(file), found.get(at, np.empty(0, np.float32)), chunk.errors.get(at, ""))
+
+    def top(self, probabilities: np.ndarray, count: int = SHOWN) -> dict[str, float]:
+        """The likeliest classes by name, the likeliest first."""
+        return {self.named[at].name: float(probabilities[at]) for at in likeliest(probabilities, count)}
+
+    def predict(self, files: Iterable[Path]) -> Iterator[Prediction]:
+        """As a saved model's `predict`, with the probabilities of the five likeliest classes."""
+        for one in self.look(files):
+            seen = {} if one.error else self.top(one.probabilities)
+            yield Prediction(uri=one.uri, answer=next(iter(seen), ""), probabilities=seen, error=one.error)
+
+    def _probabilities(self, chunk: Chunk, readable: list[int]) -> np.ndarray:
+        """(M, 1000) of the pictures that could be read."""
+        pictures = chunk.pictures[0][readable]
+        if self._engine is None:
+            sample = pictures[np.resize(np.arange(len(pictures)), _PARITY)]
+            self._engine = trunk.ready(self.trunk, self.store, self.say, sample, threads=threads())
+        _, outputs = next(iter(self._engine.run([(None, pictures)])))
+        return softmax.probabilities(outputs[-1] @ self.weights + self.bias)
+
+
+def likeliest(probabilities: np.ndarray, count: int) -> list[int]:
+    """Positions of the largest of (1000,) probabilities, the largest first; ties by position."""
+    order: list[int] = np.argsort(-probabilities, kind="stable")[:count].tolist()
+    return order
+
+
+def classifier(backbone: str, store: Store, say: Say) -> Classifier:
+    """The classifier of a backbone; weights and names are fetched when they are not here.
+
+    Args:
+        backbone: `source:preset`.
+        store: The cache.
+        say: The terminal.
+
+    Raises:
+        UsageError: There is no such backbone, or it has no ImageNet classifier.
+        SetupError: Weights or names cannot be had.
+    """
+    found = trunk.find(backbone)
+    make = getattr(found.source, "classifier", None)
+    if make is None or found.seed is not None:
+        what = f"`{found.name}` has no ImageNet classifier in headstart"
+        raise UsageError(what, hint="--backbone bundled:efficientnet_lite2 has one")
+    found.source.pull(found.preset, store, say)
+    weights, bias = make(found.preset, store)
+    return Classifier(found, weights, bias, imagenet.classes(store, say), store, say)
