@@ -122,6 +122,7 @@ class Bundled:
 
     name = "bundled"
     cannot: Mapping[str, str] = {}
+    classifiers = tuple(_LITES)  # presets with a `classifier`
 
     def presets(self) -> tuple[str, ...]:
         """All names, cheapest first."""
@@ -141,6 +142,14 @@ class Bundled:
     def available(self, preset: str, store: Store) -> bool:
         """Whether the weights are in the store, whole."""
         return store.find("weights", _WHEELS[self._known(preset)].key) is not None
+
+    def weights_key(self, preset: str) -> dict[str, str]:
+        """The key of the weights in the store.
+
+        Raises:
+            UsageError: There is no such preset.
+        """
+        return _WHEELS[self._known(preset)].key
 
     def pull(self, preset: str, store: Store, say: Say) -> Path:
         """The weights as safetensors in the store; fetched, checked and rewritten when missing.
@@ -203,12 +212,11 @@ class Bundled:
             Weights (D, 1000) and bias (1000,), float32.
 
         Raises:
-            UsageError: The preset was not trained to tell ImageNet's classes.
+            UsageError: The preset is not among `classifiers`.
             SetupError: The weights are not in the store.
         """
-        if self._known(preset) not in _LITES:
-            what = f"`bundled:{preset}` was trained for edges: it has no classes"
-            raise UsageError(what, hint=f"one of {', '.join(f'bundled:{name}' for name in _LITES)}")
+        if self._known(preset) not in self.classifiers:
+            raise UsageError(f"`bundled:{preset}` has no classifier", hint=f"known: {', '.join(self.classifiers)}")
         return _lite.classifier(self._tensors(preset, store))
 
     def _known(self, preset: str) -> str:

@@ -82,7 +82,9 @@ class Classifier:
             sample = pictures[np.resize(np.arange(len(pictures)), _PARITY)]
             self._engine = trunk.ready(self.trunk, self.store, self.say, sample, threads=threads())
         _, outputs = next(iter(self._engine.run([(None, pictures)])))
-        return softmax.probabilities(outputs[-1] @ self.weights + self.bias)
+        # One picture at a time and without BLAS, so that no number depends on the others or on the threads.
+        scores = [np.einsum("d,dc->c", features, self.weights) + self.bias for features in outputs[-1]]
+        return softmax.probabilities(np.stack(scores))
 
 
 def likeliest(probabilities: np.ndarray, count: int) -> list[int]:
@@ -104,10 +106,9 @@ def classifier(backbone: str, store: Store, say: Say) -> Classifier:
         SetupError: Weights or names cannot be had.
     """
     found = trunk.find(backbone)
-    make = getattr(found.source, "classifier", None)
-    if make is None or found.seed is not None:
+    if found.preset not in getattr(found.source, "classifiers", ()) or found.seed is not None:
         what = f"`{found.name}` has no ImageNet classifier in headstart"
         raise UsageError(what, hint="--backbone bundled:efficientnet_lite2 has one")
     found.source.pull(found.preset, store, say)
-    weights, bias = make(found.preset, store)
+    weights, bias = found.source.classifier(found.preset, store)  # type: ignore[attr-defined]
     return Classifier(found, weights, bias, imagenet.classes(store, say), store, say)

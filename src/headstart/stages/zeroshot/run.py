@@ -56,7 +56,7 @@ def _guess(
 ) -> Guess:
     if seen.error:
         return Guess(uri=seen.uri, answer="", error=seen.error)
-    cosines = targets @ combined(seen.probabilities, names, top)
+    cosines = np.einsum("cd,d->c", targets, combined(seen.probabilities, names, top))
     order = np.argsort(-cosines, kind="stable").tolist()
     ranked = {classes[at]: float(cosines[at]) for at in order}
     return Guess(uri=seen.uri, answer=classes[order[0]], cosines=ranked, seen=source.top(seen.probabilities))
@@ -74,7 +74,7 @@ def combined(probabilities: np.ndarray, names: np.ndarray, top: int) -> np.ndarr
         (384,) float32.
     """
     chosen = likeliest(probabilities, top)
-    mean = probabilities[chosen] @ names[chosen]
+    mean = np.einsum("t,td->d", probabilities[chosen], names[chosen])
     return np.asarray(mean / np.linalg.norm(mean), np.float32)
 
 
