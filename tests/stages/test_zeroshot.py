@@ -166,6 +166,20 @@ def test_the_bare_classifier_gives_its_own_classes(photos, shared_store):
     assert seen.probabilities.argmax() == 698
 
 
+@pytest.mark.medium
+def test_a_source_gives_the_classifiers_that_it_names(shared_store):
+    from headstart.backbones.bundled import PLUGIN
+
+    assert PLUGIN.classifiers == tuple(name.partition(":")[2] for name in LITES)
+    for preset in PLUGIN.classifiers:
+        PLUGIN.pull(preset, shared_store, QUIET)
+        weights, bias = PLUGIN.classifier(preset, shared_store)
+        assert (weights.shape, bias.shape) == ((PLUGIN.spec(preset).depths[-1].dim, 1000), (1000,))
+        assert weights.dtype == bias.dtype == np.float32
+    with pytest.raises(UsageError, match="`bundled:vgg16_hed` has no classifier"):
+        PLUGIN.classifier("vgg16_hed", shared_store)
+
+
 @pytest.mark.parametrize(
     "backbone",
     ["bundled:vgg16_hed", "random:bundled:efficientnet_lite0", "keras_applications:resnet50"],
