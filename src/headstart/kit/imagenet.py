@@ -66,10 +66,9 @@ def vectors(named: tuple[Named, ...], made: sentences.Sentences, store: Store, s
     key = {"names": [one.synonyms for one in named], "model": sentences.key(), "format": _FORMAT}
 
     def write(draft: Path) -> None:
-        found = sentences.mean_of_synonyms(made, [one.synonyms for one in named])
-        np.save(draft / "vectors.npy", found)
         count = sum(len(one.synonyms) for one in named)
-        say.line("names", f"{count:,} names of ImageNet's {len(named):,} classes embedded")
+        say.line("names", f"{count:,} names of ImageNet's {len(named):,} classes are embedded once")
+        np.save(draft / "vectors.npy", sentences.mean_of_synonyms(made, [one.synonyms for one in named]))
 
     found: np.ndarray = np.load(store.make("names", key, write) / "vectors.npy", allow_pickle=False)
     return found
