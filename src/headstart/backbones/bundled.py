@@ -143,13 +143,13 @@ class Bundled:
         """Whether the weights are in the store, whole."""
         return store.find("weights", _WHEELS[self._known(preset)].key) is not None
 
-    def weights_key(self, preset: str) -> dict[str, str]:
-        """The key of the weights in the store.
+    def weights_folder(self, preset: str, store: Store) -> Path:
+        """Where the weights lie or would lie in the store.
 
         Raises:
             UsageError: There is no such preset.
         """
-        return _WHEELS[self._known(preset)].key
+        return store.path("weights", _WHEELS[self._known(preset)].key)
 
     def pull(self, preset: str, store: Store, say: Say) -> Path:
         """The weights as safetensors in the store; fetched, checked and rewritten when missing.

@@ -84,15 +84,18 @@ class KerasApplications:
 
     def available(self, preset: str, store: Store) -> bool:
         """Whether the weights are in the store, in a local mirror or in Keras' cache."""
-        here = store.path("weights", self.weights_key(preset)).is_dir()
+        here = self.weights_folder(preset, store).is_dir()
         return here or any(path.is_file() for path in fetch.places(self._row(preset)["file"]))
 
-    def weights_key(self, preset: str) -> dict[str, str]:
-        """The key of the weights in the store.
+    def weights_folder(self, preset: str, store: Store) -> Path:
+        """Where the weights lie or would lie in the store.
 
         Raises:
             UsageError: There is no such preset.
         """
+        return store.path("weights", self._key(preset))
+
+    def _key(self, preset: str) -> dict[str, str]:
         return {"weights": f"{self.name}:{preset}", "file": self._row(preset)["file"]}
 
     def _official(self, preset: str) -> fetch.Official:
@@ -115,9 +118,9 @@ class KerasApplications:
             count = (folder / wanted.file).stat().st_size
             say.line("weights", f"{wanted.name}: {size(count)} from {origin.address}")
 
-        key = self.weights_key(preset)
-        with contextlib.nullcontext() if store.path("weights", key).is_dir() else fetch.turn(wanted, store, say):
-            return store.make("weights", key, write) / wanted.file
+        here = self.weights_folder(preset, store).is_dir()
+        with contextlib.nullcontext() if here else fetch.turn(wanted, store, say):
+            return store.make("weights", self._key(preset), write) / wanted.file
 
     def build(self, preset: str, store: Store, *, seed: int | None = None, weights: Path | None = None) -> Any:
         """A frozen `keras.Model` from (B, H, W, 3) float32 RGB 0..255 to one (B, D) output a depth.

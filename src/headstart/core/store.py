@@ -7,6 +7,7 @@ reported, and the caller makes it again. Layout: `<root>/<kind>/<digest>/…` wi
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import tempfile
@@ -55,6 +56,8 @@ class Store:
         """
         found = self.find(kind, key)
         if found is not None:
+            with contextlib.suppress(OSError):  # the time of last use, which `backbones prune` reads
+                os.utime(found / _SEAL)
             return found
         folder = self.path(kind, key)
         with disk_errors(folder):

@@ -1,0 +1,244 @@
+"""Weights of several backbones in one tar, for a machine without a network: made the same byte for byte every time.
+
+The first member, `manifest.json`, names every file with its length and SHA-256. `unpack` reads the tar as a stream of
+bytes: nothing is extracted by tarfile, no member chooses its own place, and nothing comes into the cache before every
+byte of every file has been checked. Only files that hold numbers are taken (safetensors, HDF5, OpenVINO IR, JSON): a
+pickle is refused by its name and by its first bytes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import secrets
+import shutil
+import tarfile
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from headstart.core.errors import DataError, UsageError
+from headstart.core.files import disk_errors, read_json
+from headstart.core.keys import canonical, file_digest
+from headstart.core.say import Say, size
+from headstart.core.store import Store
+from headstart.kit import trunk
+from headstart.kit.manifest import FORMAT, MANIFEST, Manifest, require_numbers
+from headstart.kit.supply import WEIGHTS, weights_folder
+
+_BLOCK_BYTES = 1 << 20
+_MOST_MANIFEST_BYTES = 4_000_000
+_PLAIN = (tarfile.REGTYPE, tarfile.AREGTYPE)
+
+
+def make(names: Sequence[str], out: Path, store: Store, say: Say) -> dict[str, Any]:
+    """Write a pack; weights that are missing are fetched first.
+
+    Args:
+        names: Of backbones; order and repetition do not matter.
+        out: The tar; it is there whole or not at all.
+        store: The cache.
+        say: Told of downloads.
+
+    Returns:
+        The manifest.
+
+    Raises:
+        UsageError: A name is unknown, or its source keeps no weights in the cache.
+        SetupError: Weights cannot be had, or the disk refuses.
+    """
+    chosen = sorted({one.name: one for one in map(trunk.find, names)}.values(), key=lambda one: one.name)
+    folders = [_folder(one, store) for one in chosen]
+    for one, folder in zip(chosen, folders, strict=True):
+        if store.find("weights", folder.name) is None:
+            one.source.pull(one.preset, store, say)
+    manifest: dict[str, Any] = {
+        "format": FORMAT,
+        "backbones": [_facts(one, folder) for one, folder in zip(chosen, folders, strict=True)],
+        "files": [fact for folder in sorted(set(folders)) for fact in _files(folder)],
+    }
+    with disk_errors(out):
+        out.parent.mkdir(parents=True, exist_ok=True)
+        draft = out.with_name(f".tmp-{secrets.token_hex(8)}")
+        try:
+            _write(draft, manifest, store)
+            os.replace(draft, out)  # noqa: PTH105
+        finally:
+            draft.unlink(missing_ok=True)
+    return manifest
+
+
+def _folder(one: trunk.Trunk, store: Store) -> Path:
+    if one.seed is not None:
+        raise UsageError(f"`{one.name}` has random weights: there is nothing to bundle")
+    folder = weights_folder(one, store) if hasattr(one.source, "weights_folder") else None
+    if folder is None or folder.parent.name != WEIGHTS:
+        hint = "copy the file, and add it over there: headstart backbones add FILE"
+        raise UsageError(f"`{one.name}` cannot be bundled: its weights come from a file of your own", hint=hint)
+    return folder
+
+
+def _facts(one: trunk.Trunk, folder: Path) -> dict[str, Any]:
+    facts = {name: getattr(one.spec, name) for name in ("name", "revision", "licence", "licence_note", "pretrained_on")}
+    return facts | {"entry": f"weights/{folder.name}"}
+
+
+def _files(folder: Path) -> list[dict[str, Any]]:
+    """Path in the pack, length and digest of every file of an entry but its seal, which is made anew over there."""
+    seal = read_json(folder / "seal.json")
+    for name in seal:
+        with (folder / name).open("rb") as handle:
+            require_numbers(name, handle.read(16), str(folder / name))
+    return [
+        {"path": f"weights/{folder.name}/{name}", "bytes": (folder / name).stat().st_size, "sha256": seal[name]}
+        for name in sorted(seal)
+    ]
+
+
+def _write(draft: Path, manifest: dict[str, Any], store: Store) -> None:
+    with tarfile.open(draft, "x:", format=tarfile.PAX_FORMAT) as tar:
+        text = (canonical(manifest) + "\n").encode("ascii")
+        _add(tar, MANIFEST, len(text), io.BytesIO(text))
+        for fact in manifest["files"]:
+            with (store.root / fact["path"]).open("rb") as handle:
+                _add(tar, fact["path"], fact["bytes"], handle)
+
+
+def _add(tar: tarfile.TarFile, name: str, length: int, source: Any) -> None:
+    member = tarfile.TarInfo(name)  # no owner, time 0, mode 0644: nothing of this machine
+    member.size = length
+    tar.addfile(member, source)
+
+
+def unpack(path: Path, store: Store, say: Say, *, sha256: str = "") -> list[dict[str, Any]]:
+    """Check a pack, and only then bring its weights into the cache.
+
+    Args:
+        path: The tar.
+        store: The cache.
+        say: Told what is checked.
+        sha256: What the whole tar must have, as `bundle` printed it; empty for no such check.
+
+    Returns:
+        `name`, `entry`, `bytes` and `was_here` of each backbone.
+
+    Raises:
+        DataError: The pack is missing or damaged, or holds what does not belong there, which is named. Nothing was
+            placed.
+        SetupError: The disk is full, read-only or not permitted.
+    """
+    if not path.is_file():
+        raise DataError(f"there is no file `{path}`", hint="headstart backbones bundle NAME … -o pack.tar makes one")
+    if sha256 and (got := file_digest(path)) != sha256.lower():
+        raise DataError(f"the pack's SHA-256 is `{got}`, expected `{sha256}`", where=str(path))
+    with disk_errors(store.root):
+        store.root.mkdir(parents=True, exist_ok=True)
+        staging = Path(tempfile.mkdtemp(dir=store.root, prefix=".tmp-"))
+        try:
+            manifest = _checked(path, staging, store)
+            say.line("unbundle", f"{len(manifest.files)} files, {size(manifest.bytes())}: every digest is right")
+            return _place(manifest, staging, store)
+        finally:
+            shutil.rmtree(staging, ignore_errors=True)
+
+
+def _checked(path: Path, staging: Path, store: Store) -> Manifest:
+    """Read the whole tar into `staging`, each file under a number of ours, and check everything."""
+    try:
+        with path.open("rb") as handle, tarfile.open(fileobj=handle, mode="r:") as tar:
+            manifest = _manifest(tar, path, store)
+            _require_end(path)
+            seen: set[str] = set()
+            while (member := tar.next()) is not None:
+                _require_listed(member, manifest, seen, path)
+                seen.add(member.name)
+                _copy(tar, member, staging / manifest.stem(member.name), manifest, path)
+    except (tarfile.TarError, EOFError, ValueError, UnicodeError) as err:
+        raise DataError(f"`{path}` is no whole tar: {err}", where=str(path), hint=_AGAIN) from err
+    absent = next((name for name in manifest.files if name not in seen), None)
+    if absent:
+        raise DataError(f"the pack lacks `{absent}`, which its manifest lists", where=str(path), hint=_AGAIN)
+    return manifest
+
+
+_AGAIN = "copy the pack again, or make it again: headstart backbones bundle NAME … -o pack.tar"
+
+
+def _manifest(tar: tarfile.TarFile, path: Path, store: Store) -> Manifest:
+    member = tar.next()
+    if member is None or member.name != MANIFEST or member.type not in _PLAIN or member.size > _MOST_MANIFEST_BYTES:
+        raise DataError(f"`{path}` does not begin with `{MANIFEST}`: it is no pack of headstart", where=str(path))
+    content = tar.extractfile(member)
+    return Manifest.read(content.read() if content else b"", path, store)
+
+
+def _require_end(path: Path) -> None:
+    """A tar ends in two empty blocks; one that was cut off does not."""
+    with path.open("rb") as handle:
+        length = handle.seek(0, os.SEEK_END)
+        handle.seek(max(0, length - 1024))
+        if length % 512 or any(handle.read()):
+            raise DataError(f"`{path}` is cut off: it has no end", where=str(path), hint=_AGAIN)
+
+
+def _require_listed(member: tarfile.TarInfo, manifest: Manifest, seen: set[str], path: Path) -> None:
+    """Refuse a member by its kind and name; the manifest's own names have been checked."""
+    name = member.name
+    kinds = [
+        (member.issym() or member.islnk(), "is a link"),
+        (member.isdir(), "is a folder"),
+        (member.isdev(), "is a device or a pipe"),
+        (member.type not in _PLAIN or member.issparse(), "is no plain file"),
+        (name.startswith(("/", "\\")) or ":" in name or ".." in name.replace("\\", "/").split("/"), "leads elsewhere"),
+        (name not in manifest.files, "is not in the manifest"),
+        (name in seen, "is there twice"),
+    ]
+    wrong = next((why for holds, why in kinds if holds), None)
+    if wrong:
+        raise DataError(f"the member `{name}` of the pack {wrong}; nothing was taken", where=str(path))
+
+
+def _copy(tar: tarfile.TarFile, member: tarfile.TarInfo, target: Path, manifest: Manifest, path: Path) -> None:
+    """One file's bytes, checked for kind, length and digest."""
+    fact = manifest.files[member.name]
+    if member.size != fact["bytes"]:
+        raise DataError(
+            f"`{member.name}` has {member.size:,} bytes, the manifest says {fact['bytes']:,}", where=str(path)
+        )
+    source = tar.extractfile(member)
+    assert source is not None  # a plain file
+    digest = hashlib.sha256()
+    with target.open("xb") as out:
+        block = source.read(_BLOCK_BYTES)
+        require_numbers(member.name, block[:16], str(path))
+        while block:
+            digest.update(block)
+            out.write(block)
+            block = source.read(_BLOCK_BYTES)
+    if digest.hexdigest() != fact["sha256"]:
+        raise DataError(
+            f"`{member.name}` has the SHA-256 `{digest.hexdigest()}`, the manifest says `{fact['sha256']}`",
+            where=str(path),
+            hint=_AGAIN,
+        )
+
+
+def _place(manifest: Manifest, staging: Path, store: Store) -> list[dict[str, Any]]:
+    placed = {}
+    for entry, names in manifest.entries().items():
+        key = entry.partition("/")[2]
+        here = store.find("weights", key) is not None
+
+        def write(draft: Path, names: Sequence[str] = names) -> None:
+            for name in names:
+                os.replace(staging / manifest.stem(name), draft / name.rpartition("/")[2])  # noqa: PTH105
+
+        store.make("weights", key, write)
+        placed[entry] = {
+            "entry": entry,
+            "bytes": sum(manifest.files[name]["bytes"] for name in names),
+            "was_here": here,
+        }
+    return [{"name": one["name"], **placed[one["entry"]]} for one in manifest.backbones]

@@ -1,0 +1,226 @@
+"""What the cache holds of backbones: whose each entry is, whether it is whole, and what may go.
+
+Weights are known by the place that their source names (`weights_folder`), a compiled trunk by the `key.json` in it. The
+time of last use is that of an entry's seal, which the store touches whenever the entry is asked for; weights count as
+used when a trunk made of them is. A copy of a user's own file never goes for its age: nothing brings it back.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from headstart.core import registry
+from headstart.core.errors import UsageError
+from headstart.core.files import disk_errors, read_json
+from headstart.core.keys import digest, file_digest, plain
+from headstart.core.say import Say
+from headstart.core.store import Store
+from headstart.kit import fetch, trunk
+
+WEIGHTS, ADDED, TRUNKS = "weights", "added", "trunks"
+KINDS = (WEIGHTS, ADDED, TRUNKS)
+LEFT_AFTER_S = 7 * 86400  # drafts and unfinished downloads that nobody has touched for so long are left-overs
+_SEAL, _KEY = "seal.json", "key.json"
+_NO_NAME = "no backbone of this installation has it"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One thing in the cache.
+
+    Attributes:
+        kind: `weights`, `added` (the copy of a user's own file), `trunks`, `drafts` or `partial`.
+        path: Folder or file.
+        name: Of the backbone; several with commas between them; empty where nothing tells.
+        note: What kind of trunk it is, or empty.
+        bytes: On the disk.
+        used_s: When it was last used, seconds since 1970.
+        gone: Why nothing can use it any more, or empty.
+    """
+
+    kind: str
+    path: Path
+    name: str
+    note: str
+    bytes: int
+    used_s: float
+    gone: str = ""
+
+
+def weights_folder(found: trunk.Trunk, store: Store) -> Path | None:
+    """Where the weights of a backbone lie or would lie in the store; None where its source keeps them elsewhere."""
+    ask = getattr(found.source, "weights_folder", None)
+    if ask is not None:
+        return Path(ask(found.preset, store))
+    if not found.source.available(found.preset, store):
+        return None
+    path = Path(found.source.pull(found.preset, store, Say(quiet=True)))
+    inside = path.relative_to(store.root).parts if path.is_relative_to(store.root) else ()
+    return store.root / inside[0] / inside[1] if len(inside) > 2 else None
+
+
+def entries(store: Store) -> list[Entry]:
+    """All weights and trunks in the cache, by kind, name and folder; nothing is changed."""
+    known = [trunk.find(name) for name in trunk.names()]
+    trunks = [_trunk(folder) for folder in _folders(store, TRUNKS)]
+    if not all(entry.name for entry in trunks):
+        addresses = _addresses(known)
+        trunks = [entry if entry.name else _unnamed(entry, addresses) for entry in trunks]
+    owners: dict[Path, list[str]] = {}
+    for one in known:
+        if (folder := weights_folder(one, store)) is not None:
+            owners.setdefault(folder, []).append(one.name)
+    weights = [
+        _weights(kind, folder, owners.get(folder, []), trunks)
+        for kind in (WEIGHTS, ADDED)
+        for folder in _folders(store, kind)
+    ]
+    return sorted(weights, key=_order) + sorted(trunks, key=_order)
+
+
+def _order(entry: Entry) -> tuple[int, str, str, str]:
+    return KINDS.index(entry.kind), entry.name, entry.note, entry.path.name
+
+
+def _folders(store: Store, kind: str) -> list[Path]:
+    root = store.root / kind
+    found = root.iterdir() if root.is_dir() else ()
+    return [path for path in found if path.is_dir() and not path.name.startswith(".")]
+
+
+def _weights(kind: str, folder: Path, names: list[str], trunks: list[Entry]) -> Entry:
+    used_s = max([_used_s(folder), *(one.used_s for one in trunks if one.name in names)])
+    gone = "" if names else _NO_NAME
+    name = ", ".join(names)
+    return Entry(kind=kind, path=folder, name=name, note="", bytes=_bytes(folder), used_s=used_s, gone=gone)
+
+
+def _trunk(folder: Path) -> Entry:
+    """A trunk by its `key.json`; without one it has no name yet."""
+    entry = Entry(kind=TRUNKS, path=folder, name="", note="", bytes=_bytes(folder), used_s=_used_s(folder))
+    try:
+        key = read_json(folder / _KEY)
+        name, precision = str(key["backbone"]), str(key["precision"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return entry
+    note = f"{precision}, with feature maps" if key.get("maps") else precision
+    return replace(entry, name=name, note=note, gone=_gone(key, name, precision))
+
+
+def _gone(key: dict[str, Any], name: str, precision: str) -> str:
+    """Why a trunk of this key is never asked for again, whatever the engine's version; else empty.
+
+    Of a name that belongs to no source here, such as a network tuned in a run, nothing is known: it may be in use.
+    """
+    if name.removeprefix(trunk.RANDOM).partition(":")[0] not in registry.names("backbones"):
+        return ""
+    try:
+        now = plain(trunk.key(trunk.find(name), precision))
+    except UsageError:
+        return _NO_NAME
+    if key.get("revision") != now["revision"]:
+        return f"made of revision {key.get('revision')}, which is {now['revision']} now"
+    other = next((field for field in ("format", "depths", "input") if key.get(field) != now[field]), None)
+    return f"made for another {other}" if other else ""
+
+
+def _unnamed(entry: Entry, addresses: Mapping[str, tuple[str, str]]) -> Entry:
+    """A trunk without `key.json`: known by its address, if it is one of today's."""
+    name, note = addresses.get(entry.path.name, ("", ""))
+    return replace(entry, name=name, note=note)
+
+
+def _addresses(known: Sequence[trunk.Trunk]) -> dict[str, tuple[str, str]]:
+    """Address -> name and note of every trunk in float32 that this version would ask for."""
+    found = {}
+    for trained in known:
+        for one in (trained, trunk.find(trunk.RANDOM + trained.name)):
+            key = trunk.key(one)
+            found[digest(key)] = (one.name, "f32")
+            found[digest(key | {"maps": True})] = (one.name, "f32, with feature maps")
+    return found
+
+
+def damage(folder: Path) -> list[str]:
+    """What is wrong with an entry against its seal, one fact a file; empty when it is whole."""
+    try:
+        seal = {str(name): str(value) for name, value in read_json(folder / _SEAL).items()}
+    except (OSError, ValueError, AttributeError):
+        return ["its seal cannot be read"]
+    here = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file() or path.is_symlink()}
+    missing = [f"`{name}` is missing" for name in sorted(seal.keys() - here)]
+    wrong = [f"`{name}` has other bytes" for name in sorted(seal.keys() & here) if _differs(folder / name, seal[name])]
+    return missing + wrong + [f"`{name}` does not belong there" for name in sorted(here - seal.keys() - {_SEAL})]
+
+
+def _differs(path: Path, sealed: str) -> bool:
+    try:
+        return file_digest(path) != sealed
+    except OSError:
+        return True
+
+
+def prunable(store: Store, older_than_s: float | None = None) -> list[tuple[Entry, str]]:
+    """What may go, with the reason: entries that nothing can use, that were not used for so long, and left-overs.
+
+    Args:
+        store: The cache; nothing in it is changed.
+        older_than_s: Also whatever was last used longer ago than this; None for no such limit.
+    """
+    now_s = time.time()
+    found = [
+        (entry, entry.gone or _old(entry, None if entry.kind == ADDED else older_than_s, now_s))
+        for entry in entries(store)
+    ]
+    left_s = LEFT_AFTER_S if older_than_s is None else min(LEFT_AFTER_S, older_than_s)
+    found += [(entry, _old(entry, left_s, now_s)) for entry in _leftovers(store)]
+    return [(entry, why) for entry, why in found if why]
+
+
+def _old(entry: Entry, older_than_s: float | None, now_s: float) -> str:
+    ago_s = now_s - entry.used_s
+    return f"not used for {ago_s / 86400:.0f} days" if older_than_s is not None and ago_s > older_than_s else ""
+
+
+def _leftovers(store: Store) -> list[Entry]:
+    """Drafts of processes that were killed, and unfinished downloads."""
+    drafts = [path for kind in ("", *KINDS) for path in sorted((store.root / kind).glob(".tmp-*"))]
+    parts = sorted((store.root / fetch.PARTIAL).glob("*"))
+    of_kind = [("drafts", drafts), ("partial", parts)]
+    return [
+        Entry(kind=kind, path=path, name="", note="", bytes=_bytes(path), used_s=path.lstat().st_mtime)
+        for kind, paths in of_kind
+        for path in paths
+    ]
+
+
+def remove(entry: Entry) -> None:
+    """Take an entry away; one that is half removed is never taken for whole.
+
+    Raises:
+        SetupError: The disk is read-only or not permitted.
+    """
+    with disk_errors(entry.path):
+        if not entry.path.is_dir():
+            entry.path.unlink(missing_ok=True)
+            return
+        aside = entry.path.with_name(f".tmp-{secrets.token_hex(8)}")
+        os.replace(entry.path, aside)  # noqa: PTH105
+        shutil.rmtree(aside)
+
+
+def _used_s(folder: Path) -> float:
+    seal = folder / _SEAL
+    return (seal if seal.is_file() else folder).stat().st_mtime
+
+
+def _bytes(path: Path) -> int:
+    files = path.rglob("*") if path.is_dir() else (path,)
+    return sum(file.lstat().st_size for file in files if not file.is_dir())

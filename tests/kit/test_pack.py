@@ -1,0 +1,254 @@
+"""Packs of weights: the same bytes every time, a round trip with real weights, and everything that must be refused."""
+
+import hashlib
+import io
+import json
+import pickle
+import tarfile
+
+import numpy as np
+import pytest
+
+from headstart.core.errors import DataError, UsageError
+from headstart.core.say import Say
+from headstart.core.store import Store
+from headstart.kit import pack, trunk
+from headstart.testing.backbones import vectors
+
+LITE0 = "bundled:efficientnet_lite0"
+QUIET = Say(quiet=True)
+STOLEN = []
+
+
+class Evil:
+    """Leaves a mark when it is unpickled."""
+
+    def __reduce__(self):
+        return STOLEN.append, ("run",)
+
+
+@pytest.fixture(scope="session")
+def real(shared_store, tmp_path_factory):
+    """A pack of EfficientNet-Lite0, written once."""
+    path = tmp_path_factory.mktemp("packs") / "pack.tar"
+    pack.make([LITE0], path, shared_store, QUIET)
+    return path
+
+
+def members(path):
+    """(name, content) of a pack in its order."""
+    with tarfile.open(path) as tar:
+        return [(member.name, tar.extractfile(member).read()) for member in tar]
+
+
+def small(path, *, content=b"\x02\0\0\0\0\0\0\0{}", name="x.safetensors", lie=None, extra=(), fact=None, first=None):
+    """Write a pack of today's EfficientNet-Lite0 with other bytes.
+
+    Args:
+        content: Of the one file.
+        name: Of the one file, without its folder.
+        lie: What the manifest says of the file besides path, bytes and digest.
+        extra: More members: (TarInfo, content).
+        fact: What the manifest says of the backbone besides the truth.
+        first: A member before the manifest.
+    """
+    found = trunk.find(LITE0)
+    entry = found.source.weights_folder(found.preset, Store(path.parent)).name
+    place = f"weights/{entry}/{name}"
+    listed = {"path": place, "bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()} | (lie or {})
+    told = {"name": LITE0, "revision": found.spec.revision, "licence": "Apache-2.0", "entry": f"weights/{entry}"}
+    manifest = {"format": 1, "backbones": [told | (fact or {})], "files": [listed]}
+    with tarfile.open(path, "w") as tar:
+        for member, data in [
+            *([first] if first else []),
+            (tarfile.TarInfo("manifest.json"), json.dumps(manifest).encode()),
+            (tarfile.TarInfo(place), content),
+            *extra,
+        ]:
+            member.size = len(data) if member.isreg() else 0
+            tar.addfile(member, io.BytesIO(data))
+    return path
+
+
+def refused(path, store, match):
+    """The pack is refused, and the cache is as it was."""
+    before = sorted(store.root.rglob("*"))
+    with pytest.raises(DataError, match=match) as caught:
+        pack.unpack(path, store, QUIET)
+    assert sorted(store.root.rglob("*")) == before
+    assert not [one for one in path.parent.rglob("*") if one.name == "planted"]
+    return caught.value
+
+
+@pytest.fixture
+def store(tmp_path):
+    """An empty cache that exists."""
+    (tmp_path / "cache").mkdir()
+    return Store(tmp_path / "cache")
+
+
+@pytest.mark.medium
+def test_real_weights_travel_and_answer_the_same(real, store, shared_store):
+    there = trunk.find(LITE0)
+    assert not there.source.available(there.preset, store)
+    [placed] = pack.unpack(real, store, QUIET)
+    assert (placed["name"], placed["was_here"]) == (LITE0, False)
+    assert there.source.available(there.preset, store)
+    pictures = np.random.default_rng(0).integers(0, 256, (2, 224, 224, 3), dtype=np.uint8)
+    found, wanted = (vectors(there.build(one), pictures) for one in (store, shared_store))
+    assert all(np.array_equal(a, b) for a, b in zip(found, wanted, strict=True))
+    assert pack.unpack(real, store, QUIET)[0]["was_here"]
+    assert [path.name for path in store.root.iterdir()] == ["weights"]
+
+
+@pytest.mark.medium
+def test_the_same_bytes_whatever_the_order(tmp_path, shared_store):
+    names = [LITE0, "efficientnet_lite1"]
+    pack.make(names, tmp_path / "a.tar", shared_store, QUIET)
+    made = pack.make([*names[::-1], LITE0], tmp_path / "b.tar", shared_store, QUIET)
+    assert (tmp_path / "a.tar").read_bytes() == (tmp_path / "b.tar").read_bytes()
+    assert [one["name"] for one in made["backbones"]] == [LITE0, "bundled:efficientnet_lite1"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.tar", "b.tar"]
+
+
+@pytest.mark.medium
+def test_the_manifest_says_what_is_inside(real, shared_store):
+    (name, content), *rest = members(real)
+    assert name == "manifest.json"
+    manifest = json.loads(content)
+    [told] = manifest["backbones"]
+    assert told["name"] == LITE0
+    assert told["revision"] == trunk.find(LITE0).spec.revision
+    assert told["licence"] == "Apache-2.0"
+    assert [(f["path"], f["bytes"], f["sha256"]) for f in manifest["files"]] == [
+        (path, len(data), hashlib.sha256(data).hexdigest()) for path, data in rest
+    ]
+    with tarfile.open(real) as tar:
+        assert {(one.mtime, one.uid, one.gid, one.uname, one.mode) for one in tar} == {(0, 0, 0, "", 0o644)}
+
+
+@pytest.mark.medium
+def test_one_changed_byte_is_found(real, store, tmp_path):
+    content = bytearray(real.read_bytes())
+    content[len(content) // 2] ^= 1
+    (tmp_path / "bent.tar").write_bytes(content)
+    refused(tmp_path / "bent.tar", store, "has the SHA-256")
+
+
+@pytest.mark.medium
+@pytest.mark.parametrize("keep", [0.9999, 0.5, 0.00002, 0])
+def test_a_cut_off_pack_is_refused(real, store, tmp_path, keep):
+    content = real.read_bytes()
+    (tmp_path / "cut.tar").write_bytes(content[: int(len(content) * keep)])
+    refused(tmp_path / "cut.tar", store, r"cut off|no whole tar|no pack")
+
+
+def test_a_small_pack_is_taken(store, tmp_path):
+    """The writer of the bad packs below writes good ones."""
+    path = small(tmp_path / "good.tar")
+    assert pack.unpack(path, store, QUIET)[0]["name"] == LITE0
+
+
+def test_a_cut_between_members_is_refused(store, tmp_path):
+    path = small(tmp_path / "cut.tar")
+    with tarfile.open(path) as tar:
+        end = tar.getmembers()[1].offset
+    path.write_bytes(path.read_bytes()[:end] + bytes(1024))  # ends like a tar does
+    refused(path, store, "lacks `weights/")
+
+
+@pytest.mark.parametrize("name", ["../planted", "/planted", "weights/../../planted", "C:planted", "..\\planted"])
+def test_a_member_that_leads_elsewhere_is_refused(store, tmp_path, name):
+    path = small(tmp_path / "slip.tar", extra=[(tarfile.TarInfo(name), b"{}")])
+    assert name in refused(path, store, "leads elsewhere").what
+
+
+@pytest.mark.parametrize("place", ["../planted", "/planted", "weights/x", "trunks/" + "a" * 64 + "/x.bin"])
+def test_a_manifest_that_leads_elsewhere_is_refused(store, tmp_path, place):
+    path = small(tmp_path / "slip.tar", lie={"path": place})
+    assert place in refused(path, store, "no place for weights").what
+
+
+@pytest.mark.parametrize(
+    ("kind", "match"),
+    [
+        (tarfile.SYMTYPE, "is a link"),
+        (tarfile.LNKTYPE, "is a link"),
+        (tarfile.DIRTYPE, "is a folder"),
+        (tarfile.CHRTYPE, "is a device"),
+        (tarfile.FIFOTYPE, "is a device"),
+        (tarfile.GNUTYPE_SPARSE, "is no plain file"),
+        (tarfile.CONTTYPE, "is no plain file"),
+    ],
+)
+def test_a_member_of_another_kind_is_refused(store, tmp_path, kind, match):
+    member = tarfile.TarInfo("weights/x")
+    member.type, member.linkname = kind, "/etc/passwd"
+    refused(small(tmp_path / "odd.tar", extra=[(member, b"")]), store, match)
+
+
+def test_a_member_that_is_not_listed_or_comes_twice_is_refused(store, tmp_path):
+    path = small(tmp_path / "more.tar", extra=[(tarfile.TarInfo("weights/more.json"), b"{}")])
+    assert "`weights/more.json`" in refused(path, store, "not in the manifest").what
+    [_, (name, content)] = members(small(tmp_path / "one.tar"))
+    path = small(tmp_path / "twice.tar", extra=[(tarfile.TarInfo(name), content)])
+    refused(path, store, "there twice")
+
+
+def test_a_wrong_digest_and_a_wrong_length_are_refused(store, tmp_path):
+    assert "x.safetensors" in refused(small(tmp_path / "a.tar", lie={"sha256": "0" * 64}), store, "SHA-256").what
+    refused(small(tmp_path / "b.tar", lie={"bytes": 9}), store, "the manifest says 9")
+
+
+@pytest.mark.parametrize("name", ["x.pkl", "x.pth", "x.safetensors", "x.h5", "x.bin", "x.npy"])
+@pytest.mark.parametrize("protocol", [2, 5])
+def test_a_pickle_is_refused_under_any_name_and_never_run(store, tmp_path, name, protocol):
+    path = small(tmp_path / "evil.tar", content=pickle.dumps(Evil(), protocol), name=name)
+    assert name in refused(path, store, "pickle").what
+    assert STOLEN == []
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "match"),
+    [
+        ("x.safetensors", pickle.dumps(Evil(), 0), "does not begin"),
+        ("x.h5", b"PK\x03\x04 a zip of a pickle", "pickle"),
+        ("x.json", b"[]", "does not begin"),
+        ("x.py", b"print()", "kind that is not taken"),
+        ("x", b"{}", "kind that is not taken"),
+    ],
+)
+def test_a_file_that_is_no_weights_is_refused(store, tmp_path, name, content, match):
+    assert name in refused(small(tmp_path / "odd.tar", content=content, name=name), store, match).what
+
+
+def test_another_backbone_and_another_revision_are_refused(store, tmp_path):
+    assert "`1-old`" in refused(small(tmp_path / "a.tar", fact={"revision": "1-old"}), store, "revision").what
+    refused(small(tmp_path / "b.tar", fact={"name": "bundled:nothing"}), store, "does not know")
+    refused(small(tmp_path / "c.tar", fact={"name": "bundled:vgg16_hed"}), store, "revision")
+    refused(small(tmp_path / "d.tar", fact={"name": f"random:{LITE0}"}), store, "cannot come from a pack")
+
+
+def test_what_is_no_pack_is_refused(store, tmp_path):
+    (tmp_path / "text.tar").write_bytes(b"no tar" * 500)
+    refused(tmp_path / "text.tar", store, "no whole tar")
+    path = small(tmp_path / "late.tar", first=(tarfile.TarInfo("other.json"), b"{}"))
+    refused(path, store, "does not begin with `manifest.json`")
+    refused(tmp_path / "nowhere.tar", store, "there is no file")
+    with tarfile.open(tmp_path / "bad.tar", "w") as tar:
+        tar.addfile(member := tarfile.TarInfo("manifest.json"), io.BytesIO(b""))
+        assert member.size == 0
+    refused(tmp_path / "bad.tar", store, "cannot be read")
+
+
+def test_the_digest_of_the_whole_can_be_asked_for(store, tmp_path):
+    path = small(tmp_path / "good.tar")
+    with pytest.raises(DataError, match="expected `00`"):
+        pack.unpack(path, store, QUIET, sha256="00")
+    pack.unpack(path, store, QUIET, sha256=hashlib.sha256(path.read_bytes()).hexdigest().upper())
+
+
+def test_random_weights_are_not_bundled(store, tmp_path):
+    with pytest.raises(UsageError, match="random weights"):
+        pack.make([f"random:{LITE0}"], tmp_path / "x.tar", store, QUIET)
+    assert not (tmp_path / "x.tar").exists()

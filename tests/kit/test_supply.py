@@ -1,0 +1,180 @@
+"""What lies in the cache: whose it is, whether it is whole, what may go. Real weights, sealed entries, real clocks."""
+
+import os
+import time
+
+import pytest
+
+from headstart.core.files import read_json, write_json
+from headstart.core.keys import plain
+from headstart.core.say import Say
+from headstart.core.store import Store
+from headstart.kit import supply, trunk
+
+LITE0 = "bundled:efficientnet_lite0"
+DAY_S = 86400
+
+
+@pytest.fixture
+def filled(store):
+    """A cache with weights of today and of yesterday, and trunks of today, of an old revision, and of nobody."""
+    found = trunk.find(LITE0)
+    put(store, "weights", found.source.weights_folder(found.preset, store).name, {"w.safetensors": b"12345"})
+    put(store, "weights", {"wheel": "old"}, {"w.safetensors": b"1234567"})
+    key = plain(trunk.key(found))
+    put_trunk(store, key)
+    put_trunk(store, key | {"revision": "1-old"})
+    put_trunk(store, key | {"backbone": "bundled:forgotten"})
+    put_trunk(store, key | {"format": 0})
+    put_trunk(store, key | {"engine": "openvino 2020.1"})
+    return store
+
+
+def put(store, kind, key, files):
+    def write(folder):
+        for name, content in files.items():
+            (folder / name).write_bytes(content)
+
+    return store.make(kind, key, write)
+
+
+def put_trunk(store, key):
+    def write(folder):
+        (folder / "trunk.bin").write_bytes(b"123")
+        write_json(folder / "key.json", key)
+
+    return store.make("trunks", key, write)
+
+
+def age(store, days, kind="*"):
+    """Let everything be last used some days ago."""
+    then = time.time() - days * DAY_S
+    for seal in store.root.glob(f"{kind}/*/seal.json"):
+        os.utime(seal, (then, then))
+
+
+def test_entries_are_named(filled):
+    assert sorted((one.kind, one.name, one.note, bool(one.gone)) for one in supply.entries(filled)) == [
+        ("trunks", LITE0, "f32", False),
+        ("trunks", LITE0, "f32", False),
+        ("trunks", LITE0, "f32", True),
+        ("trunks", LITE0, "f32", True),
+        ("trunks", "bundled:forgotten", "f32", True),
+        ("weights", "", "", True),
+        ("weights", LITE0, "", False),
+    ]
+
+
+def test_a_trunk_without_its_key_is_known_by_its_address(store):
+    found = trunk.find(LITE0)
+    put(store, "trunks", trunk.key(found), {"trunk.bin": b"1"})
+    put(store, "trunks", trunk.key(found) | {"maps": True}, {"trunk.bin": b"1"})
+    put(store, "trunks", trunk.key(trunk.find(f"random:{LITE0}")), {"trunk.bin": b"1"})
+    put(store, "trunks", "f" * 64, {"trunk.bin": b"1"})
+    assert [(one.name, one.note, one.gone) for one in supply.entries(store)] == [
+        ("", "", ""),
+        (LITE0, "f32", ""),
+        (LITE0, "f32, with feature maps", ""),
+        (f"random:{LITE0}", "f32", ""),
+    ]
+
+
+def test_what_nothing_can_use_goes_and_nothing_else(filled):
+    doomed = supply.prunable(filled)
+    assert sorted(why for _, why in doomed) == sorted(
+        [
+            "no backbone of this installation has it",
+            "no backbone of this installation has it",
+            f"made of revision 1-old, which is {trunk.find(LITE0).spec.revision} now",
+            "made for another format",
+        ]
+    )
+    for entry, _ in doomed:
+        supply.remove(entry)
+    assert [(one.kind, one.name) for one in supply.entries(filled)] == [
+        ("weights", LITE0),
+        ("trunks", LITE0),
+        ("trunks", LITE0),
+    ]
+    assert supply.prunable(filled) == []
+    assert not list(filled.root.rglob(".tmp-*"))
+
+
+def test_age_counts_from_the_last_use(filled):
+    for entry, _ in supply.prunable(filled):
+        supply.remove(entry)
+    age(filled, 40)
+    assert supply.prunable(filled) == []
+    assert len(supply.prunable(filled, 50 * DAY_S)) == 0
+    assert {why for _, why in supply.prunable(filled, 30 * DAY_S)} == {"not used for 40 days"}
+    put_trunk(filled, plain(trunk.key(trunk.find(LITE0))))  # asked for again: it is used, and its weights with it
+    [(entry, _)] = supply.prunable(filled, 30 * DAY_S)
+    assert (entry.kind, read_json(entry.path / "key.json")["engine"]) == ("trunks", "openvino 2020.1")
+
+
+def test_looking_is_no_use(filled):
+    age(filled, 40)
+    found = trunk.find(LITE0)
+    assert found.source.available(found.preset, filled)
+    supply.entries(filled)
+    assert all(one.used_s < time.time() - 39 * DAY_S for one in supply.entries(filled))
+
+
+def test_left_overs_go_after_a_week(store):
+    for name in ("weights/.tmp-x/half", "partial/y.part", "partial/y.part.json", ".tmp-unpacked/0"):
+        path = store.root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"1234")
+    assert supply.prunable(store) == []
+    for path in [*store.root.rglob("*")]:
+        os.utime(path, (time.time() - 8 * DAY_S,) * 2)
+    doomed = supply.prunable(store)
+    assert sorted(entry.kind for entry, _ in doomed) == ["drafts", "drafts", "partial", "partial"]
+    assert sum(entry.bytes for entry, _ in doomed) == 16
+    for entry, _ in doomed:
+        supply.remove(entry)
+    assert not [path for path in store.root.rglob("*") if path.is_file()]
+
+
+def test_each_kind_of_damage_is_told(store):
+    folder = put(store, "weights", "a" * 64, {"one": b"1", "two": b"2", "three": b"3"})
+    assert supply.damage(folder) == []
+    (folder / "one").write_bytes(b"x")
+    (folder / "two").unlink()
+    (folder / "planted.pkl").write_bytes(b"x")
+    assert supply.damage(folder) == [
+        "`two` is missing",
+        "`one` has other bytes",
+        "`planted.pkl` does not belong there",
+    ]
+    (folder / "seal.json").write_text("[]")
+    assert supply.damage(folder) == ["its seal cannot be read"]
+
+
+def test_an_empty_cache_has_nothing(store):
+    assert supply.entries(store) == supply.prunable(store, 1) == []
+    assert not store.root.exists()
+
+
+@pytest.mark.medium
+def test_real_weights_and_trunks_are_named(shared_store):
+    trunk.find(LITE0).source.pull("efficientnet_lite0", shared_store, Say(quiet=True))
+    [entry] = [one for one in supply.entries(shared_store) if (one.kind, one.name) == ("weights", LITE0)]
+    assert entry.bytes > 18e6
+    assert supply.damage(entry.path) == []
+    assert Store(shared_store.root).find("weights", entry.path.name) == entry.path
+
+
+def test_a_trunk_of_a_source_that_is_not_here_is_left_alone(store):
+    put_trunk(store, plain(trunk.key(trunk.find(LITE0))) | {"backbone": "elsewhere:x"})
+    put_trunk(store, plain(trunk.key(trunk.find(LITE0))) | {"backbone": "tuned-1234"})
+    assert [(one.name, one.gone) for one in supply.entries(store)] == [("elsewhere:x", ""), ("tuned-1234", "")]
+    age(store, 40)
+    assert supply.prunable(store) == []
+    assert len(supply.prunable(store, 30 * DAY_S)) == 2
+
+
+def test_copies_of_a_users_own_files_do_not_age(store):
+    put(store, "added", "a" * 64, {"model.keras": b"1"})
+    [entry] = supply.entries(store)
+    assert (entry.kind, entry.gone) == ("added", "no backbone of this installation has it")
