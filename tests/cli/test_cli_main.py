@@ -16,7 +16,7 @@ from headstart.cli.parser import Parser
 from headstart.core import job, registry
 from headstart.core.errors import DataError, GateFailed, SetupError, UsageError
 
-COMMANDS = ("audit", "backbones", "demo", "doctor", "embed", "evaluate", "fit", "predict", "rank", "report")
+COMMANDS = ("audit", "backbones", "demo", "doctor", "embed", "evaluate", "fit", "predict", "rank", "report", "zeroshot")
 
 
 def test_every_command_is_found():

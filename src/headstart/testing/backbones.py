@@ -37,6 +37,8 @@ def check_backbone(source: BackboneSource, preset: str, store: Store) -> None:
     _check_vectors(trained, spec)
     assert _same(trained, vectors(source.build(preset, store), pictures)), "two builds give different vectors"
     _check_twin(source, preset, store, spec, pictures, trained)
+    if preset in getattr(source, "classifiers", ()):
+        _check_classifier(source, preset, store, spec)
 
 
 def vectors(model: Any, pictures: np.ndarray) -> list[np.ndarray]:
@@ -114,3 +116,11 @@ def _check_twin(
     assert _same(twins[0], twins[1]), "one seed gives two random twins"
     assert not _same(twins[0], twins[2]), "two seeds give the same random twin"
     assert not _same(twins[0], trained), "the random twin is the trained trunk"
+
+
+def _check_classifier(source: Any, preset: str, store: Store, spec: BackboneSpec) -> None:
+    weights, bias = source.classifier(preset, store)
+    wanted = (spec.depths[-1].dim, 1000)
+    assert weights.shape == wanted and bias.shape == wanted[1:], f"the classifier is {weights.shape} and {bias.shape}"
+    assert weights.dtype == bias.dtype == np.float32, f"the classifier is {weights.dtype} and {bias.dtype}"
+    assert np.isfinite(weights).all() and np.isfinite(bias).all(), "the classifier has values that are not finite"
