@@ -39,7 +39,7 @@ class Anatomy:
     @property
     def blocks(self) -> tuple[str, ...]:
         """Depths whose segment has weights to train, shallow to deep."""
-        return tuple(depth for depth in self.depths if any(_learnt(one) for one in self.segments[depth]))
+        return tuple(depth for depth in self.depths if any(learnt(one) for one in self.segments[depth]))
 
     def block_of(self) -> dict[int, str]:
         """Id of each operation, and of each layer inside one -> the depth whose segment it is in."""
@@ -163,6 +163,6 @@ def _is_input(operation: Any) -> bool:
     return type(operation).__name__ == "InputLayer"
 
 
-def _learnt(operation: Any) -> bool:
+def learnt(operation: Any) -> bool:
     """Whether it has weights that training may change; the constants of input scaling are none."""
     return bool(getattr(operation, "weights", ())) and type(operation).__name__ != "Normalization"

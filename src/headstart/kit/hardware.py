@@ -1,4 +1,4 @@
-"""Whether this machine trains faster in mixed precision: only with units made for bfloat16.
+"""The processor: its name, and whether this machine trains faster in mixed precision: only with units for bfloat16.
 
 Processors without such units emulate it, more slowly than float32 and less exactly (Micikevicius et al., ICLR 2018,
 describe the method; float32 weights, bfloat16 arithmetic).
@@ -6,11 +6,27 @@ describe the method; float32 weights, bfloat16 arithmetic).
 
 from __future__ import annotations
 
+import platform
 from pathlib import Path
 
 _CPU = Path("/proc/cpuinfo")
 _TILES = "amx_bf16"
 _AMPERE = (8, 0)  # compute capability of the first GPUs with bfloat16
+
+
+def processor(cpu: Path = _CPU) -> dict[str, str]:
+    """What measured times depend on: system, architecture and the processor's name where the system tells it.
+
+    Args:
+        cpu: What the system tells of its processors.
+    """
+    try:
+        told = cpu.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        told = []
+    named = [line.partition(":")[2].strip() for line in told if line.startswith("model name")]
+    name = named[0] if named else platform.processor()
+    return {"system": platform.system(), "architecture": platform.machine(), "processor": name}
 
 
 def training_precision(cpu: Path = _CPU) -> str:

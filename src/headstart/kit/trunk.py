@@ -10,23 +10,30 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from headstart.core import registry
 from headstart.core.errors import SetupError, UsageError, nearest
+from headstart.core.files import write_json
 from headstart.core.say import Say
 from headstart.core.store import Store
 from headstart.core.types import BackboneSource, BackboneSpec
-from headstart.kit import engine
+from headstart.kit import engine, pace, sources
 from headstart.kit.provenance import version
+from headstart.kit.values import as_json
+
+if TYPE_CHECKING:
+    from headstart.kit.first_layer import Finding
 
 RANDOM = "random:"
 RANDOM_SEED = 0
 _DRAW = 2  # of random weights; raise when `fill_random` draws others
 _FORMAT = 1  # of the cached files; raise when the export changes what it writes
+_LOOKED_AT = 8  # pictures that the first layer and the clock get
 _LATER = ("dinov2", "dinov3", "siglip", "clip", "vit", "deit", "swin", "beit", "mae", "hiera", "sam", "mit", "pvt")
 
 
@@ -48,6 +55,11 @@ class Trunk:
     preset: str
     seed: int | None = None
 
+    @property
+    def frozen(self) -> str:
+        """Why it can neither be fine-tuned nor have a random twin; empty where it can."""
+        return sources.frozen(self.source, self.preset)
+
     def build(self, store: Store) -> Any:
         """The frozen `keras.Model`."""
         return self.source.build(self.preset, store, seed=self.seed)
@@ -62,13 +74,18 @@ def names() -> tuple[str, ...]:
 def find(name: str) -> Trunk:
     """The trunk of a name: `bundled:efficientnet_lite0`, a preset alone if only one source has it, or `random:` of it.
 
+    A source may open what it cannot list, such as a path: `run:runs/mine`. The trunk then has the name that the source
+    gives it.
+
     Raises:
-        UsageError: There is none; the nearest names are in the hint.
+        UsageError: There is none, or no twin of it; the nearest names are in the hint.
     """
     if name.startswith(RANDOM):
         return _twin(find(name.removeprefix(RANDOM)))
     known = names()
-    fits = [one for one in known if one == name or one.partition(":")[2] == name]
+    fits = [one for one in known if one == name] or [one for one in known if one.partition(":")[2] == name]
+    if not fits and (opened := sources.opened(name)):
+        fits = [opened]
     if len(fits) != 1:
         raise _unknown(name, known, fits)
     source, _, preset = fits[0].partition(":")
@@ -94,6 +111,8 @@ def _unknown(name: str, known: tuple[str, ...], fits: list[str]) -> UsageError:
 
 
 def _twin(trained: Trunk) -> Trunk:
+    if trained.frozen:
+        raise UsageError(f"there is no random twin: {trained.frozen}", hint="leave `random:` out")
     spec = replace(
         trained.spec,
         name=RANDOM + trained.name,
@@ -147,7 +166,8 @@ def folder(
             only.
 
     Returns:
-        A folder with `trunk.xml`, `trunk.bin` and `parity.json`.
+        A folder with `trunk.xml`, `trunk.bin`, `parity.json` and, of trained trunks, `first_layer.json`: whether the
+        first layer sees what it was trained on. If it does not, a warning says so, once.
 
     Raises:
         SetupError: The weights, an engine or NNCF are missing, or the engines disagree.
@@ -159,14 +179,20 @@ def folder(
         kind = f"{precision}, with feature maps" if maps else precision
         say.line("trunk", f"{trunk.name}: made once for {engine.name()} in {kind}")
         source = folder(trunk, store, say, pictures) / "trunk.xml" if precision == "int8" else None
+        finding = None
         with export.quiet():
             if source:
                 export.quantise(source, pictures, draft)
+            elif trunk.frozen:
+                sources.convert(trunk.source, trunk.preset, store, pictures, draft, maps=maps)
             else:
                 names = tuple(f"map_{depth.name}" for depth in trunk.spec.depths[:-1]) if maps else ()
                 model = trunk.build(store)
                 whole = _with_maps(model, trunk.spec, names) if maps else model
                 export.convert(whole, trunk.spec, pictures, draft, maps=names)
+                finding = None if maps else _looked_at(trunk, model, pictures, say)
+        if finding is not None:
+            write_json(draft / "first_layer.json", as_json(finding))
 
     address = key(trunk, precision)
     if maps:
@@ -187,6 +213,22 @@ def _with_maps(model: Any, spec: BackboneSpec, names: Sequence[str]) -> Any:
     return keras.Model(model.inputs, [*(maps[name.removeprefix("map_")] for name in names), *model.outputs])
 
 
+def _looked_at(trunk: Trunk, model: Any, pictures: np.ndarray, say: Say) -> Finding | None:
+    """Whether the first layer sees what it was trained on; not asked of random weights and of a run's own networks."""
+    from headstart.kit import first_layer
+
+    if trunk.seed is not None or not _listed(trunk):
+        return None
+    found = first_layer.examine(model, trunk.spec, pictures[:_LOOKED_AT])
+    first_layer.warn(found, trunk.name, say)
+    return found
+
+
+def _listed(trunk: Trunk) -> bool:
+    """Whether it comes from a source, not from a run's own training."""
+    return trunk.source.name in registry.names("backbones")
+
+
 def ready(
     trunk: Trunk, store: Store, say: Say, pictures: np.ndarray, *, threads: int, precision: str = "f32", cut: str = ""
 ) -> engine.Engine | Any:
@@ -197,7 +239,13 @@ def ready(
     """
     if engine.name() is not None:
         path = folder(trunk, store, say, pictures, precision, maps=bool(cut)) / "trunk.xml"
-        return engine.Engine(path, threads=threads, outputs=outputs(trunk.spec, cut) if cut else None)
+        made = engine.Engine(path, threads=threads, outputs=outputs(trunk.spec, cut) if cut else None)
+        if not cut and precision == "f32" and _listed(trunk):
+            alone = partial(engine.Engine, path, threads=threads, batch=1)
+            pace.keep(trunk.spec, store, (made, alone, pictures[:_LOOKED_AT]), threads=threads, engine=engine_name())
+        return made
+    if trunk.frozen:
+        raise SetupError(f"without OpenVINO nothing can run it: {trunk.frozen}", hint="pip install openvino")
     from headstart.kit.export import KerasEngine, quiet
 
     say.line("trunk", f"{trunk.name}: OpenVINO is not installed, Keras computes the vectors (slower, float32)")
@@ -209,7 +257,9 @@ def ready(
             wanted = outputs(trunk.spec, cut)
             whole = _with_maps(model, trunk.spec, wanted[:1])
             model = type(whole)(whole.inputs, whole.outputs[: len(wanted)])
-        return KerasEngine(model)
+    if not cut:
+        _looked_at(trunk, model, pictures, say)
+    return KerasEngine(model)
 
 
 def outputs(spec: BackboneSpec, cut: str) -> tuple[str, ...]:
