@@ -1,123 +1,199 @@
-"""List the backbones, show all that is known of one, or fetch its weights."""
+"""List, search, show and fetch the backbones; carry their weights to other machines; check and clear the cache."""
 
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING, Any
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from headstart.cli import options
+from headstart.cli.parser import filled, place
 from headstart.cli.tables import table
 from headstart.core.errors import UsageError, nearest
+from headstart.core.files import show
 from headstart.core.opening import default_store
 from headstart.core.say import Say, size
 
 if TYPE_CHECKING:
     from headstart.core.store import Store
 
-ACTIONS = ("list", "show", "pull")
-HEAD = ("name", "family", "params", "GFLOPs", "input px", "ImageNet prior", "weights", "licence")
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Action:
+    """One thing that the command does.
+
+    Attributes:
+        run: Does it and gives the exit code.
+        needs: What must follow the action's name, or empty.
+        takes: Options that are its own.
+    """
+
+    run: Callable[[argparse.Namespace, Store, Say], int]
+    needs: str = ""
+    takes: tuple[str, ...] = ()
 
 
 class Backbones:
-    """List the backbones, show all that is known of one, or fetch its weights.
+    """List, search, show and fetch the backbones; carry their weights to other machines; check and clear the cache.
 
-    list        a table of all: size, cost, input, licence, prior, and whether the weights are here
-    show NAME   everything, with the licence's small print
-    pull NAME   fetch the weights into the cache; several names may follow
+    list [NAME …]       a table: size, cost, input, prior, measured speed, licence, and whether the weights are here
+    search TEXT …       the same of those whose name, family, training data or licence has every word
+    show NAME …         everything, with the licence's small print
+    pull NAME …         fetch the weights into the cache; goes on after a break
+    bundle NAME … -o F  weights of several as one tar for a machine without a network
+    unbundle F          check such a tar, then bring its weights into the cache
+    verify [NAME …]     hash weights and compiled trunks in the cache again; ends with 1 when one is damaged
+    prune               remove what nothing can use any more, and with --older-than what was not used for so long
+
+    filters: --filter family=resnet --filter licence=permissive --filter 'params<10M' (all must hold; quote < and >)
+    texts:   name, source, family, licence, trained, weights; = or !=, * stands for anything
+    numbers: params, flops, prior, size, px, dim, speed; = != < <= > >=, with k, M, G
     """
 
     name = "backbones"
-    kept = "weights that were fetched whole are kept; run the same command again"
+    kept = "what was fetched is kept; run the same command again and it goes on"
 
     def configure(self, parser: argparse.ArgumentParser) -> None:
-        """Add the action, the names and the output options."""
-        parser.add_argument("action", metavar="{list,show,pull}", help="what to do")
-        parser.add_argument("names", metavar="NAME", nargs="*", help="`source:preset`")
+        """Add the action, the names and the options."""
+        parser.add_argument("action", metavar=f"{{{','.join(ACTIONS)}}}", help="what to do")
+        parser.add_argument("names", metavar="NAME", nargs="*", help="`source:preset`, a TEXT, or a FILE")
+        parser.add_argument("--sort", metavar="FIELD", help="list, search: params, flops, prior, size, name or speed")
+        parser.add_argument("--filter", metavar="EXPR", action="append", default=[], help="list, search: see above")
+        parser.add_argument("-o", "--output", metavar="FILE", type=place, help="bundle: the tar to write")
+        parser.add_argument("--sha256", metavar="HEX", type=filled, help="unbundle: what the tar must have")
+        parser.add_argument("--older-than", metavar="TIME", type=_seconds, help="prune: 12h, 30d, 8w")
+        parser.add_argument("--dry-run", action="store_true", help="prune: only tell what would go")
         options.add_output(parser)
 
     def __call__(self, args: argparse.Namespace) -> int:
         """Do it."""
-        if args.action not in ACTIONS:
+        action = ACTIONS.get(args.action)
+        if action is None:
             hint = nearest(args.action, ACTIONS) or f"known: {', '.join(ACTIONS)}"
             raise UsageError(f"there is no action `{args.action}`", hint=hint)
-        if args.action != "list" and not args.names:
-            raise UsageError(f"backbones {args.action} needs a NAME", hint="headstart backbones list shows them")
+        if action.needs and not args.names:
+            hint = "headstart backbones --help"
+            raise UsageError(f"backbones {args.action} needs a {action.needs}", hint=hint)
+        foreign = next((name for name in _OWN if getattr(args, name) and name not in action.takes), None)
+        if foreign:
+            takers = ", ".join(name for name, one in ACTIONS.items() if foreign in one.takes)
+            raise UsageError(
+                f"backbones {args.action} has no option `{options.flag(foreign)}`", hint=f"it is of {takers}"
+            )
         say = options.say(args)
-        {"list": _list, "show": _show, "pull": _pull}[args.action](args.names, default_store(say), say)
-        return 0
+        return action.run(args, default_store(say), say)
 
 
-def facts(name: str, store: Store) -> dict[str, Any]:
-    """All that is known of a backbone, as plain JSON, and whether its weights are here.
+_OWN = ("sort", "filter", "output", "sha256", "older_than", "dry_run")
+_SECONDS = {"h": 3600.0, "d": 86400.0, "w": 7 * 86400.0}
 
-    Raises:
-        UsageError: No backbone has this name; the nearest are in the hint.
-    """
-    from headstart.core.keys import plain
+
+def _seconds(text: str) -> float:
+    """A time, for `type=`."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)([hdw])", text.strip())
+    if not found or not float(found[1]):
+        raise argparse.ArgumentTypeError(f"`{text}` is not a time like 12h, 30d or 8w")
+    return float(found[1]) * _SECONDS[found[2]]
+
+
+def _list(args: argparse.Namespace, store: Store, say: Say) -> int:
+    from headstart.kit import catalogue
+
+    return _told(catalogue.every(store, args.names), args, say)
+
+
+def _search(args: argparse.Namespace, store: Store, say: Say) -> int:
+    from headstart.kit import catalogue
+
+    return _told(catalogue.search(catalogue.every(store), args.names), args, say)
+
+
+def _told(entries: list[dict[str, object]], args: argparse.Namespace, say: Say) -> int:
+    from headstart.cli.catalogue import rows
+    from headstart.kit import catalogue
+
+    chosen = catalogue.pick(entries, args.filter)
+    if args.sort:
+        chosen = catalogue.order(chosen, args.sort)
+    say.result(rows(chosen) if chosen else "no backbone fits", {"backbones": chosen})
+    return 0
+
+
+def _show(args: argparse.Namespace, store: Store, say: Say) -> int:
+    from headstart.cli.catalogue import page
+    from headstart.kit import catalogue
+
+    entries = catalogue.every(store, args.names)
+    say.result("\n\n".join(map(page, entries)), {"backbones": entries})
+    return 0
+
+
+def _pull(args: argparse.Namespace, store: Store, say: Say) -> int:
     from headstart.kit import trunk
 
-    found = trunk.find(name)
-    known: dict[str, Any] = plain(found.spec)
-    return known | {"weights_here": bool(found.source.available(found.preset, store))}
-
-
-def _list(names: list[str], store: Store, say: Say) -> None:
-    from headstart.kit import trunk
-
-    entries = [facts(name, store) for name in names or trunk.names()]
-    rows = [
-        (
-            entry["name"],
-            entry["family"],
-            f"{entry['params'] / 1e6:.1f} M",
-            f"{entry['flops'] / 1e9:.2f}",
-            str(entry["input"]["size_px"]),
-            f"{entry['prior']:.3f}",
-            "here" if entry["weights_here"] else "pull",
-            entry["licence"],
-        )
-        for entry in entries
-    ]
-    say.result(table(HEAD, rows, right=(2, 3, 4, 5)), {"backbones": entries})
-
-
-def _show(names: list[str], store: Store, say: Say) -> None:
-    entries = [facts(name, store) for name in names]
-    say.result("\n\n".join(map(_page, entries)), {"backbones": entries})
-
-
-def _page(entry: dict[str, Any]) -> str:
-    taken = ", ".join(f"{depth['name']} ({depth['dim']})" for depth in entry["depths"])
-    here = "here" if entry["weights_here"] else f"not here: headstart backbones pull {entry['name']}"
-    rows = [
-        ("family", entry["family"]),
-        ("revision", entry["revision"]),
-        ("trained on", entry["pretrained_on"]),
-        ("prior", f"{entry['prior']:.3f}, {entry['prior_source']}"),
-        ("params", f"{entry['params']:,}"),
-        ("cost", f"{entry['flops'] / 1e9:.2f} GFLOPs a picture"),
-        ("input", _input(entry["input"])),
-        ("depths", taken),
-        ("licence", entry["licence"]),
-        ("note", entry["licence_note"] or "-"),
-        ("weights", f"{size(entry['download_bytes'])}, {here}"),
-    ]
-    return f"{entry['name']}\n{table(('', ''), rows)}"
-
-
-def _input(spec: dict[str, Any]) -> str:
-    how = f"{spec['size_px']} px, {spec['resize']}, {spec['interpolation']}"
-    cut = f", centre {spec['crop_fraction']:.3g}" if spec["resize"] == "crop" else ""
-    return f"{how}{cut}; {spec['channels']} * {spec['scale']:.6g} - {spec['mean']}, / {spec['std']}"
-
-
-def _pull(names: list[str], store: Store, say: Say) -> None:
-    from headstart.kit import trunk
-
-    chosen = [trunk.find(name) for name in names]  # every name is checked before anything is fetched
+    chosen = [trunk.find(name) for name in args.names]  # every name is checked before anything is fetched
     pulled = [{"name": c.spec.name, "file": str(c.source.pull(c.preset, store, say))} for c in chosen]
     lines = [f"{entry['name']} is here: {entry['file']}" for entry in pulled]
     say.result("\n".join(lines), {"pulled": pulled})
+    return 0
 
 
+def _bundle(args: argparse.Namespace, store: Store, say: Say) -> int:
+    from headstart.core.keys import file_digest
+    from headstart.kit import pack
+
+    if args.output is None:
+        raise UsageError("backbones bundle needs a place for the tar", hint="-o pack.tar")
+    made = pack.make(args.names, args.output, store, say)
+    facts = {"file": str(args.output), "bytes": args.output.stat().st_size, "sha256": file_digest(args.output)}
+    lines = table(("backbone", "revision", "licence"), [_three(one) for one in made["backbones"]])
+    foot = f"{args.output}: {size(facts['bytes'])}, SHA-256 {facts['sha256']}"
+    over = f"over there: headstart backbones unbundle {args.output.name} --sha256 {facts['sha256']}"
+    say.result(f"{lines}\n\n{show(foot)}\n{show(over)}", facts | {"manifest": made})
+    return 0
+
+
+def _three(one: dict[str, str]) -> tuple[str, str, str]:
+    return one["name"], one["revision"], one["licence"]
+
+
+def _unbundle(args: argparse.Namespace, store: Store, say: Say) -> int:
+    from headstart.kit import pack
+
+    if len(args.names) > 1:
+        raise UsageError(f"backbones unbundle takes one FILE, not {len(args.names)}")
+    placed = pack.unpack(place(args.names[0]), store, say, sha256=args.sha256 or "")
+    lines = [
+        f"{one['name']} {'was here already' if one['was_here'] else 'is here'}: {size(one['bytes'])}" for one in placed
+    ]
+    say.result("\n".join(lines), {"unbundled": placed})
+    return 0
+
+
+def _verify(args: argparse.Namespace, store: Store, say: Say) -> int:
+    from headstart.cli import upkeep
+
+    return upkeep.verify(args.names, store, say)
+
+
+def _prune(args: argparse.Namespace, store: Store, say: Say) -> int:
+    from headstart.cli import upkeep
+
+    if args.names:
+        raise UsageError(f"backbones prune takes no NAME, such as `{args.names[0]}`", hint="headstart backbones prune")
+    return upkeep.prune(store, say, older_than_s=args.older_than, dry_run=args.dry_run)
+
+
+ACTIONS = {
+    "list": _Action(run=_list, takes=("sort", "filter")),
+    "search": _Action(run=_search, needs="TEXT", takes=("sort", "filter")),
+    "show": _Action(run=_show, needs="NAME"),
+    "pull": _Action(run=_pull, needs="NAME"),
+    "bundle": _Action(run=_bundle, needs="NAME", takes=("output",)),
+    "unbundle": _Action(run=_unbundle, needs="FILE", takes=("sha256",)),
+    "verify": _Action(run=_verify),
+    "prune": _Action(run=_prune, takes=("older_than", "dry_run")),
+}
 PLUGIN = Backbones()

@@ -1,0 +1,70 @@
+"""The catalogue for people: the table of `backbones list` and `search`, and the page of `backbones show`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from headstart.cli.tables import table
+from headstart.core.say import size
+
+HEAD = (
+    *("name", "family", "params", "GFLOPs", "input px", "ImageNet prior", "images/s", "size", "weights"),
+    "licence",
+)
+
+
+def rows(entries: Sequence[dict[str, Any]]) -> str:
+    """One line a backbone."""
+    return table(HEAD, [_row(entry) for entry in entries], right=(2, 3, 4, 5, 6, 7))
+
+
+def _row(entry: dict[str, Any]) -> tuple[str, ...]:
+    return (
+        entry["name"],
+        entry["family"],
+        f"{entry['params'] / 1e6:.1f} M",
+        f"{entry['flops'] / 1e9:.2f}",
+        str(entry["input"]["size_px"]),
+        f"{entry['prior']:.3f}",
+        _speed(entry),
+        size(entry["download_bytes"]),
+        "here" if entry["weights_here"] else "pull",
+        entry["licence"],
+    )
+
+
+def _speed(entry: dict[str, Any]) -> str:
+    return "-" if entry["images_per_s"] is None else f"{entry['images_per_s']:.0f}"
+
+
+def page(entry: dict[str, Any]) -> str:
+    """Everything that is known of one."""
+    taken = ", ".join(f"{depth['name']} ({depth['dim']})" for depth in entry["depths"])
+    here = "here" if entry["weights_here"] else f"not here: headstart backbones pull {entry['name']}"
+    speed = "not measured on this machine yet" if entry["images_per_s"] is None else f"{_speed(entry)} images/s here"
+    lines = [
+        ("family", entry["family"]),
+        ("revision", entry["revision"]),
+        ("trained on", entry["pretrained_on"]),
+        ("prior", f"{entry['prior']:.3f}, {entry['prior_source']}"),
+        ("params", f"{entry['params']:,}, {size(4 * entry['params'])} of memory in float32"),
+        ("cost", f"{entry['flops'] / 1e9:.2f} GFLOPs a picture"),
+        ("speed", speed),
+        ("input", _input(entry["input"])),
+        ("depths", taken),
+        ("licence", f"{entry['licence']}, {_use(entry['permissive'])}"),
+        ("note", entry["licence_note"] or "-"),
+        ("weights", f"{size(entry['download_bytes'])}, {here}"),
+    ]
+    return f"{entry['name']}\n{table(('', ''), lines)}"
+
+
+def _use(permissive: bool) -> str:
+    return "permissive: commercial use is allowed" if permissive else "not known to be permissive: read it before use"
+
+
+def _input(spec: dict[str, Any]) -> str:
+    how = f"{spec['size_px']} px, {spec['resize']}, {spec['interpolation']}"
+    cut = f", centre {spec['crop_fraction']:.3g}" if spec["resize"] == "crop" else ""
+    return f"{how}{cut}; {spec['channels']} * {spec['scale']:.6g} - {spec['mean']}, / {spec['std']}"

@@ -1,0 +1,159 @@
+"""`headstart backbones` as it is typed: list, search, bundle, unbundle, verify, prune."""
+
+import json
+import os
+import time
+
+import pytest
+
+from headstart.cli.main import main
+from headstart.core.store import Store
+from headstart.kit import trunk
+
+LITE0 = "bundled:efficientnet_lite0"
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    """An empty cache, which the commands use."""
+    monkeypatch.setenv("HEADSTART_CACHE", str(tmp_path / "cache"))
+    return Store(tmp_path / "cache")
+
+
+def said(capsys, *words, code=0):
+    """The one JSON object that a command prints."""
+    assert main(["backbones", *map(str, words), "--json"]) == code
+    [line] = capsys.readouterr().out.splitlines()
+    return json.loads(line)
+
+
+def told(capsys, *words, code=0):
+    """What a command prints for people."""
+    assert main(["backbones", *map(str, words)]) == code
+    streams = capsys.readouterr()
+    return streams.out + streams.err
+
+
+def put(store, key, kind="weights"):
+    return store.make(kind, key, lambda folder: (folder / "w.safetensors").write_bytes(b"12345") and None)
+
+
+def test_list_filters_and_sorts(cache, capsys):
+    found = said(capsys, "list", "--filter", "params<10M", "--filter", "source=bundled", "--sort", "prior")["backbones"]
+    assert [entry["name"] for entry in found] == [f"bundled:efficientnet_lite{n}" for n in (2, 1, 0)]
+    assert told(capsys, "list", "--filter", "params<1k").startswith("no backbone fits")
+    assert "did you mean `params`" in told(capsys, "list", "--sort", "parms", code=2)
+
+
+def test_search_finds_by_words(cache, capsys):
+    lines = told(capsys, "search", "edge").splitlines()
+    assert [line.split()[0] for line in lines] == ["name", "bundled:vgg16_hed"]
+    assert "needs a TEXT" in told(capsys, "search", code=2)
+
+
+def test_show_says_what_the_licence_allows(cache, capsys):
+    page = told(capsys, "show", LITE0)
+    for word in ("permissive: commercial use is allowed", "not measured on this machine yet", "of memory in float32"):
+        assert word in page
+
+
+@pytest.mark.parametrize(
+    ("words", "hint"),
+    [
+        (("pull", LITE0, "--dry-run"), "it is of prune"),
+        (("show", LITE0, "--sort", "name"), "it is of list, search"),
+        (("list", "-o", "x"), "it is of bundle"),
+        (("prune", "--sha256", "00"), "it is of unbundle"),
+    ],
+)
+def test_an_option_of_another_action_is_not_ignored(cache, capsys, words, hint):
+    assert hint in told(capsys, *words, code=2)
+
+
+@pytest.mark.parametrize("text", ["30", "d", "-1d", "0d", "30 days", "1y"])
+def test_a_time_that_is_none_is_told(cache, capsys, text):
+    assert "is not a time like 12h, 30d or 8w" in told(capsys, "prune", f"--older-than={text}", code=2)
+
+
+@pytest.mark.medium
+def test_bundle_here_and_unbundle_there(shared_store, monkeypatch, tmp_path, capsys):
+    pack = tmp_path / "pack.tar"
+    made = said(capsys, "bundle", LITE0, "-o", pack)
+    assert made["bytes"] == pack.stat().st_size > 18e6
+    monkeypatch.setenv("HEADSTART_CACHE", str(tmp_path / "there"))
+    assert "expected" in told(capsys, "unbundle", pack, "--sha256", "0" * 64, code=3)
+    assert f"{LITE0} is here" in told(capsys, "unbundle", pack, "--sha256", made["sha256"])
+    assert f"{LITE0} was here already" in told(capsys, "unbundle", pack)
+    assert trunk.find(LITE0).source.available("efficientnet_lite0", Store(tmp_path / "there"))
+
+
+def test_bundle_and_unbundle_say_what_they_lack(cache, capsys, tmp_path):
+    assert "-o pack.tar" in told(capsys, "bundle", LITE0, code=2)
+    assert "needs a FILE" in told(capsys, "unbundle", code=2)
+    assert "takes one FILE" in told(capsys, "unbundle", "a", "b", code=2)
+    assert "there is no file" in told(capsys, "unbundle", tmp_path / "none.tar", code=3)
+    assert "is no pack of headstart" in told(capsys, "unbundle", write_tar(tmp_path / "x.tar"), code=3)
+
+
+def write_tar(path):
+    import tarfile
+
+    with tarfile.open(path, "w") as tar:
+        tar.addfile(tarfile.TarInfo("x"))
+    return path
+
+
+def test_verify_ends_with_one_when_something_is_damaged(cache, capsys):
+    found = trunk.find(LITE0)
+    assert "0 entries" in told(capsys, "verify")
+    folder = put(cache, found.source.weights_folder(found.preset, cache).name)
+    assert "1 entries, 5 B: all whole" in told(capsys, "verify").replace(f"{5 + seal(folder)} B", "5 B")
+    (folder / "w.safetensors").write_bytes(b"12346")
+    text = told(capsys, "verify", code=1)
+    for word in (
+        LITE0,
+        "`w.safetensors` has other bytes",
+        "1 damaged",
+        f"headstart backbones pull {LITE0}",
+        str(folder),
+    ):
+        assert word in text
+    report = said(capsys, "verify", LITE0, code=1)
+    assert (report["damaged"], report["absent"]) == (1, [])
+    assert folder.is_dir()
+    report = said(capsys, "verify", "bundled:efficientnet_lite1")
+    assert (report["checked"], report["absent"]) == ([], ["bundled:efficientnet_lite1"])
+
+
+def seal(folder):
+    return (folder / "seal.json").stat().st_size
+
+
+def test_prune_tells_before_it_does(cache, capsys):
+    kept = trunk.find(LITE0)
+    mine = put(cache, kept.source.weights_folder(kept.preset, cache).name)
+    old = put(cache, {"wheel": "of a version that is gone"})
+    count = sum(path.stat().st_size for path in old.iterdir())
+    assert "nothing was changed" in told(capsys, "prune", "--dry-run")
+    assert old.is_dir()
+    report = said(capsys, "prune")
+    assert report["bytes"] == count
+    assert [one["path"] for one in report["removed"]] == [str(old)]
+    assert not old.exists()
+    assert mine.is_dir()
+    assert "there is nothing to remove" in told(capsys, "prune")
+    os.utime(mine / "seal.json", (time.time() - 31 * 86400,) * 2)
+    assert "there is nothing to remove" in told(capsys, "prune", "--older-than", "5w")
+    assert "not used for 31 days" in told(capsys, "prune", "--older-than", "30d")
+    assert not mine.exists()
+    assert "takes no NAME" in told(capsys, "prune", LITE0, code=2)
+
+
+def test_help_has_every_action(capsys):
+    from headstart.cli.backbones import ACTIONS
+
+    text = told(capsys, "--help")
+    for action in ACTIONS:
+        assert f"\n{action} " in text
+    for field in ("params", "flops", "prior", "size", "speed", "family", "licence"):
+        assert field in text
