@@ -1,8 +1,10 @@
 """What lies in the cache: whose it is, whether it is whole, what may go. Real weights, sealed entries, real clocks."""
 
 import os
+import shutil
 import time
 
+import numpy as np
 import pytest
 
 from headstart.core.files import read_json, write_json
@@ -178,3 +180,20 @@ def test_copies_of_a_users_own_files_do_not_age(store):
     put(store, "added", "a" * 64, {"model.keras": b"1"})
     [entry] = supply.entries(store)
     assert (entry.kind, entry.gone) == ("added", "no backbone of this installation has it")
+
+
+@pytest.mark.medium
+def test_a_compiled_trunk_says_whose_it_is(store, shared_store, textile):
+    from headstart.kit import pixels
+
+    found = trunk.find(LITE0)
+    weights = found.source.weights_folder(found.preset, shared_store)
+    shutil.copytree(weights, store.root / "weights" / weights.name)
+    files = sorted(textile.rglob("*.jpg"))[::250]
+    pictures = np.stack([pixels.decode(file.read_bytes(), found.spec.input) for file in files])
+    folder = trunk.folder(found, store, Say(quiet=True), pictures)
+    assert read_json(folder / "key.json") == plain(trunk.key(found))
+    [of_weights, of_trunk] = supply.entries(store)
+    assert [(one.name, one.note, one.gone) for one in (of_weights, of_trunk)] == [(LITE0, "", ""), (LITE0, "f32", "")]
+    assert supply.damage(of_trunk.path) == []
+    assert supply.prunable(store) == []

@@ -19,6 +19,7 @@ import numpy as np
 from headstart.core import registry
 from headstart.core.errors import SetupError, UsageError, nearest
 from headstart.core.files import write_json
+from headstart.core.keys import plain
 from headstart.core.say import Say
 from headstart.core.store import Store
 from headstart.core.types import BackboneSource, BackboneSpec
@@ -193,6 +194,7 @@ def folder(
                 finding = None if maps else _looked_at(trunk, model, pictures, say)
         if finding is not None:
             write_json(draft / "first_layer.json", as_json(finding))
+        write_json(draft / "key.json", plain(address))  # whose it is, for `backbones verify` and `prune`
 
     address = key(trunk, precision)
     if maps:
