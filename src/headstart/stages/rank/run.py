@@ -152,11 +152,11 @@ def _over_random(
     for each in sorted((*judged, *twins), key=lambda j: j.contender.mean):
         best.setdefault(each.row.backbone, each)
     found = {}
-    for each in embeddings:
-        twin = best.get(f"{RANDOM}{each.spec.name}")
+    for name in (e.spec.name for e in embeddings):
+        twin = best.get(RANDOM + name)
         if twin is not None:
-            own = _again(best[each.spec.name].contender.name, embeddings, few)
-            found[each.spec.name] = paired(own.contender, twin.contender, clusters)
+            own = _again(best[name].contender.name, embeddings, few)
+            found[name] = paired(own.contender, twin.contender, clusters)
     return found
 
 
