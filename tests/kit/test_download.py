@@ -3,8 +3,14 @@
 import hashlib
 import http.server
 import io
+import json
+import os
+import subprocess
+import sys
 import threading
+import time
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -283,3 +289,56 @@ def test_two_at_once_take_turns(store, mirror, tmp_path):
     assert len(set(made)) == 1
     assert len(made) == 3
     assert asked == [0]
+
+
+@pytest.mark.medium
+def test_a_killed_pull_leaves_nothing_that_counts_and_is_gone_on_with(tmp_path):
+    held = threading.Event()
+    seen = []
+
+    class Slow(Server):
+        asked = seen
+
+        def do_GET(self):
+            if not self.asked:  # the first answer stops half way and waits for the killing
+                self.asked.append(0)
+                self.send_response(200)
+                self.send_header("ETag", self.tag)
+                self.send_header("Content-Length", str(len(CONTENT)))
+                self.end_headers()
+                self.wfile.write(CONTENT[:700_000])
+                self.wfile.flush()
+                held.wait(60)
+                return
+            super().do_GET()
+
+    cache = tmp_path / "cache"
+    words = [sys.executable, "-m", "headstart", "backbones", "pull", "keras_applications:mobilenet", "--json"]
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Slow) as server:
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+        mirror = {"HEADSTART_WEIGHTS_MIRROR": f"http://127.0.0.1:{server.server_port}", "KERAS_HOME": str(tmp_path)}
+        env = {**os.environ, **mirror, "HEADSTART_CACHE": str(cache)}
+        process = subprocess.Popen(words, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        part = wait_for_part(cache)
+        process.kill()
+        process.wait()
+        held.set()
+        kept = part.stat().st_size
+        assert not list((cache / "weights").glob("[0-9a-f]*"))
+        done = subprocess.run(words, env=env, capture_output=True, text=True, check=True)
+        server.shutdown()
+    [pulled] = json.loads(done.stdout)["pulled"]
+    assert Path(pulled["file"]).read_bytes() == CONTENT
+    assert seen == [0, kept]
+    assert "were here" in done.stderr
+    assert not list((cache / "partial").glob("*.part*"))
+
+
+def wait_for_part(cache):
+    """The part, once something of it is on the disk."""
+    for _ in range(1200):
+        found = [path for path in (cache / "partial").glob("*.part") if path.stat().st_size]
+        if found:
+            return found[0]
+        time.sleep(0.05)
+    raise AssertionError("nothing came")

@@ -198,7 +198,7 @@ def _receive(answer: Any, part: Path, have: int, total: int | None, say: Say) ->
 def _copy(answer: Any, write: Callable[[bytes], Any], count: Callable[[int], None]) -> None:
     while True:
         try:
-            block = answer.read(_BLOCK_BYTES)
+            block = answer.read1(_BLOCK_BYTES)  # what is there, without waiting for a full block
         except http.client.IncompleteRead as err:  # what came before the break is good
             write(err.partial)
             raise Broken("broken off; the same command goes on from there") from err
