@@ -189,6 +189,33 @@ def test_a_file_of_unknown_length_needs_a_checksum(bring, store):
     assert parts(store) == []
 
 
+def test_a_chunked_answer_that_breaks_off_is_gone_on_with(bring):
+    seen = []
+
+    class Chunked(Server):
+        protocol_version = "HTTP/1.1"
+        asked = seen
+
+        def do_GET(self):
+            if seen:
+                super().do_GET()
+                return
+            seen.append(0)
+            self.send_response(200)
+            self.send_header("Transfer-Encoding", "chunked")
+            self.send_header("ETag", self.tag)
+            self.end_headers()
+            self.wfile.write(b"%x\r\n%b\r\n" % (300_000, CONTENT[:300_000]))
+            self.close_connection = True
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Chunked) as server:
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+        _, target = bring(f"http://127.0.0.1:{server.server_port}")
+        server.shutdown()
+    assert target.read_bytes() == CONTENT
+    assert seen == [0, 300_000]
+
+
 def test_a_part_of_another_length_is_not_joined(bring, store):
     with serving(stop_after=(300_000, 0)) as (address, asked):
         with pytest.raises(SetupError, match="broken off"):
