@@ -143,11 +143,13 @@ class Story:
     @cached_property
     def controls(self) -> tuple[Embeddings, ...]:
         """The random twins of the backbones that go on, on a few training pictures, the cheapest first."""
+        from headstart.kit import trunk
         from headstart.stages.rank.screen import sample
 
         count = min(SCREEN_PICTURES, max(CONTROL_LEAST, len(self.splits.train) // CONTROL_PART))
         rows = sample(self.data, count, self.ctx.seed, among=self.splits.train)
-        return tuple(self._embed(f"random:{e.spec.name}", rows) for e in self.embeddings)
+        drawn = [e.spec.name for e in self.embeddings if not trunk.find(e.spec.name).frozen]  # the others have no twin
+        return tuple(self._embed(f"random:{name}", rows) for name in drawn)
 
     @cached_property
     def ranking(self) -> Ranking:

@@ -838,6 +838,33 @@ class BackboneSource(Protocol):
         ...
 
 
+class OpeningSource(Protocol):
+    """What a `BackboneSource` may have besides: names that `presets` cannot list, such as a path."""
+
+    def opens(self, preset: str) -> str:
+        """The preset under which it is known from now on, empty for what the source does not know.
+
+        Whatever `build` needs is in the cache afterwards. Raises UsageError for what it knows and cannot open.
+        """
+        ...
+
+
+class FrozenSource(Protocol):
+    """What a `BackboneSource` may have besides: presets that are a graph for OpenVINO and no `keras.Model`."""
+
+    def frozen(self, preset: str) -> str:
+        """Why a preset can neither be fine-tuned nor have a random twin; empty where `build` works."""
+        ...
+
+    def convert(self, preset: str, store: Store, pictures: np.ndarray, folder: Path) -> None:
+        """Write a frozen preset as `trunk.xml`, `trunk.bin` and `parity.json`.
+
+        The graph takes (1, H, W, 3) uint8 RGB and gives one (1, D) float32 output for each of `spec.depths`, scaling
+        and pooling inside; `pictures` (n, H, W, 3) uint8 are real ones, for a proof that its numbers are right.
+        """
+        ...
+
+
 class Head(Protocol):
     """A file in `headstart.heads`."""
 

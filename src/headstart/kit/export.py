@@ -80,7 +80,7 @@ def convert(model: Any, spec: BackboneSpec, pictures: np.ndarray, folder: Path, 
     expected = next(vectors for _, vectors in KerasEngine(model).run([(None, probes)]))
     got = next(vectors for _, vectors in engine.Engine(path, threads=1).run([(None, probes)]))
     named = {name: compare(a, b) for name, a, b in zip(names, got, expected, strict=True)}
-    _assert_parity(spec, named)
+    assert_parity(spec, named)
     facts = {"compared_with": f"keras {backend()}", "pictures": len(probes), "versions": versions()}
     write_json(folder / "parity.json", {**facts, "depths": named})
 
@@ -126,12 +126,22 @@ def compare(a: np.ndarray, b: np.ndarray) -> dict[str, float]:
     return {"max_relative": largest, "min_cosine": float(cosines.min())}
 
 
-def _assert_parity(spec: BackboneSpec, rows: Mapping[str, Mapping[str, float]]) -> None:
+def assert_parity(spec: BackboneSpec, rows: Mapping[str, Mapping[str, float]], other: str = "Keras") -> None:
+    """Refuse a trunk whose vectors are not those of the other side.
+
+    Args:
+        spec: Of the trunk.
+        rows: Depth -> what `compare` gives.
+        other: What it was compared with.
+
+    Raises:
+        SetupError: They disagree at a depth.
+    """
     for name, row in rows.items():
         # Written so that NaN fails.
         if not (row["max_relative"] <= PARITY_MAX and row["min_cosine"] >= PARITY_COSINE):
             raise SetupError(
-                f"OpenVINO and Keras disagree on `{spec.name}` at {name}: largest difference "
+                f"OpenVINO and {other} disagree on `{spec.name}` at {name}: largest difference "
                 f"{row['max_relative']:.2e} of the largest value (limit {PARITY_MAX:.0e}), lowest cosine "
                 f"{row['min_cosine']:.7f} (limit {PARITY_COSINE})",
                 hint="headstart doctor shows both versions; another OpenVINO version may be right",

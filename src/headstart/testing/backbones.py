@@ -6,14 +6,18 @@ check_backbone(MySource(), "my_preset", store)
 
 from __future__ import annotations
 
+import tempfile
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from headstart.core.errors import UsageError
+from headstart.core.errors import NoOpError, UsageError
 from headstart.core.say import Say
 from headstart.core.store import Store
 from headstart.core.types import BackboneSource, BackboneSpec
+from headstart.kit import sources
+from headstart.kit.engine import Engine
 
 
 def check_backbone(source: BackboneSource, preset: str, store: Store) -> None:
@@ -30,6 +34,9 @@ def check_backbone(source: BackboneSource, preset: str, store: Store) -> None:
     spec = source.spec(preset)
     _check_spec(source, preset, spec)
     _check_weights(source, preset, store)
+    if sources.frozen(source, preset):
+        _check_frozen(source, preset, store, spec)
+        return
     model = source.build(preset, store)
     _check_model(model, spec)
     pictures = _pictures(spec.input.size_px)
@@ -45,6 +52,27 @@ def vectors(model: Any, pictures: np.ndarray) -> list[np.ndarray]:
     """A trunk's outputs for (n, H, W, 3) uint8 pictures, by Keras: one (n, D) float32 array a depth."""
     found = model.predict_on_batch(pictures.astype(np.float32))
     return [np.asarray(one) for one in (found if isinstance(found, list) else [found])]
+
+
+def _check_frozen(source: Any, preset: str, store: Store, spec: BackboneSpec) -> None:
+    """Of a preset that is OpenVINO files alone: what they give, and that Keras is refused with the reason."""
+    pictures = _pictures(spec.input.size_px)
+    found = []
+    with tempfile.TemporaryDirectory() as place:
+        for name in ("one", "two"):
+            folder = Path(place) / name
+            folder.mkdir()
+            source.convert(preset, store, pictures, folder)
+            assert (folder / "parity.json").is_file(), "convert leaves no parity.json"
+            found.append(list(next(v for _, v in Engine(folder / "trunk.xml", threads=1).run([(None, pictures)]))))
+    _check_vectors(found[0], spec)
+    assert _same(*found), "two conversions give different vectors"
+    try:
+        source.build(preset, store)
+    except NoOpError as err:
+        assert err.what == source.frozen(preset), "build does not give the reason that frozen gives"
+    else:
+        raise AssertionError("a frozen preset is built all the same")
 
 
 def _pictures(side: int) -> np.ndarray:
@@ -69,8 +97,10 @@ def _check_spec(source: BackboneSource, preset: str, spec: BackboneSpec) -> None
         assert getattr(spec, field) > 0, f"{field} is not above zero"
     assert 0 < spec.prior < 1, f"prior is {spec.prior}"
     names = [depth.name for depth in spec.depths]
-    assert len(names) >= 2 and len(set(names)) == len(names), f"depths are {names}"
-    assert names[-1] == "last", f"the deepest depth is called `{names[-1]}`, not `last`"
+    assert names and len(set(names)) == len(names), f"depths are {names}"
+    assert all(name.isidentifier() and name.isascii() for name in names), f"depths are {names}"
+    if not hasattr(source, "frozen"):  # in a network of their own users may cut anywhere
+        assert len(names) >= 2 and names[-1] == "last", f"the deepest of several depths is not `last`: {names}"
     assert spec == source.spec(preset), "two calls of spec() differ"
     try:
         source.spec(preset + "_x")

@@ -13,8 +13,10 @@ from typing import Any
 import numpy as np
 
 from headstart.core import registry
+from headstart.core.context import Context
+from headstart.core.errors import NoOpError
 from headstart.core.types import Embeddings, Feature, FittedHead, Ranking
-from headstart.kit import blas, crossval, linear
+from headstart.kit import blas, crossval, linear, trunk
 from headstart.kit.network import Start
 from headstart.kit.vectors import columns
 from headstart.stages.adapt.contest import Ring
@@ -70,6 +72,23 @@ def bases(ranking: Ranking, embeddings: Sequence[Embeddings], on: Ring, wanted: 
         if best is not None:
             found.append((best.loss, each.spec.name, list(dict.fromkeys((made[0], best)))))
     return [base for _, _, own in sorted(found, key=lambda one: one[:2]) for base in own]
+
+
+def trainable(embeddings: tuple[Embeddings, ...], ctx: Context) -> tuple[Embeddings, ...]:
+    """Features of the backbones whose weights can be trained; the others are named with the reason.
+
+    Raises:
+        NoOpError: None can be trained, and fine-tuning was asked for by name.
+    """
+    found = {e.spec.name: trunk.find(e.spec.name) for e in embeddings}
+    frozen = {name: one.frozen for name, one in found.items() if one.frozen}
+    if len(frozen) == len(embeddings) and ctx.job.strategy != "auto":
+        raise NoOpError(
+            f"nothing can be fine-tuned: {'; '.join(frozen.values())}", hint="--strategy probe takes it frozen"
+        )
+    for name, why in frozen.items():
+        ctx.say.line("adapt", f"{name} is not fine-tuned: it {why.partition('` ')[2]}")
+    return tuple(e for e in embeddings if e.spec.name not in frozen)
 
 
 def _sets(each: Embeddings, ranking: Ranking, wanted: Sequence[str]) -> list[tuple[Feature, ...]]:

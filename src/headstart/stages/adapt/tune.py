@@ -64,14 +64,17 @@ def run(
         ctx: The run; its job gives strategy, recipe, trials and budget.
 
     Returns:
-        None when the job asks for the probe alone.
+        None when the job asks for the probe alone, or leaves the choice and no backbone can be trained.
 
     Raises:
         UsageError: The recipe names what is not there, or the budget has no room for one epoch.
-        NoOpError: A recipe trains nothing.
+        NoOpError: A recipe trains nothing, or no backbone can be trained.
         SetupError: What the job wants to track with is missing.
     """
     if ctx.job.strategy == "probe":
+        return None
+    embeddings = bases.trainable(embeddings, ctx)
+    if not embeddings:
         return None
     started = time.monotonic()
     tuning = values.stored(Tuning, ctx.folder("adapt"), "tuning")

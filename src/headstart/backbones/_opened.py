@@ -1,0 +1,125 @@
+"""What sources of a user's own networks have in common: names from the cache, and trunks cut out of a copied file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from headstart.backbones import _graph
+from headstart.core.errors import NoOpError, SetupError
+from headstart.core.store import Store
+from headstart.core.types import BackboneSpec
+from headstart.kit import added, drawn
+from headstart.kit.added import Added
+
+if TYPE_CHECKING:
+    import numpy as np
+
+_FROZEN = (
+    "is an ONNX, OpenVINO or SavedModel file, whose weights headstart can read but not train or draw anew; "
+    "a `.keras` file of the same network can be fine-tuned"
+)
+
+
+class Opened:
+    """A source whose presets are descriptions in the cache."""
+
+    name = ""
+    cannot: Mapping[str, str] = {}
+
+    def presets(self) -> tuple[str, ...]:
+        """Names that are in the user's cache."""
+        return added.names(self.name)
+
+    def spec(self, preset: str) -> BackboneSpec:
+        """What is known of a preset, without a framework.
+
+        Raises:
+            UsageError: There is no such preset.
+        """
+        return added.described(self.name, preset).spec(self.name)
+
+    def available(self, preset: str, store: Store) -> bool:
+        """Whether the copy is in the store, whole."""
+        return added.file_of(self._described(preset, store), store) is not None
+
+    def pull(self, preset: str, store: Store, say: Any) -> Path:
+        """The copied file; nothing is fetched.
+
+        Raises:
+            SetupError: The copy is not in the store.
+        """
+        return self._file(preset, store)
+
+    def frozen(self, preset: str) -> str:
+        """Why a preset can neither be fine-tuned nor have a random twin; empty where it can."""
+        return "" if added.described(self.name, preset).kind == "keras" else f"`{self.name}:{preset}` {_FROZEN}"
+
+    def convert(self, preset: str, store: Store, pictures: np.ndarray, folder: Path) -> None:
+        """Write a frozen preset as `trunk.xml`, `trunk.bin` and `parity.json`; see `headstart.kit.ir_trunk`."""
+        from headstart.kit import ir_trunk
+
+        found = self._described(preset, store)
+        ir_trunk.write(self._file(preset, store), found, found.spec(self.name), pictures, folder)
+
+    def build(self, preset: str, store: Store, *, seed: int | None = None) -> Any:
+        """A frozen `keras.Model` from (B, H, W, 3) float32 RGB 0..255 to one (B, D) output a depth.
+
+        Args:
+            preset: Name.
+            store: Holds the copy.
+            seed: When given, random weights drawn from it instead.
+
+        Raises:
+            NoOpError: The file is no Keras file.
+            SetupError: The copy is not in the store.
+        """
+        why = self.frozen(preset)
+        if why:
+            raise NoOpError(why, hint="--strategy probe takes it frozen")
+        found = self._described(preset, store)
+        model = cut_out(self._file(preset, store), found)
+        if seed is not None:
+            drawn.fill_random(model, seed)
+        return model
+
+    def _described(self, preset: str, store: Store) -> Added:
+        here = preset in added.names(self.name, store)
+        return added.described(self.name, preset, store if here else None)
+
+    def _file(self, preset: str, store: Store) -> Path:
+        found = added.file_of(self._described(preset, store), store)
+        if found is None:
+            raise SetupError(f"the copy of `{self.name}:{preset}` is no longer in the cache", hint=self._again(preset))
+        return found
+
+    def _again(self, preset: str) -> str:
+        return f"headstart backbones add FILE --name {preset}"
+
+
+def cut_out(file: Path, found: Added) -> Any:
+    """The trunk of a `.keras` file: scaling in front, a mean over the picture behind every cut."""
+    import keras
+
+    from headstart.kit import keras_file
+
+    spec = found.input
+    before = (lambda pictures: pictures) if found.scaled else (lambda pictures: _graph.scaled(pictures, spec))
+    flat = keras_file.flat(keras_file.load(file, trust=found.trust), spec.size_px, before)
+    by_name = {one.name: one for one in flat.operations}
+    outputs = [_pooled(by_name[cut.layer].output, cut.name) for cut in found.cuts]
+    model = keras.Model(flat.inputs[0], outputs, name=found.name.replace(".", "_"))
+    model.trainable = False
+    return model
+
+
+def _pooled(tensor: Any, name: str) -> Any:
+    """(B, D): the mean over the places of a map, or over tokens; a vector stays."""
+    import keras
+
+    if len(tensor.shape) == 4:
+        return _graph.pooled([tensor], [name])[0]
+    if len(tensor.shape) == 3:
+        return keras.layers.GlobalAveragePooling1D(name=f"pool_{name}")(tensor)
+    return tensor

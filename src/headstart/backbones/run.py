@@ -1,0 +1,39 @@
+"""Trunks that you tuned yourself: `run:PATH` takes that of an earlier run.
+
+The network is copied into the cache by content when its run is first named; from then on the run's folder is no longer
+needed, and the backbone is called by the folder's name and the first digits of the content.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from headstart.backbones._opened import Opened
+from headstart.core.settings import cache_folder
+from headstart.core.store import Store
+
+
+class Run(Opened):
+    """The source `run`."""
+
+    name = "run"
+
+    def opens(self, preset: str) -> str:
+        """The name of a run folder's trunk, which is in the cache afterwards; empty where there is no such folder.
+
+        Raises:
+            UsageError: The run trained no network.
+            DataError: The folder is no run, or damaged.
+        """
+        path = Path(preset).expanduser()
+        if not path.is_dir():
+            return ""
+        from headstart.kit.run_trunk import open_run
+
+        return open_run(path, Store(cache_folder()))
+
+    def _again(self, preset: str) -> str:
+        return "--backbones run:PATH with the folder of its run copies it again"
+
+
+PLUGIN = Run()

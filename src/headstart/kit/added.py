@@ -1,0 +1,139 @@
+"""The descriptions of backbones that came from a user's own files, and the copies that they speak of.
+
+A copy is a sealed entry of the store, known by content; its description (`named/<source>/<name>.json`) says how
+pictures go in and where features come out, and how each of that is known. `headstart.kit.adding` writes them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from headstart.core.errors import DataError, UsageError, nearest
+from headstart.core.files import write_json
+from headstart.core.keys import digest
+from headstart.core.settings import cache_folder
+from headstart.core.store import Store
+from headstart.core.types import BackboneSpec, InputSpec
+from headstart.kit import opened, values
+from headstart.kit.opened import Cut
+
+SOURCE = "saved_file"
+_FORMAT = 1  # of the description; raise when cuts or scaling are found otherwise
+FILES = {"keras": "model.keras", "onnx": "model.xml", "ir": "model.xml", "saved_model": "model.xml"}
+WORDS = {"keras": "Keras file", "onnx": "ONNX file", "ir": "OpenVINO IR", "saved_model": "TensorFlow SavedModel"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Added:
+    """The description of an added file.
+
+    Attributes:
+        name: After the source's prefix.
+        kind: `keras`, `onnx`, `ir` or `saved_model`.
+        content: Digest of the file's bytes; the address of the copy.
+        input: How pictures go in.
+        layout: Of the file's own input.
+        scaling: How its scaling is known, one clause.
+        guess: The scaling is a guess.
+        cuts: Where features come out, shallow to deep.
+        params: Weights that the cuts need.
+        flops: Operations for one picture.
+        bytes: Of the file.
+        licence: As the user says.
+        licence_note: What else to know.
+        pretrained_on: What is known of it.
+        family: Kind in words, or the family of the backbone that it grew from.
+        prior: A guess, or of the backbone that it grew from.
+        prior_source: Where that comes from.
+        trust: Python code in it may run.
+        scaled: `input` tells of a scaling that is in the file's own graph already.
+    """
+
+    name: str
+    kind: str
+    content: str
+    input: InputSpec
+    layout: str
+    scaling: str
+    guess: bool
+    cuts: tuple[Cut, ...]
+    params: int
+    flops: int
+    bytes: int
+    licence: str
+    licence_note: str
+    pretrained_on: str
+    family: str
+    prior: float = 0.5
+    prior_source: str = "a guess: nothing is published of a file of your own"
+    trust: bool = False
+    scaled: bool = False
+
+    def spec(self, source: str) -> BackboneSpec:
+        """As any backbone is described."""
+        facts = digest([_FORMAT, self.input, self.layout, self.cuts])
+        return BackboneSpec(
+            name=f"{source}:{self.name}",
+            family=self.family,
+            revision=f"{_FORMAT}-{self.content[:12]}-{facts[:8]}",
+            input=self.input,
+            depths=tuple(cut.depth for cut in self.cuts),
+            params=self.params,
+            flops=self.flops,
+            licence=self.licence,
+            licence_note=self.licence_note,
+            pretrained_on=self.pretrained_on,
+            download_bytes=self.bytes,
+            prior=self.prior,
+            prior_source=self.prior_source,
+        )
+
+
+def address(content: str) -> dict[str, str]:
+    """The key of a copy in the store, under the kind `added`."""
+    return {"added": content}
+
+
+def file_of(found: Added, store: Store) -> Path | None:
+    """The copied file; None where the store does not hold it whole."""
+    folder = store.find("added", address(found.content))
+    return None if folder is None else folder / FILES[found.kind]
+
+
+# ---------------------------------------------------------------- names
+
+
+def _folder(source: str, store: Store | None) -> Path:
+    return (store.root if store else cache_folder()) / "named" / source
+
+
+def names(source: str, store: Store | None = None) -> tuple[str, ...]:
+    """Names that were added, sorted; of the user's cache without a store."""
+    return tuple(sorted(path.stem for path in _folder(source, store).glob("*.json")))
+
+
+def described(source: str, name: str, store: Store | None = None) -> Added:
+    """The description of a name.
+
+    Raises:
+        UsageError: There is none; the nearest are named.
+        DataError: It is damaged.
+    """
+    folder = _folder(source, store)
+    if name not in names(source, store):
+        hint = nearest(name, names(source, store)) or f"headstart backbones add FILE --name {opened.plain(name)}"
+        raise UsageError(f"no file was added as `{source}:{name}`", hint=hint)
+    try:
+        return values.load(Added, folder, name)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as err:
+        raise DataError(
+            f"the description of `{source}:{name}` is damaged: {err!r}",
+            where=str(folder / f"{name}.json"),
+            hint="add the file again",
+        ) from err
+
+
+def describe(source: str, found: Added, store: Store) -> None:
+    """Write a description into the cache."""
+    write_json(_folder(source, store) / f"{found.name}.json", values.as_json(found))

@@ -1,0 +1,251 @@
+"""Adding a user's own file as a backbone: refused or copied into the cache, looked at, described and shown.
+
+What the file does not tell is guessed, and the guess is said.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from headstart.core.errors import DataError, UsageError
+from headstart.core.keys import digest, file_digest
+from headstart.core.say import Say, size
+from headstart.core.store import Store
+from headstart.core.types import InputSpec
+from headstart.kit import opened, scaling
+from headstart.kit.added import FILES, SOURCE, WORDS, Added, address, describe, described, names
+from headstart.kit.opened import Cut
+from headstart.kit.scaling import Scaling
+
+SIZE_PX = 224  # where the file takes any
+_PICKLES = (".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".joblib", ".bin", ".npy", ".npz", ".dill", ".mar")
+_OLD = (".h5", ".hdf5", ".pb", ".tflite")
+_OTHERS = "known: a `.keras` file, an `.onnx` file, an OpenVINO `.xml` with its `.bin`, a SavedModel folder"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wish:
+    """What the user says of a file; what is empty is found, or guessed and said.
+
+    Attributes:
+        file: The file or SavedModel folder.
+        name: Of the backbone; empty for the file's own.
+        depths: Layers to cut at, `last` for what the classifier reads.
+        size_px: Height and width of the pictures; 0 for the file's own.
+        scale: Factor on 0..255.
+        mean: Taken off after the factor, one number or three.
+        std: Divided by, one number or three.
+        channels: `rgb` or `bgr`.
+        layout: `nchw` or `nhwc`.
+        licence: Of the weights, best an SPDX identifier.
+        trust: Let Python code in a `.keras` file run.
+    """
+
+    file: Path
+    name: str = ""
+    depths: tuple[str, ...] = ()
+    size_px: int = 0
+    scale: float | None = None
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
+    channels: str = "rgb"
+    layout: str = ""
+    licence: str = ""
+    trust: bool = False
+
+
+def add(wish: Wish, store: Store, say: Say) -> Added:
+    """Copy a file into the cache and describe it; the same file again only changes the description.
+
+    Raises:
+        UsageError: The name is taken by another file, or a wish does not fit the file.
+        DataError: The file is refused, damaged, or no network that takes pictures.
+        SetupError: OpenVINO or Keras is missing.
+    """
+    kind = kind_of(wish.file)
+    name = opened.plain(wish.name or wish.file.name.removesuffix(wish.file.suffix)).lower()
+    content = _content(wish.file, kind)
+    if name in names(SOURCE, store) and described(SOURCE, name, store).content != content:
+        raise UsageError(f"`{SOURCE}:{name}` is another file already", hint="choose another `--name`")
+    seen: list[Added] = []
+
+    def look(copy: Path) -> Added:
+        return replace(_looked(copy, kind, wish), name=name, content=content)
+
+    def write(draft: Path) -> None:
+        _bring(wish.file, draft, kind)
+        seen.append(look(draft / FILES[kind]))
+
+    folder = store.make("added", address(content), write)
+    made = seen[0] if seen else look(folder / FILES[kind])
+    describe(SOURCE, made, store)
+    tell(made, say)
+    return made
+
+
+def tell(made: Added, say: Say) -> None:
+    """What was found, line by line; a guess as a warning."""
+    spec = made.input
+    say.line(
+        "added", f"{SOURCE}:{made.name}: {WORDS[made.kind]}, {size(made.bytes)}, {made.params / 1e6:.2f} M weights"
+    )
+    say.line("input", f"{spec.size_px} px, {spec.channels}, {made.layout}")
+    how = f"x * {spec.scale:.6g} - {list(spec.mean)}, / {list(spec.std)}"
+    if made.guess:
+        say.warn(f"scaling {how}: {made.scaling}; set it with --scale, --mean and --std")
+    else:
+        say.line("scaling", f"{how}: {made.scaling}")
+    for cut in made.cuts:
+        place = f"a map of {cut.side} x {cut.side}" if cut.side else "a vector"
+        say.line("depth", f"{cut.name}: {cut.dim} numbers, {place} at `{cut.layer}`")
+
+
+def kind_of(path: Path) -> str:
+    """`keras`, `onnx`, `ir` or `saved_model`.
+
+    Raises:
+        DataError: It is of another kind, a pickle above all.
+        UsageError: There is nothing.
+    """
+    suffix = path.suffix.lower()
+    if not path.exists():
+        raise UsageError(f"there is no file `{path}`")
+    if path.is_dir() and (path / "saved_model.pb").is_file():
+        return "saved_model"
+    if suffix in _PICKLES:
+        raise DataError(
+            f"`{path.name}` is refused: `{suffix}` files may be pickles, and a pickle runs code when it is opened",
+            where=str(path),
+            hint="export the network as ONNX, for instance with torch.onnx.export, and add that",
+        )
+    if suffix in _OLD:
+        raise DataError(f"`{path.name}` is of a kind that headstart does not read", where=str(path), hint=_OTHERS)
+    found = {".keras": "keras", ".onnx": "onnx", ".xml": "ir"}.get(suffix)
+    if found is None or not path.is_file():
+        raise DataError(f"`{path.name}` is not a file that headstart can cut", where=str(path), hint=_OTHERS)
+    if found == "ir" and not path.with_suffix(".bin").is_file():
+        raise DataError(f"`{path.name}` needs `{path.stem}.bin` beside it", where=str(path))
+    return found
+
+
+def _parts(path: Path, kind: str) -> dict[str, Path]:
+    """Name -> file of everything that belongs to it."""
+    if kind == "saved_model":
+        return {one.relative_to(path).as_posix(): one for one in sorted(path.rglob("*")) if one.is_file()}
+    more = {"model.bin": path.with_suffix(".bin")} if kind == "ir" else {}
+    return {FILES[kind]: path, **more}
+
+
+def _content(path: Path, kind: str) -> str:
+    return digest({name: file_digest(one) for name, one in _parts(path, kind).items()})
+
+
+def _bring(path: Path, folder: Path, kind: str) -> None:
+    """Copy a file into an entry. ONNX and SavedModel become IR: OpenVINO numbers their layers anew at every reading."""
+    if kind in ("keras", "ir"):
+        for name, one in _parts(path, kind).items():
+            shutil.copyfile(one, folder / name)
+        return
+    from headstart.kit import engine, ir_file
+    from headstart.kit.export import quiet
+
+    with quiet():
+        engine.load().save_model(ir_file.read(path), folder / FILES[kind], compress_to_fp16=False)
+
+
+# ---------------------------------------------------------------- looking
+
+
+def _looked(copy: Path, kind: str, wish: Wish) -> Added:
+    look = _look_keras if kind == "keras" else _look_graph
+    layout, size_px, found, cuts, params, flops = look(copy, wish)
+    total = sum(one.stat().st_size for one in _parts(wish.file, kind).values())
+    return Added(
+        name="",
+        kind=kind,
+        content="",
+        input=InputSpec(size_px=size_px, channels=wish.channels, scale=found.scale, mean=found.mean, std=found.std),
+        layout=layout,
+        scaling=found.why,
+        guess=found.guess,
+        cuts=cuts,
+        params=params,
+        flops=max(1, flops),
+        bytes=total,
+        licence=wish.licence or "not stated",
+        licence_note="" if wish.licence else "of your own file; say it with `backbones add --licence`",
+        pretrained_on=f"not known: a file of your own, {wish.file.name}",
+        family=WORDS[kind],
+        trust=wish.trust,
+    )
+
+
+_Looked = tuple[str, int, Scaling, tuple[Cut, ...], int, int]
+
+
+def _look_keras(copy: Path, wish: Wish) -> _Looked:
+    from headstart.kit import cost, keras_file
+    from headstart.kit.export import quiet
+
+    if wish.layout == "nchw":
+        raise UsageError("a `.keras` file with channels first is not read", where="--layout", hint="export it as ONNX")
+    with quiet():
+        model = keras_file.load(copy, trust=wish.trust)
+        size_px = _size(keras_file.side(model), wish)
+        flat = keras_file.flat(model, size_px)
+        cuts = opened.choose(*keras_file.nodes(flat), wish.depths)
+        found = _given(wish) or scaling.found(keras_file.first_arithmetic(flat), keras_file.kernel(flat), nchw=False)
+        import keras
+
+        by_name = {one.name: one for one in flat.operations}
+        part = keras.Model(flat.inputs, [by_name[cut.layer].output for cut in cuts])
+        return "nhwc", size_px, found, cuts, int(part.count_params()), int(cost.flops(part))
+
+
+def _look_graph(copy: Path, wish: Wish) -> _Looked:
+    from headstart.kit import ir_file
+    from headstart.kit.export import quiet
+
+    with quiet():
+        model = ir_file.read(copy)
+        order = ir_file.layout(model, wish.layout)
+        size_px = _size(ir_file.side(model, order), wish)
+        ir_file.fix(model, order, size_px)
+        cuts = opened.choose(*ir_file.nodes(model, order), wish.depths)
+        found = _given(wish)
+        if ir_file.whole_numbers(model):
+            if found:
+                raise UsageError("the file takes uint8 pictures and scales them itself", where="--scale, --mean, --std")
+            found = Scaling(**scaling.NONE, why="in the graph, which takes uint8")
+        if found is None:
+            found = scaling.found(ir_file.first_arithmetic(model), ir_file.kernel(model), nchw=order == "nchw")
+        params, flops = ir_file.cost(model, cuts)
+    return order, size_px, found, cuts, params, flops
+
+
+def _size(own: int, wish: Wish) -> int:
+    if own and wish.size_px and own != wish.size_px and wish.file.suffix == ".keras":
+        raise UsageError(f"the file takes pictures of {own} px, not {wish.size_px}", where="--size")
+    return wish.size_px or own or SIZE_PX
+
+
+def _given(wish: Wish) -> Scaling | None:
+    """The scaling that the user says, whatever is not said left at nothing; None where nothing is."""
+    if wish.scale is None and not wish.mean and not wish.std:
+        return None
+    scale = 1.0 if wish.scale is None else wish.scale
+    if any(one == 0 for one in (scale, *wish.std)):
+        raise UsageError("a scale or std of 0 leaves nothing of the pictures", where="--scale, --std")
+    return Scaling(scale=scale, mean=_three(wish.mean, "--mean", 0.0), std=_three(wish.std, "--std", 1.0), why="given")
+
+
+def _three(given: Sequence[float], where: str, usual: float) -> tuple[Any, Any, Any]:
+    found = tuple(given) or (usual,)
+    if len(found) not in (1, 3):
+        raise UsageError(f"`{','.join(map(str, given))}` is not one number or three", where=where)
+    first, *rest = found * 3 if len(found) == 1 else found
+    return (first, rest[0], rest[1])

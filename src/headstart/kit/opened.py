@@ -1,0 +1,191 @@
+"""A network from somebody else's file: where it can be cut, told from its graph alone.
+
+The graph is a list of nodes in the order of computing, whatever file it came from. `last` is what the classifier reads.
+The other cuts are feature maps, one a resolution: at a cut everything that comes later reads that map alone, so a map
+inside a branch is never taken for the whole.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from headstart.core.errors import DataError, UsageError, nearest
+from headstart.core.types import Depth
+
+LAST = "last"
+_MOST = 3  # maps that are taken unasked
+_SMALL = 6  # times smaller than the picture at least: the first layers see edges
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Node:
+    """One step of a network that depends on the picture.
+
+    Attributes:
+        name: As the file names it.
+        parents: Positions of the nodes it reads, all smaller than its own.
+        shape: Of what it gives for one picture: a map (h, w, C), tokens (T, D), a vector (D,), or () for the rest.
+        dense: It weighs a vector: a dense layer, or a convolution of a map with one place.
+        light: It may follow a classifier and changes no more than the form: a bias, softmax, a reshape.
+        active: It is an activation, without weights.
+    """
+
+    name: str
+    parents: tuple[int, ...]
+    shape: tuple[int, ...]
+    dense: bool = False
+    light: bool = False
+    active: bool = False
+
+    @property
+    def side(self) -> int:
+        """Height of a map with more than one place, else 0."""
+        return self.shape[0] if len(self.shape) == 3 and self.shape[0] * self.shape[1] > 1 else 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cut:
+    """A place where features are taken.
+
+    Attributes:
+        name: Of the depth.
+        layer: Of the node, as the file names it.
+        dim: Numbers after pooling.
+        side: Height of the map in places; 0 for a vector or tokens.
+    """
+
+    name: str
+    layer: str
+    dim: int
+    side: int
+
+    @property
+    def depth(self) -> Depth:
+        """As a spec names it."""
+        return Depth(name=self.name, dim=self.dim)
+
+
+def choose(nodes: Sequence[Node], outputs: Mapping[str, int], wanted: Sequence[str] = ()) -> tuple[Cut, ...]:
+    """The cuts of a network, shallow to deep.
+
+    Args:
+        nodes: In the order of computing.
+        outputs: Name -> position of what the file gives.
+        wanted: Names of layers to cut at, `last` among them if need be; empty to find them.
+
+    Raises:
+        UsageError: A wanted layer is not in the file, or gives nothing that can be pooled.
+        DataError: Nothing can be cut.
+    """
+    last = before_classifier(nodes, list(outputs.values())[-1])
+    if wanted:
+        return _wanted(nodes, last, wanted)
+    if len(outputs) > 1:
+        return _outputs(nodes, outputs)
+    if not nodes[last].shape:
+        raise DataError(f"the last layer before the classifier, `{nodes[last].name}`, gives nothing that can be pooled")
+    maps = [_cut(nodes[at], f"map{nodes[at].side}") for at in _maps(nodes, last)]
+    return (*maps, _cut(nodes[last], LAST))
+
+
+def before_classifier(nodes: Sequence[Node], output: int) -> int:
+    """Position of what the classifier reads; of the output itself where there is no classifier."""
+    at = output
+    while nodes[at].light and len(nodes[at].parents) == 1:
+        at = nodes[at].parents[0]
+    if not nodes[at].dense:
+        return output if nodes[output].shape else at
+    at = nodes[at].parents[0]
+    under = at
+    while nodes[under].light and len(nodes[under].parents) == 1:  # a map that was only flattened is pooled instead
+        under = nodes[under].parents[0]
+    return under if nodes[under].side or not nodes[at].shape else at
+
+
+def _maps(nodes: Sequence[Node], last: int) -> list[int]:
+    """One map a resolution, at most three, the smallest ones; not the one that `last` is the mean of.
+
+    Of a resolution it is the end of the last block whose branches meet, with its activation; without such blocks the
+    last map.
+    """
+    whole = next((node.side for node in nodes if node.side), 0)
+    under = _map_under(nodes, last)
+    necks = [at for at in _necks(nodes, last) if nodes[at].side and at != last and nodes[at].parents]
+    meeting = [at for at in necks if len(nodes[at].parents) > 1]
+    ends = [_with_activation(nodes, at, necks) for at in meeting]
+    by_side = {nodes[at].side: at for at in necks} | {nodes[at].side: at for at in ends}
+    if under is not None:
+        by_side.pop(nodes[under].side, None)
+    small = [side for side in by_side if side * _SMALL <= whole] or [side for side in by_side if side < whole]
+    return sorted(by_side[side] for side in sorted(small)[:_MOST])
+
+
+def _with_activation(nodes: Sequence[Node], at: int, necks: Sequence[int]) -> int:
+    """The activation that follows a neck at once, else the neck."""
+    return next((after for after in necks if nodes[after].active and nodes[after].parents == (at,)), at)
+
+
+def _map_under(nodes: Sequence[Node], last: int) -> int | None:
+    """The map that `last` was pooled from, with as many channels; None where layers with weights lie between."""
+    at = last
+    while not nodes[at].side and len(nodes[at].parents) == 1 and not nodes[at].dense:
+        at = nodes[at].parents[0]
+    same = bool(nodes[at].side and nodes[last].shape and nodes[at].shape[-1] == nodes[last].shape[-1])
+    return at if same else None
+
+
+def _necks(nodes: Sequence[Node], last: int) -> list[int]:
+    """Positions through which every path from the picture to `last` leads, in their order."""
+    seen, waiting = {last}, [last]
+    while waiting:
+        waiting += [parent for parent in nodes[waiting.pop()].parents if parent not in seen and not seen.add(parent)]  # type: ignore[func-returns-value]
+    found, farthest = [], -1
+    reach = {at: at for at in seen}
+    for at in seen:
+        for parent in nodes[at].parents:
+            reach[parent] = max(reach[parent], at)
+    for at in sorted(seen):
+        if farthest <= at:
+            found.append(at)
+        farthest = max(farthest, reach[at])
+    return found
+
+
+def _outputs(nodes: Sequence[Node], outputs: Mapping[str, int]) -> tuple[Cut, ...]:
+    """A file with several outputs was cut by its maker."""
+    steps = _steps(nodes)
+    order = sorted((steps[at], name) for name, at in outputs.items() if nodes[at].shape)
+    if not order:
+        raise DataError("none of the file's outputs is a map or a vector")
+    deepest = order[-1][1]
+    return tuple(_cut(nodes[outputs[name]], LAST if name == deepest else plain(name)) for _, name in order)
+
+
+def _steps(nodes: Sequence[Node]) -> list[int]:
+    """How many steps lie at most between the picture and each node; the order of the file says less."""
+    found: list[int] = []
+    for node in nodes:
+        found.append(1 + max((found[parent] for parent in node.parents), default=0))
+    return found
+
+
+def _wanted(nodes: Sequence[Node], last: int, wanted: Sequence[str]) -> tuple[Cut, ...]:
+    places = {node.name: at for at, node in enumerate(nodes) if node.shape} | {LAST: last}
+    for name in wanted:
+        if name not in places:
+            near = nearest(name, places) or f"its deepest layers: {', '.join(list(places)[-6:])}"
+            raise UsageError(f"the file has no layer `{name}` to cut at", where="--depths", hint=near)
+    steps = _steps(nodes)
+    order = sorted(dict.fromkeys(wanted), key=lambda name: steps[places[name]])
+    return tuple(_cut(nodes[places[name]], plain(name)) for name in order)
+
+
+def _cut(node: Node, name: str) -> Cut:
+    return Cut(name=name, layer=node.name, dim=node.shape[-1], side=node.side)
+
+
+def plain(name: str) -> str:
+    """A layer's name as a depth's: letters, digits and underscores."""
+    return re.sub(r"\W+", "_", name, flags=re.ASCII).strip("_") or "depth"

@@ -1,0 +1,121 @@
+"""The tuned trunk of an earlier run as a backbone: copied into the cache by content, with its inner depths.
+
+A tuned network keeps the names of its layers, so the backbone it grew from tells where the inner depths are. Its own
+features, as its head read them, are the depth `features`.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+
+from headstart.core.errors import HeadstartError, UsageError
+from headstart.core.keys import file_digest
+from headstart.core.rundir import RunDir
+from headstart.core.store import Store
+from headstart.core.types import Adapted, Dataset, TunedNetwork
+from headstart.kit import added, blocks, trunk, values
+from headstart.kit.added import Added
+from headstart.kit.finish import FEATURES
+from headstart.kit.opened import Cut
+
+SOURCE = "run"
+
+
+def open_run(path: Path, store: Store) -> str:
+    """Copy a run's tuned network into the cache and describe it.
+
+    Args:
+        path: The run folder.
+        store: The cache.
+
+    Returns:
+        Its name from now on: the folder's own name and the first digits of the content, no path.
+
+    Raises:
+        UsageError: The run trained no network.
+        DataError: It is no run, or damaged.
+    """
+    RunDir(path).check()
+    adapted: Adapted | None = values.stored(Adapted, path / "adapt")
+    network = adapted.tuning.network if adapted and adapted.tuning else None
+    if network is None or not (path / network.file).is_file():
+        raise _no_trunk(path, adapted)
+    content = file_digest(path / network.file)
+    name = f"{re.sub(r'[^A-Za-z0-9._-]+', '_', path.resolve().name)}-{content[:8]}"
+
+    def write(draft: Path) -> None:
+        shutil.copyfile(path / network.file, draft / added.FILES["keras"])
+
+    store.make("added", added.address(content), write)
+    if name not in added.names(SOURCE, store):
+        data: Dataset | None = values.stored(Dataset, path / "read")
+        added.describe(SOURCE, _described(path / network.file, network, name, content, data), store)
+    return name
+
+
+def _no_trunk(path: Path, adapted: Adapted | None) -> UsageError:
+    if adapted is None:
+        return UsageError(f"the run `{path}` has not come to its model yet", hint="run the command that made it again")
+    names = list(dict.fromkeys(feature.backbone for feature in adapted.features))
+    told = ", ".join(f"`{name}`" for name in names)
+    return UsageError(
+        f"the run `{path}` kept a frozen probe: it has no trunk of its own, its features are those of {told}",
+        hint=f"--backbones {','.join(names)}; `headstart fit DATA --strategy finetune` trains a trunk",
+    )
+
+
+def _described(file: Path, network: TunedNetwork, name: str, content: str, data: Dataset | None) -> Added:
+    from headstart.kit.export import quiet
+
+    with quiet():
+        cuts = _cuts(file, network)
+    of, task = network.spec, f"`{data.name}`, {len(data.class_names)} classes" if data else "an earlier task"
+    return Added(
+        name=name,
+        kind="keras",
+        content=content,
+        input=of.input,
+        layout="nhwc",
+        scaling="in the graph",
+        guess=False,
+        cuts=cuts,
+        params=of.params,
+        flops=max(1, of.flops),
+        bytes=file.stat().st_size,
+        licence=of.licence,
+        licence_note=of.licence_note,
+        pretrained_on=f"{of.pretrained_on} on {task} ({network.n_train:,} pictures)",
+        family=of.family,
+        prior=of.prior,
+        scaled=True,
+        prior_source=f"that of {network.backbone}, from which it was tuned: {of.prior_source}",
+    )
+
+
+def _cuts(file: Path, network: TunedNetwork) -> tuple[Cut, ...]:
+    """The inner depths of the backbone it grew from that the network still has, then its features."""
+    from headstart.kit import tuned
+
+    model = tuned.load(file)
+    shapes = {one.name: tuple(one.output.shape[1:]) for one in model.operations if not isinstance(one.output, list)}
+    own = Cut(name=FEATURES, layer=FEATURES, dim=int(shapes[FEATURES][0]), side=0)
+    found = []
+    for depth, (layer, shape) in _inner(network).items():
+        same = (depth,) == tuple(network.recipe.depths)  # its mean over the picture is `features`
+        if not same and shapes.get(layer) == shape:
+            found.append(Cut(name=depth, layer=layer, dim=shape[-1], side=shape[0]))
+    return (*found, own)
+
+
+def _inner(network: TunedNetwork) -> dict[str, tuple[str, tuple[int, ...]]]:
+    """Depth of the original backbone -> the layer that gives its map, as tuned networks name it, and its shape."""
+    try:
+        of = trunk.find(network.backbone)
+        model = of.source.build(of.preset, Store(Path()), seed=0)  # names and shapes alone: no weights are needed
+    except HeadstartError:  # its source is not here
+        return {}
+    anatomy = blocks.look(model, of.spec, [depth.name for depth in of.spec.depths])
+    givers = blocks.producing(model)
+    return {depth: (anatomy.names[id(givers[id(maps)])], tuple(maps.shape[1:])) for depth, maps in anatomy.maps.items()}

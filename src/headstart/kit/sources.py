@@ -1,0 +1,46 @@
+"""What only some sources of backbones can: open what they cannot list, and give OpenVINO files where Keras has nothing.
+
+These methods are optional (`headstart.core.types.OpeningSource`, `FrozenSource`); this is the one place that asks.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from headstart.core import registry
+from headstart.core.errors import NoOpError
+from headstart.core.store import Store
+
+
+def opened(name: str) -> str:
+    """The canonical `source:preset` of a name that is in no list, such as `run:runs/mine`; empty where none opens it.
+
+    Raises:
+        UsageError: A source knows what it is, and why it is no backbone.
+    """
+    source, _, preset = name.partition(":")
+    if not preset or source not in registry.names("backbones"):
+        return ""
+    opens = getattr(registry.load("backbones", source), "opens", None)
+    found = opens(preset) if opens else ""
+    return f"{source}:{found}" if found else ""
+
+
+def frozen(source: Any, preset: str) -> str:
+    """Why a preset is OpenVINO files alone, without fine-tuning and random twin; empty for all others."""
+    ask = getattr(source, "frozen", None)
+    return str(ask(preset)) if ask else ""
+
+
+def convert(source: Any, preset: str, store: Store, pictures: np.ndarray, draft: Path, *, maps: bool) -> None:
+    """Write the OpenVINO files that a frozen preset gives; there are no maps to train on.
+
+    Raises:
+        NoOpError: Maps are asked for.
+    """
+    if maps:
+        raise NoOpError(frozen(source, preset), hint="--strategy probe takes it frozen")
+    source.convert(preset, store, pictures, draft)
