@@ -187,7 +187,7 @@ def _story(data: str | Path, out: str | Path | None, say: Say | None, settings: 
 
     job = jobs.make(data=str(data), **settings)
     require_folder(Path(job.data))
-    require_known(job.backbones)
+    require_known(job)
     path = require_outside(Path(out) if out else free_folder(Path(job.data).resolve().name, job), Path(job.data))
     with opened(path, job, say or Say()) as ctx, blas.single():
         yield Story(ctx)

@@ -12,7 +12,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from headstart.core.context import Context
 from headstart.core.types import Dataset, Embeddings, Feature, Ranking, Splits
+from headstart.kit import gates
+from headstart.stages.adapt import inputs
 
 FEW, SOME = 5, 20  # pictures a class
 HEADS = {
@@ -77,6 +80,23 @@ def combinations(ranking: Ranking, embeddings: Sequence[Embeddings], rows: int) 
         if len(distinct) > 1 and sum(f.dim for f in distinct) <= widest:
             found.setdefault(frozenset(distinct), distinct)
     return list(found.values())
+
+
+def allowed(
+    listed: Sequence[tuple[Feature, ...]], embeddings: Sequence[Embeddings], ctx: Context
+) -> list[tuple[Feature, ...]]:
+    """The combinations that obey the job's limits; trunks that answer together add up. The others are told."""
+    latency_ms = ctx.run.decided(gates.LATENCIES) or {}
+    specs = {e.spec.name: e.spec for e in embeddings}
+    kept = []
+    for features in listed:
+        backbones = dict.fromkeys(f.backbone for f in features)
+        why = gates.broken([specs[name] for name in backbones], ctx.job, latency_ms)
+        if why:
+            ctx.say.line("adapt", f"{inputs.title(features)} is not tried together: {why}")
+        else:
+            kept.append(features)
+    return kept
 
 
 def _depths(embeddings: Sequence[Embeddings], backbone: str) -> tuple[Feature, ...]:

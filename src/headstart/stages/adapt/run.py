@@ -17,7 +17,7 @@ from headstart.core.context import Context
 from headstart.core.errors import NoOpError
 from headstart.core.say import duration
 from headstart.core.types import Adapted, Dataset, Embeddings, Feature, FittedHead, Ranking, Score, Splits
-from headstart.kit import blas, crossval, fitted, metrics, values
+from headstart.kit import blas, crossval, fitted, gates, metrics, values
 from headstart.kit.compare import Pick
 from headstart.kit.vectors import columns
 from headstart.stages.adapt import contest, inputs, plan, settle
@@ -75,6 +75,7 @@ def _entries(
     """
     entries = contest.enter(how.heads, (plan.feature(embeddings, ranking.chosen),), embeddings, on)
     listed = plan.combinations(ranking, embeddings, len(on.rows)) if how.combine else []
+    listed = plan.allowed(listed, embeddings, ctx) if gates.limited(ctx.job) else listed
     scouts: list[Entry] = []
     for number, features in enumerate(listed):
         expected_s = sum(e.seconds for e in entries) * _work(features) / _work(entries[0].features)

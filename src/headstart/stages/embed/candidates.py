@@ -2,64 +2,121 @@
 
 `auto` takes the bundled backbones and those of other sources whose weights are already on this machine, at most
 eight, best prior first; named backbones are taken as they are. Weights that are missing are fetched, which is said.
+What breaks a limit of the job (licence, size, latency) is left out by `auto`, and an error where it was named.
 """
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from headstart.core.errors import HeadstartError, SetupError
+from headstart.core.errors import HeadstartError, SetupError, UsageError
 from headstart.core.say import duration, size
 from headstart.core.settings import threads
 from headstart.core.types import Dataset, Estimate
+from headstart.kit import gates
 
 if TYPE_CHECKING:
     from headstart.core.context import Context
+    from headstart.core.job import Job
     from headstart.kit.trunk import Trunk
 
 MOST = 8
 PART_OF_BUDGET = 0.6  # of the time may go into first passes
 PART_WHEN_TUNING = 0.06  # the same where fine-tuning wants the budget
 GFLOP_PER_S = 90.0  # a core with AVX-512, float32, OpenVINO; `benchmarks/embed.py` prints this machine's
+_TOLD = 3  # backbones in the error that none is left
 DECODE_PER_S = 800.0  # pictures a core and second, JPEG of 250 px
 
 
-def require_known(wanted: tuple[str, ...]) -> None:
-    """Refuse unknown names; the nearest are in the hint.
+def require_known(job: Job) -> None:
+    """Refuse unknown names, the nearest in the hint, and named backbones that break a limit known beforehand.
 
     Raises:
-        UsageError: The first name that is unknown.
+        UsageError: The first name that is unknown or not allowed.
     """
     from headstart.kit import trunk
 
-    for name in wanted:
+    for name in job.backbones:
         if name != "auto":
-            trunk.find(name)
+            _require(trunk.find(name), job, {})
+
+
+def _require(named: Trunk, job: Job, latency_ms: Mapping[str, float]) -> None:
+    why = gates.broken((named.spec,), job, latency_ms)
+    if why:
+        hint = "leave it out of --backbones, or change the limit"
+        raise UsageError(f"`{named.name}` was named and breaks a limit: {why}", where="--backbones", hint=hint)
 
 
 def names(ctx: Context) -> tuple[str, ...]:
-    """Canonical names of the candidates, cheapest first, each once.
+    """Canonical names of the candidates, cheapest first, each once; none that is known to break a limit.
 
     Raises:
-        UsageError: A name is unknown; the nearest are named.
+        UsageError: A name is unknown, the nearest are named; or nothing obeys the limits.
     """
     from headstart.kit import trunk
 
     wanted: dict[str, Trunk] = {}
     for name in ctx.job.backbones:
-        found = _auto(ctx) if name == "auto" else (trunk.find(name),)
-        wanted |= {one.name: one for one in found}
+        if name == "auto":
+            wanted |= {one.name: one for one in _auto(ctx)}
+        else:
+            one = trunk.find(name)
+            _require(one, ctx.job, _known_ms([one], ctx))
+            wanted[one.name] = one
+    if not wanted:
+        raise _none_left(left_out(ctx))
     return tuple(sorted(wanted, key=lambda name: (wanted[name].spec.flops, name)))
 
 
+def left_out(ctx: Context) -> dict[str, str]:
+    """Backbones that `auto` would measure but for a limit, and how they break it."""
+    if "auto" not in ctx.job.backbones:
+        return {}
+    bundled, others = _reach(ctx)
+    return _barred(bundled + others, ctx)
+
+
+def _barred(every: Sequence[Trunk], ctx: Context) -> dict[str, str]:
+    if not gates.limited(ctx.job):
+        return {}
+    known_ms = _known_ms(every, ctx)
+    found = {one.name: gates.broken((one.spec,), ctx.job, known_ms) for one in every}
+    return {name: why for name, why in found.items() if why}
+
+
 def _auto(ctx: Context) -> tuple[Trunk, ...]:
+    bundled, others = _reach(ctx)
+    barred = _barred(bundled + others, ctx)
+    bundled, others = ([one for one in some if one.name not in barred] for some in (bundled, others))
+    return tuple(bundled + others[: MOST - len(bundled)])
+
+
+def _reach(ctx: Context) -> tuple[list[Trunk], list[Trunk]]:
+    """The bundled backbones, and of other sources those whose weights are on this machine, the best prior first."""
     from headstart.kit import trunk
 
     every = [trunk.find(name) for name in trunk.names()]
     bundled = [one for one in every if one.name.startswith("bundled:")]
     others = [one for one in every if one not in bundled and one.source.available(one.preset, ctx.store)]
-    others.sort(key=lambda one: (-one.spec.prior, one.name))
-    return tuple(bundled + others[: MOST - len(bundled)])
+    return bundled, sorted(others, key=lambda one: (-one.spec.prior, one.name))
+
+
+def _known_ms(of: Sequence[Trunk], ctx: Context) -> dict[str, float]:
+    """Latencies that were measured before, in this run or earlier; looked up only where a limit asks for them."""
+    from headstart.kit import pace
+
+    if not ctx.job.max_latency:
+        return {}
+    decided = ctx.run.decided(gates.LATENCIES) or {}
+    return {one.name: decided.get(one.name, pace.latency_ms(one.name, ctx.store)) for one in of}
+
+
+def _none_left(barred: Mapping[str, str]) -> UsageError:
+    told = "; ".join(f"{name}: {why}" for name, why in list(barred.items())[:_TOLD])
+    return UsageError(f"no backbone obeys the limits: {told}", hint="raise the limit, or name backbones that fit")
 
 
 def estimate(chosen: tuple[str, ...], count: int, ctx: Context) -> Estimate:
@@ -68,12 +125,11 @@ def estimate(chosen: tuple[str, ...], count: int, ctx: Context) -> Estimate:
 
     found = [trunk.find(name) for name in chosen]
     missing = [one for one in found if not one.source.available(one.preset, ctx.store)]
-    cores = threads()
     return Estimate(
-        seconds=_seconds(chosen, count),
+        seconds=_seconds(chosen, count, ctx),
         bytes=sum(one.spec.download_bytes for one in missing),
         assumptions=(
-            f"{cores} cores at {GFLOP_PER_S:.0f} GFLOP/s and {DECODE_PER_S:.0f} decoded pictures a second each",
+            _rests_on(found, ctx),
             "nothing comes from the cache, and no candidate is dropped after screening",
             f"{len(missing)} of {len(found)} backbones must be fetched first",
             *([f"then fine-tuning, for what is left of `{ctx.job.budget}`"] if ctx.job.strategy != "probe" else []),
@@ -81,12 +137,28 @@ def estimate(chosen: tuple[str, ...], count: int, ctx: Context) -> Estimate:
     )
 
 
-def _seconds(chosen: tuple[str, ...], count: int) -> float:
-    """Of passing `count` pictures through each candidate; looks at no weights."""
-    from headstart.kit import trunk
+def _rests_on(found: Sequence[Trunk], ctx: Context) -> str:
+    from headstart.kit import pace
 
-    per_picture = [trunk.find(name).spec.flops / (GFLOP_PER_S * 1e9) + 1 / DECODE_PER_S for name in chosen]
-    return sum(per_picture) * count / threads()
+    measured = len(pace.paces([one.spec for one in found], ctx.store))
+    guess = f"{GFLOP_PER_S:.0f} GFLOP/s"
+    decoding = f"{DECODE_PER_S:.0f} decoded pictures a second each"
+    if not measured:
+        return f"{threads()} cores at {guess} and {decoding}"
+    told = f"{threads()} cores, the pace of {measured} of {len(found)} backbones as measured on this machine"
+    return f"{told}{f', the others at {guess} a core' if measured < len(found) else ''}, {decoding}"
+
+
+def _seconds(chosen: tuple[str, ...], count: int, ctx: Context) -> float:
+    """Of passing `count` pictures through each candidate: by the measured pace where there is one, else by operations;
+    looks at no weights."""
+    from headstart.kit import pace, trunk
+
+    specs = [trunk.find(name).spec for name in chosen]
+    paces = pace.paces(specs, ctx.store)
+    guessed = GFLOP_PER_S * 1e9 * threads()
+    per_picture = [1 / paces[spec.name] if spec.name in paces else spec.flops / guessed for spec in specs]
+    return sum(one + 1 / (DECODE_PER_S * threads()) for one in per_picture) * count
 
 
 def run(data: Dataset, *, ctx: Context, seen: int) -> tuple[str, ...]:
@@ -98,22 +170,60 @@ def run(data: Dataset, *, ctx: Context, seen: int) -> tuple[str, ...]:
         seen: Pictures that every candidate is going to see.
 
     Raises:
-        UsageError: A name is unknown.
+        UsageError: A name is unknown, a named backbone breaks a limit, or all do.
         SetupError: The weights of a named backbone, or those of all, cannot be had.
     """
+    if gates.limited(ctx.job):
+        barred = ctx.decide("limits", lambda: left_out(ctx), "backbones that break a limit of the job, as known so far")
+        for name, how in barred.items():
+            ctx.say.line("plan", f"{name} is left out: {how}")
     chosen = names(ctx)
     expected = estimate(chosen, len(data.uris), ctx)
     fetch = f", after fetching {size(expected.bytes)}" if expected.bytes else ""
     ctx.say.line("plan", f"{len(chosen)} backbones, at most {duration(expected.seconds)} of embedding{fetch}")
     why = "backbones whose weights could be had and whose passes fit the budget"
     ready = ctx.decide("candidates", lambda: _fetched(_affordable(chosen, seen, ctx), ctx), why)
-    return tuple(ready)
+    return _quick(tuple(ready), data, ctx)
+
+
+def _quick(ready: tuple[str, ...], data: Dataset, ctx: Context) -> tuple[str, ...]:
+    """Without those whose trunk takes longer for one picture than the job allows, measured here and now."""
+    from headstart.kit import trunk
+
+    if not ctx.job.max_latency:
+        return ready
+    why = "milliseconds of one picture through each trunk, as measured on this machine"
+    taken = ctx.decide(gates.LATENCIES, lambda: {name: _measured_ms(data, name, ctx) for name in ready}, why)
+    named = {trunk.find(name).name for name in ctx.job.backbones if name != "auto"}
+    barred: dict[str, str] = {}
+    for one in map(trunk.find, ready):
+        if one.name in named:
+            _require(one, ctx.job, taken)
+        elif how := gates.broken((one.spec,), ctx.job, taken):
+            barred[one.name] = how
+            ctx.say.line("plan", f"{one.name} is left out: {how}")
+    if len(barred) == len(ready):
+        raise _none_left(barred)
+    return tuple(name for name in ready if name not in barred)
+
+
+def _measured_ms(data: Dataset, name: str, ctx: Context) -> float:
+    """Of one picture; the trunk is made ready, and timed with that, where it never was."""
+    from headstart.kit import pace
+    from headstart.stages.embed.run import make_ready
+
+    if math.isnan(pace.latency_ms(name, ctx.store)):
+        make_ready(data, name, ctx)
+    found = pace.latency_ms(name, ctx.store)
+    if math.isnan(found):
+        raise SetupError("`--max-latency` cannot be measured: OpenVINO is not installed", hint="pip install openvino")
+    return found
 
 
 def _affordable(chosen: tuple[str, ...], seen: int, ctx: Context) -> tuple[str, ...]:
     """Without the costliest of `auto`'s candidates, as long as passing `seen` pictures takes too much of the budget."""
     room_s = (PART_OF_BUDGET if ctx.job.strategy == "probe" else PART_WHEN_TUNING) * ctx.left_s()
-    while "auto" in ctx.job.backbones and len(chosen) > 1 and _seconds(chosen, seen) > room_s:
+    while "auto" in ctx.job.backbones and len(chosen) > 1 and _seconds(chosen, seen, ctx) > room_s:
         ctx.say.line("plan", f"{chosen[-1]} is left out: its pass does not fit the budget")
         chosen = chosen[:-1]
     return chosen

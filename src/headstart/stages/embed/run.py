@@ -122,6 +122,16 @@ def _ready(data: Dataset, found: Trunk, sample: np.ndarray, key: EmbedKey, ctx: 
     return trunk.ready(found, ctx.store, ctx.say, pictures, threads=threads(), precision=key.precision)
 
 
+def make_ready(data: Dataset, backbone: str, ctx: Context) -> None:
+    """Make a trunk ready, in float32, without embedding anything: what a later pass needs, and its pace is then known.
+
+    Raises:
+        SetupError: Weights, an engine or disk space are missing.
+    """
+    found, sample = trunk.find(backbone), _sample(np.arange(len(data.uris)), "f32")
+    trunk.ready(found, ctx.store, ctx.say, next(_decoded(data, found, sample, len(sample)))[1], threads=threads())
+
+
 def _pass(data: Dataset, ready: Any, found: Trunk, rows: np.ndarray, cache: RowStore, ctx: Context) -> float:
     """Embed rows and cache them; wall milliseconds a picture, without making the trunk."""
     started = time.monotonic()

@@ -1,0 +1,157 @@
+"""Limits leave candidates out with their numbers; a named one that breaks a limit contradicts the request."""
+
+import io
+import json
+
+import pytest
+
+from headstart.core.errors import UsageError
+from headstart.core.say import Say
+from headstart.core.settings import threads
+from headstart.core.store import Store
+from headstart.core.types import Feature
+from headstart.kit import pace, trunk
+from headstart.stages.adapt import plan
+from headstart.stages.embed import candidates
+from headstart.stages.read.run import run as read
+
+LITE0, LITE1, LITE2, HED = (f"bundled:{name}" for name in (*(f"efficientnet_lite{n}" for n in range(3)), "vgg16_hed"))
+
+
+@pytest.fixture
+def warm(tmp_path, shared_store):
+    """A cache with the shared weights and trunks, and no paces."""
+    root = tmp_path / "cache"
+    root.mkdir()
+    for kind in ("weights", "trunks", "wheels"):
+        (root / kind).symlink_to(shared_store.root / kind, target_is_directory=True)
+    return Store(root)
+
+
+@pytest.fixture
+def asked(context, warm):
+    """A function that makes a context whose words are kept: `asked(max_size="20MB").said`."""
+
+    def make(**settings):
+        ctx = context(store=warm, **settings)
+        ctx.say = Say(err=io.StringIO())
+        return ctx
+
+    return make
+
+
+@pytest.fixture
+def data(small_textile, context, store):
+    folder = small_textile(8)
+    return read(folder, ctx=context(data=folder, store=store, name="reading"))
+
+
+def times(store, **ms):
+    """Write down latencies, and paces of 1,000 / ms pictures a second, as if they had been measured."""
+    for preset, taken in ms.items():
+        spec = trunk.find(preset).spec
+        key = pace.key(spec, threads=threads(), engine=trunk.engine_name())
+        content = json.dumps({"images_per_s": 1000 / taken, "latency_ms": taken})
+        store.make("paces", key, lambda draft, content=content: (draft / "pace.json").write_text(content))
+
+
+EVERY = {"efficientnet_lite0": 3.0, "efficientnet_lite1": 4.0, "efficientnet_lite2": 6.0, "vgg16_hed": 80.0}
+
+
+def test_size_leaves_out_and_says_the_number(asked, data):
+    ctx = asked(max_size="18MB")
+    assert candidates.run(data, ctx=ctx, seen=24) == (LITE0, LITE1)
+    said = ctx.say.err.getvalue()
+    assert f"{LITE2} is left out: 19.5 MB of weights, --max-size 18MB" in said
+    assert f"{HED} is left out: 58.9 MB of weights, --max-size 18MB" in said
+    assert set(ctx.run.decided("limits")) == {LITE2, HED}
+
+
+def test_latency_is_looked_up_decided_and_the_same_on_a_resumed_run(asked, data, warm):
+    times(warm, **EVERY)
+    ctx = asked(max_latency="5ms", backbones=("auto",))
+    assert candidates.run(data, ctx=ctx, seen=24) == (LITE0, LITE1)
+    assert f"{LITE2} is left out: 6 ms for one picture, --max-latency 5ms" in ctx.say.err.getvalue()
+    assert ctx.run.decided("latency_ms") == {LITE0: 3.0, LITE1: 4.0}
+    for kept in (warm.root / "paces").iterdir():  # measured anew, the machine would now be too slow
+        (kept / "pace.json").write_text("{}")
+    times(warm, **{name: 10 * ms for name, ms in EVERY.items()})
+    assert candidates.run(data, ctx=asked(max_latency="5ms"), seen=24) == (LITE0, LITE1)
+
+
+def test_licence_bars_what_is_not_permissive(asked, data, monkeypatch):
+    monkeypatch.setattr("headstart.kit.gates.permissive", lambda licence: licence != "MIT")
+    ctx = asked(license="permissive")
+    assert candidates.run(data, ctx=ctx, seen=24) == (LITE0, LITE1, LITE2)
+    assert f"{HED} is left out: its licence `MIT` is not permissive" in ctx.say.err.getvalue()
+
+
+def test_a_named_backbone_that_breaks_a_limit_is_an_error_before_anything_starts(context):
+    job = context(backbones=(LITE0, "random:vgg16_hed"), max_size="20MB").job
+    with pytest.raises(UsageError, match="`random:bundled:vgg16_hed` was named and breaks a limit: 58.9 MB"):
+        candidates.require_known(job)
+
+
+def test_a_named_backbone_that_is_too_slow_is_an_error(asked, data, warm):
+    times(warm, **EVERY)
+    ctx = asked(max_latency="5ms", backbones=("auto", "efficientnet_lite2"))
+    with pytest.raises(UsageError, match=r"lite2` was named and breaks a limit: 6 ms .* --max-latency 5ms"):
+        candidates.run(data, ctx=ctx, seen=24)
+
+
+def test_when_nothing_is_left_the_numbers_are_told(asked, data):
+    with pytest.raises(UsageError, match=r"no backbone obeys the limits: bundled:efficientnet_lite0: 13.7 MB"):
+        candidates.run(data, ctx=asked(max_size="1MB"), seen=24)
+
+
+def test_without_limits_nothing_is_decided_about_them(asked, data):
+    ctx = asked()
+    assert candidates.run(data, ctx=ctx, seen=24) == (LITE0, LITE1, LITE2, HED)
+    assert ctx.run.decided("limits") is None and ctx.run.decided("latency_ms") is None
+
+
+def test_the_estimate_rests_on_the_measured_pace_where_there_is_one(asked, warm):
+    ctx, chosen = asked(), (LITE0, HED)
+    guessed = candidates.estimate(chosen, 1000, ctx)
+    assert "90 GFLOP/s" in guessed.assumptions[0] and "measured" not in guessed.assumptions[0]
+    times(warm, vgg16_hed=80.0)
+    mixed = candidates.estimate(chosen, 1000, ctx)
+    assert "the pace of 1 of 2 backbones as measured on this machine, the others at 90" in mixed.assumptions[0]
+    times(warm, efficientnet_lite0=3.0)
+    measured = candidates.estimate(chosen, 1000, ctx)
+    assert "GFLOP" not in measured.assumptions[0]
+    assert measured.seconds == pytest.approx(83 + 2 * 1000 / (candidates.DECODE_PER_S * threads()))
+
+
+@pytest.mark.medium
+def test_a_latency_that_is_not_known_is_measured_before_anything_is_embedded(asked, data, warm):
+    ctx = asked(max_latency="10s", backbones=(LITE0,))
+    assert candidates.run(data, ctx=ctx, seen=24) == (LITE0,)
+    assert 0.1 < ctx.run.decided("latency_ms")[LITE0] < 10_000
+    assert pace.latency_ms(LITE0, warm) == ctx.run.decided("latency_ms")[LITE0]
+    tight = asked(max_latency="0.001ms", backbones=(LITE0,), name="tight")
+    with pytest.raises(UsageError, match="was named and breaks a limit"):
+        candidates.run(data, ctx=tight, seen=24)
+
+
+class Seen:
+    """As much of embeddings as a plan looks at."""
+
+    def __init__(self, name):
+        self.spec = trunk.find(name).spec
+
+
+def test_trunks_that_would_answer_together_obey_the_limits_too(asked):
+    one, other, deep = (
+        Feature(backbone=name, depth=depth, dim=80)
+        for name, depth in ((LITE0, "stage3"), (LITE1, "stage3"), (LITE0, "last"))
+    )
+    listed, seen = [(one, deep), (one, other)], (Seen(LITE0), Seen(LITE1))
+    ctx = asked(max_size="20MB")
+    assert plan.allowed(listed, seen, ctx) == [(one, deep)]
+    assert "is not tried together: 30.4 MB of weights, --max-size 20MB" in ctx.say.err.getvalue()
+    assert plan.allowed(listed, seen, asked(max_size="31MB")) == listed
+    slow = asked(max_latency="6ms", name="slow")
+    slow.decide("latency_ms", lambda: {LITE0: 3.0, LITE1: 4.0})
+    assert plan.allowed(listed, seen, slow) == [(one, deep)]
+    assert "7 ms for one picture" in slow.say.err.getvalue()
