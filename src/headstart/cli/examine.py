@@ -13,6 +13,7 @@ from typing import Any
 from headstart.core import settings
 from headstart.core.errors import nearest
 from headstart.kit import provenance
+from headstart.kit.download import shown
 
 
 def everything() -> dict[str, Any]:
@@ -114,18 +115,11 @@ def _bytes(folder: str) -> int:
 def variables() -> dict[str, str]:
     """Every setting with its value or what holds without it; unknown ones by name, passwords never."""
     known = {setting.name: setting for setting in settings.SETTINGS}
-    found = {name: _masked(settings.get(name)) or f"{setting.default} (not set)" for name, setting in known.items()}
+    found = {name: shown(settings.get(name) or "") or f"{setting.default} (not set)" for name, setting in known.items()}
     for name in sorted(os.environ):
         if name.startswith("HEADSTART_") and name not in known:
             found[name] = f"unknown, ignored; {nearest(name, known)}".rstrip("; ")
     return found
-
-
-def _masked(value: str | None) -> str:
-    """An address without its user, password and query."""
-    return (
-        re.sub(r"\?.*$", "?…", re.sub(r"(\w+://)[^/@]*@", r"\1…@", value)) if value and "://" in value else value or ""
-    )
 
 
 def weights() -> dict[str, bool]:

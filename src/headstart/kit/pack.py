@@ -22,7 +22,7 @@ from typing import Any
 from headstart.core.errors import DataError, UsageError
 from headstart.core.files import disk_errors, read_json
 from headstart.core.keys import canonical, file_digest
-from headstart.core.say import Say, size
+from headstart.core.say import Progress, Say, size
 from headstart.core.store import Store
 from headstart.kit import trunk
 from headstart.kit.manifest import FORMAT, MANIFEST, Manifest, require_numbers
@@ -63,7 +63,7 @@ def make(names: Sequence[str], out: Path, store: Store, say: Say) -> dict[str, A
         out.parent.mkdir(parents=True, exist_ok=True)
         draft = out.with_name(f".tmp-{secrets.token_hex(8)}")
         try:
-            _write(draft, manifest, store)
+            _write(draft, manifest, store, say)
             os.replace(draft, out)  # noqa: PTH105
         finally:
             draft.unlink(missing_ok=True)
@@ -97,13 +97,16 @@ def _files(folder: Path) -> list[dict[str, Any]]:
     ]
 
 
-def _write(draft: Path, manifest: dict[str, Any], store: Store) -> None:
-    with tarfile.open(draft, "x:", format=tarfile.PAX_FORMAT) as tar:
+def _write(draft: Path, manifest: dict[str, Any], store: Store, say: Say) -> None:
+    total = sum(fact["bytes"] for fact in manifest["files"])
+    counted = say.progress("bundle", total, "bytes")
+    with tarfile.open(draft, "x:", format=tarfile.PAX_FORMAT) as tar, counted as progress:
         text = (canonical(manifest) + "\n").encode("ascii")
         _add(tar, MANIFEST, len(text), io.BytesIO(text))
         for fact in manifest["files"]:
             with (store.root / fact["path"]).open("rb") as handle:
                 _add(tar, fact["path"], fact["bytes"], handle)
+            progress.add(fact["bytes"])
 
 
 def _add(tar: tarfile.TarFile, name: str, length: int, source: Any) -> None:
@@ -137,24 +140,27 @@ def unpack(path: Path, store: Store, say: Say, *, sha256: str = "") -> list[dict
         store.root.mkdir(parents=True, exist_ok=True)
         staging = Path(tempfile.mkdtemp(dir=store.root, prefix=".tmp-"))
         try:
-            manifest = _checked(path, staging, store)
+            manifest = _checked(path, staging, store, say)
             say.line("unbundle", f"{len(manifest.files)} files, {size(manifest.bytes())}: every digest is right")
             return _place(manifest, staging, store)
         finally:
             shutil.rmtree(staging, ignore_errors=True)
 
 
-def _checked(path: Path, staging: Path, store: Store) -> Manifest:
+def _checked(path: Path, staging: Path, store: Store, say: Say) -> Manifest:
     """Read the whole tar into `staging`, each file under a number of ours, and check everything."""
     try:
         with path.open("rb") as handle, tarfile.open(fileobj=handle, mode="r:") as tar:
             manifest = _manifest(tar, path, store)
             _require_end(path)
             seen: set[str] = set()
-            while (member := tar.next()) is not None:
-                _require_listed(member, manifest, seen, path)
-                seen.add(member.name)
-                _copy(tar, member, staging / manifest.stem(member.name), manifest, path)
+            with say.progress("unbundle", manifest.bytes(), "bytes") as progress:
+                while (member := tar.next()) is not None:
+                    _require_listed(member, manifest, seen, path)
+                    seen.add(member.name)
+                    _require_fact("bytes", member.size, manifest, member.name, path)
+                    digest = _copy(tar.extractfile(member), staging / manifest.stem(member.name), member.name, progress)
+                    _require_fact("sha256", digest, manifest, member.name, path)
     except (tarfile.TarError, EOFError, ValueError, UnicodeError) as err:
         raise DataError(f"`{path}` is no whole tar: {err}", where=str(path), hint=_AGAIN) from err
     absent = next((name for name in manifest.files if name not in seen), None)
@@ -200,29 +206,26 @@ def _require_listed(member: tarfile.TarInfo, manifest: Manifest, seen: set[str],
         raise DataError(f"the member `{name}` of the pack {wrong}; nothing was taken", where=str(path))
 
 
-def _copy(tar: tarfile.TarFile, member: tarfile.TarInfo, target: Path, manifest: Manifest, path: Path) -> None:
-    """One file's bytes, checked for kind, length and digest."""
-    fact = manifest.files[member.name]
-    if member.size != fact["bytes"]:
-        raise DataError(
-            f"`{member.name}` has {member.size:,} bytes, the manifest says {fact['bytes']:,}", where=str(path)
-        )
-    source = tar.extractfile(member)
-    assert source is not None  # a plain file
+def _require_fact(fact: str, found: int | str, manifest: Manifest, name: str, path: Path) -> None:
+    wanted = manifest.files[name][fact]
+    if found != wanted:
+        word = {"bytes": "length", "sha256": "SHA-256"}[fact]
+        what = f"the {word} of `{name}` is `{found}`, the manifest says `{wanted}`; nothing was taken"
+        raise DataError(what, where=str(path), hint=_AGAIN)
+
+
+def _copy(source: Any, target: Path, name: str, progress: Progress) -> str:
+    """Copy one file's bytes, refuse what are no numbers, and give the SHA-256."""
     digest = hashlib.sha256()
     with target.open("xb") as out:
         block = source.read(_BLOCK_BYTES)
-        require_numbers(member.name, block[:16], str(path))
+        require_numbers(name, block[:16], name)
         while block:
             digest.update(block)
             out.write(block)
+            progress.add(len(block))
             block = source.read(_BLOCK_BYTES)
-    if digest.hexdigest() != fact["sha256"]:
-        raise DataError(
-            f"`{member.name}` has the SHA-256 `{digest.hexdigest()}`, the manifest says `{fact['sha256']}`",
-            where=str(path),
-            hint=_AGAIN,
-        )
+    return digest.hexdigest()
 
 
 def _place(manifest: Manifest, staging: Path, store: Store) -> list[dict[str, Any]]:
