@@ -3,6 +3,8 @@
 import json
 import os
 import time
+import warnings
+from pathlib import Path
 
 import pytest
 
@@ -147,6 +149,29 @@ def test_prune_tells_before_it_does(cache, capsys):
     assert "not used for 31 days" in told(capsys, "prune", "--older-than", "30d")
     assert not mine.exists()
     assert "takes no NAME" in told(capsys, "prune", LITE0, code=2)
+
+
+@pytest.mark.medium
+def test_copies_of_a_users_files_are_verified_and_kept(cache, tmp_path, capsys):
+    import keras
+
+    pictures = keras.Input((32, 32, 3))
+    x = keras.layers.Conv2D(4, 3, strides=2, activation="relu")(pictures)
+    x = keras.layers.Conv2D(8, 3, strides=2, activation="relu")(x)
+    x = keras.layers.Dense(3)(keras.layers.GlobalAveragePooling2D()(x))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # Keras' writer and NumPy 2
+        keras.Model(pictures, x).save(tmp_path / "mine.keras")
+    assert main(["backbones", "add", str(tmp_path / "mine.keras"), "--quiet"]) == 0
+    capsys.readouterr()
+    [entry] = said(capsys, "verify")["checked"]
+    assert (entry["kind"], entry["name"], entry["problems"]) == ("added", "saved_file:mine", [])
+    os.utime(Path(entry["path"]) / "seal.json", (time.time() - 99 * 86400,) * 2)
+    assert "there is nothing to remove" in told(capsys, "prune", "--older-than", "30d")
+    (Path(entry["path"]) / "model.keras").write_bytes(b"bent")
+    assert "add your file again" in told(capsys, "verify", code=1)
+    assert Path(entry["path"]).is_dir()
+    assert "a file of your own" in told(capsys, "bundle", "saved_file:mine", "-o", tmp_path / "x.tar", code=2)
 
 
 def test_help_has_every_action(capsys):

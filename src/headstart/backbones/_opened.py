@@ -44,6 +44,10 @@ class Opened:
         """Whether the copy is in the store, whole."""
         return added.file_of(self._described(preset, store), store) is not None
 
+    def weights_folder(self, preset: str, store: Store) -> Path:
+        """Where the copy lies or would lie in the store."""
+        return store.path("added", added.address(self._described(preset, store).content))
+
     def pull(self, preset: str, store: Store, say: Any) -> Path:
         """The copied file; nothing is fetched.
 

@@ -38,11 +38,14 @@ def _report(checked: list[dict[str, Any]], bad: list[dict[str, Any]], absent: li
     lines += [f"{name}: its weights are not in the cache; headstart backbones pull {name}" for name in absent]
     total = f"{len(checked)} entries, {size(sum(one['bytes'] for one in checked))}"
     lines.append(f"{total}: {len(bad)} damaged" if bad else f"{total}: all whole")
-    for one in bad:
-        again = f"headstart backbones pull {one['name'].partition(',')[0]}"
-        how = again if one["kind"] == "weights" and one["name"] else "it is made again when it is next used"
-        lines.append(f"delete {one['path']}, then: {how}")
-    return "\n".join(lines)
+    return "\n".join([*lines, *(f"delete {one['path']}, then: {_again(one)}" for one in bad)])
+
+
+def _again(one: dict[str, Any]) -> str:
+    """What makes a damaged entry anew."""
+    if one["kind"] == "weights" and one["name"]:
+        return f"headstart backbones pull {one['name'].partition(',')[0]}"
+    return "add your file again" if one["kind"] == "added" else "it is made again when it is next used"
 
 
 def _what(one: dict[str, Any]) -> tuple[str, str]:

@@ -102,7 +102,11 @@ def _require_same(one: dict[str, str], path: Path, store: Store) -> None:
     if found.name != name or found.seed is not None or not hasattr(found.source, "weights_folder"):
         raise DataError(f"weights of `{name}` cannot come from a pack", where=str(path))
     folder = weights_folder(found, store)
-    if found.spec.revision != one["revision"] or folder is None or one["entry"] != f"weights/{folder.name}":
+    if (
+        found.spec.revision != one["revision"]
+        or folder is None
+        or one["entry"] != f"{folder.parent.name}/{folder.name}"
+    ):
         raise DataError(
             f"the pack holds `{name}` in revision `{one['revision']}`; this version reads `{found.spec.revision}`",
             where=str(path),
