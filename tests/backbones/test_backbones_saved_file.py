@@ -202,7 +202,7 @@ def test_a_lambda_is_refused_with_the_reason_unless_trusted(own, tmp_path):
     x = keras.layers.Lambda(lambda t: t * 2, output_shape=(8, 8, 8), name="twice")(x)
     path = tmp_path / "code.keras"
     save(keras.Model(given, keras.layers.GlobalAveragePooling2D()(x)), path)
-    with pytest.raises(DataError, match="the layer `twice` of `model.keras` is a Lambda") as caught:
+    with pytest.raises(DataError, match="the layer `twice` of `code.keras` is a Lambda") as caught:
         adding.add(Wish(file=path), own, QUIET)
     assert "--trust" in caught.value.hint
     assert not proof.exists()

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from headstart.cli import options
+from headstart.cli import adding, options
 from headstart.cli.parser import filled, place
 from headstart.cli.tables import table
 from headstart.core.errors import UsageError, nearest
@@ -42,6 +42,7 @@ class Backbones:
     search TEXT …       the same of those whose name, family, training data or licence has every word
     show NAME …         everything, with the licence's small print
     pull NAME …         fetch the weights into the cache; goes on after a break
+    add FILE            a file of your own (.keras, .onnx, OpenVINO .xml, SavedModel folder) as a backbone
     bundle NAME … -o F  weights of several as one tar for a machine without a network
     unbundle F          check such a tar, then bring its weights into the cache
     verify [NAME …]     hash weights and compiled trunks in the cache again; ends with 1 when one is damaged
@@ -65,6 +66,7 @@ class Backbones:
         parser.add_argument("--sha256", metavar="HEX", type=filled, help="unbundle: what the tar must have")
         parser.add_argument("--older-than", metavar="TIME", type=_seconds, help="prune: 12h, 30d, 8w")
         parser.add_argument("--dry-run", action="store_true", help="prune: only tell what would go")
+        adding.configure(parser)
         options.add_output(parser)
 
     def __call__(self, args: argparse.Namespace) -> int:
@@ -86,7 +88,7 @@ class Backbones:
         return action.run(args, default_store(say), say)
 
 
-_OWN = ("sort", "filter", "output", "sha256", "older_than", "dry_run")
+_OWN = ("sort", "filter", "output", "sha256", "older_than", "dry_run", *adding.OWN)
 _SECONDS = {"h": 3600.0, "d": 86400.0, "w": 7 * 86400.0}
 
 
@@ -191,6 +193,7 @@ ACTIONS = {
     "search": _Action(run=_search, needs="TEXT", takes=("sort", "filter")),
     "show": _Action(run=_show, needs="NAME"),
     "pull": _Action(run=_pull, needs="NAME"),
+    "add": _Action(run=adding.add, needs="FILE", takes=adding.OWN),
     "bundle": _Action(run=_bundle, needs="NAME", takes=("output",)),
     "unbundle": _Action(run=_unbundle, needs="FILE", takes=("sha256",)),
     "verify": _Action(run=_verify),

@@ -74,7 +74,11 @@ def add(wish: Wish, store: Store, say: Say) -> Added:
     seen: list[Added] = []
 
     def look(copy: Path) -> Added:
-        return replace(_looked(copy, kind, wish), name=name, content=content)
+        try:
+            return replace(_looked(copy, kind, wish), name=name, content=content)
+        except DataError as err:  # the user knows the file, not its copy
+            err.what, err.where = err.what.replace(FILES[kind], wish.file.name), str(wish.file)
+            raise
 
     def write(draft: Path) -> None:
         _bring(wish.file, draft, kind)
@@ -151,10 +155,8 @@ def _bring(path: Path, folder: Path, kind: str) -> None:
             shutil.copyfile(one, folder / name)
         return
     from headstart.kit import engine, ir_file
-    from headstart.kit.export import quiet
 
-    with quiet():
-        engine.load().save_model(ir_file.read(path), folder / FILES[kind], compress_to_fp16=False)
+    engine.load().save_model(ir_file.read(path), folder / FILES[kind], compress_to_fp16=False)
 
 
 # ---------------------------------------------------------------- looking
@@ -193,37 +195,36 @@ def _look_keras(copy: Path, wish: Wish) -> _Looked:
 
     if wish.layout == "nchw":
         raise UsageError("a `.keras` file with channels first is not read", where="--layout", hint="export it as ONNX")
+    keras_file.require_safe(copy, trust=wish.trust)
     with quiet():
-        model = keras_file.load(copy, trust=wish.trust)
-        size_px = _size(keras_file.side(model), wish)
-        flat = keras_file.flat(model, size_px)
-        cuts = opened.choose(*keras_file.nodes(flat), wish.depths)
-        found = _given(wish) or scaling.found(keras_file.first_arithmetic(flat), keras_file.kernel(flat), nchw=False)
         import keras
 
-        by_name = {one.name: one for one in flat.operations}
-        part = keras.Model(flat.inputs, [by_name[cut.layer].output for cut in cuts])
-        return "nhwc", size_px, found, cuts, int(part.count_params()), int(cost.flops(part))
+        model = keras_file.load(copy, trust=wish.trust)
+    size_px = _size(keras_file.side(model), wish)
+    flat = keras_file.flat(model, size_px)
+    cuts = opened.choose(*keras_file.nodes(flat), wish.depths)
+    found = _given(wish) or scaling.found(keras_file.first_arithmetic(flat), keras_file.kernel(flat), nchw=False)
+    by_name = {one.name: one for one in flat.operations}
+    part = keras.Model(flat.inputs, [by_name[cut.layer].output for cut in cuts])
+    return "nhwc", size_px, found, cuts, int(part.count_params()), int(cost.flops(part))
 
 
 def _look_graph(copy: Path, wish: Wish) -> _Looked:
     from headstart.kit import ir_file
-    from headstart.kit.export import quiet
 
-    with quiet():
-        model = ir_file.read(copy)
-        order = ir_file.layout(model, wish.layout)
-        size_px = _size(ir_file.side(model, order), wish)
-        ir_file.fix(model, order, size_px)
-        cuts = opened.choose(*ir_file.nodes(model, order), wish.depths)
-        found = _given(wish)
-        if ir_file.whole_numbers(model):
-            if found:
-                raise UsageError("the file takes uint8 pictures and scales them itself", where="--scale, --mean, --std")
-            found = Scaling(**scaling.NONE, why="in the graph, which takes uint8")
-        if found is None:
-            found = scaling.found(ir_file.first_arithmetic(model), ir_file.kernel(model), nchw=order == "nchw")
-        params, flops = ir_file.cost(model, cuts)
+    model = ir_file.read(copy)
+    order = ir_file.layout(model, wish.layout)
+    size_px = _size(ir_file.side(model, order), wish)
+    ir_file.fix(model, order, size_px)
+    cuts = opened.choose(*ir_file.nodes(model, order), wish.depths)
+    found = _given(wish)
+    if ir_file.whole_numbers(model):
+        if found:
+            raise UsageError("the file takes uint8 pictures and scales them itself", where="--scale, --mean, --std")
+        found = Scaling(**scaling.NONE, why="in the graph, which takes uint8")
+    if found is None:
+        found = scaling.found(ir_file.first_arithmetic(model), ir_file.kernel(model), nchw=order == "nchw")
+    params, flops = ir_file.cost(model, cuts)
     return order, size_px, found, cuts, params, flops
 
 

@@ -141,7 +141,7 @@ def _addresses(known: Sequence[trunk.Trunk]) -> dict[str, tuple[str, str]]:
     """Address -> name and note of every trunk in float32 that this version would ask for."""
     found = {}
     for trained in known:
-        for one in (trained, trunk.find(trunk.RANDOM + trained.name)):
+        for one in (trained,) if trained.frozen else (trained, trunk.find(trunk.RANDOM + trained.name)):
             key = trunk.key(one)
             found[digest(key)] = (one.name, "f32")
             found[digest(key | {"maps": True})] = (one.name, "f32, with feature maps")

@@ -1,0 +1,70 @@
+"""`headstart backbones add`: a user's own file as a backbone."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING
+
+from headstart.cli.parser import comma_separated, filled, number, place, whole
+from headstart.core.errors import UsageError
+
+if TYPE_CHECKING:
+    from headstart.core.say import Say
+    from headstart.core.store import Store
+
+OWN = ("name", "depths", "size", "scale", "mean", "std", "channels", "layout", "licence", "trust")
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `add`."""
+    group = parser.add_argument_group("add", "what the file does not tell is found or guessed, and shown")
+    group.add_argument("--name", type=filled, help="the backbone is `saved_file:NAME` (default: the file's name)")
+    group.add_argument("--depths", metavar="LAYER,LAYER", type=comma_separated, help="layers to cut at; `last` is one")
+    group.add_argument("--size", metavar="PX", type=whole, help="side of the pictures (default: the file's, or 224)")
+    group.add_argument("--scale", metavar="X", type=number, help="factor on 0..255, before the mean is taken off")
+    group.add_argument("--mean", metavar="X[,X,X]", type=_numbers, help="taken off after the factor")
+    group.add_argument("--std", metavar="X[,X,X]", type=_numbers, help="divided by at last")
+    group.add_argument("--channels", choices=("rgb", "bgr"), help="order of the colours (default: rgb)")
+    group.add_argument("--layout", choices=("nchw", "nhwc"), help="where the file has its channels")
+    group.add_argument("--licence", metavar="SPDX", type=filled, help="of the weights")
+    group.add_argument("--trust", action="store_true", help="let the Python code in a `.keras` file run")
+
+
+def _numbers(text: str) -> tuple[float, ...]:
+    """Numbers with commas between them, for `type=`."""
+    return tuple(number(part) for part in comma_separated(text))
+
+
+def add(args: argparse.Namespace, store: Store, say: Say) -> int:
+    """Copy the file into the cache, describe it and show what was found.
+
+    Raises:
+        UsageError: There is more than one file, or a wish does not fit it.
+        DataError: The file is refused or damaged.
+    """
+    from headstart.kit import adding
+    from headstart.kit.values import as_json
+
+    if len(args.names) != 1:
+        raise UsageError(f"backbones add takes one FILE, not {len(args.names)}")
+    if args.size is not None and args.size < 1:
+        raise UsageError(f"`{args.size}` px are no picture", where="--size")
+    wish = adding.Wish(
+        file=place(args.names[0]),
+        name=args.name or "",
+        depths=args.depths or (),
+        size_px=args.size or 0,
+        scale=args.scale,
+        mean=args.mean or (),
+        std=args.std or (),
+        channels=args.channels or "rgb",
+        layout=args.layout or "",
+        licence=args.licence or "",
+        trust=args.trust,
+    )
+    made = adding.add(wish, store, say)
+    say.result(
+        f"{adding.SOURCE}:{made.name} is here\nuse it  headstart fit DATA --backbones {adding.SOURCE}:{made.name}",
+        {"added": f"{adding.SOURCE}:{made.name}", **as_json(made)},
+    )
+    return 0
