@@ -5,6 +5,7 @@ import http.server
 import io
 import json
 import os
+import pickle
 import subprocess
 import sys
 import threading
@@ -19,7 +20,8 @@ from headstart.core.say import Say
 from headstart.core.store import Store
 from headstart.kit import download, fetch
 
-CONTENT = bytes(range(256)) * 4000  # 1 MB
+HDF5 = b"\x89HDF\r\n\x1a\n"  # how such a file begins
+CONTENT = HDF5 + bytes(range(256)) * 4000  # 1 MB
 MD5 = hashlib.md5(CONTENT).hexdigest()
 QUIET = Say(quiet=True)
 
@@ -178,6 +180,17 @@ def test_wrong_bytes_are_refused_and_thrown_away(bring, store, tmp_path):
     assert (asked, parts(store)) == ([0], [])
 
 
+@pytest.mark.parametrize(
+    ("content", "match"),
+    [(pickle.dumps(print), "is a pickle"), (b"<html>please log in</html>", "does not begin"), (b"", "does not begin")],
+)
+def test_what_is_no_weights_file_is_refused_where_nothing_is_pinned(bring, store, content, match):
+    with serving(content=content) as (address, _), pytest.raises(SetupError, match=match):
+        bring(address, md5="")
+    assert parts(store) == []
+    assert not (store.root / "recorded").exists()
+
+
 def test_a_file_of_unknown_length_needs_a_checksum(bring, store):
     with serving(length=False) as (address, _):
         _, target = bring(address)
@@ -231,12 +244,15 @@ def test_the_first_digest_is_recorded_and_the_next_must_be_the_same(bring, store
     with serving() as (address, _):
         bring(address, md5="")
         bring(address, md5="")
-    with serving(content=b"another file") as (address, _), pytest.raises(SetupError, match="first used") as caught:
+    with (
+        serving(content=HDF5 + b"another file") as (address, _),
+        pytest.raises(SetupError, match="first used") as caught,
+    ):
         bring(address, md5="")
     [record] = (store.root / "recorded").iterdir()
     assert str(record) in caught.value.hint
     (tmp_path / "mirror").mkdir()
-    (tmp_path / "mirror" / "weights.h5").write_bytes(b"another file")
+    (tmp_path / "mirror" / "weights.h5").write_bytes(HDF5 + b"another file")
     with pytest.raises(SetupError, match="first used"):
         bring(tmp_path / "mirror", md5="")
     record.unlink()

@@ -152,6 +152,8 @@ def _facts(answer: Any, pinned: bool) -> dict[str, Any]:
     """What names this version of the file, and its length."""
     if answer.status != 200:
         raise ValueError(f"the server answers {answer.status}")
+    if answer.headers.get("Content-Encoding", "identity") != "identity":
+        raise ValueError("the server sends the file compressed, though it was asked not to")
     length = answer.headers.get("Content-Length") or ""
     if not length.isdigit() and not pinned:
         raise ValueError("the server does not say how long the file is, and no checksum of it is known")

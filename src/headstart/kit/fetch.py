@@ -18,13 +18,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from headstart.core.errors import SetupError
+from headstart.core.errors import DataError, SetupError
 from headstart.core.files import disk_errors, read_json, write_json
 from headstart.core.keys import file_digest
 from headstart.core.say import Say, size
 from headstart.core.settings import get
 from headstart.core.store import Store
 from headstart.kit import download
+from headstart.kit.contents import require_numbers
 
 PARTIAL = "partial"
 RECORDED = "recorded"
@@ -156,12 +157,8 @@ def _over_network(wanted: Official, address: str, target: Path, store: Store, sa
         except (OSError, ValueError) as err:
             raise nowhere(wanted, f"{download.shown(address)}: {err}") from err
         sha256 = file_digest(part)
-        if pinned(part, wanted.md5) is False:
-            wrong = f"what {download.shown(address)} sent is not the file that Keras pins (MD5 differs)"
-            error = nowhere(wanted, wrong)
-        elif not wanted.md5 and (recorded := _recorded(wanted, sha256, store)):
-            error = _other_file(wanted, download.shown(address), recorded, store)
-        else:
+        error = _wrong(wanted, part, sha256, download.shown(address), store)
+        if error is None:
             break
         download.forget(part)
         if not joined:
@@ -170,6 +167,20 @@ def _over_network(wanted: Official, address: str, target: Path, store: Store, sa
     os.replace(part, target)  # noqa: PTH105
     download.forget(part)
     return sha256
+
+
+def _wrong(wanted: Official, part: Path, sha256: str, origin: str, store: Store) -> SetupError | None:
+    """Why what came is not the file: by the pinned checksum, or without one by its kind and its recorded digest."""
+    if wanted.md5:
+        wrong = f"what {origin} sent is not the file that Keras pins (MD5 differs)"
+        return None if pinned(part, wanted.md5) else nowhere(wanted, wrong)
+    try:
+        with part.open("rb") as handle:
+            require_numbers(wanted.file, handle.read(16), origin)
+    except DataError as err:
+        return nowhere(wanted, f"what {origin} sent is no weights file: {err.what}")
+    recorded = _recorded(wanted, sha256, store)
+    return _other_file(wanted, origin, recorded, store) if recorded else None
 
 
 def pinned(path: Path, md5: str) -> bool | None:

@@ -16,8 +16,6 @@ from headstart.kit.supply import weights_folder
 FORMAT = 1
 MANIFEST = "manifest.json"
 _PATH = re.compile(r"weights/[0-9a-f]{64}/[A-Za-z0-9_][A-Za-z0-9_.-]{0,200}")
-_PICKLES = (".pkl", ".pickle", ".pt", ".pth", ".ckpt", ".joblib", ".dill", ".npy", ".npz")
-_BEGINS = {".safetensors": None, ".h5": b"\x89HDF\r\n\x1a\n", ".json": b"{", ".xml": b"<", ".bin": b""}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,23 +110,3 @@ def _require_same(one: dict[str, str], path: Path, store: Store) -> None:
             where=str(path),
             hint="make it with the version of headstart that is to read it",
         )
-
-
-def require_numbers(name: str, head: bytes, where: str) -> None:
-    """Refuse a file that is not of a kind that holds numbers alone, by its name and its first 16 bytes.
-
-    Raises:
-        DataError: It is a pickle, or not what its name says, or of a kind that is not read.
-    """
-    suffix = f".{name.rpartition('.')[2].lower()}"
-    protocol = len(head) > 1 and head[0] == 0x80 and 2 <= head[1] <= 5
-    if suffix in _PICKLES or protocol or head.startswith(b"PK\x03\x04"):
-        raise DataError(
-            f"`{name}` is a pickle or may hold one, which could run anything; nothing was opened", where=where
-        )
-    if suffix not in _BEGINS:
-        raise DataError(f"`{name}` is of a kind that is not taken: {', '.join(_BEGINS)} are", where=where)
-    begins = _BEGINS[suffix]
-    right = head[8:9] == b"{" if begins is None else head.startswith(begins)
-    if not right:
-        raise DataError(f"`{name}` does not begin as a {suffix} file does", where=where)

@@ -25,7 +25,8 @@ from headstart.core.keys import canonical, file_digest
 from headstart.core.say import Progress, Say, size
 from headstart.core.store import Store
 from headstart.kit import trunk
-from headstart.kit.manifest import FORMAT, MANIFEST, Manifest, require_numbers
+from headstart.kit.contents import require_numbers
+from headstart.kit.manifest import FORMAT, MANIFEST, Manifest
 from headstart.kit.supply import WEIGHTS, weights_folder
 
 _BLOCK_BYTES = 1 << 20
