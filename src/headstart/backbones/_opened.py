@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -112,18 +112,20 @@ def cut_out(file: Path, found: Added) -> Any:
     before = (lambda pictures: pictures) if found.scaled else (lambda pictures: _graph.scaled(pictures, spec))
     flat = keras_file.flat(keras_file.load(file, trust=found.trust), spec.size_px, before)
     by_name = {one.name: one for one in flat.operations}
-    outputs = [_pooled(by_name[cut.layer].output, cut.name) for cut in found.cuts]
+    outputs = [_pooled(by_name[cut.layer].output, f"pool_{cut.name}", by_name) for cut in found.cuts]
     model = keras.Model(flat.inputs[0], outputs, name=found.name.replace(".", "_"))
     model.trainable = False
     return model
 
 
-def _pooled(tensor: Any, name: str) -> Any:
+def _pooled(tensor: Any, name: str, taken: Collection[str]) -> Any:
     """(B, D): the mean over the places of a map, or over tokens; a vector stays."""
     import keras
 
+    while name in taken:  # a network that was cut before has such layers of its own
+        name += "_"
     if len(tensor.shape) == 4:
-        return _graph.pooled([tensor], [name])[0]
+        return keras.layers.GlobalAveragePooling2D(name=name)(tensor)
     if len(tensor.shape) == 3:
-        return keras.layers.GlobalAveragePooling1D(name=f"pool_{name}")(tensor)
+        return keras.layers.GlobalAveragePooling1D(name=name)(tensor)
     return tensor
