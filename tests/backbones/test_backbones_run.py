@@ -79,11 +79,15 @@ def test_one_task_helps_another_and_the_first_run_may_go(few, tuned, cache, tmp_
     chosen = json.loads(stdout)["chosen"]
     assert all(one.startswith("run:earlier-") for one in chosen)
     assert str(copy.parent) not in (out / "rank" / "value.json").read_text()
+    assert str(copy.parent) not in (out / "report.html").read_text()
     shutil.rmtree(copy)
     picture = next((few[1] / "global").glob("*.jpg"))
     stdout, _ = call("predict", out, picture, "--format", "jsonl", env={"HEADSTART_CACHE": str(tmp_path / "empty")})
     assert json.loads(stdout.splitlines()[0])["answer"]
-    call("rank", few[1], "--backbones", chosen[0].partition("@")[0], "--out", tmp_path / "r", env=cache, light=False)
+    words = ("rank", few[0], "--backbones", chosen[0].partition("@")[0], "--out", tmp_path / "r")
+    _, stderr = call(*words, env=cache, light=False)
+    assert f"{chosen[0].partition('@')[0]} learnt from" in stderr
+    assert "of these 36 pictures: all its scores here are too good" in stderr
 
 
 def test_a_tuned_trunk_is_tuned_again(few, tuned, cache, tmp_path):

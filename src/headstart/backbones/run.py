@@ -11,6 +11,7 @@ from pathlib import Path
 from headstart.backbones._opened import Opened
 from headstart.core.settings import cache_folder
 from headstart.core.store import Store
+from headstart.kit import added
 
 
 class Run(Opened):
@@ -31,6 +32,10 @@ class Run(Opened):
         from headstart.kit.run_trunk import open_run
 
         return open_run(path, Store(cache_folder()))
+
+    def learnt_from(self, preset: str) -> frozenset[str]:
+        """SHA-256 digests of the pictures that its run, and the runs before it, learnt from."""
+        return added.learnt_from(self.name, preset)
 
     def _again(self, preset: str) -> str:
         return "--backbones run:PATH with the folder of its run copies it again"

@@ -848,6 +848,10 @@ class OpeningSource(Protocol):
         """
         ...
 
+    def learnt_from(self, preset: str) -> frozenset[str]:
+        """SHA-256 digests of the pictures it is known to have learnt from; `fit` warns where it is measured on them."""
+        ...
+
 
 class FrozenSource(Protocol):
     """What a `BackboneSource` may have besides: presets that are a graph for OpenVINO and no `keras.Model`."""

@@ -6,11 +6,12 @@ pictures go in and where features come out, and how each of that is known. `head
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
 from headstart.core.errors import DataError, UsageError, nearest
-from headstart.core.files import write_json
+from headstart.core.files import read_json, write_json
 from headstart.core.keys import digest
 from headstart.core.settings import cache_folder
 from headstart.core.store import Store
@@ -134,6 +135,14 @@ def described(source: str, name: str, store: Store | None = None) -> Added:
         ) from err
 
 
-def describe(source: str, found: Added, store: Store) -> None:
-    """Write a description into the cache."""
+def learnt_from(source: str, name: str) -> frozenset[str]:
+    """SHA-256 digests of the pictures that a network of the user's is known to have learnt from."""
+    path = _folder(source, None) / f"{name}.pictures"
+    return frozenset(read_json(path)) if path.is_file() else frozenset()
+
+
+def describe(source: str, found: Added, store: Store, pictures: Collection[str] = ()) -> None:
+    """Write a description into the cache, and the digests of the pictures that the network learnt from."""
+    if pictures:
+        write_json(_folder(source, store) / f"{found.name}.pictures", sorted(pictures))
     write_json(_folder(source, store) / f"{found.name}.json", values.as_json(found))

@@ -14,7 +14,7 @@ from headstart.core.errors import HeadstartError, UsageError
 from headstart.core.keys import file_digest
 from headstart.core.rundir import RunDir
 from headstart.core.store import Store
-from headstart.core.types import Adapted, Dataset, TunedNetwork
+from headstart.core.types import Adapted, Dataset, Splits, TunedNetwork
 from headstart.kit import added, blocks, trunk, values
 from headstart.kit.added import Added
 from headstart.kit.finish import FEATURES
@@ -51,8 +51,19 @@ def open_run(path: Path, store: Store) -> str:
     store.make("added", added.address(content), write)
     if name not in added.names(SOURCE, store):
         data: Dataset | None = values.stored(Dataset, path / "read")
-        added.describe(SOURCE, _described(path / network.file, network, name, content, data), store)
+        made = _described(path / network.file, network, name, content, data)
+        added.describe(SOURCE, made, store, _learnt_from(path, network, data))
     return name
+
+
+def _learnt_from(path: Path, network: TunedNetwork, data: Dataset | None) -> frozenset[str]:
+    """Digests of all pictures but those of the test split, and of those that the trunk before it learnt from."""
+    source, _, before = network.backbone.partition(":")
+    known = added.learnt_from(SOURCE, before) if source == SOURCE else frozenset()
+    splits: Splits | None = values.stored(Splits, path / "splits")
+    held = set(splits.test.tolist()) if splits else set()
+    own = (digest for row, digest in enumerate(data.digests if data else ()) if row not in held)
+    return known | frozenset(own)
 
 
 def _no_trunk(path: Path, adapted: Adapted | None) -> UsageError:

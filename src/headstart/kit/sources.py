@@ -35,6 +35,12 @@ def frozen(source: Any, preset: str) -> str:
     return str(ask(preset)) if ask else ""
 
 
+def learnt_from(source: Any, preset: str) -> frozenset[str]:
+    """SHA-256 digests of pictures that a preset is known to have learnt from: its scores on them are too good."""
+    ask = getattr(source, "learnt_from", None)
+    return ask(preset) if ask else frozenset()
+
+
 def convert(source: Any, preset: str, store: Store, pictures: np.ndarray, draft: Path, *, maps: bool) -> None:
     """Write the OpenVINO files that a frozen preset gives; there are no maps to train on.
 

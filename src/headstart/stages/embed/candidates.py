@@ -95,10 +95,13 @@ def _auto(ctx: Context) -> tuple[Trunk, ...]:
 
 
 def _reach(ctx: Context) -> tuple[list[Trunk], list[Trunk]]:
-    """The bundled backbones, and of other sources those whose weights are on this machine, the best prior first."""
+    """The bundled backbones, and of other sources those whose weights are on this machine, the best prior first.
+
+    Trunks of earlier runs must be asked for by name: they may have learnt from these very pictures.
+    """
     from headstart.kit import trunk
 
-    every = [trunk.find(name) for name in trunk.names()]
+    every = [trunk.find(name) for name in trunk.names() if not name.startswith("run:")]
     bundled = [one for one in every if one.name.startswith("bundled:")]
     others = [one for one in every if one not in bundled and one.source.available(one.preset, ctx.store)]
     return bundled, sorted(others, key=lambda one: (-one.spec.prior, one.name))
@@ -183,7 +186,20 @@ def run(data: Dataset, *, ctx: Context, seen: int) -> tuple[str, ...]:
     ctx.say.line("plan", f"{len(chosen)} backbones, at most {duration(expected.seconds)} of embedding{fetch}")
     why = "backbones whose weights could be had and whose passes fit the budget"
     ready = ctx.decide("candidates", lambda: _fetched(_affordable(chosen, seen, ctx), ctx), why)
+    _warn_of_known(ready, data, ctx)
     return _quick(tuple(ready), data, ctx)
+
+
+def _warn_of_known(ready: Sequence[str], data: Dataset, ctx: Context) -> None:
+    """Warn where a trunk of the user's own learnt from pictures that are now to judge it."""
+    from headstart.kit import sources, trunk
+
+    for one in map(trunk.find, ready):
+        known = sources.learnt_from(one.source, one.preset) if one.seed is None else frozenset()
+        count = sum(digest in known for digest in data.digests)
+        if count:
+            share = f"{count:,} of these {len(data.uris):,} pictures"
+            ctx.say.warn(f"{one.name} learnt from {share}: all its scores here are too good")
 
 
 def _quick(ready: tuple[str, ...], data: Dataset, ctx: Context) -> tuple[str, ...]:

@@ -69,17 +69,25 @@ def _folder(path: str) -> str:
 
 
 def _setting(given: ReportInput, name: str) -> str:
+    value = _value(given, name)
+    return ", ".join(value) if isinstance(value, tuple) else str(value)
+
+
+def _value(given: ReportInput, name: str) -> Any:
+    """A setting, its paths cut to their last part."""
     value = getattr(given.job, name)
     if name == "costs" and value:
-        value = _folder(value)
-    return ", ".join(value) if isinstance(value, tuple) else str(value)
+        return _folder(value)
+    if name == "backbones":
+        return tuple(f"run:{_folder(one[4:])}" if one.startswith("run:") else one for one in value)
+    return value
 
 
 def _command(given: ReportInput) -> str:
     """The command that makes this run again, with every setting that is not the default."""
     parts = ["headstart", "fit", shlex.quote(show(_folder(given.job.data)))]
     for option in jobs.options():
-        value = getattr(given.job, option.name)
+        value = _value(given, option.name)
         if value != option.default:
             text = ",".join(value) if isinstance(value, tuple) else _setting(given, option.name)
             parts += [f"--{option.name.replace('_', '-')}", shlex.quote(show(text))]
