@@ -110,14 +110,14 @@ def test_a_file_of_ones_own_goes_through_fit_and_is_not_needed_to_predict(few, c
     (tmp_path / "mine.onnx").unlink()
     words = ("fit", few[0], "--backbones", "saved_file:mine", "--folds", "2", "--out", tmp_path / "run")
     _, stderr = call(*words, "--strategy", "auto", "--json", env=cache)
-    assert "saved_file:mine is not fine-tuned: it is an ONNX" in stderr
+    assert "saved_file:mine is not fine-tuned: it is kept as a graph" in stderr
     empty = {"HEADSTART_CACHE": str(tmp_path / "empty")}
     picture = next((few[0] / "local").glob("*.jpg"))
     stdout, _ = call("predict", tmp_path / "run", picture, "--format", "jsonl", env=empty)
     assert json.loads(stdout.splitlines()[0])["answer"]
     words = ("fit", few[0], "--backbones", "saved_file:mine", "--strategy", "finetune", "--out", tmp_path / "no")
     _, stderr = call(*words, "--folds", "2", env=cache, code=3)
-    assert "nothing can be fine-tuned: `saved_file:mine` is an ONNX" in stderr
+    assert "nothing can be fine-tuned: `saved_file:mine` is kept as a graph" in stderr
     _, stderr = call("backbones", "show", f"run:{tmp_path / 'run'}", env=cache, code=2)
     assert "kept a frozen probe" in stderr
     assert "`saved_file:mine`" in stderr

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     import numpy as np
 
 _FROZEN = (
-    "is an ONNX, OpenVINO or SavedModel file, whose weights headstart can read but not train or draw anew; "
-    "a `.keras` file of the same network can be fine-tuned"
+    "is kept as a graph for OpenVINO ({}), whose weights can be read but not trained or drawn anew; "
+    "a `.keras` file of the same network without Lambda can be fine-tuned"
 )
 
 
@@ -58,7 +58,8 @@ class Opened:
 
     def frozen(self, preset: str) -> str:
         """Why a preset can neither be fine-tuned nor have a random twin; empty where it can."""
-        return "" if added.described(self.name, preset).kind == "keras" else f"`{self.name}:{preset}` {_FROZEN}"
+        kind = added.described(self.name, preset).kind
+        return "" if kind == "keras" else f"`{self.name}:{preset}` {_FROZEN.format(added.WORDS[kind])}"
 
     def convert(self, preset: str, store: Store, pictures: np.ndarray, folder: Path) -> None:
         """Write a frozen preset as `trunk.xml`, `trunk.bin` and `parity.json`; see `headstart.kit.ir_trunk`."""
@@ -110,7 +111,7 @@ def cut_out(file: Path, found: Added) -> Any:
 
     spec = found.input
     before = (lambda pictures: pictures) if found.scaled else (lambda pictures: _graph.scaled(pictures, spec))
-    flat = keras_file.flat(keras_file.load(file, trust=found.trust), spec.size_px, before)
+    flat = keras_file.flat(keras_file.load(file), spec.size_px, before)
     by_name = {one.name: one for one in flat.operations}
     outputs = [_pooled(by_name[cut.layer].output, f"pool_{cut.name}", by_name) for cut in found.cuts]
     model = keras.Model(flat.inputs[0], outputs, name=found.name.replace(".", "_"))

@@ -43,6 +43,7 @@ def add(args: argparse.Namespace, store: Store, say: Say) -> int:
         DataError: The file is refused or damaged.
     """
     from headstart.kit import adding
+    from headstart.kit.added import SOURCE
     from headstart.kit.values import as_json
 
     if len(args.names) != 1:
@@ -64,7 +65,7 @@ def add(args: argparse.Namespace, store: Store, say: Say) -> int:
     )
     made = adding.add(wish, store, say)
     say.result(
-        f"{adding.SOURCE}:{made.name} is here\nuse it  headstart fit DATA --backbones {adding.SOURCE}:{made.name}",
-        {"added": f"{adding.SOURCE}:{made.name}", **as_json(made)},
+        f"{SOURCE}:{made.name} is here\nuse it  headstart fit DATA --backbones {SOURCE}:{made.name}",
+        {"added": f"{SOURCE}:{made.name}", **as_json(made)},
     )
     return 0

@@ -21,8 +21,14 @@ from headstart.kit.opened import Cut
 
 SOURCE = "saved_file"
 _FORMAT = 1  # of the description; raise when cuts or scaling are found otherwise
-FILES = {"keras": "model.keras", "onnx": "model.xml", "ir": "model.xml", "saved_model": "model.xml"}
-WORDS = {"keras": "Keras file", "onnx": "ONNX file", "ir": "OpenVINO IR", "saved_model": "TensorFlow SavedModel"}
+FILES = {"keras": "model.keras"} | dict.fromkeys(("lambda", "onnx", "ir", "saved_model"), "model.xml")
+WORDS = {
+    "keras": "Keras file",
+    "lambda": "Keras file with code",
+    "onnx": "ONNX file",
+    "ir": "OpenVINO IR",
+    "saved_model": "TensorFlow SavedModel",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,7 +37,7 @@ class Added:
 
     Attributes:
         name: After the source's prefix.
-        kind: `keras`, `onnx`, `ir` or `saved_model`.
+        kind: `keras`, `lambda` (a trusted Keras file with Python code), `onnx`, `ir` or `saved_model`.
         content: Digest of the file's bytes; the address of the copy.
         input: How pictures go in.
         layout: Of the file's own input.
@@ -47,7 +53,6 @@ class Added:
         family: Kind in words, or the family of the backbone that it grew from.
         prior: A guess, or of the backbone that it grew from.
         prior_source: Where that comes from.
-        trust: Python code in it may run.
         scaled: `input` tells of a scaling that is in the file's own graph already.
     """
 
@@ -68,7 +73,6 @@ class Added:
     family: str
     prior: float = 0.5
     prior_source: str = "a guess: nothing is published of a file of your own"
-    trust: bool = False
     scaled: bool = False
 
     def spec(self, source: str) -> BackboneSpec:

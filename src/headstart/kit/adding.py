@@ -16,7 +16,7 @@ from headstart.core.keys import digest, file_digest
 from headstart.core.say import Say, size
 from headstart.core.store import Store
 from headstart.core.types import InputSpec
-from headstart.kit import opened, scaling
+from headstart.kit import engine, ir_file, keras_file, opened, scaling
 from headstart.kit.added import FILES, SOURCE, WORDS, Added, address, describe, described, names
 from headstart.kit.opened import Cut
 from headstart.kit.scaling import Scaling
@@ -67,6 +67,8 @@ def add(wish: Wish, store: Store, say: Say) -> Added:
         SetupError: OpenVINO or Keras is missing.
     """
     kind = kind_of(wish.file)
+    if kind == "keras" and keras_file.require_safe(wish.file, trust=wish.trust):
+        kind = "lambda"
     name = opened.plain(wish.name or wish.file.name.removesuffix(wish.file.suffix)).lower()
     content = _content(wish.file, kind)
     if name in names(SOURCE, store) and described(SOURCE, name, store).content != content:
@@ -154,8 +156,12 @@ def _bring(path: Path, folder: Path, kind: str) -> None:
         for name, one in _parts(path, kind).items():
             shutil.copyfile(one, folder / name)
         return
-    from headstart.kit import engine, ir_file
+    from headstart.kit.export import quiet
 
+    if kind == "lambda":
+        with quiet():
+            keras_file.freeze(path, folder / FILES[kind])
+        return
     engine.load().save_model(ir_file.read(path), folder / FILES[kind], compress_to_fp16=False)
 
 
@@ -182,7 +188,6 @@ def _looked(copy: Path, kind: str, wish: Wish) -> Added:
         licence_note="" if wish.licence else "of your own file; say it with `backbones add --licence`",
         pretrained_on=f"not known: a file of your own, {wish.file.name}",
         family=WORDS[kind],
-        trust=wish.trust,
     )
 
 
@@ -190,16 +195,15 @@ _Looked = tuple[str, int, Scaling, tuple[Cut, ...], int, int]
 
 
 def _look_keras(copy: Path, wish: Wish) -> _Looked:
-    from headstart.kit import cost, keras_file
+    from headstart.kit import cost
     from headstart.kit.export import quiet
 
     if wish.layout == "nchw":
         raise UsageError("a `.keras` file with channels first is not read", where="--layout", hint="export it as ONNX")
-    keras_file.require_safe(copy, trust=wish.trust)
     with quiet():
         import keras
 
-        model = keras_file.load(copy, trust=wish.trust)
+        model = keras_file.load(copy)
     size_px = _size(keras_file.side(model), wish)
     flat = keras_file.flat(model, size_px)
     cuts = opened.choose(*keras_file.nodes(flat), wish.depths)
@@ -210,8 +214,6 @@ def _look_keras(copy: Path, wish: Wish) -> _Looked:
 
 
 def _look_graph(copy: Path, wish: Wish) -> _Looked:
-    from headstart.kit import ir_file
-
     model = ir_file.read(copy)
     order = ir_file.layout(model, wish.layout)
     size_px = _size(ir_file.side(model, order), wish)

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from headstart.core.errors import DataError, SetupError, UsageError
+from headstart.kit import engine
 from headstart.kit.opened import Node
 
 _CONFIG, _WEIGHTS = "config.json", "model.weights.h5"
@@ -25,8 +26,11 @@ _ACTIVE = {"ReLU", "Activation", "PReLU", "LeakyReLU", "ELU", "Relu", "Relu6", "
 _ARITHMETIC = {"Rescaling", "Normalization", "Add", "Subtract", "Multiply", "Divide", "TrueDivide"}
 
 
-def require_safe(path: Path, *, trust: bool) -> None:
+def require_safe(path: Path, *, trust: bool) -> str:
     """Look into the file without opening it with Keras.
+
+    Returns:
+        The name of a Lambda layer in a trusted file, else empty.
 
     Raises:
         DataError: It is no whole `.keras` file, or holds a pickle, or Python code and is not trusted.
@@ -56,6 +60,7 @@ def require_safe(path: Path, *, trust: bool) -> None:
             where=str(path),
             hint="write the layer without Lambda; or, if you made the file yourself, give `--trust`",
         )
+    return code
 
 
 _AGAIN = "copy or save it again: model.save('NAME.keras')"
@@ -95,6 +100,21 @@ def load(path: Path, *, trust: bool = False) -> Any:
     return model
 
 
+def freeze(path: Path, target: Path) -> None:
+    """Write a trusted file with Python code as OpenVINO IR, so that its code never runs again.
+
+    Raises:
+        DataError: Keras cannot read it.
+        SetupError: It cannot be exported.
+    """
+    model = load(path, trust=True)
+    try:
+        with engine.without_telemetry():
+            model.export(str(target), format="openvino", verbose=False)
+    except (ImportError, NotImplementedError, RuntimeError, ValueError, TypeError) as err:
+        raise SetupError(f"Keras cannot export `{path.name}` to OpenVINO: {err}", where=str(path)) from err
+
+
 def side(model: Any) -> int:
     """Height and width of the pictures that the file takes; 0 where it leaves that open.
 
@@ -132,16 +152,10 @@ def flat(model: Any, size_px: int, before: Callable[[Any], Any] = lambda picture
         made = keras.models.clone_model(
             made, input_tensors=again, clone_function=lambda layer: layer, call_function=_through
         )
-    fresh = keras.models.clone_model(made, clone_function=_anew)
+    fresh = keras.models.clone_model(made)
     for there, here in zip(made.weights, fresh.weights, strict=True):
         here.assign(there)
     return fresh
-
-
-def _anew(layer: Any) -> Any:
-    """A layer's copy; the code of a Lambda was trusted when the file was opened."""
-    more = {"safe_mode": False} if type(layer).__name__ == "Lambda" else {}
-    return type(layer).from_config(layer.get_config(), **more)
 
 
 def _through(layer: Any, *args: Any, **kwargs: Any) -> Any:
