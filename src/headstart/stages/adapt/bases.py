@@ -82,7 +82,7 @@ def trainable(embeddings: tuple[Embeddings, ...], ctx: Context) -> tuple[Embeddi
     """
     found = {e.spec.name: trunk.find(e.spec.name) for e in embeddings}
     frozen = {name: one.frozen for name, one in found.items() if one.frozen}
-    if len(frozen) == len(embeddings) and ctx.job.strategy != "auto":
+    if frozen and len(frozen) == len(embeddings) and ctx.job.strategy != "auto":
         raise NoOpError(
             f"nothing can be fine-tuned: {'; '.join(frozen.values())}", hint="--strategy probe takes it frozen"
         )

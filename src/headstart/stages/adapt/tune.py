@@ -73,9 +73,10 @@ def run(
     """
     if ctx.job.strategy == "probe":
         return None
-    embeddings = bases.trainable(embeddings, ctx)
-    if not embeddings:
+    kept = bases.trainable(embeddings, ctx)
+    if embeddings and not kept:
         return None
+    embeddings = kept
     started = time.monotonic()
     tuning = values.stored(Tuning, ctx.folder("adapt"), "tuning")
     if tuning is None or not _whole(tuning, ctx):
@@ -224,13 +225,15 @@ def _finished(bench: Workbench, search: Search, best: Sequence[Attempt], ctx: Co
 
 
 def _network(bench: Workbench, search: Search, order: Sequence[Attempt]) -> tuple[TunedNetwork, list[TrainingLog]]:
-    """The winner on all pictures; after Ctrl-C as its first fold left it."""
+    """The winner on all pictures; when Ctrl-C ends its training, as its first fold left it."""
+    made = None
     if not search.stopped(TRAINING):
         try:
-            return finish.final(bench, order)
+            made = finish.final(bench, order)
+            return finish.handed_over(bench, made), [*made.logs]
         except KeyboardInterrupt:
-            search.interrupt(TRAINING)
-    return finish.of_fold(bench, order[0]), []
+            search.interrupt(BASELINE if made else TRAINING)
+    return finish.handed_over(bench, made) if made else finish.of_fold(bench, order[0]), [*made.logs] if made else []
 
 
 def _without(bench: Workbench, search: Search) -> Tuning:
@@ -268,23 +271,27 @@ def _scratch(bench: Workbench, search: Search, tuned: TunedNetwork) -> tuple[Tun
     It is for as many as all epochs of the recipe take: where the pre-trained weights learn nothing, the first of their
     epochs counts, and what random weights would learn in the others must not be cut off with them.
     """
-    epoch_flops = bench.price.epoch_flops(space.from_random(tuned.recipe))
+    recipe = space.from_random(tuned.recipe)
+    epoch_flops = bench.price.epoch_flops(recipe)
     whole = tuned.flops + max(tuned.recipe.epochs - tuned.epochs, 0) * bench.price.epoch_flops(tuned.recipe)
     least, wanted = (max(1, round(flops / epoch_flops)) for flops in (tuned.flops, whole))
-    epoch_s = epoch_flops / bench.price.pace(tuned.recipe)
+    epoch_s = epoch_flops / bench.price.pace(recipe)
 
     def epochs() -> int:
         fitting = wanted if bench.explicit else int(search.clock.left_s(FINISHING) / epoch_s)
         return min(wanted, fitting) if fitting >= least else 0
 
-    why = f"epochs of the same network from random weights, {duration(epoch_s)} each; 0 when there is no time"
-    if not search.stopped(BASELINE) and (given := bench.ctx.decide("adapt/from_random", epochs, why)):
+    told = "epochs of the same network from random weights; 0 when there is no time"
+    if not search.stopped(BASELINE) and (given := bench.ctx.decide("adapt/from_random", epochs, told)):
+        about = f"{given} epochs" if bench.explicit else f"{given} epochs, about {duration(given * epoch_s)}"
+        bench.ctx.say.line("adapt", f"to tell what pre-training is worth, the same network from random weights: {about}")
         try:
             made, log = finish.from_random(bench, tuned, given, _judged_apart(bench))
             return made, [log]
         except KeyboardInterrupt:
             search.interrupt(BASELINE)
-    bench.left_out.append(f"the same network from random weights: it takes about {duration(least * epoch_s)}")
+    left_out = "interrupted" if search.interrupted else f"it takes at least {duration(least * epoch_s)}"
+    bench.left_out.append(f"the same network from random weights: {left_out}")
     return None, []
 
 
