@@ -78,11 +78,8 @@ def test_the_right_scaling_is_never_accused(preset, built, sets):
     model, spec = built(preset)
     for kind in KINDS:
         found = first_layer.examine(model, spec, sets(kind, spec.input.size_px))
-        expected = "cannot tell" if kind == "noise" and preset in LITES else "fits"
-        assert found.verdict == expected, (kind, found)
-        if expected == "fits":  # with room to the limit
-            room = first_layer.FITS / 3 - found.now if preset in LITES else found.now - first_layer.SWITCHES - 0.1
-            assert room > 0, (kind, found.now)
+        room = first_layer.FITS / 5 - found.now if preset in LITES else found.now - first_layer.SWITCHES - 0.1
+        assert found.verdict == "fits" and (room > 0 or kind == "noise"), (kind, found)
 
 
 @pytest.mark.medium
@@ -93,7 +90,7 @@ def test_a_wrong_scaling_is_found_and_the_right_one_named(preset, wrong, built, 
     for kind in KINDS[:-1]:
         found = first_layer.examine(model, spec, sets(kind, spec.input.size_px))
         assert (found.verdict, found.best) == ("wrong", SIGNED), (kind, found)
-        assert found.now > 1.5 * first_layer.FITS and found.usual[SIGNED] < first_layer.GOOD
+        assert found.now > 2 * first_layer.FITS and found.usual[SIGNED] < first_layer.GOOD
         assert found.now == pytest.approx(found.usual[wrong], rel=0.02)  # rows at the border differ
 
 
@@ -104,7 +101,7 @@ def test_vgg_has_no_batch_norm_and_its_units_tell(wrong, built, sets):
     for kind in KINDS[:-1]:
         found = first_layer.examine(model, spec, sets(kind, spec.input.size_px))
         assert (found.verdict, found.best) == ("wrong", CAFFE), (kind, found)
-        assert found.now < first_layer.SWITCHES - 0.05
+        assert found.now < first_layer.SWITCHES - 0.1
         assert "mean" in found.sentence and CAFFE in found.sentence
 
 
@@ -202,3 +199,36 @@ def test_a_first_layer_that_is_no_convolution_cannot_be_told():
     x = pictures = keras.Input((SIDE, SIDE, 3))
     model = keras.Model(pictures, keras.layers.GlobalAveragePooling2D()(conv(keras.layers.Dense(8)(x), 8)))
     assert first_layer.examine(model, spec_of(model, ["last"]), some_pictures()).verdict == "cannot tell"
+
+
+# ---------------------------------------------------------------- other families
+
+
+@pytest.mark.medium
+@pytest.mark.parametrize(
+    ("preset", "right", "wrong"),
+    [("resnet50", CAFFE, SIGNED), ("resnet50_v2", SIGNED, UNIT), ("mobilenet_v3_small", SIGNED, IMAGENET)],
+)
+def test_other_families_are_read_whatever_lies_around_their_first_layer(preset, right, wrong, store, sets):
+    """Their weights cannot be had here: random ones, with a batch norm that saw photos on one scale or another."""
+    from headstart.backbones.keras_applications import PLUGIN
+
+    model, spec = PLUGIN.build(preset, store, seed=0), PLUGIN.spec(preset)
+    photos, other = (sets(kind, spec.input.size_px) for kind in ("photos", "textile"))
+    for seen, verdict, best in ((right, "fits", ""), (wrong, "wrong", wrong)):
+        stem = first_layer._stem(model)
+        inputs = first_layer.scaled(first_layer.natural(photos.astype(float)), USUAL[seen])
+        answers = np.concatenate(list(first_layer._answers(stem, inputs)))
+        stem.norm.moving_mean.assign(answers.mean(0))
+        stem.norm.moving_variance.assign(answers.var(0))
+        found = first_layer.examine(model, spec, other)
+        assert (found.verdict, found.best) == (verdict, best), found
+
+
+def test_a_trunk_without_any_layer_that_learns_cannot_be_told():
+    assert first_layer.examine(object(), spec_of_nothing(), some_pictures()).verdict == "cannot tell"
+
+
+def spec_of_nothing():
+    """Of a trunk that is OpenVINO files alone."""
+    return trunk.find("bundled:efficientnet_lite0").spec
