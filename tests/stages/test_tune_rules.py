@@ -138,7 +138,8 @@ def ending(monkeypatch):
             prepare=lambda asked, positions: types.SimpleNamespace(network=Net(), recipe=asked, feed=None, notes=()),
             ctx=types.SimpleNamespace(callbacks=("mine",), say=types.SimpleNamespace(warn=seen.warned.append)),
         )
-        (seen.job, seen.result), seen.logs = finish.final(bench, best)
+        made = finish.final(bench, best)
+        seen.job, seen.result, seen.logs = made.job, made.result, list(made.logs)
         seen.bench = bench
         return seen
 

@@ -28,15 +28,40 @@ FILES = {TUNED: "adapt/model.keras", SCRATCH: "adapt/from_random.keras"}
 Weights = dict[str, np.ndarray]
 
 
-def final(bench: Workbench, best: Sequence[Attempt]) -> tuple[TunedNetwork, list[TrainingLog]]:
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """What is told of a network besides its weights.
+
+    Attributes:
+        members: Numbers of the trials whose weights were averaged, the chosen one first.
+        epochs: Trained, of all members together.
+        alpha: Part of the way from the first weights, of the chosen one.
+        temperature: By which logits are divided.
+        n_train: Pictures that were learnt from.
+    """
+
+    members: tuple[int, ...]
+    epochs: int
+    alpha: float
+    temperature: float
+    n_train: int
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Final:
+    """What the final training made: the network with the weights that count, and the log of each training."""
+
+    job: Ready
+    result: Result
+    logs: tuple[TrainingLog, ...]
+
+
+def final(bench: Workbench, best: Sequence[Attempt]) -> Final:
     """Train the winner, or the soup, on all training pictures.
 
     Args:
         bench: Pictures, features, trunks and folds.
         best: Finalists, the best first, all judged.
-
-    Returns:
-        The network and the log of each training.
     """
     members, heat = _soup(bench, best)
     made = [trained(bench, a, bench.ctx.callbacks if a is best[0] else ()) for a in members]
@@ -52,7 +77,12 @@ def final(bench: Workbench, best: Sequence[Attempt]) -> tuple[TunedNetwork, list
         temperature=heat,
         n_train=len(bench.rows),
     )
-    return _saved(bench, job, result, TUNED), logs
+    return Final(job=job, result=result, logs=tuple(logs))
+
+
+def handed_over(bench: Workbench, made: Final) -> TunedNetwork:
+    """Write what the final training made, and describe it."""
+    return _saved(bench, made.job, made.result, TUNED)
 
 
 def of_fold(bench: Workbench, attempt: Attempt) -> TunedNetwork:
@@ -208,25 +238,6 @@ def _at_best(bench: Workbench, job: Ready, member: Attempt, at: int) -> dict[str
 
 
 # ---------------------------------------------------------------- the result
-
-
-@dataclass(frozen=True, kw_only=True)
-class Result:
-    """What is told of a network besides its weights.
-
-    Attributes:
-        members: Numbers of the trials whose weights were averaged, the chosen one first.
-        epochs: Trained, of all members together.
-        alpha: Part of the way from the first weights, of the chosen one.
-        temperature: By which logits are divided.
-        n_train: Pictures that were learnt from.
-    """
-
-    members: tuple[int, ...]
-    epochs: int
-    alpha: float
-    temperature: float
-    n_train: int
 
 
 def _saved(bench: Workbench, job: Ready, result: Result, prefix: str) -> TunedNetwork:

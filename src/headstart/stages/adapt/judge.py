@@ -8,6 +8,7 @@ on the pictures that judge, as a head's strength is; nested cross-validation tel
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -87,6 +88,13 @@ def judged(
         probabilities=p,
         losses=np.asarray(per_picture_loss(metric, y, p), np.float64),
     )
+
+
+def counted(runs: Sequence[FoldRun], epoch: int) -> list[FoldRun]:
+    """The same folds, each log's `best` the epoch that counts; the last one of a fold that ended before it."""
+    return [
+        dataclasses.replace(run, log=dataclasses.replace(run.log, best=min(epoch, len(run.log.epochs)))) for run in runs
+    ]
 
 
 def _curves(runs: Sequence[FoldRun], y: np.ndarray, metric: str) -> np.ndarray:

@@ -21,7 +21,7 @@ from headstart.core.types import EpochRow
 from headstart.stages.adapt import diagnose, folds, space
 from headstart.stages.adapt.clock import JUDGING, TRYING, Clock
 from headstart.stages.adapt.folds import FoldRun, run_fold
-from headstart.stages.adapt.judge import Judged, judged
+from headstart.stages.adapt.judge import Judged, counted, judged
 from headstart.stages.adapt.workbench import Workbench
 
 FINALISTS = 2
@@ -37,7 +37,7 @@ class Attempt:
         number: From 0.
         recipe: As it was asked for.
         origin: See `headstart.core.types.Trial`.
-        runs: The folds done so far.
+        runs: The folds done so far; once judged, the `best` of their logs is the epoch that counts.
         judged: On these folds; None when it failed.
         why: What ended it, when it failed or was pruned.
         pruned: Whether it was cut short.
@@ -50,6 +50,10 @@ class Attempt:
     judged: Judged | None = None
     why: str = ""
     pruned: bool = False
+
+    def settle(self, found: Judged) -> None:
+        """Take a verdict: checks, report and log then speak of its epoch."""
+        self.judged, self.runs = found, counted(self.runs, found.epoch)
 
     @property
     def loss(self) -> float:
@@ -199,21 +203,35 @@ class Search:
         if "not finite" in run.log.stopped:
             attempt.why = run.log.stopped
         if np.isfinite(run.logits).all() and max(len(one.logits) for one in attempt.runs) > 1:
-            attempt.judged = judged(attempt.runs, self.bench.y_of, self.bench.on.metric)
+            attempt.settle(judged(attempt.runs, self.bench.y_of, self.bench.on.metric))
         self._say(attempt)
 
     def _say(self, attempt: Attempt) -> None:
         if attempt.judged is None:
             told = attempt.why
         else:
-            score = "pruned" if attempt.pruned else f"epoch {attempt.judged.epoch} counts"
-            metric = (
-                "log loss" if self.bench.on.metric == "log_loss" else f"1 - {self.bench.on.metric.replace('_', ' ')}"
-            )
-            told = f"{metric} {attempt.loss:.3f} (n = {len(attempt.judged.rows):,}), {score}"
+            so_far = "pruned" if attempt.pruned else f"epoch {attempt.judged.epoch} counts so far"
+            heated = ", after temperature" if self.bench.on.metric == "log_loss" else ""
+            whole = ", before interpolation" if attempt.recipe.wise else ""
+            told = f"{self._score(attempt)}{heated}{whole}; {so_far}"
         self.bench.ctx.say.line(
             "adapt", f"trial {attempt.number} ({attempt.origin}) {recipes.shown(attempt.recipe)}: {told}"
         )
+
+    def _score(self, attempt: Attempt) -> str:
+        assert attempt.judged is not None
+        metric = "log loss" if self.bench.on.metric == "log_loss" else f"1 - {self.bench.on.metric.replace('_', ' ')}"
+        folds = f"{len(attempt.runs)} fold{'s' if len(attempt.runs) != 1 else ''}"
+        return f"{metric} {attempt.loss:.3f} (n = {len(attempt.judged.rows):,}, {folds})"
+
+    def _say_compared(self, attempt: Attempt) -> None:
+        """The score that meets the frozen probe's: after it no other is told of this trial."""
+        found = attempt.judged
+        assert found is not None
+        way = f"{found.alpha:.0%} of the way from the first weights to the tuned ones"
+        helped = "" if found.alpha else ", for none of the training helped"
+        how = f"epoch {found.epoch}, {way}{helped}, temperature {found.temperature:.2f}"
+        self.bench.ctx.say.line("adapt", f"trial {attempt.number} is compared by {self._score(attempt)}: {how}")
 
     def judge(self) -> list[Attempt]:
         """The best trials on further folds, as many as there is time for; the best first."""
@@ -222,7 +240,8 @@ class Search:
         if not self.interrupted:
             self._more_folds(best)
         for attempt in best:
-            attempt.judged = self._interpolated(attempt)
+            attempt.settle(self._interpolated(attempt))
+            self._say_compared(attempt)
         return sorted(best, key=lambda a: (a.loss, a.number))
 
     def _more_folds(self, best: Sequence[Attempt]) -> None:
@@ -238,7 +257,7 @@ class Search:
             self.interrupt(JUDGING_IT, done)
             for attempt in best:
                 del attempt.runs[done:]
-                attempt.judged = judged(attempt.runs, self.bench.y_of, self.bench.on.metric)
+                attempt.settle(judged(attempt.runs, self.bench.y_of, self.bench.on.metric))
 
     def _room(self, done: int, fold: int, best: Sequence[Attempt]) -> bool:
         if self.stopped(JUDGING_IT, done):

@@ -35,8 +35,20 @@ from headstart.core.types import (
 )
 from headstart.kit import values
 from headstart.kit.compare import Pick
-from headstart.stages.adapt import bases, contenders, contest, diagnose, domain, finish, follow, memory, outer, space
-from headstart.stages.adapt.clock import FINISHING, TRYING, clock
+from headstart.stages.adapt import (
+    bases,
+    contenders,
+    contest,
+    control,
+    diagnose,
+    domain,
+    finish,
+    follow,
+    memory,
+    outer,
+    space,
+)
+from headstart.stages.adapt.clock import TRYING, clock
 from headstart.stages.adapt.search import BASELINE, TRAINING, Attempt, Search
 from headstart.stages.adapt.workbench import WORK, Workbench
 
@@ -207,7 +219,7 @@ def _finished(bench: Workbench, search: Search, best: Sequence[Attempt], ctx: Co
     found, chosen, taken = contenders.settled(bench, best)
     order = [chosen, *(a for a in best if a is not chosen)]
     network, logs = _network(bench, search, order)
-    scratch, baseline = _scratch(bench, search, network)
+    scratch, baseline = control.from_random(bench, search, network)
     assert chosen.judged is not None
     return Tuning(
         trials=tuple(contenders.trial(bench, a, found, chosen) for a in search.attempts),
@@ -263,39 +275,3 @@ def _why(found: Pick, chosen: Attempt, taken: bool, ctx: Context) -> str:
     if not taken and found.winner != contenders.PROBE:
         return f"the frozen probe stays, for it is beaten by less than half a standard error: {found.why}"
     return found.why
-
-
-def _scratch(bench: Workbench, search: Search, tuned: TunedNetwork) -> tuple[TunedNetwork | None, list[TrainingLog]]:
-    """The same network from random weights, when the time allows at least the operations that the tuned one took.
-
-    It is for as many as all epochs of the recipe take: where the pre-trained weights learn nothing, the first of their
-    epochs counts, and what random weights would learn in the others must not be cut off with them.
-    """
-    recipe = space.from_random(tuned.recipe)
-    epoch_flops = bench.price.epoch_flops(recipe)
-    whole = tuned.flops + max(tuned.recipe.epochs - tuned.epochs, 0) * bench.price.epoch_flops(tuned.recipe)
-    least, wanted = (max(1, round(flops / epoch_flops)) for flops in (tuned.flops, whole))
-    epoch_s = epoch_flops / bench.price.pace(recipe)
-
-    def epochs() -> int:
-        fitting = wanted if bench.explicit else int(search.clock.left_s(FINISHING) / epoch_s)
-        return min(wanted, fitting) if fitting >= least else 0
-
-    told = "epochs of the same network from random weights; 0 when there is no time"
-    if not search.stopped(BASELINE) and (given := bench.ctx.decide("adapt/from_random", epochs, told)):
-        about = f"{given} epochs" if bench.explicit else f"{given} epochs, about {duration(given * epoch_s)}"
-        bench.ctx.say.line("adapt", f"to tell what pre-training is worth, the same network from random weights: {about}")
-        try:
-            made, log = finish.from_random(bench, tuned, given, _judged_apart(bench))
-            return made, [log]
-        except KeyboardInterrupt:
-            search.interrupt(BASELINE)
-    left_out = "interrupted" if search.interrupted else f"it takes at least {duration(least * epoch_s)}"
-    bench.left_out.append(f"the same network from random weights: {left_out}")
-    return None, []
-
-
-def _judged_apart(bench: Workbench) -> np.ndarray:
-    """Positions that a baseline may learn from: all, or where nothing else judges, all but the first fold."""
-    judged = len(bench.splits.test) or len(bench.splits.val)
-    return bench.everything if judged else bench.learnt(bench.fold_numbers[0])
