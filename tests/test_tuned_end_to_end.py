@@ -134,3 +134,5 @@ def test_control_c_hands_over_the_best_so_far(few, tmp_path):
     assert "interrupted: going on with the best so far" in stderr
     assert (out / "report.html").is_file()
     assert headstart.load(out).interrupted
+    _, stderr = call(*words, light=False)  # a finished run: nobody interrupts it now
+    assert "Ctrl-C ended the search of this run earlier" in stderr

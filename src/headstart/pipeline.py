@@ -46,11 +46,17 @@ def fit(
     """
     with _story(data, out, say, settings) as story:
         story.ctx.callbacks = tuple(callbacks)
+        earlier = Run(story.ctx.run.path).interrupted
         story.report()
         over_s = -story.ctx.left_s()
         if over_s > 0:
             story.ctx.say.line("budget", f"{duration(over_s)} more than `--budget {story.ctx.job.budget}` was needed")
-        return Run(story.ctx.run.path)
+        run = Run(story.ctx.run.path)
+        run.cut_short = run.interrupted and not earlier
+        if earlier:
+            hint = "another --out gives it the whole budget, and what is cached is not done again"
+            story.ctx.say.line("adapt", f"Ctrl-C ended the search of this run earlier; {hint}")
+        return run
 
 
 def audit(

@@ -32,6 +32,7 @@ class Run:
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
+        self.cut_short = False  # by Ctrl-C, in the very call that gave this run
         RunDir(self.path).check()
 
     def _value(self, kind: type[Any], stage: str, name: str = "value") -> Any:

@@ -41,7 +41,7 @@ class Fit:
             return 0
         run = pipeline.fit(data, out=args.out, say=say, **settings)
         say.result(run.text(), run.summary())
-        return INTERRUPTED if run.interrupted else 0
+        return INTERRUPTED if run.cut_short else 0
 
 
 def plan_text(plan: dict[str, Any]) -> str:
