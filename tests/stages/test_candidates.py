@@ -104,6 +104,12 @@ def test_when_nothing_is_left_the_numbers_are_told(asked, data):
         candidates.run(data, ctx=asked(max_size="1MB"), seen=24)
 
 
+def test_when_none_is_quick_enough_all_numbers_are_told(asked, data, warm):
+    times(warm, **EVERY)
+    with pytest.raises(UsageError, match=r"lite0: 3 ms for one picture, --max-latency 1ms; .*lite1: 4 ms"):
+        candidates.run(data, ctx=asked(max_latency="1ms"), seen=24)
+
+
 def test_without_limits_nothing_is_decided_about_them(asked, data):
     ctx = asked()
     assert candidates.run(data, ctx=ctx, seen=24) == (LITE0, LITE1, LITE2, HED)

@@ -219,7 +219,7 @@ def _quick(ready: tuple[str, ...], data: Dataset, ctx: Context) -> tuple[str, ..
             barred[one.name] = how
             ctx.say.line("plan", f"{one.name} is left out: {how}")
     if len(barred) == len(ready):
-        raise _none_left(barred)
+        raise _none_left((ctx.run.decided("limits") or {}) | barred)
     return tuple(name for name in ready if name not in barred)
 
 
