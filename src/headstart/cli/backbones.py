@@ -80,10 +80,9 @@ class Backbones:
             raise UsageError(f"backbones {args.action} needs a {action.needs}", hint=hint)
         foreign = next((name for name in _OWN if getattr(args, name) and name not in action.takes), None)
         if foreign:
+            option = "--" + foreign.replace("_", "-")
             takers = ", ".join(name for name, one in ACTIONS.items() if foreign in one.takes)
-            raise UsageError(
-                f"backbones {args.action} has no option `{options.flag(foreign)}`", hint=f"it is of {takers}"
-            )
+            raise UsageError(f"backbones {args.action} has no option `{option}`", hint=f"it is of {takers}")
         say = options.say(args)
         return action.run(args, default_store(say), say)
 
