@@ -246,7 +246,38 @@ def test_jumps_from_epoch_to_epoch_are_unstable():
     zigzag = STEADY * np.where(np.arange(12) % 2, 1.3, 0.8)
     status, why = said("M205", log(zigzag))
     assert status == "issue" and "held-out log loss jumps by 4" in why
-    assert said("M205", log(np.linspace(2.0, 0.1, 12), train=np.linspace(2, 0.1, 12)))[0] == "passed", "a steep fall"
+    steep = [log(np.linspace(2.0, 0.1, 12), train=np.linspace(2, 0.1, 12), fold=fold) for fold in range(3)]
+    assert said("M205", *steep)[0] == "passed", "a steep fall"
+
+
+@pytest.mark.parametrize(
+    ("logs", "why"),
+    [
+        ([log(STEADY)], "here is 1 fold; its held-out loss does not jump from epoch to epoch"),
+        (
+            [log(STEADY), log(STEADY, fold=1)],
+            "here are 2 folds; their held-out loss does not jump from epoch to epoch",
+        ),
+        ([log(STEADY[:4])], "here is 1 fold"),
+    ],
+    ids=["one", "two", "short"],
+)
+def test_few_folds_cannot_be_called_stable(logs, why):
+    assert said("M205", *logs) == ("not_applicable", f"how far folds lie apart is judged from three on, {why}")
+
+
+@pytest.mark.parametrize(
+    ("epochs", "told"),
+    [
+        ((20, 20), "20 epochs in each of 2 folds"),
+        ((7, 12, 12), "7 to 12 epochs in each of 3 folds"),
+        ((1,), "1 epoch in 1 fold"),
+    ],
+)
+def test_epochs_are_counted_by_fold(epochs, told):
+    curve, falling = np.linspace(0.4, 0.3, 20), np.linspace(0.45, 0.2, 20)
+    logs = [log(curve[:n], falling[:n], fold=fold) for fold, n in enumerate(epochs)]
+    assert said("M203", *logs) == ("passed", f"the loss is finite and does not run away in {told}")
 
 
 def simulated(rng, folds, n_val, *, start):

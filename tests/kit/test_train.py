@@ -128,7 +128,16 @@ def test_the_terminal_is_told_the_end_in_one_line():
     made = fit(stop_after=2, say=Say(err=err), name="trial 3, fold 0")
     line = err.getvalue()
     assert line.startswith("train    trial 3, fold 0: after epoch 2, as asked, 14 steps in ") and line.count("\n") == 1
-    assert f"at epoch 2 log loss {made.rows[1].val.log_loss:.3f} (was {made.start.log_loss:.3f})" in line
+    told = f"best at epoch 2: raw log loss {made.rows[1].val.log_loss:.3f} (was {made.start.log_loss:.3f})"
+    assert f"on {len(HELD.y):,} held-out pictures {told}" in line
+
+
+def test_where_no_epoch_beats_the_start_it_is_said_and_no_number_is_told_twice(whole):
+    err, recipe = io.StringIO(), small_network.recipe(rate=1.0, epochs=2, clip=0.0)
+    made = fit(recipe, network=good(whole, recipe), say=Say(err=err))
+    assert made.best == 0
+    told = f"no epoch is better than the start: raw log loss {made.start.log_loss:.3f}, accuracy"
+    assert told in err.getvalue() and "(was" not in err.getvalue()
 
 
 def test_a_moving_terminal_sees_where_training_is(monkeypatch):

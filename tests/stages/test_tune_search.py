@@ -4,6 +4,7 @@ Nothing here trains. A made training's held-out logits say how good its recipe i
 """
 
 import dataclasses
+import io
 import types
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 
 from headstart.core.recipe import Recipe
 from headstart.core.rundir import RunDir
+from headstart.core.say import Say
 from headstart.core.types import EpochRow, TrainingLog
 from headstart.kit.fitted import softmax
 from headstart.kit.watching import scores
@@ -188,6 +190,56 @@ def test_a_fold_that_breaks_off_counts_with_its_start(begin, monkeypatch):
     assert told == pytest.approx(softmax(best.runs[1].logits[0].astype(float) / best.judged.temperature), abs=1e-6)
     assert len(best.judged.rows) == len(found.bench.rows)
     assert "not finite" in best.why
+
+
+def turning(bench, asked, trial, fold, on_epoch=None):
+    """Held-out answers of ever better order and ever more certainty: raw, the first epoch is the best of all."""
+    run, y = made(bench, asked, trial, fold, on_epoch), bench.y[bench.held_out(fold)]
+    noise = np.random.default_rng([fold, 9]).normal(size=(len(y), 3))
+    logits = [noise + 2 * np.eye(3)[y], *(30 * (noise + (2 + at + fold) * np.eye(3)[y]) for at in range(4))]
+    logits.insert(1, noise + 2.01 * np.eye(3)[y])
+    seen = [scores(y, softmax(one), 3) for one in logits[:5]]
+    rows = [EpochRow(epoch=at, rate=0.1, loss=0.5, train=seen[at], val=seen[at]) for at in range(1, 5)]
+    log = dataclasses.replace(run.log, epochs=tuple(rows), best=int(np.argmin([one.log_loss for one in seen])))
+    return dataclasses.replace(run, log=log, logits=np.stack(logits[:5]).astype(np.float32))
+
+
+def test_checks_and_logs_speak_of_the_epoch_that_is_judged(begin, monkeypatch):
+    found, advised = begin([recipe(0.005)], most=1), []
+    monkeypatch.setattr(search, "run_fold", turning)
+
+    def advice(bench, runs):
+        advised.extend(run.log.best for run in runs)
+
+    monkeypatch.setattr(diagnose, "advice", advice)
+    assert [turning(found.bench, recipe(0.005), 0, fold).log.best for fold in range(4)] != [4] * 4
+    found.run()
+    assert advised == [found.attempts[0].judged.epoch] == [4], "one fold, before any other is judged"
+    (best,) = found.judge()
+    assert [run.log.best for run in best.runs] == [best.judged.epoch] * 4
+
+
+def test_every_number_of_a_finalist_says_what_it_is_and_the_last_is_the_compared_one(begin, monkeypatch):
+    found, err = begin([recipe(0.005, wise=True)], most=1), io.StringIO()
+    object.__setattr__(found.bench.ctx, "say", Say(err=err))
+    monkeypatch.setattr(found.bench, "prepare", lambda *_: None)
+    monkeypatch.setattr(search.folds, "weights", lambda bench, job, number, run, epoch, alpha: alpha)
+    monkeypatch.setattr(search, "run_fold", lambda *given: worse(made(*given)))
+    monkeypatch.setattr(search.folds, "logits", lambda bench, job, alpha, run: run.logits[0 if alpha == 0 else 1])
+    found.run()
+    (best,) = found.judge()
+    *lines, last = [line for line in err.getvalue().splitlines() if "trial 0" in line]
+    assert len(lines) == 4 and best.judged.alpha == 0
+    assert all(", after temperature, before interpolation; epoch 1 counts so far" in line for line in lines)
+    assert last.split(None, 1)[1] == (
+        f"trial 0 is compared by log loss {best.loss:.3f} (n = 90, 4 folds): epoch 1, 0% of the way from the first "
+        f"weights to the tuned ones, for none of the training helped, temperature {best.judged.temperature:.2f}"
+    )
+
+
+def worse(run):
+    """A training after which nothing is known any more."""
+    return dataclasses.replace(run, logits=np.stack([run.logits[-1], *np.zeros_like(run.logits[1:])]))
 
 
 def test_advice_is_tried_next(begin, monkeypatch):

@@ -470,7 +470,7 @@ class TrainingLog:
         n_train: Pictures it learnt from.
         start: On the held-out pictures before the first step; None when nothing was held out.
         epochs: In order.
-        best: The epoch whose weights count, 0 for the start.
+        best: The epoch whose weights count, 0 for the start; of a judged trial the one that all its folds share.
         stopped: Why it ended, one clause: `all 15 epochs`, `no gain in 4 epochs`, `pruned`, …
         trainable_params: Weights that moved.
         notes: Choices with their numbers: cached or full path, batch halved, rate found, …

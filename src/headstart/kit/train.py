@@ -248,10 +248,7 @@ def _result(task: Task, facts: Facts, logits: np.ndarray | None, store: Folder) 
     counts = facts.start if not facts.best or not facts.rows else facts.rows[facts.best - 1].val
     held = ""
     if counts is not None and facts.start is not None and task.held is not None:
-        held = (
-            f"; on {len(task.held.y):,} held-out pictures at epoch {facts.best} log loss {counts.log_loss:.3f} (was "
-            f"{facts.start.log_loss:.3f}), accuracy {counts.accuracy:.3f} (was {facts.start.accuracy:.3f})"
-        )
+        held = _told(facts, counts, len(task.held.y))
     took = duration(facts.profile.total_s)
     task.say.line("train", f"{task.name}: {facts.stopped}, {facts.steps:,} steps in {took}{held}")
     return Trained(
@@ -264,6 +261,20 @@ def _result(task: Task, facts: Facts, logits: np.ndarray | None, store: Folder) 
         steps=facts.steps,
         profile=facts.profile,
         notes=facts.notes,
+    )
+
+
+def _told(facts: Facts, counts: EpochScores, n: int) -> str:
+    """What held-out pictures say of the best epoch; raw, for a temperature and more come when folds are judged."""
+    assert facts.start is not None
+    if not facts.best:
+        return (
+            f"; on {n:,} held-out pictures no epoch is better than the start: raw log loss {counts.log_loss:.3f}, "
+            f"accuracy {counts.accuracy:.3f}"
+        )
+    return (
+        f"; on {n:,} held-out pictures best at epoch {facts.best}: raw log loss {counts.log_loss:.3f} (was "
+        f"{facts.start.log_loss:.3f}), accuracy {counts.accuracy:.3f} (was {facts.start.accuracy:.3f})"
     )
 
 

@@ -10,6 +10,7 @@ from headstart.core.types import Diagnosis, TrainingInput, TrainingLog
 from headstart.kit.curves import curve
 
 SPREAD, RARE = 0.05, 0.001  # standard deviation of the folds' accuracies; how rarely chance alone gives as much
+FEWEST_FOLDS = 3
 JUMP, FEWEST_EPOCHS = 0.20, 5  # mean step of the held-out loss, as a part of it
 
 
@@ -18,9 +19,7 @@ def _look(check: Check, given: TrainingInput) -> Diagnosis:
     if not logs:
         return check.ended("skipped", "no training is long enough: three epochs at least")
     right = np.array([curve(log, "val", "accuracy")[log.best] for log in logs])
-    told = (
-        f"held-out accuracy {right.min():.2f} to {right.max():.2f} over {len(logs)} fold{'s' if len(logs) != 1 else ''}"
-    )
+    told = f"held-out accuracy {right.min():.2f} to {right.max():.2f} over {_folds(logs)}"
     n, recipe = held_out(given), logs[0].recipe
     if _apart(right, n):
         chance = np.sqrt(right.mean() * (1 - right.mean()) / n)
@@ -33,17 +32,31 @@ def _look(check: Check, given: TrainingInput) -> Diagnosis:
             f"held-out log loss jumps by {np.mean(jumps):.0%} from epoch to epoch {of_folds([j > JUMP for j in jumps])}"
         )
         return check.found("issue", sentence, _FIX, _calmer(recipe, logs[0].n_train))
+    if len(logs) < FEWEST_FOLDS:
+        return check.ended("not_applicable", f"how far folds lie apart is judged from three on, here {_few(logs)}")
     return check.ended("passed", told)
 
 
 _FIX = "average the weights over an epoch (ema), at a third of the rate"
 
 
+def _folds(logs: list[TrainingLog]) -> str:
+    return f"{len(logs)} fold{'s' if len(logs) != 1 else ''}"
+
+
+def _few(logs: list[TrainingLog]) -> str:
+    """How many folds there are, and what their curves say all the same."""
+    watched = [log for log in logs if len(log.epochs) >= FEWEST_EPOCHS]
+    jumps = "its held-out loss does not jump" if len(logs) == 1 else "their held-out loss does not jump"
+    are = f"{'is' if len(logs) == 1 else 'are'} {_folds(logs)}"
+    return f"{are}; {jumps} from epoch to epoch" if watched else are
+
+
 def _apart(right: np.ndarray, n: float) -> bool:
     """Whether the folds' accuracies spread more than pictures drawn at random explain (chi-squared test)."""
     from scipy.special import chdtrc
 
-    if len(right) < 3 or right.std(ddof=1) < SPREAD:
+    if len(right) < FEWEST_FOLDS or right.std(ddof=1) < SPREAD:
         return False
     mean = float(np.clip(right.mean(), 1 / n, 1 - 1 / n))
     return bool(chdtrc(len(right) - 1, np.sum((right - right.mean()) ** 2) / (mean * (1 - mean) / n)) < RARE)
