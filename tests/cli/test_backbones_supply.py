@@ -65,6 +65,7 @@ def test_show_says_what_the_licence_allows(cache, capsys):
         (("pull", LITE0, "--dry-run"), "it is of prune"),
         (("show", LITE0, "--sort", "name"), "it is of list, search"),
         (("list", "-o", "x"), "it is of bundle"),
+        (("pull", LITE0, "--scale", "0"), "it is of add"),
         (("prune", "--sha256", "00"), "it is of unbundle"),
     ],
 )

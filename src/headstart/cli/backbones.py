@@ -78,13 +78,18 @@ class Backbones:
         if action.needs and not args.names:
             hint = "headstart backbones --help"
             raise UsageError(f"backbones {args.action} needs a {action.needs}", hint=hint)
-        foreign = next((name for name in _OWN if getattr(args, name) and name not in action.takes), None)
+        foreign = next((name for name in _OWN if _given(getattr(args, name)) and name not in action.takes), None)
         if foreign:
             option = "--" + foreign.replace("_", "-")
             takers = ", ".join(name for name, one in ACTIONS.items() if foreign in one.takes)
             raise UsageError(f"backbones {args.action} has no option `{option}`", hint=f"it is of {takers}")
         say = options.say(args)
         return action.run(args, default_store(say), say)
+
+
+def _given(value: object) -> bool:
+    """Whether an option was on the command line; 0 is a value."""
+    return not (value is None or value is False or value == [])
 
 
 _OWN = ("sort", "filter", "output", "sha256", "older_than", "dry_run", *adding.OWN)
