@@ -58,6 +58,13 @@ def test_every_field_of_a_recipe_is_in_the_table_with_its_default_and_help(field
     assert row in (DOCS / "adapt.md").read_text().splitlines()
 
 
+def test_every_limit_of_a_recipe_is_told():
+    text = " ".join((DOCS / "adapt.md").read_text().split())
+    for field in dataclasses.fields(recipe.Recipe):
+        if told := recipe.limits(field):
+            assert f"`{field.name}` {told}" in text, field.name
+
+
 def _as_written(value):
     if isinstance(value, bool):
         return str(value).lower()

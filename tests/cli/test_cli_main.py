@@ -111,6 +111,7 @@ def test_options_of_fit_are_the_fields_of_a_job():
         *("--prefer", "fast", "--seed", "3", "--test-size", "0", "--folds", "4", "--precision", "int8"),
         *("--class-weight", "balanced", "--positive", "bad", "--costs", "c.csv", "--recipe", "blocks=2, rate=1e-3"),
         *("--trials", "4", "--nested", "--domain", "digits", "--track", "tensorboard", "--profile"),
+        *("--license", "permissive", "--max-latency", "20ms", "--max-size", "50MB"),
     ]
     data, settings = options.request(parser.parse(words))
     assert data == "DATA"

@@ -21,7 +21,7 @@ def test_an_unknown_setting_names_the_nearest():
 
 
 def test_a_wrong_type_is_told():
-    with pytest.raises(UsageError, match="seed `one` is not of type int"):
+    with pytest.raises(UsageError, match="seed `one` is not a whole number"):
         jobs.make(data="x", seed="one")
 
 
@@ -82,3 +82,37 @@ def test_limits_that_cannot_be_read_are_all_told():
         jobs.make(data="x", max_latency="20 MB", max_size="0", license="mit", budget="")
     for word in ("max_latency: `20 MB` is not a latency", "max_size: `0` is not a size", "license `mit`", "budget: ``"):
         assert word in caught.value.what
+
+
+def error(**given):
+    with pytest.raises(UsageError) as caught:
+        jobs.make(data="x", **given)
+    return caught.value
+
+
+def test_it_is_told_where_something_is_wrong():
+    assert error(seed=-1, folds=1).where == "--folds, --seed"
+    assert error(max_size="much").where == "--max-size"
+    found = error(strategy="finetune", recipe="epochs=0")
+    assert found.where == "--recipe"
+    assert "fields of a recipe" in found.hint
+
+
+def test_a_wrong_strategy_is_told_once_with_the_nearest():
+    found = error(strategy="fintune")
+    assert found.what.count("fintune") == 1
+    assert found.what.endswith("did you mean `finetune`?")
+    assert found.where == "--strategy"
+    assert "did you mean `mlflow`?" in error(track="mlfow").what
+
+
+@pytest.mark.parametrize("text", ["-4m", "0s"])
+def test_a_budget_that_is_not_above_zero_is_told(text):
+    assert error(budget=text).what == f"budget: `{text}` is not a time above zero: write 90s, 5m or 1h"
+
+
+def test_a_wrong_job_file_is_named(tmp_path):
+    (tmp_path / "job.toml").write_text('data = "x"\nfolds = 1\n')
+    with pytest.raises(UsageError) as caught:
+        jobs.read(tmp_path / "job.toml")
+    assert caught.value.where == str(tmp_path / "job.toml")

@@ -1,7 +1,9 @@
 """A recipe is explicit: what is written is read back exactly, and what is wrong is told, all at once."""
 
+import copy
 import dataclasses
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -67,21 +69,24 @@ def test_texts_become_what_the_fields_hold():
 def test_all_problems_are_told_at_once():
     said = wrong(["ratee=1", "epochs=many", "blocks"])
     assert "recipe has no `ratee`; did you mean `rate`" in said
-    assert "recipe epochs `many` is not of type int" in said
-    assert "`blocks` has no `=`" in said
+    assert "recipe epochs `many` is not a whole number" in said
+    assert "`blocks` in --recipe has no `=`: write `blocks=1`" in said
 
 
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("rate=-1", "recipe rate `-1` is not between 0 and inf"),
+        ("rate=-1", "recipe rate `-1` is not between 0 and 10"),
         ("rate=nan", "recipe rate `nan` is not between"),
         ("rate=inf", "recipe rate `inf` is not between"),
         ("decay=1.5", "recipe decay `1.5` is not between 0 and 1"),
-        ("epochs=0", "recipe epochs `0` is not between 1 and inf"),
+        ("epochs=0", "recipe epochs `0` is not between 1 and 10000"),
         ("dropout=0.99", "recipe dropout `0.99` is not between 0 and 0.95"),
+        ("rate=100", "recipe rate `100` is not between 0 and 10"),
+        ("lora_rank=100000", "recipe lora_rank `100000` is not between 1 and 1024"),
+        ("domain=foto", "satellite; did you mean `photo`?"),
         ("strategy=tune", "recipe strategy `tune` is not one of probe, finetune, lora, norms, scratch"),
-        ("gradual=perhaps", "recipe gradual `perhaps` is not of type bool"),
+        ("gradual=perhaps", "recipe gradual `perhaps` is neither: write true or false"),
     ],
 )
 def test_a_value_out_of_place_is_refused(text, told):
@@ -98,9 +103,9 @@ def test_a_recipe_that_trains_nothing_is_refused():
 
 
 def test_plain_values_of_the_wrong_kind_are_refused():
-    with pytest.raises(UsageError, match="recipe blocks `True` is not of type int"):
+    with pytest.raises(UsageError, match="recipe blocks `true` is not a whole number"):
         recipes.make({"blocks": True})
-    with pytest.raises(UsageError, match="recipe wise `1` is not of type bool"):
+    with pytest.raises(UsageError, match="recipe wise `1` is neither: write true or false"):
         recipes.make({"wise": 1})
     assert recipes.make({"rate": 1, "depths": ["last"]}) == Recipe(rate=1.0, depths=("last",))
 
@@ -109,9 +114,58 @@ def test_a_job_tells_what_is_wrong_with_its_recipe_among_the_rest():
     with pytest.raises(UsageError) as caught:
         jobs.make(data="pictures", strategy="finetune", recipe="epochs=0,batch=x", folds=1)
     assert "folds `1`" in caught.value.what
-    assert "recipe batch `x` is not of type int" in caught.value.what
+    assert "recipe batch `x` is not a whole number" in caught.value.what
 
 
 def test_a_recipe_needs_a_strategy_that_trains():
     with pytest.raises(UsageError, match="a recipe needs a strategy that trains"):
         jobs.make(data="pictures", recipe="epochs=2")
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({"rate": -1}, "recipe rate `-1` is not between 0 and 10"),
+        ({"rate": "fast", "epochs": 2.5}, "recipe rate `fast` is not a number; recipe epochs `2.5` is not a whole"),
+        ({"strategy": "nix"}, "recipe strategy `nix` is not one of"),
+        ({"bloks": 2}, "recipe has no `bloks`; did you mean `blocks`?"),
+    ],
+)
+def test_the_public_constructor_refuses_what_no_recipe_is(given, told):
+    with pytest.raises(UsageError) as caught:
+        Recipe(**given)
+    assert told in caught.value.what and caught.value.where == "headstart.Recipe"
+    assert "fields of a recipe" in caught.value.hint
+
+
+def test_numbers_of_numpy_become_plain_ones_and_replacing_checks_too():
+    made = Recipe(rate=np.float32(0.5), blocks=np.int64(2), depths=["last"], decay=1)
+    assert made == Recipe(rate=0.5, blocks=2, depths=("last",), decay=1.0)
+    assert [type(value) for value in (made.rate, made.blocks, made.decay)] == [float, int, float]
+    assert dataclasses.replace(made, epochs=3).epochs == 3
+    with pytest.raises(UsageError, match="epochs `0`"):
+        dataclasses.replace(made, epochs=0)
+    assert copy.deepcopy(made) == made
+
+
+def test_every_number_has_limits_that_can_be_reached():
+    for option in dataclasses.fields(Recipe):
+        if isinstance(option.default, (int, float)) and not isinstance(option.default, bool):
+            assert option.metadata["low"] <= option.default <= option.metadata["high"] < float("inf"), option.name
+
+
+def test_depths_with_commas_are_told_how_to_be_joined():
+    assert "`stage4` in --recipe has no `=`; several depths are joined with `+`" in wrong(["depths=stage3", "stage4"])
+
+
+def test_a_mapping_is_a_recipe_too():
+    job = jobs.make(data="pictures", strategy="auto", recipe={"blocks": 2, "depths": ["stage3", "last"], "wise": False})
+    assert recipes.parse(job.recipe) == {"blocks": 2, "depths": ("stage3", "last"), "wise": False}
+    for wanted, told in (
+        ({"blocks": 2.5}, "recipe blocks `2.5` is not a whole"),
+        ({"bloks": 2}, "`blocks`"),
+        (5, "dict"),
+    ):
+        with pytest.raises(UsageError, match=told) as caught:
+            jobs.make(data="pictures", strategy="finetune", recipe=wanted)
+        assert caught.value.where == "--recipe"

@@ -44,7 +44,7 @@ def test_one_cycle_has_two_straight_lines_and_a_tail():
 @given(st.sampled_from(SCHEDULES), st.integers(1, 400), st.floats(0, 0.9), st.floats(1e-6, 10))
 @settings(deadline=None)
 def test_every_schedule_has_all_steps_one_peak_and_no_rate_of_0(schedule, steps, warmup, peak):
-    found = of(schedule, steps, warmup, rate=123.0, peak=peak)
+    found = of(schedule, steps, warmup, rate=1.23, peak=peak)
     rise = min(round(warmup * steps), steps - 1)
     assert found.shape == (steps,)
     assert (found > 0).all() and found.max() == pytest.approx(peak) and found[rise] == pytest.approx(peak)

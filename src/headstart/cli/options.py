@@ -10,13 +10,20 @@ from typing import Any
 
 from headstart.cli.parser import comma_separated, filled, number, place, whole
 from headstart.core import job as jobs
+from headstart.core import recipe as recipes
 from headstart.core.say import Say
 
+flag = jobs.flag  # `test_size` -> `--test-size`
 _TYPES: dict[type, Callable[[str], Any]] = {int: whole, float: number, str: str, tuple: comma_separated}
 
 
 def add_settings(parser: argparse.ArgumentParser, *names: str) -> None:
-    """Add the job's settings of these names, or all; a setting that is not given stays out of the namespace."""
+    """Add the job's settings of these names, or all; a setting that is not given stays out of the namespace.
+
+    Where a recipe can be given, the help ends with its fields.
+    """
+    if not names or "recipe" in names:
+        parser.epilog = _fields_of_a_recipe()
     group = parser.add_argument_group("settings")
     for option in jobs.options():
         if not names or option.name in names:
@@ -39,9 +46,15 @@ def add_settings(parser: argparse.ArgumentParser, *names: str) -> None:
             )
 
 
-def flag(name: str) -> str:
-    """`test_size` -> `--test-size`."""
-    return "--" + name.replace("_", "-")
+def _fields_of_a_recipe() -> str:
+    """Every field of a recipe as a line: what it may be, what it is by default, what it means."""
+    lines = ["fields of a recipe, for --recipe name=value,name=value (docs/adapt.md explains them):"]
+    for option in dataclasses.fields(recipes.Recipe):
+        choices, default = option.metadata["choices"], recipes.shown_value(option.default)
+        allowed = ", ".join(choices) or recipes.limits(option)
+        meaning = f"{option.metadata['help']}{': ' if allowed else ''}{allowed}"
+        lines.append(f"  {option.name:<18}{meaning} (default: {default or 'none'})")
+    return "\n".join(lines)
 
 
 def _metavar(option: dataclasses.Field[Any]) -> str:

@@ -9,9 +9,10 @@ import dataclasses
 import math
 import re
 import tomllib
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from headstart.core import recipe as recipes
 from headstart.core.errors import UsageError, nearest
@@ -37,7 +38,7 @@ class Job:
     """One request: what to learn from, with what, for how long, and how to judge."""
 
     data: str = field(metadata={"help": "folder with one sub-folder a class, or with train/ val/ test/ above them"})
-    budget: str = _option("5m", "time to spend: 90s, 5m, 1h")
+    budget: str = _option("5m", "time to spend: 90s, 5m, 1h; a bare number is seconds")
     backbones: tuple[str, ...] = _option(("auto",), "auto, or names with commas between them")
     strategy: str = _option(
         "probe",
@@ -87,10 +88,11 @@ def seconds(text: str) -> float:
     Raises:
         UsageError: It is none of these, or not above zero.
     """
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smh]?)", text.strip())
+    match = re.fullmatch(r"(-?\d+(?:\.\d+)?)\s*([smh]?)", text.strip())
     found = float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[match[2]] if match else 0.0
     if found <= 0:
-        raise UsageError(f"`{text}` is not a time", where="--budget", hint="write 90s, 5m or 1h")
+        told = "is not a time above zero" if match else "is not a time"
+        raise UsageError(f"`{text}` {told}", where="--budget", hint="write 90s, 5m or 1h")
     return found
 
 
@@ -130,35 +132,59 @@ def fixed(strategy: str) -> str:
     return "finetune" if strategy == "auto" else strategy
 
 
-def problems(job: Job) -> list[str]:
+class Problem(NamedTuple):
+    """What is wrong, and the option or setting that it is about."""
+
+    where: str
+    what: str
+
+
+def flag(name: str) -> str:
+    """`test_size` -> `--test-size`."""
+    return "--" + name.replace("_", "-")
+
+
+def problems(job: Job) -> list[Problem]:
     """Everything that is wrong with a job, one sentence each."""
     found = []
+
+    def wrong(name: str, told: str) -> None:
+        found.append(Problem(flag(name), f"{name} {told}"))
+
     for option in options():
         choices, given = option.metadata["choices"], getattr(job, option.name)
         if choices and given not in choices:
-            found.append(f"{option.name} `{given}` is not one of {', '.join(choices)}")
+            wrong(option.name, f"`{given}` {recipes.none_of(given, choices)}")
     if not 0 <= job.test_size <= 0.9:
-        found.append(f"test_size `{job.test_size}` is not between 0 and 0.9")
+        wrong("test_size", f"`{job.test_size}` is not between 0 and 0.9")
     if not 2 <= job.folds <= 50:
-        found.append(f"folds `{job.folds}` is not between 2 and 50")
+        wrong("folds", f"`{job.folds}` is not between 2 and 50")
     if not job.backbones:
-        found.append("backbones is empty")
+        wrong("backbones", "is empty")
     if not 0 <= job.seed < 2**31:
-        found.append(f"seed `{job.seed}` is not between 0 and 2147483647")
+        wrong("seed", f"`{job.seed}` is not between 0 and 2147483647")
     if job.trials < 0:
-        found.append(f"trials `{job.trials}` is below zero")
-    if job.recipe and job.strategy == "probe":
-        found.append("a recipe needs a strategy that trains: write strategy finetune, lora, norms, scratch or auto")
+        wrong("trials", f"`{job.trials}` is below zero")
+    return found + _of_recipe(job) + _unread(job)
+
+
+def _of_recipe(job: Job) -> list[Problem]:
+    """What is wrong with the recipe, and between it and the strategy."""
+    where, asked = flag("recipe"), job.strategy
+    if job.recipe and asked == "probe":
+        told = "a recipe needs a strategy that trains: write strategy finetune, lora, norms, scratch or auto"
+        return [Problem(where, told)]
     try:
-        recipe = recipes.make({"strategy": fixed(job.strategy), **recipes.parse(job.recipe)})
-        if job.strategy not in ("probe", "auto", recipe.strategy):
-            found.append(f"strategy `{job.strategy}` and recipe strategy `{recipe.strategy}` contradict each other")
+        own = {"strategy": fixed(asked)} if asked in STRATEGIES else {}  # an unknown one is told as what it is
+        recipe = recipes.make({**own, **recipes.parse(job.recipe)})
     except UsageError as err:
-        found.append(err.what)
-    return found + _unread(job)
+        return [Problem(where, err.what)]
+    if asked in STRATEGIES and asked not in ("probe", "auto", recipe.strategy):
+        return [Problem(where, f"strategy `{asked}` and recipe strategy `{recipe.strategy}` contradict each other")]
+    return []
 
 
-def _unread(job: Job) -> list[str]:
+def _unread(job: Job) -> list[Problem]:
     """Quantities that cannot be read."""
     found = []
     for name, read in (("budget", seconds), ("max_latency", milliseconds), ("max_size", count_bytes)):
@@ -167,7 +193,7 @@ def _unread(job: Job) -> list[str]:
             if given or name == "budget":
                 read(given)
         except UsageError as err:
-            found.append(f"{name}: {err.what}")
+            found.append(Problem(flag(name), f"{name}: {err.what}: {err.hint}"))
     return found
 
 
@@ -178,32 +204,46 @@ def make(**given: Any) -> Job:
         UsageError: With every problem at once.
     """
     known = [f.name for f in dataclasses.fields(Job)]
-    wrong = [f"unknown setting `{name}`; {nearest(name, known)}".rstrip("; ") for name in given if name not in known]
+    wrong = [
+        Problem(f"setting {name}", f"unknown setting `{name}`; {nearest(name, known)}".rstrip("; "))
+        for name in given
+        if name not in known
+    ]
     if "data" not in given:
-        wrong.append("data is missing")
+        wrong.append(Problem("DATA", "data is missing"))
     kept: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in given.items() if name in known}
     for name in ("backbones", "recipe"):
         if isinstance(kept.get(name), str):
             kept[name] = tuple(part.strip() for part in kept[name].split(",") if part.strip())
     if isinstance(kept.get("recipe"), recipes.Recipe):
         kept["recipe"] = recipes.whole(kept["recipe"])
+    elif isinstance(kept.get("recipe"), Mapping):
+        kept["recipe"] = recipes.texts(kept["recipe"])
     wrong += _types(kept)
     if not wrong:
         job = Job(**kept)
         wrong = problems(job)
     if wrong:
-        raise UsageError("; ".join(wrong), hint="headstart fit --help lists the settings")
+        raise _error(wrong)
     return job
 
 
-def _types(given: dict[str, Any]) -> list[str]:
+def _error(wrong: list[Problem]) -> UsageError:
+    places = list(dict.fromkeys(one.where for one in wrong))
+    hint = recipes.HINT if places == [flag("recipe")] else "headstart fit --help lists the settings"
+    return UsageError("; ".join(one.what for one in wrong), where=", ".join(places), hint=hint)
+
+
+def _types(given: dict[str, Any]) -> list[Problem]:
     wrong = []
     for option in options():
         if option.name in given:
             want, found = type(option.default), given[option.name]
             fits = isinstance(found, want) or (want is float and isinstance(found, int))
             if not fits or (isinstance(found, bool) and want is not bool):
-                wrong.append(f"{option.name} `{found}` is not of type {want.__name__}")
+                told = "is no recipe: pass a headstart.Recipe, a dict or text of name=value parts"
+                told = told if option.name == "recipe" else recipes.unlike(want)
+                wrong.append(Problem(flag(option.name), f"{option.name} `{found}` {told}"))
     return wrong
 
 
@@ -246,4 +286,7 @@ def read(path: Path) -> Job:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
     except tomllib.TOMLDecodeError as err:
         raise UsageError(f"`{path}` is not TOML: {err}", where=str(path)) from err
-    return make(**content)
+    try:
+        return make(**content)
+    except UsageError as err:
+        raise UsageError(err.what, where=str(path), hint=err.hint) from err

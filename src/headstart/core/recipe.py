@@ -6,9 +6,9 @@ Every field carries its help; `parse` reads `rate=1e-3,blocks=2` and `shown` wri
 from __future__ import annotations
 
 import dataclasses
+import numbers
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from math import isfinite
 from typing import Any
 
 from headstart.core.errors import UsageError, nearest
@@ -19,9 +19,11 @@ _WORDS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0"
 DOMAINS = ("photo", "texture", "digits", "text", "microscopy", "satellite")
 
 
-def _option(
-    default: Any, help: str, choices: tuple[str, ...] = (), low: float = 0.0, high: float = float("inf")
-) -> Any:
+HINT = "headstart fit --help lists the fields of a recipe; docs/adapt.md explains them"
+_KINDS = {int: "a whole number", float: "a number", str: "a text", tuple: "a list of names"}
+
+
+def _option(default: Any, help: str, choices: tuple[str, ...] = (), low: float = 0.0, high: float = 1.0) -> Any:
     return field(default=default, metadata={"help": help, "choices": choices, "low": low, "high": high})
 
 
@@ -30,6 +32,9 @@ class Recipe:
     """One way to adapt one backbone.
 
     `backbone` and `depths` may be empty in a request; what is trained always has them filled in.
+
+    Raises:
+        UsageError: There is no such field, or a value is out of place; all are told.
     """
 
     # what trains
@@ -39,56 +44,100 @@ class Recipe:
     head: str = _option(
         "linear", "the new layers: linear, or one hidden layer with norm and dropout", ("linear", "mlp")
     )
-    hidden: int = _option(256, "units of the hidden layer of the head mlp", low=1)
+    hidden: int = _option(256, "units of the hidden layer of the head mlp", low=1, high=16_384)
     start: str = _option("probe", "first weights of the head: of the fitted probe, or random", ("probe", "random"))
     part: str = _option("last", "which blocks of the trunk train", PARTS)
-    blocks: int = _option(1, "how many of them", low=1)
+    blocks: int = _option(1, "how many of them", low=1, high=1_000)
     gradual: bool = _option(False, "free one block after the other, the head first")
-    lora_rank: int = _option(8, "rank of the low-rank updates of lora", low=1)
+    lora_rank: int = _option(8, "rank of the low-rank updates of lora", low=1, high=1_024)
     batch_norm: str = _option("inference", "statistics of batch norm: kept, or learnt anew", ("inference", "train"))
     # how
     optimiser: str = _option("adamw", "how weights are updated", ("adamw", "sgd"))
     schedule: str = _option("cosine", "of the learning rate, after the warm-up", ("cosine", "one_cycle", "constant"))
-    rate: float = _option(1e-3, "highest learning rate, that of the head; 0 has it found by a rising-rate test")
-    decay: float = _option(0.7, "factor on the rate for each block further from the head", high=1.0)
-    trunk_rate: float = _option(1.0, "factor on the rate of all blocks, the head left out")
+    rate: float = _option(
+        1e-3, "highest learning rate, that of the head; 0 has it found by a rising-rate test", high=10.0
+    )
+    decay: float = _option(0.7, "factor on the rate for each block further from the head")
+    trunk_rate: float = _option(1.0, "factor on the rate of all blocks, the head left out", high=10.0)
     warmup: float = _option(0.1, "part of the steps in which the rate rises", high=0.9)
-    epochs: int = _option(15, "passes over the training pictures", low=1)
-    batch: int = _option(32, "pictures a step", low=1)
-    clip: float = _option(1.0, "largest norm of all gradients together; 0 clips nothing")
+    epochs: int = _option(15, "passes over the training pictures", low=1, high=10_000)
+    batch: int = _option(32, "pictures a step", low=1, high=16_384)
+    clip: float = _option(1.0, "largest norm of all gradients together; 0 clips nothing", high=1_000.0)
     precision: str = _option("float32", "of the training arithmetic", ("float32", "mixed_bfloat16"))
     # against overfitting
-    weight_decay: float = _option(1e-4, "decoupled decay towards 0")
-    l2_sp: float = _option(0.0, "decoupled decay of the trunk towards its pre-trained weights")
+    weight_decay: float = _option(1e-4, "decoupled decay towards 0", high=10.0)
+    l2_sp: float = _option(0.0, "decoupled decay of the trunk towards its pre-trained weights", high=10.0)
     dropout: float = _option(0.0, "part of the head's input that is dropped", high=0.95)
     stochastic_depth: float = _option(0.0, "part of residual branches that is skipped, rising with depth", high=0.9)
     label_smoothing: float = _option(0.0, "part of the truth spread over all classes", high=0.9)
-    focal: float = _option(0.0, "gamma of the focal loss; 0 is cross-entropy")
-    mixup: float = _option(0.0, "alpha of the Beta draw that mixes pictures; 0 mixes none")
-    cutmix: float = _option(0.0, "alpha of the Beta draw that sizes pasted boxes; 0 pastes none")
-    augment: float = _option(0.0, "strength of the augmentation, 0 for none", high=1.0)
+    focal: float = _option(0.0, "gamma of the focal loss; 0 is cross-entropy", high=10.0)
+    mixup: float = _option(0.0, "alpha of the Beta draw that mixes pictures; 0 mixes none", high=10.0)
+    cutmix: float = _option(0.0, "alpha of the Beta draw that sizes pasted boxes; 0 pastes none", high=10.0)
+    augment: float = _option(0.0, "strength of the augmentation, 0 for none")
     domain: str = _option("photo", "which augmentations keep the label", DOMAINS)
-    views: int = _option(0, "augmented views of each picture to keep; 0 decides by cost")
+    views: int = _option(0, "augmented views of each picture to keep; 0 decides by cost", high=100)
     ema: float = _option(0.0, "decay of the running mean of the weights; 0 keeps none", high=0.99999)
     wise: bool = _option(True, "interpolate between first and tuned weights as validation says")
-    patience: int = _option(0, "epochs without gain after which training stops; 0 never stops early")
+    patience: int = _option(0, "epochs without gain after which training stops; 0 never stops early", high=10_000)
     monitor: str = _option("log_loss", "what gain is measured by", ("log_loss", "accuracy", "balanced_accuracy"))
     sampling: str = _option("natural", "how training pictures are drawn", ("natural", "balanced"))
     seed: int = _option(0, "of every draw", high=2**31 - 1)
 
+    def __new__(cls, *args: Any, **given: Any) -> Recipe:
+        """Name the nearest field where one is given that there is not."""
+        if wrong := _unknown(given):
+            raise UsageError("; ".join(wrong), where="headstart.Recipe", hint=HINT)
+        return object.__new__(cls)
+
+    def __post_init__(self) -> None:
+        wrong = []
+        for option in dataclasses.fields(self):
+            value, problem = _taken(option, getattr(self, option.name))
+            object.__setattr__(self, option.name, value)
+            wrong += problem
+        if wrong:
+            raise UsageError("; ".join(wrong), where="headstart.Recipe", hint=HINT)
+
+
+def _unknown(given: Iterable[str]) -> list[str]:
+    known = [option.name for option in dataclasses.fields(Recipe)]
+    return [f"recipe has no `{name}`; {nearest(name, known)}".rstrip("; ") for name in given if name not in known]
+
+
+def _taken(option: dataclasses.Field[Any], value: Any) -> tuple[Any, list[str]]:
+    """A value as its field holds it, and what is wrong with it."""
+    want: Any = type(option.default)
+    known, name = option.metadata, f"recipe {option.name} `{shown_value(value)}`"
+    if want is tuple and isinstance(value, list):
+        value = tuple(value)
+    number = {int: numbers.Integral, float: numbers.Real}.get(want)  # those of numpy too
+    if number and isinstance(value, number) and not isinstance(value, bool):
+        value = want(value)
+    if not isinstance(value, want) or (isinstance(value, bool) and want is not bool):
+        return value, [f"{name} {unlike(want)}"]
+    if known["choices"] and value not in known["choices"]:
+        return value, [f"{name} {none_of(value, known['choices'])}"]
+    if want in (int, float) and not known["low"] <= value <= known["high"]:
+        return value, [f"{name} is not between {known['low']:g} and {shown_value(known['high'])}"]
+    return value, []
+
+
+def unlike(want: type) -> str:
+    """`is not a whole number`: the end of a sentence about a value of another type."""
+    return "is neither: write true or false" if want is bool else f"is not {_KINDS[want]}"
+
+
+def none_of(given: str, choices: Iterable[str]) -> str:
+    """The end of a sentence about a value that is no choice: which there are, and which is nearest."""
+    near = nearest(given, choices, count=1)
+    return f"is not one of {', '.join(choices)}{f'; {near}' if near else ''}"
+
 
 def problems(recipe: Recipe) -> list[str]:
-    """Everything that is wrong with a recipe, one sentence each."""
-    found = []
-    for option in dataclasses.fields(Recipe):
-        given, known = getattr(recipe, option.name), option.metadata
-        if known["choices"] and given not in known["choices"]:
-            found.append(f"recipe {option.name} `{given}` is not one of {', '.join(known['choices'])}")
-        elif isinstance(given, (int, float)) and not (known["low"] <= given <= known["high"] and isfinite(given)):
-            found.append(f"recipe {option.name} `{given:g}` is not between {known['low']:g} and {known['high']:g}")
+    """What is wrong with a recipe whose values are all in place, one sentence each."""
     if recipe.strategy == "probe" and recipe.head == "linear" and recipe.start == "probe" and not recipe.rate:
-        found.append("recipe trains nothing: a linear probe that starts from the fitted one at rate 0")
-    return found
+        return ["recipe trains nothing: a linear probe that starts from the fitted one at rate 0"]
+    return []
 
 
 def make(given: Mapping[str, Any]) -> Recipe:
@@ -97,20 +146,16 @@ def make(given: Mapping[str, Any]) -> Recipe:
     Raises:
         UsageError: With every problem at once.
     """
-    known = {f.name: f for f in dataclasses.fields(Recipe)}
-    wrong = [f"recipe has no `{name}`; {nearest(name, known)}".rstrip("; ") for name in given if name not in known]
-    kept: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in given.items() if name in known}
-    for name, value in kept.items():
-        want = type(known[name].default)
-        if want is float and isinstance(value, int) and not isinstance(value, bool):
-            kept[name] = float(value)
-        elif not isinstance(value, want) or (isinstance(value, bool) and want is not bool):
-            wrong.append(f"recipe {name} `{value}` is not of type {want.__name__}")
+    wrong, kept = _unknown(given), dict[str, Any]()
+    for option in dataclasses.fields(Recipe):
+        if option.name in given:
+            kept[option.name], problem = _taken(option, given[option.name])
+            wrong += problem
     if not wrong:
         recipe = Recipe(**kept)
         wrong = problems(recipe)
     if wrong:
-        raise UsageError("; ".join(wrong), where="--recipe", hint="docs/adapt.md lists the fields of a recipe")
+        raise UsageError("; ".join(wrong), where="--recipe", hint=HINT)
     return recipe
 
 
@@ -120,26 +165,43 @@ def parse(parts: Iterable[str]) -> dict[str, Any]:
     Raises:
         UsageError: With every problem at once.
     """
-    known = {f.name: f for f in dataclasses.fields(Recipe)}
+    known = {option.name: option for option in dataclasses.fields(Recipe)}
     found: dict[str, Any] = {}
     wrong = []
     for part in parts:
-        name, equals, text = part.partition("=")
-        name = name.strip()
+        name, equals, text = (one.strip() for one in part.partition("="))
         if not equals or name not in known:
-            wrong.append(
-                f"recipe has no `{name}`; {nearest(name, known)}".rstrip("; ") if equals else f"`{part}` has no `=`"
-            )
+            wrong += _unknown([name]) if equals else [_without_value(part, known, found)]
             continue
         if name in found:
             wrong.append(f"recipe {name} is given twice")
         try:
-            found[name] = _typed(text.strip(), type(known[name].default))
+            found[name] = _typed(text, type(known[name].default))
         except ValueError:
-            wrong.append(f"recipe {name} `{text.strip()}` is not of type {type(known[name].default).__name__}")
+            wrong.append(f"recipe {name} `{text}` {unlike(type(known[name].default))}")
     if wrong:
-        raise UsageError("; ".join(wrong), where="--recipe", hint="write --recipe blocks=2,rate=1e-3")
+        raise UsageError("; ".join(wrong), where="--recipe", hint=HINT)
     return found
+
+
+def _without_value(part: str, known: Mapping[str, dataclasses.Field[Any]], before: Mapping[str, Any]) -> str:
+    if part in known:
+        told = f": write `{part}={shown_value(known[part].default) or '…'}`"
+    else:
+        told = "; several depths are joined with `+`" if "depths" in before else ": write `name=value`"
+    return f"`{part}` in --recipe has no `=`{told}"
+
+
+def limits(option: dataclasses.Field[Any]) -> str:
+    """`0 to 10`; empty for a field that holds no number."""
+    if type(option.default) not in (int, float):
+        return ""
+    return f"{option.metadata['low']:g} to {shown_value(option.metadata['high'])}"
+
+
+def texts(given: Mapping[str, Any]) -> tuple[str, ...]:
+    """Values by name as `parse` reads them; a list of depths is joined."""
+    return tuple(f"{name}={shown_value(value)}" for name, value in given.items())
 
 
 def _typed(text: str, want: type) -> Any:
@@ -161,15 +223,16 @@ def shown(recipe: Recipe) -> str:
 def whole(recipe: Recipe) -> tuple[str, ...]:
     """Every field but the empty ones, which are still to be filled in, as `parse` reads them."""
     values = {option.name: getattr(recipe, option.name) for option in dataclasses.fields(Recipe)}
-    return tuple(f"{name}={_text(value)}" for name, value in values.items() if value not in ("", ()))
+    return tuple(f"{name}={shown_value(value)}" for name, value in values.items() if value not in ("", ()))
 
 
-def _text(value: Any) -> str:
+def shown_value(value: Any) -> str:
+    """A value as `parse` reads it."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, float):
         return f"{value:g}" if float(f"{value:g}") == value else repr(value)
-    return "+".join(value) if isinstance(value, tuple) else str(value)
+    return "+".join(map(str, value)) if isinstance(value, tuple | list) else str(value)
 
 
 _DEFAULTS = whole(Recipe())
