@@ -81,6 +81,8 @@ def test_one_task_helps_another_and_the_first_run_may_go(few, tuned, cache, tmp_
     assert str(copy.parent) not in (out / "rank" / "value.json").read_text()
     assert str(copy.parent) not in (out / "report.html").read_text()
     shutil.rmtree(copy)
+    stdout, _ = call("backbones", "show", f"run:{copy}", "--json", env=cache)
+    assert chosen[0].startswith(json.loads(stdout)["backbones"][0]["name"])
     picture = next((few[1] / "global").glob("*.jpg"))
     stdout, _ = call("predict", out, picture, "--format", "jsonl", env={"HEADSTART_CACHE": str(tmp_path / "empty")})
     assert json.loads(stdout.splitlines()[0])["answer"]

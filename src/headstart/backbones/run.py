@@ -20,18 +20,19 @@ class Run(Opened):
     name = "run"
 
     def opens(self, preset: str) -> str:
-        """The name of a run folder's trunk, which is in the cache afterwards; empty where there is no such folder.
+        """The name of a run folder's trunk, which is in the cache afterwards; empty where there was never one.
 
         Raises:
             UsageError: The run trained no network.
             DataError: The folder is no run, or damaged.
         """
         path = Path(preset).expanduser()
-        if not path.is_dir():
+        store = Store(cache_folder())
+        if not path.is_dir() and not self.presets():
             return ""
-        from headstart.kit.run_trunk import open_run
+        from headstart.kit import run_trunk
 
-        return open_run(path, Store(cache_folder()))
+        return run_trunk.open_run(path, store) if path.is_dir() else run_trunk.remembered(path, store)
 
     def learnt_from(self, preset: str) -> frozenset[str]:
         """SHA-256 digests of the pictures that its run, and the runs before it, learnt from."""

@@ -53,6 +53,7 @@ class Added:
         family: Kind in words, or the family of the backbone that it grew from.
         prior: A guess, or of the backbone that it grew from.
         prior_source: Where that comes from.
+        place: Digest of the path it came from, empty where that does not matter.
         scaled: `input` tells of a scaling that is in the file's own graph already.
     """
 
@@ -74,6 +75,7 @@ class Added:
     prior: float = 0.5
     prior_source: str = "a guess: nothing is published of a file of your own"
     scaled: bool = False
+    place: str = ""
 
     def spec(self, source: str) -> BackboneSpec:
         """As any backbone is described."""

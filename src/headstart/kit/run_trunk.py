@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 from headstart.core.errors import HeadstartError, UsageError
-from headstart.core.keys import file_digest
+from headstart.core.keys import digest, file_digest
 from headstart.core.rundir import RunDir
 from headstart.core.store import Store
 from headstart.core.types import Adapted, Dataset, Splits, TunedNetwork
@@ -51,7 +52,7 @@ def open_run(path: Path, store: Store) -> str:
     store.make("added", added.address(content), write)
     if name not in added.names(SOURCE, store):
         data: Dataset | None = values.stored(Dataset, path / "read")
-        made = _described(path / network.file, network, name, content, data)
+        made = replace(_described(path / network.file, network, name, content, data), place=_place(path))
         added.describe(SOURCE, made, store, _learnt_from(path, network, data))
     return name
 
@@ -62,8 +63,18 @@ def _learnt_from(path: Path, network: TunedNetwork, data: Dataset | None) -> fro
     known = added.learnt_from(SOURCE, before) if source == SOURCE else frozenset()
     splits: Splits | None = values.stored(Splits, path / "splits")
     held = set(splits.test.tolist()) if splits else set()
-    own = (digest for row, digest in enumerate(data.digests if data else ()) if row not in held)
+    own = (one for row, one in enumerate(data.digests if data else ()) if row not in held)
     return known | frozenset(own)
+
+
+def remembered(path: Path, store: Store) -> str:
+    """The name of the network that came from a folder which is gone; empty where none did, or several."""
+    known = [name for name in added.names(SOURCE, store) if added.described(SOURCE, name, store).place == _place(path)]
+    return known[0] if len(known) == 1 else ""
+
+
+def _place(path: Path) -> str:
+    return digest(path.resolve().as_posix())
 
 
 def _no_trunk(path: Path, adapted: Adapted | None) -> UsageError:
