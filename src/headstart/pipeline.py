@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -9,12 +10,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from headstart.core import job as jobs
-from headstart.core.opening import default_store, free_folder, opened, require_outside
+from headstart.core.context import Context
+from headstart.core.effect import require_effect
+from headstart.core.errors import UsageError
+from headstart.core.opening import default_store, free_folder, opened, require_outside, require_own
+from headstart.core.rundir import RunDir
 from headstart.core.say import Say, duration
 from headstart.run import Run
 from headstart.story import Story
 
 if TYPE_CHECKING:
+    from headstart.core.job import Job
     from headstart.core.types import Embeddings, Guess
     from headstart.stages.zeroshot.look import Classifier
 
@@ -34,17 +40,19 @@ def fit(
         out: The run folder; default `runs/<date>-<name>`. The same job on an unfinished run resumes it.
         say: Where to speak; default standard error.
         callbacks: Keras callbacks for the final training of the network, when the strategy trains one.
-        **settings: Fields of `headstart.Job`; `recipe` may be a `headstart.Recipe`.
+        **settings: Fields of `headstart.Job`; `recipe` may be a `headstart.Recipe` or a dict of its fields.
 
     Returns:
         The opened run.
 
     Raises:
-        UsageError: A setting is wrong; all problems are named.
+        UsageError: A setting or the recipe is wrong, or has no effect; or a callback is none.
+        NoOpError: The request would train nothing.
         DataError: The pictures cannot be used as they are.
         SetupError: Weights, disk space or an engine are missing, or another process owns the run.
     """
-    with _story(data, out, say, settings) as story:
+    _require_callbacks(callbacks, str(settings.get("strategy", "probe")))
+    with _story(data, out, say, settings, training=True) as story:
         story.ctx.callbacks = tuple(callbacks)
         earlier = Run(story.ctx.run.path).interrupted
         story.report()
@@ -170,24 +178,44 @@ def source_classifier(backbone: str, *, say: Say | None = None) -> Classifier:
     return classifier(backbone, default_store(say), say)
 
 
-def plan(data: str | Path, *, say: Say | None = None, **settings: Any) -> dict[str, Any]:
-    """What a fit would do and take, without doing it: candidates, seconds and bytes with what they rest on."""
+def plan(data: str | Path, *, out: str | Path | None = None, say: Say | None = None, **settings: Any) -> dict[str, Any]:
+    """What a fit would do and take, without doing it: candidates, seconds and bytes with what they rest on.
+
+    Raises:
+        UsageError: What `fit` would refuse at its start, the run folder included.
+    """
     from headstart.kit.values import as_json
     from headstart.stages.embed.candidates import estimate, names
 
-    with tempfile.TemporaryDirectory() as scratch, _story(data, Path(scratch) / "run", say, settings) as story:
-        chosen = names(story.ctx)
-        found: dict[str, Any] = as_json(estimate(chosen, len(story.data.uris), story.ctx))
+    say = say or Say()
+    job, path = _request(data, out, say, settings, training=True)
+    require_own(path, job)
+    with tempfile.TemporaryDirectory() as scratch, opened(Path(scratch) / "run", job, say) as ctx:
+        story, chosen = Story(ctx), names(ctx)
+        found: dict[str, Any] = as_json(estimate(chosen, len(story.data.uris), ctx))
         return {"data": str(data), "pictures": len(story.data.uris), "candidates": list(chosen), "estimate": found}
 
 
 @contextmanager
-def _story(data: str | Path, out: str | Path | None, say: Say | None, settings: dict[str, Any]) -> Iterator[Story]:
+def _story(
+    data: str | Path, out: str | Path | None, say: Say | None, settings: dict[str, Any], *, training: bool = False
+) -> Iterator[Story]:
     """A story at its beginning; what is wrong with the request is told before a folder is made.
 
     Linear algebra stays on one thread for all of it, so that no result depends on the number of cores.
     """
     from headstart.kit import blas
+
+    say = say or Say()
+    job, path = _request(data, out, say, settings, training)
+    with opened(path, job, say) as ctx, blas.single():
+        yield Story(ctx)
+
+
+def _request(
+    data: str | Path, out: str | Path | None, say: Say, settings: dict[str, Any], training: bool
+) -> tuple[Job, Path]:
+    """The checked job and its folder; with `training` what only a whole fit uses is checked too."""
     from headstart.stages.embed.candidates import require_known
     from headstart.stages.read.run import require_folder
 
@@ -195,8 +223,37 @@ def _story(data: str | Path, out: str | Path | None, say: Say | None, settings: 
     require_folder(Path(job.data))
     require_known(job)
     path = require_outside(Path(out) if out else free_folder(Path(job.data).resolve().name, job), Path(job.data))
-    with opened(path, job, say or Say()) as ctx, blas.single():
-        yield Story(ctx)
+    if training:
+        require_effect(job)
+        _require_trainable(job, path, say)
+    return job, path
+
+
+def _require_trainable(job: Job, path: Path, say: Say) -> None:
+    """Look at the recipe beside the candidates, unless the run has chosen them: they may be others now."""
+    from headstart.stages.adapt import request
+    from headstart.stages.embed.candidates import names
+
+    ctx = Context(job=job, run=RunDir(path), store=default_store(say), say=say)
+    if job.strategy != "probe" and ctx.run.decided("candidates") is None:
+        request.require(job, names(ctx))
+
+
+def _require_callbacks(callbacks: Sequence[Any], strategy: str) -> None:
+    """Refuse callbacks that nothing would call, and what is none.
+
+    Raises:
+        UsageError: With the first that is wrong.
+    """
+    if not isinstance(callbacks, Sequence):
+        raise UsageError(f"callbacks `{callbacks!r}` is no list", where="callbacks", hint="callbacks=[…]")
+    if callbacks and strategy == "probe":
+        told = "callbacks need a strategy that trains: a probe calls none"
+        raise UsageError(told, where="callbacks", hint='pass strategy="auto", or leave callbacks out')
+    keras = sys.modules.get("keras")  # not imported: nothing can be a callback of it
+    for one in callbacks:
+        if keras is None or not isinstance(one, keras.callbacks.Callback):
+            raise UsageError(f"`{one!r}` is no keras.callbacks.Callback", where="callbacks", hint="pass instances")
 
 
 def _told(story: Story, **content: Any) -> dict[str, Any]:

@@ -46,7 +46,7 @@ def log(
         )
         for at in range(len(val))
     )
-    told = {"recipe": Recipe(backbone="b", epochs=len(val)), "n_train": 800, "stopped": f"all {len(val)} epochs"}
+    told = {"recipe": Recipe(backbone="b", epochs=max(len(val), 1)), "n_train": 800, "stopped": f"all {len(val)} epochs"}
     return TrainingLog(
         name=f"trial 0, fold {fold}",
         trial=0,

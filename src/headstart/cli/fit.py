@@ -36,7 +36,7 @@ class Fit:
         data, settings = options.request(args)
         say = options.say(args)
         if args.dry_run:
-            plan = pipeline.plan(data, say=say, **settings)
+            plan = pipeline.plan(data, out=args.out, say=say, **settings)
             say.result(plan_text(plan), plan)
             return 0
         run = pipeline.fit(data, out=args.out, say=say, **settings)

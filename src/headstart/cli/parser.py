@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 from pathlib import Path
 from typing import NoReturn
 
@@ -31,7 +32,18 @@ class Parser(argparse.ArgumentParser):
             UsageError: An option is unknown (the nearest is named), lacks its value or has a wrong one.
         """
         self._refuse_unknown(words)
-        return self.parse_args(words)
+        return self.parse_args(self._joined(words))
+
+    def _joined(self, words: list[str]) -> list[str]:
+        """`--budget -4m` as `--budget=-4m`: argparse takes what begins with a dash for an option."""
+        found: list[str] = []
+        for word in words:
+            before = self._option_string_actions.get(found[-1]) if found else None
+            if before is not None and before.nargs is None and re.match(r"-[\d.]", word) and "--" not in found:
+                found[-1] = f"{found[-1]}={word}"
+            else:
+                found.append(word)
+        return found
 
     def _refuse_unknown(self, words: list[str]) -> None:
         """Name an unknown option before argparse complains of whatever follows from it."""

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import datetime
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from headstart.core import job as jobs
 from headstart.core.context import Context
-from headstart.core.errors import UsageError
+from headstart.core.errors import NoOpError, UsageError
 from headstart.core.job import Job
 from headstart.core.rundir import RunDir
 from headstart.core.say import Say
@@ -42,11 +43,18 @@ def _holds(path: Path, job: Job) -> bool:
 
 
 def require_outside(run: Path, data: Path) -> Path:
-    """The run folder, refused among the pictures: its files would be read as pictures the next time.
+    """The run folder, refused among the pictures, whose files would be read as pictures the next time, and in a run.
 
     Raises:
-        UsageError: The run folder is the data folder or lies in it.
+        UsageError: The run folder is the data folder or lies in it, or it lies in the folder of another run.
     """
+    for above in run.resolve().parents:
+        if (above / "format.json").is_file() and (above / "job.toml").is_file():
+            raise UsageError(
+                f"the run folder `{run}` lies in the run `{above}`",
+                where="--out",
+                hint="name a folder beside it with `--out`",
+            )
     if run.resolve().is_relative_to(data.resolve()):
         raise UsageError(
             f"the run folder `{run}` lies in the data folder",
@@ -56,9 +64,29 @@ def require_outside(run: Path, data: Path) -> Path:
     return run
 
 
+def require_own(path: Path, job: Job) -> bool:
+    """Whether a folder holds a run of this job that has begun.
+
+    Raises:
+        UsageError: The folder holds a run of another job.
+    """
+    written = path / "job.toml"
+    begun = written.is_file() and (path / "decisions.jsonl").is_file()
+    if begun and (others := jobs.differences(job, jobs.read(written))):
+        raise UsageError(
+            f"the run `{path}` belongs to another job: {'; '.join(others)}",
+            where=str(written),
+            hint="choose another folder with `--out`, or give the settings that job.toml holds to resume it",
+        )
+    return begun
+
+
 @contextmanager
 def opened(path: Path, job: Job, say: Say) -> Iterator[Context]:
-    """Own a run folder for a job. A job that failed before its first decision leaves the folder free for another.
+    """Own a run folder for a job.
+
+    A job that failed before its first decision leaves the folder free for another, and so does one that turns out to
+    be wrong before anything was trained.
 
     Raises:
         UsageError: The folder holds a run of another job.
@@ -66,14 +94,21 @@ def opened(path: Path, job: Job, say: Say) -> Iterator[Context]:
     """
     run = RunDir(path)
     with run.lock():
-        written = path / "job.toml"
-        begun = written.is_file() and (path / "decisions.jsonl").is_file()
-        if begun and (others := jobs.differences(job, jobs.read(written))):
-            raise UsageError(
-                f"the run `{path}` belongs to another job: {'; '.join(others)}",
-                where=str(written),
-                hint="choose another folder with `--out`, or give the settings that job.toml holds to resume it",
-            )
-        if not begun:
-            jobs.write(job, written)
-        yield Context(job=job, run=run, store=default_store(say), say=say)
+        if not require_own(path, job):
+            jobs.write(job, path / "job.toml")
+        try:
+            yield Context(job=job, run=run, store=default_store(say), say=say)
+        except (UsageError, NoOpError):
+            _free(path)
+            raise
+
+
+def _free(path: Path) -> None:
+    """Let the mended job have the folder: what was decided for the wrong one is forgotten, unless a network learnt.
+
+    All that is lost comes again from the cache.
+    """
+    learnt = any((path / "adapt" / "trials").glob("*")) or (path / "adapt" / "tuning.json").is_file()
+    if not learnt and not (path / "report.html").is_file():
+        shutil.rmtree(path / "adapt", ignore_errors=True)
+        (path / "decisions.jsonl").unlink(missing_ok=True)

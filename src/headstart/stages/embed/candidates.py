@@ -135,9 +135,17 @@ def estimate(chosen: tuple[str, ...], count: int, ctx: Context) -> Estimate:
             _rests_on(found, ctx),
             "nothing comes from the cache, and no candidate is dropped after screening",
             f"{len(missing)} of {len(found)} backbones must be fetched first",
-            *([f"then fine-tuning, for what is left of `{ctx.job.budget}`"] if ctx.job.strategy != "probe" else []),
+            *_then(ctx.job),
         ),
     )
+
+
+def _then(job: Job) -> list[str]:
+    """What follows the embedding and is not counted in."""
+    if job.strategy == "probe":
+        return []
+    given = "then fine-tuning by the recipe on all folds, as long as it takes: the budget has no say in it"
+    return [given if job.recipe else f"then fine-tuning, for what is left of `{job.budget}`"]
 
 
 def _rests_on(found: Sequence[Trunk], ctx: Context) -> str:

@@ -1,0 +1,41 @@
+"""Settings that would be taken and do nothing: a fit refuses them before it starts.
+
+They are no part of `headstart.core.job.problems`, so that the job of an older run can still be read.
+"""
+
+from __future__ import annotations
+
+from headstart.core.errors import UsageError
+from headstart.core.job import Job, Problem, flag
+
+NESTED_FOLDS = 3  # one is held out, and of the others one judges in turn
+OF_TRAINING = ("trials", "nested", "domain", "track", "profile")  # a probe looks at none of them
+
+
+def require_effect(job: Job) -> None:
+    """Refuse settings without effect, all at once.
+
+    Raises:
+        UsageError: With every such setting and why.
+    """
+    found = without_effect(job)
+    if found:
+        hint = "--strategy auto trains networks" if job.strategy == "probe" else f"leave out {found[0].where}"
+        told = "; ".join(one.what for one in found)
+        raise UsageError(told, where=", ".join(one.where for one in found), hint=hint)
+
+
+def without_effect(job: Job) -> list[Problem]:
+    """Every setting that changes nothing beside the others, one sentence each."""
+    usual = Job(data=job.data)
+    found = []
+    if job.strategy == "probe":
+        given = [name for name in OF_TRAINING if getattr(job, name) != getattr(usual, name)]
+        return [
+            Problem(flag(name), f"{name} has no effect with strategy `probe`: it trains no network") for name in given
+        ]
+    if job.recipe and job.trials:
+        found.append(Problem(flag("trials"), "trials has no effect with a recipe: that one is trained as given"))
+    if job.nested and job.folds < NESTED_FOLDS:
+        found.append(Problem(flag("nested"), f"nested takes {NESTED_FOLDS} folds or more, not {job.folds}"))
+    return found

@@ -1,0 +1,193 @@
+"""What of a request to fine-tune is wrong is told before anything starts, and the mended request gets the folder."""
+
+import json
+
+import keras
+import pytest
+from PIL import Image
+
+import headstart
+from headstart.cli.main import main
+from headstart.core import job as jobs
+from headstart.core.effect import require_effect
+from headstart.core.errors import NoOpError, UsageError
+from headstart.core.opening import opened, require_own
+from headstart.core.say import Say
+from headstart.stages.adapt import request
+
+LITE0, LITE1 = "bundled:efficientnet_lite0", "bundled:efficientnet_lite1"
+TUNE = ("--strategy", "finetune", "--backbones", LITE0)
+
+
+@pytest.fixture
+def pictures(tmp_path, monkeypatch):
+    """Three pictures of each of two classes; runs without `--out` go beside them."""
+    monkeypatch.chdir(tmp_path)
+    for name, colour in (("a", "red"), ("b", "blue")):
+        (tmp_path / "data" / name).mkdir(parents=True)
+        for i in range(3):
+            Image.new("RGB", (40 + i, 40), colour).save(tmp_path / "data" / name / f"{i}.png")
+    return str(tmp_path / "data")
+
+
+def failed(capsys, *words, code=2):
+    """The error of a command, as JSON."""
+    assert main([*words, "--json"]) == code
+    [line] = capsys.readouterr().out.splitlines()
+    return json.loads(line)["error"]
+
+
+@pytest.mark.parametrize("more", [(), ("--dry-run",)])
+@pytest.mark.parametrize(
+    ("recipe", "told", "hint"),
+    [
+        ("depths=stage9", f"depth `stage9`, which `{LITE0}` does not have", "did you mean `stage5`"),
+        ("backbone=efficientnet_lite1", "backbone `efficientnet_lite1`, which is not measured", "choose others with"),
+        ("backbone=efficientnet_lite0,blocks=90", f"to train 90 blocks of the 4 in `{LITE0}`", "part=all"),
+        ("depths=stage3,blocks=90", "to train 90 blocks of the 1 up to `stage3`", "part=all"),
+    ],
+)
+def test_a_recipe_that_no_candidate_fits_is_told_at_the_start(pictures, recipe, told, hint, more, tmp_path, capsys):
+    err = failed(capsys, "fit", pictures, *TUNE, "--recipe", recipe, "--out", str(tmp_path / "run"), *more)
+    assert told in err["what"]
+    assert hint in err["hint"]
+    assert err["where"] == "--recipe"
+    assert not (tmp_path / "run").exists()
+
+
+def asked(recipe, *names, strategy="finetune"):
+    job = jobs.make(data="x", strategy=strategy, recipe=recipe)
+    with pytest.raises(UsageError) as caught:
+        request.require(job, names)
+    return caught.value
+
+
+def test_nobody_wrote_any():
+    found = asked("depths=stage9", LITE0, LITE1)
+    assert found.what == "the recipe wants depth `stage9`, which no backbone to be measured has"
+    assert LITE0 in found.hint and LITE1 in found.hint and "any" not in found.hint.split()
+
+
+def test_an_unknown_backbone_names_the_nearest_of_those_measured_else_of_all():
+    assert f"`{LITE0}`" in asked(f"backbone={LITE0}x", LITE0).hint
+    assert "resnet" in asked("backbone=resnet50v3", LITE0).hint
+
+
+def test_what_fits_passes():
+    for recipe in ("", "depths=stage3+last,blocks=2", "backbone=efficientnet_lite0", "part=all,blocks=90"):
+        request.require(jobs.make(data="x", strategy="finetune", recipe=recipe), [LITE0, LITE1])
+
+
+def test_mlflow_that_is_not_there_is_told_before_anything_starts(monkeypatch):
+    monkeypatch.setattr(request, "find_spec", lambda name: None)
+    with pytest.raises(headstart.HeadstartError, match="there is no `mlflow`") as caught:
+        request.require(jobs.make(data="x", strategy="finetune", track="mlflow"), [LITE0])
+    assert caught.value.where == "--track mlflow"
+
+
+@pytest.mark.parametrize(
+    ("given", "where"),
+    [
+        ({"trials": 3}, "--trials"),
+        ({"nested": True, "profile": True}, "--nested, --profile"),
+        ({"track": "tensorboard", "domain": "photo"}, "--domain, --track"),
+        ({"strategy": "finetune", "recipe": "blocks=2", "trials": 3}, "--trials"),
+        ({"strategy": "auto", "nested": True, "folds": 2}, "--nested"),
+    ],
+)
+def test_settings_without_effect_are_refused(given, where):
+    job = jobs.make(data="x", **given)
+    with pytest.raises(UsageError) as caught:
+        require_effect(job)
+    assert caught.value.where == where
+
+
+def test_settings_with_effect_pass():
+    require_effect(jobs.make(data="x"))
+    require_effect(jobs.make(data="x", strategy="auto", nested=True, folds=3, trials=2, track="mlflow", profile=True))
+    require_effect(jobs.make(data="x", strategy="lora", recipe="blocks=2", nested=True, track="tensorboard"))
+
+
+def test_a_setting_without_effect_stops_fit_and_dry_run(pictures, tmp_path, capsys):
+    for more in ((), ("--dry-run",)):
+        err = failed(capsys, "fit", pictures, "--trials", "3", "--out", str(tmp_path / "run"), *more)
+        assert err["what"] == "trials has no effect with strategy `probe`: it trains no network"
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("text", ["-4m", "0s", "-4"])
+def test_a_budget_below_zero_is_told_in_our_words(pictures, text, capsys):
+    err = failed(capsys, "fit", pictures, "--budget", text)
+    assert err["what"] == f"budget: `{text}` is not a time above zero: write 90s, 5m or 1h"
+    assert err["where"] == "--budget"
+
+
+@pytest.mark.parametrize("more", [(), ("--dry-run",)])
+def test_a_folder_of_another_job_and_one_in_a_run_are_refused(pictures, more, tmp_path, capsys):
+    out = tmp_path / "run"
+    with opened(out, jobs.make(data=pictures, seed=3), Say(quiet=True)) as ctx:
+        ctx.decide("data", lambda: 1)
+    err = failed(capsys, "fit", pictures, "--out", str(out), *more)
+    assert "belongs to another job: `seed` 0 here, 3 there" in err["what"]
+    err = failed(capsys, "fit", pictures, "--out", str(out / "deep" / "er"), *more)
+    assert f"lies in the run `{out}`" in err["what"]
+    assert err["where"] == "--out"
+    assert not (out / "deep").exists()
+
+
+@pytest.mark.parametrize("wrong", [UsageError, NoOpError])
+def test_a_run_that_ends_before_anything_was_trained_frees_its_folder(pictures, wrong, tmp_path):
+    small, large = (jobs.make(data=pictures, strategy="finetune", budget=budget) for budget in ("20s", "2m"))
+    with pytest.raises(wrong), opened(tmp_path / "run", small, Say(quiet=True)) as ctx:
+        ctx.decide("adapt/time", lambda: 3.0)
+        (ctx.folder("adapt") / "value.json").write_text("{}")
+        raise wrong("the budget is too small")
+    with opened(tmp_path / "run", large, Say(quiet=True)) as ctx:
+        assert ctx.decide("adapt/time", lambda: 100.0) == 100.0
+        assert not (tmp_path / "run" / "adapt").exists()
+        assert jobs.read(tmp_path / "run" / "job.toml") == large
+
+
+@pytest.mark.parametrize("kept", ["adapt/trials/trial000-fold0.json", "adapt/tuning.json", "report.html"])
+def test_what_was_trained_is_never_forgotten(pictures, kept, tmp_path):
+    job = jobs.make(data=pictures, strategy="finetune")
+    with pytest.raises(UsageError), opened(tmp_path / "run", job, Say(quiet=True)) as ctx:
+        ctx.decide("adapt/time", lambda: 3.0)
+        (tmp_path / "run" / kept).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "run" / kept).write_text("{}")
+        raise UsageError("the costs are gone")
+    assert (tmp_path / "run" / kept).is_file()
+    with pytest.raises(UsageError, match="belongs to another job"):
+        require_own(tmp_path / "run", jobs.make(data=pictures))
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({"callbacks": [keras.callbacks.TerminateOnNaN()]}, "need a strategy that trains"),
+        ({"strategy": "probe", "callbacks": [1]}, "need a strategy that trains"),
+        ({"strategy": "auto", "callbacks": [1]}, "`1` is no keras.callbacks.Callback"),
+        ({"strategy": "auto", "callbacks": [keras.callbacks.TerminateOnNaN]}, "is no keras.callbacks.Callback"),
+        ({"strategy": "auto", "callbacks": keras.callbacks.TerminateOnNaN()}, "is no list"),
+    ],
+)
+def test_callbacks_that_nothing_can_call_are_refused(pictures, given, told, tmp_path):
+    with pytest.raises(UsageError, match=told):
+        headstart.fit(pictures, out=tmp_path / "run", **given)
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_plan_of_a_recipe_does_not_speak_of_the_clock(pictures, capsys):
+    assert main(["fit", pictures, *TUNE, "--recipe", "blocks=2", "--dry-run"]) == 0
+    assert "then fine-tuning by the recipe on all folds, as long as it takes" in capsys.readouterr().out
+    assert main(["fit", pictures, *TUNE, "--dry-run"]) == 0
+    assert "then fine-tuning, for what is left of `5m`" in capsys.readouterr().out
+
+
+def test_the_help_lists_the_fields_of_a_recipe(capsys):
+    assert main(["fit", "--help"]) == 0
+    said = capsys.readouterr().out
+    assert "rate              highest learning rate" in said
+    assert "a rising-rate test: 0 to 10 (default: 0.001)" in said
+    assert main(["embed", "--help"]) == 0
+    assert "fields of a recipe" not in capsys.readouterr().out
