@@ -7,12 +7,12 @@ they begin, so that nothing heavy is loaded before it is needed.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from headstart.core import recipe as recipes
 from headstart.core.context import Context
 from headstart.core.errors import DataError
 
@@ -93,11 +93,18 @@ class Story:
         return tuple(sorted(found, key=lambda e: (e.spec.flops, e.spec.name)))
 
     def _kept(self, survivors: tuple[str, ...]) -> tuple[str, ...]:
-        """The survivors; where networks train also the cheapest candidate, for tuning it costs a fraction."""
-        if self.ctx.job.strategy == "probe" or self.candidates[0] in survivors:
+        """The survivors; where networks train also the recipe's backbone, else the cheapest: tuning it costs little."""
+        wanted, why = self._wanted()
+        if self.ctx.job.strategy == "probe" or wanted in survivors:
             return survivors
-        self.ctx.say.line("screen", f"{self.candidates[0]} goes on too: the cheapest to fine-tune")
-        return (*survivors, self.candidates[0])
+        self.ctx.say.line("screen", f"{wanted} goes on too: {why}")
+        return (*survivors, wanted)
+
+    def _wanted(self) -> tuple[str, str]:
+        """The candidate that is fine-tuned whatever the screening says, and why."""
+        wanted = recipes.parse(self.ctx.job.recipe).get("backbone", "")
+        named = [name for name in self.candidates if wanted and f":{name}".endswith(f":{wanted}")]
+        return (named[0], "the recipe names it") if named else (self.candidates[0], "the cheapest to fine-tune")
 
     @property
     def _every(self) -> Any:
@@ -111,7 +118,7 @@ class Story:
         said = name if isinstance(name, str) else name.name
         with self.ctx.timed(f"embed {said} {len(rows)}") as entry:
             found = run(self.data, name, rows, ctx=self.ctx, precision=precision)
-            if not math.isnan(found.latency_ms):
+            if found.timed:  # times of other loads would make the cheap look dear
                 entry["latency_ms"] = found.latency_ms
         return found
 

@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from headstart.core.errors import DataError, SetupError
+from headstart.core.files import read_json
 from headstart.core.say import Say
 from headstart.core.settings import threads
 from headstart.core.store import Store
@@ -19,6 +20,7 @@ from headstart.kit.engine import BATCH, Engine
 from headstart.kit.pixels import decode
 from headstart.stages.embed import run as stage
 from headstart.stages.read.run import run as read
+from headstart.story import Story
 from headstart.testing.zoo import encode
 
 NAME = "bundled:efficientnet_lite0"
@@ -89,6 +91,7 @@ def test_vectors_are_the_engines_own_and_come_back_from_the_cache(data, context,
     spec = made.spec
     assert first.cached == 0 and made.cached == 85
     assert made.latency_ms == first.latency_ms > 0  # five pictures tell nothing of the pace
+    assert first.timed and not made.timed
     assert {name: v.shape for name, v in made.vectors.items()} == {d.name: (90, d.dim) for d in spec.depths}
     pictures = np.stack([decode(Path(data.root, uri).read_bytes(), spec.input) for uri in data.uris[:20]])
     folder = trunk.folder(trunk.find(NAME), store, Say(quiet=True), pictures[:8])
@@ -97,7 +100,7 @@ def test_vectors_are_the_engines_own_and_come_back_from_the_cache(data, context,
     for depth, parts in zip(spec.depths, zip(*found, strict=True), strict=True):
         np.testing.assert_array_equal(np.concatenate(parts[::-1]), made.vectors[depth.name][:20])
     again = stage.run(data, NAME, np.arange(90), ctx=context(store=store, name="again"))
-    assert again.cached == 90 and again.latency_ms == made.latency_ms
+    assert again.cached == 90 and again.latency_ms == made.latency_ms and not again.timed
     vectors_equal(made, again)
 
 
@@ -304,3 +307,16 @@ def test_keys_of_a_pass_are_what_the_vectors_depend_on(data, context, store, pla
         "engine": trunk.engine_name(),
         "calibration": "",
     }
+
+
+@pytest.mark.medium
+def test_a_run_tells_only_the_times_that_it_measured_itself(data, context, fresh_store):
+    """The second run reads from the cache, which knows the first one's pace: another day, another load."""
+    told, store = [], fresh_store()
+    for name in ("first", "second"):
+        story = Story(context(store=store, name=name))
+        vars(story)["data"] = data
+        story._embed(NAME, np.arange(70))
+        told.append(read_json(story.ctx.run.path / "timings.json")[f"embed {NAME} 70"])
+    assert told[0]["latency_ms"] > 0
+    assert "latency_ms" not in told[1] and told[1]["wall_s"] > 0

@@ -348,6 +348,16 @@ def test_with_times_the_chart_is_of_milliseconds_and_without_of_operations(three
     assert "No time was measured" in text
 
 
+def test_where_one_trunk_came_from_the_cache_the_chart_counts_operations(three):
+    given = samples.findings(three, test=24)
+    assert "not for features from the cache" not in render(given)
+    first, *others = given.backbones
+    given = dataclasses.replace(given, backbones=(dataclasses.replace(first, latency_ms=float("nan")), *others))
+    text = render(given)
+    assert "milliseconds a picture" not in text and "GFLOPs a picture" in text
+    assert "only where this run measured them, not for features from the cache; so the chart counts operations" in text
+
+
 def test_it_writes_what_the_run_folder_holds(three, context):
     given = samples.findings(three, test=24)
     ctx = context(data="textile", name="2026-11-24-textile")

@@ -275,6 +275,7 @@ class Embeddings:
         seconds: Wall time of the pass.
         cached: How many of the M rows came from the cache.
         latency_ms: Wall milliseconds a picture, decoding included, as last measured with this cache; NaN when never.
+        timed: Whether this pass measured it. Else it is of an earlier pass, perhaps under another load.
     """
 
     key: EmbedKey
@@ -284,6 +285,7 @@ class Embeddings:
     seconds: float
     cached: int
     latency_ms: float
+    timed: bool = False
 
 
 # ---------------------------------------------------------------- scores

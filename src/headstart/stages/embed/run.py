@@ -79,7 +79,8 @@ def run(data: Dataset, backbone: str | Trunk, rows: np.ndarray, *, ctx: Context,
     pace_ms = (
         _pass(data, _ready(data, found, sample, key, ctx), found, rows[missing], cache, ctx) if len(missing) else 0.0
     )
-    if len(missing) >= STEADY or (len(missing) and math.isnan(latency_ms)):
+    timed = len(missing) >= STEADY or (len(missing) > 0 and math.isnan(latency_ms))
+    if timed:
         latency_ms = pace_ms
         write_json(folder / _LATENCY, {"ms": latency_ms, "pictures": len(missing)})
     positions = cache.find(keys)
@@ -92,6 +93,7 @@ def run(data: Dataset, backbone: str | Trunk, rows: np.ndarray, *, ctx: Context,
         seconds=time.monotonic() - started,
         cached=int(known.sum()),
         latency_ms=latency_ms,
+        timed=timed,
     )
     _record(made, data, ctx)
     _say(made, pace_ms, ctx)

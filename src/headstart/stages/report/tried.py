@@ -37,6 +37,7 @@ def view(given: ReportInput) -> dict[str, Any] | None:
         "ties": ranking.ties,
         "statuses": {row.status for row in ranking.rows if row.flops > 0},
         "timed": any(math.isfinite(ms) for ms in cost_ms.values()),
+        "all_timed": _all_timed(_costly(ranking), cost_ms),
         "chart": _chart(given, ranking, cost_ms),
         "by_depth": _one_cost(ranking),
         "heads": _heads(given),
@@ -68,7 +69,7 @@ def _one_cost(ranking: Ranking) -> bool:
 
 def _chart(given: ReportInput, ranking: Ranking, cost_ms: Mapping[str, float]) -> str:
     """Balanced accuracy against milliseconds where all were timed, else against GFLOPs; by depth for one trunk."""
-    costly = [row for row in ranking.rows if row.flops > 0 and _finite(_score(row))]
+    costly = _costly(ranking)
     if not costly:
         return ""
     free = [(row.candidate, s.value) for row in ranking.rows if row.flops == 0 and (s := _score(row)) is not None]
@@ -79,11 +80,20 @@ def _chart(given: ReportInput, ranking: Ranking, cost_ms: Mapping[str, float]) -
         marks = [_mark(row, depths.index(row.depth)) for row in costly]
         title = f"Balanced accuracy by depth of {len(marks)} candidates; {same}"
         return score_by_place(marks, depths, name="cost", x_label="depth", y_label=_Y, title=title, level=level)
-    by_time = all(_ms(row, cost_ms) is not None for row in costly)
+    by_time = _all_timed(costly, cost_ms)
     marks = [_mark(row, (_ms(row, cost_ms) or 0.0) if by_time else row.flops / 1e9) for row in costly]
     axis = "milliseconds a picture (this machine)" if by_time else "GFLOPs a picture"
     title = f"Balanced accuracy against {axis} of {len(marks)} candidates; {same}"
     return cost_and_score(marks, name="cost", x_label=axis, y_label=_Y, title=title, level=level)
+
+
+def _costly(ranking: Ranking) -> list[RankRow]:
+    """What the chart shows: every trunk at every depth that has a score."""
+    return [row for row in ranking.rows if row.flops > 0 and _finite(_score(row))]
+
+
+def _all_timed(rows: Sequence[RankRow], cost_ms: Mapping[str, float]) -> bool:
+    return all(_ms(row, cost_ms) is not None for row in rows)
 
 
 def _mark(row: RankRow, x: float) -> Mark:
