@@ -23,6 +23,14 @@ SIDES = {"learnt": "train", "held": "val"}
 RANDOM = {"val": "held-out pictures", "train": "training pictures"}
 OF_CLASS = {"class_precision": "precision", "class_recall": "recall (sensitivity)"}
 DRAWN_CLASSES, LISTED_CLASSES = 6, 25  # above, those with the lowest recall
+# What makes running training scores lower than the network is, as words; other fields leave the pictures as they are.
+HAMPERS = {
+    "augment": "augmented",
+    "mixup": "mixed",
+    "cutmix": "with pasted boxes",
+    "dropout": "with dropout",
+    "stochastic_depth": "with stochastic depth",
+}
 STATUS = {"chosen": "chosen", "finalist": "finalist", "beaten": "beaten", "pruned": "cut short", "failed": "failed"}
 ORIGINS = {"given": "as given", "prior": "number of pictures", "search": "search"}
 
@@ -35,7 +43,7 @@ def view(given: ReportInput) -> dict[str, Any] | None:
     trial = _shown(tuning)
     logs = [log for log in tuning.logs if trial and log.trial == trial.number and log.fold >= 0 and log.epochs]
     final = [log for log in tuning.logs if trial and log.trial == trial.number and log.fold < 0]
-    chosen = final[0].best if final else None
+    chosen = final[0].best if final else max((log.best for log in logs), default=None)
     classes = _worst_first(tuning, given)
     return {
         "why": tuning.why,
@@ -43,6 +51,10 @@ def view(given: ReportInput) -> dict[str, Any] | None:
         "paid": given.evaluation.paid if given.evaluation else (),
         "trial": trial,
         "epoch": chosen,
+        "start": _start(trial),
+        "seen": _seen(trial),
+        "way": _way(tuning, final),
+        "recipe": recipes.shown(tuning.network.recipe) if tuning.network else "",
         "folds": len(logs),
         "charts": _charts(logs, _random(tuning), chosen) if logs else [],
         "random": RANDOM[_side(_random(tuning))] if _random(tuning) else "",
@@ -65,6 +77,36 @@ def _shown(tuning: Tuning) -> Trial | None:
     if tuning.network is not None:
         return next((t for t in tuning.trials if t.number == tuning.network.soup[0]), None)
     return min(tuning.trials, key=_order, default=None)
+
+
+def _start(trial: Trial | None) -> str:
+    """What epoch 0 is; empty without a trial."""
+    if trial is None:
+        return ""
+    if trial.recipe.start == "random":
+        return "a head of random weights"
+    return "the logistic head that the training starts from, not the frozen probe, which is the best of all heads"
+
+
+def _seen(trial: Trial | None) -> str:
+    """How training pictures were scored, by what the recipe does to them."""
+    words_of = [word for field, word in HAMPERS.items() if trial and getattr(trial.recipe, field)]
+    early = "Training pictures are scored before each step, so by a network that knows less than at the epoch's end"
+    if not words_of:
+        return f"{early}: that may well be lower."
+    return f"{early}, and as they were seen, {words.listed(words_of)}: that may well be lower."
+
+
+def _way(tuning: Tuning, final: Sequence[TrainingLog]) -> str:
+    """How far from its first weights the network of one recipe stands, where that is not all of the way."""
+    made = tuning.network
+    if made is None or len(made.soup) > 1 or made.alpha == 1:
+        return ""
+    if any("not finite" in log.stopped for log in final):
+        return "The training on all pictures broke off: the network has its first weights."
+    if not made.alpha:
+        return "None of the training helped: the network has its first weights, those before the first step."
+    return f"The network stands {made.alpha:.0%} of the way from its first weights to those of this epoch."
 
 
 def _random(tuning: Tuning) -> list[TrainingLog]:
@@ -207,7 +249,6 @@ def _facts(tuning: Tuning, logs: Sequence[TrainingLog]) -> list[tuple[str, str]]
         return []
     stopped = list(dict.fromkeys(log.stopped for log in logs))
     facts = [
-        ("recipe", f"`{recipes.shown(made.recipe)}`"),
         ("grown from", made.backbone),
         ("learnt from", words.plural(made.n_train, "picture")),
         ("epochs", f"{made.epochs} (in cross-validation: {'; '.join(stopped)})" if stopped else str(made.epochs)),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from headstart.core.files import show
@@ -148,7 +149,7 @@ def percent(value: float) -> str:
 
 def count(number: float) -> str:
     """A large count in a few signs: 3.4 M."""
-    for unit, size in (("G", 1e9), ("M", 1e6), ("k", 1e4)):
+    for unit, size in (("T", 1e12), ("G", 1e9), ("M", 1e6), ("k", 1e4)):
         if number >= size:
             return f"{number / (1000 if unit == 'k' else size):.1f} {unit}"
     return f"{number:,.0f}"
@@ -170,6 +171,12 @@ def sentence(text: str) -> Markup:
     name = first.startswith("-") or any(sign in first for sign in "`:@_/")
     begun = text if name else text[:1].upper() + text[1:]
     return prose(begun if not begun or begun[-1] in ".?!…" else f"{begun}.")
+
+
+def listed(words: Sequence[str]) -> str:
+    """`a, b and c`."""
+    *first, last = words
+    return f"{', '.join(first)} and {last}" if first else last
 
 
 def plural(number: int, one: str, many: str = "") -> str:
