@@ -46,7 +46,11 @@ def log(
         )
         for at in range(len(val))
     )
-    told = {"recipe": Recipe(backbone="b", epochs=max(len(val), 1)), "n_train": 800, "stopped": f"all {len(val)} epochs"}
+    told = {
+        "recipe": Recipe(backbone="b", epochs=max(len(val), 1)),
+        "n_train": 800,
+        "stopped": f"all {len(val)} epochs",
+    }
     return TrainingLog(
         name=f"trial 0, fold {fold}",
         trial=0,
@@ -197,6 +201,13 @@ def test_divergence_asks_for_a_tenth_of_the_rate(lost, how):
     assert found.outcome.status == "issue" and found.change == {"rate": 1e-4}
     for code in ("M201", "M202", "M205"):
         assert said(code, lost)[0] == "skipped", "a lost training shows nothing else"
+
+
+@pytest.mark.parametrize("code", ["M201", "M202", "M204", "M205"])
+def test_a_lost_training_is_not_called_short(code):
+    gone = log(STEADY, loss=np.linspace(0.4, 0.9, 12))
+    assert said(code, gone, gone)[1].endswith("every training is lost: M203 says how")
+    assert said(code, gone, log(STEADY[:2]))[1].endswith("no training is long enough, it takes three epochs")
 
 
 def test_a_start_that_is_won_back_is_no_divergence():

@@ -58,6 +58,13 @@ def long_enough(logs: Iterable[TrainingLog]) -> list[TrainingLog]:
     return [log for log in logs if len(log.epochs) >= FEWEST and not lost(log)]
 
 
+def no_curve(logs: Iterable[TrainingLog]) -> str:
+    """Why `long_enough` is empty, one clause."""
+    if all(map(lost, logs)):
+        return "every training is lost: M203 says how"
+    return "no training is long enough, it takes three epochs"
+
+
 def ends(logs: Sequence[TrainingLog], side: str, score: str) -> float:
     """Mean over the folds of a score at the epoch whose weights count; the first epoch's for training at the start."""
     return float(np.mean([curve(log, side, score)[max(log.best, 1) if side == "train" else log.best] for log in logs]))

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from headstart.checks.model._check import Check, changed, ends, in_most, long_enough, of_folds
+from headstart.checks.model._check import Check, changed, ends, in_most, long_enough, no_curve, of_folds
 from headstart.core.recipe import Recipe
 from headstart.core.types import Diagnosis, TrainingInput, TrainingLog
 from headstart.kit.curves import curve
@@ -19,7 +19,7 @@ GAP = 0.15  # of accuracy, training above held-out
 def _look(check: Check, given: TrainingInput) -> Diagnosis:
     logs = long_enough(given.logs)
     if not logs:
-        return check.ended("skipped", "no training is long enough to show a turn: three epochs at least")
+        return check.ended("skipped", no_curve(given.logs))
     turned = [_turned(log) for log in logs]
     if in_most(turned):
         return _turn(check, [log for log, flag in zip(logs, turned, strict=True) if flag], of_folds(turned))

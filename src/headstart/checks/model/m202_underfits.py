@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from headstart.checks.model._check import Check, changed, ends, in_most, long_enough, lost, of_folds
+from headstart.checks.model._check import Check, changed, ends, in_most, long_enough, no_curve, of_folds
 from headstart.core.recipe import Recipe
 from headstart.core.types import Diagnosis, TrainingInput, TrainingLog
 from headstart.kit.curves import curve
@@ -21,12 +21,7 @@ TOP_RATE = {"adamw": 5e-3, "sgd": 0.1}  # that is advised; a higher one mostly d
 def _look(check: Check, given: TrainingInput) -> Diagnosis:
     logs = long_enough(given.logs)
     if not logs:
-        why = (
-            "every training is lost: M203 says how"
-            if any(map(lost, given.logs))
-            else "three epochs at least show a trend"
-        )
-        return check.ended("skipped", why)
+        return check.ended("skipped", no_curve(given.logs))
     recipe, probe = logs[0].recipe, given.probe.accuracy
     learnt, held = ends(logs, "train", "accuracy"), ends(logs, "val", "accuracy")
     told = f"accuracy {learnt:.2f} on training pictures and {held:.2f} on held-out ones at the epoch that counts"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from headstart.checks.model._check import Check, ends, held_out, long_enough
+from headstart.checks.model._check import Check, ends, held_out, long_enough, no_curve
 from headstart.core.types import Diagnosis, TrainingInput, TrainingLog
 from headstart.kit.curves import curve
 
@@ -28,7 +28,7 @@ def _look(check: Check, given: TrainingInput) -> Diagnosis:
         why = (
             f"training is hampered on purpose ({', '.join(hampers or ['balanced sampling'])})"
             if logs
-            else "it is too short"
+            else no_curve(given.logs)
         )
         return check.ended("passed", f"{apart}; training and held-out accuracy are not compared: {why}")
     above = [_above(log) for log in logs]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from headstart.checks.model._check import Check, changed, held_out, in_most, long_enough, of_folds
+from headstart.checks.model._check import Check, changed, held_out, in_most, long_enough, no_curve, of_folds
 from headstart.core.recipe import Recipe
 from headstart.core.types import Diagnosis, TrainingInput, TrainingLog
 from headstart.kit.curves import curve
@@ -17,7 +17,7 @@ JUMP, FEWEST_EPOCHS = 0.20, 5  # mean step of the held-out loss, as a part of it
 def _look(check: Check, given: TrainingInput) -> Diagnosis:
     logs = long_enough(given.logs)
     if not logs:
-        return check.ended("skipped", "no training is long enough: three epochs at least")
+        return check.ended("skipped", no_curve(given.logs))
     right = np.array([curve(log, "val", "accuracy")[log.best] for log in logs])
     told = f"held-out accuracy {right.min():.2f} to {right.max():.2f} over {_folds(logs)}"
     n, recipe = held_out(given), logs[0].recipe
