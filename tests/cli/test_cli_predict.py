@@ -174,3 +174,9 @@ def test_an_empty_name_is_refused(saved, paint, capsysbinary):
     assert main(["predict", str(saved), ""]) == 2
     assert main(["predict", str(saved), str(paint("a.png", "red")), "--out", ""]) == 2
     assert b"the name is empty" in capsysbinary.readouterr().err
+
+
+def test_a_folder_that_is_not_there_is_told_also_when_a_source_has_its_name(paint, monkeypatch, tmp_path, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(["predict", "run", str(paint("a.png", "red"))]) == 3
+    assert "backbone" not in capsys.readouterr().err

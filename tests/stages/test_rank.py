@@ -111,6 +111,14 @@ def test_a_backbone_that_does_not_beat_its_random_twin_is_marked(data, backbones
     assert [line.split()[1] for line in lines if "no better than random weights" in line] == ["made:noise@last"]
 
 
+def test_a_twin_that_was_also_named_is_compared_on_the_few_pictures(data, backbones, context):
+    split, (good, _) = splits(data), backbones
+    named = embeddings(data, "random:made:good", {"inner": 9.0})
+    found = run(data, split, (good, named), ctx=context(), controls=(control(data, split, signal=0.0),))
+    (gain,) = {row.over_random for row in found.rows if row.backbone == "made:good" and row.status != "control"}
+    assert gain.high < 0
+
+
 def test_without_a_twin_nothing_is_marked(data, backbones, context):
     found = run(data, splits(data), backbones, ctx=context(), controls=(control(data, splits(data)),))
     assert {row.beats_random for row in found.rows if row.backbone == "made:noise"} == {None}

@@ -55,7 +55,8 @@ def _answering(args: argparse.Namespace) -> tuple[tuple[str, ...], Predictor]:
     """Names of the columns, and what answers: a saved model, or where there is no such folder, a bare backbone."""
     from headstart.core import registry
 
-    if args.run.partition(":")[0] in registry.names("backbones") and not Path(args.run).exists():
+    source, colon, _ = args.run.partition(":")
+    if colon and source in registry.names("backbones") and not Path(args.run).exists():
         from headstart import pipeline
         from headstart.core.say import Say
 

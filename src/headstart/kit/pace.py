@@ -1,8 +1,9 @@
 """How fast a trunk is on this machine: pictures a second, and milliseconds for one picture alone.
 
-Measured once, in less than a second, when a trunk is first made ready, and kept in the cache under the processor, the
-threads and the engine's version. Weights do not change it, so a random twin has its trained trunk's pace. A measurement
-made while the machine was busy stays; remove the cache's folder `paces` to have it made anew.
+Measured once, in half a second for small trunks and in some for large ones, when a trunk is first made ready, and kept
+in the cache under the processor, the threads and the engine's version. Weights do not change it, so a random twin has
+its trained trunk's pace. A measurement made while the machine was busy stays; remove the cache's folder `paces` to have
+it made anew.
 """
 
 from __future__ import annotations
@@ -23,8 +24,8 @@ from headstart.kit import hardware
 
 KIND = "paces"
 _FORMAT = 1
-_WARM = 2  # answers before the clock starts
-_LEAST, _MOST = 5, 50  # answers that are timed one by one
+_WARM = 1  # answers before the clock starts
+_LEAST, _MOST = 3, 50  # answers that are timed one by one
 _ALONE_S, _MANY_S = 0.25, 0.4  # time for answers one by one, and for a stream of them
 _FILE = "pace.json"
 

@@ -148,15 +148,21 @@ def _over_random(
     few: Arena,
 ) -> dict[str, Interval]:
     """Backbone -> loss of its best depth minus that of its random twin at the twin's best, for those with a twin."""
-    best: dict[str, Judged] = {}
-    for each in sorted((*judged, *twins), key=lambda j: j.contender.mean):
-        best.setdefault(each.row.backbone, each)
+    best, best_twin = _best(judged), _best(twins)
     found = {}
     for name in (e.spec.name for e in embeddings):
-        twin = best.get(RANDOM + name)
+        twin = best_twin.get(RANDOM + name)
         if twin is not None:
             own = _again(best[name].contender.name, embeddings, few)
             found[name] = paired(own.contender, twin.contender, clusters)
+    return found
+
+
+def _best(judged: Sequence[Judged]) -> dict[str, Judged]:
+    """The best depth of each backbone."""
+    found: dict[str, Judged] = {}
+    for each in sorted(judged, key=lambda j: j.contender.mean):
+        found.setdefault(each.row.backbone, each)
     return found
 
 
