@@ -5,6 +5,7 @@ What the file does not tell is guessed, and the guess is said.
 
 from __future__ import annotations
 
+import math
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -241,6 +242,9 @@ def _given(wish: Wish) -> Scaling | None:
     if wish.scale is None and not wish.mean and not wish.std:
         return None
     scale = 1.0 if wish.scale is None else wish.scale
+    for where, given in (("--scale", (scale,)), ("--mean", wish.mean), ("--std", wish.std)):
+        if not all(map(math.isfinite, given)):
+            raise UsageError(f"`{','.join(map(str, given))}` leaves no number of the pictures", where=where)
     if any(one == 0 for one in (scale, *wish.std)):
         raise UsageError("a scale or std of 0 leaves nothing of the pictures", where="--scale, --std")
     return Scaling(scale=scale, mean=_three(wish.mean, "--mean", 0.0), std=_three(wish.std, "--std", 1.0), why="given")
