@@ -144,7 +144,7 @@ def described(source: str, name: str, store: Store | None = None) -> Added:
 def learnt_from(source: str, name: str) -> frozenset[str]:
     """SHA-256 digests of the pictures that a network of the user's is known to have learnt from."""
     path = _folder(source, None) / f"{name}.pictures"
-    return frozenset(read_json(path)) if path.is_file() else frozenset()
+    return frozenset(read_json(path)) if path in _folder(source, None).glob("*.pictures") else frozenset()
 
 
 def describe(source: str, found: Added, store: Store, pictures: Collection[str] = ()) -> None:

@@ -11,7 +11,7 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
-from headstart.core.errors import HeadstartError, UsageError
+from headstart.core.errors import DataError, HeadstartError, UsageError
 from headstart.core.keys import digest, file_digest
 from headstart.core.rundir import RunDir
 from headstart.core.store import Store
@@ -22,6 +22,7 @@ from headstart.kit.finish import FEATURES
 from headstart.kit.opened import Cut
 
 SOURCE = "run"
+MODELS = ("adapt/model.keras", "adapt/from_random.keras")  # where a run keeps its networks
 
 
 def open_run(path: Path, store: Store) -> str:
@@ -41,6 +42,9 @@ def open_run(path: Path, store: Store) -> str:
     RunDir(path).check()
     adapted: Adapted | None = values.stored(Adapted, path / "adapt")
     network = adapted.tuning.network if adapted and adapted.tuning else None
+    if network is not None and network.file not in MODELS:
+        hint = f"a run keeps its network as `{MODELS[0]}`; add a file of another place by `headstart backbones add`"
+        raise DataError(f"the run `{path}` names `{network.file}` as its network", where=str(path / "adapt"), hint=hint)
     if network is None or not (path / network.file).is_file():
         raise _no_trunk(path, adapted)
     content = file_digest(path / network.file)

@@ -1,0 +1,55 @@
+"""A run folder is a file of somebody: what it names is looked at before it is read."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import tuned_samples as samples
+from PIL import Image
+
+from headstart.core.errors import DataError
+from headstart.core.files import write_json
+from headstart.core.store import Store
+from headstart.kit import added, run_trunk, values
+from headstart.stages.adapt.finish import FILES
+
+
+@pytest.fixture
+def run_naming(tmp_path, context):
+    """A function that writes a run whose network is the named file."""
+    from headstart.stages.read.run import run as read
+
+    for name in ("a", "b"):
+        (tmp_path / "data" / name).mkdir(parents=True)
+        for at in range(40):
+            pixels = np.random.default_rng(at).integers(0, 256, (24, 32, 3), np.uint8)
+            Image.fromarray(pixels).save(tmp_path / "data" / name / f"{at}.png")
+    adapted = samples.findings(read(str(tmp_path / "data"), ctx=context(data=tmp_path / "data"))).adapted
+
+    def make(file):
+        network = dataclasses.replace(samples.network(), file=file)
+        tuning = dataclasses.replace(adapted.tuning, network=network)
+        values.save(dataclasses.replace(adapted, tuning=tuning), tmp_path / "run" / "adapt")
+        write_json(tmp_path / "run" / "format.json", {"format": 1})
+        return tmp_path / "run"
+
+    return make
+
+
+def test_a_run_that_names_a_file_elsewhere_is_refused(run_naming, tmp_path):
+    store = Store(tmp_path / "own")
+    (tmp_path / "secret.keras").write_text("x")
+    for file in (str(tmp_path / "secret.keras"), "../secret.keras", "adapt/../../secret.keras", "adapt\\model.keras"):
+        with pytest.raises(DataError, match="as its network"):
+            run_trunk.open_run(run_naming(file), store)
+    assert not store.root.exists()
+    assert set(run_trunk.MODELS) == set(FILES.values())
+
+
+def test_pictures_are_read_of_names_in_the_cache_alone(tmp_path, monkeypatch):
+    monkeypatch.setenv("HEADSTART_CACHE", str(tmp_path / "own"))
+    write_json(tmp_path / "own" / "named" / "run" / "mine-1.0.pictures", ["a"])
+    write_json(tmp_path / "own" / "named" / "x.pictures", ["b"])
+    assert added.learnt_from("run", "mine-1.0") == {"a"}
+    for name in ("../x", str(tmp_path / "own" / "named" / "x"), "", "none"):
+        assert added.learnt_from("run", name) == frozenset()
