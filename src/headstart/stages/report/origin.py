@@ -79,8 +79,15 @@ def _value(given: ReportInput, name: str) -> Any:
     if name == "costs" and value:
         return _folder(value)
     if name == "backbones":
-        return tuple(f"run:{_folder(one[4:])}" if one.startswith("run:") else one for one in value)
+        return tuple(map(_backbone, value))
     return value
+
+
+def _backbone(name: str) -> str:
+    """A backbone as it was asked for; of `run:PATH` and its random twin the path's last part."""
+    twin = "random:" if name.startswith("random:") else ""
+    source, _, path = name.removeprefix(twin).partition(":")
+    return f"{twin}run:{_folder(path)}" if source == "run" else name
 
 
 def _command(given: ReportInput) -> str:
