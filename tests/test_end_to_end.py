@@ -143,6 +143,14 @@ def test_a_data_set_that_was_refused_can_be_mended(warm, small_textile, tmp_path
     call(*words)
 
 
+def test_a_budget_that_was_too_small_can_be_mended(warm, small_textile, tmp_path):
+    words = ("fit", small_textile(12), "--backbones", LITE0, "--out", tmp_path / "run", "--quiet")
+    _, stderr = call(*words, "--strategy", "finetune", "--budget", "0.5s", code=2, light=False)
+    assert "the budget is too small for fine-tuning" in stderr
+    call(*words, "--budget", "2m")
+    assert headstart.load(tmp_path / "run").adapted.tuning is None
+
+
 def test_the_same_job_again_is_equal_byte_for_byte(fitted, few, tmp_path):
     out, _, _ = fitted
     call("fit", few, "--backbones", LITE0, "--out", tmp_path / "again", "--quiet")

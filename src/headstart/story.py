@@ -12,7 +12,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from headstart.core import recipe as recipes
 from headstart.core.context import Context
 from headstart.core.errors import DataError
 
@@ -93,18 +92,21 @@ class Story:
         return tuple(sorted(found, key=lambda e: (e.spec.flops, e.spec.name)))
 
     def _kept(self, survivors: tuple[str, ...]) -> tuple[str, ...]:
-        """The survivors; where networks train also the recipe's backbone, else the cheapest: tuning it costs little."""
-        wanted, why = self._wanted()
-        if self.ctx.job.strategy == "probe" or wanted in survivors:
+        """The survivors; where networks train also the cheapest candidate, for tuning it costs a fraction, and the
+        cheapest that the recipe can be trained on, where no survivor is one.
+        """
+        if self.ctx.job.strategy == "probe":
             return survivors
-        self.ctx.say.line("screen", f"{wanted} goes on too: {why}")
-        return (*survivors, wanted)
+        from headstart.stages.adapt.request import fitting
 
-    def _wanted(self) -> tuple[str, str]:
-        """The candidate that is fine-tuned whatever the screening says, and why."""
-        wanted = recipes.parse(self.ctx.job.recipe).get("backbone", "")
-        named = [name for name in self.candidates if wanted and f":{name}".endswith(f":{wanted}")]
-        return (named[0], "the recipe names it") if named else (self.candidates[0], "the cheapest to fine-tune")
+        kept, fit = survivors, fitting(self.ctx.job, self.candidates)
+        if fit and not set(fit) & set(kept):
+            self.ctx.say.line("screen", f"{fit[0]} goes on too: the recipe asks for it")
+            kept = (*kept, fit[0])
+        if self.candidates[0] not in kept:
+            self.ctx.say.line("screen", f"{self.candidates[0]} goes on too: the cheapest to fine-tune")
+            kept = (*kept, self.candidates[0])
+        return kept
 
     @property
     def _every(self) -> Any:

@@ -14,6 +14,8 @@ from headstart.core.errors import NoOpError, UsageError
 from headstart.core.opening import opened, require_own
 from headstart.core.say import Say
 from headstart.stages.adapt import request
+from headstart.stages.embed import candidates
+from headstart.story import Story
 
 LITE0, LITE1 = "bundled:efficientnet_lite0", "bundled:efficientnet_lite1"
 TUNE = ("--strategy", "finetune", "--backbones", LITE0)
@@ -191,3 +193,41 @@ def test_the_help_lists_the_fields_of_a_recipe(capsys):
     assert "a rising-rate test: 0 to 10 (default: 0.001)" in said
     assert main(["embed", "--help"]) == 0
     assert "fields of a recipe" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "where"),
+    [
+        (("--seed", "one"), "--seed"),
+        (("--out", ""), "--out"),
+        (("--bugdet", "5m"), "--bugdet"),
+        (("--budget",), "--budget"),
+    ],
+)
+def test_a_wrong_option_is_the_place(pictures, words, where, capsys):
+    assert failed(capsys, "fit", pictures, *words)["where"] == where
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        ({"strategy": "probe"}, ()),
+        ({"strategy": "finetune"}, (LITE0,)),
+        ({"strategy": "finetune", "recipe": "backbone=efficientnet_lite0"}, (LITE0,)),
+        ({"strategy": "finetune", "recipe": "backbone=efficientnet_lite1"}, (LITE1, LITE0)),
+        ({"strategy": "finetune", "recipe": "depths=block4"}, ("bundled:vgg16_hed", LITE0)),
+    ],
+)
+def test_what_the_recipe_asks_for_survives_the_screening(context, given, kept):
+    survivor = "bundled:efficientnet_lite2"
+    story = Story(context(**given))
+    story.__dict__["candidates"] = (LITE0, LITE1, survivor, "bundled:vgg16_hed")  # as if chosen already
+    assert story._kept((survivor,)) == (survivor, *kept)
+
+
+def test_the_budget_does_not_leave_out_the_backbone_of_the_recipe(context):
+    names = (LITE0, LITE1, "bundled:efficientnet_lite2")
+    tight = {"strategy": "finetune", "budget": "0.001s"}
+    assert candidates._affordable(names, 1000, context(**tight)) == (LITE0,)
+    ctx = context(recipe="backbone=efficientnet_lite2", **tight)
+    assert candidates._affordable(names, 1000, ctx) == ("bundled:efficientnet_lite2",)

@@ -23,7 +23,9 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Raise what argparse has to say."""
-        raise UsageError(message.replace("'", "`"), hint=f"{self.prog} --help")
+        about = re.match(r"argument (\S+?)(?:/\S+)?: ", message)
+        where = about[1] if about else None
+        raise UsageError(message.replace("'", "`"), where=where, hint=f"{self.prog} --help")
 
     def parse(self, words: list[str]) -> argparse.Namespace:
         """Parse the words after the command.
@@ -52,7 +54,9 @@ class Parser(argparse.ArgumentParser):
             name = word.partition("=")[0]
             if name.startswith("--") and name not in self._option_string_actions:
                 known = [option for option in self._option_string_actions if option.startswith("--")]
-                raise UsageError(f"there is no option `{name}`", hint=nearest(name, known) or f"{self.prog} --help")
+                raise UsageError(
+                    f"there is no option `{name}`", where=name, hint=nearest(name, known) or f"{self.prog} --help"
+                )
 
 
 def filled(text: str) -> str:

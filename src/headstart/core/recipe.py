@@ -192,6 +192,11 @@ def _without_value(part: str, known: Mapping[str, dataclasses.Field[Any]], befor
     return f"`{part}` in --recipe has no `=`{told}"
 
 
+def meant(wanted: str, name: str) -> bool:
+    """Whether a recipe's backbone names one: all of it, or its part after the colon; an empty one names all."""
+    return not wanted or f":{name}".endswith(f":{wanted}")
+
+
 def limits(option: dataclasses.Field[Any]) -> str:
     """`0 to 10`; empty for a field that holds no number."""
     if type(option.default) not in (int, float):

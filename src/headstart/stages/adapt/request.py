@@ -45,22 +45,33 @@ def require(job: Job, candidates: Sequence[str]) -> None:
         )
 
 
+def fitting(job: Job, candidates: Sequence[str]) -> list[str]:
+    """Candidates that the recipe can be trained on, in their order; all of them where there is no recipe."""
+    given = recipes.parse(job.recipe)
+    named = [trunk.find(name) for name in candidates if recipes.meant(str(given.get("backbone", "")), name)]
+    return [one.name for one in named if _has(one, tuple(given.get("depths", ())))]
+
+
+def _has(one: Trunk, depths: Sequence[str]) -> bool:
+    return set(depths) <= {depth.name for depth in one.spec.depths}
+
+
 def _require_fitting(given: dict[str, Any], found: Sequence[Trunk]) -> None:
     among = _named(str(given.get("backbone", "")), found)
     depths = tuple(given.get("depths", ()))
-    fitting = [one for one in among if set(depths) <= {depth.name for depth in one.spec.depths}]
-    if not fitting:
+    fit = [one for one in among if _has(one, depths)]
+    if not fit:
         raise _no_depths(depths, among)
-    most = max(_below(depths, one) for one in fitting)
+    most = max(_below(depths, one) for one in fit)
     if given.get("blocks", 1) > most and given.get("part") != "all" and given.get("strategy") != "scratch":
-        up_to = f"up to `{depths[-1]}`" if depths else f"in `{max(fitting, key=lambda one: len(one.spec.depths)).name}`"
+        up_to = f"up to `{depths[-1]}`" if depths else f"in `{max(fit, key=lambda one: len(one.spec.depths)).name}`"
         told = f"the recipe wants to train {given['blocks']} blocks of the {most} {up_to}"
         raise UsageError(told, where="--recipe", hint="part=all trains all of them")
 
 
 def _named(wanted: str, found: Sequence[Trunk]) -> list[Trunk]:
-    """Those that the recipe's backbone names: all of it, or its part after the colon."""
-    among = [one for one in found if not wanted or f":{one.name}".endswith(f":{wanted}")]
+    """Those that the recipe's backbone names."""
+    among = [one for one in found if recipes.meant(wanted, one.name)]
     if among:
         return among
     names = [one.name for one in found]

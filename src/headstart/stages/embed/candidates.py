@@ -11,6 +11,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from headstart.core import recipe as recipes
 from headstart.core.errors import HeadstartError, SetupError, UsageError
 from headstart.core.say import duration, size
 from headstart.core.settings import threads
@@ -245,11 +246,18 @@ def _measured_ms(data: Dataset, name: str, ctx: Context) -> float:
 
 
 def _affordable(chosen: tuple[str, ...], seen: int, ctx: Context) -> tuple[str, ...]:
-    """Without the costliest of `auto`'s candidates, as long as passing `seen` pictures takes too much of the budget."""
+    """Without the costliest of `auto`'s candidates, as long as passing `seen` pictures takes too much of the budget.
+
+    A backbone that the recipe names stays: the clock has no say in it.
+    """
+    wanted = recipes.parse(ctx.job.recipe).get("backbone", "")
     room_s = (PART_OF_BUDGET if ctx.job.strategy == "probe" else PART_WHEN_TUNING) * ctx.left_s()
     while "auto" in ctx.job.backbones and len(chosen) > 1 and _seconds(chosen, seen, ctx) > room_s:
-        ctx.say.line("plan", f"{chosen[-1]} is left out: its pass does not fit the budget")
-        chosen = chosen[:-1]
+        costliest = next((name for name in reversed(chosen) if not wanted or not recipes.meant(wanted, name)), "")
+        if not costliest:
+            break
+        ctx.say.line("plan", f"{costliest} is left out: its pass does not fit the budget")
+        chosen = tuple(name for name in chosen if name != costliest)
     return chosen
 
 
