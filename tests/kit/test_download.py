@@ -172,6 +172,56 @@ def test_joined_parts_that_are_wrong_are_fetched_whole_once(bring, store):
     assert asked == [0, 300_000, 300_000, 0]
 
 
+def test_a_wrong_file_that_always_breaks_off_is_fetched_twice_and_no_more(bring, store):
+    stops = (50_000, None) * 10
+    wrong = {"content": CONTENT[:-1] + b"!", "stop_after": stops}
+    with serving(**wrong) as (address, asked), pytest.raises(SetupError, match="not the file that Keras pins"):
+        bring(address)
+    assert asked == [0, 50_000, 0, 50_000]
+    assert parts(store) == []
+
+
+@pytest.mark.parametrize("address", ["http://127.0.0.1:abc", "http://[::1", "http://user:pa@ss:wo@127.0.0.1:abc/x"])
+def test_a_mirror_whose_address_is_none_is_told(bring, address):
+    with pytest.raises(SetupError, match="cannot be had") as caught:
+        bring(address)
+    assert "HEADSTART_WEIGHTS_MIRROR" in caught.value.hint
+    assert "ss:wo" not in caught.value.text()
+
+
+def test_a_server_that_speaks_no_http_is_told(bring):
+    class Mute(Server):
+        def do_GET(self):
+            self.wfile.write(b"220 mail ready\r\n")
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Mute) as server:
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+        with pytest.raises(SetupError, match="cannot be had"):
+            bring(f"http://127.0.0.1:{server.server_port}")
+        server.shutdown()
+
+
+@pytest.mark.parametrize(
+    ("address", "wanted"),
+    [
+        ("https://user:p@ss@host/x?key=1", "https://…@host/x?…"),
+        ("https://a@b:c@d@host", "https://…@host"),
+        ("https://host/at@sign", "https://host/at@sign"),
+        ("https://host?at@sign", "https://host?…"),
+        ("/a/folder@home", "/a/folder@home"),
+    ],
+)
+def test_no_part_of_a_password_is_shown(address, wanted):
+    assert download.shown(address) == wanted
+
+
+def test_a_bucket_is_named_without_its_password(bring):
+    with pytest.raises(SetupError) as caught:
+        bring("s3://user:p@ss@bucket/models")
+    assert "s3://bucket/models/weights.h5" in caught.value.hint
+    assert "ss@" not in caught.value.text()
+
+
 def test_wrong_bytes_are_refused_and_thrown_away(bring, store, tmp_path):
     refused = pytest.raises(SetupError, match="not the file that Keras pins")
     with serving(content=CONTENT[:-1] + b"!") as (address, asked), refused:

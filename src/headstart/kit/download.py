@@ -33,7 +33,7 @@ class Broken(ConnectionError):
 
 def shown(address: str) -> str:
     """An address without its user, password and query."""
-    return re.sub(r"\?.*$", "?…", re.sub(r"(\w+://)[^/@]*@", r"\1…@", address)) if "://" in address else address
+    return re.sub(r"\?.*$", "?…", re.sub(r"(\w+://)[^/?#]*@", r"\1…@", address)) if "://" in address else address
 
 
 def below(base: str, file: str) -> str:

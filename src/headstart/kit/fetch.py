@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import http.client
 import os
 import shutil
 import urllib.parse
@@ -136,10 +137,13 @@ def _address(wanted: Official) -> str:
         return wanted.url
     scheme = mirror.partition("://")[0] if "://" in mirror else ""
     if scheme in ("http", "https"):
-        return download.below(mirror, wanted.file)
+        try:
+            return download.below(mirror, wanted.file)
+        except ValueError as err:
+            raise nowhere(wanted, f"the mirror `{download.shown(mirror)}` is no address: {err}") from err
     if scheme in ("", "file"):
         raise nowhere(wanted, f"the mirror `{mirror}` does not hold `{wanted.file}`")
-    bucket = mirror.partition("://")[2].strip("/") or "BUCKET"
+    bucket = mirror.partition("://")[2].rpartition("@")[2].strip("/") or "BUCKET"
     copy = f"aws s3 cp s3://{bucket}/{wanted.file} weights/" if scheme == "s3" else f"copy `{wanted.file}` to weights/"
     raise SetupError(
         f"a mirror of the kind `{scheme}://` cannot be read: HEADSTART_WEIGHTS_MIRROR is a folder, file:// or http(s)://",
@@ -151,17 +155,17 @@ def _address(wanted: Official) -> str:
 def _over_network(wanted: Official, address: str, target: Path, store: Store, say: Say) -> str:
     """Download, check, and only then give the file its name; a joined file that is wrong is fetched once more whole."""
     part = store.root / PARTIAL / f"{_word(address)}.part"
-    while True:
+    for last in (False, True):
         try:
             joined = download.whole(address, part, say, pinned=bool(wanted.md5))
-        except (OSError, ValueError) as err:
-            raise nowhere(wanted, f"{download.shown(address)}: {err}") from err
+        except (OSError, ValueError, http.client.HTTPException) as err:
+            raise nowhere(wanted, f"{download.shown(address)}: {err or type(err).__name__}") from err
         sha256 = file_digest(part)
         error = _wrong(wanted, part, sha256, download.shown(address), store)
         if error is None:
             break
         download.forget(part)
-        if not joined:
+        if last or not joined:
             raise error
         say.line("fetch", f"the joined parts of {wanted.file} are not the right file; starting over")
     os.replace(part, target)  # noqa: PTH105
