@@ -1,6 +1,7 @@
 """The cache: whole or not there, damage found and repaired, two writers at once."""
 
 import errno
+import os
 
 import pytest
 
@@ -42,6 +43,55 @@ def test_damage_is_reported_and_repaired(tmp_path, damage):
     assert (store.make("things", "k", write("right")) / "content.txt").read_text() == "right"
     assert len(said) == 1
     assert "damaged" in said[0]
+
+
+@pytest.mark.parametrize("code", [errno.EMFILE, errno.EACCES, errno.EIO, errno.EBUSY])
+def test_what_cannot_be_read_is_not_taken_for_damaged(tmp_path, monkeypatch, code):
+    said = []
+    store = Store(tmp_path, report=said.append)
+    folder = store.make("things", "k", write("right"))
+
+    def refuse(path):
+        raise OSError(code, "injected", str(path))
+
+    with monkeypatch.context() as patch:
+        patch.setattr("headstart.core.store.file_digest", refuse)
+        with pytest.raises(SetupError, match="cannot be read"):
+            store.find("things", "k")
+        with pytest.raises(SetupError, match="cannot be read"):
+            store.make("things", "k", write("wrong"))
+    assert said == []
+    assert store.find("things", "k") == folder
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may read everything")
+def test_a_file_that_is_not_permitted_stays(store):
+    folder = store.make("things", "k", write("right"))
+    (folder / "content.txt").chmod(0)
+    with pytest.raises(SetupError, match="it is not permitted"):
+        store.find("things", "k")
+    (folder / "content.txt").chmod(0o644)
+    assert store.find("things", "k") == folder
+
+
+def test_a_damaged_copy_of_a_users_own_file_stays_until_it_is_added_again(tmp_path):
+    said = []
+    store = Store(tmp_path, report=said.append)
+    folder = store.make("added", "k", write("right"))
+    (folder / "content.txt").write_text("bent")
+    assert store.find("added", "k") is None
+    assert (folder / "content.txt").read_text() == "bent"
+    assert len(said) == 1 and "left as it is" in said[0]
+
+    def fail(draft):
+        raise ValueError("not this file")
+
+    with pytest.raises(ValueError, match="not this file"):
+        store.make("added", "k", fail)
+    assert (folder / "content.txt").read_text() == "bent"
+    assert store.make("added", "k", write("right")) == folder == store.find("added", "k")
+    assert (folder / "content.txt").read_text() == "right"
+    assert [path.name for path in (tmp_path / "added").iterdir()] == [folder.name]
 
 
 def test_a_failed_making_leaves_nothing(store):

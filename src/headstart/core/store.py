@@ -2,7 +2,9 @@
 
 An entry is made in a temporary folder, sealed with the digests of its files (those in sub-folders too), and renamed
 into place, so that it is there whole or not at all. Opening an entry checks the digests; a damaged one is removed and
-reported, and the caller makes it again. Layout: `<root>/<kind>/<digest>/…` with `seal.json` inside.
+reported, and the caller makes it again. A damaged copy of a user's own file is reported and left where it is until a
+whole one takes its place: nothing else could bring it back. A file that cannot be read is no damage, and is told as an
+error. Layout: `<root>/<kind>/<digest>/…` with `seal.json` inside.
 """
 
 from __future__ import annotations
@@ -15,10 +17,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from headstart.core.files import disk_errors, read_json, write_json
+from headstart.core.errors import SetupError
+from headstart.core.files import disk_errors, disk_fact, read_json, write_json
 from headstart.core.keys import digest, file_digest
 
 _SEAL = "seal.json"
+_OF_USERS = ("added",)  # kinds whose content no package and no computation can bring back
 
 
 class Store:
@@ -38,12 +42,21 @@ class Store:
         return self.root / kind / (key if isinstance(key, str) and len(key) == 64 else digest(key))
 
     def find(self, kind: str, key: Any) -> Path | None:
-        """The entry's folder if it is there and whole, else None; a damaged entry is removed and reported."""
+        """The entry's folder if it is there and whole, else None.
+
+        A damaged entry is reported and removed; of a user's own file it is left.
+
+        Raises:
+            SetupError: It cannot be read, whatever is in it: a missing permission, a lock, too many open files.
+        """
         folder = self.path(kind, key)
         if not folder.is_dir():
             return None
         if self._whole(folder):
             return folder
+        if kind in _OF_USERS:
+            self.report(f"the copy {folder.name[:12]} of a file of your own is damaged; it is left as it is")
+            return None
         self.report(f"the cached {kind} entry {folder.name[:12]} is damaged; it is removed and made again")
         shutil.rmtree(folder, ignore_errors=True)
         return None
@@ -52,7 +65,7 @@ class Store:
         """The entry for a key, made by `write(folder)` when it is missing or damaged.
 
         Raises:
-            SetupError: The disk is full, read-only or not permitted.
+            SetupError: The disk is full, read-only or not permitted, or the entry that is there cannot be read.
         """
         found = self.find(kind, key)
         if found is not None:
@@ -73,16 +86,31 @@ class Store:
         return folder
 
     def _place(self, draft: Path, folder: Path) -> None:
-        """Rename into place; when another process was faster, its entry stands."""
+        """Rename into place; when another process was faster, its entry stands, and a damaged one makes room."""
         try:
             os.replace(draft, folder)  # noqa: PTH105
         except OSError:
-            if not (folder.is_dir() and self._whole(folder)):
+            if not folder.is_dir():
                 raise
+            if not self._whole(folder):
+                aside = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".tmp-"))
+                os.replace(folder, aside / "damaged")  # noqa: PTH105
+                os.replace(draft, folder)  # noqa: PTH105
+                shutil.rmtree(aside, ignore_errors=True)
 
     def _whole(self, folder: Path) -> bool:
+        """Whether all is as it was sealed.
+
+        Raises:
+            SetupError: It cannot be read.
+        """
         try:
             seal = read_json(folder / _SEAL)
             return all(file_digest(folder / name) == value for name, value in seal.items())
-        except (OSError, ValueError, AttributeError, TypeError):  # the seal itself may be damaged
+        except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
             return False
+        except (ValueError, AttributeError, TypeError):  # the seal itself may be damaged
+            return False
+        except OSError as err:
+            what = f"the cached entry `{folder}` cannot be read"
+            raise disk_fact(err, what) or SetupError(f"{what}: {err.strerror or err}", where=str(folder)) from err
