@@ -229,6 +229,25 @@ def test_another_backbone_and_another_revision_are_refused(store, tmp_path):
     refused(small(tmp_path / "d.tar", fact={"name": f"random:{LITE0}"}), store, "cannot come from a pack")
 
 
+def test_a_name_in_a_pack_is_never_opened_as_a_path(store, tmp_path, monkeypatch):
+    (tmp_path / "share").mkdir()
+    looked = []
+    monkeypatch.setattr("headstart.backbones.run.Run.opens", lambda self, preset: looked.append(preset) or "")
+    for name in (f"run:{tmp_path}/share", "run://attacker/share", f"random:run:{tmp_path}/share"):
+        refused(small(tmp_path / "run.tar", fact={"name": name}), store, "this version does not know")
+    assert looked == []
+
+
+@pytest.mark.parametrize("length", ["1e999", "-1e999", "NaN", "[]", '"many"'])
+def test_a_length_that_is_no_number_is_refused(store, tmp_path, length):
+    manifest = f'{{"format":1,"backbones":[],"files":[{{"path":"x","sha256":"","bytes":{length}}}]}}'
+    with tarfile.open(tmp_path / "odd.tar", "w") as tar:
+        member = tarfile.TarInfo("manifest.json")
+        member.size = len(manifest)
+        tar.addfile(member, io.BytesIO(manifest.encode()))
+    refused(tmp_path / "odd.tar", store, "cannot be read")
+
+
 def test_what_is_no_pack_is_refused(store, tmp_path):
     (tmp_path / "text.tar").write_bytes(b"no tar" * 500)
     refused(tmp_path / "text.tar", store, "no whole tar")

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from headstart.core.errors import DataError, UsageError
+from headstart.core.errors import DataError, UsageError, nearest
+from headstart.core.files import show
 from headstart.core.store import Store
 from headstart.kit import trunk
 from headstart.kit.supply import weights_folder
@@ -50,12 +51,13 @@ class Manifest:
             backbones = tuple({field: str(one[field]) for field in fields} for one in raw["backbones"])
             if len(files) != len(raw["files"]):
                 raise ValueError("a file is listed twice")
-        except (ValueError, KeyError, TypeError, RecursionError) as err:
+        except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as err:
             raise DataError(f"the pack's `{MANIFEST}` cannot be read: {err}", where=str(path)) from err
         made = cls(backbones=backbones, files=files)
         made._require_sound(path)
+        known = frozenset(trunk.names())
         for one in backbones:
-            _require_same(one, path, store)
+            _require_same(one, known, path, store)
         return made
 
     def _require_sound(self, path: Path) -> None:
@@ -88,15 +90,22 @@ class Manifest:
         return sum(int(fact["bytes"]) for fact in self.files.values())
 
 
-def _require_same(one: dict[str, str], path: Path, store: Store) -> None:
-    """Whether this version knows the backbone, in this revision, and keeps its weights in this entry."""
+def _require_same(one: dict[str, str], known: frozenset[str], path: Path, store: Store) -> None:
+    """Whether this version knows the backbone, in this revision, and keeps its weights in this entry.
+
+    A name that is not `known` is never looked up: some sources would open it, as a path.
+    """
     name = one["name"]
+    if name.removeprefix(trunk.RANDOM) not in known:
+        raise DataError(
+            f"the pack holds `{show(name)}`, which this version does not know",
+            where=str(path),
+            hint=nearest(name, known) or "headstart backbones list",
+        )
     try:
         found = trunk.find(name)
-    except UsageError as err:
-        raise DataError(
-            f"the pack holds `{name}`, which this version does not know", where=str(path), hint=err.hint
-        ) from err
+    except UsageError as err:  # a twin of what has none
+        raise DataError(f"weights of `{name}` cannot come from a pack", where=str(path), hint=err.hint) from err
     if found.name != name or found.seed is not None or not hasattr(found.source, "weights_folder"):
         raise DataError(f"weights of `{name}` cannot come from a pack", where=str(path))
     folder = weights_folder(found, store)
