@@ -72,7 +72,8 @@ def test_nobody_wrote_any():
 
 def test_an_unknown_backbone_names_the_nearest_of_those_measured_else_of_all():
     assert f"`{LITE0}`" in asked(f"backbone={LITE0}x", LITE0).hint
-    assert "resnet" in asked("backbone=resnet50v3", LITE0).hint
+    found = asked("backbone=resnet50v3", LITE0)
+    assert "resnet" in found.hint and found.where == "--recipe"
 
 
 def test_what_fits_passes():
@@ -198,6 +199,7 @@ def test_the_help_lists_the_fields_of_a_recipe(capsys):
 @pytest.mark.parametrize(
     ("words", "where"),
     [
+        (("--backbones", "efficientnet_lite9"), "--backbones"),
         (("--seed", "one"), "--seed"),
         (("--out", ""), "--out"),
         (("--bugdet", "5m"), "--bugdet"),

@@ -67,7 +67,8 @@ def test_texts_become_what_the_fields_hold():
 
 
 def test_all_problems_are_told_at_once():
-    said = wrong(["ratee=1", "epochs=many", "blocks"])
+    said = wrong(["ratee=1", "epochs=many", "blocks", "decay=2"])
+    assert "recipe decay `2` is not between 0 and 1" in said
     assert "recipe has no `ratee`; did you mean `rate`" in said
     assert "recipe epochs `many` is not a whole number" in said
     assert "`blocks` in --recipe has no `=`: write `blocks=1`" in said

@@ -176,7 +176,8 @@ def parse(parts: Iterable[str]) -> dict[str, Any]:
         if name in found:
             wrong.append(f"recipe {name} is given twice")
         try:
-            found[name] = _typed(text, type(known[name].default))
+            found[name], problem = _taken(known[name], _typed(text, type(known[name].default)))
+            wrong += problem
         except ValueError:
             wrong.append(f"recipe {name} `{text}` {unlike(type(known[name].default))}")
     if wrong:

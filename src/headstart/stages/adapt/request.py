@@ -77,7 +77,7 @@ def _named(wanted: str, found: Sequence[Trunk]) -> list[Trunk]:
     names = [one.name for one in found]
     near = nearest(wanted, [*names, *(name.rpartition(":")[2] for name in names)])
     if not near:
-        trunk.find(wanted)  # its error names the nearest of all, where there is none of this name
+        trunk.find_for("--recipe", wanted)  # its error names the nearest of all, where there is none of this name
     hint = f"{near} measured: {', '.join(names)}; choose others with --backbones".strip()
     raise UsageError(f"the recipe wants backbone `{wanted}`, which is not measured", where="--recipe", hint=hint)
 

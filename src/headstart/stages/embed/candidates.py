@@ -41,7 +41,7 @@ def require_known(job: Job) -> None:
 
     for name in job.backbones:
         if name != "auto":
-            _require(trunk.find(name), job, {})
+            _require(trunk.find_for("--backbones", name), job, {})
 
 
 def _require(named: Trunk, job: Job, latency_ms: Mapping[str, float]) -> None:
