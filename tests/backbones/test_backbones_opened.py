@@ -1,12 +1,15 @@
 """What comes from a user's own disk is checked: names, numbers, places and descriptions."""
 
+import json
+
 import numpy as np
 import pytest
 
-from headstart.core.errors import UsageError
+from headstart.cli.main import main
+from headstart.core.errors import DataError, UsageError
 from headstart.core.say import Say
 from headstart.core.store import Store
-from headstart.kit import added, adding
+from headstart.kit import added, adding, trunk
 from headstart.kit.adding import Wish
 from network_files import write_onnx
 
@@ -27,3 +30,85 @@ def test_a_scaling_that_is_no_number_is_refused(wish, own, tmp_path):
         adding.add(Wish(file=tmp_path / "net.onnx", **wish), own, QUIET)
     assert caught.value.where == f"--{next(iter(wish))}"
     assert added.names("saved_file", own) == ()
+
+
+def call(capsys, *words, code=0):
+    """Standard output and error of `headstart backbones`."""
+    assert main(["backbones", *map(str, words)]) == code
+    return capsys.readouterr()
+
+
+def damage(own, name, text='{"name": '):
+    path = own.root / "named" / "saved_file" / f"{name}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+
+
+def test_one_damaged_description_stops_no_list_and_is_told(own, capsys):
+    damage(own, "bad")
+    found = call(capsys, "list", "--filter", "source=bundled", "--json")
+    assert len(json.loads(found.out)["backbones"]) == 4
+    assert "the description of `saved_file:bad` is damaged" in found.err
+    assert "headstart backbones remove bad" in found.err
+    assert "saved_file:bad" not in trunk.names()
+    found = call(capsys, "show", "saved_file:bad", code=2)
+    assert "the description of `saved_file:bad` is damaged" in found.err
+    assert json.loads(call(capsys, "verify", "--json").out)["checked"] == []
+
+
+def test_a_damaged_description_is_written_anew(own, tmp_path):
+    write_onnx(tmp_path / "net.onnx")
+    made = adding.add(Wish(file=tmp_path / "net.onnx"), own, QUIET)
+    for text in ("", "[]", "{}", json.dumps({"name": "net"})):
+        damage(own, "net", text)
+        with pytest.raises(DataError, match="description of `saved_file:net` is damaged") as caught:
+            added.described("saved_file", "net")
+        assert "headstart backbones add FILE --name net" in caught.value.hint
+        assert adding.add(Wish(file=tmp_path / "net.onnx"), own, QUIET) == made
+        assert added.names("saved_file", own) == ("net",)
+
+
+def test_a_description_that_cannot_be_used_counts_as_damaged(own, tmp_path):
+    write_onnx(tmp_path / "net.onnx")
+    adding.add(Wish(file=tmp_path / "net.onnx"), own, QUIET)
+    path = own.root / "named" / "saved_file" / "net.json"
+    whole = json.loads(path.read_text())
+    for wrong in ({"cuts": []}, {"kind": "pickle"}, {"name": "other"}, {"input": whole["input"] | {"scale": None}}):
+        path.write_text(json.dumps(whole | wrong))
+        assert added.damaged("saved_file", own) == ("net",)
+    path.write_text(json.dumps(whole))
+    assert added.damaged("saved_file", own) == ()
+
+
+def test_names_are_removed_damaged_or_not_and_no_others(own, tmp_path, capsys):
+    write_onnx(tmp_path / "net.onnx")
+    adding.add(Wish(file=tmp_path / "net.onnx"), own, QUIET)
+    damage(own, "bad")
+    for name in ("bundled:efficientnet_lite0", "run:x", "../net", "bda"):
+        assert "no file that was added" in call(capsys, "remove", "net", name, code=2).err
+    assert added.names("saved_file", own) == ("net",)
+    found = call(capsys, "remove", "bad", "saved_file:net", "--json")
+    assert json.loads(found.out)["removed"] == ["saved_file:bad", "saved_file:net"]
+    assert not list((own.root / "named" / "saved_file").iterdir())
+    assert "another file" not in call(capsys, "add", tmp_path / "net.onnx").err
+
+
+@pytest.mark.parametrize(
+    ("file", "words"), [("网络", "no letter or digit"), ("con", "on every system"), ("COM1", "every")]
+)
+def test_a_name_that_is_none_is_refused_and_can_be_given(file, words, own, tmp_path):
+    write_onnx(tmp_path / f"{file}.onnx")
+    with pytest.raises(UsageError, match=words) as caught:
+        adding.add(Wish(file=tmp_path / f"{file}.onnx"), own, QUIET)
+    assert caught.value.where == "--name"
+    assert adding.add(Wish(file=tmp_path / f"{file}.onnx", name="Mine"), own, QUIET).name == "mine"
+
+
+def test_a_bare_name_is_that_of_the_source_which_ships_it(own, tmp_path):
+    write_onnx(tmp_path / "resnet50.onnx")
+    write_onnx(tmp_path / "mine.onnx")
+    adding.add(Wish(file=tmp_path / "resnet50.onnx"), own, QUIET)
+    adding.add(Wish(file=tmp_path / "mine.onnx"), own, QUIET)
+    assert trunk.find("resnet50").name == "keras_applications:resnet50"
+    assert trunk.find("saved_file:resnet50").name == "saved_file:resnet50"
+    assert trunk.find("mine").name == "saved_file:mine"

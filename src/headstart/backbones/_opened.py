@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from headstart.backbones import _graph
-from headstart.core.errors import NoOpError, SetupError
+from headstart.core.errors import DataError, NoOpError, SetupError, UsageError
 from headstart.core.store import Store
 from headstart.core.types import BackboneSpec
 from headstart.kit import added, drawn
@@ -27,9 +27,10 @@ class Opened:
 
     name = ""
     cannot: Mapping[str, str] = {}
+    own = True
 
     def presets(self) -> tuple[str, ...]:
-        """Names that are in the user's cache."""
+        """Names in the user's cache whose descriptions can be read."""
         return added.names(self.name)
 
     def spec(self, preset: str) -> BackboneSpec:
@@ -39,6 +40,19 @@ class Opened:
             UsageError: There is no such preset.
         """
         return added.described(self.name, preset).spec(self.name)
+
+    def opens(self, preset: str) -> str:
+        """Always empty: a name that `presets` does not have is none.
+
+        Raises:
+            UsageError: Its description is damaged.
+        """
+        if preset in added.damaged(self.name):
+            try:
+                added.described(self.name, preset)
+            except DataError as err:
+                raise UsageError(err.what, where=err.where, hint=err.hint) from err
+        return ""
 
     def available(self, preset: str, store: Store) -> bool:
         """Whether the copy is in the store, whole."""
@@ -96,11 +110,10 @@ class Opened:
     def _file(self, preset: str, store: Store) -> Path:
         found = added.file_of(self._described(preset, store), store)
         if found is None:
-            raise SetupError(f"the copy of `{self.name}:{preset}` is no longer in the cache", hint=self._again(preset))
+            raise SetupError(
+                f"the copy of `{self.name}:{preset}` is no longer in the cache", hint=added.again(self.name, preset)
+            )
         return found
-
-    def _again(self, preset: str) -> str:
-        return f"headstart backbones add FILE --name {preset}"
 
 
 def cut_out(file: Path, found: Added) -> Any:

@@ -23,23 +23,22 @@ class Run(Opened):
         """The name of a run folder's trunk, which is in the cache afterwards; empty where there was never one.
 
         Raises:
-            UsageError: The run trained no network.
+            UsageError: The run trained no network, or the description of its copy is damaged.
             DataError: The folder is no run, or damaged.
         """
         path = Path(preset).expanduser()
         store = Store(cache_folder())
         if not path.is_dir() and not self.presets():
-            return ""
+            return super().opens(preset)
         from headstart.kit import run_trunk
 
-        return run_trunk.open_run(path, store) if path.is_dir() else run_trunk.remembered(path, store)
+        if path.is_dir():
+            return run_trunk.open_run(path, store)
+        return run_trunk.remembered(path, store) or super().opens(preset)
 
     def learnt_from(self, preset: str) -> frozenset[str]:
         """SHA-256 digests of the pictures that its run, and the runs before it, learnt from."""
         return added.learnt_from(self.name, preset)
-
-    def _again(self, preset: str) -> str:
-        return "--backbones run:PATH with the folder of its run copies it again"
 
 
 PLUGIN = Run()

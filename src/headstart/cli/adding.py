@@ -1,4 +1,4 @@
-"""`headstart backbones add`: a user's own file as a backbone."""
+"""`headstart backbones add` and `remove`: a user's own file as a backbone."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 from headstart.cli.parser import comma_separated, filled, number, place, whole
-from headstart.core.errors import UsageError
+from headstart.core.errors import DataError, UsageError, nearest
 
 if TYPE_CHECKING:
     from headstart.core.say import Say
@@ -69,3 +69,38 @@ def add(args: argparse.Namespace, store: Store, say: Say) -> int:
         {"added": f"{SOURCE}:{made.name}", **as_json(made)},
     )
     return 0
+
+
+def remove(args: argparse.Namespace, store: Store, say: Say) -> int:
+    """Take names of added files away.
+
+    Raises:
+        UsageError: A name is not of an added file; then none goes.
+    """
+    from headstart.kit import added
+
+    known = added.names(added.SOURCE, store) + added.damaged(added.SOURCE, store)
+    chosen = tuple(dict.fromkeys(name.removeprefix(f"{added.SOURCE}:") for name in args.names))
+    for name in chosen:
+        if name not in known:
+            hint = nearest(name, known) or "headstart backbones list --filter source=saved_file"
+            raise UsageError(f"`{name}` is no file that was added: only the names of those can be removed", hint=hint)
+    for name in chosen:
+        added.remove(name, store)
+    gone = [f"{added.SOURCE}:{name}" for name in chosen]
+    told = "\n".join(f"{name} is no backbone any more" for name in gone)
+    say.result(f"{told}\nwhat is kept of the file goes with: headstart backbones prune", {"removed": gone})
+    return 0
+
+
+def warn_of_damaged(say: Say) -> None:
+    """Name the backbones of the user's own that no list can show."""
+    from headstart.core import registry
+    from headstart.kit import added
+
+    for source in registry.names("backbones"):
+        for name in added.damaged(source):
+            try:
+                added.described(source, name)
+            except DataError as err:
+                say.warn(f"{err.what}: left out; {err.hint}")

@@ -43,6 +43,7 @@ class Backbones:
     show NAME …         everything, with the licence's small print
     pull NAME …         fetch the weights into the cache; goes on after a break
     add FILE            a file of your own (.keras, .onnx, OpenVINO .xml, SavedModel folder) as a backbone
+    remove NAME …       take the name of such a file away
     bundle NAME … -o F  weights of several as one tar for a machine without a network
     unbundle F          check such a tar, then bring its weights into the cache
     verify [NAME …]     hash weights and compiled trunks in the cache again; ends with 1 when one is damaged
@@ -120,6 +121,7 @@ def _told(entries: list[dict[str, object]], args: argparse.Namespace, say: Say) 
     from headstart.cli.catalogue import rows
     from headstart.kit import catalogue
 
+    adding.warn_of_damaged(say)
     chosen = catalogue.pick(entries, args.filter)
     if args.sort:
         chosen = catalogue.order(chosen, args.sort)
@@ -198,6 +200,7 @@ ACTIONS = {
     "show": _Action(run=_show, needs="NAME"),
     "pull": _Action(run=_pull, needs="NAME"),
     "add": _Action(run=adding.add, needs="FILE", takes=adding.OWN),
+    "remove": _Action(run=adding.remove, needs="NAME"),
     "bundle": _Action(run=_bundle, needs="NAME", takes=("output",)),
     "unbundle": _Action(run=_unbundle, needs="FILE", takes=("sha256",)),
     "verify": _Action(run=_verify),

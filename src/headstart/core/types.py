@@ -855,6 +855,16 @@ class OpeningSource(Protocol):
         ...
 
 
+class OwnSource(Protocol):
+    """What a `BackboneSource` may have besides: backbones that the user brought, which may have learnt from anything.
+
+    `auto` takes none of them, a preset's name alone means the other sources' first, and a run that goes on refuses one
+    whose revision has changed.
+    """
+
+    own: bool
+
+
 class FrozenSource(Protocol):
     """What a `BackboneSource` may have besides: presets that are a graph for OpenVINO and no `keras.Model`."""
 

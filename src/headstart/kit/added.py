@@ -6,12 +6,13 @@ pictures go in and where features come out, and how each of that is known. `head
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
 from headstart.core.errors import DataError, UsageError, nearest
-from headstart.core.files import read_json, write_json
+from headstart.core.files import disk_errors, read_json, write_json
 from headstart.core.keys import digest
 from headstart.core.settings import cache_folder
 from headstart.core.store import Store
@@ -116,8 +117,31 @@ def _folder(source: str, store: Store | None) -> Path:
 
 
 def names(source: str, store: Store | None = None) -> tuple[str, ...]:
-    """Names that were added, sorted; of the user's cache without a store."""
+    """Names whose descriptions can be read, sorted; of the user's cache without a store."""
+    lost = damaged(source, store)
+    return tuple(name for name in _written(source, store) if name not in lost)
+
+
+def damaged(source: str, store: Store | None = None) -> tuple[str, ...]:
+    """Names whose descriptions cannot be read, sorted."""
+    found = []
+    for name in _written(source, store):
+        try:
+            described(source, name, store)
+        except DataError:
+            found.append(name)
+    return tuple(found)
+
+
+def _written(source: str, store: Store | None) -> tuple[str, ...]:
     return tuple(sorted(path.stem for path in _folder(source, store).glob("*.json")))
+
+
+def again(source: str, name: str) -> str:
+    """How a name comes back whose description or copy is lost."""
+    if source != SOURCE:
+        return "--backbones run:PATH with the folder of its run copies it again"
+    return f"headstart backbones add FILE --name {name}"
 
 
 def described(source: str, name: str, store: Store | None = None) -> Added:
@@ -128,17 +152,46 @@ def described(source: str, name: str, store: Store | None = None) -> Added:
         DataError: It is damaged.
     """
     folder = _folder(source, store)
-    if name not in names(source, store):
-        hint = nearest(name, names(source, store)) or f"headstart backbones add FILE --name {opened.plain(name)}"
-        raise UsageError(f"no file was added as `{source}:{name}`", hint=hint)
+    if name not in _written(source, store):
+        raise _not_added(source, name, store)
+    path = folder / f"{name}.json"
     try:
-        return values.load(Added, folder, name)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as err:
+        facts = path.stat()
+        return _read(source, path, (facts.st_ino, facts.st_mtime_ns, facts.st_size))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError) as err:
+        hint = again(source, name) + (f", or headstart backbones remove {name}" if source == SOURCE else "")
         raise DataError(
-            f"the description of `{source}:{name}` is damaged: {err!r}",
-            where=str(folder / f"{name}.json"),
-            hint="add the file again",
+            f"the description of `{source}:{name}` is damaged: {err!r}", where=str(path), hint=hint
         ) from err
+
+
+def _not_added(source: str, name: str, store: Store | None) -> UsageError:
+    hint = nearest(name, _written(source, store)) or f"headstart backbones add FILE --name {opened.plain(name)}"
+    return UsageError(f"no file was added as `{source}:{name}`", hint=hint)
+
+
+@functools.lru_cache(maxsize=256)
+def _read(source: str, path: Path, state: tuple[int, ...]) -> Added:
+    """A description that can be used: `state` tells the file from an earlier one of the same name."""
+    found = values.load(Added, path.parent, path.stem)
+    if found.name != path.stem or found.kind not in FILES or not found.cuts:
+        raise ValueError("it is not of this name, of no known kind, or has no depths")
+    found.spec(source)  # its revision cannot be told of what is no number
+    return found
+
+
+def remove(name: str, store: Store) -> None:
+    """Take the description of an added file away, damaged or not; the copy is left to `backbones prune`.
+
+    Raises:
+        UsageError: No file was added under this name.
+    """
+    if name not in _written(SOURCE, store):
+        raise _not_added(SOURCE, name, store)
+    path = _folder(SOURCE, store) / f"{name}.json"
+    with disk_errors(path):
+        path.with_name(f"{name}.pictures").unlink(missing_ok=True)
+        path.unlink(missing_ok=True)
 
 
 def learnt_from(source: str, name: str) -> frozenset[str]:

@@ -23,6 +23,8 @@ from headstart.kit.opened import Cut
 from headstart.kit.scaling import Scaling
 
 SIZE_PX = 224  # where the file takes any
+_LONGEST = 100  # signs of a name
+_RESERVED = {"con", "prn", "aux", "nul", *(f"{port}{n}" for port in ("com", "lpt") for n in range(10))}  # by Windows
 _PICKLES = (".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".joblib", ".bin", ".npy", ".npz", ".dill", ".mar")
 _OLD = (".h5", ".hdf5", ".pb", ".tflite")
 _OTHERS = "known: a `.keras` file, an `.onnx` file, an OpenVINO `.xml` with its `.bin`, a SavedModel folder"
@@ -70,10 +72,13 @@ def add(wish: Wish, store: Store, say: Say) -> Added:
     kind = kind_of(wish.file)
     if kind == "keras" and keras_file.require_safe(wish.file, trust=wish.trust):
         kind = "lambda"
-    name = opened.plain(wish.name or wish.file.name.removesuffix(wish.file.suffix)).lower()
+    name = _name(wish)
     content = _content(wish.file, kind)
     if name in names(SOURCE, store) and described(SOURCE, name, store).content != content:
-        raise UsageError(f"`{SOURCE}:{name}` is another file already", hint="choose another `--name`")
+        raise UsageError(
+            f"`{SOURCE}:{name}` is another file already",
+            hint=f"choose another `--name`, or: headstart backbones remove {name}",
+        )
     seen: list[Added] = []
 
     def look(copy: Path) -> Added:
@@ -92,6 +97,21 @@ def add(wish: Wish, store: Store, say: Say) -> Added:
     describe(SOURCE, made, store)
     tell(made, say)
     return made
+
+
+def _name(wish: Wish) -> str:
+    """The backbone's name.
+
+    Raises:
+        UsageError: Nothing is left of it, or no system takes it as a file's name.
+    """
+    given = wish.name or wish.file.name.removesuffix(wish.file.suffix)
+    name = opened.plain(given, "").lower()
+    if not name:
+        raise UsageError(f"`{given}` has no letter or digit of a-z and 0-9", where="--name", hint="--name NAME")
+    if name in _RESERVED or len(name) > _LONGEST:
+        raise UsageError(f"`{name}` cannot be the name of a file on every system", where="--name", hint="--name NAME")
+    return name
 
 
 def tell(made: Added, say: Say) -> None:

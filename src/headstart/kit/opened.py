@@ -186,6 +186,6 @@ def _cut(node: Node, name: str) -> Cut:
     return Cut(name=name, layer=node.name, dim=node.shape[-1], side=node.side)
 
 
-def plain(name: str) -> str:
-    """A layer's name as a depth's: letters, digits and underscores."""
-    return re.sub(r"\W+", "_", name, flags=re.ASCII).strip("_") or "depth"
+def plain(name: str, otherwise: str = "depth") -> str:
+    """A name in letters, digits and underscores alone; `otherwise` where nothing is left of it."""
+    return re.sub(r"\W+", "_", name, flags=re.ASCII).strip("_") or otherwise

@@ -1,6 +1,6 @@
 """What only some sources of backbones can: open what they cannot list, and give OpenVINO files where Keras has nothing.
 
-These methods are optional (`headstart.core.types.OpeningSource`, `FrozenSource`); this is the one place that asks.
+They are optional (`headstart.core.types.OpeningSource`, `OwnSource`, `FrozenSource`); this is the one place that asks.
 """
 
 from __future__ import annotations
@@ -27,6 +27,11 @@ def opened(name: str) -> str:
     opens = getattr(registry.load("backbones", source), "opens", None)
     found = opens(preset) if opens else ""
     return f"{source}:{found}" if found else ""
+
+
+def own(source: Any) -> bool:
+    """Whether its backbones are the user's own: they may have learnt from these very pictures, and names may change."""
+    return bool(getattr(source, "own", False))
 
 
 def frozen(source: Any, preset: str) -> str:

@@ -73,7 +73,7 @@ def names() -> tuple[str, ...]:
 
 
 def find(name: str) -> Trunk:
-    """The trunk of a name: `bundled:efficientnet_lite0`, a preset alone if only one source has it, or `random:` of it.
+    """The trunk of a name: `bundled:efficientnet_lite0`, a preset alone if one source has it, or `random:` of it.
 
     A source may open what it cannot list, such as a path: `run:runs/mine`. The trunk then has the name that the source
     gives it.
@@ -84,7 +84,7 @@ def find(name: str) -> Trunk:
     if name.startswith(RANDOM):
         return _twin(find(name.removeprefix(RANDOM)))
     known = names()
-    fits = [one for one in known if one == name] or [one for one in known if one.partition(":")[2] == name]
+    fits = [one for one in known if one == name] or _bare(name, known)
     if not fits and (opened := sources.opened(name)):
         fits = [opened]
     if len(fits) != 1:
@@ -104,6 +104,13 @@ def find_for(option: str, name: str) -> Trunk:
         return find(name)
     except UsageError as err:
         raise UsageError(err.what, where=err.where or option, hint=err.hint) from err
+
+
+def _bare(preset: str, known: tuple[str, ...]) -> list[str]:
+    """The names that end in a preset; of sources that ship it, where there are any, not the user's own."""
+    fits = [one for one in known if one.partition(":")[2] == preset]
+    shipped = [one for one in fits if not sources.own(registry.load("backbones", one.partition(":")[0]))]
+    return shipped or fits
 
 
 def _unknown(name: str, known: tuple[str, ...], fits: list[str]) -> UsageError:
