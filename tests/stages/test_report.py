@@ -440,7 +440,7 @@ def test_only_the_run_folder_is_written(three, context, tmp_path):
 
 def test_of_a_run_that_was_a_backbone_or_its_twin_only_the_name_is_told(three):
     given = samples.findings(three)
-    names = ("run:/home/me/task a", "random:run:/home/me/task a", "random:bundled:efficientnet_lite0")
+    names = ("run:/mnt/me/task a", "random:run:/mnt/me/task a", "random:bundled:efficientnet_lite0")
     text = render(dataclasses.replace(given, job=dataclasses.replace(given.job, backbones=names)))
-    assert "/home/me" not in text
+    assert "/mnt/me" not in text
     assert "random:run:task a, random:bundled:efficientnet_lite0" in text
