@@ -16,6 +16,8 @@ from headstart.kit import pack, trunk
 from headstart.testing.backbones import vectors
 
 LITE0 = "bundled:efficientnet_lite0"
+MOBILENET, FILE = "keras_applications:mobilenet", "mobilenet_1_0_224_tf_no_top.h5"  # Keras pins no checksum of it
+HDF5 = b"\x89HDF\r\n\x1a\n and so on"
 QUIET = Say(quiet=True)
 STOLEN = []
 
@@ -41,10 +43,11 @@ def members(path):
         return [(member.name, tar.extractfile(member).read()) for member in tar]
 
 
-def small(path, *, content=b"\x02\0\0\0\0\0\0\0{}", name="x.safetensors", lie=None, extra=(), fact=None, first=None):
-    """Write a pack of today's EfficientNet-Lite0 with other bytes.
+def small(path, *, of=MOBILENET, content=HDF5, name=FILE, lie=None, extra=(), fact=None, first=None):
+    """Write a pack of one backbone as it is known today with other bytes.
 
     Args:
+        of: The backbone.
         content: Of the one file.
         name: Of the one file, without its folder.
         lie: What the manifest says of the file besides path, bytes and digest.
@@ -52,11 +55,11 @@ def small(path, *, content=b"\x02\0\0\0\0\0\0\0{}", name="x.safetensors", lie=No
         fact: What the manifest says of the backbone besides the truth.
         first: A member before the manifest.
     """
-    found = trunk.find(LITE0)
+    found = trunk.find(of)
     entry = found.source.weights_folder(found.preset, Store(path.parent)).name
     place = f"weights/{entry}/{name}"
     listed = {"path": place, "bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()} | (lie or {})
-    told = {"name": LITE0, "revision": found.spec.revision, "licence": "Apache-2.0", "entry": f"weights/{entry}"}
+    told = {"name": of, "revision": found.spec.revision, "licence": "Apache-2.0", "entry": f"weights/{entry}"}
     manifest = {"format": 1, "backbones": [told | (fact or {})], "files": [listed]}
     with tarfile.open(path, "w") as tar:
         for member, data in [
@@ -146,7 +149,7 @@ def test_a_cut_off_pack_is_refused(real, store, tmp_path, keep):
 def test_a_small_pack_is_taken(store, tmp_path):
     """The writer of the bad packs below writes good ones."""
     path = small(tmp_path / "good.tar")
-    assert pack.unpack(path, store, QUIET)[0]["name"] == LITE0
+    assert pack.unpack(path, store, QUIET)[0]["name"] == MOBILENET
 
 
 def test_a_cut_between_members_is_refused(store, tmp_path):
@@ -196,7 +199,7 @@ def test_a_member_that_is_not_listed_or_comes_twice_is_refused(store, tmp_path):
 
 
 def test_a_wrong_digest_and_a_wrong_length_are_refused(store, tmp_path):
-    assert "x.safetensors" in refused(small(tmp_path / "a.tar", lie={"sha256": "0" * 64}), store, "SHA-256").what
+    assert FILE in refused(small(tmp_path / "a.tar", lie={"sha256": "0" * 64}), store, "SHA-256").what
     refused(small(tmp_path / "b.tar", lie={"bytes": 9}), store, "the manifest says `9`")
 
 
@@ -226,7 +229,66 @@ def test_another_backbone_and_another_revision_are_refused(store, tmp_path):
     assert "`1-old`" in refused(small(tmp_path / "a.tar", fact={"revision": "1-old"}), store, "revision").what
     refused(small(tmp_path / "b.tar", fact={"name": "bundled:nothing"}), store, "does not know")
     refused(small(tmp_path / "c.tar", fact={"name": "bundled:vgg16_hed"}), store, "revision")
-    refused(small(tmp_path / "d.tar", fact={"name": f"random:{LITE0}"}), store, "cannot come from a pack")
+    refused(small(tmp_path / "d.tar", fact={"name": f"random:{MOBILENET}"}), store, "cannot come from a pack")
+
+
+@pytest.mark.parametrize(
+    ("of", "name", "content", "match"),
+    [
+        ("keras_applications:resnet50", "resnet50_weights_tf_dim_ordering_tf_kernels_notop.h5", HDF5, "MD5 differs"),
+        ("keras_applications:resnet50", FILE, HDF5, "they are `resnet50_weights"),
+        (MOBILENET, "other.h5", HDF5, f"they are `{FILE}`"),
+        (LITE0, "efficientnet_lite0.safetensors", b"\x02\0\0\0\0\0\0\0{}", "not hold the pinned numbers"),
+        (LITE0, "efficientnet_lite0.safetensors", b"\x02\0\0\0\0\0\0\0{x", "cannot be read"),
+        (LITE0, "x.safetensors", b"\x02\0\0\0\0\0\0\0{}", "they are `efficientnet_lite0.safetensors`"),
+    ],
+)
+def test_a_pack_that_is_true_to_itself_and_holds_other_weights_is_refused(store, tmp_path, of, name, content, match):
+    path = small(tmp_path / "fake.tar", of=of, name=name, content=content)
+    assert of in refused(path, store, match).what
+
+
+def test_a_file_too_many_is_refused(store, tmp_path):
+    folder = store.path("weights", trunk.find(MOBILENET).source._key("mobilenet"))
+    store.make("weights", folder.name, lambda draft: [(draft / name).write_bytes(HDF5) for name in (FILE, "b.h5")])
+    with pytest.raises(DataError, match="they are `mobilenet"):
+        pack.make([MOBILENET], tmp_path / "x.tar", store, QUIET)
+
+
+def test_other_bytes_than_those_here_already_are_refused(store, tmp_path):
+    pack.unpack(small(tmp_path / "one.tar"), store, QUIET)
+    assert pack.unpack(tmp_path / "one.tar", store, QUIET)[0]["was_here"]
+    path = small(tmp_path / "two.tar", content=HDF5 + b"!")
+    hint = refused(path, store, f"`{FILE}` of `{MOBILENET}` is in the cache already, with other bytes").hint
+    [folder] = (store.root / "weights").iterdir()
+    assert str(folder) in hint
+
+
+def test_a_file_that_is_not_the_pinned_one_is_used_and_not_bundled(store, tmp_path, monkeypatch):
+    name, file = "keras_applications:resnet50", "resnet50_weights_tf_dim_ordering_tf_kernels_notop.h5"
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
+    monkeypatch.setenv("HEADSTART_WEIGHTS_MIRROR", str(tmp_path))
+    (tmp_path / file).write_bytes(HDF5)
+    with pytest.raises(DataError, match="MD5 differs") as caught:
+        pack.make([name], tmp_path / "pack.tar", store, QUIET)
+    assert "HEADSTART_WEIGHTS_MIRROR=FOLDER" in caught.value.hint
+    assert not (tmp_path / "pack.tar").exists()
+
+
+@pytest.mark.medium
+def test_bundled_weights_are_pinned_number_for_number(shared_store, tmp_path):
+    from safetensors.numpy import load_file, save_file
+
+    found = trunk.find(LITE0)
+    file = found.source.pull(found.preset, shared_store, QUIET)
+    assert found.source.wrong_weights(found.preset, file.parent) == ""
+    tensors = load_file(file)
+    save_file(tensors, tmp_path / file.name)  # without the words on where it came from: other bytes, the same numbers
+    assert (tmp_path / file.name).read_bytes() != file.read_bytes()
+    assert found.source.wrong_weights(found.preset, tmp_path) == ""
+    next(iter(tensors.values())).reshape(-1)[0] += 1
+    save_file(tensors, tmp_path / file.name)
+    assert "SHA-256 differs" in found.source.wrong_weights(found.preset, tmp_path)
 
 
 def test_a_name_in_a_pack_is_never_opened_as_a_path(store, tmp_path, monkeypatch):

@@ -20,11 +20,12 @@ from headstart.backbones import _graph
 from headstart.core.errors import SetupError, UsageError, nearest
 from headstart.core.files import read_json, write_json
 from headstart.core.say import Say, size
-from headstart.core.store import Store
+from headstart.core.store import SEAL, Store
 from headstart.core.types import BackboneSpec, Depth, InputSpec
 from headstart.kit import drawn, fetch
 
 _IMAGENET_TERMS = "the files carry no licence of their own, and ImageNet's pictures are for non-commercial research"
+_ORIGIN = "origin.json"
 _STD = (0.229, 0.224, 0.225)
 
 
@@ -95,6 +96,19 @@ class KerasApplications:
         """
         return store.path("weights", self._key(preset))
 
+    def wrong_weights(self, preset: str, folder: Path) -> str:
+        """Why the files in a folder are not the preset's weights; empty when they are, or nothing tells.
+
+        Raises:
+            UsageError: There is no such preset.
+        """
+        wanted = self._official(preset)
+        names = {path.name for path in folder.iterdir() if path.name != SEAL}
+        if wanted.file not in names or names - {wanted.file, _ORIGIN}:
+            return f"they are `{wanted.file}`, with `{_ORIGIN}` beside it"
+        right = fetch.pinned(folder / wanted.file, wanted.md5)
+        return f"`{wanted.file}` is not the file that Keras pins (MD5 differs)" if right is False else ""
+
     def _key(self, preset: str) -> dict[str, str]:
         return {"weights": f"{self.name}:{preset}", "file": self._row(preset)["file"]}
 
@@ -114,7 +128,7 @@ class KerasApplications:
         def write(folder: Path) -> None:
             origin = fetch.bring(wanted, folder / wanted.file, store, say)
             facts = {"from": origin.address, "sha256": origin.sha256, "as_pinned_by_keras": origin.as_pinned}
-            write_json(folder / "origin.json", facts)
+            write_json(folder / _ORIGIN, facts)
             count = (folder / wanted.file).stat().st_size
             say.line("weights", f"{wanted.name}: {size(count)} from {origin.address}")
 

@@ -21,7 +21,7 @@ from headstart.core.errors import SetupError
 from headstart.core.files import disk_errors, disk_fact, read_json, write_json
 from headstart.core.keys import digest, file_digest
 
-_SEAL = "seal.json"
+SEAL = "seal.json"
 _OF_USERS = ("added",)  # kinds whose content no package and no computation can bring back
 
 
@@ -70,7 +70,7 @@ class Store:
         found = self.find(kind, key)
         if found is not None:
             with contextlib.suppress(OSError):  # the time of last use, which `backbones prune` reads
-                os.utime(found / _SEAL)
+                os.utime(found / SEAL)
             return found
         folder = self.path(kind, key)
         with disk_errors(folder):
@@ -79,7 +79,7 @@ class Store:
             try:
                 write(draft)
                 files = sorted(p for p in draft.rglob("*") if p.is_file())
-                write_json(draft / _SEAL, {p.relative_to(draft).as_posix(): file_digest(p) for p in files})
+                write_json(draft / SEAL, {p.relative_to(draft).as_posix(): file_digest(p) for p in files})
                 self._place(draft, folder)
             finally:
                 shutil.rmtree(draft, ignore_errors=True)
@@ -105,7 +105,7 @@ class Store:
             SetupError: It cannot be read.
         """
         try:
-            seal = read_json(folder / _SEAL)
+            seal = read_json(folder / SEAL)
             return all(file_digest(folder / name) == value for name, value in seal.items())
         except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
             return False

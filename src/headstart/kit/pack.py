@@ -23,7 +23,7 @@ from headstart.core.errors import DataError, UsageError
 from headstart.core.files import disk_errors, read_json
 from headstart.core.keys import canonical, file_digest
 from headstart.core.say import Progress, Say, size
-from headstart.core.store import Store
+from headstart.core.store import SEAL, Store
 from headstart.kit import trunk
 from headstart.kit.contents import require_numbers
 from headstart.kit.manifest import FORMAT, MANIFEST, Manifest
@@ -31,6 +31,7 @@ from headstart.kit.supply import WEIGHTS, weights_folder
 
 _BLOCK_BYTES = 1 << 20
 _MOST_MANIFEST_BYTES = 4_000_000
+_ORIGIN = "origin.json"  # where a file came from, beside it
 _PLAIN = (tarfile.REGTYPE, tarfile.AREGTYPE)
 
 
@@ -48,13 +49,17 @@ def make(names: Sequence[str], out: Path, store: Store, say: Say) -> dict[str, A
 
     Raises:
         UsageError: A name is unknown, or its source keeps no weights in the cache.
+        DataError: A file holds more than numbers, or is not the one that its publisher pins.
         SetupError: Weights cannot be had, or the disk refuses.
     """
     chosen = sorted({one.name: one for one in map(trunk.find, names)}.values(), key=lambda one: one.name)
     folders = [_folder(one, store) for one in chosen]
     for one, folder in zip(chosen, folders, strict=True):
-        if store.find("weights", folder.name) is None:
+        if store.find(WEIGHTS, folder.name) is None:
             one.source.pull(one.preset, store, say)
+        if why := _wrong(one, folder):
+            hint = f"copy the file; over there: HEADSTART_WEIGHTS_MIRROR=FOLDER headstart backbones pull {one.name}"
+            raise DataError(f"`{one.name}` cannot be bundled: {why}", where=str(folder), hint=hint)
     manifest: dict[str, Any] = {
         "format": FORMAT,
         "backbones": [_facts(one, folder) for one, folder in zip(chosen, folders, strict=True)],
@@ -81,6 +86,12 @@ def _folder(one: trunk.Trunk, store: Store) -> Path:
     return folder
 
 
+def _wrong(one: trunk.Trunk, folder: Path) -> str:
+    """Why the files are not the pinned ones; empty where they are, or the source pins none."""
+    ask = getattr(one.source, "wrong_weights", None)
+    return str(ask(one.preset, folder)) if ask else ""
+
+
 def _facts(one: trunk.Trunk, folder: Path) -> dict[str, Any]:
     facts = {name: getattr(one.spec, name) for name in ("name", "revision", "licence", "licence_note", "pretrained_on")}
     return facts | {"entry": f"weights/{folder.name}"}
@@ -88,7 +99,7 @@ def _facts(one: trunk.Trunk, folder: Path) -> dict[str, Any]:
 
 def _files(folder: Path) -> list[dict[str, Any]]:
     """Path in the pack, length and digest of every file of an entry but its seal, which is made anew over there."""
-    seal = read_json(folder / "seal.json")
+    seal = read_json(folder / SEAL)
     for name in seal:
         with (folder / name).open("rb") as handle:
             require_numbers(name, handle.read(16), str(folder / name))
@@ -142,6 +153,9 @@ def unpack(path: Path, store: Store, say: Say, *, sha256: str = "") -> list[dict
         staging = Path(tempfile.mkdtemp(dir=store.root, prefix=".tmp-"))
         try:
             manifest = _checked(path, staging, store, say)
+            _lay_out(manifest, staging)
+            _require_pinned(manifest, staging, path)
+            _require_as_here(manifest, store, path)
             say.line("unbundle", f"{len(manifest.files)} files, {size(manifest.bytes())}: every digest is right")
             return _place(manifest, staging, store)
         finally:
@@ -229,20 +243,53 @@ def _copy(source: Any, target: Path, name: str, progress: Progress) -> str:
     return digest.hexdigest()
 
 
+def _lay_out(manifest: Manifest, staging: Path) -> None:
+    """Give the checked files of each entry their names, in a folder of the entry's name."""
+    for entry, names in manifest.entries().items():
+        folder = staging / entry.rpartition("/")[2]
+        folder.mkdir()
+        for name in names:
+            os.replace(staging / manifest.stem(name), folder / name.rpartition("/")[2])  # noqa: PTH105
+
+
+def _require_pinned(manifest: Manifest, staging: Path, path: Path) -> None:
+    """A pack may be true to its own manifest and yet hold other weights than those of the name."""
+    for one in manifest.backbones:
+        if why := _wrong(trunk.find(one["name"]), staging / one["entry"].rpartition("/")[2]):
+            what = f"the pack does not hold the weights of `{one['name']}`: {why}; nothing was taken"
+            raise DataError(what, where=str(path))
+
+
+def _require_as_here(manifest: Manifest, store: Store, path: Path) -> None:
+    """What is in the cache already must be what the pack holds; where a file once came from may differ."""
+    for one in manifest.backbones:
+        entry = one["entry"]
+        folder = store.find(WEIGHTS, entry.rpartition("/")[2])
+        if folder is None:
+            continue
+        packed = {name.rpartition("/")[2]: manifest.files[name]["sha256"] for name in manifest.entries()[entry]}
+        here = read_json(folder / SEAL)
+        names = sorted((packed | here).keys() - {_ORIGIN})
+        other = next((name for name in names if packed.get(name) != here.get(name)), None)
+        if other:
+            raise DataError(
+                f"`{other}` of `{one['name']}` is in the cache already, with other bytes; nothing was taken",
+                where=str(path),
+                hint=f"find out which is right; to take that of the pack, delete `{folder}` first",
+            )
+
+
 def _place(manifest: Manifest, staging: Path, store: Store) -> list[dict[str, Any]]:
     placed = {}
     for entry, names in manifest.entries().items():
-        key = entry.partition("/")[2]
-        here = store.find("weights", key) is not None
+        key = entry.rpartition("/")[2]
+        here = store.find(WEIGHTS, key) is not None
 
-        def write(draft: Path, names: Sequence[str] = names) -> None:
-            for name in names:
-                os.replace(staging / manifest.stem(name), draft / name.rpartition("/")[2])  # noqa: PTH105
+        def write(draft: Path, laid: Path = staging / key) -> None:
+            for file in laid.iterdir():
+                os.replace(file, draft / file.name)  # noqa: PTH105
 
-        store.make("weights", key, write)
-        placed[entry] = {
-            "entry": entry,
-            "bytes": sum(manifest.files[name]["bytes"] for name in names),
-            "was_here": here,
-        }
+        store.make(WEIGHTS, key, write)
+        length = sum(manifest.files[name]["bytes"] for name in names)
+        placed[entry] = {"entry": entry, "bytes": length, "was_here": here}
     return [{"name": one["name"], **placed[one["entry"]]} for one in manifest.backbones]

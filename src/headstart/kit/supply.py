@@ -21,13 +21,13 @@ from headstart.core.errors import UsageError
 from headstart.core.files import disk_errors, read_json
 from headstart.core.keys import digest, file_digest, plain
 from headstart.core.say import Say
-from headstart.core.store import Store
+from headstart.core.store import SEAL, Store
 from headstart.kit import fetch, trunk
 
 WEIGHTS, ADDED, TRUNKS = "weights", "added", "trunks"
 KINDS = (WEIGHTS, ADDED, TRUNKS)
 LEFT_AFTER_S = 7 * 86400  # drafts and unfinished downloads that nobody has touched for so long are left-overs
-_SEAL, _KEY = "seal.json", "key.json"
+_KEY = "key.json"
 _NO_NAME = "no backbone of this installation has it"
 
 
@@ -151,13 +151,13 @@ def _addresses(known: Sequence[trunk.Trunk]) -> dict[str, tuple[str, str]]:
 def damage(folder: Path) -> list[str]:
     """What is wrong with an entry against its seal, one fact a file; empty when it is whole."""
     try:
-        seal = {str(name): str(value) for name, value in read_json(folder / _SEAL).items()}
+        seal = {str(name): str(value) for name, value in read_json(folder / SEAL).items()}
     except (OSError, ValueError, AttributeError):
         return ["its seal cannot be read"]
     here = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file() or path.is_symlink()}
     missing = [f"`{name}` is missing" for name in sorted(seal.keys() - here)]
     wrong = [f"`{name}` has other bytes" for name in sorted(seal.keys() & here) if _differs(folder / name, seal[name])]
-    return missing + wrong + [f"`{name}` does not belong there" for name in sorted(here - seal.keys() - {_SEAL})]
+    return missing + wrong + [f"`{name}` does not belong there" for name in sorted(here - seal.keys() - {SEAL})]
 
 
 def _differs(path: Path, sealed: str) -> bool:
@@ -217,7 +217,7 @@ def remove(entry: Entry) -> None:
 
 
 def _used_s(folder: Path) -> float:
-    seal = folder / _SEAL
+    seal = folder / SEAL
     return (seal if seal.is_file() else folder).stat().st_mtime
 
 
