@@ -1,8 +1,9 @@
 """Which backbones are measured, and what that will take.
 
 `auto` takes the bundled backbones and those of other sources whose weights are already on this machine, at most
-eight, best prior first; named backbones are taken as they are. Weights that are missing are fetched, which is said.
-What breaks a limit of the job (licence, size, latency) is left out by `auto`, and an error where it was named.
+eight, best prior first, and none of the user's own; named backbones are taken as they are. Weights that are missing are
+fetched, which is said. What breaks a limit of the job (licence, size, latency) is left out by `auto`, and an error
+where it was named.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from headstart.core import recipe as recipes
-from headstart.core.errors import HeadstartError, SetupError, UsageError
+from headstart.core.errors import DataError, HeadstartError, SetupError, UsageError
 from headstart.core.say import duration, size
 from headstart.core.settings import threads
 from headstart.core.types import Dataset, Estimate
@@ -98,11 +99,12 @@ def _auto(ctx: Context) -> tuple[Trunk, ...]:
 def _reach(ctx: Context) -> tuple[list[Trunk], list[Trunk]]:
     """The bundled backbones, and of other sources those whose weights are on this machine, the best prior first.
 
-    Trunks of earlier runs must be asked for by name: they may have learnt from these very pictures.
+    The user's own, added files and trunks of earlier runs, must be asked for by name: they may have learnt from these
+    very pictures.
     """
-    from headstart.kit import trunk
+    from headstart.kit import sources, trunk
 
-    every = [trunk.find(name) for name in trunk.names() if not name.startswith("run:")]
+    every = [one for one in map(trunk.find, trunk.names()) if not sources.own(one.source)]
     bundled = [one for one in every if one.name.startswith("bundled:")]
     others = [one for one in every if one not in bundled and one.source.available(one.preset, ctx.store)]
     return bundled, sorted(others, key=lambda one: (-one.spec.prior, one.name))
@@ -184,6 +186,7 @@ def run(data: Dataset, *, ctx: Context, seen: int) -> tuple[str, ...]:
     Raises:
         UsageError: A name is unknown, a named backbone breaks a limit, or all do.
         SetupError: The weights of a named backbone, or those of all, cannot be had.
+        DataError: One of the user's own is another than when the run began.
     """
     if gates.limited(ctx.job):
         barred = ctx.decide("limits", lambda: left_out(ctx), "backbones that break a limit of the job, as known so far")
@@ -195,8 +198,23 @@ def run(data: Dataset, *, ctx: Context, seen: int) -> tuple[str, ...]:
     ctx.say.line("plan", f"{len(chosen)} backbones, at most {duration(expected.seconds)} of embedding{fetch}")
     why = "backbones whose weights could be had and whose passes fit the budget"
     ready = ctx.decide("candidates", lambda: _fetched(_affordable(chosen, seen, ctx), ctx), why)
+    _require_same(ready, ctx)
     _warn_of_known(ready, data, ctx)
     return _quick(tuple(ready), data, ctx)
+
+
+def _require_same(ready: Sequence[str], ctx: Context) -> None:
+    """Refuse one of the user's own that has changed since the run began: its vectors would be another network's."""
+    from headstart.kit import sources, trunk
+
+    found = {one.name: one.spec.revision for one in map(trunk.find, ready) if sources.own(one.source)}
+    if not found:
+        return
+    kept = ctx.decide("own_backbones", lambda: found, "a resumed run must see the same networks of one's own")
+    changed = [name for name, revision in found.items() if kept.get(name) != revision]
+    if changed:
+        hint = "choose another folder with `--out`, or add the file again as it was"
+        raise DataError(f"`{changed[0]}` is another network than when the run `{ctx.run.path}` began", hint=hint)
 
 
 def _warn_of_known(ready: Sequence[str], data: Dataset, ctx: Context) -> None:

@@ -1,0 +1,62 @@
+"""Backbones of the user's own: `auto` takes none, and a run that goes on sees the same ones."""
+
+import pytest
+
+from headstart.core.errors import DataError
+from headstart.core.rundir import RunDir
+from headstart.core.say import Say
+from headstart.core.store import Store
+from headstart.kit import adding, trunk
+from headstart.kit.adding import Wish
+from headstart.stages.embed import candidates
+from headstart.stages.read.run import run as read
+from network_files import write_onnx
+
+
+@pytest.fixture
+def own(tmp_path, monkeypatch, shared_store):
+    """The user's cache, with the shared weights and one added file."""
+    root = tmp_path / "own"
+    root.mkdir()
+    for kind in ("weights", "trunks", "wheels"):
+        (root / kind).symlink_to(shared_store.root / kind, target_is_directory=True)
+    monkeypatch.setenv("HEADSTART_CACHE", str(root))
+    write_onnx(tmp_path / "mine.onnx")
+    adding.add(Wish(file=tmp_path / "mine.onnx"), Store(root), Say(quiet=True))
+    return Store(root)
+
+
+@pytest.fixture
+def data(small_textile, context, store):
+    folder = small_textile(8)
+    return read(folder, ctx=context(data=folder, store=store, name="reading"))
+
+
+def test_auto_takes_none_of_the_users_own(own, context, data):
+    assert "saved_file:mine" in trunk.names()
+    assert not [name for name in candidates.names(context(store=own)) if name.startswith("saved_file:")]
+    named = context(store=own, backbones=("auto", "saved_file:mine"))
+    assert "saved_file:mine" in candidates.names(named)
+
+
+def test_a_run_refuses_a_file_that_changed_since_it_began(own, context, data, tmp_path):
+    ctx = context(store=own, backbones=("saved_file:mine", "bundled:efficientnet_lite0"))
+
+    def again():
+        ctx.run = RunDir(ctx.run.path)
+        return candidates.run(data, ctx=ctx, seen=24)
+
+    first = again()
+    assert first == again() == ("saved_file:mine", "bundled:efficientnet_lite0")
+    assert list(RunDir(ctx.run.path).decided("own_backbones")) == ["saved_file:mine"]
+    adding.add(Wish(file=tmp_path / "mine.onnx", scale=2.0), own, Say(quiet=True))
+    with pytest.raises(DataError, match="`saved_file:mine` is another network than when the run"):
+        again()
+    adding.add(Wish(file=tmp_path / "mine.onnx"), own, Say(quiet=True))
+    assert again() == first
+
+
+def test_of_others_nothing_is_written_down(own, context, data):
+    ctx = context(store=own, backbones=("bundled:efficientnet_lite0",))
+    candidates.run(data, ctx=ctx, seen=24)
+    assert ctx.run.decided("own_backbones") is None
