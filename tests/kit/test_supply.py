@@ -12,6 +12,7 @@ from headstart.core.keys import plain
 from headstart.core.say import Say
 from headstart.core.store import Store
 from headstart.kit import supply, trunk
+from own_files import own
 
 LITE0 = "bundled:efficientnet_lite0"
 DAY_S = 86400
@@ -176,10 +177,76 @@ def test_a_trunk_of_a_source_that_is_not_here_is_left_alone(store):
     assert len(supply.prunable(store, 30 * DAY_S)) == 2
 
 
-def test_copies_of_a_users_own_files_do_not_age(store):
-    put(store, "added", "a" * 64, {"model.keras": b"1"})
+@pytest.mark.parametrize("usual", [True, False])
+def test_copies_of_a_users_own_files_do_not_age(store, monkeypatch, tmp_path, usual):
+    monkeypatch.setenv("HEADSTART_CACHE", str(store.root if usual else tmp_path / "another"))
+    folder = own(store)
+    put(store, "added", "a" * 64, {"model.keras": b"1"})  # of nobody
+    age(store, 400)
+    found = {one.path: (one.name, one.gone) for one in supply.entries(store)}
+    assert found.pop(folder) == ("saved_file:mine", "")
+    assert list(found.values()) == [("", "no backbone of this installation has it")]
+    for limit_s in (None, 1, 30 * DAY_S):
+        assert [entry.path.name for entry, _ in supply.prunable(store, limit_s)] == ["a" * 64]
+
+
+def test_a_copy_stays_while_a_description_is_damaged(store, monkeypatch):
+    """It may be the copy's own, and nothing else brings the copy back."""
+    monkeypatch.setenv("HEADSTART_CACHE", str(store.root))
+    folder = own(store)
+    described = store.root / "named" / "saved_file" / "mine.json"
+    text = described.read_text()
+    described.write_text(text[:-9])
+    age(store, 400)
+    assert supply.prunable(store, 1) == []
     [entry] = supply.entries(store)
-    assert (entry.kind, entry.gone) == ("added", "no backbone of this installation has it")
+    assert (entry.path, entry.name, entry.gone) == (folder, "", "")
+    described.unlink()
+    assert [entry.path for entry, _ in supply.prunable(store)] == [folder]
+
+
+def test_what_is_in_use_is_no_left_over(store):
+    from filelock import FileLock
+
+    partial = store.root / "partial"
+    partial.mkdir(parents=True)
+    for word in ("held", "free", "alone"):
+        (partial / f"{word}.part").write_bytes(b"12")
+        (partial / f"{word}.part.json").write_bytes(b"{}")
+    (partial / "free.lock").touch()
+    with FileLock(partial / "held.lock"):
+        age_all(store, 400)
+        doomed = supply.prunable(store, 60)
+        assert [entry.path.name for entry, _ in doomed] == [
+            "alone.part",
+            "alone.part.json",
+            "free.part",
+            "free.part.json",
+        ]
+        for entry, _ in doomed:
+            supply.remove(entry)
+    assert sorted(path.name for path in partial.iterdir() if path.suffix == ".lock") == ["free.lock", "held.lock"]
+    age_all(store, 400)
+    assert [entry.path.name for entry, _ in supply.prunable(store)] == ["held.part", "held.part.json"]
+
+
+def test_a_draft_that_is_written_to_is_no_left_over(store):
+    draft = store.root / "weights" / ".tmp-x"
+    draft.mkdir(parents=True)
+    (draft / "w.h5").write_bytes(b"1234")
+    os.utime(draft, (time.time() - 8 * DAY_S,) * 2)
+    assert supply.prunable(store, 1) == supply.prunable(store) == []
+    age_all(store, 0.5)
+    assert supply.prunable(store, 60) == []
+    age_all(store, 2)
+    assert supply.prunable(store) == []
+    assert [entry.path for entry, _ in supply.prunable(store, 60)] == [draft]
+
+
+def age_all(store, days):
+    """Let everything be last written some days ago."""
+    for path in store.root.rglob("*"):
+        os.utime(path, (time.time() - days * DAY_S,) * 2)
 
 
 @pytest.mark.medium

@@ -30,6 +30,7 @@ from headstart.kit.contents import require_numbers
 
 PARTIAL = "partial"
 RECORDED = "recorded"
+_LOCK = ".lock"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,7 +84,7 @@ def turn(wanted: Official, store: Store, say: Say) -> Iterator[None]:
         return
     import filelock
 
-    path = store.root / PARTIAL / f"{_word(_address(wanted))}.lock"
+    path = store.root / PARTIAL / f"{_word(_address(wanted))}{_LOCK}"
     with disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         lock = filelock.FileLock(path)
@@ -96,6 +97,25 @@ def turn(wanted: Official, store: Store, say: Say) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+def in_use(path: Path) -> bool:
+    """Whether a file in the folder `partial` is a lock, or belongs to a download that a process is at.
+
+    A lock is never free to go: another process may be about to take it.
+    """
+    lock = path.with_name(path.name.partition(".")[0] + _LOCK)
+    if path == lock:
+        return True
+    if not lock.is_file():
+        return False
+    import filelock
+
+    try:
+        with filelock.FileLock(lock).acquire(timeout=0):
+            return False
+    except filelock.Timeout:
+        return True
 
 
 def bring(wanted: Official, target: Path, store: Store, say: Say) -> Origin:

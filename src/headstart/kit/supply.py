@@ -2,14 +2,17 @@
 
 Weights are known by the place that their source names (`weights_folder`), a compiled trunk by the `key.json` in it. The
 time of last use is that of an entry's seal, which the store touches whenever the entry is asked for; weights count as
-used when a trunk made of them is. A copy of a user's own file never goes for its age: nothing brings it back.
+used when a trunk made of them is. A copy of a user's own file never goes for its age, nor while some description is
+damaged, which may be its own: nothing brings it back.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
 import shutil
+import stat
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -22,10 +25,11 @@ from headstart.core.files import disk_errors, read_json
 from headstart.core.keys import digest, file_digest, plain
 from headstart.core.say import Say
 from headstart.core.store import SEAL, Store
-from headstart.kit import fetch, trunk
+from headstart.kit import added, fetch, sources, trunk
 
 WEIGHTS, ADDED, TRUNKS = "weights", "added", "trunks"
 KINDS = (WEIGHTS, ADDED, TRUNKS)
+DRAFT_AFTER_S = 86400  # a draft that was written to since then may be in use
 LEFT_AFTER_S = 7 * 86400  # drafts and unfinished downloads that nobody has touched for so long are left-overs
 _KEY = "key.json"
 _NO_NAME = "no backbone of this installation has it"
@@ -73,16 +77,32 @@ def entries(store: Store) -> list[Entry]:
     if not all(entry.name for entry in trunks):
         addresses = _addresses(known)
         trunks = [entry if entry.name else _unnamed(entry, addresses) for entry in trunks]
-    owners: dict[Path, list[str]] = {}
-    for one in known:
-        if (folder := weights_folder(one, store)) is not None:
-            owners.setdefault(folder, []).append(one.name)
+    owners = _owners(known, store)
+    unsure = {ADDED} if any(added.damaged(source, store) for source in _own_sources()) else set()
     weights = [
-        _weights(kind, folder, owners.get(folder, []), trunks)
+        _weights(kind, folder, owners.get(folder, []), trunks, "" if kind in unsure else _NO_NAME)
         for kind in (WEIGHTS, ADDED)
         for folder in _folders(store, kind)
     ]
     return sorted(weights, key=_order) + sorted(trunks, key=_order)
+
+
+def _owners(known: Sequence[trunk.Trunk], store: Store) -> dict[Path, list[str]]:
+    """Folder in the store -> the backbones whose weights it holds."""
+    found: dict[Path, list[str]] = {}
+    for source in _own_sources():  # by the descriptions in this store, which need not be the user's usual cache
+        for name in added.names(source, store):
+            folder = store.path(ADDED, added.address(added.described(source, name, store).content))
+            found.setdefault(folder, []).append(f"{source}:{name}")
+    for one in known:
+        place = weights_folder(one, store)
+        if place is not None and one.name not in found.setdefault(place, []):
+            found[place].append(one.name)
+    return found
+
+
+def _own_sources() -> list[str]:
+    return [name for name in registry.names("backbones") if sources.own(registry.load("backbones", name))]
 
 
 def _order(entry: Entry) -> tuple[int, str, str, str]:
@@ -95,9 +115,9 @@ def _folders(store: Store, kind: str) -> list[Path]:
     return [path for path in found if path.is_dir() and not path.name.startswith(".")]
 
 
-def _weights(kind: str, folder: Path, names: list[str], trunks: list[Entry]) -> Entry:
+def _weights(kind: str, folder: Path, names: list[str], trunks: list[Entry], nameless: str) -> Entry:
     used_s = max([_used_s(folder), *(one.used_s for one in trunks if one.name in names)])
-    gone = "" if names else _NO_NAME
+    gone = "" if names else nameless
     name = ", ".join(names)
     return Entry(kind=kind, path=folder, name=name, note="", bytes=_bytes(folder), used_s=used_s, gone=gone)
 
@@ -156,15 +176,15 @@ def damage(folder: Path) -> list[str]:
         return ["its seal cannot be read"]
     here = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file() or path.is_symlink()}
     missing = [f"`{name}` is missing" for name in sorted(seal.keys() - here)]
-    wrong = [f"`{name}` has other bytes" for name in sorted(seal.keys() & here) if _differs(folder / name, seal[name])]
+    wrong = [f"`{name}` {why}" for name in sorted(seal.keys() & here) if (why := _wrong(folder / name, seal[name]))]
     return missing + wrong + [f"`{name}` does not belong there" for name in sorted(here - seal.keys() - {SEAL})]
 
 
-def _differs(path: Path, sealed: str) -> bool:
+def _wrong(path: Path, sealed: str) -> str:
     try:
-        return file_digest(path) != sealed
-    except OSError:
-        return True
+        return "" if file_digest(path) == sealed else "has other bytes"
+    except OSError as err:
+        return f"cannot be read: {err.strerror or err}"
 
 
 def prunable(store: Store, older_than_s: float | None = None) -> list[tuple[Entry, str]]:
@@ -179,8 +199,10 @@ def prunable(store: Store, older_than_s: float | None = None) -> list[tuple[Entr
         (entry, entry.gone or _old(entry, None if entry.kind == ADDED else older_than_s, now_s))
         for entry in entries(store)
     ]
-    left_s = LEFT_AFTER_S if older_than_s is None else min(LEFT_AFTER_S, older_than_s)
-    found += [(entry, _old(entry, left_s, now_s)) for entry in _leftovers(store)]
+    least_s = LEFT_AFTER_S if older_than_s is None else older_than_s
+    for entry in _leftovers(store):
+        left_s = min(LEFT_AFTER_S, max(least_s, DRAFT_AFTER_S if entry.kind == "drafts" else 0.0))
+        found.append((entry, _old(entry, left_s, now_s)))
     return [(entry, why) for entry, why in found if why]
 
 
@@ -190,15 +212,19 @@ def _old(entry: Entry, older_than_s: float | None, now_s: float) -> str:
 
 
 def _leftovers(store: Store) -> list[Entry]:
-    """Drafts of processes that were killed, and unfinished downloads."""
+    """Drafts of processes that were killed, and unfinished downloads that nobody is at."""
     drafts = [path for kind in ("", *KINDS) for path in sorted((store.root / kind).glob(".tmp-*"))]
-    parts = sorted((store.root / fetch.PARTIAL).glob("*"))
-    of_kind = [("drafts", drafts), ("partial", parts)]
+    parts = [path for path in sorted((store.root / fetch.PARTIAL).glob("*")) if not fetch.in_use(path)]
     return [
-        Entry(kind=kind, path=path, name="", note="", bytes=_bytes(path), used_s=path.lstat().st_mtime)
-        for kind, paths in of_kind
+        Entry(kind=kind, path=path, name="", note="", bytes=_bytes(path), used_s=_written_s(path))
+        for kind, paths in (("drafts", drafts), ("partial", parts))
         for path in paths
     ]
+
+
+def _written_s(path: Path) -> float:
+    """When anything of it was last written."""
+    return max((one.st_mtime for one in _facts(path)), default=time.time())
 
 
 def remove(entry: Entry) -> None:
@@ -222,5 +248,13 @@ def _used_s(folder: Path) -> float:
 
 
 def _bytes(path: Path) -> int:
-    files = path.rglob("*") if path.is_dir() else (path,)
-    return sum(file.lstat().st_size for file in files if not file.is_dir())
+    return sum(file.st_size for file in _facts(path) if not stat.S_ISDIR(file.st_mode))
+
+
+def _facts(path: Path) -> list[os.stat_result]:
+    """Of a path and all in it; what its process has just moved is left out."""
+    found = []
+    for one in (path, *path.rglob("*")):
+        with contextlib.suppress(FileNotFoundError):
+            found.append(one.lstat())
+    return found
