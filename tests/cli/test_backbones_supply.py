@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import time
 import warnings
 from pathlib import Path
@@ -9,8 +10,11 @@ from pathlib import Path
 import pytest
 
 from headstart.cli.main import main
+from headstart.core.files import write_json
+from headstart.core.keys import plain
 from headstart.core.store import Store
 from headstart.kit import trunk
+from own_files import own
 
 LITE0 = "bundled:efficientnet_lite0"
 
@@ -128,6 +132,24 @@ def test_verify_ends_with_one_when_something_is_damaged(cache, capsys):
     assert (report["checked"], report["absent"]) == ([], ["bundled:efficientnet_lite1"])
 
 
+def test_verify_asks_for_no_weights_of_a_random_twin(cache, capsys):
+    twin = trunk.find(f"random:{LITE0}")
+    made = plain(trunk.key(twin))
+    cache.make("trunks", made, lambda folder: write_json(folder / "key.json", made))
+    put(cache, twin.source.weights_folder(twin.preset, cache).name)
+    report = said(capsys, "verify", twin.name)
+    assert [(one["kind"], one["name"], one["problems"]) for one in report["checked"]] == [("trunks", twin.name, [])]
+    assert report["absent"] == []
+    assert "pull" not in told(capsys, "verify", twin.name)
+
+
+def test_verify_says_what_brings_a_lost_copy(cache, tmp_path, capsys):
+    shutil.rmtree(own(cache))
+    text = told(capsys, "verify", "saved_file:mine")
+    assert "its copy is not in the cache; headstart backbones add FILE --name mine" in text
+    assert "pull" not in text
+
+
 def seal(folder):
     return (folder / "seal.json").stat().st_size
 
@@ -167,6 +189,9 @@ def test_copies_of_a_users_files_are_verified_and_kept(cache, tmp_path, capsys):
     capsys.readouterr()
     [entry] = said(capsys, "verify")["checked"]
     assert (entry["kind"], entry["name"], entry["problems"]) == ("added", "saved_file:mine", [])
+    report = said(capsys, "verify", "saved_file:mine")
+    assert (len(report["checked"]), report["absent"]) == (1, [])
+    assert "not in the cache" not in told(capsys, "verify", "mine")
     os.utime(Path(entry["path"]) / "seal.json", (time.time() - 99 * 86400,) * 2)
     assert "there is nothing to remove" in told(capsys, "prune", "--older-than", "30d")
     (Path(entry["path"]) / "model.keras").write_bytes(b"bent")

@@ -11,7 +11,10 @@ from headstart.core.store import Store
 
 
 def verify(names: Sequence[str], store: Store, say: Say) -> int:
-    """Hash weights and trunks again; of all, or of the named backbones. 1 when one is damaged."""
+    """Hash weights and trunks again; of all, or of the named backbones. 1 when one is damaged.
+
+    A name of random weights means their trunks alone: there are no weights to be absent.
+    """
     from headstart.kit import supply, trunk
 
     wanted = {trunk.find(name).name for name in names}
@@ -21,7 +24,8 @@ def verify(names: Sequence[str], store: Store, say: Say) -> int:
         for one in found:
             checked.append(_facts(one) | {"problems": supply.damage(one.path)})
             progress.add(one.bytes)
-    absent = sorted(wanted - {name for one in found for name in one.name.split(", ") if one.kind == "weights"})
+    here = {name for one in found for name in one.name.split(", ") if one.kind in (supply.WEIGHTS, supply.ADDED)}
+    absent = sorted(name for name in wanted - here if not name.startswith(trunk.RANDOM))
     bad = [one for one in checked if one["problems"]]
     say.result(_report(checked, bad, absent), {"checked": checked, "damaged": len(bad), "absent": absent})
     return 1 if bad else 0
@@ -35,10 +39,20 @@ def _facts(entry: Any) -> dict[str, Any]:
 def _report(checked: list[dict[str, Any]], bad: list[dict[str, Any]], absent: list[str]) -> str:
     rows = [(*_what(one), size(one["bytes"]), "; ".join(one["problems"]) or "whole") for one in checked]
     lines = [table(("kind", "backbone", "size", "state"), rows, right=(2,))] if rows else []
-    lines += [f"{name}: its weights are not in the cache; headstart backbones pull {name}" for name in absent]
+    lines += [f"{name}: {_absent(name)}" for name in absent]
     total = f"{len(checked)} entries, {size(sum(one['bytes'] for one in checked))}"
     lines.append(f"{total}: {len(bad)} damaged" if bad else f"{total}: all whole")
     return "\n".join([*lines, *(f"delete {one['path']}, then: {_again(one)}" for one in bad)])
+
+
+def _absent(name: str) -> str:
+    """That nothing is there to be verified, and what brings it."""
+    from headstart.kit import added, sources, trunk
+
+    found = trunk.find(name)
+    if sources.own(found.source):
+        return f"its copy is not in the cache; {added.again(found.source.name, found.preset)}"
+    return f"its weights are not in the cache; headstart backbones pull {name}"
 
 
 def _again(one: dict[str, Any]) -> str:
