@@ -61,9 +61,12 @@ def _field(number, value):
     return _varint(number << 3 | 2) + _varint(len(content)) + content
 
 
-def _tensor(name, values):
-    dims = b"".join(_field(1, side) for side in values.shape)
-    return dims + _field(2, 1) + _field(8, name) + _field(9, values.astype("<f4").tobytes())
+def _tensor(name, values, place=""):
+    """A tensor with its numbers, or with the place of the file that holds them."""
+    known = b"".join(_field(1, side) for side in values.shape) + _field(2, 1) + _field(8, name)
+    if not place:
+        return known + _field(9, values.astype("<f4").tobytes())
+    return known + _field(13, _field(1, "location") + _field(2, place)) + _field(14, 1)
 
 
 def _ints(name, values):
@@ -89,9 +92,12 @@ def onnx_weights(seed=5):
     return {name: values.astype(np.float32) for name, values in found.items()}
 
 
-def write_onnx(path, *, side=64, classifier=True):
-    """Four strided convolutions with ReLU, a global mean and a linear classifier, channels first as in PyTorch."""
-    weights = onnx_weights()
+def write_onnx(path, *, side=64, classifier=True, seed=5, beside=False):
+    """Four strided convolutions with ReLU, a global mean and a linear classifier, channels first as in PyTorch.
+
+    With `beside`, the weights lie in files of their own, `<layer>.data`.
+    """
+    weights = onnx_weights(seed)
     nodes, at = [], "pictures"
     for name in ("stem", "down", "deep", "deeper"):
         how = (_ints("strides", (2, 2)), _ints("pads", (1, 1, 1, 1)), _ints("kernel_shape", (3, 3)))
@@ -101,7 +107,11 @@ def write_onnx(path, *, side=64, classifier=True):
     nodes += [_node("MatMul", ["flat", "classes_w"], "logits")] if classifier else []
     held = {name: values for name, values in weights.items() if classifier or name != "classes"}
     graph = b"".join(_field(1, one) for one in nodes) + _field(2, "small")
-    graph += b"".join(_field(5, _tensor(name + "_w", values)) for name, values in held.items())
+    for name, values in held.items():
+        place = f"{name}.data" if beside else ""
+        graph += _field(5, _tensor(name + "_w", values, place))
+        if beside:
+            (path.parent / place).write_bytes(values.astype("<f4").tobytes())
     graph += _field(11, _value("pictures", ("batch", 3, side, side)))
     graph += _field(12, _value("logits" if classifier else "flat", ("batch", 3 if classifier else 20)))
     path.write_bytes(_field(1, 8) + _field(7, graph) + _field(8, _field(1, "") + _field(2, 17)))

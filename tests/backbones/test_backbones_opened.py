@@ -112,3 +112,28 @@ def test_a_bare_name_is_that_of_the_source_which_ships_it(own, tmp_path):
     assert trunk.find("resnet50").name == "keras_applications:resnet50"
     assert trunk.find("saved_file:resnet50").name == "saved_file:resnet50"
     assert trunk.find("mine").name == "saved_file:mine"
+
+
+def test_an_onnx_file_is_known_by_its_weights_beside_it_too(own, tmp_path):
+    path = tmp_path / "net.onnx"
+    write_onnx(path, beside=True)
+    graph, made = path.read_bytes(), adding.add(Wish(file=path), own, QUIET)
+    assert adding.add(Wish(file=path), own, QUIET) == made
+    assert made.bytes > 4 * made.params
+    write_onnx(path, beside=True, seed=6)
+    assert path.read_bytes() == graph
+    with pytest.raises(UsageError, match="`saved_file:net` is another file already"):
+        adding.add(Wish(file=path), own, QUIET)
+    other = adding.add(Wish(file=path, name="other"), own, QUIET)
+    assert other.content != made.content
+    kept = [(added.file_of(one, own).parent / "model.bin").read_bytes() for one in (made, other)]
+    assert kept[0] != kept[1]
+    assert not list(own.root.glob(".tmp-*"))
+
+
+def test_a_weights_file_that_is_missing_leaves_nothing(own, tmp_path):
+    write_onnx(tmp_path / "net.onnx", beside=True)
+    (tmp_path / "down.data").unlink()
+    with pytest.raises(DataError, match=r"cannot read `net.onnx`"):
+        adding.add(Wish(file=tmp_path / "net.onnx"), own, QUIET)
+    assert not [one for one in own.root.rglob("*") if one.is_file()]

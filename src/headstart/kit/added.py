@@ -39,7 +39,7 @@ class Added:
     Attributes:
         name: After the source's prefix.
         kind: `keras`, `lambda` (a trusted Keras file with Python code), `onnx`, `ir` or `saved_model`.
-        content: Digest of the file's bytes; the address of the copy.
+        content: Digest of the bytes of the file and of what belongs to it; the address of the copy.
         input: How pictures go in.
         layout: Of the file's own input.
         scaling: How its scaling is known, one clause.
@@ -47,7 +47,7 @@ class Added:
         cuts: Where features come out, shallow to deep.
         params: Weights that the cuts need.
         flops: Operations for one picture.
-        bytes: Of the file.
+        bytes: Of what is kept of it.
         licence: As the user says.
         licence_note: What else to know.
         pretrained_on: What is known of it.

@@ -5,14 +5,18 @@ What the file does not tell is guessed, and the guess is said.
 
 from __future__ import annotations
 
+import contextlib
 import math
+import re
 import shutil
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from headstart.core.errors import DataError, UsageError
+from headstart.core.files import disk_errors
 from headstart.core.keys import digest, file_digest
 from headstart.core.say import Say, size
 from headstart.core.store import Store
@@ -73,7 +77,16 @@ def add(wish: Wish, store: Store, say: Say) -> Added:
     if kind == "keras" and keras_file.require_safe(wish.file, trust=wish.trust):
         kind = "lambda"
     name = _name(wish)
-    content = _content(wish.file, kind)
+    with _read_whole(wish.file, kind, store) as ready:
+        made = _placed(wish, kind, name, ready, store)
+    describe(SOURCE, made, store)
+    tell(made, say)
+    return made
+
+
+def _placed(wish: Wish, kind: str, name: str, ready: Path | None, store: Store) -> Added:
+    """Bring the file into the store, unless it is there, and look at it; `ready` as `_read_whole` gives it."""
+    content = _content(wish.file, kind, ready)
     if name in names(SOURCE, store) and described(SOURCE, name, store).content != content:
         raise UsageError(
             f"`{SOURCE}:{name}` is another file already",
@@ -89,14 +102,15 @@ def add(wish: Wish, store: Store, say: Say) -> Added:
             raise
 
     def write(draft: Path) -> None:
-        _bring(wish.file, draft, kind)
+        if ready is None:
+            _bring(wish.file, draft, kind)
+        else:
+            for one in ready.iterdir():
+                shutil.move(one, draft / one.name)
         seen.append(look(draft / FILES[kind]))
 
     folder = store.make("added", address(content), write)
-    made = seen[0] if seen else look(folder / FILES[kind])
-    describe(SOURCE, made, store)
-    tell(made, say)
-    return made
+    return seen[0] if seen else look(folder / FILES[kind])
 
 
 def _name(wish: Wish) -> str:
@@ -167,8 +181,33 @@ def _parts(path: Path, kind: str) -> dict[str, Path]:
     return {FILES[kind]: path, **more}
 
 
-def _content(path: Path, kind: str) -> str:
-    return digest({name: file_digest(one) for name, one in _parts(path, kind).items()})
+@contextlib.contextmanager
+def _read_whole(path: Path, kind: str, store: Store) -> Iterator[Path | None]:
+    """A folder for the while with an ONNX file as IR; None for other kinds.
+
+    The weights of an ONNX file may lie in others beside it, and only its reader knows in which.
+    """
+    if kind != "onnx":
+        yield None
+        return
+    with disk_errors(store.root):
+        store.root.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=store.root, prefix=".tmp-", ignore_cleanup_errors=True) as folder:
+        _bring(path, Path(folder), kind)
+        yield Path(folder)
+
+
+def _content(path: Path, kind: str, ready: Path | None) -> str:
+    """Digest of what belongs to a file; of ONNX also of the weights that were read, and of which layer has which.
+
+    The IR's other text changes with every reading.
+    """
+    parts = {name: file_digest(one) for name, one in _parts(path, kind).items()}
+    if ready is None:
+        return digest(parts)
+    graph = (ready / FILES[kind]).read_text(encoding="utf-8")
+    places = re.findall(r'\boffset="(\d+)" size="(\d+)"', graph)
+    return digest(parts | {"weights": file_digest(ready / "model.bin"), "places": digest(places)})
 
 
 def _bring(path: Path, folder: Path, kind: str) -> None:
@@ -192,7 +231,7 @@ def _bring(path: Path, folder: Path, kind: str) -> None:
 def _looked(copy: Path, kind: str, wish: Wish) -> Added:
     look = _look_keras if kind == "keras" else _look_graph
     layout, size_px, found, cuts, params, flops = look(copy, wish)
-    total = sum(one.stat().st_size for one in _parts(wish.file, kind).values())
+    total = sum(one.stat().st_size for one in copy.parent.glob("model.*"))
     return Added(
         name="",
         kind=kind,
