@@ -9,7 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from headstart.cli import options
+from headstart.cli.backbones import ACTIONS, Backbones
 from headstart.cli.main import main
+from headstart.cli.parser import Parser
 from headstart.core.files import write_json
 from headstart.core.keys import plain
 from headstart.core.store import Store
@@ -200,9 +203,18 @@ def test_copies_of_a_users_files_are_verified_and_kept(cache, tmp_path, capsys):
     assert "a file of your own" in told(capsys, "bundle", "saved_file:mine", "-o", tmp_path / "x.tar", code=2)
 
 
-def test_help_has_every_action(capsys):
-    from headstart.cli.backbones import ACTIONS
+@pytest.mark.parametrize("spelling", ["--license", "--licence"])
+def test_both_spellings_of_the_licence_are_one_option(spelling):
+    parser = Parser("headstart backbones", None)
+    Backbones().configure(parser)
+    assert parser.parse(["add", "x.onnx", f"{spelling}=MIT"]).licence == "MIT"
+    for names in ((), ("license",)):
+        parser = Parser("headstart fit", None)
+        options.add_settings(parser, *names)
+        assert options.settings(parser.parse([spelling, "permissive"])) == {"license": "permissive"}
 
+
+def test_help_has_every_action(capsys):
     text = told(capsys, "--help")
     for action in ACTIONS:
         assert f"\n{action} " in text

@@ -26,7 +26,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--std", metavar="X[,X,X]", type=_numbers, help="divided by at last")
     group.add_argument("--channels", choices=("rgb", "bgr"), help="order of the colours (default: rgb)")
     group.add_argument("--layout", choices=("nchw", "nhwc"), help="where the file has its channels")
-    group.add_argument("--licence", metavar="SPDX", type=filled, help="of the weights")
+    group.add_argument("--licence", "--license", metavar="SPDX", type=filled, help="of the weights")
     group.add_argument("--trust", action="store_true", help="let the Python code in a `.keras` file run")
 
 

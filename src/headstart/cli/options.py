@@ -14,6 +14,7 @@ from headstart.core import recipe as recipes
 from headstart.core.say import Say
 
 flag = jobs.flag  # `test_size` -> `--test-size`
+_ALSO = {"license": ("--licence",)}  # other spellings of an option
 _TYPES: dict[type, Callable[[str], Any]] = {int: whole, float: number, str: str, tuple: comma_separated}
 
 
@@ -38,6 +39,7 @@ def add_settings(parser: argparse.ArgumentParser, *names: str) -> None:
                 continue
             group.add_argument(
                 flag(option.name),
+                *_ALSO.get(option.name, ()),
                 dest=option.name,
                 default=argparse.SUPPRESS,
                 type=_TYPES[type(option.default)],
