@@ -11,7 +11,7 @@ from headstart.backbones.saved_file import PLUGIN
 from headstart.core.errors import DataError, NoOpError, SetupError, UsageError
 from headstart.core.say import Say
 from headstart.core.store import Store
-from headstart.kit import added, adding, engine, export, trunk
+from headstart.kit import added, adding, engine, export, own_file, trunk
 from headstart.kit.adding import Wish
 from headstart.testing.backbones import check_backbone, vectors
 from network_files import onnx_weights, save, small_keras, write_onnx
@@ -234,9 +234,9 @@ def test_what_is_no_network_is_refused(own, tmp_path):
     (tmp_path / "c.xml").write_text("x")
     for name, words in (("a.txt", "can cut"), ("b.h5", "does not read"), ("c.xml", "needs `c.bin`")):
         with pytest.raises(DataError, match=words):
-            adding.kind_of(tmp_path / name)
+            own_file.kind_of(tmp_path / name)
     with pytest.raises(UsageError, match="there is no file"):
-        adding.kind_of(tmp_path / "none.onnx")
+        own_file.kind_of(tmp_path / "none.onnx")
     with pytest.raises(UsageError, match="no file was added as `saved_file:x`"):
         PLUGIN.spec("x")
 

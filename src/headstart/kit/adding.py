@@ -5,33 +5,26 @@ What the file does not tell is guessed, and the guess is said.
 
 from __future__ import annotations
 
-import contextlib
 import math
-import re
 import shutil
-import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from headstart.core.errors import DataError, UsageError
-from headstart.core.files import disk_errors
-from headstart.core.keys import digest, file_digest
 from headstart.core.say import Say, size
 from headstart.core.store import Store
 from headstart.core.types import InputSpec
-from headstart.kit import engine, ir_file, keras_file, opened, scaling
+from headstart.kit import ir_file, keras_file, opened, scaling
 from headstart.kit.added import FILES, SOURCE, WORDS, Added, address, describe, described, names
 from headstart.kit.opened import Cut
+from headstart.kit.own_file import bring, content_of, kind_of, read_whole
 from headstart.kit.scaling import Scaling
 
 SIZE_PX = 224  # where the file takes any
 _LONGEST = 100  # signs of a name
 _RESERVED = {"con", "prn", "aux", "nul", *(f"{port}{n}" for port in ("com", "lpt") for n in range(10))}  # by Windows
-_PICKLES = (".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".joblib", ".bin", ".npy", ".npz", ".dill", ".mar")
-_OLD = (".h5", ".hdf5", ".pb", ".tflite")
-_OTHERS = "known: a `.keras` file, an `.onnx` file, an OpenVINO `.xml` with its `.bin`, a SavedModel folder"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,7 +70,7 @@ def add(wish: Wish, store: Store, say: Say) -> Added:
     if kind == "keras" and keras_file.require_safe(wish.file, trust=wish.trust):
         kind = "lambda"
     name = _name(wish)
-    with _read_whole(wish.file, kind, store) as ready:
+    with read_whole(wish.file, kind, store) as ready:
         made = _placed(wish, kind, name, ready, store)
     describe(SOURCE, made, store)
     tell(made, say)
@@ -85,8 +78,8 @@ def add(wish: Wish, store: Store, say: Say) -> Added:
 
 
 def _placed(wish: Wish, kind: str, name: str, ready: Path | None, store: Store) -> Added:
-    """Bring the file into the store, unless it is there, and look at it; `ready` as `_read_whole` gives it."""
-    content = _content(wish.file, kind, ready)
+    """Bring the file into the store, unless it is there, and look at it; `ready` as `read_whole` gives it."""
+    content = content_of(wish.file, kind, ready)
     if name in names(SOURCE, store) and described(SOURCE, name, store).content != content:
         raise UsageError(
             f"`{SOURCE}:{name}` is another file already",
@@ -103,7 +96,7 @@ def _placed(wish: Wish, kind: str, name: str, ready: Path | None, store: Store) 
 
     def write(draft: Path) -> None:
         if ready is None:
-            _bring(wish.file, draft, kind)
+            bring(wish.file, draft, kind)
         else:
             for one in ready.iterdir():
                 shutil.move(one, draft / one.name)
@@ -143,86 +136,6 @@ def tell(made: Added, say: Say) -> None:
     for cut in made.cuts:
         place = f"a map of {cut.side} x {cut.side}" if cut.side else "a vector"
         say.line("depth", f"{cut.name}: {cut.dim} numbers, {place} at `{cut.layer}`")
-
-
-def kind_of(path: Path) -> str:
-    """`keras`, `onnx`, `ir` or `saved_model`.
-
-    Raises:
-        DataError: It is of another kind, a pickle above all.
-        UsageError: There is nothing.
-    """
-    suffix = path.suffix.lower()
-    if not path.exists():
-        raise UsageError(f"there is no file `{path}`")
-    if path.is_dir() and (path / "saved_model.pb").is_file():
-        return "saved_model"
-    if suffix in _PICKLES:
-        raise DataError(
-            f"`{path.name}` is refused: `{suffix}` files may be pickles, and a pickle runs code when it is opened",
-            where=str(path),
-            hint="export the network as ONNX, for instance with torch.onnx.export, and add that",
-        )
-    if suffix in _OLD:
-        raise DataError(f"`{path.name}` is of a kind that headstart does not read", where=str(path), hint=_OTHERS)
-    found = {".keras": "keras", ".onnx": "onnx", ".xml": "ir"}.get(suffix)
-    if found is None or not path.is_file():
-        raise DataError(f"`{path.name}` is not a file that headstart can cut", where=str(path), hint=_OTHERS)
-    if found == "ir" and not path.with_suffix(".bin").is_file():
-        raise DataError(f"`{path.name}` needs `{path.stem}.bin` beside it", where=str(path))
-    return found
-
-
-def _parts(path: Path, kind: str) -> dict[str, Path]:
-    """Name -> file of everything that belongs to it."""
-    if kind == "saved_model":
-        return {one.relative_to(path).as_posix(): one for one in sorted(path.rglob("*")) if one.is_file()}
-    more = {"model.bin": path.with_suffix(".bin")} if kind == "ir" else {}
-    return {FILES[kind]: path, **more}
-
-
-@contextlib.contextmanager
-def _read_whole(path: Path, kind: str, store: Store) -> Iterator[Path | None]:
-    """A folder for the while with an ONNX file as IR; None for other kinds.
-
-    The weights of an ONNX file may lie in others beside it, and only its reader knows in which.
-    """
-    if kind != "onnx":
-        yield None
-        return
-    with disk_errors(store.root):
-        store.root.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=store.root, prefix=".tmp-", ignore_cleanup_errors=True) as folder:
-        _bring(path, Path(folder), kind)
-        yield Path(folder)
-
-
-def _content(path: Path, kind: str, ready: Path | None) -> str:
-    """Digest of what belongs to a file; of ONNX also of the weights that were read, and of which layer has which.
-
-    The IR's other text changes with every reading.
-    """
-    parts = {name: file_digest(one) for name, one in _parts(path, kind).items()}
-    if ready is None:
-        return digest(parts)
-    graph = (ready / FILES[kind]).read_text(encoding="utf-8")
-    places = re.findall(r'\boffset="(\d+)" size="(\d+)"', graph)
-    return digest(parts | {"weights": file_digest(ready / "model.bin"), "places": digest(places)})
-
-
-def _bring(path: Path, folder: Path, kind: str) -> None:
-    """Copy a file into an entry. ONNX and SavedModel become IR: OpenVINO numbers their layers anew at every reading."""
-    if kind in ("keras", "ir"):
-        for name, one in _parts(path, kind).items():
-            shutil.copyfile(one, folder / name)
-        return
-    from headstart.kit.export import quiet
-
-    if kind == "lambda":
-        with quiet():
-            keras_file.freeze(path, folder / FILES[kind])
-        return
-    engine.load().save_model(ir_file.read(path), folder / FILES[kind], compress_to_fp16=False)
 
 
 # ---------------------------------------------------------------- looking
