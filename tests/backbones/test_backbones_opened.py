@@ -90,6 +90,8 @@ def test_names_are_removed_damaged_or_not_and_no_others(own, tmp_path, capsys):
     found = call(capsys, "remove", "bad", "saved_file:net", "--json")
     assert json.loads(found.out)["removed"] == ["saved_file:bad", "saved_file:net"]
     assert not list((own.root / "named" / "saved_file").iterdir())
+    call(capsys, "prune")
+    assert not list((own.root / "added").iterdir())
     assert "another file" not in call(capsys, "add", tmp_path / "net.onnx").err
 
 
