@@ -92,21 +92,19 @@ class Story:
         return tuple(sorted(found, key=lambda e: (e.spec.flops, e.spec.name)))
 
     def _kept(self, survivors: tuple[str, ...]) -> tuple[str, ...]:
-        """The survivors; where networks train also the cheapest candidate, for tuning it costs a fraction, and the
-        cheapest that the recipe can be trained on, where no survivor is one.
+        """The survivors; where networks train also the cheapest candidate that can be, for tuning it costs a fraction;
+        with a recipe the cheapest that it can be trained on, where no survivor is one.
         """
         if self.ctx.job.strategy == "probe":
             return survivors
         from headstart.stages.adapt.request import fitting
 
-        kept, fit = survivors, fitting(self.ctx.job, self.candidates)
-        if fit and not set(fit) & set(kept):
-            self.ctx.say.line("screen", f"{fit[0]} goes on too: the recipe asks for it")
-            kept = (*kept, fit[0])
-        if self.candidates[0] not in kept:
-            self.ctx.say.line("screen", f"{self.candidates[0]} goes on too: the cheapest to fine-tune")
-            kept = (*kept, self.candidates[0])
-        return kept
+        fit = fitting(self.ctx.job, self.candidates)
+        if not fit or (set(fit) & set(survivors) if self.ctx.job.recipe else fit[0] in survivors):
+            return survivors
+        why = "the recipe asks for it" if self.ctx.job.recipe else "the cheapest to fine-tune"
+        self.ctx.say.line("screen", f"{fit[0]} goes on too: {why}")
+        return (*survivors, fit[0])
 
     @property
     def _every(self) -> Any:

@@ -151,6 +151,16 @@ def test_a_run_that_ends_before_anything_was_trained_frees_its_folder(pictures, 
         assert jobs.read(tmp_path / "run" / "job.toml") == large
 
 
+def test_a_run_that_goes_on_keeps_what_was_decided_when_it_ends_in_an_error(pictures, tmp_path):
+    job = jobs.make(data=pictures, strategy="finetune")
+    with opened(tmp_path / "run", job, Say(quiet=True)) as ctx:
+        ctx.decide("adapt/time", lambda: 3.0)
+    with pytest.raises(UsageError), opened(tmp_path / "run", job, Say(quiet=True)):
+        raise UsageError("HEADSTART_THREADS is no number")
+    with opened(tmp_path / "run", job, Say(quiet=True)) as ctx:
+        assert ctx.decide("adapt/time", lambda: 9.0) == 3.0
+
+
 @pytest.mark.parametrize("kept", ["adapt/trials/trial000-fold0.json", "adapt/tuning.json", "report.html"])
 def test_what_was_trained_is_never_forgotten(pictures, kept, tmp_path):
     job = jobs.make(data=pictures, strategy="finetune")

@@ -94,12 +94,14 @@ def opened(path: Path, job: Job, say: Say) -> Iterator[Context]:
     """
     run = RunDir(path)
     with run.lock():
-        if not require_own(path, job):
+        begun = require_own(path, job)
+        if not begun:
             jobs.write(job, path / "job.toml")
         try:
             yield Context(job=job, run=run, store=default_store(say), say=say)
         except (UsageError, NoOpError):
-            _free(path)
+            if not begun:  # what an earlier process decided stays: the same job goes on from there
+                _free(path)
             raise
 
 

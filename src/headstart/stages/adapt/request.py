@@ -46,10 +46,10 @@ def require(job: Job, candidates: Sequence[str]) -> None:
 
 
 def fitting(job: Job, candidates: Sequence[str]) -> list[str]:
-    """Candidates that the recipe can be trained on, in their order; all of them where there is no recipe."""
+    """Candidates that the recipe can be trained on, in their order; without one, all that can be trained at all."""
     given = recipes.parse(job.recipe)
     named = [trunk.find(name) for name in candidates if recipes.meant(str(given.get("backbone", "")), name)]
-    return [one.name for one in named if _has(one, tuple(given.get("depths", ())))]
+    return [one.name for one in named if not one.frozen and _has(one, tuple(given.get("depths", ())))]
 
 
 def _has(one: Trunk, depths: Sequence[str]) -> bool:
