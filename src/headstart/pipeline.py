@@ -185,7 +185,8 @@ def plan(data: str | Path, *, out: str | Path | None = None, say: Say | None = N
         UsageError: What `fit` would refuse at its start, the run folder included.
     """
     from headstart.kit.values import as_json
-    from headstart.stages.embed.candidates import estimate, names
+    from headstart.stages.embed.candidates import names
+    from headstart.stages.embed.estimates import estimate
 
     say = say or Say()
     job, path = _request(data, out, say, settings, training=True)

@@ -12,7 +12,7 @@ from headstart.core.store import Store
 from headstart.core.types import Feature
 from headstart.kit import pace, trunk
 from headstart.stages.adapt import plan
-from headstart.stages.embed import candidates
+from headstart.stages.embed import candidates, estimates
 from headstart.stages.read.run import run as read
 
 LITE0, LITE1, LITE2, HED = (f"bundled:{name}" for name in (*(f"efficientnet_lite{n}" for n in range(3)), "vgg16_hed"))
@@ -118,15 +118,15 @@ def test_without_limits_nothing_is_decided_about_them(asked, data):
 
 def test_the_estimate_rests_on_the_measured_pace_where_there_is_one(asked, warm):
     ctx, chosen = asked(), (LITE0, HED)
-    guessed = candidates.estimate(chosen, 1000, ctx)
+    guessed = estimates.estimate(chosen, 1000, ctx)
     assert "90 GFLOP/s" in guessed.assumptions[0] and "measured" not in guessed.assumptions[0]
     times(warm, vgg16_hed=80.0)
-    mixed = candidates.estimate(chosen, 1000, ctx)
+    mixed = estimates.estimate(chosen, 1000, ctx)
     assert "the pace of 1 of 2 backbones as measured on this machine, the others at 90" in mixed.assumptions[0]
     times(warm, efficientnet_lite0=3.0)
-    measured = candidates.estimate(chosen, 1000, ctx)
+    measured = estimates.estimate(chosen, 1000, ctx)
     assert "GFLOP" not in measured.assumptions[0]
-    assert measured.seconds == pytest.approx(83 + 2 * 1000 / (candidates.DECODE_PER_S * threads()))
+    assert measured.seconds == pytest.approx(83 + 2 * 1000 / (estimates.DECODE_PER_S * threads()))
 
 
 @pytest.mark.medium

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING
 from headstart.core import recipe as recipes
 from headstart.core.errors import DataError, HeadstartError, SetupError, UsageError
 from headstart.core.say import duration, size
-from headstart.core.settings import threads
-from headstart.core.types import Dataset, Estimate
+from headstart.core.types import Dataset
 from headstart.kit import gates
+from headstart.stages.embed.estimates import estimate, seconds
 
 if TYPE_CHECKING:
     from headstart.core.context import Context
@@ -27,9 +27,7 @@ if TYPE_CHECKING:
 MOST = 8
 PART_OF_BUDGET = 0.6  # of the time may go into first passes
 PART_WHEN_TUNING = 0.06  # the same where fine-tuning wants the budget
-GFLOP_PER_S = 90.0  # a core with AVX-512, float32, OpenVINO; `benchmarks/embed.py` prints this machine's
 _TOLD = 3  # backbones in the error that none is left
-DECODE_PER_S = 800.0  # pictures a core and second, JPEG of 250 px
 
 
 def require_known(job: Job) -> None:
@@ -123,57 +121,6 @@ def _known_ms(of: Sequence[Trunk], ctx: Context) -> dict[str, float]:
 def _none_left(barred: Mapping[str, str]) -> UsageError:
     told = "; ".join(f"{name}: {why}" for name, why in list(barred.items())[:_TOLD])
     return UsageError(f"no backbone obeys the limits: {told}", hint="raise the limit, or name backbones that fit")
-
-
-def estimate(chosen: tuple[str, ...], count: int, ctx: Context) -> Estimate:
-    """Seconds and download for passing `count` pictures through each candidate, and what that rests on."""
-    from headstart.kit import trunk
-
-    found = [trunk.find(name) for name in chosen]
-    missing = [one for one in found if not one.source.available(one.preset, ctx.store)]
-    return Estimate(
-        seconds=_seconds(chosen, count, ctx),
-        bytes=sum(one.spec.download_bytes for one in missing),
-        assumptions=(
-            _rests_on(found, ctx),
-            "nothing comes from the cache, and no candidate is dropped after screening",
-            f"{len(missing)} of {len(found)} backbones must be fetched first",
-            "the random twin of each that goes on, which sees a sixth of the pictures, 96 to 256, is not counted",
-            *_then(ctx.job),
-        ),
-    )
-
-
-def _then(job: Job) -> list[str]:
-    """What follows the embedding and is not counted in."""
-    if job.strategy == "probe":
-        return []
-    given = "then fine-tuning by the recipe on all folds, as long as it takes: the budget has no say in it"
-    return [given if job.recipe else f"then fine-tuning, for what is left of `{job.budget}`"]
-
-
-def _rests_on(found: Sequence[Trunk], ctx: Context) -> str:
-    from headstart.kit import pace
-
-    measured = len(pace.paces([one.spec for one in found], ctx.store))
-    guess = f"{GFLOP_PER_S:.0f} GFLOP/s"
-    decoding = f"{DECODE_PER_S:.0f} decoded pictures a second each"
-    if not measured:
-        return f"{threads()} cores at {guess} and {decoding}"
-    told = f"{threads()} cores, the pace of {measured} of {len(found)} backbones as measured on this machine"
-    return f"{told}{f', the others at {guess} a core' if measured < len(found) else ''}, {decoding}"
-
-
-def _seconds(chosen: tuple[str, ...], count: int, ctx: Context) -> float:
-    """Of passing `count` pictures through each candidate: by the measured pace where there is one, else by operations;
-    looks at no weights."""
-    from headstart.kit import pace, trunk
-
-    specs = [trunk.find(name).spec for name in chosen]
-    paces = pace.paces(specs, ctx.store)
-    guessed = GFLOP_PER_S * 1e9 * threads()
-    per_picture = [1 / paces[spec.name] if spec.name in paces else spec.flops / guessed for spec in specs]
-    return sum(one + 1 / (DECODE_PER_S * threads()) for one in per_picture) * count
 
 
 def run(data: Dataset, *, ctx: Context, seen: int) -> tuple[str, ...]:
@@ -271,7 +218,7 @@ def _affordable(chosen: tuple[str, ...], seen: int, ctx: Context) -> tuple[str, 
     """
     wanted = recipes.parse(ctx.job.recipe).get("backbone", "")
     room_s = (PART_OF_BUDGET if ctx.job.strategy == "probe" else PART_WHEN_TUNING) * ctx.left_s()
-    while "auto" in ctx.job.backbones and len(chosen) > 1 and _seconds(chosen, seen, ctx) > room_s:
+    while "auto" in ctx.job.backbones and len(chosen) > 1 and seconds(chosen, seen, ctx) > room_s:
         costliest = next((name for name in reversed(chosen) if not wanted or not recipes.meant(wanted, name)), "")
         if not costliest:
             break

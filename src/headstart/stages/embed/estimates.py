@@ -1,0 +1,68 @@
+"""What it will take to pass the pictures through the candidates: by measured paces, else by counted operations."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from headstart.core.settings import threads
+from headstart.core.types import Estimate
+
+if TYPE_CHECKING:
+    from headstart.core.context import Context
+    from headstart.core.job import Job
+    from headstart.kit.trunk import Trunk
+
+GFLOP_PER_S = 90.0  # a core with AVX-512, float32, OpenVINO; `benchmarks/embed.py` prints this machine's
+DECODE_PER_S = 800.0  # pictures a core and second, JPEG of 250 px
+
+
+def estimate(chosen: tuple[str, ...], count: int, ctx: Context) -> Estimate:
+    """Seconds and download for passing `count` pictures through each candidate, and what that rests on."""
+    from headstart.kit import trunk
+
+    found = [trunk.find(name) for name in chosen]
+    missing = [one for one in found if not one.source.available(one.preset, ctx.store)]
+    return Estimate(
+        seconds=seconds(chosen, count, ctx),
+        bytes=sum(one.spec.download_bytes for one in missing),
+        assumptions=(
+            _rests_on(found, ctx),
+            "nothing comes from the cache, and no candidate is dropped after screening",
+            f"{len(missing)} of {len(found)} backbones must be fetched first",
+            "the random twin of each that goes on, which sees a sixth of the pictures, 96 to 256, is not counted",
+            *_then(ctx.job),
+        ),
+    )
+
+
+def _then(job: Job) -> list[str]:
+    """What follows the embedding and is not counted in."""
+    if job.strategy == "probe":
+        return []
+    given = "then fine-tuning by the recipe on all folds, as long as it takes: the budget has no say in it"
+    return [given if job.recipe else f"then fine-tuning, for what is left of `{job.budget}`"]
+
+
+def _rests_on(found: Sequence[Trunk], ctx: Context) -> str:
+    from headstart.kit import pace
+
+    measured = len(pace.paces([one.spec for one in found], ctx.store))
+    guess = f"{GFLOP_PER_S:.0f} GFLOP/s"
+    decoding = f"{DECODE_PER_S:.0f} decoded pictures a second each"
+    if not measured:
+        return f"{threads()} cores at {guess} and {decoding}"
+    told = f"{threads()} cores, the pace of {measured} of {len(found)} backbones as measured on this machine"
+    return f"{told}{f', the others at {guess} a core' if measured < len(found) else ''}, {decoding}"
+
+
+def seconds(chosen: tuple[str, ...], count: int, ctx: Context) -> float:
+    """Of passing `count` pictures through each candidate: by the measured pace where there is one, else by operations;
+    looks at no weights."""
+    from headstart.kit import pace, trunk
+
+    specs = [trunk.find(name).spec for name in chosen]
+    paces = pace.paces(specs, ctx.store)
+    guessed = GFLOP_PER_S * 1e9 * threads()
+    per_picture = [1 / paces[spec.name] if spec.name in paces else spec.flops / guessed for spec in specs]
+    return sum(one + 1 / (DECODE_PER_S * threads()) for one in per_picture) * count
