@@ -34,7 +34,12 @@ def test_a_step_of_every_strategy_moves_its_blocks_and_no_other_weight(trunk, ch
     net, given = made(trunk, **changes)
     before = net.get(frozen=True)
     descend(net, given, Y)
-    require_moved(net, before, net.get(frozen=True), net.factors())
+    after = net.get(frozen=True)
+    require_moved(net, before, after, net.factors())
+    moved = {path for path in after if not np.array_equal(after[path], before[path])}
+    for block in net.blocks:
+        assert moved & {v.path for v in block.variables}, block.name
+    assert moved <= {v.path for block in net.blocks for v in block.variables} | {v.path for v in net.statistics}
 
 
 def test_a_block_that_stands_still_is_named(trunk):
