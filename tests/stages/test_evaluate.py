@@ -160,6 +160,16 @@ def test_transfer_that_cannot_be_told_is_unclear():
     assert "cannot be told" in found.sentence
 
 
+@pytest.mark.parametrize(("count", "answer"), [(18, "unclear"), (21, "yes")])
+def test_from_a_handful_of_pictures_nothing_is_claimed_of_transfer(count, answer):
+    y = np.arange(count) % 3
+    sure, blind = 0.85 * np.eye(3)[y] + 0.05, np.full((count, 3), 1 / 3)
+    given = [Features(subject=name, part=_part(y, p)) for name, p in ((MODEL, sure), (RANDOM, blind))]
+    found = verdicts.transfer(given, np.arange(count))
+    assert found.answer == answer
+    assert ("from so few pictures" in found.sentence) == (answer == "unclear")
+
+
 def test_a_model_of_noise_is_not_called_better_than_the_majority(context):
     found, *_ = made(context, signal=0.0)
     assert verdict(found, "headline").answer in ("no", "unclear")

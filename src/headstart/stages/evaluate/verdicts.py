@@ -22,6 +22,7 @@ GAP = 0.10  # accuracy on training pictures minus held-out accuracy that is call
 UNEVEN = 0.05  # accuracy minus balanced accuracy that is spoken of
 RISING = 0.005  # gain for each doubling that is worth collecting pictures for
 FLAT = 0.01  # gain for each doubling that the upper end must stay under to call a curve flat
+FEWEST = 20  # pictures below which a mean of log losses has no interval to trust
 LATEST = 4  # points of the curve that its slope is taken from
 
 
@@ -90,14 +91,16 @@ def transfer(found: list[Features], clusters: np.ndarray) -> Verdict:
         if name in apart:
             told.append(f"{by_name[name].mean:.3f} with a {name} (difference {_in_words(apart[name])})")
     strongest = min(apart.values(), key=lambda i: i.value)
+    few = len(model.rows) < FEWEST
+    answer = "unclear" if few else _sign(strongest)
     says = {
         "yes": "pre-trained features pay",
         "no": "pre-trained features do not pay: they lose",
-        "unclear": "whether pre-trained features pay cannot be told",
-    }[_sign(strongest)]
+        "unclear": f"whether pre-trained features pay cannot be told{' from so few pictures' if few else ''}",
+    }[answer]
     same = f"on the same {len(model.rows):,} pictures the log loss is {model.mean:.3f}"
     sentence = f"{says}: {same} against {' and '.join(told)}"
-    return Verdict(code="transfer", answer=_sign(strongest), sentence=sentence)
+    return Verdict(code="transfer", answer=answer, sentence=sentence)
 
 
 def overfitting(train: Part, held: Part) -> Verdict:
