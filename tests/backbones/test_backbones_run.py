@@ -92,6 +92,7 @@ def test_one_task_helps_another_and_the_first_run_may_go(few, tuned, cache, tmp_
     assert "of these 36 pictures: all its scores here are too good" in stderr
 
 
+@pytest.mark.slow
 def test_a_tuned_trunk_is_tuned_again(few, tuned, cache, tmp_path):
     recipe = "epochs=1,batch=16,rate=2e-3,augment=0,blocks=1,depths=stage4"
     words = ("fit", few[1], "--backbones", f"run:{tuned}", "--strategy", "finetune", "--recipe", recipe, "--folds", "2")

@@ -1,6 +1,7 @@
 """Every strategy on real weights and real pictures: what moves, where it starts, and what is saved of it."""
 
 import dataclasses
+import re
 
 import numpy as np
 import pytest
@@ -138,10 +139,10 @@ def test_the_same_recipe_and_seed_give_the_same_bytes_in_another_run_folder(benc
 
 
 def test_a_rate_that_destroys_is_named_and_the_first_weights_come_back(bench):
-    made = tried(bench, rate=1e9)
+    made = tried(bench, rate=10.0, trunk_rate=10.0, decay=1.0, clip=0.0, optimiser="sgd", epochs=4)
     run = made.attempt.runs[0]
     assert "not finite" in run.log.stopped
-    assert "step 1" in run.log.stopped or "step 2" in run.log.stopped
+    assert re.search(r"step \d+", run.log.stopped)
     assert "rate" in run.log.stopped
     assert np.isfinite(run.logits).all()
     assert made.attempt.why == run.log.stopped
