@@ -6,15 +6,13 @@ them. Augmentation stays off: a mirrored or shifted checkerboard is of the other
 """
 
 import json
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 import headstart
+from command_line import call
 from negative_set import phases
 
 pytestmark = pytest.mark.slow
@@ -22,32 +20,18 @@ COUNT = 600
 RECIPE = "depths=stage3,part=all,epochs=1,batch=8,rate=2e-3,augment=0"
 SETTINGS = ("--backbones", "bundled:efficientnet_lite0", "--strategy", "finetune", "--recipe", RECIPE)
 SPLITS = ("--test-size", "0.4", "--folds", "2")
-OFFLINE = (
-    "import socket, sys\n"
-    "def refuse(self, address): raise AssertionError(f'a connection to {address}')\n"
-    "socket.socket.connect = socket.socket.connect_ex = refuse\n"
-    "from headstart.cli.main import main\n"
-    "sys.exit(main(sys.argv[1:]))\n"
-)
 
 
 def fit(pictures, out, seed=0):
     """Run the command line offline; return the verdicts by code and the rows of the table by name."""
     words = ["fit", pictures, *SETTINGS, *SPLITS, "--seed", seed, "--out", out, "--json"]
-    done = subprocess.run(
-        [sys.executable, "-c", OFFLINE, *map(str, words)],
-        capture_output=True,
-        text=True,
-        timeout=1200,
-        env=dict(os.environ),
-    )
-    assert done.returncode == 0, done.stderr
+    stdout, _ = call(*words, timeout=1200, light=False)
     rows = {row.name: row for row in headstart.load(out).evaluation.paid}
     print(f"\n{Path(pictures).name}, seed {seed}")
     for name, row in rows.items():
         apart = f", minus the probe {told(row.difference)}" if row.difference else ""
         print(f"{name:20}{told(accuracy(row))}{apart}")
-    return {one["code"]: one["answer"] for one in json.loads(done.stdout)["verdicts"]}, rows
+    return {one["code"]: one["answer"] for one in json.loads(stdout)["verdicts"]}, rows
 
 
 def accuracy(row):
