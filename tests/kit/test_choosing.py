@@ -1,0 +1,200 @@
+"""The rule of choice: what it always keeps, never exceeds, and that the order of what comes in does not matter."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from headstart.kit import choosing
+from headstart.kit.choosing import Option
+from headstart.kit.compare import Contender, paired
+
+NUMBERS = st.floats(0, 100)
+EXPECTED = st.one_of(st.sampled_from([0.5, 0.7, math.nan]), st.floats(0, 1))
+OPTIONS = st.lists(st.tuples(EXPECTED, NUMBERS), min_size=1, max_size=14).map(
+    lambda found: [Option(name=f"made:{at}", expected=e, cost=c) for at, (e, c) in enumerate(found)]
+)
+
+
+def option(name, expected=0.7, cost=1.0):
+    return Option(name=name, expected=expected, cost=cost)
+
+
+def cost(options, names):
+    return sum(one.cost for one in options if one.name in names)
+
+
+def promise(one):
+    return -math.inf if math.isnan(one.expected) else one.expected
+
+
+# ---------------------------------------------------------------- shortlist
+
+
+@given(OPTIONS, st.floats(0, 300), st.integers(1, 5), st.integers(5, 9), st.randoms())
+def test_a_shortlist_keeps_to_room_and_length_and_is_the_same_in_any_order(options, room, fewest, most, random):
+    found = choosing.shortlist(options, room, fewest=fewest, most=most)
+    assert 1 <= len(found) <= most and len(set(found)) == len(found)
+    assert cost(options, found) <= room * (1 + 1e-12) or len(found) == 1
+    cheap = sorted(one.cost for one in options)
+    fits = max((n for n in range(len(cheap) + 1) if math.fsum(cheap[:n]) <= room), default=0)
+    assert len(found) >= min(fewest, fits)
+    assert min(options, key=lambda one: one.cost).cost == min(one.cost for one in options if one.name in found)
+    shuffled = random.sample(options, len(options))
+    assert choosing.shortlist(shuffled, room, fewest=fewest, most=most) == found
+
+
+@given(OPTIONS)
+def test_with_room_for_all_the_most_promising_are_taken_and_the_cheapest(options):
+    found = choosing.shortlist(options)
+    by_prior = sorted(options, key=lambda one: (-promise(one), one.cost, one.name))
+    assert len(found) == min(8, len(options))
+    assert {one.name for one in by_prior[:7]} <= set(found)
+    assert choosing.best_by_prior(options) == found[0] == by_prior[0].name
+
+
+@given(OPTIONS, st.floats(0, 300), st.data())
+def test_what_must_be_taken_is_whatever_it_costs(options, room, data):
+    must = data.draw(st.sets(st.sampled_from([one.name for one in options])))
+    found = choosing.shortlist(options, room, must=must)
+    assert must <= set(found)
+    if set(found) - must and must:
+        assert cost(options, found) <= room * (1 + 1e-12)
+
+
+def test_a_dear_backbone_does_not_stand_for_all():
+    cheap = [option(f"cheap{at}", expected=0.6 + at / 100, cost=10) for at in range(6)]
+    options = [option("dear", expected=0.9, cost=75), *cheap]
+    assert choosing.shortlist(options, 100) == ("cheap5", "cheap4", "cheap3", "cheap2", "cheap1", "cheap0")
+    assert choosing.shortlist(options, 105) == ("dear", "cheap5", "cheap4", "cheap3")
+    assert choosing.shortlist(options, 24) == ("cheap5", "cheap4")
+    assert choosing.shortlist(options, 3) == ("cheap5",)
+
+
+# ---------------------------------------------------------------- halving
+
+
+def contender(name, losses):
+    return Contender(name=name, rows=np.arange(len(losses)), losses=np.asarray(losses, float), cost=1.0)
+
+
+def contenders(options, seed, pictures=30):
+    """Losses drawn for each option: some far apart, some alike."""
+    rng = np.random.default_rng(seed)
+    base = rng.normal(1, 0.3, pictures)
+    return [contender(one.name, base + rng.choice([0, 0, 1]) + rng.normal(0, 0.3, pictures)) for one in options]
+
+
+@settings(deadline=None)
+@given(OPTIONS, st.integers(0, 2**31), st.one_of(st.just(math.inf), st.floats(0, 300)), st.randoms())
+def test_halving_keeps_the_best_two_ways_and_at_most_the_better_half(options, seed, room, random):
+    judged = contenders(options, seed)
+    found = choosing.halve(options, judged, room=room)
+    best = min(judged, key=lambda c: (c.mean, cost(options, [c.name]), c.name))
+    assert found.kept[0] == best.name
+    assert set(found.kept) | set(found.dropped) == {one.name for one in options}
+    assert not set(found.kept) & set(found.dropped)
+    assert len(found.kept) <= (len(options) + 1) // 2 + 1
+    prior = choosing.best_by_prior(options)
+    if room == math.inf:
+        assert prior in found.kept
+    else:
+        assert len(found.kept) == 1 or cost(options, found.kept) <= room * (1 + 1e-12)
+        assert prior in found.kept or len(found.kept) == 1
+    for name in found.kept[1:]:
+        assert name == prior or paired(next(c for c in judged if c.name == name), best).low <= 0
+    again = choosing.halve(random.sample(options, len(options)), random.sample(judged, len(judged)), room=room)
+    assert again == found
+
+
+def test_each_that_is_dropped_is_told_why():
+    options = [option("a"), option("b"), option("c"), option("famous", expected=0.9, cost=5.0), option("bad")]
+    noise = np.random.default_rng(0).normal(size=(3, 60)) / 10
+    losses = {name: 1 + noise[at] for at, name in enumerate("abc")}
+    judged = [contender(name, x) for name, x in losses.items()]
+    judged += [contender("famous", losses["a"] + 1), contender("bad", losses["a"] + 2)]
+    order = sorted("abc", key=lambda name: losses[name].mean())
+    found = choosing.halve(options, judged)
+    assert found.kept == (order[0], "famous", *order[1:])
+    assert list(found.dropped) == ["bad"]
+    assert found.dropped["bad"].startswith("its loss is 2.0")
+    tight = choosing.halve(options, judged, room=7)
+    assert tight.kept == (order[0], "famous", order[1])
+    assert tight.dropped[order[2]] == "what comes next would not fit the budget"
+    assert choosing.halve(options, judged, room=2).kept == (order[0],)
+    four = choosing.halve(options[:3], judged[:3])
+    assert len(four.kept) == 2 or choosing.best_by_prior(options[:3]) in four.kept
+    assert all(why.endswith("not among the better half") for why in four.dropped.values())
+
+
+@pytest.mark.parametrize(
+    ("backbones", "pictures", "classes", "rounds"),
+    [
+        (2, 10**6, 3, ()),
+        (8, 639, 3, ()),
+        (3, 640, 3, (256,)),
+        (5, 2_000, 3, (256,)),
+        (6, 2_000, 3, (96, 256)),
+        (6, 2_000, 30, (256,)),
+        (6, 2_000, 300, (256,)),
+        (4, 2_560, 3, (256, 1_024)),
+        (8, 10**6, 10, (96, 256, 1_024)),
+        (8, 10**6, 1_000, (1_024,)),
+    ],
+)
+def test_rounds_are_as_many_as_pictures_backbones_and_classes_make_worth_it(backbones, pictures, classes, rounds):
+    assert choosing.rounds(backbones, pictures, classes) == rounds
+
+
+# ---------------------------------------------------------------- finalists
+
+
+@given(OPTIONS, st.data(), st.integers(1, 3), st.randoms())
+def test_finalists_are_the_best_two_ways_and_none_is_worse_in_all(options, data, most, random):
+    drawn = data.draw(st.lists(NUMBERS, min_size=len(options), max_size=len(options)))
+    losses = {one.name: loss for one, loss in zip(options, drawn, strict=True)}
+    found = choosing.finalists(options, losses, most=most)
+    names = [one.name for one in found]
+    assert 1 <= len(names) == len(set(names)) <= most
+    assert losses[names[0]] == min(losses.values()) and "best by probe" in found[0].why
+    if most > 1:
+        assert max(map(promise, options)) in {promise(one) for one in options if one.name in names}
+        assert sum("best by prior" in one.why for one in found) == 1
+    of = {one.name: one for one in options}
+    for name in names:
+        mine = (losses[name], -promise(of[name]), of[name].cost)
+        for other in options:
+            its = (losses[other.name], -promise(other), other.cost)
+            assert not (its != mine and all(a <= b for a, b in zip(its, mine, strict=True)))
+    assert choosing.finalists(random.sample(options, len(options)), losses, most=most) == found
+
+
+def test_finalists_say_why():
+    options = [option("cheap", 0.7, 1.0), option("famous", 0.9, 9.0), option("fit", 0.8, 3.0), option("none", 0.6, 4.0)]
+    losses = {"cheap": 0.4, "famous": 0.5, "fit": 0.3, "none": 0.9}
+    found = choosing.finalists(options, losses)
+    assert [(one.name, one.why) for one in found] == [
+        ("fit", "best by probe"),
+        ("famous", "best by prior"),
+        ("cheap", "cheapest to train"),
+    ]
+    assert choosing.finalists(options, losses, most=2) == found[:2]
+    (one,) = choosing.finalists(options[:1], losses)
+    assert one.why == "best by probe and best by prior and cheapest to train"
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        lambda: choosing.shortlist([]),
+        lambda: choosing.best_by_prior([option("a"), option("a")]),
+        lambda: choosing.shortlist([option("a")], must=("b",)),
+        lambda: choosing.halve([option("a")], [contender("b", [1.0])]),
+        lambda: choosing.finalists([option("a")], {}),
+    ],
+)
+def test_what_cannot_be_meant_is_refused(wrong):
+    with pytest.raises(ValueError, match=r"options|losses"):
+        wrong()
