@@ -8,11 +8,11 @@ import hashlib
 import http.server
 import json
 import threading
-import warnings
 
 import numpy as np
 import pytest
 
+import official_files
 from headstart.backbones.keras_applications import PLUGIN, _table
 from headstart.core.errors import SetupError, UsageError
 from headstart.core.say import Say
@@ -22,37 +22,11 @@ from headstart.testing.backbones import check_backbone, vectors
 QUIET = Say(quiet=True)
 
 
-def official(preset, path, **settings):
-    """Write a weights file of the official layout; every weight random, running variances above zero."""
-    import h5py
-    import keras
-    from keras.src.legacy.saving import legacy_h5_format
-
-    row = _table()[preset]
-    make = getattr(keras.applications, row["class"])
-    model = make(weights=None, include_top=False, pooling="avg", input_shape=(row["side"], row["side"], 3), **settings)
-    rng = np.random.default_rng(5)
-    for weight in model.weights:
-        name = weight.path.rpartition("/")[2]
-        if "variance" in name or "gamma" in name:
-            weight.assign(rng.uniform(0.8, 1.2, weight.shape))
-        elif len(weight.shape) > 1:
-            fan_in = np.prod(weight.shape[:-2] if weight.shape[-1] == 1 else weight.shape[:-1])
-            weight.assign(rng.standard_normal(weight.shape) * np.sqrt(2 / fan_in))
-        elif "count" not in name:
-            weight.assign(0.1 * rng.standard_normal(weight.shape))
-    path.mkdir(parents=True, exist_ok=True)
-    with h5py.File(path / row["file"], "w") as file, warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # Keras' writer and NumPy 2; only this test writes
-        legacy_h5_format.save_weights_to_hdf5_group(file, model)
-    return path / row["file"]
-
-
 @pytest.fixture(scope="module")
 def mobilenet(tmp_path_factory):
     """A folder with MobileNet's file."""
     folder = tmp_path_factory.mktemp("mirror")
-    official("mobilenet", folder)
+    official_files.write("mobilenet", folder)
     return folder
 
 
@@ -203,7 +177,7 @@ def test_efficientnet_is_scaled_as_with_the_word_imagenet(store, tmp_path, monke
     import keras
     from keras.src.utils import file_utils
 
-    file = official("efficientnet_b0", tmp_path / "mirror")
+    file = official_files.write("efficientnet_b0", tmp_path / "mirror")
     pictures = np.random.default_rng(0).integers(0, 256, (2, 224, 224, 3), dtype=np.uint8)
     found = vectors(PLUGIN.build("efficientnet_b0", store, weights=file), pictures)[-1]
     monkeypatch.setattr(file_utils, "get_file", lambda *given, **named: str(file))
@@ -279,7 +253,7 @@ def test_a_file_of_each_family_is_loaded_like_keras_loads_it(preset, store, tmp_
     import keras
 
     row = _table()[preset]
-    file = official(preset, tmp_path)
+    file = official_files.write(preset, tmp_path)
     side = row["side"]
     pictures = np.random.default_rng(0).integers(0, 256, (2, side, side, 3), dtype=np.uint8)
     make, module = getattr(keras.applications, row["class"]), getattr(keras.applications, PREPROCESS[row["family"]])

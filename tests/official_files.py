@@ -1,0 +1,39 @@
+"""Weights files in the layout of Keras' official ones, which tests write themselves: nothing can be downloaded here."""
+
+import warnings
+
+import numpy as np
+
+from headstart.backbones.keras_applications import PLUGIN, _table
+from headstart.kit import drawn
+
+
+def write(preset, folder, seed=5):
+    """Write the official file of a preset of keras.applications, without the classifier, under its official name.
+
+    Kernels are drawn as those of a random twin, so that signals neither die nor explode. Nothing is left at 0 or 1,
+    where a file that was not read would not show.
+
+    Returns:
+        The file.
+    """
+    import h5py
+    import keras
+    from keras.src.legacy.saving import legacy_h5_format
+
+    row, side = _table()[preset], PLUGIN.spec(preset).input.size_px
+    make = getattr(keras.applications, row["class"])
+    model = make(weights=None, include_top=False, pooling="avg", input_shape=(side, side, 3))
+    drawn.fill_random(model, seed)
+    rng = np.random.default_rng(seed)
+    for weight in model.weights:
+        name = weight.path.rpartition("/")[2]
+        if "variance" in name or "gamma" in name:
+            weight.assign(rng.uniform(0.8, 1.2, weight.shape))
+        elif len(weight.shape) == 1 and "count" not in name:
+            weight.assign(0.1 * rng.standard_normal(weight.shape))
+    folder.mkdir(parents=True, exist_ok=True)
+    with h5py.File(folder / row["file"], "w") as file, warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # Keras' writer and NumPy 2; only tests write
+        legacy_h5_format.save_weights_to_hdf5_group(file, model)
+    return folder / row["file"]
