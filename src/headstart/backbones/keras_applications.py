@@ -75,6 +75,8 @@ class KerasApplications:
             download_bytes=row["bytes"],
             prior=row["top1"],
             prior_source=row["top1_source"],
+            method="supervised",  # all of them: classification of ImageNet's photos
+            domains=("photos",),
         )
 
     def _row(self, preset: str) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import ast
 import importlib
 from functools import cache
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any
 
@@ -31,10 +31,14 @@ def _files(kind: str) -> dict[str, Path]:
     return {name: path for name, path in found.items() if "\nPLUGIN" in path.read_text(encoding="utf-8")}
 
 
+@cache  # every installed package's metadata is read for it
+def _points(kind: str) -> dict[str, EntryPoint]:
+    return {point.name: point for point in entry_points(group=f"headstart.{kind}")}
+
+
 def names(kind: str) -> tuple[str, ...]:
     """Names of all plugins of a kind, sorted; nothing is imported."""
-    others = (point.name for point in entry_points(group=f"headstart.{kind}"))
-    return tuple(sorted({*_files(kind), *others}))
+    return tuple(sorted({*_files(kind), *_points(kind)}))
 
 
 def summary(kind: str, name: str) -> str:
@@ -53,8 +57,8 @@ def load(kind: str, name: str) -> Any:
     if name in _files(kind):
         folder = KINDS[kind].replace("/", ".")
         return importlib.import_module(f"headstart.{folder}.{name}").PLUGIN
-    for point in entry_points(group=f"headstart.{kind}", name=name):
-        return point.load()
+    if name in _points(kind):
+        return _points(kind)[name].load()
     known = names(kind)
     hint = nearest(name, known) or f"known: {', '.join(known)}"
     raise UsageError(f"no {kind.rstrip('s').replace('_', ' ')} is named `{name}`", hint=hint)

@@ -230,6 +230,8 @@ class BackboneSpec:
         download_bytes: Of the weights.
         prior: Published accuracy of the source on its own task, 0..1 (ImageNet top-1), or a stated guess.
         prior_source: Where `prior` comes from.
+        method: How it was trained: `supervised`, `self-supervised`, `image-text`, or the words of the source.
+        domains: What its training pictures show, as a filter's words: `photos`, `edges`, `medical`, `text`, …
     """
 
     name: str
@@ -245,6 +247,8 @@ class BackboneSpec:
     download_bytes: int
     prior: float
     prior_source: str
+    method: str = "not stated"
+    domains: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -314,6 +318,30 @@ class Score:
     n: int
     subject: str = ""
     method: str = ""
+
+
+# ---------------------------------------------------------------- what is expected
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Expected:
+    """What a backbone is expected to be worth before anything is run, on the scale of ImageNet top-1 accuracy.
+
+    Attributes:
+        name: `source:preset`.
+        value: Its published figure, moved by how it did in this user's own runs.
+        low: Lower end of the 95 % interval.
+        high: Upper end.
+        runs: How many of the user's own runs measured it.
+        why: One sentence.
+    """
+
+    name: str
+    value: float
+    low: float
+    high: float
+    runs: int
+    why: str
 
 
 # ---------------------------------------------------------------- rank
@@ -911,6 +939,14 @@ class Head(Protocol):
             class_weight: (C,) float64 or None.
             seed: For what is drawn.
         """
+        ...
+
+
+class StartingHead(Protocol):
+    """What a `Head` may have besides: it can start from weights that something else knows of the classes."""
+
+    def starting(self, weights: np.ndarray) -> Head:
+        """The same head, drawn towards a multiple of `weights`, (D, C) on raw features, chosen from the pictures."""
         ...
 
 

@@ -46,6 +46,14 @@ class Anatomy:
         return {id(one): depth for depth in self.depths for outer in self.segments[depth] for one in _with_inner(outer)}
 
 
+def with_maps(model: Any, spec: BackboneSpec, names: Sequence[str]) -> Any:
+    """A trunk that gives maps first, named `map_<depth>`, and then all pooled features."""
+    import keras
+
+    maps = look(model, spec, [depth.name for depth in spec.depths]).maps
+    return keras.Model(model.inputs, [*(maps[name.removeprefix("map_")] for name in names), *model.outputs])
+
+
 def look(trunk_model: Any, spec: BackboneSpec, depths: Sequence[str]) -> Anatomy:
     """Take a trunk apart as deep as `depths` go.
 

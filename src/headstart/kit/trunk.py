@@ -8,7 +8,6 @@ both engines, and kept only if the vectors agree. Without OpenVINO, `ready` lets
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -65,6 +64,11 @@ class Trunk:
         """The frozen `keras.Model`."""
         return self.source.build(self.preset, store, seed=self.seed)
 
+    def bring(self, store: Store, say: Say) -> None:
+        """Take weights that lie on this machine into the cache, aloud: what `build` would say is held back."""
+        if self.seed is None and self.source.available(self.preset, store):
+            self.source.pull(self.preset, store, say)
+
 
 def names() -> tuple[str, ...]:
     """All names of all sources, the bundled first."""
@@ -72,26 +76,38 @@ def names() -> tuple[str, ...]:
     return tuple(f"{name}:{preset}" for name in sources for preset in registry.load("backbones", name).presets())
 
 
-def find(name: str) -> Trunk:
+def find(name: str, *, opening: bool = True) -> Trunk:
     """The trunk of a name: `bundled:efficientnet_lite0`, a preset alone if one source has it, or `random:` of it.
 
-    A source may open what it cannot list, such as a path: `run:runs/mine`. The trunk then has the name that the source
-    gives it.
+    A source may open what it cannot list, such as a path (`run:runs/mine`), and gives it a name; without `opening`,
+    which may copy or fetch a file, only what is listed is found.
 
     Raises:
         UsageError: There is none, or no twin of it; the nearest names are in the hint.
     """
     if name.startswith(RANDOM):
-        return _twin(find(name.removeprefix(RANDOM)))
+        return _twin(find(name.removeprefix(RANDOM), opening=opening))
+    if listed(name):
+        return _of(name)
     known = names()
-    fits = [one for one in known if one == name] or _bare(name, known)
-    if not fits and (opened := sources.opened(name)):
+    fits = _bare(name, known)
+    if not fits and opening and (opened := sources.opened(name)):
         fits = [opened]
     if len(fits) != 1:
         raise _unknown(name, known, fits)
-    source, _, preset = fits[0].partition(":")
+    return _of(fits[0])
+
+
+def listed(name: str) -> bool:
+    """Whether a whole name is in its source's list; other sources are not asked."""
+    source, _, preset = name.partition(":")
+    return source in registry.names("backbones") and preset in registry.load("backbones", source).presets()
+
+
+def _of(name: str) -> Trunk:
+    source, _, preset = name.partition(":")
     plugin: BackboneSource = registry.load("backbones", source)
-    return Trunk(name=fits[0], spec=plugin.spec(preset), source=plugin, preset=preset)
+    return Trunk(name=name, spec=plugin.spec(preset), source=plugin, preset=preset)
 
 
 def find_for(option: str, name: str) -> Trunk:
@@ -142,6 +158,8 @@ def _twin(trained: Trunk) -> Trunk:
         download_bytes=0,
         prior=0.0,
         prior_source="random weights know nothing",
+        method="none",
+        domains=(),
     )
     return replace(trained, name=RANDOM + trained.name, spec=spec, seed=RANDOM_SEED)
 
@@ -194,11 +212,12 @@ def folder(
     """
 
     def write(draft: Path) -> None:
-        from headstart.kit import export
+        from headstart.kit import blocks, export
 
         kind = f"{precision}, with feature maps" if maps else precision
         say.line("trunk", f"{trunk.name}: made once for {engine.name()} in {kind}")
         source = folder(trunk, store, say, pictures) / "trunk.xml" if precision == "int8" else None
+        trunk.bring(store, say)
         finding = None
         with export.quiet():
             if source:
@@ -208,7 +227,7 @@ def folder(
             else:
                 names = tuple(f"map_{depth.name}" for depth in trunk.spec.depths[:-1]) if maps else ()
                 model = trunk.build(store)
-                whole = _with_maps(model, trunk.spec, names) if maps else model
+                whole = blocks.with_maps(model, trunk.spec, names) if maps else model
                 export.convert(whole, trunk.spec, pictures, draft, maps=names)
                 finding = None if maps else _looked_at(trunk, model, pictures, say)
         if finding is not None:
@@ -221,17 +240,6 @@ def folder(
     if precision == "int8":
         address["calibrated_on"] = hashlib.sha256(pictures.tobytes()).hexdigest()
     return store.make("trunks", address, write)
-
-
-def _with_maps(model: Any, spec: BackboneSpec, names: Sequence[str]) -> Any:
-    """A trunk that gives maps first, named `map_<depth>`, and then all pooled features."""
-    import keras
-
-    from headstart.kit import blocks
-
-    depths = [depth.name for depth in spec.depths]
-    maps = blocks.look(model, spec, depths).maps
-    return keras.Model(model.inputs, [*(maps[name.removeprefix("map_")] for name in names), *model.outputs])
 
 
 def _looked_at(trunk: Trunk, model: Any, pictures: np.ndarray, say: Say) -> Finding | None:
@@ -267,16 +275,18 @@ def ready(
         return made
     if trunk.frozen:
         raise SetupError(f"without OpenVINO nothing can run it: {trunk.frozen}", hint="pip install openvino")
+    from headstart.kit import blocks
     from headstart.kit.export import KerasEngine, quiet
 
     say.line("trunk", f"{trunk.name}: OpenVINO is not installed, Keras computes the vectors (slower, float32)")
     if precision != "f32":
         raise SetupError(f"precision `{precision}` needs OpenVINO", hint="pip install openvino")
+    trunk.bring(store, say)
     with quiet():
         model = trunk.build(store)
         if cut:
             wanted = outputs(trunk.spec, cut)
-            whole = _with_maps(model, trunk.spec, wanted[:1])
+            whole = blocks.with_maps(model, trunk.spec, wanted[:1])
             model = type(whole)(whole.inputs, whole.outputs[: len(wanted)])
     if not cut:
         _looked_at(trunk, model, pictures, say)
