@@ -14,6 +14,7 @@ ROOT = Path(__file__).resolve().parent.parent
 # A shell ignores Ctrl-C for what it runs in the background, and children would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 os.environ.setdefault("HEADSTART_CACHE", str(ROOT / ".data" / "cache"))
+os.environ.setdefault("HEADSTART_HISTORY", "off")  # runs are compared byte for byte: none may learn from another test's
 
 
 @pytest.fixture(scope="session")

@@ -26,6 +26,7 @@ SETTINGS = (
         "none: Keras' own addresses",
     ),
     Setting("HEADSTART_THREADS", "Threads for decoding, the engine and the heads.", "all cores of this process"),
+    Setting("HEADSTART_HISTORY", "`off`: neither keep what a run came to nor learn from earlier ones.", "on"),
 )
 
 
@@ -44,6 +45,18 @@ def cache_folder() -> Path:
     import platformdirs
 
     return Path(platformdirs.user_cache_dir("headstart", appauthor=False))
+
+
+def learns() -> bool:
+    """Whether runs are remembered and learnt from.
+
+    Raises:
+        UsageError: The variable is neither `on` nor `off`.
+    """
+    chosen = get("HEADSTART_HISTORY") or "on"
+    if chosen not in ("on", "off"):
+        raise UsageError(f"HEADSTART_HISTORY `{chosen}` is neither `on` nor `off`")
+    return chosen == "on"
 
 
 def threads() -> int:

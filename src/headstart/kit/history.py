@@ -1,0 +1,185 @@
+"""What this user's own runs came to: one small record a run, kept in the cache, from which later runs learn.
+
+A record holds numbers and names of public backbones, and no picture, file, class or folder; a backbone of the user's
+own is known by its content. Its address is the digest of the pictures and the job, so a run that is repeated or resumed
+counts once. Nothing leaves the machine; another cache knows nothing of it, and `HEADSTART_HISTORY=off` neither reads
+nor writes. Whoever lets a record decide anything does so inside `ctx.decide`, so that a killed run ends as it would
+have ended.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from headstart.core import registry
+from headstart.core.errors import SetupError
+from headstart.core.files import disk_errors, read_json
+from headstart.core.job import Job
+from headstart.core.keys import digest
+from headstart.core.settings import learns
+from headstart.core.store import Store
+from headstart.core.types import BackboneSpec, Score
+from headstart.kit import sources, values
+
+FORMAT = 1
+MOST = 200  # records that are looked at, the latest
+OWN = "own:"  # before the content of a backbone of the user's own
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measured:
+    """What one backbone came to in a run.
+
+    Attributes:
+        key: See `key`.
+        prior: Its published accuracy, 0..1.
+        published: False where `prior` is a guess, or of the backbone that it grew from.
+        probe: Accuracy and balanced accuracy of its best depth, of split `cv`, or `screen` where it came no further.
+        tuned: The same where it was fine-tuned: `cv` of its best recipe, and the split that judged, if handed over.
+    """
+
+    key: str
+    prior: float
+    published: bool = True
+    probe: tuple[Score, ...] = ()
+    tuned: tuple[Score, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """What one run came to.
+
+    Attributes:
+        address: Digest of the pictures and the job.
+        pictures_digest: Of the data set: runs of one set share what is easy or hard about it.
+        made_s: When the run ended, seconds since 1970.
+        classes: How many had pictures to learn from.
+        pictures: In all.
+        counts: Training pictures of each of these classes, the largest first.
+        metric: Of the job.
+        strategy: Of the job.
+        explicit: The job gave a recipe, so no budget ended the training.
+        backbones: All that were measured.
+        probe: Cross-validated scores of the head that won on frozen features.
+        final: Scores of what was handed over, on the split that judged.
+        planned_s: Seconds that were reckoned for it, before anything was learnt of earlier runs; NaN where unknown.
+        taken_s: Seconds that it took; NaN where it was done in several goes.
+        forecast: What was forecast, its accuracy as `Score`s of split `before` and `probed`.
+        format: Version of this layout.
+    """
+
+    address: str
+    pictures_digest: str
+    made_s: float
+    classes: int
+    pictures: int
+    counts: tuple[int, ...]
+    metric: str
+    strategy: str
+    explicit: bool = False
+    backbones: tuple[Measured, ...] = ()
+    probe: tuple[Score, ...] = ()
+    final: tuple[Score, ...] = ()
+    planned_s: float = math.nan
+    taken_s: float = math.nan
+    forecast: tuple[Score, ...] = ()
+    format: int = FORMAT
+
+
+def own(spec: BackboneSpec) -> bool:
+    """Whether a backbone is the user's own."""
+    source = spec.name.partition(":")[0]
+    return source in registry.names("backbones") and sources.own(registry.load("backbones", source))
+
+
+def key(spec: BackboneSpec) -> str:
+    """By what a backbone is known over runs: its name, or its content where the name is the user's own."""
+    return f"{OWN}{spec.revision}" if own(spec) else spec.name
+
+
+def address(pictures: str, job: Job) -> str:
+    """The address of a run's record.
+
+    Args:
+        pictures: Digest of the data set; the folder's own name has no say.
+        job: The request.
+    """
+    return digest({"pictures": pictures, "job": replace(job, data="")})
+
+
+def score(of: Sequence[Score], name: str) -> Score | None:
+    """The score of this name, where it could be measured."""
+    return next((s for s in of if s.name == name and not s.subject and s.n > 0 and math.isfinite(s.value)), None)
+
+
+def keep(record: Record, store: Store) -> None:
+    """Write a record, unless the setting forbids.
+
+    Raises:
+        SetupError: The disk refuses.
+    """
+    if learns():
+        folder = _folder(store)
+        with disk_errors(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+        values.save(record, folder, record.address)
+
+
+def records(store: Store, report: Callable[[str], None], *, but: str = "") -> tuple[Record, ...]:
+    """The latest records, the oldest of them first; empty where the setting forbids.
+
+    Args:
+        store: The cache.
+        report: Called with one sentence for each file that is passed over: damaged, or of another version.
+        but: Address of the run that asks, which must not learn from itself.
+    """
+    if not learns():
+        return ()
+    paths = sorted(_folder(store).glob("*.json"))
+    found = [one for path in paths if path.stem != but and (one := _read(path, report)) is not None]
+    return tuple(sorted(found, key=lambda one: (one.made_s, one.address))[-MOST:])
+
+
+def _folder(store: Store) -> Path:
+    return store.root / "history"
+
+
+def _read(path: Path, report: Callable[[str], None]) -> Record | None:
+    told = f"the record {path.stem[:12]} of an earlier run is passed over:"
+    try:
+        content: Any = read_json(path)
+        if content["format"] != FORMAT:
+            report(f"{told} it has format {content['format']}, this version reads {FORMAT}")
+            return None
+        return _sound(values.load(Record, path.parent, path.stem), path.stem)
+    except (OSError, SetupError) as err:
+        report(f"{told} it cannot be read ({err})")
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as err:
+        report(f"{told} it is damaged ({err!r})")
+    return None
+
+
+def _sound(found: Record, stem: str) -> Record:
+    """Refuse what no run can have come to.
+
+    Raises:
+        ValueError: With what is wrong.
+    """
+    scores = [s for one in found.backbones for s in (*one.probe, *one.tuned)]
+    scores += [*found.probe, *found.final, *found.forecast]
+    right = {
+        "address": found.address == stem,
+        "made_s": math.isfinite(found.made_s),
+        "counts": 0 < len(found.counts) == found.classes and min(found.counts) > 0,
+        "prior": all(0 <= one.prior <= 1 for one in found.backbones),
+        "scores": all(math.isnan(s.value) or (0 <= s.value <= 1 and s.n >= 0) for s in scores),
+        "seconds": not (found.planned_s <= 0 or found.taken_s <= 0),
+    }
+    wrong = [name for name, holds in right.items() if not holds]
+    if wrong:
+        raise ValueError(f"{', '.join(wrong)} out of range")
+    return found
