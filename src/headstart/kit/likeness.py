@@ -88,14 +88,15 @@ def frechet(of: Sides) -> float:
     to the means.
 
     Returns:
-        0 for equal sides, never below; the same with the sides changed over. Infinite is avoided: sides that do not
-        vary and lie apart count as 1e9 times their variance at most.
+        0 for equal sides, never below; the same with the sides changed over. Sides that lie apart and do not vary
+        beside that have 1e9, not infinity.
     """
     middles = [side.mean(axis=0) for side in of]
     a, b = ((side - middle) / np.sqrt(len(side)) for side, middle in zip(of, middles, strict=True))
     variance = float(np.sum(a * a) + np.sum(b * b))
     # The singular values of S^(1/2) S'^(1/2), from triangular factors: no root of a matrix that may be singular.
-    shared = np.linalg.svd(np.linalg.qr(a, mode="r") @ np.linalg.qr(b, mode="r").T, compute_uv=False).sum()
+    first, second = (np.asarray(np.linalg.qr(side, mode="r")) for side in (a, b))
+    shared = np.linalg.svd(first @ second.T, compute_uv=False).sum()
     apart = float(np.sum((middles[0] - middles[1]) ** 2))
     distance = max(apart + variance - 2 * float(shared), 0.0)
     return distance / max(variance, 1e-9 * apart, 1e-300)
