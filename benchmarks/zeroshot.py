@@ -10,9 +10,9 @@ from headstart.core.say import Say
 from headstart.core.settings import cache_folder
 from headstart.core.store import Store
 from headstart.kit import imagenet, sentences
+from headstart.kit.conse import TOP, combined
 from headstart.kit.intervals import wilson
 from headstart.stages.zeroshot.look import classifier
-from headstart.stages.zeroshot.run import TOP, combined
 from headstart.testing.photos import labelled
 
 BACKBONES = ("bundled:efficientnet_lite0", "bundled:efficientnet_lite1", "bundled:efficientnet_lite2")

@@ -12,8 +12,8 @@ from headstart import pipeline
 from headstart.core.errors import UsageError
 from headstart.core.say import Say
 from headstart.kit import softmax
+from headstart.kit.conse import combined, likeliest
 from headstart.stages.zeroshot import run as zeroshot
-from headstart.stages.zeroshot.look import likeliest
 from headstart.testing.photos import labelled
 
 QUIET = Say(quiet=True)
@@ -41,13 +41,13 @@ def test_the_mean_is_that_of_the_paper(seed, top):
     chosen = sorted(range(1000), key=lambda at: -probabilities[at])[:top]
     mean = sum(float(probabilities[at]) * names[at].astype(np.float64) for at in chosen)
     mean = mean / sum(float(probabilities[at]) for at in chosen)
-    found = zeroshot.combined(probabilities, names, top)
+    found = combined(probabilities, names, top)
     assert found == pytest.approx(mean / np.linalg.norm(mean), abs=1e-4)
 
 
 def test_one_class_gives_its_own_vector():
     probabilities, names = rng_case(0)
-    assert zeroshot.combined(probabilities, names, 1) == pytest.approx(names[probabilities.argmax()], abs=1e-6)
+    assert combined(probabilities, names, 1) == pytest.approx(names[probabilities.argmax()], abs=1e-6)
 
 
 def test_the_likeliest_come_first_and_ties_by_position():

@@ -2,6 +2,10 @@
 
 One eigen-decomposition serves all strengths. Regression values are no probabilities: they become some by a softmax
 whose temperature is fitted on exact leave-one-out values (Allen's PRESS), so that the log loss is honest.
+
+It can start from weights that something else knows, such as the names of the classes: the penalty then draws towards a
+multiple of them instead of 0. The multiple has the least leave-one-out error and is never negative: a start that says
+nothing gets 0, which is plain ridge.
 """
 
 from __future__ import annotations
@@ -13,17 +17,30 @@ import numpy as np
 
 from headstart.core.types import FittedHead
 from headstart.kit import blas, linear, softmax
-from headstart.kit.head_path import along
+from headstart.kit.head_path import STARTED, along
 
 CALIBRATED = 2_000  # rows whose leave-one-out values set the temperature
 PARTS = (30.0, 10.0, 3.0, 1.0, 0.3, 0.1, 0.03)  # strength over columns per picture
 
 
 class Ridge:
-    """See the module."""
+    """See the module.
+
+    Args:
+        start: (D, C) weights on raw features, of any size, or None.
+    """
 
     name = "ridge"
     cannot: Mapping[str, str] = {}
+
+    def __init__(self, start: np.ndarray | None = None) -> None:
+        self.start = start
+        if start is not None:
+            self.name += STARTED
+
+    def starting(self, weights: np.ndarray) -> Ridge:
+        """See `headstart.core.types.StartingHead`."""
+        return Ridge(weights)
 
     def grid(self, n_train: int, dim: int, n_classes: int) -> Sequence[Mapping[str, Any]]:
         """Strengths in parts of D / M: a prior whose scores spread alike for any number of columns."""
@@ -41,14 +58,16 @@ class Ridge:
     ) -> Iterator[FittedHead]:
         """See `headstart.core.types.Head`."""
         with blas.single():
-            problem = _Problem(x, y, class_weight)
+            problem = _Problem(x, y, class_weight, self.start)
         yield from along(self.name, params, n_classes, lambda each: problem.solve(float(each["strength"]), n_classes))
 
 
 class _Problem:
     """What all strengths share."""
 
-    def __init__(self, x: np.ndarray, y: np.ndarray, class_weight: np.ndarray | None) -> None:
+    def __init__(
+        self, x: np.ndarray, y: np.ndarray, class_weight: np.ndarray | None, start: np.ndarray | None = None
+    ) -> None:
         self.present, self.y = np.unique(y, return_inverse=True)
         weight = linear.row_weights(y, class_weight)
         self.weight = np.ones(len(y)) if weight is None else weight
@@ -61,20 +80,46 @@ class _Problem:
         self.rows = linear.spread(len(y), CALIBRATED)
         self.some = self.basis.some_coordinates(self.rows)
         self.some_target = target[self.rows]
+        self.share = self.weight[self.rows]
+        self.start = self._standardised(start) if start is not None else np.zeros((x.shape[1], 0))
+        self.start_inner = self.basis.into(self.start)
+
+    def _standardised(self, start: np.ndarray) -> np.ndarray:
+        """(D, P) a start on standardised features: of the present classes, whose scores for a picture sum to 0."""
+        varies = self.moments.inverse > 0
+        own = start[:, self.present] / np.where(varies, self.moments.inverse, np.inf)[:, None]
+        return np.asarray(own - own.mean(axis=1, keepdims=True))
 
     def solve(self, strength: float, n_classes: int) -> dict[str, np.ndarray]:
         inner = self.pull / (self.basis.power + strength)[:, None]
-        share = self.weight[self.rows]
-        t = softmax.temperature(self._left_out(inner, strength, share), self.y[self.rows], weight=share)
         weights = self.basis.back(inner)
+        residual = self._left_out(self.some_target - self.mean, inner, strength)
+        if self.start.shape[1]:
+            times, of_start, beside = self._trusted(residual, strength)
+            residual, weights = residual - times * of_start, weights + times * beside
+        t = softmax.temperature(self.some_target - residual, self.y[self.rows], weight=self.share)
         return linear.arrays(t * weights, t * self.mean, self.moments, self.present, n_classes)
 
-    def _left_out(self, inner: np.ndarray, strength: float, share: np.ndarray) -> np.ndarray:
-        """(B, C) values of rows as if each had not been learnt from."""
-        fitted = self.some @ inner / np.sqrt(share)[:, None] + self.mean
-        leverage = (self.some**2) @ (1 / (self.basis.power + strength)) / len(self.y) + share / len(self.y)
-        kept = np.maximum(1 - leverage, 1e-6)[:, None]
-        return np.asarray(self.some_target - (self.some_target - fitted) / kept)
+    def _trusted(self, residual: np.ndarray, strength: float) -> tuple[float, np.ndarray, np.ndarray]:
+        """The multiple of the start with the least squared error on left-out rows; it is linear in them.
+
+        Returns:
+            The multiple; (B, P) how each left-out error falls with it; (D, P) how the weights change with it: by what
+            the rows alone would not have learnt of the start.
+        """
+        learnt = self.start_inner * (self.basis.power / (self.basis.power + strength))[:, None]
+        said = self.some @ self.start_inner / np.sqrt(self.share)[:, None]
+        of_start = self._left_out(said, learnt, strength)
+        each = self.share[:, None] * of_start
+        size = float(np.vdot(each, of_start))
+        times = max(0.0, float(np.vdot(each, residual)) / size) if size > 0 else 0.0
+        return times, of_start, self.start - self.basis.back(learnt)
+
+    def _left_out(self, target: np.ndarray, inner: np.ndarray, strength: float) -> np.ndarray:
+        """(B, P) errors for rows of a target (B, P), less its mean, as if each had not been learnt from."""
+        fitted = self.some @ inner / np.sqrt(self.share)[:, None]
+        leverage = (self.some**2) @ (1 / (self.basis.power + strength)) / len(self.y) + self.share / len(self.y)
+        return np.asarray((target - fitted) / np.maximum(1 - leverage, 1e-6)[:, None])
 
 
 PLUGIN = Ridge()

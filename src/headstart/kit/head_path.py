@@ -10,6 +10,8 @@ import numpy as np
 from headstart.core.types import FittedHead
 from headstart.kit import blas
 
+STARTED = "_from_names"  # after the name of a head that starts from the names of the classes
+
 
 def along(
     head: str,

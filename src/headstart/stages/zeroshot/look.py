@@ -18,7 +18,8 @@ from headstart.core.say import Say
 from headstart.core.settings import threads
 from headstart.core.store import Store
 from headstart.core.types import Prediction
-from headstart.kit import imagenet, softmax, trunk
+from headstart.kit import conse, imagenet, trunk
+from headstart.kit.conse import likeliest
 from headstart.kit.engine import BATCH
 from headstart.kit.trunk import Trunk
 from headstart.runtime.predict import Chunk, chunks
@@ -82,15 +83,7 @@ class Classifier:
             sample = pictures[np.resize(np.arange(len(pictures)), _PARITY)]
             self._engine = trunk.ready(self.trunk, self.store, self.say, sample, threads=threads())
         _, outputs = next(iter(self._engine.run([(None, pictures)])))
-        # One picture at a time and without BLAS, so that no number depends on the others or on the threads.
-        scores = [np.einsum("d,dc->c", features, self.weights) + self.bias for features in outputs[-1]]
-        return softmax.probabilities(np.stack(scores))
-
-
-def likeliest(probabilities: np.ndarray, count: int) -> list[int]:
-    """Positions of the largest of (1000,) probabilities, the largest first; ties by position."""
-    order: list[int] = np.argsort(-probabilities, kind="stable")[:count].tolist()
-    return order
+        return conse.probabilities(outputs[-1], self.weights, self.bias)
 
 
 def classifier(backbone: str, store: Store, say: Say) -> Classifier:

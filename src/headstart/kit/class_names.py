@@ -1,0 +1,98 @@
+"""Class names as words: what a model of language reads of them, and which of them it cannot use.
+
+Names come from `--classes` or from the folders of a data set. Nothing here knows a model.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+
+from headstart.core.errors import UsageError
+
+CLASSES = "--classes"
+# Words that say what a folder is and not what a picture shows.
+_EMPTY = {
+    *("batch", "bin", "category", "class", "classes", "cluster", "data", "folder", "group", "image", "images", "img"),
+    *("item", "items", "label", "misc", "new", "other", "others", "photo", "photos", "picture", "pictures", "sample"),
+    *("samples", "set", "test", "train", "type", "unknown", "val"),
+}
+_SHORTEST = 3  # letters of a word
+
+
+def as_words(name: str) -> str:
+    """A class name as a model of language reads it: underscores are spaces."""
+    return " ".join(name.replace("_", " ").split())
+
+
+def says_nothing(names: Iterable[str]) -> list[str]:
+    """The names in which no word says what a picture shows, such as `class_07`, `b` or `2024`.
+
+    It is a guess from a short list: a name that is not among them may still say nothing.
+    """
+    return [name for name in names if not set(_words(name)) - _EMPTY]
+
+
+def _words(name: str) -> list[str]:
+    return [word.casefold() for word in re.findall(r"[^\W\d_]+", name) if len(word) >= _SHORTEST]
+
+
+def require(classes: Sequence[str], *, where: str = CLASSES, hint: str = "") -> None:
+    """Refuse class names that cannot be compared.
+
+    Args:
+        classes: C names.
+        where: Where they were given.
+        hint: What to do; default how `--classes` is written.
+
+    Raises:
+        UsageError: There are fewer than two, one has neither letter nor digit, or one is there twice.
+    """
+    hint = hint or 'name at least two, as in --classes "cat,espresso,palace"'
+    if isinstance(classes, str):
+        raise UsageError(f"the classes are one text, `{classes}`", hint='a list of names: ["cat", "espresso"]')
+    empty = [name for name in classes if not re.search(r"[^\W_]", name)]
+    if empty:
+        raise UsageError(f"the class name `{empty[0]}` has no letter and no digit", where=where, hint=hint)
+    if not classes:
+        raise UsageError("no class is named", where=where, hint=hint)
+    if len(classes) == 1:
+        raise UsageError(f"with one class, `{classes[0]}`, there is nothing to choose", where=where, hint=hint)
+    _require_once(classes, lambda name: as_words(name).casefold(), where, hint)
+
+
+def require_apart(
+    classes: Sequence[str],
+    pieces: Callable[[str], tuple[int, ...]],
+    unknown: int | None,
+    *,
+    where: str = CLASSES,
+    hint: str = "",
+) -> None:
+    """Refuse names that a model of language cannot read or cannot tell apart.
+
+    Args:
+        classes: C names.
+        pieces: Text -> numbers of the pieces that the model sees.
+        unknown: The number of what it cannot read, or None.
+        where: Where the names were given.
+        hint: What to do.
+
+    Raises:
+        UsageError: The first such name.
+    """
+    for name in classes:
+        if set(pieces(as_words(name))) <= {unknown}:
+            what = f"the model of language can read nothing of the class name `{name}`"
+            raise UsageError(what, where=where, hint=hint or "name it in English")
+    _require_once(classes, lambda name: pieces(as_words(name)), where, hint)
+
+
+def _require_once(classes: Sequence[str], of: Callable[[str], object], where: str, hint: str) -> None:
+    before: dict[object, str] = {}
+    for name in classes:
+        if (seen := of(name)) in before:
+            also = f": it reads as `{before[seen]}`" if before[seen] != name else ""
+            what = f"the class `{name}` is named twice{also}"
+            raise UsageError(what, where=where, hint=hint or "name each class once")
+        before[seen] = name
