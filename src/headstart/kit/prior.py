@@ -16,12 +16,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from headstart.core.types import BackboneSpec, Expected, Score
-from headstart.kit import belief, history
+from headstart.core.types import BackboneSpec, Expected
+from headstart.kit import belief, history, odds
 from headstart.kit.history import Measured, Record
 
 if TYPE_CHECKING:
@@ -36,30 +37,6 @@ EFFECT_SD = 0.10
 UNKNOWN_SD = 0.5  # of a backbone without a figure: about two figures' spread
 SET_SD = 2.0
 NOISE_SD = 0.25
-EDGE = 0.005  # log-odds are taken this far from 0 and 1: beyond, they tell of single pictures
-
-
-def log_odds(share: float) -> float:
-    """log(p / (1 - p)), p held inside by `EDGE`."""
-    share = min(max(share, EDGE), 1 - EDGE)
-    return math.log(share / (1 - share))
-
-
-def share(odds: float) -> float:
-    """The inverse of `log_odds`."""
-    return 1 / (1 + math.exp(-odds))
-
-
-def above_chance(accuracy: float, chance: float) -> float:
-    """Accuracy as log-odds of what lies between chance and 1."""
-    return log_odds((accuracy - chance) / (1 - chance))
-
-
-def scatter(score: Score, chance: float) -> float:
-    """Standard deviation of `above_chance` of a score, from the number of its pictures."""
-    q = share(above_chance(score.value, chance))
-    p = chance + (1 - chance) * q
-    return math.sqrt(p * (1 - p) / max(score.n, 1)) / ((1 - chance) * q * (1 - q))
 
 
 def expected(specs: Sequence[BackboneSpec], records: Sequence[Record] = ()) -> dict[str, Expected]:
@@ -72,14 +49,9 @@ def expected(specs: Sequence[BackboneSpec], records: Sequence[Record] = ()) -> d
     Returns:
         Name -> a value on the scale of published ImageNet top-1 accuracy, its 95 % interval and one sentence.
     """
-    asked = {spec.name: _asked(spec) for spec in specs}
-    cases = [case for record in records for case in _cases(record)]
-    known = {case.of.key: case.of for case in cases} | {one.key: one for one in asked.values()}
-    sets = list(dict.fromkeys(case.group for case in cases))
-    at = {name: 1 + len(sets) + place for place, name in enumerate(known)}
-    believed = _learnt(cases, known, sets, at)
-    seen = {name: len({case.run for case in cases if case.of.key == name}) for name in known}
-    return {name: _told(name, one, at[one.key], believed, seen[one.key]) for name, one in asked.items()}
+    asked = {spec.name: measured(spec) for spec in specs}
+    found = worth(list(asked.values()), records)
+    return {name: replace(found[one.key], name=name) for name, one in asked.items()}
 
 
 def of_run(specs: Sequence[BackboneSpec], ctx: Context, *, pictures: str) -> dict[str, Expected]:
@@ -92,15 +64,36 @@ def of_run(specs: Sequence[BackboneSpec], ctx: Context, *, pictures: str) -> dic
     """
     from headstart.kit.values import as_json
 
-    def made() -> list[dict[str, Any]]:
+    def made() -> dict[str, Any]:
         known = history.records(ctx.store, ctx.say.warn, but=history.address(pictures, ctx.job))
-        return [as_json(one) for one in expected(specs, known).values()]
+        return {name: as_json(one) for name, one in expected(specs, known).items()}
 
     why = "what each backbone is expected to be worth, by its published accuracy and by earlier runs"
-    kept = {entry["name"]: Expected(**entry) for entry in ctx.decide("prior", made, why)}
-    return expected([spec for spec in specs if spec.name not in kept]) | {
-        spec.name: kept[spec.name] for spec in specs if spec.name in kept
-    }
+    kept = {name: Expected(**entry) for name, entry in ctx.decide("prior", made, why).items()}
+    plain = expected([spec for spec in specs if spec.name not in kept])
+    return {spec.name: kept.get(spec.name) or plain[spec.name] for spec in specs}
+
+
+def measured(spec: BackboneSpec) -> Measured:
+    """A backbone as records know it, without scores."""
+    published = not history.own(spec) and not spec.prior_source.startswith(GUESSED)
+    return Measured(key=history.key(spec), prior=spec.prior, published=published)
+
+
+def standing(value: float) -> float:
+    """A value on the published scale as its distance from the average backbone, in their standard deviations."""
+    return (odds.log_odds(value) - CENTRE) / SPREAD
+
+
+def worth(asked: Sequence[Measured], records: Sequence[Record]) -> dict[str, Expected]:
+    """Key -> what is expected of a backbone, as `expected`; of all in the records, too."""
+    cases = [case for record in records for case in _cases(record)]
+    known = {case.of.key: case.of for case in cases} | {one.key: one for one in asked}
+    sets = list(dict.fromkeys(case.group for case in cases))
+    at = {key: 1 + len(sets) + place for place, key in enumerate(known)}
+    believed = _learnt(cases, known, sets, at)
+    runs = {key: len({case.run for case in cases if case.of.key == key}) for key in known}
+    return {key: _told(one, at[key], believed, runs[key]) for key, one in known.items()}
 
 
 class _Case(NamedTuple):
@@ -114,26 +107,20 @@ class _Case(NamedTuple):
 
 
 def _cases(record: Record) -> list[_Case]:
-    found, chance = [], 1 / record.classes
+    name, found = "balanced_accuracy", []
     for one in record.backbones:
-        score = history.score(one.probe, "balanced_accuracy")
+        score = history.score(one.probe, name)
         if score is not None and record.classes > 1:
-            noise = math.hypot(scatter(score, chance), NOISE_SD)
-            group = (record.pictures_digest, score.split)
-            found.append(_Case(record.address, group, one, above_chance(score.value, chance), noise))
+            floor = odds.chance(name, record.counts)
+            spread = odds.scatter(score.value, floor, odds.effective(name, score.n, record.counts))
+            group, value = (record.pictures_digest, score.split), odds.above(score.value, floor)
+            found.append(_Case(record.address, group, one, value, math.hypot(spread, NOISE_SD)))
     return found
-
-
-def _asked(spec: BackboneSpec) -> Measured:
-    published = not history.own(spec) and not spec.prior_source.startswith(GUESSED)
-    return Measured(key=history.key(spec), prior=spec.prior, published=published)
 
 
 def _z(of: Measured) -> float:
     """Of a file of one's own nothing is published: it is taken for an average backbone."""
-    if of.key.startswith(history.OWN):
-        return 0.0
-    return (log_odds(of.prior) - CENTRE) / SPREAD
+    return 0.0 if of.key.startswith(history.OWN) else standing(of.prior)
 
 
 def _learnt(
@@ -155,21 +142,18 @@ def _learnt(
     return belief.held(belief.learn(first, x, y, noise), 0, LEAST_SLOPE)
 
 
-def _told(name: str, of: Measured, at: int, believed: belief.Belief, runs: int) -> Expected:
+def _told(of: Measured, at: int, believed: belief.Belief, runs: int) -> Expected:
     """On the published scale: the figure of a backbone that keeps just what its figure promises, and is as good."""
-    slope, z = float(believed.mean[0]), _z(of)
-    reach = SPREAD / slope
-    odds = CENTRE + SPREAD * z + reach * float(believed.mean[at])
-    half = belief.GAUSSIAN * reach * math.hypot(math.sqrt(max(float(believed.cov[at, at]), 0.0)), NOISE_SD)
-    value = share(odds)
-    return Expected(
-        name=name, value=value, low=share(odds - half), high=share(odds + half), runs=runs, why=_why(of, value, runs)
-    )
+    reach = SPREAD / float(believed.mean[0])
+    middle = CENTRE + SPREAD * _z(of) + reach * float(believed.mean[at])
+    spread = math.hypot(math.sqrt(max(float(believed.cov[at, at]), 0.0)), NOISE_SD)
+    low, value, high = (odds.share(middle + side * belief.GAUSSIAN * reach * spread) for side in (-1, 0, 1))
+    return Expected(name=of.key, value=value, low=low, high=high, runs=runs, why=_why(of, value, runs))
 
 
 def _why(of: Measured, value: float, runs: int) -> str:
     if of.key.startswith(history.OWN):
-        first, figure, than = "nothing is published of a backbone of your own", share(CENTRE), "an average one"
+        first, figure, than = "nothing is published of a backbone of your own", odds.share(CENTRE), "an average one"
     else:
         first, figure, than = f"{'published' if of.published else 'guessed'} top-1 {of.prior:.3f}", of.prior, "that"
     if not runs:
