@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,13 +17,25 @@ from headstart.core.context import Context
 from headstart.core.errors import DataError
 
 if TYPE_CHECKING:
-    from headstart.core.types import Adapted, Audit, Dataset, Embeddings, Evaluation, Exported, Ranking, Splits, Tuning
+    from headstart.core.types import (
+        Adapted,
+        Audit,
+        Dataset,
+        Embeddings,
+        Evaluation,
+        Exported,
+        NamesStart,
+        Ranking,
+        Splits,
+        Tuning,
+    )
     from headstart.kit.trunk import Trunk
     from headstart.stages.rank.screen import Screening
 
-SCREEN_PICTURES = 256  # what screening, random twins and the colour histogram see at most
+SCREEN_PICTURES = (
+    256  # what all candidates see before one is dropped, and random twins and the colour histogram, at most
+)
 CONTROL_PART, CONTROL_LEAST = 6, 96  # random twins see a sixth of the training pictures, so that they stay cheap
-SCREEN_FROM = 640  # below this many pictures every candidate simply gets all of them
 
 
 class Story:
@@ -62,32 +75,41 @@ class Story:
     @cached_property
     def candidates(self) -> tuple[str, ...]:
         """Backbones to measure, their weights at hand."""
+        from headstart.kit.choosing import LEAST, rounds
         from headstart.stages.embed.candidates import run
 
         assert self.files_audit is not None  # a hopeless data set stops before weights are fetched
         count = len(self.data.uris)
-        seen = SCREEN_PICTURES if count >= SCREEN_FROM else count
+        seen = SCREEN_PICTURES if rounds(LEAST, count) else count
         found: tuple[str, ...] = self._step("candidates", run, self.data, seen=seen)
+        if self.ctx.job.from_names:
+            from headstart.stages.zeroshot.start import require
+
+            require(self.data.class_names, found, ctx=self.ctx)
         return found
 
     @cached_property
     def screening(self) -> Screening | None:
-        """Which backbones go on, judged on a few pictures; None when all go on."""
-        if len(self.data.uris) < SCREEN_FROM or "auto" not in self.ctx.job.backbones or len(self.candidates) < 3:
-            if self.ctx.job.precision != "f32":
-                self.ctx.say.line("plan", f"no screening here, so nothing is done in {self.ctx.job.precision}")
-            return None
-        from headstart.stages.rank.screen import run, sample
+        """Which backbones go on, judged on few pictures in one round or several; None when all go on."""
+        from headstart.kit.choosing import LEAST
+        from headstart.stages.rank import screen
 
-        rows = sample(self.data, SCREEN_PICTURES, self.ctx.seed)
-        seen = tuple(self._embed(name, rows, self.ctx.job.precision) for name in self.candidates)
-        found: Screening = self._step("screen", run, self.data, seen)
+        names, found = self.candidates, None
+        draws = screen.draws(self.data, len(names), ctx=self.ctx) if "auto" in self.ctx.job.backbones else ()
+        if not draws and self.ctx.job.precision != "f32":
+            self.ctx.say.line("plan", f"no screening here, so nothing is done in {self.ctx.job.precision}")
+        for rows, then in pairwise((*draws, self._every)):
+            if len(names) < LEAST:
+                break
+            seen = tuple(self._embed(name, rows, self.ctx.job.precision) for name in names)
+            found = self._step(f"screen {len(rows)}", screen.run, self.data, seen, before=found, ahead=len(then))
+            names = found.survivors
         return found
 
     @cached_property
     def embeddings(self) -> tuple[Embeddings, ...]:
         """Features of all pictures through the surviving backbones, cheapest first."""
-        names = self._kept(self.screening.survivors) if self.screening else self.candidates
+        names = self._naming(self._kept(self.screening.survivors)) if self.screening else self.candidates
         found = [self._embed(name, self._every) for name in names]
         return tuple(sorted(found, key=lambda e: (e.spec.flops, e.spec.name)))
 
@@ -104,6 +126,18 @@ class Story:
             return survivors
         why = "the recipe asks for it" if self.ctx.job.recipe else "the cheapest to fine-tune"
         self.ctx.say.line("screen", f"{fit[0]} goes on too: {why}")
+        return (*survivors, fit[0])
+
+    def _naming(self, survivors: tuple[str, ...]) -> tuple[str, ...]:
+        """The survivors; where a head is to start from the names of the classes, one that can guess by them too."""
+        if not self.ctx.job.from_names:
+            return survivors
+        from headstart.stages.zeroshot.start import fitting
+
+        fit = fitting(self.candidates)
+        if not fit or set(fit) & set(survivors):
+            return survivors
+        self.ctx.say.line("screen", f"{fit[0]} goes on too: it can guess by the names of the classes")
         return (*survivors, fit[0])
 
     @property
@@ -171,11 +205,22 @@ class Story:
         return found
 
     @cached_property
+    def names(self) -> NamesStart | None:
+        """What the names of the classes say without any label; None where the job does not ask for it."""
+        if not self.ctx.job.from_names:
+            return None
+        from headstart.stages.zeroshot.start import run
+
+        found: NamesStart = self._step("names", run, self.data, self.splits, self.embeddings)
+        return found
+
+    @cached_property
     def probe(self) -> Adapted:
         """The head that won on frozen features."""
         from headstart.stages.adapt.run import run
 
-        found: Adapted = self._step("adapt", run, self.data, self.splits, self.ranking, self.embeddings)
+        values = (self.data, self.splits, self.ranking, self.embeddings)
+        found: Adapted = self._step("adapt", run, *values, names=self.names)
         return found
 
     @cached_property
@@ -223,7 +268,7 @@ class Story:
         from headstart.stages.evaluate.run import run
 
         values = (self.data, self.splits, self.embeddings + self.tuned, self.adapted, self.ranking)
-        found: Evaluation = self._step("evaluate", run, *values, controls=self.controls, probe=self.probe)
+        found: Evaluation = self._step("evaluate", run, *values, controls=self.controls, probe=self.probe, names=self.names)
         return found
 
     @cached_property

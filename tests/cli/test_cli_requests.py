@@ -238,8 +238,7 @@ def test_what_the_recipe_asks_for_survives_the_screening(context, given, kept):
 
 
 def test_the_budget_does_not_leave_out_the_backbone_of_the_recipe(context):
-    names = (LITE0, LITE1, "bundled:efficientnet_lite2")
     tight = {"strategy": "finetune", "budget": "0.001s"}
-    assert candidates._affordable(names, 1000, context(**tight)) == (LITE0,)
-    ctx = context(recipe="backbone=efficientnet_lite2", **tight)
-    assert candidates._affordable(names, 1000, ctx) == ("bundled:efficientnet_lite2",)
+    assert candidates.names(context(**tight), 1000) == (LITE0,)
+    ctx = context(name="wanted", recipe="backbone=efficientnet_lite2", **tight)
+    assert candidates.names(ctx, 1000) == ("bundled:efficientnet_lite2",)

@@ -116,6 +116,40 @@ def test_without_limits_nothing_is_decided_about_them(asked, data):
     assert ctx.run.decided("limits") is None and ctx.run.decided("latency_ms") is None
 
 
+def test_what_the_budget_has_no_room_for_is_no_candidate_and_a_resumed_run_keeps_its_list(asked, data, warm):
+    times(warm, **EVERY)
+    ctx = asked(budget="2s")
+    assert candidates.run(data, ctx=ctx, seen=24) == (LITE0, LITE1, LITE2)
+    said = ctx.say.err.getvalue()
+    assert f"{HED} is left out: its pass does not fit the budget" in said
+    assert "3 backbones, at most " in said
+    resumed = asked(budget="3h")
+    assert candidates.run(data, ctx=resumed, seen=24) == (LITE0, LITE1, LITE2)
+    assert "3 backbones, at most " in resumed.say.err.getvalue()
+    assert candidates.run(data, ctx=asked(budget="3h", name="other"), seen=24) == (LITE0, LITE1, LITE2, HED)
+
+
+def test_what_is_named_beside_auto_stays_whatever_it_takes(asked, data, warm):
+    times(warm, **EVERY)
+    ctx = asked(budget="2s", backbones=("auto", "vgg16_hed"))
+    assert candidates.run(data, ctx=ctx, seen=24) == (HED,)
+    assert f"{LITE0}, {LITE1}, {LITE2} are left out: their passes do not fit the budget" in ctx.say.err.getvalue()
+
+
+def test_of_more_than_eight_the_most_promising_and_the_cheapest_are_listed(asked, data, monkeypatch):
+    """As if the weights of all of Keras' networks were on this machine."""
+    ctx = asked()
+    every = [one for one in map(trunk.find, trunk.names()) if one.name.startswith(("bundled:", "keras_applications:"))]
+    monkeypatch.setattr(candidates, "_reach", lambda ctx: every)
+    found = candidates.names(ctx, 1, pictures=data.digest)
+    by_prior = sorted(every, key=lambda one: -one.spec.prior)
+    cheapest = min(every, key=lambda one: one.spec.flops).name
+    assert len(found) == 8 and cheapest in found
+    assert {one.name for one in by_prior[:5]} <= set(found)
+    assert f"and {len(every) - 11} more are left out: more is expected of the others" in ctx.say.err.getvalue()
+    assert set(candidates.names(asked(), 0)) == set(found)
+
+
 def test_the_estimate_rests_on_the_measured_pace_where_there_is_one(asked, warm):
     ctx, chosen = asked(), (LITE0, HED)
     guessed = estimates.estimate(chosen, 1000, ctx)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import io
+import itertools
 
 import numpy as np
 import pytest
@@ -169,8 +170,9 @@ def test_the_table_is_told_in_a_few_lines(data, backbones, context):
     lines = ctx.say.err.getvalue().splitlines()
     assert all(line.startswith("rank ") for line in lines)
     assert "3 candidates on 180 pictures, 4 folds x 2, by log loss" in lines[0]
-    assert lines[-1].endswith(found.why)
-    assert len(lines) == 7
+    assert lines[-2].endswith(found.why)
+    assert lines[-1].endswith("best by probe: made:good@inner; best by prior: made:good (published top-1 0.700)")
+    assert len(lines) == 8
 
 
 # ---------------------------------------------------------------- screening
@@ -199,23 +201,80 @@ def test_given_test_pictures_are_never_screened():
     assert set(screen.sample(data, 200, 0) % 3) == {0}
 
 
-def test_screening_keeps_what_ties_with_the_best_and_the_best_by_prior(data, context):
-    rows = screen.sample(data, 120, 0)
-    given = [("made:good", 2.5, 0.7), ("made:twin", 2.5, 0.6), ("made:noise", 0.0, 0.5), ("made:famous", 0.0, 0.9)]
-    seen = tuple(
+GIVEN = [("made:good", 2.5, 0.7), ("made:twin", 2.5, 0.6), ("made:noise", 0.0, 0.5), ("made:famous", 0.0, 0.9)]
+
+
+def looked_at(data, rows, given=GIVEN):
+    """What backbones of known worth and fame see of some pictures."""
+    return tuple(
         embeddings(data, name, {"inner": signal / 2, "last": signal}, prior=prior, rows=rows, seed=number // 2)
         for number, (name, signal, prior) in enumerate(given)
     )
-    ctx = context()
-    found = screen.run(data, seen, ctx=ctx)
-    assert found.survivors == ("made:good", "made:twin", "made:famous")
+
+
+def test_screening_keeps_what_ties_with_the_best_and_the_best_by_prior(data, context):
+    rows, ctx = screen.sample(data, 120, 0), context()
+    ctx.say = Say(err=io.StringIO())
+    found = screen.run(data, looked_at(data, rows), ctx=ctx, ahead=240)
+    assert set(found.survivors) == {"made:good", "made:twin", "made:famous"}
+    assert found.survivors[1] == "made:famous"
     np.testing.assert_array_equal(found.pictures, rows)
     assert sorted(row.candidate for row in found.rows) == ["made:noise@inner", "made:noise@last"]
     for out in found.rows:
         assert out.status == "screened_out"
         assert out.paired.low > 0
         assert out.paired.n == 120
-    assert ctx.run.decide("rank/survivors", lambda: None) == list(found.survivors)
+    assert ctx.run.decided("rank/survivors/120") == list(found.survivors)
+    best, famous, other = found.survivors
+    assert ctx.say.err.getvalue().split(None, 1)[1] == (
+        f"3 of 4 backbones go on after 120 pictures: {best} (best by probe), {famous} (best by prior), {other}\n"
+    )
+
+
+def test_a_second_round_adds_to_what_the_first_one_left_behind(data, context):
+    rows = screen.sample(data, 120, 0)
+    first, ctx = screen.sample(data, 60, 0, among=rows), context()
+    one = screen.run(data, looked_at(data, first), ctx=ctx, ahead=120)
+    again = [e for e in looked_at(data, rows) if e.spec.name in one.survivors]
+    two = screen.run(data, tuple(again), ctx=ctx, before=one, ahead=240)
+    assert set(two.survivors) <= set(one.survivors) and "made:famous" in two.survivors
+    gone = [row.backbone for row in two.rows]
+    assert gone[-2:] == ["made:noise"] * 2 and set(gone) | set(two.survivors) == {name for name, *_ in GIVEN}
+    assert {row.rows_seen for row in two.rows if row.backbone == "made:noise"} == {60}
+    np.testing.assert_array_equal(two.pictures, rows)
+
+
+def test_a_killed_run_keeps_the_survivors_of_every_round(data, context):
+    """Whatever the clock and the earlier runs say by then: the pace of the second process would leave one alone."""
+    rows = screen.sample(data, 120, 0)
+    seen = looked_at(data, rows)
+    whole = screen.run(data, seen, ctx=context(budget="60s"), ahead=240)
+    slow = tuple(dataclasses.replace(each, latency_ms=10_000) for each in seen)
+    resumed = screen.run(data, slow, ctx=context(budget="60s"), ahead=240)
+    assert values.as_json(resumed.survivors) == values.as_json(whole.survivors)
+    assert [row.candidate for row in resumed.rows] == [row.candidate for row in whole.rows]
+    ctx = context(budget="60s", name="other")
+    ctx.say = Say(err=io.StringIO())
+    alone = screen.run(data, slow, ctx=ctx, ahead=240)
+    assert alone.survivors == whole.survivors[:1]
+    assert "made:famous is left behind: what comes next would not fit the budget" in ctx.say.err.getvalue()
+
+
+def test_the_pictures_of_a_round_are_among_those_of_the_next(context):
+    data = dataset(3000)
+    three = screen.draws(data, 8, ctx=context())
+    assert [len(rows) for rows in three] == [96, 256, 1024]
+    assert all(set(few.tolist()) < set(many.tolist()) for few, many in itertools.pairwise(three))
+    assert [len(rows) for rows in screen.draws(data, 3, ctx=context())] == [256, 1024]
+    assert [len(rows) for rows in screen.draws(data, 8, ctx=context(name="int8", precision="int8"))] == [256]
+    assert screen.draws(data, 2, ctx=context()) == screen.draws(dataset(600), 8, ctx=context()) == ()
+
+
+def test_rounds_draw_from_pictures_that_no_given_split_keeps_for_judging(context):
+    data = dataset(3000, split=("train", "val", "test", "test", "test") * 600)
+    found = screen.draws(data, 8, ctx=context())
+    assert [len(rows) for rows in found] == [96, 256, 600]
+    assert all(data.split[row] == "train" for row in found[-1])
 
 
 def test_copies_share_a_fold_in_screening(data, context):

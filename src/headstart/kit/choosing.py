@@ -27,6 +27,7 @@ ROUNDS = (96, 256, 1_024)  # pictures that a round of halving looks at
 WHOLE = 2.5  # a round sees at most this part of all pictures, else halving is not worth its probes
 LEAST = 3  # backbones from which on halving is worth it,
 EARLY = 6  # and from which on its first round is
+NO_ROOM = "what comes next would not fit the budget"  # why one is dropped that is not worse
 A_CLASS = 4  # pictures of each class that a round needs to tell backbones apart
 
 
@@ -172,7 +173,7 @@ def halve(
         told = f"its loss is {value:.3f} [{low:.3f}, {high:.3f}] above that of {best.name}"
         dropped[name] = f"{told}, and it is not among the better half" if name in close else told
     while len(kept) > 1 and _cost(of[name] for name in kept) > room:
-        dropped[kept.pop()] = "what comes next would not fit the budget"
+        dropped[kept.pop()] = NO_ROOM
     return Halving(kept=tuple(kept), dropped=dropped)
 
 

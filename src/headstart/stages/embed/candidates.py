@@ -1,9 +1,9 @@
 """Which backbones are measured, and what that will take.
 
-`auto` takes the bundled backbones and those of other sources whose weights are already on this machine, at most
-eight, best prior first, and none of the user's own; named backbones are taken as they are. Weights that are missing are
-fetched, which is said. What breaks a limit of the job (licence, size, latency) is left out by `auto`, and an error
-where it was named.
+`auto` looks at the bundled backbones and those of other sources whose weights are already on this machine, none of the
+user's own, and puts the most promising on a shortlist of at most eight, as far as the budget has room for their first
+passes (`headstart.kit.choosing`); named backbones are taken as they are. Weights that are missing are fetched, which is
+said. What breaks a limit of the job (licence, size, latency) is left out by `auto`, and an error where it was named.
 """
 
 from __future__ import annotations
@@ -15,16 +15,15 @@ from typing import TYPE_CHECKING
 from headstart.core import recipe as recipes
 from headstart.core.errors import DataError, HeadstartError, SetupError, UsageError
 from headstart.core.say import duration, size
-from headstart.core.types import Dataset
 from headstart.kit import gates
 from headstart.stages.embed.estimates import estimate, seconds
 
 if TYPE_CHECKING:
     from headstart.core.context import Context
     from headstart.core.job import Job
+    from headstart.core.types import Dataset
     from headstart.kit.trunk import Trunk
 
-MOST = 8
 PART_OF_BUDGET = 0.6  # of the time may go into first passes
 PART_WHEN_TUNING = 0.06  # the same where fine-tuning wants the budget
 _TOLD = 3  # backbones in the error that none is left
@@ -50,8 +49,14 @@ def _require(named: Trunk, job: Job, latency_ms: Mapping[str, float]) -> None:
         raise UsageError(f"`{named.name}` was named and breaks a limit: {why}", where="--backbones", hint=hint)
 
 
-def names(ctx: Context) -> tuple[str, ...]:
+def names(ctx: Context, seen: int = 0, *, pictures: str = "") -> tuple[str, ...]:
     """Canonical names of the candidates, cheapest first, each once; none that is known to break a limit.
+
+    Args:
+        ctx: The run.
+        seen: How many pictures every candidate is going to see: what the budget has no room for is left out, and what
+            is expected of each is decided. 0 asks without either, and writes nothing.
+        pictures: Digest of the data set, where `seen` is given.
 
     Raises:
         UsageError: A name is unknown, the nearest are named; or nothing obeys the limits.
@@ -59,13 +64,13 @@ def names(ctx: Context) -> tuple[str, ...]:
     from headstart.kit import trunk
 
     wanted: dict[str, Trunk] = {}
-    for name in ctx.job.backbones:
-        if name == "auto":
-            wanted |= {one.name: one for one in _auto(ctx)}
-        else:
-            one = trunk.find(name)
-            _require(one, ctx.job, _known_ms([one], ctx))
-            wanted[one.name] = one
+    for one in (trunk.find(name) for name in ctx.job.backbones if name != "auto"):
+        _require(one, ctx.job, _known_ms([one], ctx))
+        wanted[one.name] = one
+    if "auto" in ctx.job.backbones:
+        every = _reach(ctx)
+        barred = _barred(every, ctx)
+        wanted = _shortlist([one for one in every if one.name not in barred], wanted, ctx, seen, pictures)
     if not wanted:
         raise _none_left(left_out(ctx))
     return tuple(sorted(wanted, key=lambda name: (wanted[name].spec.flops, name)))
@@ -75,8 +80,7 @@ def left_out(ctx: Context) -> dict[str, str]:
     """Backbones that `auto` would measure but for a limit, and how they break it."""
     if "auto" not in ctx.job.backbones:
         return {}
-    bundled, others = _reach(ctx)
-    return _barred(bundled + others, ctx)
+    return _barred(_reach(ctx), ctx)
 
 
 def _barred(every: Sequence[Trunk], ctx: Context) -> dict[str, str]:
@@ -87,15 +91,47 @@ def _barred(every: Sequence[Trunk], ctx: Context) -> dict[str, str]:
     return {name: why for name, why in found.items() if why}
 
 
-def _auto(ctx: Context) -> tuple[Trunk, ...]:
-    bundled, others = _reach(ctx)
-    barred = _barred(bundled + others, ctx)
-    bundled, others = ([one for one in some if one.name not in barred] for some in (bundled, others))
-    return tuple(bundled + others[: MOST - len(bundled)])
+def _shortlist(
+    reach: Sequence[Trunk], named: Mapping[str, Trunk], ctx: Context, seen: int, pictures: str
+) -> dict[str, Trunk]:
+    """The most promising within reach, and those that were named; the clock has no say in what a recipe names."""
+    from headstart.kit import choosing, history, prior
+
+    of = {one.name: one for one in reach} | dict(named)
+    if not of:
+        return {}
+    specs, recipe = [one.spec for one in of.values()], str(recipes.parse(ctx.job.recipe).get("backbone", ""))
+    if seen:
+        expected = prior.of_run(specs, ctx, pictures=pictures)
+        room_s = (PART_OF_BUDGET if ctx.job.strategy == "probe" else PART_WHEN_TUNING) * ctx.left_s()
+    else:
+        expected, room_s = prior.expected(specs, history.records(ctx.store, lambda problem: None)), math.inf
+    must = {name for name in of if name in named or (recipe and recipes.meant(recipe, name))}
+    options = [
+        choosing.Option(name=name, expected=expected[name].value, cost=seconds((name,), seen or 1, ctx)) for name in of
+    ]
+    found = choosing.shortlist(options, room_s, must=must)
+    if seen:
+        _say_left_out([name for name in of if name not in found], len(found) >= choosing.MOST, ctx)
+    return {name: of[name] for name in found}
 
 
-def _reach(ctx: Context) -> tuple[list[Trunk], list[Trunk]]:
-    """The bundled backbones, and of other sources those whose weights are on this machine, the best prior first.
+def _say_left_out(out: Sequence[str], full: bool, ctx: Context) -> None:
+    """A line on those that are not on the shortlist."""
+    if not out:
+        return
+    others = f" and {len(out) - _TOLD} more" if len(out) > _TOLD else ""
+    one = len(out) == 1
+    why = (
+        "more is expected of the others"
+        if full
+        else f"{'its pass does' if one else 'their passes do'} not fit the budget"
+    )
+    ctx.say.line("plan", f"{', '.join(out[:_TOLD])}{others} {'is' if one else 'are'} left out: {why}")
+
+
+def _reach(ctx: Context) -> list[Trunk]:
+    """The bundled backbones, and of other sources those whose weights are on this machine.
 
     The user's own, added files and trunks of earlier runs, must be asked for by name: they may have learnt from these
     very pictures.
@@ -103,9 +139,7 @@ def _reach(ctx: Context) -> tuple[list[Trunk], list[Trunk]]:
     from headstart.kit import sources, trunk
 
     every = [one for one in map(trunk.find, trunk.names()) if not sources.own(one.source)]
-    bundled = [one for one in every if one.name.startswith("bundled:")]
-    others = [one for one in every if one not in bundled and one.source.available(one.preset, ctx.store)]
-    return bundled, sorted(others, key=lambda one: (-one.spec.prior, one.name))
+    return [one for one in every if one.name.startswith("bundled:") or one.source.available(one.preset, ctx.store)]
 
 
 def _known_ms(of: Sequence[Trunk], ctx: Context) -> dict[str, float]:
@@ -140,12 +174,12 @@ def run(data: Dataset, *, ctx: Context, seen: int) -> tuple[str, ...]:
         barred = ctx.decide("limits", lambda: left_out(ctx), "backbones that break a limit of the job, as known so far")
         for name, how in barred.items():
             ctx.say.line("plan", f"{name} is left out: {how}")
-    chosen = names(ctx)
+    why = "the most promising backbones whose first passes fit the budget, and those that were named"
+    chosen = tuple(ctx.decide("shortlist", lambda: list(names(ctx, seen, pictures=data.digest)), why))
     expected = estimate(chosen, len(data.uris), ctx)
     fetch = f", after fetching {size(expected.bytes)}" if expected.bytes else ""
     ctx.say.line("plan", f"{len(chosen)} backbones, at most {duration(expected.seconds)} of embedding{fetch}")
-    why = "backbones whose weights could be had and whose passes fit the budget"
-    ready = ctx.decide("candidates", lambda: _fetched(_affordable(chosen, seen, ctx), ctx), why)
+    ready = ctx.decide("candidates", lambda: _fetched(chosen, ctx), "backbones whose weights could be had")
     _require_same(ready, ctx)
     _warn_of_known(ready, data, ctx)
     return _quick(tuple(ready), data, ctx)
@@ -211,23 +245,8 @@ def _measured_ms(data: Dataset, name: str, ctx: Context) -> float:
     return found
 
 
-def _affordable(chosen: tuple[str, ...], seen: int, ctx: Context) -> tuple[str, ...]:
-    """Without the costliest of `auto`'s candidates, as long as passing `seen` pictures takes too much of the budget.
-
-    A backbone that the recipe names stays: the clock has no say in it.
-    """
-    wanted = recipes.parse(ctx.job.recipe).get("backbone", "")
-    room_s = (PART_OF_BUDGET if ctx.job.strategy == "probe" else PART_WHEN_TUNING) * ctx.left_s()
-    while "auto" in ctx.job.backbones and len(chosen) > 1 and seconds(chosen, seen, ctx) > room_s:
-        costliest = next((name for name in reversed(chosen) if not wanted or not recipes.meant(wanted, name)), "")
-        if not costliest:
-            break
-        ctx.say.line("plan", f"{costliest} is left out: its pass does not fit the budget")
-        chosen = tuple(name for name in chosen if name != costliest)
-    return chosen
-
-
 def _fetched(chosen: tuple[str, ...], ctx: Context) -> list[str]:
+    """Those whose weights are in the cache now; a copy that lies elsewhere on this machine comes into it here, aloud."""
     from headstart.kit import trunk
 
     ready: list[str] = []
@@ -235,7 +254,7 @@ def _fetched(chosen: tuple[str, ...], ctx: Context) -> list[str]:
     for name in chosen:
         one = trunk.find(name)
         try:
-            if not one.source.available(one.preset, ctx.store):
+            if one.seed is None or not one.source.available(one.preset, ctx.store):
                 one.source.pull(one.preset, ctx.store, ctx.say)
             ready.append(name)
         except SetupError as err:

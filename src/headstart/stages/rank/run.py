@@ -16,8 +16,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from headstart.core.context import Context
-from headstart.core.types import Dataset, Embeddings, Ranking, RankRow, Splits
-from headstart.kit import values
+from headstart.core.types import Dataset, Embeddings, Expected, Ranking, RankRow, Splits
+from headstart.kit import prior, values
+from headstart.kit.choosing import Option, best_by_prior
 from headstart.kit.compare import Pick, paired, pick
 from headstart.kit.intervals import Interval
 from headstart.kit.trunk import RANDOM
@@ -63,18 +64,21 @@ def run(
     over = _over_random(judged, twins, embeddings, splits.clusters, few)
     rows = [_marked(_standing(j, found, winner, on), over, few) for j in judged]
     rows += [*_controls(data, twins, embeddings, winner, splits.clusters, few), *screened]
+    promising = _by_prior(data, embeddings, ctx)
     ranking = Ranking(
         metric=on.metric,
         rows=tuple(rows),
         chosen=winner,
         why=found.why,
         ties=tuple(name for name in found.ties if name != winner),
-        survivors=_survivors(embeddings, found, winner),
+        survivors=_survivors(embeddings, found, winner, promising.name),
     )
     still = dataclasses.replace(ranking, rows=tuple(dataclasses.replace(row, seconds=0.0) for row in rows))
     values.save(still, ctx.folder("rank"))
     for line in told(ranking, on, time.monotonic() - started):
         ctx.say.line("rank", line)
+    if len(embeddings) > 1:
+        ctx.say.line("rank", f"best by probe: {found.best}; best by prior: {promising.name} ({promising.why})")
     return ranking
 
 
@@ -101,11 +105,17 @@ def _standing(judged: Judged, found: Pick, winner: str, on: Arena) -> RankRow:
     return dataclasses.replace(judged.row, status=status, paired=difference(found.paired[name], on))
 
 
-def _survivors(embeddings: Sequence[Embeddings], found: Pick, winner: str) -> tuple[str, ...]:
+def _by_prior(data: Dataset, embeddings: Sequence[Embeddings], ctx: Context) -> Expected:
+    """The backbone of which most is expected, with the reason."""
+    expected = prior.of_run([e.spec for e in embeddings], ctx, pictures=data.digest)
+    options = [Option(name=e.spec.name, expected=expected[e.spec.name].value, cost=e.spec.flops) for e in embeddings]
+    return expected[best_by_prior(options)]
+
+
+def _survivors(embeddings: Sequence[Embeddings], found: Pick, winner: str, by_prior: str) -> tuple[str, ...]:
     """Backbones with a candidate that ties with the best, and the best by prior; in the order of `embeddings`."""
     close = {name.rpartition("@")[0] for name in (winner, found.best, *found.ties)}
-    close.add(max(embeddings, key=lambda e: (e.spec.prior, e.spec.name)).spec.name)
-    return tuple(e.spec.name for e in embeddings if e.spec.name in close)
+    return tuple(e.spec.name for e in embeddings if e.spec.name in close | {by_prior})
 
 
 # ---------------------------------------------------------------- controls

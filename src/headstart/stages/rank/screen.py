@@ -1,28 +1,31 @@
 """Screen many backbones on a few pictures, so that only those worth it see all of them.
 
-Successive halving in one step (Jamieson and Talwalkar 2016): on at most 256 pictures every backbone is judged at its
-best depth. Of those that the paired interval cannot tell from the best the better half goes on, and the best by prior
-does too, since a probe on few pictures and a published accuracy err in different ways (Renggli, CVPR 2022). The last
-of them stay behind when their passes, by the pace just measured, would not fit the budget. The pictures used are told,
-so that no test split is drawn from them.
+Successive halving (`headstart.kit.choosing`): every backbone is judged at its best depth on few pictures, the better
+half of those that the paired interval cannot tell from the best goes on to more, and the best by prior does too. The
+pictures of a round are among those of the next, so their vectors are there already. The last of them stay behind when
+their passes, by the pace just measured, would not fit the budget. The pictures used are told, so that no test split is
+drawn from them.
 """
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
 from headstart.core.context import Context
-from headstart.core.say import duration
 from headstart.core.types import Dataset, Embeddings, RankRow
-from headstart.kit.compare import Pick, paired, pick
+from headstart.kit import choosing, prior
+from headstart.kit.choosing import Option
+from headstart.kit.compare import paired, pick
 from headstart.kit.vectors import take
 from headstart.stages.rank.probes import Arena, Entrant, Judged, arena, difference, judge
 
 FOLDS = 5
 PART_OF_BUDGET = 0.7  # of what is left goes into passes; heads, evaluation and report need the rest
+CALIBRATED = 256  # pictures of the one round in int8: another draw would calibrate, and so embed, all anew
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -31,8 +34,8 @@ class Screening:
 
     Attributes:
         pictures: (M,) int64 rows that were looked at.
-        survivors: Backbones that go on, cheapest first.
-        rows: One row for each depth of the backbones that do not.
+        survivors: Backbones that go on, the best by probe first.
+        rows: One row for each depth of the backbones that do not, those that went furthest first.
     """
 
     pictures: np.ndarray
@@ -66,46 +69,86 @@ def sample(data: Dataset, count: int, seed: int, among: np.ndarray | None = None
     return np.sort(order[np.argsort(place, kind="stable")[:count]]).astype(np.int64)
 
 
-def run(data: Dataset, embeddings: tuple[Embeddings, ...], *, ctx: Context) -> Screening:
-    """Judge backbones on the few pictures they were all given.
+def draws(data: Dataset, backbones: int, *, ctx: Context) -> tuple[np.ndarray, ...]:
+    """The pictures of each round, as far as there are backbones for it; none where all may see everything at once.
+
+    Args:
+        data: The data set.
+        backbones: How many there are.
+        ctx: The run.
+
+    Returns:
+        (M,) int64 rows for each round, each among those of the next.
+    """
+    sizes = choosing.rounds(backbones, len(data.uris), len(data.class_names))
+    if ctx.job.precision != "f32" and sizes:
+        sizes = (CALIBRATED,)
+    found: list[np.ndarray] = []
+    for count in reversed(sizes):
+        rows = sample(data, count, ctx.seed, among=found[0] if found else None)
+        if not found or len(rows) < len(found[0]):
+            found.insert(0, rows)
+    return tuple(found)
+
+
+def run(
+    data: Dataset,
+    embeddings: tuple[Embeddings, ...],
+    *,
+    ctx: Context,
+    before: Screening | None = None,
+    ahead: int,
+) -> Screening:
+    """One round: judge backbones on the pictures that they were all given.
 
     Args:
         data: The data set.
         embeddings: One for each backbone, all of the same rows.
         ctx: The run; the survivors are written to its decisions.
+        before: What the rounds before came to.
+        ahead: Pictures that the survivors see next.
     """
     rows = np.asarray(embeddings[0].rows)
     on = _arena(data, rows, ctx)
     every, clusters = [_depths(e, on) for e in embeddings], _spread(on, len(data.uris))
-    best = [min(depths, key=lambda j: j.contender.mean) for depths in every]
-    chosen = pick([b.contender for b in best], clusters=clusters, metric=on.metric)
-    survivors: list[str] = ctx.decide("rank/survivors", lambda: _kept(best, chosen, embeddings, data, ctx), chosen.why)
-    leader = next(b.contender for b in best if b.contender.name == chosen.best)
+    best = {depths[0].row.backbone: min(depths, key=lambda j: j.contender.mean) for depths in every}
+    chosen = pick([b.contender for b in best.values()], clusters=clusters, metric=on.metric)
+    expected = prior.of_run([e.spec for e in embeddings], ctx, pictures=data.digest)
+    options = [_option(e, expected[e.spec.name].value, ahead) for e in embeddings]
+    found: list[str] = ctx.decide(
+        f"rank/survivors/{len(rows)}", lambda: _kept(options, best, clusters, ctx), chosen.why
+    )
+    leader = best[found[0]].contender
     out = [
         dataclasses.replace(j.row, status="screened_out", paired=difference(paired(j.contender, leader, clusters), on))
         for depths in every
         for j in sorted(depths, key=lambda j: j.contender.mean)
-        if j.row.backbone not in survivors
+        if j.row.backbone not in found
     ]
-    why = f"{len(survivors)} of {len(best)} backbones go on after {len(rows):,} pictures: {', '.join(survivors)}"
-    ctx.say.line("screen", f"{why} (the better half, and the best by prior)")
-    return Screening(pictures=rows, survivors=tuple(survivors), rows=tuple(out))
+    _say(found, choosing.best_by_prior(options), len(best), len(rows), ctx)
+    return Screening(pictures=rows, survivors=tuple(found), rows=(*out, *(before.rows if before else ())))
 
 
-def _kept(
-    best: list[Judged], chosen: Pick, embeddings: tuple[Embeddings, ...], data: Dataset, ctx: Context
-) -> list[str]:
-    """Names of the backbones that go on, the best first; the best one always does."""
-    order = sorted(best, key=lambda b: (b.contender.mean, b.contender.cost))
-    close = [b.row.backbone for b in order if chosen.paired[b.contender.name].low <= 0]
-    prior = max(embeddings, key=lambda e: (e.spec.prior, e.spec.name)).spec.name
-    kept = list(dict.fromkeys([*close[: (len(best) + 1) // 2], prior]))
-    left_s = ctx.left_s() * PART_OF_BUDGET
-    pace_s = {e.spec.name: np.nan_to_num(e.latency_ms) / 1000 * len(data.uris) for e in embeddings}
-    while len(kept) > 1 and sum(pace_s[name] for name in kept) > left_s:
-        ctx.say.line("screen", f"{kept[-1]} is left behind: {duration(pace_s[kept[-1]])} more would not fit the budget")
-        kept.pop()
-    return kept
+def _option(of: Embeddings, expected: float, ahead: int) -> Option:
+    """A backbone with the seconds that its next pass takes by the pace just measured."""
+    seconds = float(np.nan_to_num(of.latency_ms)) / 1000 * ahead
+    return Option(name=of.spec.name, expected=expected, cost=seconds)
+
+
+def _kept(options: list[Option], best: Mapping[str, Judged], clusters: np.ndarray, ctx: Context) -> list[str]:
+    judged = [dataclasses.replace(b.contender, name=name) for name, b in best.items()]
+    found = choosing.halve(options, judged, clusters=clusters, room=ctx.left_s() * PART_OF_BUDGET)
+    for name, why in found.dropped.items():
+        if why == choosing.NO_ROOM:
+            ctx.say.line("screen", f"{name} is left behind: {why}")
+    return list(found.kept)
+
+
+def _say(kept: list[str], by_prior: str, count: int, pictures: int, ctx: Context) -> None:
+    roles = {kept[0]: ["best by probe"]}
+    roles.setdefault(by_prior, []).append("best by prior")
+    told = [f"{name} ({' and '.join(roles[name])})" if name in roles else name for name in kept]
+    ctx.say.line("screen", f"{len(kept)} of {count} backbones go on after {pictures:,} pictures: {', '.join(told)}")
 
 
 def _depths(of: Embeddings, on: Arena) -> list[Judged]:
