@@ -8,6 +8,7 @@ position in `Dataset.uris`; every `rows` field holds such positions.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
@@ -344,6 +345,60 @@ class Expected:
     why: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Forecast:
+    """The accuracy that a run is expected to hand over.
+
+    Attributes:
+        phase: `before` anything was spent, or `probed`: the frozen probe is measured, networks are not trained yet.
+        name: `accuracy` or `balanced_accuracy`.
+        value: The middle of what is expected.
+        low: Lower end of the 95 % interval of the score that will be measured.
+        high: Upper end.
+        rests_on: What it rests on, one clause each.
+    """
+
+    phase: str
+    name: str
+    value: float
+    low: float
+    high: float
+    rests_on: tuple[str, ...]
+
+    def holds(self, score: Score) -> bool:
+        """Whether the interval holds what came out."""
+        return self.low <= score.value <= self.high
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Forecasts:
+    """All forecasts of a run, and the score that came out; None before the end."""
+
+    forecasts: tuple[Forecast, ...]
+    outcome: Score | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TimeForecast:
+    """The seconds that a run is expected to take; kept in `timings.json` alone.
+
+    Attributes:
+        phase: As in `Forecast`.
+        planned_s: Reckoned from measured paces, counted operations and the budget; nothing is learnt from earlier runs.
+        value_s: The middle of what is expected.
+        low_s: Lower end of the 95 % interval.
+        high_s: Upper end.
+        taken_s: What it took up to the report; NaN before the end, and where it was done in several goes.
+    """
+
+    phase: str
+    planned_s: float
+    value_s: float
+    low_s: float
+    high_s: float
+    taken_s: float = math.nan
+
+
 # ---------------------------------------------------------------- rank
 
 
@@ -432,6 +487,25 @@ class Feature:
     backbone: str
     depth: str
     dim: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class NamesStart:
+    """What the names of the classes say without any label: a baseline, and where a head may start.
+
+    Attributes:
+        feature: What it is on.
+        weights: (D, C) float32 on that feature, much as the guesses; of no particular size.
+        rows: (M,) int64 rows of the data set.
+        similarities: (M, C) float32 of each picture with each name; the largest is the guess.
+        how: A few words.
+    """
+
+    feature: Feature
+    weights: np.ndarray
+    rows: np.ndarray
+    similarities: np.ndarray
+    how: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -17,7 +17,7 @@ from typing import Any
 
 from headstart.core import registry
 from headstart.core.errors import SetupError
-from headstart.core.files import disk_errors, read_json
+from headstart.core.files import read_json
 from headstart.core.job import Job
 from headstart.core.keys import digest
 from headstart.core.settings import learns
@@ -117,16 +117,14 @@ def score(of: Sequence[Score], name: str) -> Score | None:
 
 
 def keep(record: Record, store: Store) -> None:
-    """Write a record, unless the setting forbids.
+    """Write a record, unless the setting forbids or the same run has left one: a repetition finds much in the cache.
 
     Raises:
         SetupError: The disk refuses.
     """
-    if learns():
-        folder = _folder(store)
-        with disk_errors(folder):
-            folder.mkdir(parents=True, exist_ok=True)
-        values.save(record, folder, record.address)
+    path = _folder(store) / f"{record.address}.json"
+    if learns() and (not path.is_file() or _read(path, lambda sentence: None) is None):
+        values.save(record, path.parent, path.stem)
 
 
 def records(store: Store, report: Callable[[str], None], *, but: str = "") -> tuple[Record, ...]:

@@ -13,6 +13,7 @@ import numpy as np
 
 from headstart.core.context import Context
 from headstart.core.errors import DataError
+from headstart.core.job import Job
 from headstart.core.types import Dataset, Splits
 from headstart.kit import values
 from headstart.stages.audit.deal import deal
@@ -56,6 +57,21 @@ def draw(data: Dataset, clusters: np.ndarray, *, ctx: Context, screened: np.ndar
     values.save(splits, ctx.folder("splits"))
     ctx.say.line("splits", splits.why)
     return splits
+
+
+def ahead(data: Dataset, job: Job) -> tuple[tuple[int, ...], int]:
+    """What a draw is going to give, as far as the numbers of pictures tell: look-alikes are not known yet.
+
+    Returns:
+        Training pictures of each class that has some, and how many pictures will judge.
+    """
+    targets, side = np.asarray(data.targets), np.array([split in ("", "train") for split in data.split], bool)
+    counts = np.bincount(targets[side], minlength=len(data.class_names))
+    counts, judge = counts[counts > 0], int(sum(split == "test" for split in data.split) or (~side).sum())
+    held = np.floor(counts * job.test_size + 0.5).astype(np.int64)
+    if side.all() and len(held) and held.min() >= LEAST_TEST:
+        counts, judge = counts - held, int(held.sum())
+    return tuple(int(n) for n in counts), judge or int(counts.sum())
 
 
 def straddling(side: np.ndarray, clusters: np.ndarray) -> np.ndarray:
