@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         Embeddings,
         Evaluation,
         Exported,
+        Forecasts,
         NamesStart,
         Ranking,
         Splits,
@@ -32,9 +33,7 @@ if TYPE_CHECKING:
     from headstart.kit.trunk import Trunk
     from headstart.stages.rank.screen import Screening
 
-SCREEN_PICTURES = (
-    256  # what all candidates see before one is dropped, and random twins and the colour histogram, at most
-)
+SCREEN_PICTURES = 256  # reckoned for each candidate before one is dropped; random twins and the histogram see no more
 CONTROL_PART, CONTROL_LEAST = 6, 96  # random twins see a sixth of the training pictures, so that they stay cheap
 
 
@@ -89,6 +88,16 @@ class Story:
         return found
 
     @cached_property
+    def forecast(self) -> Forecasts:
+        """What the run will come to, said before anything is spent."""
+        from headstart.stages.audit.splits import ahead
+        from headstart.stages.embed.estimates import seconds
+        from headstart.stages.forecast.run import before
+
+        passes_s = seconds(self.candidates, len(self.data.uris), self.ctx)
+        return before(self.data, ahead(self.data, self.ctx.job), self.candidates, passes_s, ctx=self.ctx)
+
+    @cached_property
     def screening(self) -> Screening | None:
         """Which backbones go on, judged on few pictures in one round or several; None when all go on."""
         from headstart.kit.choosing import LEAST
@@ -109,24 +118,13 @@ class Story:
     @cached_property
     def embeddings(self) -> tuple[Embeddings, ...]:
         """Features of all pictures through the surviving backbones, cheapest first."""
-        names = self._naming(self._kept(self.screening.survivors)) if self.screening else self.candidates
+        from headstart.stages.adapt.request import going_on
+
+        names = self.candidates
+        if self.screening:
+            names = self._naming(going_on(self.screening.survivors, self.candidates, ctx=self.ctx))
         found = [self._embed(name, self._every) for name in names]
         return tuple(sorted(found, key=lambda e: (e.spec.flops, e.spec.name)))
-
-    def _kept(self, survivors: tuple[str, ...]) -> tuple[str, ...]:
-        """The survivors; where networks train also the cheapest candidate that can be, for tuning it costs a fraction;
-        with a recipe the cheapest that it can be trained on, where no survivor is one.
-        """
-        if self.ctx.job.strategy == "probe":
-            return survivors
-        from headstart.stages.adapt.request import fitting
-
-        fit = fitting(self.ctx.job, self.candidates)
-        if not fit or (set(fit) & set(survivors) if self.ctx.job.recipe else fit[0] in survivors):
-            return survivors
-        why = "the recipe asks for it" if self.ctx.job.recipe else "the cheapest to fine-tune"
-        self.ctx.say.line("screen", f"{fit[0]} goes on too: {why}")
-        return (*survivors, fit[0])
 
     def _naming(self, survivors: tuple[str, ...]) -> tuple[str, ...]:
         """The survivors; where a head is to start from the names of the classes, one that can guess by them too."""
@@ -224,12 +222,22 @@ class Story:
         return found
 
     @cached_property
+    def forecasts(self) -> Forecasts:
+        """The forecast, and where networks are to be trained another one, now that the probe is measured."""
+        if self.ctx.job.strategy == "probe":
+            return self.forecast
+        from headstart.stages.forecast.run import probed
+
+        return probed(self.data, self.splits, self.probe, self.candidates, self.forecast, ctx=self.ctx)
+
+    @cached_property
     def tuning(self) -> Tuning | None:
         """All fine-tuning; None when the probe alone is asked for."""
         if self.ctx.job.strategy == "probe":
             return None
         from headstart.stages.adapt.tune import run
 
+        assert self.forecasts is not None  # what training will come to is said before it begins
         values = (self.data, self.splits, self.ranking, self.embeddings, self.probe)
         found: Tuning | None = self._step("tune", run, *values)
         return found
@@ -268,7 +276,9 @@ class Story:
         from headstart.stages.evaluate.run import run
 
         values = (self.data, self.splits, self.embeddings + self.tuned, self.adapted, self.ranking)
-        found: Evaluation = self._step("evaluate", run, *values, controls=self.controls, probe=self.probe, names=self.names)
+        found: Evaluation = self._step(
+            "evaluate", run, *values, controls=self.controls, probe=self.probe, names=self.names
+        )
         return found
 
     @cached_property
@@ -282,9 +292,15 @@ class Story:
         return found
 
     def report(self) -> Path:
-        """The page that tells it all."""
+        """The page that tells it all; then the run is remembered, so that later forecasts learn from it."""
+        from headstart.stages.forecast import record
+        from headstart.stages.forecast.run import check
         from headstart.stages.report.run import run
 
+        assert self.forecast is not None  # the first forecast is made before anything is spent
         assert self.exported is not None  # the page says how to use the model, so the model comes first
+        checked = check(self.forecasts, self.evaluation, ctx=self.ctx)
         found: Path = self._step("report", run, computed_now=True)
+        values = (self.data, self.splits, self.ranking, self.probe, self.tuning, self.evaluation, checked)
+        record.keep(record.Ended(*values), ctx=self.ctx)
         return found

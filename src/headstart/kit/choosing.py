@@ -28,6 +28,7 @@ WHOLE = 2.5  # a round sees at most this part of all pictures, else halving is n
 LEAST = 3  # backbones from which on halving is worth it,
 EARLY = 6  # and from which on its first round is
 NO_ROOM = "what comes next would not fit the budget"  # why one is dropped that is not worse
+BY_PROBE, BY_PRIOR, CHEAPEST = "best by probe", "best by prior", "cheapest to train"  # why one is a finalist
 A_CLASS = 4  # pictures of each class that a round needs to tell backbones apart
 
 
@@ -62,7 +63,7 @@ class Halving:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finalist:
-    """A backbone that is worth fine-tuning, and why: `best by probe`, `best by prior`, `cheapest to train`."""
+    """A backbone that is worth fine-tuning, and why: `BY_PROBE`, `BY_PRIOR`, `CHEAPEST`, or several of them."""
 
     name: str
     why: str
@@ -195,9 +196,9 @@ def finalists(options: Iterable[Option], losses: Mapping[str, float], *, most: i
     if missing := sorted(one.name for one in every if one.name not in losses):
         raise ValueError(f"no losses of {missing}")
     merits = {
-        "best by probe": lambda one: (losses[one.name], one.cost, *_promise(one)),
-        "best by prior": lambda one: (_promise(one)[0], losses[one.name], one.cost, one.name),
-        "cheapest to train": lambda one: (one.cost, losses[one.name], *_promise(one)),
+        BY_PROBE: lambda one: (losses[one.name], one.cost, *_promise(one)),
+        BY_PRIOR: lambda one: (_promise(one)[0], losses[one.name], one.cost, one.name),
+        CHEAPEST: lambda one: (one.cost, losses[one.name], *_promise(one)),
     }
     why: dict[str, list[str]] = {}
     for merit, key in merits.items():

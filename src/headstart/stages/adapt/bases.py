@@ -15,8 +15,9 @@ import numpy as np
 from headstart.core import registry
 from headstart.core.context import Context
 from headstart.core.errors import NoOpError
-from headstart.core.types import Embeddings, Feature, FittedHead, Ranking
-from headstart.kit import blas, crossval, linear, trunk
+from headstart.core.types import Dataset, Embeddings, Feature, FittedHead, Ranking
+from headstart.kit import blas, choosing, crossval, linear, prior, trunk
+from headstart.kit.choosing import Finalist, Option
 from headstart.kit.network import Start
 from headstart.kit.vectors import columns
 from headstart.stages.adapt.contest import Ring
@@ -72,6 +73,31 @@ def bases(ranking: Ranking, embeddings: Sequence[Embeddings], on: Ring, wanted: 
         if best is not None:
             found.append((best.loss, each.spec.name, list(dict.fromkeys((made[0], best)))))
     return [base for _, _, own in sorted(found, key=lambda one: one[:2]) for base in own]
+
+
+def starts(
+    found: Sequence[Base], embeddings: Sequence[Embeddings], data: Dataset, ctx: Context
+) -> tuple[Finalist, ...]:
+    """The backbones that networks start from: the best by probe, the best by prior, and the cheapest to train.
+
+    Args:
+        found: The heads of all that can be trained, the best first.
+        embeddings: Of these backbones.
+        data: The pictures.
+        ctx: The run; its decisions hold what was expected of each backbone.
+    """
+    losses: dict[str, float] = {}
+    for base in found:
+        losses[base.backbone] = min(base.loss, losses.get(base.backbone, base.loss))
+    specs = [e.spec for e in embeddings if e.spec.name in losses]
+    expected = prior.of_run(specs, ctx, pictures=data.digest)
+    options = [Option(name=spec.name, expected=expected[spec.name].value, cost=spec.flops) for spec in specs]
+    made = choosing.finalists(options, losses)
+    if not ctx.job.recipe and len(losses) > 1:
+        told = ", ".join(f"{one.name} ({one.why})" for one in made)
+        order = "; the cheaper network first, so that something is there soon" if len(made) > 1 else ""
+        ctx.say.line("adapt", f"fine-tuning starts from {told}{order}")
+    return made
 
 
 def trainable(embeddings: tuple[Embeddings, ...], ctx: Context) -> tuple[Embeddings, ...]:

@@ -18,13 +18,12 @@ import numpy as np
 from headstart.core import recipe as recipes
 from headstart.core.recipe import Recipe
 from headstart.core.types import EpochRow
-from headstart.stages.adapt import diagnose, folds, space
+from headstart.stages.adapt import diagnose, finals, folds, space
 from headstart.stages.adapt.clock import JUDGING, TRYING, Clock
 from headstart.stages.adapt.folds import FoldRun, run_fold
 from headstart.stages.adapt.judge import Judged, counted, judged
 from headstart.stages.adapt.workbench import Workbench
 
-FINALISTS = 2
 STOPPED = "interrupted"
 TRYING_IT, JUDGING_IT, TRAINING, BASELINE = "trying", "judging", "training", "baseline"  # what Ctrl-C ended
 
@@ -175,12 +174,12 @@ class Search:
         return space.Proposer(self.strategy, self.bench.backbones, ended, self.bench.ctx.seed)
 
     def _try(self, attempt: Attempt) -> None:
-        proposer, course = self._proposer(), dict[int, float]()
+        proposer, course, spared = self._proposer(), dict[int, float](), finals.spared(self.bench, self.attempts)
 
         def behind(row: EpochRow) -> bool:
             assert row.val is not None
             course[row.epoch] = row.val.log_loss
-            return proposer.behind(course)
+            return not spared and proposer.behind(course)
 
         self._fold(attempt, self.bench.fold_numbers[0], behind)
         if not attempt.pruned:
@@ -191,9 +190,9 @@ class Search:
 
     def _forget(self) -> None:
         """Let go of the weights of trials that cannot be finalists any more; their curves stay."""
-        ended = sorted((a for a in self.attempts if a.judged and not a.pruned), key=lambda a: (a.loss, a.number))
+        kept = finals.kept(self.bench, self.attempts)
         for attempt in self.attempts:
-            if attempt not in ended[:FINALISTS]:
+            if attempt not in kept:
                 shutil.rmtree(folds.place(self.bench, attempt.number, self.bench.fold_numbers[0]), ignore_errors=True)
 
     def _fold(self, attempt: Attempt, fold: int, behind: Callable[[EpochRow], bool] | None = None) -> None:
@@ -235,38 +234,51 @@ class Search:
 
     def judge(self) -> list[Attempt]:
         """The best trials on further folds, as many as there is time for; the best first."""
-        best = sorted((a for a in self.attempts if a.judged and not a.pruned), key=lambda a: (a.loss, a.number))
-        best = best[: 1 if self.most == 1 or self.interrupted else FINALISTS]
+        alone = self.most == 1 or self.interrupted
+        best = finals.best(self.attempts)[:1] if alone else finals.chosen(self.bench, self.attempts)
         if not self.interrupted:
-            self._more_folds(best)
+            best = self._more_folds(best)
         for attempt in best:
             attempt.settle(self._interpolated(attempt))
             self._say_compared(attempt)
         return sorted(best, key=lambda a: (a.loss, a.number))
 
-    def _more_folds(self, best: Sequence[Attempt]) -> None:
+    def _more_folds(self, best: list[Attempt]) -> list[Attempt]:
         done = 1
         try:
             for fold in self.bench.fold_numbers[1:]:
-                if not best or not self._room(done, fold, best):
+                going = best[: self._room(done, fold, best)]
+                if not going:
                     break
-                for attempt in best:
+                for attempt in going:
                     self._fold(attempt, fold)
-                done += 1
+                best, done = going, done + 1
         except KeyboardInterrupt:
             self.interrupt(JUDGING_IT, done)
             for attempt in best:
                 del attempt.runs[done:]
                 attempt.settle(judged(attempt.runs, self.bench.y_of, self.bench.on.metric))
+        return best
 
-    def _room(self, done: int, fold: int, best: Sequence[Attempt]) -> bool:
-        if self.stopped(JUDGING_IT, done):
-            return False
+    def _room(self, done: int, fold: int, best: Sequence[Attempt]) -> int:
+        """How many go on to a fold: all or none, but that before the second fold some may be given up."""
+        if not best or self.stopped(JUDGING_IT, done):
+            return 0
         if self.bench.explicit or self.unhurried:
-            return True
-        needed = sum(self.bench.price.seconds(a.recipe) for a in best)
-        why = f"is there time to judge {len(best)} recipes on fold {fold}"
-        return bool(self.bench.decide(f"fold/{fold}", lambda: needed <= self.clock.left_s(JUDGING), why))
+            return len(best)
+        least = min(finals.FINALISTS, len(best)) if done == 1 else len(best)
+        costs = [self.bench.price.seconds(a.recipe) for a in best]
+
+        def fitting() -> int:
+            left = self.clock.left_s(JUDGING)
+            return next((n for n in range(len(best), least - 1, -1) if sum(costs[:n]) <= left), 0)
+
+        found = int(
+            self.bench.decide(f"fold/{fold}", fitting, f"how many of {len(best)} recipes to judge on fold {fold}")
+        )
+        for attempt in best[found:] if found else ():
+            self.bench.ctx.say.line("adapt", f"trial {attempt.number} is not judged further: there is no time for it")
+        return found
 
     def _interpolated(self, attempt: Attempt) -> Judged:
         if not attempt.recipe.wise:

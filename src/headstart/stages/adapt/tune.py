@@ -53,7 +53,6 @@ from headstart.stages.adapt.search import BASELINE, TRAINING, Attempt, Search
 from headstart.stages.adapt.workbench import WORK, Workbench
 
 MOST = 200  # trials, whatever the budget
-BACKBONES = 3  # that fine-tuning starts from at most
 
 
 def run(
@@ -122,7 +121,10 @@ def _made(
     on = contest.ring(data, splits, ctx)
     given = recipes.parse(ctx.job.recipe)
     found = _bases(given, ranking, embeddings, on)
+    starts = bases.starts(found, embeddings, data, ctx)
+    found = [base for base in found if base.backbone in {one.name for one in starts}]
     bench = Workbench(data=data, splits=splits, embeddings=embeddings, bases=found, probe=probe, on=on, ctx=ctx)
+    bench.starts = starts
     bench.follow, bench.domain = followed, domain.decided(bench, given)
     queue = _queue(bench, given, ctx)
     search = Search(bench=bench, clock=clock(ctx), strategy=ctx.job.strategy, queue=queue, most=_most(ctx))
@@ -151,8 +153,7 @@ def _bases(
         asked = f"depths {'+'.join(depths) or 'any'} of backbone `{wanted or 'any'}`"
         hint = f"measured: {known}"
         raise UsageError(f"the recipe wants {asked}, which were not measured", where="--recipe", hint=hint)
-    kept = list(dict.fromkeys(base.backbone for base in found))[:BACKBONES]
-    return [base for base in found if base.backbone in kept]
+    return found
 
 
 def _queue(bench: Workbench, given: dict[str, Any], ctx: Context) -> list[tuple[str, Recipe]]:

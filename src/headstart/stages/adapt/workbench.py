@@ -16,6 +16,7 @@ from headstart.core.context import Context
 from headstart.core.recipe import Recipe
 from headstart.core.types import Adapted, Dataset, Embeddings, Splits
 from headstart.kit import hardware, network, trunk
+from headstart.kit.choosing import Finalist
 from headstart.kit.network import Network
 from headstart.kit.trunk import Trunk
 from headstart.kit.vectors import places
@@ -60,6 +61,7 @@ class Workbench:
         splits: Folds and clusters.
         embeddings: Features of all pictures.
         bases: Where networks start, the best first.
+        starts: Their backbones, each with the reason why it is worth a start.
         probe: The frozen probe.
         on: How heads met: metric, classes, weights, seed.
         ctx: The run.
@@ -76,6 +78,7 @@ class Workbench:
     probe: Adapted
     on: Ring
     ctx: Context
+    starts: Sequence[Finalist] = ()
     domain: str = "photo"
     name: str = "adapt"
     left_out: list[str] = field(default_factory=list)

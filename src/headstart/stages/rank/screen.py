@@ -145,8 +145,8 @@ def _kept(options: list[Option], best: Mapping[str, Judged], clusters: np.ndarra
 
 
 def _say(kept: list[str], by_prior: str, count: int, pictures: int, ctx: Context) -> None:
-    roles = {kept[0]: ["best by probe"]}
-    roles.setdefault(by_prior, []).append("best by prior")
+    roles = {kept[0]: [choosing.BY_PROBE]}
+    roles.setdefault(by_prior, []).append(choosing.BY_PRIOR)
     told = [f"{name} ({' and '.join(roles[name])})" if name in roles else name for name in kept]
     ctx.say.line("screen", f"{len(kept)} of {count} backbones go on after {pictures:,} pictures: {', '.join(told)}")
 

@@ -1,0 +1,83 @@
+"""Which trials are judged on further folds: the best of all, the best on the other backbone, and the second of all.
+
+A probe and a published accuracy err in different ways, so both backbones that they point at are fine-tuned and the
+paired rule decides (Renggli et al., CVPR 2022; `headstart.kit.choosing`). What the first fold's paired interval has
+decided already is not judged again: time for folds is short.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from headstart.kit.choosing import CHEAPEST, Finalist
+from headstart.kit.compare import Contender, paired
+from headstart.kit.intervals import Interval
+
+if TYPE_CHECKING:
+    from headstart.stages.adapt.search import Attempt
+    from headstart.stages.adapt.workbench import Workbench
+
+FINALISTS = 2  # and one more where two backbones are in question
+
+
+def best(attempts: Sequence[Attempt]) -> list[Attempt]:
+    """Those that ended, the best first."""
+    return sorted((a for a in attempts if a.judged and not a.pruned), key=lambda a: (a.loss, a.number))
+
+
+def spared(bench: Workbench, attempts: Sequence[Attempt]) -> bool:
+    """Whether the last trial is the first on the best backbone by probe or by prior: it is not cut short, for a network
+    that learns slowly at first is no worse for it."""
+    *before, last = (a.recipe.backbone for a in attempts)
+    return last not in before and any(one.name == last for one in _in_question(bench))
+
+
+def kept(bench: Workbench, attempts: Sequence[Attempt]) -> list[Attempt]:
+    """Those whose weights may be needed again: no other can become a finalist."""
+    order = best(attempts)
+    first = [next((a for a in order if a.recipe.backbone == one.name), None) for one in _in_question(bench)]
+    return [*order[:FINALISTS], *filter(None, first)]
+
+
+def chosen(bench: Workbench, attempts: Sequence[Attempt]) -> list[Attempt]:
+    """Those to judge further, in the order in which they are given up where there is no time for all.
+
+    Args:
+        bench: Tells the best backbone by probe and by prior.
+        attempts: All trials.
+    """
+    order = best(attempts)
+    found = order[:FINALISTS]
+    others: list[Attempt] = []
+    for one in _in_question(bench):
+        other = next((a for a in order if a.recipe.backbone == one.name), None)
+        if other is None or other in found:
+            continue
+        apart = _apart(other, order[0], bench)
+        told = f"trial {other.number} starts from {one.name}, {one.why}; on the first fold it loses {_shown(apart)}"
+        if apart.low > 0:
+            bench.ctx.say.line("adapt", f"{told} to trial {order[0].number}: it is not judged further")
+        else:
+            bench.ctx.say.line("adapt", f"{told}, a tie with trial {order[0].number}: it is judged beside it")
+            others.append(other)
+    return [*found[:1], *others, *found[1:]]
+
+
+def _in_question(bench: Workbench) -> list[Finalist]:
+    """The best backbones by probe and by prior; the cheapest is there so that something is tried soon."""
+    return [one for one in bench.starts if one.why != CHEAPEST]
+
+
+def _apart(one: Attempt, other: Attempt, bench: Workbench) -> Interval:
+    return paired(_contender(one), _contender(other), bench.on.clusters)
+
+
+def _contender(attempt: Attempt) -> Contender:
+    assert attempt.judged is not None
+    found = attempt.judged
+    return Contender(name=str(attempt.number), rows=found.rows, losses=found.losses, cost=0.0)
+
+
+def _shown(apart: Interval) -> str:
+    return f"{apart.value:.3f} [{apart.low:.3f}, {apart.high:.3f}]"
