@@ -92,12 +92,13 @@ def onnx_weights(seed=5):
     return {name: values.astype(np.float32) for name, values in found.items()}
 
 
-def write_onnx(path, *, side=64, classifier=True, seed=5, beside=False):
+def write_onnx(path, *, side=64, classifier=True, seed=5, beside=False, weights=None, channels=3):
     """Four strided convolutions with ReLU, a global mean and a linear classifier, channels first as in PyTorch.
 
-    With `beside`, the weights lie in files of their own, `<layer>.data`.
+    With `beside`, the weights lie in files of their own, `<layer>.data`; a text `beside` is a folder before that name.
+    A text for `side` and `channels` leaves these axes open.
     """
-    weights = onnx_weights(seed)
+    weights = weights or onnx_weights(seed)
     nodes, at = [], "pictures"
     for name in ("stem", "down", "deep", "deeper"):
         how = (_ints("strides", (2, 2)), _ints("pads", (1, 1, 1, 1)), _ints("kernel_shape", (3, 3)))
@@ -108,11 +109,11 @@ def write_onnx(path, *, side=64, classifier=True, seed=5, beside=False):
     held = {name: values for name, values in weights.items() if classifier or name != "classes"}
     graph = b"".join(_field(1, one) for one in nodes) + _field(2, "small")
     for name, values in held.items():
-        place = f"{name}.data" if beside else ""
+        place = f"{beside if isinstance(beside, str) else ''}{name}.data" if beside else ""
         graph += _field(5, _tensor(name + "_w", values, place))
-        if beside:
+        if beside is True:
             (path.parent / place).write_bytes(values.astype("<f4").tobytes())
-    graph += _field(11, _value("pictures", ("batch", 3, side, side)))
+    graph += _field(11, _value("pictures", ("batch", channels, side, side)))
     graph += _field(12, _value("logits" if classifier else "flat", ("batch", 3 if classifier else 20)))
     path.write_bytes(_field(1, 8) + _field(7, graph) + _field(8, _field(1, "") + _field(2, 17)))
     return weights

@@ -83,7 +83,7 @@ def test_a_filter_that_cannot_be_read_is_told(entries, text, word):
 def test_every_order(entries, by):
     ordered = catalogue.order(entries, by)
     assert sorted(entry["name"] for entry in ordered) == sorted(trunk.names())
-    field = {"size": "download_bytes", "speed": "name"}.get(by, by)
+    field = {"size": "download_bytes", "memory": "memory_bytes", "speed": "name", "latency": "name"}.get(by, by)
     values = [entry[field] for entry in ordered]
     assert values == sorted(values, reverse=by == "prior")
 

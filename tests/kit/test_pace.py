@@ -2,12 +2,14 @@
 
 import dataclasses
 import math
+import sys
 import time
 
 import numpy as np
 import pytest
 
 from headstart.core.say import Say
+from headstart.core.settings import threads
 from headstart.core.store import Store
 from headstart.kit import hardware, pace, trunk
 
@@ -64,6 +66,30 @@ def test_it_is_measured_once_and_found_again(spec, store):
     assert len(made) == 3
 
 
+def test_it_is_measured_again_when_asked_for(spec, store):
+    named = {"threads": threads(), "engine": trunk.engine_name()}
+    slow = pace.keep(spec, store, (Slow(0.05), lambda: Slow(0.05), PICTURES), **named)
+    fast = pace.renew(spec, store, (Slow(0.001), lambda: Slow(0.001), PICTURES), **named)
+    assert fast["images_per_s"] > 2 * slow["images_per_s"] and pace.kept(spec, store) == fast
+    assert pace.keep(spec, store, (Slow(0.05), lambda: Slow(0.05), PICTURES), **named) == fast
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the mark of memory can be set back on Linux alone")
+def test_memory_that_is_taken_and_given_back_is_seen():
+    with hardware.memory_rise() as found:
+        np.ones(10_000_000)
+    assert 70e6 < found[0] < 150e6
+    with hardware.memory_rise() as found:
+        pass
+    assert found[0] < 20e6
+
+
+def test_without_such_a_mark_memory_is_a_guess(tmp_path, spec):
+    with hardware.memory_rise(tmp_path / "nothing") as found:
+        pass
+    assert found == [] and pace.memory_guess(spec) == 12 * spec.params
+
+
 def test_a_random_twin_has_the_pace_of_its_trunk_and_other_backbones_have_their_own(spec):
     named = {"threads": 2, "engine": "openvino 1"}
     assert pace.key(trunk.find(f"random:{LITE0}").spec, **named) == pace.key(spec, **named)
@@ -72,7 +98,8 @@ def test_a_random_twin_has_the_pace_of_its_trunk_and_other_backbones_have_their_
 
 
 def test_what_was_never_measured_is_not_known(store):
-    assert pace.known(store) == {} and math.isnan(pace.latency_ms(LITE0, store))
+    lite0 = trunk.find(LITE0).spec
+    assert pace.kept(lite0, store) == pace.paces([lite0], store) == {} and math.isnan(pace.latency_ms(LITE0, store))
 
 
 def test_the_processor_is_named(tmp_path):
@@ -92,8 +119,12 @@ def test_a_trunk_is_timed_when_it_is_first_made_ready(shared_store, tmp_path, mo
     store, found = Store(root), trunk.find(LITE0)
     pictures = np.random.default_rng(0).integers(0, 256, (8, 224, 224, 3)).astype(np.uint8)
     trunk.ready(found, store, Say(quiet=True), pictures, threads=1, precision="f32")
-    assert set(pace.known(store)) == {LITE0}
-    assert 5 < pace.known(store)[LITE0] < 5000 and 0.2 < pace.latency_ms(LITE0, store) < 500
+    kept = pace.kept(found.spec, store)
+    assert pace.paces([found.spec, trunk.find("efficientnet_lite1").spec], store) == {LITE0: kept["images_per_s"]}
+    assert 5 < kept["images_per_s"] < 5000 and 0.2 < pace.latency_ms(LITE0, store) < 500
+    if sys.platform == "linux":
+        weights = 4 * found.spec.params
+        assert weights < kept["memory_bytes"] < 10 * weights
     before = sorted((root / "paces").iterdir())
     trunk.ready(found, store, Say(quiet=True), pictures, threads=1)
     assert sorted((root / "paces").iterdir()) == before

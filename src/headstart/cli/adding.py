@@ -11,8 +11,13 @@ from headstart.core.errors import DataError, UsageError, nearest
 if TYPE_CHECKING:
     from headstart.core.say import Say
     from headstart.core.store import Store
+    from headstart.kit.added import Added
+    from headstart.kit.adding import Wish
 
-OWN = ("name", "depths", "size", "scale", "mean", "std", "channels", "layout", "licence", "trust")
+OWN = (
+    *("name", "depths", "size", "scale", "mean", "std", "channels", "layout", "resize", "interpolation", "crop"),
+    *("licence", "trust"),
+)
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -26,6 +31,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--std", metavar="X[,X,X]", type=_numbers, help="divided by at last")
     group.add_argument("--channels", choices=("rgb", "bgr"), help="order of the colours (default: rgb)")
     group.add_argument("--layout", choices=("nchw", "nhwc"), help="where the file has its channels")
+    group.add_argument("--resize", choices=("crop", "squash"), help="how pictures become squares (default: crop)")
+    group.add_argument("--interpolation", choices=("bilinear", "bicubic"), help="of the resize (default: bicubic)")
+    group.add_argument("--crop", metavar="X", type=number, help="share of the side that is kept (default: 0.875)")
     group.add_argument("--licence", "--license", metavar="SPDX", type=filled, help="of the weights")
     group.add_argument("--trust", action="store_true", help="let the Python code in a `.keras` file run")
 
@@ -43,14 +51,31 @@ def add(args: argparse.Namespace, store: Store, say: Say) -> int:
         DataError: The file is refused or damaged.
     """
     from headstart.kit import adding
-    from headstart.kit.added import SOURCE
+    from headstart.kit.added import HUB, SOURCE
     from headstart.kit.values import as_json
 
     if len(args.names) != 1:
         raise UsageError(f"backbones add takes one FILE, not {len(args.names)}")
+    wish = _wish(args)
+    if args.names[0].startswith(f"{HUB}:"):
+        made, source = _from_hub(args.names[0], wish, store, say), HUB
+    else:
+        made, source = adding.add(wish, store, say), SOURCE
+    say.result(
+        f"{source}:{made.name} is here\nuse it  headstart fit DATA --backbones {source}:{made.name}",
+        {"added": f"{source}:{made.name}", **as_json(made)},
+    )
+    return 0
+
+
+def _wish(args: argparse.Namespace) -> Wish:
+    from headstart.kit.adding import Wish
+
     if args.size is not None and args.size < 1:
         raise UsageError(f"`{args.size}` px are no picture", where="--size")
-    wish = adding.Wish(
+    if args.crop is not None and not 0 < args.crop <= 1:
+        raise UsageError(f"`{args.crop}` is no share above 0 and up to 1", where="--crop")
+    return Wish(
         file=place(args.names[0]),
         name=args.name or "",
         depths=args.depths or (),
@@ -58,36 +83,49 @@ def add(args: argparse.Namespace, store: Store, say: Say) -> int:
         scale=args.scale,
         mean=args.mean or (),
         std=args.std or (),
-        channels=args.channels or "rgb",
+        channels=args.channels or "",
         layout=args.layout or "",
+        resize=args.resize or "",
+        interpolation=args.interpolation or "",
+        crop_fraction=args.crop or 0.0,
         licence=args.licence or "",
         trust=args.trust,
     )
-    made = adding.add(wish, store, say)
-    say.result(
-        f"{SOURCE}:{made.name} is here\nuse it  headstart fit DATA --backbones {SOURCE}:{made.name}",
-        {"added": f"{SOURCE}:{made.name}", **as_json(made)},
-    )
-    return 0
+
+
+def _from_hub(name: str, wish: Wish, store: Store, say: Say) -> Added:
+    """A network of the hub, read as the user says."""
+    from headstart.kit import hf_hub, hf_model
+    from headstart.kit.added import HUB
+
+    foreign = {"--name": wish.name, "--trust": wish.trust}
+    if option := next((option for option, given in foreign.items() if given), None):
+        raise UsageError(f"a network of the hub has no option `{option}`", where=option)
+    return hf_model.bring(hf_hub.Repository.of(name.removeprefix(f"{HUB}:")), store, say, wish)
 
 
 def remove(args: argparse.Namespace, store: Store, say: Say) -> int:
-    """Take names of added files away.
+    """Take names of added files, and of networks from the hub, away.
 
     Raises:
-        UsageError: A name is not of an added file; then none goes.
+        UsageError: A name is neither; then none goes.
     """
     from headstart.kit import added
 
-    known = added.names(added.SOURCE, store) + added.damaged(added.SOURCE, store)
+    known = {
+        (f"{added.HUB}:" if source == added.HUB else "") + name: (source, name)
+        for source in (added.SOURCE, added.HUB)
+        for name in added.names(source, store) + added.damaged(source, store)
+    }
     chosen = tuple(dict.fromkeys(name.removeprefix(f"{added.SOURCE}:") for name in args.names))
     for name in chosen:
         if name not in known:
             hint = nearest(name, known) or "headstart backbones list --filter source=saved_file"
             raise UsageError(f"`{name}` is no file that was added: only the names of those can be removed", hint=hint)
     for name in chosen:
-        added.remove(name, store)
-    gone = [f"{added.SOURCE}:{name}" for name in chosen]
+        source, preset = known[name]
+        added.remove(preset, store, source)
+    gone = [":".join(known[name]) for name in chosen]
     told = "\n".join(f"{name} is no backbone any more" for name in gone)
     say.result(f"{told}\nwhat is kept of the file goes with: headstart backbones prune", {"removed": gone})
     return 0

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from headstart.cli import adding, options
+from headstart.cli import adding, options, refreshing
 from headstart.cli.parser import filled, place
 from headstart.cli.tables import table
 from headstart.core.errors import UsageError, nearest
@@ -39,19 +39,22 @@ class Backbones:
     """List, search, show and fetch the backbones; carry their weights to other machines; check and clear the cache.
 
     list [NAME …]       a table: size, cost, input, prior, measured speed, licence, and whether the weights are here
-    search TEXT …       the same of those whose name, family, training data or licence has every word
+    search TEXT …       the same of those whose name, family, training data or licence has every word, and of the index
     show NAME …         everything, with the licence's small print
     pull NAME …         fetch the weights into the cache; goes on after a break
-    add FILE            a file of your own (.keras, .onnx, OpenVINO .xml, SavedModel folder) as a backbone
+    add FILE            a file of your own (.keras, .onnx, OpenVINO .xml, SavedModel folder) as a backbone;
+                        or huggingface:ORG/NAME, where you want to say how it is read
     remove NAME …       take the name of such a file away
+    sync                refresh the index of names that others publish; --from FILE|URL where there is no network
+    measure [NAME …]    measure speed and memory again, of all trunks that are ready here or of the named
     bundle NAME … -o F  weights of several as one tar for a machine without a network
     unbundle F          check such a tar, then bring its weights into the cache
     verify [NAME …]     hash weights and compiled trunks in the cache again; ends with 1 when one is damaged
     prune               remove what nothing can use any more, and with --older-than what was not used for so long
 
     filters: --filter family=resnet --filter licence=permissive --filter 'params<10M' (all must hold; quote < and >)
-    texts:   name, source, family, licence, trained, weights; = or !=, * stands for anything
-    numbers: params, flops, prior, size, px, dim, speed; = != < <= > >=, with k, M, G
+    texts:   name, source, family, licence, trained, method, domain, weights; = or !=, * stands for anything
+    numbers: params, flops, prior, size, px, dim, speed, latency, memory; = != < <= > >=, with k, M, G
     """
 
     name = "backbones"
@@ -61,10 +64,12 @@ class Backbones:
         """Add the action, the names and the options."""
         parser.add_argument("action", metavar=f"{{{','.join(ACTIONS)}}}", help="what to do")
         parser.add_argument("names", metavar="NAME", nargs="*", help="`source:preset`, a TEXT, or a FILE")
-        parser.add_argument("--sort", metavar="FIELD", help="list, search: params, flops, prior, size, name or speed")
+        parser.add_argument("--sort", metavar="FIELD", help=f"list, search: {_SORTS}")
         parser.add_argument("--filter", metavar="EXPR", action="append", default=[], help="list, search: see above")
         parser.add_argument("-o", "--output", metavar="FILE", type=place, help="bundle: the tar to write")
-        parser.add_argument("--sha256", metavar="HEX", type=filled, help="unbundle: what the tar must have")
+        parser.add_argument("--sha256", metavar="HEX", type=filled, help="unbundle, sync: what the file must have")
+        said = "sync: an index as a file, or its address"
+        parser.add_argument("--from", metavar="FILE|URL", dest="source", type=refreshing.place_or_address, help=said)
         parser.add_argument("--older-than", metavar="TIME", type=_seconds, help="prune: 12h, 30d, 8w")
         parser.add_argument("--dry-run", action="store_true", help="prune: only tell what would go")
         adding.configure(parser)
@@ -81,7 +86,7 @@ class Backbones:
             raise UsageError(f"backbones {args.action} needs a {action.needs}", hint=hint)
         foreign = next((name for name in _OWN if _given(getattr(args, name)) and name not in action.takes), None)
         if foreign:
-            option = "--" + foreign.replace("_", "-")
+            option = "--from" if foreign == "source" else "--" + foreign.replace("_", "-")
             takers = ", ".join(name for name, one in ACTIONS.items() if foreign in one.takes)
             raise UsageError(f"backbones {args.action} has no option `{option}`", hint=f"it is of {takers}")
         say = options.say(args)
@@ -93,7 +98,8 @@ def _given(value: object) -> bool:
     return not (value is None or value is False or value == [])
 
 
-_OWN = ("sort", "filter", "output", "sha256", "older_than", "dry_run", *adding.OWN)
+_SORTS = "params, flops, prior, size, name, speed, latency or memory"
+_OWN = ("sort", "filter", "output", "sha256", "source", "older_than", "dry_run", *adding.OWN)
 _SECONDS = {"h": 3600.0, "d": 86400.0, "w": 7 * 86400.0}
 
 
@@ -108,13 +114,16 @@ def _seconds(text: str) -> float:
 def _list(args: argparse.Namespace, store: Store, say: Say) -> int:
     from headstart.kit import catalogue
 
-    return _told(catalogue.every(store, args.names), args, say)
+    entries = catalogue.every(store, args.names)
+    if args.filter and not args.names:  # the whole index would bury what is here
+        entries += catalogue.more(store)
+    return _told(entries, args, say)
 
 
 def _search(args: argparse.Namespace, store: Store, say: Say) -> int:
     from headstart.kit import catalogue
 
-    return _told(catalogue.search(catalogue.every(store), args.names), args, say)
+    return _told(catalogue.search(catalogue.every(store) + catalogue.more(store), args.names), args, say)
 
 
 def _told(entries: list[dict[str, object]], args: argparse.Namespace, say: Say) -> int:
@@ -203,6 +212,8 @@ ACTIONS = {
     "remove": _Action(run=adding.remove, needs="NAME"),
     "bundle": _Action(run=_bundle, needs="NAME", takes=("output",)),
     "unbundle": _Action(run=_unbundle, needs="FILE", takes=("sha256",)),
+    "sync": _Action(run=refreshing.sync, takes=("source", "sha256")),
+    "measure": _Action(run=refreshing.measure),
     "verify": _Action(run=_verify),
     "prune": _Action(run=_prune, takes=("older_than", "dry_run")),
 }

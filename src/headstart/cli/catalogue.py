@@ -20,15 +20,16 @@ def rows(entries: Sequence[dict[str, Any]]) -> str:
 
 
 def _row(entry: dict[str, Any]) -> tuple[str, ...]:
+    known = entry["input"] is not None  # else the index alone has it, and only its weights tell the rest
     return (
         entry["name"],
         entry["family"],
-        f"{entry['params'] / 1e6:.1f} M",
-        f"{entry['flops'] / 1e9:.2f}",
-        str(entry["input"]["size_px"]),
-        f"{entry['prior']:.3f}",
+        f"{entry['params'] / 1e6:.1f} M" if known else "-",
+        f"{entry['flops'] / 1e9:.2f}" if known else "-",
+        str(entry["input"]["size_px"]) if known else "-",
+        f"{entry['prior']:.3f}" if known else "-",
         _speed(entry),
-        size(entry["download_bytes"]),
+        size(entry["download_bytes"]) if known else "-",
         "here" if entry["weights_here"] else "pull",
         entry["licence"],
     )
@@ -40,24 +41,55 @@ def _speed(entry: dict[str, Any]) -> str:
 
 def page(entry: dict[str, Any]) -> str:
     """Everything that is known of one."""
-    taken = ", ".join(f"{depth['name']} ({depth['dim']})" for depth in entry["depths"])
-    here = "here" if entry["weights_here"] else f"not here: headstart backbones pull {entry['name']}"
-    speed = "not measured on this machine yet" if entry["images_per_s"] is None else f"{_speed(entry)} images/s here"
     lines = [
         ("family", entry["family"]),
         ("revision", entry["revision"]),
         ("trained on", entry["pretrained_on"]),
+        ("how", entry["method"]),
+        ("domains", ", ".join(entry["domains"]) or "not stated"),
+        *(_of_index(entry) if entry["indexed"] else _of_weights(entry)),
+    ]
+    return f"{entry['name']}\n{table(('', ''), lines)}"
+
+
+def _of_index(entry: dict[str, Any]) -> list[tuple[str, str]]:
+    """Of one that the index alone has."""
+    asks = "; its publisher asks for an account first" if entry["gated"] else ""
+    return [
+        ("task", entry["task"]),
+        ("updated", entry["updated"]),
+        ("licence", f"{entry['licence']}, {_use(entry['permissive'])}"),
+        ("rest", "not known before the weights are here"),
+        ("weights", f"not here: headstart backbones pull {entry['name']}{asks}"),
+    ]
+
+
+def _of_weights(entry: dict[str, Any]) -> list[tuple[str, str]]:
+    taken = ", ".join(f"{depth['name']} ({depth['dim']})" for depth in entry["depths"])
+    here = "here" if entry["weights_here"] else f"not here: headstart backbones pull {entry['name']}"
+    return [
         ("prior", f"{entry['prior']:.3f}, {entry['prior_source']}"),
-        ("params", f"{entry['params']:,}, {size(4 * entry['params'])} of memory in float32"),
+        ("params", f"{entry['params']:,}, {size(4 * entry['params'])} in float32"),
         ("cost", f"{entry['flops'] / 1e9:.2f} GFLOPs a picture"),
-        ("speed", speed),
+        ("speed", _measured(entry)),
+        ("memory", _memory(entry)),
         ("input", _input(entry["input"])),
         ("depths", taken),
         ("licence", f"{entry['licence']}, {_use(entry['permissive'])}"),
         ("note", entry["licence_note"] or "-"),
         ("weights", f"{size(entry['download_bytes'])}, {here}"),
     ]
-    return f"{entry['name']}\n{table(('', ''), lines)}"
+
+
+def _measured(entry: dict[str, Any]) -> str:
+    if entry["images_per_s"] is None:
+        return "not measured on this machine yet"
+    return f"{_speed(entry)} images/s here, one alone in {entry['latency_ms']:.3g} ms"
+
+
+def _memory(entry: dict[str, Any]) -> str:
+    how = "for one picture, measured here" if entry["memory_measured"] else "for one picture, a guess by its weights"
+    return f"{size(entry['memory_bytes'])} {how}"
 
 
 def _use(permissive: bool) -> str:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from headstart.core.errors import DataError, UsageError, nearest
-from headstart.core.files import disk_errors, read_json, write_json
+from headstart.core.files import disk_errors, read_json, write_bytes, write_json
 from headstart.core.keys import digest
 from headstart.core.settings import cache_folder
 from headstart.core.store import Store
@@ -20,7 +20,8 @@ from headstart.core.types import BackboneSpec, InputSpec
 from headstart.kit import opened, values
 from headstart.kit.opened import Cut
 
-SOURCE = "saved_file"
+SOURCE, HUB = "saved_file", "huggingface"
+PICTURES, PAST = ".pictures", ".past"  # endings of what lies beside a description
 _FORMAT = 1  # of the description; raise when cuts or scaling are found otherwise
 FILES = {"keras": "model.keras"} | dict.fromkeys(("lambda", "onnx", "ir", "saved_model"), "model.xml")
 WORDS = {
@@ -56,6 +57,8 @@ class Added:
         prior_source: Where that comes from.
         place: Digest of the path it came from, empty where that does not matter.
         scaled: `input` tells of a scaling that is in the file's own graph already.
+        method: How it was trained, as far as it is stated.
+        domains: What its training pictures show, as far as it is stated.
     """
 
     name: str
@@ -77,6 +80,8 @@ class Added:
     prior_source: str = "a guess: nothing is published of a file of your own"
     scaled: bool = False
     place: str = ""
+    method: str = "not stated"
+    domains: tuple[str, ...] = ()
 
     def spec(self, source: str) -> BackboneSpec:
         """As any backbone is described."""
@@ -95,6 +100,8 @@ class Added:
             download_bytes=self.bytes,
             prior=self.prior,
             prior_source=self.prior_source,
+            method=self.method,
+            domains=self.domains,
         )
 
 
@@ -116,6 +123,11 @@ def _folder(source: str, store: Store | None) -> Path:
     return (store.root if store else cache_folder()) / "named" / source
 
 
+def _stem(name: str) -> str:
+    """Of the files of a name: a name on a hub has a slash, which no file's name can have."""
+    return name.replace("/", "%2F")
+
+
 def names(source: str, store: Store | None = None) -> tuple[str, ...]:
     """Names whose descriptions can be read, sorted; of the user's cache without a store."""
     lost = damaged(source, store)
@@ -134,11 +146,13 @@ def damaged(source: str, store: Store | None = None) -> tuple[str, ...]:
 
 
 def _written(source: str, store: Store | None) -> tuple[str, ...]:
-    return tuple(sorted(path.stem for path in _folder(source, store).glob("*.json")))
+    return tuple(sorted(path.stem.replace("%2F", "/") for path in _folder(source, store).glob("*.json")))
 
 
 def again(source: str, name: str) -> str:
     """How a name comes back whose description or copy is lost."""
+    if source == HUB:
+        return f"headstart backbones pull {HUB}:{name}"
     if source != SOURCE:
         return "--backbones run:PATH with the folder of its run copies it again"
     return f"headstart backbones add FILE --name {name}"
@@ -154,19 +168,23 @@ def described(source: str, name: str, store: Store | None = None) -> Added:
     folder = _folder(source, store)
     if name not in _written(source, store):
         raise _not_added(source, name, store)
-    path = folder / f"{name}.json"
+    path = folder / f"{_stem(name)}.json"
     try:
         facts = path.stat()
         return _read(source, path, (facts.st_ino, facts.st_mtime_ns, facts.st_size))
     except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError) as err:
-        hint = again(source, name) + (f", or headstart backbones remove {name}" if source == SOURCE else "")
+        removed = {SOURCE: name, HUB: f"{HUB}:{name}"}.get(source)
+        hint = again(source, name) + (f", or headstart backbones remove {removed}" if removed else "")
         raise DataError(
             f"the description of `{source}:{name}` is damaged: {err!r}", where=str(path), hint=hint
         ) from err
 
 
 def _not_added(source: str, name: str, store: Store | None) -> UsageError:
-    hint = nearest(name, _written(source, store)) or f"headstart backbones add FILE --name {opened.plain(name)}"
+    near = nearest(name, _written(source, store))
+    if source == HUB:
+        return UsageError(f"`{HUB}:{name}` is not here", hint=near or again(source, name))
+    hint = near or f"headstart backbones add FILE --name {opened.plain(name)}"
     return UsageError(f"no file was added as `{source}:{name}`", hint=hint)
 
 
@@ -174,34 +192,46 @@ def _not_added(source: str, name: str, store: Store | None) -> UsageError:
 def _read(source: str, path: Path, state: tuple[int, ...]) -> Added:
     """A description that can be used: `state` tells the file from an earlier one of the same name."""
     found = values.load(Added, path.parent, path.stem)
-    if found.name != path.stem or found.kind not in FILES or not found.cuts:
+    if _stem(found.name) != path.stem or found.kind not in FILES or not found.cuts:
         raise ValueError("it is not of this name, of no known kind, or has no depths")
     found.spec(source)  # its revision cannot be told of what is no number
     return found
 
 
-def remove(name: str, store: Store) -> None:
+def remove(name: str, store: Store, source: str = SOURCE) -> None:
     """Take the description of an added file away, damaged or not; the copy is left to `backbones prune`.
 
     Raises:
         UsageError: No file was added under this name.
     """
-    if name not in _written(SOURCE, store):
-        raise _not_added(SOURCE, name, store)
-    path = _folder(SOURCE, store) / f"{name}.json"
+    if name not in _written(source, store):
+        raise _not_added(source, name, store)
+    path = _folder(source, store) / f"{_stem(name)}.json"
     with disk_errors(path):
-        path.with_name(f"{name}.pictures").unlink(missing_ok=True)
+        for ending in (PICTURES, PAST):
+            path.with_name(f"{_stem(name)}{ending}").unlink(missing_ok=True)
         path.unlink(missing_ok=True)
+
+
+def beside(source: str, name: str, ending: str, store: Store | None = None) -> Path | None:
+    """The file with another ending beside a description; None where there is none. A name leads nowhere else."""
+    path = _folder(source, store) / f"{_stem(name)}{ending}"
+    return path if path in _folder(source, store).glob(f"*{ending}") else None
+
+
+def keep_beside(source: str, name: str, ending: str, content: bytes, store: Store) -> None:
+    """Write a file with another ending beside a description."""
+    write_bytes(_folder(source, store) / f"{_stem(name)}{ending}", content)
 
 
 def learnt_from(source: str, name: str) -> frozenset[str]:
     """SHA-256 digests of the pictures that a network of the user's is known to have learnt from."""
-    path = _folder(source, None) / f"{name}.pictures"
-    return frozenset(read_json(path)) if path in _folder(source, None).glob("*.pictures") else frozenset()
+    path = beside(source, name, PICTURES)
+    return frozenset(read_json(path)) if path else frozenset()
 
 
 def describe(source: str, found: Added, store: Store, pictures: Collection[str] = ()) -> None:
     """Write a description into the cache, and the digests of the pictures that the network learnt from."""
     if pictures:
-        write_json(_folder(source, store) / f"{found.name}.pictures", sorted(pictures))
-    write_json(_folder(source, store) / f"{found.name}.json", values.as_json(found))
+        write_json(_folder(source, store) / f"{_stem(found.name)}{PICTURES}", sorted(pictures))
+    write_json(_folder(source, store) / f"{_stem(found.name)}.json", values.as_json(found))

@@ -39,10 +39,16 @@ class Wish:
         scale: Factor on 0..255.
         mean: Taken off after the factor, one number or three.
         std: Divided by, one number or three.
-        channels: `rgb` or `bgr`.
+        channels: `rgb` or `bgr`; `rgb` where nothing is said.
         layout: `nchw` or `nhwc`.
         licence: Of the weights, best an SPDX identifier.
         trust: Let Python code in a `.keras` file run.
+        resize: `crop` or `squash`, see `InputSpec`.
+        interpolation: `bilinear` or `bicubic`.
+        crop_fraction: Of the resized picture's side that a centre crop keeps; 0 for the usual one.
+        told: By whom scale, mean and std are said, one clause.
+        usual_px: The side where neither file nor user tell one.
+        usual_layout: The same of the layout.
     """
 
     file: Path
@@ -52,10 +58,16 @@ class Wish:
     scale: float | None = None
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
-    channels: str = "rgb"
+    channels: str = ""
     layout: str = ""
     licence: str = ""
     trust: bool = False
+    resize: str = ""
+    interpolation: str = ""
+    crop_fraction: float = 0.0
+    told: str = "given"
+    usual_px: int = SIZE_PX
+    usual_layout: str = ""
 
 
 def add(wish: Wish, store: Store, say: Say) -> Added:
@@ -69,22 +81,31 @@ def add(wish: Wish, store: Store, say: Say) -> Added:
     kind = kind_of(wish.file)
     if kind == "keras" and keras_file.require_safe(wish.file, trust=wish.trust):
         kind = "lambda"
-    name = _name(wish)
-    with read_whole(wish.file, kind, store) as ready:
-        made = _placed(wish, kind, name, ready, store)
+    made = brought(wish, kind, _name(wish), store, SOURCE)
     describe(SOURCE, made, store)
     tell(made, say)
     return made
 
 
-def _placed(wish: Wish, kind: str, name: str, ready: Path | None, store: Store) -> Added:
+def brought(wish: Wish, kind: str, name: str, store: Store, source: str) -> Added:
+    """A file copied into the cache and looked at; nothing says yet that it is a backbone.
+
+    Raises:
+        UsageError: The name is taken by another file, or a wish does not fit the file.
+        DataError: The file is damaged, or no network that takes pictures.
+        SetupError: OpenVINO or Keras is missing.
+    """
+    with read_whole(wish.file, kind, store) as ready:
+        return _placed(wish, kind, name, ready, store, source)
+
+
+def _placed(wish: Wish, kind: str, name: str, ready: Path | None, store: Store, source: str) -> Added:
     """Bring the file into the store, unless it is there, and look at it; `ready` as `read_whole` gives it."""
     content = content_of(wish.file, kind, ready)
-    if name in names(SOURCE, store) and described(SOURCE, name, store).content != content:
-        raise UsageError(
-            f"`{SOURCE}:{name}` is another file already",
-            hint=f"choose another `--name`, or: headstart backbones remove {name}",
-        )
+    if name in names(source, store) and described(source, name, store).content != content:
+        other = "choose another `--name`, or: " if source == SOURCE else ""
+        of = name if source == SOURCE else f"{source}:{name}"
+        raise UsageError(f"`{source}:{name}` is another file already", hint=f"{other}headstart backbones remove {of}")
     seen: list[Added] = []
 
     def look(copy: Path) -> Added:
@@ -121,11 +142,11 @@ def _name(wish: Wish) -> str:
     return name
 
 
-def tell(made: Added, say: Say) -> None:
+def tell(made: Added, say: Say, source: str = SOURCE) -> None:
     """What was found, line by line; a guess as a warning."""
     spec = made.input
     say.line(
-        "added", f"{SOURCE}:{made.name}: {WORDS[made.kind]}, {size(made.bytes)}, {made.params / 1e6:.2f} M weights"
+        "added", f"{source}:{made.name}: {WORDS[made.kind]}, {size(made.bytes)}, {made.params / 1e6:.2f} M weights"
     )
     say.line("input", f"{spec.size_px} px, {spec.channels}, {made.layout}")
     how = f"x * {spec.scale:.6g} - {list(spec.mean)}, / {list(spec.std)}"
@@ -149,7 +170,7 @@ def _looked(copy: Path, kind: str, wish: Wish) -> Added:
         name="",
         kind=kind,
         content="",
-        input=InputSpec(size_px=size_px, channels=wish.channels, scale=found.scale, mean=found.mean, std=found.std),
+        input=_input(size_px, found, wish),
         layout=layout,
         scaling=found.why,
         guess=found.guess,
@@ -161,6 +182,20 @@ def _looked(copy: Path, kind: str, wish: Wish) -> Added:
         licence_note="" if wish.licence else "of your own file; say it with `backbones add --licence`",
         pretrained_on=f"not known: a file of your own, {wish.file.name}",
         family=WORDS[kind],
+    )
+
+
+def _input(size_px: int, found: Scaling, wish: Wish) -> InputSpec:
+    usual = InputSpec(size_px=size_px)
+    return InputSpec(
+        size_px=size_px,
+        resize=wish.resize or usual.resize,
+        interpolation=wish.interpolation or usual.interpolation,
+        crop_fraction=wish.crop_fraction or usual.crop_fraction,
+        channels=wish.channels or usual.channels,
+        scale=found.scale,
+        mean=found.mean,
+        std=found.std,
     )
 
 
@@ -188,7 +223,7 @@ def _look_keras(copy: Path, wish: Wish) -> _Looked:
 
 def _look_graph(copy: Path, wish: Wish) -> _Looked:
     model = ir_file.read(copy)
-    order = ir_file.layout(model, wish.layout)
+    order = ir_file.layout(model, wish.layout, wish.usual_layout)
     size_px = _size(ir_file.side(model, order), wish)
     ir_file.fix(model, order, size_px)
     cuts = opened.choose(*ir_file.nodes(model, order), wish.depths)
@@ -206,7 +241,7 @@ def _look_graph(copy: Path, wish: Wish) -> _Looked:
 def _size(own: int, wish: Wish) -> int:
     if own and wish.size_px and own != wish.size_px and wish.file.suffix == ".keras":
         raise UsageError(f"the file takes pictures of {own} px, not {wish.size_px}", where="--size")
-    return wish.size_px or own or SIZE_PX
+    return wish.size_px or own or wish.usual_px
 
 
 def _given(wish: Wish) -> Scaling | None:
@@ -219,7 +254,9 @@ def _given(wish: Wish) -> Scaling | None:
             raise UsageError(f"`{','.join(map(str, given))}` leaves no number of the pictures", where=where)
     if any(one == 0 for one in (scale, *wish.std)):
         raise UsageError("a scale or std of 0 leaves nothing of the pictures", where="--scale, --std")
-    return Scaling(scale=scale, mean=_three(wish.mean, "--mean", 0.0), std=_three(wish.std, "--std", 1.0), why="given")
+    return Scaling(
+        scale=scale, mean=_three(wish.mean, "--mean", 0.0), std=_three(wish.std, "--std", 1.0), why=wish.told
+    )
 
 
 def _three(given: Sequence[float], where: str, usual: float) -> tuple[Any, Any, Any]:

@@ -18,7 +18,7 @@ from headstart.core.errors import UsageError, nearest
 from headstart.core.keys import plain
 from headstart.core.licences import permissive
 from headstart.core.store import Store
-from headstart.kit import pace, trunk
+from headstart.kit import index, pace, trunk
 
 Facts = dict[str, Any]
 _TEXTS: Mapping[str, Callable[[Facts], str]] = {
@@ -27,20 +27,24 @@ _TEXTS: Mapping[str, Callable[[Facts], str]] = {
     "family": lambda facts: str(facts["family"]),
     "licence": lambda facts: str(facts["licence"]),
     "trained": lambda facts: str(facts["pretrained_on"]),
+    "method": lambda facts: str(facts["method"]),
     "weights": lambda facts: "here" if facts["weights_here"] else "pull",
 }
+_LISTS = ("domains",)  # each of the words may fit
 _NUMBERS: Mapping[str, Callable[[Facts], float | None]] = {
     "params": lambda facts: facts["params"],
     "flops": lambda facts: facts["flops"],
     "prior": lambda facts: facts["prior"],
     "size": lambda facts: facts["download_bytes"],
-    "px": lambda facts: facts["input"]["size_px"],
-    "dim": lambda facts: facts["depths"][-1]["dim"],
+    "px": lambda facts: facts["input"] and facts["input"]["size_px"],
+    "dim": lambda facts: facts["depths"][-1]["dim"] if facts["depths"] else None,
     "speed": lambda facts: facts["images_per_s"],
+    "latency": lambda facts: facts["latency_ms"],
+    "memory": lambda facts: facts["memory_bytes"],
 }
-_SAME_FIELD = {"license": "licence"}
+_SAME_FIELD = {"license": "licence", "domain": "domains"}
 _BEST_FIRST = ("prior", "speed")
-SORTS = ("params", "flops", "prior", "size", "name", "speed")
+SORTS = ("params", "flops", "prior", "size", "name", "speed", "latency", "memory")
 _UNITS = {"": 1.0, "k": 1e3, "m": 1e6, "g": 1e9}
 _SIGNS: Mapping[str, Callable[[float, float], bool]] = {
     "=": operator.eq,
@@ -52,35 +56,61 @@ _SIGNS: Mapping[str, Callable[[float, float], bool]] = {
 }
 
 
-def facts(name: str, store: Store, paces: Mapping[str, float] | None = None) -> Facts:
-    """All that is known of a backbone, as plain JSON, with `weights_here`, `permissive` and `images_per_s`.
+def facts(name: str, store: Store) -> Facts:
+    """All that is known of a backbone, as plain JSON; of one that only the index knows, whatever that says.
 
-    Args:
-        name: Of the backbone.
-        store: The cache.
-        paces: Images a second by name, from `pace.known`; looked up when not given.
+    To what a spec says come `weights_here`, `permissive`, what this machine measured (`images_per_s`, `latency_ms`,
+    `memory_bytes`; None until then, but for the memory, which `memory_measured` tells from a guess), and `indexed`:
+    whether the index alone has it. Nothing is fetched.
 
     Raises:
         UsageError: No backbone has this name; the nearest are in the hint.
     """
+    if not trunk.listed(name) and (entry := index.known(store).get(name)):
+        return _indexed(entry)
     found = trunk.find(name)
     known: Facts = plain(found.spec)
-    speeds = pace.known(store) if paces is None else paces
+    measured = pace.kept(found.spec, store)
     return known | {
         "weights_here": bool(found.source.available(found.preset, store)),
         "permissive": permissive(found.spec.licence),
-        "images_per_s": speeds.get(found.name),
+        "images_per_s": measured.get("images_per_s"),
+        "latency_ms": measured.get("latency_ms"),
+        "memory_bytes": int(measured.get("memory_bytes", pace.memory_guess(found.spec))),
+        "memory_measured": "memory_bytes" in measured,
+        "indexed": False,
+    }
+
+
+def _indexed(entry: index.Entry) -> Facts:
+    """What the index says; None for what only the weights tell."""
+    nothing = dict.fromkeys(("params", "flops", "download_bytes", "prior", "prior_source", "input", "images_per_s"))
+    return nothing | {
+        **plain(entry),
+        "licence_note": "as the index says",
+        "depths": [],
+        "weights_here": False,
+        "permissive": permissive(entry.licence),
+        "latency_ms": None,
+        "memory_bytes": None,
+        "memory_measured": False,
+        "indexed": True,
     }
 
 
 def every(store: Store, names: Sequence[str] = ()) -> list[Facts]:
-    """The facts of the named backbones, or of all.
+    """The facts of the named backbones, or of all that the sources list.
 
     Raises:
         UsageError: A name is unknown.
     """
-    paces = pace.known(store)
-    return [facts(name, store, paces) for name in names or trunk.names()]
+    return [facts(name, store) for name in names or trunk.names()]
+
+
+def more(store: Store) -> list[Facts]:
+    """The facts of those that only the index knows, by name."""
+    listed = frozenset(trunk.names())
+    return [_indexed(entry) for name, entry in sorted(index.known(store).items()) if name not in listed]
 
 
 def pick(entries: Sequence[Facts], filters: Sequence[str]) -> list[Facts]:
@@ -129,7 +159,8 @@ def _folded(text: str) -> str:
 
 def _all_texts(entry: Facts) -> str:
     texts = [read(entry) for field, read in _TEXTS.items() if field != "weights"]
-    return "\n".join(map(_folded, (*texts, entry["licence_note"], entry["prior_source"])))
+    notes = (entry["licence_note"], entry["prior_source"] or "", *entry["domains"])
+    return "\n".join(map(_folded, (*texts, *notes)))
 
 
 def _filter(text: str) -> Callable[[Facts], bool]:
@@ -140,8 +171,8 @@ def _filter(text: str) -> Callable[[Facts], bool]:
     if field in _NUMBERS:
         limit = _number(value, text)
         return functools.partial(_compare, _NUMBERS[field], _SIGNS[sign], limit)
-    if field not in _TEXTS:
-        known = (*_TEXTS, *_NUMBERS)
+    if field not in _TEXTS and field not in _LISTS:
+        known = (*_TEXTS, *_LISTS, *_NUMBERS)
         raise UsageError(
             f"there is no field `{found[1]}` to filter by",
             where=f"--filter {text}",
@@ -155,6 +186,8 @@ def _filter(text: str) -> Callable[[Facts], bool]:
 def _fits(field: str, value: str, entry: Facts) -> bool:
     if field == "licence" and value.lower() == "permissive":
         return bool(entry["permissive"])
+    if field in _LISTS:
+        return any(fnmatch.fnmatchcase(one.lower(), value.lower()) for one in entry[field])
     return fnmatch.fnmatchcase(_TEXTS[field](entry).lower(), value.lower())
 
 

@@ -2,10 +2,25 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from headstart.core.errors import DataError
 
-_PICKLES = (".pkl", ".pickle", ".pt", ".pth", ".ckpt", ".joblib", ".dill", ".npy", ".npz")
-_BEGINS = {".safetensors": None, ".h5": b"\x89HDF\r\n\x1a\n", ".json": b"{", ".xml": b"<", ".bin": b""}
+PICKLES = (".pkl", ".pickle", ".pt", ".pth", ".ckpt", ".joblib", ".dill", ".mar", ".npy", ".npz")
+HEAD_BYTES = 64  # of a file's beginning are enough for all that is told here
+_HDF5 = b"\x89HDF\r\n\x1a\n"
+_BEGINS = {".safetensors": None, ".h5": _HDF5, ".json": b"{", ".xml": b"<", ".bin": b"", ".onnx": b"\x08"}
+
+
+def pickled(name: str, head: bytes = b"") -> bool:
+    """Whether a file is a pickle, or a zip that may hold one, by its name or its first bytes."""
+    protocol = len(head) > 1 and head[0] == 0x80 and 2 <= head[1] <= 5
+    return name.lower().endswith(PICKLES) or protocol or head.startswith(b"PK\x03\x04")
+
+
+def leads_elsewhere(name: str) -> bool:
+    """Whether the name of a member of an archive is not one below the archive: absolute, upwards, or on a drive."""
+    return name.startswith(("/", "\\")) or ":" in name or ".." in name.replace("\\", "/").split("/")
 
 
 def require_numbers(name: str, head: bytes, where: str) -> None:
@@ -15,8 +30,7 @@ def require_numbers(name: str, head: bytes, where: str) -> None:
         DataError: It is a pickle, or not what its name says, or of a kind that is not read.
     """
     suffix = f".{name.rpartition('.')[2].lower()}"
-    protocol = len(head) > 1 and head[0] == 0x80 and 2 <= head[1] <= 5
-    if suffix in _PICKLES or protocol or head.startswith(b"PK\x03\x04"):
+    if pickled(name, head):
         raise DataError(
             f"`{name}` is a pickle or may hold one, which could run anything; nothing was opened", where=where
         )
@@ -26,3 +40,36 @@ def require_numbers(name: str, head: bytes, where: str) -> None:
     right = head[8:9] == b"{" if begins is None else head.startswith(begins)
     if not right:
         raise DataError(f"`{name}` does not begin as a {suffix} file does", where=where)
+
+
+def require_weights(name: str, path: Path, where: str) -> None:
+    """Refuse a file that holds other things than numbers, or that is shorter than it says itself.
+
+    Args:
+        name: By which it is known.
+        path: The file.
+        where: Told in the error.
+
+    Raises:
+        DataError: As `require_numbers`, or it is cut off.
+    """
+    with path.open("rb") as handle:
+        head = handle.read(HEAD_BYTES)
+    require_numbers(name, head, where)
+    length = path.stat().st_size
+    if (stated := _stated_bytes(name, head)) > length:
+        raise DataError(f"`{name}` is cut off: it has {length:,} bytes of {stated:,}", where=where)
+
+
+def _stated_bytes(name: str, head: bytes) -> int:
+    """How long an HDF5 or safetensors file says at its beginning to be, at least; 0 where it does not.
+
+    HDF5: the end-of-file address of the superblock, versions 0 to 3 (HDF5 File Format Specification, II.A). Of
+    safetensors the header's length, so that a cut within the header shows.
+    """
+    if not head.startswith(_HDF5):
+        return 8 + int.from_bytes(head[:8], "little") if name.endswith(".safetensors") else 0
+    version = head[8] if len(head) > 8 else 255
+    width = head[13] if version < 2 else head[9] if version < 4 else 0
+    at = {0: 24 + 2 * width, 1: 28 + 2 * width}.get(version, 12 + 2 * width)
+    return int.from_bytes(head[at : at + width], "little") if width in (2, 4, 8) else 0

@@ -24,6 +24,7 @@ from headstart.core.say import Say, duration, size
 
 ATTEMPTS = 3
 _TIMEOUT_S = 60
+_SHORT_S = 10  # for a small answer: nobody is to wait long for a network that is not there
 _BLOCK_BYTES = 1 << 18
 
 
@@ -75,6 +76,31 @@ def whole(address: str, part: Path, say: Say, *, pinned: bool) -> bool:
     raise AssertionError("the last attempt returns or raises")
 
 
+def small(address: str, *, most_bytes: int) -> tuple[bytes, Any]:
+    """A small answer, whole in memory, and its headers; asked for once, with a short time-out.
+
+    Raises:
+        ValueError: The server's answer cannot be used, or is larger than `most_bytes`.
+        OSError: The server cannot be reached, refuses, or breaks off (`Broken`).
+    """
+    content, until = bytearray(), time.monotonic() + 3 * _SHORT_S
+
+    def keep(block: bytes) -> None:
+        content.extend(block)
+        if len(content) > most_bytes:
+            raise ValueError(f"more than {size(most_bytes)} came")
+        if time.monotonic() > until:
+            raise Broken("it sends too slowly")
+
+    with _ask(address, 0, "", _SHORT_S) as answer:
+        _require_https(address, answer)
+        total = _facts(answer, pinned=True)["total"]
+        _copy(answer, keep, lambda count: None)
+        if total is not None and len(content) != total:
+            raise Broken(f"broken off after {size(len(content))} of {size(total)}")
+        return bytes(content), answer.headers
+
+
 def forget(part: Path) -> None:
     """Throw an unfinished or wrong download away."""
     for path in (part, _note(part)):
@@ -116,8 +142,7 @@ def _once(address: str, part: Path, say: Say, *, pinned: bool) -> bool:
             return _once(address, part, say, pinned=pinned)
         raise
     with answer:
-        if address.startswith("https://") and not answer.url.startswith("https://"):
-            raise ValueError("the server leads away from https")
+        _require_https(address, answer)
         if answer.status == 206 and not _is_the_rest(answer, have, note):
             forget(part)
             if have:
@@ -132,7 +157,12 @@ def _once(address: str, part: Path, say: Say, *, pinned: bool) -> bool:
     return joined
 
 
-def _ask(address: str, have: int, validator: str) -> Any:
+def _require_https(address: str, answer: Any) -> None:
+    if address.startswith("https://") and not answer.url.startswith("https://"):
+        raise ValueError("the server leads away from https")
+
+
+def _ask(address: str, have: int, validator: str, timeout_s: int = _TIMEOUT_S) -> Any:
     parts = urllib.parse.urlsplit(address)
     login, _, host = parts.netloc.rpartition("@")
     request = urllib.request.Request(urllib.parse.urlunsplit(parts._replace(netloc=host)))
@@ -145,7 +175,7 @@ def _ask(address: str, have: int, validator: str) -> Any:
         request.add_header("Range", f"bytes={have}-")
         if validator:
             request.add_header("If-Range", validator)
-    return urllib.request.urlopen(request, timeout=_TIMEOUT_S)
+    return urllib.request.urlopen(request, timeout=timeout_s)
 
 
 def _facts(answer: Any, pinned: bool) -> dict[str, Any]:

@@ -11,6 +11,7 @@ shut out, so nothing is sent and nothing is written to the home folder.
 
 from __future__ import annotations
 
+import functools
 import sys
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
@@ -29,6 +30,7 @@ _THREADS_A_STREAM = 2
 _TELEMETRY = "openvino_telemetry"
 
 
+@functools.cache
 def name() -> str | None:
     """`openvino 2026.4.1`, or None when it is not installed; nothing is imported."""
     try:

@@ -26,7 +26,7 @@ from headstart.core.say import Say, size
 from headstart.core.settings import get
 from headstart.core.store import Store
 from headstart.kit import download
-from headstart.kit.contents import require_numbers
+from headstart.kit.contents import require_weights
 
 PARTIAL = "partial"
 RECORDED = "recorded"
@@ -41,8 +41,11 @@ class Official:
         name: Of the backbone, `source:preset`.
         file: Name of the file.
         url: The publisher's https address.
-        bytes: About how many.
+        bytes: About how many; 0 where nothing tells.
         md5: Pinned by the publisher; empty where none is.
+        sha256: The same of SHA-256; it comes before.
+        publisher: Who that is.
+        raw: Numbers alone, which another file tells the form of: nothing can be seen by its beginning.
     """
 
     name: str
@@ -50,6 +53,14 @@ class Official:
     url: str
     bytes: int
     md5: str
+    sha256: str = ""
+    publisher: str = "Keras"
+    raw: bool = False
+
+    @property
+    def pin(self) -> str:
+        """What is pinned, in a word; empty where nothing is."""
+        return "SHA-256" if self.sha256 else "MD5" if self.md5 else ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +70,11 @@ class Origin:
     address: str
     sha256: str
     as_pinned: bool | None
+
+    @property
+    def public(self) -> str:
+        """Where it came from, without a path of this machine: what may be written down and travel."""
+        return self.address if "://" in self.address else "a folder"
 
 
 def places(file: str) -> Iterator[Path]:
@@ -132,22 +148,46 @@ def bring(wanted: Official, target: Path, store: Store, say: Say) -> Origin:
     """
     for path in places(wanted.file):
         if path.is_file():
-            shutil.copyfile(path, target)
             return _by_hand(wanted, path, target, store, say)
     address = _address(wanted)
-    say.line("fetch", f"{download.shown(address)}, about {size(wanted.bytes)}")
+    say.line("fetch", download.shown(address) + (f", about {size(wanted.bytes)}" if wanted.bytes else ""))
     sha256 = _over_network(wanted, address, target, store, say)
-    return Origin(address=download.shown(address), sha256=sha256, as_pinned=True if wanted.md5 else None)
+    return Origin(address=download.shown(address), sha256=sha256, as_pinned=True if wanted.pin else None)
 
 
 def _by_hand(wanted: Official, path: Path, target: Path, store: Store, say: Say) -> Origin:
-    right = pinned(target, wanted.md5)
-    if right is False:
-        say.warn(f"{wanted.file} from {path} is not the file that Keras pins (MD5 differs); it is used as it is")
-    sha256 = file_digest(target)
-    if right is None and (wrong := _recorded(wanted, sha256, store)):
-        raise _other_file(wanted, str(path), wrong, store)
+    """Copy, check, and only then give the copy its name."""
+    draft = target.with_name(f".{target.name}.part")
+    try:
+        shutil.copyfile(path, draft)
+        right = _as_pinned(wanted, draft)
+        if not right:
+            _require_whole(wanted, draft, str(path))
+        if right is False and wanted.sha256:
+            raise nowhere(wanted, f"{path} {_other(wanted)}")
+        if right is False:
+            say.warn(f"{wanted.file} from {path} {_other(wanted)}; it is used as it is")
+        sha256 = file_digest(draft)
+        if right is None and (wrong := _recorded(wanted, sha256, store)):
+            raise _other_file(wanted, str(path), wrong, store)
+        os.replace(draft, target)  # noqa: PTH105
+    finally:
+        draft.unlink(missing_ok=True)
     return Origin(address=str(path), sha256=sha256, as_pinned=right)
+
+
+def _require_whole(wanted: Official, path: Path, origin: str) -> None:
+    """Refuse what is no weights file, or only a part of one.
+
+    Raises:
+        SetupError: It is none.
+    """
+    if wanted.raw:
+        return
+    try:
+        require_weights(wanted.file, path, origin)
+    except DataError as err:
+        raise nowhere(wanted, f"what {origin} gives is no weights file: {err.what}") from err
 
 
 def _address(wanted: Official) -> str:
@@ -177,7 +217,7 @@ def _over_network(wanted: Official, address: str, target: Path, store: Store, sa
     part = store.root / PARTIAL / f"{_word(address)}.part"
     for last in (False, True):
         try:
-            joined = download.whole(address, part, say, pinned=bool(wanted.md5))
+            joined = download.whole(address, part, say, pinned=bool(wanted.pin))
         except (OSError, ValueError, http.client.HTTPException) as err:
             raise nowhere(wanted, f"{download.shown(address)}: {err or type(err).__name__}") from err
         sha256 = file_digest(part)
@@ -195,16 +235,22 @@ def _over_network(wanted: Official, address: str, target: Path, store: Store, sa
 
 def _wrong(wanted: Official, part: Path, sha256: str, origin: str, store: Store) -> SetupError | None:
     """Why what came is not the file: by the pinned checksum, or without one by its kind and its recorded digest."""
-    if wanted.md5:
-        wrong = f"what {origin} sent is not the file that Keras pins (MD5 differs)"
-        return None if pinned(part, wanted.md5) else nowhere(wanted, wrong)
+    if wanted.pin:
+        return None if _as_pinned(wanted, part) else nowhere(wanted, f"what {origin} sent {_other(wanted)}")
     try:
-        with part.open("rb") as handle:
-            require_numbers(wanted.file, handle.read(16), origin)
-    except DataError as err:
-        return nowhere(wanted, f"what {origin} sent is no weights file: {err.what}")
+        _require_whole(wanted, part, origin)
+    except SetupError as err:
+        return err
     recorded = _recorded(wanted, sha256, store)
     return _other_file(wanted, origin, recorded, store) if recorded else None
+
+
+def _as_pinned(wanted: Official, path: Path) -> bool | None:
+    return file_digest(path) == wanted.sha256 if wanted.sha256 else pinned(path, wanted.md5)
+
+
+def _other(wanted: Official) -> str:
+    return f"is not the file that {wanted.publisher} pins ({wanted.pin} differs)"
 
 
 def pinned(path: Path, md5: str) -> bool | None:
@@ -244,10 +290,11 @@ def _other_file(wanted: Official, origin: str, known: str, store: Store) -> Setu
 
 def nowhere(wanted: Official, why: str) -> SetupError:
     """The weights cannot be had: why, and the three ways to them."""
+    beside = "or into ~/.keras/models; " if wanted.publisher == "Keras" else ""
     return SetupError(
         f"the weights of `{wanted.name}` cannot be had: {why}",
         hint=(
             f"put `{wanted.file}` into a folder and set HEADSTART_WEIGHTS_MIRROR to it (or to an http(s) address); "
-            f"or into ~/.keras/models; or run `headstart backbones pull {wanted.name}` with a network"
+            f"{beside}or run `headstart backbones pull {wanted.name}` with a network"
         ),
     )

@@ -1,12 +1,15 @@
 """The processor: its name, and whether this machine trains faster in mixed precision: only with units for bfloat16.
 
 Processors without such units emulate it, more slowly than float32 and less exactly (Micikevicius et al., ICLR 2018,
-describe the method; float32 weights, bfloat16 arithmetic).
+describe the method; float32 weights, bfloat16 arithmetic). And how far the memory of this process rises.
 """
 
 from __future__ import annotations
 
+import contextlib
 import platform
+import re
+from collections.abc import Iterator
 from pathlib import Path
 
 _CPU = Path("/proc/cpuinfo")
@@ -52,3 +55,34 @@ def _fast_gpu() -> bool:
     found = tf.config.list_physical_devices("GPU")
     facts = [tf.config.experimental.get_device_details(one).get("compute_capability") for one in found]
     return any(fact is not None and tuple(fact) >= _AMPERE for fact in facts)
+
+
+@contextlib.contextmanager
+def memory_rise(process: Path = Path("/proc/self")) -> Iterator[list[int]]:
+    """How far the memory of this process rises at most within the block: one number of bytes, there after the block.
+
+    It stays empty where the system has no mark that can be set back (Linux has). What other threads take is in it.
+    """
+    found: list[int] = []
+    before = _reset_mark(process)
+    yield found
+    after = _field(process, "VmHWM")
+    if before is not None and after is not None:
+        found.append(max(0, after - before))
+
+
+def _reset_mark(process: Path) -> int | None:
+    """Bytes in memory now, from which the high-water mark counts anew; None where that cannot be."""
+    try:
+        (process / "clear_refs").write_text("5")
+    except OSError:
+        return None
+    return _field(process, "VmRSS")
+
+
+def _field(process: Path, name: str) -> int | None:
+    try:
+        found = re.search(rf"^{name}:\s+(\d+) kB", (process / "status").read_text(), re.M)
+    except OSError:
+        return None
+    return int(found[1]) * 1024 if found else None

@@ -51,13 +51,16 @@ def read(path: Path) -> Any:
 _WHOLE = "save it again, whole and in one file; an IR needs its `.bin` beside the `.xml`"
 
 
+_FRAME = ("Exception from", "Check '", "Loading input model", "While validating node")  # says where, not what
+
+
 def _short(err: Exception) -> str:
-    lines = [line.strip() for line in str(err).splitlines() if line.strip() and "Exception from" not in line]
+    lines = [line.strip() for line in str(err).splitlines() if line.strip() and not line.startswith(_FRAME)]
     return (lines[0] if lines else type(err).__name__)[:200]
 
 
-def layout(model: Any, given: str = "") -> str:
-    """`nchw` or `nhwc`.
+def layout(model: Any, given: str = "", usual: str = "") -> str:
+    """`nchw` or `nhwc`: as given, else by the shape, else as usual.
 
     Raises:
         UsageError: The shape does not tell.
@@ -68,12 +71,12 @@ def layout(model: Any, given: str = "") -> str:
     if not fits or (given and given not in fits):
         raise DataError(f"the file takes pictures of shape {model.input(0).partial_shape}, not of 3 channels {given}")
     sure = [name for name, axis in (("nchw", 1), ("nhwc", 3)) if sides[axis] == 3]
-    if not given and len(sure) != 1:
+    if not given and len(sure) != 1 and usual not in fits:
         raise UsageError(
             f"the input's shape {model.input(0).partial_shape} does not tell where the channels are",
             hint="say it with `--layout nchw` or `--layout nhwc`",
         )
-    return given or sure[0]
+    return given or (sure[0] if len(sure) == 1 else usual)
 
 
 def side(model: Any, order: str) -> int:

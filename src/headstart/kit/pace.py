@@ -1,15 +1,16 @@
-"""How fast a trunk is on this machine: pictures a second, and milliseconds for one picture alone.
+"""How fast a trunk is on this machine, and what memory it takes: images a second; milliseconds, bytes for one picture.
 
 Measured once, in half a second for small trunks and in some for large ones, when a trunk is first made ready, and kept
 in the cache under the processor, the threads and the engine's version. Weights do not change it, so a random twin has
-its trained trunk's pace. A measurement made while the machine was busy stays; remove the cache's folder `paces` to have
-it made anew.
+its trained trunk's pace. A measurement made while the machine was busy stays until `headstart backbones measure` makes
+it anew.
 """
 
 from __future__ import annotations
 
 import math
 import re
+import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -17,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from headstart.core.files import read_json, write_json
+from headstart.core.files import disk_errors, read_json, write_json
 from headstart.core.store import Store
 from headstart.core.types import BackboneSpec
 from headstart.kit import hardware
@@ -28,6 +29,7 @@ _WARM = 1  # answers before the clock starts
 _LEAST, _MOST = 3, 50  # answers that are timed one by one
 _ALONE_S, _MANY_S = 0.25, 0.4  # time for answers one by one, and for a stream of them
 _FILE = "pace.json"
+_OF_WEIGHTS = 3  # memory for one picture over that of the weights: 2.4 to 2.8 were measured (Lite0, Lite2, VGG16)
 
 
 def key(spec: BackboneSpec, *, threads: int, engine: str) -> dict[str, Any]:
@@ -59,11 +61,14 @@ def measure(many: Any, make_alone: Callable[[], Any], pictures: np.ndarray) -> d
         pictures: (n, H, W, 3) uint8, as the trunk wants them.
 
     Returns:
-        `images_per_s` of a stream, and `latency_ms`, the median of answers to one picture.
+        `images_per_s` of a stream, `latency_ms`, the median of answers to one picture, and where the system tells it
+        `memory_bytes`, by which the process grows at most while the trunk is made ready and answers once.
     """
-    alone, one = make_alone(), pictures[:1]
-    for _ in range(_WARM):
-        next(alone.run([(None, one)]))
+    one = pictures[:1]
+    with hardware.memory_rise() as memory:
+        alone = make_alone()
+        for _ in range(_WARM):
+            next(alone.run([(None, one)]))
     taken: list[float] = []
     while len(taken) < _LEAST or (sum(taken) < _ALONE_S and len(taken) < _MOST):
         started = time.perf_counter()
@@ -74,7 +79,8 @@ def measure(many: Any, make_alone: Callable[[], Any], pictures: np.ndarray) -> d
     started = time.perf_counter()
     passed = sum(len(found[0]) for _, found in many.run(_again(pictures, started + _MANY_S)))
     images_per_s = passed / (time.perf_counter() - started)
-    return {"images_per_s": images_per_s, "latency_ms": float(np.median(taken)) * 1000}
+    found = {"images_per_s": images_per_s, "latency_ms": float(np.median(taken)) * 1000}
+    return found | ({"memory_bytes": float(memory[0])} if memory else {})
 
 
 def _again(pictures: np.ndarray, until: float) -> Iterator[tuple[None, np.ndarray]]:
@@ -84,14 +90,10 @@ def _again(pictures: np.ndarray, until: float) -> Iterator[tuple[None, np.ndarra
         yield None, pictures
 
 
-def keep(
-    spec: BackboneSpec,
-    store: Store,
-    what: tuple[Any, Callable[[], Any], np.ndarray],
-    *,
-    threads: int,
-    engine: str,
-) -> dict[str, float]:
+What = tuple[Any, Callable[[], Any], np.ndarray]
+
+
+def keep(spec: BackboneSpec, store: Store, what: What, *, threads: int, engine: str) -> dict[str, float]:
     """The pace of a trunk, from the cache or measured now.
 
     Args:
@@ -110,22 +112,29 @@ def keep(
     return found
 
 
-def _kept(spec: BackboneSpec, store: Store, *, threads: int, engine: str) -> dict[str, float]:
-    folder = store.find(KIND, key(spec, threads=threads, engine=engine))
+def renew(spec: BackboneSpec, store: Store, what: What, *, threads: int, engine: str) -> dict[str, float]:
+    """Measure again, whatever is kept, and keep that; arguments as of `keep`."""
+    made = measure(*what)
+    folder = store.path(KIND, key(spec, threads=threads, engine=engine))
+    with disk_errors(folder):
+        shutil.rmtree(folder, ignore_errors=True)
+    store.make(KIND, folder.name, lambda draft: write_json(draft / _FILE, made))
+    return made
+
+
+def kept(spec: BackboneSpec, store: Store) -> dict[str, float]:
+    """What was measured of a trunk on this machine, see `measure`; empty when nothing was."""
+    from headstart.core.settings import threads
+    from headstart.kit import trunk
+
+    folder = store.find(KIND, key(spec, threads=threads(), engine=trunk.engine_name()))
     return {} if folder is None else read_json(folder / _FILE)
 
 
 def paces(specs: Iterable[BackboneSpec], store: Store) -> dict[str, float]:
     """Pictures a second, by name, of the backbones that were measured on this machine; decoding is not in it."""
-    found = {spec.name: _here(spec, store) for spec in specs}
+    found = {spec.name: kept(spec, store) for spec in specs}
     return {name: pace["images_per_s"] for name, pace in found.items() if pace}
-
-
-def known(store: Store) -> dict[str, float]:
-    """The same of all backbones that the sources have."""
-    from headstart.kit import trunk
-
-    return paces((trunk.find(name).spec for name in trunk.names()), store)
 
 
 def latency_ms(name: str, store: Store) -> float:
@@ -136,11 +145,9 @@ def latency_ms(name: str, store: Store) -> float:
     """
     from headstart.kit import trunk
 
-    return _here(trunk.find(name).spec, store).get("latency_ms", math.nan)
+    return kept(trunk.find(name).spec, store).get("latency_ms", math.nan)
 
 
-def _here(spec: BackboneSpec, store: Store) -> dict[str, float]:
-    from headstart.core.settings import threads
-    from headstart.kit import trunk
-
-    return _kept(spec, store, threads=threads(), engine=trunk.engine_name())
+def memory_guess(spec: BackboneSpec) -> int:
+    """Bytes for one picture as far as they can be told before they are measured: some times those of the weights."""
+    return _OF_WEIGHTS * 4 * spec.params

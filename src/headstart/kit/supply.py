@@ -142,7 +142,7 @@ def _gone(key: dict[str, Any], name: str, precision: str) -> str:
     if name.removeprefix(trunk.RANDOM).partition(":")[0] not in registry.names("backbones"):
         return ""
     try:
-        now = plain(trunk.key(trunk.find(name), precision))
+        now = plain(trunk.key(trunk.find(name, opening=False), precision))
     except UsageError:
         return _NO_NAME
     if key.get("revision") != now["revision"]:

@@ -1,0 +1,184 @@
+"""How a network of the Hugging Face hub wants its pictures: `preprocessor_config.json` read as our `InputSpec` has it.
+
+The fields are those of transformers' image processors, with a class's own defaults by its name; of timm's networks
+those of `pretrained_cfg`. What our terms cannot say exactly is said to the user.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from headstart.core.errors import DataError
+
+Facts = Mapping[str, Any]
+_BYTE = 1 / 255
+_RESAMPLE = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic", 4: "box", 5: "hamming"}  # Pillow's numbers
+_OURS = {"bilinear": "bilinear", "bicubic": "bicubic", "lanczos": "bicubic"}
+_SHORTEST = (
+    "CLIP",
+    "Bit",
+    "MobileNet",
+    "MobileViT",
+    "Levit",
+    "PoolFormer",
+    "ConvNext",
+    "EfficientFormer",
+    "PerceptionLM",
+)
+_WARPED_FROM = 384  # ConvNext's processor crops smaller pictures alone
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What is stated; empty and 0 where nothing is.
+
+    Attributes:
+        size_px: Side of the input.
+        resize: `crop` or `squash`.
+        interpolation: `bilinear` or `bicubic`.
+        crop_fraction: See `InputSpec`.
+        channels: `rgb` or `bgr`.
+        scale: Factor on 0..255; None where no scaling is stated.
+        mean: Three numbers, or none.
+        std: Three numbers, or none.
+        notes: What is only nearly so, one sentence each.
+    """
+
+    size_px: int = 0
+    resize: str = ""
+    interpolation: str = ""
+    crop_fraction: float = 0.0
+    channels: str = "rgb"
+    scale: float | None = None
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def read(processor: Facts, config: Facts) -> Asked:
+    """What `preprocessor_config.json` asks for, else `config.json` of a timm network; nothing of either is nothing.
+
+    Raises:
+        DataError: It asks for what no picture can be made into: other than squares, no finite numbers.
+    """
+    cfg = config.get("pretrained_cfg")
+    if not processor and isinstance(cfg, Mapping):
+        return _timm(cfg)
+    if not processor:
+        return Asked()
+    return _scaled(_resized(processor), processor)
+
+
+# ---------------------------------------------------------------- size
+
+
+def _resized(processor: Facts) -> Asked:
+    kind = str(processor.get("image_processor_type") or processor.get("feature_extractor_type") or "")
+    shortest, side = _size(processor.get("size"), kind)
+    crop = _size(processor.get("crop_size"), "")[1] if processor.get("do_center_crop", True) else 0
+    found = replace(_filter(processor), channels="bgr" if processor.get("do_flip_channel_order") is True else "rgb")
+    share = processor.get("crop_pct")
+    if processor.get("do_resize", True) is False:
+        note = "pictures are not resized by their processor; here they are, as they must be"
+        return replace(found, size_px=crop, notes=(*found.notes, note) if crop else found.notes)
+    if isinstance(share, int | float) and not isinstance(share, bool) and 0 < share <= 1 and side:
+        whole = "ConvNext" in kind and side >= _WARPED_FROM
+        how = {"resize": "squash"} if whole else {"resize": "crop", "crop_fraction": float(share)}
+        return replace(found, size_px=crop or side, **how)
+    if "Levit" in kind and side:
+        side = round(side * 256 / 224)
+    if shortest or (crop and crop < side):
+        return _cropped(found, side, crop or side, shortest)
+    return replace(found, size_px=crop or side, resize="squash" if side else "")
+
+
+def _cropped(found: Asked, side: int, crop: int, shortest: bool) -> Asked:
+    """Resized to `side`, of which the middle is kept; where it was squashed before, that is only nearly ours."""
+    if crop > side:
+        raise DataError(f"its processor cuts {crop} px out of pictures of {side} px")
+    note = f"pictures are squashed to {side} px before {crop} px are cut out; here they keep their form"
+    notes = found.notes if shortest else (*found.notes, note)
+    return replace(found, size_px=crop, resize="crop", crop_fraction=crop / side, notes=notes)
+
+
+def _size(size: Any, kind: str) -> tuple[bool, int]:
+    """Whether the shorter edge is meant, and the side.
+
+    Raises:
+        DataError: No square is meant, or no size.
+    """
+    if isinstance(size, Mapping):
+        if "shortest_edge" in size:
+            return True, _whole(size["shortest_edge"])
+        height, width = _whole(size.get("height", 0)), _whole(size.get("width", 0))
+        if height != width:
+            raise DataError(f"its processor makes pictures of {height} x {width} px, not squares")
+        return False, height
+    if isinstance(size, list | tuple) and size:
+        if len(set(map(str, size))) != 1:
+            raise DataError(f"its processor makes pictures of {' x '.join(map(str, size[:3]))} px, not squares")
+        return False, _whole(size[0])
+    return any(one in kind for one in _SHORTEST), _whole(size or 0)
+
+
+def _whole(value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= 4096:
+        raise DataError(f"its processor asks for a side of `{str(value)[:40]}` px")
+    return value
+
+
+def _filter(processor: Facts) -> Asked:
+    stated = processor.get("resample", processor.get("interpolation"))
+    name = _RESAMPLE.get(stated, "") if isinstance(stated, int) else str(stated or "").lower()
+    if not name:
+        return Asked()
+    ours = _OURS.get(name, "bilinear")
+    note = f"pictures are resized by `{name[:20]}`; here by `{ours}`, the nearest that is known"
+    return Asked(interpolation=ours, notes=() if ours == name else (note,))
+
+
+# ---------------------------------------------------------------- scale
+
+
+def _scaled(found: Asked, processor: Facts) -> Asked:
+    """Rescaling, then mean and deviation; older processors rescale without saying so."""
+    rescaled = processor.get("do_rescale", True) is not False
+    factor = processor.get("rescale_factor", _BYTE) if rescaled else 1.0
+    mean, std = processor.get("image_mean"), processor.get("image_std")
+    normal = "do_flip_channel_order" not in processor  # MobileViT's processor knows no mean
+    if processor.get("do_normalize", normal) is False:
+        mean, std = 0.0, 1.0
+    elif mean is None or std is None:
+        return found
+    offset = 1.0 if processor.get("rescale_offset") is True else 0.0  # 0..255 to -1..1 by factor and offset
+    scale, means, stds = _numbers([factor])[0], _numbers(mean), _numbers(std)
+    if processor.get("include_top") is True:  # EfficientNet's processor divides twice
+        stds = tuple(one * one for one in stds)
+    if not scale or not all(stds):
+        raise DataError("its processor's scaling leaves nothing of the pictures")
+    return replace(found, scale=scale, mean=tuple(one + offset for one in means), std=stds)
+
+
+def _numbers(value: Any) -> tuple[float, ...]:
+    """Three finite numbers, of one or of three."""
+    found = list(value) if isinstance(value, list | tuple) else [value]
+    right = all(isinstance(one, int | float) and not isinstance(one, bool) and math.isfinite(one) for one in found)
+    if not right or len(found) not in (1, 3):
+        raise DataError(f"its processor's `{str(value)[:60]}` is not one number or three")
+    return tuple(map(float, found * 3 if len(found) == 1 else found))
+
+
+def _timm(cfg: Facts) -> Asked:
+    """timm's own facts: (3, side, side), share of the centre crop, filter, mean and deviation on 0..1."""
+    size = cfg.get("input_size")
+    side = _size(list(size)[1:], "")[1] if isinstance(size, list | tuple) and len(size) == 3 else 0
+    share = cfg.get("crop_pct")
+    fraction = float(share) if isinstance(share, int | float) and 0 < share <= 1 else 0.0
+    squash = cfg.get("crop_mode") == "squash"
+    found = replace(
+        _filter(cfg), size_px=side, resize="squash" if squash else "crop", crop_fraction=0.0 if squash else fraction
+    )
+    return _scaled(found, {"image_mean": cfg.get("mean"), "image_std": cfg.get("std")})
