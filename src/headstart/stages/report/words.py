@@ -60,7 +60,7 @@ TERMS = {
     "tied": "Not told apart from the best by these pictures.",
     "control": "Something that should do badly: a trunk with random weights, or mere colours. What a candidate gains "
     "over it is what the pre-training is worth.",
-    "screened out": "Left behind after at most 256 pictures: others did better, or its pass did not fit the budget.",
+    "screened out": "Left behind after at most 1,024 pictures: others did better, or its pass did not fit the budget.",
     "LogME": "How well the features explain the classes, without fitting (You 2021): higher is better; a column to "
     "compare with, not what decides.",
     "H-score": "How far apart the features put the classes, shrunk so that it can be trusted with few pictures "
@@ -100,7 +100,7 @@ SPLIT_NOTES = {
     "val": "the validation folder that was given, never trained on",
     "cv": "training pictures, each judged by a model that had not seen it",
     "train": "pictures the model learnt from: how well it knows them by heart, not how well it works",
-    "screen": "at most 256 pictures, to drop the worst early",
+    "screen": "few pictures, to drop the worst early",
 }
 
 
