@@ -179,22 +179,28 @@ def source_classifier(backbone: str, *, say: Say | None = None) -> Classifier:
 
 
 def plan(data: str | Path, *, out: str | Path | None = None, say: Say | None = None, **settings: Any) -> dict[str, Any]:
-    """What a fit would do and take, without doing it: candidates, seconds and bytes with what they rest on.
+    """What a fit would do, take and come to, without doing it: candidates, seconds and bytes with what they rest on,
+    and the forecast.
 
     Raises:
         UsageError: What `fit` would refuse at its start, the run folder included.
     """
     from headstart.kit.values import as_json
+    from headstart.stages.audit.splits import ahead as sizes
     from headstart.stages.embed.candidates import names
     from headstart.stages.embed.estimates import estimate
+    from headstart.stages.forecast.run import ahead as forecast
 
     say = say or Say()
     job, path = _request(data, out, say, settings, training=True)
     require_own(path, job)
     with tempfile.TemporaryDirectory() as scratch, opened(Path(scratch) / "run", job, say) as ctx:
-        story, chosen = Story(ctx), names(ctx)
-        found: dict[str, Any] = as_json(estimate(chosen, len(story.data.uris), ctx))
-        return {"data": str(data), "pictures": len(story.data.uris), "candidates": list(chosen), "estimate": found}
+        pictures, chosen = Story(ctx).data, names(ctx)
+        count = len(pictures.uris)
+        expected = estimate(chosen, count, ctx)
+        foretold = forecast(pictures, sizes(pictures, job), chosen, expected.seconds, ctx)
+        found = {"estimate": expected, "forecast": foretold and foretold[0], "time": foretold and foretold[1]}
+        return {"data": str(data), "pictures": count, "candidates": list(chosen), **as_json(found)}
 
 
 @contextmanager

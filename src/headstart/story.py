@@ -244,20 +244,13 @@ class Story:
 
     @cached_property
     def tuned(self) -> tuple[Embeddings, ...]:
-        """Features through the tuned network, of all pictures where it is handed over, and through its random twin.
-
-        Where the first fold judges, which the network learnt from, it answers as it was cross-validated instead.
-        """
+        """Features through the tuned network, of all pictures where it is handed over, and through its random twin."""
         if self.tuning is None:
             return ()
-        import numpy as np
-
         from headstart.kit.tuned import trunk_of
+        from headstart.stages.adapt.settle import passes
 
-        apart = np.concatenate([self.splits.test, self.splits.val]).astype(np.int64)
-        judges = apart if len(apart) else np.flatnonzero(self.splits.folds[0] == 0)
-        asked = ((self.tuning.network, self._every if self.tuning.taken else apart), (self.tuning.scratch, judges))
-        wanted = [(net, rows) for net, rows in asked if net is not None and len(rows)]
+        wanted = passes(self.tuning, self.splits, self._every)
         return tuple(self._embed(trunk_of(net, self.ctx.run.path), rows) for net, rows in wanted)
 
     @cached_property

@@ -51,7 +51,20 @@ def plan_text(plan: dict[str, Any]) -> str:
     lines += [f"  {name}" for name in plan["candidates"]]
     lines += [f"about {duration(estimate['seconds'])}, {size(estimate['bytes'])} of the disk"]
     lines += [f"  {assumption}" for assumption in estimate["assumptions"]]
-    return "\n".join(lines)
+    return "\n".join(lines + _forecast(plan["forecast"], plan["time"]))
+
+
+def _forecast(found: dict[str, Any] | None, lasts: dict[str, float] | None) -> list[str]:
+    """What the run is expected to come to, and what that rests on."""
+    if found is None or lasts is None:
+        return []
+    reach = f"[{found['low']:.3f}, {found['high']:.3f}]"
+    low, high = duration(lasts["low_s"]), duration(lasts["high_s"])
+    return [
+        f"expected {found['name'].replace('_', ' ')} {found['value']:.3f} {reach}",
+        f"expected time {duration(lasts['value_s'])} [{low}, {high}]",
+        *(f"  {clause}" for clause in found["rests_on"]),
+    ]
 
 
 PLUGIN = Fit()

@@ -10,6 +10,7 @@ from importlib.util import find_spec
 from typing import Any
 
 from headstart.core import recipe as recipes
+from headstart.core.context import Context
 from headstart.core.errors import NoOpError, SetupError, UsageError, nearest
 from headstart.core.job import Job
 from headstart.kit import trunk
@@ -50,6 +51,20 @@ def fitting(job: Job, candidates: Sequence[str]) -> list[str]:
     given = recipes.parse(job.recipe)
     named = [trunk.find(name) for name in candidates if recipes.meant(str(given.get("backbone", "")), name)]
     return [one.name for one in named if not one.frozen and _has(one, tuple(given.get("depths", ())))]
+
+
+def going_on(survivors: tuple[str, ...], candidates: Sequence[str], *, ctx: Context) -> tuple[str, ...]:
+    """The survivors; where networks train also the cheapest candidate that can be, for tuning it costs a fraction;
+    with a recipe the cheapest that it can be trained on, where no survivor is one.
+    """
+    if ctx.job.strategy == "probe":
+        return survivors
+    fit = fitting(ctx.job, candidates)
+    if not fit or (set(fit) & set(survivors) if ctx.job.recipe else fit[0] in survivors):
+        return survivors
+    why = "the recipe asks for it" if ctx.job.recipe else "the cheapest to fine-tune"
+    ctx.say.line("screen", f"{fit[0]} goes on too: {why}")
+    return (*survivors, fit[0])
 
 
 def _has(one: Trunk, depths: Sequence[str]) -> bool:

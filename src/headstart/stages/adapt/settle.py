@@ -7,7 +7,7 @@ import dataclasses
 import numpy as np
 
 from headstart.core.context import Context
-from headstart.core.types import Adapted, Embeddings, Feature, Splits, Tuning
+from headstart.core.types import Adapted, Embeddings, Feature, Splits, TunedNetwork, Tuning
 from headstart.kit import fitted, values
 from headstart.kit.vectors import take
 from headstart.stages.adapt import inputs
@@ -44,6 +44,18 @@ def run(
         )
     values.save(still(made), ctx.folder("adapt"))
     return made
+
+
+def passes(tuning: Tuning, splits: Splits, every: np.ndarray) -> list[tuple[TunedNetwork, np.ndarray]]:
+    """Networks and the rows that are to go through them: of all pictures where one is handed over, else of those that
+    judge; of its random twin these too.
+
+    Where the first fold judges, which the network learnt from, it answers as it was cross-validated instead.
+    """
+    apart = np.concatenate([splits.test, splits.val]).astype(np.int64)
+    judges = apart if len(apart) else np.flatnonzero(splits.folds[0] == 0)
+    asked = ((tuning.network, every if tuning.taken else apart), (tuning.scratch, judges))
+    return [(network, rows) for network, rows in asked if network is not None and len(rows)]
 
 
 def still(adapted: Adapted) -> Adapted:

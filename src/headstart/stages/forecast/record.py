@@ -34,7 +34,7 @@ from headstart.kit.intervals import wilson
 NAMES = ("accuracy", "balanced_accuracy")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False)
 class Ended:
     """What a finished run holds, as far as a record tells of it."""
 

@@ -111,8 +111,10 @@ def check(found: Forecasts, evaluation: Evaluation, *, ctx: Context) -> Forecast
         f"{'inside' if one.holds(outcome) else 'outside'}"
         for one in found.forecasts
     ]
-    words = name.replace("_", " ")
-    ctx.say.line("forecast", f"{outcome.split} {words} {outcome.value:.3f} came out, {'; '.join(told)}")
+    words, lasts = name.replace("_", " "), forecast.timed(ctx.run.path, BEFORE)
+    ctx.say.line("forecast", f"{outcome.split} {words} {outcome.value:.3f} came out; {'; '.join(told)}")
+    if lasts is not None and math.isfinite(lasts.taken_s):
+        ctx.say.line("forecast", f"it took {duration(lasts.taken_s)}; {_span(lasts)} was forecast at first")
     return _kept(dataclasses.replace(found, outcome=outcome), ctx)
 
 
@@ -183,8 +185,9 @@ def _when(phase: str) -> str:
 
 def _say(found: Forecast, lasts: TimeForecast, ctx: Context) -> None:
     words = found.name.replace("_", " ")
-    ctx.say.line(
-        "forecast",
-        f"{words} {found.value:.3f} [{found.low:.3f}, {found.high:.3f}] in {duration(lasts.value_s)} "
-        f"[{duration(lasts.low_s)}, {duration(lasts.high_s)}], {found.rests_on[-1]}",
-    )
+    reach = f"{found.value:.3f} [{found.low:.3f}, {found.high:.3f}]"
+    ctx.say.line("forecast", f"{words} {reach} in {_span(lasts)}; {found.rests_on[-1]}")
+
+
+def _span(of: TimeForecast) -> str:
+    return f"{duration(of.value_s)} [{duration(of.low_s)}, {duration(of.high_s)}]"
