@@ -7,11 +7,17 @@ needed, and the backbone is called by the folder's name and the first digits of 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from headstart.backbones._opened import Opened
 from headstart.core.settings import cache_folder
 from headstart.core.store import Store
 from headstart.kit import added
+
+if TYPE_CHECKING:
+    from headstart.kit.past import Past
+
+_NOT_KEPT = "nothing was kept of its run; --backbones run:PATH with the folder of the run looks again"
 
 
 class Run(Opened):
@@ -39,6 +45,14 @@ class Run(Opened):
     def learnt_from(self, preset: str) -> frozenset[str]:
         """SHA-256 digests of the pictures that its run, and the runs before it, learnt from."""
         return added.learnt_from(self.name, preset)
+
+    def past(self, preset: str, store: Store) -> Past:
+        """The head of its run, and vectors of some of the pictures that it learnt from."""
+        from headstart.kit import past
+
+        here = preset in added.names(self.name, store)
+        found = past.kept(self.name, preset, store if here else Store(cache_folder()))
+        return found or past.Past(no_head=_NOT_KEPT, no_pictures=_NOT_KEPT)
 
 
 PLUGIN = Run()

@@ -1,7 +1,7 @@
 """The tuned trunk of an earlier run as a backbone: copied into the cache by content, with its inner depths.
 
 A tuned network keeps the names of its layers, so the backbone it grew from tells where the inner depths are. Its own
-features, as its head read them, are the depth `features`.
+features, as its head read them, are the depth `features`. What is known of its task is kept beside its description.
 """
 
 from __future__ import annotations
@@ -11,18 +11,18 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
-from headstart.core.errors import DataError, HeadstartError, UsageError
+from headstart.core import registry
+from headstart.core.errors import HeadstartError, UsageError
 from headstart.core.keys import digest, file_digest
 from headstart.core.rundir import RunDir
 from headstart.core.store import Store
 from headstart.core.types import Adapted, Dataset, Splits, TunedNetwork
-from headstart.kit import added, blocks, trunk, values
+from headstart.kit import added, blocks, keras_file, past, run_past, trunk, tuned, values
 from headstart.kit.added import Added
 from headstart.kit.finish import FEATURES
 from headstart.kit.opened import Cut
 
 SOURCE = "run"
-MODELS = ("adapt/model.keras", "adapt/from_random.keras")  # where a run keeps its networks
 
 
 def open_run(path: Path, store: Store) -> str:
@@ -42,23 +42,35 @@ def open_run(path: Path, store: Store) -> str:
     RunDir(path).check()
     adapted: Adapted | None = values.stored(Adapted, path / "adapt")
     network = adapted.tuning.network if adapted and adapted.tuning else None
-    if network is not None and network.file not in MODELS:
-        hint = f"a run keeps its network as `{MODELS[0]}`; add a file of another place by `headstart backbones add`"
-        raise DataError(f"the run `{path}` names `{network.file}` as its network", where=str(path / "adapt"), hint=hint)
-    if network is None or not (path / network.file).is_file():
+    file = tuned.file_of(network, path) if network else None
+    if network is None or file is None or not file.is_file():
         raise _no_trunk(path, adapted)
-    content = file_digest(path / network.file)
+    keras_file.require_safe(file, trust=False)  # before anything of it is kept
+    content = file_digest(file)
     name = f"{re.sub(r'[^A-Za-z0-9._-]+', '_', path.resolve().name)}-{content[:8]}"
 
     def write(draft: Path) -> None:
-        shutil.copyfile(path / network.file, draft / added.FILES["keras"])
+        shutil.copyfile(file, draft / added.FILES["keras"])
 
     store.make("added", added.address(content), write)
     if name not in added.names(SOURCE, store):
         data: Dataset | None = values.stored(Dataset, path / "read")
-        made = replace(_described(path / network.file, network, name, content, data), place=_place(path))
+        made = replace(_described(file, network, name, content, data), place=_place(path))
         added.describe(SOURCE, made, store, _learnt_from(path, network, data))
+    _keep_past(path, network, name, store)
     return name
+
+
+def _keep_past(path: Path, network: TunedNetwork, name: str, store: Store) -> None:
+    """Keep its head and some vectors, unless they are; what is damaged is made anew, what had gone is looked for."""
+    known = past.kept(SOURCE, name, store)
+    if known is not None and known.pictures:
+        return
+    data: Dataset | None = values.stored(Dataset, path / "read")
+    splits: Splits | None = values.stored(Splits, path / "splits")
+    spec = added.described(SOURCE, name, store).spec(SOURCE)
+    made = trunk.Trunk(name=spec.name, spec=spec, source=registry.load("backbones", SOURCE), preset=name)
+    past.keep(SOURCE, name, run_past.look(network, made, store, data, splits), store)
 
 
 def _learnt_from(path: Path, network: TunedNetwork, data: Dataset | None) -> frozenset[str]:
@@ -122,8 +134,6 @@ def _described(file: Path, network: TunedNetwork, name: str, content: str, data:
 
 def _cuts(file: Path, network: TunedNetwork) -> tuple[Cut, ...]:
     """The inner depths of the backbone it grew from that the network still has, then its features."""
-    from headstart.kit import tuned
-
     model = tuned.load(file)
     shapes = {one.name: tuple(one.output.shape[1:]) for one in model.operations if not isinstance(one.output, list)}
     own = Cut(name=FEATURES, layer=FEATURES, dim=int(shapes[FEATURES][0]), side=0)

@@ -6,13 +6,16 @@ They are optional (`headstart.core.types.OpeningSource`, `OwnSource`, `FrozenSou
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from headstart.core import registry
 from headstart.core.errors import NoOpError
 from headstart.core.store import Store
+
+if TYPE_CHECKING:
+    from headstart.kit.past import Past
 
 
 def opened(name: str) -> str:
@@ -44,6 +47,12 @@ def learnt_from(source: Any, preset: str) -> frozenset[str]:
     """SHA-256 digests of pictures that a preset is known to have learnt from: its scores on them are too good."""
     ask = getattr(source, "learnt_from", None)
     return ask(preset) if ask else frozenset()
+
+
+def past(source: Any, preset: str, store: Store) -> Past | None:
+    """The head and the pictures that a preset of the user's own learnt from; None where its source keeps none."""
+    ask = getattr(source, "past", None)
+    return ask(preset, store) if ask else None
 
 
 def convert(source: Any, preset: str, store: Store, pictures: np.ndarray, draft: Path, *, maps: bool) -> None:

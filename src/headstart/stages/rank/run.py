@@ -21,8 +21,10 @@ from headstart.kit import prior, values
 from headstart.kit.choosing import Option, best_by_prior
 from headstart.kit.compare import Pick, paired, pick
 from headstart.kit.intervals import Interval
+from headstart.kit.past import Past
 from headstart.kit.trunk import RANDOM
 from headstart.kit.vectors import take
+from headstart.stages.rank.nearness import known, near
 from headstart.stages.rank.probes import Arena, Entrant, Judged, arena, difference, judge
 from headstart.stages.rank.screen import sample
 from headstart.stages.rank.table import told
@@ -55,7 +57,7 @@ def run(
     """
     started = time.monotonic()
     on = _arena(data, splits, ctx)
-    judged = [each for e in embeddings for each in _depths(e, on)]
+    judged = [each for e in embeddings for each in _depths(e, on, source=known(e.spec.name, ctx.store))]
     found = pick([j.contender for j in judged], prefer=ctx.job.prefer, clusters=splits.clusters, metric=on.metric)
     winner = ctx.decide("rank/chosen", lambda: found.winner, found.why)
     judged.sort(key=lambda j: (j.contender.mean, j.row.flops, j.row.candidate))
@@ -91,11 +93,16 @@ def _arena(data: Dataset, splits: Splits, ctx: Context) -> Arena:
     return arena(rows, data.targets, folds, splits.clusters, split="cv", classes=len(data.class_names), ctx=ctx)
 
 
-def _depths(of: Embeddings, on: Arena, probes: tuple[str, ...] = ()) -> list[Judged]:
+def _depths(of: Embeddings, on: Arena, probes: tuple[str, ...] = (), source: Past | None = None) -> list[Judged]:
+    """Every depth of a backbone; with what is known of its source also how near that is."""
     spec, found = of.spec, []
     for depth in spec.depths:
         entrant = Entrant(backbone=spec.name, depth=depth.name, flops=spec.flops, prior=spec.prior)
-        found.append(judge(entrant, take(of, depth.name, on.rows), on, probes))
+        x = take(of, depth.name, on.rows)
+        one = judge(entrant, x, on, probes)
+        if source is not None:
+            one = dataclasses.replace(one, row=dataclasses.replace(one.row, likeness=near(source, depth.name, x, on)))
+        found.append(one)
     return found
 
 
