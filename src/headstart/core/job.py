@@ -64,6 +64,7 @@ class Job:
     license: str = _option("any", "permissive leaves out backbones whose weights may not be used freely", LICENSES)
     max_latency: str = _option("", "time that the trunks may take for one picture on this machine: 20ms, 0.5s")
     max_size: str = _option("", "bytes that the trunks' weights may have in float32: 50MB, 1GB")
+    from_names: bool = _option(False, "also try a head that starts from the class names; fetches a sentence model")
     costs: str = _option("", "CSV file: first row and column class names, cell = cost of answering column for row")
 
     @property

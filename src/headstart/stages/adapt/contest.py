@@ -16,9 +16,10 @@ import numpy as np
 
 from headstart.core import registry
 from headstart.core.context import Context
-from headstart.core.types import Dataset, Embeddings, Feature, HeadRow, Score, Splits
+from headstart.core.types import Dataset, Embeddings, Feature, Head, HeadRow, NamesStart, Score, Splits
 from headstart.kit import crossval, repeats
 from headstart.kit.compare import Contender, Pick, pick
+from headstart.kit.head_path import STARTED
 from headstart.kit.nested import Candidate
 from headstart.kit.nested import nested as judged_anew
 from headstart.kit.vectors import columns
@@ -42,6 +43,7 @@ class Ring:
         prefer: `accurate` or `fast`.
         class_weight: (C,) or None.
         seed: For what is drawn.
+        names: What the names of the classes say, if heads may start from it.
     """
 
     rows: np.ndarray
@@ -53,6 +55,7 @@ class Ring:
     prefer: str
     class_weight: np.ndarray | None
     seed: int
+    names: NamesStart | None = None
 
     @property
     def shared(self) -> dict[str, Any]:
@@ -60,7 +63,7 @@ class Ring:
         return {"n_classes": self.n_classes, "class_weight": self.class_weight, "seed": self.seed}
 
 
-def ring(data: Dataset, splits: Splits, ctx: Context) -> Ring:
+def ring(data: Dataset, splits: Splits, ctx: Context, names: NamesStart | None = None) -> Ring:
     """The training pictures of a run, or where they are many some drawn by class."""
     train, classes = np.asarray(splits.train), len(data.class_names)
     rows = train[crossval.subset(np.asarray(data.targets)[train], MOST, ctx.seed)]
@@ -77,7 +80,20 @@ def ring(data: Dataset, splits: Splits, ctx: Context) -> Ring:
         prefer=ctx.job.prefer,
         class_weight=crossval.balanced(y, classes) if ctx.job.class_weight == "balanced" else None,
         seed=ctx.seed,
+        names=names,
     )
+
+
+def plugin(head: str, features: Sequence[Feature], on: Ring) -> Head:
+    """The head of a name, on its start where it has one: 0 for columns of which the names say nothing."""
+    found: Head = registry.load("heads", head.removesuffix(STARTED))
+    if not head.endswith(STARTED):
+        return found
+    names = on.names
+    assert names is not None
+    parts = [names.weights if f == names.feature else np.zeros((f.dim, on.n_classes), np.float32) for f in features]
+    started: Head = found.starting(np.concatenate(parts))  # type: ignore[attr-defined]
+    return started
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -103,7 +119,7 @@ def enter(
     x, cost, found = columns(embeddings, features, on.rows), inputs.flops(embeddings, features), []
     for head in heads:
         started = time.monotonic()
-        made = crossval.tuned(registry.load("heads", head), x, on.y, on.folds[:1], metric=on.metric, **on.shared)
+        made = crossval.tuned(plugin(head, features, on), x, on.y, on.folds[:1], metric=on.metric, **on.shared)
         seconds = time.monotonic() - started
         found.append(Entry(head=head, features=features, flops=cost, tuned=made, seconds=seconds))
     return found
@@ -131,7 +147,7 @@ def repeat(entries: Sequence[Entry], embeddings: Sequence[Embeddings], on: Ring)
 def again(entry: Entry, embeddings: Sequence[Embeddings], on: Ring) -> Entry:
     """Judge on the repeats after the first, with the setting found there."""
     started = time.monotonic()
-    head, x = registry.load("heads", entry.head), columns(embeddings, entry.features, on.rows)
+    head, x = plugin(entry.head, entry.features, on), columns(embeddings, entry.features, on.rows)
     made = crossval.repeated(entry.tuned, head, x, on.y, on.folds[1:], metric=on.metric, **on.shared)
     return dataclasses.replace(entry, tuned=made, seconds=entry.seconds + time.monotonic() - started)
 
@@ -184,7 +200,7 @@ def nested(
     """
     candidates = []
     for name, features in listed:
-        head, x = registry.load("heads", name), columns(embeddings, features, on.rows)
+        head, x = plugin(name, features, on), columns(embeddings, features, on.rows)
         grid = list(head.grid(len(x), x.shape[1], on.n_classes))
         said, cost = f"{name} on {inputs.title(features)}", float(inputs.flops(embeddings, features))
         candidates.append(Candidate(name=said, x=x, head=head, grid=grid, cost=cost))

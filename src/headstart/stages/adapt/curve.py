@@ -12,10 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from headstart.core import registry
 from headstart.core.types import CurvePoint
 from headstart.kit import blas, crossval
-from headstart.stages.adapt.contest import Entry, Ring, averaged
+from headstart.stages.adapt.contest import Entry, Ring, averaged, plugin
 
 PARTS = (1 / 32, 1 / 16, 1 / 8, 1 / 4, 1 / 2)
 DRAWS = 3
@@ -60,7 +59,7 @@ def resized(params: Mapping[str, Any], size: int, full: int) -> Mapping[str, Any
 def _held_out(entry: Entry, params: Mapping[str, Any], x: np.ndarray, on: Ring, part: float) -> np.ndarray:
     """(DRAWS, M, C) probabilities by heads that learnt from a part of each fold's training pictures."""
     held = np.full((DRAWS, len(x), on.n_classes), np.nan, np.float32)
-    fold, head = on.folds[0], registry.load("heads", entry.head)
+    fold, head = on.folds[0], plugin(entry.head, entry.features, on)
 
     def one(task: tuple[int, int]) -> None:
         draw, k = task

@@ -12,11 +12,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from headstart.core import registry
 from headstart.core.context import Context
 from headstart.core.errors import NoOpError
 from headstart.core.say import duration
-from headstart.core.types import Adapted, Dataset, Embeddings, Feature, FittedHead, Ranking, Score, Splits
+from headstart.core.types import Adapted, Dataset, Embeddings, Feature, FittedHead, NamesStart, Ranking, Score, Splits
 from headstart.kit import blas, crossval, fitted, gates, metrics, values
 from headstart.kit.compare import Pick
 from headstart.kit.vectors import columns
@@ -26,7 +25,13 @@ from headstart.stages.adapt.curve import learning_curve, resized
 
 
 def run(
-    data: Dataset, splits: Splits, ranking: Ranking, embeddings: tuple[Embeddings, ...], *, ctx: Context
+    data: Dataset,
+    splits: Splits,
+    ranking: Ranking,
+    embeddings: tuple[Embeddings, ...],
+    *,
+    ctx: Context,
+    names: NamesStart | None = None,
 ) -> Adapted:
     """Choose a head and fit it.
 
@@ -36,12 +41,15 @@ def run(
         ranking: The chosen candidate and the order of the others.
         embeddings: Features of all pictures, one for each surviving backbone.
         ctx: The run; its job gives metric, preference and class weights.
+        names: What the names of the classes say; a head that starts from it then competes too.
 
     Raises:
         NoOpError: The fitted head answers the same for every picture.
     """
     started = time.monotonic()
-    on, how = contest.ring(data, splits, ctx), plan.strategy(data, splits)
+    on, how = contest.ring(data, splits, ctx, names), plan.strategy(data, splits)
+    if not names and plan.may_start(how, data, embeddings):
+        ctx.say.line("adapt", plan.ADVICE)
     entries = _entries(how, ranking, embeddings, on, ctx)
     found = contest.decide(entries, on)
     winner = ctx.decide("adapt/chosen", lambda: found.winner, found.why)
@@ -73,7 +81,11 @@ def _entries(
 
     The quickest head goes over all combinations; the main one follows on the best of them.
     """
-    entries = contest.enter(how.heads, (plan.feature(embeddings, ranking.chosen),), embeddings, on)
+    chosen = plan.feature(embeddings, ranking.chosen)
+    entries = contest.enter(how.heads, (chosen,), embeddings, on)
+    started = plan.beside(chosen, on.names)
+    for features in plan.allowed(started, embeddings, ctx) if gates.limited(ctx.job) else started:
+        entries += contest.enter((plan.FROM_NAMES,), features, embeddings, on)
     listed = plan.combinations(ranking, embeddings, len(on.rows)) if how.combine else []
     listed = plan.allowed(listed, embeddings, ctx) if gates.limited(ctx.job) else listed
     scouts: list[Entry] = []
@@ -105,7 +117,7 @@ def _final(
 ) -> tuple[FittedHead, np.ndarray]:
     """The winner fitted on all of `train`, and what it says of these pictures."""
     rows = np.asarray(splits.train)
-    y, head = np.asarray(data.targets)[rows], registry.load("heads", entry.head)
+    y, head = np.asarray(data.targets)[rows], contest.plugin(entry.head, entry.features, on)
     params = resized(entry.tuned.params, len(rows), len(on.rows))
     weight = None if on.class_weight is None else crossval.balanced(y, on.n_classes)
     with inputs.columns_of_all(embeddings, entry.features, rows, ctx.folder("adapt")) as x, blas.single():

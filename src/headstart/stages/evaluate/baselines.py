@@ -1,5 +1,6 @@
 """What the model has to beat, in the same scores: the majority class, kNN, a random trunk and a colour histogram.
 
+Where the job starts from the names of the classes, what they say without any label is one more.
 The majority class and kNN on the model's own features answer on the headline split. The random trunk and the histogram
 are cross-validated on at most 256 training pictures, and so are the model's features: the same logistic head, the same
 pictures, the same folds, so that nothing but the features differs. These scores carry the split `screen`.
@@ -14,16 +15,17 @@ import numpy as np
 
 from headstart.core import registry
 from headstart.core.context import Context
-from headstart.core.types import Adapted, Dataset, Embeddings, Ranking, Score, Splits
+from headstart.core.types import Adapted, Dataset, Embeddings, NamesStart, Ranking, Score, Splits
 from headstart.kit import crossval, metrics
 from headstart.kit.compare import Contender
 from headstart.kit.linear import spread
 from headstart.kit.losses import log_losses
-from headstart.kit.vectors import columns, take
+from headstart.kit.vectors import columns, places, take
 from headstart.runtime import answer
 from headstart.stages.evaluate.held_out import CHUNK, Part
 
-MAJORITY, NEIGHBOURS = "majority class", "kNN"
+MAJORITY, NEIGHBOURS, NAMES = "majority class", "kNN", "class names alone, no label"
+OF_GUESSES = ("accuracy", "balanced_accuracy", "macro_f1", "roc_auc")  # scores that need no probability
 HISTOGRAM, RANDOM, MODEL = "colour histogram", "random trunk", "model on the same pictures"
 FEW = 256  # pictures that the histogram and random trunks see at most
 SEARCHED = 2_000  # pictures on which the number of neighbours is searched
@@ -51,6 +53,15 @@ def majority(part: Part, on: Bench) -> np.ndarray:
     """(M, C) the classes' shares among the training pictures, for every picture."""
     counts = np.bincount(np.asarray(on.data.targets)[on.splits.train], minlength=len(on.data.class_names))
     return np.tile(counts / counts.sum(), (len(part.y), 1))
+
+
+def guesses(part: Part, names: NamesStart) -> list[Score]:
+    """Scores of what the names of the classes say; no label made them, so they are the same on every split."""
+    at = places(np.asarray(names.rows), part.rows, "guessed by names")
+    given, split = np.asarray(names.similarities)[at], part.split
+    return [
+        metrics.score(name, part.y, given, split=split, subject=NAMES, clusters=part.clusters) for name in OF_GUESSES
+    ]
 
 
 # ---------------------------------------------------------------- kNN on the model's features

@@ -10,7 +10,18 @@ from __future__ import annotations
 import numpy as np
 
 from headstart.core.context import Context
-from headstart.core.types import Adapted, Dataset, Embeddings, Evaluation, PaidRow, Ranking, Score, Splits, Verdict
+from headstart.core.types import (
+    Adapted,
+    Dataset,
+    Embeddings,
+    Evaluation,
+    NamesStart,
+    PaidRow,
+    Ranking,
+    Score,
+    Splits,
+    Verdict,
+)
 from headstart.kit import metrics, values
 from headstart.stages.evaluate import baselines, paid, verdicts
 from headstart.stages.evaluate.baselines import Bench, Features
@@ -30,6 +41,7 @@ def run(
     ctx: Context,
     controls: tuple[Embeddings, ...] = (),
     probe: Adapted | None = None,
+    names: NamesStart | None = None,
 ) -> Evaluation:
     """Judge the adapted model.
 
@@ -42,6 +54,7 @@ def run(
         ctx: The run; its job gives `positive` and `costs`.
         controls: Embeddings of trunks with random weights, of at most 256 training pictures.
         probe: The frozen probe that fine-tuning started from, when there was any: what baselines are compared with.
+        names: What the names of the classes say, where the job starts from it: one more baseline.
 
     Raises:
         UsageError: `positive` or `costs` do not fit the classes.
@@ -60,7 +73,7 @@ def run(
     made = Evaluation(
         split=head.split,
         scores=tuple(scores),
-        baselines=tuple(_baselines(head, few, bench)),
+        baselines=tuple(_baselines(head, few, bench, names)),
         confusion=table,
         rows=head.rows,
         probabilities=head.p,
@@ -87,9 +100,10 @@ def _nested(scores: list[Score], adapted: Adapted, how: Rule) -> list[Score]:
     return [better.get((s.split, s.name, s.subject), s) for s in scores]
 
 
-def _baselines(head: Part, few: list[Features], on: Bench) -> list[Score]:
+def _baselines(head: Part, few: list[Features], on: Bench, names: NamesStart | None) -> list[Score]:
     seed = on.ctx.seed
     found = baselines.scored(head, baselines.majority(head, on), baselines.MAJORITY, seed)
+    found += baselines.guesses(head, names) if names else []
     found += baselines.neighbours(head, on)
     for features in few:
         found += baselines.scored(features.part, features.part.p, features.subject, seed)

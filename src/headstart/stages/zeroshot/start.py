@@ -1,0 +1,100 @@
+"""What the names of the classes say of labelled pictures: a baseline that no label made, and where a head may start.
+
+The best backbone by its published accuracy that can guess by names does it, on the features that the run has anyway.
+Here, where there are labels, the guesses are measured: on the training pictures at once, on the test split with the
+other baselines.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from headstart.core.context import Context
+from headstart.core.errors import UsageError
+from headstart.core.types import Dataset, Embeddings, Feature, NamesStart, Score, Splits
+from headstart.kit import class_names, metrics, naming, trunk, values
+
+OPTION = "--from-names"
+RENAME = "rename the folder in English, or leave out --from-names"
+_ROWS = 4096  # pictures at once
+
+
+def fitting(candidates: Sequence[str]) -> list[str]:
+    """The backbones that can guess by names, the best prior first."""
+    able = [one for one in map(trunk.find, candidates) if naming.can(one)]
+    return [one.name for one in sorted(able, key=lambda one: (-one.spec.prior, one.name))]
+
+
+def require(classes: Sequence[str], candidates: Sequence[str], *, ctx: Context) -> None:
+    """Refuse what cannot work before a picture is passed through a trunk; models that are missing are fetched.
+
+    Raises:
+        UsageError: The names of the classes cannot be used, or no candidate can guess by names.
+        SetupError: A model that reads the names cannot be had.
+    """
+    class_names.require(classes, where=OPTION, hint=RENAME)
+    able = fitting(candidates)
+    if not able:
+        what = f"none of the backbones can guess by names: {', '.join(candidates)}"
+        hint = "add bundled:efficientnet_lite2 to --backbones, or leave out --from-names"
+        raise UsageError(what, where=OPTION, hint=hint)
+    naming.of(trunk.find(able[0]), classes, ctx.store, ctx.say, where=OPTION, hint=RENAME)
+    empty = class_names.says_nothing(classes)
+    if empty:
+        told = ", ".join(f"`{name}`" for name in empty)
+        ctx.say.warn(f"no word in the class name {told} says what a picture shows: nothing can start from it")
+
+
+def run(data: Dataset, splits: Splits, embeddings: Sequence[Embeddings], *, ctx: Context) -> NamesStart:
+    """Guess by names from features that are at hand, and say how good that is.
+
+    Args:
+        data: Its class names, and labels to measure by.
+        splits: The training pictures.
+        embeddings: Features of all pictures; of at least one backbone that can guess by names.
+        ctx: The run.
+
+    Raises:
+        UsageError: The names of the classes cannot be used.
+        SetupError: A model that reads the names cannot be had.
+    """
+    one = trunk.find(fitting([each.spec.name for each in embeddings])[0])
+    own = next(each for each in embeddings if each.spec.name == one.name)
+    named = naming.of(one, data.class_names, ctx.store, ctx.say, where=OPTION, hint=RENAME)
+    last = one.spec.depths[-1]
+    vectors = own.vectors[last.name]
+    chunks = (np.asarray(vectors[at : at + _ROWS], np.float32) for at in range(0, len(vectors), _ROWS))
+    found = NamesStart(
+        feature=Feature(backbone=one.name, depth=last.name, dim=last.dim),
+        weights=named.linear(),
+        rows=np.asarray(own.rows),
+        similarities=np.concatenate([named.similarities(chunk) for chunk in chunks]),
+        how=naming.how(one),
+    )
+    values.save(found, ctx.folder("names"))
+    _say(found, data, splits, ctx)
+    return found
+
+
+def _say(found: NamesStart, data: Dataset, splits: Splits, ctx: Context) -> None:
+    """One line with the scores on the training pictures; a warning where they are those of guessing."""
+    y = np.asarray(data.targets)[splits.train]
+    given = np.asarray(found.similarities)[splits.train]
+    clusters = np.asarray(splits.clusters)[splits.train]
+    names = ("accuracy", "balanced_accuracy")
+    plain, balanced = (metrics.score(name, y, given, split="train", clusters=clusters) for name in names)
+    ctx.say.line(
+        "names",
+        f"by the names of the classes alone, no label ({found.how}): accuracy {_shown(plain)}, balanced accuracy "
+        f"{_shown(balanced)} on the {len(y):,} training pictures",
+    )
+    chance = 1 / len(np.unique(y))
+    if balanced.low <= chance:
+        told = f"balanced accuracy {_shown(balanced)}, and guessing has {chance:.3f}"
+        ctx.say.warn(f"the names of the classes say little of these pictures: {told}")
+
+
+def _shown(score: Score) -> str:
+    return f"{score.value:.3f} [{score.low:.3f}, {score.high:.3f}]"
