@@ -128,7 +128,7 @@ def test_a_mirror_without_the_file_over_http_is_told(store, monkeypatch, tmp_pat
 
 
 def test_a_file_that_keras_does_not_pin_is_used_and_said(store, monkeypatch, tmp_path, capsys):
-    (tmp_path / _table()["resnet50"]["file"]).write_bytes(b"other bytes")
+    (tmp_path / _table()["resnet50"]["file"]).write_bytes(b"\x89HDF\r\n\x1a\n other bytes")
     monkeypatch.setenv("HEADSTART_WEIGHTS_MIRROR", str(tmp_path))
     path = PLUGIN.pull("resnet50", store, Say())
     assert "not the file that Keras pins" in capsys.readouterr().err

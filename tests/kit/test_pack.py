@@ -9,7 +9,7 @@ import tarfile
 import numpy as np
 import pytest
 
-from headstart.core.errors import DataError, UsageError
+from headstart.core.errors import DataError, SetupError, UsageError
 from headstart.core.say import Say
 from headstart.core.store import Store
 from headstart.kit import pack, trunk
@@ -355,7 +355,12 @@ def test_a_pickle_is_not_bundled_either(store, tmp_path, monkeypatch):
     monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
     monkeypatch.setenv("HEADSTART_WEIGHTS_MIRROR", str(tmp_path))
     (tmp_path / "mobilenet_1_0_224_tf_no_top.h5").write_bytes(pickle.dumps(Evil(), 5))
-    with pytest.raises(DataError, match="pickle"):
+    with pytest.raises(SetupError, match="is a pickle"):
         pack.make(["keras_applications:mobilenet"], tmp_path / "pack.tar", store, QUIET)
+    assert not [one for one in store.root.rglob("*") if one.is_file()]
+    place = trunk.find(MOBILENET).source.weights_folder("mobilenet", store).name  # however it may have come there
+    store.make("weights", place, lambda draft: (draft / FILE).write_bytes(pickle.dumps(Evil(), 5)))
+    with pytest.raises(DataError, match="is a pickle"):
+        pack.make([MOBILENET], tmp_path / "pack.tar", store, QUIET)
     assert not (tmp_path / "pack.tar").exists()
     assert STOLEN == []

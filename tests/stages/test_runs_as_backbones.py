@@ -7,10 +7,12 @@ import pytest
 import tuned_samples as samples
 from PIL import Image
 
+import headstart
 from headstart.core.errors import DataError
 from headstart.core.files import write_json
 from headstart.core.store import Store
-from headstart.kit import added, run_trunk, values
+from headstart.core.types import Adapted
+from headstart.kit import added, run_trunk, tuned, values
 from headstart.stages.adapt.finish import FILES
 
 
@@ -40,10 +42,17 @@ def test_a_run_that_names_a_file_elsewhere_is_refused(run_naming, tmp_path):
     store = Store(tmp_path / "own")
     (tmp_path / "secret.keras").write_text("x")
     for file in (str(tmp_path / "secret.keras"), "../secret.keras", "adapt/../../secret.keras", "adapt\\model.keras"):
-        with pytest.raises(DataError, match="as its network"):
-            run_trunk.open_run(run_naming(file), store)
+        run = run_naming(file)
+        network = values.stored(Adapted, run / "adapt").tuning.network
+        for way in (
+            lambda run=run: run_trunk.open_run(run, store),
+            lambda run=run: headstart.load(run).keras_model(),
+            lambda run=run, network=network: tuned.trunk_of(network, run),
+        ):
+            with pytest.raises(DataError, match="as its network"):
+                way()
     assert not store.root.exists()
-    assert set(run_trunk.MODELS) == set(FILES.values())
+    assert set(tuned.MODELS) == set(FILES.values())
 
 
 def test_pictures_are_read_of_names_in_the_cache_alone(tmp_path, monkeypatch):

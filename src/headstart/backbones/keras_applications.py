@@ -8,7 +8,6 @@ it was trained with, inside its graph. The last depth is the source's own pooled
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import hashlib
 import math
@@ -111,6 +110,15 @@ class KerasApplications:
         right = fetch.pinned(folder / wanted.file, wanted.md5)
         return f"`{wanted.file}` is not the file that Keras pins (MD5 differs)" if right is False else ""
 
+    def recorded(self, preset: str) -> str:
+        """Name of the file whose digest is recorded at first use; empty where Keras pins one.
+
+        Raises:
+            UsageError: There is no such preset.
+        """
+        wanted = self._official(preset)
+        return "" if wanted.md5 else wanted.file
+
     def _key(self, preset: str) -> dict[str, str]:
         return {"weights": f"{self.name}:{preset}", "file": self._row(preset)["file"]}
 
@@ -129,14 +137,17 @@ class KerasApplications:
 
         def write(folder: Path) -> None:
             origin = fetch.bring(wanted, folder / wanted.file, store, say)
-            facts = {"from": origin.address, "sha256": origin.sha256, "as_pinned_by_keras": origin.as_pinned}
+            facts = {"from": origin.public, "sha256": origin.sha256, "as_pinned_by_keras": origin.as_pinned}
             write_json(folder / _ORIGIN, facts)
             count = (folder / wanted.file).stat().st_size
             say.line("weights", f"{wanted.name}: {size(count)} from {origin.address}")
 
-        here = self.weights_folder(preset, store).is_dir()
-        with contextlib.nullcontext() if here else fetch.turn(wanted, store, say):
-            return store.make("weights", self._key(preset), write) / wanted.file
+        key = self._key(preset)
+        folder = store.use("weights", key)
+        if folder is None:
+            with fetch.turn(wanted, store, say):
+                folder = store.make("weights", key, write)
+        return folder / wanted.file
 
     def build(self, preset: str, store: Store, *, seed: int | None = None, weights: Path | None = None) -> Any:
         """A frozen `keras.Model` from (B, H, W, 3) float32 RGB 0..255 to one (B, D) output a depth.

@@ -61,16 +61,22 @@ class Store:
         shutil.rmtree(folder, ignore_errors=True)
         return None
 
+    def use(self, kind: str, key: Any) -> Path | None:
+        """As `find`, and the entry counts as used now, which `backbones prune` looks at."""
+        found = self.find(kind, key)
+        if found is not None:
+            with contextlib.suppress(OSError):
+                os.utime(found / SEAL)
+        return found
+
     def make(self, kind: str, key: Any, write: Callable[[Path], None]) -> Path:
         """The entry for a key, made by `write(folder)` when it is missing or damaged.
 
         Raises:
             SetupError: The disk is full, read-only or not permitted, or the entry that is there cannot be read.
         """
-        found = self.find(kind, key)
+        found = self.use(kind, key)
         if found is not None:
-            with contextlib.suppress(OSError):  # the time of last use, which `backbones prune` reads
-                os.utime(found / SEAL)
             return found
         folder = self.path(kind, key)
         with disk_errors(folder):

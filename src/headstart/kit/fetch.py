@@ -17,19 +17,17 @@ import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from headstart.core.errors import DataError, SetupError
-from headstart.core.files import disk_errors, read_json, write_json
+from headstart.core.files import disk_errors
 from headstart.core.keys import file_digest
 from headstart.core.say import Say, size
 from headstart.core.settings import get
 from headstart.core.store import Store
-from headstart.kit import download
+from headstart.kit import download, recorded
 from headstart.kit.contents import require_weights
 
 PARTIAL = "partial"
-RECORDED = "recorded"
 _LOCK = ".lock"
 
 
@@ -241,8 +239,8 @@ def _wrong(wanted: Official, part: Path, sha256: str, origin: str, store: Store)
         _require_whole(wanted, part, origin)
     except SetupError as err:
         return err
-    recorded = _recorded(wanted, sha256, store)
-    return _other_file(wanted, origin, recorded, store) if recorded else None
+    known = _recorded(wanted, sha256, store)
+    return _other_file(wanted, origin, known, store) if known else None
 
 
 def _as_pinned(wanted: Official, path: Path) -> bool | None:
@@ -261,19 +259,12 @@ def pinned(path: Path, md5: str) -> bool | None:
         return hashlib.file_digest(handle, lambda: hashlib.md5(usedforsecurity=False)).hexdigest() == md5
 
 
-def _recorded(wanted: Official, sha256: str, store: Store) -> str | None:
-    """Record the digest at first use; later, the recorded one if this is another, else None."""
-    path = _record(wanted, store)
-    try:
-        known: Any = read_json(path)["sha256"]
-    except (OSError, ValueError, KeyError, TypeError):
-        write_json(path, {"file": wanted.file, "sha256": sha256})
-        return None
-    return None if known == sha256 else str(known)
-
-
-def _record(wanted: Official, store: Store) -> Path:
-    return store.root / RECORDED / f"{_word(wanted.file)}.json"
+def _recorded(wanted: Official, sha256: str, store: Store) -> str:
+    """Note the digest at first use; later, the noted one if this is another, else empty."""
+    known = recorded.differs(wanted.file, sha256, store)
+    if not known:
+        recorded.note(wanted.file, sha256, store)
+    return known
 
 
 def _word(text: str) -> str:
@@ -284,7 +275,7 @@ def _other_file(wanted: Official, origin: str, known: str, store: Store) -> Setu
     return SetupError(
         f"`{wanted.file}` is not the file that was first used here: its SHA-256 is not the recorded `{known}`",
         where=origin,
-        hint=f"find out why it changed; to take the new one, delete `{_record(wanted, store)}`",
+        hint=f"find out why it changed; to take the new one, delete `{recorded.place(wanted.file, store)}`",
     )
 
 

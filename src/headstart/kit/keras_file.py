@@ -18,6 +18,7 @@ import numpy as np
 
 from headstart.core.errors import DataError, SetupError, UsageError
 from headstart.kit import engine
+from headstart.kit.contents import HEAD_BYTES, leads_elsewhere, pickled
 from headstart.kit.opened import Node
 
 _CONFIG, _WEIGHTS = "config.json", "model.weights.h5"
@@ -38,12 +39,7 @@ def require_safe(path: Path, *, trust: bool) -> str:
     try:
         with zipfile.ZipFile(path) as file:
             inside = file.namelist()
-            pickles = [name for name in inside if name.endswith((".pkl", ".pickle", ".pt", ".pth", ".joblib"))]
-            if pickles:
-                raise DataError(
-                    f"`{path.name}` holds the pickle `{pickles[0]}`, which could run anything; nothing was opened",
-                    where=str(path),
-                )
+            _require_plain(file, path)
             missing = [name for name in (_CONFIG, _WEIGHTS) if name not in inside]
             if missing:
                 raise DataError(f"`{path.name}` is no `.keras` file: it has no `{missing[0]}`", where=str(path))
@@ -64,6 +60,30 @@ def require_safe(path: Path, *, trust: bool) -> str:
 
 
 _AGAIN = "copy or save it again: model.save('NAME.keras')"
+
+
+def _require_plain(file: zipfile.ZipFile, path: Path) -> None:
+    """Refuse members that are pickles or lead elsewhere.
+
+    Raises:
+        DataError: There is one; it is named.
+    """
+    for name in file.namelist():
+        if leads_elsewhere(name):
+            raise DataError(
+                f"the member `{name}` of `{path.name}` leads elsewhere; nothing was opened", where=str(path)
+            )
+        head = b"" if name.endswith("/") else _head(file, name)
+        if pickled(name, head):
+            raise DataError(
+                f"`{path.name}` holds the pickle `{name}`, which could run anything; nothing was opened",
+                where=str(path),
+            )
+
+
+def _head(file: zipfile.ZipFile, name: str) -> bytes:
+    with file.open(name) as member:
+        return member.read(HEAD_BYTES)
 
 
 def _code(config: Any) -> str:

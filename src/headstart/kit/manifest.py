@@ -81,6 +81,16 @@ class Manifest:
             found.setdefault(name.rpartition("/")[0], []).append(name)
         return found
 
+    def unpinned(self) -> dict[str, str]:
+        """Name -> SHA-256 of the files that no publisher pins (`headstart.kit.recorded`)."""
+        found = {}
+        for one in self.backbones:
+            of = trunk.find(one["name"])
+            name = of.source.recorded(of.preset) if hasattr(of.source, "recorded") else ""
+            if name:
+                found[name] = str(self.files[f"{one['entry']}/{name}"]["sha256"])
+        return found
+
     def stem(self, name: str) -> str:
         """A file's name while it is being checked: its number in the list."""
         return str(list(self.files).index(name))

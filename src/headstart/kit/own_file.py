@@ -15,8 +15,8 @@ from headstart.core.keys import digest, file_digest
 from headstart.core.store import Store
 from headstart.kit import engine, ir_file, keras_file
 from headstart.kit.added import FILES
+from headstart.kit.contents import PICKLES, pickled
 
-_PICKLES = (".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".joblib", ".bin", ".npy", ".npz", ".dill", ".mar")
 _OLD = (".h5", ".hdf5", ".pb", ".tflite")
 _OTHERS = "known: a `.keras` file, an `.onnx` file, an OpenVINO `.xml` with its `.bin`, a SavedModel folder"
 
@@ -29,11 +29,13 @@ def kind_of(path: Path) -> str:
         UsageError: There is nothing.
     """
     suffix = path.suffix.lower()
+    _require_local(path)
     if not path.exists():
         raise UsageError(f"there is no file `{path}`")
     if path.is_dir() and (path / "saved_model.pb").is_file():
+        _require_no_pickle(path)
         return "saved_model"
-    if suffix in _PICKLES:
+    if suffix in (*PICKLES, ".bin"):
         raise DataError(
             f"`{path.name}` is refused: `{suffix}` files may be pickles, and a pickle runs code when it is opened",
             where=str(path),
@@ -47,6 +49,48 @@ def kind_of(path: Path) -> str:
     if found == "ir" and not path.with_suffix(".bin").is_file():
         raise DataError(f"`{path.name}` needs `{path.stem}.bin` beside it", where=str(path))
     return found
+
+
+def _require_local(path: Path) -> None:
+    """Refuse an address, of which a path keeps one slash: `s3:/bucket/net.onnx`.
+
+    Raises:
+        UsageError: It is one.
+    """
+    found = re.match(r"([a-z][a-z0-9+.-]+):/+(.+)", path.as_posix(), re.IGNORECASE)
+    if found is None:
+        return
+    scheme, rest = found[1].lower(), found[2]
+    address, file = f"{scheme}://{rest}", rest.rpartition("/")[2]
+    copy = _COPIES.get(scheme, "copy it here with your own tools").format(address, file)
+    raise UsageError(
+        f"`{address}` is an address; `backbones add` reads files of this machine",
+        hint=f"{copy}; then: headstart backbones add {file}",
+    )
+
+
+_COPIES = {
+    "s3": "aws s3 cp {0} {1}",
+    "gs": "gcloud storage cp {0} {1}",
+    "az": "azcopy copy {0} {1}",
+    **dict.fromkeys(("http", "https", "ftp"), "curl --fail --location --output {1} {0}"),
+}
+
+
+def _require_no_pickle(folder: Path) -> None:
+    """OpenVINO reads none, but whoever opens the folder next may be less careful.
+
+    Raises:
+        DataError: There is one; it is named.
+    """
+    for one in sorted(folder.rglob("*")):
+        if one.is_file() and pickled(one.name):
+            name = one.relative_to(folder).as_posix()
+            raise DataError(
+                f"`{folder.name}` holds the pickle `{name}`, which could run anything; nothing was opened",
+                where=str(one),
+                hint="take it out of the folder; a SavedModel needs none",
+            )
 
 
 def _parts(path: Path, kind: str) -> dict[str, Path]:

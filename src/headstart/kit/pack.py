@@ -24,8 +24,8 @@ from headstart.core.files import disk_errors, read_json
 from headstart.core.keys import canonical, file_digest
 from headstart.core.say import Progress, Say, size
 from headstart.core.store import SEAL, Store
-from headstart.kit import trunk
-from headstart.kit.contents import require_numbers
+from headstart.kit import recorded, trunk
+from headstart.kit.contents import leads_elsewhere, require_numbers, require_weights
 from headstart.kit.manifest import FORMAT, MANIFEST, Manifest
 from headstart.kit.supply import WEIGHTS, weights_folder
 
@@ -101,8 +101,7 @@ def _files(folder: Path) -> list[dict[str, Any]]:
     """Path in the pack, length and digest of every file of an entry but its seal, which is made anew over there."""
     seal = read_json(folder / SEAL)
     for name in seal:
-        with (folder / name).open("rb") as handle:
-            require_numbers(name, handle.read(16), str(folder / name))
+        require_weights(name, folder / name, str(folder / name))
     return [
         {"path": f"weights/{folder.name}/{name}", "bytes": (folder / name).stat().st_size, "sha256": seal[name]}
         for name in sorted(seal)
@@ -156,6 +155,7 @@ def unpack(path: Path, store: Store, say: Say, *, sha256: str = "") -> list[dict
             _lay_out(manifest, staging)
             _require_pinned(manifest, staging, path)
             _require_as_here(manifest, store, path)
+            recorded.require(manifest.unpinned(), store, path)
             say.line("unbundle", f"{len(manifest.files)} files, {size(manifest.bytes())}: every digest is right")
             return _place(manifest, staging, store)
         finally:
@@ -212,7 +212,7 @@ def _require_listed(member: tarfile.TarInfo, manifest: Manifest, seen: set[str],
         (member.isdir(), "is a folder"),
         (member.isdev(), "is a device or a pipe"),
         (member.type not in _PLAIN or member.issparse(), "is no plain file"),
-        (name.startswith(("/", "\\")) or ":" in name or ".." in name.replace("\\", "/").split("/"), "leads elsewhere"),
+        (leads_elsewhere(name), "leads elsewhere"),
         (name not in manifest.files, "is not in the manifest"),
         (name in seen, "is there twice"),
     ]
@@ -240,6 +240,7 @@ def _copy(source: Any, target: Path, name: str, progress: Progress) -> str:
             out.write(block)
             progress.add(len(block))
             block = source.read(_BLOCK_BYTES)
+    require_weights(name, target, name)
     return digest.hexdigest()
 
 
@@ -292,4 +293,6 @@ def _place(manifest: Manifest, staging: Path, store: Store) -> list[dict[str, An
         store.make(WEIGHTS, key, write)
         length = sum(manifest.files[name]["bytes"] for name in names)
         placed[entry] = {"entry": entry, "bytes": length, "was_here": here}
+    for file, sha256 in manifest.unpinned().items():
+        recorded.note(file, sha256, store)
     return [{"name": one["name"], **placed[one["entry"]]} for one in manifest.backbones]

@@ -64,11 +64,6 @@ class Trunk:
         """The frozen `keras.Model`."""
         return self.source.build(self.preset, store, seed=self.seed)
 
-    def bring(self, store: Store, say: Say) -> None:
-        """Take weights that lie on this machine into the cache, aloud: what `build` would say is held back."""
-        if self.seed is None and self.source.available(self.preset, store):
-            self.source.pull(self.preset, store, say)
-
 
 def names() -> tuple[str, ...]:
     """All names of all sources, the bundled first."""
@@ -217,7 +212,6 @@ def folder(
         kind = f"{precision}, with feature maps" if maps else precision
         say.line("trunk", f"{trunk.name}: made once for {engine.name()} in {kind}")
         source = folder(trunk, store, say, pictures) / "trunk.xml" if precision == "int8" else None
-        trunk.bring(store, say)
         finding = None
         with export.quiet():
             if source:
@@ -281,7 +275,6 @@ def ready(
     say.line("trunk", f"{trunk.name}: OpenVINO is not installed, Keras computes the vectors (slower, float32)")
     if precision != "f32":
         raise SetupError(f"precision `{precision}` needs OpenVINO", hint="pip install openvino")
-    trunk.bring(store, say)
     with quiet():
         model = trunk.build(store)
         if cut:

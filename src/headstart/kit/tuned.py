@@ -10,9 +10,23 @@ from typing import Any
 from headstart.core.errors import DataError
 from headstart.core.store import Store
 from headstart.core.types import BackboneSpec, TunedNetwork
-from headstart.kit import trunk
+from headstart.kit import keras_file, trunk
 from headstart.kit.finish import FEATURES
 from headstart.kit.trunk import Trunk
+
+MODELS = ("adapt/model.keras", "adapt/from_random.keras")  # where a run keeps its networks
+
+
+def file_of(network: TunedNetwork, run: Path) -> Path:
+    """The file of a run's network, which need not be there.
+
+    Raises:
+        DataError: The run names a file of another place: a run folder may be somebody else's.
+    """
+    if network.file not in MODELS:
+        hint = f"a run keeps its network as `{MODELS[0]}`; add a file of another place by `headstart backbones add`"
+        raise DataError(f"the run `{run}` names `{network.file}` as its network", where=str(run / "adapt"), hint=hint)
+    return run / network.file
 
 
 @dataclass(slots=True, kw_only=True)
@@ -58,8 +72,9 @@ def load(file: Path) -> Any:
     """The `keras.Model` from pictures (B, H, W, 3) float32 RGB 0..255 to probabilities (B, C).
 
     Raises:
-        DataError: The file is missing or damaged.
+        DataError: The file is missing or damaged, or holds a pickle or Python code.
     """
+    keras_file.require_safe(file, trust=False)
     import keras
 
     try:
@@ -78,8 +93,11 @@ def trunk_of(network: TunedNetwork, run: Path) -> Trunk:
     Args:
         network: As saved.
         run: The run's folder.
+
+    Raises:
+        DataError: The run names a file of another place.
     """
-    source = Saved(name="tuned", file=run / network.file, of=network.spec, cannot={})
+    source = Saved(name="tuned", file=file_of(network, run), of=network.spec, cannot={})
     return Trunk(name=network.spec.name, spec=network.spec, source=source, preset=network.spec.name)
 
 
