@@ -4,8 +4,8 @@ One eigen-decomposition serves all strengths. Regression values are no probabili
 whose temperature is fitted on exact leave-one-out values (Allen's PRESS), so that the log loss is honest.
 
 It can start from weights that something else knows, such as the names of the classes: the penalty then draws towards a
-multiple of them instead of 0. The multiple has the least leave-one-out error and is never negative: a start that says
-nothing gets 0, which is plain ridge.
+multiple of them instead of 0. The multiple has the least leave-one-out error, and is shrunk by how sure that is (the
+non-negative garrote, Breiman 1995): where its 95 % interval holds 0 it is 0, which is plain ridge to the last bit.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import numpy as np
 from headstart.core.types import FittedHead
 from headstart.kit import blas, linear, softmax
 from headstart.kit.head_path import STARTED, along
+from headstart.kit.intervals import mean_interval
 
 CALIBRATED = 2_000  # rows whose leave-one-out values set the temperature
 PARTS = (30.0, 10.0, 3.0, 1.0, 0.3, 0.1, 0.03)  # strength over columns per picture
@@ -95,31 +96,36 @@ class _Problem:
         weights = self.basis.back(inner)
         residual = self._left_out(self.some_target - self.mean, inner, strength)
         if self.start.shape[1]:
-            times, of_start, beside = self._trusted(residual, strength)
-            residual, weights = residual - times * of_start, weights + times * beside
+            learnt = self.start_inner * (self.basis.power / (self.basis.power + strength))[:, None]
+            of_start = self._left_out(self.some @ self.start_inner / np.sqrt(self.share)[:, None], learnt, strength)
+            if (times := _trusted(self.share[:, None] * of_start, of_start, residual)) > 0:
+                residual = residual - times * of_start
+                weights = weights + times * (self.start - self.basis.back(learnt))
         t = softmax.temperature(self.some_target - residual, self.y[self.rows], weight=self.share)
         return linear.arrays(t * weights, t * self.mean, self.moments, self.present, n_classes)
-
-    def _trusted(self, residual: np.ndarray, strength: float) -> tuple[float, np.ndarray, np.ndarray]:
-        """The multiple of the start with the least squared error on left-out rows; it is linear in them.
-
-        Returns:
-            The multiple; (B, P) how each left-out error falls with it; (D, P) how the weights change with it: by what
-            the rows alone would not have learnt of the start.
-        """
-        learnt = self.start_inner * (self.basis.power / (self.basis.power + strength))[:, None]
-        said = self.some @ self.start_inner / np.sqrt(self.share)[:, None]
-        of_start = self._left_out(said, learnt, strength)
-        each = self.share[:, None] * of_start
-        size = float(np.vdot(each, of_start))
-        times = max(0.0, float(np.vdot(each, residual)) / size) if size > 0 else 0.0
-        return times, of_start, self.start - self.basis.back(learnt)
 
     def _left_out(self, target: np.ndarray, inner: np.ndarray, strength: float) -> np.ndarray:
         """(B, P) errors for rows of a target (B, P), less its mean, as if each had not been learnt from."""
         fitted = self.some @ inner / np.sqrt(self.share)[:, None]
         leverage = (self.some**2) @ (1 / (self.basis.power + strength)) / len(self.y) + self.share / len(self.y)
         return np.asarray((target - fitted) / np.maximum(1 - leverage, 1e-6)[:, None])
+
+
+def _trusted(weighted: np.ndarray, of_start: np.ndarray, residual: np.ndarray) -> float:
+    """The multiple of a start that left-out rows ask for, shrunk by its uncertainty; 0 where that holds 0.
+
+    Args:
+        weighted: (B, P) `of_start` by the weight of each row.
+        of_start: (B, P) how much each left-out error falls as the multiple rises.
+        residual: (B, P) left-out errors without a start.
+    """
+    size = float(np.vdot(weighted, of_start))
+    best = float(np.vdot(weighted, residual)) / size if size > 0 else 0.0
+    if best <= 0:
+        return 0.0
+    by_row = np.sum(weighted * (residual - best * of_start), axis=1) * len(residual) / size
+    half = mean_interval(by_row).high
+    return best * max(0.0, 1 - (half / best) ** 2)
 
 
 PLUGIN = Ridge()
