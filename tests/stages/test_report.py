@@ -13,9 +13,9 @@ import report_samples as samples
 from PIL import Image
 
 from headstart.core.errors import DataError
-from headstart.core.types import Finding, Outcome
+from headstart.core.types import Finding, Likeness, Outcome
 from headstart.kit import values
-from headstart.stages.report import words
+from headstart.stages.report import tried, words
 from headstart.stages.report.run import render, run
 
 VOID = {"wbr", "meta", "img", "br", "link", "rect", "path", "use", "input", "hr"}
@@ -236,6 +236,19 @@ def test_one_trunk_is_drawn_by_depth_and_the_key_holds_what_is_there(three):
         "tied",
         "beaten",
     ]
+
+
+def test_nearness_of_a_source_is_told_with_a_dash_and_the_reason_for_what_is_not_known(three):
+    given = samples.findings(three, test=24)
+    text = render(given)
+    table = text[text.index('id="tried"') :]
+    assert "nearness of its source" in table
+    first = table[table.index("<tbody>") : table.index("</tr>", table.index("<tbody>"))]
+    assert re.search(r">LEEP</a> –<.*its head reads the depth last", first)
+    assert re.search(r">LEEP</a> −0\.512<.*>told from source</a> 0\.912<", table)
+    without = tuple(dataclasses.replace(one, likeness=Likeness()) for one in given.ranking.rows)
+    older = dataclasses.replace(given, ranking=dataclasses.replace(given.ranking, rows=without))
+    assert not tried.view(older)["asked"]  # a run of before this was told has no such column
 
 
 def test_names_are_shown_and_never_run(dataset, tmp_path):

@@ -8,6 +8,7 @@ from headstart.cli._step import Step
 from headstart.cli.tables import interval, table
 
 BALANCED = "balanced_accuracy"
+NEAR = ("leep", "nce", "cka", "frechet", "two_sample")
 
 
 class Rank(Step):
@@ -34,11 +35,28 @@ class Rank(Step):
             for row in ranking["rows"]
         ]
         head = ("candidate", "status", "probe", metric.replace("_", " "), BALANCED.replace("_", " "))
-        return f"{table(head, rows)}\n\n{ranking['why']}"
+        parts = (table(head, rows), _sources(ranking["rows"]), ranking["why"])
+        return "\n\n".join(part for part in parts if part)
 
 
 def _score(row: dict[str, Any], name: str) -> str:
     return next((interval(score) for score in row["scores"] if score["name"] == name), "-")
+
+
+def _sources(rows: list[dict[str, Any]]) -> str:
+    """How near the source of each candidate is, a dash and the reason for what is not known; empty where nothing is."""
+    told = [row for row in rows if any(row["likeness"][name] is not None for name in NEAR)]
+    cells = [
+        (row["candidate"], *(_near(row["likeness"][name]) for name in NEAR), row["likeness"]["unknown"]) for row in told
+    ]
+    head = ("nearness of its source", "LEEP", "NCE", "CKA", "Fréchet", "told from it", "")
+    return table(head, cells) if cells else ""
+
+
+def _near(value: Any) -> str:
+    if isinstance(value, dict):
+        return interval(value)
+    return "-" if value is None else f"{value:.3f}"
 
 
 PLUGIN = Rank()
