@@ -58,16 +58,19 @@ def export(model, path, **how):
     write_onnx(path, weights=turned, side="side", channels="channels", **how)
 
 
-def repository(folder, **more):
-    """Write a repository's files below a folder; `more` are texts of others, None leaves one out."""
-    export(small_net(), folder / "onnx" / "model.onnx")
-    texts = {
+def repository(folder, *, onnx="onnx/model.onnx", seed=5, texts=None):
+    """Write a repository's files below a folder; `texts` are those of other files, None leaves one out."""
+    folder.mkdir(parents=True, exist_ok=True)
+    if onnx:
+        (folder / onnx).parent.mkdir(parents=True, exist_ok=True)
+        write_onnx(folder / onnx, side="side", channels="channels", seed=seed)
+    every = {
         "config.json": json.dumps(CONFIG),
         "preprocessor_config.json": json.dumps(PROCESSOR),
         "README.md": CARD,
-        **more,
+        **(texts or {}),
     }
-    for name, text in texts.items():
+    for name, text in every.items():
         if text is not None:
             (folder / name).write_text(text)
     return folder

@@ -17,7 +17,7 @@ from headstart.core.say import Say, size
 from headstart.core.store import Store
 from headstart.core.types import InputSpec
 from headstart.kit import ir_file, keras_file, opened, scaling
-from headstart.kit.added import FILES, SOURCE, WORDS, Added, address, describe, described, names
+from headstart.kit.added import FILES, SOURCE, WORDS, Added, address, describe, described, file_of, names
 from headstart.kit.opened import Cut
 from headstart.kit.own_file import bring, content_of, kind_of, read_whole
 from headstart.kit.scaling import Scaling
@@ -97,6 +97,18 @@ def brought(wish: Wish, kind: str, name: str, store: Store, source: str) -> Adde
     """
     with read_whole(wish.file, kind, store) as ready:
         return _placed(wish, kind, name, ready, store, source)
+
+
+def looked_again(found: Added, wish: Wish, store: Store) -> Added | None:
+    """The description of a copy that is in the cache, as another wish has it; None where the copy is not there whole.
+
+    Raises:
+        UsageError: The wish does not fit the file.
+    """
+    copy = file_of(found, store)
+    if copy is None:
+        return None
+    return replace(_looked(copy, found.kind, wish), name=found.name, content=found.content)
 
 
 def _placed(wish: Wish, kind: str, name: str, ready: Path | None, store: Store, source: str) -> Added:

@@ -16,6 +16,7 @@ from typing import Any
 
 from headstart.core.errors import DataError, SetupError
 from headstart.core.files import disk_errors, show
+from headstart.core.keys import digest
 from headstart.core.say import Say
 from headstart.core.settings import get
 from headstart.core.store import Store
@@ -40,6 +41,11 @@ class _Told:
     asked: Asked
     card: Card
 
+    @property
+    def place(self) -> str:
+        """What tells a copy of this commit from others; empty where the commit is not told."""
+        return digest(["hub", self.commit]) if self.commit else ""
+
 
 def bring(repo: Repository, store: Store, say: Say, wish: Wish | None = None) -> Added:
     """Fetch a repository's network into the cache and describe it.
@@ -57,14 +63,13 @@ def bring(repo: Repository, store: Store, say: Say, wish: Wish | None = None) ->
         UsageError: A wish does not fit the file, or the name has other content already.
     """
     told = _told(repo)
-    with disk_errors(store.root):
-        store.root.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=store.root, prefix=".tmp-", ignore_cleanup_errors=True) as folder:
-        path, fetched = _network(repo, told, Path(folder), store, say)
-        made = adding.brought(_wish(wish, told.asked, path), "onnx", repo.preset, store, HUB)
-    if wish is None and repo.preset in added.names(HUB, store):
-        return added.described(HUB, repo.preset, store)
-    made = _described(made, told.card, fetched, wish)
+    before = added.described(HUB, repo.preset, store) if repo.preset in added.names(HUB, store) else None
+    made = _same(before, told, wish, store) if before else None
+    if made is None:
+        made = _fetched(repo, told, wish, store, say)
+    if wish is None and before is not None:
+        return before
+    made = replace(_described(made, told.card, wish), place=told.place)
     added.describe(HUB, made, store)
     adding.tell(made, say, HUB)
     for note in told.asked.notes:
@@ -72,6 +77,23 @@ def bring(repo: Repository, store: Store, say: Say, wish: Wish | None = None) ->
     if not told.asked.size_px:
         say.warn(f"no preprocessor_config.json says how pictures are cut: {made.input.size_px} px; set it with --size")
     return made
+
+
+def _same(before: Added, told: _Told, wish: Wish | None, store: Store) -> Added | None:
+    """The copy that is here, if it is of the very commit that the hub names, as the wish has it; else None."""
+    if not told.place or before.place != told.place:
+        return None
+    found = adding.looked_again(before, _wish(wish, told.asked, Path(before.name)), store)
+    return None if found is None else replace(found, bytes=before.bytes)
+
+
+def _fetched(repo: Repository, told: _Told, wish: Wish | None, store: Store, say: Say) -> Added:
+    with disk_errors(store.root):
+        store.root.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=store.root, prefix=".tmp-", ignore_cleanup_errors=True) as folder:
+        path, count = _network(repo, told, Path(folder), store, say)
+        made = adding.brought(_wish(wish, told.asked, path), "onnx", repo.preset, store, HUB)
+    return replace(made, bytes=count)
 
 
 def _told(repo: Repository) -> _Told:
@@ -206,11 +228,10 @@ def _wish(wish: Wish | None, asked: Asked, path: Path) -> Wish:
     )
 
 
-def _described(made: Added, card: Card, fetched: int, wish: Wish | None) -> Added:
+def _described(made: Added, card: Card, wish: Wish | None) -> Added:
     said = wish.licence if wish else ""
     return replace(
         made,
-        bytes=fetched,
         licence=said or card.licence,
         licence_note="" if said else "as its card on the hub states it",
         pretrained_on=card.pretrained_on,

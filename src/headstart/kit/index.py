@@ -93,7 +93,7 @@ def proper(name: str) -> bool:
 def text(value: Any, otherwise: str = "not stated") -> str:
     """Somebody else's text as one short printable line; `otherwise` where there is none."""
     found = show(" ".join(value.split())) if isinstance(value, str) else ""
-    return found[:_LONGEST] or otherwise
+    return found[:_LONGEST].rstrip() or otherwise
 
 
 # ---------------------------------------------------------------- reading
@@ -176,9 +176,16 @@ def _entry(row: Mapping[str, Any]) -> Entry:
     if not isinstance(name, str) or not proper(name):
         raise DataError(f"the index has an entry `{show(str(name)[:100])}`, which can be the name of no backbone")
     texts = (*facts.values(), *domains)
-    if not isinstance(gated, bool) or not all(isinstance(one, str) and one == text(one, "") for one in texts):
+    if not isinstance(gated, bool) or not all(map(_plain, texts)):
         raise DataError(f"the index says of `{name}` what is no plain fact")
     return Entry(name=name, domains=tuple(domains), gated=gated, **facts)
+
+
+def _plain(value: Any) -> bool:
+    """Whether it is a text as `text` gives it."""
+    return (
+        isinstance(value, str) and value.isprintable() and len(value) <= _LONGEST and value == " ".join(value.split())
+    )
 
 
 # ---------------------------------------------------------------- writing

@@ -1,0 +1,369 @@
+"""Frozen exports from a hub that this machine plays: fetched, checked, cut, refused, and equal to what they were."""
+
+import json
+import pickle
+import warnings
+
+import numpy as np
+import pytest
+
+import hub_server
+from headstart.backbones.huggingface import PLUGIN
+from headstart.cli.main import main
+from headstart.core.errors import DataError, SetupError, UsageError
+from headstart.core.say import Say
+from headstart.core.store import Store
+from headstart.kit import added, catalogue, engine, export, hf_hub, hf_model, sources, supply, trunk
+from headstart.testing.backbones import check_backbone, vectors
+from network_files import write_onnx
+
+PRESET = "acme/small-net"
+NAME = f"huggingface:{PRESET}"
+QUIET = Say(quiet=True)
+
+
+@pytest.fixture
+def own(tmp_path, monkeypatch):
+    """A cache of this test's own, which is also the user's."""
+    monkeypatch.setenv("HEADSTART_CACHE", str(tmp_path / "own"))
+    return Store(tmp_path / "own")
+
+
+@pytest.fixture
+def hub(monkeypatch):
+    """A hub without a repository."""
+    monkeypatch.delenv("HEADSTART_WEIGHTS_MIRROR", raising=False)
+    with hub_server.serving() as found:
+        monkeypatch.setenv("HF_ENDPOINT", found.address)
+        yield found
+
+
+@pytest.fixture
+def small(hub, tmp_path):
+    """A hub with `acme/small-net`; gives the hub, the folder is `small.repos[PRESET]`."""
+    hub.repos[PRESET] = hub_server.repository(tmp_path / "repo")
+    return hub
+
+
+def bring(preset, store, say=QUIET, wish=None):
+    return hf_model.bring(hf_hub.Repository.of(preset), store, say, wish)
+
+
+def weights_asked(hub):
+    return [first for path, first in hub.asked if path.endswith((".onnx", ".data"))]
+
+
+# ---------------------------------------------------------------- a trunk like any other
+
+
+def test_it_keeps_the_contract(small, own):
+    assert trunk.find(NAME).name == NAME
+    check_backbone(PLUGIN, PRESET, own)
+
+
+def test_what_is_stated_is_what_the_spec_says(small, own, capsys):
+    spec = trunk.find(NAME).spec
+    assert (spec.input.size_px, spec.input.resize, spec.input.interpolation) == (32, "squash", "bilinear")
+    assert spec.input.scale == pytest.approx(1 / 255)
+    assert (spec.input.mean, spec.input.std) == ((0.5, 0.4, 0.3), (0.5, 0.25, 0.2))
+    assert (spec.licence, spec.pretrained_on, spec.family) == ("mit", "imagenet-1k", "smallnet")
+    assert (spec.method, spec.domains) == ("supervised", ("photos",))
+    assert [depth.name for depth in spec.depths] == ["map4", "last"]
+    assert "warning" not in capsys.readouterr().err
+    assert sources.own(PLUGIN)  # `auto` takes none unasked
+
+
+@pytest.mark.medium
+def test_it_gives_the_vectors_of_the_network_it_was_exported_from(hub, own, tmp_path):
+    with export.quiet(), warnings.catch_warnings():
+        net = hub_server.small_net()
+        hub_server.export(net, tmp_path / "repo" / "model.onnx")
+    hub.repos[PRESET] = hub_server.repository(tmp_path / "repo", onnx="")
+    found = trunk.find(NAME)
+    pictures = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3)).astype(np.uint8)
+    (tmp_path / "out").mkdir()
+    PLUGIN.convert(PRESET, own, pictures, tmp_path / "out")
+    got = next(v for _, v in engine.Engine(tmp_path / "out" / "trunk.xml", threads=1).run([(None, pictures)]))
+    import keras
+
+    maps = keras.layers.GlobalAveragePooling2D()(net.get_layer("deep").output)
+    part = keras.Model(net.input, [maps, net.get_layer("mean").output])
+    scaled = (pictures / 255 - np.array([0.5, 0.4, 0.3])) / np.array([0.5, 0.25, 0.2])
+    for mine, theirs in zip(got, vectors(part, scaled), strict=True):
+        assert np.abs(mine - theirs).max() <= 1e-5 * np.abs(theirs).max()
+    assert found.spec.params == net.count_params() - 20 * 3  # without the classifier
+
+
+@pytest.mark.medium
+def test_fit_takes_it_from_a_mirror_and_predict_needs_neither(own, tmp_path, small_textile, monkeypatch, capsys):
+    hub_server.repository(tmp_path / "mirror" / "huggingface" / PRESET)
+    monkeypatch.setenv("HEADSTART_WEIGHTS_MIRROR", str(tmp_path / "mirror"))
+    run, pictures = tmp_path / "run", small_textile(16)
+    assert main(["fit", str(pictures), "--backbones", NAME, "--strategy", "probe", "--out", str(run), "--json"]) == 0
+    monkeypatch.setenv("HEADSTART_WEIGHTS_MIRROR", str(tmp_path / "nothing"))
+    monkeypatch.setenv("HEADSTART_CACHE", str(tmp_path / "empty"))
+    picture = next(pictures.rglob("*.jpg"))
+    capsys.readouterr()
+    assert main(["predict", str(run), str(picture)]) == 0
+    assert picture.name in capsys.readouterr().out
+    assert NAME in (run / "job.toml").read_text()
+
+
+def test_it_is_fetched_once_and_then_asks_for_nothing(small, own):
+    trunk.find(NAME)
+    before = list(small.asked)
+    assert trunk.find(NAME).spec.name == NAME and trunk.names().count(NAME) == 1
+    assert PLUGIN.pull(PRESET, own, QUIET).is_file() and small.asked == before
+    assert catalogue.facts(NAME, own)["weights_here"]
+
+
+def test_a_revision_is_a_backbone_of_its_own(small, own):
+    assert trunk.find(f"{NAME}@v1").name == f"{NAME}@v1"
+    assert PLUGIN.presets() == (f"{PRESET}@v1",)
+    assert ("/api/models/acme/small-net/revision/v1", 0) in small.asked
+    with pytest.raises(SetupError, match="no revision `v9`"):
+        trunk.find(f"{NAME}@v9")
+
+
+def test_a_lost_copy_is_fetched_again_as_it_was_described(small, own):
+    file = PLUGIN.pull(trunk.find(NAME).preset, own, QUIET)
+    spec = PLUGIN.spec(PRESET)
+    for one in supply.entries(own):
+        supply.remove(one)
+    assert not PLUGIN.available(PRESET, own)
+    assert PLUGIN.pull(PRESET, own, QUIET) == file and file.is_file() and PLUGIN.spec(PRESET) == spec
+
+
+def test_another_network_under_the_same_name_is_not_taken_silently(small, own):
+    for one in (trunk.find(NAME), *supply.entries(own)):
+        if isinstance(one, supply.Entry):
+            supply.remove(one)
+    write_onnx(small.repos[PRESET] / "onnx" / "model.onnx", side="side", channels="channels", seed=9)
+    with pytest.raises(UsageError, match="another file already") as caught:
+        PLUGIN.pull(PRESET, own, QUIET)
+    assert caught.value.hint == f"headstart backbones remove {NAME}"
+
+
+# ---------------------------------------------------------------- what can be said
+
+
+def test_what_is_said_comes_before_what_is_stated(small, own):
+    words = ("--size", "64", "--scale", "0.5", "--mean", "1,2,3", "--channels", "bgr", "--licence", "Apache-2.0")
+    more = ("--resize", "crop", "--crop", "0.9", "--interpolation", "bicubic", "--depths", "down_relu,last")
+    assert main(["backbones", "add", NAME, *words, *more, "--json"]) == 0
+    spec = PLUGIN.spec(PRESET)
+    assert (spec.input.size_px, spec.input.channels, spec.licence) == (64, "bgr", "Apache-2.0")
+    assert (spec.input.scale, spec.input.mean, spec.input.std) == (0.5, (1.0, 2.0, 3.0), (0.5, 0.25, 0.2))
+    assert (spec.input.resize, spec.input.crop_fraction, spec.input.interpolation) == ("crop", 0.9, "bicubic")
+    assert [depth.name for depth in spec.depths] == ["down_relu", "last"]
+    assert len(weights_asked(small)) == 1
+    assert main(["backbones", "add", NAME, "--size", "32", "--json"]) == 0
+    assert PLUGIN.spec(PRESET).input.size_px == 32 and len(weights_asked(small)) == 1  # the copy is of this commit
+    assert main(["backbones", "add", NAME, "--name", "x"]) == 2
+
+
+def test_what_nothing_states_is_guessed_aloud(hub, own, tmp_path, capsys):
+    texts = {"preprocessor_config.json": None, "README.md": None, "config.json": None}
+    hub.repos[PRESET] = hub_server.repository(tmp_path / "repo", texts=texts)
+    spec = trunk.find(NAME).spec
+    told = capsys.readouterr().err
+    assert "a guess: ImageNet's mean and std" in told and "set it with --scale" in told and "set it with --size" in told
+    assert (spec.input.size_px, spec.licence, spec.method, spec.domains) == (224, "not stated", "not stated", ())
+    assert "does not state" in spec.pretrained_on and "a guess" in spec.prior_source
+
+
+def test_weights_in_files_beside_the_network_come_too(hub, own, tmp_path):
+    root = hub_server.repository(tmp_path / "repo")
+    write_onnx(root / "onnx" / "model.onnx", side=32, beside=True)
+    hub.repos[PRESET] = root
+    assert trunk.find(NAME).spec.params == 5688
+    assert sum(path.endswith(".data") for path, _ in hub.asked) == 5
+    (root / "onnx" / "deep.data").unlink()
+    added.remove(PRESET, own, "huggingface")
+    with pytest.raises(DataError, match=r"weights in `deep.data`, which .* lacks"):
+        trunk.find(NAME)
+
+
+def test_the_picture_part_of_a_pair_comes_before_the_whole(small, own):
+    root = small.repos[PRESET]
+    write_onnx(root / "onnx" / "vision_model.onnx", side=32, classifier=False, seed=3)
+    trunk.find(NAME)
+    assert [path.rpartition("/")[2] for path, _ in small.asked if ".onnx" in path] == ["vision_model.onnx"]
+
+
+def test_remove_takes_the_name_away(small, own):
+    trunk.find(NAME)
+    assert main(["backbones", "remove", NAME]) == 0
+    assert PLUGIN.presets() == ()
+    asked = list(small.asked)
+    gone = {entry.name: why for entry, why in supply.prunable(own)}
+    assert gone == {"": "no backbone of this installation has it"} and small.asked == asked
+
+
+# ---------------------------------------------------------------- mirrors
+
+
+def test_a_mirror_is_a_folder_or_an_address_and_comes_before_the_hub(hub, own, tmp_path, monkeypatch):
+    hub_server.repository(tmp_path / "mirror" / "huggingface" / f"{PRESET}@v2", onnx="model.onnx")
+    for mirror in (str(tmp_path / "mirror"), (tmp_path / "mirror").as_uri()):
+        monkeypatch.setenv("HEADSTART_WEIGHTS_MIRROR", mirror)
+        assert trunk.find(f"{NAME}@v2").spec.licence == "mit"
+        added.remove(f"{PRESET}@v2", own, "huggingface")
+    assert hub.asked == []
+
+
+def test_a_mirror_at_an_address_needs_no_api(own, tmp_path, monkeypatch, plain_server):
+    hub_server.repository(tmp_path / "mirror" / "huggingface" / PRESET)
+    monkeypatch.setenv("HEADSTART_WEIGHTS_MIRROR", plain_server(tmp_path / "mirror"))
+    assert trunk.find(NAME).spec.params == 5688
+    write_onnx(tmp_path / "mirror" / "huggingface" / PRESET / "onnx" / "model.onnx", side="s", channels="c", seed=8)
+    for entry in supply.entries(own):
+        supply.remove(entry)
+    with pytest.raises(SetupError, match="not the file that was first used here"):
+        PLUGIN.pull(PRESET, own, QUIET)
+
+
+@pytest.fixture
+def plain_server():
+    """A function that serves a folder and gives its address."""
+    import functools
+    import http.server
+    import threading
+
+    held = []
+
+    class Quiet(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, *given):
+            pass
+
+    def make(folder):
+        server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(folder)))
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+        held.append(server)
+        return f"http://127.0.0.1:{server.server_port}"
+
+    yield make
+    for server in held:
+        server.shutdown()
+        server.server_close()
+
+
+def test_a_digest_that_a_mirror_states_holds_for_files_by_hand(own, tmp_path, monkeypatch):
+    root = hub_server.repository(tmp_path / "mirror" / "huggingface" / PRESET)
+    row = {"rfilename": "onnx/model.onnx", "lfs": {"sha256": "0" * 64, "size": 5}}
+    (root / "api.json").write_text(json.dumps({"siblings": [row, {"rfilename": "config.json"}]}))
+    monkeypatch.setenv("HEADSTART_WEIGHTS_MIRROR", str(tmp_path / "mirror"))
+    with pytest.raises(SetupError, match=r"the hub pins \(SHA-256 differs\)"):
+        trunk.find(NAME)
+    assert PLUGIN.presets() == ()
+
+
+# ---------------------------------------------------------------- refused
+
+
+def nothing_is_left(store):
+    left = [path for path in store.root.rglob("*") if path.is_file() and path.suffix != ".lock"]
+    return left == [] and PLUGIN.presets() == ()
+
+
+def test_a_download_that_breaks_off_is_gone_on_with(small, own):
+    whole = (small.repos[PRESET] / "onnx" / "model.onnx").stat().st_size
+    small.stop_after = [9000, 7000]
+    trunk.find(NAME)
+    assert weights_asked(small) == [0, 9000, 16000] and whole > 16000
+
+
+def test_a_download_that_never_ends_is_refused_and_kept_for_the_next_try(small, own):
+    small.stop_after = [6000, 6000, 6000]
+    with pytest.raises(SetupError, match="broken off"):
+        trunk.find(NAME)
+    assert PLUGIN.presets() == () and supply.entries(own) == []
+    trunk.find(NAME)
+    assert weights_asked(small) == [0, 6000, 12000, 18000]
+
+
+def test_a_wrong_digest_is_refused(small, own):
+    small.digests["model.onnx"] = "f" * 64
+    with pytest.raises(SetupError, match=r"not the file that the hub pins \(SHA-256 differs\)"):
+        trunk.find(NAME)
+    assert nothing_is_left(own)
+
+
+def test_a_file_cut_off_at_the_publishers_is_refused(small, own):
+    path = small.repos[PRESET] / "onnx" / "model.onnx"
+    path.write_bytes(path.read_bytes()[:-500])
+    with pytest.raises(DataError, match="no whole ONNX file: it is cut off"):
+        trunk.find(NAME)
+    assert nothing_is_left(own)
+
+
+def test_a_gated_repository_is_named_as_such(small, own):
+    small.gated.add(PRESET)
+    with pytest.raises(SetupError, match="is gated: its publisher asks for an account") as caught:
+        trunk.find(NAME)
+    assert f"FOLDER/huggingface/{PRESET}/" in caught.value.hint and nothing_is_left(own)
+
+
+def test_what_is_not_there_is_named(hub, own):
+    with pytest.raises(SetupError, match="`huggingface:acme/absent` does not exist, or is private"):
+        trunk.find("huggingface:acme/absent")
+
+
+def test_without_an_onnx_file_it_says_what_there_is(hub, own, tmp_path):
+    root = hub_server.repository(tmp_path / "repo", onnx="")
+    (root / "pytorch_model.bin").write_bytes(pickle.dumps({}))
+    hub.repos[PRESET] = root
+    with pytest.raises(DataError, match=r"it has .*`pytorch_model.bin`") as caught:
+        trunk.find(NAME)
+    assert "optimum-cli export onnx" in caught.value.hint
+    assert not any(path.endswith(".bin") for path, _ in hub.asked) and nothing_is_left(own)
+    (root / "onnx").mkdir()
+    write_onnx(root / "onnx" / "model_int8.onnx")
+    with pytest.raises(DataError, match=r"it has `onnx/model_int8.onnx`$") as caught:
+        trunk.find(NAME)
+    assert "backbones add FILE" in caught.value.hint
+
+
+@pytest.mark.parametrize("place", ["../../", "/tmp/", "weights.pkl/../", "a/../../"])
+def test_weights_that_lie_elsewhere_are_refused(hub, own, tmp_path, place):
+    root = hub_server.repository(tmp_path / "repo")
+    write_onnx(root / "onnx" / "model.onnx", beside=place)
+    hub.repos[PRESET] = root
+    with pytest.raises(DataError, match="which leads elsewhere"):
+        trunk.find(NAME)
+    assert nothing_is_left(own)
+
+
+def test_a_pickle_under_the_name_of_a_network_is_refused_unopened(hub, own, tmp_path):
+    root = hub_server.repository(tmp_path / "repo")
+    (root / "onnx" / "model.onnx").write_bytes(pickle.dumps(hub_server.Hub))
+    hub.repos[PRESET] = root
+    with pytest.raises(DataError, match="no whole ONNX file"):
+        trunk.find(NAME)
+    assert nothing_is_left(own)
+
+
+def test_a_processor_that_cannot_be_is_refused(hub, own, tmp_path):
+    texts = {"preprocessor_config.json": json.dumps(hub_server.PROCESSOR | {"size": {"height": 32, "width": 64}})}
+    hub.repos[PRESET] = hub_server.repository(tmp_path / "repo", texts=texts)
+    with pytest.raises(DataError, match="32 x 64 px, not squares"):
+        trunk.find(NAME)
+    hub.repos[PRESET] = hub_server.repository(tmp_path / "repo", texts={"preprocessor_config.json": "[1"})
+    with pytest.raises(DataError, match=r"`preprocessor_config.json` of .* cannot be read"):
+        trunk.find(NAME)
+
+
+def test_without_a_network_it_says_so_and_what_is_here_stays_usable(own, small, monkeypatch):
+    trunk.find(NAME)
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+    assert trunk.find(NAME).spec.name == NAME
+    with pytest.raises(SetupError, match=r"`huggingface:acme/other` cannot be had: .*refused") as caught:
+        trunk.find("huggingface:acme/other")
+    assert "HEADSTART_WEIGHTS_MIRROR" in caught.value.hint
+
+
+@pytest.mark.parametrize("name", ["acme", "../x", "a/../b", "a/b/c", "a/b@", "a/b@../x", "a/b\x1b[31m", "-a/b"])
+def test_what_can_be_no_name_is_never_asked_for(hub, own, name):
+    with pytest.raises(UsageError, match="is no name on the hub"):
+        trunk.find(f"huggingface:{name}")
+    assert hub.asked == []

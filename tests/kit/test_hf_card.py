@@ -1,0 +1,188 @@
+"""What a repository says of itself and of its pictures: read as far as it is stated, and no further."""
+
+import pytest
+
+from headstart.core.errors import DataError
+from headstart.kit import hf_card, hf_hub, hf_input
+
+MEAN = {"image_mean": [0.485, 0.456, 0.406], "image_std": [0.229, 0.224, 0.225]}
+
+
+def asked(**processor):
+    return hf_input.read(processor, {})
+
+
+# ---------------------------------------------------------------- the card
+
+
+def test_front_matter_is_read_as_far_as_it_is_flat():
+    text = (
+        "---\r\nlicense: apache-2.0  # of the weights\ntags:\n- vision\n- 'x y'\ndatasets: [imagenet-1k, \"food101\"]\n"
+        "base_model:\n- org/first\nempty:\nmodel-index:\n- name: one\n  results:\n  - task: t\n---\nlicense: mit\n"
+    )
+    found = hf_card.front_matter(text.replace("\r", ""))
+    assert found["license"] == "apache-2.0" and found["tags"] == ["vision", "x y"]
+    assert found["datasets"] == ["imagenet-1k", "food101"] and found["base_model"] == ["org/first"]
+    assert "empty" not in found
+    assert hf_card.front_matter("no front matter\nlicense: mit\n") == {} == hf_card.front_matter("---\nlicense: mit\n")
+
+
+@pytest.mark.parametrize(
+    ("card", "tags", "licence"),
+    [
+        ({"license": "apache-2.0"}, ["license:mit"], "apache-2.0"),
+        ({}, ["vision", "license:mit"], "mit"),
+        ({"license": ["mit", "cc-by-nc-4.0"]}, [], "mit AND cc-by-nc-4.0"),
+        ({"license": "other", "license_name": "acme-research"}, [], "other: acme-research"),
+        ({"license": "a\x1b[31m\nb"}, [], "a\\x1b[31m b"),
+        ({"license": {"id": "mit"}}, ["license:mit"], "mit"),
+        ({}, [], "not stated"),
+    ],
+)
+def test_the_licence_is_the_cards_then_the_tags(card, tags, licence):
+    assert hf_card.read(card, tags).licence == licence
+
+
+@pytest.mark.parametrize(
+    ("config", "method"),
+    [
+        ({"model_type": "vit", "architectures": ["ViTForImageClassification"]}, "supervised"),
+        ({"model_type": "dinov2", "architectures": ["Dinov2Model"]}, "self-supervised"),
+        (
+            {"model_type": "dinov2", "architectures": ["Dinov2ForImageClassification"]},
+            "self-supervised, then supervised",
+        ),
+        ({"model_type": "siglip_vision_model"}, "image-text"),
+        ({"model_type": "vit_mae"}, "self-supervised"),
+        ({"model_type": "resnet"}, "not stated"),
+        ({}, "not stated"),
+    ],
+)
+def test_how_it_was_trained_is_told_by_what_it_is(config, method):
+    assert hf_card.read({}, [], config).method == method
+
+
+def test_data_and_domains_are_told_by_names():
+    found = hf_card.read({"datasets": ["ILSVRC/imagenet-1k"], "base_model": "org/big"}, ["medical", "chest-x-ray"])
+    assert found.pretrained_on == "ILSVRC/imagenet-1k; made of org/big"
+    assert found.domains == ("photos", "medical")
+    by_tags = hf_card.read({}, ["dataset:mnist", "base_model:finetune:org/big", 7])
+    assert by_tags.pretrained_on == "mnist; made of org/big" and by_tags.domains == ("text",)
+    assert hf_card.read({}, ["huggingface", "surface"]).domains == ()
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "prior"),
+    [
+        ("ImageNet-1k", 81.3, 0.813),
+        ("imagenet-1k", 0.75, 0.75),
+        ("imagenet-21k", 0.5, None),
+        ("cifar10", 0.9, None),
+        ("ImageNet-1k", "0.8", None),
+        ("ImageNet-1k", 180, None),
+    ],
+)
+def test_published_accuracy_is_taken_of_imagenet_alone(name, value, prior):
+    result = {
+        "dataset": {"name": name},
+        "metrics": [{"type": "loss", "value": 1}, {"type": "accuracy", "value": value}],
+    }
+    found = hf_card.read({"model-index": [{"results": [result]}, "junk"]})
+    assert found.prior == pytest.approx(prior) if prior else found.prior is None
+    assert bool(found.prior_source) == (prior is not None)
+
+
+# ---------------------------------------------------------------- the pictures
+
+
+@pytest.mark.parametrize(
+    ("processor", "size_px", "resize", "fraction"),
+    [
+        ({"size": 224, "image_processor_type": "ViTFeatureExtractor"}, 224, "squash", 0),
+        ({"size": {"height": 384, "width": 384}}, 384, "squash", 0),
+        ({"size": {"shortest_edge": 256}, "crop_size": {"height": 224, "width": 224}}, 224, "crop", 0.875),
+        ({"size": 224, "crop_size": 224, "feature_extractor_type": "CLIPFeatureExtractor"}, 224, "crop", 1.0),
+        ({"size": {"shortest_edge": 256}, "crop_size": 224, "do_center_crop": False}, 256, "crop", 1.0),
+        (
+            {"size": {"shortest_edge": 224}, "crop_pct": 0.9, "image_processor_type": "ConvNextImageProcessor"},
+            224,
+            "crop",
+            0.9,
+        ),
+        ({"size": 384, "crop_pct": 0.875, "image_processor_type": "ConvNextImageProcessor"}, 384, "squash", 0),
+        (
+            {"size": {"shortest_edge": 224}, "crop_size": 224, "image_processor_type": "LevitImageProcessor"},
+            224,
+            "crop",
+            0.875,
+        ),
+        ({"do_resize": False}, 0, "", 0),
+        ({}, 0, "", 0),
+    ],
+)
+def test_sizes_are_read_as_each_processor_means_them(processor, size_px, resize, fraction):
+    found = asked(**processor)
+    assert (found.size_px, found.resize, found.crop_fraction) == (size_px, resize, fraction)
+    assert found.notes == ()
+
+
+def test_what_is_only_nearly_so_is_said():
+    deit = asked(size=256, crop_size=224, resample=1)
+    assert (deit.size_px, deit.crop_fraction, deit.interpolation) == (224, 0.875, "bicubic")
+    assert "`lanczos`" in deit.notes[0] and "squashed to 256 px" in deit.notes[1]
+
+
+def test_scaling_is_in_our_order():
+    plain = asked(**MEAN)
+    assert plain.scale == pytest.approx(1 / 255) and plain.mean == (0.485, 0.456, 0.406)
+    assert asked(**MEAN, do_normalize=False, rescale_factor=0.5).mean == (0.0, 0.0, 0.0)
+    assert asked(**MEAN, do_normalize=False, rescale_factor=0.5).scale == 0.5
+    assert asked(do_rescale=False, image_mean=127, image_std=128).scale == 1.0
+    signed = asked(rescale_factor=1 / 127.5, rescale_offset=True, image_mean=0.0, image_std=1.0)
+    assert signed.mean == (1.0, 1.0, 1.0)
+    twice = asked(image_mean=0.5, image_std=0.5, include_top=True)
+    assert twice.std == (0.25, 0.25, 0.25)
+    turned = asked(do_flip_channel_order=True, size={"shortest_edge": 288}, crop_size=256)
+    assert (turned.channels, turned.mean, turned.scale) == ("bgr", (0.0, 0.0, 0.0), pytest.approx(1 / 255))
+    assert asked(size=224).scale is None
+
+
+def test_timm_says_it_in_its_config():
+    cfg = {
+        "input_size": [3, 240, 240],
+        "interpolation": "bicubic",
+        "crop_pct": 0.9,
+        "mean": [0.5] * 3,
+        "std": [0.5] * 3,
+    }
+    found = hf_input.read({}, {"architecture": "x", "pretrained_cfg": cfg})
+    assert (found.size_px, found.resize, found.crop_fraction, found.interpolation) == (240, "crop", 0.9, "bicubic")
+    assert found.scale == pytest.approx(1 / 255) and found.std == (0.5, 0.5, 0.5)
+    assert hf_input.read({}, {"pretrained_cfg": cfg | {"crop_mode": "squash"}}).resize == "squash"
+
+
+@pytest.mark.parametrize(
+    "processor",
+    [
+        {"size": {"height": 224, "width": 256}},
+        {"size": [224, 256]},
+        {"size": "224"},
+        {"size": {"shortest_edge": 10**9}},
+        {"size": 224, "crop_size": {"shortest_edge": -1}},
+        {"size": {"shortest_edge": 224}, "crop_size": 256},
+        {"image_mean": [0.5, 0.5], "image_std": 1},
+        {"image_mean": "x", "image_std": 1},
+        {"image_mean": 0, "image_std": 0},
+        {"image_mean": float("nan"), "image_std": 1},
+        {**MEAN, "rescale_factor": 0},
+    ],
+)
+def test_what_no_picture_can_be_made_into_is_refused(processor):
+    with pytest.raises(DataError):
+        hf_input.read(processor, {})
+
+
+def test_files_are_read_from_the_answer_with_care():
+    rows = [{"rfilename": "a", "size": 3}, {"rfilename": "b", "lfs": {"oid": "A" * 64, "size": -1}}, {"x": 1}, 5]
+    assert hf_hub.files_in({"siblings": rows}) == {"a": {"bytes": 3, "sha256": ""}, "b": {"bytes": 0, "sha256": ""}}
+    assert hf_hub.files_in({"siblings": "x"}) == hf_hub.files_in({}) == {}
