@@ -175,8 +175,8 @@ def _entry(row: Mapping[str, Any]) -> Entry:
     name, domains, gated = facts.pop("name"), facts.pop("domains"), facts.pop("gated")
     if not isinstance(name, str) or not proper(name):
         raise DataError(f"the index has an entry `{show(str(name)[:100])}`, which can be the name of no backbone")
-    texts = (*facts.values(), *domains)
-    if not isinstance(gated, bool) or not all(map(_plain, texts)):
+    plain_lists = isinstance(domains, list) and isinstance(gated, bool)
+    if not plain_lists or not all(map(_plain, (*facts.values(), *domains))):
         raise DataError(f"the index says of `{name}` what is no plain fact")
     return Entry(name=name, domains=tuple(domains), gated=gated, **facts)
 
