@@ -253,6 +253,22 @@ def test_advice_is_tried_next(begin, monkeypatch):
     assert [(one[0].rate, one[1]) for one in tried] == [(0.001, "prior"), (0.002, "M202"), (0.005, "prior")]
 
 
+def test_advice_that_did_not_pay_is_not_followed_further(begin, monkeypatch):
+    """Each trial is told to take a tenth of its rate; the one that does is worse, and that ends it."""
+    found = begin([recipe(0.001), recipe(0.005)], most=5)
+    monkeypatch.setattr(
+        diagnose, "advice", lambda bench, runs: ("M203", recipe(runs[0].log.recipe.rate / 10, dropout=0.1))
+    )
+    tried, _, _ = went(found)
+    assert [(one[0].rate, one[1]) for one in tried][:4] == [
+        (0.001, "prior"),
+        (0.0001, "M203"),
+        (0.005, "prior"),
+        (0.0005, "M203"),
+    ]
+    assert tried[4][1] == "search"
+
+
 def test_of_a_recipe_that_diverges_the_check_advises_a_lower_rate(begin, monkeypatch):
     monkeypatch.undo()
     found = begin([recipe(2.0)], most=2)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -13,6 +14,9 @@ from headstart.core.types import Diagnosis, TrainingInput
 from headstart.kit import train
 from headstart.stages.adapt.folds import FoldRun
 from headstart.stages.adapt.workbench import Workbench
+
+if TYPE_CHECKING:
+    from headstart.stages.adapt.search import Attempt
 
 
 def diagnoses(bench: Workbench, runs: Sequence[FoldRun]) -> list[Diagnosis]:
@@ -33,6 +37,14 @@ def diagnoses(bench: Workbench, runs: Sequence[FoldRun]) -> list[Diagnosis]:
         overlap=sum(bench.overlap(run.log.fold) for run in runs),
     )
     return [registry.load("model_checks", name)(given) for name in registry.names("model_checks")]
+
+
+def astray(attempts: Sequence[Attempt]) -> bool:
+    """Whether the last trial followed the advice on the one before it and did no better: its own is then not asked, for
+    one check after the other would lower a rate for ever. Where neither has a loss, advice goes on."""
+    *before, last = attempts
+    advised = last.origin.startswith("M") and bool(before)
+    return advised and last.judged is not None and last.loss >= before[-1].loss
 
 
 def advice(bench: Workbench, runs: Sequence[FoldRun]) -> tuple[str, Recipe] | None:

@@ -182,7 +182,7 @@ class Search:
             return not spared and proposer.behind(course)
 
         self._fold(attempt, self.bench.fold_numbers[0], behind)
-        if not attempt.pruned:
+        if not attempt.pruned and not diagnose.astray(self.attempts):
             advice = diagnose.advice(self.bench, attempt.runs)
             if advice is not None:
                 self.queue.insert(0, advice)
