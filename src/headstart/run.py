@@ -15,7 +15,19 @@ from headstart.core.rundir import RunDir
 
 if TYPE_CHECKING:
     from headstart.core.job import Job
-    from headstart.core.types import Adapted, Audit, Dataset, Evaluation, Exported, Prediction, Ranking, Score, Splits
+    from headstart.core.types import (
+        Adapted,
+        Audit,
+        Dataset,
+        Evaluation,
+        Exported,
+        Forecasts,
+        Prediction,
+        Ranking,
+        Score,
+        Splits,
+        TimeForecast,
+    )
 
 HEADLINE = ("accuracy", "balanced_accuracy")
 
@@ -128,16 +140,31 @@ class Run:
         It is there even where the frozen probe was handed over instead; `adapted.tuning.taken` tells.
 
         Raises:
-            DataError: The run trained no network.
+            DataError: The run trained no network, or it is damaged, or names one of another place.
         """
-        from headstart.kit.tuned import load as load_network
+        from headstart.kit import tuned
 
         tuning = self.adapted.tuning
         if tuning is None or tuning.network is None:
             raise DataError(
                 f"the run `{self.path}` trained no network", hint="headstart fit DATA --strategy finetune trains one"
             )
-        return load_network(self.path / tuning.network.file)
+        return tuned.load(tuned.file_of(tuning.network, self.path))
+
+    @cached_property
+    def forecasts(self) -> Forecasts | None:
+        """What the run was expected to come to, and what came out; None where nothing was forecast."""
+        from headstart.core.types import Forecasts
+        from headstart.kit import values
+
+        return values.stored(Forecasts, self.path / "forecast")
+
+    @property
+    def time_forecasts(self) -> tuple[TimeForecast, ...]:
+        """How long it was expected to take, and what it took; empty before it was forecast."""
+        from headstart.kit import forecast
+
+        return tuple(found for phase in forecast.STEPS if (found := forecast.timed(self.path, phase)) is not None)
 
     @property
     def seconds(self) -> float:
@@ -163,6 +190,7 @@ class Run:
                 "head": self.adapted.fitted.head,
                 "scores": self.scores,
                 "verdicts": self.evaluation.verdicts,
+                "forecast": self.forecasts,
                 "seconds": round(self.seconds, 3),
             }
         )
@@ -184,11 +212,21 @@ class Run:
         found = [*of_class, *(score for score in self.scores if score.name == "mean_cost")]
         return [score for score in found if score.split == split]
 
+    def _foretold(self) -> list[str]:
+        """What was expected, where it was and the run has come to its end."""
+        found = self.forecasts
+        if found is None or found.outcome is None:
+            return []
+        first, where = found.forecasts[0], "inside" if found.forecasts[0].holds(found.outcome) else "outside"
+        reach = f"{first.value:.3f} [{first.low:.3f}, {first.high:.3f}]"
+        return [f"forecast: {first.name.replace('_', ' ')} {reach} was expected; what came out is {where}"]
+
     def text(self) -> str:
         """The result in a few lines."""
         lines = [_sentence(score) for score in self.headline()]
         lines += [f"{verdict.code.replace('_', ' ')}: {verdict.sentence}" for verdict in self.evaluation.verdicts]
         lines += [_sentence(score) for score in self.decided()]
+        lines += self._foretold()
         lines += ["", f"model   {' + '.join(self.chosen)}, {self.adapted.fitted.head}"]
         lines += [f"report  {(self.path / 'report.html').as_posix()}"]
         lines += [f"use it  headstart predict {self.path.as_posix()} picture.jpg"]

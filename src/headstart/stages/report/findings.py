@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from headstart.core.job import Job
-from headstart.core.types import Adapted, Audit, Dataset, Evaluation, Exported, Ranking, Splits
+from headstart.core.types import Adapted, Audit, Dataset, Evaluation, Exported, Forecasts, Ranking, Splits, TimeForecast
 
 if TYPE_CHECKING:
     import numpy as np
@@ -55,6 +55,8 @@ class ReportInput:
         adapted: The head.
         evaluation: The measured model.
         exported: The saved model.
+        forecasts: What the run was expected to come to, and what came out.
+        seconds: The same of its time.
         costs: (C, C) cost of answering the column when the row is true, or None.
         decisions: Lines of `decisions.jsonl`.
         timings: Step -> wall seconds.
@@ -71,6 +73,8 @@ class ReportInput:
     adapted: Adapted | None = None
     evaluation: Evaluation | None = None
     exported: Exported | None = None
+    forecasts: Forecasts | None = None
+    seconds: tuple[TimeForecast, ...] = ()
     costs: np.ndarray | None = None
     decisions: tuple[Mapping[str, Any], ...] = ()
     timings: Mapping[str, float] = field(default_factory=dict)

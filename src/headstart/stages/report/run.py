@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from headstart.core.context import Context
 from headstart.core.files import show, write_text
 from headstart.core.say import size
-from headstart.stages.report import classes, mistakes, origin, pictures, result, training, tried, words
+from headstart.stages.report import classes, forecast, mistakes, origin, pictures, result, training, tried, words
 from headstart.stages.report.findings import ReportInput
 from headstart.stages.report.gather import gather
 from headstart.stages.report.thumbnails import Thumbnails
@@ -64,6 +64,7 @@ def render(findings: ReportInput) -> str:
                 mistakes=mistakes.view(findings, thumbs),
                 pictures=pictures.view(findings, thumbs),
                 result=result.view(findings),
+                forecast=forecast.view(findings),
                 tried=tried.view(findings),
                 classes=classes.view(findings),
                 training=training.view(findings),
