@@ -223,20 +223,17 @@ def test_with_no_trunk_there_is_nothing_to_measure(cache, capsys):
     assert answer(capsys, "measure")[0] == {"measured": []}
 
 
-def test_a_long_index_does_not_slow_the_list_down_and_loads_nothing(cache):
-    one = index.parsed(json.dumps({"format": 1, "entries": [_row(0)]}).encode(), "")[0]
+def test_the_list_of_a_long_index_loads_nothing_heavy(cache):
     rows = [_row(number) for number in range(3000)]
     index.take(json.dumps({"format": 1, "entries": rows}).encode(), cache, origin="a test")
     code = (
-        "import sys, time\nfrom headstart.cli.main import main\nstarted = time.process_time()\n"
+        "import sys\nfrom headstart.cli.main import main\n"
         "main(['backbones', 'list', '--filter', 'source=huggingface', '--json'])\n"
-        "print(time.process_time() - started, *sorted({m.partition('.')[0] for m in sys.modules}), file=sys.stderr)"
+        "print(*{m.partition('.')[0] for m in sys.modules}, file=sys.stderr)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    seconds, *modules = done.stderr.split()
-    assert len(json.loads(done.stdout)["backbones"]) == 3000 and one.name == "huggingface:acme/net-0"
-    assert not {"keras", "tensorflow", "openvino", "PIL"} & set(modules)
-    assert float(seconds) < 5
+    assert len(json.loads(done.stdout)["backbones"]) == 3000
+    assert not {"keras", "tensorflow", "openvino", "PIL"} & set(done.stderr.split())
 
 
 def _row(number):
