@@ -17,10 +17,11 @@ from typing import Any
 from headstart.core.errors import DataError, SetupError
 from headstart.core.files import show
 from headstart.core.types import InputSpec
-from headstart.kit.contents import require_numbers
+from headstart.kit.contents import PICKLES, require_weights
 
 CONFIG, WEIGHTS, SHARDS = "config.json", "model.weights.h5", "model.weights.json"
 TENSORS, TENSOR_SHARDS = "model.safetensors", "model.safetensors.index.json"
+WAYS = ((WEIGHTS, SHARDS), (TENSORS, TENSOR_SHARDS))  # of keeping weights: one file, or a list of several
 SMALL = (
     *(CONFIG, "metadata.json", "task.json", "preprocessor.json", "image_converter.json", "preprocessor_config.json"),
     *("tokenizer.json", "tokenizer_config.json"),
@@ -28,6 +29,7 @@ SMALL = (
 ASSETS = ("vocabulary.json", "merges.txt", "vocabulary.txt", "vocabulary.spm")
 TOKENIZER = "assets/tokenizer"
 _PACKAGES = ("keras", "keras_hub", "keras_nlp")
+_REFUSED = (*PICKLES, ".bin", ".keras", ".py")
 _CODE = ("Lambda", "__lambda__")
 _SHARD = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,150}\.(?:h5|safetensors)")
 _SIDE_PX = 224
@@ -105,12 +107,8 @@ def files_of(folder: Path) -> dict[str, Path]:
         if not path.resolve().is_relative_to(folder.resolve()):
             raise DataError(f"`{name}` of `{folder.name}` leads out of its folder", where=str(path))
         if path.suffix in (".h5", ".safetensors"):
-            with path.open("rb") as handle:
-                require_numbers(name, handle.read(16), str(path))
+            require_weights(name, path, str(path))
     return found
-
-
-_REFUSED = (".pkl", ".pickle", ".pt", ".pth", ".ckpt", ".joblib", ".dill", ".npy", ".npz", ".bin", ".keras", ".py")
 
 
 def weights_in(folder: Path) -> tuple[str, ...]:
@@ -119,7 +117,7 @@ def weights_in(folder: Path) -> tuple[str, ...]:
     Raises:
         DataError: There are none, or the list leads elsewhere.
     """
-    for whole, parts in ((WEIGHTS, SHARDS), (TENSORS, TENSOR_SHARDS)):
+    for whole, parts in WAYS:
         if (folder / whole).is_file():
             return (whole,)
         if (folder / parts).is_file():
@@ -155,7 +153,7 @@ def require_plain(path: Path) -> None:
     wrong = _foreign(_read(path))
     if wrong:
         raise DataError(
-            f"`{path.name}` names `{show(wrong[:100])}`, which is not of Keras or KerasHub: it would be imported and run",
+            f"`{path.name}` names `{show(wrong[:100])}`, which is not of Keras or KerasHub and would be run",
             where=str(path),
             hint="save the preset with KerasHub's own classes",
         )

@@ -1,0 +1,84 @@
+"""Presets of KerasHub: by name, from `hf://org/name` or Kaggle, or from a folder that `save_to_preset` wrote.
+
+What is named is fetched or copied once, laid flat into Keras' own layers and described; from then on KerasHub (extra
+`headstart[hub]`) is not needed. The names that KerasHub ships stand in `keras_hub.json`, which
+`benchmarks/keras_hub_table.py` writes; what only a preset's weights tell is not known before they are here.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from headstart.backbones._opened import Opened
+from headstart.core.errors import UsageError, nearest
+from headstart.core.files import read_json
+from headstart.core.say import Say
+from headstart.core.settings import cache_folder
+from headstart.core.store import Store
+
+
+@functools.cache
+def _table() -> Mapping[str, dict[str, Any]]:
+    found: dict[str, dict[str, Any]] = read_json(Path(__file__).with_suffix(".json"))
+    return found
+
+
+class KerasHub(Opened):
+    """The source `keras_hub`."""
+
+    name = "keras_hub"
+
+    def indexed(self) -> Mapping[str, dict[str, Any]]:
+        """Preset -> what is known of it without its weights: `family`, `description`, `params`, `licence`, …"""
+        return _table()
+
+    def opens(self, preset: str) -> str:
+        """The name of a preset that is in the cache afterwards: of KerasHub's own, of a handle, or of a folder.
+
+        Raises:
+            UsageError: There is no such preset, or the description of its copy is damaged.
+            SetupError: KerasHub is not installed, or the preset cannot be had.
+            DataError: It is no preset that takes pictures, or must not be opened.
+        """
+        super().opens(preset)
+        from headstart.kit import hub_model
+
+        store, path = Store(cache_folder()), Path(preset).expanduser()
+        if preset in _table():
+            return self._bring(preset, store, Say()).name
+        if "://" in preset:
+            return hub_model.remembered(preset, store) or self._bring(preset, store, Say()).name
+        if path.is_dir():
+            return hub_model.copy(path, store, Say()).name
+        if found := hub_model.remembered(str(path.resolve()), store):
+            return found
+        hint = nearest(preset, [*_table(), *self.presets()]) or "a folder that save_to_preset wrote, or hf://ORG/NAME"
+        raise UsageError(f"KerasHub has no preset `{preset}`, and there is no such folder", hint=hint)
+
+    def _bring(self, text: str, store: Store, say: Any) -> Any:
+        from headstart.kit import hub_fetch, hub_model
+
+        row = _table().get(text)
+        place = hub_fetch.Wanted(name=text, place=text, handle=row["handle"]) if row else hub_fetch.Wanted.of(text)
+        return hub_model.bring(place, row or {}, store, say)
+
+    def available(self, preset: str, store: Store) -> bool:
+        """Whether the copy is in the store; lists ask it of many, so that only its use checks every byte."""
+        return self.weights_folder(preset, store).is_dir()
+
+    def pull(self, preset: str, store: Store, say: Any) -> Path:
+        """The flat network's file, fetched again where the copy is gone and a hub has it.
+
+        Raises:
+            SetupError: It cannot be had.
+            DataError: The publisher has another preset under this name by now.
+        """
+        if preset in _table() and not super().available(preset, store):
+            self._bring(preset, store, say)
+        return self._file(preset, store)
+
+
+PLUGIN = KerasHub()
