@@ -1,0 +1,307 @@
+"""The zoo: small networks of three styles on four source tasks, each transferred to five targets, everything kept.
+
+Every training is headstart's own (`kit/network`, `kit/train`): sources from random weights, targets from the fitted
+logistic head with all blocks free. What is done lies in the cache under the digest of pictures, recipe and network, so
+that a killed benchmark goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks import zoo_nets, zoo_tasks
+from benchmarks.zoo_tasks import Task
+from headstart.core import registry
+from headstart.core.recipe import Recipe
+from headstart.core.say import Say
+from headstart.core.settings import cache_folder
+from headstart.core.store import Store
+from headstart.core.types import BackboneSpec, FittedHead
+from headstart.kit import crossval, objective
+from headstart.kit.new_head import Start
+
+LEARN = 60  # pictures of a target, as even over its classes as can be
+SEEDS = (0, 1, 2)
+FOLDS, REPEATS = 4, 5
+KIND = "zoo"  # in the cache
+_FORMAT = 1  # raise when the networks are built otherwise
+STEPS = 600  # of learning a source task
+SOURCE_RECIPE = Recipe(
+    strategy="scratch", depths=("last",), start="random", batch_norm="train", rate=3e-3, batch=32,
+    weight_decay=1e-2, wise=False,
+)  # fmt: skip
+TARGET_RECIPE = Recipe(
+    strategy="finetune", depths=("last",), part="all", rate=2e-3, decay=0.9, epochs=20, batch=20, weight_decay=1e-2,
+    wise=False,
+)  # fmt: skip
+
+
+class Pictures:
+    """Full batches of some pictures in the epoch's order, for training.
+
+    Args:
+        x: (n, H, W, 3) uint8.
+        y: (n,) int64.
+        classes: C.
+        recipe: Its batch and seed.
+    """
+
+    def __init__(self, x: np.ndarray, y: np.ndarray, classes: int, recipe: Recipe) -> None:
+        self.x, self.y, self.recipe, self.n = x.astype(np.float32), y, recipe, len(y)
+        self.soft = np.eye(classes, dtype=np.float32)[y]
+        self.steps = max(1, self.n // recipe.batch)
+
+    def epoch(self, number: int) -> Iterator[tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]]:
+        """See `headstart.kit.ahead.Feed`."""
+        order = objective.order(self.y, self.recipe, number)
+        for at in np.array_split(order, self.steps) if self.n < self.recipe.batch else self._full(order):
+            yield {"pictures": self.x[at]}, self.soft[at], self.y[at]
+
+    def _full(self, order: np.ndarray) -> np.ndarray:
+        return order[: self.steps * self.recipe.batch].reshape(self.steps, self.recipe.batch)
+
+
+@dataclass(frozen=True)
+class Shown:
+    """Pictures to ask about, in batches of 256."""
+
+    x: np.ndarray
+    y: np.ndarray
+
+    def batches(self) -> Iterator[dict[str, np.ndarray]]:
+        """See `headstart.kit.ahead.Held`."""
+        for at in range(0, len(self.y), 256):
+            yield {"pictures": self.x[at : at + 256].astype(np.float32)}
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Member:
+    """A network of the zoo.
+
+    Attributes:
+        style: `vgg`, `resnet` or `inception`.
+        learnt: Name of its source task, `nothing` for a random one.
+        accuracy: On held-out pictures of that task; 0 for a random one.
+        folder: Of its entry in the cache, with `trunk.npz` and of trained ones `head.npz`.
+        classes: Of its source task.
+    """
+
+    style: str
+    learnt: str
+    accuracy: float
+    folder: Path
+    classes: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """`vgg/digits`."""
+        return f"{self.style}/{self.learnt}"
+
+    @property
+    def digest(self) -> str:
+        """Of what it depends on."""
+        return self.folder.name
+
+    @cached_property
+    def trunk(self) -> Any:
+        """The frozen `keras.Model`."""
+        made = zoo_nets.build(self.style)
+        with np.load(self.folder / "trunk.npz") as found:
+            zoo_nets.fill(made, dict(found))
+        return made
+
+    @cached_property
+    def spec(self) -> BackboneSpec:
+        """What is known of it."""
+        from headstart.kit import cost
+
+        model = self.trunk
+        return zoo_nets.spec(
+            f"zoo:{self.name}", self.style, self.learnt, self.accuracy, model.count_params(), int(cost.flops(model))
+        )
+
+    def answers(self, x: np.ndarray) -> np.ndarray:
+        """(n, C) float32 probabilities of its own classes for the deepest features (n, D) of some pictures."""
+        from headstart.kit.fitted import probabilities
+
+        with np.load(self.folder / "head.npz") as found:
+            return probabilities("linear", dict(found), x)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Drawn:
+    """What a target gives to learn from, for one seed.
+
+    Attributes:
+        task: The target.
+        seed: Of the draw, the folds and the training.
+        rows: (n,) positions in the task's pool.
+    """
+
+    task: Task
+    seed: int
+    rows: np.ndarray
+
+    @property
+    def x(self) -> np.ndarray:
+        """(n, 32, 32, 3) uint8."""
+        return self.task.x[self.rows]
+
+    @property
+    def y(self) -> np.ndarray:
+        """(n,) int64."""
+        return self.task.y[self.rows]
+
+    @property
+    def folds(self) -> np.ndarray:
+        """(5, n) fold of each picture in each repeat, classes spread evenly."""
+        return np.stack([even_folds(self.y, np.random.default_rng([self.seed, 12, at])) for at in range(REPEATS)])
+
+
+class Zoo:
+    """Networks, targets and what is kept of them.
+
+    Args:
+        store: The cache.
+        say: Told of every training.
+    """
+
+    def __init__(self, store: Store | None = None, say: Say | None = None) -> None:
+        self.store, self.say = store or Store(cache_folder()), say or Say(quiet=True)
+        self.targets = zoo_tasks.targets()
+
+    @cached_property
+    def members(self) -> tuple[Member, ...]:
+        """Three styles on every source, trained where they are not there yet."""
+        return tuple(self._trained(style, task) for task in zoo_tasks.sources() for style in zoo_nets.STYLES)
+
+    @cached_property
+    def controls(self) -> tuple[Member, ...]:
+        """A network with random weights for each style."""
+        return tuple(self._random(style) for style in zoo_nets.STYLES)
+
+    def drawn(self) -> Iterator[Drawn]:
+        """Every target with every seed."""
+        for task in self.targets:
+            for seed in SEEDS:
+                yield Drawn(task=task, seed=seed, rows=task.draw(LEARN, seed))
+
+    def features(self, member: Member, task: Task) -> dict[str, np.ndarray]:
+        """Depth -> (N, D) float32 of a target's pool."""
+        key = {"features": member.digest, "task": task.digest}
+
+        def write(draft: Path) -> None:
+            found = member.trunk.predict(task.x.astype(np.float32), batch_size=256, verbose=0)
+            np.savez(draft / "pooled.npz", **dict(zip(zoo_nets.DEPTHS, found, strict=True)))
+
+        with np.load(self.store.make(KIND, key, write) / "pooled.npz") as kept:
+            return dict(kept)
+
+    def truth(self, member: Member, of: Drawn) -> float:
+        """Accuracy on the target's test part after fine-tuning on all that was drawn."""
+        logits = self.tuned(member, of, np.arange(len(of.rows)), None)
+        return float((logits.argmax(axis=1) == of.task.test_y).mean())
+
+    def tuned(self, member: Member, of: Drawn, learn: np.ndarray, judge: np.ndarray | None) -> np.ndarray:
+        """Fine-tune on positions of what was drawn; (M, C) float32 logits of others, or of the test part (None)."""
+        recipe = dataclasses.replace(TARGET_RECIPE, seed=of.seed)
+        key = {
+            "format": _FORMAT, "network": member.digest, "task": of.task.digest, "recipe": recipe,
+            "rows": of.rows[learn].tolist(), "judge": "test" if judge is None else of.rows[judge].tolist(),
+        }  # fmt: skip
+
+        def write(draft: Path) -> None:
+            self.say.line("tune", f"{member.name} -> {of.task.name}, seed {of.seed}, {len(learn)} pictures")
+            features = self.features(member, of.task)["last"][of.rows[learn]]
+            start = _start(features, of.y[learn], len(of.task.classes), of.seed)
+            network = _built(member.trunk, member.spec, recipe, start, len(of.task.classes))
+            _train(network, recipe, Pictures(of.x[learn], of.y[learn], len(of.task.classes), recipe), self.say)
+            test = judge is None
+            held = Shown(of.task.test_x, of.task.test_y) if test else Shown(of.x[judge], of.y[judge])
+            np.save(draft / "logits.npy", _predict(network, held))
+
+        return np.load(self.store.make(KIND, key, write) / "logits.npy")
+
+    # ------------------------------------------------------------ making the networks
+
+    def _trained(self, style: str, task: Task) -> Member:
+        epochs = -(-STEPS // (len(task.y) // SOURCE_RECIPE.batch))
+        recipe = dataclasses.replace(SOURCE_RECIPE, epochs=epochs, seed=list(zoo_nets.STYLES).index(style))
+        key = {"format": _FORMAT, "style": style, "task": task.digest, "recipe": recipe}
+        folder = self.store.make(KIND, key, lambda draft: self._train_source(draft, style, task, recipe))
+        accuracy = json.loads((folder / "facts.json").read_text())["accuracy"]
+        return Member(style=style, learnt=task.name, accuracy=accuracy, folder=folder, classes=task.classes)
+
+    def _train_source(self, draft: Path, style: str, task: Task, recipe: Recipe) -> None:
+        from headstart.kit.finish import finish
+
+        self.say.line("source", f"{style} on {task.name}: {len(task.y):,} pictures, {len(task.classes)} classes")
+        trunk = zoo_nets.build(style)
+        spec = zoo_nets.spec(f"zoo:{style}", style, task.name, 0.0, trunk.count_params(), 1)
+        network = _built(trunk, spec, recipe, None, len(task.classes))
+        _train(network, recipe, Pictures(task.x, task.y, len(task.classes), recipe), self.say)
+        right = _predict(network, Shown(task.test_x, task.test_y)).argmax(axis=1) == task.test_y
+        made = finish(network, trunk, spec)
+        np.savez(draft / "trunk.npz", **zoo_nets.taken(zoo_nets.with_depths(made.trunk)))
+        np.savez(draft / "head.npz", weights=made.weights, bias=made.bias)
+        (draft / "facts.json").write_text(json.dumps({"accuracy": float(right.mean())}))
+
+    def _random(self, style: str) -> Member:
+        from headstart.kit.drawn import fill_random
+
+        def write(draft: Path) -> None:
+            trunk = zoo_nets.build(style)
+            fill_random(trunk, 0)
+            np.savez(draft / "trunk.npz", **zoo_nets.taken(trunk))
+
+        folder = self.store.make(KIND, {"format": _FORMAT, "style": style, "random": 0}, write)
+        return Member(style=style, learnt="nothing", accuracy=0.0, folder=folder)
+
+
+def even_folds(y: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """(n,) fold of each picture by chance, each class in all of them alike."""
+    order, found = rng.permutation(len(y)), np.empty(len(y), np.int64)
+    found[order[np.argsort(y[order], kind="stable")]] = np.arange(len(y)) % FOLDS
+    return found
+
+
+def logistic(x: np.ndarray, y: np.ndarray, classes: int, seed: int) -> FittedHead:
+    """The logistic head on some features, its strength by cross-validation inside them."""
+    head = registry.load("heads", "logistic")
+    folds = even_folds(y, np.random.default_rng([seed, 13]))
+    best = crossval.tuned(head, x, y, folds, n_classes=classes, seed=seed)
+    made = head.path(x, y, n_classes=classes, params=[best.params], class_weight=None, seed=seed)
+    return next(iter(made))
+
+
+def _start(x: np.ndarray, y: np.ndarray, classes: int, seed: int) -> Start:
+    fitted = logistic(x, y, classes, seed)
+    return Start(
+        weights=fitted.arrays["weights"], bias=fitted.arrays["bias"], centre=x.mean(axis=0), scale=x.std(axis=0)
+    )
+
+
+def _built(trunk: Any, spec: BackboneSpec, recipe: Recipe, start: Start | None, classes: int) -> Any:
+    from headstart.kit import network
+
+    return network.build(trunk, spec, recipe, start=start, n_classes=classes)
+
+
+def _train(network: Any, recipe: Recipe, feed: Pictures, say: Say) -> None:
+    from headstart.kit import train
+
+    train.train(network, recipe, feed, held=None, class_weight=None, folder=None, say=Say(quiet=True), name="zoo")
+
+
+def _predict(network: Any, held: Shown) -> np.ndarray:
+    from headstart.kit import train
+
+    return train.predict(network, held)
