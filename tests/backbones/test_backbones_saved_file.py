@@ -7,6 +7,7 @@ import zipfile
 import numpy as np
 import pytest
 
+from canary import Canary
 from headstart.backbones.saved_file import PLUGIN
 from headstart.core.errors import DataError, NoOpError, SetupError, UsageError
 from headstart.core.say import Say
@@ -225,6 +226,24 @@ def test_a_truncated_file_is_refused_and_leaves_nothing(name, files, own, tmp_pa
     with pytest.raises(DataError):
         adding.add(Wish(file=path), own, QUIET)
     assert added.names("saved_file", own) == ()
+    assert not [one for one in own.root.rglob("*") if one.is_file()]
+
+
+@pytest.mark.medium
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [("assets/words.pkl", "holds the pickle `assets/words.pkl`"), ("variables/variables.data-00000-of-00001", "read")],
+)
+def test_a_saved_model_with_a_pickle_or_cut_off_is_refused(name, words, files, own, tmp_path):
+    canary = Canary(tmp_path)
+    shutil.copytree(files / "small", tmp_path / "net")
+    file = tmp_path / "net" / name
+    file.parent.mkdir(exist_ok=True)
+    file.write_bytes(canary.pickled() if file.suffix == ".pkl" else file.read_bytes()[:-1000])
+    with pytest.raises(DataError) as caught:
+        adding.add(Wish(file=tmp_path / "net"), own, QUIET)
+    assert words in caught.value.what and "`net`" in caught.value.what
+    assert not canary.sang
     assert not [one for one in own.root.rglob("*") if one.is_file()]
 
 

@@ -1,0 +1,379 @@
+"""Every way in for weights refuses what is no weights, by name: nothing is run, nothing half-written is left.
+
+| way in | planted pickle | leads elsewhere | wrong digest | cut off |
+|---|---|---|---|---|
+| `pull`, http | `kit/test_download` | - | `kit/test_download` | `kit/test_download`, here |
+| `pull`, a folder | here | - | here | here |
+| `pull`, a wheel | `kit/test_kit_torch_file`, here | `kit/test_kit_wheels` | `kit/test_kit_wheels` | here |
+| `unbundle` | `kit/test_pack` | `kit/test_pack` | `kit/test_pack` | `kit/test_pack`, here |
+| `add` .keras | here | here | - | `backbones/test_backbones_saved_file` |
+| `add` .onnx | `backbones/test_backbones_saved_file` | here | - | here, `…_saved_file` |
+| `add` SavedModel | `backbones/test_backbones_saved_file` | - | - | `backbones/test_backbones_saved_file` |
+| `add` IR | here | - | - | here, `…_saved_file` |
+| `run:PATH` | here | here, `stages/test_runs_as_backbones` | - | here |
+
+A file of the user's own has no digest that it could miss.
+"""
+
+import hashlib
+import http.server
+import json
+import shutil
+import tarfile
+import threading
+import zipfile
+
+import numpy as np
+import pytest
+
+import network_files
+from canary import Canary, hdf5
+from headstart.cli.main import main
+from headstart.core.errors import DataError, SetupError, UsageError
+from headstart.core.say import Say
+from headstart.core.store import Store
+from headstart.kit import added, adding, pack, recorded, trunk, tuned, wheels
+from headstart.kit.adding import Wish
+
+QUIET = Say(quiet=True)
+MOBILENET, FILE = trunk.find("keras_applications:mobilenet"), "mobilenet_1_0_224_tf_no_top.h5"  # nobody pins it
+RESNET = trunk.find("keras_applications:resnet50")  # Keras pins an MD5
+
+
+@pytest.fixture
+def canary(tmp_path):
+    """Whether anything was run is looked at in the end."""
+    found = Canary(tmp_path)
+    yield found
+    assert not found.sang
+
+
+@pytest.fixture
+def own(tmp_path, monkeypatch):
+    """A cache of this test's own, which is also the user's."""
+    monkeypatch.setenv("HEADSTART_CACHE", str(tmp_path / "own"))
+    return Store(tmp_path / "own")
+
+
+@pytest.fixture
+def mirror(tmp_path, monkeypatch):
+    """A folder with official files, empty at first; Keras' own cache is elsewhere."""
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
+    monkeypatch.setenv("HEADSTART_WEIGHTS_MIRROR", str(tmp_path / "mirror"))
+    (tmp_path / "mirror").mkdir()
+    return tmp_path / "mirror"
+
+
+def kept(store):
+    """Names of the files in a cache, locks apart."""
+    return [one.name for one in store.root.rglob("*") if one.is_file() and one.suffix != ".lock"]
+
+
+def test_the_canary_sings(tmp_path):
+    assert Canary(tmp_path).lives()
+
+
+# ---------------------------------------------------------------- pull
+
+
+@pytest.mark.parametrize("of", [MOBILENET, RESNET], ids=lambda of: of.preset)
+@pytest.mark.parametrize(
+    ("content", "match"),
+    [
+        ("pickle", "is a pickle"),
+        ("old pickle", "does not begin as a .h5 file does"),
+        ("zip", "is a pickle or may hold one"),
+        ("cut", "is cut off: it has 2,000 bytes of 4,000"),
+        ("nothing", "does not begin"),
+    ],
+)
+def test_a_folder_gives_no_weights(of, content, match, mirror, own, canary):
+    file = of.source._row(of.preset)["file"]
+    made = {"pickle": canary.pickled(), "old pickle": canary.pickled(0), "zip": b"PK\x03\x04" + bytes(90)}
+    (mirror / file).write_bytes((made | {"cut": hdf5(4000)[:2000], "nothing": b""})[content])
+    with pytest.raises(SetupError, match=match) as caught:
+        of.source.pull(of.preset, own, QUIET)
+    assert f"`{file}`" in caught.value.what
+    assert kept(own) == []
+
+
+def test_a_folder_gives_another_file_than_at_first(mirror, own):
+    (mirror / FILE).write_bytes(hdf5(4000))
+    first = MOBILENET.source.pull("mobilenet", own, QUIET)
+    shutil.rmtree(first.parent)
+    (mirror / FILE).write_bytes(hdf5(5000))
+    with pytest.raises(SetupError, match=f"`{FILE}` is not the file that was first used here"):
+        MOBILENET.source.pull("mobilenet", own, QUIET)
+    assert kept(own) == [recorded.place(FILE, own).name]
+
+
+def test_a_server_gives_a_file_that_was_cut_off_before(mirror, own, monkeypatch, tmp_path):
+    """Its length is as announced, so that only the file itself tells."""
+
+    class Handler(http.server.SimpleHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(200)
+            self.send_header("Content-Length", "2000")
+            self.end_headers()
+            self.wfile.write(hdf5(4000)[:2000])
+
+        def log_message(self, *given):
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+        monkeypatch.setenv("HEADSTART_WEIGHTS_MIRROR", f"http://127.0.0.1:{server.server_port}")
+        with pytest.raises(SetupError, match=f"`{FILE}` is cut off: it has 2,000 bytes of 4,000"):
+            MOBILENET.source.pull("mobilenet", own, QUIET)
+        server.shutdown()
+    assert kept(own) == []
+
+
+def test_of_two_that_find_a_damaged_file_one_fetches(mirror, own, monkeypatch):
+    asked = []
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            asked.append(self.path)
+            self.send_response(200)
+            self.send_header("Content-Length", "4000")
+            self.end_headers()
+            self.wfile.write(hdf5(4000))
+
+        def log_message(self, *given):
+            pass
+
+    (mirror / FILE).write_bytes(hdf5(4000))
+    file = MOBILENET.source.pull("mobilenet", own, QUIET)
+    file.write_bytes(b"damaged")
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+        monkeypatch.setenv("HEADSTART_WEIGHTS_MIRROR", f"http://127.0.0.1:{server.server_port}")
+        pulls = [threading.Thread(target=MOBILENET.source.pull, args=("mobilenet", own, QUIET)) for _ in range(3)]
+        for one in pulls:
+            one.start()
+        for one in pulls:
+            one.join()
+        server.shutdown()
+    assert asked == [f"/{FILE}"]
+    assert file.read_bytes() == hdf5(4000)
+
+
+@pytest.mark.medium
+@pytest.mark.parametrize("form", ["source archive", "wheel cut off"])
+def test_pip_brings_what_could_run_or_is_cut_off(form, tmp_path, monkeypatch, own, canary):
+    """Nothing is built, so that no `setup.py` runs; a whole wheel with other contents has another digest."""
+    monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path / "shelf"))
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    (tmp_path / "shelf").mkdir()
+    if form == "source archive":
+        code = f"open({str(canary.mark)!r}, 'w')\nfrom setuptools import setup\nsetup(name='hs-data', version='1.0')\n"
+        (tmp_path / "setup.py").write_text(code)
+        with tarfile.open(tmp_path / "shelf" / "hs_data-1.0.tar.gz", "w:gz") as tar:
+            tar.add(tmp_path / "setup.py", "hs_data-1.0/setup.py")
+    else:
+        wheel = tmp_path / "shelf" / "hs_data-1.0-py3-none-any.whl"
+        with zipfile.ZipFile(wheel, "w") as archive:
+            archive.writestr("hs_data/weights.pth", canary.pickled() * 9)
+            archive.writestr("hs_data-1.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: hs-data\nVersion: 1.0\n")
+        wheel.write_bytes(wheel.read_bytes()[:-60])
+    with pytest.raises(SetupError, match="`hs-data==1.0`"):
+        wheels.fetch("hs-data", "1.0", "0" * 64, own, QUIET)
+    assert kept(own) == []
+
+
+# ---------------------------------------------------------------- unbundle
+
+
+def packed(path, content):
+    """A pack of MobileNet that is true to itself, whatever it holds."""
+    entry = MOBILENET.source.weights_folder("mobilenet", Store(path.parent)).name
+    told = {"name": MOBILENET.name, "revision": MOBILENET.spec.revision, "licence": "x", "entry": f"weights/{entry}"}
+    listed = {"path": f"weights/{entry}/{FILE}", "bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+    manifest = json.dumps({"format": 1, "backbones": [told], "files": [listed]}).encode()
+    (path.parent / "manifest.json").write_bytes(manifest)
+    (path.parent / FILE).write_bytes(content)
+    with tarfile.open(path, "w") as tar:
+        tar.add(path.parent / "manifest.json", "manifest.json")
+        tar.add(path.parent / FILE, listed["path"])
+    return path
+
+
+def test_a_pack_holds_a_part_of_a_file(own, tmp_path):
+    with pytest.raises(DataError, match=f"{FILE}` is cut off"):
+        pack.unpack(packed(tmp_path / "cut.tar", hdf5(4000)[:3000]), own, QUIET)
+    assert kept(own) == []
+
+
+def test_a_pack_holds_another_file_than_was_first_used(own, mirror, tmp_path):
+    (mirror / FILE).write_bytes(hdf5(4000))
+    shutil.rmtree(MOBILENET.source.pull("mobilenet", own, QUIET).parent)
+    before = kept(own)
+    with pytest.raises(DataError, match=f"`{FILE}` is not the file that was first used here") as caught:
+        pack.unpack(packed(tmp_path / "other.tar", hdf5(5000)), own, QUIET)
+    assert str(recorded.place(FILE, own)) in caught.value.hint
+    assert kept(own) == before
+    pack.unpack(packed(tmp_path / "same.tar", hdf5(4000)), own, QUIET)
+
+
+def test_what_a_pack_brings_first_is_what_a_mirror_must_have(own, mirror, tmp_path):
+    pack.unpack(packed(tmp_path / "first.tar", hdf5(4000)), own, QUIET)
+    shutil.rmtree(own.root / "weights")
+    (mirror / FILE).write_bytes(hdf5(5000))
+    with pytest.raises(SetupError, match="first used here"):
+        MOBILENET.source.pull("mobilenet", own, QUIET)
+
+
+def test_no_path_of_this_machine_travels(own, mirror, tmp_path):
+    (mirror / FILE).write_bytes(hdf5(4000))
+    pack.make([MOBILENET.name], tmp_path / "pack.tar", own, QUIET)
+    assert str(tmp_path).encode() not in (tmp_path / "pack.tar").read_bytes()
+    with tarfile.open(tmp_path / "pack.tar") as tar:
+        [origin] = [json.load(tar.extractfile(one)) for one in tar if one.name.endswith("origin.json")]
+    assert origin["from"] == "a folder"
+
+
+# ---------------------------------------------------------------- add
+
+
+def zipped(path, **more):
+    """A `.keras` file of nothing, with more members."""
+    with zipfile.ZipFile(path, "w") as file:
+        for name, content in {"config.json": "{}", "model.weights.h5": hdf5(), "metadata.json": "{}", **more}.items():
+            file.writestr(name, content)
+    return path
+
+
+@pytest.mark.parametrize("name", ["weights.PKL", "assets/table.npy", "assets/words.txt", "archive/data.pkl"])
+def test_a_keras_file_holds_a_pickle(name, own, tmp_path, canary):
+    with pytest.raises(DataError, match=f"holds the pickle `{name}`"):
+        adding.add(Wish(file=zipped(tmp_path / "net.keras", **{name: canary.pickled()})), own, QUIET)
+    assert kept(own) == []
+
+
+@pytest.mark.parametrize("name", ["../planted", "/planted", "assets/../../planted", "C:planted"])
+def test_a_member_of_a_keras_file_leads_elsewhere(name, own, tmp_path):
+    with pytest.raises(DataError, match="leads elsewhere") as caught:
+        adding.add(Wish(file=zipped(tmp_path / "net.keras", **{name: "x"})), own, QUIET)
+    assert f"`{name}`" in caught.value.what
+    assert kept(own) == []
+    assert not list(tmp_path.rglob("planted"))
+
+
+@pytest.mark.medium
+def test_a_keras_file_names_a_function_to_call(own, tmp_path, canary):
+    """Keras looks a layer up by module and name: it must not find, and call, what is no layer."""
+    given = {"class_name": "InputLayer", "module": "keras.layers", "config": {"batch_shape": [None, 8, 8, 3]}}
+    evil = {"class_name": "system", "module": "os", "config": {"command": f"touch {canary.mark}"}, "name": "x"}
+    config = {"class_name": "Sequential", "module": "keras", "config": {"name": "s", "layers": [given, evil]}}
+    path = zipped(tmp_path / "net.keras", **{"config.json": json.dumps(config)})
+    with pytest.raises(DataError) as caught:
+        adding.add(Wish(file=path), own, QUIET)
+    assert "Keras cannot read `net.keras`" in caught.value.what
+    assert kept(own) == []
+
+
+@pytest.mark.parametrize("place", ["../secret.data", "sub/../../secret.data", "link"])
+def test_an_onnx_file_keeps_weights_elsewhere(place, own, tmp_path, monkeypatch):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    (tmp_path / "secret.data").write_bytes(network_files.onnx_weights()["down"].tobytes())
+    plain = network_files._tensor
+    wanted = "down.data" if place == "link" else place
+    monkeypatch.setattr(
+        network_files, "_tensor", lambda name, values, at="": plain(name, values, wanted if name == "down_w" else at)
+    )
+    network_files.write_onnx(folder / "net.onnx", beside=True)
+    if place == "link":
+        (folder / "down.data").unlink()
+        (folder / "down.data").symlink_to(tmp_path / "secret.data")
+    with pytest.raises(DataError, match=r"cannot read `net.onnx`: Path '.*' resolves to .* outside"):
+        adding.add(Wish(file=folder / "net.onnx"), own, QUIET)
+    assert kept(own) == []
+
+
+def test_weights_beside_an_onnx_file_are_cut_off(own, tmp_path):
+    network_files.write_onnx(tmp_path / "net.onnx", beside=True)
+    (tmp_path / "down.data").write_bytes((tmp_path / "down.data").read_bytes()[:99])
+    with pytest.raises(DataError, match=r"cannot read `net.onnx`: .*'down_w'"):
+        adding.add(Wish(file=tmp_path / "net.onnx"), own, QUIET)
+    assert kept(own) == []
+
+
+@pytest.mark.parametrize("form", ["numbers cut off", "pickle for numbers", "pickle for the graph"])
+def test_an_ir_is_damaged(form, own, tmp_path, canary):
+    network_files.write_onnx(tmp_path / "net.onnx")
+    made = added.file_of(adding.add(Wish(file=tmp_path / "net.onnx", name="whole"), own, QUIET), own)
+    before = sorted(kept(own))
+    for end in (".xml", ".bin"):
+        shutil.copyfile(made.with_suffix(end), tmp_path / f"net{end}")
+    if form == "pickle for the graph":
+        (tmp_path / "net.xml").write_bytes(canary.pickled())
+    else:
+        whole = (tmp_path / "net.bin").read_bytes()
+        (tmp_path / "net.bin").write_bytes(whole[:-999] if form == "numbers cut off" else canary.pickled())
+    with pytest.raises(DataError) as caught:
+        adding.add(Wish(file=tmp_path / "net.xml"), own, QUIET)
+    assert "OpenVINO cannot read `net.xml`" in caught.value.what
+    assert sorted(kept(own)) == before
+
+
+@pytest.mark.parametrize(
+    ("address", "hint"),
+    [
+        (
+            "s3://bucket/models/net.onnx",
+            "aws s3 cp s3://bucket/models/net.onnx net.onnx; then: headstart backbones add",
+        ),
+        ("gs://bucket/net.keras", "gcloud storage cp gs://bucket/net.keras net.keras"),
+        ("https://host/net.onnx", "curl --fail --location --output net.onnx https://host/net.onnx"),
+        ("hdfs://host/net.onnx", "copy it here with your own tools; then: headstart backbones add net.onnx"),
+    ],
+)
+def test_an_address_is_no_file(address, hint, own, capsys):
+    assert main(["backbones", "add", address]) == 2
+    told = capsys.readouterr().err
+    assert f"`{address}` is an address" in told
+    assert hint in told
+    assert not own.root.exists()
+
+
+def test_a_drive_is_no_address(own):
+    with pytest.raises(UsageError, match="there is no file"):
+        adding.add(Wish(file=Store(own.root).root / "C:" / "net.onnx"), own, QUIET)
+
+
+# ---------------------------------------------------------------- run:PATH
+
+
+@pytest.mark.parametrize("form", ["pickle", "pickle within", "leads elsewhere", "cut off", "code"])
+def test_the_network_of_a_run_is_none(form, tmp_path, canary):
+    file = tmp_path / "run" / "adapt" / "model.keras"
+    file.parent.mkdir(parents=True)
+    layer = {"class_name": "Lambda", "config": {"name": "evil"}}
+    more = {
+        "pickle within": {"weights.pkl": canary.pickled()},
+        "leads elsewhere": {"../planted": "x"},
+        "code": {"config.json": json.dumps({"config": {"layers": [layer]}})},
+    }
+    zipped(file, **more.get(form, {}))
+    if form == "pickle":
+        file.write_bytes(canary.pickled())
+    if form == "cut off":
+        file.write_bytes(file.read_bytes()[:-80])
+    with pytest.raises(DataError, match=r"`model\.keras`"):
+        tuned.load(file)
+    assert not list(tmp_path.rglob("planted"))
+
+
+def test_an_array_of_a_run_is_a_pickle(tmp_path, canary):
+    from headstart.core.types import Splits
+    from headstart.kit import values
+
+    folder = tmp_path / "run" / "splits"
+    folder.mkdir(parents=True)
+    np.save(folder / "evil.npy", np.array([canary], object), allow_pickle=True)
+    content = {field: {"npy": "evil.npy"} for field in Splits.__dataclass_fields__}
+    (folder / "value.json").write_text(json.dumps(content))
+    with pytest.raises(ValueError, match="Python objects"):
+        values.load(Splits, folder)
