@@ -872,14 +872,17 @@ class Guess:
     Attributes:
         uri: The picture.
         answer: The class whose name is nearest; empty when the file could not be read.
-        cosines: Class -> cosine, -1..1, of its name with what the source classifier sees; the nearest first.
-        seen: The source classifier's likeliest classes -> probability, the likeliest first.
+        cosines: Class -> cosine, -1..1, of its name with what the source classifier sees; the nearest first. Of a
+            network that learnt pictures and texts together, of its texts with the picture.
+        seen: The source classifier's likeliest classes -> probability, the likeliest first; else empty.
+        scores: Class -> 0..1, what a network that learnt pictures and texts together makes of the cosines; else empty.
         error: Why the file could not be read, else empty.
     """
 
     uri: str
     answer: str
     cosines: Mapping[str, float] = field(default_factory=dict)
+    scores: Mapping[str, float] = field(default_factory=dict)
     seen: Mapping[str, float] = field(default_factory=dict)
     error: str = ""
 
@@ -981,6 +984,10 @@ class OpeningSource(Protocol):
         """SHA-256 digests of the pictures it is known to have learnt from; `fit` warns where it is measured on them."""
         ...
 
+    def past(self, preset: str, store: Store) -> Any:
+        """Its own head and vectors of some of the pictures it learnt from, as a `headstart.kit.past.Past`."""
+        ...
+
 
 class OwnSource(Protocol):
     """What a `BackboneSource` may have besides: backbones that the user brought, which may have learnt from anything.
@@ -1004,6 +1011,17 @@ class FrozenSource(Protocol):
 
         The graph takes (1, H, W, 3) uint8 RGB and gives one (1, D) float32 output for each of `spec.depths`, scaling
         and pooling inside; `pictures` (n, H, W, 3) uint8 are real ones, for a proof that its numbers are right.
+        """
+        ...
+
+
+class TextSource(Protocol):
+    """What a `BackboneSource` may have besides: networks that learnt pictures and texts together."""
+
+    def text_folder(self, preset: str, store: Store) -> Path | None:
+        """The preset as KerasHub opens it, text tower and tokenizer in it; None where it has none.
+
+        The trunk's depth `last` is then the picture's vector in the space of texts.
         """
         ...
 
