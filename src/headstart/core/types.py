@@ -411,7 +411,7 @@ class Likeness:
     Attributes:
         leep: What the source head's probabilities tell of the labels, at most 0 (Nguyen 2020).
         nce: What its likeliest class tells of them, at most 0 (Tran 2019).
-        cka: Whether its probabilities and the labels call the same pictures alike, at most 1 (Kornblith 2019, debiased).
+        cka: Whether its probabilities and the labels call the same pictures alike, at most 1 (Kornblith 2019).
         frechet: Squared distance of source and target features over their variance, 0 for the same pictures.
         two_sample: How often a classifier tells source and target pictures apart (Lopez-Paz and Oquab 2017).
         unknown: Why values are missing; empty where none is, or nobody asked.
