@@ -105,7 +105,7 @@ def _from_hub(name: str, wish: Wish, store: Store, say: Say) -> Added:
 
 
 def remove(args: argparse.Namespace, store: Store, say: Say) -> int:
-    """Take names of added files, and of networks from the hub, away.
+    """Take names of added files, and of networks from a hub, away.
 
     Raises:
         UsageError: A name is neither; then none goes.
@@ -113,8 +113,8 @@ def remove(args: argparse.Namespace, store: Store, say: Say) -> int:
     from headstart.kit import added
 
     known = {
-        (f"{added.HUB}:" if source == added.HUB else "") + name: (source, name)
-        for source in (added.SOURCE, added.HUB)
+        ("" if source == added.SOURCE else f"{source}:") + name: (source, name)
+        for source in (added.SOURCE, added.HUB, added.KERAS_HUB)
         for name in added.names(source, store) + added.damaged(source, store)
     }
     chosen = tuple(dict.fromkeys(name.removeprefix(f"{added.SOURCE}:") for name in args.names))

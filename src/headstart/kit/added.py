@@ -20,7 +20,7 @@ from headstart.core.types import BackboneSpec, InputSpec
 from headstart.kit import opened, values
 from headstart.kit.opened import Cut
 
-SOURCE, HUB = "saved_file", "huggingface"
+SOURCE, HUB, KERAS_HUB = "saved_file", "huggingface", "keras_hub"
 PICTURES, PAST = ".pictures", ".past"  # endings of what lies beside a description
 _FORMAT = 1  # of the description; raise when cuts or scaling are found otherwise
 FILES = {"keras": "model.keras"} | dict.fromkeys(("lambda", "onnx", "ir", "saved_model"), "model.xml")
@@ -153,6 +153,8 @@ def again(source: str, name: str) -> str:
     """How a name comes back whose description or copy is lost."""
     if source == HUB:
         return f"headstart backbones pull {HUB}:{name}"
+    if source == KERAS_HUB:
+        return f"--backbones {KERAS_HUB}:{name}, or {KERAS_HUB}:PATH with the preset's folder"
     if source != SOURCE:
         return "--backbones run:PATH with the folder of its run copies it again"
     return f"headstart backbones add FILE --name {name}"
@@ -173,7 +175,7 @@ def described(source: str, name: str, store: Store | None = None) -> Added:
         facts = path.stat()
         return _read(source, path, (facts.st_ino, facts.st_mtime_ns, facts.st_size))
     except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError) as err:
-        removed = {SOURCE: name, HUB: f"{HUB}:{name}"}.get(source)
+        removed = name if source == SOURCE else f"{source}:{name}" if source in (HUB, KERAS_HUB) else ""
         hint = again(source, name) + (f", or headstart backbones remove {removed}" if removed else "")
         raise DataError(
             f"the description of `{source}:{name}` is damaged: {err!r}", where=str(path), hint=hint
@@ -182,8 +184,8 @@ def described(source: str, name: str, store: Store | None = None) -> Added:
 
 def _not_added(source: str, name: str, store: Store | None) -> UsageError:
     near = nearest(name, _written(source, store))
-    if source == HUB:
-        return UsageError(f"`{HUB}:{name}` is not here", hint=near or again(source, name))
+    if source in (HUB, KERAS_HUB):
+        return UsageError(f"`{source}:{name}` is not here", hint=near or again(source, name))
     hint = near or f"headstart backbones add FILE --name {opened.plain(name)}"
     return UsageError(f"no file was added as `{source}:{name}`", hint=hint)
 

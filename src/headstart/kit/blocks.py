@@ -139,13 +139,17 @@ def _narrow(anatomy: Anatomy, depth: str) -> bool:
 
 
 def _map_under(pooled: Any, producers: dict[int, Any]) -> Any:
-    """The map (B, h, w, c) that a pooled vector comes from; ConvNeXt normalises the vector once more."""
+    """The map (B, h, w, c) that a pooled vector comes from; ConvNeXt normalises the vector once more.
+
+    Of a row of tokens only the patches may be pooled: all that follows reads the whole row.
+    """
     import keras
 
     one = producers[id(pooled)]
     while not isinstance(one, keras.layers.GlobalAveragePooling2D):
         one = producers[id(_flat(one.input)[0])]
-    return one.input
+    above = producers[id(one.input)]
+    return above.input if isinstance(above, keras.layers.Cropping2D) else one.input
 
 
 def _names(trunk_model: Any) -> dict[int, str]:

@@ -18,7 +18,7 @@ from headstart.core.errors import UsageError, nearest
 from headstart.core.keys import plain
 from headstart.core.licences import permissive
 from headstart.core.store import Store
-from headstart.kit import index, pace, trunk
+from headstart.kit import index, pace, sources, trunk
 
 Facts = dict[str, Any]
 _TEXTS: Mapping[str, Callable[[Facts], str]] = {
@@ -66,7 +66,7 @@ def facts(name: str, store: Store) -> Facts:
     Raises:
         UsageError: No backbone has this name; the nearest are in the hint.
     """
-    if not trunk.listed(name) and (entry := index.known(store).get(name)):
+    if not trunk.listed(name) and (entry := _unopened(store).get(name)):
         return _indexed(entry)
     found = trunk.find(name)
     known: Facts = plain(found.spec)
@@ -110,7 +110,12 @@ def every(store: Store, names: Sequence[str] = ()) -> list[Facts]:
 def more(store: Store) -> list[Facts]:
     """The facts of those that only the index knows, by name."""
     listed = frozenset(trunk.names())
-    return [_indexed(entry) for name, entry in sorted(index.known(store).items()) if name not in listed]
+    return [_indexed(entry) for name, entry in sorted(_unopened(store).items()) if name not in listed]
+
+
+def _unopened(store: Store) -> dict[str, index.Entry]:
+    """What sources ship a table of, and what the index has come to know since."""
+    return {**sources.shipped(), **index.known(store)}
 
 
 def pick(entries: Sequence[Facts], filters: Sequence[str]) -> list[Facts]:

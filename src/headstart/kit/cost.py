@@ -27,6 +27,8 @@ def _layer(layer: Any) -> int:
 
     if isinstance(layer, keras.Model):
         return flops(layer)
+    if isinstance(layer, keras.layers.MultiHeadAttention):
+        return _attention(layer)
     kernels = [getattr(layer, name, None) for name in ("kernel", "depthwise_kernel", "pointwise_kernel")]
     weights = sum(math.prod(kernel.shape) for kernel in kernels if kernel is not None)
     if not weights:
@@ -37,3 +39,20 @@ def _layer(layer: Any) -> int:
     else:
         places = list(layer.output.shape[:-1])
     return int(2 * weights * math.prod(side or 1 for side in places[1:]))
+
+
+def _attention(layer: Any) -> int:
+    """Its four projections, and the two products between tokens."""
+    asked, seen = (one.shape[1] for one in _ends(layer.input))
+    query, key, value, out = (
+        math.prod(one.kernel.shape)
+        for one in (layer.query_dense, layer.key_dense, layer.value_dense, layer.output_dense)
+    )
+    widths = layer.num_heads * (layer.key_dim + (layer.value_dim or layer.key_dim))
+    return int(2 * (asked * (query + out) + seen * (key + value) + asked * seen * widths))
+
+
+def _ends(given: Any) -> tuple[Any, Any]:
+    """Who asks and who is asked, of an attention's inputs."""
+    flat = list(given) if isinstance(given, list | tuple) else [given]
+    return flat[0], flat[-1]

@@ -13,6 +13,7 @@ import numpy as np
 from headstart.core import registry
 from headstart.core.errors import NoOpError
 from headstart.core.store import Store
+from headstart.kit.index import Entry
 
 if TYPE_CHECKING:
     from headstart.kit.past import Past
@@ -64,3 +65,24 @@ def convert(source: Any, preset: str, store: Store, pictures: np.ndarray, draft:
     if maps:
         raise NoOpError(frozen(source, preset), hint="--strategy probe takes it frozen")
     source.convert(preset, store, pictures, draft)
+
+
+def shipped() -> dict[str, Entry]:
+    """Backbones by name that a source can open and that are not here: what it ships a table of (`indexed`)."""
+    found = {}
+    for source in registry.names("backbones"):
+        ask = getattr(registry.load("backbones", source), "indexed", None)
+        for preset, row in (ask() if ask else {}).items():
+            found[f"{source}:{preset}"] = Entry(
+                name=f"{source}:{preset}",
+                family=row["family"],
+                revision=row["handle"],
+                licence=row["licence"],
+                pretrained_on=row["description"],
+                method="not stated",
+                domains=(),
+                task="features of pictures",
+                gated=False,
+                updated="not stated",
+            )
+    return found

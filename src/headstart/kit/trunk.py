@@ -34,7 +34,6 @@ RANDOM_SEED = 0
 _DRAW = 2  # of random weights; raise when `fill_random` draws others
 _FORMAT = 1  # of the cached files; raise when the export changes what it writes
 _LOOKED_AT = 8  # pictures that the first layer and the clock get
-_LATER = ("dinov2", "dinov3", "siglip", "clip", "vit", "deit", "swin", "beit", "mae", "hiera", "sam", "mit", "pvt")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,14 +127,11 @@ def _unknown(name: str, known: tuple[str, ...], fits: list[str]) -> UsageError:
     if fits:
         return UsageError(f"the backbone `{name}` is in several sources", hint=f"write one of {', '.join(fits)}")
     word = name.lower().rpartition(":")[2].replace("-", "").replace("_", "")
-    family = next((one for one in _LATER if word.startswith(one)), None)
-    if family:
-        return UsageError(
-            f"no backbone is named `{name}`: {family} needs the extra `headstart[hub]`, not part of this version",
-            hint="headstart backbones list",
-        )
+    away = [one for one in sources.shipped() if one.partition(":")[2] == name]
+    if away:
+        return UsageError(f"the backbone `{name}` is not here yet", hint=f"write {away[0]}, which fetches it")
     near = nearest(name, known if ":" in name else [one.partition(":")[2] for one in known])
-    within = [one for one in known if word in one.replace("_", "")]
+    within = [one for one in (*known, *sources.shipped()) if word in one.replace("_", "")]
     if word and not near and within:
         near = f"did you mean {', '.join(f'`{one}`' for one in within[:3])}?"
     return UsageError(f"no backbone is named `{name}`", hint=near or "headstart backbones list")
