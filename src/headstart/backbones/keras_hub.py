@@ -69,6 +69,12 @@ class KerasHub(Opened):
         """Whether the copy is in the store; lists ask it of many, so that only its use checks every byte."""
         return self.weights_folder(preset, store).is_dir()
 
+    def text_folder(self, preset: str, store: Store) -> Path | None:
+        """See `headstart.core.types.TextSource`."""
+        from headstart.kit import hub_model
+
+        return hub_model.texts_of(preset, store)
+
     def pull(self, preset: str, store: Store, say: Any) -> Path:
         """The flat network's file, fetched again where the copy is gone and a hub has it.
 

@@ -179,5 +179,3 @@ def _laid(
         scaled=True,
         place=digest(place),
     )
-
-
