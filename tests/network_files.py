@@ -63,9 +63,10 @@ def _field(number, value):
 
 def _tensor(name, values, place=""):
     """A tensor with its numbers, or with the place of the file that holds them."""
-    known = b"".join(_field(1, side) for side in values.shape) + _field(2, 1) + _field(8, name)
+    whole = values.dtype.kind == "i"
+    known = b"".join(_field(1, side) for side in values.shape) + _field(2, 7 if whole else 1) + _field(8, name)
     if not place:
-        return known + _field(9, values.astype("<f4").tobytes())
+        return known + _field(9, values.astype("<i8" if whole else "<f4").tobytes())
     return known + _field(13, _field(1, "location") + _field(2, place)) + _field(14, 1)
 
 
@@ -117,3 +118,56 @@ def write_onnx(path, *, side=64, classifier=True, seed=5, beside=False, weights=
     graph += _field(12, _value("logits" if classifier else "flat", ("batch", 3 if classifier else 20)))
     path.write_bytes(_field(1, 8) + _field(7, graph) + _field(8, _field(1, "") + _field(2, 17)))
     return weights
+
+
+def write_onnx_of_tokens(path, *, blocks=4, side=32, dim=12, patch=8, whole=False):
+    """A transformer's skeleton, axes left open as exporters do: patches, a first token, blocks on a residual stream.
+
+    Each block adds two branches. With `whole` all tokens are given, else what a classifier makes of the first.
+    """
+    rng, count = np.random.default_rng(2), (side // patch) ** 2
+    held = {
+        "patches_w": rng.normal(0, 0.1, (dim, 3, patch, patch)),
+        "form": np.array([-1, dim, count]),
+        "first": rng.normal(0, 1, (1, 1, dim)),
+        "places": rng.normal(0, 1, (1, count + 1, dim)),
+        "zero": np.array(0),
+        "ones": np.ones(dim),
+        "zeros": np.zeros(dim),
+        "classes_w": rng.normal(0, 0.2, (dim, 3)),
+    }
+    axis = _field(1, "axis") + _field(3, 1) + _field(20, 2)
+    nodes = [
+        _node(
+            "Conv",
+            ["pixel_values", "patches_w"],
+            "map",
+            _ints("strides", (patch,) * 2),
+            _ints("kernel_shape", (patch,) * 2),
+        ),
+        _node("Reshape", ["map", "form"], "flat"),
+        _node("Transpose", ["flat"], "turned", _ints("perm", (0, 2, 1))),
+        _node("Concat", ["first", "turned"], "joined", axis),
+        _node("Add", ["joined", "places"], "sum0"),
+    ]
+    for at in range(2 * blocks):
+        among = at % 2 == 0  # every other branch mixes tokens, as attention does
+        wide = count + 1 if among else dim
+        held[f"w{at}"] = rng.normal(0, wide**-0.5, (wide, wide))
+        read = [f"w{at}", f"normal{at}"] if among else [f"normal{at}", f"w{at}"]
+        nodes += [
+            _node("LayerNormalization", [f"sum{at}", "ones", "zeros"], f"normal{at}"),
+            _node("MatMul", read, f"mixed{at}"),
+            _node("Relu", [f"mixed{at}"], f"relu{at}"),
+            _node("Add", [f"sum{at}", f"relu{at}"], f"sum{at + 1}"),
+        ]
+    end = "last_hidden_state"
+    nodes += [_node("LayerNormalization", [f"sum{2 * blocks}", "ones", "zeros"], end)]
+    if not whole:
+        nodes += [_node("Gather", [end, "zero"], "token", axis), _node("MatMul", ["token", "classes_w"], "logits")]
+    graph = b"".join(_field(1, one) for one in nodes) + _field(2, "tokens")
+    for name, values in held.items():
+        graph += _field(5, _tensor(name, values))
+    graph += _field(11, _value("pixel_values", (1, "channels", "height", "width")))
+    graph += _field(12, _value(end, (1, count + 1, dim)) if whole else _value("logits", (1, 3)))
+    path.write_bytes(_field(1, 8) + _field(7, graph) + _field(8, _field(1, "") + _field(2, 17)))

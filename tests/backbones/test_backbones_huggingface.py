@@ -15,7 +15,7 @@ from headstart.core.say import Say
 from headstart.core.store import Store
 from headstart.kit import added, catalogue, engine, export, hf_hub, hf_model, sources, supply, trunk
 from headstart.testing.backbones import check_backbone, vectors
-from network_files import write_onnx
+from network_files import write_onnx, write_onnx_of_tokens
 
 PRESET = "acme/small-net"
 NAME = f"huggingface:{PRESET}"
@@ -142,6 +142,17 @@ def test_another_network_under_the_same_name_is_not_taken_silently(small, own):
     with pytest.raises(UsageError, match="another file already") as caught:
         PLUGIN.pull(PRESET, own, QUIET)
     assert caught.value.hint == f"headstart backbones remove {NAME}"
+
+
+@pytest.mark.parametrize("whole", [False, True])
+def test_a_transformer_gives_tokens_of_its_inner_blocks(hub, own, tmp_path, whole):
+    hub.repos[PRESET] = root = hub_server.repository(tmp_path / "repo")
+    write_onnx_of_tokens(root / "onnx" / "model.onnx", whole=whole)
+    spec = trunk.find(NAME).spec
+    assert [(depth.name, depth.dim) for depth in spec.depths] == [("tokens4", 12), ("tokens6", 12), ("last", 12)]
+    cuts = added.described("huggingface", PRESET).cuts
+    assert [cut.layer for cut in cuts] == ["sum4", "sum6", "last_hidden_state" if whole else "token"]
+    check_backbone(PLUGIN, PRESET, own)
 
 
 # ---------------------------------------------------------------- what can be said

@@ -41,6 +41,25 @@ def test_the_end_of_a_residual_block_is_taken_and_the_classifier_left_out():
     assert [(c.name, c.layer, c.dim, c.side) for c in cuts] == [("map8", "relu", 12, 8), ("last", "drop", 20, 0)]
 
 
+def test_tokens_are_taken_inside_a_transformer_and_its_patches_are_not():
+    stream = [("patches", (8, 8, 5), {}), ("flat", (64, 5), {"light": True})]
+    for number in range(1, 9):
+        at = 2 * number
+        stream += [
+            (f"branch{number}", (64, 5), {"parents": (at,)}),
+            (f"sum{number}", (64, 5), {"parents": (at, at + 1)}),
+        ]
+    nodes = chain(PICTURE, *stream, ("first", (5,), {}), ("classes", (3,), {"dense": True}))
+    cuts = opened.choose(nodes, {"out": len(nodes) - 1})
+    assert [(c.name, c.layer, c.dim, c.side) for c in cuts] == [
+        ("tokens4", "sum4", 5, 0),
+        ("tokens6", "sum6", 5, 0),
+        ("last", "first", 5, 0),
+    ]
+    few = chain(PICTURE, *stream[:6], ("first", (5,), {}), ("classes", (3,), {"dense": True}))
+    assert [c.layer for c in opened.choose(few, {"out": 8})] == ["patches", "first"]
+
+
 def test_a_map_inside_a_branch_is_never_taken():
     nodes = chain(
         PICTURE,

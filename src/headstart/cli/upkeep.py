@@ -59,7 +59,10 @@ def _again(one: dict[str, Any]) -> str:
     """What makes a damaged entry anew."""
     if one["kind"] == "weights" and one["name"]:
         return f"headstart backbones pull {one['name'].partition(',')[0]}"
-    return "add your file again" if one["kind"] == "added" else "it is made again when it is next used"
+    if one["kind"] != "added":
+        return "it is made again when it is next used"
+    of_hub = one["name"].startswith("huggingface:")
+    return f"headstart backbones pull {one['name'].partition(',')[0]}" if of_hub else "add your file again"
 
 
 def _what(one: dict[str, Any]) -> tuple[str, str]:

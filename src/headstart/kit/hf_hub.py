@@ -220,6 +220,7 @@ def collected(say: Any) -> tuple[list[Entry], int]:
 def _rows(asked: Mapping[str, Any], say: Any) -> Iterator[Any]:
     """All rows of a list, page by page; a list that has no end is cut, which is said."""
     query = {**asked, "sort": "downloads", "direction": -1, "limit": _PAGE, "full": "true", "config": "true"}
+    query["cardData"] = "true"
     address = f"{hub()}/api/models?{urllib.parse.urlencode(query, doseq=True)}"
     for _ in range(_MOST_PAGES):
         try:
@@ -254,13 +255,13 @@ def _entry(source: str, row: Any) -> Entry | None:
         return None
     full = str(row.get("id") or row.get("modelId") or "")
     name = f"{source}:{full if source == SOURCE else full.partition('/')[2]}"
-    task = row.get("pipeline_tag")
-    if not index.proper(name) or (task not in _IMAGES):
+    tags = row["tags"] if isinstance(row.get("tags"), list) else []
+    task = row.get("pipeline_tag") or next((one for one in tags if one in _IMAGES), None)
+    if not index.proper(name) or task not in _IMAGES:
         return None
     if source == SOURCE and not any(file in files_in(row) for file in ONNX):
         return None
     card = row["cardData"] if isinstance(row.get("cardData"), dict) else {}
-    tags = row["tags"] if isinstance(row.get("tags"), list) else []
     said = hf_card.read(card, tags, row["config"] if isinstance(row.get("config"), dict) else None)
     return Entry(
         name=name,

@@ -1,8 +1,8 @@
 """A network from somebody else's file: where it can be cut, told from its graph alone.
 
 The graph is a list of nodes in the order of computing, whatever file it came from. `last` is what the classifier reads.
-The other cuts are feature maps, one a resolution: at a cut everything that comes later reads that map alone, so a map
-inside a branch is never taken for the whole.
+The other cuts are feature maps, one a resolution, or in a transformer tokens half and three quarters of the way: at a
+cut everything that comes later reads that value alone, so one inside a branch is never taken for the whole.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ from headstart.core.types import Depth
 
 LAST = "last"
 _MOST = 3  # maps that are taken unasked
+_FEW_SUMS = 4  # of a residual stream: with fewer it is no transformer
+_WAYS = ((1, 2), (3, 4))  # of the way through a transformer, where tokens are taken
 _SMALL = 6  # times smaller than the picture at least: the first layers see edges
 
 
@@ -86,8 +88,9 @@ def choose(nodes: Sequence[Node], outputs: Mapping[str, int], wanted: Sequence[s
         return _outputs(nodes, outputs)
     if not nodes[last].shape:
         raise DataError(f"the last layer before the classifier, `{nodes[last].name}`, gives nothing that can be pooled")
-    maps = [_cut(nodes[at], f"map{nodes[at].side}") for at in _maps(nodes, last)]
-    return (*maps, _cut(nodes[last], LAST))
+    tokens = _tokens(nodes, last)
+    found = {at: f"map{nodes[at].side}" for at in _maps(nodes, last, of_blocks=bool(tokens))} | tokens
+    return (*(_cut(nodes[at], name) for at, name in sorted(found.items())), _cut(nodes[last], LAST))
 
 
 def before_classifier(nodes: Sequence[Node], output: int) -> int:
@@ -104,18 +107,28 @@ def before_classifier(nodes: Sequence[Node], output: int) -> int:
     return under if nodes[under].side or not nodes[at].shape else at
 
 
-def _maps(nodes: Sequence[Node], last: int) -> list[int]:
+def _tokens(nodes: Sequence[Node], last: int) -> dict[int, str]:
+    """Position -> name of tokens inside a transformer: sums of its residual stream, by their number; else nothing."""
+    necks = [at for at in _necks(nodes, last) if at != last and len(nodes[at].parents) > 1]
+    sums = [at for at in necks if len(nodes[at].shape) == 2 and nodes[at].shape[0] > 1]
+    if len(sums) < _FEW_SUMS:
+        return {}
+    numbers = [len(sums) * part // whole for part, whole in _WAYS]
+    return {sums[number - 1]: f"tokens{number}" for number in numbers}
+
+
+def _maps(nodes: Sequence[Node], last: int, *, of_blocks: bool) -> list[int]:
     """One map a resolution, at most three, the smallest ones; not the one that `last` is the mean of.
 
     Of a resolution it is the end of the last block whose branches meet, with its activation; without such blocks the
-    last map.
+    last map, unless `of_blocks`: a transformer's only map is of its patches, which nothing has looked at yet.
     """
     whole = next((node.side for node in nodes if node.side), 0)
     under = _map_under(nodes, last)
     necks = [at for at in _necks(nodes, last) if nodes[at].side and at != last and nodes[at].parents]
     meeting = [at for at in necks if len(nodes[at].parents) > 1]
     ends = [_with_activation(nodes, at, necks) for at in meeting]
-    by_side = {nodes[at].side: at for at in necks} | {nodes[at].side: at for at in ends}
+    by_side = {nodes[at].side: at for at in ([] if of_blocks else necks)} | {nodes[at].side: at for at in ends}
     if under is not None:
         by_side.pop(nodes[under].side, None)
     small = [side for side in by_side if side * _SMALL <= whole] or [side for side in by_side if side < whole]
