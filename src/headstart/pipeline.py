@@ -195,8 +195,9 @@ def plan(data: str | Path, *, out: str | Path | None = None, say: Say | None = N
     job, path = _request(data, out, say, settings, training=True)
     require_own(path, job)
     with tempfile.TemporaryDirectory() as scratch, opened(Path(scratch) / "run", job, say) as ctx:
-        pictures, chosen = Story(ctx).data, names(ctx)
-        count = len(pictures.uris)
+        story = Story(ctx)
+        pictures, count = story.data, len(story.data.uris)
+        chosen = names(ctx, story.seen, pictures=pictures.digest)
         expected = estimate(chosen, count, ctx)
         foretold = forecast(pictures, sizes(pictures, job), chosen, expected.seconds, ctx)
         found = {"estimate": expected, "forecast": foretold and foretold[0], "time": foretold and foretold[1]}

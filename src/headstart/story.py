@@ -71,16 +71,21 @@ class Story:
             )
         return found
 
+    @property
+    def seen(self) -> int:
+        """How many pictures go through every candidate before one is dropped, as reckoned."""
+        from headstart.kit.choosing import LEAST, rounds
+
+        count = len(self.data.uris)
+        return SCREEN_PICTURES if rounds(LEAST, count) else count
+
     @cached_property
     def candidates(self) -> tuple[str, ...]:
         """Backbones to measure, their weights at hand."""
-        from headstart.kit.choosing import LEAST, rounds
         from headstart.stages.embed.candidates import run
 
         assert self.files_audit is not None  # a hopeless data set stops before weights are fetched
-        count = len(self.data.uris)
-        seen = SCREEN_PICTURES if rounds(LEAST, count) else count
-        found: tuple[str, ...] = self._step("candidates", run, self.data, seen=seen)
+        found: tuple[str, ...] = self._step("candidates", run, self.data, seen=self.seen)
         if self.ctx.job.from_names:
             from headstart.stages.zeroshot.start import require
 

@@ -1,0 +1,65 @@
+"""Of a user's own earlier networks the one that learnt a related task is preferred, over three seeds and end to end.
+
+One small network learns letters (A to F), another which material a patch is of; both from random weights,
+by `headstart.fit`. Then other letters (N to S) are given, few of each: the ranking and the fit must take the first.
+"""
+
+import keras
+import numpy as np
+import pytest
+from benchmarks import zoo_nets, zoo_tasks
+from PIL import Image
+
+import headstart
+from headstart.core.say import Say
+from headstart.core.store import Store
+from headstart.kit import adding
+from network_files import save
+
+pytestmark = pytest.mark.slow
+QUIET = Say(quiet=True)
+RECIPE = "depths=last,part=all,rate=3e-3,decay=1,batch_norm=train,epochs=30,batch=32,wise=false,augment=0"
+
+
+def write(folder, task, count):
+    """The first `count` pictures of each of the first six classes of a task, as files."""
+    for c, name in enumerate(task.classes[:6]):
+        (folder / name).mkdir(parents=True)
+        for at in np.flatnonzero(task.y == c)[:count]:
+            Image.fromarray(task.x[at]).save(folder / name / f"{at:04d}.png")
+    return folder
+
+
+def untrained(folder, seed):
+    """A small network with random weights as a backbone of one's own; its name."""
+    from headstart.kit.drawn import fill_random
+
+    trunk = zoo_nets.build("resnet")
+    fill_random(trunk, seed)
+    save(keras.Model(trunk.input, trunk.get_layer("last").output), folder / "small.keras")
+    wish = adding.Wish(file=folder / "small.keras", name="small", depths=zoo_nets.DEPTHS)
+    return f"saved_file:{adding.add(wish, Store(folder / 'cache'), QUIET).name}"
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_the_related_run_is_preferred(tmp_path, monkeypatch, seed):
+    letters, texture = (one for one in zoo_tasks.sources() if one.name in ("letters", "texture"))
+    target = next(one for one in zoo_tasks.targets() if one.related == "letters")
+    monkeypatch.setenv("HEADSTART_CACHE", str(tmp_path / "cache"))
+    base = untrained(tmp_path, seed)
+    how = {"backbones": base, "strategy": "finetune", "recipe": RECIPE, "folds": 2, "seed": seed, "say": QUIET}
+    for name, task in (("a", letters), ("c", texture)):
+        headstart.fit(write(tmp_path / f"data_{name}", task, 96), out=tmp_path / name, **how)
+    pictures = write(tmp_path / "data_b", target, 12)
+    own = f"run:{tmp_path / 'a'},run:{tmp_path / 'c'}"
+    run = headstart.fit(pictures, backbones=own, out=tmp_path / "b", folds=3, seed=seed, say=QUIET)
+    rows = {row.candidate: row for row in run.ranking.rows}
+    best = {name: min(loss(row) for row in rows.values() if row.backbone.startswith(f"run:{name}-")) for name in "ac"}
+    assert run.ranking.chosen.startswith("run:a-")
+    assert best["a"] < best["c"]
+    assert rows[run.ranking.chosen].beats_random
+    assert all(feature.backbone.startswith("run:a-") for feature in run.adapted.features)
+
+
+def loss(row):
+    return next(score.value for score in row.scores if score.name == "log_loss")
