@@ -15,7 +15,6 @@ from headstart.core.opening import opened, require_own
 from headstart.core.say import Say
 from headstart.stages.adapt import request
 from headstart.stages.embed import candidates
-from headstart.story import Story
 
 LITE0, LITE1 = "bundled:efficientnet_lite0", "bundled:efficientnet_lite1"
 TUNE = ("--strategy", "finetune", "--backbones", LITE0)
@@ -232,9 +231,8 @@ def test_a_wrong_option_is_the_place(pictures, words, where, capsys):
 )
 def test_what_the_recipe_asks_for_survives_the_screening(context, given, kept):
     survivor = "bundled:efficientnet_lite2"
-    story = Story(context(**given))
-    story.__dict__["candidates"] = (LITE0, LITE1, survivor, "bundled:vgg16_hed")  # as if chosen already
-    assert story._kept((survivor,)) == (survivor, *kept)
+    listed = (LITE0, LITE1, survivor, "bundled:vgg16_hed")
+    assert request.going_on((survivor,), listed, ctx=context(**given)) == (survivor, *kept)
 
 
 def test_the_budget_does_not_leave_out_the_backbone_of_the_recipe(context):
