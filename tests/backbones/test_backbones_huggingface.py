@@ -13,7 +13,7 @@ from headstart.cli.main import main
 from headstart.core.errors import DataError, SetupError, UsageError
 from headstart.core.say import Say
 from headstart.core.store import Store
-from headstart.kit import added, catalogue, engine, export, hf_hub, hf_model, sources, supply, trunk
+from headstart.kit import added, catalogue, engine, export, hf_hub, hf_model, pack, sources, supply, trunk
 from headstart.testing.backbones import check_backbone, vectors
 from network_files import write_onnx, write_onnx_of_tokens
 
@@ -134,6 +134,14 @@ def test_a_lost_copy_is_fetched_again_as_it_was_described(small, own):
     assert PLUGIN.pull(PRESET, own, QUIET) == file and file.is_file() and PLUGIN.spec(PRESET) == spec
 
 
+def test_a_damaged_copy_is_told_by_verify_and_comes_again(small, own, capsys):
+    file = PLUGIN.pull(trunk.find(NAME).preset, own, QUIET)
+    file.write_bytes(file.read_bytes().replace(b"pixel", b"PIXEL").replace(b"stem", b"STEM"))
+    assert main(["backbones", "verify"]) == 1
+    assert f"headstart backbones pull {NAME}" in capsys.readouterr().out
+    assert main(["backbones", "pull", NAME]) == 0 and main(["backbones", "verify"]) == 0
+
+
 def test_another_network_under_the_same_name_is_not_taken_silently(small, own):
     for one in (trunk.find(NAME), *supply.entries(own)):
         if isinstance(one, supply.Entry):
@@ -171,6 +179,13 @@ def test_what_is_said_comes_before_what_is_stated(small, own):
     assert main(["backbones", "add", NAME, "--size", "32", "--json"]) == 0
     assert PLUGIN.spec(PRESET).input.size_px == 32 and len(weights_asked(small)) == 1  # the copy is of this commit
     assert main(["backbones", "add", NAME, "--name", "x"]) == 2
+
+
+def test_a_processor_among_others_is_read(hub, own, tmp_path):
+    within = json.dumps({"image_processor": hub_server.PROCESSOR, "processor_class": "SmallProcessor"})
+    texts = {"preprocessor_config.json": None, "processor_config.json": within}
+    hub.repos[PRESET] = hub_server.repository(tmp_path / "repo", texts=texts)
+    assert trunk.find(NAME).spec.input.mean == (0.5, 0.4, 0.3)
 
 
 def test_what_nothing_states_is_guessed_aloud(hub, own, tmp_path, capsys):
@@ -212,6 +227,12 @@ def test_remove_takes_the_name_away(small, own):
 
 
 # ---------------------------------------------------------------- mirrors
+
+
+def test_bundle_says_how_it_comes_to_a_machine_without_a_network(small, own, tmp_path):
+    with pytest.raises(UsageError, match="cannot be bundled") as caught:
+        pack.make([NAME], tmp_path / "pack.tar", own, QUIET)
+    assert f"FOLDER/huggingface/{PRESET}/" in caught.value.hint and not (tmp_path / "pack.tar").exists()
 
 
 def test_a_mirror_is_a_folder_or_an_address_and_comes_before_the_hub(hub, own, tmp_path, monkeypatch):

@@ -160,6 +160,13 @@ def again(source: str, name: str) -> str:
     return f"headstart backbones add FILE --name {name}"
 
 
+def over_there(source: str, name: str) -> str:
+    """How a name comes to a machine without a network."""
+    if source == HUB:
+        return f"lay its files into FOLDER/{HUB}/{name}/, and over there set HEADSTART_WEIGHTS_MIRROR=FOLDER"
+    return "copy the file, and add it over there: headstart backbones add FILE"
+
+
 def described(source: str, name: str, store: Store | None = None) -> Added:
     """The description of a name.
 

@@ -102,6 +102,8 @@ def _told(repo: Repository) -> _Told:
     commit = commit if re.fullmatch(r"[0-9a-f]{40}", commit) else ""
     files = hf_hub.files_in(facts)
     config, processor = (_facts(repo, file, files, commit) for file in ("config.json", "preprocessor_config.json"))
+    if not processor:  # newer transformers write all processors of a repository into one file
+        processor = _dict(_facts(repo, "processor_config.json", files, commit).get("image_processor"))
     card = facts.get("cardData")
     if not isinstance(card, dict):
         readme = _small(repo, "README.md", files, commit)

@@ -24,7 +24,7 @@ from headstart.core.files import disk_errors, read_json
 from headstart.core.keys import canonical, file_digest
 from headstart.core.say import Progress, Say, size
 from headstart.core.store import SEAL, Store
-from headstart.kit import recorded, trunk
+from headstart.kit import added, recorded, trunk
 from headstart.kit.contents import leads_elsewhere, require_numbers, require_weights
 from headstart.kit.manifest import FORMAT, MANIFEST, Manifest
 from headstart.kit.supply import WEIGHTS, weights_folder
@@ -81,8 +81,10 @@ def _folder(one: trunk.Trunk, store: Store) -> Path:
         raise UsageError(f"`{one.name}` has random weights: there is nothing to bundle")
     folder = weights_folder(one, store) if hasattr(one.source, "weights_folder") else None
     if folder is None or folder.parent.name != WEIGHTS:
-        hint = "copy the file, and add it over there: headstart backbones add FILE"
-        raise UsageError(f"`{one.name}` cannot be bundled: its weights come from a file of your own", hint=hint)
+        hint = added.over_there(one.source.name, one.preset)
+        raise UsageError(
+            f"`{one.name}` cannot be bundled: its weights come from a file of your own or a hub", hint=hint
+        )
     return folder
 
 
