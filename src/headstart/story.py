@@ -137,7 +137,7 @@ class Story:
             return survivors
         from headstart.stages.zeroshot.start import fitting
 
-        fit = fitting(self.candidates)
+        fit = fitting(self.candidates, ctx=self.ctx)
         if not fit or set(fit) & set(survivors):
             return survivors
         self.ctx.say.line("screen", f"{fit[0]} goes on too: it can guess by the names of the classes")

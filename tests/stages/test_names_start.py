@@ -96,14 +96,15 @@ def test_a_run_that_stopped_after_the_names_ends_as_it_would_have(fitted, crops,
     assert differing(tmp_path / "run", out) == []
 
 
-def test_few_labels_are_told_that_names_may_help_but_not_where_they_say_nothing():
+def test_few_labels_are_told_that_names_may_help_but_not_where_they_say_nothing(context):
+    ctx = context()
     few, many = plan.Strategy(plan.HEADS["some"], False, ""), plan.Strategy(plan.HEADS["many"], True, "")
     embedded = [type("E", (), {"spec": type("S", (), {"name": LITE0})})]
     named, blank = (type("D", (), {"class_names": names}) for names in (("cat", "class_2"), ("class_1", "b")))
-    assert plan.may_start(few, named, embedded)
-    assert not plan.may_start(many, named, embedded)
-    assert not plan.may_start(few, blank, embedded)
-    assert not plan.may_start(few, named, [type("E", (), {"spec": type("S", (), {"name": "bundled:vgg16_hed"})})])
+    assert plan.may_start(few, named, embedded, ctx)
+    assert not plan.may_start(many, named, embedded, ctx)
+    assert not plan.may_start(few, blank, embedded, ctx)
+    assert not plan.may_start(few, named, [type("E", (), {"spec": type("S", (), {"name": "bundled:vgg16_hed"})})], ctx)
 
 
 # ---------------------------------------------------------------- features

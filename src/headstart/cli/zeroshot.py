@@ -19,8 +19,9 @@ Write = Callable[["Guess"], None]
 class ZeroShot:
     """Guess the class of pictures without any label, by the names of the classes.
 
-    A classifier of ImageNet says what it sees; a sentence model compares that with the names of your classes. Rows
-    come in the order of the files. Nothing is measured on your pictures: a few labels and `headstart fit` do that.
+    A classifier of ImageNet says what it sees; a sentence model compares that with the names of your classes. A CLIP or
+    SigLIP compares pictures and names itself. Rows come in the order of the files. Nothing is measured on your
+    pictures: a few labels and `headstart fit` do that.
     """
 
     name = "zeroshot"
@@ -31,7 +32,7 @@ class ZeroShot:
         rows.add_files(parser)
         said = "names in English with commas between them, at least two"
         parser.add_argument("--classes", metavar="NAMES", type=_names, required=True, help=said)
-        said = "whose ImageNet classifier looks (default: bundled:efficientnet_lite2)"
+        said = "whose ImageNet classifier looks, or a CLIP or SigLIP (default: bundled:efficientnet_lite2)"
         parser.add_argument("--backbone", metavar="NAME", type=filled, help=said)
         rows.add_rows(parser)
 
@@ -80,6 +81,7 @@ def json_rows(out: BinaryIO, classes: tuple[str, ...]) -> Write:
             "answer": found.answer or None,
             "cosines": {name: _rounded(value) for name, value in found.cosines.items()},
             "seen": {name: _rounded(value) for name, value in found.seen.items()},
+            "scores": {name: _rounded(value) for name, value in found.scores.items()},
             "measured": False,
             "error": found.error or None,
         }

@@ -6,7 +6,7 @@ Names come from `--classes` or from the folders of a data set. Nothing here know
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 
 from headstart.core.errors import UsageError
 
@@ -64,7 +64,7 @@ def require(classes: Sequence[str], *, where: str = CLASSES, hint: str = "") -> 
 def require_apart(
     classes: Sequence[str],
     pieces: Callable[[str], tuple[int, ...]],
-    unknown: int | None,
+    unread: Collection[int],
     *,
     where: str = CLASSES,
     hint: str = "",
@@ -74,7 +74,7 @@ def require_apart(
     Args:
         classes: C names.
         pieces: Text -> numbers of the pieces that the model sees.
-        unknown: The number of what it cannot read, or None.
+        unread: Numbers of pieces that say nothing: what it cannot read, and a bare space.
         where: Where the names were given.
         hint: What to do.
 
@@ -82,7 +82,7 @@ def require_apart(
         UsageError: The first such name.
     """
     for name in classes:
-        if set(pieces(as_words(name))) <= {unknown}:
+        if set(pieces(as_words(name))) <= set(unread):
             what = f"the model of language can read nothing of the class name `{name}`"
             raise UsageError(what, where=where, hint=hint or "name it in English")
     _require_once(classes, lambda name: pieces(as_words(name)), where, hint)

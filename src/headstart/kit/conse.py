@@ -97,7 +97,7 @@ def of_names(
     store: Store,
     say: Say,
     *,
-    where: str = "",
+    where: str = class_names.CLASSES,
     hint: str = "",
 ) -> Conse:
     """What is needed to guess among these classes; the sentence model and ImageNet's names are fetched when missing.
@@ -116,7 +116,7 @@ def of_names(
         SetupError: The sentence model, the names or OpenVINO cannot be had.
     """
     model = sentences.model(store, say)
-    require_readable(classes, model, where=where or class_names.CLASSES, hint=hint)
+    require_readable(classes, model, where=where, hint=hint)
     targets = model.embed(map(class_names.as_words, classes))
     named = imagenet.vectors(imagenet.classes(store, say), model, store, say)
     return Conse(dense=dense, bias=bias, names=named, targets=targets)
@@ -131,4 +131,6 @@ def require_readable(
         UsageError: The first such name.
     """
     pieces = model.pieces
-    class_names.require_apart(classes, lambda text: tuple(pieces.numbers(text)), pieces.unknown, where=where, hint=hint)
+    class_names.require_apart(
+        classes, lambda text: tuple(pieces.numbers(text)), (pieces.unknown,), where=where, hint=hint
+    )

@@ -1,18 +1,20 @@
 """Which backbones can guess by the names of classes, and how: the one place that asks a source for it.
 
-A source with a dense layer of ImageNet's classes guesses by ConSE (`headstart.kit.conse`).
+A network that learnt pictures and texts together guesses by the texts of the classes (`headstart.kit.towers`), a source
+with a dense layer of ImageNet's classes by ConSE (`headstart.kit.conse`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 
 from headstart.core.say import Say
 from headstart.core.store import Store
-from headstart.kit import conse
+from headstart.kit import class_names, conse, towers
 from headstart.kit.trunk import Trunk
 
 
@@ -28,17 +30,28 @@ class Naming(Protocol):
         ...
 
 
-def can(trunk: Trunk) -> bool:
+def can(trunk: Trunk, store: Store) -> bool:
     """Whether a trunk can guess by names."""
-    return trunk.seed is None and trunk.preset in getattr(trunk.source, "classifiers", ())
+    classifier = trunk.preset in getattr(trunk.source, "classifiers", ())
+    return trunk.seed is None and (classifier or text_folder(trunk, store) is not None)
 
 
-def how(trunk: Trunk) -> str:
+def text_folder(trunk: Trunk, store: Store) -> Path | None:
+    """Where the text tower of a trunk lies; None where it has none."""
+    asked = getattr(trunk.source, "text_folder", None)
+    return asked(trunk.preset, store) if asked and trunk.seed is None else None
+
+
+def how(trunk: Trunk, store: Store) -> str:
     """In a few words, how a trunk that can does it."""
+    if text_folder(trunk, store):
+        return f"text tower of {trunk.name}"
     return f"ConSE, {conse.MODEL} over the ImageNet classes of {trunk.name}"
 
 
-def of(trunk: Trunk, classes: Sequence[str], store: Store, say: Say, *, where: str = "", hint: str = "") -> Naming:
+def of(
+    trunk: Trunk, classes: Sequence[str], store: Store, say: Say, *, where: str = class_names.CLASSES, hint: str = ""
+) -> Naming:
     """What guesses; the models that it needs are fetched when missing, the trunk's own weights are at hand.
 
     Args:
@@ -52,6 +65,9 @@ def of(trunk: Trunk, classes: Sequence[str], store: Store, say: Say, *, where: s
     Raises:
         UsageError: A name cannot be read, or two read alike.
         SetupError: A model cannot be had.
+        DataError: The trunk's text tower cannot be read.
     """
+    if folder := text_folder(trunk, store):
+        return towers.of_names(classes, folder, trunk.spec.revision, store, say, where=where, hint=hint)
     dense, bias = trunk.source.classifier(trunk.preset, store)  # type: ignore[attr-defined]
     return conse.of_names(classes, dense, bias, store, say, where=where, hint=hint)

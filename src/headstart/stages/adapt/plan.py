@@ -58,10 +58,10 @@ def feature(embeddings: Sequence[Embeddings], candidate: str) -> Feature:
     return Feature(backbone=backbone, depth=name, dim=next(d.dim for d in spec.depths if d.name == name))
 
 
-def may_start(how: Strategy, data: Dataset, embeddings: Sequence[Embeddings]) -> bool:
+def may_start(how: Strategy, data: Dataset, embeddings: Sequence[Embeddings], ctx: Context) -> bool:
     """Whether a start from the names of the classes, which was not asked for, would be worth a try."""
     speaking = len(class_names.says_nothing(data.class_names)) < len(data.class_names)
-    return not how.combine and speaking and any(naming.can(trunk.find(e.spec.name)) for e in embeddings)
+    return not how.combine and speaking and any(naming.can(trunk.find(e.spec.name), ctx.store) for e in embeddings)
 
 
 def beside(chosen: Feature, names: NamesStart | None) -> list[tuple[Feature, ...]]:

@@ -7,7 +7,7 @@ was trained with. Files stream through in their order, and one that cannot be re
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +22,19 @@ from headstart.kit import conse, imagenet, trunk
 from headstart.kit.conse import likeliest
 from headstart.kit.engine import BATCH
 from headstart.kit.trunk import Trunk
-from headstart.runtime.predict import Chunk, chunks
+from headstart.runtime.predict import chunks
 
 SHOWN = 5  # of the classes that are seen
 _PARITY = 8  # pictures on which a new trunk is compared with Keras
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Looked:
+    """One file: features (D,) float32 at the depth `last`, or why it could not be read."""
+
+    uri: str
+    features: np.ndarray
+    error: str = ""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -35,6 +44,23 @@ class Seen:
     uri: str
     probabilities: np.ndarray
     error: str = ""
+
+
+def look(files: Iterable[Path], through: Trunk, store: Store, say: Say) -> Iterator[Looked]:
+    """Features of each file, in order; memory does not grow with their number. The trunk is made when it never was."""
+    engine: Any = None
+    for chunk in chunks(files, [through.spec.input], threads=threads(), batch=BATCH):
+        readable = [at for at in range(len(chunk.files)) if at not in chunk.errors]
+        found: dict[int, np.ndarray] = {}
+        if readable:
+            pictures = chunk.pictures[0][readable]
+            if engine is None:
+                sample = pictures[np.resize(np.arange(len(pictures)), _PARITY)]
+                engine = trunk.ready(through, store, say, sample, threads=threads())
+            _, outputs = next(iter(engine.run([(None, pictures)])))
+            found = dict(zip(readable, outputs[-1], strict=True))
+        for at, file in enumerate(chunk.files):
+            yield Looked(str(file), found.get(at, np.empty(0, np.float32)), chunk.errors.get(at, ""))
 
 
 @dataclass(eq=False)
@@ -56,15 +82,11 @@ class Classifier:
     named: tuple[imagenet.Named, ...]
     store: Store
     say: Say
-    _engine: Any = field(default=None, init=False)
 
     def look(self, files: Iterable[Path]) -> Iterator[Seen]:
-        """Probabilities of each file, in order; memory does not grow with their number."""
-        for chunk in chunks(files, [self.trunk.spec.input], threads=threads(), batch=BATCH):
-            readable = [at for at in range(len(chunk.files)) if at not in chunk.errors]
-            found = dict(zip(readable, self._probabilities(chunk, readable), strict=True)) if readable else {}
-            for at, file in enumerate(chunk.files):
-                yield Seen(str(file), found.get(at, np.empty(0, np.float32)), chunk.errors.get(at, ""))
+        """Probabilities of each file, in order."""
+        for one in look(files, self.trunk, self.store, self.say):
+            yield Seen(one.uri, one.features if one.error else self._probabilities(one.features), one.error)
 
     def top(self, probabilities: np.ndarray, count: int = SHOWN) -> dict[str, float]:
         """The likeliest classes by name, the likeliest first."""
@@ -76,14 +98,10 @@ class Classifier:
             seen = {} if one.error else self.top(one.probabilities)
             yield Prediction(uri=one.uri, answer=next(iter(seen), ""), probabilities=seen, error=one.error)
 
-    def _probabilities(self, chunk: Chunk, readable: list[int]) -> np.ndarray:
-        """(M, 1000) of the pictures that could be read."""
-        pictures = chunk.pictures[0][readable]
-        if self._engine is None:
-            sample = pictures[np.resize(np.arange(len(pictures)), _PARITY)]
-            self._engine = trunk.ready(self.trunk, self.store, self.say, sample, threads=threads())
-        _, outputs = next(iter(self._engine.run([(None, pictures)])))
-        return conse.probabilities(outputs[-1], self.weights, self.bias)
+    def _probabilities(self, features: np.ndarray) -> np.ndarray:
+        """(1000,) of one picture."""
+        found: np.ndarray = conse.probabilities(features[None], self.weights, self.bias)[0]
+        return found
 
 
 def classifier(backbone: str, store: Store, say: Say) -> Classifier:

@@ -1,4 +1,5 @@
-"""Answers without any label: ConSE (`headstart.kit.conse`), picture by picture.
+"""Answers without any label, picture by picture: by a network's own texts (`headstart.kit.towers`), where the backbone
+learnt pictures and texts together, else by ConSE (`headstart.kit.conse`).
 
 Nothing here is measured on the user's pictures, and every output says so.
 """
@@ -13,9 +14,10 @@ import numpy as np
 from headstart.core.say import Say
 from headstart.core.store import Store
 from headstart.core.types import Guess
-from headstart.kit import class_names, conse
+from headstart.kit import class_names, conse, naming, trunk
 from headstart.kit.conse import Conse
-from headstart.stages.zeroshot.look import Classifier, Seen, classifier
+from headstart.kit.towers import Towers
+from headstart.stages.zeroshot.look import Classifier, Looked, Seen, classifier, look
 
 UNMEASURED = "unmeasured: none of these pictures has a label; a few labels and `headstart fit` measure it"
 
@@ -28,26 +30,50 @@ def run(
     Args:
         files: Picture files; consumed as needed. One that cannot be read gives a `Guess` with `error`.
         classes: C names in English, at least two.
-        backbone: `source:preset` of a source with an ImageNet classifier.
+        backbone: `source:preset` of a network that learnt pictures and texts, or with an ImageNet classifier.
         store: The cache.
         say: The terminal.
         top: Classes of the source that are averaged.
 
     Raises:
         UsageError: The class names cannot be used, or the backbone has no classifier; before any picture is read.
-        SetupError: Weights, names or OpenVINO cannot be had.
+        SetupError: Weights, names, KerasHub or OpenVINO cannot be had.
     """
     class_names.require(classes)
+    one = trunk.find(backbone)
+    if naming.text_folder(one, store):
+        one.source.pull(one.preset, store, say)
+        texts = naming.of(one, classes, store, say)
+        assert isinstance(texts, Towers)
+        say.warn(UNMEASURED)
+        return (_matched(each, texts, tuple(classes)) for each in look(files, one, store, say))
     source = classifier(backbone, store, say)
     named = conse.of_names(classes, source.weights, source.bias, store, say)
     say.warn(UNMEASURED)
     return (_guess(seen, source, named, tuple(classes), top) for seen in source.look(files))
 
 
+def _matched(one: Looked, texts: Towers, classes: tuple[str, ...]) -> Guess:
+    """By the texts of a network that learnt pictures and texts together."""
+    if one.error:
+        return Guess(uri=one.uri, answer="", error=one.error)
+    cosines = texts.similarities(one.features[None])
+    scores = texts.scores(cosines)[0]
+    ranked = _ranked(cosines[0], classes)
+    by_class = dict(zip(classes, scores.tolist(), strict=True))
+    return Guess(
+        uri=one.uri, answer=next(iter(ranked)), cosines=ranked, scores={name: by_class[name] for name in ranked}
+    )
+
+
+def _ranked(cosines: np.ndarray, classes: tuple[str, ...]) -> dict[str, float]:
+    """Class -> cosine, the nearest first; ties in the order of the classes."""
+    return {classes[at]: float(cosines[at]) for at in np.argsort(-cosines, kind="stable").tolist()}
+
+
 def _guess(seen: Seen, source: Classifier, named: Conse, classes: tuple[str, ...], top: int) -> Guess:
     if seen.error:
         return Guess(uri=seen.uri, answer="", error=seen.error)
     cosines = named.cosines(seen.probabilities, top)
-    order = np.argsort(-cosines, kind="stable").tolist()
-    ranked = {classes[at]: float(cosines[at]) for at in order}
-    return Guess(uri=seen.uri, answer=classes[order[0]], cosines=ranked, seen=source.top(seen.probabilities))
+    ranked = _ranked(cosines, classes)
+    return Guess(uri=seen.uri, answer=next(iter(ranked)), cosines=ranked, seen=source.top(seen.probabilities))

@@ -21,9 +21,9 @@ RENAME = "rename the folder in English, or leave out --from-names"
 _ROWS = 4096  # pictures at once
 
 
-def fitting(candidates: Sequence[str]) -> list[str]:
+def fitting(candidates: Sequence[str], *, ctx: Context) -> list[str]:
     """The backbones that can guess by names, the best prior first."""
-    able = [one for one in map(trunk.find, candidates) if naming.can(one)]
+    able = [one for one in map(trunk.find, candidates) if naming.can(one, ctx.store)]
     return [one.name for one in sorted(able, key=lambda one: (-one.spec.prior, one.name))]
 
 
@@ -35,7 +35,7 @@ def require(classes: Sequence[str], candidates: Sequence[str], *, ctx: Context) 
         SetupError: A model that reads the names cannot be had.
     """
     class_names.require(classes, where=OPTION, hint=RENAME)
-    able = fitting(candidates)
+    able = fitting(candidates, ctx=ctx)
     if not able:
         what = f"none of the backbones can guess by names: {', '.join(candidates)}"
         hint = "add bundled:efficientnet_lite2 to --backbones, or leave out --from-names"
@@ -60,7 +60,7 @@ def run(data: Dataset, splits: Splits, embeddings: Sequence[Embeddings], *, ctx:
         UsageError: The names of the classes cannot be used.
         SetupError: A model that reads the names cannot be had.
     """
-    one = trunk.find(fitting([each.spec.name for each in embeddings])[0])
+    one = trunk.find(fitting([each.spec.name for each in embeddings], ctx=ctx)[0])
     own = next(each for each in embeddings if each.spec.name == one.name)
     named = naming.of(one, data.class_names, ctx.store, ctx.say, where=OPTION, hint=RENAME)
     last = one.spec.depths[-1]
@@ -71,7 +71,7 @@ def run(data: Dataset, splits: Splits, embeddings: Sequence[Embeddings], *, ctx:
         weights=named.linear(),
         rows=np.asarray(own.rows),
         similarities=np.concatenate([named.similarities(chunk) for chunk in chunks]),
-        how=naming.how(one),
+        how=naming.how(one, ctx.store),
     )
     values.save(found, ctx.folder("names"))
     _say(found, data, splits, ctx)
