@@ -151,11 +151,11 @@ def test_rounds_are_as_many_as_pictures_backbones_and_classes_make_worth_it(back
 # ---------------------------------------------------------------- finalists
 
 
-@given(OPTIONS, st.data(), st.integers(1, 3), st.randoms())
-def test_finalists_are_the_best_two_ways_and_none_is_worse_in_all(options, data, most, random):
+@given(OPTIONS, st.data(), st.integers(1, 3), st.integers(1, 3), st.randoms())
+def test_finalists_are_the_best_two_ways_and_none_is_worse_in_all(options, data, fewest, most, random):
     drawn = data.draw(st.lists(NUMBERS, min_size=len(options), max_size=len(options)))
     losses = {one.name: loss for one, loss in zip(options, drawn, strict=True)}
-    found = choosing.finalists(options, losses, most=most)
+    found = choosing.finalists(options, losses, fewest=fewest, most=most)
     names = [one.name for one in found]
     assert 1 <= len(names) == len(set(names)) <= most
     assert losses[names[0]] == min(losses.values()) and "best by probe" in found[0].why
@@ -168,7 +168,8 @@ def test_finalists_are_the_best_two_ways_and_none_is_worse_in_all(options, data,
         for other in options:
             its = (losses[other.name], -promise(other), other.cost)
             assert not (its != mine and all(a <= b for a, b in zip(its, mine, strict=True)))
-    assert choosing.finalists(random.sample(options, len(options)), losses, most=most) == found
+    shuffled = random.sample(options, len(options))
+    assert choosing.finalists(shuffled, losses, fewest=fewest, most=most) == found
 
 
 def test_finalists_say_why():
@@ -181,8 +182,20 @@ def test_finalists_say_why():
         ("cheap", "cheapest to train"),
     ]
     assert choosing.finalists(options, losses, most=2) == found[:2]
-    (one,) = choosing.finalists(options[:1], losses)
+    (one,) = choosing.finalists(options[:1], losses, fewest=3)
     assert one.why == "best by probe and best by prior and cheapest to train"
+
+
+def test_places_that_are_free_go_to_the_next_by_probe_unless_it_is_no_better_in_anything():
+    options = [option("best", 0.9, 3.0), option("cheap", 0.6, 1.0), option("worse", 0.7, 4.0), option("next", 0.7, 2.0)]
+    losses = {"best": 0.2, "worse": 0.3, "next": 0.4, "cheap": 0.5}
+    assert [one.name for one in choosing.finalists(options, losses)] == ["best", "cheap"]
+    found = choosing.finalists(options, losses, fewest=3)
+    assert [(one.name, one.why) for one in found] == [
+        ("best", "best by probe and best by prior"),
+        ("cheap", "cheapest to train"),
+        ("next", "next by probe"),
+    ]
 
 
 @pytest.mark.parametrize(

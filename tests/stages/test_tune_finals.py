@@ -158,8 +158,11 @@ def test_networks_start_from_the_best_by_probe_the_best_by_prior_and_the_cheapes
     seen = tuple(embeddings(data, name, {"last": 1.0}, prior=prior, flops=flops) for name, prior, flops, _ in known)
     features = (types.SimpleNamespace(depth="last"),)
     heads = [Base(backbone=name, features=features, params={}, pictures=60, loss=loss) for name, *_, loss in known]
-    heads.append(dataclasses.replace(heads[3], loss=0.6))  # another set of depths
-    found = bases.starts(heads, seen, data, ctx)
+    order = sorted(heads, key=lambda base: base.loss)
+    rows = [types.SimpleNamespace(backbone=base.backbone, status="tied") for base in order]
+    rows.insert(0, types.SimpleNamespace(backbone="made:no", status="control"))
+    ranking = types.SimpleNamespace(rows=[*rows, types.SimpleNamespace(backbone="made:fit", status="beaten")])
+    found = bases.starts(ranking, heads, seen, data, ctx)
     assert [(one.name, one.why) for one in found] == [
         ("made:fit", "best by probe"),
         ("made:famous", "best by prior"),
@@ -167,7 +170,7 @@ def test_networks_start_from_the_best_by_probe_the_best_by_prior_and_the_cheapes
     ]
     assert ctx.say.err.getvalue().split(None, 1)[1] == (
         "fine-tuning starts from made:fit (best by probe), made:famous (best by prior), "
-        "made:cheap (cheapest to train); the cheaper network first, so that something is there soon\n"
+        "made:cheap (cheapest to train); the cheaper first, so that something is there soon\n"
     )
-    only = bases.starts(heads[:1], seen[:1], data, context(name="one"))
+    only = bases.starts(ranking, heads[:1], seen[:1], data, context(name="one"))
     assert [one.name for one in only] == ["made:cheap"]

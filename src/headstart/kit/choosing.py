@@ -28,7 +28,8 @@ WHOLE = 2.5  # a round sees at most this part of all pictures, else halving is n
 LEAST = 3  # backbones from which on halving is worth it,
 EARLY = 6  # and from which on its first round is
 NO_ROOM = "what comes next would not fit the budget"  # why one is dropped that is not worse
-BY_PROBE, BY_PRIOR, CHEAPEST = "best by probe", "best by prior", "cheapest to train"  # why one is a finalist
+BY_PROBE, BY_PRIOR, CHEAPEST = "best by probe", "best by prior", "cheapest to train"  # why one is a finalist,
+NEXT = "next by probe"  # where those are fewer than was asked for
 A_CLASS = 4  # pictures of each class that a round needs to tell backbones apart
 
 
@@ -63,7 +64,7 @@ class Halving:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finalist:
-    """A backbone that is worth fine-tuning, and why: `BY_PROBE`, `BY_PRIOR`, `CHEAPEST`, or several of them."""
+    """A backbone that is worth fine-tuning, and why: `BY_PROBE`, `BY_PRIOR`, `CHEAPEST`, several of them, or `NEXT`."""
 
     name: str
     why: str
@@ -178,15 +179,18 @@ def halve(
     return Halving(kept=tuple(kept), dropped=dropped)
 
 
-def finalists(options: Iterable[Option], losses: Mapping[str, float], *, most: int = 3) -> tuple[Finalist, ...]:
+def finalists(
+    options: Iterable[Option], losses: Mapping[str, float], *, fewest: int = 1, most: int = 3
+) -> tuple[Finalist, ...]:
     """The backbones that are fine-tuned: the best by probe, the best by prior, and the cheapest to train.
 
-    Whichever two or three of these are one backbone stand once, so there are one to three. Another that is worse in all
-    of loss, expectation and cost is never among them.
+    Whichever of these are one backbone stand once. Another that is worse in one of loss, expectation and cost, and no
+    better in any, is never among them.
 
     Args:
         options: Those that were measured and can be trained; `cost` is of training, or anything that orders alike.
         losses: Mean held-out loss of each one's best probe, by name.
+        fewest: Below so many the next by probe are taken too, as far as there are any.
         most: How many at most; 2 leaves out the cheapest.
 
     Raises:
@@ -205,7 +209,15 @@ def finalists(options: Iterable[Option], losses: Mapping[str, float], *, most: i
         best = min(every, key=key).name
         if best in why or len(why) < most:
             why.setdefault(best, []).append(merit)
+    values = {one.name: (losses[one.name], one.cost, _promise(one)[0]) for one in every}
+    for one in sorted(every, key=merits[BY_PROBE]):
+        if len(why) < min(fewest, most) and one.name not in why and not _dominated(values[one.name], values.values()):
+            why[one.name] = [NEXT]
     return tuple(Finalist(name=name, why=" and ".join(told)) for name, told in why.items())
+
+
+def _dominated(one: tuple[float, ...], others: Iterable[tuple[float, ...]]) -> bool:
+    return any(other != one and all(a <= b for a, b in zip(other, one, strict=True)) for other in others)
 
 
 def _named(options: Iterable[Option]) -> list[Option]:

@@ -24,6 +24,7 @@ from headstart.stages.adapt.contest import Ring
 from headstart.stages.adapt.curve import resized
 
 HEAD = "logistic"
+STARTS = 3  # backbones that networks start from
 FARTHEST = 30.0  # in logits: a probability of 1e-13
 
 
@@ -76,27 +77,28 @@ def bases(ranking: Ranking, embeddings: Sequence[Embeddings], on: Ring, wanted: 
 
 
 def starts(
-    found: Sequence[Base], embeddings: Sequence[Embeddings], data: Dataset, ctx: Context
+    ranking: Ranking, found: Sequence[Base], embeddings: Sequence[Embeddings], data: Dataset, ctx: Context
 ) -> tuple[Finalist, ...]:
     """The backbones that networks start from: the best by probe, the best by prior, and the cheapest to train.
 
+    The probe is that of the ranking, on one depth, for there a network that trains does best.
+
     Args:
-        found: The heads of all that can be trained, the best first.
+        ranking: Tells how the probes did.
+        found: The heads of all that can be trained.
         embeddings: Of these backbones.
         data: The pictures.
         ctx: The run; its decisions hold what was expected of each backbone.
     """
-    losses: dict[str, float] = {}
-    for base in found:
-        losses[base.backbone] = min(base.loss, losses.get(base.backbone, base.loss))
-    specs = [e.spec for e in embeddings if e.spec.name in losses]
+    specs = [e.spec for e in embeddings if e.spec.name in {base.backbone for base in found}]
+    probed = [row for row in ranking.rows if row.status not in ("control", "screened_out")]  # the best first
+    losses = {row.backbone: float(place) for place, row in reversed(list(enumerate(probed)))}
     expected = prior.of_run(specs, ctx, pictures=data.digest)
     options = [Option(name=spec.name, expected=expected[spec.name].value, cost=spec.flops) for spec in specs]
-    made = choosing.finalists(options, losses)
-    if not ctx.job.recipe and len(losses) > 1:
+    made = choosing.finalists(options, losses, fewest=STARTS, most=STARTS)
+    if not ctx.job.recipe and len(specs) > 1:
         told = ", ".join(f"{one.name} ({one.why})" for one in made)
-        order = "; the cheaper network first, so that something is there soon" if len(made) > 1 else ""
-        ctx.say.line("adapt", f"fine-tuning starts from {told}{order}")
+        ctx.say.line("adapt", f"fine-tuning starts from {told}; the cheaper first, so that something is there soon")
     return made
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from headstart.kit.choosing import CHEAPEST, Finalist
+from headstart.kit.choosing import BY_PRIOR, BY_PROBE, Finalist
 from headstart.kit.compare import Contender, paired
 from headstart.kit.intervals import Interval
 
@@ -65,8 +65,8 @@ def chosen(bench: Workbench, attempts: Sequence[Attempt]) -> list[Attempt]:
 
 
 def _in_question(bench: Workbench) -> list[Finalist]:
-    """The best backbones by probe and by prior; the cheapest is there so that something is tried soon."""
-    return [one for one in bench.starts if one.why != CHEAPEST]
+    """The best backbones by probe and by prior; others are there so that something is tried soon."""
+    return [one for one in bench.starts if BY_PROBE in one.why or BY_PRIOR in one.why]
 
 
 def _apart(one: Attempt, other: Attempt, bench: Workbench) -> Interval:

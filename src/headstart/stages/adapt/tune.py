@@ -121,7 +121,7 @@ def _made(
     on = contest.ring(data, splits, ctx)
     given = recipes.parse(ctx.job.recipe)
     found = _bases(given, ranking, embeddings, on)
-    starts = bases.starts(found, embeddings, data, ctx)
+    starts = bases.starts(ranking, found, embeddings, data, ctx)
     found = [base for base in found if base.backbone in {one.name for one in starts}]
     bench = Workbench(data=data, splits=splits, embeddings=embeddings, bases=found, probe=probe, on=on, ctx=ctx)
     bench.starts = starts
