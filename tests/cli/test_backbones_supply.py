@@ -55,7 +55,7 @@ def test_list_filters_and_sorts(cache, capsys):
 
 
 def test_search_finds_by_words(cache, capsys):
-    lines = told(capsys, "search", "edge").splitlines()
+    lines = told(capsys, "search", "edge", "detection").splitlines()
     assert [line.split()[0] for line in lines] == ["name", "bundled:vgg16_hed"]
     assert "needs a TEXT" in told(capsys, "search", code=2)
 

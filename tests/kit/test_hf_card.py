@@ -71,6 +71,12 @@ def test_data_and_domains_are_told_by_names():
     assert hf_card.read({}, ["huggingface", "surface"]).domains == ()
 
 
+def test_a_name_and_a_description_tell_something_too():
+    assert hf_card.told_by_words("resnet", "resnet_50_imagenet") == ("not stated", ("photos",))
+    assert hf_card.told_by_words("siglip", "siglip_base", "pre-trained on WebLi.") == ("image-text", ("photos",))
+    assert hf_card.told_by_words("hgnet", "hgnetv2_b6_in22k_in1k")[1] == ("photos",)
+
+
 @pytest.mark.parametrize(
     ("name", "value", "prior"),
     [

@@ -122,7 +122,7 @@ def test_a_damaged_index_is_reported_and_stops_nothing(tmp_path):
     found = take(store, ONE)
     found.path.write_bytes(found.path.read_bytes().replace(b"mit", b"MIT"))
     assert index.known(store) == {} and "not those of its SHA-256" in told[-1] and index.AGAIN in told[-1]
-    assert catalogue.more(store) == []
+    assert ONE.name not in {entry["name"] for entry in catalogue.more(store)}
     found.path.unlink()
     assert index.known(store) == {} and "it is gone" in told[-1]
     (found.path.parent / "current.json").write_text('{"sha256": "../../x"}')
@@ -164,8 +164,8 @@ def test_what_is_not_known_passes_no_filter_and_comes_last(store, field):
     for sign in ("<9000G", ">=0", "!=1"):
         assert ONE.name not in {entry["name"] for entry in catalogue.pick(entries, [f"{field}{sign}"])}
     if field in catalogue.SORTS:
-        unknown = {entry["name"] for entry in catalogue.order(entries, field)[-1:]}
-        assert unknown == {ONE.name} or field in ("speed", "latency")
+        known = [not entry["indexed"] for entry in catalogue.order(entries, field)]
+        assert known == sorted(known, reverse=True) or field in ("speed", "latency")
 
 
 def test_domains_and_methods_can_be_filtered_by(store):
@@ -177,8 +177,8 @@ def test_domains_and_methods_can_be_filtered_by(store):
 
     assert picked("domain=medical") == {TWO.name} and picked("domains=edges") == {"bundled:vgg16_hed"}
     assert {ONE.name, "keras_applications:vgg16"} <= picked("domain=photos", "method=supervised")
-    assert picked("domain!=photos") == {TWO.name}
-    assert picked("method=self-supervised*") == set()
+    assert TWO.name in picked("domain!=photos") and ONE.name not in picked("domain!=photos")
+    assert not {ONE.name, TWO.name} & picked("method=self-supervised*")
     assert TWO.name in {entry["name"] for entry in catalogue.search(entries, ["medical"])}
 
 

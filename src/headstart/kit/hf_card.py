@@ -21,7 +21,21 @@ _METHODS = {
 }
 # domain -> words that name it, in data sets' names and in tags
 _DOMAINS = {
-    "photos": ("imagenet", "coco", "laion", "food101", "places365", "inaturalist", "cifar", "lvd", "webli", "yfcc"),
+    "photos": (
+        "imagenet",
+        "in1k",
+        "in21k",
+        "in22k",
+        "coco",
+        "laion",
+        "food101",
+        "places365",
+        "inaturalist",
+        "cifar",
+        "lvd",
+        "webli",
+        "yfcc",
+    ),
     "medical": ("medical", "radiology", "histopathology", "pathology", "xray", "chest", "mri", "dermatology", "retina"),
     "text": ("ocr", "document", "documents", "handwriting", "mnist", "rvl", "iam"),
     "satellite": ("satellite", "remotesensing", "eurosat", "sentinel", "aerial"),
@@ -78,6 +92,12 @@ def read(card: Facts, tags: Sequence[str] = (), config: Facts | None = None) -> 
         prior=prior,
         prior_source="ImageNet-1k accuracy by the card's model-index" if prior else "",
     )
+
+
+def told_by_words(family: str, *words: str) -> tuple[str, tuple[str, ...]]:
+    """Method and domains as far as an architecture's name and a description tell them."""
+    said = read({}, words, {"model_type": family})
+    return said.method, said.domains
 
 
 def _texts(value: Any) -> list[str]:

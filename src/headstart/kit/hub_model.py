@@ -20,6 +20,7 @@ from headstart.core.say import Say
 from headstart.core.store import Store
 from headstart.kit import added, adding, hub_fetch, hub_preset
 from headstart.kit.added import FILES, Added
+from headstart.kit.hf_card import told_by_words
 from headstart.kit.hub_fetch import SOURCE, Wanted
 
 _FORMAT = 1  # of what is laid flat; raise when it comes out otherwise
@@ -159,6 +160,7 @@ def _laid(
 
     store.make("added", added.address(content), write)
     family = known.get("family") or preset.kind.removesuffix("Backbone").lower()
+    method, domains = told_by_words(family, name, known.get("description", ""))
     return Added(
         name=name,
         kind="keras",
@@ -178,4 +180,6 @@ def _laid(
         prior_source="a guess: KerasHub publishes no accuracy of its presets",
         scaled=True,
         place=digest(place),
+        method=method,
+        domains=domains,
     )

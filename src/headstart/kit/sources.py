@@ -13,6 +13,7 @@ import numpy as np
 from headstart.core import registry
 from headstart.core.errors import NoOpError
 from headstart.core.store import Store
+from headstart.kit import hf_card
 from headstart.kit.index import Entry
 
 if TYPE_CHECKING:
@@ -73,14 +74,15 @@ def shipped() -> dict[str, Entry]:
     for source in registry.names("backbones"):
         ask = getattr(registry.load("backbones", source), "indexed", None)
         for preset, row in (ask() if ask else {}).items():
+            method, domains = hf_card.told_by_words(row["family"], preset, row["description"])
             found[f"{source}:{preset}"] = Entry(
                 name=f"{source}:{preset}",
                 family=row["family"],
                 revision=row["handle"],
                 licence=row["licence"],
                 pretrained_on=row["description"],
-                method="not stated",
-                domains=(),
+                method=method,
+                domains=domains,
                 task="features of pictures",
                 gated=False,
                 updated="not stated",
