@@ -3,7 +3,7 @@
     python -m benchmarks.ranking [--cheap]
 
 Networks of three styles learnt one of four tasks each (`benchmarks.zoo_tasks`); all are fine-tuned on 60 pictures of
-each of five targets, with three draws of pictures, and judged on 350 to 1,200 others: the truth. A rule sees the 60
+each of six targets, with three draws of pictures, and judged on 350 to 1,200 others: the truth. A rule sees the 60
 pictures alone and picks a network; its regret is what the best network of all reaches there more than its pick, in
 points of accuracy. The best network of all is partly best by luck, so that no rule comes to 0.
 

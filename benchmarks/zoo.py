@@ -1,4 +1,4 @@
-"""The zoo: small networks of three styles on four source tasks, each transferred to five targets, everything kept.
+"""The zoo: small networks of three styles on four source tasks, each transferred to six targets, everything kept.
 
 Every training is headstart's own (`kit/network`, `kit/train`): sources from random weights, targets from the fitted
 logistic head with all blocks free. What is done lies in the cache under the digest of pictures, recipe and network, so
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -25,8 +25,9 @@ from headstart.core.say import Say
 from headstart.core.settings import cache_folder
 from headstart.core.store import Store
 from headstart.core.types import BackboneSpec, FittedHead
-from headstart.kit import crossval, objective
-from headstart.kit.new_head import Start
+from headstart.kit import crossval, network, objective, schedule, train
+from headstart.kit.network import Network, Start
+from headstart.kit.stepper import Stepper
 
 LEARN = 60  # pictures of a target, as even over its classes as can be
 SEEDS = (0, 1, 2)
@@ -80,6 +81,31 @@ class Shown:
         """See `headstart.kit.ahead.Held`."""
         for at in range(0, len(self.y), 256):
             yield {"pictures": self.x[at : at + 256].astype(np.float32)}
+
+
+class Compiled:
+    """A training that is compiled once for all networks of one style and number of classes: most of its time, else.
+
+    Its steps, their rates and their order are those of `headstart.kit.train`, bit for bit.
+
+    Args:
+        made: A network of this style.
+        recipe: How, but for the seed.
+    """
+
+    def __init__(self, made: Network, recipe: Recipe) -> None:
+        self.network, self.stepper = made, Stepper(made, recipe, None)
+        self.state = self.stepper.state()
+
+    def trained(self, weights: Mapping[str, np.ndarray], recipe: Recipe, feed: Pictures, held: Shown) -> np.ndarray:
+        """(M, C) float32 logits of the network that `weights` become, all of a network's by path."""
+        self.network.set(weights)
+        self.stepper.restore(self.state)
+        batches = (batch for epoch in range(1, recipe.epochs + 1) for batch in feed.epoch(epoch))
+        rates = schedule.rates(recipe, recipe.epochs * feed.steps)
+        for (inputs, soft, _), rate in zip(batches, rates, strict=True):
+            self.stepper.step(inputs, soft, float(rate))
+        return train.predict(self.network, held)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -177,6 +203,7 @@ class Zoo:
     def __init__(self, store: Store | None = None, say: Say | None = None) -> None:
         self.store, self.say = store or Store(cache_folder()), say or Say(quiet=True)
         self.targets = zoo_tasks.targets()
+        self._compiled: dict[tuple[str, int], Compiled] = {}
 
     @cached_property
     def members(self) -> tuple[Member, ...]:
@@ -220,13 +247,13 @@ class Zoo:
 
         def write(draft: Path) -> None:
             self.say.line("tune", f"{member.name} -> {of.task.name}, seed {of.seed}, {len(learn)} pictures")
-            features = self.features(member, of.task)["last"][of.rows[learn]]
-            start = _start(features, of.y[learn], len(of.task.classes), of.seed)
-            network = _built(member.trunk, member.spec, recipe, start, len(of.task.classes))
-            _train(network, recipe, Pictures(of.x[learn], of.y[learn], len(of.task.classes), recipe), self.say)
-            test = judge is None
-            held = Shown(of.task.test_x, of.task.test_y) if test else Shown(of.x[judge], of.y[judge])
-            np.save(draft / "logits.npy", _predict(network, held))
+            features, classes = self.features(member, of.task)["last"][of.rows[learn]], len(of.task.classes)
+            start = _start(logistic(features, of.y[learn], classes, of.seed))
+            fresh = network.build(member.trunk, member.spec, recipe, start=start, n_classes=classes)
+            compiled = self._compiled.setdefault((member.style, classes), Compiled(fresh, recipe))
+            held = Shown(of.task.test_x, of.task.test_y) if judge is None else Shown(of.x[judge], of.y[judge])
+            feed = Pictures(of.x[learn], of.y[learn], classes, recipe)
+            np.save(draft / "logits.npy", compiled.trained(fresh.get(frozen=True), recipe, feed, held))
 
         return np.load(self.store.make(KIND, key, write) / "logits.npy")
 
@@ -246,10 +273,11 @@ class Zoo:
         self.say.line("source", f"{style} on {task.name}: {len(task.y):,} pictures, {len(task.classes)} classes")
         trunk = zoo_nets.build(style)
         spec = zoo_nets.spec(f"zoo:{style}", style, task.name, 0.0, trunk.count_params(), 1)
-        network = _built(trunk, spec, recipe, None, len(task.classes))
-        _train(network, recipe, Pictures(task.x, task.y, len(task.classes), recipe), self.say)
-        right = _predict(network, Shown(task.test_x, task.test_y)).argmax(axis=1) == task.test_y
-        made = finish(network, trunk, spec)
+        made = network.build(trunk, spec, recipe, start=None, n_classes=len(task.classes))
+        feed = Pictures(task.x, task.y, len(task.classes), recipe)
+        train.train(made, recipe, feed, held=None, class_weight=None, folder=None, say=Say(quiet=True), name=style)
+        right = train.predict(made, Shown(task.test_x, task.test_y)).argmax(axis=1) == task.test_y
+        made = finish(made, trunk, spec)
         np.savez(draft / "trunk.npz", **zoo_nets.taken(zoo_nets.with_depths(made.trunk)))
         np.savez(draft / "head.npz", weights=made.weights, bias=made.bias)
         (draft / "facts.json").write_text(json.dumps({"accuracy": float(right.mean())}))
@@ -282,26 +310,7 @@ def logistic(x: np.ndarray, y: np.ndarray, classes: int, seed: int) -> FittedHea
     return next(iter(made))
 
 
-def _start(x: np.ndarray, y: np.ndarray, classes: int, seed: int) -> Start:
-    fitted = logistic(x, y, classes, seed)
-    return Start(
-        weights=fitted.arrays["weights"], bias=fitted.arrays["bias"], centre=x.mean(axis=0), scale=x.std(axis=0)
-    )
-
-
-def _built(trunk: Any, spec: BackboneSpec, recipe: Recipe, start: Start | None, classes: int) -> Any:
-    from headstart.kit import network
-
-    return network.build(trunk, spec, recipe, start=start, n_classes=classes)
-
-
-def _train(network: Any, recipe: Recipe, feed: Pictures, say: Say) -> None:
-    from headstart.kit import train
-
-    train.train(network, recipe, feed, held=None, class_weight=None, folder=None, say=Say(quiet=True), name="zoo")
-
-
-def _predict(network: Any, held: Shown) -> np.ndarray:
-    from headstart.kit import train
-
-    return train.predict(network, held)
+def _start(fitted: FittedHead) -> Start:
+    """The head to start from, without a standardisation of its own: that would be a constant of the compiled step."""
+    weights, bias = fitted.arrays["weights"], fitted.arrays["bias"]
+    return Start(weights=weights, bias=bias, centre=np.zeros(len(weights)), scale=np.ones(len(weights)))

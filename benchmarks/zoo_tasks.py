@@ -1,7 +1,7 @@
-"""The tasks of the zoo: real pictures that packages carry, 32 x 32 px, four tasks to learn and five to transfer to.
+"""The tasks of the zoo: real pictures that packages carry, 32 x 32 px, four tasks to learn and six to transfer to.
 
 No picture and no photograph is in both a source and a target. A target has the source in its name that it is related
-to by making, which is known before anything is trained; rotation has none.
+to by making, which is known before anything is trained; rotation and zoom have none.
 
 | task | pictures from |
 |---|---|
@@ -9,7 +9,7 @@ to by making, which is known before anything is trained; rotation has none.
 | digits | scikit-learn's handwritten digits |
 | letters | the font files of Matplotlib, turned, shifted and sized by chance |
 | texture | patches of scikit-image's and photographs of materials, grey, brightness and contrast evened out |
-| rotation | crops of photographs of scikit-image and scikit-learn |
+| rotation, zoom | crops of photographs of scikit-image and scikit-learn |
 """
 
 from __future__ import annotations
@@ -99,9 +99,10 @@ def targets() -> tuple[Task, ...]:
     return (
         _made("textile: kind of defect", "textile", ("local", "global"), _textile, learn=(0.5, 0.65), judge=(0.65, 1)),
         _made("digits: 5 to 9", "digits", tuple("56789"), _digits, learn=(0.0, 0.3), judge=(0.3, 1.0)),
-        _made("letters: N to Z", "letters", tuple("NOPQRSTUVWXYZ"), _letters, **half),
+        _made("letters: N to Z", "letters", tuple("NOPQRSTUVWXYZ"), _letters, learn=(0.0, 0.2), judge=(0.2, 0.7)),
         _made("texture: other materials", "texture", _OTHER_TEXTURES, _textures, **half),
         _made("rotation of photos", "", ("0", "90", "180", "270"), _rotated, **half),
+        _made("zoom of photos", "", ("1", "2", "4"), _zoomed, **half),
     )
 
 
@@ -159,21 +160,19 @@ def _digits(name: str, part: Part) -> Iterator[np.ndarray]:
 
 
 def _letters(letter: str, part: Part) -> Iterator[np.ndarray]:
-    """120 drawings of a letter, six in each font."""
+    """200 drawings of a letter, ten in each font, light on dark as the digits are."""
     import matplotlib
 
-    folder, count = Path(matplotlib.get_data_path()) / "fonts" / "ttf", 6 * len(_FONTS)
+    folder, count = Path(matplotlib.get_data_path()) / "fonts" / "ttf", 10 * len(_FONTS)
     for at in range(round(part[0] * count), round(part[1] * count)):
         rng = _rng("letters", letter, at)
-        font = ImageFont.truetype(folder / f"{_FONTS[at % len(_FONTS)]}.ttf", int(rng.integers(40, 72)))
+        font = ImageFont.truetype(folder / f"{_FONTS[at % len(_FONTS)]}.ttf", int(rng.integers(72, 112)))
         sheet = Image.new("L", (128, 128), 0)
         place = tuple(64 + rng.uniform(-12, 12, 2))
         ImageDraw.Draw(sheet).text(place, letter, fill=255, font=font, anchor="mm")
-        sheet = sheet.rotate(rng.uniform(-25, 25), Image.Resampling.BILINEAR).resize((SIDE, SIDE), Image.Resampling.BOX)
-        paper, ink = rng.uniform(0, 110), rng.uniform(145, 255)
-        if rng.random() < 0.5:
-            paper, ink = ink, paper
-        grey = paper + (ink - paper) * np.asarray(sheet, np.float32) / 255 + rng.normal(0, 12, (SIDE, SIDE))
+        sheet = sheet.rotate(rng.uniform(-20, 20), Image.Resampling.BILINEAR).resize((SIDE, SIDE), Image.Resampling.BOX)
+        paper, ink = rng.uniform(0, 80), rng.uniform(160, 255)
+        grey = paper + (ink - paper) * np.asarray(sheet, np.float32) / 255 + rng.normal(0, 6, (SIDE, SIDE))
         yield np.repeat(np.clip(grey, 0, 255).astype(np.uint8)[..., None], 3, axis=2)
 
 
@@ -215,3 +214,10 @@ def _rotated(angle: str, part: Part) -> Iterator[np.ndarray]:
         for at, crop in enumerate(_crops(name, "RGB", part, round(250 * (part[1] - part[0])), (90, 180))):
             if at % 4 == int(angle) // 90:  # no crop in two classes
                 yield np.rot90(_rgb(crop), int(angle) // 90).copy()
+
+
+def _zoomed(factor: str, part: Part) -> Iterator[np.ndarray]:
+    side = SIDE * int(factor)
+    for name in _PHOTOS:
+        for crop in _crops(name, "RGB", part, round(60 * (part[1] - part[0])), (side, side)):
+            yield np.asarray(crop.resize((SIDE, SIDE), Image.Resampling.BOX))

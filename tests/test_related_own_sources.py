@@ -18,7 +18,7 @@ from network_files import save
 
 pytestmark = pytest.mark.slow
 QUIET = Say(quiet=True)
-RECIPE = "depths=last,part=all,rate=3e-3,decay=1,batch_norm=train,epochs=30,batch=32,wise=false,augment=0"
+RECIPE = "depths=last,part=all,start=random,rate=3e-3,decay=1,epochs=15,batch=32,wise=false"
 
 
 def write(folder, task, count):
@@ -34,7 +34,7 @@ def untrained(folder, seed):
     """A small network with random weights as a backbone of one's own; its name."""
     from headstart.kit.drawn import fill_random
 
-    trunk = zoo_nets.build("resnet")
+    trunk = zoo_nets.build("vgg")
     fill_random(trunk, seed)
     save(keras.Model(trunk.input, trunk.get_layer("last").output), folder / "small.keras")
     wish = adding.Wish(file=folder / "small.keras", name="small", depths=zoo_nets.DEPTHS)
