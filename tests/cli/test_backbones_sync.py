@@ -102,6 +102,13 @@ def test_search_and_filtered_lists_show_it_and_say_what_is_not_known(hub, capsys
     assert "0.000" not in told and len(hub.asked) == asked
 
 
+def test_a_preset_that_only_the_index_knows_is_asked_for_where_it_was_found(hub, capsys):
+    answer(capsys, "sync")
+    found, _ = answer(capsys, "pull", "keras_hub:resnet_9000_imagenet", code=3)
+    assert "`resnet_9000_imagenet` cannot be had" in found["error"]["what"]
+    assert any(path.startswith("/keras/resnet_9000_imagenet/resolve/main/") for path, _ in hub.asked)
+
+
 def test_rows_that_can_be_no_backbone_are_left_out_and_counted(hub, cache, capsys):
     bad = ["../../etc", "acme/../x", "acme/a\x1b[2J", "acme/a\nb", "acme", "x" * 500, ""]
     rows = [

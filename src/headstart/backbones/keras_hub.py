@@ -18,12 +18,24 @@ from headstart.core.files import read_json
 from headstart.core.say import Say
 from headstart.core.settings import cache_folder
 from headstart.core.store import Store
+from headstart.kit import index
 
 
 @functools.cache
 def _table() -> Mapping[str, dict[str, Any]]:
     found: dict[str, dict[str, Any]] = read_json(Path(__file__).with_suffix(".json"))
     return found
+
+
+def _row(preset: str) -> Mapping[str, Any]:
+    """What is known of a preset without its weights: of those that KerasHub ships, or of a newer one in the index."""
+    if preset in _table():
+        return _table()[preset]
+    newer = next((one for one in index.entries("keras_hub") if one.name == f"keras_hub:{preset}"), None)
+    if newer is None:
+        return {}
+    known = {"family": newer.family, "description": newer.pretrained_on, "licence": newer.licence}
+    return known | {"licence_note": "as its card on the hub states it", "handle": f"hf://keras/{preset}"}
 
 
 class KerasHub(Opened):
@@ -47,7 +59,7 @@ class KerasHub(Opened):
         from headstart.kit import hub_model
 
         store, path = Store(cache_folder()), Path(preset).expanduser()
-        if preset in _table():
+        if _row(preset):
             return self._bring(preset, store, Say()).name
         if "://" in preset:
             return hub_model.remembered(preset, store) or self._bring(preset, store, Say()).name
@@ -61,9 +73,9 @@ class KerasHub(Opened):
     def _bring(self, text: str, store: Store, say: Any) -> Any:
         from headstart.kit import hub_fetch, hub_model
 
-        row = _table().get(text)
+        row = _row(text)
         place = hub_fetch.Wanted(name=text, place=text, handle=row["handle"]) if row else hub_fetch.Wanted.of(text)
-        return hub_model.bring(place, row or {}, store, say)
+        return hub_model.bring(place, row, store, say)
 
     def available(self, preset: str, store: Store) -> bool:
         """Whether the copy is in the store; lists ask it of many, so that only its use checks every byte."""
@@ -82,7 +94,7 @@ class KerasHub(Opened):
             SetupError: It cannot be had.
             DataError: The publisher has another preset under this name by now.
         """
-        if preset in _table() and not super().available(preset, store):
+        if _row(preset) and not super().available(preset, store):
             self._bring(preset, store, say)
         return self._file(preset, store)
 

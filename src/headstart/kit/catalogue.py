@@ -114,8 +114,8 @@ def more(store: Store) -> list[Facts]:
 
 
 def _unopened(store: Store) -> dict[str, index.Entry]:
-    """What sources ship a table of, and what the index has come to know since."""
-    return {**sources.shipped(), **index.known(store)}
+    """What sources ship a table of, which was looked into, and what the index has come to know since."""
+    return {**index.known(store), **sources.shipped()}
 
 
 def pick(entries: Sequence[Facts], filters: Sequence[str]) -> list[Facts]:
