@@ -122,7 +122,7 @@ def trained(steps: int = 300):
     network, preprocessor = clip()
     captions = [f"a photo of a {colour} {pattern}" for colour, pattern in kinds()]
     blank = np.zeros((len(captions), 8, 8, 3), np.float32)
-    tokens = np.asarray(preprocessor({"images": blank, "prompts": captions})["token_ids"])
+    tokens = tf.constant(np.asarray(preprocessor({"images": blank, "prompts": captions})["token_ids"]))
     optimizer, rng = keras.optimizers.AdamW(2e-3), np.random.default_rng(0)
     same = tf.range(len(captions))
 

@@ -131,18 +131,6 @@ class Story:
         found = [self._embed(name, self._every) for name in names]
         return tuple(sorted(found, key=lambda e: (e.spec.flops, e.spec.name)))
 
-    def _naming(self, survivors: tuple[str, ...]) -> tuple[str, ...]:
-        """The survivors; where a head is to start from the names of the classes, one that can guess by them too."""
-        if not self.ctx.job.from_names:
-            return survivors
-        from headstart.stages.zeroshot.start import fitting
-
-        fit = fitting(self.candidates, ctx=self.ctx)
-        if not fit or set(fit) & set(survivors):
-            return survivors
-        self.ctx.say.line("screen", f"{fit[0]} goes on too: it can guess by the names of the classes")
-        return (*survivors, fit[0])
-
     @property
     def _every(self) -> Any:
         import numpy as np

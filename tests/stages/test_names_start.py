@@ -176,6 +176,13 @@ def test_without_a_source_classifier_among_the_candidates_the_error_says_what_to
     assert "bundled:efficientnet_lite2" in caught.value.hint
 
 
+def test_where_no_survivor_can_guess_by_names_one_that_can_goes_on_too(context):
+    ctx, blind = context(), "bundled:vgg16_hed"
+    every = (LITE0, "bundled:efficientnet_lite2", blind)
+    assert start.with_naming((blind,), every, ctx=ctx) == (blind, "bundled:efficientnet_lite2")  # the best prior
+    assert start.with_naming((blind, LITE0), every, ctx=ctx) == (blind, LITE0)
+
+
 @pytest.mark.medium
 def test_names_that_say_nothing_are_noticed(context, capsys):
     ctx = context()

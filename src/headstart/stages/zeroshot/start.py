@@ -27,6 +27,15 @@ def fitting(candidates: Sequence[str], *, ctx: Context) -> list[str]:
     return [one.name for one in sorted(able, key=lambda one: (-one.spec.prior, one.name))]
 
 
+def with_naming(survivors: tuple[str, ...], candidates: Sequence[str], *, ctx: Context) -> tuple[str, ...]:
+    """The backbones that go on, and where none of them can guess by names, the best candidate that can."""
+    able = fitting(candidates, ctx=ctx)
+    if set(able) & set(survivors):
+        return survivors
+    ctx.say.line("screen", f"{able[0]} goes on too: it can guess by the names of the classes")
+    return (*survivors, able[0])
+
+
 def require(classes: Sequence[str], candidates: Sequence[str], *, ctx: Context) -> None:
     """Refuse what cannot work before a picture is passed through a trunk; models that are missing are fetched.
 
