@@ -134,32 +134,34 @@ def open_batch(given: Any, outputs: Sequence[Any], name: str) -> Any:
     import keras
 
     fixed = keras.Model(given, list(outputs))
-    pairs = []
+    pairs, shapes = [], {}
 
     def again(one: Any) -> Any:
         made = type(one).from_config(one.get_config())
         pairs.append((one, made))
-        return made
-
-    def call(one: Any, *args: Any, **kwargs: Any) -> Any:
-        if type(one).__name__ == "Reshape" and not isinstance(one, keras.layers.Layer):
-            return keras.ops.reshape(args[0], shapes[id(one)])
-        return one(*args, **kwargs)
-
-    shapes: dict[int, tuple[int, ...]] = {}
-
-    def noted(one: Any) -> Any:
-        made = again(one)
-        if type(one).__name__ == "Reshape" and not isinstance(one, keras.layers.Layer):
+        if type(one) is _reshape():
             shapes[id(made)] = _open_shape(tuple(one.output.shape))
         return made
 
+    def call(one: Any, *args: Any, **kwargs: Any) -> Any:
+        if type(one).__name__ == "ConvertToTensor":  # Keras puts one before each model that is called
+            return args[0]
+        return keras.ops.reshape(args[0], shapes[id(one)]) if id(one) in shapes else one(*args, **kwargs)
+
     fresh = keras.Input(given.shape[1:], name="pictures")
-    model = keras.models.clone_model(fixed, input_tensors=fresh, clone_function=noted, call_function=call)
+    model = keras.models.clone_model(fixed, input_tensors=fresh, clone_function=again, call_function=call)
     for one, made in pairs:
         if getattr(one, "weights", None):
             made.set_weights(one.get_weights())
     return keras.Model(fresh, model.outputs, name=name)
+
+
+def _reshape() -> type:
+    """The class of the operation that `keras.ops.reshape` makes."""
+    import keras
+
+    symbolic = keras.ops.reshape(keras.Input((1, 2)), (-1, 2))
+    return type(symbolic._keras_history.operation)
 
 
 def _open_shape(shape: tuple[int, ...]) -> tuple[int, ...]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import re
+import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -220,13 +221,15 @@ def opened(folder: Path) -> Preset:
 
 @contextlib.contextmanager
 def reading(folder: Path) -> Iterator[None]:
-    """While KerasHub reads a preset: what it raises becomes a fact about the folder.
+    """While KerasHub reads a preset: what it raises becomes a fact about the folder, and what it warns of is not told.
 
     Raises:
         DataError: It cannot read it.
     """
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of its own dealings with Keras and NumPy
+            yield
     except (ValueError, TypeError, OSError, KeyError, AttributeError, ImportError, RuntimeError) as err:
         why = str(err).strip().partition("\n")[0]
         what = f"KerasHub cannot read `{folder.name}`: {type(err).__name__}: {why}"

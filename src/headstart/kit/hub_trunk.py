@@ -11,6 +11,7 @@ and of CLIP and SigLIP the picture's vector in the space of texts.
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -60,7 +61,8 @@ def lay(backbone: Any, spec: InputSpec, task: Mapping[str, Any]) -> Laid:
     trace = hub_flat.Trace(replaced=hub_parts.REPLACED, after=watch.after)
     watch.trace = trace
     try:
-        with trace.watching():
+        with trace.watching(), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "The structure of `inputs`")  # names of inputs are KerasHub's own
             scale = [spec.scale / std for std in spec.std]
             offset = [-mean / std for mean, std in zip(spec.mean, spec.std, strict=True)]
             plain = scale == [1.0] * 3 and offset == [0.0] * 3

@@ -48,7 +48,10 @@ def copied(source: Any, targets: Sequence[Any], given: Any, names: Mapping[int, 
 
     def clone(one: Any) -> Any:
         kind, settings = change(one)
-        made = kind.from_config({**one.get_config(), **settings})
+        config = {**one.get_config(), **settings}
+        if "trainable" in config:  # a layer made frozen passes no later freezing on to the layers inside it
+            config["trainable"] = True
+        made = kind.from_config(config)
         made.name = names.get(id(one), made.name)
         pairs.append((one, made))
         return made
