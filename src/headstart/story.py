@@ -127,7 +127,11 @@ class Story:
 
         names = self.candidates
         if self.screening:
-            names = self._naming(going_on(self.screening.survivors, self.candidates, ctx=self.ctx))
+            names = going_on(self.screening.survivors, self.candidates, ctx=self.ctx)
+            if self.ctx.job.from_names:
+                from headstart.stages.zeroshot.start import with_naming
+
+                names = with_naming(names, self.candidates, ctx=self.ctx)
         found = [self._embed(name, self._every) for name in names]
         return tuple(sorted(found, key=lambda e: (e.spec.flops, e.spec.name)))
 
