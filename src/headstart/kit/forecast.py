@@ -82,8 +82,9 @@ def before(task: Task, records: Sequence[Record]) -> Forecast:
     terms = [*LEVEL.values(), TUNED, SCRATCH, *[(0.0, SET_SD)] * (len(sets) + 1)]
     first = belief.start(*np.array(terms).T)
     x = np.array([_level(one, sets) for one, _ in cases]).reshape(-1, len(terms))
-    y = np.array([odds.above(score.value, one.floor) for one, score in cases])
-    noise = np.array([math.hypot(NOISE_SD, _scatter(one, score)) for one, score in cases])
+    found = [_seen(one, score) for one, score in cases]
+    y = np.array([value for value, _ in found])
+    noise = np.array([math.hypot(NOISE_SD, spread) for _, spread in found])
     known = belief.held(belief.learn(first, x, y, noise), 1, LEAST_PER_DOUBLING)
     mean, sd = belief.told(known, _level(task, sets))
     wide = belief.width(belief.misses(first, x, y, noise))
@@ -108,13 +109,14 @@ def probed(task: Task, probe: Score, records: Sequence[Record]) -> Forecast:
     ]
     first = belief.start(*np.array([TUNED, SCRATCH]).T)
     x = np.array([_gain(one) for one, _, _ in cases]).reshape(-1, 2)
-    y = np.array([odds.above(score.value, one.floor) - odds.above(at.value, one.floor) for one, score, at in cases])
-    noise = np.array([math.hypot(ADDED_SD, _scatter(one, score), _scatter(one, at)) for one, score, at in cases])
+    ends = [(_seen(one, score), _seen(one, began)) for one, score, began in cases]
+    y = np.array([after[0] - at[0] for after, at in ends])
+    noise = np.array([math.hypot(ADDED_SD, after[1], at[1]) for after, at in ends])
     mean, sd = belief.told(belief.learn(first, x, y, noise), _gain(task))
     wide = belief.width(belief.misses(first, x, y, noise))
-    spread = math.hypot(sd, ADDED_SD, _scatter(task, probe))
+    value, spread = _seen(task, probe)
     rests = (f"the frozen probe's {probe.value:.3f} in cross-validation", _runs(len(cases), 0, "that trained networks"))
-    return _forecast(PROBED, task, odds.above(probe.value, task.floor) + mean, spread, wide, rests)
+    return _forecast(PROBED, task, value + mean, math.hypot(sd, ADDED_SD, spread), wide, rests)
 
 
 def seconds(task: Task, phase: str, planned_s: float, records: Sequence[Record], spent_s: float = 0.0) -> TimeForecast:
@@ -168,8 +170,8 @@ def _task(of: Record, name: str, worth: dict[str, float]) -> Task:
     )
 
 
-def _scatter(task: Task, score: Score) -> float:
-    return odds.scatter(score.value, task.floor, odds.effective(task.name, score.n, task.counts))
+def _seen(task: Task, score: Score) -> tuple[float, float]:
+    return odds.seen(score.value, task.floor, odds.effective(task.name, score.n, task.counts))
 
 
 def _doublings(task: Task) -> float:
@@ -218,20 +220,20 @@ def _forecast(phase: str, task: Task, mean: float, sd: float, wide: float, rests
 
 def reach(mean: float, sd: float, floor: float, n: float) -> tuple[float, float]:
     """Ends of the interval of a score that n pictures will measure, where its log-odds are believed Gaussian."""
-    from scipy.special import ndtr, ndtri
+    from scipy.special import bdtr, ndtri
 
-    ranks = (np.arange(_GRID) + 0.5) / _GRID
-    p = np.array([odds.back(mean + sd * z, floor) for z in ndtri(ranks)])
-    spread = np.sqrt(np.maximum(p * (1 - p), 1e-9) / max(n, 1.0))
+    p = np.array([odds.back(mean + sd * z, floor) for z in ndtri((np.arange(_GRID) + 0.5) / _GRID)])
+    whole = max(1, round(n))
 
-    def below(rank: float) -> float:
-        low, high = 0.0, 1.0
-        for _ in range(40):
-            middle = (low + high) / 2
-            low, high = (middle, high) if float(np.mean(ndtr((middle - p) / spread))) < rank else (low, middle)
-        return (low + high) / 2
+    def least(rank: float) -> float:
+        """The smallest score that is reached or fallen short of in so many cases."""
+        low, high = 0, whole
+        while low < high:
+            middle = (low + high) // 2
+            low, high = (low, middle) if float(np.mean(bdtr(middle, whole, p))) >= rank else (middle + 1, high)
+        return low / whole
 
-    return below((1 - belief.LEVEL) / 2), below((1 + belief.LEVEL) / 2)
+    return least((1 - belief.LEVEL) / 2), least((1 + belief.LEVEL) / 2)
 
 
 def _typical(counts: Sequence[int]) -> int:

@@ -5,10 +5,15 @@ Chance is the share of the largest class for `accuracy`, one over the number of 
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 
+import numpy as np
+
 EDGE = 0.005  # log-odds are taken this far from 0 and 1: beyond, they tell of single pictures
+_USUAL, _USUAL_SD = 1.6, 1.8  # log-odds above chance, before a score is seen
+_GRID = np.linspace(-7.0, 9.0, 321)
 
 
 def log_odds(share: float) -> float:
@@ -50,8 +55,18 @@ def back(odds: float, floor: float) -> float:
     return floor + (1 - floor) * share(odds)
 
 
-def scatter(accuracy: float, floor: float, n: float) -> float:
-    """Standard deviation of `above` that n pictures leave."""
-    q = share(above(accuracy, floor))
-    p = floor + (1 - floor) * q
-    return math.sqrt(p * (1 - p) / max(n, 1.0)) / ((1 - floor) * q * (1 - q))
+@functools.lru_cache(maxsize=4096)
+def seen(accuracy: float, floor: float, n: float) -> tuple[float, float]:
+    """What a score of n pictures tells of the log-odds above chance, as a Gaussian: its centre and standard deviation.
+
+    The binomial likelihood is matched by its first two moments beside a wide belief (one step of expectation
+    propagation, Minka 2001), so a perfect score, or one below chance, is neither infinite nor nothing.
+    """
+    p = floor + (1 - floor) / (1 + np.exp(-_GRID))
+    log = n * (accuracy * np.log(p) + (1 - accuracy) * np.log1p(-p)) - ((_GRID - _USUAL) / _USUAL_SD) ** 2 / 2
+    weight = np.exp(log - log.max())
+    weight /= weight.sum()
+    mean = float(weight @ _GRID)
+    precision = 1 / float(weight @ (_GRID - mean) ** 2)
+    of_score = max(precision - _USUAL_SD**-2, 1e-3)
+    return (mean * precision - _USUAL * _USUAL_SD**-2) / of_score, of_score**-0.5

@@ -35,7 +35,7 @@ CENTRE, SPREAD = 1.35, 0.29  # of the log-odds of the 38 figures in keras_applic
 SLOPE, SLOPE_SD, LEAST_SLOPE = SPREAD, 0.15, 0.05
 EFFECT_SD = 0.10
 UNKNOWN_SD = 0.5  # of a backbone without a figure: about two figures' spread
-SET_SD = 2.0
+SET_SD = 10.0  # so wide that backbones are compared within a set alone
 NOISE_SD = 0.25
 
 
@@ -112,8 +112,8 @@ def _cases(record: Record) -> list[_Case]:
         score = history.score(one.probe, name)
         if score is not None and record.classes > 1:
             floor = odds.chance(name, record.counts)
-            spread = odds.scatter(score.value, floor, odds.effective(name, score.n, record.counts))
-            group, value = (record.pictures_digest, score.split), odds.above(score.value, floor)
+            value, spread = odds.seen(score.value, floor, odds.effective(name, score.n, record.counts))
+            group = (record.pictures_digest, score.split)
             found.append(_Case(record.address, group, one, value, math.hypot(spread, NOISE_SD)))
     return found
 

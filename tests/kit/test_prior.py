@@ -1,0 +1,91 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from run_records import PUBLISHED, record
+
+from headstart.kit import history, odds, prior, trunk
+
+LITE0 = trunk.find("bundled:efficientnet_lite0").spec
+SPECS = [replace(LITE0, name=f"x:{name}", prior=value) for name, value in PUBLISHED.items()]
+
+
+def runs(count, shift, seed=0):
+    """Records in which each backbone does as its figure promises, `shift` log-odds apart, on easy and hard sets."""
+    draw = np.random.default_rng(seed)
+    found = []
+    for number in range(count):
+        level = draw.normal(1.0, 0.8)
+        probes = {
+            name: odds.back(level + odds.log_odds(value) - prior.CENTRE + shift.get(name, 0.0), 0.25)
+            for name, value in PUBLISHED.items()
+        }
+        found.append(record(number, probes=probes, counts=(250,) * 4))
+    return found
+
+
+def test_without_any_run_it_is_the_published_figure():
+    for spec, one in zip(SPECS, prior.expected(SPECS).values(), strict=True):
+        assert one.value == pytest.approx(spec.prior)
+        assert 0 < one.low < one.value < one.high < 1
+        assert (one.runs, one.why) == (0, f"published top-1 {spec.prior:.3f}")
+
+
+def test_a_backbone_that_does_better_in_ones_own_runs_stands_higher():
+    few, many = (prior.expected(SPECS, runs(count, {"b": 1.0})) for count in (2, 12))
+    first = prior.expected(SPECS)
+    assert first["x:b"].value < few["x:b"].value < many["x:b"].value
+    assert max(many.values(), key=lambda one: one.value).name == "x:b"  # of the second lowest figure
+    assert many["x:b"].why.startswith("published top-1 0.750; 12 of your runs put it ")
+    assert many["x:b"].why.endswith(" points above that")
+    assert prior.expected(SPECS, runs(1, {"b": -1.0}))["x:b"].why.endswith(" points below that")
+
+
+def test_how_easy_the_pictures_are_says_nothing_of_the_backbones():
+    for level in (-0.5, 3.0):  # sets that were all hard or all easy, each measured with one backbone alone
+        seen = [record(number, probes={"b": odds.back(level, 0.25)}, counts=(250,) * 4) for number in range(20)]
+        assert prior.expected(SPECS, seen)["x:b"].value == pytest.approx(0.75, abs=0.01)
+
+
+def test_runs_as_the_figures_promise_leave_the_figures_and_narrow_the_intervals():
+    first = prior.expected(SPECS)
+    for name, one in prior.expected(SPECS, runs(8, {})).items():
+        assert one.value == pytest.approx(PUBLISHED[name[2:]], abs=0.02)
+        assert one.high - one.low < first[name].high - first[name].low
+
+
+def test_figures_that_do_not_transfer_here_count_less():
+    """Where the published order is turned round, own runs win in the end."""
+    turned = {name: -2 * (odds.log_odds(value) - prior.CENTRE) for name, value in PUBLISHED.items()}
+    found = prior.expected(SPECS, runs(30, turned))
+    assert found["x:a"].value - found["x:d"].value > PUBLISHED["a"] - PUBLISHED["d"]
+
+
+def test_what_has_no_figure_is_wide_and_learns_fast():
+    guess = replace(LITE0, name="x:b", prior=0.75, prior_source="a guess: nothing is published")
+    mine = replace(LITE0, name="saved_file:mine", prior=0.5, prior_source=guess.prior_source)
+    known = replace(LITE0, name="x:c", prior=0.75)
+    found = prior.expected([guess, mine, known])
+    assert found["x:b"].high - found["x:b"].low > 1.5 * (found["x:c"].high - found["x:c"].low)
+    assert found["saved_file:mine"].value == pytest.approx(odds.share(prior.CENTRE))  # an average backbone
+    assert found["saved_file:mine"].why == "nothing is published of a backbone of your own"
+    assert found["x:b"].why == "guessed top-1 0.750"
+    [one] = runs(1, {"b": 0.8})
+    unsure = [replace(each, published=each.key != "x:b") for each in one.backbones]
+    guessed = prior.expected([guess], [replace(one, backbones=tuple(unsure))])["x:b"]
+    published = prior.expected([SPECS[1]], [one])["x:b"]
+    assert guessed.value > published.value + 0.01
+
+
+def test_a_run_goes_on_with_what_it_knew_when_it_first_asked(context, tmp_path, store, monkeypatch):
+    monkeypatch.setenv("HEADSTART_HISTORY", "on")
+    ctx = context(store=store)
+    for one in runs(5, {"b": 1.0}):
+        history.keep(one, store)
+    first = prior.of_run(SPECS, ctx, pictures="p")
+    for one in runs(9, {"b": -1.0}, seed=3)[5:]:
+        history.keep(one, store)
+    again = context(store=store)
+    assert prior.of_run(SPECS[:2], again, pictures="p") == {name: first[name] for name in ("x:a", "x:b")}
+    fresh = prior.of_run(SPECS, context(store=store, name="other"), pictures="p")
+    assert fresh["x:b"].value < first["x:b"].value
