@@ -142,6 +142,19 @@ def test_a_damaged_copy_is_told_by_verify_and_comes_again(small, own, capsys):
     assert main(["backbones", "pull", NAME]) == 0 and main(["backbones", "verify"]) == 0
 
 
+def test_a_damaged_description_stops_nothing(small, own, capsys):
+    trunk.find(NAME)
+    (path,) = (own.root / "named" / "huggingface").glob("*.json")
+    path.write_text("{")
+    assert PLUGIN.presets() == () and NAME not in trunk.names()
+    with pytest.raises(UsageError, match="the description of .* is damaged") as caught:
+        trunk.find(NAME)
+    assert f"headstart backbones remove {NAME}" in caught.value.hint
+    assert main(["backbones", "list"]) == 0 and "is damaged" in capsys.readouterr().err
+    assert main(["backbones", "remove", NAME]) == 0 and not path.exists()
+    assert trunk.find(NAME).name == NAME
+
+
 def test_another_network_under_the_same_name_is_not_taken_silently(small, own):
     for one in (trunk.find(NAME), *supply.entries(own)):
         if isinstance(one, supply.Entry):
@@ -278,6 +291,19 @@ def plain_server():
     for server in held:
         server.shutdown()
         server.server_close()
+
+
+def test_a_mirror_that_does_not_hold_it_says_so(hub, own, tmp_path, monkeypatch, plain_server):
+    (tmp_path / "empty").mkdir()
+    for mirror in (str(tmp_path / "empty"), (tmp_path / "empty").as_uri(), plain_server(tmp_path / "empty")):
+        monkeypatch.setenv("HEADSTART_WEIGHTS_MIRROR", mirror)
+        with pytest.raises(SetupError, match=rf"does not hold `{NAME}`") as caught:
+            trunk.find(NAME)
+        assert f"huggingface/{PRESET}/" in caught.value.hint
+    monkeypatch.setenv("HEADSTART_WEIGHTS_MIRROR", "s3://bucket/weights")
+    with pytest.raises(SetupError, match="`s3://` cannot be read"):
+        trunk.find(NAME)
+    assert hub.asked == []
 
 
 def test_a_digest_that_a_mirror_states_holds_for_files_by_hand(own, tmp_path, monkeypatch):

@@ -129,6 +129,8 @@ def _described(file: Path, network: TunedNetwork, name: str, content: str, data:
         prior=of.prior,
         scaled=True,
         prior_source=f"that of {network.backbone}, from which it was tuned: {of.prior_source}",
+        method=f"{of.method}, then tuned",
+        domains=of.domains,
     )
 
 
