@@ -1,18 +1,21 @@
 """Wrong preprocessing is seen in the first layer, on any pictures; the right one is never accused."""
 
 import dataclasses
+import io
 import json
 
 import numpy as np
 import pytest
 from PIL import Image, ImageFilter
 
+import network_files
 from headstart.backbones.bundled import Bundled
 from headstart.core.say import Say
 from headstart.core.store import Store
 from headstart.core.types import InputSpec
-from headstart.kit import first_layer, pixels, trunk
-from headstart.kit.first_layer import USUAL
+from headstart.kit import adding, first_layer, pixels, supply, trunk, usual
+from headstart.kit.adding import Wish
+from headstart.kit.usual import USUAL
 from small_nets import SIDE, conv, frozen, spec_of
 
 LITES = ("efficientnet_lite0", "efficientnet_lite1", "efficientnet_lite2")
@@ -106,7 +109,7 @@ def test_vgg_has_no_batch_norm_and_its_units_tell(wrong, built, sets):
 
 
 @pytest.mark.medium
-def test_the_finding_is_kept_and_warned_of_once_when_a_trunk_is_made(shared_store, tmp_path, sets, capsys):
+def test_the_finding_is_kept_and_warned_of_once_when_a_trunk_is_made(shared_store, tmp_path, sets, capfd):
     (tmp_path / "cache").mkdir()
     (tmp_path / "cache" / "weights").symlink_to(shared_store.root / "weights", target_is_directory=True)
     store, right = Store(tmp_path / "cache"), trunk.find("bundled:efficientnet_lite0")
@@ -116,11 +119,68 @@ def test_the_finding_is_kept_and_warned_of_once_when_a_trunk_is_made(shared_stor
     for one, verdict, warnings in ((right, "fits", 0), (wrong, "wrong", 1), (wrong, "wrong", 0)):
         folder = trunk.folder(one, store, Say(quiet=True), pictures)
         assert json.loads((folder / "first_layer.json").read_text())["verdict"] == verdict
-        said = capsys.readouterr().err
+        said = capfd.readouterr().err  # of the process: what frameworks write while a trunk is made is held back
         assert said.count("warning:") == warnings
         assert not warnings or ("give its input the scaling `-1..1`" in said and right.name in said)
     twin = trunk.folder(trunk.find(f"random:{right.name}"), store, Say(quiet=True), pictures)
-    assert not (twin / "first_layer.json").exists() and capsys.readouterr().err == ""
+    assert not (twin / "first_layer.json").exists() and capfd.readouterr().err == ""
+    made_before(folder)  # by a version that did not look
+    assert trunk.folder(wrong, store, Say(quiet=True), pictures) == folder
+    assert json.loads((folder / "first_layer.json").read_text())["verdict"] == "wrong"
+    assert capfd.readouterr().err.count("warning:") == 1
+    assert supply.damage(folder) == []
+
+
+def made_before(folder):
+    """Take away what was found of the first layer."""
+    seal = json.loads((folder / "seal.json").read_text())
+    del seal["first_layer.json"]
+    (folder / "seal.json").write_text(json.dumps(seal))
+    (folder / "first_layer.json").unlink()
+
+
+@pytest.mark.medium
+@pytest.mark.parametrize("trained", [IMAGENET, SIGNED])
+def test_a_frozen_file_that_kept_its_batch_norm_is_read_from_its_graph(trained, sets, tmp_path, monkeypatch):
+    monkeypatch.setenv("HEADSTART_CACHE", str(tmp_path / "own"))
+    store, how = Store(tmp_path / "own"), USUAL[IMAGENET]
+    write_onnx_with_norm(tmp_path / "net.onnx", usual.scaled(usual.natural(sets("photos", 64) * 1.0), USUAL[trained]))
+    adding.add(Wish(file=tmp_path / "net.onnx", mean=how.mean, std=how.std), store, Say(quiet=True))
+    err = io.StringIO()
+    folder = trunk.folder(trunk.find("saved_file:net"), store, Say(err=err), sets("textile", 64))
+    found = json.loads((folder / "first_layer.json").read_text())
+    assert found["verdict"] == ("fits" if trained == IMAGENET else "wrong")
+    assert ("give its input the scaling `-1..1`" in err.getvalue()) == (trained == SIGNED)
+    (network_files.write_onnx(tmp_path / "plain.onnx"), adding.add(Wish(file=tmp_path / "plain.onnx"), store, Say()))
+    folder = trunk.folder(trunk.find("saved_file:plain"), store, Say(err=err), sets("textile", 64))
+    found = json.loads((folder / "first_layer.json").read_text())
+    assert (found["verdict"], "keeps no batch norm" in found["sentence"]) == ("cannot tell", True)
+
+
+def write_onnx_with_norm(path, seen):
+    """A convolution of the network of `write_onnx`, with a batch norm that saw `seen`, (n, 64, 64, 3), in training."""
+    node, kernel = network_files._node, network_files.onnx_weights()["stem"]
+    windows = np.lib.stride_tricks.sliding_window_view(seen, (3, 3), axis=(1, 2))[:, ::2, ::2]
+    answers = np.einsum("nhwcij,ocij->nhwo", windows, kernel).reshape(-1, len(kernel))
+    held = {"w": kernel, "gamma": np.ones(8, "f4"), "beta": np.zeros(8, "f4")}
+    held |= {"mean": answers.mean(0), "var": answers.var(0)}
+    how = [network_files._ints("strides", (2, 2)), network_files._ints("kernel_shape", (3, 3))]
+    graph = b"".join(
+        network_files._field(1, one)
+        for one in (
+            node("Conv", ["pictures", "w"], "conv", *how),
+            node("BatchNormalization", ["conv", "gamma", "beta", "mean", "var"], "norm"),
+            node("Relu", ["norm"], "relu"),
+            node("GlobalAveragePool", ["relu"], "pooled"),
+            node("Flatten", ["pooled"], "flat"),
+        )
+    )
+    graph += network_files._field(2, "normed")
+    graph += b"".join(network_files._field(5, network_files._tensor(*one)) for one in held.items())
+    graph += network_files._field(11, network_files._value("pictures", ("batch", 3, 64, 64)))
+    graph += network_files._field(12, network_files._value("flat", ("batch", 8)))
+    model = network_files._field(1, 8) + network_files._field(7, graph)
+    path.write_bytes(model + network_files._field(8, network_files._field(1, "") + network_files._field(2, 17)))
 
 
 # ---------------------------------------------------------------- small networks
@@ -143,7 +203,7 @@ def remembering(how, pad=False, pool=False, bias=False, activation=None):
     x = keras.layers.MaxPooling2D(2)(x) if pool else x
     norm = keras.layers.BatchNormalization()
     model, spec = frozen(pictures, [keras.layers.ReLU()(norm(x))], ["last"])
-    scaled = first_layer.scaled(first_layer.natural(some_pictures(1).astype(float)), how)
+    scaled = usual.scaled(usual.natural(some_pictures(1).astype(float)), how)
     before = np.asarray(keras.Model(pictures, norm.input)(scaled)).reshape(-1, 16)
     gamma, beta, *_ = norm.get_weights()
     norm.set_weights([gamma, beta, before.mean(0), before.var(0)])

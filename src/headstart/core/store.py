@@ -91,6 +91,12 @@ class Store:
                 shutil.rmtree(draft, ignore_errors=True)
         return folder
 
+    def extend(self, folder: Path, name: str, content: Any) -> None:
+        """Add a JSON file to an entry that is whole, and to its seal."""
+        with disk_errors(folder):
+            write_json(folder / name, content)
+            write_json(folder / SEAL, {**read_json(folder / SEAL), name: file_digest(folder / name)})
+
     def _place(self, draft: Path, folder: Path) -> None:
         """Rename into place; when another process was faster, its entry stands, and a damaged one makes room."""
         try:

@@ -15,7 +15,7 @@ with another scaling. Of other trunks it is only told whether their graph scales
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -23,23 +23,13 @@ from typing import Any
 import numpy as np
 
 from headstart.core.say import Say
-from headstart.core.types import BackboneSpec, InputSpec
+from headstart.core.types import BackboneSpec
+from headstart.kit.usual import USUAL, flat, natural, scaled
 
-IMAGENET_MEAN = (123.675, 116.28, 103.53)  # of 0..255 RGB, and
-IMAGENET_STD = (58.395, 57.12, 57.375)  # the deviation within a channel: what photographs look like
-USUAL = {
-    "0..255 as they are": InputSpec(size_px=1),
-    "0..1": InputSpec(size_px=1, scale=1 / 255),
-    "-1..1": InputSpec(size_px=1, mean=(127.5,) * 3, std=(127.5,) * 3),
-    "ImageNet mean and deviation, RGB": InputSpec(size_px=1, mean=IMAGENET_MEAN, std=IMAGENET_STD),
-    "Caffe: BGR minus 104, 117, 124": InputSpec(size_px=1, channels="bgr", mean=(103.939, 116.779, 123.68)),
-}
 FITS, GOOD, FAR = 0.25, 0.1, 5.0  # distances: below it fits; a better scaling must reach; no pictures explain
 SWITCHES, SWITCHING, STEP = 0.82, 0.9, 0.1  # bits: above it fits; a better scaling must reach, and gain
 _VGG = ("bundled:vgg16_hed", "keras_applications:vgg16", "keras_applications:vgg19")
 _PASSIVE = ("ZeroPadding2D", "MaxPooling2D", "AveragePooling2D")
-_FLAT = 1.0  # deviation in grey levels below which pictures tell nothing
-_BLUR_PX, _TIMES = 9, 2  # box filters, one after the other: about a Gaussian of 3.7 px
 _DEAD, _BRIGHT = 1e-2, 0.02  # variance over the median's; gain for brightness that some filter must have
 _MOST = 1e6  # distances are cut off here
 
@@ -73,16 +63,15 @@ def examine(model: Any, spec: BackboneSpec, pictures: np.ndarray) -> Finding:
         spec: What is stated of it.
         pictures: (n, H, W, 3) uint8, real ones.
     """
-    x = pictures.astype(np.float64)
-    if x.std(axis=(0, 1, 2)).min() < _FLAT:
-        return _silent("pictures", "the pictures are of one colour, which tells nothing of the scaling")
+    if flat(pictures):
+        return silent("pictures", "the pictures are of one colour, which tells nothing of the scaling")
     stem = _stem(model)
     if stem is None:
-        return _silent("none", "the first layer that learns is no plain convolution of three channels")
-    x = natural(x)
+        return silent("none", "the first layer that learns is no plain convolution of three channels")
+    x = natural(pictures.astype(np.float64))
     seen, tried = _seen(stem, x), {name: scaled(x, one) for name, one in USUAL.items()}
     if stem.norm is not None:
-        return _by_norm(stem, seen, tried)
+        return by_norm(lambda given: distance(stem, given), seen, tried)
     if spec.name in _VGG:
         return _by_switching(stem, seen, tried)
     return _by_spec(seen, x, spec)
@@ -93,25 +82,6 @@ def warn(finding: Finding, name: str, say: Say) -> None:
     if finding.verdict == "wrong":
         fix = f"; give its input the scaling `{finding.best}`" if finding.best else ""
         say.warn(f"{name}: {finding.sentence}{fix}, or its features are worth little")
-
-
-def natural(pictures: np.ndarray) -> np.ndarray:
-    """Pictures (n, H, W, 3) without their fine structure, each channel's mean and deviation brought to photographs'."""
-    from scipy.ndimage import uniform_filter
-
-    smooth = pictures
-    for _ in range(_TIMES):
-        smooth = uniform_filter(smooth, size=(1, _BLUR_PX, _BLUR_PX, 1), mode="nearest")
-    mean, std = smooth.mean(axis=(0, 1, 2)), np.maximum(smooth.std(axis=(0, 1, 2)), 1e-6)
-    found: np.ndarray = (smooth - mean) / std * np.array(IMAGENET_STD) + np.array(IMAGENET_MEAN)
-    return found
-
-
-def scaled(pictures: np.ndarray, how: InputSpec) -> np.ndarray:
-    """Pictures (n, H, W, 3) RGB 0..255 as an input spec says, float32."""
-    turned = pictures[..., ::-1] if how.channels == "bgr" else pictures
-    found: np.ndarray = (turned * how.scale - np.array(how.mean)) / np.array(how.std)
-    return found.astype(np.float32)
 
 
 # ---------------------------------------------------------------- the graph
@@ -194,33 +164,54 @@ def distance(stem: _Stem, seen: np.ndarray) -> float | None:
         seen: (n, H, W, 3) float32 what the convolution gets.
 
     Returns:
+        As `apart`.
+    """
+    mean, var = (_numpy(one).astype(np.float64) for one in (stem.norm.moving_mean, stem.norm.moving_variance))
+    return apart(mean, var, _numpy(stem.conv.kernel).astype(np.float64), _answers(stem, seen))
+
+
+def apart(mean: np.ndarray, var: np.ndarray, kernel: np.ndarray, answers: Iterator[np.ndarray]) -> float | None:
+    """How far answers are from those that a batch norm remembers.
+
+    Args:
+        mean: (C,) float64.
+        var: (C,) float64.
+        kernel: (h, w, 3, C) float64 of the convolution.
+        answers: (places, C) a picture, what it gives.
+
+    Returns:
         Mean Kullback-Leibler divergence of normal distributions over the filters that are alive, weighted by their
         gain for plain brightness; None where no filter answers to brightness.
     """
-    mean, var = (_numpy(one).astype(np.float64) for one in (stem.norm.moving_mean, stem.norm.moving_variance))
-    kernel = _numpy(stem.conv.kernel).astype(np.float64)
     power = np.maximum((kernel**2).sum(axis=(0, 1, 2)), 1e-30)
     gain = kernel.sum(axis=(0, 1, 2)) ** 2 / kernel[..., 0].size / power
     gain = np.where(var > _DEAD * np.median(var), gain, 0.0)
     if not gain.max() >= _BRIGHT:
         return None
     count, total, squares = 0, np.zeros(len(mean)), np.zeros(len(mean))
-    for answers in _answers(stem, seen):
-        count += len(answers)
-        total += answers.sum(axis=0, dtype=np.float64)
-        squares += np.square(answers, dtype=np.float64).sum(axis=0)
+    for one in answers:
+        count += len(one)
+        total += one.sum(axis=0, dtype=np.float64)
+        squares += np.square(one, dtype=np.float64).sum(axis=0)
     found = total / count
     ratio = np.maximum(squares / count - found**2, 1e-12) / np.maximum(var, 1e-30)
-    apart = 0.5 * (ratio + (found - mean) ** 2 / np.maximum(var, 1e-30) - 1 - np.log(ratio))
-    return min(float((gain * apart).sum() / gain.sum()), _MOST)
+    far = 0.5 * (ratio + (found - mean) ** 2 / np.maximum(var, 1e-30) - 1 - np.log(ratio))
+    return min(float((gain * far).sum() / gain.sum()), _MOST)
 
 
-def _by_norm(stem: _Stem, seen: np.ndarray, tried: Mapping[str, np.ndarray]) -> Finding:
+def by_norm(far: Callable[[np.ndarray], float | None], seen: np.ndarray, tried: Mapping[str, np.ndarray]) -> Finding:
+    """What the distances of the present scaling and of the usual ones tell.
+
+    Args:
+        far: `apart` of what the convolution gets, (n, H, W, 3).
+        seen: What it gets now.
+        tried: The same by the names of the usual scalings.
+    """
     how = "batch norm behind the first convolution"
-    now = distance(stem, seen)
+    now = far(seen)
     if now is None:
-        return _silent(how, "no filter of the first convolution answers to plain brightness")
-    usual = {name: distance(stem, one) or 0.0 for name, one in tried.items()}
+        return silent(how, "no filter of the first convolution answers to plain brightness")
+    usual = {name: far(one) or 0.0 for name, one in tried.items()}
     best = min(usual, key=lambda name: usual[name])
     got = f"it gets numbers of mean {seen.mean():.3g} and deviation {seen.std():.3g}"
     told = f"its answers are {now:.3g} from what its batch norm remembers (below {FITS} fits)"
@@ -274,14 +265,13 @@ def _by_spec(seen: np.ndarray, x: np.ndarray, spec: BackboneSpec) -> Finding:
         said = "the spec states a scaling, but the graph hands pictures on as they are: `build` must scale them"
         return Finding(verdict="wrong", how=how, usual={}, sentence=said)
     done = "the graph scales as the spec states; " if _equal(seen, want) else ""
-    return _silent(
-        how, f"{done}there is no batch norm behind the first layer, so what it was trained on cannot be seen"
-    )
+    return silent(how, f"{done}there is no batch norm behind the first layer, so what it was trained on cannot be seen")
 
 
 def _equal(a: np.ndarray, b: np.ndarray) -> bool:
     return a.shape == b.shape and bool(np.abs(a - b).max() <= 1e-3 * np.abs(b).max())
 
 
-def _silent(how: str, why: str) -> Finding:
+def silent(how: str, why: str) -> Finding:
+    """That nothing can be told, and why."""
     return Finding(verdict="cannot tell", how=how, usual={}, sentence=why)

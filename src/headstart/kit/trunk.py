@@ -11,7 +11,7 @@ import hashlib
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -22,12 +22,8 @@ from headstart.core.keys import plain
 from headstart.core.say import Say
 from headstart.core.store import Store
 from headstart.core.types import BackboneSource, BackboneSpec
-from headstart.kit import engine, pace, sources
+from headstart.kit import engine, first_layer, first_look, pace, sources
 from headstart.kit.provenance import version
-from headstart.kit.values import as_json
-
-if TYPE_CHECKING:
-    from headstart.kit.first_layer import Finding
 
 RANDOM = "random:"
 RANDOM_SEED = 0
@@ -202,13 +198,14 @@ def folder(
         SetupError: The weights, an engine or NNCF are missing, or the engines disagree.
     """
 
+    built: list[Any] = []
+
     def write(draft: Path) -> None:
         from headstart.kit import blocks, export
 
         kind = f"{precision}, with feature maps" if maps else precision
         say.line("trunk", f"{trunk.name}: made once for {engine.name()} in {kind}")
         source = folder(trunk, store, say, pictures) / "trunk.xml" if precision == "int8" else None
-        finding = None
         with export.quiet():
             if source:
                 export.quantise(source, pictures, draft)
@@ -219,9 +216,7 @@ def folder(
                 model = trunk.build(store)
                 whole = blocks.with_maps(model, trunk.spec, names) if maps else model
                 export.convert(whole, trunk.spec, pictures, draft, maps=names)
-                finding = None if maps else _looked_at(trunk, model, pictures, say)
-        if finding is not None:
-            write_json(draft / "first_layer.json", as_json(finding))
+                built.append(model)
         write_json(draft / "key.json", plain(address))  # whose it is, for `backbones verify` and `prune`
 
     address = key(trunk, precision)
@@ -229,18 +224,10 @@ def folder(
         address["maps"] = True
     if precision == "int8":
         address["calibrated_on"] = hashlib.sha256(pictures.tobytes()).hexdigest()
-    return store.make("trunks", address, write)
-
-
-def _looked_at(trunk: Trunk, model: Any, pictures: np.ndarray, say: Say) -> Finding | None:
-    """Whether the first layer sees what it was trained on; not asked of random weights and of a run's own networks."""
-    from headstart.kit import first_layer
-
-    if trunk.seed is not None or not _listed(trunk):
-        return None
-    found = first_layer.examine(model, trunk.spec, pictures[:_LOOKED_AT])
-    first_layer.warn(found, trunk.name, say)
-    return found
+    made = store.make("trunks", address, write)
+    if precision == "f32" and not maps and trunk.seed is None and _listed(trunk):
+        first_look.keep(trunk, next(iter(built), None), made, store, pictures, say)
+    return made
 
 
 def _listed(trunk: Trunk) -> bool:
@@ -277,8 +264,8 @@ def ready(
             wanted = outputs(trunk.spec, cut)
             whole = blocks.with_maps(model, trunk.spec, wanted[:1])
             model = type(whole)(whole.inputs, whole.outputs[: len(wanted)])
-    if not cut:
-        _looked_at(trunk, model, pictures, say)
+    if not cut and trunk.seed is None and _listed(trunk):
+        first_layer.warn(first_layer.examine(model, trunk.spec, pictures[:_LOOKED_AT]), trunk.name, say)
     return KerasEngine(model)
 
 
