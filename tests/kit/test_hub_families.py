@@ -4,6 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
+from test_network_trunks import check
 
 import hub_presets
 from headstart.core.errors import NoOpError
@@ -12,7 +13,6 @@ from headstart.core.types import Depth, InputSpec
 from headstart.kit import export, network
 from headstart.kit import trunk as trunks
 from hub_presets import FAMILIES, OFFSET, SCALE, SIDE, pictures
-from test_network_trunks import check
 
 pytest.importorskip("keras_hub")
 pytestmark = [  # of what the tests ask of KerasHub itself

@@ -119,13 +119,16 @@ def _from_mirror(wanted: Wanted, mirror: str, store: Store, say: Say) -> Get:
 
     def get_file(file: str, target: Path, large: bool) -> bool:
         place = f"{SOURCE}/{wanted.place}/{file}"
-        local = any(path.is_file() for path in fetch.places(place))
+        local = next((path for path in fetch.places(place) if path.is_file()), None)
         if not (local or remote):
             return False
         target.parent.mkdir(parents=True, exist_ok=True)
-        if large or local:
+        if large:
             return _brought(wanted, place, "", target, store, say)
-        return _small(download.below(mirror, place), target)
+        if local is None:
+            return _small(download.below(mirror, place), target)
+        shutil.copyfile(local, target)
+        return True
 
     return get_file
 

@@ -42,7 +42,7 @@ def bring(wanted: Wanted, known: Mapping[str, Any], store: Store, say: Say) -> A
         SetupError: KerasHub is missing, or the preset cannot be had.
         DataError: It is no preset that takes pictures, or must not be opened.
     """
-    hub_preset.hub()
+    hub_preset.require_installed()
 
     def place(folder: Path) -> None:
         hub_fetch.gather(wanted, folder, store, say)
@@ -64,7 +64,7 @@ def copy(path: Path, store: Store, say: Say) -> Added:
             shutil.copyfile(file, folder / name)
 
     hub_preset.files_of(path)
-    hub_preset.hub()
+    hub_preset.require_installed()
     return _made(place, path.resolve().name, {}, store, say, place_of=str(path.resolve()))
 
 
@@ -98,7 +98,8 @@ def _made(
         folder = Path(here)
         place(folder)
         files = hub_preset.files_of(folder)
-        content = digest([_FORMAT, {name: file_digest(path) for name, path in files.items()}])
+        known_by = {name: file_digest(path) for name, path in files.items() if name != hub_preset.METADATA}  # a date
+        content = digest([_FORMAT, known_by])
         name = text if known else f"{_plain(text)}-{content[:8]}"
         if name in added.names(SOURCE, store):
             before = added.described(SOURCE, name, store)

@@ -7,6 +7,7 @@ KerasHub are let through, no Lambda, no pickle, no weights that lie elsewhere. A
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import json
 import re
 import warnings
@@ -20,11 +21,11 @@ from headstart.core.files import show
 from headstart.core.types import InputSpec
 from headstart.kit.contents import PICKLES, require_weights
 
-CONFIG, WEIGHTS, SHARDS = "config.json", "model.weights.h5", "model.weights.json"
+CONFIG, METADATA, WEIGHTS, SHARDS = "config.json", "metadata.json", "model.weights.h5", "model.weights.json"
 TENSORS, TENSOR_SHARDS = "model.safetensors", "model.safetensors.index.json"
 WAYS = ((WEIGHTS, SHARDS), (TENSORS, TENSOR_SHARDS))  # of keeping weights: one file, or a list of several
 SMALL = (
-    *(CONFIG, "metadata.json", "task.json", "preprocessor.json", "image_converter.json", "preprocessor_config.json"),
+    *(CONFIG, METADATA, "task.json", "preprocessor.json", "image_converter.json", "preprocessor_config.json"),
     *("tokenizer.json", "tokenizer_config.json"),
 )
 ASSETS = ("vocabulary.json", "merges.txt", "vocabulary.txt", "vocabulary.spm")
@@ -67,13 +68,26 @@ def hub() -> Any:
     Raises:
         SetupError: It is not installed, or cannot be loaded.
     """
+    require_installed()
     try:
         import keras_hub
     except ImportError as err:
-        missing = getattr(err, "name", "") == "keras_hub"
-        why = "is not installed" if missing else f"cannot be loaded: {err}"
-        raise SetupError(f"KerasHub, which opens this backbone, {why}", hint=NEEDS) from err
+        raise SetupError(f"KerasHub, which opens this backbone, cannot be loaded: {err}", hint=NEEDS) from err
     return keras_hub
+
+
+def require_installed() -> None:
+    """Refuse at once what only KerasHub can open, where it is not installed; it is not loaded for that.
+
+    Raises:
+        SetupError: It is not installed.
+    """
+    try:
+        found = importlib.util.find_spec("keras_hub")
+    except ValueError:  # something has shut it out
+        found = None
+    if found is None:
+        raise SetupError("KerasHub, which opens this backbone, is not installed", hint=NEEDS)
 
 
 # ---------------------------------------------------------------- before anything is opened
@@ -137,11 +151,10 @@ def shards(listed: Path) -> tuple[str, ...]:
     if not isinstance(by_weight, dict):
         raise DataError(f"`{listed.name}` says not where the weights are", where=str(listed))
     named = {name for one in by_weight.values() for name in (one if isinstance(one, list) else [one])}
-    wrong = next((name for name in named if not isinstance(name, str) or not _SHARD.fullmatch(name)), None)
-    if wrong is not None:
-        raise DataError(
-            f"`{listed.name}` names `{show(str(wrong)[:100])}`, which is no file beside it", where=str(listed)
-        )
+    wrong = [name for name in named if not isinstance(name, str) or not _SHARD.fullmatch(name)]
+    if wrong:
+        what = f"`{listed.name}` names `{show(str(wrong[0])[:100])}`, which is no file beside it"
+        raise DataError(what, where=str(listed))
     return tuple(sorted(named))
 
 

@@ -1,0 +1,228 @@
+"""The source `keras_hub` as users meet it: folders, mirrors, what is not here, whole runs."""
+
+import json
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import hub_presets
+from command_line import call
+from headstart.backbones.keras_hub import PLUGIN
+from headstart.core.errors import DataError, SetupError, UsageError
+from headstart.core.say import Say
+from headstart.core.settings import cache_folder
+from headstart.core.store import Store
+from headstart.kit import added, catalogue, gates, hub_model, supply, trunk
+from headstart.testing.backbones import check_backbone, vectors
+
+pytestmark = [  # of what the tests ask of KerasHub itself
+    pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore:The structure of `inputs`:UserWarning"),
+]
+NAMED = "vgg_11_imagenet"
+QUIET = Say(quiet=True)
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    """Family -> folder of a small preset, written once."""
+    pytest.importorskip("keras_hub")
+    root, made = tmp_path_factory.mktemp("presets"), {}
+
+    def get(family, seed=3):
+        name = f"my_{family}_{seed}"
+        if name not in made:
+            hub_presets.save(family, root / name, seed)
+            made[name] = root / name
+        return made[name]
+
+    return get
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("HEADSTART_CACHE", str(tmp_path / "cache"))
+    monkeypatch.delenv("HEADSTART_WEIGHTS_MIRROR", raising=False)
+    return Store(cache_folder())
+
+
+# ---------------------------------------------------------------- what is not here
+
+
+def test_what_kerashub_ships_is_known_without_it():
+    """Names, licences and numbers of weights stand in a table; nothing heavy is imported to search it."""
+    code = (
+        "import sys\n"
+        "sys.modules['keras_hub'] = None\n"
+        "from headstart.cli.main import main\n"
+        "code = main(['backbones', 'search', 'dinov3', '--json'])\n"
+        "assert not {'keras', 'tensorflow'} & set(sys.modules)\n"
+        "sys.exit(code)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    rows = json.loads(done.stdout)["backbones"]
+    assert {row["name"] for row in rows} >= {"keras_hub:dinov3_vit_small_lvd1689m"}
+    assert not any(row["permissive"] for row in rows)
+    assert all(row["params"] is None and row["input"] is None and row["depths"] == [] for row in rows)  # never 0
+
+
+def test_without_kerashub_the_error_says_what_to_install(cache):
+    code = (
+        "import sys\n"
+        "sys.modules['keras_hub'] = None\n"
+        "from headstart.cli.main import main\n"
+        "sys.exit(main(['backbones', 'pull', 'keras_hub:vit_base_patch16_224_imagenet']))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 3
+    assert "KerasHub" in done.stderr and 'pip install "headstart[hub]"' in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_preset_alone_names_where_it_can_be_had(cache):
+    with pytest.raises(UsageError, match=r"`vit_base_patch16_224_imagenet` is not here yet") as caught:
+        trunk.find("vit_base_patch16_224_imagenet")
+    assert "keras_hub:vit_base_patch16_224_imagenet" in caught.value.hint
+
+
+def test_a_misspelt_preset_names_the_nearest(cache):
+    with pytest.raises(UsageError, match=r"no preset `vit_base_patch16_244_imagenet`") as caught:
+        trunk.find("keras_hub:vit_base_patch16_244_imagenet")
+    assert "vit_base_patch16_224_imagenet" in caught.value.hint
+
+
+def test_licences_are_stated_only_where_somebody_states_them():
+    table = PLUGIN.indexed()
+    assert len(table) > 130
+    assert all(row["params"] > 0 and row["handle"].startswith("kaggle://") for row in table.values())
+    assert table["dinov2_small"]["licence"] == "Apache-2.0"
+    unknown = [row for row in table.values() if row["licence"].startswith("unknown")]
+    assert len(unknown) > 40 and all(row["licence_note"] for row in table.values())
+
+
+@pytest.mark.medium
+def test_a_mirror_without_it_is_told(cache, tmp_path, monkeypatch):
+    pytest.importorskip("keras_hub")
+    monkeypatch.setenv("HEADSTART_WEIGHTS_MIRROR", str(tmp_path))
+    with pytest.raises(SetupError, match=rf"`{NAMED}` cannot be had"):
+        trunk.find(f"keras_hub:{NAMED}")
+    assert not list((cache.root / "added").glob("*")) and not added.names("keras_hub")
+
+
+# ---------------------------------------------------------------- folders and mirrors
+
+
+@pytest.mark.medium
+def test_a_folder_becomes_a_backbone_without_its_path(cache, folders):
+    folder = folders("vgg")
+    found = trunk.find(f"keras_hub:{folder}")
+    assert found.name.startswith("keras_hub:my_vgg_3-") and str(folder) not in json.dumps([found.name, str(found.spec)])
+    assert found.name in trunk.names() and trunk.find(found.name).spec == found.spec
+    assert trunk.find(f"keras_hub:{folder}").name == found.name
+    assert found.spec.licence.startswith("unknown")
+    check_backbone(PLUGIN, found.preset, cache)
+    entry = next(one for one in supply.entries(cache) if one.name == found.name)
+    assert not supply.damage(entry.path) and not entry.gone
+    added.remove(found.preset, cache, "keras_hub")
+    assert [why for _, why in supply.prunable(cache)] == ["no backbone of this installation has it"]
+
+
+@pytest.mark.medium
+def test_a_published_preset_comes_from_a_mirror_and_comes_again(cache, folders, tmp_path, monkeypatch):
+    place = tmp_path / "mirror" / "keras_hub" / NAMED
+    shutil.copytree(folders("vgg"), place)
+    monkeypatch.setenv("HEADSTART_WEIGHTS_MIRROR", str(tmp_path / "mirror"))
+    assert catalogue.facts(f"keras_hub:{NAMED}", cache)["indexed"]
+    found = trunk.find(f"keras_hub:{NAMED}")
+    facts = catalogue.facts(found.name, cache)
+    assert found.name == f"keras_hub:{NAMED}" and found.spec.family == "vgg"
+    assert not facts["indexed"] and facts["weights_here"] and facts["params"] == found.spec.params
+    assert found.name not in {row["name"] for row in catalogue.more(cache)}
+    x = hub_presets.pictures()
+    before = vectors(found.build(cache), x)
+    shutil.rmtree(cache.root / "added")
+    assert not found.source.available(found.preset, cache)
+    found.source.pull(found.preset, cache, QUIET)
+    assert all(np.array_equal(a, b) for a, b in zip(before, vectors(found.build(cache), x), strict=True))
+    shutil.rmtree(place)
+    shutil.copytree(folders("vgg", seed=4), place)
+    shutil.rmtree(cache.root / "added")
+    with pytest.raises(
+        SetupError, match=r"`keras_hub/vgg_11_imagenet/model.weights.h5` is not the file that was first"
+    ):
+        found.source.pull(found.preset, cache, QUIET)
+
+
+@pytest.mark.medium
+def test_a_bad_preset_leaves_nothing_behind(cache, folders, tmp_path):
+    shutil.copytree(folders("vgg"), tmp_path / "bad")
+    (tmp_path / "bad" / "note.pkl").write_bytes(b"\x80\x04.")
+    with pytest.raises(DataError, match=r"`note.pkl` is refused"):
+        trunk.find(f"keras_hub:{tmp_path / 'bad'}")
+    assert not cache.root.exists() or not list(cache.root.glob("added/*"))
+
+
+@pytest.mark.medium
+def test_texts_of_a_preset_of_pictures_and_texts(cache, folders):
+    """The half that reads texts is kept beside the trunk; `last` is the picture's vector in the same space."""
+    from headstart.kit import hub_preset
+
+    found = trunk.find(f"keras_hub:{folders('clip')}")
+    folder = hub_model.texts_of(found.preset, cache)
+    whole = hub_preset.opened(folder).backbone
+    x = hub_presets.pictures()
+    wanted = np.asarray(whole.get_vision_embeddings(hub_presets.converter()(x.astype(np.float32))))
+    np.testing.assert_allclose(vectors(found.build(cache), x)[-1], wanted, atol=1e-5)
+    assert np.asarray(whole.get_text_embeddings(np.array([[3, 5, 7, 59, 0, 0, 0, 0]]))).shape == (1, wanted.shape[1])
+    assert hub_model.texts_of(trunk.find(f"keras_hub:{folders('vgg')}").preset, cache) is None
+
+
+def test_what_its_licence_does_not_tell_is_not_permissive():
+    from headstart.core import job
+
+    wanted = job.make(data="x", license="permissive")
+    found = added.Added(**_facts()).spec("keras_hub")
+    assert "is not permissive" in gates.broken((found,), wanted, {})
+
+
+def _facts():
+    from headstart.core.types import InputSpec
+    from headstart.kit.opened import Cut
+
+    cuts = (Cut(name="last", layer="a", dim=1, side=1),)
+    shape = {"layout": "nhwc", "scaling": "", "guess": False, "cuts": cuts, "params": 1, "flops": 1, "bytes": 1}
+    told = {"licence": "unknown: see where the weights come from", "licence_note": "", "pretrained_on": "x"}
+    return {
+        "name": "a",
+        "kind": "keras",
+        "content": "0" * 64,
+        "input": InputSpec(size_px=8),
+        "family": "x",
+        **shape,
+        **told,
+    }
+
+
+# ---------------------------------------------------------------- whole runs
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("family", ["resnet", "vit"])
+@pytest.mark.parametrize("strategy", ["probe", "finetune"])
+def test_fit_from_a_folder(family, strategy, cache, folders, small_textile, tmp_path):
+    """A run copies what it needs: it answers when cache, preset and KerasHub are gone."""
+    data, out = small_textile(8), tmp_path / "run"
+    words = ["fit", data, "--backbones", f"keras_hub:{folders(family)}", "--strategy", strategy, "--folds", "2"]
+    if strategy == "finetune":
+        words += ["--recipe", "epochs=1,batch=8,rate=1e-3,augment=0,blocks=1,part=last,depths=last,wise=false"]
+    env = {"HEADSTART_CACHE": str(cache.root)}
+    stdout, _ = call(*words, "--out", out, "--json", env=env, light=False, timeout=900)
+    assert json.loads(stdout)["chosen"]
+    shutil.rmtree(cache.root)
+    file = next(data.rglob("*.jpg"))
+    answer, _ = call("predict", out, file, "--json", env={"HEADSTART_CACHE": str(tmp_path / "none")})
+    assert json.loads(answer.splitlines()[0])["answer"] in {"global", "local", "nominal"}
