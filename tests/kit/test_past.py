@@ -4,9 +4,8 @@ import dataclasses
 
 import numpy as np
 import pytest
-from tuned_samples import network
 
-from headstart.kit import added, past, run_past, trunk
+from headstart.kit import added, past, run_past
 from headstart.kit.past import Past
 from judged_sets import dataset, splits
 
@@ -45,6 +44,15 @@ def test_a_damaged_file_is_not_used_and_says_so(store, cut):
     assert "damaged" in found.no_pictures
 
 
+def test_a_number_that_changed_on_the_disk_is_noticed(store):
+    past.keep("run", "mine", whole(), store)
+    path = added.beside("run", "mine", added.PAST, store)
+    content = bytearray(path.read_bytes())
+    content[-6] ^= 1
+    path.write_bytes(content)
+    assert "damaged" in past.kept("run", "mine", store).no_pictures
+
+
 def test_numbers_that_are_none_or_do_not_fit_are_not_used(store):
     broken = whole().pictures["features"].copy()
     broken[3, 2] = np.nan
@@ -80,16 +88,3 @@ def test_the_sample_is_bounded_has_every_class_and_equal_pictures_once():
     assert len(run_past.sample(data, drawn, flops=8 * 10**9)) == 125
     same = dataclasses.replace(data, digests=tuple(f"{at // 50:064x}" for at in range(1000)))
     assert len(run_past.sample(same, drawn, flops=10**9)) == 20
-
-
-def test_pictures_that_have_gone_leave_the_head_and_a_reason(store):
-    tuned = network()
-    made = trunk.Trunk(name="run:mine", spec=tuned.spec, source=None, preset="mine")  # nothing is built without them
-    data = dataset(60)
-    for given in ((data, splits(data)), (None, splits(data)), (data, None)):
-        found = run_past.look(tuned, made, store, *given)
-        assert found.head["weights"].shape == tuned.fitted.arrays["weights"].shape
-        assert found.depth == "features"
-        assert not found.pictures
-        assert "no longer where" in found.no_pictures
-        assert "ash/" not in found.no_pictures

@@ -2,14 +2,17 @@
 
 import dataclasses
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
+import tuned_samples as samples
 from PIL import Image
 
 from headstart.core.say import Say
+from headstart.core.store import Store
 from headstart.core.types import InputSpec, Likeness, Ranking
-from headstart.kit import fitted, leep, trunk, values
+from headstart.kit import fitted, leep, run_past, trunk, values
 from headstart.kit.past import NO_HEAD, NO_PICTURES, Past
 from headstart.stages.rank.nearness import known, near
 from headstart.stages.rank.probes import arena
@@ -140,6 +143,19 @@ def test_what_is_known_of_the_sources(shared_store, store):
     for name in ("bundled:vgg16_hed", "keras_applications:vgg16"):
         assert (known(name, shared_store).no_head, known(name, shared_store).no_pictures) == (NO_HEAD, NO_PICTURES)
     assert known(f"random:{LITE0}", shared_store).no_head == "random weights"
+
+
+def test_pictures_that_have_gone_leave_the_head_and_a_reason():
+    tuned = samples.network()
+    made = trunk.Trunk(name="run:mine", spec=tuned.spec, source=None, preset="mine")  # nothing is built without them
+    data = dataset(60)
+    for given in ((data, splits(data)), (None, splits(data)), (data, None)):
+        found = run_past.look(tuned, made, Store(Path()), *given)
+        assert found.head["weights"].shape == tuned.fitted.arrays["weights"].shape
+        assert found.depth == "features"
+        assert not found.pictures
+        assert "no longer where" in found.no_pictures
+        assert "ash/" not in found.no_pictures
 
 
 # ---------------------------------------------------------------- real pictures

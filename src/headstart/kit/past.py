@@ -7,6 +7,7 @@ it learnt from, of every class, as each depth sees them; no picture and no name.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -84,9 +85,10 @@ def keep(source: str, name: str, past: Past, store: Store) -> None:
     """
     from safetensors.numpy import save
 
-    told = {"format": _FORMAT, "depth": past.depth, "no_head": past.no_head, "no_pictures": past.no_pictures}
     rows = {_PICTURES + depth: values for depth, values in past.pictures.items()}
     tensors = {key: np.ascontiguousarray(value, np.float32) for key, value in {**past.head, **rows}.items()}
+    reasons = {"depth": past.depth, "no_head": past.no_head, "no_pictures": past.no_pictures}
+    told = {"format": _FORMAT, "sha256": _digest(tensors), **reasons}
     added.keep_beside(source, name, added.PAST, save(tensors, metadata={"past": json.dumps(told)}), store)
 
 
@@ -108,6 +110,13 @@ def kept(source: str, name: str, store: Store) -> Past | None:
         return Past(no_head=_DAMAGED, no_pictures=_DAMAGED)
 
 
+def _digest(tensors: Mapping[str, np.ndarray]) -> str:
+    made = hashlib.sha256()
+    for name in sorted(tensors):
+        made.update(f"{name} {tensors[name].shape}\n".encode() + tensors[name].tobytes())
+    return made.hexdigest()
+
+
 def _told(content: bytes) -> dict[str, Any]:
     """The metadata of a safetensors file: its header begins after eight bytes that hold its length."""
     header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
@@ -118,9 +127,11 @@ def _told(content: bytes) -> dict[str, Any]:
 def _checked(told: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> Past:
     pictures = {key.removeprefix(_PICTURES): rows for key, rows in tensors.items() if key.startswith(_PICTURES)}
     head = {key: tensors[key] for key in ("weights", "bias") if key in tensors}
-    whole = told["format"] == _FORMAT and all(np.isfinite(one).all() for one in tensors.values())
+    whole = (told["format"], told["sha256"]) == (_FORMAT, _digest(tensors)) and all(
+        np.isfinite(one).all() for one in tensors.values()
+    )
     fits = not head or (head["weights"].ndim == 2 and head["bias"].shape == head["weights"].shape[1:])
     if not whole or not fits or any(rows.ndim != 2 for rows in pictures.values()):
-        raise ValueError("it is of another format, or its numbers do not fit")
+        raise ValueError("it is of another format, or its numbers are not those that were kept, or no numbers")
     reasons = {key: str(told[key]) for key in ("depth", "no_head", "no_pictures")}
     return Past(head=head, pictures=pictures, **reasons)
