@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from run_records import record, scored
 
 from headstart.kit import forecast, odds
 from headstart.kit.forecast import BEFORE, Task
+from run_records import record, scored
 
 COUNTS = (50, 50, 50, 50)
 

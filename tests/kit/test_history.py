@@ -2,11 +2,11 @@ import json
 from dataclasses import replace
 
 import pytest
-from run_records import record
 
 from headstart.core import job
 from headstart.core.errors import UsageError
 from headstart.kit import history, trunk
+from run_records import record
 
 
 @pytest.fixture(autouse=True)

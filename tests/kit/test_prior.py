@@ -2,9 +2,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from run_records import PUBLISHED, record
 
 from headstart.kit import history, odds, prior, trunk
+from run_records import PUBLISHED, record
 
 LITE0 = trunk.find("bundled:efficientnet_lite0").spec
 SPECS = [replace(LITE0, name=f"x:{name}", prior=value) for name, value in PUBLISHED.items()]
