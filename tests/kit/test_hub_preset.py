@@ -10,7 +10,7 @@ import pytest
 
 from headstart.core.errors import DataError, SetupError, UsageError
 from headstart.core.say import Say
-from headstart.kit import hub_fetch, hub_preset
+from headstart.kit import hub_fetch, hub_files
 
 QUIET = Say(quiet=True)
 CONFIG = {
@@ -41,7 +41,7 @@ def change(folder, **changes):
 def test_what_belongs_to_a_preset(preset):
     (preset / "README.md").write_text("a card")
     (preset / "task.json").write_text("{}")
-    assert set(hub_preset.files_of(preset)) == {"config.json", "task.json", "model.weights.h5"}
+    assert set(hub_files.files_of(preset)) == {"config.json", "task.json", "model.weights.h5"}
 
 
 @pytest.mark.parametrize(
@@ -59,7 +59,7 @@ def test_what_belongs_to_a_preset(preset):
 def test_foreign_code_is_refused_by_name(preset, foreign, named):
     change(preset, **foreign)
     with pytest.raises(DataError, match=r"is not of Keras or KerasHub") as caught:
-        hub_preset.files_of(preset)
+        hub_files.files_of(preset)
     assert named in caught.value.what and caught.value.where.endswith("config.json")
 
 
@@ -67,7 +67,7 @@ def test_foreign_code_is_refused_by_name(preset, foreign, named):
 def test_every_description_is_looked_into(preset, name):
     (preset / name).write_text(json.dumps({"module": "posix", "class_name": "kill", "config": {}}))
     with pytest.raises(DataError, match=r"posix.kill"):
-        hub_preset.files_of(preset)
+        hub_files.files_of(preset)
 
 
 @pytest.mark.parametrize("name", ["extra.pkl", "model.bin", "inner/code.py", "weights.pt", "model.keras"])
@@ -75,14 +75,14 @@ def test_files_that_may_run_are_refused_by_name(preset, name):
     (preset / name).parent.mkdir(exist_ok=True)
     (preset / name).write_bytes(b"\x80\x04.")
     with pytest.raises(DataError, match=f"`{name.rpartition('/')[2]}` is refused"):
-        hub_preset.files_of(preset)
+        hub_files.files_of(preset)
 
 
 @pytest.mark.parametrize("content", [b"\x80\x04\x95 a pickle", b"PK\x03\x04 a zip", b"<html>not found</html>"])
 def test_weights_are_what_their_name_says(preset, content):
     (preset / "model.weights.h5").write_bytes(content)
     with pytest.raises(DataError, match=r"model.weights.h5"):
-        hub_preset.files_of(preset)
+        hub_files.files_of(preset)
 
 
 @pytest.mark.parametrize(
@@ -92,21 +92,21 @@ def test_a_list_of_weights_leads_nowhere_else(preset, named):
     (preset / "model.weights.h5").unlink()
     (preset / "model.weights.json").write_text(json.dumps({"weight_map": {"/a": [named]}}))
     with pytest.raises(DataError, match=r"which is no file beside it"):
-        hub_preset.files_of(preset)
+        hub_files.files_of(preset)
 
 
 def test_a_link_out_of_the_folder_is_refused(preset, tmp_path):
     (tmp_path / "secret.json").write_text("{}")
     (preset / "task.json").symlink_to(tmp_path / "secret.json")
     with pytest.raises(DataError, match=r"`task.json` of `mine` leads out of its folder"):
-        hub_preset.files_of(preset)
+        hub_files.files_of(preset)
 
 
 @pytest.mark.parametrize("name", ["config.json", "model.weights.h5"])
 def test_what_is_missing_is_named(preset, name):
     (preset / name).unlink()
     with pytest.raises(DataError, match=name.replace(".", r"\.")):
-        hub_preset.files_of(preset)
+        hub_files.files_of(preset)
 
 
 def test_a_shard_that_is_missing_is_named(preset):
@@ -114,7 +114,7 @@ def test_a_shard_that_is_missing_is_named(preset):
     by_weight = {"/a": ["model_00000.weights.h5"], "/b": "model_00001.weights.h5"}
     (preset / "model.weights.json").write_text(json.dumps({"weight_map": by_weight}))
     with pytest.raises(DataError, match=r"lacks `model_00001.weights.h5`"):
-        hub_preset.files_of(preset)
+        hub_files.files_of(preset)
 
 
 @pytest.mark.parametrize(
@@ -186,7 +186,7 @@ def mirrored(preset, tmp_path):
 def test_a_mirror_that_is_a_folder(mirrored, store, tmp_path, monkeypatch):
     monkeypatch.setenv("HEADSTART_WEIGHTS_MIRROR", str(mirrored))
     hub_fetch.gather(WANTED, tmp_path / "got", store, QUIET)
-    assert set(hub_preset.files_of(tmp_path / "got")) == {"config.json", "model.weights.h5"}
+    assert set(hub_files.files_of(tmp_path / "got")) == {"config.json", "model.weights.h5"}
 
 
 def test_a_mirror_over_http_goes_on_after_a_break(mirrored, store, tmp_path, monkeypatch):

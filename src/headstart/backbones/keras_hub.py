@@ -60,9 +60,9 @@ class KerasHub(Opened):
 
         store, path = Store(cache_folder()), Path(preset).expanduser()
         if _row(preset):
-            return self._bring(preset, store, Say()).name
+            return self._bring(preset, store, Say())
         if "://" in preset:
-            return hub_model.remembered(preset, store) or self._bring(preset, store, Say()).name
+            return hub_model.remembered(preset, store) or self._bring(preset, store, Say())
         if path.is_dir():
             return hub_model.copy(path, store, Say()).name
         if found := hub_model.remembered(str(path.resolve()), store):
@@ -70,7 +70,7 @@ class KerasHub(Opened):
         hint = nearest(preset, [*_table(), *self.presets()]) or "a folder that save_to_preset wrote, or hf://ORG/NAME"
         raise UsageError(f"KerasHub has no preset `{preset}`, and there is no such folder", hint=hint)
 
-    def _bring(self, text: str, store: Store, say: Any) -> Any:
+    def _bring(self, text: str, store: Store, say: Any) -> str:
         from headstart.kit import hub_fetch, hub_model
 
         row = _row(text)

@@ -19,7 +19,7 @@ from headstart.core.files import show, write_bytes
 from headstart.core.say import Say
 from headstart.core.settings import get
 from headstart.core.store import Store
-from headstart.kit import download, fetch, hf_hub, hub_preset
+from headstart.kit import download, fetch, hf_hub, hub_files, hub_preset
 
 SOURCE = "keras_hub"
 HF, KAGGLE = "hf://", "kaggle://"
@@ -86,22 +86,22 @@ def gather(wanted: Wanted, folder: Path, store: Store, say: Say) -> str:
 
 def _whole(get_file: Get, folder: Path) -> bool:
     """Bring everything; False where there is not even a description."""
-    if not get_file(hub_preset.CONFIG, folder / hub_preset.CONFIG, False):
+    if not get_file(hub_files.CONFIG, folder / hub_files.CONFIG, False):
         return False
-    for name in hub_preset.SMALL[1:]:
+    for name in hub_files.SMALL[1:]:
         get_file(name, folder / name, False)
     if (folder / "tokenizer.json").is_file():
-        for name in hub_preset.ASSETS:
-            get_file(f"{hub_preset.TOKENIZER}/{name}", folder / hub_preset.TOKENIZER / name, False)
-    for whole, parts in hub_preset.WAYS:
+        for name in hub_files.ASSETS:
+            get_file(f"{hub_files.TOKENIZER}/{name}", folder / hub_files.TOKENIZER / name, False)
+    for whole, parts in hub_files.WAYS:
         if get_file(parts, folder / parts, False):
-            for name in hub_preset.shards(folder / parts):
+            for name in hub_files.shards(folder / parts):
                 if not get_file(name, folder / name, True):
                     raise SetupError(f"`{name}`, which `{parts}` names, is not there")
             return True
         if get_file(whole, folder / whole, True):
             return True
-    raise DataError(f"there are no weights: none of {', '.join(name for way in hub_preset.WAYS for name in way)}")
+    raise DataError(f"there are no weights: none of {', '.join(name for way in hub_files.WAYS for name in way)}")
 
 
 def _origin(wanted: Wanted, store: Store, say: Say) -> tuple[str, Get]:

@@ -134,12 +134,15 @@ def open_batch(given: Any, outputs: Sequence[Any], name: str) -> Any:
     import keras
 
     fixed = keras.Model(given, list(outputs))
-    pairs, shapes = [], {}
+    pairs: list[tuple[Any, Any]] = []
+    shapes: dict[int, tuple[int, ...]] = {}
+    reshape = _reshape()
 
     def again(one: Any) -> Any:
-        made = type(one).from_config(one.get_config())
+        kind: Any = type(one)
+        made = kind.from_config(one.get_config())
         pairs.append((one, made))
-        if type(one) is _reshape():
+        if kind is reshape:
             shapes[id(made)] = _open_shape(tuple(one.output.shape))
         return made
 

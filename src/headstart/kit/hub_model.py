@@ -18,7 +18,7 @@ from headstart.core.files import disk_errors
 from headstart.core.keys import digest, file_digest
 from headstart.core.say import Say
 from headstart.core.store import Store
-from headstart.kit import added, adding, hub_fetch, hub_preset
+from headstart.kit import added, adding, hub_fetch, hub_files, hub_preset
 from headstart.kit.added import FILES, Added
 from headstart.kit.hf_card import told_by_words
 from headstart.kit.hub_fetch import SOURCE, Wanted
@@ -59,11 +59,11 @@ def copy(path: Path, store: Store, say: Say) -> Added:
     """
 
     def place(folder: Path) -> None:
-        for name, file in hub_preset.files_of(path).items():
+        for name, file in hub_files.files_of(path).items():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(file, folder / name)
 
-    hub_preset.files_of(path)
+    hub_files.files_of(path)
     hub_preset.require_installed()
     return _made(place, path.resolve().name, {}, store, say, place_of=str(path.resolve()))
 
@@ -97,8 +97,8 @@ def _made(
     with tempfile.TemporaryDirectory(dir=store.root, prefix=".tmp-", ignore_cleanup_errors=True) as here:
         folder = Path(here)
         place(folder)
-        files = hub_preset.files_of(folder)
-        known_by = {name: file_digest(path) for name, path in files.items() if name != hub_preset.METADATA}  # a date
+        files = hub_files.files_of(folder)
+        known_by = {name: file_digest(path) for name, path in files.items() if name != hub_files.METADATA}  # a date
         content = digest([_FORMAT, known_by])
         name = text if known else f"{_plain(text)}-{content[:8]}"
         if name in added.names(SOURCE, store):
