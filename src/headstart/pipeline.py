@@ -198,6 +198,10 @@ def plan(data: str | Path, *, out: str | Path | None = None, say: Say | None = N
         story = Story(ctx)
         pictures, count = story.data, len(story.data.uris)
         chosen = names(ctx, story.seen, pictures=pictures.digest)
+        if job.from_names:
+            from headstart.stages.zeroshot.start import require_possible
+
+            require_possible(pictures.class_names, chosen, ctx=ctx)
         expected = estimate(chosen, count, ctx)
         foretold = forecast(pictures, sizes(pictures, job), chosen, expected.seconds, ctx)
         found = {"estimate": expected, "forecast": foretold and foretold[0], "time": foretold and foretold[1]}

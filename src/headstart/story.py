@@ -202,11 +202,13 @@ class Story:
     @cached_property
     def names(self) -> NamesStart | None:
         """What the names of the classes say without any label; None where the job does not ask for it."""
-        if not self.ctx.job.from_names:
-            return None
-        from headstart.stages.zeroshot.start import run
+        from headstart.stages.zeroshot import start
 
-        found: NamesStart = self._step("names", run, self.data, self.splits, self.embeddings)
+        values = (self.data, self.splits, self.embeddings)
+        if not self.ctx.job.from_names:
+            start.advise(*values, ctx=self.ctx)
+            return None
+        found: NamesStart = self._step("names", start.run, *values)
         return found
 
     @cached_property

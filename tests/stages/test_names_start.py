@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import shutil
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from PIL import Image
 
 import headstart
 from command_line import LITE0, call, differing
+from headstart import pipeline
 from headstart.core.errors import UsageError
 from headstart.core.say import Say
 from headstart.core.types import Feature, NamesStart
@@ -96,15 +98,26 @@ def test_a_run_that_stopped_after_the_names_ends_as_it_would_have(fitted, crops,
     assert differing(tmp_path / "run", out) == []
 
 
-def test_few_labels_are_told_that_names_may_help_but_not_where_they_say_nothing(context):
+@pytest.mark.parametrize(
+    ("names", "each", "backbone", "told"),
+    [
+        (("cat", "class_2"), 19, LITE0, "about 19 labels a class"),
+        (("cat", "class_2"), 20, LITE0, ""),
+        (("class_1", "b"), 5, LITE0, ""),
+        (("cat", "dog"), 5, "bundled:vgg16_hed", ""),
+    ],
+)
+def test_few_labels_are_told_that_names_may_help_but_not_where_they_cannot(
+    names, each, backbone, told, context, capsys
+):
     ctx = context()
-    few, many = plan.Strategy(plan.HEADS["some"], False, ""), plan.Strategy(plan.HEADS["many"], True, "")
-    embedded = [type("E", (), {"spec": type("S", (), {"name": LITE0})})]
-    named, blank = (type("D", (), {"class_names": names}) for names in (("cat", "class_2"), ("class_1", "b")))
-    assert plan.may_start(few, named, embedded, ctx)
-    assert not plan.may_start(many, named, embedded, ctx)
-    assert not plan.may_start(few, blank, embedded, ctx)
-    assert not plan.may_start(few, named, [type("E", (), {"spec": type("S", (), {"name": "bundled:vgg16_hed"})})], ctx)
+    ctx.say = Say()
+    data = SimpleNamespace(class_names=names, targets=np.arange(2 * each) % 2)
+    splits = SimpleNamespace(train=np.arange(2 * each))
+    embedded = [SimpleNamespace(spec=SimpleNamespace(name=backbone))]
+    start.advise(data, splits, embedded, ctx=ctx)
+    said = capsys.readouterr().err
+    assert (told in said and "--from-names" in said) if told else said == ""
 
 
 # ---------------------------------------------------------------- features
@@ -174,6 +187,9 @@ def test_without_a_source_classifier_among_the_candidates_the_error_says_what_to
         headstart.fit(data, from_names=True, backbones="bundled:vgg16_hed", out=tmp_path / "run", say=Say(quiet=True))
     assert "none of the backbones can guess by names: bundled:vgg16_hed" in caught.value.what
     assert "bundled:efficientnet_lite2" in caught.value.hint
+    with pytest.raises(UsageError) as planned:  # a dry run refuses what the fit would
+        pipeline.plan(data, from_names=True, backbones="bundled:vgg16_hed", say=Say(quiet=True))
+    assert planned.value.what == caught.value.what
 
 
 def test_where_no_survivor_can_guess_by_names_one_that_can_goes_on_too(context):

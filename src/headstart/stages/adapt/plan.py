@@ -14,7 +14,7 @@ import numpy as np
 
 from headstart.core.context import Context
 from headstart.core.types import Dataset, Embeddings, Feature, NamesStart, Ranking, Splits
-from headstart.kit import class_names, gates, naming, trunk
+from headstart.kit import gates
 from headstart.kit.head_path import STARTED
 from headstart.stages.adapt import inputs
 
@@ -26,7 +26,6 @@ HEADS = {
 }
 SCOUT, AFTER_SCOUT = "lda", ("logistic",)  # for combinations: heads that hold correlated columns in check
 FROM_NAMES = "ridge" + STARTED
-ADVICE = "so few labels a class: `--from-names` would also try a head that starts from what the class names say"
 WIDEST = 8_192  # columns of a combination
 LARGEST = 1 << 25  # numbers in it, so that its folds fit in memory
 
@@ -56,12 +55,6 @@ def feature(embeddings: Sequence[Embeddings], candidate: str) -> Feature:
     backbone, _, name = candidate.rpartition("@")
     spec = next(e.spec for e in embeddings if e.spec.name == backbone)
     return Feature(backbone=backbone, depth=name, dim=next(d.dim for d in spec.depths if d.name == name))
-
-
-def may_start(how: Strategy, data: Dataset, embeddings: Sequence[Embeddings], ctx: Context) -> bool:
-    """Whether a start from the names of the classes, which was not asked for, would be worth a try."""
-    speaking = len(class_names.says_nothing(data.class_names)) < len(data.class_names)
-    return not how.combine and speaking and any(naming.can(trunk.find(e.spec.name), ctx.store) for e in embeddings)
 
 
 def beside(chosen: Feature, names: NamesStart | None) -> list[tuple[Feature, ...]]:

@@ -48,8 +48,6 @@ def run(
     """
     started = time.monotonic()
     on, how = contest.ring(data, splits, ctx, names), plan.strategy(data, splits)
-    if not names and plan.may_start(how, data, embeddings, ctx):
-        ctx.say.line("adapt", plan.ADVICE)
     entries = _entries(how, ranking, embeddings, on, ctx)
     found = contest.decide(entries, on)
     winner = ctx.decide("adapt/chosen", lambda: found.winner, found.why)

@@ -41,8 +41,9 @@ def run(
     """
     class_names.require(classes)
     one = trunk.find(backbone)
-    if naming.text_folder(one, store):
+    if hasattr(one.source, "text_folder"):
         one.source.pull(one.preset, store, say)
+    if naming.text_folder(one, store):
         texts = naming.of(one, classes, store, say)
         assert isinstance(texts, Towers)
         say.warn(UNMEASURED)

@@ -18,6 +18,7 @@ from headstart.kit import class_names, metrics, naming, trunk, values
 
 OPTION = "--from-names"
 RENAME = "rename the folder in English, or leave out --from-names"
+FEW = 20  # labels a class below which a start from names is worth a try: docs/fit.md has the figures
 _ROWS = 4096  # pictures at once
 
 
@@ -25,6 +26,16 @@ def fitting(candidates: Sequence[str], *, ctx: Context) -> list[str]:
     """The backbones that can guess by names, the best prior first."""
     able = [one for one in map(trunk.find, candidates) if naming.can(one, ctx.store)]
     return [one.name for one in sorted(able, key=lambda one: (-one.spec.prior, one.name))]
+
+
+def advise(data: Dataset, splits: Splits, embeddings: Sequence[Embeddings], *, ctx: Context) -> None:
+    """One line where the start was not asked for and would be worth a try: few labels, names with words in them."""
+    counts = np.bincount(np.asarray(data.targets)[splits.train])
+    typical, names = int(np.median(counts[counts > 0])), data.class_names
+    speaking = len(class_names.says_nothing(names)) < len(names)
+    if typical < FEW and speaking and fitting([each.spec.name for each in embeddings], ctx=ctx):
+        said = "`--from-names` would also try a head that starts from what the class names say"
+        ctx.say.line("names", f"about {typical:,} labels a class: {said}")
 
 
 def with_naming(survivors: tuple[str, ...], candidates: Sequence[str], *, ctx: Context) -> tuple[str, ...]:
@@ -36,12 +47,14 @@ def with_naming(survivors: tuple[str, ...], candidates: Sequence[str], *, ctx: C
     return (*survivors, able[0])
 
 
-def require(classes: Sequence[str], candidates: Sequence[str], *, ctx: Context) -> None:
-    """Refuse what cannot work before a picture is passed through a trunk; models that are missing are fetched.
+def require_possible(classes: Sequence[str], candidates: Sequence[str], *, ctx: Context) -> list[str]:
+    """Refuse what cannot work, as far as it is known without a model of language.
+
+    Returns:
+        As `fitting`.
 
     Raises:
         UsageError: The names of the classes cannot be used, or no candidate can guess by names.
-        SetupError: A model that reads the names cannot be had.
     """
     class_names.require(classes, where=OPTION, hint=RENAME)
     able = fitting(candidates, ctx=ctx)
@@ -49,6 +62,17 @@ def require(classes: Sequence[str], candidates: Sequence[str], *, ctx: Context) 
         what = f"none of the backbones can guess by names: {', '.join(candidates)}"
         hint = "add bundled:efficientnet_lite2 to --backbones, or leave out --from-names"
         raise UsageError(what, where=OPTION, hint=hint)
+    return able
+
+
+def require(classes: Sequence[str], candidates: Sequence[str], *, ctx: Context) -> None:
+    """Refuse what cannot work before a picture is passed through a trunk; models that are missing are fetched.
+
+    Raises:
+        UsageError: The names of the classes cannot be used, or no candidate can guess by names.
+        SetupError: A model that reads the names cannot be had.
+    """
+    able = require_possible(classes, candidates, ctx=ctx)
     naming.of(trunk.find(able[0]), classes, ctx.store, ctx.say, where=OPTION, hint=RENAME)
     empty = class_names.says_nothing(classes)
     if empty:
