@@ -23,7 +23,7 @@ MOST, LEAST = 256, 64  # rows that are kept
 OPERATIONS = 1e12  # of making them, above which fewer than the most are kept
 NO_HEAD = "its source gives no classifier"
 NO_PICTURES = "none of its source's pictures are here"
-_DAMAGED = "what was kept of its run is damaged"
+_DAMAGED = "what was kept of its run is damaged; --backbones run:PATH with its folder makes it anew"
 _PICTURES = "pictures/"
 _FORMAT = 1
 
