@@ -70,6 +70,8 @@ def test_what_has_no_figure_is_wide_and_learns_fast():
     assert found["saved_file:mine"].value == pytest.approx(odds.share(prior.CENTRE))  # an average backbone
     assert found["saved_file:mine"].why == "nothing is published of a backbone of your own"
     assert found["x:b"].why == "guessed top-1 0.750"
+    card = replace(mine, name="huggingface:some", prior=0.8, prior_source="ImageNet-1k accuracy by the card")
+    assert prior.expected([card])["huggingface:some"].value == pytest.approx(0.8)
     [one] = runs(1, {"b": 0.8})
     unsure = [replace(each, published=each.key != "x:b") for each in one.backbones]
     guessed = prior.expected([guess], [replace(one, backbones=tuple(unsure))])["x:b"]

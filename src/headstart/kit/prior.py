@@ -28,7 +28,7 @@ from headstart.kit.history import Measured, Record
 if TYPE_CHECKING:
     from headstart.core.context import Context
 
-GUESSED = "a guess"  # how `prior_source` begins where nothing is published
+UNPUBLISHED = ("a guess", "that of")  # how `prior_source` begins where no figure is of the backbone itself
 CENTRE, SPREAD = 1.35, 0.29  # of the log-odds of the 38 figures in keras_applications.json: mean, standard deviation
 # Beliefs in log-odds, before anything was seen. The slope is that of equal gains here and there. A backbone's own
 # effect is what r = 0.96 leaves; on a single set the scatter is several times that. Assumptions, not published.
@@ -76,8 +76,7 @@ def of_run(specs: Sequence[BackboneSpec], ctx: Context, *, pictures: str) -> dic
 
 def measured(spec: BackboneSpec) -> Measured:
     """A backbone as records know it, without scores."""
-    published = not history.own(spec) and not spec.prior_source.startswith(GUESSED)
-    return Measured(key=history.key(spec), prior=spec.prior, published=published)
+    return Measured(key=history.key(spec), prior=spec.prior, published=not spec.prior_source.startswith(UNPUBLISHED))
 
 
 def standing(value: float) -> float:
@@ -118,9 +117,13 @@ def _cases(record: Record) -> list[_Case]:
     return found
 
 
+def _unknown(of: Measured) -> bool:
+    """Whether it is one of the user's own of which nothing is published: it is taken for an average backbone."""
+    return of.key.startswith(history.OWN) and not of.published
+
+
 def _z(of: Measured) -> float:
-    """Of a file of one's own nothing is published: it is taken for an average backbone."""
-    return 0.0 if of.key.startswith(history.OWN) else standing(of.prior)
+    return 0.0 if _unknown(of) else standing(of.prior)
 
 
 def _learnt(
@@ -152,7 +155,7 @@ def _told(of: Measured, at: int, believed: belief.Belief, runs: int) -> Expected
 
 
 def _why(of: Measured, value: float, runs: int) -> str:
-    if of.key.startswith(history.OWN):
+    if _unknown(of):
         first, figure, than = "nothing is published of a backbone of your own", odds.share(CENTRE), "an average one"
     else:
         first, figure, than = f"{'published' if of.published else 'guessed'} top-1 {of.prior:.3f}", of.prior, "that"
