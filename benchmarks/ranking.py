@@ -14,13 +14,15 @@ From nothing it takes about half an hour on two cores; what is done is kept in t
 from __future__ import annotations
 
 import argparse
+import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 
-from benchmarks.zoo import FOLDS, LEARN, SEEDS, Drawn, Member, Zoo
+from benchmarks.zoo import FOLDS, KIND, LEARN, SEEDS, Drawn, Member, Zoo
 from benchmarks.zoo_nets import DEPTHS
 from headstart.core import registry
 from headstart.core.say import Say
@@ -32,7 +34,9 @@ from headstart.kit.fitted import softmax
 from headstart.kit.history import OWN, Measured, Record
 from headstart.kit.intervals import Interval, mean_interval
 
-PROBES = ("knn", "ridge", "logistic")
+LINEAR = ("ridge", "logistic")
+PROBES = ("knn", *LINEAR)
+_LOOK = 1  # raise when a rule sees otherwise
 METRIC = "log_loss"  # headstart's own default
 OURS, RANDOM = "headstart's rule", "random"
 FIGURE, HISTORY = "prior: figure of its own task", "prior: earlier runs"
@@ -69,27 +73,35 @@ class Case:
 
 
 def look(zoo: Zoo, case: Case) -> None:
-    """Every score that needs the pictures of this case and no other."""
-    for name in SCORES:
-        case.scores[name] = {}
+    """Every score that needs the pictures of this case and no other; it lies in the cache afterwards."""
+    case.scores |= {name: {} for name in SCORES}
     for member in zoo.members:
-        features = {depth: x[case.of.rows] for depth, x in zoo.features(member, case.of.task).items()}
-        answers = member.answers(features["last"])
-        of = transferability.spectrum(features["last"], case.of.y)
-        found = _probed(features, case.of)
-        best = min(("ridge", "logistic"), key=lambda probe: float(found[probe].losses.mean()))
-        case.losses[member.name] = float(found[best].losses.mean())
-        case.balanced[member.name] = _balanced(case.of.y, found[best].held_out)
-        merits = {
-            FIGURE: member.accuracy,
-            "LogME": transferability.logme(of),
-            "H-score": transferability.h_score(of),
-            "LEEP": leep.leep(answers, case.of.y),
-            "NCE": leep.nce(answers, case.of.y),
-            **{probe: -float(made.losses.mean()) for probe, made in found.items()},
-        }
-        for name, merit in merits.items():
+        key = {"looked": _LOOK, "network": member.digest, "task": case.of.task.digest, "rows": case.of.rows.tolist()}
+
+        def write(draft: Path, member: Member = member) -> None:
+            (draft / "seen.json").write_text(json.dumps(_seen(zoo, member, case.of)))
+
+        seen = json.loads((zoo.store.make(KIND, key, write) / "seen.json").read_text())
+        case.losses[member.name], case.balanced[member.name] = seen.pop("loss"), seen.pop("balanced")
+        for name, merit in (seen | {FIGURE: member.accuracy}).items():
             case.scores[name][member.name] = merit
+
+
+def _seen(zoo: Zoo, member: Member, of: Drawn) -> dict[str, float]:
+    """Merit by rule; loss and balanced accuracy of the best linear probe."""
+    features = {depth: x[of.rows] for depth, x in zoo.features(member, of.task).items()}
+    answers, spectrum = member.answers(features["last"]), transferability.spectrum(features["last"], of.y)
+    found = _probed(features, of)
+    best = min((found[probe] for probe in LINEAR), key=lambda one: float(one.losses.mean()))
+    return {
+        "LogME": transferability.logme(spectrum),
+        "H-score": transferability.h_score(spectrum),
+        "LEEP": leep.leep(answers, of.y),
+        "NCE": leep.nce(answers, of.y),
+        **{probe: -float(made.losses.mean()) for probe, made in found.items()},
+        "loss": float(best.losses.mean()),
+        "balanced": _balanced(of.y, best.held_out),
+    }
 
 
 def _probed(features: Mapping[str, np.ndarray], of: Drawn) -> dict[str, crossval.Tuned]:

@@ -53,12 +53,19 @@ def test_the_related_run_is_preferred(tmp_path, monkeypatch, seed):
     pictures = write(tmp_path / "data_b", target, 12)
     own = f"run:{tmp_path / 'a'},run:{tmp_path / 'c'}"
     run = headstart.fit(pictures, backbones=own, out=tmp_path / "b", folds=3, seed=seed, say=QUIET)
-    rows = {row.candidate: row for row in run.ranking.rows}
-    best = {name: min(loss(row) for row in rows.values() if row.backbone.startswith(f"run:{name}-")) for name in "ac"}
-    assert run.ranking.chosen.startswith("run:a-")
-    assert best["a"] < best["c"]
-    assert rows[run.ranking.chosen].beats_random
-    assert all(feature.backbone.startswith("run:a-") for feature in run.adapted.features)
+    a, c = (best(run.ranking, f"run:{name}-") for name in "ac")
+    assert run.ranking.chosen == a.candidate
+    assert loss(a) < loss(c)
+    assert c.paired.low > 0  # not by chance
+    assert a.beats_random
+    assert a.likeness.leep > c.likeness.leep
+    assert a.likeness.frechet < c.likeness.frechet
+    assert all(feature.backbone == a.backbone for feature in run.adapted.features)
+
+
+def best(ranking, prefix):
+    """The row of a backbone's best depth."""
+    return min((row for row in ranking.rows if row.backbone.startswith(prefix)), key=loss)
 
 
 def loss(row):
