@@ -244,9 +244,10 @@ def _runs(count: int, same: int, which: str = "") -> str:
     if not count:
         told = f"no earlier run {which}".rstrip()
         return f"{told}: a first guess, and sets of pictures differ widely"
-    runs = "one earlier run of yours" if count == 1 else f"{count} earlier runs of yours"
+    if count == 1:
+        return f"one earlier run of yours {which}".rstrip() + (", on these very pictures" if same else "")
     of_same = f", {same} of them on these very pictures" if same else ""
-    return f"{runs} {which}".rstrip() + of_same
+    return f"{count} earlier runs of yours {which}".rstrip() + of_same
 
 
 def as_score(forecast: Forecast, n: int) -> Score:

@@ -13,6 +13,8 @@ from headstart.kit import trunk
 START_S = 6.0  # reading, audit, export and report of a small set
 HEADS_S = 0.003  # of probes and heads, for each picture and backbone
 TWINS = 1.15  # of the passes, with those of the random twins
+KERAS_S = 10.0  # until the training framework is there
+TRACED_S = 5.0  # until a training takes its first step
 TRAIN_FLOPS_PER_S = 2e10  # of a core, forward and backward
 BACKWARD = 2  # operations of the way back for one of the way forth
 TRAINED_PART = 0.5  # of a trunk's operations that a usual recipe trains
@@ -42,4 +44,4 @@ def training_s(job: Job, counts: Sequence[int], chosen: Sequence[str]) -> float:
     name = next((name for name in chosen if wanted and recipes.meant(wanted, name)), chosen[0])
     flops = trunk.find(name).spec.flops * (1 + BACKWARD) * TRAINED_PART * epochs * sum(counts)
     trainings = (job.folds + TOGETHER) * (job.folds if job.nested else 1)
-    return flops * trainings / (TRAIN_FLOPS_PER_S * threads())
+    return KERAS_S + trainings * (TRACED_S + flops / (TRAIN_FLOPS_PER_S * threads()))
