@@ -1,10 +1,12 @@
 """Texts of a network that learnt pictures and texts: KerasHub's own forward to the last digits, tokens, bad names."""
 
+import sys
+
 import numpy as np
 import pytest
 
 import two_towers
-from headstart.core.errors import UsageError
+from headstart.core.errors import SetupError, UsageError
 from headstart.core.say import Say
 from headstart.core.store import Store
 from headstart.kit import towers
@@ -63,6 +65,16 @@ def test_texts_are_made_once_for_a_list_of_classes_and_a_network(made, store, mo
     for others, revision in ((CLASSES[::-1], "first"), (CLASSES, "second")):
         with pytest.raises(pytest.fail.Exception):
             towers.of_names(others, folder, revision, store, QUIET)
+
+
+def test_without_kerashub_the_error_says_what_to_install_and_kept_texts_still_do(made, store, monkeypatch):
+    folder = made["clip"][2]
+    towers.of_names(CLASSES, folder, "first", store, QUIET)
+    monkeypatch.setitem(sys.modules, "keras_hub", None)
+    assert len(towers.of_names(CLASSES, folder, "first", store, QUIET).texts) == len(CLASSES)
+    with pytest.raises(SetupError) as caught:
+        towers.of_names(("red", "blue"), folder, "first", store, QUIET)
+    assert caught.value.hint == 'pip install "headstart[hub]"'
 
 
 @pytest.mark.parametrize(
