@@ -195,6 +195,7 @@ def test_without_a_source_classifier_among_the_candidates_the_error_says_what_to
 def test_where_no_survivor_can_guess_by_names_one_that_can_goes_on_too(context):
     ctx, blind = context(), "bundled:vgg16_hed"
     every = (LITE0, "bundled:efficientnet_lite2", blind)
+    assert start.fitting(every, ctx=ctx) == ["bundled:efficientnet_lite2", LITE0]
     assert start.with_naming((blind,), every, ctx=ctx) == (blind, "bundled:efficientnet_lite2")  # the best prior
     assert start.with_naming((blind, LITE0), every, ctx=ctx) == (blind, LITE0)
 
@@ -205,7 +206,7 @@ def test_names_that_say_nothing_are_noticed(context, capsys):
     ctx.say = Say()
     start.require(("class_07", "b", "espresso"), (LITE0,), ctx=ctx)
     said = capsys.readouterr().err
-    assert "no word in the class name `class_07`, `b` says what a picture shows" in said
+    assert "no word in 2 of 3 class names says what a picture shows: `class_07`, `b`" in said
     assert "espresso" not in said
 
 

@@ -14,6 +14,7 @@ from headstart.core.say import Say
 from headstart.kit import trunk
 from headstart.stages.adapt import plan
 from headstart.stages.evaluate.baselines import NAMES
+from headstart.stages.zeroshot import start
 
 pytestmark = pytest.mark.slow
 
@@ -97,6 +98,11 @@ def test_fit_starts_from_the_texts(preset, guesses, drawings, tmp_path):
     assert alone["accuracy"].n == EACH * len(CLASSES)
     name = trunk.find(preset[0]).name
     assert (plan.FROM_NAMES, (f"{name}@last",)) in {(row.head, row.features) for row in run.adapted.tried}
+
+
+def test_a_network_with_texts_of_its_own_comes_before_a_classifier(preset, context):
+    name = trunk.find(preset[0]).name
+    assert start.fitting(("bundled:efficientnet_lite2", name), ctx=context())[0] == name
 
 
 def test_a_network_without_texts_says_what_has_some(preset, drawings):

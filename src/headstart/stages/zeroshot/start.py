@@ -1,6 +1,7 @@
 """What the names of the classes say of labelled pictures: a baseline that no label made, and where a head may start.
 
-The best backbone by its published accuracy that can guess by names does it, on the features that the run has anyway.
+One backbone does it, on the features that the run has anyway: one with texts of its own, else the best by its published
+accuracy of those with a classifier.
 Here, where there are labels, the guesses are measured: on the training pictures at once, on the test split with the
 other baselines.
 """
@@ -15,17 +16,20 @@ from headstart.core.context import Context
 from headstart.core.errors import UsageError
 from headstart.core.types import Dataset, Embeddings, Feature, NamesStart, Score, Splits
 from headstart.kit import class_names, metrics, naming, trunk, values
+from headstart.kit.vectors import places
 
 OPTION = "--from-names"
 RENAME = "rename the folder in English, or leave out --from-names"
 FEW = 20  # labels a class below which a start from names is worth a try: docs/fit.md has the figures
 _ROWS = 4096  # pictures at once
+_TOLD = 5  # names in a warning
 
 
 def fitting(candidates: Sequence[str], *, ctx: Context) -> list[str]:
-    """The backbones that can guess by names, the best prior first."""
+    """The backbones that can guess by names: those with texts of their own, then the best prior first."""
     able = [one for one in map(trunk.find, candidates) if naming.can(one, ctx.store)]
-    return [one.name for one in sorted(able, key=lambda one: (-one.spec.prior, one.name))]
+    texts = {one.name: naming.text_folder(one, ctx.store) is not None for one in able}
+    return [one.name for one in sorted(able, key=lambda one: (not texts[one.name], -one.spec.prior, one.name))]
 
 
 def advise(data: Dataset, splits: Splits, embeddings: Sequence[Embeddings], *, ctx: Context) -> None:
@@ -76,8 +80,8 @@ def require(classes: Sequence[str], candidates: Sequence[str], *, ctx: Context) 
     naming.of(trunk.find(able[0]), classes, ctx.store, ctx.say, where=OPTION, hint=RENAME)
     empty = class_names.says_nothing(classes)
     if empty:
-        told = ", ".join(f"`{name}`" for name in empty)
-        ctx.say.warn(f"no word in the class name {told} says what a picture shows: nothing can start from it")
+        told = ", ".join(f"`{name}`" for name in empty[:_TOLD]) + (", …" if len(empty) > _TOLD else "")
+        ctx.say.warn(f"no word in {len(empty):,} of {len(classes):,} class names says what a picture shows: {told}")
 
 
 def run(data: Dataset, splits: Splits, embeddings: Sequence[Embeddings], *, ctx: Context) -> NamesStart:
@@ -114,7 +118,7 @@ def run(data: Dataset, splits: Splits, embeddings: Sequence[Embeddings], *, ctx:
 def _say(found: NamesStart, data: Dataset, splits: Splits, ctx: Context) -> None:
     """One line with the scores on the training pictures; a warning where they are those of guessing."""
     y = np.asarray(data.targets)[splits.train]
-    given = np.asarray(found.similarities)[splits.train]
+    given = np.asarray(found.similarities)[places(found.rows, splits.train, "guessed by names")]
     clusters = np.asarray(splits.clusters)[splits.train]
     names = ("accuracy", "balanced_accuracy")
     plain, balanced = (metrics.score(name, y, given, split="train", clusters=clusters) for name in names)
