@@ -75,7 +75,8 @@ def _by_pictures(source: Past, depth: str, x: np.ndarray, on: Arena) -> tuple[fl
     if not why and (kept is None or kept.shape[1] != x.shape[1]):
         why = "no source pictures were kept at this depth"
     elif kept is not None and not why:
-        both = likeness.sides(kept, x[np.unique(on.clusters, return_index=True)[1]])
+        alone = np.sort(np.unique(on.clusters, return_index=True)[1])  # classes lie one after the other
+        both = likeness.sides(kept, x[alone[spread(len(alone), likeness.ROWS)]])
         why = "" if both else f"fewer than {likeness.LEAST} different pictures on a side"
     if both is None:
         return None, None, f"Fréchet, two-sample: {why}"
