@@ -61,6 +61,13 @@ def test_what_is_told_once_is_told_again_whatever_other_runs_came_to(data, conte
     assert values.stored(Forecasts, again.run.path / "forecast") == told
 
 
+def test_a_damaged_record_is_told_once(data, context, store, capsys):
+    history.keep(other_run(1), store)
+    (store.root / "history" / "rubbish.json").write_text("{}")
+    first(data, context(store=store))
+    assert capsys.readouterr().err.count("is passed over") == 1
+
+
 def test_seconds_are_in_no_file_but_timings(data, context, store):
     ctx = context(store=store)
     first(data, ctx)

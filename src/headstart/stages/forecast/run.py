@@ -122,7 +122,8 @@ def check(found: Forecasts, evaluation: Evaluation, *, ctx: Context) -> Forecast
 
 
 def _records(data: Dataset, ctx: Context) -> tuple[history.Record, ...]:
-    return history.records(ctx.store, ctx.say.warn, but=history.address(data.digest, ctx.job))
+    """Earlier runs; what of them is passed over is said once, where backbones are compared (`prior.of_run`)."""
+    return history.records(ctx.store, lambda sentence: None, but=history.address(data.digest, ctx.job))
 
 
 def _task(data: Dataset, sizes: Sizes, chosen: Sequence[str], ctx: Context) -> Task:
