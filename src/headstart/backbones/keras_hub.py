@@ -75,7 +75,7 @@ class KerasHub(Opened):
 
         row = _row(text)
         place = hub_fetch.Wanted(name=text, place=text, handle=row["handle"]) if row else hub_fetch.Wanted.of(text)
-        return hub_model.bring(place, row, store, say)
+        return hub_model.bring(place, row, store, say).name
 
     def available(self, preset: str, store: Store) -> bool:
         """Whether the copy is in the store; lists ask it of many, so that only its use checks every byte."""
