@@ -246,7 +246,7 @@ def _measured_ms(data: Dataset, name: str, ctx: Context) -> float:
 
 
 def _fetched(chosen: tuple[str, ...], ctx: Context) -> list[str]:
-    """Those whose weights are in the cache now; a copy that lies elsewhere on this machine comes into it here, aloud."""
+    """Those whose weights are in the cache now; a copy from elsewhere on this machine comes into it here, aloud."""
     from headstart.kit import trunk
 
     ready: list[str] = []
