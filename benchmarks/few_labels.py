@@ -1,18 +1,19 @@
 """Accuracy against the number of labels a class, with and without a start from the names of the classes.
 
     apt-get download tuxpaint-stamps-default && dpkg -x tuxpaint-stamps-default_*.deb stamps
-    python -m benchmarks.few_labels stamps/usr/share/tuxpaint/stamps [BACKBONE]
+    python -m benchmarks.few_labels stamps/usr/share/tuxpaint/stamps [--backbone NAME] [--fit]
 
 The pictures are photographs of things that Tux Paint's stamps cut out, in folders with names such as `birds`; drawings
 and mirrored copies are left out. Their names say what they show; as a counterpart the same names are dealt out anew to
 other classes, and the textile pictures have names that say nothing of what they look like. Features are of one
 backbone's depth `last`; each head's strength is searched by cross-validation inside the labelled pictures, as `fit`
 does, with one label a class it is fixed. All other pictures judge. Means over draws of the labelled pictures, the
-difference to plain ridge with a t interval over the draws, which share pictures.
+difference to plain ridge with a t interval over the draws, which share pictures. With `--fit` whole fits are compared
+instead, with and without `--from-names`: what its folds choose is handed over.
 """
 
+import argparse
 import shutil
-import sys
 import tempfile
 from pathlib import Path
 
@@ -48,6 +49,7 @@ FOLDERS = {
     "vehicles": "vehicles",
 }
 LABELS, DRAWS, LEFT = (1, 2, 4, 8, 16), 10, 4  # LEFT: pictures of a class that must be left to judge
+FITTED, FITS = (2, 4, 8), 4  # labels a class and draws of whole fits
 HEADS = ("nearest_mean", "ridge", "logistic")
 NAMED, DEALT = "ridge from names", "ridge from names dealt anew"
 QUIET = Say(quiet=True)
@@ -127,12 +129,55 @@ def answers(head, x, y, learnt, judged, labels: int, classes: int) -> np.ndarray
     return fitted.many(list(made), x[judged])[0]
 
 
+# ---------------------------------------------------------------- whole fits
+
+
+def fits(source: Path, backbone: str, scratch: Path) -> None:
+    """Test accuracy of what a fit hands over, with and without a start from names, on the same pictures."""
+    import headstart
+
+    pictures = {folder.name: sorted(folder.iterdir()) for folder in sorted(source.iterdir())}
+    for labels in FITTED:
+        right: dict[bool, list[float]] = {False: [], True: []}
+        for draw in range(FITS):
+            data = split(pictures, labels, draw, scratch / f"data_{labels}_{draw}")
+            for named, into in right.items():
+                out = scratch / f"run_{labels}_{draw}_{named}"
+                run = headstart.fit(data, from_names=named, backbones=backbone, out=out, say=QUIET)
+                into.append(next(s.value for s in run.scores if (s.split, s.name) == ("test", "accuracy")))
+        apart = mean_interval(np.array(right[True]) - np.array(right[False]))
+        without, named = (np.mean(right[one]) for one in (False, True))
+        told = f"{without:.3f} without, {named:.3f} with --from-names"
+        print(
+            f"{labels} labels a class, {FITS} fits: {told}   {apart.value:+.3f} [{apart.low:+.3f}, {apart.high:+.3f}]"
+        )
+
+
+def split(pictures: dict[str, list[Path]], labels: int, draw: int, target: Path) -> Path:
+    """`train` with so many pictures a class, `test` with the others."""
+    rng = np.random.default_rng([draw, labels])
+    for name, files in pictures.items():
+        if len(files) >= labels + LEFT:
+            for place, at in enumerate(rng.permutation(len(files))):
+                into = target / ("train" if place < labels else "test") / name
+                into.mkdir(parents=True, exist_ok=True)
+                shutil.copy(files[at], into)
+    return target
+
+
 def main() -> None:
-    backbone = sys.argv[2] if len(sys.argv) > 2 else "bundled:efficientnet_lite2"
+    parser = argparse.ArgumentParser()
+    parser.add_argument("stamps", type=Path)
+    parser.add_argument("--backbone", default="bundled:efficientnet_lite2")
+    parser.add_argument("--fit", action="store_true")
+    given = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch, blas.single():
-        folder = stamps(Path(sys.argv[1]), Path(scratch) / "stamps")
-        measured("stamps", folder, backbone, Path(scratch) / "run1")
-        measured("textile", textile(Store(cache_folder()), QUIET), backbone, Path(scratch) / "run2")
+        folder = stamps(given.stamps, Path(scratch) / "stamps")
+        if given.fit:
+            fits(folder, given.backbone, Path(scratch))
+            return
+        measured("stamps", folder, given.backbone, Path(scratch) / "run1")
+        measured("textile", textile(Store(cache_folder()), QUIET), given.backbone, Path(scratch) / "run2")
 
 
 if __name__ == "__main__":

@@ -110,3 +110,13 @@ def test_the_size_of_the_start_does_not_matter_and_plain_ridge_stays_plain():
     one, other = (made(RIDGE.starting(start * size), x[learnt], y[learnt]) for size in (1.0, 1e4))
     assert np.allclose(suite.says(one, x), suite.says(other, x), atol=1e-5)
     assert RIDGE.name == "ridge" and RIDGE.start is None and isinstance(RIDGE.starting(start), Ridge)
+
+
+def test_with_one_picture_a_class_answers_are_neither_sure_nor_all_alike():
+    x, y, classes = suite.sample(apart=7.0)
+    learnt = few(y, 1)
+    start = np.stack([x[y == c].mean(axis=0) / x.std(axis=0) ** 2 for c in range(classes)], axis=1)
+    for head in (RIDGE, RIDGE.starting(start)):
+        p = suite.says(made(head, x[learnt], y[learnt]), x)
+        assert 0.4 < p.max(axis=1).mean() < 0.9  # of three classes
+        assert -np.log(p[np.arange(len(y)), y]).mean() < np.log(classes) - 0.3
