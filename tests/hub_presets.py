@@ -1,5 +1,6 @@
 """Small presets of every image family of KerasHub, with weights drawn from a seed, saved as KerasHub saves them."""
 
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -142,19 +143,9 @@ FAMILIES = {
 
 def backbone(family, seed=3):
     """A backbone of KerasHub's, every weight of it drawn anew: none is left at a value that hides a mistake."""
-    import keras_hub
-
-    models = keras_hub.models
-    name, settings, _ = FAMILIES[family]
-    if family in ("clip", "siglip"):
-        kind = {"clip": "CLIP", "siglip": "SigLIP"}[family]
-        tower = {"image_shape": _SHAPE, **_VIT, "intermediate_dim": 64}
-        vision = getattr(models, f"{kind}VisionEncoder")(**tower)
-        more = {"projection_dim": 32} if family == "siglip" else {}
-        text = getattr(models, f"{kind}TextEncoder")(**_TEXT, **more)
-        made = getattr(models, name)(vision, text, **({"projection_dim": 24} if family == "clip" else {}))
-    else:
-        made = getattr(models, name)(**settings)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Swin's layers build themselves with a warning
+        made = _built(family)
     rng = np.random.default_rng(seed)
     for weight in made.weights:
         if (
@@ -169,6 +160,23 @@ def backbone(family, seed=3):
         elif len(weight.shape) > 1:
             drawn = drawn * 10 / np.sqrt(np.prod(weight.shape[:-1]))
         weight.assign(drawn)
+    return made
+
+
+def _built(family):
+    import keras_hub
+
+    models = keras_hub.models
+    name, settings, _ = FAMILIES[family]
+    if family in ("clip", "siglip"):
+        kind = {"clip": "CLIP", "siglip": "SigLIP"}[family]
+        tower = {"image_shape": _SHAPE, **_VIT, "intermediate_dim": 64}
+        vision = getattr(models, f"{kind}VisionEncoder")(**tower)
+        more = {"projection_dim": 32} if family == "siglip" else {}
+        text = getattr(models, f"{kind}TextEncoder")(**_TEXT, **more)
+        made = getattr(models, name)(vision, text, **({"projection_dim": 24} if family == "clip" else {}))
+    else:
+        made = getattr(models, name)(**settings)
     return made
 
 
