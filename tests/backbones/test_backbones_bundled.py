@@ -10,11 +10,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import headstart
+from command_line import call
 from headstart.backbones import _lite, _vgg
 from headstart.backbones.bundled import PLUGIN
 from headstart.core.errors import SetupError, UsageError
 from headstart.core.say import Say
 from headstart.testing.backbones import check_backbone, vectors
+from tuning_bench import copies
 
 LITE0_SHA = "f2bc3dd05dbc22e1596ffc41879e56e6dc2238ce3e7691cb91ef18966489a2be"
 LITES = ("efficientnet_lite0", "efficientnet_lite1", "efficientnet_lite2")
@@ -84,6 +87,18 @@ def test_the_edge_network_finds_the_edge(shared_store):
     flat, edge = vectors(PLUGIN.model("vgg16_hed", shared_store, ("block2",), pool=False), pictures)[0]
     activity = np.abs(edge - flat).sum(-1)[2:-2]  # (108, 112)
     assert activity[:, 52:60].mean() > 2 * activity[:, :40].mean()
+
+
+@pytest.mark.medium
+def test_vgg16_with_its_real_weights_goes_through_fit_at_every_depth(textile, tmp_path):
+    data = copies(textile, tmp_path / "data", 6)
+    words = ("--backbones", "bundled:vgg16_hed", "--folds", "2", "--out", tmp_path / "run")
+    call("fit", data, *words, light=False)
+    run = headstart.load(tmp_path / "run")
+    own = {row.depth for row in run.ranking.rows if row.backbone == "bundled:vgg16_hed"}
+    assert own == {depth.name for depth in PLUGIN.spec("vgg16_hed").depths}
+    stdout, _ = call("predict", tmp_path / "run", next((data / "local").glob("*.jpg")), "--format", "jsonl")
+    assert json.loads(stdout)["answer"] in run.dataset.class_names
 
 
 def test_pull_checks_reads_and_rewrites_the_weights(shared_store, store, monkeypatch):

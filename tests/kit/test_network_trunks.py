@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from headstart.core.recipe import Recipe
-from headstart.kit import network, pixels
+from headstart.core.store import Store
+from headstart.kit import blocks, network, pixels
 from headstart.kit import trunk as trunks
 from headstart.kit.finish import finish
 from headstart.kit.movement import gradient_norms, require_moved
@@ -72,35 +73,84 @@ def test_relative_gradient_norms_of_a_pretrained_trunk(lite):
     assert all(0 < norm < np.inf for norm in found.values()) and len(set(found.values())) == 4
 
 
+# preset -> whether it has residual sums that can be skipped, and batch norms
 FAMILIES = {
-    "vgg16": False,
-    "resnet50": True,
-    "resnet50_v2": True,
-    "inception_v3": False,
-    "inception_resnet_v2": False,
-    "xception": False,
-    "mobilenet": False,
-    "mobilenet_v2": True,
-    "mobilenet_v3_small": True,
-    "densenet121": False,
-    "efficientnet_b0": True,
-    "efficientnet_v2_b0": True,
-    "convnext_tiny": True,
+    "vgg16": (False, False),
+    "resnet50": (True, True),
+    "resnet50_v2": (True, True),
+    "inception_v3": (False, True),
+    "inception_resnet_v2": (False, True),
+    "xception": (False, True),
+    "mobilenet": (False, True),
+    "mobilenet_v2": (True, True),
+    "mobilenet_v3_small": (True, True),
+    "densenet121": (False, True),
+    "efficientnet_b0": (True, True),
+    "efficientnet_v2_b0": (True, True),
+    "convnext_tiny": (True, False),
 }
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("preset", FAMILIES)
-def test_every_family_of_keras_applications(preset, store):
-    trunk = trunks.find(f"random:keras_applications:{preset}")
-    model, spec = trunk.build(store), trunk.spec
-    side = spec.input.size_px
+@pytest.fixture(scope="module", params=FAMILIES)
+def family(request, tmp_path_factory):
+    """A random trunk of each family with its spec, two pictures, and what the table says of it."""
+    import keras
+
+    keras.backend.clear_session()
+    store = Store(tmp_path_factory.mktemp("cache"))
+    trunk = trunks.find(f"random:keras_applications:{request.param}")
+    side = trunk.spec.input.size_px
     x = np.random.default_rng(0).integers(0, 256, (2, side, side, 3)).astype(np.float32)
-    y = np.eye(2, dtype=np.float32)
-    depths = (spec.depths[0].name, "last")
-    drop = 0.2 if FAMILIES[preset] else 0.0
-    check(model, spec, x, Recipe(depths=depths, blocks=1), y)
-    check(model, spec, x, Recipe(depths=("last",), strategy="norms", part="first"), y)
-    net = check(model, spec, x, Recipe(depths=("last",), strategy="lora", part="all", stochastic_depth=drop), y)
-    other = network.build(trunk.build(store), spec, net.recipe, start=None, n_classes=2)
+    return trunk.build(store), trunk.spec, x, *FAMILIES[request.param]
+
+
+def trained(net):
+    """Names of the blocks that trained, the head left out; `check` has seen that they moved and no others."""
+    return [block.name for block in net.blocks[:-1]]
+
+
+TWO = np.eye(2, dtype=np.float32)
+
+
+@pytest.mark.slow
+def test_every_family_is_freed_by_stages(family):
+    model, spec, x, sums, _ = family
+    stages = list(blocks.look(model, spec, ["last"]).blocks)
+    lowest = spec.depths[0].name
+    net = check(model, spec, x, Recipe(depths=(lowest, "last"), blocks=1), TWO)
+    assert trained(net) == stages[-1:] and net.cut and not net.statistics
+    net = check(model, spec, x, Recipe(depths=("last",), blocks=2), TWO)
+    assert trained(net) == stages[-2:]
+    drop = 0.2 if sums else 0.0
+    net = check(model, spec, x, Recipe(depths=("last",), part="middle", blocks=1, stochastic_depth=drop), TWO)
+    assert trained(net) == stages[(len(stages) - 1) // 2 :][:1]
+
+
+@pytest.mark.slow
+def test_every_family_learns_norms_alone_and_statistics_where_it_has_batch_norms(family):
+    model, spec, x, _, norms = family
+    net = check(model, spec, x, Recipe(depths=("last",), strategy="norms", part="first"), TWO)
+    assert trained(net) == [spec.depths[0].name] and not net.statistics
+    assert all(len(v.shape) == 1 for v in net.blocks[0].variables)
+
+    net = network.build(model, spec, Recipe(depths=("last",), batch_norm="train"), start=None, n_classes=2)
+    given, before = inputs_of(net, model, spec, x), net.get(frozen=True)
+    descend(net, given, TWO, rate=1e-2, steps=1, clip=1.0)
+    after, statistics = net.get(frozen=True), {v.path for v in net.statistics}
+    assert bool(statistics) == norms
+    assert all(np.any(after[path] != before[path]) for path in statistics)
+    require_moved(net, before, after, net.factors())
+
+
+@pytest.mark.slow
+def test_every_family_takes_low_rank_updates_and_merges_them(family):
+    model, spec, x, sums, _ = family
+    drop = 0.2 if sums else 0.0
+    asked = Recipe(depths=("last",), strategy="lora", part="all", stochastic_depth=drop)
+    net = check(model, spec, x, asked, TWO)
+    assert trained(net) == list(blocks.look(model, spec, ["last"]).blocks)
+    free = {v.path for block in net.blocks[:-1] for v in block.variables}
+    assert free == {v.path for one in net.updates for v in (one.a, one.b)}
+    assert any(np.any(np.asarray(one.b)) for one in net.updates)
+    other = network.build(model, spec, net.recipe, start=None, n_classes=2)
     assert list(other.get(frozen=True)) == list(net.get(frozen=True))
