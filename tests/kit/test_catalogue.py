@@ -12,6 +12,12 @@ from headstart.kit import catalogue, pace, trunk
 LITE0 = "bundled:efficientnet_lite0"
 
 
+@pytest.fixture(autouse=True)
+def own(tmp_path, monkeypatch):
+    """A user's cache without networks of the user's own, which lists would show."""
+    monkeypatch.setenv("HEADSTART_CACHE", str(tmp_path / "own"))
+
+
 @pytest.fixture
 def entries(store):
     return catalogue.every(store)

@@ -27,6 +27,12 @@ TWO = dataclasses.replace(ONE, name="huggingface:acme/two", licence="cc-by-nc-4.
 PRESET = dataclasses.replace(ONE, name="keras_hub:resnet_9000_imagenet", family="resnet")
 
 
+@pytest.fixture(autouse=True)
+def own(tmp_path, monkeypatch):
+    """A user's cache without networks of the user's own, which lists would show."""
+    monkeypatch.setenv("HEADSTART_CACHE", str(tmp_path / "own"))
+
+
 def take(store, *entries, **how):
     return index.take(index.content_of(entries), store, origin="a test", **how)
 
