@@ -17,7 +17,7 @@ from headstart.core.say import Say, size
 from headstart.core.store import Store
 from headstart.core.types import InputSpec
 from headstart.kit import ir_file, keras_file, opened, scaling
-from headstart.kit.added import FILES, SOURCE, WORDS, Added, address, describe, described, file_of, names
+from headstart.kit.added import FILES, KERAS_HUB, SOURCE, WORDS, Added, address, describe, described, file_of, names
 from headstart.kit.opened import Cut
 from headstart.kit.own_file import bring, content_of, kind_of, read_whole
 from headstart.kit.scaling import Scaling
@@ -163,7 +163,12 @@ def tell(made: Added, say: Say, source: str = SOURCE) -> None:
     say.line("input", f"{spec.size_px} px, {spec.channels}, {made.layout}")
     how = f"x * {spec.scale:.6g} - {list(spec.mean)}, / {list(spec.std)}"
     if made.guess:
-        say.warn(f"scaling {how}: {made.scaling}; set it with --scale, --mean and --std")
+        fix = (
+            "save the preset with its image converter"
+            if source == KERAS_HUB
+            else "set it with --scale, --mean and --std"
+        )
+        say.warn(f"scaling {how}: {made.scaling}; {fix}")
     else:
         say.line("scaling", f"{how}: {made.scaling}")
     for cut in made.cuts:
