@@ -21,9 +21,7 @@ from headstart.kit.head_path import STARTED, along
 from headstart.kit.intervals import mean_interval
 
 CALIBRATED = 2_000  # rows whose leave-one-out values set the temperature
-SPREAD = (
-    0.5  # of the scores of pictures, where there is one a class: `python -m benchmarks.few_labels` has its log loss
-)
+SPREAD = 0.5  # of the scores, at least, where no class has three pictures: `python -m benchmarks.few_labels`
 PARTS = (30.0, 10.0, 3.0, 1.0, 0.3, 0.1, 0.03)  # strength over columns per picture
 
 
@@ -108,11 +106,11 @@ class _Problem:
         return linear.arrays(t * weights, t * self.mean, self.moments, self.present, n_classes)
 
     def _temperature(self, left_out: np.ndarray) -> float:
-        """By left-out values (B, P); these know nothing of a class whose only picture was left out."""
-        if np.bincount(self.y).max() > 1:
-            return softmax.temperature(left_out, self.y[self.rows], weight=self.share)
+        """By left-out values (B, P); where a class has one picture or two, they know too little of it to be trusted."""
+        most = np.bincount(self.y).max()
+        found = softmax.temperature(left_out, self.y[self.rows], weight=self.share) if most > 1 else 0.0
         spread = float(np.std(left_out - left_out.mean(axis=1, keepdims=True)))
-        return SPREAD / spread if spread > 0 else 1.0
+        return found if most > 2 else max(found, SPREAD / spread if spread > 0 else 1.0)
 
     def _left_out(self, target: np.ndarray, inner: np.ndarray, strength: float) -> np.ndarray:
         """(B, P) errors for rows of a target (B, P), less its mean, as if each had not been learnt from."""
