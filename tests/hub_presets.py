@@ -60,6 +60,8 @@ _CSP = {
     "stackwise_depth": [1, 1, 1, 1],
     "block_type": "dark_block",
     "stage_type": "csp",
+    "expand_ratio": [2.0],
+    "stem_padding": "same",
 }
 _MIT = {
     "layerwise_depths": [1, 1, 1, 1],
@@ -117,7 +119,7 @@ FAMILIES = {
     "swin": ("SwinTransformerBackbone", {"image_shape": _SHAPE, **_SWIN}, ("stage3", "last")),
     "dinov2": (
         "DINOV2Backbone",
-        {"image_shape": _SHAPE, **_DINO, "intermediate_dim": 64, "position_embedding_shape": (96, 96, 3)},
+        {"image_shape": _SHAPE, **_DINO, "intermediate_dim": 64, "position_embedding_shape": _SHAPE},
         ("block1", "block2", "block3", "last"),
     ),
     "dinov3": (
@@ -132,8 +134,8 @@ FAMILIES = {
         "XceptionBackbone",
         {
             **_CONV,
-            "stackwise_conv_filters": [[16, 32], [32, 48], [48, 64]],
-            "stackwise_pooling": [True, True, False],
+            "stackwise_conv_filters": [[16, 32], [32, 48], [48, 64], [64, 72]],
+            "stackwise_pooling": [True, True, True, False],
         },
         ("stage3", "last"),
     ),
@@ -148,11 +150,7 @@ def backbone(family, seed=3):
         made = _built(family)
     rng = np.random.default_rng(seed)
     for weight in made.weights:
-        if (
-            "position_ids" in weight.path
-            or "seed" in weight.path
-            or (family == "dinov2" and weight.name == "interpolated")
-        ):
+        if "position_ids" in weight.path or "seed" in weight.path:
             continue
         drawn = 0.1 * rng.standard_normal(weight.shape)
         if weight.name in ("gamma", "moving_variance", "lambda1", "scale"):
@@ -160,6 +158,8 @@ def backbone(family, seed=3):
         elif len(weight.shape) > 1:
             drawn = drawn * 10 / np.sqrt(np.prod(weight.shape[:-1]))
         weight.assign(drawn)
+    if family == "dinov2":  # saved once, kept twice: as trained, and for the side of the pictures
+        made.embeddings.position_embeddings.assign(made.embeddings.interpolated_position_embeddings)
     return made
 
 

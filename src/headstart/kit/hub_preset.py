@@ -83,8 +83,10 @@ def opened(folder: Path) -> Preset:
     with reading(folder):
         made = hub().models.Backbone.from_preset(str(folder), dtype="float32")
     converter, told = _converter(folder, type(made))
-    shape = getattr(getattr(made, "vision_encoder", made), "image_shape", None)
-    if shape is None or len(shape) != 3 or shape[-1] != 3:
+    given = getattr(made, "vision_encoder", made).input
+    shapes = [tuple(one.shape[1:]) for one in (given.values() if isinstance(given, dict) else [given])]
+    shape = shapes[0]
+    if len(shapes) != 1 or len(shape) != 3 or shape[-1] != 3:
         raise DataError(f"`{type(made).__name__}` takes no RGB pictures: it is no backbone for them", where=str(folder))
     spec, notes = _input(converter, shape)
     task = read(folder / "task.json").get("config", {}) if (folder / "task.json").is_file() else {}
