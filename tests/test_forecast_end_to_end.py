@@ -1,13 +1,16 @@
 """Two small fits in a fresh cache: the second one's forecast has learnt from the first, and both are checked."""
 
 import json
+import shutil
+import time
 
 import pytest
 
 import headstart
-from command_line import LITE0, call, cold
+from command_line import LITE0, call, cold, differing, start
 from headstart.core.store import Store
 from headstart.kit import history
+from run_records import record
 
 pytestmark = pytest.mark.medium
 
@@ -38,3 +41,26 @@ def test_the_second_forecast_has_learnt_from_the_first(shared_store, small_texti
     monkeypatch.setenv("HEADSTART_HISTORY", "on")
     kept = history.records(Store(tmp_path / "cache"), pytest.fail)
     assert [one.forecast[0].value for one in kept] == [old["value"], new["value"]]
+
+
+@pytest.mark.slow
+def test_a_killed_run_ends_as_the_unbroken_one_though_other_runs_ended_meanwhile(
+    shared_store, small_textile, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("HEADSTART_HISTORY", "on")
+    env, store = cold(shared_store, tmp_path / "cache"), Store(tmp_path / "cache")
+    words = ("fit", small_textile(25), "--backbones", LITE0, "--quiet")
+    history.keep(record(0, accuracy=0.6), store)
+    for number, sign in enumerate(("forecast/value.json", "rank/value.json"), 1):
+        process = start(*words, "--out", tmp_path / "run", env=env, light=False)
+        while not (tmp_path / "run" / sign).exists():
+            assert process.poll() is None
+            time.sleep(0.02)
+        process.kill()
+        process.communicate()
+        history.keep(record(number, accuracy=0.99, planned_s=1.0, taken_s=900.0), store)
+    call(*words, "--out", tmp_path / "run", env=env, light=False)
+    shutil.rmtree(tmp_path / "cache" / "history")
+    history.keep(record(0, accuracy=0.6), store)
+    call(*words, "--out", tmp_path / "whole", env=env)
+    assert differing(tmp_path / "run", tmp_path / "whole") == []
