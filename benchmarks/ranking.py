@@ -3,7 +3,7 @@
     python -m benchmarks.ranking [--cheap]
 
 Networks of three styles learnt one of four tasks each (`benchmarks.zoo_tasks`); all are fine-tuned on 60 pictures of
-each of six targets, with three draws of pictures, and judged on 350 to 1,200 others: the truth. A rule sees the 60
+each of five targets, with three draws of pictures, and judged on 350 to 1,200 others: the truth. A rule sees the 60
 pictures alone and picks a network; its regret is what the best network of all reaches there more than its pick, in
 points of accuracy. The best network of all is partly best by luck, so that no rule comes to 0.
 
@@ -27,12 +27,13 @@ from benchmarks.zoo_nets import DEPTHS
 from headstart.core import registry
 from headstart.core.say import Say
 from headstart.core.types import Score
-from headstart.kit import blas, choosing, crossval, leep, losses, prior, transferability
+from headstart.kit import average, blas, choosing, crossval, leep, losses, prior, transferability
 from headstart.kit.choosing import Option
 from headstart.kit.compare import Contender, pick
 from headstart.kit.fitted import softmax
 from headstart.kit.history import OWN, Measured, Record
 from headstart.kit.intervals import Interval, mean_interval
+from headstart.stages.adapt.bases import STARTS
 
 LINEAR = ("ridge", "logistic")
 PROBES = ("knn", *LINEAR)
@@ -54,6 +55,7 @@ class Case:
         losses: Network -> mean held-out log loss of its best linear probe.
         balanced: Network -> balanced accuracy of that probe.
         picks: Rule -> the network that it takes.
+        finalists: Network that our rule fine-tunes -> why.
     """
 
     of: Drawn
@@ -62,6 +64,7 @@ class Case:
     losses: dict[str, float] = field(default_factory=dict)
     balanced: dict[str, float] = field(default_factory=dict)
     picks: dict[str, str] = field(default_factory=dict)
+    finalists: dict[str, str] = field(default_factory=dict)
 
     def regret(self, rule: str) -> float:
         """In points of accuracy; of `random` what is to be expected."""
@@ -173,11 +176,10 @@ def choose(zoo: Zoo, case: Case, *, ours: bool) -> None:
 
 
 def _ours(zoo: Zoo, case: Case, cost: Mapping[str, float]) -> str:
-    """The best by probe and the best by prior are fine-tuned on folds, and the paired rule decides."""
+    """The best by probe, the best by prior and one more are fine-tuned on folds, and the paired rule decides."""
     options = [Option(name=name, expected=value, cost=cost[name]) for name, value in case.scores[HISTORY].items()]
-    finalists = choosing.finalists(options, case.losses, most=2)
-    if len(finalists) == 1:
-        return finalists[0].name
+    finalists = choosing.finalists(options, case.losses, fewest=STARTS, most=STARTS)
+    case.finalists = {one.name: one.why for one in finalists}
     of = {member.name: member for member in zoo.members}
     judged = [
         Contender(
@@ -192,13 +194,12 @@ def _ours(zoo: Zoo, case: Case, cost: Mapping[str, float]) -> str:
 
 
 def _held_losses(zoo: Zoo, member: Member, of: Drawn) -> np.ndarray:
-    """(n,) log loss of each picture by the network that was fine-tuned on the other folds."""
-    found, folds = np.empty(len(of.rows)), of.folds[0]
+    """(n,) log loss of each picture by the network that was fine-tuned on the other folds, after one temperature."""
+    found, folds = np.empty((len(of.rows), len(of.task.classes))), of.folds[0]
     for fold in range(FOLDS):
         learn, judge = np.flatnonzero(folds != fold), np.flatnonzero(folds == fold)
-        logits = zoo.tuned(member, of, learn, judge)
-        found[judge] = losses.per_picture_loss(METRIC, of.y[judge], softmax(logits.astype(np.float64)))
-    return found
+        found[judge] = zoo.tuned(member, of, learn, judge)
+    return losses.per_picture_loss(METRIC, of.y, softmax(found / average.temperature(found, of.y)))
 
 
 # ---------------------------------------------------------------- what is told
@@ -275,6 +276,7 @@ def tell_picks(cases: Sequence[Case]) -> None:
     for case in cases:
         best = max(case.truth, key=lambda name: case.truth[name])
         told = [f"{rule}: {name} {case.regret(rule):.1f}" for rule, name in case.picks.items()]
+        told += [f"fine-tuned {name}: {why}, {100 * case.truth[name]:.1f}" for name, why in case.finalists.items()]
         print(f"{case.of.task.name}, seed {case.of.seed}: {best} {100 * case.truth[best]:.1f}; {'; '.join(told)}")
 
 

@@ -1,7 +1,7 @@
-"""The tasks of the zoo: real pictures that packages carry, 32 x 32 px, four tasks to learn and six to transfer to.
+"""The tasks of the zoo: real pictures that packages carry, 32 x 32 px, four tasks to learn and five to transfer to.
 
 No picture and no photograph is in both a source and a target. A target has the source in its name that it is related
-to by making, which is known before anything is trained; rotation and zoom have none.
+to by making, which is known before anything is trained; the photographs have none.
 
 | task | pictures from |
 |---|---|
@@ -9,7 +9,7 @@ to by making, which is known before anything is trained; rotation and zoom have 
 | digits | scikit-learn's handwritten digits |
 | letters | the font files of Matplotlib, turned, shifted and sized by chance |
 | texture | patches of scikit-image's and photographs of materials, grey, brightness and contrast evened out |
-| rotation, zoom | crops of photographs of scikit-image and scikit-learn |
+| photos | colour crops of photographs of scikit-image and scikit-learn |
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +28,8 @@ from headstart.core.settings import cache_folder
 from headstart.core.store import Store
 
 SIDE = 32
-_FORMAT = 1  # raise when pictures are made otherwise
+_CELL = 96  # px of a photograph, of which all goes to learning or all to judging
+_FORMAT = 2  # raise when pictures are made otherwise
 _GREY_TEXTURES = ("brick.png", "grass.png", "gravel.png", "coins.png", "page.png")
 _OTHER_TEXTURES = ("cell.png", "hubble_deep_field.jpg", "ihc.png", "moon.png", "retina.jpg")
 _PHOTOS = (
@@ -100,15 +101,16 @@ def targets() -> tuple[Task, ...]:
         _made("textile: kind of defect", "textile", ("local", "global"), _textile, learn=(0.5, 0.65), judge=(0.65, 1)),
         _made("digits: 5 to 9", "digits", tuple("56789"), _digits, learn=(0.0, 0.3), judge=(0.3, 1.0)),
         _made("letters: N to Z", "letters", tuple("NOPQRSTUVWXYZ"), _letters, learn=(0.0, 0.2), judge=(0.2, 0.7)),
-        _made("texture: other materials", "texture", _OTHER_TEXTURES, _textures, **half),
-        _made("rotation of photos", "", ("0", "90", "180", "270"), _rotated, **half),
-        _made("zoom of photos", "", ("1", "2", "4"), _zoomed, **half),
+        _made("texture: other materials", "texture", _OTHER_TEXTURES, partial(_textures, areas=_cells), **half),
+        _made("photos: which of nine", "", _PHOTOS, _scenes, **half),
     )
 
 
 # ---------------------------------------------------------------- from files to arrays
 
 Part = tuple[float, float]
+Box = tuple[int, int, int, int]
+Areas = Callable[[Image.Image, Part], list[Box]]
 Maker = Callable[[str, Part], Iterator[np.ndarray]]
 
 
@@ -189,35 +191,40 @@ def _photo(name: str, mode: str) -> Image.Image:
         return image.convert(mode)
 
 
-def _crops(name: str, mode: str, part: Part, count: int, sides: tuple[int, int]) -> Iterator[Image.Image]:
-    """Square crops of a photograph's columns within a part of its width, each the one of four with the most to see."""
+def _columns(photo: Image.Image, part: Part) -> list[Box]:
+    """The columns within a part of the width."""
+    return [(round(part[0] * photo.width), 0, round(part[1] * photo.width), photo.height)]
+
+
+def _cells(photo: Image.Image, part: Part) -> list[Box]:
+    """Cells of a grid, some for learning and some for judging, all over the photograph: both see the same things."""
+    across, down = photo.width // _CELL, photo.height // _CELL
+    boxes = [(_CELL * i, _CELL * j, _CELL * (i + 1), _CELL * (j + 1)) for j in range(down) for i in range(across)]
+    return [box for at, box in enumerate(boxes) if part[0] <= at * 3 % 5 / 5 < part[1]]
+
+
+def _crops(
+    name: str, mode: str, part: Part, count: int, sides: tuple[int, int], areas: Areas = _columns
+) -> Iterator[Image.Image]:
+    """Square crops of a photograph, each within one area and the one of four with the most to see."""
     photo, rng = _photo(name, mode), _rng("crops", name, part)
-    low, high = round(part[0] * photo.width), round(part[1] * photo.width)
-    for _ in range(count):
-        side = int(min(rng.integers(sides[0], sides[1] + 1), high - low, photo.height))
+    boxes = areas(photo, part)
+    for at in range(count):
+        left, top, right, bottom = boxes[at % len(boxes)]
+        side = int(min(rng.integers(sides[0], sides[1] + 1), right - left, bottom - top))
         corners = [
-            (int(rng.integers(low, high - side + 1)), int(rng.integers(0, photo.height - side + 1))) for _ in "1234"
+            (int(rng.integers(left, right - side + 1)), int(rng.integers(top, bottom - side + 1))) for _ in "1234"
         ]
-        found = [photo.crop((left, top, left + side, top + side)) for left, top in corners]
+        found = [photo.crop((x, y, x + side, y + side)) for x, y in corners]
         yield max(found, key=lambda crop: float(np.asarray(crop.convert("L")).std()))
 
 
-def _textures(name: str, part: Part) -> Iterator[np.ndarray]:
-    for crop in _crops(name, "L", part, round(400 * (part[1] - part[0])), (48, 64)):
+def _textures(name: str, part: Part, areas: Areas = _columns) -> Iterator[np.ndarray]:
+    for crop in _crops(name, "L", part, round(400 * (part[1] - part[0])), (48, 64), areas):
         grey = np.asarray(crop.resize((SIDE, SIDE), Image.Resampling.BOX), np.float32)
         grey = 128 + 45 * (grey - grey.mean()) / max(float(grey.std()), 2.0)
         yield np.repeat(np.clip(grey, 0, 255).astype(np.uint8)[..., None], 3, axis=2)
 
 
-def _rotated(angle: str, part: Part) -> Iterator[np.ndarray]:
-    for name in _PHOTOS:
-        for at, crop in enumerate(_crops(name, "RGB", part, round(250 * (part[1] - part[0])), (90, 180))):
-            if at % 4 == int(angle) // 90:  # no crop in two classes
-                yield np.rot90(_rgb(crop), int(angle) // 90).copy()
-
-
-def _zoomed(factor: str, part: Part) -> Iterator[np.ndarray]:
-    side = SIDE * int(factor)
-    for name in _PHOTOS:
-        for crop in _crops(name, "RGB", part, round(60 * (part[1] - part[0])), (side, side)):
-            yield np.asarray(crop.resize((SIDE, SIDE), Image.Resampling.BOX))
+def _scenes(name: str, part: Part) -> Iterator[np.ndarray]:
+    yield from map(_rgb, _crops(name, "RGB", part, round(200 * (part[1] - part[0])), (64, _CELL), _cells))
