@@ -49,7 +49,7 @@ FOLDERS = {
     "vehicles": "vehicles",
 }
 LABELS, DRAWS, LEFT = (1, 2, 4, 8, 16), 10, 4  # LEFT: pictures of a class that must be left to judge
-FITTED, FITS = (2, 4, 8), 4  # labels a class and draws of whole fits
+FITTED, FITS = (2, 4), 4  # labels a class and draws of whole fits
 HEADS = ("nearest_mean", "ridge", "logistic")
 NAMED, DEALT = "ridge from names", "ridge from names dealt anew"
 QUIET = Say(quiet=True)
