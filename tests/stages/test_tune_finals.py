@@ -133,6 +133,41 @@ def test_weights_of_what_may_still_be_judged_are_kept(two):
     assert {a.number for a in finals.kept(found.bench, found.attempts)} == {0, 1}
 
 
+def advice(bench, runs):
+    asked = runs[0].log.recipe
+    return ("M202", dataclasses.replace(asked, dropout=asked.dropout + 0.1)) if asked.dropout < 0.15 else None
+
+
+ADVISED = [on(ONE, 0.005), on(TWO, 0.0048), on(ONE, 0.0049)]
+
+
+def test_a_killed_search_gives_each_its_turn_as_an_unbroken_one(two, monkeypatch):
+    monkeypatch.setattr(search.diagnose, "advice", advice)
+    whole = went(two(ADVISED, most=5))
+    for cut in range(1, 5):
+        found = two(ADVISED, most=5, name=f"killed{cut}")
+        plain = search.run_fold
+
+        def run(*given, found=found, plain=plain, cut=cut):
+            if len(found.calls) == cut:
+                raise SystemExit
+            return plain(*given)
+
+        monkeypatch.setattr(search, "run_fold", run)
+        with pytest.raises(SystemExit):
+            found.run()
+        assert went(two(ADVISED, most=5, name=f"killed{cut}")) == whole
+
+
+def test_both_backbones_have_their_turn_before_advice_on_one_of_them(two, monkeypatch):
+    found = two(ADVISED, most=5)
+    monkeypatch.setattr(search.diagnose, "advice", advice)
+    found.run()
+    told = [(a.recipe.backbone, a.origin, round(a.recipe.dropout, 1)) for a in found.attempts]
+    assert told[:3] == [(ONE, "prior", 0.0), (TWO, "prior", 0.0), (TWO, "M202", 0.1)]
+    assert (ONE, "M202", 0.1) in told
+
+
 def test_only_the_first_trial_of_a_backbone_in_question_is_not_cut_short(two):
     found = two([*QUEUE, on(TWO, 0.0001)], most=4)
     found.run()

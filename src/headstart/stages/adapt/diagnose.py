@@ -40,11 +40,14 @@ def diagnoses(bench: Workbench, runs: Sequence[FoldRun]) -> list[Diagnosis]:
 
 
 def astray(attempts: Sequence[Attempt]) -> bool:
-    """Whether the last trial followed the advice on the one before it and did no better: its own is then not asked, for
+    """Whether the last trial followed the advice on an earlier one and did no better: its own is then not asked, for
     one check after the other would lower a rate for ever. Where neither has a loss, advice goes on."""
     *before, last = attempts
-    advised = last.origin.startswith("M") and bool(before)
-    return advised and last.judged is not None and last.loss >= before[-1].loss
+    start = (last.recipe.backbone, last.recipe.depths)
+    advised = next((a for a in reversed(before) if (a.recipe.backbone, a.recipe.depths) == start), None)
+    if advised is None or not last.origin.startswith("M"):
+        return False
+    return last.judged is not None and last.loss >= advised.loss
 
 
 def advice(bench: Workbench, runs: Sequence[FoldRun]) -> tuple[str, Recipe] | None:

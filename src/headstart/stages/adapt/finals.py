@@ -10,11 +10,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from headstart.core import recipe as recipes
 from headstart.kit.choosing import BY_PRIOR, BY_PROBE, Finalist
 from headstart.kit.compare import Contender, paired
 from headstart.kit.intervals import Interval
 
 if TYPE_CHECKING:
+    from headstart.core.recipe import Recipe
     from headstart.stages.adapt.search import Attempt
     from headstart.stages.adapt.workbench import Workbench
 
@@ -31,6 +33,16 @@ def spared(bench: Workbench, attempts: Sequence[Attempt]) -> bool:
     that learns slowly at first is no worse for it."""
     *before, last = (a.recipe.backbone for a in attempts)
     return last not in before and any(one.name == last for one in _in_question(bench))
+
+
+def turns(bench: Workbench, attempts: Sequence[Attempt], queue: Sequence[tuple[str, Recipe]]) -> int:
+    """How many recipes at the head of the queue come before advice: the best backbones by probe and by prior have each
+    their first turn before the time goes into bettering one of them."""
+    tried = {recipes.shown(a.recipe) for a in attempts}
+    waiting = {one.name for one in _in_question(bench)} - {a.recipe.backbone for a in attempts}
+    head = [at for at, (_, recipe) in enumerate(queue) if recipes.shown(recipe) not in tried][: len(bench.starts)]
+    first = {queue[at][1].backbone: at + 1 for at in reversed(head)}
+    return max((first[name] for name in waiting if name in first), default=0)
 
 
 def kept(bench: Workbench, attempts: Sequence[Attempt]) -> list[Attempt]:

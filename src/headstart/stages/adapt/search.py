@@ -185,7 +185,7 @@ class Search:
         if not attempt.pruned and not diagnose.astray(self.attempts):
             advice = diagnose.advice(self.bench, attempt.runs)
             if advice is not None:
-                self.queue.insert(0, advice)
+                self.queue.insert(finals.turns(self.bench, self.attempts, self.queue), advice)
         self._forget()
 
     def _forget(self) -> None:
