@@ -37,6 +37,15 @@ def test_cases_of_one_target_are_no_independent_cases():
     assert ranking.regret(cases("aaaa"), "rule").high == np.inf  # of one target nothing is known of others
 
 
+def test_the_mean_over_draws_takes_luck_out():
+    shared = SimpleNamespace(task=task("a"), seed=0)
+    truths = ({"p": 0.9, "q": 0.8}, {"p": 0.7, "q": 0.82})
+    cases = [Case(of=shared, truth=each, picks={"rule": "p"}) for each in truths]
+    assert ranking.regret(cases, "rule").value == pytest.approx(6)
+    assert ranking.regret(ranking.settled(cases), "rule").value == pytest.approx(1)
+    assert [one.truth["p"] for one in cases] == [0.9, 0.7]  # the cases are as they were
+
+
 def test_two_rules_are_compared_case_by_case():
     truth = ({"p": 0.5, "q": 0.6}, {"p": 0.9, "q": 0.8}, {"p": 0.2, "q": 0.3})
     cases = [case(name, each, {OURS: "p", "other": "q"}) for name, each in zip("abc", truth, strict=True)]
