@@ -3,11 +3,12 @@
     python -m benchmarks.ranking [--cheap]
 
 Networks of three styles learnt one of four tasks each (`benchmarks.zoo_tasks`); all are fine-tuned on 60 pictures of
-each of five targets, with three draws of pictures, and judged on 350 to 1,200 others: the truth. A rule sees the 60
+each of five targets, with three draws of pictures, and judged on 350 to 1,300 others: the truth. A rule sees the 60
 pictures alone and picks a network; its regret is what the best network of all reaches there more than its pick, in
 points of accuracy. The best network of all is partly best by luck, so that no rule comes to 0.
 
-From nothing it takes about half an hour on two cores; what is done is kept in the cache, and a killed run goes on.
+From nothing it takes about a quarter of an hour of CPU time, mostly fine-tuning; what is done is kept in the cache, and a
+killed run goes on. Per pair only the start differs: the recipe is the same, and a head from the fitted probe begins it.
 `--cheap` leaves out our rule, which fine-tunes its finalists on folds.
 """
 
