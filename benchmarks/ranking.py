@@ -7,8 +7,8 @@ each of five targets, with three draws of pictures, and judged on 350 to 1,300 o
 pictures alone and picks a network; its regret is what the best network of all reaches there more than its pick, in
 points of accuracy. The best network of all is partly best by luck, so that no rule comes to 0.
 
-From nothing it takes about a quarter of an hour of CPU time, mostly fine-tuning; what is done is kept in the cache, and a
-killed run goes on. Per pair only the start differs: the recipe is the same, and a head from the fitted probe begins it.
+From nothing it takes about a quarter of an hour of CPU time, mostly fine-tuning, by the same recipe for all. What is
+done is kept in the cache, and a killed run goes on.
 `--cheap` leaves out our rule, which fine-tunes its finalists on folds.
 """
 
