@@ -1,4 +1,4 @@
-"""The zoo: small networks of three styles on four source tasks, each transferred to six targets, everything kept.
+"""The zoo: small networks of three styles on four source tasks, each transferred to five targets, everything kept.
 
 Every training is headstart's own (`kit/network`, `kit/train`): sources from random weights, targets from the fitted
 logistic head with all blocks free. What is done lies in the cache under the digest of pictures, recipe and network, so
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -19,19 +19,17 @@ import numpy as np
 
 from benchmarks import zoo_nets, zoo_tasks
 from benchmarks.zoo_tasks import Task
-from headstart.core import registry
+from benchmarks.zoo_training import Compiled, Pictures, Shown, even_folds, logistic, start_of
 from headstart.core.recipe import Recipe
 from headstart.core.say import Say
 from headstart.core.settings import cache_folder
 from headstart.core.store import Store
-from headstart.core.types import BackboneSpec, FittedHead
-from headstart.kit import crossval, network, objective, schedule, train
-from headstart.kit.network import Network, Start
-from headstart.kit.stepper import Stepper
+from headstart.core.types import BackboneSpec
+from headstart.kit import network, train
 
 LEARN = 60  # pictures of a target, as even over its classes as can be
 SEEDS = (0, 1, 2)
-FOLDS, REPEATS = 4, 5
+REPEATS = 5
 KIND = "zoo"  # in the cache
 _FORMAT = 1  # raise when the networks are built otherwise
 STEPS = 600  # of learning a source task
@@ -43,69 +41,6 @@ TARGET_RECIPE = Recipe(
     strategy="finetune", depths=("last",), part="all", rate=2e-3, decay=0.9, epochs=20, batch=20, weight_decay=1e-2,
     wise=False,
 )  # fmt: skip
-
-
-class Pictures:
-    """Full batches of some pictures in the epoch's order, for training.
-
-    Args:
-        x: (n, H, W, 3) uint8.
-        y: (n,) int64.
-        classes: C.
-        recipe: Its batch and seed.
-    """
-
-    def __init__(self, x: np.ndarray, y: np.ndarray, classes: int, recipe: Recipe) -> None:
-        self.x, self.y, self.recipe, self.n = x.astype(np.float32), y, recipe, len(y)
-        self.soft = np.eye(classes, dtype=np.float32)[y]
-        self.steps = max(1, self.n // recipe.batch)
-
-    def epoch(self, number: int) -> Iterator[tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]]:
-        """See `headstart.kit.ahead.Feed`."""
-        order = objective.order(self.y, self.recipe, number)
-        for at in np.array_split(order, self.steps) if self.n < self.recipe.batch else self._full(order):
-            yield {"pictures": self.x[at]}, self.soft[at], self.y[at]
-
-    def _full(self, order: np.ndarray) -> np.ndarray:
-        return order[: self.steps * self.recipe.batch].reshape(self.steps, self.recipe.batch)
-
-
-@dataclass(frozen=True)
-class Shown:
-    """Pictures to ask about, in batches of 256."""
-
-    x: np.ndarray
-    y: np.ndarray
-
-    def batches(self) -> Iterator[dict[str, np.ndarray]]:
-        """See `headstart.kit.ahead.Held`."""
-        for at in range(0, len(self.y), 256):
-            yield {"pictures": self.x[at : at + 256].astype(np.float32)}
-
-
-class Compiled:
-    """A training that is compiled once for all networks of one style and number of classes: most of its time, else.
-
-    Its steps, their rates and their order are those of `headstart.kit.train`, bit for bit.
-
-    Args:
-        made: A network of this style.
-        recipe: How, but for the seed.
-    """
-
-    def __init__(self, made: Network, recipe: Recipe) -> None:
-        self.network, self.stepper = made, Stepper(made, recipe, None)
-        self.state = self.stepper.state()
-
-    def trained(self, weights: Mapping[str, np.ndarray], recipe: Recipe, feed: Pictures, held: Shown) -> np.ndarray:
-        """(M, C) float32 logits of the network that `weights` become, all of a network's by path."""
-        self.network.set(weights)
-        self.stepper.restore(self.state)
-        batches = (batch for epoch in range(1, recipe.epochs + 1) for batch in feed.epoch(epoch))
-        rates = schedule.rates(recipe, recipe.epochs * feed.steps)
-        for (inputs, soft, _), rate in zip(batches, rates, strict=True):
-            self.stepper.step(inputs, soft, float(rate))
-        return train.predict(self.network, held)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -248,7 +183,7 @@ class Zoo:
         def write(draft: Path) -> None:
             self.say.line("tune", f"{member.name} -> {of.task.name}, seed {of.seed}, {len(learn)} pictures")
             features, classes = self.features(member, of.task)["last"][of.rows[learn]], len(of.task.classes)
-            start = _start(logistic(features, of.y[learn], classes, of.seed))
+            start = start_of(logistic(features, of.y[learn], classes, of.seed))
             fresh = network.build(member.trunk, member.spec, recipe, start=start, n_classes=classes)
             compiled = self._compiled.setdefault((member.style, classes), Compiled(fresh, recipe))
             held = Shown(of.task.test_x, of.task.test_y) if judge is None else Shown(of.x[judge], of.y[judge])
@@ -292,25 +227,3 @@ class Zoo:
 
         folder = self.store.make(KIND, {"format": _FORMAT, "style": style, "random": 0}, write)
         return Member(style=style, learnt="nothing", accuracy=0.0, folder=folder)
-
-
-def even_folds(y: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """(n,) fold of each picture by chance, each class in all of them alike."""
-    order, found = rng.permutation(len(y)), np.empty(len(y), np.int64)
-    found[order[np.argsort(y[order], kind="stable")]] = np.arange(len(y)) % FOLDS
-    return found
-
-
-def logistic(x: np.ndarray, y: np.ndarray, classes: int, seed: int) -> FittedHead:
-    """The logistic head on some features, its strength by cross-validation inside them."""
-    head = registry.load("heads", "logistic")
-    folds = even_folds(y, np.random.default_rng([seed, 13]))
-    best = crossval.tuned(head, x, y, folds, n_classes=classes, seed=seed)
-    made = head.path(x, y, n_classes=classes, params=[best.params], class_weight=None, seed=seed)
-    return next(iter(made))
-
-
-def _start(fitted: FittedHead) -> Start:
-    """The head to start from, without a standardisation of its own: that would be a constant of the compiled step."""
-    weights, bias = fitted.arrays["weights"], fitted.arrays["bias"]
-    return Start(weights=weights, bias=bias, centre=np.zeros(len(weights)), scale=np.ones(len(weights)))

@@ -4,8 +4,9 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from benchmarks import ranking, zoo, zoo_tasks
-from benchmarks.ranking import OURS, RANDOM, Case
+from benchmarks import ranking, zoo_tasks, zoo_training
+from benchmarks.zoo import Drawn
+from benchmarks.zoo_rules import HISTORY, OURS, RANDOM, Case, choose, remember
 from benchmarks.zoo_tasks import Task
 
 
@@ -58,7 +59,7 @@ def test_equal_merits_go_by_cost():
     members = [SimpleNamespace(name=name, spec=SimpleNamespace(flops=flops)) for name, flops in (("p", 2), ("q", 1))]
     one = case("a", {"p": 0.5, "q": 0.8}, {})
     one.scores = {"flat": {"p": 1.0, "q": 1.0}, "clear": {"p": 2.0, "q": 1.0}}
-    ranking.choose(SimpleNamespace(members=members), one, ours=False)
+    choose(SimpleNamespace(members=members), one, ours=False)
     assert one.picks == {"flat": "q", "clear": "p"}
 
 
@@ -66,6 +67,19 @@ def test_rank_correlation_is_that_of_the_merits_with_the_truth():
     one = case("a", {"p": 0.1, "q": 0.2, "r": 0.3}, {})
     one.scores = {"right": {"r": 3, "q": 2, "p": 1}, "wrong": {"p": 3, "q": 2, "r": 1}, "flat": dict.fromkeys("pqr", 1)}
     assert [ranking.kendall([one], rule) for rule in one.scores] == pytest.approx([1, -1, 0])
+
+
+def test_a_prior_is_learnt_from_other_targets_alone():
+    members = [SimpleNamespace(name=name, accuracy=0.9) for name in "pq"]
+    good, bad = {"p": 0.95, "q": 0.4}, {"p": 0.4, "q": 0.95}
+    cases = [
+        Case(of=Drawn(task=task(name), seed=0, rows=np.arange(17)), truth={}, balanced=balanced)
+        for name, balanced in (("a", good), ("b", bad))
+    ]
+    remember(SimpleNamespace(members=members), cases)
+    of_a, of_b = (case.scores[HISTORY] for case in cases)
+    assert of_a["q"] > of_a["p"]  # as b has it, whatever a itself says
+    assert of_b["p"] > of_b["q"]
 
 
 def test_a_draw_is_even_over_classes_and_depends_on_the_seed_alone():
@@ -79,8 +93,8 @@ def test_a_draw_is_even_over_classes_and_depends_on_the_seed_alone():
 
 def test_folds_hold_each_class_alike():
     y = np.repeat([0, 1, 2], (12, 8, 4))
-    folds = zoo.even_folds(y, np.random.default_rng(0))
-    for fold in range(zoo.FOLDS):
+    folds = zoo_training.even_folds(y, np.random.default_rng(0))
+    for fold in range(zoo_training.FOLDS):
         np.testing.assert_array_equal(np.bincount(y[folds == fold]), [3, 2, 1])
 
 

@@ -1,0 +1,191 @@
+"""What each rule sees of 60 pictures and which network of the zoo it picks; nothing of the truth is looked at.
+
+Single rules take the best by one merit. `headstart's rule` is the product's: `headstart.kit.choosing` names the
+networks that are fine-tuned on folds, and `headstart.kit.compare` decides between them.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.zoo import KIND, Drawn, Member, Zoo
+from benchmarks.zoo_nets import DEPTHS
+from benchmarks.zoo_training import FOLDS
+from headstart.core import registry
+from headstart.core.types import Score
+from headstart.kit import average, choosing, crossval, leep, losses, prior, transferability
+from headstart.kit.choosing import Option
+from headstart.kit.compare import Contender, pick
+from headstart.kit.fitted import softmax
+from headstart.kit.history import OWN, Measured, Record
+from headstart.stages.adapt.bases import STARTS
+
+LINEAR = ("ridge", "logistic")
+PROBES = ("knn", *LINEAR)
+_LOOK = 1  # raise when a rule sees otherwise
+METRIC = "log_loss"  # headstart's own default
+OURS, RANDOM = "headstart's rule", "random"
+FIGURE, HISTORY = "prior: figure of its own task", "prior: earlier runs"
+SCORES = (FIGURE, HISTORY, "LogME", "H-score", "LEEP", "NCE", *PROBES)
+
+
+@dataclass(kw_only=True, eq=False)
+class Case:
+    """A target with a seed: what rules say of each network, what they pick, and what is true.
+
+    Attributes:
+        of: The pictures.
+        truth: Network -> accuracy after fine-tuning.
+        scores: Rule -> network -> merit, higher is better.
+        losses: Network -> mean held-out log loss of its best linear probe.
+        balanced: Network -> balanced accuracy of that probe.
+        picks: Rule -> the network that it takes.
+        finalists: Network that our rule fine-tunes -> why.
+    """
+
+    of: Drawn
+    truth: dict[str, float]
+    scores: dict[str, dict[str, float]] = field(default_factory=dict)
+    losses: dict[str, float] = field(default_factory=dict)
+    balanced: dict[str, float] = field(default_factory=dict)
+    picks: dict[str, str] = field(default_factory=dict)
+    finalists: dict[str, str] = field(default_factory=dict)
+
+    def regret(self, rule: str) -> float:
+        """In points of accuracy; of `random` what is to be expected."""
+        taken = float(np.mean(list(self.truth.values()))) if rule == RANDOM else self.truth[self.picks[rule]]
+        return 100 * (max(self.truth.values()) - taken)
+
+
+# ---------------------------------------------------------------- what rules see
+
+
+def look(zoo: Zoo, case: Case) -> None:
+    """Every score that needs the pictures of this case and no other; it lies in the cache afterwards."""
+    case.scores |= {name: {} for name in SCORES}
+    for member in zoo.members:
+        key = {"looked": _LOOK, "network": member.digest, "task": case.of.task.digest, "rows": case.of.rows.tolist()}
+
+        def write(draft: Path, member: Member = member) -> None:
+            (draft / "seen.json").write_text(json.dumps(_seen(zoo, member, case.of)))
+
+        seen = json.loads((zoo.store.make(KIND, key, write) / "seen.json").read_text())
+        case.losses[member.name], case.balanced[member.name] = seen.pop("loss"), seen.pop("balanced")
+        for name, merit in (seen | {FIGURE: member.accuracy}).items():
+            case.scores[name][member.name] = merit
+
+
+def _seen(zoo: Zoo, member: Member, of: Drawn) -> dict[str, float]:
+    """Merit by rule; loss and balanced accuracy of the best linear probe."""
+    features = {depth: x[of.rows] for depth, x in zoo.features(member, of.task).items()}
+    answers, spectrum = member.answers(features["last"]), transferability.spectrum(features["last"], of.y)
+    found = _probed(features, of)
+    best = min((found[probe] for probe in LINEAR), key=lambda one: float(one.losses.mean()))
+    return {
+        "LogME": transferability.logme(spectrum),
+        "H-score": transferability.h_score(spectrum),
+        "LEEP": leep.leep(answers, of.y),
+        "NCE": leep.nce(answers, of.y),
+        **{probe: -float(made.losses.mean()) for probe, made in found.items()},
+        "loss": float(best.losses.mean()),
+        "balanced": _balanced(of.y, best.held_out),
+    }
+
+
+def _probed(features: Mapping[str, np.ndarray], of: Drawn) -> dict[str, crossval.Tuned]:
+    """Each probe at the depth where its cross-validated loss is lowest."""
+    found: dict[str, crossval.Tuned] = {}
+    for probe in PROBES:
+        head = registry.load("heads", probe)
+        made = [
+            crossval.tuned(
+                head, features[depth], of.y, of.folds, n_classes=len(of.task.classes), metric=METRIC, seed=of.seed
+            )
+            for depth in DEPTHS
+        ]
+        found[probe] = min(made, key=lambda one: float(one.losses.mean()))
+    return found
+
+
+def _balanced(y: np.ndarray, held_out: np.ndarray) -> float:
+    right = held_out.argmax(axis=2) == y
+    return float(np.mean([right[:, y == c].mean() for c in np.unique(y)]))
+
+
+def remember(zoo: Zoo, cases: Sequence[Case]) -> None:
+    """What is expected of each network by the runs on all other targets, with the same seed."""
+    for case in cases:
+        records = [
+            _record(zoo, one) for one in cases if one.of.task is not case.of.task and one.of.seed == case.of.seed
+        ]
+        asked = [_measured(member) for member in zoo.members]
+        found = prior.worth(asked, records)
+        case.scores[HISTORY] = {
+            member.name: found[one.key].value for member, one in zip(zoo.members, asked, strict=True)
+        }
+
+
+def _measured(member: Member, probe: tuple[Score, ...] = ()) -> Measured:
+    return Measured(key=f"{OWN}{member.name}", prior=member.accuracy, published=False, probe=probe)
+
+
+def _record(zoo: Zoo, case: Case) -> Record:
+    counts, n = np.bincount(case.of.y), len(case.of.y)
+    told = [
+        Score(split="cv", name="balanced_accuracy", value=value, low=math.nan, high=math.nan, n=n)
+        for value in (case.balanced[member.name] for member in zoo.members)
+    ]
+    return Record(
+        address=f"{case.of.task.digest}-{case.of.seed}",
+        pictures_digest=f"{case.of.task.digest}-{case.of.seed}",
+        made_s=0.0,
+        classes=len(counts),
+        counts=tuple(sorted(map(int, counts), reverse=True)),
+        strategy="auto",
+        backbones=tuple(_measured(member, (score,)) for member, score in zip(zoo.members, told, strict=True)),
+    )
+
+
+# ---------------------------------------------------------------- what they pick
+
+
+def choose(zoo: Zoo, case: Case, *, ours: bool) -> None:
+    """Let every rule pick; equal merits go by operations, then by name."""
+    cost = {member.name: float(member.spec.flops) for member in zoo.members}
+    for rule, merits in case.scores.items():
+        case.picks[rule] = min(merits, key=lambda name: (-merits[name], cost[name], name))
+    if ours:
+        case.picks[OURS] = _ours(zoo, case, cost)
+
+
+def _ours(zoo: Zoo, case: Case, cost: Mapping[str, float]) -> str:
+    """The best by probe, the best by prior and one more are fine-tuned on folds, and the paired rule decides."""
+    options = [Option(name=name, expected=value, cost=cost[name]) for name, value in case.scores[HISTORY].items()]
+    finalists = choosing.finalists(options, case.losses, fewest=STARTS, most=STARTS)
+    case.finalists = {one.name: one.why for one in finalists}
+    of = {member.name: member for member in zoo.members}
+    judged = [
+        Contender(
+            name=one.name,
+            rows=np.arange(len(case.of.rows)),
+            losses=_held_losses(zoo, of[one.name], case.of),
+            cost=cost[one.name],
+        )
+        for one in finalists
+    ]
+    return pick(judged, metric=METRIC).winner
+
+
+def _held_losses(zoo: Zoo, member: Member, of: Drawn) -> np.ndarray:
+    """(n,) log loss of each picture by the network that was fine-tuned on the other folds, after one temperature."""
+    found, folds = np.empty((len(of.rows), len(of.task.classes))), of.folds[0]
+    for fold in range(FOLDS):
+        learn, judge = np.flatnonzero(folds != fold), np.flatnonzero(folds == fold)
+        found[judge] = zoo.tuned(member, of, learn, judge)
+    return losses.per_picture_loss(METRIC, of.y, softmax(found / average.temperature(found, of.y)))
