@@ -28,7 +28,7 @@ NAMED = [
     *("inception_v3", "inception_resnet_v2"),
 ]
 OTHERS = ["xception", "mobilenet", "mobilenet_v2", "mobilenet_v3_small", "densenet121"]
-OTHERS += ["efficientnet_b0", "efficientnet_v2_b0", "convnext_tiny"]
+OTHERS += ["efficientnet_b0", "efficientnet_v2_b0", "convnext_tiny", "nasnet_mobile"]
 TUNED = ["vgg16", "resnet50", "resnet50_v2", "inception_v3", "inception_resnet_v2", *OTHERS]  # one of each kind
 RECIPE = "epochs=1,batch=8,rate=1e-3,augment=0,blocks=1,part=last,depths=last,wise=false"
 COUNT = 10  # pictures of each of the three classes

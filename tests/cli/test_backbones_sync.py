@@ -218,7 +218,7 @@ def test_an_index_that_breaks_off_or_never_ends_is_not_taken(cache, tmp_path):
         (("list", "--from", "x"), "no option `--from`"),
         (("sync", "--sort", "name"), "no option `--sort`"),
         (("measure", "bundled:efficientnet_lite9"), "efficientnet_lite9"),
-        (("measure", "keras_applications:nasnet_large"), "no backbone is named"),
+        (("measure", "keras_applications:nosuchnet"), "no backbone is named"),
         (("measure", "keras_applications:vgg19"), "was not used on this machine yet"),
     ],
 )

@@ -5,17 +5,18 @@ linear in those of ImageNet accuracy: r = 0.99 for logistic regression on featur
 
     log-odds(accuracy of backbone b on set t) = set_t + slope * z_b + effect_b + noise
 
-with z_b the standardised log-odds of the published accuracy, Gaussian beliefs of all coefficients, and every probe of
-an earlier run a case to learn from (`headstart.kit.belief`). Accuracy is balanced and counted above chance, so that
-sets of few and many classes can be laid side by side. The answer is told on the scale of the published figure: without
-any run of one's own it is that figure, and a backbone that did better in one's own runs than its figure promised stands
-higher.
+with z_b the standardised log-odds of the published accuracy, Gaussian beliefs of all coefficients, and what a backbone
+came to on an earlier set of pictures a case to learn from (`headstart.kit.belief`): one case, however many runs looked
+at that set, for the noise is of the set and the backbone together and more runs do not average it away. Accuracy is
+balanced and counted above chance, so that sets of few and many classes can be laid side by side. The answer is told on
+the scale of the published figure: without any run of one's own it is that figure, and a backbone that did better in
+one's own runs than its figure promised stands higher.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -28,8 +29,9 @@ from headstart.kit.history import Measured, Record
 if TYPE_CHECKING:
     from headstart.core.context import Context
 
+WHOLE = "cv"  # the split of a probe that all pictures took part in
 UNPUBLISHED = ("a guess", "that of")  # how `prior_source` begins where no figure is of the backbone itself
-CENTRE, SPREAD = 1.35, 0.29  # of the log-odds of the 38 figures in keras_applications.json: mean, standard deviation
+CENTRE, SPREAD = 1.35, 0.29  # of the log-odds of the 40 figures in keras_applications.json: mean, standard deviation
 # Beliefs in log-odds, before anything was seen. The slope is that of equal gains here and there. A backbone's own
 # effect is what r = 0.96 leaves; on a single set the scatter is several times that. Assumptions, not published.
 SLOPE, SLOPE_SD, LEAST_SLOPE = SPREAD, 0.15, 0.05
@@ -57,16 +59,20 @@ def expected(specs: Sequence[BackboneSpec], records: Sequence[Record] = ()) -> d
 def of_run(specs: Sequence[BackboneSpec], ctx: Context, *, pictures: str) -> dict[str, Expected]:
     """The same for a run that has begun, decided when first asked: earlier runs as they were then.
 
+    Runs on these very pictures are left out, with whatever seed or budget they were made: they learnt from pictures
+    that may be drawn to judge now, and what chooses by them would have looked at the test split.
+
     Args:
         specs: Backbones; those that it was not asked for at first are told without earlier runs.
         ctx: The run.
-        pictures: Digest of the data set: what this very run came to before is no earlier run.
+        pictures: Digest of the data set.
     """
     from headstart.kit.values import as_json
 
     def made() -> dict[str, Any]:
-        known = history.records(ctx.store, ctx.say.warn, but=history.address(pictures, ctx.job))
-        return {name: as_json(one) for name, one in expected(specs, known).items()}
+        known = history.records(ctx.store, ctx.say.warn)
+        others = [one for one in known if one.pictures_digest != pictures]
+        return {name: as_json(one) for name, one in expected(specs, others).items()}
 
     why = "what each backbone is expected to be worth, by its published accuracy and by earlier runs"
     kept = {name: Expected(**entry) for name, entry in ctx.decide("prior", made, why).items()}
@@ -86,35 +92,49 @@ def standing(value: float) -> float:
 
 def worth(asked: Sequence[Measured], records: Sequence[Record]) -> dict[str, Expected]:
     """Key -> what is expected of a backbone, as `expected`; of all in the records, too."""
-    cases = [case for record in records for case in _cases(record)]
+    cases = _cases(records)
     known = {case.of.key: case.of for case in cases} | {one.key: one for one in asked}
     sets = list(dict.fromkeys(case.group for case in cases))
     at = {key: 1 + len(sets) + place for place, key in enumerate(known)}
     believed = _learnt(cases, known, sets, at)
-    runs = {key: len({case.run for case in cases if case.of.key == key}) for key in known}
+    runs = {key: sum(case.runs for case in cases if case.of.key == key) for key in known}
     return {key: _told(one, at[key], believed, runs[key]) for key, one in known.items()}
 
 
 class _Case(NamedTuple):
-    """One probe of an earlier run: of which backbone, its log-odds above chance, and their scatter."""
+    """What a backbone came to on one set of pictures: its log-odds above chance, and their scatter."""
 
-    run: str
+    runs: int
     group: tuple[str, str]  # the pictures, and whether all of them or a few for screening
     of: Measured
     value: float
     noise: float
 
 
-def _cases(record: Record) -> list[_Case]:
-    name, found = "balanced_accuracy", []
+def _cases(records: Sequence[Record]) -> list[_Case]:
+    """One for each backbone and set of pictures."""
+    probes: dict[tuple[str, str], list[_Case]] = {}
+    for one in (case for record in records for case in _probes(record)):
+        probes.setdefault((one.group[0], one.of.key), []).append(one)
+    return [_joined(same) for same in probes.values()]
+
+
+def _probes(record: Record) -> Iterator[_Case]:
+    name = "balanced_accuracy"
     for one in record.backbones:
         score = history.score(one.probe, name)
         if score is not None and record.classes > 1:
             floor = odds.chance(name, record.counts)
             value, spread = odds.seen(score.value, floor, odds.effective(name, score.n, record.counts))
-            group = (record.pictures_digest, score.split)
-            found.append(_Case(record.address, group, one, value, math.hypot(spread, NOISE_SD)))
-    return found
+            yield _Case(1, (record.pictures_digest, score.split), one, value, spread)
+
+
+def _joined(same: Sequence[_Case]) -> _Case:
+    """The mean of what several runs measured, all pictures before a few; mostly the same pictures scatter as one."""
+    whole = [one for one in same if one.group[1] == WHOLE] or same
+    value = float(np.mean([one.value for one in whole]))
+    spread = min(one.noise for one in whole)
+    return whole[-1]._replace(runs=len(same), value=value, noise=math.hypot(spread, NOISE_SD))
 
 
 def _unknown(of: Measured) -> bool:
@@ -156,7 +176,7 @@ def _told(of: Measured, at: int, believed: belief.Belief, runs: int) -> Expected
 
 def _why(of: Measured, value: float, runs: int) -> str:
     if _unknown(of):
-        first, figure, than = "nothing is published of a backbone of your own", odds.share(CENTRE), "an average one"
+        first, figure, than = "nothing is published of it here", odds.share(CENTRE), "an average one"
     else:
         first, figure, than = f"{'published' if of.published else 'guessed'} top-1 {of.prior:.3f}", of.prior, "that"
     if not runs:
