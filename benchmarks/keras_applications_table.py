@@ -119,7 +119,15 @@ for name, side, top1 in (
     )
 for name, top1 in (("Tiny", 0.813), ("Small", 0.823), ("Base", 0.853), ("Large", 0.863), ("XLarge", 0.867)):
     PRESETS[f"convnext_{name.lower()}"] = (f"ConvNeXt{name}", "convnext", 224, INSIDE, SUMS, top1, NEXT)
-PRESETS["nasnet_mobile"] = ("NASNetMobile", "nasnet", 224, TF, ("normal_concat_3", "normal_concat_8"), 0.744, TENSORFLOW)
+PRESETS["nasnet_mobile"] = (
+    "NASNetMobile",
+    "nasnet",
+    224,
+    TF,
+    ("normal_concat_3", "normal_concat_8"),
+    0.744,
+    TENSORFLOW,
+)
 PRESETS["nasnet_large"] = ("NASNetLarge", "nasnet", 331, TF, ("normal_concat_5", "normal_concat_12"), 0.825, TENSORFLOW)
 EXTRA_SCALE = "efficientnet_b"  # Keras adds a scaling only with weights="imagenet"; see the module
 

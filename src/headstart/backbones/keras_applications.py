@@ -1,4 +1,4 @@
-"""The trunks of keras.applications: VGG, ResNet, Inception, Xception, MobileNet, DenseNet, EfficientNet, ConvNeXt, NASNet.
+"""keras.applications: VGG, ResNet, Inception, Xception, MobileNet, DenseNet, EfficientNet, ConvNeXt, NASNet.
 
 What is known of them stands in `keras_applications.json`, which `benchmarks/keras_applications_table.py` writes from
 the models themselves. Official ImageNet weight files come from `HEADSTART_WEIGHTS_MIRROR`, from Keras' own cache, or
