@@ -11,7 +11,7 @@ def scored(name, value, n, split="test"):
     return Score(split=split, name=name, value=value, low=value, high=value, n=n)
 
 
-def record(number, *, accuracy=0.8, n=200, probes=None, counts=(50, 50, 50, 50), **more):
+def record(number, *, accuracy=0.8, n=200, probes=None, counts=(50, 50, 50, 50), split="cv", **more):
     """A record; each number is a run of its own on pictures of its own.
 
     Args:
@@ -20,13 +20,14 @@ def record(number, *, accuracy=0.8, n=200, probes=None, counts=(50, 50, 50, 50),
         n: Pictures that judged.
         probes: Backbone of `PUBLISHED` -> balanced accuracy.
         counts: Training pictures of each class.
+        split: Of the probes.
         more: Other fields.
     """
     backbones = tuple(
         Measured(
             key=f"x:{name}",
             prior=PUBLISHED[name],
-            probe=tuple(scored(metric, value, sum(counts), "cv") for metric in ("accuracy", "balanced_accuracy")),
+            probe=(scored("balanced_accuracy", value, sum(counts), split),),
         )
         for name, value in (probes or {"b": accuracy}).items()
     )
@@ -34,13 +35,11 @@ def record(number, *, accuracy=0.8, n=200, probes=None, counts=(50, 50, 50, 50),
         "address": f"{number:064d}",
         "pictures_digest": f"pictures {number}",
         "made_s": float(number),
-        "metric": "log_loss",
         "strategy": "probe",
         **more,
     }
     return Record(
         classes=len(counts),
-        pictures=sum(counts) + n,
         counts=tuple(counts),
         backbones=backbones,
         final=tuple(scored(metric, accuracy, n) for metric in ("accuracy", "balanced_accuracy")),

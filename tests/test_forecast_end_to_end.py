@@ -40,7 +40,7 @@ def test_the_second_forecast_has_learnt_from_the_first(shared_store, small_texti
     assert "Forecast and outcome" in (tmp_path / "two" / "report.html").read_text()
     monkeypatch.setenv("HEADSTART_HISTORY", "on")
     kept = history.records(Store(tmp_path / "cache"), pytest.fail)
-    assert [one.forecast[0].value for one in kept] == [old["value"], new["value"]]
+    assert [history.score(one.final, "accuracy").value for one in kept] == [first["outcome"]["value"], came]
 
 
 @pytest.mark.slow

@@ -291,8 +291,8 @@ class Story:
 
         assert self.forecast is not None  # the first forecast is made before anything is spent
         assert self.exported is not None  # the page says how to use the model, so the model comes first
-        checked = check(self.forecasts, self.evaluation, ctx=self.ctx)
+        check(self.forecasts, self.evaluation, ctx=self.ctx)
         found: Path = self._step("report", run, computed_now=True)
-        values = (self.data, self.splits, self.ranking, self.probe, self.tuning, self.evaluation, checked)
-        record.keep(record.Ended(*values), ctx=self.ctx)
+        ended = record.Ended(self.data, self.splits, self.ranking, self.probe, self.evaluation)
+        record.keep(ended, ctx=self.ctx)
         return found

@@ -112,6 +112,16 @@ def test_only_the_latest_are_looked_at(store, told, monkeypatch):
     assert [one.made_s for one in history.records(store, told.append)] == [2.0, 3.0, 4.0]
 
 
+def test_the_oldest_make_room(store, told, monkeypatch):
+    monkeypatch.setattr(history, "MOST", 3)
+    (store.root / "history").mkdir(parents=True)
+    (store.root / "history" / "of_another_version.json").write_text('{"format": 99}')
+    for number in (4, 0, 3, 1, 2):
+        history.keep(record(number, made_s=float(number)), store)
+    left = {path.stem for path in (store.root / "history").iterdir()}
+    assert left == {record(number).address for number in (2, 3, 4)} | {"of_another_version"}
+
+
 def test_a_backbone_of_ones_own_is_known_by_its_content():
     spec = trunk.find("bundled:efficientnet_lite0").spec
     assert history.key(spec) == spec.name

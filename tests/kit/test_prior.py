@@ -68,7 +68,7 @@ def test_what_has_no_figure_is_wide_and_learns_fast():
     found = prior.expected([guess, mine, known])
     assert found["x:b"].high - found["x:b"].low > 1.5 * (found["x:c"].high - found["x:c"].low)
     assert found["saved_file:mine"].value == pytest.approx(odds.share(prior.CENTRE))  # an average backbone
-    assert found["saved_file:mine"].why == "nothing is published of a backbone of your own"
+    assert found["saved_file:mine"].why == "nothing is published of it here"
     assert found["x:b"].why == "guessed top-1 0.750"
     card = replace(mine, name="huggingface:some", prior=0.8, prior_source="ImageNet-1k accuracy by the card")
     assert prior.expected([card])["huggingface:some"].value == pytest.approx(0.8)
@@ -91,3 +91,41 @@ def test_a_run_goes_on_with_what_it_knew_when_it_first_asked(context, tmp_path, 
     assert prior.of_run(SPECS[:2], again, pictures="p") == {name: first[name] for name in ("x:a", "x:b")}
     fresh = prior.of_run(SPECS, context(store=store, name="other"), pictures="p")
     assert fresh["x:b"].value < first["x:b"].value
+
+
+def test_more_runs_on_the_same_pictures_tell_no_more_of_other_pictures():
+    """The scatter of a backbone on one set of pictures is not averaged away by looking at that set again."""
+
+    def again(count):
+        more = {"probes": {"b": 0.90, "c": 0.95}, "counts": (250,) * 4, "pictures_digest": "p"}
+        return [record(number, **more) for number in range(count)]
+
+    once, often = (prior.expected(SPECS, again(count)) for count in (1, 100))
+    for name, one in often.items():
+        assert (one.value, one.low, one.high) == pytest.approx((once[name].value, once[name].low, once[name].high))
+    assert often["x:c"].runs == 100
+    elsewhere = [replace(one, pictures_digest=one.address) for one in again(100)]
+    assert prior.expected(SPECS, elsewhere)["x:c"].value > often["x:c"].value + 0.005
+
+
+def test_where_all_pictures_were_probed_a_probe_of_a_few_adds_nothing():
+    one = {"pictures_digest": "p", "counts": (250,) * 4}
+    whole = [record(0, probes={"b": 0.90, "c": 0.95}, **one), record(1, probes={"a": 0.9}, **one)]
+    screened = record(2, probes={"b": 0.99, "c": 0.5}, split="screen", **one)
+    alone, beside = prior.expected(SPECS, whole), prior.expected(SPECS, [*whole, screened])
+    assert {name: found.value for name, found in beside.items()} == {name: found.value for name, found in alone.items()}
+    assert beside["x:b"].runs == 2
+    assert prior.expected(SPECS, [screened])["x:b"].value > 0.75
+
+
+def test_runs_on_these_very_pictures_choose_nothing_for_them(context, store, monkeypatch):
+    """They learnt from pictures that another seed draws to judge."""
+    monkeypatch.setenv("HEADSTART_HISTORY", "on")
+    others = runs(3, {"b": 1.0})
+    for one in others:
+        history.keep(one, store)
+    for number in range(7, 10):
+        history.keep(record(number, probes={"a": 0.99, "d": 0.3}, pictures_digest="p"), store)
+    found = prior.of_run(SPECS, context(store=store), pictures="p")
+    assert found == prior.expected(SPECS, others)
+    assert prior.of_run(SPECS, context(store=store, name="new"), pictures="q")["x:d"].value < found["x:d"].value

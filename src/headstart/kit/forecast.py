@@ -75,7 +75,10 @@ class Task:
 
 
 def before(task: Task, records: Sequence[Record]) -> Forecast:
-    """The accuracy of what will be handed over, before anything is spent."""
+    """The accuracy of what will be handed over, before anything is spent.
+
+    Misses are those of forecasts from the runs before, but that what a backbone is worth is told by all runs.
+    """
     worth = {key: one.value for key, one in prior.worth([], records).items()}
     cases = [(_task(one, task.name, worth), score) for one, score in _finals(records, task.name)]
     sets = list(dict.fromkeys(one.pictures for one, _ in cases))
@@ -248,12 +251,6 @@ def _runs(count: int, same: int, which: str = "") -> str:
         return f"one earlier run of yours {which}".rstrip() + (", on these very pictures" if same else "")
     of_same = f", {same} of them on these very pictures" if same else ""
     return f"{count} earlier runs of yours {which}".rstrip() + of_same
-
-
-def as_score(forecast: Forecast, n: int) -> Score:
-    """A forecast as it is kept in a record."""
-    value, low, high = forecast.value, forecast.low, forecast.high
-    return Score(split=forecast.phase, name=forecast.name, value=value, low=low, high=high, n=n, method="forecast")
 
 
 # ---------------------------------------------------------------- seconds on disk

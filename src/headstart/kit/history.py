@@ -26,7 +26,7 @@ from headstart.core.types import BackboneSpec, Score
 from headstart.kit import sources, values
 
 FORMAT = 1
-MOST = 200  # records that are looked at, the latest
+MOST = 200  # records, the latest
 OWN = "own:"  # before the content of a backbone of the user's own
 
 
@@ -38,15 +38,13 @@ class Measured:
         key: See `key`.
         prior: Its published accuracy, 0..1.
         published: False where `prior` is a guess, or of the backbone that it grew from.
-        probe: Accuracy and balanced accuracy of its best depth, of split `cv`, or `screen` where it came no further.
-        tuned: The same where it was fine-tuned: `cv` of its best recipe, and the split that judged, if handed over.
+        probe: Balanced accuracy of its best depth, of split `cv`, or `screen` where it came no further.
     """
 
     key: str
     prior: float
     published: bool = True
     probe: tuple[Score, ...] = ()
-    tuned: tuple[Score, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,9 +56,7 @@ class Record:
         pictures_digest: Of the data set: runs of one set share what is easy or hard about it.
         made_s: When the run ended, seconds since 1970.
         classes: How many had pictures to learn from.
-        pictures: In all.
         counts: Training pictures of each of these classes, the largest first.
-        metric: Of the job.
         strategy: Of the job.
         explicit: The job gave a recipe, so no budget ended the training.
         backbones: All that were measured.
@@ -68,7 +64,6 @@ class Record:
         final: Scores of what was handed over, on the split that judged.
         planned_s: Seconds that were reckoned for it, before anything was learnt of earlier runs; NaN where unknown.
         taken_s: Seconds that it took; NaN where it was done in several goes.
-        forecast: What was forecast, its accuracy as `Score`s of split `before` and `probed`.
         format: Version of this layout.
     """
 
@@ -76,9 +71,7 @@ class Record:
     pictures_digest: str
     made_s: float
     classes: int
-    pictures: int
     counts: tuple[int, ...]
-    metric: str
     strategy: str
     explicit: bool = False
     backbones: tuple[Measured, ...] = ()
@@ -86,7 +79,6 @@ class Record:
     final: tuple[Score, ...] = ()
     planned_s: float = math.nan
     taken_s: float = math.nan
-    forecast: tuple[Score, ...] = ()
     format: int = FORMAT
 
 
@@ -119,12 +111,17 @@ def score(of: Sequence[Score], name: str) -> Score | None:
 def keep(record: Record, store: Store) -> None:
     """Write a record, unless the setting forbids or the same run has left one: a repetition finds much in the cache.
 
+    Where there are more than `MOST` then, the oldest go.
+
     Raises:
         SetupError: The disk refuses.
     """
     path = _folder(store) / f"{record.address}.json"
-    if learns() and (not path.is_file() or _read(path, lambda sentence: None) is None):
-        values.save(record, path.parent, path.stem)
+    if not learns() or (path.is_file() and _read(path, lambda sentence: None) is not None):
+        return
+    values.save(record, path.parent, path.stem)
+    for old in _sound_ones(store, lambda sentence: None)[:-MOST]:
+        (path.parent / f"{old.address}.json").unlink(missing_ok=True)
 
 
 def records(store: Store, report: Callable[[str], None], *, but: str = "") -> tuple[Record, ...]:
@@ -137,9 +134,13 @@ def records(store: Store, report: Callable[[str], None], *, but: str = "") -> tu
     """
     if not learns():
         return ()
-    paths = sorted(_folder(store).glob("*.json"))
-    found = [one for path in paths if path.stem != but and (one := _read(path, report)) is not None]
-    return tuple(sorted(found, key=lambda one: (one.made_s, one.address))[-MOST:])
+    return tuple(one for one in _sound_ones(store, report) if one.address != but)[-MOST:]
+
+
+def _sound_ones(store: Store, report: Callable[[str], None]) -> list[Record]:
+    """All that can be used, the oldest first."""
+    found = [one for path in sorted(_folder(store).glob("*.json")) if (one := _read(path, report)) is not None]
+    return sorted(found, key=lambda one: (one.made_s, one.address))
 
 
 def _folder(store: Store) -> Path:
@@ -167,8 +168,7 @@ def _sound(found: Record, stem: str) -> Record:
     Raises:
         ValueError: With what is wrong.
     """
-    scores = [s for one in found.backbones for s in (*one.probe, *one.tuned)]
-    scores += [*found.probe, *found.final, *found.forecast]
+    scores = [*(s for one in found.backbones for s in one.probe), *found.probe, *found.final]
     right = {
         "address": found.address == stem,
         "made_s": math.isfinite(found.made_s),
