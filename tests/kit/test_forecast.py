@@ -168,3 +168,19 @@ def test_where_they_differ_less_it_narrows():
     _, usual = held(range(5), 26, after=22, sets_sd=forecast.SET_SD)
     assert rate >= 0.9
     assert width < 0.75 * usual
+
+
+def test_further_runs_on_known_pictures_do_not_narrow_the_interval_of_new_ones():
+    """25 runs on one set that hardly scatter, then one on a new set, 60 users."""
+    inside = []
+    for seed in range(60):
+        draw = np.random.default_rng(seed)
+        (asked, accuracy), (new, outcome) = user(seed, 2, sets_sd=forecast.SET_SD)
+        repeats = [odds.back(odds.log_odds(accuracy) + 0.1 * z, 0.0) for z in draw.normal(size=25)]
+        known = [
+            record(number, accuracy=one, n=asked.n, counts=asked.counts, pictures_digest=asked.pictures)
+            for number, one in enumerate(repeats)
+        ]
+        found = forecast.before(new, known)
+        inside.append(found.low <= outcome <= found.high)
+    assert np.mean(inside) >= 0.93

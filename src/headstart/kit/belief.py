@@ -2,8 +2,9 @@
 
 The coefficients have a Gaussian prior, the noise of each case is given: the posterior is the ridge solution or, where
 columns stand for groups, the best linear unbiased prediction of a mixed model (Henderson, Biometrics 1975; Robinson,
-Statistical Science 1991). How far its own earlier forecasts missed, each made from the cases before it alone, widens or
-narrows what it says (prequential: Dawid 1984; from 20 misses on their quantile: Vovk, Gammerman and Shafer 2005).
+Statistical Science 1991). How far earlier forecasts missed, each made from the cases before it alone (as its caller
+describes them), widens or narrows what it says (prequential: Dawid 1984; from 20 misses on their quantile: Vovk,
+Gammerman and Shafer 2005).
 Legend: N cases, P coefficients.
 """
 

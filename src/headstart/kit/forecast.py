@@ -77,7 +77,8 @@ class Task:
 def before(task: Task, records: Sequence[Record]) -> Forecast:
     """The accuracy of what will be handed over, before anything is spent.
 
-    Misses are those of forecasts from the runs before, but that what a backbone is worth is told by all runs.
+    Misses are those of forecasts from the runs before, but that what a backbone is worth is told by all runs. They
+    count where they are of the same kind, of a first run on its pictures or of a further one, which misses by less.
     """
     worth = {key: one.value for key, one in prior.worth([], records).items()}
     cases = [(_task(one, task.name, worth), score) for one, score in _finals(records, task.name)]
@@ -90,7 +91,10 @@ def before(task: Task, records: Sequence[Record]) -> Forecast:
     noise = np.array([math.hypot(NOISE_SD, spread) for _, spread in found])
     known = belief.held(belief.learn(first, x, y, noise), 1, LEAST_PER_DOUBLING)
     mean, sd = belief.told(known, _level(task, sets))
-    wide = belief.width(belief.misses(first, x, y, noise))
+    further = np.array(
+        [one.pictures in {other.pictures for other, _ in cases[:at]} for at, (one, _) in enumerate(cases)]
+    )
+    wide = belief.width(belief.misses(first, x, y, noise)[further == (task.pictures in sets)])
     same = sum(one.pictures == task.pictures for one, _ in cases)
     rests = [f"{len(task.counts)} classes, about {_typical(task.counts):,} pictures of each to learn from"]
     rests += [f"the best candidate's expected worth, {task.worth:.3f} on the scale of ImageNet top-1"]
