@@ -170,7 +170,7 @@ def test_an_interrupted_run_resumes_to_the_same_bytes(warm, fitted, few, tmp_pat
         return sum(len(files) for _, _, files in os.walk(tmp_path))
 
     while code == -signal.SIGKILL:
-        process, wanted = start(*words, env=env), written() + draw.randint(1, 8)
+        process, wanted = start(*words, env=env), written() + draw.randint(1, 20)
         while process.poll() is None and written() < wanted:
             time.sleep(0.01)
         try:

@@ -12,7 +12,7 @@ from headstart.core.store import Store
 from headstart.kit import history
 from run_records import record
 
-pytestmark = pytest.mark.medium
+pytestmark = pytest.mark.slow  # tests/stages/test_forecast_stage.py holds the parts
 
 
 def test_the_second_forecast_has_learnt_from_the_first(shared_store, small_textile, tmp_path, monkeypatch):
@@ -43,7 +43,6 @@ def test_the_second_forecast_has_learnt_from_the_first(shared_store, small_texti
     assert [history.score(one.final, "accuracy").value for one in kept] == [first["outcome"]["value"], came]
 
 
-@pytest.mark.slow
 def test_a_killed_run_ends_as_the_unbroken_one_though_other_runs_ended_meanwhile(
     shared_store, small_textile, tmp_path, monkeypatch
 ):
