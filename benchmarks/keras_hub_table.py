@@ -11,8 +11,7 @@ from pathlib import Path
 
 TARGET = Path(__file__).resolve().parent.parent / "src/headstart/backbones/keras_hub.json"
 UNKNOWN = ("unknown: KerasHub states none", "KerasHub's presets carry no licence")
-CARD = "as the publisher's model cards on Hugging Face state it; KerasHub's presets carry no licence"
-APACHE = ("Apache-2.0", CARD)
+APACHE = ("Apache-2.0", "as Google's model cards state it; KerasHub's presets carry no licence")
 
 # class of backbone -> family, licence of the published weights, with where it is stated
 FAMILIES = {
@@ -23,12 +22,12 @@ FAMILIES = {
     "MobileNetBackbone": ("mobilenet", UNKNOWN),
     "MiTBackbone": (
         "mit",
-        ("NVIDIA Source Code License for SegFormer", "for research and evaluation only, as NVIDIA's repository says"),
+        ("NVIDIA Source Code License for SegFormer", "for research and evaluation only, not for commercial use"),
     ),
     "ViTBackbone": ("vit", APACHE),
-    "DeiTBackbone": ("deit", APACHE),
+    "DeiTBackbone": ("deit", UNKNOWN),
     "SwinTransformerBackbone": ("swin", UNKNOWN),
-    "DINOV2Backbone": ("dinov2", ("Apache-2.0", "as Meta's repository of DINOv2 states it for code and weights")),
+    "DINOV2Backbone": ("dinov2", ("Apache-2.0", "as Meta's repository of DINOv2 states it")),
     "DINOV3Backbone": ("dinov3", ("DINOv3 License", "Meta's own terms, with limits on use")),
     "SigLIPBackbone": ("siglip", APACHE),
     "CLIPBackbone": ("clip", UNKNOWN),
@@ -38,7 +37,7 @@ FAMILIES = {
     "HGNetV2Backbone": ("hgnet", UNKNOWN),
 }
 OTHERWISE = {  # presets of another publisher than the rest of their family
-    "medsiglip_900m_448": ("Health AI Developer Foundations terms", "Google's own terms, with limits on use"),
+    "medsiglip_900m_448": UNKNOWN,
 }
 
 

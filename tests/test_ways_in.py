@@ -11,6 +11,9 @@
 | `add` SavedModel | `backbones/test_backbones_saved_file` | - | - | `backbones/test_backbones_saved_file` |
 | `add` IR | here | - | - | here, `…_saved_file` |
 | `run:PATH` | here | here, `stages/test_runs_as_backbones` | - | here |
+| `huggingface:` | `backbones/test_backbones_huggingface` | there, `kit/test_onnx_file` | there | there |
+| `keras_hub:` | `kit/test_hub_preset` | there | there | there (`…goes_on_after_a_break`), here |
+| `sync` | - (JSON alone) | `cli/test_backbones_sync` | there | there |
 
 A file of the user's own has no digest that it could miss.
 """
@@ -341,6 +344,24 @@ def test_an_address_is_no_file(address, hint, own, capsys):
 def test_a_drive_is_no_address(own):
     with pytest.raises(UsageError, match="there is no file"):
         adding.add(Wish(file=Store(own.root).root / "C:" / "net.onnx"), own, QUIET)
+
+
+# ---------------------------------------------------------------- keras_hub:
+
+
+def test_the_weights_of_a_preset_are_cut_off(own, mirror, tmp_path):
+    from headstart.kit import hub_fetch, hub_files
+
+    wanted = hub_fetch.Wanted(name="some_vit", place="some_vit", handle="kaggle://keras/vit/keras/some_vit/1")
+    folder = mirror / "keras_hub" / "some_vit"
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text("{}")
+    (folder / "model.weights.h5").write_bytes(hdf5(4000)[:3000])
+    with pytest.raises(SetupError, match=r"`some_vit` cannot be had: .*cut off"):
+        hub_fetch.gather(wanted, tmp_path / "got", own, QUIET)
+    (tmp_path / "got" / "model.weights.h5").write_bytes(hdf5(4000)[:3000])  # as a folder of the user's may have it
+    with pytest.raises(DataError, match="cut off"):
+        hub_files.files_of(tmp_path / "got")
 
 
 # ---------------------------------------------------------------- run:PATH

@@ -147,15 +147,15 @@ def zeroshot(
     Args:
         pictures: A picture, a folder, or any number of them.
         classes: Names in English, at least two.
-        backbone: Whose ImageNet classifier looks.
+        backbone: Which looks: one that learnt pictures and texts, or one with an ImageNet classifier.
         say: Where to speak; default standard error.
 
     Returns:
         One guess a picture, in order, as they are made; one that cannot be read has `error`.
 
     Raises:
-        UsageError: The class names cannot be used, or the backbone has no classifier.
-        SetupError: Weights, names or OpenVINO cannot be had.
+        UsageError: The class names cannot be used, or the backbone has neither a text tower nor a classifier.
+        SetupError: Weights, names, KerasHub or OpenVINO cannot be had.
     """
     from headstart.runtime.predict import walk
     from headstart.stages.zeroshot.run import run as guess
@@ -192,7 +192,7 @@ def plan(data: str | Path, *, out: str | Path | None = None, say: Say | None = N
     from headstart.stages.forecast.run import ahead as forecast
 
     say = say or Say()
-    job, path = _request(data, out, say, settings, training=True)
+    job, path = _request(data, out, say, settings, training=True, fetching=False)
     require_own(path, job)
     with tempfile.TemporaryDirectory() as scratch, opened(Path(scratch) / "run", job, say) as ctx:
         story = Story(ctx)
@@ -219,21 +219,30 @@ def _story(
     from headstart.kit import blas
 
     say = say or Say()
-    job, path = _request(data, out, say, settings, training)
+    job, path = _request(data, out, say, settings, training=training)
     with opened(path, job, say) as ctx, blas.single():
         yield Story(ctx)
 
 
 def _request(
-    data: str | Path, out: str | Path | None, say: Say, settings: dict[str, Any], training: bool
+    data: str | Path,
+    out: str | Path | None,
+    say: Say,
+    settings: dict[str, Any],
+    *,
+    training: bool,
+    fetching: bool = True,
 ) -> tuple[Job, Path]:
-    """The checked job and its folder; with `training` what only a whole fit uses is checked too."""
+    """The checked job and its folder; with `training` what only a whole fit uses is checked too.
+
+    Without `fetching`, a named backbone that nothing here tells of is refused.
+    """
     from headstart.stages.embed.candidates import require_known
     from headstart.stages.read.run import require_folder
 
     job = jobs.make(data=str(data), **settings)
     require_folder(Path(job.data))
-    require_known(job)
+    require_known(job, say, fetching=fetching)
     path = require_outside(Path(out) if out else free_folder(Path(job.data).resolve().name, job), Path(job.data))
     if training:
         require_effect(job)

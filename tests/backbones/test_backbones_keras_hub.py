@@ -69,7 +69,7 @@ def test_what_kerashub_ships_is_known_without_it():
     rows = json.loads(done.stdout)["backbones"]
     assert {row["name"] for row in rows} >= {"keras_hub:dinov3_vit_small_lvd1689m"}
     assert not any(row["permissive"] for row in rows)
-    assert all(row["params"] is None and row["input"] is None and row["depths"] == [] for row in rows)  # never 0
+    assert all(row["params"] > 1e6 and row["input"] is None and row["depths"] == [] for row in rows)  # never 0
 
 
 def test_without_kerashub_the_error_says_what_to_install(cache):
@@ -101,16 +101,40 @@ def test_licences_are_stated_only_where_somebody_states_them():
     table = PLUGIN.indexed()
     assert len(table) > 130
     assert all(row["params"] > 0 and row["handle"].startswith("kaggle://") for row in table.values())
-    assert table["dinov2_small"]["licence"] == "Apache-2.0"
-    unknown = [row for row in table.values() if row["licence"].startswith("unknown")]
-    assert len(unknown) > 40 and all(row["licence_note"] for row in table.values())
+    stated = {row["family"]: row["licence"] for row in table.values() if not row["licence"].startswith("unknown")}
+    assert stated == dict.fromkeys(("vit", "dinov2", "siglip"), "Apache-2.0") | {
+        "dinov3": "DINOv3 License",
+        "mit": "NVIDIA Source Code License for SegFormer",
+    }
+    assert table["medsiglip_900m_448"]["licence"].startswith("unknown")
+    assert all(row["licence_note"] for row in table.values())
+
+
+def test_numbers_of_weights_are_known_before_the_weights_are_here(cache, capsys):
+    from headstart.cli.main import main
+
+    filters = ["--filter", "source=keras_hub", "--filter", "params<30M"]
+    assert main(["backbones", "list", *filters, "--sort", "params", "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)["backbones"]
+    counts = [row["params"] for row in rows]
+    assert len(rows) > 20 and counts == sorted(counts) and counts[-1] < 30e6
+    assert main(["backbones", "show", "keras_hub:dinov2_small"]) == 0
+    assert f"{PLUGIN.indexed()['dinov2_small']['params']:,}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", ["keras_hub:hf://org/name", "keras_hub:kaggle://keras/vit/keras/vit_base/2"])
+def test_what_is_not_here_is_not_fetched_to_be_shown(name, cache, monkeypatch):
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")  # an attempt would be another error
+    with pytest.raises(UsageError, match=f"`{name}` is not here yet") as caught:
+        catalogue.facts(name, cache)
+    assert caught.value.hint == f"headstart backbones pull {name}"
 
 
 @pytest.mark.skipif(importlib.util.find_spec("keras_hub") is None, reason="KerasHub is not installed")
 def test_a_mirror_without_it_is_told(cache, tmp_path, monkeypatch):
     monkeypatch.setenv("HEADSTART_WEIGHTS_MIRROR", str(tmp_path))
     with pytest.raises(SetupError, match=rf"`{NAMED}` cannot be had"):
-        trunk.find(f"keras_hub:{NAMED}")
+        trunk.find(f"keras_hub:{NAMED}", fetching=True, say=QUIET)
     assert not list((cache.root / "added").glob("*")) and not added.names("keras_hub")
 
 
@@ -138,7 +162,7 @@ def test_a_published_preset_comes_from_a_mirror_and_comes_again(cache, folders, 
     shutil.copytree(folders("vgg"), place)
     monkeypatch.setenv("HEADSTART_WEIGHTS_MIRROR", str(tmp_path / "mirror"))
     assert catalogue.facts(f"keras_hub:{NAMED}", cache)["indexed"]
-    found = trunk.find(f"keras_hub:{NAMED}")
+    found = trunk.find(f"keras_hub:{NAMED}", fetching=True, say=QUIET)
     facts = catalogue.facts(found.name, cache)
     assert found.name == f"keras_hub:{NAMED}" and found.spec.family == "vgg"
     assert not facts["indexed"] and facts["weights_here"] and facts["params"] == found.spec.params

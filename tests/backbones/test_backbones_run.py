@@ -11,6 +11,7 @@ import headstart
 from command_line import LITE0, call, cold
 from headstart.backbones.run import PLUGIN
 from headstart.core.errors import DataError, UsageError
+from headstart.core.say import Say
 from headstart.core.store import Store
 from headstart.kit import trunk
 from headstart.testing.backbones import check_backbone, vectors
@@ -39,7 +40,7 @@ def tuned(few, cache, tmp_path_factory):
     """Run A: Lite0's last block tuned for one epoch."""
     out = tmp_path_factory.mktemp("runs") / "task a"
     words = ("fit", few[0], "--backbones", LITE0, "--strategy", "finetune", "--recipe", RECIPE, "--folds", "2")
-    call(*words, "--out", out, "--json", env=cache, light=False, timeout=400)
+    call(*words, "--out", out, "--json", env=cache, light=False, timeout=900)
     return out
 
 
@@ -76,7 +77,7 @@ def test_one_task_helps_another_and_the_first_run_may_go(few, tuned, cache, tmp_
     shutil.copytree(tuned, copy)
     out = tmp_path / "b"
     words = ("fit", few[1], "--backbones", f"run:{copy}", "--strategy", "probe", "--folds", "2", "--out", out)
-    stdout, _ = call(*words, "--json", env=cache, light=False, timeout=400)
+    stdout, _ = call(*words, "--json", env=cache, light=False, timeout=900)
     chosen = json.loads(stdout)["chosen"]
     assert all(one.startswith("run:earlier-") for one in chosen)
     assert str(copy.parent) not in (out / "rank" / "value.json").read_text()
@@ -114,7 +115,7 @@ def _has_nearness(run, cache):
 def test_a_tuned_trunk_is_tuned_again(few, tuned, cache, tmp_path):
     recipe = "epochs=1,batch=16,rate=2e-3,augment=0,blocks=1,depths=stage4"
     words = ("fit", few[1], "--backbones", f"run:{tuned}", "--strategy", "finetune", "--recipe", recipe, "--folds", "2")
-    stdout, _ = call(*words, "--out", tmp_path / "b", "--json", env=cache, light=False, timeout=400)
+    stdout, _ = call(*words, "--out", tmp_path / "b", "--json", env=cache, light=False, timeout=900)
     assert json.loads(stdout)["chosen"][0].startswith("tuned:run:task_a-")
     again = trunk_name(tmp_path / "b", cache)
     assert again.startswith("run:b-")
@@ -145,8 +146,8 @@ def test_a_file_of_ones_own_goes_through_fit_and_is_not_needed_to_predict(few, c
 
 
 def test_what_is_no_run_is_said(own, tmp_path):
-    assert PLUGIN.opens(str(tmp_path / "none")) == ""
+    assert PLUGIN.opens(str(tmp_path / "none"), Say(quiet=True)) == ""
     with pytest.raises(DataError):
-        PLUGIN.opens(str(tmp_path))
+        PLUGIN.opens(str(tmp_path), Say(quiet=True))
     with pytest.raises(UsageError, match="no backbone is named `run:none`"):
         trunk.find("run:none")

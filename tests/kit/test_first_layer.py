@@ -13,7 +13,7 @@ from headstart.backbones.bundled import Bundled
 from headstart.core.say import Say
 from headstart.core.store import Store
 from headstart.core.types import InputSpec
-from headstart.kit import adding, first_layer, pixels, supply, trunk, usual
+from headstart.kit import adding, engine, first_ir, first_layer, pixels, supply, trunk, usual
 from headstart.kit.adding import Wish
 from headstart.kit.usual import USUAL
 from small_nets import SIDE, conv, frozen, spec_of
@@ -151,6 +151,12 @@ def test_a_frozen_file_that_kept_its_batch_norm_is_read_from_its_graph(trained, 
     found = json.loads((folder / "first_layer.json").read_text())
     assert found["verdict"] == ("fits" if trained == IMAGENET else "wrong")
     assert ("give its input the scaling `-1..1`" in err.getvalue()) == (trained == SIGNED)
+    plain, halves = folder / "trunk.xml", tmp_path / "halves" / "trunk.xml"
+    ov = engine.load()
+    ov.save_model(ov.Core().read_model(plain), halves, compress_to_fp16=True)  # a conversion stands before every number
+    assert b'type="Convert"' in halves.read_bytes()
+    told = first_ir.examine(halves, sets("textile", 64))
+    assert told.verdict == found["verdict"]
     (network_files.write_onnx(tmp_path / "plain.onnx"), adding.add(Wish(file=tmp_path / "plain.onnx"), store, Say()))
     folder = trunk.folder(trunk.find("saved_file:plain"), store, Say(err=err), sets("textile", 64))
     found = json.loads((folder / "first_layer.json").read_text())

@@ -1,6 +1,8 @@
 """What a repository says of itself and of its pictures: read as far as it is stated, and no further."""
 
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
 from headstart.core.errors import DataError
 from headstart.kit import hf_card, hf_hub, hf_input
@@ -82,6 +84,14 @@ def test_a_name_and_a_description_tell_something_too():
     [
         ("ImageNet-1k", 81.3, 0.813),
         ("imagenet-1k", 0.75, 0.75),
+        ("ILSVRC/imagenet-1k", 0.75, 0.75),
+        ("ImageNet", 0.7, 0.7),
+        ("Tiny ImageNet", 0.93, None),
+        ("mini-imagenet", 0.93, None),
+        ("imagenet-100", 0.93, None),
+        ("imagenette", 0.99, None),
+        ("ImageNet-Sketch", 0.5, None),
+        ("ImageNet-V2", 0.7, None),
         ("imagenet-21k", 0.5, None),
         ("cifar10", 0.9, None),
         ("ImageNet-1k", "0.8", None),
@@ -186,6 +196,32 @@ def test_timm_says_it_in_its_config():
 def test_what_no_picture_can_be_made_into_is_refused(processor):
     with pytest.raises(DataError):
         hf_input.read(processor, {})
+
+
+_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.sampled_from(["CLIPImageProcessor", "x", "squash"]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["height", "shortest_edge"]), inner),
+    max_leaves=4,
+)
+_FIELDS = st.sampled_from(
+    [
+        *("size", "crop_size", "crop_pct", "image_mean", "image_std", "rescale_factor", "image_processor_type"),
+        *("do_resize", "do_normalize", "do_center_crop", "resample", "input_size", "mean", "std"),
+    ]
+)
+
+
+@settings(max_examples=60)
+@given(st.dictionaries(_FIELDS, _JSON), st.booleans())
+@example({"image_processor_type": "CLIPImageProcessor"}, False)
+@example({"size": {"shortest_edge": 0}, "crop_size": 8}, False)
+@example({"image_mean": 10**400, "image_std": 1}, False)
+def test_whatever_is_stated_is_read_or_refused(facts, timm):
+    try:
+        found = hf_input.read({}, {"pretrained_cfg": facts}) if timm else hf_input.read(facts, {})
+    except DataError:
+        return
+    assert 0 <= found.size_px <= 4096 and 0 <= found.crop_fraction <= 1 and all(found.std)
 
 
 def test_files_are_read_from_the_answer_with_care():

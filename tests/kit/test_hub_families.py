@@ -8,10 +8,10 @@ import pytest
 from test_network_trunks import check
 
 import hub_presets
-from headstart.core.errors import NoOpError
+from headstart.core.errors import DataError, NoOpError
 from headstart.core.recipe import Recipe
 from headstart.core.types import Depth, InputSpec
-from headstart.kit import export, network
+from headstart.kit import export, hub_parts, hub_trunk, network
 from headstart.kit import trunk as trunks
 from hub_presets import FAMILIES, OFFSET, SCALE, SIDE, pictures
 
@@ -134,6 +134,19 @@ def test_kerashubs_own_lora_attaches_nothing_where_ours_does(opened):
         model, spec = opened(family)[1].build(store_of()), opened(family)[1].spec
         recipe = Recipe(depths=("last",), strategy="lora", part="all", lora_rank=4)
         assert network.build(model, spec, recipe, start=None, n_classes=2).updates
+
+
+@pytest.mark.medium
+def test_a_network_that_comes_out_otherwise_is_refused(opened, monkeypatch):
+    """As a layer of a newer KerasHub would be that has weights of its own and is not known here."""
+    real = hub_parts.REPLACED["DINOV2LayerScale"]
+    monkeypatch.setitem(hub_parts.REPLACED, "DINOV2LayerScale", lambda layer, trace, x, **how: x)
+    made = hub_presets.backbone("dinov2")
+    with pytest.raises(DataError, match=r"`DINOV2Backbone` laid flat does not give what KerasHub gives") as caught:
+        hub_trunk.lay(made, PLAIN, {})
+    assert "headstart backbones add FILE" in caught.value.hint
+    monkeypatch.setitem(hub_parts.REPLACED, "DINOV2LayerScale", real)
+    assert hub_trunk.lay(made, PLAIN, {}).cuts
 
 
 @pytest.mark.medium

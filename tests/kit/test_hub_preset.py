@@ -52,6 +52,10 @@ def test_what_belongs_to_a_preset(preset):
         ({"module": "", "registered_name": "Mine>Layer"}, "Mine.ViTBackbone"),
         ({"module": "builtins", "class_name": "eval"}, "builtins.eval"),
         ({"module": "keras.layers", "class_name": "Lambda"}, "keras.layers.Lambda"),
+        ({"module": "keras", "class_name": "layers.Lambda"}, "keras.layers.Lambda"),
+        ({"module": "keras.layers", "class_name": "TFSMLayer"}, "keras.layers.TFSMLayer"),
+        ({"module": "keras", "class_name": "src.utils.torch_utils.TorchModuleWrapper"}, "TorchModuleWrapper"),
+        ({"config": {"inner": [{"module": "keras.layers", "class_name": "JaxLayer", "config": {}}]}}, "JaxLayer"),
         ({"config": {"inner": [{"class_name": "__lambda__", "config": {"value": "gA=="}}]}}, "__lambda__"),
         ({"config": {"activation": {"module": "subprocess", "class_name": "run", "config": {}}}}, "subprocess.run"),
     ],
@@ -214,6 +218,26 @@ def test_a_mirror_that_does_not_have_it(store, tmp_path, monkeypatch):
     with pytest.raises(SetupError, match=r"`some_vit` cannot be had: the mirror .* does not have it") as caught:
         hub_fetch.gather(WANTED, tmp_path / "got", store, QUIET)
     assert "FOLDER/keras_hub/some_vit/" in caught.value.hint
+
+
+def test_another_file_than_was_first_used_keeps_its_own_hint(mirrored, store, tmp_path, monkeypatch):
+    monkeypatch.setenv("HEADSTART_WEIGHTS_MIRROR", str(mirrored))
+    hub_fetch.gather(WANTED, tmp_path / "got", store, QUIET)
+    weights = mirrored / "keras_hub/some_vit/model.weights.h5"
+    import h5py
+
+    with h5py.File(weights, "w") as file:
+        file["a"] = np.ones((64, 64), np.float32)
+    with pytest.raises(SetupError, match=r"is not the file that was first used here") as caught:
+        hub_fetch.gather(WANTED, tmp_path / "again", store, QUIET)
+    assert "to take the new one, delete" in caught.value.hint and caught.value.where == str(weights)
+
+
+def test_a_password_of_the_hub_is_not_told(store, tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_ENDPOINT", "http://me:secret@127.0.0.1:9")
+    with pytest.raises(SetupError) as caught:
+        hub_fetch.gather(hub_fetch.Wanted.of("hf://org/name"), tmp_path / "got", store, QUIET)
+    assert "secret" not in f"{caught.value.what} {caught.value.where} {caught.value.hint}"
 
 
 def test_without_a_network_the_hub_is_told_at_once(store, tmp_path, monkeypatch):

@@ -23,6 +23,14 @@ CLASSES = ("red_striped", "green plain", "blue checked", "yellow dotted")
 EACH = 6
 
 
+@pytest.fixture(scope="module", autouse=True)
+def own_cache(tmp_path_factory):
+    """A cache of these tests' own: what is trained here is nobody else's backbone."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HEADSTART_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
 @pytest.fixture(scope="module")
 def preset(tmp_path_factory):
     """The folder that `save_to_preset` wrote, as a backbone's name; and the network itself."""

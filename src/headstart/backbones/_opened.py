@@ -10,7 +10,7 @@ from headstart.backbones import _graph
 from headstart.core.errors import DataError, NoOpError, SetupError, UsageError
 from headstart.core.store import Store
 from headstart.core.types import BackboneSpec
-from headstart.kit import added, drawn
+from headstart.kit import added, drawn, sources
 from headstart.kit.added import Added
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ class Opened:
         """
         return added.described(self.name, preset).spec(self.name)
 
-    def opens(self, preset: str) -> str:
+    def opens(self, preset: str, say: Any, *, fetching: bool = False) -> str:
         """Always empty: a name that `presets` does not have is none.
 
         Raises:
@@ -53,6 +53,10 @@ class Opened:
             except DataError as err:
                 raise UsageError(err.what, where=err.where, hint=err.hint) from err
         return ""
+
+    def _not_here(self, preset: str) -> sources.NotHere:
+        name = f"{self.name}:{preset}"
+        return sources.NotHere(f"the backbone `{name}` is not here yet", hint=f"headstart backbones pull {name}")
 
     def available(self, preset: str, store: Store) -> bool:
         """Whether the copy is in the store, whole."""

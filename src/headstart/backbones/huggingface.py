@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from headstart.backbones._opened import Opened
-from headstart.core.say import Say
-from headstart.core.settings import cache_folder
+from headstart.core.opening import default_store
 from headstart.core.store import Store
 
 
@@ -20,18 +19,21 @@ class HuggingFace(Opened):
 
     name = "huggingface"
 
-    def opens(self, preset: str) -> str:
+    def opens(self, preset: str, say: Any, *, fetching: bool = False) -> str:
         """The name itself, its network in the cache afterwards.
 
         Raises:
-            UsageError: It is no name on the hub, or its description is damaged.
+            UsageError: It is no name on the hub, its description is damaged, or it is not here and may not be fetched.
             SetupError: The network cannot be had.
             DataError: There is no ONNX file, or one that takes no pictures.
         """
-        super().opens(preset)
+        super().opens(preset, say)
         from headstart.kit import hf_hub, hf_model
 
-        return hf_model.bring(hf_hub.Repository.of(preset), Store(cache_folder()), Say()).name
+        repo = hf_hub.Repository.of(preset)
+        if not fetching:
+            raise self._not_here(repo.preset)
+        return hf_model.bring(repo, default_store(say), say).name
 
     def available(self, preset: str, store: Store) -> bool:
         """Whether the copy is in the store; lists ask it of many, so that only its use checks every byte."""

@@ -15,8 +15,7 @@ from typing import Any
 from headstart.backbones._opened import Opened
 from headstart.core.errors import UsageError, nearest
 from headstart.core.files import read_json
-from headstart.core.say import Say
-from headstart.core.settings import cache_folder
+from headstart.core.opening import default_store
 from headstart.core.store import Store
 from headstart.kit import index
 
@@ -47,24 +46,26 @@ class KerasHub(Opened):
         """Preset -> what is known of it without its weights: `family`, `description`, `params`, `licence`, …"""
         return _table()
 
-    def opens(self, preset: str) -> str:
+    def opens(self, preset: str, say: Any, *, fetching: bool = False) -> str:
         """The name of a preset that is in the cache afterwards: of KerasHub's own, of a handle, or of a folder.
 
         Raises:
-            UsageError: There is no such preset, or the description of its copy is damaged.
+            UsageError: There is no such preset, the description of its copy is damaged, or it may not be fetched.
             SetupError: KerasHub is not installed, or the preset cannot be had.
             DataError: It is no preset that takes pictures, or must not be opened.
         """
-        super().opens(preset)
-        from headstart.kit import hub_model
+        super().opens(preset, say)
+        from headstart.kit import hub_fetch, hub_model
 
-        store, path = Store(cache_folder()), Path(preset).expanduser()
-        if _row(preset):
-            return self._bring(preset, store, Say())
-        if "://" in preset:
-            return hub_model.remembered(preset, store) or self._bring(preset, store, Say())
+        store, path = default_store(say), Path(preset).expanduser()
+        if _row(preset) or "://" in preset:
+            if found := "" if _row(preset) else hub_model.remembered(hub_fetch.Wanted.of(preset).name, store):
+                return found
+            if not fetching:
+                raise self._not_here(preset)
+            return self._bring(preset, store, say)
         if path.is_dir():
-            return hub_model.copy(path, store, Say()).name
+            return hub_model.copy(path, store, say).name
         if found := hub_model.remembered(str(path.resolve()), store):
             return found
         hint = nearest(preset, [*_table(), *self.presets()]) or "a folder that save_to_preset wrote, or hf://ORG/NAME"

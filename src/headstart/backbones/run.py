@@ -7,7 +7,7 @@ needed, and the backbone is called by the folder's name and the first digits of 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from headstart.backbones._opened import Opened
 from headstart.core.settings import cache_folder
@@ -25,7 +25,7 @@ class Run(Opened):
 
     name = "run"
 
-    def opens(self, preset: str) -> str:
+    def opens(self, preset: str, say: Any, *, fetching: bool = False) -> str:
         """The name of a run folder's trunk, which is in the cache afterwards; empty where there was never one.
 
         Raises:
@@ -35,12 +35,12 @@ class Run(Opened):
         path = Path(preset).expanduser()
         store = Store(cache_folder())
         if not path.is_dir() and not self.presets():
-            return super().opens(preset)
+            return super().opens(preset, say)
         from headstart.kit import run_trunk
 
         if path.is_dir():
             return run_trunk.open_run(path, store)
-        return run_trunk.remembered(path, store) or super().opens(preset)
+        return run_trunk.remembered(path, store) or super().opens(preset, say)
 
     def learnt_from(self, preset: str) -> frozenset[str]:
         """SHA-256 digests of the pictures that its run, and the runs before it, learnt from."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -148,9 +149,12 @@ def _show(args: argparse.Namespace, store: Store, say: Say) -> int:
 
 
 def _pull(args: argparse.Namespace, store: Store, say: Say) -> int:
-    from headstart.kit import trunk
+    from headstart.kit import sources, trunk
 
-    chosen = [trunk.find(name) for name in args.names]  # every name is checked before anything is fetched
+    for name in args.names:  # every name is checked before anything is fetched
+        with contextlib.suppress(sources.NotHere):
+            trunk.find(name, say=say)
+    chosen = [trunk.find(name, fetching=True, say=say) for name in args.names]
     pulled = [{"name": c.spec.name, "file": str(c.source.pull(c.preset, store, say))} for c in chosen]
     lines = [f"{entry['name']} is here: {entry['file']}" for entry in pulled]
     say.result("\n".join(lines), {"pulled": pulled})

@@ -24,7 +24,7 @@ def _row(entry: dict[str, Any]) -> tuple[str, ...]:
     return (
         entry["name"],
         entry["family"],
-        f"{entry['params'] / 1e6:.1f} M" if known else "-",
+        f"{entry['params'] / 1e6:.1f} M" if entry["params"] else "-",
         f"{entry['flops'] / 1e9:.2f}" if known else "-",
         str(entry["input"]["size_px"]) if known else "-",
         f"{entry['prior']:.3f}" if known else "-",
@@ -56,6 +56,7 @@ def _of_index(entry: dict[str, Any]) -> list[tuple[str, str]]:
     """Of one that the index alone has."""
     asks = "; its publisher asks for an account first" if entry["gated"] else ""
     return [
+        *([("params", _params(entry))] if entry["params"] else []),
         ("task", entry["task"]),
         ("updated", entry["updated"]),
         ("licence", f"{entry['licence']}, {_use(entry['permissive'])}"),
@@ -69,7 +70,7 @@ def _of_weights(entry: dict[str, Any]) -> list[tuple[str, str]]:
     here = "here" if entry["weights_here"] else f"not here: headstart backbones pull {entry['name']}"
     return [
         ("prior", f"{entry['prior']:.3f}, {entry['prior_source']}"),
-        ("params", f"{entry['params']:,}, {size(4 * entry['params'])} in float32"),
+        ("params", _params(entry)),
         ("cost", f"{entry['flops'] / 1e9:.2f} GFLOPs a picture"),
         ("speed", _measured(entry)),
         ("memory", _memory(entry)),
@@ -79,6 +80,10 @@ def _of_weights(entry: dict[str, Any]) -> list[tuple[str, str]]:
         ("note", entry["licence_note"] or "-"),
         ("weights", f"{size(entry['download_bytes'])}, {here}"),
     ]
+
+
+def _params(entry: dict[str, Any]) -> str:
+    return f"{entry['params']:,}, {size(4 * entry['params'])} in float32"
 
 
 def _measured(entry: dict[str, Any]) -> str:

@@ -61,8 +61,10 @@ def _again(one: dict[str, Any]) -> str:
         return f"headstart backbones pull {one['name'].partition(',')[0]}"
     if one["kind"] != "added":
         return "it is made again when it is next used"
-    of_hub = one["name"].startswith("huggingface:")
-    return f"headstart backbones pull {one['name'].partition(',')[0]}" if of_hub else "add your file again"
+    from headstart.kit import added
+
+    source, _, name = one["name"].partition(",")[0].partition(":")
+    return "add your file again" if source in ("", added.SOURCE) else added.again(source, name)
 
 
 def _what(one: dict[str, Any]) -> tuple[str, str]:

@@ -973,10 +973,11 @@ class BackboneSource(Protocol):
 class OpeningSource(Protocol):
     """What a `BackboneSource` may have besides: names that `presets` cannot list, such as a path."""
 
-    def opens(self, preset: str) -> str:
+    def opens(self, preset: str, say: Any, *, fetching: bool = False) -> str:
         """The preset under which it is known from now on, empty for what the source does not know.
 
-        Whatever `build` needs is in the cache afterwards. Raises UsageError for what it knows and cannot open.
+        Whatever `build` needs is in the cache afterwards; without `fetching` only what is on this machine is opened.
+        Raises UsageError for what it knows and cannot open.
         """
         ...
 

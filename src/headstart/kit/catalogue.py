@@ -84,7 +84,7 @@ def facts(name: str, store: Store) -> Facts:
 
 def _indexed(entry: index.Entry) -> Facts:
     """What the index says; None for what only the weights tell."""
-    nothing = dict.fromkeys(("params", "flops", "download_bytes", "prior", "prior_source", "input", "images_per_s"))
+    nothing = dict.fromkeys(("flops", "download_bytes", "prior", "prior_source", "input", "images_per_s"))
     return nothing | {
         **plain(entry),
         "licence_note": "as the index says",

@@ -7,6 +7,7 @@ from pathlib import Path
 from headstart.core.errors import DataError
 
 PICKLES = (".pkl", ".pickle", ".pt", ".pth", ".ckpt", ".joblib", ".dill", ".mar", ".npy", ".npz")
+_CODE = ("Lambda", "__lambda__", "TFSMLayer", "TorchModuleWrapper", "JaxLayer", "FlaxLayer")
 HEAD_BYTES = 64  # of a file's beginning are enough for all that is told here
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 _BEGINS = {".safetensors": None, ".h5": _HDF5, ".json": b"{", ".xml": b"<", ".bin": b"", ".onnx": b"\x08"}
@@ -16,6 +17,14 @@ def pickled(name: str, head: bytes = b"") -> bool:
     """Whether a file is a pickle, or a zip that may hold one, by its name or its first bytes."""
     protocol = len(head) > 1 and head[0] == 0x80 and 2 <= head[1] <= 5
     return name.lower().endswith(PICKLES) or protocol or head.startswith(b"PK\x03\x04")
+
+
+def runs_code(kind: object) -> bool:
+    """Whether a layer of this `class_name` runs Python code, or a file of another framework's, that it is given.
+
+    Keras joins module and name, so that a name may have dots.
+    """
+    return str(kind).rpartition(".")[2] in _CODE
 
 
 def leads_elsewhere(name: str) -> bool:

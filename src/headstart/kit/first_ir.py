@@ -57,14 +57,15 @@ def _stem(model: Any) -> tuple[Any, Any]:
     conv = next(convs, None)
     if conv is None or conv.get_type_name() != "Convolution" or list(conv.input_value(0).partial_shape)[1] != 3:
         return None, None
+    if not _is_constant(conv.input_value(1)):
+        return None, None
     at = conv
     while True:
         readers = [target.get_node() for target in at.output(0).get_target_inputs()]
         if len(readers) != 1:
             return None, None
         own, at = at.get_friendly_name(), readers[0]
-        others = (value.get_node() for value in at.input_values())
-        if any(one.get_type_name() != "Constant" and one.get_friendly_name() != own for one in others):
+        if not all(_is_constant(one) or one.get_node().get_friendly_name() == own for one in at.input_values()):
             return None, None  # another branch comes in
         if at.get_type_name() == "BatchNormInference":
             return conv, at
@@ -77,9 +78,19 @@ def _compiled(outputs: list[Any], parameters: list[Any]) -> Any:
     return ov.Core().compile_model(ov.Model(outputs, parameters, "first"), "CPU", EXACT)
 
 
+def _stored(value: Any) -> Any:
+    """What gives a value, behind the conversion that an IR in half precision has before every number."""
+    node = value.get_node()
+    return node.input_value(0).get_node() if node.get_type_name() == "Convert" else node
+
+
+def _is_constant(value: Any) -> bool:
+    return bool(_stored(value).get_type_name() == "Constant")
+
+
 def _constant(of: Any, place: int) -> np.ndarray:
     """(…) float64 a constant that an operation reads."""
-    return np.asarray(of.input_value(place).get_node().data, np.float64)
+    return np.asarray(_stored(of.input_value(place)).data, np.float64)
 
 
 def _answers(part: Any, seen: np.ndarray) -> Iterator[np.ndarray]:

@@ -43,6 +43,8 @@ _DOMAINS = {
     "drawings": ("anime", "sketch", "drawing", "drawings", "comics"),
     "plants": ("plant", "plants", "plantvillage", "agriculture", "crops"),
 }
+# names of ImageNet-1k without signs; Tiny ImageNet, Imagenette, -A, -R, V2 and the like are other sets
+_IMAGENET = ("imagenet", "imagenet1k", "in1k", "ilsvrc2012", "imagenetilsvrc2012", "imagenet2012")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,8 +148,8 @@ def _accuracy(index: Any) -> float | None:
     """Top-1 accuracy on ImageNet-1k in a `model-index`, as a share; None where there is none."""
     for result in _within(index, "results"):
         data = result.get("dataset")
-        named = " ".join(_texts([data.get("type"), data.get("name")])).lower() if isinstance(data, dict) else ""
-        if "imagenet" not in named or any(word in named for word in ("21k", "22k", "imagenet-a", "imagenet-r", "v2")):
+        named = _texts([data.get("name") or data.get("type")]) if isinstance(data, dict) else []
+        if not named or re.sub(r"[^a-z0-9]", "", named[0].lower().rpartition("/")[2]) not in _IMAGENET:
             continue
         for metric in _within([result], "metrics"):
             value = metric.get("value")

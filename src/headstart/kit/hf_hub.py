@@ -88,8 +88,13 @@ def proper_revision(text: str) -> bool:
 
 
 def hub() -> str:
-    """The hub's address."""
+    """The hub's address, as it is asked."""
     return (os.environ.get("HF_ENDPOINT") or _HUB).rstrip("/")
+
+
+def shown() -> str:
+    """The hub's address, as it is told: without a user and password."""
+    return download.shown(hub())
 
 
 # ---------------------------------------------------------------- one repository
@@ -136,7 +141,7 @@ def facts_of(repo: Repository) -> dict[str, Any]:
     if content is None:
         if get("HEADSTART_WEIGHTS_MIRROR"):
             return {}
-        raise SetupError(f"the hub has no repository `{repo.preset}`", hint=f"look at {hub()}/{repo.name}")
+        raise SetupError(f"the hub has no repository `{repo.preset}`", hint=f"look at {shown()}/{repo.name}")
     found = as_json(content)
     if not isinstance(found, dict):
         raise SetupError(f"what the hub says of `{repo.preset}` cannot be read")
@@ -163,7 +168,7 @@ def refused(repo: Repository, err: urllib.error.HTTPError) -> SetupError:
         closed = err.code in (401, 403)
         why = f"is gated, private or does not exist (HTTP {err.code})" if closed else f"cannot be had (HTTP {err.code})"
     hint = (
-        f"fetch its files with your own account at {hub()}/{repo.name}, put them into FOLDER/{repo.place('')} "
+        f"fetch its files with your own account at {shown()}/{repo.name}, put them into FOLDER/{repo.place('')} "
         f"and set HEADSTART_WEIGHTS_MIRROR=FOLDER"
     )
     return SetupError(f"`{SOURCE}:{repo.preset}` {why}", hint=hint)
@@ -213,7 +218,7 @@ def collected(say: Any) -> tuple[list[Entry], int]:
             else:
                 found.setdefault(entry.name, entry)
     if not found:
-        raise SetupError(f"the lists of {download.shown(hub())} hold nothing that headstart knows how to use")
+        raise SetupError(f"the lists of {shown()} hold nothing that headstart knows how to use")
     return list(found.values()), left
 
 
@@ -244,9 +249,13 @@ def _next(address: str, link: str) -> str:
     if not found:
         return ""
     here, there = urllib.parse.urlsplit(address), urllib.parse.urlsplit(urllib.parse.urljoin(address, found[1]))
-    if (here.scheme, here.netloc) != (there.scheme, there.netloc):
-        raise ValueError(f"its next page leads to another server, {show(there.netloc)}")
-    return str(there.geturl())
+    if _server(here) != _server(there):
+        raise ValueError(f"its next page leads to another server, {show(there.hostname or '')}")
+    return str(there._replace(netloc=here.netloc).geturl())  # a link tells no password
+
+
+def _server(address: urllib.parse.SplitResult) -> tuple[str, str | None, int | None]:
+    return address.scheme, address.hostname, address.port or {"http": 80, "https": 443}.get(address.scheme)
 
 
 def _entry(source: str, row: Any) -> Entry | None:

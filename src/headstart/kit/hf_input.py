@@ -6,7 +6,6 @@ those of `pretrained_cfg`. What our terms cannot say exactly is said to the user
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -29,6 +28,8 @@ _SHORTEST = (
     "PerceptionLM",
 )
 _WARPED_FROM = 384  # ConvNext's processor crops smaller pictures alone
+
+_MOST = 1e9  # of a number of a scaling
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,11 +89,13 @@ def _resized(processor: Facts) -> Asked:
         whole = "ConvNext" in kind and side >= _WARPED_FROM
         how = {"resize": "squash"} if whole else {"resize": "crop", "crop_fraction": float(share)}
         return replace(found, size_px=crop or side, **how)
-    if "Levit" in kind and side:
+    if not side:
+        return replace(found, size_px=crop)
+    if "Levit" in kind:
         side = round(side * 256 / 224)
     if shortest or (crop and crop < side):
         return _cropped(found, side, crop or side, shortest)
-    return replace(found, size_px=crop or side, resize="squash" if side else "")
+    return replace(found, size_px=crop or side, resize="squash")
 
 
 def _cropped(found: Asked, side: int, crop: int, shortest: bool) -> Asked:
@@ -165,7 +168,7 @@ def _scaled(found: Asked, processor: Facts) -> Asked:
 def _numbers(value: Any) -> tuple[float, ...]:
     """Three finite numbers, of one or of three."""
     found = list(value) if isinstance(value, list | tuple) else [value]
-    right = all(isinstance(one, int | float) and not isinstance(one, bool) and math.isfinite(one) for one in found)
+    right = all(isinstance(one, int | float) and not isinstance(one, bool) and abs(one) < _MOST for one in found)
     if not right or len(found) not in (1, 3):
         raise DataError(f"its processor's `{str(value)[:60]}` is not one number or three")
     return tuple(map(float, found * 3 if len(found) == 1 else found))

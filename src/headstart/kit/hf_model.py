@@ -128,7 +128,8 @@ def _facts(repo: Repository, file: str, files: Mapping[str, Any], commit: str) -
     content = _small(repo, file, files, commit)
     found = hf_hub.as_json(content) if content is not None else {}
     if not isinstance(found, dict):
-        raise DataError(f"`{file}` of `{HUB}:{repo.preset}` cannot be read", where=repo.address(file, commit))
+        where = download.shown(repo.address(file, commit))
+        raise DataError(f"`{file}` of `{HUB}:{repo.preset}` cannot be read", where=where)
     return found
 
 

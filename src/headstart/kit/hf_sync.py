@@ -39,14 +39,14 @@ def refresh(store: Store, say: Say, *, given: str = "", sha256: str = "") -> Cha
     try:
         if place:
             return index.take(_read(place, say), store, origin=download.shown(place), sha256=sha256)
-        say.line("sync", f"the lists of {download.shown(hf_hub.hub())}")
+        say.line("sync", f"the lists of {hf_hub.shown()}")
         entries, left = hf_hub.collected(say)
     except SetupError as err:
         before = index.state(store)
         kept = f"; the index of {before['day']} stays" if "day" in before else "; there is no earlier index"
         raise SetupError(err.what + kept, where=err.where, hint=err.hint) from err
     say.line("sync", f"{len(entries):,} names; {left:,} rows have no ONNX file, are no image networks or are hidden")
-    return index.take(index.content_of(entries), store, origin=download.shown(hf_hub.hub()), sha256=sha256)
+    return index.take(index.content_of(entries), store, origin=hf_hub.shown(), sha256=sha256)
 
 
 def _on(mirror: str) -> str:

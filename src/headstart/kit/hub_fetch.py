@@ -71,17 +71,18 @@ def gather(wanted: Wanted, folder: Path, store: Store, say: Say) -> str:
         DataError: What came is no preset, or must not be opened.
     """
     origin, get_file = _origin(wanted, store, say)
+    hint = (
+        f"put its files into FOLDER/{SOURCE}/{wanted.place}/ and set HEADSTART_WEIGHTS_MIRROR=FOLDER; "
+        f"or name a folder that save_to_preset wrote: {SOURCE}:PATH"
+    )
     try:
         if _whole(get_file, folder):
             return origin
-        why = f"{origin} does not have it"
     except SetupError as err:
-        why = err.what
-    raise SetupError(
-        f"the preset `{show(wanted.name)}` cannot be had: {why}",
-        hint=f"put its files into FOLDER/{SOURCE}/{wanted.place}/ and set HEADSTART_WEIGHTS_MIRROR=FOLDER; "
-        f"or name a folder that save_to_preset wrote: {SOURCE}:PATH",
-    )
+        raise SetupError(
+            f"the preset `{show(wanted.name)}` cannot be had: {err.what}", where=err.where, hint=err.hint or hint
+        ) from err
+    raise SetupError(f"the preset `{show(wanted.name)}` cannot be had: {origin} does not have it", hint=hint)
 
 
 def _whole(get_file: Get, folder: Path) -> bool:
@@ -110,7 +111,7 @@ def _origin(wanted: Wanted, store: Store, say: Say) -> tuple[str, Get]:
     if mirror:
         return f"the mirror {download.shown(mirror)}", _from_mirror(wanted, mirror, store, say)
     if wanted.handle.startswith(HF):
-        return hf_hub.hub(), _from_hf(wanted, store, say)
+        return hf_hub.shown(), _from_hf(wanted, store, say)
     return wanted.handle, _from_kaggle(wanted, say)
 
 

@@ -1,7 +1,8 @@
 """The files of a KerasHub preset, looked into before anything is opened.
 
 A preset is JSON and numbers. Its JSON names classes, which KerasHub would import and call: only those of Keras and
-KerasHub are let through, no Lambda, no pickle, no weights that lie elsewhere.
+KerasHub are let through, none that runs what it is given (Lambda and its like), no pickle, no weights that lie
+elsewhere.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import Any
 
 from headstart.core.errors import DataError
 from headstart.core.files import show
-from headstart.kit.contents import PICKLES, require_weights
+from headstart.kit.contents import PICKLES, require_weights, runs_code
 
 CONFIG, METADATA, WEIGHTS, SHARDS = "config.json", "metadata.json", "model.weights.h5", "model.weights.json"
 TENSORS, TENSOR_SHARDS = "model.safetensors", "model.safetensors.index.json"
@@ -26,7 +27,6 @@ ASSETS = ("vocabulary.json", "merges.txt", "vocabulary.txt", "vocabulary.spm")
 TOKENIZER = "assets/tokenizer"
 _PACKAGES = ("keras", "keras_hub", "keras_nlp")
 _REFUSED = (*PICKLES, ".bin", ".keras", ".py")
-_CODE = ("Lambda", "__lambda__")
 _SHARD = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,150}\.(?:h5|safetensors)")
 _MOST_JSON = 50_000_000
 
@@ -140,6 +140,6 @@ def _foreign(content: Any) -> str:
         package = str(module or "").partition(".")[0]
         owner = str(registered or "").partition(">")[0] if ">" in str(registered or "") else ""
         plain = package == "" or package in _PACKAGES or (package == "builtins" and kind == "function")
-        if kind in _CODE or not plain or (owner and owner not in _PACKAGES):
+        if runs_code(kind) or not plain or (owner and owner not in _PACKAGES):
             return f"{module or owner}.{kind}"
     return next((found for one in content.values() if (found := _foreign(one))), "")

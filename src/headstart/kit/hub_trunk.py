@@ -10,11 +10,15 @@ and of CLIP and SigLIP the picture's vector in the space of texts.
 
 from __future__ import annotations
 
+import contextlib
 import math
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
+
+import numpy as np
 
 from headstart.core.errors import DataError
 from headstart.core.types import InputSpec
@@ -28,6 +32,7 @@ _COLUMN = (
 _WINDOWS = "SwinTransformerBlock"
 _STRIDES = {8: "stage3", 16: "stage4"}
 _QUARTERS = (0.25, 0.5, 0.75)
+_APART = 1e-3  # of the largest number of the answer; what the order of sums in float32 makes is hundreds of times less
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -60,9 +65,8 @@ def lay(backbone: Any, spec: InputSpec, task: Mapping[str, Any]) -> Laid:
     watch = _Watch(backbone=backbone, side=spec.size_px)
     trace = hub_flat.Trace(replaced=hub_parts.REPLACED, after=watch.after)
     watch.trace = trace
-    try:
-        with trace.watching(), warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "The structure of `inputs`")  # names of inputs are KerasHub's own
+    with _told(backbone):
+        with trace.watching():
             scale = [spec.scale / std for std in spec.std]
             offset = [-mean / std for mean, std in zip(spec.mean, spec.std, strict=True)]
             plain = scale == [1.0] * 3 and offset == [0.0] * 3
@@ -70,11 +74,56 @@ def lay(backbone: Any, spec: InputSpec, task: Mapping[str, Any]) -> Laid:
             end = _answered(backbone, pictures if plain else trace.call(scaling, pictures), watch)
             watch.maps[LAST] = watch.last(end, task)
         model = hub_flat.open_batch(pictures, list(watch.maps.values()), "flat")
+    model, names = (model, list(watch.maps)) if len(watch.maps) > 1 else _found(model, spec.size_px)
+    _require_same(backbone, model, spec)
+    return Laid(model=model, cuts=_cuts(model, names))
+
+
+@contextlib.contextmanager
+def _told(backbone: Any) -> Iterator[None]:
+    """What KerasHub and Keras raise on the way becomes a fact about the backbone.
+
+    Raises:
+        DataError: They raised something.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "The structure of `inputs`")  # names of inputs are KerasHub's own
+            yield
     except (ValueError, TypeError, AttributeError, IndexError, KeyError, RuntimeError) as err:
         why = str(err).strip().partition("\n")[0]
         raise DataError(f"`{type(backbone).__name__}` cannot be laid flat: {type(err).__name__}: {why}") from err
-    model, names = (model, list(watch.maps)) if len(watch.maps) > 1 else _found(model, spec.size_px)
-    return Laid(model=model, cuts=_cuts(model, names))
+
+
+def _require_same(backbone: Any, model: Any, spec: InputSpec) -> None:
+    """Refuse a flat network that gives another answer than KerasHub itself for one picture of noise.
+
+    A newer KerasHub may have layers with weights of their own that nothing here knows of.
+
+    Raises:
+        DataError: Its last map is another.
+    """
+    side = (1, spec.size_px, spec.size_px, 3)
+    noise = np.random.default_rng(0).integers(0, 256, side).astype(np.float32)  # as pictures are
+    scaled = ((noise * spec.scale - np.asarray(spec.mean)) / np.asarray(spec.std)).astype(np.float32)
+    with _told(backbone):
+        wanted = _plain(_whole(backbone, scaled)["end"])
+    got = _plain(model(noise, training=False)[-1])
+    wanted = wanted[: len(got)]  # of tokens the class token alone, which comes first
+    apart = float(np.abs(got - wanted).max()) if got.shape == wanted.shape else math.inf
+    if not apart <= _APART * float(np.abs(wanted).max()):
+        raise DataError(
+            f"`{type(backbone).__name__}` laid flat does not give what KerasHub gives: {apart:.2g} apart",
+            hint="export it to ONNX and add that: headstart backbones add FILE",
+        )
+
+
+def _plain(answer: Any) -> np.ndarray:
+    """(places, channels) of one picture's map, row of tokens or vector."""
+    import keras
+
+    found: np.ndarray = np.asarray(keras.ops.convert_to_numpy(answer), np.float32)
+    return found.reshape(-1, found.shape[-1])
 
 
 def _cuts(model: Any, names: list[str]) -> tuple[Cut, ...]:
@@ -87,19 +136,24 @@ def _cuts(model: Any, names: list[str]) -> tuple[Cut, ...]:
 
 def _answered(backbone: Any, pictures: Any, watch: _Watch) -> Any:
     """What a backbone gives; maps at strides 8 and 16 where it says itself which they are."""
+    answers = _whole(backbone, pictures, {} if watch.columns else dict(getattr(backbone, "pyramid_outputs", {})))
+    for one in answers["maps"]:
+        watch.keep(one)
+    return answers["end"]
+
+
+def _whole(backbone: Any, pictures: Any, pyramid: Mapping[str, Any] = MappingProxyType({})) -> dict[str, Any]:
+    """What KerasHub gives for scaled pictures: its `end`, and its `maps` on the way."""
     import keras
 
     if hasattr(backbone, "get_vision_embeddings"):
-        return backbone.get_vision_embeddings(pictures)
-    pyramid = {} if watch.columns else dict(getattr(backbone, "pyramid_outputs", {}))
+        return {"end": backbone.get_vision_embeddings(pictures), "maps": []}
     given = {next(iter(backbone.input)): pictures} if isinstance(backbone.input, dict) else pictures
-    answers = keras.Model(backbone.input, {"end": backbone.output, "pyramid": pyramid}).call(given)
+    answers = keras.Model(backbone.input, {"end": backbone.output, "pyramid": dict(pyramid)}).call(given)
     end, maps = answers["end"], list(answers["pyramid"].values())
     if isinstance(end, dict):  # HGNet gives all of its stages
         maps, end = list(end.values()), list(end.values())[-1]
-    for one in maps:
-        watch.keep(one)
-    return end
+    return {"end": end, "maps": maps}
 
 
 @dataclass(kw_only=True, eq=False)

@@ -50,6 +50,7 @@ class Entry:
         task: The publisher's own word for what it does.
         gated: The publisher asks for an account first.
         updated: Day of the last change, `2026-01-31`.
+        params: Weights; None where the publisher does not say.
     """
 
     name: str
@@ -62,6 +63,7 @@ class Entry:
     task: str
     gated: bool
     updated: str
+    params: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -171,14 +173,15 @@ def parsed(content: bytes, where: str) -> tuple[Entry, ...]:
 
 
 def _entry(row: Mapping[str, Any]) -> Entry:
-    facts = {field.name: row[field.name] for field in fields(Entry)}
+    facts = {field.name: row[field.name] for field in fields(Entry) if field.name != "params"}
+    params = row.get("params")
     name, domains, gated = facts.pop("name"), facts.pop("domains"), facts.pop("gated")
     if not isinstance(name, str) or not proper(name):
         raise DataError(f"the index has an entry `{show(str(name)[:100])}`, which can be the name of no backbone")
-    plain_lists = isinstance(domains, list) and isinstance(gated, bool)
-    if not plain_lists or not all(map(_plain, (*facts.values(), *domains))):
+    kinds = isinstance(domains, list) and isinstance(gated, bool) and (params is None or type(params) is int)
+    if not kinds or (params is not None and params < 1) or not all(map(_plain, (*facts.values(), *domains))):
         raise DataError(f"the index says of `{name}` what is no plain fact")
-    return Entry(name=name, domains=tuple(domains), gated=gated, **facts)
+    return Entry(name=name, domains=tuple(domains), gated=gated, params=params, **facts)
 
 
 def _plain(value: Any) -> bool:

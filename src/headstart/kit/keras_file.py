@@ -18,7 +18,7 @@ import numpy as np
 
 from headstart.core.errors import DataError, SetupError, UsageError
 from headstart.kit import engine
-from headstart.kit.contents import HEAD_BYTES, leads_elsewhere, pickled
+from headstart.kit.contents import HEAD_BYTES, leads_elsewhere, pickled, runs_code
 from headstart.kit.opened import Node
 
 _CONFIG, _WEIGHTS = "config.json", "model.weights.h5"
@@ -31,7 +31,7 @@ def require_safe(path: Path, *, trust: bool) -> str:
     """Look into the file without opening it with Keras.
 
     Returns:
-        The name of a Lambda layer in a trusted file, else empty.
+        The name of a layer that runs code (Lambda and its like) in a trusted file, else empty.
 
     Raises:
         DataError: It is no whole `.keras` file, or holds a pickle, or Python code and is not trusted.
@@ -52,7 +52,7 @@ def require_safe(path: Path, *, trust: bool) -> str:
     code = _code(config)
     if code and not trust:
         raise DataError(
-            f"the layer `{code}` of `{path.name}` is a Lambda: Python code that would run when the file is opened",
+            f"the layer `{code}` of `{path.name}` is a Lambda or its like: code that would run when the file is opened",
             where=str(path),
             hint="write the layer without Lambda; or, if you made the file yourself, give `--trust`",
         )
@@ -92,7 +92,7 @@ def _code(config: Any) -> str:
         return next((found for one in config if (found := _code(one))), "")
     if not isinstance(config, dict):
         return ""
-    if config.get("class_name") in ("Lambda", "__lambda__"):
+    if runs_code(config.get("class_name")):
         inner = config.get("config")
         return str(inner.get("name", "lambda") if isinstance(inner, dict) else "lambda")
     return next((found for one in config.values() if (found := _code(one))), "")

@@ -1,8 +1,9 @@
 """Which files an ONNX file keeps its weights in, read from its bytes; nothing else of it is looked at.
 
 ONNX is a protobuf message: model field 7 is the graph, graph field 5 a tensor, tensor field 13 a pair of texts of which
-`location` names a file beside it (onnx.proto3; https://onnx.ai/onnx/repo-docs/ExternalData.html). Tensors in attributes
-(node field 1, attribute field 5) may be kept so too.
+`location` names a file beside it (onnx.proto3; https://onnx.ai/onnx/repo-docs/ExternalData.html). Tensors in
+attributes, sparse ones, and those of functions, of training and of graphs within nodes (the bodies of `If` and `Loop`)
+may be kept so too.
 """
 
 from __future__ import annotations
@@ -15,7 +16,18 @@ from headstart.core.errors import DataError
 from headstart.core.files import show
 from headstart.kit.contents import leads_elsewhere, pickled
 
-_GRAPH, _NODE, _TENSOR, _ATTRIBUTE, _OF_ATTRIBUTE, _EXTERNAL = 7, 1, 5, 5, 5, 13
+_EXTERNAL = 13  # of a tensor
+# where tensors may lie: kind of message -> its fields, and the kind of message that each holds
+_HOLDS: dict[str, tuple[tuple[int, str], ...]] = {
+    "model": ((7, "graph"), (20, "training"), (25, "function")),
+    "training": ((1, "graph"), (2, "graph")),
+    "function": ((7, "node"), (11, "attribute")),
+    "graph": ((1, "node"), (5, "tensor"), (15, "sparse")),
+    "node": ((5, "attribute"),),
+    "attribute": ((5, "tensor"), (6, "graph"), (10, "tensor"), (11, "graph"), (22, "sparse"), (23, "sparse")),
+    "sparse": ((1, "tensor"), (2, "tensor")),
+}
+_DEEPEST = 64  # messages within messages
 _WIDTHS = {1: 8, 5: 4}  # of the wire types with a fixed width
 _MOST = 64  # files
 
@@ -44,19 +56,22 @@ def beside(path: Path) -> tuple[str, ...]:
 
 
 def _places(content: mmap.mmap) -> Iterator[str]:
-    for graph in _fields(content, (0, len(content)), _GRAPH):
-        for tensor in _tensors(content, graph):
-            for pair in _fields(content, tensor, _EXTERNAL):
-                key, value = (_text(content, pair, field) for field in (1, 2))
-                if key == "location":
-                    yield value.removeprefix("./")
+    for tensor in _tensors(content, (0, len(content)), "model"):
+        for pair in _fields(content, tensor, _EXTERNAL):
+            key, value = (_text(content, pair, field) for field in (1, 2))
+            if key == "location":
+                yield value.removeprefix("./")
 
 
-def _tensors(content: mmap.mmap, graph: Span) -> Iterator[Span]:
-    yield from _fields(content, graph, _TENSOR)
-    for node in _fields(content, graph, _NODE):
-        for attribute in _fields(content, node, _ATTRIBUTE):
-            yield from _fields(content, attribute, _OF_ATTRIBUTE)
+def _tensors(content: mmap.mmap, span: Span, kind: str, depth: int = 0) -> Iterator[Span]:
+    """Where the tensors of a message lie, and of all messages within it."""
+    if depth > _DEEPEST:
+        raise ValueError("its graphs lie too deep within each other")
+    if kind == "tensor":
+        yield span
+    for field, held in _HOLDS.get(kind, ()):
+        for one in _fields(content, span, field):
+            yield from _tensors(content, one, held, depth + 1)
 
 
 def _text(content: mmap.mmap, span: Span, field: int) -> str:

@@ -11,26 +11,34 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from headstart.core import registry
-from headstart.core.errors import NoOpError
+from headstart.core.errors import NoOpError, UsageError
 from headstart.core.store import Store
 from headstart.kit import hf_card
 from headstart.kit.index import Entry
 
 if TYPE_CHECKING:
+    from headstart.core.say import Say
     from headstart.kit.past import Past
 
 
-def opened(name: str) -> str:
+class NotHere(UsageError):
+    """A backbone of a publisher's that would have to be fetched before anything is known of it."""
+
+
+def opened(name: str, say: Say, *, fetching: bool) -> str:
     """The canonical `source:preset` of a name that is in no list, such as `run:runs/mine`; empty where none opens it.
 
+    Without `fetching` only what is on this machine is opened.
+
     Raises:
+        NotHere: It would have to be.
         UsageError: A source knows what it is, and why it is no backbone.
     """
     source, _, preset = name.partition(":")
     if not preset or source not in registry.names("backbones"):
         return ""
     opens = getattr(registry.load("backbones", source), "opens", None)
-    found = opens(preset) if opens else ""
+    found = opens(preset, say, fetching=fetching) if opens else ""
     return f"{source}:{found}" if found else ""
 
 
@@ -86,5 +94,6 @@ def shipped() -> dict[str, Entry]:
                 task="features of pictures",
                 gated=False,
                 updated="not stated",
+                params=row["params"],
             )
     return found

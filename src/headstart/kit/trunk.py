@@ -66,22 +66,29 @@ def names() -> tuple[str, ...]:
     return tuple(f"{name}:{preset}" for name in sources for preset in registry.load("backbones", name).presets())
 
 
-def find(name: str, *, opening: bool = True) -> Trunk:
+def find(name: str, *, opening: bool = True, fetching: bool = False, say: Say | None = None) -> Trunk:
     """The trunk of a name: `bundled:efficientnet_lite0`, a preset alone if one source has it, or `random:` of it.
 
-    A source may open what it cannot list, such as a path (`run:runs/mine`), and gives it a name; without `opening`,
-    which may copy or fetch a file, only what is listed is found.
+    Args:
+        name: As the user gave it, or as it stands in a list.
+        opening: A source may open what it cannot list, such as a path (`run:runs/mine`): its file is copied into the
+            cache, and it gets a name. Without, only what is listed is found.
+        fetching: What is a publisher's, and not here, may be fetched to open it.
+        say: Told of what is opened or fetched; default standard error.
 
     Raises:
-        UsageError: There is none, or no twin of it; the nearest names are in the hint.
+        UsageError: There is none, or no twin of it, or it would have to be fetched; the nearest names, or the command
+            that fetches it, are in the hint.
+        SetupError: It cannot be had.
+        DataError: What a name leads to is no backbone.
     """
     if name.startswith(RANDOM):
-        return _twin(find(name.removeprefix(RANDOM), opening=opening))
+        return _twin(find(name.removeprefix(RANDOM), opening=opening, fetching=fetching, say=say))
     if listed(name):
         return _of(name)
     known = names()
     fits = _bare(name, known)
-    if not fits and opening and (opened := sources.opened(name)):
+    if not fits and opening and (opened := sources.opened(name, say or Say(), fetching=fetching)):
         fits = [opened]
     if len(fits) != 1:
         raise _unknown(name, known, fits)
@@ -100,14 +107,14 @@ def _of(name: str) -> Trunk:
     return Trunk(name=name, spec=plugin.spec(preset), source=plugin, preset=preset)
 
 
-def find_for(option: str, name: str) -> Trunk:
+def find_for(option: str, name: str, *, fetching: bool = False, say: Say | None = None) -> Trunk:
     """The trunk that an option names; `find`, whose error then tells of which option the name is.
 
     Raises:
         UsageError: There is none.
     """
     try:
-        return find(name)
+        return find(name, fetching=fetching, say=say)
     except UsageError as err:
         raise UsageError(err.what, where=err.where or option, hint=err.hint) from err
 

@@ -21,6 +21,7 @@ from headstart.stages.embed.estimates import estimate, seconds
 if TYPE_CHECKING:
     from headstart.core.context import Context
     from headstart.core.job import Job
+    from headstart.core.say import Say
     from headstart.core.types import Dataset
     from headstart.kit.trunk import Trunk
 
@@ -29,17 +30,23 @@ PART_WHEN_TUNING = 0.06  # the same where fine-tuning wants the budget
 _TOLD = 3  # backbones in the error that none is left
 
 
-def require_known(job: Job) -> None:
+def require_known(job: Job, say: Say | None = None, *, fetching: bool = False) -> None:
     """Refuse unknown names, the nearest in the hint, and named backbones that break a limit known beforehand.
 
+    Args:
+        job: The request.
+        say: Told of what is opened or fetched.
+        fetching: A backbone of which nothing is known before it is here may be fetched.
+
     Raises:
-        UsageError: The first name that is unknown or not allowed.
+        UsageError: The first name that is unknown, not allowed, or neither here nor to be fetched.
+        SetupError: One cannot be had.
     """
     from headstart.kit import trunk
 
     for name in job.backbones:
         if name != "auto":
-            _require(trunk.find_for("--backbones", name), job, {})
+            _require(trunk.find_for("--backbones", name, fetching=fetching, say=say), job, {})
 
 
 def _require(named: Trunk, job: Job, latency_ms: Mapping[str, float]) -> None:
@@ -123,7 +130,7 @@ def _say_left_out(out: Sequence[str], full: bool, ctx: Context) -> None:
     others = f" and {len(out) - _TOLD} more" if len(out) > _TOLD else ""
     one = len(out) == 1
     why = (
-        "more is expected of the others"
+        "more is expected of the others for their time, or there is no room for all"
         if full
         else f"{'its pass does' if one else 'their passes do'} not fit the budget"
     )

@@ -116,7 +116,7 @@ def classifier(backbone: str, store: Store, say: Say) -> Classifier:
         UsageError: There is no such backbone, or it has no ImageNet classifier.
         SetupError: Weights or names cannot be had.
     """
-    found = trunk.find(backbone)
+    found = trunk.find(backbone, fetching=True, say=say)
     if found.preset not in getattr(found.source, "classifiers", ()) or found.seed is not None:
         what = f"`{found.name}` has no ImageNet classifier in headstart"
         raise UsageError(what, hint="--backbone bundled:efficientnet_lite2 has one")

@@ -40,7 +40,7 @@ def run(
         SetupError: Weights, names, KerasHub or OpenVINO cannot be had.
     """
     class_names.require(classes)
-    one = trunk.find(backbone)
+    one = trunk.find(backbone, fetching=True, say=say)
     if hasattr(one.source, "text_folder"):
         one.source.pull(one.preset, store, say)
     if naming.text_folder(one, store):
