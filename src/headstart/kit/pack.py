@@ -52,8 +52,7 @@ def make(names: Sequence[str], out: Path, store: Store, say: Say) -> dict[str, A
         DataError: A file holds more than numbers, or is not the one that its publisher pins.
         SetupError: Weights cannot be had, or the disk refuses.
     """
-    found = (trunk.find(name, say=say) for name in names)
-    chosen = [one for _, one in sorted({one.name: one for one in found}.items())]
+    chosen = sorted({one.name: one for one in map(trunk.find, names)}.values(), key=lambda one: one.name)
     folders = [_folder(one, store) for one in chosen]
     for one, folder in zip(chosen, folders, strict=True):
         if store.find(WEIGHTS, folder.name) is None:
