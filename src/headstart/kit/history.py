@@ -9,6 +9,7 @@ have ended.
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -121,7 +122,8 @@ def keep(record: Record, store: Store) -> None:
         return
     values.save(record, path.parent, path.stem)
     for old in _sound_ones(store, lambda sentence: None)[:-MOST]:
-        (path.parent / f"{old.address}.json").unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # another run may be at it
+            (path.parent / f"{old.address}.json").unlink()
 
 
 def records(store: Store, report: Callable[[str], None], *, but: str = "") -> tuple[Record, ...]:
