@@ -1,10 +1,12 @@
 import json
+import math
 from dataclasses import replace
 
 import pytest
 
 from headstart.core import job
 from headstart.core.errors import UsageError
+from headstart.core.types import Score
 from headstart.kit import history, trunk
 from run_records import record
 
@@ -62,6 +64,9 @@ def spoil(path, **change):
         ({"taken_s": -1.0}, "seconds"),
         ({"made_s": "yesterday"}, "damaged"),
         ({"final": [{"split": "test", "name": "accuracy", "value": 7.0, "low": 0, "high": 1, "n": 5}]}, "scores"),
+        ({"final": [{"split": "test", "name": "accuracy", "value": None, "low": 0, "high": 1, "n": 5}]}, "scores"),
+        ({"probe": [{"split": "cv", "name": "accuracy", "value": math.nan, "low": 0, "high": 1, "n": 5}]}, "scores"),
+        ({"final": [{"split": "test", "name": "accuracy", "value": 0.5, "low": 0, "high": 1, "n": -5}]}, "scores"),
     ],
 )
 def test_what_is_damaged_or_foreign_is_passed_over_aloud(store, told, change, why):
@@ -81,6 +86,13 @@ def test_what_is_no_record_is_passed_over_aloud(store, told, content):
     (store.root / "history" / "rubbish.json").write_bytes(content)
     assert history.records(store, told.append) == ()
     assert len(told) == 1
+
+
+def test_what_could_not_be_measured_is_no_damage(store, told):
+    unknown = Score(split="test", name="accuracy", value=math.nan, low=math.nan, high=math.nan, n=0)
+    history.keep(replace(record(1), final=(unknown,)), store)
+    [kept] = history.records(store, told.append)
+    assert told == [] and math.isnan(kept.final[0].value) and history.score(kept.final, "accuracy") is None
 
 
 def test_a_damaged_record_makes_room_for_a_whole_one(store, told):

@@ -176,7 +176,7 @@ def _sound(found: Record, stem: str) -> Record:
         "made_s": math.isfinite(found.made_s),
         "counts": 0 < len(found.counts) == found.classes and min(found.counts) > 0,
         "prior": all(0 <= one.prior <= 1 for one in found.backbones),
-        "scores": all(math.isnan(s.value) or (0 <= s.value <= 1 and s.n >= 0) for s in scores),
+        "scores": all(0 <= s.value <= 1 and s.n > 0 if s.n else math.isnan(s.value) for s in scores),
         "seconds": not (found.planned_s <= 0 or found.taken_s <= 0),
     }
     wrong = [name for name, holds in right.items() if not holds]
