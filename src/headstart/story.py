@@ -7,7 +7,7 @@ they begin, so that nothing heavy is loaded before it is needed.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
@@ -153,17 +153,19 @@ class Story:
 
     @cached_property
     def vectors_audit(self) -> Audit:
-        """What the vectors of the cheapest backbone that goes on tell."""
-        return self._look_at(self.embeddings[0])
+        """What the vectors of the cheapest backbone of known worth tell, of those that go on."""
+        return self._look_at({e.spec.name: e for e in self.embeddings})
 
     @cached_property
     def first_look(self) -> Audit:
         """The same by the cheapest candidate, for those who want no more than an audit."""
-        return self._look_at(self._embed(self.candidates[0], self._every))
+        return self._look_at(dict.fromkeys(self.candidates))
 
-    def _look_at(self, embeddings: Embeddings) -> Audit:
-        from headstart.stages.audit.run import run
+    def _look_at(self, among: Mapping[str, Embeddings | None]) -> Audit:
+        from headstart.stages.audit.run import looked_at_by, run
 
+        name = looked_at_by(among)
+        embeddings = among[name] or self._embed(name, self._every)
         found: Audit = self._step("audit_vectors", run, self.data, embeddings=embeddings, before=self.files_audit)
         return found
 

@@ -335,6 +335,7 @@ class Expected:
         high: Upper end.
         runs: How many of the user's own runs measured it.
         why: One sentence.
+        known: Whether a figure or a run of the user's own speaks of it; else `value` is that of an average backbone.
     """
 
     name: str
@@ -343,6 +344,12 @@ class Expected:
     high: float
     runs: int
     why: str
+    known: bool = True
+
+    @property
+    def merit(self) -> float:
+        """What it is compared by: NaN where nothing is known, so that no unknown network is best by prior."""
+        return self.value if self.known else math.nan
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -184,8 +184,8 @@ def finalists(
 ) -> tuple[Finalist, ...]:
     """The backbones that are fine-tuned: the best by probe, the best by prior, and the cheapest to train.
 
-    Whichever of these are one backbone stand once. Another that is worse in one of loss, expectation and cost, and no
-    better in any, is never among them.
+    Where nothing is expected of any, none is best by prior. Whichever of these are one backbone stand once. Another
+    that is worse in one of loss, expectation and cost, and no better in any, is never among them.
 
     Args:
         options: Those that were measured and can be trained; `cost` is of training, or anything that orders alike.
@@ -204,6 +204,8 @@ def finalists(
         BY_PRIOR: lambda one: (_promise(one)[0], losses[one.name], one.cost, one.name),
         CHEAPEST: lambda one: (one.cost, losses[one.name], *_promise(one)),
     }
+    if all(math.isnan(one.expected) for one in every):
+        del merits[BY_PRIOR]
     why: dict[str, list[str]] = {}
     for merit, key in merits.items():
         best = min(every, key=key).name

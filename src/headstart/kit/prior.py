@@ -16,7 +16,7 @@ one's own runs than its figure promised stands higher.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -83,6 +83,11 @@ def of_run(specs: Sequence[BackboneSpec], ctx: Context, *, pictures: str) -> dic
 def measured(spec: BackboneSpec) -> Measured:
     """A backbone as records know it, without scores."""
     return Measured(key=history.key(spec), prior=spec.prior, published=not spec.prior_source.startswith(UNPUBLISHED))
+
+
+def best(of: Collection[Expected]) -> float:
+    """The most that is expected of any; networks of which nothing is known count only among themselves."""
+    return max((one.value for one in of if one.known), default=max(one.value for one in of))
 
 
 def standing(value: float) -> float:
@@ -171,7 +176,8 @@ def _told(of: Measured, at: int, believed: belief.Belief, runs: int) -> Expected
     middle = CENTRE + SPREAD * _z(of) + reach * float(believed.mean[at])
     spread = math.hypot(math.sqrt(max(float(believed.cov[at, at]), 0.0)), NOISE_SD)
     low, value, high = (odds.share(middle + side * belief.GAUSSIAN * reach * spread) for side in (-1, 0, 1))
-    return Expected(name=of.key, value=value, low=low, high=high, runs=runs, why=_why(of, value, runs))
+    known = not _unknown(of) or runs > 0
+    return Expected(name=of.key, value=value, low=low, high=high, runs=runs, why=_why(of, value, runs), known=known)
 
 
 def _why(of: Measured, value: float, runs: int) -> str:

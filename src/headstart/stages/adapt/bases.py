@@ -94,7 +94,7 @@ def starts(
     probed = [row for row in ranking.rows if row.status not in ("control", "screened_out")]  # the best first
     losses = {row.backbone: float(place) for place, row in reversed(list(enumerate(probed)))}
     expected = prior.of_run(specs, ctx, pictures=data.digest)
-    options = [Option(name=spec.name, expected=expected[spec.name].value, cost=spec.flops) for spec in specs]
+    options = [Option(name=spec.name, expected=expected[spec.name].merit, cost=spec.flops) for spec in specs]
     made = choosing.finalists(options, losses, fewest=STARTS, most=STARTS)
     if not ctx.job.recipe and len(specs) > 1:
         told = ", ".join(f"{one.name} ({one.why})" for one in made)

@@ -135,7 +135,7 @@ def _task(data: Dataset, sizes: Sizes, chosen: Sequence[str], ctx: Context) -> T
         n=sizes[1],
         strategy=ctx.job.strategy,
         explicit=bool(ctx.job.recipe),
-        worth=max(one.value for one in prior.of_run(specs, ctx, pictures=data.digest).values()),
+        worth=prior.best(prior.of_run(specs, ctx, pictures=data.digest).values()),
     )
 
 

@@ -80,7 +80,8 @@ def run(
     for line in told(ranking, on, time.monotonic() - started):
         ctx.say.line("rank", line)
     if len(embeddings) > 1:
-        ctx.say.line("rank", f"best by probe: {found.best}; best by prior: {promising.name} ({promising.why})")
+        by_prior = f"; best by prior: {promising.name} ({promising.why})" if promising.known else ""
+        ctx.say.line("rank", f"best by probe: {found.best}{by_prior}")
     return ranking
 
 
@@ -115,7 +116,7 @@ def _standing(judged: Judged, found: Pick, winner: str, on: Arena) -> RankRow:
 def _by_prior(data: Dataset, embeddings: Sequence[Embeddings], ctx: Context) -> Expected:
     """The backbone of which most is expected, with the reason."""
     expected = prior.of_run([e.spec for e in embeddings], ctx, pictures=data.digest)
-    options = [Option(name=e.spec.name, expected=expected[e.spec.name].value, cost=e.spec.flops) for e in embeddings]
+    options = [Option(name=e.spec.name, expected=expected[e.spec.name].merit, cost=e.spec.flops) for e in embeddings]
     return expected[best_by_prior(options)]
 
 

@@ -114,7 +114,7 @@ def run(
     best = {depths[0].row.backbone: min(depths, key=lambda j: j.contender.mean) for depths in every}
     chosen = pick([b.contender for b in best.values()], clusters=clusters, metric=on.metric)
     expected = prior.of_run([e.spec for e in embeddings], ctx, pictures=data.digest)
-    options = [_option(e, expected[e.spec.name].value, ahead) for e in embeddings]
+    options = [_option(e, expected[e.spec.name].merit, ahead) for e in embeddings]
     found: list[str] = ctx.decide(
         f"rank/survivors/{len(rows)}", lambda: _kept(options, best, clusters, ctx), chosen.why
     )
