@@ -161,7 +161,8 @@ def test_finalists_are_the_best_two_ways_and_none_is_worse_in_all(options, data,
     assert losses[names[0]] == min(losses.values()) and "best by probe" in found[0].why
     if most > 1:
         assert max(map(promise, options)) in {promise(one) for one in options if one.name in names}
-        assert sum("best by prior" in one.why for one in found) == 1
+        known = any(not math.isnan(one.expected) for one in options)
+        assert sum("best by prior" in one.why for one in found) == known
     of = {one.name: one for one in options}
     for name in names:
         mine = (losses[name], -promise(of[name]), of[name].cost)
@@ -196,6 +197,12 @@ def test_places_that_are_free_go_to_the_next_by_probe_unless_it_is_no_better_in_
         ("cheap", "cheapest to train"),
         ("next", "next by probe"),
     ]
+
+
+def test_of_backbones_of_which_nothing_is_known_none_is_best_by_prior():
+    options = [option("dear", math.nan, 2.0), option("cheap", math.nan, 1.0)]
+    found = choosing.finalists(options, {"dear": 0.1, "cheap": 0.2})
+    assert [(one.name, one.why) for one in found] == [("dear", "best by probe"), ("cheap", "cheapest to train")]
 
 
 @pytest.mark.parametrize(

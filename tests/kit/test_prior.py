@@ -69,6 +69,10 @@ def test_what_has_no_figure_is_wide_and_learns_fast():
     assert found["x:b"].high - found["x:b"].low > 1.5 * (found["x:c"].high - found["x:c"].low)
     assert found["saved_file:mine"].value == pytest.approx(odds.share(prior.CENTRE))  # an average backbone
     assert found["saved_file:mine"].why == "nothing is published of it here"
+    assert np.isnan(found["saved_file:mine"].merit)  # an average one is often above what is published of a small one
+    assert found["x:c"].merit == found["x:c"].value
+    assert prior.best([found["saved_file:mine"], found["x:c"]]) == found["x:c"].value
+    assert prior.best([found["saved_file:mine"]]) == found["saved_file:mine"].value
     assert found["x:b"].why == "guessed top-1 0.750"
     card = replace(mine, name="huggingface:some", prior=0.8, prior_source="ImageNet-1k accuracy by the card")
     assert prior.expected([card])["huggingface:some"].value == pytest.approx(0.8)

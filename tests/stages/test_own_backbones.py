@@ -8,6 +8,7 @@ from headstart.core.say import Say
 from headstart.core.store import Store
 from headstart.kit import adding, trunk
 from headstart.kit.adding import Wish
+from headstart.stages.audit.run import looked_at_by
 from headstart.stages.embed import candidates
 from headstart.stages.read.run import run as read
 from network_files import write_onnx
@@ -37,6 +38,14 @@ def test_auto_takes_none_of_the_users_own(own, context, data):
     assert not [name for name in candidates.names(context(store=own)) if name.startswith("saved_file:")]
     named = context(store=own, backbones=("auto", "saved_file:mine"))
     assert "saved_file:mine" in candidates.names(named)
+
+
+def test_a_cheap_network_of_ones_own_does_not_say_what_is_near_to_what(own):
+    lite, edges = "bundled:efficientnet_lite0", "bundled:vgg16_hed"
+    flops = {name: trunk.find(name).spec.flops for name in ("saved_file:mine", lite, edges)}
+    assert flops["saved_file:mine"] < flops[lite] < flops[edges]
+    assert looked_at_by(["saved_file:mine", edges, lite]) == lite
+    assert looked_at_by(["saved_file:mine", edges]) == "saved_file:mine"  # of neither is an accuracy published
 
 
 def test_a_run_refuses_a_file_that_changed_since_it_began(own, context, data, tmp_path):
