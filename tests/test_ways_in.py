@@ -367,22 +367,26 @@ def test_the_weights_of_a_preset_are_cut_off(own, mirror, tmp_path):
 # ---------------------------------------------------------------- run:PATH
 
 
-@pytest.mark.parametrize("form", ["pickle", "pickle within", "leads elsewhere", "cut off", "code"])
+CODE = {"code": "Lambda", "code, dotted": "layers.Lambda", "another framework": "TFSMLayer"}
+
+
+@pytest.mark.parametrize("form", ["pickle", "pickle within", "leads elsewhere", "cut off", *CODE])
 def test_the_network_of_a_run_is_none(form, tmp_path, canary):
     file = tmp_path / "run" / "adapt" / "model.keras"
     file.parent.mkdir(parents=True)
-    layer = {"class_name": "Lambda", "config": {"name": "evil"}}
+    layer = {"module": "keras", "class_name": CODE.get(form), "config": {"name": "evil"}}
+    described = {"config.json": json.dumps({"config": {"layers": [layer]}})}
     more = {
         "pickle within": {"weights.pkl": canary.pickled()},
         "leads elsewhere": {"../planted": "x"},
-        "code": {"config.json": json.dumps({"config": {"layers": [layer]}})},
     }
-    zipped(file, **more.get(form, {}))
+    zipped(file, **more.get(form, described if form in CODE else {}))
     if form == "pickle":
         file.write_bytes(canary.pickled())
     if form == "cut off":
         file.write_bytes(file.read_bytes()[:-80])
-    with pytest.raises(DataError, match=r"`model\.keras`"):
+    named = "the layer `evil` of " if form in CODE else ""
+    with pytest.raises(DataError, match=rf"{named}`model\.keras`"):
         tuned.load(file)
     assert not list(tmp_path.rglob("planted"))
 

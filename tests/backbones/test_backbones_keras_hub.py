@@ -12,11 +12,12 @@ import pytest
 import hub_presets
 from command_line import call
 from headstart.backbones.keras_hub import PLUGIN
+from headstart.cli.main import main
 from headstart.core.errors import DataError, SetupError, UsageError
 from headstart.core.say import Say
 from headstart.core.settings import cache_folder
 from headstart.core.store import Store
-from headstart.kit import added, catalogue, gates, hub_model, supply, trunk
+from headstart.kit import added, catalogue, gates, hub_model, pack, supply, trunk
 from headstart.testing.backbones import check_backbone, vectors
 
 pytestmark = [  # of what the tests ask of KerasHub itself
@@ -111,8 +112,6 @@ def test_licences_are_stated_only_where_somebody_states_them():
 
 
 def test_numbers_of_weights_are_known_before_the_weights_are_here(cache, capsys):
-    from headstart.cli.main import main
-
     filters = ["--filter", "source=keras_hub", "--filter", "params<30M"]
     assert main(["backbones", "list", *filters, "--sort", "params", "--json"]) == 0
     rows = json.loads(capsys.readouterr().out)["backbones"]
@@ -135,6 +134,14 @@ def test_a_mirror_without_it_is_told(cache, tmp_path, monkeypatch):
     monkeypatch.setenv("HEADSTART_WEIGHTS_MIRROR", str(tmp_path))
     with pytest.raises(SetupError, match=rf"`{NAMED}` cannot be had"):
         trunk.find(f"keras_hub:{NAMED}", fetching=True, say=QUIET)
+    monkeypatch.setenv("HEADSTART_WEIGHTS_MIRROR", str(tmp_path / "no_such"))
+    with pytest.raises(SetupError, match="there is no folder `.*no_such`"):
+        trunk.find(f"keras_hub:{NAMED}", fetching=True, say=QUIET)
+    monkeypatch.setenv("HEADSTART_WEIGHTS_MIRROR", "s3://bucket/x")
+    with pytest.raises(SetupError, match="`s3://` cannot be read") as caught:
+        trunk.find(f"keras_hub:{NAMED}", fetching=True, say=QUIET)
+    copied = f"keras_hub/{NAMED}/"  # where a mirror `weights` is looked into
+    assert f"aws s3 cp --recursive s3://bucket/x/{copied} weights/{copied}, then" in caught.value.hint
     assert not list((cache.root / "added").glob("*")) and not added.names("keras_hub")
 
 
@@ -142,7 +149,7 @@ def test_a_mirror_without_it_is_told(cache, tmp_path, monkeypatch):
 
 
 @pytest.mark.medium
-def test_a_folder_becomes_a_backbone_without_its_path(cache, folders):
+def test_a_folder_becomes_a_backbone_without_its_path(cache, folders, tmp_path, capsys):
     folder = folders("vgg")
     found = trunk.find(f"keras_hub:{folder}")
     assert found.name.startswith("keras_hub:my_vgg_3-") and str(folder) not in json.dumps([found.name, str(found.spec)])
@@ -152,6 +159,12 @@ def test_a_folder_becomes_a_backbone_without_its_path(cache, folders):
     check_backbone(PLUGIN, found.preset, cache)
     entry = next(one for one in supply.entries(cache) if one.name == found.name)
     assert not supply.damage(entry.path) and not entry.gone
+    with pytest.raises(UsageError, match="cannot be bundled") as caught:
+        pack.make([found.name], tmp_path / "pack.tar", cache, QUIET)
+    assert "FOLDER/keras_hub/NAME/" in caught.value.hint and "backbones add" not in caught.value.hint
+    (next(entry.path.glob("*.keras"))).write_bytes(b"damaged")
+    assert main(["backbones", "verify"]) == 1
+    assert f"then: --backbones {found.name}, or keras_hub:PATH" in capsys.readouterr().out
     added.remove(found.preset, cache, "keras_hub")
     assert [why for _, why in supply.prunable(cache)] == ["no backbone of this installation has it"]
 

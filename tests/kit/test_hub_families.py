@@ -100,7 +100,9 @@ def test_features_are_those_of_kerashub(family, opened):
         np.testing.assert_allclose(got[depth], wanted[depth], atol=2e-5 * np.abs(wanted[depth]).max(), err_msg=depth)
 
 
-@pytest.mark.parametrize("family", families())
+@pytest.mark.parametrize(
+    "family", [pytest.param(name, marks=pytest.mark.medium if name == "vgg" else pytest.mark.slow) for name in FAMILIES]
+)
 def test_openvino_gives_the_same(family, opened, tmp_path):
     _, found = opened(family)
     export.convert(found.build(store_of()), found.spec, pictures(8), tmp_path)
