@@ -302,9 +302,14 @@ def test_a_mirror_that_does_not_hold_it_says_so(hub, own, tmp_path, monkeypatch,
         with pytest.raises(SetupError, match=rf"does not hold `{NAME}`") as caught:
             trunk.find(NAME, fetching=True, say=QUIET)
         assert f"huggingface/{PRESET}/" in caught.value.hint
-    monkeypatch.setenv("HEADSTART_WEIGHTS_MIRROR", "s3://bucket/weights")
-    with pytest.raises(SetupError, match="`s3://` cannot be read"):
+    monkeypatch.setenv("HEADSTART_WEIGHTS_MIRROR", str(tmp_path / "no_such"))
+    with pytest.raises(SetupError, match=r"there is no folder `.*no_such`"):
         trunk.find(NAME, fetching=True, say=QUIET)
+    monkeypatch.setenv("HEADSTART_WEIGHTS_MIRROR", "s3://bucket/weights")
+    with pytest.raises(SetupError, match="`s3://` cannot be read") as caught:
+        trunk.find(NAME, fetching=True, say=QUIET)
+    copied = f"huggingface/{PRESET}/"  # where a mirror `weights` is looked into
+    assert f"aws s3 cp --recursive s3://bucket/weights/{copied} weights/{copied}, then" in caught.value.hint
     assert hub.asked == []
 
 

@@ -68,6 +68,7 @@ def test_published_operations():
 
 
 def test_weights_that_are_nowhere_name_the_three_ways(store, monkeypatch, tmp_path):
+    (tmp_path / "empty").mkdir()
     monkeypatch.setenv("HEADSTART_WEIGHTS_MIRROR", str(tmp_path / "empty"))
     assert not PLUGIN.available("resnet50", store)
     with pytest.raises(SetupError, match="does not hold") as caught:

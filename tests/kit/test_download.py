@@ -315,7 +315,16 @@ def test_a_mirror_of_another_kind_says_what_to_do(bring, kind):
     with pytest.raises(SetupError, match=f"`{kind}://`") as caught:
         bring(f"{kind}://bucket/models")
     assert "HEADSTART_WEIGHTS_MIRROR=weights" in caught.value.hint
-    assert "weights.h5" in caught.value.hint
+    assert "weights/weights.h5" in caught.value.hint
+
+
+def test_a_mirror_that_is_no_folder_is_told_as_that(bring, tmp_path):
+    for mirror in (tmp_path / "no_such", (tmp_path / "no_such").as_uri()):
+        with pytest.raises(SetupError, match="there is no folder `.*no_such`, which HEADSTART_WEIGHTS_MIRROR names"):
+            bring(mirror)
+    (tmp_path / "no_such").mkdir()
+    with pytest.raises(SetupError, match="the mirror `.*no_such` does not hold `weights.h5`"):
+        bring(tmp_path / "no_such")
 
 
 def test_a_mirror_with_a_password_and_a_query(bring, capsys):

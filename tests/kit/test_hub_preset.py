@@ -244,3 +244,13 @@ def test_without_a_network_the_hub_is_told_at_once(store, tmp_path, monkeypatch)
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")  # nothing listens there
     with pytest.raises(SetupError, match=r"`hf://org/name` cannot be had: http://127.0.0.1:9"):
         hub_fetch.gather(hub_fetch.Wanted.of("hf://org/name"), tmp_path / "got", store, QUIET)
+
+
+def test_why_nobody_answers_is_told_in_whole_words():
+    requests = pytest.importorskip("requests")  # what KerasHub's loader asks with
+    with pytest.raises(requests.ConnectionError) as caught:
+        requests.get("http://127.0.0.1:9/keras", timeout=5)
+    assert "HTTPConnectionPool" in str(caught.value)
+    assert hub_fetch._reason(caught.value) == "Connection refused"
+    told = hub_fetch._reason(ValueError("somewhat " * 100 + "\nmore"))
+    assert 100 < len(told) <= 200 and set(told.split()) == {"somewhat", "…"}

@@ -12,8 +12,6 @@ import hashlib
 import http.client
 import os
 import shutil
-import urllib.parse
-import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +22,7 @@ from headstart.core.keys import file_digest
 from headstart.core.say import Say, size
 from headstart.core.settings import get
 from headstart.core.store import Store
-from headstart.kit import download, recorded
+from headstart.kit import download, mirror, recorded
 from headstart.kit.contents import require_weights
 
 PARTIAL = "partial"
@@ -77,11 +75,9 @@ class Origin:
 
 def places(file: str) -> Iterator[Path]:
     """Where the file may lie on this machine: a mirror that is a folder, Keras' cache."""
-    mirror = get("HEADSTART_WEIGHTS_MIRROR") or ""
-    if mirror.startswith("file://"):
-        yield Path(urllib.request.url2pathname(urllib.parse.urlparse(mirror).path)) / file
-    elif mirror and "://" not in mirror:
-        yield Path(mirror).expanduser() / file
+    here = mirror.folder()
+    if here is not None:
+        yield here / file
     home = os.environ.get("KERAS_HOME")
     yield (Path(home) if home else Path.home() / ".keras") / "models" / file
 
@@ -190,24 +186,16 @@ def _require_whole(wanted: Official, path: Path, origin: str) -> None:
 
 def _address(wanted: Official) -> str:
     """Where the file is asked for over the network."""
-    mirror = get("HEADSTART_WEIGHTS_MIRROR") or ""
-    if not mirror:
+    base = get("HEADSTART_WEIGHTS_MIRROR") or ""
+    if not base:
         return wanted.url
-    scheme = mirror.partition("://")[0] if "://" in mirror else ""
-    if scheme in ("http", "https"):
-        try:
-            return download.below(mirror, wanted.file)
-        except ValueError as err:
-            raise nowhere(wanted, f"the mirror `{download.shown(mirror)}` is no address: {err}") from err
-    if scheme in ("", "file"):
-        raise nowhere(wanted, f"the mirror `{mirror}` does not hold `{wanted.file}`")
-    bucket = mirror.partition("://")[2].rpartition("@")[2].strip("/") or "BUCKET"
-    copy = f"aws s3 cp s3://{bucket}/{wanted.file} weights/" if scheme == "s3" else f"copy `{wanted.file}` to weights/"
-    raise SetupError(
-        f"a mirror of the kind `{scheme}://` cannot be read: HEADSTART_WEIGHTS_MIRROR is a folder, file:// or http(s)://",
-        where="HEADSTART_WEIGHTS_MIRROR",
-        hint=f"{copy}, then HEADSTART_WEIGHTS_MIRROR=weights; or name the bucket's https address",
-    )
+    mirror.require_readable(wanted.file)
+    if mirror.folder() is not None:
+        raise nowhere(wanted, mirror.lacks(f"`{wanted.file}`"))
+    try:
+        return download.below(base, wanted.file)
+    except ValueError as err:
+        raise nowhere(wanted, f"the mirror `{download.shown(base)}` is no address: {err}") from err
 
 
 def _over_network(wanted: Official, address: str, target: Path, store: Store, say: Say) -> str:

@@ -21,7 +21,7 @@ from typing import Any
 from headstart.core.errors import SetupError, UsageError
 from headstart.core.files import show
 from headstart.core.settings import get
-from headstart.kit import download, fetch, hf_card, index
+from headstart.kit import download, fetch, hf_card, index, mirror
 from headstart.kit.index import Entry, text
 
 SOURCE = "huggingface"
@@ -109,11 +109,12 @@ def small_file(repo: Repository, file: str, address: str) -> bytes | None:
     for path in fetch.places(repo.place(file)):
         if path.is_file():
             return _local(path)
-    mirror = get("HEADSTART_WEIGHTS_MIRROR") or ""
-    if mirror and not mirror.startswith(("http://", "https://")):
+    mirror.require_readable(repo.place(""))
+    if mirror.folder() is not None:
         return None
+    base = get("HEADSTART_WEIGHTS_MIRROR") or ""
     try:
-        where = download.below(mirror, repo.place(file)) if mirror else address
+        where = download.below(base, repo.place(file)) if base else address
         return download.small(where, most_bytes=_MOST_FACTS)[0]
     except urllib.error.HTTPError as err:
         err.close()

@@ -20,7 +20,7 @@ from headstart.core.keys import digest
 from headstart.core.say import Say
 from headstart.core.settings import get
 from headstart.core.store import Store
-from headstart.kit import added, adding, download, fetch, hf_card, hf_hub, hf_input, onnx_file
+from headstart.kit import added, adding, download, fetch, hf_card, hf_hub, hf_input, mirror, onnx_file
 from headstart.kit.added import HUB, Added
 from headstart.kit.adding import Wish
 from headstart.kit.fetch import Official
@@ -171,7 +171,7 @@ def _one(repo: Repository, file: str, told: _Told, target: Path, store: Store, s
         publisher="the hub",
         raw=not file.endswith(".onnx"),
     )
-    if _folder_alone() and not any(path.is_file() for path in fetch.places(wanted.file)):
+    if mirror.folder() is not None and not any(path.is_file() for path in fetch.places(wanted.file)):
         return False
     try:
         with fetch.turn(wanted, store, say):
@@ -186,12 +186,6 @@ def _one(repo: Repository, file: str, told: _Told, target: Path, store: Store, s
     return True
 
 
-def _folder_alone() -> bool:
-    """Whether a mirror that is a folder is all there is."""
-    mirror = get("HEADSTART_WEIGHTS_MIRROR") or ""
-    return bool(mirror) and (mirror.startswith("file://") or "://" not in mirror)
-
-
 def _on_mirror(repo: Repository) -> Iterator[str]:
     """Files of a repository on a mirror that is a folder."""
     for place in fetch.places(repo.place("")):
@@ -201,9 +195,9 @@ def _on_mirror(repo: Repository) -> Iterator[str]:
 
 def _no_network(repo: Repository, files: tuple[str, ...]) -> HeadstartError:
     """That there is no network that can be read, and what there is instead."""
-    if not files and (mirror := get("HEADSTART_WEIGHTS_MIRROR")):
+    if not files and get("HEADSTART_WEIGHTS_MIRROR"):
         return SetupError(
-            f"the mirror `{download.shown(mirror)}` does not hold `{HUB}:{repo.preset}`",
+            mirror.lacks(f"`{HUB}:{repo.preset}`"),
             hint=f"put its files below `{repo.place('')}` there: {', '.join(hf_hub.ONNX)}, preprocessor_config.json, …",
         )
     others = [one for one in files if one.endswith(".onnx")]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import http.client
 import re
 import shutil
+import textwrap
 import urllib.error
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,11 +20,12 @@ from headstart.core.files import show, write_bytes
 from headstart.core.say import Say
 from headstart.core.settings import get
 from headstart.core.store import Store
-from headstart.kit import download, fetch, hf_hub, hub_files, hub_preset
+from headstart.kit import download, fetch, hf_hub, hub_files, hub_preset, mirror
 
 SOURCE = "keras_hub"
 HF, KAGGLE = "hf://", "kaggle://"
 _MOST_BYTES = 50_000_000
+_TOLD = 200  # characters of somebody else's sentence
 _KAGGLE = re.compile(r"kaggle://[\w-]+/[\w.-]+/keras/[\w.-]+(?:/\d+)?", re.ASCII)
 
 
@@ -82,7 +84,8 @@ def gather(wanted: Wanted, folder: Path, store: Store, say: Say) -> str:
         raise SetupError(
             f"the preset `{show(wanted.name)}` cannot be had: {err.what}", where=err.where, hint=err.hint or hint
         ) from err
-    raise SetupError(f"the preset `{show(wanted.name)}` cannot be had: {origin} does not have it", hint=hint)
+    why = mirror.absent() or f"{origin} does not have it"
+    raise SetupError(f"the preset `{show(wanted.name)}` cannot be had: {why}", hint=hint)
 
 
 def _whole(get_file: Get, folder: Path) -> bool:
@@ -107,16 +110,17 @@ def _whole(get_file: Get, folder: Path) -> bool:
 
 def _origin(wanted: Wanted, store: Store, say: Say) -> tuple[str, Get]:
     """Who is asked, in words, and the way to a file; with a mirror nobody else is, as for all weights."""
-    mirror = get("HEADSTART_WEIGHTS_MIRROR") or ""
-    if mirror:
-        return f"the mirror {download.shown(mirror)}", _from_mirror(wanted, mirror, store, say)
+    base = get("HEADSTART_WEIGHTS_MIRROR") or ""
+    if base:
+        mirror.require_readable(f"{SOURCE}/{wanted.place}/")
+        return f"the mirror {download.shown(base)}", _from_mirror(wanted, base, store, say)
     if wanted.handle.startswith(HF):
         return hf_hub.shown(), _from_hf(wanted, store, say)
     return wanted.handle, _from_kaggle(wanted, say)
 
 
-def _from_mirror(wanted: Wanted, mirror: str, store: Store, say: Say) -> Get:
-    remote = mirror.startswith(("http://", "https://"))
+def _from_mirror(wanted: Wanted, base: str, store: Store, say: Say) -> Get:
+    remote = mirror.folder() is None
 
     def get_file(file: str, target: Path, large: bool) -> bool:
         place = f"{SOURCE}/{wanted.place}/{file}"
@@ -127,7 +131,7 @@ def _from_mirror(wanted: Wanted, mirror: str, store: Store, say: Say) -> Get:
         if large:
             return _brought(wanted, place, "", target, store, say)
         if local is None:
-            return _small(download.below(mirror, place), target)
+            return _small(download.below(base, place), target)
         shutil.copyfile(local, target)
         return True
 
@@ -158,13 +162,22 @@ def _from_kaggle(wanted: Wanted, say: Say) -> Get:
         except FileNotFoundError:
             return False
         except (OSError, ValueError, RuntimeError, ImportError) as err:
-            why = str(err).strip().partition("\n")[0]
-            raise SetupError(f"{wanted.handle} cannot be reached: {type(err).__name__}: {show(why[:200])}") from err
+            raise SetupError(f"{wanted.handle} cannot be reached: {type(err).__name__}: {_reason(err)}") from err
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(found, target)
         return True
 
     return get_file
+
+
+def _reason(err: BaseException) -> str:
+    """What the operating system said, below all that was raised on top of it; else the first line, whole words."""
+    below: BaseException | None = err
+    while below is not None:
+        if isinstance(below, OSError) and below.strerror:
+            return show(str(below.strerror))
+        below = below.__cause__ or below.__context__
+    return show(textwrap.shorten(str(err).strip().partition("\n")[0], _TOLD, placeholder=" …"))
 
 
 def _brought(wanted: Wanted, place: str, url: str, target: Path, store: Store, say: Say) -> bool:

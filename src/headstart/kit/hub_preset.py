@@ -48,8 +48,11 @@ def hub() -> Any:
         SetupError: It is not installed, or cannot be loaded.
     """
     require_installed()
+    from headstart.kit.export import quiet
+
     try:
-        import keras_hub
+        with quiet():  # TensorFlow, which it loads whatever backend Keras has
+            import keras_hub
     except ImportError as err:
         raise SetupError(f"KerasHub, which opens this backbone, cannot be loaded: {err}", hint=NEEDS) from err
     return keras_hub
