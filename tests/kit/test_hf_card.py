@@ -139,13 +139,23 @@ def test_published_accuracy_is_taken_of_imagenet_alone(name, value, prior):
 def test_sizes_are_read_as_each_processor_means_them(processor, size_px, resize, fraction):
     found = asked(**processor)
     assert (found.size_px, found.resize, found.crop_fraction) == (size_px, resize, fraction)
-    assert found.notes == ()
+    assert bool(found.notes) == (processor.get("do_center_crop") is False)
 
 
 def test_what_is_only_nearly_so_is_said():
     deit = asked(size=256, crop_size=224, resample=1)
     assert (deit.size_px, deit.crop_fraction, deit.interpolation) == (224, 0.875, "bicubic")
     assert "`lanczos`" in deit.notes[0] and "squashed to 256 px" in deit.notes[1]
+
+
+def test_pictures_that_are_no_squares_are_cut_aloud():
+    plain = asked(size={"shortest_edge": 224}, do_center_crop=False)
+    assert (plain.size_px, plain.resize) == (224, "crop") and "the middle is cut out" in plain.notes[0]
+    assert not asked(size={"shortest_edge": 224}, do_center_crop=True, crop_size=224).notes
+
+
+def test_a_name_with_a_colon_is_an_item():
+    assert hf_card.front_matter("---\ndatasets:\n- a/b:c\n- d: e\n---\n") == {"datasets": ["a/b:c"]}
 
 
 def test_scaling_is_in_our_order():

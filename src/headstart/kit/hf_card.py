@@ -178,7 +178,7 @@ def front_matter(readme: str) -> dict[str, Any]:
     name = ""
     for line in found[1].splitlines() if found else ():
         pair = re.fullmatch(r"([A-Za-z_][\w-]*):(?:\s+(.*?))?\s*", line)
-        item = re.fullmatch(r"\s*-\s+([^:]*?)\s*", line)
+        item = re.fullmatch(r"\s*-\s+((?:[^:]|:(?!\s|$))*?)\s*", line)
         if pair:
             name = pair[1]
             held[name] = _value(pair[2] or "")

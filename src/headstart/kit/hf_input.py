@@ -93,6 +93,9 @@ def _resized(processor: Facts) -> Asked:
         return replace(found, size_px=crop)
     if "Levit" in kind:
         side = round(side * 256 / 224)
+    if shortest and processor.get("do_center_crop") is False:
+        note = "pictures keep their form by their processor; here the middle is cut out, a square"
+        found = replace(found, notes=(*found.notes, note))
     if shortest or (crop and crop < side):
         return _cropped(found, side, crop or side, shortest)
     return replace(found, size_px=crop or side, resize="squash")
