@@ -107,3 +107,10 @@ def test_public_names_can_be_loaded():
     assert set(headstart.__all__) <= set(dir(headstart))
     with pytest.raises(AttributeError, match="no_such"):
         headstart.no_such  # noqa: B018
+
+
+def test_the_readme_counts_the_networks_that_there_are():
+    count = {source: len(registry.load("backbones", source).presets()) for source in ("bundled", "keras_applications")}
+    of_hub = len(registry.load("backbones", "keras_hub").indexed())
+    told = f"{count['bundled']} bundled, {count['keras_applications']} of Keras and {of_hub} of KerasHub by name"
+    assert told in (ROOT / "README.md").read_text()

@@ -3,6 +3,8 @@
 import json
 import subprocess
 import sys
+import tomllib
+from pathlib import Path
 
 import pytest
 
@@ -105,9 +107,31 @@ def test_doctor_names_what_is_missing_and_how_to_get_it(empty_cache, monkeypatch
 
 
 def test_doctor_reads_extras_apart_from_needs(empty_cache, monkeypatch):
-    wants = ["keras>=3.15", "tensorflow<3,>=2.21", 'nncf>=3.0; extra == "int8"']
-    monkeypatch.setattr(examine.metadata, "requires", lambda name: wants)
-    assert examine.requirements() == ({"keras": "3.15", "tensorflow": "2.21"}, {"int8": ["nncf"]})
+    declared = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
+    extras = declared["optional-dependencies"]  # an installation repeats them so
+    more = [f'{one}; extra == "{extra}"' for extra, wanted in extras.items() for one in wanted]
+    monkeypatch.setattr(examine.metadata, "requires", lambda name: ["tensorflow<3,>=2.21", *more])
+    needed, found = examine.requirements()
+    assert needed == {"tensorflow": "2.21"}
+    assert found["int8"] == ["nncf"] and found["hub"] == ["keras-hub"] and found.keys() == extras.keys()
+
+
+def test_doctor_flags_a_mirror_that_can_give_nothing(empty_cache, monkeypatch, tmp_path, capsys):
+    for place, why in ((tmp_path / "no_such", "there is no folder"), ("s3://bucket/x", "`s3://` cannot be read")):
+        monkeypatch.setenv("HEADSTART_WEIGHTS_MIRROR", str(place))
+        [missing] = said(capsys, "doctor", code=3)["missing"]
+        assert why in missing["what"] and missing["fix"]
+    for place in (tmp_path.as_uri(), "https://mirror.example"):
+        monkeypatch.setenv("HEADSTART_WEIGHTS_MIRROR", place)
+        assert said(capsys, "doctor")["missing"] == []
+
+
+def test_doctor_shows_which_hub_is_asked(empty_cache, monkeypatch, capsys):
+    monkeypatch.delenv("HF_ENDPOINT", raising=False)
+    assert said(capsys, "doctor")["settings"]["HF_ENDPOINT"] == "https://huggingface.co (not set)"
+    monkeypatch.setenv("HF_ENDPOINT", "https://me:hunter2@hub.example")
+    shown = said(capsys, "doctor")["settings"]["HF_ENDPOINT"]
+    assert "hub.example" in shown and "hunter2" not in shown and "not set" not in shown
 
 
 def test_doctor_shows_no_secret(empty_cache, monkeypatch, capsys):

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from headstart.core import settings
-from headstart.core.errors import nearest
-from headstart.kit import provenance
+from headstart.core.errors import SetupError, nearest
+from headstart.kit import hf_hub, mirror, provenance
 from headstart.kit.download import shown
 
 
@@ -34,7 +34,7 @@ def everything() -> dict[str, Any]:
         "cache": cache,
         "settings": variables(),
         "weights": weights(),
-        "missing": missing + unwritable,
+        "missing": missing + unwritable + unreadable_mirror(),
     }
 
 
@@ -101,6 +101,16 @@ def cache_state() -> tuple[dict[str, Any], list[dict[str, str]]]:
     return facts, [{"what": f"the cache `{folder}` cannot be written", "fix": "set HEADSTART_CACHE to another folder"}]
 
 
+def unreadable_mirror() -> list[dict[str, str]]:
+    """A mirror that can give nothing: a folder that is not there, or an address of a kind that nothing here reads."""
+    try:
+        mirror.require_readable("")
+    except SetupError as err:
+        return [{"what": err.what, "fix": err.hint}]
+    why = mirror.absent()
+    return [{"what": why, "fix": "make it, name another, or unset HEADSTART_WEIGHTS_MIRROR"}] if why else []
+
+
 def _bytes(folder: str) -> int:
     total = 0
     with os.scandir(folder) as entries:
@@ -113,9 +123,10 @@ def _bytes(folder: str) -> int:
 
 
 def variables() -> dict[str, str]:
-    """Every setting with its value or what holds without it; unknown ones by name, passwords never."""
+    """Every setting and the hub's own, with its value or what holds without it; unknown ones by name, passwords never."""
     known = {setting.name: setting for setting in settings.SETTINGS}
     found = {name: shown(settings.get(name) or "") or f"{setting.default} (not set)" for name, setting in known.items()}
+    found["HF_ENDPOINT"] = hf_hub.shown() + ("" if os.environ.get("HF_ENDPOINT") else " (not set)")
     for name in sorted(os.environ):
         if name.startswith("HEADSTART_") and name not in known:
             found[name] = f"unknown, ignored; {nearest(name, known)}".rstrip("; ")

@@ -36,7 +36,7 @@ def require_readable(place: str) -> None:
     """Refuse a mirror of a kind that nothing here can read, such as a bucket.
 
     Args:
-        place: What is wanted of it: the path of a file, or of a folder, which ends in `/`.
+        place: What is wanted of it: the path of a file, or of a folder, which ends in `/`; empty for all of it.
 
     Raises:
         SetupError: It is of another kind; the hint copies what is wanted.
@@ -46,8 +46,8 @@ def require_readable(place: str) -> None:
     if folder() or not rest or scheme in ("http", "https"):
         return
     bucket = rest.rpartition("@")[2].strip("/") or "BUCKET"
-    many = " --recursive" if place.endswith("/") else ""
-    copy = f"copy `{place}` to `weights/{place}`"
+    many = "" if place.rpartition("/")[2] else " --recursive"
+    copy = f"copy {f'`{place}`' if place else 'what it holds'} to `weights/{place}`"
     if scheme == "s3":
         copy = f"aws s3 cp{many} s3://{bucket}/{place} weights/{place}"
     raise SetupError(
