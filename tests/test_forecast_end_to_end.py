@@ -21,6 +21,7 @@ def test_the_second_forecast_has_learnt_from_the_first(shared_store, small_texti
     stdout, _ = call("fit", data, *usual, "--out", tmp_path / "one", env=env, light=False)
     first = json.loads(stdout)["forecast"]
     assert "no earlier run" in first["forecasts"][0]["rests_on"][-1]
+    assert first["time"][0]["phase"] == "before" and first["time"][0]["taken_s"] > 0
 
     plan = json.loads(call("fit", data, *usual, "--seed", "1", "--dry-run", env=env)[0])
     stdout, stderr = call("fit", data, *usual, "--seed", "1", "--out", tmp_path / "two", env=env)

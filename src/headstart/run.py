@@ -182,6 +182,7 @@ class Run:
         """The run as one JSON object, as `fit --json` prints it."""
         from headstart.kit.values import as_json
 
+        forecast = self.forecasts and {**as_json(self.forecasts), "time": self.time_forecasts}
         found: dict[str, Any] = as_json(
             {
                 "run": self.path.as_posix(),
@@ -190,7 +191,7 @@ class Run:
                 "head": self.adapted.fitted.head,
                 "scores": self.scores,
                 "verdicts": self.evaluation.verdicts,
-                "forecast": self.forecasts,
+                "forecast": forecast,
                 "seconds": round(self.seconds, 3),
             }
         )

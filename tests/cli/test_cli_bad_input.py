@@ -198,7 +198,8 @@ def test_rank_shows_the_candidates_best_first_and_why(textile, tmp_path, capsys)
     assert " chosen " in first
     assert "n=20" in first
     assert any("control" in line for line in rest)
-    assert rest[-1].startswith(f"`{LITE0}@")
+    assert any(line.startswith(f"`{LITE0}@") for line in rest)
+    assert rest[-1] == f"run  {(tmp_path / 'run').as_posix()}"
     assert main([*words, "--json"]) == 0
     [line] = capsys.readouterr().out.splitlines()
     assert json.loads(line)["ranking"]["rows"][0]["status"] == "chosen"

@@ -118,7 +118,9 @@ def test_the_ranking_tells_what_is_not_known(data, context):
     rows = json.loads((ctx.folder("rank") / "value.json").read_text())["rows"]
     assert rows[0]["likeness"]["leep"] is None
     assert "no source has a backbone of its name" in rows[0]["likeness"]["unknown"]
-    assert {row["likeness"]["unknown"] for row in rows if row["status"] == "control"} == {""}
+    assert {row["likeness"]["unknown"] for row in rows if row["status"] == "control"} == {
+        "a control learnt from no source"
+    }
     assert values.load(Ranking, ctx.folder("rank")).rows[0].likeness.frechet is None
 
 

@@ -15,7 +15,7 @@ from PIL import Image
 from headstart.core.errors import DataError
 from headstart.core.types import Finding, Forecast, Forecasts, Likeness, Outcome, TimeForecast
 from headstart.kit import values
-from headstart.stages.report import tried, words
+from headstart.stages.report import words
 from headstart.stages.report.run import render, run
 
 VOID = {"wbr", "meta", "img", "br", "link", "rect", "path", "use", "input", "hr"}
@@ -258,17 +258,18 @@ def test_one_trunk_is_drawn_by_depth_and_the_key_holds_what_is_there(three):
     ]
 
 
-def test_nearness_of_a_source_is_told_with_a_dash_and_the_reason_for_what_is_not_known(three):
+def test_nearness_of_a_source_is_told_with_interval_and_n_and_each_reason_once(three):
     given = samples.findings(three, test=24)
     text = render(given)
-    table = text[text.index('id="tried"') :]
-    assert "nearness of its source" in table
-    first = table[table.index("<tbody>") : table.index("</tr>", table.index("<tbody>"))]
-    assert re.search(r">LEEP</a> –<.*its head reads the depth last", first)
-    assert re.search(r">LEEP</a> −0\.512<.*>told from source</a> 0\.912<", table)
+    near = text[text.index("How near a source is") : text.index("<h3>Heads</h3>")]
+    whole = next(line for line in near.splitlines() if "efficientnet_lite0@last" in line)
+    assert "−0.512" in whole
+    assert re.search(r"<b>0\.912</b>.*\[0\.882, 0\.942\].*n = \d", whole)
+    assert near.count("its head reads the depth last") == 1
+    assert near.count(">–<") == 3 * sum(r.likeness.leep is None and r.status != "control" for r in given.ranking.rows)
     without = tuple(dataclasses.replace(one, likeness=Likeness()) for one in given.ranking.rows)
     older = dataclasses.replace(given, ranking=dataclasses.replace(given.ranking, rows=without))
-    assert not tried.view(older)["asked"]  # a run of before this was told has no such column
+    assert "How near a source is" not in render(older)  # a run of before this was told has no such part
 
 
 def test_names_are_shown_and_never_run(dataset, tmp_path):

@@ -6,6 +6,7 @@ import argparse
 from typing import Any
 
 from headstart.cli import options
+from headstart.core.files import show
 
 KEPT = "what is done is kept; run the same command again to resume"
 
@@ -25,13 +26,13 @@ class Step:
         options.add_output(parser)
 
     def __call__(self, args: argparse.Namespace) -> int:
-        """Run the steps up to this one."""
+        """Run the steps up to this one; the result ends with the run folder, which holds all of it."""
         from headstart import pipeline
 
         data, settings = options.request(args)
         say = options.say(args)
         found = getattr(pipeline, self.name)(data, out=args.out, say=say, **settings)
-        say.result(self.text(found), found)
+        say.result(f"{self.text(found)}\n\nrun  {show(found['run'])}", found)
         return 0
 
     def text(self, found: dict[str, Any]) -> str:

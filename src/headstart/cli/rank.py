@@ -12,7 +12,10 @@ NEAR = ("leep", "nce", "cka", "frechet", "two_sample")
 
 
 class Rank(Step):
-    """Compare backbones and depths by cross-validated probes on the same folds."""
+    """Compare backbones and depths by cross-validated probes on the same folds.
+
+    Printed are the columns that fit a terminal; `rank/value.json` in the run folder and `--json` have them all.
+    """
 
     name = "rank"
     settings = (
@@ -35,12 +38,28 @@ class Rank(Step):
             for row in ranking["rows"]
         ]
         head = ("candidate", "status", "probe", metric.replace("_", " "), BALANCED.replace("_", " "))
-        parts = (table(head, rows), _sources(ranking["rows"]), ranking["why"])
+        parts = (table(head, rows), _sources(ranking["rows"]), _verdict(ranking))
         return "\n\n".join(part for part in parts if part)
 
 
 def _score(row: dict[str, Any], name: str) -> str:
     return next((interval(score) for score in row["scores"] if score["name"] == name), "-")
+
+
+def _verdict(ranking: dict[str, Any]) -> str:
+    """The reason for the choice, who is best by what, and which backbones are worth no more than random weights."""
+    judged = {row["backbone"]: row for row in ranking["rows"] if row["status"] in ("chosen", "tied", "beaten")}
+    lines = [ranking["why"]]
+    if len(judged) > 1:
+        by_prior = f"; best by prior: {ranking['best_by_prior']} ({ranking['prior_why']})"
+        lines.append(f"best by probe: {ranking['best_by_probe']}{by_prior if ranking['best_by_prior'] else ''}")
+    metric = ranking["metric"].replace("_", " ")
+    lines += [
+        f"no better than random weights: {name}, difference in {metric} {interval(row['over_random'])}"
+        for name, row in judged.items()
+        if row["beats_random"] is False
+    ]
+    return "\n".join(lines)
 
 
 def _sources(rows: list[dict[str, Any]]) -> str:

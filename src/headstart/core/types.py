@@ -474,7 +474,13 @@ class RankRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ranking:
-    """All candidates, best first, and which one is taken and why."""
+    """All candidates, best first, and which one is taken and why.
+
+    Attributes:
+        best_by_probe: The candidate with the lowest mean loss.
+        best_by_prior: The backbone of which most is expected before anything is measured; empty where nothing is known.
+        prior_why: What that rests on.
+    """
 
     metric: str
     rows: tuple[RankRow, ...]
@@ -482,6 +488,9 @@ class Ranking:
     why: str
     ties: tuple[str, ...]
     survivors: tuple[str, ...]  # backbones whose features of all pictures go on to adapt
+    best_by_probe: str = ""
+    best_by_prior: str = ""
+    prior_why: str = ""
 
 
 # ---------------------------------------------------------------- adapt

@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from headstart.core.context import Context
-from headstart.core.types import Dataset, Embeddings, Expected, Ranking, RankRow, Splits
+from headstart.core.types import Dataset, Embeddings, Expected, Likeness, Ranking, RankRow, Splits
 from headstart.kit import prior, values
 from headstart.kit.choosing import Option, best_by_prior
 from headstart.kit.compare import Pick, paired, pick
@@ -33,6 +33,7 @@ MOST = 50_000  # pictures that are cross-validated
 ENOUGH = 1_000  # pictures times repeats: more repeats hardly narrow a paired interval
 FEW = 256  # pictures that controls see at most
 HISTOGRAM = "colour histogram"
+NO_SOURCE = Likeness(unknown="a control learnt from no source")
 QUICK = ("knn", "ridge")  # probes of controls, on the first repeat alone: they say whether, not how much
 
 
@@ -74,13 +75,16 @@ def run(
         why=found.why,
         ties=tuple(name for name in found.ties if name != winner),
         survivors=_survivors(embeddings, found, winner, promising.name),
+        best_by_probe=found.best,
+        best_by_prior=promising.name if promising.known else "",
+        prior_why=promising.why if promising.known else "",
     )
     still = dataclasses.replace(ranking, rows=tuple(dataclasses.replace(row, seconds=0.0) for row in rows))
     values.save(still, ctx.folder("rank"))
     for line in told(ranking, on, time.monotonic() - started):
         ctx.say.line("rank", line)
     if len(embeddings) > 1:
-        by_prior = f"; best by prior: {promising.name} ({promising.why})" if promising.known else ""
+        by_prior = f"; best by prior: {ranking.best_by_prior} ({ranking.prior_why})" if promising.known else ""
         ctx.say.line("rank", f"best by probe: {found.best}{by_prior}")
     return ranking
 
@@ -154,7 +158,7 @@ def _controls(
     found = []
     for each in (*twins, histogram):
         apart = difference(paired(each.contender, reference.contender, clusters), few)
-        found.append(dataclasses.replace(each.row, status="control", paired=apart))
+        found.append(dataclasses.replace(each.row, status="control", paired=apart, likeness=NO_SOURCE))
     return found
 
 

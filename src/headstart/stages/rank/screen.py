@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from headstart.core.context import Context
-from headstart.core.types import Dataset, Embeddings, RankRow
+from headstart.core.types import Dataset, Embeddings, Likeness, RankRow, Score
 from headstart.kit import choosing, prior
 from headstart.kit.choosing import Option
 from headstart.kit.compare import paired, pick
@@ -25,6 +25,7 @@ from headstart.stages.rank.probes import Arena, Entrant, Judged, arena, differen
 
 FOLDS = 5
 PART_OF_BUDGET = 0.7  # of what is left goes into passes; heads, evaluation and report need the rest
+NOT_ASKED = Likeness(unknown="told only of candidates that are judged on all training pictures")
 CALIBRATED = 256  # pictures of the one round in int8: another draw would calibrate, and so embed, all anew
 
 
@@ -120,13 +121,18 @@ def run(
     )
     leader = best[found[0]].contender
     out = [
-        dataclasses.replace(j.row, status="screened_out", paired=difference(paired(j.contender, leader, clusters), on))
+        _left(j.row, difference(paired(j.contender, leader, clusters), on))
         for depths in every
         for j in sorted(depths, key=lambda j: j.contender.mean)
         if j.row.backbone not in found
     ]
     _say(found, choosing.best_by_prior(options), len(best), len(rows), ctx)
     return Screening(pictures=rows, survivors=tuple(found), rows=(*out, *(before.rows if before else ())))
+
+
+def _left(row: RankRow, apart: Score | None) -> RankRow:
+    """The row of one that does not go on."""
+    return dataclasses.replace(row, status="screened_out", paired=apart, likeness=NOT_ASKED)
 
 
 def _option(of: Embeddings, expected: float, ahead: int) -> Option:

@@ -10,7 +10,7 @@ from headstart.core.types import Forecast, Score, TimeForecast
 from headstart.stages.report import words
 from headstart.stages.report.findings import ReportInput
 
-WHEN = {"before": "before anything was spent", "probed": "with the frozen probe measured, before networks were trained"}
+WHEN = {"before": "before anything was spent", "probed": "after the frozen probe, before the training"}
 
 
 def view(given: ReportInput) -> dict[str, Any] | None:
