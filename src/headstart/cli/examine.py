@@ -123,7 +123,7 @@ def _bytes(folder: str) -> int:
 
 
 def variables() -> dict[str, str]:
-    """Every setting and the hub's own, with its value or what holds without it; unknown ones by name, passwords never."""
+    """Every setting and the hub's own: its value, or what holds without it; unknown ones by name, passwords never."""
     known = {setting.name: setting for setting in settings.SETTINGS}
     found = {name: shown(settings.get(name) or "") or f"{setting.default} (not set)" for name, setting in known.items()}
     found["HF_ENDPOINT"] = hf_hub.shown() + ("" if os.environ.get("HF_ENDPOINT") else " (not set)")
