@@ -24,7 +24,7 @@ def own(tmp_path, monkeypatch):
     monkeypatch.setenv("HEADSTART_CACHE", str(tmp_path / "own"))
     monkeypatch.setenv("HEADSTART_WEIGHTS_MIRROR", str(tmp_path / "mirror"))
     hub_server.repository(tmp_path / "mirror" / "huggingface" / "acme" / "small-net")
-    store, found = Store(tmp_path / "own"), trunk.find(NAME)
+    store, found = Store(tmp_path / "own"), trunk.find(NAME, fetching=True, say=QUIET)
     pictures = np.random.default_rng(0).integers(0, 256, (8, 32, 32, 3)).astype(np.uint8)
     trunk.ready(found, store, QUIET, pictures, threads=threads())
     folder = store.path(pace.KIND, pace.key(found.spec, threads=threads(), engine=trunk.engine_name()))
