@@ -248,6 +248,14 @@ def _facts():
 # ---------------------------------------------------------------- whole runs
 
 
+@pytest.mark.medium
+def test_nothing_of_tensorflow_starting_is_seen(cache, folders):
+    words = ("backbones", "pull", f"keras_hub:{folders('vgg')}", "--quiet")
+    stdout, stderr = call(*words, env={"HEADSTART_CACHE": str(cache.root)}, light=False)
+    assert " is here: " in stdout
+    assert [line for line in stderr.splitlines() if not line.startswith("warning: ")] == []
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("family", ["resnet", "vit"])
 @pytest.mark.parametrize("strategy", ["probe", "finetune"])
@@ -258,7 +266,8 @@ def test_fit_from_a_folder(family, strategy, cache, folders, small_textile, tmp_
     if strategy == "finetune":
         words += ["--recipe", "epochs=1,batch=8,rate=1e-3,augment=0,blocks=1,part=last,depths=last,wise=false"]
     env = {"HEADSTART_CACHE": str(cache.root)}
-    stdout, _ = call(*words, "--out", out, "--json", env=env, light=False, timeout=900)
+    stdout, stderr = call(*words, "--out", out, "--json", "--quiet", env=env, light=False, timeout=900)
+    assert all(line.startswith("warning: ") for line in stderr.splitlines()), stderr
     assert json.loads(stdout)["chosen"]
     shutil.rmtree(cache.root)
     file = next(data.rglob("*.jpg"))
