@@ -299,11 +299,11 @@ def test_a_mirror_that_does_not_hold_it_says_so(hub, own, tmp_path, monkeypatch,
     (tmp_path / "empty").mkdir()
     for mirror in (str(tmp_path / "empty"), (tmp_path / "empty").as_uri(), plain_server(tmp_path / "empty")):
         monkeypatch.setenv("HEADSTART_WEIGHTS_MIRROR", mirror)
-        with pytest.raises(SetupError, match=rf"does not hold `{NAME}`") as caught:
+        with pytest.raises(SetupError, match=rf"`{NAME}` cannot be had: the mirror .* does not hold it") as caught:
             trunk.find(NAME, fetching=True, say=QUIET)
         assert f"huggingface/{PRESET}/" in caught.value.hint
     monkeypatch.setenv("HEADSTART_WEIGHTS_MIRROR", str(tmp_path / "no_such"))
-    with pytest.raises(SetupError, match=r"there is no folder `.*no_such`"):
+    with pytest.raises(SetupError, match=rf"`{NAME}` cannot be had: there is no folder `.*no_such`"):
         trunk.find(NAME, fetching=True, say=QUIET)
     monkeypatch.setenv("HEADSTART_WEIGHTS_MIRROR", "s3://bucket/weights")
     with pytest.raises(SetupError, match="`s3://` cannot be read") as caught:

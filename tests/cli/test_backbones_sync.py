@@ -184,6 +184,10 @@ def test_from_a_file_an_address_and_a_mirror(hub, cache, tmp_path, capsys, monke
     assert "absent.json" in found["error"]["what"] and "stays" in found["error"]["what"]
     found, _ = answer(capsys, "sync", "--from", "s3://bucket/index.json", code=2)
     assert "`s3://`" in found["error"]["what"]
+    for given, why in ((str(tmp_path / "no_such"), "there is no folder"), ("s3://bucket", "`s3://` cannot be read")):
+        monkeypatch.setenv("HEADSTART_WEIGHTS_MIRROR", given)
+        found, _ = answer(capsys, "sync", code=3)
+        assert why in found["error"]["what"] and "stays" in found["error"]["what"]
     assert len(hub.asked) == asked and "acme/one" in str(answer(capsys, "search", "acme"))
 
 

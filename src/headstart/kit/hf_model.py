@@ -197,7 +197,7 @@ def _no_network(repo: Repository, files: tuple[str, ...]) -> HeadstartError:
     """That there is no network that can be read, and what there is instead."""
     if not files and get("HEADSTART_WEIGHTS_MIRROR"):
         return SetupError(
-            mirror.lacks(f"`{HUB}:{repo.preset}`"),
+            f"`{HUB}:{repo.preset}` cannot be had: {mirror.lacks('it')}",
             hint=f"put its files below `{repo.place('')}` there: {', '.join(hf_hub.ONNX)}, preprocessor_config.json, …",
         )
     others = [one for one in files if one.endswith(".onnx")]

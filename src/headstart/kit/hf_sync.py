@@ -13,7 +13,7 @@ from headstart.core.files import disk_fact
 from headstart.core.say import Say
 from headstart.core.settings import get
 from headstart.core.store import Store
-from headstart.kit import download, hf_hub, index
+from headstart.kit import download, hf_hub, index, mirror
 from headstart.kit.index import Change
 
 _FILE = "index.json"
@@ -34,9 +34,13 @@ def refresh(store: Store, say: Say, *, given: str = "", sha256: str = "") -> Cha
         SetupError: It cannot be had.
         DataError: It is no index, or not the one asked for.
     """
-    mirror = get("HEADSTART_WEIGHTS_MIRROR") or ""
-    place = given or (_on(mirror) if mirror else "")
+    base = get("HEADSTART_WEIGHTS_MIRROR") or ""
+    place = given or (_on(base) if base else "")
     try:
+        if not given:
+            mirror.require_readable(_FILE)
+            if why := mirror.absent():
+                raise SetupError(why, hint="make it, name another, or headstart backbones sync --from FILE")
         if place:
             return index.take(_read(place, say), store, origin=download.shown(place), sha256=sha256)
         say.line("sync", f"the lists of {hf_hub.shown()}")
@@ -49,8 +53,8 @@ def refresh(store: Store, say: Say, *, given: str = "", sha256: str = "") -> Cha
     return index.take(index.content_of(entries), store, origin=hf_hub.shown(), sha256=sha256)
 
 
-def _on(mirror: str) -> str:
-    return download.below(mirror, _FILE) if "://" in mirror else str(Path(mirror).expanduser() / _FILE)
+def _on(base: str) -> str:
+    return download.below(base, _FILE) if "://" in base else str(Path(base).expanduser() / _FILE)
 
 
 def _read(place: str, say: Say) -> bytes:
