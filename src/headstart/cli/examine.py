@@ -106,7 +106,7 @@ def unreadable_mirror() -> list[dict[str, str]]:
     try:
         mirror.require_readable("")
     except SetupError as err:
-        return [{"what": err.what, "fix": err.hint}]
+        return [{"what": err.what, "fix": err.hint or ""}]
     why = mirror.absent()
     return [{"what": why, "fix": "make it, name another, or unset HEADSTART_WEIGHTS_MIRROR"}] if why else []
 
