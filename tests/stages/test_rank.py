@@ -173,6 +173,9 @@ def test_the_table_is_told_in_a_few_lines(data, backbones, context):
     assert lines[-2].endswith(found.why)
     assert lines[-1].endswith("best by probe: made:good@inner; best by prior: made:good (published top-1 0.700)")
     assert len(lines) == 8
+    kept = values.load(Ranking, ctx.folder("rank"))
+    best = (kept.best_by_probe, kept.best_by_prior, kept.prior_why)
+    assert best == ("made:good@inner", "made:good", "published top-1 0.700")
 
 
 # ---------------------------------------------------------------- screening
@@ -222,6 +225,7 @@ def test_screening_keeps_what_ties_with_the_best_and_the_best_by_prior(data, con
     assert sorted(row.candidate for row in found.rows) == ["made:noise@inner", "made:noise@last"]
     for out in found.rows:
         assert out.status == "screened_out"
+        assert out.likeness.unknown == "told only of candidates that are judged on all training pictures"
         assert out.paired.low > 0
         assert out.paired.n == 120
     assert ctx.run.decided("rank/survivors/120") == list(found.survivors)
