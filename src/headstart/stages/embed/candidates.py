@@ -115,7 +115,7 @@ def _shortlist(
         expected, room_s = prior.expected(specs, history.records(ctx.store, lambda problem: None)), math.inf
     must = {name for name in of if name in named or (recipe and recipes.meant(recipe, name))}
     options = [
-        choosing.Option(name=name, expected=expected[name].value, cost=seconds((name,), seen or 1, ctx)) for name in of
+        choosing.Option(name=name, expected=expected[name].merit, cost=seconds((name,), seen or 1, ctx)) for name in of
     ]
     found = choosing.shortlist(options, room_s, must=must)
     if seen:
