@@ -335,7 +335,7 @@ class Expected:
         high: Upper end.
         runs: How many of the user's own runs measured it.
         why: One sentence.
-        known: Whether a figure or a run of the user's own speaks of it; else `value` is that of an average backbone.
+        known: Whether a figure or a run of the user's own speaks of it; else `value` is that of the weakest.
     """
 
     name: str

@@ -36,6 +36,7 @@ CENTRE, SPREAD = 1.35, 0.29  # of the log-odds of the 40 figures in keras_applic
 # effect is what r = 0.96 leaves; on a single set the scatter is several times that. Assumptions, not published.
 SLOPE, SLOPE_SD, LEAST_SLOPE = SPREAD, 0.15, 0.05
 EFFECT_SD = 0.10
+UNKNOWN = -2.0  # standing of a network of one's own of which nothing is published: among the weakest that are
 UNKNOWN_SD = 0.5  # of a backbone without a figure: about two figures' spread
 SET_SD = 10.0  # so wide that backbones are compared within a set alone
 NOISE_SD = 0.25
@@ -143,12 +144,12 @@ def _joined(same: Sequence[_Case]) -> _Case:
 
 
 def _unknown(of: Measured) -> bool:
-    """Whether it is one of the user's own of which nothing is published: it is taken for an average backbone."""
+    """Whether it is one of the user's own of which nothing is published: until it has shown more, it is worth little."""
     return of.key.startswith(history.OWN) and not of.published
 
 
 def _z(of: Measured) -> float:
-    return 0.0 if _unknown(of) else standing(of.prior)
+    return UNKNOWN if _unknown(of) else standing(of.prior)
 
 
 def _learnt(
@@ -182,7 +183,8 @@ def _told(of: Measured, at: int, believed: belief.Belief, runs: int) -> Expected
 
 def _why(of: Measured, value: float, runs: int) -> str:
     if _unknown(of):
-        first, figure, than = "nothing is published of it here", odds.share(CENTRE), "an average one"
+        weakest = odds.share(CENTRE + SPREAD * UNKNOWN)
+        first, figure, than = "nothing is published of it here", weakest, "the weakest that are published"
     else:
         first, figure, than = f"{'published' if of.published else 'guessed'} top-1 {of.prior:.3f}", of.prior, "that"
     if not runs:
