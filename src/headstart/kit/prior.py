@@ -144,7 +144,7 @@ def _joined(same: Sequence[_Case]) -> _Case:
 
 
 def _unknown(of: Measured) -> bool:
-    """Whether it is one of the user's own of which nothing is published: until it has shown more, it is worth little."""
+    """Whether it is one of the user's own of which nothing is published: worth little until it has shown more."""
     return of.key.startswith(history.OWN) and not of.published
 
 
