@@ -65,10 +65,19 @@ def test_an_unknown_name_gets_the_nearest(name, hint):
     assert hint in caught.value.hint
 
 
-@pytest.mark.parametrize("name", ["dinov2", "DINOv3_vitb16", "keras_hub:siglip_base", "vit_base", "clip-vit-b-32"])
-def test_families_of_extras_say_which_extra(name):
-    with pytest.raises(UsageError, match=r"headstart\[hub\]"):
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("dinov2", "keras_hub:dinov2_small"),
+        ("DINOv3_vitb16", "dinov3_vit"),
+        ("vit_base", "keras_hub:vit_base_patch16"),
+        ("clip-vit-b-32", "keras_hub:clip_vit_b_32"),
+    ],
+)
+def test_presets_that_are_not_here_are_named_too(name, hint):
+    with pytest.raises(UsageError, match="no backbone is named") as caught:
         trunk.find(name)
+    assert hint in caught.value.hint
 
 
 @pytest.mark.medium

@@ -8,6 +8,7 @@ both engines, and kept only if the vectors agree. Without OpenVINO, `ready` lets
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -133,11 +134,16 @@ def _unknown(name: str, known: tuple[str, ...], fits: list[str]) -> UsageError:
     away = [one for one in sources.shipped() if one.partition(":")[2] == name]
     if away:
         return UsageError(f"the backbone `{name}` is not here yet", hint=f"write {away[0]}, which fetches it")
-    near = nearest(name, known if ":" in name else [one.partition(":")[2] for one in known])
-    within = [one for one in (*known, *sources.shipped()) if word in one.replace("_", "")]
-    if word and not near and within:
-        near = f"did you mean {', '.join(f'`{one}`' for one in within[:3])}?"
-    return UsageError(f"no backbone is named `{name}`", hint=near or "headstart backbones list")
+    hint = _with_word(word, name.rpartition(":")[0], (*known, *sources.shipped()))
+    for some in (known, sources.shipped()):
+        hint = hint or nearest(name.lower(), some if ":" in name else [one.partition(":")[2] for one in some])
+    return UsageError(f"no backbone is named `{name}`", hint=hint or "headstart backbones list")
+
+
+def _with_word(word: str, source: str, names: Iterable[str]) -> str:
+    """The first names of a source, or of all, that hold a word, as the end of a sentence."""
+    found = [one for one in names if one.startswith(source) and word in one.replace("_", "")] if word else []
+    return f"did you mean {', '.join(f'`{one}`' for one in found[:3])}?" if found else ""
 
 
 def _twin(trained: Trunk) -> Trunk:
