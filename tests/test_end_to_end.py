@@ -147,6 +147,7 @@ def test_a_data_set_that_was_refused_can_be_mended(warm, small_textile, tmp_path
     call(*words)
 
 
+@pytest.mark.slow
 def test_a_budget_that_was_too_small_can_be_mended(warm, small_textile, tmp_path):
     words = ("fit", small_textile(12), "--backbones", LITE0, "--out", tmp_path / "run", "--quiet")
     _, stderr = call(*words, "--strategy", "finetune", "--budget", "0.5s", code=2, light=False)

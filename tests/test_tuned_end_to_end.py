@@ -88,6 +88,7 @@ def test_curves_lie_in_event_files_and_nested_scores_in_the_run(fitted):
     assert headstart.load(out).adapted.tuning.nested
 
 
+@pytest.mark.slow
 def test_the_same_recipe_again_is_equal_byte_for_byte(few, shared_store, tmp_path):
     words = ("fit", few, *TUNED, "--quiet")
     call(*words, "--out", tmp_path / "one", light=False)

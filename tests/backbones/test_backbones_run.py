@@ -72,6 +72,7 @@ def test_its_features_are_those_of_the_tuned_network(tuned, own):
     np.testing.assert_allclose(network.predict_on_batch(pictures.astype(np.float32)), answers, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_one_task_helps_another_and_the_first_run_may_go(few, tuned, cache, tmp_path):
     copy = tmp_path / "earlier"
     shutil.copytree(tuned, copy)
