@@ -26,6 +26,9 @@ def test_a_model_inside_is_counted_too(model):
     x = keras.Input((8, 8, 3))
     outer = keras.Model(x, model(x))
     assert room.step_bytes(outer, 1) >= room.step_bytes(model, 1)
+    row = keras.Sequential([keras.layers.Conv2D(4, 3, padding="same"), keras.layers.ReLU()])
+    outer = keras.Model(x, row(x))  # as the stem of ConvNeXt
+    assert room.step_bytes(outer, 1) == int(4 * (8 * 8 * 3 + 2 * 8 * 8 * 4) * 1.2 + 4 * row.count_params() * 5)
 
 
 @pytest.mark.parametrize(("free", "parts"), [(10**9, 1), (47_000, 1), (35_000, 2), (20_000, 4), (1, 16)])

@@ -58,7 +58,8 @@ def _bytes(model: Any) -> Iterator[int]:
     """Of what each operation gives out for one picture."""
     import keras
 
-    for operation in model.operations:
+    inside = model.layers if isinstance(model, keras.Sequential) else model.operations
+    for operation in inside:
         if isinstance(operation, keras.Model):
             yield from _bytes(operation)
             continue
