@@ -54,6 +54,13 @@ def test_runs_as_the_figures_promise_leave_the_figures_and_narrow_the_intervals(
         assert one.high - one.low < first[name].high - first[name].low
 
 
+def test_a_run_that_changes_nothing_is_told_as_that():
+    few = [replace(one, backbones=one.backbones[:1]) for one in runs(2, {})]  # nothing to compare it with in its set
+    [told] = prior.expected(SPECS[:1], few).values()
+    assert told.value == pytest.approx(SPECS[0].prior, abs=5e-4)
+    assert told.why.endswith("; 2 of your runs bear that out")
+
+
 def test_figures_that_do_not_transfer_here_count_less():
     """Where the published order is turned round, own runs win in the end."""
     turned = {name: -2 * (odds.log_odds(value) - prior.CENTRE) for name, value in PUBLISHED.items()}

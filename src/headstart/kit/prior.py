@@ -190,5 +190,7 @@ def _why(of: Measured, value: float, runs: int) -> str:
     if not runs:
         return first
     points = 100 * (value - figure)
+    if abs(points) < 0.05:
+        return f"{first}; {f'{runs} of your runs bear' if runs > 1 else 'one of your runs bears'} that out"
     whose = f"{runs} of your runs put it" if runs > 1 else "one of your runs puts it"
     return f"{first}; {whose} {abs(points):.1f} points {'above' if points >= 0 else 'below'} {than}"
