@@ -43,7 +43,7 @@ bench: venv ## Print the figures that the README and docs quote
 
 lock: venv ## Resolve the dependencies anew
 	$(BIN)/python -m pip install --quiet uv
-	$(BIN)/uv pip compile pyproject.toml --group dev --generate-hashes --universal --python-version 3.11 \
+	$(BIN)/uv pip compile pyproject.toml --all-extras --group dev --generate-hashes --universal --python-version 3.11 \
 	  --custom-compile-command "make lock" --no-annotate --quiet --output-file requirements.lock
 
 clean: ## Remove the virtual environment and the local cache

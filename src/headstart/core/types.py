@@ -871,14 +871,35 @@ class Evaluation:
     paid: tuple[PaidRow, ...] = ()
 
 
+UNKNOWN = "unknown"  # the answer where the model says that it does not know; `Prediction.unknown` tells for sure
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prediction:
-    """One answer. `answer` is empty and `error` says why when the file could not be read."""
+    """One answer, with its doubt.
+
+    Attributes:
+        uri: The file, or the name under which the picture came.
+        answer: A class; `unknown` where the model does not know; empty where the file could not be read.
+        probabilities: Class -> calibrated probability.
+        error: Why the file could not be read, else empty.
+        likeliest: The class that would be answered if something had to be; empty where the file could not be read.
+        plausible: Classes of the prediction set that holds the true one with the promised coverage, the likeliest
+            first; empty where the model promises nothing, or where no class is plausible.
+        novelty: 0..1, share of known pictures that look more familiar than this one; None where it is not measured.
+        unknown: Whether the model declines to answer.
+        reasons: Why it does, a sentence each.
+    """
 
     uri: str
     answer: str
     probabilities: Mapping[str, float] = field(default_factory=dict)
     error: str = ""
+    likeliest: str = ""
+    plausible: tuple[str, ...] = ()
+    novelty: float | None = None
+    unknown: bool = False
+    reasons: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

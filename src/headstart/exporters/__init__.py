@@ -1,0 +1,1 @@
+"""One file a format into which a run's model is exported."""
