@@ -1,0 +1,163 @@
+"""The first half of the story: read, audit, choose candidates, foretell, embed, audit again, split.
+
+`Beginning` holds one property a step, as `headstart.story.Story` does, which goes on from here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import cached_property
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+from headstart.core.context import Context
+from headstart.core.errors import DataError
+
+if TYPE_CHECKING:
+    from headstart.core.types import Audit, Dataset, Embeddings, Forecasts, Splits
+    from headstart.kit.trunk import Trunk
+    from headstart.stages.rank.screen import Screening
+
+SCREEN_PICTURES = 256  # reckoned for each candidate before one is dropped; random twins and the histogram see no more
+
+
+class Beginning:
+    """A run until its pictures are embedded and split; each property is a step, taken when first asked for."""
+
+    def __init__(self, ctx: Context) -> None:
+        self.ctx = ctx
+
+    def _step(self, stage: str, run: Callable[..., Any], *values: Any, **named: Any) -> Any:
+        with self.ctx.timed(stage):
+            return run(*values, ctx=self.ctx, **named)
+
+    @cached_property
+    def data(self) -> Dataset:
+        """Every file on disk, used or excused."""
+        from headstart.kit.decision import require_rule
+        from headstart.stages.read.run import run
+
+        found: Dataset = self._step("read", run, self.ctx.job.data)
+        require_rule(self.ctx.job, found.class_names)
+        return found
+
+    @cached_property
+    def files_audit(self) -> Audit:
+        """What the files tell."""
+        from headstart.stages.audit.run import run
+
+        found: Audit = self._step("audit_files", run, self.data)
+        digest, why = self.data.digest, "a resumed run must see the same pictures"
+        if self.ctx.decide("data", lambda: digest, why) != digest:
+            raise DataError(
+                f"the pictures in `{self.ctx.job.data}` changed since the run `{self.ctx.run.path}` began",
+                hint="choose another folder with `--out`: what is unchanged comes from the cache",
+            )
+        return found
+
+    @property
+    def seen(self) -> int:
+        """How many pictures go through every candidate before one is dropped, as reckoned."""
+        from headstart.kit.choosing import LEAST, rounds
+
+        count = len(self.data.uris)
+        return SCREEN_PICTURES if rounds(LEAST, count) else count
+
+    @cached_property
+    def candidates(self) -> tuple[str, ...]:
+        """Backbones to measure, their weights at hand."""
+        from headstart.stages.embed.candidates import run
+
+        assert self.files_audit is not None  # a hopeless data set stops before weights are fetched
+        found: tuple[str, ...] = self._step("candidates", run, self.data, seen=self.seen)
+        if self.ctx.job.from_names:
+            from headstart.stages.zeroshot.start import require
+
+            require(self.data.class_names, found, ctx=self.ctx)
+        return found
+
+    @cached_property
+    def forecast(self) -> Forecasts:
+        """What the run will come to, said before anything is spent."""
+        from headstart.stages.audit.splits import ahead
+        from headstart.stages.embed.estimates import seconds
+        from headstart.stages.forecast.run import before
+
+        passes_s = seconds(self.candidates, len(self.data.uris), self.ctx)
+        return before(self.data, ahead(self.data, self.ctx.job), self.candidates, passes_s, ctx=self.ctx)
+
+    @cached_property
+    def screening(self) -> Screening | None:
+        """Which backbones go on, judged on few pictures in one round or several; None when all go on."""
+        from headstart.kit.choosing import LEAST
+        from headstart.stages.rank import screen
+
+        names, found = self.candidates, None
+        draws = screen.draws(self.data, len(names), ctx=self.ctx) if "auto" in self.ctx.job.backbones else ()
+        if not draws and self.ctx.job.precision != "f32":
+            self.ctx.say.line("plan", f"no screening here, so nothing is done in {self.ctx.job.precision}")
+        for rows, then in pairwise((*draws, self._every)):
+            if len(names) < LEAST:
+                break
+            seen = tuple(self._embed(name, rows, self.ctx.job.precision) for name in names)
+            found = self._step(f"screen {len(rows)}", screen.run, self.data, seen, before=found, ahead=len(then))
+            names = found.survivors
+        return found
+
+    @cached_property
+    def embeddings(self) -> tuple[Embeddings, ...]:
+        """Features of all pictures through the surviving backbones, cheapest first."""
+        from headstart.stages.adapt.request import going_on
+
+        names = self.candidates
+        if self.screening:
+            names = going_on(self.screening.survivors, self.candidates, ctx=self.ctx)
+            if self.ctx.job.from_names:
+                from headstart.stages.zeroshot.start import with_naming
+
+                names = with_naming(names, self.candidates, ctx=self.ctx)
+        found = [self._embed(name, self._every) for name in names]
+        return tuple(sorted(found, key=lambda e: (e.spec.flops, e.spec.name)))
+
+    @property
+    def _every(self) -> Any:
+        import numpy as np
+
+        return np.arange(len(self.data.uris))
+
+    def _embed(self, name: str | Trunk, rows: Any, precision: str = "f32") -> Embeddings:
+        from headstart.stages.embed.run import run
+
+        said = name if isinstance(name, str) else name.name
+        with self.ctx.timed(f"embed {said} {len(rows)}") as entry:
+            found = run(self.data, name, rows, ctx=self.ctx, precision=precision)
+            if found.timed:  # times of other loads would make the cheap look dear
+                entry["latency_ms"] = found.latency_ms
+        return found
+
+    @cached_property
+    def vectors_audit(self) -> Audit:
+        """What the vectors of the cheapest backbone of known worth tell, of those that go on."""
+        return self._look_at({e.spec.name: e for e in self.embeddings})
+
+    @cached_property
+    def first_look(self) -> Audit:
+        """The same by the cheapest candidate, for those who want no more than an audit."""
+        return self._look_at(dict.fromkeys(self.candidates))
+
+    def _look_at(self, among: Mapping[str, Embeddings | None]) -> Audit:
+        from headstart.stages.audit.run import looked_at_by, run
+
+        name = looked_at_by(among)
+        embeddings = among[name] or self._embed(name, self._every)
+        found: Audit = self._step("audit_vectors", run, self.data, embeddings=embeddings, before=self.files_audit)
+        return found
+
+    @cached_property
+    def splits(self) -> Splits:
+        """Who learns and who judges; drawn only now, so that look-alikes stay on one side."""
+        from headstart.stages.audit.splits import draw
+
+        screened = self.screening.pictures if self.screening else None
+        found: Splits = self._step("splits", draw, self.data, self.vectors_audit.clusters, screened=screened)
+        return found
