@@ -1,7 +1,8 @@
 """All terminal output: one line a stage, progress while it runs, results apart.
 
 Results go to stdout, everything else to stderr. A moving progress line appears only on a terminal; elsewhere each
-stage prints one plain line when it ends. `NO_COLOR` is respected; colour decorates and never informs.
+stage prints one plain line when it ends, unless `HEADSTART_PROGRESS=lines` asks for a line of progress a second, which
+begins with a carriage return. `NO_COLOR` is respected; colour decorates and never informs.
 """
 
 from __future__ import annotations
@@ -16,7 +17,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, TextIO
 
-_REDRAW_S = 0.2
+from headstart.core import settings
+
+_REDRAW_S, _LINE_S = 0.2, 1.0
 
 
 def duration(seconds: float) -> str:
@@ -94,14 +97,24 @@ class Say:
     err: TextIO = field(default_factory=lambda: sys.stderr)
     out: TextIO = field(default_factory=lambda: sys.stdout)
     _dirty: bool = False
+    _lined: float = float("-inf")
 
     @property
     def moving(self) -> bool:
-        """Whether a progress line may move."""
-        return not self.quiet and self.err.isatty() and os.environ.get("TERM") != "dumb"
+        """Whether progress is shown while it is made."""
+        return not self.quiet and (self._terminal or settings.get("HEADSTART_PROGRESS") == "lines")
+
+    @property
+    def _terminal(self) -> bool:
+        return self.err.isatty() and os.environ.get("TERM") != "dumb"
 
     def draw(self, text: str) -> None:
-        """Redraw the moving line."""
+        """Redraw the moving line, or where there is no terminal, write a line of its own once a second."""
+        if not self._terminal:
+            if time.monotonic() - self._lined >= _LINE_S:
+                self._lined = time.monotonic()
+                print(f"\r{text}", file=self.err, flush=True)
+            return
         width = 100
         with contextlib.suppress(OSError):
             width = os.get_terminal_size(self.err.fileno()).columns

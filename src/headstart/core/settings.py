@@ -27,6 +27,9 @@ SETTINGS = (
     ),
     Setting("HEADSTART_THREADS", "Threads for decoding, the engine and the heads.", "all cores of this process"),
     Setting("HEADSTART_HISTORY", "`off`: neither keep what a run came to nor learn from earlier ones.", "on"),
+    Setting(
+        "HEADSTART_PROGRESS", "`lines`: a line of progress a second where no terminal shows it moving.", "none there"
+    ),
 )
 
 
