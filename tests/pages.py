@@ -1,4 +1,4 @@
-"""Pages driven as a person does: Debian's Chromium by Playwright, at desktop and phone width, light and dark, with axe."""
+"""Pages driven as a person does: Chromium by Playwright, at desktop and phone width, light and dark, with axe."""
 
 import contextlib
 
