@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from headstart.core import extras
 from headstart.core import job as jobs
 from headstart.core.context import Context
 from headstart.core.effect import require_effect
@@ -240,6 +241,7 @@ def _request(
     from headstart.stages.embed.candidates import require_known
     from headstart.stages.read.run import require_folder
 
+    extras.require("fit", "learning from pictures")
     job = jobs.make(data=str(data), **settings)
     require_folder(Path(job.data))
     require_known(job, say, fetching=fetching)

@@ -8,6 +8,7 @@ from PIL import Image
 
 import headstart
 from headstart.cli.main import main
+from headstart.core import extras
 from headstart.core import job as jobs
 from headstart.core.effect import require_effect
 from headstart.core.errors import NoOpError, UsageError
@@ -81,7 +82,7 @@ def test_what_fits_passes():
 
 
 def test_mlflow_that_is_not_there_is_told_before_anything_starts(monkeypatch):
-    monkeypatch.setattr(request, "find_spec", lambda name: None)
+    monkeypatch.setattr(extras, "find_spec", lambda name: None)
     with pytest.raises(headstart.HeadstartError, match="there is no `mlflow`") as caught:
         request.require(jobs.make(data="x", strategy="finetune", track="mlflow"), [LITE0])
     assert caught.value.where == "--track mlflow"

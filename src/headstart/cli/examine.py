@@ -12,6 +12,7 @@ from typing import Any
 
 from headstart.core import settings
 from headstart.core.errors import SetupError, nearest
+from headstart.core.extras import command
 from headstart.kit import hf_hub, mirror, provenance
 from headstart.kit.download import shown
 
@@ -65,7 +66,7 @@ def _numbers(version: str) -> tuple[int, ...]:
 def _extra(name: str, packages: list[str]) -> str:
     absent = [package for package in packages if provenance.version(package) is None]
     have = ", ".join(f"{package} {provenance.version(package)}" for package in packages if package not in absent)
-    return have if not absent else f'not installed (optional): python -m pip install "headstart[{name}]"'
+    return have if not absent else f"not installed (optional): {command(name)}"
 
 
 def _inference() -> str:
@@ -83,6 +84,8 @@ def backend() -> str:
         except (ValueError, OSError, AttributeError):
             chosen = None
     name = chosen or "tensorflow"
+    if not provenance.version("keras"):
+        return f"none, which predict and serve do not need: {command('fit')}"
     version = provenance.version(name)
     return f"Keras {provenance.version('keras')} on {name} {version or '(not installed)'}"
 

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from headstart import __version__
 from headstart.cli.crash import save_crash
 from headstart.cli.parser import Parser
-from headstart.core import registry
+from headstart.core import extras, registry
 from headstart.core.errors import HeadstartError
 from headstart.core.files import disk_fact, show
 from headstart.core.types import Command
@@ -43,6 +43,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _report(err, err.exit_code, words)
     except KeyboardInterrupt:
         return _report(HeadstartError(f"interrupted; {_kept(words)}"), INTERRUPTED, words)
+    except ImportError as err:
+        lacking = extras.lacking(err)
+        return _report(lacking, lacking.exit_code, words) if lacking else _report(save_crash(err, words), BUG, words)
     except OSError as err:
         fact = disk_fact(err, f"cannot use `{err.filename}`" if err.filename else "the work cannot go on")
         return _report(fact, fact.exit_code, words) if fact else _report(save_crash(err, words), BUG, words)

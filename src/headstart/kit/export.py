@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from headstart.core import extras
 from headstart.core.errors import SetupError
 from headstart.core.files import write_json
 from headstart.core.types import BackboneSpec
@@ -164,9 +165,7 @@ def quantise(source: Path, pictures: np.ndarray, folder: Path) -> None:
         with engine.without_telemetry(), redirect_stdout(sys.stderr):  # its log would go to stdout among the results
             import nncf
     except ImportError as err:
-        raise SetupError(
-            "precision `int8` needs NNCF, which is not installed", hint='pip install "headstart[int8]"'
-        ) from err
+        raise SetupError("precision `int8` needs NNCF, which is not installed", hint=extras.command("int8")) from err
     used = pictures[:CALIBRATION]
     model = ov.Core().read_model(source)
     with quiet(), os.fdopen(os.dup(2), "w", encoding="utf-8") as bars, redirect_stdout(bars):

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from headstart.core import extras
 from headstart.core.errors import DataError, SetupError
 from headstart.core.types import InputSpec
 from headstart.kit.hub_files import CONFIG, files_of, read
 
 _SIDE_PX = 224
-NEEDS = 'pip install "headstart[hub]"'
+NEEDS = extras.command("hub")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -64,11 +64,7 @@ def require_installed() -> None:
     Raises:
         SetupError: It is not installed.
     """
-    try:
-        found = importlib.util.find_spec("keras_hub")
-    except ValueError:  # something has shut it out
-        found = None
-    if found is None:
+    if extras.absent("hub"):
         raise SetupError("KerasHub, which opens this backbone, is not installed", hint=NEEDS)
 
 

@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
+from headstart.core import extras
 from headstart.core.errors import SetupError
 from headstart.core.files import read_json, write_json
 from headstart.core.recipe import Recipe
@@ -229,7 +230,7 @@ class _Mlflow:
             yield
         except ImportError as err:
             raise SetupError(
-                f"MLflow cannot be loaded: {err}", where="--track mlflow", hint='pip install "headstart[mlflow]"'
+                f"MLflow cannot be loaded: {err}", where="--track mlflow", hint=extras.command("mlflow")
             ) from err
         except Exception as err:
             if not type(err).__module__.startswith(("mlflow", "sqlalchemy", "requests")):

@@ -6,9 +6,9 @@ What only the pictures can tell, such as which backbone survives the screening, 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from importlib.util import find_spec
 from typing import Any
 
+from headstart.core import extras
 from headstart.core import recipe as recipes
 from headstart.core.context import Context
 from headstart.core.errors import NoOpError, SetupError, UsageError, nearest
@@ -16,7 +16,7 @@ from headstart.core.job import Job
 from headstart.kit import trunk
 from headstart.kit.trunk import Trunk
 
-_NEEDED = {"mlflow": ("mlflow", "alembic", "sqlalchemy")}  # by `--track`
+_NEEDED = {"mlflow": "mlflow"}  # `--track` -> extra
 
 
 def require(job: Job, candidates: Sequence[str]) -> None:
@@ -37,12 +37,12 @@ def require(job: Job, candidates: Sequence[str]) -> None:
         raise NoOpError(f"nothing can be fine-tuned: {'; '.join(frozen)}", hint="--strategy probe takes it frozen")
     if job.recipe:
         _require_fitting(recipes.parse(job.recipe), found)
-    missing = [name for name in _NEEDED.get(job.track, ()) if find_spec(name) is None]
+    missing = extras.absent(_NEEDED[job.track]) if job.track in _NEEDED else []
     if missing:
         raise SetupError(
             f"MLflow cannot be loaded: there is no `{missing[0]}`",
             where=f"--track {job.track}",
-            hint='pip install "headstart[mlflow]"',
+            hint=extras.command("mlflow"),
         )
 
 

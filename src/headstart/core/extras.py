@@ -1,0 +1,83 @@
+"""Which optional package belongs to which extra: the one place that tells what to install for what is missing.
+
+`pip install headstart` brings what `predict` needs. All else is an extra, a named set of packages. Nothing is imported
+here; whether a package is there is asked of Python's finders.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib.util import find_spec
+
+from headstart.core.errors import SetupError
+
+# Extra -> the names under which its packages are imported; they are installed under those of `pyproject.toml`.
+EXTRAS: Mapping[str, tuple[str, ...]] = {
+    "fit": (
+        "keras",
+        "tensorflow",
+        "sklearn",
+        "scipy",
+        "optuna",
+        "matplotlib",
+        "jinja2",
+        "h5py",
+        "threadpoolctl",
+        "tomli_w",
+    ),
+    "runtime": ("fastapi", "uvicorn", "prometheus_client", "python_multipart"),
+    "export": ("onnx", "onnxruntime", "tf2onnx", "ai_edge_litert"),
+    "parquet": ("pyarrow",),
+    "hub": ("keras_hub",),
+    "int8": ("nncf",),
+    "mlflow": ("mlflow", "sqlalchemy", "alembic"),
+}
+_CHOSEN = {"tensorflow"}  # which backend Keras has is the user's choice; Keras itself tells when it is not there
+
+
+def command(extra: str) -> str:
+    """What installs an extra, to paste."""
+    return f'pip install "headstart[{extra}]"'
+
+
+def absent(extra: str) -> list[str]:
+    """Packages of an extra that are not installed, by the names under which they are imported."""
+    return [name for name in EXTRAS[extra] if not _found(name)]
+
+
+def require(extra: str, what: str) -> None:
+    """Refuse at once what cannot work without an extra.
+
+    Args:
+        extra: One of `EXTRAS`.
+        what: What needs it, as the beginning of a sentence: `learning from pictures`.
+
+    Raises:
+        SetupError: A package of it is not installed.
+    """
+    missing = [name for name in absent(extra) if name not in _CHOSEN]
+    if missing:
+        raise SetupError(f"{what} needs the extra `{extra}`; not installed: {_few(missing)}", hint=command(extra))
+
+
+def lacking(err: ImportError) -> SetupError | None:
+    """The fact behind a failed import: a package of an extra that is not installed; None for any other failure."""
+    name = (err.name or "").partition(".")[0]
+    for extra, names in EXTRAS.items():
+        if name in names and not _found(name):
+            return SetupError(
+                f"this needs `{name}` of the extra `{extra}`, which is not installed", hint=command(extra)
+            )
+    return None
+
+
+def _few(names: list[str]) -> str:
+    shown = ", ".join(f"`{name}`" for name in names[:3])
+    return f"{shown} and {len(names) - 3} more" if len(names) > 3 else shown
+
+
+def _found(name: str) -> bool:
+    try:
+        return find_spec(name) is not None
+    except ValueError:  # something has shut it out
+        return False
