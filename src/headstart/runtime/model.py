@@ -20,7 +20,7 @@ from headstart.kit import decision
 from headstart.kit.engine import BATCH, Engine
 from headstart.runtime import answer, manifest
 from headstart.runtime.manifest import Manifest, TrunkEntry
-from headstart.runtime.predict import Chunk, chunks
+from headstart.runtime.predict import Chunk, Source, chunks
 
 
 class Model:
@@ -60,25 +60,34 @@ class Model:
             self._engines[batch] = tuple(made)
         return self._engines[batch]
 
-    def predict(self, files: Iterable[Path]) -> Iterator[Prediction]:
+    def predict(self, files: Iterable[Source]) -> Iterator[Prediction]:
         """Answer for pictures, in their order, as they are made; memory does not grow with their number.
 
         Args:
-            files: Picture files; consumed as needed. One that cannot be read gives a `Prediction` with `error`.
+            files: Picture files, or pictures that come as bytes; consumed as needed. One that cannot be read gives a
+                `Prediction` with `error`.
         """
         for chunk in self.featured(files):
-            yield from self._answers(chunk)
+            yield from self.answers(chunk)
 
-    def featured(self, files: Iterable[Path]) -> Iterator[Chunk]:
-        """Files with their features, chunk by chunk: one by one when there are few, since a batch is padded."""
+    def featured(self, files: Iterable[Source], *, batch: int | None = None) -> Iterator[Chunk]:
+        """Files with their features, chunk by chunk: one by one when there are few, or as many as `batch` says."""
         source = iter(files)
         first = list(itertools.islice(source, BATCH))
-        batch = BATCH if len(first) == BATCH else 1
+        batch = batch or (BATCH if len(first) == BATCH else 1)
         trunks = self.manifest.trunks
         flow = chunks(itertools.chain(first, source), [t.input for t in trunks], threads=threads(), batch=batch)
-        if first:
-            for at, (trunk, engine) in enumerate(zip(trunks, self.engines(batch), strict=True)):
-                flow = _through(engine, trunk, at, flow)
+        return self.through(flow, batch=batch) if first else flow
+
+    def through(self, flow: Iterator[Chunk], *, batch: int = BATCH) -> Iterator[Chunk]:
+        """Decoded chunks with their features, in their order; one such flow at a time.
+
+        Args:
+            flow: Chunks, taken while the engines work on those before.
+            batch: 1 for the shortest answer to one picture, otherwise for the most pictures a second.
+        """
+        for at, (trunk, engine) in enumerate(zip(self.manifest.trunks, self.engines(batch), strict=True)):
+            flow = _through(engine, trunk, at, flow)
         return flow
 
     def probabilities(self, chunk: Chunk) -> np.ndarray:
@@ -87,15 +96,17 @@ class Model:
         found = answer.probabilities(self.manifest.head.kind, self.arrays, np.concatenate(blocks, axis=1))
         return _tempered(found, self.manifest.calibration.temperature)
 
-    def _answers(self, chunk: Chunk) -> Iterator[Prediction]:
+    def answers(self, chunk: Chunk) -> list[Prediction]:
+        """One answer for each file of a chunk with features."""
         found = self.probabilities(chunk)
-        answers = self.decide(found)
+        answers, made = self.decide(found), []
         for at, file in enumerate(chunk.files):
             if at in chunk.errors:
-                yield Prediction(uri=str(file), answer="", error=chunk.errors[at])
+                made.append(Prediction(uri=str(file), answer="", error=chunk.errors[at]))
             else:
                 each = dict(zip(self.class_names, found[at].tolist(), strict=True))
-                yield Prediction(uri=str(file), answer=self.class_names[answers[at]], probabilities=each)
+                made.append(Prediction(uri=str(file), answer=self.class_names[answers[at]], probabilities=each))
+        return made
 
     def decide(self, probabilities: np.ndarray) -> np.ndarray:
         """(B, C) probabilities -> (B,) positions in `class_names`, by the model's threshold or costs."""

@@ -24,24 +24,53 @@ from headstart.kit.signatures import SUFFIXES
 AHEAD = 2 * BATCH  # files decoded beside those in the engines
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Content:
+    """A picture that comes as bytes under a name, not as a file: of an archive, or over a wire.
+
+    Attributes:
+        name: What its answer is called.
+        content: All bytes of the picture file; the reason where they could not be had.
+    """
+
+    name: str
+    content: bytes | PictureError
+
+    def __str__(self) -> str:
+        return self.name
+
+    def read(self) -> bytes:
+        """The bytes.
+
+        Raises:
+            PictureError: They could not be had.
+        """
+        if isinstance(self.content, PictureError):
+            raise self.content
+        return self.content
+
+
+Source = Path | Content
+
+
 @dataclass(slots=True)
 class Chunk:
     """Some files on their way through the trunks.
 
     Attributes:
-        files: B files.
+        files: B files, or pictures that come as bytes.
         pictures: One (B, H, W, 3) uint8 array for each input; zeros where the file could not be read.
         errors: Position -> why the file could not be read; its features are never looked at.
         features: (backbone, depth) -> (B, D) float32, filled by the engines.
     """
 
-    files: list[Path]
+    files: list[Source]
     pictures: list[np.ndarray]
     errors: dict[int, str] = field(default_factory=dict)
     features: dict[tuple[str, str], np.ndarray] = field(default_factory=dict)
 
 
-def chunks(files: Iterable[Path], inputs: Sequence[InputSpec], *, threads: int, batch: int) -> Iterator[Chunk]:
+def chunks(files: Iterable[Source], inputs: Sequence[InputSpec], *, threads: int, batch: int) -> Iterator[Chunk]:
     """Decode files in parallel and hand them out in order; at most `AHEAD` files wait.
 
     Args:
@@ -64,14 +93,15 @@ def chunks(files: Iterable[Path], inputs: Sequence[InputSpec], *, threads: int, 
         pool.shutdown(cancel_futures=True)
 
 
-def _empty(part: list[Path], inputs: Sequence[InputSpec]) -> Chunk:
+def _empty(part: list[Source], inputs: Sequence[InputSpec]) -> Chunk:
     shapes = [(len(part), spec.size_px, spec.size_px, 3) for spec in inputs]
     return Chunk(part, [np.zeros(shape, dtype=np.uint8) for shape in shapes])
 
 
 def _decode(chunk: Chunk, at: int, inputs: Sequence[InputSpec]) -> None:
     try:
-        content = read_bytes(os.fspath(chunk.files[at]))
+        source = chunk.files[at]
+        content = source.read() if isinstance(source, Content) else read_bytes(os.fspath(source))
         for pictures, spec in zip(chunk.pictures, inputs, strict=True):
             pictures[at] = decode(content, spec)
     except PictureError as err:

@@ -55,7 +55,7 @@ def run(model: Path, folder: Path, *, say: Say) -> Judgement:
         at = 0
         for chunk in found.featured(iter(files)):
             good = [i for i in range(len(chunk.files)) if i not in chunk.errors]
-            excused += [(_inside(folder, chunk.files[i]), why) for i, why in sorted(chunk.errors.items())]
+            excused += [(_inside(folder, Path(str(chunk.files[i]))), why) for i, why in sorted(chunk.errors.items())]
             if good:
                 p.append(found.probabilities(chunk)[good])
                 answers.append(found.decide(p[-1]))
