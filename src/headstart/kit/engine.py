@@ -14,7 +14,7 @@ from __future__ import annotations
 import functools
 import sys
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import metadata
@@ -85,6 +85,7 @@ class Engine:
         batch: Pictures that callers should hand over at once. 1 compiles for the shortest answer to one picture,
             otherwise for the most pictures a second; the vectors are the same.
         outputs: Names of the outputs to compute, in this order; None for all, in the file's order.
+        size_px: Height and width of a picture where they are not those of the file; the trunk must be convolutional.
 
     Attributes:
         batch: As given.
@@ -95,7 +96,13 @@ class Engine:
     """
 
     def __init__(
-        self, ir_path: Path, *, threads: int, batch: int = BATCH, outputs: Sequence[str] | None = None
+        self,
+        ir_path: Path,
+        *,
+        threads: int,
+        batch: int = BATCH,
+        outputs: Sequence[str] | None = None,
+        size_px: int | None = None,
     ) -> None:
         ov = load()
         streams = max(1, threads // _THREADS_A_STREAM) if batch > 1 else 1
@@ -110,8 +117,10 @@ class Engine:
             model = core.read_model(ir_path)
             if outputs is not None:  # what leads only to other outputs is not computed
                 model = ov.Model([model.output(one).node for one in outputs], model.get_parameters(), "part")
-            self.shape = tuple(side.get_length() for side in list(model.input(0).partial_shape)[1:])
+            own = tuple(side.get_length() for side in list(model.input(0).partial_shape)[1:])
+            self.shape = own if size_px is None else (size_px, size_px, 3)
             model.reshape({0: [1, *self.shape]})
+            model = edit(model) if edit else model
             self._compiled = core.compile_model(model, "CPU", settings)
         except (RuntimeError, IndexError) as err:
             raise SetupError(f"OpenVINO cannot compile the trunk: {err}", where=str(ir_path)) from err

@@ -1,0 +1,122 @@
+"""Arithmetic of maps: what each place adds to a linear score, and maps of several sizes on one grid.
+
+A score that is linear in means of maps is the mean of what the head would say if the whole picture were like one place
+(CAM, Zhou 2016; where it holds it is also what HiResCAM and Grad-CAM give, Draelos and Carin 2020). Nothing here
+approximates: maps go from one grid to another by the areas that cells share, so that their mean stays what it is.
+Needs numpy alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+Box = tuple[float, float, float, float]  # left, top, right, bottom
+_TINY = float(np.finfo(np.float32).tiny)
+
+
+def linear_form(kind: str, arrays: Mapping[str, np.ndarray], x: np.ndarray, of: int) -> tuple[np.ndarray, float]:
+    """A head's say about one class as a linear function of the features.
+
+    Of a `linear` head it is the class's logit minus the mean of the other logits. Of `neighbours` it is half the
+    difference of mean squared distances to the nearest pictures of other classes and of the class, these pictures held
+    fixed: linear too, for the square of the picture's own length cancels.
+
+    Args:
+        kind: `linear` or `neighbours`.
+        arrays: See `FittedHead`.
+        x: (D,) raw features of the picture.
+        of: Position of the class.
+
+    Returns:
+        (D,) float64 and a number, so that the say is `x @ w + b`.
+
+    Raises:
+        ValueError: The kind is unknown.
+    """
+    if kind == "linear":
+        weights, bias = np.asarray(arrays["weights"], np.float64), np.asarray(arrays["bias"], np.float64)
+        return against_others(weights, of), float(against_others(bias, of))
+    if kind == "neighbours":
+        return _between_neighbours(arrays, np.asarray(x, np.float64), of)
+    raise ValueError(f"no kind of head is named `{kind}`")
+
+
+def against_others(scores: np.ndarray, of: int) -> np.ndarray:
+    """(…, C) -> (…): one class's score minus the mean of the others'."""
+    count = scores.shape[-1]
+    own = scores[..., of]
+    others: np.ndarray = (scores.sum(axis=-1) - own) / max(count - 1, 1)
+    return np.asarray(own - others)
+
+
+def margin(probabilities: np.ndarray, of: int) -> np.ndarray:
+    """(B, C) probabilities -> (B,) log-probability of a class minus the mean of the others'; its logit margin."""
+    return against_others(np.log(np.maximum(np.asarray(probabilities, np.float64), _TINY)), of)
+
+
+def _between_neighbours(arrays: Mapping[str, np.ndarray], x: np.ndarray, of: int) -> tuple[np.ndarray, float]:
+    points, labels = np.asarray(arrays["points"], np.float64), np.asarray(arrays["labels"])
+    centre, scale = np.asarray(arrays["centre"], np.float64), np.asarray(arrays["scale"], np.float64)
+    distances = ((points - (x - centre) / scale) ** 2).sum(axis=1)
+    means, squares = [], []
+    for group in (labels == of, labels != of):
+        near = np.flatnonzero(group)
+        near = near[np.argsort(distances[near], kind="stable")[: int(arrays["k"])]]
+        chosen = points[near] if len(near) else np.zeros((1, points.shape[1]))
+        means.append(chosen.mean(axis=0))
+        squares.append(float((chosen**2).sum(axis=1).mean()))
+    weights = (means[0] - means[1]) / scale
+    return weights, (squares[1] - squares[0]) / 2 - float(centre @ weights)
+
+
+def moved(values: np.ndarray, source: Box, target: Box, shape: tuple[int, int]) -> np.ndarray:
+    """A map on another grid, by shared areas; the sum of what it adds to a mean over the grid stays the same.
+
+    Args:
+        values: (h, w) float, over `source`.
+        source: Where the map lies in the picture.
+        target: Where the new grid lies; it holds `source`.
+        shape: Rows and columns of the new grid.
+
+    Returns:
+        (rows, columns) float64 whose mean is that of `values`.
+    """
+    down = _shared(values.shape[0], source[1], source[3], shape[0], target[1], target[3])
+    across = _shared(values.shape[1], source[0], source[2], shape[1], target[0], target[2])
+    made: np.ndarray = down @ np.asarray(values, np.float64) @ across.T
+    return made
+
+
+def _shared(count: int, low: float, high: float, rows: int, first: float, last: float) -> np.ndarray:
+    """(rows, count): for each new cell the old ones' shares, scaled so that the mean over all new cells is the old."""
+    old, new = np.linspace(low, high, count + 1), np.linspace(first, last, rows + 1)
+    shared = np.minimum(new[1:, None], old[None, 1:]) - np.maximum(new[:-1, None], old[None, :-1])
+    return np.maximum(shared, 0.0) * (rows / (high - low))
+
+
+def resized(values: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """(h, w) to (rows, columns) float32, linear between the centres of cells, flat beyond the outer ones."""
+    made = np.asarray(values, np.float64)
+    for axis, count in enumerate(shape):
+        old = made.shape[axis]
+        at = np.clip((np.arange(count) + 0.5) * old / count - 0.5, 0, old - 1)
+        low = np.floor(at).astype(int)
+        high = np.minimum(low + 1, old - 1)
+        share = np.expand_dims(at - low, 1 - axis)
+        made = np.take(made, low, axis) * (1 - share) + np.take(made, high, axis) * share
+    return made.astype(np.float32)
+
+
+def warmth(values: np.ndarray) -> np.ndarray:
+    """What speaks for a class, 0..1 float32: negative values are 0, the largest is 1; all 0 where none is positive."""
+    above = np.maximum(values, 0.0)
+    most = float(above.max(initial=0.0))
+    return (above / most).astype(np.float32) if most > 0 else np.zeros(values.shape, np.float32)
+
+
+def around(boxes: tuple[Box, ...]) -> Box:
+    """The smallest box that holds all."""
+    left, top, right, bottom = zip(*boxes, strict=True)
+    return min(left), min(top), max(right), max(bottom)
