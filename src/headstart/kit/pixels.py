@@ -34,9 +34,11 @@ __all__ = [
     "PictureError",
     "batches",
     "decode",
+    "from_array",
     "inspect",
     "read_bytes",
     "revision",
+    "seen",
 ]
 
 REVISION = 1  # raise it when `decode` gives other numbers for the same bytes
@@ -69,6 +71,20 @@ def decode(content: bytes, spec: InputSpec) -> np.ndarray:
     return np.asarray(picture.upright(_fit(image, picture.extent, spec)))
 
 
+def from_array(picture: np.ndarray, spec: InputSpec) -> np.ndarray:
+    """A decoded picture as a trunk's input.
+
+    Args:
+        picture: (h, w, 3) uint8 RGB, upright.
+        spec: Size, resize and interpolation.
+
+    Returns:
+        (size_px, size_px, 3) uint8 RGB.
+    """
+    height, width = picture.shape[:2]
+    return np.asarray(_fit(Image.fromarray(picture), (float(width), float(height)), spec))
+
+
 def _fit(image: Image.Image, extent: tuple[float, float], spec: InputSpec) -> Image.Image:
     if spec.resize == "squash":
         return image.resize((spec.size_px, spec.size_px), _FILTERS[spec.interpolation], box=(0, 0, *extent))
@@ -86,6 +102,21 @@ def _crop(image: Image.Image, extent: tuple[float, float], spec: InputSpec) -> I
     box = (left, top, min(width, width / 2 + half), min(height, height / 2 + half))
     wide = image.resize((size + 2 * margin,) * 2, _FILTERS[spec.interpolation], box=box)
     return wide.crop((margin, margin, margin + size, margin + size))
+
+
+def seen(size: tuple[int, int], spec: InputSpec) -> tuple[float, float, float, float]:
+    """The part of a picture that `decode` keeps, in its own pixels: left, top, right, bottom.
+
+    Args:
+        size: Width and height of the picture, upright.
+        spec: As for `decode`.
+    """
+    width, height = size
+    if spec.resize == "squash":
+        return 0.0, 0.0, float(width), float(height)
+    side = min(width, height) * spec.crop_fraction
+    left, top = (width - side) / 2, (height - side) / 2
+    return left, top, left + side, top + side
 
 
 def read_bytes(path: str) -> bytes:
