@@ -86,6 +86,7 @@ class Engine:
             otherwise for the most pictures a second; the vectors are the same.
         outputs: Names of the outputs to compute, in this order; None for all, in the file's order.
         size_px: Height and width of a picture where they are not those of the file; the trunk must be convolutional.
+        edit: Changes the graph, of one picture, before it is compiled; None leaves it as it is.
 
     Attributes:
         batch: As given.
@@ -103,6 +104,7 @@ class Engine:
         batch: int = BATCH,
         outputs: Sequence[str] | None = None,
         size_px: int | None = None,
+        edit: Callable[[Any], Any] | None = None,
     ) -> None:
         ov = load()
         streams = max(1, threads // _THREADS_A_STREAM) if batch > 1 else 1

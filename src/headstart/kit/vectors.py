@@ -1,4 +1,4 @@
-"""Rows of embeddings, by the data set's row numbers; several backbones and depths side by side."""
+"""Rows of embeddings, by the data set's row numbers; several backbones and depths side by side; where they are kept."""
 
 from __future__ import annotations
 
@@ -6,7 +6,14 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from headstart.core.types import Embeddings, Feature
+from headstart.core.keys import digest
+from headstart.core.types import Embeddings, EmbedKey, Feature
+from headstart.kit.pixels import revision
+
+
+def address(key: EmbedKey) -> str:
+    """Where in the cache the vectors of a key lie; `revision` tells how files become the pixels that a trunk sees."""
+    return f"vectors/{digest([key, revision()])}"
 
 
 def take(of: Embeddings, depth: str, rows: np.ndarray) -> np.ndarray:

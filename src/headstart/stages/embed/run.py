@@ -27,6 +27,7 @@ from headstart.kit.engine import BATCH
 from headstart.kit.pixels import batches, revision
 from headstart.kit.rows import RowStore, keys_of
 from headstart.kit.values import as_json
+from headstart.kit.vectors import address
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -70,7 +71,7 @@ def run(data: Dataset, backbone: str | Trunk, rows: np.ndarray, *, ctx: Context,
         engine=trunk.engine_name(),
         calibration=digest([data.digests[row] for row in sample.tolist()]) if precision == "int8" else "",
     )
-    folder = ctx.store.root / _address(key)
+    folder = ctx.store.root / address(key)
     cache = RowStore(folder, {depth.name: depth.dim for depth in key.depths}, report=ctx.store.report)
     keys = keys_of([data.digests[row] for row in rows.tolist()])
     known = cache.find(keys) >= 0
@@ -106,11 +107,6 @@ def _remembered(folder: Path) -> float:
         return float(read_json(folder / _LATENCY)["ms"])
     except (OSError, ValueError, KeyError):
         return float("nan")
-
-
-def _address(key: EmbedKey) -> str:
-    """Where in the cache the vectors lie; `revision` tells how files become the pixels that the trunk sees."""
-    return f"vectors/{digest([key, revision()])}"
 
 
 def _first_of_equals(keys: np.ndarray, positions: np.ndarray) -> np.ndarray:
@@ -192,7 +188,7 @@ def _record(made: Embeddings, data: Dataset, ctx: Context) -> None:
     content = {
         "key": as_json(made.key),
         "pixels": revision(),
-        "cache": _address(made.key),
+        "cache": address(made.key),
         "data": data.digest,
         "pictures": len(made.rows),
         "rows_sha256": hashlib.sha256(made.rows.astype("<i8").tobytes()).hexdigest(),

@@ -1,0 +1,90 @@
+"""Arrays of numbers as pictures: what is laid out flat gets its height and width back, any numbers become 0..255.
+
+Nothing here looks at neighbours: the same row gives the same picture in any company, once the range of the numbers is
+known. Legend: N pictures, F numbers of a flat one, h w px of one as it came.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+BYTE = (0.0, 255.0)
+_DARKEST_BYTES = 127.0  # numbers up to 255 whose largest is above this are taken for 0..255
+
+
+def shape_of(width: int, given: tuple[int, ...] | None = None) -> tuple[int, int, int]:
+    """Height, width and channels of pictures that are laid out flat.
+
+    Args:
+        width: F.
+        given: (h, w) or (h, w, 1 or 3); None takes a colour square if F is three times a square, else the smallest
+            grey square that holds F numbers.
+
+    Raises:
+        ValueError: The given shape does not hold F numbers, or is none of a picture.
+    """
+    if given is None:
+        third = math.isqrt(width // 3)
+        if 3 * third * third == width:
+            return third, third, 3
+        side = math.isqrt(width - 1) + 1
+        return side, side, 1
+    sides = tuple(int(side) for side in given)
+    whole = (*sides, 1) if len(sides) == 2 else sides
+    if len(whole) != 3 or whole[2] not in (1, 3) or min(whole) < 1:
+        raise ValueError(f"image_shape {given!r} is not (height, width) or (height, width, 1 or 3)")
+    if math.prod(whole) != width:
+        raise ValueError(f"image_shape {given!r} holds {math.prod(whole)} numbers; a row of X has {width}")
+    return whole[0], whole[1], whole[2]
+
+
+def unfolded(flat: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
+    """(N, F) -> (N, h, w, channels); behind the F numbers comes black where the square is larger."""
+    missing = math.prod(shape) - flat.shape[1]
+    if missing:
+        flat = np.pad(flat, ((0, 0), (0, missing)))
+    return flat.reshape(len(flat), *shape)
+
+
+def range_of(numbers: np.ndarray) -> tuple[float, float]:
+    """Which numbers are black and white: of bytes 0 and 255, else 0..1 or 0..255 where they look it, else the ends.
+
+    Args:
+        numbers: Finite, of any shape, those learnt from.
+    """
+    if numbers.dtype == np.uint8:
+        return BYTE
+    low, high = float(numbers.min()), float(numbers.max())
+    if low >= 0.0 and high <= 1.0:
+        return 0.0, 1.0
+    if low >= 0.0 and _DARKEST_BYTES < high <= BYTE[1]:
+        return BYTE
+    return low, high
+
+
+def to_bytes(numbers: np.ndarray, ends: tuple[float, float]) -> np.ndarray:
+    """The same shape in uint8; what lies beyond the ends is black or white."""
+    if numbers.dtype == np.uint8 and ends == BYTE:
+        return numbers
+    low, high = ends
+    factor = 255.0 / (high - low) if high > low else 0.0
+    with np.errstate(over="ignore"):
+        scaled = (numbers.astype(np.float64) - low) * factor
+    return np.rint(np.clip(scaled, 0.0, 255.0)).astype(np.uint8)
+
+
+def coloured(pictures: np.ndarray) -> np.ndarray:
+    """(N, h, w), (N, h, w, 1) or (N, h, w, 3) -> (N, h, w, 3).
+
+    Raises:
+        ValueError: The shape is none of these.
+    """
+    if pictures.ndim == 3:
+        pictures = pictures[..., None]
+    if pictures.ndim != 4 or pictures.shape[3] not in (1, 3):
+        raise ValueError(
+            f"pictures of shape {pictures.shape} are neither (N, height, width) nor (N, height, width, 1 or 3)"
+        )
+    return pictures if pictures.shape[3] == 3 else np.repeat(pictures, 3, axis=3)
