@@ -72,6 +72,7 @@ class Picture:
 
     Args:
         content: All bytes of the file.
+        max_pixels: More are refused before anything is decoded.
 
     Attributes:
         format: One of `FORMATS`.
@@ -80,13 +81,14 @@ class Picture:
         notes: Positions in `NOTES` of what was done so far.
 
     Raises:
-        PictureError: It is not a readable picture, or has more than `MAX_PIXELS` pixels.
+        PictureError: It is not a readable picture, or has too many pixels.
     """
 
-    def __init__(self, content: bytes) -> None:
+    def __init__(self, content: bytes, max_pixels: int = MAX_PIXELS) -> None:
         self.format = sniff(content[:HEAD_BYTES])
         self.notes: set[int] = set()
         self._content = content
+        self._max_pixels = max_pixels
         with self._told():
             self._image = self._open()
             self.size: tuple[int, int] = self._image.size
@@ -95,8 +97,8 @@ class Picture:
     def _open(self) -> ImageFile.ImageFile:
         image: ImageFile.ImageFile = _READERS[self.format](io.BytesIO(self._content))
         width, height = image.size
-        if width * height > MAX_PIXELS:
-            detail = f"{width:,} x {height:,} px is more than {MAX_PIXELS // 1_000_000} megapixels"
+        if width * height > self._max_pixels:
+            detail = f"{width:,} x {height:,} px is more than {self._max_pixels / 1_000_000:g} megapixels"
             raise PictureError("too_many_pixels", detail)
         return image
 

@@ -52,12 +52,13 @@ def revision() -> str:
     return f"decode {REVISION} pillow {PIL.__version__}"
 
 
-def decode(content: bytes, spec: InputSpec) -> np.ndarray:
+def decode(content: bytes, spec: InputSpec, *, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     """A picture file's bytes as a trunk's input.
 
     Args:
         content: All bytes of the file.
         spec: Size, resize and interpolation.
+        max_pixels: A picture with more is refused before it is decoded.
 
     Returns:
         (size_px, size_px, 3) uint8 RGB, upright.
@@ -65,7 +66,7 @@ def decode(content: bytes, spec: InputSpec) -> np.ndarray:
     Raises:
         PictureError: It cannot be read to its end, or is too large.
     """
-    picture = Picture(content)
+    picture = Picture(content, max_pixels)
     side = spec.size_px if spec.resize == "squash" else math.ceil(spec.size_px / spec.crop_fraction)
     image = picture.rgb(least=2 * side)
     return np.asarray(picture.upright(_fit(image, picture.extent, spec)))
