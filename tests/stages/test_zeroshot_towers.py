@@ -10,6 +10,7 @@ import headstart
 import two_towers
 from command_line import call
 from headstart.core.errors import UsageError
+from headstart.core.opening import default_store
 from headstart.core.say import Say
 from headstart.kit import trunk
 from headstart.stages.adapt import plan
@@ -110,7 +111,7 @@ def test_fit_starts_from_the_texts(preset, guesses, drawings, tmp_path):
 
 def test_a_network_with_texts_of_its_own_comes_before_a_classifier(preset, context):
     name = trunk.find(preset[0]).name
-    assert start.fitting(("bundled:efficientnet_lite2", name), ctx=context())[0] == name
+    assert start.fitting(("bundled:efficientnet_lite2", name), ctx=context(store=default_store(QUIET)))[0] == name
 
 
 def test_a_network_without_texts_says_what_has_some(preset, drawings):
