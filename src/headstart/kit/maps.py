@@ -98,12 +98,19 @@ def _shared(count: int, low: float, high: float, rows: int, first: float, last: 
 
 def resized(values: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     """(h, w) to (rows, columns) float32, linear between the centres of cells, flat beyond the outer ones."""
+    rows, columns = (
+        np.clip((np.arange(count) + 0.5) * old / count - 0.5, 0, old - 1)
+        for count, old in zip(shape, values.shape, strict=True)
+    )
+    return between(values, rows, columns)
+
+
+def between(values: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+    """(len(rows), len(columns)) float32 of a map at places between its cells, told in cells from the first's centre."""
     made = np.asarray(values, np.float64)
-    for axis, count in enumerate(shape):
-        old = made.shape[axis]
-        at = np.clip((np.arange(count) + 0.5) * old / count - 0.5, 0, old - 1)
+    for axis, at in enumerate((rows, columns)):
         low = np.floor(at).astype(int)
-        high = np.minimum(low + 1, old - 1)
+        high = np.minimum(low + 1, made.shape[axis] - 1)
         share = np.expand_dims(at - low, 1 - axis)
         made = np.take(made, low, axis) * (1 - share) + np.take(made, high, axis) * share
     return made.astype(np.float32)

@@ -1,0 +1,178 @@
+"""A saved model that shows its maps: one pass gives the features of a picture and what lies under each of them.
+
+Needs numpy, Pillow and OpenVINO only. The trunks are compiled once more, with their maps as outputs; many masked copies
+of a picture go through the same engines. One picture at a time: calls from several threads wait for each other.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from headstart.core.settings import threads
+from headstart.kit import maps, pixels
+from headstart.kit.codecs import Picture
+from headstart.kit.engine import BATCH, Engine
+from headstart.kit.map_graph import Under, with_maps
+from headstart.kit.maps import Box
+from headstart.runtime import answer
+from headstart.runtime.model import Model
+from headstart.runtime.predict import Chunk, Content
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Seen:
+    """A picture as a model's trunks see it.
+
+    Attributes:
+        name: The file, or the name under which it came.
+        size: Width and height in px, upright.
+        pictures: (S, S, 3) uint8 a trunk.
+        boxes: The part that each trunk sees, in px of the upright picture.
+    """
+
+    name: str
+    size: tuple[int, int]
+    pictures: tuple[np.ndarray, ...]
+    boxes: tuple[Box, ...]
+
+    @property
+    def box(self) -> Box:
+        """The part that any trunk sees."""
+        return maps.around(self.boxes)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Part:
+    """Some of the head's columns and the map under them.
+
+    Attributes:
+        trunk: Position of the trunk.
+        columns: First column of the head's input and one after the last.
+        under: What the graph says of them.
+        values: (places, channels) float32, tokens that stand for no place first; None where there is no map.
+    """
+
+    trunk: int
+    columns: slice
+    under: Under
+    values: np.ndarray | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Looked:
+    """One picture's features (D,) float32, its parts, and the chunk from which the model answers."""
+
+    features: np.ndarray
+    parts: tuple[Part, ...]
+    chunk: Chunk
+
+
+class Looker:
+    """A model with its maps.
+
+    Args:
+        model: The saved model.
+    """
+
+    def __init__(self, model: Model) -> None:
+        self.model = model
+        self._lock = threading.Lock()
+        self._unders: list[list[Under]] = []
+
+    @cached_property
+    def _engines(self) -> tuple[Engine, ...]:
+        made = []
+        for trunk in self.model.manifest.trunks:
+            found: list[Under] = []
+            path = self.model.folder / trunk.ir
+            made.append(
+                Engine(path, threads=threads(), batch=BATCH, edit=lambda graph, into=found: with_maps(graph, into))
+            )
+            self._unders.append(found)
+        return tuple(made)
+
+    @property
+    def exact(self) -> bool:
+        """Whether every number that the head reads is the mean of a map."""
+        return all(part.under.mean for part in self._parts(()))
+
+    @property
+    def mapped(self) -> bool:
+        """Whether any number that the head reads has a map above it."""
+        return any(part.under.at is not None for part in self._parts(()))
+
+    def see(self, name: str, content: bytes) -> Seen:
+        """Decode a picture for every trunk.
+
+        Raises:
+            PictureError: It cannot be read.
+        """
+        picture = Picture(content)
+        specs = [trunk.input for trunk in self.model.manifest.trunks]
+        decoded = tuple(pixels.decode(content, spec) for spec in specs)
+        width, height = picture.size
+        size = (height, width) if picture.orientation() >= _SIDEWAYS else (width, height)
+        return Seen(name=name, size=size, pictures=decoded, boxes=tuple(pixels.seen(size, spec) for spec in specs))
+
+    def look(self, seen: Seen) -> Looked:
+        """One pass: features and maps."""
+        outputs = self._pass([picture[None] for picture in seen.pictures])
+        chunk = Chunk([Content(seen.name, b"")], [picture[None] for picture in seen.pictures])
+        for trunk, vectors in zip(self.model.manifest.trunks, outputs, strict=True):
+            for depth, vector in zip(trunk.depths, vectors, strict=False):
+                chunk.features[trunk.name, depth.name] = vector
+        return Looked(features=self._joined(outputs)[0], parts=self._parts(outputs), chunk=chunk)
+
+    def margins(self, pictures: Sequence[np.ndarray], of: int) -> np.ndarray:
+        """What the head says of a class, for many pictures.
+
+        Args:
+            pictures: (B, S, S, 3) uint8 a trunk.
+            of: Position of the class.
+
+        Returns:
+            (B,) float64 logit of the class minus the mean of the others' logits.
+        """
+        features = self._joined(self._pass(pictures))
+        found = answer.probabilities(self.model.manifest.head.kind, self.model.arrays, features)
+        return maps.margin(found, of)
+
+    def _pass(self, pictures: Sequence[np.ndarray]) -> list[tuple[np.ndarray, ...]]:
+        with self._lock:
+            return [
+                next(found for _, found in engine.run([(None, given)]))
+                for engine, given in zip(self._engines, pictures, strict=True)
+            ]
+
+    def _joined(self, outputs: Sequence[tuple[np.ndarray, ...]]) -> np.ndarray:
+        """(B, D) the head's input."""
+        blocks = [outputs[trunk][output] for trunk, output, _ in self._features()]
+        return np.concatenate(blocks, axis=1)
+
+    def _features(self) -> list[tuple[int, int, int]]:
+        """For each of the head's features: its trunk, the trunk's output, and how many numbers it is."""
+        trunks = self.model.manifest.trunks
+        at = {(t.name, d.name): (i, o) for i, t in enumerate(trunks) for o, d in enumerate(t.depths)}
+        return [(*at[f.backbone, f.depth], f.dim) for f in self.model.manifest.features]
+
+    def _parts(self, outputs: Sequence[tuple[np.ndarray, ...]]) -> tuple[Part, ...]:
+        """All columns that the head reads, in their order; with values where a picture was passed."""
+        assert self._engines  # compiling them tells what lies under their outputs
+        made, start = [], 0
+        for trunk, output, width in self._features():
+            for under in self._unders[trunk]:
+                if under.output == output:
+                    columns = slice(start + under.start, start + under.stop)
+                    known = outputs and under.at is not None
+                    values = under.places(outputs[trunk][under.at][0]) if known and under.at is not None else None
+                    made.append(Part(trunk=trunk, columns=columns, under=under, values=values))
+            start += width
+        return tuple(made)
+
+
+_SIDEWAYS = 5  # EXIF orientations from here on swap width and height
