@@ -15,6 +15,7 @@ _PUBLIC = {
     "report": "headstart.pipeline",
     "demo": "headstart.pipeline",
     "zeroshot": "headstart.pipeline",
+    "export": "headstart.using",
     "load": "headstart.run",
     "Run": "headstart.run",
     "Job": "headstart.core.job",

@@ -20,6 +20,7 @@ KINDS = {
     "heads": "heads",
     "data_checks": "checks/data",
     "model_checks": "checks/model",
+    "exporters": "exporters",
     "commands": "cli",
 }
 

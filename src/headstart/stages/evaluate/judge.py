@@ -49,7 +49,7 @@ def run(model: Path, folder: Path, *, say: Say) -> Judgement:
         DataError: The folder has no picture, or a class that the model does not know.
     """
     found = runtime.load(model)
-    files, y, excused = _labelled(folder, found.class_names)
+    files, y, excused = labelled(folder, found.class_names)
     p, answers, kept = [], [], []
     with say.progress("evaluate", len(files)) as progress:
         at = 0
@@ -81,8 +81,16 @@ def _judged(
     return Judgement(scores=scores, class_names=names, confusion=table, excused=tuple(excused))
 
 
-def _labelled(folder: Path, names: tuple[str, ...]) -> tuple[list[Path], np.ndarray, list[tuple[str, str]]]:
-    """Pictures in sorted order with their classes, and the files that are no pictures."""
+def labelled(folder: Path, names: tuple[str, ...]) -> tuple[list[Path], np.ndarray, list[tuple[str, str]]]:
+    """Pictures of a labelled folder in sorted order with their classes, and the files that are no pictures.
+
+    Args:
+        folder: One sub-folder a class; where it has `test/`, that is taken.
+        names: The model's classes.
+
+    Raises:
+        DataError: There is no picture, or a class that the model does not know.
+    """
     if not folder.is_dir():
         raise DataError(
             f"there is no folder `{show(str(folder))}`", hint="give the folder that holds one sub-folder a class"

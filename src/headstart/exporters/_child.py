@@ -1,0 +1,91 @@
+"""A conversion in a process of its own, whose memory is watched: `python -m headstart.exporters._child FORMAT FILE …`.
+
+Converters of other projects may take more memory than the machine has, or end the process they are in; here that ends
+one child, and the reason is told.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from headstart.core.errors import SetupError
+from headstart.core.say import size
+from headstart.kit.room import available_bytes
+
+_SHARE = 0.8  # of the memory that is free
+_LOOK_S = 0.1
+_LONGEST_S = 1800
+
+
+def convert(name: str, words: Sequence[str | Path], *, limit: int | None = None) -> None:
+    """Run a format's `convert(*words)` in a child.
+
+    Args:
+        name: Of the module in this folder.
+        words: What its function gets, as text.
+        limit: Bytes that the child may take; default most of what is free.
+
+    Raises:
+        SetupError: It failed or took too much, with its last words.
+    """
+    free = available_bytes()
+    limit = limit or (int(_SHARE * free) if free else None)
+    env = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1", "KERAS_BACKEND": "tensorflow"}
+    command = [sys.executable, "-m", __name__, name, *map(str, words)]
+    with tempfile.TemporaryFile() as said:
+        child = subprocess.Popen(command, stdout=said, stderr=said, stdin=subprocess.DEVNULL, env=env)
+        try:
+            why = _watch(child, limit)
+        finally:
+            child.kill()
+            child.wait()
+        said.seek(0)
+        why = why or ("" if child.returncode == 0 else _last(said.read(), child.returncode))
+    if why:
+        raise SetupError(f"the conversion to `{name}` failed: {why}", where="--to", hint="--to openvino")
+
+
+def _watch(child: subprocess.Popen[bytes], limit: int | None) -> str:
+    """Wait for the end; the reason where it was not waited for any longer."""
+    end = time.monotonic() + _LONGEST_S
+    while True:
+        try:
+            child.wait(_LOOK_S)
+            return ""
+        except subprocess.TimeoutExpired:
+            if limit is not None and _resident(child.pid) > limit:
+                return f"it needs more than the {size(limit)} of memory that it may take here"
+            if time.monotonic() > end:
+                return f"it took longer than {_LONGEST_S // 60} minutes"
+
+
+def _resident(pid: int) -> int:
+    """Bytes of memory that a process holds; 0 where the system does not say."""
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text(encoding="ascii", errors="replace").splitlines()
+        return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("VmRSS:")), 0)
+    except (OSError, ValueError):
+        return 0
+
+
+def _last(said: bytes, code: int) -> str:
+    lines = [line.strip() for line in said.decode("utf-8", "replace").splitlines() if line.strip()]
+    return lines[-1][:300] if lines else f"it ended with {code} and no word"
+
+
+def main(words: Sequence[str]) -> None:
+    """The child's work."""
+    import importlib
+
+    work: Callable[..., None] = importlib.import_module(f"headstart.exporters.{words[0]}").convert
+    work(*words[1:])
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

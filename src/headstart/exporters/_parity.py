@@ -1,0 +1,143 @@
+"""An export judged by its own `predict.py` in a fresh process, against the run's saved model on real pictures."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from headstart.core.errors import GateFailed, SetupError
+from headstart.core.types import AccuracyChange
+from headstart.kit.intervals import mean_interval
+
+if TYPE_CHECKING:
+    from headstart.runtime.model import Model
+
+TOLERANCE = {"f32": 1e-4, "f16": 0.05}  # on a probability; what int8 may cost is measured on answers
+TURNS = 30  # of the clock
+_LONGEST_S = 3600
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Pictures:
+    """Real pictures to compare on.
+
+    Attributes:
+        files: M paths.
+        truth: (M,) int64 classes.
+        clusters: (M,) labels of look-alikes, or None.
+        origin: `test`, `val`, `train` or `data`.
+        calibration: Files that an 8-bit version is calibrated on; none of `files` where that can be.
+    """
+
+    files: tuple[Path, ...]
+    truth: np.ndarray
+    clusters: np.ndarray | None
+    origin: str
+    calibration: tuple[Path, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Answers:
+    """What a model said.
+
+    Attributes:
+        probabilities: (M, C) float64.
+        positions: (M,) int64 position of the answer among the classes, `unknown` or not.
+        time: `p50_ms` and `p95_ms`, of an export.
+    """
+
+    probabilities: np.ndarray
+    positions: np.ndarray
+    time: dict[str, float]
+
+
+def of_run(model: Model, files: Sequence[Path]) -> Answers:
+    """What the run's saved model says."""
+    found = list(model.predict(files))
+    if wrong := next((one for one in found if one.error), None):
+        raise SetupError(f"`{wrong.uri}` cannot be read: {wrong.error}")
+    chances = np.array([[one.probabilities[name] for name in model.class_names] for one in found])
+    return Answers(probabilities=chances, positions=model.decide(chances.astype(np.float32)), time={})
+
+
+def of_export(folder: Path, class_names: Sequence[str], files: Sequence[Path]) -> Answers:
+    """What an export says, by `predict.py` in its folder, with nothing of this process around it.
+
+    Raises:
+        SetupError: It cannot be loaded, or cannot answer.
+    """
+    command = [sys.executable, "-I", str((folder / "predict.py").resolve()), "-", "--time", str(TURNS)]
+    env = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1", "KERAS_BACKEND": "tensorflow"}
+    names = b"".join(os.fsencode(file.resolve()) + b"\0" for file in files)
+    done = subprocess.run(command, input=names, capture_output=True, env=env, timeout=_LONGEST_S)
+    rows = [json.loads(line) for line in done.stdout.splitlines() if line.startswith(b"{")]
+    wrong = next((row["error"] for row in rows if row.get("error")), "")
+    if done.returncode or wrong or len(rows) != len(files) + 1:
+        lines = done.stderr.decode("utf-8", "replace").strip().splitlines()
+        raise SetupError(f"the export was written, but it cannot answer: {wrong or (lines or ['no word'])[-1][:300]}")
+    *answers, time = rows
+    chances = np.array([[row["probabilities"][name] for name in class_names] for row in answers])
+    positions = np.array([class_names.index(row["likeliest"]) for row in answers])
+    return Answers(probabilities=chances, positions=positions, time=time)
+
+
+def difference(run: Answers, export: Answers) -> tuple[float, float]:
+    """The largest difference of a probability, and the share of pictures with the same answer."""
+    apart = np.abs(run.probabilities - export.probabilities)
+    worst = float(apart.max()) if np.isfinite(apart).all() else float("inf")
+    return worst, float(np.mean(run.positions == export.positions))
+
+
+def require_same(worst: float, precision: str, name: str) -> None:
+    """Refuse an export that gives other probabilities than the run.
+
+    Raises:
+        SetupError: They differ by more than the precision explains.
+    """
+    limit = TOLERANCE.get(precision, 1.0)
+    if not worst <= limit:
+        raise SetupError(
+            f"the `{name}` export in {precision} and the run differ by {worst:.2g} on a probability, "
+            f"more than {limit:g}",
+            where="--to",
+            hint="--to openvino",
+        )
+
+
+def change(run: Answers, export: Answers, pictures: Pictures) -> AccuracyChange:
+    """What the precision costs on labelled pictures, with a paired 95 % interval that look-alikes widen."""
+    before, after = (one.positions == pictures.truth for one in (run, export))
+    found = mean_interval(after.astype(np.float64) - before.astype(np.float64), pictures.clusters)
+    low, high = max(-1.0, found.low), min(1.0, found.high)
+    return AccuracyChange(
+        before=float(before.mean()), after=float(after.mean()), change=found.value, low=low, high=high, n=len(before)
+    )
+
+
+def require_kept(found: AccuracyChange, max_drop: float, name: str, precision: str) -> None:
+    """Refuse an export that answers worse than the run by more than was allowed.
+
+    Raises:
+        GateFailed: With the drop, its interval and the number of pictures.
+    """
+    if -found.change > max_drop + 1e-12:
+        raise GateFailed(
+            f"in {precision} the `{name}` export loses {-found.change:.3f} of accuracy "
+            f"[{-found.high:.3f}, {-found.low:.3f}] on {found.n:,} pictures, more than the "
+            f"{max_drop:g} of `--max-drop`",
+            where="--precision",
+            hint="--precision f16" if precision == "int8" else "--precision f32",
+        )
+
+
+def shown(values: dict[str, Any]) -> dict[str, float]:
+    """The two figures of the clock."""
+    return {name: float(values[name]) for name in ("p50_ms", "p95_ms")}

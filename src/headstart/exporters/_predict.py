@@ -1,0 +1,180 @@
+"""Answer for pictures with the model in this folder: `python predict.py a.jpg b.png` prints one JSON line a picture.
+
+Needs what `requirements.txt` names and nothing else. `-` instead of names reads them from standard input, one a line
+(or with NUL between them); `--time 30` prints how long the model alone takes for the first picture, in milliseconds.
+`Model(folder).predict(content)` does the same from Python, for the bytes of a picture file.
+"""
+
+import argparse
+import io
+import json
+import math
+import os
+import pathlib
+import sys
+import time
+
+import numpy as np
+from PIL import Image
+
+HERE = pathlib.Path(__file__).resolve().parent
+FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF")
+FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
+REACH = {"bilinear": 1.0, "bicubic": 2.0}  # half-width of the filter, in pixels of the coarser side
+TURNS = dict(enumerate(("FLIP_LEFT_RIGHT", "ROTATE_180", "FLIP_TOP_BOTTOM", "TRANSPOSE"), 2))
+TURNS.update(enumerate(("ROTATE_270", "TRANSVERSE", "ROTATE_90"), 6))
+MAX_PIXELS = 100_000_000
+
+
+# ---- the runtime
+def load(path, told):
+    """A function from named inputs to named outputs; each export has its own here."""
+    raise NotImplementedError(path, told)
+
+
+# ---- the runtime ends here
+
+
+def decode(content, rules):
+    """Bytes of a picture file -> (size_px, size_px, 3) uint8 RGB for each rule of `model.json`, upright."""
+    return [_decode(content, rule) for rule in rules]
+
+
+def _decode(content, rule):
+    size = rule["size_px"]
+    side = size if rule["resize"] == "squash" else math.ceil(size / rule["crop_fraction"])
+    image = Image.open(io.BytesIO(content), formats=FORMATS)
+    if image.size[0] * image.size[1] > MAX_PIXELS:
+        raise ValueError(f"{image.size[0]} x {image.size[1]} px is more than {MAX_PIXELS // 1_000_000} megapixels")
+    extent = image.size
+    if image.format == "JPEG":  # decoded at 1/2, 1/4 or 1/8, never below twice of what is needed
+        drafted = image.draft(None, (2 * side, 2 * side))
+        extent = drafted[1][2:] if drafted else image.size
+    image.load()
+    turn = TURNS.get(image.getexif().get(0x0112, 1))
+    small = _fit(_rgb(image), extent, rule)
+    return np.asarray(small.transpose(Image.Transpose[turn]) if turn else small)
+
+
+def _rgb(image):
+    """8-bit RGB: transparency on white, deep grey by its range, the first frame of several."""
+    if image.mode.startswith(("I", "F")):
+        return _levels(np.asarray(image))
+    if image.mode == "RGB" and "transparency" not in image.info:
+        return image
+    if image.has_transparency_data:
+        rgba = image.convert("RGBA")
+        white = Image.new("RGB", rgba.size, "white")
+        white.paste(rgba, mask=rgba.getchannel("A"))
+        return white
+    return image.convert("RGB")
+
+
+def _levels(values):
+    """Grey of more than 8 bits: up to 4095 counts as 12 bits, up to 65535 as 16; floats as 0..1 or 0..255."""
+    known = values[np.isfinite(values)]
+    if not known.size:
+        raise ValueError("no value in it is a finite number")
+    low, high = float(known.min()), float(known.max())
+    if values.dtype.kind == "f":
+        low, high = (0.0, 1.0 if high <= 1 else 255.0) if low >= 0 and high <= 255 else (low, high)
+    elif low >= 0 and high <= 65535:
+        low, high = 0.0, 4095.0 if high <= 4095 else 65535.0
+    factor = np.float32(255.0 / (high - low) if high > low else 0.0)
+    scaled = (np.where(np.isfinite(values), values, low).astype(np.float32) - np.float32(low)) * factor + 0.5
+    return Image.fromarray(np.clip(scaled, 0, 255).astype(np.uint8)).convert("RGB")
+
+
+def _fit(image, extent, rule):
+    """`squash`: to the square. `crop`: shorter side to size_px / crop_fraction, centre crop; only that is computed."""
+    size, kind = rule["size_px"], rule["interpolation"]
+    if rule["resize"] == "squash":
+        return image.resize((size, size), FILTERS[kind], box=(0, 0, *extent))
+    width, height = extent
+    ratio = min(width, height) * rule["crop_fraction"] / size
+    room = int((size / rule["crop_fraction"] - size) / 2)
+    margin = min(room, math.ceil(REACH[kind] * max(ratio, 1.0) / ratio))
+    half = (size + 2 * margin) * ratio / 2
+    left, top = max(0.0, width / 2 - half), max(0.0, height / 2 - half)
+    box = (left, top, min(width, width / 2 + half), min(height, height / 2 + half))
+    wide = image.resize((size + 2 * margin,) * 2, FILTERS[kind], box=box)
+    return wide.crop((margin, margin, margin + size, margin + size))
+
+
+class Model:
+    """The model of a folder; `told` is its `model.json`."""
+
+    def __init__(self, folder=HERE):
+        self.told = json.loads((pathlib.Path(folder) / "model.json").read_text(encoding="utf-8"))
+        self.class_names = self.told["class_names"]
+        self.names = [one["name"] for one in self.told["inputs"]]
+        self.run = load(pathlib.Path(folder) / self.told["file"], self.told)
+
+    def inputs(self, content):
+        """Name -> (1, size_px, size_px, 3) uint8 of a picture file's bytes."""
+        return {name: one[None] for name, one in zip(self.names, decode(content, self.told["inputs"]), strict=True)}
+
+    def predict(self, content):
+        """The answer for a picture file's bytes, with probabilities and doubt."""
+        out = self.run(self.inputs(content))
+        chances = np.asarray(out["probabilities"], np.float32).reshape(-1)
+        likeliest = self.class_names[self.decide(chances)]
+        found = {"answer": likeliest, "likeliest": likeliest}
+        if "unknown" in out:
+            found["unknown"] = bool(np.asarray(out["unknown"]).reshape(-1)[0])
+            found["novelty"] = float(np.asarray(out["novelty"]).reshape(-1)[0])
+            found["answer"] = "unknown" if found["unknown"] else likeliest
+        return {**found, "probabilities": dict(zip(self.class_names, chances.tolist(), strict=True))}
+
+    def decide(self, chances):
+        """Position of the answer: by costs, by the threshold of one class, or the likeliest."""
+        rule = self.told["decision"]
+        if rule["costs"] is not None:
+            return int(np.argmin(chances.astype(np.float64) @ np.asarray(rule["costs"], np.float64)))
+        if not rule["positive"] or rule["threshold"] is None:
+            return int(np.argmax(chances))
+        at = self.class_names.index(rule["positive"])
+        if chances[at] >= rule["threshold"]:
+            return at
+        return int(np.argmax(np.where(np.arange(len(chances)) == at, -1.0, chances)))
+
+
+def timed(model, content, turns):
+    """Milliseconds of the model alone on one picture: the median and the 95th of 100, after five unmeasured ones."""
+    inputs, taken = model.inputs(content), []
+    for turn in range(turns + 5):
+        start = time.perf_counter()
+        model.run(inputs)
+        taken += [1000 * (time.perf_counter() - start)] if turn >= 5 else []
+    return {"p50_ms": float(np.percentile(taken, 50)), "p95_ms": float(np.percentile(taken, 95)), "turns": turns}
+
+
+def listed(files):
+    """The files that are named, or those that standard input names where `-` is."""
+    if files != ["-"]:
+        return files
+    content = sys.stdin.buffer.read()
+    return [os.fsdecode(one) for one in content.split(b"\0" if b"\0" in content else b"\n") if one.strip()]
+
+
+def main():
+    """Answer for the files, line by line; exit code 1 when none of them could be read."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("files", nargs="+", metavar="FILE")
+    parser.add_argument("--time", type=int, default=0, metavar="TURNS")
+    args = parser.parse_args()
+    model, read, files = Model(), 0, listed(args.files)
+    for name in files:
+        try:
+            found = model.predict(pathlib.Path(name).read_bytes())
+            read += 1
+        except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as err:
+            found = {"answer": None, "error": str(err) or type(err).__name__}
+        print(json.dumps({"file": name, **found}), flush=True)
+    if args.time:
+        print(json.dumps(timed(model, pathlib.Path(files[0]).read_bytes(), args.time)))
+    return 0 if read else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

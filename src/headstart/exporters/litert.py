@@ -1,0 +1,103 @@
+"""LiteRT (TensorFlow Lite), for phones and small devices.
+
+In f16 weights are stored in 16 bits. In int8 weights and activations are 8 bits, calibrated on training pictures;
+inputs and outputs stay float32.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import numpy as np
+
+from headstart.exporters import _child
+from headstart.exporters._keras_graph import build
+from headstart.exporters._source import Source, inputs
+from headstart.kit import finish
+
+_RUNTIME = '''\
+def load(path, told):
+    """A function from named inputs to named outputs, run by LiteRT."""
+    from ai_edge_litert.interpreter import Interpreter
+
+    runner = Interpreter(model_path=str(path), num_threads=os.cpu_count()).get_signature_runner()
+
+    def run(inputs):
+        return runner(**{name: one.astype(np.float32) for name, one in inputs.items()})
+
+    return run
+'''
+
+
+class LiteRT:
+    """See the module."""
+
+    name = "litert"
+    file = "model.tflite"
+    packages = ("ai-edge-litert",)
+    making = ("keras", "tensorflow", "ai_edge_litert")
+    frozen = False
+    cannot: Mapping[str, str] = {"int8 neighbours": "distances to training pictures do not survive 8 bits"}
+    runtime = _RUNTIME
+
+    def write(self, source: Source, folder: Path, precision: str, pictures: list[np.ndarray], told: str) -> None:
+        """See `headstart.exporters._source.Exporter`; the metadata is the buffer `headstart` of the file."""
+        with tempfile.TemporaryDirectory(dir=source.draft) as place:
+            file, words = Path(place) / "model.keras", Path(place) / "told.json"
+            finish.write_keras(build(source), file)
+            words.write_text(told, encoding="utf-8")
+            for one, seen in zip(inputs(source.manifest), pictures, strict=False):
+                np.save(Path(place) / f"{one.name}.npy", seen, allow_pickle=False)
+            _child.convert(self.name, [file, folder / self.file, precision, words])
+
+
+def convert(file: str, target: str, precision: str, told: str) -> None:
+    """The conversion itself, in a process of its own.
+
+    Args:
+        file: `.keras`; pictures for int8 lie beside it, `<input>.npy`.
+        target: `.tflite`.
+        precision: `f32`, `f16` or `int8`.
+        told: A file with the metadata.
+    """
+    import keras
+    import tensorflow as tf
+
+    model = keras.saving.load_model(file, compile=False, safe_mode=True)
+    place = Path(file).parent / "saved"
+    model.export(str(place), format="tf_saved_model", verbose=False)
+    converter = tf.lite.TFLiteConverter.from_saved_model(str(place))
+    if precision != "f32":
+        converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    if precision == "f16":
+        converter.target_spec.supported_types = [tf.float16]
+    if precision == "int8":
+        names = [one.name for one in model.inputs]
+        converter.representative_dataset = lambda: _seen(Path(file).parent, names)
+    Path(target).write_bytes(_with_words(converter.convert(), Path(told).read_bytes()))
+
+
+def _seen(place: Path, names: list[str]) -> Iterator[dict[str, np.ndarray]]:
+    """Picture after picture, each by the names of the inputs."""
+    shown = {name: np.load(place / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in names}
+    for row in range(len(shown[names[0]])):
+        yield {name: np.asarray(one[row : row + 1], np.float32) for name, one in shown.items()}
+
+
+def _with_words(content: bytes, told: bytes) -> bytes:
+    """The file with a buffer `headstart` among its metadata."""
+    from tensorflow.lite.python import schema_py_generated as schema
+    from tensorflow.lite.tools import flatbuffer_utils
+
+    model = flatbuffer_utils.convert_bytearray_to_object(bytearray(content))
+    buffer, entry = schema.BufferT(), schema.MetadataT()
+    buffer.data = np.frombuffer(told, np.uint8)
+    entry.name, entry.buffer = "headstart", len(model.buffers)
+    model.buffers.append(buffer)
+    model.metadata = [*(model.metadata or []), entry]
+    return bytes(flatbuffer_utils.convert_object_to_bytearray(model))
+
+
+PLUGIN = LiteRT()
