@@ -1,0 +1,43 @@
+"""Whether a process is still the one that was started: its number may have been given to another since."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+
+def born(pid: int) -> str:
+    """A mark of when a process began, as the system tells it; empty when it cannot be told."""
+    try:
+        return _fields(pid)[19]
+    except (OSError, IndexError):
+        return ""
+
+
+def alive(pid: int, mark: str) -> bool:
+    """Whether the process that began at `mark` is at work; one that ended and was not collected yet is not."""
+    if sys.platform == "win32":
+        told = subprocess.run(["tasklist", "/FI", f"PID eq {pid}", "/NH"], capture_output=True, text=True)
+        return str(pid) in told.stdout
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return mark == ""
+    return not _ended(pid) and (not mark or born(pid) == mark)
+
+
+def _ended(pid: int) -> bool:
+    try:
+        return _fields(pid)[0] == "Z"
+    except (OSError, IndexError):
+        return False
+
+
+def _fields(pid: int) -> list[str]:
+    """What the system tells of a process, after its name: the state first."""
+    text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    return text.rpartition(")")[2].split()

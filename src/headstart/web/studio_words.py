@@ -1,0 +1,128 @@
+"""The command line behind every click: the words that follow `headstart`, and the text to copy."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import shlex
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from headstart.core import job as jobs
+from headstart.core import registry
+from headstart.core.errors import UsageError
+from headstart.core.job import Job
+
+FORMATS = ("keras", "saved_model", "onnx", "openvino", "litert")
+PRECISIONS = ("f32", "f16", "int8")
+SIMPLE = ("budget", "strategy")  # shown at once; the other settings of a job are for those who look for them
+
+
+def shown(words: Sequence[str]) -> str:
+    """A command line as one pastes it into a terminal."""
+    return shlex.join(["headstart", *words])
+
+
+def offered() -> list[str]:
+    """Commands that this installation has: what is not among them is not shown."""
+    return list(registry.names("commands"))
+
+
+def fit(data: str, settings: Mapping[str, Any], out: str) -> list[str]:
+    """Learn; only settings that differ from their default are written.
+
+    Raises:
+        UsageError: A setting is wrong or unknown; with every problem at once.
+    """
+    job = jobs.make(data=data, **settings)
+    return ["fit", data, *_options(job), "--out", out]
+
+
+def plan(data: str, settings: Mapping[str, Any], out: str) -> list[str]:
+    """Tell what `fit` would do and take."""
+    return [*fit(data, settings, out), "--dry-run"]
+
+
+def resume(run: str) -> list[str]:
+    """Go on with an interrupted run: the job that it holds, in its own folder."""
+    return ["fit", f"{run}/job.toml", "--out", run]
+
+
+def audit(data: str, out: str) -> list[str]:
+    """Check the pictures."""
+    return ["audit", data, "--out", out]
+
+
+def predict(run: str, picture: str) -> list[str]:
+    """Answer for a picture."""
+    return ["predict", run, picture]
+
+
+def explain(run: str, picture: str, out: str) -> list[str]:
+    """Show where a network looked."""
+    return ["explain", run, picture, "--out", out]
+
+
+def export(run: str, to: str, precision: str, out: str) -> list[str]:
+    """Write a model in another format.
+
+    Raises:
+        UsageError: There is no such format or precision.
+    """
+    for name, given, known in (("--to", to, FORMATS), ("--precision", precision, PRECISIONS)):
+        if given not in known:
+            raise UsageError(f"`{given}` is none of {', '.join(known)}", where=name)
+    chosen = [] if precision == PRECISIONS[0] else ["--precision", precision]
+    return ["export", run, "--to", to, *chosen, "--out", out]
+
+
+def compare(runs: Sequence[str]) -> list[str]:
+    """Compare runs on the same pictures."""
+    return ["compare", *runs]
+
+
+def _options(job: Job) -> list[str]:
+    found: list[str] = []
+    for option in jobs.options():
+        value = getattr(job, option.name)
+        if option.name in SIMPLE or value != option.default:
+            flag = jobs.flag(option.name)
+            if isinstance(value, bool):
+                found.append(flag)
+            else:
+                found += [flag, ",".join(value) if isinstance(value, tuple) else str(value)]
+    return found
+
+
+def options() -> list[dict[str, Any]]:
+    """Every setting of a job as the page shows it: name, help, choices, default, kind of value."""
+    return [
+        {
+            "name": option.name,
+            "flag": jobs.flag(option.name),
+            "help": option.metadata["help"],
+            "choices": list(option.metadata["choices"]),
+            "default": ",".join(option.default) if isinstance(option.default, tuple) else option.default,
+            "kind": "list" if isinstance(option.default, tuple) else type(option.default).__name__,
+            "simple": option.name in SIMPLE,
+        }
+        for option in jobs.options()
+    ]
+
+
+def settings(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings as a page sends them; those that are empty or as they are by default are left out."""
+    known = {field.name: field for field in dataclasses.fields(Job)}
+    found: dict[str, Any] = {}
+    for name, value in given.items():
+        default = known[name].default if name in known else None
+        usual = ",".join(default) if isinstance(default, tuple) else default
+        if value not in (None, "") and value != usual:
+            found[name] = value
+    return found
+
+
+def run_name(data: str) -> str:
+    """A name for a run on some pictures, as a folder can have it."""
+    last = re.split(r"[/\\]", data.rstrip("/\\"))[-1]
+    return re.sub(r"[^\w.-]+", "-", last).strip("-.")[:60] or "pictures"
