@@ -1,6 +1,7 @@
 """What a saved model is made of: one JSON file that names every other file with its digest.
 
-The folder holds `manifest.json`, one folder a trunk with its OpenVINO files, and the head's arrays as safetensors.
+The folder holds `manifest.json`, one folder a trunk with its OpenVINO files, and the arrays of the head and of doubt as
+safetensors. What an older version wrote is read; format 1 had no doubt, and its models answer as they always did.
 Paths are relative with forward slashes, so a folder made on one system loads on another. Reading checks the format's
 version, that every path stays inside the folder, and that every file, the manifest included, is as it was written.
 """
@@ -17,7 +18,7 @@ from headstart.core.keys import digest, file_digest, plain
 from headstart.core.types import Depth, Feature, InputSpec
 from headstart.kit import values
 
-FORMAT = 1
+FORMAT = 2  # 1 had no doubt; what wrote it is read for good
 NAME = "manifest"
 
 
@@ -81,6 +82,35 @@ class Calibration:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DoubtEntry:
+    """What the model promises of its sets of plausible classes, and when it declines to answer.
+
+    Attributes:
+        coverage: Share of pictures whose true class is in their set, as asked for.
+        promise: The share that theory guarantees; 0 where nothing is.
+        score: One of `headstart.kit.conformal.SCORES`, by which the sets are made.
+        kept: Share of known pictures whose true class the test of plausibility keeps.
+        novelty: One of `headstart.kit.novelty.METHODS`, or empty where nothing measures it.
+        neighbour: Which nearest reference tells the distance.
+        limit: Distance beyond which the model declines.
+        familiar: Share of known pictures that lie within the limit, as promised.
+        arrays: Path of a safetensors file; see `headstart.runtime.doubt.doubts`.
+        sha256: Its digest.
+    """
+
+    coverage: float
+    promise: float
+    score: str
+    kept: float
+    novelty: str
+    neighbour: int
+    limit: float
+    familiar: float
+    arrays: str
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Manifest:
     """A saved model.
 
@@ -94,6 +124,7 @@ class Manifest:
         head: The head.
         decision: From probabilities to an answer.
         calibration: Of the probabilities.
+        doubt: When to decline; None for a model that always answers, as all of format 1 do.
     """
 
     format: int
@@ -105,11 +136,13 @@ class Manifest:
     head: HeadEntry
     decision: Decision
     calibration: Calibration
+    doubt: DoubtEntry | None = None
 
     def files(self) -> dict[str, str]:
         """Path -> SHA-256 of every file besides the manifest."""
         found = {path: value for trunk in self.trunks for path, value in trunk.files.items()}
-        return found | {self.head.arrays: self.head.sha256}
+        found |= {self.head.arrays: self.head.sha256}
+        return found if self.doubt is None else found | {self.doubt.arrays: self.doubt.sha256}
 
 
 def write(manifest: Manifest, folder: Path) -> None:

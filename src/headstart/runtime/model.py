@@ -1,4 +1,4 @@
-"""A saved model that answers: decode, trunks, head, calibration, decision.
+"""A saved model that answers: decode, trunks, head, calibration, decision, doubt.
 
 Needs numpy, Pillow and OpenVINO only; the framework that trained the trunk is never loaded. Loading checks every file;
 the trunks are compiled when the first picture comes.
@@ -15,10 +15,12 @@ import numpy as np
 
 from headstart.core.rundir import RunDir
 from headstart.core.settings import threads
-from headstart.core.types import Prediction
+from headstart.core.types import UNKNOWN, Prediction
 from headstart.kit import decision
 from headstart.kit.engine import BATCH, Engine
-from headstart.runtime import answer, manifest
+from headstart.kit.tempering import tempered
+from headstart.runtime import answer, doubt, manifest
+from headstart.runtime.doubt import Doubts
 from headstart.runtime.manifest import Manifest, TrunkEntry
 from headstart.runtime.predict import Chunk, Source, chunks
 
@@ -29,11 +31,13 @@ class Model:
     Args:
         folder: The model folder.
         manifest: What is in it, checked.
+        declines: Whether it may answer `unknown`; without, it always answers with a class, and still tells its doubt.
     """
 
-    def __init__(self, folder: Path, manifest: Manifest) -> None:
+    def __init__(self, folder: Path, manifest: Manifest, *, declines: bool = True) -> None:
         self.folder = folder
         self.manifest = manifest
+        self.declines = declines
         self._engines: dict[int, tuple[Engine, ...]] = {}
 
     @property
@@ -47,6 +51,15 @@ class Model:
         from safetensors.numpy import load_file
 
         found: dict[str, np.ndarray] = load_file(self.folder / self.manifest.head.arrays)
+        return found
+
+    @cached_property
+    def doubt_arrays(self) -> dict[str, np.ndarray]:
+        """The arrays of doubt; empty for a model that knows none."""
+        from safetensors.numpy import load_file
+
+        entry = self.manifest.doubt
+        found: dict[str, np.ndarray] = load_file(self.folder / entry.arrays) if entry else {}
         return found
 
     def engines(self, batch: int) -> tuple[Engine, ...]:
@@ -90,23 +103,54 @@ class Model:
             flow = _through(engine, trunk, at, flow)
         return flow
 
+    def columns(self, chunk: Chunk) -> np.ndarray:
+        """(B, D) float32, what the head reads of a chunk with features."""
+        return np.concatenate([chunk.features[f.backbone, f.depth] for f in self.manifest.features], axis=1)
+
     def probabilities(self, chunk: Chunk) -> np.ndarray:
         """(B, C) float32 of a chunk with features; rows of files that could not be read mean nothing."""
-        blocks = [chunk.features[f.backbone, f.depth] for f in self.manifest.features]
-        found = answer.probabilities(self.manifest.head.kind, self.arrays, np.concatenate(blocks, axis=1))
-        return _tempered(found, self.manifest.calibration.temperature)
+        found = answer.probabilities(self.manifest.head.kind, self.arrays, self.columns(chunk))
+        return tempered(found, self.manifest.calibration.temperature)
+
+    def doubts(self, chunk: Chunk, probabilities: np.ndarray) -> Doubts | None:
+        """What is plausible and what is strange in a chunk with features; None for a model that knows no doubt.
+
+        Args:
+            chunk: With features.
+            probabilities: (B, C) of it.
+        """
+        entry = self.manifest.doubt
+        if entry is None:
+            return None
+        return doubt.doubts(entry, self.doubt_arrays, probabilities, self.columns(chunk), self.decide(probabilities))
 
     def answers(self, chunk: Chunk) -> list[Prediction]:
-        """One answer for each file of a chunk with features."""
+        """One answer for each file of a chunk with features, and its doubt."""
         found = self.probabilities(chunk)
-        answers, made = self.decide(found), []
+        answers, doubts, made = self.decide(found), self.doubts(chunk, found), []
         for at, file in enumerate(chunk.files):
             if at in chunk.errors:
                 made.append(Prediction(uri=str(file), answer="", error=chunk.errors[at]))
             else:
-                each = dict(zip(self.class_names, found[at].tolist(), strict=True))
-                made.append(Prediction(uri=str(file), answer=self.class_names[answers[at]], probabilities=each))
+                made.append(self._answer(str(file), found[at], int(answers[at]), doubts, at))
         return made
+
+    def _answer(self, uri: str, p: np.ndarray, answer: int, doubts: Doubts | None, at: int) -> Prediction:
+        name, each = self.class_names[answer], dict(zip(self.class_names, p.tolist(), strict=True))
+        entry = self.manifest.doubt
+        if doubts is None or entry is None:
+            return Prediction(uri=uri, answer=name, probabilities=each, likeliest=name)
+        unknown = self.declines and bool(doubts.unknown[at])
+        return Prediction(
+            uri=uri,
+            answer=UNKNOWN if unknown else name,
+            probabilities=each,
+            likeliest=name,
+            plausible=doubt.plausible(doubts, at, self.class_names, p, answer),
+            novelty=float(doubts.novelty[at]) if entry.novelty else None,
+            unknown=unknown,
+            reasons=doubt.reasons(entry, doubts, at, name, each[name]) if unknown else (),
+        )
 
     def decide(self, probabilities: np.ndarray) -> np.ndarray:
         """(B, C) probabilities -> (B,) positions in `class_names`, by the model's threshold or costs."""
@@ -124,21 +168,12 @@ def _through(engine: Engine, trunk: TrunkEntry, at: int, flow: Iterator[Chunk]) 
         yield chunk
 
 
-def _tempered(probabilities: np.ndarray, temperature: float) -> np.ndarray:
-    """Probabilities whose logarithms are divided by a temperature (Guo 2017), rows summing to 1."""
-    if temperature == 1.0:
-        return probabilities
-    logits = np.log(np.maximum(probabilities, np.finfo(np.float32).tiny)) / np.float32(temperature)
-    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
-    found: np.ndarray = powers / powers.sum(axis=1, keepdims=True)
-    return found
-
-
-def load(folder: str | Path) -> Model:
+def load(folder: str | Path, *, declines: bool = True) -> Model:
     """Read a saved model.
 
     Args:
         folder: A model folder, or a run folder with `model/` in it.
+        declines: Whether it may answer `unknown`.
 
     Raises:
         DataError: There is no model, a newer version wrote it, or it is damaged.
@@ -147,4 +182,4 @@ def load(folder: str | Path) -> Model:
     if (path / "format.json").is_file():
         RunDir(path).check()
         path = path / "model"
-    return Model(path, manifest.read(path))
+    return Model(path, manifest.read(path), declines=declines)

@@ -1,0 +1,101 @@
+"""Sets of plausible classes that hold the true one as often as promised, whatever the model (Vovk 2005).
+
+A score tells how odd a class would be for a picture; a threshold is the score that the promised share of held-out
+pictures keep, counted so that the promise holds for any number of them. Two scores: `least_ambiguous` (one minus the
+class's probability, Sadinle 2019) makes the smallest sets; `adaptive` (the probability of all likelier classes, with a
+penalty on long sets, after Romano 2020 and Angelopoulos 2021) makes larger ones of harder pictures.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+SCORES = ("least_ambiguous", "adaptive")
+_PENALTY, _FREE = 0.01, 2  # for each class beyond the second
+_ROUNDING = 1e-9
+
+
+def scores(p: np.ndarray, kind: str) -> np.ndarray:
+    """How odd each class would be.
+
+    Args:
+        p: (M, C) probabilities.
+        kind: One of `SCORES`.
+
+    Returns:
+        (M, C) float64, the likeliest class lowest.
+
+    Raises:
+        ValueError: There is no such score.
+    """
+    wide = np.asarray(p, np.float64)
+    if kind == "least_ambiguous":
+        return np.asarray(1.0 - wide)
+    if kind != "adaptive":
+        raise ValueError(f"no score is named `{kind}`; known: {', '.join(SCORES)}")
+    order = np.argsort(-wide, axis=1, kind="stable")
+    ranked = np.take_along_axis(wide, order, axis=1)
+    likelier = np.concatenate([np.zeros((len(wide), 1)), np.cumsum(ranked, axis=1)[:, :-1]], axis=1)
+    likelier += _PENALTY * np.maximum(np.arange(wide.shape[1]) + 1 - _FREE, 0)
+    found = np.empty_like(wide)
+    np.put_along_axis(found, order, likelier, axis=1)
+    return found
+
+
+def rank(n: int, coverage: float) -> int:
+    """Which of `n` sorted scores keeps the promise: the ceil((n + 1) coverage)-th; above `n` none does."""
+    return math.ceil((n + 1) * coverage - _ROUNDING)
+
+
+def fewest(coverage: float) -> int:
+    """Held-out pictures without which no promise of this coverage can be kept but by naming all classes."""
+    return math.ceil(coverage / (1 - coverage) - _ROUNDING)
+
+
+def quantile(held_out: np.ndarray, coverage: float) -> float:
+    """The score that a new picture keeps with at least the promised probability; infinity where too few are known.
+
+    Args:
+        held_out: (n,) scores of the true classes of pictures that the model did not learn from.
+        coverage: Promised, below 1.
+    """
+    at = rank(len(held_out), coverage)
+    return math.inf if at > len(held_out) else float(np.sort(held_out)[max(at, 1) - 1])
+
+
+def thresholds(own: np.ndarray, y: np.ndarray, n_classes: int, coverage: float, *, by_class: bool) -> np.ndarray:
+    """One threshold a class.
+
+    Args:
+        own: (n,) scores of the true classes.
+        y: (n,) int64 true classes.
+        n_classes: C.
+        coverage: Promised.
+        by_class: Keep the promise in every class (Mondrian), not only on average.
+
+    Returns:
+        (C,) float64.
+    """
+    if not by_class:
+        return np.full(n_classes, quantile(own, coverage))
+    return np.array([quantile(own[y == c], coverage) for c in range(n_classes)])
+
+
+def sets(p: np.ndarray, kind: str, limits: np.ndarray, answers: np.ndarray | None = None) -> np.ndarray:
+    """Which classes are plausible; what is answered always is, which can only raise the coverage.
+
+    Args:
+        p: (M, C) probabilities.
+        kind: Of the score.
+        limits: (C,) from `thresholds`.
+        answers: (M,) int64 classes that are answered; None adds none, so that a set may be empty.
+
+    Returns:
+        (M, C) bool.
+    """
+    found = np.asarray(scores(p, kind) <= limits)
+    if answers is not None:
+        found[np.arange(len(p)), answers] = True
+    return found
