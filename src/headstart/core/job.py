@@ -83,7 +83,7 @@ class Job:
         return count_bytes(self.max_size) if self.max_size else math.inf
 
 
-def seconds(text: str) -> float:
+def seconds(text: str, where: str = "--budget") -> float:
     """`90s`, `5m`, `1.5h` or plain seconds as a number.
 
     Raises:
@@ -93,7 +93,7 @@ def seconds(text: str) -> float:
     found = float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[match[2]] if match else 0.0
     if found <= 0:
         told = "is not a time above zero" if match else "is not a time"
-        raise UsageError(f"`{text}` {told}", where="--budget", hint="write 90s, 5m or 1h")
+        raise UsageError(f"`{text}` {told}", where=where, hint="write 90s, 5m or 1h")
     return found
 
 
@@ -110,7 +110,7 @@ def milliseconds(text: str) -> float:
     return found
 
 
-def count_bytes(text: str) -> float:
+def count_bytes(text: str, where: str = "--max-size") -> float:
     """`50MB`, `800 kB`, `1.5GB` or plain bytes as a number; units are decimal.
 
     Raises:
@@ -119,7 +119,7 @@ def count_bytes(text: str) -> float:
     match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kmg]?b|)", text.strip().lower())
     found = float(match[1]) * _BYTES[match[2]] if match else 0.0
     if found <= 0:
-        raise UsageError(f"`{text}` is not a size", where="--max-size", hint="write 50MB or 1GB")
+        raise UsageError(f"`{text}` is not a size", where=where, hint="write 50MB or 1GB")
     return found
 
 

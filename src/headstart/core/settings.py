@@ -27,6 +27,7 @@ SETTINGS = (
     ),
     Setting("HEADSTART_THREADS", "Threads for decoding, the engine and the heads.", "all cores of this process"),
     Setting("HEADSTART_HISTORY", "`off`: neither keep what a run came to nor learn from earlier ones.", "on"),
+    Setting("HEADSTART_API_KEY", "Key that requests to `serve` must carry.", "none: see `--api-key-file`"),
     Setting(
         "HEADSTART_PROGRESS", "`lines`: a line of progress a second where no terminal shows it moving.", "none there"
     ),

@@ -1,0 +1,180 @@
+"""Request bodies -> pictures: multipart forms and JSON with base64, read within limits and kept in memory.
+
+A body is bounded, so it is taken apart where it lies: nothing is written to disk. Names are told back to the client
+and used for nothing else; they are cut to their last part and freed of what no terminal should print.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from starlette.requests import Request
+
+from headstart.core.files import show
+from headstart.kit.signatures import PictureError
+from headstart.runtime.predict import Content
+from headstart.web.limits import Limits, Load, Refused, too_large, too_many
+
+_BOUNDARY = re.compile(r'boundary=(?:"([^"]{1,70})"|([^\s";,]{1,70}))', re.I)
+_NAME = re.compile(rb'[;\s]name="([^"]*)"', re.I)
+_FILE_NAME = re.compile(rb'[;\s]filename="((?:[^"\\]|\\.)*)"', re.I)
+_HEAD_BYTES = 8192
+_INLINE_BYTES = 1 << 20  # a longer JSON is read by a thread, so that other requests go on meanwhile
+_LONGEST_NAME = 200
+
+
+async def read(request: Request, load: Load) -> bytes:
+    """A request's body.
+
+    Args:
+        request: Its headers are read, its body is not.
+        load: Counts what is held; the caller gives it back with `load.drop(len(body))`.
+
+    Raises:
+        Refused: 413 too large, 429 too much at once, 408 the client sends too slowly.
+    """
+    declared, most = request.headers.get("content-length", ""), load.limits.upload_bytes
+    reserved = int(declared) if declared.isascii() and declared.isdigit() else most
+    load.hold(reserved)
+    body = b""
+    try:
+        async with asyncio.timeout(load.limits.timeout_s):
+            body = await _collected(request, most)
+    except TimeoutError:
+        raise Refused(408, "the request did not arrive in time", headers={"Connection": "close"}) from None
+    finally:
+        load.drop(reserved - len(body))
+    return body
+
+
+async def _collected(request: Request, most: int) -> bytes:
+    parts, total = [], 0
+    async for part in request.stream():
+        total += len(part)
+        if total > most:
+            raise too_large(most)
+        parts.append(part)
+    return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+async def pictures(request: Request, body: bytes, limits: Limits) -> list[Content]:
+    """The pictures of a body, in their order; at least one.
+
+    Raises:
+        Refused: 400 it is not what its type says, 413 too many pictures, 415 another type, 422 there is no picture.
+    """
+    kind = request.headers.get("content-type", "")
+    name = kind.partition(";")[0].strip().lower()
+    if name == "multipart/form-data":
+        found = multipart(body, kind, limits.files)
+    elif name == "application/json":
+        inline = len(body) <= _INLINE_BYTES
+        found = as_json(body, limits.files) if inline else await asyncio.to_thread(as_json, body, limits.files)
+    elif name.startswith("image/") or name == "application/octet-stream":
+        found = [Content("picture", body)]
+    else:
+        hint = "send multipart/form-data with fields `files`, application/json, or one picture as image/…"
+        raise Refused(415, "the body's type is not one that is read here", hint=hint)
+    if not found:
+        raise Refused(422, "the request has no picture", hint='curl -F "files=@picture.jpg" …')
+    return found
+
+
+def multipart(body: bytes, kind: str, most: int) -> list[Content]:
+    """The fields `files` of a form.
+
+    Args:
+        body: The whole body.
+        kind: Its content type, with the boundary.
+        most: Pictures that it may have.
+
+    Raises:
+        Refused: 400 it is no form, 413 too many parts.
+    """
+    told = _BOUNDARY.search(kind)
+    if told is None:
+        raise Refused(400, "the form has no boundary")
+    mark = b"\r\n--" + (told[1] or told[2]).encode("latin-1", "replace")
+    parts = (b"\r\n" + body).split(mark, most + 16)
+    if len(parts) > most + 16:
+        raise too_many(most)
+    if len(parts) < 2 or not parts[-1].startswith(b"--"):
+        raise Refused(400, "the form is cut off")
+    found = [one for part in parts[1:-1] if (one := _part(part)) is not None]
+    if len(found) > most:
+        raise too_many(most)
+    return [Content(name or f"picture {at}", content) for at, (name, content) in enumerate(found, 1)]
+
+
+def _part(part: bytes) -> tuple[str, bytes] | None:
+    """Name and bytes of a field `files`; None for another field."""
+    end = part.find(b"\r\n\r\n", 0, _HEAD_BYTES)
+    if end < 0:
+        raise Refused(400, "a part of the form has no head")
+    head = part[:end]
+    field = _NAME.search(head)
+    if field is None or field[1] not in (b"files", b"file", b"files[]"):
+        return None
+    named = _FILE_NAME.search(head)
+    return clean(named[1].decode("utf-8", "replace") if named else ""), part[end + 4 :]
+
+
+def as_json(body: bytes, most: int) -> list[Content]:
+    """The pictures of `{"pictures": [{"name": …, "base64": …}]}`.
+
+    Raises:
+        Refused: 400 it is not such an object, 413 too many pictures.
+    """
+    content = parsed(body)
+    listed = content.get("pictures") if isinstance(content, Mapping) else None
+    if not isinstance(listed, list):
+        raise Refused(400, 'the body is not {"pictures": [{"name": …, "base64": …}]}')
+    if len(listed) > most:
+        raise too_many(most)
+    return [_from_json(one, at) for at, one in enumerate(listed, 1)]
+
+
+def _from_json(one: Any, at: int) -> Content:
+    if not isinstance(one, Mapping) or not isinstance(one.get("base64"), str):
+        raise Refused(400, f"picture {at} has no text `base64`")
+    name = one.get("name", "")
+    if not isinstance(name, str):
+        raise Refused(400, f"the name of picture {at} is not a text")
+    return from_base64(clean(name) or f"picture {at}", one["base64"])
+
+
+def from_base64(name: str, text: str) -> Content:
+    """A picture in base64, with or without the head of a data URL; what is none keeps its place with the reason."""
+    if text.startswith("data:"):
+        text = text.partition(",")[2]
+    try:
+        return Content(name, base64.b64decode(text, validate=True))
+    except (binascii.Error, ValueError):
+        return Content(name, PictureError("unreadable", "it is not base64"))
+
+
+def parsed(body: bytes) -> Any:
+    """JSON in strict form.
+
+    Raises:
+        Refused: 400 it is none.
+    """
+    try:
+        return json.loads(body, parse_constant=_no_number)
+    except (ValueError, RecursionError):
+        raise Refused(400, "the body is not JSON") from None
+
+
+def _no_number(word: str) -> Any:
+    raise ValueError(word)
+
+
+def clean(name: str) -> str:
+    """The last part of a file name, printable and short; a path in it leads nowhere."""
+    return show(name.replace("\\", "/").rpartition("/")[2])[-_LONGEST_NAME:].strip()

@@ -1,0 +1,62 @@
+"""Explanations over the network: heat map and nearest known pictures as JSON with pictures in base64."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+from typing import TYPE_CHECKING, Any
+
+from headstart.core.errors import HeadstartError
+from headstart.kit import pixels
+from headstart.kit.signatures import PictureError
+from headstart.runtime.predict import Content
+from headstart.web import answers
+from headstart.web.limits import Refused
+from headstart.web.shelf import Served
+
+if TYPE_CHECKING:
+    from headstart.web.desk import Desk
+
+
+async def explain(desk: Desk, served: Served, upload: Content) -> dict[str, Any]:
+    """What an answer rests on.
+
+    Raises:
+        Refused: 422 the picture cannot be read, 501 this model cannot be explained, 504 it takes too long.
+    """
+    try:
+        async with asyncio.timeout(desk.limits.timeout_s):
+            return await asyncio.to_thread(_explained, served, upload, desk.limits.pixels)
+    except TimeoutError:
+        raise Refused(504, f"no explanation within {desk.limits.timeout_s:g} s") from None
+
+
+def _explained(served: Served, upload: Content, max_pixels: int) -> dict[str, Any]:
+    from headstart.runtime import explain
+
+    try:
+        content = upload.read()
+        pixels.decode(content, served.model.manifest.trunks[0].input, max_pixels=max_pixels)
+    except PictureError as err:
+        raise Refused(422, f"{err.reason.replace('_', ' ')}: {err.detail}") from None
+    try:
+        if served.explainer is None:
+            served.explainer = explain.Explainer(served.folder)
+        found = served.explainer.explain(content)
+    except HeadstartError as err:
+        raise Refused(501, err.what) from None
+    row = answers.row(found.prediction) | {"file": upload.name}
+    nearest = [
+        {
+            "class_name": one.class_name,
+            "similarity": round(float(one.similarity), answers.DIGITS),
+            "thumbnail": _base64(one.thumbnail),
+        }
+        for one in found.neighbours
+    ]
+    heat = _base64(explain.overlay_png(found))
+    return {"model": served.name, "answer": row, "method": found.method, "overlay_png": heat, "nearest": nearest}
+
+
+def _base64(content: bytes | None) -> str | None:
+    return None if content is None else base64.b64encode(content).decode("ascii")

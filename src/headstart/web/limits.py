@@ -1,0 +1,120 @@
+"""What a service takes at most, and the refusals of what goes beyond it.
+
+Every refusal is a `Refused` with the status a client can act on; what is held at once (pictures waiting, bytes being
+read) is counted in one place, `Load`, by the event loop's thread alone.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+_BODIES = 8  # uploads of the largest size that may be held at once
+
+
+class Refused(Exception):
+    """A request that is not answered.
+
+    Attributes:
+        status: HTTP status.
+        what: One sentence.
+        hint: What to do, or empty.
+        headers: More headers of the answer.
+        rows: Answers picture by picture where there are any.
+    """
+
+    def __init__(
+        self,
+        status: int,
+        what: str,
+        *,
+        hint: str = "",
+        headers: Mapping[str, str] | None = None,
+        rows: list[dict[str, object]] | None = None,
+    ) -> None:
+        super().__init__(what)
+        self.status, self.what, self.hint = status, what, hint
+        self.headers = dict(headers or {})
+        self.rows = rows
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What a request may be and how many may wait.
+
+    Attributes:
+        upload_bytes: Of one request.
+        pixels: Of one picture.
+        files: Pictures of one request.
+        queue: Pictures that wait for their answer.
+        timeout_s: From a request's beginning to its answer.
+    """
+
+    upload_bytes: int = 20_000_000
+    pixels: int = 50_000_000
+    files: int = 256
+    queue: int = 256
+    timeout_s: float = 30.0
+
+
+@dataclass(slots=True)
+class Load:
+    """What is held at this moment.
+
+    Attributes:
+        limits: What may be held.
+        pictures: Taken and not answered yet.
+        body_bytes: Of requests that are being read or answered.
+        picture_s: Seconds a picture takes, as measured when the model was loaded.
+    """
+
+    limits: Limits
+    pictures: int = 0
+    body_bytes: int = 0
+    picture_s: float = field(default=0.01)
+
+    def admit(self, count: int = 1) -> None:
+        """Refuse what the queue has no room for; an idle service takes any request within its limits.
+
+        Raises:
+            Refused: 429, with the seconds after which there should be room.
+        """
+        if self.pictures and self.pictures + count > self.limits.queue:
+            raise self._later(f"{self.pictures:,} pictures are waiting")
+
+    def hold(self, count: int) -> None:
+        """Reserve memory for a body; `drop` gives it back.
+
+        Raises:
+            Refused: 413 where no request may be so large, 429 where too much is held already.
+        """
+        most = self.limits.upload_bytes
+        if count > most:
+            raise too_large(most)
+        if self.body_bytes and self.body_bytes + count > _BODIES * most:
+            raise self._later(f"{self.body_bytes:,} bytes of other requests are being read")
+        self.body_bytes += count
+
+    def drop(self, count: int) -> None:
+        """Give back what `hold` reserved."""
+        self.body_bytes -= count
+
+    def _later(self, what: str) -> Refused:
+        wait = max(1, math.ceil(self.pictures * self.picture_s))
+        return Refused(429, f"{what}; try again later", headers={"Retry-After": str(wait)})
+
+
+def too_large(most: int) -> Refused:
+    """The refusal of a body beyond the limit; the connection is closed, so that nobody goes on sending."""
+    return Refused(
+        413,
+        f"the request has more than {most:,} bytes",
+        hint="send fewer or smaller pictures at a time",
+        headers={"Connection": "close"},
+    )
+
+
+def too_many(most: int) -> Refused:
+    """The refusal of more pictures than a request may have."""
+    return Refused(413, f"the request has more than {most:,} pictures", hint="send them in several requests")

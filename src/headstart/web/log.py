@@ -1,0 +1,73 @@
+"""One line a request, as text or JSON, on standard error: what came of it, never what was in it.
+
+A line holds the request's id, the route (not the address as sent, which may hold a name), the model, how many pictures
+and bytes, the status and the time. No picture, no file name, no answer, no key is ever written.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import json
+import logging
+import sys
+import time
+from typing import Any, TextIO
+
+request_id: contextvars.ContextVar[str] = contextvars.ContextVar("request_id", default="-")
+FORMS = ("text", "json", "off")
+
+
+class Log:
+    """Where the service tells what it does.
+
+    Args:
+        form: One of `FORMS`.
+        out: Standard error by default.
+    """
+
+    def __init__(self, form: str = "text", out: TextIO | None = None) -> None:
+        self.form = form
+        self._out = out or sys.stderr
+
+    def event(self, event: str, *, level: str = "info", **facts: Any) -> None:
+        """One line; facts that are None are left out."""
+        if self.form == "off" and level == "info":
+            return
+        told = {"request_id": request_id.get(), **{name: value for name, value in facts.items() if value is not None}}
+        stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        if self.form == "json":
+            line = json.dumps({"time": stamp, "level": level, "event": event, **told})
+        else:
+            rest = " ".join(f"{name}={_word(value)}" for name, value in told.items())
+            line = f"{stamp} {level:<7} {event:<8} {rest}"
+        try:
+            print(line, file=self._out, flush=True)
+        except OSError:  # a full disk or a closed pipe must not stop the service
+            self.form = "off"
+
+    def adopt(self) -> None:
+        """Let what the server itself and its libraries log come out in the same form."""
+        handler = _Adopted(self)
+        for name in ("uvicorn.error", "asyncio"):
+            logger = logging.getLogger(name)
+            logger.handlers, logger.propagate = [handler], False
+            logger.setLevel(logging.WARNING)
+
+
+def _word(value: Any) -> str:
+    text = str(value)
+    return json.dumps(text) if not text or any(c.isspace() or c == '"' for c in text) else text
+
+
+class _Adopted(logging.Handler):
+    """A handler that tells records as events."""
+
+    def __init__(self, log: Log) -> None:
+        super().__init__()
+        self._log = log
+
+    def emit(self, record: logging.LogRecord) -> None:
+        told = record.getMessage()
+        if record.exc_info:
+            told += "\n" + logging.Formatter().formatException(record.exc_info)
+        self._log.event("server", level=record.levelname.lower(), what=told)
