@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
@@ -83,7 +83,7 @@ class Beginning:
         from headstart.stages.embed.estimates import seconds
         from headstart.stages.forecast.run import before
 
-        passes_s = seconds(self.candidates, len(self.data.uris), self.ctx)
+        passes_s = seconds(self._lacking(self.candidates), self.ctx)
         return before(self.data, ahead(self.data, self.ctx.job), self.candidates, passes_s, ctx=self.ctx)
 
     @cached_property
@@ -100,7 +100,8 @@ class Beginning:
             if len(names) < LEAST:
                 break
             seen = tuple(self._embed(name, rows, self.ctx.job.precision) for name in names)
-            found = self._step(f"screen {len(rows)}", screen.run, self.data, seen, before=found, ahead=len(then))
+            ahead = self._lacking(names, then)
+            found = self._step(f"screen {len(rows)}", screen.run, self.data, seen, before=found, ahead=ahead)
             names = found.survivors
         return found
 
@@ -118,6 +119,12 @@ class Beginning:
                 names = with_naming(names, self.candidates, ctx=self.ctx)
         found = [self._embed(name, self._every) for name in names]
         return tuple(sorted(found, key=lambda e: (e.spec.flops, e.spec.name)))
+
+    def _lacking(self, names: Iterable[str], rows: Any = None) -> dict[str, int]:
+        """How many pictures must still go through each backbone: what is in the cache takes no time."""
+        from headstart.kit.kept import lacking
+
+        return lacking(self.data, names, self.ctx.store, rows)
 
     @property
     def _every(self) -> Any:

@@ -198,12 +198,12 @@ def plan(data: str | Path, *, out: str | Path | None = None, say: Say | None = N
     with tempfile.TemporaryDirectory() as scratch, opened(Path(scratch) / "run", job, say) as ctx:
         story = Story(ctx)
         pictures, count = story.data, len(story.data.uris)
-        chosen = names(ctx, story.seen, pictures=pictures.digest)
+        chosen = names(ctx, story.seen, data=pictures)
         if job.from_names:
             from headstart.stages.zeroshot.start import require_possible
 
             require_possible(pictures.class_names, chosen, ctx=ctx)
-        expected = estimate(chosen, count, ctx)
+        expected = estimate(chosen, pictures, ctx)
         foretold = forecast(pictures, sizes(pictures, job), chosen, expected.seconds, ctx)
         found = {"estimate": expected, "forecast": foretold and foretold[0], "time": foretold and foretold[1]}
         return {"data": str(data), "pictures": count, "candidates": list(chosen), **as_json(found)}

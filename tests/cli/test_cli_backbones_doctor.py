@@ -10,6 +10,7 @@ import pytest
 
 from headstart.cli import examine
 from headstart.cli.main import main
+from headstart.core.extras import EXTRAS
 from headstart.kit import trunk
 
 
@@ -76,7 +77,9 @@ def test_pull_keeps_what_is_here(shared_store, capsys):
 def test_doctor_finds_this_machine_in_order(empty_cache, capsys):
     found = said(capsys, "doctor")
     assert found["missing"] == []
-    assert {"keras", "numpy", "openvino", "pillow", "tensorflow"} <= found["packages"].keys()
+    assert {"numpy", "openvino", "pillow"} <= found["packages"].keys()
+    assert all(f"{name} " in found["extras"]["fit"] for name in ("keras", "tensorflow", "scikit-learn"))
+    assert found["extras"].keys() == EXTRAS.keys()
     assert found["engine"]["inference"].startswith("OpenVINO ")
     assert found["engine"]["training"].startswith("Keras ")
     assert found["cache"]["folder"] == str(empty_cache)

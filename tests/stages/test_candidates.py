@@ -1,8 +1,10 @@
 """Limits leave candidates out with their numbers; a named one that breaks a limit contradicts the request."""
 
+import dataclasses
 import io
 import json
 
+import numpy as np
 import pytest
 
 from headstart.core.errors import UsageError
@@ -10,7 +12,9 @@ from headstart.core.say import Say
 from headstart.core.settings import threads
 from headstart.core.store import Store
 from headstart.core.types import Feature
-from headstart.kit import pace, trunk
+from headstart.kit import kept, pace, trunk
+from headstart.kit.rows import RowStore, keys_of
+from headstart.kit.vectors import address
 from headstart.stages.adapt import plan
 from headstart.stages.embed import candidates, estimates
 from headstart.stages.read.run import run as read
@@ -73,8 +77,8 @@ def test_latency_is_looked_up_decided_and_the_same_on_a_resumed_run(asked, data,
     assert candidates.run(data, ctx=ctx, seen=24) == (LITE0, LITE1)
     assert f"{LITE2} is left out: 6 ms for one picture, --max-latency 5ms" in ctx.say.err.getvalue()
     assert ctx.run.decided("latency_ms") == {LITE0: 3.0, LITE1: 4.0}
-    for kept in (warm.root / "paces").iterdir():  # measured anew, the machine would now be too slow
-        (kept / "pace.json").write_text("{}")
+    for entry in (warm.root / "paces").iterdir():  # measured anew, the machine would now be too slow
+        (entry / "pace.json").write_text("{}")
     times(warm, **{name: 10 * ms for name, ms in EVERY.items()})
     assert candidates.run(data, ctx=asked(max_latency="5ms"), seen=24) == (LITE0, LITE1)
 
@@ -141,7 +145,7 @@ def test_of_more_than_eight_the_most_promising_and_the_cheapest_are_listed(asked
     ctx = asked()
     every = [one for one in map(trunk.find, trunk.names()) if one.name.startswith(("bundled:", "keras_applications:"))]
     monkeypatch.setattr(candidates, "_reach", lambda ctx: every)
-    found = candidates.names(ctx, 1, pictures=data.digest)
+    found = candidates.names(ctx, 1, data=data)
     by_prior = sorted(every, key=lambda one: -one.spec.prior)
     cheapest = min(every, key=lambda one: one.spec.flops).name
     assert len(found) == 8 and cheapest in found
@@ -150,17 +154,46 @@ def test_of_more_than_eight_the_most_promising_and_the_cheapest_are_listed(asked
     assert set(candidates.names(asked(), 0)) == set(found)
 
 
-def test_the_estimate_rests_on_the_measured_pace_where_there_is_one(asked, warm):
+def test_the_estimate_rests_on_the_measured_pace_where_there_is_one(asked, warm, data):
     ctx, chosen = asked(), (LITE0, HED)
-    guessed = estimates.estimate(chosen, 1000, ctx)
+    many = dataclasses.replace(data, digests=tuple(f"{number:064x}" for number in range(1000)))
+    guessed = estimates.estimate(chosen, many, ctx)
     assert "90 GFLOP/s" in guessed.assumptions[0] and "measured" not in guessed.assumptions[0]
     times(warm, vgg16_hed=80.0)
-    mixed = estimates.estimate(chosen, 1000, ctx)
+    mixed = estimates.estimate(chosen, many, ctx)
     assert "the pace of 1 of 2 backbones as measured on this machine, the others at 90" in mixed.assumptions[0]
     times(warm, efficientnet_lite0=3.0)
-    measured = estimates.estimate(chosen, 1000, ctx)
+    measured = estimates.estimate(chosen, many, ctx)
     assert "GFLOP" not in measured.assumptions[0]
     assert measured.seconds == pytest.approx(83 + 2 * 1000 / (estimates.DECODE_PER_S * threads()))
+
+
+def keep(store, backbone, digests):
+    """Put vectors into the cache, as if pictures had gone through a backbone."""
+    key = kept.key_of(trunk.find(backbone))
+    widths = {depth.name: depth.dim for depth in key.depths}
+    vectors = {name: np.zeros((len(digests), width), np.float32) for name, width in widths.items()}
+    RowStore(store.root / address(key), widths).add(keys_of(list(digests)), vectors)
+
+
+def test_pictures_whose_vectors_are_in_the_cache_take_no_time(asked, data, warm):
+    times(warm, **EVERY)
+    keep(warm, HED, data.digests)
+    assert candidates.run(data, ctx=asked(budget="2s"), seen=24) == (LITE0, LITE1, LITE2, HED)
+    found = estimates.estimate((LITE0, HED), data, asked())
+    assert "24 of 48 vectors come from the cache, and no candidate is dropped" in found.assumptions[1]
+    assert found.seconds == pytest.approx(24 * (0.003 + 1 / (estimates.DECODE_PER_S * threads())))
+    keep(warm, LITE0, data.digests[:18])
+    assert kept.lacking(data, (LITE0, LITE1, HED), warm) == {LITE0: 6, LITE1: 24, HED: 0}
+    assert kept.lacking(data, (LITE0,), warm, np.arange(16, 20)) == {LITE0: 2}
+
+
+def test_what_the_cache_comes_to_hold_does_not_change_a_run_that_has_begun(asked, data, warm):
+    times(warm, **EVERY)
+    before = candidates.run(data, ctx=asked(budget="2s"), seen=24)
+    keep(warm, HED, data.digests)
+    assert candidates.run(data, ctx=asked(budget="2s"), seen=24) == before == (LITE0, LITE1, LITE2)
+    assert candidates.run(data, ctx=asked(budget="2s", name="other"), seen=24) == (*before, HED)
 
 
 @pytest.mark.medium

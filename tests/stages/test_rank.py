@@ -205,6 +205,7 @@ def test_given_test_pictures_are_never_screened():
 
 
 GIVEN = [("made:good", 2.5, 0.7), ("made:twin", 2.5, 0.6), ("made:noise", 0.0, 0.5), ("made:famous", 0.0, 0.9)]
+AHEAD = {name: 240 for name, *_ in GIVEN}  # pictures that have to go through each next
 
 
 def looked_at(data, rows, given=GIVEN):
@@ -218,7 +219,7 @@ def looked_at(data, rows, given=GIVEN):
 def test_screening_keeps_what_ties_with_the_best_and_the_best_by_prior(data, context):
     rows, ctx = screen.sample(data, 120, 0), context()
     ctx.say = Say(err=io.StringIO())
-    found = screen.run(data, looked_at(data, rows), ctx=ctx, ahead=240)
+    found = screen.run(data, looked_at(data, rows), ctx=ctx, ahead=AHEAD)
     assert set(found.survivors) == {"made:good", "made:twin", "made:famous"}
     assert found.survivors[1] == "made:famous"
     np.testing.assert_array_equal(found.pictures, rows)
@@ -238,9 +239,9 @@ def test_screening_keeps_what_ties_with_the_best_and_the_best_by_prior(data, con
 def test_a_second_round_adds_to_what_the_first_one_left_behind(data, context):
     rows = screen.sample(data, 120, 0)
     first, ctx = screen.sample(data, 60, 0, among=rows), context()
-    one = screen.run(data, looked_at(data, first), ctx=ctx, ahead=120)
+    one = screen.run(data, looked_at(data, first), ctx=ctx, ahead=dict.fromkeys(AHEAD, 120))
     again = [e for e in looked_at(data, rows) if e.spec.name in one.survivors]
-    two = screen.run(data, tuple(again), ctx=ctx, before=one, ahead=240)
+    two = screen.run(data, tuple(again), ctx=ctx, before=one, ahead=AHEAD)
     assert set(two.survivors) <= set(one.survivors) and "made:famous" in two.survivors
     gone = [row.backbone for row in two.rows]
     assert gone[-2:] == ["made:noise"] * 2 and set(gone) | set(two.survivors) == {name for name, *_ in GIVEN}
@@ -252,16 +253,18 @@ def test_a_killed_run_keeps_the_survivors_of_every_round(data, context):
     """Whatever the clock and the earlier runs say by then: the pace of the second process would leave one alone."""
     rows = screen.sample(data, 120, 0)
     seen = looked_at(data, rows)
-    whole = screen.run(data, seen, ctx=context(budget="60s"), ahead=240)
+    whole = screen.run(data, seen, ctx=context(budget="60s"), ahead=AHEAD)
     slow = tuple(dataclasses.replace(each, latency_ms=10_000) for each in seen)
-    resumed = screen.run(data, slow, ctx=context(budget="60s"), ahead=240)
+    resumed = screen.run(data, slow, ctx=context(budget="60s"), ahead=AHEAD)
     assert values.as_json(resumed.survivors) == values.as_json(whole.survivors)
     assert [row.candidate for row in resumed.rows] == [row.candidate for row in whole.rows]
     ctx = context(budget="60s", name="other")
     ctx.say = Say(err=io.StringIO())
-    alone = screen.run(data, slow, ctx=ctx, ahead=240)
+    alone = screen.run(data, slow, ctx=ctx, ahead=AHEAD)
     assert alone.survivors == whole.survivors[:1]
     assert "made:famous is left behind: what comes next would not fit the budget" in ctx.say.err.getvalue()
+    cached = screen.run(data, slow, ctx=context(budget="60s", name="third"), ahead=dict.fromkeys(AHEAD, 0))
+    assert cached.survivors == whole.survivors  # however slow, what lies in the cache takes no time
 
 
 def test_the_pictures_of_a_round_are_among_those_of_the_next(context):

@@ -13,7 +13,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import tempfile
 import threading
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from headstart.core.files import disk_errors
+from headstart.kit.nameless import nameless
 
 KEY_BYTES = 32
 _RAM_BYTES = 16_000_000
@@ -140,6 +140,11 @@ class RowStore:
                 found = self._look_up(keys)  # points into checked blocks only, since damaged ones are gone
             return found
 
+    def lacking(self, keys: np.ndarray) -> int:
+        """How many of these keys, all different, have no row, by the index alone: no block is checked for it."""
+        with self._lock:
+            return int((self._look_up(keys) < 0).sum())
+
     def _look_up(self, keys: np.ndarray) -> np.ndarray:
         return np.fromiter((self._index.get(key.tobytes(), -1) for key in keys), np.int64, len(keys))
 
@@ -198,7 +203,7 @@ class RowStore:
         if len(positions) and np.array_equal(positions, np.arange(positions[0], positions[0] + len(positions))):
             return source[positions[0] : positions[0] + len(positions)].view(np.ndarray)
         shape = (len(positions), self.columns[column])
-        out = np.empty(shape, np.float32) if shape[0] * shape[1] * 4 <= _RAM_BYTES else _nameless(shape, scratch)
+        out = np.empty(shape, np.float32) if shape[0] * shape[1] * 4 <= _RAM_BYTES else nameless(shape, scratch)
         for at in range(0, len(positions), _CHUNK_ROWS):
             out[at : at + _CHUNK_ROWS] = source[positions[at : at + _CHUNK_ROWS]]
         out.flags.writeable = False
@@ -283,16 +288,6 @@ def _write_at(path: Path, offset: int, content: bytes, *, cut: bool = False) -> 
         out.write(content)
         out.flush()
         os.fsync(out.fileno())
-
-
-def _nameless(shape: tuple[int, int], scratch: Path) -> np.ndarray:
-    """A writable array in a file that has no name and goes when the array goes."""
-    with disk_errors(scratch):
-        scratch.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=scratch) as holder:
-            if hasattr(os, "posix_fallocate"):  # a full disk is an error here; later it would be the end of the process
-                os.posix_fallocate(holder.fileno(), 0, shape[0] * shape[1] * 4)
-            return np.memmap(holder, dtype=np.float32, mode="w+", shape=shape).view(np.ndarray)
 
 
 def keys_of(digests: list[str]) -> np.ndarray:

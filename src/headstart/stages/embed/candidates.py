@@ -9,7 +9,7 @@ said. What breaks a limit of the job (licence, size, latency) is left out by `au
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from headstart.core import recipe as recipes
@@ -56,14 +56,14 @@ def _require(named: Trunk, job: Job, latency_ms: Mapping[str, float]) -> None:
         raise UsageError(f"`{named.name}` was named and breaks a limit: {why}", where="--backbones", hint=hint)
 
 
-def names(ctx: Context, seen: int = 0, *, pictures: str = "") -> tuple[str, ...]:
+def names(ctx: Context, seen: int = 0, *, data: Dataset | None = None) -> tuple[str, ...]:
     """Canonical names of the candidates, cheapest first, each once; none that is known to break a limit.
 
     Args:
         ctx: The run.
         seen: How many pictures every candidate is going to see: what the budget has no room for is left out, and what
             is expected of each is decided. 0 asks without either, and writes nothing.
-        pictures: Digest of the data set, where `seen` is given.
+        data: The pictures, where `seen` is given; those whose vectors are in the cache take no time.
 
     Raises:
         UsageError: A name is unknown, the nearest are named; or nothing obeys the limits.
@@ -77,7 +77,7 @@ def names(ctx: Context, seen: int = 0, *, pictures: str = "") -> tuple[str, ...]
     if "auto" in ctx.job.backbones:
         every = _reach(ctx)
         barred = _barred(every, ctx)
-        wanted = _shortlist([one for one in every if one.name not in barred], wanted, ctx, seen, pictures)
+        wanted = _shortlist([one for one in every if one.name not in barred], wanted, ctx, seen, data)
     if not wanted:
         raise _none_left(left_out(ctx))
     return tuple(sorted(wanted, key=lambda name: (wanted[name].spec.flops, name)))
@@ -99,7 +99,7 @@ def _barred(every: Sequence[Trunk], ctx: Context) -> dict[str, str]:
 
 
 def _shortlist(
-    reach: Sequence[Trunk], named: Mapping[str, Trunk], ctx: Context, seen: int, pictures: str
+    reach: Sequence[Trunk], named: Mapping[str, Trunk], ctx: Context, seen: int, data: Dataset | None
 ) -> dict[str, Trunk]:
     """The most promising within reach, and those that were named; the clock has no say in what a recipe names."""
     from headstart.kit import choosing, history, prior
@@ -109,18 +109,30 @@ def _shortlist(
         return {}
     specs, recipe = [one.spec for one in of.values()], str(recipes.parse(ctx.job.recipe).get("backbone", ""))
     if seen:
-        expected = prior.of_run(specs, ctx, pictures=pictures)
+        expected = prior.of_run(specs, ctx, pictures=data.digest if data else "")
         room_s = (PART_OF_BUDGET if ctx.job.strategy == "probe" else PART_WHEN_TUNING) * ctx.left_s()
     else:
         expected, room_s = prior.expected(specs, history.records(ctx.store, lambda problem: None)), math.inf
     must = {name for name in of if name in named or (recipe and recipes.meant(recipe, name))}
+    passes = _passes(of, seen or 1, data, ctx)
     options = [
-        choosing.Option(name=name, expected=expected[name].merit, cost=seconds((name,), seen or 1, ctx)) for name in of
+        choosing.Option(name=name, expected=expected[name].merit, cost=seconds({name: passes[name]}, ctx))
+        for name in of
     ]
     found = choosing.shortlist(options, room_s, must=must)
     if seen:
         _say_left_out([name for name in of if name not in found], len(found) >= choosing.MOST, ctx)
     return {name: of[name] for name in found}
+
+
+def _passes(of: Iterable[str], seen: int, data: Dataset | None, ctx: Context) -> dict[str, float]:
+    """How many pictures have to go through each in its first pass: of `seen` the part that is not in the cache."""
+    from headstart.kit import kept
+
+    if data is None or ctx.job.precision != "f32":  # another precision has vectors of its own
+        return dict.fromkeys(of, seen)
+    every = len(set(data.digests))
+    return {name: seen * count / every for name, count in kept.lacking(data, of, ctx.store).items()}
 
 
 def _say_left_out(out: Sequence[str], full: bool, ctx: Context) -> None:
@@ -182,8 +194,8 @@ def run(data: Dataset, *, ctx: Context, seen: int) -> tuple[str, ...]:
         for name, how in barred.items():
             ctx.say.line("plan", f"{name} is left out: {how}")
     why = "the most promising backbones whose first passes fit the budget, and those that were named"
-    chosen = tuple(ctx.decide("shortlist", lambda: list(names(ctx, seen, pictures=data.digest)), why))
-    expected = estimate(chosen, len(data.uris), ctx)
+    chosen = tuple(ctx.decide("shortlist", lambda: list(names(ctx, seen, data=data)), why))
+    expected = estimate(chosen, data, ctx)
     fetch = f", after fetching {size(expected.bytes)}" if expected.bytes else ""
     ctx.say.line("plan", f"{len(chosen)} backbones, at most {duration(expected.seconds)} of embedding{fetch}")
     ready = ctx.decide("candidates", lambda: _fetched(chosen, ctx), "backbones whose weights could be had")

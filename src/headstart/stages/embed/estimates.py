@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from headstart.core.settings import threads
@@ -11,29 +11,37 @@ from headstart.core.types import Estimate
 if TYPE_CHECKING:
     from headstart.core.context import Context
     from headstart.core.job import Job
+    from headstart.core.types import Dataset
     from headstart.kit.trunk import Trunk
 
 GFLOP_PER_S = 90.0  # a core with AVX-512, float32, OpenVINO; `benchmarks/embed.py` prints this machine's
 DECODE_PER_S = 800.0  # pictures a core and second, JPEG of 250 px
 
 
-def estimate(chosen: tuple[str, ...], count: int, ctx: Context) -> Estimate:
-    """Seconds and download for passing `count` pictures through each candidate, and what that rests on."""
-    from headstart.kit import trunk
+def estimate(chosen: tuple[str, ...], data: Dataset, ctx: Context) -> Estimate:
+    """Seconds and download for passing the pictures through each candidate, and what that rests on."""
+    from headstart.kit import kept, trunk
 
     found = [trunk.find(name) for name in chosen]
+    passes = kept.lacking(data, chosen, ctx.store)
     missing = [one for one in found if not one.source.available(one.preset, ctx.store)]
     return Estimate(
-        seconds=seconds(chosen, count, ctx),
+        seconds=seconds(passes, ctx),
         bytes=sum(one.spec.download_bytes for one in missing),
         assumptions=(
             _rests_on(found, ctx),
-            "nothing comes from the cache, and no candidate is dropped after screening",
+            f"{_cached(passes, len(set(data.digests)))}, and no candidate is dropped after screening",
             f"{len(missing)} of {len(found)} backbones must be fetched first",
             "the random twin of each that goes on, which sees a sixth of the pictures, 96 to 256, is not counted",
             *_then(ctx.job),
         ),
     )
+
+
+def _cached(passes: Mapping[str, int], pictures: int) -> str:
+    vectors = len(passes) * pictures
+    cached = vectors - sum(passes.values())
+    return f"{cached:,} of {vectors:,} vectors come from the cache" if cached else "nothing comes from the cache"
 
 
 def _then(job: Job) -> list[str]:
@@ -56,13 +64,19 @@ def _rests_on(found: Sequence[Trunk], ctx: Context) -> str:
     return f"{told}{f', the others at {guess} a core' if measured < len(found) else ''}, {decoding}"
 
 
-def seconds(chosen: tuple[str, ...], count: int, ctx: Context) -> float:
-    """Of passing `count` pictures through each candidate: by the measured pace where there is one, else by operations;
-    looks at no weights."""
+def seconds(passes: Mapping[str, float], ctx: Context) -> float:
+    """Of passing pictures through backbones: by the measured pace where there is one, else by operations; looks at no
+    weights.
+
+    Args:
+        passes: How many pictures go through each, by its name.
+        ctx: The run.
+    """
     from headstart.kit import pace, trunk
 
-    specs = [trunk.find(name).spec for name in chosen]
-    paces = pace.paces(specs, ctx.store)
+    specs = {name: trunk.find(name).spec for name in passes}
+    paces = pace.paces(list(specs.values()), ctx.store)
     guessed = GFLOP_PER_S * 1e9 * threads()
-    per_picture = [1 / paces[spec.name] if spec.name in paces else spec.flops / guessed for spec in specs]
-    return sum(one + 1 / (DECODE_PER_S * threads()) for one in per_picture) * count
+    decoding = 1 / (DECODE_PER_S * threads())
+    each = {name: 1 / paces[s.name] if s.name in paces else s.flops / guessed for name, s in specs.items()}
+    return sum((each[name] + decoding) * count for name, count in passes.items())

@@ -24,6 +24,7 @@ from headstart.core.settings import threads
 from headstart.core.types import Dataset, Embeddings, EmbedKey
 from headstart.kit import trunk
 from headstart.kit.engine import BATCH
+from headstart.kit.kept import key_of
 from headstart.kit.pixels import batches, revision
 from headstart.kit.rows import RowStore, keys_of
 from headstart.kit.values import as_json
@@ -62,15 +63,8 @@ def run(data: Dataset, backbone: str | Trunk, rows: np.ndarray, *, ctx: Context,
     rows = np.unique(np.asarray(rows, dtype=np.int64))
     found = trunk.find(backbone) if isinstance(backbone, str) else backbone
     sample = _sample(rows, precision)
-    key = EmbedKey(
-        backbone=found.name,
-        revision=found.spec.revision,
-        input=found.spec.input,
-        depths=found.spec.depths,
-        precision=precision,
-        engine=trunk.engine_name(),
-        calibration=digest([data.digests[row] for row in sample.tolist()]) if precision == "int8" else "",
-    )
+    calibration = digest([data.digests[row] for row in sample.tolist()]) if precision == "int8" else ""
+    key = key_of(found, precision=precision, calibration=calibration)
     folder = ctx.store.root / address(key)
     cache = RowStore(folder, {depth.name: depth.dim for depth in key.depths}, report=ctx.store.report)
     keys = keys_of([data.digests[row] for row in rows.tolist()])

@@ -98,7 +98,7 @@ def run(
     *,
     ctx: Context,
     before: Screening | None = None,
-    ahead: int,
+    ahead: Mapping[str, int],
 ) -> Screening:
     """One round: judge backbones on the pictures that they were all given.
 
@@ -107,7 +107,7 @@ def run(
         embeddings: One for each backbone, all of the same rows.
         ctx: The run; the survivors are written to its decisions.
         before: What the rounds before came to.
-        ahead: Pictures that the survivors see next.
+        ahead: How many pictures have to go through each backbone next, those aside whose vectors are in the cache.
     """
     rows = np.asarray(embeddings[0].rows)
     on = _arena(data, rows, ctx)
@@ -115,7 +115,7 @@ def run(
     best = {depths[0].row.backbone: min(depths, key=lambda j: j.contender.mean) for depths in every}
     chosen = pick([b.contender for b in best.values()], clusters=clusters, metric=on.metric)
     expected = prior.of_run([e.spec for e in embeddings], ctx, pictures=data.digest)
-    options = [_option(e, expected[e.spec.name].merit, ahead) for e in embeddings]
+    options = [_option(e, expected[e.spec.name].merit, ahead[e.spec.name]) for e in embeddings]
     found: list[str] = ctx.decide(
         f"rank/survivors/{len(rows)}", lambda: _kept(options, best, clusters, ctx), chosen.why
     )
