@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from headstart.core.types import Prediction
+from headstart.core.types import InputSpec, Prediction
 from headstart.kit import pixels
 from headstart.kit.signatures import PictureError
 from headstart.runtime.model import Model
@@ -105,7 +105,7 @@ class Lane:
         self.pending += len(uploads)
         self.load.pictures += len(uploads)
         for at, upload in enumerate(uploads):
-            self.pool.submit(self._decode, Job([upload], [], ticket=ticket, at=at))
+            self.pool.submit(self._decode, Job([upload], [], ticket=ticket, at=at)  # type: ignore[list-item])
         return ticket
 
     async def retire(self) -> None:
@@ -132,7 +132,7 @@ class Lane:
             result = err
         self._deliver([(job, result)])
 
-    def _input(self, upload: object, spec: pixels.InputSpec) -> np.ndarray:
+    def _input(self, upload: object, spec: InputSpec) -> np.ndarray:
         """(1, H, W, 3) uint8."""
         if isinstance(upload, Decoded):
             return pixels.from_array(upload.picture, spec)[np.newaxis]
