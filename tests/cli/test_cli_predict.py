@@ -20,7 +20,8 @@ def test_csv_has_one_column_a_class(saved, paint, capsysbinary):
     assert main(["predict", str(saved), str(paint("a.png", "red")), str(paint("b.png", "blue"))]) == 0
     said = capsysbinary.readouterr()
     first, second = rows(said.out.decode())
-    assert list(first) == ["file", "answer", "confidence", "p_blue", "p_green", "p_red", "error"]
+    doubt = ["likeliest", "plausible", "novelty", "reasons"]
+    assert list(first) == ["file", "answer", "confidence", *doubt, "p_blue", "p_green", "p_red", "error"]
     assert (first["answer"], second["answer"]) == ("red", "blue")
     assert first["confidence"] == first["p_red"]
     assert sum(float(first[f"p_{name}"]) for name in ("blue", "green", "red")) == pytest.approx(1, abs=1e-5)

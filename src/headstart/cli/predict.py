@@ -1,110 +1,188 @@
-"""Answer for pictures with a saved model: CSV or JSON lines, row by row."""
+"""Answer for any number of pictures with a saved model: CSV, JSON Lines or Parquet, row by row."""
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Iterable, Iterator
+import sys
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, Any
 
 from headstart.cli import rows
-from headstart.cli.parser import filled
+from headstart.cli.parser import filled, place
+from headstart.core.errors import UsageError, nearest
 
 if TYPE_CHECKING:
-    from headstart.core.types import Prediction
+    from headstart.runtime.answering import Answered
+    from headstart.runtime.model import Model
+    from headstart.runtime.output import Table
+    from headstart.runtime.predict import Source
+    from headstart.runtime.sources import Named
 
-KEPT = "the rows that were written are whole"
+FORMATS = ("csv", "jsonl", "parquet")
+BY_SUFFIX = {".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet"}
 
 
 class Predict:
-    """Answer for pictures with a saved model: CSV or JSON lines, row by row.
+    """Answer for any number of pictures with a saved model: CSV, JSON Lines or Parquet, row by row.
 
-    Rows come in the order of the files while the work goes on. A file that cannot be read has a row that says why.
-    With the name of a backbone instead of a run, the answers are ImageNet's classes, as its source learnt them.
+    FILE is a picture, a folder, a pattern in quotes ('photos/**/*.jpg'), an archive (.zip, .tar, .tar.gz) or a table
+    with a column of paths (.csv, .tsv, .jsonl, .parquet); - reads names from standard input. Rows come in the order of
+    the pictures while the work goes on; what cannot be read has a row that says why. With the name of a backbone
+    instead of a run, the answers are ImageNet's classes, as its source learnt them.
     """
 
     name = "predict"
-    kept = KEPT
+    kept = "the rows that were written are whole; the same command with --resume goes on"
 
     def configure(self, parser: argparse.ArgumentParser) -> None:
-        """Add RUN, FILES and the form of the rows."""
-        said = "a run folder, or the model folder in it, or a backbone's name: ImageNet's classes"
-        parser.add_argument("run", metavar="RUN", type=filled, help=said)
-        rows.add_files(parser)
-        rows.add_rows(parser)
+        """Add RUN, FILES, what they mean, and the form of the rows."""
+        add = parser.add_argument
+        add("run", metavar="RUN", type=filled, help="a run folder, the model folder in it, or a backbone's name")
+        said = "pictures, folders, patterns, archives, tables of paths; - reads names from stdin"
+        add("files", metavar="FILE", nargs="+", type=filled, help=said)
+        add("--column", metavar="NAME", type=filled, help="column of paths in tables (default: file, path, …)")
+        add(
+            "--root",
+            metavar="DIR",
+            type=place,
+            help="where relative paths of tables start (default: the table's folder)",
+        )
+        add("--null", action="store_true", help="names from stdin end with a zero byte, as of find -print0")
+        add(
+            "--no-unknown", action="store_true", help="answer with the likeliest class where the model would rather not"
+        )
+        said = "form of the rows (default: as --out ends, else csv)"
+        add("--format", metavar="{csv,jsonl,parquet}", help=said)
+        add("--json", action="store_true", help="the same as --format jsonl")
+        add("--out", metavar="FILE", type=rows.table, help="write the rows there (default: stdout)")
+        add("--resume", action="store_true", help="go on with the --out of a killed run")
+        add("--overwrite", action="store_true", help="replace an --out that is there")
+        add("--usage", metavar="FILE", type=place, help="append counts of what was answered, for `headstart drift`")
+        add("--quiet", action="store_true", help="no summary on stderr")
 
     def __call__(self, args: argparse.Namespace) -> int:
         """Answer, row by row, and sum up on stderr."""
-        from headstart.runtime.predict import walk
+        from headstart.runtime import sources
 
-        make = {"csv": csv_rows, "jsonl": json_rows}[rows.form(args)]
-        class_names, predict = _answering(args)
-        answered = unread = 0
-        with rows.stream(args.out) as out:
-            write = make(out, class_names)
-            for found in predict(walk(Path(name) for name in rows.names(args.files))):
-                write(found)
-                answered, unread = answered + (not found.error), unread + bool(found.error)
-        return rows.sum_up(answered, unread, quiet=args.quiet)
+        form = _form(args)
+        words = [word for word in args.files if word != "-"]
+        sources.check(words, column=args.column, root=args.root)
+        found = sources.sources(_named(args), column=args.column, root=args.root)
+        done = _bare(args, form, found) if _is_backbone(args.run) else _saved(args, form, found)
+        return rows.sum_up(done.answered, done.unread, quiet=args.quiet, unknown=done.unknown, before=done.before)
 
 
-Predictor = Callable[[Iterable[Path]], "Iterator[Prediction]"]
+# ---------------------------------------------------------------- what was asked
 
 
-def _answering(args: argparse.Namespace) -> tuple[tuple[str, ...], Predictor]:
-    """Names of the columns, and what answers: a saved model, or where there is no such folder, a bare backbone."""
+def _form(args: argparse.Namespace) -> str:
+    """`csv`, `jsonl` or `parquet`, as asked for or as the file's name ends.
+
+    Raises:
+        UsageError: There is no such format, or options do not fit together.
+    """
+    if args.resume and args.overwrite:
+        raise UsageError("--resume goes on and --overwrite begins again: only one is possible", where="--resume")
+    for option in ("resume", "overwrite"):
+        if getattr(args, option) and args.out is None:
+            raise UsageError(f"--{option} is about a file", where=f"--{option}", hint="name it with --out")
+    by_name = BY_SUFFIX.get(args.out.suffix.lower(), "csv") if args.out else "csv"
+    asked: str = "jsonl" if args.json else (args.format or by_name)
+    if asked not in FORMATS:
+        hint = nearest(asked, FORMATS) or f"known: {', '.join(FORMATS)}"
+        raise UsageError(f"there is no format `{asked}`", where="--format", hint=hint)
+    if asked == "parquet" and args.out is None:
+        raise UsageError("Parquet cannot be written to standard output", where="--format", hint="--out rows.parquet")
+    return asked
+
+
+def _named(args: argparse.Namespace) -> Iterator[Named]:
+    """Names as given; those that stand on standard input are no patterns."""
+    from headstart.runtime.sources import Named
+
+    for word in args.files:
+        if word == "-":
+            yield from (Named(text=name, pattern=False) for name in rows.listed(null=args.null))
+        else:
+            yield Named(text=word)
+
+
+def _mode(args: argparse.Namespace) -> str:
+    return "resume" if args.resume else "overwrite" if args.overwrite else "new"
+
+
+# ---------------------------------------------------------------- who answers
+
+
+def _is_backbone(name: str) -> bool:
     from headstart.core import registry
 
-    source, colon, _ = args.run.partition(":")
-    if colon and source in registry.names("backbones") and not Path(args.run).exists():
-        from headstart import pipeline
-        from headstart.core.say import Say
+    source, colon, _ = name.partition(":")
+    return bool(colon) and source in registry.names("backbones") and not Path(name).exists()
 
-        return (), pipeline.source_classifier(args.run, say=Say(quiet=args.quiet)).predict
+
+def _saved(args: argparse.Namespace, form: str, found: Iterator[Source]) -> Answered:
+    """Answers of a saved model."""
+    from headstart.runtime import answering
     from headstart.runtime.model import load
 
     model = load(args.run)
-    return model.class_names, model.predict
+    usage = _usage(args, model)
+    batch, found = answering.batch_of(found)
+    table = _table(args, form, model.class_names, _made_by(args, form, model, batch))
+    try:
+        return answering.answer_all(model, found, table, batch=batch, unknown=not args.no_unknown, usage=usage)
+    finally:
+        table.close()
+        if usage is not None:
+            usage.write(args.usage)
 
 
-# ---------------------------------------------------------------- rows
+def _usage(args: argparse.Namespace, model: Model) -> Any:
+    if args.usage is None:
+        return None
+    from headstart.runtime.usage import Usage
 
-Write = Callable[["Prediction"], None]
-
-
-def csv_rows(out: BinaryIO, class_names: tuple[str, ...]) -> Write:
-    """Write the head, and return what writes a row: file, answer, confidence, `p_<class>` for each class, error.
-
-    UTF-8 with quotes where needed; bytes of a file's name that are not UTF-8 become backslash escapes.
-    """
-
-    def write(found: Prediction) -> None:
-        chances = [round(found.probabilities[name], rows.DIGITS) if not found.error else "" for name in class_names]
-        rows.put_csv(out, [found.uri, found.answer, _confidence(found), *chances, found.error])
-
-    rows.put_csv(out, ["file", "answer", "confidence", *(f"p_{name}" for name in class_names), "error"])
-    return write
+    return Usage.of(model)
 
 
-def json_rows(out: BinaryIO, class_names: tuple[str, ...]) -> Write:
-    """Return what writes a row as one JSON object in ASCII; undecodable bytes of a name survive as escapes."""
+def _made_by(args: argparse.Namespace, form: str, model: Model, batch: int) -> dict[str, Any]:
+    """What shapes the rows."""
+    from headstart import __version__
+    from headstart.core.keys import file_digest
 
-    def write(found: Prediction) -> None:
-        row = {
-            "file": found.uri,
-            "answer": found.answer or None,
-            "confidence": _confidence(found) if not found.error else None,
-            "probabilities": {name: round(value, rows.DIGITS) for name, value in found.probabilities.items()},
-            "error": found.error or None,
-        }
-        rows.put_json(out, row)
-
-    return write
+    digest = file_digest(model.folder / "manifest.json")
+    return {"headstart": __version__, "model": digest, "form": form, "unknown": not args.no_unknown, "batch": batch}
 
 
-def _confidence(found: Prediction) -> float | str:
-    """Probability of the answer; with a threshold or costs it need not be the largest."""
-    return round(found.probabilities[found.answer], rows.DIGITS) if not found.error else ""
+def _table(args: argparse.Namespace, form: str, class_names: tuple[str, ...], made_by: dict[str, Any]) -> Table:
+    from headstart.runtime import output
+
+    if args.out is None:
+        return output.Stream(sys.stdout.buffer, form, class_names)
+    return output.opened(args.out, form, class_names, made_by, mode=_mode(args))
+
+
+def _bare(args: argparse.Namespace, form: str, found: Iterator[Source]) -> Answered:
+    """Answers of a backbone with the classifier that it was trained with."""
+    from headstart import pipeline
+    from headstart.core.say import Say
+    from headstart.runtime.answering import Answered
+
+    for option in ("resume", "usage"):
+        if getattr(args, option):
+            raise UsageError(f"--{option} needs a run, not a backbone", where=f"--{option}")
+    answers = pipeline.source_classifier(args.run, say=Say(quiet=args.quiet)).predict(found)
+    table, done = _table(args, form, (), {"model": args.run, "batch": 1}), Answered()
+    try:
+        for one in answers:
+            table.write([one])
+            done.answered, done.unread = done.answered + (not one.error), done.unread + bool(one.error)
+        table.finish()
+    finally:
+        table.close()
+    return done
 
 
 PLUGIN = Predict()

@@ -11,7 +11,7 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 from headstart.cli.parser import filled, place
 from headstart.core.errors import DataError, UsageError, nearest
@@ -31,7 +31,7 @@ def add_rows(parser: argparse.ArgumentParser) -> None:
     """Add the form of the rows and where they go."""
     parser.add_argument("--format", metavar="{csv,jsonl}", default="csv", help="form of the rows (default: csv)")
     parser.add_argument("--json", action="store_true", help="the same as --format jsonl")
-    parser.add_argument("--out", metavar="FILE", type=_table, help="write the rows there (default: stdout)")
+    parser.add_argument("--out", metavar="FILE", type=table, help="write the rows there (default: stdout)")
     parser.add_argument("--quiet", action="store_true", help="no summary on stderr")
 
 
@@ -48,7 +48,7 @@ def form(args: argparse.Namespace) -> str:
     return asked
 
 
-def _table(text: str) -> Path:
+def table(text: str) -> Path:
     """Where to write rows, for `type=`: a picture's name there is one picture too many among FILE."""
     from headstart.kit.signatures import SUFFIXES
 
@@ -61,9 +61,22 @@ def names(words: Sequence[str]) -> Iterator[str]:
     """File names as given; for `-`, one a line from standard input, as bytes of any kind."""
     for word in words:
         if word == "-":
-            yield from (os.fsdecode(line) for raw in sys.stdin.buffer if (line := raw.rstrip(b"\r\n")))
+            yield from listed()
         else:
             yield word
+
+
+def listed(*, null: bool = False) -> Iterator[str]:
+    """File names on standard input, as bytes of any kind: one a line, or with `null` each with a zero byte after it."""
+    if not null:
+        yield from (os.fsdecode(line) for raw in sys.stdin.buffer if (line := raw.rstrip(b"\r\n")))
+        return
+    rest, stream = b"", cast("io.BufferedReader", sys.stdin.buffer)
+    while block := stream.read1(1 << 16):
+        *whole, rest = (rest + block).split(b"\0")
+        yield from (os.fsdecode(name) for name in whole if name)
+    if rest:
+        yield os.fsdecode(rest)
 
 
 @contextlib.contextmanager
@@ -90,15 +103,24 @@ def put_json(out: BinaryIO, row: dict[str, Any]) -> None:
     out.flush()
 
 
-def sum_up(answered: int, unread: int, *, quiet: bool) -> int:
+def sum_up(answered: int, unread: int, *, quiet: bool, unknown: int = 0, before: int = 0) -> int:
     """The exit code 0, and a line on stderr.
+
+    Args:
+        answered: Pictures that were.
+        unread: Files that could not be read.
+        quiet: No line.
+        unknown: Of those that were answered, how many by `unknown`.
+        before: Rows of an earlier call.
 
     Raises:
         DataError: No picture could be read.
     """
-    if not answered:
+    if not answered and not before:
         what = f"none of {unread:,} files could be read" if unread else "there is no picture among what was named"
         raise DataError(what, hint="the column `error` of each row says why" if unread else None)
     if not quiet:
-        print(f"{answered:,} answered, {unread:,} could not be read", file=sys.stderr)
+        of_them = f" ({unknown:,} of them unknown)" if unknown else ""
+        earlier = f", {before:,} rows were there already" if before else ""
+        print(f"{answered:,} answered{of_them}, {unread:,} could not be read{earlier}", file=sys.stderr)
     return 0

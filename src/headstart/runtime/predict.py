@@ -26,15 +26,15 @@ AHEAD = 2 * BATCH  # files decoded beside those in the engines
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Content:
-    """A picture that comes as bytes under a name, not as a file: of an archive, or over a wire.
+    """A picture that comes under a name of its own: of an archive, over a wire, or a file that a table names.
 
     Attributes:
         name: What its answer is called.
-        content: All bytes of the picture file; the reason where they could not be had.
+        content: All bytes of the picture file, or where it lies; the reason where they could not be had.
     """
 
     name: str
-    content: bytes | PictureError
+    content: bytes | Path | PictureError
 
     def __str__(self) -> str:
         return self.name
@@ -47,7 +47,7 @@ class Content:
         """
         if isinstance(self.content, PictureError):
             raise self.content
-        return self.content
+        return read_bytes(os.fspath(self.content)) if isinstance(self.content, Path) else self.content
 
 
 Source = Path | Content

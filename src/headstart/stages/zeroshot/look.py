@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,7 +21,7 @@ from headstart.kit import conse, imagenet, trunk
 from headstart.kit.conse import likeliest
 from headstart.kit.engine import BATCH
 from headstart.kit.trunk import Trunk
-from headstart.runtime.predict import chunks
+from headstart.runtime.predict import Source, chunks
 
 SHOWN = 5  # of the classes that are seen
 _PARITY = 8  # pictures on which a new trunk is compared with Keras
@@ -46,7 +45,7 @@ class Seen:
     error: str = ""
 
 
-def look(files: Iterable[Path], through: Trunk, store: Store, say: Say) -> Iterator[Looked]:
+def look(files: Iterable[Source], through: Trunk, store: Store, say: Say) -> Iterator[Looked]:
     """Features of each file, in order; memory does not grow with their number. The trunk is made when it never was."""
     engine: Any = None
     for chunk in chunks(files, [through.spec.input], threads=threads(), batch=BATCH):
@@ -83,7 +82,7 @@ class Classifier:
     store: Store
     say: Say
 
-    def look(self, files: Iterable[Path]) -> Iterator[Seen]:
+    def look(self, files: Iterable[Source]) -> Iterator[Seen]:
         """Probabilities of each file, in order."""
         for one in look(files, self.trunk, self.store, self.say):
             yield Seen(one.uri, one.features if one.error else self._probabilities(one.features), one.error)
@@ -92,7 +91,7 @@ class Classifier:
         """The likeliest classes by name, the likeliest first."""
         return {self.named[at].name: float(probabilities[at]) for at in likeliest(probabilities, count)}
 
-    def predict(self, files: Iterable[Path]) -> Iterator[Prediction]:
+    def predict(self, files: Iterable[Source]) -> Iterator[Prediction]:
         """As a saved model's `predict`, with the probabilities of the five likeliest classes."""
         for one in self.look(files):
             seen = {} if one.error else self.top(one.probabilities)
