@@ -1,4 +1,4 @@
-"""The studio's routes for files that a browser sends, and for what one does with finished runs: try, export, compare."""
+"""The studio's routes for files that a browser sends, and for what one does with runs: try, export, compare."""
 
 from __future__ import annotations
 
@@ -149,10 +149,8 @@ def exports(own: Own, name: str) -> dict[str, Any]:
     for task in reversed(own.desk.tasks(f"runs/{name}")):
         if task.kind == "export":
             out = Path(task.words[task.words.index("--out") + 1])
-            result = own.desk.result(task) or [None]
-            found.append(
-                told(own, task) | {"to": task.words[3], "out": str(out), "result": result[-1] or _written(out)}
-            )
+            result = (own.desk.result(task) or [None])[-1] or _written(out)
+            found.append(told(own, task) | {"to": task.words[3], "out": str(out), "result": result})
     return {"exports": found}
 
 

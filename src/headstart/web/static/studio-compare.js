@@ -1,0 +1,35 @@
+// Runs side by side: what `headstart compare` says of them.
+
+import { at, command, errorBox, get, h, plural, post, scoreName, scoreRange, scoreValue } from "./studio-base.js";
+
+export async function compareView({ main, studio }, list) {
+  const names = list.split(",").map(decodeURIComponent);
+  main.replaceChildren(h("h1", {}, `${plural(names.length, "run")} compared`), h("p", { class: "muted" }, "Comparing them on the same pictures."));
+  const place = h("div");
+  const all = await Promise.all(names.map((name) => get(`api/runs/${at(name)}/facts`)));
+  const rows = ["accuracy", "balanced_accuracy", "log_loss"].map((name) => [scoreName(name), (run) => {
+    const score = run.scores.find((one) => one.name === name);
+    return score ? [h("b", {}, scoreValue(score)), h("span", { class: "note" }, ` ${scoreRange(score)}`)] : ["-"];
+  }]);
+  rows.push(["Budget", (run) => [run.budget]], ["Strategy", (run) => [run.strategy]], ["Pictures", (run) => [run.pictures ? run.pictures.count.toLocaleString("en-GB") : "-"]]);
+  main.replaceChildren(h("h1", {}, `${plural(names.length, "run")} compared`),
+    h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Runs side by side" }, h("table", {},
+      h("thead", {}, h("tr", {}, h("td"), all.map((run) => h("th", { scope: "col" }, h("a", { href: `#/run/${at(run.name)}` }, run.name))))),
+      h("tbody", {}, rows.map(([title, cell]) => h("tr", {}, h("th", { scope: "row" }, title), all.map((run) => h("td", {}, cell(run)))))))),
+    place);
+  if (!studio.commands.includes("compare")) return;
+  place.append(h("p", { class: "muted" }, "Testing whether the difference is more than chance."));
+  try {
+    const found = await post("api/comparisons", { runs: names });
+    place.replaceChildren(found.error ? errorBox(found.error) : h("div", {}, (found.result ?? []).map((one) => tree(one))), command(found.command));
+  } catch (error) { place.replaceChildren(errorBox(error)); }
+}
+
+/** Any JSON as a list of facts: shown as the command gives it. */
+export function tree(value) {
+  if (Array.isArray(value)) return h("ul", {}, value.map((one) => h("li", {}, tree(one))));
+  if (value && typeof value === "object") {
+    return h("dl", { class: "facts" }, Object.entries(value).map(([name, one]) => h("div", {}, h("dt", {}, name.replaceAll("_", " ")), h("dd", {}, tree(one)))));
+  }
+  return typeof value === "number" && !Number.isInteger(value) ? value.toFixed(4) : String(value);
+}

@@ -1,0 +1,104 @@
+// One run: at work, or finished, with its report, a picture to try, exports and what was said.
+
+import { at, command, errorBox, get, h, pill, post, say, scoreName, scoreRange, scoreValue, stateText } from "./studio-base.js";
+import { exportView } from "./studio-export.js";
+import { follow } from "./studio-live.js";
+import { learningView, curvesView, progressView, rankingView } from "./studio-progress.js";
+import { tryView } from "./studio-try.js";
+
+const TABS = [["", "Overview"], ["report", "Report"], ["try", "Try it"], ["export", "Export"], ["log", "Log"]];
+
+export async function runView({ main, studio, signal, again }, name, tab = "") {
+  const facts = await get(`api/runs/${at(name)}/facts`);
+  const finished = facts.finished;
+  const tabs = TABS.filter(([key]) => key === "" || key === "log" || (finished && (key !== "export" || studio.commands.includes("export"))));
+  const place = h("div");
+  const state = h("span", {}, pill(facts.state));
+  main.replaceChildren(
+    h("div", { class: "heading" }, h("h1", {}, name), state),
+    h("p", { class: "under" }, facts.data || facts.path),
+    h("nav", { class: "tabs", "aria-label": "This run" }, tabs.map(([key, title]) =>
+      h("a", { href: `#/run/${at(name)}${key && `/${key}`}`, "aria-current": key === tab && "page" }, title))),
+    place);
+  const views = { report: reportView, try: tryView, export: exportView, log: logView };
+  await (views[tab] ?? overview)({ place, facts, name, studio, signal, again, state });
+}
+
+function overview({ place, facts, name, signal, again, state }) {
+  const problem = h("div"), work = h("div"), buttons = h("div", { class: "row" }), ranking = h("div"), curves = h("div"), learning = h("div"), result = h("div");
+  const progress = progressView(facts);
+  const cancel = h("button", { type: "button", onclick: () => act("cancel") }, "Stop");
+  const resume = h("button", { type: "button", class: "main", onclick: () => act("resume") }, "Resume");
+  async function act(what) {
+    problem.replaceChildren();
+    try {
+      await post(`api/runs/${at(name)}/${what}`);
+      if (what === "resume") again();
+      else { cancel.textContent = "Stop now"; say("It was asked to stop."); problem.replaceChildren(h("p", { class: "note" }, "It was asked to stop; what is done is kept.")); }
+    } catch (error) { problem.replaceChildren(errorBox(error)); }
+  }
+  const draw = (found) => {
+    progress.facts(found);
+    ranking.replaceChildren(rankingView(found));
+    curves.replaceChildren(curvesView(found));
+    learning.replaceChildren(learningView(found));
+    if (found.verdicts.length) result.replaceChildren(resultView(found));
+  };
+  const told = ({ state: now, error, started }) => {
+    state.replaceChildren(pill(now));
+    progress.state(now, started);
+    if (error && now !== "cancelled") problem.replaceChildren(errorBox(error));
+    if (now === "cut short") problem.replaceChildren(h("p", {}, "Its process is gone: the machine was switched off, or it was killed. Resume goes on where it was."));
+    buttons.replaceChildren(...(["running", "queued"].includes(now) ? (facts.task ? [cancel] : []) : now === "done" ? [] : [resume]));
+  };
+  const over = facts.state === "done";
+  place.replaceChildren(...(over ? [result] : [work]), problem, buttons);
+  work.replaceChildren(progress.element);
+  place.append(...(over ? [] : [result]), ranking, curves, learning,
+    over ? h("details", {}, h("summary", {}, "How it went"), progress.element) : "", command(facts.command));
+  draw(facts);
+  told(facts);
+  if (["running", "queued"].includes(facts.state)) {
+    follow(`api/runs/${at(name)}/events`, { facts: draw, state: told, line: progress.line, end: ({ state: now }) => {
+      say(`${name}: ${stateText(now)}.`);
+      if (now === "done" && !signal.aborted) again();
+    } }, signal);
+    const clock = setInterval(progress.tick, 500);
+    signal.addEventListener("abort", () => clearInterval(clock));
+  }
+}
+
+function resultView(facts) {
+  return h("section", { "aria-labelledby": "result" }, h("h2", { id: "result", class: "unseen" }, "Result"),
+    h("div", { class: "tiles" }, facts.scores.map((score) => h("div", { class: "tile" },
+      h("p", { class: "name" }, scoreName(score.name)), h("p", { class: "value" }, scoreValue(score)),
+      h("p", { class: "range" }, `95 % interval ${scoreRange(score)}`)))),
+    facts.finished ? h("p", {}, h("a", { class: "button main", href: `#/run/${at(facts.name)}/report` }, "Read the report"), " ", h("a", { class: "button", href: `#/run/${at(facts.name)}/try` }, "Try a picture")) : null,
+    h("h3", {}, "What it means"),
+    h("dl", { class: "verdicts" }, facts.verdicts.map((one) => [h("dt", {}, one.code.replaceAll("_", " ")), h("dd", {}, one.sentence)])));
+}
+
+function reportView({ place, name, facts }) {
+  const source = `runs/${at(name)}/report`;
+  place.replaceChildren(
+    h("div", { class: "row" }, h("a", { class: "button small", href: source, target: "_blank", rel: "noopener" }, "Open in a tab of its own")),
+    h("iframe", { class: "report", src: source, title: `Report of ${name}`, sandbox: "allow-scripts" }),
+    h("p"), command(`headstart report ${facts.path}`, "Writes the report again"));
+}
+
+async function logView({ place, name, facts, signal }) {
+  const log = h("pre", { class: "log", tabindex: "0", role: "region", "aria-label": "What it said" });
+  const choices = h("dl", { class: "verdicts" }, facts.choices.map((one) => [h("dt", {}, one.value.slice(0, 120)), h("dd", {}, one.why)]));
+  place.replaceChildren(facts.task ? log : h("p", { class: "muted" }, "It was not started here: there is no log."),
+    facts.choices.length ? h("section", {}, h("h2", {}, "Choices that it made"), choices) : "", command(facts.command));
+  if (!facts.task) return;
+  let moving = null;
+  follow(`api/runs/${at(name)}/events`, { line: ({ stage, text, moving: moves }) => {
+    const below = log.scrollHeight - log.scrollTop - log.clientHeight < 40;
+    moving?.remove();
+    const line = h("span", {}, `${stage.padEnd(9)}${text}\n`);
+    moving = moves ? line : null;
+    log.append(line);
+    if (below) log.scrollTop = log.scrollHeight;
+  } }, signal);
+}

@@ -1,0 +1,61 @@
+// Drop a picture, see the answer with its doubt.
+
+import { at, command, errorBox, h, meter, percent, plural, say, send } from "./studio-base.js";
+
+export function tryView({ place, name, facts, signal }) {
+  const answers = h("div", { "aria-live": "polite" });
+  const pick = h("input", { type: "file", accept: "image/*", multiple: true, class: "unseen", tabindex: "-1", "aria-hidden": "true", onchange: () => all([...pick.files]) });
+  const zone = h("div", { class: "empty drop" }, h("p", {}, "Drop pictures that it has not learnt from, and see what it says."),
+    h("button", { type: "button", class: "main", onclick: () => pick.click() }, "Choose pictures"), pick);
+  zone.addEventListener("dragover", (event) => { event.preventDefault(); zone.classList.add("over"); });
+  zone.addEventListener("dragleave", () => zone.classList.remove("over"));
+  zone.addEventListener("drop", (event) => { event.preventDefault(); zone.classList.remove("over"); all([...event.dataTransfer.files]); });
+  async function all(files) {
+    for (const file of files) {
+      const card = h("div", {}, h("p", { class: "muted" }, `Looking at ${file.name}.`));
+      answers.prepend(card);
+      try {
+        const found = await send("POST", `api/runs/${at(name)}/tries?file=${encodeURIComponent(file.name)}`, file, signal);
+        card.replaceChildren(found.answer.error ? errorBox(found.answer.error) : answered(found, file, facts));
+      } catch (error) { if (!signal.aborted) card.replaceChildren(errorBox(error)); }
+    }
+    pick.value = "";
+  }
+  place.replaceChildren(zone, answers);
+}
+
+function answered(found, file) {
+  const row = found.answer.result?.[0] ?? {};
+  if (row.error) return errorBox({ what: `${file.name}: ${row.error}` });
+  if (!row.answer) return errorBox({ what: "there was no answer", hint: found.answer.command });
+  const unknown = row.unknown === true || row.answer === "unknown";
+  const chances = Object.entries(row.probabilities ?? {}).sort((a, b) => b[1] - a[1]);
+  const title = unknown ? "I do not know" : row.answer;
+  const sure = row.confidence ?? chances[0]?.[1];
+  const plausible = (row.plausible ?? []).filter((one) => one !== row.answer);
+  const told = [
+    unknown ? `It looks unlike what was learnt${row.likeliest ? `; the nearest class is ${row.likeliest}` : ""}.` : sure != null && `${percent(sure)} sure.`,
+    plausible.length ? `Could also be ${plausible.join(", ")}.` : "",
+  ].filter(Boolean).join(" ");
+  say(`${file.name}: ${title}. ${told}`);
+  return h("article", { class: "try" },
+    h("div", {}, h("figure", {}, h("img", { src: `api/tries/${found.try}/picture`, alt: `The picture ${file.name}` }), h("figcaption", {}, file.name)), heat(found)),
+    h("div", {}, h("h3", {}, title), h("p", {}, told),
+      (row.reasons ?? []).length ? h("ul", { class: "note" }, row.reasons.map((one) => h("li", {}, one))) : null,
+      h("ul", { class: "bars" }, chances.slice(0, 6).map(([label, chance]) => h("li", {}, h("span", {}, label), meter(chance), h("span", {}, percent(chance))))),
+      chances.length > 6 ? h("p", { class: "note" }, `and ${plural(chances.length - 6, "more class", "more classes")}`) : null,
+      neighbours(found)),
+    h("div", {}, command(found.answer.command), found.explained ? command(found.explained.command, "Where it looked") : null));
+}
+
+function heat(found) {
+  const shown = found.explained?.pictures?.heat;
+  return shown ? h("figure", {}, h("img", { src: `api/tries/${found.try}/explained/${at(shown)}`, alt: "The same picture, with the parts that led to the answer coloured" }), h("figcaption", {}, "Where it looked")) : null;
+}
+
+function neighbours(found) {
+  const near = found.explained?.neighbours ?? [];
+  if (!near.length) return null;
+  return h("div", {}, h("p", { class: "note" }, "Because it looks like these, which it learnt from:"), h("div", { class: "thumbs" }, near.map((one) =>
+    h("figure", {}, one.picture ? h("img", { src: `api/tries/${found.try}/explained/${at(one.picture)}`, alt: `A picture of ${one.class_name}` }) : null, h("figcaption", {}, one.class_name)))));
+}
