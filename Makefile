@@ -3,6 +3,9 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
 export HEADSTART_CACHE ?= $(CURDIR)/.data/cache
+# Test files go to two processes, in the order that tests/conftest.py gives them; make test WORKERS=0 runs them in one.
+WORKERS ?= 2
+PARALLEL := -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 .PHONY: help venv demo check test test-all bench lock clean
 
@@ -33,7 +36,7 @@ test: venv ## Fast and medium tests
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python -m pytest -m "not slow" --durations=15
+	$(BIN)/python -m pytest -m "not slow" $(PARALLEL) --durations=15
 
 test-all: venv ## All tests: every model family, soak, clean environments
 	$(BIN)/python -m pytest --durations=25

@@ -6,6 +6,7 @@ The pictures and weights come from the packages that carry them (`headstart.kit.
 import os
 import shutil
 import signal
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,12 @@ ROOT = Path(__file__).resolve().parent.parent
 signal.signal(signal.SIGINT, signal.default_int_handler)
 os.environ.setdefault("HEADSTART_CACHE", str(ROOT / ".data" / "cache"))
 os.environ.setdefault("HEADSTART_HISTORY", "off")  # runs are compared byte for byte: none may learn from another test's
+
+
+def pytest_collection_modifyitems(items):
+    """Files with the most long tests first, so that processes which share them end at the same time."""
+    weights = Counter(item.path for item in items if any(map(item.get_closest_marker, ("medium", "slow"))))
+    items.sort(key=lambda item: -weights[item.path])
 
 
 @pytest.fixture(scope="session")
