@@ -9,7 +9,7 @@ pictures, as in `GridSearchCV`, run no network. No run folder is written; `heads
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -260,7 +260,7 @@ Found = tuple[Mapping[str, Any], np.ndarray | None, np.ndarray | None]  # settin
 
 
 def _folds(labels: np.ndarray, most: int, seed: int) -> np.ndarray | None:
-    """(N,) fold of each picture, dealt out class by class; None where a class has one picture, or there is one class."""
+    """(N,) fold of each picture, dealt out class by class; None where one has one picture, or is alone."""
     counts = np.bincount(labels)
     count = min(most, int(counts.min()))
     if count < 2 or len(counts) < 2:
@@ -307,7 +307,9 @@ def _taken(found: Mapping[tuple[str, ...], Found]) -> tuple[tuple[str, ...], str
 
 
 def _scores(labels: np.ndarray, held: np.ndarray) -> tuple[Any, ...]:
-    return tuple(metrics.score(name, labels, held, split="cv") for name in ("accuracy", "balanced_accuracy", "log_loss"))
+    return tuple(
+        metrics.score(name, labels, held, split="cv") for name in ("accuracy", "balanced_accuracy", "log_loss")
+    )
 
 
 def _joined(of_depth: Mapping[str, np.ndarray], names: Sequence[str]) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Pictures from anywhere -> a trunk's features, each picture once: by content from memory, then the cache, then the trunk.
+"""Pictures from anywhere -> a trunk's features, each picture once: from memory, from the cache, or through the trunk.
 
 `Describer` is what an estimator holds on to between many small fits: the compiled trunk and the latest vectors stay in
 the process, so that a second fit on the same pictures runs no network. A file's vectors lie where `headstart fit` keeps
@@ -208,7 +208,9 @@ def _as_rows(keys: Sequence[bytes]) -> np.ndarray:
     return keys_of([key.hex() for key in keys])
 
 
-def with_head(trunk_model: Any, spec_depths: Sequence[str], depths: Sequence[str], weights: np.ndarray, bias: Any) -> Any:
+def with_head(
+    trunk_model: Any, spec_depths: Sequence[str], depths: Sequence[str], weights: np.ndarray, bias: Any
+) -> Any:
     """A trunk and a linear head as one `keras.Model`: (B, H, W, 3) float32 RGB 0..255 to (B, C) probabilities.
 
     Args:

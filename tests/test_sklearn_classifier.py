@@ -1,0 +1,259 @@
+"""headstart as a scikit-learn classifier: scikit-learn's own checks, its tools around it, all kinds of pictures."""
+
+import pickle
+from collections import Counter
+
+import numpy as np
+import pytest
+from PIL import Image
+from sklearn.base import clone
+from sklearn.datasets import load_digits
+from sklearn.exceptions import NotFittedError
+from sklearn.model_selection import GridSearchCV, cross_val_score
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer
+from sklearn.utils.estimator_checks import check_estimator
+
+from headstart.kit import as_pictures, described
+from headstart.sklearn import TransferClassifier
+
+EXPECTED_FAILURES = {}  # name of a check -> why it fails; none does
+SMALL = {"size_px": 64, "cache": False}
+
+
+@pytest.fixture(scope="module")
+def digits():
+    """300 handwritten digits, flat: (N, 64) floats 0..16."""
+    x, y = load_digits(return_X_y=True)
+    return x[:300], y[:300]
+
+
+@pytest.fixture(scope="module")
+def shots(textile):
+    """40 textile pictures of two classes: paths, arrays (N, 250, 250, 3) uint8, labels as words."""
+    paths = [str(p) for name in ("global", "nominal") for p in sorted((textile / name).glob("*.jpg"))[:20]]
+    arrays = np.stack([np.asarray(Image.open(path).convert("RGB")) for path in paths])
+    return paths, arrays, np.repeat(["bad", "good"], 20)
+
+
+@pytest.mark.medium
+def test_scikit_learns_own_checks_pass():
+    results = check_estimator(
+        TransferClassifier(**SMALL), expected_failed_checks=EXPECTED_FAILURES, on_fail=None, on_skip=None
+    )
+    failed = {one["check_name"]: one["exception"] for one in results if one["status"] == "failed"}
+    counts = Counter(one["status"] for one in results)
+    assert failed == {}
+    assert counts["passed"] >= 40, counts
+    assert counts["xfail"] == len(EXPECTED_FAILURES)
+    assert {one["check_name"] for one in results if one["status"] == "passed"} >= {
+        "check_classifiers_train",
+        "check_classifiers_classes",
+        "check_methods_subset_invariance",
+        "check_estimators_pickle",
+        "check_n_features_in_after_fitting",
+    }
+
+
+@pytest.mark.medium
+def test_it_learns_digits_that_are_laid_out_flat(digits):
+    x, y = digits
+    scores = cross_val_score(TransferClassifier(**SMALL, image_shape=(8, 8)), x, y, cv=3)
+    assert scores.mean() > 0.85  # 0.1 is chance
+    made = TransferClassifier(**SMALL).fit(x, y)
+    assert made.n_features_in_ == 64
+    assert made.value_range_ == (0.0, 16.0)
+    assert [score.name for score in made.cv_scores_] == ["accuracy", "balanced_accuracy", "log_loss"]
+    accuracy = made.cv_scores_[0]
+    assert accuracy.low < accuracy.value < accuracy.high
+    assert accuracy.n == 300
+
+
+@pytest.mark.medium
+def test_a_grid_search_around_a_pipeline_runs_each_picture_through_the_trunk_once(digits, monkeypatch):
+    x, y = digits[0][:90], digits[1][:90]
+    described.describer.cache_clear()
+    passed = []
+    monkeypatch.setattr(described.Describer, "_passed", _counting(described.Describer._passed, passed))
+    line = make_pipeline(FunctionTransformer(), TransferClassifier(**SMALL, folds=3))
+    grid = {"transferclassifier__head": ["logistic", "ridge"], "transferclassifier__depths": ["stage4", "last"]}
+    search = GridSearchCV(line, grid, cv=3).fit(x, y)
+    assert len(search.cv_results_["params"]) == 4
+    assert search.best_score_ > 0.6
+    assert sum(passed) == 90
+
+
+def _counting(real, passed):
+    def wrapped(self, pictures, rows):
+        passed.append(len(rows))
+        return real(self, pictures, rows)
+
+    return wrapped
+
+
+@pytest.mark.medium
+def test_paths_and_arrays_are_the_same_pictures_up_to_decoding(shots):
+    paths, arrays, y = shots
+    of_files = TransferClassifier(depths="last", cache=False).fit(paths[::2], y[::2])
+    of_arrays = TransferClassifier(depths="last", cache=False).fit(arrays[::2], y[::2])
+    assert list(of_files.classes_) == ["bad", "good"]
+    assert of_files.value_range_ is None
+    assert of_files.score(paths[1::2], y[1::2]) > 0.8
+    np.testing.assert_array_equal(of_files.predict(np.array(paths)), of_arrays.predict(arrays))
+    np.testing.assert_allclose(of_files.predict_proba(paths), of_arrays.predict_proba(arrays), atol=0.05)
+    np.testing.assert_allclose(of_arrays.predict_proba(arrays), of_files.predict_proba(arrays), atol=0.05)
+    column = np.array(paths, dtype=object)[:, None]
+    np.testing.assert_array_equal(of_files.predict(column), of_files.predict(paths))
+    with pytest.raises(ValueError, match="must be uint8"):
+        of_files.predict(arrays / 255.0)
+
+
+@pytest.mark.medium
+def test_vectors_of_files_are_those_of_a_fit(shots, store, monkeypatch):
+    """What `headstart embed` keeps of a file is found, not made again."""
+    from headstart.core.settings import cache_folder
+    from headstart.kit.rows import RowStore, keys_of
+
+    describer = described.Describer("bundled:efficientnet_lite0", None, described.Say(quiet=True))
+    files = described.Files(shots[0][:4])
+    found = describer.vectors(files)
+    rows = RowStore(describer._folder(), describer._columns())
+    assert describer._folder().is_relative_to(cache_folder())
+    at = rows.find(keys_of(files.digests))
+    assert at.min() >= 0
+    np.testing.assert_array_equal(rows.column("last")[at], found["last"])
+    again = described.Describer("bundled:efficientnet_lite0", None, described.Say(quiet=True))
+    monkeypatch.setattr(again, "_ready", lambda *_: pytest.fail("the trunk was asked"))
+    np.testing.assert_array_equal(again.vectors(files)["stage4"], found["stage4"])
+
+
+@pytest.mark.medium
+def test_the_result_is_a_plain_keras_model(shots):
+    import keras
+
+    _, arrays, y = shots
+    made = TransferClassifier(depths=("stage5", "last"), cache=False).fit(arrays[::4], y[::4])
+    model = made.keras_model()
+    assert type(model).__module__.startswith("keras.")
+    assert isinstance(model, keras.Model)
+    describer = made._describer()
+    seen = np.concatenate([p for _, p in described.Pictures(arrays[:6]).decoded(np.arange(6), describer.input)])
+    np.testing.assert_allclose(
+        model.predict(seen.astype(np.float32), verbose=0), made.predict_proba(arrays[:6]), atol=1e-4
+    )
+
+
+def test_what_is_no_layer_or_not_fitted_is_told():
+    with pytest.raises(NotFittedError, match="not fitted"):
+        TransferClassifier().predict(np.zeros((2, 4)))
+    with pytest.raises(NotFittedError, match="not fitted"):
+        TransferClassifier().keras_model()
+
+
+@pytest.mark.medium
+def test_a_neighbours_head_has_probabilities_and_no_keras_model(digits):
+    x, y = digits[0][:60], digits[1][:60]
+    made = TransferClassifier(**SMALL, head="knn", depths="stage4").fit(x, y)
+    np.testing.assert_allclose(made.predict_proba(x).sum(axis=1), 1.0)
+    with pytest.raises(ValueError, match="`knn` is no layer"):
+        made.keras_model()
+    linear = TransferClassifier(**SMALL, depths="stage4").fit(x, y)
+    with pytest.raises(ValueError, match="size_px=None"):
+        linear.keras_model()
+
+
+@pytest.mark.medium
+def test_a_clone_and_a_pickled_copy_answer_the_same(digits):
+    x, y = digits[0][:60], digits[1][:60]
+    made = TransferClassifier(**SMALL, depths="stage4", seed=3).fit(x, y)
+    twin = clone(made).fit(x, y)
+    np.testing.assert_array_equal(twin.predict_proba(x), made.predict_proba(x))
+    stored = pickle.dumps(made)
+    assert len(stored) < 100_000  # a head, no trunk
+    np.testing.assert_array_equal(pickle.loads(stored).predict_proba(x), made.predict_proba(x))
+
+
+@pytest.mark.medium
+def test_a_class_with_one_picture_and_a_single_class_are_learnt_without_claims(digits):
+    x, y = digits[0][:30], digits[1][:30].copy()
+    y[:] = 0
+    assert set(TransferClassifier(**SMALL).fit(x, y).predict(x)) == {0}
+    y[5] = 1
+    made = TransferClassifier(**SMALL).fit(x, y)
+    assert made.cv_scores_ == ()
+    assert "nothing could be held out" in made.why_
+    assert made.depths_ == ("last",)
+
+
+@pytest.mark.medium
+def test_a_rare_class_that_weighs_more_is_answered_more(digits):
+    x, y = digits
+    rare = (y == 8).astype(int)
+    plain = TransferClassifier(**SMALL, depths="last").fit(x, rare).predict(x).sum()
+    heavy = TransferClassifier(**SMALL, depths="last", class_weight={0: 1, 1: 1000}).fit(x, rare).predict(x).sum()
+    assert heavy > plain
+
+
+@pytest.mark.medium
+@pytest.mark.parametrize(
+    ("settings", "x", "match"),
+    [
+        ({"head": "forest"}, np.zeros((4, 4)), "no head is named 'forest'; known: knn"),
+        ({"folds": 1}, np.zeros((4, 4)), "folds=1 is below 2"),
+        ({"depths": "stage9"}, np.zeros((4, 4)), "stage3, stage4, stage5, last"),
+        ({"image_shape": (3, 3)}, np.zeros((4, 4)), "holds 9 numbers; a row of X has 4"),
+        ({"image_shape": (2,)}, np.zeros((4, 4)), "is not \\(height, width\\)"),
+        ({}, np.zeros((4, 5, 5, 2)), "neither \\(N, height, width\\)"),
+        ({}, np.full((4, 5, 5, 3), np.nan), "contains NaN"),
+        ({}, ["a.png", "b.png", "c.png", "d.png"], "4 of 4 files are no pictures: `a.png`"),
+        ({}, "a.png", "X is one path"),
+        ({}, ["a.png"], "X has 1 pictures, y has 4 labels"),
+    ],
+    ids=lambda value: str(value)[:20].replace("\n", " "),
+)
+def test_what_cannot_be_used_is_a_value_error(settings, x, match):
+    with pytest.raises(ValueError, match=match):
+        TransferClassifier(**SMALL, **settings).fit(x, [0, 1, 0, 1])
+
+
+def test_an_unknown_backbone_is_told_with_the_nearest():
+    from headstart import HeadstartError
+
+    with pytest.raises(HeadstartError, match="no backbone is named `bundled:efficientnet_light0`"):
+        TransferClassifier("bundled:efficientnet_light0").fit(np.zeros((4, 4)), [0, 1, 0, 1])
+
+
+@pytest.mark.parametrize(
+    ("width", "shape"),
+    [
+        (1, (1, 1, 1)),
+        (3, (1, 1, 3)),
+        (4, (2, 2, 1)),
+        (5, (3, 3, 1)),
+        (64, (8, 8, 1)),
+        (192, (8, 8, 3)),
+        (11, (4, 4, 1)),
+    ],
+)
+def test_flat_pictures_get_a_square(width, shape):
+    assert as_pictures.shape_of(width) == shape
+    assert as_pictures.unfolded(np.ones((2, width)), shape).sum() == 2 * width
+
+
+def test_numbers_become_bytes_by_what_they_look_like():
+    assert as_pictures.range_of(np.array([3, 200], np.uint8)) == (0.0, 255.0)
+    assert as_pictures.range_of(np.array([0.2, 0.9])) == (0.0, 1.0)
+    assert as_pictures.range_of(np.array([0.0, 254.0])) == (0.0, 255.0)
+    assert as_pictures.range_of(np.array([0.0, 16.0])) == (0.0, 16.0)
+    assert as_pictures.range_of(np.array([-3.0, 1.0])) == (-3.0, 1.0)
+    np.testing.assert_array_equal(
+        as_pictures.to_bytes(np.array([-9.0, 0.0, 8.0, 16.0, 99.0]), (0, 16)), [0, 0, 128, 255, 255]
+    )
+    assert as_pictures.to_bytes(np.array([7.0, 7.0]), (7.0, 7.0)).tolist() == [0, 0]
+
+
+def test_a_picture_is_known_by_its_shape_and_bytes():
+    flat = np.arange(24, dtype=np.uint8)
+    wide, high = flat.reshape(1, 2, 4, 3), flat.reshape(1, 4, 2, 3)
+    assert described.Pictures(wide).digests != described.Pictures(high).digests
+    assert described.Pictures(wide).digests == described.Pictures(wide.copy()).digests
