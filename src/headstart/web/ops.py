@@ -23,7 +23,10 @@ def router(desk: Desk) -> APIRouter:
     async def readyz() -> Response:
         """Every model is loaded and takes pictures; 503 while the service stops."""
         ready = desk.shelf.ready
-        return answers.as_json({"status": "ready" if ready else "stopping"}, 200 if ready else 503)
+        made = answers.as_json({"status": "ready" if ready else "stopping"}, 200 if ready else 503)
+        if desk.keyed:
+            made.headers["x-needs-key"] = "yes"  # the page asks for it before it is refused
+        return made
 
     @made.get("/metrics", **schemas.METRICS)
     async def metrics() -> Response:
