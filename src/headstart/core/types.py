@@ -767,6 +767,25 @@ class ModelCheck(Protocol):
 # ---------------------------------------------------------------- adapt, its result
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Calibrated:
+    """How sure the model may say that it is; fitted before anything is judged.
+
+    Attributes:
+        temperature: By which log probabilities are divided (Guo 2017); 1 leaves them as they are.
+        before: Log loss of the held-out predictions as they are.
+        after: The same, each picture tempered by what other pictures say.
+        n: Pictures with held-out predictions.
+        why: One sentence.
+    """
+
+    temperature: float
+    before: float
+    after: float
+    n: int
+    why: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Adapted:
     """The head that won, fitted on all of `train`, and what was held out on the way.
@@ -783,6 +802,8 @@ class Adapted:
         nested: Scores by nested cross-validation when there is no test split, else empty.
         curve: The learning curve of the frozen probe so far.
         tuning: All fine-tuning; None when none was asked for.
+        calibrated: How sure the model may say that it is; None in a run of before there was any. The probabilities
+            here are as the head says them, all that is measured and answered is tempered.
     """
 
     strategy: str
@@ -796,6 +817,12 @@ class Adapted:
     nested: tuple[Score, ...]
     curve: tuple[CurvePoint, ...]
     tuning: Tuning | None = None
+    calibrated: Calibrated | None = None
+
+    @property
+    def temperature(self) -> float:
+        """By which log probabilities are divided."""
+        return self.calibrated.temperature if self.calibrated else 1.0
 
 
 # ---------------------------------------------------------------- evaluate
@@ -871,6 +898,73 @@ class Evaluation:
     paid: tuple[PaidRow, ...] = ()
 
 
+# ---------------------------------------------------------------- doubt
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Novelty:
+    """How the strangeness of a picture is measured.
+
+    Attributes:
+        method: One of `headstart.kit.novelty.METHODS`.
+        neighbour: Which nearest reference tells the distance.
+        limit: Distance beyond which a picture is unknown.
+        familiar: Share of known pictures that lie within, as promised.
+        arrays: What `headstart.kit.novelty.distances` takes, and `known` (K,) float32 sorted distances of held-out
+            pictures of the known classes.
+        tried: Mean area under the ROC curve by which pictures of a class that was hidden are told, a method each.
+    """
+
+    method: str
+    neighbour: int
+    limit: float
+    familiar: float
+    arrays: Mapping[str, np.ndarray]
+    tried: tuple[Score, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Doubted:
+    """When the model should not be believed, and how well that is told.
+
+    Attributes:
+        coverage: Share of pictures whose true class shall be among the plausible ones, as asked for.
+        promise: The share that theory guarantees, 0 for none.
+        score: One of `headstart.kit.conformal.SCORES`.
+        by_class: Whether the promise is kept in each class rather than on average.
+        thresholds: (C,) float64 of the score; infinity makes the class always plausible.
+        floors: (C,) float64; where no class keeps its floor, no class is plausible.
+        kept: Share of known pictures whose true class keeps its floor.
+        n: Pictures that set the thresholds, one of each cluster of look-alikes.
+        split: Where these are from: `test`, `val` or `cv`.
+        why: One sentence on how the promise is kept.
+        novelty: None where the training pictures are too few.
+        scores: `ece`, `log_loss` and `brier` with the subjects `before` and `after`; `coverage`, `set_size`,
+            `singletons` and `empty_sets`; `unknown`, the share declined, of known pictures and with the subject of
+            foreign ones; `novelty_auc` of these and of hidden classes.
+        before: Reliability bins without temperature.
+        after: Reliability bins with it.
+    """
+
+    coverage: float
+    promise: float
+    score: str
+    by_class: bool
+    thresholds: np.ndarray
+    floors: np.ndarray
+    kept: float
+    n: int
+    split: str
+    why: str
+    novelty: Novelty | None
+    scores: tuple[Score, ...]
+    before: tuple[CalibrationBin, ...]
+    after: tuple[CalibrationBin, ...]
+
+
+# ---------------------------------------------------------------- answers
+
+
 UNKNOWN = "unknown"  # the answer where the model says that it does not know; `Prediction.unknown` tells for sure
 
 
@@ -940,7 +1034,7 @@ class AccuracyChange:
     """What a precision costs: accuracy before and after on the same pictures, and the paired difference.
 
     Attributes:
-        before: Share of right answers of the run's model.
+        before: Share of right answers of the run's model; `unknown` is none.
         after: Of the export.
         change: `after - before`.
         low: Lower end of its 95 % interval.
@@ -969,7 +1063,8 @@ class Export:
         compared: Pictures on which it was compared with the run's model.
         compared_on: Which they are: `test`, `val`, `train` of the run, or `data`, pictures that were named for it.
         parity_max_abs: Largest difference of a probability.
-        label_agreement: Share of the pictures with the same answer.
+        novelty_max_abs: Largest difference of a novelty; None where it is not in the graph.
+        label_agreement: Share of the pictures with the same answer, `unknown` being one.
         p50_ms: Median time of the graph for one picture.
         p95_ms: 95 % are faster.
         accuracy: What the precision costs; None in f32, and where the pictures have no labels.
@@ -985,6 +1080,7 @@ class Export:
     compared: int
     compared_on: str
     parity_max_abs: float
+    novelty_max_abs: float | None
     label_agreement: float
     p50_ms: float
     p95_ms: float
@@ -1000,6 +1096,57 @@ class Estimate:
     seconds: float
     bytes: int
     assumptions: tuple[str, ...]
+
+
+# ---------------------------------------------------------------- explain
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MapRow:
+    """A held-out picture with a heat map in the run folder.
+
+    Attributes:
+        row: The picture.
+        group: What it is an example of: `right, most sure`, …
+        answer: What the model answers.
+        class_name: The class that the map speaks of.
+        confidence: Probability of that class.
+        file: The picture with its heat map, in the stage's folder.
+        neighbours: Rows of the training pictures most like it, the likest first.
+        similarities: Their cosines.
+    """
+
+    row: int
+    group: str
+    answer: str
+    class_name: str
+    confidence: float
+    file: str
+    neighbours: tuple[int, ...]
+    similarities: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Explained:
+    """What a run keeps to explain its answers by.
+
+    Attributes:
+        method: How heat maps of this model are made: `cam` or `occlusion`.
+        why: Why so, in a sentence.
+        kept: Training pictures kept to compare with.
+        bytes: Size of what is kept.
+        prototypes: Class -> rows of the pictures that stand for it, the best first.
+        maps: Held-out pictures with their heat maps.
+        left_out: Why there are no heat maps, else empty.
+    """
+
+    method: str
+    why: str
+    kept: int
+    bytes: int
+    prototypes: Mapping[str, tuple[int, ...]]
+    maps: tuple[MapRow, ...]
+    left_out: str = ""
 
 
 # ---------------------------------------------------------------- plugins

@@ -134,7 +134,7 @@ def run(
     """
     count = COMPARED if precision == "f32" else MOST
     pictures = _some(pictures, count)
-    expected = _parity.of_run(source.model, pictures.files)
+    expected = {one: _parity.of_run(source.model, pictures.files, declines=one) for one in (True, False)}
     seen = _seen(source, pictures) if precision == "int8" else []
     made = []
     with drafted(out) as draft:
@@ -143,8 +143,8 @@ def run(
         for one in wanted:
             folder = draft if len(wanted) == 1 else draft / one.name
             folder.mkdir(exist_ok=True)
-            mine = replace(source, draft=place)
-            found = _one(one, mine, folder, precision, (pictures, expected, seen), max_drop)
+            mine = replace(source, draft=place, doubting=f"{precision} doubt" not in one.cannot)
+            found = _one(one, mine, folder, precision, (pictures, expected[mine.doubting], seen), max_drop)
             made.append(replace(found, path=(out if folder == draft else out / one.name).as_posix()))
             source.say.line("export", sentence(made[-1]))
         shutil.rmtree(place)
@@ -182,7 +182,9 @@ def _one(
         compared_on=pictures.origin,
         parity_max_abs=worst,
         label_agreement=agreement,
+        novelty_max_abs=_parity.novelty_apart(expected, got),
         accuracy=accuracy,
+        left_out=() if source.doubting or not source.manifest.doubt else (exporter.cannot[f"{precision} doubt"],),
         versions=versions(("headstart", "numpy", "pillow", *exporter.making, *exporter.packages)),
         **_parity.shown(got.time),
     )
@@ -214,10 +216,8 @@ def _seen(source: Source, pictures: Pictures) -> list[np.ndarray]:
 
 def sentence(found: Export) -> str:
     """One line about an export."""
-    text = (
-        f"{found.format} in {found.precision}, {found.bytes / 1e6:.1f} MB: differs by "
-        f"{found.parity_max_abs:.1e} at most, {found.label_agreement:.1%} of {found.compared} answers the same; {found.p50_ms:.1f} ms a picture"
-    )
+    text = f"{found.format} in {found.precision}, {found.bytes / 1e6:.1f} MB: "
+    text += f"differs by {found.parity_max_abs:.1e} at most, {found.label_agreement:.1%} of {found.compared} answers the same; {found.p50_ms:.1f} ms a picture"
     if found.accuracy is not None:
         one = found.accuracy
         text += f"; accuracy {one.change:+.3f} [{one.low:+.3f}, {one.high:+.3f}] (n = {one.n:,})"

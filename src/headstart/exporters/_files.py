@@ -7,6 +7,8 @@ import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from headstart import __version__
 from headstart.core.files import write_text
 from headstart.core.keys import plain
@@ -16,6 +18,7 @@ from headstart.kit.provenance import version
 
 FORMAT = 1
 _MARKS = re.compile(r"# ---- the runtime\n.*?# ---- the runtime ends here\n", re.S)
+_OURS = "# mypy: ignore-errors\n"
 _READING = (
     "a JPEG may be decoded at 1/2, 1/4 or 1/8 as long as its shorter side stays at least twice what the resize needs",
     "the first frame counts; EXIF orientation is applied; transparency is laid on white; no colour profile is used",
@@ -46,15 +49,38 @@ def told(source: Source, exporter: Exporter, precision: str) -> dict[str, Any]:
             }
             for one in inputs(manifest)
         ],
-        "outputs": {"probabilities": "(B, C), calibrated, in the order of class_names"},
+        "outputs": _outputs(source),
         "calibration": plain(manifest.calibration),
         "decision": plain(manifest.decision),
+        "doubt": _doubt(source),
         "head": {"name": manifest.head.name, "kind": manifest.head.kind},
         "trunks": [
             {name: plain(getattr(entry, name)) for name in ("name", "revision", "depths", "licence", "licence_note")}
             for entry in manifest.trunks
         ],
     }
+
+
+def _outputs(source: Source) -> dict[str, str]:
+    found = {"probabilities": "(B, C), calibrated, in the order of class_names"}
+    doubt = source.manifest.doubt if source.doubting else None
+    if doubt is not None:
+        found["unknown"] = "(B, 1), 1 where the model declines to answer"
+    if doubt is not None and doubt.novelty:
+        found["novelty"] = "(B, 1), 0..1, share of known pictures that look more familiar"
+    return found
+
+
+def _doubt(source: Source) -> dict[str, Any] | None:
+    """What the model promises of its sets of plausible classes, and when it declines; None where it does not tell."""
+    entry, arrays = source.manifest.doubt, source.model.doubt_arrays
+    if entry is None:
+        return None
+    kept = {name: plain(getattr(entry, name)) for name in ("coverage", "promise", "score", "kept", "familiar")}
+    limits = {
+        name: [float(one) if np.isfinite(one) else None for one in arrays[name]] for name in ("thresholds", "floors")
+    }
+    return {**kept, **limits, "novelty": entry.novelty, "limit": entry.limit}
 
 
 def in_words(spec: InputSpec) -> str:
@@ -70,7 +96,7 @@ def write(folder: Path, content: dict[str, Any], exporter: Exporter) -> None:
     """Write the files beside the model."""
     write_text(folder / "model.json", json.dumps(content, indent=2) + "\n")
     template = Path(__file__).with_name("_predict.py").read_text(encoding="utf-8")
-    write_text(folder / "predict.py", _MARKS.sub(lambda _: exporter.runtime, template))
+    write_text(folder / "predict.py", _MARKS.sub(lambda _: exporter.runtime, template.removeprefix(_OURS)))
     pins = [f"{name}=={version(name)}" for name in ("numpy", "pillow", *exporter.packages)]
     write_text(folder / "requirements.txt", "\n".join(pins) + "\n")
     write_text(folder / "README.md", _readme(content, exporter))

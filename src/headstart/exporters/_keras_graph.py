@@ -1,4 +1,4 @@
-"""The saved model as one `keras.Model` of built-in layers: pictures -> trunks -> head -> calibrated probabilities.
+"""The saved model as one `keras.Model` of built-in layers: pictures -> trunks -> head -> probabilities, doubt.
 
 No Lambda and no layer of anybody's own, so that a `.keras` file of it opens in safe mode in a process that knows Keras
 alone. A linear head is a dense layer, its temperature part of the weights. Nearest neighbours are a dense layer (minus
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from headstart.core.errors import SetupError
+from headstart.exporters import _keras_doubt
 from headstart.exporters._source import Source, inputs
 from headstart.kit.export import quiet
 
@@ -26,12 +27,13 @@ def build(source: Source) -> Any:
 
     Returns:
         `keras.Model`: pictures (B, H, W, 3) float32 RGB 0..255, by name where there are several inputs ->
-        `{"probabilities": (B, C)}`.
+        `{"probabilities": (B, C)}`, and where `source.doubting` `unknown` (B, 1) and `novelty` (B, 1).
 
     Raises:
         SetupError: Weights are missing, or a trunk has layers that are not Keras' own.
     """
-    import keras
+    with quiet():
+        import keras
 
     given = inputs(source.manifest)
     tensors = {
@@ -48,6 +50,9 @@ def build(source: Source) -> Any:
     joined = keras.layers.Concatenate(name="joined")(blocks) if len(blocks) > 1 else blocks[0]
     arrays, temperature = source.model.arrays, source.manifest.calibration.temperature
     out = {"probabilities": _HEADS[source.manifest.head.kind](joined, arrays, temperature)}
+    if source.doubting and source.manifest.doubt:
+        doubt = source.manifest.doubt
+        out |= _keras_doubt.outputs(joined, out["probabilities"], doubt, source.model.doubt_arrays)
     return keras.Model(next(iter(tensors.values())) if len(tensors) == 1 else tensors, out, name="headstart")
 
 

@@ -50,22 +50,33 @@ class Answers:
 
     Attributes:
         probabilities: (M, C) float64.
-        positions: (M,) int64 position of the answer among the classes, `unknown` or not.
+        positions: (M,) int64 position of the answer among the classes; -1 for `unknown`.
+        novelty: (M,) float64, NaN where nothing measures it.
+        plausible: M sets of classes; None where the model promises nothing.
         time: `p50_ms` and `p95_ms`, of an export.
     """
 
     probabilities: np.ndarray
     positions: np.ndarray
+    novelty: np.ndarray
+    plausible: tuple[tuple[str, ...], ...] | None
     time: dict[str, float]
 
 
-def of_run(model: Model, files: Sequence[Path]) -> Answers:
-    """What the run's saved model says."""
+def of_run(model: Model, files: Sequence[Path], *, declines: bool) -> Answers:
+    """What the run's saved model says; without `declines`, always with a class."""
     found = list(model.predict(files))
     if wrong := next((one for one in found if one.error), None):
         raise SetupError(f"`{wrong.uri}` cannot be read: {wrong.error}")
     chances = np.array([[one.probabilities[name] for name in model.class_names] for one in found])
-    return Answers(probabilities=chances, positions=model.decide(chances.astype(np.float32)), time={})
+    places = [-1 if one.unknown and declines else model.class_names.index(one.likeliest) for one in found]
+    return Answers(
+        probabilities=chances,
+        positions=np.array(places),
+        novelty=np.array([np.nan if one.novelty is None else one.novelty for one in found]),
+        plausible=tuple(one.plausible for one in found) if model.manifest.doubt else None,
+        time={},
+    )
 
 
 def of_export(folder: Path, class_names: Sequence[str], files: Sequence[Path]) -> Answers:
@@ -85,15 +96,29 @@ def of_export(folder: Path, class_names: Sequence[str], files: Sequence[Path]) -
         raise SetupError(f"the export was written, but it cannot answer: {wrong or (lines or ['no word'])[-1][:300]}")
     *answers, time = rows
     chances = np.array([[row["probabilities"][name] for name in class_names] for row in answers])
-    positions = np.array([class_names.index(row["likeliest"]) for row in answers])
-    return Answers(probabilities=chances, positions=positions, time=time)
+    return Answers(
+        probabilities=chances,
+        positions=np.array([-1 if row.get("unknown") else class_names.index(row["likeliest"]) for row in answers]),
+        novelty=np.array([row.get("novelty", np.nan) for row in answers], np.float64),
+        plausible=tuple(tuple(row["plausible"]) for row in answers) if "plausible" in answers[0] else None,
+        time=time,
+    )
 
 
 def difference(run: Answers, export: Answers) -> tuple[float, float]:
     """The largest difference of a probability, and the share of pictures with the same answer."""
-    apart = np.abs(run.probabilities - export.probabilities)
-    worst = float(apart.max()) if np.isfinite(apart).all() else float("inf")
-    return worst, float(np.mean(run.positions == export.positions))
+    return _apart(run.probabilities, export.probabilities), float(np.mean(run.positions == export.positions))
+
+
+def _apart(one: np.ndarray, other: np.ndarray) -> float:
+    found = np.abs(one - other)
+    return float(found.max()) if np.isfinite(found).all() else float("inf")
+
+
+def novelty_apart(run: Answers, export: Answers) -> float | None:
+    """The largest difference of a novelty; None where one of the two does not measure it."""
+    known = np.isfinite(run.novelty).all() and np.isfinite(export.novelty).all()
+    return _apart(run.novelty, export.novelty) if known else None
 
 
 def require_same(worst: float, precision: str, name: str) -> None:
@@ -113,7 +138,10 @@ def require_same(worst: float, precision: str, name: str) -> None:
 
 
 def change(run: Answers, export: Answers, pictures: Pictures) -> AccuracyChange:
-    """What the precision costs on labelled pictures, with a paired 95 % interval that look-alikes widen."""
+    """What the precision costs on labelled pictures, with a paired 95 % interval that look-alikes widen.
+
+    `unknown` is no right answer, so a precision that makes everything look strange is seen too.
+    """
     before, after = (one.positions == pictures.truth for one in (run, export))
     found = mean_interval(after.astype(np.float64) - before.astype(np.float64), pictures.clusters)
     low, high = max(-1.0, found.low), min(1.0, found.high)

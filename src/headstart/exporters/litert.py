@@ -39,7 +39,10 @@ class LiteRT:
     packages = ("ai-edge-litert",)
     making = ("keras", "tensorflow", "ai_edge_litert")
     frozen = False
-    cannot: Mapping[str, str] = {"int8 neighbours": "distances to training pictures do not survive 8 bits"}
+    cannot: Mapping[str, str] = {
+        "int8 neighbours": "distances to training pictures do not survive 8 bits",
+        "int8 doubt": "novelty and `unknown`: distances do not survive 8 bits",
+    }
     runtime = _RUNTIME
 
     def write(self, source: Source, folder: Path, precision: str, pictures: list[np.ndarray], told: str) -> None:

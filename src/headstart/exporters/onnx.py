@@ -1,10 +1,14 @@
-"""ONNX, by tf2onnx from Keras' layers, for ONNX Runtime and whatever reads one."""
+"""ONNX, by tf2onnx from Keras' layers, for ONNX Runtime and whatever reads one.
+
+In f16 weights are stored in 16 bits and computed in f32.
+"""
 
 from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -29,6 +33,10 @@ def load(path, told):
 '''
 
 
+_SMALL = 1024  # numbers; what has fewer stays in 32 bits
+_LARGEST = 65504.0  # of 16 bits
+
+
 class Onnx:
     """See the module."""
 
@@ -39,7 +47,6 @@ class Onnx:
     frozen = False
     cannot: Mapping[str, str] = {
         "int8": "ONNX Runtime's 8 bits are another scheme than NNCF's; use `--to openvino` or `--to litert`",
-        "f16 neighbours": "distances to training pictures do not survive 16 bits",
     }
     runtime = _RUNTIME
 
@@ -65,15 +72,34 @@ def convert(file: str, target: str, precision: str, told: str) -> None:
     import onnx
 
     model = keras.saving.load_model(file, compile=False, safe_mode=True)
+    shapes = {one.name: (1, *one.shape[1:]) for one in model.inputs}
+    nothing = {name: np.zeros(shape, np.float32) for name, shape in shapes.items()}
+    model(nothing if len(nothing) > 1 else next(iter(nothing.values())))  # its export wants it called once
     model.export(target, format="onnx", verbose=False)
     made = onnx.load(target)
     if precision == "f16":
-        from onnxruntime.transformers.float16 import convert_float_to_float16
-
-        made = convert_float_to_float16(made, keep_io_types=True)
-    property_ = made.metadata_props.add()
-    property_.key, property_.value = "headstart", Path(told).read_text(encoding="utf-8")
+        _halve(made)
+    made.metadata_props.add(key="headstart", value=Path(told).read_text(encoding="utf-8"))
     onnx.save(made, target)
+
+
+def _halve(made: Any) -> None:
+    """Store large weights in 16 bits; a cast before their use makes float32 of them again."""
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+
+    casts = []
+    for at, one in enumerate(made.graph.initializer):
+        values = numpy_helper.to_array(one)
+        if one.data_type != TensorProto.FLOAT or values.size < _SMALL or np.abs(values).max() > _LARGEST:
+            continue
+        half = f"{one.name}_f16"
+        casts.append(helper.make_node("Cast", [half], [one.name], to=TensorProto.FLOAT))
+        made.graph.initializer[at].CopyFrom(numpy_helper.from_array(values.astype(np.float16), half))
+    nodes = [*casts, *made.graph.node]
+    del made.graph.node[:]
+    made.graph.node.extend(nodes)
+    onnx.checker.check_model(made)
 
 
 PLUGIN = Onnx()

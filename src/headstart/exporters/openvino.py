@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from headstart.exporters import _ov_doubt
+from headstart.exporters._ov_doubt import constant
 from headstart.exporters._source import Source, inputs
 from headstart.kit.engine import load
 from headstart.kit.export import quantise
@@ -69,7 +71,7 @@ def _trunks(source: Source, place: Path, precision: str, pictures: list[np.ndarr
 
 
 def _graph(source: Source, files: list[Path]) -> Any:
-    """One `openvino.Model`: uint8 pictures -> `probabilities` (B, C)."""
+    """One `openvino.Model`: uint8 pictures -> `probabilities` (B, C), and doubt."""
     ov = load()
     from openvino import opset13 as ops
 
@@ -90,8 +92,12 @@ def _graph(source: Source, files: list[Path]) -> Any:
     joined = ops.concat(blocks, 1) if len(blocks) > 1 else blocks[0]
     arrays, temperature = source.model.arrays, source.manifest.calibration.temperature
     made = _HEADS[source.manifest.head.kind](joined, arrays, temperature)
-    made.output(0).set_names({"probabilities"})
-    return ov.Model([ops.result(made, name="probabilities")], list(parameters.values()), "headstart")
+    out = {"probabilities": made}
+    if source.doubting and source.manifest.doubt:
+        out |= _ov_doubt.outputs(joined, made, source.manifest.doubt, source.model.doubt_arrays)
+    for name, node in out.items():
+        node.output(0).set_names({name})
+    return ov.Model([ops.result(node, name=name) for name, node in out.items()], list(parameters.values()), "headstart")
 
 
 # ---------------------------------------------------------------- heads
@@ -101,7 +107,7 @@ def _linear(x: Any, arrays: Mapping[str, np.ndarray], temperature: float) -> Any
     from openvino import opset13 as ops
 
     weights, bias = (np.asarray(arrays[name], np.float64) / temperature for name in ("weights", "bias"))
-    logits = ops.add(ops.matmul(x, _constant(weights), False, False), _constant(bias[None]))
+    logits = ops.add(ops.matmul(x, constant(weights), False, False), constant(bias[None]))
     return ops.softmax(logits, 1)
 
 
@@ -109,25 +115,19 @@ def _neighbours(x: Any, arrays: Mapping[str, np.ndarray], temperature: float) ->
     from openvino import opset13 as ops
 
     points = np.asarray(arrays["points"], np.float64)
-    z = ops.divide(ops.subtract(x, _constant(arrays["centre"][None])), _constant(arrays["scale"][None]))
+    z = ops.divide(ops.subtract(x, constant(arrays["centre"][None])), constant(arrays["scale"][None]))
     lengths = np.einsum("md,md->m", points, points)
-    far = ops.subtract(_constant(lengths[None]), ops.matmul(z, _constant(2 * points.T), False, False))
+    far = ops.subtract(constant(lengths[None]), ops.matmul(z, constant(2 * points.T), False, False))
     k = ops.constant(np.asarray(min(int(arrays["k"]), len(points)), np.int64))
     places = ops.topk(far, k, 1, "min", "value", stable=True).output(1)
     table = np.eye(len(arrays["prior"]))[arrays["labels"]] * np.asarray(arrays["vote"], np.float64)
-    votes = ops.gather(_constant(table), places, ops.constant(np.int64(0)))
-    counted = ops.add(ops.reduce_sum(votes, ops.constant(np.array([1])), False), _constant(arrays["prior"][None]))
+    votes = ops.gather(constant(table), places, ops.constant(np.int64(0)))
+    counted = ops.add(ops.reduce_sum(votes, ops.constant(np.array([1])), False), constant(arrays["prior"][None]))
     shares = ops.divide(counted, ops.reduce_sum(counted, ops.constant(np.array([1])), True))
     if temperature == 1.0:
         return shares
-    floor = ops.maximum(shares, _constant(np.full((1, 1), np.finfo(np.float32).tiny)))
-    return ops.softmax(ops.divide(ops.log(floor), _constant(np.full((1, 1), temperature))), 1)
-
-
-def _constant(values: np.ndarray) -> Any:
-    from openvino import opset13 as ops
-
-    return ops.constant(np.asarray(values, np.float32))
+    floor = ops.maximum(shares, constant(np.full((1, 1), np.finfo(np.float32).tiny)))
+    return ops.softmax(ops.divide(ops.log(floor), constant(np.full((1, 1), temperature))), 1)
 
 
 _HEADS = {"linear": _linear, "neighbours": _neighbours}
