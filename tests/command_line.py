@@ -59,7 +59,10 @@ def contents(run: Path) -> dict[str, bytes]:
     """Every file of a run that must not depend on clocks or on being interrupted."""
     skipped = {"timings.json", ".lock", ".owner.json", "job.toml", "report.html"}
     files = sorted(p for p in run.rglob("*") if p.is_file() and p.name not in skipped)
-    return {p.relative_to(run).as_posix(): p.read_bytes() for p in files}
+    found = {p.relative_to(run).as_posix(): p.read_bytes() for p in files}
+    if "README.md" in found:  # only its last section tells times
+        found["README.md"] = found["README.md"].partition(b"## Time and energy")[0]
+    return found
 
 
 def differing(one: Path, other: Path) -> list[str]:

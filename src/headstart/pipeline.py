@@ -119,11 +119,14 @@ def evaluate(run: str | Path, data: str | Path, *, say: Say | None = None) -> di
 
 
 def report(run: str | Path, *, say: Say | None = None) -> Path:
-    """Write a finished run's page again from what its folder holds."""
+    """Write a finished run's page, and its card, again from what its folder holds."""
+    from headstart.stages.card.run import run as write_card
     from headstart.stages.report.run import run as write
 
     found = Run(run)
     with opened(found.path, found.job, say or Say()) as ctx:
+        if (found.path / "model" / "manifest.json").is_file():  # a card is of a saved model
+            write_card(ctx=ctx)
         return write(ctx=ctx)
 
 

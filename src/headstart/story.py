@@ -1,4 +1,4 @@
-"""The story of a fit: read, audit, embed, audit again, split, rank, adapt, evaluate, doubt, export, report.
+"""The story of a fit: read, audit, embed, audit, split, rank, adapt, evaluate, doubt, export, explain, card, report.
 
 This file and `headstart.beginning`, its first half, alone know the order. `Story` holds one property a step; asking for
 one takes all the steps before it, so that `audit`, `embed`, `rank` and `fit` are the same story told to different ends.
@@ -16,8 +16,11 @@ from headstart.beginning import SCREEN_PICTURES, Beginning
 if TYPE_CHECKING:
     from headstart.core.types import (
         Adapted,
+        Dataset,
+        Doubted,
         Embeddings,
         Evaluation,
+        Explained,
         Exported,
         Forecasts,
         NamesStart,
@@ -114,7 +117,7 @@ class Story(Beginning):
             return self.probe
         from headstart.stages.adapt.settle import run
 
-        found: Adapted = run(self.probe, self.tuning, self.splits, self.tuned, ctx=self.ctx)
+        found: Adapted = run(self.probe, self.tuning, self.data, self.splits, self.tuned, ctx=self.ctx)
         return found
 
     @cached_property
@@ -129,13 +132,53 @@ class Story(Beginning):
         return found
 
     @cached_property
+    def foreign(self) -> tuple[Dataset, tuple[Embeddings, ...]]:
+        """Pictures of other things, and their features through the trunks of the model."""
+        from headstart.kit import foreign, tuned
+        from headstart.stages.embed.run import run
+
+        others, networks = foreign.pictures(self.ctx.store), (self.tuning.network,) if self.tuning else ()
+        names = dict.fromkeys(feature.backbone for feature in self.adapted.features)
+        found = [tuned.find(name, networks, self.ctx.run.path) for name in names]
+        every = range(len(others.uris))
+        return others, tuple(self._step("foreign", run, others, one, every, below="doubt") for one in found)
+
+    @cached_property
+    def doubted(self) -> Doubted:
+        """When the model should not be believed."""
+        from headstart.stages.doubt.run import run
+
+        values = (self.data, self.splits, self.embeddings + self.tuned, self.adapted, self.evaluation)
+        found: Doubted = self._step("doubt", run, *values, foreign=self.foreign)
+        return found
+
+    @cached_property
     def exported(self) -> Exported:
         """The model as files that answer without a training framework."""
         from headstart.stages.export.run import run
 
         found: Exported = self._step(
-            "export", run, self.data, self.embeddings + self.tuned, self.adapted, self.evaluation
+            "export", run, self.data, self.embeddings + self.tuned, self.adapted, self.evaluation, doubted=self.doubted
         )
+        return found
+
+    @cached_property
+    def explained(self) -> Explained:
+        """What the run keeps to explain its answers by."""
+        from headstart.stages.explain.run import run
+
+        assert self.exported is not None  # the saved model is what is explained
+        values = (self.data, self.splits, self.embeddings + self.tuned, self.adapted, self.evaluation)
+        found: Explained = self._step("explain", run, *values)
+        return found
+
+    @cached_property
+    def card(self) -> Path:
+        """The model card, for whoever gets the folder."""
+        from headstart.stages.card.run import run
+
+        assert self.exported is not None  # it tells of the saved model
+        found: Path = self._step("card", run)
         return found
 
     def report(self) -> Path:
@@ -146,7 +189,9 @@ class Story(Beginning):
 
         assert self.forecast is not None  # the first forecast is made before anything is spent
         assert self.exported is not None  # the page says how to use the model, so the model comes first
+        assert self.explained is not None  # and shows some answers explained
         check(self.forecasts, self.evaluation, ctx=self.ctx)
+        assert self.card.is_file()
         found: Path = self._step("report", run, computed_now=True)
         ended = record.Ended(self.data, self.splits, self.ranking, self.probe, self.evaluation)
         record.keep(ended, ctx=self.ctx)

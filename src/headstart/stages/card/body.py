@@ -1,0 +1,260 @@
+"""The card's text, section by section, in Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from headstart.core.licences import permissive
+from headstart.core.say import size
+from headstart.core.types import Score
+from headstart.stages.card import limits, slices, words
+from headstart.stages.card.findings import CardInput
+from headstart.stages.card.slices import Slice
+
+_SPLITS = {"test": "the test pictures, held out and looked at once", "val": "the given validation pictures"}
+_SCORES = ("accuracy", "balanced_accuracy", "macro_f1", "roc_auc", "log_loss", "brier", "ece", "mean_cost")
+_OF_CLASS = ("recall", "precision", "f1")
+_MOST_NAMED = 20  # classes named in the first sentence
+_DOUBT = {
+    "coverage": "share of pictures whose true class is among the plausible ones",
+    "set_size": "plausible classes, on average",
+    "singletons": "share with a single plausible class",
+    "empty_sets": "share with no plausible class",
+    "unknown": "share answered `unknown`",
+    "novelty_auc": "ROC AUC of telling strange pictures from known ones",
+}
+
+
+def body(of: CardInput) -> str:
+    """All sections but the last, which tells the time."""
+    cut = slices.cut(of)
+    parts = (
+        _opening(of),
+        _use(of),
+        _data(of),
+        _results(of, cut),
+        _doubt(of),
+        "## Limits found\n\n" + words.bullets(limits.found(of, cut)),
+        _model(of),
+        _how(),
+    )
+    return "\n".join(parts)
+
+
+def _headline(of: CardInput, name: str) -> Score | None:
+    split = of.evaluation.split
+    return next((s for s in of.evaluation.scores if (s.split, s.name, s.subject) == (split, name, "")), None)
+
+
+def _split(of: CardInput) -> str:
+    return _SPLITS.get(of.evaluation.split, "held-out folds of the training pictures")
+
+
+def _classes(of: CardInput) -> str:
+    names = of.dataset.class_names
+    more = f" and {len(names) - _MOST_NAMED:,} more" if len(names) > _MOST_NAMED else ""
+    return ", ".join(map(words.code, names[:_MOST_NAMED])) + more
+
+
+def _opening(of: CardInput) -> str:
+    accuracy, balanced = _headline(of, "accuracy"), _headline(of, "balanced_accuracy")
+    assert accuracy is not None and balanced is not None
+    verdict = next((v for v in of.evaluation.verdicts if v.code == "headline"), None)
+    return (
+        f"# Picture classifier {words.plain(of.dataset.name)}\n\n"
+        f"It tells {len(of.dataset.class_names):,} classes apart: {_classes(of)}. Accuracy "
+        f"{words.interval(accuracy)}, balanced accuracy {words.interval(balanced)} on {_split(of)} "
+        f"(n = {accuracy.n:,}); brackets are 95 % intervals everywhere.\n"
+        + (f"\n{_capital(words.said(verdict.sentence.rpartition('; ')[2]))}.\n" if verdict else "")
+    )
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def _use(of: CardInput) -> str:
+    unknown = of.doubted is not None
+    says = (
+        "It may answer `unknown`; such pictures are for a person to look at."
+        if unknown
+        else "It always names one of its classes, whatever a picture shows: keep other pictures away from it."
+    )
+    lines = [
+        "For single pictures that show one of its classes and were made as those of "
+        f"{words.code(of.dataset.name)} were. {says}",
+        "An answer is a suggestion with a probability, not a fact; the shares of wrong ones are below, class by class.",
+        "Not for pictures of other things or from other sources without measuring it there first "
+        "(`headstart evaluate RUN FOLDER`), and not for decisions about people without a person who decides.",
+    ]
+    return "## Intended use\n\n" + words.bullets(lines)
+
+
+# ---------------------------------------------------------------- data
+
+
+def _data(of: CardInput) -> str:
+    data, splits = of.dataset, of.splits
+    sides = {"training": splits.train, "validation": splits.val, "test": splits.test}
+    targets, kept = np.asarray(data.targets), {name: rows for name, rows in sides.items() if len(rows)}
+    rows = [
+        [words.code(name), *(f"{int((targets[np.asarray(r)] == c).sum()):,}" for r in kept.values())]
+        for c, name in enumerate(data.class_names)
+    ]
+    rows.append(["all", *(f"{len(r):,}" for r in kept.values())])
+    alike = len(data.uris) - len(np.unique(np.asarray(splits.clusters)))
+    given = "The folder gave the splits." if splits.given else words.said(_capital(splits.why).rstrip(".")) + "."
+    lines = [
+        f"Name {words.code(data.name)}, {len(data.uris):,} pictures, SHA-256 `{data.digest}`.",
+        f"{given} Look-alikes stay on one side ({alike:,} pictures look like an earlier one).",
+        f"{len(data.excused):,} files on disk were not used"
+        + ("; the report names each with the reason." if data.excused else "."),
+    ]
+    return (
+        "## Training data\n\n"
+        + words.bullets(lines)
+        + "\n"
+        + words.table(("class", *(f"{n} pictures" for n in kept)), rows)
+    )
+
+
+# ---------------------------------------------------------------- results
+
+
+def _results(of: CardInput, cut: list[Slice]) -> str:
+    whole = [score for name in _SCORES if (score := _headline(of, name)) is not None]
+    parts = [
+        f"## Results\n\nOn {_split(of)}.\n",
+        words.table(("score", "value [95 % interval]", "n"), [_row(score) for score in whole]),
+        "Class by class:\n",
+        words.table(("class", *(name.replace("_", " ") for name in _OF_CLASS), "n"), _by_class(of)),
+    ]
+    if cut:
+        head = ("slice", "accuracy", "n", "from the rest")
+        told = "Slices, cut by facts of the files and thirds of the training pictures, before any answer was seen:\n"
+        parts += [told, words.table(head, map(_slice, cut))]
+    others = [s for s in of.evaluation.baselines if s.name == "balanced_accuracy"]
+    if others:
+        rows = [[words.plain(s.subject), words.interval(s), f"{s.n:,}"] for s in others]
+        parts += [
+            "Baselines (some on other pictures than the table above: mind the n):\n",
+            words.table(("baseline", "balanced accuracy", "n"), rows),
+        ]
+    return "\n".join(parts)
+
+
+def _row(score: Score) -> list[str]:
+    return [score.name.replace("_", " "), words.interval(score), f"{score.n:,}"]
+
+
+def _by_class(of: CardInput) -> Iterator[list[str]]:
+    scores = {(s.subject, s.name): s for s in of.evaluation.scores if s.split == of.evaluation.split}
+    for name in of.dataset.class_names:
+        row = [scores[name, metric] for metric in _OF_CLASS if (name, metric) in scores]
+        if row:
+            yield [words.code(name), *map(words.interval, row), f"{row[0].n:,}"]
+
+
+def _slice(one: Slice) -> list[str]:
+    value, low, high = one.apart
+    return [
+        f"{one.by}: {words.plain(one.name)}",
+        words.interval(one.score),
+        f"{one.score.n:,}",
+        f"{value:+.3f} [{low:+.3f}, {high:+.3f}]",
+    ]
+
+
+# ---------------------------------------------------------------- doubt
+
+
+def _doubt(of: CardInput) -> str:
+    found = of.doubted
+    if found is None:
+        return "## Calibration and doubt\n\nDoubt was not measured in this run.\n"
+    lines = [
+        f"Probabilities are divided in the logits by {of.model.calibration.temperature:.3f} (temperature scaling).",
+        *_ece(found.scores),
+        f"Asked for: the true class among the plausible ones in {found.coverage:.0%} of pictures. "
+        f"{_capital(words.said(found.why.rstrip('.')))}.",
+    ]
+    rows = [
+        [f"{_DOUBT[s.name]}{f' ({words.plain(s.subject)})' if s.subject else ''}", words.interval(s), f"{s.n:,}"]
+        for s in found.scores
+        if s.name in _DOUBT
+    ]
+    head = ("measured", "value [95 % interval]", "n")
+    return "## Calibration and doubt\n\n" + words.bullets(lines) + ("\n" + words.table(head, rows) if rows else "")
+
+
+def _ece(scores: tuple[Score, ...]) -> Iterator[str]:
+    by_subject = {s.subject: s for s in scores if s.name == "ece"}
+    if {"before", "after"} <= by_subject.keys():
+        yield (
+            f"Calibration error {words.interval(by_subject['before'])} before that and "
+            f"{words.interval(by_subject['after'])} after it (n = {by_subject['after'].n:,})."
+        )
+
+
+# ---------------------------------------------------------------- the model
+
+
+def _model(of: CardInput) -> str:
+    head = of.adapted.fitted
+    trunks = [
+        [
+            words.code(t.name),
+            ", ".join(words.code(depth.name) for depth in t.depths),
+            f"{t.input.size_px} px",
+            words.plain(t.licence),
+        ]
+        for t in of.model.trunks
+    ]
+    lines = [
+        f"{_capital(words.plain(of.adapted.strategy))}: a head {words.code(head.head)} with {head.trainable_params:,} "
+        f"fitted numbers on features of {len(trunks)} trunk{'s' if len(trunks) > 1 else ''}.",
+        f"Saved in `model/`, {size(of.exported.bytes)}, without executable parts; it answers with numpy, Pillow and "
+        f"OpenVINO. Written by headstart {words.plain(of.model.headstart)}.",
+    ]
+    return (
+        "## Model and licence\n\n"
+        + words.bullets(lines)
+        + "\n"
+        + words.table(("trunk", "read at", "input", "licence of the weights"), trunks)
+        + "\n"
+        + words.bullets(_follows(of))
+    )
+
+
+def _follows(of: CardInput) -> Iterator[str]:
+    """What the licence of each trunk means for the model that holds it."""
+    for trunk in of.model.trunks:
+        name, licence = words.code(trunk.name), words.plain(trunk.licence)
+        if permissive(trunk.licence):
+            yield (
+                f"{name} ({licence}): the model holds its weights, so it may be used, changed and passed on, also for "
+                "money, as long as the licence and its notices go with it."
+            )
+        else:
+            yield (
+                f"{name} ({licence}): this is on no list of permissive licences. The model holds its weights, so the "
+                "same terms hold for the model: read them before it is used for money or passed on."
+            )
+        if trunk.licence_note:
+            yield f"{name}, what else to know of its licence: {words.said(trunk.licence_note.rstrip('.'))}."
+    yield (
+        "The licence of the weights says nothing of the rights in the pictures that the head learnt from: whoever "
+        "passes the model on must have these."
+    )
+
+
+def _how() -> str:
+    return (
+        "## How to use\n\nRUN is the folder of this card.\n\n"
+        "```sh\nheadstart predict RUN picture.jpg\nheadstart evaluate RUN other_labelled_pictures\n```\n\n"
+        "```python\nimport headstart\n\nrun = headstart.load('RUN')\n"
+        "for answer in run.predict(['picture.jpg']):\n    print(answer.answer, answer.probabilities)\n```\n\n"
+        "`report.html` beside this card tells all of it, with pictures.\n"
+    )

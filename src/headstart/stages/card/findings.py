@@ -1,0 +1,97 @@
+"""What a card may tell: what the run folder holds, in values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+import numpy as np
+
+from headstart.core.context import Context
+from headstart.core.errors import DataError
+from headstart.core.files import read_json
+from headstart.core.job import Job
+from headstart.core.types import Adapted, Audit, Dataset, Doubted, Evaluation, Exported, Splits
+from headstart.kit import decision, values
+from headstart.runtime import manifest
+from headstart.runtime.manifest import Manifest
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class CardInput:
+    """Everything a card tells of.
+
+    Attributes:
+        job: The request.
+        dataset: The pictures.
+        audits: Of the files and of the vectors.
+        splits: Who learnt and who judges.
+        adapted: The head.
+        evaluation: The measured model.
+        doubted: When it should not be believed; None in runs that did not measure it.
+        exported: The saved model, compared with the run.
+        model: The saved model's manifest.
+        timings: Step -> what `timings.json` holds.
+    """
+
+    job: Job
+    dataset: Dataset
+    audits: tuple[Audit, ...]
+    splits: Splits
+    adapted: Adapted
+    evaluation: Evaluation
+    exported: Exported
+    model: Manifest
+    doubted: Doubted | None = None
+    timings: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+
+    @property
+    def truth(self) -> np.ndarray:
+        """(M,) int64 classes of the pictures that judge."""
+        return np.asarray(self.dataset.targets)[np.asarray(self.evaluation.rows)]
+
+    @property
+    def answers(self) -> np.ndarray:
+        """(M,) int64 what the model answers for them, by its threshold or costs."""
+        rule, names = self.model.decision, self.dataset.class_names
+        return decision.decide(
+            np.asarray(self.evaluation.probabilities),
+            positive=names.index(rule.positive) if rule.positive else None,
+            threshold=rule.threshold,
+            costs=None if rule.costs is None else np.asarray(rule.costs),
+        )
+
+
+def gather(ctx: Context) -> CardInput:
+    """Read what the run folder holds.
+
+    Raises:
+        DataError: The run has not come to its saved model, or what it holds is damaged.
+    """
+    path = ctx.run.path / "timings.json"
+    phases = [phase for phase in ("files", "vectors") if (ctx.run.path / "audit" / f"{phase}.json").is_file()]
+    return CardInput(
+        job=ctx.job,
+        dataset=_value(Dataset, "read", ctx),
+        audits=tuple(_value(Audit, "audit", ctx, phase) for phase in phases),
+        splits=_value(Splits, "splits", ctx),
+        adapted=_value(Adapted, "adapt", ctx),
+        evaluation=_value(Evaluation, "evaluate", ctx),
+        exported=_value(Exported, "export", ctx),
+        model=manifest.read(ctx.run.path / "model"),
+        doubted=values.stored(Doubted, ctx.run.path / "doubt"),
+        timings=read_json(path) if path.is_file() else {},
+    )
+
+
+def _value(kind: type[T], stage: str, ctx: Context, name: str = "value") -> T:
+    found = values.stored(kind, ctx.run.path / stage, name)
+    if found is None:
+        raise DataError(
+            f"the run `{ctx.run.path}` has not come to `{stage}` yet: there is no model to write a card of",
+            hint="run the command that made it again: it resumes",
+        )
+    return found

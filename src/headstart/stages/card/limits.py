@@ -1,0 +1,128 @@
+"""Limits that were found: what a user must know before an answer is believed, one sentence each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import PurePosixPath
+
+import numpy as np
+
+from headstart.core.types import Finding, Score
+from headstart.kit.intervals import wilson
+from headstart.stages.card import shortcuts, slices, words
+from headstart.stages.card.findings import CardInput
+from headstart.stages.card.slices import Slice
+
+_WIDE = 0.05  # half-width of the accuracy's interval from which few pictures are spoken of
+_MOST = 8  # findings of the audit that are listed
+
+
+def found(of: CardInput, cut: list[Slice]) -> list[str]:
+    """Sentences, the weightiest first."""
+    return [
+        *_judged_by(of),
+        *_weak_classes(of),
+        *_weak_slices(cut),
+        *_shortcuts(of),
+        *(f"{_heading(v.code)}: {words.said(v.sentence)}." for v in of.evaluation.verdicts if v.code != "headline"),
+        *_suspects(of),
+        *_audited(of),
+        "Drift: nothing here tells of pictures that come later, from another camera, place or time. "
+        "`headstart drift` tests whether what is asked in use still looks like what was learnt from.",
+    ]
+
+
+def _heading(code: str) -> str:
+    return code.replace("_", " ").capitalize()
+
+
+def _judged_by(of: CardInput) -> Iterator[str]:
+    accuracy = next(s for s in of.evaluation.scores if s.split == of.evaluation.split and s.name == "accuracy")
+    half = (accuracy.high - accuracy.low) / 2
+    if half > _WIDE:
+        yield (
+            f"Few pictures judge: {accuracy.n:,} of them leave the accuracy uncertain by {half:.3f} either way. "
+            "Measure it on more before much depends on it."
+        )
+    if of.evaluation.split == "cv":
+        yield "No picture was held out for good: the scores are of cross-validation, which also chose the model."
+
+
+def _weak_classes(of: CardInput) -> Iterator[str]:
+    """Classes of which surely fewer are found than of the others together."""
+    y, right = of.truth, of.truth == of.answers
+    for c, name in enumerate(of.dataset.class_names):
+        here = y == c
+        if here.any() and not here.all():
+            own, rest = (_share(right[part]) for part in (here, ~here))
+            apart = slices.difference(own, rest)
+            if apart.high < 0:
+                answers = np.bincount(of.answers[here & ~right], minlength=len(of.dataset.class_names))
+                taken = words.code(of.dataset.class_names[int(answers.argmax())])
+                yield (
+                    f"Weak class: of {own.n:,} pictures of {words.code(name)} {int(right[here].sum()):,} are found "
+                    f"({words.interval(own)}; all others {words.interval(rest)}); {answers.max():,} are called {taken}."
+                )
+
+
+def _share(right: np.ndarray) -> Score:
+    value, low, high = wilson(float(right.sum()), len(right))
+    return Score(split="", name="recall", value=value, low=low, high=high, n=len(right), method="wilson")
+
+
+def _weak_slices(cut: list[Slice]) -> Iterator[str]:
+    for one in (each for each in cut if each.weak):
+        value, low, high = one.apart
+        yield (
+            f"Weak slice: {one.by} {words.code(one.name)} has accuracy {words.interval(one.score)} "
+            f"(n = {one.score.n:,}), {value:+.3f} [{low:+.3f}, {high:+.3f}] from the rest. {len(cut)} slices were "
+            "looked at, without a correction for their number."
+        )
+
+
+def _shortcuts(of: CardInput) -> Iterator[str]:
+    looked = shortcuts.look(of)
+    for one in (each for each in looked if each.found):
+        value, low, high = one.gain
+        yield (
+            f"Shortcut: {one.by} alone, without a look at the content, answers {one.accuracy:.3f} rightly "
+            f"(n = {one.n:,}), {value:.3f} [{low:.3f}, {high:.3f}] more than the most frequent class. {one.note}"
+        )
+    if not any(one.found for one in looked):
+        gains = "; ".join(
+            f"{one.by} {one.gain.value:+.3f} [{one.gain.low:+.3f}, {one.gain.high:+.3f}]" for one in looked
+        )
+        yield f"No shortcut was found by file facts (accuracy over the most frequent class: {gains})."
+    colours = shortcuts.colours(of)
+    if colours is not None:
+        chance = 1 / len(of.dataset.class_names)
+        tells = "tell the classes to some degree" if colours.low > chance else "hardly tell the classes"
+        yield (
+            f"Mere colours {tells}: balanced accuracy {words.interval(colours)} (n = {colours.n:,}) from a histogram, "
+            f"{chance:.3f} is chance."
+        )
+
+
+def _suspects(of: CardInput) -> Iterator[str]:
+    count = len(np.asarray(of.evaluation.suspects))
+    if count:
+        yield (
+            f"Labels: {count:,} pictures carry a label that held-out predictions doubt; about half of such candidates "
+            "are truly wrong. The report shows them."
+        )
+
+
+def _audited(of: CardInput) -> Iterator[str]:
+    """Issues of the audit, without the names of files beyond their last part."""
+    found = [each for a in of.audits for o in a.outcomes if o.status == "issue" for each in o.findings]
+    for one in found[:_MOST]:
+        yield f"Data, {one.code}: {words.said(_without_folders(one))}."
+    if len(found) > _MOST:
+        yield f"Data: {len(found) - _MOST:,} more findings are in the report."
+
+
+def _without_folders(of: Finding) -> str:
+    sentence = of.sentence.rstrip(".")
+    for uri in of.uris:
+        sentence = sentence.replace(uri, PurePosixPath(uri).name)
+    return sentence

@@ -1,0 +1,100 @@
+"""The card's metadata: YAML that the Hugging Face hub reads, with the scores as a model index.
+
+JSON's texts and numbers are YAML too, so the few forms that a card needs are written here without a YAML library.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from headstart.core.files import show
+from headstart.core.types import Score
+from headstart.stages.card.findings import CardInput
+
+TASK = "image-classification"
+METRICS = ("accuracy", "balanced_accuracy", "macro_f1", "log_loss", "ece")
+_KNOWN = re.compile(  # as the hub spells licences
+    r"apache-2\.0|mit|bsd|bsd-2-clause|bsd-3-clause|cc0-1\.0|cc-by-2\.0|cc-by-3\.0|cc-by-4\.0|cc-by-sa-3\.0|"
+    r"cc-by-sa-4\.0|cc-by-nc-2\.0|cc-by-nc-3\.0|cc-by-nc-4\.0|cc-by-nc-sa-4\.0|isc|unlicense|zlib|gpl-2\.0|gpl-3\.0|"
+    r"agpl-3\.0|lgpl-2\.1|lgpl-3\.0|mpl-2\.0|openrail|wtfpl|ncsa|ms-pl|artistic-2\.0|afl-3\.0|bsl-1\.0|pddl|epl-2\.0"
+)
+
+
+def metadata(of: CardInput) -> dict[str, Any]:
+    """What the hub reads of a card."""
+    trunks = of.model.trunks
+    families = dict.fromkeys(_preset(trunk.name) for trunk in trunks)
+    found: dict[str, Any] = {
+        **_licence(dict.fromkeys(trunk.licence for trunk in trunks)),
+        "library_name": "headstart",
+        "pipeline_tag": TASK,
+        "tags": [TASK, "transfer-learning", "openvino", *families],
+        "datasets": [show(of.dataset.name)],
+        "metrics": [name for name in METRICS if any(s.name == name for s in _headline(of))],
+    }
+    bases = [trunk.name.partition(":")[2] for trunk in trunks if trunk.name.startswith("huggingface:")]
+    if bases:
+        found["base_model"] = bases
+    return found | {"model-index": [{"name": show(of.dataset.name), "results": [_result(of)]}]}
+
+
+def _preset(name: str) -> str:
+    return re.sub(r"[^a-z0-9_.-]+", "-", name.rpartition(":")[2].lower()).strip("-") or "trunk"
+
+
+def _licence(names: Iterable[str]) -> dict[str, Any]:
+    """One that the hub knows, else `other` with its own words."""
+    told = list(names)
+    if len(told) == 1 and _KNOWN.fullmatch(told[0].lower()):
+        return {"license": told[0].lower()}
+    return {"license": "other", "license_name": show(" and ".join(told))}
+
+
+def _headline(of: CardInput) -> list[Score]:
+    split = of.evaluation.split
+    return [s for s in of.evaluation.scores if s.split == split and not s.subject and math.isfinite(s.value)]
+
+
+def _result(of: CardInput) -> dict[str, Any]:
+    by_name = {score.name: score for score in _headline(of)}
+    return {
+        "task": {"type": TASK, "name": "Image classification"},
+        "dataset": {
+            "name": show(of.dataset.name),
+            "type": "imagefolder",
+            "split": of.evaluation.split,
+            "revision": of.dataset.digest,
+        },
+        "metrics": [_metric(by_name[name]) for name in METRICS if name in by_name],
+    }
+
+
+def _metric(score: Score) -> dict[str, Any]:
+    """A score; the ends of its interval are where the hub keeps what a metric was computed with."""
+    ends = {"low": round(score.low, 6), "high": round(score.high, 6), "confidence": 0.95, "n": score.n}
+    return {
+        "type": score.name,
+        "name": score.name.replace("_", " "),
+        "value": round(score.value, 6),
+        "args": ends | {"interval": score.method},
+    }
+
+
+def yaml(value: Any, depth: int = 0) -> str:
+    """A value of dicts, lists, texts and numbers as block YAML, ending in a line break."""
+    indent, lines = "  " * depth, []
+    pairs = value.items() if isinstance(value, Mapping) else ((None, one) for one in value)
+    for key, one in pairs:
+        head = f"{indent}-" if key is None else f"{indent}{key}:"
+        if isinstance(one, Mapping) and key is None:
+            inner = yaml(one, depth + 1)
+            lines.append(f"{head} {inner[len(indent) + 2 :]}")
+        elif isinstance(one, Mapping | list):
+            lines.append(f"{head}\n{yaml(one, depth + 1)}")
+        else:
+            lines.append(f"{head} {json.dumps(one, ensure_ascii=False)}\n")
+    return "".join(lines)
