@@ -47,7 +47,7 @@ class Under:
     mean: bool = False
 
     def places(self, values: np.ndarray) -> np.ndarray:
-        """(places, channels) float32 of one picture's map as the graph gave it; tokens that stand for no place first."""
+        """(places, channels) of one picture's map as the graph gave it; tokens that stand for no place first."""
         if self.order == "nchw":
             return np.moveaxis(values, 0, -1).reshape(-1, values.shape[0])
         if self.order == "channels first":

@@ -1,8 +1,8 @@
 """Training pictures that a run keeps to compare with: vectors and small copies, so that no data set is needed later.
 
 `explain/` in a run folder holds `examples.json`, `vectors.npy` (M, D) float16 of length 1, `scale.npy` (2, D) float32
-and `thumbnails.bin`, JPEG after JPEG. Every file has its digest in `examples.json`, which names the model it belongs to.
-Needs numpy alone.
+and `thumbnails.bin`, JPEG after JPEG. Every file has its digest in `examples.json`, which names the model it belongs
+to. Needs numpy alone.
 """
 
 from __future__ import annotations

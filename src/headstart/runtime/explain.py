@@ -244,7 +244,7 @@ class Explainer:
 
 
 def likeliest(prediction: Prediction) -> str:
-    """The class that the heat map speaks of unless another is named: the answer, or what it would be if one had to be."""
+    """The class that a heat map speaks of: the answer, or what it would be if there had to be one."""
     if not prediction.unknown and prediction.answer in prediction.probabilities:
         return prediction.answer
     return prediction.likeliest or max(prediction.probabilities, key=lambda name: prediction.probabilities[name])

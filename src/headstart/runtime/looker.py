@@ -138,9 +138,12 @@ class Looker:
         Returns:
             (B,) float64 logit of the class minus the mean of the others' logits.
         """
-        features = self._joined(self._pass(pictures))
-        found = answer.probabilities(self.model.manifest.head.kind, self.model.arrays, features)
+        found = answer.probabilities(self.model.manifest.head.kind, self.model.arrays, self.features(pictures))
         return maps.margin(found, of)
+
+    def features(self, pictures: Sequence[np.ndarray]) -> np.ndarray:
+        """(B, D) float32 of many pictures, (B, S, S, 3) uint8 a trunk."""
+        return self._joined(self._pass(pictures))
 
     def _pass(self, pictures: Sequence[np.ndarray]) -> list[tuple[np.ndarray, ...]]:
         with self._lock:

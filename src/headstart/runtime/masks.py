@@ -2,8 +2,7 @@
 
 Works for every trunk and head, by forward passes alone. *Score-CAM* (Wang 2020) shows the model the picture through its
 own maps and weighs each map by what it lets the model say. *Occlusion* (Zeiler and Fergus 2014) covers one window after
-the other. What is taken away is replaced by the same picture out of focus: black would be something that no picture
-has, and would itself be an object.
+the other. What is taken away is replaced by the mean colour of what the model sees: black would itself be an object.
 """
 
 from __future__ import annotations
@@ -15,6 +14,7 @@ from PIL import Image, ImageFilter
 
 from headstart.kit import maps
 from headstart.kit.engine import BATCH
+from headstart.kit.fitted import softmax
 from headstart.kit.maps import Box
 from headstart.runtime.looker import Looked, Looker, Seen
 
@@ -34,18 +34,20 @@ def scorecam(looker: Looker, seen: Seen, looked: Looked, of: int) -> np.ndarray:
         of: Position of the class.
 
     Returns:
-        (GRID, GRID) float64 over `seen.box`: the maps' sum, each weighed by what it adds to the say of the class.
+        (GRID, GRID) float64 over `seen.box`, 0..1: the mean of the maps, each weighed by the softmax of what the model
+        says of the class through it.
     """
     masks = _activations(seen, looked)
-    blurred = blur(seen)
-    empty = looker.margins([picture[None] for picture in blurred], of)[0]
-    weights = _through(looker, seen, masks, blurred, of) - empty
-    made: np.ndarray = np.tensordot(weights, masks, axes=1) / len(masks)
+    weights = softmax(_through(looker, seen, masks, plain(seen), of))
+    made: np.ndarray = np.tensordot(weights, masks, axes=1)
     return made
 
 
 def occlusion(looker: Looker, seen: Seen, of: int) -> np.ndarray:
-    """What speaks for a class by occlusion: how much the say of it falls when a place is covered.
+    """What speaks for a class by occlusion: how much more the say of it falls when a place is covered than any place.
+
+    To be covered may itself speak for or against a class; so a window counts by how it differs from the mean of all
+    windows.
 
     Returns:
         (GRID, GRID) float64 over `seen.box`, the mean over all windows that cover the cell.
@@ -54,11 +56,16 @@ def occlusion(looker: Looker, seen: Seen, of: int) -> np.ndarray:
     masks = np.ones((len(corners) ** 2, GRID, GRID))
     for mask, (top, left) in zip(masks, ((t, f) for t in corners for f in corners), strict=True):
         mask[top : top + WINDOW, left : left + WINDOW] = 0.0
-    whole = looker.margins([picture[None] for picture in seen.pictures], of)[0]
-    fallen = whole - _through(looker, seen, masks, blur(seen), of)
+    said = _through(looker, seen, masks, plain(seen), of)
+    fallen = said.mean() - said
     covered = 1.0 - masks
     made: np.ndarray = np.tensordot(fallen, covered, axes=1) / np.maximum(covered.sum(axis=0), 1.0)
     return made
+
+
+def plain(seen: Seen) -> tuple[np.ndarray, ...]:
+    """The picture's mean colour all over, a trunk each."""
+    return tuple(np.broadcast_to(np.round(one.mean(axis=(0, 1))).astype(np.uint8), one.shape) for one in seen.pictures)
 
 
 def blur(seen: Seen) -> tuple[np.ndarray, ...]:
@@ -69,20 +76,20 @@ def blur(seen: Seen) -> tuple[np.ndarray, ...]:
     )
 
 
-def blended(seen: Seen, masks: np.ndarray, blurred: Sequence[np.ndarray], *, smooth: bool) -> list[np.ndarray]:
-    """The picture through masks: sharp where a mask is 1, out of focus where it is 0.
+def blended(seen: Seen, masks: np.ndarray, instead: Sequence[np.ndarray], *, smooth: bool) -> list[np.ndarray]:
+    """The picture through masks: itself where a mask is 1, something else where it is 0.
 
     Args:
         seen: The picture.
         masks: (B, g, g) float 0..1 over `seen.box`.
-        blurred: As `blur` gives it.
+        instead: What else, as `plain` or `blur` gives it.
         smooth: Between the cells of a mask.
 
     Returns:
         (B, S, S, 3) uint8 a trunk.
     """
     made = []
-    for sharp, soft, box in zip(seen.pictures, blurred, seen.boxes, strict=True):
+    for sharp, soft, box in zip(seen.pictures, instead, seen.boxes, strict=True):
         parts = [_sampled(mask, seen.box, box, len(sharp), smooth)[..., None] for mask in masks]
         made.append(
             np.stack([np.round(soft + part * (sharp.astype(np.float32) - soft)).astype(np.uint8) for part in parts])
@@ -90,10 +97,10 @@ def blended(seen: Seen, masks: np.ndarray, blurred: Sequence[np.ndarray], *, smo
     return made
 
 
-def _through(looker: Looker, seen: Seen, masks: np.ndarray, blurred: Sequence[np.ndarray], of: int) -> np.ndarray:
+def _through(looker: Looker, seen: Seen, masks: np.ndarray, instead: Sequence[np.ndarray], of: int) -> np.ndarray:
     """(B,) what the model says of a class through each mask."""
     smooth = bool(np.any((masks > 0) & (masks < 1)))
-    found = [looker.margins(blended(seen, part, blurred, smooth=smooth), of) for part in _batches(masks)]
+    found = [looker.margins(blended(seen, part, instead, smooth=smooth), of) for part in _batches(masks)]
     return np.concatenate(found)
 
 

@@ -1,0 +1,1 @@
+"""Stage `explain`: what a run keeps to explain its answers by, and some of them explained."""
