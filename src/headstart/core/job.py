@@ -55,6 +55,7 @@ class Job:
     precision: str = _option("f32", "of the screening pass; the final score is always of f32", PRECISIONS)
     class_weight: str = _option("none", "balanced gives rare classes more weight", CLASS_WEIGHTS)
     positive: str = _option("", "class of interest: a decision threshold is tuned for it")
+    coverage: float = _option(0.9, "part of pictures whose true class is to be among the plausible ones")
     recipe: tuple[str, ...] = _option((), "fields of one recipe, name=value with commas between: trained as given")
     trials: int = _option(0, "recipes to try at most, 0 for as many as the budget has room for")
     nested: bool = _option(False, "judge the whole search by nested cross-validation, folds times the cost")
@@ -158,6 +159,8 @@ def problems(job: Job) -> list[Problem]:
             wrong(option.name, f"`{given}` {recipes.none_of(given, choices)}")
     if not 0 <= job.test_size <= 0.9:
         wrong("test_size", f"`{job.test_size}` is not between 0 and 0.9")
+    if not 0.5 <= job.coverage <= 0.999:
+        wrong("coverage", f"`{job.coverage}` is not between 0.5 and 0.999")
     if not 2 <= job.folds <= 50:
         wrong("folds", f"`{job.folds}` is not between 2 and 50")
     if not job.backbones:

@@ -6,22 +6,14 @@ where it makes pictures that it was not fitted on more probable.
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
+
+from headstart.core.types import Calibrated
 
 LIMITS = 0.05, 20.0  # beyond, held-out answers are all right or no better than chance, and no temperature is right
 PARTS = 5
 _STEPS = 60
 _GOLDEN = (5**0.5 - 1) / 2
-
-
-class Tempered(NamedTuple):
-    """A temperature and what it is worth on pictures it was not fitted on, by log loss."""
-
-    temperature: float
-    before: float
-    after: float
 
 
 def tempered(p: np.ndarray, temperature: float) -> np.ndarray:
@@ -91,16 +83,29 @@ def cross_fitted(p: np.ndarray, y: np.ndarray, clusters: np.ndarray, seed: int) 
     return found
 
 
-def judged(p: np.ndarray, y: np.ndarray, clusters: np.ndarray, seed: int) -> Tempered:
+def calibrated(held_RMC: np.ndarray, y: np.ndarray, clusters: np.ndarray, seed: int) -> Calibrated:
     """The temperature of all pictures, or 1 where tempering does not pay on pictures it was not fitted on.
 
     Args:
-        p: (M, C) held-out probabilities.
+        held_RMC: (R, M, C) held-out probabilities of R repeats; each counts as it is, for a mean of several is less
+            sure than the one model that is handed over.
         y: (M,) int64.
         clusters: (M,) labels of look-alikes.
         seed: Of the parts.
     """
-    if not len(y):
-        return Tempered(1.0, float("nan"), float("nan"))
-    before, after = log_loss(p, y), log_loss(cross_fitted(p, y, clusters, seed), y)
-    return Tempered(fit(p, y) if after < before else 1.0, before, after)
+    repeats, n = held_RMC.shape[:2]
+    if not n:
+        why = "no held-out prediction tells a temperature: probabilities stay as they are"
+        return Calibrated(temperature=1.0, before=float("nan"), after=float("nan"), n=0, why=why)
+    p, every, tied = np.concatenate(list(held_RMC)), np.tile(y, repeats), np.tile(clusters, repeats)
+    before, after = log_loss(p, every), log_loss(cross_fitted(p, every, tied, seed), every)
+    found = fit(p, every) if after < before else 1.0
+    return Calibrated(temperature=found, before=before, after=after, n=n, why=_why(found, before, after, n))
+
+
+def _why(found: float, before: float, after: float, n: int) -> str:
+    losses = f"log loss of {n:,} held-out pictures is {before:.4f}, with a temperature set by others {after:.4f}"
+    if found == 1.0:
+        return f"probabilities stay as they are: {losses}"
+    way = "less sure" if found > 1 else "surer"
+    return f"probabilities are made {way} by the temperature {found:.3f}: {losses}"

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from headstart.core.types import Doubted
 from headstart.kit import conformal, novelty
 from headstart.runtime.manifest import DoubtEntry
 
@@ -57,6 +58,35 @@ def doubts(
     far, known = novelty.distances(arrays, entry.neighbour, x), arrays["known"]
     share = np.searchsorted(known, far.astype(known.dtype)) / len(known)
     return Doubts(plausible, share, far.astype(known.dtype) > known.dtype.type(entry.limit), hopeless)
+
+
+def entry_of(found: Doubted, arrays: str, sha256: str) -> DoubtEntry:
+    """What a manifest says of the doubt of a run.
+
+    Args:
+        found: Of the run.
+        arrays: Path of the file with `arrays_of(found)`.
+        sha256: Its digest.
+    """
+    measured = found.novelty
+    return DoubtEntry(
+        coverage=found.coverage,
+        promise=found.promise,
+        score=found.score,
+        kept=found.kept,
+        novelty=measured.method if measured else "",
+        neighbour=measured.neighbour if measured else 1,
+        limit=measured.limit if measured else 0.0,
+        familiar=measured.familiar if measured else 1.0,
+        arrays=arrays,
+        sha256=sha256,
+    )
+
+
+def arrays_of(found: Doubted) -> dict[str, np.ndarray]:
+    """The arrays that `doubts` takes."""
+    own = {"thresholds": found.thresholds, "floors": found.floors}
+    return own | dict(found.novelty.arrays if found.novelty else {})
 
 
 def reasons(entry: DoubtEntry, found: Doubts, at: int, likeliest: str, probability: float) -> tuple[str, ...]:

@@ -16,7 +16,7 @@ from headstart.core.context import Context
 from headstart.core.errors import NoOpError
 from headstart.core.say import duration
 from headstart.core.types import Adapted, Dataset, Embeddings, Feature, FittedHead, NamesStart, Ranking, Score, Splits
-from headstart.kit import blas, crossval, fitted, gates, metrics, values
+from headstart.kit import blas, crossval, fitted, gates, metrics, tempering, values
 from headstart.kit.compare import Pick
 from headstart.kit.vectors import columns
 from headstart.stages.adapt import contest, inputs, plan, settle
@@ -66,6 +66,7 @@ def run(
         train_probabilities=p_train,
         nested=_nested(entries, data, splits, ranking, embeddings, on, ctx, time.monotonic() - started),
         curve=learning_curve(entry, columns(embeddings, entry.features, on.rows), on),
+        calibrated=tempering.calibrated(entry.tuned.held_out, on.y, np.asarray(on.clusters)[on.rows], ctx.seed),
     )
     values.save(settle.still(adapted), ctx.folder("adapt"))
     _say(adapted, entry, found, on, ctx, time.monotonic() - started)
@@ -184,3 +185,5 @@ def _say(adapted: Adapted, entry: Entry, found: Pick, on: Ring, ctx: Context, se
         f"{duration(seconds)}",
     )
     ctx.say.line("adapt", adapted.why)
+    if adapted.calibrated:
+        ctx.say.line("adapt", adapted.calibrated.why)

@@ -7,20 +7,27 @@ import dataclasses
 import numpy as np
 
 from headstart.core.context import Context
-from headstart.core.types import Adapted, Embeddings, Feature, Splits, TunedNetwork, Tuning
-from headstart.kit import fitted, values
+from headstart.core.types import Adapted, Calibrated, Dataset, Embeddings, Feature, Splits, TunedNetwork, Tuning
+from headstart.kit import fitted, tempering, values
 from headstart.kit.vectors import take
 from headstart.stages.adapt import inputs
 
 
 def run(
-    probe: Adapted, tuning: Tuning | None, splits: Splits, embeddings: tuple[Embeddings, ...], *, ctx: Context
+    probe: Adapted,
+    tuning: Tuning | None,
+    data: Dataset,
+    splits: Splits,
+    embeddings: tuple[Embeddings, ...],
+    *,
+    ctx: Context,
 ) -> Adapted:
     """Join the probe and the fine-tuning.
 
     Args:
         probe: The best head on frozen features.
         tuning: All fine-tuning, or None.
+        data: Gives the classes.
         splits: Gives the training pictures.
         embeddings: Features of all pictures, the taken network's among them.
         ctx: The run.
@@ -41,9 +48,17 @@ def run(
             cv_probabilities=tuning.probabilities,
             train_probabilities=np.concatenate(p),
             nested=tuning.nested,
+            calibrated=_calibrated(tuning, data, splits, ctx),
         )
     values.save(still(made), ctx.folder("adapt"))
     return made
+
+
+def _calibrated(tuning: Tuning, data: Dataset, splits: Splits, ctx: Context) -> Calibrated:
+    """What is left to temper: the logits of a trained network were divided by a temperature of its own already."""
+    rows = np.asarray(tuning.rows)
+    y, clusters = np.asarray(data.targets)[rows], np.asarray(splits.clusters)[rows]
+    return tempering.calibrated(np.asarray(tuning.probabilities)[None], y, clusters, ctx.seed)
 
 
 def passes(tuning: Tuning, splits: Splits, every: np.ndarray) -> list[tuple[TunedNetwork, np.ndarray]]:

@@ -44,7 +44,15 @@ _PARITY = 8  # pictures on which a new trunk is compared with Keras
 _CALIBRATION = 256  # at most: on which an int8 trunk is calibrated
 
 
-def run(data: Dataset, backbone: str | Trunk, rows: np.ndarray, *, ctx: Context, precision: str = "f32") -> Embeddings:
+def run(
+    data: Dataset,
+    backbone: str | Trunk,
+    rows: np.ndarray,
+    *,
+    ctx: Context,
+    precision: str = "f32",
+    below: str = "embed",
+) -> Embeddings:
     """Embed rows of a data set.
 
     Args:
@@ -53,6 +61,7 @@ def run(data: Dataset, backbone: str | Trunk, rows: np.ndarray, *, ctx: Context,
         rows: (M,) positions in `data.uris`.
         ctx: Run folder, store and output.
         precision: `f32` or `int8`.
+        below: The run's folder that tells of it.
 
     Raises:
         UsageError: The backbone is unknown.
@@ -90,8 +99,8 @@ def run(data: Dataset, backbone: str | Trunk, rows: np.ndarray, *, ctx: Context,
         latency_ms=latency_ms,
         timed=timed,
     )
-    _record(made, data, ctx)
-    _say(made, pace_ms, ctx)
+    _record(made, data, ctx, below)
+    _say(made, pace_ms, ctx, below)
     return made
 
 
@@ -172,7 +181,7 @@ def _require_finite(rows: np.ndarray, outputs: list[np.ndarray], data: Dataset, 
             )
 
 
-def _record(made: Embeddings, data: Dataset, ctx: Context) -> None:
+def _record(made: Embeddings, data: Dataset, ctx: Context, below: str) -> None:
     """What the run folder keeps: no times, so that a resumed run's files equal those of an unbroken one."""
     name = "".join(c if c.isalnum() or c in "._-" else "_" for c in made.key.backbone)
     vectors = {
@@ -188,10 +197,11 @@ def _record(made: Embeddings, data: Dataset, ctx: Context) -> None:
         "rows_sha256": hashlib.sha256(made.rows.astype("<i8").tobytes()).hexdigest(),
         "vectors": vectors,
     }
-    write_json(ctx.folder("embed") / f"{name}-{made.key.precision}-{len(made.rows)}.json", content)
+    write_json(ctx.folder(below) / f"{name}-{made.key.precision}-{len(made.rows)}.json", content)
 
 
-def _say(made: Embeddings, pace_ms: float, ctx: Context) -> None:
+def _say(made: Embeddings, pace_ms: float, ctx: Context, below: str) -> None:
     cached = f", {made.cached:,} from cache" if made.cached else ""
     rate = f", {1000 / pace_ms:,.0f}/s" if pace_ms else ""
-    ctx.say.line("embed", f"{made.key.backbone}: {len(made.rows):,} pictures{cached}{rate}, {duration(made.seconds)}")
+    what = "pictures" if below == "embed" else "foreign pictures"
+    ctx.say.line(below, f"{made.key.backbone}: {len(made.rows):,} {what}{cached}{rate}, {duration(made.seconds)}")

@@ -12,6 +12,7 @@ from headstart.core.types import Adapted, Dataset, Embeddings, Score, Splits
 from headstart.kit import metrics
 from headstart.kit.decision import best_threshold, decide, positive_class, read_costs, require_rule
 from headstart.kit.intervals import mean_interval
+from headstart.kit.tempering import tempered
 from headstart.kit.vectors import columns
 from headstart.runtime import answer
 
@@ -72,13 +73,14 @@ def rule(data: Dataset, adapted: Adapted, ctx: Context) -> Rule:
         return Rule()
     positive = positive_class(job.positive, data.class_names)
     truth = np.asarray(data.targets)[adapted.cv_rows] == positive
-    return Rule(positive=positive, threshold=best_threshold(truth, adapted.cv_probabilities[:, positive]))
+    score = tempered(np.asarray(adapted.cv_probabilities), adapted.temperature)[:, positive]
+    return Rule(positive=positive, threshold=best_threshold(truth, score))
 
 
 def parts(
     data: Dataset, splits: Splits, embeddings: tuple[Embeddings, ...], adapted: Adapted, how: Rule
 ) -> dict[str, Part]:
-    """All splits that hold a picture, the headline's first."""
+    """All splits that hold a picture, the headline's first; probabilities are tempered, as the saved model's are."""
     found = {
         "test": (splits.test, None),
         "val": (splits.val, None),
@@ -89,6 +91,7 @@ def parts(
     for split, (rows, known) in found.items():
         if len(rows):
             p = _answered(embeddings, adapted, rows) if known is None else np.asarray(known)
+            p = tempered(p, adapted.temperature)
             made[split] = Part(
                 split=split,
                 rows=np.asarray(rows, np.int64),

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,22 +22,29 @@ from headstart.core.keys import file_digest
 from headstart.core.types import Exported
 from headstart.kit import values
 from headstart.kit.linear import spread
+from headstart.kit.tempering import tempered
 from headstart.kit.vectors import columns
-from headstart.runtime import answer, manifest
-from headstart.runtime.manifest import Calibration, Decision, HeadEntry, Manifest, TrunkEntry
+from headstart.runtime import answer, doubt, manifest
+from headstart.runtime.manifest import Calibration, Decision, DoubtEntry, HeadEntry, Manifest, TrunkEntry
 
 if TYPE_CHECKING:
     from headstart.core.context import Context
-    from headstart.core.types import Adapted, BackboneSpec, Dataset, Embeddings, Evaluation, FittedHead
+    from headstart.core.types import Adapted, BackboneSpec, Dataset, Doubted, Embeddings, Evaluation, FittedHead
     from headstart.runtime.model import Model
 
 TOLERANCE = 1e-4
 COMPARED = 8  # pictures
-HEAD_FILE = "head.safetensors"
+HEAD_FILE, DOUBT_FILE = "head.safetensors", "doubt.safetensors"
 
 
 def run(
-    data: Dataset, embeddings: tuple[Embeddings, ...], adapted: Adapted, evaluation: Evaluation, *, ctx: Context
+    data: Dataset,
+    embeddings: tuple[Embeddings, ...],
+    adapted: Adapted,
+    evaluation: Evaluation,
+    *,
+    ctx: Context,
+    doubted: Doubted | None = None,
 ) -> Exported:
     """Write `<run>/model/`, load it back and compare it with the run.
 
@@ -46,6 +54,7 @@ def run(
         adapted: The head.
         evaluation: Gives the decision threshold.
         ctx: The run.
+        doubted: When the model declines to answer; None makes one that always answers.
 
     Returns:
         Where it lies, its bytes, and the largest difference of a probability.
@@ -58,7 +67,7 @@ def run(
         shutil.rmtree(draft, ignore_errors=True)
         draft.mkdir(parents=True)
         try:
-            _write(draft, data, embeddings, adapted, evaluation, ctx)
+            _write(draft, data, embeddings, adapted, evaluation, doubted, ctx)
             worst = _compare(draft, data, embeddings, adapted)
             size = sum(p.stat().st_size for p in draft.rglob("*") if p.is_file())
             _place(draft, ctx.run.path / "model")
@@ -78,6 +87,7 @@ def _write(
     embeddings: tuple[Embeddings, ...],
     adapted: Adapted,
     evaluation: Evaluation,
+    doubted: Doubted | None,
     ctx: Context,
 ) -> None:
     names = tuple(dict.fromkeys(feature.backbone for feature in adapted.features))
@@ -92,7 +102,8 @@ def _write(
         features=adapted.features,
         head=_head(draft, adapted.fitted),
         decision=_decision(data, evaluation, ctx),
-        calibration=Calibration(temperature=1.0),
+        calibration=Calibration(temperature=adapted.temperature),
+        doubt=None if doubted is None else _doubt(draft, doubted),
     )
     manifest.write(made, draft)
 
@@ -142,12 +153,20 @@ def cut(source: Path, target: Path, keep: list[int]) -> None:
 
 
 def _head(draft: Path, fitted: FittedHead) -> HeadEntry:
+    _save(draft / HEAD_FILE, fitted.arrays)
+    return HeadEntry(name=fitted.head, kind=fitted.kind, arrays=HEAD_FILE, sha256=file_digest(draft / HEAD_FILE))
+
+
+def _doubt(draft: Path, found: Doubted) -> DoubtEntry:
+    _save(draft / DOUBT_FILE, doubt.arrays_of(found))
+    return doubt.entry_of(found, DOUBT_FILE, file_digest(draft / DOUBT_FILE))
+
+
+def _save(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
     from safetensors.numpy import save
 
     # asarray, for ascontiguousarray would turn a single number into a row of one
-    arrays = {name: np.asarray(fitted.arrays[name], order="C") for name in sorted(fitted.arrays)}
-    write_bytes(draft / HEAD_FILE, save(arrays))
-    return HeadEntry(name=fitted.head, kind=fitted.kind, arrays=HEAD_FILE, sha256=file_digest(draft / HEAD_FILE))
+    write_bytes(path, save({name: np.asarray(arrays[name], order="C") for name in sorted(arrays)}))
 
 
 def _decision(data: Dataset, evaluation: Evaluation, ctx: Context) -> Decision:
@@ -197,7 +216,8 @@ def _saved(model: Model, data: Dataset, rows: np.ndarray) -> np.ndarray:
 
 def _own(embeddings: tuple[Embeddings, ...], adapted: Adapted, rows: np.ndarray) -> np.ndarray:
     fitted = adapted.fitted
-    return answer.probabilities(fitted.kind, fitted.arrays, columns(embeddings, adapted.features, rows))
+    found = answer.probabilities(fitted.kind, fitted.arrays, columns(embeddings, adapted.features, rows))
+    return tempered(found, adapted.temperature)
 
 
 def _place(draft: Path, target: Path) -> None:

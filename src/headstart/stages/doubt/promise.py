@@ -1,0 +1,171 @@
+"""Sets of plausible classes: which pictures set the thresholds, which promise that keeps, and what was measured of it.
+
+Where a part was held back, its pictures, which nothing has looked at, set the thresholds (split conformal, Vovk 2005).
+They cannot judge the sets as well: the thresholds of nine tenths are judged on the last one, many times over. As a
+check that no arithmetic decides beforehand, thresholds of cross-validated pictures are judged on the part held back.
+Without such a part the cross-validated pictures set the thresholds, for which theory guarantees less (Barber 2021).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from headstart.core.types import Score
+from headstart.kit import conformal
+from headstart.kit.intervals import Interval, mean_interval, wilson
+
+REPEATS, PARTS = 10, 10
+CHECKED = "thresholds of cross-validation"
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Known:
+    """Pictures that the model did not learn from, one of each cluster of look-alikes.
+
+    Attributes:
+        split: Where they are from.
+        rows: (M,) int64.
+        y: (M,) int64 classes.
+        p: (M, C) tempered probabilities.
+        answers: (M,) int64 classes that would be answered.
+    """
+
+    split: str
+    rows: np.ndarray
+    y: np.ndarray
+    p: np.ndarray
+    answers: np.ndarray
+
+    def own(self, kind: str) -> np.ndarray:
+        """(M,) scores of the true classes."""
+        return np.asarray(conformal.scores(self.p, kind)[np.arange(len(self.y)), self.y])
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Promise:
+    """How the sets are made; see `Doubted`."""
+
+    score: str
+    by_class: bool
+    thresholds: np.ndarray
+    guaranteed: float
+    why: str
+
+
+def choose(known: Known, coverage: float) -> str:
+    """The score whose sets are the smaller on held-out pictures that set no threshold later; of equals the first."""
+    if not len(known.y):
+        return conformal.SCORES[0]
+
+    def width(kind: str) -> float:
+        limits = conformal.thresholds(known.own(kind), known.y, known.p.shape[1], coverage, by_class=False)
+        return round(float(conformal.sets(known.p, kind, limits, known.answers).sum(axis=1).mean()), 6)
+
+    return min(conformal.SCORES, key=width)
+
+
+def promise(known: Known, kind: str, coverage: float) -> Promise:
+    """Thresholds from known pictures: of each class where each has enough, else of all together.
+
+    Args:
+        known: Set the thresholds.
+        kind: Of the score.
+        coverage: As asked for.
+    """
+    n_classes, n = known.p.shape[1], len(known.y)
+    least, counts = conformal.fewest(coverage), np.bincount(known.y, minlength=n_classes)
+    by_class = bool(counts.min() >= 2 * least)  # with fewer the highest score of a class alone would be its threshold
+    limits = conformal.thresholds(known.own(kind), known.y, n_classes, coverage, by_class=by_class)
+    if n < least:
+        why = f"{n:,} held-out pictures cannot promise {coverage:.0%}, {least:,} could: every class stays plausible"
+        return Promise(score=kind, by_class=False, thresholds=limits, guaranteed=1.0, why=_spaced(why))
+    where = "cross-validated" if known.split == "cv" else "held-out"
+    few = f"the smallest class has {counts.min():,} of them, and {2 * least:,} would be needed for each"
+    how = "in each class" if by_class else f"on average over the classes: {few}"
+    guaranteed = coverage if known.split != "cv" else max(0.0, 2 * coverage - 1)
+    bound = "" if known.split != "cv" else f"; theory guarantees {guaranteed:.0%} for such pictures, and only roughly"
+    why = f"{n:,} {where} pictures set the thresholds, for {coverage:.0%} {how}{bound}"
+    return Promise(score=kind, by_class=by_class, thresholds=limits, guaranteed=guaranteed, why=_spaced(why))
+
+
+def _spaced(text: str) -> str:
+    return text.replace("%", " %")
+
+
+def measure(known: Known, made: Promise, coverage: float, names: tuple[str, ...], seed: int) -> list[Score]:
+    """Coverage, sizes and shares of the sets, each picture judged by thresholds of others.
+
+    Args:
+        known: The pictures that set the thresholds.
+        made: Tells the score, and whether each class has its own threshold.
+        coverage: As asked for.
+        names: C class names.
+        seed: Of the splits.
+    """
+    if len(known.y) < PARTS:
+        return []
+    held, alone, empty = _repeated(known, made, coverage, seed)
+    hits, classes = held[np.arange(len(known.y)), known.y], np.unique(known.y).tolist()
+    return [
+        _score("coverage", known.split, _share(hits), len(hits)),
+        _score("set_size", known.split, _size(held.sum(axis=1), held.shape[1]), len(hits), method="t"),
+        _score("singletons", known.split, _share(alone), len(hits)),
+        _score("empty_sets", known.split, _share(empty), len(hits)),
+        *(
+            _score("coverage", known.split, _share(hits[known.y == c]), int((known.y == c).sum()), subject=names[c])
+            for c in classes
+        ),
+    ]
+
+
+def _repeated(known: Known, made: Promise, coverage: float, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(M, C) how often a class was in the set, (M,) how often one was alone, (M,) how often only the answer was in."""
+    odd, own = conformal.scores(known.p, made.score), known.own(made.score)
+    n, n_classes = odd.shape
+    draw = np.random.default_rng(seed)
+    held, alone, empty = np.zeros((n, n_classes)), np.zeros(n), np.zeros(n)
+    for _ in range(REPEATS):
+        part = draw.permutation(n) % PARTS
+        for one in range(PARTS):
+            inside = part == one
+            limits = conformal.thresholds(own[~inside], known.y[~inside], n_classes, coverage, by_class=made.by_class)
+            found = odd[inside] <= limits
+            empty[inside] += ~found.any(axis=1)
+            found[np.arange(len(found)), known.answers[inside]] = True
+            held[inside] += found
+            alone[inside] += found.sum(axis=1) == 1
+    return held / REPEATS, alone / REPEATS, empty / REPEATS
+
+
+def check(learnt: Known, judged: Known, made: Promise, coverage: float) -> list[Score]:
+    """Coverage on held-back pictures of thresholds that cross-validated ones set; nothing where these are the same.
+
+    Args:
+        learnt: Cross-validated pictures.
+        judged: Held-back pictures.
+        made: Tells the score, and whether each class has its own threshold.
+        coverage: As asked for.
+    """
+    if judged.split == "cv" or not len(learnt.y) or not len(judged.y):
+        return []
+    limits = conformal.thresholds(learnt.own(made.score), learnt.y, learnt.p.shape[1], coverage, by_class=made.by_class)
+    found = conformal.sets(judged.p, made.score, limits, judged.answers)
+    hits = found[np.arange(len(judged.y)), judged.y]
+    return [_score("coverage", judged.split, _share(hits), len(hits), subject=CHECKED)]
+
+
+def _share(values: np.ndarray) -> Interval:
+    return wilson(float(values.sum()), len(values))
+
+
+def _size(sizes: np.ndarray, most: int) -> Interval:
+    found = mean_interval(sizes)
+    return Interval(found.value, max(1.0, found.low), min(float(most), found.high))
+
+
+def _score(name: str, split: str, found: Interval, n: int, *, subject: str = "", method: str = "wilson") -> Score:
+    return Score(
+        split=split, name=name, value=found.value, low=found.low, high=found.high, n=n, subject=subject, method=method
+    )

@@ -1,0 +1,216 @@
+"""When the model should not be believed: sets of plausible classes that keep a promise, and the answer `unknown`.
+
+The thresholds of the sets come from the part that was held back, where there is one; whether a picture is unknown, the
+training pictures decide (`strange`), so that this is judged on the part held back and on real pictures of other things.
+All that a saved model needs is in the value, and `headstart.runtime.doubt` answers with it here as it will there.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+
+from headstart.core.context import Context
+from headstart.core.types import Adapted, Dataset, Doubted, Embeddings, Evaluation, Score, Splits
+from headstart.kit import conformal, decision, metrics, novelty, values
+from headstart.kit.calibration import calibration_bins
+from headstart.kit.intervals import wilson
+from headstart.kit.tempering import cross_fitted, tempered
+from headstart.kit.vectors import columns
+from headstart.runtime import answer, doubt
+from headstart.stages.doubt import promise, strange
+from headstart.stages.doubt.promise import Known
+from headstart.stages.doubt.strange import FAMILIAR, Learnt
+
+CALIBRATION = ("ece", "log_loss", "brier")
+
+
+def run(
+    data: Dataset,
+    splits: Splits,
+    embeddings: tuple[Embeddings, ...],
+    adapted: Adapted,
+    evaluation: Evaluation,
+    *,
+    ctx: Context,
+    foreign: tuple[Dataset, tuple[Embeddings, ...]] | None = None,
+) -> Doubted:
+    """Set the thresholds and measure what they are worth.
+
+    Args:
+        data: The data set.
+        splits: Who learnt and who judges.
+        embeddings: Features of all pictures of every backbone that the head reads.
+        adapted: The head and its held-out predictions.
+        evaluation: The held-back predictions, tempered, and the decision threshold.
+        ctx: The run; its job gives `coverage`.
+        foreign: Pictures of other things, with their features.
+    """
+    at = _Surroundings(data, splits, embeddings, adapted, evaluation, ctx)
+    learnt, held = at.cross_validated(), at.held_back()
+    judged, coverage = held or learnt, ctx.job.coverage
+    kind = promise.choose(learnt, coverage)
+    made = promise.promise(judged, kind, coverage)
+    scores = at.calibration() + promise.measure(judged, made, coverage, data.class_names, ctx.seed)
+    scores += promise.check(learnt, judged, made, coverage)
+    pictures = at.learnt()
+    apart = None if adapted.strategy == "probe" else at.features(judged.rows if held else np.empty(0, np.int64))
+    measured, hidden = strange.measure(pictures, data.class_names, apart)
+    own = learnt.own(conformal.SCORES[0])
+    found = Doubted(
+        coverage=coverage,
+        promise=made.guaranteed,
+        score=kind,
+        by_class=made.by_class,
+        thresholds=made.thresholds,
+        floors=conformal.thresholds(own, learnt.y, len(data.class_names), FAMILIAR, by_class=False),
+        kept=FAMILIAR,
+        n=len(judged.y),
+        split=judged.split,
+        why=made.why,
+        novelty=measured,
+        scores=tuple(scores + hidden),
+        before=calibration_bins(at.y(evaluation.rows), at.untempered()),
+        after=evaluation.calibration,
+    )
+    found = _with_unknown(found, at, judged, pictures, foreign)
+    values.save(found, ctx.folder("doubt"))
+    ctx.say.line("doubt", _line(found))
+    return found
+
+
+class _Surroundings:
+    """What the parts ask of the run's values."""
+
+    def __init__(
+        self,
+        data: Dataset,
+        splits: Splits,
+        embeddings: tuple[Embeddings, ...],
+        adapted: Adapted,
+        evaluation: Evaluation,
+        ctx: Context,
+    ) -> None:
+        self.data, self.splits, self.embeddings, self.adapted = data, splits, embeddings, adapted
+        self.evaluation, self.temperature, self.ctx = evaluation, adapted.temperature, ctx
+
+    def y(self, rows: np.ndarray) -> np.ndarray:
+        found: np.ndarray = np.asarray(self.data.targets)[rows]
+        return found
+
+    def features(self, rows: np.ndarray) -> np.ndarray:
+        return columns(self.embeddings, self.adapted.features, rows)
+
+    def probabilities(self, x: np.ndarray) -> np.ndarray:
+        fitted = self.adapted.fitted
+        return tempered(answer.probabilities(fitted.kind, fitted.arrays, x), self.temperature)
+
+    def answers(self, p: np.ndarray) -> np.ndarray:
+        """(M,) int64, as evaluation and the saved model answer."""
+        job, names = self.ctx.job, self.data.class_names
+        costs = decision.read_costs(Path(job.costs), names) if job.costs else None
+        positive = names.index(job.positive) if job.positive else None
+        return decision.decide(p, positive=positive, threshold=self.evaluation.threshold, costs=costs)
+
+    def _firsts(self, rows: np.ndarray) -> np.ndarray:
+        """(F,) positions in `rows`: one of each cluster, so that look-alikes do not count as many."""
+        return np.sort(np.unique(np.asarray(self.splits.clusters)[rows], return_index=True)[1])
+
+    def _known(self, split: str, rows: np.ndarray, p: np.ndarray) -> Known:
+        kept = self._firsts(rows)
+        rows, p = np.asarray(rows, np.int64)[kept], np.asarray(p)[kept]
+        return Known(split=split, rows=rows, y=self.y(rows), p=p, answers=self.answers(p))
+
+    def cross_validated(self) -> Known:
+        p = tempered(np.asarray(self.adapted.cv_probabilities), self.temperature)
+        return self._known("cv", np.asarray(self.adapted.cv_rows), p)
+
+    def held_back(self) -> Known | None:
+        of = self.evaluation
+        return None if of.split == "cv" else self._known(of.split, np.asarray(of.rows), np.asarray(of.probabilities))
+
+    def learnt(self) -> Learnt:
+        """Training pictures, thinned where they are many; each measure knows at most so many."""
+        rows = np.asarray(self.splits.train, np.int64)
+        rows = rows[self._firsts(rows)]
+        if len(rows) > novelty.MOST:
+            draw = np.random.default_rng(self.ctx.seed)
+            rows = np.sort(draw.choice(rows, novelty.MOST, replace=False))
+        fold = np.asarray(self.splits.folds[0])[rows].astype(np.int64)
+        return Learnt(rows=rows, x=self.features(rows), y=self.y(rows), fold=fold)
+
+    def untempered(self) -> np.ndarray:
+        """(M, C) probabilities of the judging pictures as they were before the temperature."""
+        if self.evaluation.split == "cv":
+            return np.asarray(self.adapted.cv_probabilities)
+        fitted, x = self.adapted.fitted, self.features(np.asarray(self.evaluation.rows))
+        return np.asarray(answer.probabilities(fitted.kind, fitted.arrays, x))
+
+    def calibration(self) -> list[Score]:
+        """How sure and how right, before and after; where the same pictures set the temperature, by that of others."""
+        rows, split = np.asarray(self.evaluation.rows), self.evaluation.split
+        y, clusters, before = self.y(rows), np.asarray(self.splits.clusters)[rows], self.untempered()
+        after = np.asarray(self.evaluation.probabilities)
+        if split == "cv" and self.temperature != 1.0:
+            after = cross_fitted(before, y, clusters, self.ctx.seed)
+        return [
+            metrics.score(name, y, p, split=split, subject=subject, clusters=clusters, seed=self.ctx.seed)
+            for subject, p in (("before", before), ("after", after))
+            for name in CALIBRATION
+        ]
+
+
+def _with_unknown(
+    found: Doubted,
+    at: _Surroundings,
+    judged: Known,
+    learnt: Learnt,
+    foreign: tuple[Dataset, tuple[Embeddings, ...]] | None,
+) -> Doubted:
+    """The same with the share of known and of foreign pictures that are declined."""
+    entry, arrays = doubt.entry_of(found, "", ""), doubt.arrays_of(found)
+    scores, measured, near = list(found.scores), found.novelty, np.empty(0)
+    if judged.split != "cv":
+        x = at.features(judged.rows)
+        told = doubt.doubts(entry, arrays, judged.p, x, judged.answers)
+        scores.append(_declined(told.unknown, judged.split, ""))
+        near = novelty.distances(arrays, entry.neighbour, x) if measured else near
+    elif measured:
+        near = strange.held_out(learnt, measured.method)
+        scores.append(_declined(near > measured.limit, "cv", ""))
+    if foreign:
+        others, seen = foreign
+        x = columns(seen, at.adapted.features, np.arange(len(others.uris)))
+        p = at.probabilities(x)
+        unknown = doubt.doubts(entry, arrays, p, x, at.answers(p)).unknown
+        for c, kind in enumerate(others.class_names):
+            of = np.asarray(others.targets) == c
+            scores.append(_declined(unknown[of], judged.split, kind))
+            if measured and len(near):
+                far = novelty.distances(arrays, entry.neighbour, x[of])
+                scores.append(strange.area(near, far, split=judged.split, subject=kind))
+    return dataclasses.replace(found, scores=tuple(scores))
+
+
+def _declined(unknown: np.ndarray, split: str, subject: str) -> Score:
+    value, low, high = wilson(float(unknown.sum()), len(unknown))
+    return Score(
+        split=split, name="unknown", value=value, low=low, high=high, n=len(unknown), subject=subject, method="wilson"
+    )
+
+
+def _line(found: Doubted) -> str:
+    """`90 % promised, 93 % [90 %, 95 %] covered by 1.1 classes (n = 400); unknown: 1 % of known, 100 % of …`."""
+    own = {(s.name, s.subject): s for s in found.scores}
+    parts = []
+    if ("coverage", "") in own:
+        covered, size = own["coverage", ""], own["set_size", ""]
+        parts.append(
+            f"{covered.value:.1%} [{covered.low:.1%}, {covered.high:.1%}] of {covered.n:,} pictures have their class "
+            f"among the plausible ones, {size.value:.2f} on average; {found.coverage:.0%} asked for"
+        )
+    shares = [f"{s.value:.1%} of {s.subject or 'known pictures'}" for s in found.scores if s.name == "unknown"]
+    parts += [f"unknown: {', '.join(shares)}"] if shares else []
+    return ("; ".join(parts) or found.why).replace("%", " %")
