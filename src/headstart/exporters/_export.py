@@ -171,7 +171,8 @@ def _one(
     accuracy = None if precision == "f32" else _parity.change(expected, got, pictures)
     if accuracy is not None:
         _parity.require_kept(accuracy, max_drop, exporter.name, precision)
-    _parity.require_same(worst, precision, exporter.name)
+    strange = _parity.novelty_apart(expected, got)
+    _parity.require_same(worst, strange, exporter.name, precision, source.manifest.head.kind)
     found = Export(
         format=exporter.name,
         precision=precision,
@@ -182,7 +183,7 @@ def _one(
         compared_on=pictures.origin,
         parity_max_abs=worst,
         label_agreement=agreement,
-        novelty_max_abs=_parity.novelty_apart(expected, got),
+        novelty_max_abs=strange,
         accuracy=accuracy,
         left_out=() if source.doubting or not source.manifest.doubt else (exporter.cannot[f"{precision} doubt"],),
         versions=versions(("headstart", "numpy", "pillow", *exporter.making, *exporter.packages)),
@@ -217,7 +218,8 @@ def _seen(source: Source, pictures: Pictures) -> list[np.ndarray]:
 def sentence(found: Export) -> str:
     """One line about an export."""
     text = f"{found.format} in {found.precision}, {found.bytes / 1e6:.1f} MB: "
-    text += f"differs by {found.parity_max_abs:.1e} at most, {found.label_agreement:.1%} of {found.compared} answers the same; {found.p50_ms:.1f} ms a picture"
+    text += f"differs by {found.parity_max_abs:.1e} at most, "
+    text += f"{found.label_agreement:.1%} of {found.compared} answers the same; {found.p50_ms:.1f} ms a picture"
     if found.accuracy is not None:
         one = found.accuracy
         text += f"; accuracy {one.change:+.3f} [{one.low:+.3f}, {one.high:+.3f}] (n = {one.n:,})"

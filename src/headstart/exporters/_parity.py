@@ -20,7 +20,8 @@ from headstart.kit.intervals import mean_interval
 if TYPE_CHECKING:
     from headstart.runtime.model import Model
 
-TOLERANCE = {"f32": 1e-4, "f16": 0.05}  # on a probability; what int8 may cost is measured on answers
+TOLERANCE = {"f32": 1e-4, "f16": 0.05, "int8": 1.0}  # on a probability; what int8 may cost is measured on answers
+STRANGE = {"f32": 0.05, "f16": 0.25, "int8": 1.0}  # on a novelty, which moves in steps of one known picture
 TURNS = 30  # of the clock
 _LONGEST_S = 3600
 
@@ -121,13 +122,27 @@ def novelty_apart(run: Answers, export: Answers) -> float | None:
     return _apart(run.novelty, export.novelty) if known else None
 
 
-def require_same(worst: float, precision: str, name: str) -> None:
-    """Refuse an export that gives other probabilities than the run.
+def require_same(worst: float, strange: float | None, name: str, precision: str, kind: str) -> None:
+    """Refuse an export that gives other probabilities or novelties than the run.
+
+    Args:
+        worst: Largest difference of a probability.
+        strange: Of a novelty, or None.
+        name: Of the format.
+        precision: Of it.
+        kind: Of the head: one vote of a neighbour is a large step, so below f32 only answers count.
 
     Raises:
         SetupError: They differ by more than the precision explains.
     """
-    limit = TOLERANCE.get(precision, 1.0)
+    limit = 1.0 if kind == "neighbours" and precision != "f32" else TOLERANCE[precision]
+    if strange is not None and not strange <= STRANGE[precision]:
+        raise SetupError(
+            f"the `{name}` export in {precision} and the run differ by {strange:.2g} on a novelty, more than "
+            f"{STRANGE[precision]:g}",
+            where="--to",
+            hint="--to openvino",
+        )
     if not worst <= limit:
         raise SetupError(
             f"the `{name}` export in {precision} and the run differ by {worst:.2g} on a probability, "

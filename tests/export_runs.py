@@ -1,0 +1,192 @@
+"""Small saved models with all that an export needs: trunks of Keras layers, any head, doubt, and pictures."""
+
+import dataclasses
+
+import numpy as np
+
+from headstart.core import registry
+from headstart.core.keys import file_digest
+from headstart.core.recipe import Recipe
+from headstart.core.say import Say
+from headstart.core.store import Store
+from headstart.core.types import BackboneSpec, Depth, Feature, FittedHead, InputSpec, TunedNetwork
+from headstart.exporters._parity import Pictures
+from headstart.exporters._source import Source
+from headstart.kit import conformal, export, finish, fitted, novelty, tuned
+from headstart.kit.tempering import tempered
+from headstart.runtime import manifest, model
+
+CLASSES = ("blue", "green", "red")
+WIDTH = 8
+TEMPERATURE = 1.5
+
+
+def make(folder, *, head="lda", sizes=(32,), doubt="nearest", count=30, **changes):
+    """A source and pictures: `RUN/model` in `folder`, one trunk a size, the head fitted on its features of them.
+
+    Args:
+        folder: The run's; must be there.
+        head: Name of the plugin.
+        sizes: Of the trunks' inputs in px, two at most.
+        doubt: Method of novelty, or empty for a model of no doubt.
+        count: Pictures.
+        changes: Fields of the manifest that differ.
+    """
+    files, truth = pictures(folder / "pictures", count)
+    place = folder / "model"
+    place.mkdir()
+    made = [_trunk(folder, at, size, files) for at, size in enumerate(sizes)]
+    entries = tuple(entry for entry, _, _ in made)
+    x = np.concatenate([features for _, _, features in made], axis=1)
+    plugin = registry.load("heads", head)
+    params = plugin.grid(len(x), x.shape[1], 3)[-1:]
+    fit = next(plugin.path(x, truth, n_classes=3, params=params, class_weight=None, seed=0))
+    p = tempered(fitted.probabilities(fit.kind, fit.arrays, x), TEMPERATURE)
+    content = manifest.Manifest(
+        format=manifest.FORMAT,
+        headstart="0",
+        task="classification",
+        class_names=CLASSES,
+        trunks=entries,
+        features=tuple(Feature(backbone=entry.name, depth=finish.FEATURES, dim=WIDTH) for entry in entries),
+        head=_head(place, fit),
+        decision=manifest.Decision(positive="", threshold=None, costs=None),
+        calibration=manifest.Calibration(temperature=TEMPERATURE),
+        doubt=_doubt(place, doubt, x, p, truth) if doubt else None,
+    )
+    manifest.write(dataclasses.replace(content, **changes), place)
+    source = Source(
+        model=model.load(place),
+        run=folder,
+        networks=tuple(network for _, network, _ in made),
+        store=Store(folder / "cache"),
+        say=Say(quiet=True),
+        draft=folder,
+    )
+    return source, Pictures(
+        files=tuple(files), truth=truth, clusters=None, origin="test", calibration=tuple(files[: count // 2])
+    )
+
+
+def pictures(folder, count):
+    """PNG and JPEG files of three colours with much noise, of several shapes; (files, (count,) classes)."""
+    from PIL import Image
+
+    folder.mkdir()
+    draw, files = np.random.default_rng(3), []
+    truth = np.arange(count) % 3
+    for at, of in enumerate(truth):
+        shape = (40 + 3 * (at % 5), 36 + 5 * (at % 7), 3)
+        values = draw.normal(110, 60, shape) + 45 * (np.arange(3) == 2 - of) + draw.normal(0, 25, 3)
+        files.append(folder / f"{at:02d}.{'png' if at % 2 else 'jpg'}")
+        Image.fromarray(np.clip(values, 0, 255).astype(np.uint8)).save(files[-1])
+    return files, truth
+
+
+def _trunk(folder, at, size, files):
+    """Its entry, the network behind it, and its features (M, WIDTH) of the pictures."""
+    import keras
+
+    from headstart.kit.engine import Engine
+    from headstart.kit.pixels import decode
+
+    name = f"tuned:tiny{size}"
+    spec = BackboneSpec(
+        name=name,
+        family="tiny",
+        revision="1",
+        input=InputSpec(size_px=size, resize="squash" if at else "crop"),
+        depths=(Depth(name=finish.FEATURES, dim=WIDTH),),
+        params=1,
+        flops=1,
+        licence="Apache-2.0",
+        licence_note="",
+        pretrained_on="nothing",
+        download_bytes=0,
+        prior=0.5,
+        prior_source="a guess",
+    )
+    given = keras.Input((size, size, 3), name="pictures")
+    x = keras.layers.Rescaling(1 / 128, -1.0, name="scaled")(given)
+    x = keras.layers.Conv2D(WIDTH, 3, strides=2, activation="relu", name="conv")(x)
+    x = keras.layers.GlobalAveragePooling2D(name="pooled")(x)
+    x = keras.layers.Identity(name=finish.FEATURES)(x)
+    whole = keras.Model(given, keras.layers.Dense(3, activation="softmax", name="answer")(x), name=f"tiny{size}")
+    draw = np.random.default_rng(size)
+    whole.get_layer("conv").set_weights([draw.normal(0, 0.4, (3, 3, 3, WIDTH)), draw.normal(0, 0.3, WIDTH)])
+    (folder / "adapt").mkdir(exist_ok=True)
+    finish.write_keras(whole, folder / tuned.MODELS[at])
+    shown = np.stack([decode(file.read_bytes(), spec.input) for file in files])
+    place = folder / "model" / f"trunk{at}"
+    place.mkdir()
+    with export.quiet():
+        export.convert(keras.Model(whole.inputs, [x]), spec, shown[:8], place)
+    (_, (features,)) = next(iter(Engine(place / "trunk.xml", threads=1).run([(None, shown)])))
+    return _entry(folder, spec, at), _network(spec, at), features
+
+
+def _entry(folder, spec, at):
+    return manifest.TrunkEntry(
+        name=spec.name,
+        revision=spec.revision,
+        input=spec.input,
+        depths=spec.depths,
+        precision="f32",
+        licence=spec.licence,
+        licence_note="",
+        ir=f"trunk{at}/trunk.xml",
+        files=manifest.entry_files(folder / "model", f"trunk{at}"),
+    )
+
+
+def _network(spec, at):
+    nothing = FittedHead(head="softmax", kind="linear", params={}, arrays={}, trainable_params=0)
+    return TunedNetwork(
+        spec=spec,
+        backbone="tiny",
+        recipe=Recipe(),
+        file=tuned.MODELS[at],
+        fitted=nothing,
+        epochs=1,
+        alpha=1.0,
+        temperature=1.0,
+        soup=(),
+        trainable_params=1,
+        n_train=1,
+        flops=1,
+    )
+
+
+def _head(place, fit):
+    from safetensors.numpy import save_file
+
+    path = place / "head.safetensors"
+    save_file({name: np.asarray(array, order="C") for name, array in fit.arrays.items()}, path)
+    return manifest.HeadEntry(name=fit.head, kind=fit.kind, arrays=path.name, sha256=file_digest(path))
+
+
+def _doubt(place, method, x, p, truth):
+    from safetensors.numpy import save_file
+
+    arrays, k = novelty.fit(x, truth, method)
+    own = np.sort(novelty.distances(arrays, k, x))
+    known = ((own[1:] + own[:-1]) / 2).astype(np.float32)  # between the pictures' own, so that rounding flips none
+    own = conformal.scores(p, "least_ambiguous")[np.arange(len(truth)), truth]
+    more = {
+        "known": known,
+        "thresholds": conformal.thresholds(own, truth, 3, 0.8, by_class=False),
+        "floors": conformal.thresholds(own, truth, 3, 0.9, by_class=True) + 1e-4,  # no picture lies on it
+    }
+    save_file(arrays | more, place / "doubt.safetensors")
+    return manifest.DoubtEntry(
+        coverage=0.8,
+        promise=0.8,
+        score="least_ambiguous",
+        kept=0.9,
+        novelty=method,
+        neighbour=k,
+        limit=float(known[int(0.8 * len(known))]),
+        familiar=0.8,
+        arrays="doubt.safetensors",
+        sha256=file_digest(place / "doubt.safetensors"),
+    )
