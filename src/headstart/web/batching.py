@@ -105,7 +105,8 @@ class Lane:
         self.pending += len(uploads)
         self.load.pictures += len(uploads)
         for at, upload in enumerate(uploads):
-            self.pool.submit(self._decode, Job([upload], [], ticket=ticket, at=at)  # type: ignore[list-item])
+            job = Job([upload], [], ticket=ticket, at=at)  # type: ignore[list-item]
+            self.pool.submit(self._decode, job)
         return ticket
 
     async def retire(self) -> None:

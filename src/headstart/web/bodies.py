@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
+import contextlib
 import json
 import re
 from collections.abc import Mapping
@@ -27,6 +28,8 @@ _FILE_NAME = re.compile(rb'[;\s]filename="((?:[^"\\]|\\.)*)"', re.I)
 _HEAD_BYTES = 8192
 _INLINE_BYTES = 1 << 20  # a longer JSON is read by a thread, so that other requests go on meanwhile
 _LONGEST_NAME = 200
+_PATIENCE = 4  # times the largest upload: what is larger is cut off at once
+_PATIENCE_S = 3
 
 
 async def read(request: Request, load: Load) -> bytes:
@@ -41,7 +44,12 @@ async def read(request: Request, load: Load) -> bytes:
     """
     declared, most = request.headers.get("content-length", ""), load.limits.upload_bytes
     reserved = int(declared) if declared.isascii() and declared.isdigit() else most
-    load.hold(reserved)
+    try:
+        load.hold(reserved)
+    except Refused:
+        if reserved <= _PATIENCE * most:
+            await _past(request)
+        raise
     body = b""
     try:
         async with asyncio.timeout(load.limits.timeout_s):
@@ -51,6 +59,14 @@ async def read(request: Request, load: Load) -> bytes:
     finally:
         load.drop(reserved - len(body))
     return body
+
+
+async def _past(request: Request) -> None:
+    """Let a body that is only a little too large go by, so that its sender is listening when the refusal comes."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(_PATIENCE_S):
+            async for _ in request.stream():
+                pass
 
 
 async def _collected(request: Request, most: int) -> bytes:

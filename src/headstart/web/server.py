@@ -94,6 +94,7 @@ def bound(place: Place) -> socket.socket:
             where="--host",
             hint="name a key with --api-key-file, or say --no-key where something else guards the service",
         )
+    made = None
     try:
         family = socket.getaddrinfo(place.host, place.port, type=socket.SOCK_STREAM)[0][0]
         made = socket.socket(family, socket.SOCK_STREAM)
@@ -101,6 +102,8 @@ def bound(place: Place) -> socket.socket:
         made.bind((place.host, place.port))
         made.listen(1024)
     except (OSError, OverflowError, UnicodeError) as err:
+        if made is not None:
+            made.close()
         why = getattr(err, "strerror", None) or str(err)
         what = f"cannot listen at `{place.host}:{place.port}`: {why}"
         raise SetupError(what, hint="--port 0 takes any free port") from err
@@ -113,14 +116,13 @@ def address(made: socket.socket) -> str:
     return f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
 
-def run(app: Any, listening: socket.socket, ready: Callable[[], None], *, uploads: int = 1 << 16) -> None:
+def run(app: Any, listening: socket.socket, ready: Callable[[], None]) -> None:
     """Serve until SIGTERM or Ctrl-C; requests that have begun are answered first.
 
     Args:
         app: An ASGI application.
         listening: From `bound`.
         ready: Called once, when the first request can come.
-        uploads: Unused bytes that a connection may hold before it is told to wait.
     """
     import uvicorn
 
@@ -155,7 +157,6 @@ def run(app: Any, listening: socket.socket, ready: Callable[[], None], *, upload
         limit_concurrency=2048,
     )
     Server(config).run(sockets=[listening])
-    listening.close()
 
 
 def shelf(folders: Mapping[str, Path], log: Any, limits: Any) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import threading
 from typing import Any
 
@@ -23,18 +24,18 @@ def serve(args: argparse.Namespace) -> None:
     log = Log("off" if args.quiet else _form(args.log))
     keys = server.keys(args.api_key_file)
     place = server.Place(host=args.host, port=args.port, allowed=tuple(args.allow_host), keys=keys, open=args.no_key)
-    listening = server.bound(place)
-    preparing = threading.Thread(target=_import_the_rest, daemon=True)
-    preparing.start()
-    desk = _desk(args, log, keyed=bool(keys))
-    preparing.join()
-    from headstart.web.app import Door, application
-    from headstart.web.guard import Keys
+    with contextlib.closing(server.bound(place)) as listening:
+        preparing = threading.Thread(target=_import_the_rest, daemon=True)
+        preparing.start()
+        desk = _desk(args, log, keyed=bool(keys))
+        preparing.join()
+        from headstart.web.app import Door, application
+        from headstart.web.guard import Keys
 
-    app = application(desk, Door(keys=Keys.of(keys), hosts=place.hosts))
-    log.adopt()
-    told = f"serve    {server.address(listening)}  {', '.join(desk.shelf.models)}; Ctrl-C ends it"
-    server.run(app, listening, lambda: None if args.quiet else server.announce(told))
+        app = application(desk, Door(keys=Keys.of(keys), hosts=place.hosts))
+        log.adopt()
+        told = f"serve    {server.address(listening)}  {', '.join(desk.shelf.models)}; Ctrl-C ends it"
+        server.run(app, listening, lambda: None if args.quiet else server.announce(told))
 
 
 def _import_the_rest() -> None:
