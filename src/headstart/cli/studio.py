@@ -37,6 +37,7 @@ class Studio:
             "--port", type=whole, default=PORT, metavar="N", help=f"of the page, 0 for a free one (default: {PORT})"
         )
         parser.add_argument("--no-browser", action="store_true", help="print the address only")
+        parser.add_argument("--json", action="store_true", help="print the address as one JSON object")
 
     def __call__(self, args: argparse.Namespace) -> int:
         """Serve the page until Ctrl-C."""
@@ -51,7 +52,7 @@ class Studio:
         own, token = studio.studio(args.runs, root), secrets.token_urlsafe(24)
         with studio.owned(own), studio.listen(args.port) as door:
             address = f"http://127.0.0.1:{door.getsockname()[1]}/?token={token}"
-            say = Say()
+            say = Say(json=args.json)
             say.result(address, {"address": address})
             say.line("studio", "open this address in a browser of this machine; Ctrl-C ends it, fits go on")
             if not args.no_browser:

@@ -7,6 +7,7 @@ from what the command printed. What the studio needs beside the runs lies in `.s
 from __future__ import annotations
 
 import contextlib
+import shutil
 import socket
 import sys
 from collections.abc import AsyncIterator, Iterator
@@ -73,7 +74,7 @@ def studio(runs: Path, root: Path) -> Studio:
 
 @contextlib.contextmanager
 def owned(own: Studio) -> Iterator[None]:
-    """Be the only studio on a folder of runs while the block runs.
+    """Be the only studio on a folder of runs while the block runs; pictures that were tried before are gone.
 
     Raises:
         BusyError: Another one is.
@@ -87,6 +88,9 @@ def owned(own: Studio) -> Iterator[None]:
         hint = "open the address that it printed, or choose another folder with `--runs`"
         raise BusyError(f"another studio works on `{own.runs.folder}`", hint=hint) from None
     try:
+        own.desk.clear(("predict", "explain", "plan", "compare"))
+        for tried in (own.home / "tries").iterdir():
+            shutil.rmtree(tried, ignore_errors=True)
         yield
     finally:
         lock.release()

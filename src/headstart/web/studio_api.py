@@ -146,12 +146,13 @@ def cancel(own: Own, name: str) -> dict[str, Any]:
 @router.get("/api/runs")
 def runs(own: Own) -> dict[str, Any]:
     """All runs and those that wait, the newest first."""
+    names = own.runs.names()
     waiting = [
         {"name": task.run.partition("/")[2], "state": own.desk.state(task), "waits": True, "data": task.words[1]}
         for task in reversed(own.desk.tasks())
-        if task.kind == "fit" and task.run.partition("/")[2] not in own.runs.names()
+        if task.kind == "fit" and task.run.partition("/")[2] not in names
     ]
-    there = [shelf.brief(own.runs.path(name)) | {"state": _state(own, name)} for name in own.runs.names()]
+    there = [shelf.brief(own.runs.path(name)) | {"state": _state(own, name)} for name in names]
     return {"runs": [*waiting, *there], "folder": str(own.runs.folder)}
 
 

@@ -13,6 +13,7 @@ import json
 import os
 import re
 import secrets
+import shutil
 import signal
 import subprocess
 import sys
@@ -27,6 +28,7 @@ from headstart.core.errors import DataError
 from headstart.core.files import read_json, write_json
 from headstart.web.studio_process import alive, born
 
+ENDED = ("done", "failed", "cancelled", "cut short")
 LANES = {"fit": 1, "other": 3}  # children at a time
 INTERRUPTED = 130  # exit code of a command line that Ctrl-C ended
 _POLL_S = 0.15
@@ -59,6 +61,13 @@ class Task:
         return self.kind if self.kind in LANES else "other"
 
 
+class _Child(subprocess.Popen[bytes]):
+    """A child that may outlive the studio, which is no mistake to be warned of."""
+
+    def __del__(self) -> None:
+        """Leave it alone."""
+
+
 class Desk:
     """Starts, stops and remembers children.
 
@@ -70,7 +79,9 @@ class Desk:
         self.folder = folder
         self.folder.mkdir(parents=True, exist_ok=True)
         self._turn = threading.RLock()
-        self._children: dict[str, subprocess.Popen[bytes]] = {}  # only to collect their ends
+        self._children: dict[str, _Child] = {}  # only to collect their ends
+        self._known: dict[str, Task] = {}  # what was asked never changes
+        self._over: set[str] = set()  # nor does what has ended
         self._closed = threading.Event()
         self._watch = threading.Thread(target=self._work, name="desk", daemon=True)
 
@@ -105,7 +116,8 @@ class Desk:
             for name, child in list(self._children.items()):
                 if child.poll() is not None:
                     del self._children[name]
-            open_now = [(task, self.state(task)) for task in self.tasks()]
+            open_now = [(task, self.state(task)) for task in self.tasks() if task.name not in self._over]
+            self._over |= {task.name for task, state in open_now if state in ENDED}
             for lane, room in LANES.items():
                 busy = sum(1 for task, state in open_now if task.lane == lane and state == "running")
                 waiting = [task for task, state in open_now if task.lane == lane and state == "queued"]
@@ -115,7 +127,7 @@ class Desk:
     def _start(self, task: Task) -> None:
         folder = self.folder / task.name
         with (folder / "log").open("wb") as log, (folder / "result").open("wb") as result:
-            child = subprocess.Popen(
+            child = _Child(
                 [sys.executable, "-c", _START, *task.words, "--json"],
                 stdin=subprocess.DEVNULL,
                 stdout=result,
@@ -138,16 +150,30 @@ class Desk:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(self.started(task)["pid"], signal.SIGTERM if again else signal.SIGINT)
 
+    def clear(self, kinds: Sequence[str]) -> None:
+        """Forget what has ended of some kinds: answers that nobody looks at any more."""
+        with self._turn:
+            for task in self.tasks():
+                if task.kind in kinds and self.state(task) in ENDED:
+                    shutil.rmtree(self.folder / task.name, ignore_errors=True)
+                    self._known.pop(task.name, None)
+
     # ------------------------------------------------------------ looking
 
     def tasks(self, run: str | None = None) -> list[Task]:
         """Everything that was asked, oldest first; of one run only, where it is named."""
         found = []
-        for path in sorted(self.folder.glob("*/task.json")):
-            with contextlib.suppress(OSError, ValueError, TypeError):  # a folder that is half written or half gone
-                fields = read_json(path)
-                found.append(Task(**fields | {"words": tuple(fields["words"])}))
+        for name in sorted(path.name for path in self.folder.iterdir()):
+            if name not in self._known:
+                with contextlib.suppress(OSError, ValueError, TypeError):  # a folder that is half written or half gone
+                    self._known[name] = self._read(name)
+            if name in self._known:
+                found.append(self._known[name])
         return [task for task in found if run is None or task.run == run]
+
+    def _read(self, name: str) -> Task:
+        fields = read_json(self.folder / name / "task.json")
+        return Task(**fields | {"words": tuple(fields["words"])})
 
     def find(self, name: str) -> Task:
         """A task by name.
@@ -158,8 +184,7 @@ class Desk:
         known = re.fullmatch(r"[0-9]{19}-[0-9a-f]{8}", name) and (self.folder / name / "task.json").is_file()
         if not known:
             raise DataError(f"there is no task `{name}`", hint="reload the page: it may have been cleared away")
-        fields = read_json(self.folder / name / "task.json")
-        return Task(**fields | {"words": tuple(fields["words"])})
+        return self._read(name)
 
     def started(self, task: Task) -> dict[str, Any]:
         """Process, its mark and the time at which it started; empty before that."""

@@ -13,10 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from headstart.web import studio_shelf as shelf
-from headstart.web.studio_desk import Desk, Task
+from headstart.web.studio_desk import ENDED, Desk, Task
 
 _EVERY_S, _BEAT_S = 0.4, 15.0
-ENDED = ("done", "failed", "cancelled", "cut short")
 
 
 async def follow(desk: Desk, task: Task | None, folder: Path, last: str) -> AsyncIterator[str]:
