@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from headstart.core.say import Say
+    from headstart.runtime.drift import Drift
+    from headstart.runtime.explain import Explanation, Way
+    from headstart.runtime.looker import Looked, Seen
 
 
 def export(
@@ -79,3 +82,143 @@ def _pictures(source: Any, data: str | Path | None, *, calibrating: bool) -> Any
         return found.of_folder(files, truth, calibrating=calibrating)
     run = Run(source.run)
     return found.of_run(run.dataset, run.splits, run.evaluation)
+
+
+def drift(
+    run: str | Path, logs: str | Path | Sequence[str | Path], *, alpha: float = 0.05, effect: float = 0.1
+) -> Drift:
+    """Whether what a model is asked now has moved away from what it was measured on.
+
+    Args:
+        run: The run's folder, or the model folder in it.
+        logs: Counts that `predict --usage` and `serve --usage` kept; several add up.
+        alpha: How often chance alone may say that something moved.
+        effect: Population stability index, beyond chance, from which a difference matters.
+
+    Returns:
+        The verdict, what was compared, and the days.
+
+    Raises:
+        UsageError: `alpha` or `effect` is out of range.
+        DataError: There is no model or reference, one is damaged, or a log cannot be read.
+    """
+    from headstart.core.errors import DataError, UsageError
+    from headstart.runtime import drift as drifting
+    from headstart.runtime import model, usage
+
+    if not 0 < alpha < 1:
+        raise UsageError(f"alpha `{alpha}` is not between 0 and 1", where="--alpha")
+    if not 0 <= effect < float("inf"):
+        raise UsageError(f"effect `{effect}` is not a number from 0 on", where="--effect")
+    folder = model.load(run).folder
+    reference = usage.read_reference(folder)
+    if reference is None:
+        raise DataError(
+            f"the model `{folder}` has no reference to compare with: an older headstart made it",
+            where=str(folder / usage.NAME),
+            hint="the command that made the run, given again, adds it",
+        )
+    paths = [Path(logs)] if isinstance(logs, str | Path) else [Path(log) for log in logs]
+    found = usage.read_logs(paths, reference.model)
+    if not found.days:
+        others = f"; {found.foreign:,} lines are of other models" if found.foreign else ""
+        raise DataError(f"the logs say nothing of the model `{folder}`{others}", where=str(paths[0]))
+    return drifting.judge(reference, found, alpha=alpha, effect=effect)
+
+
+def explain(
+    run: str | Path,
+    files: Iterable[str | Path],
+    *,
+    method: str = "auto",
+    class_name: str = "",
+    neighbours: int = 4,
+) -> Iterator[Explanation]:
+    """Why a run answers as it does: heat maps, the training pictures most alike, and those that stand for the class.
+
+    Args:
+        run: The run's folder, or the model folder in it.
+        files: Pictures, folders, patterns, archives, tables of paths, as for `predict`.
+        method: `auto`, `cam`, `scorecam`, `occlusion`, or `gradcam` through the network that the run trained.
+        class_name: The class that the maps speak of; default each picture's likeliest.
+        neighbours: How many training pictures to name.
+
+    Returns:
+        One explanation a picture, made as they are asked for; of a file that cannot be read, `prediction.error` says
+        why. `headstart.runtime.explain.overlay_png` draws one.
+
+    Raises:
+        UsageError: There is no such method or class, or the model does not allow the method.
+        DataError: There is no run, it is damaged, or it trained no network.
+        SetupError: `gradcam` needs what is not installed.
+    """
+    from headstart.runtime.explain import GRADCAM, Explainer
+    from headstart.runtime.predict import Content
+    from headstart.runtime.sources import Named, sources
+
+    explainer = Explainer(run)
+    if class_name:
+        explainer.position(class_name)
+    way = _gradients(Path(run)) if method == GRADCAM else None
+    if way is None:
+        explainer.chosen(method)
+
+    def each() -> Iterator[Explanation]:
+        from headstart.kit.pixels import read_bytes
+        from headstart.kit.signatures import PictureError
+        from headstart.runtime.explain import unread
+
+        for source in sources(Named(text=str(file)) for file in files):
+            try:
+                content = source.read() if isinstance(source, Content) else read_bytes(str(source))
+                yield explainer.explain(
+                    content, name=str(source), method=method, class_name=class_name, neighbours=neighbours, way=way
+                )
+            except PictureError as err:
+                yield unread(str(source), f"{err.reason.replace('_', ' ')}: {err.detail}")
+
+    return each()
+
+
+def _gradients(run: Path) -> Way:
+    """Grad-CAM through the network that a run trained and handed over."""
+    from headstart.core import extras
+    from headstart.core.errors import DataError
+    from headstart.run import Run
+    from headstart.runtime.explain import GRADCAM, Found
+
+    extras.require("fit", "sending gradients through a network")
+    found = Run(run)
+    if found.adapted.tuning is None or not found.adapted.tuning.taken:
+        what = f"the model of the run `{run}` is a frozen probe: it has no trained network to send gradients through"
+        raise DataError(what, hint=f"headstart explain {run} FILE takes the method that fits")
+    from headstart.kit.export import quiet
+    from headstart.kit.gradients import Gradients
+
+    with quiet():
+        gradients = Gradients(found.keras_model())
+
+    def way(seen: Seen, looked: Looked, of: int) -> Found:
+        heat = gradients.map(seen.pictures[0], of)
+        why = f"it was asked for: gradients at the layer `{heat.layer}` of the trained network"
+        return Found(method=GRADCAM, why=why, evidence=heat.evidence, score=heat.score)
+
+    return way
+
+
+def compare(runs: Sequence[str | Path]) -> dict[str, Any]:
+    """Compare finished runs: on the same pictures, in cost, class by class, and what was done otherwise.
+
+    Args:
+        runs: Their folders, two or more.
+
+    Returns:
+        `runs`, `pairs` (every two of them, tested), `settings` and `data` that differ, as plain JSON.
+
+    Raises:
+        UsageError: Fewer than two runs, or one twice.
+        DataError: One is no finished run.
+    """
+    from headstart.stages.compare.run import as_plain, run
+
+    return as_plain(run(runs))
