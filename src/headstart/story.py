@@ -1,4 +1,4 @@
-"""The story of a fit: read, audit, embed, audit, split, rank, adapt, evaluate, doubt, export, explain, card, report.
+"""A fit's story: read, audit, embed, audit, split, rank, adapt, evaluate, doubt, export, drift, explain, card, report.
 
 This file and `headstart.beginning`, its first half, alone know the order. `Story` holds one property a step; asking for
 one takes all the steps before it, so that `audit`, `embed`, `rank` and `fit` are the same story told to different ends.
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         Ranking,
         Tuning,
     )
+    from headstart.runtime.usage import Reference
 
 CONTROL_PART, CONTROL_LEAST = 6, 96  # random twins see a sixth of the training pictures, so that they stay cheap
 
@@ -163,6 +164,16 @@ class Story(Beginning):
         return found
 
     @cached_property
+    def watched(self) -> Reference:
+        """What the model in use is compared with."""
+        from headstart.stages.drift.run import run
+
+        assert self.exported is not None  # the saved model answers
+        values = (self.data, self.embeddings + self.tuned, self.evaluation)
+        found: Reference = self._step("drift", run, *values)
+        return found
+
+    @cached_property
     def explained(self) -> Explained:
         """What the run keeps to explain its answers by."""
         from headstart.stages.explain.run import run
@@ -189,6 +200,7 @@ class Story(Beginning):
 
         assert self.forecast is not None  # the first forecast is made before anything is spent
         assert self.exported is not None  # the page says how to use the model, so the model comes first
+        assert self.watched is not None  # what `headstart drift` compares with
         assert self.explained is not None  # and shows some answers explained
         check(self.forecasts, self.evaluation, ctx=self.ctx)
         assert self.card.is_file()

@@ -1,0 +1,156 @@
+"""What is counted of answers, and nothing else: no name, no picture, no features, so that a count tells of nobody.
+
+Classes, confidence, novelty, sizes of plausible sets, `unknown`, files that could not be read, and of the features a
+sketch: into which tenth of the held-out pictures they fall along eight fixed directions. Counts add up.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from headstart.core.types import Prediction
+
+BINS = 20  # of confidence and novelty, equal parts of 0..1
+SIZES = 11  # 0, 1, … 9, and 10 or more plausible classes
+DIRECTIONS, TENTHS = 8, 10
+
+
+_ARRAYS = {"confidence": (BINS,), "novelty": (BINS,), "sizes": (SIZES,), "features": (DIRECTIONS, TENTHS)}
+
+
+def _zeros(name: str) -> Callable[[], np.ndarray]:
+    return lambda: np.zeros(_ARRAYS[name], np.int64)
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class Counts:
+    """Counts of some answers.
+
+    Attributes:
+        answered: Pictures that were, `unknown` among them.
+        errors: Files that could not be read.
+        unknown: Answers that were declined.
+        labels: Class -> pictures of which it is the likeliest.
+        confidence: (BINS,) of the likeliest class's probability.
+        novelty: (BINS,) all zero where it is not measured.
+        sizes: (SIZES,) of the plausible sets; all zero where there are none.
+        features: (DIRECTIONS, TENTHS) all zero where there is no reference.
+    """
+
+    answered: int = 0
+    errors: int = 0
+    unknown: int = 0
+    labels: Counter[str] = field(default_factory=Counter)
+    confidence: np.ndarray = field(default_factory=_zeros("confidence"))
+    novelty: np.ndarray = field(default_factory=_zeros("novelty"))
+    sizes: np.ndarray = field(default_factory=_zeros("sizes"))
+    features: np.ndarray = field(default_factory=_zeros("features"))
+
+    def __iadd__(self, other: Counts) -> Counts:
+        self.answered, self.errors = self.answered + other.answered, self.errors + other.errors
+        self.unknown += other.unknown
+        self.labels.update(other.labels)
+        for name in _ARRAYS:
+            getattr(self, name)[...] += getattr(other, name)
+        return self
+
+    def as_json(self) -> dict[str, Any]:
+        """As plain JSON."""
+        numbers = {"answered": self.answered, "errors": self.errors, "unknown": self.unknown}
+        labels = {name: self.labels[name] for name in sorted(self.labels)}
+        return {**numbers, "labels": labels, **{name: getattr(self, name).tolist() for name in _ARRAYS}}
+
+
+def from_json(content: Mapping[str, Any]) -> Counts:
+    """Counts that `Counts.as_json` gave.
+
+    Raises:
+        ValueError: They are no such counts.
+    """
+    try:
+        arrays = {name: np.array(content[name], np.int64) for name in _ARRAYS}
+        if any(arrays[name].shape != shape or (arrays[name] < 0).any() for name, shape in _ARRAYS.items()):
+            raise ValueError("a histogram has other bins")
+        labels = Counter({str(name): int(count) for name, count in content["labels"].items()})
+        answered, errors, unknown = (int(content[name]) for name in ("answered", "errors", "unknown"))
+    except (KeyError, TypeError, AttributeError, OverflowError) as err:
+        raise ValueError(f"these are no counts: {err!r}") from err
+    if min(answered, errors, unknown, *labels.values()) < 0:
+        raise ValueError("a count is negative")
+    made = Counts(answered=answered, errors=errors, unknown=unknown, labels=labels)
+    for name, array in arrays.items():
+        setattr(made, name, array)
+    return made
+
+
+def of(
+    found: Sequence[Prediction],
+    features: np.ndarray | None = None,
+    edges: np.ndarray | None = None,
+    *,
+    doubt: bool = True,
+) -> Counts:
+    """Count some answers.
+
+    Args:
+        found: B answers.
+        features: (B, D) what the head read of them; rows of files that could not be read mean nothing.
+        edges: (DIRECTIONS, TENTHS - 1) ends of the tenths; None where there is no reference.
+        doubt: Whether the model tells plausible classes.
+    """
+    good = [at for at, one in enumerate(found) if not one.error]
+    kept = [found[at] for at in good]
+    made = Counts(answered=len(kept), errors=len(found) - len(kept), unknown=sum(one.unknown for one in kept))
+    made.labels.update(one.likeliest or one.answer for one in kept)
+    made.confidence += _binned([one.probabilities[one.likeliest or one.answer] for one in kept])
+    made.novelty += _binned([one.novelty for one in kept if one.novelty is not None])
+    if doubt:
+        many = np.array([min(len(one.plausible), SIZES - 1) for one in kept], np.int64)
+        made.sizes += np.bincount(many, minlength=SIZES)
+    if features is not None and edges is not None and kept:
+        made.features += sketched(projected(features[good]), edges)
+    return made
+
+
+def _binned(values: Sequence[float]) -> np.ndarray:
+    places = np.clip((np.asarray(values, np.float64) * BINS).astype(np.int64), 0, BINS - 1)
+    return np.bincount(places, minlength=BINS)
+
+
+# ---------------------------------------------------------------- the sketch of the features
+
+
+def projected(features: np.ndarray) -> np.ndarray:
+    """(B, D) features -> (B, DIRECTIONS) float64: their mean, and seven sums with random signs (Achlioptas 2003).
+
+    The signs come from a hash of D alone, so they are the same on any machine, and nothing has to be kept.
+    """
+    return np.asarray(np.asarray(features, np.float64) @ _directions(features.shape[1]))
+
+
+def quantiles(projections: np.ndarray) -> np.ndarray:
+    """(M, DIRECTIONS) -> (DIRECTIONS, TENTHS - 1) ends of the tenths."""
+    return np.asarray(np.quantile(projections, np.arange(1, TENTHS) / TENTHS, axis=0).T)
+
+
+def sketched(projections: np.ndarray, edges: np.ndarray) -> np.ndarray:
+    """(B, DIRECTIONS) and the ends of the tenths -> (DIRECTIONS, TENTHS) counts."""
+    made = np.zeros((DIRECTIONS, TENTHS), np.int64)
+    for at, (values, ends) in enumerate(zip(projections.T, edges, strict=True)):
+        made[at] = np.bincount(np.searchsorted(ends, values, side="right"), minlength=TENTHS)
+    return made
+
+
+@lru_cache(maxsize=4)
+def _directions(width: int) -> np.ndarray:
+    count = width * (DIRECTIONS - 1)
+    drawn = hashlib.shake_256(f"headstart usage {width}".encode("ascii")).digest(-(-count // 8))
+    signs = np.unpackbits(np.frombuffer(drawn, np.uint8))[:count].reshape(width, -1).astype(np.float64) * 2 - 1
+    return np.asarray(np.concatenate([np.ones((width, 1)), signs], axis=1) / np.sqrt(width))

@@ -1,0 +1,1 @@
+"""The stage `drift`: what a model in use is compared with."""
