@@ -148,10 +148,8 @@ def judge(reference: Reference, log: Log, *, alpha: float = ALPHA, effect: float
 def _pairs(before: Counts, now: Counts) -> dict[str, list[_Pair]]:
     """What can be compared: both sides have counted it."""
     names = sorted(before.labels.keys() | now.labels.keys())
-    classes = _Pair(
-        *(np.array([side.labels[name] for name in names], np.int64) for side in (before, now)), ordered=False
-    )
-    declined = _Pair(*(np.array([side.unknown, side.answered - side.unknown]) for side in (before, now)), ordered=False)
+    of_class = [np.array([side.labels[name] for name in names], np.int64) for side in (before, now)]
+    declined = [np.array([side.unknown, side.answered - side.unknown]) for side in (before, now)]
     found = {
         "features": [_Pair(before.features[at], now.features[at], True) for at in range(DIRECTIONS)],
         "novelty": [_Pair(before.novelty, now.novelty, True)],
