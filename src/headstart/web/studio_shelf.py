@@ -14,7 +14,7 @@ from headstart.core.errors import DataError
 from headstart.core.files import read_json, show
 from headstart.web.studio_process import alive
 
-# step -> the file that is there when it is done; later steps that a version does not have yet are left out
+# step -> the file that is there when it is done
 STEPS = (
     ("read", "read/value.json"),
     ("audit", "audit/files.json"),
@@ -22,7 +22,10 @@ STEPS = (
     ("rank", "rank/value.json"),
     ("adapt", "adapt/value.json"),
     ("evaluate", "evaluate/value.json"),
+    ("doubt", "doubt/value.json"),
     ("export", "export/value.json"),
+    ("explain", "explain/value.json"),
+    ("card", "README.md"),
     ("report", "report.html"),
 )
 _ROWS = 40  # of a ranking
@@ -102,7 +105,7 @@ def facts(run: Path) -> dict[str, Any]:
     ranking, adapted, evaluation = _value(run, "rank"), _value(run, "adapt"), _value(run, "evaluate")
     return brief(run) | {
         "job": _job(run),
-        "steps": [{"step": step, "done": any(run.glob(pattern))} for step, pattern in STEPS],
+        "steps": _steps(run),
         "timings": _timings(run),
         "expected": _expected(run),
         "pictures": pictures(run),
@@ -116,6 +119,17 @@ def facts(run: Path) -> dict[str, Any]:
         "verdicts": evaluation.get("verdicts", []),
         "choices": _choices(run),
     }
+
+
+def _steps(run: Path) -> list[dict[str, Any]]:
+    """Each step and whether it is done; a finished run of an older version knows fewer."""
+    found = [{"step": step, "done": any(run.glob(pattern))} for step, pattern in STEPS]
+    return [one for one in found if one["done"]] if (run / "report.html").is_file() else found
+
+
+def row_of(run: Path) -> dict[str, int]:
+    """Name of a picture -> its row, for `picture`."""
+    return {uri: row for row, uri in enumerate(_value(run, "read").get("uris", []))}
 
 
 def audits(run: Path) -> list[dict[str, Any]]:

@@ -18,6 +18,7 @@ from headstart.web import studio_words as words
 from headstart.web.studio_api import Own, finished, small, told
 from headstart.web.studio_events import follow
 from headstart.web.studio_places import MAX_FILE
+from headstart.web.studio_shelf import row_of
 
 router = APIRouter()
 _ANSWER_S = 180.0
@@ -85,7 +86,17 @@ def _answers(own: Any, run: Path, picture: Path, key: str) -> dict[str, Any]:
         out = picture.parent / "explained"
         asked.append(own.desk.ask("explain", words.explain(str(run), str(picture), str(out))))
     answer, *rest = (finished(own, task, _ANSWER_S) for task in asked)
-    return {"try": key, "file": picture.name, "answer": answer, "explained": rest[0] if rest else None}
+    explained = _shown(run, rest[0]) if rest else None
+    return {"try": key, "file": picture.name, "answer": answer, "explained": explained}
+
+
+def _shown(run: Path, found: dict[str, Any]) -> dict[str, Any]:
+    """An explanation with what the page needs to show its pictures: the overlay's name, the neighbours' rows."""
+    last = (found["result"] or [{}])[-1]
+    rows = row_of(run) if last.get("neighbours") else {}
+    near = [one | {"row": rows.get(one["file"])} for one in last.get("neighbours", [])]
+    kept = {name: last.get(name) for name in ("class", "method", "why", "compared", "error")}
+    return found | {"result": kept | {"overlay": Path(last.get("overlay") or "").name, "neighbours": near}}
 
 
 @router.get("/api/tries/{key}/picture")

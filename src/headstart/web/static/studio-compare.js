@@ -21,8 +21,26 @@ export async function compareView({ main, studio }, list) {
   place.append(h("p", { class: "muted" }, "Testing whether the difference is more than chance."));
   try {
     const found = await post("api/comparisons", { runs: names });
-    place.replaceChildren(found.error ? errorBox(found.error) : h("div", {}, (found.result ?? []).map((one) => tree(one))), command(found.command));
+    place.replaceChildren(found.error ? errorBox(found.error) : compared(found.result.at(-1)), command(found.command));
   } catch (error) { place.replaceChildren(errorBox(error)); }
+}
+
+/** What the tests say of each two runs, and what was asked for otherwise. */
+function compared(found) {
+  const words = (name) => scoreName(name);
+  const figure = (value) => (value === null ? "-" : value.toFixed(3));
+  const line = (one) => h("tr", {}, h("th", { scope: "row" }, one.subject ? `${words(one.name)} of ${one.subject}` : words(one.name)),
+    h("td", {}, figure(one.one)), h("td", {}, figure(one.other)),
+    h("td", {}, one.low === null ? "-" : `${one.value > 0 ? "+" : ""}${figure(one.value)} (${figure(one.low)} to ${figure(one.high)})`),
+    h("td", {}, one.n.toLocaleString("en-GB")), h("td", {}, one.tie ? "a tie" : "differs"));
+  const pairs = found.pairs.map((pair) => h("section", {}, h("h2", {}, `${pair.one} and ${pair.other}`), h("p", {}, pair.sentence),
+    h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": `${pair.one} and ${pair.other}` }, h("table", {},
+      h("thead", {}, h("tr", {}, ["Score", pair.one, pair.other, "Difference (95 % interval)", "n", ""].map((title) => (title ? h("th", { scope: "col" }, title) : h("td"))))),
+      h("tbody", {}, [...pair.scores, ...pair.classes].map(line))))));
+  const shown = (value) => (Array.isArray(value) ? value.join(", ") : String(value)) || "none";
+  const asked = found.settings.length ? h("dl", { class: "facts" }, found.settings.map((one) => h("div", {}, h("dt", {}, one.name.replaceAll("_", " ")), h("dd", {}, one.values.map(shown).join(" / ")))))
+    : h("p", { class: "muted" }, "The same was asked for in all runs.");
+  return h("div", {}, pairs, h("section", {}, h("h2", {}, "What was asked for otherwise"), asked));
 }
 
 /** Any JSON as a list of facts: shown as the command gives it. */

@@ -2,7 +2,7 @@
 
 import { at, command, errorBox, h, meter, percent, plural, say, send } from "./studio-base.js";
 
-export function tryView({ place, name, facts, signal }) {
+export function tryView({ place, name, signal }) {
   const answers = h("div", { "aria-live": "polite" });
   const pick = h("input", { type: "file", accept: "image/*", multiple: true, class: "unseen", tabindex: "-1", "aria-hidden": "true", onchange: () => all([...pick.files]) });
   const zone = h("div", { class: "empty drop" }, h("p", {}, "Drop pictures that it has not learnt from, and see what it says."),
@@ -16,7 +16,7 @@ export function tryView({ place, name, facts, signal }) {
       answers.prepend(card);
       try {
         const found = await send("POST", `api/runs/${at(name)}/tries?file=${encodeURIComponent(file.name)}`, file, signal);
-        card.replaceChildren(found.answer.error ? errorBox(found.answer.error) : answered(found, file, facts));
+        card.replaceChildren(found.answer.error ? errorBox(found.answer.error) : answered(found, file, name));
       } catch (error) { if (!signal.aborted) card.replaceChildren(errorBox(error)); }
     }
     pick.value = "";
@@ -24,7 +24,7 @@ export function tryView({ place, name, facts, signal }) {
   place.replaceChildren(zone, answers);
 }
 
-function answered(found, file) {
+function answered(found, file, name) {
   const row = found.answer.result?.[0] ?? {};
   if (row.error) return errorBox({ what: `${file.name}: ${row.error}` });
   if (!row.answer) return errorBox({ what: "there was no answer", hint: found.answer.command });
@@ -44,18 +44,19 @@ function answered(found, file) {
       (row.reasons ?? []).length ? h("ul", { class: "note" }, row.reasons.map((one) => h("li", {}, one))) : null,
       h("ul", { class: "bars" }, chances.slice(0, 6).map(([label, chance]) => h("li", {}, h("span", {}, label), meter(chance), h("span", {}, percent(chance))))),
       chances.length > 6 ? h("p", { class: "note" }, `and ${plural(chances.length - 6, "more class", "more classes")}`) : null,
-      neighbours(found)),
+      neighbours(found, name)),
     h("div", {}, command(found.answer.command), found.explained ? command(found.explained.command, "Where it looked") : null));
 }
 
 function heat(found) {
-  const shown = found.explained?.pictures?.heat;
-  return shown ? h("figure", {}, h("img", { src: `api/tries/${found.try}/explained/${at(shown)}`, alt: "The same picture, with the parts that led to the answer coloured" }), h("figcaption", {}, "Where it looked")) : null;
+  const told = found.explained?.result;
+  if (!told?.overlay) return null;
+  return h("figure", {}, h("img", { src: `api/tries/${found.try}/explained/${at(told.overlay)}`, alt: `The same picture, with the parts coloured that speak for ${told.class}` }), h("figcaption", {}, `What speaks for ${told.class}`));
 }
 
-function neighbours(found) {
-  const near = found.explained?.neighbours ?? [];
-  if (!near.length) return null;
-  return h("div", {}, h("p", { class: "note" }, "Because it looks like these, which it learnt from:"), h("div", { class: "thumbs" }, near.map((one) =>
-    h("figure", {}, one.picture ? h("img", { src: `api/tries/${found.try}/explained/${at(one.picture)}`, alt: `A picture of ${one.class_name}` }) : null, h("figcaption", {}, one.class_name)))));
+function neighbours(found, name) {
+  const told = found.explained?.result;
+  if (!told?.neighbours?.length) return told?.compared ? h("p", { class: "note" }, told.compared) : null;
+  return h("div", {}, h("p", { class: "note near" }, "Because it looks like these, which it learnt from:"), h("div", { class: "thumbs" }, told.neighbours.map((one) =>
+    h("figure", {}, one.row == null ? null : h("img", { src: `api/runs/${at(name)}/pictures/${one.row}`, alt: one.file, width: "88", height: "88" }), h("figcaption", {}, `${one.class}, ${one.similarity.toFixed(2)}`)))));
 }
