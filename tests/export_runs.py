@@ -5,14 +5,28 @@ import dataclasses
 import numpy as np
 
 from headstart.core import registry
+from headstart.core.files import write_json
 from headstart.core.keys import file_digest
 from headstart.core.recipe import Recipe
 from headstart.core.say import Say
 from headstart.core.store import Store
-from headstart.core.types import BackboneSpec, Depth, Feature, FittedHead, InputSpec, TunedNetwork
+from headstart.core.types import (
+    Adapted,
+    BackboneSpec,
+    Dataset,
+    Depth,
+    Evaluation,
+    Facts,
+    Feature,
+    FittedHead,
+    InputSpec,
+    Splits,
+    TunedNetwork,
+    Tuning,
+)
 from headstart.exporters._parity import Pictures
 from headstart.exporters._source import Source
-from headstart.kit import conformal, export, finish, fitted, novelty, tuned
+from headstart.kit import conformal, export, finish, fitted, novelty, tuned, values
 from headstart.kit.tempering import tempered
 from headstart.runtime import manifest, model
 
@@ -189,4 +203,93 @@ def _doubt(place, method, x, p, truth):
         familiar=0.8,
         arrays="doubt.safetensors",
         sha256=file_digest(place / "doubt.safetensors"),
+    )
+
+
+def write_run(folder, **settings):
+    """The same as a finished run folder, with the values that an export reads; (folder, pictures).
+
+    Half of the pictures judged the run, the other half taught it.
+    """
+    source, shown = make(folder, **settings)
+    write_json(folder / "format.json", {"format": 1})
+    files, nothing = shown.files, np.zeros(0)
+    half, every = np.arange(0, len(files), 2), np.arange(len(files))
+    facts = Facts(
+        **{f.name: () if f.name == "notes" else nothing for f in dataclasses.fields(Facts)},
+    )
+    data = Dataset(
+        name="pictures",
+        root=str(folder / "pictures"),
+        modality="image",
+        task="classification",
+        uris=tuple(file.name for file in files),
+        digests=tuple(file_digest(file) for file in files),
+        targets=shown.truth,
+        split=(),
+        class_names=CLASSES,
+        facts=facts,
+        excused=(),
+        digest="0" * 64,
+    )
+    splits = Splits(
+        train=half + 1,
+        val=nothing.astype(int),
+        test=half,
+        folds=np.zeros((1, len(files)), np.int16),
+        clusters=every,
+        given=False,
+        straddling=np.zeros((0, 2), np.int64),
+        seed=0,
+        why="",
+    )
+    tuning = Tuning(
+        trials=(),
+        logs=(),
+        outcomes=(),
+        network=source.networks[0],
+        scratch=None,
+        taken=True,
+        why="",
+        rows=nothing,
+        probabilities=nothing,
+        probe_probabilities=nothing,
+    )
+    values.save(data, folder / "read")
+    values.save(splits, folder / "splits")
+    values.save(_adapted(source, tuning), folder / "adapt")
+    values.save(_evaluation(half), folder / "evaluate")
+    return folder, shown
+
+
+def _adapted(source, tuning):
+    nothing = np.zeros(0)
+    return Adapted(
+        strategy="probe",
+        features=source.manifest.features,
+        fitted=FittedHead(head="lda", kind="linear", params={}, arrays={}, trainable_params=0),
+        tried=(),
+        why="",
+        cv_rows=nothing,
+        cv_probabilities=nothing,
+        train_probabilities=nothing,
+        nested=(),
+        curve=(),
+        tuning=tuning,
+    )
+
+
+def _evaluation(rows):
+    nothing = np.zeros(0)
+    return Evaluation(
+        split="test",
+        scores=(),
+        baselines=(),
+        confusion=nothing,
+        rows=rows,
+        probabilities=nothing,
+        calibration=(),
+        suspects=nothing,
+        threshold=None,
+        verdicts=(),
     )
