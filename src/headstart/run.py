@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         Adapted,
         Audit,
         Dataset,
+        Doubted,
         Evaluation,
         Exported,
         Forecasts,
@@ -109,6 +110,14 @@ class Run:
         from headstart.core.types import Evaluation
 
         found: Evaluation = self._value(Evaluation, "evaluate")
+        return found
+
+    @cached_property
+    def doubted(self) -> Doubted:
+        """When the model should not be believed, and how well that is told."""
+        from headstart.core.types import Doubted
+
+        found: Doubted = self._value(Doubted, "doubt")
         return found
 
     @cached_property

@@ -16,7 +16,7 @@ METHODS = ("nearest", "mahalanobis")
 NEIGHBOUR = 5
 WIDEST = 256  # directions
 MOST = 2000  # training pictures that are kept
-_BASE = 1000  # pictures that tell the directions
+_BASE = 512  # pictures that tell the directions
 _BLOCK = 1 << 22  # distances held at once
 
 
@@ -79,7 +79,7 @@ def fit(x: np.ndarray, y: np.ndarray, method: str) -> tuple[dict[str, np.ndarray
 
 
 def _directions(z: np.ndarray) -> np.ndarray:
-    """(D, P) the widest orthogonal directions of at most 1,000 of the pictures."""
+    """(D, P) the widest orthogonal directions of at most 512 of the pictures."""
     some = z[np.linspace(0, len(z) - 1, min(len(z), _BASE)).astype(np.int64)]
     widths, found = np.linalg.eigh(some @ some.T)
     kept = widths > widths[-1] * 1e-10

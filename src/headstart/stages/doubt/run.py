@@ -57,7 +57,7 @@ def run(
     scores += promise.check(learnt, judged, made, coverage)
     pictures = at.learnt()
     apart = None if adapted.strategy == "probe" else at.features(judged.rows if held else np.empty(0, np.int64))
-    measured, hidden = strange.measure(pictures, data.class_names, apart)
+    measured, hidden, near = strange.measure(pictures, data.class_names, apart)
     own = learnt.own(conformal.SCORES[0])
     found = Doubted(
         coverage=coverage,
@@ -75,7 +75,7 @@ def run(
         before=calibration_bins(at.y(evaluation.rows), at.untempered()),
         after=evaluation.calibration,
     )
-    found = _with_unknown(found, at, judged, pictures, foreign)
+    found = _with_unknown(found, at, judged, near, foreign)
     values.save(found, ctx.folder("doubt"))
     ctx.say.line("doubt", _line(found))
     return found
@@ -166,19 +166,26 @@ def _with_unknown(
     found: Doubted,
     at: _Surroundings,
     judged: Known,
-    learnt: Learnt,
+    near: np.ndarray,
     foreign: tuple[Dataset, tuple[Embeddings, ...]] | None,
 ) -> Doubted:
-    """The same with the share of known and of foreign pictures that are declined."""
+    """The same with the share of known and of foreign pictures that are declined.
+
+    Args:
+        found: Without these.
+        at: The run.
+        judged: Known pictures.
+        near: Distances that set the limit; what they say counts where nothing was held back.
+        foreign: Pictures of other things, with their features.
+    """
     entry, arrays = doubt.entry_of(found, "", ""), doubt.arrays_of(found)
-    scores, measured, near = list(found.scores), found.novelty, np.empty(0)
+    scores, measured = list(found.scores), found.novelty
     if judged.split != "cv":
         x = at.features(judged.rows)
         told = doubt.doubts(entry, arrays, judged.p, x, judged.answers)
         scores.append(_declined(told.unknown, judged.split, ""))
         near = novelty.distances(arrays, entry.neighbour, x) if measured else near
     elif measured:
-        near = strange.held_out(learnt, measured.method)
         scores.append(_declined(near > measured.limit, "cv", ""))
     if foreign:
         others, seen = foreign

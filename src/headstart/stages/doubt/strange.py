@@ -17,7 +17,7 @@ from headstart.kit.intervals import area_interval
 
 FAMILIAR = 0.99  # of known pictures that are to be answered
 LEAST = 30  # training pictures, one of each cluster, without which nothing is measured
-HIDDEN = 8  # classes that are hidden in turn, the largest
+HIDDEN = 5  # classes that are hidden in turn, the largest
 FEWEST = 5  # pictures of a class that is hidden, and of the others that are held out
 
 
@@ -40,7 +40,7 @@ class Learnt:
 
 def measure(
     learnt: Learnt, names: tuple[str, ...], apart: np.ndarray | None = None
-) -> tuple[Novelty | None, list[Score]]:
+) -> tuple[Novelty | None, list[Score], np.ndarray]:
     """The measure, and how well it tells pictures of hidden classes.
 
     Args:
@@ -50,10 +50,10 @@ def measure(
             training pictures look familiar in every fold, so these set the limit instead.
 
     Returns:
-        None and nothing where there are too few pictures.
+        The measure, None where there are too few pictures; the scores; and the distances that set the limit.
     """
     if len(learnt.y) < LEAST or len(np.unique(learnt.fold)) < 2 or (apart is not None and len(apart) < LEAST):
-        return None, []
+        return None, [], np.empty(0)
     hidden = {method: _hidden(learnt, method, names) for method in novelty.METHODS}
     tried = tuple(_mean(method, found) for method, found in hidden.items())
     best = max(tried, key=lambda score: round(score.value, 6) if score.n else 0.0).subject
@@ -69,7 +69,7 @@ def measure(
         arrays=arrays | {"known": known},
         tried=tried,
     )
-    return made, hidden[best]
+    return made, hidden[best], far
 
 
 def held_out(learnt: Learnt, method: str) -> np.ndarray:

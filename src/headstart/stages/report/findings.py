@@ -7,7 +7,18 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from headstart.core.job import Job
-from headstart.core.types import Adapted, Audit, Dataset, Evaluation, Exported, Forecasts, Ranking, Splits, TimeForecast
+from headstart.core.types import (
+    Adapted,
+    Audit,
+    Dataset,
+    Doubted,
+    Evaluation,
+    Exported,
+    Forecasts,
+    Ranking,
+    Splits,
+    TimeForecast,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -55,6 +66,7 @@ class ReportInput:
         adapted: The head.
         evaluation: The measured model.
         exported: The saved model.
+        doubted: When it should not be believed; None in a run of before that was measured.
         forecasts: What the run was expected to come to, and what came out.
         seconds: The same of its time.
         costs: (C, C) cost of answering the column when the row is true, or None.
@@ -73,6 +85,7 @@ class ReportInput:
     adapted: Adapted | None = None
     evaluation: Evaluation | None = None
     exported: Exported | None = None
+    doubted: Doubted | None = None
     forecasts: Forecasts | None = None
     seconds: tuple[TimeForecast, ...] = ()
     costs: np.ndarray | None = None

@@ -11,7 +11,7 @@ import numpy as np
 from headstart.core.context import Context
 from headstart.core.errors import DataError, UsageError
 from headstart.core.files import read_json, write_json
-from headstart.core.types import Adapted, Audit, Dataset, Evaluation, Exported, Forecasts, Ranking, Splits
+from headstart.core.types import Adapted, Audit, Dataset, Doubted, Evaluation, Exported, Forecasts, Ranking, Splits
 from headstart.kit import provenance, trunk, values
 from headstart.kit.forecast import STEPS, timed
 from headstart.stages.report.findings import BackboneFacts, ReportInput
@@ -49,6 +49,7 @@ def gather(ctx: Context, *, computed_now: bool = False) -> ReportInput:
         adapted=_value(Adapted, "adapt", ctx),
         evaluation=_value(Evaluation, "evaluate", ctx),
         exported=_value(Exported, "export", ctx),
+        doubted=_value(Doubted, "doubt", ctx),
         forecasts=_value(Forecasts, "forecast", ctx),
         seconds=tuple(found for phase in STEPS if (found := timed(ctx.run.path, phase)) is not None),
         costs=_costs(ctx),

@@ -11,6 +11,7 @@ import numpy as np
 from headstart.core.files import show
 from headstart.core.types import Dataset, Evaluation
 from headstart.kit.decision import decide
+from headstart.kit.tempering import tempered
 from headstart.stages.report import words
 from headstart.stages.report.findings import ReportInput
 from headstart.stages.report.thumbnails import Thumbnail, Thumbnails
@@ -162,7 +163,8 @@ def _suspects(
     """Pictures whose label the held-out predictions doubt, with what they say instead."""
     said: dict[int, np.ndarray] = {}
     if given.adapted is not None:
-        said.update(zip(given.adapted.cv_rows.tolist(), given.adapted.cv_probabilities, strict=True))
+        held = tempered(np.asarray(given.adapted.cv_probabilities), given.adapted.temperature)
+        said.update(zip(given.adapted.cv_rows.tolist(), held, strict=True))
     for row, p_C in zip(found.rows.tolist(), found.probabilities, strict=True):
         said.setdefault(row, p_C)
     made = []

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from headstart.core.context import Context
 from headstart.core.files import show, write_text
 from headstart.core.say import size
-from headstart.stages.report import classes, forecast, mistakes, origin, pictures, result, training, tried, words
+from headstart.stages.report import classes, doubt, forecast, mistakes, origin, pictures, result, training, tried, words
 from headstart.stages.report.findings import ReportInput
 from headstart.stages.report.gather import gather
 from headstart.stages.report.thumbnails import Thumbnails
@@ -67,6 +67,7 @@ def render(findings: ReportInput) -> str:
                 forecast=forecast.view(findings),
                 tried=tried.view(findings),
                 classes=classes.view(findings),
+                doubt=doubt.view(findings),
                 training=training.view(findings),
                 origin=origin.view(findings),
                 adapted=findings.adapted,

@@ -30,6 +30,12 @@ LABELS = {
     "recall": "recall (sensitivity)",
     "specificity": "specificity",
     "f1": "F1",
+    "coverage": "covered",
+    "set_size": "plausible classes a picture",
+    "singletons": "one class alone is plausible",
+    "empty_sets": "none is plausible but the likeliest",
+    "unknown": "declined",
+    "novelty_auc": "novelty AUC",
 }
 
 HEADS = {"knn": "kNN", "lda": "LDA", "ridge": "ridge", "logistic": "logistic", "nearest_mean": "nearest mean"}
@@ -85,6 +91,12 @@ TERMS = {
     "fine-tuning": "Training some or all of the trunk further on your pictures, together with the head.",
     "recipe": "Everything that decides one fine-tuning: which blocks train, how fast, how long, what holds back.",
     "epoch": "One pass over all training pictures.",
+    "temperature": "A number by which the logarithms of all probabilities are divided, so that the model is as sure as "
+    "it is right; which class is likeliest does not change.",
+    "plausible classes": "The classes that a picture may well be of: made so that the true one is among them as often "
+    "as promised, however good the model is. Two or more say that the model cannot decide.",
+    "novelty AUC": "The chance that a picture of another kind looks stranger to the model than one of its own classes; "
+    "0.5 is guessing.",
     "head": "The small model that learns your classes from the features.",
 }
 
