@@ -157,11 +157,11 @@ def _as_map(tensor: Any, axes: tuple[int, ...]) -> _Map | None:
         return _Map(tensor=tensor, order=order, side=sides[0], ahead=0)
     if len(sides) == 2 and 1 not in sides:
         return None
-    side, ahead = _square(math.prod(sides))
+    side, ahead = square(math.prod(sides))
     return _Map(tensor=tensor, order=order, side=side, ahead=ahead) if side else None
 
 
-def _square(tokens: int) -> tuple[int, int]:
+def square(tokens: int) -> tuple[int, int]:
     """Side of the square that the patches make, and how many tokens come before them; (0, 0) where they make none."""
     side = math.isqrt(tokens)
     ahead = tokens - side * side

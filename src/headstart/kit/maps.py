@@ -85,15 +85,14 @@ def moved(values: np.ndarray, source: Box, target: Box, shape: tuple[int, int]) 
     """
     down = _shared(values.shape[0], source[1], source[3], shape[0], target[1], target[3])
     across = _shared(values.shape[1], source[0], source[2], shape[1], target[0], target[2])
-    made: np.ndarray = down @ np.asarray(values, np.float64) @ across.T
-    return made
+    return np.asarray(down @ np.asarray(values, np.float64) @ across.T)
 
 
 def _shared(count: int, low: float, high: float, rows: int, first: float, last: float) -> np.ndarray:
     """(rows, count): for each new cell the old ones' shares, scaled so that the mean over all new cells is the old."""
     old, new = np.linspace(low, high, count + 1), np.linspace(first, last, rows + 1)
     shared = np.minimum(new[1:, None], old[None, 1:]) - np.maximum(new[:-1, None], old[None, :-1])
-    return np.maximum(shared, 0.0) * (rows / (high - low))
+    return np.asarray(np.maximum(shared, 0.0) * (rows / (high - low)))
 
 
 def resized(values: np.ndarray, shape: tuple[int, int]) -> np.ndarray:

@@ -7,7 +7,7 @@ exactly and costs one pass (`cam`). For other trunks parts of the picture are ta
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -88,6 +88,9 @@ class Found:
     elsewhere: float = 0.0
 
 
+Way = Callable[[Seen, Looked, int], Found]  # a picture, its maps and a class's position
+
+
 class Explainer:
     """Explains the answers of one saved model; one picture at a time.
 
@@ -152,6 +155,7 @@ class Explainer:
         class_name: str = "",
         name: str = "",
         neighbours: int = NEIGHBOURS,
+        way: Way | None = None,
     ) -> Explanation:
         """Explain one answer.
 
@@ -161,18 +165,19 @@ class Explainer:
             class_name: The class to speak of; default the likeliest one.
             name: What to call a picture that comes as bytes.
             neighbours: How many training pictures to show.
+            way: Another way to make the map, instead of `method`: Grad-CAM's, which the runtime does not have.
 
         Raises:
             PictureError: It cannot be read.
             UsageError: There is no such method or class.
         """
         content = picture if isinstance(picture, bytes) else read_bytes(str(picture))
-        how, why = self.chosen(method)
+        how, why = ("", "") if way else self.chosen(method)
         seen = self.looker.see(name if isinstance(picture, bytes) else str(picture), content)
         looked = self.looker.look(seen)
         prediction = self.model.answers(looked.chunk)[0]
         of = self.position(class_name) if class_name else self.position(likeliest(prediction))
-        found = self._found(how, why, seen, looked, of)
+        found = way(seen, looked, of) if way else self._found(how, why, seen, looked, of)
         return self.told(content, seen, looked, prediction, of, found, neighbours=neighbours)
 
     def _found(self, how: str, why: str, seen: Seen, looked: Looked, of: int) -> Found:
@@ -243,6 +248,24 @@ class Explainer:
         )
 
 
+def unread(name: str, error: str) -> Explanation:
+    """In the place of an explanation: why the file could not be read; it has neither picture nor map."""
+    nothing = np.zeros((0, 0), np.float32)
+    return Explanation(
+        uri=name,
+        prediction=Prediction(uri=name, answer="", error=error),
+        class_name="",
+        method="",
+        why="",
+        heat=nothing,
+        evidence=nothing,
+        score=0.0,
+        size=(0, 0),
+        box=(0.0, 0.0, 0.0, 0.0),
+        picture=np.zeros((0, 0, 3), np.uint8),
+    )
+
+
 def likeliest(prediction: Prediction) -> str:
     """The class that a heat map speaks of: the answer, or what it would be if there had to be one."""
     if not prediction.unknown and prediction.answer in prediction.probabilities:
@@ -262,8 +285,3 @@ def overlay_png(explanation: Explanation) -> bytes:
     """The heat map on its picture, as the bytes of a PNG file."""
     one = explanation
     return overlay.png(overlay.drawn(one.picture, one.heat, one.box, one.size))
-
-
-def overlays(explanations: Iterable[Explanation]) -> list[bytes]:
-    """One PNG each."""
-    return [overlay_png(one) for one in explanations]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 
 import numpy as np
 
@@ -89,10 +89,8 @@ class Looker:
         made = []
         for trunk in self.model.manifest.trunks:
             found: list[Under] = []
-            path = self.model.folder / trunk.ir
-            made.append(
-                Engine(path, threads=threads(), batch=BATCH, edit=lambda graph, into=found: with_maps(graph, into))
-            )
+            edit = partial(with_maps, found=found)
+            made.append(Engine(self.model.folder / trunk.ir, threads=threads(), batch=BATCH, edit=edit))
             self._unders.append(found)
         return tuple(made)
 
