@@ -220,6 +220,19 @@ def test_unknown_runs_are_not_found(asking, own, name):
     assert asking.post(f"/api/runs/{name}/cancel").status_code == 404
 
 
+def test_settings_cannot_name_other_pictures_or_unknown_things(asking):
+    told = asking.post("/api/commands/fit", json={"data": "cats", "settings": {"data": "dogs"}}).json()
+    assert "cats" in told["command"] and "dogs" not in told["command"]
+    error = asking.post("/api/commands/fit", json={"data": "cats", "settings": {"budgte": "1m"}}).json()["error"]
+    assert "unknown setting `budgte`; did you mean `budget`?" in error["what"]
+
+
+def test_folders_that_a_page_cannot_name_are_left_out(asking, own):
+    (own.places.root / os.fsdecode(b"odd\xff")).mkdir()
+    (own.places.root / ".hidden").mkdir()
+    assert [one["name"] for one in asking.get("/api/folders").json()["folders"]] == ["cats"]
+
+
 def test_every_setting_of_a_job_is_offered(asking):
     offered = {one["name"]: one for one in asking.get("/api/start").json()["options"]}
     assert {"budget", "strategy", "seed", "backbones", "max_latency"} <= offered.keys() and "data" not in offered

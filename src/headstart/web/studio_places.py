@@ -132,7 +132,8 @@ def _fits(part: str) -> bool:
 
 
 def _open(entry: os.DirEntry[str]) -> bool:
-    return not entry.name.startswith(".") and entry.is_dir()
+    """Whether it is a folder to show: not hidden, and with a name that a page can send back."""
+    return not entry.name.startswith(".") and show(entry.name) == entry.name and entry.is_dir()
 
 
 def _count(folder: Path) -> int:

@@ -117,7 +117,7 @@ def settings(given: Mapping[str, Any]) -> dict[str, Any]:
     for name, value in given.items():
         default = known[name].default if name in known else None
         usual = ",".join(default) if isinstance(default, tuple) else default
-        if value not in (None, "") and value != usual:
+        if name != "data" and value not in (None, "") and value != usual:
             found[name] = value
     return found
 

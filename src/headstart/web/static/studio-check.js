@@ -29,7 +29,7 @@ export async function checkView({ main, studio, signal }, name) {
   if (["running", "queued"].includes(last)) {
     follow(`api/looks/${at(name)}/events`, { facts: draw, state, line: (line) => {
       if (line.stage && last === "running") status.textContent = `Checking the pictures: ${line.text}`;
-    } }, signal);
+    } }, signal, problem);
   }
 }
 

@@ -62,7 +62,7 @@ function overview({ place, facts, name, signal, again, state }) {
     follow(`api/runs/${at(name)}/events`, { facts: draw, state: told, line: progress.line, end: ({ state: now }) => {
       say(`${name}: ${stateText(now)}.`);
       if (now === "done" && !signal.aborted) again();
-    } }, signal);
+    } }, signal, problem);
     const clock = setInterval(progress.tick, 500);
     signal.addEventListener("abort", () => clearInterval(clock));
   }
