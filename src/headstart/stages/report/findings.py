@@ -13,6 +13,7 @@ from headstart.core.types import (
     Dataset,
     Doubted,
     Evaluation,
+    Explained,
     Exported,
     Forecasts,
     Ranking,
@@ -67,6 +68,8 @@ class ReportInput:
         evaluation: The measured model.
         exported: The saved model.
         doubted: When it should not be believed; None in a run of before that was measured.
+        explained: What the run keeps to explain its answers by; None in an older run.
+        overlays: Name -> JPEG of each of its heat maps.
         forecasts: What the run was expected to come to, and what came out.
         seconds: The same of its time.
         costs: (C, C) cost of answering the column when the row is true, or None.
@@ -86,6 +89,8 @@ class ReportInput:
     evaluation: Evaluation | None = None
     exported: Exported | None = None
     doubted: Doubted | None = None
+    explained: Explained | None = None
+    overlays: Mapping[str, bytes] = field(default_factory=dict)
     forecasts: Forecasts | None = None
     seconds: tuple[TimeForecast, ...] = ()
     costs: np.ndarray | None = None

@@ -11,7 +11,18 @@ import numpy as np
 from headstart.core.context import Context
 from headstart.core.errors import DataError, UsageError
 from headstart.core.files import read_json, write_json
-from headstart.core.types import Adapted, Audit, Dataset, Doubted, Evaluation, Exported, Forecasts, Ranking, Splits
+from headstart.core.types import (
+    Adapted,
+    Audit,
+    Dataset,
+    Doubted,
+    Evaluation,
+    Explained,
+    Exported,
+    Forecasts,
+    Ranking,
+    Splits,
+)
 from headstart.kit import provenance, trunk, values
 from headstart.kit.forecast import STEPS, timed
 from headstart.stages.report.findings import BackboneFacts, ReportInput
@@ -50,6 +61,8 @@ def gather(ctx: Context, *, computed_now: bool = False) -> ReportInput:
         evaluation=_value(Evaluation, "evaluate", ctx),
         exported=_value(Exported, "export", ctx),
         doubted=_value(Doubted, "doubt", ctx),
+        explained=_value(Explained, "explain", ctx),
+        overlays=_overlays(ctx),
         forecasts=_value(Forecasts, "forecast", ctx),
         seconds=tuple(found for phase in STEPS if (found := timed(ctx.run.path, phase)) is not None),
         costs=_costs(ctx),
@@ -61,6 +74,11 @@ def gather(ctx: Context, *, computed_now: bool = False) -> ReportInput:
 
 def _value(kind: type[T], stage: str, ctx: Context, name: str = "value") -> T | None:
     return values.stored(kind, ctx.run.path / stage, name)
+
+
+def _overlays(ctx: Context) -> Mapping[str, bytes]:
+    """Name -> JPEG of the heat maps that the stage `explain` wrote."""
+    return {path.name: path.read_bytes() for path in sorted((ctx.run.path / "explain").glob("map*.jpg"))}
 
 
 def _costs(ctx: Context) -> np.ndarray | None:

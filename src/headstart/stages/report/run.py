@@ -16,7 +16,19 @@ from typing import TYPE_CHECKING
 from headstart.core.context import Context
 from headstart.core.files import show, write_text
 from headstart.core.say import size
-from headstart.stages.report import classes, doubt, forecast, mistakes, origin, pictures, result, training, tried, words
+from headstart.stages.report import (
+    classes,
+    doubt,
+    forecast,
+    looks,
+    mistakes,
+    origin,
+    pictures,
+    result,
+    training,
+    tried,
+    words,
+)
 from headstart.stages.report.findings import ReportInput
 from headstart.stages.report.gather import gather
 from headstart.stages.report.thumbnails import Thumbnails
@@ -68,6 +80,7 @@ def render(findings: ReportInput) -> str:
                 tried=tried.view(findings),
                 classes=classes.view(findings),
                 doubt=doubt.view(findings),
+                looks=looks.view(findings, thumbs),
                 training=training.view(findings),
                 origin=origin.view(findings),
                 adapted=findings.adapted,
