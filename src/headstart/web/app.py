@@ -18,8 +18,9 @@ from headstart.web import ops, page, service, service_v2
 from headstart.web.desk import Desk
 from headstart.web.guard import Guard, Keys, refusal
 from headstart.web.limits import Refused
-from headstart.web.log import Log, request_id
-from headstart.web.metrics import Metrics
+from headstart.web.log import request_id
+
+_KEEP_S = 60  # seconds between two writings of what was counted
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,17 +48,21 @@ def application(desk: Desk, door: Door, *, watch_s: float = 2.0) -> Guard:
     @contextlib.asynccontextmanager
     async def life(app: FastAPI) -> AsyncIterator[None]:
         desk.shelf.start()
-        watching = asyncio.create_task(desk.shelf.watch(watch_s)) if watch_s else None
+        beside = [asyncio.create_task(desk.shelf.keep(_KEEP_S))]
+        if watch_s:
+            beside.append(asyncio.create_task(desk.shelf.watch(watch_s)))
         try:
             yield
         finally:
-            if watching is not None:
-                watching.cancel()
+            for task in beside:
+                task.cancel()
             await desk.shelf.stop()
 
     routers = (service.router(desk), service_v2.router(desk), ops.router(desk), page.router())
     made = put_together("headstart serve", routers, life)
-    return guarded(made, door, desk.log, desk.metrics)
+    return Guard(
+        made, keys=door.keys, hosts=door.hosts, log=desk.log, metrics=desk.metrics, direct=service.direct(desk)
+    )
 
 
 def put_together(title: str, routers: Iterable[APIRouter], life: Callable[[FastAPI], Any] | None = None) -> FastAPI:
@@ -74,11 +79,6 @@ def put_together(title: str, routers: Iterable[APIRouter], life: Callable[[FastA
     app.add_exception_handler(Refused, _refused)
     app.add_exception_handler(HTTPException, _unknown)
     return app
-
-
-def guarded(app: Any, door: Door, log: Log, metrics: Metrics) -> Guard:
-    """An application behind its door."""
-    return Guard(app, keys=door.keys, hosts=door.hosts, log=log, metrics=metrics)
 
 
 async def _refused(request: Request, err: Exception) -> Response:

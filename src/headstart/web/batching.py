@@ -24,6 +24,7 @@ from headstart.kit import pixels
 from headstart.kit.signatures import PictureError
 from headstart.runtime.model import Model
 from headstart.runtime.predict import Chunk, Content
+from headstart.runtime.usage import Usage
 from headstart.web.limits import Load
 
 MOST = 32  # pictures answered together
@@ -78,6 +79,7 @@ class Lane:
         pool: Threads that decode.
         load: Counts what waits.
         told: Called with the number of pictures that were answered together.
+        usage: Keeps privacy-safe counts of what is answered; None keeps none.
         pending: Pictures taken and not answered yet.
     """
 
@@ -85,6 +87,7 @@ class Lane:
     pool: Executor
     load: Load
     told: Callable[[int], None] = lambda count: None
+    usage: Usage | None = None
     pending: int = 0
     _decoded: queue.SimpleQueue[Job | None] = field(default_factory=queue.SimpleQueue)
     _featured: queue.SimpleQueue[Job | None] = field(default_factory=queue.SimpleQueue)
@@ -129,6 +132,8 @@ class Lane:
         except PictureError as err:
             reason = f"{err.reason.replace('_', ' ')}: {err.detail}"
             result = Prediction(uri=str(job.files[0]), answer="", error=reason)
+            if self.usage is not None:
+                self.usage.count([result])
         except Exception as err:  # whatever it is, this request learns it and the others go on
             result = err
         self._deliver([(job, result)])
@@ -173,7 +178,11 @@ class Lane:
             self.told(len(jobs))
             results: list[_Result]
             try:
-                results = list(zip(jobs, self.model.answers(_merged(jobs)), strict=True))
+                chunk = _merged(jobs)
+                found = self.model.answers(chunk)
+                if self.usage is not None:
+                    self.usage.count(found, self.model.columns(chunk))
+                results = list(zip(jobs, found, strict=True))
             except Exception as err:
                 results = [(job, err) for job in jobs]
             self._deliver(results)

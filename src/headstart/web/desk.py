@@ -32,7 +32,6 @@ class Desk:
         load: What is held.
         metrics: What counts.
         log: Where it is told.
-        usage: Counts of what is answered, a model; None when none are kept.
         keyed: Whether a key is asked for.
     """
 
@@ -41,7 +40,6 @@ class Desk:
     load: Load
     metrics: Metrics
     log: Log
-    usage: Any = None
     keyed: bool = False
 
     def model(self, request: Request, name: str | None = None) -> Served:
@@ -87,8 +85,6 @@ class Desk:
         finally:
             ticket.dropped = True
         self.metrics.answered(served.name, found)
-        if self.usage is not None:
-            self.usage.count(served.name, found)
         note(request, pictures=len(found))
         return found
 

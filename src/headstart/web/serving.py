@@ -73,4 +73,5 @@ def _desk(args: argparse.Namespace, log: Log, *, keyed: bool) -> Any:
 
     limits = _limits(args)
     shelf = server.shelf(named(args.runs), log, limits)
+    shelf.usage = args.usage
     return Desk(shelf=shelf, limits=limits, load=shelf.load, metrics=shelf.metrics, log=log, keyed=keyed)

@@ -21,6 +21,7 @@ from headstart.core.errors import HeadstartError, SetupError, UsageError
 from headstart.kit.engine import BATCH
 from headstart.runtime.model import Model, load
 from headstart.runtime.predict import Chunk, Content
+from headstart.runtime.usage import Usage
 from headstart.web.batching import Lane
 from headstart.web.limits import Load, Refused
 from headstart.web.log import Log
@@ -122,6 +123,8 @@ class Shelf:
         load: What is held.
         metrics: What counts.
         log: Where it is told.
+        usage: File that keeps counts of what is answered; None keeps none.
+        ready: Whether pictures are taken.
     """
 
     models: dict[str, Served]
@@ -129,6 +132,7 @@ class Shelf:
     load: Load
     metrics: Metrics
     log: Log
+    usage: Path | None = None
     ready: bool = False
     _reloading: asyncio.Lock = field(default_factory=asyncio.Lock)
     _refused: dict[str, str] = field(default_factory=dict)
@@ -141,7 +145,8 @@ class Shelf:
         self.ready = True
 
     def _works(self, served: Served) -> None:
-        served.lane = Lane(served.model, self.pool, self.load, self.metrics.together)
+        usage = Usage.of(served.model) if self.usage is not None else None
+        served.lane = Lane(served.model, self.pool, self.load, self.metrics.together, usage)
         served.lane.start()
         self.load.picture_s = served.picture_s
         self.metrics.known(served.name, served.model.class_names)
@@ -179,10 +184,30 @@ class Shelf:
             self.models[name] = new
             self.log.event("reload", model=name, version=new.version)
             assert old.lane is not None
-            retiring = asyncio.get_running_loop().create_task(old.lane.retire())
+            retiring = asyncio.get_running_loop().create_task(self._retire(old.lane))
             self._retiring.add(retiring)
             retiring.add_done_callback(self._retiring.discard)
             return True
+
+    async def _retire(self, lane: Lane) -> None:
+        await lane.retire()
+        await asyncio.to_thread(self._write, lane)
+
+    async def keep(self, every_s: float) -> None:
+        """Write the counts of what was answered now and then, until cancelled."""
+        while True:
+            await asyncio.sleep(every_s)
+            for served in list(self.models.values()):
+                if served.lane is not None:
+                    await asyncio.to_thread(self._write, served.lane)
+
+    def _write(self, lane: Lane) -> None:
+        """A disk that refuses is told, and the counts wait for the next time."""
+        if lane.usage is not None and self.usage is not None:
+            try:
+                lane.usage.write(self.usage)
+            except HeadstartError as err:
+                self.log.event("usage", level="warning", what=err.what)
 
     async def watch(self, every_s: float) -> None:
         """Look for models that were written anew, until cancelled; a folder that is half copied is tried again."""
@@ -206,7 +231,7 @@ class Shelf:
         """Answer what was taken, then end."""
         self.ready = False
         lanes = [served.lane for served in self.models.values() if served.lane is not None]
-        await asyncio.gather(*(lane.retire() for lane in lanes), *self._retiring)
+        await asyncio.gather(*(self._retire(lane) for lane in lanes), *self._retiring)
         self.pool.shutdown(wait=False, cancel_futures=True)
 
 
