@@ -25,12 +25,6 @@ pytestmark = pytest.mark.medium
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory):
-    """A finished run with a small network of its own, and its pictures."""
-    return export_runs.write_run(tmp_path_factory.mktemp("run"))
-
-
-@pytest.fixture(scope="module")
 def exports(run, tmp_path_factory):
     """All formats at once: (folder, name -> what was told of it)."""
     out = tmp_path_factory.mktemp("out") / "all"
