@@ -1,11 +1,13 @@
 """What is installed: the wheel has every file, and the base package alone predicts where nothing else is installed."""
 
+import base64
 import json
 import os
 import re
 import shutil
 import subprocess
 import sys
+import urllib.request
 import zipfile
 from importlib.metadata import packages_distributions
 from pathlib import Path
@@ -27,25 +29,32 @@ BARE = (  # as if nothing but the base package were installed
 
 
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory):
-    """The wheel that a copy of this tree makes; in the tree itself it would leave a `build` folder behind."""
-    tree, made = tmp_path_factory.mktemp("tree"), tmp_path_factory.mktemp("wheel")
+def tree(tmp_path_factory):
+    """A copy of this tree; in the tree itself the making of a wheel would leave a `build` folder behind."""
+    tree = tmp_path_factory.mktemp("tree")
     shutil.copytree(ROOT / "src", tree / "src", ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, tree)
+    return tree
+
+
+@pytest.fixture(scope="module")
+def wheel(tree, tmp_path_factory):
+    """The wheel that the tree makes."""
+    made = tmp_path_factory.mktemp("wheel")
     words = ["wheel", "--quiet", "--no-deps", "--no-build-isolation", "--wheel-dir", str(made), str(tree)]
     subprocess.run([sys.executable, "-m", "pip", "--disable-pip-version-check", *words], check=True)
     return next(made.glob("*.whl"))
 
 
 @pytest.mark.medium
-def test_the_wheel_has_every_file_of_the_package_and_names_what_it_needs(wheel):
+def test_the_wheel_has_every_file_of_the_package_and_names_what_it_needs(tree, wheel):
     with zipfile.ZipFile(wheel) as packed:
         names = {name for name in packed.namelist() if name.startswith("headstart/")}
         info = f"headstart-{headstart.__version__}.dist-info"
         told, points = (packed.read(f"{info}/{name}").decode() for name in ("METADATA", "entry_points.txt"))
-    files = {p for p in (ROOT / "src" / "headstart").rglob("*") if p.is_file() and "__pycache__" not in p.parts}
-    assert names == {p.relative_to(ROOT / "src").as_posix() for p in files}
+    files = [p for p in (tree / "src" / "headstart").rglob("*") if p.is_file()]
+    assert names == {p.relative_to(tree / "src").as_posix() for p in files}
     assert "headstart = headstart.cli.main:main" in points
     needed = re.findall(r"^Requires-Dist: ([\w.-]+)[^;\n]*$", told, re.M)
     assert {name.lower() for name in needed} == BASE
@@ -84,6 +93,9 @@ def test_the_base_package_alone_says_which_extra_is_missing(tmp_path):
         _, stderr = bare(words[0], tmp_path / "data", *words[1:], code=3)
         assert "error: learning from pictures needs the extra `fit`; not installed: `keras`" in stderr
         assert stderr.endswith('hint: pip install "headstart[fit]"\n')
+    _, stderr = bare("serve", write_tiny_model(tmp_path / "model"), "--port", "0", code=3)
+    assert "error: serving needs the extra `runtime`; not installed: `fastapi`" in stderr
+    assert stderr.endswith('hint: pip install "headstart[runtime]"\n')
     assert not (tmp_path / "runs").exists()
 
 
@@ -123,3 +135,16 @@ def test_a_clean_environment_with_the_runtime_alone(wheel, tmp_path):
     assert absent == extras.EXTRAS.keys() - {"runtime"}
     _, stderr = run("fit", tmp_path, code=3)
     assert 'hint: pip install "headstart[fit]"' in stderr
+    words = [scripts / "headstart", "serve", model, "--port", "0"]
+    service = subprocess.Popen(words, stderr=subprocess.PIPE, text=True, cwd=tmp_path)
+    try:
+        url = re.search(r"http://\S+", service.stderr.readline())[0]
+        body = json.dumps({"pictures": [{"base64": base64.b64encode((tmp_path / "a.png").read_bytes()).decode()}]})
+        asked = urllib.request.Request(
+            f"{url}/v1/predict", data=body.encode(), headers={"Content-Type": "application/json"}
+        )
+        with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(asked, timeout=60) as told:
+            assert json.loads(told.read())["answers"][0]["answer"] == "green"
+    finally:
+        service.terminate()
+        service.communicate(timeout=60)

@@ -85,9 +85,14 @@ def test_the_right_scaling_is_never_accused(preset, built, sets):
         assert found.verdict == "fits" and (room > 0 or kind == "noise"), (kind, found)
 
 
-@pytest.mark.medium
-@pytest.mark.parametrize("preset", LITES)
-@pytest.mark.parametrize("wrong", [PIXELS, UNIT, IMAGENET, CAFFE])
+MISFED = [(preset, wrong) for wrong in (PIXELS, UNIT, IMAGENET, CAFFE) for preset in LITES]
+QUICK = {*((LITES[0], wrong) for wrong in USUAL), (LITES[1], UNIT), (LITES[2], CAFFE)}
+
+
+@pytest.mark.parametrize(
+    ("preset", "wrong"),
+    [pytest.param(*one, marks=pytest.mark.medium if one in QUICK else pytest.mark.slow) for one in MISFED],
+)
 def test_a_wrong_scaling_is_found_and_the_right_one_named(preset, wrong, built, sets):
     model, spec = built(preset, USUAL[wrong])
     for kind in KINDS[:-1]:
