@@ -49,7 +49,7 @@ def test_mahalanobis_looks_where_classes_are_narrow():
     wide = rng.normal(size=400)
     x = np.stack([wide, wide + 0.05 * rng.normal(size=400) + 3 * y], axis=1).astype(np.float32)
     arrays, k = novelty.fit(x, y, "mahalanobis")
-    along, across = x.mean(axis=0) + [[1.0, 1.0 - 1.5], [0.0, 0.7 - 1.5]]
+    along, across = x.mean(axis=0) + np.array([[1.0, 1.0 - 1.5], [0.0, 0.7 - 1.5]])
     assert novelty.distances(arrays, k, across[None]) > 2 * novelty.distances(arrays, k, along[None])
 
 

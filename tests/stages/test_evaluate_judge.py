@@ -1,12 +1,18 @@
 """A saved model is judged on another labelled folder, every file accounted for."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from PIL import Image
+from safetensors.numpy import save_file
 
 from headstart.core.errors import DataError
+from headstart.core.keys import file_digest
 from headstart.core.say import Say
-from headstart.runtime.manifest import Decision
+from headstart.kit.novelty import fit
+from headstart.runtime import manifest
+from headstart.runtime.manifest import Decision, DoubtEntry
 from headstart.stages.evaluate.judge import run
 from headstart.testing.tiny_model import write_tiny_model
 
@@ -97,3 +103,37 @@ def test_nothing_to_judge_is_an_error(model, folder, tmp_path):
     (tmp_path / "empty" / "red" / "a.png").write_bytes(b"")
     with pytest.raises(DataError, match="none of the 1 pictures"):
         run(model, tmp_path / "empty", say=QUIET)
+
+
+def test_a_model_that_knows_doubt_is_judged_by_its_sets_too(folder, tmp_path):
+    found = run(doubting(tmp_path / "doubting"), folder, say=QUIET)
+    scores = {(s.name, s.subject): s for s in found.scores}
+    assert scores["coverage", ""].value == pytest.approx(8 / 9)  # the picture under a wrong name is not covered
+    assert (scores["coverage", ""].n, scores["coverage", "red"].n) == (9, 5)
+    assert scores["set_size", ""].value == scores["singletons", ""].value == 1
+    assert scores["unknown", ""].value == pytest.approx(3 / 9)  # blue is strange to this model
+    assert scores["unknown", "blue"].value == 1
+    assert not [s for s in run(write_tiny_model(tmp_path / "plain"), folder, say=QUIET).scores if s.name == "unknown"]
+
+
+def doubting(folder):
+    """The tiny model, which has seen reds and greens alone."""
+    write_tiny_model(folder)
+    known = np.array([[255, g, 0] for g in range(0, 256, 5)] + [[r, 255, 0] for r in range(0, 256, 5)], np.float32)
+    arrays, k = fit(np.hstack([known, known]), np.arange(len(known)) % 2, "nearest")
+    limits = {"thresholds": np.full(3, 0.1), "floors": np.full(3, np.inf), "known": np.array([0.5, 1], np.float32)}
+    save_file(arrays | limits, folder / "doubt.safetensors")
+    entry = DoubtEntry(
+        coverage=0.9,
+        promise=0.9,
+        score="least_ambiguous",
+        kept=0.99,
+        novelty="nearest",
+        neighbour=k,
+        limit=1.0,
+        familiar=0.99,
+        arrays="doubt.safetensors",
+        sha256=file_digest(folder / "doubt.safetensors"),
+    )
+    manifest.write(dataclasses.replace(manifest.read(folder), doubt=entry), folder)
+    return folder

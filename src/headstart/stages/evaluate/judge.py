@@ -6,6 +6,7 @@ it would for `predict`, its own threshold or costs included.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from headstart.core.files import show
 from headstart.core.say import Say
 from headstart.core.types import Score
 from headstart.kit import metrics
+from headstart.kit.intervals import Interval, mean_interval, wilson
 from headstart.runtime import model as runtime
 from headstart.runtime.predict import walk
 
@@ -25,7 +27,8 @@ class Judgement:
     """A model's scores on a folder.
 
     Attributes:
-        scores: As in `Evaluation`, split `test`.
+        scores: As in `Evaluation`, split `test`; of a model that knows doubt also `coverage`, `set_size`, `singletons`
+            and `unknown`, the share that it declines to answer, over all classes and in each.
         class_names: C names.
         confusion: (C, C) int64, true class by answered class.
         excused: Files that were not judged, with the reason.
@@ -50,35 +53,66 @@ def run(model: Path, folder: Path, *, say: Say) -> Judgement:
     """
     found = runtime.load(model)
     files, y, excused = labelled(folder, found.class_names)
-    p, answers, kept = [], [], []
+    p, answers, kept, doubts = [], [], [], []
     with say.progress("evaluate", len(files)) as progress:
         at = 0
         for chunk in found.featured(iter(files)):
             good = [i for i in range(len(chunk.files)) if i not in chunk.errors]
             excused += [(_inside(folder, Path(str(chunk.files[i]))), why) for i, why in sorted(chunk.errors.items())]
             if good:
-                p.append(found.probabilities(chunk)[good])
+                whole = found.probabilities(chunk)
+                p.append(whole[good])
                 answers.append(found.decide(p[-1]))
+                told = found.doubts(chunk, whole)
+                doubts += [] if told is None else [(told.plausible[good], told.unknown[good])]
                 kept += [at + i for i in good]
             at += len(chunk.files)
             progress.add(len(chunk.files))
     if not kept:
         raise DataError(f"none of the {len(files):,} pictures in `{show(str(folder))}` can be read", where=str(folder))
-    return _judged(found.class_names, y[kept], np.concatenate(p), np.concatenate(answers), excused, say)
-
-
-def _judged(
-    names: tuple[str, ...], y: np.ndarray, p: np.ndarray, answers: np.ndarray, excused: list[tuple[str, str]], say: Say
-) -> Judgement:
-    scores = metrics.scores(y, p, split="test", class_names=names, answers=answers)
-    accuracy = scores[0]
-    say.line(
-        "evaluate",
-        f"accuracy {accuracy.value:.3f} [{accuracy.low:.3f}, {accuracy.high:.3f}] (n = {accuracy.n:,})"
-        + (f", {len(excused):,} files excused" if excused else ""),
-    )
-    table = metrics.confusion(y, answers, len(names))
+    names, truth, answered = found.class_names, y[kept], np.concatenate(answers)
+    scores = metrics.scores(truth, np.concatenate(p), split="test", class_names=names, answers=answered)
+    if doubts:
+        plausible, unknown = (np.concatenate(parts) for parts in zip(*doubts, strict=True))
+        scores += tuple(_doubted(truth, plausible, unknown, names))
+    _say(scores, excused, say)
+    table = metrics.confusion(truth, answered, len(names))
     return Judgement(scores=scores, class_names=names, confusion=table, excused=tuple(excused))
+
+
+def _doubted(y: np.ndarray, plausible: np.ndarray, unknown: np.ndarray, names: tuple[str, ...]) -> Iterator[Score]:
+    """How the model's promise is kept here, and how often it declines: over all classes, then in each.
+
+    Args:
+        y: (M,) int64.
+        plausible: (M, C) bool.
+        unknown: (M,) bool.
+        names: C class names.
+    """
+    hits, sizes = plausible[np.arange(len(y)), y], plausible.sum(axis=1)
+    for c, subject in ((None, ""), *enumerate(names)):
+        of = np.full(len(y), True) if c is None else y == c
+        shares = {"coverage": hits[of], "singletons": sizes[of] == 1, "unknown": unknown[of]}
+        found = [(name, wilson(float(values.sum()), len(values)), "wilson") for name, values in shares.items()]
+        size = mean_interval(sizes[of].astype(np.float64))
+        found.append(("set_size", Interval(size.value, max(size.low, 1.0), min(size.high, float(len(names)))), "t"))
+        for name, (value, low, high), method in found:
+            n = int(of.sum())
+            yield Score(split="test", name=name, value=value, low=low, high=high, n=n, subject=subject, method=method)
+
+
+def _say(scores: tuple[Score, ...], excused: list[tuple[str, str]], say: Say) -> None:
+    of = {score.name: score for score in scores if not score.subject}
+
+    def told(name: str, words: str) -> str:
+        score = of[name]
+        return f"{words} {score.value:.3f} [{score.low:.3f}, {score.high:.3f}]"
+
+    parts = [f"{told('accuracy', 'accuracy')} (n = {of['accuracy'].n:,})"]
+    if "coverage" in of:
+        parts += [told("coverage", "true class plausible"), told("unknown", "declined as unknown")]
+    parts += [f"{len(excused):,} files excused"] if excused else []
+    say.line("evaluate", ", ".join(parts))
 
 
 def labelled(folder: Path, names: tuple[str, ...]) -> tuple[list[Path], np.ndarray, list[tuple[str, str]]]:
