@@ -2,8 +2,8 @@
 
     python -m benchmarks.export [RUN]
 
-Without a run, one is made of 300 textile pictures by a probe on EfficientNet-Lite0. Each row comes from the export's own
-`predict.py` in a process of its own, as `headstart export` measures it; what cannot be says so.
+Without a run, one is made of 300 textile pictures by a probe on EfficientNet-Lite0. Each row comes from the export's
+own `predict.py` in a process of its own, as `headstart export` measures it; what cannot be says so.
 """
 
 import sys

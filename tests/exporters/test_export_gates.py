@@ -1,0 +1,173 @@
+"""What an export refuses: before any work, or after it with nothing left behind."""
+
+import dataclasses
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+import export_runs
+import headstart
+from headstart.cli.main import main
+from headstart.core.errors import DataError, GateFailed, SetupError, UsageError
+from headstart.core.say import Say
+from headstart.exporters import _child, _export, _parity
+from headstart.kit import finish, tuned
+
+QUIET = Say(quiet=True)
+
+
+@pytest.fixture
+def own(run, tmp_path):
+    """A copy of the run that may be changed; its pictures are where they were."""
+    shutil.copytree(run[0], tmp_path / "own")
+    return tmp_path / "own"
+
+
+BAD = [
+    (["--to", "caffe"], 2, "there is no format `caffe`", "known: keras, litert, onnx, openvino, saved_model"),
+    (["--to", ","], 2, "no format is named", "known: keras"),
+    (["--to", "openvino", "--precision", "f8"], 2, "there is no precision `f8`", "f32, f16, int8"),
+    (["--to", "openvino", "--max-drop", "2"], 2, "`2` is no share of right answers", "--max-drop 0.01"),
+    (["--to", "openvino", "--max-drop", "nan"], 2, "`nan` is no share of right answers", "--max-drop 0.01"),
+    (["--to", "keras,onnx,saved_model", "--precision", "f16"], 2, "`keras`: Keras computes as it stores", "--to onnx"),
+    (["--to", "onnx", "--precision", "int8"], 2, "`onnx`: ONNX Runtime's 8 bits are another scheme", "--to openvino"),
+    (["--to", "openvino", "--data", "gone"], 3, "there is no folder `gone`", "one sub-folder a class"),
+]
+
+
+@pytest.mark.parametrize(("words", "code", "what", "hint"), BAD, ids=lambda v: " ".join(v) if type(v) is list else None)
+def test_a_bad_request_is_told_before_any_work(run, tmp_path, capsys, words, code, what, hint):
+    assert main(["export", str(run[0]), "--out", str(tmp_path / "out"), *words]) == code
+    said = capsys.readouterr()
+    assert what in said.err and hint in said.err
+    assert said.out == ""
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_place_that_holds_something_is_refused(run, tmp_path):
+    (tmp_path / "mine.txt").write_text("mine")
+    for place in (tmp_path, tmp_path / "mine.txt"):
+        with pytest.raises(UsageError, match="is not empty"):
+            headstart.export(run[0], "openvino", place, say=QUIET)
+    assert [p.name for p in tmp_path.iterdir()] == ["mine.txt"]
+
+
+def test_an_empty_folder_is_filled(run, tmp_path):
+    found = headstart.export(str(run[0]), "openvino", str(tmp_path), say=QUIET)
+    assert (tmp_path / "model.xml").is_file()
+    assert [one["path"] for one in found] == [tmp_path.as_posix()]
+
+
+@pytest.mark.parametrize("name", ["trunk0/trunk.bin", "head.safetensors", "doubt.safetensors", "manifest.json"])
+def test_a_run_that_was_tampered_with_is_refused(own, tmp_path, name):
+    path = own / "model" / name
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(bytes(content))
+    with pytest.raises(DataError):
+        headstart.export(own, "openvino", tmp_path / "out", say=QUIET)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_that_is_no_run_is_refused(tmp_path):
+    with pytest.raises(DataError, match="there is no run folder"):
+        headstart.export(tmp_path / "none", "openvino", tmp_path / "out", say=QUIET)
+
+
+@pytest.fixture
+def moved(own):
+    """The run, whose pictures may be changed: they lie in it."""
+    path = own / "read" / "value.json"
+    content = json.loads(path.read_text())
+    path.write_text(json.dumps({**content, "root": str(own / "pictures")}))
+    return own
+
+
+def test_pictures_that_are_gone_or_others_are_told_with_a_way_out(moved, tmp_path):
+    headstart.export(moved, "openvino", tmp_path / "before", say=QUIET)
+    (moved / "pictures" / "00.jpg").write_bytes((moved / "pictures" / "02.jpg").read_bytes())
+    with pytest.raises(DataError, match=r"`00.jpg` is another one now") as caught:
+        headstart.export(moved, "openvino", tmp_path / "out", say=QUIET)
+    assert caught.value.hint.startswith("--data FOLDER")
+    shutil.rmtree(moved / "pictures")
+    with pytest.raises(DataError, match=r"`00.jpg` is gone"):
+        headstart.export(moved, "openvino", tmp_path / "out", say=QUIET)
+
+
+def test_other_labelled_pictures_serve_where_the_runs_are_gone(moved, tmp_path):
+    for at, name in enumerate(export_runs.CLASSES):
+        (tmp_path / "data" / name).mkdir(parents=True)
+        for number in (at, at + 3, at + 6):
+            file = next((moved / "pictures").glob(f"{number:02d}.*"))
+            shutil.move(file, tmp_path / "data" / name)
+    found = headstart.export(moved, "openvino", tmp_path / "out", data=tmp_path / "data", say=QUIET)
+    assert [(one["compared"], one["compared_on"]) for one in found] == [(9, "data")]
+
+
+@pytest.mark.medium
+def test_an_export_that_answers_otherwise_is_refused_and_nothing_is_left(own, tmp_path):
+    import keras
+
+    file = own / tuned.MODELS[0]
+    network = keras.saving.load_model(file)
+    network.get_layer("conv").set_weights([1.01 * one for one in network.get_layer("conv").get_weights()])
+    finish.write_keras(network, file)
+    with pytest.raises(SetupError, match=r"the `keras` export in f32 and the run differ by 0\.\d+ on a") as caught:
+        headstart.export(own, ("openvino", "keras"), tmp_path / "out", say=QUIET)
+    assert caught.value.hint == "--to openvino"
+    assert [p.name for p in tmp_path.iterdir()] == ["own"]
+
+
+@pytest.mark.medium
+def test_eight_bits_that_cost_too_much_are_refused_and_nothing_is_left(tmp_path):
+    from PIL import Image
+
+    (tmp_path / "run").mkdir()
+    source, pictures = export_runs.make(tmp_path / "run", doubt="")
+    black = tmp_path / "black.png"
+    Image.new("RGB", (40, 40)).save(black)  # what it is calibrated on shows nothing of what comes later
+    wrong = dataclasses.replace(pictures, calibration=(black,))
+    wanted = _export.exporters(["openvino"], "int8")
+    with pytest.raises(GateFailed, match=r"loses 0\.\d+ of accuracy \[-?0\.\d+, \d\.\d+\] on 30 pictures") as caught:
+        _export.run(wanted, source, tmp_path / "out", "int8", wrong, 0.01)
+    assert caught.value.exit_code == 1 and caught.value.hint == "--precision f16"
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["black.png", "run"]
+    (found,) = _export.run(wanted, source, tmp_path / "out", "int8", pictures, 0.2)
+    assert found.accuracy.n == 30 and 0 < found.parity_max_abs < 0.2
+
+
+def answers(positions):
+    count = len(positions)
+    chances = np.full((count, 2), 0.5)
+    return _parity.Answers(
+        probabilities=chances, positions=np.array(positions), novelty=np.zeros(count), plausible=None, time={}
+    )
+
+
+def test_the_gate_counts_unknown_as_no_right_answer():
+    truth = np.array([0, 1, 0, 1])
+    pictures = _parity.Pictures(files=(), truth=truth, clusters=None, origin="test", calibration=())
+    found = _parity.change(answers([0, 1, 0, 0]), answers([0, -1, 0, 1]), pictures)
+    assert (found.before, found.after, found.change, found.n) == (0.75, 0.75, 0.0, 4)
+    found = _parity.change(answers([0, 1, 0, 1]), answers([0, -1, 0, 1]), pictures)
+    assert found.change == -0.25
+    _parity.require_kept(found, 0.25, "onnx", "f16")
+    with pytest.raises(GateFailed, match=r"in f16 the `onnx` export loses 0\.250 of accuracy"):
+        _parity.require_kept(found, 0.24, "onnx", "f16")
+
+
+def test_nan_is_a_difference():
+    one, other = answers([0, 1]), answers([0, 1])
+    other.probabilities[0, 0] = np.nan
+    worst, _ = _parity.difference(one, other)
+    with pytest.raises(SetupError, match="differ by inf"):
+        _parity.require_same(worst, None, "onnx", "f32", "linear")
+
+
+def test_a_converter_that_takes_too_much_memory_or_fails_is_ended_with_its_reason():
+    with pytest.raises(SetupError, match=r"conversion to `onnx` failed: it needs more than the 1\.0 MB of memory"):
+        _child.convert("onnx", ["a", "b", "f32", "c"], limit=1_000_000)
+    with pytest.raises(SetupError, match="conversion to `nothing` failed: ModuleNotFoundError"):
+        _child.convert("nothing", [])
