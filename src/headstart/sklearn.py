@@ -193,7 +193,7 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def _learnt(self, X: Any, y: Any) -> tuple[Any, np.ndarray]:
         """Pictures and labels to learn from; what numbers mean is settled here."""
         for known in ("n_features_in_", "feature_names_in_"):  # of an earlier fit on another kind of X
-            vars(self).pop(known, None)
+            self.__dict__.pop(known, None)
         paths = _paths(X)
         if paths is not None:
             y = column_or_1d(y, warn=True)

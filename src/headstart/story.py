@@ -207,4 +207,8 @@ class Story(Beginning):
         found: Path = self._step("report", run, computed_now=True)
         ended = record.Ended(self.data, self.splits, self.ranking, self.probe, self.evaluation)
         record.keep(ended, ctx=self.ctx)
+        if self.ctx.job.track == "mlflow":
+            from headstart.stages.track.run import run as tell
+
+            self._step("track", tell)
         return found

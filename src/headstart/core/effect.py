@@ -31,6 +31,8 @@ def without_effect(job: Job) -> list[Problem]:
     found = []
     if job.strategy == "probe":
         given = [name for name in OF_TRAINING if getattr(job, name) != getattr(usual, name)]
+        if job.track == "mlflow":  # it gets the result and the model too
+            given.remove("track")
         return [
             Problem(flag(name), f"{name} has no effect with strategy `probe`: it trains no network") for name in given
         ]

@@ -50,8 +50,8 @@ def sign_flip(differences: np.ndarray, clusters: np.ndarray | None, seed: int) -
         return float((np.abs(signs @ sums) >= seen).mean())
     rng, beyond, step = np.random.default_rng([seed, 66_000]), 0, max(1, 4_000_000 // len(sums))
     for at in range(0, FLIPS, step):
-        signs = rng.integers(0, 2, size=(min(step, FLIPS - at), len(sums)), dtype=np.int8) * 2.0 - 1.0
-        beyond += int((np.abs(signs @ sums) >= seen).sum())
+        drawn = rng.integers(0, 2, size=(min(step, FLIPS - at), len(sums)), dtype=np.int8) * 2.0 - 1.0
+        beyond += int((np.abs(drawn @ sums) >= seen).sum())
     return (beyond + 1) / (FLIPS + 1)
 
 

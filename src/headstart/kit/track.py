@@ -12,8 +12,9 @@ import math
 import os
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -27,9 +28,32 @@ WHOLE = ("log_loss", "accuracy", "balanced_accuracy", "precision", "recall")
 OF_CLASS = {"class_precision": "precision", "class_recall": "recall"}
 URI = "MLFLOW_TRACKING_URI"
 EXPERIMENT = "headstart"
-_DATA_CLASS = {"scalars": "DATA_CLASS_SCALAR", "text": "DATA_CLASS_TENSOR"}  # by TensorBoard's plugin
+_AT_ONCE, _LONG, _DIGEST = 500, 500, 36  # what MLflow takes: metrics at once, signs of a parameter and of a digest
 # Read by mlflow when it is imported or asks a server; what the user has set stays.
 QUIET = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """What a run came to.
+
+    Attributes:
+        params: Name -> what was asked for or chosen.
+        metrics: Name -> number.
+        tags: Name -> text.
+        data: Name of the data set.
+        digest: Of the data set.
+        files: To keep beside the numbers.
+        model: Folder as `headstart.kit.mlflow_folder` writes it.
+    """
+
+    params: Mapping[str, str]
+    metrics: Mapping[str, float]
+    tags: Mapping[str, str]
+    data: str
+    digest: str
+    files: Sequence[Path]
+    model: Path
 
 
 class Tracker(Protocol):
@@ -45,6 +69,11 @@ class Tracker(Protocol):
         """Tell that all trainings are over; nothing may be told after it."""
 
 
+def mlflow(folder: Path, run_name: str, class_names: tuple[str, ...]) -> _Mlflow:
+    """Begin to tell MLflow what a run came to; see `tracker`."""
+    return _Mlflow(folder / "mlflow", run_name, class_names)
+
+
 def tracker(kind: str, folder: Path, run_name: str, class_names: tuple[str, ...]) -> Tracker:
     """Begin to follow the trainings of a run.
 
@@ -58,9 +87,11 @@ def tracker(kind: str, folder: Path, run_name: str, class_names: tuple[str, ...]
         SetupError: MLflow is not installed, or its server does not answer.
     """
     if kind == "tensorboard":
-        return _EventFiles(folder / "tensorboard", class_names)
+        from headstart.kit.event_files import EventFiles
+
+        return EventFiles(folder / "tensorboard", class_names)
     if kind == "mlflow":
-        return _Mlflow(folder / "mlflow", run_name, class_names)
+        return mlflow(folder, run_name, class_names)
     return _Nothing()
 
 
@@ -89,67 +120,8 @@ def numbers(row: EpochRow, class_names: tuple[str, ...]) -> dict[str, dict[str, 
     return {side: {name: v for name, v in told.items() if math.isfinite(v)} for side, told in found.items()}
 
 
-# ---------------------------------------------------------------- TensorBoard
-
-
-class _EventFiles:
-    """`<folder>/<training>/train` and `…/val`, written by TensorFlow alone: TensorBoard need not be installed."""
-
-    def __init__(self, folder: Path, class_names: tuple[str, ...]) -> None:
-        self._folder, self._classes = folder, class_names
-        self._writers: dict[Path, Any] = {}
-
-    def params(self, log_name: str, recipe: Recipe) -> None:
-        """Write the recipe as a table, shown under TEXT."""
-        import tensorflow as tf
-
-        lines = [
-            "| field | value |",
-            "|---|---|",
-            *(f"| {name} | {value} |" for name, value in _fields(recipe).items()),
-        ]
-        text = tf.make_tensor_proto("\n".join(lines).encode(), dtype=tf.string)
-        self._write(log_name, "train", 0, [_value("recipe", "text", text)])
-
-    def log(self, log_name: str, row: EpochRow) -> None:
-        """Write an epoch's scores; they are on disk when this returns."""
-        import tensorflow as tf
-
-        for side, told in numbers(row, self._classes).items():
-            values = [_value(name, "scalars", tf.make_tensor_proto(v, tf.float32)) for name, v in told.items()]
-            self._write(log_name, side, row.epoch, values)
-
-    def close(self) -> None:
-        """Close the files."""
-        for writer in self._writers.values():
-            writer.close()
-        self._writers.clear()
-
-    def _write(self, log_name: str, side: str, step: int, values: list[Any]) -> None:
-        import tensorflow as tf
-
-        folder = self._folder / re.sub(r"\W+", "-", log_name).strip("-") / side
-        if folder not in self._writers:
-            folder.mkdir(parents=True, exist_ok=True)
-            name = f"events.out.tfevents.{len(list(folder.iterdir())):010d}.headstart"  # read in the order of names
-            self._writers[folder] = tf.io.TFRecordWriter(str(folder / name))
-            first = tf.compat.v1.Event(wall_time=time.time(), file_version="brain.Event:2")
-            self._writers[folder].write(first.SerializeToString())
-        event = tf.compat.v1.Event(wall_time=time.time(), step=step, summary=tf.compat.v1.Summary(value=values))
-        self._writers[folder].write(event.SerializeToString())
-        self._writers[folder].flush()
-
-
-def _value(tag: str, plugin: str, tensor: Any) -> Any:
-    import tensorflow as tf
-
-    metadata = tf.compat.v1.SummaryMetadata(
-        plugin_data=tf.compat.v1.SummaryMetadata.PluginData(plugin_name=plugin), data_class=_DATA_CLASS[plugin]
-    )
-    return tf.compat.v1.Summary.Value(tag=tag, metadata=metadata, tensor=tensor)
-
-
-def _fields(recipe: Recipe) -> dict[str, str]:
+def fields(recipe: Recipe) -> dict[str, str]:
+    """The fields of a recipe as text."""
     found = dataclasses.asdict(recipe)
     return {name: "+".join(v) if isinstance(v, tuple) else str(v) for name, v in found.items()}
 
@@ -180,7 +152,7 @@ class _Mlflow:
         """Log the recipe's fields."""
         from mlflow.entities import Param
 
-        told = [Param(name, value) for name, value in _fields(recipe).items()]
+        told = [Param(name, value) for name, value in fields(recipe).items()]
         with self._asking():
             self._client.log_batch(self._training(log_name), params=told)
 
@@ -190,12 +162,29 @@ class _Mlflow:
 
         now_ms = int(time.time() * 1000)
         told = [
-            Metric(re.sub(r"[^\w\-./ ]", "_", f"{side}/{name}"), value, now_ms, row.epoch)
+            Metric(_metric_name(f"{side}/{name}"), value, now_ms, row.epoch)
             for side, scores in numbers(row, self._classes).items()
             for name, value in scores.items()
         ]
         with self._asking():
             self._client.log_batch(self._training(log_name), metrics=told)
+
+    def result(self, told: Result) -> None:
+        """Log what the run came to, the model with it, in the run above all trainings."""
+        from mlflow.entities import Dataset, DatasetInput, Metric, Param, RunTag
+
+        now_ms, whole = int(time.time() * 1000), self._parent
+        metrics = [Metric(_metric_name(name), value, now_ms, 0) for name, value in told.metrics.items()]
+        pictures = Dataset(name=told.data, digest=told.digest[:_DIGEST], source_type="local", source="{}")
+        with self._asking():
+            for at in range(0, len(metrics), _AT_ONCE):
+                self._client.log_batch(whole, metrics=metrics[at : at + _AT_ONCE])
+            params = [Param(name, value[:_LONG]) for name, value in told.params.items()]
+            self._client.log_batch(whole, params=params, tags=[RunTag(*tag) for tag in told.tags.items()])
+            self._client.log_inputs(whole, datasets=[DatasetInput(dataset=pictures, tags=[])])
+            for path in told.files:
+                self._client.log_artifact(whole, str(path))
+            self._client.log_artifacts(whole, str(told.model), "model")
 
     def close(self) -> None:
         """Mark all as finished."""
@@ -239,6 +228,10 @@ class _Mlflow:
             fact = re.sub(r"//[^@/\s]*@", "//", f"MLflow at `{self._uri}` fails: {said}")  # without a password
             hint = f"set {URI} to a server that answers, or unset it to keep a file in the run folder"
             raise SetupError(fact, where="--track mlflow", hint=hint) from err
+
+
+def _metric_name(name: str) -> str:
+    return re.sub(r"[^\w\-./ ]", "_", name)
 
 
 def _client(uri: str) -> Any:

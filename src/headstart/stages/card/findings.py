@@ -51,7 +51,7 @@ class CardInput:
     @property
     def truth(self) -> np.ndarray:
         """(M,) int64 classes of the pictures that judge."""
-        return np.asarray(self.dataset.targets)[np.asarray(self.evaluation.rows)]
+        return np.asarray(self.dataset.targets[np.asarray(self.evaluation.rows)])
 
     @property
     def answers(self) -> np.ndarray:

@@ -1,14 +1,10 @@
-"""The card's metadata: YAML that the Hugging Face hub reads, with the scores as a model index.
-
-JSON's texts and numbers are YAML too, so the few forms that a card needs are written here without a YAML library.
-"""
+"""The card's metadata: what the Hugging Face hub reads of a model, with the scores as a model index."""
 
 from __future__ import annotations
 
-import json
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
 from headstart.core.files import show
@@ -82,19 +78,3 @@ def _metric(score: Score) -> dict[str, Any]:
         "value": round(score.value, 6),
         "args": ends | {"interval": score.method},
     }
-
-
-def yaml(value: Any, depth: int = 0) -> str:
-    """A value of dicts, lists, texts and numbers as block YAML, ending in a line break."""
-    indent, lines = "  " * depth, []
-    pairs = value.items() if isinstance(value, Mapping) else ((None, one) for one in value)
-    for key, one in pairs:
-        head = f"{indent}-" if key is None else f"{indent}{key}:"
-        if isinstance(one, Mapping) and key is None:
-            inner = yaml(one, depth + 1)
-            lines.append(f"{head} {inner[len(indent) + 2 :]}")
-        elif isinstance(one, Mapping | list):
-            lines.append(f"{head}\n{yaml(one, depth + 1)}")
-        else:
-            lines.append(f"{head} {json.dumps(one, ensure_ascii=False)}\n")
-    return "".join(lines)

@@ -10,10 +10,11 @@ from pathlib import Path
 
 from headstart.core.context import Context
 from headstart.core.files import write_text
+from headstart.kit.yaml import yaml
 from headstart.stages.card import spent
 from headstart.stages.card.body import body
 from headstart.stages.card.findings import CardInput, gather
-from headstart.stages.card.metadata import metadata, yaml
+from headstart.stages.card.metadata import metadata
 
 NAME = "README.md"
 

@@ -7,7 +7,9 @@ intervals, and may differ because of the pictures alone.
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -133,8 +135,8 @@ def _common(one: Side, other: Side) -> _Common:
     return _Common(
         labels=kept,
         clusters=paired.joined(*(side.clusters[k] for side, k in sides)),
-        right=tuple(side.answers[k] == side.truth[k] for side, k in sides),  # type: ignore[arg-type]
-        losses=tuple(log_losses(side.truth[k], side.probabilities[k]) for side, k in sides),  # type: ignore[arg-type]
+        right=tuple(side.answers[k] == side.truth[k] for side, k in sides),
+        losses=tuple(log_losses(side.truth[k], side.probabilities[k]) for side, k in sides),
         relabelled=int((~same).sum()),
     )
 
@@ -160,11 +162,11 @@ def _difference(
     if name != "log_loss" and np.array_equal(a, b):  # nothing to resample, which is no certainty
         half, method = 1 - SURE ** (1 / len(np.unique(clusters))), "rule of three"
         found = Interval(0.0, -half, half)
-    told = {"one": float(a.mean()), "other": float(b.mean()), "n": len(a)}
+    told: dict[str, Any] = {"one": float(a.mean()), "other": float(b.mean()), "n": len(a)}
     return Difference(name=name, subject=subject, p=p, test=test, method=method, **told, **_ends(found))
 
 
-def _ends(found: Interval) -> dict[str, float | bool]:
+def _ends(found: Interval) -> dict[str, Any]:
     return {"value": found.value, "low": found.low, "high": found.high, "tie": found.low <= 0 <= found.high}
 
 
@@ -189,8 +191,6 @@ def _classes(both: _Common, seed: int) -> tuple[Difference, ...]:
 
 def corrected(found: tuple[Difference, ...]) -> tuple[Difference, ...]:
     """The same, their p corrected for their number; a tie is also what the corrected test does not tell apart."""
-    import dataclasses
-
     tested = [each.p for each in found if each.p is not None]
     adjusted = iter(paired.holm(tested))
     made = []

@@ -79,7 +79,7 @@ class Side:
     @property
     def truth(self) -> np.ndarray:
         """(M,) int64."""
-        return np.asarray(self.dataset.targets)[self.rows]
+        return np.asarray(self.dataset.targets[self.rows])
 
 
 def read(path: Path) -> Side:

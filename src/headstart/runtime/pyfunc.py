@@ -1,0 +1,65 @@
+"""A saved model as MLflow's "python function": MLflow finds `_load_pyfunc` here by the name in the file `MLmodel`.
+
+No class is pickled and no code travels with the model: MLflow imports this module of the installed headstart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from headstart.core.types import Prediction
+from headstart.kit.mlflow_folder import PICTURE
+from headstart.runtime.model import Model, load
+from headstart.runtime.predict import Content
+
+
+class Answering:
+    """What MLflow calls.
+
+    Args:
+        model: Read from its folder.
+    """
+
+    def __init__(self, model: Model) -> None:
+        self.model = model
+
+    def predict(self, model_input: Any, params: Mapping[str, Any] | None = None) -> Any:
+        """Answer for pictures.
+
+        Args:
+            model_input: A data frame with the column `picture`, or any number of pictures; each the bytes of a file.
+            params: None are known.
+
+        Returns:
+            A data frame where one came in, else a list of dicts: one row a picture, in order.
+        """
+        frame = hasattr(model_input, "columns")
+        cells = model_input[PICTURE] if frame or isinstance(model_input, Mapping) else model_input
+        rows = [row(found, self.model.class_names) for found in self.model.predict(_pictures(cells))]
+        return type(model_input)(rows, columns=columns(self.model.class_names)) if frame else rows
+
+
+def _pictures(cells: Iterable[Any]) -> Iterable[Content]:
+    return (Content(f"{PICTURE} {at}", bytes(cell)) for at, cell in enumerate(cells))
+
+
+def columns(class_names: tuple[str, ...]) -> list[str]:
+    """Names of what an answer has: first the words, then a probability a class."""
+    return ["answer", "likeliest", "unknown", "error", *(f"p {name}" for name in class_names)]
+
+
+def row(found: Prediction, class_names: tuple[str, ...]) -> dict[str, Any]:
+    """An answer as a row; probabilities are 0 where the picture could not be read."""
+    told = {"answer": found.answer, "likeliest": found.likeliest, "unknown": found.unknown, "error": found.error}
+    return told | {f"p {name}": float(found.probabilities.get(name, 0.0)) for name in class_names}
+
+
+def _load_pyfunc(data_path: str) -> Answering:
+    """What `mlflow.pyfunc.load_model` calls with the folder of the model.
+
+    Raises:
+        DataError: The model is damaged, or a newer version wrote it.
+    """
+    return Answering(load(Path(data_path)))
