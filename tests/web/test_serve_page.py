@@ -1,0 +1,102 @@
+"""The service's page in Chromium: a picture is dropped, an answer is seen; by keyboard, on a phone, light and dark."""
+
+import pytest
+
+import pages
+from serving_bench import GREEN, KEY, RED
+
+pytestmark = pytest.mark.medium
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    with pages.opened() as started:
+        yield started
+
+
+def give(shown, *pictures):
+    """Choose files, as a click on the field does."""
+    files = [{"name": name, "mimeType": "image/png", "buffer": content} for name, content in pictures]
+    shown.locator("#files").set_input_files(files)
+
+
+DROP = """([name, bytes]) => {
+  const given = new DataTransfer();
+  given.items.add(new File([new Uint8Array(bytes)], name, { type: 'image/png' }));
+  document.dispatchEvent(new DragEvent('drop', { dataTransfer: given, bubbles: true, cancelable: true }));
+}"""
+PASTE = """(bytes) => {
+  const given = new DataTransfer();
+  given.items.add(new File([new Uint8Array(bytes)], 'pasted.png', { type: 'image/png' }));
+  document.dispatchEvent(new ClipboardEvent('paste', { clipboardData: given, bubbles: true }));
+}"""
+
+
+def test_a_dropped_and_a_pasted_picture_are_answered(chromium, service):
+    with pages.page(chromium, f"{service.url}/") as shown:
+        shown.get_by_text("tells 3 classes apart").wait_for()
+        shown.evaluate(DROP, ["dropped.png", list(RED)])
+        shown.get_by_text("1 answered.").wait_for()
+        assert shown.get_by_role("heading", name="dropped.png").is_visible()
+        shown.evaluate(PASTE, list(GREEN))
+        shown.get_by_text("2 answered.").wait_for()
+        verdicts = shown.locator(".verdict").all_inner_texts()
+        assert [text.split()[0] for text in verdicts] == ["red", "green"]
+        widths = shown.locator("article").first.locator(".rail span").evaluate_all("all => all.map(e => e.style.width)")
+        assert float(widths[0].rstrip("%")) > 99
+
+
+def test_many_pictures_with_a_bad_one_and_clearing(chromium, service):
+    with pages.page(chromium, f"{service.url}/") as shown:
+        shown.locator("#drop").wait_for()
+        given = [(f"{at}.png", RED) for at in range(20)]
+        give(shown, *given[:10], ("notes.png", b"no picture"), *given[10:])
+        shown.get_by_text("20 answered, 1 could not be read.").wait_for()
+        assert shown.locator(".problem").all_inner_texts()[-1].startswith("not a picture")
+        order = shown.locator("article h2").all_inner_texts()
+        assert order[10] == "notes.png" and order[20] == "19.png"
+        shown.get_by_role("button", name="Clear the answers").click()
+        assert shown.locator("article").count() == 0
+
+
+def test_it_works_by_keyboard_alone(chromium, service):
+    with pages.page(chromium, f"{service.url}/") as shown:
+        shown.locator("#drop").wait_for()
+        focused = []
+        for _ in range(3):
+            shown.keyboard.press("Tab")
+            focused.append(shown.evaluate("document.activeElement.id || document.activeElement.className"))
+        assert focused == ["skip", "model", "files"]
+        shown.locator("#files").focus()
+        with shown.expect_file_chooser() as chooser:
+            shown.keyboard.press("Enter")
+        chooser.value.set_files([{"name": "key.png", "mimeType": "image/png", "buffer": GREEN}])
+        shown.get_by_text("1 answered.").wait_for()
+        shown.locator("#model").select_option("other")
+        assert "“other”" in shown.locator("#about").inner_text()
+
+
+def test_the_key_is_asked_for_and_kept_in_memory_alone(chromium, strict):
+    with pages.page(chromium, f"{strict.url}/") as shown:
+        shown.get_by_label("This service asks for a key").wait_for()
+        assert pages.faults(shown) == []
+        shown.keyboard.type(KEY)
+        shown.keyboard.press("Enter")
+        shown.locator("#drop").wait_for()
+        give(shown, ("red.png", RED), ("large.png", bytes(400_000)))
+        shown.get_by_text("1 answered, 1 could not be read.").wait_for()
+        assert shown.get_by_text("larger than the 0.3 MB").is_visible()
+        assert shown.evaluate("[localStorage.length, sessionStorage.length, document.cookie]") == [0, 0, ""]
+
+
+@pytest.mark.parametrize(("size", "scheme"), pages.LOOKS)
+def test_it_is_accessible_and_fits(chromium, service, size, scheme, tmp_path):
+    with pages.page(chromium, f"{service.url}/", size=size, scheme=scheme) as shown:
+        shown.locator("#drop").wait_for()
+        assert pages.faults(shown) == []
+        give(shown, ("a picture with a rather long name that has to be broken somewhere.png", RED), ("bad.png", b"x"))
+        shown.get_by_text("1 answered, 1 could not be read.").wait_for()
+        assert pages.faults(shown) == []
+        assert pages.overflows(shown) <= 0
+        light = shown.evaluate("getComputedStyle(document.body).backgroundColor")
+        assert (light == "rgb(251, 250, 247)") == (scheme == "light")
