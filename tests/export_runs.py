@@ -26,7 +26,7 @@ from headstart.core.types import (
 )
 from headstart.exporters._parity import Pictures
 from headstart.exporters._source import Source
-from headstart.kit import conformal, export, finish, fitted, novelty, tuned, values
+from headstart.kit import conformal, export, finish, fitted, novelty, trunk, tuned, values
 from headstart.kit.tempering import tempered
 from headstart.runtime import manifest, model
 
@@ -47,11 +47,35 @@ def make(folder, *, head="lda", sizes=(32,), doubt="nearest", count=30, **change
         changes: Fields of the manifest that differ.
     """
     files, truth = pictures(folder / "pictures", count)
-    place = folder / "model"
-    place.mkdir()
+    (folder / "model").mkdir()
     made = [_trunk(folder, at, size, files) for at, size in enumerate(sizes)]
-    entries = tuple(entry for entry, _, _ in made)
-    x = np.concatenate([features for _, _, features in made], axis=1)
+    parts = [(entry, features) for entry, _, features in made]
+    networks = tuple(network for _, network, _ in made)
+    return _saved(folder, parts, files, truth, head, doubt, changes, networks, Store(folder / "cache"))
+
+
+def make_of(folder, name, store, *, depths=2, count=24, head="lda", doubt="nearest"):
+    """The same with a backbone of a source, by its name, read at its last depths."""
+    from headstart.kit.engine import Engine
+    from headstart.kit.pixels import decode
+    from headstart.stages.export.run import cut
+
+    files, truth = pictures(folder / "pictures", count)
+    found = trunk.find(name)
+    shown = np.stack([decode(file.read_bytes(), found.spec.input) for file in files])
+    place, keep = folder / "model" / "trunk0", list(range(len(found.spec.depths)))[-depths:]
+    place.mkdir(parents=True)
+    cut(trunk.folder(found, store, Say(quiet=True), shown[:8]) / "trunk.xml", place / "trunk.xml", keep)
+    spec = dataclasses.replace(found.spec, depths=tuple(found.spec.depths[at] for at in keep))
+    (_, features) = next(iter(Engine(place / "trunk.xml", threads=2).run([(None, shown)])))
+    return _saved(
+        folder, [(_entry(folder, spec, 0), np.concatenate(features, axis=1))], files, truth, head, doubt, {}, (), store
+    )
+
+
+def _saved(folder, parts, files, truth, head, doubt, changes, networks, store):
+    place, entries = folder / "model", tuple(entry for entry, _ in parts)
+    x = np.concatenate([features for _, features in parts], axis=1)
     plugin = registry.load("heads", head)
     params = plugin.grid(len(x), x.shape[1], 3)[-1:]
     fit = next(plugin.path(x, truth, n_classes=3, params=params, class_weight=None, seed=0))
@@ -62,24 +86,17 @@ def make(folder, *, head="lda", sizes=(32,), doubt="nearest", count=30, **change
         task="classification",
         class_names=CLASSES,
         trunks=entries,
-        features=tuple(Feature(backbone=entry.name, depth=finish.FEATURES, dim=WIDTH) for entry in entries),
+        features=tuple(Feature(backbone=e.name, depth=d.name, dim=d.dim) for e in entries for d in e.depths),
         head=_head(place, fit),
         decision=manifest.Decision(positive="", threshold=None, costs=None),
         calibration=manifest.Calibration(temperature=TEMPERATURE),
         doubt=_doubt(place, doubt, x, p, truth) if doubt else None,
     )
     manifest.write(dataclasses.replace(content, **changes), place)
-    source = Source(
-        model=model.load(place),
-        run=folder,
-        networks=tuple(network for _, network, _ in made),
-        store=Store(folder / "cache"),
-        say=Say(quiet=True),
-        draft=folder,
-    )
-    return source, Pictures(
-        files=tuple(files), truth=truth, clusters=None, origin="test", calibration=tuple(files[: count // 2])
-    )
+    say = Say(quiet=True)
+    source = Source(model=model.load(place), run=folder, networks=networks, store=store, say=say, draft=folder)
+    learnt = tuple(files[: len(files) // 2])
+    return source, Pictures(files=tuple(files), truth=truth, clusters=None, origin="test", calibration=learnt)
 
 
 def pictures(folder, count):

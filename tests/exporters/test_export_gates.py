@@ -171,3 +171,13 @@ def test_a_converter_that_takes_too_much_memory_or_fails_is_ended_with_its_reaso
         _child.convert("onnx", ["a", "b", "f32", "c"], limit=1_000_000)
     with pytest.raises(SetupError, match="conversion to `nothing` failed: ModuleNotFoundError"):
         _child.convert("nothing", [])
+
+
+def test_a_trunk_without_keras_layers_goes_to_openvino_alone(tmp_path, monkeypatch):
+    from headstart.kit.trunk import Trunk
+
+    source, _ = export_runs.make(tmp_path)
+    monkeypatch.setattr(Trunk, "frozen", property(lambda self: "it is an ONNX file"))
+    with pytest.raises(UsageError, match=r"`onnx`: it takes Keras layers.*it is an ONNX file") as caught:
+        _export.require_possible(_export.exporters(("onnx", "openvino"), "f32"), source, "f32")
+    assert caught.value.hint == "--to openvino"
