@@ -102,6 +102,54 @@ def test_predict_gives_what_the_test_split_was_judged_by(fitted, few):
         np.testing.assert_allclose(got, wanted, atol=1e-4)
 
 
+def test_pictures_of_other_things_are_unknown_to_the_saved_model(fitted, few, warm):
+    from headstart.kit import foreign
+
+    out, _, _ = fitted
+    run, others = headstart.load(out), foreign.pictures(warm)
+    digits = [Path(others.root) / uri for uri in others.uris if uri.startswith(foreign.DIGITS)]
+    told = list(run.predict(digits))
+    assert len(told) == 40
+    assert sum(one.unknown for one in told) >= 38
+    assert all(one.answer == "unknown" and one.reasons and one.novelty > 0.98 for one in told if one.unknown)
+    own = list(run.predict(few / run.dataset.uris[row] for row in run.splits.test))
+    assert sum(one.unknown for one in own) <= 4  # of 36
+    assert all(one.likeliest in one.plausible for one in own if not one.unknown)
+    [area] = [s for s in run.doubted.scores if (s.name, s.subject) == ("novelty_auc", foreign.DIGITS)]
+    print(f"AUROC of digits against textile: {area.value:.3f} [{area.low:.3f}, {area.high:.3f}], n = {area.n}")
+    assert area.value > 0.95
+
+
+def test_the_saved_model_promises_what_the_run_measured(fitted):
+    out, _, stderr = fitted
+    run = headstart.load(out)
+    saved = json.loads((out / "model" / "manifest.json").read_text())
+    assert saved["format"] == 2
+    assert saved["calibration"]["temperature"] == run.adapted.temperature
+    assert saved["doubt"]["coverage"] == run.doubted.coverage == run.job.coverage == 0.9
+    assert "have their class among the plausible ones" in stderr
+    assert "How sure is it" in (out / "report.html").read_text()
+
+
+def test_a_run_of_before_doubt_is_read_and_told(fitted, tmp_path):
+    out, _, _ = fitted
+    old = tmp_path / "old"
+    shutil.copytree(out, old)
+    shutil.rmtree(old / "doubt")
+    path = old / "adapt" / "value.json"
+    content = json.loads(path.read_text())
+    del content["calibrated"]
+    path.write_text(json.dumps(content))
+    (old / "job.toml").write_text((old / "job.toml").read_text().replace("coverage = 0.9\n", ""))
+    run = headstart.load(old)
+    assert run.adapted.temperature == 1.0
+    assert run.job.coverage == 0.9
+    page = headstart.report(old).read_text()
+    assert "How sure is it" not in page
+    with pytest.raises(headstart.HeadstartError, match="has not come to `doubt` yet"):
+        _ = run.doubted
+
+
 def test_predict_streams_csv_and_a_bad_file_costs_one_row(fitted, few, tmp_path):
     out, _, _ = fitted
     bad = tmp_path / "bad.jpg"

@@ -79,19 +79,23 @@ def promise(known: Known, kind: str, coverage: float) -> Promise:
     by_class = bool(counts.min() >= 2 * least)  # with fewer the highest score of a class alone would be its threshold
     limits = conformal.thresholds(known.own(kind), known.y, n_classes, coverage, by_class=by_class)
     if n < least:
-        why = f"{n:,} held-out pictures cannot promise {coverage:.0%}, {least:,} could: every class stays plausible"
-        return Promise(score=kind, by_class=False, thresholds=limits, guaranteed=1.0, why=_spaced(why))
+        why = (
+            f"{n:,} held-out pictures cannot promise {_percent(coverage)}, {least:,} could: every class stays plausible"
+        )
+        return Promise(score=kind, by_class=False, thresholds=limits, guaranteed=1.0, why=why)
     where = "cross-validated" if known.split == "cv" else "held-out"
     few = f"the smallest class has {counts.min():,} of them, and {2 * least:,} would be needed for each"
     how = "in each class" if by_class else f"on average over the classes: {few}"
     guaranteed = coverage if known.split != "cv" else max(0.0, 2 * coverage - 1)
-    bound = "" if known.split != "cv" else f"; theory guarantees {guaranteed:.0%} for such pictures, and only roughly"
-    why = f"{n:,} {where} pictures set the thresholds, for {coverage:.0%} {how}{bound}"
-    return Promise(score=kind, by_class=by_class, thresholds=limits, guaranteed=guaranteed, why=_spaced(why))
+    bound = (
+        "" if known.split != "cv" else f"; theory guarantees {_percent(guaranteed)} for such pictures, and only roughly"
+    )
+    why = f"{n:,} {where} pictures set the thresholds, for {_percent(coverage)} {how}{bound}"
+    return Promise(score=kind, by_class=by_class, thresholds=limits, guaranteed=guaranteed, why=why)
 
 
-def _spaced(text: str) -> str:
-    return text.replace("%", " %")
+def _percent(share: float) -> str:
+    return f"{round(100 * share, 4):g} %"
 
 
 def measure(known: Known, made: Promise, coverage: float, names: tuple[str, ...], seed: int) -> list[Score]:

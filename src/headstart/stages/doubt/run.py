@@ -216,7 +216,7 @@ def _line(found: Doubted) -> str:
         covered, size = own["coverage", ""], own["set_size", ""]
         parts.append(
             f"{covered.value:.1%} [{covered.low:.1%}, {covered.high:.1%}] of {covered.n:,} pictures have their class "
-            f"among the plausible ones, {size.value:.2f} on average; {found.coverage:.0%} asked for"
+            f"among the plausible ones, {size.value:.2f} on average; {100 * found.coverage:g}% asked for"
         )
     shares = [f"{s.value:.1%} of {s.subject or 'known pictures'}" for s in found.scores if s.name == "unknown"]
     parts += [f"unknown: {', '.join(shares)}"] if shares else []
