@@ -19,6 +19,8 @@ import pytest
 
 import headstart
 from command_line import LITE0, call, cold, contents, differing, start
+from harmless import executable
+from portable import absolute_paths, unportable
 
 pytestmark = pytest.mark.medium
 
@@ -81,7 +83,9 @@ def test_the_folder_holds_everything_and_no_pickle(fitted):
     out, said, _ = fitted
     for name in ("job.toml", "format.json", "decisions.jsonl", "report.html", "model/manifest.json"):
         assert (out / name).is_file(), name
-    assert not [p for p in out.rglob("*") if p.suffix in {".pkl", ".pickle", ".joblib", ".pt", ".pth"}]
+    assert executable(out) == []
+    assert unportable(out) == []
+    assert absolute_paths(out / "model") == []
     run = headstart.load(out)
     assert run.splits.test.size == 36
     assert list(run.chosen) == said["chosen"]

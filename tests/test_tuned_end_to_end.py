@@ -14,6 +14,8 @@ import pytest
 
 import headstart
 from command_line import LITE0, call, cold, differing, start
+from harmless import executable
+from portable import absolute_paths, unportable
 from tuning_bench import copies
 
 pytestmark = pytest.mark.medium
@@ -52,6 +54,15 @@ def fitted(few, tmp_path_factory):
 def unfinished(run):
     """Whether fine-tuning is under way."""
     return (run / "adapt" / ".work").is_dir()
+
+
+def test_the_folder_holds_nothing_that_runs_and_goes_to_any_system(fitted):
+    out, _, _ = fitted
+    assert executable(out) == []
+    assert unportable(out) == []
+    assert absolute_paths(out / "model") == []
+    files = json.loads((out / "model" / "manifest.json").read_text())["trunks"][0]["files"]
+    assert files and not [path for path in files if path.startswith("/") or "\\" in path or ":" in path]
 
 
 def test_the_network_is_handed_over_and_every_verdict_said(fitted):

@@ -16,6 +16,8 @@ from headstart.backbones import _lite, _vgg
 from headstart.backbones.bundled import PLUGIN
 from headstart.core.errors import SetupError, UsageError
 from headstart.core.say import Say
+from headstart.stages.embed.run import run as embed
+from headstart.stages.read.run import run as read
 from headstart.testing.backbones import check_backbone, vectors
 from tuning_bench import copies
 
@@ -90,6 +92,16 @@ def test_the_edge_network_finds_the_edge(shared_store):
 
 
 @pytest.mark.medium
+def test_vgg16_with_its_real_weights_is_embedded_at_every_depth(textile, context, tmp_path):
+    data = read(copies(textile, tmp_path / "data", 1), ctx=context())
+    found = embed(data, "bundled:vgg16_hed", np.arange(3), ctx=context())
+    depths = {depth.name: (3, depth.dim) for depth in PLUGIN.spec("vgg16_hed").depths}
+    assert {name: rows.shape for name, rows in found.vectors.items()} == depths
+    for rows in found.vectors.values():
+        assert np.isfinite(rows).all() and np.ptp(rows, axis=0).max() > 0
+
+
+@pytest.mark.slow
 def test_vgg16_with_its_real_weights_goes_through_fit_at_every_depth(textile, tmp_path):
     data = copies(textile, tmp_path / "data", 6)
     words = ("--backbones", "bundled:vgg16_hed", "--folds", "2", "--out", tmp_path / "run")

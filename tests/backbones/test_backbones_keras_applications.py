@@ -185,7 +185,8 @@ def test_efficientnet_is_scaled_as_with_the_word_imagenet(store, tmp_path, monke
 
     file = official_files.write("efficientnet_b0", tmp_path / "mirror")
     pictures = np.random.default_rng(0).integers(0, 256, (2, 224, 224, 3), dtype=np.uint8)
-    found = vectors(PLUGIN.build("efficientnet_b0", store, weights=file), pictures)[-1]
+    model = PLUGIN.build("efficientnet_b0", store, weights=file)
+    found = vectors(model, pictures)[-1]
     monkeypatch.setattr(file_utils, "get_file", lambda *given, **named: str(file))
     by_word = keras.applications.EfficientNetB0(include_top=False, pooling="avg", input_shape=(224, 224, 3))
     wanted = np.asarray(by_word.predict_on_batch(pictures.astype(np.float32)))
@@ -194,9 +195,7 @@ def test_efficientnet_is_scaled_as_with_the_word_imagenet(store, tmp_path, monke
     )
     assert export.compare(found, wanted)["max_relative"] < 1e-4
     # Its swish activations must not become outputs of the exported graph.
-    export.convert(
-        PLUGIN.build("efficientnet_b0", store, weights=file), PLUGIN.spec("efficientnet_b0"), pictures, tmp_path
-    )
+    export.convert(model, PLUGIN.spec("efficientnet_b0"), pictures, tmp_path)
     assert (
         export.compare(np.asarray(plain.predict_on_batch(pictures.astype(np.float32))), wanted)["max_relative"] > 0.01
     )

@@ -125,3 +125,10 @@ def show(name: str) -> str:
     """A file name that any terminal can print: line breaks, controls and undecodable bytes as escapes."""
     safe = name.encode("utf-8", "backslashreplace").decode("utf-8")
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in safe)
+
+
+def portable(name: str) -> str:
+    """A name as every system takes it: what Windows refuses in names of files becomes `_`, dots at the end too."""
+    kept = "".join("_" if char in '<>:"/\\|?*' or ord(char) < 32 else char for char in name)
+    end = kept.rstrip(". ")
+    return end + "_" * (len(kept) - len(end))

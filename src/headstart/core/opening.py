@@ -11,6 +11,7 @@ from pathlib import Path
 from headstart.core import job as jobs
 from headstart.core.context import Context
 from headstart.core.errors import NoOpError, UsageError
+from headstart.core.files import portable
 from headstart.core.job import Job
 from headstart.core.rundir import RunDir
 from headstart.core.say import Say
@@ -25,7 +26,7 @@ def default_store(say: Say) -> Store:
 
 def free_folder(name: str, job: Job | None = None) -> Path:
     """`runs/<date>-<name>`: one that holds this very job unfinished, else the first that is free."""
-    base = f"{datetime.date.today().isoformat()}-{name}"
+    base = portable(f"{datetime.date.today().isoformat()}-{name}")
     for number in range(1, 10_000):
         path = Path("runs") / (base if number == 1 else f"{base}-{number}")
         if not path.exists() or (job and not (path / "report.html").is_file() and _holds(path, job)):
