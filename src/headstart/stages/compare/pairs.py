@@ -93,8 +93,8 @@ class _Common:
 
     labels: np.ndarray  # (M,) of str
     clusters: np.ndarray  # (M,) int64
-    right: tuple[np.ndarray, np.ndarray]  # (M,) bool each
-    losses: tuple[np.ndarray, np.ndarray]  # (M,) float64 each, NaN where a run does not know the class
+    right: tuple[np.ndarray, ...]  # of both, (M,) bool
+    losses: tuple[np.ndarray, ...]  # of both, (M,) float64
     relabelled: int
 
 
@@ -108,7 +108,7 @@ def compare(one: Side, other: Side, seed: int = 0) -> Pair:
     accuracy = _difference("accuracy", a, b, both.clusters, seed, p=p, test=test)
     scores = [accuracy, _balanced(both, seed)]
     if np.isfinite(both.losses).all():
-        scores.append(_difference("log_loss", *both.losses, both.clusters, seed))
+        scores.append(_difference("log_loss", both.losses[0], both.losses[1], both.clusters, seed))
     return Pair(
         one=one.name,
         other=other.name,
