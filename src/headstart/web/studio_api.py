@@ -81,8 +81,9 @@ def uploaded(own: Own, draft: str) -> dict[str, Any]:
 def look(own: Own, data: Text) -> dict[str, Any]:
     """Check pictures: `headstart audit`."""
     found = str(own.places.inside(data))
-    name = own.looks.free(words.run_name(found))
-    (own.looks.folder / name).mkdir()  # the name is taken before its process has begun
+    with own.desk.alone:
+        name = own.looks.free(words.run_name(found))
+        (own.looks.folder / name).mkdir()  # the name is taken before its process has begun
     task = own.desk.ask("audit", words.audit(found, str(own.looks.folder / name)), run=f"looks/{name}")
     return {"look": name, "data": found} | told(own, task)
 
@@ -108,8 +109,9 @@ def plan(own: Own, data: Text, settings: Settings) -> dict[str, Any]:
 @router.post("/api/fits")
 def fit(own: Own, data: Text, settings: Settings) -> dict[str, Any]:
     """Learn: `headstart fit`."""
-    line, name = _fit(own, data, settings)
-    task = own.desk.ask("fit", line, run=f"runs/{name}")
+    with own.desk.alone:
+        line, name = _fit(own, data, settings)
+        task = own.desk.ask("fit", line, run=f"runs/{name}")
     return {"run": name} | told(own, task)
 
 
@@ -124,9 +126,10 @@ def _fit(own: Studio, data: str, settings: Mapping[str, Any]) -> tuple[list[str]
 def resume(own: Own, name: str) -> dict[str, Any]:
     """Go on with a run that was cut short."""
     run = own.runs.path(name)
-    if _state(own, name) in ("running", "queued"):
-        raise UsageError(f"the run `{name}` is at work or waits already")
-    task = own.desk.ask("fit", words.resume(str(run)), run=f"runs/{name}")
+    with own.desk.alone:
+        if _state(own, name) in ("running", "queued"):
+            raise UsageError(f"the run `{name}` is at work or waits already")
+        task = own.desk.ask("fit", words.resume(str(run)), run=f"runs/{name}")
     return {"run": name} | told(own, task)
 
 

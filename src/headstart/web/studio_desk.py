@@ -78,7 +78,7 @@ class Desk:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.folder.mkdir(parents=True, exist_ok=True)
-        self._turn = threading.RLock()
+        self.alone = threading.RLock()  # whoever chooses a name and asks for something under it
         self._children: dict[str, _Child] = {}  # only to collect their ends
         self._known: dict[str, Task] = {}  # what was asked never changes
         self._over: set[str] = set()  # nor does what has ended
@@ -103,7 +103,7 @@ class Desk:
 
     def ask(self, kind: str, words: Sequence[str], *, run: str = "") -> Task:
         """Note a command line; it starts at once or when those before it are done."""
-        with self._turn:
+        with self.alone:
             name = f"{time.time_ns():019d}-{secrets.token_hex(4)}"
             task = Task(name=name, kind=kind, words=tuple(words), run=run)
             write_json(self.folder / name / "task.json", dataclasses.asdict(task))
@@ -112,7 +112,7 @@ class Desk:
 
     def turn(self) -> None:
         """Collect children that ended and start what waits and has room."""
-        with self._turn:
+        with self.alone:
             for name, child in list(self._children.items()):
                 if child.poll() is not None:
                     del self._children[name]
@@ -140,7 +140,7 @@ class Desk:
 
     def stop(self, task: Task) -> None:
         """Ask a child to end as Ctrl-C does; asked again, more firmly. What waits never starts."""
-        with self._turn:
+        with self.alone:
             asked = self.folder / task.name / "cancelled"
             again = asked.exists()
             state = self.state(task)
@@ -152,7 +152,7 @@ class Desk:
 
     def clear(self, kinds: Sequence[str]) -> None:
         """Forget what has ended of some kinds: answers that nobody looks at any more."""
-        with self._turn:
+        with self.alone:
             for task in self.tasks():
                 if task.kind in kinds and self.state(task) in ENDED:
                     shutil.rmtree(self.folder / task.name, ignore_errors=True)
