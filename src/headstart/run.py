@@ -231,12 +231,28 @@ class Run:
         reach = f"{first.value:.3f} [{first.low:.3f}, {first.high:.3f}]"
         return [f"forecast: {first.name.replace('_', ' ')} {reach} was expected; what came out is {where}"]
 
+    def _doubt(self) -> list[str]:
+        """How the promise of the sets is kept and how much is declined; nothing for a run of before that was told."""
+        if not (self.path / "doubt" / "value.json").is_file():
+            return []
+        of, asked = {(s.name, s.subject): s for s in self.doubted.scores}, f"{100 * self.doubted.coverage:g} %"
+        told = {
+            "coverage": f"have their class among the plausible ones ({asked} asked for)",
+            "unknown": "are declined as unknown",
+        }
+        return [
+            f"doubt: {100 * score.value:.1f} % [{100 * score.low:.1f} %, {100 * score.high:.1f} %] of {score.n:,} pictures "
+            f"{words}"
+            for name, words in told.items()
+            if (score := of.get((name, ""))) is not None
+        ]
+
     def text(self) -> str:
         """The result in a few lines."""
         lines = [_sentence(score) for score in self.headline()]
         lines += [f"{verdict.code.replace('_', ' ')}: {verdict.sentence}" for verdict in self.evaluation.verdicts]
         lines += [_sentence(score) for score in self.decided()]
-        lines += self._foretold()
+        lines += self._doubt() + self._foretold()
         lines += ["", f"model   {' + '.join(self.chosen)}, {self.adapted.fitted.head}"]
         lines += [f"report  {(self.path / 'report.html').as_posix()}"]
         lines += [f"use it  headstart predict {self.path.as_posix()} picture.jpg"]
