@@ -241,8 +241,8 @@ class Run:
             "unknown": "are declined as unknown",
         }
         return [
-            f"doubt: {100 * score.value:.1f} % [{100 * score.low:.1f} %, {100 * score.high:.1f} %] of {score.n:,} pictures "
-            f"{words}"
+            f"doubt: {100 * score.value:.1f} % [{100 * score.low:.1f} %, {100 * score.high:.1f} %] of {score.n:,} "
+            f"pictures {words}"
             for name, words in told.items()
             if (score := of.get((name, ""))) is not None
         ]
