@@ -41,5 +41,15 @@ export async function exportView({ place, name, studio, signal }) {
 
 function measured(one) {
   const found = one.result?.exports?.[0] ?? one.result ?? {};
-  return h("div", {}, h("p", {}, "It lies in ", h("code", {}, one.out)), h("details", {}, h("summary", {}, "What was measured"), tree(found)));
+  const change = found.accuracy;
+  const lines = found.bytes == null ? [] : [
+    ["Size", size(found.bytes)],
+    ["The same answer as the run", `${percent(found.label_agreement)} of ${found.compared.toLocaleString("en-GB")} pictures`],
+    ["Largest difference of a probability", found.parity_max_abs.toExponential(1)],
+    ["Time for a picture", `${found.p50_ms.toFixed(1)} ms, 95 % within ${found.p95_ms.toFixed(1)} ms`],
+    ...(change ? [["Accuracy changes by", `${change.change.toFixed(3)} (${change.low.toFixed(3)} to ${change.high.toFixed(3)}, n = ${change.n.toLocaleString("en-GB")})`]] : []),
+  ];
+  return h("div", {}, h("p", {}, "It lies in ", h("code", {}, one.out), ", with a predict.py that shows how to use it."),
+    h("dl", { class: "facts" }, lines.map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value)))),
+    h("details", {}, h("summary", {}, "Everything that was measured"), tree(found)));
 }
