@@ -55,7 +55,9 @@ def _explained(served: Served, upload: Content, max_pixels: int) -> dict[str, An
         for one in found.neighbours
     ]
     heat = _base64(explain.overlay_png(found))
-    return {"model": served.name, "answer": row, "method": found.method, "overlay_png": heat, "nearest": nearest}
+    method = explain.NAMES.get(found.method, found.method)
+    told = {"model": served.name, "answer": row, "method": method, "why": found.why, "overlay_png": heat}
+    return told | {"nearest": nearest, "compared": found.compared}
 
 
 def _base64(content: bytes | None) -> str | None:

@@ -48,7 +48,17 @@ _MODEL = _object(
     {"name": TEXT, "version": TEXT, "headstart": TEXT, "class_names": _list(TEXT), "trunks": _list({"type": "object"})}
 )
 _NEAREST = _object({"class_name": TEXT, "similarity": NUMBER, "thumbnail": _or_null(TEXT)})
-_EXPLAINED = _object({"model": TEXT, "answer": ROW, "method": TEXT, "overlay_png": TEXT, "nearest": _list(_NEAREST)})
+_EXPLAINED = _object(
+    {
+        "model": TEXT,
+        "answer": ROW,
+        "method": TEXT,
+        "why": TEXT,
+        "overlay_png": TEXT,
+        "nearest": _list(_NEAREST),
+        "compared": TEXT,
+    }
+)
 _WHY = {
     400: "The request cannot be read.",
     401: "The key is missing or wrong.",

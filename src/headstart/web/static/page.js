@@ -17,8 +17,8 @@ function made(name, settings = {}, ...inside) {
 }
 
 const percent = (value) => {
-  if (value > 0 && value < 0.001) return "<0.1 %";
-  if (value < 1 && value > 0.999) return ">99.9 %";
+  if (value < 0.0005) return "<0.1 %";
+  if (value > 0.9995) return ">99.9 %";
   return `${(100 * value).toFixed(1)} %`;
 };
 
@@ -227,7 +227,7 @@ function explanation(found) {
   const source = (kind, text) => `data:image/${kind};base64,${text}`;
   const likeliest = found.answer.likeliest;
   const heat = made("img", { className: "heat", alt: `Heat map: the places that speak for ${likeliest}`, src: source("png", found.overlay_png) });
-  const caption = made("figcaption", {}, `What speaks for ${likeliest} (${found.method}).`);
+  const caption = made("figcaption", {}, `What speaks for ${likeliest} (${found.method}); the frame is what the model sees.`);
   const inside = [made("h3", {}, "What the answer rests on"), made("div", { className: "maps" }, made("figure", {}, heat, caption))];
   if (found.nearest.length) {
     const near = found.nearest.map((one) => {
@@ -237,7 +237,7 @@ function explanation(found) {
       return made("figure", {}, image, made("figcaption", {}, `${one.class_name}, likeness ${one.similarity.toFixed(2)}`));
     });
     inside.push(made("h3", {}, "The known pictures most like it"), made("div", { className: "near" }, ...near));
-  }
+  } else if (found.compared) inside.push(made("p", { className: "note" }, `No likenesses: ${found.compared}`));
   return made("div", { className: "why" }, ...inside);
 }
 
