@@ -23,5 +23,12 @@ def yaml(value: Mapping[str, Any] | list[Any], depth: int = 0) -> str:
         elif isinstance(one, Mapping | list):
             lines.append(f"{head}\n{yaml(one, depth + 1)}")
         else:
-            lines.append(f"{head} {json.dumps(one, ensure_ascii=False)}\n")
+            lines.append(f"{head} {_scalar(one)}\n")
     return "".join(lines)
+
+
+def _scalar(one: Any) -> str:
+    text = json.dumps(one, ensure_ascii=False)
+    if isinstance(one, float) and "e" in text and "." not in text:
+        return text.replace("e", ".0e")  # a number in YAML 1.1 too
+    return text

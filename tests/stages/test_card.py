@@ -1,0 +1,317 @@
+"""The model card: metadata that the hub reads, limits that were planted and found, nothing of the machine."""
+
+import dataclasses
+import re
+
+import numpy as np
+import pytest
+import yaml as other_yaml
+from huggingface_hub import ModelCard
+
+from headstart import pipeline
+from headstart.core import energy
+from headstart.core.errors import DataError
+from headstart.core.say import Say
+from headstart.core.types import Finding, Outcome, Score
+from headstart.kit.yaml import yaml
+from headstart.stages.card import findings, limits, metadata, shortcuts, slices, spent, words
+from headstart.stages.card.run import render, run
+from made_runs import dataset, write
+
+N, TEST = 150, 90
+TARGETS = np.arange(N) % 3
+TRUTH = TARGETS[-TEST:]
+
+
+def wrong(*places):
+    """Answers that are right but at some places."""
+    answers = TRUTH.copy()
+    answers[list(places)] = (answers[list(places)] + 1) % 3
+    return answers
+
+
+@pytest.fixture
+def made(tmp_path, context):
+    """A function that writes a run and gathers what its card tells of."""
+
+    def make(data=None, answers=None, **changes):
+        path = write(
+            tmp_path / "run",
+            dataset(TARGETS) if data is None else data,
+            wrong(0, 1) if answers is None else answers,
+            **changes,
+        )
+        return findings.gather(context(name=path.name))
+
+    return make
+
+
+def section(card, name):
+    return card.partition(f"## {name}\n")[2].partition("\n## ")[0]
+
+
+# ---------------------------------------------------------------- metadata
+
+
+def test_the_hub_reads_the_metadata(made):
+    card = ModelCard(render(made()))
+    assert card.data.license == "apache-2.0"
+    assert card.data.library_name == "headstart"
+    assert card.data.pipeline_tag == "image-classification"
+    assert card.data.datasets == ["blocks"]
+    assert {"transfer-learning", "openvino"} <= set(card.data.tags)
+    by_name = {one.metric_type: one for one in card.data.eval_results}
+    assert card.data.metrics == list(by_name) == ["accuracy", "balanced_accuracy", "macro_f1", "log_loss", "ece"]
+    accuracy = by_name["accuracy"]
+    assert accuracy.metric_value == pytest.approx(88 / 90, abs=1e-6)
+    assert accuracy.dataset_split == "test"
+    assert accuracy.metric_args["low"] < accuracy.metric_value < accuracy.metric_args["high"]
+    assert accuracy.metric_args["n"] == 90
+    assert card.data.eval_results[0].dataset_revision == dataset(TARGETS).digest
+
+
+def test_several_licences_or_an_unknown_one_are_other(made, tmp_path):
+    of = made()
+    assert metadata.metadata(of)["license"] == "apache-2.0"
+    entry = of.model.trunks[0]
+
+    def told(*licences):
+        trunks = tuple(_with(entry, licence=licence) for licence in licences)
+        return metadata.metadata(_with(of, model=_with(of.model, trunks=trunks)))
+
+    assert told("MIT", "MIT")["license"] == "mit"
+    both = told("MIT", "Apache-2.0")
+    assert (both["license"], both["license_name"]) == ("other", "MIT and Apache-2.0")
+    assert told("see the model card")["license_name"] == "see the model card"
+
+
+def _with(value, **changes):
+
+    return dataclasses.replace(value, **changes)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"a": 1, "b": [1.5, "x: y", True], "c": {"d": 'quotes " and \\ and \n'}},
+        {"list": [{"a": 1, "b": {"c": [{"d": "é, ☂"}]}}, {"a": "- no list"}]},
+        [{"a": "#"}, "null", -1e-7],
+    ],
+)
+def test_our_yaml_is_read_back_by_a_yaml_library(value):
+    assert other_yaml.safe_load(yaml(value)) == value
+
+
+# ---------------------------------------------------------------- text
+
+
+def test_names_cannot_become_markup(made):
+    names = ("a|b", "<script>alert(1)</script>", "`tick`\n# head")
+    data = dataset(TARGETS, names=names, name="*set* | [x](y)")
+    card = render(made(data))
+    assert "<script>" not in re.sub(r"`[^`]*`", "", card)
+    assert "\n# head" not in card
+    assert all(line.count("|") == 4 for line in section(card, "Training data").splitlines() if line.startswith("| `a"))
+    assert other_yaml.safe_load(card.split("---\n")[1])["datasets"] == ["*set* | [x](y)"]
+
+
+def test_the_card_says_nothing_of_the_machine_or_of_the_folders_name(made, tmp_path):
+    card = render(made())
+    assert "somewhere" not in card
+    assert "nowhere" not in card
+    assert str(tmp_path) not in card
+
+
+def test_all_sections_are_there_in_order(made):
+    card = render(made())
+    heads = re.findall(r"^## (.*)$", card, re.M)
+    assert heads == [
+        "Intended use",
+        "Training data",
+        "Results",
+        "Calibration and doubt",
+        "Limits found",
+        "Model and licence",
+        "How to use",
+        "Time and energy",
+    ]
+    assert "Always answering `blue` gives 0.333." in card
+    assert "| `green` | 20 | 30 |" in section(card, "Training data")
+    assert "| accuracy | 0.978 [" in section(card, "Results")
+    assert re.search(r"\| `red` \| 1\.000 \[0\.\d{3}, 1\.000\]", section(card, "Results"))
+
+
+def test_two_runs_share_all_but_the_last_section(made):
+    one = made(timings={"read": {"wall_s": 1.0, "cpu_s": 1.0}})
+    other = _with(one, timings={"read": {"wall_s": 9.0, "cpu_s": 8.0}})
+    first, second = render(one), render(other)
+    assert first != second
+    assert first.partition(spent.HEADING)[0] == second.partition(spent.HEADING)[0]
+
+
+# ---------------------------------------------------------------- limits
+
+
+def test_a_weak_class_is_named_with_what_it_is_called(made):
+    greens = np.flatnonzero(TRUTH == 1)[:18]
+    [told] = [line for line in limits.found(made(answers=wrong(*greens)), []) if line.startswith("Weak class")]
+    assert "of 30 pictures of `green` 12 are found (0.400 [" in told
+    assert "18 are called `red`" in told
+
+
+def test_no_class_is_weak_by_luck(made):
+    assert not [line for line in limits.found(made(answers=wrong(0, 1, 2)), []) if line.startswith("Weak class")]
+
+
+def test_a_slice_in_which_the_model_fails_is_found(made):
+    contrast = np.tile(np.linspace(5, 80, 30), 5)[:N].astype(np.float32)
+    dull = np.flatnonzero(contrast[-TEST:] < np.quantile(contrast, 1 / 3))
+    of = made(dataset(TARGETS, grey_std=contrast), wrong(*dull[::2]))
+    cut = slices.cut(of)
+    assert {one.by for one in cut} == {"contrast"}  # all else is the same in every picture
+    assert [one.name for one in cut if one.weak] == ["flat"]
+    flat = next(one for one in cut if one.name == "flat")
+    assert flat.score.value == pytest.approx(0.5)
+    assert flat.apart.high < 0
+    assert "Weak slice: contrast `flat` has accuracy 0.500 [" in render(of)
+
+
+def test_sub_folders_and_shapes_are_slices(made):
+    uris = tuple(
+        f"{('blue', 'green', 'red')[t]}/{'monday' if at % 2 else 'tuesday'}/{at:03d}.jpg"
+        for at, t in enumerate(TARGETS)
+    )
+    wide = np.where(np.arange(N) % 2, 64, 32).astype(np.int32)
+    cut = slices.cut(made(dataset(TARGETS, uris=uris, width_px=wide)))
+    assert {(one.by, one.name) for one in cut if one.by == "folder"} == {("folder", "monday"), ("folder", "tuesday")}
+    assert {one.name for one in cut if one.by == "shape"} == {"wider than high", "higher than wide"}
+    assert all(one.score.n == 45 for one in cut if one.by in ("folder", "shape"))
+
+
+def test_few_pictures_make_no_slice(made):
+    notes = ("alpha on white",) * 3 + ("",) * (N - 3)
+    assert slices.cut(made(dataset(TARGETS, notes=notes))) == []
+
+
+def test_brightness_of_black_white_and_green():
+    cells = np.eye(64, dtype=np.float32)[[0, 63, 0b001100]]
+    np.testing.assert_allclose(slices.brightness(cells), [32, 224, 32 + 0.587 * 192], rtol=1e-6)
+
+
+def test_a_planted_shortcut_is_found_and_none_where_there_is_none(made):
+    planted = dataset(TARGETS, width_px=(60 + 2 * TARGETS).astype(np.int32))
+    size, kept = shortcuts.look(made(planted))
+    assert size.found
+    assert size.accuracy == 1.0
+    assert size.gain.value == pytest.approx(2 / 3)
+    assert not kept.found
+    told = render(made(planted))
+    assert "Shortcut: the picture's width and height alone" in told
+
+
+def test_without_shortcuts_the_card_says_what_was_looked_at(made):
+    told = render(made())
+    assert "No shortcut was found by file facts" in told
+    assert "the bytes of its file +0.000" in told
+
+
+def test_where_the_training_pictures_judge_a_shortcut_is_judged_by_folds(made):
+    of = made(dataset(TARGETS, width_px=np.arange(N).astype(np.int32)))  # each size once: by heart, and worth nothing
+    rows = np.asarray(of.splits.train)
+    from made_runs import probabilities
+
+    folded = _with(
+        of,
+        evaluation=_with(of.evaluation, split="cv", rows=rows, probabilities=probabilities(TARGETS[rows])),
+    )
+    assert not shortcuts.look(folded)[0].found
+
+
+def test_issues_of_the_audit_are_told_without_folders(made):
+    finding = Finding(
+        code="D101", severity="warning", sentence="`deep/folder/a.jpg` is twice there", uris=("deep/folder/a.jpg",)
+    )
+    issue = Outcome(code="D101", name="exact duplicates", status="issue", why="", findings=(finding,))
+    of = made()
+    told = limits.found(_with(of, audits=(_with(of.audits[0], outcomes=(issue,)),)), [])
+    assert "Data, D101: `a.jpg` is twice there." in told
+
+
+def test_a_difference_of_two_scores_by_hand():
+    a = Score(split="", name="accuracy", value=0.8, low=0.7, high=0.88, n=50)
+    b = Score(split="", name="accuracy", value=0.6, low=0.5, high=0.69, n=50)
+    value, low, high = slices.difference(a, b)
+    assert (value, low, high) == pytest.approx((0.2, 0.2 - np.hypot(0.1, 0.09), 0.2 + np.hypot(0.08, 0.1)))
+
+
+# ---------------------------------------------------------------- licence, time, energy
+
+
+def test_what_follows_from_a_licence(made):
+    of = made()
+    assert "so it may be used, changed and passed on, also for money" in render(of)
+    strict = _with(
+        of.model, trunks=(_with(of.model.trunks[0], licence="CC-BY-NC-4.0", licence_note="Ask the authors."),)
+    )
+    told = render(_with(of, model=strict))
+    assert "this is on no list of permissive licences" in told
+    assert "Ask the authors." in told
+    assert other_yaml.safe_load(told.split("---\n")[1])["license"] == "cc-by-nc-4.0"
+
+
+def test_energy_is_an_estimate_unless_every_step_was_metered():
+    steps = {"read": {"wall_s": 10.0, "cpu_s": 36.0}, "report": {"wall_s": 99.0, "cpu_s": 99.0}}
+    told = spent.section(steps)
+    assert "10 s by the clock, 36 s of processor time" in told
+    assert "about 0.1 Wh. This is an estimate, not a measurement" in told
+    metered = {"read": {**steps["read"], "package_j": 720.0}}
+    assert "Energy: 0.2 Wh by the processor's own meter (RAPL)" in spent.section(metered)
+
+
+def _meter(root, name, energy_uj, most=1000):
+    (root / name).mkdir(parents=True, exist_ok=True)
+    (root / name / "energy_uj").write_text(f"{energy_uj}\n")
+    (root / name / "max_energy_range_uj").write_text(f"{most}\n")
+
+
+def test_the_meter_is_read_by_package_and_starts_again(tmp_path):
+    assert energy.read(tmp_path) == {}
+    _meter(tmp_path, "intel-rapl:0", 400)
+    _meter(tmp_path, "intel-rapl:1", 900)
+    _meter(tmp_path, "intel-rapl:0:0", 5)  # a part of the first package
+    before = energy.read(tmp_path)
+    assert before == {"intel-rapl:0": (400, 1000), "intel-rapl:1": (900, 1000)}
+    _meter(tmp_path, "intel-rapl:0", 650)
+    _meter(tmp_path, "intel-rapl:1", 100)
+    assert energy.joules(before, energy.read(tmp_path)) == pytest.approx((250 + 200) / 1e6)
+    assert energy.joules({}, before) is None
+    (tmp_path / "intel-rapl:1" / "energy_uj").write_text("no number")
+    assert energy.read(tmp_path) == {}
+
+
+# ---------------------------------------------------------------- in a run
+
+
+def test_the_stage_writes_the_file_and_report_writes_it_again(tmp_path, context):
+    path = write(tmp_path / "run", dataset(TARGETS), wrong(0))
+    written = run(ctx=context(name="run"))
+    assert written == path / "README.md"
+    first = written.read_text()
+    written.unlink()
+    pipeline.report(path, say=Say(quiet=True))
+    assert written.read_text().partition(spent.HEADING)[0] == first.partition(spent.HEADING)[0]
+
+
+def test_an_unfinished_run_has_no_card(tmp_path, context):
+    path = write(tmp_path / "run", dataset(TARGETS), wrong(0))
+    (path / "evaluate" / "value.json").unlink()
+    with pytest.raises(DataError, match="has not come to `evaluate` yet: there is no model to write a card of"):
+        run(ctx=context(name="run"))
+
+
+def test_words_of_others_are_code_or_plain():
+    assert words.code("a`b") == "``a`b``"
+    assert words.code("`a`") == "`` `a` ``"
+    assert words.code("a|b") == "`a¦b`"
+    assert words.plain("a_b*c|d<e>") == "a\\_b\\*c\\|d\\<e\\>"
+    assert words.said("class `a_b` has 3*4") == "class `a_b` has 3\\*4"
