@@ -200,13 +200,13 @@ def test_brightness_of_black_white_and_green():
 
 def test_a_planted_shortcut_is_found_and_none_where_there_is_none(made):
     planted = dataset(TARGETS, width_px=(60 + 2 * TARGETS).astype(np.int32))
-    size, kept = shortcuts.look(made(planted))
+    of = made(planted)
+    size, kept = shortcuts.look(of)
     assert size.found
     assert size.accuracy == 1.0
     assert size.gain.value == pytest.approx(2 / 3)
     assert not kept.found
-    told = render(made(planted))
-    assert "Shortcut: the picture's width and height alone" in told
+    assert "Shortcut: the picture's width and height alone" in render(of)
 
 
 def test_without_shortcuts_the_card_says_what_was_looked_at(made):
