@@ -110,9 +110,17 @@ KINDS: dict[str, type[CsvRows] | type[JsonRows]] = {"csv": CsvRows, "jsonl": Jso
 
 
 def _csv(lines: Sequence[Sequence[Any]]) -> bytes:
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(lines)
-    return text.getvalue().encode("utf-8", "backslashreplace")
+    found = list[str]()
+
+    class Kept:
+        """Rows as they are written: with `\\r\\n` for an end the writer quotes both, wherever they stand in a cell."""
+
+        @staticmethod
+        def write(row: str) -> None:
+            found.append(row.removesuffix("\r\n") + "\n")
+
+    csv.writer(Kept, lineterminator="\r\n").writerows(lines)
+    return "".join(found).encode("utf-8", "backslashreplace")
 
 
 # ---------------------------------------------------------------- found again
