@@ -87,6 +87,8 @@ class Engine:
         outputs: Names of the outputs to compute, in this order; None for all, in the file's order.
         size_px: Height and width of a picture where they are not those of the file; the trunk must be convolutional.
         edit: Changes the graph, of one picture, before it is compiled; None leaves it as it is.
+        mapped: Weights stay pages of the file, which must then not change while the engine lives: a file that is
+            written over in place would end the process.
 
     Attributes:
         batch: As given.
@@ -105,6 +107,7 @@ class Engine:
         outputs: Sequence[str] | None = None,
         size_px: int | None = None,
         edit: Callable[[Any], Any] | None = None,
+        mapped: bool = True,
     ) -> None:
         ov = load()
         streams = max(1, threads // _THREADS_A_STREAM) if batch > 1 else 1
@@ -116,6 +119,7 @@ class Engine:
         }
         try:
             core = ov.Core()
+            core.set_property({"ENABLE_MMAP": mapped})
             model = core.read_model(ir_path)
             if outputs is not None:  # what leads only to other outputs is not computed
                 model = ov.Model([model.output(one).node for one in outputs], model.get_parameters(), "part")

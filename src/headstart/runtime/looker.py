@@ -90,7 +90,8 @@ class Looker:
         for trunk in self.model.manifest.trunks:
             found: list[Under] = []
             edit = partial(with_maps, found=found)
-            made.append(Engine(self.model.folder / trunk.ir, threads=threads(), batch=BATCH, edit=edit))
+            path = self.model.folder / trunk.ir
+            made.append(Engine(path, threads=threads(), batch=BATCH, edit=edit, mapped=False))
             self._unders.append(found)
         return tuple(made)
 

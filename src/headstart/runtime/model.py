@@ -69,7 +69,8 @@ class Model:
             SetupError: OpenVINO is missing or cannot compile a trunk.
         """
         if batch not in self._engines:
-            made = (Engine(self.folder / t.ir, threads=threads(), batch=batch) for t in self.manifest.trunks)
+            paths = (self.folder / trunk.ir for trunk in self.manifest.trunks)
+            made = (Engine(path, threads=threads(), batch=batch, mapped=False) for path in paths)
             self._engines[batch] = tuple(made)
         return self._engines[batch]
 
