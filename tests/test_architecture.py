@@ -5,6 +5,7 @@ import json
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -31,6 +32,13 @@ def test_import_contracts():
         [Path(sys.executable).with_name("lint-imports"), "--no-cache"], cwd=ROOT, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stdout
+
+
+def test_no_stage_is_left_out_of_its_contract():
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    [modules] = [one["modules"] for one in contracts if one["type"] == "independence"]
+    stages = {path.parent.name for path in (SRC / "stages").glob("*/__init__.py")}
+    assert {name.rpartition(".")[2] for name in modules} == stages
 
 
 @pytest.mark.parametrize("words", [("--help",), ("fit", "--help"), ("--version",), ("backbones", "list")])

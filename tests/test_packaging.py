@@ -78,12 +78,14 @@ def bare(*words, code=0, more=(), **env):
 
 
 @pytest.mark.medium
-def test_the_base_package_alone_predicts(saved, paint):
+def test_the_base_package_alone_predicts_and_explains(saved, paint, tmp_path):
     red, blue = paint("a.png", "red"), paint("b.png", "blue")
     stdout, _ = bare("predict", saved, red, blue, "--format", "jsonl")
     assert [json.loads(line)["answer"] for line in stdout.splitlines()] == ["red", "blue"]
     stdout, _ = bare("predict", saved, red.parent)
     assert len(stdout.splitlines()) == 3
+    bare("explain", saved, red, "--out", tmp_path / "why")
+    assert (tmp_path / "why" / "a.png").is_file() and (tmp_path / "why" / "index.html").is_file()
 
 
 @pytest.mark.medium
