@@ -56,7 +56,9 @@ def lite0(shared_store, tmp_path_factory):
     return export_runs.make_of(tmp_path_factory.mktemp("lite0"), LITE0, shared_store)
 
 
-@pytest.mark.parametrize(("name", "precision"), [("onnx", "f16"), ("litert", "int8"), ("openvino", "int8")])
+@pytest.mark.parametrize(
+    ("name", "precision"), [("onnx", "f16"), ("onnx", "int8"), ("litert", "int8"), ("openvino", "int8")]
+)
 def test_lower_precisions_are_smaller_and_measured(lite0, name, precision, tmp_path):
     source, pictures = lite0
     wanted = _export.exporters([name], precision)

@@ -11,16 +11,48 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+
+import numpy as np
 
 from headstart.core.errors import SetupError
 from headstart.core.say import size
+from headstart.exporters._keras_graph import build
+from headstart.exporters._source import Source, inputs
+from headstart.kit import finish
 from headstart.kit.room import available_bytes
 
 _SHARE = 0.8  # of the memory that is free
 _LOOK_S = 0.1
 _LONGEST_S = 1800
+
+
+def laid(source: Source, place: Path, pictures: list[np.ndarray], told: str) -> tuple[Path, Path]:
+    """Put what a child works on into a folder.
+
+    Args:
+        source: What is exported.
+        place: The folder.
+        pictures: One array an input for int8, else empty.
+        told: Words for the format's own metadata.
+
+    Returns:
+        The model as a `.keras` file, and the file of the words.
+    """
+    file, words = place / "model.keras", place / "told.json"
+    finish.write_keras(build(source), file)
+    words.write_text(told, encoding="utf-8")
+    for one, shown in zip(inputs(source.manifest), pictures, strict=False):
+        np.save(place / f"{one.name}.npy", shown, allow_pickle=False)
+    return file, words
+
+
+def seen(place: Path, names: Sequence[str]) -> Iterator[dict[str, np.ndarray]]:
+    """In the child: picture after picture that `laid` put there, (1, H, W, 3) float32 by the names of the inputs."""
+    shown = {name: np.load(place / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in names}
+    for row in range(len(shown[names[0]])):
+        yield {name: np.asarray(one[row : row + 1], np.float32) for name, one in shown.items()}
 
 
 def convert(name: str, words: Sequence[str | Path], *, limit: int | None = None) -> None:

@@ -25,7 +25,7 @@ from headstart.exporters import _files, _parity
 from headstart.exporters._parity import Answers, Pictures
 from headstart.exporters._source import PRECISIONS, Exporter, Source, inputs, reason
 from headstart.kit import pixels
-from headstart.kit.export import CALIBRATION
+from headstart.kit.export import CALIBRATION, quiet
 from headstart.kit.provenance import versions
 
 COMPARED = 32  # pictures in f32; in other precisions all that are held out, up to
@@ -65,7 +65,7 @@ def require_possible(wanted: Sequence[Exporter], source: Source, precision: str)
         told = f"in {precision} this model cannot be written as {'; '.join(wrong)}"
         raise UsageError(told, where="--to", hint=hint)
     for one in wanted:
-        needed = [*one.making, *(["nncf"] if precision == "int8" and one.name == "openvino" else [])]
+        needed = [*one.making, *(["nncf"] if precision == "int8" and one.name in ("openvino", "onnx") else [])]
         missing = next((name for name in needed if find_spec(name) is None), None)
         if missing:
             extra = "int8" if missing == "nncf" else _EXTRA.get(missing, "export")
@@ -162,7 +162,7 @@ def _one(
     """One format: written, its files beside it, run by itself, compared, and told in `export.json`."""
     pictures, expected, seen = shown
     content = _files.told(source, exporter, precision)
-    with redirect_stdout(sys.stderr):  # converters print, and results are on standard output
+    with quiet(), redirect_stdout(sys.stderr):  # converters print, and results are on standard output
         exporter.write(source, folder, precision, seen, json.dumps(content))
     size = sum(path.stat().st_size for path in _inside(folder))
     _files.write(folder, content, exporter)

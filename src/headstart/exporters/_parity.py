@@ -53,14 +53,12 @@ class Answers:
         probabilities: (M, C) float64.
         positions: (M,) int64 position of the answer among the classes; -1 for `unknown`.
         novelty: (M,) float64, NaN where nothing measures it.
-        plausible: M sets of classes; None where the model promises nothing.
         time: `p50_ms` and `p95_ms`, of an export.
     """
 
     probabilities: np.ndarray
     positions: np.ndarray
     novelty: np.ndarray
-    plausible: tuple[tuple[str, ...], ...] | None
     time: dict[str, float]
 
 
@@ -75,7 +73,6 @@ def of_run(model: Model, files: Sequence[Path], *, declines: bool) -> Answers:
         probabilities=chances,
         positions=np.array(places),
         novelty=np.array([np.nan if one.novelty is None else one.novelty for one in found]),
-        plausible=tuple(one.plausible for one in found) if model.manifest.doubt else None,
         time={},
     )
 
@@ -101,7 +98,6 @@ def of_export(folder: Path, class_names: Sequence[str], files: Sequence[Path]) -
         probabilities=chances,
         positions=np.array([-1 if row.get("unknown") else class_names.index(row["likeliest"]) for row in answers]),
         novelty=np.array([row.get("novelty", np.nan) for row in answers], np.float64),
-        plausible=tuple(tuple(row["plausible"]) for row in answers) if "plausible" in answers[0] else None,
         time=time,
     )
 

@@ -7,15 +7,13 @@ inputs and outputs stay float32.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
 from headstart.exporters import _child
-from headstart.exporters._keras_graph import build
-from headstart.exporters._source import Source, inputs
-from headstart.kit import finish
+from headstart.exporters._source import Source
 
 _RUNTIME = '''\
 def load(path, told):
@@ -48,11 +46,7 @@ class LiteRT:
     def write(self, source: Source, folder: Path, precision: str, pictures: list[np.ndarray], told: str) -> None:
         """See `headstart.exporters._source.Exporter`; the metadata is the buffer `headstart` of the file."""
         with tempfile.TemporaryDirectory(dir=source.draft) as place:
-            file, words = Path(place) / "model.keras", Path(place) / "told.json"
-            finish.write_keras(build(source), file)
-            words.write_text(told, encoding="utf-8")
-            for one, seen in zip(inputs(source.manifest), pictures, strict=False):
-                np.save(Path(place) / f"{one.name}.npy", seen, allow_pickle=False)
+            file, words = _child.laid(source, Path(place), pictures, told)
             _child.convert(self.name, [file, folder / self.file, precision, words])
 
 
@@ -78,15 +72,8 @@ def convert(file: str, target: str, precision: str, told: str) -> None:
         converter.target_spec.supported_types = [tf.float16]
     if precision == "int8":
         names = [one.name for one in model.inputs]
-        converter.representative_dataset = lambda: _seen(Path(file).parent, names)
+        converter.representative_dataset = lambda: _child.seen(Path(file).parent, names)
     Path(target).write_bytes(_with_words(converter.convert(), Path(told).read_bytes()))
-
-
-def _seen(place: Path, names: list[str]) -> Iterator[dict[str, np.ndarray]]:
-    """Picture after picture, each by the names of the inputs."""
-    shown = {name: np.load(place / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in names}
-    for row in range(len(shown[names[0]])):
-        yield {name: np.asarray(one[row : row + 1], np.float32) for name, one in shown.items()}
 
 
 def _with_words(content: bytes, told: bytes) -> bytes:

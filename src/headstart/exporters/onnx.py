@@ -1,6 +1,6 @@
 """ONNX, by tf2onnx from Keras' layers, for ONNX Runtime and whatever reads one.
 
-In f16 weights are stored in 16 bits and computed in f32.
+In f16 weights are stored in 16 bits and computed in f32. For int8, NNCF quantises the trunks; the head stays f32.
 """
 
 from __future__ import annotations
@@ -13,9 +13,7 @@ from typing import Any
 import numpy as np
 
 from headstart.exporters import _child
-from headstart.exporters._keras_graph import build
 from headstart.exporters._source import Source
-from headstart.kit import finish
 
 _RUNTIME = '''\
 def load(path, told):
@@ -45,17 +43,13 @@ class Onnx:
     packages = ("onnxruntime",)
     making = ("keras", "tensorflow", "tf2onnx", "onnx", "onnxruntime")
     frozen = False
-    cannot: Mapping[str, str] = {
-        "int8": "ONNX Runtime's 8 bits are another scheme than NNCF's; use `--to openvino` or `--to litert`",
-    }
+    cannot: Mapping[str, str] = {}
     runtime = _RUNTIME
 
     def write(self, source: Source, folder: Path, precision: str, pictures: list[np.ndarray], told: str) -> None:
         """See `headstart.exporters._source.Exporter`; the metadata is the property `headstart` of the model."""
         with tempfile.TemporaryDirectory(dir=source.draft) as place:
-            file, words = Path(place) / "model.keras", Path(place) / "told.json"
-            finish.write_keras(build(source), file)
-            words.write_text(told, encoding="utf-8")
+            file, words = _child.laid(source, Path(place), pictures, told)
             _child.convert(self.name, [file, folder / self.file, precision, words])
 
 
@@ -63,9 +57,9 @@ def convert(file: str, target: str, precision: str, told: str) -> None:
     """The conversion itself, in a process of its own.
 
     Args:
-        file: `.keras`.
+        file: `.keras`; pictures for int8 lie beside it, `<input>.npy`.
         target: `.onnx`.
-        precision: `f32` or `f16`.
+        precision: `f32`, `f16` or `int8`.
         told: A file with the metadata.
     """
     import keras
@@ -79,6 +73,9 @@ def convert(file: str, target: str, precision: str, told: str) -> None:
     made = onnx.load(target)
     if precision == "f16":
         _halve(made)
+    if precision == "int8":
+        trunks = [layer.name for layer in model.layers if hasattr(layer, "layers")]
+        made = _quantised(made, list(_child.seen(Path(file).parent, list(shapes))), trunks)
     made.metadata_props.add(key="headstart", value=Path(told).read_text(encoding="utf-8"))
     onnx.save(made, target)
 
@@ -100,6 +97,17 @@ def _halve(made: Any) -> None:
     del made.graph.node[:]
     made.graph.node.extend(nodes)
     onnx.checker.check_model(made)
+
+
+def _quantised(model: Any, seen: list[dict[str, np.ndarray]], trunks: list[str]) -> Any:
+    """The trunks in 8 bits by NNCF; head and doubt stay in 32, distances and probabilities with them."""
+    from headstart.kit.engine import without_telemetry
+
+    with without_telemetry():
+        import nncf
+    heads = [node.name for node in model.graph.node if not any(name in node.name for name in trunks)]
+    kept = nncf.IgnoredScope(names=heads, validate=False)
+    return nncf.quantize(model, nncf.Dataset(seen), subset_size=len(seen), ignored_scope=kept)
 
 
 PLUGIN = Onnx()
