@@ -7,8 +7,15 @@ import signal
 import threading
 import time
 
+import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
+from command_line import LITE0
+from headstart.core.keys import file_digest
+from headstart.core.say import Say
+from headstart.core.types import Feature
+from headstart.kit import trunk
 from headstart.runtime import manifest
 from headstart.testing.tiny_model import write_tiny_model
 from serving_bench import BLUE, GREEN, KEY, RED, Service, picture
@@ -120,6 +127,46 @@ def test_a_run_folder_names_its_model(tmp_path):
     assert list(named([str(tmp_path / "my run (2)")])) == ["my-run-2"]
     assert list(named([str(tmp_path / "my run (2)" / "model")])) == ["my-run-2"]
     assert list(named(["a=x", "b=y"])) == ["a", "b"]
+
+
+@pytest.mark.medium
+def test_weights_that_are_written_over_in_place_end_nothing(tmp_path, shared_store):
+    model = _real(tmp_path / "model", shared_store)
+    with Service(f"m={model}") as service:
+        before = service.predict(RED).json()["answers"][0]["probabilities"]
+        weights = model / "lite0" / "trunk.bin"
+        assert weights.stat().st_size > 1_000_000
+        weights.write_bytes(b"not the weights")
+        for _ in range(3):
+            assert service.predict(RED).json()["answers"][0]["probabilities"] == before
+
+
+def _real(folder, store):
+    """A model on a bundled trunk, whose weights are megabytes, with a head that was never fitted."""
+    found = trunk.find(LITE0)
+    side, last = found.spec.input.size_px, found.spec.depths[-1]
+    built = trunk.folder(found, store, Say(quiet=True), np.zeros((4, side, side, 3), np.uint8))
+    shutil.copytree(built, folder / "lite0")
+    weights = np.random.default_rng(0).normal(0, 0.1, (last.dim, 3)).astype(np.float32)
+    save_file({"weights": weights, "bias": np.zeros(3, np.float32)}, folder / "head.safetensors")
+    entry = manifest.TrunkEntry(
+        name=LITE0,
+        revision="1",
+        input=found.spec.input,
+        depths=found.spec.depths,
+        precision="f32",
+        licence="Apache-2.0",
+        licence_note="",
+        ir="lite0/trunk.xml",
+        files=manifest.entry_files(folder, "lite0"),
+    )
+    head = manifest.HeadEntry(
+        name="ridge", kind="linear", arrays="head.safetensors", sha256=file_digest(folder / "head.safetensors")
+    )
+    told = manifest.read(write_tiny_model(folder.parent / "tiny"))
+    features = (Feature(backbone=LITE0, depth=last.name, dim=last.dim),)
+    manifest.write(dataclasses.replace(told, trunks=(entry,), features=features, head=head), folder)
+    return folder
 
 
 def _soak(tiny, seconds):
