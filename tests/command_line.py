@@ -36,13 +36,15 @@ def start(*words, env=None, light=True):
     )
 
 
-def call(*words, code=0, env=None, timeout=240, light=True):
+def call(*words, code=0, env=None, timeout=600, light=True):
     """Run the command line; return (standard output, standard error)."""
     process = start(*words, env=env, light=light)
     try:
         stdout, stderr = process.communicate(timeout=timeout)
-    finally:
+    except BaseException:
         process.kill()
+        process.communicate()
+        raise
     assert process.returncode == code, stderr
     return stdout, stderr
 
