@@ -1,5 +1,7 @@
 // What every view uses: elements, words and numbers for people, questions to the studio.
 
+const there = (children) => children.flat(Infinity).filter((child) => child !== null && child !== undefined && child !== false && child !== "");
+
 /** An element: h("p", { class: "note", onclick: f }, "text", child, …); empty children are left out. */
 export function h(tag, given = {}, ...children) {
   const made = document.createElement(tag);
@@ -9,9 +11,12 @@ export function h(tag, given = {}, ...children) {
     else if (name === "value" || name === "checked" || name === "disabled") made[name] = value;
     else made.setAttribute(name, value === true ? "" : value);
   }
-  made.append(...children.flat().filter((child) => child !== null && child !== undefined && child !== false && child !== ""));
+  made.append(...there(children));
   return made;
 }
+
+/** What an element holds from now on. */
+export const fill = (element, ...children) => element.replaceChildren(...there(children));
 
 /** A failure as the command line tells it: what, where, hint. */
 export class Told extends Error {

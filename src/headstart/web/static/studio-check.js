@@ -1,6 +1,6 @@
 // What the audit found, and how to learn from it.
 
-import { at, command, errorBox, get, h, meter, plural, post, say } from "./studio-base.js";
+import { at, command, errorBox, fill, get, h, meter, plural, say } from "./studio-base.js";
 import { fitForm } from "./studio-form.js";
 import { follow } from "./studio-live.js";
 
@@ -10,19 +10,19 @@ export async function checkView({ main, studio, signal }, name) {
   let shown = false;
   const draw = (facts) => {
     if (facts.pictures) {
-      counts.replaceChildren(countsView(facts.pictures, (row) => `api/looks/${at(name)}/pictures/${row}`));
-      if (!shown) { form.replaceChildren(fitForm(studio, facts.pictures.root || facts.data)); shown = true; }
+      fill(counts, countsView(facts.pictures, (row) => `api/looks/${at(name)}/pictures/${row}`));
+      if (!shown) { fill(form, fitForm(studio, facts.pictures.root || facts.data)); shown = true; }
     }
-    findings.replaceChildren(findingsView(facts.audit, (row) => `api/looks/${at(name)}/pictures/${row}`));
+    fill(findings, findingsView(facts.audit, (row) => `api/looks/${at(name)}/pictures/${row}`));
   };
-  main.replaceChildren(h("h1", {}, "The pictures"), h("p", { class: "under" }, found.data || name), status, problem,
+  fill(main, h("h1", {}, "The pictures"), h("p", { class: "under" }, found.data || name), status, problem,
     counts, findings, command(found.command), form);
   draw(found);
   let last = found.state;
   const state = ({ state, error }) => {
     last = state;
     status.textContent = { running: "Checking the pictures.", queued: "Waits for its turn.", done: "", failed: "", cancelled: "The check was stopped." }[state] ?? "The check was cut short.";
-    if (error) problem.replaceChildren(errorBox(error));
+    if (error) fill(problem, errorBox(error));
     if (state === "done") say("The pictures are checked.");
   };
   state(found);

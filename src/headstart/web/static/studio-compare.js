@@ -1,10 +1,10 @@
 // Runs side by side: what `headstart compare` says of them.
 
-import { at, command, errorBox, get, h, plural, post, scoreName, scoreRange, scoreValue } from "./studio-base.js";
+import { at, command, errorBox, fill, get, h, plural, post, scoreName, scoreRange, scoreValue } from "./studio-base.js";
 
 export async function compareView({ main, studio }, list) {
   const names = list.split(",").map(decodeURIComponent);
-  main.replaceChildren(h("h1", {}, `${plural(names.length, "run")} compared`), h("p", { class: "muted" }, "Comparing them on the same pictures."));
+  fill(main, h("h1", {}, `${plural(names.length, "run")} compared`), h("p", { class: "muted" }, "Comparing them on the same pictures."));
   const place = h("div");
   const all = await Promise.all(names.map((name) => get(`api/runs/${at(name)}/facts`)));
   const rows = ["accuracy", "balanced_accuracy", "log_loss"].map((name) => [scoreName(name), (run) => {
@@ -12,7 +12,7 @@ export async function compareView({ main, studio }, list) {
     return score ? [h("b", {}, scoreValue(score)), h("span", { class: "note" }, ` ${scoreRange(score)}`)] : ["-"];
   }]);
   rows.push(["Budget", (run) => [run.budget]], ["Strategy", (run) => [run.strategy]], ["Pictures", (run) => [run.pictures ? run.pictures.count.toLocaleString("en-GB") : "-"]]);
-  main.replaceChildren(h("h1", {}, `${plural(names.length, "run")} compared`),
+  fill(main, h("h1", {}, `${plural(names.length, "run")} compared`),
     h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Runs side by side" }, h("table", {},
       h("thead", {}, h("tr", {}, h("td"), all.map((run) => h("th", { scope: "col" }, h("a", { href: `#/run/${at(run.name)}` }, run.name))))),
       h("tbody", {}, rows.map(([title, cell]) => h("tr", {}, h("th", { scope: "row" }, title), all.map((run) => h("td", {}, cell(run)))))))),
@@ -21,8 +21,8 @@ export async function compareView({ main, studio }, list) {
   place.append(h("p", { class: "muted" }, "Testing whether the difference is more than chance."));
   try {
     const found = await post("api/comparisons", { runs: names });
-    place.replaceChildren(found.error ? errorBox(found.error) : compared(found.result.at(-1)), command(found.command));
-  } catch (error) { place.replaceChildren(errorBox(error)); }
+    fill(place, found.error ? errorBox(found.error) : compared(found.result.at(-1)), command(found.command));
+  } catch (error) { fill(place, errorBox(error)); }
 }
 
 /** What the tests say of each two runs, and what was asked for otherwise. */

@@ -1,6 +1,6 @@
 // The model in other formats, with what was measured of each.
 
-import { at, command, errorBox, get, h, pill, post, percent, size } from "./studio-base.js";
+import { at, command, errorBox, fill, get, h, percent, pill, post, size } from "./studio-base.js";
 import { tree } from "./studio-compare.js";
 import { follow } from "./studio-live.js";
 
@@ -19,7 +19,7 @@ export async function exportView({ place, name, studio, signal }) {
   const draw = async () => {
     const { exports } = await get(`api/runs/${at(name)}/exports`);
     if (signal.aborted) return;
-    list.replaceChildren(...exports.map((one) => {
+    fill(list, ...exports.map((one) => {
       const line = h("p", { class: "note" }), card = h("div", { class: "card" }, h("div", { class: "row" }, h("b", {}, FORMATS[one.to]?.[0] ?? one.to), pill(one.state)), line,
         one.error ? errorBox(one.error) : null, one.state === "done" ? measured(one) : null, command(one.command));
       if (["running", "queued"].includes(one.state)) follow(`api/tasks/${at(one.task)}/events`, { line: ({ text }) => { line.textContent = text; }, end: draw }, signal);
@@ -29,13 +29,13 @@ export async function exportView({ place, name, studio, signal }) {
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
     go.disabled = true;
-    problem.replaceChildren();
+    fill(problem);
     try {
       await post(`api/runs/${at(name)}/exports`, { to: form.elements.to.value, precision: form.elements.precision.value });
       await draw();
-    } catch (error) { problem.replaceChildren(errorBox(error)); } finally { go.disabled = false; }
+    } catch (error) { fill(problem, errorBox(error)); } finally { go.disabled = false; }
   });
-  place.replaceChildren(h("p", {}, "Each export is loaded by its own runtime and compared with the run on real pictures before it is called done."), form, problem, list);
+  fill(place, h("p", {}, "Each export is loaded by its own runtime and compared with the run on real pictures before it is called done."), form, problem, list);
   await draw();
 }
 

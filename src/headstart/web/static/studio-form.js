@@ -1,6 +1,6 @@
 // How long and how to learn; every setting of a fit is there for those who look for it.
 
-import { at, about, command, errorBox, h, percent, post, size } from "./studio-base.js";
+import { about, at, command, errorBox, fill, h, percent, post, size } from "./studio-base.js";
 
 const BUDGETS = [["1m", "1 minute", "A first look"], ["5m", "5 minutes", "Usually enough for a new head"], ["30m", "30 minutes", "Room to tune a network"], ["2h", "2 hours", "A thorough search"]];
 const STRATEGIES = {
@@ -23,25 +23,25 @@ export function fitForm(studio, data) {
     const mine = ++asked;
     try {
       const found = await post("api/commands/fit", { data, settings: settings() });
-      if (mine === asked) { line.replaceChildren(command(found.command)); problem.replaceChildren(); }
-    } catch (error) { if (mine === asked) problem.replaceChildren(errorBox(error)); }
+      if (mine === asked) { fill(line, command(found.command)); fill(problem); }
+    } catch (error) { if (mine === asked) fill(problem, errorBox(error)); }
   };
-  form.addEventListener("input", () => { forecast.replaceChildren(); preview(); });
+  form.addEventListener("input", () => { fill(forecast); preview(); });
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
     go.disabled = true;
     try {
       const found = await post("api/fits", { data, settings: settings() });
       location.hash = `#/run/${at(found.run)}`;
-    } catch (error) { problem.replaceChildren(errorBox(error)); } finally { go.disabled = false; }
+    } catch (error) { fill(problem, errorBox(error)); } finally { go.disabled = false; }
   });
   ask.addEventListener("click", async () => {
     ask.disabled = true;
-    forecast.replaceChildren(h("p", { class: "muted" }, "Reckoning."));
+    fill(forecast, h("p", { class: "muted" }, "Reckoning."));
     try {
       const found = await post("api/plans", { data, settings: settings() });
-      forecast.replaceChildren(found.error ? errorBox(found.error) : plan(found));
-    } catch (error) { forecast.replaceChildren(errorBox(error)); } finally { ask.disabled = false; }
+      fill(forecast, found.error ? errorBox(found.error) : plan(found));
+    } catch (error) { fill(forecast, errorBox(error)); } finally { ask.disabled = false; }
   });
   preview();
   return h("section", { "aria-labelledby": "learn" }, h("h2", { id: "learn" }, "Learn from them"), form);

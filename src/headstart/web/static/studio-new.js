@@ -1,6 +1,6 @@
 // Where the pictures are: a folder of this machine, or files that are dropped.
 
-import { at, errorBox, get, h, plural, post, say, send } from "./studio-base.js";
+import { at, errorBox, fill, get, h, plural, post, say, send } from "./studio-base.js";
 
 const AT_ONCE = 4;
 
@@ -11,22 +11,22 @@ export async function newView({ main, studio, signal }) {
   const check = h("button", { class: "main", type: "submit" }, "Check the pictures");
 
   const browse = async (path) => {
-    problem.replaceChildren();
+    fill(problem);
     try {
       const found = await get(`api/folders?path=${encodeURIComponent(path)}`);
       field.value = found.path;
-      list.replaceChildren(...folders(found, browse));
-    } catch (error) { problem.replaceChildren(errorBox(error)); }
+      fill(list, ...folders(found, browse));
+    } catch (error) { fill(problem, errorBox(error)); }
   };
   const look = async (path) => {
-    problem.replaceChildren();
+    fill(problem);
     check.disabled = true;
     try {
       const found = await post("api/looks", { data: path });
       location.hash = `#/check/${at(found.look)}`;
-    } catch (error) { problem.replaceChildren(errorBox(error)); } finally { check.disabled = false; }
+    } catch (error) { fill(problem, errorBox(error)); } finally { check.disabled = false; }
   };
-  main.replaceChildren(
+  fill(main, 
     h("h1", {}, "New run"),
     h("p", { class: "lead" }, "Which pictures shall it learn from? One folder, with one sub-folder for each class."),
     problem,
@@ -81,17 +81,17 @@ function dropZone(problem, look, signal) {
 
   async function upload(files) {
     const wanted = files.filter(([path]) => !path.split("/").some((part) => part.startsWith(".")));
-    problem.replaceChildren();
-    if (!wanted.length) { problem.replaceChildren(errorBox({ what: "nothing was dropped that could be a picture", hint: "drop a folder with one sub-folder for each class" })); return; }
+    fill(problem);
+    if (!wanted.length) { fill(problem, errorBox({ what: "nothing was dropped that could be a picture", hint: "drop a folder with one sub-folder for each class" })); return; }
     try {
       const { upload: draft } = await post("api/uploads");
       const refused = await sendAll(draft, wanted, told, signal);
       if (signal.aborted) return;
       if (refused.length === wanted.length) throw refused[0][1];
-      if (refused.length) problem.replaceChildren(errorBox({ what: `${plural(refused.length, "file")} could not be taken, the first is ${refused[0][0]}: ${refused[0][1].message}` }));
+      if (refused.length) fill(problem, errorBox({ what: `${plural(refused.length, "file")} could not be taken, the first is ${refused[0][0]}: ${refused[0][1].message}` }));
       const { path } = await post(`api/uploads/${at(draft)}/done`);
       await look(path);
-    } catch (error) { problem.replaceChildren(errorBox(error)); told.replaceChildren(); }
+    } catch (error) { fill(problem, errorBox(error)); fill(told); }
   }
   return zone;
 }
@@ -100,7 +100,7 @@ async function sendAll(draft, files, told, signal) {
   const refused = [];
   let next = 0, done = 0;
   const line = h("p", { class: "note" });
-  told.replaceChildren(line);
+  fill(told, line);
   const work = async () => {
     while (next < files.length && !signal.aborted) {
       const [path, file] = files[next++];

@@ -1,6 +1,6 @@
 // Stages, time left, the ranking and the curves of a run.
 
-import { about, duration, h, isShare, percent, plural, scoreName } from "./studio-base.js";
+import { about, duration, fill, h, isShare, percent, plural, scoreName } from "./studio-base.js";
 import { lines, strip } from "./studio-charts.js";
 
 const STEPS = {
@@ -34,7 +34,7 @@ export function progressView(first) {
   };
   const draw = () => {
     const now = state === "running" ? facts.steps.findIndex((one) => !one.done) : -1;
-    list.replaceChildren(...facts.steps.map((one, index) => {
+    fill(list, ...facts.steps.map((one, index) => {
       const kind = one.done ? "done" : index === now ? "now" : "todo";
       return h("li", { class: kind, "aria-current": kind === "now" && "step" },
         h("span", { class: "mark", "aria-hidden": "true" }),

@@ -1,6 +1,6 @@
 // One run: at work, or finished, with its report, a picture to try, exports and what was said.
 
-import { at, command, errorBox, get, h, pill, post, say, scoreName, scoreRange, scoreValue, stateText } from "./studio-base.js";
+import { at, command, errorBox, fill, get, h, pill, post, say, scoreName, scoreRange, scoreValue, stateText } from "./studio-base.js";
 import { exportView } from "./studio-export.js";
 import { follow } from "./studio-live.js";
 import { learningView, curvesView, progressView, rankingView } from "./studio-progress.js";
@@ -14,7 +14,7 @@ export async function runView({ main, studio, signal, again }, name, tab = "") {
   const tabs = TABS.filter(([key]) => key === "" || key === "log" || (finished && (key !== "export" || studio.commands.includes("export"))));
   const place = h("div");
   const state = h("span", {}, pill(facts.state));
-  main.replaceChildren(
+  fill(main, 
     h("div", { class: "heading" }, h("h1", {}, name), state),
     h("p", { class: "under" }, facts.data || facts.path),
     h("nav", { class: "tabs", "aria-label": "This run" }, tabs.map(([key, title]) =>
@@ -30,30 +30,30 @@ function overview({ place, facts, name, signal, again, state }) {
   const cancel = h("button", { type: "button", onclick: () => act("cancel") }, "Stop");
   const resume = h("button", { type: "button", class: "main", onclick: () => act("resume") }, "Resume");
   async function act(what) {
-    problem.replaceChildren();
+    fill(problem);
     try {
       await post(`api/runs/${at(name)}/${what}`);
       if (what === "resume") again();
-      else { cancel.textContent = "Stop now"; say("It was asked to stop."); problem.replaceChildren(h("p", { class: "note" }, "It was asked to stop; what is done is kept.")); }
-    } catch (error) { problem.replaceChildren(errorBox(error)); }
+      else { cancel.textContent = "Stop now"; say("It was asked to stop."); fill(problem, h("p", { class: "note" }, "It was asked to stop; what is done is kept.")); }
+    } catch (error) { fill(problem, errorBox(error)); }
   }
   const draw = (found) => {
     progress.facts(found);
-    ranking.replaceChildren(rankingView(found));
-    curves.replaceChildren(curvesView(found));
-    learning.replaceChildren(learningView(found));
-    if (found.verdicts.length) result.replaceChildren(resultView(found));
+    fill(ranking, rankingView(found));
+    fill(curves, curvesView(found));
+    fill(learning, learningView(found));
+    if (found.verdicts.length) fill(result, resultView(found));
   };
   const told = ({ state: now, error, started }) => {
-    state.replaceChildren(pill(now));
+    fill(state, pill(now));
     progress.state(now, started);
-    if (error && now !== "cancelled") problem.replaceChildren(errorBox(error));
-    if (now === "cut short") problem.replaceChildren(h("p", {}, "Its process is gone: the machine was switched off, or it was killed. Resume goes on where it was."));
-    buttons.replaceChildren(...(["running", "queued"].includes(now) ? (facts.task ? [cancel] : []) : now === "done" ? [] : [resume]));
+    if (error && now !== "cancelled") fill(problem, errorBox(error));
+    if (now === "cut short") fill(problem, h("p", {}, "Its process is gone: the machine was switched off, or it was killed. Resume goes on where it was."));
+    fill(buttons, ...(["running", "queued"].includes(now) ? (facts.task ? [cancel] : []) : now === "done" ? [] : [resume]));
   };
   const over = facts.state === "done";
-  place.replaceChildren(...(over ? [result] : [work]), problem, buttons);
-  work.replaceChildren(progress.element);
+  fill(place, ...(over ? [result] : [work]), problem, buttons);
+  fill(work, progress.element);
   place.append(...(over ? [] : [result]), ranking, curves, learning,
     over ? h("details", {}, h("summary", {}, "How it went"), progress.element) : "", command(facts.command));
   draw(facts);
@@ -80,7 +80,7 @@ function resultView(facts) {
 
 function reportView({ place, name, facts }) {
   const source = `runs/${at(name)}/report`;
-  place.replaceChildren(
+  fill(place, 
     h("div", { class: "row" }, h("a", { class: "button small", href: source, target: "_blank", rel: "noopener" }, "Open in a tab of its own")),
     h("iframe", { class: "report", src: source, title: `Report of ${name}`, sandbox: "allow-scripts" }),
     h("p"), command(`headstart report ${facts.path}`, "Writes the report again"));
@@ -89,7 +89,7 @@ function reportView({ place, name, facts }) {
 async function logView({ place, name, facts, signal }) {
   const log = h("pre", { class: "log", tabindex: "0", role: "region", "aria-label": "What it said" });
   const choices = h("dl", { class: "verdicts" }, facts.choices.map((one) => [h("dt", {}, one.value.slice(0, 120)), h("dd", {}, one.why)]));
-  place.replaceChildren(facts.task ? log : h("p", { class: "muted" }, "It was not started here: there is no log."),
+  fill(place, facts.task ? log : h("p", { class: "muted" }, "It was not started here: there is no log."),
     facts.choices.length ? h("section", {}, h("h2", {}, "Choices that it made"), choices) : "", command(facts.command));
   if (!facts.task) return;
   let moving = null;

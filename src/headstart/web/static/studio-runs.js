@@ -1,13 +1,13 @@
 // All runs: what they came to, which are at work, and the way to compare them.
 
-import { at, command, day, duration, errorBox, get, h, pill, scoreValue, stateText } from "./studio-base.js";
+import { at, day, duration, fill, get, h, pill, scoreValue } from "./studio-base.js";
 
 export async function runsView({ main, studio, signal, again }) {
   const found = await get("api/runs");
   const picked = new Set();
   const start = h("a", { class: "button main", href: "#/new" }, "New run");
   if (!found.runs.length) {
-    main.replaceChildren(h("h1", {}, "Runs"), h("div", { class: "empty" },
+    fill(main, h("h1", {}, "Runs"), h("div", { class: "empty" },
       h("h2", {}, "No runs yet"),
       h("p", {}, "Bring a folder of pictures with one sub-folder for each class. The studio checks them, learns the classes, and tells how far the answers can be trusted."),
       h("p", {}, start)),
@@ -22,7 +22,7 @@ export async function runsView({ main, studio, signal, again }) {
     compare.textContent = picked.size > 1 ? `Compare ${picked.size} runs` : "Compare";
   } }));
   const comparable = canCompare && found.runs.filter((run) => run.finished).length > 1;
-  main.replaceChildren(h("h1", {}, "Runs"),
+  fill(main, h("h1", {}, "Runs"),
     h("div", { class: "row" }, start, comparable && compare),
     comparable && h("p", { class: "note" }, "Tick two finished runs or more to compare them."),
     h("ul", { class: "runs" }, found.runs.map((run) => row(run, comparable && picking))));
@@ -38,7 +38,7 @@ function row(run, picking) {
   return h("li", {},
     picking ? picking(run) : h("span"),
     h("div", {},
-      h("div", { class: "row", style: undefined }, h("a", { class: "title", href: `#/run/${at(run.name)}` }, run.name), run.state !== "done" && pill(run.state)),
+      h("div", { class: "row title-row" }, h("a", { class: "title", href: `#/run/${at(run.name)}` }, run.name), run.state !== "done" && pill(run.state)),
       h("span", { class: "sub" }, told)),
     score ? h("div", { class: "score" }, h("b", {}, scoreValue(score)), h("span", {}, `right, n = ${score.n.toLocaleString("en-GB")}`)) : h("span"));
 }

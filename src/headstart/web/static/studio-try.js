@@ -1,6 +1,6 @@
 // Drop a picture, see the answer with its doubt.
 
-import { at, command, errorBox, h, meter, percent, plural, say, send } from "./studio-base.js";
+import { at, command, errorBox, fill, h, meter, percent, plural, say, send } from "./studio-base.js";
 
 export function tryView({ place, name, signal }) {
   const answers = h("div", { "aria-live": "polite" });
@@ -16,12 +16,12 @@ export function tryView({ place, name, signal }) {
       answers.prepend(card);
       try {
         const found = await send("POST", `api/runs/${at(name)}/tries?file=${encodeURIComponent(file.name)}`, file, signal);
-        card.replaceChildren(found.answer.error ? errorBox(found.answer.error) : answered(found, file, name));
-      } catch (error) { if (!signal.aborted) card.replaceChildren(errorBox(error)); }
+        fill(card, found.answer.error ? errorBox(found.answer.error) : answered(found, file, name));
+      } catch (error) { if (!signal.aborted) fill(card, errorBox(error)); }
     }
     pick.value = "";
   }
-  place.replaceChildren(zone, answers);
+  fill(place, zone, answers);
 }
 
 function answered(found, file, name) {

@@ -1,6 +1,6 @@
 // The studio's page: which view is shown, by the address after #.
 
-import { errorBox, get, h } from "./studio-base.js";
+import { errorBox, fill, get, h } from "./studio-base.js";
 import { checkView } from "./studio-check.js";
 import { compareView } from "./studio-compare.js";
 import { newView } from "./studio-new.js";
@@ -40,7 +40,7 @@ async function show() {
     document.title = `${title} · headstart studio`;
     if (!before) { scrollTo(0, 0); main.focus({ preventScroll: true }); }
   } catch (error) {
-    main.replaceChildren(h("h1", {}, "This cannot be shown"), errorBox(error), h("p", {}, h("a", { href: "#/" }, "Back to the runs")));
+    fill(main, h("h1", {}, "This cannot be shown"), errorBox(error), h("p", {}, h("a", { href: "#/" }, "Back to the runs")));
   }
 }
 
