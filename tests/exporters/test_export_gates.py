@@ -9,11 +9,13 @@ import pytest
 
 import export_runs
 import headstart
+import own_files
 from headstart.cli.main import main
 from headstart.core.errors import DataError, GateFailed, SetupError, UsageError
 from headstart.core.say import Say
 from headstart.exporters import _child, _export, _parity
-from headstart.kit import finish, tuned
+from headstart.kit import finish, trunk, tuned
+from headstart.runtime.model import Model
 
 QUIET = Say(quiet=True)
 
@@ -177,10 +179,16 @@ def test_a_converter_that_takes_too_much_memory_or_fails_is_ended_with_its_reaso
 
 
 def test_a_trunk_without_keras_layers_goes_to_openvino_alone(tmp_path, monkeypatch):
-    from headstart.kit.trunk import Trunk
-
+    monkeypatch.setenv("HEADSTART_CACHE", str(tmp_path / "cache"))
     source, _ = export_runs.make(tmp_path)
-    monkeypatch.setattr(Trunk, "frozen", property(lambda self: "it is an ONNX file"))
-    with pytest.raises(UsageError, match=r"`onnx`: it takes Keras layers.*it is an ONNX file") as caught:
+    own_files.own(source.store)
+    known = source.manifest.trunks[0]
+    entry = dataclasses.replace(known, name="saved_file:mine", revision=trunk.find("saved_file:mine").spec.revision)
+    other = Model(source.model.folder, dataclasses.replace(source.manifest, trunks=(entry,)))
+    source = dataclasses.replace(source, model=other)
+    with pytest.raises(
+        UsageError, match=r"`onnx`: it takes Keras layers, and of `saved_file:mine` there are"
+    ) as caught:
         _export.require_possible(_export.exporters(("onnx", "openvino"), "f32"), source, "f32")
     assert caught.value.hint == "--to openvino"
+    _export.require_possible(_export.exporters(["openvino"], "int8"), source, "int8")
