@@ -1,10 +1,16 @@
 """What the service answers, in each of the forms in which it can be asked; one bad picture costs its own row."""
 
 import base64
+import io
 import json
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from python_multipart.multipart import parse_form
 
+from headstart.web.bodies import multipart
+from headstart.web.limits import Refused
 from serving_bench import BLUE, GREEN, RED, picture
 
 
@@ -162,3 +168,57 @@ def test_the_request_id_is_in_answer_and_log_and_no_name_is(service):
 def test_a_picture_may_come_in_any_format_of_the_decoder(service):
     sent = [picture("blue", form=form) for form in ("JPEG", "BMP", "GIF", "WebP", "TIFF")]
     assert {row["answer"] for row in rows(service.predict(*sent))} == {"blue"}
+
+
+def test_an_answer_is_explained(service):
+    found = service.client.post("/v1/explain?model=other", files={"files": ("red.png", RED)})
+    assert found.status_code == 200, found.text
+    told = found.json()
+    assert (told["model"], told["answer"]["file"], told["answer"]["answer"]) == ("other", "red.png", "red")
+    assert told["method"] == "occlusion" and told["nearest"] == [] and "no training pictures" in told["compared"]
+    assert base64.b64decode(told["overlay_png"]).startswith(b"\x89PNG")
+    two = service.client.post("/v1/explain", files=[("files", RED), ("files", RED)])
+    assert two.status_code == 422 and "one picture" in two.json()["error"]["what"]
+    bad = service.client.post("/v1/explain", files={"files": b"no picture"})
+    assert bad.status_code == 422 and bad.json()["error"]["what"].startswith("not a picture")
+
+
+SAFE = st.binary(max_size=200).filter(lambda content: b"--edge" not in content)
+
+
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(st.lists(st.tuples(st.sampled_from(["files", "file", "note"]), SAFE), max_size=6))
+def test_forms_are_read_as_the_library_for_forms_reads_them(parts):
+    body = b""
+    for at, (name, content) in enumerate(parts):
+        body += f'--edge\r\nContent-Disposition: form-data; name="{name}"; filename="{at}.png"\r\n\r\n'.encode()
+        body += content + b"\r\n"
+    body += b"--edge--\r\n"
+    theirs = []
+    parse_form(
+        {"Content-Type": b"multipart/form-data; boundary=edge"},
+        io.BytesIO(body),
+        None,
+        lambda file: theirs.append((file.field_name, file.file_name, _read(file))),
+    )
+    ours = [(one.name, one.content) for one in multipart(body, "multipart/form-data; boundary=edge", 10)]
+    assert ours == [(name.decode(), content) for field, name, content in theirs if field != b"note"]
+
+
+def _read(file):
+    file.file_object.seek(0)
+    content = file.file_object.read()
+    file.close()
+    return content
+
+
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(
+    st.binary(max_size=400)
+    | st.lists(st.sampled_from([b"--edge", b"\r\n", b"--", b"\r\n\r\n", b'name="files"', b"x"])).map(b"".join)
+)
+def test_no_form_breaks_the_reader(body):
+    try:
+        assert isinstance(multipart(body, "multipart/form-data; boundary=edge", 3), list)
+    except Refused as refused:
+        assert refused.status in (400, 413)

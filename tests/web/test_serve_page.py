@@ -46,6 +46,17 @@ def test_a_dropped_and_a_pasted_picture_are_answered(chromium, service):
         assert float(widths[0].rstrip("%")) > 99
 
 
+def test_an_answer_tells_what_it_rests_on(chromium, service):
+    with pages.page(chromium, f"{service.url}/", size=pages.PHONE) as shown:
+        shown.locator("#drop").wait_for()
+        give(shown, ("red.png", RED))
+        shown.get_by_role("button", name="Why? red.png").click()
+        shown.get_by_role("heading", name="What the answer rests on").wait_for()
+        assert shown.get_by_role("img", name="Heat map").evaluate("image => image.naturalWidth") > 0
+        assert shown.evaluate("document.activeElement.className") == "why"
+        assert pages.faults(shown) == [] and pages.overflows(shown) <= 0
+
+
 def test_many_pictures_with_a_bad_one_and_clearing(chromium, service):
     with pages.page(chromium, f"{service.url}/") as shown:
         shown.locator("#drop").wait_for()

@@ -18,17 +18,28 @@ if TYPE_CHECKING:
     from headstart.web.desk import Desk
 
 
-async def explain(desk: Desk, served: Served, upload: Content) -> dict[str, Any]:
+async def explain(desk: Desk, served: Served, upload: Content, turn: asyncio.Semaphore) -> dict[str, Any]:
     """What an answer rests on.
 
+    Args:
+        desk: Its limits hold; the picture counts as one that waits.
+        served: The model.
+        upload: The picture.
+        turn: An explanation takes as long as many answers: so many at a time.
+
     Raises:
-        Refused: 422 the picture cannot be read, 501 this model cannot be explained, 504 it takes too long.
+        Refused: 422 the picture cannot be read, 429 too much waits, 501 this model cannot be explained, 504 it takes
+            too long.
     """
+    desk.load.admit()
+    desk.load.pictures += 1
     try:
-        async with asyncio.timeout(desk.limits.timeout_s):
+        async with asyncio.timeout(desk.limits.timeout_s), turn:
             return await asyncio.to_thread(_explained, served, upload, desk.limits.pixels)
     except TimeoutError:
         raise Refused(504, f"no explanation within {desk.limits.timeout_s:g} s") from None
+    finally:
+        desk.load.pictures -= 1
 
 
 def _explained(served: Served, upload: Content, max_pixels: int) -> dict[str, Any]:

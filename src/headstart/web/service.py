@@ -45,7 +45,7 @@ def _add_answers(made: APIRouter, desk: Desk) -> None:
         """Answer for pictures with a model."""
         return await _predict(desk, request, desk.model(request, name))
 
-    lock = asyncio.Semaphore(1)  # an explanation takes as long as many answers: one at a time
+    turn = asyncio.Semaphore(1)
 
     @made.post("/v1/explain", **schemas.EXPLAIN)
     async def explain(request: Request) -> Response:
@@ -56,8 +56,7 @@ def _add_answers(made: APIRouter, desk: Desk) -> None:
             if len(uploads) > 1:
                 raise Refused(422, "one picture is explained at a time")
             note(request, pictures=1)
-            async with lock:
-                return answers.as_json(await explaining.explain(desk, served, uploads[0]))
+            return answers.as_json(await explaining.explain(desk, served, uploads[0], turn))
 
 
 async def _predict(desk: Desk, request: Request, served: Served) -> Response:
