@@ -119,8 +119,8 @@ def test_a_picture_is_tried_and_its_command_is_shown(fitted, serving, chromium, 
     with pages.page(chromium, serving.url) as page:
         page.goto(f"{serving.base}#/run/cloth/try")
         page.locator("input[type=file]").set_input_files(sorted((folder / "cloth" / "nominal").glob("*.jpg"))[0])
-        page.locator(".try h3").wait_for(timeout=60_000)
-        assert page.locator(".try h3").inner_text() in ("global", "nominal", "I do not know")
+        page.locator(".try h2").wait_for(timeout=60_000)
+        assert page.locator(".try h2").inner_text() in ("global", "nominal", "I do not know")
         assert page.locator(".bars li").count() == 2
         assert page.locator(".try .command code").first.inner_text().startswith("headstart predict ")
         page.wait_for_function("[...document.querySelectorAll('.try img')].every((one) => one.naturalWidth > 0)")

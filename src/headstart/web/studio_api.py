@@ -162,8 +162,11 @@ def runs(own: Own) -> dict[str, Any]:
 @router.get("/api/{kind}/{name}/facts")
 def facts(own: Own, kind: Kind, name: str) -> dict[str, Any]:
     """All that is shown of a run; of one that has no folder yet, what was asked."""
-    folder = own.shelf(kind).folder / name if _of(own, name, kind) else own.shelf(kind).path(name)
-    return shelf.facts(folder) | {"state": _state(own, name, kind), **_latest(own, name, kind)}
+    tasks = _of(own, name, kind)
+    folder = own.shelf(kind).folder / name if tasks else own.shelf(kind).path(name)
+    found = shelf.facts(folder)
+    data = found["data"] or (tasks[0].words[1] if tasks else "")  # what was asked, of one that has not begun
+    return found | {"data": data, "state": _state(own, name, kind), **_latest(own, name, kind)}
 
 
 @router.get("/api/{kind}/{name}/pictures/{row}")

@@ -40,7 +40,7 @@ function answered(found, file, name) {
   say(`${file.name}: ${title}. ${told}`);
   return h("article", { class: "try" },
     h("div", {}, h("figure", {}, h("img", { src: `api/tries/${found.try}/picture`, alt: `The picture ${file.name}` }), h("figcaption", {}, file.name)), heat(found)),
-    h("div", {}, h("h3", {}, title), h("p", {}, told),
+    h("div", {}, h("h2", {}, title), h("p", {}, told),
       (row.reasons ?? []).length ? h("ul", { class: "note" }, row.reasons.map((one) => h("li", {}, one))) : null,
       h("ul", { class: "bars" }, chances.slice(0, 6).map(([label, chance]) => h("li", {}, h("span", {}, label), meter(chance), h("span", {}, percent(chance))))),
       chances.length > 6 ? h("p", { class: "note" }, `and ${plural(chances.length - 6, "more class", "more classes")}`) : null,
