@@ -204,7 +204,8 @@ def test_it_says_what_was_chosen_and_why(data, split, backbones, context):
     ctx = dataclasses.replace(context(), say=Say(err=io.StringIO()))
     adapt(data, split, backbones, ctx)
     lines = [line for line in ctx.say.err.getvalue().splitlines() if line.startswith("adapt")]
-    assert len(lines) == 2
+    assert len(lines) == 3
+    assert "by the temperature" in lines[2]
     assert "log loss" in lines[0]
     assert "n = 180" in lines[0]
     assert "made:strong@inner+last" in lines[0]

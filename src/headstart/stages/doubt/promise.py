@@ -87,10 +87,9 @@ def promise(known: Known, kind: str, coverage: float) -> Promise:
     few = f"the smallest class has {counts.min():,} of them, and {2 * least:,} would be needed for each"
     how = "in each class" if by_class else f"on average over the classes: {few}"
     guaranteed = coverage if known.split != "cv" else max(0.0, 2 * coverage - 1)
-    bound = (
-        "" if known.split != "cv" else f"; theory guarantees {_percent(guaranteed)} for such pictures, and only roughly"
-    )
-    why = f"{n:,} {where} pictures set the thresholds, for {_percent(coverage)} {how}{bound}"
+    why = f"{n:,} {where} pictures set the thresholds, for {_percent(coverage)} {how}"
+    if known.split == "cv":
+        why += f"; for such pictures theory guarantees {_percent(guaranteed)} alone, and that of the folds' models"
     return Promise(score=kind, by_class=by_class, thresholds=limits, guaranteed=guaranteed, why=why)
 
 

@@ -8,6 +8,7 @@ All that a saved model needs is in the value, and `headstart.runtime.doubt` answ
 from __future__ import annotations
 
 import dataclasses
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from headstart.core.types import Adapted, Dataset, Doubted, Embeddings, Evaluati
 from headstart.kit import conformal, decision, metrics, novelty, values
 from headstart.kit.calibration import calibration_bins
 from headstart.kit.intervals import wilson
+from headstart.kit.linear import spread
 from headstart.kit.tempering import cross_fitted, tempered
 from headstart.kit.vectors import columns
 from headstart.runtime import answer, doubt
@@ -25,6 +27,8 @@ from headstart.stages.doubt.promise import Known
 from headstart.stages.doubt.strange import FAMILIAR, Learnt
 
 CALIBRATION = ("ece", "log_loss", "brier")
+CHUNK = 8192  # pictures answered at once
+JUDGED = 5000  # pictures at most of which it is told how many are declined
 
 
 def run(
@@ -72,7 +76,7 @@ def run(
         why=made.why,
         novelty=measured,
         scores=tuple(scores + hidden),
-        before=calibration_bins(at.y(evaluation.rows), at.untempered()),
+        before=calibration_bins(at.y(evaluation.rows), at.untempered),
         after=evaluation.calibration,
     )
     found = _with_unknown(found, at, judged, near, foreign)
@@ -141,17 +145,19 @@ class _Surroundings:
         fold = np.asarray(self.splits.folds[0])[rows].astype(np.int64)
         return Learnt(rows=rows, x=self.features(rows), y=self.y(rows), fold=fold)
 
+    @cached_property
     def untempered(self) -> np.ndarray:
         """(M, C) probabilities of the judging pictures as they were before the temperature."""
         if self.evaluation.split == "cv":
             return np.asarray(self.adapted.cv_probabilities)
-        fitted, x = self.adapted.fitted, self.features(np.asarray(self.evaluation.rows))
-        return np.asarray(answer.probabilities(fitted.kind, fitted.arrays, x))
+        fitted, rows = self.adapted.fitted, np.asarray(self.evaluation.rows)
+        chunks = [rows[at : at + CHUNK] for at in range(0, len(rows), CHUNK)]
+        return np.concatenate([answer.probabilities(fitted.kind, fitted.arrays, self.features(c)) for c in chunks])
 
     def calibration(self) -> list[Score]:
         """How sure and how right, before and after; where the same pictures set the temperature, by that of others."""
         rows, split = np.asarray(self.evaluation.rows), self.evaluation.split
-        y, clusters, before = self.y(rows), np.asarray(self.splits.clusters)[rows], self.untempered()
+        y, clusters, before = self.y(rows), np.asarray(self.splits.clusters)[rows], self.untempered
         after = np.asarray(self.evaluation.probabilities)
         if split == "cv" and self.temperature != 1.0:
             after = cross_fitted(before, y, clusters, self.ctx.seed)
@@ -181,8 +187,9 @@ def _with_unknown(
     entry, arrays = doubt.entry_of(found, "", ""), doubt.arrays_of(found)
     scores, measured = list(found.scores), found.novelty
     if judged.split != "cv":
-        x = at.features(judged.rows)
-        told = doubt.doubts(entry, arrays, judged.p, x, judged.answers)
+        some = spread(len(judged.rows), JUDGED)
+        x = at.features(judged.rows[some])
+        told = doubt.doubts(entry, arrays, judged.p[some], x, judged.answers[some])
         scores.append(_declined(told.unknown, judged.split, ""))
         near = novelty.distances(arrays, entry.neighbour, x) if measured else near
     elif measured:
