@@ -48,17 +48,28 @@ def run(
             cv_probabilities=tuning.probabilities,
             train_probabilities=np.concatenate(p),
             nested=tuning.nested,
-            calibrated=_calibrated(tuning, data, splits, ctx),
+            calibrated=_calibrated(tuning, network.temperature, data, splits, ctx),
         )
     values.save(still(made), ctx.folder("adapt"))
     return made
 
 
-def _calibrated(tuning: Tuning, data: Dataset, splits: Splits, ctx: Context) -> Calibrated:
-    """What is left to temper: the logits of a trained network were divided by a temperature of its own already."""
+def _calibrated(tuning: Tuning, own: float, data: Dataset, splits: Splits, ctx: Context) -> Calibrated:
+    """A trained network keeps the temperature that its logits were divided by, so that its file answers alike.
+
+    Args:
+        tuning: Gives the held-out predictions, tempered so.
+        own: That temperature.
+        data: Gives the classes.
+        splits: Give the clusters.
+        ctx: The run.
+    """
     rows = np.asarray(tuning.rows)
     y, clusters = np.asarray(data.targets)[rows], np.asarray(splits.clusters)[rows]
-    return tempering.calibrated(np.asarray(tuning.probabilities)[None], y, clusters, ctx.seed)
+    found = tempering.calibrated(np.asarray(tuning.probabilities)[None], y, clusters, ctx.seed)
+    losses = f"log loss of {found.n:,} held-out pictures is {found.before:.4f}, with another one {found.after:.4f}"
+    why = f"the network was divided by a temperature of its own, {own:.3f}, which is in its weights: {losses}"
+    return dataclasses.replace(found, temperature=1.0, why=why)
 
 
 def passes(tuning: Tuning, splits: Splits, every: np.ndarray) -> list[tuple[TunedNetwork, np.ndarray]]:
