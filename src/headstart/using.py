@@ -148,14 +148,17 @@ def explain(
         why. `headstart.runtime.explain.overlay_png` draws one.
 
     Raises:
-        UsageError: There is no such method or class, or the model does not allow the method.
+        UsageError: There is no such method or class, the model does not allow the method, or `neighbours` is negative.
         DataError: There is no run, it is damaged, or it trained no network.
         SetupError: `gradcam` needs what is not installed.
     """
+    from headstart.core.errors import UsageError
     from headstart.runtime.explain import GRADCAM, Explainer
     from headstart.runtime.predict import Content
     from headstart.runtime.sources import Named, sources
 
+    if neighbours < 0:
+        raise UsageError(f"{neighbours} neighbours cannot be named", where="--neighbours", hint="give 0 or more")
     explainer = Explainer(run)
     if class_name:
         explainer.position(class_name)

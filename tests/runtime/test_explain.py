@@ -137,7 +137,7 @@ BUTTON = 36
 
 
 def planted(file, corner):
-    """A textile picture with a button at (left, top), or without, as PNG bytes."""
+    """A textile picture with a button at (left, top), or without, as the bytes of a file."""
     from PIL import ImageDraw
 
     image = Image.open(file).convert("RGB")
@@ -147,7 +147,7 @@ def planted(file, corner):
             (left, top, left + BUTTON, top + BUTTON), fill=(200, 40, 40), outline=(20, 20, 20), width=4
         )
     out = io.BytesIO()
-    image.save(out, "PNG")
+    image.save(out, "BMP")
     return out.getvalue()
 
 
@@ -268,7 +268,8 @@ def test_the_stage_shows_right_and_wrong_and_the_report_holds_them(run):
         right = evaluation.probabilities[rows.index(one.row)].argmax() == data.targets[one.row]
         assert one.group.startswith("right" if right else "wrong")
         assert one.row not in one.neighbours
-        assert Image.open(run / "explain" / one.file).size == (250, 250)
+        with Image.open(run / "explain" / one.file) as drawn:
+            assert drawn.size == (250, 250)
     assert {one.group for one in found.maps} >= {"right, most sure", "right, least sure"}
     page = (run / "report.html").read_text()
     assert page.count('<article class="look">') == len(found.maps)

@@ -104,14 +104,14 @@ def _lines(one: Explanation, file: Path | None) -> Iterator[str]:
         yield f"{show(one.uri)}: {one.prediction.error}"
         return
     told = one.prediction
-    chance = told.probabilities.get(one.class_name, 0.0)
-    of = "" if told.answer == one.class_name else f", map of {show(one.class_name)}"
-    yield f"{show(one.uri)}: {show(told.answer)} ({show(one.class_name)} {chance:.3f}{of})"
+    chance = f"{told.probabilities.get(one.class_name, 0.0):.3f}"
+    of = chance if told.answer == one.class_name else f"(map of {show(one.class_name)}, {chance})"
+    yield f"{show(one.uri)}: {show(told.answer)} {of}"
     for reason in told.reasons:
         yield f"  {reason}"
     yield f"  heat map   {show(file.as_posix())}, {NAMES[one.method]}: {one.why}"
     if one.compared:
-        yield f"  looks like {one.compared}"
+        yield f"  {one.compared}"
     elif one.neighbours:
         near = ", ".join(f"{show(n.uri)} ({show(n.class_name)}, {n.similarity:.2f})" for n in one.neighbours)
         yield f"  looks like {near}"

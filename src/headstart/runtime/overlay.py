@@ -53,7 +53,7 @@ def drawn(picture: np.ndarray, heat: np.ndarray, box: Box, size: tuple[int, int]
 def png(image: Image.Image) -> bytes:
     """The bytes of a PNG file."""
     out = io.BytesIO()
-    image.save(out, "PNG", optimize=False, compress_level=6)
+    image.save(out, "PNG", compress_level=3)
     return out.getvalue()
 
 

@@ -1,0 +1,73 @@
+"""headstart explain: pictures, a page and rows; names that collide; what cannot be read."""
+
+import json
+
+import pytest
+from PIL import Image
+
+from headstart.cli.main import main
+
+
+def test_each_picture_gets_an_overlay_a_page_and_its_lines(saved, paint, tmp_path, capsys):
+    out = tmp_path / "why"
+    files = [str(paint("a.png", "red")), str(paint("b.png", "blue"))]
+    assert main(["explain", str(saved), *files, "--out", str(out)]) == 0
+    said = capsys.readouterr()
+    with Image.open(out / "a.png") as drawn:
+        assert drawn.size == (40, 36)
+    assert f"{files[0]}: red 1.000\n" in said.out
+    assert "occlusion: not every feature is the mean of a map" in said.out
+    assert "keeps no training pictures to compare with" in said.out
+    page = (out / "index.html").read_text()
+    assert page.count("<article>") == 2
+    assert '<img src="a.png" alt="Heat map of red on a.png">' in page
+    assert "<script" not in page
+    assert said.err.splitlines()[-1] == "2 answered, 0 could not be read"
+
+
+def test_json_tells_the_map_and_where_it_lies(saved, paint, tmp_path, capsysbinary):
+    words = ["--json", "--out", str(tmp_path / "why"), "--class", "green", "--method", "scorecam", "--quiet"]
+    assert main(["explain", str(saved), str(paint("a.png", "red")), str(tmp_path / "none.png"), *words]) == 0
+    good, bad = map(json.loads, capsysbinary.readouterr().out.splitlines())
+    assert (good["answer"], good["class"], good["method"]) == ("red", "green", "scorecam")
+    assert good["box"] == [4.25, 2.25, 35.75, 33.75]
+    assert len(good["evidence"]) == len(good["evidence"][0]) == 32
+    assert good["score"] < 0
+    assert bad["error"].startswith("unreadable")
+    assert sorted(p.name for p in (tmp_path / "why").iterdir()) == ["a.png", "index.html"]
+
+
+def test_pictures_of_one_name_do_not_overwrite_each_other(saved, paint, tmp_path, capsys):
+    files = [str(paint(name, "red")) for name in ("one/a.png", "two/a.png", "A.png")]
+    assert main(["explain", str(saved), *files, "--out", str(tmp_path / "why")]) == 0
+    found = sorted(p.name for p in (tmp_path / "why").glob("*.png"))
+    assert found == ["A-3.png", "a-2.png", "a.png"]
+    assert capsys.readouterr().err.startswith(f"{(tmp_path / 'why' / 'index.html').as_posix()} shows")
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--class", "rde"], "the model knows no class `rde`"),
+        (["--method", "cam"], "`cam` is exact only where every feature is the mean of a map"),
+        (["--method", "gradient"], "there is no method `gradient`"),
+        (["--neighbours", "-1"], "--neighbours"),
+    ],
+)
+def test_what_does_not_fit_is_refused_before_anything_is_written(saved, paint, tmp_path, capsys, words, told):
+    assert main(["explain", str(saved), str(paint("a.png", "red")), "--out", str(tmp_path / "why"), *words]) == 2
+    assert told in capsys.readouterr().err
+    assert not (tmp_path / "why").exists()
+
+
+def test_no_picture_at_all_is_an_error(saved, tmp_path, capsys):
+    (tmp_path / "text.jpg").write_text("words")
+    assert main(["explain", str(saved), str(tmp_path / "text.jpg"), "--out", str(tmp_path / "why")]) == 3
+    assert "none of 1 files could be read" in capsys.readouterr().err
+    assert not (tmp_path / "why").exists()
+
+
+def test_a_bare_model_folder_has_no_network_for_gradients(saved, paint, tmp_path, capsys):
+    words = ["--method", "gradcam", "--out", str(tmp_path / "why")]
+    assert main(["explain", str(saved), str(paint("a.png", "red")), *words]) == 3
+    assert "is not a run folder" in capsys.readouterr().err
