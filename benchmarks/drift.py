@@ -1,0 +1,108 @@
+"""How often `headstart drift` cries over pictures like those it was measured on, and what it sees of real changes.
+
+A model learns from part of the textile pictures; the others, which it never saw, are drawn as its use: as they are,
+blurred, darkened, with a class twice as frequent, and handwritten digits instead.
+
+python -m benchmarks.drift
+"""
+
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageEnhance, ImageFilter
+
+from benchmarks.common import ratio
+from headstart.cli.main import main as command
+from headstart.core.say import Say
+from headstart.core.settings import cache_folder
+from headstart.core.store import Store
+from headstart.core.types import Prediction
+from headstart.kit.wheels import textile
+from headstart.runtime import counts, drift, usage
+from headstart.runtime.model import Model, load
+
+LEARNT, UNSEEN, REPEATS = 200, 200, 200  # pictures a class, and draws
+SIZES = (50, 100, 300)
+CHANGES = {
+    "blurred": lambda image: image.filter(ImageFilter.GaussianBlur(2)),
+    "darkened": lambda image: ImageEnhance.Brightness(image).enhance(0.5),
+    "darkened a little": lambda image: ImageEnhance.Brightness(image).enhance(0.85),
+}
+
+
+def answered(model: Model, files: list[Path]) -> tuple[list[Prediction], np.ndarray]:
+    """Answers and projections of the features."""
+    found, blocks = [], []
+    for chunk in model.featured(iter(files), batch=16):
+        found += model.answers(chunk)
+        blocks.append(model.columns(chunk))
+    return found, np.concatenate(blocks)
+
+
+def changed(files: list[Path], folder: Path, change) -> list[Path]:
+    """Copies of pictures, changed."""
+    folder.mkdir()
+    for at, file in enumerate(files):
+        with Image.open(file) as image:
+            change(image.convert("RGB")).save(folder / f"{at:04d}.png")
+    return sorted(folder.iterdir())
+
+
+def digits(folder: Path, count: int) -> list[Path]:
+    """Handwritten digits as pictures."""
+    from sklearn.datasets import load_digits
+
+    folder.mkdir()
+    for at, digit in enumerate(load_digits().images[:count]):
+        image = Image.fromarray((255 - digit * 15.9).astype(np.uint8)).resize((64, 64))
+        image.convert("RGB").save(folder / f"{at:04d}.png")
+    return sorted(folder.iterdir())
+
+
+def share(reference: usage.Reference, found: tuple, size: int, weights: np.ndarray | None = None) -> float:
+    """How often drift is told of `size` pictures that are drawn anew."""
+    rng, told = np.random.default_rng(size), 0
+    for _ in range(REPEATS):
+        rows = rng.choice(len(found[0]), size, replace=False, p=weights)
+        made = counts.of([found[0][row] for row in rows], found[1][rows], reference.edges)
+        told += drift.judge(reference, usage.Log(days={"2026-01-01": made}, foreign=0, damaged=0)).drifted
+    return told / REPEATS
+
+
+def main() -> None:
+    """Print a share a kind and size."""
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        source = textile(Store(cache_folder()), Say(quiet=True))
+        classes = [sorted(p.glob("*.jpg")) for p in sorted(source.iterdir()) if p.is_dir()]
+        for files in classes:
+            target = folder / "learnt" / files[0].parent.name
+            target.mkdir(parents=True)
+            for file in files[:LEARNT]:
+                (target / file.name).write_bytes(file.read_bytes())
+        run = folder / "run"
+        words = ["--backbones", "bundled:efficientnet_lite0", "--strategy", "probe", "--budget", "5m", "--quiet"]
+        assert command(["fit", str(folder / "learnt"), "--out", str(run), *words]) == 0
+        model = load(run)
+        reference = usage.read_reference(model.folder)
+        print(f"{reference.counts.answered} held-out pictures; drift told in {REPEATS} draws", file=sys.stderr)
+        unseen = [file for files in classes for file in files[LEARNT : LEARNT + UNSEEN]]
+        known = answered(model, unseen)
+        for size in SIZES:
+            ratio(f"false alarms, {size} unseen pictures of the same kind", share(reference, known, size), 0.05)
+        other = {name: changed(unseen, folder / name, change) for name, change in CHANGES.items()}
+        other["digits"] = digits(folder / "digits", 400)
+        for name, files in other.items():
+            found = answered(model, files)
+            for size in SIZES:
+                ratio(f"told, {size} pictures {name}", share(reference, found, size), 0.9, at="least")
+        first = np.repeat([4.0, 1.0, 1.0], [len(files[LEARNT : LEARNT + UNSEEN]) for files in classes])
+        for size in SIZES[:2]:
+            told = share(reference, known, size, first / first.sum())
+            ratio(f"told, {size} pictures, the first class four times as frequent", told, 0.9, at="least")
+
+
+if __name__ == "__main__":
+    main()
