@@ -1,5 +1,6 @@
 """The docs name what exists: every command, setting, check and error has its place, and links lead somewhere."""
 
+import argparse
 import dataclasses
 import re
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import headstart
+from headstart.cli.parser import Parser
 from headstart.core import errors, job, recipe, registry, settings
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -99,6 +101,28 @@ def test_commands_in_examples_exist(page):
     for block in re.findall(r"```(?:sh|bash|console)\n(.*?)```", page.read_text(), re.S):
         for word in re.findall(r"^\$? ?headstart (\S+)", block, re.M):
             assert word in known, word
+
+
+def options(command):
+    """Options that a command takes, sub-commands' included."""
+    parser = Parser(prog=command, description="")
+    registry.load("commands", command).configure(parser)
+    waiting, found = [parser], set()
+    while waiting:
+        for action in waiting.pop()._actions:
+            found |= set(action.option_strings)
+            waiting += list(action.choices.values()) if isinstance(action, argparse._SubParsersAction) else []
+    return found
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
+def test_options_in_examples_exist(page):
+    for block in re.findall(r"```(?:sh|bash|console)\n(.*?)```", page.read_text(), re.S):
+        for line in block.replace("\\\n", " ").splitlines():
+            found = re.match(r"\$? ?(?:\S+=\S+ )*(?:\S*/)?headstart ([a-z]+) ([^|>#;&]*)", line)
+            if found and found[1] in registry.names("commands"):
+                given = set(re.findall(r"(?<!\S)--[a-z][a-z0-9-]*", found[2]))
+                assert given <= options(found[1]), line
 
 
 def test_public_names_can_be_loaded():
