@@ -20,7 +20,7 @@ article > img { width: 18rem; max-width: 100%; height: auto; align-self: flex-st
 article > div { flex: 1 1 20rem; min-width: 0; overflow-wrap: anywhere; }
 h1 { font-size: 1.5rem; } h2 { font-size: 1.05rem; margin: 0; } p { margin: 0.3rem 0; }
 ul { list-style: none; display: flex; flex-wrap: wrap; gap: 0.7rem; padding: 0; margin: 0.3rem 0; }
-li { width: 6rem; font-size: 0.8rem; line-height: 1.3; } li img { display: block; max-width: 6rem; }
+li { width: 6.4rem; font-size: 0.75rem; line-height: 1.35; } li img { display: block; max-width: 6rem; }
 """
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src 'self' data: file:"
 _HEAD = f"""<!doctype html>
