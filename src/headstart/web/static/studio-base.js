@@ -18,6 +18,9 @@ export function h(tag, given = {}, ...children) {
 /** What an element holds from now on. */
 export const fill = (element, ...children) => element.replaceChildren(...there(children));
 
+/** A sentence of the command line: what stands in backticks is shown as code. */
+export const rich = (text) => String(text).split("`").map((part, index) => (index % 2 ? h("code", {}, part) : part));
+
 /** A failure as the command line tells it: what, where, hint. */
 export class Told extends Error {
   constructor(error) {
@@ -54,9 +57,9 @@ export function say(text) { document.getElementById("told").textContent = text; 
 export function errorBox(error) {
   const told = error instanceof Told ? error.error : error instanceof Error ? { what: error.message } : error;
   return h("div", { class: "error", role: "alert" },
-    h("p", {}, h("strong", {}, "It did not work: "), told.what),
+    h("p", {}, h("strong", {}, "It did not work: "), rich(told.what)),
     told.where && h("p", { class: "note" }, "at: ", h("code", {}, told.where)),
-    told.hint && h("p", {}, "hint: ", h("code", {}, told.hint)));
+    told.hint && h("p", {}, "hint: ", told.hint.startsWith("headstart ") ? h("code", {}, told.hint) : rich(told.hint)));
 }
 
 /** The command line that does the same as a click. */

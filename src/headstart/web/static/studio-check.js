@@ -1,6 +1,6 @@
 // What the audit found, and how to learn from it.
 
-import { at, command, errorBox, fill, get, h, meter, plural, say } from "./studio-base.js";
+import { at, command, errorBox, fill, get, h, meter, plural, rich, say } from "./studio-base.js";
 import { fitForm } from "./studio-form.js";
 import { follow } from "./studio-live.js";
 
@@ -53,7 +53,7 @@ function findingsView(outcomes, source) {
     h("h2", { id: "findings" }, told.length ? `${plural(told.length, "thing")} to look at` : "Nothing to worry about"),
     told.length ? h("ul", { class: "findings" }, told.map((one) => h("li", {},
       h("span", { class: `pill ${one.status}` }, one.status.replaceAll("_", " ")), " ", h("b", {}, one.name), " ", h("code", { class: "muted" }, one.code),
-      one.findings.map((finding) => h("p", {}, finding.sentence)),
+      one.findings.map((finding) => h("p", {}, rich(finding.sentence))),
       one.rows.length ? h("div", { class: "thumbs" }, one.rows.map((row) => h("img", { src: source(row), alt: "A picture that this is about", loading: "lazy", width: "88", height: "88" }))) : null)))
       : h("p", { class: "muted" }, "None of the checks found anything that would spoil a result."),
     h("details", {}, h("summary", {}, `${plural(quiet.length, "check")} without a finding`),

@@ -1,6 +1,6 @@
 // Runs side by side: what `headstart compare` says of them.
 
-import { at, command, errorBox, fill, get, h, plural, post, scoreName, scoreRange, scoreValue } from "./studio-base.js";
+import { at, command, errorBox, fill, get, h, plural, post, rich, scoreName, scoreRange, scoreValue } from "./studio-base.js";
 
 export async function compareView({ main, studio }, list) {
   const names = list.split(",").map(decodeURIComponent);
@@ -33,7 +33,7 @@ function compared(found) {
     h("td", {}, figure(one.one)), h("td", {}, figure(one.other)),
     h("td", {}, one.low === null ? "-" : `${one.value > 0 ? "+" : ""}${figure(one.value)} (${figure(one.low)} to ${figure(one.high)})`),
     h("td", {}, one.n.toLocaleString("en-GB")), h("td", {}, one.tie ? "a tie" : "differs"));
-  const pairs = found.pairs.map((pair) => h("section", {}, h("h2", {}, `${pair.one} and ${pair.other}`), h("p", {}, pair.sentence),
+  const pairs = found.pairs.map((pair) => h("section", {}, h("h2", {}, `${pair.one} and ${pair.other}`), h("p", {}, rich(pair.sentence)),
     h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": `${pair.one} and ${pair.other}` }, h("table", {},
       h("thead", {}, h("tr", {}, ["Score", pair.one, pair.other, "Difference (95 % interval)", "n", ""].map((title) => (title ? h("th", { scope: "col" }, title) : h("td"))))),
       h("tbody", {}, [...pair.scores, ...pair.classes].map(line))))));

@@ -1,6 +1,6 @@
 // Stages, time left, the ranking and the curves of a run.
 
-import { about, duration, fill, h, isShare, percent, plural, scoreName } from "./studio-base.js";
+import { about, duration, fill, h, isShare, percent, plural, rich, scoreName } from "./studio-base.js";
 import { lines, strip } from "./studio-charts.js";
 
 const STEPS = {
@@ -8,7 +8,7 @@ const STEPS = {
   adapt: "Learn your classes", evaluate: "Test on pictures held back", doubt: "Learn when to doubt", export: "Save the model",
   explain: "Prepare explanations", card: "Write the model card", report: "Write the report",
 };
-const STAGE = { train: "adapt", tune: "adapt", splits: "embed", plan: "embed", forecast: "embed", budget: "report", compare: "rank", screen: "rank" };
+const STAGE = { train: "adapt", tune: "adapt", splits: "embed", plan: "embed", budget: "report", compare: "rank", screen: "rank" };
 
 export function progressView(first) {
   const bar = h("i"), left = h("span"), passed = h("span"), list = h("ol", { class: "steps" });
@@ -40,7 +40,7 @@ export function progressView(first) {
         h("span", { class: "mark", "aria-hidden": "true" }),
         h("b", {}, STEPS[one.step] ?? one.step, h("span", { class: "unseen" }, { done: ", done", now: ", at work", todo: ", to come" }[kind])),
         h("span", { class: "took" }, took(facts.timings, one.step)),
-        said[one.step] && kind !== "todo" ? h("span", { class: "said" }, said[one.step]) : null);
+        said[one.step] && kind !== "todo" ? h("span", { class: "said" }, rich(said[one.step])) : null);
     }));
     tick();
   };
@@ -73,13 +73,13 @@ export function rankingView(facts) {
   const rail = [Math.min(...rows.map((row) => row.scores[0].low)), Math.max(...rows.map((row) => row.scores[0].high))];
   const value = (number) => (isShare(first.name) ? percent(number) : number.toFixed(3));
   return h("section", { "aria-labelledby": "ranking" }, h("h2", { id: "ranking" }, "Which network fits"),
-    h("p", { class: "note" }, facts.why),
+    h("p", { class: "note" }, rich(facts.why)),
     h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Ranking" }, h("table", { class: "ranking" },
-      h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "Network and depth"), h("td"), h("th", { scope: "col" }, scoreName(first.name)), h("th", { scope: "col" }, "Verdict"))),
-      h("tbody", {}, rows.map((row) => h("tr", { class: row.status }, h("th", { scope: "row" }, row.candidate),
+      h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "Network and depth"), h("td", { class: "strip" }), h("th", { scope: "col" }, scoreName(first.name)), h("th", { scope: "col" }, "Verdict"))),
+      h("tbody", {}, rows.map((row) => h("tr", { class: row.status }, h("th", { scope: "row" }, row.candidate.split("@").flatMap((part, index) => (index ? [h("wbr"), `@${part}`] : [part]))),
         h("td", { class: "strip" }, strip(rail, row.scores[0], row.status)),
         h("td", { class: "num" }, value(row.scores[0].value), h("span", { class: "muted" }, ` ${value(row.scores[0].low)} to ${value(row.scores[0].high)}`)),
-        h("td", {}, STATUS[row.status] ?? row.status)))))));
+        h("td", { class: "verdict" }, STATUS[row.status] ?? row.status)))))));
 }
 
 export function curvesView(facts) {
@@ -101,5 +101,5 @@ export function learningView(facts) {
   const bands = facts.learning.map((one) => [one.n_train, one.score.low, one.score.high]);
   const title = `${scoreName(facts.learning[0].score.name)} by number of pictures: ${percent(points[0][1])} with ${points[0][0]}, ${percent(points.at(-1)[1])} with ${points.at(-1)[0]}`;
   return h("section", { "aria-labelledby": "more" }, h("h2", { id: "more" }, "Would more pictures help?"),
-    h("figure", { class: "charts" }, lines([{ kind: "held", points }], title, { logarithmic: true, bands }), h("figcaption", {}, `${title}. The band is the 95 % interval.`)));
+    h("figure", { class: "one-chart" }, lines([{ kind: "held", points }], title, { logarithmic: true, bands }), h("figcaption", {}, `${title}. The band is the 95 % interval.`)));
 }

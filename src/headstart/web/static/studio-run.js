@@ -1,12 +1,18 @@
 // One run: at work, or finished, with its report, a picture to try, exports and what was said.
 
-import { at, command, errorBox, fill, get, h, pill, post, say, scoreName, scoreRange, scoreValue, stateText } from "./studio-base.js";
+import { at, command, errorBox, fill, get, h, pill, post, rich, say, scoreName, scoreRange, scoreValue, stateText } from "./studio-base.js";
 import { exportView } from "./studio-export.js";
 import { follow } from "./studio-live.js";
 import { learningView, curvesView, progressView, rankingView } from "./studio-progress.js";
 import { tryView } from "./studio-try.js";
 
 const TABS = [["", "Overview"], ["report", "Report"], ["try", "Try it"], ["export", "Export"], ["log", "Log"]];
+
+const VERDICTS = {
+  headline: "How good is it?", transfer: "Does the trained network help?", overfitting: "Does it learn its pictures by heart?",
+  enough_data: "Are there enough pictures?", fine_tuning: "Did training the network pay?", negative_transfer: "Does the trained network hinder?",
+  uneven_classes: "Are all classes learnt alike?", data_saved: "How many labels did it save?",
+};
 
 export async function runView({ main, studio, signal, again }, name, tab = "") {
   const facts = await get(`api/runs/${at(name)}/facts`);
@@ -75,7 +81,7 @@ function resultView(facts) {
       h("p", { class: "range" }, `95 % interval ${scoreRange(score)}`)))),
     facts.finished ? h("p", {}, h("a", { class: "button main", href: `#/run/${at(facts.name)}/report` }, "Read the report"), " ", h("a", { class: "button", href: `#/run/${at(facts.name)}/try` }, "Try a picture")) : null,
     h("h3", {}, "What it means"),
-    h("dl", { class: "verdicts" }, facts.verdicts.map((one) => [h("dt", {}, one.code.replaceAll("_", " ")), h("dd", {}, one.sentence)])));
+    h("dl", { class: "verdicts" }, facts.verdicts.map((one) => [h("dt", {}, VERDICTS[one.code] ?? one.code.replaceAll("_", " ")), h("dd", {}, rich(one.sentence))])));
 }
 
 function reportView({ place, name, facts }) {
@@ -88,7 +94,7 @@ function reportView({ place, name, facts }) {
 
 async function logView({ place, name, facts, signal }) {
   const log = h("pre", { class: "log", tabindex: "0", role: "region", "aria-label": "What it said" });
-  const choices = h("dl", { class: "verdicts" }, facts.choices.map((one) => [h("dt", {}, one.value.slice(0, 120)), h("dd", {}, one.why)]));
+  const choices = h("dl", { class: "verdicts" }, facts.choices.map((one) => [h("dt", {}, one.value.slice(0, 120)), h("dd", {}, rich(one.why))]));
   fill(place, facts.task ? log : h("p", { class: "muted" }, "It was not started here: there is no log."),
     facts.choices.length ? h("section", {}, h("h2", {}, "Choices that it made"), choices) : "", command(facts.command));
   if (!facts.task) return;
