@@ -23,9 +23,9 @@ SMALL = {"size_px": 64, "cache": False}
 
 @pytest.fixture(scope="module")
 def digits():
-    """300 handwritten digits, flat: (N, 64) floats 0..16."""
+    """200 handwritten digits, flat: (N, 64) floats 0..16."""
     x, y = load_digits(return_X_y=True)
-    return x[:300], y[:300]
+    return x[:200], y[:200]
 
 
 @pytest.fixture(scope="module")
@@ -58,15 +58,15 @@ def test_scikit_learns_own_checks_pass():
 @pytest.mark.medium
 def test_it_learns_digits_that_are_laid_out_flat(digits):
     x, y = digits
-    scores = cross_val_score(TransferClassifier(**SMALL, image_shape=(8, 8)), x, y, cv=3)
-    assert scores.mean() > 0.85  # 0.1 is chance
+    scores = cross_val_score(TransferClassifier(**SMALL, image_shape=(8, 8)), x, y, cv=2)
+    assert scores.mean() > 0.8  # 0.1 is chance
     made = TransferClassifier(**SMALL).fit(x, y)
     assert made.n_features_in_ == 64
     assert made.value_range_ == (0.0, 16.0)
     assert [score.name for score in made.cv_scores_] == ["accuracy", "balanced_accuracy", "log_loss"]
     accuracy = made.cv_scores_[0]
     assert accuracy.low < accuracy.value < accuracy.high
-    assert accuracy.n == 300
+    assert accuracy.n == 200
 
 
 @pytest.mark.medium

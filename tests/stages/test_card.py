@@ -12,7 +12,7 @@ from headstart import pipeline
 from headstart.core import energy
 from headstart.core.errors import DataError
 from headstart.core.say import Say
-from headstart.core.types import Finding, Outcome, Score
+from headstart.core.types import Doubted, Finding, Outcome, Score, Verdict
 from headstart.kit.yaml import yaml
 from headstart.stages.card import findings, limits, metadata, shortcuts, slices, spent, words
 from headstart.stages.card.run import render, run
@@ -242,6 +242,63 @@ def test_a_difference_of_two_scores_by_hand():
     b = Score(split="", name="accuracy", value=0.6, low=0.5, high=0.69, n=50)
     value, low, high = slices.difference(a, b)
     assert (value, low, high) == pytest.approx((0.2, 0.2 - np.hypot(0.1, 0.09), 0.2 + np.hypot(0.08, 0.1)))
+
+
+def test_of_verdicts_those_are_limits_that_were_not_hoped_for(made):
+    of = made()
+    said = {
+        "transfer": "yes",
+        "negative_transfer": "yes",
+        "overfitting": "no",
+        "enough_data": "no",
+        "data_saved": "yes",
+    }
+    verdicts = tuple(Verdict(code=code, answer=answer, sentence=f"about {code}") for code, answer in said.items())
+    told = "\n".join(limits.found(_with(of, evaluation=_with(of.evaluation, verdicts=verdicts)), []))
+    assert [code for code in said if f"about {code}".replace("_", "\\_") in told] == [
+        "negative_transfer",
+        "overfitting",
+        "enough_data",
+    ]
+
+
+def test_doubt_is_told_and_what_it_does_not_notice_is_a_limit(made):
+    def score(name, subject, value):
+        return Score(split="test", name=name, value=value, low=value - 0.05, high=value + 0.04, n=60, subject=subject)
+
+    scores = (
+        score("ece", "before", 0.12),
+        score("ece", "after", 0.06),
+        score("coverage", "", 0.92),
+        score("unknown", "photographs", 0.9),
+        score("novelty_auc", "photographs", 0.95),
+        score("novelty_auc", "hidden class red", 0.6),
+    )
+    doubted = Doubted(
+        coverage=0.9,
+        promise=0.9,
+        score="lac",
+        by_class=False,
+        thresholds=np.zeros(3),
+        floors=np.zeros(3),
+        kept=0.99,
+        n=60,
+        split="test",
+        why="60 held-out pictures set the thresholds",
+        novelty=None,
+        scores=scores,
+        before=(),
+        after=(),
+    )
+    of = _with(made(), doubted=doubted)
+    told = section(render(of), "Calibration and doubt")
+    assert "Calibration error 0.120 [0.070, 0.160] before that and 0.060 [0.010, 0.100] after it (n = 60)." in told
+    assert "in 90 % of pictures. 60 held-out pictures set the thresholds." in told
+    assert "| share answered `unknown` (photographs) | 0.900 [0.850, 0.940] | 60 |" in told
+    assert "It may answer `unknown`" in render(of)
+    unnoticed = [line for line in limits.found(of, []) if line.startswith("Strange pictures")]
+    assert len(unnoticed) == 1
+    assert "hidden class red is told with ROC AUC 0.600" in unnoticed[0]
 
 
 # ---------------------------------------------------------------- licence, time, energy

@@ -175,9 +175,9 @@ def _doubt(of: CardInput) -> str:
     if found is None:
         return "## Calibration and doubt\n\nDoubt was not measured in this run.\n"
     lines = [
-        f"Probabilities are divided in the logits by {of.model.calibration.temperature:.3f} (temperature scaling).",
+        f"Logits are divided by {of.model.calibration.temperature:.3f} (temperature scaling).",
         *_ece(found.scores),
-        f"Asked for: the true class among the plausible ones in {found.coverage:.0%} of pictures. "
+        f"Asked for: the true class among the plausible ones in {100 * found.coverage:g} % of pictures. "
         f"{_capital(words.said(found.why.rstrip('.')))}.",
     ]
     rows = [

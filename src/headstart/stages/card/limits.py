@@ -7,7 +7,7 @@ from pathlib import PurePosixPath
 
 import numpy as np
 
-from headstart.core.types import Finding, Score
+from headstart.core.types import Finding, Score, Verdict
 from headstart.kit.intervals import wilson
 from headstart.stages.card import shortcuts, slices, words
 from headstart.stages.card.findings import CardInput
@@ -15,6 +15,9 @@ from headstart.stages.card.slices import Slice
 
 _WIDE = 0.05  # half-width of the accuracy's interval from which few pictures are spoken of
 _MOST = 8  # findings of the audit that are listed
+_NOTICED = 0.8  # ROC AUC of strange against known pictures below which a kind is spoken of
+# the answers that are no limit; what stands here as empty is always told, what does not stand here never
+_HOPED = {"uneven_classes": "", "overfitting": "", "enough_data": "", "transfer": "yes", "negative_transfer": "no"}
 
 
 def found(of: CardInput, cut: list[Slice]) -> list[str]:
@@ -24,7 +27,8 @@ def found(of: CardInput, cut: list[Slice]) -> list[str]:
         *_weak_classes(of),
         *_weak_slices(cut),
         *_shortcuts(of),
-        *(f"{_heading(v.code)}: {words.said(v.sentence)}." for v in of.evaluation.verdicts if v.code != "headline"),
+        *(f"{_heading(v.code)}: {words.said(v.sentence)}." for v in of.evaluation.verdicts if _limits(v)),
+        *_unnoticed(of),
         *_suspects(of),
         *_audited(of),
         "Drift: nothing here tells of pictures that come later, from another camera, place or time. "
@@ -34,6 +38,21 @@ def found(of: CardInput, cut: list[Slice]) -> list[str]:
 
 def _heading(code: str) -> str:
     return code.replace("_", " ").capitalize()
+
+
+def _limits(verdict: Verdict) -> bool:
+    """Whether a verdict tells of a limit, rather than of what was hoped for."""
+    return verdict.answer != _HOPED.get(verdict.code, verdict.answer)
+
+
+def _unnoticed(of: CardInput) -> Iterator[str]:
+    """Kinds of pictures that the model was not shown and hardly takes for strange."""
+    for one in of.doubted.scores if of.doubted else ():
+        if one.name == "novelty_auc" and one.value < _NOTICED:
+            yield (
+                f"Strange pictures may pass for known ones: {words.plain(one.subject)} is told with ROC AUC "
+                f"{words.interval(one)} (n = {one.n:,}); 0.5 is guessing."
+            )
 
 
 def _judged_by(of: CardInput) -> Iterator[str]:

@@ -167,8 +167,8 @@ def _sentence(pair: Pair, count: int) -> str:
     told = "a tie" if accuracy.tie else f"`{_better(pair, accuracy)}` is better"
     if not pair.only_one + pair.only_other:
         return f"a tie: both are right on the very same of {pair.common:,} pictures, accuracy {gain}"
-    only = f"{pair.only_one:,} are right in the one alone, {pair.only_other:,} in the other alone"
-    return f"{told}: accuracy {gain} on the same {pair.common:,} pictures, of which {only} ({test})"
+    only = f"the first alone is right on {pair.only_one:,} of them, the second alone on {pair.only_other:,}"
+    return f"{told}: accuracy {gain} on the same {pair.common:,} pictures; {only} ({test})"
 
 
 def _better(pair: Pair, accuracy: Difference) -> str:
