@@ -80,6 +80,12 @@ def test_no_pickle():
             assert not re.search(r"\bimport (c?pickle|dill|joblib)\b|allow_pickle=True", path.read_text()), path
 
 
+def test_one_table_tells_what_to_install():
+    for path in SRC.rglob("*.py"):
+        code = re.sub(r'""".*?"""', "", path.read_text(), flags=re.S)
+        assert path.name == "extras.py" or not re.search(r"headstart\[\w", code), path
+
+
 def tracked() -> list[Path]:
     done = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True)
     names = done.stdout.split("\0") if done.returncode == 0 else []

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from headstart.core import extras, registry
 from headstart.core.errors import SetupError
 
 try:
@@ -22,9 +23,8 @@ try:
     from sklearn.utils.multiclass import check_classification_targets
     from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_data
 except ImportError as err:
-    raise SetupError(f"scikit-learn cannot be loaded: {err}", hint='pip install "headstart[fit]"') from err
+    raise SetupError(f"scikit-learn cannot be loaded: {err}", hint=extras.command("fit")) from err
 
-from headstart.core import registry
 from headstart.core.types import FittedHead
 from headstart.kit import as_pictures, crossval, described, fitted, metrics
 from headstart.kit.compare import Contender, pick

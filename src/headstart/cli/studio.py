@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from headstart.cli.parser import filled, place, whole
-from headstart.core.errors import SetupError, UsageError
+from headstart.core.errors import UsageError
 from headstart.core.say import Say
 
 PORT = 7860
@@ -67,12 +67,10 @@ def _require() -> None:
     Raises:
         SetupError: It is not installed.
     """
-    from importlib.util import find_spec
+    from headstart.core import extras
 
-    absent = [name for name in ("fastapi", "uvicorn") if find_spec(name) is None]
-    if absent:
-        hint = 'pip install "headstart[fit,runtime]"'
-        raise SetupError(f"the studio needs `{'`, `'.join(absent)}`, which is not installed", hint=hint)
+    for extra in ("fit", "runtime"):
+        extras.require(extra, "the studio")
 
 
 def _browse(address: str) -> None:
