@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from headstart.cli import rows
 from headstart.cli.parser import filled, place
+from headstart.core.calm import single_blas
 from headstart.core.errors import UsageError, nearest
 
 if TYPE_CHECKING:
@@ -63,6 +64,7 @@ class Predict:
 
     def __call__(self, args: argparse.Namespace) -> int:
         """Answer, row by row, and sum up on stderr."""
+        single_blas()
         from headstart.runtime import sources
 
         form = _form(args)
