@@ -87,3 +87,12 @@ def test_what_is_answered_is_always_in_the_set():
     assert not conformal.sets(p, "least_ambiguous", np.full(3, 0.1)).any()
     answered = conformal.sets(p, "least_ambiguous", np.full(3, 0.1), np.array([2, 0]))
     assert answered.tolist() == [[False, False, True], [True, False, False]]
+
+
+def test_the_interval_of_the_size_never_collapses():
+    same = conformal.size_interval(np.ones(40), 3)
+    assert (same.value, same.low) == (1.0, 1.0)
+    assert 1.05 < same.high < 1.15
+    mixed = conformal.size_interval(np.array([1, 1, 2, 3] * 10), 3)
+    assert 1 < mixed.low < mixed.value == 1.75 < mixed.high < 3
+    assert conformal.size_interval(np.zeros(0), 3)[1:] == (1.0, 3.0)

@@ -12,6 +12,8 @@ import math
 
 import numpy as np
 
+from headstart.kit.intervals import Interval, mean_interval, wilson
+
 SCORES = ("least_ambiguous", "adaptive")
 _PENALTY, _FREE = 0.01, 2  # for each class beyond the second
 _ROUNDING = 1e-9
@@ -99,3 +101,19 @@ def sets(p: np.ndarray, kind: str, limits: np.ndarray, answers: np.ndarray | Non
     if answers is not None:
         found[np.arange(len(p)), answers] = True
     return found
+
+
+def size_interval(sizes: np.ndarray, most: int) -> Interval:
+    """Interval of the mean size of sets; where all are equal, as if the next picture's could be one larger or smaller.
+
+    Args:
+        sizes: (M,) classes in each set, or their mean over repeats.
+        most: C.
+    """
+    if not len(sizes):
+        return Interval(float("nan"), 1.0, float(most))
+    value, low, high = mean_interval(np.asarray(sizes, np.float64))
+    if np.ptp(sizes) == 0:
+        step = wilson(0, len(sizes)).high
+        low, high = value - step, value + step
+    return Interval(value, min(value, max(low, 1.0)), max(value, min(high, float(most))))

@@ -14,7 +14,7 @@ import numpy as np
 
 from headstart.core.types import Score
 from headstart.kit import conformal
-from headstart.kit.intervals import Interval, mean_interval, wilson
+from headstart.kit.intervals import Interval, wilson
 
 REPEATS, PARTS = 10, 10
 CHECKED = "thresholds of cross-validation"
@@ -111,9 +111,12 @@ def measure(known: Known, made: Promise, coverage: float, names: tuple[str, ...]
         return []
     held, alone, empty = _repeated(known, made, coverage, seed)
     hits, classes = held[np.arange(len(known.y)), known.y], np.unique(known.y).tolist()
+    size = conformal.size_interval(held.sum(axis=1), held.shape[1])
     return [
         _score("coverage", known.split, _share(hits), len(hits)),
-        _score("set_size", known.split, _size(held.sum(axis=1), held.shape[1]), len(hits), method="t"),
+        _score(
+            "set_size", known.split, conformal.size_interval(held.sum(axis=1), held.shape[1]), len(hits), method="t"
+        ),
         _score("singletons", known.split, _share(alone), len(hits)),
         _score("empty_sets", known.split, _share(empty), len(hits)),
         *(
@@ -161,11 +164,6 @@ def check(learnt: Known, judged: Known, made: Promise, coverage: float) -> list[
 
 def _share(values: np.ndarray) -> Interval:
     return wilson(float(values.sum()), len(values))
-
-
-def _size(sizes: np.ndarray, most: int) -> Interval:
-    found = mean_interval(sizes)
-    return Interval(found.value, max(1.0, found.low), min(float(most), found.high))
 
 
 def _score(name: str, split: str, found: Interval, n: int, *, subject: str = "", method: str = "wilson") -> Score:

@@ -17,7 +17,8 @@ from headstart.core.files import show
 from headstart.core.say import Say
 from headstart.core.types import Score
 from headstart.kit import metrics
-from headstart.kit.intervals import Interval, mean_interval, wilson
+from headstart.kit.conformal import size_interval
+from headstart.kit.intervals import wilson
 from headstart.runtime import model as runtime
 from headstart.runtime.predict import walk
 
@@ -94,8 +95,7 @@ def _doubted(y: np.ndarray, plausible: np.ndarray, unknown: np.ndarray, names: t
         of = np.full(len(y), True) if c is None else y == c
         shares = {"coverage": hits[of], "singletons": sizes[of] == 1, "unknown": unknown[of]}
         found = [(name, wilson(float(values.sum()), len(values)), "wilson") for name, values in shares.items()]
-        size = mean_interval(sizes[of].astype(np.float64))
-        found.append(("set_size", Interval(size.value, max(size.low, 1.0), min(size.high, float(len(names)))), "t"))
+        found.append(("set_size", size_interval(sizes[of], len(names)), "t"))
         for name, (value, low, high), method in found:
             n = int(of.sum())
             yield Score(split="test", name=name, value=value, low=low, high=high, n=n, subject=subject, method=method)
