@@ -41,9 +41,10 @@ class Serve:
 
     def __call__(self, args: argparse.Namespace) -> int:
         """Serve until the process is told to stop."""
-        from headstart.core import extras
+        from headstart.core import calm, extras
 
         extras.require("runtime", "serving")
+        calm.single_blas()
         from headstart.web.serving import serve
 
         serve(args)
