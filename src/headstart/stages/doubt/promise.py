@@ -114,9 +114,7 @@ def measure(known: Known, made: Promise, coverage: float, names: tuple[str, ...]
     size = conformal.size_interval(held.sum(axis=1), held.shape[1])
     return [
         _score("coverage", known.split, _share(hits), len(hits)),
-        _score(
-            "set_size", known.split, conformal.size_interval(held.sum(axis=1), held.shape[1]), len(hits), method="t"
-        ),
+        _score("set_size", known.split, size, len(hits), method="t"),
         _score("singletons", known.split, _share(alone), len(hits)),
         _score("empty_sets", known.split, _share(empty), len(hits)),
         *(
