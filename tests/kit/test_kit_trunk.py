@@ -1,6 +1,7 @@
 """From a name to a trunk that runs: names, the cached export, parity, the fall-back to Keras."""
 
 import json
+import shutil
 import subprocess
 import sys
 
@@ -108,10 +109,12 @@ def test_a_kept_trunk_loads_no_framework(lite0, eight, shared_store, tmp_path):
 
 
 @pytest.mark.medium
-def test_a_damaged_trunk_is_made_again(eight, store):
+def test_a_damaged_trunk_is_made_again(eight, store, shared_store):
     said = []
     store.report = said.append
     twin = trunk.find(f"random:{LITE0}")
+    made = trunk.folder(twin, shared_store, Say(quiet=True), eight[:8])
+    shutil.copytree(made, store.root / "trunks" / made.name)
     folder = trunk.folder(twin, store, Say(quiet=True), eight[:8])
     weights = (folder / "trunk.bin").read_bytes()
     (folder / "trunk.bin").write_bytes(weights[:1000] + b"\0\0\0\0" + weights[1004:])

@@ -258,6 +258,8 @@ def test_a_compiled_trunk_says_whose_it_is(store, shared_store, textile):
     shutil.copytree(weights, store.root / "weights" / weights.name)
     files = sorted(textile.rglob("*.jpg"))[::250]
     pictures = np.stack([pixels.decode(file.read_bytes(), found.spec.input) for file in files])
+    made = trunk.folder(found, shared_store, Say(quiet=True), pictures)
+    shutil.copytree(made, store.root / "trunks" / made.name)
     folder = trunk.folder(found, store, Say(quiet=True), pictures)
     assert read_json(folder / "key.json") == plain(trunk.key(found))
     [of_weights, of_trunk] = supply.entries(store)

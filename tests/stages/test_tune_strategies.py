@@ -28,8 +28,8 @@ STRATEGIES = {
     "middle": ({"part": "middle"}, {"stage3"}),
     "all": ({"part": "all", "batch_norm": "train"}, {"stage3", "stage4"}),
 }
-SLOW = ("first", "middle", "all")  # the same code as others, on whole networks
-WHOLE = ("surgical", "gradual", "scratch", *SLOW)  # from pictures; others from kept maps, in float16
+SLOW = ("first", "middle", "all", "gradual", "norms")  # the same code as others; on small nets in test_movement too
+WHOLE = ("surgical", "scratch", "first", "middle", "all", "gradual")  # from pictures; others from kept maps, in float16
 
 
 @pytest.fixture(scope="module")
