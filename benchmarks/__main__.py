@@ -1,9 +1,9 @@
-"""Run every benchmark of speed and memory that the README and the docs quote, one by one (about 20 minutes)."""
+"""Run every benchmark of speed and memory that the README and the docs quote, one by one (about 25 minutes)."""
 
 import subprocess
 import sys
 
-PARTS = ("startup", "embed --growth", "fit", "heads --million", "memory", "finetune")
+PARTS = ("startup", "embed --growth", "fit", "heads --million", "memory", "finetune", "serve")
 
 for part in PARTS:
     print(f"\n== python -m benchmarks.{part}", flush=True)

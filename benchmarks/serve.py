@@ -20,6 +20,7 @@ import tempfile
 import threading
 import time
 from collections import deque
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -128,7 +129,9 @@ def loaded(port: int, folder: Path, **settings: float) -> dict:
     """`load` in a process of its own, so that it does not share this one's lock."""
     words = [f"--{name.replace('_', '-')}={value}" for name, value in settings.items()]
     command = [sys.executable, "-m", "benchmarks.serve", "--load", str(folder), f"--port={port}", *words]
-    return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    found = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    found["statuses"] = {int(status): count for status, count in found["statuses"].items()}
+    return found
 
 
 # ---------------------------------------------------------------- the service
@@ -153,6 +156,11 @@ class Service:
         lines = Path(f"/proc/{self.process.pid}/status").read_text().splitlines()
         return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS:")) / 1000
 
+    def cpu_s(self) -> float:
+        """CPU seconds so far."""
+        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
     def metric(self, name: str) -> float:
         """A number of `/metrics`."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port)
@@ -166,8 +174,17 @@ class Service:
         return self.process.wait(60)
 
 
-def bare(run: Path, contents: list[bytes], last_s: float) -> tuple[float, float]:
-    """Pictures a second of the engine alone, on decoded pictures; and of decoding and engine together."""
+@dataclass(frozen=True, slots=True)
+class Bare:
+    """The engine alone, on decoded pictures: pictures a second, CPU ms a picture; a second with decoding too."""
+
+    a_second: float
+    cpu_ms: float
+    decoding_a_second: float
+
+
+def bare(run: Path, contents: list[bytes], last_s: float) -> Bare:
+    """Measure the model in this process, without any service."""
     from headstart.kit import pixels
     from headstart.runtime.model import load as load_model
     from headstart.runtime.predict import Content
@@ -175,18 +192,17 @@ def bare(run: Path, contents: list[bytes], last_s: float) -> tuple[float, float]
     model = load_model(run)
     trunk, engine = model.manifest.trunks[0], model.engines(16)[0]
     decoded = np.stack([pixels.decode(one, trunk.input) for one in contents])
-    rates = []
     for _ in range(2):  # the first warms up
-        started, count = time.perf_counter(), 0
+        started, cpu, count = time.perf_counter(), time.process_time(), 0
         while time.perf_counter() - started < last_s / 2:
             for _ in engine.run((at, decoded[at : at + 16]) for at in range(0, len(decoded), 16)):
                 pass
             count += len(decoded)
-        rates.append(count / (time.perf_counter() - started))
-    files = [Content("a.jpg", one) for one in contents] * 8
+        rate, cost = count / (time.perf_counter() - started), (time.process_time() - cpu) / count
+    files = [Content("a.jpg", one) for one in contents] * 4
     started = time.perf_counter()
     count = sum(1 for _ in model.predict(iter(files)))
-    return rates[-1], count / (time.perf_counter() - started)
+    return Bare(rate, cost * 1e3, count / (time.perf_counter() - started))
 
 
 # ---------------------------------------------------------------- the figures
@@ -205,24 +221,29 @@ def throughput(run: Path, folder: Path, contents: list[bytes], last_s: float) ->
     """The service beside the engine, in turns, since other work on the machine changes its pace."""
     found = []
     for _ in range(3):
-        alone, decoding = bare(run, contents, last_s / 3)
+        alone = bare(run, contents, last_s / 3)
         service = Service(run)
         loaded(service.port, folder, clients=CLIENTS, seconds=2)
+        before = service.cpu_s()
         many = loaded(service.port, folder, clients=CLIENTS, seconds=last_s)
+        cost = (service.cpu_s() - before) / sum(many["statuses"].values()) * 1e3
+        own = many["cpu_share"] / many["a_second"] * 1e3
         one = loaded(service.port, folder, clients=1, seconds=last_s / 4)
         service.stop()
         print(
-            f"bare engine {alone:.1f}/s on decoded pictures, {decoding:.1f}/s with decoding; ready in {service.ready_s:.2f} s"
+            f"bare engine {alone.a_second:.1f}/s on decoded pictures ({alone.cpu_ms:.1f} ms of CPU each), "
+            f"{alone.decoding_a_second:.1f}/s with decoding; the service {cost:.1f} ms of CPU a picture, its load "
+            f"{own:.1f} ms; ready in {service.ready_s:.2f} s"
         )
         told(f"{CLIENTS} clients", many)
         told("1 client", one)
-        found.append(
-            (many["a_second"] / alone, many["a_second"] / decoding, many["p99_ms"] / many["p50_ms"], service.ready_s)
-        )
-        rate = many["a_second"]
-    of_bare, of_decoding, tail, ready_s = np.median(np.array(found), axis=0)
+        rate, tail = many["a_second"], many["p99_ms"] / many["p50_ms"]
+        shares = rate / alone.a_second, rate / alone.decoding_a_second, alone.cpu_ms / (cost + own)
+        found.append((*shares, tail, service.ready_s))
+    of_bare, of_decoding, of_cpu, tail, ready_s = np.median(np.array(found), axis=0)
     ratio(f"serve at {CLIENTS} clients beside the bare engine on decoded pictures", of_bare, 0.8, at="least")
     ratio(f"serve at {CLIENTS} clients beside decoding and engine", of_decoding, 0.8, at="least")
+    ratio("CPU a picture of the bare engine beside that of service and load", of_cpu, 0.8, at="least")
     ratio("p99 beside p50", tail, 10)
     ratio("start to ready", ready_s, 2, "s")
     return rate

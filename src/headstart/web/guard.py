@@ -31,12 +31,7 @@ Direct = Callable[[Request], Awaitable[Response]]
 _ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 OPEN = frozenset({"/", "/healthz", "/readyz", "/openapi.json", "/v2", "/v2/health/live", "/v2/health/ready"})
 _OPEN_BELOW = "/static/"
-HEADERS = (
-    (b"x-content-type-options", b"nosniff"),
-    (b"referrer-policy", b"no-referrer"),
-    (b"cross-origin-resource-policy", b"same-origin"),
-    (b"x-frame-options", b"DENY"),
-)
+HEADERS = ((b"x-content-type-options", b"nosniff"), (b"cross-origin-resource-policy", b"same-origin"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

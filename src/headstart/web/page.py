@@ -41,7 +41,7 @@ def router(front: str = "page.html") -> APIRouter:
 
 def served(name: str, content: bytes) -> Response:
     """A file of the page, with the policy that keeps foreign scripts and addresses out."""
-    headers = {"content-security-policy": POLICY, "cache-control": "no-cache"}
+    headers = {"content-security-policy": POLICY, "cache-control": "no-cache", "referrer-policy": "no-referrer"}
     kind = f"{_TYPES[_suffix(name)]}; charset=utf-8"
     return Response(content, headers=headers | {"content-type": kind})
 
