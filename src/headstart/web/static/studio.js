@@ -7,6 +7,7 @@ import { newView } from "./studio-new.js";
 import { runView } from "./studio-run.js";
 import { runsView } from "./studio-runs.js";
 
+const PATIENCE_MS = 250;  // what takes longer is shown while it comes
 const main = document.getElementById("main");
 let leave = () => {};
 let studio = null;
@@ -22,26 +23,35 @@ const VIEWS = [
 async function show() {
   const path = location.hash.slice(1) || "/";
   leave();
-  leave = () => {};
+  const end = new AbortController();
+  leave = () => end.abort();
   for (const link of document.querySelectorAll(".bar nav a")) {
     const here = link.hash === `#${path}` || (link.hash === "#/" && /^\/(run|compare)\//.test(path)) || (link.hash === "#/new" && path.startsWith("/check/"));
     here ? link.setAttribute("aria-current", "page") : link.removeAttribute("aria-current");
   }
+  // Each view has a place of its own: one that comes too late fills what nobody sees any more.
+  const place = h("div", { class: "view" });
+  const present = () => { if (!end.signal.aborted && !place.isConnected) fill(main, place); };
+  const slow = setTimeout(present, PATIENCE_MS);
   try {
     studio ??= await get("api/start");
     const [pattern, view] = VIEWS.find(([each]) => each.test(path)) ?? [/^/, runsView];
     const parts = path.match(pattern).slice(1).map((part) => part && decodeURIComponent(part));
-    const end = new AbortController();
-    leave = () => end.abort();
-    const before = path.startsWith("/run/") && main.dataset.run === parts[0];
-    main.dataset.run = path.startsWith("/run/") ? parts[0] : "";
-    await view({ main, studio, signal: end.signal, again: show }, ...parts);
-    const title = main.querySelector("h1")?.textContent ?? "headstart studio";
-    document.title = `${title} · headstart studio`;
-    if (!before) { scrollTo(0, 0); main.focus({ preventScroll: true }); }
+    await view({ main: place, studio, signal: end.signal, again: show }, ...parts);
   } catch (error) {
-    fill(main, h("h1", {}, "This cannot be shown"), errorBox(error), h("p", {}, h("a", { href: "#/" }, "Back to the runs")));
+    fill(place, h("h1", {}, "This cannot be shown"), errorBox(error), h("p", {}, h("a", { href: "#/" }, "Back to the runs")));
   }
+  clearTimeout(slow);
+  present();
+  if (!end.signal.aborted) arrive(path);
+}
+
+/** Name the page and move the focus to it, unless it is another part of the same run, or the same again. */
+function arrive(path) {
+  document.title = `${main.querySelector("h1")?.textContent ?? "headstart"} · headstart studio`;
+  const now = path.startsWith("/run/") ? path.split("/").slice(0, 3).join("/") : path;
+  if (now !== main.dataset.at) { scrollTo(0, 0); main.focus({ preventScroll: true }); }
+  main.dataset.at = now;
 }
 
 document.getElementById("skip").addEventListener("click", (event) => { event.preventDefault(); main.focus(); });
