@@ -44,7 +44,7 @@ def test_a_family_answers_in_every_format(family, preset, tmp_path):
 
 def test_an_export_that_its_runtime_refuses_is_named_and_nothing_is_left(family, tmp_path):
     source, pictures = family("convnext_tiny")
-    with pytest.raises(SetupError, match=r"(the export was written, but it cannot answer|conversion to `onnx` failed)"):
+    with pytest.raises(SetupError, match=r"the `onnx` export was written, but its runtime cannot answer"):
         _export.run(_export.exporters(["onnx"], "f32"), source, tmp_path / "out", "f32", pictures, 0.0)
     assert not (tmp_path / "out").exists()
     (found,) = _export.run(_export.exporters(["openvino"], "f32"), source, tmp_path / "out", "f32", pictures, 0.0)

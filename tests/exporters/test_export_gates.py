@@ -163,6 +163,13 @@ def test_the_gate_counts_unknown_as_no_right_answer():
         _parity.require_kept(found, 0.24, "onnx", "f16")
 
 
+def test_an_export_that_its_runtime_cannot_load_is_named(run, tmp_path):
+    headstart.export(run[0], "openvino", tmp_path / "out", say=QUIET)
+    (tmp_path / "out" / "model.bin").write_bytes(b"")
+    with pytest.raises(SetupError, match="the `openvino` export was written, but its runtime cannot answer: "):
+        _parity.of_export(tmp_path / "out", export_runs.CLASSES, run[1].files[:1], "openvino")
+
+
 def test_nan_is_a_difference():
     one, other = answers([0, 1]), answers([0, 1])
     other.probabilities[0, 0] = np.nan

@@ -166,7 +166,7 @@ def _one(
         exporter.write(source, folder, precision, seen, json.dumps(content))
     size = sum(path.stat().st_size for path in _inside(folder))
     _files.write(folder, content, exporter)
-    got = _parity.of_export(folder, source.model.class_names, pictures.files)
+    got = _parity.of_export(folder, source.model.class_names, pictures.files, exporter.name)
     worst, agreement = _parity.difference(expected, got)
     accuracy = None if precision == "f32" else _parity.change(expected, got, pictures)
     if accuracy is not None:

@@ -77,8 +77,14 @@ def of_run(model: Model, files: Sequence[Path], *, declines: bool) -> Answers:
     )
 
 
-def of_export(folder: Path, class_names: Sequence[str], files: Sequence[Path]) -> Answers:
+def of_export(folder: Path, class_names: Sequence[str], files: Sequence[Path], name: str) -> Answers:
     """What an export says, by `predict.py` in its folder, with nothing of this process around it.
+
+    Args:
+        folder: Of the export.
+        class_names: C names.
+        files: M pictures.
+        name: Of the format.
 
     Raises:
         SetupError: It cannot be loaded, or cannot answer.
@@ -86,12 +92,15 @@ def of_export(folder: Path, class_names: Sequence[str], files: Sequence[Path]) -
     command = [sys.executable, "-I", str((folder / "predict.py").resolve()), "-", "--time", str(TURNS)]
     env = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1", "KERAS_BACKEND": "tensorflow"}
     names = b"".join(os.fsencode(file.resolve()) + b"\0" for file in files)
-    done = subprocess.run(command, input=names, capture_output=True, env=env, timeout=_LONGEST_S)
+    try:
+        done = subprocess.run(command, input=names, capture_output=True, env=env, timeout=_LONGEST_S)
+    except subprocess.TimeoutExpired as err:
+        raise _mute(name, f"it took more than {_LONGEST_S // 60} minutes for {len(files):,} pictures") from err
     rows = [json.loads(line) for line in done.stdout.splitlines() if line.startswith(b"{")]
     wrong = next((row["error"] for row in rows if row.get("error")), "")
     if done.returncode or wrong or len(rows) != len(files) + 1:
         lines = done.stderr.decode("utf-8", "replace").strip().splitlines()
-        raise SetupError(f"the export was written, but it cannot answer: {wrong or (lines or ['no word'])[-1][:300]}")
+        raise _mute(name, wrong or (lines or [f"it ended with {done.returncode} and no word"])[-1][:300])
     *answers, time = rows
     chances = np.array([[row["probabilities"][name] for name in class_names] for row in answers])
     return Answers(
@@ -100,6 +109,12 @@ def of_export(folder: Path, class_names: Sequence[str], files: Sequence[Path]) -
         novelty=np.array([row.get("novelty", np.nan) for row in answers], np.float64),
         time=time,
     )
+
+
+def _mute(name: str, why: str) -> SetupError:
+    told = f"the `{name}` export was written, but its runtime cannot answer: {why}"
+    hint = "headstart doctor shows the engines" if name == "openvino" else "--to openvino"
+    return SetupError(told, where="--to", hint=hint)
 
 
 def difference(run: Answers, export: Answers) -> tuple[float, float]:
