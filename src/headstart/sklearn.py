@@ -9,7 +9,7 @@ pictures, as in `GridSearchCV`, run no network. No run folder is written; `heads
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -25,9 +25,7 @@ try:
 except ImportError as err:
     raise SetupError(f"scikit-learn cannot be loaded: {err}", hint=extras.command("fit")) from err
 
-from headstart.core.types import FittedHead
-from headstart.kit import as_pictures, crossval, described, fitted, metrics
-from headstart.kit.compare import Contender, pick
+from headstart.kit import as_pictures, depth_search, described, fitted
 
 __all__ = ["TransferClassifier"]
 
@@ -115,15 +113,17 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         check_classification_targets(y)
         self.classes_, labels = np.unique(y, return_inverse=True)
         of_depth = self._describer().vectors(pictures, keep=self.cache)
-        weight = self._weights(y)
-        folds = _folds(labels, int(self.folds), int(self.seed))
-        shared: dict[str, Any] = {"n_classes": len(self.classes_), "class_weight": weight, "seed": int(self.seed)}
-        found = {names: _tuned(plugin, of_depth, names, labels, folds, shared) for names in self._candidates(of_depth)}
-        self.depths_, self.why_ = _taken(found)
-        params, held = found[self.depths_][0], found[self.depths_][2]
-        self.cv_scores_ = () if held is None else _scores(labels, held)
-        x = _joined(of_depth, self.depths_)
-        self.head_: FittedHead = next(iter(plugin.path(x, labels, params=[params], **shared)))
+        found = depth_search.search(
+            plugin,
+            of_depth,
+            self._candidates(of_depth),
+            labels,
+            int(self.folds),
+            n_classes=len(self.classes_),
+            class_weight=self._weights(y),
+            seed=int(self.seed),
+        )
+        self.depths_, self.head_, self.why_, self.cv_scores_ = found.depths, found.head, found.why, found.scores
         return self
 
     def predict_proba(self, X: Any) -> np.ndarray:
@@ -135,7 +135,7 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """
         check_is_fitted(self, "head_")
         of_depth = self._describer().vectors(self._asked(X), keep=self.cache)
-        found = fitted.probabilities(self.head_.kind, self.head_.arrays, _joined(of_depth, self.depths_))
+        found = fitted.probabilities(self.head_.kind, self.head_.arrays, depth_search.joined(of_depth, self.depths_))
         exact = found.astype(np.float64)
         return np.asarray(exact / exact.sum(axis=1, keepdims=True))
 
@@ -252,66 +252,3 @@ def _paths(X: Any) -> list[str] | None:
 
 def _column(shape: tuple[int, ...]) -> bool:
     return len(shape) == 1 or (len(shape) == 2 and shape[1] == 1)
-
-
-# ---------------------------------------------------------------- learning
-
-Found = tuple[Mapping[str, Any], np.ndarray | None, np.ndarray | None]  # setting, (N,) losses, (N, C) held out
-
-
-def _folds(labels: np.ndarray, most: int, seed: int) -> np.ndarray | None:
-    """(N,) fold of each picture, dealt out class by class; None where one has one picture, or is alone."""
-    counts = np.bincount(labels)
-    count = min(most, int(counts.min()))
-    if count < 2 or len(counts) < 2:
-        return None
-    folds, dealt = np.empty(len(labels), np.int64), 0
-    rng = np.random.default_rng([seed, 91_000])
-    for c in range(len(counts)):
-        rows = rng.permutation(np.flatnonzero(labels == c))
-        folds[rows] = (dealt + np.arange(len(rows))) % count
-        dealt += len(rows)
-    return folds
-
-
-def _tuned(
-    plugin: Any,
-    of_depth: Mapping[str, np.ndarray],
-    names: tuple[str, ...],
-    labels: np.ndarray,
-    folds: np.ndarray | None,
-    shared: dict[str, Any],
-) -> Found:
-    """The head's best setting on some depths; the middle of its grid where nothing can be held out."""
-    x = _joined(of_depth, names)
-    if folds is None:
-        grid = list(plugin.grid(len(labels), x.shape[1], shared["n_classes"]))
-        return grid[len(grid) // 2], None, None
-    found = crossval.tuned(plugin, x, labels, folds, **shared)
-    return found.params, found.losses, found.held_out[0]
-
-
-def _taken(found: Mapping[tuple[str, ...], Found]) -> tuple[tuple[str, ...], str]:
-    """The depths with the lowest held-out log loss; without one, those given or the deepest alone."""
-    judged = {"+".join(names): losses for names, (_, losses, _) in found.items() if losses is not None}
-    if not judged:
-        names = list(found)[max(len(found) - 2, 0)]
-        return names, "nothing could be held out: a class has one picture, or there is one class"
-    rows = np.arange(len(next(iter(judged.values()))))
-    cost = {"+".join(names): float(at) for at, names in enumerate(found)}
-    chosen = pick(
-        [Contender(name=name, rows=rows, losses=losses, cost=cost[name]) for name, losses in judged.items()],
-        metric="log_loss",
-    )
-    return tuple(chosen.best.split("+")), chosen.why
-
-
-def _scores(labels: np.ndarray, held: np.ndarray) -> tuple[Any, ...]:
-    return tuple(
-        metrics.score(name, labels, held, split="cv") for name in ("accuracy", "balanced_accuracy", "log_loss")
-    )
-
-
-def _joined(of_depth: Mapping[str, np.ndarray], names: Sequence[str]) -> np.ndarray:
-    """(N, D) features of some depths side by side."""
-    return np.concatenate([of_depth[name] for name in names], axis=1) if len(names) > 1 else of_depth[names[0]]
