@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 
+import export_runs
+import headstart
 from headstart.core.errors import DataError
 from headstart.kit.gradients import Gradients
 
@@ -122,3 +124,37 @@ def test_a_network_without_a_map_is_refused():
     made = keras.layers.Dense(3, activation="softmax")(keras.layers.Flatten()(pictures))
     with pytest.raises(DataError, match="no map"):
         Gradients(keras.Model(pictures, made))
+
+
+def test_a_run_that_trained_a_network_is_explained_through_it(tmp_path):
+    run, shown = export_runs.write_run(tmp_path)
+    (found,) = headstart.explain(run, shown.files[:1], method="gradcam", class_name="green")
+    assert found.method == "gradcam"
+    assert "`conv`" in found.why
+    model = headstart.load(run).keras_model()
+    seen = model.get_layer("conv").output
+    import keras
+
+    from headstart.kit.pixels import decode
+    from headstart.runtime.model import load
+
+    spec = load(run).manifest.trunks[0].input
+    x = decode(shown.files[0].read_bytes(), spec)[None].astype(np.float32)
+    values = np.asarray(keras.Model(model.inputs[0], seen)(x)[0], np.float64)
+    weights = model.get_layer("answer").get_weights()[0].astype(np.float64)
+    wanted = values @ (weights[:, 1] - weights[:, [0, 2]].mean(axis=1))
+    assert found.evidence == pytest.approx(wanted, abs=1e-4 * np.abs(wanted).max())
+
+
+@pytest.mark.parametrize("head", ["lda", "knn"])
+def test_heads_of_both_kinds_on_two_trunks_add_up(tmp_path, head):
+    from headstart.runtime.explain import Explainer
+
+    _, shown = export_runs.make(tmp_path, head=head, sizes=(32, 48))
+    explainer = Explainer(tmp_path / "model")
+    assert explainer.automatic[0] == "cam"
+    assert ("held fixed" in explainer.automatic[1]) == (head == "knn")
+    for file in shown.files[:6]:
+        found = explainer.explain(file)
+        assert found.evidence.mean() + found.elsewhere == pytest.approx(found.score, abs=1e-3 + 1e-4 * abs(found.score))
+        assert found.box == (0, 0, *found.size)  # the second trunk sees all of the picture
