@@ -165,6 +165,31 @@ def test_predict_streams_csv_and_a_bad_file_costs_one_row(fitted, few, tmp_path)
     assert all(row["answer"] in {"global", "local", "nominal"} for row in rows if not row["error"])
 
 
+def test_drift_tells_unseen_pictures_from_darkened_ones(fitted, textile, tmp_path):
+    from PIL import Image, ImageEnhance
+
+    from headstart.runtime import usage
+
+    out, _, _ = fitted
+    reference = usage.read_reference(out / "model")
+    assert (reference.split, reference.counts.answered) == ("test", 36)
+    assert reference.counts.features.sum(axis=1).tolist() == [36] * 8
+    assert reference.counts.novelty.sum() == reference.counts.sizes.sum() == 36
+    unseen = [file for folder in sorted(textile.iterdir()) for file in sorted(folder.glob("*.jpg"))[60:84]]
+    (tmp_path / "dark").mkdir()
+    for at, file in enumerate(unseen):
+        with Image.open(file) as image:
+            ImageEnhance.Brightness(image).enhance(0.3).save(tmp_path / "dark" / f"{at}.png")
+    for name, files in (("known", unseen), ("dark", [tmp_path / "dark"])):
+        call("predict", out, *files, "--out", tmp_path / f"{name}.csv", "--usage", tmp_path / f"{name}.jsonl")
+    known = headstart.drift(out, tmp_path / "known.jsonl")
+    assert (known.answered, known.reference, known.drifted) == (72, 36, False)
+    assert str(unseen[0].name) not in (tmp_path / "known.jsonl").read_text()
+    dark = headstart.drift(out, [tmp_path / "dark.jsonl"])
+    assert dark.drifted
+    assert "features" in {one.name for one in dark.tests if one.moved}
+
+
 def test_evaluate_judges_on_another_folder(fitted, small_textile):
     out, _, _ = fitted
     stdout, _ = call("evaluate", out, small_textile(5), "--json")
@@ -306,6 +331,9 @@ def test_too_few_for_a_test_split_says_so(warm, small_textile, tmp_path):
     assert {s["split"] for s in said["scores"]} >= {"cv"}
     assert "test" not in {s["split"] for s in said["scores"]}
     assert headstart.load(tmp_path / "run").evaluation.split == "cv"
+    kept = json.loads((tmp_path / "run" / "model" / "usage.json").read_text())
+    assert (kept["split"], kept["counts"]["answered"]) == ("cv", 36)
+    assert sum(kept["counts"]["novelty"]) == sum(kept["counts"]["sizes"]) == 0  # the model learnt from these
 
 
 def test_a_dry_run_writes_nothing(warm, few, tmp_path):

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from headstart.core.types import Prediction
-from headstart.kit.tempering import tempered
 from headstart.kit.vectors import take
 from headstart.runtime import counts, usage
 from headstart.runtime.predict import Chunk
@@ -68,7 +67,7 @@ def _chunks(model: Model, data: Dataset, embeddings: tuple[Embeddings, ...], row
 
 def _held_out(model: Model, found: list[Prediction], evaluation: Evaluation) -> list[Prediction]:
     """The same pictures, answered by models that had not learnt from them; without doubt."""
-    p = tempered(np.asarray(evaluation.probabilities, np.float32), model.manifest.calibration.temperature)
+    p = np.asarray(evaluation.probabilities, np.float32)  # calibrated, as the saved model's are
     likeliest = model.decide(p)
     return [
         Prediction(
