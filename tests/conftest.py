@@ -9,11 +9,14 @@ import signal
 from collections import Counter
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 # A shell ignores Ctrl-C for what it runs in the background, and children would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+hypothesis.settings.register_profile("here", deadline=None)  # how long an example takes says what else the machine does
+hypothesis.settings.load_profile("here")
 os.environ.setdefault("HEADSTART_CACHE", str(ROOT / ".data" / "cache"))
 os.environ.setdefault("HEADSTART_HISTORY", "off")  # runs are compared byte for byte: none may learn from another test's
 
