@@ -101,13 +101,13 @@ def _under(
 def _parts(tensor: Any) -> Iterator[tuple[Any, int]]:
     """What is joined side by side into an output, with its width."""
     node = tensor.get_node()
-    if node.get_type_name() == "Concat" and len(tensor.shape) == 2 and node.get_attributes()["axis"] in (1, -1):
+    if node.get_type_name() == "Concat" and len(_shape(tensor)) == 2 and node.get_attributes()["axis"] in (1, -1):
         for place in range(node.get_input_size()):
             yield from _parts(node.input(place).get_source_output())
     elif node.get_type_name() == "Convert":
         yield from _parts(node.input(0).get_source_output())
     else:
-        yield tensor, math.prod(list(tensor.shape)[1:])
+        yield tensor, math.prod(_shape(tensor)[1:])
 
 
 def _look(tensor: Any) -> tuple[_Map | None, bool]:
@@ -126,19 +126,22 @@ def _look(tensor: Any) -> tuple[_Map | None, bool]:
 def _of_one_place(node: Any) -> bool:
     """Whether it is a mean over a single place, which changes nothing."""
     axes = _averaged(node)
-    return axes is not None and math.prod(node.input(0).get_source_output().shape[axis] for axis in axes) == 1
+    shape = _shape(node.input(0).get_source_output()) if axes else []
+    return axes is not None and math.prod(shape[axis] for axis in axes) == 1
 
 
 def _averaged(node: Any) -> tuple[int, ...] | None:
     """The axes over which an operation takes the plain mean; None where it does something else."""
     kind = node.get_type_name()
-    shape = list(node.input(0).get_source_output().shape) if node.get_input_size() else []
+    shape = _shape(node.input(0).get_source_output()) if node.get_input_size() else []
+    if not shape:
+        return None
     if kind == "ReduceMean":
         axes = node.input(1).get_source_output().get_node()
         if axes.get_type_name() != "Constant":
             return None
         return tuple(sorted(int(axis) % len(shape) for axis in np.ravel(axes.get_data())))
-    if kind == "AvgPool" and len(shape) == 4 and list(node.output(0).shape)[2:] == [1, 1]:
+    if kind == "AvgPool" and len(shape) == 4 and _shape(node.output(0))[2:] == [1, 1]:
         whole = list(node.get_attributes().get("kernel", ())) == shape[2:]
         return (2, 3) if whole else None
     return None
@@ -146,7 +149,9 @@ def _averaged(node: Any) -> tuple[int, ...] | None:
 
 def _as_map(tensor: Any, axes: tuple[int, ...]) -> _Map | None:
     """A tensor as a square map over some axes; None where it is none."""
-    shape = list(tensor.shape)
+    shape = _shape(tensor)
+    if not shape:
+        return None
     sides = [shape[axis] for axis in axes]
     order = {(4, (2, 3)): "nchw", (4, (1, 2)): "nhwc", (3, (1,)): "tokens", (3, (2,)): "channels first"}.get(
         (len(shape), axes)
@@ -159,6 +164,11 @@ def _as_map(tensor: Any, axes: tuple[int, ...]) -> _Map | None:
         return None
     side, ahead = square(math.prod(sides))
     return _Map(tensor=tensor, order=order, side=side, ahead=ahead) if side else None
+
+
+def _shape(tensor: Any) -> list[int]:
+    """The sides of a tensor; empty where they are known only when the graph runs."""
+    return list(tensor.shape) if tensor.partial_shape.is_static else []
 
 
 def square(tokens: int) -> tuple[int, int]:
@@ -182,7 +192,7 @@ def _nearest(tensor: Any) -> _Map | None:
 
 
 def _any_map(tensor: Any) -> _Map | None:
-    node, shape = tensor.get_node(), list(tensor.shape)
+    node, shape = tensor.get_node(), _shape(tensor)
     if node.get_type_name() in ("Constant", "Parameter", "MatMul", "Softmax") or not tensor.element_type.is_real():
         return None
     for axes in _candidates(shape):
