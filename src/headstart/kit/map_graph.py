@@ -113,7 +113,7 @@ def _parts(tensor: Any) -> Iterator[tuple[Any, int]]:
 def _look(tensor: Any) -> tuple[_Map | None, bool]:
     """The map under a vector, and whether the vector is its mean."""
     node = tensor.get_node()
-    while node.get_type_name() in _SHAPES_ONLY or _of_one_place(node):
+    while node.get_type_name() in _SHAPES_ONLY or _of_one_place(node) or _of_one_row(node):
         node = node.input(0).get_source_output().get_node()
     if (axes := _averaged(node)) is not None:
         under = node.input(0).get_source_output()
@@ -128,6 +128,11 @@ def _of_one_place(node: Any) -> bool:
     axes = _averaged(node)
     shape = _shape(node.input(0).get_source_output()) if axes else []
     return axes is not None and math.prod(shape[axis] for axis in axes) == 1
+
+
+def _of_one_row(node: Any) -> bool:
+    """Whether it turns a single row (1, D) of numbers, which leaves them in their order."""
+    return node.get_type_name() == "Transpose" and len([side for side in _shape(node.output(0)) if side > 1]) == 1
 
 
 def _averaged(node: Any) -> tuple[int, ...] | None:
