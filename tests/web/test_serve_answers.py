@@ -130,7 +130,7 @@ def test_no_name_leads_to_a_file(service, name):
 def test_only_the_page_and_its_files_are_served(service):
     for name in ("page.css", "tokens.css", "page.js"):
         assert service.client.get(f"/static/{name}").status_code == 200
-    for name in ("../app.py", "..%2fapp.py", "%2e%2e/guard.py", "__init__.py"):
+    for name in ("../app.py", "..%2fapp.py", "%2e%2e/guard.py", "__init__.py", "studio.js"):
         assert service.client.get(f"/static/{name}").status_code == 404
     page = service.client.get("/")
     assert "default-src 'none'" in page.headers["content-security-policy"]

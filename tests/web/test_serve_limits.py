@@ -65,10 +65,16 @@ def test_a_large_upload_that_hides_its_length_is_cut_off(strict):
     assert strict.memory_mb() < before + 20 and works(strict)
 
 
-def test_a_body_that_never_ends_is_given_up(tiny):
-    with Service(tiny, words=["--timeout", "1s"]) as service:
+@pytest.mark.medium
+def test_what_takes_too_long_is_given_up(tiny):
+    with Service(tiny, words=["--timeout", "1s"], env={"HEADSTART_THREADS": "1"}) as service:
         got, _ = raw(service.port, start(1000), [b"only this"])
         assert got.startswith(b"HTTP/1.1 408")
+        slow = service.predict(*[picture("red", (4000, 4000))] * 60)
+        assert slow.status_code == 504 and "within 1 s" in slow.json()["error"]["what"]
+        assert works(service)  # what nobody waits for any more is not worked on
+        assert service.metric("headstart_queue_pictures") == 0
+        assert service.metric("headstart_body_bytes") == 0
 
 
 def test_a_bomb_costs_its_row(strict):
@@ -133,6 +139,7 @@ def test_reloading_needs_a_key(service, strict):
     assert strict.client.post("/v1/models/tiny/reload").json()["changed"] is False
 
 
+@pytest.mark.medium
 def test_overload_is_told_and_no_answer_is_wrong(tiny):
     """A queue of 8 and 12 clients that send 6 pictures each: some are told 429 with a time, all others are right."""
     sent = [picture(colour, (1200, 900)) for colour in ("red", (0, 255, 0), "blue")]

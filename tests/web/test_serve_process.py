@@ -20,6 +20,8 @@ from headstart.runtime import manifest
 from headstart.testing.tiny_model import write_tiny_model
 from serving_bench import BLUE, GREEN, KEY, RED, Service, picture
 
+pytestmark = pytest.mark.medium
+
 
 def again(folder, **changes):
     """Write a model's manifest anew, as another model."""
@@ -129,7 +131,6 @@ def test_a_run_folder_names_its_model(tmp_path):
     assert list(named(["a=x", "b=y"])) == ["a", "b"]
 
 
-@pytest.mark.medium
 def test_weights_that_are_written_over_in_place_end_nothing(tmp_path, shared_store):
     model = _real(tmp_path / "model", shared_store)
     with Service(f"m={model}") as service:
@@ -180,7 +181,6 @@ def _soak(tiny, seconds):
         return middle, service.memory_mb(), len(asking.answers)
 
 
-@pytest.mark.medium
 def test_a_short_soak(tiny):
     middle, end, count = _soak(tiny, 6)
     assert count > 50 and end < middle + 8

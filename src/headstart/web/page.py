@@ -9,26 +9,26 @@ from starlette.responses import Response
 
 from headstart.web.limits import Refused
 
-_TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
+_TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript"}
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; connect-src 'self'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 
 
-def router(front: str = "page.html") -> APIRouter:
-    """The page and the files below `/static`; only those that lie in this package, by their exact name.
+FRONT = "page.html"
+NAMES = (FRONT, "page.css", "page.js", "tokens.css")
 
-    Args:
-        front: The file that is shown at `/`.
-    """
+
+def router() -> APIRouter:
+    """The page and its files below `/static`, by their exact name."""
     folder = resources.files("headstart.web") / "static"
-    files = {one.name: one.read_bytes() for one in folder.iterdir() if one.is_file() and _suffix(one.name) in _TYPES}
+    files = {name: (folder / name).read_bytes() for name in NAMES}
     made = APIRouter(include_in_schema=False)
 
     @made.get("/")
     async def page() -> Response:
-        return served(front, files[front])
+        return served(FRONT, files[FRONT])
 
     @made.get("/static/{name}")
     async def static(name: str) -> Response:

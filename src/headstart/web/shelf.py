@@ -7,6 +7,7 @@ old one ends when its last picture is answered. A damaged folder is refused with
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 import time
 from collections.abc import Mapping, Sequence
@@ -29,6 +30,7 @@ from headstart.web.metrics import Metrics
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _WARM_UP = 3  # pictures before the first request
+_PATIENCE_S = 60  # for what was taken when the service stops
 
 
 @dataclass(slots=True, eq=False)
@@ -231,7 +233,9 @@ class Shelf:
         """Answer what was taken, then end."""
         self.ready = False
         lanes = [served.lane for served in self.models.values() if served.lane is not None]
-        await asyncio.gather(*(self._retire(lane) for lane in lanes), *self._retiring)
+        with contextlib.suppress(TimeoutError):  # whatever hangs must not keep the process
+            async with asyncio.timeout(_PATIENCE_S):
+                await asyncio.gather(*(self._retire(lane) for lane in lanes), *self._retiring)
         self.pool.shutdown(wait=False, cancel_futures=True)
 
 
