@@ -66,7 +66,8 @@ def test_lower_precisions_are_smaller_and_measured(lite0, name, precision, tmp_p
     (full,) = _export.run(_export.exporters([name], "f32"), source, tmp_path / "full", "f32", pictures, 1.0)
     assert found.bytes < (0.55 if precision == "f16" else 0.4) * full.bytes
     assert found.accuracy.n == len(pictures.files)
-    assert abs(found.accuracy.change) < 0.3
+    assert found.accuracy.low <= found.accuracy.change <= found.accuracy.high
+    assert found.left_out == (() if name != "litert" else ("novelty and `unknown`: distances do not survive 8 bits",))
 
 
 @pytest.mark.parametrize("name", ["onnx", "openvino", "litert"])

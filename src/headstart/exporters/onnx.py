@@ -105,7 +105,9 @@ def _quantised(model: Any, seen: list[dict[str, np.ndarray]], trunks: list[str])
 
     with without_telemetry():
         import nncf
-    heads = [node.name for node in model.graph.node if not any(name in node.name for name in trunks)]
+    # tf2onnx renames what it merges, which only trunks have: convolutions and norms
+    ours = [node.name for node in model.graph.node if node.name.startswith("headstart")]
+    heads = [name for name in ours if not any(trunk in name for trunk in trunks)]
     kept = nncf.IgnoredScope(names=heads, validate=False)
     return nncf.quantize(model, nncf.Dataset(seen), subset_size=len(seen), ignored_scope=kept)
 
