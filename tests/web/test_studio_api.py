@@ -350,6 +350,24 @@ def test_events_go_on_where_a_client_was(own):
     assert _parsed("warning: no space") == {"stage": "warning", "text": "no space", "moving": False}
 
 
+def test_an_export_is_a_command_that_can_be_watched(asking, own):
+    run = fake_run(own, "a")
+    told = asking.post("/api/runs/a/exports", json={"to": "onnx", "precision": "int8"}).json()
+    out = own.runs.folder / "exports" / "a-onnx-int8"
+    assert told["command"] == f"headstart export {run} --to onnx --precision int8 --out {out}"
+    watched = asking.get(f"/api/tasks/{told['task']}/events")
+    assert watched.headers["content-type"].startswith("text/event-stream")
+    assert watched.text.endswith('event: end\ndata: {"state": "failed"}\n\n')
+    listed = asking.get("/api/runs/a/exports").json()["exports"]
+    assert [(one["to"], one["state"], one["out"]) for one in listed] == [("onnx", "failed", str(out))]
+    assert listed[0]["error"]["exit_code"] == 3
+    assert asking.get("/api/tasks/none/events").status_code == 404
+    wrong = asking.post("/api/runs/a/exports", json={"to": "pickle"}).json()["error"]
+    assert (
+        wrong["what"] == "`pickle` is none of keras, saved_model, onnx, openvino, litert" and wrong["where"] == "--to"
+    )
+
+
 # ---------------------------------------------------------------- the door
 
 

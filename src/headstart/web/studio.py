@@ -112,8 +112,8 @@ def application(own: Studio, *, token: str, port: int) -> Any:
 
     app = FastAPI(title="headstart studio", docs_url=None, redoc_url=None, openapi_url=None, lifespan=life)
     app.state.studio = own
+    app.include_router(studio_use.router)  # first: `/api/tasks/…` is no kind of run
     app.include_router(studio_api.router)
-    app.include_router(studio_use.router)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
     app.add_exception_handler(HeadstartError, _told)
     app.add_exception_handler(RequestValidationError, _misread)
