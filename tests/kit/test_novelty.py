@@ -70,6 +70,7 @@ def test_memory_is_bounded_and_batches_do_not_matter():
     assert {array.dtype for array in arrays.values()} == {np.dtype(np.float32)}
     assert sum(array.nbytes for array in arrays.values()) < 4.5e6
     whole = novelty.distances(arrays, k, x[:64])
+    np.testing.assert_array_equal(novelty.distances(novelty.ready(arrays), k, x[:64]), whole)
     np.testing.assert_allclose([novelty.distances(arrays, k, one[None])[0] for one in x[:64]], whole, rtol=1e-9)
 
 

@@ -31,14 +31,26 @@ def distances(arrays: Mapping[str, np.ndarray], k: int, x: np.ndarray) -> np.nda
     Returns:
         (B,) float64.
     """
-    points = np.asarray(arrays["references"], np.float64)
-    lengths, found = np.einsum("rp,rp->r", points, points), np.empty(len(x))
+    points, found = np.asarray(arrays["references"], np.float64), np.empty(len(x))
+    lengths = arrays["lengths"] if "lengths" in arrays else np.einsum("rp,rp->r", points, points)
     step = max(1, _BLOCK // len(points))
     for at in range(0, len(x), step):
         asked = mapped(arrays, x[at : at + step])
         squared = np.einsum("bp,bp->b", asked, asked)[:, None] + lengths - 2 * asked @ points.T
         found[at : at + step] = np.partition(squared, k - 1, axis=1)[:, k - 1]
     return np.asarray(np.sqrt(np.maximum(found, 0.0)))
+
+
+def ready(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The same for many calls: in float64, with the squared lengths of the references as `lengths` (R,).
+
+    Args:
+        arrays: From `fit`; others are left as they are.
+    """
+    names = ("centre", "scale", "projection", "whitening", "references")
+    made = {name: array.astype(np.float64) if name in names else array for name, array in arrays.items()}
+    points = made.get("references")
+    return made if points is None else made | {"lengths": np.einsum("rp,rp->r", points, points)}
 
 
 def mapped(arrays: Mapping[str, np.ndarray], x: np.ndarray) -> np.ndarray:

@@ -16,7 +16,7 @@ import numpy as np
 from headstart.core.rundir import RunDir
 from headstart.core.settings import threads
 from headstart.core.types import UNKNOWN, Prediction
-from headstart.kit import decision
+from headstart.kit import decision, novelty
 from headstart.kit.engine import BATCH, Engine
 from headstart.kit.tempering import tempered
 from headstart.runtime import answer, doubt, manifest
@@ -55,12 +55,16 @@ class Model:
 
     @cached_property
     def doubt_arrays(self) -> dict[str, np.ndarray]:
-        """The arrays of doubt; empty for a model that knows none."""
+        """The arrays of doubt as they are kept; empty for a model that knows none."""
         from safetensors.numpy import load_file
 
         entry = self.manifest.doubt
         found: dict[str, np.ndarray] = load_file(self.folder / entry.arrays) if entry else {}
         return found
+
+    @cached_property
+    def _ready(self) -> dict[str, np.ndarray]:
+        return novelty.ready(self.doubt_arrays)
 
     def engines(self, batch: int) -> tuple[Engine, ...]:
         """The trunks compiled for a batch size, in the order of the manifest; once each.
@@ -123,7 +127,7 @@ class Model:
         entry = self.manifest.doubt
         if entry is None:
             return None
-        return doubt.doubts(entry, self.doubt_arrays, probabilities, self.columns(chunk), self.decide(probabilities))
+        return doubt.doubts(entry, self._ready, probabilities, self.columns(chunk), self.decide(probabilities))
 
     def answers(self, chunk: Chunk) -> list[Prediction]:
         """One answer for each file of a chunk with features, and its doubt."""
