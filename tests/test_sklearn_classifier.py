@@ -4,6 +4,7 @@ import pickle
 from collections import Counter
 
 import numpy as np
+import pyarrow
 import pytest
 from PIL import Image
 from sklearn.base import clone
@@ -39,7 +40,10 @@ def shots(textile):
 @pytest.mark.medium
 def test_scikit_learns_own_checks_pass():
     results = check_estimator(
-        TransferClassifier(**SMALL), expected_failed_checks=EXPECTED_FAILURES, on_fail=None, on_skip=None
+        TransferClassifier(**SMALL, depths="stage4"),
+        expected_failed_checks=EXPECTED_FAILURES,
+        on_fail=None,
+        on_skip=None,
     )
     failed = {one["check_name"]: one["exception"] for one in results if one["status"] == "failed"}
     counts = Counter(one["status"] for one in results)
@@ -104,6 +108,7 @@ def test_paths_and_arrays_are_the_same_pictures_up_to_decoding(shots):
     np.testing.assert_allclose(of_arrays.predict_proba(arrays), of_files.predict_proba(arrays), atol=0.05)
     column = np.array(paths, dtype=object)[:, None]
     np.testing.assert_array_equal(of_files.predict(column), of_files.predict(paths))
+    np.testing.assert_array_equal(of_files.predict(pyarrow.array(paths)), of_files.predict(paths))  # as a data frame's
     with pytest.raises(ValueError, match="must be uint8"):
         of_files.predict(arrays / 255.0)
 

@@ -243,11 +243,10 @@ def _paths(X: Any) -> list[str] | None:
         raise ValueError(f"X is one path, {X!r}: pass a list of paths")
     if isinstance(X, list | tuple):
         return [os.fspath(one) for one in X] if X and all(isinstance(one, str | os.PathLike) for one in X) else None
-    dtype = getattr(X, "dtype", None)
-    array = X if isinstance(dtype, np.dtype) else np.asarray(X) if hasattr(X, "columns") else None
-    if array is None or array.dtype.kind not in "OUT" or not _column(np.shape(array)):
+    array = np.asarray(X) if hasattr(X, "to_numpy") else X if isinstance(X, np.ndarray) else None  # of pandas, Polars
+    if array is None or array.dtype.kind not in "OUT" or not _column(array.shape):
         return None
-    return _paths(np.asarray(array).ravel().tolist())
+    return _paths(array.ravel().tolist())
 
 
 def _column(shape: tuple[int, ...]) -> bool:
