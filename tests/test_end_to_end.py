@@ -81,7 +81,7 @@ def test_every_stage_says_one_line_and_nothing_moves(fitted):
 
 def test_the_folder_holds_everything_and_no_pickle(fitted):
     out, said, _ = fitted
-    for name in ("job.toml", "format.json", "decisions.jsonl", "report.html", "model/manifest.json"):
+    for name in ("job.toml", "format.json", "decisions.jsonl", "report.html", "README.md", "model/manifest.json"):
         assert (out / name).is_file(), name
     assert executable(out) == []
     assert unportable(out) == []
