@@ -181,6 +181,7 @@ def test_overload_is_told_and_no_answer_is_wrong(tiny):
         (["--port", "99999"], 3, "cannot listen"),
         (["--host", "no.such.host.invalid", "--no-key"], 3, "cannot listen"),
         (["--api-key-file", "nothing-here"], 3, "cannot be read"),
+        (["--usage", "no/such/folder/usage.jsonl"], 3, "there is no folder for it"),
     ],
 )
 def test_what_is_wrong_is_told_at_the_start(tiny, words, code, told, capsys):

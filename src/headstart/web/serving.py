@@ -8,6 +8,7 @@ import threading
 from typing import Any
 
 from headstart.core.errors import UsageError, nearest
+from headstart.core.files import disk_errors
 from headstart.core.job import count_bytes, seconds
 from headstart.web import server
 from headstart.web.log import FORMS, Log
@@ -19,9 +20,12 @@ def serve(args: argparse.Namespace) -> None:
     Raises:
         UsageError: An option is wrong, or other machines could ask without a key.
         DataError: A model is missing or damaged.
-        SetupError: The address cannot be had.
+        SetupError: The address cannot be had, or the file for counts cannot be written.
     """
     log = Log("off" if args.quiet else _form(args.log))
+    if args.usage is not None:
+        with disk_errors(args.usage), args.usage.open("ab"):
+            pass  # that it cannot be written is told now, not after the first minute
     keys = server.keys(args.api_key_file)
     place = server.Place(host=args.host, port=args.port, allowed=tuple(args.allow_host), keys=keys, open=args.no_key)
     with contextlib.closing(server.bound(place)) as listening:
