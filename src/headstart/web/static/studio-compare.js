@@ -5,7 +5,7 @@ import { at, command, errorBox, fill, get, h, plural, post, rich, scoreName, sco
 export async function compareView({ main, studio }, list) {
   const names = list.split(",").map(decodeURIComponent);
   fill(main, h("h1", {}, `${plural(names.length, "run")} compared`), h("p", { class: "muted" }, "Comparing them on the same pictures."));
-  const place = h("div");
+  const place = h("div", { class: "tests" });
   const all = await Promise.all(names.map((name) => get(`api/runs/${at(name)}/facts`)));
   const rows = ["accuracy", "balanced_accuracy", "log_loss"].map((name) => [scoreName(name), (run) => {
     const score = run.scores.find((one) => one.name === name);
@@ -28,14 +28,15 @@ export async function compareView({ main, studio }, list) {
 /** What the tests say of each two runs, and what was asked for otherwise. */
 function compared(found) {
   const words = (name) => scoreName(name);
+  const last = (path) => path.split("/").at(-1);
   const figure = (value) => (value === null ? "-" : value.toFixed(3));
   const line = (one) => h("tr", {}, h("th", { scope: "row" }, one.subject ? `${words(one.name)} of ${one.subject}` : words(one.name)),
     h("td", {}, figure(one.one)), h("td", {}, figure(one.other)),
     h("td", {}, one.low === null ? "-" : `${one.value > 0 ? "+" : ""}${figure(one.value)} (${figure(one.low)} to ${figure(one.high)})`),
-    h("td", {}, one.n.toLocaleString("en-GB")), h("td", {}, one.tie ? "a tie" : "differs"));
-  const pairs = found.pairs.map((pair) => h("section", {}, h("h2", {}, `${pair.one} and ${pair.other}`), h("p", {}, rich(pair.sentence)),
-    h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": `${pair.one} and ${pair.other}` }, h("table", {},
-      h("thead", {}, h("tr", {}, ["Score", pair.one, pair.other, "Difference (95 % interval)", "n", ""].map((title) => (title ? h("th", { scope: "col" }, title) : h("td"))))),
+    h("td", {}, one.n.toLocaleString("en-GB")), h("td", { class: "verdict" }, one.tie ? "a tie" : "differs"));
+  const pairs = found.pairs.map((pair) => h("section", {}, h("h2", {}, `${last(pair.one)} and ${last(pair.other)}`), h("p", {}, rich(pair.sentence)),
+    h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": `${last(pair.one)} and ${last(pair.other)}` }, h("table", {},
+      h("thead", {}, h("tr", {}, ["Score", last(pair.one), last(pair.other), "Difference (95 % interval)", "n", ""].map((title) => (title ? h("th", { scope: "col" }, title) : h("td"))))),
       h("tbody", {}, [...pair.scores, ...pair.classes].map(line))))));
   const shown = (value) => (Array.isArray(value) ? value.join(", ") : String(value)) || "none";
   const asked = found.settings.length ? h("dl", { class: "facts" }, found.settings.map((one) => h("div", {}, h("dt", {}, one.name.replaceAll("_", " ")), h("dd", {}, one.values.map(shown).join(" / ")))))
