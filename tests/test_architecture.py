@@ -86,6 +86,11 @@ def test_one_table_tells_what_to_install():
         assert path.name == "extras.py" or not re.search(r"headstart\[\w", code), path
 
 
+def test_files_of_tests_have_names_of_their_own():
+    names = [path.name for path in (ROOT / "tests").rglob("test_*.py")]
+    assert len(set(names)) == len(names)  # pytest imports them by these
+
+
 def tracked() -> list[Path]:
     done = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True)
     names = done.stdout.split("\0") if done.returncode == 0 else []
