@@ -147,6 +147,8 @@ def run(
             found = _one(one, mine, folder, precision, (pictures, expected[mine.doubting], seen), max_drop)
             made.append(replace(found, path=(out if folder == draft else out / one.name).as_posix()))
             source.say.line("export", sentence(made[-1]))
+            for why in found.left_out:
+                source.say.warn(f"`{one.name}` in {precision} is without {why}")
         shutil.rmtree(place)
     return made
 

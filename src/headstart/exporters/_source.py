@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from headstart.runtime.model import Model
 
 PRECISIONS = ("f32", "f16", "int8")
+STRANGE_IN_8_BITS = "novelty and `unknown`: 8 bits move features further than strange pictures lie apart"
 
 
 class Exporter(Protocol):

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from headstart.exporters import _child
-from headstart.exporters._source import Source
+from headstart.exporters._source import STRANGE_IN_8_BITS, Source
 
 _RUNTIME = '''\
 def load(path, told):
@@ -39,7 +39,7 @@ class LiteRT:
     frozen = False
     cannot: Mapping[str, str] = {
         "int8 neighbours": "distances to training pictures do not survive 8 bits",
-        "int8 doubt": "novelty and `unknown`: distances do not survive 8 bits",
+        "int8 doubt": STRANGE_IN_8_BITS,
     }
     runtime = _RUNTIME
 

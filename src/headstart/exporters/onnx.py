@@ -1,6 +1,7 @@
 """ONNX, by tf2onnx from Keras' layers, for ONNX Runtime and whatever reads one.
 
-In f16 weights are stored in 16 bits and computed in f32. For int8, NNCF quantises the trunks; the head stays f32.
+In f16 weights are stored in 16 bits and computed in f32. For int8, NNCF quantises the trunks; the head stays f32,
+novelty and `unknown` are left out.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from headstart.exporters import _child
-from headstart.exporters._source import Source
+from headstart.exporters._source import STRANGE_IN_8_BITS, Source
 
 _RUNTIME = '''\
 def load(path, told):
@@ -43,7 +44,7 @@ class Onnx:
     packages = ("onnxruntime",)
     making = ("keras", "tensorflow", "tf2onnx", "onnx", "onnxruntime")
     frozen = False
-    cannot: Mapping[str, str] = {}
+    cannot: Mapping[str, str] = {"int8 doubt": STRANGE_IN_8_BITS}
     runtime = _RUNTIME
 
     def write(self, source: Source, folder: Path, precision: str, pictures: list[np.ndarray], told: str) -> None:
@@ -100,7 +101,7 @@ def _halve(made: Any) -> None:
 
 
 def _quantised(model: Any, seen: list[dict[str, np.ndarray]], trunks: list[str]) -> Any:
-    """The trunks in 8 bits by NNCF; head and doubt stay in 32, distances and probabilities with them."""
+    """The trunks in 8 bits by NNCF; the head stays in 32."""
     from headstart.kit.engine import without_telemetry
 
     with without_telemetry():

@@ -1,6 +1,7 @@
 """OpenVINO IR: the run's own trunks with the head behind them, one `.xml` and its `.bin`.
 
-In f16 weights are stored in 16 bits and computed in f32. For int8, NNCF quantises each trunk; the head stays f32.
+In f16 weights are stored in 16 bits and computed in f32. For int8, NNCF quantises each trunk; the head stays f32,
+novelty and `unknown` are left out.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import numpy as np
 
 from headstart.exporters import _ov_doubt
 from headstart.exporters._ov_doubt import constant
-from headstart.exporters._source import Source, inputs
+from headstart.exporters._source import STRANGE_IN_8_BITS, Source, inputs
 from headstart.kit.engine import load
 from headstart.kit.export import quantise
 
@@ -44,7 +45,7 @@ class OpenVINO:
     packages = ("openvino",)
     making = ("openvino",)
     frozen = True
-    cannot: Mapping[str, str] = {}
+    cannot: Mapping[str, str] = {"int8 doubt": STRANGE_IN_8_BITS}
     runtime = _RUNTIME
 
     def write(self, source: Source, folder: Path, precision: str, pictures: list[np.ndarray], told: str) -> None:
