@@ -251,6 +251,19 @@ def test_runs_are_listed_with_what_they_came_to(asking, own):
     assert asking.get("/api/runs/b/facts").json()["command"].endswith(f"{own.runs.folder / 'b'}")
 
 
+def test_curves_are_there_while_networks_are_trained(asking, own):
+    run = fake_run(own, "a", finished=False)
+    (run / "adapt" / "trials").mkdir(parents=True)
+    rows = [{"epoch": e, "train": {"log_loss": 1 / e}, "val": {"log_loss": 2 / e} if e < 2 else None} for e in (1, 2)]
+    log = {"name": "trial 0, fold 1", "epochs": rows, "stopped": "all 2 epochs"}
+    (run / "adapt" / "trials" / "trial000-fold1.json").write_text(json.dumps({"log": log}))
+    (run / "adapt" / "trials" / "trial000-fold2.json").write_text("half wri")
+    found = asking.get("/api/runs/a/facts").json()
+    epochs = [{"epoch": 1, "train": 1.0, "held_out": 2.0}, {"epoch": 2, "train": 0.5, "held_out": None}]
+    assert found["curves"] == [{"name": "trial 0, fold 1", "epochs": epochs, "stopped": "all 2 epochs"}]
+    assert [one["step"] for one in found["steps"] if one["done"]] == ["evaluate"] and len(found["steps"]) == 11
+
+
 # ---------------------------------------------------------------- the desk
 
 
