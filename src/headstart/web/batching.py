@@ -1,10 +1,9 @@
-"""Requests from everywhere, one engine: pictures are decoded by threads, pass the engine without a gap, and whatever
-is ready together is answered together.
+"""Requests from everywhere, one engine: pictures are decoded by threads, pass the engine without a gap, and are
+answered a few at a time where more are waiting.
 
-No window of time is waited for. Each request of the engine is one picture anyway (see `headstart.kit.engine`), so a
-batch is never collected before it: a thread keeps the engine's requests busy while there are pictures, and another
-takes the features that are there, one or many, through the head. Under little load that is one picture at once, under
-much load many; answers do not depend on it.
+Each request of the engine is one picture (see `headstart.kit.engine`), so no batch is collected before it: one thread
+keeps the engine's requests busy while there are pictures. Features go through the head at once where nothing else
+waits; under load up to `TOGETHER` of them go together, none held longer than `HOLD_S`. Answers do not depend on it.
 """
 
 from __future__ import annotations
@@ -13,6 +12,7 @@ import asyncio
 import contextlib
 import queue
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
@@ -27,7 +27,8 @@ from headstart.runtime.predict import Chunk, Content
 from headstart.runtime.usage import Usage
 from headstart.web.limits import Load
 
-MOST = 32  # pictures answered together
+TOGETHER = 4  # pictures whose answers may wait for each other while others are being decoded
+HOLD_S = 0.01
 
 
 @dataclass(slots=True, eq=False)
@@ -90,16 +91,15 @@ class Lane:
     usage: Usage | None = None
     pending: int = 0
     _decoded: queue.SimpleQueue[Job | None] = field(default_factory=queue.SimpleQueue)
-    _featured: queue.SimpleQueue[Job | None] = field(default_factory=queue.SimpleQueue)
-    _threads: list[threading.Thread] = field(default_factory=list)
+    _thread: threading.Thread | None = None
     _loop: asyncio.AbstractEventLoop | None = None
+    _since: float = 0.0
 
     def start(self) -> None:
-        """Start the threads; the running event loop gets the answers."""
+        """Start the thread; the running event loop gets the answers."""
         self._loop = asyncio.get_running_loop()
-        self._threads = [threading.Thread(target=one, daemon=True, name="lane") for one in (self._embed, self._answer)]
-        for thread in self._threads:
-            thread.start()
+        self._thread = threading.Thread(target=self._work, daemon=True, name="lane")
+        self._thread.start()
 
     def submit(self, uploads: Sequence[Upload]) -> Ticket:
         """Take pictures; their answers come in `done` of the ticket."""
@@ -113,12 +113,12 @@ class Lane:
         return ticket
 
     async def retire(self) -> None:
-        """End the threads once every picture is answered."""
+        """End the thread once every picture is answered."""
         while self.pending:
             await asyncio.sleep(0.02)
         self._decoded.put(None)
-        for thread in self._threads:
-            await asyncio.to_thread(thread.join)
+        if self._thread is not None:
+            await asyncio.to_thread(self._thread.join)
 
     # ------------------------------------------------ threads
 
@@ -145,18 +145,31 @@ class Lane:
         assert isinstance(upload, Content)
         return pixels.decode(upload.read(), spec, max_pixels=self.load.limits.pixels)[np.newaxis]
 
-    def _embed(self) -> None:
+    def _work(self) -> None:
         """Keep the engines busy: a flow lasts while there are pictures, then the next one is waited for."""
         while (first := self._decoded.get()) is not None:
             flying: list[Job] = []
+            held: list[Job] = []
             try:
                 for job in self.model.through(self._flow(first, flying)):
-                    flying.remove(job)  # type: ignore[arg-type]
+                    assert isinstance(job, Job)
+                    flying.remove(job)
                     job.pictures = []
-                    self._featured.put(job)  # type: ignore[arg-type]
+                    held.append(job)
+                    if self._due(held):
+                        self._answer(held)
+                        held = []
             except Exception as err:
                 self._deliver([(job, err) for job in flying])
-        self._featured.put(None)
+            if held:
+                self._answer(held)
+
+    def _due(self, held: list[Job]) -> bool:
+        """Whether what is held is answered now: nothing else waits, or enough was held for long enough."""
+        now = time.monotonic()
+        if len(held) == 1:
+            self._since = now
+        return len(held) >= TOGETHER or self._decoded.empty() or now - self._since >= HOLD_S
 
     def _flow(self, first: Job, flying: list[Job]) -> Iterator[Chunk]:
         job: Job | None = first
@@ -170,33 +183,20 @@ class Lane:
                 job = self._decoded.get_nowait()
             except queue.Empty:
                 return
-        self._decoded.put(None)  # the end was taken in the middle of a flow: it is for `_embed`
+        self._decoded.put(None)  # the end was taken in the middle of a flow: it is for `_work`
 
-    def _answer(self) -> None:
-        while (first := self._featured.get()) is not None:
-            jobs = [first, *self._more()]
-            self.told(len(jobs))
-            results: list[_Result]
-            try:
-                chunk = _merged(jobs)
-                found = self.model.answers(chunk)
-                if self.usage is not None:
-                    self.usage.count(found, self.model.columns(chunk))
-                results = list(zip(jobs, found, strict=True))
-            except Exception as err:
-                results = [(job, err) for job in jobs]
-            self._deliver(results)
-
-    def _more(self) -> Iterator[Job]:
-        for _ in range(MOST - 1):
-            try:
-                job = self._featured.get_nowait()
-            except queue.Empty:
-                return
-            if job is None:
-                self._featured.put(None)
-                return
-            yield job
+    def _answer(self, jobs: list[Job]) -> None:
+        results: list[_Result]
+        try:
+            chunk = _merged(jobs)
+            found = self.model.answers(chunk)
+            if self.usage is not None:
+                self.usage.count(found, self.model.columns(chunk))
+            results = list(zip(jobs, found, strict=True))
+        except Exception as err:
+            results = [(job, err) for job in jobs]
+        self.told(len(jobs))
+        self._deliver(results)
 
     def _deliver(self, results: list[_Result]) -> None:
         assert self._loop is not None
