@@ -30,7 +30,7 @@ EXTRAS: Mapping[str, tuple[str, ...]] = {
     "parquet": ("pyarrow",),
     "hub": ("keras_hub",),
     "int8": ("nncf",),
-    "mlflow": ("mlflow", "sqlalchemy", "alembic"),
+    "mlflow": ("mlflow", "pandas", "sqlalchemy", "alembic"),
 }
 _CHOSEN = {"tensorflow"}  # which backend Keras has is the user's choice; Keras itself tells when it is not there
 
