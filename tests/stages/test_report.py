@@ -89,7 +89,6 @@ def test_all_parts_are_there_in_order(three):
         "Mistakes and doubts",
         "Class by class",
         "How sure is it",
-        "How sure is it",
         "The pictures",
         "Use the model",
         "Where it comes from",
