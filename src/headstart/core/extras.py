@@ -25,7 +25,7 @@ EXTRAS: Mapping[str, tuple[str, ...]] = {
         "threadpoolctl",
         "tomli_w",
     ),
-    "runtime": ("fastapi", "uvicorn", "prometheus_client", "python_multipart"),
+    "runtime": ("fastapi", "uvicorn", "prometheus_client", "python_multipart", "httptools"),
     "export": ("onnx", "onnxruntime", "tf2onnx", "ai_edge_litert"),
     "parquet": ("pyarrow",),
     "hub": ("keras_hub",),
