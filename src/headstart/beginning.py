@@ -83,8 +83,31 @@ class Beginning:
         from headstart.stages.embed.estimates import seconds
         from headstart.stages.forecast.run import before
 
-        passes_s = seconds(self._lacking(self.candidates), self.ctx)
+        passes_s = seconds(self.foreseen(self.candidates), self.ctx)
         return before(self.data, ahead(self.data, self.ctx.job), self.candidates, passes_s, ctx=self.ctx)
+
+    def foreseen(self, names: tuple[str, ...]) -> dict[str, int]:
+        """How many pictures are likely to go through each candidate: screening will keep most of them from some."""
+        from headstart.kit import choosing, prior, trunk
+        from headstart.stages.embed.estimates import seconds
+        from headstart.stages.rank.screen import PART_OF_BUDGET
+
+        passes, going = dict[str, int](), names
+        for rows in self._draws(len(names)):
+            if len(going) < choosing.LEAST:
+                break
+            passes |= self._lacking(going, rows)
+            expected = prior.of_run([trunk.find(name).spec for name in going], self.ctx, pictures=self.data.digest)
+            costs = {name: seconds({name: n - passes[name]}, self.ctx) for name, n in self._lacking(going).items()}
+            options = [choosing.Option(name=n, expected=expected[n].merit, cost=cost) for n, cost in costs.items()]
+            going = choosing.foreseen(options, self.ctx.left_s() * PART_OF_BUDGET)
+        return passes | self._lacking(going)
+
+    def _draws(self, backbones: int) -> tuple[Any, ...]:
+        """The pictures of each round of screening; backbones that were named are not screened."""
+        from headstart.stages.rank import screen
+
+        return screen.draws(self.data, backbones, ctx=self.ctx) if "auto" in self.ctx.job.backbones else ()
 
     @cached_property
     def screening(self) -> Screening | None:
@@ -93,7 +116,7 @@ class Beginning:
         from headstart.stages.rank import screen
 
         names, found = self.candidates, None
-        draws = screen.draws(self.data, len(names), ctx=self.ctx) if "auto" in self.ctx.job.backbones else ()
+        draws = self._draws(len(names))
         if not draws and self.ctx.job.precision != "f32":
             self.ctx.say.line("plan", f"no screening here, so nothing is done in {self.ctx.job.precision}")
         for rows, then in pairwise((*draws, self._every)):

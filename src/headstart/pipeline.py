@@ -192,7 +192,7 @@ def plan(data: str | Path, *, out: str | Path | None = None, say: Say | None = N
     from headstart.kit.values import as_json
     from headstart.stages.audit.splits import ahead as sizes
     from headstart.stages.embed.candidates import names
-    from headstart.stages.embed.estimates import estimate
+    from headstart.stages.embed.estimates import estimate, seconds
     from headstart.stages.forecast.run import ahead as forecast
 
     say = say or Say()
@@ -207,7 +207,8 @@ def plan(data: str | Path, *, out: str | Path | None = None, say: Say | None = N
 
             require_possible(pictures.class_names, chosen, ctx=ctx)
         expected = estimate(chosen, pictures, ctx)
-        foretold = forecast(pictures, sizes(pictures, job), chosen, expected.seconds, ctx)
+        passes_s = seconds(story.foreseen(chosen), ctx)
+        foretold = forecast(pictures, sizes(pictures, job), chosen, passes_s, ctx)
         found = {"estimate": expected, "forecast": foretold and foretold[0], "time": foretold and foretold[1]}
         return {"data": str(data), "pictures": count, "candidates": list(chosen), **as_json(found)}
 

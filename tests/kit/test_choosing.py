@@ -73,6 +73,15 @@ def test_a_dear_backbone_does_not_stand_for_all():
     assert choosing.shortlist(options, 3) == ("cheap5",)
 
 
+@given(OPTIONS, st.floats(0, 300))
+def test_foreseen_is_the_better_half_by_what_is_expected_as_far_as_it_fits(options, room):
+    every, found = choosing.foreseen(options), choosing.foreseen(options, room)
+    assert len(every) == (len(options) + 1) // 2
+    assert every[: len(found)] == found and found[0] == choosing.best_by_prior(options)
+    assert cost(options, found) <= room * (1 + 1e-12) or len(found) == 1
+    assert choosing.foreseen(options[::-1], room) == found
+
+
 # ---------------------------------------------------------------- halving
 
 

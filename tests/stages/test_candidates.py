@@ -7,6 +7,7 @@ import json
 import numpy as np
 import pytest
 
+import judged_sets
 from headstart.core.errors import UsageError
 from headstart.core.say import Say
 from headstart.core.settings import threads
@@ -18,6 +19,7 @@ from headstart.kit.vectors import address
 from headstart.stages.adapt import plan
 from headstart.stages.embed import candidates, estimates
 from headstart.stages.read.run import run as read
+from headstart.story import Story
 
 LITE0, LITE1, LITE2, HED = (f"bundled:{name}" for name in (*(f"efficientnet_lite{n}" for n in range(3)), "vgg16_hed"))
 
@@ -37,7 +39,7 @@ def asked(context, warm):
     """A function that makes a context whose words are kept: `asked(max_size="20MB").said`."""
 
     def make(**settings):
-        ctx = context(store=warm, **settings)
+        ctx = context(**{"store": warm, **settings})
         ctx.say = Say(err=io.StringIO())
         return ctx
 
@@ -186,6 +188,21 @@ def test_pictures_whose_vectors_are_in_the_cache_take_no_time(asked, data, warm)
     keep(warm, LITE0, data.digests[:18])
     assert kept.lacking(data, (LITE0, LITE1, HED), warm) == {LITE0: 6, LITE1: 24, HED: 0}
     assert kept.lacking(data, (LITE0,), warm, np.arange(16, 20)) == {LITE0: 2}
+
+
+def test_what_screening_will_drop_is_reckoned_with_the_few_pictures_that_it_sees(asked, warm):
+    """As `headstart demo` again: only the vectors of the edge detector are missing, and it is not expected to stay."""
+    many = judged_sets.dataset(1000)
+    times(warm, **EVERY)
+    for name in (LITE0, LITE1, LITE2):
+        keep(warm, name, many.digests)
+    story, named = Story(asked()), Story(asked(backbones=(LITE0, HED), name="named"))
+    story.data = named.data = many
+    assert story.foreseen((LITE0, LITE1, LITE2, HED)) == {LITE0: 0, LITE1: 0, LITE2: 0, HED: 256}
+    assert named.foreseen((LITE0, HED)) == {LITE0: 0, HED: 1000}
+    fresh = Story(asked(name="fresh", store=Store(warm.root / "empty")))
+    fresh.data = many
+    assert fresh.foreseen((LITE0, LITE1, LITE2, HED)) == {LITE0: 256, LITE1: 1000, LITE2: 1000, HED: 256}
 
 
 def test_what_the_cache_comes_to_hold_does_not_change_a_run_that_has_begun(asked, data, warm):

@@ -141,6 +141,20 @@ def rounds(backbones: int, pictures: int, classes: int = 1) -> tuple[int, ...]:
     return tuple(n for n in found if n >= A_CLASS * classes) or (found[-1],)
 
 
+def foreseen(options: Iterable[Option], room: float = math.inf) -> tuple[str, ...]:
+    """Who is likely to go on after a round, before anything is measured: the better half by what is expected of each.
+
+    Args:
+        options: The backbones of this round; `cost` is of what going on takes.
+        room: For the costs of those that go on.
+    """
+    order = sorted(_named(options), key=_promise)
+    kept = order[: (len(order) + 1) // 2]
+    while len(kept) > 1 and _cost(kept) > room:
+        kept.pop()
+    return tuple(one.name for one in kept)
+
+
 def halve(
     options: Iterable[Option],
     judged: Sequence[Contender],
