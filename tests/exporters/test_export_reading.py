@@ -1,6 +1,8 @@
 """`predict.py` reads pictures as headstart does, to the last value."""
 
 import io
+import struct
+import zlib
 
 import numpy as np
 import pytest
@@ -40,6 +42,22 @@ def turned(number):
     return exif
 
 
+def deep(values, kind):
+    """A PNG of 16 bits a channel, which Pillow does not write; `kind` 2 is RGB, 6 RGBA, 4 grey with alpha."""
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in values)
+    head = struct.pack(">IIBBBBB", values.shape[1], values.shape[0], 16, kind, 0, 0, 0)
+    parts = [(b"IHDR", head), (b"IDAT", zlib.compress(rows)), (b"IEND", b"")]
+    made = [
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in parts
+    ]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(made)
+
+
+def several(kind, **options):
+    return file(rgb(900, 1300), kind, save_all=True, append_images=[rgb(900, 1300), rgb(900, 1300)], **options)
+
+
+OPAQUE = np.dstack([drawn(90, 80, 3, 4096), np.full((90, 80), 65535)])
 PICTURES = {
     "large jpeg": file(rgb(900, 1300), "JPEG", quality=90),
     "jpeg of odd size": file(rgb(333, 517), "JPEG"),
@@ -59,6 +77,28 @@ PICTURES = {
     "gif": file(rgb(90, 80).convert("P"), "GIF"),
     "bmp": file(rgb(90, 80), "BMP"),
     "webp": file(rgb(90, 80), "WEBP", lossless=True),
+    "tall jpeg": file(rgb(3000, 40), "JPEG", exif=turned(8)),
+    "one pixel wide": file(rgb(500, 1), "JPEG"),
+    "several pictures in a jpeg": several("MPO"),
+    "several pictures in a jpeg, turned": several("MPO", exif=turned(6)),
+    "moving gif": several("GIF"),
+    "moving png": several("PNG"),
+    "moving webp": several("WEBP"),
+    "pages": several("TIFF"),
+    "16 bits of colour": deep(drawn(90, 80, 3, 65536), 2),
+    "12 bits of colour": deep(drawn(90, 80, 3, 4096), 2),
+    "12 bits of colour and alpha": deep(drawn(90, 80, 4, 4096), 6),
+    "12 bits of colour, opaque": deep(OPAQUE, 6),
+    "16 bits of grey with alpha": deep(drawn(90, 80, 2, 65536), 4),
+    "12 bits of grey with alpha": deep(drawn(90, 80, 2, 4096), 4),
+    "broken EXIF": file(rgb(150, 200), "PNG", exif=b"Exif\0\0XXXX"),
+    "EXIF that is cut": file(rgb(150, 200), "JPEG", exif=b"Exif\0\0II*\0\x08\0\0\0\xff\xff\x12\x01"),
+    "no such turn": file(rgb(150, 200), "JPEG", exif=turned(9)),
+    "turned tiff": file(rgb(150, 200), "TIFF", exif=turned(6)),
+    "a colour that is transparent": file(rgb(90, 80), "PNG", transparency=(10, 20, 30)),
+    "a palette with alpha": file(rgb(90, 80).convert("P"), "PNG", transparency=bytes(range(256))),
+    "lab": file(rgb(90, 80).convert("LAB"), "TIFF"),
+    "not finite": file(Image.fromarray(np.where(np.eye(40) > 0, np.nan, np.eye(40)[::-1]).astype(np.float32)), "TIFF"),
     **{f"turned {number}": file(rgb(150, 200), "JPEG", exif=turned(number)) for number in range(2, 9)},
 }
 
@@ -67,6 +107,7 @@ def rule(spec):
     return {name: getattr(spec, name) for name in ("size_px", "resize", "interpolation", "crop_fraction")}
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning:PIL")  # of broken metadata
 @pytest.mark.parametrize("name", PICTURES)
 def test_a_picture_is_read_as_in_training(name):
     for spec, got in zip(SPECS, _predict.decode(PICTURES[name], [rule(spec) for spec in SPECS]), strict=True):
@@ -76,7 +117,7 @@ def test_a_picture_is_read_as_in_training(name):
 
 @pytest.mark.parametrize("content", [b"", b"no picture", PICTURES["png"][:200], PICTURES["large jpeg"][:2000]])
 def test_what_is_no_whole_picture_is_an_error(content):
-    with pytest.raises((OSError, ValueError, SyntaxError, EOFError)):
+    with pytest.raises(ValueError, match="."):
         _predict.decode(content, [rule(SPECS[0])])
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from headstart import __version__
-from headstart.core.files import write_text
+from headstart.core.files import show, write_text
 from headstart.core.keys import plain
 from headstart.core.types import InputSpec
 from headstart.exporters._source import Exporter, Source, inputs
@@ -23,6 +23,7 @@ _READING = (
     "a JPEG may be decoded at 1/2, 1/4 or 1/8 as long as its shorter side stays at least twice what the resize needs",
     "the first frame counts; EXIF orientation is applied; transparency is laid on white; no colour profile is used",
     "grey of more than 8 bits is scaled by its range: to 4095, to 65535, floats from 0..1 or 0..255",
+    "colour of 16 bits is scaled to 4095 where no value is larger, else its high byte is taken",
     "resizing is antialiased, by Pillow's filter of the name",
 )
 
@@ -105,7 +106,7 @@ def write(folder: Path, content: dict[str, Any], exporter: Exporter) -> None:
 def _readme(content: dict[str, Any], exporter: Exporter) -> str:
     licences = "\n".join(f"- `{one['name']}`: {one['licence'] or 'unknown'}" for one in content["trunks"])
     rules = "\n".join(f"- `{one['name']}`: {one['in_words']}" for one in content["inputs"])
-    names = ", ".join(f"`{name}`" for name in content["class_names"])
+    names = ", ".join(f"`{show(name)}`" for name in content["class_names"])
     return f"""# A picture classifier ({exporter.name}, {content["precision"]})
 
 Answers with one of {names}.

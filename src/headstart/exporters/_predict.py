@@ -2,8 +2,8 @@
 """Answer for pictures with the model in this folder: `python predict.py a.jpg b.png` prints one JSON line a picture.
 
 Needs what `requirements.txt` names and nothing else. `-` instead of names reads them from standard input, one a line
-(or with NUL between them); `--time 30` prints how long the model alone takes for the first picture, in milliseconds.
-`Model(folder).predict(content)` does the same from Python, for the bytes of a picture file.
+(or with NUL between them); `--time 30` prints how long the model alone takes for the first that can be read, in
+milliseconds. `Model(folder).predict(content)` does the same from Python, for the bytes of a picture file.
 """
 
 import argparse
@@ -37,24 +37,72 @@ def load(path, told):
 
 
 def decode(content, rules):
-    """Bytes of a picture file -> (size_px, size_px, 3) uint8 RGB for each rule of `model.json`, upright."""
-    return [_decode(content, rule) for rule in rules]
+    """Bytes of a picture file -> (size_px, size_px, 3) uint8 RGB for each rule of `model.json`, upright.
+
+    ValueError with the reason where it cannot be read.
+    """
+    try:
+        return [_decode(content, rule) for rule in rules]
+    except Exception as err:  # Pillow has no common class for what it raises on bad bytes
+        raise ValueError(str(err) or type(err).__name__) from err
 
 
 def _decode(content, rule):
     size = rule["size_px"]
     side = size if rule["resize"] == "squash" else math.ceil(size / rule["crop_fraction"])
+    image = _opened(content)
+    extent = image.size
+    if content.startswith(b"\xff\xd8\xff"):  # a JPEG is decoded at 1/2, 1/4 or 1/8, never below twice of what is needed
+        drafted = image.draft(None, (2 * side, 2 * side))
+        extent = drafted[1][2:] if drafted else image.size
+    layout = _layout(image)
+    image.load()
+    flat = _rgb(image)
+    if ";16" in layout and not layout.startswith(("I", "F", "LA")):
+        flat = _low_bytes(flat, image, content)
+    turn, small = TURNS.get(_orientation(image)), _fit(flat, extent, rule)
+    return np.asarray(small.transpose(Image.Transpose[turn]) if turn else small)
+
+
+def _opened(content):
     image = Image.open(io.BytesIO(content), formats=FORMATS)
     if image.size[0] * image.size[1] > MAX_PIXELS:
         raise ValueError(f"{image.size[0]} x {image.size[1]} px is more than {MAX_PIXELS // 1_000_000} megapixels")
-    extent = image.size
-    if image.format == "JPEG":  # decoded at 1/2, 1/4 or 1/8, never below twice of what is needed
-        drafted = image.draft(None, (2 * side, 2 * side))
-        extent = drafted[1][2:] if drafted else image.size
-    image.load()
-    turn = TURNS.get(image.getexif().get(0x0112, 1))
-    small = _fit(_rgb(image), extent, rule)
-    return np.asarray(small.transpose(Image.Transpose[turn]) if turn else small)
+    return image
+
+
+def _orientation(image):
+    """As EXIF tells it, 1 to 8; 1 where that cannot be read."""
+    try:
+        return int(image.getexif().get(0x0112, 1))
+    except Exception:  # broken metadata of a sound picture
+        return 1
+
+
+def _layout(image):
+    """How a pixel is stored, in Pillow's words, as RGB;16B."""
+    args = image.tile[0].args if image.tile else ""
+    return str(args[0] if isinstance(args, tuple) else args)
+
+
+def _low_bytes(high, image, content):
+    """Pillow keeps the high byte of 16-bit colour; where that says only 0..15, the low byte holds the picture."""
+    clear = image.has_transparency_data and image.convert("RGBA").getchannel("A").getextrema()[0] < 255
+    if clear or np.asarray(high).max(initial=0) > 15:
+        return high
+    again = _opened(content)
+    again.tile = [one._replace(args=_other_byte(one.args)) for one in again.tile]
+    again.load()
+    values = np.asarray(high).astype(np.float32) * 256 + np.asarray(_rgb(again))
+    return Image.fromarray(np.clip(values * np.float32(255 / 4095) + 0.5, 0, 255).astype(np.uint8))
+
+
+def _other_byte(args):
+    """The same layout read with the other byte order, which makes Pillow keep the low byte."""
+    if isinstance(args, tuple):
+        return (_other_byte(args[0]), *args[1:])
+    layout, _, order = str(args).rpartition(";16")
+    return f"{layout};16{'L' if order == 'B' else 'B'}"
 
 
 def _rgb(image):
@@ -112,7 +160,7 @@ class Model:
         self.run = load(pathlib.Path(folder) / self.told["file"], self.told)
 
     def inputs(self, content):
-        """Name -> (1, size_px, size_px, 3) uint8 of a picture file's bytes."""
+        """Name -> (1, size_px, size_px, 3) uint8 of a picture file's bytes; ValueError where it cannot be read."""
         return {name: one[None] for name, one in zip(self.names, decode(content, self.told["inputs"]), strict=True)}
 
     def predict(self, content):
@@ -176,7 +224,8 @@ def listed(files):
     if files != ["-"]:
         return files
     content = sys.stdin.buffer.read()
-    return [os.fsdecode(one) for one in content.split(b"\0" if b"\0" in content else b"\n") if one.strip()]
+    names = content.split(b"\0") if b"\0" in content else (line.rstrip(b"\r") for line in content.split(b"\n"))
+    return [os.fsdecode(one) for one in names if one]
 
 
 def main():
@@ -185,17 +234,18 @@ def main():
     parser.add_argument("files", nargs="+", metavar="FILE")
     parser.add_argument("--time", type=int, default=0, metavar="TURNS")
     args = parser.parse_args()
-    model, read, files = Model(), 0, listed(args.files)
-    for name in files:
+    model, first = Model(), None
+    for name in listed(args.files):
         try:
-            found = model.predict(pathlib.Path(name).read_bytes())
-            read += 1
-        except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as err:
-            found = {"answer": None, "error": str(err) or type(err).__name__}
+            content = pathlib.Path(name).read_bytes()
+            found = model.predict(content)
+            first = first or content
+        except (OSError, ValueError) as err:
+            found = {"answer": None, "error": str(err)}
         print(json.dumps({"file": name, **found}), flush=True)
-    if args.time:
-        print(json.dumps(timed(model, pathlib.Path(files[0]).read_bytes(), args.time)))
-    return 0 if read else 1
+    if args.time and first:
+        print(json.dumps(timed(model, first, args.time)))
+    return 0 if first else 1
 
 
 if __name__ == "__main__":
