@@ -57,3 +57,19 @@ def test_look_alikes_stay_in_one_part():
     found = tempering.cross_fitted(twice, labels, np.repeat(np.arange(300), 2), 0)
     np.testing.assert_array_equal(found[::2], found[1::2])
     assert tempering.log_loss(found, labels) < tempering.log_loss(twice, labels)
+
+
+@pytest.mark.parametrize(("n", "temperature"), [(40, 0.15), (300, 1.0), (300, 8.0), (30_000, 2.0)])
+def test_no_temperature_beside_it_is_better(n, temperature):
+    p, y = drawn(n, temperature, seed=n)
+    some = np.unique(np.linspace(0, n - 1, min(n, tempering.MOST)).astype(int))  # more are thinned evenly
+    found, wide = tempering.fit(p, y), p[some].astype(np.float64)
+    loss = [tempering.log_loss(tempering.tempered(wide, found * step), y[some]) for step in (0.999, 1, 1.001)]
+    assert loss[1] < min(loss[0], loss[2])
+
+
+def test_what_is_always_wrong_or_always_right_stays_within_the_limits():
+    p = np.array([[0.9, 0.1], [0.1, 0.9]], np.float32)
+    assert tempering.fit(p, np.array([1, 0])) == tempering.LIMITS[1]
+    assert tempering.fit(p, np.array([0, 1])) == pytest.approx(tempering.LIMITS[0])
+    assert tempering.LIMITS[0] <= tempering.fit(np.eye(2, dtype=np.float32), np.array([0, 1])) <= 1
