@@ -1,6 +1,7 @@
 """`headstart zeroshot` as it is called: rows, warnings, exit codes; and `predict` with a bare backbone."""
 
 import csv
+import io
 import json
 
 import pytest
@@ -36,6 +37,18 @@ def test_csv_rows_say_that_nothing_is_measured(photos, tmp_path, capsysbinary):
     assert found[2]["seen"] == "espresso"
     assert "warning: unmeasured" in said
     assert "2 answered, 1 could not be read" in said
+
+
+def test_any_name_stays_one_cell():
+    from headstart.cli.rows import put_csv
+
+    cells = ["a\rb.png", "c\nd.png", 'e "f", g.png', "\udce9.png", "plain"]
+    out = io.BytesIO()
+    put_csv(out, cells)
+    put_csv(out, cells)
+    found = list(csv.reader(io.StringIO(out.getvalue().decode(), newline="")))
+    assert found == [[*cells[:3], "\\udce9.png", "plain"]] * 2
+    assert out.getvalue().endswith(b",plain\n")
 
 
 @pytest.mark.medium

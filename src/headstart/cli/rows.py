@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import csv
 import io
 import json
 import os
@@ -90,10 +89,10 @@ def stream(path: Path | None) -> Iterator[BinaryIO]:
 
 
 def put_csv(out: BinaryIO, cells: Sequence[object]) -> None:
-    """One line of CSV in UTF-8; bytes of a file's name that are not UTF-8 become backslash escapes."""
-    line = io.StringIO()
-    csv.writer(line, lineterminator="\n").writerow(cells)
-    out.write(line.getvalue().encode("utf-8", "backslashreplace"))
+    """One line of CSV."""
+    from headstart.runtime.rows import csv_lines
+
+    out.write(csv_lines([cells]))
     out.flush()
 
 

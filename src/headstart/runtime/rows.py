@@ -70,11 +70,11 @@ class CsvRows:
 
     def head(self) -> bytes:
         """The line of the columns."""
-        return _csv([columns(self._names)])
+        return csv_lines([columns(self._names)])
 
     def rows(self, found: Sequence[Prediction]) -> bytes:
         """A line an answer; what is empty stays empty."""
-        return _csv([self._cells(one) for one in found])
+        return csv_lines([self._cells(one) for one in found])
 
     def _cells(self, found: Prediction) -> list[Any]:
         return [JOINED.join(cell) if isinstance(cell, list) else cell for cell in cells(found, self._names)]
@@ -109,7 +109,8 @@ TextRows = CsvRows | JsonRows
 KINDS: dict[str, type[CsvRows] | type[JsonRows]] = {"csv": CsvRows, "jsonl": JsonRows}
 
 
-def _csv(lines: Sequence[Sequence[Any]]) -> bytes:
+def csv_lines(lines: Sequence[Sequence[Any]]) -> bytes:
+    """Lines of CSV in UTF-8; bytes of a file's name that are not UTF-8 become backslash escapes."""
     found = list[str]()
 
     class Kept:
