@@ -36,7 +36,7 @@ def test_one_sentence_names_the_extra(monkeypatch):
     monkeypatch.setattr(extras, "find_spec", lambda name: None)
     with pytest.raises(SetupError) as caught:
         headstart.fit("nowhere")
-    told = "learning from pictures needs the extra `fit`; not installed: `keras`, `sklearn`, `scipy` and 6 more"
+    told = "learning from pictures needs the extra `fit`; not installed: `keras`, `sklearn`, `scipy` and 7 more"
     assert (caught.value.what, caught.value.hint) == (told, 'pip install "headstart[fit]"')
 
 

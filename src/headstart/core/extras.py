@@ -24,6 +24,7 @@ EXTRAS: Mapping[str, tuple[str, ...]] = {
         "h5py",
         "threadpoolctl",
         "tomli_w",
+        "yaml",
     ),
     "runtime": ("fastapi", "uvicorn", "prometheus_client", "python_multipart", "httptools"),
     "export": ("onnx", "onnxruntime", "tf2onnx", "ai_edge_litert"),

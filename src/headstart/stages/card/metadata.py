@@ -21,15 +21,14 @@ _KNOWN = re.compile(  # as the hub spells licences
 
 
 def metadata(of: CardInput) -> dict[str, Any]:
-    """What the hub reads of a card."""
+    """What the hub reads of a card; its field `datasets` is left out, for it names data sets of the hub alone."""
     trunks = of.model.trunks
-    families = dict.fromkeys(_preset(trunk.name) for trunk in trunks)
+    families = dict.fromkeys(_slug(trunk.name.rpartition(":")[2]) for trunk in trunks)
     found: dict[str, Any] = {
         **_licence(dict.fromkeys(trunk.licence for trunk in trunks)),
         "library_name": "headstart",
         "pipeline_tag": TASK,
         "tags": [TASK, "transfer-learning", "openvino", *families],
-        "datasets": [show(of.dataset.name)],
         "metrics": [name for name in METRICS if any(s.name == name for s in _headline(of))],
     }
     bases = [trunk.name.partition(":")[2] for trunk in trunks if trunk.name.startswith("huggingface:")]
@@ -38,16 +37,17 @@ def metadata(of: CardInput) -> dict[str, Any]:
     return found | {"model-index": [{"name": show(of.dataset.name), "results": [_result(of)]}]}
 
 
-def _preset(name: str) -> str:
-    return re.sub(r"[^a-z0-9_.-]+", "-", name.rpartition(":")[2].lower()).strip("-") or "trunk"
+def _slug(name: str) -> str:
+    """As the hub writes names: in small letters, with dashes between."""
+    return re.sub(r"[^a-z0-9_.-]+", "-", name.lower()).strip("-") or "other"
 
 
 def _licence(names: Iterable[str]) -> dict[str, Any]:
-    """One that the hub knows, else `other` with its own words."""
+    """One that the hub knows, else `other` with a name made of its own words."""
     told = list(names)
     if len(told) == 1 and _KNOWN.fullmatch(told[0].lower()):
         return {"license": told[0].lower()}
-    return {"license": "other", "license_name": show(" and ".join(told))}
+    return {"license": "other", "license_name": _slug(" and ".join(told))}
 
 
 def _headline(of: CardInput) -> list[Score]:
@@ -70,11 +70,12 @@ def _result(of: CardInput) -> dict[str, Any]:
 
 
 def _metric(score: Score) -> dict[str, Any]:
-    """A score; the ends of its interval are where the hub keeps what a metric was computed with."""
-    ends = {"low": round(score.low, 6), "high": round(score.high, 6), "confidence": 0.95, "n": score.n}
+    """A score; the ends of its interval, where they are known, stand where the hub keeps what it was computed with."""
+    known = {name: round(float(end), 6) for name, end in (("low", score.low), ("high", score.high)) if math.isfinite(end)}
+    ends = known | {"confidence": 0.95, "n": int(score.n)}
     return {
         "type": score.name,
         "name": score.name.replace("_", " "),
-        "value": round(score.value, 6),
+        "value": round(float(score.value), 6),
         "args": ends | {"interval": score.method},
     }
