@@ -2,6 +2,7 @@
 
 import dataclasses
 import re
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -168,6 +169,47 @@ def test_a_weak_class_is_named_with_what_it_is_called(made):
     assert "18 are called `red`" in told
 
 
+def test_of_many_classes_the_weakest_are_named_and_tables_stay_short(made):
+    names, y = tuple(f"kind {at:03d}" for at in range(120)), np.arange(120 * 24) % 120
+    answers = y[-120 * 12 :].copy()
+    bad = np.flatnonzero(answers < 11)
+    answers[bad] = (answers[bad] + 20) % 120  # all of eleven classes
+    of = made(dataset(y, names=names), answers)
+    told = limits.found(of, [])
+    weak = [line for line in told if line.startswith("Weak class:")]
+    assert len(weak) == 8
+    assert "of 12 pictures of `kind 000` 0 are found" in weak[0] and "12 are called `kind 020`" in weak[0]
+    assert any(line.startswith("Weak classes: 11 of 120 are found surely less often") for line in told)
+    card = render(of)
+    assert "`kind 019` and 100 more" in card
+    for section_name, file in (("Training data", "read/files.csv"), ("Results", "evaluate/scores.csv")):
+        text = section(card, section_name)
+        assert text.count("\n| `kind ") == 100
+        assert "The 100 of 120 classes" in text and file in text
+    assert "| `kind 010` | 0.000 [" in section(card, "Results")
+
+
+def test_a_class_of_look_alikes_is_not_surely_weak(made):
+    greens, clusters = np.flatnonzero(TRUTH == 1), np.arange(N)
+    clusters[(N - TEST) + greens] = N  # all of them one picture
+    of = made(answers=wrong(*greens), clusters=clusters)
+    assert "Weak class" not in "\n".join(limits.found(of, []))
+
+
+def test_a_class_of_one_picture_is_not_surely_weak(made):
+    y = np.append(np.arange(N - 1) % 2, 2)
+    answers = np.append(y[-TEST:-1], 0)
+    assert "Weak class" not in "\n".join(limits.found(made(dataset(y), answers), []))
+
+
+def test_a_model_that_declines_nothing_is_not_said_to(made):
+    of = made()
+    assert "It always names one of its classes" in section(render(of), "Intended use")
+    never = doubt_of(floors=np.full(3, np.inf))
+    assert "It always names one of its classes" in section(render(_with(of, doubted=never)), "Intended use")
+    assert "It may answer `unknown`" in section(render(_with(of, doubted=doubt_of())), "Intended use")
+
+
 def test_no_class_is_weak_by_luck(made):
     assert not [line for line in limits.found(made(answers=wrong(0, 1, 2)), []) if line.startswith("Weak class")]
 
@@ -216,6 +258,18 @@ def test_a_planted_shortcut_is_found_and_none_where_there_is_none(made):
     assert size.gain.value == pytest.approx(2 / 3)
     assert not kept.found
     assert "Shortcut: the picture's width and height alone" in render(of)
+
+
+def test_of_a_kind_the_most_frequent_class_is_the_answer():
+    """The same as counting every kind against every class, without a table of both."""
+    rng = np.random.default_rng(3)
+    kinds, targets = rng.integers(0, 40, 300), rng.integers(0, 5, 300)
+    train = np.flatnonzero(kinds != 7)
+    of = SimpleNamespace(dataset=SimpleNamespace(targets=targets, class_names=tuple("abcde")))
+    usual, answers = shortcuts._learnt(kinds, train, of)
+    table = np.array([np.bincount(targets[train][kinds[train] == k], minlength=5) for k in range(40)])
+    assert usual == np.bincount(targets[train]).argmax()
+    np.testing.assert_array_equal(answers, np.where(table.sum(axis=1) > 0, table.argmax(axis=1), usual))
 
 
 def test_without_shortcuts_the_card_says_what_was_looked_at(made):
@@ -271,6 +325,26 @@ def test_of_verdicts_those_are_limits_that_were_not_hoped_for(made):
     ]
 
 
+def doubt_of(scores=(), floors=None):
+    """Doubt that declines where no class keeps its floor."""
+    return Doubted(
+        coverage=0.9,
+        promise=0.9,
+        score="least_ambiguous",
+        by_class=False,
+        thresholds=np.zeros(3),
+        floors=np.zeros(3) if floors is None else floors,
+        kept=0.99,
+        n=60,
+        split="test",
+        why="60 held-out pictures set the thresholds",
+        novelty=None,
+        scores=scores,
+        before=(),
+        after=(),
+    )
+
+
 def test_doubt_is_told_and_what_it_does_not_notice_is_a_limit(made):
     def score(name, subject, value):
         return Score(split="test", name=name, value=value, low=value - 0.05, high=value + 0.04, n=60, subject=subject)
@@ -283,23 +357,7 @@ def test_doubt_is_told_and_what_it_does_not_notice_is_a_limit(made):
         score("novelty_auc", "photographs", 0.95),
         score("novelty_auc", "hidden class red", 0.6),
     )
-    doubted = Doubted(
-        coverage=0.9,
-        promise=0.9,
-        score="lac",
-        by_class=False,
-        thresholds=np.zeros(3),
-        floors=np.zeros(3),
-        kept=0.99,
-        n=60,
-        split="test",
-        why="60 held-out pictures set the thresholds",
-        novelty=None,
-        scores=scores,
-        before=(),
-        after=(),
-    )
-    of = _with(made(), doubted=doubted)
+    of = _with(made(), doubted=doubt_of(scores))
     told = section(render(of), "Calibration and doubt")
     assert "Calibration error 0.120 [0.070, 0.160] before that and 0.060 [0.010, 0.100] after it (n = 60)." in told
     assert "in 90 % of pictures. 60 held-out pictures set the thresholds." in told

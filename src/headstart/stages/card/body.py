@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 import numpy as np
@@ -17,6 +18,7 @@ _SPLITS = {"test": "the test pictures, held out and looked at once", "val": "the
 _SCORES = ("accuracy", "balanced_accuracy", "macro_f1", "roc_auc", "log_loss", "brier", "ece", "mean_cost")
 _OF_CLASS = ("recall", "precision", "f1")
 _MOST_NAMED = 20  # classes named in the first sentence
+_MOST_ROWS = 100  # classes that a table holds
 _DOUBT = {
     "coverage": "share of pictures whose true class is among the plausible ones",
     "set_size": "plausible classes, on average",
@@ -76,10 +78,11 @@ def _capital(text: str) -> str:
 
 
 def _use(of: CardInput) -> str:
-    unknown = of.doubted is not None
+    found = of.doubted
+    declines = found is not None and (found.novelty is not None or bool(np.isfinite(found.floors).any()))
     says = (
         "It may answer `unknown`; such pictures are for a person to look at."
-        if unknown
+        if declines
         else "It always names one of its classes, whatever a picture shows: keep other pictures away from it."
     )
     lines = [
@@ -98,12 +101,12 @@ def _use(of: CardInput) -> str:
 def _data(of: CardInput) -> str:
     data, splits = of.dataset, of.splits
     sides = {"training": splits.train, "validation": splits.val, "test": splits.test}
-    targets, kept = np.asarray(data.targets), {name: rows for name, rows in sides.items() if len(rows)}
-    rows = [
-        [words.code(name), *(f"{int((targets[np.asarray(r)] == c).sum()):,}" for r in kept.values())]
-        for c, name in enumerate(data.class_names)
-    ]
-    rows.append(["all", *(f"{len(r):,}" for r in kept.values())])
+    kept = {name: rows for name, rows in sides.items() if len(rows)}
+    targets, names = np.asarray(data.targets), data.class_names
+    counts = [np.bincount(targets[np.asarray(r)], minlength=len(names)) for r in kept.values()]
+    shown = sorted(np.argsort(counts[0], kind="stable")[:_MOST_ROWS].tolist())
+    rows = [[words.code(names[c]), *(f"{count[c]:,}" for count in counts)] for c in shown]
+    rows.append([f"all {len(names):,}", *(f"{len(r):,}" for r in kept.values())])
     alike = len(data.uris) - len(np.unique(np.asarray(splits.clusters)))
     given = "The folder gave the splits." if splits.given else words.said(_capital(splits.why).rstrip(".")) + "."
     lines = [
@@ -116,8 +119,14 @@ def _data(of: CardInput) -> str:
         "## Training data\n\n"
         + words.bullets(lines)
         + "\n"
+        + _few(len(names), "with the fewest training pictures; `read/files.csv` beside this card lists every file")
         + words.table(("class", *(f"{n} pictures" for n in kept)), rows)
     )
+
+
+def _few(count: int, which: str) -> str:
+    """A line above a table that does not hold all classes."""
+    return f"The {_MOST_ROWS} of {count:,} classes {which}:\n\n" if count > _MOST_ROWS else ""
 
 
 # ---------------------------------------------------------------- results
@@ -129,7 +138,8 @@ def _results(of: CardInput, cut: list[Slice]) -> str:
         f"## Results\n\nOn {_split(of)}.\n",
         words.table(("score", "value [95 % interval]", "n"), [_row(score) for score in whole]),
         "Class by class:\n",
-        words.table(("class", *(name.replace("_", " ") for name in _OF_CLASS), "n"), _by_class(of)),
+        _few(len(of.dataset.class_names), "that are found least; `evaluate/scores.csv` beside this card has all")
+        + words.table(("class", *(name.replace("_", " ") for name in _OF_CLASS), "n"), _by_class(of)),
     ]
     if cut:
         head = ("slice", "accuracy", "n", "from the rest")
@@ -151,10 +161,10 @@ def _row(score: Score) -> list[str]:
 
 def _by_class(of: CardInput) -> Iterator[list[str]]:
     scores = {(s.subject, s.name): s for s in of.evaluation.scores if s.split == of.evaluation.split}
-    for name in of.dataset.class_names:
-        row = [scores[name, metric] for metric in _OF_CLASS if (name, metric) in scores]
-        if row:
-            yield [words.code(name), *map(words.interval, row), f"{row[0].n:,}"]
+    each = [(name, [scores[name, metric] for metric in _OF_CLASS]) for name in of.dataset.class_names]
+    least = sorted((row[0].value if row[0].n else math.inf, at) for at, (_, row) in enumerate(each))[:_MOST_ROWS]
+    for name, row in (each[at] for at in sorted(at for _, at in least)):
+        yield [words.code(name), *map(words.interval, row), f"{row[0].n:,}"]
 
 
 def _slice(one: Slice) -> list[str]:

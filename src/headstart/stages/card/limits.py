@@ -7,14 +7,14 @@ from pathlib import PurePosixPath
 
 import numpy as np
 
-from headstart.core.types import Finding, Score, Verdict
-from headstart.kit.intervals import wilson
+from headstart.core.types import Finding, Verdict
 from headstart.stages.card import shortcuts, slices, words
 from headstart.stages.card.findings import CardInput
 from headstart.stages.card.slices import Slice
 
 _WIDE = 0.05  # half-width of the accuracy's interval from which few pictures are spoken of
-_MOST = 8  # findings of the audit that are listed
+_MOST = 8  # weak classes, weak slices, and findings of the audit that are listed
+_FEWEST = 5  # unlike pictures of a class below which nothing is said of it: with one, a single miss would look sure
 _NOTICED = 0.8  # ROC AUC of strange against known pictures below which a kind is spoken of
 # the answers that are no limit; what stands here as empty is always told, what does not stand here never
 _HOPED = {"uneven_classes": "", "overfitting": "", "enough_data": "", "transfer": "yes", "negative_transfer": "no"}
@@ -68,29 +68,33 @@ def _judged_by(of: CardInput) -> Iterator[str]:
 
 
 def _weak_classes(of: CardInput) -> Iterator[str]:
-    """Classes of which surely fewer are found than of the others together."""
-    y, right = of.truth, of.truth == of.answers
-    for c, name in enumerate(of.dataset.class_names):
+    """Classes of which surely fewer are found than of the others together, the weakest first."""
+    y, answers, names = of.truth, of.answers, of.dataset.class_names
+    right, clusters, weak = y == answers, np.asarray(of.splits.clusters)[np.asarray(of.evaluation.rows)], []
+    for c in np.unique(y).tolist():
         here = y == c
-        if here.any() and not here.all():
-            own, rest = (_share(right[part]) for part in (here, ~here))
+        if not here.all() and slices.unlike(clusters, here) >= _FEWEST:
+            own, rest = (slices.share(right, clusters, part) for part in (here, ~here))
             apart = slices.difference(own, rest)
             if apart.high < 0:
-                answers = np.bincount(of.answers[here & ~right], minlength=len(of.dataset.class_names))
-                taken = words.code(of.dataset.class_names[int(answers.argmax())])
-                yield (
-                    f"Weak class: of {own.n:,} pictures of {words.code(name)} {int(right[here].sum()):,} are found "
-                    f"({words.interval(own)}; all others {words.interval(rest)}); {answers.max():,} are called {taken}."
-                )
-
-
-def _share(right: np.ndarray) -> Score:
-    value, low, high = wilson(float(right.sum()), len(right))
-    return Score(split="", name="recall", value=value, low=low, high=high, n=len(right), method="wilson")
+                weak.append((apart.value, c, own, rest))
+    for _, c, own, rest in sorted(weak, key=lambda one: one[:2])[:_MOST]:
+        missed = np.bincount(answers[(y == c) & ~right], minlength=len(names))
+        yield (
+            f"Weak class: of {own.n:,} pictures of {words.code(names[c])} {int(right[y == c].sum()):,} are found "
+            f"({words.interval(own)}; all others {words.interval(rest)}); {missed.max():,} are called "
+            f"{words.code(names[int(missed.argmax())])}."
+        )
+    if weak and len(names) > _MOST:
+        yield (
+            f"Weak classes: {len(weak):,} of {len(names):,} are found surely less often than the others together, "
+            "without a correction for the number of classes."
+        )
 
 
 def _weak_slices(cut: list[Slice]) -> Iterator[str]:
-    for one in (each for each in cut if each.weak):
+    weak = sorted((each for each in cut if each.weak), key=lambda one: one.apart.value)
+    for one in weak[:_MOST]:
         value, low, high = one.apart
         yield (
             f"Weak slice: {one.by} {words.code(one.name)} has accuracy {words.interval(one.score)} "

@@ -71,11 +71,10 @@ def _result(of: CardInput) -> dict[str, Any]:
 
 def _metric(score: Score) -> dict[str, Any]:
     """A score; the ends of its interval, where they are known, stand where the hub keeps what it was computed with."""
-    known = {name: round(float(end), 6) for name, end in (("low", score.low), ("high", score.high)) if math.isfinite(end)}
-    ends = known | {"confidence": 0.95, "n": int(score.n)}
+    ends = {name: round(float(at), 6) for name, at in (("low", score.low), ("high", score.high)) if math.isfinite(at)}
     return {
         "type": score.name,
         "name": score.name.replace("_", " "),
         "value": round(float(score.value), 6),
-        "args": ends | {"interval": score.method},
+        "args": ends | {"confidence": 0.95, "n": int(score.n), "interval": score.method},
     }

@@ -84,9 +84,11 @@ def _learnt(kinds: np.ndarray, train: np.ndarray, of: CardInput) -> tuple[int, n
     """The most frequent class of all, and of each kind."""
     targets, count = np.asarray(of.dataset.targets)[train], len(of.dataset.class_names)
     usual = int(np.bincount(targets, minlength=count).argmax())
-    table = np.zeros((int(kinds.max()) + 1, count), np.int64)
-    np.add.at(table, (kinds[train], targets), 1)
-    return usual, np.where(table.sum(axis=1) > 0, table.argmax(axis=1), usual)
+    answers = np.full(int(kinds.max()) + 1, usual)
+    pairs, often = np.unique(kinds[train].astype(np.int64) * count + targets, return_counts=True)
+    last = np.lexsort((-pairs, often))  # the rarest first: of each kind the most frequent class is written last
+    answers[pairs[last] // count] = pairs[last] % count
+    return usual, answers
 
 
 def colours(of: CardInput) -> Score | None:

@@ -1,7 +1,7 @@
 """How the model does on parts of the pictures that nobody asked for: dark ones, small ones, those of one folder.
 
 The parts are fixed by the training pictures (thirds by their own quantiles) and by file facts alone, before any answer
-is looked at. A part with fewer than `FEWEST` pictures that judge is left out.
+is looked at. A part with fewer than `FEWEST` unlike pictures that judge is left out.
 """
 
 from __future__ import annotations
@@ -13,8 +13,7 @@ from pathlib import PurePosixPath
 import numpy as np
 
 from headstart.core.types import Score
-from headstart.kit import metrics
-from headstart.kit.intervals import Interval
+from headstart.kit.intervals import Interval, compact, design_effect, wilson
 from headstart.stages.card.findings import CardInput
 
 FEWEST = 10
@@ -48,16 +47,22 @@ class Slice:
 def cut(of: CardInput) -> list[Slice]:
     """All slices with enough pictures."""
     rows, found = np.asarray(of.evaluation.rows), []
+    right, clusters = of.truth == of.answers, np.asarray(of.splits.clusters)[rows]
     for by, names, labels in _cuts(of):
         here = labels[rows]
-        parts = [at for at in range(len(names)) if (here == at).sum() >= FEWEST]
+        parts = [at for at in range(len(names)) if unlike(clusters, here == at) >= FEWEST]
         if len(parts) > 1:
-            scores = {at: _accuracy(of, here == at) for at in parts}
-            rest = {at: _accuracy(of, here != at) for at in parts}
+            scores = {at: share(right, clusters, here == at) for at in parts}
+            rest = {at: share(right, clusters, here != at) for at in parts}
             found += [
                 Slice(by=by, name=names[at], score=scores[at], apart=difference(scores[at], rest[at])) for at in parts
             ]
     return found
+
+
+def unlike(clusters: np.ndarray, part: np.ndarray) -> int:
+    """How many pictures of a part do not look alike."""
+    return len(np.unique(clusters[part]))
 
 
 def difference(a: Score, b: Score) -> Interval:
@@ -68,18 +73,18 @@ def difference(a: Score, b: Score) -> Interval:
     return Interval(value, float(value - low), float(value + high))
 
 
-def _accuracy(of: CardInput, part: np.ndarray) -> Score:
-    rows = np.asarray(of.evaluation.rows)[part]
-    found = metrics.scores(
-        of.truth[part],
-        np.asarray(of.evaluation.probabilities)[part],
-        split=of.evaluation.split,
-        class_names=(),
-        answers=of.answers[part],
-        clusters=np.asarray(of.splits.clusters)[rows],
-        seed=of.splits.seed,
-    )
-    return next(score for score in found if score.name == "accuracy")
+def share(right: np.ndarray, clusters: np.ndarray, part: np.ndarray) -> Score:
+    """The share answered rightly of a part, with Wilson's interval; look-alikes widen it.
+
+    Args:
+        right: (M,) bool.
+        clusters: (M,) of look-alikes.
+        part: (M,) bool, some of them.
+    """
+    here, n = right[part], int(part.sum())
+    known = n / design_effect(here - here.mean(), compact(clusters[part]))
+    value, low, high = wilson(float(here.mean()) * known, known)
+    return Score(split="", name="accuracy", value=value, low=low, high=high, n=n, method="wilson")
 
 
 Cut = tuple[str, tuple[str, ...], np.ndarray]  # by what, names of the parts, (N,) part of each picture or -1
