@@ -89,6 +89,21 @@ def test_what_is_answered_is_always_in_the_set():
     assert answered.tolist() == [[False, False, True], [True, False, False]]
 
 
+def test_many_pictures_are_looked_at_block_by_block(monkeypatch):
+    p, y = drawn(500, 1)
+    for kind in conformal.SCORES:
+        whole, limits = conformal.scores(p, kind)[np.arange(500), y], np.full(3, 0.4)
+        wide = conformal.sets(p, kind, limits, p.argmax(axis=1)).sum(axis=1)
+        monkeypatch.setattr(conformal, "_BLOCK", 100)
+        np.testing.assert_array_equal(conformal.own_scores(p, y, kind), whole)
+        np.testing.assert_array_equal(conformal.sizes(p, kind, limits, p.argmax(axis=1)), wide)
+    assert conformal.own_scores(p[:0], y[:0], kind).shape == (0,)
+
+
+def test_cross_validation_guarantees_less_and_the_less_the_fewer():
+    assert [conformal.weaker(n, 0.9) for n in (0, 2, 50, 200, 20_000)] == [0, 0, 0.6, 0.7, 0.79]
+
+
 def test_the_interval_of_the_size_never_collapses():
     same = conformal.size_interval(np.ones(40), 3)
     assert (same.value, same.low) == (1.0, 1.0)

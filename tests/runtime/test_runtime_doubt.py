@@ -12,7 +12,7 @@ from headstart.core.files import read_json
 from headstart.core.keys import file_digest
 from headstart.kit import novelty
 from headstart.kit.values import as_json
-from headstart.runtime import manifest
+from headstart.runtime import doubt, manifest
 from headstart.runtime.model import load
 from headstart.testing.tiny_model import write_tiny_model
 
@@ -76,6 +76,26 @@ def test_no_plausible_class_is_unknown(tmp_path, paint):
     assert (found.answer, found.plausible, found.likeliest) == ("unknown", (), "red")
     assert "no class is plausible: `red`, the likeliest, has a probability of 0." in found.reasons[0]
     assert "99 % of known pictures" in found.reasons[0]
+
+
+def test_the_likeliest_is_told_right_where_costs_answer_another_class(tmp_path, paint):
+    folder = doubting(tmp_path / "model", floors=0.3, thresholds=0.3, limit=1e9)
+    costs = ((0.0, 1.0, 1.0),) * 3  # to answer blue, the first class, costs nothing
+    made = dataclasses.replace(
+        manifest.read(folder), decision=manifest.Decision(positive="", threshold=None, costs=costs)
+    )
+    manifest.write(made, folder)
+    [found] = load(folder).predict([paint("b.png", (255, 250, 0))])
+    assert (found.answer, found.likeliest, found.plausible) == ("unknown", "blue", ())
+    assert f"`red`, the likeliest, has a probability of {found.probabilities['red']:.2f}" in found.reasons[0]
+
+
+def test_what_is_hopeless_has_an_empty_set_wherever_it_is_counted():
+    p = np.array([[0.5, 0.5], [0.9, 0.1]])
+    arrays = {"thresholds": np.full(2, 0.3), "floors": np.full(2, 0.4)}
+    found = doubt.doubts(dataclasses.replace(ENTRY, novelty=""), arrays, p, np.zeros((2, 1)), np.zeros(2, int))
+    assert found.hopeless.tolist() == [True, False]
+    assert found.plausible.tolist() == [[False, False], [True, False]]
 
 
 def test_a_model_that_measures_no_novelty_still_has_sets(tmp_path, paint):

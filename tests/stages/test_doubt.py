@@ -10,7 +10,7 @@ import pytest
 from headstart.core import registry
 from headstart.core.say import Say
 from headstart.core.types import Adapted, Calibrated, Doubted, Evaluation, Feature
-from headstart.kit import crossval, novelty, tempering, values
+from headstart.kit import conformal, crossval, novelty, tempering, values
 from headstart.kit.calibration import calibration_bins
 from headstart.runtime import answer, doubt
 from headstart.stages.doubt import promise, strange
@@ -101,6 +101,8 @@ def test_held_out_pictures_set_the_thresholds_of_each_class(context):
     assert one(found, "coverage", promise.CHECKED).n == 150
     assert "of 150 pictures have their class among the plausible ones" in said
     back = values.load(Doubted, ctx.run.path / "doubt")
+    assert len(set(found.floors)) >= 1
+    assert (found.floors >= found.thresholds).all()  # so that an empty set takes nothing from the promise
     np.testing.assert_array_equal(back.thresholds, found.thresholds)
     assert back.scores == found.scores
     assert back.novelty.arrays.keys() == found.novelty.arrays.keys()
@@ -119,14 +121,51 @@ def test_too_few_promise_nothing_and_every_class_is_plausible(context):
     assert "cannot promise 99.9 %, 999 could: every class stays plausible" in found.why
     assert one(found, "set_size").value == 3
     assert one(found, "coverage").value == 1
+    assert np.isinf(found.floors).all()  # and none is hopeless
+
+
+def known(p, y, split="test"):
+    p = np.asarray(p, float)
+    return promise.Known(split=split, rows=np.arange(len(y)), y=np.asarray(y), p=p, answers=p.argmax(axis=1))
+
+
+def test_an_empty_set_is_judged_as_empty_and_takes_nothing_from_the_promise():
+    rng = np.random.default_rng(0)
+    p = rng.dirichlet([2.0, 2.0, 2.0], 400)
+    y = (p.cumsum(axis=1) < rng.random((400, 1))).sum(axis=1)
+    given, learnt = known(p, y), known(p, y, "cv")
+    for kind, coverage, some in (
+        ("least_ambiguous", 0.5, True),
+        ("least_ambiguous", 0.995, False),
+        ("adaptive", 0.9, False),
+    ):
+        made = promise.promise(given, kind, coverage)
+        empty = conformal.hopeless(p, promise.floors(learnt, made, 0.6))  # strict: many would be hopeless by 0.6 alone
+        assert empty.any() == some
+        assert not conformal.sets(p[empty], kind, made.thresholds).any()  # before what is answered is added
+        [size] = [s for s in promise.measure(given, made, np.full(3, -1.0), coverage, NAMES, 0) if s.name == "set_size"]
+        assert size.value == 0  # floors that no class keeps empty every set
+        [none] = promise.check(learnt, given, made, np.full(3, -1.0), coverage)
+        assert none.value == 0
+
+
+def test_pictures_that_set_the_limit_are_judged_by_the_limit_of_the_others():
+    far = np.random.default_rng(0).permutation(150.0 + np.arange(150))
+    assert strange.beyond(far).sum() == 1  # the farthest; by the limit that it helps to set it were not strange
+    assert strange.beyond(far)[far.argmax()]
+    by_hand = [one > np.sort(np.delete(far, at))[min(conformal.rank(149, 0.99), 149) - 1] for at, one in enumerate(far)]
+    np.testing.assert_array_equal(strange.beyond(far), by_hand)
+    wide = np.random.default_rng(1).normal(size=1000)
+    assert strange.beyond(wide).mean() == pytest.approx(0.01, abs=0.001)
+    assert not strange.beyond(np.array([3.0])).any()
 
 
 def test_without_a_test_split_the_weaker_promise_is_told(context):
     data = dataset(300)
     found, *_ = made(context, data=data, split=splits(data, test=0.0))
     assert (found.split, found.n) == ("cv", 300)
-    assert found.promise == pytest.approx(0.8)
-    assert "for such pictures theory guarantees 80 % alone" in found.why
+    assert found.promise == 0.718  # 2 * 0.9 - 1 - sqrt(2 / 300)
+    assert "for such pictures theory guarantees 71.8 % alone" in found.why
     assert not [s for s in found.scores if s.subject == promise.CHECKED]
     assert one(found, "unknown").value <= 0.02
 
@@ -168,6 +207,7 @@ def test_look_alikes_count_once(context):
 def test_a_trained_trunk_is_judged_by_pictures_it_never_saw(context):
     found, *_ = made(context, strategy="finetune")
     assert len(found.novelty.arrays["known"]) == 150  # those of the test split, not of training
+    assert one(found, "unknown").value > 0  # each by the limit of the others: the farthest lies beyond it
     data = dataset(300)
     alone, *_ = made(context, data=data, split=splits(data, test=0.0), strategy="finetune", name="cv")
     assert alone.novelty is None

@@ -17,6 +17,7 @@ from headstart.kit.intervals import Interval, mean_interval, wilson
 SCORES = ("least_ambiguous", "adaptive")
 _PENALTY, _FREE = 0.01, 2  # for each class beyond the second
 _ROUNDING = 1e-9
+_BLOCK = 1 << 20  # probabilities looked at at once
 
 
 def scores(p: np.ndarray, kind: str) -> np.ndarray:
@@ -46,6 +47,29 @@ def scores(p: np.ndarray, kind: str) -> np.ndarray:
     return found
 
 
+def own_scores(p: np.ndarray, y: np.ndarray, kind: str) -> np.ndarray:
+    """How odd the true classes are, (M,) float64, in the memory of a few pictures.
+
+    Args:
+        p: (M, C) probabilities.
+        y: (M,) int64 true classes.
+        kind: One of `SCORES`.
+    """
+    parts = [scores(p[at], kind)[np.arange(at.stop - at.start), y[at]] for at in _blocks(p)]
+    return np.concatenate(parts) if parts else np.empty(0)
+
+
+def sizes(p: np.ndarray, kind: str, limits: np.ndarray, answers: np.ndarray) -> np.ndarray:
+    """How many classes are plausible, (M,) int64; see `sets`."""
+    parts = [sets(p[at], kind, limits, answers[at]).sum(axis=1) for at in _blocks(p)]
+    return np.concatenate(parts) if parts else np.empty(0, np.int64)
+
+
+def _blocks(p: np.ndarray) -> list[slice]:
+    step = max(1, _BLOCK // p.shape[1])
+    return [slice(at, min(at + step, len(p))) for at in range(0, len(p), step)]
+
+
 def rank(n: int, coverage: float) -> int:
     """Which of `n` sorted scores keeps the promise: the ceil((n + 1) coverage)-th; above `n` none does."""
     return math.ceil((n + 1) * coverage - _ROUNDING)
@@ -54,6 +78,12 @@ def rank(n: int, coverage: float) -> int:
 def fewest(coverage: float) -> int:
     """Held-out pictures without which no promise of this coverage can be kept but by naming all classes."""
     return math.ceil(coverage / (1 - coverage) - _ROUNDING)
+
+
+def weaker(n: int, coverage: float) -> float:
+    """What theory guarantees where cross-validated pictures set the thresholds (CV+, Barber 2021, theorem 4), rounded
+    down: twice the coverage less one, less the square root of 2/n."""
+    return math.floor(1000 * max(0.0, 2 * coverage - 1 - math.sqrt(2 / max(n, 1)))) / 1000
 
 
 def quantile(held_out: np.ndarray, coverage: float) -> float:
@@ -101,6 +131,11 @@ def sets(p: np.ndarray, kind: str, limits: np.ndarray, answers: np.ndarray | Non
     if answers is not None:
         found[np.arange(len(p)), answers] = True
     return found
+
+
+def hopeless(p: np.ndarray, floors: np.ndarray) -> np.ndarray:
+    """(M,) bool, whether no class of (M, C) probabilities keeps its floor, by the first score."""
+    return np.asarray(~np.any(np.asarray(1.0 - np.asarray(p, np.float64)) <= floors, axis=1))
 
 
 def size_interval(sizes: np.ndarray, most: int) -> Interval:

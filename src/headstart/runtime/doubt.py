@@ -21,7 +21,8 @@ class Doubts(NamedTuple):
     """Of B pictures.
 
     Attributes:
-        plausible: (B, C) bool, the set that holds the true class with the promised coverage.
+        plausible: (B, C) bool, the set that holds the true class with the promised coverage; empty where no class is
+            plausible.
         novelty: (B,) float64 share of known pictures that look more familiar; NaN where it is not measured.
         strange: (B,) bool, further from what was learnt than the model answers for.
         hopeless: (B,) bool, no class is plausible.
@@ -52,7 +53,8 @@ def doubts(
         answers: (B,) positions of the classes that would be answered.
     """
     plausible = conformal.sets(p, entry.score, arrays["thresholds"], answers)
-    hopeless = np.asarray(~np.any(conformal.sets(p, conformal.SCORES[0], arrays["floors"]), axis=1))
+    hopeless = conformal.hopeless(p, arrays["floors"])
+    plausible[hopeless] = False
     if not entry.novelty:
         return Doubts(plausible, np.full(len(p), np.nan), np.zeros(len(p), bool), hopeless)
     far, known = novelty.distances(arrays, entry.neighbour, x), arrays["known"]
@@ -96,8 +98,8 @@ def reasons(entry: DoubtEntry, found: Doubts, at: int, likeliest: str, probabili
         entry: Of the manifest.
         found: Doubts of some pictures.
         at: Which of them.
-        likeliest: The class that would be answered.
-        probability: Its probability.
+        likeliest: The class of the highest probability, which need not be what would be answered.
+        probability: This probability.
     """
     said = []
     if found.strange[at]:

@@ -145,7 +145,7 @@ class Model:
         entry = self.manifest.doubt
         if doubts is None or entry is None:
             return Prediction(uri=uri, answer=name, probabilities=each, likeliest=name)
-        unknown = self.declines and bool(doubts.unknown[at])
+        unknown, top = self.declines and bool(doubts.unknown[at]), int(np.argmax(p))
         return Prediction(
             uri=uri,
             answer=UNKNOWN if unknown else name,
@@ -154,7 +154,7 @@ class Model:
             plausible=doubt.plausible(doubts, at, self.class_names, p, answer),
             novelty=float(doubts.novelty[at]) if entry.novelty else None,
             unknown=unknown,
-            reasons=doubt.reasons(entry, doubts, at, name, each[name]) if unknown else (),
+            reasons=doubt.reasons(entry, doubts, at, self.class_names[top], float(p[top])) if unknown else (),
         )
 
     def decide(self, probabilities: np.ndarray) -> np.ndarray:

@@ -4,6 +4,7 @@ Where a part was held back, its pictures, which nothing has looked at, set the t
 They cannot judge the sets as well: the thresholds of nine tenths are judged on the last one, many times over. As a
 check that no arithmetic decides beforehand, thresholds of cross-validated pictures are judged on the part held back.
 Without such a part the cross-validated pictures set the thresholds, for which theory guarantees less (Barber 2021).
+A set is judged as it is shown: empty where no class is plausible.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ class Known:
 
     def own(self, kind: str) -> np.ndarray:
         """(M,) scores of the true classes."""
-        return np.asarray(conformal.scores(self.p, kind)[np.arange(len(self.y)), self.y])
+        return conformal.own_scores(self.p, self.y, kind)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -55,13 +56,13 @@ class Promise:
 
 
 def choose(known: Known, coverage: float) -> str:
-    """The score whose sets are the smaller on held-out pictures that set no threshold later; of equals the first."""
+    """The score whose sets are smaller on cross-validated pictures, by thresholds of these; of equals the first."""
     if not len(known.y):
         return conformal.SCORES[0]
 
     def width(kind: str) -> float:
         limits = conformal.thresholds(known.own(kind), known.y, known.p.shape[1], coverage, by_class=False)
-        return round(float(conformal.sets(known.p, kind, limits, known.answers).sum(axis=1).mean()), 6)
+        return round(float(conformal.sizes(known.p, kind, limits, known.answers).mean()), 6)
 
     return min(conformal.SCORES, key=width)
 
@@ -86,30 +87,52 @@ def promise(known: Known, kind: str, coverage: float) -> Promise:
     where = "cross-validated" if known.split == "cv" else "held-out"
     few = f"the smallest class has {counts.min():,} of them, and {2 * least:,} would be needed for each"
     how = "in each class" if by_class else f"on average over the classes: {few}"
-    guaranteed = coverage if known.split != "cv" else max(0.0, 2 * coverage - 1)
+    guaranteed = coverage if known.split != "cv" else conformal.weaker(n, coverage)
     why = f"{n:,} {where} pictures set the thresholds, for {_percent(coverage)} {how}"
     if known.split == "cv":
         why += f"; for such pictures theory guarantees {_percent(guaranteed)} alone, and that of the folds' models"
     return Promise(score=kind, by_class=by_class, thresholds=limits, guaranteed=guaranteed, why=why)
 
 
+def floors(learnt: Known, made: Promise, kept: float) -> np.ndarray:
+    """(C,) what a class must keep to be plausible at all; where none does, the set is empty and the picture unknown.
+
+    A floor is never stricter than the class's threshold, and none is set where the likeliest class always keeps its
+    threshold: so an empty set takes nothing from the promise.
+
+    Args:
+        learnt: Cross-validated pictures.
+        made: The promise.
+        kept: Share of known pictures whose true class keeps its floor.
+    """
+    n_classes = learnt.p.shape[1]
+    if made.score != conformal.SCORES[0]:
+        return np.full(n_classes, np.inf)
+    own = learnt.own(conformal.SCORES[0])
+    limits = conformal.thresholds(own, learnt.y, n_classes, kept, by_class=False)
+    return np.asarray(np.maximum(limits, made.thresholds))
+
+
 def _percent(share: float) -> str:
     return f"{round(100 * share, 4):g} %"
 
 
-def measure(known: Known, made: Promise, coverage: float, names: tuple[str, ...], seed: int) -> list[Score]:
+def measure(
+    known: Known, made: Promise, floor: np.ndarray, coverage: float, names: tuple[str, ...], seed: int
+) -> list[Score]:
     """Coverage, sizes and shares of the sets, each picture judged by thresholds of others.
 
     Args:
         known: The pictures that set the thresholds.
         made: Tells the score, and whether each class has its own threshold.
+        floor: (C,) from `floors`.
         coverage: As asked for.
         names: C class names.
         seed: Of the splits.
     """
     if len(known.y) < PARTS:
         return []
-    held, alone, empty = _repeated(known, made, coverage, seed)
+    held, alone, empty = _repeated(known, made, floor, coverage, seed)
     hits, classes = held[np.arange(len(known.y)), known.y], np.unique(known.y).tolist()
     size = conformal.size_interval(held.sum(axis=1), held.shape[1])
     return [
@@ -124,9 +147,12 @@ def measure(known: Known, made: Promise, coverage: float, names: tuple[str, ...]
     ]
 
 
-def _repeated(known: Known, made: Promise, coverage: float, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(M, C) how often a class was in the set, (M,) how often one was alone, (M,) how often only the answer was in."""
+def _repeated(
+    known: Known, made: Promise, floor: np.ndarray, coverage: float, seed: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(M, C) how often a class was in the set, (M,) how often one was alone, (M,) how often none kept its threshold."""
     odd, own = conformal.scores(known.p, made.score), known.own(made.score)
+    hopeless = conformal.hopeless(known.p, floor)
     n, n_classes = odd.shape
     draw = np.random.default_rng(seed)
     held, alone, empty = np.zeros((n, n_classes)), np.zeros(n), np.zeros(n)
@@ -138,25 +164,27 @@ def _repeated(known: Known, made: Promise, coverage: float, seed: int) -> tuple[
             found = odd[inside] <= limits
             empty[inside] += ~found.any(axis=1)
             found[np.arange(len(found)), known.answers[inside]] = True
+            found[hopeless[inside]] = False
             held[inside] += found
             alone[inside] += found.sum(axis=1) == 1
     return held / REPEATS, alone / REPEATS, empty / REPEATS
 
 
-def check(learnt: Known, judged: Known, made: Promise, coverage: float) -> list[Score]:
+def check(learnt: Known, judged: Known, made: Promise, floor: np.ndarray, coverage: float) -> list[Score]:
     """Coverage on held-back pictures of thresholds that cross-validated ones set; nothing where these are the same.
 
     Args:
         learnt: Cross-validated pictures.
         judged: Held-back pictures.
         made: Tells the score, and whether each class has its own threshold.
+        floor: (C,) from `floors`.
         coverage: As asked for.
     """
     if judged.split == "cv" or not len(learnt.y) or not len(judged.y):
         return []
     limits = conformal.thresholds(learnt.own(made.score), learnt.y, learnt.p.shape[1], coverage, by_class=made.by_class)
     found = conformal.sets(judged.p, made.score, limits, judged.answers)
-    hits = found[np.arange(len(judged.y)), judged.y]
+    hits = found[np.arange(len(judged.y)), judged.y] & ~conformal.hopeless(judged.p, floor)
     return [_score("coverage", judged.split, _share(hits), len(hits), subject=CHECKED)]
 
 

@@ -1,7 +1,8 @@
 """When the model should not be believed: sets of plausible classes that keep a promise, and the answer `unknown`.
 
 The thresholds of the sets come from the part that was held back, where there is one; whether a picture is unknown, the
-training pictures decide (`strange`), so that this is judged on the part held back and on real pictures of other things.
+training pictures decide (`strange`), so that this is judged on the part held back and on real pictures of other things;
+where a trunk was trained, or nothing held back, each picture is judged by the limit that the others set.
 All that a saved model needs is in the value, and `headstart.runtime.doubt` answers with it here as it will there.
 """
 
@@ -15,7 +16,7 @@ import numpy as np
 
 from headstart.core.context import Context
 from headstart.core.types import Adapted, Dataset, Doubted, Embeddings, Evaluation, Score, Splits
-from headstart.kit import conformal, decision, metrics, novelty, values
+from headstart.kit import decision, metrics, novelty, values
 from headstart.kit.calibration import calibration_bins
 from headstart.kit.intervals import wilson
 from headstart.kit.linear import spread
@@ -57,19 +58,19 @@ def run(
     judged, coverage = held or learnt, ctx.job.coverage
     kind = promise.choose(learnt, coverage)
     made = promise.promise(judged, kind, coverage)
-    scores = at.calibration() + promise.measure(judged, made, coverage, data.class_names, ctx.seed)
-    scores += promise.check(learnt, judged, made, coverage)
+    floors = promise.floors(learnt, made, FAMILIAR)
+    scores = at.calibration() + promise.measure(judged, made, floors, coverage, data.class_names, ctx.seed)
+    scores += promise.check(learnt, judged, made, floors, coverage)
     pictures = at.learnt()
     apart = None if adapted.strategy == "probe" else at.features(judged.rows if held else np.empty(0, np.int64))
     measured, hidden, near = strange.measure(pictures, data.class_names, apart)
-    own = learnt.own(conformal.SCORES[0])
     found = Doubted(
         coverage=coverage,
         promise=made.guaranteed,
         score=kind,
         by_class=made.by_class,
         thresholds=made.thresholds,
-        floors=conformal.thresholds(own, learnt.y, len(data.class_names), FAMILIAR, by_class=False),
+        floors=floors,
         kept=FAMILIAR,
         n=len(judged.y),
         split=judged.split,
@@ -190,10 +191,12 @@ def _with_unknown(
         some = spread(len(judged.rows), JUDGED)
         x = at.features(judged.rows[some])
         told = doubt.doubts(entry, arrays, judged.p[some], x, judged.answers[some])
-        scores.append(_declined(told.unknown, judged.split, ""))
+        own = at.adapted.strategy != "probe" and measured  # then these pictures set the limit
+        unknown = strange.beyond(near)[some] | told.hopeless if own else told.unknown
+        scores.append(_declined(unknown, judged.split, ""))
         near = novelty.distances(arrays, entry.neighbour, x) if measured else near
     elif measured:
-        scores.append(_declined(near > measured.limit, "cv", ""))
+        scores.append(_declined(strange.beyond(near), "cv", ""))
     if foreign:
         others, seen = foreign
         x = columns(seen, at.adapted.features, np.arange(len(others.uris)))

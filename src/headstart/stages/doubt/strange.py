@@ -2,7 +2,8 @@
 
 Which of the measures is taken, the training pictures decide: a class is hidden, and the measure that tells its pictures
 from held-out ones of the other classes best is taken. The limit comes from training pictures, each measured without its
-own fold; it is judged on pictures held back and on pictures of other things, which decide nothing.
+own fold; it is judged on pictures held back and on pictures of other things, which decide nothing. Where pictures must
+set the limit that are to judge it, each is judged by the limit that the others set (`beyond`).
 """
 
 from __future__ import annotations
@@ -70,6 +71,13 @@ def measure(
         tried=tried,
     )
     return made, hidden[best], far
+
+
+def beyond(far: np.ndarray) -> np.ndarray:
+    """(K,) bool, whether each picture is strange by the limit that all others set, from distances (K,)."""
+    known, n = np.asarray(far, np.float32), len(far) - 1
+    at = min(conformal.rank(n, FAMILIAR), n)
+    return np.asarray(known > np.sort(known)[at - 1]) if n > 0 else np.zeros(len(far), bool)
 
 
 def held_out(learnt: Learnt, method: str) -> np.ndarray:
