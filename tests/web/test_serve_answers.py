@@ -1,13 +1,11 @@
 """What the service answers, in each of the forms in which it can be asked; one bad picture costs its own row."""
 
 import base64
-import io
 import json
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from python_multipart.multipart import parse_form
 
 from headstart.web.bodies import multipart
 from headstart.web.limits import Refused
@@ -184,32 +182,39 @@ def test_an_answer_is_explained(service):
 
 
 SAFE = st.binary(max_size=200).filter(lambda content: b"--edge" not in content)
+FORM = "multipart/form-data; boundary=edge"
+
+
+def form(*parts):
+    """A form of parts: head and content."""
+    body = b"".join(b"--edge\r\n" + head + b"\r\n\r\n" + content + b"\r\n" for head, content in parts)
+    return body + b"--edge--\r\n"
 
 
 @settings(max_examples=60, deadline=None, derandomize=True)
 @given(st.lists(st.tuples(st.sampled_from(["files", "file", "note"]), SAFE), max_size=6))
-def test_forms_are_read_as_the_library_for_forms_reads_them(parts):
-    body = b""
-    for at, (name, content) in enumerate(parts):
-        body += f'--edge\r\nContent-Disposition: form-data; name="{name}"; filename="{at}.png"\r\n\r\n'.encode()
-        body += content + b"\r\n"
-    body += b"--edge--\r\n"
-    theirs = []
-    parse_form(
-        {"Content-Type": b"multipart/form-data; boundary=edge"},
-        io.BytesIO(body),
-        None,
-        lambda file: theirs.append((file.field_name, file.file_name, _read(file))),
-    )
-    ours = [(one.name, one.content) for one in multipart(body, "multipart/form-data; boundary=edge", 10)]
-    assert ours == [(name.decode(), content) for field, name, content in theirs if field != b"note"]
+def test_forms_give_what_was_put_into_them(parts):
+    head = 'Content-Disposition: form-data; name="{}"; filename="{}.png"'
+    sent = [(head.format(name, at).encode(), content) for at, (name, content) in enumerate(parts)]
+    ours = [(one.name, one.content) for one in multipart(form(*sent), FORM, 10)]
+    assert ours == [(f"{at}.png", content) for at, (name, content) in enumerate(parts) if name != "note"]
 
 
-def _read(file):
-    file.file_object.seek(0)
-    content = file.file_object.read()
-    file.close()
-    return content
+def test_a_form_has_few_parts_with_few_and_short_heads():
+    head = b'Content-Disposition: form-data; name="files"'
+    assert len(multipart(form(*[(head, b"x")] * 3), FORM, 3)) == 3
+    for parts, status in (
+        ([(head, b"x")] * 4, 413),
+        ([(head.replace(b"files", b"note"), b"x")] * 30, 413),
+        ([(b"\r\n".join([head] * 9), b"x")], 400),
+        ([(head + b"; x=" + b"y" * 9000, b"x")], 400),
+    ):
+        with pytest.raises(Refused) as refused:
+            multipart(form(*parts), FORM, 3)
+        assert refused.value.status == status
+    for boundary, told in (("", "no boundary"), ("x" * 300, "cannot be read")):
+        with pytest.raises(Refused, match=told):
+            multipart(b"", f"multipart/form-data; boundary={boundary}", 3)
 
 
 @settings(max_examples=60, deadline=None, derandomize=True)

@@ -1,6 +1,6 @@
 """Request bodies -> pictures: multipart forms and JSON with base64, read within limits and kept in memory.
 
-A body is bounded, so it is taken apart where it lies: nothing is written to disk. Names are told back to the client
+A body is bounded, so it is kept in memory: nothing is written to disk. Names are told back to the client
 and used for nothing else; they are cut to their last part and freed of what no terminal should print.
 """
 
@@ -11,25 +11,22 @@ import base64
 import binascii
 import contextlib
 import json
-import re
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
 
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 
 from headstart.core.files import show
 from headstart.kit.signatures import PictureError
 from headstart.runtime.predict import Content
+from headstart.web import forms
 from headstart.web.limits import Limits, Load, Refused, too_large, too_many
 
-_BOUNDARY = re.compile(r'boundary=(?:"([^"]{1,70})"|([^\s";,]{1,70}))', re.I)
-_NAME = re.compile(rb'[;\s]name="([^"]*)"', re.I)
-_FILE_NAME = re.compile(rb'[;\s]filename="((?:[^"\\]|\\.)*)"', re.I)
-_HEAD_BYTES = 8192
-_INLINE_BYTES = 1 << 20  # a longer JSON is read by a thread, so that other requests go on meanwhile
+_INLINE_BYTES = 1 << 18
 _LONGEST_NAME = 200
 _PATIENCE = 4  # times the largest upload: what is larger is cut off at once
 _PATIENCE_S = 3
+_Taken = TypeVar("_Taken")
 
 
 async def read(request: Request, load: Load) -> bytes:
@@ -40,7 +37,7 @@ async def read(request: Request, load: Load) -> bytes:
         load: Counts what is held; the caller gives it back with `load.drop(len(body))`.
 
     Raises:
-        Refused: 413 too large, 429 too much at once, 408 the client sends too slowly.
+        Refused: 413 too large, 429 too much at once, 408 the client sends too slowly, 400 it has gone away.
     """
     declared, most = request.headers.get("content-length", ""), load.limits.upload_bytes
     reserved = int(declared) if declared.isascii() and declared.isdigit() else most
@@ -56,6 +53,8 @@ async def read(request: Request, load: Load) -> bytes:
             body = await _collected(request, most)
     except TimeoutError:
         raise Refused(408, "the request did not arrive in time", headers={"Connection": "close"}) from None
+    except ClientDisconnect:  # nobody reads this: it is for the log
+        raise Refused(400, "the request was cut off") from None
     finally:
         load.drop(reserved - len(body))
     return body
@@ -63,7 +62,7 @@ async def read(request: Request, load: Load) -> bytes:
 
 async def _past(request: Request) -> None:
     """Let a body that is only a little too large go by, so that its sender is listening when the refusal comes."""
-    with contextlib.suppress(TimeoutError):
+    with contextlib.suppress(TimeoutError, ClientDisconnect):
         async with asyncio.timeout(_PATIENCE_S):
             async for _ in request.stream():
                 pass
@@ -88,10 +87,9 @@ async def pictures(request: Request, body: bytes, limits: Limits) -> list[Conten
     kind = request.headers.get("content-type", "")
     name = kind.partition(";")[0].strip().lower()
     if name == "multipart/form-data":
-        found = multipart(body, kind, limits.files)
+        found = await apart(body, multipart, body, kind, limits.files)
     elif name == "application/json":
-        inline = len(body) <= _INLINE_BYTES
-        found = as_json(body, limits.files) if inline else await asyncio.to_thread(as_json, body, limits.files)
+        found = await apart(body, as_json, body, limits.files)
     elif name.startswith("image/") or name == "application/octet-stream":
         found = [Content("picture", body)]
     else:
@@ -102,43 +100,15 @@ async def pictures(request: Request, body: bytes, limits: Limits) -> list[Conten
     return found
 
 
+async def apart(body: bytes, take: Callable[..., _Taken], *given: Any) -> _Taken:
+    """What `take(*given)` makes of a body; of a long one by a thread, so that other requests go on meanwhile."""
+    return take(*given) if len(body) <= _INLINE_BYTES else await asyncio.to_thread(take, *given)
+
+
 def multipart(body: bytes, kind: str, most: int) -> list[Content]:
-    """The fields `files` of a form.
-
-    Args:
-        body: The whole body.
-        kind: Its content type, with the boundary.
-        most: Pictures that it may have.
-
-    Raises:
-        Refused: 400 it is no form, 413 too many parts.
-    """
-    told = _BOUNDARY.search(kind)
-    if told is None:
-        raise Refused(400, "the form has no boundary")
-    mark = b"\r\n--" + (told[1] or told[2]).encode("latin-1", "replace")
-    parts = (b"\r\n" + body).split(mark, most + 16)
-    if len(parts) > most + 16:
-        raise too_many(most)
-    if len(parts) < 2 or not parts[-1].startswith(b"--"):
-        raise Refused(400, "the form is cut off")
-    found = [one for part in parts[1:-1] if (one := _part(part)) is not None]
-    if len(found) > most:
-        raise too_many(most)
-    return [Content(name or f"picture {at}", content) for at, (name, content) in enumerate(found, 1)]
-
-
-def _part(part: bytes) -> tuple[str, bytes] | None:
-    """Name and bytes of a field `files`; None for another field."""
-    end = part.find(b"\r\n\r\n", 0, _HEAD_BYTES)
-    if end < 0:
-        raise Refused(400, "a part of the form has no head")
-    head = part[:end]
-    field = _NAME.search(head)
-    if field is None or field[1] not in (b"files", b"file", b"files[]"):
-        return None
-    named = _FILE_NAME.search(head)
-    return clean(named[1].decode("utf-8", "replace") if named else ""), part[end + 4 :]
+    """The pictures of a form; see `forms.read`."""
+    listed = enumerate(forms.read(body, kind, most), 1)
+    return [Content(clean(name) or f"picture {at}", content) for at, (name, content) in listed]
 
 
 def as_json(body: bytes, most: int) -> list[Content]:

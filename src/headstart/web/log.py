@@ -52,11 +52,13 @@ class Log:
             logger = logging.getLogger(name)
             logger.handlers, logger.propagate = [handler], False
             logger.setLevel(logging.WARNING)
+        logging.getLogger("python_multipart").setLevel(logging.ERROR)  # a form that is none has its line already
 
 
 def _word(value: Any) -> str:
     text = str(value)
-    return json.dumps(text) if not text or any(c.isspace() or c == '"' for c in text) else text
+    plain = text.isprintable() and not set(text) & set(' "')
+    return text if text and plain else json.dumps(text)
 
 
 class _Adopted(logging.Handler):
