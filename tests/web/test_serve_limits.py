@@ -130,6 +130,8 @@ def test_a_foreign_page_is_turned_away(service):
     for origin in ("http://evil.example", "null", f"http://localhost:{service.port + 1}"):
         found = service.client.post("/v1/predict", files={"files": RED}, headers={"origin": origin})
         assert found.status_code == 403
+    for origin in ("http://[", "http://[::1", "://", "x" * 1000):
+        assert service.client.get("/v1/models", headers={"origin": origin}).status_code == 403
     own = {"origin": service.url}
     assert service.client.post("/v1/predict", files={"files": RED}, headers=own).status_code == 200
 
@@ -137,6 +139,61 @@ def test_a_foreign_page_is_turned_away(service):
 def test_reloading_needs_a_key(service, strict):
     assert service.client.post("/v1/models/tiny/reload").status_code == 403
     assert strict.client.post("/v1/models/tiny/reload").json()["changed"] is False
+
+
+def test_who_goes_away_is_no_bug(service):
+    before = len(service.lines)
+    head = start(1000).replace(b"Connection: close", b"X-Request-ID: gone-away")
+    with socket.create_connection(("127.0.0.1", service.port)) as connection:
+        connection.sendall(head + b"only this")
+        until = time.monotonic() + 10
+        while service.metric("headstart_body_bytes") == 0 and time.monotonic() < until:
+            time.sleep(0.01)
+    while not any('"gone-away"' in line for line in service.lines) and time.monotonic() < until:
+        time.sleep(0.01)
+    [line] = [json.loads(line) for line in service.lines if '"gone-away"' in line]
+    assert line["event"] == "request" and line["status"] == 400
+    assert not any('"bug"' in line for line in service.lines[before:])
+    assert service.metric("headstart_body_bytes") == 0
+
+
+def test_a_head_or_a_trailer_without_an_end_is_cut_off(strict):
+    before = strict.memory_mb()
+    megabytes = (b"x" * 1_000_000 for _ in range(100))
+    got, sent = raw(strict.port, b"GET / HTTP/1.1\r\nHost: localhost\r\nX-Long: ", megabytes)
+    assert sent < 20 and (not got or got.startswith(b"HTTP/1.1 400"))
+    lines = (b"X-More: " + b"x" * 1_000_000 + b"\r\n" for _ in range(100))
+    _, sent = raw(strict.port, start() + b"1\r\na\r\n0\r\n", lines)
+    assert sent < 20
+    assert strict.memory_mb() < before + 20 and works(strict)
+
+
+def test_who_says_nothing_is_not_waited_for(monkeypatch):
+    import uvicorn
+
+    from headstart.web import protocol
+
+    async def app(scope, receive, send):
+        await send({"type": "http.response.start", "status": 204, "headers": []})
+        await send({"type": "http.response.body"})
+
+    monkeypatch.setattr(protocol, "HEAD_S", 0.2)
+    settings = {"http": protocol.Bounded, "log_config": None, "lifespan": "off", "ws": "none"}
+    with socket.create_server(("127.0.0.1", 0)) as door:
+        server = uvicorn.Server(uvicorn.Config(app, **settings))
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [door]})
+        thread.start()
+        try:
+            for said in (b"", b"GET / HTTP/1.1\r\nHos", b"GET / HTTP/1.1\r\nHost: x\r\n\r\nGET / HT"):
+                with socket.create_connection(door.getsockname(), timeout=10) as connection:
+                    connection.sendall(said)
+                    got = b""
+                    while part := connection.recv(1000):
+                        got += part
+                assert got.count(b"204") == said.count(b"\r\n\r\n")
+        finally:
+            server.should_exit = True
+            thread.join()
 
 
 @pytest.mark.medium
@@ -208,6 +265,10 @@ def test_keys_that_are_none(tiny, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("HEADSTART_API_KEY", "short")
     assert main(["serve", str(tiny), "--port", "0"]) == 2
     assert "must have 16 or more" in capsys.readouterr().err
+    from headstart.web.server import keys
+
+    (tmp_path / "keys").write_text(f"\ufeff{KEY}\n", encoding="utf-8")  # as some editors write it
+    assert keys(tmp_path / "keys") == (KEY,)
     (tmp_path / "keys").write_text("\n\n")
     assert main(["serve", str(tiny), "--port", "0", "--api-key-file", str(tmp_path / "keys")]) == 2
     assert "has no key" in capsys.readouterr().err

@@ -92,6 +92,36 @@ def test_a_damaged_new_model_is_refused_and_the_old_one_stays(tmp_path):
         assert service.client.post("/v1/models/m/reload").status_code == 409
 
 
+def test_a_request_that_comes_slowly_outlives_the_model_that_it_began_with(tmp_path):
+    model = write_tiny_model(tmp_path / "model")
+    words = ["--api-key-file", _keys(tmp_path), "--timeout", "8s"]
+    with Service(f"m={model}", words=words, key=KEY) as service:
+        loads = 'headstart_loads_total{model="m",outcome="loaded"}'
+        version = service.client.get("/v1/models/m").json()["version"]
+
+        def body():
+            yield RED[:10]
+            again(model, headstart="0.1", class_names=("sea", "grass", "fire"))
+            until(lambda: service.metric(loads) == 2)
+            time.sleep(0.2)  # the old model has ended: nothing waited for it
+            yield RED[10:]
+
+        found = service.client.post("/v1/predict", content=body(), headers={"content-type": "image/png"})
+        assert found.status_code == 200, found.text
+        assert found.json()["answers"][0]["answer"] == "fire"
+        assert service.client.get("/v1/models/m").json()["version"] != version
+        assert service.metric("headstart_queue_pictures") == 0
+
+
+def test_counts_that_cannot_be_kept_are_told_at_the_start(tmp_path, capsys):
+    from headstart.cli.main import main
+
+    model = write_tiny_model(tmp_path / "model")
+    (model / "usage.json").write_text("{}")
+    assert main(["serve", str(model), "--port", "0", "--usage", str(tmp_path / "usage.jsonl")]) == 3
+    assert "is no reference" in capsys.readouterr().err
+
+
 def test_what_was_begun_is_answered_at_the_end(tiny, tmp_path):
     slow = picture("blue", (3000, 3000))
     with Service(tiny, env={"HEADSTART_THREADS": "1"}) as service:

@@ -34,12 +34,22 @@ async def explain(desk: Desk, served: Served, upload: Content, turn: asyncio.Sem
     desk.load.admit()
     desk.load.pictures += 1
     try:
-        async with asyncio.timeout(desk.limits.timeout_s), turn:
-            return await asyncio.to_thread(_explained, served, upload, desk.limits.pixels)
+        async with asyncio.timeout(desk.limits.timeout_s):
+            await turn.acquire()
+            work = asyncio.create_task(asyncio.to_thread(_explained, served, upload, desk.limits.pixels))
+            work.add_done_callback(lambda done: _over(done, turn))
+            return await asyncio.shield(work)
     except TimeoutError:
         raise Refused(504, f"no explanation within {desk.limits.timeout_s:g} s") from None
     finally:
         desk.load.pictures -= 1
+
+
+def _over(done: asyncio.Task[dict[str, Any]], turn: asyncio.Semaphore) -> None:
+    """The turn ends with the thread, not with who asked: an explainer looks at one picture at a time."""
+    turn.release()
+    if not done.cancelled():
+        done.exception()  # if nobody waits any more it is told to nobody
 
 
 def _explained(served: Served, upload: Content, max_pixels: int) -> dict[str, Any]:

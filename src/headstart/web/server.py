@@ -70,7 +70,7 @@ def keys(file: Path | None) -> tuple[str, ...]:
         found = [told.strip()] if told else []
     else:
         try:
-            found = [line.strip() for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
+            found = [line.strip() for line in file.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
         except (OSError, UnicodeDecodeError) as err:
             raise SetupError(f"the key file `{file}` cannot be read", where=str(file)) from err
         if not found:
@@ -98,7 +98,8 @@ def bound(place: Place) -> socket.socket:
     try:
         family = socket.getaddrinfo(place.host, place.port, type=socket.SOCK_STREAM)[0][0]
         made = socket.socket(family, socket.SOCK_STREAM)
-        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if sys.platform != "win32":  # there it would share the port with a stranger
+            made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         made.bind((place.host, place.port))
         made.listen(1024)
     except (OSError, OverflowError, UnicodeError) as err:
@@ -123,8 +124,13 @@ def run(app: Any, listening: socket.socket, ready: Callable[[], None]) -> None:
         app: An ASGI application.
         listening: From `bound`.
         ready: Called once, when the first request can come.
+
+    Raises:
+        SetupError: It did not come so far.
     """
     import uvicorn
+
+    from headstart.web.protocol import Bounded
 
     class Server(uvicorn.Server):
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -147,6 +153,8 @@ def run(app: Any, listening: socket.socket, ready: Callable[[], None]) -> None:
 
     config = uvicorn.Config(
         app,
+        http=Bounded,
+        proxy_headers=False,  # nothing here depends on who asks, or how a proxy was asked
         log_config=None,
         access_log=False,
         server_header=False,
@@ -156,7 +164,10 @@ def run(app: Any, listening: socket.socket, ready: Callable[[], None]) -> None:
         timeout_graceful_shutdown=GRACE_S,
         limit_concurrency=2048,
     )
-    Server(config).run(sockets=[listening])
+    serving = Server(config)
+    serving.run(sockets=[listening])
+    if not serving.started:
+        raise SetupError("the service could not be started", hint="the log says why")
 
 
 def shelf(folders: Mapping[str, Path], log: Any, limits: Any) -> Any:

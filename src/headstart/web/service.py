@@ -56,6 +56,7 @@ def _add_answers(made: APIRouter, desk: Desk) -> None:
             if len(uploads) > 1:
                 raise Refused(422, "one picture is explained at a time")
             note(request, pictures=1)
+            served = desk.shelf.get(served.name)
             return answers.as_json(await explaining.explain(desk, served, uploads[0], turn))
 
 
@@ -63,6 +64,7 @@ async def _predict(desk: Desk, request: Request, served: Served) -> Response:
     async with desk.body(request) as body:
         note(request, bytes=len(body))
         uploads = await bodies.pictures(request, body, desk.limits)
+        served = desk.shelf.get(served.name)  # a new version may have taken its place while the body came
         found = await desk.answers(request, served, uploads)
     rows = [answers.row(one) for one in found]
     if not answers.readable(found):

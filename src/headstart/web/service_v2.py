@@ -7,6 +7,7 @@ of 0; when none can be read the request fails.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -36,8 +37,8 @@ def router(desk: Desk) -> APIRouter:
         """Answer for the pictures of a tensor."""
         served = desk.model(request, name)
         async with desk.body(request) as body:
-            asked = _asked(body)
-            uploads = uploads_of(asked, desk.limits)
+            asked, uploads = await bodies.apart(body, _taken, body, desk.limits)
+            served = desk.shelf.get(served.name)  # a new version may have taken its place while the body came
             found = await desk.answers(request, served, uploads)
         if not answers.readable(found):
             raise Refused(400, f"no picture could be read: {found[0].error}")
@@ -91,6 +92,11 @@ def metadata(served: Served) -> dict[str, Any]:
         "outputs": [{"name": name, "datatype": kind, "shape": shape} for name, kind, shape in outputs],
         "parameters": {"class_names": list(served.model.class_names)},
     }
+
+
+def _taken(body: bytes, limits: Limits) -> tuple[dict[str, Any], list[Upload]]:
+    asked = _asked(body)
+    return asked, uploads_of(asked, limits)
 
 
 def _asked(body: bytes) -> dict[str, Any]:
@@ -149,7 +155,7 @@ def _files(shape: Sequence[int], data: list[Any]) -> list[Upload]:
     if len(shape) == 2 and shape[1] == 1:
         data = [one[0] if isinstance(one, list) and len(one) == 1 else one for one in data]
     elif len(shape) != 1:
-        raise Refused(400, f"BYTES have the shape [B], not {list(shape)}")
+        raise Refused(400, f"BYTES have the shape [B], not {_few(shape)}")
     if len(data) != shape[0] or not all(isinstance(one, str) for one in data):
         raise Refused(400, f"`data` is not {shape[0]:,} texts")
     return [bodies.from_base64(f"picture {at}", one) for at, one in enumerate(data, 1)]
@@ -157,17 +163,25 @@ def _files(shape: Sequence[int], data: list[Any]) -> list[Upload]:
 
 def _decoded(shape: Sequence[int], data: list[Any], limits: Limits) -> list[Upload]:
     if len(shape) != 4 or shape[3] != 3:
-        raise Refused(400, f"UINT8 have the shape [B, H, W, 3], not {list(shape)}")
+        raise Refused(400, f"UINT8 have the shape [B, H, W, 3], not {_few(shape)}")
     if shape[1] * shape[2] > limits.pixels:
         raise Refused(413, f"a picture has more than {limits.pixels:,} pixels")
     try:
         values = np.array(data, dtype=np.float64)
-        whole = values.astype(np.uint8)
-        if not np.array_equal(values, whole) or values.size != np.prod(shape, dtype=np.float64):
-            raise ValueError
+        # compared before they become bytes: what is no number, or beyond a byte, has no meaning as one
+        fits = values.shape in (tuple(shape), (math.prod(shape),)) and bool(((values >= 0) & (values <= 255)).all())
+        whole = values.astype(np.uint8) if fits else None
     except (ValueError, TypeError, OverflowError):
-        raise Refused(400, f"`data` is not whole numbers from 0 to 255 of shape {list(shape)}") from None
+        whole = None
+    if whole is None or not np.array_equal(values, whole):
+        raise Refused(400, f"`data` is not whole numbers from 0 to 255 of shape {_few(shape)}")
     return [Decoded(f"picture {at}", one) for at, one in enumerate(whole.reshape(shape), 1)]
+
+
+def _few(shape: Sequence[int]) -> str:
+    """A shape as it was sent, as far as a person reads it."""
+    told = ", ".join(str(n)[:20] for n in shape[:8])
+    return f"[{told}, …]" if len(shape) > 8 else f"[{told}]"
 
 
 def _told(value: object) -> str:

@@ -72,10 +72,14 @@ def _limits(args: argparse.Namespace) -> Any:
 
 
 def _desk(args: argparse.Namespace, log: Log, *, keyed: bool) -> Any:
+    from headstart.runtime.usage import Usage
     from headstart.web.desk import Desk
     from headstart.web.shelf import named
 
     limits = _limits(args)
     shelf = server.shelf(named(args.runs), log, limits)
     shelf.usage = args.usage
+    if args.usage is not None:
+        for served in shelf.models.values():
+            Usage.of(served.model)  # a damaged reference is told before anyone asks
     return Desk(shelf=shelf, limits=limits, load=shelf.load, metrics=shelf.metrics, log=log, keyed=keyed)

@@ -223,11 +223,13 @@ class Shelf:
     async def _follow(self, name: str) -> None:
         try:
             await self.reload(name)
-        except HeadstartError as err:
-            if self._refused.get(name) != err.what:  # told once, not at every look
-                self._refused[name] = err.what
+        except Exception as err:  # whatever it is, the watch over all models goes on
+            known = isinstance(err, HeadstartError)
+            what = err.what if isinstance(err, HeadstartError) else repr(err)
+            if self._refused.get(name) != what:  # told once, not at every look
+                self._refused[name] = what
                 self.metrics.loaded(name, "refused")
-                self.log.event("reload", level="warning", model=name, what=err.what)
+                self.log.event("reload", level="warning" if known else "error", model=name, what=what)
 
     async def stop(self) -> None:
         """Answer what was taken, then end."""
