@@ -169,7 +169,7 @@ class Story(Beginning):
         from headstart.stages.drift.run import run
 
         assert self.exported is not None  # the saved model answers
-        values = (self.data, self.embeddings + self.tuned, self.evaluation)
+        values = (self.data, self.embeddings + self.tuned, self.adapted, self.evaluation)
         found: Reference = self._step("drift", run, *values)
         return found
 

@@ -106,8 +106,9 @@ def drift(
     from headstart.runtime import drift as drifting
     from headstart.runtime import model, usage
 
-    if not 0 < alpha < 1:
-        raise UsageError(f"alpha `{alpha}` is not between 0 and 1", where="--alpha")
+    if not drifting.LEAST_ALPHA <= alpha < 1:
+        least = f"{drifting.LEAST_ALPHA:g}"
+        raise UsageError(f"alpha `{alpha}` is not from {least} up to 1", where="--alpha", hint=f"--alpha {least}")
     if not 0 <= effect < float("inf"):
         raise UsageError(f"effect `{effect}` is not a number from 0 on", where="--effect")
     folder = model.load(run).folder

@@ -12,9 +12,10 @@ from headstart.cli import rows
 from headstart.cli.parser import filled, place
 from headstart.core.calm import single_blas
 from headstart.core.errors import UsageError, nearest
+from headstart.core.files import disk_errors
 
 if TYPE_CHECKING:
-    from headstart.runtime.answering import Answered
+    from headstart.runtime.answering import Answered, Counting
     from headstart.runtime.model import Model
     from headstart.runtime.output import Table
     from headstart.runtime.predict import Source
@@ -59,7 +60,7 @@ class Predict:
         add("--out", metavar="FILE", type=rows.table, help="write the rows there (default: stdout)")
         add("--resume", action="store_true", help="go on with the --out of a killed run")
         add("--overwrite", action="store_true", help="replace an --out that is there")
-        add("--usage", metavar="FILE", type=place, help="append counts of what was answered, for `headstart drift`")
+        add("--usage", metavar="FILE", type=rows.log, help="append counts of what was answered, for `headstart drift`")
         add("--quiet", action="store_true", help="no summary on stderr")
 
     def __call__(self, args: argparse.Namespace) -> int:
@@ -130,23 +131,25 @@ def _saved(args: argparse.Namespace, form: str, found: Iterator[Source]) -> Answ
     from headstart.runtime.model import load
 
     model = load(args.run)
-    usage = _usage(args, model)
+    counting = _counting(args.usage, model)
     batch, found = answering.batch_of(found)
     table = _table(args, form, model.class_names, _made_by(args, form, model, batch))
     try:
-        return answering.answer_all(model, found, table, batch=batch, unknown=not args.no_unknown, usage=usage)
+        return answering.answer_all(model, found, table, batch=batch, unknown=not args.no_unknown, counting=counting)
     finally:
         table.close()
-        if usage is not None:
-            usage.write(args.usage)
 
 
-def _usage(args: argparse.Namespace, model: Model) -> Any:
-    if args.usage is None:
+def _counting(path: Path | None, model: Model) -> Counting | None:
+    if path is None:
         return None
+    from headstart.runtime.answering import Counting
     from headstart.runtime.usage import Usage
 
-    return Usage.of(model)
+    usage = Usage.of(model)
+    with disk_errors(path), path.open("ab"):
+        pass  # that it cannot be written is told now, not after the last picture
+    return Counting(usage, path)
 
 
 def _made_by(args: argparse.Namespace, form: str, model: Model, batch: int) -> dict[str, Any]:

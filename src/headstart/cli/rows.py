@@ -48,11 +48,21 @@ def form(args: argparse.Namespace) -> str:
 
 
 def table(text: str) -> Path:
-    """Where to write rows, for `type=`: a picture's name there is one picture too many among FILE."""
+    """Where to write rows, for `type=`."""
+    return _no_picture(text, "a table", "--out", "rows.csv")
+
+
+def log(text: str) -> Path:
+    """Where to append counts, for `type=`."""
+    return _no_picture(text, "a log", "--usage", "usage.jsonl")
+
+
+def _no_picture(text: str, kind: str, option: str, usual: str) -> Path:
+    """A place whose name is not that of a picture, which would be one too many among FILE."""
     from headstart.kit.signatures import SUFFIXES
 
     if Path(text).suffix.lower() in SUFFIXES:
-        raise UsageError(f"`{text}` is the name of a picture, not of a table", where="--out", hint="--out rows.csv")
+        raise UsageError(f"`{text}` is the name of a picture, not of {kind}", where=option, hint=f"{option} {usual}")
     return place(text)
 
 

@@ -19,6 +19,7 @@ from headstart.core.types import Prediction
 
 BINS = 20  # of confidence and novelty, equal parts of 0..1
 SIZES = 11  # 0, 1, … 9, and 10 or more plausible classes
+LARGEST = 10**15  # of a count; sums of them stay whole numbers
 DIRECTIONS, TENTHS = 8, 10
 
 
@@ -82,8 +83,9 @@ def from_json(content: Mapping[str, Any]) -> Counts:
         answered, errors, unknown = (int(content[name]) for name in ("answered", "errors", "unknown"))
     except (KeyError, TypeError, AttributeError, OverflowError) as err:
         raise ValueError(f"these are no counts: {err!r}") from err
-    if min(answered, errors, unknown, *labels.values()) < 0:
-        raise ValueError("a count is negative")
+    numbers = [answered, errors, unknown, *labels.values(), *(int(a.max()) for a in arrays.values())]
+    if min(numbers) < 0 or max(numbers) > LARGEST:
+        raise ValueError("a count is negative, or more than anyone can have counted")
     made = Counts(answered=answered, errors=errors, unknown=unknown, labels=labels)
     for name, array in arrays.items():
         setattr(made, name, array)

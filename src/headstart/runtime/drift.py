@@ -17,6 +17,7 @@ from headstart.runtime.counts import DIRECTIONS, Counts
 from headstart.runtime.usage import Log, Reference
 
 ALPHA, EFFECT = 0.05, 0.1
+LEAST_ALPHA = 0.01  # the smallest p that so many permutations, corrected for all comparisons, can give
 FEW = 30  # pictures below which nothing is said
 SEED = 0
 TITLES = {
@@ -167,7 +168,7 @@ def _tests(before: Counts, now: Counts, alpha: float, effect: float) -> tuple[Te
     for name, pairs in _pairs(before, now).items():
         gauges = [gauge.compare(p.before, p.now, ordered=p.ordered, seed=SEED + at) for at, p in enumerate(pairs)]
         first = min(gauges, key=lambda one: (one.p, -one.effect))
-        found[name] = (min(1.0, first.p * len(gauges)), max(one.effect for one in gauges), first.least)
+        found[name] = (min(1.0, first.p * len(gauges)), first.effect, first.least)
     corrected = gauge.holm(np.array([p for p, _, _ in found.values()]))
     tests = [
         Test(

@@ -28,8 +28,8 @@ class Table(Protocol):
     def names(self) -> Iterator[str]:
         """Names of the pictures whose rows are there already, in their order."""
 
-    def write(self, found: Sequence[Prediction]) -> None:
-        """Append rows."""
+    def write(self, found: Sequence[Prediction]) -> bool:
+        """Append rows; whether all so far outlast a kill."""
 
     def finish(self) -> None:
         """All rows are there."""
@@ -153,7 +153,7 @@ class Finished:
             name for at, (name, _) in enumerate(rows.whole_rows(self.path, self._form)) if at or self._form != "csv"
         )
 
-    def write(self, found: Sequence[Prediction]) -> None:
+    def write(self, found: Sequence[Prediction]) -> bool:
         """Never called: nothing is left to answer."""
         raise AssertionError("the table is finished")
 
@@ -208,11 +208,12 @@ class TextTable:
             if at >= head:
                 yield name
 
-    def write(self, found: Sequence[Prediction]) -> None:
+    def write(self, found: Sequence[Prediction]) -> bool:
         """Append rows; they are in the file when this returns."""
         with disk_errors(self.path):
             self._out.write(self._kind.rows(found))
             self._out.flush()
+        return True
 
     def finish(self) -> None:
         """Take the note away."""
@@ -236,10 +237,11 @@ class Stream:
         """None."""
         return iter(())
 
-    def write(self, found: Sequence[Prediction]) -> None:
+    def write(self, found: Sequence[Prediction]) -> bool:
         """Write rows; they are out when this returns."""
         self._out.write(self._kind.rows(found))
         self._out.flush()
+        return True
 
     def finish(self) -> None:
         """The head alone may still wait."""

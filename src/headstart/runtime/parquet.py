@@ -106,12 +106,13 @@ class PartedTable:
         for path in self._files():
             yield from names(path, self._names)
 
-    def write(self, found: Sequence[Prediction]) -> None:
-        """Keep rows, and write them where they fill a part."""
+    def write(self, found: Sequence[Prediction]) -> bool:
+        """Keep rows, and write them where they fill a part; whether none waits."""
         self._waiting += found
         while len(self._waiting) >= PART:
             self._put(self._waiting[:PART])
             del self._waiting[:PART]
+        return not self._waiting
 
     def _put(self, found: Sequence[Prediction]) -> None:
         cells = [rows.cells(one, self._names) for one in found]

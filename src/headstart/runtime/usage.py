@@ -8,6 +8,7 @@ add up. A line is appended by one write, and one that a kill cut short is passed
 from __future__ import annotations
 
 import datetime
+import errno
 import json
 import os
 import threading
@@ -169,7 +170,9 @@ def _append(path: Path, lines: Sequence[str]) -> None:
                 os.lseek(handle, size - 1, os.SEEK_SET)
                 if os.read(handle, 1) != b"\n":
                     lines = ["\n", *lines]  # a kill cut the last line short: it stays alone
-            os.write(handle, "".join(lines).encode("ascii"))
+            content = "".join(lines).encode("ascii")
+            if os.write(handle, content) < len(content):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         finally:
             os.close(handle)
 
@@ -227,6 +230,6 @@ def _entry(line: bytes, path: Path) -> dict[str, Any] | None:
         day = datetime.date.fromisoformat(content["day"]).isoformat()
         if found <= FORMAT:
             return {"model": model, "day": day, "counts": counts.from_json(content)}
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
         return None
     raise DataError(f"the log `{path}` has format {found}; this version reads up to {FORMAT}", where=str(path))

@@ -2,7 +2,8 @@
 
 `headstart drift` compares a model in use with them. The answers are the saved model's own to the test split, else to a
 given `val/`. Where nothing could be held out, they are the held-out predictions of cross-validation; of those novelty
-and plausible classes are unknown, since the final model has learnt from the very pictures.
+and plausible classes are unknown, since the final model has learnt from the very pictures; so are features, where a
+trunk has.
 """
 
 from __future__ import annotations
@@ -20,18 +21,21 @@ from headstart.runtime.predict import Chunk
 
 if TYPE_CHECKING:
     from headstart.core.context import Context
-    from headstart.core.types import Dataset, Embeddings, Evaluation
+    from headstart.core.types import Adapted, Dataset, Embeddings, Evaluation
     from headstart.runtime.model import Model
 
 CHUNK = 1024  # pictures answered at once
 
 
-def run(data: Dataset, embeddings: tuple[Embeddings, ...], evaluation: Evaluation, *, ctx: Context) -> usage.Reference:
+def run(
+    data: Dataset, embeddings: tuple[Embeddings, ...], adapted: Adapted, evaluation: Evaluation, *, ctx: Context
+) -> usage.Reference:
     """Count the saved model's answers to held-out pictures, and write `model/usage.json`.
 
     Args:
         data: The pictures.
         embeddings: Features of all pictures of every trunk that the head reads.
+        adapted: Tells whether a trunk was trained.
         evaluation: Tells which pictures judged the model, and its probabilities for them.
         ctx: The run, its model saved.
     """
@@ -50,7 +54,8 @@ def run(data: Dataset, embeddings: tuple[Embeddings, ...], evaluation: Evaluatio
     projections = np.concatenate(blocks)
     edges = counts.quantiles(projections)
     made = counts.of(found, doubt=doubt)
-    made.features += counts.sketched(projections, edges)
+    if evaluation.split != "cv" or adapted.strategy == "probe":
+        made.features += counts.sketched(projections, edges)
     reference = usage.Reference(model=usage.model_digest(folder), split=evaluation.split, counts=made, edges=edges)
     usage.write_reference(reference, folder)
     return reference
