@@ -1,5 +1,6 @@
 """Folders, patterns, archives and tables become pictures in a fixed order; what is wrong costs one row."""
 
+import csv
 import io
 import json
 import os
@@ -13,7 +14,7 @@ import pytest
 from headstart.cli.main import main
 from headstart.core.errors import DataError
 from headstart.kit.signatures import PictureError
-from headstart.runtime import archives
+from headstart.runtime import archives, tables
 from headstart.runtime.sources import Named, sources
 
 
@@ -63,6 +64,11 @@ def test_a_pattern_that_matches_nothing_is_a_row_and_listed_names_are_no_pattern
     [one] = sources([Named(text="t/*.gif")])
     assert "nothing matches" in reason(one)
     assert [str(p) for p in sources([Named(text="t/a/*.jpg", pattern=False)])] == ["t/a/*.jpg"]
+
+
+def test_links_that_lead_in_a_circle_match_nothing(tree):
+    (tree / "loop").symlink_to("loop")
+    assert names("t/*/1.jpg") == ["t/a/1.jpg"]
 
 
 # ---------------------------------------------------------------- archives
@@ -240,6 +246,17 @@ def test_a_table_that_cannot_be_read(tmp_path, name):
     (tmp_path / "t.parquet").write_bytes(b"no parquet")
     with pytest.raises(DataError, match="cannot be read"):
         names(tmp_path / "t.parquet")
+
+
+def test_a_table_with_a_long_line(tmp_path, monkeypatch):
+    (tmp_path / "t.csv").write_text("file," + "x" * 200_000 + "\na.png,1\n")
+    assert names(tmp_path / "t.csv") == ["a.png"]
+    monkeypatch.setattr(tables, "_CELL", 300_000)
+    (tmp_path / "t.csv").write_text("file," + "x" * 400_000 + "\na.png,1\n")
+    before = csv.field_size_limit(300_000)
+    with pytest.raises(DataError, match="cannot be read: field larger than field limit"):
+        names(tmp_path / "t.csv")
+    csv.field_size_limit(before)
 
 
 def test_rows_of_all_sources_together_in_order(saved, listed, picture, capsys):

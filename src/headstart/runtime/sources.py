@@ -111,7 +111,7 @@ def _below(folder: Path, parts: tuple[str, ...]) -> Iterator[Path]:
     deep = tail[0] == "**"
     wanted = tail[1:] if deep else tail
     for entry in _entries(folder):
-        path, is_folder = folder / entry.name, entry.is_dir(follow_symlinks=not deep)
+        path, is_folder = folder / entry.name, _is_folder(entry, links=not deep)
         here = _fits(entry.name, wanted[0])
         if here and len(wanted) == 1:
             yield path
@@ -137,6 +137,13 @@ def _entries(folder: Path) -> list[os.DirEntry[str]]:
             return sorted(found, key=lambda entry: os.fsencode(entry.name))
     except OSError:
         return []
+
+
+def _is_folder(entry: os.DirEntry[str], *, links: bool) -> bool:
+    try:
+        return entry.is_dir(follow_symlinks=links)
+    except OSError:
+        return False  # links in a circle
 
 
 def _fits(name: str, part: str) -> bool:

@@ -75,7 +75,7 @@ def _told(path: Path) -> Iterator[None]:
         yield
     except OSError as err:
         raise DataError(f"the table `{path}` cannot be read: {err.strerror or err}", where=str(path)) from err
-    except ValueError as err:
+    except (ValueError, csv.Error) as err:
         raise DataError(f"the table `{path}` cannot be read: {err}", where=str(path)) from err
 
 
@@ -88,7 +88,7 @@ def _columns(path: Path) -> list[str]:
             first = next((row for _, row in _objects(path) if isinstance(row, dict)), {})
             return [str(name) for name in first]
         with _opened(path) as handle:
-            return next(csv.reader(handle, delimiter=_delimiter(path)), [])
+            return next(_reader(handle, path), [])
 
 
 def _values(path: Path, column: str) -> Iterator[tuple[int, Any]]:
@@ -107,8 +107,7 @@ def _values(path: Path, column: str) -> Iterator[tuple[int, Any]]:
 
 def _cells(path: Path, column: str) -> Iterator[tuple[int, Any]]:
     with _opened(path) as handle:
-        csv.field_size_limit(max(csv.field_size_limit(), _CELL))
-        reader = csv.reader(handle, delimiter=_delimiter(path))
+        reader = _reader(handle, path)
         place = next(reader, []).index(column)
         while True:
             try:
@@ -137,6 +136,11 @@ def _objects(path: Path) -> Iterator[tuple[int, Any]]:
 def _opened(path: Path) -> Any:
     """Text whose undecodable bytes survive, for they may be a file's name."""
     return path.open(encoding="utf-8-sig", errors="surrogateescape", newline="")
+
+
+def _reader(handle: Any, path: Path) -> Any:
+    csv.field_size_limit(max(csv.field_size_limit(), _CELL))
+    return csv.reader(handle, delimiter=_delimiter(path))
 
 
 def _delimiter(path: Path) -> str:
