@@ -82,17 +82,16 @@ class Looker:
     def __init__(self, model: Model) -> None:
         self.model = model
         self._lock = threading.Lock()
-        self._unders: list[list[Under]] = []
 
     @cached_property
-    def _engines(self) -> tuple[Engine, ...]:
+    def _compiled(self) -> tuple[tuple[Engine, list[Under]], ...]:
+        """Each trunk's engine and what lies under its outputs; two threads that come first at once each make all."""
         made = []
         for trunk in self.model.manifest.trunks:
             found: list[Under] = []
             edit = partial(with_maps, found=found)
             path = self.model.folder / trunk.ir
-            made.append(Engine(path, threads=threads(), batch=BATCH, edit=edit, mapped=False))
-            self._unders.append(found)
+            made.append((Engine(path, threads=threads(), batch=BATCH, edit=edit, mapped=False), found))
         return tuple(made)
 
     @property
@@ -148,7 +147,7 @@ class Looker:
         with self._lock:
             return [
                 next(found for _, found in engine.run([(None, given)]))
-                for engine, given in zip(self._engines, pictures, strict=True)
+                for (engine, _), given in zip(self._compiled, pictures, strict=True)
             ]
 
     def _joined(self, outputs: Sequence[tuple[np.ndarray, ...]]) -> np.ndarray:
@@ -164,10 +163,9 @@ class Looker:
 
     def _parts(self, outputs: Sequence[tuple[np.ndarray, ...]]) -> tuple[Part, ...]:
         """All columns that the head reads, in their order; with values where a picture was passed."""
-        assert self._engines  # compiling them tells what lies under their outputs
         made, start = [], 0
         for trunk, output, width in self._features():
-            for under in self._unders[trunk]:
+            for under in self._compiled[trunk][1]:
                 if under.output == output:
                     columns = slice(start + under.start, start + under.stop)
                     known = outputs and under.at is not None

@@ -1,8 +1,8 @@
 """The stage `explain`: training pictures kept to compare with, and heat maps of some held-out ones.
 
-`<run>/explain/` holds vectors and small copies of up to 500 training pictures, so that a model tells later which of
-them a picture is like, without the data set. The heat maps are those of the report: right and wrong answers, the surest
-and the least sure. The same run gives the same bytes.
+`<run>/explain/` holds vectors and small copies of up to 500 training pictures, or two of each class where that is more,
+so that a model tells later which of them a picture is like, without the data set. The heat maps are those of the
+report: right and wrong answers, the surest and the least sure. The same run gives the same bytes.
 """
 
 from __future__ import annotations
@@ -62,8 +62,9 @@ def run(
     flops = sum(e.spec.flops for e in embeddings if e.spec.name in {f.backbone for f in adapted.features})
     most = len(GROUPS) * A_GROUP if method == CAM else int(WORK // (PASSES * max(flops, 1)))
     left_out = "" if most else "this backbone would need long for them: headstart explain makes them one by one"
-    picked = _picked(data, evaluation)[:most]
-    tried = [_map(explainer, data, row, group, at, ctx) for at, (row, group) in enumerate(picked)]
+    picked = _picked(data, evaluation, explainer.model.decide(np.asarray(evaluation.probabilities)))[:most]
+    places = {uri: place for place, uri in enumerate(data.uris)}
+    tried = [_map(explainer, data, places, row, group, at, ctx) for at, (row, group) in enumerate(picked)]
     made = tuple(one for one in tried if one is not None)
     folder = ctx.folder(examples.FOLDER)
     found = Explained(
@@ -71,7 +72,7 @@ def run(
         why=why,
         kept=len(rows),
         bytes=sum(path.stat().st_size for path in folder.iterdir() if path.name != "value.json"),
-        prototypes=_standing(explainer, data),
+        prototypes=_standing(explainer, places),
         maps=made,
         left_out=left_out,
     )
@@ -117,12 +118,17 @@ def _npy(array: np.ndarray) -> bytes:
     return out.getvalue()
 
 
-def _picked(data: Dataset, evaluation: Evaluation) -> list[tuple[int, str]]:
-    """Held-out rows to explain, with their groups; the first of each group before the second of any."""
-    rows, chances = np.asarray(evaluation.rows), np.asarray(evaluation.probabilities)
-    if not len(rows):
-        return []
-    sure, right = chances.max(axis=1), chances.argmax(axis=1) == np.asarray(data.targets)[rows]
+def _picked(data: Dataset, evaluation: Evaluation, answers: np.ndarray) -> list[tuple[int, str]]:
+    """Held-out rows to explain, with their groups; the first of each group before the second of any.
+
+    Args:
+        data: Gives the classes.
+        evaluation: Held-out probabilities.
+        answers: (M,) int64, what is answered by these, by threshold or costs where there are such.
+    """
+    rows = np.asarray(evaluation.rows)
+    sure = np.asarray(evaluation.probabilities)[np.arange(len(rows)), answers]
+    right = answers == np.asarray(data.targets)[rows]
     order = np.lexsort((rows, -np.round(sure, 6)))
     sides = [order[right[order]], order[right[order]][::-1], order[~right[order]], order[~right[order]][::-1]]
     found: dict[int, str] = {}
@@ -133,8 +139,20 @@ def _picked(data: Dataset, evaluation: Evaluation) -> list[tuple[int, str]]:
     return list(found.items())
 
 
-def _map(explainer: Explainer, data: Dataset, row: int, group: str, at: int, ctx: Context) -> MapRow | None:
-    """Explain one row and write its picture; None where the file cannot be read any more."""
+def _map(
+    explainer: Explainer, data: Dataset, places: dict[str, int], row: int, group: str, at: int, ctx: Context
+) -> MapRow | None:
+    """Explain one row and write its picture; None where the file cannot be read any more.
+
+    Args:
+        explainer: Of the saved model.
+        data: The pictures.
+        places: Uri -> row.
+        row: To explain.
+        group: What it is an example of.
+        at: Its number.
+        ctx: The run.
+    """
     uri = data.uris[row]
     path = os.path.join(data.root, uri)  # noqa: PTH118 - names of any bytes
     try:
@@ -143,7 +161,6 @@ def _map(explainer: Explainer, data: Dataset, row: int, group: str, at: int, ctx
         return None
     name = f"map{at}.jpg"
     write_bytes(ctx.folder(examples.FOLDER) / name, _drawn(one))
-    places = {known: place for place, known in enumerate(data.uris)}
     alike = [near for near in one.neighbours if near.uri != uri][:NEIGHBOURS]
     return MapRow(
         row=row,
@@ -163,10 +180,9 @@ def _drawn(one: Explanation) -> bytes:
     return overlay.jpeg(image)
 
 
-def _standing(explainer: Explainer, data: Dataset) -> dict[str, tuple[int, ...]]:
+def _standing(explainer: Explainer, places: dict[str, int]) -> dict[str, tuple[int, ...]]:
     """Class -> rows of its prototypes, the best first."""
     assert isinstance(explainer.examples, examples.Examples)
-    places = {uri: place for place, uri in enumerate(data.uris)}
     found: dict[str, list[tuple[int, int]]] = {}
     for entry in explainer.examples.index.entries:
         if entry.prototype:

@@ -26,6 +26,7 @@ def view(given: ReportInput, thumbs: Thumbnails) -> dict[str, Any] | None:
         return None
     names = sorted(found.prototypes)
     return {
+        "held": given.evaluation is None or given.evaluation.split != "cv",
         "how": HOW.get(found.method, ""),
         "left_out": found.left_out,
         "maps": [one for row in found.maps if (one := _map(row, given, found, thumbs))],

@@ -1,0 +1,88 @@
+"""Which pictures a run keeps and explains, and what the report says of them, from values alone."""
+
+import dataclasses
+import re
+
+import numpy as np
+import pytest
+import report_samples as samples
+
+from headstart.core.types import Explained, MapRow
+from headstart.kit.decision import decide
+from headstart.stages.explain import kept
+from headstart.stages.explain.run import GROUPS, _picked
+from headstart.stages.report.run import render
+from judged_sets import dataset
+
+
+def test_classes_share_the_room_and_small_ones_leave_theirs():
+    targets = np.repeat(np.arange(4), [2, 40, 1000, 1000])
+    rows = kept.rows_kept(np.arange(len(targets)), targets, 4)
+    assert np.bincount(targets[rows]).tolist() == [2, 40, 229, 229]
+    assert (np.diff(rows) > 0).all()
+
+
+@pytest.mark.parametrize(("n_classes", "each"), [(250, 2), (400, 2), (100, 5)])
+def test_each_of_many_classes_keeps_two_at_least(n_classes, each):
+    targets = np.repeat(np.arange(n_classes), 9)
+    assert set(np.bincount(targets[kept.rows_kept(np.arange(len(targets)), targets, n_classes)])) == {each}
+
+
+def test_rows_that_did_not_learn_are_not_kept():
+    targets = np.repeat(np.arange(2), 10)
+    assert set(kept.rows_kept(np.arange(0, 20, 2), targets, 2)) == set(range(0, 20, 2))
+
+
+def test_right_and_wrong_are_told_by_what_is_answered(three):
+    drawn = np.array([[0.7, 0.3, 0], [0.9, 0.1, 0], [0.6, 0.4, 0], [0.95, 0.05, 0]])
+    evaluation = dataclasses.replace(three.evaluation, rows=np.arange(4), probabilities=drawn)
+    data = dataclasses.replace(three.dataset, targets=np.array([1, 0, 0, 1, *three.dataset.targets[4:]]))
+    by_threshold = decide(drawn, positive=1, threshold=0.2)
+    assert by_threshold.tolist() == [1, 0, 1, 0]
+    found = dict(_picked(data, evaluation, by_threshold))
+    right, wrong = ({row for row, group in found.items() if group.startswith(word)} for word in ("right", "wrong"))
+    assert (right, wrong) == ({0, 1}, {2, 3})
+    assert found[1] == "right, most sure"
+    assert found[3] == "wrong, most sure"
+
+
+@pytest.fixture(scope="module")
+def three():
+    return samples.findings(dataset(120), test=40)
+
+
+def explained(given):
+    row = int(given.evaluation.rows[0])
+    one = MapRow(
+        row=row,
+        group=GROUPS[0],
+        answer="unknown",
+        class_name="ash",
+        confidence=0.7,
+        file="map0.jpg",
+        neighbours=(1, 2),
+        similarities=(0.9, 0.8),
+    )
+    return Explained(method="cam", why="so", kept=80, bytes=1, prototypes={"ash": (1, 2)}, maps=(one,))
+
+
+def section(given):
+    found = re.search(r'<section id="looks".*?</section>', render(given), re.S)
+    return re.sub(r"<[^>]+>|\s+", " ", found[0]) if found else ""
+
+
+def test_the_report_says_whether_what_it_explains_was_held_out(three):
+    given = dataclasses.replace(three, explained=explained(three), overlays={"map0.jpg": b"jpeg"})
+    assert "Held-out pictures, right and wrong" in section(given)
+    assert "likeness 0.90" in section(given)
+    evaluation = dataclasses.replace(three.evaluation, split="cv")
+    told = section(dataclasses.replace(given, evaluation=evaluation))
+    assert "Training pictures, for none was held back" in told
+    assert "Held-out" not in told
+
+
+def test_a_run_of_before_has_no_such_section_and_a_map_that_is_gone_is_left_out(three):
+    assert section(three) == ""
+    told = section(dataclasses.replace(three, explained=explained(three)))
+    assert "right, most sure" not in told
+    assert "What stands for each class" in told
