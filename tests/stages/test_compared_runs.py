@@ -8,6 +8,8 @@ import pytest
 import headstart
 from headstart.cli.main import main
 from headstart.core.errors import DataError, UsageError
+from headstart.core.types import Score
+from headstart.stages.compare import pairs
 from headstart.stages.compare.run import run
 from made_runs import dataset, write
 
@@ -73,6 +75,21 @@ def test_no_difference_at_all_is_no_certainty(tmp_path):
     assert accuracy.high == pytest.approx(3 / 90, abs=0.001)
     assert accuracy.low == -accuracy.high
     assert "the very same of 90 pictures" in pair.sentence
+
+
+def test_a_rare_class_leaves_the_balanced_accuracy_less_certain(tmp_path):
+    y = np.r_[TARGETS[:-TEST], np.where(np.arange(TEST) < 4, 2, np.arange(TEST) % 2)]  # four reds judge
+    data = dataset(y)
+    [pair] = run([write(tmp_path / "a", data, y[-TEST:]), write(tmp_path / "b", data, y[-TEST:])]).pairs
+    accuracy, balanced, _ = pair.scores
+    assert accuracy.high == pytest.approx(1 - 0.05 ** (1 / 90))
+    assert balanced.high == -balanced.low == pytest.approx(1 - 0.05 ** (1 / 12))  # as if each class had four
+    assert balanced.method == "rule of three" and balanced.tie
+
+
+def test_what_is_not_known_is_a_tie():
+    nothing = Score(split="test", name="accuracy", value=np.nan, low=np.nan, high=np.nan, n=0)
+    assert pairs._apart(nothing, nothing).tie
 
 
 def test_look_alikes_are_no_more_evidence_than_one(tmp_path):

@@ -157,25 +157,31 @@ def _difference(
     subject: str = "",
     p: float | None = None,
     test: str = "",
+    known: int = 0,
 ) -> Difference:
+    """The mean of a minus that of b; `known` unlike pictures bound what went unseen where they are the same."""
     found, method = mean_bootstrap(a * 1.0 - b, clusters, seed), "paired bootstrap by cluster"
     if name != "log_loss" and np.array_equal(a, b):  # nothing to resample, which is no certainty
-        half, method = 1 - SURE ** (1 / len(np.unique(clusters))), "rule of three"
+        half, method = 1 - SURE ** (1 / (known or len(np.unique(clusters)))), "rule of three"
         found = Interval(0.0, -half, half)
     told: dict[str, Any] = {"one": float(a.mean()), "other": float(b.mean()), "n": len(a)}
     return Difference(name=name, subject=subject, p=p, test=test, method=method, **told, **_ends(found))
 
 
 def _ends(found: Interval) -> dict[str, Any]:
-    return {"value": found.value, "low": found.low, "high": found.high, "tie": found.low <= 0 <= found.high}
+    return {"value": found.value, "low": found.low, "high": found.high, "tie": not (found.low > 0 or found.high < 0)}
 
 
 def _balanced(both: _Common, seed: int) -> Difference:
-    """Every class counts the same: each picture weighs as little as its class is large."""
+    """Every class counts the same: each picture weighs as little as its class is large.
+
+    Where both are right on the very same pictures, as much may go unseen as in the class with the fewest of them.
+    """
     names, at, counts = np.unique(both.labels.astype(str), return_inverse=True, return_counts=True)
     weight = len(both.labels) / (len(names) * counts[at])
     a, b = (right * weight for right in both.right)
-    return _difference("balanced_accuracy", a, b, both.clusters, seed)
+    least = min(len(np.unique(both.clusters[at == c])) for c in range(len(names)))
+    return _difference("balanced_accuracy", a, b, both.clusters, seed, known=len(names) * least)
 
 
 def _classes(both: _Common, seed: int) -> tuple[Difference, ...]:
