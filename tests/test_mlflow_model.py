@@ -64,7 +64,7 @@ def test_the_description_names_a_module_and_no_object(folder):
     files = {path.name for path in folder.rglob("*") if path.is_file()}
     assert files >= {"MLmodel", "requirements.txt", "python_env.yaml", "input_example.json", "manifest.json"}
     assert not [name for name in files if name.endswith((".pkl", ".py", ".joblib"))]
-    assert (folder / "requirements.txt").read_text() == "headstart==0.1.0\n"
+    assert (folder / "requirements.txt").read_text() == "headstart[mlflow]==0.1.0\n"
 
 
 def test_the_named_module_loads_it_and_answers_as_the_model_does(folder, saved, paint):
@@ -79,6 +79,13 @@ def test_the_named_module_loads_it_and_answers_as_the_model_does(folder, saved, 
     assert rows[3]["error"]
     assert rows[3]["p red"] == 0.0
     assert loaded.predict([files[0].read_bytes()])[0]["answer"] == "red"
+
+
+@pytest.mark.parametrize("cell", ["a.png", 7, None, float("nan")])
+def test_a_cell_that_holds_no_bytes_is_refused_by_its_number(saved, paint, cell):
+    picture = paint("red.png", "red").read_bytes()
+    with pytest.raises(TypeError, match=r"`picture` 1 is of type \w+; pass the bytes of a picture file"):
+        pyfunc.Answering(load(saved)).predict([picture, cell])
 
 
 def test_the_signature_names_what_goes_in_and_comes_out(folder, saved, paint):

@@ -34,8 +34,7 @@ def write(model: Path, class_names: tuple[str, ...], folder: Path, *, made_with:
         made_with: Version of headstart that made the model.
     """
     shutil.copytree(model, folder / "model")
-    needs = [f"headstart=={made_with}"]
-    write_text(folder / "requirements.txt", "\n".join(needs) + "\n")
+    write_text(folder / "requirements.txt", f"headstart[mlflow]=={made_with}\n")  # MLflow itself is to be there too
     env = {"python": platform.python_version(), "dependencies": ["-r requirements.txt"]}
     write_text(folder / "python_env.yaml", yaml(env))
     write_json(folder / EXAMPLE, {"columns": [PICTURE], "data": [[base64.b64encode(_example()).decode("ascii")]]})

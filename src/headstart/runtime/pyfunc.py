@@ -34,6 +34,9 @@ class Answering:
 
         Returns:
             A data frame where one came in, else a list of dicts: one row a picture, in order.
+
+        Raises:
+            TypeError: A cell holds no bytes.
         """
         frame = hasattr(model_input, "columns")
         cells = model_input[PICTURE] if frame or isinstance(model_input, Mapping) else model_input
@@ -42,7 +45,13 @@ class Answering:
 
 
 def _pictures(cells: Iterable[Any]) -> Iterable[Content]:
-    return (Content(f"{PICTURE} {at}", bytes(cell)) for at, cell in enumerate(cells))
+    return (Content(f"{PICTURE} {at}", _content(at, cell)) for at, cell in enumerate(cells))
+
+
+def _content(at: int, cell: Any) -> bytes:
+    if not isinstance(cell, bytes | bytearray | memoryview):  # of a number `bytes` would make as many zeros
+        raise TypeError(f"`{PICTURE}` {at} is of type {type(cell).__name__}; pass the bytes of a picture file")
+    return bytes(cell)
 
 
 def columns(class_names: tuple[str, ...]) -> list[str]:
