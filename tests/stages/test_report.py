@@ -409,6 +409,8 @@ def test_it_writes_what_the_run_folder_holds(three, context):
     text = path.read_text(encoding="utf-8")
     assert path == ctx.run.path / "report.html"
     assert "headstart predict 2026-11-24-textile picture.jpg" in text
+    assert all(f"headstart {verb} 2026-11-24-textile" in text for verb in ("explain", "serve", "export", "drift"))
+    assert "<code>README.md</code>" in text
     assert "the best mean" in text and three.digest in text
     assert ">4.5</td>" in text
     before = path.read_bytes()
