@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from headstart.kit import intervals
-from headstart.kit.intervals import area_interval, compact, design_effect, mean_interval, wilson
+from headstart.kit.intervals import area_interval, compact, design_effect, mean_interval, paired_interval, wilson
 
 
 @pytest.mark.parametrize(
@@ -91,3 +91,24 @@ def test_a_macro_interval_of_one_part_is_that_part():
     part = wilson(30, 40)
     found = intervals.macro_interval([part], (1.0, 1.0), 1.0)
     assert found == pytest.approx(part)
+
+
+@pytest.mark.parametrize(
+    ("n", "gained", "lost"), [(60, 0.02, 0.05), (200, 0.0, 0.01), (30, 0.05, 0.2), (1000, 0.01, 0.02)]
+)
+def test_the_change_of_a_share_is_covered(n, gained, lost):
+    draw, hits = np.random.default_rng(5), 0
+    for _ in range(600):
+        moved = draw.choice([1, -1, 0], n, p=[gained, lost, 1 - gained - lost])
+        found = paired_interval(moved == -1, moved == 1)
+        hits += found.low <= gained - lost <= found.high
+    assert hits / 600 >= 0.93
+
+
+def test_a_share_that_did_not_change_is_not_certain_and_look_alikes_widen_it():
+    right = np.ones(60, bool)
+    found = paired_interval(right, right)
+    assert found.value == 0 and -0.05 < found.low == -found.high < -0.04
+    assert paired_interval(right, right, np.arange(60) // 3).high == pytest.approx(found.high * np.sqrt(3))
+    gone = paired_interval(right, ~right)
+    assert gone.value == gone.low == -1 and gone.high > -0.99

@@ -15,7 +15,7 @@ import numpy as np
 
 from headstart.core.errors import GateFailed, SetupError
 from headstart.core.types import AccuracyChange
-from headstart.kit.intervals import mean_interval
+from headstart.kit.intervals import paired_interval
 
 if TYPE_CHECKING:
     from headstart.runtime.model import Model
@@ -169,10 +169,9 @@ def change(run: Answers, export: Answers, pictures: Pictures) -> AccuracyChange:
     `unknown` is no right answer, so a precision that makes everything look strange is seen too.
     """
     before, after = (one.positions == pictures.truth for one in (run, export))
-    found = mean_interval(after.astype(np.float64) - before.astype(np.float64), pictures.clusters)
-    low, high = max(-1.0, found.low), min(1.0, found.high)
+    change, low, high = paired_interval(before, after, pictures.clusters)
     return AccuracyChange(
-        before=float(before.mean()), after=float(after.mean()), change=found.value, low=low, high=high, n=len(before)
+        before=float(before.mean()), after=float(after.mean()), change=change, low=low, high=high, n=len(before)
     )
 
 

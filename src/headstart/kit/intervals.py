@@ -110,6 +110,24 @@ def mean_interval(values: np.ndarray, clusters: np.ndarray | None = None) -> Int
     return Interval(mean, mean - half, mean + half)
 
 
+def paired_interval(before: np.ndarray, after: np.ndarray, clusters: np.ndarray | None = None) -> Interval:
+    """Interval of the change of a proportion on the same pictures (Bonett and Price 2012), robust to clusters.
+
+    A picture is added that turned right and one that turned wrong, so that it does not collapse where nothing changed.
+
+    Args:
+        before: (M,) bool, M at least 1.
+        after: (M,) bool.
+        clusters: (M,) labels of pictures that are not independent, or None.
+    """
+    moved = after.astype(np.float64) - before.astype(np.float64)
+    value, n = float(moved.mean()), len(moved) + 2
+    centre = float(moved.sum()) / n
+    spread = (np.sum(moved**2) + 2) / n - centre**2
+    half = Z * float(np.sqrt(spread / n * design_effect(moved - value, compact(clusters))))
+    return Interval(value, max(-1.0, min(value, centre - half)), min(1.0, max(value, centre + half)))
+
+
 def area_interval(area: float, positives: float, negatives: float, effect: float = 1.0) -> Interval:
     """Score-type interval of an area under the ROC curve (Newcombe 2006, method 5).
 

@@ -108,7 +108,8 @@ def _values(path: Path, column: str) -> Iterator[tuple[int, Any]]:
 def _cells(path: Path, column: str) -> Iterator[tuple[int, Any]]:
     with _opened(path) as handle:
         reader = _reader(handle, path)
-        place = next(reader, []).index(column)
+        head: list[str] = next(reader, [])
+        place = head.index(column)
         while True:
             try:
                 row = next(reader, None)
