@@ -80,6 +80,15 @@ def test_the_token_becomes_a_strict_cookie_and_leaves_the_address(stranger):
     assert stranger.get("/").status_code == 200
 
 
+@pytest.mark.parametrize("other", ['layout=[1,"x"]', "a=b c", '{"q":1}', "=", "é=1"])
+def test_cookies_of_programs_at_other_ports_are_passed_over(stranger, other):
+    for cookies in (f"{other}; headstart_studio_{PORT}={TOKEN}", f"headstart_studio_{PORT}={TOKEN}; {other}"):
+        headers = {b"cookie": cookies.encode("latin-1")}
+        assert stranger.get("/api/runs", headers=headers).status_code == 200
+    wrong = f"{other}; headstart_studio_{PORT + 1}={TOKEN}; headstart_studio_{PORT}=é".encode("latin-1")
+    assert stranger.get("/api/runs", headers={b"cookie": wrong}).status_code == 401
+
+
 @pytest.mark.parametrize("host", ["evil.example", f"evil.example:{PORT}", "127.0.0.1", f"127.0.0.1:{PORT + 1}", ""])
 def test_a_foreign_name_for_this_machine_is_refused(asking, host):
     refused = asking.get("/api/runs", headers={"host": host})
@@ -132,6 +141,13 @@ def test_folders_are_shown_below_the_root_only(asking, own, tmp_path):
         assert refused.status_code == 422 and "headstart studio --root" in refused.json()["error"]["hint"], path
     assert asking.get("/api/folders", params={"path": "dogs"}).status_code == 404
     assert asking.get("/api/folders", params={"path": "a\0b"}).status_code == 422
+
+
+@pytest.mark.parametrize("path", ["~nobody-at-all/x", "\ud800", "x" * 5000, "a\0b"], ids=["~", "bytes", "long", "zero"])
+def test_a_path_that_cannot_be_one_is_told(asking, path):
+    body = json.dumps({"data": path, "settings": {}})
+    told = asking.post("/api/commands/fit", content=body, headers={"content-type": "application/json"})
+    assert told.status_code == 422 and "cannot be a folder" in told.json()["error"]["what"]
 
 
 @pytest.mark.parametrize(
@@ -212,7 +228,7 @@ def test_what_is_wrong_is_told_as_the_command_line_tells_it(asking):
     assert run.status_code == 404 and "there is no run `none`" in run.json()["error"]["what"]
 
 
-@pytest.mark.parametrize("name", ["none", ".studio", "..", "a%2fb", "%2e%2e%2fa"])
+@pytest.mark.parametrize("name", ["none", ".studio", "..", "a%2fb", "%2e%2e%2fa", "a%5cb", "a" * 300])
 def test_unknown_runs_are_not_found(asking, own, name):
     fake_run(own, "a")
     for path in ("facts", "events", "pictures/0"):
@@ -249,6 +265,17 @@ def test_runs_are_listed_with_what_they_came_to(asking, own):
     (own.runs.folder / "b" / ".owner.json").write_text(json.dumps({"pid": os.getpid()}))
     assert {one["name"]: one["state"] for one in asking.get("/api/runs").json()["runs"]}["b"] == "running"
     assert asking.get("/api/runs/b/facts").json()["command"].endswith(f"{own.runs.folder / 'b'}")
+
+
+def test_one_odd_run_does_not_hide_the_others(asking, own):
+    fake_run(own, "a")
+    odd = fake_run(own, "my run (ü)")
+    (odd / "timings.json").write_text("[1]")
+    (odd / "evaluate" / "value.json").write_text('{"scores": [{"name": "accuracy"}]}')
+    fake_run(own, os.fsdecode(b"odd\xff"))  # no page could send this name back
+    found = {one["name"]: one["scores"] for one in asking.get("/api/runs").json()["runs"]}
+    assert found.keys() == {"a", "my run (ü)"} and found["my run (ü)"] == []
+    assert asking.get("/api/runs/my run (ü)/facts").json()["name"] == "my run (ü)"
 
 
 def test_curves_are_there_while_networks_are_trained(asking, own):
@@ -325,6 +352,35 @@ def test_another_studio_finds_a_child_at_work_and_what_became_of_it(own, slow):
     until(lambda: later.state(waits) == "cut short")
 
 
+def test_a_child_that_is_stopped_twice_leaves_nothing_behind(own, monkeypatch):
+    code = (
+        "import signal, subprocess, sys, time\n"
+        "signal.signal(signal.SIGINT, signal.SIG_IGN)\n"
+        "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'])\n"
+        "print(child.pid, file=sys.stderr, flush=True)\n"
+        "time.sleep(60)\n"
+    )
+    monkeypatch.setattr("headstart.web.studio_desk._START", code)
+    task = own.desk.ask("export", ["export", "x"])
+    until(lambda: own.desk.lines(task))
+    other = int(own.desk.lines(task)[0][1])
+    own.desk.stop(task)
+    assert own.desk.state(task) == "running" and studio_process.alive(other, "")
+    own.desk.stop(task)
+    until(lambda: own.desk.state(task) == "cancelled" and not studio_process.alive(other, ""))
+
+
+def test_what_nobody_waits_for_any_more_is_not_begun(own, slow):
+    asked = [own.desk.ask("predict", ["predict", "x", "y"]) for _ in range(4)]
+    assert [own.desk.state(task) for task in asked] == ["running"] * 3 + ["queued"]
+    own.desk.clear(("predict",))
+    assert own.desk.tasks() == asked[:3]
+    for task in asked[:3]:
+        until(lambda task=task: own.desk.lines(task))
+        own.desk.stop(task)
+    until(lambda: all(own.desk.state(task) == "cancelled" for task in asked[:3]))
+
+
 def test_a_number_that_was_given_to_another_process_is_not_ours():
     child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     mark = studio_process.born(child.pid)
@@ -360,6 +416,7 @@ def test_events_go_on_where_a_client_was(own):
     assert "3 pictures" not in later.split("1 of 3 pictures")[0] and "1 of 3 pictures" in later
     found = own.desk.find(name)
     assert (_place(found, f"{name}.20"), _place(found, "another.20"), _place(found, "")) == (20, 0, 0)
+    assert _place(found, f"{name}.²") == _place(found, f"{name}.{'9' * 5000}") == 0
     assert _parsed("warning: no space") == {"stage": "warning", "text": "no space", "moving": False}
 
 
@@ -368,11 +425,14 @@ def test_an_export_is_a_command_that_can_be_watched(asking, own):
     told = asking.post("/api/runs/a/exports", json={"to": "onnx", "precision": "int8"}).json()
     out = own.runs.folder / "exports" / "a-onnx-int8"
     assert told["command"] == f"headstart export {run} --to onnx --precision int8 --out {out}"
+    again = asking.post("/api/runs/a/exports", json={"to": "onnx", "precision": "int8"}).json()
+    assert again["out"] == f"{out}-2"  # the first has its name, though its folder is not there yet
+    until(lambda: own.desk.state(own.desk.find(again["task"])) == "failed")
     watched = asking.get(f"/api/tasks/{told['task']}/events")
     assert watched.headers["content-type"].startswith("text/event-stream")
     assert watched.text.endswith('event: end\ndata: {"state": "failed"}\n\n')
     listed = asking.get("/api/runs/a/exports").json()["exports"]
-    assert [(one["to"], one["state"], one["out"]) for one in listed] == [("onnx", "failed", str(out))]
+    assert [(one["to"], one["state"], one["out"]) for one in listed][1:] == [("onnx", "failed", str(out))]
     assert listed[0]["error"]["exit_code"] == 3
     assert asking.get("/api/tasks/none/events").status_code == 404
     wrong = asking.post("/api/runs/a/exports", json={"to": "pickle"}).json()["error"]
@@ -390,7 +450,7 @@ def test_one_studio_a_folder_and_one_a_port(own):
     with studio.listen(0) as door:
         door.listen()
         assert door.getsockname()[0] == "127.0.0.1"
-        with pytest.raises(SetupError, match="cannot be used"):
+        with pytest.raises(SetupError, match="cannot listen"):
             studio.listen(door.getsockname()[1])
 
 

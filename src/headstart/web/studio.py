@@ -9,14 +9,14 @@ from __future__ import annotations
 import contextlib
 import shutil
 import socket
-import sys
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from headstart.core.errors import BusyError, HeadstartError, SetupError
+from headstart.core.errors import BusyError, HeadstartError
 from headstart.core.files import disk_errors
+from headstart.web.server import Place, bound
 from headstart.web.studio_desk import Desk
 from headstart.web.studio_places import Places
 from headstart.web.studio_shelf import Shelf
@@ -61,7 +61,7 @@ def studio(runs: Path, root: Path) -> Studio:
     runs = runs.resolve()
     home = runs / ".studio"
     with disk_errors(home):
-        for folder in ("tasks", "looks", "uploads", "tries", "exports"):
+        for folder in ("tasks", "looks", "uploads", "tries"):
             (home / folder).mkdir(parents=True, exist_ok=True)
     return Studio(
         home=home,
@@ -142,25 +142,19 @@ def listen(port: int) -> socket.socket:
     Raises:
         SetupError: The port is taken or not permitted.
     """
-    made = socket.socket(socket.AF_INET)
-    if sys.platform != "win32":  # there it would share the port with a stranger
-        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        made.bind(("127.0.0.1", port))
-    except OSError as err:
-        made.close()
-        why = f"the port `{port}` cannot be used: {err.strerror}"
-        raise SetupError(why, where="--port", hint="headstart studio --port 0 takes a free one") from err
-    return made
+    return bound(Place(port=port))
 
 
 def serve(own: Studio, door: socket.socket, token: str) -> None:
     """Answer until Ctrl-C; open streams are cut after a second, children go on."""
     import uvicorn
 
+    from headstart.web.protocol import Bounded
+
     app = application(own, token=token, port=door.getsockname()[1])
     config = uvicorn.Config(
         app,
+        http=Bounded,
         log_level="warning",
         access_log=False,
         server_header=False,

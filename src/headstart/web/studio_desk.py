@@ -147,14 +147,13 @@ class Desk:
             if state in ("queued", "running"):
                 asked.touch()
             if state == "running":
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(self.started(task)["pid"], signal.SIGTERM if again else signal.SIGINT)
+                _interrupt(self.started(task)["pid"], firmly=again)
 
     def clear(self, kinds: Sequence[str]) -> None:
-        """Forget what has ended of some kinds: answers that nobody looks at any more."""
+        """Forget what is not at work of some kinds: answers that nobody waits for any more."""
         with self.alone:
             for task in self.tasks():
-                if task.kind in kinds and self.state(task) in ENDED:
+                if task.kind in kinds and self.state(task) != "running":
                     shutil.rmtree(self.folder / task.name, ignore_errors=True)
                     self._known.pop(task.name, None)
 
@@ -243,3 +242,12 @@ class Desk:
             place += len(line) + 1
             found.append((place, line.decode("utf-8", "backslashreplace")))
         return found
+
+
+def _interrupt(pid: int, *, firmly: bool) -> None:
+    """What Ctrl-C does; firmly it also ends what the child has started, which a signal to it alone would leave."""
+    with contextlib.suppress(ProcessLookupError):
+        if firmly and hasattr(os, "killpg"):
+            os.killpg(pid, signal.SIGTERM)  # it began a session, so the group is its own
+        else:
+            os.kill(pid, signal.SIGTERM if firmly else signal.SIGINT)

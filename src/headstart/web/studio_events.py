@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -56,7 +57,7 @@ async def follow(desk: Desk, task: Task | None, folder: Path, last: str) -> Asyn
 def _place(task: Task | None, last: str) -> int:
     """Where in the log to go on: after what was sent of this very task, else at its beginning."""
     name, _, place = last.partition(".")
-    return int(place) if task and name == task.name and place.isdigit() else 0
+    return int(place) if task and name == task.name and re.fullmatch("[0-9]{1,15}", place) else 0
 
 
 def _look(

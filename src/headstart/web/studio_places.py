@@ -44,13 +44,16 @@ class Places:
             UsageError: It lies elsewhere.
             DataError: It is no folder.
         """
-        if "\0" in path:
-            raise UsageError("a path cannot hold a zero byte", where="DATA")
-        found = (self.root / Path(path).expanduser()).resolve() if path else self.root
+        try:
+            found = (self.root / Path(path).expanduser()).resolve() if path else self.root
+            there = found.is_dir()
+        except (OSError, ValueError, RuntimeError) as err:  # too long, not permitted, a zero byte, nobody's home
+            why = getattr(err, "strerror", None) or str(err)
+            raise UsageError(f"`{show(path[:100])}` cannot be a folder: {why}", where="DATA") from err
         if not any(found.is_relative_to(place) for place in (self.root, self.drafts)):
             hint = f"headstart studio --root {show(str(found.parent))}"
             raise UsageError(f"`{found}` is outside of `{self.root}`, which the studio shows", where="DATA", hint=hint)
-        if not found.is_dir():
+        if not there:
             raise DataError(f"there is no folder `{found}`", where="DATA", hint="check the spelling, or browse to it")
         return found
 

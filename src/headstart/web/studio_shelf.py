@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import math
-import re
 import tomllib
 from collections.abc import Collection
 from pathlib import Path
@@ -44,7 +44,7 @@ class Shelf:
 
     def names(self) -> list[str]:
         """Runs in it, the newest first."""
-        found = [p for p in self.folder.glob("*/job.toml") if not p.parent.name.startswith(".")]
+        found = [p for p in self.folder.glob("*/job.toml") if _plain(p.parent.name)]
         with contextlib.suppress(OSError):
             found.sort(key=lambda p: (p.stat().st_mtime, p.parent.name), reverse=True)
         return [path.parent.name for path in found]
@@ -55,10 +55,11 @@ class Shelf:
         Raises:
             DataError: There is no such run.
         """
-        fits = re.fullmatch(r"\w[\w.-]*", name) and not name.startswith(".")
-        if not fits or not (self.folder / name / "job.toml").is_file():
-            raise DataError(f"there is no run `{show(name[:100])}` in `{self.folder}`", hint="reload the page")
-        return self.folder / name
+        if _plain(name):
+            with contextlib.suppress(OSError):  # no system has a name so long
+                if (self.folder / name / "job.toml").is_file():
+                    return self.folder / name
+        raise DataError(f"there is no run `{show(name[:100])}` in `{self.folder}`", hint="reload the page")
 
     def free(self, name: str, taken: Collection[str] = ()) -> str:
         """A name that no run has yet: the one given, or with a number after it.
@@ -72,6 +73,11 @@ class Shelf:
             number += 1
             found = f"{name}-{number}"
         return found
+
+
+def _plain(name: str) -> bool:
+    """Whether a folder's name can be shown and sent back, and leads nowhere else."""
+    return show(name) == name and name[:1] not in ("", ".") and not set(name) & set("/\\:")
 
 
 def owner(run: Path) -> int | None:
@@ -217,11 +223,7 @@ def _made(run: Path) -> float:
 
 
 def _timings(run: Path) -> dict[str, Any]:
-    try:
-        found: dict[str, Any] = read_json(run / "timings.json")
-    except (OSError, ValueError):
-        return {}
-    return found
+    return {name: entry for name, entry in _value(run, "", "timings").items() if isinstance(entry, dict)}
 
 
 def _seconds(run: Path) -> float:
@@ -238,8 +240,6 @@ def _expected(run: Path) -> dict[str, Any]:
 
 
 def _decisions(run: Path) -> list[dict[str, Any]]:
-    import json
-
     found = []
     with contextlib.suppress(OSError):
         for line in (run / "decisions.jsonl").read_text(encoding="utf-8").splitlines():
@@ -257,7 +257,7 @@ def _choices(run: Path) -> list[dict[str, str]]:
 
 def _headline(evaluation: dict[str, Any]) -> list[dict[str, Any]]:
     split = evaluation.get("split", "")
-    scores = [s for s in evaluation.get("scores", []) if not s.get("subject") and s["split"] == split]
+    scores = [s for s in evaluation.get("scores", []) if not s.get("subject") and s.get("split") == split]
     return [score for name in _HEADLINE for score in scores if score["name"] == name]
 
 

@@ -11,14 +11,16 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Body, Header, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import FileResponse, Response, StreamingResponse
+from starlette.requests import ClientDisconnect
 
 from headstart.core.errors import DataError, UsageError
-from headstart.core.files import read_json, show
+from headstart.core.files import disk_errors, read_json, show
 from headstart.web import studio_words as words
 from headstart.web.studio_api import Own, finished, small, told
+from headstart.web.studio_desk import Task
 from headstart.web.studio_events import follow
 from headstart.web.studio_places import MAX_FILE
-from headstart.web.studio_shelf import row_of
+from headstart.web.studio_shelf import Shelf, row_of
 
 router = APIRouter()
 _ANSWER_S = 180.0
@@ -51,13 +53,15 @@ async def _stored(request: Request, target: Path, allow: Any = None) -> int:
     count = 0
     try:
         draft.parent.mkdir(parents=True, exist_ok=True)
-        with draft.open("xb") as out:
+        with disk_errors(target), draft.open("xb") as out:
             async for part in request.stream():
                 count += len(part)
                 if count > MAX_FILE:
                     raise UsageError(f"a picture has {MAX_FILE:,} bytes at most", where="file")
                 out.write(part)
         draft.replace(target)
+    except ClientDisconnect:  # nobody reads this
+        raise UsageError("the upload was cut off", where="file") from None
     except (NotADirectoryError, IsADirectoryError, FileExistsError) as err:
         raise UsageError(f"`{show(target.name)}` is both a file and a folder", where="file") from err
     finally:
@@ -142,13 +146,11 @@ def export(
     precision: Annotated[str, Body(embed=True)] = "f32",
 ) -> dict[str, Any]:
     """Write the model in another format: `headstart export`."""
-    run = own.runs.path(name)
-    out = own.home.parent / "exports" / f"{name}-{to}-{precision}"
-    number = 1
-    while out.exists():
-        number += 1
-        out = out.with_name(f"{name}-{to}-{precision}-{number}")
-    task = own.desk.ask("export", words.export(str(run), to, precision, str(out)), run=f"runs/{name}")
+    run, folder = own.runs.path(name), Shelf(own.runs.folder / "exports")
+    with own.desk.alone:
+        asked = {_out(task).name for task in own.desk.tasks(f"runs/{name}") if task.kind == "export"}
+        out = folder.folder / folder.free(f"{name}-{to}-{precision}", taken=asked)
+        task = own.desk.ask("export", words.export(str(run), to, precision, str(out)), run=f"runs/{name}")
     return {"out": str(out)} | told(own, task)
 
 
@@ -159,10 +161,14 @@ def exports(own: Own, name: str) -> dict[str, Any]:
     found = []
     for task in reversed(own.desk.tasks(f"runs/{name}")):
         if task.kind == "export":
-            out = Path(task.words[task.words.index("--out") + 1])
+            out = _out(task)
             result = (own.desk.result(task) or [None])[-1] or _written(out)
             found.append(told(own, task) | {"to": task.words[3], "out": str(out), "result": result})
     return {"exports": found}
+
+
+def _out(task: Task) -> Path:
+    return Path(task.words[task.words.index("--out") + 1])
 
 
 def _written(out: Path) -> Any:
