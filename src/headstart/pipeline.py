@@ -104,7 +104,7 @@ def rank(data: str | Path, *, out: str | Path | None = None, say: Say | None = N
         return _told(story, ranking=as_json(story.ranking))
 
 
-def evaluate(run: str | Path, data: str | Path, *, say: Say | None = None) -> dict[str, Any]:
+def evaluate(run: str | Path | Run, data: str | Path, *, say: Say | None = None) -> dict[str, Any]:
     """Judge a saved model on another labelled folder; nothing is trained. Pictures it learnt from are counted."""
     from headstart.kit.values import as_json
     from headstart.stages.evaluate.judge import run as judge
@@ -118,12 +118,12 @@ def evaluate(run: str | Path, data: str | Path, *, say: Say | None = None) -> di
     return {"run": Path(run).as_posix(), "data": Path(data).as_posix(), "learnt_from": learnt, **as_json(found)}
 
 
-def report(run: str | Path, *, say: Say | None = None) -> Path:
+def report(run: str | Path | Run, *, say: Say | None = None) -> Path:
     """Write a finished run's page, and its card, again from what its folder holds."""
     from headstart.stages.card.run import run as write_card
     from headstart.stages.report.run import run as write
 
-    found = Run(run)
+    found = Run(Path(run))
     with opened(found.path, found.job, say or Say()) as ctx:
         if (found.path / "model" / "manifest.json").is_file():  # a card is of a saved model
             write_card(ctx=ctx)

@@ -34,7 +34,7 @@ HEADLINE = ("accuracy", "balanced_accuracy")
 
 
 class Run:
-    """A run folder that is finished or on its way.
+    """A run folder that is finished or on its way; itself a path to it, for all that takes one.
 
     Args:
         path: The run folder.
@@ -47,6 +47,9 @@ class Run:
         self.path = Path(path)
         self.cut_short = False  # by Ctrl-C, in the very call that gave this run
         RunDir(self.path).check()
+
+    def __fspath__(self) -> str:
+        return str(self.path)
 
     def _value(self, kind: type[Any], stage: str, name: str = "value") -> Any:
         from headstart.kit import values

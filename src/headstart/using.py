@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from headstart.core.say import Say
+    from headstart.run import Run
     from headstart.runtime.drift import Drift
     from headstart.runtime.explain import Explanation, Way
     from headstart.runtime.looker import Looked, Seen
 
 
 def export(
-    run: str | Path,
+    run: str | Path | Run,
     to: str | Sequence[str],
     out: str | Path,
     *,
@@ -26,7 +27,7 @@ def export(
     """Write a run's model in other formats, each loaded by its own runtime and compared on real pictures.
 
     Args:
-        run: The run's folder.
+        run: The run, or its folder.
         to: Formats: `keras`, `saved_model`, `onnx`, `openvino`, `litert`.
         out: Where to: one format's own folder; of several, one below it each.
         precision: `f32`, `f16` or `int8`.
@@ -81,16 +82,16 @@ def _pictures(source: Any, data: str | Path | None, *, calibrating: bool) -> Any
         files, truth, _ = labelled(Path(data), source.model.class_names)
         return found.of_folder(files, truth, calibrating=calibrating)
     run = Run(source.run)
-    return found.of_run(run.dataset, run.splits, run.evaluation)
+    return found.of_run(run.dataset, run.splits, run.evaluation, calibrating=calibrating)
 
 
 def drift(
-    run: str | Path, logs: str | Path | Sequence[str | Path], *, alpha: float = 0.05, effect: float = 0.1
+    run: str | Path | Run, logs: str | Path | Sequence[str | Path], *, alpha: float = 0.05, effect: float = 0.1
 ) -> Drift:
     """Whether what a model is asked now has moved away from what it was measured on.
 
     Args:
-        run: The run's folder, or the model folder in it.
+        run: The run, its folder, or the model folder in it.
         logs: Counts that `predict --usage` and `serve --usage` kept; several add up.
         alpha: How often chance alone may say that something moved.
         effect: Population stability index, beyond chance, from which a difference matters.
@@ -111,7 +112,7 @@ def drift(
         raise UsageError(f"alpha `{alpha}` is not from {least} up to 1", where="--alpha", hint=f"--alpha {least}")
     if not 0 <= effect < float("inf"):
         raise UsageError(f"effect `{effect}` is not a number from 0 on", where="--effect")
-    folder = model.load(run).folder
+    folder = model.load(Path(run)).folder
     reference = usage.read_reference(folder)
     if reference is None:
         raise DataError(
@@ -128,7 +129,7 @@ def drift(
 
 
 def explain(
-    run: str | Path,
+    run: str | Path | Run,
     files: Iterable[str | Path],
     *,
     method: str = "auto",
@@ -138,7 +139,7 @@ def explain(
     """Why a run answers as it does: heat maps, the training pictures most alike, and those that stand for the class.
 
     Args:
-        run: The run's folder, or the model folder in it.
+        run: The run, its folder, or the model folder in it.
         files: Pictures, folders, patterns, archives, tables of paths, as for `predict`.
         method: `auto`, `cam`, `scorecam`, `occlusion`, or `gradcam` through the network that the run trained.
         class_name: The class that the maps speak of; default each picture's likeliest.
@@ -160,7 +161,7 @@ def explain(
 
     if neighbours < 0:
         raise UsageError(f"{neighbours} neighbours cannot be named", where="--neighbours", hint="give 0 or more")
-    explainer = Explainer(run)
+    explainer = Explainer(Path(run))
     if class_name:
         explainer.position(class_name)
     way = _gradients(Path(run)) if method == GRADCAM else None
@@ -210,11 +211,11 @@ def _gradients(run: Path) -> Way:
     return way
 
 
-def compare(runs: Sequence[str | Path]) -> dict[str, Any]:
+def compare(runs: Sequence[str | Path | Run]) -> dict[str, Any]:
     """Compare finished runs: on the same pictures, in cost, class by class, and what was done otherwise.
 
     Args:
-        runs: Their folders, two or more.
+        runs: The runs or their folders, two or more.
 
     Returns:
         `runs`, `pairs` (every two of them, tested), `settings` and `data` that differ, as plain JSON.
@@ -225,4 +226,4 @@ def compare(runs: Sequence[str | Path]) -> dict[str, Any]:
     """
     from headstart.stages.compare.run import as_plain, run
 
-    return as_plain(run(runs))
+    return as_plain(run(list(map(Path, runs))))

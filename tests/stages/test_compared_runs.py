@@ -215,6 +215,7 @@ def test_the_command_prints_tables_and_json(two, capsys):
     assert main(["compare", *map(str, two), "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert found == headstart.compare(two)
+    assert found == headstart.compare(list(map(headstart.load, two)))
     assert found["pairs"][0]["only_one"] == 22
 
 
