@@ -208,6 +208,11 @@ def test_a_trained_trunk_is_judged_by_pictures_it_never_saw(context):
     found, *_ = made(context, strategy="finetune")
     assert len(found.novelty.arrays["known"]) == 150  # those of the test split, not of training
     assert one(found, "unknown").value > 0  # each by the limit of the others: the farthest lies beyond it
+    many = dataset(8400)
+    split = splits(many)
+    thinned, *_ = made(context, data=many, split=split, strategy="finetune", name="many", foreign=False)
+    assert one(thinned, "unknown").n == len(thinned.novelty.arrays["known"]) == novelty.MOST < len(split.test)
+    assert one(thinned, "unknown").value == pytest.approx(0.01, abs=0.005)
     data = dataset(300)
     alone, *_ = made(context, data=data, split=splits(data, test=0.0), strategy="finetune", name="cv")
     assert alone.novelty is None

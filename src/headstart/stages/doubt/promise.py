@@ -132,9 +132,8 @@ def measure(
     """
     if len(known.y) < PARTS:
         return []
-    held, alone, empty = _repeated(known, made, floor, coverage, seed)
-    hits, classes = held[np.arange(len(known.y)), known.y], np.unique(known.y).tolist()
-    size = conformal.size_interval(held.sum(axis=1), held.shape[1])
+    hits, sizes, alone, empty = _repeated(known, made, floor, coverage, seed)
+    classes, size = np.unique(known.y).tolist(), conformal.size_interval(sizes, known.p.shape[1])
     return [
         _score("coverage", known.split, _share(hits), len(hits)),
         _score("set_size", known.split, size, len(hits), method="t"),
@@ -147,15 +146,13 @@ def measure(
     ]
 
 
-def _repeated(
-    known: Known, made: Promise, floor: np.ndarray, coverage: float, seed: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(M, C) how often a class was in the set, (M,) how often one was alone, (M,) how often none kept its threshold."""
+def _repeated(known: Known, made: Promise, floor: np.ndarray, coverage: float, seed: int) -> tuple[np.ndarray, ...]:
+    """Of each set, (M,) each: how often the true class is in it, its size, one is alone, none kept its threshold."""
     odd, own = conformal.scores(known.p, made.score), known.own(made.score)
     hopeless = conformal.hopeless(known.p, floor)
     n, n_classes = odd.shape
     draw = np.random.default_rng(seed)
-    held, alone, empty = np.zeros((n, n_classes)), np.zeros(n), np.zeros(n)
+    hits, sizes, alone, empty = np.zeros((4, n))
     for _ in range(REPEATS):
         part = draw.permutation(n) % PARTS
         for one in range(PARTS):
@@ -165,9 +162,11 @@ def _repeated(
             empty[inside] += ~found.any(axis=1)
             found[np.arange(len(found)), known.answers[inside]] = True
             found[hopeless[inside]] = False
-            held[inside] += found
-            alone[inside] += found.sum(axis=1) == 1
-    return held / REPEATS, alone / REPEATS, empty / REPEATS
+            count = found.sum(axis=1)
+            hits[inside] += found[np.arange(len(found)), known.y[inside]]
+            sizes[inside] += count
+            alone[inside] += count == 1
+    return tuple(found / REPEATS for found in (hits, sizes, alone, empty))
 
 
 def check(learnt: Known, judged: Known, made: Promise, floor: np.ndarray, coverage: float) -> list[Score]:

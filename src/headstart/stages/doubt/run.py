@@ -62,7 +62,8 @@ def run(
     scores = at.calibration() + promise.measure(judged, made, floors, coverage, data.class_names, ctx.seed)
     scores += promise.check(learnt, judged, made, floors, coverage)
     pictures = at.learnt()
-    apart = None if adapted.strategy == "probe" else at.features(judged.rows if held else np.empty(0, np.int64))
+    some = judged.rows[spread(len(judged.rows), novelty.MOST)] if held else judged.rows[:0]
+    apart = None if adapted.strategy == "probe" else at.features(some)
     measured, hidden, near = strange.measure(pictures, data.class_names, apart)
     found = Doubted(
         coverage=coverage,
@@ -188,11 +189,11 @@ def _with_unknown(
     entry, arrays = doubt.entry_of(found, "", ""), doubt.arrays_of(found)
     scores, measured = list(found.scores), found.novelty
     if judged.split != "cv":
-        some = spread(len(judged.rows), JUDGED)
+        own = at.adapted.strategy != "probe" and measured is not None  # then some of these set the limit and judge it
+        some = spread(len(judged.rows), novelty.MOST if own else JUDGED)
         x = at.features(judged.rows[some])
         told = doubt.doubts(entry, arrays, judged.p[some], x, judged.answers[some])
-        own = at.adapted.strategy != "probe" and measured  # then these pictures set the limit
-        unknown = strange.beyond(near)[some] | told.hopeless if own else told.unknown
+        unknown = strange.beyond(near) | told.hopeless if own else told.unknown
         scores.append(_declined(unknown, judged.split, ""))
         near = novelty.distances(arrays, entry.neighbour, x) if measured else near
     elif measured:
