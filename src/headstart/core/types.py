@@ -934,7 +934,7 @@ class Doubted:
         by_class: Whether the promise is kept in each class rather than on average.
         thresholds: (C,) float64 of the score; infinity makes the class always plausible.
         floors: (C,) float64; where no class keeps its floor, no class is plausible.
-        kept: Share of known pictures whose true class keeps its floor.
+        kept: Share of known pictures, at least, whose true class keeps its floor.
         n: Pictures that set the thresholds, one of each cluster of look-alikes.
         split: Where these are from: `test`, `val` or `cv`.
         why: One sentence on how the promise is kept.

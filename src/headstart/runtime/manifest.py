@@ -89,7 +89,7 @@ class DoubtEntry:
         coverage: Share of pictures whose true class is in their set, as asked for.
         promise: The share that theory guarantees; 0 where nothing is.
         score: One of `headstart.kit.conformal.SCORES`, by which the sets are made.
-        kept: Share of known pictures whose true class the test of plausibility keeps.
+        kept: Share of known pictures, at least, whose true class the test of plausibility keeps.
         novelty: One of `headstart.kit.novelty.METHODS`, or empty where nothing measures it.
         neighbour: Which nearest reference tells the distance.
         limit: Distance beyond which the model declines.
