@@ -61,10 +61,14 @@ def test_a_place_that_holds_something_is_refused(run, tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["mine.txt"]
 
 
-def test_an_empty_folder_is_filled(run, tmp_path):
-    found = headstart.export(str(run[0]), "openvino", str(tmp_path), say=QUIET)
+def test_an_empty_folder_is_filled_as_it_is(run, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    before = tmp_path.stat().st_ino
+    found = headstart.export(str(run[0]), "openvino", ".", say=QUIET)
     assert (tmp_path / "model.xml").is_file()
-    assert [one["path"] for one in found] == [tmp_path.as_posix()]
+    assert [one["path"] for one in found] == ["."]
+    assert tmp_path.stat().st_ino == before  # a mounted disk could not be replaced
+    assert not [p for p in tmp_path.iterdir() if p.name.startswith(".")]
 
 
 @pytest.mark.parametrize("name", ["trunk0/trunk.bin", "head.safetensors", "doubt.safetensors", "manifest.json"])
@@ -94,6 +98,10 @@ def moved(own):
 
 def test_pictures_that_are_gone_or_others_are_told_with_a_way_out(moved, tmp_path):
     headstart.export(moved, "openvino", tmp_path / "before", say=QUIET)
+    (moved / "pictures" / "03.png").unlink()  # it taught, and would only be needed for 8 bits
+    headstart.export(moved, "openvino", tmp_path / "again", say=QUIET)
+    with pytest.raises(DataError, match=r"`03.png` is gone"):
+        headstart.export(moved, "openvino", tmp_path / "out", precision="int8", say=QUIET)
     (moved / "pictures" / "00.jpg").write_bytes((moved / "pictures" / "02.jpg").read_bytes())
     with pytest.raises(DataError, match=r"`00.jpg` is another one now") as caught:
         headstart.export(moved, "openvino", tmp_path / "out", say=QUIET)

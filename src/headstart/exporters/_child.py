@@ -69,7 +69,7 @@ def convert(name: str, words: Sequence[str | Path], *, limit: int | None = None)
     free = available_bytes()
     limit = limit or (int(_SHARE * free) if free else None)
     env = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1", "KERAS_BACKEND": "tensorflow"}
-    command = [sys.executable, "-m", __name__, name, *map(str, words)]
+    command = [sys.executable, "-P", "-m", __name__, name, *map(str, words)]  # nothing of the user's folder is imported
     with tempfile.TemporaryFile() as said:
         child = subprocess.Popen(command, stdout=said, stderr=said, stdin=subprocess.DEVNULL, env=env)
         try:

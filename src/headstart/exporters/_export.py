@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import sys
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import replace
@@ -94,7 +95,9 @@ def require_free(out: Path) -> None:
 
 @contextmanager
 def drafted(out: Path) -> Iterator[Path]:
-    """A folder beside the place of an export, moved there when the block ends well, else removed.
+    """A folder that becomes an export when the block ends well, and is removed else.
+
+    It lies beside the place; in it where that is there already, for it may be a mounted disk or where one works.
 
     Raises:
         UsageError: The place is a file, or a folder that is not empty.
@@ -103,14 +106,14 @@ def drafted(out: Path) -> Iterator[Path]:
     require_free(out)
     with disk_errors(out):
         out.parent.mkdir(parents=True, exist_ok=True)
-        draft = out.parent / f".tmp-export-{os.getpid()}"
+        inside = out.exists()
+        draft = (out if inside else out.parent) / f".tmp-export-{os.getpid()}-{threading.get_ident()}"
         shutil.rmtree(draft, ignore_errors=True)
         draft.mkdir()
         try:
             yield draft
-            if out.exists():
-                out.rmdir()
-            os.replace(draft, out)  # noqa: PTH105
+            for one, to in [(path, out / path.name) for path in draft.iterdir()] if inside else [(draft, out)]:
+                os.replace(one, to)  # noqa: PTH105
         finally:
             shutil.rmtree(draft, ignore_errors=True)
 

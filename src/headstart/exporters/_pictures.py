@@ -21,7 +21,7 @@ MOST = 1000
 CALIBRATION = 256
 
 
-def of_run(data: Dataset, splits: Splits, evaluation: Evaluation) -> Pictures:
+def of_run(data: Dataset, splits: Splits, evaluation: Evaluation, *, calibrating: bool) -> Pictures:
     """The pictures that judged the run; where none could be held out, those that it learnt from.
 
     Raises:
@@ -36,7 +36,7 @@ def of_run(data: Dataset, splits: Splits, evaluation: Evaluation) -> Pictures:
         truth=np.asarray(data.targets)[rows],
         clusters=np.asarray(splits.clusters)[rows],
         origin=origin,
-        calibration=_files(data, learnt),
+        calibration=_files(data, learnt) if calibrating else (),
     )
 
 
