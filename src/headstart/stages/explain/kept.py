@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import io
 import os
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
-from PIL import Image
 
 from headstart.core.settings import threads
 from headstart.core.types import Dataset
-from headstart.kit.codecs import Picture, PictureError
+from headstart.kit import small
 from headstart.kit.linear import spread
-from headstart.kit.pixels import read_bytes
 from headstart.runtime.examples import standardised
 
 MOST = 500
@@ -86,17 +83,4 @@ def thumbnails(data: Dataset, rows: np.ndarray) -> list[bytes]:
     """JPEG of each picture, at most 96 px; empty where its file cannot be read any more."""
     paths = [os.path.join(data.root, data.uris[row]) for row in rows.tolist()]  # noqa: PTH118 - names of any bytes
     with ThreadPoolExecutor(threads(), thread_name_prefix="thumbnail") as pool:
-        return list(pool.map(_thumbnail, paths))
-
-
-def _thumbnail(path: str) -> bytes:
-    try:
-        picture = Picture(read_bytes(path))
-        image = picture.rgb(least=SIDE_PX)
-        image.thumbnail((SIDE_PX, SIDE_PX), Image.Resampling.BICUBIC)
-        image = picture.upright(image)
-    except PictureError:
-        return b""
-    out = io.BytesIO()
-    image.save(out, "JPEG", quality=_QUALITY, subsampling=2)
-    return out.getvalue()
+        return list(pool.map(lambda path: small.jpeg(path, SIDE_PX, _QUALITY), paths))

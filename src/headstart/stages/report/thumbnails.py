@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import base64
-import io
 import os
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 
-from PIL import Image
-
 from headstart.core.files import show
 from headstart.core.settings import threads
 from headstart.core.types import Dataset
-from headstart.kit.codecs import Picture, PictureError
-from headstart.kit.pixels import read_bytes
+from headstart.kit import small
 
 SIDE_PX = 104
 _QUALITY = 68
@@ -70,13 +66,5 @@ class Thumbnails:
 
 
 def _encoded(path: str) -> str:
-    try:
-        picture = Picture(read_bytes(path))
-        image = picture.rgb(least=SIDE_PX)
-        image.thumbnail((SIDE_PX, SIDE_PX), Image.Resampling.BICUBIC)
-        image = picture.upright(image)
-    except PictureError:
-        return ""  # the page says that the file is not there any more
-    out = io.BytesIO()
-    image.save(out, "JPEG", quality=_QUALITY, subsampling=2)
-    return "data:image/jpeg;base64," + base64.b64encode(out.getvalue()).decode("ascii")
+    made = small.jpeg(path, SIDE_PX, _QUALITY)  # empty: the page says that the file is not there any more
+    return "data:image/jpeg;base64," + base64.b64encode(made).decode("ascii") if made else ""
