@@ -15,6 +15,7 @@ from headstart.core.errors import DataError
 from headstart.core.types import InputSpec
 from headstart.kit import codecs, facts, pixels
 from headstart.kit.pixels import PictureError, batches, decode, inspect
+from headstart.kit.signatures import passes
 from headstart.testing.zoo import HEIGHT, WIDTH, broken, deep_png, encode, png, scene, sound, turned
 
 SPEC = InputSpec(size_px=48)
@@ -126,6 +127,29 @@ def test_a_bomb_is_refused_from_its_header():
     with pytest.raises(PictureError, match="30,000 x 30,000 px"):
         inspect(png(30_000, 30_000, bits=8, colour=2))
     assert time.thread_time() - started < 1
+
+
+def test_a_small_file_cannot_keep_its_reader_busy():
+    content = encode(Image.fromarray(scene()), "JPEG", progressive=True)
+    last = content[content.rindex(b"\xff\xda") : -2]
+    count = passes(content, 50)
+    assert count == content.count(b"\xff\xda") > 5  # as encoders make it
+    for more, refused in ((50 - count, False), (51 - count, True), (10_000, True)):
+        longer = content[:-2] + more * last + content[-2:]
+        assert passes(longer, 50) == min(51, count + more)
+        if refused:
+            with pytest.raises(PictureError, match="more than 50 times"):
+                decode(longer, SPEC)
+        else:
+            assert decode(longer, SPEC).shape == (48, 48, 3)
+    preview = (
+        b"\xff\xe5" + (2 + 4 * 400).to_bytes(2, "big") + b"\xff\xda\0\2" * 400
+    )  # in a segment: not of this picture
+    kept = content[:2] + preview + content[2:] + b"\xff\xda\0\2" * 400  # nor is what comes after its end
+    assert passes(kept, 50) == count
+    assert (decode(kept, SPEC) == decode(content, SPEC)).all()
+    hidden = content[:-2] + b"\xff\x01" + 60 * last + content[-2:]  # a marker that has no length hides nothing
+    assert passes(hidden, 50) == 51
 
 
 def test_the_limit_is_our_own_not_pillows():

@@ -30,12 +30,13 @@ from PIL import (
     WebPImagePlugin,
 )
 
-from headstart.kit.signatures import HEAD_BYTES, PictureError, cut_short, sniff
+from headstart.kit.signatures import HEAD_BYTES, PictureError, cut_short, passes, sniff
 
 __all__ = ["MAX_BYTES", "MAX_PIXELS", "NOTES", "Picture", "PictureError"]
 
 MAX_PIXELS = 100_000_000
 MAX_BYTES = 1_000_000_000
+MAX_PASSES = 50  # of a progressive JPEG; encoders make about ten
 
 # what was done to a picture; the order is part of the cached facts
 NOTES = (
@@ -100,6 +101,9 @@ class Picture:
         if width * height > self._max_pixels:
             detail = f"{width:,} x {height:,} px is more than {self._max_pixels / 1_000_000:g} megapixels"
             raise PictureError("too_many_pixels", detail)
+        many = "progressive" in image.info and self._content.count(b"\xff\xda") > MAX_PASSES  # quick, and seldom
+        if many and passes(self._content, MAX_PASSES) > MAX_PASSES:
+            raise PictureError("unreadable", f"its data go over the picture more than {MAX_PASSES} times")
         return image
 
     @contextlib.contextmanager

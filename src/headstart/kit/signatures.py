@@ -30,6 +30,9 @@ _OTHERS = (
     (rb"\xff\x0a|\0\0\0\x0cJXL ", "JPEG XL"),
 )
 
+_MARKER = re.compile(rb"\xff+[^\x00\x01\xd0-\xd7\xff]")  # of a JPEG, with a length after it but for the last
+_LAST, _PASS = 0xD9, 0xDA
+
 
 class PictureError(Exception):
     """A file that cannot be used as a picture.
@@ -73,3 +76,16 @@ def cut_short(content: bytes, kind: str) -> bool:
     if kind == "WebP":
         return int.from_bytes(content[4:8], "little") + 8 > len(content)
     return kind == "BMP" and int.from_bytes(content[2:6], "little") > len(content)
+
+
+def passes(content: bytes, most: int) -> int:
+    """How often the data of a JPEG go over the picture, counted to `most` + 1; previews within it are passed over.
+
+    A progressive picture is refined pass by pass, some ten in all. A pass over all of a large picture may have a few
+    bytes only, so a small file could keep its reader busy for hours.
+    """
+    count, place = 0, 2
+    while count <= most and (found := _MARKER.search(content, place)) and found[0][-1] != _LAST:
+        count += found[0][-1] == _PASS
+        place = found.end() + int.from_bytes(content[found.end() : found.end() + 2], "big")
+    return count
