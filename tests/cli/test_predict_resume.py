@@ -1,5 +1,6 @@
 """A killed predict goes on to the same bytes; what was begun otherwise, or is there already, is refused."""
 
+import csv
 import json
 import os
 import subprocess
@@ -72,7 +73,7 @@ def made(saved, many, tmp_path, form):
 
 @pytest.mark.medium
 @pytest.mark.parametrize("form", ["csv", "parquet"])
-def test_a_killed_process_goes_on_to_the_same_bytes(saved, many, tmp_path, form):
+def test_a_killed_process_goes_on_to_the_same_bytes(saved, many, tmp_path, form, capsys):
     names = b"".join(os.fsencode(path) + b"\n" for path in sorted(many.glob("0*.png")))
     names *= 10 if form == "csv" else 25  # a part of Parquet has 1,024 rows
     (tmp_path / "names").write_bytes(names)
@@ -86,6 +87,8 @@ def test_a_killed_process_goes_on_to_the_same_bytes(saved, many, tmp_path, form)
         first = tmp_path / f".part.{form}.parts" / "part-00000000.parquet" if form == "parquet" else part
         while not (first.is_file() and first.stat().st_size > 1000):
             assert process.poll() is None
+        assert main(["predict", str(saved), str(many), "--out", str(part), "--resume"]) == 3
+        assert "another process is writing" in capsys.readouterr().err
         process.kill()
         process.stdin.close()
     assert notes(tmp_path)
@@ -195,6 +198,26 @@ def test_parquet_holds_what_csv_holds(saved, many, tmp_path):
     assert [row["p_red"] for row in table] == [row["probabilities"].get("red") for row in lines]
     assert [row["error"] for row in table] == [row["error"] for row in lines]
     assert sum(row["error"] is not None for row in table) == 1
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_class_whose_name_is_no_text(tmp_path, paint, form):
+    from headstart.testing.tiny_model import write_tiny_model
+
+    saved = write_tiny_model(tmp_path / "model", class_names=("caf\udce9", 'a\n"b"', "red"))
+    out = tmp_path / f"rows.{form}"
+    assert predict(saved, paint("a.png", "blue"), "--out", out) == 0
+    if form == "parquet":
+        from pyarrow import parquet
+
+        [row] = parquet.read_table(out).to_pylist()
+    elif form == "csv":
+        with out.open(newline="") as handle:
+            [row] = csv.DictReader(handle)
+    else:
+        row = json.loads(out.read_text())
+    assert row["answer"] == ("caf\udce9" if form == "jsonl" else "caf\\udce9")
+    assert form == "jsonl" or {"p_caf\\udce9", 'p_a\n"b"'} < set(row)
 
 
 def test_parquet_without_pyarrow_says_what_to_install(saved, paint, tmp_path, monkeypatch, capsys):

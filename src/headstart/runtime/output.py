@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
-from headstart.core.errors import DataError, UsageError
+from headstart.core.errors import DataError, SetupError, UsageError
 from headstart.core.files import disk_errors, read_json, show, write_json
 from headstart.core.types import Prediction
 from headstart.runtime import rows
@@ -52,7 +52,7 @@ def opened(path: Path, form: str, class_names: Sequence[str], made_by: Mapping[s
     Raises:
         UsageError: A file is there.
         DataError: The table to go on with was made otherwise, or cannot be read.
-        SetupError: The disk refuses, or pyarrow is not installed.
+        SetupError: The disk refuses, another process writes the table, or pyarrow is not installed.
     """
     if form == "parquet":
         from headstart.runtime.parquet import PartedTable
@@ -70,6 +70,7 @@ def opened(path: Path, form: str, class_names: Sequence[str], made_by: Mapping[s
         )
     with disk_errors(path):
         path.parent.stat()  # a folder that is not there is not made
+        Held(path, begun).close()
         if mode == "resume" and begun.exists():
             _same(path, begun, made_by)
         elif mode == "resume" and ours:
@@ -77,6 +78,39 @@ def opened(path: Path, form: str, class_names: Sequence[str], made_by: Mapping[s
         if form == "parquet":
             return PartedTable(path, class_names, made_by, going_on=mode == "resume" and begun.exists())
         return TextTable(path, form, class_names, made_by, going_on=mode == "resume" and begun.exists())
+
+
+class Held:
+    """A note in the hand of one process, so that no two go on with one table; of no avail on Windows.
+
+    Raises:
+        SetupError: Another process has it.
+    """
+
+    def __init__(self, path: Path, note: Path) -> None:
+        self._handle = note.open("rb") if note.exists() else None
+        if self._handle is not None and not _alone(self._handle):
+            self._handle.close()
+            raise SetupError(f"another process is writing `{path}`", where="--out", hint="wait for it")
+
+    def close(self) -> None:
+        """Let go."""
+        if self._handle is not None:
+            self._handle.close()
+
+
+def _alone(handle: BinaryIO) -> bool:
+    try:
+        import fcntl
+    except ImportError:
+        return True
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True  # a disk without locks
+    return True
 
 
 def note_of(path: Path) -> Path:
@@ -189,6 +223,7 @@ class TextTable:
             self._out.seek(end)
         else:
             self._out.write(self._kind.head())
+        self._held = Held(path, note_of(path))
 
     def _whole(self) -> tuple[int, int]:
         """Rows to keep, and where they end in the file; whole chunks only."""
@@ -222,6 +257,7 @@ class TextTable:
 
     def close(self) -> None:
         """Close the file."""
+        self._held.close()
         with disk_errors(self.path):
             self._out.close()
 

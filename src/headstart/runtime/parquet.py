@@ -17,6 +17,7 @@ from headstart.core.errors import DataError, SetupError
 from headstart.core.files import disk_errors, write_json
 from headstart.core.types import Prediction
 from headstart.runtime import rows
+from headstart.runtime.output import Held
 
 PART = 1024  # rows; a multiple of every batch
 
@@ -51,7 +52,7 @@ def schema(class_names: Sequence[str]) -> Any:
     kinds = {"confidence": arrow.float64(), "novelty": arrow.float64()}
     kinds |= dict.fromkeys(("plausible", "reasons"), arrow.list_(arrow.string()))
     kinds |= {f"p_{name}": arrow.float64() for name in class_names}
-    return arrow.schema([(name, kinds.get(name, arrow.string())) for name in rows.columns(class_names)])
+    return arrow.schema([(rows.shown(name), kinds.get(name, arrow.string())) for name in rows.columns(class_names)])
 
 
 def names(path: Path, class_names: Sequence[str]) -> Iterator[str]:
@@ -73,6 +74,13 @@ def names(path: Path, class_names: Sequence[str]) -> Iterator[str]:
         raise DataError(f"`{path}` cannot be read: {err}", where="--resume", hint="--overwrite replaces it") from err
 
 
+def _told(cell: Any) -> Any:
+    """Text in UTF-8, as Parquet wants it."""
+    if isinstance(cell, list):
+        return [rows.shown(one) for one in cell]
+    return rows.shown(cell) if isinstance(cell, str) else cell
+
+
 class PartedTable:
     """Parquet in parts.
 
@@ -91,6 +99,7 @@ class PartedTable:
             shutil.rmtree(self._folder, ignore_errors=True)
             self._folder.mkdir()
             write_json(note_of(path), dict(made_by))
+        self._held = Held(path, note_of(path))
         self._parts = len(self._files())
         self._waiting: list[Prediction] = []
 
@@ -115,7 +124,7 @@ class PartedTable:
         return not self._waiting
 
     def _put(self, found: Sequence[Prediction]) -> None:
-        cells = [rows.cells(one, self._names) for one in found]
+        cells = [[_told(cell) for cell in rows.cells(one, self._names)] for one in found]
         columns = [
             self._arrow.array([row[at] for row in cells], type=field.type) for at, field in enumerate(self._schema)
         ]
@@ -137,8 +146,10 @@ class PartedTable:
                 for path in self._files():
                     out.write_table(self._parquet.read_table(path, schema=self._schema))
             os.replace(draft, self.path)  # noqa: PTH105
+            self._held.close()
             note_of(self.path).unlink()
             shutil.rmtree(self._folder, ignore_errors=True)
 
     def close(self) -> None:
         """Whole parts are on disk already."""
+        self._held.close()
