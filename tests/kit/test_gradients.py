@@ -77,11 +77,10 @@ def exact(model, inner_layer, x, of):
     return found.reshape(side, side)
 
 
-@pytest.mark.parametrize("hires", [False, True])
-def test_over_convolutions_both_are_the_exact_map_where_means_feed_a_linear_head(hires):
+def test_over_convolutions_it_is_the_exact_map_where_means_feed_a_linear_head():
     model, x = nested(convolutions()), picture()
     wanted = exact(model, "deepest", x.astype(np.float32), 1)
-    heat = Gradients(model).map(x, 1, hires=hires)
+    heat = Gradients(model).map(x, 1)
     assert heat.layer == "deepest"
     assert heat.evidence == pytest.approx(wanted, abs=1e-4 * np.abs(wanted).max())
 

@@ -1,4 +1,7 @@
-"""Heat maps by gradients through a `keras.Model`: Grad-CAM (Selvaraju 2017) and HiResCAM (Draelos and Carin 2020).
+"""Heat maps by gradients through a `keras.Model`: Grad-CAM (Selvaraju 2017).
+
+Where means of the map go into a linear head, the gradient is the same at every place, and HiResCAM (Draelos and Carin
+2020) would give the same map.
 
 The network may hold other models, as transfer models do: it is laid flat first, for a gradient cannot be asked for at a
 layer inside a layer. The map is the deepest one whose places have a gradient. Behind a class token the last tokens have
@@ -52,14 +55,12 @@ class Gradients:
             raise DataError("the network has no map that gradients could be taken at", hint="--method occlusion")
         self._model = keras.Model(flat.inputs, [*tensors, flat.outputs[0]])
 
-    def map(self, picture: np.ndarray, of: int, *, hires: bool = False) -> Heat:
+    def map(self, picture: np.ndarray, of: int) -> Heat:
         """The heat map of one picture.
 
         Args:
             picture: (H, W, 3) 0..255.
             of: Position of the class.
-            hires: Multiply each place by its own gradient (HiResCAM), not by the mean over places (Grad-CAM). Where
-                means of the map go into a linear head both are the same.
 
         Returns:
             Evidence for the class's logit against the mean of the others', in its units, negative where against.
@@ -78,7 +79,7 @@ class Gradients:
         found = tape.gradient(score, maps)
         value = float(against_others(np.asarray(logs, np.float64), of))
         for layer, values, slopes in zip(reversed(self._layers), reversed(maps), reversed(found), strict=True):
-            if slopes is not None and (one := _placed(np.asarray(values[0]), np.asarray(slopes[0]), hires)) is not None:
+            if slopes is not None and (one := _placed(np.asarray(values[0]), np.asarray(slopes[0]))) is not None:
                 return Heat(one, value, layer)
         raise DataError("no map of the network has a gradient", hint="--method occlusion")
 
@@ -106,7 +107,7 @@ def _side(shape: tuple[int | None, ...]) -> int:
     return square(math.prod(places))[0]
 
 
-def _placed(values: np.ndarray, slopes: np.ndarray, hires: bool) -> np.ndarray | None:
+def _placed(values: np.ndarray, slopes: np.ndarray) -> np.ndarray | None:
     """(s, s) evidence of a map and its gradient; None where no place has one."""
     side = _side(values.shape)
     width = values.shape[-1]
@@ -114,6 +115,5 @@ def _placed(values: np.ndarray, slopes: np.ndarray, hires: bool) -> np.ndarray |
     slopes = slopes.reshape(-1, width)[-side * side :].astype(np.float64)
     if not np.any(slopes):
         return None
-    weights = slopes if hires else slopes.mean(axis=0, keepdims=True)
-    made: np.ndarray = (values * weights).sum(axis=1).reshape(side, side) * (side * side)
+    made: np.ndarray = (values * slopes.mean(axis=0, keepdims=True)).sum(axis=1).reshape(side, side) * (side * side)
     return made
