@@ -3,7 +3,7 @@
 The test is a permutation test (Fisher 1935): both sets are pooled and dealt anew some thousand times, so it holds for
 small counts too. Ordered bins are compared by Anderson and Darling's statistic (Scholz & Stephens 1987), unordered
 ones by Pearson's. Beside the p value stands a size, since of a million pictures any trifle is significant: the
-population stability index, less what chance alone gives at these sizes. Several tests are corrected by Holm (1979).
+population stability index, less what chance alone gives at these sizes.
 """
 
 from __future__ import annotations
@@ -79,23 +79,6 @@ def stability(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     p, q = (x + 0.5 for x in (first, second))
     p, q = p / p.sum(axis=1, keepdims=True), q / q.sum(axis=1, keepdims=True)
     return np.asarray(((p - q) * np.log(p / q)).sum(axis=1))
-
-
-def holm(p: np.ndarray) -> np.ndarray:
-    """P values corrected for their number, so that one of them is below a level by chance no more often than it says.
-
-    Args:
-        p: (T,) values.
-
-    Returns:
-        (T,) at most 1.
-    """
-    p = np.asarray(p, np.float64)
-    order = np.argsort(p, kind="stable")
-    steps = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1))
-    made = np.empty(len(p))
-    made[order] = np.minimum(steps, 1.0)
-    return made
 
 
 def _scaled(counts: np.ndarray) -> np.ndarray:

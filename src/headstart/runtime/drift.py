@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from headstart.kit import gauge
+from headstart.kit import gauge, paired
 from headstart.runtime.counts import DIRECTIONS, Counts
 from headstart.runtime.usage import Log, Reference
 
@@ -169,11 +169,11 @@ def _tests(before: Counts, now: Counts, alpha: float, effect: float) -> tuple[Te
         gauges = [gauge.compare(p.before, p.now, ordered=p.ordered, seed=SEED + at) for at, p in enumerate(pairs)]
         first = min(gauges, key=lambda one: (one.p, -one.effect))
         found[name] = (min(1.0, first.p * len(gauges)), first.effect, first.least)
-    corrected = gauge.holm(np.array([p for p, _, _ in found.values()]))
+    corrected = paired.holm([p for p, _, _ in found.values()])
     tests = [
         Test(
             name=name,
-            p=float(p),
+            p=p,
             effect=size,
             least=least,
             moved=bool(p <= alpha and size >= effect),
