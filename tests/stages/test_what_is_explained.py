@@ -7,11 +7,14 @@ import numpy as np
 import pytest
 import report_samples as samples
 
+from headstart.core.errors import DataError
 from headstart.core.types import Explained, MapRow
 from headstart.kit.decision import decide
+from headstart.runtime import examples
 from headstart.stages.explain import kept
 from headstart.stages.explain.run import GROUPS, _picked
 from headstart.stages.report.run import render
+from headstart.testing.tiny_model import write_tiny_model
 from judged_sets import dataset
 
 
@@ -86,3 +89,10 @@ def test_a_run_of_before_has_no_such_section_and_a_map_that_is_gone_is_left_out(
     told = section(dataclasses.replace(three, explained=explained(three)))
     assert "right, most sure" not in told
     assert "What stands for each class" in told
+
+
+def test_kept_pictures_that_do_not_name_all_their_files_are_refused(tmp_path):
+    model = write_tiny_model(tmp_path / "model")
+    examples.write(tmp_path / "explain", model, (), {examples.VECTORS: b"v", examples.SCALE: b"s"})
+    with pytest.raises(DataError, match=r"damaged: `thumbnails\.bin`"):
+        examples.read(tmp_path / "explain", model)

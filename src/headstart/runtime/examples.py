@@ -160,7 +160,8 @@ def read(folder: Path, model: Path) -> Examples | str:
         if content.pop("digest") != digest(content):
             raise DataError(f"`{path}` was changed after it was written", where=str(path), hint=_AGAIN)
         index = values.load(Index, folder, NAME)
-        wrong = [name for name, told in index.files.items() if not _whole(folder, name, told)]
+        told = dict.fromkeys((VECTORS, SCALE, THUMBNAILS), "") | dict(index.files)
+        wrong = [name for name, known in told.items() if not _whole(folder, name, known)]
     except (ValueError, KeyError, TypeError, AttributeError) as err:
         raise DataError(f"`{path}` is damaged: {err!r}", where=str(path), hint=_AGAIN) from err
     if wrong:
