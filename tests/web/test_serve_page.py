@@ -57,6 +57,23 @@ def test_an_answer_tells_what_it_rests_on(chromium, service):
         assert pages.faults(shown) == [] and pages.overflows(shown) <= 0
 
 
+def test_what_was_cleared_away_is_not_counted(chromium, service):
+    with pages.page(chromium, f"{service.url}/") as shown:
+        shown.locator("#drop").wait_for()
+        held = []
+        shown.route("**/v1/predict*", lambda route: held.append(route))
+        give(shown, ("late.png", RED))
+        shown.get_by_text("0 of 1 answered").wait_for()
+        shown.get_by_role("button", name="Clear the answers").click()
+        with shown.expect_response("**/v1/predict*") as late:
+            held[0].continue_()
+        late.value.finished()
+        shown.unroute("**/v1/predict*")
+        give(shown, ("next.png", GREEN))
+        shown.get_by_text("1 answered.", exact=True).wait_for()
+        assert shown.locator("article").count() == 1
+
+
 def test_many_pictures_with_a_bad_one_and_clearing(chromium, service):
     with pages.page(chromium, f"{service.url}/") as shown:
         shown.locator("#drop").wait_for()

@@ -113,6 +113,22 @@ def test_a_request_that_comes_slowly_outlives_the_model_that_it_began_with(tmp_p
         assert service.metric("headstart_queue_pictures") == 0
 
 
+def test_only_the_model_that_answers_is_explained(tmp_path):
+    from headstart.runtime.predict import Content
+    from headstart.web.explaining import _explained
+    from headstart.web.limits import Refused
+    from headstart.web.shelf import opened
+
+    model = write_tiny_model(tmp_path / "model")
+    served, picture = opened("m", model), Content("red.png", RED)
+    again(model, class_names=("sea", "grass", "fire"))
+    with pytest.raises(Refused, match="holds another one") as refused:
+        _explained(served, picture, 10**6)
+    assert refused.value.status == 503 and served.explainer is None
+    again(model, class_names=served.model.class_names)
+    assert _explained(served, picture, 10**6)["answer"]["answer"] == "red"
+
+
 def test_counts_that_cannot_be_kept_are_told_at_the_start(tmp_path, capsys):
     from headstart.cli.main import main
 

@@ -28,8 +28,8 @@ async def explain(desk: Desk, served: Served, upload: Content, turn: asyncio.Sem
         turn: An explanation takes as long as many answers: so many at a time.
 
     Raises:
-        Refused: 422 the picture cannot be read, 429 too much waits, 501 this model cannot be explained, 504 it takes
-            too long.
+        Refused: 422 the picture cannot be read, 429 too much waits, 501 this model cannot be explained, 503 another
+            one is about to take its place, 504 it takes too long.
     """
     desk.load.admit()
     desk.load.pictures += 1
@@ -58,12 +58,11 @@ def _explained(served: Served, upload: Content, max_pixels: int) -> dict[str, An
     try:
         content = upload.read()
         pixels.decode(content, served.model.manifest.trunks[0].input, max_pixels=max_pixels)
+        if served.explainer is None:
+            served.explainer = _explainer(served)
+        found = served.explainer.explain(content)
     except PictureError as err:
         raise Refused(422, f"{err.reason.replace('_', ' ')}: {err.detail}") from None
-    try:
-        if served.explainer is None:
-            served.explainer = explain.Explainer(served.folder)
-        found = served.explainer.explain(content)
     except HeadstartError as err:
         raise Refused(501, err.what) from None
     row = answers.row(found.prediction) | {"file": upload.name}
@@ -79,6 +78,17 @@ def _explained(served: Served, upload: Content, max_pixels: int) -> dict[str, An
     method = explain.NAMES.get(found.method, found.method)
     told = {"model": served.name, "answer": row, "method": method, "why": found.why, "overlay_png": heat}
     return told | {"nearest": nearest, "compared": found.compared}
+
+
+def _explainer(served: Served) -> Any:
+    """What explains a model's answers; it is read from the folder, which may hold another model than is served."""
+    from headstart.runtime import explain
+
+    made = explain.Explainer(served.folder)
+    if made.model.manifest != served.model.manifest:
+        what = "the folder of this model holds another one, which is not served yet"
+        raise Refused(503, what, hint="ask again", headers={"Retry-After": "2"})
+    return made
 
 
 def _base64(content: bytes | None) -> str | None:

@@ -71,7 +71,7 @@ _WHY = {
     422: "No picture, or none that can be read.",
     429: "Too much is waiting; see Retry-After.",
     501: "This model cannot do that.",
-    503: "The service is stopping.",
+    503: "The service is stopping, or about to take another model.",
     504: "It takes too long.",
 }
 

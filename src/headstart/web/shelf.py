@@ -30,7 +30,7 @@ from headstart.web.metrics import Metrics
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _WARM_UP = 3  # pictures before the first request
-_PATIENCE_S = 60  # for what was taken when the service stops
+_PATIENCE_S = 5  # for what is left when all requests have ended: pictures that nobody waits for any more
 
 
 @dataclass(slots=True, eq=False)
@@ -237,7 +237,9 @@ class Shelf:
         lanes = [served.lane for served in self.models.values() if served.lane is not None]
         with contextlib.suppress(TimeoutError):  # whatever hangs must not keep the process
             async with asyncio.timeout(_PATIENCE_S):
-                await asyncio.gather(*(self._retire(lane) for lane in lanes), *self._retiring)
+                await asyncio.gather(*(lane.retire() for lane in lanes), *self._retiring)
+        for lane in lanes:
+            await asyncio.to_thread(self._write, lane)
         self.pool.shutdown(wait=False, cancel_futures=True)
 
 

@@ -149,6 +149,7 @@ function status() {
 
 function waiting(file) {
   const image = made("img", { className: "shown", alt: "", src: URL.createObjectURL(file) });
+  image.addEventListener("load", () => URL.revokeObjectURL(image.src));
   image.addEventListener("error", () => image.replaceWith(made("div", { className: "shown none" }, "no preview")));
   const name = made("h2", { className: "file" }, file.name || "pasted picture");
   return made("article", { className: "card answer" }, made("div", {}, image), made("div", {}, name, made("p", { className: "muted" }, "…")));
@@ -160,6 +161,7 @@ function fill(card, ...inside) {
 }
 
 function failed(card, file, why) {
+  if (!card.isConnected) return; // it was cleared away meanwhile
   state.unread += 1;
   fill(card, made("p", { className: "verdict" }, "No answer"), made("p", { className: "problem" }, why));
   status();
@@ -167,6 +169,7 @@ function failed(card, file, why) {
 
 function show(card, file, row) {
   if (row.error) return failed(card, file, row.error);
+  if (!card.isConnected) return;
   state.answered += 1;
   const sure = made("span", { className: "sure" }, ` ${percent(row.confidence)}${row.unknown ? ` for ${row.likeliest}` : ""}`);
   const verdict = made("p", { className: row.unknown ? "verdict unknown" : "verdict" }, row.unknown ? "unknown" : row.answer, sure);
