@@ -116,7 +116,7 @@ def test_mlflow_has_an_effect_with_a_probe_and_tensorboard_has_none():
 @FOREIGN
 def test_mlflow_is_told_once_however_often_it_is_told(finished, context, monkeypatch):
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    ctx = context(data="/somewhere/private/blocks", track="mlflow")
+    ctx = context(data="/somewhere/private/blocks", track="mlflow", backbones=("run:/somewhere/private/a",))
     run(ctx=ctx)
     run(ctx=ctx)
     from mlflow import MlflowClient

@@ -6,12 +6,12 @@ import dataclasses
 import json
 import math
 import shlex
-from pathlib import PurePath
 from typing import Any
 
 from headstart.core import job as jobs
 from headstart.core.files import show
 from headstart.core.say import duration, size
+from headstart.kit import pathless
 from headstart.stages.report.findings import ReportInput
 from headstart.stages.report.tried import plain
 
@@ -26,7 +26,7 @@ def view(given: ReportInput) -> dict[str, Any]:
         "lines": _usage(name),
         "parity": _parity(given.exported.parity_max_abs) if given.exported else "",
         "run_literal": json.dumps(show(given.run_name)),
-        "data": show(_folder(given.job.data)),
+        "data": show(pathless.setting(given.job, "data")),
         "command": _command(given),
         "settings": [(o.name.replace("_", " "), _setting(given, o.name), o.metadata["help"]) for o in jobs.options()],
         "decisions": [_decision(entry) for entry in given.decisions],
@@ -67,38 +67,16 @@ def _parity(apart: float) -> str:
     return f"{math.ceil(apart * 1e7) / 1e7:.7f}".rstrip("0") if apart else ""
 
 
-def _folder(path: str) -> str:
-    """A path's last part: the report tells nothing of the machine it was made on."""
-    return PurePath(path).name or "DATA"
-
-
 def _setting(given: ReportInput, name: str) -> str:
-    value = _value(given, name)
+    value = pathless.setting(given.job, name)
     return ", ".join(value) if isinstance(value, tuple) else str(value)
-
-
-def _value(given: ReportInput, name: str) -> Any:
-    """A setting, its paths cut to their last part."""
-    value = getattr(given.job, name)
-    if name == "costs" and value:
-        return _folder(value)
-    if name == "backbones":
-        return tuple(map(_backbone, value))
-    return value
-
-
-def _backbone(name: str) -> str:
-    """A backbone as it was asked for; of `run:PATH` and its random twin the path's last part."""
-    twin = "random:" if name.startswith("random:") else ""
-    source, _, path = name.removeprefix(twin).partition(":")
-    return f"{twin}run:{_folder(path)}" if source == "run" else name
 
 
 def _command(given: ReportInput) -> str:
     """The command that makes this run again, with every setting that is not the default."""
-    parts = ["headstart", "fit", shlex.quote(show(_folder(given.job.data)))]
+    parts = ["headstart", "fit", shlex.quote(show(pathless.setting(given.job, "data")))]
     for option in jobs.options():
-        value = _value(given, option.name)
+        value = pathless.setting(given.job, option.name)
         if value != option.default:
             text = ",".join(value) if isinstance(value, tuple) else _setting(given, option.name)
             parts += [f"--{option.name.replace('_', '-')}", shlex.quote(show(text))]

@@ -16,7 +16,7 @@ from typing import TypeVar
 from headstart.core.context import Context
 from headstart.core.errors import DataError
 from headstart.core.types import Adapted, Dataset, Evaluation, Score
-from headstart.kit import mlflow_folder, track, values
+from headstart.kit import mlflow_folder, pathless, track, values
 from headstart.runtime import manifest
 
 T = TypeVar("T")
@@ -64,9 +64,10 @@ def _value(kind: type[T], stage: str, ctx: Context) -> T:
 
 def _params(adapted: Adapted, ctx: Context) -> Iterator[tuple[str, str]]:
     """What was asked for, but no path of the machine, and what was chosen."""
-    for name, value in dataclasses.asdict(ctx.job).items():
-        if name not in ("data", "costs"):
-            yield name, ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+    for option in dataclasses.fields(ctx.job):
+        if option.name != "data":
+            value = pathless.setting(ctx.job, option.name)
+            yield option.name, ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
     yield "chosen.features", " + ".join(f"{one.backbone}@{one.depth}" for one in adapted.features)
     yield "chosen.head", adapted.fitted.head
     yield "chosen.strategy", adapted.strategy
