@@ -1,13 +1,15 @@
 """What the service answers, in each of the forms in which it can be asked; one bad picture costs its own row."""
 
+import asyncio
 import base64
 import json
+import time
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from headstart.web.bodies import multipart
+from headstart.web.bodies import apart, multipart
 from headstart.web.limits import Refused
 from serving_bench import BLUE, GREEN, RED, picture
 
@@ -179,6 +181,23 @@ def test_an_answer_is_explained(service):
     assert two.status_code == 422 and "one picture" in two.json()["error"]["what"]
     bad = service.client.post("/v1/explain", files={"files": b"no picture"})
     assert bad.status_code == 422 and bad.json()["error"]["what"].startswith("not a picture")
+
+
+def test_long_bodies_are_taken_apart_one_after_the_other():
+    now, most = [], []
+
+    def take(at):
+        now.append(at)
+        most.append(len(now))
+        time.sleep(0.01)
+        now.remove(at)
+        return at
+
+    async def ask():
+        return await asyncio.gather(*(apart(bytes(10**6), take, at) for at in range(5)), apart(b"", take, 5))
+
+    assert asyncio.run(ask()) == list(range(6))
+    assert max(most) <= 2 and len(most) == 6  # the short one does not wait for them
 
 
 SAFE = st.binary(max_size=200).filter(lambda content: b"--edge" not in content)

@@ -10,8 +10,10 @@ import asyncio
 import base64
 import binascii
 import contextlib
+import functools
 import json
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 from starlette.requests import ClientDisconnect, Request
@@ -27,6 +29,7 @@ _LONGEST_NAME = 200
 _PATIENCE = 4  # times the largest upload: what is larger is cut off at once
 _PATIENCE_S = 3
 _Taken = TypeVar("_Taken")
+_READER = ThreadPoolExecutor(1, thread_name_prefix="bodies")
 
 
 async def read(request: Request, load: Load) -> bytes:
@@ -101,8 +104,13 @@ async def pictures(request: Request, body: bytes, limits: Limits) -> list[Conten
 
 
 async def apart(body: bytes, take: Callable[..., _Taken], *given: Any) -> _Taken:
-    """What `take(*given)` makes of a body; of a long one by a thread, so that other requests go on meanwhile."""
-    return take(*given) if len(body) <= _INLINE_BYTES else await asyncio.to_thread(take, *given)
+    """What `take(*given)` makes of a body; long ones go one after the other through a thread beside the event loop.
+
+    Other requests go on meanwhile; and since JSON may become twenty times as large in memory, only one is at a time.
+    """
+    if len(body) <= _INLINE_BYTES:
+        return take(*given)
+    return await asyncio.get_running_loop().run_in_executor(_READER, functools.partial(take, *given))
 
 
 def multipart(body: bytes, kind: str, most: int) -> list[Content]:

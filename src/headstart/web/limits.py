@@ -48,7 +48,7 @@ class Limits:
         pixels: Of one picture.
         files: Pictures of one request.
         queue: Pictures that wait for their answer.
-        timeout_s: From a request's beginning to its answer.
+        timeout_s: For a request to arrive, and again for its answer.
     """
 
     upload_bytes: int = 20_000_000
