@@ -167,18 +167,23 @@ def test_half_precision_is_half_the_size_and_tells_what_it_costs(run, exports, n
     assert told["precision"] == "f16"
 
 
-def test_a_threshold_and_two_inputs_are_answered_by_predict_py(tmp_path):
+def test_a_threshold_two_inputs_and_odd_names_are_answered_by_predict_py(tmp_path):
     from headstart.exporters import _export
     from headstart.runtime import manifest
 
-    rule = manifest.Decision(positive="green", threshold=0.05, costs=None)
-    source, pictures = export_runs.make(tmp_path, sizes=(32, 48), doubt="", decision=rule)
+    names = ('bl"ue\n, `b`', "gr'een\r<&>", "röd 漢 \\ \udce9")
+    rule = manifest.Decision(positive=names[1], threshold=0.05, costs=None)
+    source, pictures = export_runs.make(tmp_path, sizes=(32, 48), doubt="", decision=rule, class_names=names)
     wanted = _export.exporters(["openvino"], "f32")
     (found,) = _export.run(wanted, source, tmp_path / "out", "f32", pictures, 0.0)
     assert found.label_agreement == 1.0 and found.parity_max_abs < 1e-4
     said = [one.answer for one in source.model.predict(pictures.files)]
-    assert said.count("green") > len(said) / 3 + 2  # the threshold is low, so that others are called green too
+    assert said.count(names[1]) > len(said) / 3 + 2  # the threshold is low, so that others are called green too
     told = json.loads((tmp_path / "out" / "model.json").read_text())
     assert [one["size_px"] for one in told["inputs"]] == [32, 48]
+    assert told["class_names"] == list(names)
+    assert json.loads(words_of(tmp_path / "out", "openvino")) == told
+    first = (tmp_path / "out" / "README.md").read_text().splitlines()[2]  # all names on one line
+    assert first == r"""Answers with one of `bl"ue\n, `b``, `gr'een\r<&>`, `röd 漢 \ \udce9`."""
     assert told["doubt"] is None and "unknown" not in told["outputs"]
     assert np.isclose(told["decision"]["threshold"], 0.05)
