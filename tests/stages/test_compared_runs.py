@@ -219,6 +219,19 @@ def test_the_command_prints_tables_and_json(two, capsys):
     assert found["pairs"][0]["only_one"] == 22
 
 
+def test_of_many_classes_those_that_differ_are_printed(tmp_path, capsys):
+    names, y = tuple(f"kind {at:02d}" for at in range(40)), np.arange(40 * 30) % 40
+    data, answers = dataset(y, names=names), y[-800:].copy()
+    worse = np.where(answers == 7, 8, answers)
+    runs = [write(tmp_path / name, data, given) for name, given in (("a", answers), ("b", worse))]
+    [pair] = run(runs).pairs
+    assert [each.subject for each in pair.classes if not each.tie] == ["kind 07"]
+    assert main(["compare", *map(str, runs)]) == 0
+    told = capsys.readouterr().out
+    assert told.count("recall of kind") == told.count("recall of kind 07") == 1
+    assert "39 more classes are ties; --json has them" in told
+
+
 def test_the_command_tells_what_is_wrong(two, capsys):
     assert main(["compare", str(two[0])]) == 2
     told = capsys.readouterr().err

@@ -12,6 +12,8 @@ from headstart.cli.tables import interval, table
 from headstart.core.files import show
 from headstart.core.say import duration, size
 
+_MOST = 30  # classes above which only those that differ are shown
+
 
 class Compare:
     """Compare finished runs: on the same pictures, in cost, class by class, and what was done otherwise.
@@ -69,12 +71,16 @@ def _cost(cost: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def _pair(pair: Mapping[str, Any]) -> str:
-    rows = [_difference(each) for each in (*pair["scores"], *pair["classes"])]
+    classes = [each for each in pair["classes"] if len(pair["classes"]) <= _MOST or not each["tie"]]
+    rows = [_difference(each) for each in (*pair["scores"], *classes)]
     head = ("", "one", "other", "difference [95 %]", "n", "p", "")
     lines = [f"{show(pair['one'])} against {show(pair['other'])}: {pair['sentence']}"]
     if pair["relabelled"]:
         lines.append(f"{pair['relabelled']:,} pictures that judged both carry two labels and are left out")
-    return "\n".join([*lines, table(head, rows, right=(1, 2, 4, 5))])
+    lines.append(table(head, rows, right=(1, 2, 4, 5)))
+    if len(classes) < len(pair["classes"]):
+        lines.append(f"{len(pair['classes']) - len(classes):,} more classes are ties; --json has them")
+    return "\n".join(lines)
 
 
 def _difference(of: Mapping[str, Any]) -> tuple[str, ...]:

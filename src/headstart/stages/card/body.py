@@ -184,6 +184,8 @@ def _doubt(of: CardInput) -> str:
     found = of.doubted
     if found is None:
         return "## Calibration and doubt\n\nDoubt was not measured in this run.\n"
+    names = of.dataset.class_names
+    many = set(names) if len(names) > _MOST_ROWS else ()  # one by one they are in the run folder
     lines = [
         f"Logits are divided by {of.model.calibration.temperature:.3f} (temperature scaling).",
         *_ece(found.scores),
@@ -193,7 +195,7 @@ def _doubt(of: CardInput) -> str:
     rows = [
         [f"{_DOUBT[s.name]}{f' ({words.plain(s.subject)})' if s.subject else ''}", words.interval(s), f"{s.n:,}"]
         for s in found.scores
-        if s.name in _DOUBT
+        if s.name in _DOUBT and s.subject not in many
     ]
     head = ("measured", "value [95 % interval]", "n")
     return "## Calibration and doubt\n\n" + words.bullets(lines) + ("\n" + words.table(head, rows) if rows else "")
@@ -263,7 +265,8 @@ def _follows(of: CardInput) -> Iterator[str]:
 def _how() -> str:
     return (
         "## How to use\n\nRUN is the folder of this card.\n\n"
-        "```sh\nheadstart predict RUN picture.jpg\nheadstart evaluate RUN other_labelled_pictures\n```\n\n"
+        "```sh\nheadstart predict RUN picture.jpg\n"
+        "headstart explain RUN picture.jpg\nheadstart evaluate RUN other_labelled_pictures\n```\n\n"
         "```python\nimport headstart\n\nrun = headstart.load('RUN')\n"
         "for answer in run.predict(['picture.jpg']):\n    print(answer.answer, answer.probabilities)\n```\n\n"
         "`report.html` beside this card tells all of it, with pictures.\n"
