@@ -112,3 +112,8 @@ def test_a_share_that_did_not_change_is_not_certain_and_look_alikes_widen_it():
     assert paired_interval(right, right, np.arange(60) // 3).high == pytest.approx(found.high * np.sqrt(3))
     gone = paired_interval(right, ~right)
     assert gone.value == gone.low == -1 and gone.high > -0.99
+
+
+def test_a_difference_of_two_scores_by_hand():
+    a, b = intervals.Interval(0.8, 0.7, 0.88), intervals.Interval(0.6, 0.5, 0.69)
+    assert intervals.difference(a, b) == pytest.approx((0.2, 0.2 - np.hypot(0.1, 0.09), 0.2 + np.hypot(0.08, 0.1)))

@@ -17,18 +17,7 @@ from headstart.core.types import Doubted, Finding, Outcome, Score, Verdict
 from headstart.kit.yaml import yaml
 from headstart.stages.card import findings, limits, metadata, shortcuts, slices, spent, words
 from headstart.stages.card.run import render, run
-from made_runs import dataset, write
-
-N, TEST = 150, 90
-TARGETS = np.arange(N) % 3
-TRUTH = TARGETS[-TEST:]
-
-
-def wrong(*places):
-    """Answers that are right but at some places."""
-    answers = TRUTH.copy()
-    answers[list(places)] = (answers[list(places)] + 1) % 3
-    return answers
+from made_runs import TARGETS, TEST, TRUTH, N, dataset, write, wrong
 
 
 @pytest.fixture
@@ -298,13 +287,6 @@ def test_issues_of_the_audit_are_told_without_folders(made):
     of = made()
     told = limits.found(_with(of, audits=(_with(of.audits[0], outcomes=(issue,)),)), [])
     assert "Data, D101: `a.jpg` is twice there." in told
-
-
-def test_a_difference_of_two_scores_by_hand():
-    a = Score(split="", name="accuracy", value=0.8, low=0.7, high=0.88, n=50)
-    b = Score(split="", name="accuracy", value=0.6, low=0.5, high=0.69, n=50)
-    value, low, high = slices.difference(a, b)
-    assert (value, low, high) == pytest.approx((0.2, 0.2 - np.hypot(0.1, 0.09), 0.2 + np.hypot(0.08, 0.1)))
 
 
 def test_of_verdicts_those_are_limits_that_were_not_hoped_for(made):

@@ -11,18 +11,7 @@ from headstart.core.errors import DataError, UsageError
 from headstart.core.types import Score
 from headstart.stages.compare import pairs
 from headstart.stages.compare.run import run
-from made_runs import dataset, write
-
-N, TEST = 150, 90
-TARGETS = np.arange(N) % 3
-TRUTH = TARGETS[-TEST:]
-
-
-def wrong(*places):
-    """Answers that are right but at some places."""
-    answers = TRUTH.copy()
-    answers[list(places)] = (answers[list(places)] + 1) % 3
-    return answers
+from made_runs import TARGETS, TEST, TRUTH, N, dataset, write, wrong
 
 
 @pytest.fixture

@@ -8,9 +8,12 @@ clusters widen an interval, and the effective number of pictures is divided by i
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from headstart.core.types import Score
 
 Z = 1.959963984540054  # normal quantile of 0.975
 _HALVINGS = 60
@@ -150,6 +153,14 @@ def area_interval(area: float, positives: float, negatives: float, effect: float
         return above
 
     return Interval(area, low(area), 1 - low(1 - area))
+
+
+def difference(a: Score | Interval, b: Score | Interval) -> Interval:
+    """a - b of two scores on different pictures, from their own intervals (MOVER, Zou and Donner 2008)."""
+    value = a.value - b.value
+    low = float(np.hypot(a.value - a.low, b.high - b.value))
+    high = float(np.hypot(a.high - a.value, b.value - b.low))
+    return Interval(value, value - low, value + high)
 
 
 def macro_interval(parts: list[Interval], influences: tuple[float, float], shared: float) -> Interval:

@@ -8,6 +8,7 @@ from pathlib import PurePosixPath
 import numpy as np
 
 from headstart.core.types import Finding, Verdict
+from headstart.kit.intervals import difference
 from headstart.stages.card import shortcuts, slices, words
 from headstart.stages.card.findings import CardInput
 from headstart.stages.card.slices import Slice
@@ -75,7 +76,7 @@ def _weak_classes(of: CardInput) -> Iterator[str]:
         here = y == c
         if not here.all() and slices.unlike(clusters, here) >= _FEWEST:
             own, rest = (slices.share(right, clusters, part) for part in (here, ~here))
-            apart = slices.difference(own, rest)
+            apart = difference(own, rest)
             if apart.high < 0:
                 weak.append((apart.value, c, own, rest))
     for _, c, own, rest in sorted(weak, key=lambda one: one[:2])[:_MOST]:

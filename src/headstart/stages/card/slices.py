@@ -13,7 +13,7 @@ from pathlib import PurePosixPath
 import numpy as np
 
 from headstart.core.types import Score
-from headstart.kit.intervals import Interval, compact, design_effect, wilson
+from headstart.kit.intervals import Interval, compact, design_effect, difference, wilson
 from headstart.stages.card.findings import CardInput
 
 FEWEST = 10
@@ -63,14 +63,6 @@ def cut(of: CardInput) -> list[Slice]:
 def unlike(clusters: np.ndarray, part: np.ndarray) -> int:
     """How many pictures of a part do not look alike."""
     return len(np.unique(clusters[part]))
-
-
-def difference(a: Score, b: Score) -> Interval:
-    """a - b of two scores on different pictures, from their own intervals (MOVER, Zou and Donner 2008)."""
-    low = np.hypot(a.value - a.low, b.high - b.value)
-    high = np.hypot(a.high - a.value, b.value - b.low)
-    value = a.value - b.value
-    return Interval(value, float(value - low), float(value + high))
 
 
 def share(right: np.ndarray, clusters: np.ndarray, part: np.ndarray) -> Score:

@@ -16,7 +16,7 @@ import numpy as np
 from headstart.core.types import Score
 from headstart.kit import paired
 from headstart.kit.bootstrap import mean_bootstrap
-from headstart.kit.intervals import Interval
+from headstart.kit.intervals import Interval, difference
 from headstart.kit.losses import log_losses
 from headstart.stages.compare.sides import SCORES, Side
 
@@ -227,15 +227,5 @@ def _unpaired(one: Side, other: Side, relabelled: int) -> Pair:
 
 
 def _apart(a: Score, b: Score) -> Difference:
-    """From the two intervals alone (MOVER, Zou and Donner 2008)."""
-    value = a.value - b.value
-    low = value - float(np.hypot(a.value - a.low, b.high - b.value))
-    high = value + float(np.hypot(a.high - a.value, b.value - b.low))
-    return Difference(
-        name=a.name,
-        one=a.value,
-        other=b.value,
-        n=min(a.n, b.n),
-        method="unpaired",
-        **_ends(Interval(value, low, high)),
-    )
+    ends = _ends(difference(a, b))
+    return Difference(name=a.name, one=a.value, other=b.value, n=min(a.n, b.n), method="unpaired", **ends)
