@@ -54,13 +54,7 @@ class Run:
     def _value(self, kind: type[Any], stage: str, name: str = "value") -> Any:
         from headstart.kit import values
 
-        found = values.stored(kind, self.path / stage, name)
-        if found is None:
-            raise DataError(
-                f"the run `{self.path}` has not come to `{stage}` yet",
-                hint="run the command that made it again: it resumes",
-            )
-        return found
+        return values.of_run(kind, self.path, stage, name)
 
     @cached_property
     def job(self) -> Job:

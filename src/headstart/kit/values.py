@@ -61,6 +61,20 @@ def stored(kind: type[T], folder: Path, name: str = "value") -> T | None:
         raise DataError(f"what the run holds is damaged: {err!r}", where=str(path), hint=hint) from err
 
 
+def of_run(kind: type[T], run: Path, stage: str, name: str = "value") -> T:
+    """What a stage of a run saved.
+
+    Raises:
+        DataError: The run has not come to it yet, or what was saved is damaged.
+    """
+    found = stored(kind, run / stage, name)
+    if found is None:
+        raise DataError(
+            f"the run `{run}` has not come to `{stage}` yet", hint="run the command that made it again: it resumes"
+        )
+    return found
+
+
 def _out(value: Any, folder: Path | None, where: str) -> Any:
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {f.name: _out(getattr(value, f.name), folder, f"{where}.{f.name}") for f in dataclasses.fields(value)}

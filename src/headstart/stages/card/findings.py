@@ -4,20 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TypeVar
 
 import numpy as np
 
 from headstart.core.context import Context
-from headstart.core.errors import DataError
 from headstart.core.files import read_json
 from headstart.core.job import Job
 from headstart.core.types import Adapted, Audit, Dataset, Doubted, Evaluation, Exported, Splits
 from headstart.kit import decision, values
 from headstart.runtime import manifest
 from headstart.runtime.manifest import Manifest
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -71,27 +67,18 @@ def gather(ctx: Context) -> CardInput:
     Raises:
         DataError: The run has not come to its saved model, or what it holds is damaged.
     """
-    path = ctx.run.path / "timings.json"
-    phases = [phase for phase in ("files", "vectors") if (ctx.run.path / "audit" / f"{phase}.json").is_file()]
+    run = ctx.run.path
+    path = run / "timings.json"
+    phases = [phase for phase in ("files", "vectors") if (run / "audit" / f"{phase}.json").is_file()]
     return CardInput(
         job=ctx.job,
-        dataset=_value(Dataset, "read", ctx),
-        audits=tuple(_value(Audit, "audit", ctx, phase) for phase in phases),
-        splits=_value(Splits, "splits", ctx),
-        adapted=_value(Adapted, "adapt", ctx),
-        evaluation=_value(Evaluation, "evaluate", ctx),
-        exported=_value(Exported, "export", ctx),
-        model=manifest.read(ctx.run.path / "model"),
-        doubted=values.stored(Doubted, ctx.run.path / "doubt"),
+        dataset=values.of_run(Dataset, run, "read"),
+        audits=tuple(values.of_run(Audit, run, "audit", phase) for phase in phases),
+        splits=values.of_run(Splits, run, "splits"),
+        adapted=values.of_run(Adapted, run, "adapt"),
+        evaluation=values.of_run(Evaluation, run, "evaluate"),
+        exported=values.of_run(Exported, run, "export"),
+        model=manifest.read(run / "model"),
+        doubted=values.stored(Doubted, run / "doubt"),
         timings=read_json(path) if path.is_file() else {},
     )
-
-
-def _value(kind: type[T], stage: str, ctx: Context, name: str = "value") -> T:
-    found = values.stored(kind, ctx.run.path / stage, name)
-    if found is None:
-        raise DataError(
-            f"the run `{ctx.run.path}` has not come to `{stage}` yet: there is no model to write a card of",
-            hint="run the command that made it again: it resumes",
-        )
-    return found

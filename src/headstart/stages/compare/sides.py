@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 
@@ -19,7 +19,6 @@ from headstart.core.types import Adapted, Dataset, Evaluation, Exported, Score, 
 from headstart.kit import decision, trunk, values
 from headstart.runtime import manifest
 
-T = TypeVar("T")
 SCORES = ("accuracy", "balanced_accuracy", "log_loss")
 
 
@@ -89,8 +88,8 @@ def read(path: Path) -> Side:
         DataError: There is no run, it is not finished, or what it holds is damaged.
     """
     RunDir(path).check()
-    data, of = _value(Dataset, "read", path), _value(Evaluation, "evaluate", path)
-    adapted, exported = _value(Adapted, "adapt", path), _value(Exported, "export", path)
+    data, of = values.of_run(Dataset, path, "read"), values.of_run(Evaluation, path, "evaluate")
+    adapted, exported = values.of_run(Adapted, path, "adapt"), values.of_run(Exported, path, "export")
     rows, rule = np.asarray(of.rows, np.int64), manifest.read(path / "model").decision
     answers = decision.decide(
         np.asarray(of.probabilities),
@@ -107,21 +106,11 @@ def read(path: Path) -> Side:
         digests=tuple(data.digests[row] for row in rows.tolist()),
         answers=answers,
         probabilities=np.asarray(of.probabilities),
-        clusters=np.asarray(_value(Splits, "splits", path).clusters)[rows],
+        clusters=np.asarray(values.of_run(Splits, path, "splits").clusters)[rows],
         scores=tuple(s for n in SCORES for s in of.scores if (s.split, s.name, s.subject) == (of.split, n, "")),
         cost=_cost(path, adapted, exported),
         model=f"{' + '.join(f'{f.backbone}@{f.depth}' for f in adapted.features)}, {adapted.fitted.head}",
     )
-
-
-def _value(kind: type[T], stage: str, path: Path) -> T:
-    found = values.stored(kind, path / stage)
-    if found is None:
-        raise DataError(
-            f"the run `{path}` has not come to `{stage}` yet: it cannot be compared",
-            hint="run the command that made it again: it resumes",
-        )
-    return found
 
 
 # ---------------------------------------------------------------- cost

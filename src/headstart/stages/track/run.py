@@ -11,15 +11,12 @@ import math
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TypeVar
 
 from headstart.core.context import Context
-from headstart.core.errors import DataError
 from headstart.core.types import Adapted, Dataset, Evaluation, Score
 from headstart.kit import mlflow_folder, pathless, track, values
 from headstart.runtime import manifest
 
-T = TypeVar("T")
 FILES = ("README.md", "report.html", "evaluate/scores.csv", "evaluate/predictions.csv")
 
 
@@ -33,8 +30,8 @@ def run(*, ctx: Context) -> None:
         DataError: It is not finished.
         SetupError: MLflow is not installed, or its server does not answer.
     """
-    data, adapted = _value(Dataset, "read", ctx), _value(Adapted, "adapt", ctx)
-    evaluation, model = _value(Evaluation, "evaluate", ctx), manifest.read(ctx.run.path / "model")
+    data, adapted = values.of_run(Dataset, ctx.run.path, "read"), values.of_run(Adapted, ctx.run.path, "adapt")
+    evaluation, model = values.of_run(Evaluation, ctx.run.path, "evaluate"), manifest.read(ctx.run.path / "model")
     follow = track.mlflow(ctx.run.path, ctx.run.path.resolve().name, data.class_names)
     try:
         with tempfile.TemporaryDirectory() as place:
@@ -53,13 +50,6 @@ def run(*, ctx: Context) -> None:
     finally:
         follow.close()
     ctx.say.line("track", "MLflow has the scores, the card, the report and the model")
-
-
-def _value(kind: type[T], stage: str, ctx: Context) -> T:
-    found = values.stored(kind, ctx.run.path / stage)
-    if found is None:
-        raise DataError(f"the run `{ctx.run.path}` has not come to `{stage}` yet", hint="run the fit again: it resumes")
-    return found
 
 
 def _params(adapted: Adapted, ctx: Context) -> Iterator[tuple[str, str]]:
