@@ -29,11 +29,16 @@ def pytest_collection_modifyitems(items):
 
 @pytest.fixture(scope="session")
 def shared_store():
-    """The cache that outlives the tests: weights, trunks, the textile pictures."""
+    """The cache that outlives the tests: the weights that packages carry, trunks, the textile pictures."""
+    from headstart.core import registry
+    from headstart.core.say import Say
     from headstart.core.settings import cache_folder
     from headstart.core.store import Store
 
-    return Store(cache_folder())
+    found, source = Store(cache_folder()), registry.load("backbones", "bundled")
+    for preset in source.presets():
+        source.pull(preset, found, Say(quiet=True))
+    return found
 
 
 @pytest.fixture

@@ -1,11 +1,13 @@
 """A service as its user starts it: a process without a network, asked over loopback; and pictures to ask it with."""
 
 import io
+import json
 import os
 import signal
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import httpx
@@ -79,6 +81,16 @@ class Service:
         self._reader.join(10)
         self.process.stderr.close()
         return code
+
+    def logged(self, request_id):
+        """The line of the log about a request, which comes after its answer."""
+        until = time.monotonic() + 10
+        while time.monotonic() < until:
+            for line in list(self.lines):
+                if f'"{request_id}"' in line:
+                    return json.loads(line)
+            time.sleep(0.01)
+        raise AssertionError(f"no line about {request_id} among {self.lines[-5:]}")
 
     def memory_mb(self):
         """The most that was resident so far."""

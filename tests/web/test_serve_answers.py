@@ -2,7 +2,6 @@
 
 import asyncio
 import base64
-import json
 import time
 
 import pytest
@@ -157,11 +156,9 @@ def test_the_request_id_is_in_answer_and_log_and_no_name_is(service):
     found = service.client.get("/secret-path?secret-query", headers={"x-request-id": "bad id\twith space"})
     own = found.headers["x-request-id"]
     assert len(own) == 16 and found.json()["error"]["request_id"] == own
-    service.client.get("/healthz")
-    lines = [json.loads(line) for line in service.lines]
-    [line] = [one for one in lines if one["request_id"] == "my.id-1"]
+    line = service.logged("my.id-1")
     assert (line["route"], line["status"], line["model"], line["pictures"]) == ("/v1/predict", 200, "tiny", 1)
-    assert next(one for one in lines if one["request_id"] == own)["route"] == "other"
+    assert service.logged(own)["route"] == "other"
     assert not any("secret" in text for text in service.lines)
 
 
