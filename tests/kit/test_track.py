@@ -198,3 +198,10 @@ def test_mlflow_is_told_to_ask_nobody_before_it_is_loaded(tmp_path):
     done = subprocess.run([sys.executable, "-c", script], env=clean, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert done.stderr == "" and done.stdout == "", "no line that is not headstart's own"
+
+
+def test_names_of_metrics_are_such_as_mlflow_takes():
+    assert track._metric_name("val/recall/stain 50 %") == "val/recall/stain 50 _"
+    long = [f"test/recall/{'x' * 240}{end}.low" for end in "ab"]
+    told = [track._metric_name(name) for name in long]
+    assert told[0] != told[1] and {len(name) for name in told} == {250}

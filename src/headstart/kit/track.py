@@ -8,6 +8,7 @@ in the same place. Nothing is sent anywhere unless `MLFLOW_TRACKING_URI` names a
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import math
 import os
 import re
@@ -28,7 +29,8 @@ WHOLE = ("log_loss", "accuracy", "balanced_accuracy", "precision", "recall")
 OF_CLASS = {"class_precision": "precision", "class_recall": "recall"}
 URI = "MLFLOW_TRACKING_URI"
 EXPERIMENT = "headstart"
-_AT_ONCE, _LONG, _DIGEST = 500, 500, 36  # what MLflow takes: metrics at once, signs of a parameter and of a digest
+# What MLflow takes: metrics at once, signs of a parameter, of a digest and of a metric's name.
+_AT_ONCE, _LONG, _DIGEST, _NAME = 500, 500, 36, 250
 # Read by mlflow when it is imported or asks a server; what the user has set stays.
 QUIET = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3"}
 
@@ -231,7 +233,9 @@ class _Mlflow:
 
 
 def _metric_name(name: str) -> str:
-    return re.sub(r"[^\w\-./ ]", "_", name)
+    """As MLflow takes it; a long one keeps its beginning, and a digest tells it from others that begin alike."""
+    told = re.sub(r"[^\w\-./ ]", "_", name)
+    return told if len(told) <= _NAME else f"{told[: _NAME - 9]}.{hashlib.sha256(name.encode()).hexdigest()[:8]}"
 
 
 def _client(uri: str) -> Any:
