@@ -36,9 +36,14 @@ EXTRAS: Mapping[str, tuple[str, ...]] = {
 _CHOSEN = {"tensorflow"}  # which backend Keras has is the user's choice; Keras itself tells when it is not there
 
 
+def package(extra: str) -> str:
+    """headstart with an extra, as an installer wants it named."""
+    return f"headstart[{extra}]"
+
+
 def command(extra: str) -> str:
     """What installs an extra, to paste."""
-    return f'pip install "headstart[{extra}]"'
+    return f'pip install "{package(extra)}"'
 
 
 def absent(extra: str) -> list[str]:

@@ -14,6 +14,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from headstart.core import extras
 from headstart.core.files import write_json, write_text
 from headstart.kit.provenance import version
 from headstart.kit.yaml import yaml
@@ -34,7 +35,9 @@ def write(model: Path, class_names: tuple[str, ...], folder: Path, *, made_with:
         made_with: Version of headstart that made the model.
     """
     shutil.copytree(model, folder / "model")
-    write_text(folder / "requirements.txt", f"headstart[mlflow]=={made_with}\n")  # MLflow itself is to be there too
+    write_text(
+        folder / "requirements.txt", f"{extras.package('mlflow')}=={made_with}\n"
+    )  # MLflow itself is to be there too
     env = {"python": platform.python_version(), "dependencies": ["-r requirements.txt"]}
     write_text(folder / "python_env.yaml", yaml(env))
     write_json(folder / EXAMPLE, {"columns": [PICTURE], "data": [[base64.b64encode(_example()).decode("ascii")]]})
