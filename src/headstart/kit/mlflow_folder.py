@@ -35,9 +35,8 @@ def write(model: Path, class_names: tuple[str, ...], folder: Path, *, made_with:
         made_with: Version of headstart that made the model.
     """
     shutil.copytree(model, folder / "model")
-    write_text(
-        folder / "requirements.txt", f"{extras.package('mlflow')}=={made_with}\n"
-    )  # MLflow itself is to be there too
+    needs = f"{extras.package('mlflow')}=={made_with}"  # whoever loads it needs MLflow too
+    write_text(folder / "requirements.txt", f"{needs}\n")
     env = {"python": platform.python_version(), "dependencies": ["-r requirements.txt"]}
     write_text(folder / "python_env.yaml", yaml(env))
     write_json(folder / EXAMPLE, {"columns": [PICTURE], "data": [[base64.b64encode(_example()).decode("ascii")]]})
