@@ -68,7 +68,8 @@ def share(known: tuple, other: tuple | None, size: int, weights: np.ndarray | No
         known: Answers and features of pictures that the model never saw.
         other: The same of the pictures in use; None draws them from the other known ones.
         size: Pictures in use.
-        weights: How likely each known picture is to be drawn as one in use.
+        weights: How likely each known picture is to be drawn as one in use; drawn again and again, for else the likely
+            ones would soon be used up.
     """
     rng, told = np.random.default_rng(size), 0
     for _ in range(REPEATS):
@@ -77,7 +78,7 @@ def share(known: tuple, other: tuple | None, size: int, weights: np.ndarray | No
         reference = held_out(known, held)
         answers, features = other or known
         odds = None if weights is None else weights[rest] / weights[rest].sum()
-        rows = rng.choice(len(answers) if other else rest, size, replace=False, p=odds)
+        rows = rng.choice(len(answers) if other else rest, size, replace=odds is not None, p=odds)
         made = counts.of([answers[row] for row in rows], features[rows], reference.edges)
         told += drift.judge(reference, usage.Log(days={"2026-01-01": made}, foreign=0, damaged=0)).drifted
     return told / REPEATS
