@@ -182,8 +182,10 @@ def test_nan_is_a_difference():
     one, other = answers([0, 1]), answers([0, 1])
     other.probabilities[0, 0] = np.nan
     worst, _ = _parity.difference(one, other)
-    with pytest.raises(SetupError, match="differ by inf"):
-        _parity.require_same(worst, None, "onnx", "f32", "linear")
+    for name, hint in (("onnx", "--to openvino"), ("openvino", "headstart doctor shows the engines")):
+        with pytest.raises(SetupError, match="differ by inf") as caught:
+            _parity.require_same(worst, None, name, "f32", "linear")
+        assert caught.value.hint == hint
 
 
 def test_a_converter_that_takes_too_much_memory_or_fails_is_ended_with_its_reason():

@@ -112,9 +112,14 @@ def of_export(folder: Path, class_names: Sequence[str], files: Sequence[Path], n
 
 
 def _mute(name: str, why: str) -> SetupError:
-    told = f"the `{name}` export was written, but its runtime cannot answer: {why}"
-    hint = "headstart doctor shows the engines" if name == "openvino" else "--to openvino"
-    return SetupError(told, where="--to", hint=hint)
+    return SetupError(
+        f"the `{name}` export was written, but its runtime cannot answer: {why}", where="--to", hint=_instead(name)
+    )
+
+
+def _instead(name: str) -> str:
+    """What to try where a format fails."""
+    return "headstart doctor shows the engines" if name == "openvino" else "--to openvino"
 
 
 def difference(run: Answers, export: Answers) -> tuple[float, float]:
@@ -152,14 +157,14 @@ def require_same(worst: float, strange: float | None, name: str, precision: str,
             f"the `{name}` export in {precision} and the run differ by {strange:.2g} on a novelty, more than "
             f"{STRANGE[precision]:g}",
             where="--to",
-            hint="--to openvino",
+            hint=_instead(name),
         )
     if not worst <= limit:
         raise SetupError(
             f"the `{name}` export in {precision} and the run differ by {worst:.2g} on a probability, "
             f"more than {limit:g}",
             where="--to",
-            hint="--to openvino",
+            hint=_instead(name),
         )
 
 
