@@ -32,7 +32,7 @@ def write(preset, folder, seed=5):
             weight.assign(rng.uniform(0.8, 1.2, weight.shape))
         elif len(weight.shape) == 1 and "count" not in name:
             weight.assign(0.1 * rng.standard_normal(weight.shape))
-        elif len(weight.shape) > 1 and row["class"].startswith("EfficientNetB"):
+        elif len(weight.shape) > 1 and row["class"].startswith(("EfficientNetB", "MobileNetV3")):
             weight.assign(weight * 2**0.5)  # swish and its gates let half of a random signal through
     folder.mkdir(parents=True, exist_ok=True)
     with h5py.File(folder / row["file"], "w") as file, warnings.catch_warnings():
