@@ -232,17 +232,21 @@ class Run:
         """How the promise of the sets is kept and how much is declined; nothing for a run of before that was told."""
         if not (self.path / "doubt" / "value.json").is_file():
             return []
+        from headstart.kit.novelty import unable as cannot
+
         of, asked = {(s.name, s.subject): s for s in self.doubted.scores}, f"{100 * self.doubted.coverage:g} %"
+        unable = cannot(self.doubted.novelty is not None, self.doubted.floors)
         told = {
-            "coverage": f"have their class among the plausible ones ({asked} asked for)",
+            "coverage": f"have their class among the plausible ones, on average over re-draws ({asked} asked for)",
             "unknown": "are declined as unknown",
         }
-        return [
+        lines = [
             f"doubt: {100 * score.value:.1f} % [{100 * score.low:.1f} %, {100 * score.high:.1f} %] of {score.n:,} "
             f"pictures {words}"
             for name, words in told.items()
             if (score := of.get((name, ""))) is not None
         ]
+        return lines + ([f"doubt: {unable}"] if unable else [])
 
     def text(self) -> str:
         """The result in a few lines."""

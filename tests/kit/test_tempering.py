@@ -73,3 +73,25 @@ def test_what_is_always_wrong_or_always_right_stays_within_the_limits():
     assert tempering.fit(p, np.array([1, 0])) == tempering.LIMITS[1]
     assert tempering.fit(p, np.array([0, 1])) == pytest.approx(tempering.LIMITS[0])
     assert tempering.LIMITS[0] <= tempering.fit(np.eye(2, dtype=np.float32), np.array([0, 1])) <= 1
+
+
+def test_pictures_without_an_error_make_no_answer_surer_than_they_can_tell():
+    shares = np.linspace(0.6, 0.8, 6)
+    p = np.stack([shares, 1 - shares], axis=1).astype(np.float32)
+    p[3:] = p[3:, ::-1]
+    y = np.repeat([0, 1], 3)
+    assert tempering.fit(p, y) == pytest.approx(tempering.LIMITS[0])  # the loss alone would be sure of everything
+    found = tempering.calibrated(p[None], y, np.arange(6), 0)
+    assert tempering.tempered(p, found.temperature).max(axis=1).mean() == pytest.approx(7 / 8, abs=1e-4)
+    assert "6 pictures with so few errors tell nothing of a higher certainty" in found.why
+    assert "-0.0" not in found.why
+    sure = np.array([[0.99, 0.01], [0.01, 0.99]], np.float32)[y]
+    assert tempering.calibrated(sure[None], y, np.arange(6), 0).temperature == 1.0
+    # of pictures of one cluster one counts
+    assert tempering.bounded(p, y, np.array([0, 0, 0, 1, 1, 1])) > tempering.bounded(p, y, np.arange(6))
+    assert str(tempering.log_loss(np.eye(2, dtype=np.float32), np.array([0, 1]))) == "0.0"
+
+
+def test_with_enough_errors_the_loss_alone_decides():
+    p, y = drawn(300, 0.4)
+    assert tempering.bounded(p, y, np.arange(300)) == tempering.fit(p, y) < 1

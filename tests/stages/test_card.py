@@ -421,3 +421,13 @@ def test_words_of_others_are_code_or_plain():
     assert words.code("a|b") == "`a¦b`"
     assert words.plain("a_b*c|d<e>") == "a\\_b\\*c\\|d\\<e\\>"
     assert words.said("class `a_b` has 3*4") == "class `a_b` has 3\\*4"
+
+
+def test_a_model_that_cannot_say_unknown_is_told_so(made):
+    of = made()
+    never, seldom = (
+        "\n".join(limits.found(_with(of, doubted=doubt_of(floors=floors)), []))
+        for floors in (np.full(3, np.inf), np.zeros(3))
+    )
+    assert "This model cannot say `unknown`: too few pictures" in never
+    assert "This model says `unknown` only where no class is plausible: too few pictures" in seldom

@@ -15,9 +15,25 @@ import numpy as np
 METHODS = ("nearest", "mahalanobis")
 NEIGHBOUR = 5
 WIDEST = 256  # directions
+LEAST = 30  # training pictures, one of each cluster, without which nothing is measured
 MOST = 2000  # training pictures that are kept
 _BASE = 512  # pictures that tell the directions
 _BLOCK = 1 << 22  # distances held at once
+
+
+def unable(measured: bool, floors: np.ndarray) -> str:
+    """One sentence where a model cannot take a picture for strange, without a full stop; else empty.
+
+    Args:
+        measured: Whether novelty is measured.
+        floors: (C,) of the run's doubt; all infinite where no picture is ever without a plausible class.
+    """
+    if measured:
+        return ""
+    few = f"too few pictures (under {LEAST}, or under {LEAST} held back from a trained network) tell what looks strange"
+    if np.isfinite(floors).any():
+        return f"this model says `unknown` only where no class is plausible: {few}"
+    return f"this model cannot say `unknown`: {few}. It names one of its classes, whatever a picture shows"
 
 
 def distances(arrays: Mapping[str, np.ndarray], k: int, x: np.ndarray) -> np.ndarray:

@@ -2,6 +2,10 @@
 
 One number cannot change which class is likeliest, and cannot overfit a few hundred pictures. The number is kept only
 where it makes pictures that it was not fitted on more probable.
+
+Pictures without an error fit any certainty: the lowest loss would be that of 1.0. So where fewer than `ERRORS` errors
+tell it, probabilities are made surer only until their mean reaches (right + 1) / (n + 2), what n pictures of which so
+many are right allow to say of the next one (Laplace's rule of succession), and never where they are beyond already.
 """
 
 from __future__ import annotations
@@ -12,6 +16,7 @@ from headstart.core.types import Calibrated
 
 LIMITS = 0.05, 20.0  # beyond, held-out answers are all right or no better than chance, and no temperature is right
 PARTS = 5
+ERRORS = 5  # from which on the loss itself tells how sure is too sure
 MOST = 20_000  # pictures that tell it: one number needs no more
 _STEPS = 60  # at most; some ten are taken
 _CLOSE = 1e-10  # of one over the temperature
@@ -38,7 +43,7 @@ def tempered(p: np.ndarray, temperature: float) -> np.ndarray:
 def log_loss(p: np.ndarray, y: np.ndarray) -> float:
     """Mean of minus the logarithm of the true class's probability."""
     own = np.asarray(p)[np.arange(len(y)), y].astype(np.float64)
-    return float(-np.log(np.maximum(own, np.finfo(np.float32).tiny)).mean())
+    return max(0.0, float(-np.log(np.clip(own, np.finfo(np.float32).tiny, 1.0)).mean()))
 
 
 def fit(p: np.ndarray, y: np.ndarray) -> float:
@@ -71,6 +76,37 @@ def fit(p: np.ndarray, y: np.ndarray) -> float:
     return float(np.clip(1 / at, *LIMITS))
 
 
+def bounded(p: np.ndarray, y: np.ndarray, clusters: np.ndarray) -> float:
+    """The temperature of `fit`, no surer than pictures without enough errors can tell.
+
+    Args:
+        p: (M, C) held-out probabilities.
+        y: (M,) int64.
+        clusters: (M,) labels of look-alikes; those of one label count as one picture.
+    """
+    found = fit(p, y)
+    if found >= 1.0:
+        return found
+    n, share = len(np.unique(clusters)), float((p.argmax(axis=1) == y).mean())
+    if (1 - share) * n >= ERRORS:
+        return found
+    most = (share * n + 1) / (n + 2)
+    if _sure(p, found) <= most:
+        return found
+    low, high = found, 1.0
+    if _sure(p, high) >= most:
+        return 1.0
+    for _ in range(_STEPS):
+        middle = float(np.sqrt(low * high))
+        low, high = (middle, high) if _sure(p, middle) > most else (low, middle)
+    return high
+
+
+def _sure(p: np.ndarray, temperature: float) -> float:
+    """The mean probability of the likeliest class."""
+    return float(tempered(np.asarray(p, np.float64), temperature).max(axis=1).mean())
+
+
 def _moments(logits: np.ndarray, factor: float) -> tuple[float, float]:
     """Mean and variance of the logits (M, C) by the probabilities that they make times a factor, over all pictures."""
     powers = np.exp(factor * logits)
@@ -95,7 +131,8 @@ def cross_fitted(p: np.ndarray, y: np.ndarray, clusters: np.ndarray, seed: int) 
     part = (np.random.default_rng(seed).permutation(int(groups.max()) + 1) % PARTS)[groups]
     found = np.array(p)
     for one in np.unique(part):
-        found[part == one] = tempered(found[part == one], fit(p[part != one], y[part != one]))
+        others = part != one
+        found[part == one] = tempered(found[part == one], bounded(p[others], y[others], clusters[others]))
     return found
 
 
@@ -115,8 +152,11 @@ def calibrated(held_RMC: np.ndarray, y: np.ndarray, clusters: np.ndarray, seed: 
         return Calibrated(temperature=1.0, before=float("nan"), after=float("nan"), n=0, why=why)
     p, every, tied = np.concatenate(list(held_RMC)), np.tile(y, repeats), np.tile(clusters, repeats)
     before, after = log_loss(p, every), log_loss(cross_fitted(p, every, tied, seed), every)
-    found = fit(p, every) if after < before else 1.0
-    return Calibrated(temperature=found, before=before, after=after, n=n, why=_why(found, before, after, n))
+    found = bounded(p, every, tied) if after < before else 1.0
+    why = _why(found, before, after, n)
+    if found <= 1.0 and fit(p, every) < found:
+        why += f"; {n:,} pictures with so few errors tell nothing of a higher certainty"
+    return Calibrated(temperature=found, before=before, after=after, n=n, why=why)
 
 
 def _why(found: float, before: float, after: float, n: int) -> str:

@@ -20,7 +20,7 @@ _OF_CLASS = ("recall", "precision", "f1")
 _MOST_NAMED = 20  # classes named in the first sentence
 _MOST_ROWS = 100  # classes that a table holds
 _DOUBT = {
-    "coverage": "share of pictures whose true class is among the plausible ones",
+    "coverage": "share of pictures whose true class is among the plausible ones, on average over re-draws",
     "set_size": "plausible classes, on average",
     "singletons": "share with a single plausible class",
     "empty_sets": "share with no plausible class",

@@ -8,6 +8,7 @@ from pathlib import PurePosixPath
 import numpy as np
 
 from headstart.core.types import Finding, Verdict
+from headstart.kit import novelty
 from headstart.kit.intervals import difference
 from headstart.stages.card import shortcuts, slices, words
 from headstart.stages.card.findings import CardInput
@@ -47,7 +48,9 @@ def _limits(verdict: Verdict) -> bool:
 
 
 def _unnoticed(of: CardInput) -> Iterator[str]:
-    """Kinds of pictures that the model was not shown and hardly takes for strange."""
+    """Kinds of pictures that the model was not shown and hardly takes for strange; first, whether it takes any so."""
+    if of.doubted and (unable := novelty.unable(of.doubted.novelty is not None, of.doubted.floors)):
+        yield f"{words.said(unable[:1].upper() + unable[1:])}."
     for one in of.doubted.scores if of.doubted else ():
         if one.name == "novelty_auc" and one.value < _NOTICED:
             yield (

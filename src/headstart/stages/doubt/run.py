@@ -84,6 +84,8 @@ def run(
     found = _with_unknown(found, at, judged, near, foreign)
     values.save(found, ctx.folder("doubt"))
     ctx.say.line("doubt", _line(found))
+    if unable := novelty.unable(measured is not None, floors):
+        ctx.say.line("doubt", unable)
     return found
 
 
@@ -226,8 +228,9 @@ def _line(found: Doubted) -> str:
     if ("coverage", "") in own:
         covered, size = own["coverage", ""], own["set_size", ""]
         parts.append(
-            f"{covered.value:.1%} [{covered.low:.1%}, {covered.high:.1%}] of {covered.n:,} pictures have their class "
-            f"among the plausible ones, {size.value:.2f} on average; {100 * found.coverage:g}% asked for"
+            f"{covered.value:.1%} [{covered.low:.1%}, {covered.high:.1%}] of {covered.n:,} pictures have, on average "
+            f"over re-draws, their class among the plausible ones, {size.value:.2f} each; "
+            f"{100 * found.coverage:g}% asked for"
         )
     shares = [f"{s.value:.1%} of {s.subject or 'known pictures'}" for s in found.scores if s.name == "unknown"]
     parts += [f"unknown: {', '.join(shares)}"] if shares else []

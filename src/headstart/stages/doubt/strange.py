@@ -17,7 +17,6 @@ from headstart.kit import conformal, novelty
 from headstart.kit.intervals import area_interval
 
 FAMILIAR = 0.99  # of known pictures that are to be answered
-LEAST = 30  # training pictures, one of each cluster, without which nothing is measured
 HIDDEN = 5  # classes that are hidden in turn, the largest
 FEWEST = 5  # pictures of a class that is hidden, and of the others that are held out
 
@@ -53,7 +52,11 @@ def measure(
     Returns:
         The measure, None where there are too few pictures; the scores; and the distances that set the limit.
     """
-    if len(learnt.y) < LEAST or len(np.unique(learnt.fold)) < 2 or (apart is not None and len(apart) < LEAST):
+    if (
+        len(learnt.y) < novelty.LEAST
+        or len(np.unique(learnt.fold)) < 2
+        or (apart is not None and len(apart) < novelty.LEAST)
+    ):
         return None, [], np.empty(0)
     hidden = {method: _hidden(learnt, method, names) for method in novelty.METHODS}
     tried = tuple(_mean(method, found) for method, found in hidden.items())
@@ -97,7 +100,7 @@ def _hidden(learnt: Learnt, method: str, names: tuple[str, ...]) -> list[Score]:
     for c in sorted(np.argsort(-counts, kind="stable")[:HIDDEN].tolist()):
         of_class = learnt.y == c
         inside, known = ~of_class & ~first, ~of_class & first
-        if min(int(of_class.sum()), int(known.sum())) < FEWEST or int(inside.sum()) < LEAST // 2:
+        if min(int(of_class.sum()), int(known.sum())) < FEWEST or int(inside.sum()) < novelty.LEAST // 2:
             continue
         arrays, k = novelty.fit(learnt.x[inside], learnt.y[inside], method)
         near, far = (novelty.distances(arrays, k, learnt.x[which]) for which in (known, of_class))

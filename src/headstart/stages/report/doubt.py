@@ -6,6 +6,7 @@ from typing import Any
 
 from headstart.core.files import show
 from headstart.core.types import CalibrationBin, Doubted, Score
+from headstart.kit import novelty
 from headstart.kit.charts import reliability
 from headstart.kit.intervals import wilson
 from headstart.stages.report import words
@@ -45,8 +46,8 @@ def _lead(found: Doubted, of: dict[tuple[str, str], Score]) -> str:
         covered, size = of["coverage", ""], of["set_size", ""]
         parts.append(
             f"Of {covered.n:,} pictures, {words.percent(covered.value)} have their true class among the plausible "
-            f"ones, {words.percent(found.coverage)} were asked for; a picture has {words.number(size.value, 2)} "
-            "plausible classes on average"
+            f"ones, on average over re-draws of those that set the thresholds; {words.percent(found.coverage)} "
+            f"were asked for. A picture has {words.number(size.value, 2)} plausible classes on average"
         )
     if ("unknown", "") in of:
         own = of["unknown", ""]
@@ -86,7 +87,7 @@ def _by_class(found: Doubted, names: tuple[str, ...]) -> list[tuple[str, Score]]
 def _measure(found: Doubted) -> str:
     of = found.novelty
     if of is None:
-        return "The pictures are too few, or none was held back, to measure how strange a picture is: none is declined"
+        return novelty.unable(False, found.floors)
     what = {
         "nearest": "the distance to the fifth nearest training picture",
         "mahalanobis": "the distance to the nearest class, in units of the spread inside classes",
