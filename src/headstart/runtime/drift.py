@@ -20,6 +20,7 @@ ALPHA, EFFECT = 0.05, 0.1
 LEAST_ALPHA = 0.01  # the smallest p that so many permutations, corrected for all comparisons, can give
 FEW = 30  # pictures below which nothing is said
 SEED = 0
+FAMILIAR = "the pictures look more familiar than held-out ones did: they may be those that the model learnt from"
 TITLES = {
     "features": "where the pictures lie in feature space",
     "novelty": "how unfamiliar the pictures look",
@@ -101,7 +102,7 @@ class Drift:
 
     @property
     def drifted(self) -> bool:
-        """Whether inputs moved away."""
+        """Whether inputs moved."""
         return self.verdict == "moved"
 
 
@@ -248,6 +249,8 @@ def _sentence(verdict: str, tests: tuple[Test, ...], reference: Reference, now: 
     if verdict == "moved" and first:
         count = sum(one.moved for one in tests)
         more = f", and {count - 1} other thing{'s' if count > 2 else ''}" if count > 1 else ""
+        if _familiar(tests, now, reference.counts):
+            return f"{FAMILIAR}{more} ({over} against {against})"
         return f"inputs moved away from training: {TITLES[first.name]}{more} ({over} against {against})"
     if verdict == "moved a little" and first:
         told = f"{TITLES[first.name]} changed by {first.effect:.3f}"
@@ -255,12 +258,17 @@ def _sentence(verdict: str, tests: tuple[Test, ...], reference: Reference, now: 
     return f"no sign that inputs moved away from training ({over} against {against})"
 
 
+def _familiar(tests: tuple[Test, ...], now: Counts, before: Counts) -> bool:
+    """Whether the novelty moved, and down: away from held-out pictures, but not from those of training."""
+    return any(one.name == "novelty" and one.moved for one in tests) and _mean(now.novelty) < _mean(before.novelty)
+
+
 def _advice(verdict: str, tests: tuple[Test, ...], now: Counts, before: Counts) -> tuple[str, ...]:
     """What to do."""
     moved = {one.name for one in tests if one.moved}
     said = []
-    if "novelty" in moved and _mean(now.novelty) < _mean(before.novelty):
-        said.append("they look more familiar than held-out pictures do: the model may have learnt from these very ones")
+    if _familiar(tests, now, before):
+        said.append("judge drift by pictures that the model has not learnt from: give it the log of those alone")
     elif moved & {"features", "novelty", "unknown", "plausible", "confidence"}:
         said += [
             "look at recent pictures: are they taken, cut or lit otherwise, or of something else?",
