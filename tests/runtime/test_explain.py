@@ -215,6 +215,14 @@ def test_a_training_picture_is_most_like_itself(explainer, pictures):
         assert Image.open(io.BytesIO(first.thumbnail)).size == (96, 96)
 
 
+def test_where_nothing_is_alike_it_says_so(explainer, unseen, monkeypatch):
+    vectors = explainer.examples.similarities(np.zeros_like(explainer.examples._centre))  # along the mean's own way
+    monkeypatch.setattr(explainer.examples, "similarities", lambda features: -np.abs(vectors))
+    found = explainer.explain(unseen[0])
+    assert (found.neighbours, found.compared) == ((), "nothing it learnt from looks like it")
+    assert explainer.explain(unseen[0], neighbours=0).compared == ""
+
+
 def test_the_first_prototype_is_most_like_its_class(explainer):
     entries = explainer.examples.index.entries
     wide = explainer.examples._vectors

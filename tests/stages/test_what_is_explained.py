@@ -84,6 +84,20 @@ def test_the_report_says_whether_what_it_explains_was_held_out(three):
     assert "Held-out" not in told
 
 
+def test_pictures_that_are_not_like_it_are_not_shown_as_if_they_were(three):
+    found = explained(three)
+
+    def told(*similarities):
+        maps = (dataclasses.replace(found.maps[0], similarities=similarities),)
+        return section(dataclasses.replace(three, explained=dataclasses.replace(found, maps=maps), overlays=jpegs))
+
+    jpegs = {"map0.jpg": b"jpeg"}
+    assert "It looks like these:" in told(0.4, -0.1)
+    assert told(0.4, -0.1).count("likeness") == 1
+    assert "Nothing it learnt from looks like it." in told(0.0, -0.1)
+    assert "likeness" not in told(0.0, -0.1)
+
+
 def test_a_run_of_before_has_no_such_section_and_a_map_that_is_gone_is_left_out(three):
     assert section(three) == ""
     told = section(dataclasses.replace(three, explained=explained(three)))

@@ -32,6 +32,7 @@ NEIGHBOURS = 4
 SHOWN_PX = 640  # longer side of the picture that an overlay shows
 _HEAT_PX = 112  # side of `heat`; finer than any map, coarse enough to send
 _EXACT = "every feature that the head reads is the mean of a map, so what each place adds is known exactly"
+NOTHING_ALIKE = "nothing it learnt from looks like it"
 _HELD = "; the training pictures that vote are held fixed"
 _ASKED = "it was asked for"
 
@@ -227,7 +228,8 @@ class Explainer:
     ) -> Explanation:
         """An explanation of what a method found, with what the run keeps to compare with."""
         name, kept = self.model.class_names[of], self.examples
-        alike = () if isinstance(kept, str) else kept.nearest(looked.features, neighbours)
+        near = () if isinstance(kept, str) else kept.nearest(looked.features, neighbours)
+        alike = tuple(one for one in near if one.similarity > 0)  # what lies across is not like it
         stand = () if isinstance(kept, str) else kept.prototypes(name, looked.features)
         return Explanation(
             uri=seen.name,
@@ -244,7 +246,7 @@ class Explainer:
             picture=shown(content),
             neighbours=alike,
             prototypes=stand,
-            compared=kept if isinstance(kept, str) else "",
+            compared=kept if isinstance(kept, str) else NOTHING_ALIKE if near and not alike else "",
         )
 
 

@@ -57,5 +57,6 @@ def _map(row: MapRow, given: ReportInput, found: Explained, thumbs: Thumbnails) 
         "near": [
             thumbs.of(near, f"likeness {words.number(value, digits=2)}")
             for near, value in zip(row.neighbours, row.similarities, strict=True)
+            if value > 0
         ],
     }

@@ -240,7 +240,7 @@ function explanation(found) {
       return made("figure", {}, image, made("figcaption", {}, `${one.class_name}, likeness ${one.similarity.toFixed(2)}`));
     });
     inside.push(made("h3", {}, "The known pictures most like it"), made("div", { className: "near" }, ...near));
-  } else if (found.compared) inside.push(made("p", { className: "note" }, `No likenesses: ${found.compared}`));
+  } else if (found.compared) inside.push(made("p", { className: "note" }, found.compared));
   return made("div", { className: "why" }, ...inside);
 }
 

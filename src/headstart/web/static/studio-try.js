@@ -16,7 +16,7 @@ export function tryView({ place, name, signal }) {
       answers.prepend(card);
       try {
         const found = await send("POST", `api/runs/${at(name)}/tries?file=${encodeURIComponent(file.name)}`, file, signal);
-        fill(card, found.answer.error ? errorBox(found.answer.error) : answered(found, file, name));
+        fill(card, found.answer.error && !found.answer.result?.[0]?.error ? errorBox(found.answer.error) : answered(found, file, name));
       } catch (error) { if (!signal.aborted) fill(card, errorBox(error)); }
     }
     pick.value = "";
@@ -57,6 +57,6 @@ function heat(found) {
 function neighbours(found, name) {
   const told = found.explained?.result;
   if (!told?.neighbours?.length) return told?.compared ? h("p", { class: "note" }, told.compared) : null;
-  return h("div", {}, h("p", { class: "note near" }, "Because it looks like these, which it learnt from:"), h("div", { class: "thumbs" }, told.neighbours.map((one) =>
+  return h("div", {}, h("p", { class: "note near" }, "It looks like these, which the model learnt from:"), h("div", { class: "thumbs" }, told.neighbours.map((one) =>
     h("figure", {}, one.row == null ? null : h("img", { src: `api/runs/${at(name)}/pictures/${one.row}`, alt: one.file, width: "88", height: "88" }), h("figcaption", {}, `${one.class}, ${one.similarity.toFixed(2)}`)))));
 }
