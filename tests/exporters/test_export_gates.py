@@ -38,7 +38,7 @@ BAD = [
         ["--to", "saved_model", "--precision", "int8"],
         2,
         "`saved_model`: a SavedModel computes as it st",
-        "--to openvino",
+        "--to openvino --precision int8",
     ),
     (["--to", "openvino", "--data", "gone"], 3, "there is no folder `gone`", "one sub-folder a class"),
 ]

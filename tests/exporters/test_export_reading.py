@@ -1,7 +1,9 @@
 """`predict.py` reads pictures as headstart does, to the last value."""
 
 import io
+import json
 import struct
+import sys
 import zlib
 
 import numpy as np
@@ -172,3 +174,16 @@ def test_predict_py_names_the_plausible_classes_that_headstart_does(score):
     got = [tuple(Told(doubt=entry).plausible(row, at)) for row, at in zip(p, first.tolist(), strict=True)]
     assert got == want
     assert {len(one) for one in got} >= {0, 1, 2}
+
+
+def test_what_is_no_picture_is_told_in_words(tmp_path, monkeypatch, capsys):
+    (tmp_path / "text.jpg").write_text("words")
+    rule = {"name": "picture", "size_px": 32, "resize": "crop", "crop_fraction": 0.875}
+    told = {"inputs": [rule], "class_names": ["a"], "file": "m"}
+    (tmp_path / "model.json").write_text(json.dumps(told))
+    monkeypatch.setattr(_predict, "load", lambda path, told: None)
+    monkeypatch.setattr(_predict.Model.__init__, "__defaults__", (tmp_path,))
+    monkeypatch.setattr(sys, "argv", ["predict.py", str(tmp_path / "text.jpg"), str(tmp_path)])
+    assert _predict.main() == 1
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [row["error"] for row in rows] == ["it is not a picture that can be read", "it is a folder"]

@@ -62,7 +62,8 @@ def require_possible(wanted: Sequence[Exporter], source: Source, precision: str)
     wrong = [f"`{one.name}`: {why}" for one in wanted if (why := reason(one, source, precision))]
     if wrong:
         left = [one.name for one in wanted if not reason(one, source, precision)]
-        hint = f"--to {','.join(left)}" if left else "--to openvino, in f32, takes every model"
+        taken = precision if not reason(registry.load("exporters", "openvino"), source, precision) else "f32"
+        hint = f"--to {','.join(left)}" if left else f"--to openvino --precision {taken}"
         told = f"in {precision} this model cannot be written as {'; '.join(wrong)}"
         raise UsageError(told, where="--to", hint=hint)
     for one in wanted:

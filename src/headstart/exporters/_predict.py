@@ -16,7 +16,7 @@ import sys
 import time
 
 import numpy as np
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 HERE = pathlib.Path(__file__).resolve().parent
 FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF")
@@ -65,7 +65,10 @@ def _decode(content, rule):
 
 
 def _opened(content):
-    image = Image.open(io.BytesIO(content), formats=FORMATS)
+    try:
+        image = Image.open(io.BytesIO(content), formats=FORMATS)
+    except UnidentifiedImageError:  # its text names an object in memory
+        raise ValueError("it is not a picture that can be read") from None
     if image.size[0] * image.size[1] > MAX_PIXELS:
         raise ValueError(f"{image.size[0]} x {image.size[1]} px is more than {MAX_PIXELS // 1_000_000} megapixels")
     return image
@@ -237,6 +240,8 @@ def main():
     model, first = Model(), None
     for name in listed(args.files):
         try:
+            if pathlib.Path(name).is_dir():
+                raise ValueError("it is a folder")
             content = pathlib.Path(name).read_bytes()
             found = model.predict(content)
             first = first or content
