@@ -216,6 +216,19 @@ def test_a_slice_in_which_the_model_fails_is_found(made):
     assert "Weak slice: contrast `flat` has accuracy 0.500 [" in render(of)
 
 
+def test_slices_do_not_repeat_themselves_and_few_pictures_are_told_by_the_interval(made):
+    of = made()
+    lit = np.zeros((N, 64), np.float32)
+    lit[np.arange(N), np.tile([0, 21, 63], N // 3 + 1)[:N]] = 1
+    facts = dataclasses.replace(of.dataset.facts, histogram=lit)
+    cut = slices.cut(_with(of, dataset=dataclasses.replace(of.dataset, facts=facts)))
+    assert {(one.by, one.name) for one in cut} == {("brightness", name) for name in ("dark", "middle", "light")}
+    accuracy = next(s for s in of.evaluation.scores if s.split == "test" and s.name == "accuracy")
+    wide = tuple(_with(s, low=0.8, high=1.0) if s is accuracy else s for s in of.evaluation.scores)
+    said = limits.found(_with(of, evaluation=_with(of.evaluation, scores=wide)), [])
+    assert said[0].startswith("Few pictures judge: 90 of them tell the accuracy no closer than 0.978 [0.800, 1.000].")
+
+
 def test_sub_folders_and_shapes_are_slices(made):
     uris = tuple(
         f"{('blue', 'green', 'red')[t]}/{'monday' if at % 2 else 'tuesday'}/{at:03d}.jpg"

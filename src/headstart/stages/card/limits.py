@@ -61,10 +61,9 @@ def _unnoticed(of: CardInput) -> Iterator[str]:
 
 def _judged_by(of: CardInput) -> Iterator[str]:
     accuracy = next(s for s in of.evaluation.scores if s.split == of.evaluation.split and s.name == "accuracy")
-    half = (accuracy.high - accuracy.low) / 2
-    if half > _WIDE:
+    if (accuracy.high - accuracy.low) / 2 > _WIDE:
         yield (
-            f"Few pictures judge: {accuracy.n:,} of them leave the accuracy uncertain by {half:.3f} either way. "
+            f"Few pictures judge: {accuracy.n:,} of them tell the accuracy no closer than {words.interval(accuracy)}. "
             "Measure it on more before much depends on it."
         )
     if of.evaluation.split == "cv":

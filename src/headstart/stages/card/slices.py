@@ -27,7 +27,7 @@ class Slice:
     """A part of the pictures that judge.
 
     Attributes:
-        by: What it is cut by: `light`, `contrast`, …
+        by: What it is cut by: `brightness`, `contrast`, …
         name: Which part.
         score: Accuracy on it.
         apart: That minus the accuracy on the other parts, with an interval.
@@ -85,12 +85,12 @@ Cut = tuple[str, tuple[str, ...], np.ndarray]  # by what, names of the parts, (N
 def _cuts(of: CardInput) -> Iterator[Cut]:
     facts = of.dataset.facts
     width, height = np.asarray(facts.width_px), np.asarray(facts.height_px)
-    yield "light", ("dark", "middle", "light"), _thirds(brightness(np.asarray(facts.histogram)), of)
+    yield "brightness", ("dark", "middle", "light"), _thirds(brightness(np.asarray(facts.histogram)), of)
     yield "contrast", ("flat", "middle", "rich"), _thirds(np.asarray(facts.grey_std), of)
     yield "size", ("small", "middle", "large"), _thirds(np.sqrt(width.astype(np.float64) * height), of)
     yield "shape", _SHAPES, 1 + np.sign(height.astype(np.int64) - width)
     changed = np.array([bool(note) for note in facts.notes], np.int64)
-    yield "reading", ("read as it is", "converted when read"), changed
+    yield "reading", ("as it is", "converted"), changed
     folders = [_folder(uri, of) for uri in of.dataset.uris]
     names = tuple(sorted(set(folders)))
     if 1 < len(names) <= MOST_FOLDERS:
