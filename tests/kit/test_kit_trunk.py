@@ -53,6 +53,7 @@ def test_the_random_twin_is_another_trunk_of_the_same_shape(lite0):
     [
         ("efficientnet_lite", "efficientnet_lite0"),
         ("bundled:efficientnet_lite3", "bundled:efficientnet_lite"),
+        ("effnet", "did you mean `bundled:efficientnet_lite0`"),
         ("resnet5", "resnet50"),
         ("keras_applications:resnet5", "keras_applications:resnet50"),
         ("qqqqq", "headstart backbones list"),

@@ -233,7 +233,7 @@ def test_overload_is_told_and_no_answer_is_wrong(tiny):
         (["--log", "xml"], 2, "there is no form `xml`"),
         (["--port", "99999"], 3, "cannot listen"),
         (["--host", "no.such.host.invalid", "--no-key"], 3, "cannot listen"),
-        (["--api-key-file", "nothing-here"], 3, "cannot be read"),
+        (["--api-key-file", "nothing-here"], 3, "cannot be read: No such file or directory"),
         (["--usage", "no/such/folder/usage.jsonl"], 3, "there is no folder for it"),
     ],
 )
@@ -242,6 +242,15 @@ def test_what_is_wrong_is_told_at_the_start(tiny, words, code, told, capsys):
 
     assert main(["serve", str(tiny), "--port", "0", *words]) == code
     assert told in capsys.readouterr().err
+
+
+def test_counts_go_to_no_file_that_is_no_log(tiny, tmp_path, capsys):
+    from headstart.cli.main import main
+
+    (tmp_path / "mine.csv").write_text("file,answer\n")
+    assert main(["serve", str(tiny), "--port", "0", "--usage", str(tmp_path / "mine.csv")]) == 2
+    assert "holds something else than counts" in capsys.readouterr().err
+    assert (tmp_path / "mine.csv").read_text() == "file,answer\n"
 
 
 @pytest.mark.parametrize(

@@ -29,7 +29,9 @@ SETTINGS = (
     Setting("HEADSTART_HISTORY", "`off`: neither keep what a run came to nor learn from earlier ones.", "on"),
     Setting("HEADSTART_API_KEY", "Key that requests to `serve` must carry.", "none: see `--api-key-file`"),
     Setting(
-        "HEADSTART_PROGRESS", "`lines`: a line of progress a second where no terminal shows it moving.", "none there"
+        "HEADSTART_PROGRESS",
+        "`lines`: a line of progress a second where no terminal shows it moving.",
+        "no lines of progress without a terminal",
     ),
 )
 

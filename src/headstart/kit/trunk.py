@@ -131,6 +131,7 @@ def _unknown(name: str, known: tuple[str, ...], fits: list[str]) -> UsageError:
     if fits:
         return UsageError(f"the backbone `{name}` is in several sources", hint=f"write one of {', '.join(fits)}")
     word = name.lower().rpartition(":")[2].replace("-", "").replace("_", "")
+    word = word.replace("effnet", "efficientnet")
     away = [one for one in sources.shipped() if one.partition(":")[2] == name]
     if away:
         return UsageError(f"the backbone `{name}` is not here yet", hint=f"write {away[0]}, which fetches it")

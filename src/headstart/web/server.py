@@ -72,7 +72,9 @@ def keys(file: Path | None) -> tuple[str, ...]:
         try:
             found = [line.strip() for line in file.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
         except (OSError, UnicodeDecodeError) as err:
-            raise SetupError(f"the key file `{file}` cannot be read", where=str(file)) from err
+            why = "it is no UTF-8 text" if isinstance(err, UnicodeDecodeError) else err.strerror or err
+            hint = f"openssl rand -hex 32 > {file}" if isinstance(err, FileNotFoundError) else None
+            raise SetupError(f"the key file `{file}` cannot be read: {why}", where=str(file), hint=hint) from err
         if not found:
             raise UsageError(f"the key file `{file}` has no key", hint=f"openssl rand -hex 32 > {file}")
     if short := [key for key in found if len(key) < _SHORTEST_KEY]:

@@ -197,7 +197,8 @@ def run(data: Dataset, *, ctx: Context, seen: int) -> tuple[str, ...]:
     chosen = tuple(ctx.decide("shortlist", lambda: list(names(ctx, seen, data=data)), why))
     expected = estimate(chosen, data, ctx)
     fetch = f", after fetching {size(expected.bytes)}" if expected.bytes else ""
-    ctx.say.line("plan", f"{len(chosen)} backbones, at most {duration(expected.seconds)} of embedding{fetch}")
+    count = f"{len(chosen)} backbone{'s' if len(chosen) > 1 else ''}"
+    ctx.say.line("plan", f"{count}, at most {duration(expected.seconds)} of embedding{fetch}")
     ready = ctx.decide("candidates", lambda: _fetched(chosen, ctx), "backbones whose weights could be had")
     _require_same(ready, ctx)
     _warn_of_known(ready, data, ctx)
