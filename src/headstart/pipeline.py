@@ -14,7 +14,7 @@ from headstart.core import job as jobs
 from headstart.core.context import Context
 from headstart.core.effect import require_effect
 from headstart.core.errors import UsageError
-from headstart.core.opening import default_store, free_folder, opened, require_outside, require_own
+from headstart.core.opening import default_store, free_folder, opened, require_free, require_outside, require_own
 from headstart.core.rundir import RunDir
 from headstart.core.say import Say, duration
 from headstart.run import Run
@@ -250,6 +250,7 @@ def _request(
     require_folder(Path(job.data))
     require_known(job, say, fetching=fetching)
     path = require_outside(Path(out) if out else free_folder(Path(job.data).resolve().name, job), Path(job.data))
+    require_free(path)
     if training:
         require_effect(job)
         _require_trainable(job, path, say)

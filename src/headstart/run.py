@@ -178,11 +178,12 @@ class Run:
         path = self.path / "timings.json"
         return sum(entry["wall_s"] for entry in read_json(path).values()) if path.is_file() else 0.0
 
-    def predict(self, files: Iterable[str | Path]) -> Iterator[Prediction]:
-        """Answer for pictures, in their order; a file that cannot be read gives an answer that says so."""
+    def predict(self, files: str | Path | Iterable[str | Path]) -> Iterator[Prediction]:
+        """Answer for pictures, or one, in their order; a file that cannot be read gives an answer that says so."""
         from headstart.runtime.model import load as load_model
 
-        return load_model(self.path / "model").predict(Path(file) for file in files)
+        each = [files] if isinstance(files, str | Path) else files
+        return load_model(self.path / "model").predict(Path(file) for file in each)
 
     def summary(self) -> dict[str, Any]:
         """The run as one JSON object, as `fit --json` prints it."""

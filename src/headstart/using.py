@@ -130,7 +130,7 @@ def drift(
 
 def explain(
     run: str | Path | Run,
-    files: Iterable[str | Path],
+    files: str | Path | Iterable[str | Path],
     *,
     method: str = "auto",
     class_name: str = "",
@@ -140,7 +140,7 @@ def explain(
 
     Args:
         run: The run, its folder, or the model folder in it.
-        files: Pictures, folders, patterns, archives, tables of paths, as for `predict`.
+        files: Pictures, folders, patterns, archives, tables of paths, as for `headstart predict`; or one of them.
         method: `auto`, `cam`, `scorecam`, `occlusion`, or `gradcam` through the network that the run trained.
         class_name: The class that the maps speak of; default each picture's likeliest.
         neighbours: How many training pictures to name.
@@ -165,6 +165,7 @@ def explain(
     if class_name:
         explainer.position(class_name)
     way = _gradients(Path(run)) if method == GRADCAM else None
+    given = [files] if isinstance(files, str | Path) else files
     if way is None:
         explainer.chosen(method)
 
@@ -173,7 +174,7 @@ def explain(
         from headstart.kit.signatures import PictureError
         from headstart.runtime.explain import unread
 
-        for source in sources(Named(text=str(file)) for file in files):
+        for source in sources(Named(text=str(file)) for file in given):
             try:
                 content = source.read() if isinstance(source, Content) else read_bytes(str(source))
                 yield explainer.explain(

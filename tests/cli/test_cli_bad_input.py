@@ -119,6 +119,19 @@ def test_out_on_a_file(pictures, tmp_path, capsys):
     assert "a file is in its place" in err["what"]
 
 
+@pytest.mark.parametrize("command", ["fit", "audit", "embed", "rank"])
+def test_out_among_other_files_leaves_them_as_they_are(command, pictures, tmp_path, capsys):
+    mine = tmp_path / "mine"
+    (mine / "model").mkdir(parents=True)
+    for name in ("README.md", "report.html", "model/weights.bin"):
+        (mine / name).write_text("precious")
+    err = failed(capsys, command, pictures(a=3, b=3), "--out", str(mine), code=2)
+    assert f"`{mine}` is not empty and is no run" in err["what"]
+    assert "--out" in err["hint"]
+    assert sorted(p.name for p in mine.rglob("*")) == ["README.md", "model", "report.html", "weights.bin"]
+    assert (mine / "README.md").read_text() == "precious"
+
+
 def test_a_cache_that_cannot_be_made(pictures, tmp_path, monkeypatch, capsys):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("HEADSTART_CACHE", str(tmp_path / "file" / "cache"))

@@ -71,3 +71,38 @@ def test_a_bare_model_folder_has_no_network_for_gradients(saved, paint, tmp_path
     words = ["--method", "gradcam", "--out", str(tmp_path / "why")]
     assert main(["explain", str(saved), str(paint("a.png", "red")), *words]) == 3
     assert "is not a run folder" in capsys.readouterr().err
+
+
+def test_its_own_folder_is_written_again_and_a_foreign_one_is_left_alone(saved, paint, tmp_path, capsys):
+    words = ["explain", str(saved), str(paint("a.png", "red"))]
+    assert main([*words, "--out", str(tmp_path / "why")]) == 0
+    assert main([*words, "--out", str(tmp_path / "why")]) == 0
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "index.html").write_text("<title>Mine</title>")
+    capsys.readouterr()
+    assert main([*words, "--out", str(tmp_path / "site")]) == 2
+    assert "is not empty, and no explanation made it" in capsys.readouterr().err
+    assert [p.name for p in (tmp_path / "site").iterdir()] == ["index.html"]
+    assert (tmp_path / "site" / "index.html").read_text() == "<title>Mine</title>"
+
+
+@pytest.mark.parametrize(
+    ("named", "told"),
+    [
+        ("why/a.png", "the picture `{}/why/a.png` lies in `{}/why`"),
+        ("why/*.png", "the picture `{}/why/a.png` lies in `{}/why`"),
+        ("why", "the folder `{}/why` lies among the pictures of `{}/why`"),
+        ("", "the folder `{}/why` lies among the pictures of `{}`"),
+        ("-", "the picture `{}/why/a.png` lies in `{}/why`"),
+    ],
+)
+def test_no_picture_is_written_over(saved, paint, tmp_path, monkeypatch, capsys, named, told):
+    place = paint("a.png", "red").parent
+    assert main(["explain", str(saved), str(place / "a.png"), "--out", str(place / "why")]) == 0
+    before = {path: path.read_bytes() for path in place.rglob("*.*")}
+    monkeypatch.setattr("headstart.cli.rows.listed", lambda **_: iter([str(place / "why" / "a.png")]))
+    words = [named if named == "-" else str(place / named), "--out", str(place / "why")]
+    capsys.readouterr()
+    assert main(["explain", str(saved), *words]) == 2
+    assert told.replace("{}", str(place)) in capsys.readouterr().err
+    assert {path: path.read_bytes() for path in place.rglob("*.*")} == before

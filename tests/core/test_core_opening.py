@@ -4,7 +4,7 @@ import pytest
 
 from headstart.core import job as jobs
 from headstart.core.errors import UsageError
-from headstart.core.opening import free_folder, opened
+from headstart.core.opening import free_folder, opened, require_free
 from headstart.core.say import Say
 
 
@@ -33,3 +33,21 @@ def test_the_settings_that_differ_are_named(tmp_path):
     assert "`seed` 7 here, 0 there" in caught.value.what
     assert "`backbones` auto here, a,b there" in caught.value.what
     assert "`folds`" not in caught.value.what
+
+
+@pytest.mark.parametrize(
+    "names", [[], [".lock", ".owner.json"], [".lock", "format.json"], ["format.json", "job.toml", "a"]]
+)
+def test_a_new_folder_and_that_of_a_run_however_short_may_be_taken(tmp_path, names):
+    for name in names:
+        (tmp_path / name).touch()
+    assert require_free(tmp_path) == tmp_path
+    assert require_free(tmp_path / "none") == tmp_path / "none"
+
+
+@pytest.mark.parametrize("names", [["README.md"], ["job.toml"], ["format.json", "data"]])
+def test_a_folder_of_other_files_is_refused(tmp_path, names):
+    for name in names:
+        (tmp_path / name).touch()
+    with pytest.raises(UsageError, match="is not empty and is no run"):
+        require_free(tmp_path)

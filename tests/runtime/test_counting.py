@@ -68,6 +68,29 @@ def test_a_log_that_cannot_be_one_is_told_before_anything_is_answered(
     assert picture.read_bytes() == before
 
 
+@pytest.mark.parametrize("content", ["file,answer\na.jpg,red\n", "{\n", "[1]", '{"format": 1}\n', "\n"])
+def test_counts_are_appended_to_no_file_that_is_no_log(saved, paint, tmp_path, content, capsys):
+    (tmp_path / "mine.txt").write_text(content)
+    assert main(["predict", str(saved), str(paint("a.png", "red")), "--usage", str(tmp_path / "mine.txt")]) == 2
+    said = capsys.readouterr()
+    assert "mine.txt` holds something else than counts" in said.err
+    assert said.out == ""
+    assert (tmp_path / "mine.txt").read_text() == content
+
+
+@pytest.mark.parametrize(
+    "cut", ["", '{"for', '{"format": 1, "model": "0a', '{"format": 1, "model": "0a1b", "day": "2026']
+)
+def test_a_log_whose_only_line_was_cut_short_goes_on(saved, paint, tmp_path, cut):
+    (tmp_path / "log.jsonl").write_text(cut)
+    words = [str(saved), str(paint("a.png", "red")), "--usage", str(tmp_path / "log.jsonl"), "--quiet"]
+    assert main(["predict", *words]) == 0
+    assert main(["predict", *words]) == 0
+    *begun, first, second = (tmp_path / "log.jsonl").read_text().splitlines()
+    assert begun == ([cut] if cut else [])
+    assert [json.loads(line)["answered"] for line in (first, second)] == [1, 1]
+
+
 def test_many_may_append_to_one_log(saved, paint, tmp_path):
     model, log = load(saved), tmp_path / "log.jsonl"
     [found] = model.predict([paint("a.png", "red")])

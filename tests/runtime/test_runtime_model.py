@@ -168,3 +168,18 @@ def test_uris_are_the_files_as_given(saved, paint, monkeypatch):
     monkeypatch.chdir(file.parent)
     [found] = load(saved).predict([Path("a.png")])
     assert found.uri == "a.png"
+
+
+@pytest.mark.parametrize("kind", [str, Path])
+def test_one_picture_need_not_stand_in_a_list(tmp_path, paint, kind):
+    import headstart
+
+    model = write_tiny_model(tmp_path / "run" / "model")
+    (tmp_path / "run" / "format.json").write_text('{"format": 1}')
+    one = kind(paint("a.png", "red"))
+    for found in (
+        headstart.load(tmp_path / "run").predict(one),
+        load(model).predict(one),
+        (each.prediction for each in headstart.explain(model, one)),
+    ):
+        assert [(told.uri, told.answer, told.error) for told in found] == [(str(one), "red", "")]

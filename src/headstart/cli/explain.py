@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from headstart.cli import rows
 from headstart.cli.parser import filled, place, whole
+from headstart.core.errors import UsageError
 from headstart.core.files import show
 
 if TYPE_CHECKING:
@@ -46,8 +47,10 @@ class Explain:
         from headstart import using
         from headstart.core.files import write_bytes
         from headstart.runtime.explain import overlay_png
-        from headstart.runtime.explained_page import Page
+        from headstart.runtime.explained_page import Page, require_free
 
+        require_free(args.out)
+        _require_apart(args.files, args.out)
         found = using.explain(
             args.run,
             rows.names(args.files),
@@ -60,8 +63,12 @@ class Explain:
         for one in found:
             file = "" if one.prediction.error else names.of(one.uri)
             if file:
-                write_bytes(args.out / file, overlay_png(one))
+                if "-" in args.files:  # the other names were looked at before
+                    _require_elsewhere(Path(one.uri), args.out)
                 page.add(one, file)
+                if not answered:
+                    page.write(args.out / "index.html")  # from now on the folder is known as ours
+                write_bytes(args.out / file, overlay_png(one))
             answered, unread = answered + bool(file), unread + (not file)
             _print(one, args.out / file if file else None, as_json=args.json)
         if answered:
@@ -69,6 +76,34 @@ class Explain:
             if not args.quiet:
                 print(f"{show((args.out / 'index.html').as_posix())} shows them side by side", file=sys.stderr)
         return rows.sum_up(answered, unread, quiet=args.quiet)
+
+
+def _require_apart(words: Sequence[str], out: Path) -> None:
+    """Refuse to write among the pictures, which would be written over, or be explained in their turn.
+
+    Raises:
+        UsageError: A picture lies in `out`, or `out` in a folder of pictures.
+    """
+    from headstart.runtime.archives import is_archive
+    from headstart.runtime.predict import Content
+    from headstart.runtime.sources import Named, sources
+
+    for word in words:
+        path = Path(word)
+        if path.is_dir() and out.resolve().is_relative_to(path.resolve()):
+            told = f"the folder `{out}` lies among the pictures of `{word}`"
+            raise UsageError(told, where="--out", hint="name a folder beside them with `--out`")
+        if word != "-" and out.is_dir() and not is_archive(path):
+            for source in sources([Named(text=word)]):
+                place = source.content if isinstance(source, Content) else source
+                if isinstance(place, Path):
+                    _require_elsewhere(place, out)
+
+
+def _require_elsewhere(picture: Path, out: Path) -> None:
+    if picture.resolve().parent == out.resolve():
+        told = f"the picture `{picture}` lies in `{out}`, and could be written over"
+        raise UsageError(told, where="--out", hint="name another folder with `--out`")
 
 
 class _Names:

@@ -12,7 +12,6 @@ from headstart.cli import rows
 from headstart.cli.parser import filled, place
 from headstart.core.calm import single_blas
 from headstart.core.errors import UsageError, nearest
-from headstart.core.files import disk_errors
 
 if TYPE_CHECKING:
     from headstart.runtime.answering import Answered, Counting
@@ -144,11 +143,10 @@ def _counting(path: Path | None, model: Model) -> Counting | None:
     if path is None:
         return None
     from headstart.runtime.answering import Counting
-    from headstart.runtime.usage import Usage
+    from headstart.runtime.usage import Usage, require_log
 
     usage = Usage.of(model)
-    with disk_errors(path), path.open("ab"):
-        pass  # that it cannot be written is told now, not after the last picture
+    require_log(path)
     return Counting(usage, path)
 
 

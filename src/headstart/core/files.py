@@ -99,6 +99,17 @@ def write_bytes(path: Path, content: bytes) -> None:
             raise
 
 
+def shown(folder: Path) -> set[str]:
+    """Names in a folder that are not hidden; none where there is no folder.
+
+    Raises:
+        SetupError: It cannot be read.
+    """
+    with disk_errors(folder):
+        entries = folder.iterdir() if folder.is_dir() else ()
+        return {entry.name for entry in entries if not entry.name.startswith(".")}
+
+
 def sweep(folder: Path) -> None:
     """Remove the drafts that killed processes left in a folder and in those below; no other may be writing there."""
     for draft in sorted(folder.rglob(f"{_DRAFT}*")):

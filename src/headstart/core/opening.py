@@ -11,7 +11,7 @@ from pathlib import Path
 from headstart.core import job as jobs
 from headstart.core.context import Context
 from headstart.core.errors import NoOpError, UsageError
-from headstart.core.files import portable
+from headstart.core.files import portable, shown
 from headstart.core.job import Job
 from headstart.core.rundir import RunDir
 from headstart.core.say import Say
@@ -61,6 +61,24 @@ def require_outside(run: Path, data: Path) -> Path:
             f"the run folder `{run}` lies in the data folder",
             where="--out",
             hint="name a folder outside the pictures with `--out`",
+        )
+    return run
+
+
+def require_free(run: Path) -> Path:
+    """The run folder, refused where somebody else's files lie in it, some of which a run would write over.
+
+    A run that was killed at its very start has left hidden files, or `format.json` alone.
+
+    Raises:
+        UsageError: The folder is not empty and is no run.
+    """
+    found = shown(run)
+    if found - {"format.json"} and not {"format.json", "job.toml"} <= found:
+        raise UsageError(
+            f"the folder `{run}` is not empty and is no run",
+            where="--out",
+            hint="name a new or an empty folder with `--out`",
         )
     return run
 

@@ -8,7 +8,8 @@ from html import escape
 from pathlib import Path
 from urllib.parse import quote
 
-from headstart.core.files import show, write_text
+from headstart.core.errors import UsageError
+from headstart.core.files import show, shown, write_text
 from headstart.runtime.examples import Neighbour
 from headstart.runtime.explain import NAMES, Explanation
 
@@ -23,13 +24,26 @@ ul { list-style: none; display: flex; flex-wrap: wrap; gap: 0.7rem; padding: 0; 
 li { width: 6.4rem; font-size: 0.75rem; line-height: 1.35; } li img { display: block; max-width: 6rem; }
 """
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src 'self' data: file:"
+_GENERATOR = '<meta name="generator" content="headstart explain">'  # tells our folders from others
 _HEAD = f"""<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="{_POLICY}">
+<meta http-equiv="Content-Security-Policy" content="{_POLICY}">{_GENERATOR}
 <title>Explained</title><style>{_STYLE}</style></head><body><main><h1>Why the model answers so</h1>
 <p>Warm is what speaks for the class, relative to the strongest place of the picture; dark is what the model does not
 see.</p>
 """
+
+
+def require_free(folder: Path) -> None:
+    """Refuse a folder with files that no explanation wrote.
+
+    Raises:
+        UsageError: It is not empty, and its `index.html` is not of a `Page`.
+    """
+    page = folder / "index.html"
+    if shown(folder) and not (page.is_file() and _GENERATOR.encode() in page.read_bytes()[: len(_HEAD) * 2]):
+        told = f"the folder `{folder}` is not empty, and no explanation made it"
+        raise UsageError(told, where="--out", hint="name a new or an empty folder with `--out`")
 
 
 class Page:

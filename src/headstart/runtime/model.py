@@ -22,7 +22,7 @@ from headstart.kit.tempering import tempered
 from headstart.runtime import answer, doubt, manifest
 from headstart.runtime.doubt import Doubts
 from headstart.runtime.manifest import Manifest, TrunkEntry
-from headstart.runtime.predict import Chunk, Source, chunks
+from headstart.runtime.predict import Chunk, Content, Source, chunks
 
 
 class Model:
@@ -78,13 +78,15 @@ class Model:
             self._engines[batch] = tuple(made)
         return self._engines[batch]
 
-    def predict(self, files: Iterable[Source]) -> Iterator[Prediction]:
+    def predict(self, files: str | Source | Iterable[Source]) -> Iterator[Prediction]:
         """Answer for pictures, in their order, as they are made; memory does not grow with their number.
 
         Args:
-            files: Picture files, or pictures that come as bytes; consumed as needed. One that cannot be read gives a
-                `Prediction` with `error`.
+            files: Picture files, or pictures that come as bytes; consumed as needed; one alone is taken as such. One
+                that cannot be read gives a `Prediction` with `error`.
         """
+        if isinstance(files, str | Path | Content):
+            files = [Path(files) if isinstance(files, str) else files]
         for chunk in self.featured(files):
             yield from self.answers(chunk)
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from headstart.core.errors import DataError
+from headstart.core.errors import DataError, UsageError
 from headstart.core.files import disk_errors, read_json, write_json
 from headstart.core.keys import digest, file_digest
 from headstart.core.types import Prediction
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 NAME = "usage.json"
+_BEGIN = f'{{"format": {FORMAT}, "model": "'.encode()  # of every line of a log
+_LONGEST = 1 << 24  # bytes of a line that are looked at
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -148,6 +150,30 @@ class Usage:
     def _line(self, day: str, found: Counts) -> str:
         head = {"format": FORMAT, "model": self._model, "day": day}
         return json.dumps({**head, **found.as_json()}, ensure_ascii=True, allow_nan=False) + "\n"
+
+
+def require_log(path: Path) -> None:
+    """Refuse to append to a file that is no log; that it cannot be written is told too, before there is work to lose.
+
+    Raises:
+        UsageError: The file holds something else.
+        DataError: A newer version wrote it.
+        SetupError: It cannot be written.
+    """
+    with disk_errors(path):
+        if path.is_file():  # a device or a pipe holds nothing
+            with path.open("rb") as handle:
+                first = handle.readline(_LONGEST)
+            if first and not _begun(first.rstrip(b"\n")) and _entry(first, path) is None:
+                told = f"the file `{path}` holds something else than counts of answers"
+                raise UsageError(told, where="--usage", hint="name a new file, such as `--usage usage.jsonl`")
+        with path.open("ab"):
+            pass
+
+
+def _begun(line: bytes) -> bool:
+    """Whether a line is one of a log, or what a kill left of it."""
+    return len(line) > 1 and (line.startswith(_BEGIN) or _BEGIN.startswith(line))
 
 
 def _add(days: dict[str, Counts], day: str, found: Counts) -> None:

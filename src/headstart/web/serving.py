@@ -8,7 +8,6 @@ import threading
 from typing import Any
 
 from headstart.core.errors import UsageError, nearest
-from headstart.core.files import disk_errors
 from headstart.core.job import count_bytes, seconds
 from headstart.web import server
 from headstart.web.log import FORMS, Log
@@ -24,8 +23,9 @@ def serve(args: argparse.Namespace) -> None:
     """
     log = Log("off" if args.quiet else _form(args.log))
     if args.usage is not None:
-        with disk_errors(args.usage), args.usage.open("ab"):
-            pass  # that it cannot be written is told now, not after the first minute
+        from headstart.runtime.usage import require_log
+
+        require_log(args.usage)
     keys = server.keys(args.api_key_file)
     place = server.Place(host=args.host, port=args.port, allowed=tuple(args.allow_host), keys=keys, open=args.no_key)
     with contextlib.closing(server.bound(place)) as listening:
