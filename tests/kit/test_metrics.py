@@ -215,3 +215,18 @@ def test_all_scores_of_a_large_split_take_less_than_seconds():
     y, p = drawn(100_000)
     found = metrics.scores(y, p, split="t", class_names=NAMES, clusters=np.arange(100_000) // 2)
     assert found[0].high - found[0].low < 0.01
+
+
+def test_pictures_without_an_error_leave_losses_and_calibration_uncertain():
+    for n in (6, 60, 600):
+        y = np.arange(n) % 2
+        p = np.where(np.eye(2)[y] > 0, 0.9999, 0.0001)
+        of = {name: metrics.score(name, y, p, split="train") for name in ("accuracy", "ece", "log_loss", "brier")}
+        unseen = 1 - of["accuracy"].low
+        assert (of["ece"].low, of["ece"].high) == (0.0, pytest.approx(unseen - 0.0001))
+        assert of["log_loss"].high == pytest.approx(np.log(2) * unseen, abs=2e-4)
+        assert of["brier"].high == pytest.approx(0.5 * unseen, abs=2e-4)
+        alike = metrics.score("ece", y, p, split="train", clusters=np.arange(n) // 2)  # two of each: half as many
+        assert alike.high > of["ece"].high
+    timid = metrics.score("ece", y, np.where(np.eye(2)[y] > 0, 0.6, 0.4), split="train")
+    assert 0.3 < timid.low < timid.value == pytest.approx(0.4)

@@ -228,6 +228,15 @@ def test_learning_by_heart_is_called_overfitting():
     assert "a gap of 0.6" in found.sentence
 
 
+def test_a_few_pictures_without_an_error_tell_nothing_of_overfitting():
+    for n, said in ((6, "unclear"), (30, "unclear"), (300, "no")):
+        y = np.arange(n) % 2
+        part = _part(y, np.eye(2)[y])
+        found = verdicts.overfitting(dataclasses.replace(part, split="train"), part)
+        assert found.answer == said
+        assert "000]" not in found.sentence
+
+
 def test_overfitting_on_few_pictures_cannot_be_told():
     y = np.arange(20) % 2
     answers = np.where(np.arange(20) < 2, 1 - y, y)

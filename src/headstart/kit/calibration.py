@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from headstart.core.types import CalibrationBin
-from headstart.kit.intervals import Interval
+from headstart.kit.intervals import Interval, design_effect, wilson
 
 BINS = 15
 FEWEST = 10
@@ -55,7 +55,8 @@ def calibration_error(confidence: np.ndarray, right: np.ndarray, groups: np.ndar
 
     The estimate is too high, since noise never cancels in absolute values, and the bootstrap is too high by as much
     again: the reversed (basic) interval takes that off, and is stretched to hold the estimate itself. It reaches down
-    to 0 when a perfectly calibrated model would often show as much.
+    to 0 when a perfectly calibrated model would often show as much. Where all answers are right, or all wrong, it holds
+    the gaps to every accuracy that so few pictures allow.
 
     Args:
         confidence: (M,) probability of the answer.
@@ -74,4 +75,14 @@ def calibration_error(confidence: np.ndarray, right: np.ndarray, groups: np.ndar
     low, high = 2 * value - np.quantile(seen, [0.975, 0.025])
     if value <= np.quantile(np.abs(drawn).sum(axis=1), 0.975):
         low = 0.0
+    if right.all() or not right.any():
+        low, high = _unseen(float(confidence.mean()), right, groups, low, high)
     return Interval(value, float(np.clip(low, 0, value)), float(np.clip(high, value, 1)))
+
+
+def _unseen(confidence: float, right: np.ndarray, groups: np.ndarray, low: float, high: float) -> tuple[float, float]:
+    """The ends, wide enough for what Wilson's interval of the accuracy allows: nothing varies that could be drawn."""
+    n = len(right) / design_effect(np.zeros(len(right)), groups)
+    _, least, most = wilson(float(right.mean()) * n, n)
+    nearest = max(0.0, least - confidence, confidence - most)
+    return min(low, nearest), max(high, confidence - least, most - confidence)

@@ -150,9 +150,13 @@ def _accuracy(case: _Case) -> _Part:
     return _ratio(case, case.right, np.ones(len(case.y), bool))
 
 
-def _of_losses(losses: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> Callable[[_Case], _Part]:
+def _of_losses(losses: Callable[[np.ndarray, np.ndarray], np.ndarray], least: float) -> Callable[[_Case], _Part]:
+    """Mean losses; where no picture is wrong, the errors that their number leaves possible cost the `least` each."""
+
     def measure(case: _Case) -> _Part:
         value, low, high = mean_interval(losses(case.y, case.p), case.groups)
+        if (case.p.argmax(axis=1) == case.y).all():
+            high += least * wilson(0, len(case.y) / design_effect(np.zeros(len(case.y)), case.groups)).high
         return _Part(Interval(value, max(0.0, low), high), len(case.y), "t")
 
     return measure
@@ -234,8 +238,8 @@ def _macro(case: _Case, name: str, parts: dict[int, _Part]) -> _Part:
 
 _WHOLE: dict[str, Callable[[_Case], _Part]] = {
     "accuracy": _accuracy,
-    "log_loss": _of_losses(log_losses),
-    "brier": _of_losses(brier_losses),
+    "log_loss": _of_losses(log_losses, float(np.log(2))),  # an error gives its class at most a half
+    "brier": _of_losses(brier_losses, 0.5),
     "ece": _ece,
 }
 _PER_CLASS: dict[str, Callable[[_Case, int], _Part]] = {

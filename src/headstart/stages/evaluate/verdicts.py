@@ -14,7 +14,7 @@ import numpy as np
 
 from headstart.core.types import CurvePoint, Score, Verdict
 from headstart.kit.compare import paired
-from headstart.kit.intervals import Interval, Z, mean_interval
+from headstart.kit.intervals import Interval, Z, compact, design_effect, difference, mean_interval, wilson
 from headstart.stages.evaluate.baselines import HISTOGRAM, MODEL, RANDOM, Features
 from headstart.stages.evaluate.held_out import Part
 
@@ -105,9 +105,8 @@ def transfer(found: list[Features], clusters: np.ndarray) -> Verdict:
 
 def overfitting(train: Part, held: Part) -> Verdict:
     """The gap between the accuracy on training pictures and on pictures never seen."""
-    seen = mean_interval((train.answers == train.y) * 1.0, train.clusters)
-    fresh = mean_interval((held.answers == held.y) * 1.0, held.clusters)
-    gap = _apart(seen, fresh)
+    seen, fresh = _accuracy(train), _accuracy(held)
+    gap = difference(seen, fresh)
     answer = "yes" if gap.low > GAP else "no" if gap.high < GAP else "unclear"
     untold = "this cannot be told" + (" on so few pictures" if gap.low <= 0 else ", the gap is near the limit")
     says = {"yes": "it learns its pictures by heart", "no": "no", "unclear": untold}[answer]
@@ -120,10 +119,11 @@ def overfitting(train: Part, held: Part) -> Verdict:
     return Verdict(code="overfitting", answer=answer, sentence=sentence)
 
 
-def _apart(a: Interval, b: Interval) -> Interval:
-    """Difference of two means as if they were independent."""
-    half = float(np.hypot(a.high - a.value, b.high - b.value))
-    return Interval(a.value - b.value, a.value - b.value - half, a.value - b.value + half)
+def _accuracy(part: Part) -> Interval:
+    """Wilson's interval, which pictures without an error leave as wide as their number does."""
+    right = (part.answers == part.y) * 1.0
+    effective = len(right) / design_effect(right - right.mean(), compact(part.clusters))
+    return wilson(float(right.mean()) * effective, effective)
 
 
 def enough_data(curve: Sequence[CurvePoint]) -> Verdict:
