@@ -123,8 +123,7 @@ def drift(
     paths = [Path(logs)] if isinstance(logs, str | Path) else [Path(log) for log in logs]
     found = usage.read_logs(paths, reference.model)
     if not found.days:
-        others = f"; {found.foreign:,} lines are of other models" if found.foreign else ""
-        raise DataError(f"the logs say nothing of the model `{folder}`{others}", where=str(paths[0]))
+        raise usage.nothing(paths, found, folder)
     return drifting.judge(reference, found, alpha=alpha, effect=effect)
 
 

@@ -63,7 +63,9 @@ def test_what_does_not_fit_is_refused_before_anything_is_written(saved, paint, t
 def test_no_picture_at_all_is_an_error(saved, tmp_path, capsys):
     (tmp_path / "text.jpg").write_text("words")
     assert main(["explain", str(saved), str(tmp_path / "text.jpg"), "--out", str(tmp_path / "why")]) == 3
-    assert "none of 1 files could be read" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "none of 1 files could be read" in said
+    assert "hint" not in said  # the line of the file tells why
     assert not (tmp_path / "why").exists()
 
 

@@ -63,7 +63,7 @@ def test_nothing_readable_ends_with_3_and_still_has_its_rows(saved, tmp_path, ca
 def test_a_folder_without_pictures_ends_with_3(saved, tmp_path, capsysbinary):
     (tmp_path / "empty").mkdir()
     assert main(["predict", str(saved), str(tmp_path / "empty")]) == 3
-    assert b"no picture" in capsysbinary.readouterr().err
+    assert f"there is no picture in `{tmp_path / 'empty'}`" in capsysbinary.readouterr().err.decode()
 
 
 def test_commas_quotes_newlines_and_bytes_in_names(saved, paint, capsysbinary):

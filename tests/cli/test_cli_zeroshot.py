@@ -108,7 +108,7 @@ def test_nothing_to_answer_ends_with_3(tmp_path, capsysbinary):
     empty = tmp_path / "empty"
     empty.mkdir()
     assert main(["zeroshot", str(empty), *CLASSES]) == 3
-    assert b"no picture among what was named" in capsysbinary.readouterr().err
+    assert f"there is no picture in `{empty}`" in capsysbinary.readouterr().err.decode()
     assert main(["zeroshot", str(tmp_path / "none.png"), *CLASSES]) == 3
     said = capsysbinary.readouterr()
     assert b"none of 1 files could be read" in said.err

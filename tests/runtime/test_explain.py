@@ -16,6 +16,7 @@ from headstart.kit import maps
 from headstart.kit.signatures import PictureError
 from headstart.runtime import examples, faithful, manifest, model
 from headstart.runtime.explain import Explainer, overlay_png
+from headstart.runtime.explained_page import Page
 from headstart.testing.tiny_model import write_tiny_model
 
 pytestmark = pytest.mark.medium
@@ -215,7 +216,11 @@ def test_a_training_picture_is_most_like_itself(explainer, pictures):
         assert Image.open(io.BytesIO(first.thumbnail)).size == (96, 96)
 
 
-def test_where_nothing_is_alike_it_says_so(explainer, unseen, monkeypatch):
+def test_where_nothing_is_alike_it_says_so(explainer, unseen, monkeypatch, tmp_path):
+    page = Page()
+    page.add(explainer.explain(unseen[0]), "a.png")
+    page.write(tmp_path / "index.html")
+    assert "<p>It looks like these:</p>" in (tmp_path / "index.html").read_text()
     vectors = explainer.examples.similarities(np.zeros_like(explainer.examples._centre))  # along the mean's own way
     monkeypatch.setattr(explainer.examples, "similarities", lambda features: -np.abs(vectors))
     found = explainer.explain(unseen[0])

@@ -113,6 +113,15 @@ def test_each_change_is_seen_and_named(change, what):
     assert found.advice
 
 
+def test_pictures_more_familiar_than_held_out_ones_did_not_move_away():
+    rng = np.random.default_rng(3)
+    found = judged(reference_of(rng), *answers(rng, 300, novelty=5.0))
+    assert found.drifted
+    assert found.sentence.startswith(
+        "the pictures look more familiar than held-out ones did: they may be those that the model learnt from ("
+    )
+
+
 def test_features_that_moved_are_seen():
     rng = np.random.default_rng(4)
     reference, (found, features) = reference_of(rng), answers(rng, 300)
@@ -185,7 +194,7 @@ def test_a_line_cut_short_or_damaged_is_passed_over(tmp_path):
 
 
 def test_a_log_that_cannot_be_read_or_is_newer(tmp_path):
-    with pytest.raises(DataError, match="cannot be read"):
+    with pytest.raises(DataError, match="nothing was counted there yet"):
         usage.read_logs([tmp_path / "none.jsonl"], "m")
     (tmp_path / "new.jsonl").write_text('{"format": 9, "model": "m", "day": "2026-01-31"}\n')
     with pytest.raises(DataError, match="format 9"):
@@ -248,7 +257,15 @@ def test_what_stops_the_command(saved, watched, tmp_path, capsys):
     log = tmp_path / "log.jsonl"
     log.write_text("")
     assert main(["drift", str(saved), str(log)]) == 3
-    assert "say nothing of the model" in capsys.readouterr().err
+    assert f"`{log}` is empty: nothing was counted there yet" in capsys.readouterr().err
+    assert main(["drift", str(saved), str(tmp_path / "later.jsonl")]) == 3
+    assert "nothing was counted there yet" in capsys.readouterr().err
+    log.write_text("file,answer\na.jpg,red\n")
+    assert main(["drift", str(saved), str(log)]) == 3
+    said = capsys.readouterr().err
+    assert f"`{log}` is no usage log" in said
+    assert "--usage LOG makes one" in said
+    log.write_text("")
     assert main(["drift", str(saved), str(log), "--alpha", "2"]) == 2
     content = (saved / "usage.json").read_text()
     (saved / "usage.json").write_text(content.replace('"test"', '"cv"'))

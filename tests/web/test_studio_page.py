@@ -124,6 +124,9 @@ def test_a_picture_is_tried_and_its_command_is_shown(fitted, serving, chromium, 
         assert page.locator(".bars li").count() == 2
         assert page.locator(".try .command code").first.inner_text().startswith("headstart predict ")
         page.wait_for_function("[...document.querySelectorAll('.try img')].every((one) => one.naturalWidth > 0)")
+        page.locator("input[type=file]").set_input_files(folder / "cloth" / "global" / "notes.txt")
+        page.get_by_text("notes.txt: not a picture: the content is none of").wait_for(timeout=60_000)
+        assert page.get_by_text("could be read").count() == 0
         assert pages.faults(page) == []
 
 

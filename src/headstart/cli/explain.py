@@ -75,7 +75,7 @@ class Explain:
             page.write(args.out / "index.html")
             if not args.quiet:
                 print(f"{show((args.out / 'index.html').as_posix())} shows them side by side", file=sys.stderr)
-        return rows.sum_up(answered, unread, quiet=args.quiet)
+        return rows.sum_up(answered, unread, quiet=args.quiet, asked=args.files, hint=None)
 
 
 def _require_apart(words: Sequence[str], out: Path) -> None:

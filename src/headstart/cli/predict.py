@@ -72,7 +72,9 @@ class Predict:
         sources.check(words, column=args.column, root=args.root)
         found = sources.sources(_named(args), column=args.column, root=args.root)
         done = _bare(args, form, found) if _is_backbone(args.run) else _saved(args, form, found)
-        return rows.sum_up(done.answered, done.unread, quiet=args.quiet, unknown=done.unknown, before=done.before)
+        return rows.sum_up(
+            done.answered, done.unread, quiet=args.quiet, unknown=done.unknown, before=done.before, asked=args.files
+        )
 
 
 # ---------------------------------------------------------------- what was asked

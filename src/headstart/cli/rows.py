@@ -112,7 +112,16 @@ def put_json(out: BinaryIO, row: dict[str, Any]) -> None:
     out.flush()
 
 
-def sum_up(answered: int, unread: int, *, quiet: bool, unknown: int = 0, before: int = 0) -> int:
+def sum_up(
+    answered: int,
+    unread: int,
+    *,
+    quiet: bool,
+    unknown: int = 0,
+    before: int = 0,
+    asked: Sequence[str] = (),
+    hint: str | None = "the column `error` of each row says why",
+) -> int:
     """The exit code 0, and a line on stderr.
 
     Args:
@@ -121,15 +130,25 @@ def sum_up(answered: int, unread: int, *, quiet: bool, unknown: int = 0, before:
         quiet: No line.
         unknown: Of those that were answered, how many by `unknown`.
         before: Rows of an earlier call.
+        asked: What was named.
+        hint: Where each unread file tells why.
 
     Raises:
         DataError: No picture could be read.
     """
     if not answered and not before:
-        what = f"none of {unread:,} files could be read" if unread else "there is no picture among what was named"
-        raise DataError(what, hint="the column `error` of each row says why" if unread else None)
+        what = f"none of {unread:,} files could be read" if unread else f"there is no picture {_among(asked)}"
+        raise DataError(what, hint=hint if unread else None)
     if not quiet:
         of_them = f" ({unknown:,} of them unknown)" if unknown else ""
         earlier = f", {before:,} rows were there already" if before else ""
         print(f"{answered:,} answered{of_them}, {unread:,} could not be read{earlier}", file=sys.stderr)
     return 0
+
+
+def _among(asked: Sequence[str]) -> str:
+    """What was named, as the end of a sentence."""
+    if not asked or "-" in asked:
+        return "among what was named"
+    more = f" and {len(asked) - 3:,} more" if len(asked) > 3 else ""
+    return f"in {', '.join(f'`{word}`' for word in asked[:3])}{more}"

@@ -49,7 +49,7 @@ class ZeroShot:
             for found in guesses:
                 write(found)
                 answered, unread = answered + (not found.error), unread + bool(found.error)
-        return rows.sum_up(answered, unread, quiet=args.quiet)
+        return rows.sum_up(answered, unread, quiet=args.quiet, asked=args.files)
 
 
 def _names(text: str) -> tuple[str, ...]:

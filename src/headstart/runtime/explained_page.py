@@ -62,7 +62,7 @@ class Page:
         if one.compared:
             lines.append(f"<p>{_text(one.compared)}</p>")
         if one.neighbours:
-            lines.append(f"<p>Because it looks like these:</p>{_pictures(one.neighbours, likeness=True)}")
+            lines.append(f"<p>It looks like these:</p>{_pictures(one.neighbours, likeness=True)}")
         if one.prototypes:
             lines.append(f"<p>Pictures that stand for {_text(one.class_name)}:</p>{_pictures(one.prototypes)}")
         alt = f"Heat map of {one.class_name} on {Path(one.uri).name}"

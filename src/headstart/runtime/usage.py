@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 NAME = "usage.json"
+_MAKES = "headstart predict RUN FILES --usage LOG makes one"
 _BEGIN = f'{{"format": {FORMAT}, "model": "'.encode()  # of every line of a log
 _LONGEST = 1 << 24  # bytes of a line that are looked at
 
@@ -240,13 +241,32 @@ def read_logs(paths: Iterable[Path], model: str) -> Log:
                         foreign += 1
                     else:
                         _add(days, entry["day"], entry["counts"])
+        except FileNotFoundError as err:
+            what = f"there is no log `{path}`: nothing was counted there yet"
+            raise DataError(what, where=str(path), hint=_MAKES) from err
         except OSError as err:
-            raise DataError(
-                f"the log `{path}` cannot be read: {err.strerror or err}",
-                where=str(path),
-                hint="headstart predict RUN FILES --usage LOG makes one",
-            ) from err
+            what = f"the log `{path}` cannot be read: {err.strerror or err}"
+            raise DataError(what, where=str(path), hint=_MAKES) from err
     return Log(days=dict(sorted(days.items())), foreign=foreign, damaged=damaged)
+
+
+def nothing(paths: Sequence[Path], found: Log, model: Path) -> DataError:
+    """Why logs hold no picture of a model: they are of others, are no logs, or nothing was counted yet.
+
+    Args:
+        paths: The logs.
+        found: What they say.
+        model: The model's folder.
+    """
+    named = ", ".join(f"`{path}`" for path in paths)
+    if found.foreign:
+        what = f"the logs say nothing of the model `{model}`; {found.foreign:,} lines are of other models"
+        return DataError(what, where=str(paths[0]))
+    if found.damaged:
+        said = f"{named} is no usage log" if len(paths) == 1 else f"none of {named} is a usage log"
+    else:
+        said = f"{named} {'is' if len(paths) == 1 else 'are'} empty: nothing was counted there yet"
+    return DataError(said, where=str(paths[0]), hint=_MAKES)
 
 
 def _entry(line: bytes, path: Path) -> dict[str, Any] | None:
