@@ -89,7 +89,7 @@ def test_predict_py_prints_a_line_a_picture(exports, run, name, tmp_path):
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     rows = [json.loads(line) for line in done.stdout.splitlines()]
     assert [row["file"] for row in rows] == [str(file) for file in files]
-    assert rows[-1]["answer"] is None and "identify" in rows[-1]["error"]
+    assert rows[-1]["answer"] is None and "can be read" in rows[-1]["error"]
     for row, want in zip(rows, load(run[0]).predict(files[:5]), strict=False):
         assert (row["answer"], row["unknown"], tuple(row["plausible"])) == (want.answer, want.unknown, want.plausible)
         assert row["probabilities"] == pytest.approx(dict(want.probabilities), abs=1e-4)
