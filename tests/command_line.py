@@ -53,7 +53,8 @@ def cold(store, folder: Path, kinds=("weights", "trunks", "wheels", "data")) -> 
     """An environment whose cache holds parts of another cache: weights and trunks, and no vectors."""
     for kind in kinds:
         if (store.root / kind).is_dir():
-            shutil.copytree(store.root / kind, folder / kind)
+            # what another process is just making is not whole yet
+            shutil.copytree(store.root / kind, folder / kind, ignore=shutil.ignore_patterns(".tmp-*"))
     return {"HEADSTART_CACHE": str(folder)}
 
 
