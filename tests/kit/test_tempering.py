@@ -95,3 +95,13 @@ def test_pictures_without_an_error_make_no_answer_surer_than_they_can_tell():
 def test_with_enough_errors_the_loss_alone_decides():
     p, y = drawn(300, 0.4)
     assert tempering.bounded(p, y, np.arange(300)) == tempering.fit(p, y) < 1
+
+
+def test_errors_enough_are_never_called_few():
+    tried = 0
+    for seed in range(40):  # a temperature of 1 that does not pay on others is left out, and for no other reason
+        p, y = drawn(400, 1.0, seed=seed)
+        found = tempering.calibrated(p[None], y, np.arange(400), 0)
+        tried += found.temperature == 1.0 and tempering.fit(p, y) < 1.0
+        assert "so few errors" not in found.why
+    assert tried > 0

@@ -154,7 +154,7 @@ def calibrated(held_RMC: np.ndarray, y: np.ndarray, clusters: np.ndarray, seed: 
     before, after = log_loss(p, every), log_loss(cross_fitted(p, every, tied, seed), every)
     found = bounded(p, every, tied) if after < before else 1.0
     why = _why(found, before, after, n)
-    if found <= 1.0 and fit(p, every) < found:
+    if after < before and found <= 1.0 and fit(p, every) < found:  # where it pays, only the bound keeps it away
         why += f"; {n:,} pictures with so few errors tell nothing of a higher certainty"
     return Calibrated(temperature=found, before=before, after=after, n=n, why=why)
 
