@@ -26,7 +26,7 @@ from headstart.core.types import (
 )
 from headstart.exporters._parity import Pictures
 from headstart.exporters._source import Source
-from headstart.kit import conformal, export, finish, fitted, novelty, trunk, tuned, values
+from headstart.kit import conformal, export, fitted, keras_writer, novelty, trunk, tuned, values
 from headstart.kit.tempering import tempered
 from headstart.runtime import manifest, model
 
@@ -127,7 +127,7 @@ def _trunk(folder, at, size, files):
         family="tiny",
         revision="1",
         input=InputSpec(size_px=size, resize="squash" if at else "crop"),
-        depths=(Depth(name=finish.FEATURES, dim=WIDTH),),
+        depths=(Depth(name=keras_writer.FEATURES, dim=WIDTH),),
         params=1,
         flops=1,
         licence="Apache-2.0",
@@ -141,12 +141,12 @@ def _trunk(folder, at, size, files):
     x = keras.layers.Rescaling(1 / 128, -1.0, name="scaled")(given)
     x = keras.layers.Conv2D(WIDTH, 3, strides=2, activation="relu", name="conv")(x)
     x = keras.layers.GlobalAveragePooling2D(name="pooled")(x)
-    x = keras.layers.Identity(name=finish.FEATURES)(x)
+    x = keras.layers.Identity(name=keras_writer.FEATURES)(x)
     whole = keras.Model(given, keras.layers.Dense(3, activation="softmax", name="answer")(x), name=f"tiny{size}")
     draw = np.random.default_rng(size)
     whole.get_layer("conv").set_weights([draw.normal(0, 0.4, (3, 3, 3, WIDTH)), draw.normal(0, 0.3, WIDTH)])
     (folder / "adapt").mkdir(exist_ok=True)
-    finish.write_keras(whole, folder / tuned.MODELS[at])
+    keras_writer.write_keras(whole, folder / tuned.MODELS[at])
     shown = np.stack([decode(file.read_bytes(), spec.input) for file in files])
     place = folder / "model" / f"trunk{at}"
     place.mkdir()

@@ -176,7 +176,8 @@ class Beginning:
         return self._look_at(dict.fromkeys(self.candidates))
 
     def _look_at(self, among: Mapping[str, Embeddings | None]) -> Audit:
-        from headstart.stages.audit.run import looked_at_by, run
+        from headstart.stages.audit.run import run
+        from headstart.stages.embed.candidates import looked_at_by
 
         name = looked_at_by(among)
         embeddings = among[name] or self._embed(name, self._every)

@@ -14,7 +14,7 @@ from headstart.cli.main import main
 from headstart.core.errors import DataError, GateFailed, SetupError, UsageError
 from headstart.core.say import Say
 from headstart.exporters import _child, _export, _parity
-from headstart.kit import finish, trunk, tuned
+from headstart.kit import keras_writer, trunk, tuned
 from headstart.runtime.model import Model
 
 QUIET = Say(quiet=True)
@@ -128,7 +128,7 @@ def test_an_export_that_answers_otherwise_is_refused_and_nothing_is_left(own, tm
     file = own / tuned.MODELS[0]
     network = keras.saving.load_model(file)
     network.get_layer("conv").set_weights([1.01 * one for one in network.get_layer("conv").get_weights()])
-    finish.write_keras(network, file)
+    keras_writer.write_keras(network, file)
     with pytest.raises(SetupError, match=r"the `keras` export in f32 and the run differ by 0\.\d+ on a") as caught:
         headstart.export(own, ("openvino", "keras"), tmp_path / "out", say=QUIET)
     assert caught.value.hint == "--to openvino"

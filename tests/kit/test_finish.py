@@ -7,7 +7,8 @@ import pytest
 
 from headstart.core.recipe import Recipe
 from headstart.kit import network
-from headstart.kit.finish import finish, write_keras
+from headstart.kit.finish import finish
+from headstart.kit.keras_writer import write_keras
 from small_nets import descend, features, fitted, inputs_of, logits_of, pictures, raw, small_trunk, softmax
 
 X = pictures()

@@ -8,8 +8,8 @@ from headstart.core.say import Say
 from headstart.core.store import Store
 from headstart.kit import adding, trunk
 from headstart.kit.adding import Wish
-from headstart.stages.audit.run import looked_at_by
 from headstart.stages.embed import candidates
+from headstart.stages.embed.candidates import looked_at_by
 from headstart.stages.read.run import run as read
 from network_files import write_onnx
 

@@ -20,7 +20,7 @@ from headstart.core.errors import SetupError
 from headstart.core.say import size
 from headstart.exporters._keras_graph import build
 from headstart.exporters._source import Source, inputs
-from headstart.kit import finish
+from headstart.kit.keras_writer import write_keras
 from headstart.kit.room import available_bytes
 
 _SHARE = 0.8  # of the memory that is free
@@ -41,7 +41,7 @@ def laid(source: Source, place: Path, pictures: list[np.ndarray], told: str) -> 
         The model as a `.keras` file, and the file of the words.
     """
     file, words = place / "model.keras", place / "told.json"
-    finish.write_keras(build(source), file)
+    write_keras(build(source), file)
     words.write_text(told, encoding="utf-8")
     for one, shown in zip(inputs(source.manifest), pictures, strict=False):
         np.save(place / f"{one.name}.npy", shown, allow_pickle=False)

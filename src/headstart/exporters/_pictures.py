@@ -12,7 +12,7 @@ from headstart.core.errors import DataError
 from headstart.core.files import show
 from headstart.core.keys import file_digest
 from headstart.exporters._parity import Pictures
-from headstart.kit.linear import spread
+from headstart.kit.sampling import spread
 
 if TYPE_CHECKING:
     from headstart.core.types import Dataset, Evaluation, Splits

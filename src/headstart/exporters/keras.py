@@ -10,7 +10,7 @@ import numpy as np
 
 from headstart.exporters._keras_graph import build
 from headstart.exporters._source import Source
-from headstart.kit import finish
+from headstart.kit.keras_writer import write_keras
 
 _RUNTIME = '''\
 def load(path, told):
@@ -42,7 +42,7 @@ class Keras:
 
     def write(self, source: Source, folder: Path, precision: str, pictures: list[np.ndarray], told: str) -> None:
         """See `headstart.exporters._source.Exporter`; the metadata is a member `headstart.json` of the file."""
-        finish.write_keras(build(source), folder / self.file)
+        write_keras(build(source), folder / self.file)
         with zipfile.ZipFile(folder / self.file, "a") as made:
             made.writestr(zipfile.ZipInfo("headstart.json", (1980, 1, 1, 0, 0, 0)), told)
 

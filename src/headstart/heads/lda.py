@@ -15,6 +15,7 @@ import numpy as np
 from headstart.core.types import FittedHead
 from headstart.kit import blas, linear, softmax
 from headstart.kit.head_path import along
+from headstart.kit.sampling import spread
 
 CALIBRATED = 2_000  # rows whose leave-one-out distances set the temperature
 SHRINKAGES = (0.95, 0.8, 0.5, 0.2, 0.05, 0.01)
@@ -57,7 +58,7 @@ class _Problem:
         self.basis = linear.basis(linear.Design(x, self.moments, labels=self.y, means=self.means))
         self.prior = np.log(linear.class_shares(self.y, self.present, class_weight))
         self.inner = self.basis.into(self.means.T)  # (Q, C)
-        self.rows = linear.spread(len(y), CALIBRATED)
+        self.rows = spread(len(y), CALIBRATED)
         self.some = self.basis.some_coordinates(self.rows)
 
     def solve(self, g: float, n_classes: int) -> dict[str, np.ndarray]:

@@ -14,6 +14,7 @@ import numpy as np
 from headstart.core.types import FittedHead
 from headstart.kit import linear, softmax
 from headstart.kit.head_path import along
+from headstart.kit.sampling import spread
 
 PARTS = (10.0, 2.5, 0.8, 0.3, 0.1, 0.03)  # strength over columns per picture
 APPROXIMATE = 16_384  # rows from which large sets take their principal directions: they steer, the optimum is exact
@@ -71,7 +72,7 @@ def _approximate(x: np.ndarray, found: linear.Moments) -> np.ndarray | None:
     most = max(APPROXIMATE, 2 * x.shape[1])
     if len(x) <= most:
         return None
-    return linear.Design(np.asarray(x[linear.spread(len(x), most)]), found).gram()
+    return linear.Design(np.asarray(x[spread(len(x), most)]), found).gram()
 
 
 PLUGIN = Logistic()

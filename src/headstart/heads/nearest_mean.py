@@ -14,6 +14,7 @@ import numpy as np
 
 from headstart.core.types import FittedHead
 from headstart.kit import blas, linear, softmax
+from headstart.kit.sampling import spread
 
 CALIBRATED = 2_000  # rows whose leave-one-out distances set the temperature
 
@@ -52,7 +53,7 @@ def _fit(x: np.ndarray, y: np.ndarray, n_classes: int, class_weight: np.ndarray 
     design = linear.Design(x, found)
     means = linear.class_means(design, local, len(present))
     prior = np.log(linear.class_shares(local, present, class_weight))
-    rows = linear.spread(len(y), CALIBRATED)
+    rows = spread(len(y), CALIBRATED)
     scores, known = left_out(design.take(rows), local[rows], means, np.bincount(local))
     t = softmax.temperature(scores[known], local[rows][known], offset=prior) if known.any() else 1 / x.shape[1]
     bias = prior - 0.5 * t * np.einsum("cd,cd->c", means, means)

@@ -19,6 +19,7 @@ from headstart.core.types import FittedHead
 from headstart.kit import blas, linear, softmax
 from headstart.kit.head_path import STARTED, along
 from headstart.kit.intervals import mean_interval
+from headstart.kit.sampling import spread
 
 CALIBRATED = 2_000  # rows whose leave-one-out values set the temperature
 SPREAD = 0.5  # of the scores, at least, where no class has three pictures: `python -m benchmarks.few_labels`
@@ -79,7 +80,7 @@ class _Problem:
         target = np.eye(len(self.present))[self.y]
         self.mean = self.weight @ target / len(y)
         self.pull = self.basis.transposed(np.sqrt(self.weight)[:, None] * (target - self.mean)) / len(y)
-        self.rows = linear.spread(len(y), CALIBRATED)
+        self.rows = spread(len(y), CALIBRATED)
         self.some = self.basis.some_coordinates(self.rows)
         self.some_target = target[self.rows]
         self.share = self.weight[self.rows]

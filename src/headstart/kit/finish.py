@@ -1,29 +1,21 @@
 """A trained network as plain Keras layers: from pictures to probabilities, and as a trunk with a linear head.
 
 Low-rank updates are merged, the layers that stood in are Keras' own again, standardisation and temperature are part of
-the last weights. Both models share their layers; the file that `write_keras` writes depends on the weights alone.
+the last weights. Both models share their layers; `headstart.kit.keras_writer` writes them.
 """
 
 from __future__ import annotations
 
-import json
 import re
-import tempfile
-import warnings
-import zipfile
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from headstart.core.files import write_bytes
 from headstart.core.types import BackboneSpec
 from headstart.kit import blocks, new_head, twin
+from headstart.kit.keras_writer import FEATURES
 from headstart.kit.network import Network, columns
-
-FEATURES = "features"  # the layer that ends the trunk
-_DATE = (1980, 1, 1, 0, 0, 0)  # the earliest a zip file knows
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -106,36 +98,3 @@ def _with_hidden(features: Any, hidden: tuple[np.ndarray, ...], rows: np.ndarray
     dense.set_weights([kernel[rows], bias])
     norm.set_weights([gamma, beta])
     return _joined([features, units], "depths_and_hidden")
-
-
-def write_keras(model: Any, path: Path) -> None:
-    """Write a `.keras` file whose bytes depend on the model alone: no dates, fixed order of the members, no addresses.
-
-    Args:
-        model: All of its layers have names of their own choosing, as those of `Finished` have.
-        path: Where to; ends in `.keras`.
-    """
-    with tempfile.TemporaryDirectory() as place:
-        draft, plain = Path(place) / "draft.keras", Path(place) / "plain.keras"
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)  # of NumPy 2, about Keras' way to read a variable
-            model.save(draft)
-        with zipfile.ZipFile(draft) as source, zipfile.ZipFile(plain, "w", zipfile.ZIP_STORED) as target:
-            for name in sorted(source.namelist()):
-                content = source.read(name)
-                if name == "metadata.json":
-                    facts = json.loads(content)
-                    content = json.dumps({"keras_version": facts["keras_version"]}).encode()
-                elif name == "config.json":
-                    content = _numbered(content)
-                target.writestr(zipfile.ZipInfo(name, _DATE), content)
-        write_bytes(path, plain.read_bytes())
-
-
-def _numbered(config: bytes) -> bytes:
-    """Keras' description of a model, where objects that are shared go by the order of their first mention.
-
-    Keras names them by where they lie in memory.
-    """
-    numbers: dict[bytes, bytes] = {}
-    return re.sub(rb'(?<="shared_object_id": )\d+', lambda at: numbers.setdefault(at[0], b"%d" % len(numbers)), config)

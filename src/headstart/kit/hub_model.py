@@ -142,7 +142,7 @@ def _laid(
     """Lay a gathered preset flat into the store."""
     from headstart.kit import cost, hub_trunk
     from headstart.kit.export import quiet
-    from headstart.kit.finish import write_keras
+    from headstart.kit.keras_writer import write_keras
 
     with quiet():
         preset = hub_preset.opened(folder)

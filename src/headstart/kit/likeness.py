@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from headstart.kit.intervals import Interval, wilson
-from headstart.kit.linear import spread
+from headstart.kit.sampling import spread
 
 ROWS = 256  # of a side
 LEAST = 16  # distinct rows of a side: below, nothing is told

@@ -228,11 +228,6 @@ def basis(design: Design, gram: np.ndarray | None = None) -> Basis:
     return Basis(design, np.maximum(power, 0.0), directions, None)
 
 
-def spread(count: int, most: int) -> np.ndarray:
-    """(B,) at most so many evenly spaced positions of 0..count-1."""
-    return np.unique(np.linspace(0, count - 1, min(count, most)).astype(np.int64))
-
-
 def row_weights(y: np.ndarray, class_weight: np.ndarray | None) -> np.ndarray | None:
     """(M,) the weight of each row's class, scaled to 1 on average; None when all are equal."""
     if class_weight is None:

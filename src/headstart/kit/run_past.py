@@ -16,10 +16,10 @@ from headstart.core.settings import threads
 from headstart.core.store import Store
 from headstart.core.types import Dataset, Splits, TunedNetwork
 from headstart.kit import past
-from headstart.kit.finish import FEATURES
-from headstart.kit.linear import spread
+from headstart.kit.keras_writer import FEATURES
 from headstart.kit.past import Past
 from headstart.kit.pixels import batches
+from headstart.kit.sampling import spread
 from headstart.kit.trunk import Trunk
 
 _BATCH = 32

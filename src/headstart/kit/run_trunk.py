@@ -19,7 +19,7 @@ from headstart.core.store import Store
 from headstart.core.types import Adapted, Dataset, Splits, TunedNetwork
 from headstart.kit import added, blocks, keras_file, past, run_past, trunk, tuned, values
 from headstart.kit.added import Added
-from headstart.kit.finish import FEATURES
+from headstart.kit.keras_writer import FEATURES
 from headstart.kit.opened import Cut
 
 SOURCE = "run"

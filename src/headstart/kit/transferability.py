@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from headstart.kit.linear import spread
+from headstart.kit.sampling import spread
 
 ROWS = 640  # more rows change neither score noticeably
 _RANK = 1e-6  # variance below this part of the largest counts as none

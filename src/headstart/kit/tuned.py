@@ -11,7 +11,7 @@ from headstart.core.errors import DataError
 from headstart.core.store import Store
 from headstart.core.types import BackboneSpec, TunedNetwork
 from headstart.kit import keras_file, trunk
-from headstart.kit.finish import FEATURES
+from headstart.kit.keras_writer import FEATURES
 from headstart.kit.trunk import Trunk
 
 MODELS = ("adapt/model.keras", "adapt/from_random.keras")  # where a run keeps its networks

@@ -11,7 +11,7 @@ from headstart.core.settings import threads
 from headstart.kit import pictures, trunk
 from headstart.kit.audition import MOST, audition
 from headstart.kit.engine import BATCH
-from headstart.kit.linear import spread
+from headstart.kit.sampling import spread
 from headstart.stages.adapt.workbench import Workbench
 
 

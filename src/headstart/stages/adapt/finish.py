@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from headstart.core.types import BackboneSpec, Depth, FittedHead, TrainingLog, TunedNetwork
-from headstart.kit import average, cost, finish, train
+from headstart.kit import average, cost, finish, keras_writer, train
 from headstart.kit.fitted import softmax
 from headstart.kit.losses import per_picture_loss
 from headstart.stages.adapt import folds, follow, space
@@ -245,7 +245,7 @@ def _saved(bench: Workbench, job: Ready, result: Result, prefix: str) -> TunedNe
     trunk, model = bench.trunk(job.recipe.backbone)
     made = finish.finish(job.network, model, trunk.spec, temperature=result.temperature)
     file = FILES[prefix]
-    finish.write_keras(made.model, bench.ctx.folder("adapt") / file.rpartition("/")[2])
+    keras_writer.write_keras(made.model, bench.ctx.folder("adapt") / file.rpartition("/")[2])
     head = FittedHead(
         head=job.recipe.head if job.recipe.head == "mlp" else "softmax",
         kind="linear",

@@ -16,8 +16,8 @@ import numpy as np
 
 from headstart.kit import average
 from headstart.kit.fitted import softmax
-from headstart.kit.linear import spread
 from headstart.kit.losses import per_picture_loss
+from headstart.kit.sampling import spread
 from headstart.stages.adapt.folds import FoldRun
 
 ALPHAS = (0.0, 0.25, 0.5, 0.75)  # tried beside 1

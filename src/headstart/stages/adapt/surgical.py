@@ -14,7 +14,7 @@ import numpy as np
 from headstart.core import recipe as recipes
 from headstart.core.recipe import Recipe
 from headstart.kit import movement, network, pictures
-from headstart.kit.linear import spread
+from headstart.kit.sampling import spread
 from headstart.stages.adapt import bases
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from headstart.core.context import Context
 from headstart.core.errors import DataError
 from headstart.core.files import show
 from headstart.core.types import Audit, AuditInput, DataCheck, Dataset, Embeddings, Finding, Outcome
-from headstart.kit import prior, trunk, values
+from headstart.kit import values
 from headstart.kit.clusters import capped, chain_cap
 
 
@@ -27,7 +27,7 @@ def run(data: Dataset, *, ctx: Context, embeddings: Embeddings | None = None, be
     Args:
         data: The data set.
         ctx: The run.
-        embeddings: Of the backbone that `looked_at_by` names; with them the phase is `vectors`, on their last depth.
+        embeddings: Of the backbone that `headstart.stages.embed.candidates.looked_at_by` names; with them the phase is `vectors`, on their last depth.
         before: The audit of phase `files`, whose links are kept.
 
     Raises:
@@ -43,16 +43,6 @@ def run(data: Dataset, *, ctx: Context, embeddings: Embeddings | None = None, be
     _tell(audit, len(refused), ctx)
     _stop(outcomes)
     return audit
-
-
-def looked_at_by(names: Iterable[str]) -> str:
-    """Whose vectors are looked at: the cheapest of these backbones with a published accuracy, else the cheapest.
-
-    What is near to what decides the splits, and a network of unknown worth sees likeness where there is none.
-    """
-    specs = [trunk.find(name).spec for name in names]
-    known = [spec for spec in specs if prior.measured(spec).published] or specs
-    return min(known, key=lambda spec: (spec.flops, spec.name)).name
 
 
 def checks(phase: str) -> list[DataCheck]:

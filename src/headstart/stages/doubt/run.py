@@ -19,7 +19,7 @@ from headstart.core.types import Adapted, Dataset, Doubted, Embeddings, Evaluati
 from headstart.kit import decision, metrics, novelty, values
 from headstart.kit.calibration import calibration_bins
 from headstart.kit.intervals import wilson
-from headstart.kit.linear import spread
+from headstart.kit.sampling import spread
 from headstart.kit.tempering import cross_fitted, tempered
 from headstart.kit.vectors import columns
 from headstart.runtime import answer, doubt

@@ -285,3 +285,15 @@ def _fetched(chosen: tuple[str, ...], ctx: Context) -> list[str]:
     if not ready and problem:
         raise problem
     return ready
+
+
+def looked_at_by(names: Iterable[str]) -> str:
+    """Whose vectors are looked at: the cheapest of these backbones with a published accuracy, else the cheapest.
+
+    What is near to what decides the splits, and a network of unknown worth sees likeness where there is none.
+    """
+    from headstart.kit import prior, trunk
+
+    specs = [trunk.find(name).spec for name in names]
+    known = [spec for spec in specs if prior.measured(spec).published] or specs
+    return min(known, key=lambda spec: (spec.flops, spec.name)).name

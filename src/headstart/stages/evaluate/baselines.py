@@ -18,8 +18,8 @@ from headstart.core.context import Context
 from headstart.core.types import Adapted, Dataset, Embeddings, NamesStart, Ranking, Score, Splits
 from headstart.kit import crossval, metrics
 from headstart.kit.compare import Contender
-from headstart.kit.linear import spread
 from headstart.kit.losses import log_losses
+from headstart.kit.sampling import spread
 from headstart.kit.vectors import columns, places, take
 from headstart.runtime import answer
 from headstart.stages.evaluate.held_out import CHUNK, Part

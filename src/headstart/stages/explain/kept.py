@@ -10,7 +10,7 @@ import numpy as np
 from headstart.core.settings import threads
 from headstart.core.types import Dataset
 from headstart.kit import small
-from headstart.kit.linear import spread
+from headstart.kit.sampling import spread
 from headstart.runtime.examples import standardised
 
 MOST = 500

@@ -21,7 +21,7 @@ from headstart.core.files import disk_errors, write_bytes
 from headstart.core.keys import file_digest
 from headstart.core.types import Exported
 from headstart.kit import values
-from headstart.kit.linear import spread
+from headstart.kit.sampling import spread
 from headstart.kit.tempering import tempered
 from headstart.kit.vectors import columns
 from headstart.runtime import answer, doubt, manifest

@@ -12,8 +12,8 @@ from headstart.core.errors import UsageError
 from headstart.core.store import Store
 from headstart.core.types import Likeness, Score
 from headstart.kit import blas, fitted, leep, likeness, past
-from headstart.kit.linear import spread
 from headstart.kit.past import Past
+from headstart.kit.sampling import spread
 from headstart.kit.transferability import ROWS
 from headstart.stages.rank.probes import Arena
 

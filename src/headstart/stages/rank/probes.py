@@ -18,7 +18,7 @@ from headstart.core.types import RankRow, Score
 from headstart.kit import blas, crossval, repeats, transferability
 from headstart.kit.compare import Contender
 from headstart.kit.intervals import Interval
-from headstart.kit.linear import spread
+from headstart.kit.sampling import spread
 
 PROBES = ("knn", "ridge", "logistic")
 BOTH_BELOW = 500  # pictures below which both linear probes are tried
