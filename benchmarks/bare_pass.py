@@ -6,22 +6,24 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.common import LITE0
-from headstart.core.say import Say
+from headstart.backbones import loading
+from headstart.core.console import Say
 from headstart.core.settings import cache_folder, threads
-from headstart.core.store import Store
-from headstart.kit import engine, pixels, trunk
+from headstart.core.storage.cache import Store
+from headstart.images import preprocessing
+from headstart.networks import openvino_engine
 
 
 def main() -> None:
     """Run it."""
     root = Path(sys.argv[1])
     uris = sorted(p.relative_to(root).as_posix() for p in root.rglob("*.jpg"))
-    found = trunk.find(LITE0)
-    probes = np.stack([pixels.decode((root / uri).read_bytes(), found.spec.input) for uri in uris[:8]])
-    folder = trunk.folder(found, Store(cache_folder()), Say(quiet=True), probes)
-    ready = engine.Engine(folder / "trunk.xml", threads=threads())
+    found = loading.find(LITE0)
+    probes = np.stack([preprocessing.decode((root / uri).read_bytes(), found.spec.input) for uri in uris[:8]])
+    folder = loading.folder(found, Store(cache_folder()), Say(quiet=True), probes)
+    ready = openvino_engine.Engine(folder / "trunk.xml", threads=threads())
     rows = np.arange(len(uris))
-    for _ in ready.run(pixels.batches(root, uris, rows, found.spec.input, batch=ready.batch, threads=threads())):
+    for _ in ready.run(preprocessing.batches(root, uris, rows, found.spec.input, batch=ready.batch, threads=threads())):
         pass
 
 

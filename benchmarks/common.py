@@ -9,10 +9,10 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from headstart.core.say import Say
+from headstart.backbones.downloads.wheels import textile
+from headstart.core.console import Say
 from headstart.core.settings import cache_folder
-from headstart.core.store import Store
-from headstart.kit.wheels import textile
+from headstart.core.storage.cache import Store
 
 LITE0 = "bundled:efficientnet_lite0"
 WARM = ("weights", "trunks", "wheels", "data")  # entries that a warm store holds; vectors are not among them
@@ -88,8 +88,8 @@ def cold_cache(folder: Path) -> Path:
 def context(folder: Path, **settings):
     """A quiet run in a folder, on the shared cache."""
     from headstart.core import job
-    from headstart.core.context import Context
-    from headstart.core.rundir import RunDir
+    from headstart.core.run.context import Context
+    from headstart.core.run.folder import RunDir
 
     made = job.make(**{"data": str(folder), "budget": "3h", **settings})
     return Context(job=made, run=RunDir(folder), store=Store(cache_folder()), say=Say(quiet=True))

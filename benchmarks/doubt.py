@@ -13,9 +13,9 @@ import numpy as np
 
 import headstart
 from benchmarks.common import LITE0, pictures
-from headstart.core.say import Say
-from headstart.kit import conformal, tempering
-from headstart.run import Run
+from headstart.api.run import Run
+from headstart.core.console import Say
+from headstart.uncertainty import conformal, temperature
 
 
 def measured(run: Run) -> None:
@@ -45,9 +45,9 @@ def vector_scaled(p: np.ndarray, y: np.ndarray, parts: int = 5) -> float:
     for one in range(parts):
         rest = part != one
         start = np.concatenate([np.ones(classes), np.zeros(classes)])
-        best = minimize(lambda t, rest=rest: tempering.log_loss(scaled(t, logits[rest]), y[rest]), start).x
+        best = minimize(lambda t, rest=rest: temperature.log_loss(scaled(t, logits[rest]), y[rest]), start).x
         found[~rest] = scaled(best, logits[~rest])
-    return tempering.log_loss(found, y)
+    return temperature.log_loss(found, y)
 
 
 def halved(p: np.ndarray, y: np.ndarray, coverage: float, draws: int = 200) -> None:
@@ -77,9 +77,9 @@ def main() -> None:
         measured(run)
         targets = np.asarray(run.dataset.targets)
         p, y = np.asarray(run.adapted.cv_probabilities, np.float64), targets[run.adapted.cv_rows]
-        one = tempering.log_loss(tempering.cross_fitted(p, y, np.arange(len(y)), 0), y)
+        one = temperature.log_loss(temperature.cross_fitted(p, y, np.arange(len(y)), 0), y)
         print(
-            f"log loss of {len(y):,} out-of-fold pictures, cross-fitted: {tempering.log_loss(p, y):.4f} as it is, ",
+            f"log loss of {len(y):,} out-of-fold pictures, cross-fitted: {temperature.log_loss(p, y):.4f} as it is, ",
             end="",
         )
         print(f"{one:.4f} by a temperature, {vector_scaled(p, y):.4f} by vector scaling")

@@ -13,13 +13,14 @@ import numpy as np
 from PIL import Image, ImageEnhance, ImageFilter
 
 from benchmarks.common import ratio
+from headstart.backbones.downloads.wheels import textile
 from headstart.cli.main import main as command
-from headstart.core.say import Say
+from headstart.core.console import Say
 from headstart.core.settings import cache_folder
-from headstart.core.store import Store
+from headstart.core.storage.cache import Store
 from headstart.core.types import Prediction
-from headstart.kit.wheels import textile
-from headstart.runtime import counts, drift, usage
+from headstart.evaluation.drift import drift_tests
+from headstart.runtime import usage_counts, usage_log
 from headstart.runtime.model import Model, load
 
 LEARNT, UNSEEN, REPEATS = 200, 200, 200  # pictures a class, and draws
@@ -79,17 +80,17 @@ def share(known: tuple, other: tuple | None, size: int, weights: np.ndarray | No
         answers, features = other or known
         odds = None if weights is None else weights[rest] / weights[rest].sum()
         rows = rng.choice(len(answers) if other else rest, size, replace=odds is not None, p=odds)
-        made = counts.of([answers[row] for row in rows], features[rows], reference.edges)
-        told += drift.judge(reference, usage.Log(days={"2026-01-01": made}, foreign=0, damaged=0)).drifted
+        made = usage_counts.of([answers[row] for row in rows], features[rows], reference.edges)
+        told += drift_tests.judge(reference, usage_log.Log(days={"2026-01-01": made}, foreign=0, damaged=0)).drifted
     return told / REPEATS
 
 
-def held_out(known: tuple, rows: np.ndarray) -> usage.Reference:
+def held_out(known: tuple, rows: np.ndarray) -> usage_log.Reference:
     """What a fit keeps, of these pictures."""
-    projections = counts.projected(known[1][rows])
-    edges = counts.quantiles(projections)
-    made = counts.of([known[0][row] for row in rows], known[1][rows], edges)
-    return usage.Reference(model="", split="test", counts=made, edges=edges)
+    projections = usage_counts.projected(known[1][rows])
+    edges = usage_counts.quantiles(projections)
+    made = usage_counts.of([known[0][row] for row in rows], known[1][rows], edges)
+    return usage_log.Reference(model="", split="test", counts=made, edges=edges)
 
 
 def main() -> None:

@@ -12,18 +12,18 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.common import LITE0, cold_cache, pictures, ratio
+from headstart.backbones import loading
 from headstart.core import job
-from headstart.core.context import Context
-from headstart.core.rundir import RunDir
-from headstart.core.say import Say
+from headstart.core.console import Say
+from headstart.core.run.context import Context
+from headstart.core.run.folder import RunDir
 from headstart.core.settings import threads
-from headstart.core.store import Store
+from headstart.core.storage.cache import Store
 from headstart.core.types import Dataset
-from headstart.kit import trunk
-from headstart.kit.engine import BATCH
-from headstart.kit.pixels import batches
-from headstart.stages.embed.run import run as embed
-from headstart.stages.read.run import run as read
+from headstart.data.reading.read_dataset import run as read
+from headstart.features.extraction import run as embed
+from headstart.images.preprocessing import batches
+from headstart.networks.openvino_engine import BATCH
 
 COUNT, ROUNDS, GROWN = 1_000, 3, 20_000
 
@@ -42,12 +42,12 @@ def surroundings(scratch: Path, name: str) -> Context:
 
 def parts(data: Dataset, ctx: Context) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Wall and CPU seconds of decoding alone, of the engine alone on what was decoded, and of compiling the trunk."""
-    found, rows = trunk.find(LITE0), np.arange(len(data.uris))
+    found, rows = loading.find(LITE0), np.arange(len(data.uris))
     started = clocks()
     decoded = list(batches(data.root, data.uris, rows, found.spec.input, batch=BATCH, threads=threads()))
     decoding = clocks() - started
     sample, started = decoded[0][1][:8], clocks()
-    ready = trunk.ready(found, ctx.store, ctx.say, sample, threads=threads())
+    ready = loading.ready(found, ctx.store, ctx.say, sample, threads=threads())
     compiling, started = clocks() - started, clocks()
     for _ in ready.run(iter(decoded)):
         pass

@@ -8,17 +8,20 @@ import time
 import numpy as np
 
 from benchmarks.common import LITE0
-from headstart.core.say import Say
+from headstart.backbones import loading
+from headstart.backbones.downloads import wheels
+from headstart.core.console import Say
 from headstart.core.settings import cache_folder, threads
-from headstart.core.store import Store
-from headstart.kit import engine, pixels, trunk, wheels
+from headstart.core.storage.cache import Store
+from headstart.images import preprocessing
+from headstart.networks import openvino_engine
 
 COUNT = 512
 
 
 def rate(path, pictures: np.ndarray, streams: int, batch: int) -> tuple[float, float]:
     """Pictures a second of wall time and of CPU time."""
-    ov = engine.load()
+    ov = openvino_engine.load()
     model = ov.Core().read_model(path)
     model.reshape({0: [batch, *pictures.shape[1:]]})
     settings = {"INFERENCE_PRECISION_HINT": "f32", "NUM_STREAMS": streams, "INFERENCE_NUM_THREADS": threads()}
@@ -37,12 +40,12 @@ def rate(path, pictures: np.ndarray, streams: int, batch: int) -> tuple[float, f
 
 def main() -> None:
     """Print one line a setting."""
-    store, say, found = Store(cache_folder()), Say(quiet=True), trunk.find(LITE0)
+    store, say, found = Store(cache_folder()), Say(quiet=True), loading.find(LITE0)
     root = wheels.textile(store, say)
     uris = sorted(p.relative_to(root).as_posix() for p in root.rglob("*.jpg"))[:COUNT]
-    batches = pixels.batches(str(root), uris, np.arange(COUNT), found.spec.input, batch=32, threads=threads())
+    batches = preprocessing.batches(str(root), uris, np.arange(COUNT), found.spec.input, batch=32, threads=threads())
     pictures = np.concatenate([one for _, one in batches])
-    path = trunk.folder(found, store, say, pictures[:8]) / "trunk.xml"
+    path = loading.folder(found, store, say, pictures[:8]) / "trunk.xml"
     print(f"{LITE0}, {threads()} threads: pictures a wall second, pictures a CPU second")
     for batch in (1, 4, 8, 16, 32):
         for streams in sorted({1, threads()}):

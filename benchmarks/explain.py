@@ -15,12 +15,12 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.common import LITE0
-from headstart.core.say import Say
+from headstart.backbones.downloads import wheels
+from headstart.core.console import Say
 from headstart.core.settings import cache_folder, threads
-from headstart.core.store import Store
-from headstart.kit import wheels
-from headstart.runtime import faithful
-from headstart.runtime.explain import NAMES, Explainer
+from headstart.core.storage.cache import Store
+from headstart.explanation import faithfulness
+from headstart.explanation.explain_image import NAMES, Explainer
 
 EACH = 100
 METHODS = ("cam", "scorecam", "occlusion")
@@ -99,7 +99,7 @@ def _method(explainer: Explainer, files: list[Path], method: str) -> None:
         spent.append(1000 * (time.monotonic() - started))
         seen = explainer.looker.see(file.name, file.read_bytes())
         of = explainer.position(found.class_name)
-        own, random = faithful.gain(explainer.looker, seen, found.evidence, of, random=2)
+        own, random = faithfulness.gain(explainer.looker, seen, found.evidence, of, random=2)
         gains.append(own)
         better.append(own - random)
     name = NAMES[method]

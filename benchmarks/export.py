@@ -13,9 +13,9 @@ from pathlib import Path
 import headstart
 from benchmarks.common import LITE0, pictures
 from headstart.core import registry
+from headstart.core.console import Say
 from headstart.core.errors import HeadstartError
-from headstart.core.say import Say
-from headstart.exporters._source import PRECISIONS
+from headstart.exporting.export_source import PRECISIONS
 
 
 def main() -> None:

@@ -15,15 +15,15 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageEnhance, ImageOps
 
+from headstart.backbones.downloads.wheels import textile
 from headstart.core import job
-from headstart.core.context import Context
-from headstart.core.rundir import RunDir
-from headstart.core.say import Say
+from headstart.core.console import Say
+from headstart.core.run.context import Context
+from headstart.core.run.folder import RunDir
 from headstart.core.settings import cache_folder
-from headstart.core.store import Store
-from headstart.kit.clusters import clusters
-from headstart.kit.neighbours import hash_pairs, loneliness, typical_bits, unit, vector_pairs
-from headstart.kit.wheels import textile
+from headstart.core.storage.cache import Store
+from headstart.data.duplicates.clusters import clusters
+from headstart.data.duplicates.near_neighbours import hash_pairs, loneliness, typical_bits, unit, vector_pairs
 
 BACKBONE = "bundled:efficientnet_lite0"
 
@@ -89,20 +89,20 @@ def table(pairs: np.ndarray, distances: np.ndarray, uris: tuple[str, ...], limit
 
 def hashes(data) -> None:
     """The table of perceptual hashes."""
-    from headstart.checks.data import _near
+    from headstart.data.duplicates import duplicate_checks
 
     phash = np.asarray(data.facts.phash)
     usual = typical_bits(phash)
-    chosen = int(np.clip(_near.HASH_PART * usual, _near.HASH_LEAST, _near.HASH_MOST))
+    chosen = int(np.clip(duplicate_checks.HASH_PART * usual, duplicate_checks.HASH_LEAST, duplicate_checks.HASH_MOST))
     print(f"\nperceptual hash, {len(phash):,} pictures; all but the closest pairs keep {usual:.0f} of 64 bits")
     table(*hash_pairs(phash, 16), data.uris, [2, 4, 6, 8, 10, 12, 14, 16], chosen)
-    line("D103", _near.near_pairs(data)[0], data.uris, "  <- the check, which compares colours too")
+    line("D103", duplicate_checks.near_pairs(data)[0], data.uris, "  <- the check, which compares colours too")
 
 
 def embeddings(data, ctx: Context) -> None:
     """For each depth a table over the part of the distance to the tenth nearest picture, and one over fixed limits."""
-    from headstart.checks.data import d201_near_duplicates as d201
-    from headstart.stages.embed.run import run
+    from headstart.data.checks import d201_near_duplicates as d201
+    from headstart.features.extraction import run
 
     made = run(data, BACKBONE, np.arange(len(data.uris)), ctx=ctx)
     for depth in made.spec.depths:
@@ -119,7 +119,7 @@ def embeddings(data, ctx: Context) -> None:
 
 def main() -> None:
     """Run it."""
-    from headstart.stages.read.run import run
+    from headstart.data.reading.read_dataset import run
 
     with tempfile.TemporaryDirectory() as folder:
         store, say = Store(cache_folder()), Say(quiet=True)

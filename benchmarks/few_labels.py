@@ -20,14 +20,16 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.common import context
-from headstart.core import registry
-from headstart.core.say import Say
+from headstart.backbones import loading
+from headstart.backbones.downloads.wheels import textile
+from headstart.core import blas_threads, registry
+from headstart.core.console import Say
 from headstart.core.settings import cache_folder
-from headstart.core.store import Store
-from headstart.kit import blas, class_names, crossval, fitted, naming, trunk
-from headstart.kit.intervals import mean_interval, wilson
-from headstart.kit.losses import log_losses
-from headstart.kit.wheels import textile
+from headstart.core.storage.cache import Store
+from headstart.heads import cross_validation, prediction
+from headstart.statistics.intervals import mean_interval, wilson
+from headstart.statistics.losses import log_losses
+from headstart.zero_shot import capability, class_names
 
 FOLDERS = {
     "birds": "animals/birds",
@@ -67,16 +69,16 @@ def stamps(source: Path, target: Path) -> Path:
 
 def measured(title: str, folder: Path, backbone: str, scratch: Path) -> None:
     """Embed a set, guess by names alone, then learn from ever more labels."""
-    from headstart.stages.embed.run import run as embed
-    from headstart.stages.read.run import run as read
+    from headstart.data.reading.read_dataset import run as read
+    from headstart.features.extraction import run as embed
 
     ctx = context(scratch, data=str(folder))
-    data, one = read(str(folder), ctx=ctx), trunk.find(backbone)
+    data, one = read(str(folder), ctx=ctx), loading.find(backbone)
     one.source.pull(one.preset, ctx.store, QUIET)
     x = np.array(embed(data, one.name, np.arange(len(data.uris)), ctx=ctx).vectors[one.spec.depths[-1].name])
     y, names = np.asarray(data.targets), data.class_names
     class_names.require(names)
-    found = naming.of(one, names, ctx.store, QUIET)
+    found = capability.of(one, names, ctx.store, QUIET)
     print(f"\n{title}: {len(y):,} pictures, {len(names)} classes, {one.name}@{one.spec.depths[-1].name}")
     alone(y, found.similarities(x), "by names alone")
     centred = x - x.mean(axis=0)
@@ -124,9 +126,9 @@ def answers(head, x, y, learnt, judged, labels: int, classes: int) -> np.ndarray
         folds = np.zeros(len(learnt), np.int64)
         for c in range(classes):
             folds[y[learnt] == c] = np.arange(labels) % min(labels, 5)
-        setting = crossval.tuned(head, x[learnt], y[learnt], folds, n_classes=classes).params
+        setting = cross_validation.tuned(head, x[learnt], y[learnt], folds, n_classes=classes).params
     made = head.path(x[learnt], y[learnt], n_classes=classes, params=[setting], class_weight=None, seed=0)
-    return fitted.many(list(made), x[judged])[0]
+    return prediction.many(list(made), x[judged])[0]
 
 
 # ---------------------------------------------------------------- whole fits
@@ -171,7 +173,7 @@ def main() -> None:
     parser.add_argument("--backbone", default="bundled:efficientnet_lite2")
     parser.add_argument("--fit", action="store_true")
     given = parser.parse_args()
-    with tempfile.TemporaryDirectory() as scratch, blas.single():
+    with tempfile.TemporaryDirectory() as scratch, blas_threads.single():
         folder = stamps(given.stamps, Path(scratch) / "stamps")
         if given.fit:
             fits(folder, given.backbone, Path(scratch))

@@ -15,11 +15,14 @@ from typing import Any
 import numpy as np
 
 from benchmarks.common import LITE0, context, measured, pictures, ratio
+from headstart.backbones import loading
+from headstart.core.console import Say
 from headstart.core.recipe import Recipe
-from headstart.core.say import Say
-from headstart.kit import activations, feeds, network, train, trunk
-from headstart.kit import pictures as decoded
-from headstart.kit.augment import Policy
+from headstart.finetuning.inputs import batches, cached_activations
+from headstart.finetuning.inputs.augmentation import Policy
+from headstart.finetuning.network import trainable_network
+from headstart.finetuning.training import trainer
+from headstart.images import decoded_cache as decoded
 
 LITE2, COUNT, TURNS = "bundled:efficientnet_lite2", 256, 3
 BLOCKS = {1: ("last stage, cut after stage 5", 5), 2: ("last two stages, cut after stage 4", 2)}  # name, target
@@ -29,40 +32,40 @@ class Bench:
     """Some textile pictures and one trunk."""
 
     def __init__(self, folder: Path, name: str, count: int) -> None:
-        from headstart.stages.read.run import run as read
+        from headstart.data.reading.read_dataset import run as read
 
         self.ctx = context(folder / "run")
         self.data = read(str(pictures(folder / "pictures", count)), ctx=self.ctx)
         self.rows, self.y = np.arange(count), np.asarray(self.data.targets)
-        self.found = trunk.find(name)
+        self.found = loading.find(name)
         self.model = self.found.build(self.ctx.store)
         self.shared: dict[str, Any] = {"store": self.ctx.store, "say": self.ctx.say}
         self.raw = decoded.load(self.data, self.rows, self.found.spec.input, **self.shared)
 
-    def build(self, recipe: Recipe) -> network.Network:
+    def build(self, recipe: Recipe) -> trainable_network.Network:
         """What a recipe trains, from a random head: the pace does not depend on it."""
-        return network.build(self.model, self.found.spec, recipe, start=None, n_classes=3)
+        return trainable_network.build(self.model, self.found.spec, recipe, start=None, n_classes=3)
 
-    def whole(self, made: network.Network) -> network.Network:
+    def whole(self, made: trainable_network.Network) -> trainable_network.Network:
         """The same with the frozen part in front of it, in one graph."""
         import keras
 
         given = keras.Input(self.raw.shape[1:], name="pictures")
-        below = network.lower(self.model, self.found.spec, made.cut)
+        below = trainable_network.lower(self.model, self.found.spec, made.cut)
         joined = keras.Model({"pictures": given}, made.model({"map": below(given)}))
         return dataclasses.replace(made, model=joined, cut="")
 
-    def kept(self, cut: str, recipe: Recipe) -> feeds.MapFeed:
+    def kept(self, cut: str, recipe: Recipe) -> batches.MapFeed:
         """Kept activations, of augmented views too where the recipe augments."""
         views = {"views": 4, "policy": Policy(domain=recipe.domain, strength=recipe.augment)} if recipe.augment else {}
-        kept = activations.maps(self.found, cut, self.data, self.rows, **self.shared, **views)
-        return feeds.MapFeed(maps=kept, positions=self.rows, y=self.y, n_classes=3, recipe=recipe)
+        kept = cached_activations.maps(self.found, cut, self.data, self.rows, **self.shared, **views)
+        return batches.MapFeed(maps=kept, positions=self.rows, y=self.y, n_classes=3, recipe=recipe)
 
-    def sent(self, recipe: Recipe, cut: str = "") -> feeds.PictureFeed:
+    def sent(self, recipe: Recipe, cut: str = "") -> batches.PictureFeed:
         """Pictures, decoded beforehand; with a cut the engine sends each through the frozen part."""
-        below = activations.lower(self.found, cut, self.data, self.rows, **self.shared) if cut else None
+        below = cached_activations.lower(self.found, cut, self.data, self.rows, **self.shared) if cut else None
         given = {"positions": self.rows, "y": self.y, "n_classes": 3, "recipe": recipe}
-        return feeds.PictureFeed(pictures=self.raw, below=below, **given)
+        return batches.PictureFeed(pictures=self.raw, below=below, **given)
 
 
 def recipe(blocks: int, epochs: int, **more: Any) -> Recipe:
@@ -70,10 +73,10 @@ def recipe(blocks: int, epochs: int, **more: Any) -> Recipe:
     return Recipe(depths=("last",), blocks=blocks, epochs=epochs, start="random", **more)
 
 
-def trained(made: network.Network, how: Recipe, feed: Any) -> tuple[float, float]:
+def trained(made: trainable_network.Network, how: Recipe, feed: Any) -> tuple[float, float]:
     """Pictures a second, and the share of the time that was compute; the first step, which compiles, is left out."""
     say = Say(quiet=True)
-    done = train.train(made, how, feed, held=None, class_weight=None, folder=None, say=say, name="benchmark")
+    done = trainer.train(made, how, feed, held=None, class_weight=None, folder=None, say=say, name="benchmark")
     seconds = done.profile.compute_s + done.profile.wait_s
     return (done.steps - 1) * feed.batch / seconds, done.profile.share
 

@@ -17,8 +17,8 @@ ROWS, WIDTH, CLASSES = 1_000_000, 1_280, 3
 
 def features(folder: Path, count: int) -> tuple[np.ndarray, np.ndarray]:
     """(M, 1280) float32 features of real pictures, and their classes."""
-    from headstart.stages.embed.run import run as embed
-    from headstart.stages.read.run import run as read
+    from headstart.data.reading.read_dataset import run as read
+    from headstart.features.extraction import run as embed
 
     ctx = context(folder / "run")
     data = read(str(pictures(folder / "pictures", count)), ctx=ctx)
@@ -32,10 +32,10 @@ def features(folder: Path, count: int) -> tuple[np.ndarray, np.ndarray]:
 def ours(x: np.ndarray, y: np.ndarray, folds: np.ndarray, grid: list) -> np.ndarray:
     """(G, M, C) held-out probabilities."""
     from headstart.core import registry
-    from headstart.kit import crossval
+    from headstart.heads import cross_validation
 
     head = registry.load("heads", "logistic")
-    return crossval.held_out(head, x, y, folds[None], n_classes=CLASSES, grid=grid)[:, 0]
+    return cross_validation.held_out(head, x, y, folds[None], n_classes=CLASSES, grid=grid)[:, 0]
 
 
 def theirs(x: np.ndarray, y: np.ndarray, folds: np.ndarray, grid: list, tol: float, warm: bool) -> np.ndarray:
@@ -60,7 +60,7 @@ def theirs(x: np.ndarray, y: np.ndarray, folds: np.ndarray, grid: list, tol: flo
 def compare() -> None:
     """CPU seconds, accuracy, log loss and the largest difference in probability."""
     from headstart.core import registry
-    from headstart.kit.losses import log_losses
+    from headstart.statistics.losses import log_losses
 
     with tempfile.TemporaryDirectory() as scratch:
         x, y = features(Path(scratch), 1_000)
@@ -118,8 +118,8 @@ def _write(path: Path) -> None:
 
 def _child(path: Path) -> None:
     from headstart.core.types import BackboneSpec, Dataset, Depth, Embeddings, EmbedKey, Facts, InputSpec, Splits
-    from headstart.stages.adapt.run import run as adapt
-    from headstart.stages.rank.run import run as rank
+    from headstart.selection.probe.train_probe import run as adapt
+    from headstart.selection.ranking.rank_backbones import run as rank
 
     y, rng = _labels(), np.random.default_rng(2)
     none = np.zeros(ROWS, np.int32)
@@ -166,7 +166,7 @@ def _child(path: Path) -> None:
 
 def _logistic(x: np.ndarray, y: np.ndarray) -> float:
     from headstart.core import registry
-    from headstart.kit.fitted import probabilities
+    from headstart.heads.prediction import probabilities
 
     head = registry.load("heads", "logistic")
     grid = head.grid(len(y), WIDTH, CLASSES)

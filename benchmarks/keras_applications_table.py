@@ -1,4 +1,5 @@
-"""Write `src/headstart/backbones/keras_applications.json`: everything known of keras.applications without Keras.
+"""Write `src/headstart/backbones/sources/keras_applications.json`: everything known of keras.applications without
+Keras.
 
     python -m benchmarks.keras_applications_table
 
@@ -12,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-TARGET = Path(__file__).resolve().parent.parent / "src/headstart/backbones/keras_applications.json"
+TARGET = Path(__file__).resolve().parent.parent / "src/headstart/backbones/sources/keras_applications.json"
 KERAS_TABLE = "ImageNet top-1, table of keras.applications' documentation"
 KERAS_V3 = "ImageNet top-1, docstring of keras.applications' MobileNetV3"
 IMAGENET = "ImageNet-1k, classification"
@@ -183,7 +184,7 @@ def flops(model) -> int:
 
 def inner(model, given: str | int, name: str) -> dict:
     """One inner depth: a layer's name as given, or the last sum before the side falls below input / `given`."""
-    from headstart.backbones.keras_applications import map_at
+    from headstart.backbones.sources.keras_applications import map_at
 
     where: str | dict = given if isinstance(given, str) else {"kind": "Add", "side": _side(model, given)}
     return {"name": name, "layer": where, "dim": map_at(model, where).shape[-1]}

@@ -1,4 +1,4 @@
-"""Write `src/headstart/backbones/keras_hub.json`: the image presets that the installed KerasHub names.
+"""Write `src/headstart/backbones/sources/keras_hub.json`: the image presets that the installed KerasHub names.
 
     python -m benchmarks.keras_hub_table
 
@@ -9,7 +9,7 @@ the weights states one for the family, and where that was read is told.
 import json
 from pathlib import Path
 
-TARGET = Path(__file__).resolve().parent.parent / "src/headstart/backbones/keras_hub.json"
+TARGET = Path(__file__).resolve().parent.parent / "src/headstart/backbones/sources/keras_hub.json"
 UNKNOWN = ("unknown: KerasHub states none", "KerasHub's presets carry no licence")
 APACHE = ("Apache-2.0", "as Google's model cards state it; KerasHub's presets carry no licence")
 

@@ -19,8 +19,8 @@ SOURCE, DIGITS, CROPS = 256, 256, 256
 
 def main() -> None:
     """Costs, then figures."""
-    from headstart.stages.embed.run import run as embed
-    from headstart.stages.read.run import run as read
+    from headstart.data.reading.read_dataset import run as read
+    from headstart.features.extraction import run as embed
 
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
@@ -33,7 +33,7 @@ def main() -> None:
 
 
 def _arena(y: np.ndarray, ctx):
-    from headstart.stages.rank.probes import arena
+    from headstart.selection.ranking.probe_scores import arena
 
     rows = np.arange(len(y))
     folds = np.random.default_rng(0).permutation(len(y))[None] % 5
@@ -44,7 +44,7 @@ def _past(vectors: dict[str, np.ndarray], ctx):
     """ImageNet's head, and textile vectors as if they had been kept."""
     import dataclasses
 
-    from headstart.stages.rank.nearness import known
+    from headstart.selection.ranking.source_similarity import known
 
     kept = {depth: rows[:: len(rows) // SOURCE][:SOURCE] for depth, rows in vectors.items()}
     return dataclasses.replace(known(LITE0, ctx.store), pictures=kept, no_pictures="")
@@ -61,8 +61,8 @@ def _seconds(work: Callable[[], object]) -> float:
 
 
 def _cost(vectors: dict[str, np.ndarray], y: np.ndarray, ctx) -> None:
-    from headstart.stages.rank.nearness import known, near
-    from headstart.stages.rank.probes import Entrant, judge
+    from headstart.selection.ranking.probe_scores import Entrant, judge
+    from headstart.selection.ranking.source_similarity import known, near
 
     on, past = _arena(y, ctx), _past(vectors, ctx)
     total = [0.0, 0.0]
@@ -82,7 +82,7 @@ def _cost(vectors: dict[str, np.ndarray], y: np.ndarray, ctx) -> None:
 
 
 def _say(vectors: dict[str, np.ndarray], y: np.ndarray, ctx) -> None:
-    from headstart.stages.rank.nearness import near
+    from headstart.selection.ranking.source_similarity import near
 
     past = _past(vectors, ctx)
     rest = np.setdiff1d(np.arange(len(y)), np.arange(len(y))[:: len(y) // SOURCE][:SOURCE])
@@ -105,15 +105,15 @@ def _say(vectors: dict[str, np.ndarray], y: np.ndarray, ctx) -> None:
 
 def _vectors(made: list[np.ndarray]) -> dict[str, np.ndarray]:
     """Depth -> (M, D) of (H, W, 3) uint8 pictures, resized as a file would be."""
-    from headstart.core.say import Say
+    from headstart.backbones import loading
+    from headstart.core.console import Say
     from headstart.core.settings import cache_folder
-    from headstart.core.store import Store
-    from headstart.kit import trunk
+    from headstart.core.storage.cache import Store
 
-    found = trunk.find(LITE0)
+    found = loading.find(LITE0)
     side = found.spec.input.size_px
     ready = np.stack([np.asarray(Image.fromarray(one).resize((side, side), Image.Resampling.BICUBIC)) for one in made])
-    engine = trunk.ready(found, Store(cache_folder()), Say(quiet=True), ready[:8], threads=2)
+    engine = loading.ready(found, Store(cache_folder()), Say(quiet=True), ready[:8], threads=2)
     parts = [outputs for _, outputs in engine.run((at, ready[at : at + 32]) for at in range(0, len(ready), 32))]
     joined = (np.concatenate(one) for one in zip(*parts, strict=True))
     return dict(zip((depth.name for depth in found.spec.depths), joined, strict=True))
@@ -130,8 +130,8 @@ def _digits(ctx) -> tuple[dict[str, np.ndarray], np.ndarray]:
 
 def _crops(ctx) -> tuple[dict[str, np.ndarray], np.ndarray]:
     """Crops of the photographs that packages carry; the photograph is the class."""
-    from headstart.core.say import Say
-    from headstart.testing.photos import labelled
+    from headstart.core.console import Say
+    from headstart.testing.sample_photos import labelled
 
     rng, made, labels = np.random.default_rng(0), [], []
     files = sorted(labelled(ctx.store, Say(quiet=True)))[:8]

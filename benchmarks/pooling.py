@@ -10,11 +10,12 @@ import sys
 
 import numpy as np
 
-from headstart.core.say import Say
+from headstart.backbones.downloads import wheels
+from headstart.core.console import Say
 from headstart.core.settings import cache_folder, threads
-from headstart.core.store import Store
-from headstart.kit import pixels, wheels
-from headstart.kit.export import quiet
+from headstart.core.storage.cache import Store
+from headstart.images import preprocessing
+from headstart.networks.openvino_conversion import quiet
 
 DEPTHS = {
     "efficientnet_lite": ("stage1", "stage2", "stage3", "stage4", "stage5", "stage6", "last"),
@@ -38,7 +39,7 @@ def features(preset: str) -> tuple[dict[tuple[str, str], np.ndarray], np.ndarray
     """(depth, pooling) -> (2000, D) float32, and labels."""
     import keras
 
-    from headstart.backbones.bundled import PLUGIN
+    from headstart.backbones.sources.bundled import PLUGIN
 
     store, spec = Store(cache_folder()), PLUGIN.spec(preset)
     PLUGIN.pull(preset, store, Say(quiet=True))
@@ -49,7 +50,9 @@ def features(preset: str) -> tuple[dict[tuple[str, str], np.ndarray], np.ndarray
         trunk = PLUGIN.model(preset, store, names, pool=False)
         model = keras.Model(trunk.inputs, [one for x in trunk.outputs for one in _statistics(x)])
     found = [[] for _ in model.outputs]
-    for _, pictures in pixels.batches(str(root), uris, np.arange(len(uris)), spec.input, batch=32, threads=threads()):
+    for _, pictures in preprocessing.batches(
+        str(root), uris, np.arange(len(uris)), spec.input, batch=32, threads=threads()
+    ):
         for kept, values in zip(found, model.predict_on_batch(pictures.astype(np.float32)), strict=True):
             kept.append(np.asarray(values))
     keys = [(name, how) for name in names for how in ("mean", "max", "std", "gem")]

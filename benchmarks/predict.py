@@ -19,10 +19,10 @@ import numpy as np
 from benchmarks.common import pictures, ratio
 from benchmarks.embed import anonymous_mb
 from headstart.cli.main import main as command
+from headstart.core import blas_threads
 from headstart.core.settings import threads
-from headstart.kit import blas
-from headstart.kit.engine import BATCH
-from headstart.kit.pixels import batches
+from headstart.images.preprocessing import batches
+from headstart.networks.openvino_engine import BATCH
 from headstart.runtime.model import Model, load
 
 COUNT, ROUNDS, GROWN = 1_000, 5, 10_000
@@ -50,16 +50,17 @@ def bare(model: Model, ready: list) -> np.ndarray:
 
 def whole(run: Path, root: Path, scratch: Path) -> np.ndarray:
     """Wall and CPU seconds of the command from its first to its last row: loading and compiling are told apart."""
-    from headstart.runtime import answering, output
-    from headstart.runtime.sources import Named, sources
+    from headstart.runtime import batch_prediction
+    from headstart.runtime.inputs.image_sources import Named, sources
+    from headstart.runtime.outputs import resumable_table
 
     model = load(run)
     model.engines(BATCH)
     started = clocks()
-    batch, found = answering.batch_of(sources([Named(text=str(root))]))
+    batch, found = batch_prediction.batch_of(sources([Named(text=str(root))]))
     made_by = {"batch": batch}
-    table = output.opened(scratch / "rows.csv", "csv", model.class_names, made_by, mode="overwrite")
-    done = answering.answer_all(model, found, table, batch=batch)
+    table = resumable_table.opened(scratch / "rows.csv", "csv", model.class_names, made_by, mode="overwrite")
+    done = batch_prediction.answer_all(model, found, table, batch=batch)
     spent = clocks() - started
     assert done.answered == COUNT
     return spent
@@ -105,7 +106,7 @@ def main() -> None:
             data = pictures(Path(scratch) / "learnt", 300)
             choice = ["--backbones", "bundled:efficientnet_lite0", "--strategy", "probe", "--budget", "5m"]
             assert command(["fit", str(data), *choice, "--out", str(run)]) == 0
-        with blas.single():  # as the command has it
+        with blas_threads.single():  # as the command has it
             compare(run, Path(scratch))
         if "--growth" in sys.argv:
             growth(run, Path(scratch))

@@ -23,9 +23,9 @@ import numpy as np
 
 from benchmarks.zoo import LEARN, SEEDS, Zoo
 from benchmarks.zoo_rules import OURS, RANDOM, SCORES, Case, choose, look, remember
-from headstart.core.say import Say
-from headstart.kit import blas
-from headstart.kit.intervals import Interval, mean_interval
+from headstart.core import blas_threads
+from headstart.core.console import Say
+from headstart.statistics.intervals import Interval, mean_interval
 
 
 def regret(cases: Sequence[Case], rule: str) -> Interval:
@@ -131,7 +131,7 @@ def main() -> None:
         if of.seed == SEEDS[0]:
             random[of.task.name] = {member.name: zoo.truth(member, of) for member in zoo.controls}
     tell_truth(zoo, cases, random)
-    with blas.single():
+    with blas_threads.single():
         for case in cases:
             look(zoo, case)
     remember(zoo, cases)

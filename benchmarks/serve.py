@@ -185,13 +185,13 @@ class Bare:
 
 def bare(run: Path, contents: list[bytes], last_s: float) -> Bare:
     """Measure the model in this process, without any service."""
-    from headstart.kit import pixels
+    from headstart.images import preprocessing
+    from headstart.runtime.inputs.decoded_batches import Content
     from headstart.runtime.model import load as load_model
-    from headstart.runtime.predict import Content
 
     model = load_model(run)
     trunk, engine = model.manifest.trunks[0], model.engines(16)[0]
-    decoded = np.stack([pixels.decode(one, trunk.input) for one in contents])
+    decoded = np.stack([preprocessing.decode(one, trunk.input) for one in contents])
     for _ in range(2):  # the first warms up
         started, cpu, count = time.perf_counter(), time.process_time(), 0
         while time.perf_counter() - started < last_s / 2:
@@ -268,14 +268,14 @@ def reloading(run: Path, folder: Path, scratch: Path) -> None:
     def change() -> None:
         import dataclasses
 
-        from headstart.runtime import manifest
+        from headstart.core.storage import model_manifest
 
         model = copy / "model"
         for turn in range(6):
             if ended.wait(2.5):
                 return
-            told = manifest.read(model)
-            manifest.write(dataclasses.replace(told, headstart=f"0.{turn}"), model)
+            told = model_manifest.read(model)
+            model_manifest.write(dataclasses.replace(told, headstart=f"0.{turn}"), model)
 
     changer = threading.Thread(target=change)
     changer.start()

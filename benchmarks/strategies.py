@@ -18,14 +18,17 @@ import numpy as np
 
 from benchmarks.common import LITE0, context
 from benchmarks.tuned_accuracy import textile
+from headstart.api.steps import Story
+from headstart.core import blas_threads
 from headstart.core import recipe as recipes
-from headstart.core.say import duration
-from headstart.kit import blas, train
-from headstart.kit.fitted import softmax
-from headstart.kit.intervals import mean_interval
-from headstart.stages.adapt import bases, contest, space
-from headstart.stages.adapt.workbench import Workbench
-from headstart.story import Story
+from headstart.core.console import duration
+from headstart.finetuning import starting_points
+from headstart.finetuning.search import search_space
+from headstart.finetuning.search.training_setup import Workbench
+from headstart.finetuning.training import trainer
+from headstart.heads.prediction import softmax
+from headstart.selection.probe import head_selection
+from headstart.statistics.intervals import mean_interval
 
 LEARN, JUDGE, EPOCHS, DEPTH = 300, 700, 15, "stage5"
 RECIPES: dict[str, dict[str, Any]] = {
@@ -45,12 +48,12 @@ def workbench(folder: Path) -> tuple[Workbench, np.ndarray, np.ndarray]:
     story = Story(context(folder / "run", data=str(textile(folder / "data", LEARN, 0)), backbones=(LITE0,)))
     rng, learn = np.random.default_rng(0), story.splits.train
     judge = np.sort(rng.permutation(story.splits.test)[:JUDGE])
-    on = contest.ring(story.data, story.splits, story.ctx)
+    on = head_selection.ring(story.data, story.splits, story.ctx)
     bench = Workbench(
         data=story.data,
         splits=dataclasses.replace(story.splits, train=np.concatenate([learn, judge])),
         embeddings=story.embeddings,
-        bases=bases.bases(story.ranking, story.embeddings, on, (DEPTH,)),
+        bases=starting_points.bases(story.ranking, story.embeddings, on, (DEPTH,)),
         probe=story.probe,
         on=on,
         ctx=story.ctx,
@@ -64,13 +67,13 @@ def one(bench: Workbench, learn: np.ndarray, judge: np.ndarray, name: str, field
     usual = {"rate": 2e-3, "decay": 0.8, "weight_decay": 2e-2, "epochs": EPOCHS, "augment": 0.5, "domain": "texture"}
     recipe = recipes.make({**usual, **bench.where(bench.bases[0]), **fields})
     if recipe.strategy == "scratch":
-        recipe = space.from_random(recipe)
+        recipe = search_space.from_random(recipe)
     started = time.monotonic()
     job = bench.prepare(recipe, learn)
     if name == "":
-        _tell("frozen probe", bench, train.predict(job.network, job.source.held(judge)), judge, "0 epochs")
+        _tell("frozen probe", bench, trainer.predict(job.network, job.source.held(judge)), judge, "0 epochs")
         return
-    made = train.train(
+    made = trainer.train(
         job.network, job.recipe, job.feed, held=None, class_weight=None, folder=None, say=bench.ctx.say, name=name
     )
     took = made.profile.compute_s + made.profile.wait_s
@@ -80,7 +83,7 @@ def one(bench: Workbench, learn: np.ndarray, judge: np.ndarray, name: str, field
         f"{job.network.trainable_params:,} weights, {work:.2f} GFLOP a picture and step, {pace:,.0f} pictures/s, "
         f"{duration(time.monotonic() - started)}"
     )
-    _tell(name, bench, train.predict(job.network, job.source.held(judge)), judge, told)
+    _tell(name, bench, trainer.predict(job.network, job.source.held(judge)), judge, told)
 
 
 def _tell(name: str, bench: Workbench, logits: np.ndarray, judge: np.ndarray, told: str) -> None:
@@ -102,7 +105,7 @@ def main() -> None:
     wanted = parser.parse_args().names or list(RECIPES)
     if set(wanted) - set(RECIPES):
         sys.exit(f"no recipe is named {', '.join(sorted(set(wanted) - set(RECIPES)))}")
-    with tempfile.TemporaryDirectory() as scratch, blas.single():
+    with tempfile.TemporaryDirectory() as scratch, blas_threads.single():
         bench, learn, judge = workbench(Path(scratch))
         one(bench, learn, judge, "", {})
         for name in wanted:

@@ -18,9 +18,9 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.common import cold_cache, context, headstart, measured
-from headstart.core.say import Say
+from headstart.core.console import Say
 from headstart.core.settings import cache_folder
-from headstart.core.store import Store
+from headstart.core.storage.cache import Store
 
 LITE = tuple(f"bundled:efficientnet_lite{size}" for size in range(3))
 BEYOND = 0.04  # accuracy that fine-tuning should gain over the probe on the textile set
@@ -30,7 +30,7 @@ Probes = dict[str, float]
 
 def textile(folder: Path, learn: int, seed: int) -> Path:
     """The 2,000 pictures of textile defects, each class divided in the same parts."""
-    from headstart.kit import wheels
+    from headstart.backbones.downloads import wheels
 
     rng, root = np.random.default_rng(seed), wheels.textile(Store(cache_folder()), Say(quiet=True))
     classes = [sorted(each.glob("*.jpg")) for each in sorted(root.iterdir()) if each.is_dir()]
@@ -64,8 +64,8 @@ def _place(folder: Path, learns: bool, name: str) -> Path:
 
 def probes(data: Path, scratch: Path) -> Probes:
     """Test accuracy of logistic regression on each depth of each trunk, its strength by cross-validation."""
-    from headstart.stages.embed.run import run as embed
-    from headstart.stages.read.run import run as read
+    from headstart.data.reading.read_dataset import run as read
+    from headstart.features.extraction import run as embed
 
     ctx = context(scratch)
     found = read(str(data), ctx=ctx)
@@ -80,11 +80,11 @@ def probes(data: Path, scratch: Path) -> Probes:
 
 def _accuracy(x: np.ndarray, y: np.ndarray, learns: np.ndarray, n_classes: int) -> float:
     from headstart.core import registry
-    from headstart.kit import crossval
-    from headstart.kit.fitted import probabilities
+    from headstart.heads import cross_validation
+    from headstart.heads.prediction import probabilities
 
     head, folds = registry.load("heads", "logistic"), np.random.default_rng(0).permutation(learns.sum()) % FOLDS
-    best = crossval.tuned(head, x[learns], y[learns], folds, n_classes=n_classes)
+    best = cross_validation.tuned(head, x[learns], y[learns], folds, n_classes=n_classes)
     fit = head.path(x[learns], y[learns], n_classes=n_classes, params=[best.params], class_weight=None, seed=0)
     made = next(iter(fit))
     return float((probabilities(made.kind, made.arrays, x[~learns]).argmax(axis=1) == y[~learns]).mean())
@@ -92,7 +92,7 @@ def _accuracy(x: np.ndarray, y: np.ndarray, learns: np.ndarray, n_classes: int) 
 
 def one(args: argparse.Namespace, seed: int, folder: Path) -> tuple[Probes, float]:
     """The probes and the fit's accuracy on one division of the pictures."""
-    from headstart.run import Run
+    from headstart.api.run import Run
 
     data = {"textile": textile, "digits": digits}[args.set](folder / "data", args.learn, seed)
     found = probes(data, folder / "probes")

@@ -6,14 +6,14 @@ For each bundled classifier and each number T of averaged classes: accuracy with
 19 labels of all of them; then every answer at the default T.
 """
 
-from headstart.core.say import Say
+from headstart.core.console import Say
 from headstart.core.settings import cache_folder
-from headstart.core.store import Store
-from headstart.kit import imagenet, sentences
-from headstart.kit.conse import TOP, combined
-from headstart.kit.intervals import wilson
-from headstart.stages.zeroshot.look import classifier
-from headstart.testing.photos import labelled
+from headstart.core.storage.cache import Store
+from headstart.statistics.intervals import wilson
+from headstart.testing.sample_photos import labelled
+from headstart.zero_shot import imagenet_classes, sentence_encoder
+from headstart.zero_shot.conse import TOP, combined
+from headstart.zero_shot.source_classifier import classifier
 
 BACKBONES = ("bundled:efficientnet_lite0", "bundled:efficientnet_lite1", "bundled:efficientnet_lite2")
 TOPS = (1, 3, 5, 10, 30, 1000)
@@ -23,12 +23,12 @@ def main() -> None:
     store, say = Store(cache_folder()), Say(quiet=True)
     photos = labelled(store, say)
     classes = sorted(set(photos.values()))
-    model = sentences.model(store, say)
+    model = sentence_encoder.model(store, say)
     targets = model.embed(classes)
     print(f"n = {len(photos)} photographs, {len(classes)} classes (chance {1 / len(classes):.3f})")
     for backbone in BACKBONES:
         source = classifier(backbone, store, say)
-        names = imagenet.vectors(source.named, model, store, say)
+        names = imagenet_classes.vectors(source.named, model, store, say)
         seen = list(source.look(photos))
         answers = {
             top: [classes[int((targets @ combined(one.probabilities, names, top)).argmax())] for one in seen]

@@ -1,8 +1,8 @@
 """The zoo: small networks of three styles on four source tasks, each transferred to five targets, everything kept.
 
-Every training is headstart's own (`kit/network`, `kit/train`): sources from random weights, targets from the fitted
-logistic head with all blocks free. What is done lies in the cache under the digest of pictures, recipe and network, so
-that a killed benchmark goes on where it stopped.
+Every training is headstart's own (`finetuning/network/trainable_network`, `finetuning/training/trainer`): sources
+from random weights, targets from the fitted logistic head with all blocks free. What is done lies in the cache under
+the digest of pictures, recipe and network, so that a killed benchmark goes on where it stopped.
 """
 
 from __future__ import annotations
@@ -20,12 +20,13 @@ import numpy as np
 from benchmarks import zoo_nets, zoo_tasks
 from benchmarks.zoo_tasks import Task
 from benchmarks.zoo_training import Compiled, Pictures, Shown, even_folds, logistic, start_of
+from headstart.core.console import Say
 from headstart.core.recipe import Recipe
-from headstart.core.say import Say
 from headstart.core.settings import cache_folder
-from headstart.core.store import Store
+from headstart.core.storage.cache import Store
 from headstart.core.types import BackboneSpec
-from headstart.kit import network, train
+from headstart.finetuning.network import trainable_network
+from headstart.finetuning.training import trainer
 
 LEARN = 60  # pictures of a target, as even over its classes as can be
 SEEDS = (0, 1, 2)
@@ -82,16 +83,16 @@ class Member:
     @cached_property
     def spec(self) -> BackboneSpec:
         """What is known of it."""
-        from headstart.kit import cost
+        from headstart.networks import flops
 
         model = self.trunk
         return zoo_nets.spec(
-            f"zoo:{self.name}", self.style, self.learnt, self.accuracy, model.count_params(), int(cost.flops(model))
+            f"zoo:{self.name}", self.style, self.learnt, self.accuracy, model.count_params(), int(flops.flops(model))
         )
 
     def answers(self, x: np.ndarray) -> np.ndarray:
         """(n, C) float32 probabilities of its own classes for the deepest features (n, D) of some pictures."""
-        from headstart.kit.fitted import probabilities
+        from headstart.heads.prediction import probabilities
 
         with np.load(self.folder / "head.npz") as found:
             return probabilities("linear", dict(found), x)
@@ -184,7 +185,7 @@ class Zoo:
             self.say.line("tune", f"{member.name} -> {of.task.name}, seed {of.seed}, {len(learn)} pictures")
             features, classes = self.features(member, of.task)["last"][of.rows[learn]], len(of.task.classes)
             start = start_of(logistic(features, of.y[learn], classes, of.seed))
-            fresh = network.build(member.trunk, member.spec, recipe, start=start, n_classes=classes)
+            fresh = trainable_network.build(member.trunk, member.spec, recipe, start=start, n_classes=classes)
             compiled = self._compiled.setdefault((member.style, classes), Compiled(fresh, recipe))
             held = Shown(of.task.test_x, of.task.test_y) if judge is None else Shown(of.x[judge], of.y[judge])
             feed = Pictures(of.x[learn], of.y[learn], classes, recipe)
@@ -203,22 +204,22 @@ class Zoo:
         return Member(style=style, learnt=task.name, accuracy=accuracy, folder=folder, classes=task.classes)
 
     def _train_source(self, draft: Path, style: str, task: Task, recipe: Recipe) -> None:
-        from headstart.kit.finish import finish
+        from headstart.finetuning.network.plain_model import finish
 
         self.say.line("source", f"{style} on {task.name}: {len(task.y):,} pictures, {len(task.classes)} classes")
         trunk = zoo_nets.build(style)
         spec = zoo_nets.spec(f"zoo:{style}", style, task.name, 0.0, trunk.count_params(), 1)
-        made = network.build(trunk, spec, recipe, start=None, n_classes=len(task.classes))
+        made = trainable_network.build(trunk, spec, recipe, start=None, n_classes=len(task.classes))
         feed = Pictures(task.x, task.y, len(task.classes), recipe)
-        train.train(made, recipe, feed, held=None, class_weight=None, folder=None, say=Say(quiet=True), name=style)
-        right = train.predict(made, Shown(task.test_x, task.test_y)).argmax(axis=1) == task.test_y
+        trainer.train(made, recipe, feed, held=None, class_weight=None, folder=None, say=Say(quiet=True), name=style)
+        right = trainer.predict(made, Shown(task.test_x, task.test_y)).argmax(axis=1) == task.test_y
         made = finish(made, trunk, spec)
         np.savez(draft / "trunk.npz", **zoo_nets.taken(zoo_nets.with_depths(made.trunk)))
         np.savez(draft / "head.npz", weights=made.weights, bias=made.bias)
         (draft / "facts.json").write_text(json.dumps({"accuracy": float(right.mean())}))
 
     def _random(self, style: str) -> Member:
-        from headstart.kit.drawn import fill_random
+        from headstart.networks.random_init import fill_random
 
         def write(draft: Path) -> None:
             trunk = zoo_nets.build(style)

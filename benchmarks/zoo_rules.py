@@ -1,7 +1,7 @@
 """What each rule sees of 60 pictures and which network of the zoo it picks; nothing of the truth is looked at.
 
-Single rules take the best by one merit. `headstart's rule` is the product's: `headstart.kit.choosing` names the
-networks that are fine-tuned on folds, and `headstart.kit.compare` decides between them.
+Single rules take the best by one merit. `headstart's rule` is the product's: `headstart.selection.successive_halving`
+names the networks that are fine-tuned on folds, and `headstart.statistics.paired_selection` decides between them.
 """
 
 from __future__ import annotations
@@ -19,12 +19,17 @@ from benchmarks.zoo_nets import DEPTHS
 from benchmarks.zoo_training import FOLDS
 from headstart.core import registry
 from headstart.core.types import Score
-from headstart.kit import average, choosing, crossval, leep, losses, prior, transferability
-from headstart.kit.choosing import Option
-from headstart.kit.compare import Contender, pick
-from headstart.kit.fitted import softmax
-from headstart.kit.history import OWN, Measured, Record
-from headstart.stages.adapt.bases import STARTS
+from headstart.finetuning.starting_points import STARTS
+from headstart.finetuning.training import weight_averaging
+from headstart.heads import cross_validation
+from headstart.heads.prediction import softmax
+from headstart.selection import successive_halving
+from headstart.selection.forecast import prior
+from headstart.selection.forecast.history import OWN, Measured, Record
+from headstart.selection.successive_halving import Option
+from headstart.selection.transferability import leep, logme
+from headstart.statistics import losses
+from headstart.statistics.paired_selection import Contender, pick
 
 LINEAR = ("ridge", "logistic")
 PROBES = ("knn", *LINEAR)
@@ -84,12 +89,12 @@ def look(zoo: Zoo, case: Case) -> None:
 def _seen(zoo: Zoo, member: Member, of: Drawn) -> dict[str, float]:
     """Merit by rule; loss and balanced accuracy of the best linear probe."""
     features = {depth: x[of.rows] for depth, x in zoo.features(member, of.task).items()}
-    answers, spectrum = member.answers(features["last"]), transferability.spectrum(features["last"], of.y)
+    answers, spectrum = member.answers(features["last"]), logme.spectrum(features["last"], of.y)
     found = _probed(features, of)
     best = min((found[probe] for probe in LINEAR), key=lambda one: float(one.losses.mean()))
     return {
-        "LogME": transferability.logme(spectrum),
-        "H-score": transferability.h_score(spectrum),
+        "LogME": logme.logme(spectrum),
+        "H-score": logme.h_score(spectrum),
         "LEEP": leep.leep(answers, of.y),
         "NCE": leep.nce(answers, of.y),
         **{probe: -float(made.losses.mean()) for probe, made in found.items()},
@@ -98,13 +103,13 @@ def _seen(zoo: Zoo, member: Member, of: Drawn) -> dict[str, float]:
     }
 
 
-def _probed(features: Mapping[str, np.ndarray], of: Drawn) -> dict[str, crossval.Tuned]:
+def _probed(features: Mapping[str, np.ndarray], of: Drawn) -> dict[str, cross_validation.Tuned]:
     """Each probe at the depth where its cross-validated loss is lowest."""
-    found: dict[str, crossval.Tuned] = {}
+    found: dict[str, cross_validation.Tuned] = {}
     for probe in PROBES:
         head = registry.load("heads", probe)
         made = [
-            crossval.tuned(
+            cross_validation.tuned(
                 head, features[depth], of.y, of.folds, n_classes=len(of.task.classes), metric=METRIC, seed=of.seed
             )
             for depth in DEPTHS
@@ -167,7 +172,7 @@ def choose(zoo: Zoo, case: Case, *, ours: bool) -> None:
 def _ours(zoo: Zoo, case: Case, cost: Mapping[str, float]) -> str:
     """The best by probe, the best by prior and one more are fine-tuned on folds, and the paired rule decides."""
     options = [Option(name=name, expected=value, cost=cost[name]) for name, value in case.scores[HISTORY].items()]
-    finalists = choosing.finalists(options, case.losses, fewest=STARTS, most=STARTS)
+    finalists = successive_halving.finalists(options, case.losses, fewest=STARTS, most=STARTS)
     case.finalists = {one.name: one.why for one in finalists}
     of = {member.name: member for member in zoo.members}
     judged = [
@@ -188,4 +193,4 @@ def _held_losses(zoo: Zoo, member: Member, of: Drawn) -> np.ndarray:
     for fold in range(FOLDS):
         learn, judge = np.flatnonzero(folds != fold), np.flatnonzero(folds == fold)
         found[judge] = zoo.tuned(member, of, learn, judge)
-    return losses.per_picture_loss(METRIC, of.y, softmax(found / average.temperature(found, of.y)))
+    return losses.per_picture_loss(METRIC, of.y, softmax(found / weight_averaging.temperature(found, of.y)))

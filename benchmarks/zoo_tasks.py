@@ -23,9 +23,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from headstart.core.say import Say
+from headstart.core.console import Say
 from headstart.core.settings import cache_folder
-from headstart.core.store import Store
+from headstart.core.storage.cache import Store
 
 SIDE = 32
 _CELL = 96  # px of a photograph, of which all goes to learning or all to judging
@@ -141,7 +141,7 @@ def _rng(*place: object) -> np.random.Generator:
 
 @lru_cache(maxsize=1)
 def _weaves() -> Path:
-    from headstart.kit.wheels import textile
+    from headstart.backbones.downloads.wheels import textile
 
     return textile(Store(cache_folder()), Say(quiet=True))
 
@@ -180,7 +180,7 @@ def _letters(letter: str, part: Part) -> Iterator[np.ndarray]:
 
 @lru_cache(maxsize=1)
 def _files() -> dict[str, Path]:
-    from headstart.testing.photos import labelled
+    from headstart.testing.sample_photos import labelled
 
     return {path.name: path for path in labelled(Store(cache_folder()), Say(quiet=True))}
 

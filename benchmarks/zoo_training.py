@@ -10,9 +10,10 @@ import numpy as np
 from headstart.core import registry
 from headstart.core.recipe import Recipe
 from headstart.core.types import FittedHead
-from headstart.kit import crossval, objective, schedule, train
-from headstart.kit.network import Network, Start
-from headstart.kit.stepper import Stepper
+from headstart.finetuning.network.trainable_network import Network, Start
+from headstart.finetuning.training import objectives, schedules, trainer
+from headstart.finetuning.training.train_step import Stepper
+from headstart.heads import cross_validation
 
 FOLDS = 4
 
@@ -33,8 +34,8 @@ class Pictures:
         self.steps = max(1, self.n // recipe.batch)
 
     def epoch(self, number: int) -> Iterator[tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]]:
-        """See `headstart.kit.ahead.Feed`."""
-        order = objective.order(self.y, self.recipe, number)
+        """See `headstart.finetuning.training.prefetch.Feed`."""
+        order = objectives.order(self.y, self.recipe, number)
         for at in np.array_split(order, self.steps) if self.n < self.recipe.batch else self._full(order):
             yield {"pictures": self.x[at]}, self.soft[at], self.y[at]
 
@@ -50,7 +51,7 @@ class Shown:
     y: np.ndarray
 
     def batches(self) -> Iterator[dict[str, np.ndarray]]:
-        """See `headstart.kit.ahead.Held`."""
+        """See `headstart.finetuning.training.prefetch.Held`."""
         for at in range(0, len(self.y), 256):
             yield {"pictures": self.x[at : at + 256].astype(np.float32)}
 
@@ -58,7 +59,7 @@ class Shown:
 class Compiled:
     """A training that is compiled once for all networks of one style and number of classes: most of its time, else.
 
-    Its steps, their rates and their order are those of `headstart.kit.train`, bit for bit.
+    Its steps, their rates and their order are those of `headstart.finetuning.training.trainer`, bit for bit.
 
     Args:
         made: A network of this style.
@@ -74,10 +75,10 @@ class Compiled:
         self.network.set(weights)
         self.stepper.restore(self.state)
         batches = (batch for epoch in range(1, recipe.epochs + 1) for batch in feed.epoch(epoch))
-        rates = schedule.rates(recipe, recipe.epochs * feed.steps)
+        rates = schedules.rates(recipe, recipe.epochs * feed.steps)
         for (inputs, soft, _), rate in zip(batches, rates, strict=True):
             self.stepper.step(inputs, soft, float(rate))
-        return train.predict(self.network, held)
+        return trainer.predict(self.network, held)
 
 
 def even_folds(y: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -91,7 +92,7 @@ def logistic(x: np.ndarray, y: np.ndarray, classes: int, seed: int) -> FittedHea
     """The logistic head on some features, its strength by cross-validation inside them."""
     head = registry.load("heads", "logistic")
     folds = even_folds(y, np.random.default_rng([seed, 13]))
-    best = crossval.tuned(head, x, y, folds, n_classes=classes, seed=seed)
+    best = cross_validation.tuned(head, x, y, folds, n_classes=classes, seed=seed)
     made = head.path(x, y, n_classes=classes, params=[best.params], class_weight=None, seed=seed)
     return next(iter(made))
 

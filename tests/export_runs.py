@@ -4,12 +4,16 @@ import dataclasses
 
 import numpy as np
 
+from headstart.backbones import loading
+from headstart.backbones.earlier_runs import tuned_network
 from headstart.core import registry
-from headstart.core.files import write_json
-from headstart.core.keys import file_digest
+from headstart.core.console import Say
 from headstart.core.recipe import Recipe
-from headstart.core.say import Say
-from headstart.core.store import Store
+from headstart.core.storage import model_manifest
+from headstart.core.storage import serialization as values
+from headstart.core.storage.cache import Store
+from headstart.core.storage.files import write_json
+from headstart.core.storage.hashing import file_digest
 from headstart.core.types import (
     Adapted,
     BackboneSpec,
@@ -24,11 +28,14 @@ from headstart.core.types import (
     TunedNetwork,
     Tuning,
 )
-from headstart.exporters._parity import Pictures
-from headstart.exporters._source import Source
-from headstart.kit import conformal, export, fitted, keras_writer, novelty, trunk, tuned, values
-from headstart.kit.tempering import tempered
-from headstart.runtime import manifest, model
+from headstart.exporting.export_source import Source
+from headstart.exporting.parity import Pictures
+from headstart.heads import prediction
+from headstart.networks import openvino_conversion
+from headstart.networks.formats import keras_writer
+from headstart.runtime import model
+from headstart.uncertainty import conformal, ood_detection
+from headstart.uncertainty.temperature import tempered
 
 CLASSES = ("blue", "green", "red")
 WIDTH = 8
@@ -56,16 +63,16 @@ def make(folder, *, head="lda", sizes=(32,), doubt="nearest", count=30, **change
 
 def make_of(folder, name, store, *, depths=2, count=24, head="lda", doubt="nearest"):
     """The same with a backbone of a source, by its name, read at its last depths."""
-    from headstart.kit.engine import Engine
-    from headstart.kit.pixels import decode
-    from headstart.stages.export.run import cut
+    from headstart.exporting.runtime_model import cut
+    from headstart.images.preprocessing import decode
+    from headstart.networks.openvino_engine import Engine
 
     files, truth = pictures(folder / "pictures", count)
-    found = trunk.find(name)
+    found = loading.find(name)
     shown = np.stack([decode(file.read_bytes(), found.spec.input) for file in files])
     place, keep = folder / "model" / "trunk0", list(range(len(found.spec.depths)))[-depths:]
     place.mkdir(parents=True)
-    cut(trunk.folder(found, store, Say(quiet=True), shown[:8]) / "trunk.xml", place / "trunk.xml", keep)
+    cut(loading.folder(found, store, Say(quiet=True), shown[:8]) / "trunk.xml", place / "trunk.xml", keep)
     spec = dataclasses.replace(found.spec, depths=tuple(found.spec.depths[at] for at in keep))
     (_, features) = next(iter(Engine(place / "trunk.xml", threads=2).run([(None, shown)])))
     return _saved(
@@ -79,20 +86,20 @@ def _saved(folder, parts, files, truth, head, doubt, changes, networks, store):
     plugin = registry.load("heads", head)
     params = plugin.grid(len(x), x.shape[1], 3)[-1:]
     fit = next(plugin.path(x, truth, n_classes=3, params=params, class_weight=None, seed=0))
-    p = tempered(fitted.probabilities(fit.kind, fit.arrays, x), TEMPERATURE)
-    content = manifest.Manifest(
-        format=manifest.FORMAT,
+    p = tempered(prediction.probabilities(fit.kind, fit.arrays, x), TEMPERATURE)
+    content = model_manifest.Manifest(
+        format=model_manifest.FORMAT,
         headstart="0",
         task="classification",
         class_names=CLASSES,
         trunks=entries,
         features=tuple(Feature(backbone=e.name, depth=d.name, dim=d.dim) for e in entries for d in e.depths),
         head=_head(place, fit),
-        decision=manifest.Decision(positive="", threshold=None, costs=None),
-        calibration=manifest.Calibration(temperature=TEMPERATURE),
+        decision=model_manifest.Decision(positive="", threshold=None, costs=None),
+        calibration=model_manifest.Calibration(temperature=TEMPERATURE),
         doubt=_doubt(place, doubt, x, p, truth) if doubt else None,
     )
-    manifest.write(dataclasses.replace(content, **changes), place)
+    model_manifest.write(dataclasses.replace(content, **changes), place)
     say = Say(quiet=True)
     source = Source(model=model.load(place), run=folder, networks=networks, store=store, say=say, draft=folder)
     learnt = tuple(files[: len(files) // 2])
@@ -118,8 +125,8 @@ def _trunk(folder, at, size, files):
     """Its entry, the network behind it, and its features (M, WIDTH) of the pictures."""
     import keras
 
-    from headstart.kit.engine import Engine
-    from headstart.kit.pixels import decode
+    from headstart.images.preprocessing import decode
+    from headstart.networks.openvino_engine import Engine
 
     name = f"tuned:tiny{size}"
     spec = BackboneSpec(
@@ -146,18 +153,18 @@ def _trunk(folder, at, size, files):
     draw = np.random.default_rng(size)
     whole.get_layer("conv").set_weights([draw.normal(0, 0.4, (3, 3, 3, WIDTH)), draw.normal(0, 0.3, WIDTH)])
     (folder / "adapt").mkdir(exist_ok=True)
-    keras_writer.write_keras(whole, folder / tuned.MODELS[at])
+    keras_writer.write_keras(whole, folder / tuned_network.MODELS[at])
     shown = np.stack([decode(file.read_bytes(), spec.input) for file in files])
     place = folder / "model" / f"trunk{at}"
     place.mkdir()
-    with export.quiet():
-        export.convert(keras.Model(whole.inputs, [x]), spec, shown[:8], place)
+    with openvino_conversion.quiet():
+        openvino_conversion.convert(keras.Model(whole.inputs, [x]), spec, shown[:8], place)
     (_, (features,)) = next(iter(Engine(place / "trunk.xml", threads=1).run([(None, shown)])))
     return _entry(folder, spec, at), _network(spec, at), features
 
 
 def _entry(folder, spec, at):
-    return manifest.TrunkEntry(
+    return model_manifest.TrunkEntry(
         name=spec.name,
         revision=spec.revision,
         input=spec.input,
@@ -166,7 +173,7 @@ def _entry(folder, spec, at):
         licence=spec.licence,
         licence_note="",
         ir=f"trunk{at}/trunk.xml",
-        files=manifest.entry_files(folder / "model", f"trunk{at}"),
+        files=model_manifest.entry_files(folder / "model", f"trunk{at}"),
     )
 
 
@@ -176,7 +183,7 @@ def _network(spec, at):
         spec=spec,
         backbone="tiny",
         recipe=Recipe(),
-        file=tuned.MODELS[at],
+        file=tuned_network.MODELS[at],
         fitted=nothing,
         epochs=1,
         alpha=1.0,
@@ -193,14 +200,14 @@ def _head(place, fit):
 
     path = place / "head.safetensors"
     save_file({name: np.asarray(array, order="C") for name, array in fit.arrays.items()}, path)
-    return manifest.HeadEntry(name=fit.head, kind=fit.kind, arrays=path.name, sha256=file_digest(path))
+    return model_manifest.HeadEntry(name=fit.head, kind=fit.kind, arrays=path.name, sha256=file_digest(path))
 
 
 def _doubt(place, method, x, p, truth):
     from safetensors.numpy import save_file
 
-    arrays, k = novelty.fit(x, truth, method)
-    own = np.sort(novelty.distances(arrays, k, x))
+    arrays, k = ood_detection.fit(x, truth, method)
+    own = np.sort(ood_detection.distances(arrays, k, x))
     known = ((own[1:] + own[:-1]) / 2).astype(np.float32)  # between the pictures' own, so that rounding flips none
     own = conformal.scores(p, "least_ambiguous")[np.arange(len(truth)), truth]
     more = {
@@ -209,7 +216,7 @@ def _doubt(place, method, x, p, truth):
         "floors": conformal.thresholds(own, truth, 3, 0.9, by_class=True) + 1e-4,  # no picture lies on it
     }
     save_file(arrays | more, place / "doubt.safetensors")
-    return manifest.DoubtEntry(
+    return model_manifest.DoubtEntry(
         coverage=0.8,
         promise=0.8,
         score="least_ambiguous",

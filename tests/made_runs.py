@@ -5,7 +5,8 @@ import hashlib
 import numpy as np
 
 from headstart.core import job
-from headstart.core.files import write_json
+from headstart.core.storage import serialization
+from headstart.core.storage.files import write_json
 from headstart.core.types import (
     Adapted,
     Audit,
@@ -18,7 +19,7 @@ from headstart.core.types import (
     Splits,
     Verdict,
 )
-from headstart.kit import metrics, values
+from headstart.statistics import metrics
 from headstart.testing.tiny_model import CLASSES, write_tiny_model
 
 TRUNK = "bundled:efficientnet_lite0"
@@ -146,12 +147,12 @@ def write(path, data, answers, *, clusters=None, sure=0.8, timings=None, **setti
     drawn = splits(len(data.uris), len(answers), clusters)
     write_json(path / "format.json", {"format": 1})
     job.write(job.make(data="/somewhere/private/blocks", **settings), path / "job.toml")
-    values.save(data, path / "read")
-    values.save(Audit(phase="files", outcomes=(), clusters=drawn.clusters), path / "audit", "files")
-    values.save(drawn, path / "splits")
-    values.save(adapted(data, drawn), path / "adapt")
-    values.save(evaluation(data, drawn, answers, sure), path / "evaluate")
-    values.save(
+    serialization.save(data, path / "read")
+    serialization.save(Audit(phase="files", outcomes=(), clusters=drawn.clusters), path / "audit", "files")
+    serialization.save(drawn, path / "splits")
+    serialization.save(adapted(data, drawn), path / "adapt")
+    serialization.save(evaluation(data, drawn, answers, sure), path / "evaluate")
+    serialization.save(
         Exported(format="openvino", path="model", bytes=1_500_000, precision="f32", parity_max_abs=0.0), path / "export"
     )
     write_tiny_model(path / "model", class_names=tuple(data.class_names))

@@ -4,8 +4,8 @@ import warnings
 
 import numpy as np
 
-from headstart.backbones.keras_applications import PLUGIN, _table
-from headstart.kit import drawn
+from headstart.backbones.sources.keras_applications import PLUGIN, _table
+from headstart.networks import random_init
 
 
 def write(preset, folder, seed=5):
@@ -24,7 +24,7 @@ def write(preset, folder, seed=5):
     row, side = _table()[preset], PLUGIN.spec(preset).input.size_px
     make = getattr(keras.applications, row["class"])
     model = make(weights=None, include_top=False, pooling="avg", input_shape=(side, side, 3))
-    drawn.fill_random(model, seed)
+    random_init.fill_random(model, seed)
     rng = np.random.default_rng(seed)
     for weight in model.weights:
         name = weight.path.rpartition("/")[2]

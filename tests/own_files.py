@@ -1,9 +1,9 @@
 """A user's own file in a cache, as `backbones add` leaves it, without a network in it."""
 
+from headstart.backbones.imported import description
+from headstart.backbones.imported.description import Added
 from headstart.core.types import InputSpec
-from headstart.kit import added
-from headstart.kit.added import Added
-from headstart.kit.opened import Cut
+from headstart.networks.cut_points import Cut
 
 
 def own(store, name="mine", content="c" * 64):
@@ -12,5 +12,5 @@ def own(store, name="mine", content="c" * 64):
     how = {"layout": "nchw", "scaling": "given", "guess": False, "cuts": (cut,), "params": 9, "flops": 9, "bytes": 1}
     what = {"licence": "MIT", "licence_note": "", "pretrained_on": "not known", "family": "onnx"}
     found = Added(name=name, kind="onnx", content=content, input=InputSpec(size_px=32), **how, **what)
-    added.describe(added.SOURCE, found, store)
-    return store.make("added", added.address(content), lambda draft: (draft / "model.xml").write_bytes(b"<net>"))
+    description.describe(description.SOURCE, found, store)
+    return store.make("added", description.address(content), lambda draft: (draft / "model.xml").write_bytes(b"<net>"))

@@ -1,7 +1,7 @@
 """Records of runs that never were, for those who learn from records."""
 
 from headstart.core.types import Score
-from headstart.kit.history import Measured, Record
+from headstart.selection.forecast.history import Measured, Record
 
 PUBLISHED = {"a": 0.70, "b": 0.75, "c": 0.80, "d": 0.85}
 

@@ -3,7 +3,7 @@
 import numpy as np
 
 from headstart.core.types import BackboneSpec, Depth, InputSpec
-from headstart.kit.new_head import Start
+from headstart.finetuning.network.trainable_head import Start
 
 SIDE = 16
 
@@ -104,7 +104,7 @@ def fitted(x, n_classes=3, seed=2):
 
 def inputs_of(network, model, spec, x):
     """What a network wants for some pictures, made by the trunk itself."""
-    from headstart.kit.network import lower
+    from headstart.finetuning.network.trainable_network import lower
 
     found = features(model, spec, x)
     given = {}

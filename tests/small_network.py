@@ -10,9 +10,9 @@ import numpy as np
 
 from headstart.core.recipe import Recipe
 from headstart.core.types import BackboneSpec, Depth, InputSpec
-from headstart.kit import network as networks
-from headstart.kit import objective
-from headstart.kit.network import Network
+from headstart.finetuning.network import trainable_network as networks
+from headstart.finetuning.network.trainable_network import Network
+from headstart.finetuning.training import objectives
 
 SIDE, CLASSES = 8, 3
 SPEC = BackboneSpec(
@@ -80,7 +80,7 @@ class Feed:
         self.steps = self.n // self.batch
 
     def epoch(self, number: int) -> Any:
-        order = objective.order(self.y, self.recipe, number)[: self.steps * self.batch]
+        order = objectives.order(self.y, self.recipe, number)[: self.steps * self.batch]
         for at in order.reshape(self.steps, self.batch):
             if self.each:
                 self.each(number)
@@ -102,12 +102,12 @@ def main(folder: str, out: str) -> None:
     """Train into a folder, slowly, with all that a step can change, and write what came of it."""
     import time
 
-    from headstart.core.say import Say
-    from headstart.kit import train
+    from headstart.core.console import Say
+    from headstart.finetuning.training import trainer
 
     how = recipe(dropout=0.2, ema=0.9, batch_norm="train", l2_sp=0.1, gradual=True, mixup=0.0)
     x, y = pictures(120)
-    made = train.train(
+    made = trainer.train(
         network(how),
         how,
         Feed(x, y, how, each=lambda _: time.sleep(0.02)),

@@ -5,10 +5,11 @@ import json
 import re
 import subprocess
 import sys
-import tomllib
 from pathlib import Path
 
 import pytest
+
+import headstart
 
 ROOT = Path(__file__).resolve().parent.parent
 SRC = ROOT / "src" / "headstart"
@@ -34,11 +35,16 @@ def test_import_contracts():
     assert done.returncode == 0, done.stdout
 
 
-def test_no_stage_is_left_out_of_its_contract():
-    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
-    [modules] = [one["modules"] for one in contracts if one["type"] == "independence"]
-    stages = {path.parent.name for path in (SRC / "stages").glob("*/__init__.py")}
-    assert {name.rpartition(".")[2] for name in modules} == stages
+def test_folders_stay_small():
+    folders = {path.parent for path in SRC.rglob("*.py")}
+    counts = {str(folder.relative_to(SRC)): len([*folder.glob("*.py")]) for folder in folders}
+    exempt = {"cli/commands"}  # one file a command
+    assert {name: count for name, count in counts.items() if count > 15 and name not in exempt} == {}
+
+
+def test_no_room_hides_a_public_name():
+    rooms = {path.name for path in SRC.iterdir() if path.is_dir()}
+    assert not rooms & set(headstart.__all__)  # `headstart.export` is a function, so no room may be called `export`
 
 
 @pytest.mark.parametrize("words", [("--help",), ("fit", "--help"), ("--version",), ("backbones", "list")])
@@ -70,11 +76,13 @@ def test_functions_are_short():
 def test_files_are_short():
     lengths = {str(p.relative_to(ROOT)): len(p.read_text().splitlines()) for p in SRC.rglob("*.py")}
     exempt = {"src/headstart/core/types.py"}  # one vocabulary in one place
-    assert {name: n for name, n in lengths.items() if n > 300 and name not in exempt} == {}
+    assert {name: n for name, n in lengths.items() if n > 450 and name not in exempt} == {}
 
 
 def test_no_pickle():
-    allowed = SRC / "kit" / "torch_file.py"  # the allow-list reader subclasses Unpickler; nothing else may
+    allowed = (
+        SRC / "networks" / "formats" / "torch_state_dict.py"
+    )  # the allow-list reader subclasses Unpickler; nothing else may
     for path in SRC.rglob("*.py"):
         if path != allowed:
             assert not re.search(r"\bimport (c?pickle|dill|joblib)\b|allow_pickle=True", path.read_text()), path

@@ -28,14 +28,15 @@ pytestmark = pytest.mark.medium
 @pytest.fixture(scope="module")
 def warm(shared_store, textile):
     """The shared cache with Lite0 and its random twin compiled, so that no framework is needed afterwards."""
-    from headstart.core.say import Say
-    from headstart.kit import pixels, trunk
+    from headstart.backbones import loading
+    from headstart.core.console import Say
+    from headstart.images import preprocessing
 
     for name in (LITE0, f"random:{LITE0}"):
-        found = trunk.find(name)
+        found = loading.find(name)
         files = sorted((textile / "local").glob("*.jpg"))[:8]
-        pictures = np.stack([pixels.decode(f.read_bytes(), found.spec.input) for f in files])
-        trunk.folder(found, shared_store, Say(quiet=True), pictures)
+        pictures = np.stack([preprocessing.decode(f.read_bytes(), found.spec.input) for f in files])
+        loading.folder(found, shared_store, Say(quiet=True), pictures)
     return shared_store
 
 
@@ -107,11 +108,11 @@ def test_predict_gives_what_the_test_split_was_judged_by(fitted, few):
 
 
 def test_pictures_of_other_things_are_unknown_to_the_saved_model(fitted, few, warm):
-    from headstart.kit import foreign
+    from headstart.uncertainty import ood_images
 
     out, _, _ = fitted
-    run, others = headstart.load(out), foreign.pictures(warm)
-    digits = [Path(others.root) / uri for uri in others.uris if uri.startswith(foreign.DIGITS)]
+    run, others = headstart.load(out), ood_images.pictures(warm)
+    digits = [Path(others.root) / uri for uri in others.uris if uri.startswith(ood_images.DIGITS)]
     told = list(run.predict(digits))
     assert len(told) == 40
     assert sum(one.unknown for one in told) >= 38
@@ -119,7 +120,7 @@ def test_pictures_of_other_things_are_unknown_to_the_saved_model(fitted, few, wa
     own = list(run.predict(few / run.dataset.uris[row] for row in run.splits.test))
     assert sum(one.unknown for one in own) <= 4  # of 36
     assert all(one.likeliest in one.plausible for one in own if not one.unknown)
-    [area] = [s for s in run.doubted.scores if (s.name, s.subject) == ("novelty_auc", foreign.DIGITS)]
+    [area] = [s for s in run.doubted.scores if (s.name, s.subject) == ("novelty_auc", ood_images.DIGITS)]
     print(f"AUROC of digits against textile: {area.value:.3f} [{area.low:.3f}, {area.high:.3f}], n = {area.n}")
     assert area.value > 0.95
 
@@ -168,10 +169,10 @@ def test_predict_streams_csv_and_a_bad_file_costs_one_row(fitted, few, tmp_path)
 def test_drift_tells_unseen_pictures_from_darkened_ones(fitted, textile, tmp_path):
     from PIL import Image, ImageEnhance
 
-    from headstart.runtime import usage
+    from headstart.runtime import usage_log
 
     out, _, _ = fitted
-    reference = usage.read_reference(out / "model")
+    reference = usage_log.read_reference(out / "model")
     assert (reference.split, reference.counts.answered) == ("test", 36)
     assert reference.counts.features.sum(axis=1).tolist() == [36] * 8
     assert reference.counts.novelty.sum() == reference.counts.sizes.sum() == 36

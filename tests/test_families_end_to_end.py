@@ -15,10 +15,11 @@ import pytest
 import headstart
 import official_files
 from command_line import call
-from headstart.core.files import read_json
-from headstart.core.store import Store
-from headstart.kit import blocks, trunk
-from headstart.kit.export import PARITY_COSINE, PARITY_MAX
+from headstart.backbones import loading
+from headstart.core.storage.cache import Store
+from headstart.core.storage.files import read_json
+from headstart.networks import blocks
+from headstart.networks.openvino_conversion import PARITY_COSINE, PARITY_MAX
 from tuning_bench import copies
 
 pytestmark = pytest.mark.slow
@@ -67,7 +68,7 @@ def answers(out, file):
 def test_from_the_official_file_to_answers(preset, pictures, place):
     file, md5 = official_files.write(preset, place / "mirror"), official_files._table()[preset]["md5"]
     sha256 = hashlib.sha256(file.read_bytes()).hexdigest()
-    found = trunk.find(f"keras_applications:{preset}")
+    found = loading.find(f"keras_applications:{preset}")
     depths = {depth.name for depth in found.spec.depths}
     assert len(depths) >= 3
 

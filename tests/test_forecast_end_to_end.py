@@ -8,11 +8,11 @@ import pytest
 
 import headstart
 from command_line import LITE0, call, cold, differing, start
-from headstart.core.store import Store
-from headstart.kit import history
+from headstart.core.storage.cache import Store
+from headstart.selection.forecast import history
 from run_records import record
 
-pytestmark = pytest.mark.slow  # tests/stages/test_forecast_stage.py holds the parts
+pytestmark = pytest.mark.slow  # tests/selection/test_forecast_run.py holds the parts
 
 
 def test_the_second_forecast_has_learnt_from_the_first(shared_store, small_textile, tmp_path, monkeypatch):

@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 import yaml
 
-from headstart.core import effect, job
+from headstart.api import unused_settings
+from headstart.core import job
 from headstart.core.errors import DataError, UsageError
-from headstart.kit import mlflow_folder
-from headstart.runtime import pyfunc
+from headstart.reporting.mlflow_run import run
+from headstart.runtime import mlflow_model, pyfunc
 from headstart.runtime.model import load
-from headstart.stages.track.run import run
 from made_runs import TRUNK, dataset, write
 
 # mlflow 3.17 uses a loader that SQLAlchemy 2.1 calls deprecated
@@ -46,7 +46,7 @@ print(json.dumps(told))
 @pytest.fixture
 def folder(saved, tmp_path):
     """The tiny model as MLflow reads it."""
-    mlflow_folder.write(saved, load(saved).class_names, tmp_path / "for_mlflow", made_with="0.1.0")
+    mlflow_model.write(saved, load(saved).class_names, tmp_path / "for_mlflow", made_with="0.1.0")
     return tmp_path / "for_mlflow"
 
 
@@ -107,9 +107,9 @@ def test_the_example_is_a_picture_of_nobodys(folder, saved):
 
 
 def test_mlflow_has_an_effect_with_a_probe_and_tensorboard_has_none():
-    effect.require_effect(job.make(data="x", track="mlflow"))
+    unused_settings.require_effect(job.make(data="x", track="mlflow"))
     with pytest.raises(UsageError, match="track has no effect with strategy `probe`"):
-        effect.require_effect(job.make(data="x", track="tensorboard"))
+        unused_settings.require_effect(job.make(data="x", track="tensorboard"))
 
 
 @pytest.mark.medium

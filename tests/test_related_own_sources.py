@@ -11,9 +11,9 @@ from benchmarks import zoo_nets, zoo_tasks
 from PIL import Image
 
 import headstart
-from headstart.core.say import Say
-from headstart.core.store import Store
-from headstart.kit import adding
+from headstart.backbones.imported import registration
+from headstart.core.console import Say
+from headstart.core.storage.cache import Store
 from network_files import save
 
 pytestmark = pytest.mark.slow
@@ -32,13 +32,13 @@ def write(folder, task, count):
 
 def untrained(folder, seed):
     """A small network with random weights as a backbone of one's own; its name."""
-    from headstart.kit.drawn import fill_random
+    from headstart.networks.random_init import fill_random
 
     trunk = zoo_nets.build("vgg")
     fill_random(trunk, seed)
     save(keras.Model(trunk.input, trunk.get_layer("last").output), folder / "small.keras")
-    wish = adding.Wish(file=folder / "small.keras", name="small", depths=zoo_nets.DEPTHS)
-    return f"saved_file:{adding.add(wish, Store(folder / 'cache'), QUIET).name}"
+    wish = registration.Wish(file=folder / "small.keras", name="small", depths=zoo_nets.DEPTHS)
+    return f"saved_file:{registration.add(wish, Store(folder / 'cache'), QUIET).name}"
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2])

@@ -15,8 +15,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 from sklearn.utils.estimator_checks import check_estimator
 
-from headstart.kit import as_pictures, described
-from headstart.sklearn import TransferClassifier
+from headstart.sklearn import TransferClassifier, image_arrays, image_features
 
 EXPECTED_FAILURES = {}  # name of a check -> why it fails; none does
 SMALL = {"size_px": 64, "cache": False}
@@ -76,9 +75,9 @@ def test_it_learns_digits_that_are_laid_out_flat(digits):
 @pytest.mark.medium
 def test_a_grid_search_around_a_pipeline_runs_each_picture_through_the_trunk_once(digits, monkeypatch):
     x, y = digits[0][:90], digits[1][:90]
-    described.describer.cache_clear()
+    image_features.describer.cache_clear()
     passed = []
-    monkeypatch.setattr(described.Describer, "_passed", _counting(described.Describer._passed, passed))
+    monkeypatch.setattr(image_features.Describer, "_passed", _counting(image_features.Describer._passed, passed))
     line = make_pipeline(FunctionTransformer(), TransferClassifier(**SMALL, folds=3))
     grid = {"transferclassifier__head": ["logistic", "ridge"], "transferclassifier__depths": ["stage4", "last"]}
     search = GridSearchCV(line, grid, cv=3).fit(x, y)
@@ -117,17 +116,17 @@ def test_paths_and_arrays_are_the_same_pictures_up_to_decoding(shots):
 def test_vectors_of_files_are_those_of_a_fit(shots, store, monkeypatch):
     """What `headstart embed` keeps of a file is found, not made again."""
     from headstart.core.settings import cache_folder
-    from headstart.kit.rows import RowStore, keys_of
+    from headstart.core.storage.row_cache import RowStore, keys_of
 
-    describer = described.Describer("bundled:efficientnet_lite0", None, described.Say(quiet=True))
-    files = described.Files(shots[0][:4])
+    describer = image_features.Describer("bundled:efficientnet_lite0", None, image_features.Say(quiet=True))
+    files = image_features.Files(shots[0][:4])
     found = describer.vectors(files)
     rows = RowStore(describer._folder(), describer._columns())
     assert describer._folder().is_relative_to(cache_folder())
     at = rows.find(keys_of(files.digests))
     assert at.min() >= 0
     np.testing.assert_array_equal(rows.column("last")[at], found["last"])
-    again = described.Describer("bundled:efficientnet_lite0", None, described.Say(quiet=True))
+    again = image_features.Describer("bundled:efficientnet_lite0", None, image_features.Say(quiet=True))
     monkeypatch.setattr(again, "_ready", lambda *_: pytest.fail("the trunk was asked"))
     np.testing.assert_array_equal(again.vectors(files)["stage4"], found["stage4"])
 
@@ -142,7 +141,7 @@ def test_the_result_is_a_plain_keras_model(shots):
     assert type(model).__module__.startswith("keras.")
     assert isinstance(model, keras.Model)
     describer = made._describer()
-    seen = np.concatenate([p for _, p in described.Pictures(arrays[:6]).decoded(np.arange(6), describer.input)])
+    seen = np.concatenate([p for _, p in image_features.Pictures(arrays[:6]).decoded(np.arange(6), describer.input)])
     np.testing.assert_allclose(
         model.predict(seen.astype(np.float32), verbose=0), made.predict_proba(arrays[:6]), atol=1e-4
     )
@@ -241,24 +240,24 @@ def test_an_unknown_backbone_is_told_with_the_nearest():
     ],
 )
 def test_flat_pictures_get_a_square(width, shape):
-    assert as_pictures.shape_of(width) == shape
-    assert as_pictures.unfolded(np.ones((2, width)), shape).sum() == 2 * width
+    assert image_arrays.shape_of(width) == shape
+    assert image_arrays.unfolded(np.ones((2, width)), shape).sum() == 2 * width
 
 
 def test_numbers_become_bytes_by_what_they_look_like():
-    assert as_pictures.range_of(np.array([3, 200], np.uint8)) == (0.0, 255.0)
-    assert as_pictures.range_of(np.array([0.2, 0.9])) == (0.0, 1.0)
-    assert as_pictures.range_of(np.array([0.0, 254.0])) == (0.0, 255.0)
-    assert as_pictures.range_of(np.array([0.0, 16.0])) == (0.0, 16.0)
-    assert as_pictures.range_of(np.array([-3.0, 1.0])) == (-3.0, 1.0)
+    assert image_arrays.range_of(np.array([3, 200], np.uint8)) == (0.0, 255.0)
+    assert image_arrays.range_of(np.array([0.2, 0.9])) == (0.0, 1.0)
+    assert image_arrays.range_of(np.array([0.0, 254.0])) == (0.0, 255.0)
+    assert image_arrays.range_of(np.array([0.0, 16.0])) == (0.0, 16.0)
+    assert image_arrays.range_of(np.array([-3.0, 1.0])) == (-3.0, 1.0)
     np.testing.assert_array_equal(
-        as_pictures.to_bytes(np.array([-9.0, 0.0, 8.0, 16.0, 99.0]), (0, 16)), [0, 0, 128, 255, 255]
+        image_arrays.to_bytes(np.array([-9.0, 0.0, 8.0, 16.0, 99.0]), (0, 16)), [0, 0, 128, 255, 255]
     )
-    assert as_pictures.to_bytes(np.array([7.0, 7.0]), (7.0, 7.0)).tolist() == [0, 0]
+    assert image_arrays.to_bytes(np.array([7.0, 7.0]), (7.0, 7.0)).tolist() == [0, 0]
 
 
 def test_a_picture_is_known_by_its_shape_and_bytes():
     flat = np.arange(24, dtype=np.uint8)
     wide, high = flat.reshape(1, 2, 4, 3), flat.reshape(1, 4, 2, 3)
-    assert described.Pictures(wide).digests != described.Pictures(high).digests
-    assert described.Pictures(wide).digests == described.Pictures(wide.copy()).digests
+    assert image_features.Pictures(wide).digests != image_features.Pictures(high).digests
+    assert image_features.Pictures(wide).digests == image_features.Pictures(wide.copy()).digests

@@ -2,17 +2,18 @@
 
 | way in | planted pickle | leads elsewhere | wrong digest | cut off |
 |---|---|---|---|---|
-| `pull`, http | `kit/test_download` | - | `kit/test_download` | `kit/test_download`, here |
+| `pull`, http | `backbones/test_downloads` | - | `backbones/test_downloads` | `backbones/test_downloads`, here |
 | `pull`, a folder | here | - | here | here |
-| `pull`, a wheel | `kit/test_kit_torch_file`, here | `kit/test_kit_wheels` | `kit/test_kit_wheels` | here |
-| `unbundle` | `kit/test_pack` | `kit/test_pack` | `kit/test_pack` | `kit/test_pack`, here |
+| `pull`, a wheel | `networks/test_torch_state_dict`, here | `backbones/test_wheels` | `backbones/test_wheels` | here |
+| `unbundle` | `backbones/test_bundle` | `backbones/test_bundle` | `backbones/test_bundle` | `backbones/test_bundle`,
+here |
 | `add` .keras | here | here | - | `backbones/test_backbones_saved_file` |
 | `add` .onnx | `backbones/test_backbones_saved_file` | here | - | here, `…_saved_file` |
 | `add` SavedModel | `backbones/test_backbones_saved_file` | - | - | `backbones/test_backbones_saved_file` |
 | `add` IR | here | - | - | here, `…_saved_file` |
-| `run:PATH` | here | here, `stages/test_runs_as_backbones` | - | here |
-| `huggingface:` | `backbones/test_backbones_huggingface` | there, `kit/test_onnx_file` | there | there |
-| `keras_hub:` | `kit/test_hub_preset` | there | there | there (`…goes_on_after_a_break`), here |
+| `run:PATH` | here | here, `backbones/test_earlier_runs` | - | here |
+| `huggingface:` | `backbones/test_backbones_huggingface` | there, `networks/test_onnx_external_data` | there | there |
+| `keras_hub:` | `backbones/test_hub_preset` | there | there | there (`…goes_on_after_a_break`), here |
 | `sync` | - (JSON alone) | `cli/test_backbones_sync` | there | there |
 
 A file of the user's own has no digest that it could miss.
@@ -31,16 +32,20 @@ import pytest
 
 import network_files
 from canary import Canary, hdf5
+from headstart.backbones import loading
+from headstart.backbones.downloads import pins, wheels
+from headstart.backbones.earlier_runs import tuned_network
+from headstart.backbones.imported import description, registration
+from headstart.backbones.imported.registration import Wish
+from headstart.backbones.inventory import bundle
 from headstart.cli.main import main
+from headstart.core.console import Say
 from headstart.core.errors import DataError, SetupError, UsageError
-from headstart.core.say import Say
-from headstart.core.store import Store
-from headstart.kit import added, adding, pack, recorded, trunk, tuned, wheels
-from headstart.kit.adding import Wish
+from headstart.core.storage.cache import Store
 
 QUIET = Say(quiet=True)
-MOBILENET, FILE = trunk.find("keras_applications:mobilenet"), "mobilenet_1_0_224_tf_no_top.h5"  # nobody pins it
-RESNET = trunk.find("keras_applications:resnet50")  # Keras pins an MD5
+MOBILENET, FILE = loading.find("keras_applications:mobilenet"), "mobilenet_1_0_224_tf_no_top.h5"  # nobody pins it
+RESNET = loading.find("keras_applications:resnet50")  # Keras pins an MD5
 
 
 @pytest.fixture
@@ -107,7 +112,7 @@ def test_a_folder_gives_another_file_than_at_first(mirror, own):
     (mirror / FILE).write_bytes(hdf5(5000))
     with pytest.raises(SetupError, match=f"`{FILE}` is not the file that was first used here"):
         MOBILENET.source.pull("mobilenet", own, QUIET)
-    assert kept(own) == [recorded.place(FILE, own).name]
+    assert kept(own) == [pins.place(FILE, own).name]
 
 
 def test_a_server_gives_a_file_that_was_cut_off_before(mirror, own, monkeypatch, tmp_path):
@@ -204,7 +209,7 @@ def packed(path, content):
 
 def test_a_pack_holds_a_part_of_a_file(own, tmp_path):
     with pytest.raises(DataError, match=f"{FILE}` is cut off"):
-        pack.unpack(packed(tmp_path / "cut.tar", hdf5(4000)[:3000]), own, QUIET)
+        bundle.unpack(packed(tmp_path / "cut.tar", hdf5(4000)[:3000]), own, QUIET)
     assert kept(own) == []
 
 
@@ -213,14 +218,14 @@ def test_a_pack_holds_another_file_than_was_first_used(own, mirror, tmp_path):
     shutil.rmtree(MOBILENET.source.pull("mobilenet", own, QUIET).parent)
     before = kept(own)
     with pytest.raises(DataError, match=f"`{FILE}` is not the file that was first used here") as caught:
-        pack.unpack(packed(tmp_path / "other.tar", hdf5(5000)), own, QUIET)
-    assert str(recorded.place(FILE, own)) in caught.value.hint
+        bundle.unpack(packed(tmp_path / "other.tar", hdf5(5000)), own, QUIET)
+    assert str(pins.place(FILE, own)) in caught.value.hint
     assert kept(own) == before
-    pack.unpack(packed(tmp_path / "same.tar", hdf5(4000)), own, QUIET)
+    bundle.unpack(packed(tmp_path / "same.tar", hdf5(4000)), own, QUIET)
 
 
 def test_what_a_pack_brings_first_is_what_a_mirror_must_have(own, mirror, tmp_path):
-    pack.unpack(packed(tmp_path / "first.tar", hdf5(4000)), own, QUIET)
+    bundle.unpack(packed(tmp_path / "first.tar", hdf5(4000)), own, QUIET)
     shutil.rmtree(own.root / "weights")
     (mirror / FILE).write_bytes(hdf5(5000))
     with pytest.raises(SetupError, match="first used here"):
@@ -229,7 +234,7 @@ def test_what_a_pack_brings_first_is_what_a_mirror_must_have(own, mirror, tmp_pa
 
 def test_no_path_of_this_machine_travels(own, mirror, tmp_path):
     (mirror / FILE).write_bytes(hdf5(4000))
-    pack.make([MOBILENET.name], tmp_path / "pack.tar", own, QUIET)
+    bundle.make([MOBILENET.name], tmp_path / "pack.tar", own, QUIET)
     assert str(tmp_path).encode() not in (tmp_path / "pack.tar").read_bytes()
     with tarfile.open(tmp_path / "pack.tar") as tar:
         [origin] = [json.load(tar.extractfile(one)) for one in tar if one.name.endswith("origin.json")]
@@ -250,14 +255,14 @@ def zipped(path, **more):
 @pytest.mark.parametrize("name", ["weights.PKL", "assets/table.npy", "assets/words.txt", "archive/data.pkl"])
 def test_a_keras_file_holds_a_pickle(name, own, tmp_path, canary):
     with pytest.raises(DataError, match=f"holds the pickle `{name}`"):
-        adding.add(Wish(file=zipped(tmp_path / "net.keras", **{name: canary.pickled()})), own, QUIET)
+        registration.add(Wish(file=zipped(tmp_path / "net.keras", **{name: canary.pickled()})), own, QUIET)
     assert kept(own) == []
 
 
 @pytest.mark.parametrize("name", ["../planted", "/planted", "assets/../../planted", "C:planted"])
 def test_a_member_of_a_keras_file_leads_elsewhere(name, own, tmp_path):
     with pytest.raises(DataError, match="leads elsewhere") as caught:
-        adding.add(Wish(file=zipped(tmp_path / "net.keras", **{name: "x"})), own, QUIET)
+        registration.add(Wish(file=zipped(tmp_path / "net.keras", **{name: "x"})), own, QUIET)
     assert f"`{name}`" in caught.value.what
     assert kept(own) == []
     assert not list(tmp_path.rglob("planted"))
@@ -271,7 +276,7 @@ def test_a_keras_file_names_a_function_to_call(own, tmp_path, canary):
     config = {"class_name": "Sequential", "module": "keras", "config": {"name": "s", "layers": [given, evil]}}
     path = zipped(tmp_path / "net.keras", **{"config.json": json.dumps(config)})
     with pytest.raises(DataError) as caught:
-        adding.add(Wish(file=path), own, QUIET)
+        registration.add(Wish(file=path), own, QUIET)
     assert "Keras cannot read `net.keras`" in caught.value.what
     assert kept(own) == []
 
@@ -291,7 +296,7 @@ def test_an_onnx_file_keeps_weights_elsewhere(place, own, tmp_path, monkeypatch)
         (folder / "down.data").unlink()
         (folder / "down.data").symlink_to(tmp_path / "secret.data")
     with pytest.raises(DataError, match=r"cannot read `net.onnx`: Path '.*' resolves to .* outside"):
-        adding.add(Wish(file=folder / "net.onnx"), own, QUIET)
+        registration.add(Wish(file=folder / "net.onnx"), own, QUIET)
     assert kept(own) == []
 
 
@@ -299,14 +304,14 @@ def test_weights_beside_an_onnx_file_are_cut_off(own, tmp_path):
     network_files.write_onnx(tmp_path / "net.onnx", beside=True)
     (tmp_path / "down.data").write_bytes((tmp_path / "down.data").read_bytes()[:99])
     with pytest.raises(DataError, match=r"cannot read `net.onnx`: .*'down_w'"):
-        adding.add(Wish(file=tmp_path / "net.onnx"), own, QUIET)
+        registration.add(Wish(file=tmp_path / "net.onnx"), own, QUIET)
     assert kept(own) == []
 
 
 @pytest.mark.parametrize("form", ["numbers cut off", "pickle for numbers", "pickle for the graph"])
 def test_an_ir_is_damaged(form, own, tmp_path, canary):
     network_files.write_onnx(tmp_path / "net.onnx")
-    made = added.file_of(adding.add(Wish(file=tmp_path / "net.onnx", name="whole"), own, QUIET), own)
+    made = description.file_of(registration.add(Wish(file=tmp_path / "net.onnx", name="whole"), own, QUIET), own)
     before = sorted(kept(own))
     for end in (".xml", ".bin"):
         shutil.copyfile(made.with_suffix(end), tmp_path / f"net{end}")
@@ -316,7 +321,7 @@ def test_an_ir_is_damaged(form, own, tmp_path, canary):
         whole = (tmp_path / "net.bin").read_bytes()
         (tmp_path / "net.bin").write_bytes(whole[:-999] if form == "numbers cut off" else canary.pickled())
     with pytest.raises(DataError) as caught:
-        adding.add(Wish(file=tmp_path / "net.xml"), own, QUIET)
+        registration.add(Wish(file=tmp_path / "net.xml"), own, QUIET)
     assert "OpenVINO cannot read `net.xml`" in caught.value.what
     assert sorted(kept(own)) == before
 
@@ -343,25 +348,25 @@ def test_an_address_is_no_file(address, hint, own, capsys):
 
 def test_a_drive_is_no_address(own):
     with pytest.raises(UsageError, match="there is no file"):
-        adding.add(Wish(file=Store(own.root).root / "C:" / "net.onnx"), own, QUIET)
+        registration.add(Wish(file=Store(own.root).root / "C:" / "net.onnx"), own, QUIET)
 
 
 # ---------------------------------------------------------------- keras_hub:
 
 
 def test_the_weights_of_a_preset_are_cut_off(own, mirror, tmp_path):
-    from headstart.kit import hub_fetch, hub_files
+    from headstart.backbones.keras_hub import preset_download, preset_files
 
-    wanted = hub_fetch.Wanted(name="some_vit", place="some_vit", handle="kaggle://keras/vit/keras/some_vit/1")
+    wanted = preset_download.Wanted(name="some_vit", place="some_vit", handle="kaggle://keras/vit/keras/some_vit/1")
     folder = mirror / "keras_hub" / "some_vit"
     folder.mkdir(parents=True)
     (folder / "config.json").write_text("{}")
     (folder / "model.weights.h5").write_bytes(hdf5(4000)[:3000])
     with pytest.raises(SetupError, match=r"`some_vit` cannot be had: .*cut off"):
-        hub_fetch.gather(wanted, tmp_path / "got", own, QUIET)
+        preset_download.gather(wanted, tmp_path / "got", own, QUIET)
     (tmp_path / "got" / "model.weights.h5").write_bytes(hdf5(4000)[:3000])  # as a folder of the user's may have it
     with pytest.raises(DataError, match="cut off"):
-        hub_files.files_of(tmp_path / "got")
+        preset_files.files_of(tmp_path / "got")
 
 
 # ---------------------------------------------------------------- run:PATH
@@ -387,13 +392,13 @@ def test_the_network_of_a_run_is_none(form, tmp_path, canary):
         file.write_bytes(file.read_bytes()[:-80])
     named = "the layer `evil` of " if form in CODE else ""
     with pytest.raises(DataError, match=rf"{named}`model\.keras`"):
-        tuned.load(file)
+        tuned_network.load(file)
     assert not list(tmp_path.rglob("planted"))
 
 
 def test_an_array_of_a_run_is_a_pickle(tmp_path, canary):
+    from headstart.core.storage import serialization as values
     from headstart.core.types import Splits
-    from headstart.kit import values
 
     folder = tmp_path / "run" / "splits"
     folder.mkdir(parents=True)

@@ -9,7 +9,7 @@ import pytest
 
 from harmless import executable
 from headstart.core import job as jobs
-from headstart.core.opening import free_folder
+from headstart.core.run.opening import free_folder
 from portable import absolute_paths, bad_name, unportable
 
 

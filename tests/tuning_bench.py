@@ -5,16 +5,17 @@ import itertools
 import shutil
 from types import SimpleNamespace
 
+from headstart.api.steps import Story
 from headstart.core import job as jobs
 from headstart.core import recipe as recipes
-from headstart.core.context import Context
-from headstart.core.rundir import RunDir
-from headstart.core.say import Say
-from headstart.stages.adapt import bases, contest, finish
-from headstart.stages.adapt.clock import Clock
-from headstart.stages.adapt.search import Search
-from headstart.stages.adapt.workbench import Workbench
-from headstart.story import Story
+from headstart.core.console import Say
+from headstart.core.run.context import Context
+from headstart.core.run.folder import RunDir
+from headstart.finetuning import final_training, starting_points
+from headstart.finetuning.search.recipe_search import Search
+from headstart.finetuning.search.time_budget import Clock
+from headstart.finetuning.search.training_setup import Workbench
+from headstart.selection.probe import head_selection
 
 LITE0, DEPTH = "bundled:efficientnet_lite0", "stage4"
 PLAIN = {"backbone": LITE0, "depths": (DEPTH,), "epochs": 2, "batch": 6, "rate": 2e-3}
@@ -39,8 +40,8 @@ def surroundings(data, run, store, **settings):
 def workbench(ctx):
     """Everything that a training of the run needs, the frozen probe included."""
     story = Story(ctx)
-    on = contest.ring(story.data, story.splits, ctx)
-    found = bases.bases(story.ranking, story.embeddings, on, (DEPTH,))
+    on = head_selection.ring(story.data, story.splits, ctx)
+    found = starting_points.bases(story.ranking, story.embeddings, on, (DEPTH,))
     return Workbench(
         data=story.data,
         splits=story.splits,
@@ -58,7 +59,7 @@ def tried(bench, **changes):
     Returns:
         bench, attempt, network (as described) and model (the `keras.Model` that was saved).
     """
-    from headstart.kit import tuned
+    from headstart.backbones.earlier_runs import tuned_network
 
     recipe = recipes.make({**PLAIN, **changes})
     own = dataclasses.replace(bench, name=f"try{next(_numbers)}")
@@ -69,6 +70,8 @@ def tried(bench, **changes):
     if attempt.judged is None:
         return SimpleNamespace(bench=own, attempt=attempt, network=None, model=None)
     attempt.judged = dataclasses.replace(attempt.judged, epoch=len(attempt.runs[0].log.epochs))
-    network = finish.of_fold(own, attempt)
+    network = final_training.of_fold(own, attempt)
     file = own.ctx.run.path / network.file
-    return SimpleNamespace(bench=own, attempt=attempt, network=network, model=tuned.load(file), bytes=file.read_bytes())
+    return SimpleNamespace(
+        bench=own, attempt=attempt, network=network, model=tuned_network.load(file), bytes=file.read_bytes()
+    )

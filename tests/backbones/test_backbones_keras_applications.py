@@ -13,10 +13,11 @@ import numpy as np
 import pytest
 
 import official_files
-from headstart.backbones.keras_applications import PLUGIN, _table
+from headstart.backbones import loading
+from headstart.backbones.sources.keras_applications import PLUGIN, _table
+from headstart.core.console import Say
 from headstart.core.errors import SetupError, UsageError
-from headstart.core.say import Say
-from headstart.kit import export, trunk
+from headstart.networks import openvino_conversion
 from headstart.testing.backbones import check_backbone, vectors
 
 QUIET = Say(quiet=True)
@@ -155,12 +156,12 @@ def test_a_file_that_does_not_fit_is_told(mobilenet, store):
 def test_mobilenet_end_to_end(mobilenet, store, monkeypatch, textile):
     monkeypatch.setenv("HEADSTART_WEIGHTS_MIRROR", str(mobilenet))
     check_backbone(PLUGIN, "mobilenet", store)
-    found = trunk.find("keras_applications:mobilenet")
-    from headstart.kit import pixels
+    found = loading.find("keras_applications:mobilenet")
+    from headstart.images import preprocessing
 
     files = sorted(textile.rglob("*.jpg"))[::250]
-    pictures = np.stack([pixels.decode(file.read_bytes(), found.spec.input) for file in files])
-    folder = trunk.folder(found, store, QUIET, pictures)  # asserts the parity of both engines
+    pictures = np.stack([preprocessing.decode(file.read_bytes(), found.spec.input) for file in files])
+    folder = loading.folder(found, store, QUIET, pictures)  # asserts the parity of both engines
     assert (folder / "parity.json").is_file()
 
 
@@ -174,7 +175,7 @@ def test_mobilenet_sees_what_keras_shows_it(mobilenet, store):
     plain = keras.applications.MobileNet(weights=str(file), include_top=False, pooling="avg", input_shape=(224, 224, 3))
     wanted = plain.predict_on_batch(keras.applications.mobilenet.preprocess_input(pictures.astype(np.float32)))
     found = vectors(PLUGIN.build("mobilenet", store, weights=file), pictures)[-1]
-    assert export.compare(found, np.asarray(wanted))["max_relative"] < 1e-5
+    assert openvino_conversion.compare(found, np.asarray(wanted))["max_relative"] < 1e-5
 
 
 @pytest.mark.medium
@@ -193,11 +194,14 @@ def test_efficientnet_is_scaled_as_with_the_word_imagenet(store, tmp_path, monke
     plain = keras.applications.EfficientNetB0(
         weights=str(file), include_top=False, pooling="avg", input_shape=(224, 224, 3)
     )
-    assert export.compare(found, wanted)["max_relative"] < 1e-4
+    assert openvino_conversion.compare(found, wanted)["max_relative"] < 1e-4
     # Its swish activations must not become outputs of the exported graph.
-    export.convert(model, PLUGIN.spec("efficientnet_b0"), pictures, tmp_path)
+    openvino_conversion.convert(model, PLUGIN.spec("efficientnet_b0"), pictures, tmp_path)
     assert (
-        export.compare(np.asarray(plain.predict_on_batch(pictures.astype(np.float32))), wanted)["max_relative"] > 0.01
+        openvino_conversion.compare(np.asarray(plain.predict_on_batch(pictures.astype(np.float32))), wanted)[
+            "max_relative"
+        ]
+        > 0.01
     )
 
 
@@ -221,13 +225,13 @@ PREPROCESS = {
 def test_scaling_is_that_of_keras(preset):
     import keras
 
-    from headstart.backbones import _graph
+    from headstart.backbones.architectures import scaling_and_pooling
 
     family = PLUGIN.spec(preset).family
     module = "mobilenet_v3" if preset.startswith("mobilenet_v3") else PREPROCESS[family]
     pictures = np.random.default_rng(0).integers(0, 256, (1, 5, 5, 3)).astype(np.float32)
     wanted = getattr(keras.applications, module).preprocess_input(pictures.copy())
-    found = np.asarray(_graph.scaled(keras.ops.convert_to_tensor(pictures), PLUGIN.spec(preset).input))
+    found = np.asarray(scaling_and_pooling.scaled(keras.ops.convert_to_tensor(pictures), PLUGIN.spec(preset).input))
     np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-4)
 
 
@@ -248,7 +252,7 @@ def test_every_preset_is_as_the_table_says_and_survives_the_export(preset, store
     if spec.flops < SLOW_SIDE_GFLOP * 1e9:
         side = spec.input.size_px
         pictures = np.random.default_rng(0).integers(0, 256, (8, side, side, 3), dtype=np.uint8)
-        export.convert(model, spec, pictures, tmp_path)
+        openvino_conversion.convert(model, spec, pictures, tmp_path)
 
 
 @pytest.mark.slow
@@ -267,4 +271,4 @@ def test_a_file_of_each_family_is_loaded_like_keras_loads_it(preset, store, tmp_
     plain = make(weights=str(file), include_top=False, pooling="avg", input_shape=(side, side, 3))
     wanted = np.asarray(plain.predict_on_batch(module.preprocess_input(pictures.astype(np.float32))))
     found = vectors(PLUGIN.build(preset, store, weights=file), pictures)[-1]
-    assert export.compare(found, wanted)["max_relative"] < 1e-4
+    assert openvino_conversion.compare(found, wanted)["max_relative"] < 1e-4

@@ -11,13 +11,17 @@ import pytest
 
 import hub_presets
 from command_line import call
-from headstart.backbones.keras_hub import PLUGIN
+from headstart.backbones import loading
+from headstart.backbones.imported import description
+from headstart.backbones.inventory import bundle, cache_inventory, catalogue
+from headstart.backbones.keras_hub import import_preset
+from headstart.backbones.sources.keras_hub import PLUGIN
 from headstart.cli.main import main
+from headstart.core.console import Say
 from headstart.core.errors import DataError, SetupError, UsageError
-from headstart.core.say import Say
 from headstart.core.settings import cache_folder
-from headstart.core.store import Store
-from headstart.kit import added, catalogue, gates, hub_model, pack, supply, trunk
+from headstart.core.storage.cache import Store
+from headstart.selection import limits
 from headstart.testing.backbones import check_backbone, vectors
 
 pytestmark = [  # of what the tests ask of KerasHub itself
@@ -88,13 +92,13 @@ def test_without_kerashub_the_error_says_what_to_install(cache):
 
 def test_a_preset_alone_names_where_it_can_be_had(cache):
     with pytest.raises(UsageError, match=r"`vit_base_patch16_224_imagenet` is not here yet") as caught:
-        trunk.find("vit_base_patch16_224_imagenet")
+        loading.find("vit_base_patch16_224_imagenet")
     assert "keras_hub:vit_base_patch16_224_imagenet" in caught.value.hint
 
 
 def test_a_misspelt_preset_names_the_nearest(cache):
     with pytest.raises(UsageError, match=r"no preset `vit_base_patch16_244_imagenet`") as caught:
-        trunk.find("keras_hub:vit_base_patch16_244_imagenet")
+        loading.find("keras_hub:vit_base_patch16_244_imagenet")
     assert "vit_base_patch16_224_imagenet" in caught.value.hint
 
 
@@ -133,16 +137,16 @@ def test_what_is_not_here_is_not_fetched_to_be_shown(name, cache, monkeypatch):
 def test_a_mirror_without_it_is_told(cache, tmp_path, monkeypatch):
     monkeypatch.setenv("HEADSTART_WEIGHTS_MIRROR", str(tmp_path))
     with pytest.raises(SetupError, match=rf"`{NAMED}` cannot be had"):
-        trunk.find(f"keras_hub:{NAMED}", fetching=True, say=QUIET)
+        loading.find(f"keras_hub:{NAMED}", fetching=True, say=QUIET)
     monkeypatch.setenv("HEADSTART_WEIGHTS_MIRROR", str(tmp_path / "no_such"))
     with pytest.raises(SetupError, match="there is no folder `.*no_such`"):
-        trunk.find(f"keras_hub:{NAMED}", fetching=True, say=QUIET)
+        loading.find(f"keras_hub:{NAMED}", fetching=True, say=QUIET)
     monkeypatch.setenv("HEADSTART_WEIGHTS_MIRROR", "s3://bucket/x")
     with pytest.raises(SetupError, match="`s3://` cannot be read") as caught:
-        trunk.find(f"keras_hub:{NAMED}", fetching=True, say=QUIET)
+        loading.find(f"keras_hub:{NAMED}", fetching=True, say=QUIET)
     copied = f"keras_hub/{NAMED}/"  # where a mirror `weights` is looked into
     assert f"aws s3 cp --recursive s3://bucket/x/{copied} weights/{copied}, then" in caught.value.hint
-    assert not list((cache.root / "added").glob("*")) and not added.names("keras_hub")
+    assert not list((cache.root / "added").glob("*")) and not description.names("keras_hub")
 
 
 # ---------------------------------------------------------------- folders and mirrors
@@ -151,22 +155,22 @@ def test_a_mirror_without_it_is_told(cache, tmp_path, monkeypatch):
 @pytest.mark.medium
 def test_a_folder_becomes_a_backbone_without_its_path(cache, folders, tmp_path, capsys):
     folder = folders("vgg")
-    found = trunk.find(f"keras_hub:{folder}")
+    found = loading.find(f"keras_hub:{folder}")
     assert found.name.startswith("keras_hub:my_vgg_3-") and str(folder) not in json.dumps([found.name, str(found.spec)])
-    assert found.name in trunk.names() and trunk.find(found.name).spec == found.spec
-    assert trunk.find(f"keras_hub:{folder}").name == found.name
+    assert found.name in loading.names() and loading.find(found.name).spec == found.spec
+    assert loading.find(f"keras_hub:{folder}").name == found.name
     assert found.spec.licence.startswith("unknown")
     check_backbone(PLUGIN, found.preset, cache)
-    entry = next(one for one in supply.entries(cache) if one.name == found.name)
-    assert not supply.damage(entry.path) and not entry.gone
+    entry = next(one for one in cache_inventory.entries(cache) if one.name == found.name)
+    assert not cache_inventory.damage(entry.path) and not entry.gone
     with pytest.raises(UsageError, match="cannot be bundled") as caught:
-        pack.make([found.name], tmp_path / "pack.tar", cache, QUIET)
+        bundle.make([found.name], tmp_path / "pack.tar", cache, QUIET)
     assert "FOLDER/keras_hub/NAME/" in caught.value.hint and "backbones add" not in caught.value.hint
     (next(entry.path.glob("*.keras"))).write_bytes(b"damaged")
     assert main(["backbones", "verify"]) == 1
     assert f"then: --backbones {found.name}, or keras_hub:PATH" in capsys.readouterr().out
-    added.remove(found.preset, cache, "keras_hub")
-    assert [why for _, why in supply.prunable(cache)] == ["no backbone of this installation has it"]
+    description.remove(found.preset, cache, "keras_hub")
+    assert [why for _, why in cache_inventory.prunable(cache)] == ["no backbone of this installation has it"]
 
 
 @pytest.mark.medium
@@ -175,7 +179,7 @@ def test_a_published_preset_comes_from_a_mirror_and_comes_again(cache, folders, 
     shutil.copytree(folders("vgg"), place)
     monkeypatch.setenv("HEADSTART_WEIGHTS_MIRROR", str(tmp_path / "mirror"))
     assert catalogue.facts(f"keras_hub:{NAMED}", cache)["indexed"]
-    found = trunk.find(f"keras_hub:{NAMED}", fetching=True, say=QUIET)
+    found = loading.find(f"keras_hub:{NAMED}", fetching=True, say=QUIET)
     facts = catalogue.facts(found.name, cache)
     assert found.name == f"keras_hub:{NAMED}" and found.spec.family == "vgg"
     assert not facts["indexed"] and facts["weights_here"] and facts["params"] == found.spec.params
@@ -200,36 +204,36 @@ def test_a_bad_preset_leaves_nothing_behind(cache, folders, tmp_path):
     shutil.copytree(folders("vgg"), tmp_path / "bad")
     (tmp_path / "bad" / "note.pkl").write_bytes(b"\x80\x04.")
     with pytest.raises(DataError, match=r"`note.pkl` is refused"):
-        trunk.find(f"keras_hub:{tmp_path / 'bad'}")
+        loading.find(f"keras_hub:{tmp_path / 'bad'}")
     assert not cache.root.exists() or not list(cache.root.glob("added/*"))
 
 
 @pytest.mark.medium
 def test_texts_of_a_preset_of_pictures_and_texts(cache, folders):
     """The half that reads texts is kept beside the trunk; `last` is the picture's vector in the same space."""
-    from headstart.kit import hub_preset
+    from headstart.backbones.keras_hub import preset
 
-    found = trunk.find(f"keras_hub:{folders('clip')}")
-    folder = hub_model.texts_of(found.preset, cache)
-    whole = hub_preset.opened(folder).backbone
+    found = loading.find(f"keras_hub:{folders('clip')}")
+    folder = import_preset.texts_of(found.preset, cache)
+    whole = preset.opened(folder).backbone
     x = hub_presets.pictures()
     wanted = np.asarray(whole.get_vision_embeddings(hub_presets.converter()(x.astype(np.float32))))
     np.testing.assert_allclose(vectors(found.build(cache), x)[-1], wanted, atol=1e-5)
     assert np.asarray(whole.get_text_embeddings(np.array([[3, 5, 7, 59, 0, 0, 0, 0]]))).shape == (1, wanted.shape[1])
-    assert hub_model.texts_of(trunk.find(f"keras_hub:{folders('vgg')}").preset, cache) is None
+    assert import_preset.texts_of(loading.find(f"keras_hub:{folders('vgg')}").preset, cache) is None
 
 
 def test_what_its_licence_does_not_tell_is_not_permissive():
     from headstart.core import job
 
     wanted = job.make(data="x", license="permissive")
-    found = added.Added(**_facts()).spec("keras_hub")
-    assert "is not permissive" in gates.broken((found,), wanted, {})
+    found = description.Added(**_facts()).spec("keras_hub")
+    assert "is not permissive" in limits.broken((found,), wanted, {})
 
 
 def _facts():
     from headstart.core.types import InputSpec
-    from headstart.kit.opened import Cut
+    from headstart.networks.cut_points import Cut
 
     cuts = (Cut(name="last", layer="a", dim=1, side=1),)
     shape = {"layout": "nhwc", "scaling": "", "guess": False, "cuts": cuts, "params": 1, "flops": 1, "bytes": 1}

@@ -9,11 +9,11 @@ import pytest
 
 import headstart
 from command_line import LITE0, call, cold
-from headstart.backbones.run import PLUGIN
+from headstart.backbones import loading
+from headstart.backbones.sources.run import PLUGIN
+from headstart.core.console import Say
 from headstart.core.errors import DataError, UsageError
-from headstart.core.say import Say
-from headstart.core.store import Store
-from headstart.kit import trunk
+from headstart.core.storage.cache import Store
 from headstart.testing.backbones import check_backbone, vectors
 from network_files import write_onnx
 from tuning_bench import copies
@@ -51,17 +51,17 @@ def own(cache, monkeypatch):
 
 
 def test_a_run_is_a_backbone_without_its_path(tuned, own):
-    found = trunk.find(f"run:{tuned}")
+    found = loading.find(f"run:{tuned}")
     assert found.name.startswith("run:task_a-")
     assert str(tuned.parent) not in json.dumps([found.name, str(found.spec)])
     assert [d.name for d in found.spec.depths] == ["stage3", "stage4", "stage5", "last", "features"]
-    assert found.name in trunk.names()
-    assert trunk.find(found.name).spec == found.spec
+    assert found.name in loading.names()
+    assert loading.find(found.name).spec == found.spec
     check_backbone(PLUGIN, found.preset, own)
 
 
 def test_its_features_are_those_of_the_tuned_network(tuned, own):
-    found = trunk.find(f"run:{tuned}")
+    found = loading.find(f"run:{tuned}")
     network = headstart.load(tuned).keras_model()
     pictures = np.random.default_rng(0).integers(0, 256, (3, 224, 224, 3), dtype=np.uint8)
     features = vectors(found.build(own), pictures)[-1]
@@ -151,4 +151,4 @@ def test_what_is_no_run_is_said(own, tmp_path):
     with pytest.raises(DataError):
         PLUGIN.opens(str(tmp_path), Say(quiet=True))
     with pytest.raises(UsageError, match="no backbone is named `run:none`"):
-        trunk.find("run:none")
+        loading.find("run:none")

@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 
+from headstart.backbones import loading
 from headstart.cli import options
-from headstart.cli.backbones import ACTIONS, Backbones
+from headstart.cli.commands.backbones import ACTIONS, Backbones
 from headstart.cli.main import main
 from headstart.cli.parser import Parser
-from headstart.core.files import write_json
-from headstart.core.keys import plain
-from headstart.core.store import Store
-from headstart.kit import trunk
+from headstart.core.storage.cache import Store
+from headstart.core.storage.files import write_json
+from headstart.core.storage.hashing import plain
 from own_files import own
 
 LITE0 = "bundled:efficientnet_lite0"
@@ -94,7 +94,7 @@ def test_bundle_here_and_unbundle_there(shared_store, monkeypatch, tmp_path, cap
     assert "expected" in told(capsys, "unbundle", pack, "--sha256", "0" * 64, code=3)
     assert f"{LITE0} is here" in told(capsys, "unbundle", pack, "--sha256", made["sha256"])
     assert f"{LITE0} was here already" in told(capsys, "unbundle", pack)
-    assert trunk.find(LITE0).source.available("efficientnet_lite0", Store(tmp_path / "there"))
+    assert loading.find(LITE0).source.available("efficientnet_lite0", Store(tmp_path / "there"))
 
 
 def test_bundle_and_unbundle_say_what_they_lack(cache, capsys, tmp_path):
@@ -114,7 +114,7 @@ def write_tar(path):
 
 
 def test_verify_ends_with_one_when_something_is_damaged(cache, capsys):
-    found = trunk.find(LITE0)
+    found = loading.find(LITE0)
     assert "0 entries" in told(capsys, "verify")
     folder = put(cache, found.source.weights_folder(found.preset, cache).name)
     assert "1 entries, 5 B: all whole" in told(capsys, "verify").replace(f"{5 + seal(folder)} B", "5 B")
@@ -136,8 +136,8 @@ def test_verify_ends_with_one_when_something_is_damaged(cache, capsys):
 
 
 def test_verify_asks_for_no_weights_of_a_random_twin(cache, capsys):
-    twin = trunk.find(f"random:{LITE0}")
-    made = plain(trunk.key(twin))
+    twin = loading.find(f"random:{LITE0}")
+    made = plain(loading.key(twin))
     cache.make("trunks", made, lambda folder: write_json(folder / "key.json", made))
     put(cache, twin.source.weights_folder(twin.preset, cache).name)
     report = said(capsys, "verify", twin.name)
@@ -158,7 +158,7 @@ def seal(folder):
 
 
 def test_prune_tells_before_it_does(cache, capsys):
-    kept = trunk.find(LITE0)
+    kept = loading.find(LITE0)
     mine = put(cache, kept.source.weights_folder(kept.preset, cache).name)
     old = put(cache, {"wheel": "of a version that is gone"})
     count = sum(path.stat().st_size for path in old.iterdir())

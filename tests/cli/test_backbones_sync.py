@@ -9,10 +9,11 @@ import time
 import pytest
 
 import hub_server
+from headstart.backbones import remote_index
+from headstart.backbones.huggingface import index_sync
 from headstart.cli.main import main
-from headstart.core.say import Say
-from headstart.core.store import Store
-from headstart.kit import hf_sync, index
+from headstart.core.console import Say
+from headstart.core.storage.cache import Store
 
 
 def model(name, **other):
@@ -67,11 +68,11 @@ def test_every_page_of_every_list_is_read_once(hub, cache, capsys):
     assert found["new"] == ALL and (found["changed"], found["gone"], found["count"]) == ([], [], 5)
     assert [path for path, _ in hub.asked] == ["/api/models"] * 4
     assert "5 names; 1 rows" in err
-    one = index.known(cache)["huggingface:acme/one"]
+    one = remote_index.known(cache)["huggingface:acme/one"]
     assert (one.licence, one.family, one.method, one.domains) == ("apache-2.0", "vit", "supervised", ("photos",))
     assert (one.updated, one.gated, one.revision) == ("2026-02-03", False, "b" * 40)
-    assert index.known(cache)["huggingface:acme/gated"].gated
-    assert index.known(cache)["huggingface:acme/dino"].method == "self-supervised"
+    assert remote_index.known(cache)["huggingface:acme/gated"].gated
+    assert remote_index.known(cache)["huggingface:acme/dino"].method == "self-supervised"
 
 
 def test_the_second_time_it_tells_what_is_different(hub, capsys):
@@ -123,7 +124,7 @@ def test_rows_that_can_be_no_backbone_are_left_out_and_counted(hub, cache, capsy
     hub.lists = {"image-classification": [rows]}
     found, err = answer(capsys, "sync")
     assert found["new"] == ["huggingface:acme/words"] and "1 names; 12 rows" in err and "\x1b" not in err
-    assert len(index.known(cache)["huggingface:acme/words"].licence) <= 300
+    assert len(remote_index.known(cache)["huggingface:acme/words"].licence) <= 300
 
 
 @pytest.mark.parametrize(
@@ -139,7 +140,7 @@ def test_an_answer_that_is_no_list_leaves_the_old_index(hub, cache, capsys, page
     hub.lists = {key: [page] for key in hub.lists}
     found, _ = answer(capsys, "sync", code=3)
     assert why in found["error"]["what"] and "stays" in found["error"]["what"]
-    assert list(index.known(cache)) == ALL
+    assert list(remote_index.known(cache)) == ALL
 
 
 def test_a_next_page_on_another_server_is_not_asked_for(hub, cache, capsys, monkeypatch):
@@ -201,7 +202,7 @@ def test_an_index_that_breaks_off_or_never_ends_is_not_taken(cache, tmp_path):
             self.send_response(200)
             self.send_header("Content-Length", "1000" if self.path == "/short" else str(10**9))
             self.end_headers()
-            self.wfile.write(b"x" * (10 if self.path == "/short" else index.MOST_BYTES + 1))
+            self.wfile.write(b"x" * (10 if self.path == "/short" else remote_index.MOST_BYTES + 1))
 
         def log_message(self, *given):
             pass
@@ -210,9 +211,9 @@ def test_an_index_that_breaks_off_or_never_ends_is_not_taken(cache, tmp_path):
         threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
         for path, why in (("short", "broken off"), ("long", "more than 20.0 MB came")):
             with pytest.raises(Exception, match=why):
-                hf_sync.refresh(cache, Say(quiet=True), given=f"http://127.0.0.1:{server.server_port}/{path}")
+                index_sync.refresh(cache, Say(quiet=True), given=f"http://127.0.0.1:{server.server_port}/{path}")
         server.shutdown()
-    assert index.known(cache) == {} and not (cache.root / "index").exists()
+    assert remote_index.known(cache) == {} and not (cache.root / "index").exists()
 
 
 @pytest.mark.parametrize(
@@ -236,7 +237,7 @@ def test_with_no_trunk_there_is_nothing_to_measure(cache, capsys):
 
 def test_the_list_of_a_long_index_loads_nothing_heavy(cache):
     rows = [_row(number) for number in range(3000)]
-    index.take(json.dumps({"format": 1, "entries": rows}).encode(), cache, origin="a test")
+    remote_index.take(json.dumps({"format": 1, "entries": rows}).encode(), cache, origin="a test")
     code = (
         "import sys\nfrom headstart.cli.main import main\n"
         "main(['backbones', 'list', '--filter', 'source=huggingface', '--json'])\n"

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from headstart.cli import examine
+from headstart.backbones import loading
+from headstart.cli import machine_check
 from headstart.cli.main import main
 from headstart.core.extras import EXTRAS
-from headstart.kit import trunk
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def said(capsys, *words, code=0):
 
 def test_the_list_has_every_backbone_with_its_facts(empty_cache, capsys):
     entries = said(capsys, "backbones", "list")["backbones"]
-    assert [entry["name"] for entry in entries] == list(trunk.names())
+    assert [entry["name"] for entry in entries] == list(loading.names())
     for entry in entries:
         assert entry["params"] > 0
         assert entry["flops"] > 0
@@ -71,7 +71,7 @@ def test_an_unknown_action_and_a_missing_name(empty_cache, capsys):
 def test_pull_keeps_what_is_here(shared_store, capsys):
     [pulled] = said(capsys, "backbones", "pull", "bundled:efficientnet_lite0")["pulled"]
     assert pulled["name"] == "bundled:efficientnet_lite0"
-    assert trunk.find(pulled["name"]).source.available("efficientnet_lite0", shared_store)
+    assert loading.find(pulled["name"]).source.available("efficientnet_lite0", shared_store)
 
 
 def test_doctor_finds_this_machine_in_order(empty_cache, capsys):
@@ -85,11 +85,11 @@ def test_doctor_finds_this_machine_in_order(empty_cache, capsys):
     assert found["cache"]["folder"] == str(empty_cache)
     assert found["cache"]["bytes"] == 0
     assert found["cache"]["free_bytes"] > 0
-    assert found["weights"] == dict.fromkeys(trunk.names(), False)
+    assert found["weights"] == dict.fromkeys(loading.names(), False)
     assert main(["doctor"]) == 0
     text = capsys.readouterr().out
     assert "nothing that is needed is missing" in text
-    assert all(name in text for name in trunk.names())
+    assert all(name in text for name in loading.names())
     assert "headstart backbones pull" in text
 
 
@@ -100,7 +100,9 @@ def test_doctor_measures_the_cache(empty_cache, capsys):
 
 
 def test_doctor_names_what_is_missing_and_how_to_get_it(empty_cache, monkeypatch, capsys):
-    monkeypatch.setattr(examine.metadata, "requires", lambda name: ["no-such-package>=2.1", "numpy>=99.0", "pillow>=1"])
+    monkeypatch.setattr(
+        machine_check.metadata, "requires", lambda name: ["no-such-package>=2.1", "numpy>=99.0", "pillow>=1"]
+    )
     found = said(capsys, "doctor", code=3)
     assert [entry["fix"] for entry in found["missing"]] == [
         'python -m pip install "no-such-package>=2.1"',
@@ -113,8 +115,8 @@ def test_doctor_reads_extras_apart_from_needs(empty_cache, monkeypatch):
     declared = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
     extras = declared["optional-dependencies"]  # an installation repeats them so
     more = [f'{one}; extra == "{extra}"' for extra, wanted in extras.items() for one in wanted]
-    monkeypatch.setattr(examine.metadata, "requires", lambda name: ["tensorflow<3,>=2.21", *more])
-    needed, found = examine.requirements()
+    monkeypatch.setattr(machine_check.metadata, "requires", lambda name: ["tensorflow<3,>=2.21", *more])
+    needed, found = machine_check.requirements()
     assert needed == {"tensorflow": "2.21"}
     assert found["int8"] == ["nncf"] and found["hub"] == ["keras-hub"] and found.keys() == extras.keys()
 
@@ -151,11 +153,11 @@ def test_doctor_shows_no_secret(empty_cache, monkeypatch, capsys):
 def test_doctor_names_the_training_backend(empty_cache, monkeypatch, tmp_path):
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
     monkeypatch.delenv("KERAS_BACKEND", raising=False)
-    assert " on tensorflow " in examine.backend()
+    assert " on tensorflow " in machine_check.backend()
     (tmp_path / "keras.json").write_text('{"backend": "jax"}')
-    assert " on jax " in examine.backend()
+    assert " on jax " in machine_check.backend()
     monkeypatch.setenv("KERAS_BACKEND", "torch")
-    assert " on torch " in examine.backend()
+    assert " on torch " in machine_check.backend()
 
 
 def test_neither_loads_a_framework(empty_cache):

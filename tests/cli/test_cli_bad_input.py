@@ -168,7 +168,7 @@ def test_audit_prints_every_check(pictures, tmp_path, capsys):
 
 
 def test_a_bug_in_a_stage_is_told_as_one(pictures, tmp_path, monkeypatch, capsys):
-    from headstart import pipeline
+    from headstart.api import pipeline
 
     def broken(*args, **named):
         return {}["missing"]

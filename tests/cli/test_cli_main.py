@@ -9,8 +9,8 @@ import sys
 
 import pytest
 
-from headstart.cli import fit as fit_module
 from headstart.cli import options
+from headstart.cli.commands import fit as fit_module
 from headstart.cli.main import main
 from headstart.cli.parser import Parser
 from headstart.core import job, registry
@@ -227,9 +227,9 @@ def test_a_bug_leaves_its_traceback_in_a_named_file(failing, tmp_path, capsys):
 
 
 def test_two_bugs_of_one_second_leave_two_files(failing, tmp_path, monkeypatch):
-    from headstart.cli import crash
+    from headstart.cli import crash_report
 
-    monkeypatch.setattr(crash.time, "strftime", lambda form: "20300101-000000")
+    monkeypatch.setattr(crash_report.time, "strftime", lambda form: "20300101-000000")
     for name in ("first", "second"):
         failing(ZeroDivisionError(name))
         assert main(["failing"]) == 70
@@ -239,18 +239,18 @@ def test_two_bugs_of_one_second_leave_two_files(failing, tmp_path, monkeypatch):
 
 
 def test_a_bug_in_an_unwritable_folder_goes_to_the_temporary_one(failing, tmp_path, monkeypatch, capsys):
-    from headstart.cli import crash
+    from headstart.cli import crash_report
 
-    write, gone = crash.write_new, tmp_path / "elsewhere"
+    write, gone = crash_report.write_new, tmp_path / "elsewhere"
     gone.mkdir()
-    monkeypatch.setattr(crash.tempfile, "gettempdir", lambda: str(gone))
+    monkeypatch.setattr(crash_report.tempfile, "gettempdir", lambda: str(gone))
 
     def refuse(folder, stem, text):
         if folder == tmp_path:
             raise PermissionError("read-only")
         return write(folder, stem, text)
 
-    monkeypatch.setattr(crash, "write_new", refuse)
+    monkeypatch.setattr(crash_report, "write_new", refuse)
     failing(ZeroDivisionError())
     assert main(["failing"]) == 70
     [kept] = gone.glob("headstart-crash-*.txt")

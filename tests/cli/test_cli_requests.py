@@ -7,15 +7,15 @@ import pytest
 from PIL import Image
 
 import headstart
+from headstart.api.unused_settings import require_effect
 from headstart.cli.main import main
 from headstart.core import extras
 from headstart.core import job as jobs
-from headstart.core.effect import require_effect
+from headstart.core.console import Say
 from headstart.core.errors import NoOpError, UsageError
-from headstart.core.opening import opened, require_own
-from headstart.core.say import Say
-from headstart.stages.adapt import request
-from headstart.stages.embed import candidates
+from headstart.core.run.opening import opened, require_own
+from headstart.finetuning import request_check
+from headstart.selection import candidates
 
 LITE0, LITE1 = "bundled:efficientnet_lite0", "bundled:efficientnet_lite1"
 TUNE = ("--strategy", "finetune", "--backbones", LITE0)
@@ -60,7 +60,7 @@ def test_a_recipe_that_no_candidate_fits_is_told_at_the_start(pictures, recipe, 
 def asked(recipe, *names, strategy="finetune"):
     job = jobs.make(data="x", strategy=strategy, recipe=recipe)
     with pytest.raises(UsageError) as caught:
-        request.require(job, names)
+        request_check.require(job, names)
     return caught.value
 
 
@@ -78,13 +78,13 @@ def test_an_unknown_backbone_names_the_nearest_of_those_measured_else_of_all():
 
 def test_what_fits_passes():
     for recipe in ("", "depths=stage3+last,blocks=2", "backbone=efficientnet_lite0", "part=all,blocks=90"):
-        request.require(jobs.make(data="x", strategy="finetune", recipe=recipe), [LITE0, LITE1])
+        request_check.require(jobs.make(data="x", strategy="finetune", recipe=recipe), [LITE0, LITE1])
 
 
 def test_mlflow_that_is_not_there_is_told_before_anything_starts(monkeypatch):
     monkeypatch.setattr(extras, "find_spec", lambda name: None)
     with pytest.raises(headstart.HeadstartError, match="there is no `mlflow`") as caught:
-        request.require(jobs.make(data="x", strategy="finetune", track="mlflow"), [LITE0])
+        request_check.require(jobs.make(data="x", strategy="finetune", track="mlflow"), [LITE0])
     assert caught.value.where == "--track mlflow"
 
 
@@ -233,7 +233,7 @@ def test_a_wrong_option_is_the_place(pictures, words, where, capsys):
 def test_what_the_recipe_asks_for_survives_the_screening(context, given, kept):
     survivor = "bundled:efficientnet_lite2"
     listed = (LITE0, LITE1, survivor, "bundled:vgg16_hed")
-    assert request.going_on((survivor,), listed, ctx=context(**given)) == (survivor, *kept)
+    assert request_check.going_on((survivor,), listed, ctx=context(**given)) == (survivor, *kept)
 
 
 def test_the_budget_does_not_leave_out_the_backbone_of_the_recipe(context, store):

@@ -8,8 +8,8 @@ import pytest
 
 from command_line import call
 from headstart.cli.main import main
-from headstart.core.say import Say
-from headstart.testing.photos import labelled
+from headstart.core.console import Say
+from headstart.testing.sample_photos import labelled
 
 CLASSES = ("--classes", "cat,espresso, palace")
 
@@ -40,7 +40,7 @@ def test_csv_rows_say_that_nothing_is_measured(photos, tmp_path, capsysbinary):
 
 
 def test_any_name_stays_one_cell():
-    from headstart.cli.rows import put_csv
+    from headstart.cli.answer_output import put_csv
 
     cells = ["a\rb.png", "c\nd.png", 'e "f", g.png', "\udce9.png", "plain"]
     out = io.BytesIO()
@@ -65,7 +65,7 @@ def test_json_rows_are_ranked_and_quiet_keeps_the_warning(photos, capsysbinary):
 
 
 def _unmeasured():
-    from headstart.stages.zeroshot.run import UNMEASURED
+    from headstart.zero_shot.prediction import UNMEASURED
 
     return UNMEASURED
 

@@ -1,4 +1,4 @@
-from headstart.cli.fit import plan_text
+from headstart.cli.commands.fit import plan_text
 
 ESTIMATE = {"seconds": 3.0, "bytes": 0, "assumptions": ["2 cores"]}
 PLAN = {"data": "photos", "pictures": 90, "candidates": ["bundled:efficientnet_lite0"], "estimate": ESTIMATE}

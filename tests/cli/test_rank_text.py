@@ -1,8 +1,8 @@
 """What `rank` prints of a ranking, beside its table."""
 
-from headstart.cli.rank import PLUGIN
+from headstart.cli.commands.rank import PLUGIN
+from headstart.core.storage.serialization import as_json
 from headstart.core.types import Ranking, RankRow, Score
-from headstart.kit.values import as_json
 
 GAIN = Score(split="screen", name="log_loss", value=0.011, low=-0.009, high=0.031, n=256)
 LITE0, LITE1 = "bundled:efficientnet_lite0", "bundled:efficientnet_lite1"

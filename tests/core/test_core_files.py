@@ -3,7 +3,7 @@
 import pytest
 
 from headstart.core.errors import SetupError
-from headstart.core.files import disk_errors, write_text
+from headstart.core.storage.files import disk_errors, write_text
 
 
 def test_a_file_where_a_folder_is_to_be_made(tmp_path):

@@ -5,21 +5,22 @@ import json
 
 import pytest
 
-from headstart.core import keys, registry, settings
+from headstart.core import registry, settings
+from headstart.core.console import Say, duration, size
 from headstart.core.errors import HeadstartError, UsageError
-from headstart.core.files import show, write_json
-from headstart.core.say import Say, duration, size
+from headstart.core.storage import hashing
+from headstart.core.storage.files import show, write_json
 
 
 def test_equal_things_have_equal_keys():
-    assert keys.digest({"b": (1, 2), "a": 0.5}) == keys.digest({"a": 0.5, "b": [1, 2]})
-    assert keys.digest({"a": 1}) != keys.digest({"a": 1.5})
+    assert hashing.digest({"b": (1, 2), "a": 0.5}) == hashing.digest({"a": 0.5, "b": [1, 2]})
+    assert hashing.digest({"a": 1}) != hashing.digest({"a": 1.5})
 
 
 @pytest.mark.parametrize("thing", [float("nan"), float("inf"), object(), {1, 2}])
 def test_what_has_no_canonical_text_is_refused(thing):
     with pytest.raises((TypeError, ValueError)):
-        keys.digest({"a": thing})
+        hashing.digest({"a": thing})
 
 
 def test_an_error_shows_what_where_and_hint():

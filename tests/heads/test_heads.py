@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from headstart.core import registry
-from headstart.kit import fitted, linear, softmax
+from headstart.heads import design_matrix, prediction, softmax_regression
 from headstart.testing import heads as suite
 
 HEADS = registry.names("heads")
@@ -87,14 +87,14 @@ def test_large_sets_run_in_blocks_to_the_same_optimum(monkeypatch):
         return np.stack([suite.says(f, x) for f in found])
 
     whole = answers()
-    monkeypatch.setattr(linear, "DENSE_NUMBERS", 0)
+    monkeypatch.setattr(design_matrix, "DENSE_NUMBERS", 0)
     held = answers()
-    monkeypatch.setattr(linear, "HELD_NUMBERS", 0)
-    monkeypatch.setattr(linear, "_BLOCK_NUMBERS", 3000)
+    monkeypatch.setattr(design_matrix, "HELD_NUMBERS", 0)
+    monkeypatch.setattr(design_matrix, "_BLOCK_NUMBERS", 3000)
     blocks = answers()
-    monkeypatch.setattr(linear, "_THREADED_NUMBERS", 0)
+    monkeypatch.setattr(design_matrix, "_THREADED_NUMBERS", 0)
     threads = answers()
-    monkeypatch.setattr("headstart.heads.logistic.APPROXIMATE", 100)
+    monkeypatch.setattr("headstart.heads.classifiers.logistic.APPROXIMATE", 100)
     approximate = answers()
     assert np.abs(held - whole).max() < 1e-3
     assert np.abs(blocks - whole).max() < 1e-3
@@ -107,16 +107,16 @@ def test_other_linear_heads_in_blocks(name, monkeypatch):
     x, y = textured(700, 20)
     head = registry.load("heads", name)
     whole = [suite.says(f, x) for f in suite.fit(head, suite.Sample(x, y, 3))]
-    monkeypatch.setattr(linear, "DENSE_NUMBERS", 0)
-    monkeypatch.setattr(linear, "HELD_NUMBERS", 0)
-    monkeypatch.setattr(linear, "_BLOCK_NUMBERS", 3000)
+    monkeypatch.setattr(design_matrix, "DENSE_NUMBERS", 0)
+    monkeypatch.setattr(design_matrix, "HELD_NUMBERS", 0)
+    monkeypatch.setattr(design_matrix, "_BLOCK_NUMBERS", 3000)
     blocks = [suite.says(f, x) for f in suite.fit(head, suite.Sample(x, y, 3))]
     assert np.abs(np.stack(blocks) - np.stack(whole)).max() < 1e-3
 
 
 @pytest.mark.parametrize("dim", [10, 80])
 def test_ridge_leaves_one_out_as_if_it_had_been_refitted(dim):
-    from headstart.heads.ridge import _Problem
+    from headstart.heads.classifiers.ridge import _Problem
 
     x, y = textured(40, dim)
     problem, strength = _Problem(x, y, None), 0.7
@@ -134,7 +134,7 @@ def test_ridge_leaves_one_out_as_if_it_had_been_refitted(dim):
 
 @pytest.mark.parametrize("dim", [10, 80])
 def test_lda_leaves_one_out_as_if_it_had_been_refitted(dim):
-    from headstart.heads.lda import _Problem
+    from headstart.heads.classifiers.lda import _Problem
 
     x, y = textured(40, dim)
     problem, g = _Problem(x, y, None), 0.4
@@ -191,7 +191,7 @@ def test_neighbours_that_are_equal_count_by_their_order():
         "vote": np.ones(3, np.float32),
         "prior": np.full(3, 1 / 3, np.float32),
     }
-    assert fitted.probabilities("neighbours", arrays, x[:1]).argmax() == 2
+    assert prediction.probabilities("neighbours", arrays, x[:1]).argmax() == 2
 
 
 # ---------------------------------------------------------------- temperature
@@ -201,30 +201,30 @@ def test_neighbours_that_are_equal_count_by_their_order():
 def test_temperature_is_found(t):
     rng = np.random.default_rng(0)
     scores = rng.normal(size=(4000, 3)) / t
-    p = softmax.probabilities(t * 1.5 * scores)
+    p = softmax_regression.probabilities(t * 1.5 * scores)
     y = np.array([rng.choice(3, p=row) for row in p])
-    assert softmax.temperature(scores, y) == pytest.approx(1.5 * t, rel=0.1)
+    assert softmax_regression.temperature(scores, y) == pytest.approx(1.5 * t, rel=0.1)
 
 
 def test_temperature_stays_finite_without_an_error_and_is_low_on_noise():
     y = np.arange(60) % 3
-    sure = softmax.temperature(np.eye(3)[y], y)
+    sure = softmax_regression.temperature(np.eye(3)[y], y)
     rng = np.random.default_rng(0)
-    noise = softmax.temperature(rng.normal(size=(60, 3)), y)
+    noise = softmax_regression.temperature(rng.normal(size=(60, 3)), y)
     assert 2 < sure < 50
     assert noise < 0.5
-    assert softmax.temperature(np.zeros((5, 3)), y[:5]) == 1.0
+    assert softmax_regression.temperature(np.zeros((5, 3)), y[:5]) == 1.0
 
 
 def test_softmax_does_not_overflow():
     arrays = {"weights": np.array([[1e4, -1e4]], np.float32), "bias": np.zeros(2, np.float32)}
-    p = fitted.probabilities("linear", arrays, np.array([[1e3], [-1e3]], np.float32))
+    p = prediction.probabilities("linear", arrays, np.array([[1e3], [-1e3]], np.float32))
     assert p.tolist() == [[1.0, 0.0], [0.0, 1.0]]
 
 
 def test_a_wrong_width_or_kind_is_refused():
     arrays = {"weights": np.zeros((4, 2), np.float32), "bias": np.zeros(2, np.float32)}
     with pytest.raises(ValueError, match="width 4"):
-        fitted.probabilities("linear", arrays, np.zeros((1, 3), np.float32))
+        prediction.probabilities("linear", arrays, np.zeros((1, 3), np.float32))
     with pytest.raises(ValueError, match="tree"):
-        fitted.probabilities("tree", arrays, np.zeros((1, 4), np.float32))
+        prediction.probabilities("tree", arrays, np.zeros((1, 4), np.float32))

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from headstart.core import registry
-from headstart.heads.ridge import Ridge, _Problem, _trusted
-from headstart.kit.head_path import STARTED
+from headstart.heads.classifiers.ridge import Ridge, _Problem, _trusted
+from headstart.heads.regularization_path import STARTED
 from headstart.testing import heads as suite
 
 RIDGE = registry.load("heads", "ridge")

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from headstart.core.errors import DataError
-from headstart.core.files import read_json
-from headstart.core.keys import digest
-from headstart.runtime import manifest
+from headstart.core.storage import model_manifest
+from headstart.core.storage.files import read_json
+from headstart.core.storage.hashing import digest
 from headstart.runtime.model import load
 
 FORMAT1 = Path(__file__).with_name("format1")
@@ -27,7 +27,7 @@ def test_a_model_of_format_1_answers_as_it_did(paint):
         assert (got.plausible, got.novelty, got.unknown, got.reasons) == ((), None, False, ())
 
 
-@pytest.mark.parametrize("newer", [manifest.FORMAT + 1, manifest.FORMAT + 9])
+@pytest.mark.parametrize("newer", [model_manifest.FORMAT + 1, model_manifest.FORMAT + 9])
 def test_a_format_that_is_not_known_yet_is_refused(tmp_path, newer):
     shutil.copytree(FORMAT1 / "model", tmp_path / "model")
     path = tmp_path / "model" / "manifest.json"

@@ -11,8 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from headstart.core.storage import model_manifest
 from headstart.core.types import Feature
-from headstart.runtime import manifest, predict
+from headstart.runtime.inputs import decoded_batches
 from headstart.runtime.model import load
 from headstart.testing.tiny_model import write_tiny_model, write_tiny_trunk
 
@@ -36,7 +37,7 @@ def test_features_come_under_their_names(saved, paint):
 
 def test_order_is_kept_over_many_batches(saved, paint):
     by_colour = {colour: paint(f"{colour}.png", colour) for colour in COLOURS}
-    wanted = [COLOURS[i * i % 3] for i in range(5 * predict.BATCH + 3)]
+    wanted = [COLOURS[i * i % 3] for i in range(5 * decoded_batches.BATCH + 3)]
     found = list(load(saved).predict(by_colour[colour] for colour in wanted))
     assert [p.answer for p in found] == wanted
 
@@ -58,10 +59,10 @@ def test_it_streams_and_looks_only_a_few_batches_ahead(saved, paint):
     found = load(saved).predict(endless())
     assert next(found).answer == "red"
     ahead = taken
-    assert ahead <= 8 * predict.BATCH
-    for _ in range(10 * predict.BATCH):
+    assert ahead <= 8 * decoded_batches.BATCH
+    for _ in range(10 * decoded_batches.BATCH):
         next(found)
-    assert taken - 10 * predict.BATCH <= ahead + predict.BATCH
+    assert taken - 10 * decoded_batches.BATCH <= ahead + decoded_batches.BATCH
     found.close()
 
 
@@ -95,9 +96,9 @@ def test_names_of_any_bytes(saved, paint):
 
 def test_two_trunks_of_different_sizes(paint, tmp_path):
     folder = write_tiny_model(tmp_path / "two")
-    known, other = manifest.read(folder), write_tiny_trunk(folder, "trunk1", size_px=16)
+    known, other = model_manifest.read(folder), write_tiny_trunk(folder, "trunk1", size_px=16)
     features = (Feature(backbone="tiny:16", depth="deep", dim=3), Feature(backbone="tiny:32", depth="deep", dim=3))
-    manifest.write(dataclasses.replace(known, trunks=(*known.trunks, other), features=features), folder)
+    model_manifest.write(dataclasses.replace(known, trunks=(*known.trunks, other), features=features), folder)
     files = [paint(f"{colour}.png", colour) for colour in COLOURS] * 30
     assert [p.answer for p in load(folder).predict(files)] == ["red", "green", "blue"] * 30
 
@@ -105,9 +106,13 @@ def test_two_trunks_of_different_sizes(paint, tmp_path):
 def test_a_threshold_and_costs_decide(paint, tmp_path):
     file = paint("mixed.png", (120, 130, 0))
     for name, rule, answer in (
-        ("plain", manifest.Decision(positive="", threshold=None, costs=None), "green"),
-        ("threshold", manifest.Decision(positive="red", threshold=0.1, costs=None), "red"),
-        ("costs", manifest.Decision(positive="", threshold=None, costs=((0, 9, 9), (0, 9, 9), (0, 9, 9))), "blue"),
+        ("plain", model_manifest.Decision(positive="", threshold=None, costs=None), "green"),
+        ("threshold", model_manifest.Decision(positive="red", threshold=0.1, costs=None), "red"),
+        (
+            "costs",
+            model_manifest.Decision(positive="", threshold=None, costs=((0, 9, 9), (0, 9, 9), (0, 9, 9))),
+            "blue",
+        ),
     ):
         [found] = load(write_tiny_model(tmp_path / name, decision=rule)).predict([file])
         assert found.answer == answer
@@ -117,7 +122,7 @@ def test_a_threshold_and_costs_decide(paint, tmp_path):
 def test_a_temperature_softens_without_changing_the_answer(paint, tmp_path):
     file = paint("mixed.png", (120, 130, 0))
     [sharp] = load(write_tiny_model(tmp_path / "sharp")).predict([file])
-    soft = load(write_tiny_model(tmp_path / "soft", calibration=manifest.Calibration(temperature=4.0)))
+    soft = load(write_tiny_model(tmp_path / "soft", calibration=model_manifest.Calibration(temperature=4.0)))
     [softened] = soft.predict([file])
     assert softened.answer == sharp.answer
     assert softened.probabilities["green"] < sharp.probabilities["green"]
@@ -130,16 +135,16 @@ def test_folders_are_walked_in_order_and_loops_end(paint, tmp_path):
     root = tmp_path / "pictures"
     (root / "notes.txt").write_text("no picture")
     (root / "b" / "loop").symlink_to(root, target_is_directory=True)
-    found = [p.relative_to(root).as_posix() for p in predict.walk([root])]
+    found = [p.relative_to(root).as_posix() for p in decoded_batches.walk([root])]
     assert found == ["a.png", "b/1.PNG", "b/2.png", "c/d/x.png"]
-    assert list(predict.walk([root / "notes.txt"])) == [root / "notes.txt"]  # named, so handed on
+    assert list(decoded_batches.walk([root / "notes.txt"])) == [root / "notes.txt"]  # named, so handed on
 
 
 def test_a_folder_that_vanished_has_a_row(saved, paint, tmp_path):
     for name in ("a.jfif", "b/1.png", "c.png"):
         paint(name, "red")
     root = tmp_path / "pictures"
-    walked = predict.walk([root])
+    walked = decoded_batches.walk([root])
     assert next(walked) == root / "a.jfif"
     shutil.rmtree(root / "b")
     found = list(load(saved).predict(walked))

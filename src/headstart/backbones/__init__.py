@@ -1,1 +1,1 @@
-"""Where pre-trained trunks come from: one file a source."""
+"""Pre-trained backbones: where they come from, what is known of them, how one is made ready."""

@@ -15,11 +15,11 @@ import sys
 from collections.abc import Sequence
 
 from headstart import __version__
-from headstart.cli.crash import save_crash
+from headstart.cli.crash_report import save_crash
 from headstart.cli.parser import Parser
 from headstart.core import extras, registry
 from headstart.core.errors import HeadstartError
-from headstart.core.files import disk_fact, show
+from headstart.core.storage.files import disk_fact, show
 from headstart.core.types import Command
 
 BUG, INTERRUPTED, PIPE_CLOSED = 70, 130, 141

@@ -11,7 +11,7 @@ from typing import Any
 from headstart.cli.parser import comma_separated, filled, number, place, whole
 from headstart.core import job as jobs
 from headstart.core import recipe as recipes
-from headstart.core.say import Say
+from headstart.core.console import Say
 
 flag = jobs.flag  # `test_size` -> `--test-size`
 _ALSO = {"license": ("--licence",)}  # other spellings of an option

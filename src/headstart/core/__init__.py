@@ -1,1 +1,1 @@
-"""The values, files and rules that every part shares; only the standard library at import time."""
+"""The values, files and rules that every room shares."""

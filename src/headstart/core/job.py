@@ -16,8 +16,8 @@ from typing import Any, NamedTuple
 
 from headstart.core import recipe as recipes
 from headstart.core.errors import UsageError, nearest
-from headstart.core.files import write_text
 from headstart.core.recipe import DOMAINS
+from headstart.core.storage.files import write_text
 
 METRICS = ("log_loss", "accuracy", "balanced_accuracy")
 STRATEGIES = ("probe", "auto", "finetune", "lora", "norms", "scratch")

@@ -16,12 +16,12 @@ from headstart.core.errors import UsageError, nearest
 
 _PACKAGE = Path(__file__).resolve().parent.parent
 KINDS = {
-    "backbones": "backbones",
-    "heads": "heads",
-    "data_checks": "checks/data",
-    "model_checks": "checks/model",
-    "exporters": "exporters",
-    "commands": "cli",
+    "backbones": "backbones/sources",
+    "heads": "heads/classifiers",
+    "data_checks": "data/checks",
+    "model_checks": "finetuning/checks",
+    "exporters": "exporting/formats",
+    "commands": "cli/commands",
 }
 
 

@@ -1,9 +1,9 @@
 """Every value that crosses a stage's border, and the protocols of the plugins.
 
 Values are frozen, slotted, keyword-only dataclasses; those that hold arrays are compared by identity and known by a
-digest. On disk they are JSON and `.npy` (`headstart.kit.values`), never pickle. Shapes use one alphabet: N samples,
-M rows of a subset, D embedding width, C classes, B batch, H W px, K folds, R repeats. A picture's *row* is its
-position in `Dataset.uris`; every `rows` field holds such positions.
+digest. On disk they are JSON and `.npy` (`headstart.core.storage.serialization`), never pickle. Shapes use one
+alphabet: N samples, M rows of a subset, D embedding width, C classes, B batch, H W px, K folds, R repeats. A
+picture's *row* is its position in `Dataset.uris`; every `rows` field holds such positions.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     import numpy as np
 
-    from headstart.core.store import Store
+    from headstart.core.storage.cache import Store
 
 # ---------------------------------------------------------------- read
 
@@ -530,7 +530,7 @@ class FittedHead:
 
     Attributes:
         head: Name of the plugin that fitted it.
-        kind: How `headstart.runtime.answer` turns features into probabilities: `linear` or `neighbours`.
+        kind: How `headstart.heads.saved_head` turns features into probabilities: `linear` or `neighbours`.
         params: What was tuned (`{"strength": 0.01}`) and fixed.
         arrays: For `linear`: `weights` (D, C) and `bias` (C,) float32 on the raw features, standardisation folded in.
             For `neighbours`: `points` (M, D) float32, standardised by `centre` (D,) and `scale` (D,), `labels` (M,)
@@ -754,7 +754,7 @@ class Diagnosis:
 
 
 class ModelCheck(Protocol):
-    """A file in `headstart.checks.model`: `PLUGIN` has these attributes and is called."""
+    """A file in `headstart.finetuning.checks`: `PLUGIN` has these attributes and is called."""
 
     code: str
     name: str
@@ -906,11 +906,12 @@ class Novelty:
     """How the strangeness of a picture is measured.
 
     Attributes:
-        method: One of `headstart.kit.novelty.METHODS`.
+        method: One of `headstart.uncertainty.ood_detection.METHODS`.
         neighbour: Which nearest reference tells the distance.
         limit: Distance beyond which a picture is unknown.
         familiar: Share of known pictures that lie within, as promised.
-        arrays: What `headstart.kit.novelty.distances` takes, and `known` (K,) float32 sorted distances of held-out
+        arrays: What `headstart.uncertainty.ood_detection.distances` takes, and `known` (K,) float32 sorted distances
+        of held-out
             pictures of the known classes.
         tried: Mean area under the ROC curve by which pictures of a class that was hidden are told, a method each.
     """
@@ -930,7 +931,7 @@ class Doubted:
     Attributes:
         coverage: Share of pictures whose true class shall be among the plausible ones, as asked for.
         promise: The share that theory guarantees, 0 for none.
-        score: One of `headstart.kit.conformal.SCORES`.
+        score: One of `headstart.uncertainty.conformal.SCORES`.
         by_class: Whether the promise is kept in each class rather than on average.
         thresholds: (C,) float64 of the score; infinity makes the class always plausible.
         floors: (C,) float64; where no class keeps its floor, no class is plausible.
@@ -1170,7 +1171,7 @@ class AuditInput:
 
 
 class DataCheck(Protocol):
-    """A file in `headstart.checks.data`: `PLUGIN` has these attributes and is called."""
+    """A file in `headstart.data.checks`: `PLUGIN` has these attributes and is called."""
 
     code: str
     name: str
@@ -1228,7 +1229,8 @@ class OpeningSource(Protocol):
         ...
 
     def past(self, preset: str, store: Store) -> Any:
-        """Its own head and vectors of some of the pictures it learnt from, as a `headstart.kit.past.Past`."""
+        """Its own head and vectors of some of the pictures it learnt from, as a
+        `headstart.backbones.earlier_runs.source_task.Past`."""
         ...
 
 

@@ -1,1 +1,1 @@
-"""What is fitted on frozen features: one file a head."""
+"""What is fitted on frozen features: solvers, cross-validation, answers."""

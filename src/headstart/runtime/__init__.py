@@ -1,1 +1,1 @@
-"""A saved model answers: decode, trunk, head; numpy, Pillow and OpenVINO only."""
+"""A saved model answers: decode, backbone, head; numpy, Pillow and OpenVINO only."""

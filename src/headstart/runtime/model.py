@@ -13,16 +13,18 @@ from pathlib import Path
 
 import numpy as np
 
-from headstart.core.rundir import RunDir
+from headstart.core.run.folder import RunDir
 from headstart.core.settings import threads
+from headstart.core.storage import model_manifest as manifest
+from headstart.core.storage.model_manifest import Manifest, TrunkEntry
 from headstart.core.types import UNKNOWN, Prediction
-from headstart.kit import decision, novelty
-from headstart.kit.engine import BATCH, Engine
-from headstart.kit.tempering import tempered
-from headstart.runtime import answer, doubt, manifest
-from headstart.runtime.doubt import Doubts
-from headstart.runtime.manifest import Manifest, TrunkEntry
-from headstart.runtime.predict import Chunk, Content, Source, chunks
+from headstart.heads import decision_rule
+from headstart.heads import saved_head as answer
+from headstart.networks.openvino_engine import BATCH, Engine
+from headstart.runtime.inputs.decoded_batches import Chunk, Content, Source, chunks
+from headstart.uncertainty import ood_detection, selective_prediction
+from headstart.uncertainty.selective_prediction import Doubts
+from headstart.uncertainty.temperature import tempered
 
 
 class Model:
@@ -64,7 +66,7 @@ class Model:
 
     @cached_property
     def _ready(self) -> dict[str, np.ndarray]:
-        return novelty.ready(self.doubt_arrays)
+        return ood_detection.ready(self.doubt_arrays)
 
     def engines(self, batch: int) -> tuple[Engine, ...]:
         """The trunks compiled for a batch size, in the order of the manifest; once each.
@@ -129,7 +131,9 @@ class Model:
         entry = self.manifest.doubt
         if entry is None:
             return None
-        return doubt.doubts(entry, self._ready, probabilities, self.columns(chunk), self.decide(probabilities))
+        return selective_prediction.doubts(
+            entry, self._ready, probabilities, self.columns(chunk), self.decide(probabilities)
+        )
 
     def answers(self, chunk: Chunk) -> list[Prediction]:
         """One answer for each file of a chunk with features, and its doubt."""
@@ -153,10 +157,12 @@ class Model:
             answer=UNKNOWN if unknown else name,
             probabilities=each,
             likeliest=name,
-            plausible=doubt.plausible(doubts, at, self.class_names, p, answer),
+            plausible=selective_prediction.plausible(doubts, at, self.class_names, p, answer),
             novelty=float(doubts.novelty[at]) if entry.novelty else None,
             unknown=unknown,
-            reasons=doubt.reasons(entry, doubts, at, self.class_names[top], float(p[top])) if unknown else (),
+            reasons=selective_prediction.reasons(entry, doubts, at, self.class_names[top], float(p[top]))
+            if unknown
+            else (),
         )
 
     def decide(self, probabilities: np.ndarray) -> np.ndarray:
@@ -164,7 +170,7 @@ class Model:
         rule = self.manifest.decision
         positive = self.class_names.index(rule.positive) if rule.positive else None
         costs = None if rule.costs is None else np.asarray(rule.costs)
-        return decision.decide(probabilities, positive=positive, threshold=rule.threshold, costs=costs)
+        return decision_rule.decide(probabilities, positive=positive, threshold=rule.threshold, costs=costs)
 
 
 def _through(engine: Engine, trunk: TrunkEntry, at: int, flow: Iterator[Chunk]) -> Iterator[Chunk]:

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from headstart.core.types import Prediction
-from headstart.kit.mlflow_folder import PICTURE
+from headstart.runtime.inputs.decoded_batches import Content
+from headstart.runtime.mlflow_model import PICTURE
 from headstart.runtime.model import Model, load
-from headstart.runtime.predict import Content
 
 
 class Answering:

@@ -12,12 +12,12 @@ from typing import Any
 
 import numpy as np
 
+from headstart.backbones import capabilities
+from headstart.core.console import Say
 from headstart.core.errors import NoOpError, UsageError
-from headstart.core.say import Say
-from headstart.core.store import Store
+from headstart.core.storage.cache import Store
 from headstart.core.types import BackboneSource, BackboneSpec
-from headstart.kit import sources
-from headstart.kit.engine import Engine
+from headstart.networks.openvino_engine import Engine
 
 
 def check_backbone(source: BackboneSource, preset: str, store: Store) -> None:
@@ -35,7 +35,7 @@ def check_backbone(source: BackboneSource, preset: str, store: Store) -> None:
     _check_spec(source, preset, spec)
     _check_weights(source, preset, store)
     _check_past(source, preset, store, spec)
-    if sources.frozen(source, preset):
+    if capabilities.frozen(source, preset):
         _check_frozen(source, preset, store, spec)
         return
     model = source.build(preset, store)
@@ -151,7 +151,7 @@ def _check_twin(
 
 def _check_past(source: Any, preset: str, store: Store, spec: BackboneSpec) -> None:
     """Of a source that knows what its presets learnt from: that it fits their depths, or says why it is not known."""
-    past = sources.past(source, preset, store)
+    past = capabilities.past(source, preset, store)
     if past is None:
         return
     dims = {depth.name: depth.dim for depth in spec.depths}

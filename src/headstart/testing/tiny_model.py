@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from headstart.core.keys import file_digest
+from headstart.core.storage import model_manifest
+from headstart.core.storage.hashing import file_digest
 from headstart.core.types import Depth, Feature, InputSpec
-from headstart.kit.engine import load
-from headstart.runtime import manifest
+from headstart.networks.openvino_engine import load
 
 CLASSES = ("blue", "green", "red")
 DEPTHS = (Depth(name="shallow", dim=3), Depth(name="deep", dim=3))
@@ -29,26 +29,26 @@ def write_tiny_model(folder: Path, **changes: Any) -> Path:
         **changes: Fields of the manifest that differ.
     """
     trunk = write_tiny_trunk(folder, "trunk0", size_px=32)
-    made = manifest.Manifest(
-        format=manifest.FORMAT,
+    made = model_manifest.Manifest(
+        format=model_manifest.FORMAT,
         headstart="0",
         task="classification",
         class_names=CLASSES,
         trunks=(trunk,),
         features=tuple(Feature(backbone=trunk.name, depth=depth.name, dim=3) for depth in reversed(DEPTHS)),
         head=_write_head(folder),
-        decision=manifest.Decision(positive="", threshold=None, costs=None),
-        calibration=manifest.Calibration(temperature=1.0),
+        decision=model_manifest.Decision(positive="", threshold=None, costs=None),
+        calibration=model_manifest.Calibration(temperature=1.0),
     )
-    manifest.write(dataclasses.replace(made, **changes), folder)
+    model_manifest.write(dataclasses.replace(made, **changes), folder)
     return folder
 
 
-def write_tiny_trunk(folder: Path, below: str, *, size_px: int) -> manifest.TrunkEntry:
+def write_tiny_trunk(folder: Path, below: str, *, size_px: int) -> model_manifest.TrunkEntry:
     """Write a trunk `tiny:<size_px>` into a sub-folder of a model and return its entry."""
     (folder / below).mkdir(parents=True)
     write_tiny_graph(folder / below / "trunk.xml", size_px)
-    return manifest.TrunkEntry(
+    return model_manifest.TrunkEntry(
         name=f"tiny:{size_px}",
         revision="1",
         input=InputSpec(size_px=size_px),
@@ -57,7 +57,7 @@ def write_tiny_trunk(folder: Path, below: str, *, size_px: int) -> manifest.Trun
         licence="Apache-2.0",
         licence_note="",
         ir=f"{below}/trunk.xml",
-        files=manifest.entry_files(folder, below),
+        files=model_manifest.entry_files(folder, below),
     )
 
 
@@ -73,10 +73,10 @@ def write_tiny_graph(path: Path, size_px: int) -> None:
     ov.save_model(ov.Model(means, [pictures], "tiny"), path, compress_to_fp16=False)
 
 
-def _write_head(folder: Path) -> manifest.HeadEntry:
+def _write_head(folder: Path) -> model_manifest.HeadEntry:
     from safetensors.numpy import save_file
 
     weights = np.array([[0, 0, 1], [0, 1, 0], [1, 0, 0]] * 2, np.float32) / 20
     path = folder / "head.safetensors"
     save_file({"weights": weights, "bias": np.zeros(3, np.float32)}, path)
-    return manifest.HeadEntry(name="ridge", kind="linear", arrays=path.name, sha256=file_digest(path))
+    return model_manifest.HeadEntry(name="ridge", kind="linear", arrays=path.name, sha256=file_digest(path))

@@ -1,0 +1,229 @@
+"""What one does with a finished run, as functions: each opens the run's folder and answers one question of its user."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from headstart.api.run import Run
+    from headstart.core.console import Say
+    from headstart.evaluation.drift.drift_tests import Drift
+    from headstart.explanation.explain_image import Explanation, Way
+    from headstart.explanation.feature_map_model import Looked, Seen
+
+
+def export(
+    run: str | Path | Run,
+    to: str | Sequence[str],
+    out: str | Path,
+    *,
+    precision: str = "f32",
+    max_drop: float = 0.01,
+    data: str | Path | None = None,
+    say: Say | None = None,
+) -> list[dict[str, Any]]:
+    """Write a run's model in other formats, each loaded by its own runtime and compared on real pictures.
+
+    Args:
+        run: The run, or its folder.
+        to: Formats: `keras`, `saved_model`, `onnx`, `openvino`, `litert`.
+        out: Where to: one format's own folder; of several, one below it each.
+        precision: `f32`, `f16` or `int8`.
+        max_drop: Share of right answers that a precision below f32 may cost.
+        data: Labelled folder to compare on instead of the run's held-out pictures.
+        say: Where to speak; default standard error.
+
+    Returns:
+        What `export.json` holds, a format each.
+
+    Raises:
+        UsageError: A format is unknown or cannot take this model, or `out` is not empty.
+        DataError: There is no run, it is damaged, or its pictures are gone.
+        SetupError: Something is not installed, or an export does not answer as the run does.
+        GateFailed: The precision costs more than `max_drop`.
+    """
+    from headstart.core.console import Say
+    from headstart.exporting import export_run
+
+    say = say or Say()
+    wanted = export_run.exporters((to,) if isinstance(to, str) else to, precision)
+    export_run.require_drop(max_drop)
+    source = _source(Path(run), say)
+    export_run.require_possible(wanted, source, precision)
+    export_run.require_free(Path(out))
+    pictures = _pictures(source, data, calibrating=precision == "int8")
+    made = export_run.run(wanted, source, Path(out), precision, pictures, max_drop)
+    return export_run.as_json(made)
+
+
+def _source(path: Path, say: Say) -> Any:
+    """What an export is made of."""
+    from headstart.api.run import Run
+    from headstart.core.run.opening import default_store
+    from headstart.exporting.export_source import Source
+    from headstart.runtime import model
+
+    run = Run(path)
+    tuning = run.adapted.tuning
+    networks = (tuning.network,) if tuning and tuning.network else ()
+    loaded = model.load(path)
+    return Source(model=loaded, run=path, networks=networks, store=default_store(say), say=say, draft=path)
+
+
+def _pictures(source: Any, data: str | Path | None, *, calibrating: bool) -> Any:
+    from headstart.api.run import Run
+    from headstart.exporting import parity_images as found
+
+    if data is not None:
+        from headstart.evaluation.external_validation import labelled
+
+        files, truth, _ = labelled(Path(data), source.model.class_names)
+        return found.of_folder(files, truth, calibrating=calibrating)
+    run = Run(source.run)
+    return found.of_run(run.dataset, run.splits, run.evaluation, calibrating=calibrating)
+
+
+def drift(
+    run: str | Path | Run, logs: str | Path | Sequence[str | Path], *, alpha: float = 0.05, effect: float = 0.1
+) -> Drift:
+    """Whether what a model is asked now has moved away from what it was measured on.
+
+    Args:
+        run: The run, its folder, or the model folder in it.
+        logs: Counts that `predict --usage` and `serve --usage` kept; several add up.
+        alpha: How often chance alone may say that something moved.
+        effect: Population stability index, beyond chance, from which a difference matters.
+
+    Returns:
+        The verdict, what was compared, and the days.
+
+    Raises:
+        UsageError: `alpha` or `effect` is out of range.
+        DataError: There is no model or reference, one is damaged, or a log cannot be read.
+    """
+    from headstart.core.errors import DataError, UsageError
+    from headstart.evaluation.drift import drift_tests as drifting
+    from headstart.runtime import model, usage_log
+
+    if not drifting.LEAST_ALPHA <= alpha < 1:
+        least = f"{drifting.LEAST_ALPHA:g}"
+        raise UsageError(f"alpha `{alpha}` is not from {least} up to 1", where="--alpha", hint=f"--alpha {least}")
+    if not 0 <= effect < float("inf"):
+        raise UsageError(f"effect `{effect}` is not a number from 0 on", where="--effect")
+    folder = model.load(Path(run)).folder
+    reference = usage_log.read_reference(folder)
+    if reference is None:
+        raise DataError(
+            f"the model `{folder}` has no reference to compare with: an older headstart made it",
+            where=str(folder / usage_log.NAME),
+            hint="the command that made the run, given again, adds it",
+        )
+    paths = [Path(logs)] if isinstance(logs, str | Path) else [Path(log) for log in logs]
+    found = usage_log.read_logs(paths, reference.model)
+    if not found.days:
+        raise usage_log.nothing(paths, found, folder)
+    return drifting.judge(reference, found, alpha=alpha, effect=effect)
+
+
+def explain(
+    run: str | Path | Run,
+    files: str | Path | Iterable[str | Path],
+    *,
+    method: str = "auto",
+    class_name: str = "",
+    neighbours: int = 4,
+) -> Iterator[Explanation]:
+    """Why a run answers as it does: heat maps, the training pictures most alike, and those that stand for the class.
+
+    Args:
+        run: The run, its folder, or the model folder in it.
+        files: Pictures, folders, patterns, archives, tables of paths, as for `headstart predict`; or one of them.
+        method: `auto`, `cam`, `scorecam`, `occlusion`, or `gradcam` through the network that the run trained.
+        class_name: The class that the maps speak of; default each picture's likeliest.
+        neighbours: How many training pictures to name.
+
+    Returns:
+        One explanation a picture, made as they are asked for; of a file that cannot be read, `prediction.error` says
+        why. `headstart.explanation.explain_image.overlay_png` draws one.
+
+    Raises:
+        UsageError: There is no such method or class, the model does not allow the method, or `neighbours` is negative.
+        DataError: There is no run, it is damaged, or it trained no network.
+        SetupError: `gradcam` needs what is not installed.
+    """
+    from headstart.core.errors import UsageError
+    from headstart.explanation.explain_image import GRADCAM, Explainer
+    from headstart.runtime.inputs.decoded_batches import Content
+    from headstart.runtime.inputs.image_sources import Named, sources
+
+    if neighbours < 0:
+        raise UsageError(f"{neighbours} neighbours cannot be named", where="--neighbours", hint="give 0 or more")
+    explainer = Explainer(Path(run))
+    if class_name:
+        explainer.position(class_name)
+    way = _gradients(Path(run)) if method == GRADCAM else None
+    given = [files] if isinstance(files, str | Path) else files
+    if way is None:
+        explainer.chosen(method)
+
+    def each() -> Iterator[Explanation]:
+        from headstart.explanation.explain_image import unread
+        from headstart.images.file_formats import PictureError
+        from headstart.images.preprocessing import read_bytes
+
+        for source in sources(Named(text=str(file)) for file in given):
+            try:
+                content = source.read() if isinstance(source, Content) else read_bytes(str(source))
+                yield explainer.explain(
+                    content, name=str(source), method=method, class_name=class_name, neighbours=neighbours, way=way
+                )
+            except PictureError as err:
+                yield unread(str(source), f"{err.reason.replace('_', ' ')}: {err.detail}")
+
+    return each()
+
+
+def _gradients(run: Path) -> Way:
+    """Grad-CAM through the network that a run trained and handed over."""
+    from headstart.api.run import Run
+    from headstart.core import extras
+    from headstart.core.errors import DataError
+    from headstart.explanation.explain_image import GRADCAM, Found
+
+    extras.require("fit", "sending gradients through a network")
+    found = Run(run)
+    if found.adapted.tuning is None or not found.adapted.tuning.taken:
+        what = f"the model of the run `{run}` is a frozen probe: it has no trained network to send gradients through"
+        raise DataError(what, hint=f"headstart explain {run} FILE takes the method that fits")
+    from headstart.explanation.gradcam import Gradients
+    from headstart.networks.openvino_conversion import quiet
+
+    with quiet():
+        gradients = Gradients(found.keras_model())
+
+    def way(seen: Seen, looked: Looked, of: int) -> Found:
+        heat = gradients.map(seen.pictures[0], of)
+        why = f"it was asked for: gradients at the layer `{heat.layer}` of the trained network"
+        return Found(method=GRADCAM, why=why, evidence=heat.evidence, score=heat.score)
+
+    return way
+
+
+def compare(runs: Sequence[str | Path | Run]) -> dict[str, Any]:
+    """Compare finished runs: on the same pictures, in cost, class by class, and what was done otherwise.
+
+    Args:
+        runs: The runs or their folders, two or more.
+
+    Returns:
+        `runs`, `pairs` (every two of them, tested), `settings` and `data` that differ, as plain JSON.
+
+    Raises:
+        UsageError: Fewer than two runs, or one twice.
+        DataError: One is no finished run.
+    """
+    from headstart.evaluation.comparison.compare_runs import as_plain, run
+
+    return as_plain(run(list(map(Path, runs))))

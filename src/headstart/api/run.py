@@ -1,0 +1,291 @@
+"""An opened run: everything a fit found, by name, read from its folder when first asked for."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Iterable, Iterator
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from headstart.core import job as jobs
+from headstart.core.errors import DataError
+from headstart.core.run.folder import RunDir
+from headstart.core.storage.files import read_json
+
+if TYPE_CHECKING:
+    from headstart.core.job import Job
+    from headstart.core.types import (
+        Adapted,
+        Audit,
+        Dataset,
+        Doubted,
+        Evaluation,
+        Exported,
+        Forecasts,
+        Prediction,
+        Ranking,
+        Score,
+        Splits,
+        TimeForecast,
+    )
+
+HEADLINE = ("accuracy", "balanced_accuracy")
+
+
+class Run:
+    """A run folder that is finished or on its way; itself a path to it, for all that takes one.
+
+    Args:
+        path: The run folder.
+
+    Raises:
+        DataError: There is no run at `path`, or a newer version wrote it.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self.cut_short = False  # by Ctrl-C, in the very call that gave this run
+        RunDir(self.path).check()
+
+    def __fspath__(self) -> str:
+        return str(self.path)
+
+    def _value(self, kind: type[Any], stage: str, name: str = "value") -> Any:
+        from headstart.core.storage import serialization
+
+        return serialization.of_run(kind, self.path, stage, name)
+
+    @cached_property
+    def job(self) -> Job:
+        """The request."""
+        return jobs.read(self.path / "job.toml")
+
+    @cached_property
+    def dataset(self) -> Dataset:
+        """The pictures, every file accounted for."""
+        from headstart.core.types import Dataset
+
+        found: Dataset = self._value(Dataset, "read")
+        return found
+
+    @cached_property
+    def audits(self) -> tuple[Audit, ...]:
+        """The audit of the files and, when it came so far, of the vectors."""
+        from headstart.core.types import Audit
+
+        phases = [p for p in ("files", "vectors") if (self.path / "audit" / f"{p}.json").is_file()]
+        return tuple(self._value(Audit, "audit", phase) for phase in phases)
+
+    @cached_property
+    def splits(self) -> Splits:
+        """Who learns and who judges."""
+        from headstart.core.types import Splits
+
+        found: Splits = self._value(Splits, "splits")
+        return found
+
+    @cached_property
+    def ranking(self) -> Ranking:
+        """All candidates, best first."""
+        from headstart.core.types import Ranking
+
+        found: Ranking = self._value(Ranking, "rank")
+        return found
+
+    @cached_property
+    def adapted(self) -> Adapted:
+        """The fitted head and what was held out on the way."""
+        from headstart.core.types import Adapted
+
+        found: Adapted = self._value(Adapted, "adapt")
+        return found
+
+    @cached_property
+    def evaluation(self) -> Evaluation:
+        """The measured model."""
+        from headstart.core.types import Evaluation
+
+        found: Evaluation = self._value(Evaluation, "evaluate")
+        return found
+
+    @cached_property
+    def doubted(self) -> Doubted:
+        """When the model should not be believed, and how well that is told."""
+        from headstart.core.types import Doubted
+
+        found: Doubted = self._value(Doubted, "doubt")
+        return found
+
+    @cached_property
+    def exported(self) -> Exported:
+        """The saved model, compared with the run."""
+        from headstart.core.types import Exported
+
+        found: Exported = self._value(Exported, "export")
+        return found
+
+    @property
+    def scores(self) -> tuple[Score, ...]:
+        """The model's own scores over whole splits; per-class ones and baselines are in `evaluation`."""
+        return tuple(score for score in self.evaluation.scores if not score.subject)
+
+    @property
+    def chosen(self) -> tuple[str, ...]:
+        """The features the head reads, as `backbone@depth`."""
+        return tuple(f"{feature.backbone}@{feature.depth}" for feature in self.adapted.features)
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether Ctrl-C ended the search of recipes, so that the best so far was taken."""
+        return RunDir(self.path).decided("adapt/interrupted") is not None
+
+    def keras_model(self) -> Any:
+        """The tuned network as a `keras.Model`: (B, H, W, 3) float32 RGB 0..255 to (B, C) probabilities.
+
+        It is there even where the frozen probe was handed over instead; `adapted.tuning.taken` tells.
+
+        Raises:
+            DataError: The run trained no network, or it is damaged, or names one of another place.
+        """
+        from headstart.backbones.earlier_runs import tuned_network
+
+        tuning = self.adapted.tuning
+        if tuning is None or tuning.network is None:
+            raise DataError(
+                f"the run `{self.path}` trained no network", hint="headstart fit DATA --strategy finetune trains one"
+            )
+        return tuned_network.load(tuned_network.file_of(tuning.network, self.path))
+
+    @cached_property
+    def forecasts(self) -> Forecasts | None:
+        """What the run was expected to come to, and what came out; None where nothing was forecast."""
+        from headstart.core.storage import serialization
+        from headstart.core.types import Forecasts
+
+        return serialization.stored(Forecasts, self.path / "forecast")
+
+    @property
+    def time_forecasts(self) -> tuple[TimeForecast, ...]:
+        """How long it was expected to take, and what it took; empty before it was forecast."""
+        from headstart.selection.forecast import forecast_model as forecast
+
+        return tuple(found for phase in forecast.STEPS if (found := forecast.timed(self.path, phase)) is not None)
+
+    @property
+    def seconds(self) -> float:
+        """Wall seconds of all stages together."""
+        path = self.path / "timings.json"
+        return sum(entry["wall_s"] for entry in read_json(path).values()) if path.is_file() else 0.0
+
+    def predict(self, files: str | Path | Iterable[str | Path]) -> Iterator[Prediction]:
+        """Answer for pictures, or one, in their order; a file that cannot be read gives an answer that says so."""
+        from headstart.runtime.model import load as load_model
+
+        each = [files] if isinstance(files, str | Path) else files
+        return load_model(self.path / "model").predict(Path(file) for file in each)
+
+    def summary(self) -> dict[str, Any]:
+        """The run as one JSON object, as `fit --json` prints it."""
+        from headstart.core.storage.serialization import as_json
+
+        forecast = self.forecasts and {**as_json(self.forecasts), "time": self.time_forecasts}
+        found: dict[str, Any] = as_json(
+            {
+                "run": self.path.as_posix(),
+                "chosen": self.chosen,
+                "strategy": self.adapted.strategy,
+                "head": self.adapted.fitted.head,
+                "scores": self.scores,
+                "verdicts": self.evaluation.verdicts,
+                "forecast": forecast,
+                "seconds": round(self.seconds, 3),
+            }
+        )
+        return found
+
+    def headline(self) -> list[Score]:
+        """Accuracy and balanced accuracy of the split that judges."""
+        split = self.evaluation.split
+        return [s for name in HEADLINE for s in self.scores if s.name == name and s.split == split]
+
+    def decided(self) -> list[Score]:
+        """What `--positive` or `--costs` asked for: precision and recall of that class, or the mean cost."""
+        split, positive = self.evaluation.split, self.job.positive
+        of_class = [
+            score
+            for score in self.evaluation.scores
+            if positive and score.subject == positive and score.name in ("precision", "recall")
+        ]
+        found = [*of_class, *(score for score in self.scores if score.name == "mean_cost")]
+        return [score for score in found if score.split == split]
+
+    def _foretold(self) -> list[str]:
+        """What was expected, where it was and the run has come to its end."""
+        found = self.forecasts
+        if found is None or found.outcome is None:
+            return []
+        first, where = found.forecasts[0], "inside" if found.forecasts[0].holds(found.outcome) else "outside"
+        reach = f"{first.value:.3f} [{first.low:.3f}, {first.high:.3f}]"
+        return [f"forecast: {first.name.replace('_', ' ')} {reach} was expected; what came out is {where}"]
+
+    def _doubt(self) -> list[str]:
+        """How the promise of the sets is kept and how much is declined; nothing for a run of before that was told."""
+        if not (self.path / "doubt" / "value.json").is_file():
+            return []
+        from headstart.uncertainty.ood_detection import unable as cannot
+
+        of, asked = {(s.name, s.subject): s for s in self.doubted.scores}, f"{100 * self.doubted.coverage:g} %"
+        unable = cannot(self.doubted.novelty is not None, self.doubted.floors)
+        told = {
+            "coverage": f"have their class among the plausible ones, on average over re-draws ({asked} asked for)",
+            "unknown": "are declined as unknown",
+        }
+        lines = [
+            f"doubt: {100 * score.value:.1f} % [{100 * score.low:.1f} %, {100 * score.high:.1f} %] of {score.n:,} "
+            f"pictures {words}"
+            for name, words in told.items()
+            if (score := of.get((name, ""))) is not None
+        ]
+        return lines + ([f"doubt: {unable}"] if unable else [])
+
+    def text(self) -> str:
+        """The result in a few lines."""
+        lines = [_sentence(score) for score in self.headline()]
+        lines += [f"{verdict.code.replace('_', ' ')}: {verdict.sentence}" for verdict in self.evaluation.verdicts]
+        lines += [_sentence(score) for score in self.decided()]
+        lines += self._doubt() + self._foretold()
+        lines += ["", f"model   {' + '.join(self.chosen)}, {self.adapted.fitted.head}"]
+        lines += [f"report  {(self.path / 'report.html').as_posix()}"]
+        lines += [f"use it  headstart predict {self.path.as_posix()} picture.jpg"]
+        return "\n".join(lines)
+
+    def __repr__(self) -> str:
+        return f"Run({self.path.as_posix()!r})"
+
+    def _repr_html_(self) -> str:
+        rows = "".join(
+            f"<tr><td>{s.split}</td><td>{s.name.replace('_', ' ')}</td><td>{s.value:.3f}</td>"
+            f"<td>[{s.low:.3f}, {s.high:.3f}]</td><td>{s.n:,}</td></tr>"
+            for s in self.headline()
+        )
+        verdicts = "".join(f"<li>{html.escape(v.sentence)}</li>" for v in self.evaluation.verdicts)
+        return (
+            f"<p><b>{html.escape(self.path.as_posix())}</b>: {html.escape(' + '.join(self.chosen))}</p>"
+            "<table><tr><th>split</th><th>score</th><th>value</th><th>95 % interval</th><th>n</th></tr>"
+            f"{rows}</table><ul>{verdicts}</ul>"
+        )
+
+
+def load(path: str | Path) -> Run:
+    """Open a run folder.
+
+    Raises:
+        DataError: There is no run at `path`, or a newer version wrote it.
+    """
+    return Run(path)
+
+
+def _sentence(score: Score) -> str:
+    name = score.name.replace("_", " ") + (f" of {score.subject}" if score.subject else "")
+    return f"{score.split} {name} {score.value:.3f} [{score.low:.3f}, {score.high:.3f}] (n = {score.n:,})"

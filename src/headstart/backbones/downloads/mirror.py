@@ -1,0 +1,57 @@
+"""The mirror of weights that `HEADSTART_WEIGHTS_MIRROR` names: a folder of this machine or an http(s) address."""
+
+from __future__ import annotations
+
+import urllib.parse
+import urllib.request
+from pathlib import Path
+
+from headstart.backbones.downloads.resumable import shown
+from headstart.core.errors import SetupError
+from headstart.core.settings import get
+
+_NAME = "HEADSTART_WEIGHTS_MIRROR"
+
+
+def folder() -> Path | None:
+    """The folder that it is; None where there is no mirror, or it is an address."""
+    mirror = get(_NAME) or ""
+    if mirror.startswith("file://"):
+        return Path(urllib.request.url2pathname(urllib.parse.urlparse(mirror).path))
+    return Path(mirror).expanduser() if mirror and "://" not in mirror else None
+
+
+def absent() -> str:
+    """That the mirror is a folder which is not there, in one clause; empty where it is there or no folder."""
+    place = folder()
+    return "" if place is None or place.is_dir() else f"there is no folder `{place}`, which {_NAME} names"
+
+
+def lacks(what: str) -> str:
+    """Why something is not in the mirror, in one clause."""
+    return absent() or f"the mirror `{shown(get(_NAME) or '')}` does not hold {what}"
+
+
+def require_readable(place: str) -> None:
+    """Refuse a mirror of a kind that nothing here can read, such as a bucket.
+
+    Args:
+        place: What is wanted of it: the path of a file, or of a folder, which ends in `/`; empty for all of it.
+
+    Raises:
+        SetupError: It is of another kind; the hint copies what is wanted.
+    """
+    mirror = get(_NAME) or ""
+    scheme, _, rest = mirror.partition("://")
+    if folder() or not rest or scheme in ("http", "https"):
+        return
+    bucket = rest.rpartition("@")[2].strip("/") or "BUCKET"
+    many = "" if place.rpartition("/")[2] else " --recursive"
+    copy = f"copy {f'`{place}`' if place else 'what it holds'} to `weights/{place}`"
+    if scheme == "s3":
+        copy = f"aws s3 cp{many} s3://{bucket}/{place} weights/{place}"
+    raise SetupError(
+        f"a mirror of the kind `{scheme}://` cannot be read: {_NAME} is a folder, file:// or http(s)://",
+        where=_NAME,
+        hint=f"{copy}, then {_NAME}=weights; or name the bucket's https address",
+    )

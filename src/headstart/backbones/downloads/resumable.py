@@ -1,0 +1,242 @@
+"""A download that may break off: bytes go into a kept `.part`, and the next try asks the server for the rest.
+
+The rest is joined only when the server says that it is the rest of the very same file (`Range` with `If-Range`, and a
+`Content-Range` that fits); where it sends the whole file instead, the part is thrown away and begun anew. A file whose
+end cannot be told, by its length or a pinned checksum, is refused. Passwords in addresses are sent and never shown.
+"""
+
+from __future__ import annotations
+
+import base64
+import http.client
+import os
+import re
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from headstart.core.console import Say, duration, size
+from headstart.core.storage.files import disk_errors, read_json, write_json
+
+ATTEMPTS = 3
+_TIMEOUT_S = 60
+_SHORT_S = 10  # for a small answer: nobody is to wait long for a network that is not there
+_BLOCK_BYTES = 1 << 18
+
+
+class Broken(ConnectionError):
+    """The connection ended before the file did; what came is kept."""
+
+
+def shown(address: str) -> str:
+    """An address without its user, password and query."""
+    return re.sub(r"\?.*$", "?…", re.sub(r"(\w+://)[^/?#]*@", r"\1…@", address)) if "://" in address else address
+
+
+def below(base: str, file: str) -> str:
+    """The address of a file below another address, whose query stays behind."""
+    parts = urllib.parse.urlsplit(base)
+    path = f"{parts.path.rstrip('/')}/{urllib.parse.quote(file)}"
+    return urllib.parse.urlunsplit(parts._replace(path=path))
+
+
+def whole(address: str, part: Path, say: Say, *, pinned: bool) -> bool:
+    """Bring a file to its full length in `part`, going on from what an earlier try left there.
+
+    Args:
+        address: http(s) address.
+        part: The file; facts of the unfinished download lie beside it in `<part>.json`.
+        say: Shows bytes and rate.
+        pinned: Whether a checksum tells afterwards if the file is right. Without one the server must send a length,
+            and something that names the version (`ETag`, `Last-Modified`) for a download to be gone on with.
+
+    Returns:
+        Whether parts of several tries were joined.
+
+    Raises:
+        Broken: The connection ended early, several times or without a byte of progress.
+        ValueError: The server's answer cannot be used.
+        OSError: The server cannot be reached or refuses.
+        SetupError: The disk is full, read-only or not permitted.
+    """
+    joined = False
+    for attempt in range(ATTEMPTS):
+        before = _bytes(part)
+        try:
+            return _once(address, part, say, pinned=pinned) or joined
+        except Broken:
+            if attempt + 1 == ATTEMPTS or _bytes(part) <= before:
+                raise
+            joined = True
+            say.line("fetch", f"broken off after {size(_bytes(part))}; asking for the rest")
+    raise AssertionError("the last attempt returns or raises")
+
+
+def small(address: str, *, most_bytes: int) -> tuple[bytes, Any]:
+    """A small answer, whole in memory, and its headers; asked for once, with a short time-out.
+
+    Raises:
+        ValueError: The server's answer cannot be used, or is larger than `most_bytes`.
+        OSError: The server cannot be reached, refuses, or breaks off (`Broken`).
+    """
+    content, until = bytearray(), time.monotonic() + 3 * _SHORT_S
+
+    def keep(block: bytes) -> None:
+        content.extend(block)
+        if len(content) > most_bytes:
+            raise ValueError(f"more than {size(most_bytes)} came")
+        if time.monotonic() > until:
+            raise Broken("it sends too slowly")
+
+    with _ask(address, 0, "", _SHORT_S) as answer:
+        _require_https(address, answer)
+        total = _facts(answer, pinned=True)["total"]
+        _copy(answer, keep, lambda count: None)
+        if total is not None and len(content) != total:
+            raise Broken(f"broken off after {size(len(content))} of {size(total)}")
+        return bytes(content), answer.headers
+
+
+def forget(part: Path) -> None:
+    """Throw an unfinished or wrong download away."""
+    for path in (part, _note(part)):
+        path.unlink(missing_ok=True)
+
+
+def _bytes(part: Path) -> int:
+    return part.stat().st_size if part.is_file() else 0
+
+
+def _note(part: Path) -> Path:
+    return part.with_name(part.name + ".json")
+
+
+def _kept(part: Path, pinned: bool) -> tuple[int, dict[str, Any]]:
+    """Bytes that can be gone on from, and what was noted of the file; a part of an unknown file is thrown away."""
+    try:
+        note = read_json(_note(part))
+        have = _bytes(part)
+        if have and (note["validator"] or pinned) and (note["total"] is None or have <= note["total"]):
+            return have, note
+    except (OSError, ValueError, KeyError, TypeError):
+        pass
+    with disk_errors(part):
+        forget(part)
+    return 0, {"validator": "", "total": None}
+
+
+def _once(address: str, part: Path, say: Say, *, pinned: bool) -> bool:
+    have, note = _kept(part, pinned)
+    if have and have == note["total"]:
+        return True
+    try:
+        answer = _ask(address, have, note["validator"])
+    except urllib.error.HTTPError as err:
+        err.close()
+        if have and err.code == 416:  # nothing lies behind what we have: it is not a part of that file
+            forget(part)
+            return _once(address, part, say, pinned=pinned)
+        raise
+    with answer:
+        _require_https(address, answer)
+        if answer.status == 206 and not _is_the_rest(answer, have, note):
+            forget(part)
+            if have:
+                return _once(address, part, say, pinned=pinned)
+            raise ValueError("the server sends a part where the whole was asked for")
+        joined = bool(answer.status == 206)
+        if not joined:
+            have, note = 0, _facts(answer, pinned)
+            forget(part)
+            write_json(_note(part), note)
+        _receive(answer, part, have, note["total"], say)
+    return joined
+
+
+def _require_https(address: str, answer: Any) -> None:
+    if address.startswith("https://") and not answer.url.startswith("https://"):
+        raise ValueError("the server leads away from https")
+
+
+def _ask(address: str, have: int, validator: str, timeout_s: int = _TIMEOUT_S) -> Any:
+    parts = urllib.parse.urlsplit(address)
+    login, _, host = parts.netloc.rpartition("@")
+    request = urllib.request.Request(urllib.parse.urlunsplit(parts._replace(netloc=host)))
+    request.add_header("User-Agent", "headstart")
+    request.add_header("Accept-Encoding", "identity")
+    if login:  # not sent on to where a redirect leads
+        word = base64.b64encode(urllib.parse.unquote(login).encode()).decode("ascii")
+        request.add_unredirected_header("Authorization", f"Basic {word}")
+    if have:
+        request.add_header("Range", f"bytes={have}-")
+        if validator:
+            request.add_header("If-Range", validator)
+    return urllib.request.urlopen(request, timeout=timeout_s)
+
+
+def _facts(answer: Any, pinned: bool) -> dict[str, Any]:
+    """What names this version of the file, and its length."""
+    if answer.status != 200:
+        raise ValueError(f"the server answers {answer.status}")
+    if answer.headers.get("Content-Encoding", "identity") != "identity":
+        raise ValueError("the server sends the file compressed, though it was asked not to")
+    length = answer.headers.get("Content-Length") or ""
+    if not length.isdigit() and not pinned:
+        raise ValueError("the server does not say how long the file is, and no checksum of it is known")
+    tag = answer.headers.get("ETag") or ""
+    strong = "" if tag.startswith("W/") else tag
+    return {
+        "validator": strong or answer.headers.get("Last-Modified") or "",
+        "total": int(length) if length.isdigit() else None,
+    }
+
+
+def _is_the_rest(answer: Any, have: int, note: dict[str, Any]) -> bool:
+    found = re.fullmatch(r"bytes (\d+)-(\d+)/(\d+)", answer.headers.get("Content-Range") or "")
+    if not found or not have:
+        return False
+    first, last, total = map(int, found.groups())
+    return first == have and last == total - 1 and note["total"] in (None, total)
+
+
+def _receive(answer: Any, part: Path, have: int, total: int | None, say: Say) -> None:
+    """Append what comes, and make sure that all of it came.
+
+    Raises:
+        Broken: It ended early.
+        ValueError: More came than was announced.
+    """
+    started = time.monotonic()
+    with say.progress("fetch", total or 0, "bytes") as progress, disk_errors(part), part.open("ab") as out:
+        progress.add(have, cached=True)
+        _copy(answer, out.write, progress.add)
+        out.flush()
+        os.fsync(out.fileno())
+    got = _bytes(part)
+    if total is not None and got < total:
+        raise Broken(f"broken off after {size(got)} of {size(total)}; the same command goes on from there")
+    if total is not None and got > total:
+        forget(part)
+        raise ValueError(f"{got:,} bytes came where {total:,} were announced")
+    seconds = time.monotonic() - started
+    rest = f", of which {size(have)} were here" if have else ""
+    say.line("fetch", f"{size(got)}{rest}, in {duration(seconds)}, {size((got - have) / max(seconds, 1e-9))}/s")
+
+
+def _copy(answer: Any, write: Callable[[bytes], Any], count: Callable[[int], None]) -> None:
+    while True:
+        try:
+            block = answer.read1(_BLOCK_BYTES)  # what is there, without waiting for a full block
+        except http.client.IncompleteRead as err:  # what came before the break is good
+            write(err.partial)
+            raise Broken("broken off; the same command goes on from there") from err
+        except OSError as err:
+            raise Broken(f"broken off: {err}; the same command goes on from there") from err
+        if not block:
+            return
+        write(block)
+        count(len(block))

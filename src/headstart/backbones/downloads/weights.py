@@ -1,0 +1,279 @@
+"""Where a weights file comes from (a mirror, Keras' own cache, its publisher's address), and that it is the right one.
+
+A file over the network must have the checksum that its publisher pins. Where none is pinned, its SHA-256 is recorded
+at first use, and whatever comes later must have the same. A file that the user laid down by hand is taken as it is,
+with a warning when it is not the pinned one. Nothing gets its final name before all of this holds.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import http.client
+import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from headstart.backbones.downloads import mirror, pins, resumable
+from headstart.core.console import Say, size
+from headstart.core.errors import DataError, SetupError
+from headstart.core.settings import get
+from headstart.core.storage.cache import Store
+from headstart.core.storage.files import disk_errors
+from headstart.core.storage.hashing import file_digest
+from headstart.networks.formats.safe_formats import require_weights
+
+PARTIAL = "partial"
+_LOCK = ".lock"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Official:
+    """A weights file as its publisher names it.
+
+    Attributes:
+        name: Of the backbone, `source:preset`.
+        file: Name of the file.
+        url: The publisher's https address.
+        bytes: About how many; 0 where nothing tells.
+        md5: Pinned by the publisher; empty where none is.
+        sha256: The same of SHA-256; it comes before.
+        publisher: Who that is.
+        raw: Numbers alone, which another file tells the form of: nothing can be seen by its beginning.
+    """
+
+    name: str
+    file: str
+    url: str
+    bytes: int
+    md5: str
+    sha256: str = ""
+    publisher: str = "Keras"
+    raw: bool = False
+
+    @property
+    def pin(self) -> str:
+        """What is pinned, in a word; empty where nothing is."""
+        return "SHA-256" if self.sha256 else "MD5" if self.md5 else ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Origin:
+    """Where a file came from, its SHA-256, and whether it is the pinned one (None where none is pinned)."""
+
+    address: str
+    sha256: str
+    as_pinned: bool | None
+
+    @property
+    def public(self) -> str:
+        """Where it came from, without a path of this machine: what may be written down and travel."""
+        return self.address if "://" in self.address else "a folder"
+
+
+def places(file: str) -> Iterator[Path]:
+    """Where the file may lie on this machine: a mirror that is a folder, Keras' cache."""
+    here = mirror.folder()
+    if here is not None:
+        yield here / file
+    home = os.environ.get("KERAS_HOME")
+    yield (Path(home) if home else Path.home() / ".keras") / "models" / file
+
+
+@contextlib.contextmanager
+def turn(wanted: Official, store: Store, say: Say) -> Iterator[None]:
+    """Let one process at a time download a file; the next waits, says so, and then finds it in the store.
+
+    Raises:
+        SetupError: No address can be asked for it, or the cache cannot be written.
+    """
+    if any(path.is_file() for path in places(wanted.file)):
+        yield  # a copy on this machine needs no turn
+        return
+    import filelock
+
+    path = store.root / PARTIAL / f"{_word(_address(wanted))}{_LOCK}"
+    with disk_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = filelock.FileLock(path)
+        try:
+            lock.acquire(timeout=0)
+        except filelock.Timeout:
+            say.line("fetch", f"{wanted.file}: another process fetches it; waiting")
+            lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def in_use(path: Path) -> bool:
+    """Whether a file in the folder `partial` is a lock, or belongs to a download that a process is at.
+
+    A lock is never free to go: another process may be about to take it.
+    """
+    lock = path.with_name(path.name.partition(".")[0] + _LOCK)
+    if path == lock:
+        return True
+    if not lock.is_file():
+        return False
+    import filelock
+
+    try:
+        with filelock.FileLock(lock).acquire(timeout=0):
+            return False
+    except filelock.Timeout:
+        return True
+
+
+def bring(wanted: Official, target: Path, store: Store, say: Say) -> Origin:
+    """The file at `target`, whole and checked.
+
+    Args:
+        wanted: Which file.
+        target: Where it goes; on the store's disk.
+        store: Keeps unfinished downloads and recorded digests.
+        say: Told of sources, progress and warnings.
+
+    Raises:
+        SetupError: It is in none of the places, what came is not the right file, or the disk refuses.
+    """
+    for path in places(wanted.file):
+        if path.is_file():
+            return _by_hand(wanted, path, target, store, say)
+    address = _address(wanted)
+    say.line("fetch", resumable.shown(address) + (f", about {size(wanted.bytes)}" if wanted.bytes else ""))
+    sha256 = _over_network(wanted, address, target, store, say)
+    return Origin(address=resumable.shown(address), sha256=sha256, as_pinned=True if wanted.pin else None)
+
+
+def _by_hand(wanted: Official, path: Path, target: Path, store: Store, say: Say) -> Origin:
+    """Copy, check, and only then give the copy its name."""
+    draft = target.with_name(f".{target.name}.part")
+    try:
+        shutil.copyfile(path, draft)
+        right = _as_pinned(wanted, draft)
+        if not right:
+            _require_whole(wanted, draft, str(path))
+        if right is False and wanted.sha256:
+            raise nowhere(wanted, f"{path} {_other(wanted)}")
+        if right is False:
+            say.warn(f"{wanted.file} from {path} {_other(wanted)}; it is used as it is")
+        sha256 = file_digest(draft)
+        if right is None and (wrong := _recorded(wanted, sha256, store)):
+            raise _other_file(wanted, str(path), wrong, store)
+        os.replace(draft, target)  # noqa: PTH105
+    finally:
+        draft.unlink(missing_ok=True)
+    return Origin(address=str(path), sha256=sha256, as_pinned=right)
+
+
+def _require_whole(wanted: Official, path: Path, origin: str) -> None:
+    """Refuse what is no weights file, or only a part of one.
+
+    Raises:
+        SetupError: It is none.
+    """
+    if wanted.raw:
+        return
+    try:
+        require_weights(wanted.file, path, origin)
+    except DataError as err:
+        raise nowhere(wanted, f"what {origin} gives is no weights file: {err.what}") from err
+
+
+def _address(wanted: Official) -> str:
+    """Where the file is asked for over the network."""
+    base = get("HEADSTART_WEIGHTS_MIRROR") or ""
+    if not base:
+        return wanted.url
+    mirror.require_readable(wanted.file)
+    if mirror.folder() is not None:
+        raise nowhere(wanted, mirror.lacks(f"`{wanted.file}`"))
+    try:
+        return resumable.below(base, wanted.file)
+    except ValueError as err:
+        raise nowhere(wanted, f"the mirror `{resumable.shown(base)}` is no address: {err}") from err
+
+
+def _over_network(wanted: Official, address: str, target: Path, store: Store, say: Say) -> str:
+    """Download, check, and only then give the file its name; a joined file that is wrong is fetched once more whole."""
+    part = store.root / PARTIAL / f"{_word(address)}.part"
+    for last in (False, True):
+        try:
+            joined = resumable.whole(address, part, say, pinned=bool(wanted.pin))
+        except (OSError, ValueError, http.client.HTTPException) as err:
+            raise nowhere(wanted, f"{resumable.shown(address)}: {err or type(err).__name__}") from err
+        sha256 = file_digest(part)
+        error = _wrong(wanted, part, sha256, resumable.shown(address), store)
+        if error is None:
+            break
+        resumable.forget(part)
+        if last or not joined:
+            raise error
+        say.line("fetch", f"the joined parts of {wanted.file} are not the right file; starting over")
+    os.replace(part, target)  # noqa: PTH105
+    resumable.forget(part)
+    return sha256
+
+
+def _wrong(wanted: Official, part: Path, sha256: str, origin: str, store: Store) -> SetupError | None:
+    """Why what came is not the file: by the pinned checksum, or without one by its kind and its recorded digest."""
+    if wanted.pin:
+        return None if _as_pinned(wanted, part) else nowhere(wanted, f"what {origin} sent {_other(wanted)}")
+    try:
+        _require_whole(wanted, part, origin)
+    except SetupError as err:
+        return err
+    known = _recorded(wanted, sha256, store)
+    return _other_file(wanted, origin, known, store) if known else None
+
+
+def _as_pinned(wanted: Official, path: Path) -> bool | None:
+    return file_digest(path) == wanted.sha256 if wanted.sha256 else pinned(path, wanted.md5)
+
+
+def _other(wanted: Official) -> str:
+    return f"is not the file that {wanted.publisher} pins ({wanted.pin} differs)"
+
+
+def pinned(path: Path, md5: str) -> bool | None:
+    """Whether the file is the one that its publisher pins; None where none is pinned."""
+    if not md5:
+        return None
+    with path.open("rb") as handle:
+        return hashlib.file_digest(handle, lambda: hashlib.md5(usedforsecurity=False)).hexdigest() == md5
+
+
+def _recorded(wanted: Official, sha256: str, store: Store) -> str:
+    """Note the digest at first use; later, the noted one if this is another, else empty."""
+    known = pins.differs(wanted.file, sha256, store)
+    if not known:
+        pins.note(wanted.file, sha256, store)
+    return known
+
+
+def _word(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def _other_file(wanted: Official, origin: str, known: str, store: Store) -> SetupError:
+    return SetupError(
+        f"`{wanted.file}` is not the file that was first used here: its SHA-256 is not the recorded `{known}`",
+        where=origin,
+        hint=f"find out why it changed; to take the new one, delete `{pins.place(wanted.file, store)}`",
+    )
+
+
+def nowhere(wanted: Official, why: str) -> SetupError:
+    """The weights cannot be had: why, and the three ways to them."""
+    beside = "or into ~/.keras/models; " if wanted.publisher == "Keras" else ""
+    return SetupError(
+        f"the weights of `{wanted.name}` cannot be had: {why}",
+        hint=(
+            f"put `{wanted.file}` into a folder and set HEADSTART_WEIGHTS_MIRROR to it (or to an http(s) address); "
+            f"{beside}or run `headstart backbones pull {wanted.name}` with a network"
+        ),
+    )

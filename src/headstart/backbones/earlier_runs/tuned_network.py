@@ -1,0 +1,108 @@
+"""A tuned network as a trunk: what fine-tuning saved is found, built and exported as any backbone is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from headstart.backbones import loading
+from headstart.backbones.loading import Trunk
+from headstart.core.errors import DataError
+from headstart.core.storage.cache import Store
+from headstart.core.types import BackboneSpec, TunedNetwork
+from headstart.networks.formats import keras_archive
+from headstart.networks.formats.keras_writer import FEATURES
+
+MODELS = ("adapt/model.keras", "adapt/from_random.keras")  # where a run keeps its networks
+
+
+def file_of(network: TunedNetwork, run: Path) -> Path:
+    """The file of a run's network, which need not be there.
+
+    Raises:
+        DataError: The run names a file of another place: a run folder may be somebody else's.
+    """
+    if network.file not in MODELS:
+        hint = f"a run keeps its network as `{MODELS[0]}`; add a file of another place by `headstart backbones add`"
+        raise DataError(f"the run `{run}` names `{network.file}` as its network", where=str(run / "adapt"), hint=hint)
+    return run / network.file
+
+
+@dataclass(slots=True, kw_only=True)
+class Saved:
+    """A backbone source of one preset: a `keras.Model` file of a run."""
+
+    name: str
+    file: Path
+    of: BackboneSpec
+    cannot: Mapping[str, str]
+
+    def presets(self) -> tuple[str, ...]:
+        """The one."""
+        return (self.of.name,)
+
+    def spec(self, preset: str) -> BackboneSpec:
+        """As it was saved."""
+        return self.of
+
+    def available(self, preset: str, store: Store) -> bool:
+        """Whether the file is there."""
+        return self.file.is_file()
+
+    def pull(self, preset: str, store: Store, say: Any) -> Path:
+        """The file; nothing is fetched."""
+        return self.file
+
+    def build(self, preset: str, store: Store, *, seed: int | None = None) -> Any:
+        """Pictures (B, H, W, 3) float32 RGB 0..255 -> features (B, D).
+
+        Raises:
+            DataError: The file is not what was saved.
+        """
+        import keras
+
+        whole = load(self.file)
+        made = keras.Model(whole.inputs, [whole.get_layer(FEATURES).output], name="tuned")
+        made.trainable = False
+        return made
+
+
+def load(file: Path) -> Any:
+    """The `keras.Model` from pictures (B, H, W, 3) float32 RGB 0..255 to probabilities (B, C).
+
+    Raises:
+        DataError: The file is missing or damaged, or holds a pickle or Python code.
+    """
+    keras_archive.require_safe(file, trust=False)
+    import keras
+
+    try:
+        return keras.saving.load_model(file, compile=False, safe_mode=True)
+    except (ValueError, OSError, KeyError, TypeError) as err:
+        raise DataError(
+            f"`{file.name}` is not the network that was saved: {err}",
+            where=str(file),
+            hint="run the `headstart fit` that made the run again",
+        ) from err
+
+
+def trunk_of(network: TunedNetwork, run: Path) -> Trunk:
+    """The trunk of a tuned network.
+
+    Args:
+        network: As saved.
+        run: The run's folder.
+
+    Raises:
+        DataError: The run names a file of another place.
+    """
+    source = Saved(name="tuned", file=file_of(network, run), of=network.spec, cannot={})
+    return Trunk(name=network.spec.name, spec=network.spec, source=source, preset=network.spec.name)
+
+
+def find(name: str, networks: Iterable[TunedNetwork | None], run: Path) -> Trunk:
+    """A trunk by name, one of the run's own networks or one of the sources'."""
+    own = next((one for one in networks if one is not None and one.spec.name == name), None)
+    return loading.find(name) if own is None else trunk_of(own, run)

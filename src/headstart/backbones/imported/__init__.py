@@ -1,0 +1,1 @@
+"""A user's own network file as a backbone."""

@@ -1,0 +1,139 @@
+"""A frozen trunk that a file itself gives: the graph edited by OpenVINO, and the proof that it gives the same vectors.
+
+In front go scaling and the order of channels and axes, behind every cut a mean over the picture; the input becomes
+uint8. There is no Keras model to compare with, so the other side is the untouched graph: it gets pictures that NumPy
+scaled and turned, and NumPy pools what it gives. Both must agree within the limits of
+`headstart.networks.openvino_conversion`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from headstart.backbones.imported.description import Added
+from headstart.core.provenance import versions
+from headstart.core.storage.files import write_json
+from headstart.core.types import BackboneSpec, InputSpec
+from headstart.networks import openvino_conversion, openvino_engine
+from headstart.networks.cut_points import Cut
+from headstart.networks.formats import openvino_reader
+
+_PROBES = 8
+
+
+def write(file: Path, found: Added, spec: BackboneSpec, pictures: np.ndarray, folder: Path) -> None:
+    """Write `trunk.xml`, `trunk.bin` and `parity.json`.
+
+    Args:
+        file: The added file.
+        found: Its description.
+        spec: Of the trunk.
+        pictures: (n, H, W, 3) uint8, real ones; the first eight are used.
+        folder: Where to.
+
+    Raises:
+        SetupError: OpenVINO is missing, or the edited graph gives other numbers.
+        DataError: The file cannot be read.
+    """
+    path, probes = folder / "trunk.xml", pictures[:_PROBES]
+    made = _edited(_fixed(file, found), found.cuts, found.input, found.layout)
+    openvino_engine.load().save_model(made, path, compress_to_fp16=False)
+    expected = _expected(_fixed(file, found), found, (scaled(one[None], found.input) for one in probes))
+    got = next(vectors for _, vectors in openvino_engine.Engine(path, threads=1).run([(None, probes)]))
+    named = {d.name: openvino_conversion.compare(a, b) for d, a, b in zip(spec.depths, got, expected, strict=True)}
+    openvino_conversion.assert_parity(spec, named, "the file as it came")
+    facts = {"compared_with": "the file as it came", "pictures": len(probes), "versions": versions()}
+    write_json(folder / "parity.json", {**facts, "depths": named})
+
+
+def scaled(pictures: np.ndarray, spec: InputSpec) -> np.ndarray:
+    """(n, H, W, 3) float32 `(channels(x) * scale - mean) / std`, in float64 on the way."""
+    x = pictures[..., ::-1] if spec.channels == "bgr" else pictures
+    found: np.ndarray = (x.astype(np.float64) * spec.scale - np.array(spec.mean)) / np.array(spec.std)
+    return np.asarray(found, np.float32)
+
+
+def _fixed(file: Path, found: Added) -> Any:
+    model = openvino_reader.read(file)
+    openvino_reader.fix(model, found.layout, found.input.size_px)
+    return model
+
+
+def _edited(model: Any, cuts: Sequence[Cut], spec: InputSpec, order: str) -> Any:
+    """The graph with a uint8 input (1, H, W, 3) and one (1, D) float32 output a cut; `model` is used up."""
+    ov = openvino_engine.load()
+    places = _places(model, order)
+    old = model.get_parameters()[0]
+    pictures = ov.opset13.parameter([1, spec.size_px, spec.size_px, 3], ov.Type.u8, name="pictures")
+    ready = _before(pictures, spec, order, old.get_element_type())
+    for target in list(old.output(0).get_target_inputs()):
+        target.replace_source_output(ready.output(0))
+    outputs = []
+    for cut in cuts:
+        pooled = _after(*places[cut.layer], cut.dim)
+        pooled.output(0).tensor.set_names({cut.name})
+        outputs.append(ov.opset13.result(pooled, name=f"result_{cut.name}"))
+    return ov.Model(outputs, [pictures], "trunk")
+
+
+def _places(model: Any, order: str) -> dict[str, tuple[Any, str]]:
+    """Name -> operation, and where the channels of what it gives are."""
+    both = zip(openvino_reader.steps(model), openvino_reader.orders(model, order), strict=True)
+    return {one.get_friendly_name(): (one, own) for one, own in both}
+
+
+def _before(pictures: Any, spec: InputSpec, order: str, kind: Any) -> Any:
+    """Pictures as the file takes them, of its own number type; whole numbers are not scaled."""
+    ov = openvino_engine.load()
+    ops, raw = ov.opset13, kind == ov.Type.u8
+    x = pictures if raw else ops.convert(pictures, "f32")
+    if spec.channels == "bgr":
+        x = ops.gather(x, ops.constant(np.array([2, 1, 0], np.int64)), ops.constant(np.int64(3)))
+    factor, offset = spec.scale / np.array(spec.std), -np.array(spec.mean) / np.array(spec.std)
+    if not raw and (np.any(factor != 1) or np.any(offset != 0)):
+        x = ops.multiply(x, ops.constant(factor.astype(np.float32).reshape(1, 1, 1, 3)))
+        x = ops.add(x, ops.constant(offset.astype(np.float32).reshape(1, 1, 1, 3)))
+    if order == "nchw":
+        x = ops.transpose(x, ops.constant(np.array(openvino_reader.TO_NCHW, np.int64)))
+    return x if raw or kind == ov.Type.f32 else ops.convert(x, kind.get_type_name())
+
+
+def _axes(rank: int, order: str) -> tuple[int, ...]:
+    """Over which a value is averaged: the places of a map, the tokens, nothing of a vector."""
+    return {4: (2, 3) if order == "nchw" else (1, 2), 3: (1,)}.get(rank, ())
+
+
+def _after(one: Any, order: str, dim: int) -> Any:
+    """(1, D) float32 of what an operation gives."""
+    ov = openvino_engine.load()
+    ops, x = ov.opset13, one.output(0)
+    axes = _axes(len(x.shape), order)
+    if x.element_type != ov.Type.f32:
+        x = ops.convert(x, "f32").output(0)
+    if axes:
+        x = ops.reduce_mean(x, ops.constant(np.array(axes, np.int64)), keep_dims=False).output(0)
+    return ops.reshape(x, ops.constant(np.array([1, dim], np.int64)), special_zero=False)
+
+
+def _expected(model: Any, found: Added, inputs: Iterable[np.ndarray]) -> list[np.ndarray]:
+    """What the untouched graph gives at the cuts, pooled by NumPy: one (n, D) a cut."""
+    ov = openvino_engine.load()
+    places = _places(model, found.layout)
+    part = ov.Model([places[cut.layer][0].output(0) for cut in found.cuts], model.get_parameters(), "as it came")
+    compiled = ov.Core().compile_model(part, "CPU", openvino_reader.EXACT)
+    kind = compiled.input(0).element_type.to_dtype()
+    orders = [places[cut.layer][1] for cut in found.cuts]
+    rows = [list(_pooled(compiled, one.astype(kind), found.layout, orders)) for one in inputs]
+    return [np.concatenate(one) for one in zip(*rows, strict=True)]
+
+
+def _pooled(compiled: Any, picture: np.ndarray, layout: str, orders: Sequence[str]) -> Iterator[np.ndarray]:
+    turned = picture.transpose(openvino_reader.TO_NCHW) if layout == "nchw" else picture
+    answers = compiled(np.ascontiguousarray(turned))
+    for place, order in enumerate(orders):
+        values = np.asarray(answers[place], np.float64)
+        yield values.mean(axis=_axes(values.ndim, order)).reshape(1, -1).astype(np.float32)

@@ -1,0 +1,155 @@
+"""What sources of a user's own networks have in common: names from the cache, and trunks cut out of a copied file."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from headstart.backbones import capabilities
+from headstart.backbones.architectures import scaling_and_pooling
+from headstart.backbones.imported import description
+from headstart.backbones.imported.description import Added
+from headstart.core.errors import DataError, NoOpError, SetupError, UsageError
+from headstart.core.storage.cache import Store
+from headstart.core.types import BackboneSpec
+from headstart.networks import random_init
+
+if TYPE_CHECKING:
+    import numpy as np
+
+_FROZEN = (
+    "is kept as a graph for OpenVINO ({}), whose weights can be read but not trained or drawn anew; "
+    "a `.keras` file of the same network without Lambda can be fine-tuned"
+)
+
+
+class Opened:
+    """A source whose presets are descriptions in the cache."""
+
+    name = ""
+    cannot: Mapping[str, str] = {}
+    own = True
+
+    def presets(self) -> tuple[str, ...]:
+        """Names in the user's cache whose descriptions can be read."""
+        return description.names(self.name)
+
+    def spec(self, preset: str) -> BackboneSpec:
+        """What is known of a preset, without a framework.
+
+        Raises:
+            UsageError: There is no such preset.
+        """
+        return description.described(self.name, preset).spec(self.name)
+
+    def opens(self, preset: str, say: Any, *, fetching: bool = False) -> str:
+        """Always empty: a name that `presets` does not have is none.
+
+        Raises:
+            UsageError: Its description is damaged.
+        """
+        if preset in description.damaged(self.name):
+            try:
+                description.described(self.name, preset)
+            except DataError as err:
+                raise UsageError(err.what, where=err.where, hint=err.hint) from err
+        return ""
+
+    def _not_here(self, preset: str) -> capabilities.NotHere:
+        name = f"{self.name}:{preset}"
+        return capabilities.NotHere(f"the backbone `{name}` is not here yet", hint=f"headstart backbones pull {name}")
+
+    def available(self, preset: str, store: Store) -> bool:
+        """Whether the copy is in the store, whole."""
+        return description.file_of(self._described(preset, store), store) is not None
+
+    def weights_folder(self, preset: str, store: Store) -> Path:
+        """Where the copy lies or would lie in the store."""
+        return store.path("added", description.address(self._described(preset, store).content))
+
+    def pull(self, preset: str, store: Store, say: Any) -> Path:
+        """The copied file; nothing is fetched.
+
+        Raises:
+            SetupError: The copy is not in the store.
+        """
+        return self._file(preset, store)
+
+    def frozen(self, preset: str) -> str:
+        """Why a preset can neither be fine-tuned nor have a random twin; empty where it can."""
+        kind = description.described(self.name, preset).kind
+        return "" if kind == "keras" else f"`{self.name}:{preset}` {_FROZEN.format(description.WORDS[kind])}"
+
+    def convert(self, preset: str, store: Store, pictures: np.ndarray, folder: Path) -> None:
+        """Write a frozen preset as `trunk.xml`, `trunk.bin` and `parity.json`; see
+        `headstart.backbones.imported.openvino_backbone`."""
+        from headstart.backbones.imported import openvino_backbone
+
+        found = self._described(preset, store)
+        openvino_backbone.write(self._file(preset, store), found, found.spec(self.name), pictures, folder)
+
+    def build(self, preset: str, store: Store, *, seed: int | None = None) -> Any:
+        """A frozen `keras.Model` from (B, H, W, 3) float32 RGB 0..255 to one (B, D) output a depth.
+
+        Args:
+            preset: Name.
+            store: Holds the copy.
+            seed: When given, random weights drawn from it instead.
+
+        Raises:
+            NoOpError: The file is no Keras file.
+            SetupError: The copy is not in the store.
+        """
+        why = self.frozen(preset)
+        if why:
+            raise NoOpError(why, hint="--strategy probe takes it frozen")
+        found = self._described(preset, store)
+        model = cut_out(self._file(preset, store), found)
+        if seed is not None:
+            random_init.fill_random(model, seed)
+        return model
+
+    def _described(self, preset: str, store: Store) -> Added:
+        here = preset in description.names(self.name, store)
+        return description.described(self.name, preset, store if here else None)
+
+    def _file(self, preset: str, store: Store) -> Path:
+        found = description.file_of(self._described(preset, store), store)
+        if found is None:
+            raise SetupError(
+                f"the copy of `{self.name}:{preset}` is no longer in the cache",
+                hint=description.again(self.name, preset),
+            )
+        return found
+
+
+def cut_out(file: Path, found: Added) -> Any:
+    """The trunk of a `.keras` file: scaling in front, a mean over the picture behind every cut."""
+    import keras
+
+    from headstart.networks.formats import keras_archive
+
+    spec = found.input
+    before = (
+        (lambda pictures: pictures) if found.scaled else (lambda pictures: scaling_and_pooling.scaled(pictures, spec))
+    )
+    flat = keras_archive.flat(keras_archive.load(file), spec.size_px, before)
+    by_name = {one.name: one for one in flat.operations}
+    outputs = [_pooled(by_name[cut.layer].output, f"pool_{cut.name}", by_name) for cut in found.cuts]
+    model = keras.Model(flat.inputs[0], outputs, name=found.name.replace(".", "_"))
+    model.trainable = False
+    return model
+
+
+def _pooled(tensor: Any, name: str, taken: Collection[str]) -> Any:
+    """(B, D): the mean over the places of a map, or over tokens; a vector stays."""
+    import keras
+
+    while name in taken:  # a network that was cut before has such layers of its own
+        name += "_"
+    if len(tensor.shape) == 4:
+        return keras.layers.GlobalAveragePooling2D(name=name)(tensor)
+    if len(tensor.shape) == 3:
+        return keras.layers.GlobalAveragePooling1D(name=name)(tensor)
+    return tensor

@@ -1,0 +1,1 @@
+"""What the cache holds of backbones: listed, checked, bundled, cleared."""

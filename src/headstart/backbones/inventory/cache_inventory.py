@@ -1,0 +1,262 @@
+"""What the cache holds of backbones: whose each entry is, whether it is whole, and what may go.
+
+Weights are known by the place that their source names (`weights_folder`), a compiled trunk by the `key.json` in it. The
+time of last use is that of an entry's seal, which the store touches whenever the entry is asked for; weights count as
+used when a trunk made of them is. A copy of a user's own file never goes for its age, nor while some description is
+damaged, which may be its own: nothing brings it back.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import shutil
+import stat
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from headstart.backbones import capabilities, loading
+from headstart.backbones.downloads import weights as fetch
+from headstart.backbones.imported import description
+from headstart.core import registry
+from headstart.core.console import Say
+from headstart.core.errors import UsageError
+from headstart.core.storage.cache import SEAL, Store
+from headstart.core.storage.files import disk_errors, read_json
+from headstart.core.storage.hashing import digest, file_digest, plain
+
+WEIGHTS, ADDED, TRUNKS = "weights", "added", "trunks"
+KINDS = (WEIGHTS, ADDED, TRUNKS)
+DRAFT_AFTER_S = 86400  # a draft that was written to since then may be in use
+LEFT_AFTER_S = 7 * 86400  # drafts and unfinished downloads that nobody has touched for so long are left-overs
+_KEY = "key.json"
+_NO_NAME = "no backbone of this installation has it"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One thing in the cache.
+
+    Attributes:
+        kind: `weights`, `added` (the copy of a user's own file), `trunks`, `drafts` or `partial`.
+        path: Folder or file.
+        name: Of the backbone; several with commas between them; empty where nothing tells.
+        note: What kind of trunk it is, or empty.
+        bytes: On the disk.
+        used_s: When it was last used, seconds since 1970.
+        gone: Why nothing can use it any more, or empty.
+    """
+
+    kind: str
+    path: Path
+    name: str
+    note: str
+    bytes: int
+    used_s: float
+    gone: str = ""
+
+
+def weights_folder(found: loading.Trunk, store: Store) -> Path | None:
+    """Where the weights of a backbone lie or would lie in the store; None where its source keeps them elsewhere."""
+    ask = getattr(found.source, "weights_folder", None)
+    if ask is not None:
+        return Path(ask(found.preset, store))
+    if not found.source.available(found.preset, store):
+        return None
+    path = Path(found.source.pull(found.preset, store, Say(quiet=True)))
+    inside = path.relative_to(store.root).parts if path.is_relative_to(store.root) else ()
+    return store.root / inside[0] / inside[1] if len(inside) > 2 else None
+
+
+def entries(store: Store) -> list[Entry]:
+    """All weights and trunks in the cache, by kind, name and folder; nothing is changed."""
+    known = [loading.find(name) for name in loading.names()]
+    trunks = [_trunk(folder) for folder in _folders(store, TRUNKS)]
+    if not all(entry.name for entry in trunks):
+        addresses = _addresses(known)
+        trunks = [entry if entry.name else _unnamed(entry, addresses) for entry in trunks]
+    owners = _owners(known, store)
+    unsure = {ADDED} if any(description.damaged(source, store) for source in _own_sources()) else set()
+    weights = [
+        _weights(kind, folder, owners.get(folder, []), trunks, "" if kind in unsure else _NO_NAME)
+        for kind in (WEIGHTS, ADDED)
+        for folder in _folders(store, kind)
+    ]
+    return sorted(weights, key=_order) + sorted(trunks, key=_order)
+
+
+def _owners(known: Sequence[loading.Trunk], store: Store) -> dict[Path, list[str]]:
+    """Folder in the store -> the backbones whose weights it holds."""
+    found: dict[Path, list[str]] = {}
+    for source in _own_sources():  # by the descriptions in this store, which need not be the user's usual cache
+        for name in description.names(source, store):
+            folder = store.path(ADDED, description.address(description.described(source, name, store).content))
+            found.setdefault(folder, []).append(f"{source}:{name}")
+    for one in known:
+        place = weights_folder(one, store)
+        if place is not None and one.name not in found.setdefault(place, []):
+            found[place].append(one.name)
+    return found
+
+
+def _own_sources() -> list[str]:
+    return [name for name in registry.names("backbones") if capabilities.own(registry.load("backbones", name))]
+
+
+def _order(entry: Entry) -> tuple[int, str, str, str]:
+    return KINDS.index(entry.kind), entry.name, entry.note, entry.path.name
+
+
+def _folders(store: Store, kind: str) -> list[Path]:
+    root = store.root / kind
+    found = root.iterdir() if root.is_dir() else ()
+    return [path for path in found if path.is_dir() and not path.name.startswith(".")]
+
+
+def _weights(kind: str, folder: Path, names: list[str], trunks: list[Entry], nameless: str) -> Entry:
+    used_s = max([_used_s(folder), *(one.used_s for one in trunks if one.name in names)])
+    gone = "" if names else nameless
+    name = ", ".join(names)
+    return Entry(kind=kind, path=folder, name=name, note="", bytes=_bytes(folder), used_s=used_s, gone=gone)
+
+
+def _trunk(folder: Path) -> Entry:
+    """A trunk by its `key.json`; without one it has no name yet."""
+    entry = Entry(kind=TRUNKS, path=folder, name="", note="", bytes=_bytes(folder), used_s=_used_s(folder))
+    try:
+        key = read_json(folder / _KEY)
+        name, precision = str(key["backbone"]), str(key["precision"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return entry
+    note = f"{precision}, with feature maps" if key.get("maps") else precision
+    return replace(entry, name=name, note=note, gone=_gone(key, name, precision))
+
+
+def _gone(key: dict[str, Any], name: str, precision: str) -> str:
+    """Why a trunk of this key is never asked for again, whatever the engine's version; else empty.
+
+    Of a name that belongs to no source here, such as a network tuned in a run, nothing is known: it may be in use.
+    """
+    if name.removeprefix(loading.RANDOM).partition(":")[0] not in registry.names("backbones"):
+        return ""
+    try:
+        now = plain(loading.key(loading.find(name, opening=False), precision))
+    except UsageError:
+        return _NO_NAME
+    if key.get("revision") != now["revision"]:
+        return f"made of revision {key.get('revision')}, which is {now['revision']} now"
+    other = next((field for field in ("format", "depths", "input") if key.get(field) != now[field]), None)
+    return f"made for another {other}" if other else ""
+
+
+def _unnamed(entry: Entry, addresses: Mapping[str, tuple[str, str]]) -> Entry:
+    """A trunk without `key.json`: known by its address, if it is one of today's."""
+    name, note = addresses.get(entry.path.name, ("", ""))
+    return replace(entry, name=name, note=note)
+
+
+def _addresses(known: Sequence[loading.Trunk]) -> dict[str, tuple[str, str]]:
+    """Address -> name and note of every trunk in float32 that this version would ask for."""
+    found = {}
+    for trained in known:
+        for one in (trained,) if trained.frozen else (trained, loading.find(loading.RANDOM + trained.name)):
+            key = loading.key(one)
+            found[digest(key)] = (one.name, "f32")
+            found[digest(key | {"maps": True})] = (one.name, "f32, with feature maps")
+    return found
+
+
+def damage(folder: Path) -> list[str]:
+    """What is wrong with an entry against its seal, one fact a file; empty when it is whole."""
+    try:
+        seal = {str(name): str(value) for name, value in read_json(folder / SEAL).items()}
+    except (OSError, ValueError, AttributeError):
+        return ["its seal cannot be read"]
+    here = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file() or path.is_symlink()}
+    missing = [f"`{name}` is missing" for name in sorted(seal.keys() - here)]
+    wrong = [f"`{name}` {why}" for name in sorted(seal.keys() & here) if (why := _wrong(folder / name, seal[name]))]
+    return missing + wrong + [f"`{name}` does not belong there" for name in sorted(here - seal.keys() - {SEAL})]
+
+
+def _wrong(path: Path, sealed: str) -> str:
+    try:
+        return "" if file_digest(path) == sealed else "has other bytes"
+    except OSError as err:
+        return f"cannot be read: {err.strerror or err}"
+
+
+def prunable(store: Store, older_than_s: float | None = None) -> list[tuple[Entry, str]]:
+    """What may go, with the reason: entries that nothing can use, that were not used for so long, and left-overs.
+
+    Args:
+        store: The cache; nothing in it is changed.
+        older_than_s: Also whatever was last used longer ago than this; None for no such limit.
+    """
+    now_s = time.time()
+    found = [
+        (entry, entry.gone or _old(entry, None if entry.kind == ADDED else older_than_s, now_s))
+        for entry in entries(store)
+    ]
+    least_s = LEFT_AFTER_S if older_than_s is None else older_than_s
+    for entry in _leftovers(store):
+        left_s = min(LEFT_AFTER_S, max(least_s, DRAFT_AFTER_S if entry.kind == "drafts" else 0.0))
+        found.append((entry, _old(entry, left_s, now_s)))
+    return [(entry, why) for entry, why in found if why]
+
+
+def _old(entry: Entry, older_than_s: float | None, now_s: float) -> str:
+    ago_s = now_s - entry.used_s
+    return f"not used for {ago_s / 86400:.0f} days" if older_than_s is not None and ago_s > older_than_s else ""
+
+
+def _leftovers(store: Store) -> list[Entry]:
+    """Drafts of processes that were killed, and unfinished downloads that nobody is at."""
+    drafts = [path for kind in ("", *KINDS) for path in sorted((store.root / kind).glob(".tmp-*"))]
+    parts = [path for path in sorted((store.root / fetch.PARTIAL).glob("*")) if not fetch.in_use(path)]
+    return [
+        Entry(kind=kind, path=path, name="", note="", bytes=_bytes(path), used_s=_written_s(path))
+        for kind, paths in (("drafts", drafts), ("partial", parts))
+        for path in paths
+    ]
+
+
+def _written_s(path: Path) -> float:
+    """When anything of it was last written."""
+    return max((one.st_mtime for one in _facts(path)), default=time.time())
+
+
+def remove(entry: Entry) -> None:
+    """Take an entry away; one that is half removed is never taken for whole.
+
+    Raises:
+        SetupError: The disk is read-only or not permitted.
+    """
+    with disk_errors(entry.path):
+        if not entry.path.is_dir():
+            entry.path.unlink(missing_ok=True)
+            return
+        aside = entry.path.with_name(f".tmp-{secrets.token_hex(8)}")
+        os.replace(entry.path, aside)  # noqa: PTH105
+        shutil.rmtree(aside)
+
+
+def _used_s(folder: Path) -> float:
+    seal = folder / SEAL
+    return (seal if seal.is_file() else folder).stat().st_mtime
+
+
+def _bytes(path: Path) -> int:
+    return sum(file.st_size for file in _facts(path) if not stat.S_ISDIR(file.st_mode))
+
+
+def _facts(path: Path) -> list[os.stat_result]:
+    """Of a path and all in it; what its process has just moved is left out."""
+    found = []
+    for one in (path, *path.rglob("*")):
+        with contextlib.suppress(FileNotFoundError):
+            found.append(one.lstat())
+    return found

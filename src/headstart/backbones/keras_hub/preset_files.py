@@ -1,0 +1,145 @@
+"""The files of a KerasHub preset, looked into before anything is opened.
+
+A preset is JSON and numbers. Its JSON names classes, which KerasHub would import and call: only those of Keras and
+KerasHub are let through, none that runs what it is given (Lambda and its like), no pickle, no weights that lie
+elsewhere.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+from headstart.core.errors import DataError
+from headstart.core.storage.files import show
+from headstart.networks.formats.safe_formats import PICKLES, require_weights, runs_code
+
+CONFIG, METADATA, WEIGHTS, SHARDS = "config.json", "metadata.json", "model.weights.h5", "model.weights.json"
+TENSORS, TENSOR_SHARDS = "model.safetensors", "model.safetensors.index.json"
+WAYS = ((WEIGHTS, SHARDS), (TENSORS, TENSOR_SHARDS))  # of keeping weights: one file, or a list of several
+SMALL = (
+    *(CONFIG, METADATA, "task.json", "preprocessor.json", "image_converter.json", "preprocessor_config.json"),
+    *("tokenizer.json", "tokenizer_config.json"),
+)
+ASSETS = ("vocabulary.json", "merges.txt", "vocabulary.txt", "vocabulary.spm")
+TOKENIZER = "assets/tokenizer"
+_PACKAGES = ("keras", "keras_hub", "keras_nlp")
+_REFUSED = (*PICKLES, ".bin", ".keras", ".py")
+_SHARD = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,150}\.(?:h5|safetensors)")
+_MOST_JSON = 50_000_000
+
+
+def files_of(folder: Path) -> dict[str, Path]:
+    """Name -> file of everything that belongs to a preset, each looked into; nothing is opened by KerasHub.
+
+    Raises:
+        DataError: A file is missing, holds a pickle or is another kind than its name says, names code that is not
+            Keras' or KerasHub's, or lies elsewhere.
+    """
+    pickle = next((one for one in sorted(folder.rglob("*")) if one.suffix.lower() in _REFUSED), None)
+    if pickle is not None:
+        raise DataError(
+            f"`{show(pickle.name)}` is refused: a file of its kind may be a pickle, which runs code when it is opened",
+            where=str(pickle),
+            hint="a preset is JSON, .h5 or .safetensors: take such files away, or save it with save_to_preset",
+        )
+    if not (folder / CONFIG).is_file():
+        raise DataError(f"`{folder}` is no preset: it has no `{CONFIG}`", where=str(folder), hint="save_to_preset")
+    found = {name: folder / name for name in SMALL if (folder / name).is_file()}
+    places = [f"{TOKENIZER}/{name}" for name in ASSETS]
+    found |= {name: folder / name for name in places if (folder / name).is_file()}
+    for name, path in found.items():
+        if path.suffix == ".json" and not name.startswith(TOKENIZER):
+            require_plain(path)
+    found |= {name: folder / name for name in weights_in(folder)}
+    for name, path in found.items():
+        if not path.is_file():
+            raise DataError(f"`{folder.name}` lacks `{name}`", where=str(folder), hint="copy the preset again")
+        if not path.resolve().is_relative_to(folder.resolve()):
+            raise DataError(f"`{name}` of `{folder.name}` leads out of its folder", where=str(path))
+        if path.suffix in (".h5", ".safetensors"):
+            require_weights(name, path, str(path))
+    return found
+
+
+def weights_in(folder: Path) -> tuple[str, ...]:
+    """Names of the files with weights, of several the list of them first.
+
+    Raises:
+        DataError: There are none, or the list leads elsewhere.
+    """
+    for whole, parts in WAYS:
+        if (folder / whole).is_file():
+            return (whole,)
+        if (folder / parts).is_file():
+            return (parts, *shards(folder / parts))
+    raise DataError(f"`{folder.name}` has no weights: `{WEIGHTS}`, `{SHARDS}` or `{TENSORS}`", where=str(folder))
+
+
+def shards(listed: Path) -> tuple[str, ...]:
+    """The files that a list of weights names, sorted.
+
+    Raises:
+        DataError: It is no such list, or a name leads elsewhere.
+    """
+    content = read(listed)
+    by_weight = content.get("weight_map")
+    if not isinstance(by_weight, dict):
+        raise DataError(f"`{listed.name}` says not where the weights are", where=str(listed))
+    named = {name for one in by_weight.values() for name in (one if isinstance(one, list) else [one])}
+    wrong = [name for name in named if not isinstance(name, str) or not _SHARD.fullmatch(name)]
+    if wrong:
+        what = f"`{listed.name}` names `{show(str(wrong[0])[:100])}`, which is no file beside it"
+        raise DataError(what, where=str(listed))
+    return tuple(sorted(named))
+
+
+def require_plain(path: Path) -> None:
+    """Refuse a JSON file that names code which is not Keras' or KerasHub's.
+
+    Raises:
+        DataError: It does, or it is no JSON.
+    """
+    wrong = _foreign(read(path))
+    if wrong:
+        raise DataError(
+            f"`{path.name}` names `{show(wrong[:100])}`, which is not of Keras or KerasHub and would be run",
+            where=str(path),
+            hint="save the preset with KerasHub's own classes",
+        )
+
+
+def read(path: Path) -> dict[str, Any]:
+    """A JSON object of somebody else's.
+
+    Raises:
+        DataError: It is none.
+    """
+    try:
+        if path.stat().st_size > _MOST_JSON:
+            raise ValueError("it is too large")
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as err:
+        raise DataError(f"`{path.name}` cannot be read: {err}", where=str(path)) from err
+    if not isinstance(content, dict):
+        raise DataError(f"`{path.name}` is no description", where=str(path))
+    return content
+
+
+def _foreign(content: Any) -> str:
+    """The first class or function that is not Keras' or KerasHub's, as `module.name`; empty where there is none."""
+    if isinstance(content, list):
+        return next((found for one in content if (found := _foreign(one))), "")
+    if not isinstance(content, dict):
+        return ""
+    kind = content.get("class_name")
+    if kind is not None and ("config" in content or "registered_name" in content):
+        module, registered = content.get("module"), content.get("registered_name")
+        package = str(module or "").partition(".")[0]
+        owner = str(registered or "").partition(">")[0] if ">" in str(registered or "") else ""
+        plain = package == "" or package in _PACKAGES or (package == "builtins" and kind == "function")
+        if runs_code(kind) or not plain or (owner and owner not in _PACKAGES):
+            return f"{module or owner}.{kind}"
+    return next((found for one in content.values() if (found := _foreign(one))), "")

@@ -1,0 +1,292 @@
+"""From a backbone's name to a trunk that runs: found among the sources, exported once, checked, kept in the cache.
+
+`find` answers without any framework. `folder` gives the trunk as OpenVINO files; only when the cache does not hold
+them is Keras loaded: the trunk is built, converted in float32 with uint8 pictures as input, run on real pictures by
+both engines, and kept only if the vectors agree. Without OpenVINO, `ready` lets Keras itself do the work and says so.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from headstart.backbones import capabilities as sources
+from headstart.backbones import latency
+from headstart.backbones.input_check import check_cache, keras_check
+from headstart.core import registry
+from headstart.core.console import Say
+from headstart.core.errors import SetupError, UsageError, nearest
+from headstart.core.provenance import version
+from headstart.core.storage.cache import Store
+from headstart.core.storage.files import write_json
+from headstart.core.storage.hashing import plain
+from headstart.core.types import BackboneSource, BackboneSpec
+from headstart.networks import openvino_engine
+
+RANDOM = "random:"
+RANDOM_SEED = 0
+_DRAW = 2  # of random weights; raise when `fill_random` draws others
+_FORMAT = 1  # of the cached files; raise when the export changes what it writes
+_LOOKED_AT = 8  # pictures that the first layer and the clock get
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trunk:
+    """A backbone by its name.
+
+    Attributes:
+        name: `source:preset`, or `random:source:preset` for the twin with random weights.
+        spec: What is known of it.
+        source: The plugin that builds it.
+        preset: The source's name for it.
+        seed: Of the random weights; None for the trained ones.
+    """
+
+    name: str
+    spec: BackboneSpec
+    source: BackboneSource
+    preset: str
+    seed: int | None = None
+
+    @property
+    def frozen(self) -> str:
+        """Why it can neither be fine-tuned nor have a random twin; empty where it can."""
+        return sources.frozen(self.source, self.preset)
+
+    def build(self, store: Store) -> Any:
+        """The frozen `keras.Model`."""
+        return self.source.build(self.preset, store, seed=self.seed)
+
+
+def names() -> tuple[str, ...]:
+    """All names of all sources, the bundled first."""
+    sources = sorted(registry.names("backbones"), key=lambda name: (name != "bundled", name))
+    return tuple(f"{name}:{preset}" for name in sources for preset in registry.load("backbones", name).presets())
+
+
+def find(name: str, *, opening: bool = True, fetching: bool = False, say: Say | None = None) -> Trunk:
+    """The trunk of a name: `bundled:efficientnet_lite0`, a preset alone if one source has it, or `random:` of it.
+
+    Args:
+        name: As the user gave it, or as it stands in a list.
+        opening: A source may open what it cannot list, such as a path (`run:runs/mine`): its file is copied into the
+            cache, and it gets a name. Without, only what is listed is found.
+        fetching: What is a publisher's, and not here, may be fetched to open it.
+        say: Told of what is opened or fetched; default standard error.
+
+    Raises:
+        UsageError: There is none, or no twin of it, or it would have to be fetched; the nearest names, or the command
+            that fetches it, are in the hint.
+        SetupError: It cannot be had.
+        DataError: What a name leads to is no backbone.
+    """
+    if name.startswith(RANDOM):
+        return _twin(find(name.removeprefix(RANDOM), opening=opening, fetching=fetching, say=say))
+    if listed(name):
+        return _of(name)
+    known = names()
+    fits = _bare(name, known)
+    if not fits and opening and (opened := sources.opened(name, say or Say(), fetching=fetching)):
+        fits = [opened]
+    if len(fits) != 1:
+        raise _unknown(name, known, fits)
+    return _of(fits[0])
+
+
+def listed(name: str) -> bool:
+    """Whether a whole name is in its source's list; other sources are not asked."""
+    source, _, preset = name.partition(":")
+    return source in registry.names("backbones") and preset in registry.load("backbones", source).presets()
+
+
+def _of(name: str) -> Trunk:
+    source, _, preset = name.partition(":")
+    plugin: BackboneSource = registry.load("backbones", source)
+    return Trunk(name=name, spec=plugin.spec(preset), source=plugin, preset=preset)
+
+
+def find_for(option: str, name: str, *, fetching: bool = False, say: Say | None = None) -> Trunk:
+    """The trunk that an option names; `find`, whose error then tells of which option the name is.
+
+    Raises:
+        UsageError: There is none.
+    """
+    try:
+        return find(name, fetching=fetching, say=say)
+    except UsageError as err:
+        raise UsageError(err.what, where=err.where or option, hint=err.hint) from err
+
+
+def _bare(preset: str, known: tuple[str, ...]) -> list[str]:
+    """The names that end in a preset; of sources that ship it, where there are any, not the user's own."""
+    fits = [one for one in known if one.partition(":")[2] == preset]
+    shipped = [one for one in fits if not sources.own(registry.load("backbones", one.partition(":")[0]))]
+    return shipped or fits
+
+
+def _unknown(name: str, known: tuple[str, ...], fits: list[str]) -> UsageError:
+    if fits:
+        return UsageError(f"the backbone `{name}` is in several sources", hint=f"write one of {', '.join(fits)}")
+    word = name.lower().rpartition(":")[2].replace("-", "").replace("_", "")
+    word = word.replace("effnet", "efficientnet")
+    away = [one for one in sources.shipped() if one.partition(":")[2] == name]
+    if away:
+        return UsageError(f"the backbone `{name}` is not here yet", hint=f"write {away[0]}, which fetches it")
+    hint = _with_word(word, name.rpartition(":")[0], (*known, *sources.shipped()))
+    for some in (known, sources.shipped()):
+        hint = hint or nearest(name.lower(), some if ":" in name else [one.partition(":")[2] for one in some])
+    return UsageError(f"no backbone is named `{name}`", hint=hint or "headstart backbones list")
+
+
+def _with_word(word: str, source: str, names: Iterable[str]) -> str:
+    """The first names of a source, or of all, that hold a word, as the end of a sentence."""
+    found = [one for one in names if one.startswith(source) and word in one.replace("_", "")] if word else []
+    return f"did you mean {', '.join(f'`{one}`' for one in found[:3])}?" if found else ""
+
+
+def _twin(trained: Trunk) -> Trunk:
+    if trained.frozen:
+        raise UsageError(f"there is no random twin: {trained.frozen}", hint="leave `random:` out")
+    spec = replace(
+        trained.spec,
+        name=RANDOM + trained.name,
+        revision=f"{trained.spec.revision}-{_DRAW}-random{RANDOM_SEED}",
+        pretrained_on="nothing: random weights",
+        licence_note="",
+        download_bytes=0,
+        prior=0.0,
+        prior_source="random weights know nothing",
+        method="none",
+        domains=(),
+    )
+    return replace(trained, name=RANDOM + trained.name, spec=spec, seed=RANDOM_SEED)
+
+
+def engine_name() -> str:
+    """What computes the vectors: `openvino 2026.4.1`, or without OpenVINO `keras 3.15.1 tensorflow`."""
+    found = openvino_engine.name()
+    if found is None:
+        from headstart.networks.openvino_conversion import backend
+
+        found = f"keras {version('keras')} {backend()}"
+    return found
+
+
+def key(trunk: Trunk, precision: str = "f32") -> dict[str, Any]:
+    """What the cached files depend on. Keras is not in it: whichever version exported them, parity was asserted."""
+    spec = trunk.spec
+    return {
+        "format": _FORMAT,
+        "backbone": spec.name,
+        "revision": spec.revision,
+        "depths": spec.depths,
+        "input": spec.input,
+        "precision": precision,
+        "engine": openvino_engine.name(),
+    }
+
+
+def folder(
+    trunk: Trunk, store: Store, say: Say, pictures: np.ndarray, precision: str = "f32", *, maps: bool = False
+) -> Path:
+    """The trunk as OpenVINO files, made and checked when the cache does not hold it.
+
+    Args:
+        trunk: From `find`.
+        store: The cache; the entry has kind `trunks`.
+        say: Told before the making, which takes seconds.
+        pictures: (8, H, W, 3) uint8, real ones, as the trunk's input wants them: parity is measured on them. For
+            `int8` up to 256, which it is calibrated on.
+        precision: `f32` or `int8`.
+        maps: Also give the map (B, h, w, c) under the pooling of every depth but the last, named `map_<depth>`; f32
+            only.
+
+    Returns:
+        A folder with `trunk.xml`, `trunk.bin`, `parity.json` and, of trained trunks, `first_layer.json`: whether the
+        first layer sees what it was trained on. If it does not, a warning says so, once.
+
+    Raises:
+        SetupError: The weights, an engine or NNCF are missing, or the engines disagree.
+    """
+
+    built: list[Any] = []
+
+    def write(draft: Path) -> None:
+        from headstart.networks import blocks, openvino_conversion
+
+        kind = f"{precision}, with feature maps" if maps else precision
+        say.line("trunk", f"{trunk.name}: made once for {openvino_engine.name()} in {kind}")
+        source = folder(trunk, store, say, pictures) / "trunk.xml" if precision == "int8" else None
+        with openvino_conversion.quiet():
+            if source:
+                openvino_conversion.quantise(source, pictures, draft)
+            elif trunk.frozen:
+                sources.convert(trunk.source, trunk.preset, store, pictures, draft, maps=maps)
+            else:
+                names = tuple(f"map_{depth.name}" for depth in trunk.spec.depths[:-1]) if maps else ()
+                model = trunk.build(store)
+                whole = blocks.with_maps(model, trunk.spec, names) if maps else model
+                openvino_conversion.convert(whole, trunk.spec, pictures, draft, maps=names)
+                built.append(model)
+        write_json(draft / "key.json", plain(address))  # whose it is, for `backbones verify` and `prune`
+
+    address = key(trunk, precision)
+    if maps:
+        address["maps"] = True
+    if precision == "int8":
+        address["calibrated_on"] = hashlib.sha256(pictures.tobytes()).hexdigest()
+    made = store.make("trunks", address, write)
+    if precision == "f32" and not maps and trunk.seed is None and _listed(trunk):
+        check_cache.keep(trunk, next(iter(built), None), made, store, pictures, say)
+    return made
+
+
+def _listed(trunk: Trunk) -> bool:
+    """Whether it comes from a source, not from a run's own training."""
+    return trunk.source.name in registry.names("backbones")
+
+
+def ready(
+    trunk: Trunk, store: Store, say: Say, pictures: np.ndarray, *, threads: int, precision: str = "f32", cut: str = ""
+) -> openvino_engine.Engine | Any:
+    """The trunk, ready to `run` batches: compiled by OpenVINO, or where that is absent by Keras, which is said.
+
+    With `cut`, a depth but the last, only the part up to it runs: the map there comes first, (b, h, w, c), then the
+    pooled features of each depth up to it.
+    """
+    if openvino_engine.name() is not None:
+        path = folder(trunk, store, say, pictures, precision, maps=bool(cut)) / "trunk.xml"
+        made = openvino_engine.Engine(path, threads=threads, outputs=outputs(trunk.spec, cut) if cut else None)
+        if not cut and precision == "f32" and _listed(trunk):
+            alone = partial(openvino_engine.Engine, path, threads=threads, batch=1)
+            latency.keep(trunk.spec, store, (made, alone, pictures[:_LOOKED_AT]), threads=threads, engine=engine_name())
+        return made
+    if trunk.frozen:
+        raise SetupError(f"without OpenVINO nothing can run it: {trunk.frozen}", hint="pip install openvino")
+    from headstart.networks import blocks
+    from headstart.networks.openvino_conversion import KerasEngine, quiet
+
+    say.line("trunk", f"{trunk.name}: OpenVINO is not installed, Keras computes the vectors (slower, float32)")
+    if precision != "f32":
+        raise SetupError(f"precision `{precision}` needs OpenVINO", hint="pip install openvino")
+    with quiet():
+        model = trunk.build(store)
+        if cut:
+            wanted = outputs(trunk.spec, cut)
+            whole = blocks.with_maps(model, trunk.spec, wanted[:1])
+            model = type(whole)(whole.inputs, whole.outputs[: len(wanted)])
+    if not cut and trunk.seed is None and _listed(trunk):
+        keras_check.warn(keras_check.examine(model, trunk.spec, pictures[:_LOOKED_AT]), trunk.name, say)
+    return KerasEngine(model)
+
+
+def outputs(spec: BackboneSpec, cut: str) -> tuple[str, ...]:
+    """Names of what the part of a trunk up to a cut gives: `map_<cut>`, then each depth up to it."""
+    names = tuple(depth.name for depth in spec.depths)
+    return (f"map_{cut}", *names[: names.index(cut) + 1])

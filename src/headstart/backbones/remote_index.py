@@ -1,0 +1,239 @@
+"""The index of names: what others publish that is not here yet, kept in the cache as one JSON file.
+
+The file is named by its SHA-256, and `current.json` beside it says which one holds. A file that has other bytes, or
+holds anything that is not a plain fact, is refused, and the one before it stays. Reading it imports nothing heavy and
+never asks the network; `headstart backbones sync` does.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import re
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from headstart.core.errors import DataError
+from headstart.core.settings import cache_folder
+from headstart.core.storage.cache import Store
+from headstart.core.storage.files import disk_errors, read_json, show, write_bytes, write_json
+from headstart.core.storage.hashing import canonical, plain
+
+FORMAT = 1
+MOST_BYTES = 20_000_000
+_MOST_ENTRIES = 50_000
+_LONGEST = 300  # signs of a text
+_KIND = "index"
+_CURRENT = "current.json"
+_PART = r"[A-Za-z0-9_](?:[A-Za-z0-9_]|[.-](?![.-]))*"  # of a name on the hub: no two of its dots and dashes in a row
+_NAME = re.compile(rf"(?:huggingface:{_PART}/{_PART}|keras_hub:{_PART})")
+AGAIN = "headstart backbones sync"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """What the index says of a backbone; what only its weights tell is not in it.
+
+    Attributes:
+        name: `huggingface:org/name` or `keras_hub:preset`.
+        family: Kind of network.
+        revision: Commit of the publisher's repository.
+        licence: As the publisher states it.
+        pretrained_on: Data, as the publisher states it.
+        method: How it was trained.
+        domains: What its pictures show.
+        task: The publisher's own word for what it does.
+        gated: The publisher asks for an account first.
+        updated: Day of the last change, `2026-01-31`.
+        params: Weights; None where the publisher does not say.
+    """
+
+    name: str
+    family: str
+    revision: str
+    licence: str
+    pretrained_on: str
+    method: str
+    domains: tuple[str, ...]
+    task: str
+    gated: bool
+    updated: str
+    params: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """What an index brought.
+
+    Attributes:
+        sha256: Of the file.
+        path: Where it lies.
+        count: Entries in it.
+        new: Names that were not there before.
+        changed: Names of which something is different.
+        gone: Names that are no longer there.
+    """
+
+    sha256: str
+    path: Path
+    count: int
+    new: tuple[str, ...]
+    changed: tuple[str, ...]
+    gone: tuple[str, ...]
+
+
+def proper(name: str) -> bool:
+    """Whether a name is one that a publisher can have: no path, no control character, nothing that leads elsewhere."""
+    return len(name) <= _LONGEST and _NAME.fullmatch(name) is not None
+
+
+def text(value: Any, otherwise: str = "not stated") -> str:
+    """Somebody else's text as one short printable line; `otherwise` where there is none."""
+    found = show(" ".join(value.split())) if isinstance(value, str) else ""
+    return found[:_LONGEST].rstrip() or otherwise
+
+
+# ---------------------------------------------------------------- reading
+
+
+def known(store: Store) -> Mapping[str, Entry]:
+    """The entries of the last index by name; none without one. A damaged one is reported, and counts as none."""
+    folder = store.root / _KIND
+    try:
+        sha256 = str(read_json(folder / _CURRENT)["sha256"])
+        path = folder / f"{_hex(sha256)}.json"
+        facts = path.stat()
+        return _read(path, sha256, (facts.st_ino, facts.st_mtime_ns, facts.st_size))
+    except FileNotFoundError:
+        if not (folder / _CURRENT).is_file():
+            return MappingProxyType({})
+        why = "it is gone"
+    except (DataError, OSError, ValueError, KeyError, TypeError) as err:
+        why = err.what if isinstance(err, DataError) else repr(err)
+    store.report(f"the index of names cannot be used, lists go without it: {why}; {AGAIN}")
+    return MappingProxyType({})
+
+
+def entries(source: str, store: Store | None = None) -> tuple[Entry, ...]:
+    """What the last index has of a source, by name; of the user's cache without a store."""
+    found = known(store or Store(cache_folder()))
+    return tuple(entry for name, entry in sorted(found.items()) if name.startswith(f"{source}:"))
+
+
+def state(store: Store) -> dict[str, str]:
+    """`sha256`, `origin` and `day` of the last index; empty without one."""
+    try:
+        return {str(name): str(value) for name, value in read_json(store.root / _KIND / _CURRENT).items()}
+    except (OSError, ValueError, AttributeError):
+        return {}
+
+
+@functools.lru_cache(maxsize=4)
+def _read(path: Path, sha256: str, state: tuple[int, ...]) -> Mapping[str, Entry]:
+    """An index; `state` tells the file from an earlier one of the same name."""
+    content = path.read_bytes()
+    if hashlib.sha256(content).hexdigest() != sha256:
+        raise DataError("its bytes are not those of its SHA-256", where=str(path))
+    return MappingProxyType({entry.name: entry for entry in parsed(content, str(path))})
+
+
+def _hex(text: str) -> str:
+    if not re.fullmatch(r"[0-9a-f]{64}", text):
+        raise ValueError("it has no SHA-256")
+    return text
+
+
+def parsed(content: bytes, where: str) -> tuple[Entry, ...]:
+    """The entries of an index file, every one of them checked.
+
+    Raises:
+        DataError: It is no index, or an entry holds what is no plain fact.
+    """
+    try:
+        raw = json.loads(content.decode("utf-8"))
+        if raw["format"] != FORMAT:
+            raise DataError(f"the index has format `{show(str(raw['format'])[:20])}`; this version reads {FORMAT}")
+        rows = raw["entries"]
+        if not isinstance(rows, list) or len(rows) > _MOST_ENTRIES:
+            raise ValueError("its entries are no list, or too many")
+        found = tuple(_entry(row) for row in rows)
+        if len({entry.name for entry in found}) != len(found):
+            raise ValueError("a name is there twice")
+    except DataError as err:
+        err.where = err.where or where
+        raise
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as err:
+        raise DataError(f"this is no index of names: {show(str(err)[:200])}", where=where) from err
+    return found
+
+
+def _entry(row: Mapping[str, Any]) -> Entry:
+    facts = {field.name: row[field.name] for field in fields(Entry) if field.name != "params"}
+    params = row.get("params")
+    name, domains, gated = facts.pop("name"), facts.pop("domains"), facts.pop("gated")
+    if not isinstance(name, str) or not proper(name):
+        raise DataError(f"the index has an entry `{show(str(name)[:100])}`, which can be the name of no backbone")
+    kinds = isinstance(domains, list) and isinstance(gated, bool) and (params is None or type(params) is int)
+    if not kinds or (params is not None and params < 1) or not all(map(_plain, (*facts.values(), *domains))):
+        raise DataError(f"the index says of `{name}` what is no plain fact")
+    return Entry(name=name, domains=tuple(domains), gated=gated, params=params, **facts)
+
+
+def _plain(value: Any) -> bool:
+    """Whether it is a text as `text` gives it."""
+    return (
+        isinstance(value, str) and value.isprintable() and len(value) <= _LONGEST and value == " ".join(value.split())
+    )
+
+
+# ---------------------------------------------------------------- writing
+
+
+def content_of(found: Iterable[Entry]) -> bytes:
+    """An index file: the same entries give the same bytes, whatever their order."""
+    by_name = {entry.name: entry for entry in found}
+    rows = [plain(by_name[name]) for name in sorted(by_name)]
+    return (canonical({"format": FORMAT, "entries": rows}) + "\n").encode("ascii")
+
+
+def take(content: bytes, store: Store, *, origin: str, sha256: str = "") -> Change:
+    """Check an index and make it the one that holds.
+
+    Args:
+        content: The file.
+        store: The cache.
+        origin: Where it came from, without passwords.
+        sha256: What the file must have; empty for no such check.
+
+    Returns:
+        What is different from the one before.
+
+    Raises:
+        DataError: It is another file than the one asked for, or no index. The one before stays.
+        SetupError: The disk is full, read-only or not permitted.
+    """
+    got = hashlib.sha256(content).hexdigest()
+    if sha256 and got != sha256.lower():
+        raise DataError(f"the index's SHA-256 is `{got}`, expected `{sha256}`; the one before stays", where=origin)
+    new = {entry.name: entry for entry in parsed(content, origin)}
+    old, folder = known(store), store.root / _KIND
+    path = folder / f"{got}.json"
+    write_bytes(path, content)
+    write_json(folder / _CURRENT, {"sha256": got, "origin": origin, "day": time.strftime("%Y-%m-%d", time.gmtime())})
+    with disk_errors(folder):
+        for other in folder.glob("*.json"):
+            if other.name not in (path.name, _CURRENT):
+                other.unlink(missing_ok=True)
+    return Change(
+        sha256=got,
+        path=path,
+        count=len(new),
+        new=tuple(sorted(new.keys() - old.keys())),
+        changed=tuple(sorted(name for name in new.keys() & old.keys() if new[name] != old[name])),
+        gone=tuple(sorted(old.keys() - new.keys())),
+    )

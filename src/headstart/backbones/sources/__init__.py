@@ -1,0 +1,1 @@
+"""Where backbones come from: one file a source."""

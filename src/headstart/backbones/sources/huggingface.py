@@ -1,0 +1,57 @@
+"""Frozen ONNX exports on the Hugging Face hub: `huggingface:org/name`, if need be `@revision`.
+
+What is named is fetched once, from the hub or from `HEADSTART_WEIGHTS_MIRROR`, and is then a frozen trunk as a file of
+your own is. Nothing of a repository is run.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from headstart.backbones.imported.source_base import Opened
+from headstart.core.run.opening import default_store
+from headstart.core.storage.cache import Store
+
+
+class HuggingFace(Opened):
+    """The source `huggingface`."""
+
+    name = "huggingface"
+
+    def opens(self, preset: str, say: Any, *, fetching: bool = False) -> str:
+        """The name itself, its network in the cache afterwards.
+
+        Raises:
+            UsageError: It is no name on the hub, its description is damaged, or it is not here and may not be fetched.
+            SetupError: The network cannot be had.
+            DataError: There is no ONNX file, or one that takes no pictures.
+        """
+        super().opens(preset, say)
+        from headstart.backbones.huggingface import hub_api, import_model
+
+        repo = hub_api.Repository.of(preset)
+        if not fetching:
+            raise self._not_here(repo.preset)
+        return import_model.bring(repo, default_store(say), say).name
+
+    def available(self, preset: str, store: Store) -> bool:
+        """Whether the copy is in the store; lists ask it of many, so that only its use checks every byte."""
+        return self.weights_folder(preset, store).is_dir()
+
+    def pull(self, preset: str, store: Store, say: Any) -> Path:
+        """The network's file, fetched again where the copy is gone.
+
+        Raises:
+            SetupError: It cannot be had.
+            UsageError: The publisher has another network under this name by now.
+        """
+        if super().available(preset, store):
+            return self._file(preset, store)
+        from headstart.backbones.huggingface import hub_api, import_model
+
+        import_model.bring(hub_api.Repository.of(preset), store, say)
+        return self._file(preset, store)
+
+
+PLUGIN = HuggingFace()

@@ -1,0 +1,208 @@
+"""keras.applications: VGG, ResNet, Inception, Xception, MobileNet, DenseNet, EfficientNet, ConvNeXt, NASNet.
+
+What is known of them stands in `keras_applications.json`, which `benchmarks/keras_applications_table.py` writes from
+the models themselves. Official ImageNet weight files come from `HEADSTART_WEIGHTS_MIRROR`, from Keras' own cache, or
+from Keras' address over https, in this order, and are kept in the store with their digest. Each trunk gets the scaling
+it was trained with, inside its graph. The last depth is the source's own pooled penultimate vector.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from headstart.backbones.architectures import scaling_and_pooling
+from headstart.backbones.downloads import weights as fetch
+from headstart.core.console import Say, size
+from headstart.core.errors import SetupError, UsageError, nearest
+from headstart.core.storage.cache import SEAL, Store
+from headstart.core.storage.files import read_json, write_json
+from headstart.core.types import BackboneSpec, Depth, InputSpec
+from headstart.networks import random_init
+
+_IMAGENET_TERMS = "the files carry no licence of their own, and ImageNet's pictures are for non-commercial research"
+_ORIGIN = "origin.json"
+_STD = (0.229, 0.224, 0.225)
+
+
+@functools.cache
+def _table() -> dict[str, dict[str, Any]]:
+    found: dict[str, dict[str, Any]] = read_json(Path(__file__).with_suffix(".json"))
+    return found
+
+
+def map_at(model: Any, where: str | Mapping[str, Any]) -> Any:
+    """A feature map (B, H, W, C): of a layer by name, or of the last operation of a kind that gives maps of a side."""
+    if isinstance(where, str):
+        return model.get_layer(where).output
+    found = [op.output for op in model.operations if type(op).__name__ == where["kind"]]
+    return [one for one in found if len(one.shape) == 4 and one.shape[1] == where["side"]][-1]
+
+
+class KerasApplications:
+    """The source `keras_applications`."""
+
+    name = "keras_applications"
+    cannot: Mapping[str, str] = {}
+
+    def presets(self) -> tuple[str, ...]:
+        """All names, family by family."""
+        return tuple(_table())
+
+    def spec(self, preset: str) -> BackboneSpec:
+        """What is known of a preset, without a framework.
+
+        Raises:
+            UsageError: There is no such preset.
+        """
+        row = self._row(preset)
+        scaling: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in row["scaling"].items()}
+        return BackboneSpec(
+            name=f"{self.name}:{preset}",
+            family=row["family"],
+            revision=f"1-{(row['md5'] or hashlib.sha256(row['file'].encode()).hexdigest())[:12]}"
+            f"-{scaling_and_pooling.POOLING}",
+            input=InputSpec(size_px=row["side"], **scaling),
+            depths=tuple(Depth(name=depth["name"], dim=depth["dim"]) for depth in row["depths"]),
+            params=row["params"],
+            flops=row["flops"],
+            licence=row["licence"],
+            licence_note=f"{row['licence_note']}; {_IMAGENET_TERMS}",
+            pretrained_on=row["pretrained_on"],
+            download_bytes=row["bytes"],
+            prior=row["top1"],
+            prior_source=row["top1_source"],
+            method="supervised",  # all of them: classification of ImageNet's photos
+            domains=("photos",),
+        )
+
+    def _row(self, preset: str) -> dict[str, Any]:
+        if preset not in _table():
+            hint = nearest(preset, _table()) or "headstart backbones list"
+            raise UsageError(f"{self.name} has no preset `{preset}`", hint=hint)
+        return _table()[preset]
+
+    def available(self, preset: str, store: Store) -> bool:
+        """Whether the weights are in the store, in a local mirror or in Keras' cache."""
+        here = self.weights_folder(preset, store).is_dir()
+        return here or any(path.is_file() for path in fetch.places(self._row(preset)["file"]))
+
+    def weights_folder(self, preset: str, store: Store) -> Path:
+        """Where the weights lie or would lie in the store.
+
+        Raises:
+            UsageError: There is no such preset.
+        """
+        return store.path("weights", self._key(preset))
+
+    def wrong_weights(self, preset: str, folder: Path) -> str:
+        """Why the files in a folder are not the preset's weights; empty when they are, or nothing tells.
+
+        Raises:
+            UsageError: There is no such preset.
+        """
+        wanted = self._official(preset)
+        names = {path.name for path in folder.iterdir() if path.name != SEAL}
+        if wanted.file not in names or names - {wanted.file, _ORIGIN}:
+            return f"they are `{wanted.file}`, with `{_ORIGIN}` beside it"
+        right = fetch.pinned(folder / wanted.file, wanted.md5)
+        return f"`{wanted.file}` is not the file that Keras pins (MD5 differs)" if right is False else ""
+
+    def recorded(self, preset: str) -> str:
+        """Name of the file whose digest is recorded at first use; empty where Keras pins one.
+
+        Raises:
+            UsageError: There is no such preset.
+        """
+        wanted = self._official(preset)
+        return "" if wanted.md5 else wanted.file
+
+    def _key(self, preset: str) -> dict[str, str]:
+        return {"weights": f"{self.name}:{preset}", "file": self._row(preset)["file"]}
+
+    def _official(self, preset: str) -> fetch.Official:
+        row = self._row(preset)
+        of_file = {field: row[field] for field in ("file", "url", "bytes", "md5")}
+        return fetch.Official(name=f"{self.name}:{preset}", **of_file)
+
+    def pull(self, preset: str, store: Store, say: Say) -> Path:
+        """The official weights file in the store, with `origin.json` beside it.
+
+        Raises:
+            SetupError: It is in none of the three places, or what is there is not the right file.
+        """
+        wanted = self._official(preset)
+
+        def write(folder: Path) -> None:
+            origin = fetch.bring(wanted, folder / wanted.file, store, say)
+            facts = {"from": origin.public, "sha256": origin.sha256, "as_pinned_by_keras": origin.as_pinned}
+            write_json(folder / _ORIGIN, facts)
+            count = (folder / wanted.file).stat().st_size
+            say.line("weights", f"{wanted.name}: {size(count)} from {origin.address}")
+
+        key = self._key(preset)
+        folder = store.use("weights", key)
+        if folder is None:
+            with fetch.turn(wanted, store, say):
+                folder = store.make("weights", key, write)
+        return folder / wanted.file
+
+    def build(self, preset: str, store: Store, *, seed: int | None = None, weights: Path | None = None) -> Any:
+        """A frozen `keras.Model` from (B, H, W, 3) float32 RGB 0..255 to one (B, D) output a depth.
+
+        Args:
+            preset: Name.
+            store: Holds the weights.
+            seed: When given, random weights drawn from it instead.
+            weights: A weights file of the official layout (without the classifier) to load instead.
+
+        Raises:
+            SetupError: The weights are nowhere on this machine, or do not fit the model.
+        """
+        import keras
+
+        row = self._row(preset)
+        if seed is None and weights is None:
+            if not self.available(preset, store):
+                raise fetch.nowhere(self._official(preset), "they are not on this machine")
+            weights = self.pull(preset, store, Say(quiet=True))
+        shape = (row["side"], row["side"], 3)
+        pictures = keras.Input(shape, name="pictures")
+        scaled = scaling_and_pooling.scaled(pictures, self.spec(preset).input)
+        make = getattr(keras.applications, row["class"])
+        base = make(weights=None, include_top=False, pooling="avg", input_tensor=scaled, input_shape=shape)
+        if seed is not None:
+            random_init.fill_random(base, seed)
+        else:
+            _load(base, weights, row)
+        maps = [map_at(base, depth["layer"]) for depth in row["depths"][:-1]]
+        names = [depth["name"] for depth in row["depths"][:-1]]
+        model = keras.Model(pictures, [*scaling_and_pooling.pooled(maps, names), base.output], name=preset)
+        model.trainable = False
+        return model
+
+
+def _load(base: Any, weights: Path | None, row: Mapping[str, Any]) -> None:
+    try:
+        base.load_weights(str(weights))
+    except (ValueError, OSError, KeyError) as err:
+        raise SetupError(
+            f"the weights file does not fit {row['class']}: {err}",
+            where=str(weights),
+            hint=f"it must be Keras' own `{row['file']}`, the one without the classifier",
+        ) from err
+    if row["stem"]:
+        # Keras divides the input by sqrt(std) once more, but only when asked for weights="imagenet" by name: with a
+        # file the same weights would see a differently scaled picture. The first kernel takes the factor in.
+        import keras
+
+        kernel = base.get_layer(row["stem"]).kernel
+        factors = keras.ops.convert_to_tensor([[1.0 / math.sqrt(std)] for std in _STD], kernel.dtype)
+        kernel.assign(kernel * factors)
+
+
+PLUGIN = KerasApplications()

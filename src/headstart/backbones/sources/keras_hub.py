@@ -1,0 +1,107 @@
+"""Presets of KerasHub: by name, from `hf://org/name` or Kaggle, or from a folder that `save_to_preset` wrote.
+
+What is named is fetched or copied once, laid flat into Keras' own layers and described; from then on KerasHub (extra
+`headstart[hub]`) is not needed. The names that KerasHub ships stand in `keras_hub.json`, which
+`benchmarks/keras_hub_table.py` writes; what only a preset's weights tell is not known before they are here.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from headstart.backbones import remote_index
+from headstart.backbones.imported.source_base import Opened
+from headstart.core.errors import UsageError, nearest
+from headstart.core.run.opening import default_store
+from headstart.core.storage.cache import Store
+from headstart.core.storage.files import read_json
+
+
+@functools.cache
+def _table() -> Mapping[str, dict[str, Any]]:
+    found: dict[str, dict[str, Any]] = read_json(Path(__file__).with_suffix(".json"))
+    return found
+
+
+def _row(preset: str) -> Mapping[str, Any]:
+    """What is known of a preset without its weights: of those that KerasHub ships, or of a newer one in the index."""
+    if preset in _table():
+        return _table()[preset]
+    newer = next((one for one in remote_index.entries("keras_hub") if one.name == f"keras_hub:{preset}"), None)
+    if newer is None:
+        return {}
+    known = {"family": newer.family, "description": newer.pretrained_on, "licence": newer.licence}
+    return known | {"licence_note": "as its card on the hub states it", "handle": f"hf://keras/{preset}"}
+
+
+class KerasHub(Opened):
+    """The source `keras_hub`."""
+
+    name = "keras_hub"
+
+    def indexed(self) -> Mapping[str, dict[str, Any]]:
+        """Preset -> what is known of it without its weights: `family`, `description`, `params`, `licence`, …"""
+        return _table()
+
+    def opens(self, preset: str, say: Any, *, fetching: bool = False) -> str:
+        """The name of a preset that is in the cache afterwards: of KerasHub's own, of a handle, or of a folder.
+
+        Raises:
+            UsageError: There is no such preset, the description of its copy is damaged, or it may not be fetched.
+            SetupError: KerasHub is not installed, or the preset cannot be had.
+            DataError: It is no preset that takes pictures, or must not be opened.
+        """
+        super().opens(preset, say)
+        from headstart.backbones.keras_hub import import_preset, preset_download
+
+        store, path = default_store(say), Path(preset).expanduser()
+        if _row(preset) or "://" in preset:
+            if found := "" if _row(preset) else import_preset.remembered(preset_download.Wanted.of(preset).name, store):
+                return found
+            if not fetching:
+                raise self._not_here(preset)
+            return self._bring(preset, store, say)
+        if path.is_dir():
+            return import_preset.copy(path, store, say).name
+        if found := import_preset.remembered(str(path.resolve()), store):
+            return found
+        hint = nearest(preset, [*_table(), *self.presets()]) or "a folder that save_to_preset wrote, or hf://ORG/NAME"
+        raise UsageError(f"KerasHub has no preset `{preset}`, and there is no such folder", hint=hint)
+
+    def _bring(self, text: str, store: Store, say: Any) -> str:
+        from headstart.backbones.keras_hub import import_preset, preset_download
+
+        row = _row(text)
+        place = (
+            preset_download.Wanted(name=text, place=text, handle=row["handle"])
+            if row
+            else preset_download.Wanted.of(text)
+        )
+        return import_preset.bring(place, row, store, say).name
+
+    def available(self, preset: str, store: Store) -> bool:
+        """Whether the copy is in the store; lists ask it of many, so that only its use checks every byte."""
+        return self.weights_folder(preset, store).is_dir()
+
+    def text_folder(self, preset: str, store: Store) -> Path | None:
+        """See `headstart.core.types.TextSource`."""
+        from headstart.backbones.keras_hub import import_preset
+
+        return import_preset.texts_of(preset, store)
+
+    def pull(self, preset: str, store: Store, say: Any) -> Path:
+        """The flat network's file, fetched again where the copy is gone and a hub has it.
+
+        Raises:
+            SetupError: It cannot be had.
+            DataError: The publisher has another preset under this name by now.
+        """
+        if _row(preset) and not super().available(preset, store):
+            self._bring(preset, store, say)
+        return self._file(preset, store)
+
+
+PLUGIN = KerasHub()

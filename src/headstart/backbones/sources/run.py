@@ -1,0 +1,58 @@
+"""Trunks that you tuned yourself: `run:PATH` takes that of an earlier run.
+
+The network is copied into the cache by content when its run is first named; from then on the run's folder is no longer
+needed, and the backbone is called by the folder's name and the first digits of the content.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from headstart.backbones.imported import description
+from headstart.backbones.imported.source_base import Opened
+from headstart.core.settings import cache_folder
+from headstart.core.storage.cache import Store
+
+if TYPE_CHECKING:
+    from headstart.backbones.earlier_runs.source_task import Past
+
+_NOT_KEPT = "nothing was kept of its run; --backbones run:PATH with the folder of the run looks again"
+
+
+class Run(Opened):
+    """The source `run`."""
+
+    name = "run"
+
+    def opens(self, preset: str, say: Any, *, fetching: bool = False) -> str:
+        """The name of a run folder's trunk, which is in the cache afterwards; empty where there was never one.
+
+        Raises:
+            UsageError: The run trained no network, or the description of its copy is damaged.
+            DataError: The folder is no run, or damaged.
+        """
+        path = Path(preset).expanduser()
+        store = Store(cache_folder())
+        if not path.is_dir() and not self.presets():
+            return super().opens(preset, say)
+        from headstart.backbones.earlier_runs import run_backbone
+
+        if path.is_dir():
+            return run_backbone.open_run(path, store)
+        return run_backbone.remembered(path, store) or super().opens(preset, say)
+
+    def learnt_from(self, preset: str) -> frozenset[str]:
+        """SHA-256 digests of the pictures that its run, and the runs before it, learnt from."""
+        return description.learnt_from(self.name, preset)
+
+    def past(self, preset: str, store: Store) -> Past:
+        """The head of its run, and vectors of some of the pictures that it learnt from."""
+        from headstart.backbones.earlier_runs import source_task as past
+
+        here = preset in description.names(self.name, store)
+        found = past.kept(self.name, preset, store if here else Store(cache_folder()))
+        return found or past.Past(no_head=_NOT_KEPT, no_pictures=_NOT_KEPT)
+
+
+PLUGIN = Run()

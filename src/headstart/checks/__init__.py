@@ -1,1 +1,0 @@
-"""Checks of data and of models: one file a check."""

@@ -1,1 +1,0 @@
-"""Checks of the data set, each with a code."""

@@ -1,1 +1,0 @@
-"""Checks of trainings, one file each: `m201_overfits`, …"""

@@ -1,0 +1,1 @@
+"""What `headstart backbones` does, by sub-command."""

@@ -1,0 +1,144 @@
+"""`headstart backbones add` and `remove`: a user's own file as a backbone."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING
+
+from headstart.cli.parser import comma_separated, filled, number, place, whole
+from headstart.core.errors import DataError, UsageError, nearest
+
+if TYPE_CHECKING:
+    from headstart.backbones.imported.description import Added
+    from headstart.backbones.imported.registration import Wish
+    from headstart.core.console import Say
+    from headstart.core.storage.cache import Store
+
+OWN = (
+    *("name", "depths", "size", "scale", "mean", "std", "channels", "layout", "resize", "interpolation", "crop"),
+    *("licence", "trust"),
+)
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `add`."""
+    group = parser.add_argument_group("add", "what the file does not tell is found or guessed, and shown")
+    group.add_argument("--name", type=filled, help="the backbone is `saved_file:NAME` (default: the file's name)")
+    group.add_argument("--depths", metavar="LAYER,LAYER", type=comma_separated, help="layers to cut at; `last` is one")
+    group.add_argument("--size", metavar="PX", type=whole, help="side of the pictures (default: the file's, or 224)")
+    group.add_argument("--scale", metavar="X", type=number, help="factor on 0..255, before the mean is taken off")
+    group.add_argument("--mean", metavar="X[,X,X]", type=_numbers, help="taken off after the factor")
+    group.add_argument("--std", metavar="X[,X,X]", type=_numbers, help="divided by at last")
+    group.add_argument("--channels", choices=("rgb", "bgr"), help="order of the colours (default: rgb)")
+    group.add_argument("--layout", choices=("nchw", "nhwc"), help="where the file has its channels")
+    group.add_argument("--resize", choices=("crop", "squash"), help="how pictures become squares (default: crop)")
+    group.add_argument("--interpolation", choices=("bilinear", "bicubic"), help="of the resize (default: bicubic)")
+    group.add_argument("--crop", metavar="X", type=number, help="share of the side that is kept (default: 0.875)")
+    group.add_argument("--licence", "--license", metavar="SPDX", type=filled, help="of the weights")
+    group.add_argument("--trust", action="store_true", help="let the Python code in a `.keras` file run")
+
+
+def _numbers(text: str) -> tuple[float, ...]:
+    """Numbers with commas between them, for `type=`."""
+    return tuple(number(part) for part in comma_separated(text))
+
+
+def add(args: argparse.Namespace, store: Store, say: Say) -> int:
+    """Copy the file into the cache, describe it and show what was found.
+
+    Raises:
+        UsageError: There is more than one file, or a wish does not fit it.
+        DataError: The file is refused or damaged.
+    """
+    from headstart.backbones.imported import registration
+    from headstart.backbones.imported.description import HUB, SOURCE
+    from headstart.core.storage.serialization import as_json
+
+    if len(args.names) != 1:
+        raise UsageError(f"backbones add takes one FILE, not {len(args.names)}")
+    wish = _wish(args)
+    if args.names[0].startswith(f"{HUB}:"):
+        made, source = _from_hub(args.names[0], wish, store, say), HUB
+    else:
+        made, source = registration.add(wish, store, say), SOURCE
+    say.result(
+        f"{source}:{made.name} is here\nuse it  headstart fit DATA --backbones {source}:{made.name}",
+        {"added": f"{source}:{made.name}", **as_json(made)},
+    )
+    return 0
+
+
+def _wish(args: argparse.Namespace) -> Wish:
+    from headstart.backbones.imported.registration import Wish
+
+    if args.size is not None and args.size < 1:
+        raise UsageError(f"`{args.size}` px are no picture", where="--size")
+    if args.crop is not None and not 0 < args.crop <= 1:
+        raise UsageError(f"`{args.crop}` is no share above 0 and up to 1", where="--crop")
+    return Wish(
+        file=place(args.names[0]),
+        name=args.name or "",
+        depths=args.depths or (),
+        size_px=args.size or 0,
+        scale=args.scale,
+        mean=args.mean or (),
+        std=args.std or (),
+        channels=args.channels or "",
+        layout=args.layout or "",
+        resize=args.resize or "",
+        interpolation=args.interpolation or "",
+        crop_fraction=args.crop or 0.0,
+        licence=args.licence or "",
+        trust=args.trust,
+    )
+
+
+def _from_hub(name: str, wish: Wish, store: Store, say: Say) -> Added:
+    """A network of the hub, read as the user says."""
+    from headstart.backbones.huggingface import hub_api, import_model
+    from headstart.backbones.imported.description import HUB
+
+    foreign = {"--name": wish.name, "--trust": wish.trust}
+    if option := next((option for option, given in foreign.items() if given), None):
+        raise UsageError(f"a network of the hub has no option `{option}`", where=option)
+    return import_model.bring(hub_api.Repository.of(name.removeprefix(f"{HUB}:")), store, say, wish)
+
+
+def remove(args: argparse.Namespace, store: Store, say: Say) -> int:
+    """Take names of added files, and of networks from a hub, away.
+
+    Raises:
+        UsageError: A name is neither; then none goes.
+    """
+    from headstart.backbones.imported import description
+
+    known = {
+        ("" if source == description.SOURCE else f"{source}:") + name: (source, name)
+        for source in (description.SOURCE, description.HUB, description.KERAS_HUB)
+        for name in description.names(source, store) + description.damaged(source, store)
+    }
+    chosen = tuple(dict.fromkeys(name.removeprefix(f"{description.SOURCE}:") for name in args.names))
+    for name in chosen:
+        if name not in known:
+            hint = nearest(name, known) or "headstart backbones list --filter source=saved_file"
+            raise UsageError(f"`{name}` is no file that was added: only the names of those can be removed", hint=hint)
+    for name in chosen:
+        source, preset = known[name]
+        description.remove(preset, store, source)
+    gone = [":".join(known[name]) for name in chosen]
+    told = "\n".join(f"{name} is no backbone any more" for name in gone)
+    say.result(f"{told}\nwhat is kept of the file goes with: headstart backbones prune", {"removed": gone})
+    return 0
+
+
+def warn_of_damaged(say: Say) -> None:
+    """Name the backbones of the user's own that no list can show."""
+    from headstart.backbones.imported import description
+    from headstart.core import registry
+
+    for source in registry.names("backbones"):
+        for name in description.damaged(source):
+            try:
+                description.described(source, name)
+            except DataError as err:
+                say.warn(f"{err.what}: left out; {err.hint}")

@@ -1,0 +1,107 @@
+"""The catalogue for people: the table of `backbones list` and `search`, and the page of `backbones show`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from headstart.cli.text_tables import table
+from headstart.core.console import size
+
+HEAD = (
+    *("name", "family", "params", "GFLOPs", "input px", "ImageNet prior", "images/s", "size", "weights"),
+    "licence",
+)
+
+
+def rows(entries: Sequence[dict[str, Any]]) -> str:
+    """One line a backbone."""
+    return table(HEAD, [_row(entry) for entry in entries], right=(2, 3, 4, 5, 6, 7))
+
+
+def _row(entry: dict[str, Any]) -> tuple[str, ...]:
+    known = entry["input"] is not None  # else the index alone has it, and only its weights tell the rest
+    return (
+        entry["name"],
+        entry["family"],
+        f"{entry['params'] / 1e6:.1f} M" if entry["params"] else "-",
+        f"{entry['flops'] / 1e9:.2f}" if known else "-",
+        str(entry["input"]["size_px"]) if known else "-",
+        f"{entry['prior']:.3f}" if known else "-",
+        _speed(entry),
+        size(entry["download_bytes"]) if known else "-",
+        "here" if entry["weights_here"] else "pull",
+        entry["licence"],
+    )
+
+
+def _speed(entry: dict[str, Any]) -> str:
+    return "-" if entry["images_per_s"] is None else f"{entry['images_per_s']:.0f}"
+
+
+def page(entry: dict[str, Any]) -> str:
+    """Everything that is known of one."""
+    lines = [
+        ("family", entry["family"]),
+        ("revision", entry["revision"]),
+        ("trained on", entry["pretrained_on"]),
+        ("how", entry["method"]),
+        ("domains", ", ".join(entry["domains"]) or "not stated"),
+        *(_of_index(entry) if entry["indexed"] else _of_weights(entry)),
+    ]
+    return f"{entry['name']}\n{table(('', ''), lines)}"
+
+
+def _of_index(entry: dict[str, Any]) -> list[tuple[str, str]]:
+    """Of one that the index alone has."""
+    asks = "; its publisher asks for an account first" if entry["gated"] else ""
+    return [
+        *([("params", _params(entry))] if entry["params"] else []),
+        ("task", entry["task"]),
+        ("updated", entry["updated"]),
+        ("licence", f"{entry['licence']}, {_use(entry['permissive'])}"),
+        ("rest", "not known before the weights are here"),
+        ("weights", f"not here: headstart backbones pull {entry['name']}{asks}"),
+    ]
+
+
+def _of_weights(entry: dict[str, Any]) -> list[tuple[str, str]]:
+    taken = ", ".join(f"{depth['name']} ({depth['dim']})" for depth in entry["depths"])
+    here = "here" if entry["weights_here"] else f"not here: headstart backbones pull {entry['name']}"
+    return [
+        ("prior", f"{entry['prior']:.3f}, {entry['prior_source']}"),
+        ("params", _params(entry)),
+        ("cost", f"{entry['flops'] / 1e9:.2f} GFLOPs a picture"),
+        ("speed", _measured(entry)),
+        ("memory", _memory(entry)),
+        ("input", _input(entry["input"])),
+        ("depths", taken),
+        ("licence", f"{entry['licence']}, {_use(entry['permissive'])}"),
+        ("note", entry["licence_note"] or "-"),
+        ("weights", f"{size(entry['download_bytes'])}, {here}"),
+    ]
+
+
+def _params(entry: dict[str, Any]) -> str:
+    return f"{entry['params']:,}, {size(4 * entry['params'])} in float32"
+
+
+def _measured(entry: dict[str, Any]) -> str:
+    if entry["images_per_s"] is None:
+        return "not measured on this machine yet"
+    return f"{_speed(entry)} images/s here, one alone in {entry['latency_ms']:.3g} ms"
+
+
+def _memory(entry: dict[str, Any]) -> str:
+    how = "for one picture, measured here" if entry["memory_measured"] else "for one picture, a guess by its weights"
+    return f"{size(entry['memory_bytes'])} {how}"
+
+
+def _use(permissive: bool) -> str:
+    return "permissive: commercial use is allowed" if permissive else "not known to be permissive: read it before use"
+
+
+def _input(spec: dict[str, Any]) -> str:
+    how = f"{spec['size_px']} px, {spec['resize']}, {spec['interpolation']}"
+    cut = f", centre {spec['crop_fraction']:.3g}" if spec["resize"] == "crop" else ""
+    return f"{how}{cut}; {spec['channels']} * {spec['scale']:.6g} - {spec['mean']}, / {spec['std']}"

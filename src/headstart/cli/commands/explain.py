@@ -1,0 +1,189 @@
+"""Show why a run answers as it does: a heat map on each picture, and the training pictures most like it."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from headstart.cli import answer_output
+from headstart.cli.parser import filled, place, whole
+from headstart.core.errors import UsageError
+from headstart.core.storage.files import show
+
+if TYPE_CHECKING:
+    from headstart.explanation.explain_image import Explanation
+
+
+class Explain:
+    """Show why a run answers as it does: a heat map on each picture, and the training pictures most like it.
+
+    FILE is a picture, a folder, a pattern in quotes, an archive or a table of paths, as for predict. Every picture gets
+    a PNG in --out; index.html there shows them with the training pictures they are like.
+    """
+
+    name = "explain"
+    kept = "the pictures that were written are whole; the same command writes them again"
+
+    def configure(self, parser: argparse.ArgumentParser) -> None:
+        """Add RUN, FILES and how."""
+        add = parser.add_argument
+        add("run", metavar="RUN", type=filled, help="a run folder, or the model folder in it")
+        answer_output.add_files(parser)
+        said = "folder to write to (default: explained)"
+        add("--out", metavar="DIR", type=place, default=Path("explained"), help=said)
+        said = "how heat maps are made (default: auto, exact where that is possible)"
+        add("--method", metavar="{auto,cam,scorecam,occlusion,gradcam}", default="auto", type=filled, help=said)
+        said = "the class to speak of (default: the likeliest)"
+        add("--class", dest="class_name", metavar="NAME", type=filled, help=said)
+        add("--neighbours", metavar="N", type=whole, default=4, help="training pictures to name for each (default: 4)")
+        add("--json", action="store_true", help="one JSON object a picture on stdout")
+        add("--quiet", action="store_true", help="no summary on stderr")
+
+    def __call__(self, args: argparse.Namespace) -> int:
+        """Explain, picture by picture, and sum up on stderr."""
+        from headstart.api import actions
+        from headstart.core.storage.files import write_bytes
+        from headstart.explanation.explain_image import overlay_png
+        from headstart.explanation.html_page import Page, require_free
+
+        require_free(args.out)
+        _require_apart(args.files, args.out)
+        found = actions.explain(
+            args.run,
+            answer_output.names(args.files),
+            method=args.method,
+            class_name=args.class_name or "",
+            neighbours=args.neighbours,
+        )
+        names, page = _Names(), Page()
+        answered = unread = 0
+        for one in found:
+            file = "" if one.prediction.error else names.of(one.uri)
+            if file:
+                if "-" in args.files:  # the other names were looked at before
+                    _require_elsewhere(Path(one.uri), args.out)
+                page.add(one, file)
+                if not answered:
+                    page.write(args.out / "index.html")  # from now on the folder is known as ours
+                write_bytes(args.out / file, overlay_png(one))
+            answered, unread = answered + bool(file), unread + (not file)
+            _print(one, args.out / file if file else None, as_json=args.json)
+        if answered:
+            page.write(args.out / "index.html")
+            if not args.quiet:
+                print(f"{show((args.out / 'index.html').as_posix())} shows them side by side", file=sys.stderr)
+        return answer_output.sum_up(answered, unread, quiet=args.quiet, asked=args.files, hint=None)
+
+
+def _require_apart(words: Sequence[str], out: Path) -> None:
+    """Refuse to write among the pictures, which would be written over, or be explained in their turn.
+
+    Raises:
+        UsageError: A picture lies in `out`, or `out` in a folder of pictures.
+    """
+    from headstart.runtime.inputs.archives import is_archive
+    from headstart.runtime.inputs.decoded_batches import Content
+    from headstart.runtime.inputs.image_sources import Named, sources
+
+    for word in words:
+        path = Path(word)
+        if path.is_dir() and out.resolve().is_relative_to(path.resolve()):
+            told = f"the folder `{out}` lies among the pictures of `{word}`"
+            raise UsageError(told, where="--out", hint="name a folder beside them with `--out`")
+        if word != "-" and out.is_dir() and not is_archive(path):
+            for source in sources([Named(text=word)]):
+                place = source.content if isinstance(source, Content) else source
+                if isinstance(place, Path):
+                    _require_elsewhere(place, out)
+
+
+def _require_elsewhere(picture: Path, out: Path) -> None:
+    if picture.resolve().parent == out.resolve():
+        told = f"the picture `{picture}` lies in `{out}`, and could be written over"
+        raise UsageError(told, where="--out", hint="name another folder with `--out`")
+
+
+class _Names:
+    """Names of the files to write: as the pictures are called, each once."""
+
+    def __init__(self) -> None:
+        self._taken: set[str] = set()
+
+    def of(self, uri: str) -> str:
+        """A name ending in `.png` that no picture before had, whatever the system makes of large and small letters."""
+        stem = "".join(c if c.isalnum() or c in "._-" else "_" for c in Path(uri).stem).strip(".") or "picture"
+        number, name = 1, f"{stem[:100]}.png"
+        while name.lower() in self._taken:
+            number += 1
+            name = f"{stem[:100]}-{number}.png"
+        self._taken.add(name.lower())
+        return name
+
+
+def _print(one: Explanation, file: Path | None, *, as_json: bool) -> None:
+    if as_json:
+        answer_output.put_json(sys.stdout.buffer, _row(one, file))
+        return
+    for line in _lines(one, file):
+        print(line)
+
+
+def _lines(one: Explanation, file: Path | None) -> Iterator[str]:
+    """An explanation for people."""
+    from headstart.explanation.explain_image import NAMES
+
+    if file is None:
+        yield f"{show(one.uri)}: {one.prediction.error}"
+        return
+    told = one.prediction
+    chance = f"{told.probabilities.get(one.class_name, 0.0):.3f}"
+    of = chance if told.answer == one.class_name else f"(map of {show(one.class_name)}, {chance})"
+    yield f"{show(one.uri)}: {show(told.answer)} {of}"
+    for reason in told.reasons:
+        yield f"  {reason}"
+    yield f"  heat map   {show(file.as_posix())}, {NAMES[one.method]}: {one.why}"
+    if one.compared:
+        yield f"  {one.compared}"
+    elif one.neighbours:
+        near = ", ".join(f"{show(n.uri)} ({show(n.class_name)}, {n.similarity:.2f})" for n in one.neighbours)
+        yield f"  looks like {near}"
+    if one.prototypes:
+        names = ", ".join(show(n.uri) for n in one.prototypes)
+        yield f"  {show(one.class_name)} stands for {names}"
+
+
+def _row(one: Explanation, file: Path | None) -> dict[str, Any]:
+    """An explanation as one JSON object."""
+    told = one.prediction
+    if file is None:
+        return {"file": one.uri, "error": told.error}
+    return {
+        "file": one.uri,
+        "answer": told.answer,
+        "unknown": told.unknown,
+        "reasons": list(told.reasons),
+        "probabilities": {name: round(value, answer_output.DIGITS) for name, value in told.probabilities.items()},
+        "class": one.class_name,
+        "method": one.method,
+        "why": one.why,
+        "overlay": file.as_posix(),
+        "size": list(one.size),
+        "box": [round(value, 2) for value in one.box],
+        "score": round(one.score, 4),
+        "elsewhere": round(one.elsewhere, 4),
+        "evidence": [[round(float(value), 4) for value in line] for line in one.evidence],
+        "neighbours": [_near(n) for n in one.neighbours],
+        "prototypes": [_near(n) for n in one.prototypes],
+        "compared": one.compared or None,
+        "error": None,
+    }
+
+
+def _near(one: Any) -> dict[str, Any]:
+    return {"file": one.uri, "class": one.class_name, "similarity": round(one.similarity, 4)}
+
+
+PLUGIN = Explain()

@@ -1,0 +1,70 @@
+"""Learn from a folder of labelled pictures: a measured, saved model and a report."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from headstart.cli import options
+from headstart.cli.main import INTERRUPTED
+from headstart.cli.step_command import KEPT
+from headstart.core.console import duration, size
+from headstart.core.storage.files import show
+
+
+class Fit:
+    """Learn from a folder of labelled pictures: a measured, saved model and a report.
+
+    read, audit, embed, rank, adapt, evaluate, export, report; the same command resumes a run that was cut short.
+    """
+
+    name = "fit"
+    kept = KEPT
+
+    def configure(self, parser: argparse.ArgumentParser) -> None:
+        """Add DATA, every setting of a job, and the output options."""
+        options.add_data(parser)
+        options.add_settings(parser)
+        options.add_out(parser)
+        options.add_output(parser)
+        parser.add_argument("--dry-run", action="store_true", help="print the plan and what it will take, do nothing")
+
+    def __call__(self, args: argparse.Namespace) -> int:
+        """Fit, or with `--dry-run` plan."""
+        from headstart.api import pipeline
+
+        data, settings = options.request(args)
+        say = options.say(args)
+        if args.dry_run:
+            plan = pipeline.plan(data, out=args.out, say=say, **settings)
+            say.result(plan_text(plan), plan)
+            return 0
+        run = pipeline.fit(data, out=args.out, say=say, **settings)
+        say.result(run.text(), run.summary())
+        return INTERRUPTED if run.cut_short else 0
+
+
+def plan_text(plan: dict[str, Any]) -> str:
+    """The plan for people: what is measured, how long it takes, and what that rests on."""
+    estimate = plan["estimate"]
+    lines = [f"{plan['pictures']:,} pictures in {show(plan['data'])}", "candidates"]
+    lines += [f"  {name}" for name in plan["candidates"]]
+    lines += [f"about {duration(estimate['seconds'])}, {size(estimate['bytes'])} of the disk"]
+    lines += [f"  {assumption}" for assumption in estimate["assumptions"]]
+    return "\n".join(lines + _forecast(plan["forecast"], plan["time"]))
+
+
+def _forecast(found: dict[str, Any] | None, lasts: dict[str, float] | None) -> list[str]:
+    """What the run is expected to come to, and what that rests on."""
+    if found is None or lasts is None:
+        return []
+    reach = f"[{found['low']:.3f}, {found['high']:.3f}]"
+    low, high = duration(lasts["low_s"]), duration(lasts["high_s"])
+    return [
+        f"expected {found['name'].replace('_', ' ')} {found['value']:.3f} {reach}",
+        f"expected time {duration(lasts['value_s'])} [{low}, {high}]",
+        *(f"  {clause}" for clause in found["rests_on"]),
+    ]
+
+
+PLUGIN = Fit()

@@ -1,0 +1,200 @@
+"""Answer for any number of pictures with a saved model: CSV, JSON Lines or Parquet, row by row."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from headstart.cli import answer_output
+from headstart.cli.parser import filled, place
+from headstart.core.errors import UsageError, nearest
+from headstart.core.process_threads import single_blas
+
+if TYPE_CHECKING:
+    from headstart.runtime.batch_prediction import Answered, Counting
+    from headstart.runtime.inputs.decoded_batches import Source
+    from headstart.runtime.inputs.image_sources import Named
+    from headstart.runtime.model import Model
+    from headstart.runtime.outputs.resumable_table import Table
+
+FORMATS = ("csv", "jsonl", "parquet")
+BY_SUFFIX = {".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet"}
+
+
+class Predict:
+    """Answer for any number of pictures with a saved model: CSV, JSON Lines or Parquet, row by row.
+
+    FILE is a picture, a folder, a pattern in quotes ('photos/**/*.jpg'), an archive (.zip, .tar, .tar.gz) or a table
+    with a column of paths (.csv, .tsv, .jsonl, .parquet); - reads names from standard input. Rows come in the order of
+    the pictures while the work goes on; what cannot be read has a row that says why. With the name of a backbone
+    instead of a run, the answers are ImageNet's classes, as its source learnt them.
+    """
+
+    name = "predict"
+    kept = "the rows that were written are whole; the same command with --resume goes on"
+
+    def configure(self, parser: argparse.ArgumentParser) -> None:
+        """Add RUN, FILES, what they mean, and the form of the rows."""
+        add = parser.add_argument
+        add("run", metavar="RUN", type=filled, help="a run folder, the model folder in it, or a backbone's name")
+        said = "pictures, folders, patterns, archives, tables of paths; - reads names from stdin"
+        add("files", metavar="FILE", nargs="+", type=filled, help=said)
+        add("--column", metavar="NAME", type=filled, help="column of paths in tables (default: file, path, …)")
+        add(
+            "--root",
+            metavar="DIR",
+            type=place,
+            help="where relative paths of tables start (default: the table's folder)",
+        )
+        add("--null", action="store_true", help="names from stdin end with a zero byte, as of find -print0")
+        add(
+            "--no-unknown", action="store_true", help="answer with the likeliest class where the model would rather not"
+        )
+        said = "form of the rows (default: as --out ends, else csv)"
+        add("--format", metavar="{csv,jsonl,parquet}", help=said)
+        add("--json", action="store_true", help="the same as --format jsonl")
+        add("--out", metavar="FILE", type=answer_output.table, help="write the rows there (default: stdout)")
+        add("--resume", action="store_true", help="go on with the --out of a killed run")
+        add("--overwrite", action="store_true", help="replace an --out that is there")
+        add(
+            "--usage",
+            metavar="FILE",
+            type=answer_output.log,
+            help="append counts of what was answered, for `headstart drift`",
+        )
+        add("--quiet", action="store_true", help="no summary on stderr")
+
+    def __call__(self, args: argparse.Namespace) -> int:
+        """Answer, row by row, and sum up on stderr."""
+        single_blas()
+        from headstart.runtime.inputs import image_sources
+
+        form = _form(args)
+        words = [word for word in args.files if word != "-"]
+        image_sources.check(words, column=args.column, root=args.root)
+        found = image_sources.sources(_named(args), column=args.column, root=args.root)
+        done = _bare(args, form, found) if _is_backbone(args.run) else _saved(args, form, found)
+        return answer_output.sum_up(
+            done.answered, done.unread, quiet=args.quiet, unknown=done.unknown, before=done.before, asked=args.files
+        )
+
+
+# ---------------------------------------------------------------- what was asked
+
+
+def _form(args: argparse.Namespace) -> str:
+    """`csv`, `jsonl` or `parquet`, as asked for or as the file's name ends.
+
+    Raises:
+        UsageError: There is no such format, or options do not fit together.
+    """
+    if args.resume and args.overwrite:
+        raise UsageError("--resume goes on and --overwrite begins again: only one is possible", where="--resume")
+    for option in ("resume", "overwrite"):
+        if getattr(args, option) and args.out is None:
+            raise UsageError(f"--{option} is about a file", where=f"--{option}", hint="name it with --out")
+    by_name = BY_SUFFIX.get(args.out.suffix.lower(), "csv") if args.out else "csv"
+    asked: str = "jsonl" if args.json else (args.format or by_name)
+    if asked not in FORMATS:
+        hint = nearest(asked, FORMATS) or f"known: {', '.join(FORMATS)}"
+        raise UsageError(f"there is no format `{asked}`", where="--format", hint=hint)
+    if asked == "parquet" and args.out is None:
+        raise UsageError("Parquet cannot be written to standard output", where="--format", hint="--out rows.parquet")
+    return asked
+
+
+def _named(args: argparse.Namespace) -> Iterator[Named]:
+    """Names as given; those that stand on standard input are no patterns."""
+    from headstart.runtime.inputs.image_sources import Named
+
+    for word in args.files:
+        if word == "-":
+            yield from (Named(text=name, pattern=False) for name in answer_output.listed(null=args.null))
+        else:
+            yield Named(text=word)
+
+
+def _mode(args: argparse.Namespace) -> str:
+    return "resume" if args.resume else "overwrite" if args.overwrite else "new"
+
+
+# ---------------------------------------------------------------- who answers
+
+
+def _is_backbone(name: str) -> bool:
+    from headstart.core import registry
+
+    source, colon, _ = name.partition(":")
+    return bool(colon) and source in registry.names("backbones") and not Path(name).exists()
+
+
+def _saved(args: argparse.Namespace, form: str, found: Iterator[Source]) -> Answered:
+    """Answers of a saved model."""
+    from headstart.runtime import batch_prediction
+    from headstart.runtime.model import load
+
+    model = load(args.run)
+    counting = _counting(args.usage, model)
+    batch, found = batch_prediction.batch_of(found)
+    table = _table(args, form, model.class_names, _made_by(args, form, model, batch))
+    try:
+        return batch_prediction.answer_all(
+            model, found, table, batch=batch, unknown=not args.no_unknown, counting=counting
+        )
+    finally:
+        table.close()
+
+
+def _counting(path: Path | None, model: Model) -> Counting | None:
+    if path is None:
+        return None
+    from headstart.runtime.batch_prediction import Counting
+    from headstart.runtime.usage_log import Usage, require_log
+
+    usage = Usage.of(model)
+    require_log(path)
+    return Counting(usage, path)
+
+
+def _made_by(args: argparse.Namespace, form: str, model: Model, batch: int) -> dict[str, Any]:
+    """What shapes the rows."""
+    from headstart import __version__
+    from headstart.core.storage.hashing import file_digest
+
+    digest = file_digest(model.folder / "manifest.json")
+    return {"headstart": __version__, "model": digest, "form": form, "unknown": not args.no_unknown, "batch": batch}
+
+
+def _table(args: argparse.Namespace, form: str, class_names: tuple[str, ...], made_by: dict[str, Any]) -> Table:
+    from headstart.runtime.outputs import resumable_table
+
+    if args.out is None:
+        return resumable_table.Stream(sys.stdout.buffer, form, class_names)
+    return resumable_table.opened(args.out, form, class_names, made_by, mode=_mode(args))
+
+
+def _bare(args: argparse.Namespace, form: str, found: Iterator[Source]) -> Answered:
+    """Answers of a backbone with the classifier that it was trained with."""
+    from headstart.api import pipeline
+    from headstart.core.console import Say
+    from headstart.runtime.batch_prediction import Answered
+
+    for option in ("resume", "usage"):
+        if getattr(args, option):
+            raise UsageError(f"--{option} needs a run, not a backbone", where=f"--{option}")
+    answers = pipeline.source_classifier(args.run, say=Say(quiet=args.quiet)).predict(found)
+    table, done = _table(args, form, (), {"model": args.run, "batch": 1}), Answered()
+    try:
+        for one in answers:
+            table.write([one])
+            done.answered, done.unread = done.answered + (not one.error), done.unread + bool(one.error)
+        table.finish()
+    finally:
+        table.close()
+    return done
+
+
+PLUGIN = Predict()

@@ -1,0 +1,81 @@
+"""Compare backbones and depths by cross-validated probes on the same folds."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from headstart.cli.step_command import Step
+from headstart.cli.text_tables import interval, table
+
+BALANCED = "balanced_accuracy"
+NEAR = ("leep", "nce", "cka", "frechet", "two_sample")
+
+
+class Rank(Step):
+    """Compare backbones and depths by cross-validated probes on the same folds.
+
+    Printed are the columns that fit a terminal; `rank/value.json` in the run folder and `--json` have them all.
+    """
+
+    name = "rank"
+    settings = (
+        *("backbones", "metric", "prefer", "budget", "seed", "test_size", "folds", "precision", "class_weight"),
+        *("license", "max_latency", "max_size"),
+    )
+
+    def text(self, found: dict[str, Any]) -> str:
+        """The candidates, best first, and the reason for the choice."""
+        ranking = found["ranking"]
+        metric = ranking["metric"]
+        rows = [
+            (
+                row["candidate"],
+                row["status"].replace("_", " "),
+                row["probe"],
+                _score(row, metric),
+                _score(row, BALANCED),
+            )
+            for row in ranking["rows"]
+        ]
+        head = ("candidate", "status", "probe", metric.replace("_", " "), BALANCED.replace("_", " "))
+        parts = (table(head, rows), _sources(ranking["rows"]), _verdict(ranking))
+        return "\n\n".join(part for part in parts if part)
+
+
+def _score(row: dict[str, Any], name: str) -> str:
+    return next((interval(score) for score in row["scores"] if score["name"] == name), "-")
+
+
+def _verdict(ranking: dict[str, Any]) -> str:
+    """The reason for the choice, who is best by what, and which backbones are worth no more than random weights."""
+    judged = {row["backbone"]: row for row in ranking["rows"] if row["status"] in ("chosen", "tied", "beaten")}
+    lines = [ranking["why"]]
+    if len(judged) > 1:
+        by_prior = f"; best by prior: {ranking['best_by_prior']} ({ranking['prior_why']})"
+        lines.append(f"best by probe: {ranking['best_by_probe']}{by_prior if ranking['best_by_prior'] else ''}")
+    metric = ranking["metric"].replace("_", " ")
+    lines += [
+        f"no better than random weights: {name}, difference in {metric} {interval(row['over_random'])}"
+        for name, row in judged.items()
+        if row["beats_random"] is False
+    ]
+    return "\n".join(lines)
+
+
+def _sources(rows: list[dict[str, Any]]) -> str:
+    """How near the source of each candidate is, a dash and the reason for what is not known; empty where nothing is."""
+    told = [row for row in rows if any(row["likeness"][name] is not None for name in NEAR)]
+    cells = [
+        (row["candidate"], *(_near(row["likeness"][name]) for name in NEAR), row["likeness"]["unknown"]) for row in told
+    ]
+    head = ("nearness of its source", "LEEP", "NCE", "CKA", "Fréchet", "told from it", "")
+    return table(head, cells) if cells else ""
+
+
+def _near(value: Any) -> str:
+    if isinstance(value, dict):
+        return interval(value)
+    return "-" if value is None else f"{value:.3f}"
+
+
+PLUGIN = Rank()

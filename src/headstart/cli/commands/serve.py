@@ -1,0 +1,71 @@
+"""Answer over HTTP with one or several saved models: an API, a page, metrics.
+
+It listens on this machine alone unless told otherwise. `headstart serve runs/first` answers at
+http://127.0.0.1:8000, where a page takes pictures; `GET /openapi.json` describes the routes.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+from headstart.cli.parser import filled, number, place, whole
+from headstart.core.errors import UsageError
+
+
+class Serve:
+    """Answer over HTTP with one or several saved models: an API, a page, metrics.
+
+    It listens on this machine alone unless told otherwise. Ctrl-C or SIGTERM ends it after the requests that have begun
+    are answered. A run folder that changes is loaded anew without a lost request.
+    """
+
+    name = "serve"
+    kept = "the models are as they were"
+
+    def configure(self, parser: argparse.ArgumentParser) -> None:
+        """Add RUN and the options."""
+        said = "a run folder, or the model folder in it; NAME=RUN gives it a name"
+        parser.add_argument("runs", metavar="RUN", nargs="+", type=filled, help=said)
+        parser.add_argument("--host", default="127.0.0.1", help="address to listen at (default: 127.0.0.1)")
+        parser.add_argument("--port", type=whole, default=8000, help="port; 0 takes a free one (default: 8000)")
+        said = "one more host name under which it may be called; may be repeated"
+        parser.add_argument("--allow-host", metavar="NAME", action="append", default=[], help=said)
+        said = "file with keys, one a line, that requests must carry (default: HEADSTART_API_KEY)"
+        parser.add_argument("--api-key-file", metavar="FILE", type=place, help=said)
+        parser.add_argument("--no-key", action="store_true", help="listen to other machines without a key")
+        _add_limits(parser)
+        said = "keep counts of answers, confidence and novelty there, for `headstart drift`; no picture, no name"
+        parser.add_argument("--usage", metavar="FILE", type=place, help=said)
+        parser.add_argument("--log", metavar="{text,json,off}", default="text", help="form of the log on stderr")
+        parser.add_argument("--quiet", action="store_true", help="neither the log nor the line that tells the address")
+
+    def __call__(self, args: argparse.Namespace) -> int:
+        """Serve until the process is told to stop."""
+        from headstart.core import extras, process_threads
+
+        extras.require("runtime", "serving")
+        process_threads.single_blas()
+        from headstart.serving.serve import serve
+
+        serve(args)
+        return 0
+
+
+def _add_limits(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--max-upload", metavar="SIZE", default="20MB", help="bytes of a request (default: 20MB)")
+    said = "millions of pixels of a picture (default: 50)"
+    parser.add_argument("--max-megapixels", metavar="N", type=number, default=50.0, help=said)
+    parser.add_argument("--max-files", metavar="N", type=_above, default=256, help="pictures a request (default: 256)")
+    said = "pictures that may wait; more are told 429 (default: 256)"
+    parser.add_argument("--queue", metavar="N", type=_above, default=256, help=said)
+    parser.add_argument("--timeout", metavar="TIME", default="30s", help="of a request (default: 30s)")
+
+
+def _above(text: str) -> int:
+    found = whole(text)
+    if found < 1:
+        raise UsageError(f"`{text}` is not a number above 0")
+    return found
+
+
+PLUGIN = Serve()

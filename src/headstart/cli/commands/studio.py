@@ -1,0 +1,84 @@
+"""A local page for people who do not program: from a folder of pictures to a report, by clicks."""
+
+from __future__ import annotations
+
+import argparse
+import secrets
+import sys
+from pathlib import Path
+
+from headstart.cli.parser import filled, place, whole
+from headstart.core.console import Say
+from headstart.core.errors import UsageError
+
+PORT = 7860
+
+
+class Studio:
+    """A local page for people who do not program: from a folder of pictures to a report, by clicks.
+
+    It listens on this machine only and works without a network. Each click runs a command of headstart, which is
+    shown; all that comes of it lies in run folders. Ctrl-C ends the page; a fit that is under way goes on, and the
+    studio finds it again when it is started the next time.
+    """
+
+    name = "studio"
+    kept = "runs that are under way go on; the same command opens the studio again"
+
+    def configure(self, parser: argparse.ArgumentParser) -> None:
+        """Add where runs lie, what may be browsed, and how the page is reached."""
+        parser.add_argument(
+            "--runs", metavar="DIR", type=place, default=Path("runs"), help="folder of the runs (default: runs)"
+        )
+        parser.add_argument(
+            "--root", metavar="DIR", type=filled, default="~", help="folder that may be browsed (default: your home)"
+        )
+        parser.add_argument(
+            "--port", type=whole, default=PORT, metavar="N", help=f"of the page, 0 for a free one (default: {PORT})"
+        )
+        parser.add_argument("--no-browser", action="store_true", help="print the address only")
+        parser.add_argument("--json", action="store_true", help="print the address as one JSON object")
+
+    def __call__(self, args: argparse.Namespace) -> int:
+        """Serve the page until Ctrl-C."""
+        _require()
+        from headstart.studio import app
+
+        if not 0 <= args.port <= 65535:
+            raise UsageError(f"`{args.port}` is not a port", where="--port", hint="0 to 65535")
+        root = Path(args.root).expanduser()
+        if not root.is_dir():
+            raise UsageError(f"there is no folder `{root}`", where="--root", hint="name a folder that is there")
+        own, token = app.studio(args.runs, root), secrets.token_urlsafe(24)
+        with app.owned(own), app.listen(args.port) as door:
+            address = f"http://127.0.0.1:{door.getsockname()[1]}/?token={token}"
+            say = Say(json=args.json)
+            say.result(address, {"address": address})
+            say.line("studio", "open this address in a browser of this machine; Ctrl-C ends it, fits go on")
+            if not args.no_browser:
+                _browse(address)
+            app.serve(own, door, token)
+        return 0
+
+
+def _require() -> None:
+    """Ask for the extra before anything is done.
+
+    Raises:
+        SetupError: It is not installed.
+    """
+    from headstart.core import extras
+
+    for extra in ("fit", "runtime"):
+        extras.require(extra, "the studio")
+
+
+def _browse(address: str) -> None:
+    """Open a browser where there is one to open; the address is printed anyway."""
+    import webbrowser
+
+    if sys.stdout.isatty():
+        webbrowser.open(address)
+
+
+PLUGIN = Studio()

@@ -1,0 +1,147 @@
+"""What `doctor` looks at; no framework is imported, no address is asked, no secret is shown."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from headstart.backbones.downloads import mirror
+from headstart.backbones.downloads.resumable import shown
+from headstart.backbones.huggingface import hub_api
+from headstart.core import provenance, settings
+from headstart.core.errors import SetupError, nearest
+from headstart.core.extras import command
+
+
+def everything() -> dict[str, Any]:
+    """All findings as plain JSON; `missing` holds what is needed and not there, with what to do."""
+    needed, extras = requirements()
+    packages = {name: _state(name, minimum) for name, minimum in needed.items()}
+    cache, unwritable = cache_state()
+    missing = [
+        {"what": f"{name}: {state}", "fix": f'python -m pip install "{name}>={needed[name]}"'}
+        for name, state in packages.items()
+        if not state[0].isdigit() or "needs" in state
+    ]
+    return {
+        "machine": provenance.machine() | {"threads": str(settings.threads())},
+        "packages": {"headstart": provenance.version("headstart") or "not installed", **packages},
+        "extras": {name: _extra(name, parts) for name, parts in extras.items()},
+        "engine": {"inference": _inference(), "training": backend()},
+        "cache": cache,
+        "settings": variables(),
+        "weights": weights(),
+        "missing": missing + unwritable + unreadable_mirror(),
+    }
+
+
+def requirements() -> tuple[dict[str, str], dict[str, list[str]]]:
+    """Needed package -> least version, and extra -> its packages, as this installation declares them."""
+    needed: dict[str, str] = {}
+    extras: dict[str, list[str]] = {}
+    for text in metadata.requires("headstart") or ():
+        found = re.match(r"([\w.-]+)[^;>]*(?:>=([\d.]+))?[^;]*(?:;.*extra == ['\"]([\w-]+)['\"])?", text)
+        if found and found[3]:
+            extras.setdefault(found[3], []).append(found[1])
+        elif found:
+            needed[found[1]] = found[2] or "0"
+    return needed, extras
+
+
+def _state(name: str, minimum: str) -> str:
+    found = provenance.version(name)
+    if found is None:
+        return "not installed"
+    return found if _numbers(found) >= _numbers(minimum) else f"{found}, needs {minimum} or newer"
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in re.findall(r"\d+", version)[:3])
+
+
+def _extra(name: str, packages: list[str]) -> str:
+    absent = [package for package in packages if provenance.version(package) is None]
+    have = ", ".join(f"{package} {provenance.version(package)}" for package in packages if package not in absent)
+    return have if not absent else f"not installed (optional): {command(name)}"
+
+
+def _inference() -> str:
+    found = provenance.version("openvino")
+    return f"OpenVINO {found}" if found else "Keras, since OpenVINO is not installed; predict needs OpenVINO"
+
+
+def backend() -> str:
+    """Keras' backend as it would be chosen: the variable, Keras' own file, else TensorFlow."""
+    chosen = os.environ.get("KERAS_BACKEND")
+    home = Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras")
+    if not chosen and (home / "keras.json").is_file():
+        try:
+            chosen = json.loads((home / "keras.json").read_text(encoding="utf-8")).get("backend")
+        except (ValueError, OSError, AttributeError):
+            chosen = None
+    name = chosen or "tensorflow"
+    if not provenance.version("keras"):
+        return f"none, which predict and serve do not need: {command('fit')}"
+    version = provenance.version(name)
+    return f"Keras {provenance.version('keras')} on {name} {version or '(not installed)'}"
+
+
+def cache_state() -> tuple[dict[str, Any], list[dict[str, str]]]:
+    """The cache's folder, bytes and free space, and what stands in the way of writing to it."""
+    folder = settings.cache_folder()
+    nearest_there = next(path for path in (folder, *folder.parents) if path.exists())
+    facts = {
+        "folder": str(folder),
+        "bytes": _bytes(str(folder)) if folder.is_dir() else 0,
+        "free_bytes": shutil.disk_usage(nearest_there).free,
+    }
+    if nearest_there.is_dir() and os.access(nearest_there, os.W_OK):
+        return facts, []
+    return facts, [{"what": f"the cache `{folder}` cannot be written", "fix": "set HEADSTART_CACHE to another folder"}]
+
+
+def unreadable_mirror() -> list[dict[str, str]]:
+    """A mirror that can give nothing: a folder that is not there, or an address of a kind that nothing here reads."""
+    try:
+        mirror.require_readable("")
+    except SetupError as err:
+        return [{"what": err.what, "fix": err.hint or ""}]
+    why = mirror.absent()
+    return [{"what": why, "fix": "make it, name another, or unset HEADSTART_WEIGHTS_MIRROR"}] if why else []
+
+
+def _bytes(folder: str) -> int:
+    total = 0
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                total += _bytes(entry.path)
+            elif entry.is_file(follow_symlinks=False):
+                total += entry.stat(follow_symlinks=False).st_size
+    return total
+
+
+def variables() -> dict[str, str]:
+    """Every setting and the hub's own: its value, or what holds without it; unknown ones by name, passwords never."""
+    known = {setting.name: setting for setting in settings.SETTINGS}
+    found = {name: shown(settings.get(name) or "") or f"{setting.default} (not set)" for name, setting in known.items()}
+    found["HF_ENDPOINT"] = hub_api.shown() + ("" if os.environ.get("HF_ENDPOINT") else " (not set)")
+    for name in sorted(os.environ):
+        if name.startswith("HEADSTART_") and name not in known:
+            found[name] = f"unknown, ignored; {nearest(name, known)}".rstrip("; ")
+    return found
+
+
+def weights() -> dict[str, bool]:
+    """Backbone -> whether its weights are here."""
+    from headstart.backbones import loading
+    from headstart.core.storage.cache import Store
+
+    store = Store(settings.cache_folder())
+    known = map(loading.find, loading.names())
+    return {one.name: bool(one.source.available(one.preset, store)) for one in known}

@@ -1,0 +1,40 @@
+"""What the commands share that take the steps of a fit up to their own: DATA, some settings, one result."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from headstart.cli import options
+from headstart.core.storage.files import show
+
+KEPT = "what is done is kept; run the same command again to resume"
+
+
+class Step:
+    """A command of `headstart.api.pipeline` that is named like its function."""
+
+    name: str
+    settings: tuple[str, ...]  # of a job, those that matter here
+    kept = KEPT
+
+    def configure(self, parser: argparse.ArgumentParser) -> None:
+        """Add DATA, the settings that matter here, and the output options."""
+        options.add_data(parser)
+        options.add_settings(parser, *self.settings)
+        options.add_out(parser)
+        options.add_output(parser)
+
+    def __call__(self, args: argparse.Namespace) -> int:
+        """Run the steps up to this one; the result ends with the run folder, which holds all of it."""
+        from headstart.api import pipeline
+
+        data, settings = options.request(args)
+        say = options.say(args)
+        found = getattr(pipeline, self.name)(data, out=args.out, say=say, **settings)
+        say.result(f"{self.text(found)}\n\nrun  {show(found['run'])}", found)
+        return 0
+
+    def text(self, found: dict[str, Any]) -> str:
+        """The result for people."""
+        raise NotImplementedError

@@ -1,0 +1,70 @@
+"""What every stage gets besides its values: the run folder, the store, the output, the budget and the seed."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from headstart.core.console import Say
+from headstart.core.job import Job
+from headstart.core.run import energy
+from headstart.core.run.folder import RunDir
+from headstart.core.storage.cache import Store
+from headstart.core.storage.files import read_json, write_json
+
+
+@dataclass(kw_only=True)
+class Context:
+    """The surroundings of a run.
+
+    Attributes:
+        job: The request.
+        run: The run folder.
+        store: The cache.
+        say: The terminal.
+        started: `time.monotonic()` at the start of the run.
+        callbacks: Keras callbacks of the final training; they are no part of the job.
+    """
+
+    job: Job
+    run: RunDir
+    store: Store
+    say: Say
+    started: float = field(default_factory=time.monotonic)
+    callbacks: tuple[Any, ...] = ()
+
+    @property
+    def seed(self) -> int:
+        """The job's seed."""
+        return self.job.seed
+
+    def folder(self, stage: str) -> Path:
+        """The stage's folder inside the run."""
+        return self.run.folder(stage)
+
+    def decide(self, name: str, make: Callable[[], Any], why: str = "") -> Any:
+        """See `RunDir.decide`."""
+        return self.run.decide(name, make, why)
+
+    def left_s(self) -> float:
+        """Seconds of the budget that are left; may be negative."""
+        return self.job.budget_s - (time.monotonic() - self.started)
+
+    @contextmanager
+    def timed(self, stage: str) -> Iterator[dict[str, float]]:
+        """Record a stage's wall and CPU seconds in `timings.json`, and what else of clocks the block puts in.
+
+        Where the processor tells its joules, these are there too: of all that ran on it meanwhile.
+        """
+        wall, cpu, entry, meters = time.monotonic(), time.process_time(), dict[str, float](), energy.read()
+        yield entry
+        if (used := energy.joules(meters, energy.read())) is not None:
+            entry["package_j"] = used
+        path = self.run.path / "timings.json"
+        known = read_json(path) if path.is_file() else {}
+        known[stage] = {"wall_s": time.monotonic() - wall, "cpu_s": time.process_time() - cpu, **entry}
+        write_json(path, known)

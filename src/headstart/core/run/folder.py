@@ -1,0 +1,164 @@
+"""A run folder: one sub-folder a stage, written atomically, owned by one process at a time, resumable.
+
+`job.toml` is the request, `format.json` the version of this layout, `decisions.jsonl` every choice that a clock or a
+measurement influenced. A decision is on disk before it acts; the same job on the same folder replays the decisions,
+so a killed run ends as it would have ended unbroken. Times are kept in `timings.json` alone, so that all other files
+of two such runs are equal byte for byte.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from headstart.core.errors import BusyError, DataError
+from headstart.core.storage.files import disk_errors, read_json, sweep, write_json
+
+FORMAT = 1
+
+
+class RunDir:
+    """An opened run folder.
+
+    Args:
+        path: The folder; it need not exist before `lock`.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = Path(path)
+        self._decisions: dict[str, Any] | None = None
+
+    @contextlib.contextmanager
+    def lock(self) -> Iterator[None]:
+        """Own the folder while the block runs; what a killed owner left half written is gone.
+
+        Raises:
+            BusyError: Another process owns it.
+            SetupError: It cannot be written.
+        """
+        import filelock
+
+        with disk_errors(self.path):
+            self.path.mkdir(parents=True, exist_ok=True)
+            lock = filelock.FileLock(self.path / ".lock", timeout=0)
+            try:
+                lock.acquire()
+            except filelock.Timeout:
+                raise BusyError(
+                    f"another process is working on the run `{self.path}`{self._owner()}",
+                    hint="wait for it, or choose another folder with `--out`",
+                ) from None
+        try:
+            with disk_errors(self.path):
+                sweep(self.path)
+            write_json(self.path / ".owner.json", {"pid": os.getpid()})
+            self._check_format(write=True)
+            yield
+        finally:
+            with contextlib.suppress(OSError):
+                (self.path / ".owner.json").unlink()
+            lock.release()
+
+    def _owner(self) -> str:
+        try:
+            return f" (process {read_json(self.path / '.owner.json')['pid']})"
+        except (OSError, ValueError, KeyError):
+            return ""
+
+    def check(self) -> None:
+        """Refuse a folder that is no run, or that a newer version wrote.
+
+        Raises:
+            DataError: With what is there instead.
+        """
+        if not self.path.is_dir():
+            raise DataError(f"there is no run folder `{self.path}`", hint="headstart fit DATA --out RUN makes one")
+        if not (self.path / "format.json").is_file():
+            raise DataError(f"`{self.path}` is not a run folder: it has no format.json")
+        self._check_format(write=False)
+
+    def _check_format(self, *, write: bool) -> None:
+        path = self.path / "format.json"
+        if path.is_file():
+            try:
+                found = int(read_json(path)["format"])
+            except (ValueError, KeyError, TypeError) as err:
+                raise DataError(f"`{self.path}` is not a run folder: its format.json is damaged") from err
+            if found > FORMAT:
+                raise DataError(
+                    f"the run `{self.path}` has format {found}; this version reads up to {FORMAT}",
+                    hint="install the version of headstart that wrote it, or a newer one",
+                )
+        elif write:
+            write_json(path, {"format": FORMAT})
+
+    def folder(self, stage: str) -> Path:
+        """The folder of a stage, made when missing."""
+        path = self.path / stage
+        with disk_errors(path):
+            path.mkdir(parents=True, exist_ok=True)
+        return path
+
+    # -- decisions
+
+    def _known(self) -> dict[str, Any]:
+        if self._decisions is None:
+            self._decisions = {entry["name"]: entry["value"] for entry in self.decisions()}
+        return self._decisions
+
+    def decisions(self) -> list[dict[str, Any]]:
+        """All entries of `decisions.jsonl` with `name`, `value` and `why`; a line that a kill cut short never acted.
+
+        Raises:
+            DataError: A whole line is damaged: what it decided is lost, and nothing may be decided in its place.
+        """
+        path, found = self.path / "decisions.jsonl", []
+        for number, line in enumerate((line for line in _lines(path) if line.endswith(b"\n")), 1):
+            try:
+                entry = json.loads(line)
+                found.append({"name": entry["name"], "value": entry["value"], "why": entry["why"]})
+            except (ValueError, KeyError, TypeError) as err:
+                hint = "choose another folder with `--out`: what is cached is not done again"
+                raise DataError(
+                    f"a decision of the run is damaged: {err!r}", where=f"{path}:{number}", hint=hint
+                ) from err
+        return found
+
+    def decided(self, name: str) -> Any:
+        """The recorded decision of this name; None when there is none."""
+        return self._known().get(name)
+
+    def decide(self, name: str, make: Callable[[], Any], why: str = "") -> Any:
+        """The recorded decision of this name, or the one `make` takes now, recorded before it is returned.
+
+        Args:
+            name: Unique in the run, such as `embed/order`.
+            make: Returns plain JSON.
+            why: One sentence for the reader of the file.
+        """
+        known = self._known()
+        if name not in known:
+            made = json.loads(json.dumps(make(), allow_nan=False))
+            self._append({"name": name, "value": made, "why": why})
+            known[name] = made
+        return known[name]
+
+    def _append(self, entry: dict[str, Any]) -> None:
+        path = self.path / "decisions.jsonl"
+        with disk_errors(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            whole = b"".join(line for line in _lines(path) if line.endswith(b"\n"))
+            with path.open("r+b" if path.exists() else "wb") as out:
+                out.truncate(len(whole))
+                out.seek(0, os.SEEK_END)
+                out.write(json.dumps(entry, ensure_ascii=True).encode("ascii") + b"\n")
+                out.flush()
+                os.fsync(out.fileno())
+
+
+def _lines(path: Path) -> list[bytes]:
+    return path.read_bytes().splitlines(keepends=True) if path.exists() else []

@@ -1,0 +1,135 @@
+"""Which folder a run gets, and whose it is: one job, one owner at a time, the same job resumes."""
+
+from __future__ import annotations
+
+import datetime
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from headstart.core import job as jobs
+from headstart.core.console import Say
+from headstart.core.errors import NoOpError, UsageError
+from headstart.core.job import Job
+from headstart.core.run.context import Context
+from headstart.core.run.folder import RunDir
+from headstart.core.settings import cache_folder
+from headstart.core.storage.cache import Store
+from headstart.core.storage.files import portable, shown
+
+
+def default_store(say: Say) -> Store:
+    """The cache, which tells of damage through `say`."""
+    return Store(cache_folder(), report=say.warn)
+
+
+def free_folder(name: str, job: Job | None = None) -> Path:
+    """`runs/<date>-<name>`: one that holds this very job unfinished, else the first that is free."""
+    base = portable(f"{datetime.date.today().isoformat()}-{name}")
+    for number in range(1, 10_000):
+        path = Path("runs") / (base if number == 1 else f"{base}-{number}")
+        if not path.exists() or (job and not (path / "report.html").is_file() and _holds(path, job)):
+            return path
+    raise UsageError(f"there are too many runs named `{base}`", hint="name the folder with `--out`")
+
+
+def _holds(path: Path, job: Job) -> bool:
+    """Whether a folder holds a run of this job; what no version of ours can read is none."""
+    written = path / "job.toml"
+    try:
+        return written.is_file() and jobs.same(jobs.read(written), job)
+    except (UsageError, ValueError):
+        return False
+
+
+def require_outside(run: Path, data: Path) -> Path:
+    """The run folder, refused among the pictures, whose files would be read as pictures the next time, and in a run.
+
+    Raises:
+        UsageError: The run folder is the data folder or lies in it, or it lies in the folder of another run.
+    """
+    for above in run.resolve().parents:
+        if (above / "format.json").is_file() and (above / "job.toml").is_file():
+            raise UsageError(
+                f"the run folder `{run}` lies in the run `{above}`",
+                where="--out",
+                hint="name a folder beside it with `--out`",
+            )
+    if run.resolve().is_relative_to(data.resolve()):
+        raise UsageError(
+            f"the run folder `{run}` lies in the data folder",
+            where="--out",
+            hint="name a folder outside the pictures with `--out`",
+        )
+    return run
+
+
+def require_free(run: Path) -> Path:
+    """The run folder, refused where somebody else's files lie in it, some of which a run would write over.
+
+    A run that was killed at its very start has left hidden files, or `format.json` alone.
+
+    Raises:
+        UsageError: The folder is not empty and is no run.
+    """
+    found = shown(run)
+    if found - {"format.json"} and not {"format.json", "job.toml"} <= found:
+        raise UsageError(
+            f"the folder `{run}` is not empty and is no run",
+            where="--out",
+            hint="name a new or an empty folder with `--out`",
+        )
+    return run
+
+
+def require_own(path: Path, job: Job) -> bool:
+    """Whether a folder holds a run of this job that has begun.
+
+    Raises:
+        UsageError: The folder holds a run of another job.
+    """
+    written = path / "job.toml"
+    begun = written.is_file() and (path / "decisions.jsonl").is_file()
+    if begun and (others := jobs.differences(job, jobs.read(written))):
+        raise UsageError(
+            f"the run `{path}` belongs to another job: {'; '.join(others)}",
+            where=str(written),
+            hint="choose another folder with `--out`, or give the settings that job.toml holds to resume it",
+        )
+    return begun
+
+
+@contextmanager
+def opened(path: Path, job: Job, say: Say) -> Iterator[Context]:
+    """Own a run folder for a job.
+
+    A job that failed before its first decision leaves the folder free for another, and so does one that turns out to
+    be wrong before anything was trained.
+
+    Raises:
+        UsageError: The folder holds a run of another job.
+        BusyError: Another process owns it.
+    """
+    run = RunDir(path)
+    with run.lock():
+        begun = require_own(path, job)
+        if not begun:
+            jobs.write(job, path / "job.toml")
+        try:
+            yield Context(job=job, run=run, store=default_store(say), say=say)
+        except (UsageError, NoOpError):
+            if not begun:  # what an earlier process decided stays: the same job goes on from there
+                _free(path)
+            raise
+
+
+def _free(path: Path) -> None:
+    """Let the mended job have the folder: what was decided for the wrong one is forgotten, unless a network learnt.
+
+    All that is lost comes again from the cache.
+    """
+    learnt = any((path / "adapt" / "trials").glob("*")) or (path / "adapt" / "tuning.json").is_file()
+    if not learnt and not (path / "report.html").is_file():
+        shutil.rmtree(path / "adapt", ignore_errors=True)
+        (path / "decisions.jsonl").unlink(missing_ok=True)

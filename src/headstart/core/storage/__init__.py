@@ -1,0 +1,1 @@
+"""Values, rows and files on disk: written whole, named by digest, read back by type."""

@@ -1,0 +1,128 @@
+"""The content-addressed cache: folders named by the digest of what they depend on.
+
+An entry is made in a temporary folder, sealed with the digests of its files (those in sub-folders too), and renamed
+into place, so that it is there whole or not at all. Opening an entry checks the digests; a damaged one is removed and
+reported, and the caller makes it again. A damaged copy of a user's own file is reported and left where it is until a
+whole one takes its place: nothing else could bring it back. A file that cannot be read is no damage, and is told as an
+error. Layout: `<root>/<kind>/<digest>/…` with `seal.json` inside.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from headstart.core.errors import SetupError
+from headstart.core.storage.files import disk_errors, disk_fact, read_json, write_json
+from headstart.core.storage.hashing import digest, file_digest
+
+SEAL = "seal.json"
+_OF_USERS = ("added",)  # kinds whose content no package and no computation can bring back
+
+
+class Store:
+    """A local folder of sealed entries.
+
+    Args:
+        root: The cache folder; made when first written to.
+        report: Called with one sentence when a damaged entry is found.
+    """
+
+    def __init__(self, root: Path, report: Callable[[str], None] = lambda sentence: None) -> None:
+        self.root = Path(root)
+        self.report = report
+
+    def path(self, kind: str, key: Any) -> Path:
+        """Where the entry for a key lies or would lie."""
+        return self.root / kind / (key if isinstance(key, str) and len(key) == 64 else digest(key))
+
+    def find(self, kind: str, key: Any) -> Path | None:
+        """The entry's folder if it is there and whole, else None.
+
+        A damaged entry is reported and removed; of a user's own file it is left.
+
+        Raises:
+            SetupError: It cannot be read, whatever is in it: a missing permission, a lock, too many open files.
+        """
+        folder = self.path(kind, key)
+        if not folder.is_dir():
+            return None
+        if self._whole(folder):
+            return folder
+        if kind in _OF_USERS:
+            self.report(f"the copy {folder.name[:12]} of a file of your own is damaged; it is left as it is")
+            return None
+        self.report(f"the cached {kind} entry {folder.name[:12]} is damaged; it is removed and made again")
+        shutil.rmtree(folder, ignore_errors=True)
+        return None
+
+    def use(self, kind: str, key: Any) -> Path | None:
+        """As `find`, and the entry counts as used now, which `backbones prune` looks at."""
+        found = self.find(kind, key)
+        if found is not None:
+            with contextlib.suppress(OSError):
+                os.utime(found / SEAL)
+        return found
+
+    def make(self, kind: str, key: Any, write: Callable[[Path], None]) -> Path:
+        """The entry for a key, made by `write(folder)` when it is missing or damaged.
+
+        Raises:
+            SetupError: The disk is full, read-only or not permitted, or the entry that is there cannot be read.
+        """
+        found = self.use(kind, key)
+        if found is not None:
+            return found
+        folder = self.path(kind, key)
+        with disk_errors(folder):
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            draft = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".tmp-"))
+            try:
+                write(draft)
+                files = sorted(p for p in draft.rglob("*") if p.is_file())
+                write_json(draft / SEAL, {p.relative_to(draft).as_posix(): file_digest(p) for p in files})
+                self._place(draft, folder)
+            finally:
+                shutil.rmtree(draft, ignore_errors=True)
+        return folder
+
+    def extend(self, folder: Path, name: str, content: Any) -> None:
+        """Add a JSON file to an entry that is whole, and to its seal."""
+        with disk_errors(folder):
+            write_json(folder / name, content)
+            write_json(folder / SEAL, {**read_json(folder / SEAL), name: file_digest(folder / name)})
+
+    def _place(self, draft: Path, folder: Path) -> None:
+        """Rename into place; when another process was faster, its entry stands, and a damaged one makes room."""
+        try:
+            os.replace(draft, folder)  # noqa: PTH105
+        except OSError:
+            if not folder.is_dir():
+                raise
+            if not self._whole(folder):
+                aside = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".tmp-"))
+                os.replace(folder, aside / "damaged")  # noqa: PTH105
+                os.replace(draft, folder)  # noqa: PTH105
+                shutil.rmtree(aside, ignore_errors=True)
+
+    def _whole(self, folder: Path) -> bool:
+        """Whether all is as it was sealed.
+
+        Raises:
+            SetupError: It cannot be read.
+        """
+        try:
+            seal = read_json(folder / SEAL)
+            return all(file_digest(folder / name) == value for name, value in seal.items())
+        except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
+            return False
+        except (ValueError, AttributeError, TypeError):  # the seal itself may be damaged
+            return False
+        except OSError as err:
+            what = f"the cached entry `{folder}` cannot be read"
+            raise disk_fact(err, what) or SetupError(f"{what}: {err.strerror or err}", where=str(folder)) from err

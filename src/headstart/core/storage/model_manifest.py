@@ -1,0 +1,217 @@
+"""What a saved model is made of: one JSON file that names every other file with its digest.
+
+The folder holds `manifest.json`, one folder a trunk with its OpenVINO files, and the arrays of the head and of doubt as
+safetensors. What an older version wrote is read; format 1 had no doubt, and its models answer as they always did.
+Paths are relative with forward slashes, so a folder made on one system loads on another. Reading checks the format's
+version, that every path stays inside the folder, and that every file, the manifest included, is as it was written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from headstart.core.errors import DataError
+from headstart.core.storage import serialization
+from headstart.core.storage.files import read_json, write_json
+from headstart.core.storage.hashing import digest, file_digest, plain
+from headstart.core.types import Depth, Feature, InputSpec
+
+FORMAT = 2  # 1 had no doubt; what wrote it is read for good
+NAME = "manifest"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrunkEntry:
+    """A frozen trunk.
+
+    Attributes:
+        name: `source:preset`.
+        revision: Of the weights, graph and pooling.
+        input: How a picture becomes its input.
+        depths: Outputs of the graph, in their order.
+        precision: `f32` or `int8`.
+        licence: Of the weights.
+        licence_note: What else to know, or empty.
+        ir: Path of the OpenVINO `.xml`.
+        files: Path -> SHA-256 of everything the trunk needs.
+    """
+
+    name: str
+    revision: str
+    input: InputSpec
+    depths: tuple[Depth, ...]
+    precision: str
+    licence: str
+    licence_note: str
+    ir: str
+    files: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeadEntry:
+    """The fitted head: which plugin made it, how it answers, its arrays and their SHA-256."""
+
+    name: str
+    kind: str
+    arrays: str
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """How probabilities become an answer.
+
+    Attributes:
+        positive: Class of interest, or empty.
+        threshold: Probability of `positive` from which it is answered; None takes the likeliest class.
+        costs: (C, C) cost of answering column for row; None when all mistakes weigh the same.
+    """
+
+    positive: str
+    threshold: float | None
+    costs: tuple[tuple[float, ...], ...] | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Calibration:
+    """Temperature by which log probabilities are divided; 1.0 leaves them as they are."""
+
+    temperature: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DoubtEntry:
+    """What the model promises of its sets of plausible classes, and when it declines to answer.
+
+    Attributes:
+        coverage: Share of pictures whose true class is in their set, as asked for.
+        promise: The share that theory guarantees; 0 where nothing is.
+        score: One of `headstart.uncertainty.conformal.SCORES`, by which the sets are made.
+        kept: Share of known pictures, at least, whose true class the test of plausibility keeps.
+        novelty: One of `headstart.uncertainty.ood_detection.METHODS`, or empty where nothing measures it.
+        neighbour: Which nearest reference tells the distance.
+        limit: Distance beyond which the model declines.
+        familiar: Share of known pictures that lie within the limit, as promised.
+        arrays: Path of a safetensors file; see `headstart.uncertainty.selective_prediction.doubts`.
+        sha256: Its digest.
+    """
+
+    coverage: float
+    promise: float
+    score: str
+    kept: float
+    novelty: str
+    neighbour: int
+    limit: float
+    familiar: float
+    arrays: str
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manifest:
+    """A saved model.
+
+    Attributes:
+        format: Version of this layout.
+        headstart: Version that wrote it.
+        task: `classification`.
+        class_names: C names, in the order of the probabilities.
+        trunks: Each once.
+        features: The head's input, concatenated in this order.
+        head: The head.
+        decision: From probabilities to an answer.
+        calibration: Of the probabilities.
+        doubt: When to decline; None for a model that always answers, as all of format 1 do.
+    """
+
+    format: int
+    headstart: str
+    task: str
+    class_names: tuple[str, ...]
+    trunks: tuple[TrunkEntry, ...]
+    features: tuple[Feature, ...]
+    head: HeadEntry
+    decision: Decision
+    calibration: Calibration
+    doubt: DoubtEntry | None = None
+
+    def files(self) -> dict[str, str]:
+        """Path -> SHA-256 of every file besides the manifest."""
+        found = {path: value for trunk in self.trunks for path, value in trunk.files.items()}
+        found |= {self.head.arrays: self.head.sha256}
+        return found if self.doubt is None else found | {self.doubt.arrays: self.doubt.sha256}
+
+
+def write(manifest: Manifest, folder: Path) -> None:
+    """Write `manifest.json` with its own digest; last of all, so that a folder with it is whole."""
+    content = plain(manifest)
+    write_json(folder / f"{NAME}.json", content | {"digest": digest(content)})
+
+
+def read(folder: Path) -> Manifest:
+    """Read and check a model folder.
+
+    Args:
+        folder: The model folder.
+
+    Raises:
+        DataError: There is no model, a newer version wrote it, or a file is missing or not as it was written.
+    """
+    path = folder / f"{NAME}.json"
+    if not path.is_file():
+        raise DataError(
+            f"there is no model in `{folder}`", where=str(path), hint="headstart fit DATA --out RUN makes one"
+        )
+    try:
+        content = read_json(path)
+        _check_format(content["format"], folder)
+        if content.pop("digest") != digest(content):
+            raise DataError(f"`{path}` was changed after it was written", where=str(path), hint=_AGAIN)
+        manifest = serialization.load(Manifest, folder, NAME)
+    except (ValueError, KeyError, TypeError, AttributeError) as err:
+        raise DataError(f"`{path}` is not a model's manifest: {err!r}", where=str(path), hint=_AGAIN) from err
+    check_files(manifest, folder)
+    return manifest
+
+
+_AGAIN = "copy the whole model folder again, or export it again with the `headstart fit` that made the run"
+
+
+def _check_format(found: int, folder: Path) -> None:
+    if found > FORMAT:
+        raise DataError(
+            f"the model `{folder}` has format {found}; this version reads up to {FORMAT}",
+            hint="install the version of headstart that wrote it, or a newer one",
+        )
+
+
+def check_files(manifest: Manifest, folder: Path) -> None:
+    """Compare every file with its digest.
+
+    Raises:
+        DataError: With all files that are missing, changed, outside the folder or without a digest.
+    """
+    known = manifest.files()
+    wrong = [f"`{path}` {fault}" for path, value in known.items() if (fault := _fault(folder, path, value))]
+    graphs = [path for trunk in manifest.trunks for path in (trunk.ir, f"{trunk.ir.removesuffix('.xml')}.bin")]
+    wrong += [f"`{path}` has no digest" for path in graphs if path not in known]
+    if wrong:
+        raise DataError(f"the model is damaged: {', '.join(wrong)}", where=str(folder), hint=_AGAIN)
+
+
+def _fault(folder: Path, path: str, value: str) -> str:
+    pure = PurePosixPath(path)
+    if pure.is_absolute() or ".." in pure.parts or "\\" in path or ":" in path:
+        return "lies outside the folder"
+    if not (folder / pure).is_file():
+        return "is missing"
+    return "" if file_digest(folder / pure) == value else "is not as it was written"
+
+
+def entry_files(folder: Path, below: str) -> dict[str, str]:
+    """Path relative to `folder` -> SHA-256 of the files in its sub-folder `below`."""
+    files = sorted(p for p in (folder / below).iterdir() if p.is_file())
+    return {f"{below}/{p.name}": file_digest(p) for p in files}

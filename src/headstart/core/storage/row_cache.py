@@ -1,0 +1,295 @@
+"""A cache of fixed-width rows under 32-byte keys: vectors of pictures by the SHA-256 of their bytes.
+
+One folder holds, append-only: `<column>.f32` or `.f16` (raw rows), `keys.bin` (32 bytes a row) and `blocks.jsonl`
+(one line a block: first row, rows, SHA-256 over its keys and columns). The line is written last and everything is
+synced before it, so a block is there whole or not at all: a kill or a full disk leaves bytes that no line speaks of.
+Blocks are checked against their digest before the first use in each store; a damaged one is reported, struck out, and
+its rows are missing again.
+Several processes may add to one folder: they take turns, and each looks at what the others added.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import threading
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from headstart.core.storage.files import disk_errors
+from headstart.core.storage.unlinked_array import nameless
+
+KEY_BYTES = 32
+_RAM_BYTES = 16_000_000
+_CHUNK_ROWS = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class _Block:
+    start: int
+    n: int
+    sha256: str
+
+
+class RowStore:
+    """One folder of rows.
+
+    Args:
+        folder: Made when first added to.
+        columns: Name -> width of each column.
+        half: Columns that are kept in float16, the others in float32.
+        report: Called with one sentence when damage is found.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        columns: Mapping[str, int],
+        *,
+        half: Collection[str] = (),
+        report: Callable[[str], None] = lambda sentence: None,
+    ) -> None:
+        self.folder = Path(folder)
+        self.columns = dict(columns)
+        self.types = {name: np.dtype(np.float16 if name in half else np.float32) for name in columns}
+        self.report = report
+        self._lock = threading.RLock()
+        self._turn: Any = None
+        self._index: dict[bytes, int] = {}
+        self._blocks: dict[int, _Block] = {}  # by first row
+        self._starts = np.empty(0, np.int64)  # of the blocks, ascending
+        self._sound: set[int] = set()
+        self._read_to = 0
+        self._refresh()
+
+    # -- the index
+
+    def _refresh(self) -> None:
+        """Learn the blocks whose lines were added since the last look, whoever added them."""
+        path, short = self.folder / "blocks.jsonl", []
+        if not path.is_file():
+            return
+        with path.open("rb") as lines:
+            lines.seek(self._read_to)
+            whole = lines.read().rpartition(b"\n")[0]
+        for line in whole.split(b"\n") if whole else ():
+            block = self._understood(line)
+            if block is not None and not self._learn(block):
+                short.append(block)
+            self._read_to += len(line) + 1
+        self._starts = np.array(sorted(self._blocks), np.int64)
+        if short:
+            self._strike_out(short)
+
+    def _understood(self, line: bytes) -> _Block | None:
+        """The block that a line speaks of; a line that strikes one out is obeyed, a damaged one reported."""
+        try:
+            entry = json.loads(line) if line.strip() else {}
+            if "sha256" in entry:
+                return _Block(int(entry["start"]), int(entry["n"]), str(entry["sha256"]))
+            if entry:
+                self._forget(int(entry["struck_out"]))
+        except (ValueError, KeyError, TypeError):
+            self.report(f"a line of the cached rows {self.folder.name[:12]} is damaged; its rows are made again")
+        return None
+
+    def _learn(self, block: _Block) -> bool:
+        """Take a block's keys into the index; False when the file of keys ends before they do."""
+        keys = self._map("keys.bin", np.uint8, KEY_BYTES)[block.start : block.start + block.n]
+        self._blocks[block.start] = block
+        for row, key in enumerate(keys, block.start):
+            self._index.setdefault(key.tobytes(), row)
+        return len(keys) == block.n
+
+    def _forget(self, start: int) -> None:
+        block = self._blocks.pop(start, None)
+        if block is not None:
+            inside = range(block.start, block.start + block.n)
+            self._index = {key: row for key, row in self._index.items() if row not in inside}
+
+    def _file(self, column: str) -> str:
+        return f"{column}.f{8 * self.types[column].itemsize}"
+
+    def _map(self, name: str, dtype: Any, width: int) -> np.ndarray:
+        path = self.folder / name
+        rows = path.stat().st_size // (width * np.dtype(dtype).itemsize) if path.is_file() else 0
+        return np.memmap(path, dtype=dtype, mode="r", shape=(rows, width)) if rows else np.empty((0, width), dtype)
+
+    # -- reading
+
+    def __len__(self) -> int:
+        return len(self._index)
+
+    def find(self, keys: np.ndarray) -> np.ndarray:
+        """Where rows lie.
+
+        Args:
+            keys: (M, 32) uint8.
+
+        Returns:
+            (M,) int64 positions for `take`; -1 for what is missing. Every block that is pointed into was checked.
+        """
+        with self._lock:
+            found = self._look_up(keys)
+            if self._drop_damaged(found):
+                found = self._look_up(keys)  # points into checked blocks only, since damaged ones are gone
+            return found
+
+    def lacking(self, keys: np.ndarray) -> int:
+        """How many of these keys, all different, have no row, by the index alone: no block is checked for it."""
+        with self._lock:
+            return int((self._look_up(keys) < 0).sum())
+
+    def _look_up(self, keys: np.ndarray) -> np.ndarray:
+        return np.fromiter((self._index.get(key.tobytes(), -1) for key in keys), np.int64, len(keys))
+
+    def _drop_damaged(self, found: np.ndarray) -> bool:
+        """Check the blocks that are pointed into; strike out damaged ones and say whether there were any."""
+        pointed = np.unique(np.searchsorted(self._starts, found[found >= 0], side="right") - 1)
+        bad = []
+        for start in self._starts[pointed].tolist():
+            block = self._blocks[start]
+            if block.start not in self._sound and self._digest(block) != block.sha256:
+                bad.append(block)
+            else:
+                self._sound.add(block.start)
+        if bad:
+            self._strike_out(bad)
+        return bool(bad)
+
+    def _strike_out(self, bad: list[_Block]) -> None:
+        rows = sum(block.n for block in bad)
+        self.report(f"{rows:,} cached rows of {self.folder.name[:12]} are damaged; they are made again")
+        with self._exclusive():
+            self._write_lines([{"struck_out": block.start} for block in bad])
+        self._refresh()
+
+    def _digest(self, block: _Block) -> str:
+        made = hashlib.sha256()
+        made.update(self._map("keys.bin", np.uint8, KEY_BYTES)[block.start : block.start + block.n].data)
+        for column in sorted(self.columns):
+            made.update(self.column(column)[block.start : block.start + block.n].data)
+        return made.hexdigest()
+
+    def column(self, name: str) -> np.ndarray:
+        """All rows of a column, mapped from its file, (R, D); only positions that `find` gave are worth reading."""
+        return self._map(self._file(name), self.types[name], self.columns[name])
+
+    def take(self, column: str, positions: np.ndarray, scratch: Path) -> np.ndarray:
+        """Rows of a float32 column.
+
+        A run of neighbours is a view of the file. Others are gathered: in memory when small, else in a file without a
+        name in `scratch` that vanishes with the array.
+
+        Args:
+            column: Its name.
+            positions: (M,) int64 from `find`.
+            scratch: Folder for the gathered rows.
+
+        Returns:
+            (M, D) float32, not to be written to.
+
+        Raises:
+            ValueError: A position is -1: the row is missing.
+        """
+        if len(positions) and positions.min() < 0:
+            raise ValueError(f"{int((positions < 0).sum()):,} of the rows asked for are not cached")
+        source = self.column(column)
+        if len(positions) and np.array_equal(positions, np.arange(positions[0], positions[0] + len(positions))):
+            return source[positions[0] : positions[0] + len(positions)].view(np.ndarray)
+        shape = (len(positions), self.columns[column])
+        out = np.empty(shape, np.float32) if shape[0] * shape[1] * 4 <= _RAM_BYTES else nameless(shape, scratch)
+        for at in range(0, len(positions), _CHUNK_ROWS):
+            out[at : at + _CHUNK_ROWS] = source[positions[at : at + _CHUNK_ROWS]]
+        out.flags.writeable = False
+        return out
+
+    # -- writing
+
+    def add(self, keys: np.ndarray, columns: Mapping[str, np.ndarray]) -> None:
+        """Append one block; keys that are there already, in a sound block, are left out.
+
+        Args:
+            keys: (M, 32) uint8.
+            columns: Name -> (M, D) in the column's type, one entry for each column of the store.
+
+        Raises:
+            SetupError: The disk is full, read-only or not permitted.
+            ValueError: A number is not finite; the caller knows whose it is.
+        """
+        if not all(np.isfinite(values).all() for values in columns.values()):
+            raise ValueError("a row with a number that is not finite cannot be cached")
+        with self._lock, self._exclusive():
+            self._refresh()
+            new = (self.find(keys) < 0) & _first(keys)
+            if new.any():
+                self._append(keys[new], {name: np.asarray(v, self.types[name])[new] for name, v in columns.items()})
+                self._refresh()
+
+    def _exclusive(self) -> Any:
+        """The turn among processes: one lock a store, which its holder may take again while it has it."""
+        import filelock
+
+        with disk_errors(self.folder):
+            self.folder.mkdir(parents=True, exist_ok=True)
+            if self._turn is None:
+                self._turn = filelock.FileLock(self.folder / ".lock", thread_local=False)
+            return self._turn
+
+    def _append(self, keys: np.ndarray, columns: dict[str, np.ndarray]) -> None:
+        """Write behind everything that is there, spoken of or not, so that no reader's view ever changes."""
+        start = self._end()
+        made = hashlib.sha256(keys.tobytes())
+        with disk_errors(self.folder):
+            for name in sorted(self.columns):
+                content = np.ascontiguousarray(columns[name]).tobytes()
+                made.update(content)
+                _write_at(self.folder / self._file(name), start * columns[name][0].nbytes, content)
+            _write_at(self.folder / "keys.bin", start * KEY_BYTES, keys.tobytes())
+        self._write_lines([{"start": start, "n": len(keys), "sha256": made.hexdigest()}])
+        self._sound.add(start)
+
+    def _end(self) -> int:
+        """The first row behind all bytes of all files."""
+        ends = [b.start + b.n for b in self._blocks.values()]
+        widths = {self._file(name): self.columns[name] * kind.itemsize for name, kind in self.types.items()}
+        for name, row_bytes in {**widths, "keys.bin": KEY_BYTES}.items():
+            path = self.folder / name
+            ends.append(-(-path.stat().st_size // row_bytes) if path.exists() else 0)
+        return max(ends)
+
+    def _write_lines(self, lines: list[dict[str, Any]]) -> None:
+        """Append whole lines; what a kill left of an unfinished one is cut off first."""
+        path = self.folder / "blocks.jsonl"
+        with disk_errors(self.folder):
+            there = path.read_bytes() if path.exists() else b""
+            whole = there.rpartition(b"\n")[0]
+            made = b"".join(json.dumps(line).encode("ascii") + b"\n" for line in lines)
+            _write_at(path, len(whole) + 1 if whole else 0, made, cut=True)
+
+
+def _first(keys: np.ndarray) -> np.ndarray:
+    """(M,) bool: the first of equal keys."""
+    found = np.zeros(len(keys), dtype=bool)
+    found[np.unique(keys, axis=0, return_index=True)[1]] = True
+    return found
+
+
+def _write_at(path: Path, offset: int, content: bytes, *, cut: bool = False) -> None:
+    with os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o644), "r+b") as out:
+        if cut:
+            out.truncate(offset)
+        out.seek(offset)
+        out.write(content)
+        out.flush()
+        os.fsync(out.fileno())
+
+
+def keys_of(digests: list[str]) -> np.ndarray:
+    """SHA-256 hex digests as (M, 32) uint8."""
+    return np.frombuffer(bytes.fromhex("".join(digests)), np.uint8).reshape(-1, KEY_BYTES)

@@ -1,0 +1,94 @@
+"""Audit: ask every data check, keep its answer, and gather the pictures that must stay together.
+
+The stage runs twice: phase `files` on what the files tell, phase `vectors` on the embeddings; the second keeps the
+links of the first. Links of equal bytes always merge; links of mere likeness merge until a cluster reaches the cap
+of `kit.clusters`. A finding of severity `error` stops the run, with all others of its kind.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+
+import numpy as np
+
+from headstart.core import registry
+from headstart.core.errors import DataError
+from headstart.core.run.context import Context
+from headstart.core.storage import serialization
+from headstart.core.storage.files import show
+from headstart.core.types import Audit, AuditInput, DataCheck, Dataset, Embeddings, Finding, Outcome
+from headstart.data.duplicates.clusters import capped, chain_cap
+
+
+def run(data: Dataset, *, ctx: Context, embeddings: Embeddings | None = None, before: Audit | None = None) -> Audit:
+    """Ask all checks of a phase.
+
+    Args:
+        data: The data set.
+        ctx: The run.
+        embeddings: Of the backbone that `headstart.selection.candidates.looked_at_by` names; with them the phase is
+        `vectors`, on their last depth. before: The audit of phase `files`, whose links are kept.
+
+    Raises:
+        DataError: With every finding that makes fitting impossible.
+    """
+    phase = "files" if embeddings is None else "vectors"
+    given = _input(data, ctx.job.folds, embeddings)
+    outcomes = tuple(check(given) for check in checks(phase))
+    known = (*(before.outcomes if before else ()), *outcomes)
+    clusters, refused = _clusters(data, known)
+    audit = Audit(phase=phase, outcomes=outcomes, clusters=clusters)
+    serialization.save(audit, ctx.folder("audit"), name=phase)
+    _tell(audit, len(refused), ctx)
+    _stop(outcomes)
+    return audit
+
+
+def checks(phase: str) -> list[DataCheck]:
+    """The checks of a phase, in the order of their codes."""
+    every = [registry.load("data_checks", name) for name in registry.names("data_checks")]
+    return sorted((check for check in every if check.phase == phase), key=lambda check: check.code)
+
+
+def _input(data: Dataset, folds: int, embeddings: Embeddings | None) -> AuditInput:
+    if embeddings is None:
+        return AuditInput(data=data, folds=folds)
+    last = embeddings.spec.depths[-1].name
+    return AuditInput(data=data, folds=folds, vectors=embeddings.vectors[last], rows=np.asarray(embeddings.rows))
+
+
+def _clusters(data: Dataset, outcomes: Iterable[Outcome]) -> tuple[np.ndarray, np.ndarray]:
+    links = [link for outcome in outcomes for link in outcome.links]
+    same = [data.digests[a] == data.digests[b] for a, b in links]
+    pairs, exact = np.array(links, np.int64).reshape(-1, 2), np.array(same, bool)
+    n = len(data.uris)
+    return capped(n, pairs[exact], pairs[~exact], cap=chain_cap(n))
+
+
+def _tell(audit: Audit, refused: int, ctx: Context) -> None:
+    found = Counter(outcome.status for outcome in audit.outcomes)
+    parts = [f"{len(audit.outcomes)} checks", f"{found['issue']} {'issue' if found['issue'] == 1 else 'issues'}"]
+    parts.append(f"{found['tip']} {'tip' if found['tip'] == 1 else 'tips'}")
+    parts += [f"{found['skipped']} skipped"] if found["skipped"] else []
+    ctx.say.line("audit", f"{audit.phase}: {', '.join(parts)}")
+    for outcome in audit.outcomes:
+        if outcome.status in ("issue", "skipped"):
+            ctx.say.line("audit", f"{outcome.code} {outcome.why}")
+    if refused:
+        cap = chain_cap(len(audit.clusters))
+        ctx.say.line("audit", f"{refused:,} links of likeness would chain more than {cap:,} pictures: not followed")
+
+
+def _stop(outcomes: Iterable[Outcome]) -> None:
+    fatal = [finding for outcome in outcomes for finding in outcome.findings if finding.severity == "error"]
+    if fatal:
+        what = "; ".join(f"{finding.code} {finding.sentence}" for finding in fatal)
+        hint = "; ".join(dict.fromkeys(finding.fix for finding in fatal))
+        raise DataError(what, where=_where(fatal), hint=hint)
+
+
+def _where(findings: Iterable[Finding]) -> str | None:
+    files = [show(uri) for finding in findings for uri in finding.uris]
+    more = f" and {len(files) - 5:,} more" if len(files) > 5 else ""
+    return ", ".join(files[:5]) + more or None

@@ -1,0 +1,37 @@
+"""Pictures of unusual shape or size."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from headstart.core.types import AuditInput, Outcome
+from headstart.data.check_base import Check, count, uris
+
+# Longer side to shorter: at 3 a centre crop throws two thirds of the picture away.
+ASPECT = 3.0
+# Pixels against the set's median: a factor of 16 is 4 on each side.
+AREA = 16.0
+
+
+def _look(check: Check, given: AuditInput) -> Outcome:
+    data = given.data
+    wide, high = np.asarray(data.facts.width_px, np.float64), np.asarray(data.facts.height_px, np.float64)
+    aspect, area = np.maximum(wide, high) / np.minimum(wide, high), wide * high
+    usual = float(np.median(area))
+    long = np.flatnonzero(aspect > ASPECT)
+    far = np.flatnonzero((area > AREA * usual) | (area < usual / AREA))
+    findings = []
+    if len(long):
+        sentence = f"{count(len(long))} with a side more than {ASPECT:.0f} times the other ({uris(data, long)})"
+        findings.append(
+            check.finding("info", sentence, "a centre crop cuts off their ends: cut them up first", rows=long)
+        )
+    if len(far):
+        sentence = f"{count(len(far))} with {AREA:.0f} times more or fewer pixels than usual ({uris(data, far)})"
+        findings.append(check.finding("info", sentence, "see whether they belong to the set", rows=far))
+    if findings:
+        return check.found(findings)
+    return check.passed(f"largest aspect ratio {aspect.max():.1f}, median size {usual / 1e6:.2f} megapixels")
+
+
+PLUGIN = Check("D006", "odd shapes and sizes", "files", _look)

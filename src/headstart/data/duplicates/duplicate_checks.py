@@ -1,0 +1,89 @@
+"""What the duplicate checks share: which pictures are copies, and which look like copies.
+
+Exact copies have equal bytes. Near-duplicates have perceptual hashes that differ in few of 64 bits, fewer in a set
+whose pictures all look alike, and colour histograms that do not contradict it. Figures: docs/audit.md, printed by
+`python -m benchmarks.false_alarms`.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from headstart.core.types import Dataset, Outcome
+from headstart.data.check_base import Check, count, uris
+from headstart.data.duplicates.clusters import clusters, forest, groups
+from headstart.data.duplicates.near_neighbours import hash_pairs, typical_bits
+
+# Bits that may differ: this part of what all but the closest 1 % of pairs keep, within these bounds. On 2,000 pictures
+# of one cloth the limit is 8 and the two most alike differ in 12; on 1,797 tiny drawings of ten digits it is 6.
+HASH_PART, HASH_LEAST, HASH_MOST = 0.4, 4, 8
+# Share of pixels in other colours. A copy that is 8 % brighter moves up to 0.22 on the cloth.
+COLOUR_LIMIT = 0.5
+# Beyond `HASH_LEAST` bits the colours must agree better.
+DOUBTFUL_COLOUR_LIMIT = 0.25
+# The hash of a blank picture is noise.
+BLANK_STD = 2.0
+
+
+def copies(data: Dataset) -> list[np.ndarray]:
+    """Rows of each group of files with equal bytes, in the order of their smallest row."""
+    return groups(_first_copy(data))
+
+
+def _first_copy(data: Dataset) -> np.ndarray:
+    """(N,) int64 smallest row with the same bytes; a dictionary takes a quarter of an array's memory for digests."""
+    first: dict[str, int] = {}
+    return np.array([first.setdefault(digest, row) for row, digest in enumerate(data.digests)], np.int64)
+
+
+def chain(group: np.ndarray) -> list[tuple[int, int]]:
+    """Links that tie a group together: each row to the group's first."""
+    return [(int(group[0]), int(row)) for row in group[1:]]
+
+
+def near_pairs(data: Dataset) -> tuple[np.ndarray, int]:
+    """Different files that look like copies; blank pictures are left out.
+
+    Returns:
+        (P, 2) int64 pairs, the closest first; and the limit on bits that was used.
+    """
+    facts = data.facts
+    rows = np.unique(_first_copy(data))
+    rows = rows[np.asarray(facts.grey_std)[rows] >= BLANK_STD]
+    hashes = np.asarray(facts.phash)[rows]
+    limit = int(np.clip(HASH_PART * typical_bits(hashes), HASH_LEAST, HASH_MOST))
+    local, bits = hash_pairs(hashes, limit)
+    pairs: np.ndarray = rows[local]
+    colour = _colour_distance(np.asarray(facts.histogram), pairs)
+    return pairs[colour <= np.where(bits <= HASH_LEAST, COLOUR_LIMIT, DOUBTFUL_COLOUR_LIMIT)], limit
+
+
+def _colour_distance(histogram: np.ndarray, pairs: np.ndarray) -> np.ndarray:
+    """(P,) total variation distance of two histograms, 0..1."""
+    parts = np.array_split(pairs, 1 + len(pairs) // 50_000)
+    return np.concatenate([np.abs(histogram[p[:, 0]] - histogram[p[:, 1]]).sum(axis=1) / 2 for p in parts])
+
+
+def tied(n: int, pairs: np.ndarray) -> list[np.ndarray]:
+    """Rows of each group that pairs tie together."""
+    return groups(clusters(n, pairs))
+
+
+def alike(check: Check, data: Dataset, pairs: np.ndarray, rule: str) -> Outcome:
+    """The issue that near-duplicates are.
+
+    Args:
+        check: Who found them.
+        data: The data set.
+        pairs: (P, 2) int64 rows, the closest first, P above 0.
+        rule: What made them pairs, with its figures.
+    """
+    pairs = forest(len(data.uris), pairs)
+    found = tied(len(data.uris), pairs)
+    rows, targets = np.concatenate(found), np.asarray(data.targets)
+    mixed = sum(len(np.unique(targets[group])) > 1 for group in found)
+    labels = f", {mixed:,} of them under two labels" if mixed else ""
+    kinds = count(len(found), "near-duplicate group")
+    sentence = f"{count(len(rows))} in {kinds}{labels}: {rule} (such as {uris(data, pairs[0])})"
+    fix = "look at the groups; each stays on one side of every split that is drawn"
+    return check.issue(sentence, fix, rows=rows, links=pairs)

@@ -1,0 +1,115 @@
+"""Look at many files in parallel: digest, facts, or the reason why a file is no picture.
+
+The facts of a picture are cached under the digest of its bytes, so that a second look only reads and hashes. A file
+that cannot be used is not cached; it is looked at anew each time.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from headstart.core.console import Progress
+from headstart.core.storage.cache import Store
+from headstart.core.storage.row_cache import RowStore, keys_of
+from headstart.core.types import Excused
+from headstart.images import descriptors
+from headstart.images.preprocessing import PictureError, inspect, read_bytes
+
+_CHUNK = 16  # files a task looks at
+_BLOCK = 1024  # new facts that go to the cache together
+_COLUMN = "facts"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Looked:
+    """A usable picture.
+
+    Attributes:
+        uri: Its path below the root.
+        digest: SHA-256 hex of its bytes.
+        file_bytes: Their number.
+        row: (ROW_WIDTH,) float32 facts, see `headstart.images.descriptors`.
+        cached: Whether the facts were known.
+    """
+
+    uri: str
+    digest: str
+    file_bytes: int
+    row: np.ndarray
+    cached: bool
+
+
+class Looker:
+    """Looks at files and remembers their facts.
+
+    Args:
+        root: The folder that uris are relative to.
+        store: The cache.
+    """
+
+    def __init__(self, root: str, store: Store) -> None:
+        self.root = root
+        self._scratch = store.root / "scratch"
+        self._known = RowStore(
+            store.root / "facts" / descriptors.cache_key(), {_COLUMN: descriptors.ROW_WIDTH}, report=store.report
+        )
+
+    def look(self, uris: list[str], threads: int, progress: Progress) -> Iterator[Looked | Excused]:
+        """One answer a file, in order; new facts are cached even when the caller stops early."""
+        new: list[Looked] = []
+        try:
+            for answer in self._answers(uris, threads):
+                progress.add(1, cached=isinstance(answer, Looked) and answer.cached)
+                if isinstance(answer, Looked) and not answer.cached:
+                    new.append(answer)
+                    if len(new) >= _BLOCK:
+                        self._keep(new)
+                yield answer
+        finally:
+            self._keep(new)
+
+    def _keep(self, new: list[Looked]) -> None:
+        if new:
+            self._known.add(keys_of([one.digest for one in new]), {_COLUMN: np.stack([one.row for one in new])})
+            new.clear()
+
+    def _answers(self, uris: list[str], threads: int) -> Iterator[Looked | Excused]:
+        waiting: deque[Future[list[Looked | Excused]]] = deque()
+        pool = ThreadPoolExecutor(threads, thread_name_prefix="look")
+        try:
+            for at in range(0, len(uris), _CHUNK):
+                waiting.append(pool.submit(self._chunk, uris[at : at + _CHUNK]))
+                if len(waiting) > 4 * threads:
+                    yield from waiting.popleft().result()
+            while waiting:
+                yield from waiting.popleft().result()
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+    def _chunk(self, uris: list[str]) -> list[Looked | Excused]:
+        return [self._one(uri) for uri in uris]
+
+    def _one(self, uri: str) -> Looked | Excused:
+        try:
+            content = read_bytes(os.path.join(self.root, uri))  # noqa: PTH118 - millions of calls
+            digest = hashlib.sha256(content).hexdigest()
+            at = self._known.find(keys_of([digest]))
+            if at[0] >= 0:
+                row = self._known.take(_COLUMN, at, self._scratch)[0]
+                return Looked(uri, digest, len(content), np.array(row), True)
+            return Looked(uri, digest, len(content), descriptors.to_row(inspect(content)), False)
+        except PictureError as err:
+            return Excused(uri=uri, reason=err.reason, detail=err.detail)
+
+
+def suffix(uri: str) -> str:
+    """`.jpg` for `cat/A.JPG`; empty without one."""
+    return Path(uri).suffix.lower()

@@ -1,0 +1,197 @@
+"""Splits: who learns and who judges, drawn after the audit so that look-alikes stay on one side.
+
+Given splits are kept as they are, and what straddles them is told. Otherwise a test split is drawn if every class
+keeps enough pictures in it. Folds are drawn inside `train` only, repeated where pictures are few, and fewer where a
+class has fewer unlike pictures than folds. Both draws deal out whole clusters (`deal`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from headstart.core.errors import DataError
+from headstart.core.job import Job
+from headstart.core.run.context import Context
+from headstart.core.storage import serialization
+from headstart.core.types import Dataset, Splits
+from headstart.data.stratified_group_split import deal
+
+LEAST_TEST = 10  # pictures of each class in a test split that is drawn
+# Repeats of the cross-validation: below so many pictures to learn from, so many.
+REPEATS = ((200, 10), (500, 3))
+REPEATS_WITHOUT_TEST = 3  # at least, when cross-validation is all there is
+_ATTEMPTS = 20
+
+
+def draw(data: Dataset, clusters: np.ndarray, *, ctx: Context, screened: np.ndarray | None = None) -> Splits:
+    """Keep the given splits or draw them.
+
+    Args:
+        data: The data set.
+        clusters: (N,) int64 as in `Audit`.
+        ctx: The run; its job gives `test_size`, `folds` and the seed.
+        screened: (M,) rows that helped to choose backbones: they and their clusters stay out of a drawn test split.
+
+    Raises:
+        DataError: A class's pictures are all copies of one, so that it cannot be cross-validated.
+    """
+    clusters, why = _split_up(data, np.asarray(clusters, np.int64))
+    side, said = _given(data) if any(data.split) else _hold_out(data, clusters, ctx, screened)
+    why.append(said)
+    train = np.flatnonzero(side == 0)
+    folds, said = _folds(data, clusters, train, ctx, tested=bool((side > 0).any()))
+    why.append(said)
+    splits = Splits(
+        train=train,
+        val=np.flatnonzero(side == 1),
+        test=np.flatnonzero(side == 2),
+        folds=folds,
+        clusters=clusters,
+        given=any(data.split),
+        straddling=straddling(side, clusters),
+        seed=ctx.seed,
+        why="; ".join(why),
+    )
+    serialization.save(splits, ctx.folder("splits"))
+    ctx.say.line("splits", splits.why)
+    return splits
+
+
+def ahead(data: Dataset, job: Job) -> tuple[tuple[int, ...], int]:
+    """What a draw is going to give, as far as the numbers of pictures tell: look-alikes are not known yet.
+
+    Returns:
+        Training pictures of each class that has some, and how many pictures will judge.
+    """
+    targets, side = np.asarray(data.targets), np.array([split in ("", "train") for split in data.split], bool)
+    counts = np.bincount(targets[side], minlength=len(data.class_names))
+    counts, judge = counts[counts > 0], int(sum(split == "test" for split in data.split) or (~side).sum())
+    held = np.floor(counts * job.test_size + 0.5).astype(np.int64)
+    if side.all() and len(held) and held.min() >= LEAST_TEST:
+        counts, judge = counts - held, int(held.sum())
+    return tuple(int(n) for n in counts), judge or int(counts.sum())
+
+
+def straddling(side: np.ndarray, clusters: np.ndarray) -> np.ndarray:
+    """Pairs of one cluster on two sides.
+
+    Args:
+        side: (N,) 0 for train, 1 for val, 2 for test.
+        clusters: (N,) int64 as in `Audit`.
+
+    Returns:
+        (P, 2) int64: for each row of val and test the smallest row of its cluster on each earlier side, and itself.
+    """
+    first: dict[tuple[int, int], int] = {}
+    for row, key in enumerate(zip(clusters.tolist(), side.tolist(), strict=True)):
+        first.setdefault(key, row)
+    pairs = []
+    for row, (cluster, own) in enumerate(zip(clusters.tolist(), side.tolist(), strict=True)):
+        pairs += [(first[cluster, other], row) for other in range(own) if (cluster, other) in first]
+    return np.array(pairs, np.int64).reshape(-1, 2)
+
+
+# ---------------------------------------------------------------- before any draw
+
+
+def _split_up(data: Dataset, clusters: np.ndarray) -> tuple[np.ndarray, list[str]]:
+    """Where likeness makes a whole class one cluster, keep only exact copies together.
+
+    Pictures of an empty belt all look alike and are none the less a class.
+    """
+    learn = np.array([side in ("", "train") for side in data.split], bool)
+    targets = np.asarray(data.targets)
+    alone = [c for c in np.unique(targets[learn]) if len(np.unique(clusters[learn & (targets == c)])) < 2]
+    if not alone:
+        return clusters, []
+    first: dict[str, int] = {}
+    exact = np.array([first.setdefault(digest, row) for row, digest in enumerate(data.digests)], np.int64)
+    whole = np.isin(clusters, np.unique(clusters[np.isin(targets, alone)]))
+    made = np.where(whole, exact, clusters)
+    stuck = [c for c in alone if len(np.unique(made[learn & (targets == c)])) < 2]
+    if stuck:
+        names = ", ".join(f"`{data.class_names[c]}`" for c in stuck)
+        raise DataError(
+            f"all pictures to learn from in {names} are copies of one: no cross-validation is possible",
+            hint="add different pictures to the class, merge it with another, or remove it",
+        )
+    names = ", ".join(f"`{data.class_names[c]}`" for c in alone)
+    return made, [f"all pictures of {names} look alike: only their exact copies are kept together"]
+
+
+# ---------------------------------------------------------------- train and test
+
+
+def _given(data: Dataset) -> tuple[np.ndarray, str]:
+    side = np.array([("train", "val", "test").index(name) for name in data.split], np.int64)
+    sizes = [f"{name} {int((side == number).sum()):,}" for number, name in enumerate(("train", "val", "test"))]
+    return side, f"splits as given: {', '.join(size for size in sizes if not size.endswith(' 0'))}"
+
+
+def _hold_out(data: Dataset, clusters: np.ndarray, ctx: Context, screened: np.ndarray | None) -> tuple[np.ndarray, str]:
+    size = ctx.job.test_size
+    side = np.zeros(len(data.uris), np.int64)
+    if size == 0:
+        return side, "no test split, as asked"
+    kept = np.zeros(len(side), bool)
+    kept[np.asarray(screened if screened is not None else [], np.int64)] = True
+    kept = np.isin(clusters, clusters[kept])
+    targets = np.asarray(data.targets)
+    part = deal(targets, clusters, (1 - size, size), np.random.default_rng([ctx.seed, 1]), first=kept)
+    tested = np.bincount(targets[part == 1], minlength=len(data.class_names))
+    present = np.unique(targets)
+    least = present[np.argmin(tested[present])]
+    worst, name = int(tested[least]), data.class_names[least]
+    if worst < LEAST_TEST:
+        return (
+            side,
+            f"no test split: {size:.0%} would leave class `{name}` {worst} of the {LEAST_TEST} pictures it needs",
+        )
+    stuck = [data.class_names[c] for c in present if len(np.unique(clusters[(part == 0) & (targets == c)])) < 2]
+    if stuck:
+        return (
+            side,
+            f"no test split: {size:.0%} would leave class `{stuck[0]}` fewer than 2 unlike pictures to learn from",
+        )
+    side[part == 1] = 2
+    return side, f"{int(tested.sum()):,} of {len(side):,} pictures for the test, at least {worst} of each class"
+
+
+# ---------------------------------------------------------------- folds
+
+
+def _folds(
+    data: Dataset, clusters: np.ndarray, train: np.ndarray, ctx: Context, *, tested: bool
+) -> tuple[np.ndarray, str]:
+    targets, own = np.asarray(data.targets)[train], clusters[train]
+    each = {int(c): len(np.unique(own[targets == c])) for c in np.unique(targets)}
+    least = min(each, key=lambda c: each[c])
+    count = max(2, min(ctx.job.folds, each[least]))
+    repeats = next((times for below, times in REPEATS if len(train) < below), 1)
+    repeats = repeats if tested else max(repeats, REPEATS_WITHOUT_TEST)
+    folds = np.full((repeats, len(data.uris)), -1, np.int16)
+    for repeat in range(repeats):
+        folds[repeat, train] = _one_draw(targets, own, count, [ctx.seed, 2, repeat])
+    times = "once" if repeats == 1 else f"{repeats} times"
+    said = f"{count}-fold cross-validation {times} inside {len(train):,} pictures"
+    if count < ctx.job.folds:
+        said += (
+            f" ({ctx.job.folds} folds asked for, class `{data.class_names[least]}` has {each[least]} unlike pictures)"
+        )
+    return folds, said
+
+
+def _one_draw(targets: np.ndarray, clusters: np.ndarray, count: int, seed: Sequence[int]) -> np.ndarray:
+    """(M,) folds in which no class lies whole in one, so that all are learnt in every fold."""
+    for attempt in range(_ATTEMPTS):
+        folds = deal(targets, clusters, (1 / count,) * count, np.random.default_rng([*seed, attempt]))
+        table = np.zeros((int(targets.max()) + 1, count), np.int64)
+        np.add.at(table, (targets, folds), 1)
+        if ((table > 0).sum(axis=1)[np.unique(targets)] > 1).all():
+            return folds
+    raise DataError(
+        f"copies under several labels tie the classes together: no {count} folds let every class be learnt in each",
+        hint="keep each picture under its right label and remove the other copies",
+    )

@@ -1,0 +1,85 @@
+"""Dealing clusters out to parts: a stratified, grouped draw that ends within one picture where clusters allow it.
+
+Clusters of several pictures go first, the largest before all: each to the part that lacks the greatest share of its
+classes among those it fits into, or else to the part that it overfills least. Single pictures then fill up class by
+class by largest remainder, spare ones to the emptiest part. Ties are drawn, so that seeds give different draws.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from headstart.data.duplicates.clusters import groups
+
+
+def deal(
+    targets: np.ndarray,
+    clusters: np.ndarray,
+    parts: Sequence[float],
+    rng: np.random.Generator,
+    *,
+    first: np.ndarray | None = None,
+) -> np.ndarray:
+    """Deal whole clusters out to parts, each class by the parts' shares.
+
+    Args:
+        targets: (M,) int64 classes.
+        clusters: (M,) int64, any label of a row's cluster.
+        parts: P shares that sum to 1.
+        rng: For ties and for which of the single pictures goes where.
+        first: (M,) bool, rows of whole clusters that must go to the first part.
+
+    Returns:
+        (M,) int64 parts, 0..P-1.
+    """
+    total = np.bincount(targets)[:, None] * np.asarray(parts)[None, :]  # (C, P)
+    want = total.copy()
+    made = np.full(len(targets), -1, np.int64)
+    if first is not None and first.any():
+        made[first] = 0
+        want[:, 0] -= np.bincount(targets[first], minlength=len(want))
+    many = [rows for rows in groups(clusters) if made[rows[0]] < 0]
+    rng.shuffle(many)
+    for rows in sorted(many, key=len, reverse=True):
+        made[rows] = _neediest(np.bincount(targets[rows], minlength=len(want)), want, total, rng)
+        np.subtract.at(want, (targets[rows], made[rows]), 1)
+    _singles(targets, want, made, rng)
+    return made
+
+
+def _neediest(counts: np.ndarray, want: np.ndarray, total: np.ndarray, rng: np.random.Generator) -> int:
+    """The part for a cluster with (C,) `counts`."""
+    own = np.flatnonzero(counts)
+    left = want[own] - counts[own, None]  # (classes of the cluster, P)
+    fits = (left >= -1e-9).all(axis=0)
+    if fits.any():
+        lack = np.where(fits, (want[own] / total[own]).mean(axis=0), -np.inf)
+    else:
+        lack = np.minimum(left / total[own].sum(axis=1, keepdims=True), 0).sum(axis=0)
+    best = np.flatnonzero(lack >= lack.max() - 1e-9)
+    most = want[own].sum(axis=0)[best]
+    return int(rng.choice(best[most >= most.max() - 1e-9]))
+
+
+def _singles(targets: np.ndarray, want: np.ndarray, made: np.ndarray, rng: np.random.Generator) -> None:
+    filled = np.bincount(made[made >= 0], minlength=want.shape[1])
+    order = np.argsort(targets, kind="stable")
+    starts = np.searchsorted(targets[order], np.arange(len(want) + 1))
+    for label in rng.permutation(len(want)):
+        rows = order[starts[label] : starts[label + 1]]
+        rows = rng.permutation(rows[made[rows] < 0])
+        counts = _fill(want[label], len(rows), filled)
+        made[rows] = np.repeat(np.arange(len(counts)), counts)
+        filled += counts
+
+
+def _fill(want: np.ndarray, n: int, filled: np.ndarray) -> np.ndarray:
+    """(P,) whole numbers that sum to `n`, as near to `want` as can be, spare ones to the emptiest part."""
+    lack = np.maximum(want, 0)
+    share = lack * n / lack.sum() if lack.sum() > 0 else np.full(len(want), n / len(want))
+    counts = np.floor(share + 1e-9).astype(np.int64)
+    spare = np.lexsort((filled, np.round(counts - share, 9)))[: n - counts.sum()]
+    counts[spare] += 1
+    return counts

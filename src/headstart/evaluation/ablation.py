@@ -1,0 +1,204 @@
+"""Did it pay? One table: majority, colour histogram, frozen probe, fine-tuned, the same network from random weights.
+
+All rows answer for the same pictures: the test split, else a given `val/`, else the first fold, for which probe and
+network answer as they were cross-validated: by what learnt from the other folds. Differences to the frozen probe are
+taken picture by picture and bootstrapped by cluster.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from headstart.core import registry
+from headstart.core.types import Adapted, CurvePoint, Embeddings, PaidRow, Score, TunedNetwork, Tuning, Verdict
+from headstart.evaluation.baselines import HISTOGRAM, MAJORITY, Bench
+from headstart.features.embeddings import columns, places, take
+from headstart.heads.prediction import probabilities
+from headstart.statistics import metrics
+from headstart.statistics.bootstrap import mean_bootstrap
+
+PROBE, TUNED, RANDOM = "frozen probe", "fine-tuned", "from random weights"
+SHOWN = ("accuracy", "balanced_accuracy", "log_loss")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Jury:
+    """The pictures that all rows answer for.
+
+    Attributes:
+        split: `test`, `val` or `cv`.
+        rows: (M,) int64.
+        learnt: (M',) int64 training pictures that no row had to leave out.
+    """
+
+    split: str
+    rows: np.ndarray
+    learnt: np.ndarray
+
+
+def jury(on: Bench, tuning: Tuning) -> Jury:
+    """Who judges: pictures that neither network nor probe learnt from."""
+    splits = on.splits
+    for split, rows in (("test", splits.test), ("val", splits.val)):
+        if len(rows):
+            return Jury(split=split, rows=np.asarray(rows), learnt=np.asarray(splits.train))
+    fold = np.asarray(splits.folds)[0]
+    rows = np.sort(tuning.rows[fold[tuning.rows] == 0])
+    learnt = np.asarray(on.adapted.cv_rows)  # of many pictures heads are compared on some
+    return Jury(split="cv", rows=rows, learnt=np.sort(learnt[(fold[learnt] != 0) & (fold[learnt] >= 0)]))
+
+
+def table(on: Bench, tuning: Tuning, embeddings: Sequence[Embeddings]) -> tuple[PaidRow, ...]:
+    """The rows that could be made, the plainest first.
+
+    Args:
+        on: The data set, its splits, and the frozen probe as `adapted`.
+        tuning: The fine-tuning.
+        embeddings: Of the tuned network and its random-weight twin too.
+    """
+    by, names = jury(on, tuning), tuple(e.spec.name for e in embeddings)
+    y, train = np.asarray(on.data.targets)[by.rows], np.asarray(on.data.targets)[by.learnt]
+    counts = np.bincount(train, minlength=len(on.data.class_names))
+    answers = {
+        MAJORITY: (np.tile(counts / counts.sum(), (len(y), 1)), len(train), 0),
+        HISTOGRAM: _histogram(on, by),
+        PROBE: (_probe(on.adapted, tuning, by, embeddings), len(by.learnt), on.adapted.fitted.trainable_params),
+    }
+    if tuning.network is not None and (by.split == "cv" or tuning.network.spec.name in names):
+        own = _held(tuning, by) if by.split == "cv" else _network(tuning.network, by, embeddings)
+        learnt = len(by.learnt) if by.split == "cv" else tuning.network.n_train
+        answers[TUNED] = (own, learnt, tuning.network.trainable_params)
+    if tuning.scratch is not None and tuning.scratch.spec.name in names:
+        p = _network(tuning.scratch, by, embeddings)
+        answers[RANDOM] = (p, tuning.scratch.n_train, tuning.scratch.trainable_params)
+    probe_right = np.argmax(answers[PROBE][0], axis=1) == y
+    clusters = np.asarray(on.splits.clusters)[by.rows]
+    made = []
+    for name, (p, n_train, trained) in answers.items():
+        found = metrics.scores(y, p, split=by.split, class_names=(), clusters=clusters, seed=on.ctx.seed)
+        scores = tuple(s for s in found if s.name in SHOWN)
+        right = np.argmax(p, axis=1) == y
+        apart = None if name == PROBE else _difference(right, probe_right, clusters, by.split, on.ctx.seed)
+        made.append(PaidRow(name=name, scores=scores, difference=apart, n_train=n_train, trained=trained))
+    return tuple(made)
+
+
+def _difference(right: np.ndarray, probe: np.ndarray, clusters: np.ndarray, split: str, seed: int) -> Score:
+    value, low, high = mean_bootstrap(right * 1.0 - probe * 1.0, clusters, seed)
+    return Score(split=split, name="accuracy", value=value, low=low, high=high, n=len(right), method="bootstrap")
+
+
+def _histogram(on: Bench, by: Jury) -> tuple[np.ndarray, int, int]:
+    x = np.asarray(on.data.facts.histogram, np.float32)
+    y = np.asarray(on.data.targets)[by.learnt]
+    head, classes = registry.load("heads", "logistic"), len(on.data.class_names)
+    params = head.grid(len(y), x.shape[1], classes)[2]
+    fit = head.path(x[by.learnt], y, n_classes=classes, params=[params], class_weight=None, seed=on.ctx.seed)
+    made = next(iter(fit))
+    return probabilities(made.kind, made.arrays, x[by.rows]), len(y), made.trainable_params
+
+
+def _probe(probe: Adapted, tuning: Tuning, by: Jury, embeddings: Sequence[Embeddings]) -> np.ndarray:
+    if by.split == "cv":
+        return np.asarray(tuning.probe_probabilities[places(tuning.rows, by.rows, "judged")])
+    x = columns(embeddings, probe.features, by.rows)
+    return probabilities(probe.fitted.kind, probe.fitted.arrays, x)
+
+
+def _held(tuning: Tuning, by: Jury) -> np.ndarray:
+    return np.asarray(tuning.probabilities[places(tuning.rows, by.rows, "judged")])
+
+
+def _network(network: TunedNetwork, by: Jury, embeddings: Sequence[Embeddings]) -> np.ndarray:
+    own = next(e for e in embeddings if e.spec.name == network.spec.name)
+    x = take(own, network.spec.depths[0].name, by.rows)
+    return probabilities(network.fitted.kind, network.fitted.arrays, x)
+
+
+# ---------------------------------------------------------------- in words
+
+
+def verdicts(rows: Sequence[PaidRow], tuning: Tuning, curve: Sequence[CurvePoint]) -> tuple[Verdict, ...]:
+    """Did fine-tuning pay, does pre-training help or harm, and what does it save."""
+    by_name = {row.name: row for row in rows}
+    found = []
+    if TUNED in by_name:
+        found.append(_fine_tuning(by_name[TUNED], tuning))
+    if RANDOM in by_name:
+        found.append(_negative_transfer(by_name[RANDOM]))
+        found.append(_saved(by_name[RANDOM], curve, tuning))
+    return tuple(found)
+
+
+def _sign(score: Score) -> str:
+    return "yes" if score.low > 0 else "no" if score.high < 0 else "unclear"
+
+
+def _said(score: Score) -> str:
+    return f"{score.value:+.3f} [{score.low:+.3f}, {score.high:+.3f}] (n = {score.n:,})"
+
+
+def _fine_tuning(row: PaidRow, tuning: Tuning) -> Verdict:
+    assert row.difference is not None
+    answer = _sign(row.difference)
+    says = {"yes": "fine-tuning pays", "no": "fine-tuning loses", "unclear": "whether fine-tuning pays cannot be told"}
+    kept = "the network is handed over" if tuning.taken else "the frozen probe is handed over"
+    sentence = f"{says[answer]}: accuracy {_said(row.difference)} against the frozen probe; {kept}: {tuning.why}"
+    return Verdict(code="fine_tuning", answer=answer, sentence=sentence)
+
+
+def _negative_transfer(row: PaidRow) -> Verdict:
+    """Yes when the same network from random weights beats the frozen probe."""
+    assert row.difference is not None
+    answer = _sign(row.difference)
+    says = {
+        "yes": "negative transfer: random weights, trained, do better than frozen pre-trained ones",
+        "no": "no negative transfer: the same network from random weights does worse",
+        "unclear": "whether pre-trained weights help or harm cannot be told",
+    }[answer]
+    sentence = f"{says}, accuracy {_said(row.difference)} against the frozen probe after at least as many operations"
+    return Verdict(code="negative_transfer", answer=answer, sentence=sentence)
+
+
+def _saved(row: PaidRow, curve: Sequence[CurvePoint], tuning: Tuning) -> Verdict:
+    """With which part of the labels and of the work the score from random weights is reached, by real curves."""
+    target = next(s for s in row.scores if s.name == "balanced_accuracy")
+    points = sorted((p for p in curve if np.isfinite(p.score.value)), key=lambda p: p.n_train)
+    reached = [p for p in points if p.score.value >= target.value]
+    if not reached or not np.isfinite(target.value):
+        sentence = f"no point of the probe's learning curve reaches the {target.value:.3f} from random weights"
+        return Verdict(code="data_saved", answer="no", sentence=sentence)
+    first = reached[0]
+    part = row.n_train / first.n_train
+    more = "or fewer " if first is points[0] else ""
+    sentence = (
+        f"the frozen probe reaches balanced accuracy {first.score.value:.3f} with {first.n_train:,} {more}pictures; "
+        f"the network from random weights has {target.value:.3f} [{target.low:.3f}, {target.high:.3f}] with "
+        f"{row.n_train:,}: {_part(part)} of the labels{_work(target.value, tuning)}"
+    )
+    return Verdict(code="data_saved", answer="yes" if part > 1 else "no", sentence=sentence)
+
+
+def _work(target: float, tuning: Tuning) -> str:
+    """After which part of the operations the tuned network passes a held-out score; empty when it never does."""
+    tuned, scratch = tuning.network, tuning.scratch
+    logs = [log for log in tuning.logs if tuned and log.trial == tuned.soup[0] and log.start is not None]
+    if tuned is None or scratch is None or not logs:
+        return ""
+    if np.mean([log.start.balanced_accuracy for log in logs if log.start]) >= target:
+        return "; the tuned network is past it before its first step"
+    for epoch in range(min(tuned.epochs, *(len(log.epochs) for log in logs))):  # later ones are not in the network
+        held = [row.val.balanced_accuracy for log in logs if (row := log.epochs[epoch]).val is not None]
+        if held and np.mean(held) >= target:
+            spent = tuned.flops * (epoch + 1) / max(tuned.epochs, 1)
+            part = f", {_part(scratch.flops / spent)} of the operations" if spent < scratch.flops else ""
+            return f"; the tuned network passes it after epoch {epoch + 1}{part}"
+    return ""
+
+
+def _part(times: float) -> str:
+    """What one is of so many: `1/9`, and in per cent where halves are not reached."""
+    return f"1/{times:.0f}" if times >= 2 else f"{100 / times:.0f} %"

@@ -1,0 +1,166 @@
+"""What the model has to beat, in the same scores: the majority class, kNN, a random trunk and a colour histogram.
+
+Where the job starts from the names of the classes, what they say without any label is one more.
+The majority class and kNN on the model's own features answer on the headline split. The random trunk and the histogram
+are cross-validated on at most 256 training pictures, and so are the model's features: the same logistic head, the same
+pictures, the same folds, so that nothing but the features differs. These scores carry the split `screen`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+
+import numpy as np
+
+from headstart.core import registry
+from headstart.core.run.context import Context
+from headstart.core.types import Adapted, Dataset, Embeddings, NamesStart, Ranking, Score, Splits
+from headstart.evaluation.held_out_scores import CHUNK, Part
+from headstart.features.embeddings import columns, places, take
+from headstart.heads import cross_validation, saved_head
+from headstart.statistics import metrics
+from headstart.statistics.losses import log_losses
+from headstart.statistics.paired_selection import Contender
+from headstart.statistics.sampling import spread
+
+MAJORITY, NEIGHBOURS, NAMES = "majority class", "kNN", "class names alone, no label"
+OF_GUESSES = ("accuracy", "balanced_accuracy", "macro_f1", "roc_auc")  # scores that need no probability
+HISTOGRAM, RANDOM, MODEL = "colour histogram", "random trunk", "model on the same pictures"
+FEW = 256  # pictures that the histogram and random trunks see at most
+SEARCHED = 2_000  # pictures on which the number of neighbours is searched
+PAIRS = 200_000_000  # distances that kNN may take: seconds
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Bench:
+    """What baselines are made from."""
+
+    data: Dataset
+    splits: Splits
+    embeddings: tuple[Embeddings, ...]
+    adapted: Adapted
+    ctx: Context
+
+
+def scored(part: Part, p: np.ndarray, subject: str, seed: int) -> list[Score]:
+    """A baseline's scores over all classes on a split."""
+    found = metrics.scores(part.y, p, split=part.split, class_names=(), clusters=part.clusters, seed=seed)
+    return [dataclasses.replace(score, subject=subject) for score in found]
+
+
+def majority(part: Part, on: Bench) -> np.ndarray:
+    """(M, C) the classes' shares among the training pictures, for every picture."""
+    counts = np.bincount(np.asarray(on.data.targets)[on.splits.train], minlength=len(on.data.class_names))
+    return np.tile(counts / counts.sum(), (len(part.y), 1))
+
+
+def guesses(part: Part, names: NamesStart) -> list[Score]:
+    """Scores of what the names of the classes say; no label made them, so they are the same on every split."""
+    at = places(np.asarray(names.rows), part.rows, "guessed by names")
+    given, split = np.asarray(names.similarities)[at], part.split
+    return [
+        metrics.score(name, part.y, given, split=split, subject=NAMES, clusters=part.clusters) for name in OF_GUESSES
+    ]
+
+
+# ---------------------------------------------------------------- kNN on the model's features
+
+
+def neighbours(part: Part, on: Bench) -> list[Score]:
+    """Scores of kNN that learnt from the training pictures; on `cv` of kNN that had not seen the picture."""
+    if part.split != "cv":
+        return scored(part, _answered(part, on), NEIGHBOURS, on.ctx.seed)
+    at = _spread(np.arange(len(part.rows)), SEARCHED)
+    few = dataclasses.replace(
+        part, rows=part.rows[at], y=part.y[at], p=part.p[at], answers=part.answers[at], clusters=part.clusters[at]
+    )
+    return scored(few, _searched(few.rows, on).held_out.mean(axis=0), NEIGHBOURS, on.ctx.seed)
+
+
+def _searched(rows: np.ndarray, on: Bench) -> cross_validation.Tuned:
+    """The number of neighbours that cross-validation on some training pictures prefers."""
+    return cross_validation.tuned(
+        registry.load("heads", "knn"),
+        columns(on.embeddings, on.adapted.features, rows),
+        np.asarray(on.data.targets)[rows],
+        np.asarray(on.splits.folds)[:1, rows],
+        n_classes=len(on.data.class_names),
+        seed=on.ctx.seed,
+    )
+
+
+def _answered(part: Part, on: Bench) -> np.ndarray:
+    """(M, C) of kNN on pictures outside `train`; the more there are, the fewer it learns from."""
+    params = _searched(_spread(on.splits.train, SEARCHED), on).params
+    train = _spread(on.splits.train, max(SEARCHED, PAIRS // len(part.rows)))
+    x, y = columns(on.embeddings, on.adapted.features, train), np.asarray(on.data.targets)[train]
+    made = registry.load("heads", "knn").path(
+        x, y, n_classes=len(on.data.class_names), params=[params], class_weight=None, seed=on.ctx.seed
+    )
+    fitted, chunks = next(iter(made)), range(0, len(part.rows), CHUNK)
+    asked = (columns(on.embeddings, on.adapted.features, part.rows[at : at + CHUNK]) for at in chunks)
+    return np.concatenate([saved_head.probabilities(fitted.kind, fitted.arrays, x) for x in asked])
+
+
+def _spread(rows: np.ndarray, most: int) -> np.ndarray:
+    """At most so many rows, evenly spaced; rows are sorted by class folder, so classes keep their shares."""
+    return np.asarray(np.asarray(rows)[spread(len(rows), most)])
+
+
+# ---------------------------------------------------------------- features against features
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Features:
+    """A set of features, cross-validated on the few pictures.
+
+    Attributes:
+        subject: Whose.
+        part: The few pictures, with probabilities of pictures the head had not seen.
+    """
+
+    subject: str
+    part: Part
+
+    def contender(self) -> Contender:
+        """The log losses, to be compared picture by picture."""
+        losses = log_losses(self.part.y, self.part.p)
+        return Contender(name=self.subject, rows=self.part.rows, losses=losses, cost=0.0)
+
+
+def features(on: Bench, ranking: Ranking, controls: tuple[Embeddings, ...]) -> list[Features]:
+    """The model's own features, those of the colour histogram, and those of a random trunk at its best depth."""
+    drawn = controls[0].rows if controls else _spread(on.splits.train, FEW)
+    rows = np.sort(np.intersect1d(drawn, on.splits.train))[:FEW].astype(np.int64)
+    blocks = {
+        MODEL: columns(on.embeddings, on.adapted.features, rows),
+        HISTOGRAM: np.asarray(on.data.facts.histogram[rows], np.float32),
+    }
+    for control in controls[:1]:
+        blocks[RANDOM] = take(control, _best_depth(control, ranking), rows)
+    return [_crossed(subject, x, rows, on) for subject, x in blocks.items()]
+
+
+def _best_depth(control: Embeddings, ranking: Ranking) -> str:
+    """The depth at which ranking found the random trunk best, to be fair to it."""
+    rows = [row for row in ranking.rows if row.backbone == control.spec.name and row.status == "control"]
+    sign = -1 if ranking.metric.endswith("accuracy") else 1
+    return min(rows, key=lambda row: sign * row.scores[0].value).depth if rows else control.spec.depths[-1].name
+
+
+def _crossed(subject: str, x: np.ndarray, rows: np.ndarray, on: Bench) -> Features:
+    head, y, classes = registry.load("heads", "logistic"), np.asarray(on.data.targets)[rows], len(on.data.class_names)
+    found = cross_validation.tuned(
+        head, x, y, np.asarray(on.splits.folds)[:1, rows], n_classes=classes, seed=on.ctx.seed
+    )
+    p_MC = found.held_out[0]
+    part = Part(
+        split="screen",
+        rows=rows,
+        y=y,
+        p=p_MC,
+        answers=np.argmax(p_MC, axis=1),
+        clusters=np.asarray(on.splits.clusters)[rows],
+    )
+    return Features(subject=subject, part=part)

@@ -1,0 +1,86 @@
+"""The stage `drift`: counts of the model's answers to pictures it never learnt from, kept beside the model.
+
+`headstart drift` compares a model in use with them. The answers are the saved model's own to the test split, else to a
+given `val/`. Where nothing could be held out, they are the held-out predictions of cross-validation; of those novelty
+and plausible classes are unknown, since the final model has learnt from the very pictures; so are features, where a
+trunk has.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from headstart.core.types import Prediction
+from headstart.features.embeddings import take
+from headstart.runtime import usage_counts, usage_log
+from headstart.runtime.inputs.decoded_batches import Chunk
+
+if TYPE_CHECKING:
+    from headstart.core.run.context import Context
+    from headstart.core.types import Adapted, Dataset, Embeddings, Evaluation
+    from headstart.runtime.model import Model
+
+CHUNK = 1024  # pictures answered at once
+
+
+def run(
+    data: Dataset, embeddings: tuple[Embeddings, ...], adapted: Adapted, evaluation: Evaluation, *, ctx: Context
+) -> usage_log.Reference:
+    """Count the saved model's answers to held-out pictures, and write `model/usage.json`.
+
+    Args:
+        data: The pictures.
+        embeddings: Features of all pictures of every trunk that the head reads.
+        adapted: Tells whether a trunk was trained.
+        evaluation: Tells which pictures judged the model, and its probabilities for them.
+        ctx: The run, its model saved.
+    """
+    from headstart.runtime.model import load
+
+    folder = ctx.run.path / "model"
+    model, rows = load(folder), np.asarray(evaluation.rows, np.int64)
+    answers, blocks = list[list[Prediction]](), list[np.ndarray]()
+    for chunk in _chunks(model, data, embeddings, rows):
+        answers.append(model.answers(chunk))
+        blocks.append(usage_counts.projected(model.columns(chunk)))
+    doubt = model.manifest.doubt is not None and evaluation.split != "cv"
+    found = [one for part in answers for one in part]
+    if evaluation.split == "cv":
+        found = _held_out(model, found, evaluation)
+    projections = np.concatenate(blocks)
+    edges = usage_counts.quantiles(projections)
+    made = usage_counts.of(found, doubt=doubt)
+    if evaluation.split != "cv" or adapted.strategy == "probe":
+        made.features += usage_counts.sketched(projections, edges)
+    reference = usage_log.Reference(
+        model=usage_log.model_digest(folder), split=evaluation.split, counts=made, edges=edges
+    )
+    usage_log.write_reference(reference, folder)
+    return reference
+
+
+def _chunks(model: Model, data: Dataset, embeddings: tuple[Embeddings, ...], rows: np.ndarray) -> Iterator[Chunk]:
+    """Chunks whose features come from the run, not from the pictures."""
+    by_name = {e.spec.name: e for e in embeddings}
+    for at in range(0, len(rows), CHUNK):
+        part = rows[at : at + CHUNK]
+        features = {(f.backbone, f.depth): take(by_name[f.backbone], f.depth, part) for f in model.manifest.features}
+        yield Chunk([Path(data.uris[row]) for row in part], [], features=features)
+
+
+def _held_out(model: Model, found: list[Prediction], evaluation: Evaluation) -> list[Prediction]:
+    """The same pictures, answered by models that had not learnt from them; without doubt."""
+    p = np.asarray(evaluation.probabilities, np.float32)  # calibrated, as the saved model's are
+    likeliest = model.decide(p)
+    return [
+        Prediction(
+            uri=one.uri,
+            answer=model.class_names[at],
+            probabilities=dict(zip(model.class_names, row.tolist(), strict=True)),
+        )
+        for one, row, at in zip(found, p, likeliest.tolist(), strict=True)
+    ]

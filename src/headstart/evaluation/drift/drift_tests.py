@@ -1,0 +1,295 @@
+"""Whether what a model is asked now is still what it was measured on: logs of its use against its held-out pictures.
+
+Six things are looked at: into which classes pictures fall, how sure the model is, how novel they look, how many classes
+are plausible, how often it declines, and where the features lie. A thing *moved* when chance hardly gives such a
+difference (permutation test, corrected for their number) and the difference is large enough to matter.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from headstart.runtime.usage_counts import DIRECTIONS, Counts
+from headstart.runtime.usage_log import Log, Reference
+from headstart.statistics import paired_tests, two_sample_tests
+
+ALPHA, EFFECT = 0.05, 0.1
+LEAST_ALPHA = 0.01  # the smallest p that so many permutations, corrected for all comparisons, can give
+FEW = 30  # pictures below which nothing is said
+SEED = 0
+FAMILIAR = "the pictures look more familiar than held-out ones did: they may be those that the model learnt from"
+TITLES = {
+    "features": "where the pictures lie in feature space",
+    "novelty": "how unfamiliar the pictures look",
+    "classes": "shares of the classes",
+    "confidence": "confidence of the answers",
+    "plausible": "how many classes are plausible",
+    "unknown": "share of unknown",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Test:
+    """One thing that was compared.
+
+    Attributes:
+        name: A key of `TITLES`.
+        p: Corrected for the number of things looked at.
+        effect: Population stability index beyond chance.
+        least: What could just be told from chance at these sizes.
+        moved: Whether it moved.
+        sentence: With numbers.
+    """
+
+    name: str
+    p: float
+    effect: float
+    least: float
+    moved: bool
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Day:
+    """A day's pictures: answered, unread, declined, and the largest difference with the thing that shows it."""
+
+    day: str
+    answered: int
+    errors: int
+    unknown: int
+    effect: float
+    what: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drift:
+    """What logs say of a model in use.
+
+    Attributes:
+        verdict: `moved`, `moved a little`, `not moved`, `too few pictures`.
+        sentence: The verdict with numbers.
+        advice: What to do, a sentence each.
+        answered: Pictures of the logs.
+        errors: Files that could not be read.
+        unknown: Answers that were declined.
+        reference: Held-out pictures that they are compared with.
+        split: Of the run: `test`, `val` or `cv`.
+        alpha: Level of the test, after correction.
+        threshold: Effect from which a difference matters.
+        tests: Everything that was compared, the most moved first.
+        days: By day.
+        foreign: Lines of other models, which were left out.
+        damaged: Lines that could not be read.
+    """
+
+    verdict: str
+    sentence: str
+    advice: tuple[str, ...]
+    answered: int
+    errors: int
+    unknown: int
+    reference: int
+    split: str
+    alpha: float
+    threshold: float
+    tests: tuple[Test, ...]
+    days: tuple[Day, ...]
+    foreign: int
+    damaged: int
+
+    @property
+    def drifted(self) -> bool:
+        """Whether inputs moved."""
+        return self.verdict == "moved"
+
+
+class _Pair(NamedTuple):
+    """Counts over the same bins, of the reference and of the logs."""
+
+    before: np.ndarray
+    now: np.ndarray
+    ordered: bool = True
+
+
+def judge(reference: Reference, log: Log, *, alpha: float = ALPHA, effect: float = EFFECT) -> Drift:
+    """Compare logs with a model's reference.
+
+    Args:
+        reference: Of the model.
+        log: Of its use.
+        alpha: How often chance alone may say that something moved.
+        effect: Population stability index from which a difference matters.
+    """
+    now = Counts()
+    for one in log.days.values():
+        now += one
+    enough = now.answered >= FEW and reference.counts.answered >= FEW
+    tests = _tests(reference.counts, now, alpha, effect) if enough else ()
+    verdict = _verdict(tests, alpha) if enough else "too few pictures"
+    return Drift(
+        verdict=verdict,
+        sentence=_sentence(verdict, tests, reference, now, len(log.days)),
+        advice=_advice(verdict, tests, now, reference.counts),
+        answered=now.answered,
+        errors=now.errors,
+        unknown=now.unknown,
+        reference=reference.counts.answered,
+        split=reference.split,
+        alpha=alpha,
+        threshold=effect,
+        tests=tests,
+        days=tuple(_day(day, reference.counts, found) for day, found in log.days.items()),
+        foreign=log.foreign,
+        damaged=log.damaged,
+    )
+
+
+def _pairs(before: Counts, now: Counts) -> dict[str, list[_Pair]]:
+    """What can be compared: both sides have counted it."""
+    names = sorted(before.labels.keys() | now.labels.keys())
+    of_class = [np.array([side.labels[name] for name in names], np.int64) for side in (before, now)]
+    declined = [np.array([side.unknown, side.answered - side.unknown]) for side in (before, now)]
+    found = {
+        "features": [_Pair(before.features[at], now.features[at], True) for at in range(DIRECTIONS)],
+        "novelty": [_Pair(before.novelty, now.novelty, True)],
+        "classes": [_Pair(of_class[0], of_class[1], False)],
+        "confidence": [_Pair(before.confidence, now.confidence, True)],
+        "plausible": [_Pair(before.sizes, now.sizes, True)],
+    }
+    if before.novelty.any() or before.sizes.any():  # else the model never declines
+        found["unknown"] = [_Pair(declined[0], declined[1], False)]
+    return {name: pairs for name, pairs in found.items() if all(p.before.any() and p.now.any() for p in pairs)}
+
+
+def _tests(before: Counts, now: Counts, alpha: float, effect: float) -> tuple[Test, ...]:
+    found = {}
+    for name, pairs in _pairs(before, now).items():
+        gauges = [
+            two_sample_tests.compare(p.before, p.now, ordered=p.ordered, seed=SEED + at) for at, p in enumerate(pairs)
+        ]
+        first = min(gauges, key=lambda one: (one.p, -one.effect))
+        found[name] = (min(1.0, first.p * len(gauges)), first.effect, first.least)
+    corrected = paired_tests.holm([p for p, _, _ in found.values()])
+    tests = [
+        Test(
+            name=name,
+            p=p,
+            effect=size,
+            least=least,
+            moved=bool(p <= alpha and size >= effect),
+            sentence=_told(name, before, now),
+        )
+        for p, (name, (_, size, least)) in zip(corrected, found.items(), strict=True)
+    ]
+    return tuple(sorted(tests, key=lambda one: (not one.moved, one.p, -one.effect)))
+
+
+def _verdict(tests: tuple[Test, ...], alpha: float) -> str:
+    if any(one.moved for one in tests):
+        return "moved"
+    return "moved a little" if any(one.p <= alpha for one in tests) else "not moved"
+
+
+def _day(day: str, before: Counts, now: Counts) -> Day:
+    """A day's largest difference; no test, for there may be many days."""
+    sizes = {}
+    for name, pairs in _pairs(before, now).items():
+        sizes[name] = max(
+            two_sample_tests.compare(*p[:2], ordered=p.ordered, seed=SEED, draws=199).effect for p in pairs
+        )
+    what = max(sizes, key=lambda name: sizes[name], default="")
+    effect = sizes.get(what, 0.0)
+    return Day(
+        day=day,
+        answered=now.answered,
+        errors=now.errors,
+        unknown=now.unknown,
+        effect=effect,
+        what=what if effect else "",
+    )
+
+
+# ---------------------------------------------------------------- in words
+
+
+def _told(name: str, before: Counts, now: Counts) -> str:
+    """Numbers of then and now."""
+    if name == "classes":
+        shares = {
+            label: (before.labels[label] / before.answered, now.labels[label] / now.answered)
+            for label in before.labels.keys() | now.labels.keys()
+        }
+        label = max(sorted(shares), key=lambda one: abs(shares[one][1] - shares[one][0]))
+        then, here = shares[label]
+        return f"`{label}` is the likeliest class of {here:.1%} instead of {then:.1%}"
+    if name == "unknown":
+        return f"{now.unknown / now.answered:.1%} unknown instead of {before.unknown / before.answered:.1%}"
+    if name == "confidence":
+        return f"mean confidence {_mean(now.confidence):.2f} instead of {_mean(before.confidence):.2f}"
+    if name == "novelty":
+        return f"mean novelty {_mean(now.novelty):.2f} instead of {_mean(before.novelty):.2f}"
+    if name == "plausible":
+        sizes = np.arange(len(now.sizes))
+        means = [float(side.sizes @ sizes) / max(1, side.sizes.sum()) for side in (now, before)]
+        return f"{means[0]:.2f} plausible classes a picture instead of {means[1]:.2f}"
+    shares = (now.features / np.maximum(1, now.features.sum(axis=1, keepdims=True))).ravel()
+    return f"a tenth of the held-out pictures' range holds up to {shares.max():.0%} of these instead of 10%"
+
+
+def _mean(histogram: np.ndarray) -> float:
+    middles = (np.arange(len(histogram)) + 0.5) / len(histogram)
+    return float(histogram @ middles) / max(1, int(histogram.sum()))
+
+
+def _sentence(verdict: str, tests: tuple[Test, ...], reference: Reference, now: Counts, days: int) -> str:
+    over = f"{now.answered:,} pictures of {days:,} day{'s' if days != 1 else ''}"
+    against = f"{reference.counts.answered:,} held-out pictures of the run (split `{reference.split}`)"
+    if verdict == "too few pictures":
+        return f"too few pictures to tell: {over} against {against}; at least {FEW} of each are needed"
+    first = tests[0] if tests else None
+    if verdict == "moved" and first:
+        count = sum(one.moved for one in tests)
+        more = f", and {count - 1} other thing{'s' if count > 2 else ''}" if count > 1 else ""
+        if _familiar(tests, now, reference.counts):
+            return f"{FAMILIAR}{more} ({over} against {against})"
+        return f"inputs moved away from training: {TITLES[first.name]}{more} ({over} against {against})"
+    if verdict == "moved a little" and first:
+        told = f"{TITLES[first.name]} changed by {first.effect:.3f}"
+        return f"inputs moved measurably, but by too little to matter: {told} ({over} against {against})"
+    return f"no sign that inputs moved away from training ({over} against {against})"
+
+
+def _familiar(tests: tuple[Test, ...], now: Counts, before: Counts) -> bool:
+    """Whether the novelty moved, and down: away from held-out pictures, but not from those of training."""
+    return any(one.name == "novelty" and one.moved for one in tests) and _mean(now.novelty) < _mean(before.novelty)
+
+
+def _advice(verdict: str, tests: tuple[Test, ...], now: Counts, before: Counts) -> tuple[str, ...]:
+    """What to do."""
+    moved = {one.name for one in tests if one.moved}
+    said = []
+    if _familiar(tests, now, before):
+        said.append("judge drift by pictures that the model has not learnt from: give it the log of those alone")
+    elif moved & {"features", "novelty", "unknown", "plausible", "confidence"}:
+        said += [
+            "look at recent pictures: are they taken, cut or lit otherwise, or of something else?",
+            "label about a hundred of them and measure: `headstart evaluate RUN FOLDER`",
+            "if the score fell, add them to the training pictures and fit again",
+        ]
+    elif "classes" in moved:
+        said += [
+            "only the shares of the classes changed: the answers may still be right",
+            "label about a hundred recent pictures and measure: `headstart evaluate RUN FOLDER`; a threshold or costs "
+            "(`fit --positive`, `--costs`) may have to be chosen anew",
+        ]
+    elif verdict == "not moved" and tests:
+        least = max(one.least for one in tests)
+        said.append(f"differences under {least:.2f} cannot be told from chance with so many pictures")
+    elif verdict == "too few pictures":
+        said.append("go on collecting: `headstart predict RUN FILES --usage LOG` or `headstart serve RUN --usage LOG`")
+    if now.errors > 0.01 * (now.answered + now.errors):
+        said.append(f"{now.errors:,} files could not be read: see the column `error` of the rows")
+    return tuple(said)

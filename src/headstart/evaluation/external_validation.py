@@ -1,0 +1,160 @@
+"""Judge a saved model on another labelled folder: nothing is trained, every file is accounted for.
+
+The folder has one sub-folder a class, named as in the model; where it has `test/`, that is judged. The model answers as
+it would for `predict`, its own threshold or costs included.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from headstart.core.console import Say
+from headstart.core.errors import DataError, nearest
+from headstart.core.storage.files import show
+from headstart.core.types import Score
+from headstart.runtime import model as runtime
+from headstart.runtime.inputs.decoded_batches import walk
+from headstart.statistics import metrics
+from headstart.statistics.intervals import wilson
+from headstart.uncertainty.conformal import size_interval
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Judgement:
+    """A model's scores on a folder.
+
+    Attributes:
+        scores: As in `Evaluation`, split `test`; of a model that knows doubt also `coverage`, `set_size`, `singletons`
+            and `unknown`, the share that it declines to answer, over all classes and in each.
+        class_names: C names.
+        confusion: (C, C) int64, true class by answered class.
+        excused: Files that were not judged, with the reason.
+    """
+
+    scores: tuple[Score, ...]
+    class_names: tuple[str, ...]
+    confusion: np.ndarray
+    excused: tuple[tuple[str, str], ...]
+
+
+def run(model: Path, folder: Path, *, say: Say) -> Judgement:
+    """Score a saved model.
+
+    Args:
+        model: Its folder.
+        folder: One sub-folder a class.
+        say: Where to speak.
+
+    Raises:
+        DataError: The folder has no picture, or a class that the model does not know.
+    """
+    found = runtime.load(model)
+    files, y, excused = labelled(folder, found.class_names)
+    p, answers, kept, doubts = [], [], [], []
+    with say.progress("evaluate", len(files)) as progress:
+        at = 0
+        for chunk in found.featured(iter(files)):
+            good = [i for i in range(len(chunk.files)) if i not in chunk.errors]
+            excused += [(_inside(folder, Path(str(chunk.files[i]))), why) for i, why in sorted(chunk.errors.items())]
+            if good:
+                whole = found.probabilities(chunk)
+                p.append(whole[good])
+                answers.append(found.decide(p[-1]))
+                told = found.doubts(chunk, whole)
+                doubts += [] if told is None else [(told.plausible[good], told.unknown[good])]
+                kept += [at + i for i in good]
+            at += len(chunk.files)
+            progress.add(len(chunk.files))
+    if not kept:
+        raise DataError(f"none of the {len(files):,} pictures in `{show(str(folder))}` can be read", where=str(folder))
+    names, truth, answered = found.class_names, y[kept], np.concatenate(answers)
+    scores = metrics.scores(truth, np.concatenate(p), split="test", class_names=names, answers=answered)
+    if doubts:
+        plausible, unknown = (np.concatenate(parts) for parts in zip(*doubts, strict=True))
+        scores += tuple(_doubted(truth, plausible, unknown, names))
+    _say(scores, excused, say)
+    table = metrics.confusion(truth, answered, len(names))
+    return Judgement(scores=scores, class_names=names, confusion=table, excused=tuple(excused))
+
+
+def _doubted(y: np.ndarray, plausible: np.ndarray, unknown: np.ndarray, names: tuple[str, ...]) -> Iterator[Score]:
+    """How the model's promise is kept here, and how often it declines: over all classes, then in each.
+
+    Args:
+        y: (M,) int64.
+        plausible: (M, C) bool.
+        unknown: (M,) bool.
+        names: C class names.
+    """
+    hits, sizes = plausible[np.arange(len(y)), y], plausible.sum(axis=1)
+    for c, subject in ((None, ""), *enumerate(names)):
+        of = np.full(len(y), True) if c is None else y == c
+        shares = {"coverage": hits[of], "singletons": sizes[of] == 1, "unknown": unknown[of]}
+        found = [(name, wilson(float(values.sum()), len(values)), "wilson") for name, values in shares.items()]
+        found.append(("set_size", size_interval(sizes[of], len(names)), "t"))
+        for name, (value, low, high), method in found:
+            n = int(of.sum())
+            yield Score(split="test", name=name, value=value, low=low, high=high, n=n, subject=subject, method=method)
+
+
+def _say(scores: tuple[Score, ...], excused: list[tuple[str, str]], say: Say) -> None:
+    of = {score.name: score for score in scores if not score.subject}
+
+    def told(name: str, words: str) -> str:
+        score = of[name]
+        return f"{words} {score.value:.3f} [{score.low:.3f}, {score.high:.3f}]"
+
+    parts = [f"{told('accuracy', 'accuracy')} (n = {of['accuracy'].n:,})"]
+    if "coverage" in of:
+        parts += [told("coverage", "true class plausible"), told("unknown", "declined as unknown")]
+    parts += [f"{len(excused):,} files excused"] if excused else []
+    say.line("evaluate", ", ".join(parts))
+
+
+def labelled(folder: Path, names: tuple[str, ...]) -> tuple[list[Path], np.ndarray, list[tuple[str, str]]]:
+    """Pictures of a labelled folder in sorted order with their classes, and the files that are no pictures.
+
+    Args:
+        folder: One sub-folder a class; where it has `test/`, that is taken.
+        names: The model's classes.
+
+    Raises:
+        DataError: There is no picture, or a class that the model does not know.
+    """
+    if not folder.is_dir():
+        raise DataError(
+            f"there is no folder `{show(str(folder))}`", hint="give the folder that holds one sub-folder a class"
+        )
+    root = folder / "test" if (folder / "test").is_dir() and "test" not in names else folder
+    places = sorted(p for p in root.iterdir() if p.is_dir() and not p.name.startswith("."))
+    files: list[Path] = []
+    y: list[int] = []
+    for place in places:
+        pictures = list(walk([place]))
+        files += pictures
+        y += [_position(place, names)] * len(pictures) if pictures else []
+    if not files:
+        for place in places:
+            _position(place, names)
+        raise DataError(
+            f"there is no picture in a sub-folder of `{show(str(root))}`",
+            hint=f"one sub-folder a class is needed: {', '.join(names)}",
+        )
+    taken = set(files)
+    others = sorted(p for p in root.rglob("*") if p.is_file() and p not in taken)
+    return files, np.array(y, np.int64), [(_inside(folder, p), "not a picture in a class folder") for p in others]
+
+
+def _position(place: Path, names: tuple[str, ...]) -> int:
+    if place.name not in names:
+        hint = nearest(place.name, names) or f"the model knows {', '.join(names)}"
+        raise DataError(f"the model has no class `{show(place.name)}`", where=show(str(place)), hint=hint)
+    return names.index(place.name)
+
+
+def _inside(folder: Path, file: Path) -> str:
+    return show(file.relative_to(folder).as_posix())

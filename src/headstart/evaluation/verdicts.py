@@ -1,0 +1,159 @@
+"""Answers in words, each with the numbers it rests on.
+
+`headline`: is the model better than always naming the majority class. `uneven_classes`: does accuracy hide a class that
+is mostly missed. `transfer`: do pre-trained features pay. `overfitting`: how far is the training score from the
+held-out one. `enough_data`: is the learning curve still rising. Where an interval does not decide, the answer is
+`unclear`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from headstart.core.types import CurvePoint, Score, Verdict
+from headstart.evaluation.baselines import HISTOGRAM, MODEL, RANDOM, Features
+from headstart.evaluation.held_out_scores import Part
+from headstart.statistics.intervals import Interval, Z, compact, design_effect, difference, mean_interval, wilson
+from headstart.statistics.paired_selection import paired
+
+GAP = 0.10  # accuracy on training pictures minus held-out accuracy that is called overfitting
+UNEVEN = 0.05  # accuracy minus balanced accuracy that is spoken of
+RISING = 0.005  # gain for each doubling that is worth collecting pictures for
+FLAT = 0.01  # gain for each doubling that the upper end must stay under to call a curve flat
+FEWEST = 20  # pictures below which a mean of log losses has no interval to trust
+LATEST = 4  # points of the curve that its slope is taken from
+
+
+def _in_words(interval: Interval | Score) -> str:
+    return f"{interval.value:.3f} [{interval.low:.3f}, {interval.high:.3f}]"
+
+
+def _sign(difference: Interval) -> str:
+    return "yes" if difference.low > 0 else "no" if difference.high < 0 else "unclear"
+
+
+def _find(scores: Sequence[Score], split: str, name: str) -> Score:
+    return next(s for s in scores if s.split == split and s.name == name and not s.subject)
+
+
+def headline(part: Part, scores: Sequence[Score], majority: int, name: str, nested: Sequence[Score] = ()) -> Verdict:
+    """Better than always naming one class? Compared picture by picture.
+
+    Args:
+        part: The split that judges.
+        scores: Of it.
+        majority: The class that is most frequent among the training pictures.
+        name: Its name.
+        nested: Scores by nested cross-validation. They have no pictures to compare by: where the accuracy is one of
+            them, its interval is held against the share of the class.
+    """
+    accuracy, balanced = (_find(scores, part.split, s) for s in ("accuracy", "balanced_accuracy"))
+    share = float(np.mean(part.y == majority))
+    gain = mean_interval((part.answers == part.y) * 1.0 - (part.y == majority), part.clusters)
+    held = {"test": "the test pictures", "val": "the validation pictures"}.get(part.split, "held-out folds")
+    if accuracy in nested:
+        gain = Interval(accuracy.value - share, accuracy.low - share, accuracy.high - share)
+        held = "nested held-out folds"
+    answer = _sign(gain)
+    against = {"yes": "which it beats", "no": "which is better", "unclear": "from which it cannot be told"}[answer]
+    sentence = (
+        f"accuracy {_in_words(accuracy)} on {held} (n = {accuracy.n:,}), balanced accuracy {_in_words(balanced)}; "
+        f"always answering `{name}` gives {share:.3f}, {against}"
+    )
+    return Verdict(code="headline", answer=answer, sentence=sentence)
+
+
+def uneven_classes(part: Part, scores: Sequence[Score], table: np.ndarray, names: tuple[str, ...]) -> list[Verdict]:
+    """A word of warning when balanced accuracy is far under accuracy: some class is mostly missed."""
+    accuracy, balanced = (_find(scores, part.split, s) for s in ("accuracy", "balanced_accuracy"))
+    if accuracy.value - balanced.value < UNEVEN:
+        return []
+    recall = [table[c, c] / table[c].sum() if table[c].sum() else 1.0 for c in range(len(names))]
+    worst = int(np.argmin(recall))
+    wrong = table[worst].copy()
+    wrong[worst] = -1
+    sentence = (
+        f"accuracy {accuracy.value:.3f} hides that balanced accuracy is {balanced.value:.3f}: "
+        f"of {table[worst].sum():,} pictures of `{names[worst]}` {table[worst, worst]:,} "
+        f"are found and {wrong.max():,} are called `{names[int(np.argmax(wrong))]}`"
+    )
+    return [Verdict(code="uneven_classes", answer="yes", sentence=sentence)]
+
+
+def transfer(found: list[Features], clusters: np.ndarray) -> Verdict:
+    """Do pre-trained features pay? Against the stronger of the controls, on the same pictures and folds."""
+    by_name = {f.subject: f.contender() for f in found}
+    model, told = by_name.pop(MODEL), []
+    apart = {name: paired(control, model, clusters) for name, control in by_name.items()}
+    for name in (RANDOM, HISTOGRAM):
+        if name in apart:
+            told.append(f"{by_name[name].mean:.3f} with a {name} (difference {_in_words(apart[name])})")
+    strongest = min(apart.values(), key=lambda i: i.value)
+    few = len(model.rows) < FEWEST
+    answer = "unclear" if few else _sign(strongest)
+    says = {
+        "yes": "pre-trained features pay",
+        "no": "pre-trained features do not pay: they lose",
+        "unclear": f"whether pre-trained features pay cannot be told{' from so few pictures' if few else ''}",
+    }[answer]
+    same = f"on the same {len(model.rows):,} pictures the log loss is {model.mean:.3f}"
+    sentence = f"{says}: {same} against {' and '.join(told)}"
+    return Verdict(code="transfer", answer=answer, sentence=sentence)
+
+
+def overfitting(train: Part, held: Part) -> Verdict:
+    """The gap between the accuracy on training pictures and on pictures never seen."""
+    seen, fresh = _accuracy(train), _accuracy(held)
+    gap = difference(seen, fresh)
+    answer = "yes" if gap.low > GAP else "no" if gap.high < GAP else "unclear"
+    untold = "this cannot be told" + (" on so few pictures" if gap.low <= 0 else ", the gap is near the limit")
+    says = {"yes": "it learns its pictures by heart", "no": "no", "unclear": untold}[answer]
+    hint = "; more pictures or fewer features would narrow the gap" if answer == "yes" else ""
+    where = " in plain cross-validation" if held.split == "cv" else ""
+    sentence = (
+        f"{says}: accuracy is {seen.value:.3f} on the {len(train.y):,} training pictures and {fresh.value:.3f} on "
+        f"{len(held.y):,} held-out ones{where}, a gap of {_in_words(gap)} (called overfitting above {GAP:.2f}){hint}"
+    )
+    return Verdict(code="overfitting", answer=answer, sentence=sentence)
+
+
+def _accuracy(part: Part) -> Interval:
+    """Wilson's interval, which pictures without an error leave as wide as their number does."""
+    right = (part.answers == part.y) * 1.0
+    effective = len(right) / design_effect(right - right.mean(), compact(part.clusters))
+    return wilson(float(right.mean()) * effective, effective)
+
+
+def enough_data(curve: Sequence[CurvePoint]) -> Verdict:
+    """What each doubling of the pictures still gains, from the latest points of the learning curve."""
+    points = sorted((p for p in curve if np.isfinite(p.score.value)), key=lambda p: p.n_train)[-LATEST:]
+    if len(points) < 3:
+        return Verdict(code="enough_data", answer="unclear", sentence="the learning curve has too few points to tell")
+    gain = _slope(points)
+    last, n = points[-1].score, points[-1].n_train
+    answer = "no" if gain.low > 0 and gain.value >= RISING else "yes" if gain.high < FLAT else "unclear"
+    says = {
+        "no": f"more pictures would help: {2 * n:,} instead of {n:,} should add about {gain.value:.3f}",
+        "yes": f"the curve is flat at {n:,} pictures",
+        "unclear": f"the curve does not tell at {n:,} pictures",
+    }[answer]
+    sentence = (
+        f"{says}; {last.name.replace('_', ' ')} gains {_in_words(gain)} for each doubling; nothing is claimed beyond "
+        f"{4 * n:,} pictures"
+    )
+    return Verdict(code="enough_data", answer=answer, sentence=sentence)
+
+
+def _slope(points: Sequence[CurvePoint]) -> Interval:
+    """Weighted straight line through score against log2 of the size; positive is better."""
+    sign = 1.0 if points[-1].score.name.endswith(("accuracy", "f1", "auc")) else -1.0
+    x = np.log2([p.n_train for p in points])
+    y = sign * np.array([p.score.value for p in points])
+    error = np.maximum([(p.score.high - p.score.low) / (2 * Z) for p in points], 1e-6)
+    weight = 1 / error**2
+    centred = x - np.sum(weight * x) / weight.sum()
+    spread = float(np.sum(weight * centred**2))
+    slope, half = float(np.sum(weight * centred * y)) / spread, Z / np.sqrt(spread)
+    return Interval(slope, slope - float(half), slope + float(half))

@@ -1,0 +1,86 @@
+"""Which training pictures a run keeps to compare with, and which of them stand for their class."""
+
+from __future__ import annotations
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+
+from headstart.core.settings import threads
+from headstart.core.types import Dataset
+from headstart.explanation.example_store import standardised
+from headstart.images import thumbnails as small
+from headstart.statistics.sampling import spread
+
+MOST = 500
+LEAST_A_CLASS = 2  # kept even where there are more classes than `MOST` allows for
+PROTOTYPES = 3  # a class
+SIDE_PX = 96
+_QUALITY = 70
+
+
+def rows_kept(train: np.ndarray, targets: np.ndarray, n_classes: int) -> np.ndarray:
+    """Rows to keep: as many of each class as there is room for, spread over it.
+
+    Args:
+        train: (M,) int64 training rows.
+        targets: (N,) int64.
+        n_classes: C.
+
+    Returns:
+        Ascending int64 rows; what a small class leaves over goes to the others.
+    """
+    groups = [train[targets[train] == c] for c in range(n_classes)]
+    groups = sorted((group for group in groups if len(group)), key=len)
+    left, found = max(MOST, LEAST_A_CLASS * len(groups)), []
+    for place, group in enumerate(groups):
+        share = max(left // (len(groups) - place), LEAST_A_CLASS)
+        taken = np.sort(group)[spread(len(group), share)]
+        left -= len(taken)
+        found.append(taken)
+    return np.sort(np.concatenate(found))
+
+
+def vectors(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """What is kept of features (M, D): (M, D) float16 of length 1, and the (2, D) float32 by which they were made."""
+    wide = np.asarray(features, np.float64)
+    centre, deviation = wide.mean(axis=0), wide.std(axis=0)
+    factor = np.divide(1.0, deviation, out=np.zeros_like(deviation), where=deviation > 0)
+    scale = np.stack([centre, factor]).astype(np.float32)
+    return standardised(features, scale[0], scale[1]).astype(np.float16), scale
+
+
+def prototypes(made: np.ndarray, targets: np.ndarray) -> np.ndarray:
+    """Which pictures stand for their class: the medoid first, then those that add most.
+
+    Each further one is the picture by which the likeness of all of the class's pictures to their nearest prototype
+    grows most (the greedy rule of facility location; Nemhauser 1978).
+
+    Args:
+        made: (M, D) vectors of length 1.
+        targets: (M,) int64.
+
+    Returns:
+        (M,) int64: 1 for the first prototype of its class, 2 …; 0 for no prototype.
+    """
+    found = np.zeros(len(made), np.int64)
+    for c in np.unique(targets):
+        own = np.flatnonzero(targets == c)
+        wide = made[own].astype(np.float32)
+        alike = np.round(wide @ wide.T, 4)  # what the order of sums makes decides nothing
+        best = np.full(len(own), -1.0, np.float32)
+        for place in range(min(PROTOTYPES, len(own))):
+            gains = np.maximum(alike, best[:, None]).sum(axis=0).astype(np.float64)
+            gains[found[own] > 0] = -np.inf
+            chosen = int(np.argmax(np.round(gains, 3)))
+            found[own[chosen]] = place + 1
+            best = np.maximum(best, alike[:, chosen])
+    return found
+
+
+def thumbnails(data: Dataset, rows: np.ndarray) -> list[bytes]:
+    """JPEG of each picture, at most 96 px; empty where its file cannot be read any more."""
+    paths = [os.path.join(data.root, data.uris[row]) for row in rows.tolist()]  # noqa: PTH118 - names of any bytes
+    with ThreadPoolExecutor(threads(), thread_name_prefix="thumbnail") as pool:
+        return list(pool.map(lambda path: small.jpeg(path, SIDE_PX, _QUALITY), paths))

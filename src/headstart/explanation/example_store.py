@@ -1,0 +1,176 @@
+"""Training pictures that a run keeps to compare with: vectors and small copies, so that no data set is needed later.
+
+`explain/` in a run folder holds `examples.json`, `vectors.npy` (M, D) float16 of length 1, `scale.npy` (2, D) float32
+and `thumbnails.bin`, JPEG after JPEG. Every file has its digest in `examples.json`, which names the model it belongs
+to. Needs numpy alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from headstart.core.errors import DataError
+from headstart.core.storage import serialization
+from headstart.core.storage.files import read_json, write_bytes, write_json
+from headstart.core.storage.hashing import digest, file_digest
+
+FORMAT = 1
+FOLDER, NAME = "explain", "examples"
+VECTORS, SCALE, THUMBNAILS = "vectors.npy", "scale.npy", "thumbnails.bin"
+_AGAIN = "run the `headstart fit` that made the run again: what is cached is not done again"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """A kept picture.
+
+    Attributes:
+        uri: Its path in the data set.
+        class_name: Its label.
+        start: Where its JPEG begins in `thumbnails.bin`.
+        stop: Where it ends; `start` where it could not be read any more.
+        prototype: 1 for the picture that stands best for its class, 2 … for those that add most to it; else 0.
+    """
+
+    uri: str
+    class_name: str
+    start: int
+    stop: int
+    prototype: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Index:
+    """What `examples.json` says.
+
+    Attributes:
+        format: Version of this layout.
+        model: SHA-256 of the manifest of the model whose features these are.
+        entries: M kept pictures, in the order of the vectors.
+        files: Name -> SHA-256.
+    """
+
+    format: int
+    model: str
+    entries: tuple[Entry, ...]
+    files: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Neighbour:
+    """A training picture like the one asked about.
+
+    Attributes:
+        uri: Its path in the data set.
+        class_name: Its label.
+        similarity: Cosine of the standardised features, -1..1.
+        thumbnail: JPEG of at most 96 px; None where it could not be made.
+    """
+
+    uri: str
+    class_name: str
+    similarity: float
+    thumbnail: bytes | None
+
+
+class Examples:
+    """Kept training pictures, read and checked.
+
+    Args:
+        folder: The run's folder `explain`.
+        index: What is in it.
+    """
+
+    def __init__(self, folder: Path, index: Index) -> None:
+        self.index = index
+        self._vectors = np.load(folder / VECTORS, allow_pickle=False).astype(np.float32)
+        self._centre, self._factor = np.load(folder / SCALE, allow_pickle=False)
+        self._thumbnails = (folder / THUMBNAILS).read_bytes()
+
+    def similarities(self, features: np.ndarray) -> np.ndarray:
+        """(D,) raw features -> (M,) cosines."""
+        found: np.ndarray = self._vectors @ standardised(features[None], self._centre, self._factor)[0]
+        return found
+
+    def nearest(self, features: np.ndarray, count: int) -> tuple[Neighbour, ...]:
+        """The pictures most like one, the likest first."""
+        found = self.similarities(features)
+        return tuple(self._told(at, found) for at in np.argsort(-found, kind="stable")[:count])
+
+    def prototypes(self, class_name: str, features: np.ndarray) -> tuple[Neighbour, ...]:
+        """The pictures that stand for a class, the best first, with their likeness to one picture."""
+        found = self.similarities(features)
+        own = [at for at, one in enumerate(self.index.entries) if one.prototype and one.class_name == class_name]
+        return tuple(self._told(at, found) for at in sorted(own, key=lambda at: self.index.entries[at].prototype))
+
+    def _told(self, at: int, similarities: np.ndarray) -> Neighbour:
+        one = self.index.entries[at]
+        jpeg = self._thumbnails[one.start : one.stop] or None
+        value = float(np.clip(similarities[at], -1, 1))
+        return Neighbour(uri=one.uri, class_name=one.class_name, similarity=value, thumbnail=jpeg)
+
+
+def standardised(features: np.ndarray, centre: np.ndarray, factor: np.ndarray) -> np.ndarray:
+    """(B, D) raw features -> (B, D) float32 rows of length 1, each column around 0 with spread 1 before."""
+    made = (np.asarray(features, np.float32) - centre) * factor
+    found: np.ndarray = made / np.maximum(np.linalg.norm(made, axis=1, keepdims=True), np.float32(1e-12))
+    return found
+
+
+def write(folder: Path, model: Path, entries: tuple[Entry, ...], contents: Mapping[str, bytes]) -> None:
+    """Write the files, then `examples.json`; last of all, so that a folder with it is whole.
+
+    Args:
+        folder: The run's folder `explain`.
+        model: The model folder.
+        entries: Of the kept pictures.
+        contents: Name -> bytes of every other file.
+    """
+    for name in sorted(contents):
+        write_bytes(folder / name, contents[name])
+    files = {name: file_digest(folder / name) for name in sorted(contents)}
+    index = Index(format=FORMAT, model=file_digest(model / "manifest.json"), entries=entries, files=files)
+    content = serialization.as_json(index)
+    write_json(folder / f"{NAME}.json", content | {"digest": digest(content)})
+
+
+def read(folder: Path, model: Path) -> Examples | str:
+    """The kept pictures, or in a sentence why there are none.
+
+    Args:
+        folder: The run's folder `explain`.
+        model: The model folder.
+
+    Raises:
+        DataError: What is kept is damaged.
+    """
+    path = folder / f"{NAME}.json"
+    if not path.is_file():
+        return (
+            "this model keeps no training pictures to compare with: its run is older, or the folder `explain` is gone"
+        )
+    try:
+        content = read_json(path)
+        if content["format"] > FORMAT:
+            return "a newer version of headstart wrote the kept training pictures"
+        if content.pop("digest") != digest(content):
+            raise DataError(f"`{path}` was changed after it was written", where=str(path), hint=_AGAIN)
+        index = serialization.load(Index, folder, NAME)
+        told = dict.fromkeys((VECTORS, SCALE, THUMBNAILS), "") | dict(index.files)
+        wrong = [name for name, known in told.items() if not _whole(folder, name, known)]
+    except (ValueError, KeyError, TypeError, AttributeError) as err:
+        raise DataError(f"`{path}` is damaged: {err!r}", where=str(path), hint=_AGAIN) from err
+    if wrong:
+        names = ", ".join(f"`{name}`" for name in wrong)
+        raise DataError(f"the kept training pictures are damaged: {names}", where=str(folder), hint=_AGAIN)
+    if index.model != file_digest(model / "manifest.json"):
+        return "the kept training pictures belong to another model"
+    return Examples(folder, index)
+
+
+def _whole(folder: Path, name: str, told: str) -> bool:
+    return Path(name).name == name and (folder / name).is_file() and file_digest(folder / name) == told

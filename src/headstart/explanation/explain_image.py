@@ -1,0 +1,288 @@
+"""Why a saved model answers as it does: a heat map on the picture, and the training pictures most like it.
+
+Where every feature is the mean of a map, and the head is linear or counts neighbours, what each place adds is known
+exactly and costs one pass (`cam`). For other trunks parts of the picture are taken away and the model is asked again
+(`occlusion`, `scorecam`). Needs numpy, Pillow and OpenVINO only, and for the likenesses what the run folder keeps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from headstart.core.errors import UsageError, nearest
+from headstart.core.types import Prediction
+from headstart.explanation import example_store, heatmap_overlay, map_arithmetic, occlusion
+from headstart.explanation.example_store import Examples, Neighbour
+from headstart.explanation.feature_map_model import Looked, Looker, Seen
+from headstart.explanation.map_arithmetic import Box
+from headstart.images.codecs import Picture
+from headstart.images.preprocessing import read_bytes
+from headstart.runtime.model import Model, load
+
+AUTO, CAM, SCORECAM, OCCLUSION, GRADCAM = "auto", "cam", "scorecam", "occlusion", "gradcam"
+METHODS = (AUTO, CAM, SCORECAM, OCCLUSION)  # Grad-CAM needs the training framework and is no part of the runtime
+NAMES = {CAM: "exact CAM", SCORECAM: "Score-CAM", OCCLUSION: "occlusion", GRADCAM: "Grad-CAM"}
+NEIGHBOURS = 4
+SHOWN_PX = 640  # longer side of the picture that an overlay shows
+_HEAT_PX = 112  # side of `heat`; finer than any map, coarse enough to send
+_EXACT = "every feature that the head reads is the mean of a map, so what each place adds is known exactly"
+NOTHING_ALIKE = "nothing it learnt from looks like it"
+_HELD = "; the training pictures that vote are held fixed"
+_ASKED = "it was asked for"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Explanation:
+    """Why a model answers as it does.
+
+    Attributes:
+        uri: The file, or the name under which the picture came.
+        prediction: The answer.
+        class_name: The class that the heat map speaks of.
+        method: `cam`, `scorecam`, `occlusion` or `gradcam`.
+        why: Why this method, in a sentence.
+        heat: (112, 112) float32 0..1 over `box`: what speaks for the class, relative to the strongest place.
+        evidence: (g, g) float64 over `box`. By `cam`, what the head would say of the class if the whole picture were
+            like this place; its mean, with `elsewhere`, is `score`. By the others, in units of the method.
+        score: What the head says of the class: its logit minus the mean of the other logits; for heads that count
+            neighbours by `cam`, half the difference of mean squared distances.
+        elsewhere: Part of the score that belongs to no place, as that of a class token.
+        size: Width and height of the picture in px, upright.
+        box: The part that the model saw: left, top, right, bottom in px.
+        picture: (h, w, 3) uint8 of at most 640 px.
+        neighbours: The kept training pictures most like it, the likest first.
+        prototypes: Those that stand for `class_name`, the best first.
+        compared: Why there are no neighbours, else empty.
+    """
+
+    uri: str
+    prediction: Prediction
+    class_name: str
+    method: str
+    why: str
+    heat: np.ndarray
+    evidence: np.ndarray
+    score: float
+    elsewhere: float = 0.0
+    size: tuple[int, int]
+    box: Box
+    picture: np.ndarray
+    neighbours: tuple[Neighbour, ...] = ()
+    prototypes: tuple[Neighbour, ...] = ()
+    compared: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Found:
+    """What a method gives: see `Explanation`."""
+
+    method: str
+    why: str
+    evidence: np.ndarray
+    score: float
+    elsewhere: float = 0.0
+
+
+Way = Callable[[Seen, Looked, int], Found]  # a picture, its maps and a class's position
+
+
+class Explainer:
+    """Explains the answers of one saved model; one picture at a time.
+
+    Args:
+        folder: A run folder, or the model folder in it.
+        model: The model, where it is loaded already.
+
+    Raises:
+        DataError: There is no model, a newer version wrote it, or it or what is kept beside it is damaged.
+    """
+
+    def __init__(self, folder: str | Path, *, model: Model | None = None) -> None:
+        self.model = model or load(folder)
+        self.looker = Looker(self.model)
+        beside = self.model.folder.parent / example_store.FOLDER
+        self.examples: Examples | str = example_store.read(beside, self.model.folder)
+
+    @cached_property
+    def automatic(self) -> tuple[str, str]:
+        """The method that `auto` takes, and why."""
+        if self.looker.exact:
+            held = "" if self.model.manifest.head.kind == "linear" else _HELD
+            return CAM, _EXACT + held
+        return OCCLUSION, "not every feature is the mean of a map, so places are covered and the model is asked again"
+
+    def chosen(self, method: str) -> tuple[str, str]:
+        """The method to use, and why.
+
+        Raises:
+            UsageError: There is no such method, or this model's trunk does not allow it.
+        """
+        if method == AUTO:
+            return self.automatic
+        if method not in METHODS:
+            hint = nearest(method, METHODS) or f"known: {', '.join(METHODS)}"
+            raise UsageError(f"there is no method `{method}`", where="--method", hint=hint)
+        if method == CAM and not self.looker.exact:
+            what = "`cam` is exact only where every feature is the mean of a map; this model's are not"
+            raise UsageError(what, where="--method", hint="--method occlusion works for every model")
+        if method == SCORECAM and not self.looker.mapped:
+            what = "`scorecam` needs a map above the features, and this model's graph has none"
+            raise UsageError(what, where="--method", hint="--method occlusion works for every model")
+        return method, _ASKED
+
+    def position(self, class_name: str) -> int:
+        """A class's position.
+
+        Raises:
+            UsageError: The model knows no such class.
+        """
+        names = self.model.class_names
+        if class_name not in names:
+            hint = nearest(class_name, names) or f"its classes: {', '.join(names)}"
+            raise UsageError(f"the model knows no class `{class_name}`", where="--class", hint=hint)
+        return names.index(class_name)
+
+    def explain(
+        self,
+        picture: bytes | str | Path,
+        *,
+        method: str = AUTO,
+        class_name: str = "",
+        name: str = "",
+        neighbours: int = NEIGHBOURS,
+        way: Way | None = None,
+    ) -> Explanation:
+        """Explain one answer.
+
+        Args:
+            picture: A picture file's path or its bytes.
+            method: One of `METHODS`.
+            class_name: The class to speak of; default the likeliest one.
+            name: What to call a picture that comes as bytes.
+            neighbours: How many training pictures to show.
+            way: Another way to make the map, instead of `method`: Grad-CAM's, which the runtime does not have.
+
+        Raises:
+            PictureError: It cannot be read.
+            UsageError: There is no such method or class.
+        """
+        content = picture if isinstance(picture, bytes) else read_bytes(str(picture))
+        how, why = ("", "") if way else self.chosen(method)
+        seen = self.looker.see(name if isinstance(picture, bytes) else str(picture), content)
+        looked = self.looker.look(seen)
+        prediction = self.model.answers(looked.chunk)[0]
+        of = self.position(class_name) if class_name else self.position(likeliest(prediction))
+        found = way(seen, looked, of) if way else self._found(how, why, seen, looked, of)
+        return self.told(content, seen, looked, prediction, of, found, neighbours=neighbours)
+
+    def _found(self, how: str, why: str, seen: Seen, looked: Looked, of: int) -> Found:
+        if how == CAM:
+            return self.exact(seen, looked, of, why)
+        score = float(self.looker.margins([one[None] for one in seen.pictures], of)[0])
+        if how == SCORECAM:
+            return Found(method=how, why=why, evidence=occlusion.scorecam(self.looker, seen, looked, of), score=score)
+        return Found(method=how, why=why, evidence=occlusion.occlusion(self.looker, seen, of), score=score)
+
+    def exact(self, seen: Seen, looked: Looked, of: int, why: str = _EXACT) -> Found:
+        """What each place adds, for a model whose features are means of maps.
+
+        Args:
+            seen: The picture.
+            looked: Its features and maps.
+            of: Position of the class.
+            why: Why this method.
+
+        Returns:
+            Evidence whose mean, with `elsewhere`, is the score: nothing is left out and nothing is scaled.
+        """
+        head = self.model.manifest.head
+        weights, bias = map_arithmetic.linear_form(head.kind, self.model.arrays, looked.features, of)
+        side = max(part.under.side for part in looked.parts)
+        evidence, elsewhere = np.full((side, side), bias), 0.0
+        for part in looked.parts:
+            assert part.values is not None
+            adds = np.asarray(part.values, np.float64) @ weights[part.columns]
+            own = part.under.side
+            here = adds[len(adds) - own * own :].reshape(own, own) * (own * own / len(adds))
+            evidence += map_arithmetic.moved(here, seen.boxes[part.trunk], seen.box, (side, side))
+            elsewhere += float(adds[: len(adds) - own * own].sum() / len(adds))
+        score = float(np.asarray(looked.features, np.float64) @ weights + bias)
+        return Found(method=CAM, why=why, evidence=evidence, score=score, elsewhere=elsewhere)
+
+    def told(
+        self,
+        content: bytes,
+        seen: Seen,
+        looked: Looked,
+        prediction: Prediction,
+        of: int,
+        found: Found,
+        *,
+        neighbours: int = NEIGHBOURS,
+    ) -> Explanation:
+        """An explanation of what a method found, with what the run keeps to compare with."""
+        name, kept = self.model.class_names[of], self.examples
+        near = () if isinstance(kept, str) else kept.nearest(looked.features, neighbours)
+        alike = tuple(one for one in near if one.similarity > 0)  # what lies across is not like it
+        stand = () if isinstance(kept, str) else kept.prototypes(name, looked.features)
+        return Explanation(
+            uri=seen.name,
+            prediction=prediction,
+            class_name=name,
+            method=found.method,
+            why=found.why,
+            heat=map_arithmetic.resized(map_arithmetic.warmth(found.evidence), (_HEAT_PX, _HEAT_PX)),
+            evidence=found.evidence,
+            score=found.score,
+            elsewhere=found.elsewhere,
+            size=seen.size,
+            box=seen.box,
+            picture=shown(content),
+            neighbours=alike,
+            prototypes=stand,
+            compared=kept if isinstance(kept, str) else NOTHING_ALIKE if near and not alike else "",
+        )
+
+
+def unread(name: str, error: str) -> Explanation:
+    """In the place of an explanation: why the file could not be read; it has neither picture nor map."""
+    nothing = np.zeros((0, 0), np.float32)
+    return Explanation(
+        uri=name,
+        prediction=Prediction(uri=name, answer="", error=error),
+        class_name="",
+        method="",
+        why="",
+        heat=nothing,
+        evidence=nothing,
+        score=0.0,
+        size=(0, 0),
+        box=(0.0, 0.0, 0.0, 0.0),
+        picture=np.zeros((0, 0, 3), np.uint8),
+    )
+
+
+def likeliest(prediction: Prediction) -> str:
+    """The class that a heat map speaks of: the answer, or what it would be if there had to be one."""
+    if not prediction.unknown and prediction.answer in prediction.probabilities:
+        return prediction.answer
+    return prediction.likeliest or max(prediction.probabilities, key=lambda name: prediction.probabilities[name])
+
+
+def shown(content: bytes, most: int = SHOWN_PX) -> np.ndarray:
+    """(h, w, 3) uint8 of a picture file, upright, its longer side at most `most` px."""
+    picture = Picture(content)
+    image = picture.rgb(least=min(most, min(picture.size)))
+    image.thumbnail((most, most))
+    return np.asarray(picture.upright(image))
+
+
+def overlay_png(explanation: Explanation) -> bytes:
+    """The heat map on its picture, as the bytes of a PNG file."""
+    one = explanation
+    return heatmap_overlay.png(heatmap_overlay.drawn(one.picture, one.heat, one.box, one.size))

@@ -1,0 +1,189 @@
+"""The stage `explain`: training pictures kept to compare with, and heat maps of some held-out ones.
+
+`<run>/explain/` holds vectors and small copies of up to 500 training pictures, or two of each class where that is more,
+so that a model tells later which of them a picture is like, without the data set. The heat maps are those of the
+report: right and wrong answers, the surest and the least sure. The same run gives the same bytes.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import time
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from headstart.core.console import duration, size
+from headstart.core.storage import serialization
+from headstart.core.storage.files import write_bytes
+from headstart.core.types import Explained, MapRow
+from headstart.explanation import example_selection, example_store, heatmap_overlay
+from headstart.explanation.explain_image import CAM, NAMES, Explainer, Explanation
+from headstart.features.embeddings import columns
+from headstart.images.file_formats import PictureError
+
+if TYPE_CHECKING:
+    from headstart.core.run.context import Context
+    from headstart.core.types import Adapted, Dataset, Embeddings, Evaluation, Splits
+
+A_GROUP = 2  # heat maps
+WORK = 4e11  # operations that heat maps may take where the model is asked again; some seconds
+PASSES = 81  # of occlusion, for one picture
+SHOWN_PX = 256
+NEIGHBOURS = 3
+GROUPS = ("right, most sure", "right, least sure", "wrong, most sure", "wrong, least sure")
+
+
+def run(
+    data: Dataset,
+    splits: Splits,
+    embeddings: tuple[Embeddings, ...],
+    adapted: Adapted,
+    evaluation: Evaluation,
+    *,
+    ctx: Context,
+) -> Explained:
+    """Write `<run>/explain/`; the model must be saved already.
+
+    Args:
+        data: The pictures.
+        splits: Who learnt.
+        embeddings: Features of all pictures, the tuned network's too.
+        adapted: Tells which features the head reads.
+        evaluation: Held-out answers, some of which are explained.
+        ctx: The run.
+    """
+    started = time.monotonic()
+    rows = _keep(data, splits, embeddings, adapted, ctx)
+    explainer = Explainer(ctx.run.path / "model")
+    method, why = explainer.automatic
+    flops = sum(e.spec.flops for e in embeddings if e.spec.name in {f.backbone for f in adapted.features})
+    most = len(GROUPS) * A_GROUP if method == CAM else int(WORK // (PASSES * max(flops, 1)))
+    left_out = "" if most else "this backbone would need long for them: headstart explain makes them one by one"
+    picked = _picked(data, evaluation, explainer.model.decide(np.asarray(evaluation.probabilities)))[:most]
+    places = {uri: place for place, uri in enumerate(data.uris)}
+    tried = [_map(explainer, data, places, row, group, at, ctx) for at, (row, group) in enumerate(picked)]
+    made = tuple(one for one in tried if one is not None)
+    folder = ctx.folder(example_store.FOLDER)
+    found = Explained(
+        method=method,
+        why=why,
+        kept=len(rows),
+        bytes=sum(path.stat().st_size for path in folder.iterdir() if path.name != "value.json"),
+        prototypes=_standing(explainer, places),
+        maps=made,
+        left_out=left_out,
+    )
+    serialization.save(found, folder)
+    took = duration(time.monotonic() - started)
+    kind = f"{len(made)} heat maps by {NAMES[method]}" if made else "no heat maps"
+    ctx.say.line("explain", f"{len(rows)} training pictures to compare with ({size(found.bytes)}), {kind}, {took}")
+    return found
+
+
+def _keep(
+    data: Dataset, splits: Splits, embeddings: tuple[Embeddings, ...], adapted: Adapted, ctx: Context
+) -> np.ndarray:
+    """Write what is kept of the training pictures; returns their rows."""
+    targets = np.asarray(data.targets)
+    rows = example_selection.rows_kept(np.asarray(splits.train), targets, len(data.class_names))
+    made, scale = example_selection.vectors(columns(embeddings, adapted.features, rows))
+    standing = example_selection.prototypes(made, targets[rows])
+    jpegs = example_selection.thumbnails(data, rows)
+    ends = np.cumsum([len(one) for one in jpegs]).tolist()
+    entries = tuple(
+        example_store.Entry(
+            uri=data.uris[row],
+            class_name=data.class_names[targets[row]],
+            start=end - len(jpeg),
+            stop=end,
+            prototype=int(place),
+        )
+        for row, jpeg, end, place in zip(rows.tolist(), jpegs, ends, standing, strict=True)
+    )
+    contents = {
+        example_store.VECTORS: _npy(made),
+        example_store.SCALE: _npy(scale),
+        example_store.THUMBNAILS: b"".join(jpegs),
+    }
+    example_store.write(ctx.folder(example_store.FOLDER), ctx.run.path / "model", entries, contents)
+    return rows
+
+
+def _npy(array: np.ndarray) -> bytes:
+    out = io.BytesIO()
+    np.save(out, array, allow_pickle=False)
+    return out.getvalue()
+
+
+def _picked(data: Dataset, evaluation: Evaluation, answers: np.ndarray) -> list[tuple[int, str]]:
+    """Held-out rows to explain, with their groups; the first of each group before the second of any.
+
+    Args:
+        data: Gives the classes.
+        evaluation: Held-out probabilities.
+        answers: (M,) int64, what is answered by these, by threshold or costs where there are such.
+    """
+    rows = np.asarray(evaluation.rows)
+    sure = np.asarray(evaluation.probabilities)[np.arange(len(rows)), answers]
+    right = answers == np.asarray(data.targets)[rows]
+    order = np.lexsort((rows, -np.round(sure, 6)))
+    sides = [order[right[order]], order[right[order]][::-1], order[~right[order]], order[~right[order]][::-1]]
+    found: dict[int, str] = {}
+    for place in range(A_GROUP):
+        for group, side in zip(GROUPS, sides, strict=True):
+            if place < len(side):
+                found.setdefault(int(rows[side[place]]), group)
+    return list(found.items())
+
+
+def _map(
+    explainer: Explainer, data: Dataset, places: dict[str, int], row: int, group: str, at: int, ctx: Context
+) -> MapRow | None:
+    """Explain one row and write its picture; None where the file cannot be read any more.
+
+    Args:
+        explainer: Of the saved model.
+        data: The pictures.
+        places: Uri -> row.
+        row: To explain.
+        group: What it is an example of.
+        at: Its number.
+        ctx: The run.
+    """
+    uri = data.uris[row]
+    path = os.path.join(data.root, uri)  # noqa: PTH118 - names of any bytes
+    try:
+        one = explainer.explain(path, neighbours=NEIGHBOURS + 1)
+    except PictureError:
+        return None
+    name = f"map{at}.jpg"
+    write_bytes(ctx.folder(example_store.FOLDER) / name, _drawn(one))
+    alike = [near for near in one.neighbours if near.uri != uri][:NEIGHBOURS]
+    return MapRow(
+        row=row,
+        group=group,
+        answer=one.prediction.answer,
+        class_name=one.class_name,
+        confidence=one.prediction.probabilities[one.class_name],
+        file=name,
+        neighbours=tuple(places[near.uri] for near in alike),
+        similarities=tuple(round(near.similarity, 4) for near in alike),
+    )
+
+
+def _drawn(one: Explanation) -> bytes:
+    image = heatmap_overlay.drawn(one.picture, one.heat, one.box, one.size)
+    image.thumbnail((SHOWN_PX, SHOWN_PX))
+    return heatmap_overlay.jpeg(image)
+
+
+def _standing(explainer: Explainer, places: dict[str, int]) -> dict[str, tuple[int, ...]]:
+    """Class -> rows of its prototypes, the best first."""
+    assert isinstance(explainer.examples, example_store.Examples)
+    found: dict[str, list[tuple[int, int]]] = {}
+    for entry in explainer.examples.index.entries:
+        if entry.prototype:
+            found.setdefault(entry.class_name, []).append((entry.prototype, places[entry.uri]))
+    return {name: tuple(row for _, row in sorted(found[name])) for name in sorted(found)}

@@ -1,0 +1,181 @@
+"""A saved model that shows its maps: one pass gives the features of a picture and what lies under each of them.
+
+Needs numpy, Pillow and OpenVINO only. The trunks are compiled once more, with their maps as outputs; many masked copies
+of a picture go through the same engines. One picture at a time: calls from several threads wait for each other.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property, partial
+
+import numpy as np
+
+from headstart.core.settings import threads
+from headstart.explanation import map_arithmetic
+from headstart.explanation.feature_maps import Under, with_maps
+from headstart.explanation.map_arithmetic import Box
+from headstart.heads import saved_head
+from headstart.images import preprocessing
+from headstart.images.codecs import Picture
+from headstart.networks.openvino_engine import BATCH, Engine
+from headstart.runtime.inputs.decoded_batches import Chunk, Content
+from headstart.runtime.model import Model
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Seen:
+    """A picture as a model's trunks see it.
+
+    Attributes:
+        name: The file, or the name under which it came.
+        size: Width and height in px, upright.
+        pictures: (S, S, 3) uint8 a trunk.
+        boxes: The part that each trunk sees, in px of the upright picture.
+    """
+
+    name: str
+    size: tuple[int, int]
+    pictures: tuple[np.ndarray, ...]
+    boxes: tuple[Box, ...]
+
+    @property
+    def box(self) -> Box:
+        """The part that any trunk sees."""
+        return map_arithmetic.around(self.boxes)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Part:
+    """Some of the head's columns and the map under them.
+
+    Attributes:
+        trunk: Position of the trunk.
+        columns: First column of the head's input and one after the last.
+        under: What the graph says of them.
+        values: (places, channels) float32, tokens that stand for no place first; None where there is no map.
+    """
+
+    trunk: int
+    columns: slice
+    under: Under
+    values: np.ndarray | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Looked:
+    """One picture's features (D,) float32, its parts, and the chunk from which the model answers."""
+
+    features: np.ndarray
+    parts: tuple[Part, ...]
+    chunk: Chunk
+
+
+class Looker:
+    """A model with its maps.
+
+    Args:
+        model: The saved model.
+    """
+
+    def __init__(self, model: Model) -> None:
+        self.model = model
+        self._lock = threading.Lock()
+
+    @cached_property
+    def _compiled(self) -> tuple[tuple[Engine, list[Under]], ...]:
+        """Each trunk's engine and what lies under its outputs; two threads that come first at once each make all."""
+        made = []
+        for trunk in self.model.manifest.trunks:
+            found: list[Under] = []
+            edit = partial(with_maps, found=found)
+            path = self.model.folder / trunk.ir
+            made.append((Engine(path, threads=threads(), batch=BATCH, edit=edit, mapped=False), found))
+        return tuple(made)
+
+    @property
+    def exact(self) -> bool:
+        """Whether every number that the head reads is the mean of a map."""
+        return all(part.under.mean for part in self._parts(()))
+
+    @property
+    def mapped(self) -> bool:
+        """Whether any number that the head reads has a map above it."""
+        return any(part.under.at is not None for part in self._parts(()))
+
+    def see(self, name: str, content: bytes) -> Seen:
+        """Decode a picture for every trunk.
+
+        Raises:
+            PictureError: It cannot be read.
+        """
+        picture = Picture(content)
+        specs = [trunk.input for trunk in self.model.manifest.trunks]
+        decoded = tuple(preprocessing.decode(content, spec) for spec in specs)
+        width, height = picture.size
+        size = (height, width) if picture.orientation() >= _SIDEWAYS else (width, height)
+        return Seen(
+            name=name, size=size, pictures=decoded, boxes=tuple(preprocessing.seen(size, spec) for spec in specs)
+        )
+
+    def look(self, seen: Seen) -> Looked:
+        """One pass: features and maps."""
+        outputs = self._pass([picture[None] for picture in seen.pictures])
+        chunk = Chunk([Content(seen.name, b"")], [picture[None] for picture in seen.pictures])
+        for trunk, vectors in zip(self.model.manifest.trunks, outputs, strict=True):
+            for depth, vector in zip(trunk.depths, vectors, strict=False):
+                chunk.features[trunk.name, depth.name] = vector
+        return Looked(features=self._joined(outputs)[0], parts=self._parts(outputs), chunk=chunk)
+
+    def margins(self, pictures: Sequence[np.ndarray], of: int) -> np.ndarray:
+        """What the head says of a class, for many pictures.
+
+        Args:
+            pictures: (B, S, S, 3) uint8 a trunk.
+            of: Position of the class.
+
+        Returns:
+            (B,) float64 logit of the class minus the mean of the others' logits.
+        """
+        found = saved_head.probabilities(self.model.manifest.head.kind, self.model.arrays, self.features(pictures))
+        return map_arithmetic.margin(found, of)
+
+    def features(self, pictures: Sequence[np.ndarray]) -> np.ndarray:
+        """(B, D) float32 of many pictures, (B, S, S, 3) uint8 a trunk."""
+        return self._joined(self._pass(pictures))
+
+    def _pass(self, pictures: Sequence[np.ndarray]) -> list[tuple[np.ndarray, ...]]:
+        with self._lock:
+            return [
+                next(found for _, found in engine.run([(None, given)]))
+                for (engine, _), given in zip(self._compiled, pictures, strict=True)
+            ]
+
+    def _joined(self, outputs: Sequence[tuple[np.ndarray, ...]]) -> np.ndarray:
+        """(B, D) the head's input."""
+        blocks = [outputs[trunk][output] for trunk, output, _ in self._features()]
+        return np.concatenate(blocks, axis=1)
+
+    def _features(self) -> list[tuple[int, int, int]]:
+        """For each of the head's features: its trunk, the trunk's output, and how many numbers it is."""
+        trunks = self.model.manifest.trunks
+        at = {(t.name, d.name): (i, o) for i, t in enumerate(trunks) for o, d in enumerate(t.depths)}
+        return [(*at[f.backbone, f.depth], f.dim) for f in self.model.manifest.features]
+
+    def _parts(self, outputs: Sequence[tuple[np.ndarray, ...]]) -> tuple[Part, ...]:
+        """All columns that the head reads, in their order; with values where a picture was passed."""
+        made, start = [], 0
+        for trunk, output, width in self._features():
+            for under in self._compiled[trunk][1]:
+                if under.output == output:
+                    columns = slice(start + under.start, start + under.stop)
+                    known = outputs and under.at is not None
+                    values = under.places(outputs[trunk][under.at][0]) if known and under.at is not None else None
+                    made.append(Part(trunk=trunk, columns=columns, under=under, values=values))
+            start += width
+        return tuple(made)
+
+
+_SIDEWAYS = 5  # EXIF orientations from here on swap width and height

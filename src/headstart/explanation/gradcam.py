@@ -1,0 +1,119 @@
+"""Heat maps by gradients through a `keras.Model`: Grad-CAM (Selvaraju 2017).
+
+Where means of the map go into a linear head, the gradient is the same at every place, and HiResCAM (Draelos and Carin
+2020) would give the same map.
+
+The network may hold other models, as transfer models do: it is laid flat first, for a gradient cannot be asked for at a
+layer inside a layer. The map is the deepest one whose places have a gradient. Behind a class token the last tokens have
+none, for nothing reads them any more; the block before has. Needs TensorFlow.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from headstart.core.errors import DataError
+from headstart.explanation.feature_maps import square
+from headstart.explanation.map_arithmetic import against_others
+from headstart.networks.formats import keras_archive
+
+_LEAST_SIDE = 2
+_LOOKED_AT = 64  # of the deepest maps
+_TINY = 1e-37  # of a probability, before its logarithm is taken
+
+
+class Heat(NamedTuple):
+    """What gradients tell: (s, s) evidence, the class's score, the layer whose map it is."""
+
+    evidence: np.ndarray
+    score: float
+    layer: str
+
+
+class Gradients:
+    """A network whose maps can be asked for gradients.
+
+    Args:
+        model: `keras.Model`, pictures (B, H, W, 3) float32 RGB 0..255 -> probabilities (B, C). One that holds other
+            models is used up.
+
+    Raises:
+        DataError: Nothing in it is a map.
+    """
+
+    def __init__(self, model: Any) -> None:
+        import keras
+
+        side = int(model.inputs[0].shape[1])
+        nested = any(isinstance(one, keras.Model) for one in model.operations)
+        flat = keras_archive.flat(model, side) if nested else model
+        self._layers, tensors = _maps(flat)
+        if not tensors:
+            raise DataError("the network has no map that gradients could be taken at", hint="--method occlusion")
+        self._model = keras.Model(flat.inputs, [*tensors, flat.outputs[0]])
+
+    def map(self, picture: np.ndarray, of: int) -> Heat:
+        """The heat map of one picture.
+
+        Args:
+            picture: (H, W, 3) 0..255.
+            of: Position of the class.
+
+        Returns:
+            Evidence for the class's logit against the mean of the others', in its units, negative where against.
+
+        Raises:
+            DataError: No map has a gradient.
+        """
+        import tensorflow as tf
+
+        given = tf.convert_to_tensor(np.asarray(picture, np.float32)[None])
+        with tf.GradientTape() as tape:
+            tape.watch(given)
+            *maps, chances = self._model(given, training=False)
+            logs = tf.math.log(tf.maximum(chances[0], _TINY))
+            score = logs[of] - (tf.reduce_sum(logs) - logs[of]) / max(int(logs.shape[0]) - 1, 1)
+        found = tape.gradient(score, maps)
+        value = float(against_others(np.asarray(logs, np.float64), of))
+        for layer, values, slopes in zip(reversed(self._layers), reversed(maps), reversed(found), strict=True):
+            if slopes is not None and (one := _placed(np.asarray(values[0]), np.asarray(slopes[0]))) is not None:
+                return Heat(one, value, layer)
+        raise DataError("no map of the network has a gradient", hint="--method occlusion")
+
+
+def _maps(model: Any) -> tuple[list[str], list[Any]]:
+    """The deepest square maps and rows of tokens, with the layers that give them, shallow to deep."""
+    found = []
+    for one in model.operations:
+        if type(one).__name__ == "InputLayer":
+            continue
+        made = one.output
+        if not isinstance(made, list | tuple) and made.dtype.startswith("float") and _side(tuple(made.shape[1:])):
+            found.append((one.name, made))
+    found = found[-_LOOKED_AT:]
+    return [name for name, _ in found], [tensor for _, tensor in found]
+
+
+def _side(shape: tuple[int | None, ...]) -> int:
+    """Places in a row of a map (h, w, c) or of tokens (t, c) or (1, t, c); 0 where it is none."""
+    if None in shape or len(shape) not in (2, 3):
+        return 0
+    places = [int(side) for side in shape[:-1] if side is not None]
+    if len(places) == 2 and 1 not in places:
+        return places[0] if places[0] == places[1] and places[0] >= _LEAST_SIDE else 0
+    return square(math.prod(places))[0]
+
+
+def _placed(values: np.ndarray, slopes: np.ndarray) -> np.ndarray | None:
+    """(s, s) evidence of a map and its gradient; None where no place has one."""
+    side = _side(values.shape)
+    width = values.shape[-1]
+    values = values.reshape(-1, width)[-side * side :].astype(np.float64)
+    slopes = slopes.reshape(-1, width)[-side * side :].astype(np.float64)
+    if not np.any(slopes):
+        return None
+    made: np.ndarray = (values * slopes.mean(axis=0, keepdims=True)).sum(axis=1).reshape(side, side) * (side * side)
+    return made

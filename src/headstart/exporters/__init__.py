@@ -1,1 +1,0 @@
-"""One file a format into which a run's model is exported."""

@@ -1,0 +1,124 @@
+"""A conversion in a process of its own, whose memory is watched: `python -m headstart.exporting.conversion_process
+FORMAT FILE …`.
+
+Converters of other projects may take more memory than the machine has, or end the process they are in; here that ends
+one child, and the reason is told.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from headstart.core.console import size
+from headstart.core.errors import SetupError
+from headstart.exporting.export_source import Source, inputs
+from headstart.exporting.keras_graph import build
+from headstart.finetuning.training.memory import available_bytes
+from headstart.networks.formats.keras_writer import write_keras
+
+_SHARE = 0.8  # of the memory that is free
+_LOOK_S = 0.1
+_LONGEST_S = 1800
+
+
+def laid(source: Source, place: Path, pictures: list[np.ndarray], told: str) -> tuple[Path, Path]:
+    """Put what a child works on into a folder.
+
+    Args:
+        source: What is exported.
+        place: The folder.
+        pictures: One array an input for int8, else empty.
+        told: Words for the format's own metadata.
+
+    Returns:
+        The model as a `.keras` file, and the file of the words.
+    """
+    file, words = place / "model.keras", place / "told.json"
+    write_keras(build(source), file)
+    words.write_text(told, encoding="utf-8")
+    for one, shown in zip(inputs(source.manifest), pictures, strict=False):
+        np.save(place / f"{one.name}.npy", shown, allow_pickle=False)
+    return file, words
+
+
+def seen(place: Path, names: Sequence[str]) -> Iterator[dict[str, np.ndarray]]:
+    """In the child: picture after picture that `laid` put there, (1, H, W, 3) float32 by the names of the inputs."""
+    shown = {name: np.load(place / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in names}
+    for row in range(len(shown[names[0]])):
+        yield {name: np.asarray(one[row : row + 1], np.float32) for name, one in shown.items()}
+
+
+def convert(name: str, words: Sequence[str | Path], *, limit: int | None = None) -> None:
+    """Run a format's `convert(*words)` in a child.
+
+    Args:
+        name: Of the module in this folder.
+        words: What its function gets, as text.
+        limit: Bytes that the child may take; default most of what is free.
+
+    Raises:
+        SetupError: It failed or took too much, with its last words.
+    """
+    free = available_bytes()
+    limit = limit or (int(_SHARE * free) if free else None)
+    env = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1", "KERAS_BACKEND": "tensorflow"}
+    command = [sys.executable, "-P", "-m", __name__, name, *map(str, words)]  # nothing of the user's folder is imported
+    with tempfile.TemporaryFile() as said:
+        child = subprocess.Popen(command, stdout=said, stderr=said, stdin=subprocess.DEVNULL, env=env)
+        try:
+            why = _watch(child, limit)
+        finally:
+            child.kill()
+            child.wait()
+        said.seek(0)
+        why = why or ("" if child.returncode == 0 else _last(said.read(), child.returncode))
+    if why:
+        raise SetupError(f"the conversion to `{name}` failed: {why}", where="--to", hint="--to openvino")
+
+
+def _watch(child: subprocess.Popen[bytes], limit: int | None) -> str:
+    """Wait for the end; the reason where it was not waited for any longer."""
+    end = time.monotonic() + _LONGEST_S
+    while True:
+        try:
+            child.wait(_LOOK_S)
+            return ""
+        except subprocess.TimeoutExpired:
+            if limit is not None and _resident(child.pid) > limit:
+                return f"it needs more than the {size(limit)} of memory that it may take here"
+            if time.monotonic() > end:
+                return f"it took longer than {_LONGEST_S // 60} minutes"
+
+
+def _resident(pid: int) -> int:
+    """Bytes of memory that a process holds; 0 where the system does not say."""
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text(encoding="ascii", errors="replace").splitlines()
+        return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("VmRSS:")), 0)
+    except (OSError, ValueError):
+        return 0
+
+
+def _last(said: bytes, code: int) -> str:
+    lines = [line.strip() for line in said.decode("utf-8", "replace").splitlines() if line.strip()]
+    return lines[-1][:300] if lines else f"it ended with {code} and no word"
+
+
+def main(words: Sequence[str]) -> None:
+    """The child's work."""
+    import importlib
+
+    work: Callable[..., None] = importlib.import_module(f"headstart.exporting.formats.{words[0]}").convert
+    work(*words[1:])
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,132 @@
+"""What lies beside an exported model: `model.json`, `predict.py`, `README.md` and `requirements.txt`."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from headstart import __version__
+from headstart.core.provenance import version
+from headstart.core.storage.files import show, write_text
+from headstart.core.storage.hashing import plain
+from headstart.core.types import InputSpec
+from headstart.exporting.export_source import Exporter, Source, inputs
+
+FORMAT = 1
+_MARKS = re.compile(r"# ---- the runtime\n.*?# ---- the runtime ends here\n", re.S)
+_OURS = "# mypy: ignore-errors\n"
+_READING = (
+    "a JPEG may be decoded at 1/2, 1/4 or 1/8 as long as its shorter side stays at least twice what the resize needs",
+    "the first frame counts; EXIF orientation is applied; transparency is laid on white; no colour profile is used",
+    "grey of more than 8 bits is scaled by its range: to 4095, to 65535, floats from 0..1 or 0..255",
+    "colour of 16 bits is scaled to 4095 where no value is larger, else its high byte is taken",
+    "resizing is antialiased, by Pillow's filter of the name",
+)
+
+
+def told(source: Source, exporter: Exporter, precision: str) -> dict[str, Any]:
+    """`model.json`: all that one must know to use the graph, in JSON's own types."""
+    manifest = source.manifest
+    return {
+        "format": FORMAT,
+        "headstart": __version__,
+        "file": exporter.file,
+        "written_as": exporter.name,
+        "precision": precision,
+        "task": manifest.task,
+        "class_names": list(manifest.class_names),
+        "reading": list(_READING),
+        "inputs": [
+            {
+                "name": one.name,
+                "shape": [None, one.spec.size_px, one.spec.size_px, 3],
+                "values": "RGB 0..255; rescaling is part of the graph",
+                **{name: getattr(one.spec, name) for name in ("size_px", "resize", "interpolation", "crop_fraction")},
+                "in_words": in_words(one.spec),
+            }
+            for one in inputs(manifest)
+        ],
+        "outputs": _outputs(source),
+        "calibration": plain(manifest.calibration),
+        "decision": plain(manifest.decision),
+        "doubt": _doubt(source),
+        "head": {"name": manifest.head.name, "kind": manifest.head.kind},
+        "trunks": [
+            {name: plain(getattr(entry, name)) for name in ("name", "revision", "depths", "licence", "licence_note")}
+            for entry in manifest.trunks
+        ],
+    }
+
+
+def _outputs(source: Source) -> dict[str, str]:
+    found = {"probabilities": "(B, C), calibrated, in the order of class_names"}
+    doubt = source.manifest.doubt if source.doubting else None
+    if doubt is not None:
+        found["unknown"] = "(B, 1), 1 where the model declines to answer"
+    if doubt is not None and doubt.novelty:
+        found["novelty"] = "(B, 1), 0..1, share of known pictures that look more familiar"
+    return found
+
+
+def _doubt(source: Source) -> dict[str, Any] | None:
+    """What the model promises of its sets of plausible classes, and when it declines; None where it does not tell."""
+    entry, arrays = source.manifest.doubt, source.model.doubt_arrays
+    if entry is None:
+        return None
+    kept = {name: plain(getattr(entry, name)) for name in ("coverage", "promise", "score", "kept", "familiar")}
+    limits = {
+        name: [float(one) if np.isfinite(one) else None for one in arrays[name]] for name in ("thresholds", "floors")
+    }
+    return {**kept, **limits, "novelty": entry.novelty, "limit": entry.limit}
+
+
+def in_words(spec: InputSpec) -> str:
+    """How a picture becomes the input."""
+    side = spec.size_px
+    if spec.resize == "squash":
+        return f"resized to {side} x {side} px ({spec.interpolation}), whatever its shape"
+    shorter = side / spec.crop_fraction
+    return f"shorter side resized to {shorter:g} px ({spec.interpolation}), the middle {side} x {side} px taken"
+
+
+def write(folder: Path, content: dict[str, Any], exporter: Exporter) -> None:
+    """Write the files beside the model."""
+    write_text(folder / "model.json", json.dumps(content, indent=2) + "\n")
+    template = Path(__file__).with_name("predict_template.py").read_text(encoding="utf-8")
+    write_text(folder / "predict.py", _MARKS.sub(lambda _: exporter.runtime, template.removeprefix(_OURS)))
+    pins = [f"{name}=={version(name)}" for name in ("numpy", "pillow", *exporter.packages)]
+    write_text(folder / "requirements.txt", "\n".join(pins) + "\n")
+    write_text(folder / "README.md", _readme(content, exporter))
+
+
+def _readme(content: dict[str, Any], exporter: Exporter) -> str:
+    licences = "\n".join(f"- `{one['name']}`: {one['licence'] or 'unknown'}" for one in content["trunks"])
+    rules = "\n".join(f"- `{one['name']}`: {one['in_words']}" for one in content["inputs"])
+    names = ", ".join(f"`{show(name)}`" for name in content["class_names"])
+    return f"""# A picture classifier ({exporter.name}, {content["precision"]})
+
+Answers with one of {names}.
+
+```sh
+pip install -r requirements.txt
+python predict.py picture.jpg
+```
+
+`predict.py` prints one JSON object a picture. It reads pictures as the model's training did; whoever feeds
+`{content["file"]}` otherwise finds the rules in `model.json`. In short:
+
+{rules}
+
+Scaling, head and calibration are part of the graph. `export.json` tells how this export was compared with the run that
+it came from, and the SHA-256 of every file.
+
+Weights that it grew from, and their licences:
+
+{licences}
+
+Written by headstart {content["headstart"]}.
+"""

@@ -1,0 +1,142 @@
+"""What an export is made of: the run's saved model, checked file by file, and where its trunks came from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from headstart.backbones.earlier_runs import tuned_network
+from headstart.core.errors import DataError
+from headstart.core.types import InputSpec
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from headstart.backbones.loading import Trunk
+    from headstart.core.console import Say
+    from headstart.core.storage.cache import Store
+    from headstart.core.storage.model_manifest import Manifest, TrunkEntry
+    from headstart.core.types import TunedNetwork
+    from headstart.runtime.model import Model
+
+PRECISIONS = ("f32", "f16", "int8")
+STRANGE_IN_8_BITS = "novelty and `unknown`: 8 bits move features further than strange pictures lie apart"
+
+
+class Exporter(Protocol):
+    """A format.
+
+    Attributes:
+        name: The word of `--to`.
+        file: Name of the model's file or folder.
+        packages: Distributions that the written `predict.py` needs besides numpy and Pillow.
+        making: Distributions that writing needs.
+        frozen: Whether it takes trunks that are OpenVINO files alone.
+        cannot: A precision, a kind of head, or both as `int8 neighbours` -> why it cannot be had; `int8 doubt` -> why
+            novelty and `unknown` are then left out.
+        runtime: Source of the function `load(path, told)` in `predict.py`.
+    """
+
+    name: str
+    file: str
+    packages: tuple[str, ...]
+    making: tuple[str, ...]
+    frozen: bool
+    cannot: Mapping[str, str]
+    runtime: str
+
+    def write(self, source: Source, folder: Path, precision: str, pictures: list[np.ndarray], told: str) -> None:
+        """Write the model.
+
+        Args:
+            source: What is exported.
+            folder: Where to; it is there.
+            precision: One of `PRECISIONS` that is not in `cannot`.
+            pictures: For `int8` one array (n, H, W, 3) uint8 an input, which it is calibrated on; else empty.
+            told: JSON for the format's own metadata.
+
+        Raises:
+            SetupError: It cannot be written.
+        """
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Source:
+    """A run's saved model and what it was made from.
+
+    Attributes:
+        model: `RUN/model`, every digest checked.
+        run: The run's folder.
+        networks: Those that the run trained.
+        store: The cache, for the weights of trunks that were not trained.
+        say: The terminal.
+        draft: A folder for work in between.
+        doubting: Whether novelty and `unknown` become part of the graph.
+    """
+
+    model: Model
+    run: Path
+    networks: tuple[TunedNetwork, ...]
+    store: Store
+    say: Say
+    draft: Path
+    doubting: bool = True
+
+    @property
+    def manifest(self) -> Manifest:
+        """Of the saved model."""
+        return self.model.manifest
+
+    def trunk(self, entry: TrunkEntry) -> Trunk:
+        """The trunk behind an entry, as its source knows it.
+
+        Raises:
+            UsageError: No source has it any more.
+            DataError: What the source has now is another revision.
+        """
+        found = tuned_network.find(entry.name, self.networks, self.run)
+        if found.spec.revision != entry.revision:
+            raise DataError(
+                f"the run's trunk `{entry.name}` is revision `{entry.revision}`; here is `{found.spec.revision}`",
+                where=str(self.run),
+                hint="export with the version of headstart that made the run, or `--to openvino`",
+            )
+        return found
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Input:
+    """One input of the graph: pictures decoded by one rule, and the trunks that look at them."""
+
+    name: str
+    spec: InputSpec
+    trunks: tuple[str, ...]
+
+
+def inputs(manifest: Manifest) -> tuple[Input, ...]:
+    """One input for each way of decoding; trunks that want the same pictures share it."""
+    by_rule: dict[Any, list[TrunkEntry]] = {}
+    for entry in manifest.trunks:
+        spec = entry.input
+        by_rule.setdefault((spec.size_px, spec.resize, spec.interpolation, spec.crop_fraction), []).append(entry)
+    names = ["pictures"] if len(by_rule) == 1 else [f"pictures_{at}" for at in range(1, len(by_rule) + 1)]
+    return tuple(
+        Input(name=name, spec=group[0].input, trunks=tuple(entry.name for entry in group))
+        for name, group in zip(names, by_rule.values(), strict=True)
+    )
+
+
+def reason(exporter: Exporter, source: Source, precision: str) -> str:
+    """Why a format cannot take this model in this precision; empty where it can. Nothing is loaded for it."""
+    kind = source.manifest.head.kind
+    for key in (precision, kind, f"{precision} {kind}"):
+        if key in exporter.cannot:
+            return exporter.cannot[key]
+    if exporter.frozen:
+        return ""
+    for entry in source.manifest.trunks:
+        if why := source.trunk(entry).frozen:
+            return f"it takes Keras layers, and of `{entry.name}` there are none: {why}"
+    return ""

@@ -1,0 +1,1 @@
+"""The formats a model can be exported to: one file a format."""

@@ -1,0 +1,50 @@
+"""A `.keras` file of Keras' own layers, which opens in safe mode."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from headstart.exporting.export_source import Source
+from headstart.exporting.keras_graph import build
+from headstart.networks.formats.keras_writer import write_keras
+
+_RUNTIME = '''\
+def load(path, told):
+    """A function from named inputs to named outputs, run by Keras."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    import keras
+
+    model = keras.saving.load_model(path, compile=False, safe_mode=True)
+
+    def run(inputs):
+        floats = {name: one.astype(np.float32) for name, one in inputs.items()}
+        return model.predict_on_batch(floats if len(floats) > 1 else next(iter(floats.values())))
+
+    return run
+'''
+_WHY = "Keras computes as it stores, in f32; use `--to openvino`, `--to onnx` or `--to litert`"
+
+
+class Keras:
+    """See the module."""
+
+    name = "keras"
+    file = "model.keras"
+    packages = ("keras", "tensorflow")
+    making = ("keras", "tensorflow")
+    frozen = False
+    cannot: Mapping[str, str] = {"f16": _WHY, "int8": _WHY}
+    runtime = _RUNTIME
+
+    def write(self, source: Source, folder: Path, precision: str, pictures: list[np.ndarray], told: str) -> None:
+        """See `headstart.exporting.export_source.Exporter`; the metadata is a member `headstart.json` of the file."""
+        write_keras(build(source), folder / self.file)
+        with zipfile.ZipFile(folder / self.file, "a") as made:
+            made.writestr(zipfile.ZipInfo("headstart.json", (1980, 1, 1, 0, 0, 0)), told)
+
+
+PLUGIN = Keras()

@@ -1,0 +1,93 @@
+"""LiteRT (TensorFlow Lite), for phones and small devices.
+
+In f16 weights are stored in 16 bits. In int8 weights and activations are 8 bits, calibrated on training pictures;
+inputs and outputs stay float32.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from headstart.exporting import conversion_process
+from headstart.exporting.export_source import STRANGE_IN_8_BITS, Source
+
+_RUNTIME = '''\
+def load(path, told):
+    """A function from named inputs to named outputs, run by LiteRT."""
+    from ai_edge_litert.interpreter import Interpreter
+
+    runner = Interpreter(model_path=str(path), num_threads=os.cpu_count()).get_signature_runner()
+
+    def run(inputs):
+        return runner(**{name: one.astype(np.float32) for name, one in inputs.items()})
+
+    return run
+'''
+
+
+class LiteRT:
+    """See the module."""
+
+    name = "litert"
+    file = "model.tflite"
+    packages = ("ai-edge-litert",)
+    making = ("keras", "tensorflow", "ai_edge_litert")
+    frozen = False
+    cannot: Mapping[str, str] = {
+        "int8 neighbours": "distances to training pictures do not survive 8 bits",
+        "int8 doubt": STRANGE_IN_8_BITS,
+    }
+    runtime = _RUNTIME
+
+    def write(self, source: Source, folder: Path, precision: str, pictures: list[np.ndarray], told: str) -> None:
+        """See `headstart.exporting.export_source.Exporter`; the metadata is the buffer `headstart` of the file."""
+        with tempfile.TemporaryDirectory(dir=source.draft) as place:
+            file, words = conversion_process.laid(source, Path(place), pictures, told)
+            conversion_process.convert(self.name, [file, folder / self.file, precision, words])
+
+
+def convert(file: str, target: str, precision: str, told: str) -> None:
+    """The conversion itself, in a process of its own.
+
+    Args:
+        file: `.keras`; pictures for int8 lie beside it, `<input>.npy`.
+        target: `.tflite`.
+        precision: `f32`, `f16` or `int8`.
+        told: A file with the metadata.
+    """
+    import keras
+    import tensorflow as tf
+
+    model = keras.saving.load_model(file, compile=False, safe_mode=True)
+    place = Path(file).parent / "saved"
+    model.export(str(place), format="tf_saved_model", verbose=False)
+    converter = tf.lite.TFLiteConverter.from_saved_model(str(place))
+    if precision != "f32":
+        converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    if precision == "f16":
+        converter.target_spec.supported_types = [tf.float16]
+    if precision == "int8":
+        names = [one.name for one in model.inputs]
+        converter.representative_dataset = lambda: conversion_process.seen(Path(file).parent, names)
+    Path(target).write_bytes(_with_words(converter.convert(), Path(told).read_bytes()))
+
+
+def _with_words(content: bytes, told: bytes) -> bytes:
+    """The file with a buffer `headstart` among its metadata."""
+    from tensorflow.lite.python import schema_py_generated as schema
+    from tensorflow.lite.tools import flatbuffer_utils
+
+    model = flatbuffer_utils.convert_bytearray_to_object(bytearray(content))
+    buffer, entry = schema.BufferT(), schema.MetadataT()
+    buffer.data = np.frombuffer(told, np.uint8)
+    entry.name, entry.buffer = "headstart", len(model.buffers)
+    model.buffers.append(buffer)
+    model.metadata = [*(model.metadata or []), entry]
+    return bytes(flatbuffer_utils.convert_object_to_bytearray(model))
+
+
+PLUGIN = LiteRT()

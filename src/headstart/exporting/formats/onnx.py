@@ -1,0 +1,116 @@
+"""ONNX, by tf2onnx from Keras' layers, for ONNX Runtime and whatever reads one.
+
+In f16 weights are stored in 16 bits and computed in f32. For int8, NNCF quantises the trunks; the head stays f32,
+novelty and `unknown` are left out.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from headstart.exporting import conversion_process
+from headstart.exporting.export_source import STRANGE_IN_8_BITS, Source
+
+_RUNTIME = '''\
+def load(path, told):
+    """A function from named inputs to named outputs, run by ONNX Runtime."""
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    names = [output.name for output in session.get_outputs()]
+
+    def run(inputs):
+        floats = {name: one.astype(np.float32) for name, one in inputs.items()}
+        return dict(zip(names, session.run(names, floats)))
+
+    return run
+'''
+
+
+_SMALL = 1024  # numbers; what has fewer stays in 32 bits
+_LARGEST = 65504.0  # of 16 bits
+
+
+class Onnx:
+    """See the module."""
+
+    name = "onnx"
+    file = "model.onnx"
+    packages = ("onnxruntime",)
+    making = ("keras", "tensorflow", "tf2onnx", "onnx", "onnxruntime")
+    frozen = False
+    cannot: Mapping[str, str] = {"int8 doubt": STRANGE_IN_8_BITS}
+    runtime = _RUNTIME
+
+    def write(self, source: Source, folder: Path, precision: str, pictures: list[np.ndarray], told: str) -> None:
+        """See `headstart.exporting.export_source.Exporter`; the metadata is the property `headstart` of the model."""
+        with tempfile.TemporaryDirectory(dir=source.draft) as place:
+            file, words = conversion_process.laid(source, Path(place), pictures, told)
+            conversion_process.convert(self.name, [file, folder / self.file, precision, words])
+
+
+def convert(file: str, target: str, precision: str, told: str) -> None:
+    """The conversion itself, in a process of its own.
+
+    Args:
+        file: `.keras`; pictures for int8 lie beside it, `<input>.npy`.
+        target: `.onnx`.
+        precision: `f32`, `f16` or `int8`.
+        told: A file with the metadata.
+    """
+    import keras
+    import onnx
+
+    model = keras.saving.load_model(file, compile=False, safe_mode=True)
+    shapes = {one.name: (1, *one.shape[1:]) for one in model.inputs}
+    nothing = {name: np.zeros(shape, np.float32) for name, shape in shapes.items()}
+    model(nothing if len(nothing) > 1 else next(iter(nothing.values())))  # its export wants it called once
+    model.export(target, format="onnx", verbose=False)
+    made = onnx.load(target)
+    if precision == "f16":
+        _halve(made)
+    if precision == "int8":
+        trunks = [layer.name for layer in model.layers if hasattr(layer, "layers")]
+        made = _quantised(made, list(conversion_process.seen(Path(file).parent, list(shapes))), trunks)
+    made.metadata_props.add(key="headstart", value=Path(told).read_text(encoding="utf-8"))
+    onnx.save(made, target)
+
+
+def _halve(made: Any) -> None:
+    """Store large weights in 16 bits; a cast before their use makes float32 of them again."""
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+
+    casts = []
+    for at, one in enumerate(made.graph.initializer):
+        values = numpy_helper.to_array(one)
+        if one.data_type != TensorProto.FLOAT or values.size < _SMALL or np.abs(values).max() > _LARGEST:
+            continue
+        half = f"{one.name}_f16"
+        casts.append(helper.make_node("Cast", [half], [one.name], to=TensorProto.FLOAT))
+        made.graph.initializer[at].CopyFrom(numpy_helper.from_array(values.astype(np.float16), half))
+    nodes = [*casts, *made.graph.node]
+    del made.graph.node[:]
+    made.graph.node.extend(nodes)
+    onnx.checker.check_model(made)
+
+
+def _quantised(model: Any, seen: list[dict[str, np.ndarray]], trunks: list[str]) -> Any:
+    """The trunks in 8 bits by NNCF; the head stays in 32."""
+    from headstart.networks.openvino_engine import without_telemetry
+
+    with without_telemetry():
+        import nncf
+    # tf2onnx renames what it merges, which only trunks have: convolutions and norms
+    ours = [node.name for node in model.graph.node if node.name.startswith("headstart")]
+    heads = [name for name in ours if not any(trunk in name for trunk in trunks)]
+    kept = nncf.IgnoredScope(names=heads, validate=False)
+    return nncf.quantize(model, nncf.Dataset(seen), subset_size=len(seen), ignored_scope=kept)
+
+
+PLUGIN = Onnx()

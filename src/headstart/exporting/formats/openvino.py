@@ -1,0 +1,135 @@
+"""OpenVINO IR: the run's own trunks with the head behind them, one `.xml` and its `.bin`.
+
+In f16 weights are stored in 16 bits and computed in f32. For int8, NNCF quantises each trunk; the head stays f32,
+novelty and `unknown` are left out.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from headstart.exporting import openvino_uncertainty
+from headstart.exporting.export_source import STRANGE_IN_8_BITS, Source, inputs
+from headstart.exporting.openvino_uncertainty import constant
+from headstart.networks.openvino_conversion import quantise
+from headstart.networks.openvino_engine import load
+
+_RUNTIME = '''\
+def load(path, told):
+    """A function from named inputs to named outputs, run by OpenVINO."""
+    sys.modules.setdefault("openvino_telemetry", None)  # nothing is sent
+    import openvino
+
+    settings = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
+    compiled = openvino.Core().compile_model(path, "CPU", settings)
+    names = [output.any_name for output in compiled.outputs]
+
+    def run(inputs):
+        found = compiled(inputs)
+        return {name: found[name] for name in names}
+
+    return run
+'''
+
+
+class OpenVINO:
+    """See the module."""
+
+    name = "openvino"
+    file = "model.xml"
+    packages = ("openvino",)
+    making = ("openvino",)
+    frozen = True
+    cannot: Mapping[str, str] = {"int8 doubt": STRANGE_IN_8_BITS}
+    runtime = _RUNTIME
+
+    def write(self, source: Source, folder: Path, precision: str, pictures: list[np.ndarray], told: str) -> None:
+        """See `headstart.exporting.export_source.Exporter`; pictures are taken as uint8."""
+        ov = load()
+        with tempfile.TemporaryDirectory(dir=source.draft) as place:
+            made = _graph(source, _trunks(source, Path(place), precision, pictures))
+            made.set_rt_info(told, ["headstart"])
+            ov.save_model(made, folder / self.file, compress_to_fp16=precision == "f16")
+
+
+def _trunks(source: Source, place: Path, precision: str, pictures: list[np.ndarray]) -> list[Path]:
+    """The trunks' files, quantised where that is asked for."""
+    found = [source.model.folder / entry.ir for entry in source.manifest.trunks]
+    if precision != "int8":
+        return found
+    given = inputs(source.manifest)
+    for at, entry in enumerate(source.manifest.trunks):
+        (place / f"trunk{at}").mkdir()
+        seen = next(shown for one, shown in zip(given, pictures, strict=True) if entry.name in one.trunks)
+        quantise(found[at], seen, place / f"trunk{at}")
+        found[at] = place / f"trunk{at}" / "trunk.xml"
+    return found
+
+
+def _graph(source: Source, files: list[Path]) -> Any:
+    """One `openvino.Model`: uint8 pictures -> `probabilities` (B, C), and doubt."""
+    ov = load()
+    from openvino import opset13 as ops
+
+    given = inputs(source.manifest)
+    parameters = {}
+    for one in given:
+        parameters[one.name] = ops.parameter([-1, one.spec.size_px, one.spec.size_px, 3], np.uint8, name=one.name)
+        parameters[one.name].output(0).set_names({one.name})
+    features: dict[tuple[str, str], Any] = {}
+    for entry, file in zip(source.manifest.trunks, files, strict=True):
+        trunk = ov.Core().read_model(file)
+        pictures = parameters[next(one.name for one in given if entry.name in one.trunks)]
+        for target in trunk.input(0).get_target_inputs():
+            target.replace_source_output(pictures.output(0))
+        for depth, output in zip(entry.depths, trunk.outputs, strict=True):
+            features[entry.name, depth.name] = output.node.input_value(0)
+    blocks = [features[feature.backbone, feature.depth] for feature in source.manifest.features]
+    joined = ops.concat(blocks, 1) if len(blocks) > 1 else blocks[0]
+    arrays, temperature = source.model.arrays, source.manifest.calibration.temperature
+    made = _HEADS[source.manifest.head.kind](joined, arrays, temperature)
+    out = {"probabilities": made}
+    if source.doubting and source.manifest.doubt:
+        out |= openvino_uncertainty.outputs(joined, made, source.manifest.doubt, source.model.doubt_arrays)
+    for name, node in out.items():
+        node.output(0).set_names({name})
+    return ov.Model([ops.result(node, name=name) for name, node in out.items()], list(parameters.values()), "headstart")
+
+
+# ---------------------------------------------------------------- heads
+
+
+def _linear(x: Any, arrays: Mapping[str, np.ndarray], temperature: float) -> Any:
+    from openvino import opset13 as ops
+
+    weights, bias = (np.asarray(arrays[name], np.float64) / temperature for name in ("weights", "bias"))
+    logits = ops.add(ops.matmul(x, constant(weights), False, False), constant(bias[None]))
+    return ops.softmax(logits, 1)
+
+
+def _neighbours(x: Any, arrays: Mapping[str, np.ndarray], temperature: float) -> Any:
+    from openvino import opset13 as ops
+
+    points = np.asarray(arrays["points"], np.float64)
+    z = ops.divide(ops.subtract(x, constant(arrays["centre"][None])), constant(arrays["scale"][None]))
+    lengths = np.einsum("md,md->m", points, points)
+    far = ops.subtract(constant(lengths[None]), ops.matmul(z, constant(2 * points.T), False, False))
+    k = ops.constant(np.asarray(min(int(arrays["k"]), len(points)), np.int64))
+    places = ops.topk(far, k, 1, "min", "value", stable=True).output(1)
+    table = np.eye(len(arrays["prior"]))[arrays["labels"]] * np.asarray(arrays["vote"], np.float64)
+    votes = ops.gather(constant(table), places, ops.constant(np.int64(0)))
+    counted = ops.add(ops.reduce_sum(votes, ops.constant(np.array([1])), False), constant(arrays["prior"][None]))
+    shares = ops.divide(counted, ops.reduce_sum(counted, ops.constant(np.array([1])), True))
+    if temperature == 1.0:
+        return shares
+    floor = ops.maximum(shares, constant(np.full((1, 1), np.finfo(np.float32).tiny)))
+    return ops.softmax(ops.divide(ops.log(floor), constant(np.full((1, 1), temperature))), 1)
+
+
+_HEADS = {"linear": _linear, "neighbours": _neighbours}
+PLUGIN = OpenVINO()

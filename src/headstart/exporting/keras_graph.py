@@ -1,0 +1,115 @@
+"""The saved model as one `keras.Model` of built-in layers: pictures -> trunks -> head -> probabilities, doubt.
+
+No Lambda and no layer of anybody's own, so that a `.keras` file of it opens in safe mode in a process that knows Keras
+alone. A linear head is a dense layer, its temperature part of the weights. Nearest neighbours are a dense layer (minus
+squared distances, but for what all share), a top-k, and an embedding whose rows are votes.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from headstart.core.errors import SetupError
+from headstart.exporting import keras_uncertainty
+from headstart.exporting.export_source import Source, inputs
+from headstart.networks.openvino_conversion import quiet
+
+if TYPE_CHECKING:
+    from headstart.core.storage.model_manifest import TrunkEntry
+
+
+def build(source: Source) -> Any:
+    """The model.
+
+    Returns:
+        `keras.Model`: pictures (B, H, W, 3) float32 RGB 0..255, by name where there are several inputs ->
+        `{"probabilities": (B, C)}`, and where `source.doubting` `unknown` (B, 1) and `novelty` (B, 1).
+
+    Raises:
+        SetupError: Weights are missing, or a trunk has layers that are not Keras' own.
+    """
+    with quiet():
+        import keras
+
+    given = inputs(source.manifest)
+    tensors = {
+        one.name: keras.Input((one.spec.size_px, one.spec.size_px, 3), name=one.name, dtype="float32") for one in given
+    }
+    found: dict[tuple[str, str], Any] = {}
+    with quiet():
+        for entry in source.manifest.trunks:
+            pictures = next(tensors[one.name] for one in given if entry.name in one.trunks)
+            made = _cut(source, entry)(pictures)
+            parts = made if isinstance(made, list | tuple) else [made]
+            found |= {(entry.name, depth.name): part for depth, part in zip(entry.depths, parts, strict=True)}
+    blocks = [found[feature.backbone, feature.depth] for feature in source.manifest.features]
+    joined = keras.layers.Concatenate(name="joined")(blocks) if len(blocks) > 1 else blocks[0]
+    arrays, temperature = source.model.arrays, source.manifest.calibration.temperature
+    out = {"probabilities": _HEADS[source.manifest.head.kind](joined, arrays, temperature)}
+    if source.doubting and source.manifest.doubt:
+        doubt = source.manifest.doubt
+        out |= keras_uncertainty.outputs(joined, out["probabilities"], doubt, source.model.doubt_arrays)
+    return keras.Model(next(iter(tensors.values())) if len(tensors) == 1 else tensors, out, name="headstart")
+
+
+def _cut(source: Source, entry: TrunkEntry) -> Any:
+    """The trunk up to what the head reads, a model with one output a depth."""
+    import keras
+
+    trunk = source.trunk(entry)
+    whole = trunk.build(source.store)
+    at = [depth.name for depth in trunk.spec.depths]
+    outputs = [whole.outputs[at.index(depth.name)] for depth in entry.depths]
+    made = keras.Model(whole.inputs[0], outputs, name=re.sub(r"\W+", "_", entry.name))
+    made.trainable = False
+    strange = next((layer for layer in _layers(made) if not type(layer).__module__.startswith("keras.")), None)
+    if strange is not None:
+        told = f"`{entry.name}` has the layer `{type(strange).__name__}`, which is not one of Keras' own"
+        raise SetupError(told, where="--to", hint="--to openvino, which needs none of them")
+    return made
+
+
+def _layers(model: Any) -> list[Any]:
+    return list(model._flatten_layers(include_self=False))
+
+
+# ---------------------------------------------------------------- heads
+
+
+def _linear(x: Any, arrays: Mapping[str, np.ndarray], temperature: float) -> Any:
+    import keras
+
+    weights, bias = (np.asarray(arrays[name], np.float64) / temperature for name in ("weights", "bias"))
+    dense = keras.layers.Dense(len(bias), name="logits")
+    logits = dense(x)
+    dense.set_weights([weights.astype(np.float32), bias.astype(np.float32)])
+    return keras.layers.Softmax(name="probabilities")(logits)
+
+
+def _neighbours(x: Any, arrays: Mapping[str, np.ndarray], temperature: float) -> Any:
+    import keras
+
+    points = np.asarray(arrays["points"], np.float64)
+    centre, scale = (np.asarray(arrays[name], np.float64) for name in ("centre", "scale"))
+    prior, vote = (np.asarray(arrays[name], np.float64) for name in ("prior", "vote"))
+    z = keras.layers.Rescaling((1 / scale).tolist(), (-centre / scale).tolist(), name="standardised")(x)
+    near = keras.layers.Dense(len(points), name="nearness")
+    nearness = near(z)
+    near.set_weights([2 * points.T, -np.einsum("md,md->m", points, points)])
+    _, places = keras.ops.top_k(nearness, min(int(arrays["k"]), len(points)))
+    table = keras.layers.Embedding(len(points), len(prior), name="votes")
+    votes = table(places)
+    table.set_weights([np.eye(len(prior))[arrays["labels"]] * vote])
+    counted = keras.layers.Rescaling(1.0, prior.tolist(), name="smoothed")(keras.ops.sum(votes, axis=1))
+    shares = keras.ops.divide(counted, keras.ops.sum(counted, axis=1, keepdims=True))
+    if temperature == 1.0:
+        return keras.layers.Identity(name="probabilities")(shares)
+    floor = keras.ops.log(keras.ops.maximum(shares, float(np.finfo(np.float32).tiny)))
+    return keras.layers.Softmax(name="probabilities")(keras.layers.Rescaling(1 / temperature, name="tempered")(floor))
+
+
+_HEADS = {"linear": _linear, "neighbours": _neighbours}

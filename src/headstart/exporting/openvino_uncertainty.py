@@ -1,0 +1,64 @@
+"""Novelty and `unknown` as OpenVINO operations: what `headstart.uncertainty.selective_prediction` does, in float32."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from headstart.core.storage.model_manifest import DoubtEntry
+
+
+def outputs(x: Any, p: Any, entry: DoubtEntry, arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    """What the graph says of its doubt; see `headstart.exporting.keras_uncertainty.outputs`."""
+    from openvino import opset13 as ops
+
+    floors = np.maximum(1.0 - np.asarray(arrays["floors"], np.float64), -1.0)
+    above = ops.convert(ops.greater_equal(p, constant(floors[None])), "f32")
+    hopeless = ops.subtract(constant([[1.0]]), ops.reduce_max(above, _axis(), True))
+    if not entry.novelty:
+        return {"unknown": hopeless}
+    far = _distance(x, entry.neighbour, arrays)
+    beyond = ops.convert(ops.greater(far, constant(np.asarray(arrays["known"])[None])), "f32")
+    strange = ops.convert(ops.greater(far, constant([[entry.limit]])), "f32")
+    return {"novelty": ops.reduce_mean(beyond, _axis(), True), "unknown": ops.maximum(hopeless, strange)}
+
+
+def _distance(x: Any, k: int, arrays: Mapping[str, np.ndarray]) -> Any:
+    """(B, 1) distance to the k-th nearest reference."""
+    from openvino import opset13 as ops
+
+    points = np.asarray(arrays["references"], np.float64)
+    z = ops.divide(ops.subtract(x, constant(arrays["centre"][None])), constant(arrays["scale"][None]))
+    if "projection" in arrays:
+        inside = ops.matmul(z, constant(arrays["projection"]), False, False)
+        rest = ops.maximum(ops.subtract(_squared(z), _squared(inside)), constant([[0.0]]))
+        z = ops.concat([inside, ops.sqrt(rest)], 1)
+    if "whitening" in arrays:
+        z = ops.matmul(z, constant(arrays["whitening"]), False, False)
+    lengths = np.einsum("rp,rp->r", points, points)
+    far = ops.subtract(constant(lengths[None]), ops.matmul(z, constant(2 * points.T), False, False))
+    near = ops.topk(far, ops.constant(np.asarray(k, np.int64)), 1, "min", "value").output(0)
+    squared = ops.add(_squared(z), ops.reduce_max(near, _axis(), True))
+    return ops.sqrt(ops.maximum(squared, constant([[0.0]])))
+
+
+def _squared(x: Any) -> Any:
+    from openvino import opset13 as ops
+
+    return ops.reduce_sum(ops.multiply(x, x), _axis(), True)
+
+
+def _axis() -> Any:
+    from openvino import opset13 as ops
+
+    return ops.constant(np.array([1], np.int64))
+
+
+def constant(values: Any) -> Any:
+    """A float32 constant."""
+    from openvino import opset13 as ops
+
+    return ops.constant(np.asarray(values, np.float32))

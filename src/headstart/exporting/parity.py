@@ -1,0 +1,201 @@
+"""An export judged by its own `predict.py` in a fresh process, against the run's saved model on real pictures."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from headstart.core.errors import GateFailed, SetupError
+from headstart.core.types import AccuracyChange
+from headstart.statistics.intervals import paired_interval
+
+if TYPE_CHECKING:
+    from headstart.runtime.model import Model
+
+TOLERANCE = {"f32": 1e-4, "f16": 0.05, "int8": 1.0}  # on a probability; what int8 may cost is measured on answers
+STRANGE = {"f32": 0.05, "f16": 0.25, "int8": 1.0}  # on a novelty, which moves in steps of one known picture
+TURNS = 30  # of the clock
+_LONGEST_S = 3600
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Pictures:
+    """Real pictures to compare on.
+
+    Attributes:
+        files: M paths.
+        truth: (M,) int64 classes.
+        clusters: (M,) labels of look-alikes, or None.
+        origin: `test`, `val`, `train` or `data`.
+        calibration: Files that an 8-bit version is calibrated on; none of `files` where that can be.
+    """
+
+    files: tuple[Path, ...]
+    truth: np.ndarray
+    clusters: np.ndarray | None
+    origin: str
+    calibration: tuple[Path, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Answers:
+    """What a model said.
+
+    Attributes:
+        probabilities: (M, C) float64.
+        positions: (M,) int64 position of the answer among the classes; -1 for `unknown`.
+        novelty: (M,) float64, NaN where nothing measures it.
+        time: `p50_ms` and `p95_ms`, of an export.
+    """
+
+    probabilities: np.ndarray
+    positions: np.ndarray
+    novelty: np.ndarray
+    time: dict[str, float]
+
+
+def of_run(model: Model, files: Sequence[Path], *, declines: bool) -> Answers:
+    """What the run's saved model says; without `declines`, always with a class."""
+    found = list(model.predict(files))
+    if wrong := next((one for one in found if one.error), None):
+        raise SetupError(f"`{wrong.uri}` cannot be read: {wrong.error}")
+    chances = np.array([[one.probabilities[name] for name in model.class_names] for one in found])
+    places = [-1 if one.unknown and declines else model.class_names.index(one.likeliest) for one in found]
+    return Answers(
+        probabilities=chances,
+        positions=np.array(places),
+        novelty=np.array([np.nan if one.novelty is None else one.novelty for one in found]),
+        time={},
+    )
+
+
+def of_export(folder: Path, class_names: Sequence[str], files: Sequence[Path], name: str) -> Answers:
+    """What an export says, by `predict.py` in its folder, with nothing of this process around it.
+
+    Args:
+        folder: Of the export.
+        class_names: C names.
+        files: M pictures.
+        name: Of the format.
+
+    Raises:
+        SetupError: It cannot be loaded, or cannot answer.
+    """
+    command = [sys.executable, "-I", str((folder / "predict.py").resolve()), "-", "--time", str(TURNS)]
+    env = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1", "KERAS_BACKEND": "tensorflow"}
+    names = b"".join(os.fsencode(file.resolve()) + b"\0" for file in files)
+    try:
+        done = subprocess.run(command, input=names, capture_output=True, env=env, timeout=_LONGEST_S)
+    except subprocess.TimeoutExpired as err:
+        raise _mute(name, f"it took more than {_LONGEST_S // 60} minutes for {len(files):,} pictures") from err
+    rows = [json.loads(line) for line in done.stdout.splitlines() if line.startswith(b"{")]
+    wrong = next((row["error"] for row in rows if row.get("error")), "")
+    if done.returncode or wrong or len(rows) != len(files) + 1:
+        lines = done.stderr.decode("utf-8", "replace").strip().splitlines()
+        raise _mute(name, wrong or (lines or [f"it ended with {done.returncode} and no word"])[-1][:300])
+    *answers, time = rows
+    chances = np.array([[row["probabilities"][name] for name in class_names] for row in answers])
+    return Answers(
+        probabilities=chances,
+        positions=np.array([-1 if row.get("unknown") else class_names.index(row["likeliest"]) for row in answers]),
+        novelty=np.array([row.get("novelty", np.nan) for row in answers], np.float64),
+        time=time,
+    )
+
+
+def _mute(name: str, why: str) -> SetupError:
+    return SetupError(
+        f"the `{name}` export was written, but its runtime cannot answer: {why}", where="--to", hint=_instead(name)
+    )
+
+
+def _instead(name: str) -> str:
+    """What to try where a format fails."""
+    return "headstart doctor shows the engines" if name == "openvino" else "--to openvino"
+
+
+def difference(run: Answers, export: Answers) -> tuple[float, float]:
+    """The largest difference of a probability, and the share of pictures with the same answer."""
+    return _apart(run.probabilities, export.probabilities), float(np.mean(run.positions == export.positions))
+
+
+def _apart(one: np.ndarray, other: np.ndarray) -> float:
+    found = np.abs(one - other)
+    return float(found.max()) if np.isfinite(found).all() else float("inf")
+
+
+def novelty_apart(run: Answers, export: Answers) -> float | None:
+    """The largest difference of a novelty; None where one of the two does not measure it."""
+    known = np.isfinite(run.novelty).all() and np.isfinite(export.novelty).all()
+    return _apart(run.novelty, export.novelty) if known else None
+
+
+def require_same(worst: float, strange: float | None, name: str, precision: str, kind: str) -> None:
+    """Refuse an export that gives other probabilities or novelties than the run.
+
+    Args:
+        worst: Largest difference of a probability.
+        strange: Of a novelty, or None.
+        name: Of the format.
+        precision: Of it.
+        kind: Of the head: one vote of a neighbour is a large step, so below f32 only answers count.
+
+    Raises:
+        SetupError: They differ by more than the precision explains.
+    """
+    limit = 1.0 if kind == "neighbours" and precision != "f32" else TOLERANCE[precision]
+    if strange is not None and not strange <= STRANGE[precision]:
+        raise SetupError(
+            f"the `{name}` export in {precision} and the run differ by {strange:.2g} on a novelty, more than "
+            f"{STRANGE[precision]:g}",
+            where="--to",
+            hint=_instead(name),
+        )
+    if not worst <= limit:
+        raise SetupError(
+            f"the `{name}` export in {precision} and the run differ by {worst:.2g} on a probability, "
+            f"more than {limit:g}",
+            where="--to",
+            hint=_instead(name),
+        )
+
+
+def change(run: Answers, export: Answers, pictures: Pictures) -> AccuracyChange:
+    """What the precision costs on labelled pictures, with a paired 95 % interval that look-alikes widen.
+
+    `unknown` is no right answer, so a precision that makes everything look strange is seen too.
+    """
+    before, after = (one.positions == pictures.truth for one in (run, export))
+    change, low, high = paired_interval(before, after, pictures.clusters)
+    return AccuracyChange(
+        before=float(before.mean()), after=float(after.mean()), change=change, low=low, high=high, n=len(before)
+    )
+
+
+def require_kept(found: AccuracyChange, max_drop: float, name: str, precision: str) -> None:
+    """Refuse an export that answers worse than the run by more than was allowed.
+
+    Raises:
+        GateFailed: With the drop, its interval and the number of pictures.
+    """
+    if -found.change > max_drop + 1e-12:
+        raise GateFailed(
+            f"in {precision} the `{name}` export loses {-found.change:.3f} of accuracy "
+            f"[{-found.high:.3f}, {-found.low:.3f}] on {found.n:,} pictures, more than the "
+            f"{max_drop:g} of `--max-drop`",
+            where="--precision",
+            hint="--precision f16" if precision == "int8" else "--precision f32",
+        )
+
+
+def shown(values: dict[str, Any]) -> dict[str, float]:
+    """The two figures of the clock."""
+    return {name: float(values[name]) for name in ("p50_ms", "p95_ms")}

@@ -1,0 +1,67 @@
+"""Real pictures to compare an export on: those that judged the run, as they were, or a labelled folder."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from headstart.core.errors import DataError
+from headstart.core.storage.files import show
+from headstart.core.storage.hashing import file_digest
+from headstart.exporting.parity import Pictures
+from headstart.statistics.sampling import spread
+
+if TYPE_CHECKING:
+    from headstart.core.types import Dataset, Evaluation, Splits
+
+MOST = 1000
+CALIBRATION = 256
+
+
+def of_run(data: Dataset, splits: Splits, evaluation: Evaluation, *, calibrating: bool) -> Pictures:
+    """The pictures that judged the run; where none could be held out, those that it learnt from.
+
+    Raises:
+        DataError: The run's pictures are gone or are others now.
+    """
+    origin = evaluation.split if evaluation.split in ("test", "val") else "train"
+    rows = evaluation.rows if origin != "train" else splits.train
+    rows = np.asarray(rows)[spread(len(rows), MOST)]
+    learnt = splits.train[spread(len(splits.train), CALIBRATION)]
+    return Pictures(
+        files=_files(data, rows),
+        truth=np.asarray(data.targets)[rows],
+        clusters=np.asarray(splits.clusters)[rows],
+        origin=origin,
+        calibration=_files(data, learnt) if calibrating else (),
+    )
+
+
+def _files(data: Dataset, rows: np.ndarray) -> tuple[Path, ...]:
+    files = tuple(Path(data.root) / data.uris[row] for row in rows)
+    for file, row in zip(files, rows, strict=True):
+        why = (
+            "is gone" if not file.is_file() else "is another one now" if file_digest(file) != data.digests[row] else ""
+        )
+        if why:
+            raise DataError(
+                f"an export is compared on the run's own pictures, and `{show(data.uris[row])}` {why}",
+                where=show(data.root),
+                hint="--data FOLDER names other labelled pictures to compare on, one sub-folder a class",
+            )
+    return files
+
+
+def of_folder(files: Sequence[Path], truth: np.ndarray, *, calibrating: bool) -> Pictures:
+    """Labelled pictures that were named for it; every other one calibrates where that is needed."""
+    judging = slice(1 if calibrating and len(files) > 1 else 0, None, 2 if calibrating and len(files) > 1 else 1)
+    return Pictures(
+        files=tuple(files)[judging],
+        truth=np.asarray(truth)[judging],
+        clusters=None,
+        origin="data",
+        calibration=tuple(files)[::2] if calibrating else (),
+    )

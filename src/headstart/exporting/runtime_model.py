@@ -1,0 +1,229 @@
+"""The stage `export`: the run's model as a folder that answers with numpy, Pillow and OpenVINO alone.
+
+Only the trunks and depths that the head reads are taken; the graph is cut there, so nothing is computed in vain. The
+folder is written beside its place, loaded back by the runtime and compared with the run on real pictures, and only
+then moved into place.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from headstart import __version__
+from headstart.core.errors import SetupError
+from headstart.core.storage import model_manifest, serialization
+from headstart.core.storage.files import disk_errors, write_bytes
+from headstart.core.storage.hashing import file_digest
+from headstart.core.storage.model_manifest import Calibration, Decision, DoubtEntry, HeadEntry, Manifest, TrunkEntry
+from headstart.core.types import Exported
+from headstart.features.embeddings import columns
+from headstart.heads import saved_head
+from headstart.statistics.sampling import spread
+from headstart.uncertainty import selective_prediction
+from headstart.uncertainty.temperature import tempered
+
+if TYPE_CHECKING:
+    from headstart.core.run.context import Context
+    from headstart.core.types import Adapted, BackboneSpec, Dataset, Doubted, Embeddings, Evaluation, FittedHead
+    from headstart.runtime.model import Model
+
+TOLERANCE = 1e-4
+COMPARED = 8  # pictures
+HEAD_FILE, DOUBT_FILE = "head.safetensors", "doubt.safetensors"
+
+
+def run(
+    data: Dataset,
+    embeddings: tuple[Embeddings, ...],
+    adapted: Adapted,
+    evaluation: Evaluation,
+    *,
+    ctx: Context,
+    doubted: Doubted | None = None,
+) -> Exported:
+    """Write `<run>/model/`, load it back and compare it with the run.
+
+    Args:
+        data: Gives the class names and the pictures to compare on.
+        embeddings: Features of all pictures; the trunks are those of `adapted.features`.
+        adapted: The head.
+        evaluation: Gives the decision threshold.
+        ctx: The run.
+        doubted: When the model declines to answer; None makes one that always answers.
+
+    Returns:
+        Where it lies, its bytes, and the largest difference of a probability.
+
+    Raises:
+        SetupError: The saved model and the run differ by more than 1e-4, or the disk refuses.
+    """
+    with disk_errors(ctx.run.path):
+        draft = ctx.run.path / ".model-draft"  # ours alone: one process owns a run
+        shutil.rmtree(draft, ignore_errors=True)
+        draft.mkdir(parents=True)
+        try:
+            _write(draft, data, embeddings, adapted, evaluation, doubted, ctx)
+            worst = _compare(draft, data, embeddings, adapted)
+            size = sum(p.stat().st_size for p in draft.rglob("*") if p.is_file())
+            _place(draft, ctx.run.path / "model")
+        finally:
+            shutil.rmtree(draft, ignore_errors=True)
+    made = Exported(format="openvino", path="model", bytes=size, precision="f32", parity_max_abs=worst)
+    serialization.save(made, ctx.folder("export"))
+    count = len({feature.backbone for feature in adapted.features})
+    trunks = f"{count} trunk{'s' if count > 1 else ''}"
+    ctx.say.line("export", f"model/: {trunks}, {size / 1e6:.1f} MB; differs from the run by {worst:.1e} at most")
+    return made
+
+
+def _write(
+    draft: Path,
+    data: Dataset,
+    embeddings: tuple[Embeddings, ...],
+    adapted: Adapted,
+    evaluation: Evaluation,
+    doubted: Doubted | None,
+    ctx: Context,
+) -> None:
+    names = tuple(dict.fromkeys(feature.backbone for feature in adapted.features))
+    by_name = {e.spec.name: e for e in embeddings}
+    trunks = [_trunk(draft, at, by_name[name].spec, data, adapted, ctx) for at, name in enumerate(names)]
+    made = Manifest(
+        format=model_manifest.FORMAT,
+        headstart=__version__,
+        task=data.task,
+        class_names=data.class_names,
+        trunks=tuple(trunks),
+        features=adapted.features,
+        head=_head(draft, adapted.fitted),
+        decision=_decision(data, evaluation, ctx),
+        calibration=Calibration(temperature=adapted.temperature),
+        doubt=None if doubted is None else _doubt(draft, doubted),
+    )
+    model_manifest.write(made, draft)
+
+
+def _trunk(draft: Path, at: int, spec: BackboneSpec, data: Dataset, adapted: Adapted, ctx: Context) -> TrunkEntry:
+    """Take a trunk's graph from the cache, cut where the head reads."""
+    from headstart.backbones import loading
+    from headstart.backbones.earlier_runs import tuned_network
+
+    read = {feature.depth for feature in adapted.features if feature.backbone == spec.name}
+    pictures = _pictures(data, spec)
+    networks = (adapted.tuning.network,) if adapted.tuning else ()
+    found = tuned_network.find(spec.name, networks, ctx.run.path)
+    source = loading.folder(found, ctx.store, ctx.say, pictures, "f32")
+    below = f"trunk{at}"
+    (draft / below).mkdir()
+    keep = [position for position, depth in enumerate(spec.depths) if depth.name in read]
+    cut(source / "trunk.xml", draft / below / "trunk.xml", keep)
+    return TrunkEntry(
+        name=spec.name,
+        revision=spec.revision,
+        input=spec.input,
+        depths=tuple(spec.depths[position] for position in keep),
+        precision="f32",
+        licence=spec.licence,
+        licence_note=spec.licence_note,
+        ir=f"{below}/trunk.xml",
+        files=model_manifest.entry_files(draft, below),
+    )
+
+
+def cut(source: Path, target: Path, keep: list[int]) -> None:
+    """Copy an OpenVINO graph with some of its outputs only; layers that lead nowhere are left out.
+
+    Args:
+        source: The `.xml`; its weights lie beside it as `.bin`.
+        target: The `.xml` to write.
+        keep: Positions of the outputs, in their order.
+    """
+    from headstart.networks.openvino_engine import load
+
+    ov = load()
+    model = ov.Core().read_model(source)
+    results = [model.get_results()[position] for position in keep]
+    for position, result in enumerate(results):
+        result.set_friendly_name(f"result{position}")  # left alone, OpenVINO counts its objects of this process
+    ov.save_model(ov.Model(results, model.get_parameters(), "trunk"), target, compress_to_fp16=False)
+
+
+def _head(draft: Path, fitted: FittedHead) -> HeadEntry:
+    _save(draft / HEAD_FILE, fitted.arrays)
+    return HeadEntry(name=fitted.head, kind=fitted.kind, arrays=HEAD_FILE, sha256=file_digest(draft / HEAD_FILE))
+
+
+def _doubt(draft: Path, found: Doubted) -> DoubtEntry:
+    _save(draft / DOUBT_FILE, selective_prediction.arrays_of(found))
+    return selective_prediction.entry_of(found, DOUBT_FILE, file_digest(draft / DOUBT_FILE))
+
+
+def _save(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    from safetensors.numpy import save
+
+    # asarray, for ascontiguousarray would turn a single number into a row of one
+    write_bytes(path, save({name: np.asarray(arrays[name], order="C") for name in sorted(arrays)}))
+
+
+def _decision(data: Dataset, evaluation: Evaluation, ctx: Context) -> Decision:
+    from headstart.heads import decision_rule
+
+    costs = decision_rule.read_costs(Path(ctx.job.costs), data.class_names) if ctx.job.costs else None
+    return Decision(
+        positive=ctx.job.positive if evaluation.threshold is not None else "",
+        threshold=evaluation.threshold,
+        costs=None if costs is None else tuple(tuple(float(cost) for cost in row) for row in costs),
+    )
+
+
+# ---------------------------------------------------------------- comparison
+
+
+def _sample(data: Dataset) -> np.ndarray:
+    """Some rows spread over the data set."""
+    return spread(len(data.uris), COMPARED)
+
+
+def _pictures(data: Dataset, spec: BackboneSpec) -> np.ndarray:
+    from headstart.images import preprocessing
+
+    paths = [os.path.join(data.root, data.uris[row]) for row in _sample(data)]  # noqa: PTH118 - names of any bytes
+    return np.stack([preprocessing.decode(preprocessing.read_bytes(path), spec.input) for path in paths])
+
+
+def _compare(draft: Path, data: Dataset, embeddings: tuple[Embeddings, ...], adapted: Adapted) -> float:
+    """The largest difference of a probability between the saved model and the run's own features and head."""
+    from headstart.runtime.model import load
+
+    rows = _sample(data)
+    worst = float(np.abs(_saved(load(draft), data, rows) - _own(embeddings, adapted, rows)).max())
+    if not worst <= TOLERANCE:
+        raise SetupError(
+            f"the saved model and the run differ by {worst:.2g} on a probability, more than {TOLERANCE:g}",
+            hint="headstart doctor shows the engines; run the same command again",
+        )
+    return worst
+
+
+def _saved(model: Model, data: Dataset, rows: np.ndarray) -> np.ndarray:
+    files = [Path(data.root) / data.uris[row] for row in rows]
+    return np.concatenate([model.probabilities(chunk) for chunk in model.featured(files)])
+
+
+def _own(embeddings: tuple[Embeddings, ...], adapted: Adapted, rows: np.ndarray) -> np.ndarray:
+    fitted = adapted.fitted
+    found = saved_head.probabilities(fitted.kind, fitted.arrays, columns(embeddings, adapted.features, rows))
+    return tempered(found, adapted.temperature)
+
+
+def _place(draft: Path, target: Path) -> None:
+    """Move the folder into place; an older one goes first."""
+    if target.exists():
+        shutil.rmtree(target)
+    os.replace(draft, target)  # noqa: PTH105

@@ -1,0 +1,52 @@
+"""Which vectors of a data set lie in the cache already, told by their keys alone: no vector is read for it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from headstart.backbones import loading
+from headstart.backbones.loading import Trunk
+from headstart.core.storage.cache import Store
+from headstart.core.storage.row_cache import RowStore, keys_of
+from headstart.core.types import Dataset, EmbedKey
+from headstart.features.embeddings import address
+
+
+def key_of(of: Trunk, *, precision: str = "f32", calibration: str = "") -> EmbedKey:
+    """Everything that the vectors of a backbone depend on besides the pictures.
+
+    Args:
+        of: The backbone.
+        precision: `f32` or `int8`.
+        calibration: Digest of the pictures that an int8 trunk is calibrated on.
+    """
+    return EmbedKey(
+        backbone=of.name,
+        revision=of.spec.revision,
+        input=of.spec.input,
+        depths=of.spec.depths,
+        precision=precision,
+        engine=loading.engine_name(),
+        calibration=calibration,
+    )
+
+
+def lacking(data: Dataset, backbones: Iterable[str], store: Store, rows: np.ndarray | None = None) -> dict[str, int]:
+    """How many pictures must still go through each backbone, in float32; pictures with the same bytes count once.
+
+    Args:
+        data: The data set.
+        backbones: Their names.
+        store: The cache.
+        rows: (M,) rows of the data set that are asked for; all by default.
+    """
+    digests = data.digests if rows is None else [data.digests[row] for row in rows.tolist()]
+    keys = keys_of(list(dict.fromkeys(digests)))
+    found: dict[str, int] = {}
+    for name in backbones:
+        key = key_of(loading.find(name))
+        cache = RowStore(store.root / address(key), {depth.name: depth.dim for depth in key.depths})
+        found[name] = cache.lacking(keys)
+    return found

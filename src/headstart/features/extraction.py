@@ -1,0 +1,207 @@
+"""Pictures -> pooled features of one backbone at several depths, each picture once, cached by content.
+
+A vector lies under the digest of the picture's bytes, in a folder named by everything else it depends on (`EmbedKey`).
+Only pictures that are not there yet are decoded and go through the engine; they are kept in blocks as they are done, so
+an interrupted pass goes on where it was. The run folder gets the key and a digest of each depth's vectors; the vectors
+stay in the cache.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from headstart.backbones import loading
+from headstart.core.console import duration
+from headstart.core.errors import SetupError
+from headstart.core.settings import threads
+from headstart.core.storage.files import read_json, show, write_json
+from headstart.core.storage.hashing import digest
+from headstart.core.storage.row_cache import RowStore, keys_of
+from headstart.core.storage.serialization import as_json
+from headstart.core.types import Dataset, Embeddings, EmbedKey
+from headstart.features.cached_rows import key_of
+from headstart.features.embeddings import address
+from headstart.images.preprocessing import batches, revision
+from headstart.networks.openvino_engine import BATCH
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from headstart.backbones.loading import Trunk
+    from headstart.core.run.context import Context
+
+KEEP = 256  # pictures whose vectors go to the cache together,
+KEEP_S = 5.0  # or what was done in so many seconds
+STEADY = 64  # pictures of a pass whose pace is remembered: fewer tell of its start
+_LATENCY = "latency.json"
+_PARITY = 8  # pictures on which a new trunk is compared with Keras
+_CALIBRATION = 256  # at most: on which an int8 trunk is calibrated
+
+
+def run(
+    data: Dataset,
+    backbone: str | Trunk,
+    rows: np.ndarray,
+    *,
+    ctx: Context,
+    precision: str = "f32",
+    below: str = "embed",
+) -> Embeddings:
+    """Embed rows of a data set.
+
+    Args:
+        data: The pictures.
+        backbone: `source:preset`, or a trunk that no source has.
+        rows: (M,) positions in `data.uris`.
+        ctx: Run folder, store and output.
+        precision: `f32` or `int8`.
+        below: The run's folder that tells of it.
+
+    Raises:
+        UsageError: The backbone is unknown.
+        DataError: A picture changed since it was read.
+        SetupError: Weights or disk space are missing, or a vector is not finite.
+    """
+    started = time.monotonic()
+    rows = np.unique(np.asarray(rows, dtype=np.int64))
+    found = loading.find(backbone) if isinstance(backbone, str) else backbone
+    sample = _sample(rows, precision)
+    calibration = digest([data.digests[row] for row in sample.tolist()]) if precision == "int8" else ""
+    key = key_of(found, precision=precision, calibration=calibration)
+    folder = ctx.store.root / address(key)
+    cache = RowStore(folder, {depth.name: depth.dim for depth in key.depths}, report=ctx.store.report)
+    keys = keys_of([data.digests[row] for row in rows.tolist()])
+    known = cache.find(keys) >= 0
+    missing = _first_of_equals(keys, np.flatnonzero(~known))
+    latency_ms = _remembered(folder)
+    pace_ms = (
+        _pass(data, _ready(data, found, sample, key, ctx), found, rows[missing], cache, ctx) if len(missing) else 0.0
+    )
+    timed = len(missing) >= STEADY or (len(missing) > 0 and math.isnan(latency_ms))
+    if timed:
+        latency_ms = pace_ms
+        write_json(folder / _LATENCY, {"ms": latency_ms, "pictures": len(missing)})
+    positions = cache.find(keys)
+    vectors = {d.name: cache.take(d.name, positions, ctx.store.root / "scratch") for d in key.depths}
+    made = Embeddings(
+        key=key,
+        spec=found.spec,
+        rows=rows,
+        vectors=vectors,
+        seconds=time.monotonic() - started,
+        cached=int(known.sum()),
+        latency_ms=latency_ms,
+        timed=timed,
+    )
+    _record(made, data, ctx, below)
+    _say(made, pace_ms, ctx, below)
+    return made
+
+
+def _remembered(folder: Path) -> float:
+    """Milliseconds a picture as last measured with this trunk on this cache, NaN when never."""
+    try:
+        return float(read_json(folder / _LATENCY)["ms"])
+    except (OSError, ValueError, KeyError):
+        return float("nan")
+
+
+def _first_of_equals(keys: np.ndarray, positions: np.ndarray) -> np.ndarray:
+    """Of the positions with equal keys the first: pictures with the same bytes are embedded once."""
+    return np.sort(positions[np.unique(keys[positions], axis=0, return_index=True)[1]])
+
+
+def _ready(data: Dataset, found: Trunk, sample: np.ndarray, key: EmbedKey, ctx: Context) -> Any:
+    """The trunk, compiled; made, and compared with Keras on the sample, at its first use."""
+    pictures = next(_decoded(data, found, sample, len(sample)))[1]
+    return loading.ready(found, ctx.store, ctx.say, pictures, threads=threads(), precision=key.precision)
+
+
+def make_ready(data: Dataset, backbone: str, ctx: Context) -> None:
+    """Make a trunk ready, in float32, without embedding anything: what a later pass needs, and its pace is then known.
+
+    Raises:
+        SetupError: Weights, an engine or disk space are missing.
+    """
+    found, sample = loading.find(backbone), _sample(np.arange(len(data.uris)), "f32")
+    loading.ready(found, ctx.store, ctx.say, next(_decoded(data, found, sample, len(sample)))[1], threads=threads())
+
+
+def _pass(data: Dataset, ready: Any, found: Trunk, rows: np.ndarray, cache: RowStore, ctx: Context) -> float:
+    """Embed rows and cache them; wall milliseconds a picture, without making the trunk."""
+    started = time.monotonic()
+    names = tuple(depth.name for depth in found.spec.depths)
+    with ctx.say.progress("embed", len(rows)) as progress:
+        for done, outputs in _blocks(ready.run(_decoded(data, found, rows, BATCH))):
+            _require_finite(done, outputs, data, found.name)
+            cache.add(keys_of([data.digests[row] for row in done.tolist()]), dict(zip(names, outputs, strict=True)))
+            progress.add(len(done))
+    return (time.monotonic() - started) * 1000 / len(rows)
+
+
+def _sample(rows: np.ndarray, precision: str) -> np.ndarray:
+    """Rows from the whole range for the making of a trunk; fewer than parity needs are repeated."""
+    count = _PARITY if precision == "f32" else min(max(len(rows), _PARITY), _CALIBRATION)
+    spread = np.linspace(0, len(rows) - 1, min(count, len(rows))).astype(np.int64)
+    return np.sort(np.resize(rows[spread], count))
+
+
+def _decoded(data: Dataset, found: Trunk, rows: np.ndarray, batch: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    return batches(data.root, data.uris, rows, found.spec.input, batch=batch, threads=threads(), digests=data.digests)
+
+
+def _blocks(answers: Iterator[tuple[Any, tuple[np.ndarray, ...]]]) -> Iterator[tuple[np.ndarray, list[np.ndarray]]]:
+    """Batches gathered to blocks: as many pictures, or as much work, as a kill may cost."""
+    rows: list[np.ndarray] = []
+    outputs: list[tuple[np.ndarray, ...]] = []
+    since = time.monotonic()
+    for tag, answer in answers:
+        rows.append(tag)
+        outputs.append(answer)
+        if sum(map(len, rows)) >= KEEP or time.monotonic() - since >= KEEP_S:
+            yield np.concatenate(rows), [np.concatenate(parts) for parts in zip(*outputs, strict=True)]
+            rows, outputs, since = [], [], time.monotonic()
+    if rows:
+        yield np.concatenate(rows), [np.concatenate(parts) for parts in zip(*outputs, strict=True)]
+
+
+def _require_finite(rows: np.ndarray, outputs: list[np.ndarray], data: Dataset, backbone: str) -> None:
+    for values in outputs:
+        bad = np.flatnonzero(~np.isfinite(values).all(axis=1))
+        if len(bad):
+            raise SetupError(
+                f"`{backbone}` gives numbers that are not finite for `{show(data.uris[rows[bad[0]]])}`",
+                hint="leave this backbone out with --backbones, and report it",
+            )
+
+
+def _record(made: Embeddings, data: Dataset, ctx: Context, below: str) -> None:
+    """What the run folder keeps: no times, so that a resumed run's files equal those of an unbroken one."""
+    name = "".join(c if c.isalnum() or c in "._-" else "_" for c in made.key.backbone)
+    vectors = {
+        depth: {"dim": values.shape[1], "sha256": hashlib.sha256(np.ascontiguousarray(values).data).hexdigest()}
+        for depth, values in made.vectors.items()
+    }
+    content = {
+        "key": as_json(made.key),
+        "pixels": revision(),
+        "cache": address(made.key),
+        "data": data.digest,
+        "pictures": len(made.rows),
+        "rows_sha256": hashlib.sha256(made.rows.astype("<i8").tobytes()).hexdigest(),
+        "vectors": vectors,
+    }
+    write_json(ctx.folder(below) / f"{name}-{made.key.precision}-{len(made.rows)}.json", content)
+
+
+def _say(made: Embeddings, pace_ms: float, ctx: Context, below: str) -> None:
+    cached = f", {made.cached:,} from cache" if made.cached else ""
+    rate = f", {1000 / pace_ms:,.0f}/s" if pace_ms else ""
+    what = "pictures" if below == "embed" else "foreign pictures"
+    ctx.say.line(below, f"{made.key.backbone}: {len(made.rows):,} {what}{cached}{rate}, {duration(made.seconds)}")

@@ -1,0 +1,83 @@
+"""What it will take to pass the pictures through the candidates: by measured paces, else by counted operations."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from headstart.core.settings import threads
+from headstart.core.types import Estimate
+
+if TYPE_CHECKING:
+    from headstart.backbones.loading import Trunk
+    from headstart.core.job import Job
+    from headstart.core.run.context import Context
+    from headstart.core.types import Dataset
+
+GFLOP_PER_S = 90.0  # a core with AVX-512, float32, OpenVINO; `benchmarks/embed.py` prints this machine's
+DECODE_PER_S = 800.0  # pictures a core and second, JPEG of 250 px
+
+
+def estimate(chosen: tuple[str, ...], data: Dataset, ctx: Context) -> Estimate:
+    """Seconds and download for passing the pictures through each candidate, and what that rests on."""
+    from headstart.backbones import loading
+    from headstart.features import cached_rows
+
+    found = [loading.find(name) for name in chosen]
+    passes = cached_rows.lacking(data, chosen, ctx.store)
+    missing = [one for one in found if not one.source.available(one.preset, ctx.store)]
+    return Estimate(
+        seconds=seconds(passes, ctx),
+        bytes=sum(one.spec.download_bytes for one in missing),
+        assumptions=(
+            _rests_on(found, ctx),
+            f"{_cached(passes, len(set(data.digests)))}, and no candidate is dropped after screening",
+            f"{len(missing)} of {len(found)} backbones must be fetched first",
+            "the random twin of each that goes on, which sees a sixth of the pictures, 96 to 256, is not counted",
+            *_then(ctx.job),
+        ),
+    )
+
+
+def _cached(passes: Mapping[str, int], pictures: int) -> str:
+    vectors = len(passes) * pictures
+    cached = vectors - sum(passes.values())
+    return f"{cached:,} of {vectors:,} vectors come from the cache" if cached else "nothing comes from the cache"
+
+
+def _then(job: Job) -> list[str]:
+    """What follows the embedding and is not counted in."""
+    if job.strategy == "probe":
+        return []
+    given = "then fine-tuning by the recipe on all folds, as long as it takes: the budget has no say in it"
+    return [given if job.recipe else f"then fine-tuning, for what is left of `{job.budget}`"]
+
+
+def _rests_on(found: Sequence[Trunk], ctx: Context) -> str:
+    from headstart.backbones import latency
+
+    measured = len(latency.paces([one.spec for one in found], ctx.store))
+    guess = f"{GFLOP_PER_S:.0f} GFLOP/s"
+    decoding = f"{DECODE_PER_S:.0f} decoded pictures a second each"
+    if not measured:
+        return f"{threads()} cores at {guess} and {decoding}"
+    told = f"{threads()} cores, the pace of {measured} of {len(found)} backbones as measured on this machine"
+    return f"{told}{f', the others at {guess} a core' if measured < len(found) else ''}, {decoding}"
+
+
+def seconds(passes: Mapping[str, float], ctx: Context) -> float:
+    """Of passing pictures through backbones: by the measured pace where there is one, else by operations; looks at no
+    weights.
+
+    Args:
+        passes: How many pictures go through each, by its name.
+        ctx: The run.
+    """
+    from headstart.backbones import latency, loading
+
+    specs = {name: loading.find(name).spec for name in passes}
+    paces = latency.paces(list(specs.values()), ctx.store)
+    guessed = GFLOP_PER_S * 1e9 * threads()
+    decoding = 1 / (DECODE_PER_S * threads())
+    each = {name: 1 / paces[s.name] if s.name in paces else s.flops / guessed for name, s in specs.items()}
+    return sum((each[name] + decoding) * count for name, count in passes.items())

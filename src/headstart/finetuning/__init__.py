@@ -1,0 +1,1 @@
+"""Networks that train further: search of recipes, training, checks."""

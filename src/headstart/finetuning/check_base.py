@@ -1,0 +1,118 @@
+"""What all model checks share: the ways to end, and what a lost training looks like.
+
+A check looks at the trainings of one recipe, one a fold, and says what most of them did.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from headstart.core.recipe import Recipe
+from headstart.core.types import Diagnosis, Finding, Outcome, TrainingInput, TrainingLog
+from headstart.finetuning.training_curves import curve
+
+FEWEST = 3  # epochs that make a curve
+# A training is lost when what it minimises ends this far above its least value, or when no epoch comes near the start.
+LOSS_RISE, LEAST_RISE = 1.2, 0.1
+START_JUMP, START_KEPT = 1.5, 1.1
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """A model check: called with a `TrainingInput`, it answers with a `Diagnosis`.
+
+    Attributes:
+        code: `M201`, …
+        name: A few words.
+        look: The check itself; it ends with one of the methods below.
+    """
+
+    code: str
+    name: str
+    look: Callable[[Check, TrainingInput], Diagnosis]
+
+    def __call__(self, given: TrainingInput) -> Diagnosis:
+        """Look at the curves and say how it ended."""
+        if not given.logs:
+            return self.ended("skipped", "no training was watched on held-out pictures")
+        return self.look(self, given)
+
+    def ended(self, status: str, why: str) -> Diagnosis:
+        """Nothing found: `passed` (with what was looked at), `not_applicable` or `skipped`."""
+        return Diagnosis(outcome=Outcome(code=self.code, name=self.name, status=status, why=why))
+
+    def found(self, status: str, sentence: str, fix: str, change: Mapping[str, Any]) -> Diagnosis:
+        """An `issue` or a `tip`, and the recipe fields that would change it."""
+        severity = "warning" if status == "issue" else "info"
+        finding = Finding(code=self.code, severity=severity, sentence=sentence, fix=fix)
+        outcome = Outcome(code=self.code, name=self.name, status=status, why=sentence, findings=(finding,))
+        return Diagnosis(outcome=outcome, change=change)
+
+
+def long_enough(logs: Iterable[TrainingLog]) -> list[TrainingLog]:
+    """Those with enough epochs to make a curve, lost ones left out."""
+    return [log for log in logs if len(log.epochs) >= FEWEST and not lost(log)]
+
+
+def no_curve(logs: Iterable[TrainingLog]) -> str:
+    """Why `long_enough` is empty, one clause."""
+    if all(map(lost, logs)):
+        return "every training is lost: M203 says how"
+    return "no training is long enough, it takes three epochs"
+
+
+def ends(logs: Sequence[TrainingLog], side: str, score: str) -> float:
+    """Mean over the folds of a score at the epoch whose weights count; the first epoch's for training at the start."""
+    return float(np.mean([curve(log, side, score)[max(log.best, 1) if side == "train" else log.best] for log in logs]))
+
+
+def lost(log: TrainingLog) -> str:
+    """How a training went astray, one clause with numbers; empty when it did not."""
+    if "not finite" in log.stopped:
+        return log.stopped
+    if not log.epochs:
+        return ""
+    val, loss = curve(log, "val"), np.array([row.loss for row in log.epochs])
+    if not np.isfinite([*loss, *val[1:]]).all():
+        at = 1 + int(np.argmin(np.isfinite(loss) & np.isfinite(val[1:])))
+        return f"the loss is not finite at epoch {at}"
+    least, last = loss.min(), loss[-2:].mean()
+    if len(loss) >= FEWEST and last > max(LOSS_RISE * least, least + LEAST_RISE):
+        return f"the training loss rises from {least:.2f} to {last:.2f}"
+    right = curve(log, "val", "accuracy")
+    if (
+        len(loss) >= FEWEST
+        and val[1] > max(START_JUMP * val[0], val[0] + LEAST_RISE)
+        and val[1:].min() > START_KEPT * val[0]
+        and right[1:].max() < right[0]
+    ):
+        return (
+            f"held-out log loss jumps from {val[0]:.2f} to {val[1]:.2f} and comes back to {val[1:].min():.2f} at best"
+        )
+    return ""
+
+
+def held_out(given: TrainingInput) -> float:
+    """Held-out pictures of a fold, at least: one in ten, or fewer where there are more folds."""
+    n_train = min(log.n_train for log in given.logs)
+    return max(1.0, n_train / max(9, len(given.logs) - 1))
+
+
+def in_most(flags: Sequence[bool]) -> bool:
+    """Whether it holds in more than half of the folds."""
+    return 2 * sum(flags) > len(flags)
+
+
+def of_folds(flags: Sequence[bool]) -> str:
+    """`in 4 of 5 folds`."""
+    return f"in {sum(flags)} of {len(flags)} fold{'s' if len(flags) != 1 else ''}"
+
+
+def changed(recipe: Recipe, **wanted: Any) -> dict[str, Any]:
+    """Those of the wanted values that the recipe does not have already; small numbers rounded to three digits."""
+    new = {name: value for name, value in wanted.items() if value != getattr(recipe, name)}
+    return {name: float(f"{value:.3g}") if isinstance(value, float) else value for name, value in new.items()}

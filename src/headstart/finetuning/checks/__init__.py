@@ -1,0 +1,1 @@
+"""Checks of training curves, each with a code: one file a check."""

@@ -1,0 +1,87 @@
+"""Held-out loss rises while training loss still falls, or the training pictures are learnt by heart."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from headstart.core.recipe import Recipe
+from headstart.core.types import Diagnosis, TrainingInput, TrainingLog
+from headstart.finetuning.check_base import Check, changed, ends, in_most, long_enough, no_curve, of_folds
+from headstart.finetuning.training_curves import curve
+
+# Of the least held-out loss: epoch to epoch it moves by a few per cent where nothing is wrong.
+RISE, LEAST_RISE = 0.10, 0.02
+GAP = 0.15  # of accuracy, training above held-out
+
+
+def _look(check: Check, given: TrainingInput) -> Diagnosis:
+    logs = long_enough(given.logs)
+    if not logs:
+        return check.ended("skipped", no_curve(given.logs))
+    turned = [_turned(log) for log in logs]
+    if in_most(turned):
+        return _turn(check, [log for log, flag in zip(logs, turned, strict=True) if flag], of_folds(turned))
+    right, held = ends(logs, "train", "accuracy"), ends(logs, "val", "accuracy")
+    gap = f"accuracy {right:.2f} on training pictures, {held:.2f} on held-out ones at the epoch that counts"
+    if right - held > GAP and ends(logs, "val", "log_loss") >= given.probe.log_loss:
+        sentence = f"learns by heart: {gap}, no better than the frozen probe's {given.probe.accuracy:.2f}"
+        return check.found("tip", sentence, _FIX, regularised(logs[0].recipe))
+    return check.ended("passed", f"held-out log loss stays within {RISE:.0%} of its least value; {gap}")
+
+
+def _turned(log: TrainingLog) -> bool:
+    """Two epochs or more after its least value the held-out loss is well above it, and the training loss below."""
+    val, train = curve(log, "val"), curve(log, "train")
+    best = int(np.nanargmin(val))
+    if len(val) - 1 - best < 2:
+        return False
+    rise = val[-2:].mean() - val[best]
+    return bool(rise > max(RISE * val[best], LEAST_RISE) and train[-1] < min(train[max(best, 1)], val[-1]))
+
+
+def _turn(check: Check, logs: list[TrainingLog], where: str) -> Diagnosis:
+    held, learnt, right = ([curve(log, *of) for log in logs] for of in (("val",), ("train",), ("val", "accuracy")))
+    best = [int(np.nanargmin(val)) for val in held]
+    least, last = np.mean([val[b] for val, b in zip(held, best, strict=True)]), np.mean([val[-1] for val in held])
+    first, final = np.mean([t[max(b, 1)] for t, b in zip(learnt, best, strict=True)]), np.mean([t[-1] for t in learnt])
+    before, after = np.mean([a[b] for a, b in zip(right, best, strict=True)]), np.mean([a[-1] for a in right])
+    curves = (
+        f"held-out log loss rises from {least:.2f} to {last:.2f} while training log loss falls from {first:.2f} to "
+        f"{final:.2f}, {where}"
+    )
+    epoch, recipe = int(np.median(best)) + 1, logs[0].recipe
+    if after > before:
+        sentence = (
+            f"grows over-confident from epoch {epoch}: {curves}; accuracy still rises, {before:.3f} to {after:.3f}"
+        )
+        return check.found("tip", sentence, "smooth the labels", _smoother(recipe))
+    sentence = f"overfits from epoch {epoch}: {curves}; held-out accuracy {before:.3f} to {after:.3f}"
+    return check.found("issue", sentence, _FIX, regularised(recipe, epoch))
+
+
+_FIX = "regularise more: augmentation, mixup, dropout, weight decay; or train less: fewer blocks or epochs"
+
+
+def regularised(recipe: Recipe, epoch: int = 0) -> dict[str, Any]:
+    """The next step against overfitting: first other pictures, then mixed ones, then fewer weights, then less time."""
+    decay = max(1e-3, min(10 * recipe.weight_decay, 0.1))
+    if not recipe.augment:
+        return changed(recipe, augment=0.5, weight_decay=decay)
+    if not (recipe.mixup or recipe.cutmix):
+        return changed(recipe, mixup=0.2, dropout=max(recipe.dropout, 0.2), weight_decay=decay)
+    if recipe.part == "all":
+        return changed(recipe, part="last", blocks=1)
+    if recipe.blocks > 1 and recipe.strategy not in ("probe", "scratch"):
+        return changed(recipe, blocks=recipe.blocks - 1)
+    return changed(recipe, dropout=max(recipe.dropout, 0.5), epochs=min(max(epoch, 3), recipe.epochs))
+
+
+def _smoother(recipe: Recipe) -> dict[str, Any]:
+    if recipe.label_smoothing < 0.1:
+        return changed(recipe, label_smoothing=0.1)
+    return changed(recipe, mixup=max(recipe.mixup, 0.2))
+
+
+PLUGIN = Check("M201", "overfitting", _look)

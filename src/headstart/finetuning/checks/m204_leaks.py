@@ -1,0 +1,50 @@
+"""Held-out scores that are too good: copies on both sides, or far above what the training scores allow."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from headstart.core.types import Diagnosis, TrainingInput, TrainingLog
+from headstart.finetuning.check_base import Check, ends, held_out, long_enough, no_curve
+from headstart.finetuning.training_curves import curve
+
+ABOVE = 0.10  # of accuracy, held-out above training, besides chance and the last epoch's own progress
+# What makes running training scores lower than the network is.
+HAMPERS = ("augment", "mixup", "cutmix", "dropout", "stochastic_depth")
+
+
+def _look(check: Check, given: TrainingInput) -> Diagnosis:
+    if given.overlap:
+        thing = "picture looks" if given.overlap == 1 else "pictures look"
+        sentence = (
+            f"{given.overlap:,} held-out {thing} like one that the network learnt from: held-out scores are too good"
+        )
+        return check.found("issue", sentence, "keep look-alikes on one side; the audit names them (D101 to D201)", {})
+    apart = "no held-out picture looks like one that the network learnt from"
+    logs = long_enough(given.logs)
+    recipe = given.logs[0].recipe
+    hampers = [name for name in HAMPERS if getattr(recipe, name)]
+    if hampers or recipe.sampling == "balanced" or not logs:
+        why = (
+            f"training is hampered on purpose ({', '.join(hampers or ['balanced sampling'])})"
+            if logs
+            else no_curve(given.logs)
+        )
+        return check.ended("passed", f"{apart}; training and held-out accuracy are not compared: {why}")
+    above = [_above(log) for log in logs]
+    chance = 2 * np.sqrt(0.25 / (held_out(given) * len(logs)))
+    learnt, held = (np.mean([curve(log, side, "accuracy")[-1] for log in logs]) for side in ("train", "val"))
+    told = f"held-out accuracy {held:.2f}, training accuracy {learnt:.2f} in the last epoch"
+    if np.mean(above) > ABOVE + chance and ends(logs, "val", "accuracy") > given.probe.accuracy + ABOVE:
+        sentence = f"{told}, the frozen probe {given.probe.accuracy:.2f}: held-out pictures are easier than others"
+        return check.found("issue", sentence, "look for copies, and for pictures of one object on both sides", {})
+    return check.ended("passed", f"{apart}; {told}")
+
+
+def _above(log: TrainingLog) -> float:
+    """Held-out accuracy over training accuracy in the last epoch, less what training gained within it."""
+    train, val = curve(log, "train", "accuracy"), curve(log, "val", "accuracy")
+    return float(val[-1] - train[-1] - max(0.0, train[-1] - train[-2]))
+
+
+PLUGIN = Check("M204", "leakage", _look)

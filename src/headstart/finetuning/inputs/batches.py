@@ -1,0 +1,217 @@
+"""Batches for training and for watching: from kept activations, from pooled features, or from pictures.
+
+Every feed goes on through one endless row of drawn orders (`headstart.finetuning.training.objectives.order`), so that
+pictures left over from the last whole batch of an epoch open the next one and none is seen less often. What an epoch
+gives depends on the recipe's seed and the epoch's number alone. Arrays are shared: a feed holds positions in them, so
+the folds of a cross-validation and the trials of a search read the same maps. Only a batch at a time becomes float32.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from headstart.core.recipe import Recipe
+from headstart.core.settings import threads
+from headstart.finetuning.inputs import augmentation
+from headstart.finetuning.inputs.cached_activations import Lower, Maps
+from headstart.finetuning.training.objectives import mixed, order
+
+HELD_BATCH = 64
+_MIX, _VIEW, _AUGMENT = 77_101, 77_102, 77_103  # streams of draws; no two share one
+
+Inputs = dict[str, np.ndarray]
+Batch = tuple[Inputs, np.ndarray, np.ndarray]
+
+
+class _Feed:
+    """The order of pictures, their labels, and mixing; a subclass gives the inputs.
+
+    Attributes:
+        n: Pictures.
+        steps: Batches an epoch.
+        batch: Pictures a batch: the recipe's, or all of them when they are fewer.
+    """
+
+    def __init__(self, *, positions: np.ndarray, y: np.ndarray, n_classes: int, recipe: Recipe) -> None:
+        if len(positions) != len(y) or not len(y):
+            raise ValueError(f"{len(positions)} positions and {len(y)} classes: there must be as many, at least one")
+        self.positions, self.y = np.asarray(positions, np.int64), np.asarray(y, np.int64)
+        self.recipe, self.n_classes, self.n = recipe, n_classes, len(y)
+        self.batch = min(recipe.batch, self.n)
+        self.steps = self.n // self.batch
+
+    def epoch(self, number: int) -> Iterator[Batch]:
+        """The batches of an epoch.
+
+        Args:
+            number: From 1.
+
+        Yields:
+            Inputs by name (b, …) float32, soft labels (b, C) float32, hard labels (b,) int64: the class that most of
+            a mixed picture has.
+        """
+        rng = np.random.default_rng([self.recipe.seed, _MIX, number])
+        for drawn, inputs in self._inputs(number, self._drawn(number)):
+            soft = np.eye(self.n_classes, dtype=np.float32)[self.y[drawn]]
+            inputs, soft = mixed(inputs, soft, self.recipe, rng)
+            yield inputs, soft, soft.argmax(axis=1)
+
+    def _drawn(self, number: int) -> Iterator[np.ndarray]:
+        """Which of the n pictures each batch of an epoch has, (b,) int64."""
+        at = (number - 1) * self.steps * self.batch
+        turn, skipped = divmod(at, self.n)
+        row = order(self.y, self.recipe, turn + 1)[skipped:]
+        for _ in range(self.steps):
+            if len(row) < self.batch:
+                turn += 1
+                row = np.concatenate([row, order(self.y, self.recipe, turn + 1)])
+            yield row[: self.batch]
+            row = row[self.batch :]
+
+    def _inputs(self, number: int, batches: Iterator[np.ndarray]) -> Iterator[tuple[np.ndarray, Inputs]]:
+        raise NotImplementedError
+
+
+class MapFeed(_Feed):
+    """Trains on activations at the cut that were computed once; of each picture's views one is drawn each time.
+
+    Args:
+        maps: Of all pictures.
+        positions: (n,) positions in `maps`.
+        y: (n,) their classes.
+        n_classes: C.
+        recipe: Gives batch, seed, sampling and mixing.
+        low: Depths whose pooled features the head reads besides, in this order.
+    """
+
+    def __init__(self, *, maps: Maps, low: Sequence[str] = (), **shared: Any) -> None:
+        super().__init__(**shared)
+        self.maps, self.low = maps, tuple(low)
+
+    def _inputs(self, number: int, batches: Iterator[np.ndarray]) -> Iterator[tuple[np.ndarray, Inputs]]:
+        rng = np.random.default_rng([self.recipe.seed, _VIEW, number])
+        for drawn in batches:
+            views = rng.integers(self.maps.views, size=len(drawn))
+            yield drawn, self.maps.inputs(self.positions[drawn], views, self.low)
+
+
+class PooledFeed(_Feed):
+    """Trains a head on pooled features.
+
+    Args:
+        features: (N, D) float32 of all pictures, depths side by side.
+        positions: (n,) rows of `features`.
+        y: (n,) their classes.
+        n_classes: C.
+        recipe: Gives batch, seed, sampling and mixing.
+    """
+
+    def __init__(self, *, features: np.ndarray, **shared: Any) -> None:
+        super().__init__(**shared)
+        self.features = features
+
+    def _inputs(self, number: int, batches: Iterator[np.ndarray]) -> Iterator[tuple[np.ndarray, Inputs]]:
+        for drawn in batches:
+            yield drawn, {"pooled": np.asarray(self.features[self.positions[drawn]], np.float32)}
+
+
+class PictureFeed(_Feed):
+    """Trains on pictures, augmented anew each time, in parallel; a frozen lower part runs before the network.
+
+    Args:
+        pictures: (N, S, S, 3) uint8 of all pictures.
+        positions: (n,) positions in `pictures`.
+        y: (n,) their classes.
+        n_classes: C.
+        recipe: Gives batch, seed, sampling, mixing and augmentation.
+        below: The trunk up to the network's cut; None when the network takes pictures.
+        low: Depths of `below` whose pooled features the head reads besides, in this order.
+    """
+
+    def __init__(
+        self, *, pictures: np.ndarray, below: Lower | None = None, low: Sequence[str] = (), **shared: Any
+    ) -> None:
+        super().__init__(**shared)
+        self.pictures, self.below, self.low = pictures, below, tuple(low)
+        self.policy = augmentation.Policy(domain=self.recipe.domain, strength=self.recipe.augment)
+
+    def _inputs(self, number: int, batches: Iterator[np.ndarray]) -> Iterator[tuple[np.ndarray, Inputs]]:
+        jobs = (
+            (drawn, self.pictures[self.positions[drawn]], self._seeds(number, step))
+            for step, drawn in enumerate(batches)
+        )
+        return _through(self.below, self.low, augmentation.stream(jobs, self.policy, threads=threads()))
+
+    def _seeds(self, number: int, step: int) -> list[tuple[int, ...]]:
+        return [(self.recipe.seed, _AUGMENT, number, step * self.batch + place) for place in range(self.batch)]
+
+
+def _through(
+    below: Lower | None, low: Sequence[str], found: Iterator[tuple[np.ndarray, np.ndarray]]
+) -> Iterator[tuple[np.ndarray, Inputs]]:
+    """Pictures as a network's inputs: as float32, or as what the frozen lower part makes of them."""
+    if below is not None:
+        yield from below.run(found, low)
+        return
+    for key, pictures in found:
+        yield key, {"pictures": pictures.astype(np.float32)}
+
+
+class _Held:
+    def __init__(self, *, positions: np.ndarray, y: np.ndarray) -> None:
+        self.positions, self.y = np.asarray(positions, np.int64), np.asarray(y, np.int64)
+
+    def _parts(self) -> Iterator[np.ndarray]:
+        for at in range(0, len(self.positions), HELD_BATCH):
+            yield self.positions[at : at + HELD_BATCH]
+
+
+class HeldMaps(_Held):
+    """Watched through kept activations of the pictures themselves (view 0); arguments as `MapFeed`'s."""
+
+    def __init__(self, *, maps: Maps, positions: np.ndarray, y: np.ndarray, low: Sequence[str] = ()) -> None:
+        super().__init__(positions=positions, y=y)
+        self.maps, self.low = maps, tuple(low)
+
+    def batches(self) -> Iterator[Inputs]:
+        """Inputs by name (b, …) float32, in the order of `y`."""
+        for part in self._parts():
+            yield self.maps.inputs(part, np.zeros(len(part), np.int64), self.low)
+
+
+class HeldPooled(_Held):
+    """Watched through pooled features; arguments as `PooledFeed`'s."""
+
+    def __init__(self, *, features: np.ndarray, positions: np.ndarray, y: np.ndarray) -> None:
+        super().__init__(positions=positions, y=y)
+        self.features = features
+
+    def batches(self) -> Iterator[Inputs]:
+        """Inputs by name (b, …) float32, in the order of `y`."""
+        for part in self._parts():
+            yield {"pooled": np.asarray(self.features[part], np.float32)}
+
+
+class HeldPictures(_Held):
+    """Watched through the pictures as they are; arguments as `PictureFeed`'s."""
+
+    def __init__(
+        self,
+        *,
+        pictures: np.ndarray,
+        positions: np.ndarray,
+        y: np.ndarray,
+        below: Lower | None = None,
+        low: Sequence[str] = (),
+    ) -> None:
+        super().__init__(positions=positions, y=y)
+        self.pictures, self.below, self.low = pictures, below, tuple(low)
+
+    def batches(self) -> Iterator[Inputs]:
+        """Inputs by name (b, …) float32, in the order of `y`."""
+        found = ((part, self.pictures[part]) for part in self._parts())
+        for _, inputs in _through(self.below, self.low, found):
+            yield inputs

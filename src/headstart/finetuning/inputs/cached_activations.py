@@ -1,0 +1,301 @@
+"""Activations of a frozen lower trunk, computed once by the fast engine and kept for every training that follows.
+
+Below the first block that trains nothing changes, so its map of a picture is always the same: it is computed by
+OpenVINO, one picture a request, and kept as float16 in the row cache (`headstart.core.storage.row_cache`) under the
+picture's digest; the pooled features of every depth on the way come from the same pass and stay float32. An augmented
+view of a picture is a row of its own under a key that also tells how it was changed. So folds, trials and later runs
+share what is there, a few new pictures cost a few rows, and an interrupted pass goes on where it was. Everything is
+mapped from files: 20,000 maps of 44 kB take no memory of this process.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from threading import Lock
+from typing import Any
+
+import numpy as np
+
+from headstart.backbones import loading
+from headstart.backbones.loading import Trunk
+from headstart.core.console import Say
+from headstart.core.errors import SetupError
+from headstart.core.settings import threads
+from headstart.core.storage.cache import Store
+from headstart.core.storage.files import show
+from headstart.core.storage.hashing import canonical, digest
+from headstart.core.storage.row_cache import RowStore, keys_of
+from headstart.core.types import Dataset
+from headstart.finetuning.inputs import augmentation
+from headstart.finetuning.inputs.augmentation import Policy
+from headstart.images import preprocessing
+from headstart.images.decoded_cache import require_room
+
+PARITY = 8  # pictures on which a new trunk is compared with Keras
+MAP = "map"
+_BLOCK = 64  # pictures whose maps go to the cache together
+_HALF_MOST = 65504.0  # float16
+_ROOM = 8  # times the largest value of the sample that float16 must hold
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Lower:
+    """The trunk up to a cut, ready to run; several may run it at once, as training and watching do.
+
+    Attributes:
+        engine: Runs pictures.
+        outputs: What it gives: `map` where there is a cut, then each depth up to it, pooled.
+        turn: Held while a batch is in the engine, which takes one `run` at a time.
+    """
+
+    engine: Any
+    outputs: tuple[str, ...]
+    turn: Any = field(default_factory=Lock, repr=False)
+
+    def run(
+        self, batches: Iterator[tuple[Any, np.ndarray]], low: Sequence[str] = ()
+    ) -> Iterator[tuple[Any, dict[str, np.ndarray]]]:
+        """Maps of pictures, batch by batch, in order.
+
+        Args:
+            batches: Pairs of a key, handed back as it is, and pictures (b, H, W, 3) uint8.
+            low: Depths whose pooled features are wanted besides, side by side in this order.
+
+        Yields:
+            The key and `map` (b, h, w, c) float32 and, with `low`, `pooled` (b, D) float32.
+        """
+        for batch in batches:
+            with self.turn:  # to the end of the batch: while a caller rests, nothing of it is in the engine
+                ((key, found),) = self.engine.run(iter([batch]))
+            yield key, _inputs(dict(zip(self.outputs, found, strict=True)), low)
+
+
+def _inputs(named: Mapping[str, np.ndarray], low: Sequence[str]) -> dict[str, np.ndarray]:
+    """What a network takes: the map, where there is one, and the pooled features of `low` side by side."""
+    made = {MAP: named[MAP]} if MAP in named else {}
+    if low:
+        made["pooled"] = np.concatenate([named[name] for name in low], axis=1)
+    return made
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Maps:
+    """Kept activations of M pictures in V views; view 0 is the picture itself.
+
+    Attributes:
+        cut: The depth; empty when only pooled features are kept.
+        shape: (h, w, c) of a map; empty without one.
+        at: (V, M) int64 rows of `columns`.
+        columns: `map` -> (R, h * w * c) float16, or float32 where values are large; depth -> (R, D) float32; mapped.
+    """
+
+    cut: str
+    shape: tuple[int, ...]
+    at: np.ndarray
+    columns: Mapping[str, np.ndarray]
+
+    def __len__(self) -> int:
+        return int(self.at.shape[1])
+
+    @property
+    def views(self) -> int:
+        """V."""
+        return len(self.at)
+
+    @property
+    def bytes(self) -> int:
+        """Of all views of these pictures on the disk."""
+        return int(self.at.size * sum(column.shape[1] * column.itemsize for column in self.columns.values()))
+
+    def inputs(self, positions: np.ndarray, views: np.ndarray, low: Sequence[str] = ()) -> dict[str, np.ndarray]:
+        """What a network takes.
+
+        Args:
+            positions: (b,) int64 pictures.
+            views: (b,) int64 view of each.
+            low: Depths whose pooled features are wanted, side by side in this order.
+
+        Returns:
+            `map` (b, h, w, c) float32 where maps are kept, `pooled` (b, D) float32 where `low` names depths.
+        """
+        rows = self.at[views, positions]
+        named = {name: self.columns[name][rows] for name in low}
+        if self.shape:
+            named[MAP] = self.columns[MAP][rows].astype(np.float32).reshape(-1, *self.shape)
+        return _inputs(named, low)
+
+
+def maps(
+    found: Trunk,
+    cut: str,
+    data: Dataset,
+    rows: np.ndarray,
+    *,
+    store: Store,
+    say: Say,
+    views: int = 0,
+    policy: Policy | None = None,
+    seed: int = 0,
+) -> Maps:
+    """Activations of pictures and of augmented views of them; what the cache does not hold is computed.
+
+    Args:
+        found: The trunk.
+        cut: Depth whose map is kept; empty keeps the pooled features of all depths and no map.
+        data: The data set.
+        rows: (M,) positions in `data.uris`.
+        store: The cache.
+        say: Told what it takes and how far it is.
+        views: Augmented views of each picture besides the picture itself.
+        policy: How they are augmented.
+        seed: Of their draws; a view depends on it, its number and the picture's bytes alone.
+
+    Raises:
+        DataError: A picture changed since it was read.
+        SetupError: The disk has no room, weights or an engine are missing, or a value is not finite.
+    """
+    rows = np.asarray(rows, np.int64)
+    wanted = _Wanted(data=data, rows=rows, views=views, policy=policy or Policy(), seed=seed)
+    below = lower(found, cut, data, rows, store=store, say=say)
+    cache, shape = _cache(found, cut, below, _sample(found, data, rows), store)
+    missing = [cache.find(keys) < 0 for keys in wanted.keys]
+    if any(one.any() for one in missing):
+        count = int(sum(one.sum() for one in missing))
+        what = f"the activations of {len(rows):,} pictures in {1 + views} views at {cut or 'all depths'}"
+        require_room(cache.folder, count * _row_bytes(cache), what)
+        with say.progress("maps", count) as progress, ThreadPoolExecutor(1, thread_name_prefix="maps") as writer:
+            last: Future[None] | None = None
+            for keys, columns in _computed(below, cache, found, wanted, missing):
+                if last is not None:
+                    last.result()  # one block is written while the next is computed
+                last = writer.submit(cache.add, keys, columns)
+                progress.add(len(keys))
+            if last is not None:
+                last.result()
+    at = np.stack([cache.find(keys) for keys in wanted.keys])
+    return Maps(cut=cut, shape=shape, at=at, columns={name: cache.column(name) for name in cache.columns})
+
+
+def lower(found: Trunk, cut: str, data: Dataset, rows: np.ndarray, *, store: Store, say: Say) -> Lower:
+    """The trunk up to a cut, compiled; made, and compared with Keras on eight of the rows, at its first use.
+
+    Args:
+        found: The trunk.
+        cut: One of its depths but the last; empty for all depths and no map.
+        data: Gives the pictures to compare on.
+        rows: (M,) positions in `data.uris`.
+        store: Keeps what is made.
+        say: Told before the making.
+    """
+    pictures = _sample(found, data, rows)
+    ready = loading.ready(found, store, say, pictures, threads=threads(), cut=cut)
+    outputs = (MAP, *loading.outputs(found.spec, cut)[1:]) if cut else tuple(depth.name for depth in found.spec.depths)
+    return Lower(engine=ready, outputs=outputs)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Wanted:
+    """What is asked for: rows of a data set in some views."""
+
+    data: Dataset
+    rows: np.ndarray
+    views: int
+    policy: Policy
+    seed: int
+
+    @property
+    def keys(self) -> list[np.ndarray]:
+        """For each view the (M, 32) uint8 keys of its rows."""
+        plain = [self.data.digests[row] for row in self.rows.tolist()]
+        made = [keys_of(plain)]
+        for view in range(1, 1 + self.views):
+            how = canonical([augmentation.revision(), self.policy, self.seed, view])
+            made.append(keys_of([hashlib.sha256(f"{one} {how}".encode()).hexdigest() for one in plain]))
+        return made
+
+    def seeds(self, positions: np.ndarray, view: int) -> list[tuple[int, ...]]:
+        """Of one view's draws: they depend on the pictures' bytes, not on their place."""
+        digests = (self.data.digests[row] for row in self.rows[positions].tolist())
+        return [(self.seed, view, int(one[:16], 16)) for one in digests]
+
+
+def _cache(found: Trunk, cut: str, below: Lower, sample: np.ndarray, store: Store) -> tuple[RowStore, tuple[int, ...]]:
+    """The rows of a cut and the shape of a map; float16 unless the sample's values come near to its largest."""
+    _, tried = next(iter(below.engine.run(iter([(None, sample)]))))
+    named = dict(zip(below.outputs, tried, strict=True))
+    shape = named[MAP].shape[1:] if cut else ()
+    half = (MAP,) if cut and np.abs(named[MAP]).max() * _ROOM < _HALF_MOST else ()
+    address = digest([loading.key(found), preprocessing.revision(), cut, half])
+    widths = {name: math.prod(values.shape[1:]) for name, values in named.items()}
+    return RowStore(store.root / "maps" / address, widths, half=half, report=store.report), shape
+
+
+def _row_bytes(cache: RowStore) -> int:
+    """Of one picture in one view."""
+    return sum(width * cache.types[name].itemsize for name, width in cache.columns.items())
+
+
+def _computed(
+    below: Lower, cache: RowStore, found: Trunk, wanted: _Wanted, missing: Sequence[np.ndarray]
+) -> Iterator[tuple[np.ndarray, dict[str, np.ndarray]]]:
+    """Keys and columns of what is missing, block by block."""
+    keys = wanted.keys
+    for (view, positions), values in below.engine.run(_views(found, wanted, missing)):
+        columns = dict(zip(below.outputs, (one.reshape(len(one), -1) for one in values), strict=True))
+        _require_finite(columns, wanted, positions, found)
+        if cache.types.get(MAP) == np.float16:
+            np.clip(columns[MAP], -_HALF_MOST, _HALF_MOST, out=columns[MAP])  # what lies beyond becomes its edge
+        yield keys[view][positions], columns
+
+
+def _views(
+    found: Trunk, wanted: _Wanted, missing: Sequence[np.ndarray]
+) -> Iterator[tuple[tuple[int, np.ndarray], np.ndarray]]:
+    """Each picture that lacks a view is decoded once; its missing views follow one another."""
+    positions = np.flatnonzero(np.any(missing, axis=0))
+    data = wanted.data
+    decoded = preprocessing.batches(
+        data.root,
+        data.uris,
+        wanted.rows[positions],
+        found.spec.input,
+        batch=_BLOCK,
+        threads=threads(),
+        digests=data.digests,
+    )
+
+    def jobs() -> Iterator[tuple[Any, np.ndarray, Any]]:
+        at = 0
+        for part, pictures in decoded:
+            own = positions[at : at + len(part)]
+            at += len(part)
+            for view, lacking in enumerate(missing):
+                there = lacking[own]
+                if there.any():
+                    yield (view, own[there]), pictures[there], wanted.seeds(own[there], view) if view else None
+
+    return augmentation.stream(jobs(), wanted.policy, threads=threads())
+
+
+def _require_finite(columns: Mapping[str, np.ndarray], wanted: _Wanted, positions: np.ndarray, found: Trunk) -> None:
+    for values in columns.values():
+        bad = np.flatnonzero(~np.isfinite(values).all(axis=1))
+        if len(bad):
+            uri = wanted.data.uris[wanted.rows[positions[bad[0]]]]
+            raise SetupError(
+                f"`{found.name}` gives numbers that are not finite for `{show(uri)}`",
+                hint="leave this backbone out with --backbones, and report it",
+            )
+
+
+def _sample(found: Trunk, data: Dataset, rows: np.ndarray) -> np.ndarray:
+    """Eight pictures from the whole range, repeated where there are fewer."""
+    spread = np.resize(rows[np.linspace(0, len(rows) - 1, min(PARITY, len(rows))).astype(np.int64)], PARITY)
+    found_pictures = preprocessing.batches(
+        data.root, data.uris, spread, found.spec.input, batch=PARITY, threads=1, digests=data.digests
+    )
+    return next(found_pictures)[1]

@@ -1,0 +1,78 @@
+"""Which way pictures take into a network whose lower trunk is frozen: kept activations, kept views, or all of it.
+
+Without augmentation a picture's map at the cut is always the same: it is computed once and kept. With augmentation
+either a stated number of augmented views is kept, or every epoch sends fresh ones through the frozen part. What takes
+fewer operations is taken, where the disk has room: counted, not measured, so the choice is the same every time.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from headstart.core.console import duration, size
+from headstart.core.recipe import Recipe
+from headstart.images.decoded_cache import SPARE
+from headstart.networks.flops import PASS_FLOPS_PER_S
+
+VIEWS = 4  # augmented views that are kept of a picture when the recipe names no number
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Path:
+    """A way into the network.
+
+    Attributes:
+        kind: `cached`, `cached views` or `full path`.
+        views: Augmented views that are kept of each picture, besides itself.
+        bytes: That are kept.
+        flops: Of the frozen part, for all trainings.
+        why: One sentence with the numbers.
+    """
+
+    kind: str
+    views: int
+    bytes: int
+    flops: float
+    why: str
+
+
+def plan(recipe: Recipe, *, n: int, trainings: int, lower_flops: float, view_bytes: int, free_bytes: int) -> Path:
+    """Choose by operations and disk.
+
+    Args:
+        recipe: Its `augment`, `views` and `epochs`.
+        n: Pictures, held-out ones included.
+        trainings: That see these pictures with this cut and augmentation: folds times trials.
+        lower_flops: Of one picture through the frozen part.
+        view_bytes: Of one picture's activations at the cut.
+        free_bytes: Of the disk that holds the cache.
+    """
+    views = (recipe.views or VIEWS) if recipe.augment else 0
+    kept = Path(
+        kind="cached views" if views else "cached",
+        views=views,
+        bytes=(1 + views) * n * view_bytes,
+        flops=(1 + views) * n * lower_flops,
+        why="",
+    )
+    full = Path(kind="full path", views=0, bytes=0, flops=float(recipe.epochs * trainings * n * lower_flops), why="")
+    fits = kept.bytes + SPARE <= free_bytes
+    forced = bool(recipe.augment and recipe.views)  # the recipe says how many views
+    chosen = kept if fits and (forced or not views or kept.flops <= full.flops) else full
+    return _told(chosen, kept, full, n, fits, free_bytes)
+
+
+def _told(chosen: Path, kept: Path, full: Path, n: int, fits: bool, free_bytes: int) -> Path:
+    each = f"in {1 + kept.views} views each " if kept.views else ""
+    keeping = f"keeping {n:,} pictures {each}takes {size(kept.bytes)} and {_seconds(kept)}"
+    if not fits:
+        why = f"{keeping}, and {size(free_bytes)} of disk are free: pictures go through the frozen part each time"
+    else:
+        why = f"{keeping} of the frozen part; sending them through it each time takes {_seconds(full)}"
+    return Path(
+        kind=chosen.kind, views=chosen.views, bytes=chosen.bytes, flops=chosen.flops, why=f"{chosen.kind}: {why}"
+    )
+
+
+def _seconds(path: Path) -> str:
+    return f"{path.flops / 1e9:,.0f} GFLOP (about {duration(path.flops / PASS_FLOPS_PER_S)})"

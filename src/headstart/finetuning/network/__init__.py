@@ -1,0 +1,1 @@
+"""The network that a recipe trains, and the plain model that comes of it."""

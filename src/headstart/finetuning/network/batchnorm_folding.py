@@ -1,0 +1,103 @@
+"""A frozen batch norm as part of the convolution before it, while both train.
+
+With s = gamma / sqrt(variance + epsilon), norm(conv(x, W) + b) = conv(x, s W) + beta + (b - mean) s: the same numbers
+and gradients, without a pass over the map and without keeping the convolution's output for gamma's gradient. Measured
+on EfficientNet-Lite2, all blocks, 16 pictures a step: 1.0 instead of 2.5 GB and a fifth less time. The variables stay
+with their own layers. Not for the strategy `norms`, which would then need gradients of kernels that it does not train.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from headstart.core.recipe import Recipe
+from headstart.networks.blocks import Anatomy, producing
+
+_KERNEL = "frozen_kernel"  # where a depthwise convolution keeps its variable once `kernel` is computed
+
+
+def found(trunk_model: Any, anatomy: Anatomy, recipe: Recipe, train: Sequence[str]) -> dict[int, int]:
+    """Id of each convolution that takes in a batch norm -> id of that norm.
+
+    The convolution is linear, feeds nothing else, and both are in one block that trains.
+    """
+    import keras
+
+    if recipe.strategy not in ("finetune", "lora"):
+        return {}
+    producers, home = producing(trunk_model), anatomy.block_of()
+    read = Counter(id(x) for one in trunk_model.operations for x in keras.tree.flatten(one.input))
+    pairs = {}
+    for norm in (one for block in train for one in anatomy.segments[block]):
+        if type(norm) is keras.layers.BatchNormalization and norm.axis in (-1, len(norm.input.shape) - 1):
+            conv = producers[id(norm.input)]
+            linear = getattr(conv, "activation", None) is keras.activations.linear
+            ours = type(conv) in (keras.layers.Conv2D, keras.layers.DepthwiseConv2D)
+            if ours and linear and read[id(norm.input)] == 1 and home.get(id(conv)) == home[id(norm)]:
+                pairs[id(conv)] = id(norm)
+    return pairs
+
+
+@functools.cache
+def stand_in(kind: Any) -> Any:
+    """Class of a convolution that computes what `held` gives, a batch norm or None, together with its own part."""
+    import keras
+
+    plain = getattr(kind, "kernel", None)  # a property, or nothing where `build` sets an attribute
+
+    def call(self: Any, inputs: Any) -> Any:
+        outputs = kind.call(self, inputs)
+        if self.held() is None:
+            return outputs
+        scale, norm = _scale(self.held()), self.held()
+        bias = self.bias if self.use_bias else 0.0
+        shift = (bias - norm.moving_mean) * scale - bias + (norm.beta if norm.center else 0.0)
+        return outputs + keras.ops.cast(shift, outputs.dtype)
+
+    def get(self: Any) -> Any:
+        kernel = plain.fget(self) if plain else getattr(self, _KERNEL)
+        if self.held() is None:
+            return kernel
+        depthwise = isinstance(self, keras.layers.DepthwiseConv2D)
+        scale = keras.ops.reshape(_scale(self.held()), kernel.shape[2:] if depthwise else (-1,))
+        return kernel * keras.ops.cast(scale, self.compute_dtype)
+
+    def put(self: Any, kernel: Any) -> None:
+        plain.fset(self, kernel) if plain else setattr(self, _KERNEL, kernel)
+
+    return type(
+        f"Folded{kind.__name__}", (kind,), {"call": call, "kernel": property(get, put), "held": staticmethod(_nothing)}
+    )
+
+
+def _nothing() -> None:
+    return None
+
+
+def _scale(norm: Any) -> Any:
+    """(channels,) float32."""
+    import keras
+
+    inverse = keras.ops.rsqrt(norm.moving_variance + norm.epsilon)
+    return norm.gamma * inverse if norm.scale else inverse
+
+
+def link(pairs: Sequence[tuple[Any, Any]], folds: Mapping[int, int]) -> None:
+    """Let the copies of convolutions take in the copies of their norms, which from then on pass on what they get.
+
+    Args:
+        pairs: Operations with their copies.
+        folds: From `found`, of the operations.
+    """
+    made = {id(one): copy for one, copy in pairs}
+    for conv, norm in folds.items():
+        if conv in made and norm in made:
+            made[norm].folded = True
+            made[conv].held = functools.partial(_itself, made[norm])  # a call, for Keras would adopt a layer
+
+
+def _itself(layer: Any) -> Any:
+    return layer

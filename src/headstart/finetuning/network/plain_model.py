@@ -1,0 +1,101 @@
+"""A trained network as plain Keras layers: from pictures to probabilities, and as a trunk with a linear head.
+
+Low-rank updates are merged, the layers that stood in are Keras' own again, standardisation and temperature are part of
+the last weights. Both models share their layers; `headstart.networks.formats.keras_writer` writes them.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from headstart.core.types import BackboneSpec
+from headstart.finetuning.network import clone, trainable_head
+from headstart.finetuning.network.trainable_network import Network, columns
+from headstart.networks import blocks
+from headstart.networks.formats.keras_writer import FEATURES
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Finished:
+    """A network that is done training; D counts the hidden units of a head `mlp` too.
+
+    Attributes:
+        model: `keras.Model`, pictures (B, H, W, 3) float32 RGB 0..255 -> probabilities (B, C).
+        trunk: `keras.Model`, pictures -> features (B, D): depths in the recipe's order, then hidden units. `model`
+            up to its layer `features`.
+        weights: (D, C) float32, so that softmax(trunk(x) @ weights + bias) == model(x).
+        bias: (C,) float32.
+    """
+
+    model: Any
+    trunk: Any
+    weights: np.ndarray
+    bias: np.ndarray
+
+
+def finish(network: Network, trunk_model: Any, spec: BackboneSpec, *, temperature: float = 1.0) -> Finished:
+    """Make plain models of a network with the weights that it has now.
+
+    Args:
+        network: Trained.
+        trunk_model: The trunk it was built on.
+        spec: Of the trunk.
+        temperature: By which logits are divided.
+    """
+    import keras
+
+    depths = network.recipe.depths
+    anatomy = blocks.look(trunk_model, spec, depths)
+    pictures = keras.Input(trunk_model.inputs[0].shape[1:], name="pictures")
+    targets = [anatomy.pooled[depth] for depth in depths]
+    body = clone.copied(trunk_model.inputs[0], targets, pictures, anatomy.names, clone.as_it_is)
+    clone.copy_weights(body.pairs)
+    _put_tuned(body, network)
+    head = trainable_head.folded(network.head, temperature)
+    rows = columns(spec, network.low + tuple(depth for depth in depths if depth not in network.low), depths)
+    rows = np.concatenate([rows, np.arange(len(rows), len(head.weights))])
+    weights = head.weights[rows]
+    joined = _joined(body.outputs, "depths")
+    if head.hidden:
+        joined = _with_hidden(joined, head.hidden, rows[: len(head.hidden[0])])
+    features = keras.layers.Identity(name=FEATURES)(joined)
+    dense = keras.layers.Dense(weights.shape[1], name="logits")
+    answer = keras.layers.Softmax(name="probabilities")(dense(features))
+    dense.set_weights([weights, head.bias])
+    name = re.sub(r"\W+", "_", spec.name)
+    trunk = keras.Model(pictures, features, name=f"{name}_trunk")
+    model = keras.Model(pictures, answer, name=name)
+    return Finished(model=model, trunk=trunk, weights=weights, bias=head.bias)
+
+
+def _put_tuned(body: clone.Twin, network: Network) -> None:
+    """What the network trained goes over what the trunk had."""
+    merged = {update.kernel.path: update.merged() for update in network.updates}
+    own = {v.path: v for _, made in body.pairs for v in getattr(made, "weights", ())}
+    elsewhere = {v.path for v in network.head.variables} | {v.path for one in network.updates for v in (one.a, one.b)}
+    for path, value in {**network.get(), **merged}.items():
+        if path not in elsewhere:
+            own[path].assign(value)
+
+
+def _joined(parts: list[Any], name: str) -> Any:
+    import keras
+
+    return keras.layers.Concatenate(name=name)(parts) if len(parts) > 1 else parts[0]
+
+
+def _with_hidden(features: Any, hidden: tuple[np.ndarray, ...], rows: np.ndarray) -> Any:
+    """Features with the hidden units of a head `mlp` behind them."""
+    import keras
+
+    kernel, bias, gamma, beta = hidden
+    dense = keras.layers.Dense(len(bias), name="hidden")
+    norm = keras.layers.LayerNormalization(name="hidden_norm")
+    units = keras.layers.ReLU(name="hidden_relu")(norm(dense(features)))
+    dense.set_weights([kernel[rows], bias])
+    norm.set_weights([gamma, beta])
+    return _joined([features, units], "depths_and_hidden")

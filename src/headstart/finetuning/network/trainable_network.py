@@ -1,0 +1,286 @@
+"""The network that a recipe trains: the upper part of a trunk with a head on it, cut where nothing below trains.
+
+`build` copies the part above the cut, swaps the layers that must behave otherwise in training (`own_layers`, `lora`),
+frees what the strategy frees and lays the head on. Inputs are `map` (the trunk's map at the cut) or `pictures`, and
+`pooled` (pooled features of the depths at or below the cut); the output is logits. Weights are known by paths that
+are the same in every process. `headstart.finetuning.network.plain_model` makes a plain model of it again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from headstart.core import recipe as recipes
+from headstart.core.errors import NoOpError
+from headstart.core.recipe import Recipe
+from headstart.core.types import BackboneSpec
+from headstart.finetuning.network import batchnorm_folding, clone, layer_swaps, lora, trainable_head
+from headstart.finetuning.network.determinism import repeat_bit_for_bit
+from headstart.finetuning.network.lora import Update
+from headstart.finetuning.network.trainable_head import Head, Start
+from headstart.networks import blocks
+from headstart.networks.blocks import Anatomy
+from headstart.networks.random_init import fill_random
+
+__all__ = ["Block", "Network", "Start", "build", "lower"]
+_DRAW = 9  # of LoRA's A, among the uses of the recipe's seed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Block:
+    """A block that trains.
+
+    Attributes:
+        name: The depth that ends it, or `head`.
+        variables: Its trainable `keras.Variable`s.
+        distance: 0 for the head, 1 for the block next to it.
+    """
+
+    name: str
+    variables: list[Any]
+    distance: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Network:
+    """What a recipe trains.
+
+    Attributes:
+        model: Functional `keras.Model`, not compiled: inputs by name -> logits (B, C) float32.
+        recipe: With `backbone`, `depths` and `part` decided.
+        cut: Depth whose map comes in; empty when pictures come in, or features alone.
+        low: Depths whose pooled features come in, in the order in which `pooled` holds them.
+        blocks: Those that train, shallow to deep, the head last.
+        head: The head's layers.
+        updates: Low-rank ones, for the strategy `lora`.
+        statistics: Variables that training changes without a gradient: those of batch norm.
+    """
+
+    model: Any
+    recipe: Recipe
+    cut: str
+    low: tuple[str, ...]
+    blocks: tuple[Block, ...]
+    head: Head
+    updates: tuple[Update, ...]
+    statistics: tuple[Any, ...]
+
+    @property
+    def trainable_params(self) -> int:
+        """How many numbers train."""
+        return sum(int(np.prod(v.shape)) for block in self.blocks for v in block.variables)
+
+    @property
+    def seeds(self) -> list[Any]:
+        """States of the random layers, in an order that is the same in every process (their paths are not)."""
+        return [v for v in self.model.variables if v.name == "seed_generator_state"]
+
+    def factors(self) -> dict[str, float]:
+        """Path of each trainable variable -> factor on the rate: 1 for the head, less with the distance from it."""
+        return {v.path: factor(self.recipe, block.distance) for block in self.blocks for v in block.variables}
+
+    def get(self, *, frozen: bool = False) -> dict[str, np.ndarray]:
+        """Copies of the weights that training may change, by path; with `frozen` of all others too."""
+        moving = [v for block in self.blocks for v in block.variables] + list(self.statistics)
+        wanted = self.model.weights if frozen else moving
+        return {v.path: np.asarray(v).copy() for v in wanted}
+
+    def set(self, weights: Mapping[str, np.ndarray]) -> None:
+        """Put weights back, by path.
+
+        Raises:
+            KeyError: The network has no such weight.
+        """
+        known = {v.path: v for v in self.model.weights}
+        for path, value in weights.items():
+            known[path].assign(value)
+
+    def between(
+        self, start: Mapping[str, np.ndarray], tuned: Mapping[str, np.ndarray], alpha: float
+    ) -> dict[str, np.ndarray]:
+        """Weights on the straight line from `start` (alpha 0) to `tuned` (1) (WiSE-FT, Wortsman et al., CVPR 2022).
+
+        The line is that of the kernels which compute: of a low-rank update A B, whose B starts at zero, only B is
+        scaled and A is the tuned one.
+
+        Raises:
+            ValueError: A low-rank update is not zero at the start; the line then leaves the low rank.
+        """
+        if alpha in (0, 1):
+            return dict(tuned if alpha else start)
+        taken = {update.a.path for update in self.updates}
+        if any(np.any(start[update.b.path]) for update in self.updates):
+            raise ValueError("a line between low-rank updates must start where they are zero")
+        line = {path: _between(one, tuned[path], alpha) for path, one in start.items()}
+        return {path: np.array(tuned[path]) if path in taken else one for path, one in line.items()}
+
+
+def _between(start: np.ndarray, tuned: np.ndarray, alpha: float) -> np.ndarray:
+    first, last = np.asarray(start, np.float64), np.asarray(tuned, np.float64)
+    return np.asarray(first + alpha * (last - first), start.dtype)
+
+
+def factor(recipe: Recipe, distance: int) -> float:
+    """Factor on the rate of a block: 1 for the head (distance 0)."""
+    return float(recipe.trunk_rate * recipe.decay**distance) if distance else 1.0
+
+
+def build(trunk_model: Any, spec: BackboneSpec, recipe: Recipe, *, start: Start | None, n_classes: int) -> Network:
+    """The network of a recipe, ready to train; the trunk is left as it is and may serve the next one.
+
+    Args:
+        trunk_model: Functional `keras.Model`, pictures (B, H, W, 3) float32 RGB 0..255 -> one (B, D) a depth.
+        spec: Of the trunk.
+        recipe: With `depths` and `part` decided.
+        start: The fitted head on raw features of `recipe.depths` in their order. Unless the recipe's start is random,
+            the first logits are this head's to 1e-4. None starts at random, without standardisation.
+        n_classes: C.
+
+    Raises:
+        NoOpError: Nothing of the trunk would train, or LoRA finds no layer.
+        UsageError: A depth is unknown, or stochastic depth finds no residual sum.
+    """
+    import keras
+
+    repeat_bit_for_bit()  # what a network answers too, before its first step and after its last
+    anatomy = blocks.look(trunk_model, spec, recipe.depths)
+    train = blocks.chosen(anatomy.blocks, recipe)
+    cut = blocks.cut(anatomy, train)
+    low = tuple(depth for depth in recipe.depths if not train or (cut and _at_or_below(anatomy, depth, cut)))
+    high = tuple(depth for depth in recipe.depths if depth not in low)
+    inputs: dict[str, Any] = {}
+    features: list[Any] = []
+    pairs: tuple[tuple[Any, Any], ...] = ()
+    folds = (
+        {} if layer_swaps.learns_statistics(recipe) else batchnorm_folding.found(trunk_model, anatomy, recipe, train)
+    )
+    change = layer_swaps.changes(trunk_model, spec, anatomy, recipe, train, folds)
+    if high:
+        body = _body(trunk_model, anatomy, recipe, cut, high, change)
+        batchnorm_folding.link(body.pairs, folds)
+        inputs[body.model.inputs[0].name] = body.model.inputs[0]
+        features, pairs = body.outputs, body.pairs
+    if low:
+        width = sum(depth.dim for depth in spec.depths if depth.name in low)
+        inputs["pooled"] = keras.Input((width,), name="pooled")
+        features = [inputs["pooled"], *features]
+    x = keras.layers.Concatenate(dtype="float32", name="features")(features) if len(features) > 1 else features[0]
+    order = None if start is None else start.taken(columns(spec, recipe.depths, low + high))
+    updates = _free(anatomy, recipe, train, pairs)
+    head = trainable_head.build(x, recipe, order, n_classes)
+    network = Network(
+        model=keras.Model(inputs, head.logits, name="network"),
+        recipe=recipe,
+        cut=cut,
+        low=low,
+        blocks=_blocks(anatomy, train, pairs, head),
+        head=head,
+        updates=tuple(updates),
+        statistics=layer_swaps.statistics(pairs),
+    )
+    _assert_trains(network, spec, train)
+    return network
+
+
+def lower(trunk_model: Any, spec: BackboneSpec, cut: str, low: Sequence[str] = ()) -> Any:
+    """The part of a trunk up to a cut, sharing its layers.
+
+    Args:
+        trunk_model: As in `build`.
+        spec: Of the trunk.
+        cut: Depth.
+        low: Depths whose pooled features are wanted too.
+
+    Returns:
+        `keras.Model`, pictures -> map (B, h, w, c), or with `low` -> [map, pooled (B, D) of each].
+    """
+    import keras
+
+    anatomy = blocks.look(trunk_model, spec, [cut, *low])
+    outputs = [anatomy.maps[cut], *(anatomy.pooled[depth] for depth in low)]
+    return keras.Model(trunk_model.inputs[0], outputs if low else outputs[0], name="lower")
+
+
+def columns(spec: BackboneSpec, given: Sequence[str], wanted: Sequence[str]) -> np.ndarray:
+    """Positions that bring features of depths in one order into another one: `x[:, columns(...)]`."""
+    dims = {depth.name: depth.dim for depth in spec.depths}
+    starts = dict(zip(given, np.cumsum([0, *(dims[name] for name in given)]), strict=False))
+    return np.concatenate([starts[name] + np.arange(dims[name]) for name in wanted])
+
+
+def _at_or_below(anatomy: Anatomy, depth: str, cut: str) -> bool:
+    return anatomy.depths.index(depth) <= anatomy.depths.index(cut)
+
+
+def _body(
+    trunk_model: Any, anatomy: Anatomy, recipe: Recipe, cut: str, high: Sequence[str], change: clone.Change
+) -> clone.Twin:
+    """The part of the trunk that the network owns, with its weights."""
+    import keras
+
+    source = anatomy.maps[cut] if cut else trunk_model.inputs[0]
+    given = keras.Input(source.shape[1:], name="map" if cut else "pictures")
+    targets = [anatomy.pooled[depth] for depth in high]
+    body = clone.copied(source, targets, given, anatomy.names, change)
+    if recipe.strategy == "scratch":
+        fill_random(body.model, recipe.seed)
+        constants = [pair for pair in body.pairs if isinstance(pair[0], keras.layers.Normalization)]
+        clone.copy_weights(constants)
+    else:
+        clone.copy_weights(body.pairs)
+    return body
+
+
+def _free(anatomy: Anatomy, recipe: Recipe, train: Sequence[str], pairs: Sequence[tuple[Any, Any]]) -> list[Update]:
+    """Make trainable what the strategy trains."""
+    home = anatomy.block_of()
+    layers = [made for one, made in pairs if home[id(one)] in train and hasattr(made, "weights")]
+    for layer in layers:
+        layer.trainable = True
+        for v in layer.trainable_variables:
+            v.trainable = recipe.strategy != "lora" and (recipe.strategy != "norms" or _is_norm(v))
+    if recipe.strategy != "lora":
+        return []
+    updates = lora.attach(layers, recipe.lora_rank, np.random.default_rng([recipe.seed, _DRAW]))
+    if not updates:
+        kinds = sorted({type(one).__name__ for one, _ in pairs if home[id(one)] in train})
+        raise NoOpError(
+            f"LoRA finds no kernel in the blocks {', '.join(train)}: they have {', '.join(kinds)}",
+            where="--recipe",
+            hint="write strategy=norms or strategy=finetune, or more blocks",
+        )
+    return updates
+
+
+def _is_norm(v: Any) -> bool:
+    """A scale, a shift or a bias, also the one of attention heads."""
+    return len(v.shape) < 2 or v.name == "bias"
+
+
+def _blocks(anatomy: Anatomy, train: Sequence[str], pairs: Sequence[tuple[Any, Any]], head: Head) -> tuple[Block, ...]:
+    home, known = anatomy.block_of(), anatomy.blocks
+    found = []
+    for name in train:
+        made = [layer for one, layer in pairs if home[id(one)] == name and hasattr(layer, "weights")]
+        variables = [v for layer in made for v in layer.trainable_variables]
+        if variables:
+            found.append(Block(name=name, variables=variables, distance=len(known) - known.index(name)))
+    return (*found, Block(name=trainable_head.NAME, variables=head.variables, distance=0))
+
+
+def _assert_trains(network: Network, spec: BackboneSpec, train: Sequence[str]) -> None:
+    """The recipe frees something of the trunk, and every weight is known by its own path."""
+    paths = [v.path for v in network.model.weights]
+    if len(set(paths)) < len(paths):
+        raise RuntimeError(f"two weights of `{spec.name}` have one path")
+    freed = [block for block in network.blocks[:-1] if factor(network.recipe, block.distance) > 0]
+    if train and not freed:
+        raise NoOpError(
+            f"recipe `{recipes.shown(network.recipe)}` trains nothing in {', '.join(train)} of `{spec.name}`",
+            where="--recipe",
+            hint="write other blocks, or a trunk_rate and a decay above 0",
+        )

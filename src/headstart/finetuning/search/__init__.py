@@ -1,0 +1,1 @@
+"""The search over recipes, fold by fold, inside the budget."""

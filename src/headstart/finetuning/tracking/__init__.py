@@ -1,0 +1,1 @@
+"""Training curves told to TensorBoard or MLflow."""

@@ -1,0 +1,174 @@
+"""A training that can be killed at any moment: after each epoch a folder holds all that the next epoch starts from.
+
+`state-003.npz` has the arrays (weights, optimiser, draws, held-out logits) and is written first; `state-003.json` has
+the facts and makes it count. Both are written atomically, and only then is the state before removed; `state-over` is
+what stays of a training that ended. Beside them lie weights that may be asked for later, `weights-003.npz`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from headstart.core.errors import DataError
+from headstart.core.storage import serialization
+from headstart.core.storage.files import write_bytes
+from headstart.core.types import EpochRow, EpochScores
+from headstart.finetuning.training.prefetch import Profile
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """What is known of a training after an epoch.
+
+    Attributes:
+        key: Digest of what the training depends on; another key is another training.
+        parts: Into how many parts each batch is cut.
+        peak: Highest learning rate.
+        epoch: Done epochs.
+        scale: Factor on all rates that callbacks asked for.
+        best: The epoch whose weights count.
+        stopped: Why it ended; empty while it has not.
+        steps: Taken so far.
+        profile: Where their time went.
+        start: Scores before the first step.
+        rows: Of the done epochs.
+        notes: Choices with their numbers.
+    """
+
+    key: str
+    parts: int
+    peak: float = 0.0
+    epoch: int = 0
+    scale: float = 1.0
+    best: int = 0
+    stopped: str = ""
+    steps: int = 0
+    profile: Profile = field(default_factory=Profile)
+    start: EpochScores | None = None
+    rows: tuple[EpochRow, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(kw_only=True, eq=False)
+class Arrays:
+    """The arrays beside the facts.
+
+    Attributes:
+        weights: All that training may change, by path; empty when the training is over.
+        state: Of the optimiser and the draws, see `headstart.finetuning.training.train_step.Stepper.state`.
+        logits: (E + 1, M, C) float32; None when nothing is watched.
+    """
+
+    weights: Mapping[str, np.ndarray] = field(default_factory=dict)
+    state: list[np.ndarray] = field(default_factory=list)
+    logits: np.ndarray | None = None
+
+
+class Folder:
+    """The folder of one training; with None all is kept in memory, and a kill loses it."""
+
+    def __init__(self, path: Path | None) -> None:
+        self.path = path
+        self._memory: dict[int, dict[str, np.ndarray]] = {}
+
+    def load(self, key: str) -> tuple[Facts, Arrays] | None:
+        """The last whole state of this training, or None; another training's leavings are removed."""
+        if self.path is None or not self.path.is_dir():
+            return None
+        for name in sorted((p.stem for p in self.path.glob("state-*.json")), reverse=True):
+            with contextlib.suppress(DataError, OSError, ValueError, KeyError, zipfile.BadZipFile):
+                facts = serialization.stored(Facts, self.path, name)
+                if facts is not None and facts.key == key:
+                    found = _unpacked(_read(self.path / f"{name}.npz"))
+                    self._only(name)
+                    return facts, found
+        self.clear()
+        return None
+
+    def save(self, facts: Facts, arrays: Arrays) -> None:
+        """Keep a state instead of all earlier ones.
+
+        Raises:
+            SetupError: The disk is full, read-only or not permitted.
+        """
+        if self.path is None:
+            return
+        name = "state-over" if facts.stopped else f"state-{facts.epoch:03d}"
+        _write(self.path / f"{name}.npz", _packed(arrays))
+        serialization.save(facts, self.path, name)
+        self._only(name)
+
+    def keep(self, epoch: int, weights: Mapping[str, np.ndarray]) -> None:
+        """Keep the weights of an epoch."""
+        if self.path is None:
+            self._memory[epoch] = dict(weights)
+        else:
+            _write(self._file(epoch), weights)
+
+    def kept(self, epoch: int) -> dict[str, np.ndarray]:
+        """The weights of an epoch.
+
+        Raises:
+            KeyError: They were not kept.
+        """
+        if self.path is None:
+            return self._memory[epoch]
+        if not self._file(epoch).is_file():
+            raise KeyError(epoch)
+        return _read(self._file(epoch))
+
+    def drop(self, *, but: int) -> None:
+        """Forget the weights of all epochs but the start and one more."""
+        self._memory = {epoch: one for epoch, one in self._memory.items() if epoch in (0, but)}
+        for file in self.path.glob("weights-*.npz") if self.path else ():
+            if file not in (self._file(0), self._file(but)):
+                file.unlink()
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self._memory = {}
+        for file in (*self.path.glob("state-*"), *self.path.glob("weights-*.npz")) if self.path else ():
+            file.unlink()
+
+    def _only(self, name: str) -> None:
+        for old in self.path.glob("state-*") if self.path else ():
+            if old.stem != name:
+                old.unlink()
+
+    def _file(self, epoch: int) -> Path:
+        assert self.path is not None
+        return self.path / f"weights-{epoch:03d}.npz"
+
+
+def _packed(arrays: Arrays) -> dict[str, np.ndarray]:
+    found = {f"weight:{path}": value for path, value in arrays.weights.items()}
+    found |= {f"state:{number:05d}": value for number, value in enumerate(arrays.state)}
+    return found if arrays.logits is None else {**found, "logits": arrays.logits}
+
+
+def _unpacked(found: dict[str, np.ndarray]) -> Arrays:
+    return Arrays(
+        weights={name.removeprefix("weight:"): value for name, value in found.items() if name.startswith("weight:")},
+        state=[found[name] for name in sorted(found) if name.startswith("state:")],
+        logits=found.get("logits"),
+    )
+
+
+def _write(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """Without names of files in it: a variable's path has slashes, and two may differ in case alone."""
+    buffer = io.BytesIO()
+    names = np.array(list(arrays), dtype=np.str_)
+    np.savez(buffer, allow_pickle=False, names=names, **{f"a{i:05d}": one for i, one in enumerate(arrays.values())})
+    write_bytes(path, buffer.getvalue())
+
+
+def _read(path: Path) -> dict[str, np.ndarray]:
+    with path.open("rb") as handle, np.load(handle, allow_pickle=False) as found:
+        return {str(name): found[f"a{i:05d}"] for i, name in enumerate(found["names"])}

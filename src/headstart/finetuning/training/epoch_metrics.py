@@ -1,0 +1,152 @@
+"""What is known of a network at the end of an epoch: scores of held-out pictures, and of the batches it learnt from.
+
+Held-out pictures are asked after every epoch; the training scores come from the batches as they were seen, so they
+cost nothing and hold for augmented and mixed pictures, with dropout, by weights that move from step to step.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Iterator
+
+import numpy as np
+
+from headstart.core.types import EpochScores
+from headstart.finetuning.network.trainable_network import Network
+from headstart.finetuning.training.prefetch import Held
+from headstart.heads.prediction import softmax
+from headstart.statistics.losses import log_losses, per_picture_loss
+from headstart.statistics.metrics import confusion
+
+
+def scores(y: np.ndarray, probabilities: np.ndarray, n_classes: int) -> EpochScores:
+    """Scores of one look at some pictures.
+
+    A class without a picture has NaN scores and stays out of the macro averages; one that is there and was never
+    answered has precision 0.
+
+    Args:
+        y: (M,) int64 true classes.
+        probabilities: (M, C).
+        n_classes: C.
+    """
+    cells = confusion(y, probabilities.argmax(axis=1), n_classes)
+    return _scores(cells, float(log_losses(y, probabilities).mean()))
+
+
+def _scores(cells_CC: np.ndarray, log_loss: float) -> EpochScores:
+    right, truth = np.diag(cells_CC).astype(np.float64), cells_CC.sum(axis=1)
+    there = truth > 0
+    recall = np.where(there, right / np.maximum(truth, 1), np.nan)
+    precision = np.where(there, right / np.maximum(cells_CC.sum(axis=0), 1), np.nan)
+    return EpochScores(
+        log_loss=log_loss,
+        accuracy=float(right.sum() / truth.sum()),
+        balanced_accuracy=float(recall[there].mean()),
+        precision=float(precision[there].mean()),
+        recall=float(recall[there].mean()),
+        class_precision=tuple(precision.tolist()),
+        class_recall=tuple(recall.tolist()),
+    )
+
+
+class Seen:
+    """Running scores over the batches of an epoch.
+
+    Args:
+        n_classes: C.
+    """
+
+    def __init__(self, n_classes: int) -> None:
+        self._cells = np.zeros((n_classes, n_classes), np.int64)
+        self._log_loss = self._loss = 0.0
+        self._n = self._steps = 0
+
+    def add(self, loss: float, logits: np.ndarray, hard: np.ndarray) -> None:
+        """Count a batch.
+
+        Args:
+            loss: What was minimised.
+            logits: (b, C), as the step saw them.
+            hard: (b,) int64, of mixed pictures the class with the larger share.
+        """
+        p = softmax(logits.astype(np.float64))
+        self._cells += confusion(hard, p.argmax(axis=1), len(self._cells))
+        self._log_loss += float(log_losses(hard, p).sum())
+        self._loss += loss
+        self._n += len(hard)
+        self._steps += 1
+
+    @property
+    def loss(self) -> float:
+        """What was minimised, averaged over the steps."""
+        return self._loss / self._steps
+
+    @property
+    def accuracy(self) -> float:
+        """Share of right answers."""
+        return float(np.trace(self._cells) / self._n)
+
+    def scores(self) -> EpochScores:
+        """All of it."""
+        return _scores(self._cells, self._log_loss / self._n)
+
+
+def monitored(monitor: str, y: np.ndarray, logits: np.ndarray) -> np.ndarray:
+    """(E,) the monitored metric of each epoch as a loss, lower is better.
+
+    Args:
+        monitor: `log_loss`, `accuracy` or `balanced_accuracy`.
+        y: (M,) int64.
+        logits: (E, M, C).
+    """
+    return np.array([per_picture_loss(monitor, y, softmax(one.astype(np.float64))).mean() for one in logits])
+
+
+def predict(network: Network, held: Held) -> np.ndarray:
+    """What a network says of pictures.
+
+    A short batch is filled up, so that a picture's logits do not depend on how many others came with it.
+
+    Args:
+        network: Compiled or not.
+        held: The pictures.
+
+    Returns:
+        (M, C) float32 logits, in the order of `held.y`.
+    """
+    model, size = network.model, 0
+    found = []
+    for inputs in held.batches():
+        count = len(next(iter(inputs.values())))
+        size = size or count
+        with _untold():
+            found.append(np.asarray(model.predict_on_batch({k: _filled(v, size) for k, v in inputs.items()}))[:count])
+    logits = np.concatenate(found).astype(np.float32)
+    if len(logits) != len(held.y):
+        raise ValueError(f"{len(held.y)} held-out pictures were announced and {len(logits)} came")
+    return logits
+
+
+@contextlib.contextmanager
+def _untold() -> Iterator[None]:
+    """Hold back TensorFlow's advice to trace less: one network after the other is compiled, and each only once."""
+    told = logging.getLogger("tensorflow")
+    told.addFilter(_is_no_advice)
+    try:
+        yield
+    finally:
+        told.removeFilter(_is_no_advice)
+
+
+def _is_no_advice(record: logging.LogRecord) -> bool:
+    return "retracing" not in record.getMessage()
+
+
+def _filled(part: np.ndarray, size: int) -> np.ndarray:
+    if len(part) == size:
+        return part
+    whole = np.zeros((size, *part.shape[1:]), part.dtype)
+    whole[: len(part)] = part
+    return whole

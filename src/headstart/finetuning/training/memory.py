@@ -1,0 +1,92 @@
+"""Whether a step of training fits into memory: a bound from the network's layers, and what the machine has free.
+
+Back-propagation keeps what every layer gave out for the pictures of a batch. Where that is too much, or the framework
+runs out all the same, a batch goes through in halves, quarters, …, which changes the result by rounding alone; it is
+told to the user.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from headstart.core.console import size
+
+_KEPT = 1.2  # all layers' outputs, and gradients on the way; 1.0 was measured (EfficientNet-Lite0, all layers, 16)
+_USED = 0.8  # of the free memory
+_MOST = 3_200_000_000  # whatever is free: with it the whole process stays under 4 GB
+_COPIES = 5  # weights, gradients, two moments, running mean
+_FULL = ("ResourceExhaustedError", "OutOfMemoryError", "MemoryError")
+_GROUP = Path("/sys/fs/cgroup")
+
+
+def parts(model: Any, batch: int) -> tuple[int, str]:
+    """Into how many parts a batch must be cut, a power of 2, and one sentence about it (empty for one part).
+
+    Args:
+        model: The network's `keras.Model`.
+        batch: Pictures a step.
+    """
+    free, count = available_bytes(), 1
+    limit = _MOST if free is None else min(_MOST, int(_USED * free))
+    while count < batch and step_bytes(model, math.ceil(batch / count)) > limit:
+        count *= 2
+    if count == 1:
+        return 1, ""
+    return count, f"{cut(batch, count)}: at once they need about {size(step_bytes(model, batch))} of {size(limit)}"
+
+
+def cut(batch: int, count: int) -> str:
+    """The parts in words."""
+    return f"{batch} pictures a step go through in parts of {math.ceil(batch / count)}"
+
+
+def exhausted(err: BaseException) -> bool:
+    """Whether an error says that memory ran out, whatever the backend."""
+    return any(kind.__name__ in _FULL for kind in type(err).__mro__) or "RESOURCE_EXHAUSTED" in str(err)[:200]
+
+
+def step_bytes(model: Any, batch: int) -> int:
+    """About how many bytes a training step takes at its peak."""
+    weights = sum(math.prod(variable.shape) for variable in model.trainable_variables)
+    return int(batch * sum(_bytes(model)) * _KEPT + 4 * weights * _COPIES)
+
+
+def _bytes(model: Any) -> Iterator[int]:
+    """Of what each operation gives out for one picture."""
+    import keras
+
+    inside = model.layers if isinstance(model, keras.Sequential) else model.operations
+    for operation in inside:
+        if isinstance(operation, keras.Model):
+            yield from _bytes(operation)
+            continue
+        for output in keras.tree.flatten(operation.output):
+            width = 2 if output.dtype in ("bfloat16", "float16") else 4
+            yield width * math.prod(int(side or 1) for side in output.shape[1:])
+
+
+def available_bytes() -> int | None:
+    """Memory that is free, within the limits of the container; None where the system does not say."""
+    known = [_machine(), _container()]
+    return min((one for one in known if one is not None), default=None)
+
+
+def _machine() -> int | None:
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
+    except (OSError, ValueError, StopIteration):
+        return None
+
+
+def _container() -> int | None:
+    try:
+        limit = (_GROUP / "memory.max").read_text(encoding="ascii").strip()
+        used = int((_GROUP / "memory.current").read_text(encoding="ascii"))
+        facts = dict(line.split() for line in (_GROUP / "memory.stat").read_text(encoding="ascii").splitlines())
+        return None if limit == "max" else int(limit) - used + int(facts.get("inactive_file", 0))
+    except (OSError, ValueError):
+        return None

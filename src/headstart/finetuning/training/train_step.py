@@ -1,0 +1,152 @@
+"""One step of training, by Keras' own compiled train step, and everything that such a step changes.
+
+`compute_metrics` is the hook that Keras gives on every backend: through it the step hands out the logits that it saw,
+so that scores of the training batches cost no second pass. A batch whose activations are too large to be kept at once
+goes through in parts whose gradients are summed: the loss is linear in the soft labels, so parts with labels in their
+shares sum to exactly the gradient of the whole.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from headstart.core.recipe import Recipe
+from headstart.finetuning.network.trainable_network import Network
+from headstart.finetuning.training import objectives, optimizers
+
+
+class Stepper:
+    """A network, its optimiser and its loss, compiled.
+
+    What the draws of dropout start from is set to the recipe's seed, so that two steppers on equal weights take equal
+    steps.
+
+    Args:
+        network: What trains.
+        recipe: How.
+        class_weight: (C,) float64 or None.
+        parts: Into how many parts a batch is cut. A batch norm that learns sees each part for itself.
+
+    Attributes:
+        model: The compiled `keras.Model`; it shares its layers with the network.
+        optimiser: Of `headstart.finetuning.training.optimizers`, built.
+        factors: On the rate, by variable, where nothing is held back.
+    """
+
+    def __init__(self, network: Network, recipe: Recipe, class_weight: np.ndarray | None, parts: int = 1) -> None:
+        self.network, self.factors = network, dict(network.factors())
+        anchors = {
+            variable.path: np.array(variable.numpy())
+            for block in network.blocks
+            if block.distance and recipe.l2_sp
+            for variable in block.variables
+        }
+        self.optimiser = optimizers.optimiser(recipe, factors=self.factors, anchors=anchors or None)
+        self._summing = _summing()(self.optimiser) if parts > 1 else None
+        self._parts = parts
+        self.model = _observed()(network.model.input, network.model.output, name=network.model.name)
+        optimiser, loss = self._summing or self.optimiser, objectives.loss(recipe, class_weight)
+        self.model.compile(optimizer=optimiser, loss=loss, jit_compile="auto")
+        optimiser.build(self.model.trainable_variables)
+        self._draws = network.seeds
+        for number, draw in enumerate(self._draws):
+            draw.assign(np.array([recipe.seed, number], draw.dtype))
+
+    def step(self, inputs: Mapping[str, np.ndarray], soft: np.ndarray, rate: float) -> tuple[float, np.ndarray]:
+        """Take one step.
+
+        Args:
+            inputs: By name (b, …) float32.
+            soft: (b, C) float32.
+            rate: Learning rate of the head.
+
+        Returns:
+            The loss that was minimised and the (b, C) float32 logits, both from before the step.
+        """
+        self.optimiser.learning_rate = rate
+        if self._summing is None:
+            return self._part(inputs, soft)
+        cuts = [part for part in np.array_split(np.arange(len(soft)), self._parts) if len(part)]
+        found = []
+        for part in cuts:
+            self._summing.last.assign(part is cuts[-1])
+            at = slice(part[0], part[-1] + 1)
+            share = np.float32(len(part) / len(soft))
+            found.append(self._part({name: one[at] for name, one in inputs.items()}, soft[at] * share))
+        return sum(loss for loss, _ in found), np.concatenate([logits for _, logits in found])
+
+    def _part(self, inputs: Mapping[str, np.ndarray], soft: np.ndarray) -> tuple[float, np.ndarray]:
+        logs = self.model.train_on_batch(dict(inputs), soft, return_dict=True)
+        return float(logs["loss"]), np.asarray(logs["logits"], np.float32)
+
+    @property
+    def rate(self) -> float:
+        """The learning rate as it stands; a callback may have set it."""
+        return float(self.optimiser.learning_rate.numpy())
+
+    def averaged(self) -> dict[str, np.ndarray]:
+        """What training may change, with the running mean in the place of each weight that has one."""
+        return {**self.network.get(), **optimizers.averaged(self.optimiser, self.model.trainable_variables)}
+
+    def state(self) -> list[np.ndarray]:
+        """What a step changes besides the weights: of the optimiser and of the draws."""
+        return [np.array(variable.numpy()) for variable in (*self.optimiser.variables, *self._draws)]
+
+    def restore(self, state: list[np.ndarray]) -> None:
+        """Put a state back."""
+        for variable, value in zip((*self.optimiser.variables, *self._draws), state, strict=True):
+            variable.assign(value)
+
+
+@functools.cache
+def _observed() -> Any:
+    import keras
+
+    class Observed(keras.Model):  # type: ignore[misc]
+        def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> dict[str, Any]:
+            return {**super().compute_metrics(x, y, y_pred, sample_weight), "logits": y_pred}
+
+    return Observed
+
+
+@functools.cache
+def _summing() -> Any:
+    import keras
+
+    class Summing(keras.optimizers.Optimizer):  # type: ignore[misc]
+        """Sums gradients, and hands the sum to another optimiser when `last` says so."""
+
+        def __init__(self, inner: Any) -> None:
+            super().__init__(learning_rate=0.0)
+            self.inner = inner
+
+        @property
+        def learning_rate(self) -> Any:
+            return self.inner.learning_rate
+
+        @learning_rate.setter
+        def learning_rate(self, value: Any) -> None:
+            self.inner.learning_rate = value
+
+        def build(self, variables: list[Any]) -> None:
+            super().build(variables)
+            self.inner.build(variables)
+            self.sums = self.add_optimizer_variables(variables, "sum")
+            self.last = self.add_variable((), dtype="bool", name="last")
+
+        def apply(self, grads: list[Any], trainable_variables: list[Any] | None = None) -> None:
+            for total, grad in zip(self.sums, grads, strict=True):
+                if grad is not None:  # a variable without a gradient is found by its standing still
+                    total.assign_add(grad)
+            keras.ops.cond(self.last.value, self._step, lambda: None)
+
+        def _step(self) -> None:
+            self.inner.apply([total.value for total in self.sums], self._trainable_variables)
+            for total in self.sums:
+                total.assign(keras.ops.zeros_like(total))
+
+    return Summing

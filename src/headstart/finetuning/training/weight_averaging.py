@@ -1,0 +1,106 @@
+"""Which weights count, by held-out pictures alone: an epoch, a point between two networks, a mean of several.
+
+Whatever is chosen is the earlier, the smaller or the fewer when scores are equal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeVar
+
+import numpy as np
+
+from headstart.heads import softmax_regression
+from headstart.statistics.losses import log_losses, per_picture_loss
+
+T = TypeVar("T")
+COLDEST, WARMEST = 0.05, 20.0
+_STIFF = 2.0
+
+
+def choose_epoch(losses: np.ndarray, counts: np.ndarray) -> int:
+    """The epoch with the lowest loss over the held-out pictures of all folds together.
+
+    Args:
+        losses: (F, E + 1) mean loss of each fold's held-out pictures at the start (column 0) and after each epoch;
+            NaN where a fold stopped earlier.
+        counts: (F,) held-out pictures of each fold.
+
+    Returns:
+        0 for the start; an epoch that not every fold reached is not looked at.
+
+    Raises:
+        ValueError: A fold has no score of the start.
+    """
+    if np.isnan(losses[:, 0]).any():
+        raise ValueError("a fold has no score of the start")
+    reached = np.cumprod(~np.isnan(losses).any(axis=0)).astype(bool)
+    pooled = np.asarray(counts, np.float64) @ losses[:, reached] / np.sum(counts)
+    return int(np.argmin(pooled))
+
+
+def choose_alpha(logits: Mapping[float, np.ndarray], y: np.ndarray, metric: str) -> float:
+    """The point between the first (0) and the tuned weights (1) with the lowest loss (WiSE-FT, Wortsman 2022).
+
+    Args:
+        logits: Point -> (M, C) held-out logits.
+        y: (M,) int64.
+        metric: See `per_picture_loss`.
+    """
+    losses = {alpha: per_picture_loss(metric, y, _probabilities(logits[alpha])).mean() for alpha in sorted(logits)}
+    return min(losses, key=lambda alpha: losses[alpha])
+
+
+def temperature(logits: np.ndarray, y: np.ndarray) -> float:
+    """What held-out logits are divided by for the lowest log loss (Guo 2017), between 0.05 and 20.
+
+    The total log loss is lowered together with `_STIFF` times the squared logarithm of the temperature, so that some
+    fifty pictures without an error, which would ask for endless certainty, leave it near 1; a thousand decide alone.
+
+    Args:
+        logits: (M, C).
+        y: (M,) int64.
+    """
+    from scipy.optimize import minimize_scalar
+
+    scores = logits.astype(np.float64)
+
+    def cost(log_heat: float) -> float:
+        return float(
+            log_losses(y, softmax_regression.probabilities(scores / np.exp(log_heat))).sum() + _STIFF * log_heat**2
+        )
+
+    found = minimize_scalar(cost, bounds=(np.log(COLDEST), np.log(WARMEST)), method="bounded", options={"xatol": 1e-6})
+    return float(np.exp(found.x))
+
+
+def soup(members: Sequence[T], score: Callable[[Sequence[T]], float]) -> tuple[int, ...]:
+    """Whose weights to average: the greedy soup (Wortsman 2022).
+
+    The first member is always in it; then each in the given order stays if the mean with it is better.
+
+    Args:
+        members: At least one, the chosen one first, then those with the better score of their own first.
+        score: Of the averaged weights of some members, lower is better; asked once a set.
+
+    Returns:
+        Positions in `members`, rising.
+    """
+    taken, best = [0], score(members[:1])
+    for at in range(1, len(members)):
+        with_it = score([members[one] for one in [*taken, at]])
+        if with_it < best:
+            taken, best = [*taken, at], with_it
+    return tuple(taken)
+
+
+def mean(weights: Sequence[Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    """The mean of several networks' weights, name by name; summed in float64, in their order."""
+    return {
+        name: np.mean([one[name] for one in weights], axis=0, dtype=np.float64).astype(first.dtype)
+        for name, first in weights[0].items()
+    }
+
+
+def _probabilities(logits: np.ndarray) -> np.ndarray:
+    return softmax_regression.probabilities(logits.astype(np.float64))

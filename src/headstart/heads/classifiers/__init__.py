@@ -1,0 +1,1 @@
+"""The heads that can be fitted: one file a head."""

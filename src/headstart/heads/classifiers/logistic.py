@@ -1,0 +1,78 @@
+"""Logistic regression: a softmax on standardised features with an L2 penalty; tunes the strength. The main head.
+
+The optimum is scikit-learn's with `C = 1 / (strength n)`; `headstart.heads.softmax_regression` tells how it is
+reached. Cox 1958; as a probe of frozen features: Alain and Bengio 2016.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from headstart.core.types import FittedHead
+from headstart.heads import design_matrix, softmax_regression
+from headstart.heads.regularization_path import along
+from headstart.statistics.sampling import spread
+
+PARTS = (10.0, 2.5, 0.8, 0.3, 0.1, 0.03)  # strength over columns per picture
+APPROXIMATE = 16_384  # rows from which large sets take their principal directions: they steer, the optimum is exact
+
+
+class Logistic:
+    """See the module."""
+
+    name = "logistic"
+    cannot: Mapping[str, str] = {"multilabel": "a softmax gives one class", "regression": "a softmax gives classes"}
+
+    def grid(self, n_train: int, dim: int, n_classes: int) -> Sequence[Mapping[str, Any]]:
+        """Strengths in parts of D / M: a prior whose scores spread alike for any number of columns."""
+        return [{"strength": part * dim / n_train} for part in PARTS]
+
+    def path(
+        self,
+        x: np.ndarray,
+        y: np.ndarray,
+        *,
+        n_classes: int,
+        params: Sequence[Mapping[str, Any]],
+        class_weight: np.ndarray | None,
+        seed: int,
+    ) -> Iterator[FittedHead]:
+        """See `headstart.core.types.Head`."""
+        found, (present, local) = design_matrix.moments(x), np.unique(y, return_inverse=True)
+        solutions = _solutions(x, found, local, len(present), params, design_matrix.row_weights(y, class_weight))
+
+        def solve(each: Mapping[str, Any]) -> dict[str, np.ndarray]:
+            weights, bias = next(solutions)
+            return design_matrix.arrays(weights, bias, found, present, n_classes)
+
+        yield from along(self.name, params, n_classes, solve)
+
+
+def _solutions(
+    x: np.ndarray,
+    found: design_matrix.Moments,
+    y: np.ndarray,
+    n_classes: int,
+    params: Sequence[Mapping[str, Any]],
+    weight: np.ndarray | None,
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    if n_classes == 1:
+        for _ in params:
+            yield np.zeros((x.shape[1], 1)), np.zeros(1)
+        return
+    basis = design_matrix.basis(design_matrix.Design(x, found), gram=_approximate(x, found))
+    yield from softmax_regression.path(basis, y, n_classes, [float(each["strength"]) for each in params], weight)
+
+
+def _approximate(x: np.ndarray, found: design_matrix.Moments) -> np.ndarray | None:
+    """(D, D) second moments of evenly spaced rows where there are many; None where all rows are used."""
+    most = max(APPROXIMATE, 2 * x.shape[1])
+    if len(x) <= most:
+        return None
+    return design_matrix.Design(np.asarray(x[spread(len(x), most)]), found).gram()
+
+
+PLUGIN = Logistic()

@@ -1,0 +1,141 @@
+"""Ridge: least squares on one-hot classes with an L2 penalty, in closed form; tunes the strength.
+
+One eigen-decomposition serves all strengths. Regression values are no probabilities: they become some by a softmax
+whose temperature is fitted on exact leave-one-out values (Allen's PRESS), so that the log loss is honest.
+
+It can start from weights that something else knows, such as the names of the classes: the penalty then draws towards a
+multiple of them instead of 0. The multiple has the least leave-one-out error, and is shrunk by how sure that is (the
+non-negative garrote, Breiman 1995): where its 95 % interval holds 0 it is 0, which is plain ridge to the last bit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from headstart.core import blas_threads
+from headstart.core.types import FittedHead
+from headstart.heads import design_matrix, softmax_regression
+from headstart.heads.regularization_path import STARTED, along
+from headstart.statistics.intervals import mean_interval
+from headstart.statistics.sampling import spread
+
+CALIBRATED = 2_000  # rows whose leave-one-out values set the temperature
+SPREAD = 0.5  # of the scores, at least, where no class has three pictures: `python -m benchmarks.few_labels`
+PARTS = (30.0, 10.0, 3.0, 1.0, 0.3, 0.1, 0.03)  # strength over columns per picture
+
+
+class Ridge:
+    """See the module.
+
+    Args:
+        start: (D, C) weights on raw features, of any size, or None.
+    """
+
+    name = "ridge"
+    cannot: Mapping[str, str] = {}
+
+    def __init__(self, start: np.ndarray | None = None) -> None:
+        self.start = start
+        if start is not None:
+            self.name += STARTED
+
+    def starting(self, weights: np.ndarray) -> Ridge:
+        """See `headstart.core.types.StartingHead`."""
+        return Ridge(weights)
+
+    def grid(self, n_train: int, dim: int, n_classes: int) -> Sequence[Mapping[str, Any]]:
+        """Strengths in parts of D / M: a prior whose scores spread alike for any number of columns."""
+        return [{"strength": part * dim / n_train} for part in PARTS]
+
+    def path(
+        self,
+        x: np.ndarray,
+        y: np.ndarray,
+        *,
+        n_classes: int,
+        params: Sequence[Mapping[str, Any]],
+        class_weight: np.ndarray | None,
+        seed: int,
+    ) -> Iterator[FittedHead]:
+        """See `headstart.core.types.Head`."""
+        with blas_threads.single():
+            problem = _Problem(x, y, class_weight, self.start)
+        yield from along(self.name, params, n_classes, lambda each: problem.solve(float(each["strength"]), n_classes))
+
+
+class _Problem:
+    """What all strengths share."""
+
+    def __init__(
+        self, x: np.ndarray, y: np.ndarray, class_weight: np.ndarray | None, start: np.ndarray | None = None
+    ) -> None:
+        self.present, self.y = np.unique(y, return_inverse=True)
+        weight = design_matrix.row_weights(y, class_weight)
+        self.weight = np.ones(len(y)) if weight is None else weight
+        self.moments = design_matrix.moments(x, weight)
+        design = design_matrix.Design(x, self.moments, root=None if weight is None else np.sqrt(weight))
+        self.basis = design_matrix.basis(design)
+        target = np.eye(len(self.present))[self.y]
+        self.mean = self.weight @ target / len(y)
+        self.pull = self.basis.transposed(np.sqrt(self.weight)[:, None] * (target - self.mean)) / len(y)
+        self.rows = spread(len(y), CALIBRATED)
+        self.some = self.basis.some_coordinates(self.rows)
+        self.some_target = target[self.rows]
+        self.share = self.weight[self.rows]
+        self.start = self._standardised(start) if start is not None else np.zeros((x.shape[1], 0))
+        self.start_inner = self.basis.into(self.start)
+
+    def _standardised(self, start: np.ndarray) -> np.ndarray:
+        """(D, P) a start on standardised features: of the present classes, whose scores for a picture sum to 0."""
+        varies = self.moments.inverse > 0
+        own = start[:, self.present] / np.where(varies, self.moments.inverse, np.inf)[:, None]
+        return np.asarray(own - own.mean(axis=1, keepdims=True))
+
+    def solve(self, strength: float, n_classes: int) -> dict[str, np.ndarray]:
+        inner = self.pull / (self.basis.power + strength)[:, None]
+        weights = self.basis.back(inner)
+        residual = self._left_out(self.some_target - self.mean, inner, strength)
+        if self.start.shape[1]:
+            learnt = self.start_inner * (self.basis.power / (self.basis.power + strength))[:, None]
+            of_start = self._left_out(self.some @ self.start_inner / np.sqrt(self.share)[:, None], learnt, strength)
+            if (times := _trusted(self.share[:, None] * of_start, of_start, residual)) > 0:
+                residual = residual - times * of_start
+                weights = weights + times * (self.start - self.basis.back(learnt))
+        t = self._temperature(self.some_target - residual)
+        return design_matrix.arrays(t * weights, t * self.mean, self.moments, self.present, n_classes)
+
+    def _temperature(self, left_out: np.ndarray) -> float:
+        """By left-out values (B, P); where a class has one picture or two, they know too little of it to be trusted."""
+        most = np.bincount(self.y).max()
+        found = softmax_regression.temperature(left_out, self.y[self.rows], weight=self.share) if most > 1 else 0.0
+        spread = float(np.std(left_out - left_out.mean(axis=1, keepdims=True)))
+        return found if most > 2 else max(found, SPREAD / spread if spread > 0 else 1.0)
+
+    def _left_out(self, target: np.ndarray, inner: np.ndarray, strength: float) -> np.ndarray:
+        """(B, P) errors for rows of a target (B, P), less its mean, as if each had not been learnt from."""
+        fitted = self.some @ inner / np.sqrt(self.share)[:, None]
+        leverage = (self.some**2) @ (1 / (self.basis.power + strength)) / len(self.y) + self.share / len(self.y)
+        return np.asarray((target - fitted) / np.maximum(1 - leverage, 1e-6)[:, None])
+
+
+def _trusted(weighted: np.ndarray, of_start: np.ndarray, residual: np.ndarray) -> float:
+    """The multiple of a start that left-out rows ask for, shrunk by its uncertainty; 0 where that holds 0.
+
+    Args:
+        weighted: (B, P) `of_start` by the weight of each row.
+        of_start: (B, P) how much each left-out error falls as the multiple rises.
+        residual: (B, P) left-out errors without a start.
+    """
+    size = float(np.vdot(weighted, of_start))
+    best = float(np.vdot(weighted, residual)) / size if size > 0 else 0.0
+    if best <= 0:
+        return 0.0
+    by_row = np.sum(weighted * (residual - best * of_start), axis=1) * len(residual) / size
+    half = mean_interval(by_row).high
+    return best * max(0.0, 1 - (half / best) ** 2)
+
+
+PLUGIN = Ridge()

@@ -1,0 +1,83 @@
+"""Nested cross-validation: how good a whole search is, not how good its luckiest result looks.
+
+The score by which the best of many candidates was found is optimistic. Here each outer fold is judged by what a search
+on the other folds alone would have chosen (Varma and Simon 2006). Legend: M pictures, D columns, C classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from headstart.core import blas_threads
+from headstart.core.types import Head
+from headstart.heads import cross_validation
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Candidate:
+    """One of several to choose from: a head on a set of features.
+
+    Attributes:
+        name: Unique.
+        x: (M, D) float32.
+        head: The plugin.
+        grid: Its settings to search.
+        cost: Operations for one picture.
+    """
+
+    name: str
+    x: np.ndarray
+    head: Head
+    grid: Sequence[Mapping[str, Any]]
+    cost: float
+
+
+def nested(
+    candidates: Sequence[Candidate],
+    y: np.ndarray,
+    folds: np.ndarray,
+    *,
+    n_classes: int,
+    metric: str = "log_loss",
+    choose: Callable[[Sequence[Candidate], Sequence[cross_validation.Tuned]], int] | None = None,
+    class_weight: np.ndarray | None = None,
+    seed: int = 0,
+) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Held-out probabilities of the whole choice: in each outer fold all candidates compete anew on the rest.
+
+    The inner folds are the outer ones without the one that judges (Varma and Simon 2006), so clusters stay whole.
+
+    Args:
+        candidates: What is chosen from.
+        y: (M,) int64 classes.
+        folds: (M,) outer folds, at least three; -1 as in `held_out`.
+        n_classes: C.
+        metric: What is chosen by.
+        choose: Which candidate wins, from their inner results; default the least mean loss.
+        class_weight: (C,) float64 or None.
+        seed: For what is drawn.
+
+    Returns:
+        (M, C) float32, NaN where the fold is -1, and the candidate chosen in each outer fold.
+    """
+    out = np.full((len(y), n_classes), np.nan, np.float32)
+    shared: dict[str, Any] = {"n_classes": n_classes, "class_weight": class_weight, "seed": seed}
+    chosen = []
+    for fold in (int(k) for k in np.unique(folds) if k >= 0):
+        inner = np.where(folds == fold, -1, folds)
+        judged, learnt = np.flatnonzero(folds == fold), np.flatnonzero(inner >= 0)
+        found = [
+            cross_validation.tuned(c.head, c.x, y, inner, metric=metric, grid=c.grid, **shared) for c in candidates
+        ]
+        best = choose(candidates, found) if choose else int(np.argmin([np.nanmean(t.losses) for t in found]))
+        winner = candidates[best]
+        with blas_threads.single():
+            out[judged] = cross_validation.apart(
+                winner.head, winner.x, y, learnt, judged, grid=[found[best].params], **shared
+            )[0]
+        chosen.append(winner.name)
+    return out, tuple(chosen)

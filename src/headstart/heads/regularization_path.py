@@ -1,0 +1,34 @@
+"""A linear head for each setting of a grid: what the linear plugins do alike around their own solutions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from headstart.core import blas_threads
+from headstart.core.types import FittedHead
+
+STARTED = "_from_names"  # after the name of a head that starts from the names of the classes
+
+
+def along(
+    head: str,
+    params: Sequence[Mapping[str, Any]],
+    n_classes: int,
+    solve: Callable[[Mapping[str, Any]], dict[str, np.ndarray]],
+) -> Iterator[FittedHead]:
+    """One linear head for each setting, solved on one BLAS thread when it is asked for.
+
+    Args:
+        head: Name of the plugin.
+        params: Settings, in this order.
+        n_classes: C.
+        solve: A setting -> `weights` (D, C) and `bias` (C,).
+    """
+    for each in params:
+        with blas_threads.single():
+            found = solve(each)
+        size = found["weights"].size + n_classes
+        yield FittedHead(head=head, kind="linear", params=dict(each), arrays=found, trainable_params=size)

@@ -1,0 +1,45 @@
+"""Scores of repeated cross-validation: averaged over the repeats, and paired differences with the sign of the metric.
+
+Repeats judge the same pictures again, so they steady a score and its interval without making the latter narrower as
+more pictures would: ends are averaged, not pooled. Legend: R repeats, M pictures, C classes.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+from headstart.core.types import Score
+from headstart.statistics import metrics
+from headstart.statistics.intervals import Interval
+
+
+def averaged(
+    name: str, y: np.ndarray, held_RMC: np.ndarray, *, split: str, clusters: np.ndarray | None = None, seed: int = 0
+) -> Score:
+    """A score and the ends of its interval, averaged over the repeats.
+
+    Args:
+        name: One of `headstart.statistics.metrics.NAMES`.
+        y: (M,) int64 classes.
+        held_RMC: (R, M, C) held-out probabilities, NaN for pictures that a repeat did not judge.
+        split: Where the pictures are from, see `Score`.
+        clusters: (M,) labels of pictures that are not independent, or None.
+        seed: For what is drawn.
+    """
+    each = []
+    for p_MC in held_RMC:
+        seen = np.isfinite(p_MC[:, 0])
+        tied = None if clusters is None else clusters[seen]
+        each.append(metrics.score(name, y[seen], p_MC[seen], split=split, clusters=tied, seed=seed))
+    value, low, high = (float(np.mean(ends)) for ends in zip(*((s.value, s.low, s.high) for s in each), strict=True))
+    return dataclasses.replace(each[0], value=value, low=low, high=high)
+
+
+def difference(interval: Interval, metric: str, *, split: str, n: int) -> Score:
+    """A paired difference of losses as a score; of accuracies more is better, so the sign is turned."""
+    value, low, high = interval
+    if metric.endswith("accuracy"):
+        value, low, high = -value, -high, -low
+    return Score(split=split, name=metric, value=value, low=low, high=high, n=n, method="paired t")

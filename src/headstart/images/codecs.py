@@ -1,0 +1,261 @@
+"""Bytes of a picture file -> an 8-bit RGB picture, or a `PictureError` with the reason.
+
+Six formats are read: JPEG, PNG, BMP, GIF, WebP and TIFF, told apart by their first bytes and opened by Pillow's reader
+of that format alone. The size in the header is checked before anything is decoded, whatever Pillow's own limits are.
+The first frame counts. Palettes are resolved, transparency is laid on white, CMYK (Adobe's inverted kind included) and
+other colour spaces become RGB without their ICC profile. Deeper grey and colour is scaled by its range: values up to
+4095 count as 12 bits, up to 65535 as 16; floats as 0..1 or 0..255, others from their smallest to their largest.
+Needs numpy and Pillow only, since `fit` and `predict` must see the same picture.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import re
+import threading
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from PIL import (
+    BmpImagePlugin,
+    GifImagePlugin,
+    Image,
+    ImageFile,
+    JpegImagePlugin,
+    PngImagePlugin,
+    TiffImagePlugin,
+    WebPImagePlugin,
+)
+
+from headstart.images.file_formats import HEAD_BYTES, PictureError, cut_short, passes, sniff
+
+__all__ = ["MAX_BYTES", "MAX_PIXELS", "NOTES", "Picture", "PictureError"]
+
+MAX_PIXELS = 100_000_000
+MAX_BYTES = 1_000_000_000
+MAX_PASSES = 50  # of a progressive JPEG; encoders make about ten
+
+# what was done to a picture; the order is part of the cached facts
+NOTES = (
+    "alpha on white",
+    "CMYK to RGB",
+    "values to 4095 taken as 12 bits",
+    "16 bits a channel reduced to 8",
+    "floats scaled to 0..255",
+    "EXIF data unreadable, orientation not applied",
+)
+ALPHA, CMYK, BITS_12, BITS_16, FLOAT, NO_EXIF = range(len(NOTES))
+
+_READERS: dict[str, Any] = {
+    "JPEG": JpegImagePlugin.jpeg_factory,
+    "PNG": PngImagePlugin.PngImageFile,
+    "BMP": BmpImagePlugin.BmpImageFile,
+    "GIF": GifImagePlugin.GifImageFile,
+    "WebP": WebPImagePlugin.WebPImageFile,
+    "TIFF": TiffImagePlugin.TiffImageFile,
+}
+_TURN = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+class Picture:
+    """An opened file, nothing decoded yet.
+
+    Args:
+        content: All bytes of the file.
+        max_pixels: More are refused before anything is decoded.
+
+    Attributes:
+        format: One of `FORMATS`.
+        size: Width and height in px as stored, before EXIF orientation.
+        extent: Width and height of the picture in pixels of what `rgb` gave: not whole where a reduced scale is not.
+        notes: Positions in `NOTES` of what was done so far.
+
+    Raises:
+        PictureError: It is not a readable picture, or has too many pixels.
+    """
+
+    def __init__(self, content: bytes, max_pixels: int = MAX_PIXELS) -> None:
+        self.format = sniff(content[:HEAD_BYTES])
+        self.notes: set[int] = set()
+        self._content = content
+        self._max_pixels = max_pixels
+        with self._told():
+            self._image = self._open()
+            self.size: tuple[int, int] = self._image.size
+        self.extent: tuple[float, float] = self.size
+
+    def _open(self) -> ImageFile.ImageFile:
+        image: ImageFile.ImageFile = _READERS[self.format](io.BytesIO(self._content))
+        width, height = image.size
+        if width * height > self._max_pixels:
+            detail = f"{width:,} x {height:,} px is more than {self._max_pixels / 1_000_000:g} megapixels"
+            raise PictureError("too_many_pixels", detail)
+        many = "progressive" in image.info and self._content.count(b"\xff\xda") > MAX_PASSES  # quick, and seldom
+        if many and passes(self._content, MAX_PASSES) > MAX_PASSES:
+            raise PictureError("unreadable", f"its data go over the picture more than {MAX_PASSES} times")
+        return image
+
+    @contextlib.contextmanager
+    def _told(self) -> Iterator[None]:
+        """Turn whatever a reader raises on bad bytes (Pillow has no common class for it) into a PictureError."""
+        try:
+            with _pillow_quiet():
+                yield
+        except PictureError:
+            raise
+        except Image.DecompressionBombError as err:
+            raise PictureError("too_many_pixels", str(err)) from err
+        except Exception as err:
+            if "truncated" in str(err).lower() or isinstance(err, EOFError) or cut_short(self._content, self.format):
+                raise PictureError("truncated", f"the {self.format} data ends early") from err
+            detail = f"damaged {self.format}: {err or type(err).__name__}"
+            raise PictureError("unreadable", detail.replace("\n", " ")) from err
+
+    def frames(self) -> int:
+        """How many frames or pages the file has."""
+        with self._told():
+            return int(getattr(self._image, "n_frames", 1))
+
+    def rgb(self, least: int = 0) -> Image.Image:
+        """Decode the whole file to 8-bit RGB, not yet turned upright.
+
+        Args:
+            least: The shorter side in px that is needed; a JPEG may be decoded at 1/2, 1/4 or 1/8 of its size as long
+                as its shorter side stays at least this long. 0 decodes at full size.
+        """
+        with self._told():
+            if least and self.format == "JPEG":
+                drafted = self._image.draft(None, (least, least))
+                self.extent = drafted[1][2:] if drafted else self.size
+            raw_mode = _raw_mode(self._image)
+            self._image.load()
+            if self._image.mode.startswith(("I", "F")):
+                return self._grey_levels(np.asarray(self._image))
+            image = self._flat(self._image)
+            return self._low_bytes(image, raw_mode) if ";16" in raw_mode and not raw_mode.startswith("I") else image
+
+    def upright(self, image: Image.Image) -> Image.Image:
+        """Apply the EXIF orientation to a picture that `rgb` gave (resized or not)."""
+        turn = _TURN.get(self.orientation())
+        return image if turn is None else image.transpose(turn)
+
+    def orientation(self) -> int:
+        """The EXIF orientation, 1 to 8; 1 when there is none or it cannot be read. Right only after `rgb`."""
+        try:
+            with _pillow_quiet():
+                return int(self._image.getexif().get(0x0112, 1))
+        except Exception:  # broken metadata of a sound picture: told as a note
+            self.notes.add(NO_EXIF)
+            return 1
+
+    def _flat(self, image: Image.Image) -> Image.Image:
+        """8-bit RGB, transparency on white."""
+        if image.mode == "RGB" and "transparency" not in image.info:
+            return image
+        if image.has_transparency_data:
+            rgba = image.convert("RGBA")
+            alpha = rgba.getchannel("A")
+            if alpha.getextrema()[0] == 255:
+                return rgba.convert("RGB")
+            self.notes.add(ALPHA)
+            white = Image.new("RGB", rgba.size, "white")
+            white.paste(rgba, mask=alpha)
+            return white
+        if image.mode == "CMYK":
+            self.notes.add(CMYK)
+        return image.convert("RGB")
+
+    def _low_bytes(self, high: Image.Image, raw_mode: str) -> Image.Image:
+        """Pillow keeps the high byte of 16-bit colour; when that says only 0..15, the low byte holds the picture."""
+        self.notes.add(BITS_16)
+        if np.asarray(high).max(initial=0) > 15 or raw_mode.startswith("LA") or ALPHA in self.notes:
+            return high
+        self.notes = (self.notes - {BITS_16}) | {BITS_12}
+        again = self._open()
+        again.tile = [tile._replace(args=_other_byte(tile.args)) for tile in again.tile]
+        again.load()
+        low = np.asarray(self._flat(again)).astype(np.uint16)
+        return Image.fromarray(_scaled(np.asarray(high).astype(np.uint16) * 256 + low, 0, 4095))
+
+    def _grey_levels(self, values: np.ndarray) -> Image.Image:
+        """Deep grey (H, W) to RGB by its range of values."""
+        if values.dtype.kind == "f":
+            self.notes.add(FLOAT)
+            return Image.fromarray(_float_levels(values)).convert("RGB")
+        low, high = int(values.min()), int(values.max())
+        if low >= 0 and high <= 65535:
+            self.notes.add(BITS_12 if high <= 4095 else BITS_16)
+            low, high = 0, 4095 if high <= 4095 else 65535
+        else:
+            self.notes.add(FLOAT)
+        return Image.fromarray(_scaled(values, low, high)).convert("RGB")
+
+
+def _float_levels(values: np.ndarray) -> np.ndarray:
+    finite = np.isfinite(values)
+    if not finite.any():
+        raise PictureError("unreadable", "no value in it is a finite number")
+    low, high = float(values[finite].min()), float(values[finite].max())
+    if low >= 0 and high <= 255:
+        low, high = 0.0, 1.0 if high <= 1 else 255.0
+    return _scaled(np.where(finite, values, low), low, high)
+
+
+def _scaled(values: np.ndarray, low: float, high: float) -> np.ndarray:
+    """`low`..`high` to 0..255, uint8."""
+    factor = 255.0 / (high - low) if high > low else 0.0
+    levels = (values.astype(np.float32) - np.float32(low)) * np.float32(factor) + 0.5
+    made: np.ndarray = np.clip(levels, 0, 255).astype(np.uint8)
+    return made
+
+
+def _raw_mode(image: ImageFile.ImageFile) -> str:
+    """How the file stores a pixel, in Pillow's words, as `RGB;16B`."""
+    args = image.tile[0].args if image.tile else ""
+    return str(args[0] if isinstance(args, tuple) else args)
+
+
+def _other_byte(args: Any) -> Any:
+    """The same layout read with the other byte order, which makes Pillow keep the low byte."""
+    if isinstance(args, tuple):
+        return (_other_byte(args[0]), *args[1:])
+    layout, _, order = str(args).rpartition(";16")
+    return f"{layout};16{'L' if order == 'B' else 'B'}"
+
+
+_quiet_lock = threading.Lock()
+_quiet_now: list[object] = []
+_QUIET: Any = ("ignore", None, Warning, re.compile(r"PIL\."), 0)
+
+
+@contextlib.contextmanager
+def _pillow_quiet() -> Iterator[None]:
+    """Keep Pillow's warnings about bad metadata off the terminal while a picture is being read.
+
+    `warnings.catch_warnings` swaps the process's whole list of filters, which is not safe beside other threads; so one
+    entry is put in while any thread reads, and exactly that entry is taken out again.
+    """
+    token = object()
+    with _quiet_lock:
+        if not _quiet_now:
+            warnings.filters.insert(0, _QUIET)  # type: ignore[attr-defined]
+        _quiet_now.append(token)
+    try:
+        yield
+    finally:
+        with _quiet_lock:
+            _quiet_now.remove(token)
+            if not _quiet_now:
+                with contextlib.suppress(ValueError):
+                    warnings.filters.remove(_QUIET)  # type: ignore[attr-defined]

@@ -1,0 +1,225 @@
+"""Picture files -> (B, H, W, 3) uint8 RGB, as a trunk's `InputSpec` wants them, in parallel and in bounded memory.
+
+`fit` and `predict` both decode here, so a model sees the same numbers in training and in use; only numpy and Pillow are
+needed. A JPEG is decoded at 1/2, 1/4 or 1/8 of its size as long as its shorter side stays at least twice what the
+resize needs, which leaves the features practically unchanged. Resizing is antialiased; only the part that the centre
+crop keeps is computed, with the margin that the filter looks at, so the result is that of resizing everything.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import os
+import stat
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import numpy as np
+import PIL
+from PIL import Image
+
+from headstart.core.errors import DataError
+from headstart.core.storage.files import show
+from headstart.core.types import InputSpec
+from headstart.images.codecs import MAX_BYTES, MAX_PIXELS, Picture
+from headstart.images.descriptors import Inspected, inspect
+from headstart.images.file_formats import HEAD_BYTES, PictureError, sniff
+
+__all__ = [
+    "MAX_BYTES",
+    "MAX_PIXELS",
+    "Inspected",
+    "PictureError",
+    "batches",
+    "decode",
+    "from_array",
+    "inspect",
+    "read_bytes",
+    "revision",
+    "seen",
+]
+
+REVISION = 1  # raise it when `decode` gives other numbers for the same bytes
+_FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
+_SUPPORT = {"bilinear": 1.0, "bicubic": 2.0}  # half-width of the filter in pixels of the coarser side
+_SLICE = 8  # pictures a task decodes
+
+
+def revision() -> str:
+    """What the numbers of `decode` depend on besides bytes and spec; part of what cached vectors are known by."""
+    return f"decode {REVISION} pillow {PIL.__version__}"
+
+
+def decode(content: bytes, spec: InputSpec, *, max_pixels: int = MAX_PIXELS) -> np.ndarray:
+    """A picture file's bytes as a trunk's input.
+
+    Args:
+        content: All bytes of the file.
+        spec: Size, resize and interpolation.
+        max_pixels: A picture with more is refused before it is decoded.
+
+    Returns:
+        (size_px, size_px, 3) uint8 RGB, upright.
+
+    Raises:
+        PictureError: It cannot be read to its end, or is too large.
+    """
+    picture = Picture(content, max_pixels)
+    side = spec.size_px if spec.resize == "squash" else math.ceil(spec.size_px / spec.crop_fraction)
+    image = picture.rgb(least=2 * side)
+    return np.asarray(picture.upright(_fit(image, picture.extent, spec)))
+
+
+def from_array(picture: np.ndarray, spec: InputSpec) -> np.ndarray:
+    """A decoded picture as a trunk's input.
+
+    Args:
+        picture: (h, w, 3) uint8 RGB, upright.
+        spec: Size, resize and interpolation.
+
+    Returns:
+        (size_px, size_px, 3) uint8 RGB.
+    """
+    height, width = picture.shape[:2]
+    return np.asarray(_fit(Image.fromarray(picture), (float(width), float(height)), spec))
+
+
+def _fit(image: Image.Image, extent: tuple[float, float], spec: InputSpec) -> Image.Image:
+    if spec.resize == "squash":
+        return image.resize((spec.size_px, spec.size_px), _FILTERS[spec.interpolation], box=(0, 0, *extent))
+    return _crop(image, extent, spec)
+
+
+def _crop(image: Image.Image, extent: tuple[float, float], spec: InputSpec) -> Image.Image:
+    """Shorter side to `size_px / crop_fraction`, centre crop; `ratio` is source pixels for one of the result."""
+    size, (width, height) = spec.size_px, extent
+    ratio = min(width, height) * spec.crop_fraction / size
+    room = int((size / spec.crop_fraction - size) / 2)
+    margin = min(room, math.ceil(_SUPPORT[spec.interpolation] * max(ratio, 1.0) / ratio))
+    half = (size + 2 * margin) * ratio / 2
+    left, top = max(0.0, width / 2 - half), max(0.0, height / 2 - half)
+    box = (left, top, min(width, width / 2 + half), min(height, height / 2 + half))
+    wide = image.resize((size + 2 * margin,) * 2, _FILTERS[spec.interpolation], box=box)
+    return wide.crop((margin, margin, margin + size, margin + size))
+
+
+def seen(size: tuple[int, int], spec: InputSpec) -> tuple[float, float, float, float]:
+    """The part of a picture that `decode` keeps, in its own pixels: left, top, right, bottom.
+
+    Args:
+        size: Width and height of the picture, upright.
+        spec: As for `decode`.
+    """
+    width, height = size
+    if spec.resize == "squash":
+        return 0.0, 0.0, float(width), float(height)
+    side = min(width, height) * spec.crop_fraction
+    left, top = (width - side) / 2, (height - side) / 2
+    return left, top, left + side, top + side
+
+
+def read_bytes(path: str) -> bytes:
+    """A picture file's bytes; a file that is no picture is not read beyond its first bytes.
+
+    Raises:
+        PictureError: It cannot be opened or read, is no picture, or has more than `MAX_BYTES`.
+    """
+    try:
+        with open(path, "rb", opener=_without_waiting) as handle:  # no Path object for each of millions
+            told = os.fstat(handle.fileno())
+            if not stat.S_ISREG(told.st_mode):
+                raise PictureError("not_a_picture", "it is not a regular file")
+            sniff(handle.read(HEAD_BYTES))
+            handle.seek(0)
+            if told.st_size > MAX_BYTES:
+                raise PictureError("unreadable", f"{told.st_size:,} bytes are more than {MAX_BYTES:,}")
+            return handle.read()
+    except PermissionError as err:
+        raise PictureError("permission", "reading it is not permitted") from err
+    except OSError as err:
+        raise PictureError("unreadable", f"{err.strerror or err}") from err
+    except ValueError as err:
+        raise PictureError("unreadable", f"no file can have this name: {err}") from err
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    """Open a file; a named pipe is opened at once, not when someone writes to it."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+
+
+def batches(
+    root: str,
+    uris: Sequence[str],
+    rows: np.ndarray,
+    spec: InputSpec,
+    *,
+    batch: int,
+    threads: int,
+    ahead: int = 2,
+    digests: Sequence[str] | None = None,
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Decode rows of a data set in parallel, in order; at most `ahead` batches beside the one handed out exist.
+
+    Args:
+        root: The data set's folder.
+        uris: Paths of all pictures below it.
+        rows: (M,) positions in `uris`.
+        spec: How to decode.
+        batch: Pictures a batch; the last one may be smaller.
+        threads: Threads that decode.
+        ahead: Batches being decoded while the caller works on one.
+        digests: SHA-256 hex of all files as they were read; a file that differs is an error.
+
+    Yields:
+        Rows (b,) int64 and their pictures (b, size_px, size_px, 3) uint8.
+
+    Raises:
+        DataError: A file vanished, changed or cannot be decoded any more.
+    """
+    rows = np.asarray(rows, dtype=np.int64)
+    waiting: deque[tuple[np.ndarray, np.ndarray, list[Future[None]]]] = deque()
+    pool = ThreadPoolExecutor(threads, thread_name_prefix="decode")
+
+    def start(part: np.ndarray) -> None:
+        pictures = np.empty((len(part), spec.size_px, spec.size_px, 3), dtype=np.uint8)
+        jobs = [
+            pool.submit(_decode_into, pictures[at : at + _SLICE], root, uris, part[at : at + _SLICE], spec, digests)
+            for at in range(0, len(part), _SLICE)
+        ]
+        waiting.append((part, pictures, jobs))
+
+    try:
+        for at in range(0, len(rows), batch):
+            start(rows[at : at + batch])
+            if len(waiting) > ahead:
+                yield _finished(*waiting.popleft())
+        while waiting:
+            yield _finished(*waiting.popleft())
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _finished(part: np.ndarray, pictures: np.ndarray, jobs: list[Future[None]]) -> tuple[np.ndarray, np.ndarray]:
+    for job in jobs:
+        job.result()
+    return part, pictures
+
+
+def _decode_into(
+    out: np.ndarray, root: str, uris: Sequence[str], rows: np.ndarray, spec: InputSpec, digests: Sequence[str] | None
+) -> None:
+    for slot, row in enumerate(rows.tolist()):
+        path = os.path.join(root, uris[row])  # noqa: PTH118 - millions of calls
+        try:
+            content = read_bytes(path)
+            if digests is not None and hashlib.sha256(content).hexdigest() != digests[row]:
+                raise PictureError("unreadable", "its bytes are not those that were read first")
+            out[slot] = decode(content, spec)
+        except PictureError as err:
+            raise DataError(
+                f"`{show(uris[row])}` changed while headstart was working: {err.detail}",
+                where=show(path),
+                hint="run the command again on files that stay as they are",
+            ) from err

@@ -1,0 +1,31 @@
+"""Small copies of pictures as JPEG: for pages, and for what a run keeps."""
+
+from __future__ import annotations
+
+import io
+
+from PIL import Image
+
+from headstart.images.codecs import Picture
+from headstart.images.file_formats import PictureError
+from headstart.images.preprocessing import read_bytes
+
+
+def jpeg(path: str, most: int, quality: int) -> bytes:
+    """A picture file as JPEG, upright; empty where the file cannot be read any more.
+
+    Args:
+        path: The file.
+        most: Longer side in px at most.
+        quality: Of the JPEG, 1..95.
+    """
+    try:
+        picture = Picture(read_bytes(path))
+        image = picture.rgb(least=most)
+        image.thumbnail((most, most), Image.Resampling.BICUBIC)
+        image = picture.upright(image)
+    except PictureError:
+        return b""
+    out = io.BytesIO()
+    image.save(out, "JPEG", quality=quality, subsampling=2)
+    return out.getvalue()

@@ -1,1 +1,0 @@
-"""Machinery that several stages share; may import numpy, Keras and OpenVINO."""

@@ -1,0 +1,1 @@
+"""Networks as graphs: read, cut, converted, run, counted."""

@@ -1,0 +1,1 @@
+"""Files that hold networks or weights, read without running what they say."""

@@ -1,0 +1,263 @@
+"""A `.keras` file that somebody else made: looked into before Keras opens it, then laid flat.
+
+Keras' safe mode reads layers and numbers. A Lambda layer holds Python code, which would run as soon as the file is
+opened: it is refused by name unless the user trusts the file. Models inside models are laid flat, so that every layer
+can be seen, cut behind and trained.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import zipfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from headstart.core.errors import DataError, SetupError, UsageError
+from headstart.networks import openvino_engine
+from headstart.networks.cut_points import Node
+from headstart.networks.formats.safe_formats import HEAD_BYTES, leads_elsewhere, pickled, runs_code
+
+_CONFIG, _WEIGHTS = "config.json", "model.weights.h5"
+_LIGHT = {"Softmax", "Activation", "Dropout", "Flatten", "Reshape", "Identity", "ConvertToTensor", "SpatialDropout2D"}
+_ACTIVE = {"ReLU", "Activation", "PReLU", "LeakyReLU", "ELU", "Relu", "Relu6", "Silu", "Gelu"}
+_ARITHMETIC = {"Rescaling", "Normalization", "Add", "Subtract", "Multiply", "Divide", "TrueDivide"}
+
+
+def require_safe(path: Path, *, trust: bool) -> str:
+    """Look into the file without opening it with Keras.
+
+    Returns:
+        The name of a layer that runs code (Lambda and its like) in a trusted file, else empty.
+
+    Raises:
+        DataError: It is no whole `.keras` file, or holds a pickle, or Python code and is not trusted.
+    """
+    try:
+        with zipfile.ZipFile(path) as file:
+            inside = file.namelist()
+            _require_plain(file, path)
+            missing = [name for name in (_CONFIG, _WEIGHTS) if name not in inside]
+            if missing:
+                raise DataError(f"`{path.name}` is no `.keras` file: it has no `{missing[0]}`", where=str(path))
+            broken = file.testzip()
+            config = json.loads(file.read(_CONFIG)) if broken is None else {}
+    except (zipfile.BadZipFile, OSError, ValueError, EOFError, NotImplementedError) as err:
+        raise DataError(f"`{path.name}` is no whole `.keras` file: {err}", where=str(path), hint=_AGAIN) from err
+    if broken is not None:
+        raise DataError(f"`{path.name}` is damaged at `{broken}`", where=str(path), hint=_AGAIN)
+    code = _code(config)
+    if code and not trust:
+        raise DataError(
+            f"the layer `{code}` of `{path.name}` is a Lambda or its like: code that would run when the file is opened",
+            where=str(path),
+            hint="write the layer without Lambda; or, if you made the file yourself, give `--trust`",
+        )
+    return code
+
+
+_AGAIN = "copy or save it again: model.save('NAME.keras')"
+
+
+def _require_plain(file: zipfile.ZipFile, path: Path) -> None:
+    """Refuse members that are pickles or lead elsewhere.
+
+    Raises:
+        DataError: There is one; it is named.
+    """
+    for name in file.namelist():
+        if leads_elsewhere(name):
+            raise DataError(
+                f"the member `{name}` of `{path.name}` leads elsewhere; nothing was opened", where=str(path)
+            )
+        head = b"" if name.endswith("/") else _head(file, name)
+        if pickled(name, head):
+            raise DataError(
+                f"`{path.name}` holds the pickle `{name}`, which could run anything; nothing was opened",
+                where=str(path),
+            )
+
+
+def _head(file: zipfile.ZipFile, name: str) -> bytes:
+    with file.open(name) as member:
+        return member.read(HEAD_BYTES)
+
+
+def _code(config: Any) -> str:
+    """The name of the first layer that holds code, else empty."""
+    if isinstance(config, list):
+        return next((found for one in config if (found := _code(one))), "")
+    if not isinstance(config, dict):
+        return ""
+    if runs_code(config.get("class_name")):
+        inner = config.get("config")
+        return str(inner.get("name", "lambda") if isinstance(inner, dict) else "lambda")
+    return next((found for one in config.values() if (found := _code(one))), "")
+
+
+def load(path: Path, *, trust: bool = False) -> Any:
+    """The `keras.Model` of a file.
+
+    Raises:
+        DataError: As `require_safe`, or Keras cannot read it, or it is no model from one picture.
+    """
+    require_safe(path, trust=trust)
+    import keras
+
+    try:
+        model = keras.saving.load_model(path, compile=False, safe_mode=not trust)
+        inputs = model.inputs
+    except Exception as err:  # Keras raises what its layers raise
+        why = str(err).strip().partition("\n")[0]
+        hint = "layers of your own cannot be read; save the model with Keras' layers alone, or as ONNX or SavedModel"
+        raise DataError(f"Keras cannot read `{path.name}`: {why}", where=str(path), hint=hint) from err
+    shapes = [tuple(one.shape) for one in inputs or ()]
+    if len(shapes) != 1 or len(shapes[0]) != 4 or shapes[0][3] not in (3, None):
+        raise DataError(f"`{path.name}` does not take one batch of RGB pictures: its inputs are {shapes}")
+    return model
+
+
+def freeze(path: Path, target: Path) -> None:
+    """Write a trusted file with Python code as OpenVINO IR, so that its code never runs again.
+
+    Raises:
+        DataError: Keras cannot read it.
+        SetupError: It cannot be exported.
+    """
+    model = load(path, trust=True)
+    try:
+        with openvino_engine.without_telemetry():
+            model.export(str(target), format="openvino", verbose=False)
+    except (ImportError, NotImplementedError, RuntimeError, ValueError, TypeError) as err:
+        raise SetupError(f"Keras cannot export `{path.name}` to OpenVINO: {err}", where=str(path)) from err
+
+
+def side(model: Any) -> int:
+    """Height and width of the pictures that the file takes; 0 where it leaves that open.
+
+    Raises:
+        DataError: They are not square.
+    """
+    _, height, width, _ = model.inputs[0].shape
+    if height != width:
+        raise DataError(f"the file takes pictures of {height} x {width}, not square ones")
+    return height or 0
+
+
+def flat(model: Any, size_px: int, before: Callable[[Any], Any] = lambda pictures: pictures) -> Any:
+    """The same network as one functional model whose layers are its own, without models inside.
+
+    Args:
+        model: From `load`; its layers are used and left in no state to be used again.
+        size_px: Height and width.
+        before: What is done to the pictures first.
+
+    Raises:
+        UsageError: The network does not take this size.
+    """
+    import keras
+
+    _name_apart(model, set())
+    pictures = keras.Input((size_px, size_px, 3), name="pictures")
+    try:
+        made = keras.Model(pictures, model.call(before(pictures)))
+    except (ValueError, TypeError) as err:
+        why = str(err).strip().partition("\n")[0]
+        raise UsageError(f"the file does not take pictures of {size_px} px: {why}", where="--size") from err
+    while any(isinstance(one, keras.Model) for one in made.operations):
+        again = keras.Input((size_px, size_px, 3), name="pictures")
+        made = keras.models.clone_model(
+            made, input_tensors=again, clone_function=lambda layer: layer, call_function=_through
+        )
+    fresh = keras.models.clone_model(made)
+    for there, here in zip(made.weights, fresh.weights, strict=True):
+        here.assign(there)
+    return fresh
+
+
+def _through(layer: Any, *args: Any, **kwargs: Any) -> Any:
+    """A model inside gives its layers instead of itself."""
+    import keras
+
+    return layer.call(*args, **kwargs) if isinstance(layer, keras.Model) else layer(*args, **kwargs)
+
+
+def _name_apart(model: Any, taken: set[str]) -> None:
+    """Two models inside may use a name both; laid flat every layer needs its own."""
+    import keras
+
+    for layer in model.layers:
+        if isinstance(layer, keras.Model):
+            if not hasattr(layer, "inputs") or layer.inputs is None:
+                raise SetupError(f"the model inside, `{layer.name}`, is written in Python: its layers cannot be seen")
+            _name_apart(layer, taken)
+        elif layer.name in taken:
+            layer.name = f"{model.name}_{layer.name}"
+        taken.add(layer.name)
+
+
+def nodes(model: Any) -> tuple[list[Node], dict[str, int]]:
+    """The graph of a flat model for `headstart.networks.cut_points`, and its outputs: name -> position."""
+    found: list[Node] = []
+    place: dict[int, int] = {}
+    for one in model.operations:
+        given = _tensors(one.input) if type(one).__name__ != "InputLayer" else []
+        parents = tuple(dict.fromkeys(place[id(tensor)] for tensor in given if id(tensor) in place))
+        made = _tensors(one.output)
+        place |= {id(tensor): len(found) for tensor in made}
+        kind = type(one).__name__
+        shape = tuple(made[0].shape[1:]) if len(made) == 1 and kind != "ConvertToTensor" else ()
+        usable = len(shape) in (1, 2, 3) and None not in shape
+        dense = (kind == "Dense" and len(shape) == 1) or (kind == "Conv2D" and _one_place(shape, found, parents))
+        found.append(
+            Node(
+                name=one.name,
+                parents=parents,
+                shape=shape if usable else (),
+                dense=dense and len(parents) == 1,
+                light=kind in _LIGHT and len(parents) == 1,
+                active=kind in _ACTIVE,
+            )
+        )
+    ends = [place[id(tensor)] for tensor in model.outputs]
+    return found, {found[at].name.removeprefix("pool_"): at for at in ends}
+
+
+def _one_place(shape: tuple[int, ...], found: Sequence[Node], parents: Sequence[int]) -> bool:
+    return shape[:2] == (1, 1) and bool(parents) and found[parents[0]].shape[:2] == (1, 1)
+
+
+def _tensors(some: Any) -> list[Any]:
+    return list(some) if isinstance(some, list | tuple) else [some]
+
+
+def first_arithmetic(model: Any) -> tuple[np.ndarray, np.ndarray] | None:
+    """(a, b) of `a x + b` that a flat model does to values before anything else; None where it does nothing."""
+    import keras
+
+    end, does = None, False
+    for one in model.operations[1:]:
+        kind = type(one).__name__
+        if kind not in (*_ARITHMETIC, "ConvertToTensor") or isinstance(one.input, list | tuple):
+            break
+        end, does = one.output, does or kind in _ARITHMETIC
+    if not does:
+        return None
+    part = keras.Model(model.inputs, end)
+    zero, one = (
+        np.asarray(part.predict_on_batch(np.full((1, *model.inputs[0].shape[1:]), value, np.float32)), np.float64)
+        for value in (0, 1)
+    )
+    return one - zero, zero
+
+
+def kernel(model: Any) -> np.ndarray | None:
+    """(filters, n) of the first convolution; None where there is none."""
+    for layer in model.layers:
+        if type(layer).__name__ == "Conv2D":
+            values = np.asarray(layer.kernel)
+            return values.reshape(math.prod(values.shape[:-1]), -1).T
+    return None

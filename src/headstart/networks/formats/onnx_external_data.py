@@ -1,0 +1,118 @@
+"""Which files an ONNX file keeps its weights in, read from its bytes; nothing else of it is looked at.
+
+ONNX is a protobuf message: model field 7 is the graph, graph field 5 a tensor, tensor field 13 a pair of texts of which
+`location` names a file beside it (onnx.proto3; https://onnx.ai/onnx/repo-docs/ExternalData.html). Tensors in
+attributes, sparse ones, and those of functions, of training and of graphs within nodes (the bodies of `If` and `Loop`)
+may be kept so too.
+"""
+
+from __future__ import annotations
+
+import mmap
+from collections.abc import Iterator
+from pathlib import Path
+
+from headstart.core.errors import DataError
+from headstart.core.storage.files import show
+from headstart.networks.formats.safe_formats import leads_elsewhere, pickled
+
+_EXTERNAL = 13  # of a tensor
+# where tensors may lie: kind of message -> its fields, and the kind of message that each holds
+_HOLDS: dict[str, tuple[tuple[int, str], ...]] = {
+    "model": ((7, "graph"), (20, "training"), (25, "function")),
+    "training": ((1, "graph"), (2, "graph")),
+    "function": ((7, "node"), (11, "attribute")),
+    "graph": ((1, "node"), (5, "tensor"), (15, "sparse")),
+    "node": ((5, "attribute"),),
+    "attribute": ((5, "tensor"), (6, "graph"), (10, "tensor"), (11, "graph"), (22, "sparse"), (23, "sparse")),
+    "sparse": ((1, "tensor"), (2, "tensor")),
+}
+_DEEPEST = 64  # messages within messages
+_WIDTHS = {1: 8, 5: 4}  # of the wire types with a fixed width
+_MOST = 64  # files
+
+Span = tuple[int, int]
+
+
+def beside(path: Path) -> tuple[str, ...]:
+    """Names of the files that hold weights of an ONNX file, as paths below its folder, sorted.
+
+    Raises:
+        DataError: It is no ONNX file, is cut off, or names a file that lies elsewhere or may be a pickle.
+    """
+    try:
+        with path.open("rb") as handle, mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ) as content:
+            found = sorted(set(_places(content)))
+    except (ValueError, IndexError, UnicodeDecodeError) as err:
+        raise DataError(f"`{path.name}` is no whole ONNX file: {err}", where=str(path)) from err
+    for name in found:
+        if leads_elsewhere(name) or not name.isprintable() or not name.strip():
+            raise DataError(f"`{path.name}` keeps weights in `{show(name)}`, which leads elsewhere", where=str(path))
+        if pickled(name):
+            raise DataError(f"`{path.name}` keeps weights in `{show(name)}`, which may be a pickle", where=str(path))
+    if len(found) > _MOST:
+        raise DataError(f"`{path.name}` keeps its weights in {len(found)} files; up to {_MOST} are fetched")
+    return tuple(found)
+
+
+def _places(content: mmap.mmap) -> Iterator[str]:
+    for tensor in _tensors(content, (0, len(content)), "model"):
+        for pair in _fields(content, tensor, _EXTERNAL):
+            key, value = (_text(content, pair, field) for field in (1, 2))
+            if key == "location":
+                yield value.removeprefix("./")
+
+
+def _tensors(content: mmap.mmap, span: Span, kind: str, depth: int = 0) -> Iterator[Span]:
+    """Where the tensors of a message lie, and of all messages within it."""
+    if depth > _DEEPEST:
+        raise ValueError("its graphs lie too deep within each other")
+    if kind == "tensor":
+        yield span
+    for field, held in _HOLDS.get(kind, ()):
+        for one in _fields(content, span, field):
+            yield from _tensors(content, one, held, depth + 1)
+
+
+def _text(content: mmap.mmap, span: Span, field: int) -> str:
+    found = [content[start:end].decode() for start, end in _fields(content, span, field)]
+    return found[-1] if found else ""
+
+
+def _fields(content: mmap.mmap, span: Span, wanted: int) -> Iterator[Span]:
+    """Where the parts of a message lie that belong to one field.
+
+    Raises:
+        ValueError: A part is longer than the message.
+    """
+    at, end = span
+    while at < end:
+        tag, at = _number(content, at, end)
+        kind, start = tag & 7, at
+        if kind == 0:
+            _, at = _number(content, at, end)
+        elif kind == 2:
+            length, start = _number(content, at, end)
+            at = start + length
+        elif kind in _WIDTHS:
+            at += _WIDTHS[kind]
+        else:
+            raise ValueError("it holds what protobuf does not have")
+        if at > end:
+            raise ValueError("it is cut off")
+        if kind == 2 and tag >> 3 == wanted:
+            yield start, at
+
+
+def _number(content: mmap.mmap, at: int, end: int) -> tuple[int, int]:
+    """A number in base 128, low digits first, and where it ends."""
+    value = 0
+    for shift in range(0, 70, 7):
+        if at >= end:
+            raise ValueError("it is cut off")
+        digit = content[at]
+        at += 1
+        value |= (digit & 127) << shift
+        if digit < 128:
+            return value, at
+    raise ValueError("it holds a number without an end")

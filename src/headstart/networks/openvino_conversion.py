@@ -1,0 +1,212 @@
+"""A Keras trunk as OpenVINO files, and the proof that both give the same vectors.
+
+The only place where a trunk meets a training framework. Whatever the backend (TensorFlow, JAX or PyTorch), Keras'
+own exporter converts the graph; the input becomes uint8 and the weights stay float32. The parity of both engines on
+real pictures is asserted per output: max|a-b| / max|b| <= 1e-4 and cosine >= 0.99999.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, redirect_stdout
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from headstart.core import extras
+from headstart.core.errors import SetupError
+from headstart.core.provenance import versions
+from headstart.core.storage.files import write_json
+from headstart.core.types import BackboneSpec
+from headstart.networks import openvino_engine
+
+PARITY_MAX = 1e-4
+PARITY_COSINE = 0.99999
+CALIBRATION = 256  # pictures NNCF sees at most
+_BATCH = 8
+
+
+def backend() -> str:
+    """The Keras backend that a build would use, without importing it."""
+    if "keras" in sys.modules:
+        import keras
+
+        return str(keras.config.backend())
+    return os.environ.get("KERAS_BACKEND", "tensorflow")
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Hold back what frameworks write to standard error while they start; shown after all when the work fails.
+
+    TensorFlow's C++ part writes to the file descriptor itself, before any setting of Python's side is heard.
+    """
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with tempfile.TemporaryFile() as noise:
+        os.dup2(noise.fileno(), 2)
+        try:
+            yield
+        except Exception:
+            noise.seek(0)
+            os.write(kept, noise.read())
+            raise
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
+
+
+def convert(model: Any, spec: BackboneSpec, pictures: np.ndarray, folder: Path, *, maps: Sequence[str] = ()) -> None:
+    """Write `trunk.xml`, `trunk.bin` and `parity.json`.
+
+    Args:
+        model: The frozen `keras.Model`: an unpooled output (B, h, w, c) for each of `maps`, then one (B, D) a depth.
+        spec: Of the trunk.
+        pictures: (n, H, W, 3) uint8, real ones; the first eight are used.
+        folder: Where to.
+        maps: Names of the unpooled outputs.
+
+    Raises:
+        SetupError: The backend cannot export, or the engines disagree.
+    """
+    names = [*maps, *(depth.name for depth in spec.depths)]
+    converted = _converted(model, spec, names)
+    path = folder / "trunk.xml"
+    openvino_engine.load().save_model(converted, path, compress_to_fp16=False)
+    probes = pictures[:_BATCH]
+    expected = next(vectors for _, vectors in KerasEngine(model).run([(None, probes)]))
+    got = next(vectors for _, vectors in openvino_engine.Engine(path, threads=1).run([(None, probes)]))
+    named = {name: compare(a, b) for name, a, b in zip(names, got, expected, strict=True)}
+    assert_parity(spec, named)
+    facts = {"compared_with": f"keras {backend()}", "pictures": len(probes), "versions": versions()}
+    write_json(folder / "parity.json", {**facts, "depths": named})
+
+
+def _converted(model: Any, spec: BackboneSpec, names: Sequence[str]) -> Any:
+    ov = openvino_engine.load()
+    with tempfile.TemporaryDirectory() as place, openvino_engine.without_telemetry():
+        path = Path(place) / "keras.xml"
+        try:
+            model.export(str(path), format="openvino", verbose=False)
+        except (ImportError, NotImplementedError, RuntimeError, ValueError, TypeError) as err:
+            raise SetupError(
+                f"Keras on {backend()} cannot export `{spec.name}`: {type(err).__name__}: {err}",
+                hint="KERAS_BACKEND=tensorflow, which is the default",
+            ) from err
+        raw = ov.Core().read_model(path)
+        # Behind the wanted outputs TensorFlow's frontend lists every custom-gradient node (swish), full maps all.
+        kept = ov.Model([output.get_node() for output in raw.outputs[: len(names)]], raw.get_parameters(), "trunk")
+        prepared = ov.preprocess.PrePostProcessor(kept)
+        prepared.input(0).tensor().set_element_type(ov.Type.u8)
+        prepared.input(0).preprocess().convert_element_type(ov.Type.f32)
+        made = prepared.build()
+    side = spec.input.size_px
+    made.reshape({0: [-1, side, side, 3]})
+    widths = {depth.name: (depth.dim,) for depth in spec.depths}
+    for output, name, kept in zip(made.outputs, names, model.outputs, strict=True):
+        output.tensor.set_names({name})
+        expected = widths.get(name, tuple(kept.shape[1:]))
+        if tuple(output.partial_shape)[1:] != expected:
+            raise SetupError(f"`{spec.name}` has {output.partial_shape} at {name}, expected {expected}")
+    return made
+
+
+def compare(a: np.ndarray, b: np.ndarray) -> dict[str, float]:
+    """How far vectors (n, D) are from expected ones: the largest difference over the largest value, the lowest cosine.
+
+    Vectors that are all zero on both sides count as equal; a feature map (n, h, w, c) counts as one vector.
+    """
+    a, b = (values.reshape(len(values), -1).astype(np.float64) for values in (a, b))
+    largest = float(np.abs(a - b).max() / max(np.abs(b).max(), 1e-30))
+    lengths = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
+    cosines = np.where(lengths > 0, (a * b).sum(1) / np.maximum(lengths, 1e-30), (a == b).all(1))
+    return {"max_relative": largest, "min_cosine": float(cosines.min())}
+
+
+def assert_parity(spec: BackboneSpec, rows: Mapping[str, Mapping[str, float]], other: str = "Keras") -> None:
+    """Refuse a trunk whose vectors are not those of the other side.
+
+    Args:
+        spec: Of the trunk.
+        rows: Depth -> what `compare` gives.
+        other: What it was compared with.
+
+    Raises:
+        SetupError: They disagree at a depth.
+    """
+    for name, row in rows.items():
+        # Written so that NaN fails.
+        if not (row["max_relative"] <= PARITY_MAX and row["min_cosine"] >= PARITY_COSINE):
+            raise SetupError(
+                f"OpenVINO and {other} disagree on `{spec.name}` at {name}: largest difference "
+                f"{row['max_relative']:.2e} of the largest value (limit {PARITY_MAX:.0e}), lowest cosine "
+                f"{row['min_cosine']:.7f} (limit {PARITY_COSINE})",
+                hint="headstart doctor shows both versions; another OpenVINO version may be right",
+            )
+
+
+def quantise(source: Path, pictures: np.ndarray, folder: Path) -> None:
+    """Write an int8 version of a float32 trunk, calibrated on pictures, with its cosine to the float32 one.
+
+    Args:
+        source: `trunk.xml` in float32.
+        pictures: (n, H, W, 3) uint8, n up to 256.
+        folder: Where to.
+
+    Raises:
+        SetupError: NNCF is not installed.
+    """
+    ov = openvino_engine.load()
+    try:
+        with (
+            openvino_engine.without_telemetry(),
+            redirect_stdout(sys.stderr),
+        ):  # its log would go to stdout among the results
+            import nncf
+    except ImportError as err:
+        raise SetupError("precision `int8` needs NNCF, which is not installed", hint=extras.command("int8")) from err
+    used = pictures[:CALIBRATION]
+    model = ov.Core().read_model(source)
+    with quiet(), os.fdopen(os.dup(2), "w", encoding="utf-8") as bars, redirect_stdout(bars):
+        made = nncf.quantize(model, nncf.Dataset([one[None] for one in used]), subset_size=len(used))
+    ov.save_model(made, folder / "trunk.xml", compress_to_fp16=False)
+    batches = [(at, used[at : at + _BATCH]) for at in range(0, len(used), _BATCH)]
+    both = [
+        list(zip(*(v for _, v in openvino_engine.Engine(path, threads=1).run(batches)), strict=True))
+        for path in (folder / "trunk.xml", source)
+    ]
+    names = [output.get_any_name() for output in model.outputs]
+    rows = [compare(np.concatenate(a), np.concatenate(b)) for a, b in zip(*both, strict=True)]
+    facts = {"compared_with": "openvino f32", "pictures": len(used), "versions": versions(("openvino", "nncf"))}
+    write_json(folder / "parity.json", {**facts, "depths": dict(zip(names, rows, strict=True))})
+
+
+class KerasEngine:
+    """The trunk run by Keras itself, with the same `run` as `headstart.networks.openvino_engine.Engine`.
+
+    Args:
+        model: The frozen `keras.Model`.
+
+    Attributes:
+        batch: Pictures a call; short batches are padded, so that a vector does not depend on their number.
+    """
+
+    def __init__(self, model: Any) -> None:
+        self.model, self.batch = model, openvino_engine.BATCH
+
+    def run(self, batches: Iterable[tuple[Any, np.ndarray]]) -> Iterator[tuple[Any, tuple[np.ndarray, ...]]]:
+        """See `headstart.networks.openvino_engine.Engine.run`."""
+        for key, pictures in batches:
+            parts = [self._vectors(pictures[at : at + self.batch]) for at in range(0, len(pictures), self.batch)]
+            yield key, tuple(np.concatenate(one) for one in zip(*parts, strict=True))
+
+    def _vectors(self, pictures: np.ndarray) -> list[np.ndarray]:
+        whole = np.zeros((self.batch, *pictures.shape[1:]), np.float32)
+        whole[: len(pictures)] = pictures
+        found = self.model.predict_on_batch(whole)  # Keras unpacks a list of one
+        parts = found if isinstance(found, list) else [found]
+        return [np.asarray(one, np.float32)[: len(pictures)] for one in parts]

@@ -1,0 +1,1 @@
+"""A finished run for people: page, model card, charts."""

@@ -1,0 +1,56 @@
+"""Names and numbers as Markdown: what comes from files cannot become markup."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Sequence
+
+from headstart.core.storage.files import show
+from headstart.core.types import Score
+
+_MARKUP = re.compile(r"([\\`*_{}\[\]<>|#~&])")
+
+
+def plain(text: str) -> str:
+    """A text in which nothing is markup."""
+    return _MARKUP.sub(r"\\\1", show(text))
+
+
+def said(sentence: str) -> str:
+    """A sentence of ours, whose backticks are code; the rest is no markup."""
+    parts = show(sentence).split("`")
+    if len(parts) % 2 == 0:
+        return plain(sentence)
+    return "".join(code(part) if at % 2 else _MARKUP.sub(r"\\\1", part) for at, part in enumerate(parts))
+
+
+def code(text: str) -> str:
+    """A name as code, also where it holds backticks; in a table a bar would end the cell."""
+    shown = show(text).replace("|", "¦")
+    fence = "`" * (max((len(run) for run in re.findall("`+", shown)), default=0) + 1)
+    pad = " " if shown.startswith("`") or shown.endswith("`") else ""
+    return f"{fence}{pad}{shown}{pad}{fence}"
+
+
+def number(value: float, digits: int = 3) -> str:
+    """`0.767`; a dash for what is not known."""
+    return f"{value:.{digits}f}" if math.isfinite(value) else "–"
+
+
+def interval(score: Score) -> str:
+    """`0.767 [0.646, 0.856]`; a dash for what is not known."""
+    if not math.isfinite(score.value):
+        return "–"
+    return f"{number(score.value)} [{number(score.low)}, {number(score.high)}]"
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table, the first column of text and the others of numbers."""
+    lines = [f"| {' | '.join(header)} |", "|---|" + "---:|" * (len(header) - 1)]
+    return "\n".join([*lines, *(f"| {' | '.join(row)} |" for row in rows)]) + "\n"
+
+
+def bullets(lines: Iterable[str]) -> str:
+    """A list."""
+    return "".join(f"- {line}\n" for line in lines)

@@ -1,0 +1,41 @@
+"""Card: `README.md` in the run folder, a model card in Hugging Face's format, metadata first.
+
+It is written with every fit from what the folder holds, and names no path of the machine. Two runs of the same job
+share every byte of it up to its last section, which tells time and energy.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from headstart.core.run.context import Context
+from headstart.core.storage.files import write_text
+from headstart.core.storage.yaml_text import yaml
+from headstart.reporting.card import resource_use
+from headstart.reporting.card.card_data import CardInput, gather
+from headstart.reporting.card.card_sections import body
+from headstart.reporting.card.hub_metadata import metadata
+
+NAME = "README.md"
+
+
+def run(findings: CardInput | None = None, *, ctx: Context) -> Path:
+    """Write `<run>/README.md`.
+
+    Args:
+        findings: What to tell; when None, what the run folder holds.
+        ctx: The run.
+
+    Raises:
+        DataError: The run has not come to its saved model.
+        SetupError: The disk refuses.
+    """
+    path = ctx.run.path / NAME
+    write_text(path, render(findings or gather(ctx)))
+    ctx.say.line("card", path.as_posix())
+    return path
+
+
+def render(of: CardInput) -> str:
+    """The card as text."""
+    return f"---\n{yaml(metadata(of))}---\n\n{body(of)}\n{resource_use.section(of.timings)}"

@@ -1,0 +1,268 @@
+"""Charts of scores: against cost, by place, by certainty, by the number of pictures, by epoch.
+
+Points that differ in kind differ in shape as well as in colour. How they get onto a page is told in `kit.svg`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from headstart.reporting.charts_svg import BOX, ROLES, WIDTH, svg
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from headstart.core.types import CalibrationBin
+
+_AXES_PX = WIDTH * BOX[2]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mark:
+    """A measured thing with a cost.
+
+    Attributes:
+        x: The cost.
+        y: The score.
+        low: Lower end of its interval.
+        high: Upper end.
+        label: Its name; drawn where there is room for it.
+        kind: `chosen`, `tied`, `beaten`, `control` or `screened_out`; gives shape and colour.
+    """
+
+    x: float
+    y: float
+    low: float
+    high: float
+    label: str
+    kind: str
+
+
+_LOOK: dict[str, dict[str, Any]] = {
+    "chosen": {"marker": "D", "ms": 9, "mfc": ROLES["accent"], "mec": ROLES["accent"]},
+    "tied": {"marker": "o", "ms": 7, "mfc": ROLES["accent"], "mec": ROLES["accent"]},
+    "beaten": {"marker": "o", "ms": 6, "mfc": ROLES["paper"], "mec": ROLES["muted"]},
+    "control": {"marker": "X", "ms": 7, "mfc": ROLES["second"], "mec": ROLES["second"]},
+    "screened_out": {"marker": "^", "ms": 6, "mfc": ROLES["paper"], "mec": ROLES["second"]},
+}
+
+
+def cost_and_score(
+    marks: Sequence[Mark], *, name: str, x_label: str, y_label: str, title: str, level: tuple[str, float] | None = None
+) -> str:
+    """Scores against cost, with the front of candidates that nothing cheaper beats.
+
+    Args:
+        marks: At least one.
+        name: Unique on the page.
+        x_label: The cost and its unit.
+        y_label: The score.
+        title: What a person who cannot see it is told.
+        level: A score without a cost, drawn as a line across: its name and value.
+    """
+
+    def draw(axes: Axes) -> None:
+        _level(axes, level)
+        best = _front(marks)
+        axes.plot([m.x for m in best], [m.y for m in best], color=ROLES["accent"], lw=1, drawstyle="steps-post")
+        for mark in marks:
+            _draw_mark(axes, mark)
+        named = [m for m in marks if m in best or m.kind == "chosen"]
+        _cost_axis(axes, marks, named)
+        axes.set(xlabel=x_label, ylabel=y_label)
+        axes.margins(y=0.1)
+        _names(axes, named)
+
+    return svg(draw, name, title)
+
+
+def score_by_place(
+    marks: Sequence[Mark],
+    places: Sequence[str],
+    *,
+    name: str,
+    x_label: str,
+    y_label: str,
+    title: str,
+    level: tuple[str, float] | None = None,
+) -> str:
+    """Scores at named places in a given order, for candidates that cost the same.
+
+    Args:
+        marks: At least one; `x` is the position in `places`. Marks of one place stand side by side.
+        places: Names along the axis.
+        name: Unique on the page.
+        x_label: What the places are.
+        y_label: The score.
+        title: What a person who cannot see it is told.
+        level: A score that has no place, drawn as a line across: its name and value.
+    """
+
+    def draw(axes: Axes) -> None:
+        _level(axes, level)
+        for place in range(len(places)):
+            here = [m for m in marks if m.x == place]
+            for at, mark in enumerate(here):
+                _draw_mark(axes, replace(mark, x=place + 0.14 * (at - (len(here) - 1) / 2)))
+        axes.set_xticks(range(len(places)), places)
+        axes.set(xlim=(-0.5, len(places) - 0.5), xlabel=x_label, ylabel=y_label)
+        axes.margins(y=0.1)
+
+    return svg(draw, name, title)
+
+
+def _level(axes: Axes, level: tuple[str, float] | None) -> None:
+    if level:
+        axes.axhline(level[1], color=ROLES["second"], lw=1, ls=(0, (4, 3)))
+        axes.text(1, level[1], level[0], transform=axes.get_yaxis_transform(), ha="right", va="bottom", size=10)
+
+
+def _draw_mark(axes: Axes, mark: Mark) -> None:
+    look = _LOOK[mark.kind]
+    axes.plot([mark.x] * 2, [mark.low, mark.high], color=look["mec"], lw=1, alpha=0.55, solid_capstyle="butt")
+    axes.plot([mark.x], [mark.y], ls="", mew=1.4, **look)
+
+
+def _front(marks: Sequence[Mark]) -> list[Mark]:
+    """Candidates that no cheaper one reaches, from cheap to dear; controls and screened ones stay out."""
+    best: list[Mark] = []
+    for mark in sorted(marks, key=lambda m: (m.x, -m.y)):
+        if mark.kind not in ("control", "screened_out") and (not best or mark.y > best[-1].y):
+            best.append(mark)
+    return best
+
+
+def _cost_axis(axes: Axes, marks: Sequence[Mark], named: Sequence[Mark]) -> None:
+    """A logarithmic axis with a tick at each cost that was measured, and room on the left for the names."""
+    costs = sorted({mark.x for mark in marks})
+    room = min(0.45, max((_text_px(m) + 14) / _AXES_PX for m in named)) if named else 0.05
+    first, last = math.log10(costs[0]), math.log10(costs[-1])
+    last += 0.06 * max(last - first, 0.5)
+    axes.set_xscale("log")
+    axes.set_xlim(10 ** ((first - room * last) / (1 - room)), 10**last)
+    _ticks(axes, costs, lambda cost: f"{cost:,.3g}")
+
+
+def _ticks(axes: Axes, at: Sequence[float], written: Callable[[float], str]) -> None:
+    """Ticks at these values, without those whose words would touch; the last one stays."""
+    place = axes.transData.transform
+    kept: list[float] = []
+    for value in reversed(at):
+        if not kept or place((kept[-1], 0))[0] - place((value, 0))[0] > 6 * len(written(value)) + 4:
+            kept.append(value)
+    axes.set_xticks(kept, [written(value) for value in kept])
+    axes.set_xticks([], minor=True)
+
+
+def _text_px(mark: Mark) -> float:
+    return 5.9 * len(mark.label)
+
+
+def _names(axes: Axes, marks: Sequence[Mark]) -> None:
+    """Names to the left of the marks, where nothing cheaper is as good; pushed up where they would touch."""
+    place, back = axes.transData.transform, axes.transAxes.inverted().transform
+    taken: list[float] = []
+    for mark in sorted(marks, key=lambda m: m.y):
+        x, y = place((mark.x, mark.y))
+        y = max([y + 2, *(other + 13 for other in taken)])
+        taken.append(y)
+        weight = "bold" if mark.kind == "chosen" else "normal"
+        left, up = back((x - 9, y))
+        axes.text(left, up, mark.label, transform=axes.transAxes, ha="right", va="center", size=10, weight=weight)
+
+
+def reliability(bins: Sequence[CalibrationBin], ends: Sequence[tuple[float, float]], *, name: str, title: str) -> str:
+    """How often answers of a given confidence were right; the diagonal is a model whose word can be taken.
+
+    Args:
+        bins: At least one.
+        ends: Of each bin's interval of being right.
+        name: Unique on the page.
+        title: What a person who cannot see it is told.
+    """
+
+    def draw(axes: Axes) -> None:
+        axes.plot([0, 1], [0, 1], color=ROLES["muted"], lw=1, ls=(0, (4, 3)))
+        most = max(b.n for b in bins)
+        axes.plot([b.confidence for b in bins], [b.accuracy for b in bins], color=ROLES["accent"], lw=1.2)
+        for b, (low, high) in zip(bins, ends, strict=True):
+            axes.plot([b.confidence] * 2, [low, high], color=ROLES["accent"], lw=1, alpha=0.55, solid_capstyle="butt")
+            size = 4 + 5 * (b.n / most) ** 0.5
+            axes.plot([b.confidence], [b.accuracy], "o", ms=size, color=ROLES["accent"])
+        least = min(b.confidence for b in bins) - 0.06
+        bottom = min(least, *(low for low, _ in ends)) - 0.02
+        axes.set(
+            xlim=(max(0.0, least), 1.02),
+            ylim=(max(0.0, bottom), 1.02),
+            xlabel="how sure the model was",
+            ylabel="how often it was right",
+        )
+
+    return svg(draw, name, title)
+
+
+def learning_curve(points: Sequence[tuple[int, float, float, float]], *, name: str, y_label: str, title: str) -> str:
+    """A score by the number of pictures learnt from.
+
+    Args:
+        points: Number, value, low, high; in order of the number.
+        name: Unique on the page.
+        y_label: The score.
+        title: What a person who cannot see it is told.
+    """
+
+    def draw(axes: Axes) -> None:
+        n, value, low, high = zip(*points, strict=True)
+        axes.set_xscale("log")
+        axes.fill_between(n, low, high, color=ROLES["accent"], alpha=0.18, lw=0)
+        axes.plot(n, value, "o-", color=ROLES["accent"], lw=1.6, ms=5)
+        axes.set(xlabel="pictures learnt from", ylabel=y_label)
+        axes.margins(x=0.05)
+        _ticks(axes, n, lambda count: f"{count:,}")
+
+    return svg(draw, name, title)
+
+
+_LINE: dict[str, dict[str, Any]] = {
+    "held": {"color": ROLES["accent"], "ls": "-", "lw": 1.8},
+    "learnt": {"color": ROLES["second"], "ls": (0, (5, 2)), "lw": 1.4},
+    "random": {"color": ROLES["muted"], "ls": (0, (1, 2)), "lw": 1.8},
+}
+
+
+def by_epoch(lines: Mapping[str, np.ndarray], *, name: str, y_label: str, title: str, chosen: int | None = None) -> str:
+    """A score by epoch: lines are means over the folds, bands go from the lowest fold to the highest.
+
+    Args:
+        lines: (F, E + 1) float64 for `held`, `learnt` and `random`, from epoch 0, NaN where nothing was measured. A
+            mean ends where fewer than half of the folds still train.
+        name: Unique on the page.
+        y_label: The score.
+        title: What a person who cannot see it is told.
+        chosen: The epoch whose weights count, marked by an upright line.
+    """
+    from matplotlib.ticker import MaxNLocator
+
+    def draw(axes: Axes) -> None:
+        for kind, values in lines.items():
+            known = np.isfinite(values).sum(axis=0)
+            at = np.flatnonzero((known > 0) & (2 * known >= known.max()))
+            if not len(at):
+                continue
+            of, look = values[:, at], _LINE[kind]
+            if known.max() > 1:
+                low, high = np.nanmin(of, axis=0), np.nanmax(of, axis=0)
+                axes.fill_between(at, low, high, color=look["color"], alpha=0.16, lw=0)
+            axes.plot(at, np.nanmean(of, axis=0), marker="o" if len(at) == 1 else "", ms=5, **look)
+        if chosen is not None:
+            axes.axvline(chosen, color=ROLES["ink"], lw=0.8, ls=(0, (1, 3)))
+        axes.set(xlabel="epoch", ylabel=y_label)
+        axes.margins(x=0.02)
+        axes.xaxis.set_major_locator(MaxNLocator(8, integer=True))
+
+    return svg(draw, name, title)

@@ -1,0 +1,207 @@
+"""Numbers and names as a reader meets them, and what each term means in one plain sentence."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from headstart.core.storage.files import show
+
+if TYPE_CHECKING:
+    from markupsafe import Markup
+
+    from headstart.core.types import Adapted
+
+LABELS = {
+    "accuracy": "accuracy",
+    "balanced_accuracy": "balanced accuracy",
+    "log_loss": "log loss",
+    "brier": "Brier score",
+    "ece": "calibration error",
+    "macro_precision": "precision, mean of classes",
+    "macro_recall": "recall (sensitivity), mean of classes",
+    "macro_specificity": "specificity, mean of classes",
+    "macro_f1": "F1, mean of classes",
+    "roc_auc": "ROC AUC",
+    "average_precision": "average precision",
+    "precision": "precision",
+    "recall": "recall (sensitivity)",
+    "specificity": "specificity",
+    "f1": "F1",
+    "coverage": "covered",
+    "set_size": "plausible classes a picture",
+    "singletons": "one class alone is plausible",
+    "empty_sets": "none is plausible but the likeliest",
+    "unknown": "declined",
+    "novelty_auc": "novelty AUC",
+}
+
+HEADS = {"knn": "kNN", "lda": "LDA", "ridge": "ridge", "logistic": "logistic", "nearest_mean": "nearest mean"}
+
+TERMS = {
+    "accuracy": "The share of all pictures that were answered rightly. A class with many pictures counts for more.",
+    "balanced accuracy": "The share answered rightly in each class, averaged over the classes: every class counts the "
+    "same, however rare it is. Guessing gives 1 divided by the number of classes.",
+    "interval": "If the measurement were repeated on other pictures of the same kind, 95 of 100 such intervals would "
+    "hold the true value. Few pictures make it wide.",
+    "n": "The number of pictures that a score rests on.",
+    "log loss": "How surprised the model was by the true answers; 0 is perfect, lower is better. Being wrong and sure "
+    "costs most.",
+    "Brier score": "Squared distance between the probabilities and the truth; 0 is perfect, 2 the worst.",
+    "calibration error": "By how much, on average, the model's certainty differs from how often it is right. A model "
+    "that says 0.9 should be right in 9 of 10 cases.",
+    "precision": "Of the pictures that were called this class, the share that is of it.",
+    "recall (sensitivity)": "Of the pictures of this class, the share that was found.",
+    "specificity": "Of the pictures of all other classes, the share that was not called this class.",
+    "F1": "The harmonic mean of precision and recall.",
+    "ROC AUC": "The chance that a picture of this class gets a higher probability of it than a picture of another; 0.5 "
+    "is guessing.",
+    "average precision": "Precision averaged over all thresholds (one class against the rest).",
+    "cross-validation": "The training pictures are cut into folds; each fold is judged by a model that learnt from the "
+    "others only.",
+    "paired difference": "A candidate's score minus the best one's, on the very same pictures and folds; an interval "
+    "that holds 0 means that the two cannot be told apart.",
+    "tied": "Not told apart from the best by these pictures.",
+    "control": "Something that should do badly: a trunk with random weights, or mere colours. What a candidate gains "
+    "over it is what the pre-training is worth.",
+    "screened out": "Left behind after at most 1,024 pictures: others did better, or its pass did not fit the budget.",
+    "LogME": "How well the features explain the classes, without fitting (You 2021): higher is better; a column to "
+    "compare with, not what decides.",
+    "H-score": "How far apart the features put the classes, shrunk so that it can be trusted with few pictures "
+    "(Ibrahim 2022): higher is better; does not decide.",
+    "LEEP": "How much the classes that the trunk was trained on tell of yours, in nats (Nguyen 2020): at most 0, "
+    "higher is better. It flatters a source of many classes; does not decide.",
+    "NCE": "The same by the likeliest of its classes alone (Tran 2019).",
+    "CKA": "Whether its classes and yours call the same pictures alike: 1 is entirely, about 0 not at all (Kornblith "
+    "2019).",
+    "Fréchet distance": "How far your pictures lie from those that the trunk learnt from, in its own features: 0 is "
+    "the same kind of picture, near or above 1 another.",
+    "told from source": "How often a classifier tells your pictures from those that the trunk learnt from (Lopez-Paz "
+    "2017): 0.5 is by chance, 1 always.",
+    "forecast": "What the run was expected to come to, told before it was made, from published results and from your "
+    "own earlier runs. Its interval is meant to hold what is measured later in 95 of 100 runs.",
+    "prior": "The trunk's published accuracy on its own task: what one would pick by without looking at your pictures.",
+    "GFLOPs": "Thousand million floating-point operations for one picture: a cost that is the same on every machine.",
+    "trunk": "A network that was trained on other pictures, used here as it is; it turns a picture into numbers "
+    "(features).",
+    "depth": "The place in the trunk where the features are taken: an early stage sees textures, the last one objects.",
+    "frozen probe": "A trunk that is used as it is, with a head on its features: what fine-tuning has to beat.",
+    "fine-tuning": "Training some or all of the trunk further on your pictures, together with the head.",
+    "recipe": "Everything that decides one fine-tuning: which blocks train, how fast, how long, what holds back.",
+    "epoch": "One pass over all training pictures.",
+    "temperature": "A number by which the logarithms of all probabilities are divided, so that the model is as sure as "
+    "it is right; which class is likeliest does not change.",
+    "plausible classes": "The classes that a picture may well be of: made so that the true one is among them as often "
+    "as promised, however good the model is. Two or more say that the model cannot decide.",
+    "novelty AUC": "The chance that a picture of another kind looks stranger to the model than one of its own classes; "
+    "0.5 is guessing.",
+    "head": "The small model that learns your classes from the features.",
+}
+
+REASONS = {
+    "empty_file": "the file has no bytes",
+    "not_a_picture": "not a picture",
+    "truncated": "cut short",
+    "too_many_pixels": "too many pixels",
+    "permission": "reading is not permitted",
+    "symlink_loop": "a link that leads in a circle",
+    "hidden": "hidden",
+    "outside_a_class": "outside every class folder",
+    "unreadable": "cannot be read",
+}
+SPLITS = {
+    "test": "test",
+    "val": "validation",
+    "cv": "cross-validation",
+    "train": "training",
+    "screen": "screening",
+}
+SPLIT_NOTES = {
+    "test": "pictures that were never looked at before the end",
+    "val": "the validation folder that was given, never trained on",
+    "cv": "training pictures, each judged by a model that had not seen it",
+    "train": "pictures the model learnt from: how well it knows them by heart, not how well it works",
+    "screen": "few pictures, to drop the worst early",
+}
+
+
+def judged_on(split: str, adapted: Adapted | None) -> str:
+    """What single answers were judged on: nested cross-validation has scores alone, so beside it they are plain."""
+    plain = "plain " if split == "cv" and adapted is not None and adapted.nested else ""
+    return plain + SPLITS.get(split, split)
+
+
+def label(name: str) -> str:
+    """A score's name in words."""
+    probe, _, rest = name.partition("_")
+    if probe in HEADS and rest in LABELS:
+        return f"{HEADS[probe]} {LABELS[rest]}"
+    return LABELS.get(name, name.replace("_", " "))
+
+
+def head(name: str) -> str:
+    """A head's name in words."""
+    return HEADS.get(name, name.replace("_", " "))
+
+
+def meaning(term: str) -> str:
+    """One sentence on a term, or empty."""
+    return TERMS.get(term, TERMS.get(term.removesuffix(", mean of classes"), ""))
+
+
+def number(value: float, digits: int = 3) -> str:
+    """A number of fixed digits; a proper minus; `–` for what could not be computed."""
+    if not math.isfinite(value):
+        return "–"
+    text = f"{value:.{digits}f}"
+    return text.replace("-", "−") if float(text) else text.lstrip("-")
+
+
+def signed(value: float) -> str:
+    """A difference with its sign."""
+    text = number(value)
+    return f"+{text}" if math.isfinite(value) and value > 0 and float(text) else text
+
+
+def percent(value: float) -> str:
+    """A share as per cent, one digit: rounded as `number` does, so that the two never disagree."""
+    return "–" if not math.isfinite(value) else f"{100 * float(number(value)):.1f}\u00a0%"
+
+
+def count(number: float) -> str:
+    """A large count in a few signs: 3.4 M."""
+    for unit, size in (("T", 1e12), ("G", 1e9), ("M", 1e6), ("k", 1e4)):
+        if number >= size:
+            return f"{number / (1000 if unit == 'k' else size):.1f} {unit}"
+    return f"{number:,.0f}"
+
+
+def prose(text: str) -> Markup:
+    """Words that any screen can show: names in backticks as code, `n = 400` never torn apart at the end of a line."""
+    from markupsafe import Markup, escape
+
+    safe = str(escape(show(text.replace("\u00a0", " "))))
+    whole = safe.replace("n = ", "n\u00a0=\u00a0").replace(" %", "\u00a0%")
+    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", whole))
+
+
+def sentence(text: str) -> Markup:
+    """`prose` with a capital, unless it begins with a name, and a full stop."""
+    text = text.strip().rstrip(";")
+    first = text.partition(" ")[0].rstrip(":,;")
+    name = first.startswith("-") or any(sign in first for sign in "`:@_/")
+    begun = text if name else text[:1].upper() + text[1:]
+    return prose(begun if not begun or begun[-1] in ".?!…" else f"{begun}.")
+
+
+def listed(words: Sequence[str]) -> str:
+    """`a, b and c`."""
+    *first, last = words
+    return f"{', '.join(first)} and {last}" if first else last
+
+
+def plural(number: int, one: str, many: str = "") -> str:
+    """`1 picture`, `2 pictures`."""
+    return f"{number:,} {one if number == 1 else many or one + 's'}"

@@ -1,0 +1,86 @@
+"""Track: a finished run in MLflow, with what was asked for, all scores, the card, the report and the model.
+
+It is told in the run above those of the trainings (`headstart.finetuning.tracking.trackers`). The model has a
+signature and is loaded by `mlflow.pyfunc.load_model`; nothing of it is pickled. Nothing leaves the machine unless
+`MLFLOW_TRACKING_URI` is set.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from headstart.core import redaction
+from headstart.core.run.context import Context
+from headstart.core.storage import model_manifest, serialization
+from headstart.core.types import Adapted, Dataset, Evaluation, Score
+from headstart.finetuning.tracking import trackers
+from headstart.runtime import mlflow_model
+
+FILES = ("README.md", "report.html", "evaluate/scores.csv", "evaluate/predictions.csv")
+
+
+def run(*, ctx: Context) -> None:
+    """Tell MLflow what the run came to.
+
+    Args:
+        ctx: The run, finished.
+
+    Raises:
+        DataError: It is not finished.
+        SetupError: MLflow is not installed, or its server does not answer.
+    """
+    data, adapted = (
+        serialization.of_run(Dataset, ctx.run.path, "read"),
+        serialization.of_run(Adapted, ctx.run.path, "adapt"),
+    )
+    evaluation, model = (
+        serialization.of_run(Evaluation, ctx.run.path, "evaluate"),
+        model_manifest.read(ctx.run.path / "model"),
+    )
+    follow = trackers.mlflow(ctx.run.path, ctx.run.path.resolve().name, data.class_names)
+    try:
+        with tempfile.TemporaryDirectory() as place:
+            folder = Path(place) / "model"
+            mlflow_model.write(ctx.run.path / "model", data.class_names, folder, made_with=model.headstart)
+            told = trackers.Result(
+                params=dict(_params(adapted, ctx)),
+                metrics=dict(_metrics(evaluation.scores)),
+                tags={"headstart.version": model.headstart, "headstart.data": data.digest},
+                data=data.name,
+                digest=data.digest,
+                files=[path for name in FILES if (path := ctx.run.path / name).is_file()],
+                model=folder,
+            )
+            follow.result(told)
+    finally:
+        follow.close()
+    ctx.say.line("track", "MLflow has the scores, the card, the report and the model")
+
+
+def _params(adapted: Adapted, ctx: Context) -> Iterator[tuple[str, str]]:
+    """What was asked for, but no path of the machine, and what was chosen."""
+    for option in dataclasses.fields(ctx.job):
+        if option.name != "data":
+            value = redaction.setting(ctx.job, option.name)
+            yield option.name, ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+    yield "chosen.features", " + ".join(f"{one.backbone}@{one.depth}" for one in adapted.features)
+    yield "chosen.head", adapted.fitted.head
+    yield "chosen.strategy", adapted.strategy
+    for name, value in adapted.fitted.params.items():
+        yield f"chosen.{name}", str(value)
+
+
+def _metrics(scores: tuple[Score, ...]) -> Iterator[tuple[str, float]]:
+    """Each score with the ends of its interval and its n."""
+    for score in scores:
+        name = f"{score.split}/{score.name}" + (f"/{score.subject}" if score.subject else "")
+        if math.isfinite(score.value):
+            yield name, score.value
+            yield from (
+                (f"{name}.{end}", at) for end, at in (("low", score.low), ("high", score.high)) if math.isfinite(at)
+            )
+            yield f"{name}.n", float(score.n)

@@ -1,0 +1,70 @@
+"""Small copies of pictures inside the page, each made once, in parallel, while the rest of the page is written."""
+
+from __future__ import annotations
+
+import base64
+import os
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+from headstart.core.settings import threads
+from headstart.core.storage.files import show
+from headstart.core.types import Dataset
+from headstart.images import thumbnails
+
+SIDE_PX = 104
+_QUALITY = 68
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Thumbnail:
+    """A small picture on the page.
+
+    Attributes:
+        name: The file's path below the data set, printable.
+        file: The last part of it.
+        label: Its class.
+        note: What it is shown for, such as the probability of the answer.
+    """
+
+    name: str
+    file: str
+    label: str
+    note: str
+    _made: Future[str]
+
+    @property
+    def src(self) -> str:
+        """The picture as a `data:` address; empty when its file cannot be read any more."""
+        return self._made.result()
+
+
+@dataclass
+class Thumbnails:
+    """Makes thumbnails of a data set's pictures; a context manager, for the threads end with it."""
+
+    data: Dataset
+    _pool: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(threads()))
+    _made: dict[int, Future[str]] = field(default_factory=dict)
+
+    def __enter__(self) -> Thumbnails:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._pool.shutdown(cancel_futures=True)
+
+    def of(self, row: int, note: str = "") -> Thumbnail:
+        """The thumbnail of a row of the data set."""
+        row = int(row)
+        uri = self.data.uris[row]
+        if row not in self._made:
+            self._made[row] = self._pool.submit(_encoded, os.path.join(self.data.root, uri))  # noqa: PTH118 - any bytes
+        label = self.data.class_names[int(self.data.targets[row])]
+        return Thumbnail(
+            name=show(uri), file=show(uri.rpartition("/")[2]), label=show(label), note=note, _made=self._made[row]
+        )
+
+
+def _encoded(path: str) -> str:
+    made = thumbnails.jpeg(path, SIDE_PX, _QUALITY)  # empty: the page says that the file is not there any more
+    return "data:image/jpeg;base64," + base64.b64encode(made).decode("ascii") if made else ""

@@ -1,0 +1,193 @@
+"""What was tried: every candidate with its scores and cost, the heads, and a picture of score against cost."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from headstart.core.types import HeadRow, Ranking, RankRow, Score
+from headstart.reporting import formatting
+from headstart.reporting.charts import Mark, cost_and_score, score_by_place
+from headstart.reporting.report_data import ReportInput
+
+_Y = "balanced accuracy"
+NEAR = ("LEEP", "NCE", "CKA", "Fréchet distance")
+STATUS = {
+    "chosen": "chosen",
+    "tied": "tied with the best",
+    "beaten": "beaten",
+    "screened_out": "screened out",
+    "control": "control",
+}
+
+
+def view(given: ReportInput) -> dict[str, Any] | None:
+    """What the template `candidates.html` shows; None when nothing was ranked."""
+    ranking = given.ranking
+    if ranking is None:
+        return None
+    cost_ms = {b.name: b.latency_ms for b in given.backbones}
+    shown = list(dict.fromkeys((ranking.metric, "balanced_accuracy", "accuracy")))
+    return {
+        "metric": ranking.metric,
+        "columns": [*shown, f"knn_{ranking.metric}"],
+        "rows": [_row(row, [*shown, f"knn_{ranking.metric}"], cost_ms) for row in ranking.rows],
+        "why": ranking.why,
+        "ties": ranking.ties,
+        "statuses": {row.status for row in ranking.rows if row.flops > 0},
+        "near_columns": NEAR,
+        "near": [found for row in ranking.rows if (found := _near(row))],
+        "unknown": _unknown(ranking.rows),
+        "timed": any(math.isfinite(ms) for ms in cost_ms.values()),
+        "all_timed": _all_timed(_costly(ranking), cost_ms),
+        "chart": _chart(given, ranking, cost_ms),
+        "by_depth": _one_cost(ranking),
+        "heads": _heads(given),
+        "adapted": given.adapted,
+    }
+
+
+def short(candidate: str) -> str:
+    """A candidate's name without its source: `efficientnet_lite0@stage5`; a random twin stays one."""
+    random, rest = ("random ", candidate[7:]) if candidate.startswith("random:") else ("", candidate)
+    return random + rest.rpartition(":")[2]
+
+
+def _row(row: RankRow, columns: list[str], cost_ms: Mapping[str, float]) -> dict[str, Any]:
+    scores = {s.name: s for s in row.scores}
+    return {
+        "row": row,
+        "status": STATUS.get(row.status, row.status),
+        "marked": row.beats_random is False,
+        "scores": [scores.get(name) for name in columns],
+        "latency_ms": _ms(row, cost_ms) or math.nan,
+    }
+
+
+def _near(row: RankRow) -> dict[str, Any] | None:
+    """What is told of a candidate's source, NaN for what is not known; None where nothing is."""
+    of = row.likeness
+    values = (of.leep, of.nce, of.cka, of.frechet)
+    if of.two_sample is None and values == (None,) * len(NEAR):
+        return None
+    numbers = [math.nan if value is None else value for value in values]
+    return {"candidate": row.candidate, "numbers": numbers, "told": of.two_sample}
+
+
+def _unknown(rows: Sequence[RankRow]) -> dict[str, list[str]]:
+    """Each reason why nearness is not known, once, with the candidates that it holds for; a control has no source."""
+    found: dict[str, list[str]] = {}
+    for row in rows:
+        if row.likeness.unknown and row.status != "control":
+            found.setdefault(row.likeness.unknown, []).append(row.candidate)
+    return found
+
+
+def _one_cost(ranking: Ranking) -> bool:
+    """Whether all candidates cost the same, as those of one trunk do: against cost they would be a pile."""
+    return len({row.flops for row in ranking.rows if row.flops > 0}) == 1
+
+
+def _chart(given: ReportInput, ranking: Ranking, cost_ms: Mapping[str, float]) -> str:
+    """Balanced accuracy against milliseconds where all were timed, else against GFLOPs; by depth for one trunk."""
+    costly = _costly(ranking)
+    if not costly:
+        return ""
+    free = [(row.candidate, s.value) for row in ranking.rows if row.flops == 0 and (s := _score(row)) is not None]
+    level = free[0] if free else None
+    same = "the table below holds the same numbers."
+    if _one_cost(ranking):
+        depths = _depths(given, costly)
+        marks = [_mark(row, depths.index(row.depth)) for row in costly]
+        title = f"Balanced accuracy by depth of {len(marks)} candidates; {same}"
+        return score_by_place(marks, depths, name="cost", x_label="depth", y_label=_Y, title=title, level=level)
+    by_time = _all_timed(costly, cost_ms)
+    marks = [_mark(row, (_ms(row, cost_ms) or 0.0) if by_time else row.flops / 1e9) for row in costly]
+    axis = "milliseconds a picture (this machine)" if by_time else "GFLOPs a picture"
+    title = f"Balanced accuracy against {axis} of {len(marks)} candidates; {same}"
+    return cost_and_score(marks, name="cost", x_label=axis, y_label=_Y, title=title, level=level)
+
+
+def _costly(ranking: Ranking) -> list[RankRow]:
+    """What the chart shows: every trunk at every depth that has a score."""
+    return [row for row in ranking.rows if row.flops > 0 and _finite(_score(row))]
+
+
+def _all_timed(rows: Sequence[RankRow], cost_ms: Mapping[str, float]) -> bool:
+    return all(_ms(row, cost_ms) is not None for row in rows)
+
+
+def _mark(row: RankRow, x: float) -> Mark:
+    score = _score(row)
+    assert score is not None
+    label = short(row.candidate)
+    return Mark(x=x, y=score.value, low=score.low, high=score.high, label=label, kind=row.status)
+
+
+def _finite(score: Score | None) -> bool:
+    return score is not None and math.isfinite(score.value)
+
+
+def _depths(given: ReportInput, rows: Sequence[RankRow]) -> list[str]:
+    """Those of the rows, from shallow to deep; by name what the trunk does not tell."""
+    known = [depth for facts in given.backbones for depth in facts.depths]
+    seen = {row.depth for row in rows}
+    return [*(d for d in dict.fromkeys(known) if d in seen), *sorted(seen.difference(known))]
+
+
+def _ms(row: RankRow, cost_ms: Mapping[str, float]) -> float | None:
+    """A random twin takes as long as its trained original."""
+    for name in (row.backbone.removeprefix("random:"), row.backbone):
+        if math.isfinite(cost_ms.get(name, math.nan)):
+            return cost_ms[name]
+    return None
+
+
+def _score(row: RankRow) -> Score | None:
+    return next((s for s in row.scores if s.name == "balanced_accuracy"), None)
+
+
+# ---------------------------------------------------------------- heads
+
+
+def _heads(given: ReportInput) -> dict[str, Any] | None:
+    if given.adapted is None:
+        return None
+    names = dict.fromkeys(s.name for row in given.adapted.tried for s in row.scores)
+    return {"columns": list(names), "rows": [_head(row, list(names)) for row in given.adapted.tried]}
+
+
+def _head(row: HeadRow, columns: list[str]) -> dict[str, Any]:
+    scores = {s.name: s for s in row.scores}
+    return {
+        "head": formatting.head(row.head),
+        "features": _by_trunk(row.features),
+        "params": ", ".join(f"{name} {plain(value)}" for name, value in row.params.items()),
+        "scores": [scores.get(name) for name in columns],
+        "paired": row.paired,
+        "status": STATUS.get(row.status, row.status),
+        "chosen": row.status == "chosen",
+        "flops": row.flops,
+    }
+
+
+def _by_trunk(features: Sequence[str]) -> list[tuple[str, list[str]]]:
+    """Features as the trunks that give them, each with its depths."""
+    found: dict[str, list[str]] = {}
+    for name in features:
+        trunk, _, depth = short(name).partition("@")
+        found.setdefault(trunk, []).append(depth)
+    return list(found.items())
+
+
+def plain(value: Any) -> str:
+    """A setting's value in a few signs."""
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return (
+        formatting.count(value)
+        if isinstance(value, int) and abs(value) >= 1e6
+        else json.dumps(value, default=str).strip('"')
+    )

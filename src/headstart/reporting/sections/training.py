@@ -1,0 +1,262 @@
+"""Fine-tuning: whether it paid, how the curves ran, what the checks say of them, and every recipe that was tried."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from headstart.core import recipe as recipes
+from headstart.core.storage.files import show
+from headstart.core.types import Outcome, Score, TrainingLog, Trial, Tuning
+from headstart.finetuning.training_curves import curves
+from headstart.reporting import formatting
+from headstart.reporting.charts import by_epoch
+from headstart.reporting.report_data import ReportInput
+from headstart.reporting.sections.audit import STATUS as CHECKED
+from headstart.statistics import metrics
+
+DRAWN = {"log_loss": "log loss", "accuracy": "accuracy", "precision": "precision", "recall": "recall"}
+SIDES = {"learnt": "train", "held": "val"}
+RANDOM = {"val": "held-out pictures", "train": "training pictures"}
+OF_CLASS = {"class_precision": "precision", "class_recall": "recall (sensitivity)"}
+DRAWN_CLASSES, LISTED_CLASSES = 6, 25  # above, those with the lowest recall
+# What makes running training scores lower than the network is, as words; other fields leave the pictures as they are.
+HAMPERS = {
+    "augment": "augmented",
+    "mixup": "mixed",
+    "cutmix": "with pasted boxes",
+    "dropout": "with dropout",
+    "stochastic_depth": "with stochastic depth",
+}
+STATUS = {"chosen": "chosen", "finalist": "finalist", "beaten": "beaten", "pruned": "cut short", "failed": "failed"}
+ORIGINS = {"given": "as given", "prior": "number of pictures", "search": "search"}
+
+
+def view(given: ReportInput) -> dict[str, Any] | None:
+    """What the template `training.html` shows; None without fine-tuning."""
+    tuning = given.adapted.tuning if given.adapted else None
+    if tuning is None:
+        return None
+    trial = _shown(tuning)
+    logs = [log for log in tuning.logs if trial and log.trial == trial.number and log.fold >= 0 and log.epochs]
+    final = [log for log in tuning.logs if trial and log.trial == trial.number and log.fold < 0]
+    chosen = final[0].best if final else max((log.best for log in logs), default=None)
+    classes = _worst_first(tuning, given)
+    return {
+        "why": tuning.why,
+        "taken": tuning.taken,
+        "paid": given.evaluation.paid if given.evaluation else (),
+        "trial": trial,
+        "epoch": chosen,
+        "start": _start(trial),
+        "seen": _seen(trial),
+        "way": _way(tuning, final),
+        "recipe": recipes.shown(tuning.network.recipe) if tuning.network else "",
+        "folds": len(logs),
+        "charts": _charts(logs, _random(tuning), chosen) if logs else [],
+        "random": RANDOM[_side(_random(tuning))] if _random(tuning) else "",
+        "epochs": _epochs(logs) if logs else None,
+        "class_charts": _class_charts(logs, chosen, classes[:DRAWN_CLASSES]) if logs else [],
+        "classes_left": len(classes[DRAWN_CLASSES:]),
+        "rows_left": len(classes[LISTED_CLASSES:]),
+        "per_class": _per_class(tuning, given, [name for _, name in classes]),
+        "outcomes": [_outcome(o) for o in tuning.outcomes],
+        "trials": [_trial(t) for t in sorted(tuning.trials, key=_order)],
+        "metric": next((t.score.name for t in tuning.trials), ""),
+        "facts": _facts(tuning, logs),
+        "notes": list(dict.fromkeys(note for log in (*final, *logs, *_random(tuning)) for note in log.notes)),
+        "left_out": tuning.left_out,
+    }
+
+
+def _shown(tuning: Tuning) -> Trial | None:
+    """The trial whose curves are drawn: the one that was trained on all pictures, else the best."""
+    if tuning.network is not None:
+        return next((t for t in tuning.trials if t.number == tuning.network.soup[0]), None)
+    return min(tuning.trials, key=_order, default=None)
+
+
+def _start(trial: Trial | None) -> str:
+    """What epoch 0 is; empty without a trial."""
+    if trial is None:
+        return ""
+    if trial.recipe.start == "random":
+        return "a head of random weights"
+    return "the logistic head that the training starts from, not the frozen probe, which is the best of all heads"
+
+
+def _seen(trial: Trial | None) -> str:
+    """How training pictures were scored, by what the recipe does to them."""
+    words_of = [word for field, word in HAMPERS.items() if trial and getattr(trial.recipe, field)]
+    early = "Training pictures are scored before each step, so by a network that knows less than at the epoch's end"
+    if not words_of:
+        return f"{early}: that may well be lower."
+    return f"{early}, and as they were seen, {formatting.listed(words_of)}: that may well be lower."
+
+
+def _way(tuning: Tuning, final: Sequence[TrainingLog]) -> str:
+    """How far from its first weights the network of one recipe stands, where that is not all of the way."""
+    made = tuning.network
+    if made is None or len(made.soup) > 1 or made.alpha == 1:
+        return ""
+    if any("not finite" in log.stopped for log in final):
+        return "The training on all pictures broke off: the network has its first weights."
+    if not made.alpha:
+        return "None of the training helped: the network has its first weights, those before the first step."
+    return f"The network stands {made.alpha:.0%} of the way from its first weights to those of this epoch."
+
+
+def _random(tuning: Tuning) -> list[TrainingLog]:
+    """The same network from random weights."""
+    return [log for log in tuning.logs if log.trial < 0 and log.epochs]
+
+
+def _side(logs: Sequence[TrainingLog]) -> str:
+    """What can be drawn: held-out scores where there are any."""
+    return "val" if all(row.val for log in logs for row in log.epochs) else "train"
+
+
+def _order(trial: Trial) -> tuple[int, float, int]:
+    """Chosen first, failed last; within a status by score, or as tried where there is none."""
+    value = trial.score.value if math.isfinite(trial.score.value) else math.inf
+    return list(STATUS).index(trial.status), value if trial.score.name == "log_loss" else -value, trial.number
+
+
+# ---------------------------------------------------------------- curves
+
+
+def _charts(logs: Sequence[TrainingLog], random: Sequence[TrainingLog], chosen: int | None) -> list[dict[str, str]]:
+    found = []
+    for score, label in DRAWN.items():
+        lines = {kind: curves(logs, side, score) for kind, side in SIDES.items()}
+        lines |= {"random": curves(random, _side(random), score)} if random else {}
+        title = f"{label.capitalize()} by epoch, on training and held-out pictures; the table below holds the numbers."
+        name = f"epochs-{score.replace('_', '-')}"
+        found.append({"label": label, "svg": by_epoch(lines, name=name, y_label=label, title=title, chosen=chosen)})
+    return found
+
+
+def _class_charts(
+    logs: Sequence[TrainingLog], chosen: int | None, classes: Sequence[tuple[int, str]]
+) -> list[dict[str, Any]]:
+    found = []
+    for c, name in classes:
+        drawn = []
+        for score, label in OF_CLASS.items():
+            lines = {kind: curves(logs, side, score, of_class=c) for kind, side in SIDES.items()}
+            title = f"{label.capitalize()} of {name} by epoch, on training and held-out pictures."
+            chart = f"class-{c}-{label.partition(' ')[0]}"
+            drawn.append(by_epoch(lines, name=chart, y_label=label, title=title, chosen=chosen))
+        found.append({"name": name, "charts": drawn})
+    return found
+
+
+def _epochs(logs: Sequence[TrainingLog]) -> dict[str, Any]:
+    """Each epoch's scores, the mean and the ends over the folds that trained so long."""
+    columns = [(score, side) for score in DRAWN for side in ("train", "val")]
+    known = {of: curves(logs, of[1], of[0]) for of in columns}
+    rates = {row.epoch: row.rate for log in logs for row in log.epochs}
+    last = max(len(log.epochs) for log in logs)
+    rows = [
+        {"epoch": epoch, "rate": rates.get(epoch), "scores": [_span(known[of][:, epoch]) for of in columns]}
+        for epoch in range(last + 1)
+    ]
+    return {"columns": list(DRAWN.values()), "rows": rows}
+
+
+def _span(values: np.ndarray) -> dict[str, float] | None:
+    values = values[np.isfinite(values)]
+    if not len(values):
+        return None
+    return {"mean": float(values.mean()), "low": float(values.min()), "high": float(values.max())}
+
+
+# ---------------------------------------------------------------- classes
+
+
+def _scores(tuning: Tuning, given: ReportInput, p: np.ndarray) -> Mapping[tuple[str, str], Score]:
+    rows = np.asarray(tuning.rows)
+    y, clusters = np.asarray(given.dataset.targets)[rows], None
+    if given.splits is not None:
+        clusters = np.asarray(given.splits.clusters)[rows]
+    names = given.dataset.class_names
+    found = metrics.scores(y, np.asarray(p), split="cv", class_names=names, clusters=clusters, seed=given.job.seed)
+    return {(s.subject, s.name): s for s in found}
+
+
+def _worst_first(tuning: Tuning, given: ReportInput) -> list[tuple[int, str]]:
+    """Position and name of the classes, in their order, or by held-out recall where they are too many to be drawn."""
+    names = list(enumerate(given.dataset.class_names))
+    if len(names) <= DRAWN_CLASSES or not len(tuning.rows):
+        return [(c, name) for c, name in names]
+    found = _scores(tuning, given, tuning.probabilities)
+    recall = {name: found[name, "recall"].value for _, name in names}
+    return sorted(names, key=lambda n: (recall[n[1]] if math.isfinite(recall[n[1]]) else math.inf, n[0]))
+
+
+def _per_class(tuning: Tuning, given: ReportInput, names: Sequence[str]) -> list[dict[str, Any]]:
+    """Precision and recall of each class, of the network and of the frozen probe on the same pictures."""
+    if not len(tuning.rows):
+        return []
+    both = [_scores(tuning, given, p) for p in (tuning.probabilities, tuning.probe_probabilities)]
+    return [
+        {"name": show(name), "scores": [of.get((name, score)) for score in ("precision", "recall") for of in both]}
+        for name in names[:LISTED_CLASSES]
+    ]
+
+
+# ---------------------------------------------------------------- words
+
+
+def _outcome(outcome: Outcome) -> dict[str, Any]:
+    return {
+        "code": outcome.code,
+        "name": outcome.name,
+        "status": outcome.status,
+        "word": CHECKED[outcome.status],
+        "why": outcome.why,
+        "fixes": [f.fix for f in outcome.findings if f.fix],
+    }
+
+
+def _trial(trial: Trial) -> dict[str, Any]:
+    return {
+        "number": trial.number,
+        "recipe": _recipe(trial.recipe),
+        "backbone": trial.recipe.backbone.rpartition(":")[2],
+        "origin": ORIGINS.get(trial.origin, f"advice of {trial.origin}"),
+        "status": STATUS[trial.status],
+        "chosen": trial.status == "chosen",
+        "folds": trial.folds,
+        "score": trial.score,
+        "paired": trial.paired,
+        "why": trial.why,
+    }
+
+
+def _recipe(recipe: recipes.Recipe) -> list[str]:
+    """What differs from the defaults, without the backbone, which has a line of its own."""
+    return [part for part in recipes.shown(recipe).split(",") if not part.startswith("backbone=")]
+
+
+def _facts(tuning: Tuning, logs: Sequence[TrainingLog]) -> list[tuple[str, str]]:
+    """How the network that was trained on all pictures came to be."""
+    made = tuning.network
+    if made is None:
+        return []
+    stopped = list(dict.fromkeys(log.stopped for log in logs))
+    facts = [
+        ("grown from", made.backbone),
+        ("learnt from", formatting.plural(made.n_train, "picture")),
+        ("epochs", f"{made.epochs} (in cross-validation: {'; '.join(stopped)})" if stopped else str(made.epochs)),
+        ("weights that moved", formatting.count(made.trainable_params)),
+        ("way from the first weights to the tuned ones", f"{made.alpha:.0%}"),
+        ("temperature", formatting.number(made.temperature, 2)),
+        ("operations spent", formatting.count(made.flops)),
+    ]
+    if len(made.soup) > 1:
+        facts.append(("average of the weights of trials", ", ".join(map(str, made.soup))))
+    return facts

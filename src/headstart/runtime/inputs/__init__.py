@@ -1,0 +1,1 @@
+"""What the user names, as decoded batches: files, folders, archives, tables."""

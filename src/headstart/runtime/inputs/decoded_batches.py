@@ -1,0 +1,140 @@
+"""Files in, decoded batches out: the reading half of a prediction, streamed and in order.
+
+A file's bytes are read once and decoded for every trunk; the next batches are decoded by threads while the engines
+work on the last. A file that cannot be read keeps its place with the reason, and never stops the stream.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from headstart.core.types import InputSpec
+from headstart.images.file_formats import SUFFIXES
+from headstart.images.preprocessing import PictureError, decode, read_bytes
+from headstart.networks.openvino_engine import BATCH
+
+AHEAD = 2 * BATCH  # files decoded beside those in the engines
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Content:
+    """A picture that comes under a name of its own: of an archive, over a wire, or a file that a table names.
+
+    Attributes:
+        name: What its answer is called.
+        content: All bytes of the picture file, or where it lies; the reason where they could not be had.
+    """
+
+    name: str
+    content: bytes | Path | PictureError
+
+    def __str__(self) -> str:
+        return self.name
+
+    def read(self) -> bytes:
+        """The bytes.
+
+        Raises:
+            PictureError: They could not be had.
+        """
+        if isinstance(self.content, PictureError):
+            raise self.content
+        return read_bytes(os.fspath(self.content)) if isinstance(self.content, Path) else self.content
+
+
+Source = Path | Content
+
+
+@dataclass(slots=True)
+class Chunk:
+    """Some files on their way through the trunks.
+
+    Attributes:
+        files: B files, or pictures that come as bytes.
+        pictures: One (B, H, W, 3) uint8 array for each input; zeros where the file could not be read.
+        errors: Position -> why the file could not be read; its features are never looked at.
+        features: (backbone, depth) -> (B, D) float32, filled by the engines.
+    """
+
+    files: list[Source]
+    pictures: list[np.ndarray]
+    errors: dict[int, str] = field(default_factory=dict)
+    features: dict[tuple[str, str], np.ndarray] = field(default_factory=dict)
+
+
+def chunks(files: Iterable[Source], inputs: Sequence[InputSpec], *, threads: int, batch: int) -> Iterator[Chunk]:
+    """Decode files in parallel and hand them out in order; at most `AHEAD` files wait.
+
+    Args:
+        files: Any number; consumed as they are needed.
+        inputs: What to decode for.
+        threads: That decode.
+        batch: Files a chunk.
+    """
+    source, waiting = iter(files), deque[tuple[Chunk, list[Future[None]]]]()
+    pool = ThreadPoolExecutor(threads, thread_name_prefix="decode")
+    try:
+        while part := list(itertools.islice(source, batch)):
+            chunk = _empty(part, inputs)
+            waiting.append((chunk, [pool.submit(_decode, chunk, at, inputs) for at in range(len(part))]))
+            if len(waiting) * batch > AHEAD:
+                yield _finished(*waiting.popleft())
+        while waiting:
+            yield _finished(*waiting.popleft())
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _empty(part: list[Source], inputs: Sequence[InputSpec]) -> Chunk:
+    shapes = [(len(part), spec.size_px, spec.size_px, 3) for spec in inputs]
+    return Chunk(part, [np.zeros(shape, dtype=np.uint8) for shape in shapes])
+
+
+def _decode(chunk: Chunk, at: int, inputs: Sequence[InputSpec]) -> None:
+    try:
+        source = chunk.files[at]
+        content = source.read() if isinstance(source, Content) else read_bytes(os.fspath(source))
+        for pictures, spec in zip(chunk.pictures, inputs, strict=True):
+            pictures[at] = decode(content, spec)
+    except PictureError as err:
+        chunk.errors[at] = f"{err.reason.replace('_', ' ')}: {err.detail}"
+
+
+def _finished(chunk: Chunk, jobs: list[Future[None]]) -> Chunk:
+    for job in jobs:
+        job.result()
+    return chunk
+
+
+def walk(paths: Iterable[Path]) -> Iterator[Path]:
+    """Files as they are named; a folder's pictures, told by their suffix, in sorted order, sub-folders included.
+
+    A named file is always handed on, whatever its suffix, and so is a folder that cannot be listed: that it cannot be
+    read is for the row to say. Links to folders are not followed inside a folder, so a loop of links ends.
+    """
+    for path in paths:
+        yield from _pictures(path) if path.is_dir() else (path,)
+
+
+def _pictures(folder: Path) -> Iterator[Path]:
+    try:
+        with os.scandir(folder) as found:
+            entries = sorted(found, key=lambda entry: os.fsencode(entry.name))
+    except OSError:
+        yield folder  # reading it fails likewise, and its row tells the reason
+        return
+    for entry in entries:
+        if entry.name.startswith("."):
+            continue
+        if entry.is_dir(follow_symlinks=False):
+            yield from _pictures(Path(entry.path))
+        elif Path(entry.name).suffix.lower() in SUFFIXES:
+            yield Path(entry.path)

@@ -1,0 +1,82 @@
+"""A saved model as a folder that `mlflow.pyfunc.load_model` opens: `MLmodel` with a signature, and the model beside it.
+
+MLflow's own writer would pickle an object, or carry a script along. Here the file names a module of headstart that
+loads the folder `model`, so nothing in it is executable; it is written as the format is documented, without MLflow.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import platform
+import shutil
+from pathlib import Path
+from typing import Any
+
+from headstart.core import extras
+from headstart.core.provenance import version
+from headstart.core.storage.files import write_json, write_text
+from headstart.core.storage.yaml_text import yaml
+
+LOADER = "headstart.runtime.pyfunc"
+EXAMPLE = "input_example.json"
+PICTURE = "picture"  # the column whose cells are the bytes of picture files
+_WORDS = {"answer": "string", "likeliest": "string", "unknown": "boolean", "error": "string"}
+
+
+def write(model: Path, class_names: tuple[str, ...], folder: Path, *, made_with: str) -> None:
+    """Write the folder.
+
+    Args:
+        model: The saved model, which is copied.
+        class_names: C names.
+        folder: Made here; must not exist.
+        made_with: Version of headstart that made the model.
+    """
+    shutil.copytree(model, folder / "model")
+    needs = f"{extras.package('mlflow')}=={made_with}"  # whoever loads it needs MLflow too
+    write_text(folder / "requirements.txt", f"{needs}\n")
+    env = {"python": platform.python_version(), "dependencies": ["-r requirements.txt"]}
+    write_text(folder / "python_env.yaml", yaml(env))
+    write_json(folder / EXAMPLE, {"columns": [PICTURE], "data": [[base64.b64encode(_example()).decode("ascii")]]})
+    write_text(folder / "MLmodel", yaml(_description(class_names)))
+
+
+def signature(class_names: tuple[str, ...]) -> dict[str, str]:
+    """Inputs and outputs as MLflow writes them: columns with their types."""
+    inputs = [_column(PICTURE, "binary")]
+    outputs = [_column(name, kind) for name, kind in _WORDS.items()]
+    outputs += [_column(f"p {name}", "double") for name in class_names]
+    return {"inputs": json.dumps(inputs), "outputs": json.dumps(outputs)}
+
+
+def _column(name: str, kind: str) -> dict[str, Any]:
+    return {"type": kind, "name": name, "required": True}
+
+
+def _description(class_names: tuple[str, ...]) -> dict[str, Any]:
+    flavour = {
+        "loader_module": LOADER,
+        "data": "model",
+        "python_version": platform.python_version(),
+        "env": {"virtualenv": "python_env.yaml"},
+    }
+    example = {"artifact_path": EXAMPLE, "type": "dataframe", "pandas_orient": "split"}
+    told: dict[str, Any] = {
+        "flavors": {"python_function": flavour},
+        "signature": signature(class_names),
+        "saved_input_example_info": example,
+    }
+    mlflow = version("mlflow-skinny") or version("mlflow")
+    return told | ({"mlflow_version": mlflow} if mlflow else {})
+
+
+def _example() -> bytes:
+    """A picture of nobody's: a grey slope, as PNG."""
+    import numpy as np
+    from PIL import Image
+
+    made, slope = io.BytesIO(), np.linspace(0, 255, 64).astype(np.uint8)
+    Image.fromarray(np.repeat(slope[None], 64, axis=0)).convert("RGB").save(made, format="PNG")
+    return made.getvalue()

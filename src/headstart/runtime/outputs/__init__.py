@@ -1,0 +1,1 @@
+"""Answers as rows: CSV, JSON Lines, Parquet."""

@@ -1,0 +1,157 @@
+"""Answers as Parquet: parts while the work goes on, one file at the end; needs pyarrow, loaded when first used.
+
+A part is written whole or not at all, so that a killed run loses at most one. The file at the end has a row group for
+each part.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from headstart.core import extras
+from headstart.core.errors import DataError, SetupError
+from headstart.core.storage.files import disk_errors, write_json
+from headstart.core.types import Prediction
+from headstart.runtime.outputs import answer_rows
+from headstart.runtime.outputs.resumable_table import Held
+
+PART = 1024  # rows; a multiple of every batch
+
+
+def unfinished(path: Path) -> Path:
+    """The folder of the parts."""
+    return path.with_name(f".{path.name}.parts")
+
+
+def note_of(path: Path) -> Path:
+    """Where it is noted that a table is unfinished."""
+    return unfinished(path) / "note.json"
+
+
+def load() -> Any:
+    """The modules `pyarrow` and `pyarrow.parquet`.
+
+    Raises:
+        SetupError: It is not installed.
+    """
+    try:
+        import pyarrow
+        from pyarrow import parquet
+    except ImportError as err:
+        raise SetupError("Parquet needs pyarrow, which is not installed", hint=extras.command("parquet")) from err
+    return pyarrow, parquet
+
+
+def schema(class_names: Sequence[str]) -> Any:
+    """Names and types of the columns."""
+    arrow, _ = load()
+    kinds = {"confidence": arrow.float64(), "novelty": arrow.float64()}
+    kinds |= dict.fromkeys(("plausible", "reasons"), arrow.list_(arrow.string()))
+    kinds |= {f"p_{name}": arrow.float64() for name in class_names}
+    return arrow.schema(
+        [(answer_rows.shown(name), kinds.get(name, arrow.string())) for name in answer_rows.columns(class_names)]
+    )
+
+
+def names(path: Path, class_names: Sequence[str]) -> Iterator[str]:
+    """Names of the pictures of a finished table.
+
+    Raises:
+        DataError: It is no such table.
+    """
+    _, parquet = load()
+    try:
+        with parquet.ParquetFile(path) as file:
+            if not file.schema_arrow.equals(schema(class_names)):
+                raise DataError(
+                    f"`{path}` has other columns than this model's answers", where="--resume", hint="--overwrite"
+                )
+            for part in file.iter_batches(batch_size=PART, columns=["file"]):
+                yield from part.column(0).to_pylist()
+    except ValueError as err:
+        raise DataError(f"`{path}` cannot be read: {err}", where="--resume", hint="--overwrite replaces it") from err
+
+
+def _told(cell: Any) -> Any:
+    """Text in UTF-8, as Parquet wants it."""
+    if isinstance(cell, list):
+        return [answer_rows.shown(one) for one in cell]
+    return answer_rows.shown(cell) if isinstance(cell, str) else cell
+
+
+class PartedTable:
+    """Parquet in parts.
+
+    Raises:
+        SetupError: pyarrow is not installed, or the disk refuses.
+    """
+
+    def __init__(self, path: Path, class_names: Sequence[str], made_by: Mapping[str, Any], *, going_on: bool) -> None:
+        self._arrow, self._parquet = load()
+        self.path, self._names, self._schema = path, class_names, schema(class_names)
+        self._folder = unfinished(path)
+        if path.exists() and not path.is_file():
+            raise SetupError(f"cannot write `{path}`: it is no file", where="--out")
+        if not going_on:
+            path.unlink(missing_ok=True)
+            shutil.rmtree(self._folder, ignore_errors=True)
+            self._folder.mkdir()
+            write_json(note_of(path), dict(made_by))
+        self._held = Held(path, note_of(path))
+        self._parts = len(self._files())
+        self._waiting: list[Prediction] = []
+
+    def _files(self) -> list[Path]:
+        found = sorted(self._folder.glob("part-*.parquet"))
+        return [path for at, path in enumerate(found) if path == self._part(at)]
+
+    def _part(self, number: int) -> Path:
+        return self._folder / f"part-{number:08d}.parquet"
+
+    def names(self) -> Iterator[str]:
+        """Of the rows of whole parts."""
+        for path in self._files():
+            yield from names(path, self._names)
+
+    def write(self, found: Sequence[Prediction]) -> bool:
+        """Keep rows, and write them where they fill a part; whether none waits."""
+        self._waiting += found
+        while len(self._waiting) >= PART:
+            self._put(self._waiting[:PART])
+            del self._waiting[:PART]
+        return not self._waiting
+
+    def _put(self, found: Sequence[Prediction]) -> None:
+        cells = [[_told(cell) for cell in answer_rows.cells(one, self._names)] for one in found]
+        columns = [
+            self._arrow.array([row[at] for row in cells], type=field.type) for at, field in enumerate(self._schema)
+        ]
+        table = self._arrow.Table.from_arrays(columns, schema=self._schema)
+        draft = self._folder / "draft"
+        with disk_errors(self.path):
+            self._parquet.write_table(table, draft)
+            os.replace(draft, self._part(self._parts))  # noqa: PTH105
+        self._parts += 1
+
+    def finish(self) -> None:
+        """Join the parts to one file, and take them away."""
+        if self._waiting:
+            self._put(self._waiting)
+            self._waiting = []
+        draft = self._folder / "whole"
+        with disk_errors(self.path):
+            with self._parquet.ParquetWriter(draft, self._schema) as out:
+                for path in self._files():
+                    out.write_table(self._parquet.read_table(path, schema=self._schema))
+            os.replace(draft, self.path)  # noqa: PTH105
+            self._held.close()
+            note_of(self.path).unlink()
+            shutil.rmtree(self._folder, ignore_errors=True)
+
+    def close(self) -> None:
+        """Whole parts are on disk already."""
+        self._held.close()

@@ -1,0 +1,281 @@
+"""A model in use: counts by day that `predict` and `serve` keep, and what they are compared with.
+
+`usage.json` in a model's folder holds the same counts of pictures that the model never learnt from, and the tenths of
+its features' sketch. A log is JSON Lines, one object a day and call; several logs, or logs of several machines, simply
+add up. A line is appended by one write, and one that a kill cut short is passed over.
+"""
+
+from __future__ import annotations
+
+import datetime
+import errno
+import json
+import os
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from headstart.core.errors import DataError, UsageError
+from headstart.core.storage.files import disk_errors, read_json, write_json
+from headstart.core.storage.hashing import digest, file_digest
+from headstart.core.types import Prediction
+from headstart.runtime import usage_counts as counts
+from headstart.runtime.usage_counts import Counts
+
+if TYPE_CHECKING:
+    from headstart.runtime.model import Model
+
+FORMAT = 1
+NAME = "usage.json"
+_MAKES = "headstart predict RUN FILES --usage LOG makes one"
+_BEGIN = f'{{"format": {FORMAT}, "model": "'.encode()  # of every line of a log
+_LONGEST = 1 << 24  # bytes of a line that are looked at
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Reference:
+    """What a model's answers to pictures that it never learnt from come to.
+
+    Attributes:
+        model: Digest of the manifest.
+        split: Which pictures: `test`, `val` or `cv`.
+        counts: Of them.
+        edges: (DIRECTIONS, TENTHS - 1) float64 ends of the tenths of the features' sketch.
+    """
+
+    model: str
+    split: str
+    counts: Counts
+    edges: np.ndarray
+
+
+def model_digest(folder: Path) -> str:
+    """What a model is known by in logs."""
+    return file_digest(folder / "manifest.json")
+
+
+def write_reference(found: Reference, folder: Path) -> None:
+    """Write `usage.json` into a model's folder, with its own digest."""
+    content = {"format": FORMAT, "model": found.model, "split": found.split, "edges": found.edges.tolist()}
+    content["counts"] = found.counts.as_json()
+    write_json(folder / NAME, content | {"digest": digest(content)})
+
+
+def read_reference(folder: Path) -> Reference | None:
+    """The reference in a model's folder; None where there is none, as of an older run.
+
+    Raises:
+        DataError: It is damaged, of another model, or of a newer version.
+    """
+    path = folder / NAME
+    if not path.is_file():
+        return None
+    hint = "copy the whole model folder again, or run the `headstart fit` that made the run again"
+    try:
+        content = read_json(path)
+        if int(content["format"]) > FORMAT:
+            raise DataError(f"`{path}` has format {content['format']}; this version reads up to {FORMAT}")
+        if content.pop("digest") != digest(content):
+            raise DataError(f"`{path}` was changed after it was written", where=str(path), hint=hint)
+        edges = np.array(content["edges"], np.float64).reshape(counts.DIRECTIONS, counts.TENTHS - 1)
+        found = counts.from_json(content["counts"])
+        made = Reference(model=content["model"], split=content["split"], counts=found, edges=edges)
+    except (ValueError, KeyError, TypeError, AttributeError) as err:
+        raise DataError(f"`{path}` is no reference: {err!r}", where=str(path), hint=hint) from err
+    if made.model != model_digest(folder):
+        raise DataError(f"`{path}` belongs to another model", where=str(path), hint=hint)
+    return made
+
+
+class Usage:
+    """Counts of a model in use, by day (UTC); any thread may count.
+
+    Args:
+        model: Digest of the manifest.
+        reference: Gives the tenths of the features' sketch; without it features are not counted.
+        doubt: Whether the model tells plausible classes.
+        today: The day as `2026-01-31`.
+    """
+
+    def __init__(
+        self, model: str, reference: Reference | None, *, doubt: bool = True, today: Callable[[], str] | None = None
+    ) -> None:
+        self._model, self._doubt = model, doubt
+        self._edges = None if reference is None else reference.edges
+        self._today = today or _today
+        self._days: dict[str, Counts] = {}
+        self._lock, self._writing = threading.Lock(), threading.Lock()
+
+    @classmethod
+    def of(cls, model: Model) -> Usage:
+        """For a loaded model.
+
+        Raises:
+            DataError: Its reference is damaged.
+        """
+        reference = read_reference(model.folder)
+        return cls(model_digest(model.folder), reference, doubt=model.manifest.doubt is not None)
+
+    def count(self, found: Sequence[Prediction], features: np.ndarray | None = None) -> None:
+        """Count answers.
+
+        Args:
+            found: B answers.
+            features: (B, D) what the head read of them, if at hand.
+        """
+        made, day = counts.of(found, features, self._edges, doubt=self._doubt), self._today()
+        with self._lock:
+            _add(self._days, day, made)
+
+    def write(self, path: Path) -> None:
+        """Append what was counted since the last time, a line a day, and begin anew; nothing counted writes nothing.
+
+        Raises:
+            SetupError: The disk refuses; the counts are kept for the next time.
+        """
+        with self._writing:
+            with self._lock:
+                days, self._days = self._days, {}
+            try:
+                _append(path, [self._line(day, days[day]) for day in sorted(days)])
+            except BaseException:
+                with self._lock:
+                    for day, found in days.items():
+                        _add(self._days, day, found)
+                raise
+
+    def _line(self, day: str, found: Counts) -> str:
+        head = {"format": FORMAT, "model": self._model, "day": day}
+        return json.dumps({**head, **found.as_json()}, ensure_ascii=True, allow_nan=False) + "\n"
+
+
+def require_log(path: Path) -> None:
+    """Refuse to append to a file that is no log; that it cannot be written is told too, before there is work to lose.
+
+    Raises:
+        UsageError: The file holds something else.
+        DataError: A newer version wrote it.
+        SetupError: It cannot be written.
+    """
+    with disk_errors(path):
+        if path.is_file():  # a device or a pipe holds nothing
+            with path.open("rb") as handle:
+                first = handle.readline(_LONGEST)
+            if first and not _begun(first.rstrip(b"\n")) and _entry(first, path) is None:
+                told = f"the file `{path}` holds something else than counts of answers"
+                raise UsageError(told, where="--usage", hint="name a new file, such as `--usage usage.jsonl`")
+        with path.open("ab"):
+            pass
+
+
+def _begun(line: bytes) -> bool:
+    """Whether a line is one of a log, or what a kill left of it."""
+    return len(line) > 1 and (line.startswith(_BEGIN) or _BEGIN.startswith(line))
+
+
+def _add(days: dict[str, Counts], day: str, found: Counts) -> None:
+    so_far = days.setdefault(day, Counts())
+    so_far += found
+
+
+def _today() -> str:
+    return datetime.datetime.now(datetime.UTC).date().isoformat()
+
+
+def _append(path: Path, lines: Sequence[str]) -> None:
+    if not lines:
+        return
+    with disk_errors(path):
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0), 0o666)
+        try:
+            size = os.lseek(handle, 0, os.SEEK_END)
+            if size:
+                os.lseek(handle, size - 1, os.SEEK_SET)
+                if os.read(handle, 1) != b"\n":
+                    lines = ["\n", *lines]  # a kill cut the last line short: it stays alone
+            content = "".join(lines).encode("ascii")
+            if os.write(handle, content) < len(content):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        finally:
+            os.close(handle)
+
+
+# ---------------------------------------------------------------- logs
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Log:
+    """What some logs say of one model.
+
+    Attributes:
+        days: Day -> counts, in order.
+        foreign: Lines of other models.
+        damaged: Lines that cannot be read.
+    """
+
+    days: dict[str, Counts]
+    foreign: int
+    damaged: int
+
+
+def read_logs(paths: Iterable[Path], model: str) -> Log:
+    """Add up logs, as far as they speak of a model.
+
+    Raises:
+        DataError: A log cannot be read, or a newer version wrote it.
+    """
+    days: dict[str, Counts] = {}
+    foreign = damaged = 0
+    for path in paths:
+        try:
+            with path.open("rb") as handle:
+                for line in filter(bytes.strip, handle):
+                    entry = _entry(line, path)
+                    if entry is None:
+                        damaged += 1
+                    elif entry["model"] != model:
+                        foreign += 1
+                    else:
+                        _add(days, entry["day"], entry["counts"])
+        except FileNotFoundError as err:
+            what = f"there is no log `{path}`: nothing was counted there yet"
+            raise DataError(what, where=str(path), hint=_MAKES) from err
+        except OSError as err:
+            what = f"the log `{path}` cannot be read: {err.strerror or err}"
+            raise DataError(what, where=str(path), hint=_MAKES) from err
+    return Log(days=dict(sorted(days.items())), foreign=foreign, damaged=damaged)
+
+
+def nothing(paths: Sequence[Path], found: Log, model: Path) -> DataError:
+    """Why logs hold no picture of a model: they are of others, are no logs, or nothing was counted yet.
+
+    Args:
+        paths: The logs.
+        found: What they say.
+        model: The model's folder.
+    """
+    named = ", ".join(f"`{path}`" for path in paths)
+    if found.foreign:
+        what = f"the logs say nothing of the model `{model}`; {found.foreign:,} lines are of other models"
+        return DataError(what, where=str(paths[0]))
+    if found.damaged:
+        said = f"{named} is no usage log" if len(paths) == 1 else f"none of {named} is a usage log"
+    else:
+        said = f"{named} {'is' if len(paths) == 1 else 'are'} empty: nothing was counted there yet"
+    return DataError(said, where=str(paths[0]), hint=_MAKES)
+
+
+def _entry(line: bytes, path: Path) -> dict[str, Any] | None:
+    try:
+        content = json.loads(line)
+        found, model = int(content["format"]), str(content["model"])
+        day = datetime.date.fromisoformat(content["day"]).isoformat()
+        if found <= FORMAT:
+            return {"model": model, "day": day, "counts": counts.from_json(content)}
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
+        return None
+    raise DataError(f"the log `{path}` has format {found}; this version reads up to {FORMAT}", where=str(path))

@@ -1,0 +1,302 @@
+"""Which backbones are measured, and what that will take.
+
+`auto` looks at the bundled backbones and those of other sources whose weights are already on this machine, none of the
+user's own, and puts the most promising on a shortlist of at most eight, as far as the budget has room for their first
+passes (`headstart.selection.successive_halving`); named backbones are taken as they are. Weights that are missing are
+fetched, which is said. What breaks a limit of the job (licence, size, latency) is left out by `auto`, and an error
+where it was named.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from headstart.core import recipe as recipes
+from headstart.core.console import duration, size
+from headstart.core.errors import DataError, HeadstartError, SetupError, UsageError
+from headstart.features.extraction_time import estimate, seconds
+from headstart.selection import limits
+
+if TYPE_CHECKING:
+    from headstart.backbones.loading import Trunk
+    from headstart.core.console import Say
+    from headstart.core.job import Job
+    from headstart.core.run.context import Context
+    from headstart.core.types import Dataset
+
+PART_OF_BUDGET = 0.6  # of the time may go into first passes
+PART_WHEN_TUNING = 0.06  # the same where fine-tuning wants the budget
+_TOLD = 3  # backbones in the error that none is left
+
+
+def require_known(job: Job, say: Say | None = None, *, fetching: bool = False) -> None:
+    """Refuse unknown names, the nearest in the hint, and named backbones that break a limit known beforehand.
+
+    Args:
+        job: The request.
+        say: Told of what is opened or fetched.
+        fetching: A backbone of which nothing is known before it is here may be fetched.
+
+    Raises:
+        UsageError: The first name that is unknown, not allowed, or neither here nor to be fetched.
+        SetupError: One cannot be had.
+    """
+    from headstart.backbones import loading
+
+    for name in job.backbones:
+        if name != "auto":
+            _require(loading.find_for("--backbones", name, fetching=fetching, say=say), job, {})
+
+
+def _require(named: Trunk, job: Job, latency_ms: Mapping[str, float]) -> None:
+    why = limits.broken((named.spec,), job, latency_ms)
+    if why:
+        hint = "leave it out of --backbones, or change the limit"
+        raise UsageError(f"`{named.name}` was named and breaks a limit: {why}", where="--backbones", hint=hint)
+
+
+def names(ctx: Context, seen: int = 0, *, data: Dataset | None = None) -> tuple[str, ...]:
+    """Canonical names of the candidates, cheapest first, each once; none that is known to break a limit.
+
+    Args:
+        ctx: The run.
+        seen: How many pictures every candidate is going to see: what the budget has no room for is left out, and what
+            is expected of each is decided. 0 asks without either, and writes nothing.
+        data: The pictures, where `seen` is given; those whose vectors are in the cache take no time.
+
+    Raises:
+        UsageError: A name is unknown, the nearest are named; or nothing obeys the limits.
+    """
+    from headstart.backbones import loading
+
+    wanted: dict[str, Trunk] = {}
+    for one in (loading.find(name) for name in ctx.job.backbones if name != "auto"):
+        _require(one, ctx.job, _known_ms([one], ctx))
+        wanted[one.name] = one
+    if "auto" in ctx.job.backbones:
+        every = _reach(ctx)
+        barred = _barred(every, ctx)
+        wanted = _shortlist([one for one in every if one.name not in barred], wanted, ctx, seen, data)
+    if not wanted:
+        raise _none_left(left_out(ctx))
+    return tuple(sorted(wanted, key=lambda name: (wanted[name].spec.flops, name)))
+
+
+def left_out(ctx: Context) -> dict[str, str]:
+    """Backbones that `auto` would measure but for a limit, and how they break it."""
+    if "auto" not in ctx.job.backbones:
+        return {}
+    return _barred(_reach(ctx), ctx)
+
+
+def _barred(every: Sequence[Trunk], ctx: Context) -> dict[str, str]:
+    if not limits.limited(ctx.job):
+        return {}
+    known_ms = _known_ms(every, ctx)
+    found = {one.name: limits.broken((one.spec,), ctx.job, known_ms) for one in every}
+    return {name: why for name, why in found.items() if why}
+
+
+def _shortlist(
+    reach: Sequence[Trunk], named: Mapping[str, Trunk], ctx: Context, seen: int, data: Dataset | None
+) -> dict[str, Trunk]:
+    """The most promising within reach, and those that were named; the clock has no say in what a recipe names."""
+    from headstart.selection import successive_halving
+    from headstart.selection.forecast import history, prior
+
+    of = {one.name: one for one in reach} | dict(named)
+    if not of:
+        return {}
+    specs, recipe = [one.spec for one in of.values()], str(recipes.parse(ctx.job.recipe).get("backbone", ""))
+    if seen:
+        expected = prior.of_run(specs, ctx, pictures=data.digest if data else "")
+        room_s = (PART_OF_BUDGET if ctx.job.strategy == "probe" else PART_WHEN_TUNING) * ctx.left_s()
+    else:
+        expected, room_s = prior.expected(specs, history.records(ctx.store, lambda problem: None)), math.inf
+    must = {name for name in of if name in named or (recipe and recipes.meant(recipe, name))}
+    passes = _passes(of, seen or 1, data, ctx)
+    options = [
+        successive_halving.Option(name=name, expected=expected[name].merit, cost=seconds({name: passes[name]}, ctx))
+        for name in of
+    ]
+    found = successive_halving.shortlist(options, room_s, must=must)
+    if seen:
+        _say_left_out([name for name in of if name not in found], len(found) >= successive_halving.MOST, ctx)
+    return {name: of[name] for name in found}
+
+
+def _passes(of: Iterable[str], seen: int, data: Dataset | None, ctx: Context) -> dict[str, float]:
+    """How many pictures have to go through each in its first pass: of `seen` the part that is not in the cache."""
+    from headstart.features import cached_rows as kept
+
+    if data is None or ctx.job.precision != "f32":  # another precision has vectors of its own
+        return dict.fromkeys(of, seen)
+    every = len(set(data.digests))
+    return {name: seen * count / every for name, count in kept.lacking(data, of, ctx.store).items()}
+
+
+def _say_left_out(out: Sequence[str], full: bool, ctx: Context) -> None:
+    """A line on those that are not on the shortlist."""
+    if not out:
+        return
+    others = f" and {len(out) - _TOLD} more" if len(out) > _TOLD else ""
+    one = len(out) == 1
+    why = (
+        "more is expected of the others for their time, or there is no room for all"
+        if full
+        else f"{'its pass does' if one else 'their passes do'} not fit the budget"
+    )
+    ctx.say.line("plan", f"{', '.join(out[:_TOLD])}{others} {'is' if one else 'are'} left out: {why}")
+
+
+def _reach(ctx: Context) -> list[Trunk]:
+    """The bundled backbones, and of other sources those whose weights are on this machine.
+
+    The user's own, added files and trunks of earlier runs, must be asked for by name: they may have learnt from these
+    very pictures.
+    """
+    from headstart.backbones import capabilities, loading
+
+    every = [one for one in map(loading.find, loading.names()) if not capabilities.own(one.source)]
+    return [one for one in every if one.name.startswith("bundled:") or one.source.available(one.preset, ctx.store)]
+
+
+def _known_ms(of: Sequence[Trunk], ctx: Context) -> dict[str, float]:
+    """Latencies that were measured before, in this run or earlier; looked up only where a limit asks for them."""
+    from headstart.backbones import latency
+
+    if not ctx.job.max_latency:
+        return {}
+    decided = ctx.run.decided(limits.LATENCIES) or {}
+    return {one.name: decided.get(one.name, latency.latency_ms(one.name, ctx.store)) for one in of}
+
+
+def _none_left(barred: Mapping[str, str]) -> UsageError:
+    told = "; ".join(f"{name}: {why}" for name, why in list(barred.items())[:_TOLD])
+    return UsageError(f"no backbone obeys the limits: {told}", hint="raise the limit, or name backbones that fit")
+
+
+def run(data: Dataset, *, ctx: Context, seen: int) -> tuple[str, ...]:
+    """The candidates, their weights at hand; of `auto`'s those whose passes the budget has room for.
+
+    Args:
+        data: The pictures.
+        ctx: The run.
+        seen: Pictures that every candidate is going to see.
+
+    Raises:
+        UsageError: A name is unknown, a named backbone breaks a limit, or all do.
+        SetupError: The weights of a named backbone, or those of all, cannot be had.
+        DataError: One of the user's own is another than when the run began.
+    """
+    if limits.limited(ctx.job):
+        barred = ctx.decide("limits", lambda: left_out(ctx), "backbones that break a limit of the job, as known so far")
+        for name, how in barred.items():
+            ctx.say.line("plan", f"{name} is left out: {how}")
+    why = "the most promising backbones whose first passes fit the budget, and those that were named"
+    chosen = tuple(ctx.decide("shortlist", lambda: list(names(ctx, seen, data=data)), why))
+    expected = estimate(chosen, data, ctx)
+    fetch = f", after fetching {size(expected.bytes)}" if expected.bytes else ""
+    count = f"{len(chosen)} backbone{'s' if len(chosen) > 1 else ''}"
+    ctx.say.line("plan", f"{count}, at most {duration(expected.seconds)} of embedding{fetch}")
+    ready = ctx.decide("candidates", lambda: _fetched(chosen, ctx), "backbones whose weights could be had")
+    _require_same(ready, ctx)
+    _warn_of_known(ready, data, ctx)
+    return _quick(tuple(ready), data, ctx)
+
+
+def _require_same(ready: Sequence[str], ctx: Context) -> None:
+    """Refuse one of the user's own that has changed since the run began: its vectors would be another network's."""
+    from headstart.backbones import capabilities, loading
+
+    found = {one.name: one.spec.revision for one in map(loading.find, ready) if capabilities.own(one.source)}
+    if not found:
+        return
+    kept = ctx.decide("own_backbones", lambda: found, "a resumed run must see the same networks of one's own")
+    changed = [name for name, revision in found.items() if kept.get(name) != revision]
+    if changed:
+        hint = "choose another folder with `--out`, or add the file again as it was"
+        raise DataError(f"`{changed[0]}` is another network than when the run `{ctx.run.path}` began", hint=hint)
+
+
+def _warn_of_known(ready: Sequence[str], data: Dataset, ctx: Context) -> None:
+    """Warn where a trunk of the user's own learnt from pictures that are now to judge it."""
+    from headstart.backbones import capabilities, loading
+
+    for one in map(loading.find, ready):
+        known = capabilities.learnt_from(one.source, one.preset) if one.seed is None else frozenset()
+        count = sum(digest in known for digest in data.digests)
+        if count:
+            share = f"{count:,} of these {len(data.uris):,} pictures"
+            ctx.say.warn(f"{one.name} learnt from {share}: all its scores here are too good")
+
+
+def _quick(ready: tuple[str, ...], data: Dataset, ctx: Context) -> tuple[str, ...]:
+    """Without those whose trunk takes longer for one picture than the job allows, measured here and now."""
+    from headstart.backbones import loading
+
+    if not ctx.job.max_latency:
+        return ready
+    why = "milliseconds of one picture through each trunk, as measured on this machine"
+    taken = ctx.decide(limits.LATENCIES, lambda: {name: _measured_ms(data, name, ctx) for name in ready}, why)
+    named = {loading.find(name).name for name in ctx.job.backbones if name != "auto"}
+    barred: dict[str, str] = {}
+    for one in map(loading.find, ready):
+        if one.name in named:
+            _require(one, ctx.job, taken)
+        elif how := limits.broken((one.spec,), ctx.job, taken):
+            barred[one.name] = how
+            ctx.say.line("plan", f"{one.name} is left out: {how}")
+    if len(barred) == len(ready):
+        raise _none_left((ctx.run.decided("limits") or {}) | barred)
+    return tuple(name for name in ready if name not in barred)
+
+
+def _measured_ms(data: Dataset, name: str, ctx: Context) -> float:
+    """Of one picture; the trunk is made ready, and timed with that, where it never was."""
+    from headstart.backbones import latency
+    from headstart.features.extraction import make_ready
+
+    if math.isnan(latency.latency_ms(name, ctx.store)):
+        make_ready(data, name, ctx)
+    found = latency.latency_ms(name, ctx.store)
+    if math.isnan(found):
+        raise SetupError("`--max-latency` cannot be measured: OpenVINO is not installed", hint="pip install openvino")
+    return found
+
+
+def _fetched(chosen: tuple[str, ...], ctx: Context) -> list[str]:
+    """Those whose weights are in the cache now; a copy from elsewhere on this machine comes into it here, aloud."""
+    from headstart.backbones import loading
+
+    ready: list[str] = []
+    problem: HeadstartError | None = None
+    for name in chosen:
+        one = loading.find(name)
+        try:
+            if one.seed is None or not one.source.available(one.preset, ctx.store):
+                one.source.pull(one.preset, ctx.store, ctx.say)
+            ready.append(name)
+        except SetupError as err:
+            if "auto" not in ctx.job.backbones:
+                raise
+            ctx.say.warn(f"{name} is left out: {err.what}")
+            problem = err
+    if not ready and problem:
+        raise problem
+    return ready
+
+
+def looked_at_by(names: Iterable[str]) -> str:
+    """Whose vectors are looked at: the cheapest of these backbones with a published accuracy, else the cheapest.
+
+    What is near to what decides the splits, and a network of unknown worth sees likeness where there is none.
+    """
+    from headstart.backbones import loading
+    from headstart.selection.forecast import prior
+
+    specs = [loading.find(name).spec for name in names]
+    known = [spec for spec in specs if prior.measured(spec).published] or specs
+    return min(known, key=lambda spec: (spec.flops, spec.name)).name

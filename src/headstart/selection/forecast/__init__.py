@@ -1,0 +1,1 @@
+"""What a run will come to, from published figures and earlier runs."""

@@ -1,0 +1,48 @@
+"""Limits on what is handed over: licence, size and latency of the trunks, and which of them a choice breaks.
+
+Trunks that answer together add up. What is not known (a latency before it is measured) breaks nothing.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+from headstart.backbones.licences import permissive
+from headstart.core.console import size
+from headstart.core.job import Job
+from headstart.core.types import BackboneSpec
+
+LATENCIES = "latency_ms"  # the decision that holds what was measured for `--max-latency`
+_BYTES_A_WEIGHT = 4  # float32
+
+
+def size_bytes(spec: BackboneSpec) -> int:
+    """What a trunk's weights take in what is handed over; the source's classifier is not in it."""
+    return _BYTES_A_WEIGHT * spec.params
+
+
+def limited(job: Job) -> bool:
+    """Whether a job sets any limit."""
+    return job.license != "any" or bool(job.max_latency or job.max_size)
+
+
+def broken(specs: Sequence[BackboneSpec], job: Job, latency_ms: Mapping[str, float]) -> str:
+    """The limits that trunks break together, each with its number; empty when they obey all.
+
+    Args:
+        specs: Of the trunks.
+        job: Sets the limits.
+        latency_ms: Milliseconds for one picture, by backbone, as far as they are measured.
+    """
+    found = []
+    if job.license == "permissive":
+        closed = [spec.licence for spec in specs if not permissive(spec.licence)]
+        found += [f"its licence `{one}` is not permissive, --license {job.license}" for one in dict.fromkeys(closed)]
+    weights = sum(map(size_bytes, specs))
+    if weights > job.max_size_bytes:
+        found.append(f"{size(weights)} of weights, --max-size {job.max_size}")
+    taken = sum(latency_ms.get(spec.name, math.nan) for spec in specs)
+    if taken > job.max_latency_ms:
+        found.append(f"{taken:.3g} ms for one picture, --max-latency {job.max_latency}")
+    return "; ".join(found)

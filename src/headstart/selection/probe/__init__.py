@@ -1,0 +1,1 @@
+"""The head on frozen features: chosen by paired cross-validation, fitted on all training pictures."""

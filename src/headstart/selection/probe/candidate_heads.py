@@ -1,0 +1,123 @@
+"""What to try: which heads by the number of pictures a class, and which features side by side.
+
+Under 5 pictures a class only the nearest class mean is honest; up to 20 a regularised linear head; above that all heads
+compete. Several depths are tried together only then, and only a short list of combinations: a search that is longer
+than the data can judge finds luck.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from headstart.core.run.context import Context
+from headstart.core.types import Dataset, Embeddings, Feature, NamesStart, Ranking, Splits
+from headstart.features import feature_matrix
+from headstart.heads.regularization_path import STARTED
+from headstart.selection import limits
+
+FEW, SOME = 5, 20  # pictures a class
+HEADS = {
+    "few": ("nearest_mean",),
+    "some": ("ridge", "logistic"),
+    "many": ("nearest_mean", "knn", "ridge", "logistic", "lda"),
+}
+SCOUT, AFTER_SCOUT = "lda", ("logistic",)  # for combinations: heads that hold correlated columns in check
+FROM_NAMES = "ridge" + STARTED
+WIDEST = 8_192  # columns of a combination
+LARGEST = 1 << 25  # numbers in it, so that its folds fit in memory
+
+
+class Strategy(NamedTuple):
+    """How much the data allow: the heads to try, whether to combine features, and the reason."""
+
+    heads: tuple[str, ...]
+    combine: bool
+    why: str
+
+
+def strategy(data: Dataset, splits: Splits) -> Strategy:
+    """The strategy by the median number of training pictures a class."""
+    counts = np.bincount(np.asarray(data.targets)[splits.train], minlength=len(data.class_names))
+    typical = int(np.median(counts[counts > 0]))
+    said = f"about {typical:,} training pictures a class"
+    if typical < FEW:
+        return Strategy(HEADS["few"], False, f"{said}: nearest class mean, and no claim can rest on so few")
+    if typical < SOME:
+        return Strategy(HEADS["some"], False, f"{said}: a linear head whose strength alone is tuned")
+    return Strategy(HEADS["many"], True, said)
+
+
+def feature(embeddings: Sequence[Embeddings], candidate: str) -> Feature:
+    """`backbone@depth` as a feature."""
+    backbone, _, name = candidate.rpartition("@")
+    spec = next(e.spec for e in embeddings if e.spec.name == backbone)
+    return Feature(backbone=backbone, depth=name, dim=next(d.dim for d in spec.depths if d.name == name))
+
+
+def beside(chosen: Feature, names: NamesStart | None) -> list[tuple[Feature, ...]]:
+    """Features for a head that starts from the names of the classes: those that they speak of, and the chosen too."""
+    if names is None:
+        return []
+    return [(names.feature,)] if chosen == names.feature else [(names.feature,), (chosen, names.feature)]
+
+
+def combinations(ranking: Ranking, embeddings: Sequence[Embeddings], rows: int) -> list[tuple[Feature, ...]]:
+    """Features to put side by side, each combination once: within the chosen backbone, then with the next best ones.
+
+    Args:
+        ranking: Its order.
+        embeddings: Of the surviving backbones.
+        rows: Pictures that are compared on; combinations that would be too large are left out.
+    """
+    widest = min(WIDEST, LARGEST // max(rows, 1))
+    best = _best_depths(ranking, embeddings)
+    chosen = feature(embeddings, ranking.chosen)
+    every = _depths(embeddings, chosen.backbone)
+    inner, last = every[:-1], every[-1]
+    listed = [every, inner, (chosen, last)]
+    others = [f for f in best if f.backbone != chosen.backbone]
+    if others:
+        listed += [(chosen, others[0]), (*inner, *_depths(embeddings, others[0].backbone)[:-1])]
+    if len(others) > 1:
+        listed.append((chosen, *others[:2]))
+    found: dict[frozenset[Feature], tuple[Feature, ...]] = {}
+    for features in listed:
+        distinct = tuple(dict.fromkeys(features))
+        if len(distinct) > 1 and sum(f.dim for f in distinct) <= widest:
+            found.setdefault(frozenset(distinct), distinct)
+    return list(found.values())
+
+
+def allowed(
+    listed: Sequence[tuple[Feature, ...]], embeddings: Sequence[Embeddings], ctx: Context
+) -> list[tuple[Feature, ...]]:
+    """The combinations that obey the job's limits; trunks that answer together add up. The others are told."""
+    latency_ms = ctx.run.decided(limits.LATENCIES) or {}
+    specs = {e.spec.name: e.spec for e in embeddings}
+    kept = []
+    for features in listed:
+        backbones = dict.fromkeys(f.backbone for f in features)
+        why = limits.broken([specs[name] for name in backbones], ctx.job, latency_ms)
+        if why:
+            ctx.say.line("adapt", f"{feature_matrix.title(features)} is not tried together: {why}")
+        else:
+            kept.append(features)
+    return kept
+
+
+def _depths(embeddings: Sequence[Embeddings], backbone: str) -> tuple[Feature, ...]:
+    spec = next(e.spec for e in embeddings if e.spec.name == backbone)
+    return tuple(Feature(backbone=backbone, depth=d.name, dim=d.dim) for d in spec.depths)
+
+
+def _best_depths(ranking: Ranking, embeddings: Sequence[Embeddings]) -> list[Feature]:
+    """The best depth of each backbone whose pictures were all embedded, in the order of the ranking."""
+    at_hand = {e.spec.name for e in embeddings} & set(ranking.survivors)
+    found: dict[str, Feature] = {}
+    for row in ranking.rows:
+        if row.backbone in at_hand and row.status in ("chosen", "tied", "beaten"):
+            found.setdefault(row.backbone, feature(embeddings, row.candidate))
+    return list(found.values())

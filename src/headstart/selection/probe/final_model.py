@@ -1,0 +1,91 @@
+"""What a run hands over: the frozen probe, or the network that beat it, described in the same way."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+from headstart.core.run.context import Context
+from headstart.core.storage import serialization
+from headstart.core.types import Adapted, Calibrated, Dataset, Embeddings, Feature, Splits, TunedNetwork, Tuning
+from headstart.features import feature_matrix
+from headstart.features.embeddings import take
+from headstart.heads import prediction
+from headstart.uncertainty import temperature
+
+
+def run(
+    probe: Adapted,
+    tuning: Tuning | None,
+    data: Dataset,
+    splits: Splits,
+    embeddings: tuple[Embeddings, ...],
+    *,
+    ctx: Context,
+) -> Adapted:
+    """Join the probe and the fine-tuning.
+
+    Args:
+        probe: The best head on frozen features.
+        tuning: All fine-tuning, or None.
+        data: Gives the classes.
+        splits: Gives the training pictures.
+        embeddings: Features of all pictures, the taken network's among them.
+        ctx: The run.
+    """
+    made = probe if tuning is None else dataclasses.replace(probe, tuning=tuning)
+    if tuning is not None and tuning.taken and tuning.network is not None:
+        network = tuning.network
+        depth = network.spec.depths[0]
+        own = next(e for e in embeddings if e.spec.name == network.spec.name)
+        head, chunks = network.fitted, feature_matrix.chunks(np.asarray(splits.train))
+        p = [prediction.probabilities(head.kind, head.arrays, take(own, depth.name, chunk)) for chunk in chunks]
+        made = dataclasses.replace(
+            made,
+            strategy=network.recipe.strategy,
+            features=(Feature(backbone=network.spec.name, depth=depth.name, dim=depth.dim),),
+            fitted=head,
+            cv_rows=tuning.rows,
+            cv_probabilities=tuning.probabilities,
+            train_probabilities=np.concatenate(p),
+            nested=tuning.nested,
+            calibrated=_calibrated(tuning, network.temperature, data, splits, ctx),
+        )
+    serialization.save(still(made), ctx.folder("adapt"))
+    return made
+
+
+def _calibrated(tuning: Tuning, own: float, data: Dataset, splits: Splits, ctx: Context) -> Calibrated:
+    """A trained network keeps the temperature that its logits were divided by, so that its file answers alike.
+
+    Args:
+        tuning: Gives the held-out predictions, tempered so.
+        own: That temperature.
+        data: Gives the classes.
+        splits: Give the clusters.
+        ctx: The run.
+    """
+    rows = np.asarray(tuning.rows)
+    y, clusters = np.asarray(data.targets)[rows], np.asarray(splits.clusters)[rows]
+    found = temperature.calibrated(np.asarray(tuning.probabilities)[None], y, clusters, ctx.seed)
+    losses = f"log loss of {found.n:,} held-out pictures is {found.before:.4f}, with another one {found.after:.4f}"
+    why = f"the network was divided by a temperature of its own, {own:.3f}, which is in its weights: {losses}"
+    return dataclasses.replace(found, temperature=1.0, why=why)
+
+
+def passes(tuning: Tuning, splits: Splits, every: np.ndarray) -> list[tuple[TunedNetwork, np.ndarray]]:
+    """Networks and the rows that are to go through them: of all pictures where one is handed over, else of those that
+    judge; of its random twin these too.
+
+    Where the first fold judges, which the network learnt from, it answers as it was cross-validated instead.
+    """
+    apart = np.concatenate([splits.test, splits.val]).astype(np.int64)
+    judges = apart if len(apart) else np.flatnonzero(splits.folds[0] == 0)
+    asked = ((tuning.network, every if tuning.taken else apart), (tuning.scratch, judges))
+    return [(network, rows) for network, rows in asked if network is not None and len(rows)]
+
+
+def still(adapted: Adapted) -> Adapted:
+    """Without what a clock measured, so that a resumed run's file equals that of an unbroken one."""
+    return dataclasses.replace(adapted, tried=tuple(dataclasses.replace(row, seconds=0.0) for row in adapted.tried))

@@ -1,0 +1,218 @@
+"""Heads against heads: each one's setting is searched, all are judged on the same folds, and the rest are dropped.
+
+Settings are searched on the first repeat. Further repeats are spent only on what that repeat does not tell from the
+best; what it clearly beats keeps its one repeat. No clock has a say in this.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from headstart.core import registry
+from headstart.core.run.context import Context
+from headstart.core.types import Dataset, Embeddings, Feature, Head, HeadRow, NamesStart, Score, Splits
+from headstart.features import feature_matrix
+from headstart.features.embeddings import columns
+from headstart.heads import cross_validation, repeated_cv
+from headstart.heads.nested_cv import Candidate
+from headstart.heads.nested_cv import nested as judged_anew
+from headstart.heads.regularization_path import STARTED
+from headstart.statistics.paired_selection import Contender, Pick, pick
+
+SCORES = ("balanced_accuracy", "accuracy")
+MOST = 20_000  # pictures on which heads are compared; the winner learns from all
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Ring:
+    """The pictures and folds on which heads meet.
+
+    Attributes:
+        rows: (M,) int64 rows of the data set.
+        y: (M,) int64 classes.
+        folds: (R, M).
+        clusters: (N,) of the whole data set.
+        n_classes: C.
+        metric: What heads are compared by.
+        prefer: `accurate` or `fast`.
+        class_weight: (C,) or None.
+        seed: For what is drawn.
+        names: What the names of the classes say, if heads may start from it.
+    """
+
+    rows: np.ndarray
+    y: np.ndarray
+    folds: np.ndarray
+    clusters: np.ndarray
+    n_classes: int
+    metric: str
+    prefer: str
+    class_weight: np.ndarray | None
+    seed: int
+    names: NamesStart | None = None
+
+    @property
+    def shared(self) -> dict[str, Any]:
+        """What every call of `crossval` gets."""
+        return {"n_classes": self.n_classes, "class_weight": self.class_weight, "seed": self.seed}
+
+
+def ring(data: Dataset, splits: Splits, ctx: Context, names: NamesStart | None = None) -> Ring:
+    """The training pictures of a run, or where they are many some drawn by class."""
+    train, classes = np.asarray(splits.train), len(data.class_names)
+    rows = train[cross_validation.subset(np.asarray(data.targets)[train], MOST, ctx.seed)]
+    if len(rows) < len(train):
+        ctx.say.line("adapt", f"heads are compared on {len(rows):,} of {len(train):,} pictures, drawn by class")
+    y = np.asarray(data.targets)[rows]
+    return Ring(
+        rows=rows,
+        y=y,
+        folds=np.asarray(splits.folds)[:, rows],
+        clusters=np.asarray(splits.clusters),
+        n_classes=classes,
+        metric=ctx.job.metric,
+        prefer=ctx.job.prefer,
+        class_weight=cross_validation.balanced(y, classes) if ctx.job.class_weight == "balanced" else None,
+        seed=ctx.seed,
+        names=names,
+    )
+
+
+def plugin(head: str, features: Sequence[Feature], on: Ring) -> Head:
+    """The head of a name, on its start where it has one: 0 for columns of which the names say nothing."""
+    found: Head = registry.load("heads", head.removesuffix(STARTED))
+    if not head.endswith(STARTED):
+        return found
+    names = on.names
+    assert names is not None
+    parts = [names.weights if f == names.feature else np.zeros((f.dim, on.n_classes), np.float32) for f in features]
+    started: Head = found.starting(np.concatenate(parts))  # type: ignore[attr-defined]
+    return started
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Entry:
+    """One head on one set of features, and how it did."""
+
+    head: str
+    features: tuple[Feature, ...]
+    flops: int
+    tuned: cross_validation.Tuned
+    seconds: float
+
+    @property
+    def name(self) -> str:
+        """Unique among all entries."""
+        return f"{self.head} on {feature_matrix.title(self.features)}"
+
+
+def enter(
+    heads: Sequence[str], features: tuple[Feature, ...], embeddings: Sequence[Embeddings], on: Ring
+) -> list[Entry]:
+    """Search each head's setting on the first repeat."""
+    x, cost, found = columns(embeddings, features, on.rows), feature_matrix.flops(embeddings, features), []
+    for head in heads:
+        started = time.monotonic()
+        made = cross_validation.tuned(plugin(head, features, on), x, on.y, on.folds[:1], metric=on.metric, **on.shared)
+        seconds = time.monotonic() - started
+        found.append(Entry(head=head, features=features, flops=cost, tuned=made, seconds=seconds))
+    return found
+
+
+def decide(entries: Sequence[Entry], on: Ring) -> Pick:
+    """The paired rule of `headstart.statistics.paired_selection` on the pictures that folds judged."""
+    return pick([_contender(e, on) for e in entries], prefer=on.prefer, clusters=on.clusters, metric=on.metric)
+
+
+def _contender(entry: Entry, on: Ring) -> Contender:
+    judged = np.isfinite(entry.tuned.losses)
+    return Contender(name=entry.name, rows=on.rows[judged], losses=entry.tuned.losses[judged], cost=float(entry.flops))
+
+
+def repeat(entries: Sequence[Entry], embeddings: Sequence[Embeddings], on: Ring) -> list[Entry]:
+    """Judge on all repeats what the first does not tell from the best."""
+    if len(on.folds) == 1:
+        return list(entries)
+    first = decide(entries, on)
+    close = {first.winner, first.best, *first.ties}
+    return [again(e, embeddings, on) if e.name in close else e for e in entries]
+
+
+def again(entry: Entry, embeddings: Sequence[Embeddings], on: Ring) -> Entry:
+    """Judge on the repeats after the first, with the setting found there."""
+    started = time.monotonic()
+    head, x = plugin(entry.head, entry.features, on), columns(embeddings, entry.features, on.rows)
+    made = cross_validation.repeated(entry.tuned, head, x, on.y, on.folds[1:], metric=on.metric, **on.shared)
+    return dataclasses.replace(entry, tuned=made, seconds=entry.seconds + time.monotonic() - started)
+
+
+# ---------------------------------------------------------------- rows of the table
+
+
+def table(entries: Sequence[Entry], found: Pick, winner: str, on: Ring) -> tuple[HeadRow, ...]:
+    """All entries as rows, the best mean first."""
+    order = sorted(entries, key=lambda e: (float(np.nanmean(e.tuned.losses)), e.flops, e.name))
+    return tuple(_row(e, found, winner, on) for e in order)
+
+
+def _row(entry: Entry, found: Pick, winner: str, on: Ring) -> HeadRow:
+    tied = entry.name in found.ties or entry.name == found.best
+    shown = dict.fromkeys((on.metric, *SCORES))
+    return HeadRow(
+        head=entry.head,
+        features=feature_matrix.names(entry.features),
+        params=dict(entry.tuned.params),
+        scores=tuple(averaged(name, entry.tuned.held_out, on) for name in shown),
+        paired=repeated_cv.difference(found.paired[entry.name], on.metric, split="cv", n=len(on.rows)),
+        status="chosen" if entry.name == winner else "tied" if tied else "beaten",
+        flops=entry.flops,
+        seconds=entry.seconds,
+    )
+
+
+def averaged(name: str, held_RMC: np.ndarray, on: Ring) -> Score:
+    """A score and the ends of its interval, averaged over the repeats."""
+    clusters = np.asarray(on.clusters)[on.rows]
+    return repeated_cv.averaged(name, on.y, held_RMC, split="cv", clusters=clusters, seed=on.seed)
+
+
+# ---------------------------------------------------------------- without a test split
+
+
+def nested(
+    listed: Sequence[tuple[str, tuple[Feature, ...]]], embeddings: Sequence[Embeddings], on: Ring
+) -> tuple[np.ndarray, Mapping[str, int]]:
+    """Judge the whole search: every outer fold chooses head, setting and features anew from the other folds.
+
+    Args:
+        listed: Head and features of everything that was tried, here and in the ranking.
+        embeddings: That hold the features.
+        on: Its first repeat gives the outer folds.
+
+    Returns:
+        (M, C) float32 held-out probabilities, and how often each candidate was chosen.
+    """
+    candidates = []
+    for name, features in listed:
+        head, x = plugin(name, features, on), columns(embeddings, features, on.rows)
+        grid = list(head.grid(len(x), x.shape[1], on.n_classes))
+        said, cost = f"{name} on {feature_matrix.title(features)}", float(feature_matrix.flops(embeddings, features))
+        candidates.append(Candidate(name=said, x=x, head=head, grid=grid, cost=cost))
+
+    def choose(among: Sequence[Candidate], results: Sequence[cross_validation.Tuned]) -> int:
+        entries = []
+        for candidate, result in zip(among, results, strict=True):
+            judged = np.isfinite(result.losses)
+            losses = result.losses[judged]
+            entries.append(Contender(name=candidate.name, rows=on.rows[judged], losses=losses, cost=candidate.cost))
+        won = pick(entries, prefer=on.prefer, clusters=on.clusters, metric=on.metric).winner
+        return next(at for at, candidate in enumerate(among) if candidate.name == won)
+
+    held, chosen = judged_anew(candidates, on.y, on.folds[0], metric=on.metric, choose=choose, **on.shared)
+    return held, {name: chosen.count(name) for name in dict.fromkeys(chosen)}

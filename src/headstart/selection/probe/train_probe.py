@@ -1,0 +1,198 @@
+"""Adapt: a head on frozen features, chosen by paired cross-validation and fitted on all training pictures.
+
+All heads that the number of pictures allows compete on the chosen candidate; then the best kinds get several depths and
+backbones side by side, which are taken only when the paired comparison says that they pay. Everything happens inside
+`train`. Without a test split the whole search, ranking included, is judged by nested cross-validation.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+import numpy as np
+
+from headstart.core import blas_threads
+from headstart.core.console import duration
+from headstart.core.errors import NoOpError
+from headstart.core.run.context import Context
+from headstart.core.storage import serialization
+from headstart.core.types import Adapted, Dataset, Embeddings, Feature, FittedHead, NamesStart, Ranking, Score, Splits
+from headstart.features import feature_matrix
+from headstart.features.embeddings import columns
+from headstart.heads import cross_validation, prediction
+from headstart.selection import limits
+from headstart.selection.probe import candidate_heads, final_model, head_selection
+from headstart.selection.probe.head_selection import Entry, Ring
+from headstart.selection.probe.learning_curve import learning_curve, resized
+from headstart.statistics import metrics
+from headstart.statistics.paired_selection import Pick
+from headstart.uncertainty import temperature
+
+
+def run(
+    data: Dataset,
+    splits: Splits,
+    ranking: Ranking,
+    embeddings: tuple[Embeddings, ...],
+    *,
+    ctx: Context,
+    names: NamesStart | None = None,
+) -> Adapted:
+    """Choose a head and fit it.
+
+    Args:
+        data: The data set.
+        splits: Folds and clusters; only `train` is looked at.
+        ranking: The chosen candidate and the order of the others.
+        embeddings: Features of all pictures, one for each surviving backbone.
+        ctx: The run; its job gives metric, preference and class weights.
+        names: What the names of the classes say; a head that starts from it then competes too.
+
+    Raises:
+        NoOpError: The fitted head answers the same for every picture.
+    """
+    started = time.monotonic()
+    on, how = head_selection.ring(data, splits, ctx, names), candidate_heads.strategy(data, splits)
+    entries = _entries(how, ranking, embeddings, on, ctx)
+    found = head_selection.decide(entries, on)
+    winner = ctx.decide("adapt/chosen", lambda: found.winner, found.why)
+    entry = next(e for e in entries if e.name == winner)
+    if len(entry.tuned.held_out) < len(on.folds):  # a replayed choice that this machine would not have made
+        entry = head_selection.again(entry, embeddings, on)
+    head, p_train = _final(entry, data, splits, embeddings, on, ctx)
+    adapted = Adapted(
+        strategy="probe",
+        features=entry.features,
+        fitted=head,
+        tried=head_selection.table(entries, found, winner, on),
+        why=f"{found.why}; {how.why}",
+        cv_rows=on.rows,
+        cv_probabilities=np.asarray(entry.tuned.held_out.mean(axis=0)),
+        train_probabilities=p_train,
+        nested=_nested(entries, data, splits, ranking, embeddings, on, ctx, time.monotonic() - started),
+        curve=learning_curve(entry, columns(embeddings, entry.features, on.rows), on),
+        calibrated=temperature.calibrated(entry.tuned.held_out, on.y, np.asarray(on.clusters)[on.rows], ctx.seed),
+    )
+    serialization.save(final_model.still(adapted), ctx.folder("adapt"))
+    _say(adapted, entry, found, on, ctx, time.monotonic() - started)
+    return adapted
+
+
+def _entries(
+    how: candidate_heads.Strategy, ranking: Ranking, embeddings: Sequence[Embeddings], on: Ring, ctx: Context
+) -> list[Entry]:
+    """The heads on the chosen candidate, then combinations as long as the budget has room.
+
+    The quickest head goes over all combinations; the main one follows on the best of them.
+    """
+    chosen = candidate_heads.feature(embeddings, ranking.chosen)
+    entries = head_selection.enter(how.heads, (chosen,), embeddings, on)
+    started = candidate_heads.beside(chosen, on.names)
+    for features in candidate_heads.allowed(started, embeddings, ctx) if limits.limited(ctx.job) else started:
+        entries += head_selection.enter((candidate_heads.FROM_NAMES,), features, embeddings, on)
+    listed = candidate_heads.combinations(ranking, embeddings, len(on.rows)) if how.combine else []
+    listed = candidate_heads.allowed(listed, embeddings, ctx) if limits.limited(ctx.job) else listed
+    scouts: list[Entry] = []
+    for number, features in enumerate(listed):
+        expected_s = sum(e.seconds for e in entries) * _work(features) / _work(entries[0].features)
+        if not _room(number, features, expected_s, ctx):
+            ctx.say.line("adapt", f"{len(listed) - number} combinations of depths are left out for lack of time")
+            break
+        scouts += head_selection.enter((candidate_heads.SCOUT,), features, embeddings, on)
+    if scouts:
+        best = min(scouts, key=lambda e: float(np.nanmean(e.tuned.losses)))
+        scouts += head_selection.enter(candidate_heads.AFTER_SCOUT, best.features, embeddings, on)
+    return head_selection.repeat([*entries, *scouts], embeddings, on)
+
+
+def _work(features: Sequence[Feature]) -> int:
+    """What a head costs, in columns: measured, it is a constant plus a straight line."""
+    return 300 + sum(f.dim for f in features)
+
+
+def _room(number: int, features: tuple[Feature, ...], expected_s: float, ctx: Context) -> bool:
+    """Whether the budget has room for a combination; decided once in a run."""
+    why = f"{feature_matrix.title(features)}: is there time to try it"
+    return bool(ctx.decide(f"adapt/combination/{number}", lambda: ctx.left_s() > 3 * expected_s, why))
+
+
+def _final(
+    entry: Entry, data: Dataset, splits: Splits, embeddings: Sequence[Embeddings], on: Ring, ctx: Context
+) -> tuple[FittedHead, np.ndarray]:
+    """The winner fitted on all of `train`, and what it says of these pictures."""
+    rows = np.asarray(splits.train)
+    y, head = np.asarray(data.targets)[rows], head_selection.plugin(entry.head, entry.features, on)
+    params = resized(entry.tuned.params, len(rows), len(on.rows))
+    weight = None if on.class_weight is None else cross_validation.balanced(y, on.n_classes)
+    with (
+        feature_matrix.columns_of_all(embeddings, entry.features, rows, ctx.folder("adapt")) as x,
+        blas_threads.single(),
+    ):
+        made = head.path(x, y, n_classes=on.n_classes, params=[params], class_weight=weight, seed=on.seed)
+        found: FittedHead = next(iter(made))
+        p = [prediction.probabilities(found.kind, found.arrays, chunk) for chunk in feature_matrix.chunks(x)]
+        p_train = np.concatenate(p)
+    if found.kind == "linear" and not np.any(found.arrays["weights"]):
+        raise NoOpError(
+            f"the head `{entry.name}` learnt nothing: all its weights are 0",
+            hint="the features are the same for every picture; try other backbones with `--backbones`",
+        )
+    return found, p_train
+
+
+def _nested(
+    entries: Sequence[Entry],
+    data: Dataset,
+    splits: Splits,
+    ranking: Ranking,
+    embeddings: Sequence[Embeddings],
+    on: Ring,
+    ctx: Context,
+    spent_s: float,
+) -> tuple[Score, ...]:
+    """Scores of the whole search, when nothing was held out and the folds allow it."""
+    folds = len(np.unique(on.folds[0][on.folds[0] >= 0]))
+    if len(splits.test) or len(splits.val) or folds < 3:
+        return ()
+    listed = _searched(entries, ranking, embeddings)
+    expected = spent_s * folds * len(listed) / len(entries)
+    if not ctx.decide("adapt/nested", lambda: ctx.left_s() > 1.5 * expected, "is there time for nested validation"):
+        ctx.say.line("adapt", f"nested cross-validation is left out: it needs about {duration(expected)}")
+        return ()
+    held, chosen = head_selection.nested(listed, embeddings, on)
+    seen = np.isfinite(held[:, 0])
+    clusters = np.asarray(on.clusters)[on.rows[seen]]
+    told = ", ".join(f"{name} {count} times" for name, count in chosen.items())
+    ctx.say.line("adapt", f"nested cross-validation over {len(listed)} candidates chose {told}")
+    return metrics.scores(
+        on.y[seen], held[seen], split="cv", class_names=data.class_names, clusters=clusters, seed=on.seed
+    )
+
+
+def _searched(
+    entries: Sequence[Entry], ranking: Ranking, embeddings: Sequence[Embeddings]
+) -> list[tuple[str, tuple[Feature, ...]]]:
+    """Head and features of everything that competed, here and in the ranking."""
+    at_hand = {e.spec.name for e in embeddings}
+    ranked = [
+        (row.probe, (candidate_heads.feature(embeddings, row.candidate),))
+        for row in ranking.rows
+        if row.backbone in at_hand and row.status in ("chosen", "tied", "beaten")
+    ]
+    return list(dict.fromkeys([*((e.head, e.features) for e in entries), *ranked]))
+
+
+def _say(adapted: Adapted, entry: Entry, found: Pick, on: Ring, ctx: Context, seconds: float) -> None:
+    score, balanced = head_selection.averaged(on.metric, entry.tuned.held_out, on), adapted.curve[-1].score
+    tuned = ", ".join(f"{name} {value:.3g}" for name, value in adapted.fitted.params.items())
+    ctx.say.line(
+        "adapt",
+        f"{entry.name}{f' ({tuned})' if tuned else ''}: {on.metric.replace('_', ' ')} {score.value:.3f} "
+        f"[{score.low:.3f}, {score.high:.3f}], balanced accuracy {balanced.value:.3f} "
+        f"[{balanced.low:.3f}, {balanced.high:.3f}] (cross-validated, n = {score.n:,}); {len(adapted.tried)} tried, "
+        f"{duration(seconds)}",
+    )
+    ctx.say.line("adapt", adapted.why)
+    if adapted.calibrated:
+        ctx.say.line("adapt", adapted.calibrated.why)

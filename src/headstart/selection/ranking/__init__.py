@@ -1,0 +1,1 @@
+"""Backbones compared by probes on the same folds."""

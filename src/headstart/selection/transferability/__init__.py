@@ -1,0 +1,1 @@
+"""Scores that tell without training how well features suit labels."""

@@ -1,0 +1,1 @@
+"""What every request passes: limits of a connection, headers, bodies, the log."""

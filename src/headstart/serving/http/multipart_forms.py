@@ -1,0 +1,93 @@
+"""Forms (multipart/form-data) -> their pictures, by the parser of python-multipart, in memory and within limits."""
+
+from __future__ import annotations
+
+from python_multipart.exceptions import FormParserError
+from python_multipart.multipart import MultipartParser, parse_options_header
+
+from headstart.serving.request_limits import Refused, too_many
+
+FIELDS = (b"files", b"file", b"files[]")  # the names under which pictures come
+_OTHERS = 16  # parts that are no pictures
+_HEADERS, _HEADER_BYTES = 8, 8192  # of a part; the bytes are those of one header
+
+
+def read(body: bytes, kind: str, most: int) -> list[tuple[str, bytes]]:
+    """Names, as sent, and bytes of a form's pictures, in their order.
+
+    Args:
+        body: The whole body; it is taken apart where it lies.
+        kind: Its content type, with the boundary.
+        most: Pictures that it may have.
+
+    Raises:
+        Refused: 400 it is no form, 413 too many parts.
+    """
+    boundary = parse_options_header(kind.encode("latin-1", "replace"))[1].get(b"boundary", b"")
+    if not boundary:
+        raise Refused(400, "the form has no boundary")
+    form = _Form(most)
+    try:
+        told = {name: getattr(form, name) for name in _TOLD}
+        parser = MultipartParser(boundary, told, max_header_count=_HEADERS, max_header_size=_HEADER_BYTES)  # type: ignore[arg-type]
+        parser.write(body)
+    except FormParserError as err:  # its words quote the body, so they are not told
+        raise Refused(400, "the form cannot be read: its parts are not as they must be") from err
+    if not form.ended:
+        raise Refused(400, "the form is cut off")
+    return form.found
+
+
+class _Form:
+    """What a parser tells of a form.
+
+    Args:
+        most: Pictures that it may have.
+
+    Attributes:
+        found: Name and bytes of each picture.
+        ended: Whether its last boundary came.
+    """
+
+    def __init__(self, most: int) -> None:
+        self.found: list[tuple[str, bytes]] = []
+        self.ended = False
+        self._most, self._parts = most, 0
+        self._name: str | None = None  # of the picture whose bytes come; None in a part that is no picture
+        self._header, self._value, self._content = b"", b"", b""
+
+    def on_part_begin(self) -> None:
+        self._parts += 1
+        if self._parts > self._most + _OTHERS:
+            raise too_many(self._most)
+        self._name, self._content = None, b""
+
+    def on_header_field(self, data: bytes, start: int, end: int) -> None:
+        self._header += data[start:end]
+
+    def on_header_value(self, data: bytes, start: int, end: int) -> None:
+        self._value += data[start:end]
+
+    def on_header_end(self) -> None:
+        if self._header.lower() == b"content-disposition":
+            told = parse_options_header(self._value)[1]
+            if told.get(b"name") in FIELDS:
+                self._name = told.get(b"filename", b"").decode("utf-8", "replace")
+        self._header = self._value = b""
+
+    def on_part_data(self, data: bytes, start: int, end: int) -> None:
+        if self._name is not None:
+            self._content += data[start:end]
+
+    def on_part_end(self) -> None:
+        if self._name is None:
+            return
+        if len(self.found) == self._most:
+            raise too_many(self._most)
+        self.found.append((self._name, self._content))
+
+    def on_end(self) -> None:
+        self.ended = True
+
+
+_TOLD = tuple(name for name in vars(_Form) if name.startswith("on_"))

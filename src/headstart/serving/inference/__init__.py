@@ -1,0 +1,1 @@
+"""Requests to answers: models by name, batches, one engine."""

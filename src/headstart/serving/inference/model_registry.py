@@ -1,0 +1,261 @@
+"""The models that are served, by name, and how a new version of one takes the old one's place.
+
+A changed run folder is loaded beside the old model, checked and warmed up; then requests go to the new one, and the
+old one ends when its last picture is answered. A damaged folder is refused with its reason, and the old model stays.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import re
+import time
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from headstart.core.errors import HeadstartError, SetupError, UsageError
+from headstart.networks.openvino_engine import BATCH
+from headstart.runtime.inputs.decoded_batches import Chunk, Content
+from headstart.runtime.model import Model, load
+from headstart.runtime.usage_log import Usage
+from headstart.serving.http.access_log import Log
+from headstart.serving.inference.dynamic_batching import Lane
+from headstart.serving.prometheus_metrics import Metrics
+from headstart.serving.request_limits import Load, Refused
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_WARM_UP = 3  # pictures before the first request
+_PATIENCE_S = 5  # for what is left when all requests have ended: pictures that nobody waits for any more
+
+
+@dataclass(slots=True, eq=False)
+class Served:
+    """One loaded version of a model.
+
+    Attributes:
+        name: Under which it is asked for.
+        folder: The run or model folder.
+        model: The model.
+        mark: What the manifest's file looked like when it was read.
+        picture_s: Seconds a picture takes, measured at loading.
+        lane: What works for it, from when it is served.
+        explainer: What explains its answers, made at the first explanation.
+    """
+
+    name: str
+    folder: Path
+    model: Model
+    mark: tuple[int, ...]
+    picture_s: float
+    lane: Lane | None = None
+    explainer: Any = None
+
+    @property
+    def version(self) -> str:
+        """A short name of exactly this model."""
+        from headstart.core.storage.hashing import digest, plain
+
+        return digest(plain(self.model.manifest))[:12]
+
+
+def named(words: Sequence[str]) -> dict[str, Path]:
+    """`RUN` and `NAME=RUN` as names and folders, in their order; a run without a name has its folder's.
+
+    Raises:
+        UsageError: A name is none, or given twice.
+    """
+    found: dict[str, Path] = {}
+    for word in words:
+        name, equals, path = word.partition("=")
+        if not equals or Path(word).exists():
+            folder = Path(word).absolute()
+            place = folder.parent if folder.name == "model" else folder
+            name, path = re.sub(r"[^A-Za-z0-9._-]+", "-", place.name).strip("-._") or "model", word
+        if not _NAME.fullmatch(name):
+            raise UsageError(f"`{name}` is not a name for a model", hint="NAME=RUN, of letters, digits, `.`, `_`, `-`")
+        if name in found:
+            raise UsageError(f"two models are named `{name}`", hint="headstart serve a=RUN b=RUN")
+        found[name] = Path(path)
+    return found
+
+
+def opened(name: str, folder: Path) -> Served:
+    """Read a model, compile it and let a few pictures pass.
+
+    Raises:
+        DataError: There is no model, or it is damaged.
+        SetupError: It cannot be compiled here.
+    """
+    mark = _mark(folder)
+    model = load(folder)
+    pictures = [np.zeros((1, t.input.size_px, t.input.size_px, 3), np.uint8) for t in model.manifest.trunks]
+    seconds = 0.0
+    for _ in range(_WARM_UP):
+        started = time.perf_counter()
+        chunk = Chunk([Content("warm-up", b"")], [one.copy() for one in pictures])
+        for done in model.through(iter([chunk]), batch=BATCH):
+            model.answers(done)
+        seconds = time.perf_counter() - started
+    return Served(name=name, folder=folder, model=model, mark=mark, picture_s=seconds)
+
+
+def _mark(folder: Path) -> tuple[int, ...]:
+    """What tells that a manifest was written anew; empty where there is none."""
+    for place in (folder / "model", folder):
+        try:
+            told = (place / "manifest.json").stat()
+        except OSError:
+            continue
+        return (told.st_mtime_ns, told.st_size, told.st_ino)
+    return ()
+
+
+@dataclass(slots=True, eq=False)
+class Shelf:
+    """All models of a service; its methods are for the event loop's thread.
+
+    Attributes:
+        models: Name -> what is served now, in the order of the command; the first is the one without a name.
+        pool: Threads that decode.
+        load: What is held.
+        metrics: What counts.
+        log: Where it is told.
+        usage: File that keeps counts of what is answered; None keeps none.
+        ready: Whether pictures are taken.
+    """
+
+    models: dict[str, Served]
+    pool: Executor
+    load: Load
+    metrics: Metrics
+    log: Log
+    usage: Path | None = None
+    ready: bool = False
+    _reloading: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _refused: dict[str, str] = field(default_factory=dict)
+    _retiring: set[asyncio.Task[None]] = field(default_factory=set)
+
+    def start(self) -> None:
+        """Let every model work."""
+        for served in self.models.values():
+            self._works(served)
+        self.ready = True
+
+    def _works(self, served: Served) -> None:
+        usage = Usage.of(served.model) if self.usage is not None else None
+        served.lane = Lane(served.model, self.pool, self.load, self.metrics.together, usage)
+        served.lane.start()
+        self.load.picture_s = served.picture_s
+        self.metrics.known(served.name, served.model.class_names)
+        self.metrics.loaded(served.name, "loaded")
+
+    def get(self, name: str | None) -> Served:
+        """A model by its name, or the first.
+
+        Raises:
+            Refused: 404, there is none of this name.
+        """
+        if not name:
+            return next(iter(self.models.values()))
+        if name not in self.models:
+            raise Refused(404, "there is no model of this name", hint="GET /v1/models lists them")
+        return self.models[name]
+
+    async def reload(self, name: str) -> bool:
+        """Serve what the folder of a model holds now; True when that is another model than before.
+
+        Raises:
+            HeadstartError: It is damaged or cannot be compiled; the old one is still served.
+        """
+        async with self._reloading:
+            old = self.get(name)
+            try:
+                new = await asyncio.to_thread(opened, name, old.folder)
+            except OSError as err:
+                raise SetupError(f"the model cannot be read: {err.strerror}") from err
+            self._refused.pop(name, None)
+            if new.version == old.version:
+                old.mark = new.mark
+                return False
+            self._works(new)
+            self.models[name] = new
+            self.log.event("reload", model=name, version=new.version)
+            assert old.lane is not None
+            retiring = asyncio.get_running_loop().create_task(self._retire(old.lane))
+            self._retiring.add(retiring)
+            retiring.add_done_callback(self._retiring.discard)
+            return True
+
+    async def _retire(self, lane: Lane) -> None:
+        await lane.retire()
+        await asyncio.to_thread(self._write, lane)
+
+    async def keep(self, every_s: float) -> None:
+        """Write the counts of what was answered now and then, until cancelled."""
+        while True:
+            await asyncio.sleep(every_s)
+            for served in list(self.models.values()):
+                if served.lane is not None:
+                    await asyncio.to_thread(self._write, served.lane)
+
+    def _write(self, lane: Lane) -> None:
+        """A disk that refuses is told, and the counts wait for the next time."""
+        if lane.usage is not None and self.usage is not None:
+            try:
+                lane.usage.write(self.usage)
+            except HeadstartError as err:
+                self.log.event("usage", level="warning", what=err.what)
+
+    async def watch(self, every_s: float) -> None:
+        """Look for models that were written anew, until cancelled; a folder that is half copied is tried again."""
+        while True:
+            await asyncio.sleep(every_s)
+            for name, served in list(self.models.items()):
+                mark = _mark(served.folder)
+                if mark and mark != served.mark:
+                    await self._follow(name)
+
+    async def _follow(self, name: str) -> None:
+        try:
+            await self.reload(name)
+        except Exception as err:  # whatever it is, the watch over all models goes on
+            known = isinstance(err, HeadstartError)
+            what = err.what if isinstance(err, HeadstartError) else repr(err)
+            if self._refused.get(name) != what:  # told once, not at every look
+                self._refused[name] = what
+                self.metrics.loaded(name, "refused")
+                self.log.event("reload", level="warning" if known else "error", model=name, what=what)
+
+    async def stop(self) -> None:
+        """Answer what was taken, then end."""
+        self.ready = False
+        lanes = [served.lane for served in self.models.values() if served.lane is not None]
+        with contextlib.suppress(TimeoutError):  # whatever hangs must not keep the process
+            async with asyncio.timeout(_PATIENCE_S):
+                await asyncio.gather(*(lane.retire() for lane in lanes), *self._retiring)
+        for lane in lanes:
+            await asyncio.to_thread(self._write, lane)
+        self.pool.shutdown(wait=False, cancel_futures=True)
+
+
+def listed(models: Mapping[str, Served]) -> list[dict[str, Any]]:
+    """What `/v1/models` tells of each model."""
+    return [described(one) for one in models.values()]
+
+
+def described(served: Served) -> dict[str, Any]:
+    """What is told of a model."""
+    manifest = served.model.manifest
+    trunks = [{"name": t.name, "size_px": t.input.size_px, "precision": t.precision} for t in manifest.trunks]
+    return {
+        "name": served.name,
+        "version": served.version,
+        "headstart": manifest.headstart,
+        "class_names": list(manifest.class_names),
+        "trunks": trunks,
+    }

@@ -1,0 +1,72 @@
+"""What a service counts, for Prometheus: answers by label, times, how much waits; no picture, name or address."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+from headstart import __version__
+from headstart.core.types import Prediction
+from headstart.serving.request_limits import Load
+
+TYPE = "text/plain; version=0.0.4; charset=utf-8"
+_SECONDS = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30)
+_COUNTS = (1, 2, 4, 8, 16, 32)
+
+
+class Metrics:
+    """The counters of one service, in a registry of their own.
+
+    Args:
+        load: What is held, read whenever the metrics are asked for.
+    """
+
+    def __init__(self, load: Load) -> None:
+        self._registry = known = CollectorRegistry()
+        self._answers = Counter(
+            "headstart_answers", "Pictures by answer; `unknown` and `error` too.", ["model", "answer"], registry=known
+        )
+        self._requests = Counter(
+            "headstart_requests", "Requests by route and status.", ["route", "method", "status"], registry=known
+        )
+        self._seconds = Histogram(
+            "headstart_request_seconds", "Time to the answer.", ["route"], buckets=_SECONDS, registry=known
+        )
+        self._together = Histogram(
+            "headstart_batch_pictures", "Pictures answered together.", buckets=_COUNTS, registry=known
+        )
+        self._loads = Counter("headstart_loads", "Models loaded, by outcome.", ["model", "outcome"], registry=known)
+        waiting = Gauge("headstart_queue_pictures", "Pictures that wait for their answer.", registry=known)
+        waiting.set_function(lambda: load.pictures)
+        held = Gauge("headstart_body_bytes", "Bytes of requests that are held.", registry=known)
+        held.set_function(lambda: load.body_bytes)
+        version = Gauge("headstart_version", "Which version serves.", ["version"], registry=known)
+        version.labels(__version__).set(1)
+
+    def answered(self, model: str, found: Iterable[Prediction]) -> None:
+        """Count answers."""
+        for one in found:
+            self._answers.labels(model, "error" if one.error else one.answer).inc()
+
+    def known(self, model: str, class_names: Sequence[str]) -> None:
+        """Let every answer that a model can give be seen as 0 before it is given."""
+        for name in (*class_names, "unknown", "error"):
+            self._answers.labels(model, name)
+
+    def request(self, route: str, method: str, status: int, seconds: float) -> None:
+        """Count a request."""
+        self._requests.labels(route, method, str(status)).inc()
+        self._seconds.labels(route).observe(seconds)
+
+    def together(self, count: int) -> None:
+        """Count pictures that were answered together."""
+        self._together.observe(count)
+
+    def loaded(self, model: str, outcome: str) -> None:
+        """Count a model that was loaded, or why it was not: `loaded`, `refused`."""
+        self._loads.labels(model, outcome).inc()
+
+    def text(self) -> bytes:
+        """All of it, as Prometheus reads it."""
+        return bytes(generate_latest(self._registry))

@@ -1,0 +1,193 @@
+"""The service as a process: a socket, the models, uvicorn, and an end without a lost request."""
+
+from __future__ import annotations
+
+import contextlib
+import ipaddress
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from headstart.core import settings
+from headstart.core.errors import SetupError, UsageError
+
+GRACE_S = 30
+_SHORTEST_KEY = 16
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where a service listens and who may come.
+
+    Attributes:
+        host: Address to bind.
+        port: 0 takes any free one.
+        allowed: More host names under which it may be called.
+        keys: Keys that are taken; empty asks for none.
+        open: It may listen to other machines without a key.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 8000
+    allowed: tuple[str, ...] = ()
+    keys: tuple[str, ...] = ()
+    open: bool = False
+
+    @property
+    def local(self) -> bool:
+        """Whether only this machine can reach it."""
+        if self.host == "localhost":
+            return True
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return False
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """Host names that are answered; empty for all, where others than this machine are meant to ask."""
+        if not self.local and not self.allowed:
+            return ()
+        own = f"[{self.host}]" if ":" in self.host else self.host
+        return ("localhost", "127.0.0.1", "[::1]", own, *(name.lower() for name in self.allowed))
+
+
+def keys(file: Path | None) -> tuple[str, ...]:
+    """The keys of a file, one a line, or the one of HEADSTART_API_KEY.
+
+    Raises:
+        UsageError: A key is too short to be one, or the file has none.
+        SetupError: The file cannot be read.
+    """
+    if file is None:
+        told = settings.get("HEADSTART_API_KEY")
+        found = [told.strip()] if told else []
+    else:
+        try:
+            found = [line.strip() for line in file.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
+        except (OSError, UnicodeDecodeError) as err:
+            why = "it is no UTF-8 text" if isinstance(err, UnicodeDecodeError) else err.strerror or err
+            hint = f"openssl rand -hex 32 > {file}" if isinstance(err, FileNotFoundError) else None
+            raise SetupError(f"the key file `{file}` cannot be read: {why}", where=str(file), hint=hint) from err
+        if not found:
+            raise UsageError(f"the key file `{file}` has no key", hint=f"openssl rand -hex 32 > {file}")
+    if short := [key for key in found if len(key) < _SHORTEST_KEY]:
+        what = f"a key has {len(short[0])} characters; it must have {_SHORTEST_KEY} or more"
+        raise UsageError(what, hint="openssl rand -hex 32 makes one")
+    return tuple(found)
+
+
+def bound(place: Place) -> socket.socket:
+    """A listening socket.
+
+    Raises:
+        UsageError: Other machines could reach it without a key.
+        SetupError: The address cannot be had.
+    """
+    if not place.local and not place.keys and not place.open:
+        raise UsageError(
+            f"`{place.host}` can be reached from other machines, and there is no key",
+            where="--host",
+            hint="name a key with --api-key-file, or say --no-key where something else guards the service",
+        )
+    made = None
+    try:
+        family = socket.getaddrinfo(place.host, place.port, type=socket.SOCK_STREAM)[0][0]
+        made = socket.socket(family, socket.SOCK_STREAM)
+        if sys.platform != "win32":  # there it would share the port with a stranger
+            made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        made.bind((place.host, place.port))
+        made.listen(1024)
+    except (OSError, OverflowError, UnicodeError) as err:
+        if made is not None:
+            made.close()
+        why = getattr(err, "strerror", None) or str(err)
+        what = f"cannot listen at `{place.host}:{place.port}`: {why}"
+        raise SetupError(what, hint="--port 0 takes any free port") from err
+    return made
+
+
+def address(made: socket.socket) -> str:
+    """The address of a socket as one types it."""
+    host, port = made.getsockname()[:2]
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
+
+
+def run(app: Any, listening: socket.socket, ready: Callable[[], None]) -> None:
+    """Serve until SIGTERM or Ctrl-C; requests that have begun are answered first.
+
+    Args:
+        app: An ASGI application.
+        listening: From `bound`.
+        ready: Called once, when the first request can come.
+
+    Raises:
+        SetupError: It did not come so far.
+    """
+    import uvicorn
+
+    from headstart.serving.http.connection import Bounded
+
+    class Server(uvicorn.Server):
+        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+            await super().startup(sockets)
+            if self.started:
+                ready()
+
+        @contextlib.contextmanager
+        def capture_signals(self) -> Iterator[None]:
+            # uvicorn raises the signal again after its end; for this process the end is what was asked for
+            if threading.current_thread() is not threading.main_thread():
+                yield
+                return
+            before = {one: signal.signal(one, self.handle_exit) for one in (signal.SIGINT, signal.SIGTERM)}
+            try:
+                yield
+            finally:
+                for one, handler in before.items():
+                    signal.signal(one, handler)
+
+    config = uvicorn.Config(
+        app,
+        http=Bounded,
+        proxy_headers=False,  # nothing here depends on who asks, or how a proxy was asked
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        lifespan="on",
+        ws="none",
+        timeout_keep_alive=30,
+        timeout_graceful_shutdown=GRACE_S,
+        limit_concurrency=2048,
+    )
+    serving = Server(config)
+    serving.run(sockets=[listening])
+    if not serving.started:
+        raise SetupError("the service could not be started", hint="the log says why")
+
+
+def shelf(folders: Mapping[str, Path], log: Any, limits: Any) -> Any:
+    """Load all models; the threads that decode are shared.
+
+    Raises:
+        DataError: A model is missing or damaged.
+    """
+    from headstart.serving.inference.model_registry import Shelf, opened
+    from headstart.serving.prometheus_metrics import Metrics
+    from headstart.serving.request_limits import Load
+
+    models = {name: opened(name, folder) for name, folder in folders.items()}
+    load = Load(limits)
+    pool = ThreadPoolExecutor(settings.threads(), thread_name_prefix="decode")
+    return Shelf(models=models, pool=pool, load=load, metrics=Metrics(load), log=log)
+
+
+def announce(text: str) -> None:
+    """Tell on standard error that the service is ready."""
+    print(text, file=sys.stderr, flush=True)

@@ -1,0 +1,111 @@
+"""Where a trunk is best read, and how strongly a head is held back, by cross-validation on one set of pictures.
+
+A small search for whoever has features and labels and no run folder; a fit's own, with repeats, clusters and several
+backbones, are the stages `rank` and `adapt`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from headstart.core.types import FittedHead, Head, Score
+from headstart.heads import cross_validation
+from headstart.statistics import metrics
+from headstart.statistics.paired_selection import Contender, pick
+
+Depths = tuple[str, ...]
+_SCORES = ("accuracy", "balanced_accuracy", "log_loss")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Found:
+    """What the search came to.
+
+    Attributes:
+        depths: Where the trunk is read.
+        head: Fitted on all pictures.
+        why: One sentence.
+        scores: By cross-validation on the folds that were searched on; empty where nothing could be held out.
+    """
+
+    depths: Depths
+    head: FittedHead
+    why: str
+    scores: tuple[Score, ...]
+
+
+def search(
+    head: Head,
+    of_depth: Mapping[str, np.ndarray],
+    candidates: Sequence[Depths],
+    labels: np.ndarray,
+    folds: int,
+    *,
+    n_classes: int,
+    class_weight: np.ndarray | None,
+    seed: int,
+) -> Found:
+    """Try each candidate on the same folds, take the one with the lowest log loss, and fit it on all pictures.
+
+    Args:
+        head: The plugin.
+        of_depth: Depth -> (N, D) float32.
+        candidates: What to try, each some depths side by side; from the cheapest on.
+        labels: (N,) int64.
+        folds: At most.
+        n_classes: C.
+        class_weight: (C,) or None.
+        seed: Of the folds.
+    """
+    shared: dict[str, Any] = {"n_classes": n_classes, "class_weight": class_weight, "seed": seed}
+    dealt, scores = deal(labels, folds, seed), tuple[Score, ...]()
+    if dealt is None:  # the deepest alone, with the middle of the head's grid
+        names = candidates[max(len(candidates) - 2, 0)]
+        grid = list(head.grid(len(labels), joined(of_depth, names).shape[1], n_classes))
+        params = grid[len(grid) // 2]
+        why = "nothing could be held out: a class has one picture, or there is one class"
+    else:
+        tried = {n: cross_validation.tuned(head, joined(of_depth, n), labels, dealt, **shared) for n in candidates}
+        names, why = _best(tried)
+        params, scores = tried[names].params, _scores(labels, tried[names].held_out[0])
+    x = joined(of_depth, names)
+    made = next(iter(head.path(x, labels, params=[params], **shared)))
+    return Found(depths=names, head=made, why=why, scores=scores)
+
+
+def deal(labels: np.ndarray, most: int, seed: int) -> np.ndarray | None:
+    """(N,) fold of each picture, dealt out class by class; None where one has one picture, or is alone."""
+    counts = np.bincount(labels)
+    count = min(most, int(counts.min()))
+    if count < 2 or len(counts) < 2:
+        return None
+    folds, dealt = np.empty(len(labels), np.int64), 0
+    rng = np.random.default_rng([seed, 91_000])
+    for c in range(len(counts)):
+        rows = rng.permutation(np.flatnonzero(labels == c))
+        folds[rows] = (dealt + np.arange(len(rows))) % count
+        dealt += len(rows)
+    return folds
+
+
+def _best(tried: Mapping[Depths, cross_validation.Tuned]) -> tuple[Depths, str]:
+    by_name = {"+".join(names): names for names in tried}
+    contenders = [
+        Contender(name=name, rows=np.arange(len(tried[names].losses)), losses=tried[names].losses, cost=1.0)
+        for name, names in by_name.items()
+    ]
+    chosen = pick(contenders, metric="log_loss")
+    return by_name[chosen.winner], chosen.why
+
+
+def _scores(labels: np.ndarray, held: np.ndarray) -> tuple[Score, ...]:
+    return tuple(metrics.score(name, labels, held, split="cv") for name in _SCORES)
+
+
+def joined(of_depth: Mapping[str, np.ndarray], names: Depths) -> np.ndarray:
+    """(N, D) features of some depths side by side."""
+    return np.concatenate([of_depth[name] for name in names], axis=1) if len(names) > 1 else of_depth[names[0]]

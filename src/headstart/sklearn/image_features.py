@@ -1,0 +1,232 @@
+"""Pictures from anywhere -> a trunk's features, each picture once: from memory, from the cache, or through the trunk.
+
+`Describer` is what an estimator holds on to between many small fits: the compiled trunk and the latest vectors stay in
+the process, so that a second fit on the same pictures runs no network. A file's vectors lie where `headstart fit` keeps
+them; those of arrays lie beside them, known by the shape and the bytes of the array.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import threading
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from headstart.backbones import loading
+from headstart.core.console import Say
+from headstart.core.settings import cache_folder, threads
+from headstart.core.storage.cache import Store
+from headstart.core.storage.row_cache import RowStore, keys_of
+from headstart.core.types import EmbedKey, InputSpec
+from headstart.features.embeddings import address
+from headstart.images import preprocessing
+from headstart.networks.openvino_engine import BATCH, Engine
+
+KEPT_BYTES = 256_000_000  # of vectors in memory, of each trunk
+_BLOCK = 256  # pictures whose vectors go to the cache together
+_PARITY = 8  # pictures on which a new trunk is compared with Keras
+
+
+class Pictures:
+    """Pictures in memory.
+
+    Args:
+        arrays: (N, h, w, 3) uint8 RGB.
+    """
+
+    def __init__(self, arrays: np.ndarray) -> None:
+        self.arrays = arrays
+        head = repr(arrays.shape[1:]).encode()
+        self.digests = [hashlib.sha256(b"array " + head + one.tobytes()).hexdigest() for one in arrays]
+
+    def decoded(self, rows: np.ndarray, spec: InputSpec) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Rows (b,) and their pictures (b, size_px, size_px, 3) uint8, batch by batch."""
+        with ThreadPoolExecutor(threads(), thread_name_prefix="resize") as pool:
+            for at in range(0, len(rows), BATCH):
+                part = rows[at : at + BATCH]
+                made = pool.map(functools.partial(preprocessing.from_array, spec=spec), self.arrays[part])
+                yield part, np.stack(list(made))
+
+
+class Files:
+    """Picture files.
+
+    Args:
+        paths: N of them.
+
+    Raises:
+        ValueError: Files that cannot be read as pictures, with the reasons.
+    """
+
+    def __init__(self, paths: Sequence[str]) -> None:
+        self.paths = list(paths)
+        self.digests: list[str] = []
+        wrong = []
+        for path in self.paths:
+            try:
+                self.digests.append(hashlib.sha256(preprocessing.read_bytes(path)).hexdigest())
+            except preprocessing.PictureError as err:
+                wrong.append(f"`{path}`: {err.detail}")
+        if wrong:
+            more = f" (and {len(wrong) - 3} more)" if len(wrong) > 3 else ""
+            raise ValueError(f"{len(wrong)} of {len(self.paths)} files are no pictures: {'; '.join(wrong[:3])}{more}")
+
+    def decoded(self, rows: np.ndarray, spec: InputSpec) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Rows (b,) and their pictures (b, size_px, size_px, 3) uint8, batch by batch."""
+        return preprocessing.batches("", self.paths, rows, spec, batch=BATCH, threads=threads(), digests=self.digests)
+
+
+class Describer:
+    """One trunk that describes pictures.
+
+    Args:
+        name: Of the backbone; fetched where it is not here.
+        size_px: Height and width of what the trunk sees; None for its own. Smaller is faster and less exact.
+        say: Told of what is fetched or made.
+
+    Raises:
+        UsageError: There is no such backbone, or it cannot see pictures of that size.
+        SetupError: Weights or OpenVINO are missing.
+    """
+
+    def __init__(self, name: str, size_px: int | None, say: Say) -> None:
+        self.trunk = loading.find(name, fetching=True, say=say)
+        self.spec = self.trunk.spec
+        self.input = self.spec.input if size_px is None else replace(self.spec.input, size_px=size_px)
+        self._say = say
+        self._engine: Any = None
+        self._kept: OrderedDict[bytes, tuple[np.ndarray, ...]] = OrderedDict()
+        self._most = KEPT_BYTES // (4 * sum(depth.dim for depth in self.spec.depths))
+        self._lock = threading.RLock()  # an engine runs one thing at a time
+
+    def vectors(self, pictures: Pictures | Files, *, keep: bool = True) -> dict[str, np.ndarray]:
+        """Features of pictures.
+
+        Args:
+            pictures: N of them.
+            keep: Look into the cache on the disk, and keep there what is new.
+
+        Returns:
+            Depth name -> (N, D) float32.
+        """
+        keys = [bytes.fromhex(one) for one in pictures.digests]
+        wanted = dict.fromkeys(keys)
+        with self._lock:
+            found = {key: self._kept[key] for key in wanted if key in self._kept}
+            rows = RowStore(self._folder(), self._columns()) if keep else None
+            if rows is not None:
+                found |= self._cached(rows, [key for key in wanted if key not in found])
+            missing = [at for key, at in _first(keys).items() if key not in found]
+            for block in self._passed(pictures, np.array(missing, np.int64)):
+                if rows is not None:
+                    stacked = zip(self._columns(), map(np.stack, zip(*block.values(), strict=True)), strict=True)
+                    rows.add(_as_rows(list(block)), dict(stacked))
+                found |= block
+            self._remember(found)
+        blocks = zip(*(found[key] for key in keys), strict=True)
+        return {depth.name: np.stack(each) for depth, each in zip(self.spec.depths, blocks, strict=True)}
+
+    def keras_model(self) -> Any:
+        """The trunk as a frozen `keras.Model`: (B, H, W, 3) float32 RGB 0..255 to its depths, each (B, D)."""
+        return self.trunk.build(_store(self._say))
+
+    def _columns(self) -> dict[str, int]:
+        return {depth.name: depth.dim for depth in self.spec.depths}
+
+    def _folder(self) -> Path:
+        key = EmbedKey(
+            backbone=self.trunk.name,
+            revision=self.spec.revision,
+            input=self.input,
+            depths=self.spec.depths,
+            precision="f32",
+            engine=loading.engine_name(),
+        )
+        return Path(_store(self._say).root) / address(key)
+
+    def _cached(self, rows: RowStore, keys: list[bytes]) -> dict[bytes, tuple[np.ndarray, ...]]:
+        at = rows.find(_as_rows(keys)) if keys else np.empty(0, np.int64)
+        here = [(key, place) for key, place in zip(keys, at.tolist(), strict=True) if place >= 0]
+        columns = [rows.column(name) for name in self._columns()] if here else []
+        return {key: tuple(np.array(column[place]) for column in columns) for key, place in here}
+
+    def _passed(self, pictures: Pictures | Files, rows: np.ndarray) -> Iterator[dict[bytes, tuple[np.ndarray, ...]]]:
+        """Through the trunk, block by block."""
+        for at in range(0, len(rows), _BLOCK):
+            block: dict[bytes, tuple[np.ndarray, ...]] = {}
+            flow = pictures.decoded(rows[at : at + _BLOCK], self.input)
+            for part, outputs in self._ready(pictures, rows).run(flow):
+                for place, row in enumerate(part.tolist()):
+                    block[bytes.fromhex(pictures.digests[row])] = tuple(values[place].copy() for values in outputs)
+            yield block
+
+    def _ready(self, pictures: Pictures | Files, rows: np.ndarray) -> Any:
+        if self._engine is None:
+            store = _store(self._say)
+            if not self.trunk.source.available(self.trunk.preset, store):
+                self.trunk.source.pull(self.trunk.preset, store, self._say)
+            chosen = np.resize(rows, _PARITY)
+            sample = np.concatenate([p for _, p in pictures.decoded(chosen, self.spec.input)])
+            if self.input == self.spec.input:
+                self._engine = loading.ready(self.trunk, store, self._say, sample, threads=threads())
+            else:
+                path = loading.folder(self.trunk, store, self._say, sample) / "trunk.xml"
+                self._engine = Engine(path, threads=threads(), size_px=self.input.size_px)
+        return self._engine
+
+    def _remember(self, found: dict[bytes, tuple[np.ndarray, ...]]) -> None:
+        for key, value in found.items():
+            self._kept[key] = value
+            self._kept.move_to_end(key)
+        while len(self._kept) > self._most:
+            self._kept.popitem(last=False)
+
+
+@functools.lru_cache(maxsize=4)
+def describer(name: str, size_px: int | None, quiet: bool = True) -> Describer:
+    """The describer of a trunk, one a process."""
+    return Describer(name, size_px, Say(quiet=quiet))
+
+
+def _store(say: Say) -> Store:
+    return Store(cache_folder(), report=say.warn)
+
+
+def _first(keys: Sequence[bytes]) -> dict[bytes, int]:
+    """Each key with the first place where it stands."""
+    return {key: at for at, key in reversed(list(enumerate(keys)))}
+
+
+def _as_rows(keys: Sequence[bytes]) -> np.ndarray:
+    """(M, 32) uint8."""
+    return keys_of([key.hex() for key in keys])
+
+
+def with_head(
+    trunk_model: Any, spec_depths: Sequence[str], depths: Sequence[str], weights: np.ndarray, bias: Any
+) -> Any:
+    """A trunk and a linear head as one `keras.Model`: (B, H, W, 3) float32 RGB 0..255 to (B, C) probabilities.
+
+    Args:
+        trunk_model: From `Describer.keras_model`.
+        spec_depths: Names of its outputs, in their order.
+        depths: Those that the head reads, in its order.
+        weights: (D, C).
+        bias: (C,).
+    """
+    import keras
+
+    by_name = dict(zip(spec_depths, trunk_model.outputs, strict=True))
+    parts = [by_name[depth] for depth in depths]
+    joined = keras.layers.Concatenate(name="depths")(parts) if len(parts) > 1 else parts[0]
+    dense = keras.layers.Dense(weights.shape[1], name="logits")
+    answer = keras.layers.Softmax(name="probabilities")(dense(joined))
+    dense.set_weights([weights, bias])
+    return keras.Model(trunk_model.inputs, answer, name="transfer_classifier")

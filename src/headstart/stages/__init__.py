@@ -1,1 +1,0 @@
-"""The steps of a run, each from values to a value; no stage imports another."""

@@ -1,1 +1,0 @@
-"""The stage `drift`: what a model in use is compared with."""

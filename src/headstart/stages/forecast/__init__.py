@@ -1,1 +1,0 @@
-"""Forecast: what a run will come to, told before it is made and checked at its end."""

@@ -1,0 +1,1 @@
+"""Scores of classifiers, their intervals, and tests on the same pictures."""

@@ -1,0 +1,148 @@
+"""Which candidate is taken: the paired rule, on the same pictures and the same folds.
+
+The lowest mean loss wins. A cheaper candidate is taken instead only when the paired 95 % interval of the difference
+holds 0 and it loses less than a tolerance: 0.005 when accuracy is preferred, 0.02 when speed is. For accuracies that
+is half a point (two points); for the log loss it is as much: the typical (geometric mean) probability given to the
+truth falls by half a per cent (two per cent). Cost is counted in operations, never by a clock, so that the choice is
+the same on every machine. What the interval cannot tell apart is called a tie.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from headstart.statistics.intervals import Interval, mean_interval
+
+TOLERANCE = {"accurate": 0.005, "fast": 0.02}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Contender:
+    """One candidate's held-out losses.
+
+    Attributes:
+        name: Unique among the contenders.
+        rows: (M,) int64 rows of the data set, each once.
+        losses: (M,) float64 loss of each of `rows`, averaged over repeats; lower is better.
+        cost: Operations for one picture, or anything that orders the same way.
+    """
+
+    name: str
+    rows: np.ndarray
+    losses: np.ndarray
+    cost: float
+
+    @property
+    def mean(self) -> float:
+        """The mean loss."""
+        return float(np.mean(self.losses))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Pick:
+    """Which contender is taken, and why.
+
+    Attributes:
+        winner: Its name.
+        why: One sentence with numbers.
+        best: The name with the lowest mean loss; the winner unless a cheaper one was taken.
+        ties: Names that cannot be told from the best, the winner left out, in the order of their means.
+        paired: For each name its loss minus the best's, with a 95 % interval.
+    """
+
+    winner: str
+    why: str
+    best: str
+    ties: tuple[str, ...]
+    paired: Mapping[str, Interval]
+
+
+def paired(a: Contender, b: Contender, clusters: np.ndarray | None = None) -> Interval:
+    """Loss of `a` minus loss of `b` on the pictures that both were measured on.
+
+    Args:
+        a: The one.
+        b: The other.
+        clusters: (N,) label of every row of the data set, or None.
+
+    Raises:
+        ValueError: They share no picture.
+    """
+    rows, in_a, in_b = np.intersect1d(a.rows, b.rows, assume_unique=True, return_indices=True)
+    if not len(rows):
+        raise ValueError(f"`{a.name}` and `{b.name}` were not measured on the same pictures")
+    return mean_interval(a.losses[in_a] - b.losses[in_b], None if clusters is None else clusters[rows])
+
+
+def pick(
+    contenders: Sequence[Contender],
+    *,
+    prefer: str = "accurate",
+    clusters: np.ndarray | None = None,
+    metric: str = "loss",
+) -> Pick:
+    """Take one of several contenders, all measured on the same pictures.
+
+    Args:
+        contenders: At least one.
+        prefer: `accurate` or `fast`.
+        clusters: (N,) label of every row of the data set, or None; look-alikes widen the intervals.
+        metric: What the losses are of, for the sentence.
+
+    Raises:
+        ValueError: There is none, two share a name, or they were measured on different pictures.
+    """
+    _check(contenders)
+    order = sorted(contenders, key=lambda c: (c.mean, c.cost, c.name))
+    best = order[0]
+    found = {c.name: paired(c, best, clusters) for c in order}
+    tied = [c for c in order if found[c.name].low <= 0 <= found[c.name].high]
+    close = [c for c in tied if found[c.name].value < TOLERANCE[prefer]]
+    winner = min(close, key=lambda c: (c.cost, c.mean, c.name))
+    if winner.cost >= best.cost:
+        winner = best
+    ties = tuple(c.name for c in tied if c is not winner)
+    why = _why(order, winner, found, ties, metric)
+    return Pick(winner=winner.name, why=why, best=best.name, ties=ties, paired=found)
+
+
+def _check(contenders: Sequence[Contender]) -> None:
+    names = [c.name for c in contenders]
+    if not names or len(set(names)) < len(names):
+        raise ValueError(f"contenders need names of their own: {names}")
+    first = np.sort(contenders[0].rows)
+    for other in contenders[1:]:
+        if not np.array_equal(first, np.sort(other.rows)):
+            raise ValueError(f"`{other.name}` and `{names[0]}` were measured on different pictures")
+
+
+def _why(
+    order: list[Contender], winner: Contender, found: Mapping[str, Interval], ties: tuple[str, ...], metric: str
+) -> str:
+    best, n, words = order[0], len(order[0].rows), metric.replace("_", " ")
+    said = f"{_shown(best, metric)} on {n:,} pictures"
+    if winner is not best:
+        saved = 1 - winner.cost / best.cost
+        return (
+            f"`{winner.name}` is taken: it costs {saved:.0%} less than `{best.name}` ({words} {said}) and loses "
+            f"{_difference(found[winner.name])} in {words}, a tie"
+        )
+    if len(order) == 1:
+        return f"`{best.name}` is the only one: {words} {said}"
+    after = order[1]
+    tie = f"; a tie with {len(ties)} of {len(order) - 1} others" if ties else ""
+    return (
+        f"`{best.name}` has the best {words}, {said}; `{after.name}` comes next and loses "
+        f"{_difference(found[after.name])}{tie}"
+    )
+
+
+def _shown(contender: Contender, metric: str) -> str:
+    return f"{1 - contender.mean if metric.endswith('accuracy') else contender.mean:.3f}"
+
+
+def _difference(interval: Interval) -> str:
+    return f"{interval.value:.3f} [{interval.low:.3f}, {interval.high:.3f}]"

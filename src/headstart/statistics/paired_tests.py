@@ -1,0 +1,88 @@
+"""Tests on the same pictures: is one model right more often than another, or is it the luck of these pictures?
+
+`mcnemar` is exact (McNemar 1947, by the binomial distribution). Look-alikes are no independent pictures: where there
+are any, `sign_flip` turns whole clusters round instead, the permutation test of which McNemar's is the special case.
+`holm` corrects for several tests (Holm 1979).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from headstart.statistics.intervals import cluster_sums, compact
+
+FLIPS = 20_000
+EXACT = 14  # clusters up to which every flip is tried
+
+
+def mcnemar(one: int, other: int) -> float:
+    """Two-sided exact p of McNemar's test.
+
+    Args:
+        one: Pictures that only the one model answered rightly.
+        other: Pictures that only the other did.
+    """
+    n, least = one + other, min(one, other)
+    logs = [
+        math.lgamma(n + 1) - math.lgamma(k + 1) - math.lgamma(n - k + 1) - n * math.log(2) for k in range(least + 1)
+    ]
+    return min(1.0, 2 * math.fsum(map(math.exp, logs)))
+
+
+def sign_flip(differences: np.ndarray, clusters: np.ndarray | None, seed: int) -> float:
+    """Two-sided p that the mean difference is 0, by turning the sign of each cluster's sum.
+
+    Args:
+        differences: (M,) one a picture.
+        clusters: (M,) cluster of each picture, or None.
+        seed: Of the flips, where there are too many to try all.
+    """
+    sums = cluster_sums(np.asarray(differences, np.float64), compact(clusters))
+    sums = sums[np.abs(sums) > 1e-12]
+    seen = abs(float(sums.sum())) - 1e-9
+    if not len(sums):
+        return 1.0
+    if len(sums) <= EXACT:
+        signs = 1 - 2 * (np.arange(2 ** len(sums))[:, None] >> np.arange(len(sums)) & 1)
+        return float((np.abs(signs @ sums) >= seen).mean())
+    rng, beyond, step = np.random.default_rng([seed, 66_000]), 0, max(1, 4_000_000 // len(sums))
+    for at in range(0, FLIPS, step):
+        drawn = rng.integers(0, 2, size=(min(step, FLIPS - at), len(sums)), dtype=np.int8) * 2.0 - 1.0
+        beyond += int((np.abs(drawn @ sums) >= seen).sum())
+    return (beyond + 1) / (FLIPS + 1)
+
+
+def holm(ps: Sequence[float]) -> list[float]:
+    """Adjusted p of several tests, in the same order."""
+    order = sorted(range(len(ps)), key=lambda at: ps[at])
+    found, least = [1.0] * len(ps), 0.0
+    for rank, at in enumerate(order):
+        least = max(least, min(1.0, (len(ps) - rank) * ps[at]))
+        found[at] = least
+    return found
+
+
+def joined(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """(M,) clusters of the same pictures in which whoever shares one in `a` or in `b` shares one.
+
+    Args:
+        a: (M,) labels.
+        b: (M,) labels.
+    """
+    above = list(range(len(a)))
+
+    def top(at: int) -> int:
+        while above[at] != at:
+            above[at] = above[above[at]]
+            at = above[at]
+        return at
+
+    for labels in (a, b):
+        first: dict[int, int] = {}
+        for at, label in enumerate(labels.tolist()):
+            one, other = sorted((top(first.setdefault(label, at)), top(at)))
+            above[other] = one
+    return np.array([top(at) for at in range(len(a))], np.int64)

@@ -1,0 +1,1 @@
+"""A local page for people who do not program."""

@@ -1,0 +1,149 @@
+"""Where pictures come from: folders below a root, looked into; and files that a browser sends, kept apart.
+
+A name that a browser gives is never trusted: each part of it is checked, and a file lands below its own draft folder or
+nowhere.
+"""
+
+from __future__ import annotations
+
+import datetime
+import os
+import re
+import secrets
+import threading
+from pathlib import Path
+from typing import Any
+
+from headstart.core.errors import DataError, UsageError
+from headstart.core.storage.files import disk_errors, show
+
+MAX_FILE, MAX_TOTAL, MAX_FILES, MAX_DEPTH = 100_000_000, 20_000_000_000, 200_000, 8
+_SHOWN = 500  # sub-folders in one answer
+_COUNTED = 2000  # files looked at to say how many there are
+_PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp")
+_DEVICES = re.compile(r"(?i)(con|prn|aux|nul|com\d|lpt\d)(\..*)?")
+
+
+class Places:
+    """Folders that may be looked into, and the drafts that uploads fill.
+
+    Args:
+        root: Nothing above it is shown.
+        drafts: Where uploads lie.
+    """
+
+    def __init__(self, root: Path, drafts: Path) -> None:
+        self.root, self.drafts = root.resolve(), drafts.resolve()
+        self._held: dict[str, list[int]] = {}  # files and bytes of each draft, counted once and then kept up
+        self._turn = threading.Lock()
+
+    def inside(self, path: str) -> Path:
+        """A folder that may be used.
+
+        Raises:
+            UsageError: It lies elsewhere.
+            DataError: It is no folder.
+        """
+        try:
+            found = (self.root / Path(path).expanduser()).resolve() if path else self.root
+            there = found.is_dir()
+        except (OSError, ValueError, RuntimeError) as err:  # too long, not permitted, a zero byte, nobody's home
+            why = getattr(err, "strerror", None) or str(err)
+            raise UsageError(f"`{show(path[:100])}` cannot be a folder: {why}", where="DATA") from err
+        if not any(found.is_relative_to(place) for place in (self.root, self.drafts)):
+            hint = f"headstart studio --root {show(str(found.parent))}"
+            raise UsageError(f"`{found}` is outside of `{self.root}`, which the studio shows", where="DATA", hint=hint)
+        if not there:
+            raise DataError(f"there is no folder `{found}`", where="DATA", hint="check the spelling, or browse to it")
+        return found
+
+    def look(self, path: str) -> dict[str, Any]:
+        """A folder's sub-folders with how many pictures lie directly in each, and its own."""
+        folder = self.inside(path)
+        try:
+            entries = sorted((e for e in os.scandir(folder) if _open(e)), key=lambda e: e.name.casefold())
+        except OSError as err:
+            raise DataError(f"`{folder}` cannot be read: {err.strerror}", where="DATA") from err
+        above = folder.parent if folder not in (self.root, self.drafts) else None
+        return {
+            "path": str(folder),
+            "above": str(above) if above else None,
+            "pictures": _count(folder),
+            "folders": [{"name": e.name, "path": e.path, "pictures": _count(Path(e.path))} for e in entries[:_SHOWN]],
+            "more": max(0, len(entries) - _SHOWN),
+        }
+
+    # ------------------------------------------------------------ uploads
+
+    def draft(self) -> str:
+        """A new, empty draft; its name."""
+        name = f"{datetime.date.today().isoformat()}-{secrets.token_hex(4)}"
+        with disk_errors(self.drafts):
+            (self.drafts / name).mkdir(parents=True)
+        return name
+
+    def target(self, draft: str, name: str) -> Path:
+        """Where a file of a draft goes.
+
+        Raises:
+            UsageError: The name leads elsewhere, or cannot be one.
+            DataError: There is no such draft, or it is full.
+        """
+        folder = self._draft(draft)
+        parts = name.split("/")
+        wrong = next((part for part in parts if not _fits(part)), None)
+        if wrong is not None or len(parts) > MAX_DEPTH:
+            raise UsageError(f"`{show(name[:200])}` is not a name that a picture can have", where="file")
+        path = folder.joinpath(*parts)
+        if not path.resolve().is_relative_to(folder):
+            raise UsageError(f"`{show(name[:200])}` leads out of its folder", where="file")
+        return path
+
+    def take(self, draft: str, count: int) -> None:
+        """Note that a draft is to take so many bytes more, of one file.
+
+        Raises:
+            DataError: It holds as many files as it may, or as many bytes.
+        """
+        folder = self._draft(draft)
+        with self._turn:
+            if draft not in self._held:
+                sizes = [e.stat().st_size for e in folder.rglob("*") if e.is_file()]
+                self._held[draft] = [len(sizes), sum(sizes)]
+            files, total = self._held[draft]
+            if files >= MAX_FILES or total + count > MAX_TOTAL:
+                hint = "put the pictures into a folder of this machine and point to it"
+                raise DataError(f"an upload takes {MAX_FILES:,} files and {MAX_TOTAL:,} bytes at most", hint=hint)
+            self._held[draft] = [files + 1, total + count]
+
+    def data(self, draft: str) -> Path:
+        """The folder to learn from: the one that was dropped, or what was dropped beside each other."""
+        folder = self._draft(draft)
+        inside = list(folder.iterdir())
+        return inside[0] if len(inside) == 1 and any(e.is_dir() for e in inside[0].glob("*")) else folder
+
+    def _draft(self, name: str) -> Path:
+        if not re.fullmatch(r"\d{4}-\d\d-\d\d-[0-9a-f]{8}", name) or not (self.drafts / name).is_dir():
+            raise DataError(f"there is no upload `{show(name[:100])}`", hint="drop the folder again")
+        return self.drafts / name
+
+
+def _fits(part: str) -> bool:
+    """Whether one part of a relative path is a plain name on every system."""
+    plain = part == part.strip() and part.isprintable() and not set(part) & set('\\:*?"<>|')
+    return plain and part.strip(".") != "" and len(part.encode()) <= 200 and not _DEVICES.fullmatch(part)
+
+
+def _open(entry: os.DirEntry[str]) -> bool:
+    """Whether it is a folder to show: not hidden, and with a name that a page can send back."""
+    return not entry.name.startswith(".") and show(entry.name) == entry.name and entry.is_dir()
+
+
+def _count(folder: Path) -> int:
+    """Files with a picture's ending directly in a folder; none where it cannot be read."""
+    try:
+        with os.scandir(folder) as entries:
+            names = (entry.name for _, entry in zip(range(_COUNTED), entries, strict=False))
+            return sum(name.lower().endswith(_PICTURES) for name in names)
+    except OSError:
+        return 0

@@ -1,0 +1,300 @@
+"""What the studio shows of run folders: read from their files each time, nothing is kept."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import tomllib
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
+
+from headstart.core.errors import DataError
+from headstart.core.storage.files import read_json, show
+from headstart.studio.process_identity import alive
+
+# step -> the file that is there when it is done
+STEPS = (
+    ("read", "read/value.json"),
+    ("audit", "audit/files.json"),
+    ("embed", "embed/*.json"),
+    ("rank", "rank/value.json"),
+    ("adapt", "adapt/value.json"),
+    ("evaluate", "evaluate/value.json"),
+    ("doubt", "doubt/value.json"),
+    ("export", "export/value.json"),
+    ("explain", "explain/value.json"),
+    ("card", "README.md"),
+    ("report", "report.html"),
+)
+_ROWS = 40  # of a ranking
+_HEADLINE = ("accuracy", "balanced_accuracy", "log_loss")
+
+
+class Shelf:
+    """The folder that holds runs.
+
+    Args:
+        folder: One sub-folder a run.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def names(self) -> list[str]:
+        """Runs in it, the newest first."""
+        found = [p for p in self.folder.glob("*/job.toml") if _plain(p.parent.name)]
+        with contextlib.suppress(OSError):
+            found.sort(key=lambda p: (p.stat().st_mtime, p.parent.name), reverse=True)
+        return [path.parent.name for path in found]
+
+    def path(self, name: str) -> Path:
+        """The folder of a run.
+
+        Raises:
+            DataError: There is no such run.
+        """
+        if _plain(name):
+            with contextlib.suppress(OSError):  # no system has a name so long
+                if (self.folder / name / "job.toml").is_file():
+                    return self.folder / name
+        raise DataError(f"there is no run `{show(name[:100])}` in `{self.folder}`", hint="reload the page")
+
+    def free(self, name: str, taken: Collection[str] = ()) -> str:
+        """A name that no run has yet: the one given, or with a number after it.
+
+        Args:
+            name: Wanted.
+            taken: Names of runs that were asked for and have no folder yet.
+        """
+        number, found = 1, name
+        while found in taken or (self.folder / found).exists():
+            number += 1
+            found = f"{name}-{number}"
+        return found
+
+
+def _plain(name: str) -> bool:
+    """Whether a folder's name can be shown and sent back, and leads nowhere else."""
+    return show(name) == name and name[:1] not in ("", ".") and not set(name) & set("/\\:")
+
+
+def owner(run: Path) -> int | None:
+    """The process that works on a run now; None when none does."""
+    try:
+        pid = int(read_json(run / ".owner.json")["pid"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return pid if alive(pid, "") else None
+
+
+def brief(run: Path) -> dict[str, Any]:
+    """A run in a line: its data, what it was asked, its scores."""
+    evaluation = _value(run, "evaluate")
+    job = _job(run)
+    return {
+        "name": run.name,
+        "path": str(run),
+        "data": job.get("data", ""),
+        "budget": job.get("budget", ""),
+        "strategy": job.get("strategy", ""),
+        "finished": (run / "report.html").is_file(),
+        "scores": _headline(evaluation),
+        "made": _made(run),
+        "seconds": _seconds(run),
+    }
+
+
+def facts(run: Path) -> dict[str, Any]:
+    """All that the page shows of a run, as far as it has come."""
+    ranking, adapted, evaluation = _value(run, "rank"), _value(run, "adapt"), _value(run, "evaluate")
+    return brief(run) | {
+        "job": _job(run),
+        "steps": _steps(run),
+        "timings": _timings(run),
+        "expected": _expected(run),
+        "pictures": pictures(run),
+        "audit": audits(run),
+        "ranking": _ranking(ranking),
+        "metric": _job(run).get("metric", "log_loss"),
+        "chosen": {"features": adapted.get("features", []), "head": adapted.get("fitted", {}).get("head", "")},
+        "why": adapted.get("why") or ranking.get("why", ""),
+        "curves": _curves(run),
+        "learning": adapted.get("curve", []),
+        "verdicts": evaluation.get("verdicts", []),
+        "choices": _choices(run),
+    }
+
+
+def _steps(run: Path) -> list[dict[str, Any]]:
+    """Each step and whether it is done; a finished run of an older version knows fewer."""
+    found = [{"step": step, "done": any(run.glob(pattern))} for step, pattern in STEPS]
+    return [one for one in found if one["done"]] if (run / "report.html").is_file() else found
+
+
+def row_of(run: Path) -> dict[str, int]:
+    """Name of a picture -> its row, for `picture`."""
+    return {uri: row for row, uri in enumerate(_value(run, "read").get("uris", []))}
+
+
+def audits(run: Path) -> list[dict[str, Any]]:
+    """Outcomes of the checks, of the files and then of the vectors."""
+    found: list[dict[str, Any]] = []
+    for phase in ("files", "vectors"):
+        for outcome in _value(run, "audit", phase).get("outcomes", []):
+            rows = [row for finding in outcome.get("findings", []) for row in finding.get("rows", [])]
+            findings = [{"severity": f["severity"], "sentence": f["sentence"]} for f in outcome.get("findings", [])]
+            kept = {key: outcome.get(key) for key in ("code", "name", "status", "why")}
+            found.append(kept | {"findings": findings, "rows": rows[:8]})
+    return found
+
+
+def pictures(run: Path) -> dict[str, Any] | None:
+    """Counts a class, a few rows of each to look at, and the files that were left out; None before they are read."""
+    data = _value(run, "read")
+    if not data:
+        return None
+    names, targets = data["class_names"], _array(run / "read", data["targets"])
+    rows: list[list[int]] = [[] for _ in names]
+    for row, target in enumerate(targets):
+        rows[target].append(row)
+    classes = [
+        {"name": show(name), "count": len(of), "rows": _spread(of)} for name, of in zip(names, rows, strict=True)
+    ]
+    excused = [{"uri": show(e["uri"]), "reason": e["reason"], "detail": e["detail"]} for e in data.get("excused", [])]
+    return {
+        "count": len(targets),
+        "root": data["root"],
+        "classes": classes,
+        "excused": excused[:200],
+        "left_out": len(excused),
+    }
+
+
+def picture(run: Path, row: int) -> Path:
+    """The file of a row of a run's pictures.
+
+    Raises:
+        DataError: There is no such row.
+    """
+    data = _value(run, "read")
+    uris = data.get("uris", [])
+    if not 0 <= row < len(uris):
+        raise DataError(f"the run `{run.name}` has no picture {row}")
+    return Path(str(data["root"])) / str(uris[row])
+
+
+def _spread(rows: list[int], count: int = 5) -> list[int]:
+    """A few of them, evenly over all."""
+    return [rows[index * len(rows) // count] for index in range(count)] if len(rows) > count else rows
+
+
+def _value(run: Path, stage: str, name: str = "value") -> dict[str, Any]:
+    """What a stage wrote; empty while it has not."""
+    try:
+        found = read_json(run / stage / f"{name}.json")
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _array(folder: Path, told: Any) -> list[int]:
+    if isinstance(told, list):
+        return told
+    import numpy as np
+
+    found: list[int] = np.load(folder / told["npy"], allow_pickle=False).tolist()
+    return found
+
+
+def _job(run: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads((run / "job.toml").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+
+
+def _made(run: Path) -> float:
+    try:
+        return (run / "job.toml").stat().st_mtime
+    except OSError:
+        return 0.0
+
+
+def _timings(run: Path) -> dict[str, Any]:
+    return {name: entry for name, entry in _value(run, "", "timings").items() if isinstance(entry, dict)}
+
+
+def _seconds(run: Path) -> float:
+    return sum(float(entry.get("wall_s", 0.0)) for entry in _timings(run).values())
+
+
+def _expected(run: Path) -> dict[str, Any]:
+    """What was forecast: the score, and the seconds of the whole run."""
+    times = [entry for entry in _timings(run).values() if "value_s" in entry]
+    told = [d["value"] for d in _decisions(run) if d["name"].startswith("forecast/") and isinstance(d["value"], dict)]
+    score = next((one for one in told if "rests_on" in one), None)
+    keys = ("value_s", "low_s", "high_s")
+    return {"score": score, "time": {key: times[-1].get(key) for key in keys} if times else None}
+
+
+def _decisions(run: Path) -> list[dict[str, Any]]:
+    found = []
+    with contextlib.suppress(OSError):
+        for line in (run / "decisions.jsonl").read_text(encoding="utf-8").splitlines():
+            with contextlib.suppress(ValueError):
+                entry = json.loads(line)
+                found += [entry] if isinstance(entry, dict) and {"name", "value", "why"} <= entry.keys() else []
+    return found
+
+
+def _choices(run: Path) -> list[dict[str, str]]:
+    """Choices that were made on the way, with their reasons."""
+    kept = [d for d in _decisions(run) if d["why"] and isinstance(d["value"], str) and d["name"] != "data"]
+    return [{"name": d["name"], "value": d["value"], "why": d["why"]} for d in kept]
+
+
+def _headline(evaluation: dict[str, Any]) -> list[dict[str, Any]]:
+    split = evaluation.get("split", "")
+    scores = [s for s in evaluation.get("scores", []) if not s.get("subject") and s.get("split") == split]
+    return [score for name in _HEADLINE for score in scores if score["name"] == name]
+
+
+def _ranking(ranking: dict[str, Any]) -> list[dict[str, Any]]:
+    kept = ("candidate", "backbone", "depth", "probe", "status", "rows_seen", "flops")
+    return [{key: row.get(key) for key in kept} | {"scores": row["scores"][:3]} for row in ranking.get("rows", [])][
+        :_ROWS
+    ]
+
+
+def _curves(run: Path) -> list[dict[str, Any]]:
+    """Losses by epoch of each training that is done: those of the search while it goes on, with their folds."""
+    found = []
+    for path in sorted((run / "adapt" / "trials").glob("*.json")):
+        log = _value(path.parents[2], "adapt/trials", path.stem).get("log", {})
+        epochs = [
+            {"epoch": row["epoch"], "train": _number(row["train"]), "held_out": _number(row.get("val"))}
+            for row in log.get("epochs", [])
+        ]
+        if epochs:
+            found.append({"name": log.get("name", path.stem), "epochs": epochs, "stopped": log.get("stopped", "")})
+    return found
+
+
+def _number(scores: Any) -> float | None:
+    value = (scores or {}).get("log_loss")
+    return value if isinstance(value, float) and math.isfinite(value) else None
+
+
+def mark(run: Path) -> tuple[Any, ...] | None:
+    """Changes when something that `facts` reads does; None while there is no run."""
+    if not (run / "job.toml").is_file():
+        return None
+    patterns = [pattern for _, pattern in STEPS]
+    found = []
+    for pattern in (*patterns, "audit/*.json", "timings.json", "decisions.jsonl", "adapt/trials/*.json"):
+        for path in sorted(run.glob(pattern)):
+            with contextlib.suppress(OSError):
+                found.append((path.name, path.stat().st_mtime_ns))
+    return tuple(found)

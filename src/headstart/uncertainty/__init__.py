@@ -1,0 +1,1 @@
+"""How sure an answer may be: temperature, conformal sets, out-of-distribution detection."""

@@ -1,0 +1,154 @@
+"""Sets of plausible classes that hold the true one as often as promised, whatever the model (Vovk 2005).
+
+A score tells how odd a class would be for a picture; a threshold is the score that the promised share of held-out
+pictures keep, counted so that the promise holds for any number of them. Two scores: `least_ambiguous` (one minus the
+class's probability, Sadinle 2019) makes the smallest sets; `adaptive` (the probability of all likelier classes, with a
+penalty on long sets, after Romano 2020 and Angelopoulos 2021) makes larger ones of harder pictures.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from headstart.statistics.intervals import Interval, mean_interval, wilson
+
+SCORES = ("least_ambiguous", "adaptive")
+_PENALTY, _FREE = 0.01, 2  # for each class beyond the second
+_ROUNDING = 1e-9
+_BLOCK = 1 << 20  # probabilities looked at at once
+
+
+def scores(p: np.ndarray, kind: str) -> np.ndarray:
+    """How odd each class would be.
+
+    Args:
+        p: (M, C) probabilities.
+        kind: One of `SCORES`.
+
+    Returns:
+        (M, C) float64, the likeliest class lowest.
+
+    Raises:
+        ValueError: There is no such score.
+    """
+    wide = np.asarray(p, np.float64)
+    if kind == "least_ambiguous":
+        return np.asarray(1.0 - wide)
+    if kind != "adaptive":
+        raise ValueError(f"no score is named `{kind}`; known: {', '.join(SCORES)}")
+    order = np.argsort(-wide, axis=1, kind="stable")
+    ranked = np.take_along_axis(wide, order, axis=1)
+    likelier = np.concatenate([np.zeros((len(wide), 1)), np.cumsum(ranked, axis=1)[:, :-1]], axis=1)
+    likelier += _PENALTY * np.maximum(np.arange(wide.shape[1]) + 1 - _FREE, 0)
+    found = np.empty_like(wide)
+    np.put_along_axis(found, order, likelier, axis=1)
+    return found
+
+
+def own_scores(p: np.ndarray, y: np.ndarray, kind: str) -> np.ndarray:
+    """How odd the true classes are, (M,) float64, in the memory of a few pictures.
+
+    Args:
+        p: (M, C) probabilities.
+        y: (M,) int64 true classes.
+        kind: One of `SCORES`.
+    """
+    parts = [scores(p[at], kind)[np.arange(at.stop - at.start), y[at]] for at in _blocks(p)]
+    return np.concatenate(parts) if parts else np.empty(0)
+
+
+def sizes(p: np.ndarray, kind: str, limits: np.ndarray, answers: np.ndarray) -> np.ndarray:
+    """How many classes are plausible, (M,) int64; see `sets`."""
+    parts = [sets(p[at], kind, limits, answers[at]).sum(axis=1) for at in _blocks(p)]
+    return np.concatenate(parts) if parts else np.empty(0, np.int64)
+
+
+def _blocks(p: np.ndarray) -> list[slice]:
+    step = max(1, _BLOCK // p.shape[1])
+    return [slice(at, min(at + step, len(p))) for at in range(0, len(p), step)]
+
+
+def rank(n: int, coverage: float) -> int:
+    """Which of `n` sorted scores keeps the promise: the ceil((n + 1) coverage)-th; above `n` none does."""
+    return math.ceil((n + 1) * coverage - _ROUNDING)
+
+
+def fewest(coverage: float) -> int:
+    """Held-out pictures without which no promise of this coverage can be kept but by naming all classes."""
+    return math.ceil(coverage / (1 - coverage) - _ROUNDING)
+
+
+def weaker(n: int, coverage: float) -> float:
+    """What theory guarantees where cross-validated pictures set the thresholds (CV+, Barber 2021, theorem 4), rounded
+    down: twice the coverage less one, less the square root of 2/n."""
+    return math.floor(1000 * max(0.0, 2 * coverage - 1 - math.sqrt(2 / max(n, 1)))) / 1000
+
+
+def quantile(held_out: np.ndarray, coverage: float) -> float:
+    """The score that a new picture keeps with at least the promised probability; infinity where too few are known.
+
+    Args:
+        held_out: (n,) scores of the true classes of pictures that the model did not learn from.
+        coverage: Promised, below 1.
+    """
+    at = rank(len(held_out), coverage)
+    return math.inf if at > len(held_out) else float(np.sort(held_out)[max(at, 1) - 1])
+
+
+def thresholds(own: np.ndarray, y: np.ndarray, n_classes: int, coverage: float, *, by_class: bool) -> np.ndarray:
+    """One threshold a class.
+
+    Args:
+        own: (n,) scores of the true classes.
+        y: (n,) int64 true classes.
+        n_classes: C.
+        coverage: Promised.
+        by_class: Keep the promise in every class (Mondrian), not only on average.
+
+    Returns:
+        (C,) float64.
+    """
+    if not by_class:
+        return np.full(n_classes, quantile(own, coverage))
+    return np.array([quantile(own[y == c], coverage) for c in range(n_classes)])
+
+
+def sets(p: np.ndarray, kind: str, limits: np.ndarray, answers: np.ndarray | None = None) -> np.ndarray:
+    """Which classes are plausible; what is answered always is, which can only raise the coverage.
+
+    Args:
+        p: (M, C) probabilities.
+        kind: Of the score.
+        limits: (C,) from `thresholds`.
+        answers: (M,) int64 classes that are answered; None adds none, so that a set may be empty.
+
+    Returns:
+        (M, C) bool.
+    """
+    found = np.asarray(scores(p, kind) <= limits)
+    if answers is not None:
+        found[np.arange(len(p)), answers] = True
+    return found
+
+
+def hopeless(p: np.ndarray, floors: np.ndarray) -> np.ndarray:
+    """(M,) bool, whether no class of (M, C) probabilities keeps its floor, by the first score."""
+    return np.asarray(~np.any(np.asarray(1.0 - np.asarray(p, np.float64)) <= floors, axis=1))
+
+
+def size_interval(sizes: np.ndarray, most: int) -> Interval:
+    """Interval of the mean size of sets; where all are equal, as if the next picture's could be one larger or smaller.
+
+    Args:
+        sizes: (M,) classes in each set, or their mean over repeats.
+        most: C.
+    """
+    if not len(sizes):
+        return Interval(float("nan"), 1.0, float(most))
+    value, low, high = mean_interval(np.asarray(sizes, np.float64))
+    if np.ptp(sizes) == 0:
+        step = wilson(0, len(sizes)).high
+        low, high = value - step, value + step
+    return Interval(value, min(value, max(low, 1.0)), max(value, min(high, float(most))))

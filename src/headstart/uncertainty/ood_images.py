@@ -1,0 +1,99 @@
+"""Real pictures of other things, at hand without a network: handwritten digits and pieces of two photographs.
+
+scikit-learn carries both (the optical digits of UCI, 8 x 8 px, and two photographs under a Creative Commons licence).
+They lie in the cache as a small data set, so that a trunk looks at them as at any other pictures.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from headstart.core.storage.cache import Store
+from headstart.core.storage.files import write_bytes
+from headstart.core.storage.hashing import digest, file_digest
+from headstart.core.types import Dataset, Facts
+
+DIGITS, PHOTOGRAPHS = "handwritten digits", "photographs"
+KINDS = (DIGITS, PHOTOGRAPHS)
+COUNTS = (40, 20)
+_SIDE_PX = 160
+_REVISION = 1  # of what is drawn below
+
+
+def pictures(store: Store) -> Dataset:
+    """The foreign pictures as a data set of two classes, the digits first.
+
+    Raises:
+        SetupError: The cache cannot be written.
+    """
+    key = {"set": "foreign", "revision": _REVISION, "counts": COUNTS}
+    root = store.make("data", key, _write) / "foreign"
+    uris = tuple(sorted(path.relative_to(root).as_posix() for path in root.rglob("*.png")))
+    digests = tuple(file_digest(root / uri) for uri in uris)
+    targets = np.array([KINDS.index(uri.partition("/")[0]) for uri in uris], np.int64)
+    return Dataset(
+        name="foreign pictures",
+        root=str(root),
+        modality="image",
+        task="classification",
+        uris=uris,
+        digests=digests,
+        targets=targets,
+        split=("",) * len(uris),
+        class_names=KINDS,
+        facts=_facts(len(uris)),
+        excused=(),
+        digest=digest([uris, digests]),
+    )
+
+
+def _write(draft: Path) -> None:
+    from PIL import Image
+
+    for kind, count, drawn in zip(KINDS, COUNTS, (_digits, _pieces), strict=True):
+        folder = draft / "foreign" / kind
+        folder.mkdir(parents=True)
+        for at, array in enumerate(drawn(count)):
+            out = io.BytesIO()
+            small = Image.fromarray(array).convert("RGB")
+            small.resize((_SIDE_PX, _SIDE_PX), Image.Resampling.BICUBIC).save(out, "PNG")
+            write_bytes(folder / f"{at:02}.png", out.getvalue())
+
+
+def _digits(count: int) -> Iterator[np.ndarray]:
+    """(8, 8) uint8 dark ink on white, every class equally often."""
+    from sklearn.datasets import load_digits
+
+    found = load_digits()
+    for at in range(count):
+        one = found.images[np.flatnonzero(found.target == at % 10)[at // 10]]
+        yield (255 - np.minimum(one * 16, 255)).astype(np.uint8)
+
+
+def _pieces(count: int) -> Iterator[np.ndarray]:
+    """(h, h, 3) uint8 squares of both photographs, of all sizes."""
+    from sklearn.datasets import load_sample_images
+
+    draw, photos = np.random.default_rng(0), load_sample_images().images
+    for at in range(count):
+        photo = photos[at % len(photos)]
+        side = int(draw.integers(100, 400))
+        top, left = (int(draw.integers(0, whole - side + 1)) for whole in photo.shape[:2])
+        yield photo[top : top + side, left : left + side]
+
+
+def _facts(n: int) -> Facts:
+    side = np.full(n, _SIDE_PX, np.int32)
+    return Facts(
+        width_px=side,
+        height_px=side,
+        file_bytes=np.zeros(n, np.int64),
+        phash=np.zeros(n, np.uint64),
+        histogram=np.full((n, 64), 1 / 64, np.float32),
+        grey_std=np.ones(n, np.float32),
+        notes=("",) * n,
+    )

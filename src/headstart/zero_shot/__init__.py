@@ -1,0 +1,1 @@
+"""Classes guessed by their names, without labels."""

@@ -1,0 +1,73 @@
+"""Which backbones can guess by the names of classes, and how: the one place that asks a source for it.
+
+A network that learnt pictures and texts together guesses by the texts of the classes (`headstart.zero_shot.clip`), a
+source with a dense layer of ImageNet's classes by ConSE (`headstart.zero_shot.conse`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from headstart.backbones.loading import Trunk
+from headstart.core.console import Say
+from headstart.core.storage.cache import Store
+from headstart.zero_shot import class_names, clip, conse
+
+
+class Naming(Protocol):
+    """Guesses among C classes from a trunk's features at its depth `last`."""
+
+    def similarities(self, features: np.ndarray) -> np.ndarray:
+        """(M, D) -> (M, C) float32; the largest is the guess."""
+        ...
+
+    def linear(self) -> np.ndarray:
+        """(D, C) float32 weights on these features that guess much alike; of no particular size."""
+        ...
+
+
+def can(trunk: Trunk, store: Store) -> bool:
+    """Whether a trunk can guess by names."""
+    classifier = trunk.preset in getattr(trunk.source, "classifiers", ())
+    return trunk.seed is None and (classifier or text_folder(trunk, store) is not None)
+
+
+def text_folder(trunk: Trunk, store: Store) -> Path | None:
+    """Where the text tower of a trunk lies; None where it has none."""
+    asked = getattr(trunk.source, "text_folder", None)
+    return asked(trunk.preset, store) if asked and trunk.seed is None else None
+
+
+def how(trunk: Trunk, store: Store) -> str:
+    """In a few words, how a trunk that can does it."""
+    if text_folder(trunk, store):
+        return f"text tower of {trunk.name}"
+    return f"ConSE, {conse.MODEL} over the ImageNet classes of {trunk.name}"
+
+
+def of(
+    trunk: Trunk, classes: Sequence[str], store: Store, say: Say, *, where: str = class_names.CLASSES, hint: str = ""
+) -> Naming:
+    """What guesses; the models that it needs are fetched when missing, the trunk's own weights are at hand.
+
+    Args:
+        trunk: One that `can`.
+        classes: C names that passed `class_names.require`.
+        store: The cache.
+        say: The terminal.
+        where: Where the names were given, for errors.
+        hint: What to do about them, for errors.
+
+    Raises:
+        UsageError: A name cannot be read, or two read alike.
+        SetupError: A model cannot be had.
+        DataError: The trunk's text tower cannot be read.
+    """
+    if folder := text_folder(trunk, store):
+        return clip.of_names(classes, folder, trunk.spec.revision, store, say, where=where, hint=hint)
+    dense, bias = trunk.source.classifier(trunk.preset, store)  # type: ignore[attr-defined]
+    return conse.of_names(classes, dense, bias, store, say, where=where, hint=hint)

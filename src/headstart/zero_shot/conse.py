@@ -1,0 +1,138 @@
+"""ConSE, the convex combination of semantic embeddings (Norouzi et al. 2013), and a linear form of it.
+
+A source classifier says what it sees among ImageNet's classes; the vectors of the names of the ten likeliest are
+averaged by their probabilities; the user's class whose name has the largest cosine with that mean is the answer.
+
+The linear form is where a head may start. It adds up the classifier's logits, each as often as its class's name is
+unusually near the user's class: the cosine in standard deviations from the mean cosine of all ImageNet's names with
+that class. It is one linear map on the features; `python -m benchmarks.few_labels` tells how far it is from ConSE.
+Legend: M pictures, D columns, C classes of the user.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from headstart.core.console import Say
+from headstart.core.storage.cache import Store
+from headstart.heads import softmax_regression
+from headstart.zero_shot import class_names, imagenet_classes, sentence_encoder
+
+TOP = 10  # classes of the source that are averaged: T of the paper, which found little between 10 and 1,000
+MODEL = "all-MiniLM-L6-v2"
+
+
+def likeliest(probabilities: np.ndarray, count: int) -> list[int]:
+    """Positions of the largest of (1000,) probabilities, the largest first; ties by position."""
+    order: list[int] = np.argsort(-probabilities, kind="stable")[:count].tolist()
+    return order
+
+
+def combined(probabilities: np.ndarray, names: np.ndarray, top: int = TOP) -> np.ndarray:
+    """The paper's f(x), of length 1.
+
+    Args:
+        probabilities: (1000,) of the source's classes.
+        names: (1000, 384) vectors of their names.
+        top: How many of the likeliest are averaged.
+
+    Returns:
+        (384,) float32.
+    """
+    chosen = likeliest(probabilities, top)
+    mean = np.einsum("t,td->d", probabilities[chosen], names[chosen])
+    return np.asarray(mean / np.linalg.norm(mean), np.float32)
+
+
+def probabilities(features: np.ndarray, weights: np.ndarray, bias: np.ndarray) -> np.ndarray:
+    """(M, 1000) of the source's classes; one picture at a time and without BLAS, so that no number depends on others.
+
+    Args:
+        features: (M, D) of the depth before the source's dense layer.
+        weights: (D, 1000) of that layer.
+        bias: (1000,).
+    """
+    scores = [np.einsum("d,dc->c", each, weights) + bias for each in features]
+    return softmax_regression.probabilities(np.stack(scores))
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Conse:
+    """A source classifier, ImageNet's names and the user's.
+
+    Attributes:
+        dense: (D, 1000) float32, the source's last layer.
+        bias: (1000,) float32.
+        names: (1000, 384) vectors of ImageNet's names.
+        targets: (C, 384) vectors of the user's.
+    """
+
+    dense: np.ndarray
+    bias: np.ndarray
+    names: np.ndarray
+    targets: np.ndarray
+
+    def cosines(self, seen: np.ndarray, top: int = TOP) -> np.ndarray:
+        """(C,) of each class's name with what is seen, (1000,) probabilities."""
+        return np.asarray(np.einsum("cd,d->c", self.targets, combined(seen, self.names, top)))
+
+    def similarities(self, features: np.ndarray) -> np.ndarray:
+        """(M, C) float32 cosines of pictures by their features (M, D); many at once, by BLAS."""
+        scores = features.astype(np.float64) @ self.dense.astype(np.float64) + self.bias
+        found = [self.cosines(seen) for seen in softmax_regression.probabilities(scores)]
+        return np.asarray(found, np.float32).reshape(-1, len(self.targets))
+
+    def linear(self) -> np.ndarray:
+        """(D, C) float32: the linear form, see the module; of no particular size."""
+        cosines = self.names.astype(np.float64) @ self.targets.T.astype(np.float64)
+        unusual = (cosines - cosines.mean(axis=0)) / cosines.std(axis=0)
+        return np.asarray(self.dense @ unusual, np.float32)
+
+
+def of_names(
+    classes: Sequence[str],
+    dense: np.ndarray,
+    bias: np.ndarray,
+    store: Store,
+    say: Say,
+    *,
+    where: str = class_names.CLASSES,
+    hint: str = "",
+) -> Conse:
+    """What is needed to guess among these classes; the sentence model and ImageNet's names are fetched when missing.
+
+    Args:
+        classes: C names that passed `class_names.require`.
+        dense: (D, 1000) the source's last layer.
+        bias: (1000,).
+        store: The cache.
+        say: The terminal.
+        where: Where the names were given, for errors.
+        hint: What to do about them, for errors.
+
+    Raises:
+        UsageError: The sentence model cannot read a name, or cannot tell two apart.
+        SetupError: The sentence model, the names or OpenVINO cannot be had.
+    """
+    model = sentence_encoder.model(store, say)
+    require_readable(classes, model, where=where, hint=hint)
+    targets = model.embed(map(class_names.as_words, classes))
+    named = imagenet_classes.vectors(imagenet_classes.classes(store, say), model, store, say)
+    return Conse(dense=dense, bias=bias, names=named, targets=targets)
+
+
+def require_readable(
+    classes: Sequence[str], model: sentence_encoder.Sentences, *, where: str = class_names.CLASSES, hint: str = ""
+) -> None:
+    """Refuse names that the sentence model cannot read or cannot tell apart.
+
+    Raises:
+        UsageError: The first such name.
+    """
+    pieces = model.pieces
+    class_names.require_apart(
+        classes, lambda text: tuple(pieces.numbers(text)), (pieces.unknown,), where=where, hint=hint
+    )

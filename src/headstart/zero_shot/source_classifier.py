@@ -1,0 +1,125 @@
+"""What a source's own classifier sees: probabilities of ImageNet's 1,000 classes, picture by picture.
+
+The trunk is the frozen one that `fit` uses, on the same engine; behind its depth `last` comes the dense layer that it
+was trained with. Files stream through in their order, and one that cannot be read keeps its place with the reason.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from headstart.backbones import loading as trunk
+from headstart.backbones.loading import Trunk
+from headstart.core.console import Say
+from headstart.core.errors import UsageError
+from headstart.core.settings import threads
+from headstart.core.storage.cache import Store
+from headstart.core.types import Prediction
+from headstart.networks.openvino_engine import BATCH
+from headstart.runtime.inputs.decoded_batches import Source, chunks
+from headstart.zero_shot import conse, imagenet_classes
+from headstart.zero_shot.conse import likeliest
+
+SHOWN = 5  # of the classes that are seen
+_PARITY = 8  # pictures on which a new trunk is compared with Keras
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Looked:
+    """One file: features (D,) float32 at the depth `last`, or why it could not be read."""
+
+    uri: str
+    features: np.ndarray
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Seen:
+    """One file: probabilities (1000,) float32, or why it could not be read."""
+
+    uri: str
+    probabilities: np.ndarray
+    error: str = ""
+
+
+def look(files: Iterable[Source], through: Trunk, store: Store, say: Say) -> Iterator[Looked]:
+    """Features of each file, in order; memory does not grow with their number. The trunk is made when it never was."""
+    engine: Any = None
+    for chunk in chunks(files, [through.spec.input], threads=threads(), batch=BATCH):
+        readable = [at for at in range(len(chunk.files)) if at not in chunk.errors]
+        found: dict[int, np.ndarray] = {}
+        if readable:
+            pictures = chunk.pictures[0][readable]
+            if engine is None:
+                sample = pictures[np.resize(np.arange(len(pictures)), _PARITY)]
+                engine = trunk.ready(through, store, say, sample, threads=threads())
+            _, outputs = next(iter(engine.run([(None, pictures)])))
+            found = dict(zip(readable, outputs[-1], strict=True))
+        for at, file in enumerate(chunk.files):
+            yield Looked(str(file), found.get(at, np.empty(0, np.float32)), chunk.errors.get(at, ""))
+
+
+@dataclass(eq=False)
+class Classifier:
+    """A source's classifier.
+
+    Attributes:
+        trunk: Its backbone.
+        weights: (D, 1000) float32.
+        bias: (1000,) float32.
+        named: The 1,000 classes.
+        store: Holds the trunk once it is made.
+        say: Told when it is.
+    """
+
+    trunk: Trunk
+    weights: np.ndarray
+    bias: np.ndarray
+    named: tuple[imagenet_classes.Named, ...]
+    store: Store
+    say: Say
+
+    def look(self, files: Iterable[Source]) -> Iterator[Seen]:
+        """Probabilities of each file, in order."""
+        for one in look(files, self.trunk, self.store, self.say):
+            yield Seen(one.uri, one.features if one.error else self._probabilities(one.features), one.error)
+
+    def top(self, probabilities: np.ndarray, count: int = SHOWN) -> dict[str, float]:
+        """The likeliest classes by name, the likeliest first."""
+        return {self.named[at].name: float(probabilities[at]) for at in likeliest(probabilities, count)}
+
+    def predict(self, files: Iterable[Source]) -> Iterator[Prediction]:
+        """As a saved model's `predict`, with the probabilities of the five likeliest classes."""
+        for one in self.look(files):
+            seen = {} if one.error else self.top(one.probabilities)
+            yield Prediction(uri=one.uri, answer=next(iter(seen), ""), probabilities=seen, error=one.error)
+
+    def _probabilities(self, features: np.ndarray) -> np.ndarray:
+        """(1000,) of one picture."""
+        found: np.ndarray = conse.probabilities(features[None], self.weights, self.bias)[0]
+        return found
+
+
+def classifier(backbone: str, store: Store, say: Say) -> Classifier:
+    """The classifier of a backbone; weights and names are fetched when they are not here.
+
+    Args:
+        backbone: `source:preset`.
+        store: The cache.
+        say: The terminal.
+
+    Raises:
+        UsageError: There is no such backbone, or it has no ImageNet classifier.
+        SetupError: Weights or names cannot be had.
+    """
+    found = trunk.find(backbone, fetching=True, say=say)
+    if found.preset not in getattr(found.source, "classifiers", ()) or found.seed is not None:
+        what = f"`{found.name}` has no ImageNet classifier in headstart"
+        raise UsageError(what, hint="--backbone bundled:efficientnet_lite2 has one")
+    found.source.pull(found.preset, store, say)
+    weights, bias = found.source.classifier(found.preset, store)  # type: ignore[attr-defined]
+    return Classifier(found, weights, bias, imagenet_classes.classes(store, say), store, say)

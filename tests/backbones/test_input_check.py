@@ -1,0 +1,315 @@
+"""Wrong preprocessing is seen in the first layer, on any pictures; the right one is never accused."""
+
+import dataclasses
+import io
+import json
+
+import numpy as np
+import pytest
+from PIL import Image, ImageFilter
+
+import network_files
+from headstart.backbones import loading
+from headstart.backbones.imported import registration
+from headstart.backbones.imported.registration import Wish
+from headstart.backbones.input_check import keras_check, openvino_check
+from headstart.backbones.inventory import cache_inventory
+from headstart.backbones.sources.bundled import Bundled
+from headstart.core.console import Say
+from headstart.core.storage.cache import Store
+from headstart.core.types import InputSpec
+from headstart.images import normalization, preprocessing
+from headstart.images.normalization import USUAL
+from headstart.networks import openvino_engine
+from small_nets import SIDE, conv, frozen, spec_of
+
+LITES = ("efficientnet_lite0", "efficientnet_lite1", "efficientnet_lite2")
+PIXELS, UNIT, SIGNED, IMAGENET, CAFFE = USUAL
+KINDS = ("textile", "photos", "dark", "blurred", "bright", "digits", "noise")
+
+
+class Misfed(Bundled):
+    """The bundled source, with another scaling stated and built."""
+
+    def __init__(self, how):
+        self.how = how
+
+    def spec(self, preset):
+        right = super().spec(preset)
+        return dataclasses.replace(right, input=dataclasses.replace(self.how, size_px=right.input.size_px))
+
+
+@pytest.fixture(scope="module")
+def sets(textile):
+    """A function that makes eight pictures of a kind with a given side."""
+    from sklearn.datasets import load_digits, load_sample_images
+
+    def sized(pictures, side):
+        return np.stack([np.asarray(Image.fromarray(one).convert("RGB").resize((side, side))) for one in pictures])
+
+    def make(kind, side):
+        if kind == "textile":
+            files = sorted(textile.rglob("*.jpg"))[::250]
+            return np.stack([preprocessing.decode(file.read_bytes(), InputSpec(size_px=side)) for file in files])
+        if kind == "digits":
+            return sized([(16 * one).clip(0, 255).astype(np.uint8) for one in load_digits().images[:8]], side)
+        if kind == "noise":
+            return np.random.default_rng(0).integers(0, 256, (8, side, side, 3)).astype(np.uint8)
+        photos = sized(load_sample_images().images, side)
+        grey = photos.mean(-1, keepdims=True).repeat(3, -1)
+        dark = (grey * 0.25).astype(np.uint8)
+        blurred = [np.asarray(Image.fromarray(one).filter(ImageFilter.GaussianBlur(4))) for one in dark]
+        return {"photos": photos, "dark": dark, "blurred": np.stack(blurred), "bright": (220 + grey / 10).astype("u1")}[
+            kind
+        ]
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def built(shared_store):
+    """A function that gives a bundled trunk's model and spec, fed as it should be or as stated."""
+    kept = {}
+
+    def make(preset, how=None):
+        if (preset, how) not in kept:
+            source = Bundled() if how is None else Misfed(how)
+            kept[preset, how] = source.build(preset, shared_store), source.spec(preset)
+        return kept[preset, how]
+
+    return make
+
+
+@pytest.mark.medium
+@pytest.mark.parametrize("preset", [*LITES, "vgg16_hed"])
+def test_the_right_scaling_is_never_accused(preset, built, sets):
+    model, spec = built(preset)
+    for kind in KINDS:
+        found = keras_check.examine(model, spec, sets(kind, spec.input.size_px))
+        room = keras_check.FITS / 5 - found.now if preset in LITES else found.now - keras_check.SWITCHES - 0.1
+        assert found.verdict == "fits" and (room > 0 or kind == "noise"), (kind, found)
+
+
+MISFED = [(preset, wrong) for wrong in (PIXELS, UNIT, IMAGENET, CAFFE) for preset in LITES]
+QUICK = {*((LITES[0], wrong) for wrong in USUAL), (LITES[1], UNIT), (LITES[2], CAFFE)}
+
+
+@pytest.mark.parametrize(
+    ("preset", "wrong"),
+    [pytest.param(*one, marks=pytest.mark.medium if one in QUICK else pytest.mark.slow) for one in MISFED],
+)
+def test_a_wrong_scaling_is_found_and_the_right_one_named(preset, wrong, built, sets):
+    model, spec = built(preset, USUAL[wrong])
+    for kind in KINDS[:-1]:
+        found = keras_check.examine(model, spec, sets(kind, spec.input.size_px))
+        assert (found.verdict, found.best) == ("wrong", SIGNED), (kind, found)
+        assert found.now > 2 * keras_check.FITS and found.usual[SIGNED] < keras_check.GOOD
+        assert found.now == pytest.approx(found.usual[wrong], rel=0.02)  # rows at the border differ
+
+
+@pytest.mark.medium
+@pytest.mark.parametrize("wrong", [PIXELS, UNIT, SIGNED, IMAGENET])
+def test_vgg_has_no_batch_norm_and_its_units_tell(wrong, built, sets):
+    model, spec = built("vgg16_hed", USUAL[wrong])
+    for kind in KINDS[:-1]:
+        found = keras_check.examine(model, spec, sets(kind, spec.input.size_px))
+        assert (found.verdict, found.best) == ("wrong", CAFFE), (kind, found)
+        assert found.now < keras_check.SWITCHES - 0.1
+        assert "mean" in found.sentence and CAFFE in found.sentence
+
+
+@pytest.mark.medium
+def test_the_finding_is_kept_and_warned_of_once_when_a_trunk_is_made(shared_store, tmp_path, sets, capfd):
+    (tmp_path / "cache").mkdir()
+    (tmp_path / "cache" / "weights").symlink_to(shared_store.root / "weights", target_is_directory=True)
+    store, right = Store(tmp_path / "cache"), loading.find("bundled:efficientnet_lite0")
+    pictures = sets("textile", right.spec.input.size_px)
+    source = Misfed(USUAL[UNIT])
+    wrong = dataclasses.replace(right, source=source, spec=source.spec(right.preset))
+    for one, verdict, warnings in ((right, "fits", 0), (wrong, "wrong", 1), (wrong, "wrong", 0)):
+        folder = loading.folder(one, store, Say(quiet=True), pictures)
+        assert json.loads((folder / "first_layer.json").read_text())["verdict"] == verdict
+        said = capfd.readouterr().err  # of the process: what frameworks write while a trunk is made is held back
+        assert said.count("warning:") == warnings
+        assert not warnings or ("give its input the scaling `-1..1`" in said and right.name in said)
+    twin = loading.folder(loading.find(f"random:{right.name}"), store, Say(quiet=True), pictures)
+    assert not (twin / "first_layer.json").exists() and capfd.readouterr().err == ""
+    made_before(folder)  # by a version that did not look
+    assert loading.folder(wrong, store, Say(quiet=True), pictures) == folder
+    assert json.loads((folder / "first_layer.json").read_text())["verdict"] == "wrong"
+    assert capfd.readouterr().err.count("warning:") == 1
+    assert cache_inventory.damage(folder) == []
+
+
+def made_before(folder):
+    """Take away what was found of the first layer."""
+    seal = json.loads((folder / "seal.json").read_text())
+    del seal["first_layer.json"]
+    (folder / "seal.json").write_text(json.dumps(seal))
+    (folder / "first_layer.json").unlink()
+
+
+@pytest.mark.medium
+@pytest.mark.parametrize("trained", [IMAGENET, SIGNED])
+def test_a_frozen_file_that_kept_its_batch_norm_is_read_from_its_graph(trained, sets, tmp_path, monkeypatch):
+    monkeypatch.setenv("HEADSTART_CACHE", str(tmp_path / "own"))
+    store, how = Store(tmp_path / "own"), USUAL[IMAGENET]
+    write_onnx_with_norm(
+        tmp_path / "net.onnx", normalization.scaled(normalization.natural(sets("photos", 64) * 1.0), USUAL[trained])
+    )
+    registration.add(Wish(file=tmp_path / "net.onnx", mean=how.mean, std=how.std), store, Say(quiet=True))
+    err = io.StringIO()
+    folder = loading.folder(loading.find("saved_file:net"), store, Say(err=err), sets("textile", 64))
+    found = json.loads((folder / "first_layer.json").read_text())
+    assert found["verdict"] == ("fits" if trained == IMAGENET else "wrong")
+    assert ("give its input the scaling `-1..1`" in err.getvalue()) == (trained == SIGNED)
+    plain, halves = folder / "trunk.xml", tmp_path / "halves" / "trunk.xml"
+    ov = openvino_engine.load()
+    ov.save_model(ov.Core().read_model(plain), halves, compress_to_fp16=True)  # a conversion stands before every number
+    assert b'type="Convert"' in halves.read_bytes()
+    told = openvino_check.examine(halves, sets("textile", 64))
+    assert told.verdict == found["verdict"]
+    (
+        network_files.write_onnx(tmp_path / "plain.onnx"),
+        registration.add(Wish(file=tmp_path / "plain.onnx"), store, Say()),
+    )
+    folder = loading.folder(loading.find("saved_file:plain"), store, Say(err=err), sets("textile", 64))
+    found = json.loads((folder / "first_layer.json").read_text())
+    assert (found["verdict"], "keeps no batch norm" in found["sentence"]) == ("cannot tell", True)
+
+
+def write_onnx_with_norm(path, seen):
+    """A convolution of the network of `write_onnx`, with a batch norm that saw `seen`, (n, 64, 64, 3), in training."""
+    node, kernel = network_files._node, network_files.onnx_weights()["stem"]
+    windows = np.lib.stride_tricks.sliding_window_view(seen, (3, 3), axis=(1, 2))[:, ::2, ::2]
+    answers = np.einsum("nhwcij,ocij->nhwo", windows, kernel).reshape(-1, len(kernel))
+    held = {"w": kernel, "gamma": np.ones(8, "f4"), "beta": np.zeros(8, "f4")}
+    held |= {"mean": answers.mean(0), "var": answers.var(0)}
+    how = [network_files._ints("strides", (2, 2)), network_files._ints("kernel_shape", (3, 3))]
+    graph = b"".join(
+        network_files._field(1, one)
+        for one in (
+            node("Conv", ["pictures", "w"], "conv", *how),
+            node("BatchNormalization", ["conv", "gamma", "beta", "mean", "var"], "norm"),
+            node("Relu", ["norm"], "relu"),
+            node("GlobalAveragePool", ["relu"], "pooled"),
+            node("Flatten", ["pooled"], "flat"),
+        )
+    )
+    graph += network_files._field(2, "normed")
+    graph += b"".join(network_files._field(5, network_files._tensor(*one)) for one in held.items())
+    graph += network_files._field(11, network_files._value("pictures", ("batch", 3, 64, 64)))
+    graph += network_files._field(12, network_files._value("flat", ("batch", 8)))
+    model = network_files._field(1, 8) + network_files._field(7, graph)
+    path.write_bytes(model + network_files._field(8, network_files._field(1, "") + network_files._field(2, 17)))
+
+
+# ---------------------------------------------------------------- small networks
+
+
+def some_pictures(seed=0):
+    """Eight smooth pictures."""
+    rng = np.random.default_rng(seed)
+    small = rng.integers(0, 256, (8, 4, 4, 3)).astype(np.uint8)
+    return np.stack([np.asarray(Image.fromarray(one).resize((SIDE, SIDE))) for one in small])
+
+
+def remembering(how, pad=False, pool=False, bias=False, activation=None):
+    """A trunk whose batch norm saw natural pictures scaled in a way, and a model that hands them over unscaled."""
+    import keras
+
+    x = pictures = keras.Input((SIDE, SIDE, 3))
+    x = keras.layers.ZeroPadding2D(1)(x) if pad else x
+    x = keras.layers.Conv2D(16, 3, padding="same", use_bias=bias, activation=activation)(x)
+    x = keras.layers.MaxPooling2D(2)(x) if pool else x
+    norm = keras.layers.BatchNormalization()
+    model, spec = frozen(pictures, [keras.layers.ReLU()(norm(x))], ["last"])
+    scaled = normalization.scaled(normalization.natural(some_pictures(1).astype(float)), how)
+    before = np.asarray(keras.Model(pictures, norm.input)(scaled)).reshape(-1, 16)
+    gamma, beta, *_ = norm.get_weights()
+    norm.set_weights([gamma, beta, before.mean(0), before.var(0)])
+    return model, spec
+
+
+@pytest.mark.parametrize("shape", [{}, {"pad": True}, {"pool": True}, {"bias": True}], ids=str)
+def test_paddings_poolings_and_biases_may_lie_between(shape):
+    model, spec = remembering(USUAL[UNIT], **shape)
+    found = keras_check.examine(model, spec, some_pictures())
+    assert (found.verdict, found.best) == ("wrong", UNIT)
+    model, spec = remembering(USUAL[PIXELS], **shape)
+    assert keras_check.examine(model, spec, some_pictures()).verdict == "fits"
+
+
+def test_a_scaling_that_is_none_of_the_usual_ones_is_still_wrong():
+    model, spec = remembering(InputSpec(size_px=SIDE, scale=1 / 8000, mean=(3.0,) * 3))
+    found = keras_check.examine(model, spec, some_pictures())
+    assert (found.verdict, found.best) == ("wrong", "") and "none of the usual" in found.sentence
+
+
+def test_pictures_of_one_colour_tell_nothing():
+    model, spec = remembering(USUAL[UNIT])
+    found = keras_check.examine(model, spec, np.full((8, SIDE, SIDE, 3), 7, np.uint8))
+    assert found.verdict == "cannot tell" and "one colour" in found.sentence
+
+
+def test_an_activation_before_the_batch_norm_cannot_be_told():
+    model, spec = remembering(USUAL[UNIT], activation="relu")
+    assert keras_check.examine(model, spec, some_pictures()).verdict == "cannot tell"
+
+
+def without_norm(scale):
+    """A trunk without batch norm that scales its input itself."""
+    import keras
+
+    x = pictures = keras.Input((SIDE, SIDE, 3))
+    x = keras.layers.Rescaling(scale)(x) if scale != 1 else x
+    return frozen(pictures, [keras.layers.Conv2D(8, 3, activation="relu")(x)], ["last"])
+
+
+def test_without_batch_norm_the_graph_is_held_against_the_spec():
+    stated = InputSpec(size_px=SIDE, scale=1 / 255)
+    for scale, verdict, words in ((1, "wrong", "`build` must scale"), (1 / 255, "cannot tell", "as the spec states")):
+        model, spec = without_norm(scale)
+        found = keras_check.examine(model, dataclasses.replace(spec, input=stated), some_pictures())
+        assert found.verdict == verdict and words in found.sentence and found.now is None
+
+
+def test_a_first_layer_that_is_no_convolution_cannot_be_told():
+    import keras
+
+    x = pictures = keras.Input((SIDE, SIDE, 3))
+    model = keras.Model(pictures, keras.layers.GlobalAveragePooling2D()(conv(keras.layers.Dense(8)(x), 8)))
+    assert keras_check.examine(model, spec_of(model, ["last"]), some_pictures()).verdict == "cannot tell"
+
+
+# ---------------------------------------------------------------- other families
+
+
+@pytest.mark.medium
+@pytest.mark.parametrize(
+    ("preset", "right", "wrong"),
+    [("resnet50", CAFFE, SIGNED), ("resnet50_v2", SIGNED, UNIT), ("mobilenet_v3_small", SIGNED, IMAGENET)],
+)
+def test_other_families_are_read_whatever_lies_around_their_first_layer(preset, right, wrong, store, sets):
+    """Their weights cannot be had here: random ones, with a batch norm that saw photos on one scale or another."""
+    from headstart.backbones.sources.keras_applications import PLUGIN
+
+    model, spec = PLUGIN.build(preset, store, seed=0), PLUGIN.spec(preset)
+    photos, other = (sets(kind, spec.input.size_px) for kind in ("photos", "textile"))
+    for seen, verdict, best in ((right, "fits", ""), (wrong, "wrong", wrong)):
+        stem = keras_check._stem(model)
+        inputs = keras_check.scaled(keras_check.natural(photos.astype(float)), USUAL[seen])
+        answers = np.concatenate(list(keras_check._answers(stem, inputs)))
+        stem.norm.moving_mean.assign(answers.mean(0))
+        stem.norm.moving_variance.assign(answers.var(0))
+        found = keras_check.examine(model, spec, other)
+        assert (found.verdict, found.best) == (verdict, best), found
+
+
+def test_a_trunk_without_any_layer_that_learns_cannot_be_told():
+    assert keras_check.examine(object(), spec_of_nothing(), some_pictures()).verdict == "cannot tell"
+
+
+def spec_of_nothing():
+    """Of a trunk that is OpenVINO files alone."""
+    return loading.find("bundled:efficientnet_lite0").spec

@@ -1,0 +1,114 @@
+"""The cache: whole or not there, damage found and repaired, two writers at once."""
+
+import errno
+
+import pytest
+
+from headstart.core.errors import SetupError
+from headstart.core.storage import files
+from headstart.core.storage.cache import Store
+
+
+def write(text):
+    return lambda folder: (folder / "content.txt").write_text(text)
+
+
+def test_an_entry_is_made_once(store):
+    made = store.make("things", {"a": 1}, write("first"))
+    again = store.make("things", {"a": 1}, write("second"))
+    assert made == again
+    assert (again / "content.txt").read_text() == "first"
+    assert store.find("things", {"a": 2}) is None
+
+
+def test_the_order_of_keys_does_not_matter(store):
+    assert store.path("things", {"a": 1, "b": 2}) == store.path("things", {"b": 2, "a": 1})
+
+
+@pytest.mark.parametrize("damage", ["changed", "truncated", "deleted", "unsealed"])
+def test_damage_is_reported_and_repaired(tmp_path, damage):
+    said = []
+    store = Store(tmp_path, report=said.append)
+    folder = store.make("things", "k", write("right"))
+    match damage:
+        case "changed":
+            (folder / "content.txt").write_text("wrong")
+        case "truncated":
+            (folder / "content.txt").write_text("")
+        case "deleted":
+            (folder / "content.txt").unlink()
+        case "unsealed":
+            (folder / "seal.json").write_text("{")
+    assert (store.make("things", "k", write("right")) / "content.txt").read_text() == "right"
+    assert len(said) == 1
+    assert "damaged" in said[0]
+
+
+@pytest.mark.parametrize("code", [errno.EMFILE, errno.EACCES, errno.EIO, errno.EBUSY])
+def test_what_cannot_be_read_is_not_taken_for_damaged(tmp_path, monkeypatch, code):
+    said = []
+    store = Store(tmp_path, report=said.append)
+    folder = store.make("things", "k", write("right"))
+
+    def refuse(path):
+        raise OSError(code, "injected", str(path))
+
+    with monkeypatch.context() as patch:
+        patch.setattr("headstart.core.storage.cache.file_digest", refuse)
+        with pytest.raises(SetupError, match="cannot be read"):
+            store.find("things", "k")
+        with pytest.raises(SetupError, match="cannot be read"):
+            store.make("things", "k", write("wrong"))
+    assert said == []
+    assert store.find("things", "k") == folder
+
+
+def test_a_damaged_copy_of_a_users_own_file_stays_until_it_is_added_again(tmp_path):
+    said = []
+    store = Store(tmp_path, report=said.append)
+    folder = store.make("added", "k", write("right"))
+    (folder / "content.txt").write_text("bent")
+    assert store.find("added", "k") is None
+    assert (folder / "content.txt").read_text() == "bent"
+    assert len(said) == 1 and "left as it is" in said[0]
+
+    def fail(draft):
+        raise ValueError("not this file")
+
+    with pytest.raises(ValueError, match="not this file"):
+        store.make("added", "k", fail)
+    assert (folder / "content.txt").read_text() == "bent"
+    assert store.make("added", "k", write("right")) == folder == store.find("added", "k")
+    assert (folder / "content.txt").read_text() == "right"
+    assert [path.name for path in (tmp_path / "added").iterdir()] == [folder.name]
+
+
+def test_a_failed_making_leaves_nothing(store):
+    def fail(folder):
+        (folder / "half").write_text("half")
+        raise ValueError("broken")
+
+    with pytest.raises(ValueError, match="broken"):
+        store.make("things", "k", fail)
+    assert list((store.root / "things").iterdir()) == []
+
+
+def test_a_faster_process_wins(store):
+    def write_while_another_does(folder):
+        if not store.path("things", "k").exists():
+            Store(store.root).make("things", "k", write("theirs"))
+        (folder / "content.txt").write_text("ours")
+
+    assert (store.make("things", "k", write_while_another_does) / "content.txt").read_text() == "theirs"
+
+
+@pytest.mark.parametrize(("code", "word"), [(errno.ENOSPC, "space"), (errno.EROFS, "read-only"), (errno.EACCES, "per")])
+def test_a_full_or_closed_disk_is_told(tmp_path, monkeypatch, code, word):
+    def refuse(*args, **kwargs):
+        raise OSError(code, "injected", str(tmp_path))
+
+    monkeypatch.setattr(files.os, "fsync", refuse)
+    with pytest.raises(SetupError, match=word) as caught:
+        files.write_text(tmp_path / "a.txt", "text")
+    assert caught.value.hint
+    assert list(tmp_path.iterdir()) == []

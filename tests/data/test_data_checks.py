@@ -1,0 +1,163 @@
+import dataclasses
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import audit_sets
+from headstart.core import registry
+from headstart.core.types import AuditInput, Excused
+from headstart.images.descriptors import perceptual_hash
+
+TWENTY = np.repeat([0, 1], 10)
+
+
+def ask(code, data, folds=5, **vectors):
+    name = next(n for n in registry.names("data_checks") if n.startswith(code.lower() + "_"))
+    return registry.load("data_checks", name)(AuditInput(data=data, folds=folds, **vectors))
+
+
+def excuse(*reasons):
+    files = tuple(Excused(uri=f"a/{n}.jpg", reason=reason, detail="") for n, reason in enumerate(reasons))
+    return dataclasses.replace(audit_sets.from_targets(TWENTY), excused=files)
+
+
+def sizes(width, height):
+    return audit_sets.from_targets(
+        np.arange(len(width)) % 2, width_px=np.array(width, np.int32), height_px=np.array(height, np.int32)
+    )
+
+
+@pytest.mark.parametrize(
+    ("code", "data", "status", "said"),
+    [
+        ("D001", audit_sets.from_targets(TWENTY), "passed", "all 20 files are used"),
+        ("D001", excuse("hidden"), "tip", "1 file is not used: 1 hidden (`a/0.jpg`)"),
+        (
+            "D001",
+            excuse("truncated", "too_many_pixels", "truncated", "unreadable"),
+            "issue",
+            "1 too many pixels, 2 truncated, 1 unreadable (`a/0.jpg`, `a/1.jpg`, `a/2.jpg` and 1 more)",
+        ),
+        ("D002", audit_sets.from_targets(TWENTY), "passed", "each of the 2 classes"),
+        (
+            "D002",
+            audit_sets.from_targets([0, 2]),
+            "issue",
+            "1 class has no usable picture and can never be the answer: `cl",
+        ),
+        ("D002", audit_sets.from_targets([1, 1]), "issue", "1 class with usable pictures, and at least 2 are needed"),
+        ("D003", audit_sets.from_targets(TWENTY), "passed", "at least 10 pictures for 5 folds"),
+        ("D003", audit_sets.from_targets([0] * 9 + [1] * 4 + [2] * 2), "issue", "`class1` 4, `class2` 2"),
+        ("D004", audit_sets.from_targets([0] * 29 + [1] * 10), "passed", "ratio 2.9"),
+        (
+            "D004",
+            audit_sets.from_targets([0] * 30 + [1] * 10),
+            "tip",
+            "answering `class0` would already be right in 75%",
+        ),
+        ("D004", audit_sets.from_targets([0] * 100 + [1] * 10), "issue", "`class0` 100, smallest `class1` 10"),
+        ("D005", sizes([250, 224], [250, 300]), "passed", "the smallest side of 2 pictures is 224 px"),
+        ("D005", sizes([250, 31], [250, 300]), "issue", "1 picture with a side under 32 px (`class1/00001.png`)"),
+        ("D005", sizes([250, 100], [250, 300]), "tip", "1 picture with a side under 224 px"),
+        ("D006", sizes([300, 100], [100, 300]), "passed", "largest aspect ratio 3.0"),
+        ("D006", sizes([301, 250, 250], [100, 250, 250]), "tip", "1 picture with a side more than 3 times the other"),
+        ("D006", sizes([250, 250, 1001], [250, 250, 1001]), "tip", "1 picture with 16 times more or fewer pixels"),
+        ("D007", audit_sets.from_targets(TWENTY), "passed", "spread by at least 40.0"),
+        (
+            "D007",
+            audit_sets.from_targets([0, 1], grey_std=np.array([0.4, 30.0])),
+            "issue",
+            "1 picture (50.0%) of one even",
+        ),
+        ("D008", audit_sets.from_targets(TWENTY), "passed", "20 pictures read as they are"),
+        (
+            "D008",
+            audit_sets.from_targets([0, 1, 1], notes=("alpha on white", "", "alpha on white")),
+            "tip",
+            "2 pictures converted to 8-bit RGB: alpha on white 2",
+        ),
+        ("D101", audit_sets.from_targets(TWENTY), "passed", "among 20"),
+        ("D102", audit_sets.from_targets(TWENTY), "passed", "none of 20 pictures"),
+        ("D103", audit_sets.from_targets(TWENTY), "passed", "no two of 20 pictures"),
+        ("D104", audit_sets.from_targets(TWENTY), "not_applicable", "gives no splits"),
+        ("D104", audit_sets.from_targets(TWENTY, split=["train", "test"] * 10), "passed", "two sides of test, train"),
+        ("D201", audit_sets.from_targets(TWENTY), "skipped", "no vectors"),
+        ("D202", audit_sets.from_targets(TWENTY), "skipped", "no vectors"),
+    ],
+)
+def test_how_a_check_ends_and_what_it_says(code, data, status, said):
+    found = ask(code, data)
+    assert (found.code, found.status) == (code, status)
+    assert said in found.why
+    assert all(f.sentence in found.why and f.fix for f in found.findings) and bool(found.findings) == (
+        status in ("issue", "tip")
+    )
+
+
+def test_imbalance_is_answered_with_class_weights():
+    found = ask("D004", audit_sets.from_targets([0] * 100 + [1] * 5))
+    assert "--class-weight balanced" in found.findings[0].fix
+
+
+def test_only_train_counts_where_splits_are_given():
+    split = ["train"] * 12 + ["test"] * 20
+    data = audit_sets.from_targets([0] * 9 + [1] * 3 + [1] * 20, split=split)
+    assert "`class1` 3" in ask("D003", data).why and ask("D003", data).status == "issue"
+    assert "ratio 3.0" in ask("D004", data).why
+
+
+def test_a_class_of_one_picture_is_an_error_that_names_the_file():
+    found = ask("D003", audit_sets.from_targets([0] * 9 + [1]))
+    assert found.findings[0].severity == "error" and found.findings[0].uris == ("class1/00009.png",)
+
+
+def test_colours_veto_equal_hashes():
+    histogram = np.zeros((12, 64), np.float32)
+    histogram[:, 0] = 1
+    histogram[1] = np.eye(64)[40]
+    phash = np.random.default_rng(0).integers(0, 2**64, 12, dtype=np.uint64)
+    phash[1] = phash[2] = phash[0]
+    found = ask("D103", audit_sets.from_targets(np.arange(12) % 2, phash=phash, histogram=histogram))
+    assert found.links == ((0, 2),)
+
+
+def test_blank_pictures_are_not_near_duplicates_of_each_other():
+    hashes = np.zeros(12, np.uint64)
+    data = audit_sets.from_targets(np.arange(12) % 2, phash=hashes, grey_std=np.zeros(12, np.float32))
+    found = ask("D103", data)
+    assert found.status == "passed" and "12 blank pictures left out" in found.why
+
+
+def test_the_limit_follows_sets_that_all_look_alike():
+    """Tiny drawings of ten digits: 8 bits would tie 1,289 pairs together, the limit chosen is lower."""
+    from sklearn.datasets import load_digits
+
+    pixels, targets = load_digits(return_X_y=True)
+    pictures = [Image.fromarray((p.reshape(8, 8) * 15.9).astype(np.uint8)) for p in pixels]
+    phash = np.array([perceptual_hash(p) for p in pictures], np.uint64)
+    found = ask("D103", audit_sets.from_targets(targets, phash=phash))
+    assert "within 6 of 64 hash bits" in found.why and len(found.links) < 0.2 * len(targets)
+
+
+def test_copies_of_every_picture_do_not_hide_each_other():
+    """Where every picture of a small set has a copy, copies are what is usual; they must be found all the same."""
+    rng = np.random.default_rng(0)
+    vectors = rng.normal(size=(40, 64))
+    twice = np.concatenate([vectors, vectors + 0.05 * rng.normal(size=vectors.shape)]).astype(np.float32)
+    phash = rng.integers(0, 2**64, 40, dtype=np.uint64)
+    data = audit_sets.from_targets(np.arange(80) % 2, phash=np.concatenate([phash, phash ^ np.uint64(0b1111)]))
+    pairs = {(row, row + 40) for row in range(40)}
+    assert set(ask("D103", data).links) == pairs
+    assert set(ask("D201", data, vectors=twice, rows=np.arange(80)).links) == pairs
+
+
+def test_every_check_has_its_section_in_the_docs():
+    page = (Path(__file__).resolve().parents[2] / "docs" / "audit.md").read_text()
+    for name in registry.names("data_checks"):
+        check = registry.load("data_checks", name)
+        section = re.search(rf"^## {check.code} {re.escape(check.name)}$(.*?)(?=^## |\Z)", page, re.M | re.S)
+        assert section, check.code
+        assert all(word in section[1] for word in ("Looks at", "Says", "Do")), check.code

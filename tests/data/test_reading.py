@@ -1,0 +1,279 @@
+import csv
+import json
+import os
+import shutil
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from headstart.core.console import Say
+from headstart.core.errors import DataError
+from headstart.core.storage.serialization import load
+from headstart.core.types import Dataset
+from headstart.data.reading import file_inspection
+from headstart.data.reading.read_dataset import run
+from headstart.images import preprocessing
+from headstart.testing.image_files import encode, write_zoo
+
+
+@pytest.fixture
+def read(context, store):
+    """A function that reads a folder with an empty cache."""
+    return lambda folder, **kw: run(folder, ctx=context(data=folder, store=store, **kw))
+
+
+def picture(path: Path, number: int = 0) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    values = np.random.default_rng(number).integers(0, 256, (40, 50, 3), dtype=np.uint8)
+    path.write_bytes(encode(Image.fromarray(values), "PNG"))
+    return path
+
+
+def tree(root: Path, *names: str) -> Path:
+    for number, name in enumerate(names):
+        picture(root / name, number)
+    return root
+
+
+def on_disk(root: Path) -> set[str]:
+    """Every file and link below a folder; links are not followed."""
+    found = set()
+    for folder, folders, files in os.walk(root):
+        links = [name for name in folders if Path(folder, name).is_symlink()]
+        found |= {Path(folder, name).relative_to(root).as_posix() for name in files + links}
+    return found
+
+
+def test_every_file_of_the_zoo_is_used_or_excused_for_its_reason(read, tmp_path):
+    expected = write_zoo(tmp_path / "zoo")
+    data = read(tmp_path / "zoo")
+    found = dict.fromkeys(data.uris, "") | {one.uri: one.reason for one in data.excused}
+    assert found == expected
+    assert set(found) == on_disk(tmp_path / "zoo")
+    assert len(data.uris) + len(data.excused) == len(expected)
+    assert all(one.detail for one in data.excused)
+    assert data.class_names == ("broken", "other", "scene")
+    assert Counter(data.class_names[t] for t in data.targets) == Counter(u.split("/")[0] for u in data.uris)
+
+
+def test_the_run_folder_lists_every_file(read, tmp_path):
+    expected = write_zoo(tmp_path / "zoo")
+    data = read(tmp_path / "zoo")
+    text = (tmp_path / "run" / "read" / "files.csv").read_text()
+    rows = list(csv.DictReader(text.splitlines(keepends=True)))
+    assert len(rows) == len(expected)
+    assert Counter(row["use"] for row in rows) == Counter(reason or "used" for reason in expected.values())
+    assert {"scene/line\nbreak.png", "scene/not-utf8-\\udcff\\udce9.png"} <= {row["file"] for row in rows}
+    back = load(Dataset, tmp_path / "run" / "read")
+    assert back.uris == data.uris and back.digest == data.digest and back.excused == data.excused
+    np.testing.assert_array_equal(back.facts.phash, data.facts.phash)
+    assert all(Path(back.root, uri).exists() for uri in back.uris)
+
+
+def test_order_and_digest_do_not_depend_on_the_file_system(read, tmp_path):
+    names = ["b/2.png", "a/1.png", "a-b/3.png", "a/sub/4.png"]
+    one = read(tree(tmp_path / "one", *names))
+    for number, name in reversed(list(enumerate(names))):
+        picture(tmp_path / "two" / name, number)
+    two = read(tmp_path / "two")
+    assert one.uris == ("a-b/3.png", "a/1.png", "a/sub/4.png", "b/2.png")
+    assert (one.uris, one.digest) == (two.uris, two.digest)
+    picture(tmp_path / "two" / "b" / "2.png", 77)
+    assert read(tmp_path / "two").digest != one.digest
+
+
+def test_a_second_look_takes_facts_from_the_cache(read, tmp_path, monkeypatch):
+    folder = tree(tmp_path / "data", "a/1.png", "b/2.png", "b/3.png")
+    first = read(folder)
+    picture(folder / "b" / "4.png", 4)
+    seen = []
+    whole = file_inspection.inspect
+    monkeypatch.setattr(file_inspection, "inspect", lambda content: seen.append(1) or whole(content))
+    second = read(folder, name="again")
+    assert len(seen) == 1
+    np.testing.assert_array_equal(first.facts.histogram, second.facts.histogram[:3])
+    assert second.facts.grey_std.tolist()[:3] == first.facts.grey_std.tolist()
+
+
+def test_what_was_seen_before_an_interruption_is_kept(read, tmp_path, monkeypatch):
+    monkeypatch.setenv("HEADSTART_THREADS", "1")  # in order: of several threads the last may be done before the first
+    folder = tree(tmp_path / "data", *(f"{c}/{n}.png" for c in "ab" for n in range(40)))
+    whole, seen = file_inspection.inspect, []
+
+    def interrupted(content):
+        seen.append(1)
+        if len(seen) == 60:
+            raise KeyboardInterrupt
+        return whole(content)
+
+    monkeypatch.setattr(file_inspection, "inspect", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        read(folder)
+    seen[:] = [0] * 1000
+    read(folder, name="again")
+    assert 0 < len(seen) - 1000 < 80
+
+
+@pytest.mark.parametrize("words", [("train", "val", "test"), ("train", "valid"), ("Train", "validation", "TEST")])
+def test_given_splits(read, tmp_path, words):
+    data = read(tree(tmp_path / "data", *(f"{word}/{name}/{i}.png" for word in words for name in "ab" for i in (1, 2))))
+    assert data.class_names == ("a", "b")
+    expected = {"valid": "val", "validation": "val"}
+    assert data.split == tuple(expected.get(w, w) for w in (uri.split("/")[0].lower() for uri in data.uris))
+
+
+def test_folders_named_like_splits_may_be_classes(read, tmp_path):
+    vehicles = read(tree(tmp_path / "vehicles", "train/1.png", "car/2.png", "test/3.png"))
+    assert vehicles.class_names == ("car", "test", "train") and set(vehicles.split) == {""}
+    flat = read(tree(tmp_path / "flat", "train/1.png", "test/2.png"), name="flat")
+    assert flat.class_names == ("test", "train")
+
+
+def test_pictures_above_the_class_folders_are_excused(read, tmp_path):
+    data = read(tree(tmp_path / "data", "train/a/1.png", "train/b/2.png", "train/loose.png", "test/a/3.png", "top.png"))
+    assert [(one.uri, one.reason) for one in data.excused] == [
+        ("top.png", "outside_a_class"),
+        ("train/loose.png", "outside_a_class"),
+    ]
+    assert "train/" in data.excused[0].detail
+
+
+def test_empty_classes_stay_and_folders_of_other_things_are_none(read, tmp_path):
+    folder = tree(tmp_path / "data", "a/1.png", "b/2.png")
+    (folder / "empty").mkdir()
+    (folder / "broken").mkdir()
+    (folder / "broken" / "x.jpg").write_bytes(b"")
+    (folder / "annotations").mkdir()
+    (folder / "annotations" / "a.xml").write_text("<a/>")
+    (folder / ".git").mkdir()
+    data = read(folder)
+    assert data.class_names == ("a", "b", "broken", "empty")
+
+
+def test_two_links_to_one_folder_are_two_folders(read, tmp_path):
+    folder = tree(tmp_path / "data", "a/1.png")
+    (folder / "b").symlink_to("a", target_is_directory=True)
+    assert read(folder).uris == ("a/1.png", "b/1.png")
+
+
+def test_the_runs_own_folder_is_not_read(context, store, tmp_path):
+    folder = tree(tmp_path / "data", "a/1.png", "b/2.png")
+    inside = context(data=folder, store=store, name="data/runs/first")
+    picture(inside.run.path / "thumbnails" / "1.png")
+    data = run(folder, ctx=inside)
+    assert data.class_names == ("a", "b")
+    assert [(one.uri, one.reason) for one in data.excused] == [("runs/first", "hidden")]
+
+
+def test_what_may_not_be_read_is_excused(read, tmp_path, monkeypatch):
+    """Tests may run as root, whom no permission stops: the system's answer is injected."""
+    folder = tree(tmp_path / "data", "a/1.png", "b/2.png", "b/locked.png", "closed/3.png")
+    scandir = os.scandir
+
+    def guarded_open(path, *args, **named):
+        if str(path).endswith("locked.png"):
+            raise PermissionError(13, "Permission denied", path)
+        return open(path, *args, **named)  # noqa: PTH123 - it stands in for the builtin
+
+    def guarded_scandir(path):
+        if str(path).endswith("closed"):
+            raise PermissionError(13, "Permission denied", path)
+        return scandir(path)
+
+    monkeypatch.setattr(preprocessing, "open", guarded_open, raising=False)
+    monkeypatch.setattr(os, "scandir", guarded_scandir)
+    data = read(folder)
+    assert [(one.uri, one.reason) for one in data.excused] == [("b/locked.png", "permission"), ("closed", "permission")]
+    assert data.class_names == ("a", "b", "closed")
+
+
+# ---------------------------------------------------------------- errors
+
+
+def test_no_such_folder_names_the_nearest(read, tmp_path):
+    tree(tmp_path / "textile", "a/1.png")
+    with pytest.raises(DataError, match="no folder") as caught:
+        read(tmp_path / "textiles")
+    assert "`textile`" in caught.value.hint
+
+
+def test_no_such_folder_and_none_near_tells_how_one_looks(read, tmp_path):
+    (tmp_path / "textile.txt").write_text("")
+    with pytest.raises(DataError, match="no folder") as caught:
+        read(tmp_path / "textile")
+    assert "one sub-folder a class" in caught.value.hint
+
+
+def test_a_file_is_no_folder(read, tmp_path):
+    with pytest.raises(DataError, match="is a file"):
+        read(picture(tmp_path / "a.png"))
+
+
+def test_a_folder_without_pictures_says_what_is_there(read, tmp_path):
+    for name in ("a/x.csv", "a/y.csv", "b/z.txt", "b/cut.png"):
+        (tmp_path / "data" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "data" / name).write_text("text")
+    with pytest.raises(DataError) as caught:
+        read(tmp_path / "data")
+    for part in ("no usable picture", "2 .csv", "1 .txt", "1 .png", "2 sub-folders (a, b)", "4 not a picture"):
+        assert part in caught.value.what
+
+
+def test_an_empty_folder(read, tmp_path):
+    (tmp_path / "data").mkdir()
+    with pytest.raises(DataError, match=r"no files; no sub-folders"):
+        read(tmp_path / "data")
+
+
+def test_pictures_without_class_folders(read, tmp_path):
+    with pytest.raises(DataError, match="all 2 pictures lie directly"):
+        read(tree(tmp_path / "data", "1.png", "2.png"))
+
+
+def test_one_class_is_too_few_and_one_picture_is_not(read, tmp_path):
+    folder = tree(tmp_path / "data", "a/1.png", "a/2.png")
+    with pytest.raises(DataError, match="only one class"):
+        read(folder)
+    assert read(tree(folder, "b/1.png"), name="two").targets.tolist() == [0, 0, 1]
+
+
+# ---------------------------------------------------------------- words
+
+
+def test_the_closing_line_counts(context, store, tmp_path, capsys):
+    write_zoo(tmp_path / "zoo")
+    ctx = context(data=tmp_path / "zoo", store=store)
+    ctx.say = Say()
+    run(tmp_path / "zoo", ctx=ctx)
+    line = capsys.readouterr().err
+    assert line.startswith("read     38 pictures in 2 classes (1 more without any), 24 files excused (7 truncated, ")
+
+
+def test_two_reads_write_the_same_bytes(read, tmp_path):
+    write_zoo(tmp_path / "zoo")
+    read(tmp_path / "zoo", name="one")
+    read(tmp_path / "zoo", name="two")
+    one, two = tmp_path / "one" / "read", tmp_path / "two" / "read"
+    names = sorted(path.name for path in one.iterdir())
+    assert names == sorted(path.name for path in two.iterdir())
+    assert all((one / name).read_bytes() == (two / name).read_bytes() for name in names)
+    assert json.loads((one / "value.json").read_text())["name"] == "zoo"
+
+
+@pytest.mark.medium
+def test_the_textile_pictures(context, textile, shared_store):
+    data = run(textile, ctx=context(data=textile, store=shared_store))
+    assert data.class_names == ("global", "local", "nominal")
+    assert np.bincount(data.targets).tolist() == [500, 500, 1000]
+    assert not data.excused and set(data.facts.width_px.tolist()) == {250}
+    np.testing.assert_allclose(data.facts.histogram.sum(axis=1), 1, atol=1e-6)
+
+
+def test_copies_are_both_used(read, tmp_path):
+    folder = tree(tmp_path / "data", "a/1.png", "b/2.png")
+    shutil.copy(folder / "a" / "1.png", folder / "b" / "copy.png")
+    data = read(folder)
+    assert data.digests[0] == data.digests[2] and len(data.uris) == 3

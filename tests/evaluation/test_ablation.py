@@ -1,0 +1,309 @@
+"""The table "did it pay", on answers made by hand: rows, paired differences to the digit, and what is concluded."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from headstart.core.types import (
+    Adapted,
+    CurvePoint,
+    Depth,
+    Embeddings,
+    EmbedKey,
+    Feature,
+    FittedHead,
+    Score,
+    TunedNetwork,
+    Tuning,
+)
+from headstart.evaluation import ablation
+from headstart.evaluation.ablation import PROBE, RANDOM, TUNED
+from headstart.evaluation.baselines import HISTOGRAM, MAJORITY, Bench
+from headstart.statistics.bootstrap import mean_bootstrap
+from judged_sets import dataset, splits
+from tuned_samples import RECIPE, SPEC, log
+
+SURE = 4.0
+
+
+def answers(name, y, right):
+    """A trunk whose features say the true class where `right`, else the next one; a head that passes them on."""
+    said = np.where(right, y, (y + 1) % 3)
+    x = (SURE * np.eye(3)[said]).astype(np.float32)
+    spec = dataclasses.replace(SPEC, name=name, depths=(Depth(name="features", dim=3),))
+    key = EmbedKey(backbone=name, revision="1", input=spec.input, depths=spec.depths, precision="f32", engine="made")
+    rows, vectors = np.arange(len(y)), {"features": x}
+    return Embeddings(key=key, spec=spec, rows=rows, vectors=vectors, seconds=0.0, cached=0, latency_ms=1.0)
+
+
+HEAD = FittedHead(
+    head="softmax",
+    kind="linear",
+    params={},
+    arrays={"weights": np.eye(3, dtype=np.float32), "bias": np.zeros(3, np.float32)},
+    trainable_params=12,
+)
+
+
+def network(embeddings, n_train, trained):
+    return TunedNetwork(
+        spec=embeddings.spec,
+        backbone="bundled:efficientnet_lite0",
+        recipe=RECIPE,
+        file="adapt/model.keras",
+        fitted=HEAD,
+        epochs=3,
+        alpha=1.0,
+        temperature=1.0,
+        soup=(0,),
+        trainable_params=trained,
+        n_train=n_train,
+        flops=1e12,
+    )
+
+
+class Made:
+    """A data set, a probe, a tuned network and one from random weights, each right on the pictures that are named."""
+
+    def __init__(self, context, *, probe, tuned=None, random=None, data=None, split=None, taken=True, folds_only=None):
+        self.data = data or dataset(240)
+        self.split = split or splits(self.data)
+        y, n = np.asarray(self.data.targets), len(self.data.uris)
+        right = {"probe": probe, "tuned": tuned, "random": random}
+        made = {k: answers(f"{k}:made", y, np.isin(np.arange(n), r)) for k, r in right.items() if r is not None}
+        train = self.split.train
+        held = {k: softmax(np.asarray(e.vectors["features"])[train]) for k, e in made.items()}
+        adapted = Adapted(
+            strategy="probe",
+            features=(Feature(backbone="probe:made", depth="features", dim=3),),
+            fitted=dataclasses.replace(HEAD, head="logistic"),
+            tried=(),
+            why="",
+            cv_rows=train,
+            cv_probabilities=held["probe"],
+            train_probabilities=held["probe"],
+            nested=(),
+            curve=(),
+        )
+        self.tuning = Tuning(
+            trials=(),
+            logs=(),
+            outcomes=(),
+            network=network(made["tuned"], len(train), 700) if tuned is not None else None,
+            scratch=network(made["random"], len(train), 900) if random is not None else None,
+            taken=taken,
+            why="for a test",
+            rows=train,
+            probabilities=held.get("tuned", held["probe"]),
+            probe_probabilities=held["probe"],
+        )
+        embeddings = tuple(made.values())
+        on = Bench(data=self.data, splits=self.split, embeddings=embeddings, adapted=adapted, ctx=context())
+        self.rows = {row.name: row for row in ablation.table(on, self.tuning, embeddings)}
+        self.test = self.split.test
+
+    def accuracy(self, name):
+        return next(s for s in self.rows[name].scores if s.name == "accuracy")
+
+    def verdicts(self, curve=()):
+        return {v.code: v for v in ablation.verdicts(tuple(self.rows.values()), self.tuning, curve)}
+
+
+def softmax(x):
+    e = np.exp(x - x.max(axis=1, keepdims=True))
+    return (e / e.sum(axis=1, keepdims=True)).astype(np.float32)
+
+
+@pytest.fixture
+def test_rows():
+    return splits(dataset(240)).test
+
+
+@pytest.fixture
+def made(context, test_rows):
+    """Of 60 test pictures the probe knows 40, the tuned network 50 (30 of the probe's) and random weights 15."""
+    known = {"probe": test_rows[:40], "tuned": test_rows[10:60], "random": test_rows[:15]}
+    return Made(context, **known)
+
+
+def test_every_row_answers_for_the_same_pictures_the_plainest_first(made):
+    assert list(made.rows) == [MAJORITY, HISTOGRAM, PROBE, TUNED, RANDOM]
+    for row in made.rows.values():
+        assert {s.name for s in row.scores} == {"accuracy", "balanced_accuracy", "log_loss"}
+        assert {(s.split, s.n) for s in row.scores if s.name != "balanced_accuracy"} == {("test", 60)}
+
+
+def test_accuracies_are_those_of_the_answers(made):
+    y, train = np.asarray(made.data.targets), np.asarray(made.data.targets)[made.split.train]
+    largest = np.bincount(train).argmax()
+    assert made.accuracy(MAJORITY).value == np.mean(y[made.test] == largest)
+    assert [made.accuracy(name).value for name in (PROBE, TUNED, RANDOM)] == [40 / 60, 50 / 60, 15 / 60]
+    sure = np.exp(SURE) / (np.exp(SURE) + 2)
+    expected = -(40 * np.log(sure) + 20 * np.log((1 - sure) / 2)) / 60
+    found = next(s for s in made.rows[PROBE].scores if s.name == "log_loss")
+    assert found.value == pytest.approx(expected, abs=1e-5)
+
+
+def test_differences_are_taken_picture_by_picture(made, context):
+    difference = made.rows[TUNED].difference
+    hits = np.isin(made.test, made.test[10:60]) * 1.0 - np.isin(made.test, made.test[:40])
+    assert difference.value == pytest.approx(10 / 60)
+    assert (difference.low, difference.high) == mean_bootstrap(hits, None, seed=0)[1:]
+    assert difference.method == "bootstrap"
+    assert difference.n == 60
+    assert made.rows[PROBE].difference is None
+    assert made.rows[RANDOM].difference.value == pytest.approx(-25 / 60)
+
+
+def test_the_same_accuracy_by_other_pictures_is_told_apart_from_the_same_answers(context, test_rows):
+    same = Made(context, probe=test_rows[:40], tuned=test_rows[:40]).rows[TUNED].difference
+    assert (same.value, same.low, same.high) == (0.0, 0.0, 0.0)
+    other = Made(context, probe=test_rows[:40], tuned=test_rows[20:60]).rows[TUNED].difference
+    assert other.value == 0.0
+    assert other.low < -0.1
+    assert other.high > 0.1
+
+
+def test_look_alikes_count_once(context, test_rows):
+    data = dataset(240)
+    clusters = np.arange(240)
+    clusters[test_rows] = test_rows[0] - np.arange(60) // 10  # six groups of ten
+    split = dataclasses.replace(splits(data), clusters=clusters)
+    known = {"probe": test_rows[:30], "tuned": test_rows[:45]}
+    alone = Made(context, **known).rows[TUNED].difference
+    grouped = Made(context, **known, data=data, split=split).rows[TUNED].difference
+    assert alone.value == grouped.value == 0.25
+    assert grouped.high - grouped.low > 1.5 * (alone.high - alone.low)
+
+
+def test_counts_of_pictures_and_weights(made):
+    n = len(made.split.train)
+    assert {name: row.n_train for name, row in made.rows.items()} == dict.fromkeys(made.rows, n)
+    assert [made.rows[name].trained for name in (MAJORITY, PROBE, TUNED, RANDOM)] == [0, 12, 700, 900]
+    assert made.rows[HISTOGRAM].trained == 64 * 3 + 3
+
+
+def test_the_histogram_learns_from_training_pictures_alone(context, test_rows):
+    """Pictures whose histogram is their class are told; that of test pictures does not teach."""
+    data, only_test = dataset(240), np.zeros(240, bool)
+    only_test[test_rows] = True
+    told = np.full((240, 64), 1 / 64, np.float32)
+    told[:, :3] += np.eye(3, dtype=np.float32)[np.asarray(data.targets)]
+    known = {"probe": test_rows[:40], "tuned": test_rows[:40]}
+
+    def accuracy(histogram):
+        facts = dataclasses.replace(data.facts, histogram=histogram)
+        return Made(context, **known, data=dataclasses.replace(data, facts=facts)).accuracy(HISTOGRAM).value
+
+    assert accuracy(told) == 1.0
+    assert accuracy(np.where(only_test[:, None], told, np.float32(1 / 64))) < 0.6
+
+
+def test_without_a_test_split_the_given_val_judges(context):
+    data = dataset(240)
+    split = splits(data, test=0.0, val=0.25)
+    made = Made(context, probe=split.val[:20], tuned=split.val[:30], data=data, split=split)
+    assert {s.split for row in made.rows.values() for s in row.scores} == {"val"}
+    assert made.rows[TUNED].difference.value == pytest.approx(10 / 60)
+
+
+def test_with_neither_the_first_fold_judges_and_nobody_learnt_from_it(context):
+    data = dataset(240)
+    split = splits(data, test=0.0)
+    first = np.flatnonzero(split.folds[0] == 0)
+    made = Made(context, probe=first[:20], tuned=first[:45], random=first[:10], data=data, split=split)
+    assert {(s.split, s.n) for row in made.rows.values() for s in row.scores if s.name == "accuracy"} == {("cv", 60)}
+    assert [made.accuracy(name).value for name in (PROBE, TUNED, RANDOM)] == [20 / 60, 45 / 60, 10 / 60]
+    assert [made.rows[name].n_train for name in (PROBE, HISTOGRAM, TUNED)] == [180, 180, 180]
+
+
+def test_without_a_random_twin_nothing_is_said_of_transfer(context, test_rows):
+    made = Made(context, probe=test_rows[:40], tuned=test_rows[:50])
+    assert RANDOM not in made.rows
+    assert set(made.verdicts()) == {"fine_tuning"}
+
+
+# ---------------------------------------------------------------- verdicts
+
+
+@pytest.mark.parametrize(
+    ("known", "answer", "said"),
+    [(58, "yes", "fine-tuning pays"), (41, "unclear", "cannot be told"), (15, "no", "fine-tuning loses")],
+)
+def test_fine_tuning_pays_when_the_interval_says_so(context, test_rows, known, answer, said):
+    verdict = Made(context, probe=test_rows[:40], tuned=test_rows[:known], taken=False).verdicts()["fine_tuning"]
+    assert verdict.answer == answer
+    assert verdict.sentence.startswith(said) or said in verdict.sentence
+    assert f"accuracy {(known - 40) / 60:+.3f} [" in verdict.sentence
+    assert "the frozen probe is handed over: for a test" in verdict.sentence
+
+
+@pytest.mark.parametrize(
+    ("known", "answer", "said"),
+    [
+        (58, "yes", "negative transfer: random weights, trained, do better than frozen pre-trained ones"),
+        (42, "unclear", "whether pre-trained weights help or harm cannot be told"),
+        (15, "no", "no negative transfer: the same network from random weights does worse"),
+    ],
+)
+def test_negative_transfer_is_declared_when_the_interval_says_so(context, test_rows, known, answer, said):
+    made = Made(context, probe=test_rows[:40], tuned=test_rows[:40], random=test_rows[:known])
+    verdict = made.verdicts()["negative_transfer"]
+    assert verdict.answer == answer
+    assert verdict.sentence.startswith(said)
+
+
+def point(n_train, value):
+    return CurvePoint(n_train=n_train, score=dataclasses.replace(BALANCED, value=value))
+
+
+BALANCED = Score(split="cv", name="balanced_accuracy", value=0.0, low=0.0, high=1.0, n=60, method="wilson")
+
+
+def test_labels_saved_are_read_from_the_real_curve(context, test_rows):
+    made = Made(context, probe=test_rows, tuned=test_rows, random=test_rows[::2])
+    target = next(s.value for s in made.rows[RANDOM].scores if s.name == "balanced_accuracy")
+    assert 0.4 < target < 0.6
+    curve = [point(180, 0.9), point(20, target - 0.2), point(45, target + 0.01)]
+    verdict = made.verdicts(curve)["data_saved"]
+    assert verdict.answer == "yes"
+    assert "with 45 pictures" in verdict.sentence
+    assert "1/4 of the labels" in verdict.sentence
+    first = made.verdicts([point(60, target)])["data_saved"]
+    assert "with 60 or fewer pictures" in first.sentence
+    assert "1/3 of the labels" in first.sentence
+    assert ": 72 % of the labels" in made.verdicts([point(130, target)])["data_saved"].sentence
+    assert ": 200 % of the labels" in made.verdicts([point(360, target)])["data_saved"].sentence
+
+
+def test_a_curve_that_never_gets_there_saves_nothing(context, test_rows):
+    made = Made(context, probe=test_rows[:10], tuned=test_rows, random=test_rows)
+    verdict = made.verdicts([point(45, 0.5), point(180, float("nan"))])["data_saved"]
+    assert verdict.answer == "no"
+    assert "no point of the probe's learning curve reaches the 1.000 from random weights" in verdict.sentence
+
+
+def test_work_saved_is_read_from_the_tuned_network_s_own_epochs(context, test_rows):
+    """Two folds; balanced accuracy is 1 - 0.45 of the log loss or a little more: the target is passed at epoch 2."""
+    made = Made(context, probe=test_rows, tuned=test_rows, random=test_rows[:48])
+    target = next(s.value for s in made.rows[RANDOM].scores if s.name == "balanced_accuracy")
+    near = (1 - target) / 0.45
+    held = [[near + 0.2, near - 0.1, 0.01], [near + 0.1, near - 0.1, 0.01]]
+    logs = [log(losses, losses, 3, start=near + 0.3, fold=fold) for fold, losses in enumerate(held)]
+    scratch = dataclasses.replace(made.tuning.scratch, flops=6e12)
+
+    def said(**changes):
+        tuning = dataclasses.replace(made.tuning, **{"logs": tuple(logs), "scratch": scratch, **changes})
+        return ablation.verdicts(tuple(made.rows.values()), tuning, [point(60, 1.0)])[-1].sentence
+
+    # 1e12 operations are three epochs, so that two are 2/3e12: 1/9 of 6e12
+    assert said().endswith("; the tuned network passes it after epoch 2, 1/9 of the operations")
+    assert said(scratch=dataclasses.replace(scratch, flops=5e11)).endswith("passes it after epoch 2")
+    assert said(scratch=dataclasses.replace(scratch, flops=8e11)).endswith("after epoch 2, 83 % of the operations")
+    short = dataclasses.replace(made.tuning.network, epochs=1)  # what the folds did after it is not in the network
+    assert said(network=short).endswith("of the labels")
+    past = [dataclasses.replace(one, start=one.epochs[-1].val) for one in logs]
+    assert said(logs=tuple(past)).endswith("the tuned network is past it before its first step")
+    late = [dataclasses.replace(one, epochs=one.epochs[:1]) for one in logs]
+    assert said(logs=tuple(late)).endswith("of the labels")

@@ -1,0 +1,370 @@
+"""Evaluation on synthetic features: the headline, baselines on the same pictures, verdicts, files."""
+
+import csv
+import dataclasses
+import io
+
+import numpy as np
+import pytest
+
+from headstart.core import registry
+from headstart.core.console import Say
+from headstart.core.errors import UsageError
+from headstart.core.storage import serialization
+from headstart.core.types import Adapted, CurvePoint, Evaluation, Feature, Ranking, Score
+from headstart.evaluation import verdicts
+from headstart.evaluation.baselines import MODEL, RANDOM, Features
+from headstart.evaluation.evaluate_model import run
+from headstart.evaluation.held_out_scores import Part, suspects
+from headstart.heads import cross_validation
+from headstart.heads import saved_head as answer
+from judged_sets import NAMES, dataset, embeddings, splits
+
+RANKING = Ranking(metric="log_loss", rows=(), chosen="made:good@last", why="", ties=(), survivors=("made:good",))
+
+
+def adapt(data, split, backbone, nested=(), curve=()):
+    """A logistic head as the adapt stage leaves it."""
+    head, x, y = registry.load("heads", "logistic"), backbone.vectors["last"], np.asarray(data.targets)
+    grid = list(head.grid(len(split.train), x.shape[1], 3))
+    params = [grid[len(grid) // 2]]
+    shared = {"n_classes": 3, "class_weight": None, "seed": 0}
+    train = split.train
+    fitted = next(iter(head.path(x[train], y[train], params=params, **shared)))
+    held = cross_validation.held_out(head, x[train], y[train], split.folds[:, train], grid=params, **shared)[0]
+    return Adapted(
+        strategy="probe",
+        features=(Feature(backbone=backbone.spec.name, depth="last", dim=x.shape[1]),),
+        fitted=fitted,
+        tried=(),
+        why="for a test",
+        cv_rows=train,
+        cv_probabilities=held.mean(axis=0).astype(np.float32),
+        train_probabilities=answer.probabilities(fitted.kind, fitted.arrays, x[train]),
+        nested=nested,
+        curve=curve,
+    )
+
+
+def made(context, *, n=400, signal=2.0, data=None, split=None, control=0.0, nested=(), curve=(), **settings):
+    data = data or dataset(n)
+    split = split or splits(data)
+    backbone = embeddings(data, "made:good", {"last": signal})
+    controls = (
+        ()
+        if control is None
+        else (
+            embeddings(
+                data,
+                "random:made:good",
+                {"inner": 0.0, "last": control},
+                rows=split.train[:: len(split.train) // 200][:200],
+                seed=7,
+            ),
+        )
+    )
+    ctx = context(**settings)
+    ctx.say = Say(err=io.StringIO())
+    adapted = adapt(data, split, backbone, nested, curve)
+    found = run(data, split, (backbone,), adapted, RANKING, ctx=ctx, controls=controls)
+    return found, ctx, data, split
+
+
+def one(scores, split, name, subject=""):
+    [found] = [s for s in scores if (s.split, s.name, s.subject) == (split, name, subject)]
+    return found
+
+
+def verdict(found, code):
+    [answer] = [v for v in found.verdicts if v.code == code]
+    return answer
+
+
+def test_the_headline_is_of_exactly_the_test_pictures(context):
+    found, ctx, data, split = made(context)
+    assert found.split == "test"
+    np.testing.assert_array_equal(found.rows, split.test)
+    accuracy = one(found.scores, "test", "accuracy")
+    right = found.probabilities.argmax(axis=1) == data.targets[split.test]
+    assert accuracy.value == pytest.approx(right.mean())
+    assert accuracy.n == 100
+    assert np.trace(found.confusion) == right.sum()
+    assert found.confusion.sum() == sum(b.n for b in found.calibration) == 100
+    assert {s.split for s in found.scores} == {"train", "cv", "test"}
+    assert {s.subject for s in found.scores} == {"", *NAMES}
+    line = ctx.say.err.getvalue()
+    shown = f"{accuracy.value:.3f} [{accuracy.low:.3f}, {accuracy.high:.3f}] (n = 100)"
+    assert line.startswith(f"evaluate test accuracy {shown}")
+    assert "majority class" in line
+
+
+def test_without_a_test_split_val_and_then_cv_judge(context):
+    data = dataset(300)
+    found, *_ = made(context, data=data, split=splits(data, test=0, val=0.2))
+    assert found.split == "val"
+    nested = (Score(split="cv", name="accuracy", value=0.5, low=0.4, high=0.6, n=300, method="nested"),)
+    found, *_ = made(context, data=data, split=splits(data, test=0), nested=nested)
+    assert found.split == "cv"
+    assert one(found.scores, "cv", "accuracy") == nested[0]
+    assert len(found.rows) == 300
+    assert one(found.baselines, "cv", "accuracy", "kNN").n == 300
+
+
+def test_baselines_come_in_the_same_scores(context):
+    found, _, data, split = made(context)
+    assert {s.subject for s in found.baselines} == {
+        "majority class",
+        "kNN",
+        "colour histogram",
+        "random trunk",
+        "model on the same pictures",
+    }
+    own = {s.name for s in found.scores if not s.subject}
+    for subject in {s.subject for s in found.baselines}:
+        assert {s.name for s in found.baselines if s.subject == subject} == own
+    majority = one(found.baselines, "test", "accuracy", "majority class")
+    common = np.bincount(data.targets[split.train]).argmax()
+    assert majority.value == pytest.approx(np.mean(data.targets[split.test] == common))
+    assert one(found.baselines, "test", "roc_auc", "majority class").value == 0.5
+    assert one(found.baselines, "test", "accuracy", "kNN").value > majority.value
+    assert {s.n for s in found.baselines if s.split == "screen"} == {200}
+    same = one(found.baselines, "screen", "accuracy", "model on the same pictures")
+    assert same.value > one(found.baselines, "screen", "accuracy", "random trunk").value
+
+
+def test_verdicts_say_what_was_built_in(context):
+    found, *_ = made(context, n=1600)
+    assert verdict(found, "headline").answer == "yes"
+    transfer = verdict(found, "transfer")
+    assert transfer.answer == "yes"
+    assert "on the same 200 pictures" in transfer.sentence
+    assert "random trunk" in transfer.sentence
+    assert "colour histogram" in transfer.sentence
+    assert verdict(found, "overfitting").answer == "no"
+    assert verdict(found, "enough_data").answer == "unclear"
+    assert "uneven_classes" not in {v.code for v in found.verdicts}
+
+
+def test_transfer_that_does_not_pay_is_called_so(context):
+    found, *_ = made(context, signal=0.5, control=3.0)
+    assert verdict(found, "transfer").answer == "no"
+    found, *_ = made(context, control=None, name="c")
+    assert "random trunk" not in verdict(found, "transfer").sentence
+    assert verdict(found, "transfer").answer == "yes"
+
+
+def test_transfer_that_cannot_be_told_is_unclear():
+    rng, y = np.random.default_rng(0), np.arange(60) % 3
+    given = [Features(subject=name, part=_part(y, rng.dirichlet(np.ones(3), 60))) for name in (MODEL, RANDOM)]
+    found = verdicts.transfer(given, np.arange(60))
+    assert found.answer == "unclear"
+    assert "cannot be told" in found.sentence
+
+
+@pytest.mark.parametrize(("count", "answer"), [(18, "unclear"), (21, "yes")])
+def test_from_a_handful_of_pictures_nothing_is_claimed_of_transfer(count, answer):
+    y = np.arange(count) % 3
+    sure, blind = 0.85 * np.eye(3)[y] + 0.05, np.full((count, 3), 1 / 3)
+    given = [Features(subject=name, part=_part(y, p)) for name, p in ((MODEL, sure), (RANDOM, blind))]
+    found = verdicts.transfer(given, np.arange(count))
+    assert found.answer == answer
+    assert ("from so few pictures" in found.sentence) == (answer == "unclear")
+
+
+def test_a_model_of_noise_is_not_called_better_than_the_majority(context):
+    found, *_ = made(context, signal=0.0)
+    assert verdict(found, "headline").answer in ("no", "unclear")
+
+
+@pytest.mark.parametrize(
+    ("rights", "answer", "words"),
+    [(55, "yes", "which it beats"), (30, "unclear", "from which it cannot be told"), (3, "no", "which is better")],
+)
+def test_the_headline_says_whether_it_beats_the_majority_class(rights, answer, words):
+    """Of 60 pictures, 30 are of the majority class; `rights` are answered rightly, in an order without a pattern."""
+    y = np.arange(60) % 2
+    order = np.random.default_rng(0).permutation(60)
+    answers = np.where(np.isin(np.arange(60), order[:rights]), y, 1 - y)
+    part = _part(y, np.eye(2)[answers], answers)
+    accuracy = Score(split="test", name="accuracy", value=rights / 60, low=0.0, high=1.0, n=60)
+    found = verdicts.headline(part, [accuracy, dataclasses.replace(accuracy, name="balanced_accuracy")], 0, "ash")
+    assert found.answer == answer
+    assert found.sentence.endswith(f"always answering `ash` gives 0.500, {words}")
+
+
+def test_a_nested_headline_says_so_and_is_held_against_the_share():
+    y = np.arange(60) % 2
+    part = _part(y, np.eye(2)[y], y, split="cv")
+    nested = Score(split="cv", name="accuracy", value=0.55, low=0.42, high=0.67, n=60, method="wilson")
+    scores = [nested, dataclasses.replace(nested, name="balanced_accuracy")]
+    found = verdicts.headline(part, scores, 0, "ash", scores)
+    assert found.answer == "unclear", "plain cross-validation, all right here, is not what the sentence tells"
+    assert "on nested held-out folds (n = 60)" in found.sentence
+    assert "on held-out folds" in verdicts.headline(part, scores, 0, "ash").sentence
+
+
+def test_an_accuracy_that_hides_a_class_is_told(context):
+    data = dataset(600, shares=(0.7, 0.2, 0.1))
+    rng = np.random.default_rng(0)
+    part = _part(data.targets, rng.dirichlet(np.ones(3), 600), np.where(data.targets == 2, 0, data.targets))
+    accuracy = Score(split="test", name="accuracy", value=0.9, low=0.87, high=0.92, n=600)
+    scores = [accuracy, dataclasses.replace(accuracy, name="balanced_accuracy", value=0.667)]
+    table = np.array([[420, 0, 0], [0, 120, 0], [60, 0, 0]])
+    [found] = verdicts.uneven_classes(part, scores, table, NAMES)
+    assert "of 60 pictures of `cedar` 0 are found and 60 are called `ash`" in found.sentence
+
+
+def _part(y, p, answers=None, split="test"):
+    rows = np.arange(len(y))
+    return Part(
+        split=split, rows=rows, y=y, p=p, answers=p.argmax(axis=1) if answers is None else answers, clusters=rows
+    )
+
+
+def test_learning_by_heart_is_called_overfitting():
+    y = np.arange(600) % 3
+    perfect, chance = np.eye(3)[y], np.random.default_rng(0).dirichlet(np.ones(3), 600)
+    found = verdicts.overfitting(_part(y, perfect, split="train"), _part(y, chance))
+    assert found.answer == "yes"
+    assert "a gap of 0.6" in found.sentence
+
+
+def test_a_few_pictures_without_an_error_tell_nothing_of_overfitting():
+    for n, said in ((6, "unclear"), (30, "unclear"), (300, "no")):
+        y = np.arange(n) % 2
+        part = _part(y, np.eye(2)[y])
+        found = verdicts.overfitting(dataclasses.replace(part, split="train"), part)
+        assert found.answer == said
+        assert "000]" not in found.sentence
+
+
+def test_overfitting_on_few_pictures_cannot_be_told():
+    y = np.arange(20) % 2
+    answers = np.where(np.arange(20) < 2, 1 - y, y)
+    part = _part(y, np.eye(2)[answers], answers, split="cv")
+    found = verdicts.overfitting(dataclasses.replace(part, split="train"), part)
+    assert found.answer == "unclear"
+    assert found.sentence.startswith("this cannot be told on so few pictures: accuracy is 0.900")
+    assert "held-out ones in plain cross-validation" in found.sentence
+
+
+def _curve(points, width, name="accuracy"):
+    return [
+        CurvePoint(n_train=n, score=Score(split="cv", name=name, value=v, low=v - width, high=v + width, n=400))
+        for n, v in points
+    ]
+
+
+@pytest.mark.parametrize(
+    ("curve", "answer"),
+    [
+        (_curve([(100, 0.6), (200, 0.7), (400, 0.8), (800, 0.9)], 0.02), "no"),
+        (_curve([(100, 1.0), (200, 0.9), (400, 0.8), (800, 0.7)], 0.02, "log_loss"), "no"),
+        (_curve([(100, 0.8), (200, 0.801), (400, 0.8), (800, 0.801)], 0.005), "yes"),
+        (_curve([(100, 0.8), (200, 0.81), (400, 0.8), (800, 0.82)], 0.2), "unclear"),
+        (_curve([(100, 0.6), (200, 0.9)], 0.01), "unclear"),
+    ],
+)
+def test_the_curve_tells_whether_more_pictures_help(curve, answer):
+    assert verdicts.enough_data(curve).answer == answer
+
+
+def test_nothing_is_claimed_far_beyond_the_curve():
+    found = verdicts.enough_data(_curve([(100, 0.6), (200, 0.7), (400, 0.8)], 0.01))
+    assert "800 instead of 400 should add about 0.100" in found.sentence
+    assert "beyond 1,600" in found.sentence
+
+
+def test_wrong_labels_are_the_first_suspects(context):
+    data = dataset(400)
+    split = splits(data)
+    backbone = embeddings(data, "made:good", {"last": 6.0})
+    wrong = split.train[:12]
+    targets = data.targets.copy()
+    targets[wrong] = (targets[wrong] + 1) % 3
+    data = dataclasses.replace(data, targets=targets)
+    found = run(data, split, (backbone,), adapt(data, split, backbone), RANKING, ctx=context())
+    assert set(found.suspects[:12].tolist()) == set(wrong.tolist())
+    assert len(found.suspects) < 30
+
+
+def test_confident_right_answers_are_no_suspects():
+    y = np.arange(30) % 3
+    assert len(suspects({"test": _part(y, np.eye(3)[y] * 0.9 + 1 / 30)})) == 0
+
+
+def test_a_threshold_comes_from_cross_validation_and_moves_the_answers(context):
+    plain, _, data, split = made(context)
+    found, *_ = made(context, positive="cedar", name="b")
+    assert 0 < found.threshold < 1
+    assert plain.threshold is None
+    answered = found.confusion[:, 2].sum()
+    assert answered == (found.probabilities[:, 2] >= found.threshold).sum()
+    targets = data.targets.copy()
+    targets[split.test] = 0
+    other, *_ = made(context, data=dataclasses.replace(data, targets=targets), split=split, positive="cedar", name="c")
+    assert other.threshold == found.threshold
+
+
+def test_nested_scores_of_other_answers_do_not_stand_beside_a_threshold(context):
+    """Nested cross-validation answers with the most probable class: its accuracy is not that of the threshold."""
+    data = dataset(300)
+    nested = tuple(
+        Score(split="cv", name=name, value=0.5, low=0.4, high=0.6, n=300, method="nested")
+        for name in ("accuracy", "log_loss")
+    )
+    found, *_ = made(context, data=data, split=splits(data, test=0), nested=nested, positive="cedar")
+    assert one(found.scores, "cv", "log_loss") == nested[1]
+    assert one(found.scores, "cv", "accuracy").value == pytest.approx(np.trace(found.confusion) / 300)
+
+
+def test_costs_are_counted_and_move_the_answers(context, tmp_path):
+    path = tmp_path / "costs.csv"
+    path.write_text("truth,ash,beech,cedar\nash,0,1,1\nbeech,1,0,1\ncedar,20,20,0\n")
+    plain, _, _, _ = made(context)
+    found, *_ = made(context, costs=str(path), name="b")
+    cost = one(found.scores, "test", "mean_cost")
+    assert cost.low <= cost.value <= cost.high
+    assert found.confusion[:, 2].sum() > plain.confusion[:, 2].sum()
+    with pytest.raises(UsageError, match="both say how to answer"):
+        made(context, costs=str(path), positive="ash", name="c")
+    with pytest.raises(UsageError, match="no class is named `oak`"):
+        made(context, positive="oak", name="d")
+
+
+def test_straddling_pictures_are_told_apart(context):
+    data = dataset(300)
+    split = splits(data)
+    pairs = [(int(split.train[i]), int(split.test[i])) for i in range(9)]
+    found, *_ = made(context, data=data, split=dataclasses.replace(split, straddling=np.array(pairs)))
+    assert one(found.scores, "test", "accuracy").n == 75
+    assert one(found.scores, "test", "accuracy", "without straddling pictures").n == 66
+
+
+def test_the_files_are_whole_and_equal_byte_for_byte(context):
+    found, ctx, data, split = made(context)
+    folder = ctx.folder("evaluate")
+    with (folder / "predictions.csv").open() as handle:
+        rows = list(csv.DictReader(handle))
+    assert [r["uri"] for r in rows if r["split"] == "test"] == [data.uris[i] for i in split.test]
+    assert {r["split"] for r in rows} == {"test", "cv"}
+    right = np.mean([r["truth"] == r["answer"] for r in rows if r["split"] == "test"])
+    assert right == pytest.approx(one(found.scores, "test", "accuracy").value)
+    assert float(rows[0]["p ash"]) == pytest.approx(found.probabilities[0, 0], rel=1e-5)
+    with (folder / "scores.csv").open() as handle:
+        assert len(list(csv.DictReader(handle))) == len(found.scores) + len(found.baselines)
+    loaded = serialization.load(Evaluation, folder)
+    assert serialization.as_json(loaded) == serialization.as_json(found)
+    _, again, *_ = made(context, name="again")
+    for path in sorted(folder.iterdir()):
+        assert path.read_bytes() == (again.folder("evaluate") / path.name).read_bytes(), path.name
+
+
+def test_knn_learns_from_fewer_pictures_when_many_are_asked(context, monkeypatch):
+    monkeypatch.setattr("headstart.evaluation.baselines.SEARCHED", 60)
+    monkeypatch.setattr("headstart.evaluation.baselines.PAIRS", 100)
+    found, *_ = made(context)
+    assert one(found.baselines, "test", "accuracy", "kNN").n == 100
+    data = dataset(300)
+    found, *_ = made(context, data=data, split=splits(data, test=0), name="b")
+    assert one(found.baselines, "cv", "accuracy", "kNN").n == 60

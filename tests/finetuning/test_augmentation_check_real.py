@@ -1,0 +1,74 @@
+"""Auditions by a real trunk on real pictures: handwriting faces one way, cloth does not."""
+
+import re
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from headstart.backbones import loading
+from headstart.core.console import Say
+from headstart.finetuning.inputs.augmentation_check import audition
+from headstart.images import preprocessing
+from headstart.networks.openvino_engine import BATCH
+
+MIRRORED = "mirroring left and right"
+N = 48
+
+
+@pytest.fixture(scope="module")
+def lite(shared_store, textile):
+    """Pictures (n, S, S, 3) uint8 -> features of the inner depths of Lite0 with its ImageNet weights; its input."""
+    found = loading.find("bundled:efficientnet_lite0")
+    some = [
+        preprocessing.decode(f.read_bytes(), found.spec.input) for f in sorted((textile / "local").glob("*.jpg"))[:8]
+    ]
+    engine = loading.ready(found, shared_store, Say(quiet=True), np.stack(some), threads=2)
+
+    def features(seen):
+        batches = ((at, seen[at : at + BATCH]) for at in range(0, len(seen), BATCH))
+        return np.concatenate([np.concatenate(out[:-1], axis=1) for _, out in engine.run(batches)])
+
+    return features, found.spec.input
+
+
+def costs(why):
+    """Words of each change that the sentence tells -> least log loss that it costs, for certain."""
+    return {words: float(low) for words, low in re.findall(r"([a-z][\w ]+) [-+][\d.]+ \[([-+][\d.]+), ", why)}
+
+
+@pytest.mark.medium
+def test_a_written_two_is_not_its_mirror_image(lite):
+    """Handwritten twos (scikit-learn's digits) against mirrored ones: which way it faces is all that differs."""
+    from sklearn.datasets import load_digits
+
+    features, spec = lite
+    known, y = load_digits(), np.arange(N) % 2
+    twos = (known.images[known.target == 2][:N] * 15).astype(np.uint8)
+    size = (spec.size_px, spec.size_px)
+    drawn = [Image.fromarray(two[:, ::-1] if label else two) for two, label in zip(twos, y, strict=True)]
+    x = np.stack([np.asarray(one.resize(size, Image.Resampling.BILINEAR).convert("RGB")) for one in drawn])
+    found = audition(features, x, y, n_classes=2)
+    assert found.domain == "digits"
+    assert costs(found.why)[MIRRORED] > 0.03
+
+
+@pytest.mark.medium
+def test_cloth_is_its_mirror_image(lite, textile):
+    features, spec = lite
+    folders = sorted(p for p in textile.iterdir() if p.is_dir())
+    files = [f for folder in folders for f in sorted(folder.glob("*.jpg"))[: N // 3]]
+    x = np.stack([preprocessing.decode(f.read_bytes(), spec) for f in files])
+    found = audition(features, x, np.repeat(np.arange(3), N // 3), n_classes=3)
+    assert found.domain == "texture"
+    assert costs(found.why).get(MIRRORED, 0.0) <= 0
+
+
+def test_what_a_head_knows_by_chance_is_not_listened_to():
+    """Classes drawn by lot: now and then a head looks better than guessing, and no change could make it worse."""
+    x = np.random.default_rng(0).normal(size=(60, 2)).astype(np.float32)
+    for seed in (2, 7, 44):  # of the first 60 those that look like knowledge
+        y = np.random.default_rng(seed).permutation(60) % 2
+        found = audition(lambda seen: x, np.zeros((60, 4, 4, 3), np.uint8), y, n_classes=2)
+        assert found.domain == "digits"
+        assert "too little to hear" in found.why

@@ -1,0 +1,95 @@
+"""What moved, and what wants to move most."""
+
+import numpy as np
+import pytest
+
+from headstart.core.errors import NoOpError
+from headstart.core.recipe import Recipe
+from headstart.finetuning.network import trainable_network
+from headstart.finetuning.network.weight_movement import gradient_norms, require_moved
+from small_nets import descend, features, fitted, inputs_of, pictures, raw, small_trunk
+
+X = pictures()
+Y = np.eye(3, dtype=np.float32)[[0, 1, 2, 0, 1, 2]]
+
+
+@pytest.fixture(scope="module")
+def trunk():
+    return small_trunk()
+
+
+def made(trunk, **changes):
+    model, spec = trunk
+    asked = Recipe(**{"backbone": spec.name, "depths": ("last",), "blocks": 2, **changes})
+    start = fitted(raw(features(model, spec, X), asked.depths))
+    net = trainable_network.build(model, spec, asked, start=start, n_classes=3)
+    return net, inputs_of(net, model, spec, X)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{}, {"strategy": "lora"}, {"strategy": "norms"}, {"strategy": "scratch"}, {"strategy": "probe", "head": "mlp"}],
+)
+def test_a_step_of_every_strategy_moves_its_blocks_and_no_other_weight(trunk, changes):
+    net, given = made(trunk, **changes)
+    before = net.get(frozen=True)
+    descend(net, given, Y)
+    after = net.get(frozen=True)
+    require_moved(net, before, after, net.factors())
+    moved = {path for path in after if not np.array_equal(after[path], before[path])}
+    for block in net.blocks:
+        assert moved & {v.path for v in block.variables}, block.name
+    assert moved <= {v.path for block in net.blocks for v in block.variables} | {v.path for v in net.statistics}
+
+
+def test_a_block_that_stands_still_is_named(trunk):
+    net, given = made(trunk)
+    before = net.get(frozen=True)
+    descend(net, given, Y)
+    after = net.get(frozen=True)
+    after |= {v.path: before[v.path] for v in net.blocks[0].variables}
+    with pytest.raises(NoOpError, match="after one step nothing has moved in mid$"):
+        require_moved(net, before, after, net.factors())
+    held = {**net.factors(), **{v.path: 0.0 for v in net.blocks[0].variables}}
+    require_moved(net, before, after, held)
+
+
+def test_a_frozen_weight_that_moved_is_named(trunk):
+    net, given = made(trunk)
+    before = net.get(frozen=True)
+    descend(net, given, Y)
+    after = net.get(frozen=True)
+    frozen = next(path for path in after if path.endswith("moving_mean"))
+    after[frozen] = after[frozen] + 1
+    with pytest.raises(NoOpError, match=f"1 frozen weights have moved: `{frozen}`"):
+        require_moved(net, before, after, net.factors())
+    held = {**net.factors(), **{v.path: 0.0 for v in net.blocks[0].variables}}
+    with pytest.raises(NoOpError, match="frozen weights have moved"):
+        require_moved(net, before, net.get(frozen=True), held)
+
+
+def loss(net, given):
+    z = np.asarray(net.model(given), np.float64)
+    z -= z.max(axis=1, keepdims=True)
+    return float(-(Y * (z - np.log(np.exp(z).sum(axis=1, keepdims=True)))).sum(axis=1).mean())
+
+
+def test_gradient_norms_are_those_of_finite_differences(trunk):
+    net, given = made(trunk, strategy="norms", part="all")
+    found = gradient_norms(net, given, Y)
+    assert list(found) == ["low", "mid", "last"]
+    block = net.blocks[0]
+    slopes, size, step = [], 0.0, 1e-2
+    for v in block.variables:
+        kept = np.asarray(v).copy()
+        size += float((kept.astype(np.float64) ** 2).sum())
+        for at in range(len(kept)):
+            ends = []
+            for sign in (1, -1):
+                moved = kept.copy()
+                moved[at] += sign * step
+                v.assign(moved)
+                ends.append(loss(net, given))
+            slopes.append((ends[0] - ends[1]) / (2 * step))
+        v.assign(kept)
+    assert found["low"] == pytest.approx(np.linalg.norm(slopes) / np.sqrt(size), rel=0.05)

@@ -1,0 +1,454 @@
+"""The model card: metadata that the hub reads, limits that were planted and found, nothing of the machine."""
+
+import dataclasses
+import re
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import yaml as other_yaml
+from huggingface_hub import ModelCard
+
+from headstart.api import pipeline
+from headstart.core.console import Say
+from headstart.core.errors import DataError
+from headstart.core.run import energy
+from headstart.core.storage.yaml_text import yaml
+from headstart.core.types import Doubted, Finding, Outcome, Score, Verdict
+from headstart.reporting.card import (
+    card_data,
+    hub_metadata,
+    limitations,
+    markdown,
+    resource_use,
+    shortcut_learning,
+    slices,
+)
+from headstart.reporting.card.write_card import render, run
+from made_runs import TARGETS, TEST, TRUTH, N, dataset, write, wrong
+
+
+@pytest.fixture
+def made(tmp_path, context):
+    """A function that writes a run and gathers what its card tells of."""
+
+    def make(data=None, answers=None, **changes):
+        path = write(
+            tmp_path / "run",
+            dataset(TARGETS) if data is None else data,
+            wrong(0, 1) if answers is None else answers,
+            **changes,
+        )
+        return card_data.gather(context(name=path.name))
+
+    return make
+
+
+def section(card, name):
+    return card.partition(f"## {name}\n")[2].partition("\n## ")[0]
+
+
+# ---------------------------------------------------------------- metadata
+
+
+def test_the_hub_reads_the_metadata(made):
+    card = ModelCard(render(made()))
+    assert card.data.license == "apache-2.0"
+    assert card.data.library_name == "headstart"
+    assert card.data.pipeline_tag == "image-classification"
+    assert card.data.datasets is None  # the hub takes names there for data sets of its own
+    assert card.data.eval_results[0].dataset_name == "blocks"
+    assert {"transfer-learning", "openvino"} <= set(card.data.tags)
+    by_name = {one.metric_type: one for one in card.data.eval_results}
+    assert card.data.metrics == list(by_name) == ["accuracy", "balanced_accuracy", "macro_f1", "log_loss", "ece"]
+    accuracy = by_name["accuracy"]
+    assert accuracy.metric_value == pytest.approx(88 / 90, abs=1e-6)
+    assert accuracy.dataset_split == "test"
+    assert accuracy.metric_args["low"] < accuracy.metric_value < accuracy.metric_args["high"]
+    assert accuracy.metric_args["n"] == 90
+    assert card.data.eval_results[0].dataset_revision == dataset(TARGETS).digest
+
+
+def test_several_licences_or_an_unknown_one_are_other(made, tmp_path):
+    of = made()
+    assert hub_metadata.metadata(of)["license"] == "apache-2.0"
+    entry = of.model.trunks[0]
+
+    def told(*licences):
+        trunks = tuple(_with(entry, licence=licence) for licence in licences)
+        return hub_metadata.metadata(_with(of, model=_with(of.model, trunks=trunks)))
+
+    assert told("MIT", "MIT")["license"] == "mit"
+    both = told("MIT", "Apache-2.0")
+    assert (both["license"], both["license_name"]) == ("other", "mit-and-apache-2.0")
+    assert told("see the model card")["license_name"] == "see-the-model-card"
+
+
+def _with(value, **changes):
+
+    return dataclasses.replace(value, **changes)
+
+
+def test_metadata_keeps_its_order_and_one_line_a_text():
+    value = {"b": "no", "a": ["---", "x: y # é ☂", 'quotes " and \\', "long " * 40], "c": {"d": -1e-7, "e": True}}
+    text = yaml(value)
+    assert other_yaml.safe_load(text) == value
+    assert [line.split(":")[0] for line in text.splitlines() if line[0] not in " -"] == ["b", "a", "c"]
+    assert "☂" in text and "---" not in text.splitlines()
+    assert len(text.splitlines()) == 9
+
+
+def test_a_score_of_which_the_ends_are_not_known_has_none(made):
+    of = made()
+    loss = next(s for s in of.evaluation.scores if s.name == "log_loss")
+    lone = _with(loss, low=0.0, high=float("inf"))  # all pictures that judge look alike
+    scores = tuple(lone if s is loss else s for s in of.evaluation.scores)
+    card = ModelCard(render(_with(of, evaluation=_with(of.evaluation, scores=scores))))
+    told = {one.metric_type: one.metric_args for one in card.data.eval_results}
+    assert told["log_loss"] == {"low": 0.0, "confidence": 0.95, "n": 90, "interval": "t"}
+
+
+# ---------------------------------------------------------------- text
+
+
+def test_names_cannot_become_markup(made):
+    names = ("a|b", "<script>alert(1)</script>", "`tick`\n# head")
+    data = dataset(TARGETS, names=names, name="*set* | [x](y)")
+    card = render(made(data))
+    assert "<script>" not in re.sub(r"`[^`]*`", "", card)
+    assert "\n# head" not in card
+    assert all(line.count("|") == 4 for line in section(card, "Training data").splitlines() if line.startswith("| `a"))
+    index = other_yaml.safe_load(card.split("---\n")[1])["model-index"]
+    assert index[0]["name"] == index[0]["results"][0]["dataset"]["name"] == "*set* | [x](y)"
+
+
+def test_the_card_says_nothing_of_the_machine_or_of_the_folders_name(made, tmp_path):
+    card = render(made())
+    assert "somewhere" not in card
+    assert "nowhere" not in card
+    assert str(tmp_path) not in card
+
+
+def test_all_sections_are_there_in_order(made):
+    card = render(made())
+    heads = re.findall(r"^## (.*)$", card, re.M)
+    assert heads == [
+        "Intended use",
+        "Training data",
+        "Results",
+        "Calibration and doubt",
+        "Limits found",
+        "Model and licence",
+        "How to use",
+        "Time and energy",
+    ]
+    assert "Always answering `blue` gives 0.333." in card
+    assert "| `green` | 20 | 30 |" in section(card, "Training data")
+    assert "| accuracy | 0.978 [" in section(card, "Results")
+    assert re.search(r"\| `red` \| 1\.000 \[0\.\d{3}, 1\.000\]", section(card, "Results"))
+
+
+def test_two_runs_share_all_but_the_last_section(made):
+    one = made(timings={"read": {"wall_s": 1.0, "cpu_s": 1.0}})
+    other = _with(one, timings={"read": {"wall_s": 9.0, "cpu_s": 8.0}})
+    first, second = render(one), render(other)
+    assert first != second
+    assert first.partition(resource_use.HEADING)[0] == second.partition(resource_use.HEADING)[0]
+
+
+# ---------------------------------------------------------------- limits
+
+
+def test_a_weak_class_is_named_with_what_it_is_called(made):
+    greens = np.flatnonzero(TRUTH == 1)[:18]
+    [told] = [line for line in limitations.found(made(answers=wrong(*greens)), []) if line.startswith("Weak class")]
+    assert "of 30 pictures of `green` 12 are found (0.400 [" in told
+    assert "18 are called `red`" in told
+
+
+def test_of_many_classes_the_weakest_are_named_and_tables_stay_short(made):
+    names, y = tuple(f"kind {at:03d}" for at in range(120)), np.arange(120 * 24) % 120
+    answers = y[-120 * 12 :].copy()
+    bad = np.flatnonzero(answers < 11)
+    answers[bad] = (answers[bad] + 20) % 120  # all of eleven classes
+    of = made(dataset(y, names=names), answers)
+    told = limitations.found(of, [])
+    weak = [line for line in told if line.startswith("Weak class:")]
+    assert len(weak) == 8
+    assert "of 12 pictures of `kind 000` 0 are found" in weak[0] and "12 are called `kind 020`" in weak[0]
+    assert any(line.startswith("Weak classes: 11 of 120 are found surely less often") for line in told)
+    card = render(of)
+    assert "`kind 019` and 100 more" in card
+    for section_name, file in (("Training data", "read/files.csv"), ("Results", "evaluate/scores.csv")):
+        text = section(card, section_name)
+        assert text.count("\n| `kind ") == 100
+        assert "The 100 of 120 classes" in text and file in text
+    assert "| `kind 010` | 0.000 [" in section(card, "Results")
+
+
+def test_a_class_of_look_alikes_is_not_surely_weak(made):
+    greens, clusters = np.flatnonzero(TRUTH == 1), np.arange(N)
+    clusters[(N - TEST) + greens] = N  # all of them one picture
+    of = made(answers=wrong(*greens), clusters=clusters)
+    assert "Weak class" not in "\n".join(limitations.found(of, []))
+
+
+def test_a_class_of_one_picture_is_not_surely_weak(made):
+    y = np.append(np.arange(N - 1) % 2, 2)
+    answers = np.append(y[-TEST:-1], 0)
+    assert "Weak class" not in "\n".join(limitations.found(made(dataset(y), answers), []))
+
+
+def test_a_model_that_declines_nothing_is_not_said_to(made):
+    of = made()
+    assert "It always names one of its classes" in section(render(of), "Intended use")
+    never = doubt_of(floors=np.full(3, np.inf))
+    assert "It always names one of its classes" in section(render(_with(of, doubted=never)), "Intended use")
+    assert "It may answer `unknown`" in section(render(_with(of, doubted=doubt_of())), "Intended use")
+
+
+def test_no_class_is_weak_by_luck(made):
+    assert not [line for line in limitations.found(made(answers=wrong(0, 1, 2)), []) if line.startswith("Weak class")]
+
+
+def test_a_slice_in_which_the_model_fails_is_found(made):
+    contrast = np.tile(np.linspace(5, 80, 30), 5)[:N].astype(np.float32)
+    dull = np.flatnonzero(contrast[-TEST:] < np.quantile(contrast, 1 / 3))
+    of = made(dataset(TARGETS, grey_std=contrast), wrong(*dull[::2]))
+    cut = slices.cut(of)
+    assert {one.by for one in cut} == {"contrast"}  # all else is the same in every picture
+    assert [one.name for one in cut if one.weak] == ["flat"]
+    flat = next(one for one in cut if one.name == "flat")
+    assert flat.score.value == pytest.approx(0.5)
+    assert flat.apart.high < 0
+    assert "Weak slice: contrast `flat` has accuracy 0.500 [" in render(of)
+
+
+def test_slices_do_not_repeat_themselves_and_few_pictures_are_told_by_the_interval(made):
+    of = made()
+    lit = np.zeros((N, 64), np.float32)
+    lit[np.arange(N), np.tile([0, 21, 63], N // 3 + 1)[:N]] = 1
+    facts = dataclasses.replace(of.dataset.facts, histogram=lit)
+    cut = slices.cut(_with(of, dataset=dataclasses.replace(of.dataset, facts=facts)))
+    assert {(one.by, one.name) for one in cut} == {("brightness", name) for name in ("dark", "middle", "light")}
+    accuracy = next(s for s in of.evaluation.scores if s.split == "test" and s.name == "accuracy")
+    wide = tuple(_with(s, low=0.8, high=1.0) if s is accuracy else s for s in of.evaluation.scores)
+    said = limitations.found(_with(of, evaluation=_with(of.evaluation, scores=wide)), [])
+    assert said[0].startswith("Few pictures judge: 90 of them tell the accuracy no closer than 0.978 [0.800, 1.000].")
+
+
+def test_sub_folders_and_shapes_are_slices(made):
+    uris = tuple(
+        f"{('blue', 'green', 'red')[t]}/{'monday' if at % 2 else 'tuesday'}/{at:03d}.jpg"
+        for at, t in enumerate(TARGETS)
+    )
+    wide = np.where(np.arange(N) % 2, 64, 32).astype(np.int32)
+    cut = slices.cut(made(dataset(TARGETS, uris=uris, width_px=wide)))
+    assert {(one.by, one.name) for one in cut if one.by == "folder"} == {("folder", "monday"), ("folder", "tuesday")}
+    assert {one.name for one in cut if one.by == "shape"} == {"wider than high", "higher than wide"}
+    assert all(one.score.n == 45 for one in cut if one.by in ("folder", "shape"))
+
+
+def test_few_pictures_make_no_slice(made):
+    notes = ("alpha on white",) * 3 + ("",) * (N - 3)
+    assert slices.cut(made(dataset(TARGETS, notes=notes))) == []
+
+
+def test_brightness_of_black_white_and_green():
+    cells = np.eye(64, dtype=np.float32)[[0, 63, 0b001100]]
+    np.testing.assert_allclose(slices.brightness(cells), [32, 224, 32 + 0.587 * 192], rtol=1e-6)
+
+
+def test_a_planted_shortcut_is_found_and_none_where_there_is_none(made):
+    planted = dataset(TARGETS, width_px=(60 + 2 * TARGETS).astype(np.int32))
+    of = made(planted)
+    size, kept = shortcut_learning.look(of)
+    assert size.found
+    assert size.accuracy == 1.0
+    assert size.gain.value == pytest.approx(2 / 3)
+    assert not kept.found
+    assert "Shortcut: the picture's width and height alone" in render(of)
+
+
+def test_of_a_kind_the_most_frequent_class_is_the_answer():
+    """The same as counting every kind against every class, without a table of both."""
+    rng = np.random.default_rng(3)
+    kinds, targets = rng.integers(0, 40, 300), rng.integers(0, 5, 300)
+    train = np.flatnonzero(kinds != 7)
+    of = SimpleNamespace(dataset=SimpleNamespace(targets=targets, class_names=tuple("abcde")))
+    usual, answers = shortcut_learning._learnt(kinds, train, of)
+    table = np.array([np.bincount(targets[train][kinds[train] == k], minlength=5) for k in range(40)])
+    assert usual == np.bincount(targets[train]).argmax()
+    np.testing.assert_array_equal(answers, np.where(table.sum(axis=1) > 0, table.argmax(axis=1), usual))
+
+
+def test_without_shortcuts_the_card_says_what_was_looked_at(made):
+    told = render(made())
+    assert "No shortcut was found by file facts" in told
+    assert "the bytes of its file +0.000" in told
+
+
+def test_where_the_training_pictures_judge_a_shortcut_is_judged_by_folds(made):
+    of = made(dataset(TARGETS, width_px=np.arange(N).astype(np.int32)))  # each size once: by heart, and worth nothing
+    rows = np.asarray(of.splits.train)
+    from made_runs import probabilities
+
+    folded = _with(
+        of,
+        evaluation=_with(of.evaluation, split="cv", rows=rows, probabilities=probabilities(TARGETS[rows])),
+    )
+    assert not shortcut_learning.look(folded)[0].found
+
+
+def test_issues_of_the_audit_are_told_without_folders(made):
+    finding = Finding(
+        code="D101", severity="warning", sentence="`deep/folder/a.jpg` is twice there", uris=("deep/folder/a.jpg",)
+    )
+    issue = Outcome(code="D101", name="exact duplicates", status="issue", why="", findings=(finding,))
+    of = made()
+    told = limitations.found(_with(of, audits=(_with(of.audits[0], outcomes=(issue,)),)), [])
+    assert "Data, D101: `a.jpg` is twice there." in told
+
+
+def test_of_verdicts_those_are_limits_that_were_not_hoped_for(made):
+    of = made()
+    said = {
+        "transfer": "yes",
+        "negative_transfer": "yes",
+        "overfitting": "no",
+        "enough_data": "no",
+        "data_saved": "yes",
+    }
+    verdicts = tuple(Verdict(code=code, answer=answer, sentence=f"about {code}") for code, answer in said.items())
+    told = "\n".join(limitations.found(_with(of, evaluation=_with(of.evaluation, verdicts=verdicts)), []))
+    assert [code for code in said if f"about {code}".replace("_", "\\_") in told] == [
+        "negative_transfer",
+        "overfitting",
+        "enough_data",
+    ]
+
+
+def doubt_of(scores=(), floors=None):
+    """Doubt that declines where no class keeps its floor."""
+    return Doubted(
+        coverage=0.9,
+        promise=0.9,
+        score="least_ambiguous",
+        by_class=False,
+        thresholds=np.zeros(3),
+        floors=np.zeros(3) if floors is None else floors,
+        kept=0.99,
+        n=60,
+        split="test",
+        why="60 held-out pictures set the thresholds",
+        novelty=None,
+        scores=scores,
+        before=(),
+        after=(),
+    )
+
+
+def test_doubt_is_told_and_what_it_does_not_notice_is_a_limit(made):
+    def score(name, subject, value):
+        return Score(split="test", name=name, value=value, low=value - 0.05, high=value + 0.04, n=60, subject=subject)
+
+    scores = (
+        score("ece", "before", 0.12),
+        score("ece", "after", 0.06),
+        score("coverage", "", 0.92),
+        score("unknown", "photographs", 0.9),
+        score("novelty_auc", "photographs", 0.95),
+        score("novelty_auc", "hidden class red", 0.6),
+    )
+    of = _with(made(), doubted=doubt_of(scores))
+    told = section(render(of), "Calibration and doubt")
+    assert "Calibration error 0.120 [0.070, 0.160] before that and 0.060 [0.010, 0.100] after it (n = 60)." in told
+    assert "in 90 % of pictures. 60 held-out pictures set the thresholds." in told
+    assert "| share answered `unknown` (photographs) | 0.900 [0.850, 0.940] | 60 |" in told
+    assert "It may answer `unknown`" in render(of)
+    unnoticed = [line for line in limitations.found(of, []) if line.startswith("Strange pictures")]
+    assert len(unnoticed) == 1
+    assert "hidden class red is told with ROC AUC 0.600" in unnoticed[0]
+
+
+# ---------------------------------------------------------------- licence, time, energy
+
+
+def test_what_follows_from_a_licence(made):
+    of = made()
+    assert "so it may be used, changed and passed on, also for money" in render(of)
+    strict = _with(
+        of.model, trunks=(_with(of.model.trunks[0], licence="CC-BY-NC-4.0", licence_note="Ask the authors."),)
+    )
+    told = render(_with(of, model=strict))
+    assert "this is on no list of permissive licences" in told
+    assert "Ask the authors." in told
+    assert other_yaml.safe_load(told.split("---\n")[1])["license"] == "cc-by-nc-4.0"
+
+
+def test_energy_is_an_estimate_unless_every_step_was_metered():
+    steps = {"read": {"wall_s": 10.0, "cpu_s": 36.0}, "report": {"wall_s": 99.0, "cpu_s": 99.0}}
+    told = resource_use.section(steps)
+    assert "10 s by the clock, 36 s of processor time" in told
+    assert "about 0.1 Wh. This is an estimate, not a measurement" in told
+    metered = {"read": {**steps["read"], "package_j": 720.0}}
+    assert "Energy: 0.2 Wh by the processor's own meter (RAPL)" in resource_use.section(metered)
+
+
+def _meter(root, name, energy_uj, most=1000):
+    (root / name).mkdir(parents=True, exist_ok=True)
+    (root / name / "energy_uj").write_text(f"{energy_uj}\n")
+    (root / name / "max_energy_range_uj").write_text(f"{most}\n")
+
+
+def test_the_meter_is_read_by_package_and_starts_again(tmp_path):
+    assert energy.read(tmp_path) == {}
+    _meter(tmp_path, "intel-rapl:0", 400)
+    _meter(tmp_path, "intel-rapl:1", 900)
+    _meter(tmp_path, "intel-rapl:0:0", 5)  # a part of the first package
+    before = energy.read(tmp_path)
+    assert before == {"intel-rapl:0": (400, 1000), "intel-rapl:1": (900, 1000)}
+    _meter(tmp_path, "intel-rapl:0", 650)
+    _meter(tmp_path, "intel-rapl:1", 100)
+    assert energy.joules(before, energy.read(tmp_path)) == pytest.approx((250 + 200) / 1e6)
+    assert energy.joules({}, before) is None
+    (tmp_path / "intel-rapl:1" / "energy_uj").write_text("no number")
+    assert energy.read(tmp_path) == {}
+
+
+# ---------------------------------------------------------------- in a run
+
+
+def test_the_stage_writes_the_file_and_report_writes_it_again(tmp_path, context):
+    path = write(tmp_path / "run", dataset(TARGETS), wrong(0))
+    written = run(ctx=context(name="run"))
+    assert written == path / "README.md"
+    first = written.read_text()
+    written.unlink()
+    pipeline.report(path, say=Say(quiet=True))
+    assert written.read_text().partition(resource_use.HEADING)[0] == first.partition(resource_use.HEADING)[0]
+
+
+def test_an_unfinished_run_has_no_card(tmp_path, context):
+    path = write(tmp_path / "run", dataset(TARGETS), wrong(0))
+    (path / "evaluate" / "value.json").unlink()
+    with pytest.raises(DataError, match="has not come to `evaluate` yet"):
+        run(ctx=context(name="run"))
+
+
+def test_words_of_others_are_code_or_plain():
+    assert markdown.code("a`b") == "``a`b``"
+    assert markdown.code("`a`") == "`` `a` ``"
+    assert markdown.code("a|b") == "`a¦b`"
+    assert markdown.plain("a_b*c|d<e>") == "a\\_b\\*c\\|d\\<e\\>"
+    assert markdown.said("class `a_b` has 3*4") == "class `a_b` has 3\\*4"
+
+
+def test_a_model_that_cannot_say_unknown_is_told_so(made):
+    of = made()
+    never, seldom = (
+        "\n".join(limitations.found(_with(of, doubted=doubt_of(floors=floors)), []))
+        for floors in (np.full(3, np.inf), np.zeros(3))
+    )
+    assert "This model cannot say `unknown`: too few pictures" in never
+    assert "This model says `unknown` only where no class is plausible: too few pictures" in seldom

@@ -1,0 +1,487 @@
+"""The report as text: what it tells, what it must never hold, and that the same findings give the same bytes."""
+
+import dataclasses
+import itertools
+import re
+import shutil
+import time
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import report_samples as samples
+from headstart.core.errors import DataError
+from headstart.core.storage import serialization
+from headstart.core.types import Finding, Forecast, Forecasts, Likeness, Outcome, TimeForecast
+from headstart.reporting import formatting
+from headstart.reporting.write_report import render, run
+
+VOID = {"wbr", "meta", "img", "br", "link", "rect", "path", "use", "input", "hr"}
+
+
+class Page(HTMLParser):
+    """Headings, tables, pictures and names of a page; closing tags must fit."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.open, self.headings, self.ids, self.links, self.images, self.cells = [], [], [], [], [], []
+        self.feed(text)
+        assert not self.open
+
+    def handle_starttag(self, tag, attrs):
+        given = dict(attrs)
+        self.ids += [given["id"]] if "id" in given else []
+        self.links += [given["href"]] if "href" in given else []
+        if tag == "img":
+            self.images.append(given)
+        if tag == "th":
+            self.cells.append(given)
+        if re.fullmatch("h[1-6]", tag):
+            self.headings.append([int(tag[1]), ""])
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.handle_starttag(tag, attrs)
+        if tag not in VOID:
+            self.open.pop()
+
+    def handle_endtag(self, tag):
+        if tag not in VOID:
+            assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if self.open and re.fullmatch("h[1-6]", self.open[-1]):
+            self.headings[-1][1] += data
+
+
+@pytest.fixture
+def dataset(tmp_path, context):
+    """A function that reads a folder of small real-looking pictures: `dataset({"class": count})`."""
+    from headstart.data.reading.read_dataset import run as read
+
+    def make(classes):
+        rng = np.random.default_rng(0)
+        for name, count in classes.items():
+            folder = tmp_path / "data" / name
+            folder.mkdir(parents=True)
+            for at in range(count):
+                Image.fromarray(rng.integers(0, 256, (24, 32, 3), np.uint8)).save(folder / f"{at}.png")
+        return read(str(tmp_path / "data"), ctx=context(data=tmp_path / "data", name="reading"))
+
+    return make
+
+
+@pytest.fixture
+def three(dataset):
+    return dataset({"global": 20, "local": 20, "nominal": 40})
+
+
+def test_all_parts_are_there_in_order(three):
+    page = Page(render(samples.findings(three, test=24)))
+    assert [text for level, text in page.headings if level == 2] == [
+        "The result",
+        "What it means",
+        "What was tried, and what it costs",
+        "Right and wrong",
+        "Mistakes and doubts",
+        "Class by class",
+        "How sure is it",
+        "The pictures",
+        "Use the model",
+        "Where it comes from",
+        "Words used here",
+    ]
+    levels = [level for level, _ in page.headings]
+    assert levels[0] == 1 and levels.count(1) == 1
+    assert all(b - a <= 1 for a, b in itertools.pairwise(levels))
+
+
+def test_every_link_leads_somewhere_and_names_are_unique(three):
+    page = Page(render(samples.findings(three, test=24)))
+    assert len(page.ids) == len(set(page.ids))
+    assert all(link.startswith("#") and link[1:] in page.ids for link in page.links)
+
+
+def test_pictures_have_words_and_headers_a_scope(three):
+    page = Page(render(samples.findings(three, test=24)))
+    assert page.images and all(image["alt"] for image in page.images)
+    assert all(image["src"].startswith("data:image/jpeg;base64,") for image in page.images)
+    assert all("scope" in cell for cell in page.cells)
+
+
+def test_nothing_points_outside_and_no_path_of_the_machine_is_told(three, tmp_path):
+    text = render(samples.findings(three, test=24))
+    assert not re.search(
+        r"https?:|//[a-z]|@import|url\((?!#)", re.sub(r"base64,[A-Za-z0-9+/=]+", "", text).replace(" // ", "")
+    )
+    assert "default-src 'none'" in text
+    assert str(tmp_path) not in text
+    assert "/somewhere/private" not in text
+    assert "headstart fit textile --seed 0" in text
+
+
+def test_the_script_is_the_one_that_the_policy_allows(three):
+    import base64
+    import hashlib
+
+    text = render(samples.findings(three, test=24))
+    script = re.search(r"<script>(.*?)</script>", text, re.DOTALL)[1]
+    allowed = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    assert f"script-src 'sha256-{allowed}'" in text
+
+
+def test_the_same_findings_give_the_same_bytes(three):
+    assert render(samples.findings(three, test=24)) == render(samples.findings(three, test=24))
+
+
+def test_every_score_is_shown_with_interval_and_n(three):
+    given = samples.findings(three, test=24)
+    text = render(given)
+    shown = set(
+        re.findall(r"<b>([^<]*)</b> (?:<span class=\"ci\">\[([^\]]*)\]</span> )?<span class=\"n\">n = ([0-9,]+)<", text)
+    )
+    rows = given.ranking.rows
+    scores = [s for s in given.evaluation.scores if not s.subject or s.split == "test"]
+    scores += [s for row in rows for s in row.scores]
+    scores += [s for row in given.adapted.tried for s in row.scores]
+    scores += [point.score for point in given.adapted.curve]
+    for s in scores:
+        ends = f"{formatting.number(s.low)}, {formatting.number(s.high)}" if np.isfinite(s.value) else ""
+        assert (formatting.number(s.value), ends, f"{s.n:,}") in shown, s
+    assert len(re.findall(r'class="score"', text)) == len(re.findall(r'<span class="n">n = ', text))
+
+
+def test_the_headline_is_the_test_accuracy_of_never_seen_pictures(three):
+    given = samples.findings(three, test=24)
+    accuracy = next(s for s in given.evaluation.scores if (s.split, s.name, s.subject) == ("test", "accuracy", ""))
+    assert f"{formatting.percent(accuracy.value)} of 24 pictures it had never seen are answered rightly</h1>" in render(
+        given
+    )
+
+
+def test_without_a_test_split_it_speaks_of_held_out_pictures(three):
+    text = render(samples.findings(three, test=0))
+    assert re.search(r"<h1>[0-9.]+\u00a0% of 80 pictures, each held out in turn, are answered rightly</h1>", text)
+    assert "pictures it had never seen" not in text
+
+
+def _nested(given, *names):
+    """The run's own scores of `names`, told as nested ones."""
+    own = tuple(s for s in given.evaluation.scores if s.split == "cv" and not s.subject and s.name in names)
+    return dataclasses.replace(given, adapted=dataclasses.replace(given.adapted, nested=own))
+
+
+def test_nested_and_plain_cross_validation_are_told_apart(three):
+    given = samples.findings(three, test=0)
+    assert "there are no nested scores: all come from plain cross-validation" in render(given)
+    text = render(_nested(given, "accuracy", "balanced_accuracy", "log_loss"))
+    assert "The scores of this model come from nested cross-validation" in text
+    assert "Rows are what the 80 pictures (plain cross-validation) are" in text
+    text = render(_nested(given, "log_loss"))
+    assert "scores log loss come from nested cross-validation" in text
+    assert "from nested cross-validation" not in render(samples.findings(three, test=24))
+
+
+def _shown(text, name):
+    """The score in the result's small table beside `name`."""
+    row = re.search(rf'<table class="decision">.*?<th scope="row">{name}</th><td>(.*?)</td>', text, re.DOTALL)[1]
+    return re.sub("<[^>]*>", "", row)
+
+
+def test_a_threshold_is_told_with_precision_and_recall_of_its_class(three):
+    given = samples.findings(three, test=24)
+    job = dataclasses.replace(given.job, positive="local")
+    found = dataclasses.replace(given.evaluation, threshold=0.312)
+    text = render(dataclasses.replace(given, job=job, evaluation=found))
+    assert "wherever its probability reaches 0.312" in text
+    for name in ("precision", "recall"):
+        own = next(s for s in found.scores if (s.split, s.subject, s.name) == ("test", "local", name))
+        told = (
+            f"{formatting.number(own.value)} [{formatting.number(own.low)}, {formatting.number(own.high)}] n = {own.n}"
+        )
+        assert _shown(text, f"{name} of <code>local</code>") == told
+    assert 'class="decision"' not in render(given)
+
+
+def _section(text, name):
+    """A section without its tags."""
+    return re.sub("<[^>]*>", "", re.search(rf'<section id="{name}".*?</section>', text, re.DOTALL)[0])
+
+
+def test_the_forecast_stands_beside_what_came_out(three):
+    given = samples.findings(three, test=24)
+    accuracy = next(s for s in given.evaluation.scores if (s.split, s.name, s.subject) == ("test", "accuracy", ""))
+    told = Forecast(phase="before", name="accuracy", value=0.75, low=0.5, high=0.9, rests_on=("no earlier run",))
+    seconds = TimeForecast(phase="before", planned_s=60, value_s=60, low_s=20, high_s=180, taken_s=200)
+    forecasts = Forecasts(forecasts=(told, dataclasses.replace(told, phase="probed", low=0.1, high=0.2)))
+    early = _section(render(dataclasses.replace(given, forecasts=forecasts)), "forecast")
+    assert "[0.500, 0.900]" in early and "inside" not in early
+    checked = dataclasses.replace(forecasts, outcome=accuracy)
+    page = _section(render(dataclasses.replace(given, forecasts=checked, seconds=(seconds,))), "forecast")
+    assert page.count("inside") == 2 and page.count("outside") == 2  # the lead and the first row; the second, the time
+    assert f"{accuracy.value:.3f}" in page and "no earlier run" in page and "3.33" in page
+    assert 'id="forecast"' not in render(given)
+
+
+def test_costs_are_told_beside_those_of_the_majority_class(three):
+    given = samples.findings(three, test=24)
+    cost = samples.sc("test", "mean_cost", 0.5, 24, 0.1, method="t")
+    found = dataclasses.replace(given.evaluation, scores=(*given.evaluation.scores, cost))
+    costs = np.array([[0, 1, 3], [1, 0, 3], [1, 1, 0.0]])
+    text = render(dataclasses.replace(given, costs=costs, evaluation=found))
+    assert _shown(text, "this model") == "0.500 [0.400, 0.600] n = 24"
+    paid = 3 * np.mean(np.asarray(three.targets)[found.rows] != 2)
+    assert re.match(
+        rf"{formatting.number(paid)} \[[^]]*\] n = 24", _shown(text, "always answering <code>nominal</code>")
+    )
+
+
+def test_a_doubtful_picture_that_lies_in_two_classes_says_so(three):
+    given = samples.findings(three, test=24)
+    row = int(given.evaluation.suspects[0])
+    other = next(r for r in range(80) if three.targets[r] != three.targets[row])
+    twins = Outcome(code="D102", name="two labels", status="issue", why="1 pair", links=((other, row),))
+    audits = (dataclasses.replace(given.audits[0], outcomes=(twins,)),)
+    name = three.class_names[int(three.targets[other])]
+    told = f"also in class <b>{name}</b> (D102)"
+    assert told in render(dataclasses.replace(given, audits=audits))
+    assert "(D102)" not in render(given)
+
+
+def test_one_trunk_is_drawn_by_depth_and_the_key_holds_what_is_there(three):
+    given = samples.findings(three, test=24)
+    one = tuple(r for r in given.ranking.rows if r.backbone == "bundled:efficientnet_lite2")
+    text = render(dataclasses.replace(given, ranking=dataclasses.replace(given.ranking, rows=one)))
+    assert "Balanced accuracy by depth of 4 candidates" in text and "right is deeper" in text
+    assert [c for c in ("chosen", "tied", "beaten", "control", "screened") if f'class="k {c}"' in text] == [
+        "chosen",
+        "tied",
+        "beaten",
+    ]
+
+
+def test_nearness_of_a_source_is_told_with_interval_and_n_and_each_reason_once(three):
+    given = samples.findings(three, test=24)
+    text = render(given)
+    near = text[text.index("How near a source is") : text.index("<h3>Heads</h3>")]
+    whole = next(line for line in near.splitlines() if "efficientnet_lite0@last" in line)
+    assert "−0.512" in whole
+    assert re.search(r"<b>0\.912</b>.*\[0\.882, 0\.942\].*n = \d", whole)
+    assert near.count("its head reads the depth last") == 1
+    assert near.count(">–<") == 3 * sum(r.likeness.leep is None and r.status != "control" for r in given.ranking.rows)
+    without = tuple(dataclasses.replace(one, likeness=Likeness()) for one in given.ranking.rows)
+    older = dataclasses.replace(given, ranking=dataclasses.replace(given.ranking, rows=without))
+    assert "How near a source is" not in render(older)  # a run of before this was told has no such part
+
+
+def test_names_are_shown_and_never_run(dataset, tmp_path):
+    bad = "<script>alert(1)<&script>"
+    three = dataset({bad: 10, '"onerror="x': 10, "new\nline": 10})
+    wrong = Finding(code="D1", severity="warning", sentence=f"about `{bad}`", uris=(bad,), rows=(0,), fix=bad)
+    audits = samples.audits(three)
+    audits = (
+        dataclasses.replace(
+            audits[0], outcomes=(Outcome(code="D1", name=bad, status="issue", why=bad, findings=(wrong,)),)
+        ),
+    )
+    odd = dataclasses.replace(
+        three, name=bad, excused=(dataclasses.replace(samples.excused(1)[0], uri="caf\udce9.jpg", detail=bad),)
+    )
+    text = render(samples.findings(odd, test=9, audits=audits, run_name=bad))
+    assert text.count("<script") == 1
+    assert "&lt;script&gt;alert(1)&lt;&amp;script&gt;" in text
+    assert 'onerror="x' not in text.replace("&#34;", "")
+    assert "new\\nline" in text
+    assert "caf\\udce9.jpg" in text
+    Page(text)
+
+
+def test_two_classes(dataset):
+    page = Page(render(samples.findings(dataset({"no": 20, "yes": 20}), test=20)))
+    assert "cell-0-0" in page.ids and "cell-1-1" in page.ids
+
+
+@pytest.mark.medium
+def test_a_hundred_classes_get_pairs_instead_of_a_grid(dataset):
+    many = dataset({f"class {at:03d}": 5 for at in range(100)})
+    given = samples.findings(many, test=200)
+    text = render(given)
+    page = Page(text)
+    assert 'class="matrix' not in text
+    pairs = [name for name in page.ids if name.startswith("cell-")]
+    assert 10 < len(pairs) <= 30
+    worst = np.argwhere(
+        given.evaluation.confusion * (1 - np.eye(100, dtype=int))
+        == given.evaluation.confusion[~np.eye(100, dtype=bool)].max()
+    )
+    assert any(f"cell-{t}-{a}" in pairs for t, a in worst)
+    assert len(text) < 3_000_000
+
+
+def test_the_cells_hold_at_most_twelve_and_count_the_rest(three):
+    given = samples.findings(three, test=60)
+    text = render(given)
+    for truth, answer in np.argwhere(given.evaluation.confusion > 12):
+        cell = re.search(rf'id="cell-{truth}-{answer}".*?</div>\n', text, re.DOTALL)[0]
+        assert cell.count("<img") == 12
+        rest = int(given.evaluation.confusion[truth, answer]) - 12
+        assert re.search(rf'id="cell-{truth}-{answer}".*?and {rest} pictures? more', text, re.DOTALL)
+
+
+def test_a_picture_that_is_gone_says_so(three, tmp_path):
+    for path in (tmp_path / "data").rglob("*.png"):
+        path.unlink()
+    text = render(samples.findings(three, test=24))
+    assert "<img" not in text
+    assert "the file cannot be read any more" in text
+
+
+def test_all_excused_files_are_listed(three):
+    text = render(samples.findings(dataclasses.replace(three, excused=samples.excused(200)), test=24))
+    assert len(set(re.findall(r"<code>(nominal/file_\d+\.jpg)</code>", text))) == 200
+
+
+def test_costs_move_pictures_to_the_cell_of_their_answer(three):
+    given = samples.findings(three, test=24)
+    costs = np.array([[0, 1, 1], [1, 0, 1], [99, 99, 0.0]])
+    answers = np.argmin(given.evaluation.probabilities @ costs, axis=1)
+    from headstart.statistics.metrics import confusion
+
+    table = confusion(np.asarray(three.targets)[given.evaluation.rows], answers, 3)
+    moved = dataclasses.replace(given, costs=costs, evaluation=dataclasses.replace(given.evaluation, confusion=table))
+    text = render(moved)
+    for truth, answer in np.argwhere(table > 0):
+        title = re.search(rf'id="cell-{truth}-{answer}".*?</p>', text, re.DOTALL)[0]
+        assert f"· {formatting.plural(int(table[truth, answer]), 'picture')}" in title
+
+
+def test_a_run_that_only_read_its_pictures(three):
+    text = render(
+        dataclasses.replace(
+            samples.findings(three, test=24),
+            audits=(),
+            splits=None,
+            backbones=(),
+            ranking=None,
+            adapted=None,
+            evaluation=None,
+            exported=None,
+            decisions=(),
+            timings={},
+        )
+    )
+    assert "has not come to its result yet" in text
+    Page(text)
+
+
+def test_with_times_the_chart_is_of_milliseconds_and_without_of_operations(three):
+    assert "milliseconds a picture" in render(samples.findings(three, test=24))
+    assert (
+        render(samples.findings(three, test=24)).count('<td class="num">4.1</td>') == 8
+    )  # the random twin as its original
+    text = render(samples.findings(three, test=24, timed=False))
+    assert "milliseconds a picture" not in text and "GFLOPs a picture" in text
+    assert "No time was measured" in text
+
+
+def test_where_one_trunk_came_from_the_cache_the_chart_counts_operations(three):
+    given = samples.findings(three, test=24)
+    assert "not for features from the cache" not in render(given)
+    first, *others = given.backbones
+    given = dataclasses.replace(given, backbones=(dataclasses.replace(first, latency_ms=float("nan")), *others))
+    text = render(given)
+    assert "milliseconds a picture" not in text and "GFLOPs a picture" in text
+    assert "only where this run measured them, not for features from the cache; so the chart counts operations" in text
+
+
+def test_it_writes_what_the_run_folder_holds(three, context):
+    given = samples.findings(three, test=24)
+    ctx = context(data="textile", name="2026-11-24-textile")
+    parts = {"read": three, "splits": given.splits, "rank": given.ranking, "adapt": given.adapted}
+    parts |= {"evaluate": given.evaluation, "export": given.exported}
+    for stage, value in parts.items():
+        serialization.save(value, ctx.folder(stage))
+    for audit in given.audits:
+        serialization.save(audit, ctx.folder("audit"), name=audit.phase)
+    with ctx.timed("embed bundled:efficientnet_lite0 80") as entry:
+        entry["latency_ms"] = 4.5
+    ctx.decide("rank/chosen", lambda: given.ranking.chosen, "the best mean")
+    path = run(ctx=ctx)
+    text = path.read_text(encoding="utf-8")
+    assert path == ctx.run.path / "report.html"
+    assert "headstart predict 2026-11-24-textile picture.jpg" in text
+    assert all(f"headstart {verb} 2026-11-24-textile" in text for verb in ("explain", "serve", "export", "drift"))
+    assert "<code>README.md</code>" in text
+    assert "the best mean" in text and three.digest in text
+    assert ">4.5</td>" in text
+    before = path.read_bytes()
+    with ctx.timed("report"):
+        assert run(ctx=ctx).read_bytes() == before
+
+
+def test_versions_are_those_of_the_fit_when_the_page_is_written_again(three, context):
+    ctx = context(data="textile")
+    serialization.save(three, ctx.folder("read"))
+    run(ctx=ctx)
+    kept = ctx.run.path / "report" / "provenance.json"
+    kept.write_text(kept.read_text().replace('"numpy": "', '"numpy": "99.'))
+    assert "<dt>numpy</dt><dd>99." in run(ctx=ctx).read_text(encoding="utf-8")
+    assert "<dt>numpy</dt><dd>99." not in run(ctx=ctx, computed_now=True).read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"decision": null}'])
+def test_a_damaged_manifest_of_the_model_is_told(three, context, text):
+    ctx = context(data="textile")
+    serialization.save(three, ctx.folder("read"))
+    (ctx.folder("model") / "manifest.json").write_text(text)
+    with pytest.raises(DataError, match="manifest") as caught:
+        run(ctx=ctx)
+    assert "headstart fit" in caught.value.hint
+
+
+def test_an_empty_run_is_told(context):
+    with pytest.raises(DataError, match="has not read its pictures yet"):
+        run(ctx=context())
+
+
+def test_per_cent_and_three_digits_are_rounded_alike():
+    assert formatting.number(0.8225) == "0.823" and formatting.percent(0.8225) == "82.3\u00a0%"
+    for value in [at / 2000 for at in range(2001)]:
+        assert formatting.percent(value) == f"{float(formatting.number(value)) * 100:.1f}\u00a0%"
+
+
+def test_sentences_become_whole():
+    assert formatting.sentence("accuracy 0.8 (n = 400)") == "Accuracy 0.8 (n\u00a0=\u00a0400)."
+    assert formatting.sentence("bundled:a@b wins") == "bundled:a@b wins."
+    assert formatting.sentence("always `<b>` ") == "Always <code>&lt;b&gt;</code>."
+
+
+@pytest.mark.medium
+def test_two_thousand_pictures_fit_in_three_megabytes_and_are_quick(textile, context):
+    from headstart.data.reading.read_dataset import run as read
+
+    data = read(str(textile), ctx=context(data=textile, name="reading"))
+    given = samples.findings(data)
+    render(given)  # the first one loads matplotlib
+    started = time.process_time()
+    text = render(given)
+    assert len(text) < 3_000_000
+    assert time.process_time() - started < 5  # 0.4 s alone on 2 cores; a bound against something quadratic
+
+
+def test_only_the_run_folder_is_written(three, context, tmp_path):
+    ctx = context(data="textile")
+    shutil.rmtree(ctx.run.path, ignore_errors=True)
+    run(samples.findings(three, test=24), ctx=ctx)
+    assert [path.name for path in ctx.run.path.iterdir()] == ["report.html"]
+
+
+def test_of_a_run_that_was_a_backbone_or_its_twin_only_the_name_is_told(three):
+    given = samples.findings(three)
+    names = ("run:/mnt/me/task a", "random:run:/mnt/me/task a", "random:bundled:efficientnet_lite0")
+    text = render(dataclasses.replace(given, job=dataclasses.replace(given.job, backbones=names)))
+    assert "/mnt/me" not in text
+    assert "random:run:task a, random:bundled:efficientnet_lite0" in text

@@ -1,0 +1,68 @@
+"""The report's section on doubt: what it tells, before and after, and that it stays away from runs without any."""
+
+import dataclasses
+import re
+
+import numpy as np
+import pytest
+
+import report_samples as samples
+from headstart.reporting.sections import uncertainty
+from headstart.reporting.write_report import render
+from judged_sets import dataset
+
+
+@pytest.fixture(scope="module")
+def given():
+    return samples.findings(dataset(600), test=150)
+
+
+def section(page):
+    return re.sub(r"<[^>]+>|\s+", " ", re.search(r'<section id="doubt".*?</section>', page, re.S)[0])
+
+
+def test_it_tells_certainty_sets_and_what_is_declined(given):
+    page = render(given)
+    assert 'href="#doubt"' in page
+    told = re.sub(" +", " ", section(page))
+    assert "93.1 % have their true class among the plausible ones, on average over re-draws" in told
+    assert "90.0 % were asked for" in told
+    assert "declines to answer 2.0 % of the pictures of your classes, and 95.0 % of handwritten digits" in told
+    assert "surer by the temperature 0.800" in told
+    assert "calibration error 0.080 [0.050, 0.110] n = 150 0.040 [0.010, 0.070] n = 150" in told
+    assert "covered, class ash 0.910" in told
+    assert "covered, by thresholds of cross-validation alone 0.922" in told
+    assert "hidden class beech – 0.710" in told
+    assert "the distance to the fifth nearest training picture" in told
+    assert "(nearest 0.710 and mahalanobis 0.690)" in told
+    assert page.count('id="reliability-before') == page.count('id="reliability-after')
+
+
+def test_one_chart_is_enough_where_nothing_changed(given):
+    same = dataclasses.replace(given.adapted.calibrated, temperature=1.0, why="probabilities stay as they are: so")
+    adapted = dataclasses.replace(given.adapted, calibrated=same)
+    assert uncertainty.view(dataclasses.replace(given, adapted=adapted))["charts"] == []
+    assert len(uncertainty.view(given)["charts"]) == 2
+
+
+def test_a_run_of_before_has_no_such_section(given):
+    page = render(dataclasses.replace(given, doubted=None))
+    assert 'id="doubt"' not in page
+    assert 'href="#doubt"' not in page
+
+
+def test_without_novelty_it_says_that_nothing_is_declined_for_it(given):
+    kept = tuple(s for s in given.doubted.scores if s.name != "novelty_auc")
+    found = dataclasses.replace(given.doubted, novelty=None, scores=kept, thresholds=np.full(3, np.inf))
+    told = section(render(dataclasses.replace(given, doubted=found)))
+    assert "This model says unknown only where no class is plausible: too few pictures" in re.sub(" +", " ", told)
+
+
+def test_of_many_classes_the_worst_are_told(given):
+    names = tuple(f"class {at:02}" for at in range(40))
+    scores = tuple(samples.sc("test", "coverage", 0.99 - at / 100, 20, subject=name) for at, name in enumerate(names))
+    found = dataclasses.replace(given.doubted, scores=scores)
+    data = dataclasses.replace(given.dataset, class_names=names)
+    told = uncertainty.view(dataclasses.replace(given, doubted=found, dataset=data))["by_class"]
+    assert len(told) == 25
+    assert told[0][0] == "class 39"

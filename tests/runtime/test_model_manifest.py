@@ -1,0 +1,112 @@
+"""A model folder is read whole or refused with the name of what is wrong."""
+
+import json
+import shutil
+
+import pytest
+
+from headstart.core.errors import DataError
+from headstart.core.storage import model_manifest
+from headstart.core.storage.hashing import digest
+from headstart.runtime.model import load
+from headstart.testing.tiny_model import write_tiny_model
+
+
+@pytest.fixture
+def saved(tmp_path):
+    """The tiny model in a fresh folder."""
+    return write_tiny_model(tmp_path / "model")
+
+
+def edit(folder, **changes):
+    """Change the manifest as somebody with an editor would, with a fitting digest."""
+    path = folder / "manifest.json"
+    content = json.loads(path.read_text()) | changes
+    content.pop("digest")
+    path.write_text(json.dumps(content | {"digest": digest(content)}))
+
+
+def test_what_is_written_is_read_back(saved):
+    found = model_manifest.read(saved)
+    assert found.class_names == ("blue", "green", "red")
+    assert found.trunks[0].input.size_px == 32
+    assert [depth.name for depth in found.trunks[0].depths] == ["shallow", "deep"]
+    assert set(found.files()) == {"trunk0/trunk.xml", "trunk0/trunk.bin", "head.safetensors"}
+    model_manifest.write(found, saved)
+    assert model_manifest.read(saved) == found
+
+
+def test_paths_are_relative_with_forward_slashes(saved):
+    content = json.loads((saved / "manifest.json").read_text())
+    paths = [*content["trunks"][0]["files"], content["trunks"][0]["ir"], content["head"]["arrays"]]
+    assert not [path for path in paths if path.startswith("/") or "\\" in path or ".." in path]
+
+
+def test_a_moved_folder_is_the_same_model(saved, tmp_path):
+    shutil.move(saved, tmp_path / "elsewhere")
+    assert load(tmp_path / "elsewhere").class_names == ("blue", "green", "red")
+
+
+def test_a_newer_format_is_refused_first(saved):
+    edit(saved, format=model_manifest.FORMAT + 1, task={"something": "new"})
+    with pytest.raises(DataError, match=f"format {model_manifest.FORMAT + 1}") as caught:
+        model_manifest.read(saved)
+    assert "newer" in caught.value.hint
+
+
+@pytest.mark.parametrize("name", ["trunk0/trunk.xml", "trunk0/trunk.bin", "head.safetensors"])
+def test_every_damaged_or_missing_file_is_named(saved, name):
+    path = saved / name
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=f"`{name}` is not as it was written"):
+        load(saved)
+    path.unlink()
+    with pytest.raises(DataError, match=f"`{name}` is missing"):
+        load(saved)
+
+
+def test_an_edited_manifest_is_detected(saved):
+    path = saved / "manifest.json"
+    path.write_text(path.read_text().replace('"blue"', '"beige"'))
+    with pytest.raises(DataError, match="was changed after it was written"):
+        load(saved)
+
+
+@pytest.mark.parametrize("name", ["../outside", "/etc/passwd", "a\\b", "C:/x", "trunk0/../../x"])
+def test_no_path_leads_out_of_the_folder(saved, name):
+    content = json.loads((saved / "manifest.json").read_text())
+    edit(saved, head=content["head"] | {"arrays": name})
+    with pytest.raises(DataError, match="lies outside the folder"):
+        load(saved)
+
+
+@pytest.mark.parametrize("name", ["../outside.xml", "trunk0/other.xml"])
+def test_no_graph_is_compiled_that_has_no_digest(saved, name):
+    [trunk] = json.loads((saved / "manifest.json").read_text())["trunks"]
+    edit(saved, trunks=[trunk | {"ir": name}])
+    with pytest.raises(DataError, match="has no digest"):
+        load(saved)
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{}", "null", '{"format": 1}', '{"format": "x"}', "\x00"])
+def test_what_is_no_manifest_is_refused(saved, content):
+    (saved / "manifest.json").write_text(content)
+    with pytest.raises(DataError, match="manifest"):
+        load(saved)
+
+
+def test_a_manifest_with_a_part_missing_is_refused(saved):
+    path = saved / "manifest.json"
+    content = json.loads(path.read_text())
+    del content["head"], content["digest"]
+    path.write_text(json.dumps(content | {"digest": digest(content)}))
+    with pytest.raises(DataError, match="is not a model's manifest"):
+        load(saved)
+
+
+def test_an_unfinished_run_has_no_model_yet(tmp_path):
+    (tmp_path / "format.json").write_text('{"format": 1}')
+    with pytest.raises(DataError, match="there is no model"):
+        load(tmp_path)

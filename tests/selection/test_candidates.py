@@ -1,0 +1,250 @@
+"""Limits leave candidates out with their numbers; a named one that breaks a limit contradicts the request."""
+
+import dataclasses
+import io
+import json
+
+import numpy as np
+import pytest
+
+import judged_sets
+from headstart.api.steps import Story
+from headstart.backbones import latency, loading
+from headstart.core.console import Say
+from headstart.core.errors import UsageError
+from headstart.core.settings import threads
+from headstart.core.storage.cache import Store
+from headstart.core.storage.row_cache import RowStore, keys_of
+from headstart.core.types import Feature
+from headstart.data.reading.read_dataset import run as read
+from headstart.features import cached_rows, extraction_time
+from headstart.features.embeddings import address
+from headstart.selection import candidates
+from headstart.selection.probe import candidate_heads
+
+LITE0, LITE1, LITE2, HED = (f"bundled:{name}" for name in (*(f"efficientnet_lite{n}" for n in range(3)), "vgg16_hed"))
+
+
+@pytest.fixture
+def warm(tmp_path, shared_store):
+    """A cache with the shared weights and trunks, and no paces."""
+    root = tmp_path / "cache"
+    root.mkdir()
+    for kind in ("weights", "trunks", "wheels"):
+        (root / kind).symlink_to(shared_store.root / kind, target_is_directory=True)
+    return Store(root)
+
+
+@pytest.fixture
+def asked(context, warm):
+    """A function that makes a context whose words are kept: `asked(max_size="20MB").said`."""
+
+    def make(**settings):
+        ctx = context(**{"store": warm, **settings})
+        ctx.say = Say(err=io.StringIO())
+        return ctx
+
+    return make
+
+
+@pytest.fixture
+def data(small_textile, context, store):
+    folder = small_textile(8)
+    return read(folder, ctx=context(data=folder, store=store, name="reading"))
+
+
+def times(store, **ms):
+    """Write down latencies, and paces of 1,000 / ms pictures a second, as if they had been measured."""
+    for preset, taken in ms.items():
+        spec = loading.find(preset).spec
+        key = latency.key(spec, threads=threads(), engine=loading.engine_name())
+        content = json.dumps({"images_per_s": 1000 / taken, "latency_ms": taken})
+        store.make("paces", key, lambda draft, content=content: (draft / "pace.json").write_text(content))
+
+
+EVERY = {"efficientnet_lite0": 3.0, "efficientnet_lite1": 4.0, "efficientnet_lite2": 6.0, "vgg16_hed": 80.0}
+
+
+def test_size_leaves_out_and_says_the_number(asked, data):
+    ctx = asked(max_size="18MB")
+    assert candidates.run(data, ctx=ctx, seen=24) == (LITE0, LITE1)
+    said = ctx.say.err.getvalue()
+    assert f"{LITE2} is left out: 19.5 MB of weights, --max-size 18MB" in said
+    assert f"{HED} is left out: 58.9 MB of weights, --max-size 18MB" in said
+    assert set(ctx.run.decided("limits")) == {LITE2, HED}
+
+
+def test_latency_is_looked_up_decided_and_the_same_on_a_resumed_run(asked, data, warm):
+    times(warm, **EVERY)
+    ctx = asked(max_latency="5ms", backbones=("auto",))
+    assert candidates.run(data, ctx=ctx, seen=24) == (LITE0, LITE1)
+    assert f"{LITE2} is left out: 6 ms for one picture, --max-latency 5ms" in ctx.say.err.getvalue()
+    assert ctx.run.decided("latency_ms") == {LITE0: 3.0, LITE1: 4.0}
+    for entry in (warm.root / "paces").iterdir():  # measured anew, the machine would now be too slow
+        (entry / "pace.json").write_text("{}")
+    times(warm, **{name: 10 * ms for name, ms in EVERY.items()})
+    assert candidates.run(data, ctx=asked(max_latency="5ms"), seen=24) == (LITE0, LITE1)
+
+
+def test_licence_bars_what_is_not_permissive(asked, data, monkeypatch):
+    monkeypatch.setattr("headstart.selection.limits.permissive", lambda licence: licence != "MIT")
+    ctx = asked(license="permissive")
+    assert candidates.run(data, ctx=ctx, seen=24) == (LITE0, LITE1, LITE2)
+    assert f"{HED} is left out: its licence `MIT` is not permissive" in ctx.say.err.getvalue()
+
+
+def test_a_named_backbone_that_breaks_a_limit_is_an_error_before_anything_starts(context):
+    job = context(backbones=(LITE0, "random:vgg16_hed"), max_size="20MB").job
+    with pytest.raises(UsageError, match="`random:bundled:vgg16_hed` was named and breaks a limit: 58.9 MB"):
+        candidates.require_known(job)
+
+
+def test_a_named_backbone_that_is_too_slow_is_an_error(asked, data, warm):
+    times(warm, **EVERY)
+    ctx = asked(max_latency="5ms", backbones=("auto", "efficientnet_lite2"))
+    with pytest.raises(UsageError, match=r"lite2` was named and breaks a limit: 6 ms .* --max-latency 5ms"):
+        candidates.run(data, ctx=ctx, seen=24)
+
+
+def test_when_nothing_is_left_the_numbers_are_told(asked, data):
+    with pytest.raises(UsageError, match=r"no backbone obeys the limits: bundled:efficientnet_lite0: 13.7 MB"):
+        candidates.run(data, ctx=asked(max_size="1MB"), seen=24)
+
+
+def test_when_none_is_quick_enough_all_numbers_are_told(asked, data, warm):
+    times(warm, **EVERY)
+    with pytest.raises(UsageError, match=r"lite0: 3 ms for one picture, --max-latency 1ms; .*lite1: 4 ms"):
+        candidates.run(data, ctx=asked(max_latency="1ms"), seen=24)
+
+
+def test_without_limits_nothing_is_decided_about_them(asked, data):
+    ctx = asked()
+    assert candidates.run(data, ctx=ctx, seen=24) == (LITE0, LITE1, LITE2, HED)
+    assert ctx.run.decided("limits") is None and ctx.run.decided("latency_ms") is None
+
+
+def test_what_the_budget_has_no_room_for_is_no_candidate_and_a_resumed_run_keeps_its_list(asked, data, warm):
+    times(warm, **EVERY)
+    ctx = asked(budget="2s")
+    assert candidates.run(data, ctx=ctx, seen=24) == (LITE0, LITE1, LITE2)
+    said = ctx.say.err.getvalue()
+    assert f"{HED} is left out: its pass does not fit the budget" in said
+    assert "3 backbones, at most " in said
+    resumed = asked(budget="3h")
+    assert candidates.run(data, ctx=resumed, seen=24) == (LITE0, LITE1, LITE2)
+    assert "3 backbones, at most " in resumed.say.err.getvalue()
+    assert candidates.run(data, ctx=asked(budget="3h", name="other"), seen=24) == (LITE0, LITE1, LITE2, HED)
+
+
+def test_what_is_named_beside_auto_stays_whatever_it_takes(asked, data, warm):
+    times(warm, **EVERY)
+    ctx = asked(budget="2s", backbones=("auto", "vgg16_hed"))
+    assert candidates.run(data, ctx=ctx, seen=24) == (HED,)
+    assert f"{LITE0}, {LITE1}, {LITE2} are left out: their passes do not fit the budget" in ctx.say.err.getvalue()
+
+
+def test_of_more_than_eight_the_most_promising_and_the_cheapest_are_listed(asked, data, monkeypatch):
+    """As if the weights of all of Keras' networks were on this machine."""
+    ctx = asked()
+    every = [
+        one for one in map(loading.find, loading.names()) if one.name.startswith(("bundled:", "keras_applications:"))
+    ]
+    monkeypatch.setattr(candidates, "_reach", lambda ctx: every)
+    found = candidates.names(ctx, 1, data=data)
+    by_prior = sorted(every, key=lambda one: -one.spec.prior)
+    cheapest = min(every, key=lambda one: one.spec.flops).name
+    assert len(found) == 8 and cheapest in found
+    assert {one.name for one in by_prior[:5]} <= set(found)
+    assert f"and {len(every) - 11} more are left out: more is expected of the others" in ctx.say.err.getvalue()
+    assert set(candidates.names(asked(), 0)) == set(found)
+
+
+def test_the_estimate_rests_on_the_measured_pace_where_there_is_one(asked, warm, data):
+    ctx, chosen = asked(), (LITE0, HED)
+    many = dataclasses.replace(data, digests=tuple(f"{number:064x}" for number in range(1000)))
+    guessed = extraction_time.estimate(chosen, many, ctx)
+    assert "90 GFLOP/s" in guessed.assumptions[0] and "measured" not in guessed.assumptions[0]
+    times(warm, vgg16_hed=80.0)
+    mixed = extraction_time.estimate(chosen, many, ctx)
+    assert "the pace of 1 of 2 backbones as measured on this machine, the others at 90" in mixed.assumptions[0]
+    times(warm, efficientnet_lite0=3.0)
+    measured = extraction_time.estimate(chosen, many, ctx)
+    assert "GFLOP" not in measured.assumptions[0]
+    assert measured.seconds == pytest.approx(83 + 2 * 1000 / (extraction_time.DECODE_PER_S * threads()))
+
+
+def keep(store, backbone, digests):
+    """Put vectors into the cache, as if pictures had gone through a backbone."""
+    key = cached_rows.key_of(loading.find(backbone))
+    widths = {depth.name: depth.dim for depth in key.depths}
+    vectors = {name: np.zeros((len(digests), width), np.float32) for name, width in widths.items()}
+    RowStore(store.root / address(key), widths).add(keys_of(list(digests)), vectors)
+
+
+def test_pictures_whose_vectors_are_in_the_cache_take_no_time(asked, data, warm):
+    times(warm, **EVERY)
+    keep(warm, HED, data.digests)
+    assert candidates.run(data, ctx=asked(budget="2s"), seen=24) == (LITE0, LITE1, LITE2, HED)
+    found = extraction_time.estimate((LITE0, HED), data, asked())
+    assert "24 of 48 vectors come from the cache, and no candidate is dropped" in found.assumptions[1]
+    assert found.seconds == pytest.approx(24 * (0.003 + 1 / (extraction_time.DECODE_PER_S * threads())))
+    keep(warm, LITE0, data.digests[:18])
+    assert cached_rows.lacking(data, (LITE0, LITE1, HED), warm) == {LITE0: 6, LITE1: 24, HED: 0}
+    assert cached_rows.lacking(data, (LITE0,), warm, np.arange(16, 20)) == {LITE0: 2}
+
+
+def test_what_screening_will_drop_is_reckoned_with_the_few_pictures_that_it_sees(asked, warm):
+    """As `headstart demo` again: only the vectors of the edge detector are missing, and it is not expected to stay."""
+    many = judged_sets.dataset(1000)
+    times(warm, **EVERY)
+    for name in (LITE0, LITE1, LITE2):
+        keep(warm, name, many.digests)
+    story, named = Story(asked()), Story(asked(backbones=(LITE0, HED), name="named"))
+    story.data = named.data = many
+    assert story.foreseen((LITE0, LITE1, LITE2, HED)) == {LITE0: 0, LITE1: 0, LITE2: 0, HED: 256}
+    assert named.foreseen((LITE0, HED)) == {LITE0: 0, HED: 1000}
+    fresh = Story(asked(name="fresh", store=Store(warm.root / "empty")))
+    fresh.data = many
+    assert fresh.foreseen((LITE0, LITE1, LITE2, HED)) == {LITE0: 256, LITE1: 1000, LITE2: 1000, HED: 256}
+
+
+def test_what_the_cache_comes_to_hold_does_not_change_a_run_that_has_begun(asked, data, warm):
+    times(warm, **EVERY)
+    before = candidates.run(data, ctx=asked(budget="2s"), seen=24)
+    keep(warm, HED, data.digests)
+    assert candidates.run(data, ctx=asked(budget="2s"), seen=24) == before == (LITE0, LITE1, LITE2)
+    assert candidates.run(data, ctx=asked(budget="2s", name="other"), seen=24) == (*before, HED)
+
+
+@pytest.mark.medium
+def test_a_latency_that_is_not_known_is_measured_before_anything_is_embedded(asked, data, warm):
+    ctx = asked(max_latency="10s", backbones=(LITE0,))
+    assert candidates.run(data, ctx=ctx, seen=24) == (LITE0,)
+    assert 0.1 < ctx.run.decided("latency_ms")[LITE0] < 10_000
+    assert latency.latency_ms(LITE0, warm) == ctx.run.decided("latency_ms")[LITE0]
+    tight = asked(max_latency="0.001ms", backbones=(LITE0,), name="tight")
+    with pytest.raises(UsageError, match="was named and breaks a limit"):
+        candidates.run(data, ctx=tight, seen=24)
+
+
+class Seen:
+    """As much of embeddings as a plan looks at."""
+
+    def __init__(self, name):
+        self.spec = loading.find(name).spec
+
+
+def test_trunks_that_would_answer_together_obey_the_limits_too(asked):
+    one, other, deep = (
+        Feature(backbone=name, depth=depth, dim=80)
+        for name, depth in ((LITE0, "stage3"), (LITE1, "stage3"), (LITE0, "last"))
+    )
+    listed, seen = [(one, deep), (one, other)], (Seen(LITE0), Seen(LITE1))
+    ctx = asked(max_size="20MB")
+    assert candidate_heads.allowed(listed, seen, ctx) == [(one, deep)]
+    assert "is not tried together: 30.4 MB of weights, --max-size 20MB" in ctx.say.err.getvalue()
+    assert candidate_heads.allowed(listed, seen, asked(max_size="31MB")) == listed
+    slow = asked(max_latency="6ms", name="slow")
+    slow.decide("latency_ms", lambda: {LITE0: 3.0, LITE1: 4.0})
+    assert candidate_heads.allowed(listed, seen, slow) == [(one, deep)]
+    assert "7 ms for one picture" in slow.say.err.getvalue()

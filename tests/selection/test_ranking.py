@@ -1,0 +1,311 @@
+"""Ranking finds what carries signal, calls ties ties, never lets a control win, and never sees the test split."""
+
+import dataclasses
+import io
+import itertools
+
+import numpy as np
+import pytest
+
+from headstart.core.console import Say
+from headstart.core.storage import serialization
+from headstart.core.types import Ranking
+from headstart.selection.ranking import screening
+from headstart.selection.ranking.rank_backbones import run
+from judged_sets import dataset, embeddings, splits
+
+
+@pytest.fixture(scope="module")
+def data():
+    return dataset()
+
+
+@pytest.fixture(scope="module")
+def backbones(data):
+    good = embeddings(data, "made:good", {"inner": 2.0, "last": 1.0}, flops=4 * 10**9)
+    noise = embeddings(data, "made:noise", {"last": 0.0}, flops=10**9, prior=0.5)
+    return good, noise
+
+
+def control(data, split, signal=3.0):
+    return embeddings(data, "random:made:good", {"inner": signal}, rows=split.train[:100], seed=9)
+
+
+def test_the_most_informative_depth_is_chosen(data, backbones, context):
+    found = run(data, splits(data), backbones, ctx=context())
+    assert found.chosen == "made:good@inner"
+    assert [row.status for row in found.rows if row.candidate == found.chosen] == ["chosen"]
+    assert found.rows[0].candidate == found.chosen
+    assert found.rows[-2].candidate == "made:noise@last"
+    noise = found.rows[-2]
+    assert noise.status == "beaten"
+    assert noise.paired.low > 0
+    assert noise.logme < found.rows[0].logme
+    assert noise.h_score < found.rows[0].h_score
+    assert "log loss" in found.why
+    assert "180 pictures" in found.why
+    assert found.survivors == ("made:good",)
+
+
+def test_scores_have_interval_and_n_on_the_same_pictures(data, backbones, context):
+    found = run(data, splits(data), backbones, ctx=context())
+    for row in found.rows[:3]:
+        names = [score.name for score in row.scores]
+        assert names[:3] == ["log_loss", "balanced_accuracy", "accuracy"]
+        assert set(names[3:]) == {"knn_log_loss", "ridge_log_loss", "logistic_log_loss"}
+        assert {score.n for score in row.scores} == {180}
+        assert all(score.low <= score.value <= score.high for score in row.scores)
+        assert row.rows_seen == 180
+
+
+@pytest.mark.parametrize("metric", ["accuracy", "balanced_accuracy"])
+def test_by_an_accuracy_more_is_better(data, backbones, context, metric):
+    found = run(data, splits(data), backbones, ctx=context(metric=metric))
+    assert found.chosen == "made:good@inner"
+    assert found.rows[0].scores[0].name == metric
+    assert next(row for row in found.rows if row.backbone == "made:noise").paired.high < 0
+
+
+def test_a_cheap_tie_is_taken_and_called_a_tie(data, context):
+    dear = embeddings(data, "made:dear", {"last": 2.0}, flops=9 * 10**9, prior=0.9)
+    cheap = embeddings(data, "made:dear", {"last": 2.0}, flops=10**9)  # the same vectors
+    cheap = dataclasses.replace(cheap, spec=dataclasses.replace(cheap.spec, name="made:cheap"))
+    found = run(data, splits(data), (dear, cheap), ctx=context())
+    assert found.chosen == "made:cheap@last"
+    assert found.ties == ("made:dear@last",)
+    assert {row.candidate: row.status for row in found.rows[:2]} == {
+        "made:cheap@last": "chosen",
+        "made:dear@last": "tied",
+    }
+    assert found.survivors == ("made:dear", "made:cheap")
+
+
+def test_controls_never_win_and_are_paired_on_their_own_pictures(data, backbones, context):
+    split = splits(data)
+    found = run(data, split, backbones, ctx=context(), controls=(control(data, split, signal=9.0),))
+    controls = {row.candidate: row for row in found.rows if row.status == "control"}
+    assert set(controls) == {"random:made:good@inner", "colour histogram"}
+    assert found.chosen == "made:good@inner"
+    strong = controls["random:made:good@inner"]
+    assert strong.rows_seen == 100
+    assert strong.paired.high < 0  # better than the winner on the same 100 pictures, and said so
+    assert {score.split for row in controls.values() for score in row.scores} == {"screen"}
+    assert controls["colour histogram"].paired.low > 0
+
+
+def test_a_backbone_that_does_not_beat_its_random_twin_is_marked(data, backbones, context):
+    split, (good, noise) = splits(data), backbones
+    weak, strong = (
+        embeddings(data, f"random:made:{name}", {"inner": signal}, rows=split.train[:100], seed=9)
+        for name, signal in (("good", 0.0), ("noise", 2.0))
+    )
+    ctx = context()
+    ctx.say = Say(err=io.StringIO())
+    found = run(data, split, (good, noise), ctx=ctx, controls=(weak, strong))
+    marks = {row.candidate: (row.beats_random, row.over_random) for row in found.rows if row.status != "control"}
+    assert [marks[name][0] for name in ("made:good@inner", "made:good@last", "made:noise@last")] == [True, True, False]
+    assert marks["made:good@inner"] == marks["made:good@last"]  # of the backbone at its best depth
+    assert marks["made:good@inner"][1].high < 0 < marks["made:noise@last"][1].value
+    assert marks["made:noise@last"][1].n == 100
+    assert {row.beats_random for row in found.rows if row.status == "control"} == {None}
+    lines = ctx.say.err.getvalue().splitlines()
+    assert [line.split()[1] for line in lines if "no better than random weights" in line] == ["made:noise@last"]
+
+
+def test_a_twin_that_was_also_named_is_compared_on_the_few_pictures(data, backbones, context):
+    split, (good, _) = splits(data), backbones
+    named = embeddings(data, "random:made:good", {"inner": 9.0})
+    found = run(data, split, (good, named), ctx=context(), controls=(control(data, split, signal=0.0),))
+    (gain,) = {row.over_random for row in found.rows if row.backbone == "made:good" and row.status != "control"}
+    assert gain.high < 0
+
+
+def test_without_a_twin_nothing_is_marked(data, backbones, context):
+    found = run(data, splits(data), backbones, ctx=context(), controls=(control(data, splits(data)),))
+    assert {row.beats_random for row in found.rows if row.backbone == "made:noise"} == {None}
+
+
+def test_test_labels_change_nothing(data, backbones, context):
+    split = splits(data)
+    targets = data.targets.copy()
+    targets[split.test] = np.random.default_rng(1).integers(0, 3, len(split.test))
+    other = dataclasses.replace(data, targets=targets)
+    a = run(data, split, backbones, ctx=context(name="a"), controls=(control(data, split),))
+    b = run(other, split, backbones, ctx=context(name="b"), controls=(control(data, split),))
+    still = [dataclasses.replace(r, rows=tuple(dataclasses.replace(x, seconds=0) for x in r.rows)) for r in (a, b)]
+    assert serialization.as_json(still[0]) == serialization.as_json(still[1])
+
+
+def test_what_is_saved_is_equal_byte_for_byte_and_loads(data, backbones, context):
+    contents = []
+    for name in ("a", "b"):
+        ctx = context(name=name)
+        run(data, splits(data), backbones, ctx=ctx)
+        contents.append((ctx.folder("rank") / "value.json").read_bytes())
+    assert contents[0] == contents[1]
+    loaded = serialization.load(Ranking, ctx.folder("rank"))
+    assert loaded.chosen == "made:good@inner"
+    assert {row.seconds for row in loaded.rows} == {0}
+
+
+def test_a_recorded_choice_is_kept(data, backbones, context):
+    ctx = context()
+    ctx.decide("rank/chosen", lambda: "made:good@last")
+    assert run(data, splits(data), backbones, ctx=ctx).chosen == "made:good@last"
+
+
+def test_a_part_is_used_above_the_limit_and_said(data, backbones, context, monkeypatch):
+    monkeypatch.setattr("headstart.selection.ranking.rank_backbones.MOST", 90)
+    ctx = context()
+    ctx.say = Say(err=io.StringIO())
+    found = run(data, splits(data), backbones, ctx=ctx)
+    assert found.rows[0].rows_seen == 90
+    assert "on 90 of 180 pictures" in ctx.say.err.getvalue()
+
+
+def test_the_table_is_told_in_a_few_lines(data, backbones, context):
+    split, ctx = splits(data), context()
+    ctx.say = Say(err=io.StringIO())
+    found = run(data, split, backbones, ctx=ctx, controls=(control(data, split),))
+    lines = ctx.say.err.getvalue().splitlines()
+    assert all(line.startswith("rank ") for line in lines)
+    assert "3 candidates on 180 pictures, 4 folds x 2, by log loss" in lines[0]
+    assert lines[-2].endswith(found.why)
+    assert lines[-1].endswith("best by probe: made:good@inner; best by prior: made:good (published top-1 0.700)")
+    assert len(lines) == 8
+    kept = serialization.load(Ranking, ctx.folder("rank"))
+    best = (kept.best_by_probe, kept.best_by_prior, kept.prior_why)
+    assert best == ("made:good@inner", "made:good", "published top-1 0.700")
+
+
+# ---------------------------------------------------------------- screening
+
+
+def test_a_sample_is_stratified_and_reproducible(data):
+    rows = screening.sample(data, 60, 3)
+    assert len(rows) == len(set(rows.tolist())) == 60
+    assert (np.diff(rows) > 0).all()
+    part = np.bincount(data.targets[rows]) / np.bincount(data.targets)
+    assert part.max() - part.min() < 0.03
+    np.testing.assert_array_equal(rows, screening.sample(data, 60, 3))
+    assert not np.array_equal(rows, screening.sample(data, 60, 4))
+    assert len(screening.sample(data, 999, 0)) == 240
+
+
+def test_a_rare_class_keeps_two_pictures():
+    data = dataset(1000, shares=(0.6, 0.395, 0.005))
+    rows = screening.sample(data, 50, 0)
+    assert np.bincount(data.targets[rows])[2] == 2
+
+
+def test_given_test_pictures_are_never_screened():
+    data = dataset(90, split=("train", "val", "test") * 30)
+    assert set(screening.sample(data, 20, 0) % 3) == {0}
+    assert set(screening.sample(data, 200, 0) % 3) == {0}
+
+
+GIVEN = [("made:good", 2.5, 0.7), ("made:twin", 2.5, 0.6), ("made:noise", 0.0, 0.5), ("made:famous", 0.0, 0.9)]
+AHEAD = {name: 240 for name, *_ in GIVEN}  # pictures that have to go through each next
+
+
+def looked_at(data, rows, given=GIVEN):
+    """What backbones of known worth and fame see of some pictures."""
+    return tuple(
+        embeddings(data, name, {"inner": signal / 2, "last": signal}, prior=prior, rows=rows, seed=number // 2)
+        for number, (name, signal, prior) in enumerate(given)
+    )
+
+
+def test_screening_keeps_what_ties_with_the_best_and_the_best_by_prior(data, context):
+    rows, ctx = screening.sample(data, 120, 0), context()
+    ctx.say = Say(err=io.StringIO())
+    found = screening.run(data, looked_at(data, rows), ctx=ctx, ahead=AHEAD)
+    assert set(found.survivors) == {"made:good", "made:twin", "made:famous"}
+    assert found.survivors[1] == "made:famous"
+    np.testing.assert_array_equal(found.pictures, rows)
+    assert sorted(row.candidate for row in found.rows) == ["made:noise@inner", "made:noise@last"]
+    for out in found.rows:
+        assert out.status == "screened_out"
+        assert out.likeness.unknown == "told only of candidates that are judged on all training pictures"
+        assert out.paired.low > 0
+        assert out.paired.n == 120
+    assert ctx.run.decided("rank/survivors/120") == list(found.survivors)
+    best, famous, other = found.survivors
+    assert ctx.say.err.getvalue().split(None, 1)[1] == (
+        f"3 of 4 backbones go on after 120 pictures: {best} (best by probe), {famous} (best by prior), {other}\n"
+    )
+
+
+def test_a_second_round_adds_to_what_the_first_one_left_behind(data, context):
+    rows = screening.sample(data, 120, 0)
+    first, ctx = screening.sample(data, 60, 0, among=rows), context()
+    one = screening.run(data, looked_at(data, first), ctx=ctx, ahead=dict.fromkeys(AHEAD, 120))
+    again = [e for e in looked_at(data, rows) if e.spec.name in one.survivors]
+    two = screening.run(data, tuple(again), ctx=ctx, before=one, ahead=AHEAD)
+    assert set(two.survivors) <= set(one.survivors) and "made:famous" in two.survivors
+    gone = [row.backbone for row in two.rows]
+    assert gone[-2:] == ["made:noise"] * 2 and set(gone) | set(two.survivors) == {name for name, *_ in GIVEN}
+    assert {row.rows_seen for row in two.rows if row.backbone == "made:noise"} == {60}
+    np.testing.assert_array_equal(two.pictures, rows)
+
+
+def test_a_killed_run_keeps_the_survivors_of_every_round(data, context):
+    """Whatever the clock and the earlier runs say by then: the pace of the second process would leave one alone."""
+    rows = screening.sample(data, 120, 0)
+    seen = looked_at(data, rows)
+    whole = screening.run(data, seen, ctx=context(budget="60s"), ahead=AHEAD)
+    slow = tuple(dataclasses.replace(each, latency_ms=10_000) for each in seen)
+    resumed = screening.run(data, slow, ctx=context(budget="60s"), ahead=AHEAD)
+    assert serialization.as_json(resumed.survivors) == serialization.as_json(whole.survivors)
+    assert [row.candidate for row in resumed.rows] == [row.candidate for row in whole.rows]
+    ctx = context(budget="60s", name="other")
+    ctx.say = Say(err=io.StringIO())
+    alone = screening.run(data, slow, ctx=ctx, ahead=AHEAD)
+    assert alone.survivors == whole.survivors[:1]
+    assert "made:famous is left behind: what comes next would not fit the budget" in ctx.say.err.getvalue()
+    cached = screening.run(data, slow, ctx=context(budget="60s", name="third"), ahead=dict.fromkeys(AHEAD, 0))
+    assert cached.survivors == whole.survivors  # however slow, what lies in the cache takes no time
+
+
+def test_the_pictures_of_a_round_are_among_those_of_the_next(context):
+    data = dataset(3000)
+    three = screening.draws(data, 8, ctx=context())
+    assert [len(rows) for rows in three] == [96, 256, 1024]
+    assert all(set(few.tolist()) < set(many.tolist()) for few, many in itertools.pairwise(three))
+    assert [len(rows) for rows in screening.draws(data, 3, ctx=context())] == [256, 1024]
+    assert [len(rows) for rows in screening.draws(data, 8, ctx=context(name="int8", precision="int8"))] == [256]
+    assert screening.draws(data, 2, ctx=context()) == screening.draws(dataset(600), 8, ctx=context()) == ()
+
+
+def test_rounds_draw_from_pictures_that_no_given_split_keeps_for_judging(context):
+    data = dataset(3000, split=("train", "val", "test", "test", "test") * 600)
+    found = screening.draws(data, 8, ctx=context())
+    assert [len(rows) for rows in found] == [96, 256, 600]
+    assert all(data.split[row] == "train" for row in found[-1])
+
+
+def test_copies_share_a_fold_in_screening(data, context):
+    rows = screening.sample(data, 120, 0)
+    phash = data.facts.phash.copy()
+    phash[rows[:40]] = np.repeat(phash[rows[:20]], 2)
+    data = dataclasses.replace(data, facts=dataclasses.replace(data.facts, phash=phash))
+    on = screening._arena(data, rows, context())
+    folds = on.folds[0]
+    assert folds.min() == 0
+    assert (folds[:40:2] == folds[1:40:2]).all()
+    assert np.bincount(folds).min() > 10
+
+
+def test_pictures_that_all_have_one_fingerprint_can_be_screened(data, context):
+    data = dataclasses.replace(data, facts=dataclasses.replace(data.facts, phash=np.zeros(240, np.uint64)))
+    on = screening._arena(data, screening.sample(data, 120, 0), context())
+    assert len(np.unique(on.folds)) == 5
+    assert len(np.unique(on.clusters)) == 120
+
+
+def test_knn_sees_a_part_of_many_pictures_and_says_so(data, backbones, context, monkeypatch):
+    monkeypatch.setattr("headstart.selection.ranking.probe_scores.NEAR", 60)
+    found = run(data, splits(data), backbones, ctx=context())
+    n = {score.name: score.n for score in found.rows[0].scores}
+    assert n["knn_log_loss"] == 60
+    assert n["ridge_log_loss"] == n["log_loss"] == 180

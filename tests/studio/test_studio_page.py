@@ -1,0 +1,164 @@
+"""The studio driven as a person does: from a folder to a report, a picture and an export, without a command line."""
+
+import threading
+
+import pytest
+
+import pages
+from headstart.studio import app as studio
+
+LITE0 = "bundled:efficientnet_lite0"
+pytestmark = pytest.mark.medium
+
+
+class Serving:
+    """The studio in a thread of this process, on a port of its own; its children are processes."""
+
+    def __init__(self, runs, root):
+        import uvicorn
+
+        self.own, self.door, token = studio.studio(runs, root), studio.listen(0), "a-token-of-this-test"
+        port = self.door.getsockname()[1]
+        self.base, self.url = f"http://127.0.0.1:{port}/", f"http://127.0.0.1:{port}/?token={token}"
+        app = studio.application(self.own, token=token, port=port)
+        config = uvicorn.Config(app, log_level="error", timeout_graceful_shutdown=1, ws="none")
+        self._server = uvicorn.Server(config)
+        self._thread = threading.Thread(target=lambda: self._server.run(sockets=[self.door]))
+
+    def __enter__(self):
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self._server.should_exit = True
+        self._thread.join()
+        self.door.close()
+
+
+@pytest.fixture(scope="module")
+def folder(textile, tmp_path_factory):
+    """Sixteen pictures of each of two classes."""
+    import shutil
+
+    made = tmp_path_factory.mktemp("studio")
+    for name in ("global", "nominal"):
+        (made / "cloth" / name).mkdir(parents=True)
+        for picture in sorted((textile / name).glob("*.jpg"))[:16]:
+            shutil.copy(picture, made / "cloth" / name)
+    (made / "cloth" / "global" / "notes.txt").write_text("no picture")
+    return made
+
+
+@pytest.fixture(scope="module")
+def serving(folder):
+    with Serving(folder / "runs", folder) as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    with pages.opened() as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def fitted(serving, chromium, folder):
+    """A run that was made by clicks; what was seen on the way."""
+    seen = {}
+    with pages.page(chromium, serving.url) as page:
+        page.get_by_text("No runs yet").wait_for()
+        page.get_by_role("main").get_by_role("link", name="New run").click()
+        page.get_by_role("button", name="cloth").click()
+        page.get_by_text("2 sub-folders with 32 pictures: each would be a class.").wait_for()
+        page.get_by_role("button", name="Check the pictures").click()
+        page.get_by_role("heading", name="32 pictures in 2 classes").wait_for()
+        page.locator("summary", has_text="1 file left out").wait_for()
+        page.get_by_role("heading", name="Learn from them").wait_for()
+        page.wait_for_function("document.querySelectorAll('.classes img').length === 10")
+        page.get_by_text("1 minute").click()
+        page.get_by_text("More settings").click()
+        page.get_by_label("backbones", exact=True).fill(LITE0)
+        shown = page.locator(".command code", has_text=f"--backbones {LITE0}")
+        shown.wait_for()
+        seen["command"] = shown.inner_text()
+        page.get_by_role("button", name="Start learning").click()
+        page.locator(".steps li.now").wait_for()
+        page.locator(".steps .said").first.wait_for()
+        seen["live"] = page.locator(".pill").first.inner_text()
+        page.get_by_role("link", name="Read the report").wait_for(timeout=120_000)
+        seen["tiles"] = page.locator(".tile .range").all_inner_texts()
+        seen["ranking"] = page.locator(".ranking tbody th").all_inner_texts()
+    return seen
+
+
+def test_from_a_folder_to_a_result_by_clicks(fitted, folder, serving):
+    run = folder / "runs" / "cloth"
+    assert (
+        fitted["command"]
+        == f"headstart fit {folder / 'cloth'} --budget 1m --backbones {LITE0} --strategy probe --out {run}"
+    )
+    assert fitted["live"] in ("At work", "Finished")
+    assert all("95 % interval" in text and "n = " in text for text in fitted["tiles"]) and len(fitted["tiles"]) == 3
+    assert f"{LITE0}@last" in fitted["ranking"] and "colour histogram" in fitted["ranking"]
+    assert (run / "report.html").is_file() and 'budget = "1m"' in (run / "job.toml").read_text()
+    task = serving.own.desk.tasks("runs/cloth")[0]
+    assert f"headstart {' '.join(task.words)}" == fitted["command"]
+
+
+def test_its_report_is_reached_and_cannot_reach_the_studio(fitted, serving, chromium):
+    with pages.page(chromium, serving.url) as page:
+        page.get_by_role("link", name="cloth").click()
+        page.get_by_role("link", name="Report", exact=True).click()
+        inside = page.frame_locator("iframe.report")
+        inside.get_by_role("heading", level=1).wait_for()
+        frame = next(one for one in page.frames if one.url.endswith("/runs/cloth/report"))
+        assert frame.evaluate("origin") == "null"
+
+
+def test_a_picture_is_tried_and_its_command_is_shown(fitted, serving, chromium, folder):
+    with pages.page(chromium, serving.url) as page:
+        page.goto(f"{serving.base}#/run/cloth/try")
+        page.locator("input[type=file]").set_input_files(sorted((folder / "cloth" / "nominal").glob("*.jpg"))[0])
+        page.locator(".try h2").wait_for(timeout=60_000)
+        assert page.locator(".try h2").inner_text() in ("global", "nominal", "I do not know")
+        assert page.locator(".bars li").count() == 2
+        assert page.locator(".try .command code").first.inner_text().startswith("headstart predict ")
+        page.wait_for_function("[...document.querySelectorAll('.try img')].every((one) => one.naturalWidth > 0)")
+        page.locator("input[type=file]").set_input_files(folder / "cloth" / "global" / "notes.txt")
+        page.get_by_text("notes.txt: not a picture: the content is none of").wait_for(timeout=60_000)
+        assert page.get_by_text("could be read").count() == 0
+        assert pages.faults(page) == []
+
+
+@pytest.mark.parametrize(("size", "scheme"), pages.LOOKS, ids=lambda value: str(value))
+def test_every_view_is_accessible_and_fits_its_window(fitted, serving, chromium, size, scheme):
+    views = {"#/": ".runs", "#/new": ".folders", "#/check/cloth": "#findings", "#/run/cloth": ".tiles"}
+    views |= {"#/run/cloth/export": "form", "#/run/cloth/log": ".log span"}
+    with pages.page(chromium, serving.url, size=size, scheme=scheme) as page:
+        for view, ready in views.items():
+            page.goto(f"{serving.base}{view}")
+            page.locator(ready).first.wait_for()
+            assert pages.overflows(page) == 0, view
+            assert pages.faults(page) == [], view
+
+
+def test_by_keyboard(fitted, serving, chromium):
+    with pages.page(chromium, serving.url) as page:
+        page.locator(".runs").wait_for()
+        page.keyboard.press("Tab")
+        for _ in range(12):
+            if page.evaluate("document.activeElement.className") == "title":
+                break
+            page.keyboard.press("Tab")
+        page.keyboard.press("Enter")
+        page.locator(".tiles").wait_for()
+        assert page.evaluate("document.activeElement.id") == "main"
+        assert page.title() == "cloth · headstart studio"
+
+
+def test_a_dropped_folder_is_copied_and_checked(serving, chromium, folder):
+    with pages.page(chromium, serving.url) as page:
+        page.goto(f"{serving.base}#/new")
+        page.locator("input[webkitdirectory]").set_input_files(folder / "cloth")
+        page.get_by_role("heading", name="32 pictures in 2 classes").wait_for(timeout=60_000)
+        assert "/.studio/uploads/" in page.locator(".under").inner_text()
