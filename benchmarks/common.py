@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from headstart.backbones.downloads.wheels import textile
-from headstart.core.console import Say
+from headstart.core.console import Console
 from headstart.core.settings import cache_folder
 from headstart.core.storage.cache import Store
 
@@ -66,7 +66,7 @@ def headstart(*words: str) -> list[str]:
 
 def pictures(folder: Path, count: int) -> Path:
     """`count` real textile pictures in three classes; beyond 2,000 each copy gets a byte of its own after its end."""
-    source = textile(Store(cache_folder()), Say(quiet=True))
+    source = textile(Store(cache_folder()), Console(quiet=True))
     classes = [sorted(p.glob("*.jpg")) for p in sorted(source.iterdir()) if p.is_dir()]
     for number in range(count):
         pool = classes[number % 3]
@@ -89,10 +89,10 @@ def context(folder: Path, **settings):
     """A quiet run in a folder, on the shared cache."""
     from headstart.core import job
     from headstart.core.run.context import Context
-    from headstart.core.run.folder import RunDir
+    from headstart.core.run.folder import RunFolder
 
     made = job.make(**{"data": str(folder), "budget": "3h", **settings})
-    return Context(job=made, run=RunDir(folder), store=Store(cache_folder()), say=Say(quiet=True))
+    return Context(job=made, run=RunFolder(folder), store=Store(cache_folder()), console=Console(quiet=True))
 
 
 def ratio(name: str, value: float, target: float, unit: str = "x", at: str = "most") -> None:

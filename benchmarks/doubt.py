@@ -14,7 +14,7 @@ import numpy as np
 import headstart
 from benchmarks.common import LITE0, pictures
 from headstart.api.run import Run
-from headstart.core.console import Say
+from headstart.core.console import Console
 from headstart.uncertainty import conformal, temperature
 
 
@@ -73,7 +73,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         data = pictures(Path(scratch) / "pictures", count)
         out = Path(scratch) / "run"
-        run = headstart.fit(data, out=out, backbones=(LITE0,), budget="10m", test_size=0.3, say=Say(quiet=True))
+        run = headstart.fit(data, out=out, backbones=(LITE0,), budget="10m", test_size=0.3, console=Console(quiet=True))
         measured(run)
         targets = np.asarray(run.dataset.targets)
         p, y = np.asarray(run.adapted.cv_probabilities, np.float64), targets[run.adapted.cv_rows]

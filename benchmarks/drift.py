@@ -15,7 +15,7 @@ from PIL import Image, ImageEnhance, ImageFilter
 from benchmarks.common import ratio
 from headstart.backbones.downloads.wheels import textile
 from headstart.cli.main import main as command
-from headstart.core.console import Say
+from headstart.core.console import Console
 from headstart.core.settings import cache_folder
 from headstart.core.storage.cache import Store
 from headstart.core.types import Prediction
@@ -97,7 +97,7 @@ def main() -> None:
     """Print a share a kind and size."""
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
-        source = textile(Store(cache_folder()), Say(quiet=True))
+        source = textile(Store(cache_folder()), Console(quiet=True))
         classes = [sorted(p.glob("*.jpg")) for p in sorted(source.iterdir()) if p.is_dir()]
         for files in classes:
             target = folder / "learnt" / files[0].parent.name

@@ -14,14 +14,14 @@ import numpy as np
 from benchmarks.common import LITE0, cold_cache, pictures, ratio
 from headstart.backbones import loading
 from headstart.core import job
-from headstart.core.console import Say
+from headstart.core.console import Console
 from headstart.core.run.context import Context
-from headstart.core.run.folder import RunDir
+from headstart.core.run.folder import RunFolder
 from headstart.core.settings import threads
 from headstart.core.storage.cache import Store
 from headstart.core.types import Dataset
-from headstart.data.reading.read_dataset import run as read
-from headstart.features.extraction import run as embed
+from headstart.data.reading.read_dataset import read_dataset as read
+from headstart.features.extraction import extract_features as embed
 from headstart.images.preprocessing import batches
 from headstart.networks.openvino_engine import BATCH
 
@@ -36,8 +36,10 @@ def clocks() -> np.ndarray:
 def surroundings(scratch: Path, name: str) -> Context:
     """A context whose cache holds the trunks and no vectors."""
     place = scratch / name
-    run = RunDir(place / "run")
-    return Context(job=job.make(data="bench"), run=run, store=Store(cold_cache(place / "cache")), say=Say(quiet=True))
+    run = RunFolder(place / "run")
+    return Context(
+        job=job.make(data="bench"), run=run, store=Store(cold_cache(place / "cache")), console=Console(quiet=True)
+    )
 
 
 def parts(data: Dataset, ctx: Context) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -47,7 +49,7 @@ def parts(data: Dataset, ctx: Context) -> tuple[np.ndarray, np.ndarray, np.ndarr
     decoded = list(batches(data.root, data.uris, rows, found.spec.input, batch=BATCH, threads=threads()))
     decoding = clocks() - started
     sample, started = decoded[0][1][:8], clocks()
-    ready = loading.ready(found, ctx.store, ctx.say, sample, threads=threads())
+    ready = loading.ready(found, ctx.store, ctx.console, sample, threads=threads())
     compiling, started = clocks() - started, clocks()
     for _ in ready.run(iter(decoded)):
         pass

@@ -10,7 +10,7 @@ import numpy as np
 from benchmarks.common import LITE0
 from headstart.backbones import loading
 from headstart.backbones.downloads import wheels
-from headstart.core.console import Say
+from headstart.core.console import Console
 from headstart.core.settings import cache_folder, threads
 from headstart.core.storage.cache import Store
 from headstart.images import preprocessing
@@ -40,12 +40,12 @@ def rate(path, pictures: np.ndarray, streams: int, batch: int) -> tuple[float, f
 
 def main() -> None:
     """Print one line a setting."""
-    store, say, found = Store(cache_folder()), Say(quiet=True), loading.find(LITE0)
-    root = wheels.textile(store, say)
+    store, console, found = Store(cache_folder()), Console(quiet=True), loading.find(LITE0)
+    root = wheels.textile(store, console)
     uris = sorted(p.relative_to(root).as_posix() for p in root.rglob("*.jpg"))[:COUNT]
     batches = preprocessing.batches(str(root), uris, np.arange(COUNT), found.spec.input, batch=32, threads=threads())
     pictures = np.concatenate([one for _, one in batches])
-    path = loading.folder(found, store, say, pictures[:8]) / "trunk.xml"
+    path = loading.folder(found, store, console, pictures[:8]) / "trunk.xml"
     print(f"{LITE0}, {threads()} threads: pictures a wall second, pictures a CPU second")
     for batch in (1, 4, 8, 16, 32):
         for streams in sorted({1, threads()}):

@@ -16,7 +16,7 @@ import numpy as np
 
 from benchmarks.common import LITE0
 from headstart.backbones.downloads import wheels
-from headstart.core.console import Say
+from headstart.core.console import Console
 from headstart.core.settings import cache_folder, threads
 from headstart.core.storage.cache import Store
 from headstart.explanation import faithfulness
@@ -32,18 +32,18 @@ def fitted(folder: Path) -> Path:
 
     import headstart
 
-    root = wheels.textile(Store(cache_folder()), Say(quiet=True))
+    root = wheels.textile(Store(cache_folder()), Console(quiet=True))
     for one in sorted(p for p in root.iterdir() if p.is_dir()):
         (folder / "textile" / one.name).mkdir(parents=True)
         for picture in sorted(one.glob("*.jpg"))[:EACH]:
             shutil.copy(picture, folder / "textile" / one.name)
-    done = headstart.fit(folder / "textile", out=folder / "run", backbones=LITE0, say=Say(quiet=True))
+    done = headstart.fit(folder / "textile", out=folder / "run", backbones=LITE0, console=Console(quiet=True))
     return Path(done.path)
 
 
 def unseen(count: int) -> list[Path]:
     """As many of each class, behind those that were fitted."""
-    root = wheels.textile(Store(cache_folder()), Say(quiet=True))
+    root = wheels.textile(Store(cache_folder()), Console(quiet=True))
     folders = sorted(p for p in root.iterdir() if p.is_dir())
     return [file for one in folders for file in sorted(one.glob("*.jpg"))[EACH : EACH + count // len(folders)]]
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import headstart
 from benchmarks.common import LITE0, pictures
 from headstart.core import registry
-from headstart.core.console import Say
+from headstart.core.console import Console
 from headstart.core.errors import HeadstartError
 from headstart.exporting.export_source import PRECISIONS
 
@@ -23,7 +23,7 @@ def main() -> None:
         run = Path(sys.argv[1]) if sys.argv[1:] else Path(place) / "run"
         if not run.exists():
             data = pictures(Path(place) / "pictures", 300)
-            headstart.fit(data, out=run, backbones=(LITE0,), budget="1m", say=Say(quiet=True))
+            headstart.fit(data, out=run, backbones=(LITE0,), budget="1m", console=Console(quiet=True))
         head = ("format", "size", "difference", "novelty", "same answers", "p50", "p95", "accuracy, 95 % interval")
         print(("{:<18}{:>9}{:>12}{:>10}{:>14}{:>9}{:>9}  {}").format(*head), flush=True)
         for name in registry.names("exporters"):
@@ -35,7 +35,7 @@ def measured(run: Path, name: str, precision: str, place: Path) -> str:
     """The rest of a row."""
     out = place / f"{name}-{precision}"
     try:
-        (one,) = headstart.export(run, name, out, precision=precision, max_drop=1.0, say=Say(quiet=True))
+        (one,) = headstart.export(run, name, out, precision=precision, max_drop=1.0, console=Console(quiet=True))
     except HeadstartError as err:
         return f" no: {err.what.rpartition(f'`{name}`: ')[2]}"
     novelty = "" if one["novelty_max_abs"] is None else f"{one['novelty_max_abs']:.1e}"

@@ -17,9 +17,9 @@ from PIL import Image, ImageEnhance, ImageOps
 
 from headstart.backbones.downloads.wheels import textile
 from headstart.core import job
-from headstart.core.console import Say
+from headstart.core.console import Console
 from headstart.core.run.context import Context
-from headstart.core.run.folder import RunDir
+from headstart.core.run.folder import RunFolder
 from headstart.core.settings import cache_folder
 from headstart.core.storage.cache import Store
 from headstart.data.duplicates.clusters import clusters
@@ -102,9 +102,9 @@ def hashes(data) -> None:
 def embeddings(data, ctx: Context) -> None:
     """For each depth a table over the part of the distance to the tenth nearest picture, and one over fixed limits."""
     from headstart.data.checks import d201_near_duplicates as d201
-    from headstart.features.extraction import run
+    from headstart.features.extraction import extract_features
 
-    made = run(data, BACKBONE, np.arange(len(data.uris)), ctx=ctx)
+    made = extract_features(data, BACKBONE, np.arange(len(data.uris)), ctx=ctx)
     for depth in made.spec.depths:
         vectors = unit(made.vectors[depth.name])
         pairs, distances = vector_pairs(vectors, 0.7 * loneliness(vectors, d201.NEIGHBOUR))
@@ -119,14 +119,14 @@ def embeddings(data, ctx: Context) -> None:
 
 def main() -> None:
     """Run it."""
-    from headstart.data.reading.read_dataset import run
+    from headstart.data.reading.read_dataset import read_dataset
 
     with tempfile.TemporaryDirectory() as folder:
-        store, say = Store(cache_folder()), Say(quiet=True)
-        ctx = Context(job=job.make(data=folder), run=RunDir(Path(folder) / "run"), store=store, say=say)
-        source = Path(sys.argv[1]) if len(sys.argv) > 1 else textile(store, say)
+        store, console = Store(cache_folder()), Console(quiet=True)
+        ctx = Context(job=job.make(data=folder), run=RunFolder(Path(folder) / "run"), store=store, console=console)
+        source = Path(sys.argv[1]) if len(sys.argv) > 1 else textile(store, console)
         plant(source, Path(folder) / "pictures", every=4)
-        data = run(Path(folder) / "pictures", ctx=ctx)
+        data = read_dataset(Path(folder) / "pictures", ctx=ctx)
         hashes(data)
         embeddings(data, ctx)
 

@@ -23,7 +23,7 @@ from benchmarks.common import context
 from headstart.backbones import loading
 from headstart.backbones.downloads.wheels import textile
 from headstart.core import blas_threads, registry
-from headstart.core.console import Say
+from headstart.core.console import Console
 from headstart.core.settings import cache_folder
 from headstart.core.storage.cache import Store
 from headstart.heads import cross_validation, prediction
@@ -54,7 +54,7 @@ LABELS, DRAWS, LEFT = (1, 2, 4, 8, 16), 10, 4  # LEFT: pictures of a class that 
 FITTED, FITS = (2, 4), 4  # labels a class and draws of whole fits
 HEADS = ("nearest_mean", "ridge", "logistic")
 NAMED, DEALT = "ridge from names", "ridge from names dealt anew"
-QUIET = Say(quiet=True)
+QUIET = Console(quiet=True)
 
 
 def stamps(source: Path, target: Path) -> Path:
@@ -69,8 +69,8 @@ def stamps(source: Path, target: Path) -> Path:
 
 def measured(title: str, folder: Path, backbone: str, scratch: Path) -> None:
     """Embed a set, guess by names alone, then learn from ever more labels."""
-    from headstart.data.reading.read_dataset import run as read
-    from headstart.features.extraction import run as embed
+    from headstart.data.reading.read_dataset import read_dataset as read
+    from headstart.features.extraction import extract_features as embed
 
     ctx = context(scratch, data=str(folder))
     data, one = read(str(folder), ctx=ctx), loading.find(backbone)
@@ -145,7 +145,7 @@ def fits(source: Path, backbone: str, scratch: Path) -> None:
             data = split(pictures, labels, draw, scratch / f"data_{labels}_{draw}")
             for named, into in right.items():
                 out = scratch / f"run_{labels}_{draw}_{named}"
-                run = headstart.fit(data, from_names=named, backbones=backbone, out=out, say=QUIET)
+                run = headstart.fit(data, from_names=named, backbones=backbone, out=out, console=QUIET)
                 into.append(next(s.value for s in run.scores if (s.split, s.name) == ("test", "accuracy")))
         apart = mean_interval(np.array(right[True]) - np.array(right[False]))
         without, named = (np.mean(right[one]) for one in (False, True))

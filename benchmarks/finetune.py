@@ -16,7 +16,7 @@ import numpy as np
 
 from benchmarks.common import LITE0, context, measured, pictures, ratio
 from headstart.backbones import loading
-from headstart.core.console import Say
+from headstart.core.console import Console
 from headstart.core.recipe import Recipe
 from headstart.finetuning.inputs import batches, cached_activations
 from headstart.finetuning.inputs.augmentation import Policy
@@ -32,14 +32,14 @@ class Bench:
     """Some textile pictures and one trunk."""
 
     def __init__(self, folder: Path, name: str, count: int) -> None:
-        from headstart.data.reading.read_dataset import run as read
+        from headstart.data.reading.read_dataset import read_dataset as read
 
         self.ctx = context(folder / "run")
         self.data = read(str(pictures(folder / "pictures", count)), ctx=self.ctx)
         self.rows, self.y = np.arange(count), np.asarray(self.data.targets)
         self.found = loading.find(name)
         self.model = self.found.build(self.ctx.store)
-        self.shared: dict[str, Any] = {"store": self.ctx.store, "say": self.ctx.say}
+        self.shared: dict[str, Any] = {"store": self.ctx.store, "say": self.ctx.console}
         self.raw = decoded.load(self.data, self.rows, self.found.spec.input, **self.shared)
 
     def build(self, recipe: Recipe) -> trainable_network.Network:
@@ -75,8 +75,8 @@ def recipe(blocks: int, epochs: int, **more: Any) -> Recipe:
 
 def trained(made: trainable_network.Network, how: Recipe, feed: Any) -> tuple[float, float]:
     """Pictures a second, and the share of the time that was compute; the first step, which compiles, is left out."""
-    say = Say(quiet=True)
-    done = trainer.train(made, how, feed, held=None, class_weight=None, folder=None, say=say, name="benchmark")
+    console = Console(quiet=True)
+    done = trainer.train(made, how, feed, held=None, class_weight=None, folder=None, console=console, name="benchmark")
     seconds = done.profile.compute_s + done.profile.wait_s
     return (done.steps - 1) * feed.batch / seconds, done.profile.share
 

@@ -17,8 +17,8 @@ ROWS, WIDTH, CLASSES = 1_000_000, 1_280, 3
 
 def features(folder: Path, count: int) -> tuple[np.ndarray, np.ndarray]:
     """(M, 1280) float32 features of real pictures, and their classes."""
-    from headstart.data.reading.read_dataset import run as read
-    from headstart.features.extraction import run as embed
+    from headstart.data.reading.read_dataset import read_dataset as read
+    from headstart.features.extraction import extract_features as embed
 
     ctx = context(folder / "run")
     data = read(str(pictures(folder / "pictures", count)), ctx=ctx)
@@ -117,14 +117,23 @@ def _write(path: Path) -> None:
 
 
 def _child(path: Path) -> None:
-    from headstart.core.types import BackboneSpec, Dataset, Depth, Embeddings, EmbedKey, Facts, InputSpec, Splits
-    from headstart.selection.probe.train_probe import run as adapt
-    from headstart.selection.ranking.rank_backbones import run as rank
+    from headstart.core.types import (
+        BackboneSpec,
+        Dataset,
+        DatasetFacts,
+        Embeddings,
+        EmbedKey,
+        FeatureLevel,
+        InputSpec,
+        Splits,
+    )
+    from headstart.selection.probe.train_probe import train_probe as adapt
+    from headstart.selection.ranking.rank_backbones import rank_backbones as rank
 
     y, rng = _labels(), np.random.default_rng(2)
     none = np.zeros(ROWS, np.int32)
     histogram = rng.random((ROWS, 64), np.float32)
-    facts = Facts(
+    facts = DatasetFacts(
         width_px=none, height_px=none, file_bytes=none, phash=none, histogram=histogram, grey_std=none, notes=()
     )
     names = tuple(f"class{c}" for c in range(CLASSES))
@@ -140,7 +149,7 @@ def _child(path: Path) -> None:
         train=train, val=order[:0], test=np.sort(order[ROWS * 4 // 5 :]), folds=folds, clusters=np.arange(ROWS),
         given=False, straddling=np.zeros((0, 2), np.int64), seed=0, why="",
     )  # fmt: skip
-    depths = (Depth(name="last", dim=WIDTH),)
+    depths = (FeatureLevel(name="last", dim=WIDTH),)
     spec = BackboneSpec(
         name="made:up", family="made", revision="1", input=InputSpec(size_px=8), depths=depths, params=1, flops=1,
         licence="", licence_note="", pretrained_on="", download_bytes=0, prior=0.5, prior_source="",

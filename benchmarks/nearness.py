@@ -19,8 +19,8 @@ SOURCE, DIGITS, CROPS = 256, 256, 256
 
 def main() -> None:
     """Costs, then figures."""
-    from headstart.data.reading.read_dataset import run as read
-    from headstart.features.extraction import run as embed
+    from headstart.data.reading.read_dataset import read_dataset as read
+    from headstart.features.extraction import extract_features as embed
 
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
@@ -61,13 +61,13 @@ def _seconds(work: Callable[[], object]) -> float:
 
 
 def _cost(vectors: dict[str, np.ndarray], y: np.ndarray, ctx) -> None:
-    from headstart.selection.ranking.probe_scores import Entrant, judge
+    from headstart.selection.ranking.probe_scores import ProbeInput, judge
     from headstart.selection.ranking.source_similarity import known, near
 
     on, past = _arena(y, ctx), _past(vectors, ctx)
     total = [0.0, 0.0]
     for depth, x in vectors.items():
-        entrant = Entrant(backbone=LITE0, depth=depth, flops=1, prior=0.5)
+        entrant = ProbeInput(backbone=LITE0, depth=depth, flops=1, prior=0.5)
         probes_s = _seconds(lambda entrant=entrant, x=x: judge(entrant, x, on))
         near_s = _seconds(lambda depth=depth, x=x: near(past, depth, x, on))
         total = [total[0] + probes_s, total[1] + near_s]
@@ -76,7 +76,7 @@ def _cost(vectors: dict[str, np.ndarray], y: np.ndarray, ctx) -> None:
     print(f"ImageNet's head read and checked {head_s:.3f} s, once a backbone")
     last = vectors["last"]
     alone = _seconds(lambda: near(past, "last", last, on)) + head_s
-    probes_s = _seconds(lambda: judge(Entrant(backbone=LITE0, depth="last", flops=1, prior=0.5), last, on))
+    probes_s = _seconds(lambda: judge(ProbeInput(backbone=LITE0, depth="last", flops=1, prior=0.5), last, on))
     ratio("nearness / probes, 2,000 x 1,280, head and pictures", 100 * alone / probes_s, 5, "%")
     ratio("nearness / probes, all depths", 100 * (total[1] + head_s) / total[0], 5, "%")
 
@@ -106,14 +106,14 @@ def _say(vectors: dict[str, np.ndarray], y: np.ndarray, ctx) -> None:
 def _vectors(made: list[np.ndarray]) -> dict[str, np.ndarray]:
     """Depth -> (M, D) of (H, W, 3) uint8 pictures, resized as a file would be."""
     from headstart.backbones import loading
-    from headstart.core.console import Say
+    from headstart.core.console import Console
     from headstart.core.settings import cache_folder
     from headstart.core.storage.cache import Store
 
     found = loading.find(LITE0)
     side = found.spec.input.size_px
     ready = np.stack([np.asarray(Image.fromarray(one).resize((side, side), Image.Resampling.BICUBIC)) for one in made])
-    engine = loading.ready(found, Store(cache_folder()), Say(quiet=True), ready[:8], threads=2)
+    engine = loading.ready(found, Store(cache_folder()), Console(quiet=True), ready[:8], threads=2)
     parts = [outputs for _, outputs in engine.run((at, ready[at : at + 32]) for at in range(0, len(ready), 32))]
     joined = (np.concatenate(one) for one in zip(*parts, strict=True))
     return dict(zip((depth.name for depth in found.spec.depths), joined, strict=True))
@@ -130,11 +130,11 @@ def _digits(ctx) -> tuple[dict[str, np.ndarray], np.ndarray]:
 
 def _crops(ctx) -> tuple[dict[str, np.ndarray], np.ndarray]:
     """Crops of the photographs that packages carry; the photograph is the class."""
-    from headstart.core.console import Say
+    from headstart.core.console import Console
     from headstart.testing.sample_photos import labelled
 
     rng, made, labels = np.random.default_rng(0), [], []
-    files = sorted(labelled(ctx.store, Say(quiet=True)))[:8]
+    files = sorted(labelled(ctx.store, Console(quiet=True)))[:8]
     for label, file in enumerate(files):
         with Image.open(file) as opened:
             whole = np.asarray(opened.convert("RGB"))

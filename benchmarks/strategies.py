@@ -74,7 +74,14 @@ def one(bench: Workbench, learn: np.ndarray, judge: np.ndarray, name: str, field
         _tell("frozen probe", bench, trainer.predict(job.network, job.source.held(judge)), judge, "0 epochs")
         return
     made = trainer.train(
-        job.network, job.recipe, job.feed, held=None, class_weight=None, folder=None, say=bench.ctx.say, name=name
+        job.network,
+        job.recipe,
+        job.feed,
+        held=None,
+        class_weight=None,
+        folder=None,
+        console=bench.ctx.console,
+        name=name,
     )
     took = made.profile.compute_s + made.profile.wait_s
     pace = (made.steps - 1) * job.feed.batch / took

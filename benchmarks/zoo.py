@@ -20,7 +20,7 @@ import numpy as np
 from benchmarks import zoo_nets, zoo_tasks
 from benchmarks.zoo_tasks import Task
 from benchmarks.zoo_training import Compiled, Pictures, Shown, even_folds, logistic, start_of
-from headstart.core.console import Say
+from headstart.core.console import Console
 from headstart.core.recipe import Recipe
 from headstart.core.settings import cache_folder
 from headstart.core.storage.cache import Store
@@ -136,8 +136,8 @@ class Zoo:
         say: Told of every training.
     """
 
-    def __init__(self, store: Store | None = None, say: Say | None = None) -> None:
-        self.store, self.say = store or Store(cache_folder()), say or Say(quiet=True)
+    def __init__(self, store: Store | None = None, console: Console | None = None) -> None:
+        self.store, self.console = store or Store(cache_folder()), console or Console(quiet=True)
         self.targets = zoo_tasks.targets()
         self._compiled: dict[tuple[str, int], Compiled] = {}
 
@@ -182,7 +182,7 @@ class Zoo:
         }  # fmt: skip
 
         def write(draft: Path) -> None:
-            self.say.line("tune", f"{member.name} -> {of.task.name}, seed {of.seed}, {len(learn)} pictures")
+            self.console.line("tune", f"{member.name} -> {of.task.name}, seed {of.seed}, {len(learn)} pictures")
             features, classes = self.features(member, of.task)["last"][of.rows[learn]], len(of.task.classes)
             start = start_of(logistic(features, of.y[learn], classes, of.seed))
             fresh = trainable_network.build(member.trunk, member.spec, recipe, start=start, n_classes=classes)
@@ -206,12 +206,14 @@ class Zoo:
     def _train_source(self, draft: Path, style: str, task: Task, recipe: Recipe) -> None:
         from headstart.finetuning.network.plain_model import finish
 
-        self.say.line("source", f"{style} on {task.name}: {len(task.y):,} pictures, {len(task.classes)} classes")
+        self.console.line("source", f"{style} on {task.name}: {len(task.y):,} pictures, {len(task.classes)} classes")
         trunk = zoo_nets.build(style)
         spec = zoo_nets.spec(f"zoo:{style}", style, task.name, 0.0, trunk.count_params(), 1)
         made = trainable_network.build(trunk, spec, recipe, start=None, n_classes=len(task.classes))
         feed = Pictures(task.x, task.y, len(task.classes), recipe)
-        trainer.train(made, recipe, feed, held=None, class_weight=None, folder=None, say=Say(quiet=True), name=style)
+        trainer.train(
+            made, recipe, feed, held=None, class_weight=None, folder=None, console=Console(quiet=True), name=style
+        )
         right = trainer.predict(made, Shown(task.test_x, task.test_y)).argmax(axis=1) == task.test_y
         made = finish(made, trunk, spec)
         np.savez(draft / "trunk.npz", **zoo_nets.taken(zoo_nets.with_depths(made.trunk)))

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.zoo_tasks import SIDE
-from headstart.core.types import BackboneSpec, Depth, InputSpec
+from headstart.core.types import BackboneSpec, FeatureLevel, InputSpec
 
 DEPTHS = ("stage1", "stage2", "last")
 WIDTHS = (8, 24, 48)
@@ -49,7 +49,7 @@ def spec(name: str, style: str, learnt: str, prior: float, params: int, flops: i
         family=style,
         revision="1",
         input=InputSpec(size_px=SIDE),
-        depths=tuple(Depth(name=depth, dim=width) for depth, width in zip(DEPTHS, WIDTHS, strict=True)),
+        depths=tuple(FeatureLevel(name=depth, dim=width) for depth, width in zip(DEPTHS, WIDTHS, strict=True)),
         params=params,
         flops=flops,
         licence="Apache-2.0",

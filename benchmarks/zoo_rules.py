@@ -103,9 +103,9 @@ def _seen(zoo: Zoo, member: Member, of: Drawn) -> dict[str, float]:
     }
 
 
-def _probed(features: Mapping[str, np.ndarray], of: Drawn) -> dict[str, cross_validation.Tuned]:
+def _probed(features: Mapping[str, np.ndarray], of: Drawn) -> dict[str, cross_validation.TunedSetting]:
     """Each probe at the depth where its cross-validated loss is lowest."""
-    found: dict[str, cross_validation.Tuned] = {}
+    found: dict[str, cross_validation.TunedSetting] = {}
     for probe in PROBES:
         head = registry.load("heads", probe)
         made = [

@@ -23,7 +23,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from headstart.core.console import Say
+from headstart.core.console import Console
 from headstart.core.settings import cache_folder
 from headstart.core.storage.cache import Store
 
@@ -143,7 +143,7 @@ def _rng(*place: object) -> np.random.Generator:
 def _weaves() -> Path:
     from headstart.backbones.downloads.wheels import textile
 
-    return textile(Store(cache_folder()), Say(quiet=True))
+    return textile(Store(cache_folder()), Console(quiet=True))
 
 
 def _textile(kind: str, part: Part) -> Iterator[np.ndarray]:
@@ -182,7 +182,7 @@ def _letters(letter: str, part: Part) -> Iterator[np.ndarray]:
 def _files() -> dict[str, Path]:
     from headstart.testing.sample_photos import labelled
 
-    return {path.name: path for path in labelled(Store(cache_folder()), Say(quiet=True))}
+    return {path.name: path for path in labelled(Store(cache_folder()), Console(quiet=True))}
 
 
 @lru_cache(maxsize=32)

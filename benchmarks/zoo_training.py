@@ -12,7 +12,7 @@ from headstart.core.recipe import Recipe
 from headstart.core.types import FittedHead
 from headstart.finetuning.network.trainable_network import Network, Start
 from headstart.finetuning.training import objectives, schedules, trainer
-from headstart.finetuning.training.train_step import Stepper
+from headstart.finetuning.training.train_step import TrainStep
 from headstart.heads import cross_validation
 
 FOLDS = 4
@@ -67,7 +67,7 @@ class Compiled:
     """
 
     def __init__(self, made: Network, recipe: Recipe) -> None:
-        self.network, self.stepper = made, Stepper(made, recipe, None)
+        self.network, self.stepper = made, TrainStep(made, recipe, None)
         self.state = self.stepper.state()
 
     def trained(self, weights: Mapping[str, np.ndarray], recipe: Recipe, feed: Pictures, held: Shown) -> np.ndarray:

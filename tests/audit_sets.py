@@ -5,12 +5,12 @@ from pathlib import Path
 
 import numpy as np
 
-from headstart.core.types import Dataset, Excused, Facts
+from headstart.core.types import Dataset, DatasetFacts, SkippedFile
 
 SIDES = ("train", "val", "test")
 
 
-def from_folder(root: Path, excused: tuple[Excused, ...] = ()) -> Dataset:
+def from_folder(root: Path, excused: tuple[SkippedFile, ...] = ()) -> Dataset:
     """Read `class/picture` or `split/class/picture`."""
     from headstart.images.descriptors import inspect
 
@@ -28,7 +28,7 @@ def from_folder(root: Path, excused: tuple[Excused, ...] = ()) -> Dataset:
         targets=np.array([names.index(p[-2]) for p in parts], np.int64),
         split=tuple(p[0] if len(p) == 3 else "" for p in parts),
         class_names=tuple(names),
-        facts=Facts(
+        facts=DatasetFacts(
             width_px=np.array([s.width_px for s in seen], np.int32),
             height_px=np.array([s.height_px for s in seen], np.int32),
             file_bytes=np.array([p.stat().st_size for p in files], np.int64),
@@ -66,7 +66,7 @@ def from_targets(targets, split=(), digests=(), **facts) -> Dataset:
         targets=targets,
         split=tuple(split) or ("",) * n,
         class_names=tuple(f"class{c}" for c in range(classes)),
-        facts=Facts(**(defaults | facts)),
+        facts=DatasetFacts(**(defaults | facts)),
         excused=(),
         digest="0" * 64,
     )

@@ -32,13 +32,13 @@ def pytest_collection_modifyitems(items):
 def shared_store():
     """The cache that outlives the tests: the weights that packages carry, trunks, the textile pictures."""
     from headstart.core import registry
-    from headstart.core.console import Say
+    from headstart.core.console import Console
     from headstart.core.settings import cache_folder
     from headstart.core.storage.cache import Store
 
     found, source = Store(cache_folder()), registry.load("backbones", "bundled")
     for preset in source.presets():
-        source.pull(preset, found, Say(quiet=True))
+        source.pull(preset, found, Console(quiet=True))
     return found
 
 
@@ -54,9 +54,9 @@ def store(tmp_path):
 def textile(shared_store):
     """Folder of the 2,000 textile pictures: `global`, `local`, `nominal`."""
     from headstart.backbones.downloads.wheels import textile as fetch
-    from headstart.core.console import Say
+    from headstart.core.console import Console
 
-    return fetch(shared_store, Say(quiet=True))
+    return fetch(shared_store, Console(quiet=True))
 
 
 @pytest.fixture
@@ -78,16 +78,16 @@ def small_textile(textile, tmp_path):
 def context(tmp_path, shared_store):
     """A function that makes a context for stages: `context(data=..., seed=...)`."""
     from headstart.core import job
-    from headstart.core.console import Say
+    from headstart.core.console import Console
     from headstart.core.run.context import Context
-    from headstart.core.run.folder import RunDir
+    from headstart.core.run.folder import RunFolder
 
     def make(data="unused", *, store=None, name="run", **settings):
         return Context(
             job=job.make(data=str(data), **settings),
-            run=RunDir(tmp_path / name),
+            run=RunFolder(tmp_path / name),
             store=store or shared_store,
-            say=Say(quiet=True),
+            console=Console(quiet=True),
         )
 
     return make

@@ -7,7 +7,7 @@ import numpy as np
 from headstart.backbones import loading
 from headstart.backbones.earlier_runs import tuned_network
 from headstart.core import registry
-from headstart.core.console import Say
+from headstart.core.console import Console
 from headstart.core.recipe import Recipe
 from headstart.core.storage import model_manifest
 from headstart.core.storage import serialization as values
@@ -15,18 +15,18 @@ from headstart.core.storage.cache import Store
 from headstart.core.storage.files import write_json
 from headstart.core.storage.hashing import file_digest
 from headstart.core.types import (
-    Adapted,
     BackboneSpec,
     Dataset,
-    Depth,
+    DatasetFacts,
     Evaluation,
-    Facts,
     Feature,
+    FeatureLevel,
+    FineTuningResult,
+    FitResult,
     FittedHead,
     InputSpec,
     Splits,
     TunedNetwork,
-    Tuning,
 )
 from headstart.exporting.export_source import Source
 from headstart.exporting.parity import Pictures
@@ -72,7 +72,7 @@ def make_of(folder, name, store, *, depths=2, count=24, head="lda", doubt="neare
     shown = np.stack([decode(file.read_bytes(), found.spec.input) for file in files])
     place, keep = folder / "model" / "trunk0", list(range(len(found.spec.depths)))[-depths:]
     place.mkdir(parents=True)
-    cut(loading.folder(found, store, Say(quiet=True), shown[:8]) / "trunk.xml", place / "trunk.xml", keep)
+    cut(loading.folder(found, store, Console(quiet=True), shown[:8]) / "trunk.xml", place / "trunk.xml", keep)
     spec = dataclasses.replace(found.spec, depths=tuple(found.spec.depths[at] for at in keep))
     (_, features) = next(iter(Engine(place / "trunk.xml", threads=2).run([(None, shown)])))
     return _saved(
@@ -100,8 +100,8 @@ def _saved(folder, parts, files, truth, head, doubt, changes, networks, store):
         doubt=_doubt(place, doubt, x, p, truth) if doubt else None,
     )
     model_manifest.write(dataclasses.replace(content, **changes), place)
-    say = Say(quiet=True)
-    source = Source(model=model.load(place), run=folder, networks=networks, store=store, say=say, draft=folder)
+    console = Console(quiet=True)
+    source = Source(model=model.load(place), run=folder, networks=networks, store=store, console=console, draft=folder)
     learnt = tuple(files[: len(files) // 2])
     return source, Pictures(files=tuple(files), truth=truth, clusters=None, origin="test", calibration=learnt)
 
@@ -134,7 +134,7 @@ def _trunk(folder, at, size, files):
         family="tiny",
         revision="1",
         input=InputSpec(size_px=size, resize="squash" if at else "crop"),
-        depths=(Depth(name=keras_writer.FEATURES, dim=WIDTH),),
+        depths=(FeatureLevel(name=keras_writer.FEATURES, dim=WIDTH),),
         params=1,
         flops=1,
         licence="Apache-2.0",
@@ -216,7 +216,7 @@ def _doubt(place, method, x, p, truth):
         "floors": conformal.thresholds(own, truth, 3, 0.9, by_class=True) + 1e-4,  # no picture lies on it
     }
     save_file(arrays | more, place / "doubt.safetensors")
-    return model_manifest.DoubtEntry(
+    return model_manifest.UncertaintyEntry(
         coverage=0.8,
         promise=0.8,
         score="least_ambiguous",
@@ -239,8 +239,8 @@ def write_run(folder, **settings):
     write_json(folder / "format.json", {"format": 1})
     files, nothing = shown.files, np.zeros(0)
     half, every = np.arange(0, len(files), 2), np.arange(len(files))
-    facts = Facts(
-        **{f.name: () if f.name == "notes" else nothing for f in dataclasses.fields(Facts)},
+    facts = DatasetFacts(
+        **{f.name: () if f.name == "notes" else nothing for f in dataclasses.fields(DatasetFacts)},
     )
     data = Dataset(
         name="pictures",
@@ -267,7 +267,7 @@ def write_run(folder, **settings):
         seed=0,
         why="",
     )
-    tuning = Tuning(
+    tuning = FineTuningResult(
         trials=(),
         logs=(),
         outcomes=(),
@@ -288,7 +288,7 @@ def write_run(folder, **settings):
 
 def _adapted(source, tuning):
     nothing = np.zeros(0)
-    return Adapted(
+    return FitResult(
         strategy="probe",
         features=source.manifest.features,
         fitted=FittedHead(head="lda", kind="linear", params={}, arrays={}, trainable_params=0),

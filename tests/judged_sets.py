@@ -5,10 +5,10 @@ import numpy as np
 from headstart.core.types import (
     BackboneSpec,
     Dataset,
-    Depth,
+    DatasetFacts,
     Embeddings,
     EmbedKey,
-    Facts,
+    FeatureLevel,
     InputSpec,
     Splits,
 )
@@ -22,7 +22,7 @@ def dataset(n=240, *, seed=0, split=None, shares=(0.5, 0.3, 0.2)) -> Dataset:
     targets = np.sort(rng.choice(len(shares), n, p=shares))
     histogram = rng.dirichlet(np.ones(64), n).astype(np.float32)
     histogram[:, :3] += 0.01 * np.eye(3)[targets]
-    facts = Facts(
+    facts = DatasetFacts(
         width_px=np.full(n, 250, np.int32),
         height_px=np.full(n, 250, np.int32),
         file_bytes=np.full(n, 9000, np.int64),
@@ -79,7 +79,7 @@ def embeddings(
         x = np.random.default_rng([seed, number, len(name)]).normal(size=(len(data.uris), dim))
         x[:, :3] += strength * np.eye(3)[np.asarray(data.targets)]
         vectors[depth] = x[rows].astype(np.float32)
-    depths = tuple(Depth(name=depth, dim=dim) for depth in signal)
+    depths = tuple(FeatureLevel(name=depth, dim=dim) for depth in signal)
     spec = BackboneSpec(
         name=name,
         family="made",

@@ -8,13 +8,13 @@ from headstart.core import job
 from headstart.core.storage import serialization
 from headstart.core.storage.files import write_json
 from headstart.core.types import (
-    Adapted,
     Audit,
     Dataset,
+    DatasetFacts,
     Evaluation,
     Exported,
-    Facts,
     Feature,
+    FitResult,
     FittedHead,
     Splits,
     Verdict,
@@ -46,7 +46,7 @@ def facts(count, **changes):
         "grey_std": np.full(count, 30.0, np.float32),
         "notes": ("",) * count,
     }
-    return Facts(**given | changes)
+    return DatasetFacts(**given | changes)
 
 
 def dataset(targets, *, names=CLASSES, content=None, uris=None, name="blocks", **changes):
@@ -107,7 +107,7 @@ def adapted(data, drawn):
         trainable_params=4 * count,
     )
     truth = np.asarray(data.targets)[drawn.train]
-    return Adapted(
+    return FitResult(
         strategy="probe",
         features=(Feature(backbone=TRUNK, depth="stage4", dim=3),),
         fitted=head,

@@ -1,7 +1,7 @@
 """A user's own file in a cache, as `backbones add` leaves it, without a network in it."""
 
 from headstart.backbones.imported import description
-from headstart.backbones.imported.description import Added
+from headstart.backbones.imported.description import ImportedBackbone
 from headstart.core.types import InputSpec
 from headstart.networks.cut_points import Cut
 
@@ -11,6 +11,6 @@ def own(store, name="mine", content="c" * 64):
     cut = Cut(name="last", layer="mean", dim=8, side=0)
     how = {"layout": "nchw", "scaling": "given", "guess": False, "cuts": (cut,), "params": 9, "flops": 9, "bytes": 1}
     what = {"licence": "MIT", "licence_note": "", "pretrained_on": "not known", "family": "onnx"}
-    found = Added(name=name, kind="onnx", content=content, input=InputSpec(size_px=32), **how, **what)
+    found = ImportedBackbone(name=name, kind="onnx", content=content, input=InputSpec(size_px=32), **how, **what)
     description.describe(description.SOURCE, found, store)
     return store.make("added", description.address(content), lambda draft: (draft / "model.xml").write_bytes(b"<net>"))

@@ -5,25 +5,25 @@ import numpy as np
 from headstart.core import provenance
 from headstart.core.job import make
 from headstart.core.types import (
-    Adapted,
     Audit,
     Calibrated,
     CurvePoint,
-    Doubted,
     Evaluation,
-    Excused,
     Exported,
     Feature,
     Finding,
+    FitResult,
     FittedHead,
     HeadRow,
-    Likeness,
-    Novelty,
+    OodDetector,
     Outcome,
     Ranking,
     RankRow,
     Score,
+    SkippedFile,
+    SourceSimilarity,
     Splits,
+    UncertaintyReport,
     Verdict,
 )
 from headstart.reporting.report_data import BackboneFacts, ReportInput
@@ -48,8 +48,8 @@ def near(depth, n):
     """What is told of a source whose head reads `last` and of whose pictures some were kept."""
     told = sc("cv", "two_sample", 0.912, min(n, 512))
     if depth == "last":
-        return Likeness(leep=-0.512, nce=-0.444, cka=0.123, frechet=0.345, two_sample=told)
-    return Likeness(frechet=0.345, two_sample=told, unknown="LEEP, NCE, CKA: its head reads the depth last")
+        return SourceSimilarity(leep=-0.512, nce=-0.444, cka=0.123, frechet=0.345, two_sample=told)
+    return SourceSimilarity(frechet=0.345, two_sample=told, unknown="LEEP, NCE, CKA: its head reads the depth last")
 
 
 def ranking(n, metric="log_loss"):
@@ -96,7 +96,7 @@ def ranking(n, metric="log_loss"):
                     prior=prior,
                     logme=-0.4 - value,
                     h_score=1.4 - value,
-                    likeness=Likeness() if control else near(depth, seen),
+                    likeness=SourceSimilarity() if control else near(depth, seen),
                 )
             )
     rows.sort(key=lambda r: (r.status == "control", r.scores[0].value))
@@ -180,7 +180,7 @@ def adapted(data, drawn, rng):
         )
         for head, status, value in heads
     )
-    return Adapted(
+    return FitResult(
         strategy="probe",
         features=(
             Feature(backbone="bundled:efficientnet_lite2", depth="stage4", dim=120),
@@ -325,7 +325,7 @@ def doubted(data, drawn, made):
     tried = tuple(
         sc("train", "novelty_auc", value, n, subject=name) for name, value in (("nearest", 0.71), ("mahalanobis", 0.69))
     )
-    return Doubted(
+    return UncertaintyReport(
         coverage=0.9,
         promise=0.9,
         score="least_ambiguous",
@@ -336,7 +336,7 @@ def doubted(data, drawn, made):
         n=n,
         split=split,
         why=f"{n:,} held-out pictures set the thresholds, for 90 % in each class",
-        novelty=Novelty(method="nearest", neighbour=5, limit=9.0, familiar=0.991, arrays={}, tried=tried),
+        novelty=OodDetector(method="nearest", neighbour=5, limit=9.0, familiar=0.991, arrays={}, tried=tried),
         scores=tuple(scores),
         before=made.calibration,
         after=made.calibration,
@@ -397,6 +397,6 @@ def findings(data, *, test=400, val=0, timed=True, **changes):
 def excused(count):
     reasons = ("truncated", "not_a_picture", "hidden")
     return tuple(
-        Excused(uri=f"nominal/file_{i}.jpg", reason=reasons[i % 3], detail="the JPEG data ends early")
+        SkippedFile(uri=f"nominal/file_{i}.jpg", reason=reasons[i % 3], detail="the JPEG data ends early")
         for i in range(count)
     )

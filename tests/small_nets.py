@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from headstart.core.types import BackboneSpec, Depth, InputSpec
+from headstart.core.types import BackboneSpec, FeatureLevel, InputSpec
 from headstart.finetuning.network.trainable_head import Start
 
 SIDE = 16
@@ -15,7 +15,7 @@ def spec_of(model, depths, name="small:net"):
         family="small",
         revision="1",
         input=InputSpec(size_px=SIDE),
-        depths=tuple(Depth(name=d, dim=int(o.shape[-1])) for d, o in zip(depths, model.outputs, strict=True)),
+        depths=tuple(FeatureLevel(name=d, dim=int(o.shape[-1])) for d, o in zip(depths, model.outputs, strict=True)),
         params=model.count_params(),
         flops=1,
         licence="Apache-2.0",

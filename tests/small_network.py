@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from headstart.core.recipe import Recipe
-from headstart.core.types import BackboneSpec, Depth, InputSpec
+from headstart.core.types import BackboneSpec, FeatureLevel, InputSpec
 from headstart.finetuning.network import trainable_network as networks
 from headstart.finetuning.network.trainable_network import Network
 from headstart.finetuning.training import objectives
@@ -20,7 +20,7 @@ SPEC = BackboneSpec(
     family="small",
     revision="1",
     input=InputSpec(size_px=SIDE),
-    depths=(Depth(name="early", dim=8), Depth(name="last", dim=8)),
+    depths=(FeatureLevel(name="early", dim=8), FeatureLevel(name="last", dim=8)),
     params=1,
     flops=1,
     licence="Apache-2.0",
@@ -102,7 +102,7 @@ def main(folder: str, out: str) -> None:
     """Train into a folder, slowly, with all that a step can change, and write what came of it."""
     import time
 
-    from headstart.core.console import Say
+    from headstart.core.console import Console
     from headstart.finetuning.training import trainer
 
     how = recipe(dropout=0.2, ema=0.9, batch_norm="train", l2_sp=0.1, gradual=True, mixup=0.0)
@@ -115,7 +115,7 @@ def main(folder: str, out: str) -> None:
         class_weight=np.array([1.0, 2.0, 0.5]),
         folder=Path(folder),
         keep_epochs=True,
-        say=Say(quiet=True),
+        console=Console(quiet=True),
         name="slow",
     )
     kept = {f"{epoch} {path}": one for epoch in range(9) for path, one in made.weights(epoch).items()}

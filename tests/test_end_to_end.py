@@ -29,14 +29,14 @@ pytestmark = pytest.mark.medium
 def warm(shared_store, textile):
     """The shared cache with Lite0 and its random twin compiled, so that no framework is needed afterwards."""
     from headstart.backbones import loading
-    from headstart.core.console import Say
+    from headstart.core.console import Console
     from headstart.images import preprocessing
 
     for name in (LITE0, f"random:{LITE0}"):
         found = loading.find(name)
         files = sorted((textile / "local").glob("*.jpg"))[:8]
         pictures = np.stack([preprocessing.decode(f.read_bytes(), found.spec.input) for f in files])
-        loading.folder(found, shared_store, Say(quiet=True), pictures)
+        loading.folder(found, shared_store, Console(quiet=True), pictures)
     return shared_store
 
 

@@ -14,7 +14,7 @@ import yaml
 from headstart.api import unused_settings
 from headstart.core import job
 from headstart.core.errors import DataError, UsageError
-from headstart.reporting.mlflow_run import run
+from headstart.reporting.mlflow_run import log_to_mlflow
 from headstart.runtime import mlflow_model, pyfunc
 from headstart.runtime.model import load
 from made_runs import TRUNK, dataset, write
@@ -117,8 +117,8 @@ def test_mlflow_has_an_effect_with_a_probe_and_tensorboard_has_none():
 def test_mlflow_is_told_once_however_often_it_is_told(finished, context, monkeypatch):
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     ctx = context(data="/somewhere/private/blocks", track="mlflow", backbones=("run:/somewhere/private/a",))
-    run(ctx=ctx)
-    run(ctx=ctx)
+    log_to_mlflow(ctx=ctx)
+    log_to_mlflow(ctx=ctx)
     from mlflow import MlflowClient
 
     client = MlflowClient(tracking_uri=f"sqlite:///{(finished / 'mlflow' / 'mlflow.db').as_posix()}")
@@ -143,13 +143,13 @@ def test_mlflow_is_told_once_however_often_it_is_told(finished, context, monkeyp
 def test_an_unfinished_run_is_not_told(finished, context):
     (finished / "adapt" / "value.json").unlink()
     with pytest.raises(DataError, match="has not come to `adapt` yet"):
-        run(ctx=context(track="mlflow"))
+        log_to_mlflow(ctx=context(track="mlflow"))
 
 
 @pytest.mark.medium
 @FOREIGN
 def test_mlflow_itself_loads_the_model(finished, context, paint):
-    run(ctx=context(track="mlflow"))
+    log_to_mlflow(ctx=context(track="mlflow"))
     number = json.loads((finished / "mlflow" / "runs.json").read_text())[""]
     uri = f"sqlite:///{(finished / 'mlflow' / 'mlflow.db').as_posix()}"
     files = [paint(f"{name}.png", name) for name in ("green", "red")]

@@ -12,12 +12,12 @@ from PIL import Image
 
 import headstart
 from headstart.backbones.imported import registration
-from headstart.core.console import Say
+from headstart.core.console import Console
 from headstart.core.storage.cache import Store
 from network_files import save
 
 pytestmark = pytest.mark.slow
-QUIET = Say(quiet=True)
+QUIET = Console(quiet=True)
 RECIPE = "depths=last,part=all,start=random,rate=3e-3,decay=1,epochs=15,batch=32,wise=false"
 
 
@@ -37,7 +37,7 @@ def untrained(folder, seed):
     trunk = zoo_nets.build("vgg")
     fill_random(trunk, seed)
     save(keras.Model(trunk.input, trunk.get_layer("last").output), folder / "small.keras")
-    wish = registration.Wish(file=folder / "small.keras", name="small", depths=zoo_nets.DEPTHS)
+    wish = registration.ImportRequest(file=folder / "small.keras", name="small", depths=zoo_nets.DEPTHS)
     return f"saved_file:{registration.add(wish, Store(folder / 'cache'), QUIET).name}"
 
 
@@ -47,12 +47,12 @@ def test_the_related_run_is_preferred(tmp_path, monkeypatch, seed):
     target = next(one for one in zoo_tasks.targets() if one.related == "letters")
     monkeypatch.setenv("HEADSTART_CACHE", str(tmp_path / "cache"))
     base = untrained(tmp_path, seed)
-    how = {"backbones": base, "strategy": "finetune", "recipe": RECIPE, "folds": 2, "seed": seed, "say": QUIET}
+    how = {"backbones": base, "strategy": "finetune", "recipe": RECIPE, "folds": 2, "seed": seed, "console": QUIET}
     for name, task in (("a", letters), ("c", texture)):
         headstart.fit(write(tmp_path / f"data_{name}", task, 96), out=tmp_path / name, **how)
     pictures = write(tmp_path / "data_b", target, 12)
     own = f"run:{tmp_path / 'a'},run:{tmp_path / 'c'}"
-    run = headstart.fit(pictures, backbones=own, out=tmp_path / "b", folds=3, seed=seed, say=QUIET)
+    run = headstart.fit(pictures, backbones=own, out=tmp_path / "b", folds=3, seed=seed, console=QUIET)
     a, c = (best(run.ranking, f"run:{name}-") for name in "ac")
     assert run.ranking.chosen == a.candidate
     assert loss(a) < loss(c)

@@ -77,7 +77,9 @@ def test_a_grid_search_around_a_pipeline_runs_each_picture_through_the_trunk_onc
     x, y = digits[0][:90], digits[1][:90]
     image_features.describer.cache_clear()
     passed = []
-    monkeypatch.setattr(image_features.Describer, "_passed", _counting(image_features.Describer._passed, passed))
+    monkeypatch.setattr(
+        image_features.ImageFeatures, "_passed", _counting(image_features.ImageFeatures._passed, passed)
+    )
     line = make_pipeline(FunctionTransformer(), TransferClassifier(**SMALL, folds=3))
     grid = {"transferclassifier__head": ["logistic", "ridge"], "transferclassifier__depths": ["stage4", "last"]}
     search = GridSearchCV(line, grid, cv=3).fit(x, y)
@@ -118,7 +120,7 @@ def test_vectors_of_files_are_those_of_a_fit(shots, store, monkeypatch):
     from headstart.core.settings import cache_folder
     from headstart.core.storage.row_cache import RowStore, keys_of
 
-    describer = image_features.Describer("bundled:efficientnet_lite0", None, image_features.Say(quiet=True))
+    describer = image_features.ImageFeatures("bundled:efficientnet_lite0", None, image_features.Console(quiet=True))
     files = image_features.Files(shots[0][:4])
     found = describer.vectors(files)
     rows = RowStore(describer._folder(), describer._columns())
@@ -126,7 +128,7 @@ def test_vectors_of_files_are_those_of_a_fit(shots, store, monkeypatch):
     at = rows.find(keys_of(files.digests))
     assert at.min() >= 0
     np.testing.assert_array_equal(rows.column("last")[at], found["last"])
-    again = image_features.Describer("bundled:efficientnet_lite0", None, image_features.Say(quiet=True))
+    again = image_features.ImageFeatures("bundled:efficientnet_lite0", None, image_features.Console(quiet=True))
     monkeypatch.setattr(again, "_ready", lambda *_: pytest.fail("the trunk was asked"))
     np.testing.assert_array_equal(again.vectors(files)["stage4"], found["stage4"])
 

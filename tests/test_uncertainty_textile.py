@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from headstart.core import registry
-from headstart.core.types import Depth
-from headstart.data.reading.read_dataset import run as read
-from headstart.features.extraction import run as embed
+from headstart.core.types import FeatureLevel
+from headstart.data.reading.read_dataset import read_dataset as read
+from headstart.features.extraction import extract_features as embed
 from headstart.heads.prediction import probabilities
 from headstart.uncertainty import conformal, ood_detection, ood_images, ood_threshold
 
@@ -20,21 +20,21 @@ def seen(textile, shared_store, tmp_path_factory):
     import shutil
 
     from headstart.core import job
-    from headstart.core.console import Say
+    from headstart.core.console import Console
     from headstart.core.run.context import Context
-    from headstart.core.run.folder import RunDir
+    from headstart.core.run.folder import RunFolder
 
     root = tmp_path_factory.mktemp("textile") / "textile"
     for place in sorted(p for p in textile.iterdir() if p.is_dir()):
         (root / place.name).mkdir(parents=True)
         for picture in sorted(place.glob("*.jpg"))[:EACH]:
             shutil.copy(picture, root / place.name)
-    folder = RunDir(tmp_path_factory.mktemp("run"))
-    ctx = Context(job=job.make(data=str(root)), run=folder, store=shared_store, say=Say(quiet=True))
+    folder = RunFolder(tmp_path_factory.mktemp("run"))
+    ctx = Context(job=job.make(data=str(root)), run=folder, store=shared_store, console=Console(quiet=True))
     data, others = read(root, ctx=ctx), ood_images.pictures(shared_store)
     own = embed(data, LITE0, np.arange(len(data.uris)), ctx=ctx)
     far = embed(others, LITE0, np.arange(len(others.uris)), ctx=ctx, below="doubt")
-    assert Depth(name=DEPTH, dim=own.vectors[DEPTH].shape[1]) in own.spec.depths
+    assert FeatureLevel(name=DEPTH, dim=own.vectors[DEPTH].shape[1]) in own.spec.depths
     return np.asarray(own.vectors[DEPTH]), np.asarray(data.targets), np.asarray(far.vectors[DEPTH])
 
 

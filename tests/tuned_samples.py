@@ -7,18 +7,18 @@ import numpy as np
 import report_samples as samples
 from headstart.core.recipe import Recipe
 from headstart.core.types import (
+    AblationRow,
     BackboneSpec,
-    Depth,
     EpochRow,
     EpochScores,
+    FeatureLevel,
+    FineTuningResult,
     FittedHead,
     InputSpec,
-    PaidRow,
     TrainingInput,
     TrainingLog,
     Trial,
     TunedNetwork,
-    Tuning,
     Verdict,
 )
 from headstart.statistics import metrics
@@ -39,7 +39,7 @@ SPEC = BackboneSpec(
     family="efficientnet_lite",
     revision="1-0123456789abcdef",
     input=InputSpec(size_px=260),
-    depths=(Depth(name="features", dim=376),),
+    depths=(FeatureLevel(name="features", dim=376),),
     params=3_400_000,
     flops=1_700_000_000,
     licence="Apache-2.0",
@@ -177,7 +177,7 @@ def findings(data, *, test=400, **changes):
     rng, rows = np.random.default_rng(11), np.asarray(plain.splits.train)
     y, classes = np.asarray(data.targets)[rows], len(data.class_names)
     made = logs(classes)
-    tuning = Tuning(
+    tuning = FineTuningResult(
         trials=trials(len(rows)),
         logs=made,
         outcomes=outcomes(made, data.class_names),
@@ -214,5 +214,5 @@ def paid(y, classes, split):
         p = samples.probabilities(y, classes, rng, sharp)
         found = tuple(metrics.score(m, y, p, split=split) for m in ("accuracy", "balanced_accuracy", "log_loss"))
         apart = None if name == "frozen probe" else samples.sc(split, "accuracy", (sharp - 2.2) / 8, len(y), 0.03)
-        rows.append(PaidRow(name=name, scores=found, difference=apart, n_train=n_train, trained=trained))
+        rows.append(AblationRow(name=name, scores=found, difference=apart, n_train=n_train, trained=trained))
     return tuple(rows)

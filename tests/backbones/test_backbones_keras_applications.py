@@ -15,12 +15,12 @@ import pytest
 import official_files
 from headstart.backbones import loading
 from headstart.backbones.sources.keras_applications import PLUGIN, _table
-from headstart.core.console import Say
+from headstart.core.console import Console
 from headstart.core.errors import SetupError, UsageError
 from headstart.networks import openvino_conversion
 from headstart.testing.backbones import check_backbone, vectors
 
-QUIET = Say(quiet=True)
+QUIET = Console(quiet=True)
 
 
 @pytest.fixture(scope="module")
@@ -137,7 +137,7 @@ def test_a_mirror_without_the_file_over_http_is_told(store, monkeypatch, tmp_pat
 def test_a_file_that_keras_does_not_pin_is_used_and_said(store, monkeypatch, tmp_path, capsys):
     (tmp_path / _table()["resnet50"]["file"]).write_bytes(b"\x89HDF\r\n\x1a\n other bytes")
     monkeypatch.setenv("HEADSTART_WEIGHTS_MIRROR", str(tmp_path))
-    path = PLUGIN.pull("resnet50", store, Say())
+    path = PLUGIN.pull("resnet50", store, Console())
     assert "not the file that Keras pins" in capsys.readouterr().err
     assert json.loads((path.parent / "origin.json").read_text())["as_pinned_by_keras"] is False
 

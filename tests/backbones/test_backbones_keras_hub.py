@@ -17,7 +17,7 @@ from headstart.backbones.inventory import bundle, cache_inventory, catalogue
 from headstart.backbones.keras_hub import import_preset
 from headstart.backbones.sources.keras_hub import PLUGIN
 from headstart.cli.main import main
-from headstart.core.console import Say
+from headstart.core.console import Console
 from headstart.core.errors import DataError, SetupError, UsageError
 from headstart.core.settings import cache_folder
 from headstart.core.storage.cache import Store
@@ -29,7 +29,7 @@ pytestmark = [  # of what the tests ask of KerasHub itself
     pytest.mark.filterwarnings("ignore:The structure of `inputs`:UserWarning"),
 ]
 NAMED = "vgg_11_imagenet"
-QUIET = Say(quiet=True)
+QUIET = Console(quiet=True)
 
 
 @pytest.fixture(scope="module")
@@ -137,13 +137,13 @@ def test_what_is_not_here_is_not_fetched_to_be_shown(name, cache, monkeypatch):
 def test_a_mirror_without_it_is_told(cache, tmp_path, monkeypatch):
     monkeypatch.setenv("HEADSTART_WEIGHTS_MIRROR", str(tmp_path))
     with pytest.raises(SetupError, match=rf"`{NAMED}` cannot be had"):
-        loading.find(f"keras_hub:{NAMED}", fetching=True, say=QUIET)
+        loading.find(f"keras_hub:{NAMED}", fetching=True, console=QUIET)
     monkeypatch.setenv("HEADSTART_WEIGHTS_MIRROR", str(tmp_path / "no_such"))
     with pytest.raises(SetupError, match="there is no folder `.*no_such`"):
-        loading.find(f"keras_hub:{NAMED}", fetching=True, say=QUIET)
+        loading.find(f"keras_hub:{NAMED}", fetching=True, console=QUIET)
     monkeypatch.setenv("HEADSTART_WEIGHTS_MIRROR", "s3://bucket/x")
     with pytest.raises(SetupError, match="`s3://` cannot be read") as caught:
-        loading.find(f"keras_hub:{NAMED}", fetching=True, say=QUIET)
+        loading.find(f"keras_hub:{NAMED}", fetching=True, console=QUIET)
     copied = f"keras_hub/{NAMED}/"  # where a mirror `weights` is looked into
     assert f"aws s3 cp --recursive s3://bucket/x/{copied} weights/{copied}, then" in caught.value.hint
     assert not list((cache.root / "added").glob("*")) and not description.names("keras_hub")
@@ -179,7 +179,7 @@ def test_a_published_preset_comes_from_a_mirror_and_comes_again(cache, folders, 
     shutil.copytree(folders("vgg"), place)
     monkeypatch.setenv("HEADSTART_WEIGHTS_MIRROR", str(tmp_path / "mirror"))
     assert catalogue.facts(f"keras_hub:{NAMED}", cache)["indexed"]
-    found = loading.find(f"keras_hub:{NAMED}", fetching=True, say=QUIET)
+    found = loading.find(f"keras_hub:{NAMED}", fetching=True, console=QUIET)
     facts = catalogue.facts(found.name, cache)
     assert found.name == f"keras_hub:{NAMED}" and found.spec.family == "vgg"
     assert not facts["indexed"] and facts["weights_here"] and facts["params"] == found.spec.params
@@ -227,7 +227,7 @@ def test_what_its_licence_does_not_tell_is_not_permissive():
     from headstart.core import job
 
     wanted = job.make(data="x", license="permissive")
-    found = description.Added(**_facts()).spec("keras_hub")
+    found = description.ImportedBackbone(**_facts()).spec("keras_hub")
     assert "is not permissive" in limits.broken((found,), wanted, {})
 
 

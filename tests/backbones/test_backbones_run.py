@@ -11,7 +11,7 @@ import headstart
 from command_line import LITE0, call, cold
 from headstart.backbones import loading
 from headstart.backbones.sources.run import PLUGIN
-from headstart.core.console import Say
+from headstart.core.console import Console
 from headstart.core.errors import DataError, UsageError
 from headstart.core.storage.cache import Store
 from headstart.testing.backbones import check_backbone, vectors
@@ -147,8 +147,8 @@ def test_a_file_of_ones_own_goes_through_fit_and_is_not_needed_to_predict(few, c
 
 
 def test_what_is_no_run_is_said(own, tmp_path):
-    assert PLUGIN.opens(str(tmp_path / "none"), Say(quiet=True)) == ""
+    assert PLUGIN.opens(str(tmp_path / "none"), Console(quiet=True)) == ""
     with pytest.raises(DataError):
-        PLUGIN.opens(str(tmp_path), Say(quiet=True))
+        PLUGIN.opens(str(tmp_path), Console(quiet=True))
     with pytest.raises(UsageError, match="no backbone is named `run:none`"):
         loading.find("run:none")

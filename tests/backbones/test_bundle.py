@@ -11,7 +11,7 @@ import pytest
 
 from headstart.backbones import loading
 from headstart.backbones.inventory import bundle
-from headstart.core.console import Say
+from headstart.core.console import Console
 from headstart.core.errors import DataError, SetupError, UsageError
 from headstart.core.storage.cache import Store
 from headstart.testing.backbones import vectors
@@ -19,7 +19,7 @@ from headstart.testing.backbones import vectors
 LITE0 = "bundled:efficientnet_lite0"
 MOBILENET, FILE = "keras_applications:mobilenet", "mobilenet_1_0_224_tf_no_top.h5"  # Keras pins no checksum of it
 HDF5 = b"\x89HDF\r\n\x1a\n and so on"
-QUIET = Say(quiet=True)
+QUIET = Console(quiet=True)
 STOLEN = []
 
 

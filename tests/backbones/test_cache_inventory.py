@@ -9,7 +9,7 @@ import pytest
 
 from headstart.backbones import loading
 from headstart.backbones.inventory import cache_inventory
-from headstart.core.console import Say
+from headstart.core.console import Console
 from headstart.core.storage.cache import Store
 from headstart.core.storage.files import read_json, write_json
 from headstart.core.storage.hashing import plain
@@ -162,7 +162,7 @@ def test_an_empty_cache_has_nothing(store):
 
 @pytest.mark.medium
 def test_real_weights_and_trunks_are_named(shared_store):
-    loading.find(LITE0).source.pull("efficientnet_lite0", shared_store, Say(quiet=True))
+    loading.find(LITE0).source.pull("efficientnet_lite0", shared_store, Console(quiet=True))
     [entry] = [one for one in cache_inventory.entries(shared_store) if (one.kind, one.name) == ("weights", LITE0)]
     assert entry.bytes > 18e6
     assert cache_inventory.damage(entry.path) == []
@@ -259,9 +259,9 @@ def test_a_compiled_trunk_says_whose_it_is(store, shared_store, textile):
     shutil.copytree(weights, store.root / "weights" / weights.name)
     files = sorted(textile.rglob("*.jpg"))[::250]
     pictures = np.stack([preprocessing.decode(file.read_bytes(), found.spec.input) for file in files])
-    made = loading.folder(found, shared_store, Say(quiet=True), pictures)
+    made = loading.folder(found, shared_store, Console(quiet=True), pictures)
     shutil.copytree(made, store.root / "trunks" / made.name)
-    folder = loading.folder(found, store, Say(quiet=True), pictures)
+    folder = loading.folder(found, store, Console(quiet=True), pictures)
     assert read_json(folder / "key.json") == plain(loading.key(found))
     [of_weights, of_trunk] = cache_inventory.entries(store)
     assert [(one.name, one.note, one.gone) for one in (of_weights, of_trunk)] == [(LITE0, "", ""), (LITE0, "f32", "")]

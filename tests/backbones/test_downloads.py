@@ -16,14 +16,14 @@ from pathlib import Path
 import pytest
 
 from headstart.backbones.downloads import resumable, weights
-from headstart.core.console import Say
+from headstart.core.console import Console
 from headstart.core.errors import SetupError
 from headstart.core.storage.cache import Store
 
 HDF5 = b"\x89HDF\r\n\x1a\n"  # how such a file begins
 CONTENT = HDF5 + bytes(range(256)) * 4000  # 1 MB
 MD5 = hashlib.md5(CONTENT).hexdigest()
-QUIET = Say(quiet=True)
+QUIET = Console(quiet=True)
 
 
 class Server(http.server.BaseHTTPRequestHandler):
@@ -77,7 +77,7 @@ def serving(**ways):
 
 
 def official(md5="", file="weights.h5"):
-    return weights.Official(
+    return weights.WeightsFile(
         name="source:preset", file=file, url="https://nowhere.invalid/x", bytes=len(CONTENT), md5=md5
     )
 
@@ -93,11 +93,11 @@ def mirror(monkeypatch, tmp_path):
 def bring(store, tmp_path, mirror):
     """A function that brings the file from an address."""
 
-    def do(address, md5=MD5, say=QUIET):
+    def do(address, md5=MD5, console=QUIET):
         mirror(address)
         target = tmp_path / "target"
         store.root.mkdir(exist_ok=True)
-        return weights.bring(official(md5), target, store, say), target
+        return weights.bring(official(md5), target, store, console), target
 
     return do
 
@@ -341,7 +341,7 @@ def test_a_mirror_with_a_password_and_a_query(bring, capsys):
 
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Strict) as server:
         threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
-        origin, _ = bring(f"http://user:se%20cret@127.0.0.1:{server.server_port}/models/?key=hidden", say=Say())
+        origin, _ = bring(f"http://user:se%20cret@127.0.0.1:{server.server_port}/models/?key=hidden", console=Console())
         server.shutdown()
     assert seen[0] == ("/models/weights.h5?key=hidden", "Basic dXNlcjpzZSBjcmV0")
     told = capsys.readouterr().err + origin.address
@@ -366,7 +366,7 @@ def test_a_terminal_sees_bytes_and_rate():
             return True
 
     out = Terminal()
-    with serving() as (address, _), Say(err=out).progress("fetch", 94_800_000, "bytes") as progress:
+    with serving() as (address, _), Console(err=out).progress("fetch", 94_800_000, "bytes") as progress:
         progress.add(2_000_000, cached=True)
         assert address
     assert "2.0 MB of 94.8 MB, 0 B/s" in out.getvalue()

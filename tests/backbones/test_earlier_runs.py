@@ -14,14 +14,14 @@ from headstart.core.errors import DataError
 from headstart.core.storage import serialization
 from headstart.core.storage.cache import Store
 from headstart.core.storage.files import write_json
-from headstart.core.types import Adapted
+from headstart.core.types import FitResult
 from headstart.finetuning.final_training import FILES
 
 
 @pytest.fixture
 def run_naming(tmp_path, context):
     """A function that writes a run whose network is the named file."""
-    from headstart.data.reading.read_dataset import run as read
+    from headstart.data.reading.read_dataset import read_dataset as read
 
     for name in ("a", "b"):
         (tmp_path / "data" / name).mkdir(parents=True)
@@ -45,7 +45,7 @@ def test_a_run_that_names_a_file_elsewhere_is_refused(run_naming, tmp_path):
     (tmp_path / "secret.keras").write_text("x")
     for file in (str(tmp_path / "secret.keras"), "../secret.keras", "adapt/../../secret.keras", "adapt\\model.keras"):
         run = run_naming(file)
-        network = serialization.stored(Adapted, run / "adapt").tuning.network
+        network = serialization.stored(FitResult, run / "adapt").tuning.network
         for way in (
             lambda run=run: run_backbone.open_run(run, store),
             lambda run=run: headstart.load(run).keras_model(),

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from headstart.backbones.keras_hub import preset_download, preset_files
-from headstart.core.console import Say
+from headstart.core.console import Console
 from headstart.core.errors import DataError, SetupError, UsageError
 
-QUIET = Say(quiet=True)
+QUIET = Console(quiet=True)
 CONFIG = {
     "module": "keras_hub.src.models.vit.vit_backbone",
     "class_name": "ViTBackbone",

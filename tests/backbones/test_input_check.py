@@ -11,11 +11,11 @@ from PIL import Image, ImageFilter
 import network_files
 from headstart.backbones import loading
 from headstart.backbones.imported import registration
-from headstart.backbones.imported.registration import Wish
+from headstart.backbones.imported.registration import ImportRequest
 from headstart.backbones.input_check import keras_check, openvino_check
 from headstart.backbones.inventory import cache_inventory
 from headstart.backbones.sources.bundled import Bundled
-from headstart.core.console import Say
+from headstart.core.console import Console
 from headstart.core.storage.cache import Store
 from headstart.core.types import InputSpec
 from headstart.images import normalization, preprocessing
@@ -127,15 +127,15 @@ def test_the_finding_is_kept_and_warned_of_once_when_a_trunk_is_made(shared_stor
     source = Misfed(USUAL[UNIT])
     wrong = dataclasses.replace(right, source=source, spec=source.spec(right.preset))
     for one, verdict, warnings in ((right, "fits", 0), (wrong, "wrong", 1), (wrong, "wrong", 0)):
-        folder = loading.folder(one, store, Say(quiet=True), pictures)
+        folder = loading.folder(one, store, Console(quiet=True), pictures)
         assert json.loads((folder / "first_layer.json").read_text())["verdict"] == verdict
         said = capfd.readouterr().err  # of the process: what frameworks write while a trunk is made is held back
         assert said.count("warning:") == warnings
         assert not warnings or ("give its input the scaling `-1..1`" in said and right.name in said)
-    twin = loading.folder(loading.find(f"random:{right.name}"), store, Say(quiet=True), pictures)
+    twin = loading.folder(loading.find(f"random:{right.name}"), store, Console(quiet=True), pictures)
     assert not (twin / "first_layer.json").exists() and capfd.readouterr().err == ""
     made_before(folder)  # by a version that did not look
-    assert loading.folder(wrong, store, Say(quiet=True), pictures) == folder
+    assert loading.folder(wrong, store, Console(quiet=True), pictures) == folder
     assert json.loads((folder / "first_layer.json").read_text())["verdict"] == "wrong"
     assert capfd.readouterr().err.count("warning:") == 1
     assert cache_inventory.damage(folder) == []
@@ -157,9 +157,9 @@ def test_a_frozen_file_that_kept_its_batch_norm_is_read_from_its_graph(trained, 
     write_onnx_with_norm(
         tmp_path / "net.onnx", normalization.scaled(normalization.natural(sets("photos", 64) * 1.0), USUAL[trained])
     )
-    registration.add(Wish(file=tmp_path / "net.onnx", mean=how.mean, std=how.std), store, Say(quiet=True))
+    registration.add(ImportRequest(file=tmp_path / "net.onnx", mean=how.mean, std=how.std), store, Console(quiet=True))
     err = io.StringIO()
-    folder = loading.folder(loading.find("saved_file:net"), store, Say(err=err), sets("textile", 64))
+    folder = loading.folder(loading.find("saved_file:net"), store, Console(err=err), sets("textile", 64))
     found = json.loads((folder / "first_layer.json").read_text())
     assert found["verdict"] == ("fits" if trained == IMAGENET else "wrong")
     assert ("give its input the scaling `-1..1`" in err.getvalue()) == (trained == SIGNED)
@@ -171,9 +171,9 @@ def test_a_frozen_file_that_kept_its_batch_norm_is_read_from_its_graph(trained, 
     assert told.verdict == found["verdict"]
     (
         network_files.write_onnx(tmp_path / "plain.onnx"),
-        registration.add(Wish(file=tmp_path / "plain.onnx"), store, Say()),
+        registration.add(ImportRequest(file=tmp_path / "plain.onnx"), store, Console()),
     )
-    folder = loading.folder(loading.find("saved_file:plain"), store, Say(err=err), sets("textile", 64))
+    folder = loading.folder(loading.find("saved_file:plain"), store, Console(err=err), sets("textile", 64))
     found = json.loads((folder / "first_layer.json").read_text())
     assert (found["verdict"], "keeps no batch norm" in found["sentence"]) == ("cannot tell", True)
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from headstart.backbones import latency, loading
-from headstart.core.console import Say
+from headstart.core.console import Console
 from headstart.core.settings import threads
 from headstart.core.storage.cache import Store
 from headstart.networks import hardware
@@ -121,7 +121,7 @@ def test_a_trunk_is_timed_when_it_is_first_made_ready(shared_store, tmp_path, mo
         (root / kind).symlink_to(shared_store.root / kind, target_is_directory=True)
     store, found = Store(root), loading.find(LITE0)
     pictures = np.random.default_rng(0).integers(0, 256, (8, 224, 224, 3)).astype(np.uint8)
-    loading.ready(found, store, Say(quiet=True), pictures, threads=1, precision="f32")
+    loading.ready(found, store, Console(quiet=True), pictures, threads=1, precision="f32")
     kept = latency.kept(found.spec, store)
     assert latency.paces([found.spec, loading.find("efficientnet_lite1").spec], store) == {LITE0: kept["images_per_s"]}
     assert 5 < kept["images_per_s"] < 5000 and 0.2 < latency.latency_ms(LITE0, store) < 500
@@ -129,6 +129,6 @@ def test_a_trunk_is_timed_when_it_is_first_made_ready(shared_store, tmp_path, mo
         weights = 4 * found.spec.params
         assert weights < kept["memory_bytes"] < 10 * weights
     before = sorted((root / "paces").iterdir())
-    loading.ready(found, store, Say(quiet=True), pictures, threads=1)
+    loading.ready(found, store, Console(quiet=True), pictures, threads=1)
     assert sorted((root / "paces").iterdir()) == before
     assert latency.latency_ms(f"random:{LITE0}", store) == latency.latency_ms(LITE0, store)

@@ -8,14 +8,14 @@ import pytest
 import hub_server
 from headstart.backbones import latency, latency_remeasure, loading
 from headstart.cli.main import main
-from headstart.core.console import Say
+from headstart.core.console import Console
 from headstart.core.errors import UsageError
 from headstart.core.settings import threads
 from headstart.core.storage.cache import Store
 from headstart.core.storage.files import read_json, write_json
 
 NAME = "huggingface:acme/small-net"
-QUIET = Say(quiet=True)
+QUIET = Console(quiet=True)
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ def own(tmp_path, monkeypatch):
     monkeypatch.setenv("HEADSTART_CACHE", str(tmp_path / "own"))
     monkeypatch.setenv("HEADSTART_WEIGHTS_MIRROR", str(tmp_path / "mirror"))
     hub_server.repository(tmp_path / "mirror" / "huggingface" / "acme" / "small-net")
-    store, found = Store(tmp_path / "own"), loading.find(NAME, fetching=True, say=QUIET)
+    store, found = Store(tmp_path / "own"), loading.find(NAME, fetching=True, console=QUIET)
     pictures = np.random.default_rng(0).integers(0, 256, (8, 32, 32, 3)).astype(np.uint8)
     loading.ready(found, store, QUIET, pictures, threads=threads())
     folder = store.path(latency.KIND, latency.key(found.spec, threads=threads(), engine=loading.engine_name()))
@@ -60,8 +60,8 @@ def test_one_that_is_not_ready_is_named(own):
 
 def test_a_busy_machine_is_warned_of(monkeypatch, capsys):
     monkeypatch.setattr("os.getloadavg", lambda: (9000.0, 0.0, 0.0))
-    latency_remeasure.warn_if_busy(Say(quiet=True))
+    latency_remeasure.warn_if_busy(Console(quiet=True))
     assert "the machine is busy (load 9000.0" in capsys.readouterr().err
     monkeypatch.setattr("os.getloadavg", lambda: (0.0, 9000.0, 9000.0))
-    latency_remeasure.warn_if_busy(Say(quiet=True))
+    latency_remeasure.warn_if_busy(Console(quiet=True))
     assert capsys.readouterr().err == ""

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from headstart.backbones import loading
-from headstart.core.console import Say
+from headstart.core.console import Console
 from headstart.core.errors import SetupError, UsageError
 from headstart.images import preprocessing
 from headstart.networks import openvino_conversion, openvino_engine
@@ -75,7 +75,7 @@ def test_an_unknown_name_gets_the_nearest(name, hint):
 
 @pytest.mark.medium
 def test_the_export_agrees_with_keras_and_is_kept(lite0, eight, shared_store):
-    folder = loading.folder(lite0, shared_store, Say(quiet=True), eight[:8])
+    folder = loading.folder(lite0, shared_store, Console(quiet=True), eight[:8])
     facts = json.loads((folder / "parity.json").read_text())
     assert list(facts["depths"]) == [depth.name for depth in lite0.spec.depths]
     assert all(row["max_relative"] <= 1e-4 and row["min_cosine"] >= 0.99999 for row in facts["depths"].values())
@@ -94,16 +94,16 @@ def test_the_export_agrees_with_keras_and_is_kept(lite0, eight, shared_store):
 
 @pytest.mark.medium
 def test_a_kept_trunk_loads_no_framework(lite0, eight, shared_store, tmp_path):
-    loading.folder(lite0, shared_store, Say(quiet=True), eight[:8])
+    loading.folder(lite0, shared_store, Console(quiet=True), eight[:8])
     np.save(tmp_path / "eight.npy", eight[:8])
     code = (
         "import sys, numpy as np\n"
-        "from headstart.core.console import Say\n"
+        "from headstart.core.console import Console\n"
         "from headstart.core.settings import cache_folder\n"
         "from headstart.core.storage.cache import Store\n"
         "from headstart.backbones import loading as trunk\n"
         f"pictures = np.load({str(tmp_path / 'eight.npy')!r})\n"
-        f"ready = trunk.ready(trunk.find({LITE0!r}), Store(cache_folder()), Say(), pictures, threads=1)\n"
+        f"ready = trunk.ready(trunk.find({LITE0!r}), Store(cache_folder()), Console(), pictures, threads=1)\n"
         "print([v.shape for v in next(ready.run([(0, pictures)]))[1]])\n"
         "print([m for m in ('keras', 'tensorflow', 'h5py', 'matplotlib') if m in sys.modules])"
     )
@@ -117,22 +117,22 @@ def test_a_damaged_trunk_is_made_again(eight, store, shared_store):
     said = []
     store.report = said.append
     twin = loading.find(f"random:{LITE0}")
-    made = loading.folder(twin, shared_store, Say(quiet=True), eight[:8])
+    made = loading.folder(twin, shared_store, Console(quiet=True), eight[:8])
     shutil.copytree(made, store.root / "trunks" / made.name)
-    folder = loading.folder(twin, store, Say(quiet=True), eight[:8])
+    folder = loading.folder(twin, store, Console(quiet=True), eight[:8])
     weights = (folder / "trunk.bin").read_bytes()
     (folder / "trunk.bin").write_bytes(weights[:1000] + b"\0\0\0\0" + weights[1004:])
-    again = loading.folder(twin, store, Say(quiet=True), eight[:8])
+    again = loading.folder(twin, store, Console(quiet=True), eight[:8])
     assert again == folder and (again / "trunk.bin").read_bytes() == weights
     assert len(said) == 1 and "damaged" in said[0]
 
 
 @pytest.mark.medium
 def test_without_openvino_keras_does_it_and_says_so(lite0, eight, shared_store, monkeypatch, capsys):
-    folder = loading.folder(lite0, shared_store, Say(quiet=True), eight[:8])
+    folder = loading.folder(lite0, shared_store, Console(quiet=True), eight[:8])
     expected = next(openvino_engine.Engine(folder / "trunk.xml", threads=2).run([(0, eight[:8])]))[1]
     monkeypatch.setattr(openvino_engine, "name", lambda: None)
-    ready = loading.ready(lite0, shared_store, Say(), eight[:8], threads=2)
+    ready = loading.ready(lite0, shared_store, Console(), eight[:8], threads=2)
     assert "OpenVINO is not installed, Keras computes" in capsys.readouterr().err
     assert loading.engine_name().startswith("keras 3.")
     pairs = list(ready.run([("a", eight[:3]), ("b", eight[3:8])]))
@@ -143,13 +143,13 @@ def test_without_openvino_keras_does_it_and_says_so(lite0, eight, shared_store, 
     alone = next(ready.run([(0, eight[4:5])]))[1]
     assert all(np.array_equal(a[0], b[1]) for a, b in zip(alone, pairs[1][1], strict=True))
     with pytest.raises(SetupError, match="needs OpenVINO"):
-        loading.ready(lite0, shared_store, Say(), eight[:8], threads=2, precision="int8")
+        loading.ready(lite0, shared_store, Console(), eight[:8], threads=2, precision="int8")
 
 
 @pytest.mark.medium
 def test_int8_is_near_and_its_distance_is_written_down_without_a_word(lite0, eight, tmp_path, shared_store, capfd):
     pytest.importorskip("nncf")
-    source = loading.folder(lite0, shared_store, Say(quiet=True), eight[:8]) / "trunk.xml"
+    source = loading.folder(lite0, shared_store, Console(quiet=True), eight[:8]) / "trunk.xml"
     folder = tmp_path
     capfd.readouterr()
     openvino_conversion.quantise(source, eight, folder)

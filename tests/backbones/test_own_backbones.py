@@ -4,12 +4,12 @@ import pytest
 
 from headstart.backbones import loading
 from headstart.backbones.imported import registration
-from headstart.backbones.imported.registration import Wish
-from headstart.core.console import Say
+from headstart.backbones.imported.registration import ImportRequest
+from headstart.core.console import Console
 from headstart.core.errors import DataError
-from headstart.core.run.folder import RunDir
+from headstart.core.run.folder import RunFolder
 from headstart.core.storage.cache import Store
-from headstart.data.reading.read_dataset import run as read
+from headstart.data.reading.read_dataset import read_dataset as read
 from headstart.selection import candidates
 from headstart.selection.candidates import looked_at_by
 from network_files import write_onnx
@@ -24,7 +24,7 @@ def own(tmp_path, monkeypatch, shared_store):
         (root / kind).symlink_to(shared_store.root / kind, target_is_directory=True)
     monkeypatch.setenv("HEADSTART_CACHE", str(root))
     write_onnx(tmp_path / "mine.onnx")
-    registration.add(Wish(file=tmp_path / "mine.onnx"), Store(root), Say(quiet=True))
+    registration.add(ImportRequest(file=tmp_path / "mine.onnx"), Store(root), Console(quiet=True))
     return Store(root)
 
 
@@ -53,20 +53,20 @@ def test_a_run_refuses_a_file_that_changed_since_it_began(own, context, data, tm
     ctx = context(store=own, backbones=("saved_file:mine", "bundled:efficientnet_lite0"))
 
     def again():
-        ctx.run = RunDir(ctx.run.path)
-        return candidates.run(data, ctx=ctx, seen=24)
+        ctx.run = RunFolder(ctx.run.path)
+        return candidates.choose_candidates(data, ctx=ctx, seen=24)
 
     first = again()
     assert first == again() == ("saved_file:mine", "bundled:efficientnet_lite0")
-    assert list(RunDir(ctx.run.path).decided("own_backbones")) == ["saved_file:mine"]
-    registration.add(Wish(file=tmp_path / "mine.onnx", scale=2.0), own, Say(quiet=True))
+    assert list(RunFolder(ctx.run.path).decided("own_backbones")) == ["saved_file:mine"]
+    registration.add(ImportRequest(file=tmp_path / "mine.onnx", scale=2.0), own, Console(quiet=True))
     with pytest.raises(DataError, match="`saved_file:mine` is another network than when the run"):
         again()
-    registration.add(Wish(file=tmp_path / "mine.onnx"), own, Say(quiet=True))
+    registration.add(ImportRequest(file=tmp_path / "mine.onnx"), own, Console(quiet=True))
     assert again() == first
 
 
 def test_of_others_nothing_is_written_down(own, context, data):
     ctx = context(store=own, backbones=("bundled:efficientnet_lite0",))
-    candidates.run(data, ctx=ctx, seen=24)
+    candidates.choose_candidates(data, ctx=ctx, seen=24)
     assert ctx.run.decided("own_backbones") is None

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from headstart.backbones.earlier_runs import source_task, source_task_lookup
-from headstart.backbones.earlier_runs.source_task import Past
+from headstart.backbones.earlier_runs.source_task import SourceTask
 from headstart.backbones.imported import description
 from judged_sets import dataset, splits
 
@@ -15,7 +15,7 @@ HEAD = {"weights": np.ones((4, 3), np.float32), "bias": np.zeros(3, np.float32)}
 
 def whole():
     rows = np.random.default_rng(0).normal(size=(20, 4)).astype(np.float32)
-    return Past(head=HEAD, depth="features", pictures={"features": rows, "stage3": rows[:, :2]})
+    return SourceTask(head=HEAD, depth="features", pictures={"features": rows, "stage3": rows[:, :2]})
 
 
 def test_what_is_kept_comes_back(store):
@@ -29,7 +29,7 @@ def test_what_is_kept_comes_back(store):
     first = description.beside("run", "mine", description.PAST, store).read_bytes()
     source_task.keep("run", "mine", whole(), store)
     assert description.beside("run", "mine", description.PAST, store).read_bytes() == first
-    source_task.keep("run", "mine", Past(head=HEAD, depth="features", no_pictures="they have gone"), store)
+    source_task.keep("run", "mine", SourceTask(head=HEAD, depth="features", no_pictures="they have gone"), store)
     assert source_task.kept("run", "mine", store).no_pictures == "they have gone"
 
 

@@ -8,10 +8,10 @@ import zipfile
 import pytest
 
 from headstart.backbones.downloads import wheels
-from headstart.core.console import Say
+from headstart.core.console import Console
 from headstart.core.errors import SetupError
 
-QUIET = Say(quiet=True)
+QUIET = Console(quiet=True)
 
 
 @pytest.fixture
@@ -38,11 +38,11 @@ def digest(path):
 @pytest.mark.medium
 def test_a_wheel_is_fetched_once_and_read(shelf, store, capsys):
     sha = digest(shelf)
-    first = wheels.fetch("headstart-test-data", "1.0", sha, store, Say())
+    first = wheels.fetch("headstart-test-data", "1.0", sha, store, Console())
     assert "headstart-test-data==1.0" in capsys.readouterr().err
     assert wheels.member(first, "headstart_test_data/numbers.bin") == b"\1\2\3"
     shelf.unlink()
-    assert wheels.fetch("headstart-test-data", "1.0", sha, store, Say()) == first
+    assert wheels.fetch("headstart-test-data", "1.0", sha, store, Console()) == first
     assert capsys.readouterr().err == ""
     with pytest.raises(SetupError, match="not in the wheel"):
         wheels.member(first, "headstart_test_data/other.bin")

@@ -12,7 +12,7 @@ import hub_server
 from headstart.backbones import remote_index
 from headstart.backbones.huggingface import index_sync
 from headstart.cli.main import main
-from headstart.core.console import Say
+from headstart.core.console import Console
 from headstart.core.storage.cache import Store
 
 
@@ -211,7 +211,7 @@ def test_an_index_that_breaks_off_or_never_ends_is_not_taken(cache, tmp_path):
         threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
         for path, why in (("short", "broken off"), ("long", "more than 20.0 MB came")):
             with pytest.raises(Exception, match=why):
-                index_sync.refresh(cache, Say(quiet=True), given=f"http://127.0.0.1:{server.server_port}/{path}")
+                index_sync.refresh(cache, Console(quiet=True), given=f"http://127.0.0.1:{server.server_port}/{path}")
         server.shutdown()
     assert remote_index.known(cache) == {} and not (cache.root / "index").exists()
 

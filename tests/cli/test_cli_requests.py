@@ -11,7 +11,7 @@ from headstart.api.unused_settings import require_effect
 from headstart.cli.main import main
 from headstart.core import extras
 from headstart.core import job as jobs
-from headstart.core.console import Say
+from headstart.core.console import Console
 from headstart.core.errors import NoOpError, UsageError
 from headstart.core.run.opening import opened, require_own
 from headstart.finetuning import request_check
@@ -128,8 +128,8 @@ def test_a_budget_below_zero_is_told_in_our_words(pictures, text, capsys):
 @pytest.mark.parametrize("more", [(), ("--dry-run",)])
 def test_a_folder_of_another_job_and_one_in_a_run_are_refused(pictures, more, tmp_path, capsys):
     out = tmp_path / "run"
-    with opened(out, jobs.make(data=pictures, seed=3), Say(quiet=True)) as ctx:
-        ctx.decide("data", lambda: 1)
+    with opened(out, jobs.make(data=pictures, seed=3), Console(quiet=True)) as ctx:
+        ctx.record_decision("data", lambda: 1)
     err = failed(capsys, "fit", pictures, "--out", str(out), *more)
     assert "belongs to another job: `seed` 0 here, 3 there" in err["what"]
     err = failed(capsys, "fit", pictures, "--out", str(out / "deep" / "er"), *more)
@@ -141,31 +141,31 @@ def test_a_folder_of_another_job_and_one_in_a_run_are_refused(pictures, more, tm
 @pytest.mark.parametrize("wrong", [UsageError, NoOpError])
 def test_a_run_that_ends_before_anything_was_trained_frees_its_folder(pictures, wrong, tmp_path):
     small, large = (jobs.make(data=pictures, strategy="finetune", budget=budget) for budget in ("20s", "2m"))
-    with pytest.raises(wrong), opened(tmp_path / "run", small, Say(quiet=True)) as ctx:
-        ctx.decide("adapt/time", lambda: 3.0)
+    with pytest.raises(wrong), opened(tmp_path / "run", small, Console(quiet=True)) as ctx:
+        ctx.record_decision("adapt/time", lambda: 3.0)
         (ctx.folder("adapt") / "value.json").write_text("{}")
         raise wrong("the budget is too small")
-    with opened(tmp_path / "run", large, Say(quiet=True)) as ctx:
-        assert ctx.decide("adapt/time", lambda: 100.0) == 100.0
+    with opened(tmp_path / "run", large, Console(quiet=True)) as ctx:
+        assert ctx.record_decision("adapt/time", lambda: 100.0) == 100.0
         assert not (tmp_path / "run" / "adapt").exists()
         assert jobs.read(tmp_path / "run" / "job.toml") == large
 
 
 def test_a_run_that_goes_on_keeps_what_was_decided_when_it_ends_in_an_error(pictures, tmp_path):
     job = jobs.make(data=pictures, strategy="finetune")
-    with opened(tmp_path / "run", job, Say(quiet=True)) as ctx:
-        ctx.decide("adapt/time", lambda: 3.0)
-    with pytest.raises(UsageError), opened(tmp_path / "run", job, Say(quiet=True)):
+    with opened(tmp_path / "run", job, Console(quiet=True)) as ctx:
+        ctx.record_decision("adapt/time", lambda: 3.0)
+    with pytest.raises(UsageError), opened(tmp_path / "run", job, Console(quiet=True)):
         raise UsageError("HEADSTART_THREADS is no number")
-    with opened(tmp_path / "run", job, Say(quiet=True)) as ctx:
-        assert ctx.decide("adapt/time", lambda: 9.0) == 3.0
+    with opened(tmp_path / "run", job, Console(quiet=True)) as ctx:
+        assert ctx.record_decision("adapt/time", lambda: 9.0) == 3.0
 
 
 @pytest.mark.parametrize("kept", ["adapt/trials/trial000-fold0.json", "adapt/tuning.json", "report.html"])
 def test_what_was_trained_is_never_forgotten(pictures, kept, tmp_path):
     job = jobs.make(data=pictures, strategy="finetune")
-    with pytest.raises(UsageError), opened(tmp_path / "run", job, Say(quiet=True)) as ctx:
-        ctx.decide("adapt/time", lambda: 3.0)
+    with pytest.raises(UsageError), opened(tmp_path / "run", job, Console(quiet=True)) as ctx:
+        ctx.record_decision("adapt/time", lambda: 3.0)
         (tmp_path / "run" / kept).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "run" / kept).write_text("{}")
         raise UsageError("the costs are gone")

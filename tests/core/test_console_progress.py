@@ -5,7 +5,7 @@ import io
 import pytest
 
 from headstart.core import console as saying
-from headstart.core.console import Say
+from headstart.core.console import Console
 
 
 @pytest.mark.parametrize(("asked", "expected"), [(None, ""), ("lines", "\rembed    2 of 4 pictures"), ("no", "")])
@@ -15,7 +15,7 @@ def test_lines_of_progress_are_written_when_they_are_asked_for(monkeypatch, aske
     else:
         monkeypatch.delenv("HEADSTART_PROGRESS", raising=False)
     err = io.StringIO()
-    with Say(err=err).progress("embed", 4) as progress:
+    with Console(err=err).progress("embed", 4) as progress:
         progress.add(2)
         progress.add(1)  # within the same second: no line of its own
     assert err.getvalue().partition(",")[0] == expected
@@ -26,9 +26,9 @@ def test_every_line_of_its_own_comes_a_second_later(monkeypatch):
     monkeypatch.setenv("HEADSTART_PROGRESS", "lines")
     monkeypatch.setattr(saying, "_LINE_S", 0.0)
     err = io.StringIO()
-    say = Say(err=err)
-    say.draw("one")
-    say.draw("two")
-    say.line("embed", "done")
+    console = Console(err=err)
+    console.draw("one")
+    console.draw("two")
+    console.line("embed", "done")
     assert err.getvalue() == "\rone\n\rtwo\nembed    done\n"
-    assert not Say(err=err, quiet=True).moving
+    assert not Console(err=err, quiet=True).moving

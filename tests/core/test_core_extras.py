@@ -49,7 +49,7 @@ def test_another_backend_than_tensorflow_is_not_refused(monkeypatch):
 def test_an_import_that_fails_deep_down_is_told_by_its_extra(monkeypatch, capsys, tmp_path):
     monkeypatch.setitem(sys.modules, "jinja2", None)
 
-    def page(run, *, say):
+    def page(run, *, console):
         import jinja2
 
         return jinja2

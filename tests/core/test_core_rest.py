@@ -6,7 +6,7 @@ import json
 import pytest
 
 from headstart.core import registry, settings
-from headstart.core.console import Say, duration, size
+from headstart.core.console import Console, duration, size
 from headstart.core.errors import HeadstartError, UsageError
 from headstart.core.storage import hashing
 from headstart.core.storage.files import show, write_json
@@ -64,21 +64,21 @@ def test_sizes():
 
 
 def test_results_and_progress_are_apart():
-    say = Say(json=True, err=io.StringIO(), out=io.StringIO())
-    with say.progress("embed", 10) as progress:
+    console = Console(json=True, err=io.StringIO(), out=io.StringIO())
+    with console.progress("embed", 10) as progress:
         progress.add(10, cached=True)
-    say.line("embed", "10 pictures")
-    say.result("text", {"a": 1})
-    assert json.loads(say.out.getvalue()) == {"a": 1}
-    assert say.err.getvalue() == "embed    10 pictures\n"
-    assert "\x1b" not in say.err.getvalue()
+    console.line("embed", "10 pictures")
+    console.result("text", {"a": 1})
+    assert json.loads(console.out.getvalue()) == {"a": 1}
+    assert console.err.getvalue() == "embed    10 pictures\n"
+    assert "\x1b" not in console.err.getvalue()
 
 
 def test_quiet_still_warns():
-    say = Say(quiet=True, err=io.StringIO(), out=io.StringIO())
-    say.line("read", "hidden")
-    say.warn("shown")
-    assert say.err.getvalue() == "warning: shown\n"
+    console = Console(quiet=True, err=io.StringIO(), out=io.StringIO())
+    console.line("read", "hidden")
+    console.warn("shown")
+    assert console.err.getvalue() == "warning: shown\n"
 
 
 def test_any_file_name_can_be_shown_and_written(tmp_path):

@@ -7,42 +7,42 @@ import sys
 import pytest
 
 from headstart.core.errors import BusyError, DataError
-from headstart.core.run.folder import RunDir
+from headstart.core.run.folder import RunFolder
 
 
 def test_a_decision_is_made_once(tmp_path):
-    with RunDir(tmp_path).lock():
-        assert RunDir(tmp_path).decide("order", lambda: ["b", "a"]) == ["b", "a"]
-        assert RunDir(tmp_path).decide("order", lambda: ["a", "b"]) == ["b", "a"]
+    with RunFolder(tmp_path).lock():
+        assert RunFolder(tmp_path).record_decision("order", lambda: ["b", "a"]) == ["b", "a"]
+        assert RunFolder(tmp_path).record_decision("order", lambda: ["a", "b"]) == ["b", "a"]
     assert json.loads((tmp_path / "decisions.jsonl").read_text())["name"] == "order"
 
 
 def test_a_decision_is_on_disk_before_it_acts(tmp_path):
-    run = RunDir(tmp_path)
+    run = RunFolder(tmp_path)
     with run.lock():
-        taken = run.decide("epochs", lambda: 7, why="the clock")
+        taken = run.record_decision("epochs", lambda: 7, why="the clock")
         assert f'"value": {taken}' in (tmp_path / "decisions.jsonl").read_text()
 
 
 def test_a_line_cut_short_by_a_kill_is_taken_anew(tmp_path):
-    with RunDir(tmp_path).lock():
-        RunDir(tmp_path).decide("a", lambda: 1)
-        RunDir(tmp_path).decide("b", lambda: 2)
+    with RunFolder(tmp_path).lock():
+        RunFolder(tmp_path).record_decision("a", lambda: 1)
+        RunFolder(tmp_path).record_decision("b", lambda: 2)
         path = tmp_path / "decisions.jsonl"
         path.write_bytes(path.read_bytes()[:-7])
-        assert RunDir(tmp_path).decide("a", lambda: 10) == 1
-        assert RunDir(tmp_path).decide("b", lambda: 20) == 20
+        assert RunFolder(tmp_path).record_decision("a", lambda: 10) == 1
+        assert RunFolder(tmp_path).record_decision("b", lambda: 20) == 20
     assert [json.loads(line)["value"] for line in path.read_text().splitlines()] == [1, 20]
 
 
 def test_a_damaged_decision_is_not_taken_anew(tmp_path):
-    with RunDir(tmp_path).lock():
-        RunDir(tmp_path).decide("a", lambda: 1)
-        RunDir(tmp_path).decide("b", lambda: 2)
+    with RunFolder(tmp_path).lock():
+        RunFolder(tmp_path).record_decision("a", lambda: 1)
+        RunFolder(tmp_path).record_decision("b", lambda: 2)
         path = tmp_path / "decisions.jsonl"
         path.write_bytes(b"\x00" + path.read_bytes()[1:])
         with pytest.raises(DataError, match="decision of the run is damaged") as caught:
-            RunDir(tmp_path).decide("b", lambda: 3)
+            RunFolder(tmp_path).record_decision("b", lambda: 3)
     assert caught.value.where.endswith("decisions.jsonl:1")
 
 
@@ -50,37 +50,37 @@ def test_a_damaged_format_is_told(tmp_path):
     for content in ("", "[]", '{"format": "x"}'):
         (tmp_path / "format.json").write_text(content)
         with pytest.raises(DataError, match="damaged"):
-            RunDir(tmp_path).check()
+            RunFolder(tmp_path).check()
 
 
 def test_the_second_process_is_told(tmp_path):
     code = "from headstart.core.run.folder import RunDir; import sys; RunDir(sys.argv[1]).lock().__enter__()"
-    with RunDir(tmp_path).lock():
+    with RunFolder(tmp_path).lock():
         second = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True)
     assert second.returncode != 0
     assert "another process is working on the run" in second.stderr
-    with RunDir(tmp_path).lock():
+    with RunFolder(tmp_path).lock():
         pass
 
 
 def test_the_second_opening_in_one_process_is_told_too(tmp_path):
-    with RunDir(tmp_path).lock(), pytest.raises(BusyError, match="process"), RunDir(tmp_path).lock():
+    with RunFolder(tmp_path).lock(), pytest.raises(BusyError, match="process"), RunFolder(tmp_path).lock():
         pass
 
 
 def test_a_newer_format_is_refused(tmp_path):
     (tmp_path / "format.json").write_text('{"format": 99}')
     with pytest.raises(DataError, match="format 99"):
-        RunDir(tmp_path).check()
-    with pytest.raises(DataError, match="format 99"), RunDir(tmp_path).lock():
+        RunFolder(tmp_path).check()
+    with pytest.raises(DataError, match="format 99"), RunFolder(tmp_path).lock():
         pass
 
 
 def test_what_is_no_run_is_refused(tmp_path):
     with pytest.raises(DataError, match="no run folder"):
-        RunDir(tmp_path / "none").check()
+        RunFolder(tmp_path / "none").check()
     with pytest.raises(DataError, match="not a run folder"):
-        RunDir(tmp_path).check()
+        RunFolder(tmp_path).check()
 
 
 def test_what_a_killed_owner_left_half_written_is_gone(tmp_path):
@@ -92,5 +92,5 @@ def test_what_a_killed_owner_left_half_written_is_gone(tmp_path):
     subprocess.run([sys.executable, "-c", code, str(tmp_path / "splits" / "rows.json")], check=False)
     (tmp_path / "splits" / "folds.json").write_text("{}")
     assert len(list((tmp_path / "splits").iterdir())) == 2
-    with RunDir(tmp_path).lock():
+    with RunFolder(tmp_path).lock():
         assert [path.name for path in (tmp_path / "splits").iterdir()] == ["folds.json"]

@@ -3,7 +3,7 @@
 import pytest
 
 from headstart.core import job as jobs
-from headstart.core.console import Say
+from headstart.core.console import Console
 from headstart.core.errors import UsageError
 from headstart.core.run.opening import free_folder, opened, require_free
 
@@ -28,7 +28,7 @@ def test_the_settings_that_differ_are_named(tmp_path):
     run.mkdir()
     jobs.write(jobs.make(data="pictures", seed=0, backbones="a,b"), run / "job.toml")
     (run / "decisions.jsonl").write_text("")
-    with pytest.raises(UsageError) as caught, opened(run, jobs.make(data="pictures", seed=7), Say(quiet=True)):
+    with pytest.raises(UsageError) as caught, opened(run, jobs.make(data="pictures", seed=7), Console(quiet=True)):
         pass
     assert "`seed` 7 here, 0 there" in caught.value.what
     assert "`backbones` auto here, a,b there" in caught.value.what

@@ -8,11 +8,11 @@ from PIL import Image, ImageEnhance
 
 import audit_sets
 from headstart.core import registry
-from headstart.core.console import Say
+from headstart.core.console import Console
 from headstart.core.errors import DataError
 from headstart.core.storage import serialization
-from headstart.core.types import Audit, BackboneSpec, Depth, Embeddings, EmbedKey, Excused, InputSpec
-from headstart.data.audit import checks, run
+from headstart.core.types import Audit, BackboneSpec, Embeddings, EmbedKey, FeatureLevel, InputSpec, SkippedFile
+from headstart.data.audit import audit_dataset, checks
 from headstart.data.splits import draw
 
 
@@ -36,7 +36,7 @@ def outcome(audit, code):
 def embeddings(vectors, rows=None):
     """Given vectors as the last of two depths."""
     vectors = np.asarray(vectors, np.float32)
-    depths = (Depth(name="stage1", dim=2), Depth(name="last", dim=vectors.shape[1]))
+    depths = (FeatureLevel(name="stage1", dim=2), FeatureLevel(name="last", dim=vectors.shape[1]))
     size = InputSpec(size_px=32)
     spec = BackboneSpec(
         name="test:given", family="given", revision="1", input=size, depths=depths, params=0, flops=0, licence="",
@@ -59,7 +59,7 @@ def test_every_check_is_a_file_with_help_and_a_code_of_its_own():
 
 def test_textile_pictures_raise_no_alarm_though_they_look_alike(small_textile, context):
     data = audit_sets.from_folder(small_textile(120))
-    audit = run(data, ctx=context())
+    audit = audit_dataset(data, ctx=context())
     assert {o.status for o in audit.outcomes} == {"passed", "tip", "not_applicable"} - {"tip"}
     assert [o.code for o in audit.outcomes] == sorted(c.code for c in checks("files"))
     assert np.array_equal(audit.clusters, np.arange(360))
@@ -73,7 +73,7 @@ def test_planted_copies_of_real_pictures_are_found_and_stay_together(how, small_
         (root / "local" / f"copy_{path.name}").write_bytes(COPIES[how](Image.open(path)))
     data = audit_sets.from_folder(root)
     ctx = context()
-    audit = run(data, ctx=ctx)
+    audit = audit_dataset(data, ctx=ctx)
     row = {uri: number for number, uri in enumerate(data.uris)}
     pairs = [(row[f"local/{p.name}"], row[f"local/copy_{p.name}"]) for p in originals]
     together = [bool(audit.clusters[a] == audit.clusters[b]) for a, b in pairs]
@@ -92,7 +92,7 @@ def test_exact_copies_in_a_class_and_under_two_labels(small_textile, context):
         shutil.copy(first, root / "global" / name)
     shutil.copy(second, root / "nominal" / "other.jpg")
     data = audit_sets.from_folder(root)
-    audit = run(data, ctx=context())
+    audit = audit_dataset(data, ctx=context())
     inside, across = outcome(audit, "D101"), outcome(audit, "D102")
     assert "2 exact copies of 1 picture in the same class" in inside.why
     assert sorted(data.uris[r] for r in inside.findings[0].rows) == sorted(
@@ -118,7 +118,7 @@ def test_copies_across_given_splits_are_told_and_left_where_they_are(small_texti
     (root / "test" / "local" / "leak1.jpg").write_bytes(COPIES["jpeg"](Image.open(leak[1])))
     data = audit_sets.from_folder(root)
     ctx = context()
-    audit = run(data, ctx=ctx)
+    audit = audit_dataset(data, ctx=ctx)
     told = outcome(audit, "D104")
     assert told.status == "issue" and "2 of 32 in `test`" in told.why
     splits = draw(data, audit.clusters, ctx=ctx)
@@ -137,8 +137,8 @@ def test_vectors_add_links_to_those_of_the_files(context):
     digests[5] = digests[4]
     data = audit_sets.from_targets(np.arange(100) // 50, digests=digests)
     ctx = context()
-    before = run(data, ctx=ctx)
-    after = run(data, ctx=ctx, embeddings=embeddings(vectors), before=before)
+    before = audit_dataset(data, ctx=ctx)
+    after = audit_dataset(data, ctx=ctx, embeddings=embeddings(vectors), before=before)
     assert after.phase == "vectors" and [o.code for o in after.outcomes] == ["D201", "D202"]
     assert outcome(after, "D201").links == ((20, 70),) and "1 of them under two labels" in outcome(after, "D201").why
     assert (after.clusters[[5, 70]] == [4, 20]).all() and len(np.unique(after.clusters)) == 98
@@ -150,7 +150,9 @@ def test_vectors_of_a_few_rows_speak_of_those_rows(context):
     rows = np.arange(0, 100, 2)
     vectors = np.random.default_rng(0).normal(size=(50, 40))
     vectors[9] = vectors[3] * 1.5
-    audit = run(audit_sets.from_targets(np.arange(100) // 50), ctx=context(), embeddings=embeddings(vectors, rows))
+    audit = audit_dataset(
+        audit_sets.from_targets(np.arange(100) // 50), ctx=context(), embeddings=embeddings(vectors, rows)
+    )
     assert outcome(audit, "D201").links == ((6, 18),)
 
 
@@ -160,13 +162,13 @@ def test_a_foreign_picture_is_a_tip(context):
         [rng.normal(size=(100, 8)) * 0.3 + 3 * np.eye(8)[rng.integers(0, 4, 100)], np.ones((1, 8))]
     )
     vectors[100] = -4 * np.eye(8)[6]
-    audit = run(audit_sets.from_targets(np.arange(101) % 2), ctx=context(), embeddings=embeddings(vectors))
+    audit = audit_dataset(audit_sets.from_targets(np.arange(101) % 2), ctx=context(), embeddings=embeddings(vectors))
     assert outcome(audit, "D202").status == "tip" and outcome(audit, "D202").findings[0].rows[0] == 100
 
 
 def test_too_many_vectors_are_skipped_with_the_number(context):
     targets = np.arange(50_001) % 2
-    audit = run(audit_sets.from_targets(targets), ctx=context(), embeddings=embeddings(np.ones((50_001, 2))))
+    audit = audit_dataset(audit_sets.from_targets(targets), ctx=context(), embeddings=embeddings(np.ones((50_001, 2))))
     assert outcome(audit, "D201").status == "skipped" and "50,001" in outcome(audit, "D201").why
 
 
@@ -175,8 +177,8 @@ def test_look_alikes_beyond_the_cap_are_not_chained_and_it_is_said(context, caps
     walk = np.array([sum(1 << bit for bit in range(i % 60)) for i in range(60)] * 4, np.uint64)[:n]
     data = audit_sets.from_targets(np.arange(n) % 2, phash=walk)
     ctx = context()
-    ctx.say = Say()
-    audit = run(data, ctx=ctx)
+    ctx.console = Console()
+    audit = audit_dataset(data, ctx=ctx)
     assert np.unique(audit.clusters, return_counts=True)[1].max() == 50
     assert "would chain more than 50 pictures" in capsys.readouterr().err
 
@@ -184,7 +186,7 @@ def test_look_alikes_beyond_the_cap_are_not_chained_and_it_is_said(context, caps
 def test_hopeless_classes_stop_the_run_all_at_once(context):
     data = audit_sets.from_targets([0] * 20 + [1, 2] + [3] * 3)
     with pytest.raises(DataError) as caught:
-        run(data, ctx=context())
+        audit_dataset(data, ctx=context())
     assert "class `class1` has 1 picture (`class1/00020.png`)" in caught.value.what
     assert "class `class2` has 1 picture" in caught.value.what
     assert caught.value.where == "class1/00020.png, class2/00021.png" and "add pictures" in caught.value.hint
@@ -193,20 +195,20 @@ def test_hopeless_classes_stop_the_run_all_at_once(context):
 def test_a_class_missing_from_given_train_stops_the_run(context):
     data = audit_sets.from_targets([0] * 10 + [1] * 10 + [2] * 4, split=["train"] * 20 + ["test"] * 4)
     with pytest.raises(DataError, match="class `class2` has 0 pictures in `train`"):
-        run(data, ctx=context())
+        audit_dataset(data, ctx=context())
 
 
 def test_lines_tell_the_phase_the_counts_and_each_issue(context, capsys):
     import dataclasses
 
     bad = (
-        Excused(uri="a/\udcff\n.jpg", reason="truncated", detail="ends early"),
-        Excused(uri="a/.DS_Store", reason="hidden", detail="a hidden file"),
+        SkippedFile(uri="a/\udcff\n.jpg", reason="truncated", detail="ends early"),
+        SkippedFile(uri="a/.DS_Store", reason="hidden", detail="a hidden file"),
     )
     data = dataclasses.replace(audit_sets.from_targets([0] * 50 + [1] * 3), excused=bad)
     ctx = context()
-    ctx.say = Say()
-    audit = run(data, ctx=ctx)
+    ctx.console = Console()
+    audit = audit_dataset(data, ctx=ctx)
     said = capsys.readouterr().err.splitlines()
     assert said[0] == f"audit    files: {len(audit.outcomes)} checks, 3 issues, 0 tips"
     unused = "1 truncated (`a/\\udcff\\n.jpg`); 1 file is not used: 1 hidden (`a/.DS_Store`)"

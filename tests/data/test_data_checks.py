@@ -8,7 +8,7 @@ from PIL import Image
 
 import audit_sets
 from headstart.core import registry
-from headstart.core.types import AuditInput, Excused
+from headstart.core.types import AuditInput, SkippedFile
 from headstart.images.descriptors import perceptual_hash
 
 TWENTY = np.repeat([0, 1], 10)
@@ -20,7 +20,7 @@ def ask(code, data, folds=5, **vectors):
 
 
 def excuse(*reasons):
-    files = tuple(Excused(uri=f"a/{n}.jpg", reason=reason, detail="") for n, reason in enumerate(reasons))
+    files = tuple(SkippedFile(uri=f"a/{n}.jpg", reason=reason, detail="") for n, reason in enumerate(reasons))
     return dataclasses.replace(audit_sets.from_targets(TWENTY), excused=files)
 
 

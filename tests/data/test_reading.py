@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from headstart.core.console import Say
+from headstart.core.console import Console
 from headstart.core.errors import DataError
 from headstart.core.storage.serialization import load
 from headstart.core.types import Dataset
 from headstart.data.reading import file_inspection
-from headstart.data.reading.read_dataset import run
+from headstart.data.reading.read_dataset import read_dataset
 from headstart.images import preprocessing
 from headstart.testing.image_files import encode, write_zoo
 
@@ -22,7 +22,7 @@ from headstart.testing.image_files import encode, write_zoo
 @pytest.fixture
 def read(context, store):
     """A function that reads a folder with an empty cache."""
-    return lambda folder, **kw: run(folder, ctx=context(data=folder, store=store, **kw))
+    return lambda folder, **kw: read_dataset(folder, ctx=context(data=folder, store=store, **kw))
 
 
 def picture(path: Path, number: int = 0) -> Path:
@@ -163,7 +163,7 @@ def test_the_runs_own_folder_is_not_read(context, store, tmp_path):
     folder = tree(tmp_path / "data", "a/1.png", "b/2.png")
     inside = context(data=folder, store=store, name="data/runs/first")
     picture(inside.run.path / "thumbnails" / "1.png")
-    data = run(folder, ctx=inside)
+    data = read_dataset(folder, ctx=inside)
     assert data.class_names == ("a", "b")
     assert [(one.uri, one.reason) for one in data.excused] == [("runs/first", "hidden")]
 
@@ -246,8 +246,8 @@ def test_one_class_is_too_few_and_one_picture_is_not(read, tmp_path):
 def test_the_closing_line_counts(context, store, tmp_path, capsys):
     write_zoo(tmp_path / "zoo")
     ctx = context(data=tmp_path / "zoo", store=store)
-    ctx.say = Say()
-    run(tmp_path / "zoo", ctx=ctx)
+    ctx.console = Console()
+    read_dataset(tmp_path / "zoo", ctx=ctx)
     line = capsys.readouterr().err
     assert line.startswith("read     38 pictures in 2 classes (1 more without any), 24 files excused (7 truncated, ")
 
@@ -265,7 +265,7 @@ def test_two_reads_write_the_same_bytes(read, tmp_path):
 
 @pytest.mark.medium
 def test_the_textile_pictures(context, textile, shared_store):
-    data = run(textile, ctx=context(data=textile, store=shared_store))
+    data = read_dataset(textile, ctx=context(data=textile, store=shared_store))
     assert data.class_names == ("global", "local", "nominal")
     assert np.bincount(data.targets).tolist() == [500, 500, 1000]
     assert not data.excused and set(data.facts.width_px.tolist()) == {250}

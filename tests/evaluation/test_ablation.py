@@ -6,16 +6,16 @@ import numpy as np
 import pytest
 
 from headstart.core.types import (
-    Adapted,
     CurvePoint,
-    Depth,
     Embeddings,
     EmbedKey,
     Feature,
+    FeatureLevel,
+    FineTuningResult,
+    FitResult,
     FittedHead,
     Score,
     TunedNetwork,
-    Tuning,
 )
 from headstart.evaluation import ablation
 from headstart.evaluation.ablation import PROBE, RANDOM, TUNED
@@ -31,7 +31,7 @@ def answers(name, y, right):
     """A trunk whose features say the true class where `right`, else the next one; a head that passes them on."""
     said = np.where(right, y, (y + 1) % 3)
     x = (SURE * np.eye(3)[said]).astype(np.float32)
-    spec = dataclasses.replace(SPEC, name=name, depths=(Depth(name="features", dim=3),))
+    spec = dataclasses.replace(SPEC, name=name, depths=(FeatureLevel(name="features", dim=3),))
     key = EmbedKey(backbone=name, revision="1", input=spec.input, depths=spec.depths, precision="f32", engine="made")
     rows, vectors = np.arange(len(y)), {"features": x}
     return Embeddings(key=key, spec=spec, rows=rows, vectors=vectors, seconds=0.0, cached=0, latency_ms=1.0)
@@ -74,7 +74,7 @@ class Made:
         made = {k: answers(f"{k}:made", y, np.isin(np.arange(n), r)) for k, r in right.items() if r is not None}
         train = self.split.train
         held = {k: softmax(np.asarray(e.vectors["features"])[train]) for k, e in made.items()}
-        adapted = Adapted(
+        adapted = FitResult(
             strategy="probe",
             features=(Feature(backbone="probe:made", depth="features", dim=3),),
             fitted=dataclasses.replace(HEAD, head="logistic"),
@@ -86,7 +86,7 @@ class Made:
             nested=(),
             curve=(),
         )
-        self.tuning = Tuning(
+        self.tuning = FineTuningResult(
             trials=(),
             logs=(),
             outcomes=(),

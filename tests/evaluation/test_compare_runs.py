@@ -10,7 +10,7 @@ from headstart.cli.main import main
 from headstart.core.errors import DataError, UsageError
 from headstart.core.types import Score
 from headstart.evaluation.comparison import paired_runs
-from headstart.evaluation.comparison.compare_runs import run
+from headstart.evaluation.comparison.compare_runs import compare_runs
 from made_runs import TARGETS, TEST, TRUTH, N, dataset, write, wrong
 
 
@@ -24,7 +24,7 @@ def two(tmp_path):
 
 
 def test_the_better_of_two_is_told_with_its_interval_and_test(two):
-    [pair] = run(two).pairs
+    [pair] = compare_runs(two).pairs
     accuracy, balanced, loss = pair.scores
     assert (pair.common, pair.only_one, pair.only_other) == (90, 22, 2)
     assert accuracy.one == pytest.approx(87 / 90)
@@ -39,7 +39,7 @@ def test_the_better_of_two_is_told_with_its_interval_and_test(two):
 
 
 def test_the_other_way_round_all_signs_turn(two):
-    [here], [there] = run(two).pairs, run(two[::-1]).pairs
+    [here], [there] = compare_runs(two).pairs, compare_runs(two[::-1]).pairs
     for a, b in zip(here.scores + here.classes, there.scores + there.classes, strict=True):
         assert a.value == pytest.approx(-b.value)
         assert a.low == pytest.approx(-b.high, abs=0.02)
@@ -49,7 +49,9 @@ def test_the_other_way_round_all_signs_turn(two):
 
 def test_a_tie_is_called_a_tie(tmp_path):
     data = dataset(TARGETS)
-    [pair] = run([write(tmp_path / "a", data, wrong(0, 1, 2)), write(tmp_path / "b", data, wrong(2, 3, 4, 5))]).pairs
+    [pair] = compare_runs(
+        [write(tmp_path / "a", data, wrong(0, 1, 2)), write(tmp_path / "b", data, wrong(2, 3, 4, 5))]
+    ).pairs
     assert pair.scores[0].tie
     assert pair.sentence.startswith("a tie: accuracy +0.011 [")
     told = "the first alone is right on 3 of them, the second alone on 2 (p = 1 by exact McNemar)"
@@ -58,7 +60,7 @@ def test_a_tie_is_called_a_tie(tmp_path):
 
 def test_no_difference_at_all_is_no_certainty(tmp_path):
     data = dataset(TARGETS)
-    [pair] = run([write(tmp_path / "a", data, wrong(0)), write(tmp_path / "b", data, wrong(0))]).pairs
+    [pair] = compare_runs([write(tmp_path / "a", data, wrong(0)), write(tmp_path / "b", data, wrong(0))]).pairs
     accuracy = pair.scores[0]
     assert accuracy.method == "rule of three"
     assert accuracy.high == pytest.approx(3 / 90, abs=0.001)
@@ -69,7 +71,7 @@ def test_no_difference_at_all_is_no_certainty(tmp_path):
 def test_a_rare_class_leaves_the_balanced_accuracy_less_certain(tmp_path):
     y = np.r_[TARGETS[:-TEST], np.where(np.arange(TEST) < 4, 2, np.arange(TEST) % 2)]  # four reds judge
     data = dataset(y)
-    [pair] = run([write(tmp_path / "a", data, y[-TEST:]), write(tmp_path / "b", data, y[-TEST:])]).pairs
+    [pair] = compare_runs([write(tmp_path / "a", data, y[-TEST:]), write(tmp_path / "b", data, y[-TEST:])]).pairs
     accuracy, balanced, _ = pair.scores
     assert accuracy.high == pytest.approx(1 - 0.05 ** (1 / 90))
     assert balanced.high == -balanced.low == pytest.approx(1 - 0.05 ** (1 / 12))  # as if each class had four
@@ -89,7 +91,7 @@ def test_look_alikes_are_no_more_evidence_than_one(tmp_path):
         write(tmp_path / name, data, answers, clusters=clusters)
         for name, answers in (("a", wrong()), ("b", wrong(*places)))
     ]
-    [pair] = run(runs).pairs
+    [pair] = compare_runs(runs).pairs
     assert pair.only_one == 30
     assert pair.scores[0].test == "sign flips by cluster"
     assert pair.scores[0].p == 1.0  # one cluster, one turn
@@ -99,7 +101,7 @@ def test_look_alikes_are_no_more_evidence_than_one(tmp_path):
 def test_classes_are_told_apart_and_corrected(tmp_path):
     data = dataset(TARGETS)
     greens = np.flatnonzero(TRUTH == 1)[:15]
-    [pair] = run([write(tmp_path / "a", data, wrong()), write(tmp_path / "b", data, wrong(*greens))]).pairs
+    [pair] = compare_runs([write(tmp_path / "a", data, wrong()), write(tmp_path / "b", data, wrong(*greens))]).pairs
     by_name = {each.subject: each for each in pair.classes}
     assert set(by_name) == {"blue", "green", "red"}
     assert by_name["green"].value == pytest.approx(0.5)
@@ -112,7 +114,7 @@ def test_classes_are_told_apart_and_corrected(tmp_path):
 def test_three_runs_are_corrected_for_three_pairs(tmp_path):
     data = dataset(TARGETS)
     runs = [write(tmp_path / name, data, wrong(*range(count))) for name, count in (("a", 0), ("b", 6), ("c", 7))]
-    found = run(runs)
+    found = compare_runs(runs)
     assert [(pair.one[-1], pair.other[-1]) for pair in found.pairs] == [("a", "b"), ("a", "c"), ("b", "c")]
     first = found.pairs[0].scores[0]
     assert first.p == pytest.approx(0.03125)
@@ -125,10 +127,10 @@ def test_three_runs_are_corrected_for_three_pairs(tmp_path):
 def test_only_pictures_that_judged_both_are_compared(tmp_path):
     here = dataset(TARGETS)
     shifted = dataset(TARGETS, content=np.arange(N) + 60)  # its test pictures are 120 to 209, the other's 60 to 149
-    [pair] = run([write(tmp_path / "a", here, wrong()), write(tmp_path / "b", shifted, wrong(0, 1, 2))]).pairs
+    [pair] = compare_runs([write(tmp_path / "a", here, wrong()), write(tmp_path / "b", shifted, wrong(0, 1, 2))]).pairs
     assert pair.common == 30
     assert pair.only_one == 3
-    change = run([tmp_path / "a", tmp_path / "b"]).data[0]
+    change = compare_runs([tmp_path / "a", tmp_path / "b"]).data[0]
     assert (change.both, change.only_first, change.only_other, change.same) == (90, 60, 60, False)
     assert len(change.examples) == 5
 
@@ -138,7 +140,7 @@ def test_without_common_pictures_it_says_so_and_is_wider(tmp_path):
         write(tmp_path / "a", dataset(TARGETS), wrong(0, 1, 2)),
         write(tmp_path / "b", dataset(TARGETS, content=np.arange(N) + 1000), wrong(*range(20))),
     ]
-    [pair] = run(runs).pairs
+    [pair] = compare_runs(runs).pairs
     accuracy = pair.scores[0]
     assert pair.common == 0
     assert accuracy.method == "unpaired"
@@ -152,7 +154,7 @@ def test_relabelled_pictures_are_left_out_and_counted(tmp_path):
     other = TARGETS.copy()
     other[-4:] = (other[-4:] + 1) % 3
     runs = [write(tmp_path / "a", dataset(TARGETS), wrong()), write(tmp_path / "b", dataset(other), other[-TEST:])]
-    found = run(runs)
+    found = compare_runs(runs)
     assert found.pairs[0].common == 86
     assert found.pairs[0].relabelled == 4
     assert found.data[0].relabelled == 4
@@ -163,20 +165,20 @@ def test_classes_of_other_names_are_told(tmp_path):
         write(tmp_path / "a", dataset(TARGETS), wrong()),
         write(tmp_path / "b", dataset(TARGETS, names=("blue", "green", "scarlet")), wrong()),
     ]
-    found = run(runs)
+    found = compare_runs(runs)
     assert found.data[0].classes == ("red", "scarlet")
     assert found.pairs[0].relabelled == 30
 
 
 def test_settings_that_differ_are_told_and_paths_are_not(two):
-    assert [(s.name, s.values) for s in run(two).settings] == [("seed", (7, 0))]
+    assert [(s.name, s.values) for s in compare_runs(two).settings] == [("seed", (7, 0))]
 
 
 def test_cost_is_told_where_it_is_known(tmp_path):
     timings = {"read": {"wall_s": 2.0}, "embed bundled:efficientnet_lite0 150": {"wall_s": 3.0, "latency_ms": 4.5}}
     data = dataset(TARGETS)
     runs = [write(tmp_path / "a", data, wrong(), timings=timings), write(tmp_path / "b", data, wrong())]
-    first, second = (one.cost for one in run(runs).runs)
+    first, second = (one.cost for one in compare_runs(runs).runs)
     assert (first.seconds, first.latency_ms, first.bytes) == (5.0, 4.5, 1_500_000)
     assert (first.params, first.trained) == (3_413_024, 12)
     assert second.latency_ms is None
@@ -184,14 +186,14 @@ def test_cost_is_told_where_it_is_known(tmp_path):
 
 def test_what_cannot_be_compared(tmp_path, two):
     with pytest.raises(UsageError, match="two runs or more"):
-        run(two[:1])
+        compare_runs(two[:1])
     with pytest.raises(UsageError, match="`one` is named twice"):
-        run([two[0], two[0]])
+        compare_runs([two[0], two[0]])
     with pytest.raises(DataError, match="there is no run folder"):
-        run([two[0], tmp_path / "none"])
+        compare_runs([two[0], tmp_path / "none"])
     (two[1] / "export" / "value.json").unlink()
     with pytest.raises(DataError, match="has not come to `export` yet"):
-        run(two)
+        compare_runs(two)
 
 
 def test_the_command_prints_tables_and_json(two, capsys):
@@ -213,7 +215,7 @@ def test_of_many_classes_those_that_differ_are_printed(tmp_path, capsys):
     data, answers = dataset(y, names=names), y[-800:].copy()
     worse = np.where(answers == 7, 8, answers)
     runs = [write(tmp_path / name, data, given) for name, given in (("a", answers), ("b", worse))]
-    [pair] = run(runs).pairs
+    [pair] = compare_runs(runs).pairs
     assert [each.subject for each in pair.classes if not each.tie] == ["kind 07"]
     assert main(["compare", *map(str, runs)]) == 0
     told = capsys.readouterr().out

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 
 from headstart.core import registry
-from headstart.core.console import Say
+from headstart.core.console import Console
 from headstart.core.errors import UsageError
 from headstart.core.storage import serialization
-from headstart.core.types import Adapted, CurvePoint, Evaluation, Feature, Ranking, Score
+from headstart.core.types import CurvePoint, Evaluation, Feature, FitResult, Ranking, Score
 from headstart.evaluation import verdicts
 from headstart.evaluation.baselines import MODEL, RANDOM, Features
-from headstart.evaluation.evaluate_model import run
+from headstart.evaluation.evaluate_model import evaluate_model
 from headstart.evaluation.held_out_scores import Part, suspects
 from headstart.heads import cross_validation
 from headstart.heads import saved_head as answer
@@ -32,7 +32,7 @@ def adapt(data, split, backbone, nested=(), curve=()):
     train = split.train
     fitted = next(iter(head.path(x[train], y[train], params=params, **shared)))
     held = cross_validation.held_out(head, x[train], y[train], split.folds[:, train], grid=params, **shared)[0]
-    return Adapted(
+    return FitResult(
         strategy="probe",
         features=(Feature(backbone=backbone.spec.name, depth="last", dim=x.shape[1]),),
         fitted=fitted,
@@ -64,9 +64,9 @@ def made(context, *, n=400, signal=2.0, data=None, split=None, control=0.0, nest
         )
     )
     ctx = context(**settings)
-    ctx.say = Say(err=io.StringIO())
+    ctx.console = Console(err=io.StringIO())
     adapted = adapt(data, split, backbone, nested, curve)
-    found = run(data, split, (backbone,), adapted, RANKING, ctx=ctx, controls=controls)
+    found = evaluate_model(data, split, (backbone,), adapted, RANKING, ctx=ctx, controls=controls)
     return found, ctx, data, split
 
 
@@ -92,7 +92,7 @@ def test_the_headline_is_of_exactly_the_test_pictures(context):
     assert found.confusion.sum() == sum(b.n for b in found.calibration) == 100
     assert {s.split for s in found.scores} == {"train", "cv", "test"}
     assert {s.subject for s in found.scores} == {"", *NAMES}
-    line = ctx.say.err.getvalue()
+    line = ctx.console.err.getvalue()
     shown = f"{accuracy.value:.3f} [{accuracy.low:.3f}, {accuracy.high:.3f}] (n = 100)"
     assert line.startswith(f"evaluate test accuracy {shown}")
     assert "majority class" in line
@@ -283,7 +283,7 @@ def test_wrong_labels_are_the_first_suspects(context):
     targets = data.targets.copy()
     targets[wrong] = (targets[wrong] + 1) % 3
     data = dataclasses.replace(data, targets=targets)
-    found = run(data, split, (backbone,), adapt(data, split, backbone), RANKING, ctx=context())
+    found = evaluate_model(data, split, (backbone,), adapt(data, split, backbone), RANKING, ctx=context())
     assert set(found.suspects[:12].tolist()) == set(wrong.tolist())
     assert len(found.suspects) < 30
 

@@ -7,16 +7,16 @@ import pytest
 from PIL import Image
 from safetensors.numpy import save_file
 
-from headstart.core.console import Say
+from headstart.core.console import Console
 from headstart.core.errors import DataError
 from headstart.core.storage import model_manifest
 from headstart.core.storage.hashing import file_digest
-from headstart.core.storage.model_manifest import Decision, DoubtEntry
-from headstart.evaluation.external_validation import run
+from headstart.core.storage.model_manifest import Decision, UncertaintyEntry
+from headstart.evaluation.external_validation import validate_externally
 from headstart.testing.tiny_model import write_tiny_model
 from headstart.uncertainty.ood_detection import fit
 
-QUIET = Say(quiet=True)
+QUIET = Console(quiet=True)
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ def folder(tmp_path):
 def test_scores_confusion_and_excused_files(model, folder):
     (folder / "red" / "broken.jpg").write_bytes(b"no picture")
     (folder / "notes.txt").write_text("hello")
-    found = run(model, folder, say=QUIET)
+    found = validate_externally(model, folder, console=QUIET)
     scores = {(s.name, s.subject): s for s in found.scores}
     assert scores["accuracy", ""].value == pytest.approx(8 / 9)
     assert scores["accuracy", ""].n == 9
@@ -62,7 +62,7 @@ def test_a_class_may_have_no_picture_and_test_is_judged_where_it_is_given(model,
     paint(tmp_path / "data" / "train", "red", "blue", 3)
     paint(tmp_path / "data" / "test", "red", "red", 2)
     (tmp_path / "data" / "test" / "green").mkdir()
-    found = run(model, tmp_path / "data", say=QUIET)
+    found = validate_externally(model, tmp_path / "data", console=QUIET)
     scores = {(s.name, s.subject): s for s in found.scores}
     assert scores["accuracy", ""].value == 1
     assert scores["accuracy", ""].n == 2
@@ -71,13 +71,13 @@ def test_a_class_may_have_no_picture_and_test_is_judged_where_it_is_given(model,
 
 def test_the_models_own_threshold_decides(tmp_path, folder):
     model = write_tiny_model(tmp_path / "strict", decision=Decision(positive="green", threshold=0.0, costs=None))
-    assert run(model, folder, say=QUIET).confusion[:, 1].sum() == 9
+    assert validate_externally(model, folder, console=QUIET).confusion[:, 1].sum() == 9
 
 
 def test_an_unknown_class_names_the_nearest(model, folder):
     (folder / "blue").rename(folder / "bleu")
     with pytest.raises(DataError, match="no class `bleu`") as caught:
-        run(model, folder, say=QUIET)
+        validate_externally(model, folder, console=QUIET)
     assert "`blue`" in caught.value.hint
 
 
@@ -85,35 +85,39 @@ def test_an_unknown_class_without_pictures_is_told_when_there_is_nothing_to_judg
     for name in ("bleu", "red"):
         (tmp_path / "data" / name).mkdir(parents=True)
     with pytest.raises(DataError, match="no class `bleu`") as caught:
-        run(model, tmp_path / "data", say=QUIET)
+        validate_externally(model, tmp_path / "data", console=QUIET)
     assert "`blue`" in caught.value.hint
 
 
 def test_an_unknown_class_without_pictures_beside_filled_ones_does_no_harm(model, folder):
     (folder / "bleu").mkdir()
-    assert run(model, folder, say=QUIET).confusion.sum() == 9
+    assert validate_externally(model, folder, console=QUIET).confusion.sum() == 9
 
 
 def test_nothing_to_judge_is_an_error(model, folder, tmp_path):
     with pytest.raises(DataError, match="no folder"):
-        run(model, tmp_path / "none", say=QUIET)
+        validate_externally(model, tmp_path / "none", console=QUIET)
     (tmp_path / "empty" / "red").mkdir(parents=True)
     with pytest.raises(DataError, match="no picture in a sub-folder"):
-        run(model, tmp_path / "empty", say=QUIET)
+        validate_externally(model, tmp_path / "empty", console=QUIET)
     (tmp_path / "empty" / "red" / "a.png").write_bytes(b"")
     with pytest.raises(DataError, match="none of the 1 pictures"):
-        run(model, tmp_path / "empty", say=QUIET)
+        validate_externally(model, tmp_path / "empty", console=QUIET)
 
 
 def test_a_model_that_knows_doubt_is_judged_by_its_sets_too(folder, tmp_path):
-    found = run(doubting(tmp_path / "doubting"), folder, say=QUIET)
+    found = validate_externally(doubting(tmp_path / "doubting"), folder, console=QUIET)
     scores = {(s.name, s.subject): s for s in found.scores}
     assert scores["coverage", ""].value == pytest.approx(8 / 9)  # the picture under a wrong name is not covered
     assert (scores["coverage", ""].n, scores["coverage", "red"].n) == (9, 5)
     assert scores["set_size", ""].value == scores["singletons", ""].value == 1
     assert scores["unknown", ""].value == pytest.approx(3 / 9)  # blue is strange to this model
     assert scores["unknown", "blue"].value == 1
-    assert not [s for s in run(write_tiny_model(tmp_path / "plain"), folder, say=QUIET).scores if s.name == "unknown"]
+    assert not [
+        s
+        for s in validate_externally(write_tiny_model(tmp_path / "plain"), folder, console=QUIET).scores
+        if s.name == "unknown"
+    ]
 
 
 def doubting(folder):
@@ -123,7 +127,7 @@ def doubting(folder):
     arrays, k = fit(np.hstack([known, known]), np.arange(len(known)) % 2, "nearest")
     limits = {"thresholds": np.full(3, 0.1), "floors": np.full(3, np.inf), "known": np.array([0.5, 1], np.float32)}
     save_file(arrays | limits, folder / "doubt.safetensors")
-    entry = DoubtEntry(
+    entry = UncertaintyEntry(
         coverage=0.9,
         promise=0.9,
         score="least_ambiguous",

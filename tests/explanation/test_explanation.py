@@ -39,9 +39,11 @@ def pictures(textile, tmp_path_factory):
 @pytest.fixture(scope="module")
 def run(pictures):
     """A finished run on Lite0; nobody may change it."""
-    from headstart.core.console import Say
+    from headstart.core.console import Console
 
-    return headstart.fit(pictures, out=pictures.parent / "run", backbones=LITE0, folds=3, say=Say(quiet=True)).path
+    return headstart.fit(
+        pictures, out=pictures.parent / "run", backbones=LITE0, folds=3, console=Console(quiet=True)
+    ).path
 
 
 @pytest.fixture(scope="module")

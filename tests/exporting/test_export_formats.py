@@ -14,13 +14,13 @@ import pytest
 import export_runs
 import headstart
 from headstart.core import registry
-from headstart.core.console import Say
+from headstart.core.console import Console
 from headstart.core.provenance import version
 from headstart.core.storage.hashing import file_digest
 from headstart.runtime.model import load
 
 FORMATS = ("keras", "litert", "onnx", "openvino", "saved_model")
-QUIET = Say(quiet=True)
+QUIET = Console(quiet=True)
 pytestmark = pytest.mark.medium
 
 
@@ -28,7 +28,7 @@ pytestmark = pytest.mark.medium
 def exports(run, tmp_path_factory):
     """All formats at once: (folder, name -> what was told of it)."""
     out = tmp_path_factory.mktemp("out") / "all"
-    found = headstart.export(run[0], FORMATS, out, say=QUIET)
+    found = headstart.export(run[0], FORMATS, out, console=QUIET)
     return out, {one["format"]: one for one in found}
 
 
@@ -156,7 +156,7 @@ def test_no_file_holds_a_pickle_or_a_lambda(exports, name):
     "name", ["openvino", *(pytest.param(one, marks=pytest.mark.slow) for one in ("onnx", "litert"))]
 )
 def test_half_precision_is_half_the_size_and_tells_what_it_costs(run, exports, name, tmp_path):
-    (found,) = headstart.export(run[0], name, tmp_path / "f16", precision="f16", max_drop=0.1, say=QUIET)
+    (found,) = headstart.export(run[0], name, tmp_path / "f16", precision="f16", max_drop=0.1, console=QUIET)
     assert found["precision"] == "f16"
     assert 0 < found["parity_max_abs"] < 0.05
     change = found["accuracy"]
@@ -175,7 +175,7 @@ def test_a_threshold_two_inputs_and_odd_names_are_answered_by_predict_py(tmp_pat
     rule = model_manifest.Decision(positive=names[1], threshold=0.05, costs=None)
     source, pictures = export_runs.make(tmp_path, sizes=(32, 48), doubt="", decision=rule, class_names=names)
     wanted = export_run.exporters(["openvino"], "f32")
-    (found,) = export_run.run(wanted, source, tmp_path / "out", "f32", pictures, 0.0)
+    (found,) = export_run.export_run(wanted, source, tmp_path / "out", "f32", pictures, 0.0)
     assert found.label_agreement == 1.0 and found.parity_max_abs < 1e-4
     said = [one.answer for one in source.model.predict(pictures.files)]
     assert said.count(names[1]) > len(said) / 3 + 2  # the threshold is low, so that others are called green too

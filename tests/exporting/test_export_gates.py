@@ -13,13 +13,13 @@ import own_files
 from headstart.backbones import loading
 from headstart.backbones.earlier_runs import tuned_network
 from headstart.cli.main import main
-from headstart.core.console import Say
+from headstart.core.console import Console
 from headstart.core.errors import DataError, GateFailed, SetupError, UsageError
 from headstart.exporting import conversion_process, export_run, parity
 from headstart.networks.formats import keras_writer
 from headstart.runtime.model import Model
 
-QUIET = Say(quiet=True)
+QUIET = Console(quiet=True)
 
 
 @pytest.fixture
@@ -59,14 +59,14 @@ def test_a_place_that_holds_something_is_refused(run, tmp_path):
     (tmp_path / "mine.txt").write_text("mine")
     for place in (tmp_path, tmp_path / "mine.txt"):
         with pytest.raises(UsageError, match="is not empty"):
-            headstart.export(run[0], "openvino", place, say=QUIET)
+            headstart.export(run[0], "openvino", place, console=QUIET)
     assert [p.name for p in tmp_path.iterdir()] == ["mine.txt"]
 
 
 def test_an_empty_folder_is_filled_as_it_is(run, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     before = tmp_path.stat().st_ino
-    found = headstart.export(str(run[0]), "openvino", ".", say=QUIET)
+    found = headstart.export(str(run[0]), "openvino", ".", console=QUIET)
     assert (tmp_path / "model.xml").is_file()
     assert [one["path"] for one in found] == ["."]
     assert tmp_path.stat().st_ino == before  # a mounted disk could not be replaced
@@ -80,13 +80,13 @@ def test_a_run_that_was_tampered_with_is_refused(own, tmp_path, name):
     content[len(content) // 2] ^= 1
     path.write_bytes(bytes(content))
     with pytest.raises(DataError):
-        headstart.export(own, "openvino", tmp_path / "out", say=QUIET)
+        headstart.export(own, "openvino", tmp_path / "out", console=QUIET)
     assert not (tmp_path / "out").exists()
 
 
 def test_a_folder_that_is_no_run_is_refused(tmp_path):
     with pytest.raises(DataError, match="there is no run folder"):
-        headstart.export(tmp_path / "none", "openvino", tmp_path / "out", say=QUIET)
+        headstart.export(tmp_path / "none", "openvino", tmp_path / "out", console=QUIET)
 
 
 @pytest.fixture
@@ -99,18 +99,18 @@ def moved(own):
 
 
 def test_pictures_that_are_gone_or_others_are_told_with_a_way_out(moved, tmp_path):
-    headstart.export(moved, "openvino", tmp_path / "before", say=QUIET)
+    headstart.export(moved, "openvino", tmp_path / "before", console=QUIET)
     (moved / "pictures" / "03.png").unlink()  # it taught, and would only be needed for 8 bits
-    headstart.export(moved, "openvino", tmp_path / "again", say=QUIET)
+    headstart.export(moved, "openvino", tmp_path / "again", console=QUIET)
     with pytest.raises(DataError, match=r"`03.png` is gone"):
-        headstart.export(moved, "openvino", tmp_path / "out", precision="int8", say=QUIET)
+        headstart.export(moved, "openvino", tmp_path / "out", precision="int8", console=QUIET)
     (moved / "pictures" / "00.jpg").write_bytes((moved / "pictures" / "02.jpg").read_bytes())
     with pytest.raises(DataError, match=r"`00.jpg` is another one now") as caught:
-        headstart.export(moved, "openvino", tmp_path / "out", say=QUIET)
+        headstart.export(moved, "openvino", tmp_path / "out", console=QUIET)
     assert caught.value.hint.startswith("--data FOLDER")
     shutil.rmtree(moved / "pictures")
     with pytest.raises(DataError, match=r"`00.jpg` is gone"):
-        headstart.export(moved, "openvino", tmp_path / "out", say=QUIET)
+        headstart.export(moved, "openvino", tmp_path / "out", console=QUIET)
 
 
 def test_other_labelled_pictures_serve_where_the_runs_are_gone(moved, tmp_path):
@@ -119,7 +119,7 @@ def test_other_labelled_pictures_serve_where_the_runs_are_gone(moved, tmp_path):
         for number in (at, at + 3, at + 6):
             file = next((moved / "pictures").glob(f"{number:02d}.*"))
             shutil.move(file, tmp_path / "data" / name)
-    found = headstart.export(moved, "openvino", tmp_path / "out", data=tmp_path / "data", say=QUIET)
+    found = headstart.export(moved, "openvino", tmp_path / "out", data=tmp_path / "data", console=QUIET)
     assert [(one["compared"], one["compared_on"]) for one in found] == [(9, "data")]
 
 
@@ -132,7 +132,7 @@ def test_an_export_that_answers_otherwise_is_refused_and_nothing_is_left(own, tm
     network.get_layer("conv").set_weights([1.01 * one for one in network.get_layer("conv").get_weights()])
     keras_writer.write_keras(network, file)
     with pytest.raises(SetupError, match=r"the `keras` export in f32 and the run differ by 0\.\d+ on a") as caught:
-        headstart.export(own, ("openvino", "keras"), tmp_path / "out", say=QUIET)
+        headstart.export(own, ("openvino", "keras"), tmp_path / "out", console=QUIET)
     assert caught.value.hint == "--to openvino"
     assert [p.name for p in tmp_path.iterdir()] == ["own"]
 
@@ -148,10 +148,10 @@ def test_eight_bits_that_cost_too_much_are_refused_and_nothing_is_left(tmp_path)
     wrong = dataclasses.replace(pictures, calibration=(black,))
     wanted = export_run.exporters(["openvino"], "int8")
     with pytest.raises(GateFailed, match=r"loses 0\.\d+ of accuracy \[-?0\.\d+, \d\.\d+\] on 30 pictures") as caught:
-        export_run.run(wanted, source, tmp_path / "out", "int8", wrong, 0.01)
+        export_run.export_run(wanted, source, tmp_path / "out", "int8", wrong, 0.01)
     assert caught.value.exit_code == 1 and caught.value.hint == "--precision f16"
     assert sorted(p.name for p in tmp_path.iterdir()) == ["black.png", "run"]
-    (found,) = export_run.run(wanted, source, tmp_path / "out", "int8", pictures, 0.2)
+    (found,) = export_run.export_run(wanted, source, tmp_path / "out", "int8", pictures, 0.2)
     assert found.accuracy.n == 30 and 0 < found.parity_max_abs < 0.2
 
 
@@ -174,7 +174,7 @@ def test_the_gate_counts_unknown_as_no_right_answer():
 
 
 def test_an_export_that_its_runtime_cannot_load_is_named(run, tmp_path):
-    headstart.export(run[0], "openvino", tmp_path / "out", say=QUIET)
+    headstart.export(run[0], "openvino", tmp_path / "out", console=QUIET)
     (tmp_path / "out" / "model.bin").write_bytes(b"")
     with pytest.raises(SetupError, match="the `openvino` export was written, but its runtime cannot answer: "):
         parity.of_export(tmp_path / "out", export_runs.CLASSES, run[1].files[:1], "openvino")

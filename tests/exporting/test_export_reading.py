@@ -163,7 +163,7 @@ def test_predict_py_names_the_plausible_classes_that_headstart_does(score):
     limits, floors = np.array([0.6, 0.9, np.inf]), np.array([0.45, 0.3, 0.4])
     first = p.argmax(axis=1)
     entry = {"score": score, "thresholds": [0.6, 0.9, None], "floors": floors.tolist()}
-    found = selective_prediction.Doubts(
+    found = selective_prediction.PredictionUncertainty(
         conformal.sets(p, score, limits, first),
         np.zeros(len(p)),
         np.zeros(len(p), bool),

@@ -9,10 +9,10 @@ import pytest
 
 from headstart.core.errors import SetupError
 from headstart.core.storage import model_manifest, serialization
-from headstart.core.types import Adapted, Evaluation, Feature, FittedHead
-from headstart.data.reading.read_dataset import run as read
-from headstart.exporting.runtime_model import run as export
-from headstart.features.extraction import run as embed
+from headstart.core.types import Evaluation, Feature, FitResult, FittedHead
+from headstart.data.reading.read_dataset import read_dataset as read
+from headstart.exporting.runtime_model import export_runtime_model as export
+from headstart.features.extraction import extract_features as embed
 from headstart.runtime.model import load
 
 pytestmark = pytest.mark.medium
@@ -30,7 +30,7 @@ def adapted(spec, depths, classes=3):
     }
     head = FittedHead(head="ridge", kind="linear", params={}, arrays=arrays, trainable_params=0)
     nothing = np.zeros(0)
-    return Adapted(
+    return FitResult(
         strategy="probe",
         features=features,
         fitted=head,

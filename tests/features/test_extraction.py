@@ -12,12 +12,12 @@ from PIL import Image
 
 from headstart.api.steps import Story
 from headstart.backbones import loading
-from headstart.core.console import Say
+from headstart.core.console import Console
 from headstart.core.errors import DataError, SetupError
 from headstart.core.settings import threads
 from headstart.core.storage.cache import Store
 from headstart.core.storage.files import read_json
-from headstart.data.reading.read_dataset import run as read
+from headstart.data.reading.read_dataset import read_dataset as read
 from headstart.features import extraction as stage
 from headstart.images.preprocessing import decode
 from headstart.networks.openvino_engine import BATCH, Engine
@@ -86,27 +86,27 @@ def vectors_equal(one, other):
 @pytest.mark.medium
 def test_vectors_are_the_engines_own_and_come_back_from_the_cache(data, context, fresh_store):
     store = fresh_store()
-    first = stage.run(data, NAME, np.arange(85), ctx=context(store=store))
-    made = stage.run(data, NAME, np.arange(90), ctx=context(store=store))
+    first = stage.extract_features(data, NAME, np.arange(85), ctx=context(store=store))
+    made = stage.extract_features(data, NAME, np.arange(90), ctx=context(store=store))
     spec = made.spec
     assert first.cached == 0 and made.cached == 85
     assert made.latency_ms == first.latency_ms > 0  # five pictures tell nothing of the pace
     assert first.timed and not made.timed
     assert {name: v.shape for name, v in made.vectors.items()} == {d.name: (90, d.dim) for d in spec.depths}
     pictures = np.stack([decode(Path(data.root, uri).read_bytes(), spec.input) for uri in data.uris[:20]])
-    folder = loading.folder(loading.find(NAME), store, Say(quiet=True), pictures[:8])
+    folder = loading.folder(loading.find(NAME), store, Console(quiet=True), pictures[:8])
     engine = Engine(folder / "trunk.xml", threads=threads(), batch=BATCH)
     found = [parts for _, parts in engine.run([(0, pictures[7:20]), (1, pictures[:7])])]  # other neighbours, same bits
     for depth, parts in zip(spec.depths, zip(*found, strict=True), strict=True):
         np.testing.assert_array_equal(np.concatenate(parts[::-1]), made.vectors[depth.name][:20])
-    again = stage.run(data, NAME, np.arange(90), ctx=context(store=store, name="again"))
+    again = stage.extract_features(data, NAME, np.arange(90), ctx=context(store=store, name="again"))
     assert again.cached == 90 and again.latency_ms == made.latency_ms and not again.timed
     vectors_equal(made, again)
 
 
 @pytest.mark.medium
 def test_an_interrupted_pass_goes_on_and_ends_bit_identical(data, context, fresh_store, monkeypatch):
-    whole = stage.run(data, NAME, np.arange(90), ctx=context(store=fresh_store("one"), name="whole"))
+    whole = stage.extract_features(data, NAME, np.arange(90), ctx=context(store=fresh_store("one"), name="whole"))
     store, finite, seen = fresh_store("two"), stage._require_finite, []
 
     def interrupt(*given):
@@ -118,9 +118,9 @@ def test_an_interrupted_pass_goes_on_and_ends_bit_identical(data, context, fresh
     monkeypatch.setattr(stage, "KEEP", 16)
     monkeypatch.setattr(stage, "_require_finite", interrupt)
     with pytest.raises(KeyboardInterrupt):
-        stage.run(data, NAME, np.arange(90), ctx=context(store=store, name="broken"))
+        stage.extract_features(data, NAME, np.arange(90), ctx=context(store=store, name="broken"))
     monkeypatch.setattr(stage, "_require_finite", finite)
-    resumed = stage.run(data, NAME, np.arange(90), ctx=context(store=store, name="broken"))
+    resumed = stage.extract_features(data, NAME, np.arange(90), ctx=context(store=store, name="broken"))
     assert resumed.cached == 32
     vectors_equal(whole, resumed)
     roots = [context(name=name).run.path / "embed" for name in ("whole", "broken")]
@@ -130,16 +130,16 @@ def test_an_interrupted_pass_goes_on_and_ends_bit_identical(data, context, fresh
 
 @pytest.mark.medium
 def test_with_a_trunk_in_the_cache_tensorflow_is_not_loaded(data, context, fresh_store, small_textile, tmp_path):
-    stage.run(data, NAME, np.arange(16), ctx=context(store=fresh_store("warm")))
+    stage.extract_features(data, NAME, np.arange(16), ctx=context(store=fresh_store("warm")))
     script = (
         "import sys, numpy as np; from pathlib import Path\n"
         "from headstart.core import job; from headstart.core.run.context import Context\n"
-        "from headstart.core.run.folder import RunDir; from headstart.core.console import Say\n"
+        "from headstart.core.run.folder import RunDir; from headstart.core.console import Console\n"
         "from headstart.core.storage.cache import Store\n"
         "from headstart.data.reading.read_dataset import run as read\n"
         "from headstart.features.extraction import run as embed\n"
         "run, store = RunDir(Path(sys.argv[2])), Store(Path(sys.argv[3]))\n"
-        "ctx = Context(job=job.make(data='x'), run=run, store=store, say=Say())\n"
+        "ctx = Context(job=job.make(data='x'), run=run, store=store, console=Console())\n"
         "made = embed(read(sys.argv[1], ctx=ctx), sys.argv[4], np.arange(40), ctx=ctx)\n"
         "assert made.cached == 16, made.cached\n"
         "assert not {'tensorflow', 'keras', 'sklearn', 'scipy', 'openvino_telemetry'} & set(sys.modules)\n"
@@ -149,17 +149,17 @@ def test_with_a_trunk_in_the_cache_tensorflow_is_not_loaded(data, context, fresh
 
 def test_only_new_pictures_go_through(data, context, store, plain):
     engine = plain()
-    first = stage.run(data, NAME, np.arange(80), ctx=context(store=store))
+    first = stage.extract_features(data, NAME, np.arange(80), ctx=context(store=store))
     assert engine.seen == 80 and first.cached == 0
-    second = stage.run(data, NAME, np.arange(90), ctx=context(store=store))
+    second = stage.extract_features(data, NAME, np.arange(90), ctx=context(store=store))
     assert engine.seen == 90 and second.cached == 80
     np.testing.assert_array_equal(second.vectors["last"][:80], first.vectors["last"])
 
 
 def test_rows_are_ascending_and_unique(data, context, store, plain):
     plain()
-    every = stage.run(data, NAME, np.arange(90), ctx=context(store=store))
-    some = stage.run(data, NAME, np.array([70, 3, 3, 50]), ctx=context(store=store))
+    every = stage.extract_features(data, NAME, np.arange(90), ctx=context(store=store))
+    some = stage.extract_features(data, NAME, np.array([70, 3, 3, 50]), ctx=context(store=store))
     assert some.rows.tolist() == [3, 50, 70]
     np.testing.assert_array_equal(some.vectors["stage5"], every.vectors["stage5"][[3, 50, 70]])
 
@@ -169,7 +169,7 @@ def test_copies_are_embedded_once(data, context, store, plain, small_textile):
     folder = Path(data.root)
     shutil.copytree(folder / "local", folder / "copies")
     twice = read(folder, ctx=context(store=store, name="twice"))
-    made = stage.run(twice, NAME, np.arange(120), ctx=context(store=store))
+    made = stage.extract_features(twice, NAME, np.arange(120), ctx=context(store=store))
     assert engine.seen == 90 and made.cached == 0
     names = [uri.split("/")[0] for uri in twice.uris]
     one, other = names.index("copies"), names.index("local")
@@ -179,7 +179,7 @@ def test_copies_are_embedded_once(data, context, store, plain, small_textile):
 def test_the_run_folder_traces_the_vectors(data, context, store, plain):
     plain()
     ctx = context(store=store)
-    made = stage.run(data, NAME, np.arange(90), ctx=ctx)
+    made = stage.extract_features(data, NAME, np.arange(90), ctx=ctx)
     (path,) = (ctx.run.path / "embed").iterdir()
     told = json.loads(path.read_text())
     assert told["pictures"] == 90 and told["data"] == data.digest and told["key"]["backbone"] == NAME
@@ -193,20 +193,23 @@ def test_the_run_folder_traces_the_vectors(data, context, store, plain):
 def test_another_precision_or_backbone_has_its_own_vectors(data, context, store, plain):
     engine = plain()
     for backbone, precision in ((NAME, "f32"), (NAME, "int8"), (f"random:{NAME}", "f32")):
-        assert stage.run(data, backbone, np.arange(5), ctx=context(store=store), precision=precision).cached == 0
+        assert (
+            stage.extract_features(data, backbone, np.arange(5), ctx=context(store=store), precision=precision).cached
+            == 0
+        )
     assert engine.seen == 15
 
 
 def test_a_damaged_cache_is_made_again(data, context, store, plain):
     engine, said = plain(), []
     store.report = said.append
-    made = stage.run(data, NAME, np.arange(90), ctx=context(store=store))
+    made = stage.extract_features(data, NAME, np.arange(90), ctx=context(store=store))
     expected = {name: np.array(values) for name, values in made.vectors.items()}
     (path,) = store.root.glob("vectors/*/last.f32")
     content = bytearray(path.read_bytes())
     content[5000] ^= 64
     path.write_bytes(content)
-    again = stage.run(data, NAME, np.arange(90), ctx=context(store=store))
+    again = stage.extract_features(data, NAME, np.arange(90), ctx=context(store=store))
     assert engine.seen == 180 and again.cached == 0 and "damaged" in said[0]
     for name, values in expected.items():
         np.testing.assert_array_equal(again.vectors[name], values)
@@ -215,25 +218,25 @@ def test_a_damaged_cache_is_made_again(data, context, store, plain):
 def test_numbers_that_are_not_finite_name_picture_and_backbone(data, context, store, plain):
     plain(spoil=2)
     with pytest.raises(SetupError, match=r"efficientnet_lite0.*not finite.*\.jpg"):
-        stage.run(data, NAME, np.arange(5), ctx=context(store=store))
+        stage.extract_features(data, NAME, np.arange(5), ctx=context(store=store))
     plain()
-    assert stage.run(data, NAME, np.arange(5), ctx=context(store=store)).cached == 0
+    assert stage.extract_features(data, NAME, np.arange(5), ctx=context(store=store)).cached == 0
 
 
 def test_a_picture_that_changed_since_it_was_read_is_named(data, context, store, plain):
     plain()
     shutil.copy(Path(data.root, data.uris[0]), Path(data.root, data.uris[44]))
     with pytest.raises(DataError, match=Path(data.uris[44]).name):
-        stage.run(data, NAME, np.arange(90), ctx=context(store=store))
+        stage.extract_features(data, NAME, np.arange(90), ctx=context(store=store))
 
 
 def test_the_closing_line(data, context, store, plain, capsys):
     plain()
     ctx = context(store=store)
-    ctx.say = Say()
-    stage.run(data, NAME, np.arange(30), ctx=ctx)
-    stage.run(data, NAME, np.arange(90), ctx=ctx)
-    stage.run(data, NAME, np.arange(90), ctx=ctx)
+    ctx.console = Console()
+    stage.extract_features(data, NAME, np.arange(30), ctx=ctx)
+    stage.extract_features(data, NAME, np.arange(90), ctx=ctx)
+    stage.extract_features(data, NAME, np.arange(90), ctx=ctx)
     first, second, third = capsys.readouterr().err.splitlines()
     assert first.startswith(f"embed    {NAME}: 30 pictures, ") and "cache" not in first and "/s, " in first
     assert "90 pictures, 30 from cache, " in second and "/s, " in second
@@ -242,7 +245,7 @@ def test_the_closing_line(data, context, store, plain, capsys):
 
 def test_the_wanted_rows_may_be_none(data, context, store, plain):
     plain()
-    made = stage.run(data, NAME, np.empty(0, np.int64), ctx=context(store=store))
+    made = stage.extract_features(data, NAME, np.empty(0, np.int64), ctx=context(store=store))
     assert made.vectors["last"].shape == (0, 1280)
 
 
@@ -251,8 +254,8 @@ import sys, io, numpy as np
 from pathlib import Path
 from headstart.core import job
 from headstart.core.run.context import Context
-from headstart.core.run.folder import RunDir
-from headstart.core.console import Say
+from headstart.core.run.folder import RunFolder
+from headstart.core.console import Console
 from headstart.core.storage.cache import Store
 from headstart.backbones import loading as trunk
 from headstart.features.extraction import run as embed
@@ -270,7 +273,8 @@ def anonymous_mb():
 
 trunk.ready = lambda *args, **named: Plain()
 tmp = Path(sys.argv[1])
-ctx = Context(job=job.make(data="x"), run=RunDir(tmp / "run"), store=Store(tmp / "cache"), say=Say(quiet=True))
+run, console = RunFolder(tmp / "run"), Console(quiet=True)
+ctx = Context(job=job.make(data="x"), run=run, store=Store(tmp / "cache"), console=console)
 data = read(tmp / "data", ctx=ctx)
 embed(data, sys.argv[2], np.arange(0, 400), ctx=ctx)
 before = anonymous_mb()
@@ -297,7 +301,7 @@ def test_memory_does_not_grow_with_the_pictures(textile, tmp_path):
 
 def test_keys_of_a_pass_are_what_the_vectors_depend_on(data, context, store, plain):
     plain()
-    made = stage.run(data, NAME, np.arange(3), ctx=context(store=store))
+    made = stage.extract_features(data, NAME, np.arange(3), ctx=context(store=store))
     spec = loading.find(NAME).spec
     assert dataclasses.asdict(made.key) == {
         "backbone": NAME,

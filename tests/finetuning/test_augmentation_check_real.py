@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from headstart.backbones import loading
-from headstart.core.console import Say
+from headstart.core.console import Console
 from headstart.finetuning.inputs.augmentation_check import audition
 from headstart.images import preprocessing
 from headstart.networks.openvino_engine import BATCH
@@ -23,7 +23,7 @@ def lite(shared_store, textile):
     some = [
         preprocessing.decode(f.read_bytes(), found.spec.input) for f in sorted((textile / "local").glob("*.jpg"))[:8]
     ]
-    engine = loading.ready(found, shared_store, Say(quiet=True), np.stack(some), threads=2)
+    engine = loading.ready(found, shared_store, Console(quiet=True), np.stack(some), threads=2)
 
     def features(seen):
         batches = ((at, seen[at : at + BATCH]) for at in range(0, len(seen), BATCH))

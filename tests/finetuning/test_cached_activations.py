@@ -10,9 +10,9 @@ import pytest
 from PIL import Image
 
 from headstart.backbones import loading
-from headstart.core.console import Say
+from headstart.core.console import Console
 from headstart.core.errors import DataError, SetupError
-from headstart.data.reading.read_dataset import run as read
+from headstart.data.reading.read_dataset import read_dataset as read
 from headstart.finetuning.inputs import augmentation, cached_activations
 from headstart.finetuning.inputs.augmentation import Policy
 from headstart.finetuning.inputs.batches import HeldMaps
@@ -20,7 +20,7 @@ from headstart.images import decoded_cache, preprocessing
 from headstart.networks import openvino_engine
 
 NAME = "bundled:efficientnet_lite0"
-QUIET = Say(quiet=True)
+QUIET = Console(quiet=True)
 POLICY = Policy(domain="texture", strength=0.6)
 
 
@@ -88,7 +88,7 @@ def plain(maps, low=()):
 
 def ask(found, data, rows, store, views=0, cut="stage4", **named):
     named = {"policy": POLICY if views else None, **named}
-    return cached_activations.maps(found, cut, data, rows, store=store, say=QUIET, views=views, **named)
+    return cached_activations.maps(found, cut, data, rows, store=store, console=QUIET, views=views, **named)
 
 
 def test_view_0_is_the_picture_and_the_others_are_augmented(found, use, made, store):
@@ -210,7 +210,7 @@ def test_values_near_the_end_of_float16_are_kept_in_float32(found, use, made, st
 def test_a_picture_that_gives_nonsense_is_named(found, use, made, store):
     data = made(2)
     counted = use()
-    ready = cached_activations.lower(found, "stage4", data, np.arange(4), store=store, say=QUIET)
+    ready = cached_activations.lower(found, "stage4", data, np.arange(4), store=store, console=QUIET)
     assert ready.outputs == ("map", "stage3", "stage4")
     run = counted.run
 
@@ -245,24 +245,24 @@ def test_held_out_pictures_see_their_own_maps(found, use, made, store):
 def test_many_pictures_lie_in_a_file_of_the_cache(found, made, store, monkeypatch):
     data = made(4)
     rows = np.array([4, 1, 6])
-    small = decoded_cache.load(data, rows, found.spec.input, store=store, say=QUIET)
+    small = decoded_cache.load(data, rows, found.spec.input, store=store, console=QUIET)
     assert isinstance(small, np.ndarray) and not small.flags.writeable and not (store.root / "pictures").exists()
     np.testing.assert_array_equal(small, decoded(data, rows, found))
     monkeypatch.setattr(decoded_cache, "IN_MEMORY", 100_000)
-    large = decoded_cache.load(data, rows, found.spec.input, store=store, say=QUIET)
+    large = decoded_cache.load(data, rows, found.spec.input, store=store, console=QUIET)
     assert isinstance(large.base, np.memmap) or isinstance(large, np.memmap)
     assert not large.flags.writeable
     np.testing.assert_array_equal(large, small)
     calls = []
     monkeypatch.setattr(preprocessing, "batches", lambda *args, **named: calls.append(1))
-    again = decoded_cache.load(data, rows, found.spec.input, store=store, say=QUIET)
+    again = decoded_cache.load(data, rows, found.spec.input, store=store, console=QUIET)
     np.testing.assert_array_equal(again, small)
     assert not calls
     monkeypatch.undo()
     monkeypatch.setattr(decoded_cache, "IN_MEMORY", 100_000)
     monkeypatch.setattr(decoded_cache, "free_bytes", lambda folder: 10_000)
     with pytest.raises(SetupError, match=r"2 decoded pictures need 301\.1 kB of disk"):
-        decoded_cache.load(data, rows[:2], found.spec.input, store=store, say=QUIET)
+        decoded_cache.load(data, rows[:2], found.spec.input, store=store, console=QUIET)
     assert [path.name for path in (store.root / "pictures").glob(".tmp-*")] == []
 
 
@@ -306,14 +306,17 @@ KILLED = """
 import sys
 from pathlib import Path
 import numpy as np
-from headstart.core.console import Say
+from headstart.core.console import Console
 from headstart.core.storage.cache import Store
 from headstart.core.types import Dataset
-from headstart.finetuning.inputs import cached_activations as activations; from headstart.backbones import loading as
-trunk; from headstart.core.storage import serialization as values activations._BLOCK = 4
+from headstart.finetuning.inputs import cached_activations as activations
+from headstart.backbones import loading as trunk
+from headstart.core.storage import serialization as values
+activations._BLOCK = 4
 data = values.load(Dataset, Path(sys.argv[2]))
 found = trunk.find("bundled:efficientnet_lite0")
-maps = activations.maps(found, "stage5", data, np.arange(24), store=Store(Path(sys.argv[1])), say=Say(quiet=True))
+store, console = Store(Path(sys.argv[1])), Console(quiet=True)
+maps = activations.maps(found, "stage5", data, np.arange(24), store=store, console=console)
 np.save(sys.argv[3], maps.inputs(np.arange(24), np.zeros(24, int))["map"])
 """
 
@@ -325,7 +328,7 @@ def test_a_pass_killed_at_any_moment_ends_with_the_same_bytes(found, small_texti
     data = read(small_textile(8), ctx=context())
     serialization.save(data, tmp_path / "value")
     cached_activations.lower(
-        found, "stage5", data, np.arange(24), store=fresh, say=QUIET
+        found, "stage5", data, np.arange(24), store=fresh, console=QUIET
     )  # the trunk itself is made before
     command = [sys.executable, "-c", KILLED, str(fresh.root), str(tmp_path / "value"), str(tmp_path / "found.npy")]
     killed = subprocess.Popen(command)

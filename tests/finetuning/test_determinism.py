@@ -7,7 +7,7 @@ import pytest
 
 from headstart.core.recipe import Recipe
 from headstart.finetuning.network import trainable_network
-from headstart.finetuning.training.train_step import Stepper
+from headstart.finetuning.training.train_step import TrainStep
 from small_nets import SIDE, conv, frozen
 
 X = np.random.default_rng(0).integers(0, 256, (64, 3 * SIDE, 3 * SIDE, 3)).astype(np.float32)
@@ -33,7 +33,7 @@ def stepper():
 
     def make():
         recipe = Recipe(depths=("last",), part="all", batch=len(X), rate=5e-3, start="random")
-        return Stepper(trainable_network.build(*branching(), recipe, start=None, n_classes=3), recipe, None)
+        return TrainStep(trainable_network.build(*branching(), recipe, start=None, n_classes=3), recipe, None)
 
     return make
 

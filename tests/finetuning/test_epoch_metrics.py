@@ -27,7 +27,7 @@ def test_a_class_that_is_never_answered_has_precision_0():
 def test_running_scores_are_those_of_all_batches_together():
     rng = np.random.default_rng(0)
     logits, y = rng.normal(size=(20, 4)).astype(np.float32), rng.integers(0, 4, 20)
-    seen = epoch_metrics.Seen(4)
+    seen = epoch_metrics.EpochPredictions(4)
     for part in (slice(0, 5), slice(5, 20)):
         seen.add(2.0 if part.start else 1.0, logits[part], y[part])
     whole = epoch_metrics.scores(y, softmax(logits.astype(np.float64)), 4)

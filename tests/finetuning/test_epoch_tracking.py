@@ -142,4 +142,4 @@ def test_a_missing_mlflow_is_told_before_anything_is_trained(context, monkeypatc
     monkeypatch.setattr(fine_tune, "_made", lambda *named: pytest.fail("something was done"))
     data = types.SimpleNamespace(class_names=("a", "b"))
     with pytest.raises(SetupError, match="MLflow cannot be loaded"):
-        fine_tune.run(data, None, None, (), None, ctx=context(track="mlflow", strategy="auto"))
+        fine_tune.fine_tune(data, None, None, (), None, ctx=context(track="mlflow", strategy="auto"))

@@ -9,10 +9,10 @@ import pytest
 from test_recipe_search import begin as begin
 from test_recipe_search import made, recipe, went
 
-from headstart.core.console import Say
+from headstart.core.console import Console
 from headstart.finetuning import starting_points
 from headstart.finetuning.search import finalists, recipe_search
-from headstart.finetuning.starting_points import Base
+from headstart.finetuning.starting_points import StartingPoint
 from headstart.selection.successive_halving import Finalist
 from judged_sets import dataset, embeddings
 
@@ -51,7 +51,7 @@ def two(begin, monkeypatch):
 
         monkeypatch.setattr(recipe_search, "run_fold", run)
         found.bench.starts, found.calls = STARTS, calls
-        object.__setattr__(found.bench.ctx, "say", Say(err=io.StringIO()))
+        object.__setattr__(found.bench.ctx, "console", Console(err=io.StringIO()))
         return found
 
     return make
@@ -70,7 +70,7 @@ def test_the_best_on_the_other_backbone_is_judged_beside_the_two_best(two):
     folds, best = judged_on(found)
     assert folds == [[0, 1, 2, 3]] * 3
     assert sorted(best) == [0, 1, 2]
-    said = found.bench.ctx.say.err.getvalue()
+    said = found.bench.ctx.console.err.getvalue()
     assert "trial 2 starts from made:two, best by prior; on the first fold it loses" in said
     assert "a tie with trial 0: it is judged beside it" in said
 
@@ -81,7 +81,7 @@ def test_what_the_first_fold_has_decided_is_not_judged_again(two):
     assert folds == [[0, 1, 2, 3], [0, 1, 2, 3], [0]]
     assert sorted(best) == [0, 1]
     assert not found.attempts[2].pruned
-    assert "to trial 0: it is not judged further" in found.bench.ctx.say.err.getvalue()
+    assert "to trial 0: it is not judged further" in found.bench.ctx.console.err.getvalue()
 
 
 def test_the_cheapest_is_tried_and_has_no_right_to_be_judged(two):
@@ -98,7 +98,7 @@ def test_where_time_is_short_the_two_backbones_go_on(two):
     folds, best = judged_on(found)
     assert folds == [[0, 1, 2, 3], [0], [0, 1, 2, 3]]
     assert sorted(best) == [0, 2]
-    assert "trial 1 is not judged further: there is no time for it" in found.bench.ctx.say.err.getvalue()
+    assert "trial 1 is not judged further: there is no time for it" in found.bench.ctx.console.err.getvalue()
     assert found.bench.ctx.run.decided("adapt/fold/1") == 2
 
 
@@ -184,7 +184,7 @@ def test_only_the_first_trial_of_a_backbone_in_question_is_not_cut_short(two):
 
 def test_networks_start_from_the_best_by_probe_the_best_by_prior_and_the_cheapest(context):
     data, ctx = dataset(60), context(strategy="auto")
-    ctx.say = Say(err=io.StringIO())
+    ctx.console = Console(err=io.StringIO())
     known = [
         ("made:cheap", 0.6, 1, 0.5),
         ("made:fit", 0.7, 3, 0.2),
@@ -193,7 +193,9 @@ def test_networks_start_from_the_best_by_probe_the_best_by_prior_and_the_cheapes
     ]
     seen = tuple(embeddings(data, name, {"last": 1.0}, prior=prior, flops=flops) for name, prior, flops, _ in known)
     features = (types.SimpleNamespace(depth="last"),)
-    heads = [Base(backbone=name, features=features, params={}, pictures=60, loss=loss) for name, *_, loss in known]
+    heads = [
+        StartingPoint(backbone=name, features=features, params={}, pictures=60, loss=loss) for name, *_, loss in known
+    ]
     order = sorted(heads, key=lambda base: base.loss)
     rows = [types.SimpleNamespace(backbone=base.backbone, status="tied") for base in order]
     rows.insert(0, types.SimpleNamespace(backbone="made:no", status="control"))
@@ -204,7 +206,7 @@ def test_networks_start_from_the_best_by_probe_the_best_by_prior_and_the_cheapes
         ("made:famous", "best by prior"),
         ("made:cheap", "cheapest to train"),
     ]
-    assert ctx.say.err.getvalue().split(None, 1)[1] == (
+    assert ctx.console.err.getvalue().split(None, 1)[1] == (
         "fine-tuning starts from made:fit (best by probe), made:famous (best by prior), "
         "made:cheap (cheapest to train); the cheaper first, so that something is there soon\n"
     )

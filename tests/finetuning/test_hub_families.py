@@ -12,7 +12,7 @@ from headstart.backbones import loading as trunks
 from headstart.backbones.keras_hub import layer_rules, trunk
 from headstart.core.errors import DataError, NoOpError
 from headstart.core.recipe import Recipe
-from headstart.core.types import Depth, InputSpec
+from headstart.core.types import FeatureLevel, InputSpec
 from headstart.finetuning.network import trainable_network
 from headstart.networks import openvino_conversion
 from hub_presets import FAMILIES, OFFSET, SCALE, SIDE, pictures
@@ -164,7 +164,9 @@ def test_lora_where_nothing_can_take_it_is_an_error(opened):
     pool = keras.layers.GlobalAveragePooling2D
     model = keras.Model(pictures, [pool(name="a")(first), pool(name="b")(last)])
     model.trainable = False
-    spec = dataclasses.replace(opened("vgg")[1].spec, depths=(Depth(name="first", dim=4), Depth(name="last", dim=4)))
+    spec = dataclasses.replace(
+        opened("vgg")[1].spec, depths=(FeatureLevel(name="first", dim=4), FeatureLevel(name="last", dim=4))
+    )
     with pytest.raises(NoOpError, match="LoRA finds no kernel"):
         trainable_network.build(
             model, spec, Recipe(depths=("last",), strategy="lora", blocks=1), start=None, n_classes=2

@@ -7,7 +7,7 @@ import pytest
 
 import small_network
 from headstart.core import registry
-from headstart.core.console import Say
+from headstart.core.console import Console
 from headstart.core.types import TrainingInput, TrainingLog
 from headstart.finetuning.training import trainer
 
@@ -26,7 +26,14 @@ def trainings(recipe, n_train, folds=2, wrong=0.0):
         held = small_network.Held(*small_network.pictures(HELD, seed=20 + fold))
         feed = small_network.Feed(x, y, recipe)
         done = trainer.train(
-            network, recipe, feed, held=held, class_weight=None, folder=None, say=Say(quiet=True), name=f"fold {fold}"
+            network,
+            recipe,
+            feed,
+            held=held,
+            class_weight=None,
+            folder=None,
+            console=Console(quiet=True),
+            name=f"fold {fold}",
         )
         log = TrainingLog(
             name=f"fold {fold}",

@@ -8,7 +8,7 @@ import pytest
 from headstart.core.recipe import Recipe
 from headstart.finetuning import final_training, nested_search, starting_points
 from headstart.finetuning.search import trial_comparison
-from headstart.finetuning.search.recipe_search import Attempt
+from headstart.finetuning.search.recipe_search import RecipeTrial
 from headstart.finetuning.search.training_setup import Workbench
 from headstart.selection.probe import head_selection
 from judged_sets import dataset, splits
@@ -29,7 +29,9 @@ def made(context, monkeypatch):
             pass
 
         def judge(self):
-            return [Attempt(number=0, recipe=Recipe(), origin="prior", judged=types.SimpleNamespace(temperature=1.0))]
+            return [
+                RecipeTrial(number=0, recipe=Recipe(), origin="prior", judged=types.SimpleNamespace(temperature=1.0))
+            ]
 
     monkeypatch.setattr(nested_search, "Search", Search)
     monkeypatch.setattr(starting_points, "bases", lambda *named: [])
@@ -52,7 +54,7 @@ def made(context, monkeypatch):
         bench = Workbench(data=data, splits=split, embeddings=(), bases=[], probe=probe, on=on, ctx=ctx)
         monkeypatch.setattr(Workbench, "prepare", lambda self, recipe, learnt: job)
         attempts = [
-            Attempt(number=at, recipe=Recipe(rate=rate), origin=origin)
+            RecipeTrial(number=at, recipe=Recipe(rate=rate), origin=origin)
             for at, (origin, rate) in enumerate(RATES.items())
         ]
         search = types.SimpleNamespace(attempts=attempts, interrupted=False, clock=None, strategy="auto")

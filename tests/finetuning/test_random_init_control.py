@@ -54,7 +54,8 @@ def ending(monkeypatch):
             splits=SimpleNamespace(test=[1], val=[]),
             prepare=lambda recipe, positions: None,
             ctx=SimpleNamespace(
-                decide=lambda name, make, why: make(), say=SimpleNamespace(line=lambda *said: seen.said.append(said))
+                decide=lambda name, make, why: make(),
+                console=SimpleNamespace(line=lambda *said: seen.said.append(said)),
             ),
         )
         search = SimpleNamespace(

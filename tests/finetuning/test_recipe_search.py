@@ -10,16 +10,16 @@ import types
 import numpy as np
 import pytest
 
-from headstart.core.console import Say
+from headstart.core.console import Console
 from headstart.core.recipe import Recipe
-from headstart.core.run.folder import RunDir
+from headstart.core.run.folder import RunFolder
 from headstart.core.types import EpochRow, TrainingLog
 from headstart.finetuning.search import diagnosis, recipe_search
 from headstart.finetuning.search.fold_training import FoldRun
 from headstart.finetuning.search.recipe_search import JUDGING_IT, TRAINING, TRYING_IT, Search
-from headstart.finetuning.search.time_budget import Clock
+from headstart.finetuning.search.time_budget import TimeBudget
 from headstart.finetuning.search.training_setup import Workbench
-from headstart.finetuning.starting_points import Base
+from headstart.finetuning.starting_points import StartingPoint
 from headstart.finetuning.training.epoch_metrics import scores
 from headstart.heads.prediction import softmax
 from judged_sets import dataset, splits
@@ -88,16 +88,18 @@ def begin(context, monkeypatch):
         ctx = context(name=name, strategy="auto", recipe="epochs=4" if explicit else "")
         split = splits(data, repeats=1, folds=4)
         on = types.SimpleNamespace(n_classes=3, metric="log_loss", seed=0, clusters=split.clusters)
-        base = Base(backbone=BACKBONE, features=(types.SimpleNamespace(depth="last"),), params={}, pictures=90, loss=1)
+        base = StartingPoint(
+            backbone=BACKBONE, features=(types.SimpleNamespace(depth="last"),), params={}, pictures=90, loss=1
+        )
         probe = types.SimpleNamespace(cv_rows=split.train)  # it was judged by all of them
         bench = Workbench(data=data, splits=split, embeddings=(), bases=[base], probe=probe, on=on, ctx=ctx)
         bench.price = types.SimpleNamespace(seconds=seconds)
         bench.blocks = lambda base: 3
         bench.where = lambda base: {"backbone": base.backbone, "depths": base.depths, "wise": False}
-        clock = Clock(ctx=ctx, total_s=1.0)
+        clock = TimeBudget(ctx=ctx, total_s=1.0)
         found = Search(bench=bench, clock=clock, strategy="auto", queue=[("prior", one) for one in queue], most=most)
         object.__setattr__(clock, "ctx", types.SimpleNamespace(left_s=lambda: left_s, job=ctx.job))
-        monkeypatch.setattr(Clock, "left_s", lambda self, until: left_s)
+        monkeypatch.setattr(TimeBudget, "left_s", lambda self, until: left_s)
         return found
 
     return make
@@ -221,7 +223,7 @@ def test_checks_and_logs_speak_of_the_epoch_that_is_judged(begin, monkeypatch):
 
 def test_every_number_of_a_finalist_says_what_it_is_and_the_last_is_the_compared_one(begin, monkeypatch):
     found, err = begin([recipe(0.005, wise=True)], most=1), io.StringIO()
-    object.__setattr__(found.bench.ctx, "say", Say(err=err))
+    object.__setattr__(found.bench.ctx, "console", Console(err=err))
     monkeypatch.setattr(found.bench, "prepare", lambda *_: None)
     monkeypatch.setattr(recipe_search.folds, "weights", lambda bench, job, number, run, epoch, alpha: alpha)
     monkeypatch.setattr(recipe_search, "run_fold", lambda *given: worse(made(*given)))
@@ -275,7 +277,7 @@ def test_of_a_recipe_that_diverges_the_check_advises_a_lower_rate(begin, monkeyp
     monkeypatch.undo()
     found = begin([recipe(2.0)], most=2)
     monkeypatch.setattr(recipe_search, "run_fold", Trainings())
-    monkeypatch.setattr(Clock, "left_s", lambda self, until: 1e9)
+    monkeypatch.setattr(TimeBudget, "left_s", lambda self, until: 1e9)
     found.bench.probe_of = lambda rows: np.full((len(rows), 3), 1 / 3)
     tried, _, _ = went(found)
     assert [(one[0].rate, one[1]) for one in tried] == [(2.0, "prior"), (0.2, "M203")]
@@ -355,17 +357,17 @@ def test_where_no_clock_has_a_say_ctrl_c_ends_the_process(begin):
     found.unhurried = True
     with pytest.raises(KeyboardInterrupt):
         found.run()
-    assert RunDir(found.bench.ctx.run.path).decided("adapt/interrupted") is None
+    assert RunFolder(found.bench.ctx.run.path).decided("adapt/interrupted") is None
 
 
 def test_what_ctrl_c_ended_is_on_disk(begin):
     found = begin(QUEUE, Trainings(cut=4))
     went(found)
-    stop = RunDir(found.bench.ctx.run.path).decided("adapt/interrupted")
+    stop = RunFolder(found.bench.ctx.run.path).decided("adapt/interrupted")
     assert stop == {"during": JUDGING_IT, "trials": 3, "folds": 1}
     early = begin(QUEUE, Trainings(cut=1), name="early")
     went(early)
-    stop = RunDir(early.bench.ctx.run.path).decided("adapt/interrupted")
+    stop = RunFolder(early.bench.ctx.run.path).decided("adapt/interrupted")
     assert stop == {"during": TRYING_IT, "trials": 1, "folds": 1}
 
 

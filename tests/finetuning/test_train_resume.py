@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 import small_network
-from headstart.core.console import Say
+from headstart.core.console import Console
 from headstart.core.storage import files, serialization
 from headstart.finetuning.training import checkpoint, trainer
-from headstart.finetuning.training.train_step import Stepper
+from headstart.finetuning.training.train_step import TrainStep
 
 X, Y = small_network.pictures(48)
 HELD = small_network.Held(*small_network.pictures(30, seed=1))
@@ -23,7 +23,7 @@ RECIPE = small_network.recipe(epochs=2, dropout=0.3, ema=0.9, batch_norm="train"
 
 def fit(folder, recipe=RECIPE, *, network=None, **given):
     feed = small_network.Feed(X, Y, recipe)
-    given = {"held": HELD, "class_weight": None, "say": Say(quiet=True), "name": "final", **given}
+    given = {"held": HELD, "class_weight": None, "console": Console(quiet=True), "name": "final", **given}
     return trainer.train(network or small_network.network(recipe), recipe, feed, folder=folder, **given)
 
 
@@ -96,7 +96,7 @@ def test_kill_9_at_random_moments_changes_nothing(tmp_path, firsts):
 def test_a_training_that_is_over_is_read_and_not_made_again(tmp_path, monkeypatch):
     made = fit(tmp_path, keep_epochs=True)
     before = {p.name: p.read_bytes() for p in tmp_path.iterdir()}
-    monkeypatch.setattr(trainer, "Stepper", None)
+    monkeypatch.setattr(trainer, "TrainStep", None)
     network, rows = small_network.network(RECIPE), []
     again = fit(tmp_path, network=network, keep_epochs=True, on_epoch=lambda row: bool(rows.append(row)))
     assert again.rows == made.rows == tuple(rows) and again.profile == made.profile and again.best == made.best
@@ -148,7 +148,7 @@ def test_another_training_in_the_same_folder_starts_anew(tmp_path, monkeypatch, 
         raise Begun
 
     shutil.copytree(over, tmp_path / "copy")
-    monkeypatch.setattr(trainer, "Stepper", begin)
+    monkeypatch.setattr(trainer, "TrainStep", begin)
     recipe = dataclasses.replace(RECIPE, **{name: one for name, one in change.items() if name in ("rate", "seed")})
     given = {name: one for name, one in change.items() if name not in ("rate", "seed")}
     network = small_network.network(RECIPE)
@@ -175,7 +175,7 @@ def test_the_parts_that_fitted_are_kept_when_memory_is_free_again(tmp_path, monk
     with pytest.raises(Killed):
         fit(tmp_path, on_epoch=lambda row: row.epoch == 2 and stop(row))
     monkeypatch.setattr("headstart.finetuning.training.memory.parts", lambda *_: (1, ""))
-    sizes, part = [], Stepper._part
-    monkeypatch.setattr(Stepper, "_part", lambda *given: sizes.append(len(given[2])) or part(*given))
+    sizes, part = [], TrainStep._part
+    monkeypatch.setattr(TrainStep, "_part", lambda *given: sizes.append(len(given[2])) or part(*given))
     made = fit(tmp_path)
     assert made.notes == ("in parts",) and set(sizes) == {8}

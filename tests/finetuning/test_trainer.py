@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 import small_network
-from headstart.core.console import Say
+from headstart.core.console import Console
 from headstart.core.errors import DataError, NoOpError, SetupError
 from headstart.finetuning.network.weight_movement import require_moved
 from headstart.finetuning.training import memory, schedules, trainer
-from headstart.finetuning.training.train_step import Stepper
+from headstart.finetuning.training.train_step import TrainStep
 from headstart.heads.prediction import softmax
 
 X, Y = small_network.pictures(120)
@@ -24,7 +24,7 @@ def fit(recipe=None, *, network=None, feed=None, held=HELD, **given):
     recipe = recipe or small_network.recipe()
     network = network or small_network.network(recipe)
     feed = feed or small_network.Feed(X, Y, recipe)
-    given = {"class_weight": None, "folder": None, "say": Say(quiet=True), "name": "final", **given}
+    given = {"class_weight": None, "folder": None, "console": Console(quiet=True), "name": "final", **given}
     return trainer.train(network, recipe, feed, held=held, **given)
 
 
@@ -125,7 +125,7 @@ def test_class_weights_move_the_answers():
 
 def test_the_terminal_is_told_the_end_in_one_line():
     err = io.StringIO()
-    made = fit(stop_after=2, say=Say(err=err), name="trial 3, fold 0")
+    made = fit(stop_after=2, console=Console(err=err), name="trial 3, fold 0")
     line = err.getvalue()
     assert line.startswith("train    trial 3, fold 0: after epoch 2, as asked, 14 steps in ") and line.count("\n") == 1
     told = f"best at epoch 2: raw log loss {made.rows[1].val.log_loss:.3f} (was {made.start.log_loss:.3f})"
@@ -134,7 +134,7 @@ def test_the_terminal_is_told_the_end_in_one_line():
 
 def test_where_no_epoch_beats_the_start_it_is_said_and_no_number_is_told_twice(whole):
     err, recipe = io.StringIO(), small_network.recipe(rate=1.0, epochs=2, clip=0.0)
-    made = fit(recipe, network=good(whole, recipe), say=Say(err=err))
+    made = fit(recipe, network=good(whole, recipe), console=Console(err=err))
     assert made.best == 0
     told = f"no epoch is better than the start: raw log loss {made.start.log_loss:.3f}, accuracy"
     assert told in err.getvalue() and "(was" not in err.getvalue()
@@ -148,7 +148,7 @@ def test_a_moving_terminal_sees_where_training_is(monkeypatch):
     err.fileno = lambda: 2
     with monkeypatch.context() as patch:  # pytest itself asks for the size when the test has ended
         patch.setattr("os.get_terminal_size", lambda *_: os.terminal_size((200, 50)))
-        fit(stop_after=2, say=Say(err=err))
+        fit(stop_after=2, console=Console(err=err))
     drawn = [part for part in err.getvalue().split("\r\x1b[K") if "epoch" in part]
     assert "final: epoch 1 of 2, step 1 of 7, loss 1." in drawn[0] and "left" in drawn[0]
     assert "epoch 2 of 2, step 7 of 7" in drawn[13] and "held out: log loss" in drawn[13]
@@ -341,13 +341,13 @@ def test_a_callback_that_changes_the_rate_scales_the_rest_of_the_schedule():
 
 
 def test_a_step_that_leaves_a_block_is_an_error(monkeypatch):
-    monkeypatch.setattr(Stepper, "step", lambda self, *_: (1.0, np.zeros((16, 3), np.float32)))
+    monkeypatch.setattr(TrainStep, "step", lambda self, *_: (1.0, np.zeros((16, 3), np.float32)))
     with pytest.raises(NoOpError, match="after one step nothing has moved in early, last, head"):
         fit()
 
 
 def test_a_step_that_moves_what_is_frozen_is_an_error(monkeypatch):
-    step = Stepper.step
+    step = TrainStep.step
 
     def careless(self, *given):
         found = step(self, *given)
@@ -355,7 +355,7 @@ def test_a_step_that_moves_what_is_frozen_is_an_error(monkeypatch):
         kernel.assign_add(np.ones(kernel.shape, np.float32))
         return found
 
-    monkeypatch.setattr(Stepper, "step", careless)
+    monkeypatch.setattr(TrainStep, "step", careless)
     with pytest.raises(NoOpError, match="1 frozen weights have moved"):
         fit(small_network.recipe(strategy="norms"))
 
@@ -474,7 +474,7 @@ def test_a_batch_is_cut_when_memory_runs_out_in_training(monkeypatch):
     class ResourceExhaustedError(Exception):
         pass
 
-    part, done = Stepper._part, []
+    part, done = TrainStep._part, []
 
     def full(self, inputs, soft):
         if len(soft) > 4 and len(done) > 8:
@@ -483,9 +483,9 @@ def test_a_batch_is_cut_when_memory_runs_out_in_training(monkeypatch):
         return part(self, inputs, soft)
 
     recipe = small_network.recipe(epochs=2)
-    monkeypatch.setattr(Stepper, "_part", full)
+    monkeypatch.setattr(TrainStep, "_part", full)
     err = io.StringIO()
-    made = fit(recipe, say=Say(err=err))
+    made = fit(recipe, console=Console(err=err))
     monkeypatch.undo()
     assert made.notes == ("16 pictures a step go through in parts of 4: memory ran out in training",)
     assert "warning: final: 16 pictures a step go through in parts of 8" in err.getvalue()
@@ -497,14 +497,14 @@ def test_a_picture_that_does_not_fit_is_an_error(monkeypatch):
     def full(self, *_):
         raise MemoryError
 
-    monkeypatch.setattr(Stepper, "step", full)
+    monkeypatch.setattr(TrainStep, "step", full)
     with pytest.raises(SetupError, match="one picture at a time does not fit into memory"):
         fit()
 
 
 def test_a_feed_that_is_slower_than_a_step_shows_in_the_profile(monkeypatch):
     """Slower by a factor, for on a busy machine no step has a time of its own."""
-    step, took = Stepper.step, []
+    step, took = TrainStep.step, []
 
     def timed(self, *given):
         began = time.perf_counter()
@@ -512,7 +512,7 @@ def test_a_feed_that_is_slower_than_a_step_shows_in_the_profile(monkeypatch):
         took.append(time.perf_counter() - began)
         return found
 
-    monkeypatch.setattr(Stepper, "step", timed)
+    monkeypatch.setattr(TrainStep, "step", timed)
     recipe = small_network.recipe(epochs=2)
     feed = small_network.Feed(
         X, Y, recipe, each=lambda _: time.sleep(min(1, max(0.03, 0, *(5 * one for one in took[1:]))))
@@ -522,13 +522,13 @@ def test_a_feed_that_is_slower_than_a_step_shows_in_the_profile(monkeypatch):
 
 
 def test_a_feed_that_is_as_fast_as_a_step_costs_nothing(monkeypatch):
-    step = Stepper.step
+    step = TrainStep.step
 
     def slow(self, *given):
         time.sleep(0.06)
         return step(self, *given)
 
-    monkeypatch.setattr(Stepper, "step", slow)
+    monkeypatch.setattr(TrainStep, "step", slow)
     recipe = small_network.recipe(epochs=2)
     made = fit(recipe, feed=small_network.Feed(X, Y, recipe, each=lambda _: time.sleep(0.04)), held=None)
     assert made.profile.share > 0.8

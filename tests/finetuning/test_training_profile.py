@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from headstart.core.console import Say
+from headstart.core.console import Console
 from headstart.finetuning.search.fold_training import tell_profile
 from headstart.finetuning.training.trainer import Profile
 
@@ -16,9 +16,9 @@ def told(context):
     """A function: what is said of a profile by a job with these settings."""
 
     def make(found, **settings):
-        ctx = dataclasses.replace(context(strategy="auto", **settings), say=Say(err=io.StringIO()))
+        ctx = dataclasses.replace(context(strategy="auto", **settings), console=Console(err=io.StringIO()))
         tell_profile(SimpleNamespace(ctx=ctx), "trial 0, fold 1", found)
-        return ctx.say.err.getvalue()
+        return ctx.console.err.getvalue()
 
     return make
 

@@ -7,7 +7,7 @@ import pytest
 
 from headstart.core.recipe import Recipe
 from headstart.finetuning.search import trial_comparison
-from headstart.finetuning.search.recipe_search import Attempt
+from headstart.finetuning.search.recipe_search import RecipeTrial
 from headstart.finetuning.search.training_setup import Workbench
 from headstart.selection.probe import head_selection
 from judged_sets import dataset, splits
@@ -58,6 +58,6 @@ def test_finalists_and_probe_meet_picture_by_picture(bench):
     bench.price = types.SimpleNamespace(probe_flops=1.0, answering_flops=lambda recipe: 2.0)
     order = np.random.default_rng(2).permutation(len(rows))[:60]
     judged = types.SimpleNamespace(rows=rows[order], probabilities=right[order])
-    found = trial_comparison.picked(bench, [Attempt(number=0, recipe=Recipe(), origin="prior", judged=judged)])
+    found = trial_comparison.picked(bench, [RecipeTrial(number=0, recipe=Recipe(), origin="prior", judged=judged)])
     assert found.winner == trial_comparison.PROBE
     assert found.paired["fine-tuned (trial 0)"].value == 0

@@ -17,10 +17,10 @@ from headstart.finetuning import final_training, fine_tune, starting_points
 from headstart.finetuning.network import trainable_network, weight_movement
 from headstart.finetuning.search import fold_training, fold_verdict, recipe_memory, search_space, surgical_blocks
 from headstart.finetuning.search.fold_training import FoldRun
-from headstart.finetuning.search.fold_verdict import Judged
-from headstart.finetuning.search.recipe_search import Attempt
+from headstart.finetuning.search.fold_verdict import FoldVerdict
+from headstart.finetuning.search.recipe_search import RecipeTrial
 from headstart.finetuning.search.training_setup import Workbench
-from headstart.finetuning.starting_points import Base
+from headstart.finetuning.starting_points import StartingPoint
 from headstart.finetuning.training import epoch_metrics, weight_averaging
 from headstart.heads import design_matrix
 from headstart.heads.prediction import softmax
@@ -83,7 +83,7 @@ def training(number, asked, epochs, stopped="", fold=-1):
 def attempt(number, *, epoch=4, alpha=0.5, temperature=1.5, first=None, **changes):
     asked = Recipe(backbone=BACKBONE, depths=DEPTHS, **changes)
     logits = np.stack([held_out(0.5, 1.0) if first is None else first, *([held_out(0.8, 2.0)] * 4)])
-    verdict = Judged(
+    verdict = FoldVerdict(
         epoch=epoch,
         alpha=alpha,
         temperature=temperature,
@@ -93,7 +93,7 @@ def attempt(number, *, epoch=4, alpha=0.5, temperature=1.5, first=None, **change
         losses=np.ones(N),
     )
     run = FoldRun(log=training(number, asked, 4, fold=0), rows=np.arange(N), logits=logits.astype(np.float32))
-    return Attempt(number=number, recipe=asked, origin="prior", runs=[run], judged=verdict)
+    return RecipeTrial(number=number, recipe=asked, origin="prior", runs=[run], judged=verdict)
 
 
 @pytest.fixture
@@ -140,7 +140,7 @@ def ending(monkeypatch):
             on=types.SimpleNamespace(metric=metric, class_weight=None),
             same_shape=functools.partial(Workbench.same_shape, None),
             prepare=lambda asked, positions: types.SimpleNamespace(network=Net(), recipe=asked, feed=None, notes=()),
-            ctx=types.SimpleNamespace(callbacks=("mine",), say=types.SimpleNamespace(warn=seen.warned.append)),
+            ctx=types.SimpleNamespace(callbacks=("mine",), console=types.SimpleNamespace(warn=seen.warned.append)),
         )
         made = final_training.final(bench, best)
         seen.job, seen.result, seen.logs = made.job, made.result, list(made.logs)
@@ -283,7 +283,9 @@ def bench(context, monkeypatch):
         ctx = context(strategy=strategy, recipe=recipe, **settings)
         split = splits(data, repeats=1, folds=4)
         on = types.SimpleNamespace(n_classes=3, metric=ctx.job.metric, seed=0, clusters=split.clusters)
-        base = Base(backbone=BACKBONE, features=(types.SimpleNamespace(depth="last"),), params={}, pictures=90, loss=1)
+        base = StartingPoint(
+            backbone=BACKBONE, features=(types.SimpleNamespace(depth="last"),), params={}, pictures=90, loss=1
+        )
         probe = types.SimpleNamespace(cv_rows=split.train)
         made = Workbench(data=data, splits=split, embeddings=(), bases=[base], probe=probe, on=on, ctx=ctx)
         made.domain, made.blocks = "texture", lambda base: 3
@@ -369,7 +371,7 @@ def among(monkeypatch):
     measured = [embeddings(data, name, {"last": 1.0}) for name in NAMES]
 
     def base(each):
-        return Base(backbone=each.spec.name, features=(), params={}, pictures=1, loss=1)
+        return StartingPoint(backbone=each.spec.name, features=(), params={}, pictures=1, loss=1)
 
     monkeypatch.setattr(starting_points, "bases", lambda ranking, among, on, depths: [base(each) for each in among])
     return lambda wanted: [one.backbone for one in fine_tune._bases({"backbone": wanted}, None, measured, None)]

@@ -53,7 +53,9 @@ def raw(made, rows):
     """(M, H, W, 3) float32 pictures, decoded as the network wants them."""
     found, _ = made.bench.trunk(LITE0)
     own = made.bench
-    return decoded_cache.load(own.data, rows, found.spec.input, store=own.ctx.store, say=own.ctx.say).astype(np.float32)
+    return decoded_cache.load(own.data, rows, found.spec.input, store=own.ctx.store, console=own.ctx.console).astype(
+        np.float32
+    )
 
 
 def moved(made):

@@ -212,12 +212,12 @@ def test_making_a_trunk_sends_nothing_and_keeps_standard_error_clean(watched, tm
     work = """
 import numpy as np
 from pathlib import Path
-from headstart.core.console import Say
+from headstart.core.console import Console
 from headstart.core.storage.cache import Store
 from headstart.backbones import loading as trunk
 pictures = np.random.default_rng(0).integers(0, 256, (8, 224, 224, 3), dtype=np.uint8)
 found = trunk.find("random:bundled:efficientnet_lite0")
-folder = trunk.folder(found, Store(Path(os.environ["HEADSTART_CACHE"])), Say(), pictures)
+folder = trunk.folder(found, Store(Path(os.environ["HEADSTART_CACHE"])), Console(), pictures)
 assert (folder / "parity.json").is_file()
 """
     seen, said = watched(work, HEADSTART_CACHE=str(tmp_path / "cache"))

@@ -10,11 +10,11 @@ import yaml as other_yaml
 from huggingface_hub import ModelCard
 
 from headstart.api import pipeline
-from headstart.core.console import Say
+from headstart.core.console import Console
 from headstart.core.errors import DataError
 from headstart.core.run import energy
 from headstart.core.storage.yaml_text import yaml
-from headstart.core.types import Doubted, Finding, Outcome, Score, Verdict
+from headstart.core.types import Finding, Outcome, Score, UncertaintyReport, Verdict
 from headstart.reporting.card import (
     card_data,
     hub_metadata,
@@ -24,7 +24,7 @@ from headstart.reporting.card import (
     shortcut_learning,
     slices,
 )
-from headstart.reporting.card.write_card import render, run
+from headstart.reporting.card.write_card import render, write_card
 from made_runs import TARGETS, TEST, TRUTH, N, dataset, write, wrong
 
 
@@ -330,7 +330,7 @@ def test_of_verdicts_those_are_limits_that_were_not_hoped_for(made):
 
 def doubt_of(scores=(), floors=None):
     """Doubt that declines where no class keeps its floor."""
-    return Doubted(
+    return UncertaintyReport(
         coverage=0.9,
         promise=0.9,
         score="least_ambiguous",
@@ -421,11 +421,11 @@ def test_the_meter_is_read_by_package_and_starts_again(tmp_path):
 
 def test_the_stage_writes_the_file_and_report_writes_it_again(tmp_path, context):
     path = write(tmp_path / "run", dataset(TARGETS), wrong(0))
-    written = run(ctx=context(name="run"))
+    written = write_card(ctx=context(name="run"))
     assert written == path / "README.md"
     first = written.read_text()
     written.unlink()
-    pipeline.report(path, say=Say(quiet=True))
+    pipeline.report(path, console=Console(quiet=True))
     assert written.read_text().partition(resource_use.HEADING)[0] == first.partition(resource_use.HEADING)[0]
 
 
@@ -433,7 +433,7 @@ def test_an_unfinished_run_has_no_card(tmp_path, context):
     path = write(tmp_path / "run", dataset(TARGETS), wrong(0))
     (path / "evaluate" / "value.json").unlink()
     with pytest.raises(DataError, match="has not come to `evaluate` yet"):
-        run(ctx=context(name="run"))
+        write_card(ctx=context(name="run"))
 
 
 def test_words_of_others_are_code_or_plain():

@@ -14,9 +14,9 @@ from PIL import Image
 import report_samples as samples
 from headstart.core.errors import DataError
 from headstart.core.storage import serialization
-from headstart.core.types import Finding, Forecast, Forecasts, Likeness, Outcome, TimeForecast
+from headstart.core.types import Finding, Forecast, Forecasts, Outcome, SourceSimilarity, TimeForecast
 from headstart.reporting import formatting
-from headstart.reporting.write_report import render, run
+from headstart.reporting.write_report import render, write_report
 
 VOID = {"wbr", "meta", "img", "br", "link", "rect", "path", "use", "input", "hr"}
 
@@ -60,7 +60,7 @@ class Page(HTMLParser):
 @pytest.fixture
 def dataset(tmp_path, context):
     """A function that reads a folder of small real-looking pictures: `dataset({"class": count})`."""
-    from headstart.data.reading.read_dataset import run as read
+    from headstart.data.reading.read_dataset import read_dataset as read
 
     def make(classes):
         rng = np.random.default_rng(0)
@@ -272,7 +272,7 @@ def test_nearness_of_a_source_is_told_with_interval_and_n_and_each_reason_once(t
     assert re.search(r"<b>0\.912</b>.*\[0\.882, 0\.942\].*n = \d", whole)
     assert near.count("its head reads the depth last") == 1
     assert near.count(">–<") == 3 * sum(r.likeness.leep is None and r.status != "control" for r in given.ranking.rows)
-    without = tuple(dataclasses.replace(one, likeness=Likeness()) for one in given.ranking.rows)
+    without = tuple(dataclasses.replace(one, likeness=SourceSimilarity()) for one in given.ranking.rows)
     older = dataclasses.replace(given, ranking=dataclasses.replace(given.ranking, rows=without))
     assert "How near a source is" not in render(older)  # a run of before this was told has no such part
 
@@ -408,8 +408,8 @@ def test_it_writes_what_the_run_folder_holds(three, context):
         serialization.save(audit, ctx.folder("audit"), name=audit.phase)
     with ctx.timed("embed bundled:efficientnet_lite0 80") as entry:
         entry["latency_ms"] = 4.5
-    ctx.decide("rank/chosen", lambda: given.ranking.chosen, "the best mean")
-    path = run(ctx=ctx)
+    ctx.record_decision("rank/chosen", lambda: given.ranking.chosen, "the best mean")
+    path = write_report(ctx=ctx)
     text = path.read_text(encoding="utf-8")
     assert path == ctx.run.path / "report.html"
     assert "headstart predict 2026-11-24-textile picture.jpg" in text
@@ -419,17 +419,17 @@ def test_it_writes_what_the_run_folder_holds(three, context):
     assert ">4.5</td>" in text
     before = path.read_bytes()
     with ctx.timed("report"):
-        assert run(ctx=ctx).read_bytes() == before
+        assert write_report(ctx=ctx).read_bytes() == before
 
 
 def test_versions_are_those_of_the_fit_when_the_page_is_written_again(three, context):
     ctx = context(data="textile")
     serialization.save(three, ctx.folder("read"))
-    run(ctx=ctx)
+    write_report(ctx=ctx)
     kept = ctx.run.path / "report" / "provenance.json"
     kept.write_text(kept.read_text().replace('"numpy": "', '"numpy": "99.'))
-    assert "<dt>numpy</dt><dd>99." in run(ctx=ctx).read_text(encoding="utf-8")
-    assert "<dt>numpy</dt><dd>99." not in run(ctx=ctx, computed_now=True).read_text(encoding="utf-8")
+    assert "<dt>numpy</dt><dd>99." in write_report(ctx=ctx).read_text(encoding="utf-8")
+    assert "<dt>numpy</dt><dd>99." not in write_report(ctx=ctx, computed_now=True).read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"decision": null}'])
@@ -438,13 +438,13 @@ def test_a_damaged_manifest_of_the_model_is_told(three, context, text):
     serialization.save(three, ctx.folder("read"))
     (ctx.folder("model") / "manifest.json").write_text(text)
     with pytest.raises(DataError, match="manifest") as caught:
-        run(ctx=ctx)
+        write_report(ctx=ctx)
     assert "headstart fit" in caught.value.hint
 
 
 def test_an_empty_run_is_told(context):
     with pytest.raises(DataError, match="has not read its pictures yet"):
-        run(ctx=context())
+        write_report(ctx=context())
 
 
 def test_per_cent_and_three_digits_are_rounded_alike():
@@ -461,7 +461,7 @@ def test_sentences_become_whole():
 
 @pytest.mark.medium
 def test_two_thousand_pictures_fit_in_three_megabytes_and_are_quick(textile, context):
-    from headstart.data.reading.read_dataset import run as read
+    from headstart.data.reading.read_dataset import read_dataset as read
 
     data = read(str(textile), ctx=context(data=textile, name="reading"))
     given = samples.findings(data)
@@ -475,7 +475,7 @@ def test_two_thousand_pictures_fit_in_three_megabytes_and_are_quick(textile, con
 def test_only_the_run_folder_is_written(three, context, tmp_path):
     ctx = context(data="textile")
     shutil.rmtree(ctx.run.path, ignore_errors=True)
-    run(samples.findings(three, test=24), ctx=ctx)
+    write_report(samples.findings(three, test=24), ctx=ctx)
     assert [path.name for path in ctx.run.path.iterdir()] == ["report.html"]
 
 

@@ -9,7 +9,7 @@ from PIL import Image
 import browser
 import report_samples as samples
 from headstart.core.types import Forecast, Forecasts
-from headstart.reporting.write_report import run
+from headstart.reporting.write_report import write_report
 
 pytestmark = pytest.mark.medium
 WIDE = "({page: document.documentElement.scrollWidth, screen: innerWidth})"
@@ -18,11 +18,11 @@ WIDE = "({page: document.documentElement.scrollWidth, screen: innerWidth})"
 @pytest.fixture
 def page(small_textile, context):
     """The report on some real pictures."""
-    from headstart.data.reading.read_dataset import run as read
+    from headstart.data.reading.read_dataset import read_dataset as read
 
     folder = small_textile(30)
     data = read(str(folder), ctx=context(data=folder, name="reading"))
-    return run(samples.findings(data, test=45), ctx=context(data=folder))
+    return write_report(samples.findings(data, test=45), ctx=context(data=folder))
 
 
 @pytest.mark.parametrize("width", [320, 390, 768, 1280])
@@ -41,7 +41,7 @@ def test_wide_tables_need_no_side_scroll_on_a_laptop(page, tmp_path, label):
 
 
 def test_the_forecast_can_be_read_on_a_small_screen(small_textile, context, tmp_path):
-    from headstart.data.reading.read_dataset import run as read
+    from headstart.data.reading.read_dataset import read_dataset as read
 
     folder = small_textile(30)
     data = read(str(folder), ctx=context(data=folder, name="reading"))
@@ -49,7 +49,7 @@ def test_the_forecast_can_be_read_on_a_small_screen(small_textile, context, tmp_
     told = Forecast(phase="before", name="accuracy", value=0.75, low=0.5, high=0.9, rests_on=rests)
     came = samples.sc("test", "accuracy", 0.7, 45)
     forecasts = Forecasts(forecasts=(told, dataclasses.replace(told, phase="probed")), outcome=came)
-    page = run(samples.findings(data, test=45, forecasts=forecasts), ctx=context(data=folder))
+    page = write_report(samples.findings(data, test=45, forecasts=forecasts), ctx=context(data=folder))
     script = """(() => {
       const box = document.querySelector('.scroll[aria-label="Forecasts of the score"]');
       const lines = getComputedStyle(box.querySelector('caption .score')).display;
@@ -61,7 +61,7 @@ def test_the_forecast_can_be_read_on_a_small_screen(small_textile, context, tmp_
 
 
 def test_long_names_do_not_widen_the_page(tmp_path, context):
-    from headstart.data.reading.read_dataset import run as read
+    from headstart.data.reading.read_dataset import read_dataset as read
 
     rng = np.random.default_rng(0)
     for name in ("a" * 120, "Donaudampfschifffahrtsgesellschaft " * 4, "c"):
@@ -71,7 +71,7 @@ def test_long_names_do_not_widen_the_page(tmp_path, context):
                 tmp_path / "data" / name.strip() / f"{at}{'x' * 90}.png"
             )
     data = read(str(tmp_path / "data"), ctx=context(data="data", name="reading"))
-    found, _ = browser.ask(run(samples.findings(data, test=12), ctx=context()), WIDE, tmp_path, width=390)
+    found, _ = browser.ask(write_report(samples.findings(data, test=12), ctx=context()), WIDE, tmp_path, width=390)
     assert found == {"page": 390, "screen": 390}
 
 

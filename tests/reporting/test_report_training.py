@@ -14,15 +14,15 @@ import report_samples as samples
 import tuned_samples as tuned
 from headstart.core import recipe as recipes
 from headstart.core.storage import serialization
-from headstart.core.types import Adapted
+from headstart.core.types import FitResult
 from headstart.reporting.sections import training
-from headstart.reporting.write_report import render, run
+from headstart.reporting.write_report import render, write_report
 
 
 @pytest.fixture
 def dataset(tmp_path, context):
     """A function that reads a folder of small pictures: `dataset({"class": count})`."""
-    from headstart.data.reading.read_dataset import run as read
+    from headstart.data.reading.read_dataset import read_dataset as read
 
     def make(classes):
         rng = np.random.default_rng(0)
@@ -248,7 +248,7 @@ def test_it_is_the_same_from_the_run_folder(three, context):
     given = tuned.findings(three, test=24)
     ctx = context(name="stored")
     serialization.save(given.adapted, ctx.folder("adapt"))
-    back = dataclasses.replace(given, adapted=serialization.stored(Adapted, ctx.run.path / "adapt"))
+    back = dataclasses.replace(given, adapted=serialization.stored(FitResult, ctx.run.path / "adapt"))
     assert render(back) == render(given)
 
 
@@ -258,11 +258,11 @@ def test_it_is_the_same_from_the_run_folder(three, context):
 @pytest.fixture
 def page(small_textile, context):
     """The report of a fine-tuned run on some real pictures."""
-    from headstart.data.reading.read_dataset import run as read
+    from headstart.data.reading.read_dataset import read_dataset as read
 
     folder = small_textile(30)
     data = read(str(folder), ctx=context(data=folder, name="reading"))
-    return run(tuned.findings(data, test=45), ctx=context(data=folder))
+    return write_report(tuned.findings(data, test=45), ctx=context(data=folder))
 
 
 @pytest.mark.medium

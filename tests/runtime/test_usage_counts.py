@@ -160,7 +160,7 @@ def test_a_class_that_held_out_pictures_never_had_is_compared_too():
 )
 def test_features_that_a_network_was_trained_on_are_no_reference(saved, data_of, context, split, strategy, features):
     ctx, (data, embeddings, adapted, evaluation) = data_of(saved, context, split, strategy)
-    made = stage.run(data, embeddings, adapted, evaluation, ctx=ctx)
+    made = stage.write_drift_reference(data, embeddings, adapted, evaluation, ctx=ctx)
     assert made.counts.features.sum(axis=1).tolist() == [features] * usage_counts.DIRECTIONS
     assert (made.counts.answered, made.split) == (40, split)
     read = usage_log.read_reference(ctx.run.path / "model")

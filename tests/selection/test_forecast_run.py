@@ -28,7 +28,7 @@ def on(monkeypatch):
 
 @pytest.fixture
 def data(tmp_path, context):
-    from headstart.data.reading.read_dataset import run as read
+    from headstart.data.reading.read_dataset import read_dataset as read
 
     rng = np.random.default_rng(0)
     for name in ("secret_a", "secret_b", "secret_c"):
@@ -93,7 +93,7 @@ def test_after_the_probe_there_is_a_second_one(data, context, store):
 
 def test_what_came_out_is_laid_beside_it(data, context, store, capsys):
     ctx = context(store=store)
-    ctx.say.quiet = False
+    ctx.console.quiet = False
     told = first(data, ctx)
     evaluation: Evaluation = samples.findings(data, test=12).evaluation
     found = run.check(told, evaluation, ctx=ctx)

@@ -12,9 +12,9 @@ from PIL import Image
 import headstart
 from command_line import LITE0, call, differing
 from headstart.api import pipeline
-from headstart.core.console import Say
+from headstart.core.console import Console
 from headstart.core.errors import UsageError
-from headstart.core.types import Feature, NamesStart
+from headstart.core.types import Feature, NameInitialization
 from headstart.evaluation.baselines import NAMES
 from headstart.selection.probe import candidate_heads, head_selection
 from headstart.testing.sample_photos import labelled
@@ -29,7 +29,7 @@ LAST = Feature(backbone=LITE0, depth="last", dim=2)
 def crops(shared_store, tmp_path_factory):
     """Four photographs in seven crops each, in folders that say what they show."""
     root, rng = tmp_path_factory.mktemp("crops") / "photos", np.random.default_rng(0)
-    for file, label in labelled(shared_store, Say(quiet=True)).items():
+    for file, label in labelled(shared_store, Console(quiet=True)).items():
         if label in SHOWN:
             (root / SHOWN[label]).mkdir(parents=True)
             picture = Image.open(file).convert("RGB")
@@ -45,7 +45,9 @@ def fitted(crops, tmp_path_factory):
     """A run from the names, made without a network and without a training framework, and what it printed."""
     out = tmp_path_factory.mktemp("names") / "run"
     both = (LITE0, f"random:{LITE0}")
-    headstart.embed(crops, backbones=both, out=out.parent / "before", say=Say(quiet=True))  # trunks are compiled
+    headstart.embed(
+        crops, backbones=both, out=out.parent / "before", console=Console(quiet=True)
+    )  # trunks are compiled
     _, said = call("fit", crops, "--from-names", "--backbones", LITE0, "--out", out)
     return out, said
 
@@ -53,7 +55,7 @@ def fitted(crops, tmp_path_factory):
 def names_start(**more):
     weights = np.array([[1, 2], [3, 4]], np.float32)
     given = {"feature": LAST, "weights": weights, "rows": np.arange(3), "similarities": np.eye(3, 2), "how": "by hand"}
-    return NamesStart(**given | more)
+    return NameInitialization(**given | more)
 
 
 @pytest.mark.medium
@@ -110,7 +112,7 @@ def test_few_labels_are_told_that_names_may_help_but_not_where_they_cannot(
     names, each, backbone, told, context, capsys
 ):
     ctx = context()
-    ctx.say = Say()
+    ctx.console = Console()
     data = SimpleNamespace(class_names=names, targets=np.arange(2 * each) % 2)
     splits = SimpleNamespace(train=np.arange(2 * each))
     embedded = [SimpleNamespace(spec=SimpleNamespace(name=backbone))]
@@ -123,7 +125,7 @@ def test_few_labels_are_told_that_names_may_help_but_not_where_they_cannot(
 
 
 def test_the_start_is_zero_for_columns_of_which_names_say_nothing():
-    on = head_selection.Ring(
+    on = head_selection.HeadCvProblem(
         rows=np.arange(3),
         y=np.arange(3) % 2,
         folds=np.zeros((1, 3)),
@@ -173,7 +175,7 @@ def folders(root, names):
 def test_names_that_cannot_be_used_are_refused_before_a_picture_is_embedded(names, said, tmp_path):
     data = folders(tmp_path / "data", names)
     with pytest.raises(UsageError) as caught:
-        headstart.fit(data, from_names=True, backbones=LITE0, out=tmp_path / "run", say=Say(quiet=True))
+        headstart.fit(data, from_names=True, backbones=LITE0, out=tmp_path / "run", console=Console(quiet=True))
     assert said in caught.value.what
     assert (caught.value.where, caught.value.hint) == ("--from-names", head_from_names.RENAME)
     assert not (tmp_path / "run" / "rank").exists()
@@ -183,11 +185,13 @@ def test_names_that_cannot_be_used_are_refused_before_a_picture_is_embedded(name
 def test_without_a_source_classifier_among_the_candidates_the_error_says_what_to_add(tmp_path):
     data = folders(tmp_path / "data", ("cat", "dog"))
     with pytest.raises(UsageError) as caught:
-        headstart.fit(data, from_names=True, backbones="bundled:vgg16_hed", out=tmp_path / "run", say=Say(quiet=True))
+        headstart.fit(
+            data, from_names=True, backbones="bundled:vgg16_hed", out=tmp_path / "run", console=Console(quiet=True)
+        )
     assert "none of the backbones can guess by names: bundled:vgg16_hed" in caught.value.what
     assert "bundled:efficientnet_lite2" in caught.value.hint
     with pytest.raises(UsageError) as planned:  # a dry run refuses what the fit would
-        pipeline.plan(data, from_names=True, backbones="bundled:vgg16_hed", say=Say(quiet=True))
+        pipeline.plan(data, from_names=True, backbones="bundled:vgg16_hed", console=Console(quiet=True))
     assert planned.value.what == caught.value.what
 
 
@@ -205,7 +209,7 @@ def test_where_no_survivor_can_guess_by_names_one_that_can_goes_on_too(context):
 @pytest.mark.medium
 def test_names_that_say_nothing_are_noticed(context, capsys):
     ctx = context()
-    ctx.say = Say()
+    ctx.console = Console()
     head_from_names.require(("class_07", "b", "espresso"), (LITE0,), ctx=ctx)
     said = capsys.readouterr().err
     assert "no word in 2 of 3 class names says what a picture shows: `class_07`, `b`" in said

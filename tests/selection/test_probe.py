@@ -6,16 +6,16 @@ import io
 import numpy as np
 import pytest
 
-from headstart.core.console import Say
+from headstart.core.console import Console
 from headstart.core.errors import NoOpError
 from headstart.core.storage import serialization
-from headstart.core.types import Adapted
+from headstart.core.types import FitResult
 from headstart.features import feature_matrix
 from headstart.features.embeddings import columns, take
 from headstart.heads import prediction
 from headstart.selection.probe import candidate_heads
-from headstart.selection.probe.train_probe import run
-from headstart.selection.ranking.rank_backbones import run as rank
+from headstart.selection.probe.train_probe import train_probe
+from headstart.selection.ranking.rank_backbones import rank_backbones as rank
 from headstart.statistics.losses import log_losses
 from judged_sets import dataset, embeddings, splits
 
@@ -35,7 +35,7 @@ def backbones(data):
 
 def adapt(data, split, backbones, ctx):
     ranking = rank(data, split, backbones, ctx=ctx)
-    return run(data, split, ranking, backbones, ctx=ctx)
+    return train_probe(data, split, ranking, backbones, ctx=ctx)
 
 
 @pytest.fixture(scope="module")
@@ -109,14 +109,14 @@ def test_what_is_saved_is_equal_byte_for_byte_and_loads(data, split, backbones, 
         folder = ctx.folder("adapt")
         kept.append({path.name: path.read_bytes() for path in sorted(folder.iterdir())})
     assert kept[0] == kept[1]
-    loaded = serialization.load(Adapted, folder)
+    loaded = serialization.load(FitResult, folder)
     assert {row.seconds for row in loaded.tried} == {0.0}
     assert loaded.fitted.arrays.keys() == {"weights", "bias"}
 
 
 def test_a_recorded_choice_is_kept(data, split, backbones, context):
     ctx = context()
-    ctx.decide("adapt/chosen", lambda: "nearest_mean on made:strong@inner")
+    ctx.record_decision("adapt/chosen", lambda: "nearest_mean on made:strong@inner")
     found = adapt(data, split, backbones, ctx)
     assert found.fitted.head == "nearest_mean"
     assert len(found.features) == 1
@@ -124,11 +124,11 @@ def test_a_recorded_choice_is_kept(data, split, backbones, context):
 
 
 def test_without_time_no_combination_is_tried_and_it_is_said(data, split, backbones, context):
-    ctx = dataclasses.replace(context(budget="1s"), say=Say(err=io.StringIO()))
+    ctx = dataclasses.replace(context(budget="1s"), console=Console(err=io.StringIO()))
     ctx.started -= 100
     found = adapt(data, split, backbones, ctx)
     assert {len(row.features) for row in found.tried} == {1}
-    assert "left out for lack of time" in ctx.say.err.getvalue()
+    assert "left out for lack of time" in ctx.console.err.getvalue()
     assert '"adapt/combination/0", "value": false' in (ctx.run.path / "decisions.jsonl").read_text()
 
 
@@ -168,12 +168,12 @@ def test_class_weights_raise_the_rare_class(data, split, backbones, context):
 
 
 def test_clusters_are_thinned_as_a_whole(data, split):
-    from headstart.selection.probe.head_selection import Ring
+    from headstart.selection.probe.head_selection import HeadCvProblem
     from headstart.selection.probe.learning_curve import thinned
 
     rows = split.train
     clusters = np.asarray([i - i % 5 for i in range(len(data.uris))])
-    on = Ring(
+    on = HeadCvProblem(
         rows=rows,
         y=np.zeros(len(rows), np.int64),
         folds=split.folds[:, rows],
@@ -203,9 +203,9 @@ def test_many_rows_go_through_a_file(data, backbones, monkeypatch, tmp_path):
 
 
 def test_it_says_what_was_chosen_and_why(data, split, backbones, context):
-    ctx = dataclasses.replace(context(), say=Say(err=io.StringIO()))
+    ctx = dataclasses.replace(context(), console=Console(err=io.StringIO()))
     adapt(data, split, backbones, ctx)
-    lines = [line for line in ctx.say.err.getvalue().splitlines() if line.startswith("adapt")]
+    lines = [line for line in ctx.console.err.getvalue().splitlines() if line.startswith("adapt")]
     assert len(lines) == 3
     assert "by the temperature" in lines[2]
     assert "log loss" in lines[0]

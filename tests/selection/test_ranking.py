@@ -7,11 +7,11 @@ import itertools
 import numpy as np
 import pytest
 
-from headstart.core.console import Say
+from headstart.core.console import Console
 from headstart.core.storage import serialization
 from headstart.core.types import Ranking
 from headstart.selection.ranking import screening
-from headstart.selection.ranking.rank_backbones import run
+from headstart.selection.ranking.rank_backbones import rank_backbones
 from judged_sets import dataset, embeddings, splits
 
 
@@ -32,7 +32,7 @@ def control(data, split, signal=3.0):
 
 
 def test_the_most_informative_depth_is_chosen(data, backbones, context):
-    found = run(data, splits(data), backbones, ctx=context())
+    found = rank_backbones(data, splits(data), backbones, ctx=context())
     assert found.chosen == "made:good@inner"
     assert [row.status for row in found.rows if row.candidate == found.chosen] == ["chosen"]
     assert found.rows[0].candidate == found.chosen
@@ -48,7 +48,7 @@ def test_the_most_informative_depth_is_chosen(data, backbones, context):
 
 
 def test_scores_have_interval_and_n_on_the_same_pictures(data, backbones, context):
-    found = run(data, splits(data), backbones, ctx=context())
+    found = rank_backbones(data, splits(data), backbones, ctx=context())
     for row in found.rows[:3]:
         names = [score.name for score in row.scores]
         assert names[:3] == ["log_loss", "balanced_accuracy", "accuracy"]
@@ -60,7 +60,7 @@ def test_scores_have_interval_and_n_on_the_same_pictures(data, backbones, contex
 
 @pytest.mark.parametrize("metric", ["accuracy", "balanced_accuracy"])
 def test_by_an_accuracy_more_is_better(data, backbones, context, metric):
-    found = run(data, splits(data), backbones, ctx=context(metric=metric))
+    found = rank_backbones(data, splits(data), backbones, ctx=context(metric=metric))
     assert found.chosen == "made:good@inner"
     assert found.rows[0].scores[0].name == metric
     assert next(row for row in found.rows if row.backbone == "made:noise").paired.high < 0
@@ -70,7 +70,7 @@ def test_a_cheap_tie_is_taken_and_called_a_tie(data, context):
     dear = embeddings(data, "made:dear", {"last": 2.0}, flops=9 * 10**9, prior=0.9)
     cheap = embeddings(data, "made:dear", {"last": 2.0}, flops=10**9)  # the same vectors
     cheap = dataclasses.replace(cheap, spec=dataclasses.replace(cheap.spec, name="made:cheap"))
-    found = run(data, splits(data), (dear, cheap), ctx=context())
+    found = rank_backbones(data, splits(data), (dear, cheap), ctx=context())
     assert found.chosen == "made:cheap@last"
     assert found.ties == ("made:dear@last",)
     assert {row.candidate: row.status for row in found.rows[:2]} == {
@@ -82,7 +82,7 @@ def test_a_cheap_tie_is_taken_and_called_a_tie(data, context):
 
 def test_controls_never_win_and_are_paired_on_their_own_pictures(data, backbones, context):
     split = splits(data)
-    found = run(data, split, backbones, ctx=context(), controls=(control(data, split, signal=9.0),))
+    found = rank_backbones(data, split, backbones, ctx=context(), controls=(control(data, split, signal=9.0),))
     controls = {row.candidate: row for row in found.rows if row.status == "control"}
     assert set(controls) == {"random:made:good@inner", "colour histogram"}
     assert found.chosen == "made:good@inner"
@@ -100,28 +100,28 @@ def test_a_backbone_that_does_not_beat_its_random_twin_is_marked(data, backbones
         for name, signal in (("good", 0.0), ("noise", 2.0))
     )
     ctx = context()
-    ctx.say = Say(err=io.StringIO())
-    found = run(data, split, (good, noise), ctx=ctx, controls=(weak, strong))
+    ctx.console = Console(err=io.StringIO())
+    found = rank_backbones(data, split, (good, noise), ctx=ctx, controls=(weak, strong))
     marks = {row.candidate: (row.beats_random, row.over_random) for row in found.rows if row.status != "control"}
     assert [marks[name][0] for name in ("made:good@inner", "made:good@last", "made:noise@last")] == [True, True, False]
     assert marks["made:good@inner"] == marks["made:good@last"]  # of the backbone at its best depth
     assert marks["made:good@inner"][1].high < 0 < marks["made:noise@last"][1].value
     assert marks["made:noise@last"][1].n == 100
     assert {row.beats_random for row in found.rows if row.status == "control"} == {None}
-    lines = ctx.say.err.getvalue().splitlines()
+    lines = ctx.console.err.getvalue().splitlines()
     assert [line.split()[1] for line in lines if "no better than random weights" in line] == ["made:noise@last"]
 
 
 def test_a_twin_that_was_also_named_is_compared_on_the_few_pictures(data, backbones, context):
     split, (good, _) = splits(data), backbones
     named = embeddings(data, "random:made:good", {"inner": 9.0})
-    found = run(data, split, (good, named), ctx=context(), controls=(control(data, split, signal=0.0),))
+    found = rank_backbones(data, split, (good, named), ctx=context(), controls=(control(data, split, signal=0.0),))
     (gain,) = {row.over_random for row in found.rows if row.backbone == "made:good" and row.status != "control"}
     assert gain.high < 0
 
 
 def test_without_a_twin_nothing_is_marked(data, backbones, context):
-    found = run(data, splits(data), backbones, ctx=context(), controls=(control(data, splits(data)),))
+    found = rank_backbones(data, splits(data), backbones, ctx=context(), controls=(control(data, splits(data)),))
     assert {row.beats_random for row in found.rows if row.backbone == "made:noise"} == {None}
 
 
@@ -130,8 +130,8 @@ def test_test_labels_change_nothing(data, backbones, context):
     targets = data.targets.copy()
     targets[split.test] = np.random.default_rng(1).integers(0, 3, len(split.test))
     other = dataclasses.replace(data, targets=targets)
-    a = run(data, split, backbones, ctx=context(name="a"), controls=(control(data, split),))
-    b = run(other, split, backbones, ctx=context(name="b"), controls=(control(data, split),))
+    a = rank_backbones(data, split, backbones, ctx=context(name="a"), controls=(control(data, split),))
+    b = rank_backbones(other, split, backbones, ctx=context(name="b"), controls=(control(data, split),))
     still = [dataclasses.replace(r, rows=tuple(dataclasses.replace(x, seconds=0) for x in r.rows)) for r in (a, b)]
     assert serialization.as_json(still[0]) == serialization.as_json(still[1])
 
@@ -140,7 +140,7 @@ def test_what_is_saved_is_equal_byte_for_byte_and_loads(data, backbones, context
     contents = []
     for name in ("a", "b"):
         ctx = context(name=name)
-        run(data, splits(data), backbones, ctx=ctx)
+        rank_backbones(data, splits(data), backbones, ctx=ctx)
         contents.append((ctx.folder("rank") / "value.json").read_bytes())
     assert contents[0] == contents[1]
     loaded = serialization.load(Ranking, ctx.folder("rank"))
@@ -150,24 +150,24 @@ def test_what_is_saved_is_equal_byte_for_byte_and_loads(data, backbones, context
 
 def test_a_recorded_choice_is_kept(data, backbones, context):
     ctx = context()
-    ctx.decide("rank/chosen", lambda: "made:good@last")
-    assert run(data, splits(data), backbones, ctx=ctx).chosen == "made:good@last"
+    ctx.record_decision("rank/chosen", lambda: "made:good@last")
+    assert rank_backbones(data, splits(data), backbones, ctx=ctx).chosen == "made:good@last"
 
 
 def test_a_part_is_used_above_the_limit_and_said(data, backbones, context, monkeypatch):
     monkeypatch.setattr("headstart.selection.ranking.rank_backbones.MOST", 90)
     ctx = context()
-    ctx.say = Say(err=io.StringIO())
-    found = run(data, splits(data), backbones, ctx=ctx)
+    ctx.console = Console(err=io.StringIO())
+    found = rank_backbones(data, splits(data), backbones, ctx=ctx)
     assert found.rows[0].rows_seen == 90
-    assert "on 90 of 180 pictures" in ctx.say.err.getvalue()
+    assert "on 90 of 180 pictures" in ctx.console.err.getvalue()
 
 
 def test_the_table_is_told_in_a_few_lines(data, backbones, context):
     split, ctx = splits(data), context()
-    ctx.say = Say(err=io.StringIO())
-    found = run(data, split, backbones, ctx=ctx, controls=(control(data, split),))
-    lines = ctx.say.err.getvalue().splitlines()
+    ctx.console = Console(err=io.StringIO())
+    found = rank_backbones(data, split, backbones, ctx=ctx, controls=(control(data, split),))
+    lines = ctx.console.err.getvalue().splitlines()
     assert all(line.startswith("rank ") for line in lines)
     assert "3 candidates on 180 pictures, 4 folds x 2, by log loss" in lines[0]
     assert lines[-2].endswith(found.why)
@@ -218,8 +218,8 @@ def looked_at(data, rows, given=GIVEN):
 
 def test_screening_keeps_what_ties_with_the_best_and_the_best_by_prior(data, context):
     rows, ctx = screening.sample(data, 120, 0), context()
-    ctx.say = Say(err=io.StringIO())
-    found = screening.run(data, looked_at(data, rows), ctx=ctx, ahead=AHEAD)
+    ctx.console = Console(err=io.StringIO())
+    found = screening.screen_backbones(data, looked_at(data, rows), ctx=ctx, ahead=AHEAD)
     assert set(found.survivors) == {"made:good", "made:twin", "made:famous"}
     assert found.survivors[1] == "made:famous"
     np.testing.assert_array_equal(found.pictures, rows)
@@ -231,7 +231,7 @@ def test_screening_keeps_what_ties_with_the_best_and_the_best_by_prior(data, con
         assert out.paired.n == 120
     assert ctx.run.decided("rank/survivors/120") == list(found.survivors)
     best, famous, other = found.survivors
-    assert ctx.say.err.getvalue().split(None, 1)[1] == (
+    assert ctx.console.err.getvalue().split(None, 1)[1] == (
         f"3 of 4 backbones go on after 120 pictures: {best} (best by probe), {famous} (best by prior), {other}\n"
     )
 
@@ -239,9 +239,9 @@ def test_screening_keeps_what_ties_with_the_best_and_the_best_by_prior(data, con
 def test_a_second_round_adds_to_what_the_first_one_left_behind(data, context):
     rows = screening.sample(data, 120, 0)
     first, ctx = screening.sample(data, 60, 0, among=rows), context()
-    one = screening.run(data, looked_at(data, first), ctx=ctx, ahead=dict.fromkeys(AHEAD, 120))
+    one = screening.screen_backbones(data, looked_at(data, first), ctx=ctx, ahead=dict.fromkeys(AHEAD, 120))
     again = [e for e in looked_at(data, rows) if e.spec.name in one.survivors]
-    two = screening.run(data, tuple(again), ctx=ctx, before=one, ahead=AHEAD)
+    two = screening.screen_backbones(data, tuple(again), ctx=ctx, before=one, ahead=AHEAD)
     assert set(two.survivors) <= set(one.survivors) and "made:famous" in two.survivors
     gone = [row.backbone for row in two.rows]
     assert gone[-2:] == ["made:noise"] * 2 and set(gone) | set(two.survivors) == {name for name, *_ in GIVEN}
@@ -253,17 +253,19 @@ def test_a_killed_run_keeps_the_survivors_of_every_round(data, context):
     """Whatever the clock and the earlier runs say by then: the pace of the second process would leave one alone."""
     rows = screening.sample(data, 120, 0)
     seen = looked_at(data, rows)
-    whole = screening.run(data, seen, ctx=context(budget="60s"), ahead=AHEAD)
+    whole = screening.screen_backbones(data, seen, ctx=context(budget="60s"), ahead=AHEAD)
     slow = tuple(dataclasses.replace(each, latency_ms=10_000) for each in seen)
-    resumed = screening.run(data, slow, ctx=context(budget="60s"), ahead=AHEAD)
+    resumed = screening.screen_backbones(data, slow, ctx=context(budget="60s"), ahead=AHEAD)
     assert serialization.as_json(resumed.survivors) == serialization.as_json(whole.survivors)
     assert [row.candidate for row in resumed.rows] == [row.candidate for row in whole.rows]
     ctx = context(budget="60s", name="other")
-    ctx.say = Say(err=io.StringIO())
-    alone = screening.run(data, slow, ctx=ctx, ahead=AHEAD)
+    ctx.console = Console(err=io.StringIO())
+    alone = screening.screen_backbones(data, slow, ctx=ctx, ahead=AHEAD)
     assert alone.survivors == whole.survivors[:1]
-    assert "made:famous is left behind: what comes next would not fit the budget" in ctx.say.err.getvalue()
-    cached = screening.run(data, slow, ctx=context(budget="60s", name="third"), ahead=dict.fromkeys(AHEAD, 0))
+    assert "made:famous is left behind: what comes next would not fit the budget" in ctx.console.err.getvalue()
+    cached = screening.screen_backbones(
+        data, slow, ctx=context(budget="60s", name="third"), ahead=dict.fromkeys(AHEAD, 0)
+    )
     assert cached.survivors == whole.survivors  # however slow, what lies in the cache takes no time
 
 
@@ -305,7 +307,7 @@ def test_pictures_that_all_have_one_fingerprint_can_be_screened(data, context):
 
 def test_knn_sees_a_part_of_many_pictures_and_says_so(data, backbones, context, monkeypatch):
     monkeypatch.setattr("headstart.selection.ranking.probe_scores.NEAR", 60)
-    found = run(data, splits(data), backbones, ctx=context())
+    found = rank_backbones(data, splits(data), backbones, ctx=context())
     n = {score.name: score.n for score in found.rows[0].scores}
     assert n["knn_log_loss"] == 60
     assert n["ridge_log_loss"] == n["log_loss"] == 180

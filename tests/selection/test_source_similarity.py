@@ -11,14 +11,14 @@ from PIL import Image
 import tuned_samples as samples
 from headstart.backbones import loading
 from headstart.backbones.earlier_runs import source_task_lookup
-from headstart.backbones.earlier_runs.source_task import NO_HEAD, NO_PICTURES, Past
-from headstart.core.console import Say
+from headstart.backbones.earlier_runs.source_task import NO_HEAD, NO_PICTURES, SourceTask
+from headstart.core.console import Console
 from headstart.core.storage import serialization
 from headstart.core.storage.cache import Store
-from headstart.core.types import InputSpec, Likeness, Ranking
+from headstart.core.types import InputSpec, Ranking, SourceSimilarity
 from headstart.heads import prediction
 from headstart.selection.ranking.probe_scores import arena
-from headstart.selection.ranking.rank_backbones import run
+from headstart.selection.ranking.rank_backbones import rank_backbones
 from headstart.selection.ranking.source_similarity import known, near
 from headstart.selection.transferability import leep
 from judged_sets import dataset, embeddings, splits
@@ -48,7 +48,7 @@ def past(x, seed=0):
     rng = np.random.default_rng(seed)
     head = {"weights": rng.normal(size=(x.shape[1], 5)).astype(np.float32), "bias": np.zeros(5, np.float32)}
     pictures = x[rng.permutation(len(x))[:100]] + 0.1 * rng.normal(size=(100, x.shape[1])).astype(np.float32)
-    return Past(head=head, depth="last", pictures={"last": pictures, "inner": pictures})
+    return SourceTask(head=head, depth="last", pictures={"last": pictures, "inner": pictures})
 
 
 def test_the_head_is_asked_at_the_depth_that_it_reads(x, on):
@@ -85,9 +85,9 @@ def test_look_alikes_count_once(x, on):
 @pytest.mark.parametrize(
     ("of", "why"),
     [
-        (Past(no_head="a", no_pictures="b"), "LEEP, NCE, CKA: a; Fréchet, two-sample: b"),
+        (SourceTask(no_head="a", no_pictures="b"), "LEEP, NCE, CKA: a; Fréchet, two-sample: b"),
         (
-            Past(
+            SourceTask(
                 head={"weights": np.ones((3, 2)), "bias": np.ones(2)}, depth="last", pictures={"last": np.ones((90, 3))}
             ),
             "LEEP, NCE, CKA: its head does not fit the features; "
@@ -96,7 +96,7 @@ def test_look_alikes_count_once(x, on):
     ],
 )
 def test_what_is_not_known_is_nothing_with_the_reason_and_never_0(x, on, of, why):
-    assert near(of, "last", x, on) == Likeness(unknown=why)
+    assert near(of, "last", x, on) == SourceSimilarity(unknown=why)
 
 
 def test_dead_channels_and_a_single_class_give_numbers_or_nothing(x, on):
@@ -118,7 +118,7 @@ def test_the_ranking_tells_what_is_not_known(data, context):
     ctx = context()
     split = splits(data)
     twin = embeddings(data, "random:made:up", {"last": 0.0}, rows=split.train[:100], seed=9)
-    run(data, split, (embeddings(data, "made:up", {"last": 2.0}),), ctx=ctx, controls=(twin,))
+    rank_backbones(data, split, (embeddings(data, "made:up", {"last": 2.0}),), ctx=ctx, controls=(twin,))
     rows = json.loads((ctx.folder("rank") / "value.json").read_text())["rows"]
     assert rows[0]["likeness"]["leep"] is None
     assert "no source has a backbone of its name" in rows[0]["likeness"]["unknown"]
@@ -130,13 +130,13 @@ def test_the_ranking_tells_what_is_not_known(data, context):
 
 def test_rankings_of_before_are_read(data, context):
     ctx = context()
-    run(data, splits(data), (embeddings(data, "made:up", {"last": 2.0}),), ctx=ctx)
+    rank_backbones(data, splits(data), (embeddings(data, "made:up", {"last": 2.0}),), ctx=ctx)
     path = ctx.folder("rank") / "value.json"
     content = json.loads(path.read_text())
     for row in content["rows"]:
         del row["likeness"]
     path.write_text(json.dumps(content))
-    assert serialization.load(Ranking, ctx.folder("rank")).rows[0].likeness == Likeness()
+    assert serialization.load(Ranking, ctx.folder("rank")).rows[0].likeness == SourceSimilarity()
 
 
 def test_what_is_known_of_the_sources(shared_store, store):
@@ -153,7 +153,9 @@ def test_what_is_known_of_the_sources(shared_store, store):
 
 def test_pictures_that_have_gone_leave_the_head_and_a_reason():
     tuned = samples.network()
-    made = loading.Trunk(name="run:mine", spec=tuned.spec, source=None, preset="mine")  # nothing is built without them
+    made = loading.ResolvedBackbone(
+        name="run:mine", spec=tuned.spec, source=None, preset="mine"
+    )  # nothing is built without them
     data = dataset(60)
     for given in ((data, splits(data)), (None, splits(data)), (data, None)):
         found = source_task_lookup.look(tuned, made, Store(Path()), *given)
@@ -170,7 +172,7 @@ def test_pictures_that_have_gone_leave_the_head_and_a_reason():
 def vectors(pictures, shared_store):
     """Depth -> (M, D) features of real pictures by Lite0."""
     found = loading.find(LITE0)
-    engine = loading.ready(found, shared_store, Say(quiet=True), pictures[:8], threads=2)
+    engine = loading.ready(found, shared_store, Console(quiet=True), pictures[:8], threads=2)
     _, outputs = next(iter(engine.run([(None, pictures)])))
     return dict(zip((depth.name for depth in found.spec.depths), outputs, strict=True))
 
@@ -201,7 +203,7 @@ def test_of_real_pictures_the_related_source_is_nearer(textile, shared_store, tm
     (head,) = registry.load("heads", "ridge").path(
         source["last"], labels, n_classes=3, params=[{"strength": 1.0}], class_weight=None, seed=0
     )
-    of = Past(head=head.arrays, depth="last", pictures=source)
+    of = SourceTask(head=head.arrays, depth="last", pictures=source)
     drawn = splits(dataset(48), test=0.0)
     for depth in ("stage3", "stage5", "last"):
         found = []

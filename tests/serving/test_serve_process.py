@@ -13,7 +13,7 @@ from safetensors.numpy import save_file
 
 from command_line import LITE0
 from headstart.backbones import loading
-from headstart.core.console import Say
+from headstart.core.console import Console
 from headstart.core.storage import model_manifest
 from headstart.core.storage.hashing import file_digest
 from headstart.core.types import Feature
@@ -192,7 +192,7 @@ def _real(folder, store):
     """A model on a bundled trunk, whose weights are megabytes, with a head that was never fitted."""
     found = loading.find(LITE0)
     side, last = found.spec.input.size_px, found.spec.depths[-1]
-    built = loading.folder(found, store, Say(quiet=True), np.zeros((4, side, side, 3), np.uint8))
+    built = loading.folder(found, store, Console(quiet=True), np.zeros((4, side, side, 3), np.uint8))
     shutil.copytree(built, folder / "lite0")
     weights = np.random.default_rng(0).normal(0, 0.1, (last.dim, 3)).astype(np.float32)
     save_file({"weights": weights, "bias": np.zeros(3, np.float32)}, folder / "head.safetensors")

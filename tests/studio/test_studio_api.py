@@ -19,7 +19,7 @@ from headstart.studio import command_lines as words
 from headstart.studio import process_identity
 from headstart.studio.event_stream import _parsed, _place
 from headstart.studio.image_folders import MAX_FILE, Places
-from headstart.studio.task_runner import Desk
+from headstart.studio.task_runner import TaskRunner
 
 TOKEN, PORT = "a-token-of-this-session", 7861
 BASE = f"http://127.0.0.1:{PORT}"
@@ -107,7 +107,7 @@ def test_another_page_cannot_ask(asking, origin):
 def test_what_changes_something_says_where_it_comes_from(stranger):
     stranger.get(f"/?token={TOKEN}")
     refused = stranger.post("/api/uploads")
-    assert refused.status_code == 403 and "`Origin`" in refused.json()["error"]["what"]
+    assert refused.status_code == 403 and "`WeightsOrigin`" in refused.json()["error"]["what"]
     assert stranger.get("/api/runs", headers={"sec-fetch-site": "cross-site"}).status_code == 403
     assert stranger.get("/api/runs", headers={"sec-fetch-site": "same-origin"}).status_code == 200
 
@@ -341,7 +341,7 @@ def test_fits_wait_for_each_other_and_can_be_stopped(asking, own, slow):
 def test_another_studio_finds_a_child_at_work_and_what_became_of_it(own, slow):
     task = own.desk.ask("fit", ["fit", "x"], run="runs/x")
     until(lambda: own.desk.lines(task))
-    later = Desk(own.desk.folder)
+    later = TaskRunner(own.desk.folder)
     assert later.state(task) == "running" and later.tasks() == [task]
     waits = later.ask("fit", ["fit", "y"], run="runs/y")
     assert later.state(waits) == "queued"

@@ -7,10 +7,10 @@ import pytest
 from PIL import Image
 
 from headstart.backbones.downloads import wheels
-from headstart.core.console import Say
+from headstart.core.console import Console
 from headstart.testing.sample_photos import labelled
 
-QUIET = Say(quiet=True)
+QUIET = Console(quiet=True)
 
 
 @pytest.mark.medium

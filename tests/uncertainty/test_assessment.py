@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 
 from headstart.core import registry
-from headstart.core.console import Say
+from headstart.core.console import Console
 from headstart.core.storage import serialization
-from headstart.core.types import Adapted, Calibrated, Doubted, Evaluation, Feature
+from headstart.core.types import Calibrated, Evaluation, Feature, FitResult, UncertaintyReport
 from headstart.heads import cross_validation, saved_head
 from headstart.statistics.calibration_error import calibration_bins
 from headstart.uncertainty import conformal, ood_detection, ood_threshold, selective_prediction
 from headstart.uncertainty import coverage as promise
 from headstart.uncertainty import temperature as tempering
-from headstart.uncertainty.assessment import run
+from headstart.uncertainty.assessment import assess_uncertainty
 from judged_sets import NAMES, dataset, embeddings, splits
 
 
@@ -28,7 +28,7 @@ def adapt(data, split, backbone, temperature=1.0, strategy="probe"):
     shared = {"n_classes": 3, "class_weight": None, "seed": 0}
     fitted = next(iter(head.path(x[train], y[train], params=params, **shared)))
     held = cross_validation.held_out(head, x[train], y[train], split.folds[:, train], grid=params, **shared)[0]
-    return Adapted(
+    return FitResult(
         strategy=strategy,
         features=(Feature(backbone=backbone.spec.name, depth="last", dim=x.shape[1]),),
         fitted=fitted,
@@ -71,10 +71,10 @@ def made(context, n=600, *, foreign=True, data=None, split=None, strategy="probe
     backbone = embeddings(data, "made:good", {"last": 2.0})
     adapted = adapt(data, split, backbone, temperature, strategy)
     ctx, said = context(**settings), io.StringIO()
-    ctx.say = Say(err=said)
+    ctx.console = Console(err=said)
     judged = evaluated(data, split, backbone, adapted)
     others = strangers(backbone) if foreign else None
-    found = run(data, split, (backbone,), adapted, judged, ctx=ctx, foreign=others)
+    found = assess_uncertainty(data, split, (backbone,), adapted, judged, ctx=ctx, foreign=others)
     return found, said.getvalue(), (ctx, split, backbone, adapted)
 
 
@@ -103,7 +103,7 @@ def test_held_out_pictures_set_the_thresholds_of_each_class(context):
     assert one(found, "coverage", promise.CHECKED).n == 150
     assert "of 150 pictures have, on average over re-draws, their class among the plausible ones" in said
     assert "unknown`" not in said
-    back = serialization.load(Doubted, ctx.run.path / "doubt")
+    back = serialization.load(UncertaintyReport, ctx.run.path / "doubt")
     assert len(set(found.floors)) >= 1
     assert (found.floors >= found.thresholds).all()  # so that an empty set takes nothing from the promise
     np.testing.assert_array_equal(back.thresholds, found.thresholds)

@@ -16,7 +16,7 @@ from headstart.runtime.model import load
 from headstart.testing.tiny_model import write_tiny_model
 from headstart.uncertainty import ood_detection, selective_prediction
 
-ENTRY = model_manifest.DoubtEntry(
+ENTRY = model_manifest.UncertaintyEntry(
     coverage=0.9,
     promise=0.9,
     score="least_ambiguous",

@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 
 import two_towers
-from headstart.core.console import Say
+from headstart.core.console import Console
 from headstart.core.errors import SetupError, UsageError
 from headstart.core.storage.cache import Store
 from headstart.zero_shot import clip
 
 pytestmark = pytest.mark.medium
 
-QUIET = Say(quiet=True)
+QUIET = Console(quiet=True)
 CLASSES = ("red", "green striped", "checked")
 
 

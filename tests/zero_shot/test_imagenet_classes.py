@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 from headstart.backbones.downloads import wheels
-from headstart.core.console import Say
+from headstart.core.console import Console
 from headstart.core.errors import SetupError
 from headstart.zero_shot import imagenet_classes, sentence_encoder
 
-QUIET = Say(quiet=True)
+QUIET = Console(quiet=True)
 
 
 @pytest.mark.medium

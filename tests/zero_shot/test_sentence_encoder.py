@@ -6,12 +6,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from headstart.backbones.downloads import wheels
-from headstart.core.console import Say
+from headstart.core.console import Console
 from headstart.core.errors import SetupError, UsageError
 from headstart.zero_shot import sentence_encoder
 from headstart.zero_shot.wordpiece import WordPiece, words
 
-QUIET = Say(quiet=True)
+QUIET = Console(quiet=True)
 SMALL = WordPiece(["[UNK]", "[CLS]", "[SEP]", "cat", "##s", "##fish", "cats", "a", "-", "cup"])
 
 

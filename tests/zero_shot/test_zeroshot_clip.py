@@ -10,7 +10,7 @@ import headstart
 import two_towers
 from command_line import call
 from headstart.backbones import loading
-from headstart.core.console import Say
+from headstart.core.console import Console
 from headstart.core.errors import UsageError
 from headstart.core.run.opening import default_store
 from headstart.evaluation.baselines import NAMES
@@ -19,7 +19,7 @@ from headstart.zero_shot import head_from_names
 
 pytestmark = pytest.mark.slow
 
-QUIET = Say(quiet=True)
+QUIET = Console(quiet=True)
 CLASSES = ("red_striped", "green plain", "blue checked", "yellow dotted")
 EACH = 6
 
@@ -53,7 +53,7 @@ def drawings(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def guesses(preset, drawings):
-    return list(headstart.zeroshot(drawings, CLASSES, backbone=preset[0], say=QUIET))
+    return list(headstart.zeroshot(drawings, CLASSES, backbone=preset[0], console=QUIET))
 
 
 def test_it_is_right_about_drawings_that_it_has_not_seen(guesses):
@@ -68,7 +68,7 @@ def test_it_is_right_about_drawings_that_it_has_not_seen(guesses):
 
 def test_the_cosines_are_those_of_kerashub_and_do_not_depend_on_other_pictures(preset, guesses, drawings):
     name, (network, preprocessor) = preset
-    alone = next(headstart.zeroshot(guesses[7].uri, CLASSES, backbone=name, say=QUIET))
+    alone = next(headstart.zeroshot(guesses[7].uri, CLASSES, backbone=name, console=QUIET))
     assert alone.cosines == guesses[7].cosines
     pictures = np.stack([np.asarray(Image.open(one.uri)) for one in guesses]).astype(np.float32) / 127.5 - 1
     vectors = np.asarray(network.get_vision_embeddings(pictures), np.float64)
@@ -100,7 +100,7 @@ def test_rows_of_the_command_line_come_without_a_framework_once_all_is_made(pres
 
 
 def test_fit_starts_from_the_texts(preset, guesses, drawings, tmp_path):
-    run = headstart.fit(drawings, from_names=True, backbones=preset[0], out=tmp_path / "run", say=QUIET)
+    run = headstart.fit(drawings, from_names=True, backbones=preset[0], out=tmp_path / "run", console=QUIET)
     alone = {s.name: s for s in run.evaluation.baselines if s.subject == NAMES}
     right = np.mean([one.answer == one.uri.split("/")[-2] for one in guesses])
     assert alone["accuracy"].value == pytest.approx(right)
@@ -119,5 +119,5 @@ def test_a_network_with_texts_of_its_own_comes_before_a_classifier(preset, conte
 
 def test_a_network_without_texts_says_what_has_some(preset, drawings):
     with pytest.raises(UsageError) as caught:
-        list(headstart.zeroshot(drawings, CLASSES, backbone="bundled:vgg16_hed", say=QUIET))
+        list(headstart.zeroshot(drawings, CLASSES, backbone="bundled:vgg16_hed", console=QUIET))
     assert "has no ImageNet classifier" in caught.value.what

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from headstart.api.run import Run
-    from headstart.core.console import Say
+    from headstart.core.console import Console
     from headstart.evaluation.drift.drift_tests import Drift
     from headstart.explanation.explain_image import Explanation, Way
-    from headstart.explanation.feature_map_model import Looked, Seen
+    from headstart.explanation.feature_map_model import FeatureMapPass, FeatureMaps
 
 
 def export(
@@ -22,7 +22,7 @@ def export(
     precision: str = "f32",
     max_drop: float = 0.01,
     data: str | Path | None = None,
-    say: Say | None = None,
+    console: Console | None = None,
 ) -> list[dict[str, Any]]:
     """Write a run's model in other formats, each loaded by its own runtime and compared on real pictures.
 
@@ -33,7 +33,7 @@ def export(
         precision: `f32`, `f16` or `int8`.
         max_drop: Share of right answers that a precision below f32 may cost.
         data: Labelled folder to compare on instead of the run's held-out pictures.
-        say: Where to speak; default standard error.
+        console: Where to speak; default standard error.
 
     Returns:
         What `export.json` holds, a format each.
@@ -44,21 +44,21 @@ def export(
         SetupError: Something is not installed, or an export does not answer as the run does.
         GateFailed: The precision costs more than `max_drop`.
     """
-    from headstart.core.console import Say
+    from headstart.core.console import Console
     from headstart.exporting import export_run
 
-    say = say or Say()
+    console = console or Console()
     wanted = export_run.exporters((to,) if isinstance(to, str) else to, precision)
     export_run.require_drop(max_drop)
-    source = _source(Path(run), say)
+    source = _source(Path(run), console)
     export_run.require_possible(wanted, source, precision)
     export_run.require_free(Path(out))
     pictures = _pictures(source, data, calibrating=precision == "int8")
-    made = export_run.run(wanted, source, Path(out), precision, pictures, max_drop)
+    made = export_run.export_run(wanted, source, Path(out), precision, pictures, max_drop)
     return export_run.as_json(made)
 
 
-def _source(path: Path, say: Say) -> Any:
+def _source(path: Path, console: Console) -> Any:
     """What an export is made of."""
     from headstart.api.run import Run
     from headstart.core.run.opening import default_store
@@ -69,7 +69,7 @@ def _source(path: Path, say: Say) -> Any:
     tuning = run.adapted.tuning
     networks = (tuning.network,) if tuning and tuning.network else ()
     loaded = model.load(path)
-    return Source(model=loaded, run=path, networks=networks, store=default_store(say), say=say, draft=path)
+    return Source(model=loaded, run=path, networks=networks, store=default_store(console), console=console, draft=path)
 
 
 def _pictures(source: Any, data: str | Path | None, *, calibrating: bool) -> Any:
@@ -203,7 +203,7 @@ def _gradients(run: Path) -> Way:
     with quiet():
         gradients = Gradients(found.keras_model())
 
-    def way(seen: Seen, looked: Looked, of: int) -> Found:
+    def way(seen: FeatureMaps, looked: FeatureMapPass, of: int) -> Found:
         heat = gradients.map(seen.pictures[0], of)
         why = f"it was asked for: gradients at the layer `{heat.layer}` of the trained network"
         return Found(method=GRADCAM, why=why, evidence=heat.evidence, score=heat.score)
@@ -224,6 +224,6 @@ def compare(runs: Sequence[str | Path | Run]) -> dict[str, Any]:
         UsageError: Fewer than two runs, or one twice.
         DataError: One is no finished run.
     """
-    from headstart.evaluation.comparison.compare_runs import as_plain, run
+    from headstart.evaluation.comparison.compare_runs import as_plain, compare_runs
 
-    return as_plain(run(list(map(Path, runs))))
+    return as_plain(compare_runs(list(map(Path, runs))))

@@ -14,7 +14,7 @@ from headstart.core.errors import DataError
 from headstart.core.run.context import Context
 
 if TYPE_CHECKING:
-    from headstart.backbones.loading import Trunk
+    from headstart.backbones.loading import ResolvedBackbone
     from headstart.core.types import Audit, Dataset, Embeddings, Forecasts, Splits
     from headstart.selection.ranking.screening import Screening
 
@@ -34,21 +34,21 @@ class Beginning:
     @cached_property
     def data(self) -> Dataset:
         """Every file on disk, used or excused."""
-        from headstart.data.reading.read_dataset import run
+        from headstart.data.reading.read_dataset import read_dataset
         from headstart.heads.decision_rule import require_rule
 
-        found: Dataset = self._step("read", run, self.ctx.job.data)
+        found: Dataset = self._step("read", read_dataset, self.ctx.job.data)
         require_rule(self.ctx.job, found.class_names)
         return found
 
     @cached_property
     def files_audit(self) -> Audit:
         """What the files tell."""
-        from headstart.data.audit import run
+        from headstart.data.audit import audit_dataset
 
-        found: Audit = self._step("audit_files", run, self.data)
+        found: Audit = self._step("audit_files", audit_dataset, self.data)
         digest, why = self.data.digest, "a resumed run must see the same pictures"
-        if self.ctx.decide("data", lambda: digest, why) != digest:
+        if self.ctx.record_decision("data", lambda: digest, why) != digest:
             raise DataError(
                 f"the pictures in `{self.ctx.job.data}` changed since the run `{self.ctx.run.path}` began",
                 hint="choose another folder with `--out`: what is unchanged comes from the cache",
@@ -66,10 +66,10 @@ class Beginning:
     @cached_property
     def candidates(self) -> tuple[str, ...]:
         """Backbones to measure, their weights at hand."""
-        from headstart.selection.candidates import run
+        from headstart.selection.candidates import choose_candidates
 
         assert self.files_audit is not None  # a hopeless data set stops before weights are fetched
-        found: tuple[str, ...] = self._step("candidates", run, self.data, seen=self.seen)
+        found: tuple[str, ...] = self._step("candidates", choose_candidates, self.data, seen=self.seen)
         if self.ctx.job.from_names:
             from headstart.zero_shot.head_from_names import require
 
@@ -122,13 +122,15 @@ class Beginning:
         names, found = self.candidates, None
         draws = self._draws(len(names))
         if not draws and self.ctx.job.precision != "f32":
-            self.ctx.say.line("plan", f"no screening here, so nothing is done in {self.ctx.job.precision}")
+            self.ctx.console.line("plan", f"no screening here, so nothing is done in {self.ctx.job.precision}")
         for rows, then in pairwise((*draws, self._every)):
             if len(names) < LEAST:
                 break
             seen = tuple(self._embed(name, rows, self.ctx.job.precision) for name in names)
             ahead = self._lacking(names, then)
-            found = self._step(f"screen {len(rows)}", screen.run, self.data, seen, before=found, ahead=ahead)
+            found = self._step(
+                f"screen {len(rows)}", screen.screen_backbones, self.data, seen, before=found, ahead=ahead
+            )
             names = found.survivors
         return found
 
@@ -159,12 +161,12 @@ class Beginning:
 
         return np.arange(len(self.data.uris))
 
-    def _embed(self, name: str | Trunk, rows: Any, precision: str = "f32") -> Embeddings:
-        from headstart.features.extraction import run
+    def _embed(self, name: str | ResolvedBackbone, rows: Any, precision: str = "f32") -> Embeddings:
+        from headstart.features.extraction import extract_features
 
         said = name if isinstance(name, str) else name.name
         with self.ctx.timed(f"embed {said} {len(rows)}") as entry:
-            found = run(self.data, name, rows, ctx=self.ctx, precision=precision)
+            found = extract_features(self.data, name, rows, ctx=self.ctx, precision=precision)
             if found.timed:  # times of other loads would make the cheap look dear
                 entry["latency_ms"] = found.latency_ms
         return found
@@ -180,12 +182,14 @@ class Beginning:
         return self._look_at(dict.fromkeys(self.candidates))
 
     def _look_at(self, among: Mapping[str, Embeddings | None]) -> Audit:
-        from headstart.data.audit import run
+        from headstart.data.audit import audit_dataset
         from headstart.selection.candidates import looked_at_by
 
         name = looked_at_by(among)
         embeddings = among[name] or self._embed(name, self._every)
-        found: Audit = self._step("audit_vectors", run, self.data, embeddings=embeddings, before=self.files_audit)
+        found: Audit = self._step(
+            "audit_vectors", audit_dataset, self.data, embeddings=embeddings, before=self.files_audit
+        )
         return found
 
     @cached_property

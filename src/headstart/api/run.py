@@ -10,24 +10,24 @@ from typing import TYPE_CHECKING, Any
 
 from headstart.core import job as jobs
 from headstart.core.errors import DataError
-from headstart.core.run.folder import RunDir
+from headstart.core.run.folder import RunFolder
 from headstart.core.storage.files import read_json
 
 if TYPE_CHECKING:
     from headstart.core.job import Job
     from headstart.core.types import (
-        Adapted,
         Audit,
         Dataset,
-        Doubted,
         Evaluation,
         Exported,
+        FitResult,
         Forecasts,
         Prediction,
         Ranking,
         Score,
         Splits,
         TimeForecast,
+        UncertaintyReport,
     )
 
 HEADLINE = ("accuracy", "balanced_accuracy")
@@ -46,7 +46,7 @@ class Run:
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         self.cut_short = False  # by Ctrl-C, in the very call that gave this run
-        RunDir(self.path).check()
+        RunFolder(self.path).check()
 
     def __fspath__(self) -> str:
         return str(self.path)
@@ -94,11 +94,11 @@ class Run:
         return found
 
     @cached_property
-    def adapted(self) -> Adapted:
+    def adapted(self) -> FitResult:
         """The fitted head and what was held out on the way."""
-        from headstart.core.types import Adapted
+        from headstart.core.types import FitResult
 
-        found: Adapted = self._value(Adapted, "adapt")
+        found: FitResult = self._value(FitResult, "adapt")
         return found
 
     @cached_property
@@ -110,11 +110,11 @@ class Run:
         return found
 
     @cached_property
-    def doubted(self) -> Doubted:
+    def doubted(self) -> UncertaintyReport:
         """When the model should not be believed, and how well that is told."""
-        from headstart.core.types import Doubted
+        from headstart.core.types import UncertaintyReport
 
-        found: Doubted = self._value(Doubted, "doubt")
+        found: UncertaintyReport = self._value(UncertaintyReport, "doubt")
         return found
 
     @cached_property
@@ -138,7 +138,7 @@ class Run:
     @property
     def interrupted(self) -> bool:
         """Whether Ctrl-C ended the search of recipes, so that the best so far was taken."""
-        return RunDir(self.path).decided("adapt/interrupted") is not None
+        return RunFolder(self.path).decided("adapt/interrupted") is not None
 
     def keras_model(self) -> Any:
         """The tuned network as a `keras.Model`: (B, H, W, 3) float32 RGB 0..255 to (B, C) probabilities.

@@ -17,15 +17,15 @@ from headstart.core.errors import NoOpError, UsageError
 from headstart.core.storage.cache import Store
 
 if TYPE_CHECKING:
-    from headstart.backbones.earlier_runs.source_task import Past
-    from headstart.core.console import Say
+    from headstart.backbones.earlier_runs.source_task import SourceTask
+    from headstart.core.console import Console
 
 
 class NotHere(UsageError):
     """A backbone of a publisher's that would have to be fetched before anything is known of it."""
 
 
-def opened(name: str, say: Say, *, fetching: bool) -> str:
+def opened(name: str, console: Console, *, fetching: bool) -> str:
     """The canonical `source:preset` of a name that is in no list, such as `run:runs/mine`; empty where none opens it.
 
     Without `fetching` only what is on this machine is opened.
@@ -38,7 +38,7 @@ def opened(name: str, say: Say, *, fetching: bool) -> str:
     if not preset or source not in registry.names("backbones"):
         return ""
     opens = getattr(registry.load("backbones", source), "opens", None)
-    found = opens(preset, say, fetching=fetching) if opens else ""
+    found = opens(preset, console, fetching=fetching) if opens else ""
     return f"{source}:{found}" if found else ""
 
 
@@ -59,7 +59,7 @@ def learnt_from(source: Any, preset: str) -> frozenset[str]:
     return ask(preset) if ask else frozenset()
 
 
-def past(source: Any, preset: str, store: Store) -> Past | None:
+def past(source: Any, preset: str, store: Store) -> SourceTask | None:
     """The head and the pictures that a preset of the user's own learnt from; None where its source keeps none."""
     ask = getattr(source, "past", None)
     return ask(preset, store) if ask else None

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from headstart.backbones import latency, loading
-from headstart.core.console import Say
+from headstart.core.console import Console
 from headstart.core.errors import UsageError
 from headstart.core.settings import threads
 from headstart.core.storage.cache import Store
@@ -19,13 +19,13 @@ from headstart.networks import openvino_engine
 _PICTURES = 8
 
 
-def again(names: Sequence[str], store: Store, say: Say) -> list[dict[str, Any]]:
+def again(names: Sequence[str], store: Store, console: Console) -> list[dict[str, Any]]:
     """Measure trunks that are ready on this machine, whatever was kept of them.
 
     Args:
         names: Of backbones; none for all whose trunks are in the cache.
         store: The cache.
-        say: Warned when the machine is busy.
+        console: Warned when the machine is busy.
 
     Returns:
         Of each its `name`, what was measured `before` (empty where nothing was) and `now`, as `pace.measure` has it.
@@ -41,11 +41,11 @@ def again(names: Sequence[str], store: Store, say: Say) -> list[dict[str, Any]]:
         absent = next(one.name for one in every if one.name not in {found.name for found, _ in ready})
         hint = f"it is measured at its first use: headstart embed DATA --backbones {absent}"
         raise UsageError(f"the trunk of `{absent}` was not used on this machine yet", hint=hint)
-    warn_if_busy(say)
+    warn_if_busy(console)
     return [_one(found, folder / "trunk.xml", store) for found, folder in ready]
 
 
-def _one(found: loading.Trunk, path: Any, store: Store) -> dict[str, Any]:
+def _one(found: loading.ResolvedBackbone, path: Any, store: Store) -> dict[str, Any]:
     count, side = threads(), found.spec.input.size_px
     pictures = np.random.default_rng(0).integers(0, 256, (_PICTURES, side, side, 3), np.uint8)
     before = latency.kept(found.spec, store)
@@ -56,10 +56,10 @@ def _one(found: loading.Trunk, path: Any, store: Store) -> dict[str, Any]:
     return {"name": found.name, "before": before, "now": now}
 
 
-def warn_if_busy(say: Say) -> None:
+def warn_if_busy(console: Console) -> None:
     """Say when others keep more than half of the processors busy: what is measured is then theirs too."""
     if not hasattr(os, "getloadavg"):
         return
     load, cores = os.getloadavg()[0], os.cpu_count() or 1
     if load > cores / 2:
-        say.warn(f"the machine is busy (load {load:.1f} on {cores} processors): what is measured now is too slow")
+        console.warn(f"the machine is busy (load {load:.1f} on {cores} processors): what is measured now is too slow")

@@ -20,7 +20,7 @@ from headstart.backbones import capabilities as sources
 from headstart.backbones import latency
 from headstart.backbones.input_check import check_cache, keras_check
 from headstart.core import registry
-from headstart.core.console import Say
+from headstart.core.console import Console
 from headstart.core.errors import SetupError, UsageError, nearest
 from headstart.core.provenance import version
 from headstart.core.storage.cache import Store
@@ -37,7 +37,7 @@ _LOOKED_AT = 8  # pictures that the first layer and the clock get
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Trunk:
+class ResolvedBackbone:
     """A backbone by its name.
 
     Attributes:
@@ -70,7 +70,9 @@ def names() -> tuple[str, ...]:
     return tuple(f"{name}:{preset}" for name in sources for preset in registry.load("backbones", name).presets())
 
 
-def find(name: str, *, opening: bool = True, fetching: bool = False, say: Say | None = None) -> Trunk:
+def find(
+    name: str, *, opening: bool = True, fetching: bool = False, console: Console | None = None
+) -> ResolvedBackbone:
     """The trunk of a name: `bundled:efficientnet_lite0`, a preset alone if one source has it, or `random:` of it.
 
     Args:
@@ -78,7 +80,7 @@ def find(name: str, *, opening: bool = True, fetching: bool = False, say: Say | 
         opening: A source may open what it cannot list, such as a path (`run:runs/mine`): its file is copied into the
             cache, and it gets a name. Without, only what is listed is found.
         fetching: What is a publisher's, and not here, may be fetched to open it.
-        say: Told of what is opened or fetched; default standard error.
+        console: Told of what is opened or fetched; default standard error.
 
     Raises:
         UsageError: There is none, or no twin of it, or it would have to be fetched; the nearest names, or the command
@@ -87,12 +89,12 @@ def find(name: str, *, opening: bool = True, fetching: bool = False, say: Say | 
         DataError: What a name leads to is no backbone.
     """
     if name.startswith(RANDOM):
-        return _twin(find(name.removeprefix(RANDOM), opening=opening, fetching=fetching, say=say))
+        return _twin(find(name.removeprefix(RANDOM), opening=opening, fetching=fetching, console=console))
     if listed(name):
         return _of(name)
     known = names()
     fits = _bare(name, known)
-    if not fits and opening and (opened := sources.opened(name, say or Say(), fetching=fetching)):
+    if not fits and opening and (opened := sources.opened(name, console or Console(), fetching=fetching)):
         fits = [opened]
     if len(fits) != 1:
         raise _unknown(name, known, fits)
@@ -105,20 +107,20 @@ def listed(name: str) -> bool:
     return source in registry.names("backbones") and preset in registry.load("backbones", source).presets()
 
 
-def _of(name: str) -> Trunk:
+def _of(name: str) -> ResolvedBackbone:
     source, _, preset = name.partition(":")
     plugin: BackboneSource = registry.load("backbones", source)
-    return Trunk(name=name, spec=plugin.spec(preset), source=plugin, preset=preset)
+    return ResolvedBackbone(name=name, spec=plugin.spec(preset), source=plugin, preset=preset)
 
 
-def find_for(option: str, name: str, *, fetching: bool = False, say: Say | None = None) -> Trunk:
+def find_for(option: str, name: str, *, fetching: bool = False, console: Console | None = None) -> ResolvedBackbone:
     """The trunk that an option names; `find`, whose error then tells of which option the name is.
 
     Raises:
         UsageError: There is none.
     """
     try:
-        return find(name, fetching=fetching, say=say)
+        return find(name, fetching=fetching, console=console)
     except UsageError as err:
         raise UsageError(err.what, where=err.where or option, hint=err.hint) from err
 
@@ -150,7 +152,7 @@ def _with_word(word: str, source: str, names: Iterable[str]) -> str:
     return f"did you mean {', '.join(f'`{one}`' for one in found[:3])}?" if found else ""
 
 
-def _twin(trained: Trunk) -> Trunk:
+def _twin(trained: ResolvedBackbone) -> ResolvedBackbone:
     if trained.frozen:
         raise UsageError(f"there is no random twin: {trained.frozen}", hint="leave `random:` out")
     spec = replace(
@@ -178,7 +180,7 @@ def engine_name() -> str:
     return found
 
 
-def key(trunk: Trunk, precision: str = "f32") -> dict[str, Any]:
+def key(trunk: ResolvedBackbone, precision: str = "f32") -> dict[str, Any]:
     """What the cached files depend on. Keras is not in it: whichever version exported them, parity was asserted."""
     spec = trunk.spec
     return {
@@ -193,14 +195,20 @@ def key(trunk: Trunk, precision: str = "f32") -> dict[str, Any]:
 
 
 def folder(
-    trunk: Trunk, store: Store, say: Say, pictures: np.ndarray, precision: str = "f32", *, maps: bool = False
+    trunk: ResolvedBackbone,
+    store: Store,
+    console: Console,
+    pictures: np.ndarray,
+    precision: str = "f32",
+    *,
+    maps: bool = False,
 ) -> Path:
     """The trunk as OpenVINO files, made and checked when the cache does not hold it.
 
     Args:
         trunk: From `find`.
         store: The cache; the entry has kind `trunks`.
-        say: Told before the making, which takes seconds.
+        console: Told before the making, which takes seconds.
         pictures: (8, H, W, 3) uint8, real ones, as the trunk's input wants them: parity is measured on them. For
             `int8` up to 256, which it is calibrated on.
         precision: `f32` or `int8`.
@@ -221,8 +229,8 @@ def folder(
         from headstart.networks import blocks, openvino_conversion
 
         kind = f"{precision}, with feature maps" if maps else precision
-        say.line("trunk", f"{trunk.name}: made once for {openvino_engine.name()} in {kind}")
-        source = folder(trunk, store, say, pictures) / "trunk.xml" if precision == "int8" else None
+        console.line("trunk", f"{trunk.name}: made once for {openvino_engine.name()} in {kind}")
+        source = folder(trunk, store, console, pictures) / "trunk.xml" if precision == "int8" else None
         with openvino_conversion.quiet():
             if source:
                 openvino_conversion.quantise(source, pictures, draft)
@@ -243,17 +251,24 @@ def folder(
         address["calibrated_on"] = hashlib.sha256(pictures.tobytes()).hexdigest()
     made = store.make("trunks", address, write)
     if precision == "f32" and not maps and trunk.seed is None and _listed(trunk):
-        check_cache.keep(trunk, next(iter(built), None), made, store, pictures, say)
+        check_cache.keep(trunk, next(iter(built), None), made, store, pictures, console)
     return made
 
 
-def _listed(trunk: Trunk) -> bool:
+def _listed(trunk: ResolvedBackbone) -> bool:
     """Whether it comes from a source, not from a run's own training."""
     return trunk.source.name in registry.names("backbones")
 
 
 def ready(
-    trunk: Trunk, store: Store, say: Say, pictures: np.ndarray, *, threads: int, precision: str = "f32", cut: str = ""
+    trunk: ResolvedBackbone,
+    store: Store,
+    console: Console,
+    pictures: np.ndarray,
+    *,
+    threads: int,
+    precision: str = "f32",
+    cut: str = "",
 ) -> openvino_engine.Engine | Any:
     """The trunk, ready to `run` batches: compiled by OpenVINO, or where that is absent by Keras, which is said.
 
@@ -261,7 +276,7 @@ def ready(
     pooled features of each depth up to it.
     """
     if openvino_engine.name() is not None:
-        path = folder(trunk, store, say, pictures, precision, maps=bool(cut)) / "trunk.xml"
+        path = folder(trunk, store, console, pictures, precision, maps=bool(cut)) / "trunk.xml"
         made = openvino_engine.Engine(path, threads=threads, outputs=outputs(trunk.spec, cut) if cut else None)
         if not cut and precision == "f32" and _listed(trunk):
             alone = partial(openvino_engine.Engine, path, threads=threads, batch=1)
@@ -272,7 +287,7 @@ def ready(
     from headstart.networks import blocks
     from headstart.networks.openvino_conversion import KerasEngine, quiet
 
-    say.line("trunk", f"{trunk.name}: OpenVINO is not installed, Keras computes the vectors (slower, float32)")
+    console.line("trunk", f"{trunk.name}: OpenVINO is not installed, Keras computes the vectors (slower, float32)")
     if precision != "f32":
         raise SetupError(f"precision `{precision}` needs OpenVINO", hint="pip install openvino")
     with quiet():
@@ -282,7 +297,7 @@ def ready(
             whole = blocks.with_maps(model, trunk.spec, wanted[:1])
             model = type(whole)(whole.inputs, whole.outputs[: len(wanted)])
     if not cut and trunk.seed is None and _listed(trunk):
-        keras_check.warn(keras_check.examine(model, trunk.spec, pictures[:_LOOKED_AT]), trunk.name, say)
+        keras_check.warn(keras_check.examine(model, trunk.spec, pictures[:_LOOKED_AT]), trunk.name, console)
     return KerasEngine(model)
 
 

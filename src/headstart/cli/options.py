@@ -11,7 +11,7 @@ from typing import Any
 from headstart.cli.parser import comma_separated, filled, number, place, whole
 from headstart.core import job as jobs
 from headstart.core import recipe as recipes
-from headstart.core.console import Say
+from headstart.core.console import Console
 
 flag = jobs.flag  # `test_size` -> `--test-size`
 _ALSO = {"license": ("--licence",)}  # other spellings of an option
@@ -99,6 +99,6 @@ def add_output(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--quiet", action="store_true", help="no progress on stderr, only warnings and errors")
 
 
-def say(args: argparse.Namespace) -> Say:
+def make_console(args: argparse.Namespace) -> Console:
     """The terminal as the options want it."""
-    return Say(quiet=args.quiet, json=args.json)
+    return Console(quiet=args.quiet, json=args.json)

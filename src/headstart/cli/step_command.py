@@ -30,9 +30,9 @@ class Step:
         from headstart.api import pipeline
 
         data, settings = options.request(args)
-        say = options.say(args)
-        found = getattr(pipeline, self.name)(data, out=args.out, say=say, **settings)
-        say.result(f"{self.text(found)}\n\nrun  {show(found['run'])}", found)
+        console = options.make_console(args)
+        found = getattr(pipeline, self.name)(data, out=args.out, console=console, **settings)
+        console.result(f"{self.text(found)}\n\nrun  {show(found['run'])}", found)
         return 0
 
     def text(self, found: dict[str, Any]) -> str:

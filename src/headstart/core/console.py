@@ -46,7 +46,7 @@ def size(count: float) -> str:
 class Progress:
     """A running count; `add` may be called from several threads."""
 
-    say: Say
+    console: Console
     stage: str
     total: int
     unit: str
@@ -62,9 +62,9 @@ class Progress:
             self.done += count
             self.cached += count if cached else 0
             now = time.monotonic()
-            if self.say.moving and now - self._drawn >= _REDRAW_S:
+            if self.console.moving and now - self._drawn >= _REDRAW_S:
                 self._drawn = now
-                self.say.draw(self._text(now))
+                self.console.draw(self._text(now))
 
     def rate(self) -> float:
         """Units a second, without those from the cache."""
@@ -82,7 +82,7 @@ class Progress:
 
 
 @dataclass
-class Say:
+class Console:
     """Where a run speaks.
 
     Args:

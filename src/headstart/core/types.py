@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Excused:
+class SkippedFile:
     """A file that is on disk and not used, with the reason.
 
     Attributes:
@@ -42,7 +42,7 @@ class Excused:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Facts:
+class DatasetFacts:
     """What one decode at reduced scale tells about each picture.
 
     Attributes:
@@ -92,8 +92,8 @@ class Dataset:
     targets: np.ndarray
     split: tuple[str, ...]
     class_names: tuple[str, ...]
-    facts: Facts
-    excused: tuple[Excused, ...]
+    facts: DatasetFacts
+    excused: tuple[SkippedFile, ...]
     digest: str
 
 
@@ -206,7 +206,7 @@ class InputSpec:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Depth:
+class FeatureLevel:
     """One place where features are taken, pooled over the picture: `stage3` … `last`, and how many numbers."""
 
     name: str
@@ -239,7 +239,7 @@ class BackboneSpec:
     family: str
     revision: str
     input: InputSpec
-    depths: tuple[Depth, ...]
+    depths: tuple[FeatureLevel, ...]
     params: int
     flops: int
     licence: str
@@ -262,7 +262,7 @@ class EmbedKey:
     backbone: str
     revision: str
     input: InputSpec
-    depths: tuple[Depth, ...]
+    depths: tuple[FeatureLevel, ...]
     precision: str  # "f32" | "int8"
     engine: str  # "openvino 2026.4.1" | "keras 3.15.1 tensorflow"
     calibration: str = ""
@@ -410,7 +410,7 @@ class TimeForecast:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Likeness:
+class SourceSimilarity:
     """How near a candidate's source is to the pictures; nothing here decides.
 
     What is None is not known, and `unknown` says why.
@@ -469,7 +469,7 @@ class RankRow:
     h_score: float
     over_random: Score | None = None
     beats_random: bool | None = None
-    likeness: Likeness = Likeness()
+    likeness: SourceSimilarity = SourceSimilarity()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -506,7 +506,7 @@ class Feature:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class NamesStart:
+class NameInitialization:
     """What the names of the classes say without any label: a baseline, and where a head may start.
 
     Attributes:
@@ -694,7 +694,7 @@ class TunedNetwork:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Tuning:
+class FineTuningResult:
     """All fine-tuning of a run.
 
     Attributes:
@@ -787,7 +787,7 @@ class Calibrated:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Adapted:
+class FitResult:
     """The head that won, fitted on all of `train`, and what was held out on the way.
 
     Attributes:
@@ -816,7 +816,7 @@ class Adapted:
     train_probabilities: np.ndarray
     nested: tuple[Score, ...]
     curve: tuple[CurvePoint, ...]
-    tuning: Tuning | None = None
+    tuning: FineTuningResult | None = None
     calibrated: Calibrated | None = None
 
     @property
@@ -849,7 +849,7 @@ class CalibrationBin:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PaidRow:
+class AblationRow:
     """One line of the table "did it pay": a model and how far its accuracy is from the frozen probe's.
 
     Attributes:
@@ -895,14 +895,14 @@ class Evaluation:
     suspects: np.ndarray
     threshold: float | None
     verdicts: tuple[Verdict, ...]
-    paid: tuple[PaidRow, ...] = ()
+    paid: tuple[AblationRow, ...] = ()
 
 
 # ---------------------------------------------------------------- doubt
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Novelty:
+class OodDetector:
     """How the strangeness of a picture is measured.
 
     Attributes:
@@ -925,7 +925,7 @@ class Novelty:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Doubted:
+class UncertaintyReport:
     """When the model should not be believed, and how well that is told.
 
     Attributes:
@@ -957,7 +957,7 @@ class Doubted:
     n: int
     split: str
     why: str
-    novelty: Novelty | None
+    novelty: OodDetector | None
     scores: tuple[Score, ...]
     before: tuple[CalibrationBin, ...]
     after: tuple[CalibrationBin, ...]
@@ -998,7 +998,7 @@ class Prediction:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Guess:
+class ZeroShotPrediction:
     """One answer without labels, which nothing has measured.
 
     Attributes:
@@ -1200,7 +1200,7 @@ class BackboneSource(Protocol):
         """Whether `build` would work without any download."""
         ...
 
-    def pull(self, preset: str, store: Store, say: Any) -> Path:
+    def pull(self, preset: str, store: Store, console: Any) -> Path:
         """Bring the weights into the store and return their file; raises SetupError."""
         ...
 
@@ -1216,7 +1216,7 @@ class BackboneSource(Protocol):
 class OpeningSource(Protocol):
     """What a `BackboneSource` may have besides: names that `presets` cannot list, such as a path."""
 
-    def opens(self, preset: str, say: Any, *, fetching: bool = False) -> str:
+    def opens(self, preset: str, console: Any, *, fetching: bool = False) -> str:
         """The preset under which it is known from now on, empty for what the source does not know.
 
         Whatever `build` needs is in the cache afterwards; without `fetching` only what is on this machine is opened.
@@ -1230,7 +1230,7 @@ class OpeningSource(Protocol):
 
     def past(self, preset: str, store: Store) -> Any:
         """Its own head and vectors of some of the pictures it learnt from, as a
-        `headstart.backbones.earlier_runs.source_task.Past`."""
+        `headstart.backbones.earlier_runs.source_task.SourceTask`."""
         ...
 
 

@@ -21,7 +21,9 @@ from headstart.core.types import Audit, AuditInput, DataCheck, Dataset, Embeddin
 from headstart.data.duplicates.clusters import capped, chain_cap
 
 
-def run(data: Dataset, *, ctx: Context, embeddings: Embeddings | None = None, before: Audit | None = None) -> Audit:
+def audit_dataset(
+    data: Dataset, *, ctx: Context, embeddings: Embeddings | None = None, before: Audit | None = None
+) -> Audit:
     """Ask all checks of a phase.
 
     Args:
@@ -71,13 +73,13 @@ def _tell(audit: Audit, refused: int, ctx: Context) -> None:
     parts = [f"{len(audit.outcomes)} checks", f"{found['issue']} {'issue' if found['issue'] == 1 else 'issues'}"]
     parts.append(f"{found['tip']} {'tip' if found['tip'] == 1 else 'tips'}")
     parts += [f"{found['skipped']} skipped"] if found["skipped"] else []
-    ctx.say.line("audit", f"{audit.phase}: {', '.join(parts)}")
+    ctx.console.line("audit", f"{audit.phase}: {', '.join(parts)}")
     for outcome in audit.outcomes:
         if outcome.status in ("issue", "skipped"):
-            ctx.say.line("audit", f"{outcome.code} {outcome.why}")
+            ctx.console.line("audit", f"{outcome.code} {outcome.why}")
     if refused:
         cap = chain_cap(len(audit.clusters))
-        ctx.say.line("audit", f"{refused:,} links of likeness would chain more than {cap:,} pictures: not followed")
+        ctx.console.line("audit", f"{refused:,} links of likeness would chain more than {cap:,} pictures: not followed")
 
 
 def _stop(outcomes: Iterable[Outcome]) -> None:

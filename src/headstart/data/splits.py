@@ -55,7 +55,7 @@ def draw(data: Dataset, clusters: np.ndarray, *, ctx: Context, screened: np.ndar
         why="; ".join(why),
     )
     serialization.save(splits, ctx.folder("splits"))
-    ctx.say.line("splits", splits.why)
+    ctx.console.line("splits", splits.why)
     return splits
 
 

@@ -13,7 +13,16 @@ from dataclasses import dataclass
 import numpy as np
 
 from headstart.core import registry
-from headstart.core.types import Adapted, CurvePoint, Embeddings, PaidRow, Score, TunedNetwork, Tuning, Verdict
+from headstart.core.types import (
+    AblationRow,
+    CurvePoint,
+    Embeddings,
+    FineTuningResult,
+    FitResult,
+    Score,
+    TunedNetwork,
+    Verdict,
+)
 from headstart.evaluation.baselines import HISTOGRAM, MAJORITY, Bench
 from headstart.features.embeddings import columns, places, take
 from headstart.heads.prediction import probabilities
@@ -39,7 +48,7 @@ class Jury:
     learnt: np.ndarray
 
 
-def jury(on: Bench, tuning: Tuning) -> Jury:
+def jury(on: Bench, tuning: FineTuningResult) -> Jury:
     """Who judges: pictures that neither network nor probe learnt from."""
     splits = on.splits
     for split, rows in (("test", splits.test), ("val", splits.val)):
@@ -51,7 +60,7 @@ def jury(on: Bench, tuning: Tuning) -> Jury:
     return Jury(split="cv", rows=rows, learnt=np.sort(learnt[(fold[learnt] != 0) & (fold[learnt] >= 0)]))
 
 
-def table(on: Bench, tuning: Tuning, embeddings: Sequence[Embeddings]) -> tuple[PaidRow, ...]:
+def table(on: Bench, tuning: FineTuningResult, embeddings: Sequence[Embeddings]) -> tuple[AblationRow, ...]:
     """The rows that could be made, the plainest first.
 
     Args:
@@ -82,7 +91,7 @@ def table(on: Bench, tuning: Tuning, embeddings: Sequence[Embeddings]) -> tuple[
         scores = tuple(s for s in found if s.name in SHOWN)
         right = np.argmax(p, axis=1) == y
         apart = None if name == PROBE else _difference(right, probe_right, clusters, by.split, on.ctx.seed)
-        made.append(PaidRow(name=name, scores=scores, difference=apart, n_train=n_train, trained=trained))
+        made.append(AblationRow(name=name, scores=scores, difference=apart, n_train=n_train, trained=trained))
     return tuple(made)
 
 
@@ -101,14 +110,14 @@ def _histogram(on: Bench, by: Jury) -> tuple[np.ndarray, int, int]:
     return probabilities(made.kind, made.arrays, x[by.rows]), len(y), made.trainable_params
 
 
-def _probe(probe: Adapted, tuning: Tuning, by: Jury, embeddings: Sequence[Embeddings]) -> np.ndarray:
+def _probe(probe: FitResult, tuning: FineTuningResult, by: Jury, embeddings: Sequence[Embeddings]) -> np.ndarray:
     if by.split == "cv":
         return np.asarray(tuning.probe_probabilities[places(tuning.rows, by.rows, "judged")])
     x = columns(embeddings, probe.features, by.rows)
     return probabilities(probe.fitted.kind, probe.fitted.arrays, x)
 
 
-def _held(tuning: Tuning, by: Jury) -> np.ndarray:
+def _held(tuning: FineTuningResult, by: Jury) -> np.ndarray:
     return np.asarray(tuning.probabilities[places(tuning.rows, by.rows, "judged")])
 
 
@@ -121,7 +130,7 @@ def _network(network: TunedNetwork, by: Jury, embeddings: Sequence[Embeddings]) 
 # ---------------------------------------------------------------- in words
 
 
-def verdicts(rows: Sequence[PaidRow], tuning: Tuning, curve: Sequence[CurvePoint]) -> tuple[Verdict, ...]:
+def verdicts(rows: Sequence[AblationRow], tuning: FineTuningResult, curve: Sequence[CurvePoint]) -> tuple[Verdict, ...]:
     """Did fine-tuning pay, does pre-training help or harm, and what does it save."""
     by_name = {row.name: row for row in rows}
     found = []
@@ -141,7 +150,7 @@ def _said(score: Score) -> str:
     return f"{score.value:+.3f} [{score.low:+.3f}, {score.high:+.3f}] (n = {score.n:,})"
 
 
-def _fine_tuning(row: PaidRow, tuning: Tuning) -> Verdict:
+def _fine_tuning(row: AblationRow, tuning: FineTuningResult) -> Verdict:
     assert row.difference is not None
     answer = _sign(row.difference)
     says = {"yes": "fine-tuning pays", "no": "fine-tuning loses", "unclear": "whether fine-tuning pays cannot be told"}
@@ -150,7 +159,7 @@ def _fine_tuning(row: PaidRow, tuning: Tuning) -> Verdict:
     return Verdict(code="fine_tuning", answer=answer, sentence=sentence)
 
 
-def _negative_transfer(row: PaidRow) -> Verdict:
+def _negative_transfer(row: AblationRow) -> Verdict:
     """Yes when the same network from random weights beats the frozen probe."""
     assert row.difference is not None
     answer = _sign(row.difference)
@@ -163,7 +172,7 @@ def _negative_transfer(row: PaidRow) -> Verdict:
     return Verdict(code="negative_transfer", answer=answer, sentence=sentence)
 
 
-def _saved(row: PaidRow, curve: Sequence[CurvePoint], tuning: Tuning) -> Verdict:
+def _saved(row: AblationRow, curve: Sequence[CurvePoint], tuning: FineTuningResult) -> Verdict:
     """With which part of the labels and of the work the score from random weights is reached, by real curves."""
     target = next(s for s in row.scores if s.name == "balanced_accuracy")
     points = sorted((p for p in curve if np.isfinite(p.score.value)), key=lambda p: p.n_train)
@@ -182,7 +191,7 @@ def _saved(row: PaidRow, curve: Sequence[CurvePoint], tuning: Tuning) -> Verdict
     return Verdict(code="data_saved", answer="yes" if part > 1 else "no", sentence=sentence)
 
 
-def _work(target: float, tuning: Tuning) -> str:
+def _work(target: float, tuning: FineTuningResult) -> str:
     """After which part of the operations the tuned network passes a held-out score; empty when it never does."""
     tuned, scratch = tuning.network, tuning.scratch
     logs = [log for log in tuning.logs if tuned and log.trial == tuned.soup[0] and log.start is not None]

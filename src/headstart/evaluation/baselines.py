@@ -15,7 +15,7 @@ import numpy as np
 
 from headstart.core import registry
 from headstart.core.run.context import Context
-from headstart.core.types import Adapted, Dataset, Embeddings, NamesStart, Ranking, Score, Splits
+from headstart.core.types import Dataset, Embeddings, FitResult, NameInitialization, Ranking, Score, Splits
 from headstart.evaluation.held_out_scores import CHUNK, Part
 from headstart.features.embeddings import columns, places, take
 from headstart.heads import cross_validation, saved_head
@@ -39,7 +39,7 @@ class Bench:
     data: Dataset
     splits: Splits
     embeddings: tuple[Embeddings, ...]
-    adapted: Adapted
+    adapted: FitResult
     ctx: Context
 
 
@@ -55,7 +55,7 @@ def majority(part: Part, on: Bench) -> np.ndarray:
     return np.tile(counts / counts.sum(), (len(part.y), 1))
 
 
-def guesses(part: Part, names: NamesStart) -> list[Score]:
+def guesses(part: Part, names: NameInitialization) -> list[Score]:
     """Scores of what the names of the classes say; no label made them, so they are the same on every split."""
     at = places(np.asarray(names.rows), part.rows, "guessed by names")
     given, split = np.asarray(names.similarities)[at], part.split
@@ -78,7 +78,7 @@ def neighbours(part: Part, on: Bench) -> list[Score]:
     return scored(few, _searched(few.rows, on).held_out.mean(axis=0), NEIGHBOURS, on.ctx.seed)
 
 
-def _searched(rows: np.ndarray, on: Bench) -> cross_validation.Tuned:
+def _searched(rows: np.ndarray, on: Bench) -> cross_validation.TunedSetting:
     """The number of neighbours that cross-validation on some training pictures prefers."""
     return cross_validation.tuned(
         registry.load("heads", "knn"),

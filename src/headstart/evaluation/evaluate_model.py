@@ -12,12 +12,12 @@ import numpy as np
 from headstart.core.run.context import Context
 from headstart.core.storage import serialization
 from headstart.core.types import (
-    Adapted,
+    AblationRow,
     Dataset,
     Embeddings,
     Evaluation,
-    NamesStart,
-    PaidRow,
+    FitResult,
+    NameInitialization,
     Ranking,
     Score,
     Splits,
@@ -32,17 +32,17 @@ from headstart.statistics import metrics
 WITHOUT_ANSWERS = ("log_loss", "brier", "roc_auc", "average_precision")  # scores of the probabilities alone
 
 
-def run(
+def evaluate_model(
     data: Dataset,
     splits: Splits,
     embeddings: tuple[Embeddings, ...],
-    adapted: Adapted,
+    adapted: FitResult,
     ranking: Ranking,
     *,
     ctx: Context,
     controls: tuple[Embeddings, ...] = (),
-    probe: Adapted | None = None,
-    names: NamesStart | None = None,
+    probe: FitResult | None = None,
+    names: NameInitialization | None = None,
 ) -> Evaluation:
     """Judge the adapted model.
 
@@ -87,11 +87,11 @@ def run(
     serialization.save(made, ctx.folder("evaluate"))
     write_scores(made, ctx.folder("evaluate") / "scores.csv")
     write_predictions(list(found.values()), data, ctx.folder("evaluate") / "predictions.csv")
-    ctx.say.line("evaluate", _line(made))
+    ctx.console.line("evaluate", _line(made))
     return made
 
 
-def _nested(scores: list[Score], adapted: Adapted, how: Rule) -> list[Score]:
+def _nested(scores: list[Score], adapted: FitResult, how: Rule) -> list[Score]:
     """Put nested scores where the searched ones, which are optimistic, would stand.
 
     Theirs are the most probable classes: under another rule only scores that no answer enters are put there.
@@ -101,7 +101,7 @@ def _nested(scores: list[Score], adapted: Adapted, how: Rule) -> list[Score]:
     return [better.get((s.split, s.name, s.subject), s) for s in scores]
 
 
-def _baselines(head: Part, few: list[Features], on: Bench, names: NamesStart | None) -> list[Score]:
+def _baselines(head: Part, few: list[Features], on: Bench, names: NameInitialization | None) -> list[Score]:
     seed = on.ctx.seed
     found = baselines.scored(head, baselines.majority(head, on), baselines.MAJORITY, seed)
     found += baselines.guesses(head, names) if names else []
@@ -116,7 +116,7 @@ def _verdicts(
     scores: list[Score],
     few: list[Features],
     table: np.ndarray,
-    adapted: Adapted,
+    adapted: FitResult,
     on: Bench,
 ) -> tuple[Verdict, ...]:
     head, names = next(iter(found.values())), on.data.class_names
@@ -130,7 +130,7 @@ def _verdicts(
     )
 
 
-def _paid(rows: tuple[PaidRow, ...], adapted: Adapted) -> tuple[Verdict, ...]:
+def _paid(rows: tuple[AblationRow, ...], adapted: FitResult) -> tuple[Verdict, ...]:
     return ablation.verdicts(rows, adapted.tuning, adapted.curve) if adapted.tuning else ()
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from headstart.core.console import Say
+from headstart.core.console import Console
 from headstart.core.errors import DataError, nearest
 from headstart.core.storage.files import show
 from headstart.core.types import Score
@@ -41,13 +41,13 @@ class Judgement:
     excused: tuple[tuple[str, str], ...]
 
 
-def run(model: Path, folder: Path, *, say: Say) -> Judgement:
+def validate_externally(model: Path, folder: Path, *, console: Console) -> Judgement:
     """Score a saved model.
 
     Args:
         model: Its folder.
         folder: One sub-folder a class.
-        say: Where to speak.
+        console: Where to speak.
 
     Raises:
         DataError: The folder has no picture, or a class that the model does not know.
@@ -55,7 +55,7 @@ def run(model: Path, folder: Path, *, say: Say) -> Judgement:
     found = runtime.load(model)
     files, y, excused = labelled(folder, found.class_names)
     p, answers, kept, doubts = [], [], [], []
-    with say.progress("evaluate", len(files)) as progress:
+    with console.progress("evaluate", len(files)) as progress:
         at = 0
         for chunk in found.featured(iter(files)):
             good = [i for i in range(len(chunk.files)) if i not in chunk.errors]
@@ -76,7 +76,7 @@ def run(model: Path, folder: Path, *, say: Say) -> Judgement:
     if doubts:
         plausible, unknown = (np.concatenate(parts) for parts in zip(*doubts, strict=True))
         scores += tuple(_doubted(truth, plausible, unknown, names))
-    _say(scores, excused, say)
+    _say(scores, excused, console)
     table = metrics.confusion(truth, answered, len(names))
     return Judgement(scores=scores, class_names=names, confusion=table, excused=tuple(excused))
 
@@ -101,7 +101,7 @@ def _doubted(y: np.ndarray, plausible: np.ndarray, unknown: np.ndarray, names: t
             yield Score(split="test", name=name, value=value, low=low, high=high, n=n, subject=subject, method=method)
 
 
-def _say(scores: tuple[Score, ...], excused: list[tuple[str, str]], say: Say) -> None:
+def _say(scores: tuple[Score, ...], excused: list[tuple[str, str]], console: Console) -> None:
     of = {score.name: score for score in scores if not score.subject}
 
     def told(name: str, words: str) -> str:
@@ -112,7 +112,7 @@ def _say(scores: tuple[Score, ...], excused: list[tuple[str, str]], say: Say) ->
     if "coverage" in of:
         parts += [told("coverage", "true class plausible"), told("unknown", "declined as unknown")]
     parts += [f"{len(excused):,} files excused"] if excused else []
-    say.line("evaluate", ", ".join(parts))
+    console.line("evaluate", ", ".join(parts))
 
 
 def labelled(folder: Path, names: tuple[str, ...]) -> tuple[list[Path], np.ndarray, list[tuple[str, str]]]:

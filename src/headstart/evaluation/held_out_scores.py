@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from headstart.core.run.context import Context
-from headstart.core.types import Adapted, Dataset, Embeddings, Score, Splits
+from headstart.core.types import Dataset, Embeddings, FitResult, Score, Splits
 from headstart.features.embeddings import columns
 from headstart.heads import saved_head
 from headstart.heads.decision_rule import best_threshold, decide, positive_class, read_costs, require_rule
@@ -59,7 +59,7 @@ class Rule:
         return decide(p, positive=self.positive, threshold=self.threshold, costs=self.costs)
 
 
-def rule(data: Dataset, adapted: Adapted, ctx: Context) -> Rule:
+def rule(data: Dataset, adapted: FitResult, ctx: Context) -> Rule:
     """The job's rule; a threshold is tuned on the cross-validated probabilities, never on the test split.
 
     Raises:
@@ -78,7 +78,7 @@ def rule(data: Dataset, adapted: Adapted, ctx: Context) -> Rule:
 
 
 def parts(
-    data: Dataset, splits: Splits, embeddings: tuple[Embeddings, ...], adapted: Adapted, how: Rule
+    data: Dataset, splits: Splits, embeddings: tuple[Embeddings, ...], adapted: FitResult, how: Rule
 ) -> dict[str, Part]:
     """All splits that hold a picture, the headline's first; probabilities are tempered, as the saved model's are."""
     found = {
@@ -103,7 +103,7 @@ def parts(
     return made
 
 
-def _answered(embeddings: tuple[Embeddings, ...], adapted: Adapted, rows: np.ndarray) -> np.ndarray:
+def _answered(embeddings: tuple[Embeddings, ...], adapted: FitResult, rows: np.ndarray) -> np.ndarray:
     """(M, C) float32 of the final head, through the very code that answers in a saved model."""
     fitted = adapted.fitted
     chunks = [rows[at : at + CHUNK] for at in range(0, len(rows), CHUNK)]

@@ -10,7 +10,7 @@ from headstart.core.types import Dataset, Splits
 from headstart.runtime.inputs.decoded_batches import walk
 
 
-def run(run: Path, folder: Path) -> int:
+def find_training_overlap(run: Path, folder: Path) -> int:
     """Count files of a folder whose bytes are those of a training picture of a run.
 
     Args:

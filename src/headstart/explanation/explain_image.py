@@ -18,7 +18,7 @@ from headstart.core.errors import UsageError, nearest
 from headstart.core.types import Prediction
 from headstart.explanation import example_store, heatmap_overlay, map_arithmetic, occlusion
 from headstart.explanation.example_store import Examples, Neighbour
-from headstart.explanation.feature_map_model import Looked, Looker, Seen
+from headstart.explanation.feature_map_model import FeatureMapModel, FeatureMapPass, FeatureMaps
 from headstart.explanation.map_arithmetic import Box
 from headstart.images.codecs import Picture
 from headstart.images.preprocessing import read_bytes
@@ -88,7 +88,7 @@ class Found:
     elsewhere: float = 0.0
 
 
-Way = Callable[[Seen, Looked, int], Found]  # a picture, its maps and a class's position
+Way = Callable[[FeatureMaps, FeatureMapPass, int], Found]  # a picture, its maps and a class's position
 
 
 class Explainer:
@@ -104,7 +104,7 @@ class Explainer:
 
     def __init__(self, folder: str | Path, *, model: Model | None = None) -> None:
         self.model = model or load(folder)
-        self.looker = Looker(self.model)
+        self.looker = FeatureMapModel(self.model)
         beside = self.model.folder.parent / example_store.FOLDER
         self.examples: Examples | str = example_store.read(beside, self.model.folder)
 
@@ -180,7 +180,7 @@ class Explainer:
         found = way(seen, looked, of) if way else self._found(how, why, seen, looked, of)
         return self.told(content, seen, looked, prediction, of, found, neighbours=neighbours)
 
-    def _found(self, how: str, why: str, seen: Seen, looked: Looked, of: int) -> Found:
+    def _found(self, how: str, why: str, seen: FeatureMaps, looked: FeatureMapPass, of: int) -> Found:
         if how == CAM:
             return self.exact(seen, looked, of, why)
         score = float(self.looker.margins([one[None] for one in seen.pictures], of)[0])
@@ -188,7 +188,7 @@ class Explainer:
             return Found(method=how, why=why, evidence=occlusion.scorecam(self.looker, seen, looked, of), score=score)
         return Found(method=how, why=why, evidence=occlusion.occlusion(self.looker, seen, of), score=score)
 
-    def exact(self, seen: Seen, looked: Looked, of: int, why: str = _EXACT) -> Found:
+    def exact(self, seen: FeatureMaps, looked: FeatureMapPass, of: int, why: str = _EXACT) -> Found:
         """What each place adds, for a model whose features are means of maps.
 
         Args:
@@ -217,8 +217,8 @@ class Explainer:
     def told(
         self,
         content: bytes,
-        seen: Seen,
-        looked: Looked,
+        seen: FeatureMaps,
+        looked: FeatureMapPass,
         prediction: Prediction,
         of: int,
         found: Found,

@@ -25,7 +25,7 @@ from headstart.images.file_formats import PictureError
 
 if TYPE_CHECKING:
     from headstart.core.run.context import Context
-    from headstart.core.types import Adapted, Dataset, Embeddings, Evaluation, Splits
+    from headstart.core.types import Dataset, Embeddings, Evaluation, FitResult, Splits
 
 A_GROUP = 2  # heat maps
 WORK = 4e11  # operations that heat maps may take where the model is asked again; some seconds
@@ -35,11 +35,11 @@ NEIGHBOURS = 3
 GROUPS = ("right, most sure", "right, least sure", "wrong, most sure", "wrong, least sure")
 
 
-def run(
+def explain_run(
     data: Dataset,
     splits: Splits,
     embeddings: tuple[Embeddings, ...],
-    adapted: Adapted,
+    adapted: FitResult,
     evaluation: Evaluation,
     *,
     ctx: Context,
@@ -78,12 +78,12 @@ def run(
     serialization.save(found, folder)
     took = duration(time.monotonic() - started)
     kind = f"{len(made)} heat maps by {NAMES[method]}" if made else "no heat maps"
-    ctx.say.line("explain", f"{len(rows)} training pictures to compare with ({size(found.bytes)}), {kind}, {took}")
+    ctx.console.line("explain", f"{len(rows)} training pictures to compare with ({size(found.bytes)}), {kind}, {took}")
     return found
 
 
 def _keep(
-    data: Dataset, splits: Splits, embeddings: tuple[Embeddings, ...], adapted: Adapted, ctx: Context
+    data: Dataset, splits: Splits, embeddings: tuple[Embeddings, ...], adapted: FitResult, ctx: Context
 ) -> np.ndarray:
     """Write what is kept of the training pictures; returns their rows."""
     targets = np.asarray(data.targets)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 from headstart.explanation import map_arithmetic, occlusion
-from headstart.explanation.feature_map_model import Looker, Seen
+from headstart.explanation.feature_map_model import FeatureMapModel, FeatureMaps
 from headstart.heads import prediction
 
 CELLS = 14  # in a row
@@ -26,7 +26,7 @@ def orders(heat: np.ndarray, random: int, seed: int) -> np.ndarray:
     return np.stack([np.argsort(-small, kind="stable"), *drawn])
 
 
-def areas(looker: Looker, seen: Seen, order: np.ndarray, of: int) -> tuple[float, float]:
+def areas(looker: FeatureMapModel, seen: FeatureMaps, order: np.ndarray, of: int) -> tuple[float, float]:
     """Mean probability of a class while cells are deleted, and while they are inserted, in an order.
 
     Args:
@@ -50,7 +50,7 @@ def areas(looker: Looker, seen: Seen, order: np.ndarray, of: int) -> tuple[float
 
 
 def gain(
-    looker: Looker, seen: Seen, heat: np.ndarray, of: int, *, random: int = 5, seed: int = 0
+    looker: FeatureMapModel, seen: FeatureMaps, heat: np.ndarray, of: int, *, random: int = 5, seed: int = 0
 ) -> tuple[float, float]:
     """Insertion minus deletion by a heat map, and the mean of that by orders at random.
 

@@ -26,7 +26,7 @@ from headstart.runtime.model import Model
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Seen:
+class FeatureMaps:
     """A picture as a model's trunks see it.
 
     Attributes:
@@ -65,7 +65,7 @@ class Part:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Looked:
+class FeatureMapPass:
     """One picture's features (D,) float32, its parts, and the chunk from which the model answers."""
 
     features: np.ndarray
@@ -73,7 +73,7 @@ class Looked:
     chunk: Chunk
 
 
-class Looker:
+class FeatureMapModel:
     """A model with its maps.
 
     Args:
@@ -105,7 +105,7 @@ class Looker:
         """Whether any number that the head reads has a map above it."""
         return any(part.under.at is not None for part in self._parts(()))
 
-    def see(self, name: str, content: bytes) -> Seen:
+    def see(self, name: str, content: bytes) -> FeatureMaps:
         """Decode a picture for every trunk.
 
         Raises:
@@ -116,18 +116,18 @@ class Looker:
         decoded = tuple(preprocessing.decode(content, spec) for spec in specs)
         width, height = picture.size
         size = (height, width) if picture.orientation() >= _SIDEWAYS else (width, height)
-        return Seen(
+        return FeatureMaps(
             name=name, size=size, pictures=decoded, boxes=tuple(preprocessing.seen(size, spec) for spec in specs)
         )
 
-    def look(self, seen: Seen) -> Looked:
+    def look(self, seen: FeatureMaps) -> FeatureMapPass:
         """One pass: features and maps."""
         outputs = self._pass([picture[None] for picture in seen.pictures])
         chunk = Chunk([Content(seen.name, b"")], [picture[None] for picture in seen.pictures])
         for trunk, vectors in zip(self.model.manifest.trunks, outputs, strict=True):
             for depth, vector in zip(trunk.depths, vectors, strict=False):
                 chunk.features[trunk.name, depth.name] = vector
-        return Looked(features=self._joined(outputs)[0], parts=self._parts(outputs), chunk=chunk)
+        return FeatureMapPass(features=self._joined(outputs)[0], parts=self._parts(outputs), chunk=chunk)
 
     def margins(self, pictures: Sequence[np.ndarray], of: int) -> np.ndarray:
         """What the head says of a class, for many pictures.

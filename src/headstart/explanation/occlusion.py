@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image, ImageFilter
 
 from headstart.explanation import map_arithmetic
-from headstart.explanation.feature_map_model import Looked, Looker, Seen
+from headstart.explanation.feature_map_model import FeatureMapModel, FeatureMapPass, FeatureMaps
 from headstart.explanation.map_arithmetic import Box
 from headstart.heads.prediction import softmax
 from headstart.networks.openvino_engine import BATCH
@@ -24,7 +24,7 @@ WINDOW, STRIDE = 8, 3  # of occlusion, in cells
 _FOCUS = 12  # a picture out of focus: Gaussian whose radius is a twelfth of its side
 
 
-def scorecam(looker: Looker, seen: Seen, looked: Looked, of: int) -> np.ndarray:
+def scorecam(looker: FeatureMapModel, seen: FeatureMaps, looked: FeatureMapPass, of: int) -> np.ndarray:
     """What speaks for a class by Score-CAM.
 
     Args:
@@ -43,7 +43,7 @@ def scorecam(looker: Looker, seen: Seen, looked: Looked, of: int) -> np.ndarray:
     return made
 
 
-def occlusion(looker: Looker, seen: Seen, of: int) -> np.ndarray:
+def occlusion(looker: FeatureMapModel, seen: FeatureMaps, of: int) -> np.ndarray:
     """What speaks for a class by occlusion: how much more the say of it falls when a place is covered than any place.
 
     To be covered may itself speak for or against a class; so a window counts by how it differs from the mean of all
@@ -63,12 +63,12 @@ def occlusion(looker: Looker, seen: Seen, of: int) -> np.ndarray:
     return made
 
 
-def plain(seen: Seen) -> tuple[np.ndarray, ...]:
+def plain(seen: FeatureMaps) -> tuple[np.ndarray, ...]:
     """The picture's mean colour all over, a trunk each."""
     return tuple(np.broadcast_to(np.round(one.mean(axis=(0, 1))).astype(np.uint8), one.shape) for one in seen.pictures)
 
 
-def blur(seen: Seen) -> tuple[np.ndarray, ...]:
+def blur(seen: FeatureMaps) -> tuple[np.ndarray, ...]:
     """The picture out of focus, a trunk each."""
     return tuple(
         np.asarray(Image.fromarray(one).filter(ImageFilter.GaussianBlur(one.shape[0] / _FOCUS)))
@@ -76,7 +76,7 @@ def blur(seen: Seen) -> tuple[np.ndarray, ...]:
     )
 
 
-def blended(seen: Seen, masks: np.ndarray, instead: Sequence[np.ndarray], *, smooth: bool) -> list[np.ndarray]:
+def blended(seen: FeatureMaps, masks: np.ndarray, instead: Sequence[np.ndarray], *, smooth: bool) -> list[np.ndarray]:
     """The picture through masks: itself where a mask is 1, something else where it is 0.
 
     Args:
@@ -97,7 +97,9 @@ def blended(seen: Seen, masks: np.ndarray, instead: Sequence[np.ndarray], *, smo
     return made
 
 
-def _through(looker: Looker, seen: Seen, masks: np.ndarray, instead: Sequence[np.ndarray], of: int) -> np.ndarray:
+def _through(
+    looker: FeatureMapModel, seen: FeatureMaps, masks: np.ndarray, instead: Sequence[np.ndarray], of: int
+) -> np.ndarray:
     """(B,) what the model says of a class through each mask."""
     smooth = bool(np.any((masks > 0) & (masks < 1)))
     found = [looker.margins(blended(seen, part, instead, smooth=smooth), of) for part in _batches(masks)]
@@ -109,7 +111,7 @@ def _batches(masks: np.ndarray) -> Iterator[np.ndarray]:
         yield masks[at : at + BATCH]
 
 
-def _activations(seen: Seen, looked: Looked) -> np.ndarray:
+def _activations(seen: FeatureMaps, looked: FeatureMapPass) -> np.ndarray:
     """(CHANNELS or fewer, GRID, GRID) float64 0..1: the deepest map's channels that vary most, over `seen.box`."""
     part = [one for one in looked.parts if one.values is not None][-1]
     assert part.values is not None

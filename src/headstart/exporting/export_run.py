@@ -119,7 +119,7 @@ def drafted(out: Path) -> Iterator[Path]:
             shutil.rmtree(draft, ignore_errors=True)
 
 
-def run(
+def export_run(
     wanted: Sequence[Exporter], source: Source, out: Path, precision: str, pictures: Pictures, max_drop: float
 ) -> list[Export]:
     """Write, load and compare every format.
@@ -150,9 +150,9 @@ def run(
             mine = replace(source, draft=place, doubting=f"{precision} doubt" not in one.cannot)
             found = _one(one, mine, folder, precision, (pictures, expected[mine.doubting], seen), max_drop)
             made.append(replace(found, path=(out if folder == draft else out / one.name).as_posix()))
-            source.say.line("export", sentence(made[-1]))
+            source.console.line("export", sentence(made[-1]))
             for why in found.left_out:
-                source.say.warn(f"`{one.name}` in {precision} is without {why}")
+                source.console.warn(f"`{one.name}` in {precision} is without {why}")
         shutil.rmtree(place)
     return made
 

@@ -14,8 +14,8 @@ from headstart.core.types import InputSpec
 if TYPE_CHECKING:
     import numpy as np
 
-    from headstart.backbones.loading import Trunk
-    from headstart.core.console import Say
+    from headstart.backbones.loading import ResolvedBackbone
+    from headstart.core.console import Console
     from headstart.core.storage.cache import Store
     from headstart.core.storage.model_manifest import Manifest, TrunkEntry
     from headstart.core.types import TunedNetwork
@@ -71,7 +71,7 @@ class Source:
         run: The run's folder.
         networks: Those that the run trained.
         store: The cache, for the weights of trunks that were not trained.
-        say: The terminal.
+        console: The terminal.
         draft: A folder for work in between.
         doubting: Whether novelty and `unknown` become part of the graph.
     """
@@ -80,7 +80,7 @@ class Source:
     run: Path
     networks: tuple[TunedNetwork, ...]
     store: Store
-    say: Say
+    console: Console
     draft: Path
     doubting: bool = True
 
@@ -89,7 +89,7 @@ class Source:
         """Of the saved model."""
         return self.model.manifest
 
-    def trunk(self, entry: TrunkEntry) -> Trunk:
+    def trunk(self, entry: TrunkEntry) -> ResolvedBackbone:
         """The trunk behind an entry, as its source knows it.
 
         Raises:

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
-    from headstart.core.storage.model_manifest import DoubtEntry
+    from headstart.core.storage.model_manifest import UncertaintyEntry
 
 
-def outputs(x: Any, p: Any, entry: DoubtEntry, arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
+def outputs(x: Any, p: Any, entry: UncertaintyEntry, arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
     """What the graph says of its doubt; see `headstart.exporting.keras_uncertainty.outputs`."""
     from openvino import opset13 as ops
 

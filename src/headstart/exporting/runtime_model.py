@@ -20,7 +20,14 @@ from headstart.core.errors import SetupError
 from headstart.core.storage import model_manifest, serialization
 from headstart.core.storage.files import disk_errors, write_bytes
 from headstart.core.storage.hashing import file_digest
-from headstart.core.storage.model_manifest import Calibration, Decision, DoubtEntry, HeadEntry, Manifest, TrunkEntry
+from headstart.core.storage.model_manifest import (
+    Calibration,
+    Decision,
+    HeadEntry,
+    Manifest,
+    TrunkEntry,
+    UncertaintyEntry,
+)
 from headstart.core.types import Exported
 from headstart.features.embeddings import columns
 from headstart.heads import saved_head
@@ -30,7 +37,15 @@ from headstart.uncertainty.temperature import tempered
 
 if TYPE_CHECKING:
     from headstart.core.run.context import Context
-    from headstart.core.types import Adapted, BackboneSpec, Dataset, Doubted, Embeddings, Evaluation, FittedHead
+    from headstart.core.types import (
+        BackboneSpec,
+        Dataset,
+        Embeddings,
+        Evaluation,
+        FitResult,
+        FittedHead,
+        UncertaintyReport,
+    )
     from headstart.runtime.model import Model
 
 TOLERANCE = 1e-4
@@ -38,14 +53,14 @@ COMPARED = 8  # pictures
 HEAD_FILE, DOUBT_FILE = "head.safetensors", "doubt.safetensors"
 
 
-def run(
+def export_runtime_model(
     data: Dataset,
     embeddings: tuple[Embeddings, ...],
-    adapted: Adapted,
+    adapted: FitResult,
     evaluation: Evaluation,
     *,
     ctx: Context,
-    doubted: Doubted | None = None,
+    doubted: UncertaintyReport | None = None,
 ) -> Exported:
     """Write `<run>/model/`, load it back and compare it with the run.
 
@@ -78,7 +93,7 @@ def run(
     serialization.save(made, ctx.folder("export"))
     count = len({feature.backbone for feature in adapted.features})
     trunks = f"{count} trunk{'s' if count > 1 else ''}"
-    ctx.say.line("export", f"model/: {trunks}, {size / 1e6:.1f} MB; differs from the run by {worst:.1e} at most")
+    ctx.console.line("export", f"model/: {trunks}, {size / 1e6:.1f} MB; differs from the run by {worst:.1e} at most")
     return made
 
 
@@ -86,9 +101,9 @@ def _write(
     draft: Path,
     data: Dataset,
     embeddings: tuple[Embeddings, ...],
-    adapted: Adapted,
+    adapted: FitResult,
     evaluation: Evaluation,
-    doubted: Doubted | None,
+    doubted: UncertaintyReport | None,
     ctx: Context,
 ) -> None:
     names = tuple(dict.fromkeys(feature.backbone for feature in adapted.features))
@@ -109,7 +124,7 @@ def _write(
     model_manifest.write(made, draft)
 
 
-def _trunk(draft: Path, at: int, spec: BackboneSpec, data: Dataset, adapted: Adapted, ctx: Context) -> TrunkEntry:
+def _trunk(draft: Path, at: int, spec: BackboneSpec, data: Dataset, adapted: FitResult, ctx: Context) -> TrunkEntry:
     """Take a trunk's graph from the cache, cut where the head reads."""
     from headstart.backbones import loading
     from headstart.backbones.earlier_runs import tuned_network
@@ -118,7 +133,7 @@ def _trunk(draft: Path, at: int, spec: BackboneSpec, data: Dataset, adapted: Ada
     pictures = _pictures(data, spec)
     networks = (adapted.tuning.network,) if adapted.tuning else ()
     found = tuned_network.find(spec.name, networks, ctx.run.path)
-    source = loading.folder(found, ctx.store, ctx.say, pictures, "f32")
+    source = loading.folder(found, ctx.store, ctx.console, pictures, "f32")
     below = f"trunk{at}"
     (draft / below).mkdir()
     keep = [position for position, depth in enumerate(spec.depths) if depth.name in read]
@@ -159,7 +174,7 @@ def _head(draft: Path, fitted: FittedHead) -> HeadEntry:
     return HeadEntry(name=fitted.head, kind=fitted.kind, arrays=HEAD_FILE, sha256=file_digest(draft / HEAD_FILE))
 
 
-def _doubt(draft: Path, found: Doubted) -> DoubtEntry:
+def _doubt(draft: Path, found: UncertaintyReport) -> UncertaintyEntry:
     _save(draft / DOUBT_FILE, selective_prediction.arrays_of(found))
     return selective_prediction.entry_of(found, DOUBT_FILE, file_digest(draft / DOUBT_FILE))
 
@@ -197,7 +212,7 @@ def _pictures(data: Dataset, spec: BackboneSpec) -> np.ndarray:
     return np.stack([preprocessing.decode(preprocessing.read_bytes(path), spec.input) for path in paths])
 
 
-def _compare(draft: Path, data: Dataset, embeddings: tuple[Embeddings, ...], adapted: Adapted) -> float:
+def _compare(draft: Path, data: Dataset, embeddings: tuple[Embeddings, ...], adapted: FitResult) -> float:
     """The largest difference of a probability between the saved model and the run's own features and head."""
     from headstart.runtime.model import load
 
@@ -216,7 +231,7 @@ def _saved(model: Model, data: Dataset, rows: np.ndarray) -> np.ndarray:
     return np.concatenate([model.probabilities(chunk) for chunk in model.featured(files)])
 
 
-def _own(embeddings: tuple[Embeddings, ...], adapted: Adapted, rows: np.ndarray) -> np.ndarray:
+def _own(embeddings: tuple[Embeddings, ...], adapted: FitResult, rows: np.ndarray) -> np.ndarray:
     fitted = adapted.fitted
     found = saved_head.probabilities(fitted.kind, fitted.arrays, columns(embeddings, adapted.features, rows))
     return tempered(found, adapted.temperature)

@@ -7,14 +7,14 @@ from collections.abc import Iterable
 import numpy as np
 
 from headstart.backbones import loading
-from headstart.backbones.loading import Trunk
+from headstart.backbones.loading import ResolvedBackbone
 from headstart.core.storage.cache import Store
 from headstart.core.storage.row_cache import RowStore, keys_of
 from headstart.core.types import Dataset, EmbedKey
 from headstart.features.embeddings import address
 
 
-def key_of(of: Trunk, *, precision: str = "f32", calibration: str = "") -> EmbedKey:
+def key_of(of: ResolvedBackbone, *, precision: str = "f32", calibration: str = "") -> EmbedKey:
     """Everything that the vectors of a backbone depend on besides the pictures.
 
     Args:

@@ -33,7 +33,7 @@ from headstart.networks.openvino_engine import BATCH
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from headstart.backbones.loading import Trunk
+    from headstart.backbones.loading import ResolvedBackbone
     from headstart.core.run.context import Context
 
 KEEP = 256  # pictures whose vectors go to the cache together,
@@ -44,9 +44,9 @@ _PARITY = 8  # pictures on which a new trunk is compared with Keras
 _CALIBRATION = 256  # at most: on which an int8 trunk is calibrated
 
 
-def run(
+def extract_features(
     data: Dataset,
-    backbone: str | Trunk,
+    backbone: str | ResolvedBackbone,
     rows: np.ndarray,
     *,
     ctx: Context,
@@ -117,10 +117,10 @@ def _first_of_equals(keys: np.ndarray, positions: np.ndarray) -> np.ndarray:
     return np.sort(positions[np.unique(keys[positions], axis=0, return_index=True)[1]])
 
 
-def _ready(data: Dataset, found: Trunk, sample: np.ndarray, key: EmbedKey, ctx: Context) -> Any:
+def _ready(data: Dataset, found: ResolvedBackbone, sample: np.ndarray, key: EmbedKey, ctx: Context) -> Any:
     """The trunk, compiled; made, and compared with Keras on the sample, at its first use."""
     pictures = next(_decoded(data, found, sample, len(sample)))[1]
-    return loading.ready(found, ctx.store, ctx.say, pictures, threads=threads(), precision=key.precision)
+    return loading.ready(found, ctx.store, ctx.console, pictures, threads=threads(), precision=key.precision)
 
 
 def make_ready(data: Dataset, backbone: str, ctx: Context) -> None:
@@ -130,14 +130,14 @@ def make_ready(data: Dataset, backbone: str, ctx: Context) -> None:
         SetupError: Weights, an engine or disk space are missing.
     """
     found, sample = loading.find(backbone), _sample(np.arange(len(data.uris)), "f32")
-    loading.ready(found, ctx.store, ctx.say, next(_decoded(data, found, sample, len(sample)))[1], threads=threads())
+    loading.ready(found, ctx.store, ctx.console, next(_decoded(data, found, sample, len(sample)))[1], threads=threads())
 
 
-def _pass(data: Dataset, ready: Any, found: Trunk, rows: np.ndarray, cache: RowStore, ctx: Context) -> float:
+def _pass(data: Dataset, ready: Any, found: ResolvedBackbone, rows: np.ndarray, cache: RowStore, ctx: Context) -> float:
     """Embed rows and cache them; wall milliseconds a picture, without making the trunk."""
     started = time.monotonic()
     names = tuple(depth.name for depth in found.spec.depths)
-    with ctx.say.progress("embed", len(rows)) as progress:
+    with ctx.console.progress("embed", len(rows)) as progress:
         for done, outputs in _blocks(ready.run(_decoded(data, found, rows, BATCH))):
             _require_finite(done, outputs, data, found.name)
             cache.add(keys_of([data.digests[row] for row in done.tolist()]), dict(zip(names, outputs, strict=True)))
@@ -152,7 +152,9 @@ def _sample(rows: np.ndarray, precision: str) -> np.ndarray:
     return np.sort(np.resize(rows[spread], count))
 
 
-def _decoded(data: Dataset, found: Trunk, rows: np.ndarray, batch: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def _decoded(
+    data: Dataset, found: ResolvedBackbone, rows: np.ndarray, batch: int
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     return batches(data.root, data.uris, rows, found.spec.input, batch=batch, threads=threads(), digests=data.digests)
 
 
@@ -204,4 +206,4 @@ def _say(made: Embeddings, pace_ms: float, ctx: Context, below: str) -> None:
     cached = f", {made.cached:,} from cache" if made.cached else ""
     rate = f", {1000 / pace_ms:,.0f}/s" if pace_ms else ""
     what = "pictures" if below == "embed" else "foreign pictures"
-    ctx.say.line(below, f"{made.key.backbone}: {len(made.rows):,} {what}{cached}{rate}, {duration(made.seconds)}")
+    ctx.console.line(below, f"{made.key.backbone}: {len(made.rows):,} {what}{cached}{rate}, {duration(made.seconds)}")

@@ -9,7 +9,7 @@ from headstart.core.settings import threads
 from headstart.core.types import Estimate
 
 if TYPE_CHECKING:
-    from headstart.backbones.loading import Trunk
+    from headstart.backbones.loading import ResolvedBackbone
     from headstart.core.job import Job
     from headstart.core.run.context import Context
     from headstart.core.types import Dataset
@@ -53,7 +53,7 @@ def _then(job: Job) -> list[str]:
     return [given if job.recipe else f"then fine-tuning, for what is left of `{job.budget}`"]
 
 
-def _rests_on(found: Sequence[Trunk], ctx: Context) -> str:
+def _rests_on(found: Sequence[ResolvedBackbone], ctx: Context) -> str:
     from headstart.backbones import latency
 
     measured = len(latency.paces([one.spec for one in found], ctx.store))

@@ -15,11 +15,11 @@ from typing import Any
 
 import numpy as np
 
-from headstart.core.types import BackboneSpec, Depth, FittedHead, TrainingLog, TunedNetwork
+from headstart.core.types import BackboneSpec, FeatureLevel, FittedHead, TrainingLog, TunedNetwork
 from headstart.finetuning.network import plain_model
 from headstart.finetuning.search import fold_training, search_space
-from headstart.finetuning.search.recipe_search import Attempt
-from headstart.finetuning.search.training_setup import Ready, Workbench
+from headstart.finetuning.search.recipe_search import RecipeTrial
+from headstart.finetuning.search.training_setup import PreparedTraining, Workbench
 from headstart.finetuning.tracking import epoch_tracking
 from headstart.finetuning.training import trainer, weight_averaging
 from headstart.heads.prediction import softmax
@@ -55,12 +55,12 @@ class Result:
 class Final:
     """What the final training made: the network with the weights that count, and the log of each training."""
 
-    job: Ready
+    job: PreparedTraining
     result: Result
     logs: tuple[TrainingLog, ...]
 
 
-def final(bench: Workbench, best: Sequence[Attempt]) -> Final:
+def final(bench: Workbench, best: Sequence[RecipeTrial]) -> Final:
     """Train the winner, or the soup, on all training pictures.
 
     Args:
@@ -89,7 +89,7 @@ def handed_over(bench: Workbench, made: Final) -> TunedNetwork:
     return _saved(bench, made.job, made.result, TUNED)
 
 
-def of_fold(bench: Workbench, attempt: Attempt) -> TunedNetwork:
+def of_fold(bench: Workbench, attempt: RecipeTrial) -> TunedNetwork:
     """The network of the first fold as it is: what an interruption leaves time for."""
     assert attempt.judged is not None
     first = attempt.runs[0]
@@ -129,7 +129,9 @@ def from_random(
 # ---------------------------------------------------------------- training
 
 
-def trained(bench: Workbench, attempt: Attempt, callbacks: Sequence[Any] = ()) -> tuple[Ready, Weights, TrainingLog]:
+def trained(
+    bench: Workbench, attempt: RecipeTrial, callbacks: Sequence[Any] = ()
+) -> tuple[PreparedTraining, Weights, TrainingLog]:
     """A judged recipe on all training pictures of a bench: its network, the weights that count, its log.
 
     A training that breaks off, at a loss that is not finite, leaves the first weights: the folds chose epoch and alpha
@@ -143,7 +145,7 @@ def trained(bench: Workbench, attempt: Attempt, callbacks: Sequence[Any] = ()) -
     made = _fit(bench, job, name, epochs, callbacks)
     log = _log(job, made, name, attempt.number, len(bench.rows))
     if broke_off(log):
-        bench.ctx.say.warn(f"{name}: {log.stopped}; the network stays as it was before the first step")
+        bench.ctx.console.warn(f"{name}: {log.stopped}; the network stays as it was before the first step")
         return job, first, dataclasses.replace(log, notes=(*log.notes, "broke off: the first weights count"))
     last = made.weights(len(made.rows))
     return job, job.network.between(first, last, attempt.judged.alpha), log
@@ -154,7 +156,7 @@ def broke_off(log: TrainingLog) -> bool:
     return "not finite" in log.stopped
 
 
-def temperature(attempt: Attempt, log: TrainingLog) -> float:
+def temperature(attempt: RecipeTrial, log: TrainingLog) -> float:
     """What the logits of `trained` are divided by: as the folds chose, or of their first weights if it broke off."""
     assert attempt.judged is not None
     if not broke_off(log):
@@ -163,12 +165,14 @@ def temperature(attempt: Attempt, log: TrainingLog) -> float:
     return weight_averaging.temperature(start, attempt.judged.y)
 
 
-def _alpha(attempt: Attempt, log: TrainingLog) -> float:
+def _alpha(attempt: RecipeTrial, log: TrainingLog) -> float:
     assert attempt.judged is not None
     return 0.0 if broke_off(log) else attempt.judged.alpha
 
 
-def _fit(bench: Workbench, job: Ready, name: str, epochs: int, callbacks: Sequence[Any] = ()) -> trainer.Trained:
+def _fit(
+    bench: Workbench, job: PreparedTraining, name: str, epochs: int, callbacks: Sequence[Any] = ()
+) -> trainer.Trained:
     made = trainer.train(
         job.network,
         job.recipe,
@@ -179,14 +183,14 @@ def _fit(bench: Workbench, job: Ready, name: str, epochs: int, callbacks: Sequen
         stop_after=epochs,
         on_epoch=epoch_tracking.live(bench.follow, name, job.recipe),
         callbacks=callbacks,
-        say=bench.ctx.say,
+        console=bench.ctx.console,
         name=name,
     )
     fold_training.tell_profile(bench, name, made.profile)
     return made
 
 
-def _log(job: Ready, made: trainer.Trained, name: str, trial: int, n_train: int) -> TrainingLog:
+def _log(job: PreparedTraining, made: trainer.Trained, name: str, trial: int, n_train: int) -> TrainingLog:
     return TrainingLog(
         name=name,
         trial=trial,
@@ -205,7 +209,7 @@ def _log(job: Ready, made: trainer.Trained, name: str, trial: int, n_train: int)
 # ---------------------------------------------------------------- soup
 
 
-def _soup(bench: Workbench, best: Sequence[Attempt]) -> tuple[list[Attempt], float]:
+def _soup(bench: Workbench, best: Sequence[RecipeTrial]) -> tuple[list[RecipeTrial], float]:
     """The chosen recipe and the finalists whose weights, averaged with its own, do better on the folds; temperature."""
     assert best[0].judged is not None
     alike = [a for a in best if bench.same_shape(a.runs[0].log.recipe, best[0].runs[0].log.recipe)]
@@ -213,7 +217,7 @@ def _soup(bench: Workbench, best: Sequence[Attempt]) -> tuple[list[Attempt], flo
         return [best[0]], best[0].judged.temperature
     count, heats = min(len(a.runs) for a in alike), dict[tuple[int, ...], float]()
 
-    def loss(members: Sequence[Attempt]) -> float:
+    def loss(members: Sequence[RecipeTrial]) -> float:
         logits, y = _soup_logits(bench, members, count)
         heat = heats[tuple(a.number for a in members)] = weight_averaging.temperature(logits, y)
         return float(np.mean(per_picture_loss(bench.on.metric, y, softmax(logits / heat))))
@@ -224,7 +228,7 @@ def _soup(bench: Workbench, best: Sequence[Attempt]) -> tuple[list[Attempt], flo
     return chosen, heats[tuple(a.number for a in chosen)]
 
 
-def _soup_logits(bench: Workbench, members: Sequence[Attempt], count: int) -> tuple[np.ndarray, np.ndarray]:
+def _soup_logits(bench: Workbench, members: Sequence[RecipeTrial], count: int) -> tuple[np.ndarray, np.ndarray]:
     """(M, C) float64 of averaged weights on the held-out pictures of some folds, and their (M,) classes."""
     found, y = [], []
     for at in range(count):
@@ -236,7 +240,7 @@ def _soup_logits(bench: Workbench, members: Sequence[Attempt], count: int) -> tu
     return np.concatenate(found).astype(np.float64), np.array(y)
 
 
-def _at_best(bench: Workbench, job: Ready, member: Attempt, at: int) -> dict[str, np.ndarray]:
+def _at_best(bench: Workbench, job: PreparedTraining, member: RecipeTrial, at: int) -> dict[str, np.ndarray]:
     assert member.judged is not None
     return fold_training.weights(bench, job, member.number, member.runs[at], member.judged.epoch, member.judged.alpha)
 
@@ -244,7 +248,7 @@ def _at_best(bench: Workbench, job: Ready, member: Attempt, at: int) -> dict[str
 # ---------------------------------------------------------------- the result
 
 
-def _saved(bench: Workbench, job: Ready, result: Result, prefix: str) -> TunedNetwork:
+def _saved(bench: Workbench, job: PreparedTraining, result: Result, prefix: str) -> TunedNetwork:
     """Write the `keras.Model`, and describe it as a trunk and a head."""
     trunk, model = bench.trunk(job.recipe.backbone)
     made = plain_model.finish(job.network, model, trunk.spec, temperature=result.temperature)
@@ -273,7 +277,7 @@ def _saved(bench: Workbench, job: Ready, result: Result, prefix: str) -> TunedNe
     )
 
 
-def _spec(of: BackboneSpec, prefix: str, made: plain_model.Finished) -> BackboneSpec:
+def _spec(of: BackboneSpec, prefix: str, made: plain_model.PlainModel) -> BackboneSpec:
     digest = hashlib.sha256()
     for weight in made.trunk.weights:
         digest.update(np.ascontiguousarray(weight.numpy()).tobytes())
@@ -281,7 +285,7 @@ def _spec(of: BackboneSpec, prefix: str, made: plain_model.Finished) -> Backbone
         of,
         name=prefix + of.name,
         revision=f"{of.revision}-{digest.hexdigest()[:16]}",
-        depths=(Depth(name="features", dim=int(made.weights.shape[0])),),
+        depths=(FeatureLevel(name="features", dim=int(made.weights.shape[0])),),
         params=int(made.trunk.count_params()),
         flops=int(flops.flops(made.trunk)),
         pretrained_on="nothing: random weights" if prefix == SCRATCH else f"{of.pretrained_on}; then tuned",

@@ -25,18 +25,18 @@ from headstart.core.recipe import Recipe
 from headstart.core.run.context import Context
 from headstart.core.storage import serialization
 from headstart.core.types import (
-    Adapted,
     Dataset,
     Embeddings,
+    FineTuningResult,
+    FitResult,
     Ranking,
     Splits,
     TrainingLog,
     TunedNetwork,
-    Tuning,
 )
 from headstart.finetuning import final_training, nested_search, random_init_control, starting_points
 from headstart.finetuning.search import augmentation_choice, diagnosis, recipe_memory, search_space, trial_comparison
-from headstart.finetuning.search.recipe_search import BASELINE, TRAINING, Attempt, Search
+from headstart.finetuning.search.recipe_search import BASELINE, TRAINING, RecipeTrial, Search
 from headstart.finetuning.search.time_budget import TRYING, clock
 from headstart.finetuning.search.training_setup import WORK, Workbench
 from headstart.finetuning.tracking import epoch_tracking
@@ -46,15 +46,15 @@ from headstart.statistics.paired_selection import Pick
 MOST = 200  # trials, whatever the budget
 
 
-def run(
+def fine_tune(
     data: Dataset,
     splits: Splits,
     ranking: Ranking,
     embeddings: tuple[Embeddings, ...],
-    probe: Adapted,
+    probe: FitResult,
     *,
     ctx: Context,
-) -> Tuning | None:
+) -> FineTuningResult | None:
     """Search recipes, judge them against the probe, train the winner; or read what an earlier process made.
 
     Args:
@@ -80,7 +80,7 @@ def run(
         return None
     embeddings = kept
     started = time.monotonic()
-    tuning = serialization.stored(Tuning, ctx.folder("adapt"), "tuning")
+    tuning = serialization.stored(FineTuningResult, ctx.folder("adapt"), "tuning")
     if tuning is None or not _whole(tuning, ctx):
         with epoch_tracking.opened(ctx, data.class_names, ctx.folder("adapt") / WORK) as followed:
             tuning = _made(data, splits, ranking, embeddings, probe, ctx, followed)
@@ -90,11 +90,13 @@ def run(
         if tuning.network is not None and not ctx.job.recipe:
             recipe_memory.remember(ctx.store, data.digest, tuning.network.recipe)
         shutil.rmtree(work, ignore_errors=True)
-    ctx.say.line("adapt", f"{tuning.why}; {len(tuning.trials)} recipes tried, {duration(time.monotonic() - started)}")
+    ctx.console.line(
+        "adapt", f"{tuning.why}; {len(tuning.trials)} recipes tried, {duration(time.monotonic() - started)}"
+    )
     return tuning
 
 
-def _whole(tuning: Tuning, ctx: Context) -> bool:
+def _whole(tuning: FineTuningResult, ctx: Context) -> bool:
     """Whether the networks are there too."""
     made = (tuning.network, tuning.scratch)
     return all((ctx.run.path / network.file).is_file() for network in made if network is not None)
@@ -105,10 +107,10 @@ def _made(
     splits: Splits,
     ranking: Ranking,
     embeddings: tuple[Embeddings, ...],
-    probe: Adapted,
+    probe: FitResult,
     ctx: Context,
-    followed: epoch_tracking.Follow | None,
-) -> Tuning:
+    followed: epoch_tracking.EpochTracker | None,
+) -> FineTuningResult:
     on = head_selection.ring(data, splits, ctx)
     given = recipes.parse(ctx.job.recipe)
     found = _bases(given, ranking, embeddings, on)
@@ -129,8 +131,8 @@ def _made(
 
 
 def _bases(
-    given: dict[str, Any], ranking: Ranking, embeddings: Sequence[Embeddings], on: head_selection.Ring
-) -> list[starting_points.Base]:
+    given: dict[str, Any], ranking: Ranking, embeddings: Sequence[Embeddings], on: head_selection.HeadCvProblem
+) -> list[starting_points.StartingPoint]:
     wanted, depths = str(given.get("backbone", "")), tuple(given.get("depths", ()))
     among = [e for e in embeddings if not wanted or f":{e.spec.name}".endswith(f":{wanted}")]
     if not among:
@@ -151,7 +153,9 @@ def _queue(bench: Workbench, given: dict[str, Any], ctx: Context) -> list[tuple[
     if given:
         return [("given", _given(bench, given, ctx))]
     earlier = "the best recipes of earlier runs on the same pictures"
-    kept = ctx.decide("adapt/remembered", lambda: recipe_memory.remembered(ctx.store, bench.data.digest), earlier)
+    kept = ctx.record_decision(
+        "adapt/remembered", lambda: recipe_memory.remembered(ctx.store, bench.data.digest), earlier
+    )
     again = [recipes.make({**one, **bench.shared}) for one in kept if ctx.job.strategy in ("auto", one["strategy"])]
     return [("prior", one) for one in (*filter(bench.knows, again), *_priors(bench, ctx))]
 
@@ -204,7 +208,7 @@ def _require_room(search: Search, ctx: Context) -> None:
     search.queue.clear()
 
 
-def _finished(bench: Workbench, search: Search, best: Sequence[Attempt], ctx: Context) -> Tuning:
+def _finished(bench: Workbench, search: Search, best: Sequence[RecipeTrial], ctx: Context) -> FineTuningResult:
     """Decide, train on all pictures, and gather what is to be told."""
     if not best:
         return _without(bench, search)
@@ -213,7 +217,7 @@ def _finished(bench: Workbench, search: Search, best: Sequence[Attempt], ctx: Co
     network, logs = _network(bench, search, order)
     scratch, baseline = random_init_control.from_random(bench, search, network)
     assert chosen.judged is not None
-    return Tuning(
+    return FineTuningResult(
         trials=tuple(trial_comparison.trial(bench, a, found, chosen) for a in search.attempts),
         logs=(*(run.log for a in search.attempts for run in a.runs), *logs, *baseline),
         outcomes=tuple(d.outcome for d in diagnosis.diagnoses(bench, chosen.runs)),
@@ -228,7 +232,7 @@ def _finished(bench: Workbench, search: Search, best: Sequence[Attempt], ctx: Co
     )
 
 
-def _network(bench: Workbench, search: Search, order: Sequence[Attempt]) -> tuple[TunedNetwork, list[TrainingLog]]:
+def _network(bench: Workbench, search: Search, order: Sequence[RecipeTrial]) -> tuple[TunedNetwork, list[TrainingLog]]:
     """The winner on all pictures; when Ctrl-C ends its training, as its first fold left it."""
     made = None
     if not search.stopped(TRAINING):
@@ -242,12 +246,12 @@ def _network(bench: Workbench, search: Search, order: Sequence[Attempt]) -> tupl
     ] if made else []
 
 
-def _without(bench: Workbench, search: Search) -> Tuning:
+def _without(bench: Workbench, search: Search) -> FineTuningResult:
     nothing = np.empty((0, bench.on.n_classes), np.float32)
     nothing_done = "interrupted before a recipe was judged" if search.interrupted else "no recipe could be trained"
     told = bench.left_out or [a.why for a in search.attempts if a.why] or [nothing_done]
     ran = [a.runs for a in search.attempts if a.runs]
-    return Tuning(
+    return FineTuningResult(
         trials=tuple(trial_comparison.trial(bench, a, None, None) for a in search.attempts),
         logs=tuple(run.log for a in search.attempts for run in a.runs),
         outcomes=tuple(d.outcome for d in diagnosis.diagnoses(bench, ran[-1])) if ran else (),
@@ -262,7 +266,7 @@ def _without(bench: Workbench, search: Search) -> Tuning:
     )
 
 
-def _why(found: Pick, chosen: Attempt, taken: bool, ctx: Context) -> str:
+def _why(found: Pick, chosen: RecipeTrial, taken: bool, ctx: Context) -> str:
     if taken and found.winner == trial_comparison.PROBE:
         told = f"fine-tuned as `--strategy {ctx.job.strategy}` asks, though the frozen probe is as good or better"
         return f"{told}: {found.why}"

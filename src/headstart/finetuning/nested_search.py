@@ -20,7 +20,7 @@ from headstart.core.types import Embeddings, Ranking, Score
 from headstart.features.embeddings import places
 from headstart.finetuning import final_training, starting_points
 from headstart.finetuning.search import trial_comparison
-from headstart.finetuning.search.recipe_search import Attempt, Search
+from headstart.finetuning.search.recipe_search import RecipeTrial, Search
 from headstart.finetuning.search.training_setup import Workbench
 from headstart.finetuning.training import trainer
 from headstart.heads.prediction import softmax
@@ -59,7 +59,7 @@ def nested(bench: Workbench, search: Search, ranking: Ranking, embeddings: Seque
     clusters = np.asarray(bench.splits.clusters)[rows]
     made = metrics.scores(y, p, split="cv", class_names=bench.data.class_names, clusters=clusters, seed=bench.on.seed)
     told = ", ".join(f"{s.name.replace('_', ' ')} {s.value:.3f} [{s.low:.3f}, {s.high:.3f}]" for s in made[:2])
-    bench.ctx.say.line("adapt", f"nested cross-validation of the search: {told} (n = {len(rows):,})")
+    bench.ctx.console.line("adapt", f"nested cross-validation of the search: {told} (n = {len(rows):,})")
     return made
 
 
@@ -93,7 +93,7 @@ def _outer(bench: Workbench, search: Search, ranking: Ranking, embeddings: Seque
     return made
 
 
-def _answers(bench: Workbench, inner: Workbench, best: Sequence[Attempt], held: np.ndarray) -> np.ndarray:
+def _answers(bench: Workbench, inner: Workbench, best: Sequence[RecipeTrial], held: np.ndarray) -> np.ndarray:
     """(M, C) of the winner trained on all the inner pictures, or of the probe, which was cross-validated by these."""
     _, chosen, taken = trial_comparison.settled(inner, best) if best else (None, None, False)
     if chosen is None or not taken:

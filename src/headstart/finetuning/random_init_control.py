@@ -38,10 +38,10 @@ def from_random(bench: Workbench, search: Search, tuned: TunedNetwork) -> tuple[
 
     try:
         told = "epochs of the same network from random weights; 0 when there is no time"
-        if not search.stopped(BASELINE) and (given := bench.ctx.decide("adapt/from_random", epochs, told)):
+        if not search.stopped(BASELINE) and (given := bench.ctx.record_decision("adapt/from_random", epochs, told)):
             about = "" if bench.explicit else f", about {duration(given * epoch_flops / price.pace(recipe))}"
             line = f"to tell what pre-training is worth, the same network from random weights: {given} epochs{about}"
-            bench.ctx.say.line("adapt", line)
+            bench.ctx.console.line("adapt", line)
             made, log = final_training.from_random(bench, tuned, given, positions)
             return made, [log]
     except KeyboardInterrupt:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from headstart.backbones import loading
-from headstart.backbones.loading import Trunk
+from headstart.backbones.loading import ResolvedBackbone
 from headstart.core import extras
 from headstart.core import recipe as recipes
 from headstart.core.errors import NoOpError, SetupError, UsageError, nearest
@@ -63,15 +63,15 @@ def going_on(survivors: tuple[str, ...], candidates: Sequence[str], *, ctx: Cont
     if not fit or (set(fit) & set(survivors) if ctx.job.recipe else fit[0] in survivors):
         return survivors
     why = "the recipe asks for it" if ctx.job.recipe else "the cheapest to fine-tune"
-    ctx.say.line("screen", f"{fit[0]} goes on too: {why}")
+    ctx.console.line("screen", f"{fit[0]} goes on too: {why}")
     return (*survivors, fit[0])
 
 
-def _has(one: Trunk, depths: Sequence[str]) -> bool:
+def _has(one: ResolvedBackbone, depths: Sequence[str]) -> bool:
     return set(depths) <= {depth.name for depth in one.spec.depths}
 
 
-def _require_fitting(given: dict[str, Any], found: Sequence[Trunk]) -> None:
+def _require_fitting(given: dict[str, Any], found: Sequence[ResolvedBackbone]) -> None:
     among = _named(str(given.get("backbone", "")), found)
     depths = tuple(given.get("depths", ()))
     fit = [one for one in among if _has(one, depths)]
@@ -84,7 +84,7 @@ def _require_fitting(given: dict[str, Any], found: Sequence[Trunk]) -> None:
         raise UsageError(told, where="--recipe", hint="part=all trains all of them")
 
 
-def _named(wanted: str, found: Sequence[Trunk]) -> list[Trunk]:
+def _named(wanted: str, found: Sequence[ResolvedBackbone]) -> list[ResolvedBackbone]:
     """Those that the recipe's backbone names."""
     among = [one for one in found if recipes.meant(wanted, one.name)]
     if among:
@@ -97,7 +97,7 @@ def _named(wanted: str, found: Sequence[Trunk]) -> list[Trunk]:
     raise UsageError(f"the recipe wants backbone `{wanted}`, which is not measured", where="--recipe", hint=hint)
 
 
-def _no_depths(depths: Sequence[str], among: Sequence[Trunk]) -> UsageError:
+def _no_depths(depths: Sequence[str], among: Sequence[ResolvedBackbone]) -> UsageError:
     every = list(dict.fromkeys(depth.name for one in among for depth in one.spec.depths))
     unknown = [name for name in depths if name not in every]
     wrong = unknown[0] if unknown else "+".join(depths)
@@ -108,7 +108,7 @@ def _no_depths(depths: Sequence[str], among: Sequence[Trunk]) -> UsageError:
     return UsageError(told, where="--recipe", hint=hint)
 
 
-def _below(depths: Sequence[str], one: Trunk) -> int:
+def _below(depths: Sequence[str], one: ResolvedBackbone) -> int:
     """Blocks up to the deepest depth that is read; some trunks have one less, where a depth is a lone pooling."""
     names = [depth.name for depth in one.spec.depths]
     return 1 + max(map(names.index, depths)) if depths else len(names)

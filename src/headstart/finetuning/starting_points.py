@@ -22,7 +22,7 @@ from headstart.finetuning.network.trainable_network import Start
 from headstart.heads import cross_validation, design_matrix
 from headstart.selection import successive_halving
 from headstart.selection.forecast import prior
-from headstart.selection.probe.head_selection import Ring
+from headstart.selection.probe.head_selection import HeadCvProblem
 from headstart.selection.probe.learning_curve import resized
 from headstart.selection.successive_halving import Finalist, Option
 
@@ -32,7 +32,7 @@ FARTHEST = 30.0  # in logits: a probability of 1e-13
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Base:
+class StartingPoint:
     """A backbone, the depths its head reads, and how that head did.
 
     Attributes:
@@ -55,7 +55,9 @@ class Base:
         return tuple(f.depth for f in self.features)
 
 
-def bases(ranking: Ranking, embeddings: Sequence[Embeddings], on: Ring, wanted: Sequence[str] = ()) -> list[Base]:
+def bases(
+    ranking: Ranking, embeddings: Sequence[Embeddings], on: HeadCvProblem, wanted: Sequence[str] = ()
+) -> list[StartingPoint]:
     """The logistic heads to start from: of each backbone that on its best single depth, and the best of all.
 
     A network that trains does best when it reads the one depth whose features were best (docs/adapt.md has figures);
@@ -80,7 +82,7 @@ def bases(ranking: Ranking, embeddings: Sequence[Embeddings], on: Ring, wanted: 
 
 
 def starts(
-    ranking: Ranking, found: Sequence[Base], embeddings: Sequence[Embeddings], data: Dataset, ctx: Context
+    ranking: Ranking, found: Sequence[StartingPoint], embeddings: Sequence[Embeddings], data: Dataset, ctx: Context
 ) -> tuple[Finalist, ...]:
     """The backbones that networks start from: the best by probe, the best by prior, and the cheapest to train.
 
@@ -101,7 +103,7 @@ def starts(
     made = successive_halving.finalists(options, losses, fewest=STARTS, most=STARTS)
     if not ctx.job.recipe and len(specs) > 1:
         told = ", ".join(f"{one.name} ({one.why})" for one in made)
-        ctx.say.line("adapt", f"fine-tuning starts from {told}; the cheaper first, so that something is there soon")
+        ctx.console.line("adapt", f"fine-tuning starts from {told}; the cheaper first, so that something is there soon")
     return made
 
 
@@ -118,7 +120,7 @@ def trainable(embeddings: tuple[Embeddings, ...], ctx: Context) -> tuple[Embeddi
             f"nothing can be fine-tuned: {'; '.join(frozen.values())}", hint="--strategy probe takes it frozen"
         )
     for name, why in frozen.items():
-        ctx.say.line("adapt", f"{name} is not fine-tuned: it {why.partition('` ')[2]}")
+        ctx.console.line("adapt", f"{name} is not fine-tuned: it {why.partition('` ')[2]}")
     return tuple(e for e in embeddings if e.spec.name not in frozen)
 
 
@@ -133,15 +135,17 @@ def _sets(each: Embeddings, ranking: Ranking, wanted: Sequence[str]) -> list[tup
     return [s for s in dict.fromkeys((best, tuple(depths[:-1]), tuple(depths))) if s]
 
 
-def _judged(features: tuple[Feature, ...], embeddings: Sequence[Embeddings], on: Ring) -> Base:
+def _judged(features: tuple[Feature, ...], embeddings: Sequence[Embeddings], on: HeadCvProblem) -> StartingPoint:
     x = columns(embeddings, features, on.rows)
     made = cross_validation.tuned(registry.load("heads", HEAD), x, on.y, on.folds[:1], metric=on.metric, **on.shared)
     loss = float(np.nanmean(made.losses))
     backbone = features[0].backbone
-    return Base(backbone=backbone, features=features, params=made.params, pictures=len(on.rows), loss=loss)
+    return StartingPoint(backbone=backbone, features=features, params=made.params, pictures=len(on.rows), loss=loss)
 
 
-def fitted(base: Base, embeddings: Sequence[Embeddings], rows: np.ndarray, y: np.ndarray, on: Ring) -> Start:
+def fitted(
+    base: StartingPoint, embeddings: Sequence[Embeddings], rows: np.ndarray, y: np.ndarray, on: HeadCvProblem
+) -> Start:
     """The base's head fitted on some pictures, as what a network starts from.
 
     Args:

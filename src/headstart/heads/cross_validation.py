@@ -28,7 +28,7 @@ PATIENCE = 1  # settings without gain after which a search ends
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Tuned:
+class TunedSetting:
     """A head's best setting.
 
     Attributes:
@@ -176,7 +176,7 @@ def tuned(
     class_weight: np.ndarray | None = None,
     seed: int = 0,
     grid: Sequence[Mapping[str, Any]] | None = None,
-) -> Tuned:
+) -> TunedSetting:
     """Search the grid on the first repeat; the other repeats are of the winner alone.
 
     The search goes from the strongest to the weakest regularisation, in step on all folds, and ends when `PATIENCE`
@@ -199,7 +199,7 @@ def tuned(
     first, searched = _search(head, x, y, folds[0], grid, metric, shared)
     best = int(np.argmin(searched))
     held = first[best][None]
-    found = Tuned(params=grid[best], held_out=held, losses=losses(metric, y, held), searched=searched)
+    found = TunedSetting(params=grid[best], held_out=held, losses=losses(metric, y, held), searched=searched)
     return repeated(found, head, x, y, folds[1:], metric=metric, **shared) if len(folds) > 1 else found
 
 
@@ -235,7 +235,7 @@ def _search(
 
 
 def repeated(
-    first: Tuned,
+    first: TunedSetting,
     head: Head,
     x: np.ndarray,
     y: np.ndarray,
@@ -245,7 +245,7 @@ def repeated(
     metric: str = "log_loss",
     class_weight: np.ndarray | None = None,
     seed: int = 0,
-) -> Tuned:
+) -> TunedSetting:
     """The same setting on more repeats.
 
     Args:
@@ -262,7 +262,7 @@ def repeated(
     shared: dict[str, Any] = {"n_classes": n_classes, "class_weight": class_weight, "seed": seed}
     added = held_out(head, x, y, folds, grid=[first.params], **shared)[0]
     held = np.concatenate([first.held_out, added])
-    return Tuned(params=first.params, held_out=held, losses=losses(metric, y, held), searched=first.searched)
+    return TunedSetting(params=first.params, held_out=held, losses=losses(metric, y, held), searched=first.searched)
 
 
 def balanced(y: np.ndarray, n_classes: int) -> np.ndarray:

@@ -43,7 +43,7 @@ def nested(
     *,
     n_classes: int,
     metric: str = "log_loss",
-    choose: Callable[[Sequence[Candidate], Sequence[cross_validation.Tuned]], int] | None = None,
+    choose: Callable[[Sequence[Candidate], Sequence[cross_validation.TunedSetting]], int] | None = None,
     class_weight: np.ndarray | None = None,
     seed: int = 0,
 ) -> tuple[np.ndarray, tuple[str, ...]]:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from headstart.core.console import Say, size
+from headstart.core.console import Console, size
 from headstart.core.errors import SetupError
 from headstart.core.settings import threads
 from headstart.core.storage.cache import Store
@@ -28,7 +28,7 @@ _BATCH = 64
 _FILE = "pictures.npy"
 
 
-def load(data: Dataset, rows: np.ndarray, spec: InputSpec, *, store: Store, say: Say) -> np.ndarray:
+def load(data: Dataset, rows: np.ndarray, spec: InputSpec, *, store: Store, console: Console) -> np.ndarray:
     """Decode rows of a data set.
 
     Args:
@@ -36,7 +36,7 @@ def load(data: Dataset, rows: np.ndarray, spec: InputSpec, *, store: Store, say:
         rows: (M,) positions in `data.uris`.
         spec: Size, resize and interpolation.
         store: Keeps what is too large for memory; the entry has kind `pictures`.
-        say: Told how far it is.
+        console: Told how far it is.
 
     Returns:
         (M, size_px, size_px, 3) uint8, not to be written to.
@@ -50,7 +50,7 @@ def load(data: Dataset, rows: np.ndarray, spec: InputSpec, *, store: Store, say:
     if math.prod(shape) <= IN_MEMORY:
         made = np.empty(shape, np.uint8)
         at = 0
-        for part in _decoded(data, rows, spec, say):
+        for part in _decoded(data, rows, spec, console):
             made[at : at + len(part)] = part
             at += len(part)
         made.flags.writeable = False
@@ -61,18 +61,18 @@ def load(data: Dataset, rows: np.ndarray, spec: InputSpec, *, store: Store, say:
         header = {"descr": "|u1", "fortran_order": False, "shape": shape}
         with disk_errors(folder), (folder / _FILE).open("wb") as out:  # written, not mapped: a full disk is an error
             np.lib.format.write_array_header_1_0(out, header)
-            for part in _decoded(data, rows, spec, say):
+            for part in _decoded(data, rows, spec, console):
                 out.write(part.data)
 
     key = {"pixels": preprocessing.revision(), "input": spec, "pictures": [data.digests[row] for row in rows.tolist()]}
     return np.asarray(np.load(store.make("pictures", key, write) / _FILE, mmap_mode="r"))
 
 
-def _decoded(data: Dataset, rows: np.ndarray, spec: InputSpec, say: Say) -> Iterator[np.ndarray]:
+def _decoded(data: Dataset, rows: np.ndarray, spec: InputSpec, console: Console) -> Iterator[np.ndarray]:
     found = preprocessing.batches(
         data.root, data.uris, rows, spec, batch=_BATCH, threads=threads(), digests=data.digests
     )
-    with say.progress("decode", len(rows)) as progress:
+    with console.progress("decode", len(rows)) as progress:
         for done, part in found:
             yield part
             progress.add(len(done))

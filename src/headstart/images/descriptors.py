@@ -23,7 +23,7 @@ _HASH_SIDE = 32
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Inspected:
+class ImageDescriptors:
     """Facts of one picture.
 
     Attributes:
@@ -51,7 +51,7 @@ class Inspected:
         return "; ".join(parts + ([f"first of {self.frames} frames"] if self.frames > 1 else []))
 
 
-def inspect(content: bytes) -> Inspected:
+def inspect(content: bytes) -> ImageDescriptors:
     """Facts of a picture from the bytes of its file.
 
     Raises:
@@ -63,7 +63,7 @@ def inspect(content: bytes) -> Inspected:
     small = picture.upright(image.reduce(factor) if factor > 1 else image)
     width, height = picture.size[::-1] if picture.orientation() >= 5 else picture.size
     grey = small.convert("L")
-    return Inspected(
+    return ImageDescriptors(
         width_px=width,
         height_px=height,
         phash=perceptual_hash(grey),
@@ -108,17 +108,17 @@ def cache_key() -> str:
     return hashlib.sha256(f"facts {REVISION} pillow {PIL.__version__}".encode()).hexdigest()
 
 
-def to_row(facts: Inspected) -> np.ndarray:
+def to_row(facts: ImageDescriptors) -> np.ndarray:
     """Facts as (ROW_WIDTH,) float32; integers in parts of 16 bits, which float32 holds exactly."""
     parts = [facts.phash >> shift & 0xFFFF for shift in (48, 32, 16, 0)]
     numbers = [facts.width_px, facts.height_px, facts.grey_std, facts.frames, facts.notes]
     return np.concatenate([facts.histogram, np.array(parts + numbers, dtype=np.float32)])
 
 
-def from_row(row: np.ndarray) -> Inspected:
+def from_row(row: np.ndarray) -> ImageDescriptors:
     """The facts that `to_row` wrote."""
     p3, p2, p1, p0, width, height, grey_std, frames, notes = row[BINS:].tolist()
-    return Inspected(
+    return ImageDescriptors(
         width_px=int(width),
         height_px=int(height),
         phash=int(p3) << 48 | int(p2) << 32 | int(p1) << 16 | int(p0),

@@ -38,7 +38,7 @@ class PictureError(Exception):
     """A file that cannot be used as a picture.
 
     Attributes:
-        reason: One of the words of `headstart.core.types.Excused.reason`.
+        reason: One of the words of `headstart.core.types.SkippedFile.reason`.
         detail: One sentence.
     """
 

@@ -24,13 +24,12 @@ from headstart.core.errors import DataError
 from headstart.core.storage.files import show
 from headstart.core.types import InputSpec
 from headstart.images.codecs import MAX_BYTES, MAX_PIXELS, Picture
-from headstart.images.descriptors import Inspected, inspect
+from headstart.images.descriptors import inspect
 from headstart.images.file_formats import HEAD_BYTES, PictureError, sniff
 
 __all__ = [
     "MAX_BYTES",
     "MAX_PIXELS",
-    "Inspected",
     "PictureError",
     "batches",
     "decode",

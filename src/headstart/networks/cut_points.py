@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from headstart.core.errors import DataError, UsageError, nearest
-from headstart.core.types import Depth
+from headstart.core.types import FeatureLevel
 
 LAST = "last"
 _MOST = 3  # maps that are taken unasked
@@ -64,9 +64,9 @@ class Cut:
     side: int
 
     @property
-    def depth(self) -> Depth:
+    def depth(self) -> FeatureLevel:
         """As a spec names it."""
-        return Depth(name=self.name, dim=self.dim)
+        return FeatureLevel(name=self.name, dim=self.dim)
 
 
 def choose(nodes: Sequence[Node], outputs: Mapping[str, int], wanted: Sequence[str] = ()) -> tuple[Cut, ...]:

@@ -12,7 +12,7 @@ from headstart.core.storage.files import show
 if TYPE_CHECKING:
     from markupsafe import Markup
 
-    from headstart.core.types import Adapted
+    from headstart.core.types import FitResult
 
 LABELS = {
     "accuracy": "accuracy",
@@ -127,7 +127,7 @@ SPLIT_NOTES = {
 }
 
 
-def judged_on(split: str, adapted: Adapted | None) -> str:
+def judged_on(split: str, adapted: FitResult | None) -> str:
     """What single answers were judged on: nested cross-validation has scores alone, so beside it they are plain."""
     plain = "plain " if split == "cv" and adapted is not None and adapted.nested else ""
     return plain + SPLITS.get(split, split)

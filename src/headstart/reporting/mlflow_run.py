@@ -16,14 +16,14 @@ from pathlib import Path
 from headstart.core import redaction
 from headstart.core.run.context import Context
 from headstart.core.storage import model_manifest, serialization
-from headstart.core.types import Adapted, Dataset, Evaluation, Score
+from headstart.core.types import Dataset, Evaluation, FitResult, Score
 from headstart.finetuning.tracking import trackers
 from headstart.runtime import mlflow_model
 
 FILES = ("README.md", "report.html", "evaluate/scores.csv", "evaluate/predictions.csv")
 
 
-def run(*, ctx: Context) -> None:
+def log_to_mlflow(*, ctx: Context) -> None:
     """Tell MLflow what the run came to.
 
     Args:
@@ -35,7 +35,7 @@ def run(*, ctx: Context) -> None:
     """
     data, adapted = (
         serialization.of_run(Dataset, ctx.run.path, "read"),
-        serialization.of_run(Adapted, ctx.run.path, "adapt"),
+        serialization.of_run(FitResult, ctx.run.path, "adapt"),
     )
     evaluation, model = (
         serialization.of_run(Evaluation, ctx.run.path, "evaluate"),
@@ -58,10 +58,10 @@ def run(*, ctx: Context) -> None:
             follow.result(told)
     finally:
         follow.close()
-    ctx.say.line("track", "MLflow has the scores, the card, the report and the model")
+    ctx.console.line("track", "MLflow has the scores, the card, the report and the model")
 
 
-def _params(adapted: Adapted, ctx: Context) -> Iterator[tuple[str, str]]:
+def _params(adapted: FitResult, ctx: Context) -> Iterator[tuple[str, str]]:
     """What was asked for, but no path of the machine, and what was chosen."""
     for option in dataclasses.fields(ctx.job):
         if option.name != "data":

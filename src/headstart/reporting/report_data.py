@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING, Any
 
 from headstart.core.job import Job
 from headstart.core.types import (
-    Adapted,
     Audit,
     Dataset,
-    Doubted,
     Evaluation,
     Explained,
     Exported,
+    FitResult,
     Forecasts,
     Ranking,
     Splits,
     TimeForecast,
+    UncertaintyReport,
 )
 
 if TYPE_CHECKING:
@@ -85,10 +85,10 @@ class ReportInput:
     splits: Splits | None = None
     backbones: tuple[BackboneFacts, ...] = ()
     ranking: Ranking | None = None
-    adapted: Adapted | None = None
+    adapted: FitResult | None = None
     evaluation: Evaluation | None = None
     exported: Exported | None = None
-    doubted: Doubted | None = None
+    doubted: UncertaintyReport | None = None
     explained: Explained | None = None
     overlays: Mapping[str, bytes] = field(default_factory=dict)
     forecasts: Forecasts | None = None

@@ -15,16 +15,16 @@ from headstart.core.run.context import Context
 from headstart.core.storage import serialization
 from headstart.core.storage.files import read_json, write_json
 from headstart.core.types import (
-    Adapted,
     Audit,
     Dataset,
-    Doubted,
     Evaluation,
     Explained,
     Exported,
+    FitResult,
     Forecasts,
     Ranking,
     Splits,
+    UncertaintyReport,
 )
 from headstart.reporting.report_data import BackboneFacts, ReportInput
 from headstart.selection.forecast.forecast_model import STEPS, timed
@@ -59,10 +59,10 @@ def gather(ctx: Context, *, computed_now: bool = False) -> ReportInput:
         splits=splits,
         backbones=_backbones(ranking, timings),
         ranking=ranking,
-        adapted=_value(Adapted, "adapt", ctx),
+        adapted=_value(FitResult, "adapt", ctx),
         evaluation=_value(Evaluation, "evaluate", ctx),
         exported=_value(Exported, "export", ctx),
-        doubted=_value(Doubted, "doubt", ctx),
+        doubted=_value(UncertaintyReport, "doubt", ctx),
         explained=_value(Explained, "explain", ctx),
         overlays=_overlays(ctx),
         forecasts=_value(Forecasts, "forecast", ctx),

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 _HERE = Path(__file__).resolve().parent / "templates"
 
 
-def run(findings: ReportInput | None = None, *, ctx: Context, computed_now: bool = False) -> Path:
+def write_report(findings: ReportInput | None = None, *, ctx: Context, computed_now: bool = False) -> Path:
     """Write `<run>/report.html`.
 
     Args:
@@ -54,7 +54,7 @@ def run(findings: ReportInput | None = None, *, ctx: Context, computed_now: bool
     path = ctx.run.path / "report.html"
     page = render(findings or gather(ctx, computed_now=computed_now))
     write_text(path, page)
-    ctx.say.line("report", f"{path.as_posix()}, {size(path.stat().st_size)}")
+    ctx.console.line("report", f"{path.as_posix()}, {size(path.stat().st_size)}")
     return path
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from headstart.core.run.folder import RunDir
+from headstart.core.run.folder import RunFolder
 from headstart.core.settings import threads
 from headstart.core.storage import model_manifest as manifest
 from headstart.core.storage.model_manifest import Manifest, TrunkEntry
@@ -23,7 +23,7 @@ from headstart.heads import saved_head as answer
 from headstart.networks.openvino_engine import BATCH, Engine
 from headstart.runtime.inputs.decoded_batches import Chunk, Content, Source, chunks
 from headstart.uncertainty import ood_detection, selective_prediction
-from headstart.uncertainty.selective_prediction import Doubts
+from headstart.uncertainty.selective_prediction import PredictionUncertainty
 from headstart.uncertainty.temperature import tempered
 
 
@@ -121,7 +121,7 @@ class Model:
         found = answer.probabilities(self.manifest.head.kind, self.arrays, self.columns(chunk))
         return tempered(found, self.manifest.calibration.temperature)
 
-    def doubts(self, chunk: Chunk, probabilities: np.ndarray) -> Doubts | None:
+    def doubts(self, chunk: Chunk, probabilities: np.ndarray) -> PredictionUncertainty | None:
         """What is plausible and what is strange in a chunk with features; None for a model that knows no doubt.
 
         Args:
@@ -146,7 +146,9 @@ class Model:
                 made.append(self._answer(str(file), found[at], int(answers[at]), doubts, at))
         return made
 
-    def _answer(self, uri: str, p: np.ndarray, answer: int, doubts: Doubts | None, at: int) -> Prediction:
+    def _answer(
+        self, uri: str, p: np.ndarray, answer: int, doubts: PredictionUncertainty | None, at: int
+    ) -> Prediction:
         name, each = self.class_names[answer], dict(zip(self.class_names, p.tolist(), strict=True))
         entry = self.manifest.doubt
         if doubts is None or entry is None:
@@ -193,6 +195,6 @@ def load(folder: str | Path, *, declines: bool = True) -> Model:
     """
     path = Path(folder)
     if (path / "format.json").is_file():
-        RunDir(path).check()
+        RunFolder(path).check()
         path = path / "model"
     return Model(path, manifest.read(path), declines=declines)

@@ -20,8 +20,8 @@ from headstart.features.extraction_time import estimate, seconds
 from headstart.selection import limits
 
 if TYPE_CHECKING:
-    from headstart.backbones.loading import Trunk
-    from headstart.core.console import Say
+    from headstart.backbones.loading import ResolvedBackbone
+    from headstart.core.console import Console
     from headstart.core.job import Job
     from headstart.core.run.context import Context
     from headstart.core.types import Dataset
@@ -31,12 +31,12 @@ PART_WHEN_TUNING = 0.06  # the same where fine-tuning wants the budget
 _TOLD = 3  # backbones in the error that none is left
 
 
-def require_known(job: Job, say: Say | None = None, *, fetching: bool = False) -> None:
+def require_known(job: Job, console: Console | None = None, *, fetching: bool = False) -> None:
     """Refuse unknown names, the nearest in the hint, and named backbones that break a limit known beforehand.
 
     Args:
         job: The request.
-        say: Told of what is opened or fetched.
+        console: Told of what is opened or fetched.
         fetching: A backbone of which nothing is known before it is here may be fetched.
 
     Raises:
@@ -47,10 +47,10 @@ def require_known(job: Job, say: Say | None = None, *, fetching: bool = False) -
 
     for name in job.backbones:
         if name != "auto":
-            _require(loading.find_for("--backbones", name, fetching=fetching, say=say), job, {})
+            _require(loading.find_for("--backbones", name, fetching=fetching, console=console), job, {})
 
 
-def _require(named: Trunk, job: Job, latency_ms: Mapping[str, float]) -> None:
+def _require(named: ResolvedBackbone, job: Job, latency_ms: Mapping[str, float]) -> None:
     why = limits.broken((named.spec,), job, latency_ms)
     if why:
         hint = "leave it out of --backbones, or change the limit"
@@ -71,7 +71,7 @@ def names(ctx: Context, seen: int = 0, *, data: Dataset | None = None) -> tuple[
     """
     from headstart.backbones import loading
 
-    wanted: dict[str, Trunk] = {}
+    wanted: dict[str, ResolvedBackbone] = {}
     for one in (loading.find(name) for name in ctx.job.backbones if name != "auto"):
         _require(one, ctx.job, _known_ms([one], ctx))
         wanted[one.name] = one
@@ -91,7 +91,7 @@ def left_out(ctx: Context) -> dict[str, str]:
     return _barred(_reach(ctx), ctx)
 
 
-def _barred(every: Sequence[Trunk], ctx: Context) -> dict[str, str]:
+def _barred(every: Sequence[ResolvedBackbone], ctx: Context) -> dict[str, str]:
     if not limits.limited(ctx.job):
         return {}
     known_ms = _known_ms(every, ctx)
@@ -100,8 +100,12 @@ def _barred(every: Sequence[Trunk], ctx: Context) -> dict[str, str]:
 
 
 def _shortlist(
-    reach: Sequence[Trunk], named: Mapping[str, Trunk], ctx: Context, seen: int, data: Dataset | None
-) -> dict[str, Trunk]:
+    reach: Sequence[ResolvedBackbone],
+    named: Mapping[str, ResolvedBackbone],
+    ctx: Context,
+    seen: int,
+    data: Dataset | None,
+) -> dict[str, ResolvedBackbone]:
     """The most promising within reach, and those that were named; the clock has no say in what a recipe names."""
     from headstart.selection import successive_halving
     from headstart.selection.forecast import history, prior
@@ -148,10 +152,10 @@ def _say_left_out(out: Sequence[str], full: bool, ctx: Context) -> None:
         if full
         else f"{'its pass does' if one else 'their passes do'} not fit the budget"
     )
-    ctx.say.line("plan", f"{', '.join(out[:_TOLD])}{others} {'is' if one else 'are'} left out: {why}")
+    ctx.console.line("plan", f"{', '.join(out[:_TOLD])}{others} {'is' if one else 'are'} left out: {why}")
 
 
-def _reach(ctx: Context) -> list[Trunk]:
+def _reach(ctx: Context) -> list[ResolvedBackbone]:
     """The bundled backbones, and of other sources those whose weights are on this machine.
 
     The user's own, added files and trunks of earlier runs, must be asked for by name: they may have learnt from these
@@ -163,7 +167,7 @@ def _reach(ctx: Context) -> list[Trunk]:
     return [one for one in every if one.name.startswith("bundled:") or one.source.available(one.preset, ctx.store)]
 
 
-def _known_ms(of: Sequence[Trunk], ctx: Context) -> dict[str, float]:
+def _known_ms(of: Sequence[ResolvedBackbone], ctx: Context) -> dict[str, float]:
     """Latencies that were measured before, in this run or earlier; looked up only where a limit asks for them."""
     from headstart.backbones import latency
 
@@ -178,7 +182,7 @@ def _none_left(barred: Mapping[str, str]) -> UsageError:
     return UsageError(f"no backbone obeys the limits: {told}", hint="raise the limit, or name backbones that fit")
 
 
-def run(data: Dataset, *, ctx: Context, seen: int) -> tuple[str, ...]:
+def choose_candidates(data: Dataset, *, ctx: Context, seen: int) -> tuple[str, ...]:
     """The candidates, their weights at hand; of `auto`'s those whose passes the budget has room for.
 
     Args:
@@ -192,16 +196,18 @@ def run(data: Dataset, *, ctx: Context, seen: int) -> tuple[str, ...]:
         DataError: One of the user's own is another than when the run began.
     """
     if limits.limited(ctx.job):
-        barred = ctx.decide("limits", lambda: left_out(ctx), "backbones that break a limit of the job, as known so far")
+        barred = ctx.record_decision(
+            "limits", lambda: left_out(ctx), "backbones that break a limit of the job, as known so far"
+        )
         for name, how in barred.items():
-            ctx.say.line("plan", f"{name} is left out: {how}")
+            ctx.console.line("plan", f"{name} is left out: {how}")
     why = "the most promising backbones whose first passes fit the budget, and those that were named"
-    chosen = tuple(ctx.decide("shortlist", lambda: list(names(ctx, seen, data=data)), why))
+    chosen = tuple(ctx.record_decision("shortlist", lambda: list(names(ctx, seen, data=data)), why))
     expected = estimate(chosen, data, ctx)
     fetch = f", after fetching {size(expected.bytes)}" if expected.bytes else ""
     count = f"{len(chosen)} backbone{'s' if len(chosen) > 1 else ''}"
-    ctx.say.line("plan", f"{count}, at most {duration(expected.seconds)} of embedding{fetch}")
-    ready = ctx.decide("candidates", lambda: _fetched(chosen, ctx), "backbones whose weights could be had")
+    ctx.console.line("plan", f"{count}, at most {duration(expected.seconds)} of embedding{fetch}")
+    ready = ctx.record_decision("candidates", lambda: _fetched(chosen, ctx), "backbones whose weights could be had")
     _require_same(ready, ctx)
     _warn_of_known(ready, data, ctx)
     return _quick(tuple(ready), data, ctx)
@@ -214,7 +220,7 @@ def _require_same(ready: Sequence[str], ctx: Context) -> None:
     found = {one.name: one.spec.revision for one in map(loading.find, ready) if capabilities.own(one.source)}
     if not found:
         return
-    kept = ctx.decide("own_backbones", lambda: found, "a resumed run must see the same networks of one's own")
+    kept = ctx.record_decision("own_backbones", lambda: found, "a resumed run must see the same networks of one's own")
     changed = [name for name, revision in found.items() if kept.get(name) != revision]
     if changed:
         hint = "choose another folder with `--out`, or add the file again as it was"
@@ -230,7 +236,7 @@ def _warn_of_known(ready: Sequence[str], data: Dataset, ctx: Context) -> None:
         count = sum(digest in known for digest in data.digests)
         if count:
             share = f"{count:,} of these {len(data.uris):,} pictures"
-            ctx.say.warn(f"{one.name} learnt from {share}: all its scores here are too good")
+            ctx.console.warn(f"{one.name} learnt from {share}: all its scores here are too good")
 
 
 def _quick(ready: tuple[str, ...], data: Dataset, ctx: Context) -> tuple[str, ...]:
@@ -240,7 +246,7 @@ def _quick(ready: tuple[str, ...], data: Dataset, ctx: Context) -> tuple[str, ..
     if not ctx.job.max_latency:
         return ready
     why = "milliseconds of one picture through each trunk, as measured on this machine"
-    taken = ctx.decide(limits.LATENCIES, lambda: {name: _measured_ms(data, name, ctx) for name in ready}, why)
+    taken = ctx.record_decision(limits.LATENCIES, lambda: {name: _measured_ms(data, name, ctx) for name in ready}, why)
     named = {loading.find(name).name for name in ctx.job.backbones if name != "auto"}
     barred: dict[str, str] = {}
     for one in map(loading.find, ready):
@@ -248,7 +254,7 @@ def _quick(ready: tuple[str, ...], data: Dataset, ctx: Context) -> tuple[str, ..
             _require(one, ctx.job, taken)
         elif how := limits.broken((one.spec,), ctx.job, taken):
             barred[one.name] = how
-            ctx.say.line("plan", f"{one.name} is left out: {how}")
+            ctx.console.line("plan", f"{one.name} is left out: {how}")
     if len(barred) == len(ready):
         raise _none_left((ctx.run.decided("limits") or {}) | barred)
     return tuple(name for name in ready if name not in barred)
@@ -277,12 +283,12 @@ def _fetched(chosen: tuple[str, ...], ctx: Context) -> list[str]:
         one = loading.find(name)
         try:
             if one.seed is None or not one.source.available(one.preset, ctx.store):
-                one.source.pull(one.preset, ctx.store, ctx.say)
+                one.source.pull(one.preset, ctx.store, ctx.console)
             ready.append(name)
         except SetupError as err:
             if "auto" not in ctx.job.backbones:
                 raise
-            ctx.say.warn(f"{name} is left out: {err.what}")
+            ctx.console.warn(f"{name} is left out: {err.what}")
             problem = err
     if not ready and problem:
         raise problem

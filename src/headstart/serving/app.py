@@ -15,8 +15,8 @@ from starlette.responses import JSONResponse, Response
 
 from headstart import __version__
 from headstart.serving.http.access_log import request_id
-from headstart.serving.http.middleware import Guard, Keys, refusal
-from headstart.serving.inference.prediction_service import Desk
+from headstart.serving.http.middleware import AccessMiddleware, Keys, refusal
+from headstart.serving.inference.prediction_service import PredictionService
 from headstart.serving.request_limits import Refused
 from headstart.serving.routes import health, open_inference_v2, page, v1
 
@@ -24,7 +24,7 @@ _KEEP_S = 60  # seconds between two writings of what was counted
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Door:
+class ServiceApp:
     """Who may come in.
 
     Attributes:
@@ -36,7 +36,7 @@ class Door:
     hosts: tuple[str, ...]
 
 
-def application(desk: Desk, door: Door, *, watch_s: float = 2.0) -> Guard:
+def application(desk: PredictionService, door: ServiceApp, *, watch_s: float = 2.0) -> AccessMiddleware:
     """The prediction service.
 
     Args:
@@ -60,7 +60,9 @@ def application(desk: Desk, door: Door, *, watch_s: float = 2.0) -> Guard:
 
     routers = (v1.router(desk), open_inference_v2.router(desk), health.router(desk), page.router())
     made = put_together("headstart serve", routers, life)
-    return Guard(made, keys=door.keys, hosts=door.hosts, log=desk.log, metrics=desk.metrics, direct=v1.direct(desk))
+    return AccessMiddleware(
+        made, keys=door.keys, hosts=door.hosts, log=desk.log, metrics=desk.metrics, direct=v1.direct(desk)
+    )
 
 
 def put_together(title: str, routers: Iterable[APIRouter], life: Callable[[FastAPI], Any] | None = None) -> FastAPI:

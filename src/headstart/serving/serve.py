@@ -33,13 +33,13 @@ def serve(args: argparse.Namespace) -> None:
         preparing.start()
         desk = _desk(args, log, keyed=bool(keys))
         preparing.join()
-        from headstart.serving.app import Door, application
+        from headstart.serving.app import ServiceApp, application
         from headstart.serving.http.middleware import Keys
 
-        app = application(desk, Door(keys=Keys.of(keys), hosts=place.hosts))
+        app = application(desk, ServiceApp(keys=Keys.of(keys), hosts=place.hosts))
         log.adopt()
         told = f"serve    {server.address(listening)}  {', '.join(desk.shelf.models)}; Ctrl-C ends it"
-        server.run(app, listening, lambda: None if args.quiet else server.announce(told))
+        server.run_server(app, listening, lambda: None if args.quiet else server.announce(told))
 
 
 def _import_the_rest() -> None:
@@ -74,7 +74,7 @@ def _limits(args: argparse.Namespace) -> Any:
 def _desk(args: argparse.Namespace, log: Log, *, keyed: bool) -> Any:
     from headstart.runtime.usage_log import Usage
     from headstart.serving.inference.model_registry import named
-    from headstart.serving.inference.prediction_service import Desk
+    from headstart.serving.inference.prediction_service import PredictionService
 
     limits = _limits(args)
     shelf = server.shelf(named(args.runs), log, limits)
@@ -82,4 +82,4 @@ def _desk(args: argparse.Namespace, log: Log, *, keyed: bool) -> Any:
     if args.usage is not None:
         for served in shelf.models.values():
             Usage.of(served.model)  # a damaged reference is told before anyone asks
-    return Desk(shelf=shelf, limits=limits, load=shelf.load, metrics=shelf.metrics, log=log, keyed=keyed)
+    return PredictionService(shelf=shelf, limits=limits, load=shelf.load, metrics=shelf.metrics, log=log, keyed=keyed)

@@ -119,7 +119,7 @@ def address(made: socket.socket) -> str:
     return f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
 
-def run(app: Any, listening: socket.socket, ready: Callable[[], None]) -> None:
+def run_server(app: Any, listening: socket.socket, ready: Callable[[], None]) -> None:
     """Serve until SIGTERM or Ctrl-C; requests that have begun are answered first.
 
     Args:
@@ -178,14 +178,14 @@ def shelf(folders: Mapping[str, Path], log: Any, limits: Any) -> Any:
     Raises:
         DataError: A model is missing or damaged.
     """
-    from headstart.serving.inference.model_registry import Shelf, opened
+    from headstart.serving.inference.model_registry import ModelRegistry, opened
     from headstart.serving.prometheus_metrics import Metrics
     from headstart.serving.request_limits import Load
 
     models = {name: opened(name, folder) for name, folder in folders.items()}
     load = Load(limits)
     pool = ThreadPoolExecutor(settings.threads(), thread_name_prefix="decode")
-    return Shelf(models=models, pool=pool, load=load, metrics=Metrics(load), log=log)
+    return ModelRegistry(models=models, pool=pool, load=load, metrics=Metrics(load), log=log)
 
 
 def announce(text: str) -> None:

@@ -166,7 +166,7 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     # ---------------------------------------------------------------- what was asked for
 
-    def _describer(self) -> image_features.Describer:
+    def _describer(self) -> image_features.ImageFeatures:
         return image_features.describer(self.backbone, self.size_px, quiet=not self.verbose)
 
     def _head(self) -> Any:

@@ -22,7 +22,7 @@ _SCORES = ("accuracy", "balanced_accuracy", "log_loss")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Found:
+class DepthSearchResult:
     """What the search came to.
 
     Attributes:
@@ -48,7 +48,7 @@ def search(
     n_classes: int,
     class_weight: np.ndarray | None,
     seed: int,
-) -> Found:
+) -> DepthSearchResult:
     """Try each candidate on the same folds, take the one with the lowest log loss, and fit it on all pictures.
 
     Args:
@@ -74,7 +74,7 @@ def search(
         params, scores = tried[names].params, _scores(labels, tried[names].held_out[0])
     x = joined(of_depth, names)
     made = next(iter(head.path(x, labels, params=[params], **shared)))
-    return Found(depths=names, head=made, why=why, scores=scores)
+    return DepthSearchResult(depths=names, head=made, why=why, scores=scores)
 
 
 def deal(labels: np.ndarray, most: int, seed: int) -> np.ndarray | None:
@@ -92,7 +92,7 @@ def deal(labels: np.ndarray, most: int, seed: int) -> np.ndarray | None:
     return folds
 
 
-def _best(tried: Mapping[Depths, cross_validation.Tuned]) -> tuple[Depths, str]:
+def _best(tried: Mapping[Depths, cross_validation.TunedSetting]) -> tuple[Depths, str]:
     by_name = {"+".join(names): names for names in tried}
     contenders = [
         Contender(name=name, rows=np.arange(len(tried[names].losses)), losses=tried[names].losses, cost=1.0)

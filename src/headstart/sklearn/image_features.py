@@ -1,8 +1,8 @@
 """Pictures from anywhere -> a trunk's features, each picture once: from memory, from the cache, or through the trunk.
 
-`Describer` is what an estimator holds on to between many small fits: the compiled trunk and the latest vectors stay in
-the process, so that a second fit on the same pictures runs no network. A file's vectors lie where `headstart fit` keeps
-them; those of arrays lie beside them, known by the shape and the bytes of the array.
+`ImageFeatures` is what an estimator holds on to between many small fits: the compiled trunk and the latest vectors
+stay in the process, so that a second fit on the same pictures runs no network. A file's vectors lie where `headstart
+fit` keeps them; those of arrays lie beside them, known by the shape and the bytes of the array.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from headstart.backbones import loading
-from headstart.core.console import Say
+from headstart.core.console import Console
 from headstart.core.settings import cache_folder, threads
 from headstart.core.storage.cache import Store
 from headstart.core.storage.row_cache import RowStore, keys_of
@@ -83,24 +83,24 @@ class Files:
         return preprocessing.batches("", self.paths, rows, spec, batch=BATCH, threads=threads(), digests=self.digests)
 
 
-class Describer:
+class ImageFeatures:
     """One trunk that describes pictures.
 
     Args:
         name: Of the backbone; fetched where it is not here.
         size_px: Height and width of what the trunk sees; None for its own. Smaller is faster and less exact.
-        say: Told of what is fetched or made.
+        console: Told of what is fetched or made.
 
     Raises:
         UsageError: There is no such backbone, or it cannot see pictures of that size.
         SetupError: Weights or OpenVINO are missing.
     """
 
-    def __init__(self, name: str, size_px: int | None, say: Say) -> None:
-        self.trunk = loading.find(name, fetching=True, say=say)
+    def __init__(self, name: str, size_px: int | None, console: Console) -> None:
+        self.trunk = loading.find(name, fetching=True, console=console)
         self.spec = self.trunk.spec
         self.input = self.spec.input if size_px is None else replace(self.spec.input, size_px=size_px)
-        self._say = say
+        self._say = console
         self._engine: Any = None
         self._kept: OrderedDict[bytes, tuple[np.ndarray, ...]] = OrderedDict()
         self._most = KEPT_BYTES // (4 * sum(depth.dim for depth in self.spec.depths))
@@ -190,13 +190,13 @@ class Describer:
 
 
 @functools.lru_cache(maxsize=4)
-def describer(name: str, size_px: int | None, quiet: bool = True) -> Describer:
+def describer(name: str, size_px: int | None, quiet: bool = True) -> ImageFeatures:
     """The describer of a trunk, one a process."""
-    return Describer(name, size_px, Say(quiet=quiet))
+    return ImageFeatures(name, size_px, Console(quiet=quiet))
 
 
-def _store(say: Say) -> Store:
-    return Store(cache_folder(), report=say.warn)
+def _store(console: Console) -> Store:
+    return Store(cache_folder(), report=console.warn)
 
 
 def _first(keys: Sequence[bytes]) -> dict[bytes, int]:
@@ -215,7 +215,7 @@ def with_head(
     """A trunk and a linear head as one `keras.Model`: (B, H, W, 3) float32 RGB 0..255 to (B, C) probabilities.
 
     Args:
-        trunk_model: From `Describer.keras_model`.
+        trunk_model: From `ImageFeatures.keras_model`.
         spec_depths: Names of its outputs, in their order.
         depths: Those that the head reads, in its order.
         weights: (D, C).

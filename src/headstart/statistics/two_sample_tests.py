@@ -17,7 +17,7 @@ MOST = 5_000_000  # counted exactly; larger sets are scaled down, which makes a 
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Gauge:
+class TwoSampleTest:
     """How two sets of counts differ.
 
     Attributes:
@@ -35,7 +35,7 @@ class Gauge:
     m: int
 
 
-def compare(first: np.ndarray, second: np.ndarray, *, ordered: bool, seed: int, draws: int = DRAWS) -> Gauge:
+def compare(first: np.ndarray, second: np.ndarray, *, ordered: bool, seed: int, draws: int = DRAWS) -> TwoSampleTest:
     """Compare two sets of counts over the same bins.
 
     Args:
@@ -50,14 +50,14 @@ def compare(first: np.ndarray, second: np.ndarray, *, ordered: bool, seed: int, 
     used = first + second > 0
     a, b = _scaled(first[used]), _scaled(second[used])
     if not n or not m or len(a) < 2:
-        return Gauge(p=1.0, effect=0.0, least=0.0, n=n, m=m)
+        return TwoSampleTest(p=1.0, effect=0.0, least=0.0, n=n, m=m)
     pooled, rng = a + b, np.random.default_rng([seed, 88_000])
     dealt = rng.multivariate_hypergeometric(pooled, int(a.sum()), size=draws, method="marginals")
     statistic = _anderson if ordered else _pearson
     seen, chance = statistic(a[None], pooled)[0], statistic(dealt, pooled)
     sizes = stability(dealt, pooled - dealt)
     usual = float(sizes.mean())
-    return Gauge(
+    return TwoSampleTest(
         p=float((1 + np.count_nonzero(chance >= seen * (1 - 1e-12))) / (draws + 1)),
         effect=max(0.0, float(stability(a[None], b[None])[0]) - usual),
         least=max(0.0, float(np.quantile(sizes, 0.95)) - usual),

@@ -2,7 +2,7 @@
 
 The studio starts processes, so it listens on loopback only and asks three things of every request: a `Host` that is
 loopback (a foreign name that resolves to it is refused: DNS rebinding), the session's token (in the address once, then
-in a strict cookie) and, where something changes, an `Origin` of its own (cross-site request forgery).
+in a strict cookie) and, where something changes, an `WeightsOrigin` of its own (cross-site request forgery).
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _SAFE = ("GET", "HEAD")
 _HINT = "open the address that `headstart studio` printed"
 
 
-class Guard:
+class SessionMiddleware:
     """ASGI middleware that lets only the own page through.
 
     Args:
@@ -74,7 +74,7 @@ class Guard:
         if origin is not None and origin.removeprefix("http://") not in self.hosts:
             return f"a page of `{origin[:100]}` may not ask the studio"
         if origin is None and scope.get("method") not in _SAFE:
-            return "a request that changes something needs the header `Origin`"
+            return "a request that changes something needs the header `WeightsOrigin`"
         if headers.get("sec-fetch-site") in ("cross-site", "same-site") and not self._enters(scope):
             return "another page may not ask the studio"
         return ""

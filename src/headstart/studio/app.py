@@ -18,8 +18,8 @@ from headstart.core.errors import BusyError, HeadstartError
 from headstart.core.storage.files import disk_errors
 from headstart.serving.server import Place, bound
 from headstart.studio.image_folders import Places
-from headstart.studio.run_browser import Shelf
-from headstart.studio.task_runner import Desk
+from headstart.studio.run_browser import RunBrowser
+from headstart.studio.task_runner import TaskRunner
 
 STATIC = Path(__file__).resolve().parent / "static"
 _STATUS = {"UsageError": 422, "DataError": 404, "BusyError": 409}
@@ -38,12 +38,12 @@ class Studio:
     """
 
     home: Path
-    runs: Shelf
-    looks: Shelf
-    desk: Desk
+    runs: RunBrowser
+    looks: RunBrowser
+    desk: TaskRunner
     places: Places
 
-    def shelf(self, name: str) -> Shelf:
+    def shelf(self, name: str) -> RunBrowser:
         """`runs` or `looks`."""
         return self.looks if name == "looks" else self.runs
 
@@ -65,9 +65,9 @@ def studio(runs: Path, root: Path) -> Studio:
             (home / folder).mkdir(parents=True, exist_ok=True)
     return Studio(
         home=home,
-        runs=Shelf(runs),
-        looks=Shelf(home / "looks"),
-        desk=Desk(home / "tasks"),
+        runs=RunBrowser(runs),
+        looks=RunBrowser(home / "looks"),
+        desk=TaskRunner(home / "tasks"),
         places=Places(root, home / "uploads"),
     )
 
@@ -103,7 +103,7 @@ def application(own: Studio, *, token: str, port: int) -> Any:
     from fastapi.staticfiles import StaticFiles
 
     from headstart.studio import routes, run_routes
-    from headstart.studio.access_control import Guard
+    from headstart.studio.access_control import SessionMiddleware
 
     @contextlib.asynccontextmanager
     async def life(_: FastAPI) -> AsyncIterator[None]:
@@ -117,7 +117,7 @@ def application(own: Studio, *, token: str, port: int) -> Any:
     app.mount("/static", StaticFiles(directory=STATIC, packages=[("headstart.serving", "static")]), name="static")
     app.add_exception_handler(HeadstartError, _told)
     app.add_exception_handler(RequestValidationError, _misread)
-    return Guard(app, token=token, port=port)
+    return SessionMiddleware(app, token=token, port=port)
 
 
 async def _told(_: Any, err: Any) -> Any:

@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from headstart.studio import run_browser as shelf
-from headstart.studio.task_runner import ENDED, Desk, Task
+from headstart.studio.task_runner import ENDED, Task, TaskRunner
 
 _EVERY_S, _BEAT_S = 0.4, 15.0
 
 
-async def follow(desk: Desk, task: Task | None, folder: Path, last: str) -> AsyncIterator[str]:
+async def follow(desk: TaskRunner, task: Task | None, folder: Path, last: str) -> AsyncIterator[str]:
     """Events of a task and its run folder until it has ended.
 
     Args:
@@ -61,7 +61,7 @@ def _place(task: Task | None, last: str) -> int:
 
 
 def _look(
-    desk: Desk, task: Task | None, folder: Path, place: int
+    desk: TaskRunner, task: Task | None, folder: Path, place: int
 ) -> tuple[list[tuple[int, str]], str, tuple[Any, ...] | None]:
     """New lines, the state, and a mark that changes when the folder's content does; None while there is none.
 

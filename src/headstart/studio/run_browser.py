@@ -32,7 +32,7 @@ _ROWS = 40  # of a ranking
 _HEADLINE = ("accuracy", "balanced_accuracy", "log_loss")
 
 
-class Shelf:
+class RunBrowser:
     """The folder that holds runs.
 
     Args:

@@ -19,7 +19,7 @@ from headstart.studio import command_lines as words
 from headstart.studio.event_stream import follow
 from headstart.studio.image_folders import MAX_FILE
 from headstart.studio.routes import Own, finished, small, told
-from headstart.studio.run_browser import Shelf, row_of
+from headstart.studio.run_browser import RunBrowser, row_of
 from headstart.studio.task_runner import Task
 
 router = APIRouter()
@@ -146,7 +146,7 @@ def export(
     precision: Annotated[str, Body(embed=True)] = "f32",
 ) -> dict[str, Any]:
     """Write the model in another format: `headstart export`."""
-    run, folder = own.runs.path(name), Shelf(own.runs.folder / "exports")
+    run, folder = own.runs.path(name), RunBrowser(own.runs.folder / "exports")
     with own.desk.alone:
         asked = {_out(task).name for task in own.desk.tasks(f"runs/{name}") if task.kind == "export"}
         out = folder.folder / folder.free(f"{name}-{to}-{precision}", taken=asked)

@@ -68,7 +68,7 @@ class _Child(subprocess.Popen[bytes]):
         """Leave it alone."""
 
 
-class Desk:
+class TaskRunner:
     """Starts, stops and remembers children.
 
     Args:
@@ -86,7 +86,7 @@ class Desk:
         self._watch = threading.Thread(target=self._work, name="desk", daemon=True)
 
     @contextlib.contextmanager
-    def open(self) -> Iterator[Desk]:
+    def open(self) -> Iterator[TaskRunner]:
         """Start what waits while the block runs; children outlive it."""
         self._watch.start()
         try:

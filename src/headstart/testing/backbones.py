@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from headstart.backbones import capabilities
-from headstart.core.console import Say
+from headstart.core.console import Console
 from headstart.core.errors import NoOpError, UsageError
 from headstart.core.storage.cache import Store
 from headstart.core.types import BackboneSource, BackboneSpec
@@ -112,10 +112,10 @@ def _check_spec(source: BackboneSource, preset: str, spec: BackboneSpec) -> None
 
 
 def _check_weights(source: BackboneSource, preset: str, store: Store) -> None:
-    path = source.pull(preset, store, Say(quiet=True))
+    path = source.pull(preset, store, Console(quiet=True))
     assert path.is_file() and store.root in path.parents, f"{path} is no file in the store"
     assert source.available(preset, store), "not available after pull"
-    assert source.pull(preset, store, Say(quiet=True)) == path, "a second pull gives another file"
+    assert source.pull(preset, store, Console(quiet=True)) == path, "a second pull gives another file"
 
 
 def _check_model(model: Any, spec: BackboneSpec) -> None:

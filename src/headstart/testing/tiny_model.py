@@ -14,11 +14,11 @@ import numpy as np
 
 from headstart.core.storage import model_manifest
 from headstart.core.storage.hashing import file_digest
-from headstart.core.types import Depth, Feature, InputSpec
+from headstart.core.types import Feature, FeatureLevel, InputSpec
 from headstart.networks.openvino_engine import load
 
 CLASSES = ("blue", "green", "red")
-DEPTHS = (Depth(name="shallow", dim=3), Depth(name="deep", dim=3))
+DEPTHS = (FeatureLevel(name="shallow", dim=3), FeatureLevel(name="deep", dim=3))
 
 
 def write_tiny_model(folder: Path, **changes: Any) -> Path:

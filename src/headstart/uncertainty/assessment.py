@@ -17,7 +17,7 @@ import numpy as np
 
 from headstart.core.run.context import Context
 from headstart.core.storage import serialization
-from headstart.core.types import Adapted, Dataset, Doubted, Embeddings, Evaluation, Score, Splits
+from headstart.core.types import Dataset, Embeddings, Evaluation, FitResult, Score, Splits, UncertaintyReport
 from headstart.features.embeddings import columns
 from headstart.heads import decision_rule, saved_head
 from headstart.statistics import metrics
@@ -35,16 +35,16 @@ CHUNK = 8192  # pictures answered at once
 JUDGED = 5000  # pictures at most of which it is told how many are declined
 
 
-def run(
+def assess_uncertainty(
     data: Dataset,
     splits: Splits,
     embeddings: tuple[Embeddings, ...],
-    adapted: Adapted,
+    adapted: FitResult,
     evaluation: Evaluation,
     *,
     ctx: Context,
     foreign: tuple[Dataset, tuple[Embeddings, ...]] | None = None,
-) -> Doubted:
+) -> UncertaintyReport:
     """Set the thresholds and measure what they are worth.
 
     Args:
@@ -68,7 +68,7 @@ def run(
     some = judged.rows[spread(len(judged.rows), ood_detection.MOST)] if held else judged.rows[:0]
     apart = None if adapted.strategy == "probe" else at.features(some)
     measured, hidden, near = ood_threshold.measure(pictures, data.class_names, apart)
-    found = Doubted(
+    found = UncertaintyReport(
         coverage=coverage,
         promise=made.guaranteed,
         score=kind,
@@ -86,9 +86,9 @@ def run(
     )
     found = _with_unknown(found, at, judged, near, foreign)
     serialization.save(found, ctx.folder("doubt"))
-    ctx.say.line("doubt", _line(found))
+    ctx.console.line("doubt", _line(found))
     if unable := ood_detection.unable(measured is not None, floors):
-        ctx.say.line("doubt", unable)
+        ctx.console.line("doubt", unable)
     return found
 
 
@@ -100,7 +100,7 @@ class _Surroundings:
         data: Dataset,
         splits: Splits,
         embeddings: tuple[Embeddings, ...],
-        adapted: Adapted,
+        adapted: FitResult,
         evaluation: Evaluation,
         ctx: Context,
     ) -> None:
@@ -176,12 +176,12 @@ class _Surroundings:
 
 
 def _with_unknown(
-    found: Doubted,
+    found: UncertaintyReport,
     at: _Surroundings,
     judged: Known,
     near: np.ndarray,
     foreign: tuple[Dataset, tuple[Embeddings, ...]] | None,
-) -> Doubted:
+) -> UncertaintyReport:
     """The same with the share of known and of foreign pictures that are declined.
 
     Args:
@@ -224,7 +224,7 @@ def _declined(unknown: np.ndarray, split: str, subject: str) -> Score:
     )
 
 
-def _line(found: Doubted) -> str:
+def _line(found: UncertaintyReport) -> str:
     """`90 % promised, 93 % [90 %, 95 %] covered by 1.1 classes (n = 400); unknown: 1 % of known, 100 % of …`."""
     own = {(s.name, s.subject): s for s in found.scores}
     parts = []

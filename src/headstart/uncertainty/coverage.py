@@ -46,7 +46,7 @@ class Known:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Promise:
-    """How the sets are made; see `Doubted`."""
+    """How the sets are made; see `UncertaintyReport`."""
 
     score: str
     by_class: bool

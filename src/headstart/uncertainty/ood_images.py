@@ -15,7 +15,7 @@ import numpy as np
 from headstart.core.storage.cache import Store
 from headstart.core.storage.files import write_bytes
 from headstart.core.storage.hashing import digest, file_digest
-from headstart.core.types import Dataset, Facts
+from headstart.core.types import Dataset, DatasetFacts
 
 DIGITS, PHOTOGRAPHS = "handwritten digits", "photographs"
 KINDS = (DIGITS, PHOTOGRAPHS)
@@ -86,9 +86,9 @@ def _pieces(count: int) -> Iterator[np.ndarray]:
         yield photo[top : top + side, left : left + side]
 
 
-def _facts(n: int) -> Facts:
+def _facts(n: int) -> DatasetFacts:
     side = np.full(n, _SIDE_PX, np.int32)
-    return Facts(
+    return DatasetFacts(
         width_px=side,
         height_px=side,
         file_bytes=np.zeros(n, np.int64),

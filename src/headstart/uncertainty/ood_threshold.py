@@ -12,7 +12,7 @@ import dataclasses
 
 import numpy as np
 
-from headstart.core.types import Novelty, Score
+from headstart.core.types import OodDetector, Score
 from headstart.statistics.intervals import area_interval
 from headstart.uncertainty import conformal, ood_detection
 
@@ -40,7 +40,7 @@ class Learnt:
 
 def measure(
     learnt: Learnt, names: tuple[str, ...], apart: np.ndarray | None = None
-) -> tuple[Novelty | None, list[Score], np.ndarray]:
+) -> tuple[OodDetector | None, list[Score], np.ndarray]:
     """The measure, and how well it tells pictures of hidden classes.
 
     Args:
@@ -65,7 +65,7 @@ def measure(
     far = held_out(learnt, best) if apart is None else ood_detection.distances(arrays, k, apart)
     known = np.sort(far).astype(np.float32)
     at = min(conformal.rank(len(known), FAMILIAR), len(known))
-    made = Novelty(
+    made = OodDetector(
         method=best,
         neighbour=k,
         limit=float(known[at - 1]),

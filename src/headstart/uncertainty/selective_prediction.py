@@ -12,13 +12,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from headstart.core.storage.model_manifest import DoubtEntry
-from headstart.core.types import Doubted
+from headstart.core.storage.model_manifest import UncertaintyEntry
+from headstart.core.types import UncertaintyReport
 from headstart.uncertainty import conformal
 from headstart.uncertainty import ood_detection as novelty
 
 
-class Doubts(NamedTuple):
+class PredictionUncertainty(NamedTuple):
     """Of B pictures.
 
     Attributes:
@@ -41,8 +41,8 @@ class Doubts(NamedTuple):
 
 
 def doubts(
-    entry: DoubtEntry, arrays: Mapping[str, np.ndarray], p: np.ndarray, x: np.ndarray, answers: np.ndarray
-) -> Doubts:
+    entry: UncertaintyEntry, arrays: Mapping[str, np.ndarray], p: np.ndarray, x: np.ndarray, answers: np.ndarray
+) -> PredictionUncertainty:
     """Doubt about answers.
 
     Args:
@@ -57,13 +57,13 @@ def doubts(
     hopeless = conformal.hopeless(p, arrays["floors"])
     plausible[hopeless] = False
     if not entry.novelty:
-        return Doubts(plausible, np.full(len(p), np.nan), np.zeros(len(p), bool), hopeless)
+        return PredictionUncertainty(plausible, np.full(len(p), np.nan), np.zeros(len(p), bool), hopeless)
     far, known = novelty.distances(arrays, entry.neighbour, x), arrays["known"]
     share = np.searchsorted(known, far.astype(known.dtype)) / len(known)
-    return Doubts(plausible, share, far.astype(known.dtype) > known.dtype.type(entry.limit), hopeless)
+    return PredictionUncertainty(plausible, share, far.astype(known.dtype) > known.dtype.type(entry.limit), hopeless)
 
 
-def entry_of(found: Doubted, arrays: str, sha256: str) -> DoubtEntry:
+def entry_of(found: UncertaintyReport, arrays: str, sha256: str) -> UncertaintyEntry:
     """What a manifest says of the doubt of a run.
 
     Args:
@@ -72,7 +72,7 @@ def entry_of(found: Doubted, arrays: str, sha256: str) -> DoubtEntry:
         sha256: Its digest.
     """
     measured = found.novelty
-    return DoubtEntry(
+    return UncertaintyEntry(
         coverage=found.coverage,
         promise=found.promise,
         score=found.score,
@@ -86,18 +86,20 @@ def entry_of(found: Doubted, arrays: str, sha256: str) -> DoubtEntry:
     )
 
 
-def arrays_of(found: Doubted) -> dict[str, np.ndarray]:
+def arrays_of(found: UncertaintyReport) -> dict[str, np.ndarray]:
     """The arrays that `doubts` takes."""
     own = {"thresholds": found.thresholds, "floors": found.floors}
     return own | dict(found.novelty.arrays if found.novelty else {})
 
 
-def reasons(entry: DoubtEntry, found: Doubts, at: int, likeliest: str, probability: float) -> tuple[str, ...]:
+def reasons(
+    entry: UncertaintyEntry, found: PredictionUncertainty, at: int, likeliest: str, probability: float
+) -> tuple[str, ...]:
     """Why a picture is declined, a sentence each; empty where it is not.
 
     Args:
         entry: Of the manifest.
-        found: Doubts of some pictures.
+        found: PredictionUncertainty of some pictures.
         at: Which of them.
         likeliest: The class of the highest probability, which need not be what would be answered.
         probability: This probability.
@@ -115,11 +117,13 @@ def reasons(entry: DoubtEntry, found: Doubts, at: int, likeliest: str, probabili
     return tuple(said)
 
 
-def plausible(found: Doubts, at: int, names: tuple[str, ...], p: np.ndarray, first: int) -> tuple[str, ...]:
+def plausible(
+    found: PredictionUncertainty, at: int, names: tuple[str, ...], p: np.ndarray, first: int
+) -> tuple[str, ...]:
     """Names of the plausible classes of a picture: what would be answered, then by probability.
 
     Args:
-        found: Doubts of some pictures.
+        found: PredictionUncertainty of some pictures.
         at: Which of them.
         names: C names.
         p: (C,) its probabilities.

@@ -12,13 +12,13 @@ from typing import Protocol
 
 import numpy as np
 
-from headstart.backbones.loading import Trunk
-from headstart.core.console import Say
+from headstart.backbones.loading import ResolvedBackbone
+from headstart.core.console import Console
 from headstart.core.storage.cache import Store
 from headstart.zero_shot import class_names, clip, conse
 
 
-class Naming(Protocol):
+class NameScorer(Protocol):
     """Guesses among C classes from a trunk's features at its depth `last`."""
 
     def similarities(self, features: np.ndarray) -> np.ndarray:
@@ -30,19 +30,19 @@ class Naming(Protocol):
         ...
 
 
-def can(trunk: Trunk, store: Store) -> bool:
+def can(trunk: ResolvedBackbone, store: Store) -> bool:
     """Whether a trunk can guess by names."""
     classifier = trunk.preset in getattr(trunk.source, "classifiers", ())
     return trunk.seed is None and (classifier or text_folder(trunk, store) is not None)
 
 
-def text_folder(trunk: Trunk, store: Store) -> Path | None:
+def text_folder(trunk: ResolvedBackbone, store: Store) -> Path | None:
     """Where the text tower of a trunk lies; None where it has none."""
     asked = getattr(trunk.source, "text_folder", None)
     return asked(trunk.preset, store) if asked and trunk.seed is None else None
 
 
-def how(trunk: Trunk, store: Store) -> str:
+def how(trunk: ResolvedBackbone, store: Store) -> str:
     """In a few words, how a trunk that can does it."""
     if text_folder(trunk, store):
         return f"text tower of {trunk.name}"
@@ -50,15 +50,21 @@ def how(trunk: Trunk, store: Store) -> str:
 
 
 def of(
-    trunk: Trunk, classes: Sequence[str], store: Store, say: Say, *, where: str = class_names.CLASSES, hint: str = ""
-) -> Naming:
+    trunk: ResolvedBackbone,
+    classes: Sequence[str],
+    store: Store,
+    console: Console,
+    *,
+    where: str = class_names.CLASSES,
+    hint: str = "",
+) -> NameScorer:
     """What guesses; the models that it needs are fetched when missing, the trunk's own weights are at hand.
 
     Args:
         trunk: One that `can`.
         classes: C names that passed `class_names.require`.
         store: The cache.
-        say: The terminal.
+        console: The terminal.
         where: Where the names were given, for errors.
         hint: What to do about them, for errors.
 
@@ -68,6 +74,6 @@ def of(
         DataError: The trunk's text tower cannot be read.
     """
     if folder := text_folder(trunk, store):
-        return clip.of_names(classes, folder, trunk.spec.revision, store, say, where=where, hint=hint)
+        return clip.of_names(classes, folder, trunk.spec.revision, store, console, where=where, hint=hint)
     dense, bias = trunk.source.classifier(trunk.preset, store)  # type: ignore[attr-defined]
-    return conse.of_names(classes, dense, bias, store, say, where=where, hint=hint)
+    return conse.of_names(classes, dense, bias, store, console, where=where, hint=hint)

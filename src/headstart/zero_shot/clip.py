@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from headstart.backbones.keras_hub import preset
-from headstart.core.console import Say
+from headstart.core.console import Console
 from headstart.core.errors import DataError, UsageError
 from headstart.core.storage.cache import Store
 from headstart.core.storage.files import read_json, write_json
@@ -32,7 +32,7 @@ _FORMAT = 1  # of the cached vectors; raise when texts are made or averaged in a
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Towers:
+class ClipScorer:
     """The texts of C classes.
 
     Attributes:
@@ -67,11 +67,11 @@ def of_names(
     folder: Path,
     revision: str,
     store: Store,
-    say: Say,
+    console: Console,
     *,
     where: str = class_names.CLASSES,
     hint: str = "",
-) -> Towers:
+) -> ClipScorer:
     """The texts of some classes, from the cache or through the text tower of a preset.
 
     Args:
@@ -79,7 +79,7 @@ def of_names(
         folder: The preset, with its tokenizer.
         revision: Changes with any of its weights.
         store: The cache; the entry has kind `texts`.
-        say: The terminal.
+        console: The terminal.
         where: Where the names were given, for errors.
         hint: What to do about them, for errors.
 
@@ -93,7 +93,7 @@ def of_names(
     def write(draft: Path) -> None:
         from headstart.networks.openvino_conversion import quiet
 
-        say.line("names", f"{len(classes):,} classes x {len(TEMPLATES)} texts go through the text tower once")
+        console.line("names", f"{len(classes):,} classes x {len(TEMPLATES)} texts go through the text tower once")
         with quiet():
             backbone, preprocessor = _opened(folder)
             _require_readable(classes, preprocessor, where, hint)
@@ -104,7 +104,7 @@ def of_names(
     found = store.make("texts", key, write)
     scaling = read_json(found / "scaling.json")
     texts = np.load(found / "texts.npy", allow_pickle=False)
-    return Towers(texts=texts, scale=scaling["scale"], bias=scaling["bias"])
+    return ClipScorer(texts=texts, scale=scaling["scale"], bias=scaling["bias"])
 
 
 def _opened(folder: Path) -> tuple[Any, Any]:

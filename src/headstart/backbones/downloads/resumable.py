@@ -19,7 +19,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from headstart.core.console import Say, duration, size
+from headstart.core.console import Console, duration, size
 from headstart.core.storage.files import disk_errors, read_json, write_json
 
 ATTEMPTS = 3
@@ -44,13 +44,13 @@ def below(base: str, file: str) -> str:
     return urllib.parse.urlunsplit(parts._replace(path=path))
 
 
-def whole(address: str, part: Path, say: Say, *, pinned: bool) -> bool:
+def whole(address: str, part: Path, console: Console, *, pinned: bool) -> bool:
     """Bring a file to its full length in `part`, going on from what an earlier try left there.
 
     Args:
         address: http(s) address.
         part: The file; facts of the unfinished download lie beside it in `<part>.json`.
-        say: Shows bytes and rate.
+        console: Shows bytes and rate.
         pinned: Whether a checksum tells afterwards if the file is right. Without one the server must send a length,
             and something that names the version (`ETag`, `Last-Modified`) for a download to be gone on with.
 
@@ -67,12 +67,12 @@ def whole(address: str, part: Path, say: Say, *, pinned: bool) -> bool:
     for attempt in range(ATTEMPTS):
         before = _bytes(part)
         try:
-            return _once(address, part, say, pinned=pinned) or joined
+            return _once(address, part, console, pinned=pinned) or joined
         except Broken:
             if attempt + 1 == ATTEMPTS or _bytes(part) <= before:
                 raise
             joined = True
-            say.line("fetch", f"broken off after {size(_bytes(part))}; asking for the rest")
+            console.line("fetch", f"broken off after {size(_bytes(part))}; asking for the rest")
     raise AssertionError("the last attempt returns or raises")
 
 
@@ -129,7 +129,7 @@ def _kept(part: Path, pinned: bool) -> tuple[int, dict[str, Any]]:
     return 0, {"validator": "", "total": None}
 
 
-def _once(address: str, part: Path, say: Say, *, pinned: bool) -> bool:
+def _once(address: str, part: Path, console: Console, *, pinned: bool) -> bool:
     have, note = _kept(part, pinned)
     if have and have == note["total"]:
         return True
@@ -139,21 +139,21 @@ def _once(address: str, part: Path, say: Say, *, pinned: bool) -> bool:
         err.close()
         if have and err.code == 416:  # nothing lies behind what we have: it is not a part of that file
             forget(part)
-            return _once(address, part, say, pinned=pinned)
+            return _once(address, part, console, pinned=pinned)
         raise
     with answer:
         _require_https(address, answer)
         if answer.status == 206 and not _is_the_rest(answer, have, note):
             forget(part)
             if have:
-                return _once(address, part, say, pinned=pinned)
+                return _once(address, part, console, pinned=pinned)
             raise ValueError("the server sends a part where the whole was asked for")
         joined = bool(answer.status == 206)
         if not joined:
             have, note = 0, _facts(answer, pinned)
             forget(part)
             write_json(_note(part), note)
-        _receive(answer, part, have, note["total"], say)
+        _receive(answer, part, have, note["total"], console)
     return joined
 
 
@@ -203,7 +203,7 @@ def _is_the_rest(answer: Any, have: int, note: dict[str, Any]) -> bool:
     return first == have and last == total - 1 and note["total"] in (None, total)
 
 
-def _receive(answer: Any, part: Path, have: int, total: int | None, say: Say) -> None:
+def _receive(answer: Any, part: Path, have: int, total: int | None, console: Console) -> None:
     """Append what comes, and make sure that all of it came.
 
     Raises:
@@ -211,7 +211,7 @@ def _receive(answer: Any, part: Path, have: int, total: int | None, say: Say) ->
         ValueError: More came than was announced.
     """
     started = time.monotonic()
-    with say.progress("fetch", total or 0, "bytes") as progress, disk_errors(part), part.open("ab") as out:
+    with console.progress("fetch", total or 0, "bytes") as progress, disk_errors(part), part.open("ab") as out:
         progress.add(have, cached=True)
         _copy(answer, out.write, progress.add)
         out.flush()
@@ -224,7 +224,7 @@ def _receive(answer: Any, part: Path, have: int, total: int | None, say: Say) ->
         raise ValueError(f"{got:,} bytes came where {total:,} were announced")
     seconds = time.monotonic() - started
     rest = f", of which {size(have)} were here" if have else ""
-    say.line("fetch", f"{size(got)}{rest}, in {duration(seconds)}, {size((got - have) / max(seconds, 1e-9))}/s")
+    console.line("fetch", f"{size(got)}{rest}, in {duration(seconds)}, {size((got - have) / max(seconds, 1e-9))}/s")
 
 
 def _copy(answer: Any, write: Callable[[bytes], Any], count: Callable[[int], None]) -> None:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from headstart.backbones.downloads import mirror, pins, resumable
-from headstart.core.console import Say, size
+from headstart.core.console import Console, size
 from headstart.core.errors import DataError, SetupError
 from headstart.core.settings import get
 from headstart.core.storage.cache import Store
@@ -30,7 +30,7 @@ _LOCK = ".lock"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Official:
+class WeightsFile:
     """A weights file as its publisher names it.
 
     Attributes:
@@ -60,7 +60,7 @@ class Official:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Origin:
+class WeightsOrigin:
     """Where a file came from, its SHA-256, and whether it is the pinned one (None where none is pinned)."""
 
     address: str
@@ -83,7 +83,7 @@ def places(file: str) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def turn(wanted: Official, store: Store, say: Say) -> Iterator[None]:
+def turn(wanted: WeightsFile, store: Store, console: Console) -> Iterator[None]:
     """Let one process at a time download a file; the next waits, says so, and then finds it in the store.
 
     Raises:
@@ -101,7 +101,7 @@ def turn(wanted: Official, store: Store, say: Say) -> Iterator[None]:
         try:
             lock.acquire(timeout=0)
         except filelock.Timeout:
-            say.line("fetch", f"{wanted.file}: another process fetches it; waiting")
+            console.line("fetch", f"{wanted.file}: another process fetches it; waiting")
             lock.acquire()
     try:
         yield
@@ -128,28 +128,28 @@ def in_use(path: Path) -> bool:
         return True
 
 
-def bring(wanted: Official, target: Path, store: Store, say: Say) -> Origin:
+def bring(wanted: WeightsFile, target: Path, store: Store, console: Console) -> WeightsOrigin:
     """The file at `target`, whole and checked.
 
     Args:
         wanted: Which file.
         target: Where it goes; on the store's disk.
         store: Keeps unfinished downloads and recorded digests.
-        say: Told of sources, progress and warnings.
+        console: Told of sources, progress and warnings.
 
     Raises:
         SetupError: It is in none of the places, what came is not the right file, or the disk refuses.
     """
     for path in places(wanted.file):
         if path.is_file():
-            return _by_hand(wanted, path, target, store, say)
+            return _by_hand(wanted, path, target, store, console)
     address = _address(wanted)
-    say.line("fetch", resumable.shown(address) + (f", about {size(wanted.bytes)}" if wanted.bytes else ""))
-    sha256 = _over_network(wanted, address, target, store, say)
-    return Origin(address=resumable.shown(address), sha256=sha256, as_pinned=True if wanted.pin else None)
+    console.line("fetch", resumable.shown(address) + (f", about {size(wanted.bytes)}" if wanted.bytes else ""))
+    sha256 = _over_network(wanted, address, target, store, console)
+    return WeightsOrigin(address=resumable.shown(address), sha256=sha256, as_pinned=True if wanted.pin else None)
 
 
-def _by_hand(wanted: Official, path: Path, target: Path, store: Store, say: Say) -> Origin:
+def _by_hand(wanted: WeightsFile, path: Path, target: Path, store: Store, console: Console) -> WeightsOrigin:
     """Copy, check, and only then give the copy its name."""
     draft = target.with_name(f".{target.name}.part")
     try:
@@ -160,17 +160,17 @@ def _by_hand(wanted: Official, path: Path, target: Path, store: Store, say: Say)
         if right is False and wanted.sha256:
             raise nowhere(wanted, f"{path} {_other(wanted)}")
         if right is False:
-            say.warn(f"{wanted.file} from {path} {_other(wanted)}; it is used as it is")
+            console.warn(f"{wanted.file} from {path} {_other(wanted)}; it is used as it is")
         sha256 = file_digest(draft)
         if right is None and (wrong := _recorded(wanted, sha256, store)):
             raise _other_file(wanted, str(path), wrong, store)
         os.replace(draft, target)  # noqa: PTH105
     finally:
         draft.unlink(missing_ok=True)
-    return Origin(address=str(path), sha256=sha256, as_pinned=right)
+    return WeightsOrigin(address=str(path), sha256=sha256, as_pinned=right)
 
 
-def _require_whole(wanted: Official, path: Path, origin: str) -> None:
+def _require_whole(wanted: WeightsFile, path: Path, origin: str) -> None:
     """Refuse what is no weights file, or only a part of one.
 
     Raises:
@@ -184,7 +184,7 @@ def _require_whole(wanted: Official, path: Path, origin: str) -> None:
         raise nowhere(wanted, f"what {origin} gives is no weights file: {err.what}") from err
 
 
-def _address(wanted: Official) -> str:
+def _address(wanted: WeightsFile) -> str:
     """Where the file is asked for over the network."""
     base = get("HEADSTART_WEIGHTS_MIRROR") or ""
     if not base:
@@ -198,12 +198,12 @@ def _address(wanted: Official) -> str:
         raise nowhere(wanted, f"the mirror `{resumable.shown(base)}` is no address: {err}") from err
 
 
-def _over_network(wanted: Official, address: str, target: Path, store: Store, say: Say) -> str:
+def _over_network(wanted: WeightsFile, address: str, target: Path, store: Store, console: Console) -> str:
     """Download, check, and only then give the file its name; a joined file that is wrong is fetched once more whole."""
     part = store.root / PARTIAL / f"{_word(address)}.part"
     for last in (False, True):
         try:
-            joined = resumable.whole(address, part, say, pinned=bool(wanted.pin))
+            joined = resumable.whole(address, part, console, pinned=bool(wanted.pin))
         except (OSError, ValueError, http.client.HTTPException) as err:
             raise nowhere(wanted, f"{resumable.shown(address)}: {err or type(err).__name__}") from err
         sha256 = file_digest(part)
@@ -213,13 +213,13 @@ def _over_network(wanted: Official, address: str, target: Path, store: Store, sa
         resumable.forget(part)
         if last or not joined:
             raise error
-        say.line("fetch", f"the joined parts of {wanted.file} are not the right file; starting over")
+        console.line("fetch", f"the joined parts of {wanted.file} are not the right file; starting over")
     os.replace(part, target)  # noqa: PTH105
     resumable.forget(part)
     return sha256
 
 
-def _wrong(wanted: Official, part: Path, sha256: str, origin: str, store: Store) -> SetupError | None:
+def _wrong(wanted: WeightsFile, part: Path, sha256: str, origin: str, store: Store) -> SetupError | None:
     """Why what came is not the file: by the pinned checksum, or without one by its kind and its recorded digest."""
     if wanted.pin:
         return None if _as_pinned(wanted, part) else nowhere(wanted, f"what {origin} sent {_other(wanted)}")
@@ -231,11 +231,11 @@ def _wrong(wanted: Official, part: Path, sha256: str, origin: str, store: Store)
     return _other_file(wanted, origin, known, store) if known else None
 
 
-def _as_pinned(wanted: Official, path: Path) -> bool | None:
+def _as_pinned(wanted: WeightsFile, path: Path) -> bool | None:
     return file_digest(path) == wanted.sha256 if wanted.sha256 else pinned(path, wanted.md5)
 
 
-def _other(wanted: Official) -> str:
+def _other(wanted: WeightsFile) -> str:
     return f"is not the file that {wanted.publisher} pins ({wanted.pin} differs)"
 
 
@@ -247,7 +247,7 @@ def pinned(path: Path, md5: str) -> bool | None:
         return hashlib.file_digest(handle, lambda: hashlib.md5(usedforsecurity=False)).hexdigest() == md5
 
 
-def _recorded(wanted: Official, sha256: str, store: Store) -> str:
+def _recorded(wanted: WeightsFile, sha256: str, store: Store) -> str:
     """Note the digest at first use; later, the noted one if this is another, else empty."""
     known = pins.differs(wanted.file, sha256, store)
     if not known:
@@ -259,7 +259,7 @@ def _word(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
-def _other_file(wanted: Official, origin: str, known: str, store: Store) -> SetupError:
+def _other_file(wanted: WeightsFile, origin: str, known: str, store: Store) -> SetupError:
     return SetupError(
         f"`{wanted.file}` is not the file that was first used here: its SHA-256 is not the recorded `{known}`",
         where=origin,
@@ -267,7 +267,7 @@ def _other_file(wanted: Official, origin: str, known: str, store: Store) -> Setu
     )
 
 
-def nowhere(wanted: Official, why: str) -> SetupError:
+def nowhere(wanted: WeightsFile, why: str) -> SetupError:
     """The weights cannot be had: why, and the three ways to them."""
     beside = "or into ~/.keras/models; " if wanted.publisher == "Keras" else ""
     return SetupError(

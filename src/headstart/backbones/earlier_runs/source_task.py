@@ -30,7 +30,7 @@ _FORMAT = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Past:
+class SourceTask:
     """What is known of a trunk's source.
 
     Attributes:
@@ -49,7 +49,7 @@ class Past:
     no_pictures: str = ""
 
 
-def of(backbone: str, store: Store) -> Past:
+def of(backbone: str, store: Store) -> SourceTask:
     """What is known of the source of a backbone.
 
     Args:
@@ -61,24 +61,24 @@ def of(backbone: str, store: Store) -> Past:
     """
     found = loading.find(backbone)
     if found.seed is not None:
-        return Past(no_head="random weights", no_pictures="random weights")
+        return SourceTask(no_head="random weights", no_pictures="random weights")
     own = capabilities.past(found.source, found.preset, store)
     if own is not None:
         return own
     if found.preset not in getattr(found.source, "classifiers", ()):
-        return Past(no_head=NO_HEAD, no_pictures=NO_PICTURES)
+        return SourceTask(no_head=NO_HEAD, no_pictures=NO_PICTURES)
     try:
         weights, bias = found.source.classifier(found.preset, store)  # type: ignore[attr-defined]
     except SetupError as err:  # the vectors are in the cache, the weights have gone
-        return Past(no_head=err.what, no_pictures=NO_PICTURES)
+        return SourceTask(no_head=err.what, no_pictures=NO_PICTURES)
     head = {"weights": weights, "bias": bias}
-    return Past(head=head, depth=found.spec.depths[-1].name, no_pictures=NO_PICTURES)
+    return SourceTask(head=head, depth=found.spec.depths[-1].name, no_pictures=NO_PICTURES)
 
 
 # ---------------------------------------------------------------- of the user's own runs
 
 
-def keep(source: str, name: str, past: Past, store: Store) -> None:
+def keep(source: str, name: str, past: SourceTask, store: Store) -> None:
     """Write what is known beside a description.
 
     Raises:
@@ -93,7 +93,7 @@ def keep(source: str, name: str, past: Past, store: Store) -> None:
     description.keep_beside(source, name, description.PAST, save(tensors, metadata={"past": json.dumps(told)}), store)
 
 
-def kept(source: str, name: str, store: Store) -> Past | None:
+def kept(source: str, name: str, store: Store) -> SourceTask | None:
     """What was kept beside a description; None where nothing was.
 
     A damaged file is not trusted and has no part of it used; the reasons then say so.
@@ -108,7 +108,7 @@ def kept(source: str, name: str, store: Store) -> Past | None:
         content = path.read_bytes()
         return _checked(_told(content), load(content))
     except (OSError, ValueError, KeyError, TypeError, AttributeError, SafetensorError):
-        return Past(no_head=_DAMAGED, no_pictures=_DAMAGED)
+        return SourceTask(no_head=_DAMAGED, no_pictures=_DAMAGED)
 
 
 def _digest(tensors: Mapping[str, np.ndarray]) -> str:
@@ -125,7 +125,7 @@ def _told(content: bytes) -> dict[str, Any]:
     return told
 
 
-def _checked(told: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> Past:
+def _checked(told: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> SourceTask:
     pictures = {key.removeprefix(_PICTURES): rows for key, rows in tensors.items() if key.startswith(_PICTURES)}
     head = {key: tensors[key] for key in ("weights", "bias") if key in tensors}
     whole = (told["format"], told["sha256"]) == (_FORMAT, _digest(tensors)) and all(
@@ -135,4 +135,4 @@ def _checked(told: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> Past
     if not whole or not fits or any(rows.ndim != 2 for rows in pictures.values()):
         raise ValueError("it is of another format, or its numbers are not those that were kept, or no numbers")
     reasons = {key: str(told[key]) for key in ("depth", "no_head", "no_pictures")}
-    return Past(head=head, pictures=pictures, **reasons)
+    return SourceTask(head=head, pictures=pictures, **reasons)

@@ -12,8 +12,8 @@ import itertools
 import numpy as np
 
 from headstart.backbones.earlier_runs import source_task
-from headstart.backbones.earlier_runs.source_task import Past
-from headstart.backbones.loading import Trunk
+from headstart.backbones.earlier_runs.source_task import SourceTask
+from headstart.backbones.loading import ResolvedBackbone
 from headstart.core.errors import DataError
 from headstart.core.settings import threads
 from headstart.core.storage.cache import Store
@@ -26,7 +26,9 @@ _BATCH = 32
 _GONE = "the pictures of its run are no longer where it read them, or have changed"
 
 
-def look(network: TunedNetwork, of: Trunk, store: Store, data: Dataset | None, splits: Splits | None) -> Past:
+def look(
+    network: TunedNetwork, of: ResolvedBackbone, store: Store, data: Dataset | None, splits: Splits | None
+) -> SourceTask:
     """What a run's network learnt from.
 
     Args:
@@ -41,7 +43,7 @@ def look(network: TunedNetwork, of: Trunk, store: Store, data: Dataset | None, s
     if data is not None and splits is not None:
         with contextlib.suppress(DataError):
             pictures, why = _vectors(data, sample(data, splits, of.spec.flops), of, store), ""
-    return Past(head=head, depth=FEATURES, pictures=pictures, no_pictures=why)
+    return SourceTask(head=head, depth=FEATURES, pictures=pictures, no_pictures=why)
 
 
 def sample(data: Dataset, splits: Splits, flops: int) -> np.ndarray:
@@ -61,7 +63,7 @@ def sample(data: Dataset, splits: Splits, flops: int) -> np.ndarray:
     return np.asarray(ordered[spread(len(ordered), most)])
 
 
-def _vectors(data: Dataset, rows: np.ndarray, of: Trunk, store: Store) -> dict[str, np.ndarray]:
+def _vectors(data: Dataset, rows: np.ndarray, of: ResolvedBackbone, store: Store) -> dict[str, np.ndarray]:
     """Depth -> (S, D) float32."""
     from headstart.networks.openvino_conversion import KerasEngine, quiet
 

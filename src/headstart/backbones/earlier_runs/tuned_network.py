@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from headstart.backbones import loading
-from headstart.backbones.loading import Trunk
+from headstart.backbones.loading import ResolvedBackbone
 from headstart.core.errors import DataError
 from headstart.core.storage.cache import Store
 from headstart.core.types import BackboneSpec, TunedNetwork
@@ -51,7 +51,7 @@ class Saved:
         """Whether the file is there."""
         return self.file.is_file()
 
-    def pull(self, preset: str, store: Store, say: Any) -> Path:
+    def pull(self, preset: str, store: Store, console: Any) -> Path:
         """The file; nothing is fetched."""
         return self.file
 
@@ -88,7 +88,7 @@ def load(file: Path) -> Any:
         ) from err
 
 
-def trunk_of(network: TunedNetwork, run: Path) -> Trunk:
+def trunk_of(network: TunedNetwork, run: Path) -> ResolvedBackbone:
     """The trunk of a tuned network.
 
     Args:
@@ -99,10 +99,10 @@ def trunk_of(network: TunedNetwork, run: Path) -> Trunk:
         DataError: The run names a file of another place.
     """
     source = Saved(name="tuned", file=file_of(network, run), of=network.spec, cannot={})
-    return Trunk(name=network.spec.name, spec=network.spec, source=source, preset=network.spec.name)
+    return ResolvedBackbone(name=network.spec.name, spec=network.spec, source=source, preset=network.spec.name)
 
 
-def find(name: str, networks: Iterable[TunedNetwork | None], run: Path) -> Trunk:
+def find(name: str, networks: Iterable[TunedNetwork | None], run: Path) -> ResolvedBackbone:
     """A trunk by name, one of the run's own networks or one of the sources'."""
     own = next((one for one in networks if one is not None and one.spec.name == name), None)
     return loading.find(name) if own is None else trunk_of(own, run)

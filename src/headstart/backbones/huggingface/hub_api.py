@@ -204,7 +204,7 @@ def files_in(facts: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
 # ---------------------------------------------------------------- lists
 
 
-def collected(say: Any) -> tuple[list[Entry], int]:
+def collected(console: Any) -> tuple[list[Entry], int]:
     """What the hub's lists have for us, and how many of their rows were left out: no ONNX file, or no proper name.
 
     Raises:
@@ -213,7 +213,7 @@ def collected(say: Any) -> tuple[list[Entry], int]:
     found: dict[str, Entry] = {}
     left = 0
     for source, asked in _LISTS:
-        for row in _rows(asked, say):
+        for row in _rows(asked, console):
             entry = _entry(source, row)
             if entry is None:
                 left += 1
@@ -224,7 +224,7 @@ def collected(say: Any) -> tuple[list[Entry], int]:
     return list(found.values()), left
 
 
-def _rows(asked: Mapping[str, Any], say: Any) -> Iterator[Any]:
+def _rows(asked: Mapping[str, Any], console: Any) -> Iterator[Any]:
     """All rows of a list, page by page; a list that has no end is cut, which is said."""
     query = {**asked, "sort": "downloads", "direction": -1, "limit": _PAGE, "full": "true", "config": "true"}
     query["cardData"] = "true"
@@ -242,7 +242,7 @@ def _rows(asked: Mapping[str, Any], say: Any) -> Iterator[Any]:
         if not following:
             return
         address = following
-    say.warn(f"the hub's list of {asked} is longer than {_MOST_PAGES} pages: its end is left out")
+    console.warn(f"the hub's list of {asked} is longer than {_MOST_PAGES} pages: its end is left out")
 
 
 def _next(address: str, link: str) -> str:

@@ -17,14 +17,14 @@ from typing import Any
 from headstart.backbones import card_facts
 from headstart.backbones.card_facts import Card
 from headstart.backbones.downloads import mirror, resumable, weights
-from headstart.backbones.downloads.weights import Official
+from headstart.backbones.downloads.weights import WeightsFile
 from headstart.backbones.huggingface import hub_api, preprocessor_config
 from headstart.backbones.huggingface.hub_api import Repository
 from headstart.backbones.huggingface.preprocessor_config import Asked
 from headstart.backbones.imported import description, registration
-from headstart.backbones.imported.description import HUB, Added
-from headstart.backbones.imported.registration import Wish
-from headstart.core.console import Say
+from headstart.backbones.imported.description import HUB, ImportedBackbone
+from headstart.backbones.imported.registration import ImportRequest
+from headstart.core.console import Console
 from headstart.core.errors import DataError, HeadstartError, SetupError
 from headstart.core.settings import get
 from headstart.core.storage.cache import Store
@@ -51,13 +51,13 @@ class _Told:
         return digest(["hub", self.commit]) if self.commit else ""
 
 
-def bring(repo: Repository, store: Store, say: Say, wish: Wish | None = None) -> Added:
+def bring(repo: Repository, store: Store, console: Console, wish: ImportRequest | None = None) -> ImportedBackbone:
     """Fetch a repository's network into the cache and describe it.
 
     Args:
         repo: Which.
         store: The cache.
-        say: Told of sources, progress, and of what is guessed or only nearly so.
+        console: Told of sources, progress, and of what is guessed or only nearly so.
         wish: What the user says of input, scaling, depths and licence; `file` and `name` are not looked at. None
             leaves a description that is there as it is.
 
@@ -70,20 +70,22 @@ def bring(repo: Repository, store: Store, say: Say, wish: Wish | None = None) ->
     before = description.described(HUB, repo.preset, store) if repo.preset in description.names(HUB, store) else None
     made = _same(before, told, wish, store) if before else None
     if made is None:
-        made = _fetched(repo, told, wish, store, say)
+        made = _fetched(repo, told, wish, store, console)
     if wish is None and before is not None:
         return before
     made = replace(_described(made, told.card, wish), place=told.place)
     description.describe(HUB, made, store)
-    registration.tell(made, say, HUB)
+    registration.tell(made, console, HUB)
     for note in told.asked.notes:
-        say.warn(note)
+        console.warn(note)
     if not told.asked.size_px:
-        say.warn(f"no preprocessor_config.json says how pictures are cut: {made.input.size_px} px; set it with --size")
+        console.warn(
+            f"no preprocessor_config.json says how pictures are cut: {made.input.size_px} px; set it with --size"
+        )
     return made
 
 
-def _same(before: Added, told: _Told, wish: Wish | None, store: Store) -> Added | None:
+def _same(before: ImportedBackbone, told: _Told, wish: ImportRequest | None, store: Store) -> ImportedBackbone | None:
     """The copy that is here, if it is of the very commit that the hub names, as the wish has it; else None."""
     if not told.place or before.place != told.place:
         return None
@@ -91,11 +93,13 @@ def _same(before: Added, told: _Told, wish: Wish | None, store: Store) -> Added 
     return None if found is None else replace(found, bytes=before.bytes)
 
 
-def _fetched(repo: Repository, told: _Told, wish: Wish | None, store: Store, say: Say) -> Added:
+def _fetched(
+    repo: Repository, told: _Told, wish: ImportRequest | None, store: Store, console: Console
+) -> ImportedBackbone:
     with disk_errors(store.root):
         store.root.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=store.root, prefix=".tmp-", ignore_cleanup_errors=True) as folder:
-        path, count = _network(repo, told, Path(folder), store, say)
+        path, count = _network(repo, told, Path(folder), store, console)
         made = registration.brought(_wish(wish, told.asked, path), "onnx", repo.preset, store, HUB)
     return replace(made, bytes=count)
 
@@ -140,32 +144,32 @@ def _facts(repo: Repository, file: str, files: Mapping[str, Any], commit: str) -
 # ---------------------------------------------------------------- files
 
 
-def _network(repo: Repository, told: _Told, folder: Path, store: Store, say: Say) -> tuple[Path, int]:
+def _network(repo: Repository, told: _Told, folder: Path, store: Store, console: Console) -> tuple[Path, int]:
     """The ONNX file in `folder`, the files with its weights beside it; and how many bytes that is."""
     for file in hub_api.ONNX:
         if told.files and file not in told.files:
             continue
         path = folder / Path(file).name
-        if _one(repo, file, told, path, store, say):
+        if _one(repo, file, told, path, store, console):
             for name in onnx_external_data.beside(path):
                 part = path.parent / name
                 with disk_errors(part):
                     part.parent.mkdir(parents=True, exist_ok=True)
                 near = "/".join((*file.split("/")[:-1], name))
-                if not _one(repo, near, told, part, store, say):
+                if not _one(repo, near, told, part, store, console):
                     raise DataError(f"`{file}` keeps weights in `{show(name)}`, which `{HUB}:{repo.preset}` lacks")
             return path, sum(one.stat().st_size for one in folder.rglob("*") if one.is_file())
     raise _no_network(repo, tuple(told.files) or tuple(_on_mirror(repo)))
 
 
-def _one(repo: Repository, file: str, told: _Told, target: Path, store: Store, say: Say) -> bool:
+def _one(repo: Repository, file: str, told: _Told, target: Path, store: Store, console: Console) -> bool:
     """Whether there is such a file; it is at `target` then.
 
     Raises:
         SetupError: It cannot be had, though nothing says that it is not there.
     """
     known = told.files.get(file, {"bytes": 0, "sha256": ""})
-    wanted = Official(
+    wanted = WeightsFile(
         name=f"{HUB}:{repo.preset}",
         file=repo.place(file),
         url=repo.address(file, told.commit),
@@ -178,8 +182,8 @@ def _one(repo: Repository, file: str, told: _Told, target: Path, store: Store, s
     if mirror.folder() is not None and not any(path.is_file() for path in weights.places(wanted.file)):
         return False
     try:
-        with weights.turn(wanted, store, say):
-            weights.bring(wanted, target, store, say)
+        with weights.turn(wanted, store, console):
+            weights.bring(wanted, target, store, console)
     except SetupError as err:
         cause = err.__cause__
         if not isinstance(cause, urllib.error.HTTPError):
@@ -220,9 +224,9 @@ def _no_network(repo: Repository, files: tuple[str, ...]) -> HeadstartError:
 # ---------------------------------------------------------------- description
 
 
-def _wish(wish: Wish | None, asked: Asked, path: Path) -> Wish:
+def _wish(wish: ImportRequest | None, asked: Asked, path: Path) -> ImportRequest:
     """What the repository asks for, and over it what the user says."""
-    given = wish or Wish(file=path)
+    given = wish or ImportRequest(file=path)
     own = given.scale is not None or given.mean or given.std
     return replace(
         given,
@@ -240,7 +244,7 @@ def _wish(wish: Wish | None, asked: Asked, path: Path) -> Wish:
     )
 
 
-def _described(made: Added, card: Card, wish: Wish | None) -> Added:
+def _described(made: ImportedBackbone, card: Card, wish: ImportRequest | None) -> ImportedBackbone:
     said = wish.licence if wish else ""
     return replace(
         made,

@@ -12,7 +12,7 @@ from headstart.backbones import remote_index
 from headstart.backbones.downloads import mirror, resumable
 from headstart.backbones.huggingface import hub_api
 from headstart.backbones.remote_index import Change
-from headstart.core.console import Say
+from headstart.core.console import Console
 from headstart.core.errors import SetupError, UsageError
 from headstart.core.settings import get
 from headstart.core.storage.cache import Store
@@ -21,12 +21,12 @@ from headstart.core.storage.files import disk_fact
 _FILE = "index.json"
 
 
-def refresh(store: Store, say: Say, *, given: str = "", sha256: str = "") -> Change:
+def refresh(store: Store, console: Console, *, given: str = "", sha256: str = "") -> Change:
     """Bring a newer index into the cache.
 
     Args:
         store: The cache.
-        say: Told where it comes from.
+        console: Told where it comes from.
         given: A file or address that holds an index; empty for `index.json` of the mirror, and without a mirror for
             the hub's own lists.
         sha256: What the index must have; empty for no such check.
@@ -44,14 +44,16 @@ def refresh(store: Store, say: Say, *, given: str = "", sha256: str = "") -> Cha
             if why := mirror.absent():
                 raise SetupError(why, hint="make it, name another, or headstart backbones sync --from FILE")
         if place:
-            return remote_index.take(_read(place, say), store, origin=resumable.shown(place), sha256=sha256)
-        say.line("sync", f"the lists of {hub_api.shown()}")
-        entries, left = hub_api.collected(say)
+            return remote_index.take(_read(place, console), store, origin=resumable.shown(place), sha256=sha256)
+        console.line("sync", f"the lists of {hub_api.shown()}")
+        entries, left = hub_api.collected(console)
     except SetupError as err:
         before = remote_index.state(store)
         kept = f"; the index of {before['day']} stays" if "day" in before else "; there is no earlier index"
         raise SetupError(err.what + kept, where=err.where, hint=err.hint) from err
-    say.line("sync", f"{len(entries):,} names; {left:,} rows have no ONNX file, are no image networks or are hidden")
+    console.line(
+        "sync", f"{len(entries):,} names; {left:,} rows have no ONNX file, are no image networks or are hidden"
+    )
     return remote_index.take(remote_index.content_of(entries), store, origin=hub_api.shown(), sha256=sha256)
 
 
@@ -59,13 +61,13 @@ def _on(base: str) -> str:
     return resumable.below(base, _FILE) if "://" in base else str(Path(base).expanduser() / _FILE)
 
 
-def _read(place: str, say: Say) -> bytes:
+def _read(place: str, console: Console) -> bytes:
     """The bytes of an index.
 
     Raises:
         SetupError: It cannot be had.
     """
-    say.line("sync", resumable.shown(place))
+    console.line("sync", resumable.shown(place))
     scheme = place.partition("://")[0] if "://" in place else ""
     if scheme in ("", "file"):
         path = Path(urllib.request.url2pathname(urllib.parse.urlparse(place).path)) if scheme else Path(place)

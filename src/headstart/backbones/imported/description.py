@@ -36,7 +36,7 @@ WORDS = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Added:
+class ImportedBackbone:
     """The description of an added file.
 
     Attributes:
@@ -112,7 +112,7 @@ def address(content: str) -> dict[str, str]:
     return {"added": content}
 
 
-def file_of(found: Added, store: Store) -> Path | None:
+def file_of(found: ImportedBackbone, store: Store) -> Path | None:
     """The copied file; None where the store does not hold it whole."""
     folder = store.find("added", address(found.content))
     return None if folder is None else folder / FILES[found.kind]
@@ -174,7 +174,7 @@ def over_there(source: str, name: str) -> str:
     return "copy the file, and add it over there: headstart backbones add FILE"
 
 
-def described(source: str, name: str, store: Store | None = None) -> Added:
+def described(source: str, name: str, store: Store | None = None) -> ImportedBackbone:
     """The description of a name.
 
     Raises:
@@ -205,9 +205,9 @@ def _not_added(source: str, name: str, store: Store | None) -> UsageError:
 
 
 @functools.lru_cache(maxsize=256)
-def _read(source: str, path: Path, state: tuple[int, ...]) -> Added:
+def _read(source: str, path: Path, state: tuple[int, ...]) -> ImportedBackbone:
     """A description that can be used: `state` tells the file from an earlier one of the same name."""
-    found = serialization.load(Added, path.parent, path.stem)
+    found = serialization.load(ImportedBackbone, path.parent, path.stem)
     if _stem(found.name) != path.stem or found.kind not in FILES or not found.cuts:
         raise ValueError("it is not of this name, of no known kind, or has no depths")
     found.spec(source)  # its revision cannot be told of what is no number
@@ -246,7 +246,7 @@ def learnt_from(source: str, name: str) -> frozenset[str]:
     return frozenset(read_json(path)) if path else frozenset()
 
 
-def describe(source: str, found: Added, store: Store, pictures: Collection[str] = ()) -> None:
+def describe(source: str, found: ImportedBackbone, store: Store, pictures: Collection[str] = ()) -> None:
     """Write a description into the cache, and the digests of the pictures that the network learnt from."""
     if pictures:
         write_json(_folder(source, store) / f"{_stem(found.name)}{PICTURES}", sorted(pictures))

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from headstart.backbones.imported.description import Added
+from headstart.backbones.imported.description import ImportedBackbone
 from headstart.core.provenance import versions
 from headstart.core.storage.files import write_json
 from headstart.core.types import BackboneSpec, InputSpec
@@ -25,7 +25,7 @@ from headstart.networks.formats import openvino_reader
 _PROBES = 8
 
 
-def write(file: Path, found: Added, spec: BackboneSpec, pictures: np.ndarray, folder: Path) -> None:
+def write(file: Path, found: ImportedBackbone, spec: BackboneSpec, pictures: np.ndarray, folder: Path) -> None:
     """Write `trunk.xml`, `trunk.bin` and `parity.json`.
 
     Args:
@@ -57,7 +57,7 @@ def scaled(pictures: np.ndarray, spec: InputSpec) -> np.ndarray:
     return np.asarray(found, np.float32)
 
 
-def _fixed(file: Path, found: Added) -> Any:
+def _fixed(file: Path, found: ImportedBackbone) -> Any:
     model = openvino_reader.read(file)
     openvino_reader.fix(model, found.layout, found.input.size_px)
     return model
@@ -119,7 +119,7 @@ def _after(one: Any, order: str, dim: int) -> Any:
     return ops.reshape(x, ops.constant(np.array([1, dim], np.int64)), special_zero=False)
 
 
-def _expected(model: Any, found: Added, inputs: Iterable[np.ndarray]) -> list[np.ndarray]:
+def _expected(model: Any, found: ImportedBackbone, inputs: Iterable[np.ndarray]) -> list[np.ndarray]:
     """What the untouched graph gives at the cuts, pooled by NumPy: one (n, D) a cut."""
     ov = openvino_engine.load()
     places = _places(model, found.layout)

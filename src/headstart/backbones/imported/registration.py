@@ -17,7 +17,7 @@ from headstart.backbones.imported.description import (
     KERAS_HUB,
     SOURCE,
     WORDS,
-    Added,
+    ImportedBackbone,
     address,
     describe,
     described,
@@ -25,7 +25,7 @@ from headstart.backbones.imported.description import (
     names,
 )
 from headstart.backbones.imported.file_copy import bring, content_of, kind_of, read_whole
-from headstart.core.console import Say, size
+from headstart.core.console import Console, size
 from headstart.core.errors import DataError, UsageError
 from headstart.core.storage.cache import Store
 from headstart.core.types import InputSpec
@@ -40,7 +40,7 @@ _RESERVED = {"con", "prn", "aux", "nul", *(f"{port}{n}" for port in ("com", "lpt
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wish:
+class ImportRequest:
     """What the user says of a file; what is empty is found, or guessed and said.
 
     Attributes:
@@ -82,7 +82,7 @@ class Wish:
     usual_layout: str = ""
 
 
-def add(wish: Wish, store: Store, say: Say) -> Added:
+def add(wish: ImportRequest, store: Store, console: Console) -> ImportedBackbone:
     """Copy a file into the cache and describe it; the same file again only changes the description.
 
     Raises:
@@ -95,11 +95,11 @@ def add(wish: Wish, store: Store, say: Say) -> Added:
         kind = "lambda"
     made = brought(wish, kind, _name(wish), store, SOURCE)
     describe(SOURCE, made, store)
-    tell(made, say)
+    tell(made, console)
     return made
 
 
-def brought(wish: Wish, kind: str, name: str, store: Store, source: str) -> Added:
+def brought(wish: ImportRequest, kind: str, name: str, store: Store, source: str) -> ImportedBackbone:
     """A file copied into the cache and looked at; nothing says yet that it is a backbone.
 
     Raises:
@@ -111,7 +111,7 @@ def brought(wish: Wish, kind: str, name: str, store: Store, source: str) -> Adde
         return _placed(wish, kind, name, ready, store, source)
 
 
-def looked_again(found: Added, wish: Wish, store: Store) -> Added | None:
+def looked_again(found: ImportedBackbone, wish: ImportRequest, store: Store) -> ImportedBackbone | None:
     """The description of a copy that is in the cache, as another wish has it; None where the copy is not there whole.
 
     Raises:
@@ -123,16 +123,18 @@ def looked_again(found: Added, wish: Wish, store: Store) -> Added | None:
     return replace(_looked(copy, found.kind, wish), name=found.name, content=found.content)
 
 
-def _placed(wish: Wish, kind: str, name: str, ready: Path | None, store: Store, source: str) -> Added:
+def _placed(
+    wish: ImportRequest, kind: str, name: str, ready: Path | None, store: Store, source: str
+) -> ImportedBackbone:
     """Bring the file into the store, unless it is there, and look at it; `ready` as `read_whole` gives it."""
     content = content_of(wish.file, kind, ready)
     if name in names(source, store) and described(source, name, store).content != content:
         other = "choose another `--name`, or: " if source == SOURCE else ""
         of = name if source == SOURCE else f"{source}:{name}"
         raise UsageError(f"`{source}:{name}` is another file already", hint=f"{other}headstart backbones remove {of}")
-    seen: list[Added] = []
+    seen: list[ImportedBackbone] = []
 
-    def look(copy: Path) -> Added:
+    def look(copy: Path) -> ImportedBackbone:
         try:
             return replace(_looked(copy, kind, wish), name=name, content=content)
         except DataError as err:  # the user knows the file, not its copy
@@ -151,7 +153,7 @@ def _placed(wish: Wish, kind: str, name: str, ready: Path | None, store: Store, 
     return seen[0] if seen else look(folder / FILES[kind])
 
 
-def _name(wish: Wish) -> str:
+def _name(wish: ImportRequest) -> str:
     """The backbone's name.
 
     Raises:
@@ -166,13 +168,13 @@ def _name(wish: Wish) -> str:
     return name
 
 
-def tell(made: Added, say: Say, source: str = SOURCE) -> None:
+def tell(made: ImportedBackbone, console: Console, source: str = SOURCE) -> None:
     """What was found, line by line; a guess as a warning."""
     spec = made.input
-    say.line(
+    console.line(
         "added", f"{source}:{made.name}: {WORDS[made.kind]}, {size(made.bytes)}, {made.params / 1e6:.2f} M weights"
     )
-    say.line("input", f"{spec.size_px} px, {spec.channels}, {made.layout}")
+    console.line("input", f"{spec.size_px} px, {spec.channels}, {made.layout}")
     how = f"x * {spec.scale:.6g} - {list(spec.mean)}, / {list(spec.std)}"
     if made.guess:
         fix = (
@@ -180,22 +182,22 @@ def tell(made: Added, say: Say, source: str = SOURCE) -> None:
             if source == KERAS_HUB
             else "set it with --scale, --mean and --std"
         )
-        say.warn(f"scaling {how}: {made.scaling}; {fix}")
+        console.warn(f"scaling {how}: {made.scaling}; {fix}")
     else:
-        say.line("scaling", f"{how}: {made.scaling}")
+        console.line("scaling", f"{how}: {made.scaling}")
     for cut in made.cuts:
         place = f"a map of {cut.side} x {cut.side}" if cut.side else "a vector"
-        say.line("depth", f"{cut.name}: {cut.dim} numbers, {place} at `{cut.layer}`")
+        console.line("depth", f"{cut.name}: {cut.dim} numbers, {place} at `{cut.layer}`")
 
 
 # ---------------------------------------------------------------- looking
 
 
-def _looked(copy: Path, kind: str, wish: Wish) -> Added:
+def _looked(copy: Path, kind: str, wish: ImportRequest) -> ImportedBackbone:
     look = _look_keras if kind == "keras" else _look_graph
     layout, size_px, found, cuts, params, flops = look(copy, wish)
     total = sum(one.stat().st_size for one in copy.parent.glob("model.*"))
-    return Added(
+    return ImportedBackbone(
         name="",
         kind=kind,
         content="",
@@ -214,7 +216,7 @@ def _looked(copy: Path, kind: str, wish: Wish) -> Added:
     )
 
 
-def _input(size_px: int, found: Scaling, wish: Wish) -> InputSpec:
+def _input(size_px: int, found: Scaling, wish: ImportRequest) -> InputSpec:
     usual = InputSpec(size_px=size_px)
     return InputSpec(
         size_px=size_px,
@@ -231,7 +233,7 @@ def _input(size_px: int, found: Scaling, wish: Wish) -> InputSpec:
 _Looked = tuple[str, int, Scaling, tuple[Cut, ...], int, int]
 
 
-def _look_keras(copy: Path, wish: Wish) -> _Looked:
+def _look_keras(copy: Path, wish: ImportRequest) -> _Looked:
     from headstart.networks import flops as cost
     from headstart.networks.openvino_conversion import quiet
 
@@ -252,7 +254,7 @@ def _look_keras(copy: Path, wish: Wish) -> _Looked:
     return "nhwc", size_px, found, cuts, int(part.count_params()), int(cost.flops(part))
 
 
-def _look_graph(copy: Path, wish: Wish) -> _Looked:
+def _look_graph(copy: Path, wish: ImportRequest) -> _Looked:
     model = openvino_reader.read(copy)
     order = openvino_reader.layout(model, wish.layout, wish.usual_layout)
     size_px = _size(openvino_reader.side(model, order), wish)
@@ -271,13 +273,13 @@ def _look_graph(copy: Path, wish: Wish) -> _Looked:
     return order, size_px, found, cuts, params, flops
 
 
-def _size(own: int, wish: Wish) -> int:
+def _size(own: int, wish: ImportRequest) -> int:
     if own and wish.size_px and own != wish.size_px and wish.file.suffix == ".keras":
         raise UsageError(f"the file takes pictures of {own} px, not {wish.size_px}", where="--size")
     return wish.size_px or own or wish.usual_px
 
 
-def _given(wish: Wish) -> Scaling | None:
+def _given(wish: ImportRequest) -> Scaling | None:
     """The scaling that the user says, whatever is not said left at nothing; None where nothing is."""
     if wish.scale is None and not wish.mean and not wish.std:
         return None

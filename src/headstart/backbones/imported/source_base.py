@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from headstart.backbones import capabilities
 from headstart.backbones.architectures import scaling_and_pooling
 from headstart.backbones.imported import description
-from headstart.backbones.imported.description import Added
+from headstart.backbones.imported.description import ImportedBackbone
 from headstart.core.errors import DataError, NoOpError, SetupError, UsageError
 from headstart.core.storage.cache import Store
 from headstart.core.types import BackboneSpec
@@ -24,7 +24,7 @@ _FROZEN = (
 )
 
 
-class Opened:
+class ImportedSource:
     """A source whose presets are descriptions in the cache."""
 
     name = ""
@@ -43,7 +43,7 @@ class Opened:
         """
         return description.described(self.name, preset).spec(self.name)
 
-    def opens(self, preset: str, say: Any, *, fetching: bool = False) -> str:
+    def opens(self, preset: str, console: Any, *, fetching: bool = False) -> str:
         """Always empty: a name that `presets` does not have is none.
 
         Raises:
@@ -68,7 +68,7 @@ class Opened:
         """Where the copy lies or would lie in the store."""
         return store.path("added", description.address(self._described(preset, store).content))
 
-    def pull(self, preset: str, store: Store, say: Any) -> Path:
+    def pull(self, preset: str, store: Store, console: Any) -> Path:
         """The copied file; nothing is fetched.
 
         Raises:
@@ -110,7 +110,7 @@ class Opened:
             random_init.fill_random(model, seed)
         return model
 
-    def _described(self, preset: str, store: Store) -> Added:
+    def _described(self, preset: str, store: Store) -> ImportedBackbone:
         here = preset in description.names(self.name, store)
         return description.described(self.name, preset, store if here else None)
 
@@ -124,7 +124,7 @@ class Opened:
         return found
 
 
-def cut_out(file: Path, found: Added) -> Any:
+def cut_out(file: Path, found: ImportedBackbone) -> Any:
     """The trunk of a `.keras` file: scaling in front, a mean over the picture behind every cut."""
     import keras
 

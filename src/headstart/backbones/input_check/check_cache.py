@@ -12,18 +12,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from headstart.backbones.input_check import keras_check
-from headstart.core.console import Say
+from headstart.core.console import Console
 from headstart.core.storage.cache import Store
 from headstart.core.storage.serialization import as_json
 
 if TYPE_CHECKING:
-    from headstart.backbones.loading import Trunk
+    from headstart.backbones.loading import ResolvedBackbone
 
 FILE = "first_layer.json"
 _LOOKED_AT = 8  # pictures
 
 
-def keep(trunk: Trunk, model: Any, made: Path, store: Store, pictures: np.ndarray, say: Say) -> None:
+def keep(trunk: ResolvedBackbone, model: Any, made: Path, store: Store, pictures: np.ndarray, console: Console) -> None:
     """Look at the first layer of a trunk in the cache, unless that was done, and keep what was found.
 
     Args:
@@ -32,7 +32,7 @@ def keep(trunk: Trunk, model: Any, made: Path, store: Store, pictures: np.ndarra
         made: Its folder.
         store: The cache.
         pictures: (n, H, W, 3) uint8, real ones.
-        say: Told of a wrong preprocessing.
+        console: Told of a wrong preprocessing.
     """
     if (made / FILE).is_file():
         return
@@ -49,4 +49,4 @@ def keep(trunk: Trunk, model: Any, made: Path, store: Store, pictures: np.ndarra
         with quiet():
             found = keras_check.examine(model or trunk.build(store), trunk.spec, few)
     store.extend(made, FILE, as_json(found))
-    keras_check.warn(found, trunk.name, say)
+    keras_check.warn(found, trunk.name, console)

@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from headstart.core.console import Say
+from headstart.core.console import Console
 from headstart.core.types import BackboneSpec
 from headstart.images.normalization import USUAL, flat, natural, scaled
 
@@ -77,11 +77,11 @@ def examine(model: Any, spec: BackboneSpec, pictures: np.ndarray) -> Finding:
     return _by_spec(seen, x, spec)
 
 
-def warn(finding: Finding, name: str, say: Say) -> None:
+def warn(finding: Finding, name: str, console: Console) -> None:
     """Warn of a wrong preprocessing, with the fix."""
     if finding.verdict == "wrong":
         fix = f"; give its input the scaling `{finding.best}`" if finding.best else ""
-        say.warn(f"{name}: {finding.sentence}{fix}, or its features are worth little")
+        console.warn(f"{name}: {finding.sentence}{fix}, or its features are worth little")
 
 
 # ---------------------------------------------------------------- the graph

@@ -24,7 +24,7 @@ from headstart.backbones.downloads import pins
 from headstart.backbones.imported import description
 from headstart.backbones.inventory.bundle_manifest import FORMAT, MANIFEST, Manifest
 from headstart.backbones.inventory.cache_inventory import WEIGHTS, weights_folder
-from headstart.core.console import Progress, Say, size
+from headstart.core.console import Console, Progress, size
 from headstart.core.errors import DataError, UsageError
 from headstart.core.storage.cache import SEAL, Store
 from headstart.core.storage.files import disk_errors, read_json
@@ -37,14 +37,14 @@ _ORIGIN = "origin.json"  # where a file came from, beside it
 _PLAIN = (tarfile.REGTYPE, tarfile.AREGTYPE)
 
 
-def make(names: Sequence[str], out: Path, store: Store, say: Say) -> dict[str, Any]:
+def make(names: Sequence[str], out: Path, store: Store, console: Console) -> dict[str, Any]:
     """Write a pack; weights that are missing are fetched first.
 
     Args:
         names: Of backbones; order and repetition do not matter.
         out: The tar; it is there whole or not at all.
         store: The cache.
-        say: Told of downloads.
+        console: Told of downloads.
 
     Returns:
         The manifest.
@@ -58,7 +58,7 @@ def make(names: Sequence[str], out: Path, store: Store, say: Say) -> dict[str, A
     folders = [_folder(one, store) for one in chosen]
     for one, folder in zip(chosen, folders, strict=True):
         if store.find(WEIGHTS, folder.name) is None:
-            one.source.pull(one.preset, store, say)
+            one.source.pull(one.preset, store, console)
         if why := _wrong(one, folder):
             hint = f"copy the file; over there: HEADSTART_WEIGHTS_MIRROR=FOLDER headstart backbones pull {one.name}"
             raise DataError(f"`{one.name}` cannot be bundled: {why}", where=str(folder), hint=hint)
@@ -71,14 +71,14 @@ def make(names: Sequence[str], out: Path, store: Store, say: Say) -> dict[str, A
         out.parent.mkdir(parents=True, exist_ok=True)
         draft = out.with_name(f".tmp-{secrets.token_hex(8)}")
         try:
-            _write(draft, manifest, store, say)
+            _write(draft, manifest, store, console)
             os.replace(draft, out)  # noqa: PTH105
         finally:
             draft.unlink(missing_ok=True)
     return manifest
 
 
-def _folder(one: loading.Trunk, store: Store) -> Path:
+def _folder(one: loading.ResolvedBackbone, store: Store) -> Path:
     if one.seed is not None:
         raise UsageError(f"`{one.name}` has random weights: there is nothing to bundle")
     folder = weights_folder(one, store) if hasattr(one.source, "weights_folder") else None
@@ -90,13 +90,13 @@ def _folder(one: loading.Trunk, store: Store) -> Path:
     return folder
 
 
-def _wrong(one: loading.Trunk, folder: Path) -> str:
+def _wrong(one: loading.ResolvedBackbone, folder: Path) -> str:
     """Why the files are not the pinned ones; empty where they are, or the source pins none."""
     ask = getattr(one.source, "wrong_weights", None)
     return str(ask(one.preset, folder)) if ask else ""
 
 
-def _facts(one: loading.Trunk, folder: Path) -> dict[str, Any]:
+def _facts(one: loading.ResolvedBackbone, folder: Path) -> dict[str, Any]:
     facts = {name: getattr(one.spec, name) for name in ("name", "revision", "licence", "licence_note", "pretrained_on")}
     return facts | {"entry": f"weights/{folder.name}"}
 
@@ -112,9 +112,9 @@ def _files(folder: Path) -> list[dict[str, Any]]:
     ]
 
 
-def _write(draft: Path, manifest: dict[str, Any], store: Store, say: Say) -> None:
+def _write(draft: Path, manifest: dict[str, Any], store: Store, console: Console) -> None:
     total = sum(fact["bytes"] for fact in manifest["files"])
-    counted = say.progress("bundle", total, "bytes")
+    counted = console.progress("bundle", total, "bytes")
     with tarfile.open(draft, "x:", format=tarfile.PAX_FORMAT) as tar, counted as progress:
         text = (canonical(manifest) + "\n").encode("ascii")
         _add(tar, MANIFEST, len(text), io.BytesIO(text))
@@ -130,13 +130,13 @@ def _add(tar: tarfile.TarFile, name: str, length: int, source: Any) -> None:
     tar.addfile(member, source)
 
 
-def unpack(path: Path, store: Store, say: Say, *, sha256: str = "") -> list[dict[str, Any]]:
+def unpack(path: Path, store: Store, console: Console, *, sha256: str = "") -> list[dict[str, Any]]:
     """Check a pack, and only then bring its weights into the cache.
 
     Args:
         path: The tar.
         store: The cache.
-        say: Told what is checked.
+        console: Told what is checked.
         sha256: What the whole tar must have, as `bundle` printed it; empty for no such check.
 
     Returns:
@@ -155,25 +155,25 @@ def unpack(path: Path, store: Store, say: Say, *, sha256: str = "") -> list[dict
         store.root.mkdir(parents=True, exist_ok=True)
         staging = Path(tempfile.mkdtemp(dir=store.root, prefix=".tmp-"))
         try:
-            manifest = _checked(path, staging, store, say)
+            manifest = _checked(path, staging, store, console)
             _lay_out(manifest, staging)
             _require_pinned(manifest, staging, path)
             _require_as_here(manifest, store, path)
             pins.require(manifest.unpinned(), store, path)
-            say.line("unbundle", f"{len(manifest.files)} files, {size(manifest.bytes())}: every digest is right")
+            console.line("unbundle", f"{len(manifest.files)} files, {size(manifest.bytes())}: every digest is right")
             return _place(manifest, staging, store)
         finally:
             shutil.rmtree(staging, ignore_errors=True)
 
 
-def _checked(path: Path, staging: Path, store: Store, say: Say) -> Manifest:
+def _checked(path: Path, staging: Path, store: Store, console: Console) -> Manifest:
     """Read the whole tar into `staging`, each file under a number of ours, and check everything."""
     try:
         with path.open("rb") as handle, tarfile.open(fileobj=handle, mode="r:") as tar:
             manifest = _manifest(tar, path, store)
             _require_end(path)
             seen: set[str] = set()
-            with say.progress("unbundle", manifest.bytes(), "bytes") as progress:
+            with console.progress("unbundle", manifest.bytes(), "bytes") as progress:
                 while (member := tar.next()) is not None:
                     _require_listed(member, manifest, seen, path)
                     seen.add(member.name)

@@ -23,7 +23,7 @@ from headstart.backbones import capabilities, loading
 from headstart.backbones.downloads import weights as fetch
 from headstart.backbones.imported import description
 from headstart.core import registry
-from headstart.core.console import Say
+from headstart.core.console import Console
 from headstart.core.errors import UsageError
 from headstart.core.storage.cache import SEAL, Store
 from headstart.core.storage.files import disk_errors, read_json
@@ -60,14 +60,14 @@ class Entry:
     gone: str = ""
 
 
-def weights_folder(found: loading.Trunk, store: Store) -> Path | None:
+def weights_folder(found: loading.ResolvedBackbone, store: Store) -> Path | None:
     """Where the weights of a backbone lie or would lie in the store; None where its source keeps them elsewhere."""
     ask = getattr(found.source, "weights_folder", None)
     if ask is not None:
         return Path(ask(found.preset, store))
     if not found.source.available(found.preset, store):
         return None
-    path = Path(found.source.pull(found.preset, store, Say(quiet=True)))
+    path = Path(found.source.pull(found.preset, store, Console(quiet=True)))
     inside = path.relative_to(store.root).parts if path.is_relative_to(store.root) else ()
     return store.root / inside[0] / inside[1] if len(inside) > 2 else None
 
@@ -89,7 +89,7 @@ def entries(store: Store) -> list[Entry]:
     return sorted(weights, key=_order) + sorted(trunks, key=_order)
 
 
-def _owners(known: Sequence[loading.Trunk], store: Store) -> dict[Path, list[str]]:
+def _owners(known: Sequence[loading.ResolvedBackbone], store: Store) -> dict[Path, list[str]]:
     """Folder in the store -> the backbones whose weights it holds."""
     found: dict[Path, list[str]] = {}
     for source in _own_sources():  # by the descriptions in this store, which need not be the user's usual cache
@@ -159,7 +159,7 @@ def _unnamed(entry: Entry, addresses: Mapping[str, tuple[str, str]]) -> Entry:
     return replace(entry, name=name, note=note)
 
 
-def _addresses(known: Sequence[loading.Trunk]) -> dict[str, tuple[str, str]]:
+def _addresses(known: Sequence[loading.ResolvedBackbone]) -> dict[str, tuple[str, str]]:
     """Address -> name and note of every trunk in float32 that this version would ask for."""
     found = {}
     for trained in known:

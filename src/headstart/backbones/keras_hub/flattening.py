@@ -22,7 +22,7 @@ _IDLE = ("Dropout", "SpatialDropout2D", "Identity", "ActivityRegularization", "G
 
 
 @dataclass(kw_only=True, eq=False)
-class Trace:
+class LayerTrace:
     """What is seen on the way.
 
     Attributes:

@@ -15,11 +15,11 @@ from typing import Any
 
 from headstart.backbones.card_facts import told_by_words
 from headstart.backbones.imported import description, registration
-from headstart.backbones.imported.description import FILES, Added
+from headstart.backbones.imported.description import FILES, ImportedBackbone
 from headstart.backbones.keras_hub import preset as hub_preset
 from headstart.backbones.keras_hub import preset_download, preset_files
 from headstart.backbones.keras_hub.preset_download import SOURCE, Wanted
-from headstart.core.console import Say
+from headstart.core.console import Console
 from headstart.core.errors import DataError
 from headstart.core.storage.cache import Store
 from headstart.core.storage.files import disk_errors
@@ -31,14 +31,14 @@ _NOTE = "KerasHub's presets carry no licence"
 _UNKNOWN = "unknown: see where the weights come from"
 
 
-def bring(wanted: Wanted, known: Mapping[str, Any], store: Store, say: Say) -> Added:
+def bring(wanted: Wanted, known: Mapping[str, Any], store: Store, console: Console) -> ImportedBackbone:
     """Fetch a published preset and describe it.
 
     Args:
         wanted: Which.
         known: What the index of presets says of it; empty for one that is not in it.
         store: The cache.
-        say: Told of sources, progress, and of what is guessed or only nearly so.
+        console: Told of sources, progress, and of what is guessed or only nearly so.
 
     Raises:
         SetupError: KerasHub is missing, or the preset cannot be had.
@@ -47,12 +47,12 @@ def bring(wanted: Wanted, known: Mapping[str, Any], store: Store, say: Say) -> A
     hub_preset.require_installed()
 
     def place(folder: Path) -> None:
-        preset_download.gather(wanted, folder, store, say)
+        preset_download.gather(wanted, folder, store, console)
 
-    return _made(place, wanted.name, known, store, say)
+    return _made(place, wanted.name, known, store, console)
 
 
-def copy(path: Path, store: Store, say: Say) -> Added:
+def copy(path: Path, store: Store, console: Console) -> ImportedBackbone:
     """Take a preset from a folder on this machine and describe it.
 
     Raises:
@@ -67,7 +67,7 @@ def copy(path: Path, store: Store, say: Say) -> Added:
 
     preset_files.files_of(path)
     hub_preset.require_installed()
-    return _made(place, path.resolve().name, {}, store, say, place_of=str(path.resolve()))
+    return _made(place, path.resolve().name, {}, store, console, place_of=str(path.resolve()))
 
 
 def remembered(text: str, store: Store) -> str:
@@ -96,8 +96,14 @@ def texts_of(name: str, store: Store) -> Path | None:
 
 
 def _made(
-    place: Callable[[Path], None], text: str, known: Mapping[str, Any], store: Store, say: Say, *, place_of: str = ""
-) -> Added:
+    place: Callable[[Path], None],
+    text: str,
+    known: Mapping[str, Any],
+    store: Store,
+    console: Console,
+    *,
+    place_of: str = "",
+) -> ImportedBackbone:
     with disk_errors(store.root):
         store.root.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=store.root, prefix=".tmp-", ignore_cleanup_errors=True) as here:
@@ -113,10 +119,10 @@ def _made(
                 return before
             if before.content != content:
                 raise _another(name)
-        say.line("open", f"{SOURCE}:{name}: laid flat by KerasHub {_version()}, once")
-        made = _laid(folder, files, content, name, known, place_of or text, store, say)
+        console.line("open", f"{SOURCE}:{name}: laid flat by KerasHub {_version()}, once")
+        made = _laid(folder, files, content, name, known, place_of or text, store, console)
     description.describe(SOURCE, made, store)
-    registration.tell(made, say, SOURCE)
+    registration.tell(made, console, SOURCE)
     return made
 
 
@@ -143,8 +149,8 @@ def _laid(
     known: Mapping[str, Any],
     place: str,
     store: Store,
-    say: Say,
-) -> Added:
+    console: Console,
+) -> ImportedBackbone:
     """Lay a gathered preset flat into the store."""
     from headstart.backbones.keras_hub import trunk
     from headstart.networks import flops as cost
@@ -156,7 +162,7 @@ def _laid(
         laid = trunk.lay(preset.backbone, preset.input, preset.task)
         params, flops = int(laid.model.count_params()), max(1, int(cost.flops(laid.model)))
     for note in preset.notes:
-        say.warn(note)
+        console.warn(note)
 
     def write(draft: Path) -> None:
         with quiet():
@@ -169,7 +175,7 @@ def _laid(
     store.make("added", description.address(content), write)
     family = known.get("family") or preset.kind.removesuffix("Backbone").lower()
     method, domains = told_by_words(family, name, known.get("description", ""))
-    return Added(
+    return ImportedBackbone(
         name=name,
         kind="keras",
         content=content,

@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from headstart.backbones.keras_hub.flattening import Trace
+from headstart.backbones.keras_hub.flattening import LayerTrace
 
 _CLOSE = 1e-4
 
 
-def added(x: Any, trace: Trace, constant: np.ndarray, name: str, *, keep: bool = True) -> Any:
+def added(x: Any, trace: LayerTrace, constant: np.ndarray, name: str, *, keep: bool = True) -> Any:
     """`x + constant` for every picture; without `keep` the constant alone.
 
     Args:
@@ -36,7 +36,7 @@ def added(x: Any, trace: Trace, constant: np.ndarray, name: str, *, keep: bool =
     return found
 
 
-def scaled(x: Any, trace: Trace, factor: np.ndarray, name: str) -> Any:
+def scaled(x: Any, trace: LayerTrace, factor: np.ndarray, name: str) -> Any:
     """`x * factor` over the last axis; (D,) float32."""
     import keras
 
@@ -47,7 +47,7 @@ def scaled(x: Any, trace: Trace, factor: np.ndarray, name: str) -> Any:
     return found
 
 
-def tokens(layer: Any, trace: Trace, pictures: Any, **ignored: Any) -> Any:
+def tokens(layer: Any, trace: LayerTrace, pictures: Any, **ignored: Any) -> Any:
     """Patches as tokens (B, T, D): a convolution, room for the other tokens in front, and all that is added.
 
     What is added is told by the layer itself, from a black picture; that the whole is the same is made sure on noise.
@@ -77,12 +77,12 @@ def tokens(layer: Any, trace: Trace, pictures: Any, **ignored: Any) -> Any:
     return added(x, trace, constant, "positions")
 
 
-def layer_scale(layer: Any, trace: Trace, x: Any, **ignored: Any) -> Any:
+def layer_scale(layer: Any, trace: LayerTrace, x: Any, **ignored: Any) -> Any:
     """DINO's factor on what a branch gives."""
     return scaled(x, trace, _numpy(layer.lambda1), "factor")
 
 
-def affine(layer: Any, trace: Trace, x: Any, **ignored: Any) -> Any:
+def affine(layer: Any, trace: LayerTrace, x: Any, **ignored: Any) -> Any:
     """HGNet's one factor and one shift of a whole map, a factor and a shift a channel here."""
     import keras
 
@@ -93,7 +93,7 @@ def affine(layer: Any, trace: Trace, x: Any, **ignored: Any) -> Any:
     return found
 
 
-def attention_pooling(layer: Any, trace: Trace, x: Any, **ignored: Any) -> Any:
+def attention_pooling(layer: Any, trace: LayerTrace, x: Any, **ignored: Any) -> Any:
     """SigLIP's head: a learned question to all tokens, and a small network behind it; (B, D)."""
     import keras
 
@@ -103,7 +103,7 @@ def attention_pooling(layer: Any, trace: Trace, x: Any, **ignored: Any) -> Any:
     return (found + layer.mlp(layer.layer_norm(found)))[:, 0]
 
 
-def window_attention(layer: Any, trace: Trace, x: Any, mask: Any = None, **ignored: Any) -> Any:
+def window_attention(layer: Any, trace: LayerTrace, x: Any, mask: Any = None, **ignored: Any) -> Any:
     """Swin's attention within windows, (windows, N, C), with its bias by relative position."""
     import keras
 

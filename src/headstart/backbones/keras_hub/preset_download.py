@@ -18,7 +18,7 @@ from pathlib import Path
 from headstart.backbones.downloads import mirror, resumable, weights
 from headstart.backbones.huggingface import hub_api
 from headstart.backbones.keras_hub import preset, preset_files
-from headstart.core.console import Say
+from headstart.core.console import Console
 from headstart.core.errors import DataError, SetupError, UsageError
 from headstart.core.settings import get
 from headstart.core.storage.cache import Store
@@ -64,7 +64,7 @@ class Wanted:
 Get = Callable[[str, Path, bool], bool]  # file, where to, whether it is large -> whether there is such a file
 
 
-def gather(wanted: Wanted, folder: Path, store: Store, say: Say) -> str:
+def gather(wanted: Wanted, folder: Path, store: Store, console: Console) -> str:
     """Bring the files of a preset into a folder.
 
     Returns:
@@ -74,7 +74,7 @@ def gather(wanted: Wanted, folder: Path, store: Store, say: Say) -> str:
         SetupError: They cannot be had.
         DataError: What came is no preset, or must not be opened.
     """
-    origin, get_file = _origin(wanted, store, say)
+    origin, get_file = _origin(wanted, store, console)
     hint = (
         f"put its files into FOLDER/{SOURCE}/{wanted.place}/ and set HEADSTART_WEIGHTS_MIRROR=FOLDER; "
         f"or name a folder that save_to_preset wrote: {SOURCE}:PATH"
@@ -110,18 +110,18 @@ def _whole(get_file: Get, folder: Path) -> bool:
     raise DataError(f"there are no weights: none of {', '.join(name for way in preset_files.WAYS for name in way)}")
 
 
-def _origin(wanted: Wanted, store: Store, say: Say) -> tuple[str, Get]:
+def _origin(wanted: Wanted, store: Store, console: Console) -> tuple[str, Get]:
     """Who is asked, in words, and the way to a file; with a mirror nobody else is, as for all weights."""
     base = get("HEADSTART_WEIGHTS_MIRROR") or ""
     if base:
         mirror.require_readable(f"{SOURCE}/{wanted.place}/")
-        return f"the mirror {resumable.shown(base)}", _from_mirror(wanted, base, store, say)
+        return f"the mirror {resumable.shown(base)}", _from_mirror(wanted, base, store, console)
     if wanted.handle.startswith(HF):
-        return hub_api.shown(), _from_hf(wanted, store, say)
-    return wanted.handle, _from_kaggle(wanted, say)
+        return hub_api.shown(), _from_hf(wanted, store, console)
+    return wanted.handle, _from_kaggle(wanted, console)
 
 
-def _from_mirror(wanted: Wanted, base: str, store: Store, say: Say) -> Get:
+def _from_mirror(wanted: Wanted, base: str, store: Store, console: Console) -> Get:
     remote = mirror.folder() is None
 
     def get_file(file: str, target: Path, large: bool) -> bool:
@@ -131,7 +131,7 @@ def _from_mirror(wanted: Wanted, base: str, store: Store, say: Say) -> Get:
             return False
         target.parent.mkdir(parents=True, exist_ok=True)
         if large:
-            return _brought(wanted, place, "", target, store, say)
+            return _brought(wanted, place, "", target, store, console)
         if local is None:
             return _small(resumable.below(base, place), target)
         shutil.copyfile(local, target)
@@ -140,25 +140,25 @@ def _from_mirror(wanted: Wanted, base: str, store: Store, say: Say) -> Get:
     return get_file
 
 
-def _from_hf(wanted: Wanted, store: Store, say: Say) -> Get:
+def _from_hf(wanted: Wanted, store: Store, console: Console) -> Get:
     repo = hub_api.Repository.of(wanted.handle.removeprefix(HF))
 
     def get_file(file: str, target: Path, large: bool) -> bool:
         target.parent.mkdir(parents=True, exist_ok=True)
         if large:
-            return _brought(wanted, f"{SOURCE}/{wanted.place}/{file}", repo.address(file), target, store, say)
+            return _brought(wanted, f"{SOURCE}/{wanted.place}/{file}", repo.address(file), target, store, console)
         return _small(repo.address(file), target)
 
     return get_file
 
 
-def _from_kaggle(wanted: Wanted, say: Say) -> Get:
+def _from_kaggle(wanted: Wanted, console: Console) -> Get:
     def get_file(file: str, target: Path, large: bool) -> bool:
         preset.hub()
         from keras_hub.src.utils import preset_utils
 
         if large:
-            say.line("fetch", f"{wanted.handle}: {file}, by KerasHub's loader")
+            console.line("fetch", f"{wanted.handle}: {file}, by KerasHub's loader")
         try:
             found = preset_utils.get_file(wanted.handle, file)
         except FileNotFoundError:
@@ -182,11 +182,11 @@ def _reason(err: BaseException) -> str:
     return show(textwrap.shorten(str(err).strip().partition("\n")[0], _TOLD, placeholder=" …"))
 
 
-def _brought(wanted: Wanted, place: str, url: str, target: Path, store: Store, say: Say) -> bool:
-    official = weights.Official(name=wanted.name, file=place, url=url, bytes=0, md5="")
+def _brought(wanted: Wanted, place: str, url: str, target: Path, store: Store, console: Console) -> bool:
+    official = weights.WeightsFile(name=wanted.name, file=place, url=url, bytes=0, md5="")
     try:
-        with weights.turn(official, store, say):
-            weights.bring(official, target, store, say)
+        with weights.turn(official, store, console):
+            weights.bring(official, target, store, console)
     except SetupError as err:
         if isinstance(err.__cause__, urllib.error.HTTPError) and err.__cause__.code == 404:
             return False

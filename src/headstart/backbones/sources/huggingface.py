@@ -9,17 +9,17 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from headstart.backbones.imported.source_base import Opened
+from headstart.backbones.imported.source_base import ImportedSource
 from headstart.core.run.opening import default_store
 from headstart.core.storage.cache import Store
 
 
-class HuggingFace(Opened):
+class HuggingFace(ImportedSource):
     """The source `huggingface`."""
 
     name = "huggingface"
 
-    def opens(self, preset: str, say: Any, *, fetching: bool = False) -> str:
+    def opens(self, preset: str, console: Any, *, fetching: bool = False) -> str:
         """The name itself, its network in the cache afterwards.
 
         Raises:
@@ -27,19 +27,19 @@ class HuggingFace(Opened):
             SetupError: The network cannot be had.
             DataError: There is no ONNX file, or one that takes no pictures.
         """
-        super().opens(preset, say)
+        super().opens(preset, console)
         from headstart.backbones.huggingface import hub_api, import_model
 
         repo = hub_api.Repository.of(preset)
         if not fetching:
             raise self._not_here(repo.preset)
-        return import_model.bring(repo, default_store(say), say).name
+        return import_model.bring(repo, default_store(console), console).name
 
     def available(self, preset: str, store: Store) -> bool:
         """Whether the copy is in the store; lists ask it of many, so that only its use checks every byte."""
         return self.weights_folder(preset, store).is_dir()
 
-    def pull(self, preset: str, store: Store, say: Any) -> Path:
+    def pull(self, preset: str, store: Store, console: Any) -> Path:
         """The network's file, fetched again where the copy is gone.
 
         Raises:
@@ -50,7 +50,7 @@ class HuggingFace(Opened):
             return self._file(preset, store)
         from headstart.backbones.huggingface import hub_api, import_model
 
-        import_model.bring(hub_api.Repository.of(preset), store, say)
+        import_model.bring(hub_api.Repository.of(preset), store, console)
         return self._file(preset, store)
 
 

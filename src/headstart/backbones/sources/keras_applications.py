@@ -17,11 +17,11 @@ from typing import Any
 
 from headstart.backbones.architectures import scaling_and_pooling
 from headstart.backbones.downloads import weights as fetch
-from headstart.core.console import Say, size
+from headstart.core.console import Console, size
 from headstart.core.errors import SetupError, UsageError, nearest
 from headstart.core.storage.cache import SEAL, Store
 from headstart.core.storage.files import read_json, write_json
-from headstart.core.types import BackboneSpec, Depth, InputSpec
+from headstart.core.types import BackboneSpec, FeatureLevel, InputSpec
 from headstart.networks import random_init
 
 _IMAGENET_TERMS = "the files carry no licence of their own, and ImageNet's pictures are for non-commercial research"
@@ -67,7 +67,7 @@ class KerasApplications:
             revision=f"1-{(row['md5'] or hashlib.sha256(row['file'].encode()).hexdigest())[:12]}"
             f"-{scaling_and_pooling.POOLING}",
             input=InputSpec(size_px=row["side"], **scaling),
-            depths=tuple(Depth(name=depth["name"], dim=depth["dim"]) for depth in row["depths"]),
+            depths=tuple(FeatureLevel(name=depth["name"], dim=depth["dim"]) for depth in row["depths"]),
             params=row["params"],
             flops=row["flops"],
             licence=row["licence"],
@@ -124,12 +124,12 @@ class KerasApplications:
     def _key(self, preset: str) -> dict[str, str]:
         return {"weights": f"{self.name}:{preset}", "file": self._row(preset)["file"]}
 
-    def _official(self, preset: str) -> fetch.Official:
+    def _official(self, preset: str) -> fetch.WeightsFile:
         row = self._row(preset)
         of_file = {field: row[field] for field in ("file", "url", "bytes", "md5")}
-        return fetch.Official(name=f"{self.name}:{preset}", **of_file)
+        return fetch.WeightsFile(name=f"{self.name}:{preset}", **of_file)
 
-    def pull(self, preset: str, store: Store, say: Say) -> Path:
+    def pull(self, preset: str, store: Store, console: Console) -> Path:
         """The official weights file in the store, with `origin.json` beside it.
 
         Raises:
@@ -138,16 +138,16 @@ class KerasApplications:
         wanted = self._official(preset)
 
         def write(folder: Path) -> None:
-            origin = fetch.bring(wanted, folder / wanted.file, store, say)
+            origin = fetch.bring(wanted, folder / wanted.file, store, console)
             facts = {"from": origin.public, "sha256": origin.sha256, "as_pinned_by_keras": origin.as_pinned}
             write_json(folder / _ORIGIN, facts)
             count = (folder / wanted.file).stat().st_size
-            say.line("weights", f"{wanted.name}: {size(count)} from {origin.address}")
+            console.line("weights", f"{wanted.name}: {size(count)} from {origin.address}")
 
         key = self._key(preset)
         folder = store.use("weights", key)
         if folder is None:
-            with fetch.turn(wanted, store, say):
+            with fetch.turn(wanted, store, console):
                 folder = store.make("weights", key, write)
         return folder / wanted.file
 
@@ -169,7 +169,7 @@ class KerasApplications:
         if seed is None and weights is None:
             if not self.available(preset, store):
                 raise fetch.nowhere(self._official(preset), "they are not on this machine")
-            weights = self.pull(preset, store, Say(quiet=True))
+            weights = self.pull(preset, store, Console(quiet=True))
         shape = (row["side"], row["side"], 3)
         pictures = keras.Input(shape, name="pictures")
         scaled = scaling_and_pooling.scaled(pictures, self.spec(preset).input)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from headstart.backbones import remote_index
-from headstart.backbones.imported.source_base import Opened
+from headstart.backbones.imported.source_base import ImportedSource
 from headstart.core.errors import UsageError, nearest
 from headstart.core.run.opening import default_store
 from headstart.core.storage.cache import Store
@@ -37,7 +37,7 @@ def _row(preset: str) -> Mapping[str, Any]:
     return known | {"licence_note": "as its card on the hub states it", "handle": f"hf://keras/{preset}"}
 
 
-class KerasHub(Opened):
+class KerasHub(ImportedSource):
     """The source `keras_hub`."""
 
     name = "keras_hub"
@@ -46,7 +46,7 @@ class KerasHub(Opened):
         """Preset -> what is known of it without its weights: `family`, `description`, `params`, `licence`, …"""
         return _table()
 
-    def opens(self, preset: str, say: Any, *, fetching: bool = False) -> str:
+    def opens(self, preset: str, console: Any, *, fetching: bool = False) -> str:
         """The name of a preset that is in the cache afterwards: of KerasHub's own, of a handle, or of a folder.
 
         Raises:
@@ -54,24 +54,24 @@ class KerasHub(Opened):
             SetupError: KerasHub is not installed, or the preset cannot be had.
             DataError: It is no preset that takes pictures, or must not be opened.
         """
-        super().opens(preset, say)
+        super().opens(preset, console)
         from headstart.backbones.keras_hub import import_preset, preset_download
 
-        store, path = default_store(say), Path(preset).expanduser()
+        store, path = default_store(console), Path(preset).expanduser()
         if _row(preset) or "://" in preset:
             if found := "" if _row(preset) else import_preset.remembered(preset_download.Wanted.of(preset).name, store):
                 return found
             if not fetching:
                 raise self._not_here(preset)
-            return self._bring(preset, store, say)
+            return self._bring(preset, store, console)
         if path.is_dir():
-            return import_preset.copy(path, store, say).name
+            return import_preset.copy(path, store, console).name
         if found := import_preset.remembered(str(path.resolve()), store):
             return found
         hint = nearest(preset, [*_table(), *self.presets()]) or "a folder that save_to_preset wrote, or hf://ORG/NAME"
         raise UsageError(f"KerasHub has no preset `{preset}`, and there is no such folder", hint=hint)
 
-    def _bring(self, text: str, store: Store, say: Any) -> str:
+    def _bring(self, text: str, store: Store, console: Any) -> str:
         from headstart.backbones.keras_hub import import_preset, preset_download
 
         row = _row(text)
@@ -80,7 +80,7 @@ class KerasHub(Opened):
             if row
             else preset_download.Wanted.of(text)
         )
-        return import_preset.bring(place, row, store, say).name
+        return import_preset.bring(place, row, store, console).name
 
     def available(self, preset: str, store: Store) -> bool:
         """Whether the copy is in the store; lists ask it of many, so that only its use checks every byte."""
@@ -92,7 +92,7 @@ class KerasHub(Opened):
 
         return import_preset.texts_of(preset, store)
 
-    def pull(self, preset: str, store: Store, say: Any) -> Path:
+    def pull(self, preset: str, store: Store, console: Any) -> Path:
         """The flat network's file, fetched again where the copy is gone and a hub has it.
 
         Raises:
@@ -100,7 +100,7 @@ class KerasHub(Opened):
             DataError: The publisher has another preset under this name by now.
         """
         if _row(preset) and not super().available(preset, store):
-            self._bring(preset, store, say)
+            self._bring(preset, store, console)
         return self._file(preset, store)
 
 

@@ -10,22 +10,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from headstart.backbones.imported import description
-from headstart.backbones.imported.source_base import Opened
+from headstart.backbones.imported.source_base import ImportedSource
 from headstart.core.settings import cache_folder
 from headstart.core.storage.cache import Store
 
 if TYPE_CHECKING:
-    from headstart.backbones.earlier_runs.source_task import Past
+    from headstart.backbones.earlier_runs.source_task import SourceTask
 
 _NOT_KEPT = "nothing was kept of its run; --backbones run:PATH with the folder of the run looks again"
 
 
-class Run(Opened):
+class Run(ImportedSource):
     """The source `run`."""
 
     name = "run"
 
-    def opens(self, preset: str, say: Any, *, fetching: bool = False) -> str:
+    def opens(self, preset: str, console: Any, *, fetching: bool = False) -> str:
         """The name of a run folder's trunk, which is in the cache afterwards; empty where there was never one.
 
         Raises:
@@ -35,24 +35,24 @@ class Run(Opened):
         path = Path(preset).expanduser()
         store = Store(cache_folder())
         if not path.is_dir() and not self.presets():
-            return super().opens(preset, say)
+            return super().opens(preset, console)
         from headstart.backbones.earlier_runs import run_backbone
 
         if path.is_dir():
             return run_backbone.open_run(path, store)
-        return run_backbone.remembered(path, store) or super().opens(preset, say)
+        return run_backbone.remembered(path, store) or super().opens(preset, console)
 
     def learnt_from(self, preset: str) -> frozenset[str]:
         """SHA-256 digests of the pictures that its run, and the runs before it, learnt from."""
         return description.learnt_from(self.name, preset)
 
-    def past(self, preset: str, store: Store) -> Past:
+    def past(self, preset: str, store: Store) -> SourceTask:
         """The head of its run, and vectors of some of the pictures that it learnt from."""
         from headstart.backbones.earlier_runs import source_task as past
 
         here = preset in description.names(self.name, store)
         found = past.kept(self.name, preset, store if here else Store(cache_folder()))
-        return found or past.Past(no_head=_NOT_KEPT, no_pictures=_NOT_KEPT)
+        return found or past.SourceTask(no_head=_NOT_KEPT, no_pictures=_NOT_KEPT)
 
 
 PLUGIN = Run()

@@ -6,10 +6,10 @@ a random twin; the others are frozen.
 
 from __future__ import annotations
 
-from headstart.backbones.imported.source_base import Opened
+from headstart.backbones.imported.source_base import ImportedSource
 
 
-class SavedFile(Opened):
+class SavedFile(ImportedSource):
     """The source `saved_file`."""
 
     name = "saved_file"

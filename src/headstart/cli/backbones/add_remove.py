@@ -9,9 +9,9 @@ from headstart.cli.parser import comma_separated, filled, number, place, whole
 from headstart.core.errors import DataError, UsageError, nearest
 
 if TYPE_CHECKING:
-    from headstart.backbones.imported.description import Added
-    from headstart.backbones.imported.registration import Wish
-    from headstart.core.console import Say
+    from headstart.backbones.imported.description import ImportedBackbone
+    from headstart.backbones.imported.registration import ImportRequest
+    from headstart.core.console import Console
     from headstart.core.storage.cache import Store
 
 OWN = (
@@ -43,7 +43,7 @@ def _numbers(text: str) -> tuple[float, ...]:
     return tuple(number(part) for part in comma_separated(text))
 
 
-def add(args: argparse.Namespace, store: Store, say: Say) -> int:
+def add(args: argparse.Namespace, store: Store, console: Console) -> int:
     """Copy the file into the cache, describe it and show what was found.
 
     Raises:
@@ -58,24 +58,24 @@ def add(args: argparse.Namespace, store: Store, say: Say) -> int:
         raise UsageError(f"backbones add takes one FILE, not {len(args.names)}")
     wish = _wish(args)
     if args.names[0].startswith(f"{HUB}:"):
-        made, source = _from_hub(args.names[0], wish, store, say), HUB
+        made, source = _from_hub(args.names[0], wish, store, console), HUB
     else:
-        made, source = registration.add(wish, store, say), SOURCE
-    say.result(
+        made, source = registration.add(wish, store, console), SOURCE
+    console.result(
         f"{source}:{made.name} is here\nuse it  headstart fit DATA --backbones {source}:{made.name}",
         {"added": f"{source}:{made.name}", **as_json(made)},
     )
     return 0
 
 
-def _wish(args: argparse.Namespace) -> Wish:
-    from headstart.backbones.imported.registration import Wish
+def _wish(args: argparse.Namespace) -> ImportRequest:
+    from headstart.backbones.imported.registration import ImportRequest
 
     if args.size is not None and args.size < 1:
         raise UsageError(f"`{args.size}` px are no picture", where="--size")
     if args.crop is not None and not 0 < args.crop <= 1:
         raise UsageError(f"`{args.crop}` is no share above 0 and up to 1", where="--crop")
-    return Wish(
+    return ImportRequest(
         file=place(args.names[0]),
         name=args.name or "",
         depths=args.depths or (),
@@ -93,7 +93,7 @@ def _wish(args: argparse.Namespace) -> Wish:
     )
 
 
-def _from_hub(name: str, wish: Wish, store: Store, say: Say) -> Added:
+def _from_hub(name: str, wish: ImportRequest, store: Store, console: Console) -> ImportedBackbone:
     """A network of the hub, read as the user says."""
     from headstart.backbones.huggingface import hub_api, import_model
     from headstart.backbones.imported.description import HUB
@@ -101,10 +101,10 @@ def _from_hub(name: str, wish: Wish, store: Store, say: Say) -> Added:
     foreign = {"--name": wish.name, "--trust": wish.trust}
     if option := next((option for option, given in foreign.items() if given), None):
         raise UsageError(f"a network of the hub has no option `{option}`", where=option)
-    return import_model.bring(hub_api.Repository.of(name.removeprefix(f"{HUB}:")), store, say, wish)
+    return import_model.bring(hub_api.Repository.of(name.removeprefix(f"{HUB}:")), store, console, wish)
 
 
-def remove(args: argparse.Namespace, store: Store, say: Say) -> int:
+def remove(args: argparse.Namespace, store: Store, console: Console) -> int:
     """Take names of added files, and of networks from a hub, away.
 
     Raises:
@@ -127,11 +127,11 @@ def remove(args: argparse.Namespace, store: Store, say: Say) -> int:
         description.remove(preset, store, source)
     gone = [":".join(known[name]) for name in chosen]
     told = "\n".join(f"{name} is no backbone any more" for name in gone)
-    say.result(f"{told}\nwhat is kept of the file goes with: headstart backbones prune", {"removed": gone})
+    console.result(f"{told}\nwhat is kept of the file goes with: headstart backbones prune", {"removed": gone})
     return 0
 
 
-def warn_of_damaged(say: Say) -> None:
+def warn_of_damaged(console: Console) -> None:
     """Name the backbones of the user's own that no list can show."""
     from headstart.backbones.imported import description
     from headstart.core import registry
@@ -141,4 +141,4 @@ def warn_of_damaged(say: Say) -> None:
             try:
                 description.described(source, name)
             except DataError as err:
-                say.warn(f"{err.what}: left out; {err.hint}")
+                console.warn(f"{err.what}: left out; {err.hint}")

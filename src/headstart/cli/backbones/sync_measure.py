@@ -12,13 +12,13 @@ from headstart.core.console import size
 from headstart.core.errors import UsageError
 
 if TYPE_CHECKING:
-    from headstart.core.console import Say
+    from headstart.core.console import Console
     from headstart.core.storage.cache import Store
 
 _TOLD = 20  # names of each kind that are shown to people
 
 
-def sync(args: argparse.Namespace, store: Store, say: Say) -> int:
+def sync(args: argparse.Namespace, store: Store, console: Console) -> int:
     """Refresh the index of names, and tell what is new, changed and gone since last time.
 
     Raises:
@@ -30,13 +30,13 @@ def sync(args: argparse.Namespace, store: Store, say: Say) -> int:
 
     if args.names:
         raise UsageError(f"backbones sync takes no NAME, such as `{args.names[0]}`", hint="headstart backbones sync")
-    found = index_sync.refresh(store, say, given=args.source or "", sha256=args.sha256 or "")
+    found = index_sync.refresh(store, console, given=args.source or "", sha256=args.sha256 or "")
     kinds = {"new": found.new, "changed": found.changed, "gone": found.gone}
     lines = [_names(kind, names) for kind, names in kinds.items() if names]
     counts = ", ".join(f"{len(names):,} {kind}" for kind, names in kinds.items())
     lines += [f"{found.count:,} names: {counts}", f"SHA-256 {found.sha256}", f"kept as {found.path}"]
     facts = {"sha256": found.sha256, "path": str(found.path), "count": found.count}
-    say.result("\n".join(lines), facts | {kind: list(names) for kind, names in kinds.items()})
+    console.result("\n".join(lines), facts | {kind: list(names) for kind, names in kinds.items()})
     return 0
 
 
@@ -45,7 +45,7 @@ def _names(kind: str, names: Sequence[str]) -> str:
     return f"{kind}:\n" + "\n".join(f"  {name}" for name in names[:_TOLD]) + rest
 
 
-def measure(args: argparse.Namespace, store: Store, say: Say) -> int:
+def measure(args: argparse.Namespace, store: Store, console: Console) -> int:
     """Measure speed and memory of trunks again.
 
     Raises:
@@ -53,14 +53,14 @@ def measure(args: argparse.Namespace, store: Store, say: Say) -> int:
     """
     from headstart.backbones import latency_remeasure
 
-    found = latency_remeasure.again(args.names, store, say)
+    found = latency_remeasure.again(args.names, store, console)
     head = ("backbone", "images/s", "before", "ms for one", "before", "memory")
     rows = [
         (one["name"], *_both(one, "images_per_s", ".0f"), *_both(one, "latency_ms", ".1f"), _memory(one["now"]))
         for one in found
     ]
     told = table(head, rows, right=range(1, 6)) if rows else "no trunk is ready on this machine yet: use one first"
-    say.result(told, {"measured": found})
+    console.result(told, {"measured": found})
     return 0
 
 

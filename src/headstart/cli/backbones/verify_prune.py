@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from headstart.cli.text_tables import table
-from headstart.core.console import Say, size
+from headstart.core.console import Console, size
 from headstart.core.storage.cache import Store
 
 
-def verify(names: Sequence[str], store: Store, say: Say) -> int:
+def verify(names: Sequence[str], store: Store, console: Console) -> int:
     """Hash weights and trunks again; of all, or of the named backbones. 1 when one is damaged.
 
     A name of random weights means their trunks alone: there are no weights to be absent.
@@ -20,7 +20,7 @@ def verify(names: Sequence[str], store: Store, say: Say) -> int:
 
     wanted = {loading.find(name).name for name in names}
     found = [one for one in cache_inventory.entries(store) if not wanted or wanted & set(one.name.split(", "))]
-    with say.progress("verify", sum(one.bytes for one in found), "bytes") as progress:
+    with console.progress("verify", sum(one.bytes for one in found), "bytes") as progress:
         checked = []
         for one in found:
             checked.append(_facts(one) | {"problems": cache_inventory.damage(one.path)})
@@ -33,7 +33,7 @@ def verify(names: Sequence[str], store: Store, say: Say) -> int:
     }
     absent = sorted(name for name in wanted - here if not name.startswith(loading.RANDOM))
     bad = [one for one in checked if one["problems"]]
-    say.result(_report(checked, bad, absent), {"checked": checked, "damaged": len(bad), "absent": absent})
+    console.result(_report(checked, bad, absent), {"checked": checked, "damaged": len(bad), "absent": absent})
     return 1 if bad else 0
 
 
@@ -79,7 +79,7 @@ def _what(one: dict[str, Any]) -> tuple[str, str]:
     return one["kind"], f"{one['name'] or '-'}{note}"
 
 
-def prune(store: Store, say: Say, *, older_than_s: float | None, dry_run: bool) -> int:
+def prune(store: Store, console: Console, *, older_than_s: float | None, dry_run: bool) -> int:
     """Remove what nothing can use, was not used for so long, or was left over; say what and how many bytes."""
     from headstart.backbones.inventory import cache_inventory
 
@@ -93,5 +93,5 @@ def prune(store: Store, say: Say, *, older_than_s: float | None, dry_run: bool) 
     verb = "would be removed; nothing was changed" if dry_run else "removed"
     lines = [table(("kind", "backbone", "size", "why"), rows, right=(2,))] if rows else []
     lines.append(f"{len(rows)} entries, {size(total)}: {verb}" if rows else "there is nothing to remove")
-    say.result("\n".join(lines), {"removed": removed, "bytes": total, "dry_run": dry_run})
+    console.result("\n".join(lines), {"removed": removed, "bytes": total, "dry_run": dry_run})
     return 0

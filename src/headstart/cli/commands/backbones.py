@@ -13,7 +13,7 @@ from headstart.cli import options
 from headstart.cli.backbones import add_remove, sync_measure
 from headstart.cli.parser import filled, place
 from headstart.cli.text_tables import table
-from headstart.core.console import Say, size
+from headstart.core.console import Console, size
 from headstart.core.errors import UsageError, nearest
 from headstart.core.run.opening import default_store
 from headstart.core.storage.files import show
@@ -32,7 +32,7 @@ class _Action:
         takes: Options that are its own.
     """
 
-    run: Callable[[argparse.Namespace, Store, Say], int]
+    run: Callable[[argparse.Namespace, Store, Console], int]
     needs: str = ""
     takes: tuple[str, ...] = ()
 
@@ -91,8 +91,8 @@ class Backbones:
             option = "--from" if foreign == "source" else "--" + foreign.replace("_", "-")
             takers = ", ".join(name for name, one in ACTIONS.items() if foreign in one.takes)
             raise UsageError(f"backbones {args.action} has no option `{option}`", hint=f"it is of {takers}")
-        say = options.say(args)
-        return action.run(args, default_store(say), say)
+        console = options.make_console(args)
+        return action.run(args, default_store(console), console)
 
 
 def _given(value: object) -> bool:
@@ -113,67 +113,67 @@ def _seconds(text: str) -> float:
     return float(found[1]) * _SECONDS[found[2]]
 
 
-def _list(args: argparse.Namespace, store: Store, say: Say) -> int:
+def _list(args: argparse.Namespace, store: Store, console: Console) -> int:
     from headstart.backbones.inventory import catalogue
 
     entries = catalogue.every(store, args.names)
     if args.filter and not args.names:  # the whole index would bury what is here
         entries += catalogue.more(store)
-    return _told(entries, args, say)
+    return _told(entries, args, console)
 
 
-def _search(args: argparse.Namespace, store: Store, say: Say) -> int:
+def _search(args: argparse.Namespace, store: Store, console: Console) -> int:
     from headstart.backbones.inventory import catalogue
 
-    return _told(catalogue.search(catalogue.every(store) + catalogue.more(store), args.names), args, say)
+    return _told(catalogue.search(catalogue.every(store) + catalogue.more(store), args.names), args, console)
 
 
-def _told(entries: list[dict[str, object]], args: argparse.Namespace, say: Say) -> int:
+def _told(entries: list[dict[str, object]], args: argparse.Namespace, console: Console) -> int:
     from headstart.backbones.inventory import catalogue
     from headstart.cli.backbones.list_show import rows
 
-    add_remove.warn_of_damaged(say)
+    add_remove.warn_of_damaged(console)
     chosen = catalogue.pick(entries, args.filter)
     if args.sort:
         chosen = catalogue.order(chosen, args.sort)
-    say.result(rows(chosen) if chosen else "no backbone fits", {"backbones": chosen})
+    console.result(rows(chosen) if chosen else "no backbone fits", {"backbones": chosen})
     return 0
 
 
-def _show(args: argparse.Namespace, store: Store, say: Say) -> int:
+def _show(args: argparse.Namespace, store: Store, console: Console) -> int:
     from headstart.backbones.inventory import catalogue
     from headstart.cli.backbones.list_show import page
 
     entries = catalogue.every(store, args.names)
-    say.result("\n\n".join(map(page, entries)), {"backbones": entries})
+    console.result("\n\n".join(map(page, entries)), {"backbones": entries})
     return 0
 
 
-def _pull(args: argparse.Namespace, store: Store, say: Say) -> int:
+def _pull(args: argparse.Namespace, store: Store, console: Console) -> int:
     from headstart.backbones import capabilities, loading
 
     for name in args.names:  # every name is checked before anything is fetched
         with contextlib.suppress(capabilities.NotHere):
-            loading.find(name, say=say)
-    chosen = [loading.find(name, fetching=True, say=say) for name in args.names]
-    pulled = [{"name": c.spec.name, "file": str(c.source.pull(c.preset, store, say))} for c in chosen]
+            loading.find(name, console=console)
+    chosen = [loading.find(name, fetching=True, console=console) for name in args.names]
+    pulled = [{"name": c.spec.name, "file": str(c.source.pull(c.preset, store, console))} for c in chosen]
     lines = [f"{entry['name']} is here: {entry['file']}" for entry in pulled]
-    say.result("\n".join(lines), {"pulled": pulled})
+    console.result("\n".join(lines), {"pulled": pulled})
     return 0
 
 
-def _bundle(args: argparse.Namespace, store: Store, say: Say) -> int:
+def _bundle(args: argparse.Namespace, store: Store, console: Console) -> int:
     from headstart.backbones.inventory import bundle
     from headstart.core.storage.hashing import file_digest
 
     if args.output is None:
         raise UsageError("backbones bundle needs a place for the tar", hint="-o pack.tar")
-    made = bundle.make(args.names, args.output, store, say)
+    made = bundle.make(args.names, args.output, store, console)
     facts = {"file": str(args.output), "bytes": args.output.stat().st_size, "sha256": file_digest(args.output)}
     lines = table(("backbone", "revision", "licence"), [_three(one) for one in made["backbones"]])
     foot = f"{args.output}: {size(facts['bytes'])}, SHA-256 {facts['sha256']}"
     over = f"over there: headstart backbones unbundle {args.output.name} --sha256 {facts['sha256']}"
-    say.result(f"{lines}\n\n{show(foot)}\n{show(over)}", facts | {"manifest": made})
+    console.result(f"{lines}\n\n{show(foot)}\n{show(over)}", facts | {"manifest": made})
     return 0
 
 
@@ -181,31 +181,31 @@ def _three(one: dict[str, str]) -> tuple[str, str, str]:
     return one["name"], one["revision"], one["licence"]
 
 
-def _unbundle(args: argparse.Namespace, store: Store, say: Say) -> int:
+def _unbundle(args: argparse.Namespace, store: Store, console: Console) -> int:
     from headstart.backbones.inventory import bundle
 
     if len(args.names) > 1:
         raise UsageError(f"backbones unbundle takes one FILE, not {len(args.names)}")
-    placed = bundle.unpack(place(args.names[0]), store, say, sha256=args.sha256 or "")
+    placed = bundle.unpack(place(args.names[0]), store, console, sha256=args.sha256 or "")
     lines = [
         f"{one['name']} {'was here already' if one['was_here'] else 'is here'}: {size(one['bytes'])}" for one in placed
     ]
-    say.result("\n".join(lines), {"unbundled": placed})
+    console.result("\n".join(lines), {"unbundled": placed})
     return 0
 
 
-def _verify(args: argparse.Namespace, store: Store, say: Say) -> int:
+def _verify(args: argparse.Namespace, store: Store, console: Console) -> int:
     from headstart.cli.backbones import verify_prune
 
-    return verify_prune.verify(args.names, store, say)
+    return verify_prune.verify(args.names, store, console)
 
 
-def _prune(args: argparse.Namespace, store: Store, say: Say) -> int:
+def _prune(args: argparse.Namespace, store: Store, console: Console) -> int:
     from headstart.cli.backbones import verify_prune
 
     if args.names:
         raise UsageError(f"backbones prune takes no NAME, such as `{args.names[0]}`", hint="headstart backbones prune")
-    return verify_prune.prune(store, say, older_than_s=args.older_than, dry_run=args.dry_run)
+    return verify_prune.prune(store, console, older_than_s=args.older_than, dry_run=args.dry_run)
 
 
 ACTIONS = {

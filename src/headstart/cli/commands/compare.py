@@ -34,7 +34,7 @@ class Compare:
         from headstart.api import actions
 
         found = actions.compare(args.runs)
-        options.say(args).result(text(found), found)
+        options.make_console(args).result(text(found), found)
         return 0
 
 

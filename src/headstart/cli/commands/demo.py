@@ -27,9 +27,9 @@ class Demo:
         """Fit, and end by naming the report."""
         from headstart.api import pipeline
 
-        say = options.say(args)
-        run = pipeline.demo(out=args.out, say=say, **options.settings(args))
-        say.result(run.text(), run.summary())
+        console = options.make_console(args)
+        run = pipeline.demo(out=args.out, console=console, **options.settings(args))
+        console.result(run.text(), run.summary())
         return 0
 
 

@@ -30,7 +30,7 @@ class Doctor:
         from headstart.cli import machine_check
 
         found = machine_check.everything()
-        options.say(args).result(text(found), found)
+        options.make_console(args).result(text(found), found)
         return 3 if found["missing"] else 0
 
 

@@ -47,7 +47,7 @@ class Drift:
         from headstart.core.storage.hashing import plain
 
         found = actions.drift(args.run, args.logs, alpha=args.alpha, effect=args.effect)
-        options.say(args).result(text(found), plain(found))
+        options.make_console(args).result(text(found), plain(found))
         if args.fail and found.drifted:
             raise GateFailed(found.sentence, hint=found.advice[0] if found.advice else None)
         return 0

@@ -28,9 +28,9 @@ class Evaluate:
         """Score the model and print the scores."""
         from headstart.api import pipeline
 
-        say = options.say(args)
-        found = pipeline.evaluate(args.run, args.data, say=say)
-        say.result(text(found), found)
+        console = options.make_console(args)
+        found = pipeline.evaluate(args.run, args.data, console=console)
+        console.result(text(found), found)
         return 0
 
 

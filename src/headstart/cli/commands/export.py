@@ -47,11 +47,17 @@ class Export:
         """Export and print what was measured."""
         from headstart.api import actions
 
-        say = options.say(args)
+        console = options.make_console(args)
         found = actions.export(
-            args.run, args.to, args.out, precision=args.precision, max_drop=args.max_drop, data=args.data, say=say
+            args.run,
+            args.to,
+            args.out,
+            precision=args.precision,
+            max_drop=args.max_drop,
+            data=args.data,
+            console=console,
         )
-        say.result(text(found), {"exports": found})
+        console.result(text(found), {"exports": found})
         return 0
 
 

@@ -34,13 +34,13 @@ class Fit:
         from headstart.api import pipeline
 
         data, settings = options.request(args)
-        say = options.say(args)
+        console = options.make_console(args)
         if args.dry_run:
-            plan = pipeline.plan(data, out=args.out, say=say, **settings)
-            say.result(plan_text(plan), plan)
+            plan = pipeline.plan(data, out=args.out, console=console, **settings)
+            console.result(plan_text(plan), plan)
             return 0
-        run = pipeline.fit(data, out=args.out, say=say, **settings)
-        say.result(run.text(), run.summary())
+        run = pipeline.fit(data, out=args.out, console=console, **settings)
+        console.result(run.text(), run.summary())
         return INTERRUPTED if run.cut_short else 0
 
 

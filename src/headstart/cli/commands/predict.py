@@ -179,13 +179,13 @@ def _table(args: argparse.Namespace, form: str, class_names: tuple[str, ...], ma
 def _bare(args: argparse.Namespace, form: str, found: Iterator[Source]) -> Answered:
     """Answers of a backbone with the classifier that it was trained with."""
     from headstart.api import pipeline
-    from headstart.core.console import Say
+    from headstart.core.console import Console
     from headstart.runtime.batch_prediction import Answered
 
     for option in ("resume", "usage"):
         if getattr(args, option):
             raise UsageError(f"--{option} needs a run, not a backbone", where=f"--{option}")
-    answers = pipeline.source_classifier(args.run, say=Say(quiet=args.quiet)).predict(found)
+    answers = pipeline.source_classifier(args.run, console=Console(quiet=args.quiet)).predict(found)
     table, done = _table(args, form, (), {"model": args.run, "batch": 1}), Answered()
     try:
         for one in answers:

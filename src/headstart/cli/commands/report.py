@@ -23,9 +23,9 @@ class Report:
         """Write the page and name it."""
         from headstart.api import pipeline
 
-        say = options.say(args)
-        path = pipeline.report(args.run, say=say).as_posix()
-        say.result(path, {"run": args.run, "report": path})
+        console = options.make_console(args)
+        path = pipeline.report(args.run, console=console).as_posix()
+        console.result(path, {"run": args.run, "report": path})
         return 0
 
 

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from headstart.cli.parser import filled, place, whole
-from headstart.core.console import Say
+from headstart.core.console import Console
 from headstart.core.errors import UsageError
 
 PORT = 7860
@@ -52,9 +52,9 @@ class Studio:
         own, token = app.studio(args.runs, root), secrets.token_urlsafe(24)
         with app.owned(own), app.listen(args.port) as door:
             address = f"http://127.0.0.1:{door.getsockname()[1]}/?token={token}"
-            say = Say(json=args.json)
-            say.result(address, {"address": address})
-            say.line("studio", "open this address in a browser of this machine; Ctrl-C ends it, fits go on")
+            console = Console(json=args.json)
+            console.result(address, {"address": address})
+            console.line("studio", "open this address in a browser of this machine; Ctrl-C ends it, fits go on")
             if not args.no_browser:
                 _browse(address)
             app.serve(own, door, token)

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from headstart.cli import answer_output
 from headstart.cli.parser import filled
-from headstart.core.console import Say
+from headstart.core.console import Console
 
 if TYPE_CHECKING:
-    from headstart.core.types import Guess
+    from headstart.core.types import ZeroShotPrediction
 
-Write = Callable[["Guess"], None]
+Write = Callable[["ZeroShotPrediction"], None]
 
 
 class ZeroShot:
@@ -42,7 +42,9 @@ class ZeroShot:
 
         make = {"csv": csv_rows, "jsonl": json_rows}[answer_output.form(args)]
         chosen = {"backbone": args.backbone} if args.backbone else {}
-        guesses = pipeline.zeroshot(answer_output.names(args.files), args.classes, say=Say(quiet=args.quiet), **chosen)
+        guesses = pipeline.zeroshot(
+            answer_output.names(args.files), args.classes, console=Console(quiet=args.quiet), **chosen
+        )
         answered = unread = 0
         with answer_output.stream(args.out) as out:
             write = make(out, args.classes)
@@ -60,7 +62,7 @@ def _names(text: str) -> tuple[str, ...]:
 def csv_rows(out: BinaryIO, classes: tuple[str, ...]) -> Write:
     """Write the head, and return what writes a row; the column `measured` says `no` in each."""
 
-    def write(found: Guess) -> None:
+    def write(found: ZeroShotPrediction) -> None:
         cosines = [_rounded(found.cosines[name]) if not found.error else "" for name in classes]
         best = _rounded(found.cosines[found.answer]) if not found.error else ""
         seen, chance = next(iter(found.seen.items()), ("", None))
@@ -75,7 +77,7 @@ def csv_rows(out: BinaryIO, classes: tuple[str, ...]) -> Write:
 def json_rows(out: BinaryIO, classes: tuple[str, ...]) -> Write:
     """Return what writes a row as one JSON object in ASCII, the nearest class first."""
 
-    def write(found: Guess) -> None:
+    def write(found: ZeroShotPrediction) -> None:
         row = {
             "file": found.uri,
             "answer": found.answer or None,

@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from headstart.core.console import Say
+from headstart.core.console import Console
 from headstart.core.job import Job
 from headstart.core.run import energy
-from headstart.core.run.folder import RunDir
+from headstart.core.run.folder import RunFolder
 from headstart.core.storage.cache import Store
 from headstart.core.storage.files import read_json, write_json
 
@@ -25,15 +25,15 @@ class Context:
         job: The request.
         run: The run folder.
         store: The cache.
-        say: The terminal.
+        console: The terminal.
         started: `time.monotonic()` at the start of the run.
         callbacks: Keras callbacks of the final training; they are no part of the job.
     """
 
     job: Job
-    run: RunDir
+    run: RunFolder
     store: Store
-    say: Say
+    console: Console
     started: float = field(default_factory=time.monotonic)
     callbacks: tuple[Any, ...] = ()
 
@@ -46,9 +46,9 @@ class Context:
         """The stage's folder inside the run."""
         return self.run.folder(stage)
 
-    def decide(self, name: str, make: Callable[[], Any], why: str = "") -> Any:
-        """See `RunDir.decide`."""
-        return self.run.decide(name, make, why)
+    def record_decision(self, name: str, make: Callable[[], Any], why: str = "") -> Any:
+        """See `RunFolder.record_decision`."""
+        return self.run.record_decision(name, make, why)
 
     def left_s(self) -> float:
         """Seconds of the budget that are left; may be negative."""

@@ -21,7 +21,7 @@ from headstart.core.storage.files import disk_errors, read_json, sweep, write_js
 FORMAT = 1
 
 
-class RunDir:
+class RunFolder:
     """An opened run folder.
 
     Args:
@@ -132,7 +132,7 @@ class RunDir:
         """The recorded decision of this name; None when there is none."""
         return self._known().get(name)
 
-    def decide(self, name: str, make: Callable[[], Any], why: str = "") -> Any:
+    def record_decision(self, name: str, make: Callable[[], Any], why: str = "") -> Any:
         """The recorded decision of this name, or the one `make` takes now, recorded before it is returned.
 
         Args:

@@ -9,19 +9,19 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from headstart.core import job as jobs
-from headstart.core.console import Say
+from headstart.core.console import Console
 from headstart.core.errors import NoOpError, UsageError
 from headstart.core.job import Job
 from headstart.core.run.context import Context
-from headstart.core.run.folder import RunDir
+from headstart.core.run.folder import RunFolder
 from headstart.core.settings import cache_folder
 from headstart.core.storage.cache import Store
 from headstart.core.storage.files import portable, shown
 
 
-def default_store(say: Say) -> Store:
+def default_store(console: Console) -> Store:
     """The cache, which tells of damage through `say`."""
-    return Store(cache_folder(), report=say.warn)
+    return Store(cache_folder(), report=console.warn)
 
 
 def free_folder(name: str, job: Job | None = None) -> Path:
@@ -101,7 +101,7 @@ def require_own(path: Path, job: Job) -> bool:
 
 
 @contextmanager
-def opened(path: Path, job: Job, say: Say) -> Iterator[Context]:
+def opened(path: Path, job: Job, console: Console) -> Iterator[Context]:
     """Own a run folder for a job.
 
     A job that failed before its first decision leaves the folder free for another, and so does one that turns out to
@@ -111,13 +111,13 @@ def opened(path: Path, job: Job, say: Say) -> Iterator[Context]:
         UsageError: The folder holds a run of another job.
         BusyError: Another process owns it.
     """
-    run = RunDir(path)
+    run = RunFolder(path)
     with run.lock():
         begun = require_own(path, job)
         if not begun:
             jobs.write(job, path / "job.toml")
         try:
-            yield Context(job=job, run=run, store=default_store(say), say=say)
+            yield Context(job=job, run=run, store=default_store(console), console=console)
         except (UsageError, NoOpError):
             if not begun:  # what an earlier process decided stays: the same job goes on from there
                 _free(path)

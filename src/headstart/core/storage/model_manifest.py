@@ -16,7 +16,7 @@ from headstart.core.errors import DataError
 from headstart.core.storage import serialization
 from headstart.core.storage.files import read_json, write_json
 from headstart.core.storage.hashing import digest, file_digest, plain
-from headstart.core.types import Depth, Feature, InputSpec
+from headstart.core.types import Feature, FeatureLevel, InputSpec
 
 FORMAT = 2  # 1 had no doubt; what wrote it is read for good
 NAME = "manifest"
@@ -41,7 +41,7 @@ class TrunkEntry:
     name: str
     revision: str
     input: InputSpec
-    depths: tuple[Depth, ...]
+    depths: tuple[FeatureLevel, ...]
     precision: str
     licence: str
     licence_note: str
@@ -82,7 +82,7 @@ class Calibration:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DoubtEntry:
+class UncertaintyEntry:
     """What the model promises of its sets of plausible classes, and when it declines to answer.
 
     Attributes:
@@ -136,7 +136,7 @@ class Manifest:
     head: HeadEntry
     decision: Decision
     calibration: Calibration
-    doubt: DoubtEntry | None = None
+    doubt: UncertaintyEntry | None = None
 
     def files(self) -> dict[str, str]:
         """Path -> SHA-256 of every file besides the manifest."""

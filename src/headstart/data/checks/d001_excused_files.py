@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from headstart.core.types import AuditInput, Excused, Outcome
+from headstart.core.types import AuditInput, Outcome, SkippedFile
 from headstart.data.check_base import Check, count, some
 
 # Nobody expects these to be pictures of the set.
@@ -27,7 +27,7 @@ def _look(check: Check, given: AuditInput) -> Outcome:
     return check.found(findings)
 
 
-def _sentence(files: list[Excused]) -> str:
+def _sentence(files: list[SkippedFile]) -> str:
     reasons = Counter(file.reason for file in files)
     parts = [f"{n:,} {reason.replace('_', ' ')}" for reason, n in sorted(reasons.items())]
     verb = "is" if len(files) == 1 else "are"

@@ -19,7 +19,7 @@ import numpy as np
 from headstart.core.console import Progress
 from headstart.core.storage.cache import Store
 from headstart.core.storage.row_cache import RowStore, keys_of
-from headstart.core.types import Excused
+from headstart.core.types import SkippedFile
 from headstart.images import descriptors
 from headstart.images.preprocessing import PictureError, inspect, read_bytes
 
@@ -29,7 +29,7 @@ _COLUMN = "facts"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Looked:
+class FileInspection:
     """A usable picture.
 
     Attributes:
@@ -47,7 +47,7 @@ class Looked:
     cached: bool
 
 
-class Looker:
+class FileInspector:
     """Looks at files and remembers their facts.
 
     Args:
@@ -62,13 +62,13 @@ class Looker:
             store.root / "facts" / descriptors.cache_key(), {_COLUMN: descriptors.ROW_WIDTH}, report=store.report
         )
 
-    def look(self, uris: list[str], threads: int, progress: Progress) -> Iterator[Looked | Excused]:
+    def look(self, uris: list[str], threads: int, progress: Progress) -> Iterator[FileInspection | SkippedFile]:
         """One answer a file, in order; new facts are cached even when the caller stops early."""
-        new: list[Looked] = []
+        new: list[FileInspection] = []
         try:
             for answer in self._answers(uris, threads):
-                progress.add(1, cached=isinstance(answer, Looked) and answer.cached)
-                if isinstance(answer, Looked) and not answer.cached:
+                progress.add(1, cached=isinstance(answer, FileInspection) and answer.cached)
+                if isinstance(answer, FileInspection) and not answer.cached:
                     new.append(answer)
                     if len(new) >= _BLOCK:
                         self._keep(new)
@@ -76,13 +76,13 @@ class Looker:
         finally:
             self._keep(new)
 
-    def _keep(self, new: list[Looked]) -> None:
+    def _keep(self, new: list[FileInspection]) -> None:
         if new:
             self._known.add(keys_of([one.digest for one in new]), {_COLUMN: np.stack([one.row for one in new])})
             new.clear()
 
-    def _answers(self, uris: list[str], threads: int) -> Iterator[Looked | Excused]:
-        waiting: deque[Future[list[Looked | Excused]]] = deque()
+    def _answers(self, uris: list[str], threads: int) -> Iterator[FileInspection | SkippedFile]:
+        waiting: deque[Future[list[FileInspection | SkippedFile]]] = deque()
         pool = ThreadPoolExecutor(threads, thread_name_prefix="look")
         try:
             for at in range(0, len(uris), _CHUNK):
@@ -94,20 +94,20 @@ class Looker:
         finally:
             pool.shutdown(cancel_futures=True)
 
-    def _chunk(self, uris: list[str]) -> list[Looked | Excused]:
+    def _chunk(self, uris: list[str]) -> list[FileInspection | SkippedFile]:
         return [self._one(uri) for uri in uris]
 
-    def _one(self, uri: str) -> Looked | Excused:
+    def _one(self, uri: str) -> FileInspection | SkippedFile:
         try:
             content = read_bytes(os.path.join(self.root, uri))  # noqa: PTH118 - millions of calls
             digest = hashlib.sha256(content).hexdigest()
             at = self._known.find(keys_of([digest]))
             if at[0] >= 0:
                 row = self._known.take(_COLUMN, at, self._scratch)[0]
-                return Looked(uri, digest, len(content), np.array(row), True)
-            return Looked(uri, digest, len(content), descriptors.to_row(inspect(content)), False)
+                return FileInspection(uri, digest, len(content), np.array(row), True)
+            return FileInspection(uri, digest, len(content), descriptors.to_row(inspect(content)), False)
         except PictureError as err:
-            return Excused(uri=uri, reason=err.reason, detail=err.detail)
+            return SkippedFile(uri=uri, reason=err.reason, detail=err.detail)
 
 
 def suffix(uri: str) -> str:

@@ -12,7 +12,7 @@ import stat
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from headstart.core.types import Excused
+from headstart.core.types import SkippedFile
 
 _LEFT_BEHIND = frozenset({"thumbs.db", "desktop.ini", "__macosx", "$recycle.bin", "system volume information"})
 
@@ -28,12 +28,12 @@ class Walked:
     """
 
     uris: list[str] = field(default_factory=list)
-    excused: list[Excused] = field(default_factory=list)
+    excused: list[SkippedFile] = field(default_factory=list)
     folders: list[str] = field(default_factory=list)
 
     def excuse(self, uri: str, reason: str, detail: str) -> None:
         """Put a file aside."""
-        self.excused.append(Excused(uri=uri, reason=reason, detail=detail))
+        self.excused.append(SkippedFile(uri=uri, reason=reason, detail=detail))
 
 
 @dataclass(frozen=True, slots=True)

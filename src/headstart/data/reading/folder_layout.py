@@ -10,7 +10,7 @@ import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from headstart.core.types import Excused
+from headstart.core.types import SkippedFile
 from headstart.data.reading.file_inspection import suffix
 from headstart.images.file_formats import SUFFIXES
 
@@ -35,7 +35,9 @@ class Layout:
             return (SPLITS[parts[0].lower()], parts[1]) if parts[0].lower() in SPLITS and len(parts) > 2 else None
         return ("", parts[0]) if len(parts) > 1 else None
 
-    def classes(self, pictures: Iterable[str], excused: Sequence[Excused], folders: Iterable[str]) -> tuple[str, ...]:
+    def classes(
+        self, pictures: Iterable[str], excused: Sequence[SkippedFile], folders: Iterable[str]
+    ) -> tuple[str, ...]:
         """Names of all classes, sorted by their bytes.
 
         A folder is a class when it has a picture, a file that should have been one, or nothing at all.
@@ -49,7 +51,7 @@ class Layout:
         return tuple(sorted(names, key=os.fsencode))
 
 
-def _meant(excused: Excused) -> bool:
+def _meant(excused: SkippedFile) -> bool:
     return excused.reason == "not_a_picture" and suffix(excused.uri) in SUFFIXES
 
 

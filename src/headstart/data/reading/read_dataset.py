@@ -24,8 +24,8 @@ from headstart.core.settings import threads
 from headstart.core.storage.files import show, write_text
 from headstart.core.storage.hashing import digest
 from headstart.core.storage.serialization import save
-from headstart.core.types import Dataset, Excused, Facts
-from headstart.data.reading.file_inspection import Looked, Looker, suffix
+from headstart.core.types import Dataset, DatasetFacts, SkippedFile
+from headstart.data.reading.file_inspection import FileInspection, FileInspector, suffix
 from headstart.data.reading.file_walk import Walked, walk
 from headstart.data.reading.folder_layout import Layout, layout
 from headstart.images.descriptors import from_row
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 _FORM = "give the folder that holds one sub-folder a class, or train/ val/ test/ above them"
 
 
-def run(folder: Path | str, *, ctx: Context) -> Dataset:
+def read_dataset(folder: Path | str, *, ctx: Context) -> Dataset:
     """Read a folder.
 
     Args:
@@ -49,12 +49,12 @@ def run(folder: Path | str, *, ctx: Context) -> Dataset:
     started = time.monotonic()
     root = require_folder(Path(folder))
     walked = walk(root, frozenset({os.path.realpath(ctx.run.path), os.path.realpath(ctx.store.root)}))
-    with ctx.say.progress("read", len(walked.uris), "files") as progress:
-        answers = list(Looker(root, ctx.store).look(walked.uris, threads(), progress))
+    with ctx.console.progress("read", len(walked.uris), "files") as progress:
+        answers = list(FileInspector(root, ctx.store).look(walked.uris, threads(), progress))
     data = _dataset(root, walked, answers)
     save(data, ctx.folder("read"))
     write_text(ctx.folder("read") / "files.csv", _table(data))
-    ctx.say.line("read", f"{_summary(data)}, {duration(time.monotonic() - started)}")
+    ctx.console.line("read", f"{_summary(data)}, {duration(time.monotonic() - started)}")
     return data
 
 
@@ -80,10 +80,10 @@ def require_folder(folder: Path) -> str:
     return str(path)
 
 
-def _dataset(root: str, walked: Walked, answers: list[Looked | Excused]) -> Dataset:
-    pictures = [one for one in answers if isinstance(one, Looked)]
+def _dataset(root: str, walked: Walked, answers: list[FileInspection | SkippedFile]) -> Dataset:
+    pictures = [one for one in answers if isinstance(one, FileInspection)]
     plan = layout(one.uri for one in pictures)
-    excused = walked.excused + [one for one in answers if isinstance(one, Excused)]
+    excused = walked.excused + [one for one in answers if isinstance(one, SkippedFile)]
     excused += [_outside(one.uri, plan) for one in pictures if plan.place(one.uri) is None]
     used = [(one, place) for one in pictures if (place := plan.place(one.uri)) is not None]
     names = plan.classes([one.uri for one, _ in used], excused, walked.folders)
@@ -109,14 +109,14 @@ def _dataset(root: str, walked: Walked, answers: list[Looked | Excused]) -> Data
     )
 
 
-def _outside(uri: str, plan: Layout) -> Excused:
+def _outside(uri: str, plan: Layout) -> SkippedFile:
     where = "in a class folder below train/, val/ or test/" if plan.splits else "in a class folder"
-    return Excused(uri=uri, reason="outside_a_class", detail=f"the picture does not lie {where}")
+    return SkippedFile(uri=uri, reason="outside_a_class", detail=f"the picture does not lie {where}")
 
 
-def _facts(pictures: Sequence[Looked]) -> Facts:
+def _facts(pictures: Sequence[FileInspection]) -> DatasetFacts:
     told = [from_row(one.row) for one in pictures]
-    return Facts(
+    return DatasetFacts(
         width_px=np.array([one.width_px for one in told], dtype=np.int32),
         height_px=np.array([one.height_px for one in told], dtype=np.int32),
         file_bytes=np.array([one.file_bytes for one in pictures], dtype=np.int64),
@@ -130,8 +130,10 @@ def _facts(pictures: Sequence[Looked]) -> Facts:
 # ---------------------------------------------------------------- what is missing
 
 
-def _require_classes(root: str, walked: Walked, answers: Sequence[Looked | Excused], classes: Sequence[str]) -> None:
-    pictures = sum(isinstance(one, Looked) for one in answers)
+def _require_classes(
+    root: str, walked: Walked, answers: Sequence[FileInspection | SkippedFile], classes: Sequence[str]
+) -> None:
+    pictures = sum(isinstance(one, FileInspection) for one in answers)
     if not pictures:
         raise DataError(
             f"there is no usable picture in `{show(root)}`: {_there(walked, answers)}", where=show(root), hint=_FORM
@@ -146,11 +148,11 @@ def _require_classes(root: str, walked: Walked, answers: Sequence[Looked | Excus
         )
 
 
-def _there(walked: Walked, answers: Sequence[Looked | Excused]) -> str:
+def _there(walked: Walked, answers: Sequence[FileInspection | SkippedFile]) -> str:
     """What a folder holds, for someone who gave the wrong one."""
     suffixes = Counter(suffix(uri) or "without a suffix" for uri in walked.uris)
     files = ", ".join(f"{n:,} {show(name)}" for name, n in sorted(suffixes.items(), key=lambda x: (-x[1], x[0]))[:6])
-    reasons = Counter(one.reason for one in (*walked.excused, *answers) if isinstance(one, Excused))
+    reasons = Counter(one.reason for one in (*walked.excused, *answers) if isinstance(one, SkippedFile))
     why = ", ".join(f"{n:,} {reason.replace('_', ' ')}" for reason, n in reasons.most_common())
     top = [show(name) for name in walked.folders if "/" not in name]
     more = f" and {len(top) - 8:,} more" if len(top) > 8 else ""

@@ -93,7 +93,7 @@ class Compared:
     data: tuple[DataChange, ...]
 
 
-def run(paths: Sequence[str | Path]) -> Compared:
+def compare_runs(paths: Sequence[str | Path]) -> Compared:
     """Compare finished runs.
 
     Args:

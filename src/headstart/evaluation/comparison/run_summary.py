@@ -14,10 +14,10 @@ from headstart.backbones import loading
 from headstart.core import job as jobs
 from headstart.core.errors import DataError, UsageError
 from headstart.core.job import Job
-from headstart.core.run.folder import RunDir
+from headstart.core.run.folder import RunFolder
 from headstart.core.storage import model_manifest, serialization
 from headstart.core.storage.files import read_json
-from headstart.core.types import Adapted, Dataset, Evaluation, Exported, Score, Splits
+from headstart.core.types import Dataset, Evaluation, Exported, FitResult, Score, Splits
 from headstart.heads import decision_rule
 
 SCORES = ("accuracy", "balanced_accuracy", "log_loss")
@@ -88,9 +88,9 @@ def read(path: Path) -> Side:
     Raises:
         DataError: There is no run, it is not finished, or what it holds is damaged.
     """
-    RunDir(path).check()
+    RunFolder(path).check()
     data, of = serialization.of_run(Dataset, path, "read"), serialization.of_run(Evaluation, path, "evaluate")
-    adapted, exported = serialization.of_run(Adapted, path, "adapt"), serialization.of_run(Exported, path, "export")
+    adapted, exported = serialization.of_run(FitResult, path, "adapt"), serialization.of_run(Exported, path, "export")
     rows, rule = np.asarray(of.rows, np.int64), model_manifest.read(path / "model").decision
     answers = decision_rule.decide(
         np.asarray(of.probabilities),
@@ -117,7 +117,7 @@ def read(path: Path) -> Side:
 # ---------------------------------------------------------------- cost
 
 
-def _cost(path: Path, adapted: Adapted, exported: Exported) -> Cost:
+def _cost(path: Path, adapted: FitResult, exported: Exported) -> Cost:
     timings = read_json(path / "timings.json") if (path / "timings.json").is_file() else {}
     names = tuple(dict.fromkeys(feature.backbone for feature in adapted.features))
     tuned = adapted.tuning.network if adapted.tuning and adapted.strategy != "probe" else None

@@ -21,14 +21,14 @@ from headstart.runtime.inputs.decoded_batches import Chunk
 
 if TYPE_CHECKING:
     from headstart.core.run.context import Context
-    from headstart.core.types import Adapted, Dataset, Embeddings, Evaluation
+    from headstart.core.types import Dataset, Embeddings, Evaluation, FitResult
     from headstart.runtime.model import Model
 
 CHUNK = 1024  # pictures answered at once
 
 
-def run(
-    data: Dataset, embeddings: tuple[Embeddings, ...], adapted: Adapted, evaluation: Evaluation, *, ctx: Context
+def write_drift_reference(
+    data: Dataset, embeddings: tuple[Embeddings, ...], adapted: FitResult, evaluation: Evaluation, *, ctx: Context
 ) -> usage_log.Reference:
     """Count the saved model's answers to held-out pictures, and write `model/usage.json`.
 

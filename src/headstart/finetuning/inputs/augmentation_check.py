@@ -48,7 +48,7 @@ _NEEDS = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Heard:
+class TransformEffect:
     """One change: the log loss that it costs, picture by picture, with its 95 % interval."""
 
     name: str
@@ -61,7 +61,7 @@ class _Heard:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Audition:
+class AugmentationCheck:
     """What was heard.
 
     Attributes:
@@ -75,7 +75,7 @@ class Audition:
 
 def audition(
     features: Callable[[np.ndarray], np.ndarray], pictures: np.ndarray, y: np.ndarray, *, n_classes: int, seed: int = 0
-) -> Audition:
+) -> AugmentationCheck:
     """Choose the domain of the augmentation by what keeps the label.
 
     Args:
@@ -97,16 +97,16 @@ def audition(
             f"{_STRICTEST}, the strictest: on {n} pictures a head has {told} and the most frequent class {guess:.2f}, "
             "too little to hear what keeps the label"
         )
-        return Audition(domain=_STRICTEST, why=why)
+        return AugmentationCheck(domain=_STRICTEST, why=why)
     heard = []
     for name in _WORDS:
         q = _held_out(plain, features(_changed(pictures, name, seed)), y, fold, n_classes)
-        heard.append(_Heard(name=name, lost=mean_interval(log_losses(y, q) - log_losses(y, p))))
+        heard.append(TransformEffect(name=name, lost=mean_interval(log_losses(y, q) - log_losses(y, p))))
     domain = _best(heard)
-    return Audition(domain=domain, why=_told(domain, heard, float(log_losses(y, p).mean()), n))
+    return AugmentationCheck(domain=domain, why=_told(domain, heard, float(log_losses(y, p).mean()), n))
 
 
-def _best(heard: list[_Heard]) -> str:
+def _best(heard: list[TransformEffect]) -> str:
     """Of the domains whose changes all keep the label the one whose changes help the head's log loss most."""
     kept = {one.name: one.lost.value for one in heard if one.keeps}
     gains = {
@@ -149,7 +149,7 @@ def _changed(pictures: np.ndarray, name: str, seed: int) -> np.ndarray:
     return augmentation.apply(pictures, policy, [(seed, place) for place in range(len(pictures))])
 
 
-def _told(domain: str, heard: list[_Heard], log_loss: float, n: int) -> str:
+def _told(domain: str, heard: list[TransformEffect], log_loss: float, n: int) -> str:
     lost = [one for one in heard if not one.keeps]
     shown = lost or sorted(heard, key=lambda one: -one.lost.value)[:1]
     costs = ", ".join(f"{_WORDS[one.name]} {_points(one.lost)}" for one in shown)

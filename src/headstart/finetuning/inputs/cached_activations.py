@@ -21,8 +21,8 @@ from typing import Any
 import numpy as np
 
 from headstart.backbones import loading
-from headstart.backbones.loading import Trunk
-from headstart.core.console import Say
+from headstart.backbones.loading import ResolvedBackbone
+from headstart.core.console import Console
 from headstart.core.errors import SetupError
 from headstart.core.settings import threads
 from headstart.core.storage.cache import Store
@@ -130,13 +130,13 @@ class Maps:
 
 
 def maps(
-    found: Trunk,
+    found: ResolvedBackbone,
     cut: str,
     data: Dataset,
     rows: np.ndarray,
     *,
     store: Store,
-    say: Say,
+    console: Console,
     views: int = 0,
     policy: Policy | None = None,
     seed: int = 0,
@@ -149,7 +149,7 @@ def maps(
         data: The data set.
         rows: (M,) positions in `data.uris`.
         store: The cache.
-        say: Told what it takes and how far it is.
+        console: Told what it takes and how far it is.
         views: Augmented views of each picture besides the picture itself.
         policy: How they are augmented.
         seed: Of their draws; a view depends on it, its number and the picture's bytes alone.
@@ -160,14 +160,14 @@ def maps(
     """
     rows = np.asarray(rows, np.int64)
     wanted = _Wanted(data=data, rows=rows, views=views, policy=policy or Policy(), seed=seed)
-    below = lower(found, cut, data, rows, store=store, say=say)
+    below = lower(found, cut, data, rows, store=store, console=console)
     cache, shape = _cache(found, cut, below, _sample(found, data, rows), store)
     missing = [cache.find(keys) < 0 for keys in wanted.keys]
     if any(one.any() for one in missing):
         count = int(sum(one.sum() for one in missing))
         what = f"the activations of {len(rows):,} pictures in {1 + views} views at {cut or 'all depths'}"
         require_room(cache.folder, count * _row_bytes(cache), what)
-        with say.progress("maps", count) as progress, ThreadPoolExecutor(1, thread_name_prefix="maps") as writer:
+        with console.progress("maps", count) as progress, ThreadPoolExecutor(1, thread_name_prefix="maps") as writer:
             last: Future[None] | None = None
             for keys, columns in _computed(below, cache, found, wanted, missing):
                 if last is not None:
@@ -180,7 +180,9 @@ def maps(
     return Maps(cut=cut, shape=shape, at=at, columns={name: cache.column(name) for name in cache.columns})
 
 
-def lower(found: Trunk, cut: str, data: Dataset, rows: np.ndarray, *, store: Store, say: Say) -> Lower:
+def lower(
+    found: ResolvedBackbone, cut: str, data: Dataset, rows: np.ndarray, *, store: Store, console: Console
+) -> Lower:
     """The trunk up to a cut, compiled; made, and compared with Keras on eight of the rows, at its first use.
 
     Args:
@@ -189,10 +191,10 @@ def lower(found: Trunk, cut: str, data: Dataset, rows: np.ndarray, *, store: Sto
         data: Gives the pictures to compare on.
         rows: (M,) positions in `data.uris`.
         store: Keeps what is made.
-        say: Told before the making.
+        console: Told before the making.
     """
     pictures = _sample(found, data, rows)
-    ready = loading.ready(found, store, say, pictures, threads=threads(), cut=cut)
+    ready = loading.ready(found, store, console, pictures, threads=threads(), cut=cut)
     outputs = (MAP, *loading.outputs(found.spec, cut)[1:]) if cut else tuple(depth.name for depth in found.spec.depths)
     return Lower(engine=ready, outputs=outputs)
 
@@ -223,7 +225,9 @@ class _Wanted:
         return [(self.seed, view, int(one[:16], 16)) for one in digests]
 
 
-def _cache(found: Trunk, cut: str, below: Lower, sample: np.ndarray, store: Store) -> tuple[RowStore, tuple[int, ...]]:
+def _cache(
+    found: ResolvedBackbone, cut: str, below: Lower, sample: np.ndarray, store: Store
+) -> tuple[RowStore, tuple[int, ...]]:
     """The rows of a cut and the shape of a map; float16 unless the sample's values come near to its largest."""
     _, tried = next(iter(below.engine.run(iter([(None, sample)]))))
     named = dict(zip(below.outputs, tried, strict=True))
@@ -240,7 +244,7 @@ def _row_bytes(cache: RowStore) -> int:
 
 
 def _computed(
-    below: Lower, cache: RowStore, found: Trunk, wanted: _Wanted, missing: Sequence[np.ndarray]
+    below: Lower, cache: RowStore, found: ResolvedBackbone, wanted: _Wanted, missing: Sequence[np.ndarray]
 ) -> Iterator[tuple[np.ndarray, dict[str, np.ndarray]]]:
     """Keys and columns of what is missing, block by block."""
     keys = wanted.keys
@@ -253,7 +257,7 @@ def _computed(
 
 
 def _views(
-    found: Trunk, wanted: _Wanted, missing: Sequence[np.ndarray]
+    found: ResolvedBackbone, wanted: _Wanted, missing: Sequence[np.ndarray]
 ) -> Iterator[tuple[tuple[int, np.ndarray], np.ndarray]]:
     """Each picture that lacks a view is decoded once; its missing views follow one another."""
     positions = np.flatnonzero(np.any(missing, axis=0))
@@ -281,7 +285,9 @@ def _views(
     return augmentation.stream(jobs(), wanted.policy, threads=threads())
 
 
-def _require_finite(columns: Mapping[str, np.ndarray], wanted: _Wanted, positions: np.ndarray, found: Trunk) -> None:
+def _require_finite(
+    columns: Mapping[str, np.ndarray], wanted: _Wanted, positions: np.ndarray, found: ResolvedBackbone
+) -> None:
     for values in columns.values():
         bad = np.flatnonzero(~np.isfinite(values).all(axis=1))
         if len(bad):
@@ -292,7 +298,7 @@ def _require_finite(columns: Mapping[str, np.ndarray], wanted: _Wanted, position
             )
 
 
-def _sample(found: Trunk, data: Dataset, rows: np.ndarray) -> np.ndarray:
+def _sample(found: ResolvedBackbone, data: Dataset, rows: np.ndarray) -> np.ndarray:
     """Eight pictures from the whole range, repeated where there are fewer."""
     spread = np.resize(rows[np.linspace(0, len(rows) - 1, min(PARITY, len(rows))).astype(np.int64)], PARITY)
     found_pictures = preprocessing.batches(

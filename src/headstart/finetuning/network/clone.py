@@ -15,7 +15,7 @@ Change = Callable[[Any], tuple[Any, dict[str, Any]]]  # operation -> class of it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Twin:
+class ClonedTrunk:
     """What `copied` gives.
 
     Attributes:
@@ -32,7 +32,7 @@ class Twin:
         return list(self.model.outputs)
 
 
-def copied(source: Any, targets: Sequence[Any], given: Any, names: Mapping[int, str], change: Change) -> Twin:
+def copied(source: Any, targets: Sequence[Any], given: Any, names: Mapping[int, str], change: Change) -> ClonedTrunk:
     """Copy what lies between two tensors of a functional model.
 
     Args:
@@ -62,7 +62,7 @@ def copied(source: Any, targets: Sequence[Any], given: Any, names: Mapping[int, 
         if hasattr(made, "weights"):
             made.trainable = False
             _rename(made)
-    return Twin(model=model, pairs=tuple(pairs))
+    return ClonedTrunk(model=model, pairs=tuple(pairs))
 
 
 def _rename(layer: Any) -> None:

@@ -20,7 +20,7 @@ from headstart.networks.formats.keras_writer import FEATURES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Finished:
+class PlainModel:
     """A network that is done training; D counts the hidden units of a head `mlp` too.
 
     Attributes:
@@ -37,7 +37,7 @@ class Finished:
     bias: np.ndarray
 
 
-def finish(network: Network, trunk_model: Any, spec: BackboneSpec, *, temperature: float = 1.0) -> Finished:
+def finish(network: Network, trunk_model: Any, spec: BackboneSpec, *, temperature: float = 1.0) -> PlainModel:
     """Make plain models of a network with the weights that it has now.
 
     Args:
@@ -69,10 +69,10 @@ def finish(network: Network, trunk_model: Any, spec: BackboneSpec, *, temperatur
     name = re.sub(r"\W+", "_", spec.name)
     trunk = keras.Model(pictures, features, name=f"{name}_trunk")
     model = keras.Model(pictures, answer, name=name)
-    return Finished(model=model, trunk=trunk, weights=weights, bias=head.bias)
+    return PlainModel(model=model, trunk=trunk, weights=weights, bias=head.bias)
 
 
-def _put_tuned(body: clone.Twin, network: Network) -> None:
+def _put_tuned(body: clone.ClonedTrunk, network: Network) -> None:
     """What the network trained goes over what the trunk had."""
     merged = {update.kernel.path: update.merged() for update in network.updates}
     own = {v.path: v for _, made in body.pairs for v in getattr(made, "weights", ())}

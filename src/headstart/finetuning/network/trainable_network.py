@@ -218,7 +218,7 @@ def _at_or_below(anatomy: Anatomy, depth: str, cut: str) -> bool:
 
 def _body(
     trunk_model: Any, anatomy: Anatomy, recipe: Recipe, cut: str, high: Sequence[str], change: clone.Change
-) -> clone.Twin:
+) -> clone.ClonedTrunk:
     """The part of the trunk that the network owns, with its weights."""
     import keras
 

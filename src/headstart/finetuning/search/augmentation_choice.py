@@ -34,8 +34,10 @@ def _heard(bench: Workbench) -> str:
     base = min(bench.bases, key=lambda b: (bench.trunk(b.backbone)[0].spec.flops, b.backbone))
     found, _ = bench.trunk(base.backbone)
     few = bench.everything[spread(len(bench.rows), MOST)]
-    raw = decoded_cache.load(bench.data, bench.rows[few], found.spec.input, store=bench.ctx.store, say=bench.ctx.say)
-    engine = loading.ready(found, bench.ctx.store, bench.ctx.say, raw[:BATCH], threads=threads())
+    raw = decoded_cache.load(
+        bench.data, bench.rows[few], found.spec.input, store=bench.ctx.store, console=bench.ctx.console
+    )
+    engine = loading.ready(found, bench.ctx.store, bench.ctx.console, raw[:BATCH], threads=threads())
     inner = max(1, len(found.spec.depths) - 1)  # all depths but the last
 
     def features(seen: np.ndarray) -> np.ndarray:
@@ -43,5 +45,5 @@ def _heard(bench: Workbench) -> str:
         return np.concatenate([np.concatenate(out[:inner], axis=1) for _, out in engine.run(batches)])
 
     heard = audition(features, raw, bench.y[few], n_classes=bench.on.n_classes, seed=bench.ctx.seed)
-    bench.ctx.say.line("adapt", f"augmentation as for {heard.why}")
+    bench.ctx.console.line("adapt", f"augmentation as for {heard.why}")
     return heard.domain

@@ -16,7 +16,7 @@ from headstart.finetuning.search.training_setup import Workbench
 from headstart.finetuning.training import trainer
 
 if TYPE_CHECKING:
-    from headstart.finetuning.search.recipe_search import Attempt
+    from headstart.finetuning.search.recipe_search import RecipeTrial
 
 
 def diagnoses(bench: Workbench, runs: Sequence[FoldRun]) -> list[Diagnosis]:
@@ -39,7 +39,7 @@ def diagnoses(bench: Workbench, runs: Sequence[FoldRun]) -> list[Diagnosis]:
     return [registry.load("model_checks", name)(given) for name in registry.names("model_checks")]
 
 
-def astray(attempts: Sequence[Attempt]) -> bool:
+def astray(attempts: Sequence[RecipeTrial]) -> bool:
     """Whether the last trial followed the advice on an earlier one and did no better: its own is then not asked, for
     one check after the other would lower a rate for ever. Where neither has a loss, advice goes on."""
     *before, last = attempts

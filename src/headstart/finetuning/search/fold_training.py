@@ -17,7 +17,7 @@ from headstart.core.console import duration
 from headstart.core.recipe import Recipe
 from headstart.core.storage import serialization
 from headstart.core.types import EpochRow, TrainingLog
-from headstart.finetuning.search.training_setup import Ready, Workbench
+from headstart.finetuning.search.training_setup import PreparedTraining, Workbench
 from headstart.finetuning.tracking import epoch_tracking
 from headstart.finetuning.training import trainer
 from headstart.images.decoded_cache import require_room
@@ -76,7 +76,7 @@ def run_fold(
         folder=place(bench, trial, fold),
         keep_epochs=True,
         on_epoch=epoch_tracking.live(bench.follow, name, job.recipe, on_epoch),
-        say=bench.ctx.say,
+        console=bench.ctx.console,
         name=name,
     )
     tell_profile(bench, name, made.profile)
@@ -98,7 +98,9 @@ def run_fold(
     return found
 
 
-def weights(bench: Workbench, job: Ready, trial: int, run: FoldRun, epoch: int, alpha: float) -> dict[str, np.ndarray]:
+def weights(
+    bench: Workbench, job: PreparedTraining, trial: int, run: FoldRun, epoch: int, alpha: float
+) -> dict[str, np.ndarray]:
     """What a fold's network knew at an epoch, part of the way from its start.
 
     Args:
@@ -114,7 +116,7 @@ def weights(bench: Workbench, job: Ready, trial: int, run: FoldRun, epoch: int, 
     return job.network.between(start, tuned, alpha)
 
 
-def logits(bench: Workbench, job: Ready, made: dict[str, np.ndarray], run: FoldRun) -> np.ndarray:
+def logits(bench: Workbench, job: PreparedTraining, made: dict[str, np.ndarray], run: FoldRun) -> np.ndarray:
     """(M, C) what a fold's held-out pictures get from some weights."""
     job.network.set(made)
     return trainer.predict(job.network, job.source.held(bench.held_out(run.log.fold)))
@@ -123,7 +125,7 @@ def logits(bench: Workbench, job: Ready, made: dict[str, np.ndarray], run: FoldR
 def tell_profile(bench: Workbench, name: str, profile: trainer.Profile) -> None:
     """Say which part of the steps' time was compute, when the job asks for it (`--profile`)."""
     if bench.ctx.job.profile and math.isfinite(profile.share):
-        bench.ctx.say.line(
+        bench.ctx.console.line(
             "train",
             f"{name}: {100 * profile.share:.0f} % of the step time was compute, {duration(profile.wait_s)} waited for "
             f"pictures; the first step, which compiles, took {duration(profile.first_s)} and is left out",

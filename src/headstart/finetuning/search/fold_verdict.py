@@ -25,7 +25,7 @@ HEATED = 2_000  # pictures that suffice to compare epochs after a temperature; t
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Judged:
+class FoldVerdict:
     """How a recipe did on some folds.
 
     Attributes:
@@ -57,7 +57,7 @@ def judged(
     y_of: Mapping[int, int],
     metric: str,
     interpolated: Callable[[int, float], np.ndarray] | None = None,
-) -> Judged:
+) -> FoldVerdict:
     """Choose epoch, alpha and temperature, and judge.
 
     Args:
@@ -81,7 +81,7 @@ def judged(
         logits = options[alpha]
     heat = weight_averaging.temperature(logits, y)
     p = softmax(logits / heat).astype(np.float32)
-    return Judged(
+    return FoldVerdict(
         epoch=epoch,
         alpha=alpha,
         temperature=heat,

@@ -21,8 +21,8 @@ from headstart.core.types import EpochRow
 from headstart.finetuning.search import diagnosis, finalists, search_space
 from headstart.finetuning.search import fold_training as folds
 from headstart.finetuning.search.fold_training import FoldRun, run_fold
-from headstart.finetuning.search.fold_verdict import Judged, counted, judged
-from headstart.finetuning.search.time_budget import JUDGING, TRYING, Clock
+from headstart.finetuning.search.fold_verdict import FoldVerdict, counted, judged
+from headstart.finetuning.search.time_budget import JUDGING, TRYING, TimeBudget
 from headstart.finetuning.search.training_setup import Workbench
 
 STOPPED = "interrupted"
@@ -30,7 +30,7 @@ TRYING_IT, JUDGING_IT, TRAINING, BASELINE = "trying", "judging", "training", "ba
 
 
 @dataclass(kw_only=True, eq=False)
-class Attempt:
+class RecipeTrial:
     """A trial on its way.
 
     Attributes:
@@ -47,11 +47,11 @@ class Attempt:
     recipe: Recipe
     origin: str
     runs: list[FoldRun] = dataclasses.field(default_factory=list)
-    judged: Judged | None = None
+    judged: FoldVerdict | None = None
     why: str = ""
     pruned: bool = False
 
-    def settle(self, found: Judged) -> None:
+    def settle(self, found: FoldVerdict) -> None:
         """Take a verdict: checks, report and log then speak of its epoch."""
         self.judged, self.runs = found, counted(self.runs, found.epoch)
 
@@ -77,11 +77,11 @@ class Search:
     """
 
     bench: Workbench
-    clock: Clock
+    clock: TimeBudget
     strategy: str
     queue: list[tuple[str, Recipe]]
     most: int
-    attempts: list[Attempt] = dataclasses.field(default_factory=list)
+    attempts: list[RecipeTrial] = dataclasses.field(default_factory=list)
     unhurried: bool = False
     interrupted: bool = False
 
@@ -107,7 +107,7 @@ class Search:
         self.attempts = [a for a in self.attempts if a.judged or a.why]
         ended = {"during": during, "trials": len(self.attempts), "folds": folds}
         self.bench.decide(STOPPED, lambda: ended, "Ctrl-C: what it ended, trials and folds that were done by then")
-        self.bench.ctx.say.warn("interrupted: going on with the best so far; press Ctrl-C again to stop at once")
+        self.bench.ctx.console.warn("interrupted: going on with the best so far; press Ctrl-C again to stop at once")
 
     def stopped(self, during: str, done: int = 0) -> bool:
         """Whether Ctrl-C ended the run before this, now or in an earlier process.
@@ -121,7 +121,7 @@ class Search:
             self.interrupted |= done >= {TRYING_IT: stop["trials"], JUDGING_IT: stop["folds"]}.get(during, 0)
         return self.interrupted
 
-    def _next(self) -> Attempt | None:
+    def _next(self) -> RecipeTrial | None:
         number = len(self.attempts)
         if self.stopped(TRYING_IT, number):
             return None
@@ -130,7 +130,7 @@ class Search:
         )
         if made is None:
             return None
-        return Attempt(number=number, recipe=recipes.make(made["recipe"]), origin=made["origin"])
+        return RecipeTrial(number=number, recipe=recipes.make(made["recipe"]), origin=made["origin"])
 
     def _propose(self) -> dict[str, Any] | None:
         left = self.clock.left_s(TRYING)
@@ -176,7 +176,7 @@ class Search:
         ]
         return search_space.Proposer(self.strategy, self.bench.backbones, ended, self.bench.ctx.seed)
 
-    def _try(self, attempt: Attempt) -> None:
+    def _try(self, attempt: RecipeTrial) -> None:
         proposer, course, spared = self._proposer(), dict[int, float](), finalists.spared(self.bench, self.attempts)
 
         def behind(row: EpochRow) -> bool:
@@ -198,7 +198,7 @@ class Search:
             if attempt not in kept:
                 shutil.rmtree(folds.place(self.bench, attempt.number, self.bench.fold_numbers[0]), ignore_errors=True)
 
-    def _fold(self, attempt: Attempt, fold: int, behind: Callable[[EpochRow], bool] | None = None) -> None:
+    def _fold(self, attempt: RecipeTrial, fold: int, behind: Callable[[EpochRow], bool] | None = None) -> None:
         run = run_fold(self.bench, attempt.recipe, attempt.number, fold, behind)
         attempt.runs.append(run)
         attempt.pruned = run.log.stopped == "pruned"
@@ -208,7 +208,7 @@ class Search:
             attempt.settle(judged(attempt.runs, self.bench.y_of, self.bench.on.metric))
         self._say(attempt)
 
-    def _say(self, attempt: Attempt) -> None:
+    def _say(self, attempt: RecipeTrial) -> None:
         if attempt.judged is None:
             told = attempt.why
         else:
@@ -216,26 +216,26 @@ class Search:
             heated = ", after temperature" if self.bench.on.metric == "log_loss" else ""
             whole = ", before interpolation" if attempt.recipe.wise else ""
             told = f"{self._score(attempt)}{heated}{whole}; {so_far}"
-        self.bench.ctx.say.line(
+        self.bench.ctx.console.line(
             "adapt", f"trial {attempt.number} ({attempt.origin}) {recipes.shown(attempt.recipe)}: {told}"
         )
 
-    def _score(self, attempt: Attempt) -> str:
+    def _score(self, attempt: RecipeTrial) -> str:
         assert attempt.judged is not None
         metric = "log loss" if self.bench.on.metric == "log_loss" else f"1 - {self.bench.on.metric.replace('_', ' ')}"
         folds = f"{len(attempt.runs)} fold{'s' if len(attempt.runs) != 1 else ''}"
         return f"{metric} {attempt.loss:.3f} (n = {len(attempt.judged.rows):,}, {folds})"
 
-    def _say_compared(self, attempt: Attempt) -> None:
+    def _say_compared(self, attempt: RecipeTrial) -> None:
         """The score that meets the frozen probe's: after it no other is told of this trial."""
         found = attempt.judged
         assert found is not None
         way = f"{found.alpha:.0%} of the way from the first weights to the tuned ones"
         helped = "" if found.alpha else ", for none of the training helped"
         how = f"epoch {found.epoch}, {way}{helped}, temperature {found.temperature:.2f}"
-        self.bench.ctx.say.line("adapt", f"trial {attempt.number} is compared by {self._score(attempt)}: {how}")
+        self.bench.ctx.console.line("adapt", f"trial {attempt.number} is compared by {self._score(attempt)}: {how}")
 
-    def judge(self) -> list[Attempt]:
+    def judge(self) -> list[RecipeTrial]:
         """The best trials on further folds, as many as there is time for; the best first."""
         alone = self.most == 1 or self.interrupted
         best = finalists.best(self.attempts)[:1] if alone else finalists.chosen(self.bench, self.attempts)
@@ -246,7 +246,7 @@ class Search:
             self._say_compared(attempt)
         return sorted(best, key=lambda a: (a.loss, a.number))
 
-    def _more_folds(self, best: list[Attempt]) -> list[Attempt]:
+    def _more_folds(self, best: list[RecipeTrial]) -> list[RecipeTrial]:
         done = 1
         try:
             for fold in self.bench.fold_numbers[1:]:
@@ -263,7 +263,7 @@ class Search:
                 attempt.settle(judged(attempt.runs, self.bench.y_of, self.bench.on.metric))
         return best
 
-    def _room(self, done: int, fold: int, best: Sequence[Attempt]) -> int:
+    def _room(self, done: int, fold: int, best: Sequence[RecipeTrial]) -> int:
         """How many go on to a fold: all or none, but that before the second fold some may be given up."""
         if not best or self.stopped(JUDGING_IT, done):
             return 0
@@ -280,10 +280,12 @@ class Search:
             self.bench.decide(f"fold/{fold}", fitting, f"how many of {len(best)} recipes to judge on fold {fold}")
         )
         for attempt in best[found:] if found else ():
-            self.bench.ctx.say.line("adapt", f"trial {attempt.number} is not judged further: there is no time for it")
+            self.bench.ctx.console.line(
+                "adapt", f"trial {attempt.number} is not judged further: there is no time for it"
+            )
         return found
 
-    def _interpolated(self, attempt: Attempt) -> Judged:
+    def _interpolated(self, attempt: RecipeTrial) -> FoldVerdict:
         if not attempt.recipe.wise:
             return judged(attempt.runs, self.bench.y_of, self.bench.on.metric)
 

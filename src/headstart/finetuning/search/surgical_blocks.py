@@ -49,7 +49,9 @@ def _asked(bench: Workbench, recipe: Recipe, positions: np.ndarray) -> dict[str,
         bench.base(recipe), bench.embeddings, bench.rows[positions], bench.y[positions], bench.on
     )
     made = trainable_network.build(model, found.spec, whole, start=start, n_classes=bench.on.n_classes)
-    raw = decoded_cache.load(bench.data, bench.rows[few], found.spec.input, store=bench.ctx.store, say=bench.ctx.say)
+    raw = decoded_cache.load(
+        bench.data, bench.rows[few], found.spec.input, store=bench.ctx.store, console=bench.ctx.console
+    )
     inputs = {"pictures": raw.astype(np.float32)}
     norms = weight_movement.gradient_norms(made, inputs, np.eye(bench.on.n_classes, dtype=np.float32)[bench.y[few]])
     names = list(norms)

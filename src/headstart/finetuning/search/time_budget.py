@@ -17,7 +17,7 @@ RESERVE = 0.08  # of the whole budget, for measuring and exporting the result
 
 
 @dataclass(frozen=True, kw_only=True)
-class Clock:
+class TimeBudget:
     """What is left of the budget.
 
     Attributes:
@@ -36,13 +36,13 @@ class Clock:
         return until * self.total_s - spent
 
 
-def clock(ctx: Context) -> Clock:
+def clock(ctx: Context) -> TimeBudget:
     """A clock over what is left now, decided once a run; over endless time where the recipe is given.
 
     Two runs of one recipe are then equal, their decisions included.
     """
     if ctx.job.recipe:
-        return Clock(ctx=ctx, total_s=math.inf)
+        return TimeBudget(ctx=ctx, total_s=math.inf)
     reserve = RESERVE * ctx.job.budget_s
-    total = ctx.decide("adapt/time", lambda: max(ctx.left_s() - reserve, 0.0), "seconds left for fine-tuning")
-    return Clock(ctx=ctx, total_s=float(total))
+    total = ctx.record_decision("adapt/time", lambda: max(ctx.left_s() - reserve, 0.0), "seconds left for fine-tuning")
+    return TimeBudget(ctx=ctx, total_s=float(total))

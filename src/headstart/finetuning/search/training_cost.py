@@ -12,7 +12,7 @@ from headstart.finetuning.training import trainer
 from headstart.networks import flops
 
 if TYPE_CHECKING:
-    from headstart.finetuning.search.training_setup import Ready, Workbench
+    from headstart.finetuning.search.training_setup import PreparedTraining, Workbench
 
 TRAIN_FLOPS_PER_S = 4e10  # of training, before it was measured
 UNCUT = 0.3  # of that pace where the wide maps of the first layers train too
@@ -20,7 +20,7 @@ BACKWARD = 2  # operations of the way back for one of the way forth
 
 
 @dataclass(kw_only=True, eq=False)
-class Price:
+class TrainingCost:
     """Operations and seconds of recipes.
 
     Attributes:
@@ -48,7 +48,7 @@ class Price:
         frozen = 0.0 if self.bench.has_source(recipe, self.cut(recipe)) else lower * views * len(self.bench.rows)
         return float(steps / self.pace(recipe) + frozen / flops.PASS_FLOPS_PER_S)
 
-    def learn(self, job: Ready) -> None:
+    def learn(self, job: PreparedTraining) -> None:
         """Measure a few steps of a kind of network that was not measured yet; decided once a run."""
         key = self._key(job.recipe)
         if key in self._paces or self.bench.explicit:
@@ -72,7 +72,7 @@ class Price:
     def _key(self, recipe: Recipe) -> str:
         return f"pace/{recipe.strategy}/{recipe.backbone}/{self.cut(recipe) or 'pictures'}/{recipe.batch}"
 
-    def training_flops(self, job: Ready, epochs: int, n_train: int) -> float:
+    def training_flops(self, job: PreparedTraining, epochs: int, n_train: int) -> float:
         """Operations of a training with its frozen pass."""
         upper, lower = self._flops(job.recipe)
         return float(n_train * ((1 + BACKWARD) * upper * epochs + lower))

@@ -12,22 +12,22 @@ from typing import Any
 import numpy as np
 
 from headstart.backbones import loading as trunk
-from headstart.backbones.loading import Trunk
+from headstart.backbones.loading import ResolvedBackbone
 from headstart.core import recipe as recipes
 from headstart.core.recipe import Recipe
 from headstart.core.run.context import Context
-from headstart.core.types import Adapted, Dataset, Embeddings, Splits
+from headstart.core.types import Dataset, Embeddings, FitResult, Splits
 from headstart.features.embeddings import places
 from headstart.finetuning import starting_points as bases
 from headstart.finetuning.network import trainable_network as network
 from headstart.finetuning.network.trainable_network import Network
 from headstart.finetuning.search import search_space, surgical_blocks
-from headstart.finetuning.search.training_cost import Price
+from headstart.finetuning.search.training_cost import TrainingCost
 from headstart.finetuning.search.training_source import Source, source, source_key
-from headstart.finetuning.starting_points import Base
-from headstart.finetuning.tracking.epoch_tracking import Follow
+from headstart.finetuning.starting_points import StartingPoint
+from headstart.finetuning.tracking.epoch_tracking import EpochTracker
 from headstart.networks import hardware
-from headstart.selection.probe.head_selection import Ring
+from headstart.selection.probe.head_selection import HeadCvProblem
 from headstart.selection.successive_halving import Finalist
 
 _JUDGED = "among those that the frozen probe was judged by"
@@ -37,7 +37,7 @@ _SHAPE = ("backbone", "depths", "strategy", "part", "blocks", "head", "hidden", 
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Ready:
+class PreparedTraining:
     """Something to train.
 
     Attributes:
@@ -77,16 +77,16 @@ class Workbench:
     data: Dataset
     splits: Splits
     embeddings: Sequence[Embeddings]
-    bases: Sequence[Base]
-    probe: Adapted
-    on: Ring
+    bases: Sequence[StartingPoint]
+    probe: FitResult
+    on: HeadCvProblem
     ctx: Context
     starts: Sequence[Finalist] = ()
     domain: str = "photo"
     name: str = "adapt"
     left_out: list[str] = field(default_factory=list)
-    follow: Follow | None = None
-    _trunks: dict[str, tuple[Trunk, Any]] = field(default_factory=dict)
+    follow: EpochTracker | None = None
+    _trunks: dict[str, tuple[ResolvedBackbone, Any]] = field(default_factory=dict)
     _sources: dict[Any, Source] = field(default_factory=dict)
 
     # -- pictures
@@ -152,7 +152,7 @@ class Workbench:
         """Where networks may start."""
         return tuple(dict.fromkeys(base.backbone for base in self.bases))
 
-    def base(self, recipe: Recipe) -> Base:
+    def base(self, recipe: Recipe) -> StartingPoint:
         """The starting point of a recipe."""
         return next(b for b in self.bases if (b.backbone, b.depths) == (recipe.backbone, recipe.depths))
 
@@ -160,11 +160,11 @@ class Workbench:
         """Whether a recipe starts where this run can."""
         return any((b.backbone, b.depths) == (recipe.backbone, recipe.depths) for b in self.bases)
 
-    def where(self, base: Base) -> dict[str, Any]:
+    def where(self, base: StartingPoint) -> dict[str, Any]:
         """The fields of a recipe that a base fixes."""
         return {"backbone": base.backbone, "depths": base.depths}
 
-    def blocks(self, base: Base) -> int:
+    def blocks(self, base: StartingPoint) -> int:
         """How many blocks of the trunk lie below the deepest depth that is read."""
         names = [d.name for d in self.trunk(base.backbone)[0].spec.depths]
         return max(names.index(depth) for depth in base.depths) + 1
@@ -191,7 +191,7 @@ class Workbench:
 
     def decide(self, name: str, make: Callable[[], Any], why: str) -> Any:
         """A decision of this bench, recorded once a run."""
-        return self.ctx.decide(f"{self.name}/{name}", make, why)
+        return self.ctx.record_decision(f"{self.name}/{name}", make, why)
 
     def same_shape(self, one: Recipe, other: Recipe) -> bool:
         """Whether two recipes train the same weights, so that these may be averaged."""
@@ -208,7 +208,7 @@ class Workbench:
         """Where weights lie until the search is over."""
         return self.ctx.folder(self.name) / WORK
 
-    def trunk(self, name: str) -> tuple[Trunk, Any]:
+    def trunk(self, name: str) -> tuple[ResolvedBackbone, Any]:
         """A backbone and its frozen `keras.Model`, built once."""
         if name not in self._trunks:
             from headstart.networks.openvino_conversion import quiet
@@ -219,11 +219,11 @@ class Workbench:
         return self._trunks[name]
 
     @cached_property
-    def price(self) -> Price:
+    def price(self) -> TrainingCost:
         """What trainings cost."""
-        return Price(bench=self)
+        return TrainingCost(bench=self)
 
-    def prepare(self, recipe: Recipe, positions: np.ndarray) -> Ready:
+    def prepare(self, recipe: Recipe, positions: np.ndarray) -> PreparedTraining:
         """Build a network that starts from the head fitted on some pictures, and what it learns from.
 
         Args:
@@ -245,4 +245,4 @@ class Workbench:
             self._sources[key] = source(self, made, recipe)
         feeds = self._sources[key]
         feed = feeds.feed(positions, recipe)
-        return Ready(network=made, recipe=recipe, source=feeds, feed=feed, notes=(*told, *feeds.notes))
+        return PreparedTraining(network=made, recipe=recipe, source=feeds, feed=feed, notes=(*told, *feeds.notes))

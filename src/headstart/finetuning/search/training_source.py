@@ -85,7 +85,7 @@ def source(bench: Workbench, made: Network, recipe: Recipe) -> Source:
         shared = {"features": columns(bench.embeddings, features, bench.rows)}
         return Source(kind="pooled", shared=shared, notes=("learns from pooled features",), **named)
     found, _ = bench.trunk(recipe.backbone)
-    raw = decoded_cache.load(bench.data, bench.rows, found.spec.input, store=bench.ctx.store, say=bench.ctx.say)
+    raw = decoded_cache.load(bench.data, bench.rows, found.spec.input, store=bench.ctx.store, console=bench.ctx.console)
     notes = ("learns from pictures: every block trains",)
     return Source(kind="pictures", shared={"pictures": raw, "low": made.low}, notes=notes, **named)
 
@@ -93,10 +93,10 @@ def source(bench: Workbench, made: Network, recipe: Recipe) -> Source:
 def _kept(bench: Workbench, made: Network, recipe: Recipe, policy: Policy | None, named: dict[str, Any]) -> Source:
     """Activations at the cut, of the pictures or of augmented views of them, or the frozen part at every step."""
     found, _ = bench.trunk(recipe.backbone)
-    store, say, way = bench.ctx.store, bench.ctx.say, _way(bench, made, recipe)
+    store, console, way = bench.ctx.store, bench.ctx.console, _way(bench, made, recipe)
     if way["kind"] == "full path":
-        raw = decoded_cache.load(bench.data, bench.rows, found.spec.input, store=store, say=say)
-        below = cached_activations.lower(found, made.cut, bench.data, bench.rows, store=store, say=say)
+        raw = decoded_cache.load(bench.data, bench.rows, found.spec.input, store=store, console=console)
+        below = cached_activations.lower(found, made.cut, bench.data, bench.rows, store=store, console=console)
         shared = {"pictures": raw, "below": below, "low": made.low}
         return Source(kind="pictures", shared=shared, notes=(way["why"],), **named)
     kept = cached_activations.maps(
@@ -105,7 +105,7 @@ def _kept(bench: Workbench, made: Network, recipe: Recipe, policy: Policy | None
         bench.data,
         bench.rows,
         store=store,
-        say=say,
+        console=console,
         views=way["views"],
         policy=policy,
         seed=recipe.seed,
@@ -130,7 +130,7 @@ def _way(bench: Workbench, made: Network, recipe: Recipe) -> dict[str, Any]:
             view_bytes=2 * numbers + 4 * pooled,
             free_bytes=decoded_cache.free_bytes(bench.ctx.store.root),
         )
-        bench.ctx.say.line("adapt", way.why)
+        bench.ctx.console.line("adapt", way.why)
         return {"kind": way.kind, "views": way.views, "why": way.why}
 
     augmented = f"{recipe.domain} {recipe.augment:g} {recipe.views}" if recipe.augment else "plain"

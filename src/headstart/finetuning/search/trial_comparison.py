@@ -8,7 +8,7 @@ import numpy as np
 
 from headstart.core.types import Score, Trial
 from headstart.features.embeddings import places
-from headstart.finetuning.search.recipe_search import Attempt
+from headstart.finetuning.search.recipe_search import RecipeTrial
 from headstart.finetuning.search.training_setup import Workbench
 from headstart.heads import repeated_cv
 from headstart.statistics.intervals import Z
@@ -19,12 +19,12 @@ GUARD = 0.5  # standard errors by which a network must beat the probe
 PROBE, NETWORK = "frozen probe", "fine-tuned"
 
 
-def name(attempt: Attempt) -> str:
+def name(attempt: RecipeTrial) -> str:
     """Of a finalist."""
     return f"{NETWORK} (trial {attempt.number})"
 
 
-def picked(bench: Workbench, best: Sequence[Attempt]) -> Pick:
+def picked(bench: Workbench, best: Sequence[RecipeTrial]) -> Pick:
     """The paired rule between the probe and the finalists, on the pictures that all of them answered for."""
     rows = best[0].judged.rows if best[0].judged else np.empty(0, np.int64)
     for attempt in best:
@@ -45,7 +45,7 @@ def convincing(found: Pick) -> bool:
     return found.winner != PROBE and apart.value >= GUARD * (apart.high - apart.low) / (2 * Z)
 
 
-def settled(bench: Workbench, best: Sequence[Attempt]) -> tuple[Pick, Attempt, bool]:
+def settled(bench: Workbench, best: Sequence[RecipeTrial]) -> tuple[Pick, RecipeTrial, bool]:
     """The pick, the finalist that is trained on all pictures, and whether it is handed over."""
     found = picked(bench, best)
     chosen = next((a for a in best if name(a) == found.winner), best[0])
@@ -58,7 +58,7 @@ def contender(name: str, rows: np.ndarray, p: np.ndarray, bench: Workbench, cost
     return Contender(name=name, rows=rows, losses=per_picture_loss(bench.on.metric, y, p), cost=cost)
 
 
-def trial(bench: Workbench, attempt: Attempt, found: Pick | None, chosen: Attempt | None) -> Trial:
+def trial(bench: Workbench, attempt: RecipeTrial, found: Pick | None, chosen: RecipeTrial | None) -> Trial:
     """What is told of a trial, next to the frozen probe on the same pictures."""
     nan = float("nan")
     metric, done = bench.on.metric, attempt.judged

@@ -15,7 +15,7 @@ from headstart.finetuning.tracking.trackers import Tracker, tracker
 OnEpoch = Callable[[EpochRow], bool]
 
 
-class Follow:
+class EpochTracker:
     """What the tracker was told.
 
     Args:
@@ -43,7 +43,7 @@ class Follow:
 
 
 @contextmanager
-def opened(ctx: Context, class_names: tuple[str, ...], folder: Path) -> Iterator[Follow | None]:
+def opened(ctx: Context, class_names: tuple[str, ...], folder: Path) -> Iterator[EpochTracker | None]:
     """The tracker that the job asks for, closed when the block ends, whatever ends it; None when it asks for none.
 
     Args:
@@ -60,12 +60,12 @@ def opened(ctx: Context, class_names: tuple[str, ...], folder: Path) -> Iterator
     follow = tracker(ctx.job.track, ctx.run.path, ctx.run.path.resolve().name, class_names)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        yield Follow(follow, folder / "told.json")
+        yield EpochTracker(follow, folder / "told.json")
     finally:
         follow.close()
 
 
-def live(follow: Follow | None, name: str, recipe: Recipe, on_epoch: OnEpoch | None = None) -> OnEpoch | None:
+def live(follow: EpochTracker | None, name: str, recipe: Recipe, on_epoch: OnEpoch | None = None) -> OnEpoch | None:
     """What a training calls at the end of each epoch, so that the tracker hears of it before `on_epoch` decides."""
     if follow is None:
         return on_epoch

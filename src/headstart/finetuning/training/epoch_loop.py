@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from headstart.core.console import Say, duration
+from headstart.core.console import Console, duration
 from headstart.core.errors import DataError
 from headstart.core.recipe import Recipe
 from headstart.core.types import EpochRow, EpochScores
@@ -22,9 +22,9 @@ from headstart.finetuning.network.trainable_network import Network
 from headstart.finetuning.network.weight_movement import require_moved
 from headstart.finetuning.training import schedules
 from headstart.finetuning.training.checkpoint import Arrays, Facts, Folder
-from headstart.finetuning.training.epoch_metrics import Seen, monitored, predict, scores
+from headstart.finetuning.training.epoch_metrics import EpochPredictions, monitored, predict, scores
 from headstart.finetuning.training.prefetch import Ahead, Batch, Feed, Held, Profile
-from headstart.finetuning.training.train_step import Stepper
+from headstart.finetuning.training.train_step import TrainStep
 from headstart.heads.prediction import softmax
 
 _REDRAW_S = 0.2
@@ -42,7 +42,7 @@ class Task:
     keep_epochs: bool
     on_epoch: Callable[[EpochRow], bool] | None
     callbacks: Sequence[Any]
-    say: Say
+    console: Console
     name: str
 
     @property
@@ -67,7 +67,7 @@ class Loop:
         logits: (M, C) held-out logits of the start and of each done epoch; empty when nothing is watched.
     """
 
-    def __init__(self, task: Task, stepper: Stepper, folder: Folder, facts: Facts, logits: list[np.ndarray]) -> None:
+    def __init__(self, task: Task, stepper: TrainStep, folder: Folder, facts: Facts, logits: list[np.ndarray]) -> None:
         self.task, self.stepper, self.folder, self.facts, self.logits = task, stepper, folder, facts, logits
         self._steps, self._scale = facts.steps, facts.scale
         self._profile, self._warm = facts.profile, False
@@ -96,7 +96,7 @@ class Loop:
     # ---------------------------------------------------------------- one epoch
 
     def _epoch(self, ahead: Ahead, told: Any) -> None:
-        epoch, seen = self.facts.epoch + 1, Seen(self.task.n_classes)
+        epoch, seen = self.facts.epoch + 1, EpochPredictions(self.task.n_classes)
         self.stepper.optimiser.set_factors(self._factors(epoch))
         self.stepper.optimiser.learning_rate = self._rate(self._steps)
         self._tell(lambda: told.on_epoch_begin(epoch - 1))
@@ -122,7 +122,7 @@ class Loop:
         self.facts = dataclasses.replace(self.facts, epoch=epoch, rows=(*self.facts.rows, row), best=best)
         self._save("pruned" if pruned else self._at_end())
 
-    def _batches(self, epoch: int, ahead: Ahead, told: Any, seen: Seen) -> str:
+    def _batches(self, epoch: int, ahead: Ahead, told: Any, seen: EpochPredictions) -> str:
         """The steps of an epoch; what stopped them, or nothing."""
         factors, listening = self._factors(epoch), bool(self.task.callbacks)
         check = epoch == 1 or _moving(factors) != _moving(self._factors(epoch - 1))
@@ -142,7 +142,7 @@ class Loop:
             self._draw(seen)
         return ""
 
-    def _step(self, batch: Batch, rate: float, seen: Seen) -> float:
+    def _step(self, batch: Batch, rate: float, seen: EpochPredictions) -> float:
         inputs, soft, hard = batch
         began = time.perf_counter()
         loss, logits = self.stepper.step(inputs, soft, rate)
@@ -227,9 +227,9 @@ class Loop:
         if not self.task.keep_epochs:
             self.folder.drop(but=self.facts.best)
 
-    def _draw(self, seen: Seen) -> None:
-        now, say, task = time.monotonic(), self.task.say, self.task
-        if not say.moving or now - self._drawn < _REDRAW_S:
+    def _draw(self, seen: EpochPredictions) -> None:
+        now, console, task = time.monotonic(), self.task.console, self.task
+        if not console.moving or now - self._drawn < _REDRAW_S:
             return
         self._drawn = now
         steps = task.feed.steps
@@ -237,7 +237,7 @@ class Loop:
         last = self.facts.rows[-1].val if self.facts.rows else self.facts.start
         held = f", held out: log loss {last.log_loss:.3f}, accuracy {last.accuracy:.3f}" if last else ""
         left_s = self._profile.total_s / self._steps * (task.last * steps - self._steps)
-        say.draw(
+        console.draw(
             f"{'train':<9}{task.name}: epoch {epoch + 1} of {task.last}, step {number + 1} of {steps}, "
             f"loss {seen.loss:.3f}{held}, at most {duration(left_s)} left"
         )

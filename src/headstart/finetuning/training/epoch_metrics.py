@@ -51,7 +51,7 @@ def _scores(cells_CC: np.ndarray, log_loss: float) -> EpochScores:
     )
 
 
-class Seen:
+class EpochPredictions:
     """Running scores over the batches of an epoch.
 
     Args:

@@ -19,7 +19,7 @@ from headstart.finetuning.network.trainable_network import Network
 from headstart.finetuning.training import objectives, optimizers
 
 
-class Stepper:
+class TrainStep:
     """A network, its optimiser and its loss, compiled.
 
     What the draws of dropout start from is set to the recipe's seed, so that two steppers on equal weights take equal

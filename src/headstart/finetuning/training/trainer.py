@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from headstart.core.console import Say, duration
+from headstart.core.console import Console, duration
 from headstart.core.errors import DataError, SetupError
 from headstart.core.recipe import Recipe
 from headstart.core.storage.hashing import digest
@@ -31,7 +31,7 @@ from headstart.finetuning.training.checkpoint import Facts, Folder
 from headstart.finetuning.training.epoch_loop import Loop, Task
 from headstart.finetuning.training.epoch_metrics import predict, scores
 from headstart.finetuning.training.prefetch import Feed, Held, Profile, endless
-from headstart.finetuning.training.train_step import Stepper
+from headstart.finetuning.training.train_step import TrainStep
 
 __all__ = [
     "Feed",
@@ -102,7 +102,7 @@ def train(
     keep_epochs: bool = False,
     on_epoch: Callable[[EpochRow], bool] | None = None,
     callbacks: Sequence[Any] = (),
-    say: Say,
+    console: Console,
     name: str,
 ) -> Trained:
     """Train a network, or go on with a training that was cut short, or read one that is done.
@@ -119,7 +119,7 @@ def train(
         on_epoch: Told of every epoch, once more of the done ones when a training goes on; True ends it.
         callbacks: Plain Keras callbacks; one that changes the learning rate scales the rest of the schedule. Their own
             state is not kept: with them, a training that was killed may end otherwise than an unbroken one.
-        say: The terminal.
+        console: The terminal.
         name: Of the training, for the terminal.
 
     Raises:
@@ -131,7 +131,7 @@ def train(
     last = recipe.epochs if stop_after is None else min(stop_after, recipe.epochs)
     task = Task(
         network=network, recipe=recipe, feed=feed, held=held, last=last, keep_epochs=keep_epochs,
-        on_epoch=on_epoch, callbacks=callbacks, say=say, name=name,
+        on_epoch=on_epoch, callbacks=callbacks, console=console, name=name,
     )  # fmt: skip
     first, store, batch = network.get(), Folder(folder), min(recipe.batch, feed.n)
     key = _key(task, first, class_weight)
@@ -152,7 +152,7 @@ def train(
         network.set(first)
         count *= 2
         note = f"{memory.cut(batch, count)}: memory ran out in training"
-        say.warn(f"{name}: {note}")
+        console.warn(f"{name}: {note}")
 
 
 def epoch_weights(folder: Path, epoch: int) -> dict[str, np.ndarray]:
@@ -170,7 +170,7 @@ def measure(network: Network, recipe: Recipe, feed: Feed, steps: int = 3) -> flo
     The first step, which compiles, does not count. The network ends as it was.
     """
     before = network.get()
-    stepper = Stepper(network, recipe, None, memory.parts(network.model, min(recipe.batch, feed.n))[0])
+    stepper = TrainStep(network, recipe, None, memory.parts(network.model, min(recipe.batch, feed.n))[0])
     batches, made_s, step_s = endless(feed), list[float](), list[float]()
     for _ in range(steps + 1):
         began = time.perf_counter()
@@ -194,7 +194,7 @@ def _attempt(task: Task, class_weight: np.ndarray | None, store: Folder, key: st
             for row in facts.rows:
                 task.on_epoch(row)
         return _result(task, facts, arrays.logits, store)
-    stepper = Stepper(task.network, task.recipe, class_weight, known[0].parts if known else count)
+    stepper = TrainStep(task.network, task.recipe, class_weight, known[0].parts if known else count)
     if known is None:
         facts, logits = _begin(task, stepper, store, Facts(key=key, parts=count, notes=(note,) if note else ()))
     else:
@@ -211,7 +211,7 @@ def _attempt(task: Task, class_weight: np.ndarray | None, store: Folder, key: st
     return _result(task, loop.facts, _stacked(loop.logits), store)
 
 
-def _begin(task: Task, stepper: Stepper, store: Folder, facts: Facts) -> tuple[Facts, list[np.ndarray]]:
+def _begin(task: Task, stepper: TrainStep, store: Folder, facts: Facts) -> tuple[Facts, list[np.ndarray]]:
     """What is known before the first step: the start's scores, and the rate."""
     store.keep(0, task.network.get())
     logits, start = [], None
@@ -230,7 +230,7 @@ def _begin(task: Task, stepper: Stepper, store: Folder, facts: Facts) -> tuple[F
     return dataclasses.replace(facts, peak=peak, start=start, notes=notes), logits
 
 
-def _found_rate(task: Task, stepper: Stepper) -> float:
+def _found_rate(task: Task, stepper: TrainStep) -> float:
     """The rate of a rising-rate test on the training batches; weights and optimiser end as they were."""
     before, state, losses = task.network.get(), stepper.state(), list[float]()
     rates = schedules.rising(*_TEST_RATES[task.recipe.optimiser], _TEST_STEPS)
@@ -250,7 +250,7 @@ def _result(task: Task, facts: Facts, logits: np.ndarray | None, store: Folder) 
     if counts is not None and facts.start is not None and task.held is not None:
         held = _told(facts, counts, len(task.held.y))
     took = duration(facts.profile.total_s)
-    task.say.line("train", f"{task.name}: {facts.stopped}, {facts.steps:,} steps in {took}{held}")
+    task.console.line("train", f"{task.name}: {facts.stopped}, {facts.steps:,} steps in {took}{held}")
     return Trained(
         rows=facts.rows,
         start=facts.start,

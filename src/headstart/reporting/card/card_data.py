@@ -12,7 +12,7 @@ from headstart.core.run.context import Context
 from headstart.core.storage import model_manifest, serialization
 from headstart.core.storage.files import read_json
 from headstart.core.storage.model_manifest import Manifest
-from headstart.core.types import Adapted, Audit, Dataset, Doubted, Evaluation, Exported, Splits
+from headstart.core.types import Audit, Dataset, Evaluation, Exported, FitResult, Splits, UncertaintyReport
 from headstart.heads import decision_rule
 
 
@@ -37,11 +37,11 @@ class CardInput:
     dataset: Dataset
     audits: tuple[Audit, ...]
     splits: Splits
-    adapted: Adapted
+    adapted: FitResult
     evaluation: Evaluation
     exported: Exported
     model: Manifest
-    doubted: Doubted | None = None
+    doubted: UncertaintyReport | None = None
     timings: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
     @property
@@ -75,10 +75,10 @@ def gather(ctx: Context) -> CardInput:
         dataset=serialization.of_run(Dataset, run, "read"),
         audits=tuple(serialization.of_run(Audit, run, "audit", phase) for phase in phases),
         splits=serialization.of_run(Splits, run, "splits"),
-        adapted=serialization.of_run(Adapted, run, "adapt"),
+        adapted=serialization.of_run(FitResult, run, "adapt"),
         evaluation=serialization.of_run(Evaluation, run, "evaluate"),
         exported=serialization.of_run(Exported, run, "export"),
         model=model_manifest.read(run / "model"),
-        doubted=serialization.stored(Doubted, run / "doubt"),
+        doubted=serialization.stored(UncertaintyReport, run / "doubt"),
         timings=read_json(path) if path.is_file() else {},
     )

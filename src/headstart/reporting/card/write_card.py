@@ -19,7 +19,7 @@ from headstart.reporting.card.hub_metadata import metadata
 NAME = "README.md"
 
 
-def run(findings: CardInput | None = None, *, ctx: Context) -> Path:
+def write_card(findings: CardInput | None = None, *, ctx: Context) -> Path:
     """Write `<run>/README.md`.
 
     Args:
@@ -32,7 +32,7 @@ def run(findings: CardInput | None = None, *, ctx: Context) -> Path:
     """
     path = ctx.run.path / NAME
     write_text(path, render(findings or gather(ctx)))
-    ctx.say.line("card", path.as_posix())
+    ctx.console.line("card", path.as_posix())
     return path
 
 

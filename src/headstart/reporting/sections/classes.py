@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from headstart.core.storage.files import show
-from headstart.core.types import Adapted, CalibrationBin, Evaluation, Score
+from headstart.core.types import CalibrationBin, Evaluation, FitResult, Score
 from headstart.reporting import formatting
 from headstart.reporting.charts import learning_curve, reliability
 from headstart.reporting.report_data import ReportInput
@@ -50,7 +50,7 @@ def _value(score: Score | None) -> float:
     return score.value if score is not None and np.isfinite(score.value) else np.inf
 
 
-def _splits(found: Evaluation, adapted: Adapted | None) -> dict[str, Any]:
+def _splits(found: Evaluation, adapted: FitResult | None) -> dict[str, Any]:
     """Every score over all classes, one column a split; nested cross-validation counts as its own."""
     of = {(s.split, s.name): s for s in found.scores if not s.subject}
     for score in adapted.nested if adapted else ():
@@ -75,7 +75,7 @@ def _share(of: CalibrationBin) -> Score:
     return Score(split="", name="accuracy", value=value, low=low, high=high, n=of.n, method="wilson")
 
 
-def _curve(adapted: Adapted | None) -> str:
+def _curve(adapted: FitResult | None) -> str:
     if adapted is None or len(adapted.curve) < 2:
         return ""
     points = [(p.n_train, p.score.value, p.score.low, p.score.high) for p in adapted.curve]

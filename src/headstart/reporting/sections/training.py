@@ -10,7 +10,7 @@ import numpy as np
 
 from headstart.core import recipe as recipes
 from headstart.core.storage.files import show
-from headstart.core.types import Outcome, Score, TrainingLog, Trial, Tuning
+from headstart.core.types import FineTuningResult, Outcome, Score, TrainingLog, Trial
 from headstart.finetuning.training_curves import curves
 from headstart.reporting import formatting
 from headstart.reporting.charts import by_epoch
@@ -72,7 +72,7 @@ def view(given: ReportInput) -> dict[str, Any] | None:
     }
 
 
-def _shown(tuning: Tuning) -> Trial | None:
+def _shown(tuning: FineTuningResult) -> Trial | None:
     """The trial whose curves are drawn: the one that was trained on all pictures, else the best."""
     if tuning.network is not None:
         return next((t for t in tuning.trials if t.number == tuning.network.soup[0]), None)
@@ -97,7 +97,7 @@ def _seen(trial: Trial | None) -> str:
     return f"{early}, and as they were seen, {formatting.listed(words_of)}: that may well be lower."
 
 
-def _way(tuning: Tuning, final: Sequence[TrainingLog]) -> str:
+def _way(tuning: FineTuningResult, final: Sequence[TrainingLog]) -> str:
     """How far from its first weights the network of one recipe stands, where that is not all of the way."""
     made = tuning.network
     if made is None or len(made.soup) > 1 or made.alpha == 1:
@@ -109,7 +109,7 @@ def _way(tuning: Tuning, final: Sequence[TrainingLog]) -> str:
     return f"The network stands {made.alpha:.0%} of the way from its first weights to those of this epoch."
 
 
-def _random(tuning: Tuning) -> list[TrainingLog]:
+def _random(tuning: FineTuningResult) -> list[TrainingLog]:
     """The same network from random weights."""
     return [log for log in tuning.logs if log.trial < 0 and log.epochs]
 
@@ -177,7 +177,7 @@ def _span(values: np.ndarray) -> dict[str, float] | None:
 # ---------------------------------------------------------------- classes
 
 
-def _scores(tuning: Tuning, given: ReportInput, p: np.ndarray) -> Mapping[tuple[str, str], Score]:
+def _scores(tuning: FineTuningResult, given: ReportInput, p: np.ndarray) -> Mapping[tuple[str, str], Score]:
     rows = np.asarray(tuning.rows)
     y, clusters = np.asarray(given.dataset.targets)[rows], None
     if given.splits is not None:
@@ -187,7 +187,7 @@ def _scores(tuning: Tuning, given: ReportInput, p: np.ndarray) -> Mapping[tuple[
     return {(s.subject, s.name): s for s in found}
 
 
-def _worst_first(tuning: Tuning, given: ReportInput) -> list[tuple[int, str]]:
+def _worst_first(tuning: FineTuningResult, given: ReportInput) -> list[tuple[int, str]]:
     """Position and name of the classes, in their order, or by held-out recall where they are too many to be drawn."""
     names = list(enumerate(given.dataset.class_names))
     if len(names) <= DRAWN_CLASSES or not len(tuning.rows):
@@ -197,7 +197,7 @@ def _worst_first(tuning: Tuning, given: ReportInput) -> list[tuple[int, str]]:
     return sorted(names, key=lambda n: (recall[n[1]] if math.isfinite(recall[n[1]]) else math.inf, n[0]))
 
 
-def _per_class(tuning: Tuning, given: ReportInput, names: Sequence[str]) -> list[dict[str, Any]]:
+def _per_class(tuning: FineTuningResult, given: ReportInput, names: Sequence[str]) -> list[dict[str, Any]]:
     """Precision and recall of each class, of the network and of the frozen probe on the same pictures."""
     if not len(tuning.rows):
         return []
@@ -242,7 +242,7 @@ def _recipe(recipe: recipes.Recipe) -> list[str]:
     return [part for part in recipes.shown(recipe).split(",") if not part.startswith("backbone=")]
 
 
-def _facts(tuning: Tuning, logs: Sequence[TrainingLog]) -> list[tuple[str, str]]:
+def _facts(tuning: FineTuningResult, logs: Sequence[TrainingLog]) -> list[tuple[str, str]]:
     """How the network that was trained on all pictures came to be."""
     made = tuning.network
     if made is None:

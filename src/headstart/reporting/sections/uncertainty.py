@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from headstart.core.storage.files import show
-from headstart.core.types import CalibrationBin, Doubted, Score
+from headstart.core.types import CalibrationBin, Score, UncertaintyReport
 from headstart.reporting import formatting
 from headstart.reporting.charts import reliability
 from headstart.reporting.report_data import ReportInput
@@ -40,7 +40,7 @@ def view(given: ReportInput) -> dict[str, Any] | None:
     }
 
 
-def _lead(found: Doubted, of: dict[tuple[str, str], Score]) -> str:
+def _lead(found: UncertaintyReport, of: dict[tuple[str, str], Score]) -> str:
     parts = []
     if ("coverage", "") in of:
         covered, size = of["coverage", ""], of["set_size", ""]
@@ -60,7 +60,7 @@ def _lead(found: Doubted, of: dict[tuple[str, str], Score]) -> str:
     return ". ".join(parts)
 
 
-def _charts(found: Doubted, changed: bool) -> list[dict[str, str]]:
+def _charts(found: UncertaintyReport, changed: bool) -> list[dict[str, str]]:
     """Reliability before and after; one of them where nothing changed."""
     wanted = [("before", "As the head says it", found.before), ("after", "With the temperature", found.after)]
     made = []
@@ -77,14 +77,14 @@ def _ends(of: CalibrationBin) -> tuple[float, float]:
     return found.low, found.high
 
 
-def _by_class(found: Doubted, names: tuple[str, ...]) -> list[tuple[str, Score]]:
+def _by_class(found: UncertaintyReport, names: tuple[str, ...]) -> list[tuple[str, Score]]:
     scores = [s for s in found.scores if s.name == "coverage" and s.subject in names]
     if len(names) > MANY:
         scores = sorted(scores, key=lambda s: s.value)[:MANY]
     return [(show(s.subject), s) for s in scores]
 
 
-def _measure(found: Doubted) -> str:
+def _measure(found: UncertaintyReport) -> str:
     of = found.novelty
     if of is None:
         return ood_detection.unable(False, found.floors)
@@ -102,7 +102,7 @@ def _measure(found: Doubted) -> str:
     )
 
 
-def _unknown(found: Doubted, of: dict[tuple[str, str], Score]) -> list[dict[str, Any]]:
+def _unknown(found: UncertaintyReport, of: dict[tuple[str, str], Score]) -> list[dict[str, Any]]:
     subjects = dict.fromkeys(s.subject for s in found.scores if s.name in ("unknown", "novelty_auc"))
     return [
         {

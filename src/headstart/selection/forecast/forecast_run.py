@@ -20,7 +20,7 @@ from headstart.core.console import duration
 from headstart.core.run.context import Context
 from headstart.core.storage import serialization
 from headstart.core.storage.files import read_json
-from headstart.core.types import Adapted, Dataset, Evaluation, Forecast, Forecasts, Splits, TimeForecast
+from headstart.core.types import Dataset, Evaluation, FitResult, Forecast, Forecasts, Splits, TimeForecast
 from headstart.selection.forecast import forecast_model, history, prior
 from headstart.selection.forecast.forecast_model import BEFORE, PROBED, Task
 from headstart.selection.forecast.run_time import planned_s, training_s
@@ -69,7 +69,7 @@ def before(data: Dataset, sizes: Sizes, chosen: Sequence[str], passes_s: float, 
 
 
 def probed(
-    data: Dataset, splits: Splits, probe: Adapted, chosen: Sequence[str], before: Forecasts, *, ctx: Context
+    data: Dataset, splits: Splits, probe: FitResult, chosen: Sequence[str], before: Forecasts, *, ctx: Context
 ) -> Forecasts:
     """What is expected of fine-tuning now that the frozen probe is measured; decided, kept and said.
 
@@ -115,9 +115,9 @@ def check(found: Forecasts, evaluation: Evaluation, *, ctx: Context) -> Forecast
         for one in found.forecasts
     ]
     words, lasts = name.replace("_", " "), forecast_model.timed(ctx.run.path, BEFORE)
-    ctx.say.line("forecast", f"{outcome.split} {words} {outcome.value:.3f} came out; {'; '.join(told)}")
+    ctx.console.line("forecast", f"{outcome.split} {words} {outcome.value:.3f} came out; {'; '.join(told)}")
     if lasts is not None and math.isfinite(lasts.taken_s):
-        ctx.say.line("forecast", f"it took {duration(lasts.taken_s)}; {_span(lasts)} was forecast at first")
+        ctx.console.line("forecast", f"it took {duration(lasts.taken_s)}; {_span(lasts)} was forecast at first")
     return _kept(dataclasses.replace(found, outcome=outcome), ctx)
 
 
@@ -143,7 +143,7 @@ def _task(data: Dataset, sizes: Sizes, chosen: Sequence[str], ctx: Context) -> T
 
 
 def _decided(phase: str, make: Callable[[], Forecast], why: str, ctx: Context) -> Forecast:
-    kept: dict[str, Any] = ctx.decide(f"forecast/{phase}", lambda: serialization.as_json(make()), why)
+    kept: dict[str, Any] = ctx.record_decision(f"forecast/{phase}", lambda: serialization.as_json(make()), why)
     return Forecast(**{**kept, "rests_on": tuple(kept["rests_on"])})
 
 
@@ -190,7 +190,7 @@ def _when(phase: str) -> str:
 def _say(found: Forecast, lasts: TimeForecast, ctx: Context) -> None:
     words = found.name.replace("_", " ")
     reach = f"{found.value:.3f} [{found.low:.3f}, {found.high:.3f}]"
-    ctx.say.line("forecast", f"{words} {reach} in {_span(lasts)}; {found.rests_on[-1]}")
+    ctx.console.line("forecast", f"{words} {reach} in {_span(lasts)}; {found.rests_on[-1]}")
 
 
 def _span(of: TimeForecast) -> str:

@@ -14,9 +14,9 @@ from headstart.backbones import loading
 from headstart.core.errors import HeadstartError
 from headstart.core.run.context import Context
 from headstart.core.types import (
-    Adapted,
     Dataset,
     Evaluation,
+    FitResult,
     Ranking,
     RankRow,
     Score,
@@ -37,7 +37,7 @@ class Ended:
     data: Dataset
     splits: Splits
     ranking: Ranking
-    probe: Adapted
+    probe: FitResult
     evaluation: Evaluation
 
 
@@ -46,7 +46,7 @@ def keep(of: Ended, *, ctx: Context) -> None:
     try:
         history.keep(made(of, ctx), ctx.store)
     except HeadstartError as err:
-        ctx.say.warn(f"what this run came to is not kept for later forecasts: {err.what}")
+        ctx.console.warn(f"what this run came to is not kept for later forecasts: {err.what}")
 
 
 def made(of: Ended, ctx: Context) -> Record:

@@ -71,12 +71,12 @@ def of_run(specs: Sequence[BackboneSpec], ctx: Context, *, pictures: str) -> dic
     from headstart.core.storage.serialization import as_json
 
     def made() -> dict[str, Any]:
-        known = history.records(ctx.store, ctx.say.warn)
+        known = history.records(ctx.store, ctx.console.warn)
         others = [one for one in known if one.pictures_digest != pictures]
         return {name: as_json(one) for name, one in expected(specs, others).items()}
 
     why = "what each backbone is expected to be worth, by its published accuracy and by earlier runs"
-    kept = {name: Expected(**entry) for name, entry in ctx.decide("prior", made, why).items()}
+    kept = {name: Expected(**entry) for name, entry in ctx.record_decision("prior", made, why).items()}
     plain = expected([spec for spec in specs if spec.name not in kept])
     return {spec.name: kept.get(spec.name) or plain[spec.name] for spec in specs}
 

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from headstart.core.run.context import Context
-from headstart.core.types import Dataset, Embeddings, Feature, NamesStart, Ranking, Splits
+from headstart.core.types import Dataset, Embeddings, Feature, NameInitialization, Ranking, Splits
 from headstart.features import feature_matrix
 from headstart.heads.regularization_path import STARTED
 from headstart.selection import limits
@@ -57,7 +57,7 @@ def feature(embeddings: Sequence[Embeddings], candidate: str) -> Feature:
     return Feature(backbone=backbone, depth=name, dim=next(d.dim for d in spec.depths if d.name == name))
 
 
-def beside(chosen: Feature, names: NamesStart | None) -> list[tuple[Feature, ...]]:
+def beside(chosen: Feature, names: NameInitialization | None) -> list[tuple[Feature, ...]]:
     """Features for a head that starts from the names of the classes: those that they speak of, and the chosen too."""
     if names is None:
         return []
@@ -102,7 +102,7 @@ def allowed(
         backbones = dict.fromkeys(f.backbone for f in features)
         why = limits.broken([specs[name] for name in backbones], ctx.job, latency_ms)
         if why:
-            ctx.say.line("adapt", f"{feature_matrix.title(features)} is not tried together: {why}")
+            ctx.console.line("adapt", f"{feature_matrix.title(features)} is not tried together: {why}")
         else:
             kept.append(features)
     return kept

@@ -8,22 +8,31 @@ import numpy as np
 
 from headstart.core.run.context import Context
 from headstart.core.storage import serialization
-from headstart.core.types import Adapted, Calibrated, Dataset, Embeddings, Feature, Splits, TunedNetwork, Tuning
+from headstart.core.types import (
+    Calibrated,
+    Dataset,
+    Embeddings,
+    Feature,
+    FineTuningResult,
+    FitResult,
+    Splits,
+    TunedNetwork,
+)
 from headstart.features import feature_matrix
 from headstart.features.embeddings import take
 from headstart.heads import prediction
 from headstart.uncertainty import temperature
 
 
-def run(
-    probe: Adapted,
-    tuning: Tuning | None,
+def choose_final_model(
+    probe: FitResult,
+    tuning: FineTuningResult | None,
     data: Dataset,
     splits: Splits,
     embeddings: tuple[Embeddings, ...],
     *,
     ctx: Context,
-) -> Adapted:
+) -> FitResult:
     """Join the probe and the fine-tuning.
 
     Args:
@@ -56,7 +65,7 @@ def run(
     return made
 
 
-def _calibrated(tuning: Tuning, own: float, data: Dataset, splits: Splits, ctx: Context) -> Calibrated:
+def _calibrated(tuning: FineTuningResult, own: float, data: Dataset, splits: Splits, ctx: Context) -> Calibrated:
     """A trained network keeps the temperature that its logits were divided by, so that its file answers alike.
 
     Args:
@@ -74,7 +83,7 @@ def _calibrated(tuning: Tuning, own: float, data: Dataset, splits: Splits, ctx: 
     return dataclasses.replace(found, temperature=1.0, why=why)
 
 
-def passes(tuning: Tuning, splits: Splits, every: np.ndarray) -> list[tuple[TunedNetwork, np.ndarray]]:
+def passes(tuning: FineTuningResult, splits: Splits, every: np.ndarray) -> list[tuple[TunedNetwork, np.ndarray]]:
     """Networks and the rows that are to go through them: of all pictures where one is handed over, else of those that
     judge; of its random twin these too.
 
@@ -86,6 +95,6 @@ def passes(tuning: Tuning, splits: Splits, every: np.ndarray) -> list[tuple[Tune
     return [(network, rows) for network, rows in asked if network is not None and len(rows)]
 
 
-def still(adapted: Adapted) -> Adapted:
+def still(adapted: FitResult) -> FitResult:
     """Without what a clock measured, so that a resumed run's file equals that of an unbroken one."""
     return dataclasses.replace(adapted, tried=tuple(dataclasses.replace(row, seconds=0.0) for row in adapted.tried))

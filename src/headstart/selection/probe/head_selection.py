@@ -16,7 +16,7 @@ import numpy as np
 
 from headstart.core import registry
 from headstart.core.run.context import Context
-from headstart.core.types import Dataset, Embeddings, Feature, Head, HeadRow, NamesStart, Score, Splits
+from headstart.core.types import Dataset, Embeddings, Feature, Head, HeadRow, NameInitialization, Score, Splits
 from headstart.features import feature_matrix
 from headstart.features.embeddings import columns
 from headstart.heads import cross_validation, repeated_cv
@@ -30,7 +30,7 @@ MOST = 20_000  # pictures on which heads are compared; the winner learns from al
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Ring:
+class HeadCvProblem:
     """The pictures and folds on which heads meet.
 
     Attributes:
@@ -55,7 +55,7 @@ class Ring:
     prefer: str
     class_weight: np.ndarray | None
     seed: int
-    names: NamesStart | None = None
+    names: NameInitialization | None = None
 
     @property
     def shared(self) -> dict[str, Any]:
@@ -63,14 +63,14 @@ class Ring:
         return {"n_classes": self.n_classes, "class_weight": self.class_weight, "seed": self.seed}
 
 
-def ring(data: Dataset, splits: Splits, ctx: Context, names: NamesStart | None = None) -> Ring:
+def ring(data: Dataset, splits: Splits, ctx: Context, names: NameInitialization | None = None) -> HeadCvProblem:
     """The training pictures of a run, or where they are many some drawn by class."""
     train, classes = np.asarray(splits.train), len(data.class_names)
     rows = train[cross_validation.subset(np.asarray(data.targets)[train], MOST, ctx.seed)]
     if len(rows) < len(train):
-        ctx.say.line("adapt", f"heads are compared on {len(rows):,} of {len(train):,} pictures, drawn by class")
+        ctx.console.line("adapt", f"heads are compared on {len(rows):,} of {len(train):,} pictures, drawn by class")
     y = np.asarray(data.targets)[rows]
-    return Ring(
+    return HeadCvProblem(
         rows=rows,
         y=y,
         folds=np.asarray(splits.folds)[:, rows],
@@ -84,7 +84,7 @@ def ring(data: Dataset, splits: Splits, ctx: Context, names: NamesStart | None =
     )
 
 
-def plugin(head: str, features: Sequence[Feature], on: Ring) -> Head:
+def plugin(head: str, features: Sequence[Feature], on: HeadCvProblem) -> Head:
     """The head of a name, on its start where it has one: 0 for columns of which the names say nothing."""
     found: Head = registry.load("heads", head.removesuffix(STARTED))
     if not head.endswith(STARTED):
@@ -97,13 +97,13 @@ def plugin(head: str, features: Sequence[Feature], on: Ring) -> Head:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Entry:
+class HeadResult:
     """One head on one set of features, and how it did."""
 
     head: str
     features: tuple[Feature, ...]
     flops: int
-    tuned: cross_validation.Tuned
+    tuned: cross_validation.TunedSetting
     seconds: float
 
     @property
@@ -113,29 +113,29 @@ class Entry:
 
 
 def enter(
-    heads: Sequence[str], features: tuple[Feature, ...], embeddings: Sequence[Embeddings], on: Ring
-) -> list[Entry]:
+    heads: Sequence[str], features: tuple[Feature, ...], embeddings: Sequence[Embeddings], on: HeadCvProblem
+) -> list[HeadResult]:
     """Search each head's setting on the first repeat."""
     x, cost, found = columns(embeddings, features, on.rows), feature_matrix.flops(embeddings, features), []
     for head in heads:
         started = time.monotonic()
         made = cross_validation.tuned(plugin(head, features, on), x, on.y, on.folds[:1], metric=on.metric, **on.shared)
         seconds = time.monotonic() - started
-        found.append(Entry(head=head, features=features, flops=cost, tuned=made, seconds=seconds))
+        found.append(HeadResult(head=head, features=features, flops=cost, tuned=made, seconds=seconds))
     return found
 
 
-def decide(entries: Sequence[Entry], on: Ring) -> Pick:
+def decide(entries: Sequence[HeadResult], on: HeadCvProblem) -> Pick:
     """The paired rule of `headstart.statistics.paired_selection` on the pictures that folds judged."""
     return pick([_contender(e, on) for e in entries], prefer=on.prefer, clusters=on.clusters, metric=on.metric)
 
 
-def _contender(entry: Entry, on: Ring) -> Contender:
+def _contender(entry: HeadResult, on: HeadCvProblem) -> Contender:
     judged = np.isfinite(entry.tuned.losses)
     return Contender(name=entry.name, rows=on.rows[judged], losses=entry.tuned.losses[judged], cost=float(entry.flops))
 
 
-def repeat(entries: Sequence[Entry], embeddings: Sequence[Embeddings], on: Ring) -> list[Entry]:
+def repeat(entries: Sequence[HeadResult], embeddings: Sequence[Embeddings], on: HeadCvProblem) -> list[HeadResult]:
     """Judge on all repeats what the first does not tell from the best."""
     if len(on.folds) == 1:
         return list(entries)
@@ -144,7 +144,7 @@ def repeat(entries: Sequence[Entry], embeddings: Sequence[Embeddings], on: Ring)
     return [again(e, embeddings, on) if e.name in close else e for e in entries]
 
 
-def again(entry: Entry, embeddings: Sequence[Embeddings], on: Ring) -> Entry:
+def again(entry: HeadResult, embeddings: Sequence[Embeddings], on: HeadCvProblem) -> HeadResult:
     """Judge on the repeats after the first, with the setting found there."""
     started = time.monotonic()
     head, x = plugin(entry.head, entry.features, on), columns(embeddings, entry.features, on.rows)
@@ -155,13 +155,13 @@ def again(entry: Entry, embeddings: Sequence[Embeddings], on: Ring) -> Entry:
 # ---------------------------------------------------------------- rows of the table
 
 
-def table(entries: Sequence[Entry], found: Pick, winner: str, on: Ring) -> tuple[HeadRow, ...]:
+def table(entries: Sequence[HeadResult], found: Pick, winner: str, on: HeadCvProblem) -> tuple[HeadRow, ...]:
     """All entries as rows, the best mean first."""
     order = sorted(entries, key=lambda e: (float(np.nanmean(e.tuned.losses)), e.flops, e.name))
     return tuple(_row(e, found, winner, on) for e in order)
 
 
-def _row(entry: Entry, found: Pick, winner: str, on: Ring) -> HeadRow:
+def _row(entry: HeadResult, found: Pick, winner: str, on: HeadCvProblem) -> HeadRow:
     tied = entry.name in found.ties or entry.name == found.best
     shown = dict.fromkeys((on.metric, *SCORES))
     return HeadRow(
@@ -176,7 +176,7 @@ def _row(entry: Entry, found: Pick, winner: str, on: Ring) -> HeadRow:
     )
 
 
-def averaged(name: str, held_RMC: np.ndarray, on: Ring) -> Score:
+def averaged(name: str, held_RMC: np.ndarray, on: HeadCvProblem) -> Score:
     """A score and the ends of its interval, averaged over the repeats."""
     clusters = np.asarray(on.clusters)[on.rows]
     return repeated_cv.averaged(name, on.y, held_RMC, split="cv", clusters=clusters, seed=on.seed)
@@ -186,7 +186,7 @@ def averaged(name: str, held_RMC: np.ndarray, on: Ring) -> Score:
 
 
 def nested(
-    listed: Sequence[tuple[str, tuple[Feature, ...]]], embeddings: Sequence[Embeddings], on: Ring
+    listed: Sequence[tuple[str, tuple[Feature, ...]]], embeddings: Sequence[Embeddings], on: HeadCvProblem
 ) -> tuple[np.ndarray, Mapping[str, int]]:
     """Judge the whole search: every outer fold chooses head, setting and features anew from the other folds.
 
@@ -205,7 +205,7 @@ def nested(
         said, cost = f"{name} on {feature_matrix.title(features)}", float(feature_matrix.flops(embeddings, features))
         candidates.append(Candidate(name=said, x=x, head=head, grid=grid, cost=cost))
 
-    def choose(among: Sequence[Candidate], results: Sequence[cross_validation.Tuned]) -> int:
+    def choose(among: Sequence[Candidate], results: Sequence[cross_validation.TunedSetting]) -> int:
         entries = []
         for candidate, result in zip(among, results, strict=True):
             judged = np.isfinite(result.losses)

@@ -15,7 +15,7 @@ import numpy as np
 from headstart.core import blas_threads
 from headstart.core.types import CurvePoint
 from headstart.heads import cross_validation
-from headstart.selection.probe.head_selection import Entry, Ring, averaged, plugin
+from headstart.selection.probe.head_selection import HeadCvProblem, HeadResult, averaged, plugin
 
 PARTS = (1 / 32, 1 / 16, 1 / 8, 1 / 4, 1 / 2)
 DRAWS = 3
@@ -23,7 +23,7 @@ METRIC = "balanced_accuracy"
 LEAST = 2  # pictures a class, on average, in the smallest part
 
 
-def learning_curve(entry: Entry, x: np.ndarray, on: Ring) -> tuple[CurvePoint, ...]:
+def learning_curve(entry: HeadResult, x: np.ndarray, on: HeadCvProblem) -> tuple[CurvePoint, ...]:
     """Up to six points.
 
     Args:
@@ -57,7 +57,9 @@ def resized(params: Mapping[str, Any], size: int, full: int) -> Mapping[str, Any
     return here
 
 
-def _held_out(entry: Entry, params: Mapping[str, Any], x: np.ndarray, on: Ring, part: float) -> np.ndarray:
+def _held_out(
+    entry: HeadResult, params: Mapping[str, Any], x: np.ndarray, on: HeadCvProblem, part: float
+) -> np.ndarray:
     """(DRAWS, M, C) probabilities by heads that learnt from a part of each fold's training pictures."""
     held = np.full((DRAWS, len(x), on.n_classes), np.nan, np.float32)
     fold, head = on.folds[0], plugin(entry.head, entry.features, on)
@@ -74,7 +76,7 @@ def _held_out(entry: Entry, params: Mapping[str, Any], x: np.ndarray, on: Ring, 
     return held
 
 
-def thinned(rows: np.ndarray, part: float, on: Ring, seed: list[int]) -> np.ndarray:
+def thinned(rows: np.ndarray, part: float, on: HeadCvProblem, seed: list[int]) -> np.ndarray:
     """About this part of some positions: whole clusters, class by class, at least one cluster of each class."""
     rng, found = np.random.default_rng(seed), []
     groups = np.asarray(on.clusters)[on.rows]

@@ -17,28 +17,38 @@ from headstart.core.console import duration
 from headstart.core.errors import NoOpError
 from headstart.core.run.context import Context
 from headstart.core.storage import serialization
-from headstart.core.types import Adapted, Dataset, Embeddings, Feature, FittedHead, NamesStart, Ranking, Score, Splits
+from headstart.core.types import (
+    Dataset,
+    Embeddings,
+    Feature,
+    FitResult,
+    FittedHead,
+    NameInitialization,
+    Ranking,
+    Score,
+    Splits,
+)
 from headstart.features import feature_matrix
 from headstart.features.embeddings import columns
 from headstart.heads import cross_validation, prediction
 from headstart.selection import limits
 from headstart.selection.probe import candidate_heads, final_model, head_selection
-from headstart.selection.probe.head_selection import Entry, Ring
+from headstart.selection.probe.head_selection import HeadCvProblem, HeadResult
 from headstart.selection.probe.learning_curve import learning_curve, resized
 from headstart.statistics import metrics
 from headstart.statistics.paired_selection import Pick
 from headstart.uncertainty import temperature
 
 
-def run(
+def train_probe(
     data: Dataset,
     splits: Splits,
     ranking: Ranking,
     embeddings: tuple[Embeddings, ...],
     *,
     ctx: Context,
-    names: NamesStart | None = None,
-) -> Adapted:
+    names: NameInitialization | None = None,
+) -> FitResult:
     """Choose a head and fit it.
 
     Args:
@@ -56,12 +66,12 @@ def run(
     on, how = head_selection.ring(data, splits, ctx, names), candidate_heads.strategy(data, splits)
     entries = _entries(how, ranking, embeddings, on, ctx)
     found = head_selection.decide(entries, on)
-    winner = ctx.decide("adapt/chosen", lambda: found.winner, found.why)
+    winner = ctx.record_decision("adapt/chosen", lambda: found.winner, found.why)
     entry = next(e for e in entries if e.name == winner)
     if len(entry.tuned.held_out) < len(on.folds):  # a replayed choice that this machine would not have made
         entry = head_selection.again(entry, embeddings, on)
     head, p_train = _final(entry, data, splits, embeddings, on, ctx)
-    adapted = Adapted(
+    adapted = FitResult(
         strategy="probe",
         features=entry.features,
         fitted=head,
@@ -80,8 +90,8 @@ def run(
 
 
 def _entries(
-    how: candidate_heads.Strategy, ranking: Ranking, embeddings: Sequence[Embeddings], on: Ring, ctx: Context
-) -> list[Entry]:
+    how: candidate_heads.Strategy, ranking: Ranking, embeddings: Sequence[Embeddings], on: HeadCvProblem, ctx: Context
+) -> list[HeadResult]:
     """The heads on the chosen candidate, then combinations as long as the budget has room.
 
     The quickest head goes over all combinations; the main one follows on the best of them.
@@ -93,11 +103,11 @@ def _entries(
         entries += head_selection.enter((candidate_heads.FROM_NAMES,), features, embeddings, on)
     listed = candidate_heads.combinations(ranking, embeddings, len(on.rows)) if how.combine else []
     listed = candidate_heads.allowed(listed, embeddings, ctx) if limits.limited(ctx.job) else listed
-    scouts: list[Entry] = []
+    scouts: list[HeadResult] = []
     for number, features in enumerate(listed):
         expected_s = sum(e.seconds for e in entries) * _work(features) / _work(entries[0].features)
         if not _room(number, features, expected_s, ctx):
-            ctx.say.line("adapt", f"{len(listed) - number} combinations of depths are left out for lack of time")
+            ctx.console.line("adapt", f"{len(listed) - number} combinations of depths are left out for lack of time")
             break
         scouts += head_selection.enter((candidate_heads.SCOUT,), features, embeddings, on)
     if scouts:
@@ -114,11 +124,11 @@ def _work(features: Sequence[Feature]) -> int:
 def _room(number: int, features: tuple[Feature, ...], expected_s: float, ctx: Context) -> bool:
     """Whether the budget has room for a combination; decided once in a run."""
     why = f"{feature_matrix.title(features)}: is there time to try it"
-    return bool(ctx.decide(f"adapt/combination/{number}", lambda: ctx.left_s() > 3 * expected_s, why))
+    return bool(ctx.record_decision(f"adapt/combination/{number}", lambda: ctx.left_s() > 3 * expected_s, why))
 
 
 def _final(
-    entry: Entry, data: Dataset, splits: Splits, embeddings: Sequence[Embeddings], on: Ring, ctx: Context
+    entry: HeadResult, data: Dataset, splits: Splits, embeddings: Sequence[Embeddings], on: HeadCvProblem, ctx: Context
 ) -> tuple[FittedHead, np.ndarray]:
     """The winner fitted on all of `train`, and what it says of these pictures."""
     rows = np.asarray(splits.train)
@@ -142,12 +152,12 @@ def _final(
 
 
 def _nested(
-    entries: Sequence[Entry],
+    entries: Sequence[HeadResult],
     data: Dataset,
     splits: Splits,
     ranking: Ranking,
     embeddings: Sequence[Embeddings],
-    on: Ring,
+    on: HeadCvProblem,
     ctx: Context,
     spent_s: float,
 ) -> tuple[Score, ...]:
@@ -157,21 +167,23 @@ def _nested(
         return ()
     listed = _searched(entries, ranking, embeddings)
     expected = spent_s * folds * len(listed) / len(entries)
-    if not ctx.decide("adapt/nested", lambda: ctx.left_s() > 1.5 * expected, "is there time for nested validation"):
-        ctx.say.line("adapt", f"nested cross-validation is left out: it needs about {duration(expected)}")
+    if not ctx.record_decision(
+        "adapt/nested", lambda: ctx.left_s() > 1.5 * expected, "is there time for nested validation"
+    ):
+        ctx.console.line("adapt", f"nested cross-validation is left out: it needs about {duration(expected)}")
         return ()
     held, chosen = head_selection.nested(listed, embeddings, on)
     seen = np.isfinite(held[:, 0])
     clusters = np.asarray(on.clusters)[on.rows[seen]]
     told = ", ".join(f"{name} {count} times" for name, count in chosen.items())
-    ctx.say.line("adapt", f"nested cross-validation over {len(listed)} candidates chose {told}")
+    ctx.console.line("adapt", f"nested cross-validation over {len(listed)} candidates chose {told}")
     return metrics.scores(
         on.y[seen], held[seen], split="cv", class_names=data.class_names, clusters=clusters, seed=on.seed
     )
 
 
 def _searched(
-    entries: Sequence[Entry], ranking: Ranking, embeddings: Sequence[Embeddings]
+    entries: Sequence[HeadResult], ranking: Ranking, embeddings: Sequence[Embeddings]
 ) -> list[tuple[str, tuple[Feature, ...]]]:
     """Head and features of everything that competed, here and in the ranking."""
     at_hand = {e.spec.name for e in embeddings}
@@ -183,16 +195,16 @@ def _searched(
     return list(dict.fromkeys([*((e.head, e.features) for e in entries), *ranked]))
 
 
-def _say(adapted: Adapted, entry: Entry, found: Pick, on: Ring, ctx: Context, seconds: float) -> None:
+def _say(adapted: FitResult, entry: HeadResult, found: Pick, on: HeadCvProblem, ctx: Context, seconds: float) -> None:
     score, balanced = head_selection.averaged(on.metric, entry.tuned.held_out, on), adapted.curve[-1].score
     tuned = ", ".join(f"{name} {value:.3g}" for name, value in adapted.fitted.params.items())
-    ctx.say.line(
+    ctx.console.line(
         "adapt",
         f"{entry.name}{f' ({tuned})' if tuned else ''}: {on.metric.replace('_', ' ')} {score.value:.3f} "
         f"[{score.low:.3f}, {score.high:.3f}], balanced accuracy {balanced.value:.3f} "
         f"[{balanced.low:.3f}, {balanced.high:.3f}] (cross-validated, n = {score.n:,}); {len(adapted.tried)} tried, "
         f"{duration(seconds)}",
     )
-    ctx.say.line("adapt", adapted.why)
+    ctx.console.line("adapt", adapted.why)
     if adapted.calibrated:
-        ctx.say.line("adapt", adapted.calibrated.why)
+        ctx.console.line("adapt", adapted.calibrated.why)

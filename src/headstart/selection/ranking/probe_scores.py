@@ -28,7 +28,7 @@ NEAR = 5_000  # pictures that kNN is judged on at most: it takes the distances o
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Arena:
+class ProbeCvProblem:
     """The pictures and folds on which candidates meet.
 
     Attributes:
@@ -55,7 +55,7 @@ class Arena:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Judged:
+class ProbeScores:
     """One candidate's row so far, and the losses it is compared by."""
 
     row: RankRow
@@ -63,7 +63,7 @@ class Judged:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Entrant:
+class ProbeInput:
     """What is known of a candidate before it is judged."""
 
     backbone: str
@@ -86,10 +86,10 @@ def arena(
     split: str,
     classes: int,
     ctx: Context,
-) -> Arena:
+) -> ProbeCvProblem:
     """The pictures `rows` as an arena; `targets` (N,), `folds` (R, N) and `clusters` (N,) speak of the whole set."""
     y = np.asarray(targets)[rows]
-    return Arena(
+    return ProbeCvProblem(
         rows=rows,
         y=y,
         folds=np.asarray(folds)[:, rows],
@@ -112,7 +112,7 @@ def fitting(pictures: int, columns: int) -> tuple[str, ...]:
     return ("knn", "ridge") if columns > pictures else ("knn", "logistic")
 
 
-def judge(entrant: Entrant, x: np.ndarray, on: Arena, probes: tuple[str, ...] = ()) -> Judged:
+def judge(entrant: ProbeInput, x: np.ndarray, on: ProbeCvProblem, probes: tuple[str, ...] = ()) -> ProbeScores:
     """Cross-validate the probes on features.
 
     Args:
@@ -151,10 +151,10 @@ def judge(entrant: Entrant, x: np.ndarray, on: Arena, probes: tuple[str, ...] = 
         h_score=columns[1],
     )
     contender = Contender(name=entrant.name, rows=on.rows, losses=tuned[best].losses, cost=float(entrant.flops))
-    return Judged(row=row, contender=contender)
+    return ProbeScores(row=row, contender=contender)
 
 
-def _tuned(probe: str, x: np.ndarray, on: Arena) -> cross_validation.Tuned:
+def _tuned(probe: str, x: np.ndarray, on: ProbeCvProblem) -> cross_validation.TunedSetting:
     """The probe with its best strength, and what it says of pictures that it had not seen."""
     return cross_validation.tuned(
         registry.load("heads", probe),
@@ -168,17 +168,17 @@ def _tuned(probe: str, x: np.ndarray, on: Arena) -> cross_validation.Tuned:
     )
 
 
-def _thinned(on: Arena) -> tuple[np.ndarray, Arena]:
+def _thinned(on: ProbeCvProblem) -> tuple[np.ndarray, ProbeCvProblem]:
     """Evenly spaced positions (classes lie one after the other, so they keep their shares), and their arena."""
     at = spread(len(on.rows), NEAR)
     few = dataclasses.replace(on, rows=on.rows[at], y=on.y[at], folds=on.folds[:, at], clusters=on.clusters[at])
     return at, few
 
 
-def _averaged(name: str, found: cross_validation.Tuned, on: Arena) -> Score:
+def _averaged(name: str, found: cross_validation.TunedSetting, on: ProbeCvProblem) -> Score:
     return repeated_cv.averaged(name, on.y, found.held_out, split=on.split, clusters=on.clusters, seed=on.seed)
 
 
-def difference(interval: Interval, on: Arena) -> Score:
+def difference(interval: Interval, on: ProbeCvProblem) -> Score:
     """A paired difference of losses as a score of this arena."""
     return repeated_cv.difference(interval, on.metric, split=on.split, n=len(on.rows))

@@ -15,14 +15,14 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from headstart.backbones.earlier_runs.source_task import Past
+from headstart.backbones.earlier_runs.source_task import SourceTask
 from headstart.backbones.loading import RANDOM
 from headstart.core.run.context import Context
 from headstart.core.storage import serialization
-from headstart.core.types import Dataset, Embeddings, Expected, Likeness, Ranking, RankRow, Splits
+from headstart.core.types import Dataset, Embeddings, Expected, Ranking, RankRow, SourceSimilarity, Splits
 from headstart.features.embeddings import take
 from headstart.selection.forecast import prior
-from headstart.selection.ranking.probe_scores import Arena, Entrant, Judged, arena, difference, judge
+from headstart.selection.ranking.probe_scores import ProbeCvProblem, ProbeInput, ProbeScores, arena, difference, judge
 from headstart.selection.ranking.ranking_text import told
 from headstart.selection.ranking.screening import sample
 from headstart.selection.ranking.source_similarity import known, near
@@ -34,11 +34,11 @@ MOST = 50_000  # pictures that are cross-validated
 ENOUGH = 1_000  # pictures times repeats: more repeats hardly narrow a paired interval
 FEW = 256  # pictures that controls see at most
 HISTOGRAM = "colour histogram"
-NO_SOURCE = Likeness(unknown="a control learnt from no source")
+NO_SOURCE = SourceSimilarity(unknown="a control learnt from no source")
 QUICK = ("knn", "ridge")  # probes of controls, on the first repeat alone: they say whether, not how much
 
 
-def run(
+def rank_backbones(
     data: Dataset,
     splits: Splits,
     embeddings: tuple[Embeddings, ...],
@@ -61,7 +61,7 @@ def run(
     on = _arena(data, splits, ctx)
     judged = [each for e in embeddings for each in _depths(e, on, source=known(e.spec.name, ctx.store))]
     found = pick([j.contender for j in judged], prefer=ctx.job.prefer, clusters=splits.clusters, metric=on.metric)
-    winner = ctx.decide("rank/chosen", lambda: found.winner, found.why)
+    winner = ctx.record_decision("rank/chosen", lambda: found.winner, found.why)
     judged.sort(key=lambda j: (j.contender.mean, j.row.flops, j.row.candidate))
     few = _few(data, splits, controls, ctx)
     twins = [each for control in controls for each in _depths(control, few, QUICK)]
@@ -83,27 +83,31 @@ def run(
     still = dataclasses.replace(ranking, rows=tuple(dataclasses.replace(row, seconds=0.0) for row in rows))
     serialization.save(still, ctx.folder("rank"))
     for line in told(ranking, on, time.monotonic() - started):
-        ctx.say.line("rank", line)
+        ctx.console.line("rank", line)
     if len(embeddings) > 1:
         by_prior = f"; best by prior: {ranking.best_by_prior} ({ranking.prior_why})" if promising.known else ""
-        ctx.say.line("rank", f"best by probe: {found.best}{by_prior}")
+        ctx.console.line("rank", f"best by probe: {found.best}{by_prior}")
     return ranking
 
 
-def _arena(data: Dataset, splits: Splits, ctx: Context) -> Arena:
+def _arena(data: Dataset, splits: Splits, ctx: Context) -> ProbeCvProblem:
     rows = np.asarray(splits.train)
     if len(rows) > MOST:
         rows = sample(data, MOST, ctx.seed, among=rows)
-        ctx.say.line("rank", f"candidates are compared on {MOST:,} of {len(splits.train):,} pictures, drawn by class")
+        ctx.console.line(
+            "rank", f"candidates are compared on {MOST:,} of {len(splits.train):,} pictures, drawn by class"
+        )
     folds = splits.folds[: max(1, ENOUGH // len(rows))]
     return arena(rows, data.targets, folds, splits.clusters, split="cv", classes=len(data.class_names), ctx=ctx)
 
 
-def _depths(of: Embeddings, on: Arena, probes: tuple[str, ...] = (), source: Past | None = None) -> list[Judged]:
+def _depths(
+    of: Embeddings, on: ProbeCvProblem, probes: tuple[str, ...] = (), source: SourceTask | None = None
+) -> list[ProbeScores]:
     """Every depth of a backbone; with what is known of its source also how near that is."""
     spec, found = of.spec, []
     for depth in spec.depths:
-        entrant = Entrant(backbone=spec.name, depth=depth.name, flops=spec.flops, prior=spec.prior)
+        entrant = ProbeInput(backbone=spec.name, depth=depth.name, flops=spec.flops, prior=spec.prior)
         x = take(of, depth.name, on.rows)
         one = judge(entrant, x, on, probes)
         if source is not None:
@@ -112,7 +116,7 @@ def _depths(of: Embeddings, on: Arena, probes: tuple[str, ...] = (), source: Pas
     return found
 
 
-def _standing(judged: Judged, found: Pick, winner: str, on: Arena) -> RankRow:
+def _standing(judged: ProbeScores, found: Pick, winner: str, on: ProbeCvProblem) -> RankRow:
     name = judged.contender.name
     status = "chosen" if name == winner else "tied" if name in found.ties or name == found.best else "beaten"
     return dataclasses.replace(judged.row, status=status, paired=difference(found.paired[name], on))
@@ -134,7 +138,7 @@ def _survivors(embeddings: Sequence[Embeddings], found: Pick, winner: str, by_pr
 # ---------------------------------------------------------------- controls
 
 
-def _few(data: Dataset, splits: Splits, controls: tuple[Embeddings, ...], ctx: Context) -> Arena:
+def _few(data: Dataset, splits: Splits, controls: tuple[Embeddings, ...], ctx: Context) -> ProbeCvProblem:
     """The training pictures that all controls saw, on the first repeat of the folds."""
     given = np.asarray(splits.train)
     for control in controls:
@@ -147,11 +151,11 @@ def _few(data: Dataset, splits: Splits, controls: tuple[Embeddings, ...], ctx: C
 
 def _controls(
     data: Dataset,
-    twins: Sequence[Judged],
+    twins: Sequence[ProbeScores],
     embeddings: Sequence[Embeddings],
     winner: str,
     clusters: np.ndarray,
-    few: Arena,
+    few: ProbeCvProblem,
 ) -> list[RankRow]:
     """Rows of the random trunks and of the histogram, each paired with the winner on the pictures they all saw."""
     reference = _again(winner, embeddings, few)
@@ -164,11 +168,11 @@ def _controls(
 
 
 def _over_random(
-    judged: Sequence[Judged],
-    twins: Sequence[Judged],
+    judged: Sequence[ProbeScores],
+    twins: Sequence[ProbeScores],
     embeddings: Sequence[Embeddings],
     clusters: np.ndarray,
-    few: Arena,
+    few: ProbeCvProblem,
 ) -> dict[str, Interval]:
     """Backbone -> loss of its best depth minus that of its random twin at the twin's best, for those with a twin."""
     best, best_twin = _best(judged), _best(twins)
@@ -181,15 +185,15 @@ def _over_random(
     return found
 
 
-def _best(judged: Sequence[Judged]) -> dict[str, Judged]:
+def _best(judged: Sequence[ProbeScores]) -> dict[str, ProbeScores]:
     """The best depth of each backbone."""
-    found: dict[str, Judged] = {}
+    found: dict[str, ProbeScores] = {}
     for each in sorted(judged, key=lambda j: j.contender.mean):
         found.setdefault(each.row.backbone, each)
     return found
 
 
-def _marked(row: RankRow, over: Mapping[str, Interval], few: Arena) -> RankRow:
+def _marked(row: RankRow, over: Mapping[str, Interval], few: ProbeCvProblem) -> RankRow:
     """With what its backbone gains over random weights."""
     if row.backbone not in over:
         return row
@@ -197,13 +201,13 @@ def _marked(row: RankRow, over: Mapping[str, Interval], few: Arena) -> RankRow:
     return dataclasses.replace(row, over_random=difference(gain, few), beats_random=gain.high < 0)
 
 
-def _again(candidate: str, embeddings: Sequence[Embeddings], few: Arena) -> Judged:
+def _again(candidate: str, embeddings: Sequence[Embeddings], few: ProbeCvProblem) -> ProbeScores:
     """A candidate on the few pictures that controls saw, by the probes that they get."""
     backbone, _, depth = candidate.rpartition("@")
     of = next(e for e in embeddings if e.spec.name == backbone)
-    entrant = Entrant(backbone=backbone, depth=depth, flops=of.spec.flops, prior=of.spec.prior)
+    entrant = ProbeInput(backbone=backbone, depth=depth, flops=of.spec.flops, prior=of.spec.prior)
     return judge(entrant, take(of, depth, few.rows), few, QUICK)
 
 
-def _histogram() -> Entrant:
-    return Entrant(backbone=HISTOGRAM, depth="", flops=0, prior=0.0)
+def _histogram() -> ProbeInput:
+    return ProbeInput(backbone=HISTOGRAM, depth="", flops=0, prior=0.0)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from headstart.core.console import duration
-from headstart.core.types import Likeness, Ranking, RankRow
-from headstart.selection.ranking.probe_scores import Arena
+from headstart.core.types import Ranking, RankRow, SourceSimilarity
+from headstart.selection.ranking.probe_scores import ProbeCvProblem
 
 SHOWN = 8
 
 
-def told(ranking: Ranking, on: Arena, seconds: float) -> list[str]:
+def told(ranking: Ranking, on: ProbeCvProblem, seconds: float) -> list[str]:
     """What was compared, the best candidates, the best control, and the reason of the choice."""
     rows = [row for row in ranking.rows if row.status not in ("control", "screened_out")]
     repeats, folds = len(on.folds), int(on.folds.max()) + 1
@@ -27,7 +27,7 @@ def told(ranking: Ranking, on: Arena, seconds: float) -> list[str]:
     return [*lines, ranking.why]
 
 
-def _near(of: Likeness) -> str:
+def _near(of: SourceSimilarity) -> str:
     """What is known of how near the source is; nothing where nothing is."""
     values = (("LEEP", of.leep), ("NCE", of.nce), ("CKA", of.cka), ("Fréchet", of.frechet))
     parts = [f"{name} {value:.3f}" for name, value in values if value is not None]

@@ -16,17 +16,17 @@ from dataclasses import dataclass
 import numpy as np
 
 from headstart.core.run.context import Context
-from headstart.core.types import Dataset, Embeddings, Likeness, RankRow, Score
+from headstart.core.types import Dataset, Embeddings, RankRow, Score, SourceSimilarity
 from headstart.features.embeddings import take
 from headstart.selection import successive_halving
 from headstart.selection.forecast import prior
-from headstart.selection.ranking.probe_scores import Arena, Entrant, Judged, arena, difference, judge
+from headstart.selection.ranking.probe_scores import ProbeCvProblem, ProbeInput, ProbeScores, arena, difference, judge
 from headstart.selection.successive_halving import Option
 from headstart.statistics.paired_selection import paired, pick
 
 FOLDS = 5
 PART_OF_BUDGET = 0.7  # of what is left goes into passes; heads, evaluation and report need the rest
-NOT_ASKED = Likeness(unknown="told only of candidates that are judged on all training pictures")
+NOT_ASKED = SourceSimilarity(unknown="told only of candidates that are judged on all training pictures")
 CALIBRATED = 256  # pictures of the one round in int8: another draw would calibrate, and so embed, all anew
 
 
@@ -93,7 +93,7 @@ def draws(data: Dataset, backbones: int, *, ctx: Context) -> tuple[np.ndarray, .
     return tuple(found)
 
 
-def run(
+def screen_backbones(
     data: Dataset,
     embeddings: tuple[Embeddings, ...],
     *,
@@ -117,7 +117,7 @@ def run(
     chosen = pick([b.contender for b in best.values()], clusters=clusters, metric=on.metric)
     expected = prior.of_run([e.spec for e in embeddings], ctx, pictures=data.digest)
     options = [_option(e, expected[e.spec.name].merit, ahead[e.spec.name]) for e in embeddings]
-    found: list[str] = ctx.decide(
+    found: list[str] = ctx.record_decision(
         f"rank/survivors/{len(rows)}", lambda: _kept(options, best, clusters, ctx), chosen.why
     )
     leader = best[found[0]].contender
@@ -142,12 +142,12 @@ def _option(of: Embeddings, expected: float, ahead: int) -> Option:
     return Option(name=of.spec.name, expected=expected, cost=seconds)
 
 
-def _kept(options: list[Option], best: Mapping[str, Judged], clusters: np.ndarray, ctx: Context) -> list[str]:
+def _kept(options: list[Option], best: Mapping[str, ProbeScores], clusters: np.ndarray, ctx: Context) -> list[str]:
     judged = [dataclasses.replace(b.contender, name=name) for name, b in best.items()]
     found = successive_halving.halve(options, judged, clusters=clusters, room=ctx.left_s() * PART_OF_BUDGET)
     for name, why in found.dropped.items():
         if why == successive_halving.NO_ROOM:
-            ctx.say.line("screen", f"{name} is left behind: {why}")
+            ctx.console.line("screen", f"{name} is left behind: {why}")
     return list(found.kept)
 
 
@@ -155,18 +155,18 @@ def _say(kept: list[str], by_prior: str, count: int, pictures: int, ctx: Context
     roles = {kept[0]: [successive_halving.BY_PROBE]}
     roles.setdefault(by_prior, []).append(successive_halving.BY_PRIOR)
     told = [f"{name} ({' and '.join(roles[name])})" if name in roles else name for name in kept]
-    ctx.say.line("screen", f"{len(kept)} of {count} backbones go on after {pictures:,} pictures: {', '.join(told)}")
+    ctx.console.line("screen", f"{len(kept)} of {count} backbones go on after {pictures:,} pictures: {', '.join(told)}")
 
 
-def _depths(of: Embeddings, on: Arena) -> list[Judged]:
+def _depths(of: Embeddings, on: ProbeCvProblem) -> list[ProbeScores]:
     found = []
     for depth in of.spec.depths:
-        entrant = Entrant(backbone=of.spec.name, depth=depth.name, flops=of.spec.flops, prior=of.spec.prior)
+        entrant = ProbeInput(backbone=of.spec.name, depth=depth.name, flops=of.spec.flops, prior=of.spec.prior)
         found.append(judge(entrant, take(of, depth.name, on.rows), on))
     return found
 
 
-def _arena(data: Dataset, rows: np.ndarray, ctx: Context) -> Arena:
+def _arena(data: Dataset, rows: np.ndarray, ctx: Context) -> ProbeCvProblem:
     """Folds for pictures whose audit is not finished: stratified, equal fingerprints together.
 
     A fingerprint that a tenth of the pictures share (blank ones) tells nothing and binds nothing together.
@@ -190,7 +190,7 @@ def _fingerprints(data: Dataset, rows: np.ndarray) -> np.ndarray:
     return np.where(common[same], len(same) + np.arange(len(same)), same)
 
 
-def _spread(on: Arena, n: int) -> np.ndarray:
+def _spread(on: ProbeCvProblem, n: int) -> np.ndarray:
     """(N,) clusters by row."""
     found = np.arange(n) + int(on.clusters.max(initial=0)) + 1
     found[on.rows] = on.clusters

@@ -9,13 +9,13 @@ from __future__ import annotations
 import numpy as np
 
 from headstart.backbones.earlier_runs import source_task
-from headstart.backbones.earlier_runs.source_task import Past
+from headstart.backbones.earlier_runs.source_task import SourceTask
 from headstart.core import blas_threads
 from headstart.core.errors import UsageError
 from headstart.core.storage.cache import Store
-from headstart.core.types import Likeness, Score
+from headstart.core.types import Score, SourceSimilarity
 from headstart.heads import prediction
-from headstart.selection.ranking.probe_scores import Arena
+from headstart.selection.ranking.probe_scores import ProbeCvProblem
 from headstart.selection.transferability import domain_similarity, leep
 from headstart.selection.transferability.logme import ROWS
 from headstart.statistics.sampling import spread
@@ -23,15 +23,15 @@ from headstart.statistics.sampling import spread
 _NO_SOURCE = "no source has a backbone of its name"
 
 
-def known(backbone: str, store: Store) -> Past:
+def known(backbone: str, store: Store) -> SourceTask:
     """What is known of a backbone's source; of one that is no source's, why nothing is."""
     try:
         return source_task.of(backbone, store)
     except UsageError:
-        return Past(no_head=_NO_SOURCE, no_pictures=_NO_SOURCE)
+        return SourceTask(no_head=_NO_SOURCE, no_pictures=_NO_SOURCE)
 
 
-def near(source: Past, depth: str, x: np.ndarray, on: Arena) -> Likeness:
+def near(source: SourceTask, depth: str, x: np.ndarray, on: ProbeCvProblem) -> SourceSimilarity:
     """Compare one candidate's source with the pictures.
 
     Args:
@@ -43,7 +43,7 @@ def near(source: Past, depth: str, x: np.ndarray, on: Arena) -> Likeness:
     with blas_threads.single():
         leep_value, nce_value, cka_value, no_head = _by_head(source, depth, x, on)
         distance, told, no_pictures = _by_pictures(source, depth, x, on)
-    return Likeness(
+    return SourceSimilarity(
         leep=leep_value,
         nce=nce_value,
         cka=cka_value,
@@ -56,7 +56,7 @@ def near(source: Past, depth: str, x: np.ndarray, on: Arena) -> Likeness:
 _ByHead = tuple[float | None, float | None, float | None, str]
 
 
-def _by_head(source: Past, depth: str, x: np.ndarray, on: Arena) -> _ByHead:
+def _by_head(source: SourceTask, depth: str, x: np.ndarray, on: ProbeCvProblem) -> _ByHead:
     """LEEP, NCE, CKA on at most 640 evenly spaced pictures, and why one of them is missing."""
     why = source.no_head
     if not why and depth != source.depth:
@@ -72,7 +72,9 @@ def _by_head(source: Past, depth: str, x: np.ndarray, on: Arena) -> _ByHead:
     return leep.leep(seen, y), leep.nce(seen, y), alike, why
 
 
-def _by_pictures(source: Past, depth: str, x: np.ndarray, on: Arena) -> tuple[float | None, Score | None, str]:
+def _by_pictures(
+    source: SourceTask, depth: str, x: np.ndarray, on: ProbeCvProblem
+) -> tuple[float | None, Score | None, str]:
     """Fréchet and two-sample score on one picture of each cluster of look-alikes, and why they are missing."""
     kept, both, why = source.pictures.get(depth), None, source.no_pictures
     if not why and (kept is None or kept.shape[1] != x.shape[1]):

@@ -58,7 +58,7 @@ def _digest(key: bytes) -> bytes:
     return hashlib.sha256(key).digest()
 
 
-class Guard:
+class AccessMiddleware:
     """The application behind its door.
 
     Args:

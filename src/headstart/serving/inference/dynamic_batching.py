@@ -33,7 +33,7 @@ HOLD_S = 0.01
 
 
 @dataclass(slots=True, eq=False)
-class Ticket:
+class PendingRequest:
     """A request's pictures on their way.
 
     Attributes:
@@ -50,10 +50,10 @@ class Ticket:
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
-class Job(Chunk):
+class QueuedImage(Chunk):
     """One picture of a ticket; a chunk of one for the engines."""
 
-    ticket: Ticket
+    ticket: PendingRequest
     at: int
 
 
@@ -69,11 +69,11 @@ class Decoded:
 
 
 Upload = Content | Decoded
-_Result = tuple[Job, Prediction | Exception | None]
+_Result = tuple[QueuedImage, Prediction | Exception | None]
 
 
 @dataclass(slots=True, eq=False)
-class Lane:
+class InferenceWorker:
     """One model at work; its methods are for the event loop's thread.
 
     Attributes:
@@ -91,7 +91,7 @@ class Lane:
     told: Callable[[int], None] = lambda count: None
     usage: Usage | None = None
     pending: int = 0
-    _decoded: queue.SimpleQueue[Job | None] = field(default_factory=queue.SimpleQueue)
+    _decoded: queue.SimpleQueue[QueuedImage | None] = field(default_factory=queue.SimpleQueue)
     _thread: threading.Thread | None = None
     _loop: asyncio.AbstractEventLoop | None = None
     _since: float = 0.0
@@ -102,14 +102,14 @@ class Lane:
         self._thread = threading.Thread(target=self._work, daemon=True, name="lane")
         self._thread.start()
 
-    def submit(self, uploads: Sequence[Upload]) -> Ticket:
+    def submit(self, uploads: Sequence[Upload]) -> PendingRequest:
         """Take pictures; their answers come in `done` of the ticket."""
         assert self._loop is not None
-        ticket = Ticket(self._loop.create_future(), [None] * len(uploads), len(uploads))
+        ticket = PendingRequest(self._loop.create_future(), [None] * len(uploads), len(uploads))
         self.pending += len(uploads)
         self.load.pictures += len(uploads)
         for at, upload in enumerate(uploads):
-            job = Job([upload], [], ticket=ticket, at=at)  # type: ignore[list-item]
+            job = QueuedImage([upload], [], ticket=ticket, at=at)  # type: ignore[list-item]
             self.pool.submit(self._decode, job)
         return ticket
 
@@ -123,7 +123,7 @@ class Lane:
 
     # ------------------------------------------------ threads
 
-    def _decode(self, job: Job) -> None:
+    def _decode(self, job: QueuedImage) -> None:
         result: Prediction | Exception | None = None
         try:
             if not job.ticket.dropped:
@@ -149,11 +149,11 @@ class Lane:
     def _work(self) -> None:
         """Keep the engines busy: a flow lasts while there are pictures, then the next one is waited for."""
         while (first := self._decoded.get()) is not None:
-            flying: list[Job] = []
-            held: list[Job] = []
+            flying: list[QueuedImage] = []
+            held: list[QueuedImage] = []
             try:
                 for job in self.model.through(self._flow(first, flying)):
-                    assert isinstance(job, Job)
+                    assert isinstance(job, QueuedImage)
                     flying.remove(job)
                     job.pictures = []
                     held.append(job)
@@ -165,15 +165,15 @@ class Lane:
             if held:
                 self._answer(held)
 
-    def _due(self, held: list[Job]) -> bool:
+    def _due(self, held: list[QueuedImage]) -> bool:
         """Whether what is held is answered now: nothing else waits, or enough was held for long enough."""
         now = time.monotonic()
         if len(held) == 1:
             self._since = now
         return len(held) >= TOGETHER or self._decoded.empty() or now - self._since >= HOLD_S
 
-    def _flow(self, first: Job, flying: list[Job]) -> Iterator[Chunk]:
-        job: Job | None = first
+    def _flow(self, first: QueuedImage, flying: list[QueuedImage]) -> Iterator[Chunk]:
+        job: QueuedImage | None = first
         while job is not None:
             if job.ticket.dropped:
                 self._deliver([(job, None)])
@@ -186,7 +186,7 @@ class Lane:
                 return
         self._decoded.put(None)  # the end was taken in the middle of a flow: it is for `_work`
 
-    def _answer(self, jobs: list[Job]) -> None:
+    def _answer(self, jobs: list[QueuedImage]) -> None:
         results: list[_Result]
         try:
             chunk = _merged(jobs)
@@ -220,7 +220,7 @@ class Lane:
                 ticket.done.set_result([one for one in ticket.answers if one is not None])
 
 
-def _merged(jobs: Sequence[Job]) -> Chunk:
+def _merged(jobs: Sequence[QueuedImage]) -> Chunk:
     """One chunk of several; their pictures are no longer needed."""
     if len(jobs) == 1:
         return jobs[0]

@@ -24,7 +24,7 @@ from headstart.runtime.inputs.decoded_batches import Chunk, Content
 from headstart.runtime.model import Model, load
 from headstart.runtime.usage_log import Usage
 from headstart.serving.http.access_log import Log
-from headstart.serving.inference.dynamic_batching import Lane
+from headstart.serving.inference.dynamic_batching import InferenceWorker
 from headstart.serving.prometheus_metrics import Metrics
 from headstart.serving.request_limits import Load, Refused
 
@@ -52,7 +52,7 @@ class Served:
     model: Model
     mark: tuple[int, ...]
     picture_s: float
-    lane: Lane | None = None
+    lane: InferenceWorker | None = None
     explainer: Any = None
 
     @property
@@ -116,7 +116,7 @@ def _mark(folder: Path) -> tuple[int, ...]:
 
 
 @dataclass(slots=True, eq=False)
-class Shelf:
+class ModelRegistry:
     """All models of a service; its methods are for the event loop's thread.
 
     Attributes:
@@ -148,7 +148,7 @@ class Shelf:
 
     def _works(self, served: Served) -> None:
         usage = Usage.of(served.model) if self.usage is not None else None
-        served.lane = Lane(served.model, self.pool, self.load, self.metrics.together, usage)
+        served.lane = InferenceWorker(served.model, self.pool, self.load, self.metrics.together, usage)
         served.lane.start()
         self.load.picture_s = served.picture_s
         self.metrics.known(served.name, served.model.class_names)
@@ -191,7 +191,7 @@ class Shelf:
             retiring.add_done_callback(self._retiring.discard)
             return True
 
-    async def _retire(self, lane: Lane) -> None:
+    async def _retire(self, lane: InferenceWorker) -> None:
         await lane.retire()
         await asyncio.to_thread(self._write, lane)
 
@@ -203,7 +203,7 @@ class Shelf:
                 if served.lane is not None:
                     await asyncio.to_thread(self._write, served.lane)
 
-    def _write(self, lane: Lane) -> None:
+    def _write(self, lane: InferenceWorker) -> None:
         """A disk that refuses is told, and the counts wait for the next time."""
         if lane.usage is not None and self.usage is not None:
             try:

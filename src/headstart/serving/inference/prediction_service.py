@@ -14,7 +14,7 @@ from headstart.core.types import Prediction
 from headstart.serving.http import request_bodies
 from headstart.serving.http.access_log import Log
 from headstart.serving.inference.dynamic_batching import Upload
-from headstart.serving.inference.model_registry import Served, Shelf
+from headstart.serving.inference.model_registry import ModelRegistry, Served
 from headstart.serving.prometheus_metrics import Metrics
 from headstart.serving.request_limits import Limits, Load, Refused
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Desk:
+class PredictionService:
     """A service's parts.
 
     Attributes:
@@ -35,7 +35,7 @@ class Desk:
         keyed: Whether a key is asked for.
     """
 
-    shelf: Shelf
+    shelf: ModelRegistry
     limits: Limits
     load: Load
     metrics: Metrics

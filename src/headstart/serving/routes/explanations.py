@@ -15,10 +15,10 @@ from headstart.serving.request_limits import Refused
 from headstart.serving.routes import response_rows
 
 if TYPE_CHECKING:
-    from headstart.serving.inference.prediction_service import Desk
+    from headstart.serving.inference.prediction_service import PredictionService
 
 
-async def explain(desk: Desk, served: Served, upload: Content, turn: asyncio.Semaphore) -> dict[str, Any]:
+async def explain(desk: PredictionService, served: Served, upload: Content, turn: asyncio.Semaphore) -> dict[str, Any]:
     """What an answer rests on.
 
     Args:

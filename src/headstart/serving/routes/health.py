@@ -5,12 +5,12 @@ from __future__ import annotations
 from fastapi import APIRouter
 from starlette.responses import Response
 
-from headstart.serving.inference.prediction_service import Desk
+from headstart.serving.inference.prediction_service import PredictionService
 from headstart.serving.prometheus_metrics import TYPE
 from headstart.serving.routes import openapi_schemas, response_rows
 
 
-def router(desk: Desk) -> APIRouter:
+def router(desk: PredictionService) -> APIRouter:
     """The routes over a desk."""
     made = APIRouter()
 

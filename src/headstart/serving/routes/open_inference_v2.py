@@ -21,14 +21,14 @@ from headstart.core.types import Prediction
 from headstart.serving.http import request_bodies
 from headstart.serving.inference.dynamic_batching import Decoded, Upload
 from headstart.serving.inference.model_registry import Served
-from headstart.serving.inference.prediction_service import Desk
+from headstart.serving.inference.prediction_service import PredictionService
 from headstart.serving.request_limits import Limits, Refused, too_many
 from headstart.serving.routes import openapi_schemas, response_rows
 
 INPUT = "pictures"
 
 
-def router(desk: Desk) -> APIRouter:
+def router(desk: PredictionService) -> APIRouter:
     """The routes over a desk."""
     made = APIRouter()
     _add_told(made, desk)
@@ -49,7 +49,7 @@ def router(desk: Desk) -> APIRouter:
     return made
 
 
-def _add_told(made: APIRouter, desk: Desk) -> None:
+def _add_told(made: APIRouter, desk: PredictionService) -> None:
     @made.get("/v2", **openapi_schemas.V2)
     async def server() -> Response:
         """What serves."""

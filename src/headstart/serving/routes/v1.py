@@ -13,12 +13,12 @@ from starlette.responses import Response
 from headstart.core.errors import HeadstartError
 from headstart.serving.http import request_bodies
 from headstart.serving.inference.model_registry import Served, described, listed
-from headstart.serving.inference.prediction_service import Desk, note
+from headstart.serving.inference.prediction_service import PredictionService, note
 from headstart.serving.request_limits import Refused
 from headstart.serving.routes import explanations, openapi_schemas, response_rows
 
 
-def router(desk: Desk) -> APIRouter:
+def router(desk: PredictionService) -> APIRouter:
     """The routes over a desk."""
     made = APIRouter()
     _add_answers(made, desk)
@@ -26,7 +26,7 @@ def router(desk: Desk) -> APIRouter:
     return made
 
 
-def direct(desk: Desk) -> dict[str, Callable[[Request], Awaitable[Response]]]:
+def direct(desk: PredictionService) -> dict[str, Callable[[Request], Awaitable[Response]]]:
     """The busiest route, for the guard to answer without a router."""
 
     async def predict(request: Request) -> Response:
@@ -35,7 +35,7 @@ def direct(desk: Desk) -> dict[str, Callable[[Request], Awaitable[Response]]]:
     return {"/v1/predict": predict}
 
 
-def _add_answers(made: APIRouter, desk: Desk) -> None:
+def _add_answers(made: APIRouter, desk: PredictionService) -> None:
     @made.post("/v1/predict", **openapi_schemas.PREDICT)
     async def predict(request: Request) -> Response:
         """Answer for pictures with the first model, or the one of `?model=`."""
@@ -61,7 +61,7 @@ def _add_answers(made: APIRouter, desk: Desk) -> None:
             return response_rows.as_json(await explanations.explain(desk, served, uploads[0], turn))
 
 
-async def _predict(desk: Desk, request: Request, served: Served) -> Response:
+async def _predict(desk: PredictionService, request: Request, served: Served) -> Response:
     async with desk.body(request) as body:
         note(request, bytes=len(body))
         uploads = await request_bodies.pictures(request, body, desk.limits)
@@ -77,7 +77,7 @@ def _none(count: int) -> str:
     return "the picture could not be read" if count == 1 else f"none of the {count:,} pictures could be read"
 
 
-def _add_models(made: APIRouter, desk: Desk) -> None:
+def _add_models(made: APIRouter, desk: PredictionService) -> None:
     @made.get("/v1/models", **openapi_schemas.MODELS)
     async def models() -> Response:
         """The models, the one that answers without a name first."""
