@@ -18,7 +18,7 @@ import numpy as np
 
 from benchmarks.common import LITE0, context
 from benchmarks.tuned_accuracy import textile
-from headstart.api.steps import Story
+from headstart.api.steps import FitSteps
 from headstart.core import blas_threads
 from headstart.core import recipe as recipes
 from headstart.core.console import duration
@@ -45,7 +45,7 @@ RECIPES: dict[str, dict[str, Any]] = {
 
 def workbench(folder: Path) -> tuple[Workbench, np.ndarray, np.ndarray]:
     """A bench with the pictures that learn and those that judge, and the positions of both."""
-    story = Story(context(folder / "run", data=str(textile(folder / "data", LEARN, 0)), backbones=(LITE0,)))
+    story = FitSteps(context(folder / "run", data=str(textile(folder / "data", LEARN, 0)), backbones=(LITE0,)))
     rng, learn = np.random.default_rng(0), story.splits.train
     judge = np.sort(rng.permutation(story.splits.test)[:JUDGE])
     on = head_selection.ring(story.data, story.splits, story.ctx)

@@ -5,7 +5,7 @@ import itertools
 import shutil
 from types import SimpleNamespace
 
-from headstart.api.steps import Story
+from headstart.api.steps import FitSteps
 from headstart.core import job as jobs
 from headstart.core import recipe as recipes
 from headstart.core.console import Console
@@ -41,7 +41,7 @@ def surroundings(data, run, store, **settings):
 
 def workbench(ctx):
     """Everything that a training of the run needs, the frozen probe included."""
-    story = Story(ctx)
+    story = FitSteps(ctx)
     on = head_selection.ring(story.data, story.splits, ctx)
     found = starting_points.bases(story.ranking, story.embeddings, on, (DEPTH,))
     return Workbench(

@@ -9,7 +9,7 @@ from functools import cached_property
 import numpy as np
 import pytest
 
-from headstart.api.steps import Story
+from headstart.api.steps import FitSteps
 from headstart.core.storage import serialization
 from judged_sets import dataset, embeddings
 
@@ -24,7 +24,7 @@ KNOWN = {  # signal, prior and what the vectors are drawn by: the first three ha
 }
 
 
-class Told(Story):
+class Told(FitSteps):
     """A story of made-up backbones; `killed` ends the process before so many passes."""
 
     def __init__(self, ctx, data, killed=None, pace=1.0):

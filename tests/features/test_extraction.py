@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from headstart.api.steps import Story
+from headstart.api.steps import FitSteps
 from headstart.backbones import loading
 from headstart.core.console import Console
 from headstart.core.errors import DataError, SetupError
@@ -319,7 +319,7 @@ def test_a_run_tells_only_the_times_that_it_measured_itself(data, context, fresh
     """The second run reads from the cache, which knows the first one's pace: another day, another load."""
     told, store = [], fresh_store()
     for name in ("first", "second"):
-        story = Story(context(store=store, name=name))
+        story = FitSteps(context(store=store, name=name))
         vars(story)["data"] = data
         story._embed(NAME, np.arange(70))
         told.append(read_json(story.ctx.run.path / "timings.json")[f"embed {NAME} 70"])

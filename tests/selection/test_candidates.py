@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import judged_sets
-from headstart.api.steps import Story
+from headstart.api.steps import FitSteps
 from headstart.backbones import latency, loading
 from headstart.core.console import Console
 from headstart.core.errors import UsageError
@@ -204,11 +204,11 @@ def test_what_screening_will_drop_is_reckoned_with_the_few_pictures_that_it_sees
     times(warm, **EVERY)
     for name in (LITE0, LITE1, LITE2):
         keep(warm, name, many.digests)
-    story, named = Story(asked()), Story(asked(backbones=(LITE0, HED), name="named"))
+    story, named = FitSteps(asked()), FitSteps(asked(backbones=(LITE0, HED), name="named"))
     story.data = named.data = many
     assert story.foreseen((LITE0, LITE1, LITE2, HED)) == {LITE0: 0, LITE1: 0, LITE2: 0, HED: 256}
     assert named.foreseen((LITE0, HED)) == {LITE0: 0, HED: 1000}
-    fresh = Story(asked(name="fresh", store=Store(warm.root / "empty")))
+    fresh = FitSteps(asked(name="fresh", store=Store(warm.root / "empty")))
     fresh.data = many
     assert fresh.foreseen((LITE0, LITE1, LITE2, HED)) == {LITE0: 256, LITE1: 1000, LITE2: 1000, HED: 256}
 

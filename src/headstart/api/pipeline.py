@@ -1,4 +1,4 @@
-"""What headstart does, as functions: each opens a run folder and tells the story up to its own end."""
+"""What headstart does, as functions: each opens a run folder and tells the steps up to its own end."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from headstart.api.run import Run
-from headstart.api.steps import Story
+from headstart.api.steps import FitSteps
 from headstart.api.unused_settings import require_effect
 from headstart.core import extras
 from headstart.core import job as jobs
@@ -53,20 +53,20 @@ def fit(
         SetupError: Weights, disk space or an engine are missing, or another process owns the run.
     """
     _require_callbacks(callbacks, str(settings.get("strategy", "probe")))
-    with _story(data, out, console, settings, training=True) as story:
-        story.ctx.callbacks = tuple(callbacks)
-        earlier = Run(story.ctx.run.path).interrupted
-        story.report()
-        over_s = -story.ctx.left_s()
+    with _open_steps(data, out, console, settings, training=True) as steps:
+        steps.ctx.callbacks = tuple(callbacks)
+        earlier = Run(steps.ctx.run.path).interrupted
+        steps.report()
+        over_s = -steps.ctx.left_s()
         if over_s > 0:
-            story.ctx.console.line(
-                "budget", f"{duration(over_s)} more than `--budget {story.ctx.job.budget}` was needed"
+            steps.ctx.console.line(
+                "budget", f"{duration(over_s)} more than `--budget {steps.ctx.job.budget}` was needed"
             )
-        run = Run(story.ctx.run.path)
+        run = Run(steps.ctx.run.path)
         run.cut_short = run.interrupted and not earlier
         if earlier:
             hint = "another --out gives it the whole budget, and what is cached is not done again"
-            story.ctx.console.line("adapt", f"Ctrl-C ended the search of this run earlier; {hint}")
+            steps.ctx.console.line("adapt", f"Ctrl-C ended the search of this run earlier; {hint}")
         return run
 
 
@@ -76,11 +76,11 @@ def audit(
     """Check the pictures, first as files and then as vectors; the outcomes as plain JSON."""
     from headstart.core.storage.serialization import as_json
 
-    with _story(data, out, console, settings) as story:
-        audits = (story.files_audit, story.first_look)
+    with _open_steps(data, out, console, settings) as steps:
+        audits = (steps.files_audit, steps.first_look)
         outcomes = [outcome for found in audits for outcome in found.outcomes]
         return _told(
-            story, pictures=len(story.data.uris), excused=as_json(story.data.excused), outcomes=as_json(outcomes)
+            steps, pictures=len(steps.data.uris), excused=as_json(steps.data.excused), outcomes=as_json(outcomes)
         )
 
 
@@ -88,8 +88,8 @@ def embed(
     data: str | Path, *, out: str | Path | None = None, console: Console | None = None, **settings: Any
 ) -> dict[str, Any]:
     """Pass the pictures through the backbones and keep the vectors in the cache."""
-    with _story(data, out, console, settings) as story:
-        return _told(story, embeddings=[_passed(found) for found in story.embeddings])
+    with _open_steps(data, out, console, settings) as steps:
+        return _told(steps, embeddings=[_passed(found) for found in steps.embeddings])
 
 
 def _passed(found: Embeddings) -> dict[str, Any]:
@@ -104,8 +104,8 @@ def rank(
     """Measure which backbone and depth fit the pictures; the ranking as plain JSON."""
     from headstart.core.storage.serialization import as_json
 
-    with _story(data, out, console, settings) as story:
-        return _told(story, ranking=as_json(story.ranking))
+    with _open_steps(data, out, console, settings) as steps:
+        return _told(steps, ranking=as_json(steps.ranking))
 
 
 def evaluate(run: str | Path | Run, data: str | Path, *, console: Console | None = None) -> dict[str, Any]:
@@ -207,30 +207,30 @@ def plan(
     job, path = _request(data, out, console, settings, training=True, fetching=False)
     require_own(path, job)
     with tempfile.TemporaryDirectory() as scratch, opened(Path(scratch) / "run", job, console) as ctx:
-        story = Story(ctx)
-        pictures, count = story.data, len(story.data.uris)
-        chosen = names(ctx, story.seen, data=pictures)
+        steps = FitSteps(ctx)
+        pictures, count = steps.data, len(steps.data.uris)
+        chosen = names(ctx, steps.seen, data=pictures)
         if job.from_names:
             from headstart.zero_shot.head_from_names import require_possible
 
             require_possible(pictures.class_names, chosen, ctx=ctx)
         expected = estimate(chosen, pictures, ctx)
-        passes_s = seconds(story.foreseen(chosen), ctx)
+        passes_s = seconds(steps.foreseen(chosen), ctx)
         foretold = forecast(pictures, sizes(pictures, job), chosen, passes_s, ctx)
         found = {"estimate": expected, "forecast": foretold and foretold[0], "time": foretold and foretold[1]}
         return {"data": str(data), "pictures": count, "candidates": list(chosen), **as_json(found)}
 
 
 @contextmanager
-def _story(
+def _open_steps(
     data: str | Path,
     out: str | Path | None,
     console: Console | None,
     settings: dict[str, Any],
     *,
     training: bool = False,
-) -> Iterator[Story]:
-    """A story at its beginning; what is wrong with the request is told before a folder is made.
+) -> Iterator[FitSteps]:
+    """A steps at its beginning; what is wrong with the request is told before a folder is made.
 
     Linear algebra stays on one thread for all of it, so that no result depends on the number of cores.
     """
@@ -239,7 +239,7 @@ def _story(
     console = console or Console()
     job, path = _request(data, out, console, settings, training=training)
     with opened(path, job, console) as ctx, blas_threads.single():
-        yield Story(ctx)
+        yield FitSteps(ctx)
 
 
 def _request(
@@ -297,5 +297,5 @@ def _require_callbacks(callbacks: Sequence[Any], strategy: str) -> None:
             raise UsageError(f"`{one!r}` is no keras.callbacks.Callback", where="callbacks", hint="pass instances")
 
 
-def _told(story: Story, **content: Any) -> dict[str, Any]:
-    return {"run": story.ctx.run.path.as_posix(), **content}
+def _told(steps: FitSteps, **content: Any) -> dict[str, Any]:
+    return {"run": steps.ctx.run.path.as_posix(), **content}

@@ -1,0 +1,105 @@
+"""Values that cross the border of a room, and the protocols of the plugins; one file a noun.
+
+Values are frozen, slotted, keyword-only dataclasses; those that hold arrays are compared by identity and known by a
+digest. On disk they are JSON and `.npy` (`headstart.core.storage.serialization`), never pickle. Shapes use one
+alphabet: N samples, M rows of a subset, D embedding width, C classes, B batch, H W px, K folds, R repeats. A
+picture's *row* is its position in `Dataset.uris`; every `rows` field holds such positions.
+"""
+
+from headstart.core.types.audit import Audit, AuditInput, DataCheck, Finding, Outcome, Splits
+from headstart.core.types.backbone import (
+    BackboneSource,
+    BackboneSpec,
+    FeatureLevel,
+    FrozenSource,
+    InputSpec,
+    OpeningSource,
+    OwnSource,
+    TextSource,
+)
+from headstart.core.types.command import Command
+from headstart.core.types.dataset import Dataset, DatasetFacts, SkippedFile
+from headstart.core.types.embedding import Embeddings, EmbedKey
+from headstart.core.types.explanation import Explained, MapRow
+from headstart.core.types.export import AccuracyChange, Export, Exported
+from headstart.core.types.forecast import Estimate, Expected, Forecast, Forecasts, TimeForecast
+from headstart.core.types.head import CurvePoint, Feature, FittedHead, Head, HeadRow, NameInitialization, StartingHead
+from headstart.core.types.prediction import UNKNOWN, Prediction, ZeroShotPrediction
+from headstart.core.types.ranking import Ranking, RankRow, SourceSimilarity
+from headstart.core.types.result import AblationRow, Calibrated, Evaluation, FitResult, OodDetector, UncertaintyReport
+from headstart.core.types.score import CalibrationBin, Score, Verdict
+from headstart.core.types.training import (
+    Diagnosis,
+    EpochRow,
+    EpochScores,
+    FineTuningResult,
+    ModelCheck,
+    TrainingInput,
+    TrainingLog,
+    Trial,
+    TunedNetwork,
+)
+
+__all__ = [
+    "UNKNOWN",
+    "AblationRow",
+    "AccuracyChange",
+    "Audit",
+    "AuditInput",
+    "BackboneSource",
+    "BackboneSpec",
+    "Calibrated",
+    "CalibrationBin",
+    "Command",
+    "CurvePoint",
+    "DataCheck",
+    "Dataset",
+    "DatasetFacts",
+    "Diagnosis",
+    "EmbedKey",
+    "Embeddings",
+    "EpochRow",
+    "EpochScores",
+    "Estimate",
+    "Evaluation",
+    "Expected",
+    "Explained",
+    "Export",
+    "Exported",
+    "Feature",
+    "FeatureLevel",
+    "Finding",
+    "FineTuningResult",
+    "FitResult",
+    "FittedHead",
+    "Forecast",
+    "Forecasts",
+    "FrozenSource",
+    "Head",
+    "HeadRow",
+    "InputSpec",
+    "MapRow",
+    "ModelCheck",
+    "NameInitialization",
+    "OodDetector",
+    "OpeningSource",
+    "Outcome",
+    "OwnSource",
+    "Prediction",
+    "RankRow",
+    "Ranking",
+    "Score",
+    "SkippedFile",
+    "SourceSimilarity",
+    "Splits",
+    "StartingHead",
+    "TextSource",
+    "TimeForecast",
+    "TrainingInput",
+    "TrainingLog",
+    "Trial",
+    "TunedNetwork",
+    "UncertaintyReport",
+    "Verdict",
+    "ZeroShotPrediction",
+]

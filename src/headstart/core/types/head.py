@@ -1,0 +1,124 @@
+"""A head on frozen features, and the protocols of heads."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+from headstart.core.types.score import Score
+
+if TYPE_CHECKING:
+    import numpy as np
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Feature:
+    """One block of the head's input: a backbone at a depth."""
+
+    backbone: str
+    depth: str
+    dim: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class NameInitialization:
+    """What the names of the classes say without any label: a baseline, and where a head may start.
+
+    Attributes:
+        feature: What it is on.
+        weights: (D, C) float32 on that feature, much as the guesses; of no particular size.
+        rows: (M,) int64 rows of the data set.
+        similarities: (M, C) float32 of each picture with each name; the largest is the guess.
+        how: A few words.
+    """
+
+    feature: Feature
+    weights: np.ndarray
+    rows: np.ndarray
+    similarities: np.ndarray
+    how: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class FittedHead:
+    """A head as plain arrays, so that the runtime can answer with numpy alone.
+
+    Attributes:
+        head: Name of the plugin that fitted it.
+        kind: How `headstart.heads.saved_head` turns features into probabilities: `linear` or `neighbours`.
+        params: What was tuned (`{"strength": 0.01}`) and fixed.
+        arrays: For `linear`: `weights` (D, C) and `bias` (C,) float32 on the raw features, standardisation folded in.
+            For `neighbours`: `points` (M, D) float32, standardised by `centre` (D,) and `scale` (D,), `labels` (M,)
+            int64, `k` (), `vote` (C,) what a vote for each class counts, `prior` (C,) what is added to the votes.
+        trainable_params: Numbers that were fitted.
+    """
+
+    head: str
+    kind: str
+    params: Mapping[str, Any]
+    arrays: Mapping[str, np.ndarray]
+    trainable_params: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeadRow:
+    """One head on one set of features, judged on the same folds as all others."""
+
+    head: str
+    features: tuple[str, ...]  # candidates, `backbone@depth`
+    params: Mapping[str, Any]
+    scores: tuple[Score, ...]
+    paired: Score | None
+    status: str  # "chosen" | "tied" | "beaten"
+    flops: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CurvePoint:
+    """The chosen head's score when it learns from `n_train` pictures."""
+
+    n_train: int
+    score: Score
+
+
+class Head(Protocol):
+    """A file in `headstart.heads`."""
+
+    name: str
+    cannot: Mapping[str, str]
+
+    def grid(self, n_train: int, dim: int, n_classes: int) -> Sequence[Mapping[str, Any]]:
+        """Settings to try, from the strongest to the weakest regularisation; one entry means nothing to tune."""
+        ...
+
+    def path(
+        self,
+        x: np.ndarray,
+        y: np.ndarray,
+        *,
+        n_classes: int,
+        params: Sequence[Mapping[str, Any]],
+        class_weight: np.ndarray | None,
+        seed: int,
+    ) -> Iterator[FittedHead]:
+        """Fit one head for each of `params`, in their order, sharing work (a decomposition, a warm start).
+
+        Args:
+            x: (M, D) float32 raw features.
+            y: (M,) int64 in 0..C-1; a class may be missing.
+            n_classes: C.
+            params: Entries of `grid`.
+            class_weight: (C,) float64 or None.
+            seed: For what is drawn.
+        """
+        ...
+
+
+class StartingHead(Protocol):
+    """What a `Head` may have besides: it can start from weights that something else knows of the classes."""
+
+    def starting(self, weights: np.ndarray) -> Head:
+        """The same head, drawn towards a multiple of `weights`, (D, C) on raw features, chosen from the pictures."""
+        ...

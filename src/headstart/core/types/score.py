@@ -1,0 +1,50 @@
+"""A score with its interval, a verdict on scores, a bin of a calibration curve."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Score:
+    """A number that is never naked.
+
+    Attributes:
+        split: `test`, `val`, `cv` (mean over held-out folds), `train`, or `screen` (folds of at most 256 pictures).
+        name: `accuracy`, `balanced_accuracy`, `log_loss`, …
+        value: The estimate; NaN when it cannot be computed (then `n` says why).
+        low: Lower end of the 95 % interval.
+        high: Upper end.
+        n: Pictures it was measured on.
+        subject: A class name for per-class scores, a baseline's name for baselines, else empty.
+        method: How the interval was made: `wilson`, `t`, `paired t`, `newcombe`, `mover`, `bootstrap`, or `none`.
+    """
+
+    split: str
+    name: str
+    value: float
+    low: float
+    high: float
+    n: int
+    subject: str = ""
+    method: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """An answer in words to a question the user has: `transfer`, `overfitting`, `enough_data`, `headline`, …"""
+
+    code: str
+    answer: str  # "yes" | "no" | "unclear"
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CalibrationBin:
+    """Pictures whose top probability falls into one bin."""
+
+    low: float
+    high: float
+    n: int
+    confidence: float
+    accuracy: float
