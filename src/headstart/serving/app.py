@@ -15,7 +15,7 @@ from starlette.responses import JSONResponse, Response
 
 from headstart import __version__
 from headstart.serving.http.access_log import request_id
-from headstart.serving.http.middleware import AccessMiddleware, Keys, refusal
+from headstart.serving.http.middleware import AccessMiddleware, Keys, format_refusal
 from headstart.serving.inference.prediction_service import PredictionService
 from headstart.serving.request_limits import Refused
 from headstart.serving.routes import health, open_inference_v2, page, v1
@@ -83,7 +83,7 @@ def put_together(title: str, routers: Iterable[APIRouter], life: Callable[[FastA
 
 async def _refused(request: Request, err: Exception) -> Response:
     assert isinstance(err, Refused)
-    body = refusal(err, request.url.path, request_id.get())
+    body = format_refusal(err, request.url.path, request_id.get())
     return JSONResponse(body, err.status, headers=err.headers)
 
 

@@ -54,7 +54,7 @@ class Metrics:
         for name in (*class_names, "unknown", "error"):
             self._answers.labels(model, name)
 
-    def request(self, route: str, method: str, status: int, seconds: float) -> None:
+    def count_request(self, route: str, method: str, status: int, seconds: float) -> None:
         """Count a request."""
         self._requests.labels(route, method, str(status)).inc()
         self._seconds.labels(route).observe(seconds)

@@ -36,7 +36,7 @@ def serve(args: argparse.Namespace) -> None:
         from headstart.serving.app import ServiceApp, application
         from headstart.serving.http.middleware import Keys
 
-        app = application(desk, ServiceApp(keys=Keys.of(keys), hosts=place.hosts))
+        app = application(desk, ServiceApp(keys=Keys.from_texts(keys), hosts=place.hosts))
         log.adopt()
         told = f"serve    {server.address(listening)}  {', '.join(desk.shelf.models)}; Ctrl-C ends it"
         server.run_server(app, listening, lambda: None if args.quiet else server.announce(told))

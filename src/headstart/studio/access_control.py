@@ -2,15 +2,17 @@
 
 The studio starts processes, so it listens on loopback only and asks three things of every request: a `Host` that is
 loopback (a foreign name that resolves to it is refused: DNS rebinding), the session's token (in the address once, then
-in a strict cookie) and, where something changes, an `WeightsOrigin` of its own (cross-site request forgery).
+in a strict cookie) and, where something changes, an `Origin` of its own (cross-site request forgery).
 """
 
 from __future__ import annotations
 
 import hmac
-import json
 from typing import Any
 from urllib.parse import parse_qs
+
+from headstart.serving.http.security import STRICT_HEADERS, RawHeaders, SecuredResponse, SecurityMiddleware
+from headstart.serving.request_limits import Refused
 
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; connect-src 'self'; "
@@ -21,111 +23,80 @@ REPORT_POLICY = (
     "sandbox allow-scripts; default-src 'none'; img-src data:; style-src 'unsafe-inline'; "
     "script-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'self'"
 )
-_HEADERS = {
+_HEADERS = STRICT_HEADERS | {
     "content-security-policy": POLICY,
-    "x-content-type-options": "nosniff",
     "referrer-policy": "no-referrer",
     "cross-origin-opener-policy": "same-origin",
-    "cross-origin-resource-policy": "same-origin",
     "cache-control": "no-store",
 }
 _SAFE = ("GET", "HEAD")
 _HINT = "open the address that `headstart studio` printed"
 
 
-class SessionMiddleware:
+_ENTRANCE_PAGE = (
+    b'<!doctype html><html lang="en-GB"><meta charset="utf-8"><title>headstart studio</title>'
+    b"<h1>This page needs its key</h1><p>The studio was started again, or this is another browser. "
+    b"Open the address that <code>headstart studio</code> printed in its terminal.</p></html>"
+)
+
+
+class SessionMiddleware(SecurityMiddleware):
     """ASGI middleware that lets only the own page through.
 
     Args:
-        app: What it guards.
+        app: The studio's routes.
         token: Of this session.
         port: On which it listens.
     """
 
+    host_hint = _HINT
+
     def __init__(self, app: Any, *, token: str, port: int) -> None:
-        self.app, self.token = app, token
-        self.cookie = f"headstart_studio_{port}"  # cookies do not know of ports
-        self.hosts = {f"{name}:{port}" for name in ("127.0.0.1", "localhost", "[::1]")}
+        super().__init__(app, hosts=("127.0.0.1", "localhost", "[::1]"), port=port, schemes=("http",))
+        self._token = token
+        self._cookie = f"headstart_studio_{port}"  # cookies do not know of ports
 
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+    async def handle_request(self, scope: Any, receive: Any, send: Any, headers: RawHeaders) -> None:
         """Answer a request, or refuse it before anything is done."""
-        if scope["type"] == "lifespan":
-            await self.app(scope, receive, send)
-            return
-        headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
-        refused = self._refused(scope, headers)
-        if scope["type"] != "http":
-            return
-        if refused:
-            await _answer(send, 403, refused)
-        elif self._enters(scope):
-            cookie = f"{self.cookie}={self.token}; Path=/; HttpOnly; SameSite=Strict"
-            await _plain(send, 303, b"", {"location": "/", "set-cookie": cookie})
-        elif not self._known(headers):
-            await self._stranger(scope, send)
-        else:
-            await self.app(scope, receive, _dressed(send))
+        response = SecuredResponse(send, _HEADERS)
+        try:
+            enters = self._brings_token(scope)
+            self.require_own_host_and_page(headers)
+            _require_own_page(scope, headers, enters=enters)
+            if enters:
+                cookie = f"{self._cookie}={self._token}; Path=/; HttpOnly; SameSite=Strict"
+                await response.send_body(303, b"", {"location": "/", "set-cookie": cookie})
+            elif self._has_cookie(headers):
+                await self.app(scope, receive, response)
+            elif scope["path"] == "/":
+                await response.send_body(401, _ENTRANCE_PAGE, {"content-type": "text/html; charset=utf-8"})
+            else:
+                raise Refused(401, "the session's token is missing")
+        except Refused as refused:
+            await self.refuse(response, refused, scope["path"])
 
-    def _refused(self, scope: Any, headers: dict[str, str]) -> str:
-        """Why a request is none of ours; empty when it may be."""
-        host, origin = headers.get("host", ""), headers.get("origin")
-        if host not in self.hosts:
-            return f"the host `{host[:100]}` is not this machine's own"
-        if origin is not None and origin.removeprefix("http://") not in self.hosts:
-            return f"a page of `{origin[:100]}` may not ask the studio"
-        if origin is None and scope.get("method") not in _SAFE:
-            return "a request that changes something needs the header `WeightsOrigin`"
-        if headers.get("sec-fetch-site") in ("cross-site", "same-site") and not self._enters(scope):
-            return "another page may not ask the studio"
-        return ""
+    def format_refusal(self, refused: Refused, path: str) -> dict[str, Any]:
+        """A refusal as the studio's page reads it."""
+        return {"error": {"type": "Refused", "what": refused.what, "where": None, "hint": _HINT}}
 
-    def _enters(self, scope: Any) -> bool:
+    def _brings_token(self, scope: Any) -> bool:
         """Whether it is the address with the token, on its way in."""
-        if scope.get("method") != "GET" or scope["path"] != "/":
+        if scope["method"] != "GET" or scope["path"] != "/":
             return False
-        given = parse_qs(scope["query_string"].decode("latin-1")).get("token", [""])[0]
-        return self._same(given)
+        return self._is_token(parse_qs(scope["query_string"].decode("latin-1")).get("token", [""])[0])
 
-    def _known(self, headers: dict[str, str]) -> bool:
+    def _has_cookie(self, headers: RawHeaders) -> bool:
         # by hand: programs at other ports share the jar, and the library gives up at the first cookie that is odd
-        each = (one.strip().partition("=") for one in headers.get("cookie", "").split(";"))
-        return any(name == self.cookie and self._same(value) for name, _, value in each)
+        cookies = headers.get(b"cookie", b"").decode("latin-1").split(";")
+        pairs = (cookie.strip().partition("=") for cookie in cookies)
+        return any(name == self._cookie and self._is_token(value) for name, _, value in pairs)
 
-    def _same(self, given: str) -> bool:
-        return hmac.compare_digest(given.encode("utf-8", "replace"), self.token.encode())
-
-    async def _stranger(self, scope: Any, send: Any) -> None:
-        if scope["path"] != "/":
-            await _answer(send, 401, "the session's token is missing")
-            return
-        page = (
-            '<!doctype html><html lang="en-GB"><meta charset="utf-8"><title>headstart studio</title>'
-            "<h1>This page needs its key</h1><p>The studio was started again, or this is another browser. "
-            "Open the address that <code>headstart studio</code> printed in its terminal.</p></html>"
-        )
-        await _plain(send, 401, page.encode(), {"content-type": "text/html; charset=utf-8"})
+    def _is_token(self, text: str) -> bool:
+        return hmac.compare_digest(text.encode("utf-8", "replace"), self._token.encode())
 
 
-async def _answer(send: Any, status: int, what: str) -> None:
-    error = {"type": "Refused", "what": what, "where": None, "hint": _HINT}
-    await _plain(send, status, json.dumps({"error": error}).encode(), {"content-type": "application/json"})
-
-
-async def _plain(send: Any, status: int, body: bytes, more: dict[str, str]) -> None:
-    headers = _HEADERS | more | {"content-length": str(len(body))}
-    packed = [(name.encode(), value.encode()) for name, value in headers.items()]
-    await send({"type": "http.response.start", "status": status, "headers": packed})
-    await send({"type": "http.response.body", "body": body})
-
-
-def _dressed(send: Any) -> Any:
-    """Send with the headers that every answer has; one that the answer sets itself stays."""
-
-    async def dressed(message: Any) -> None:
-        if message["type"] == "http.response.start":
-            own = {name.lower() for name, _ in message["headers"]}
-            more = [(name.encode(), value.encode()) for name, value in _HEADERS.items() if name.encode() not in own]
-            message = message | {"headers": [*message["headers"], *more]}
-        await send(message)
-
-    return dressed
+def _require_own_page(scope: Any, headers: RawHeaders, *, enters: bool) -> None:
+    if not headers.get(b"origin") and scope["method"] not in _SAFE:
+        raise Refused(403, "a request that changes something needs the header `Origin`")
+    if headers.get(b"sec-fetch-site") in (b"cross-site", b"same-site") and not enters:
+        raise Refused(403, "another page may not ask the studio")

@@ -1,16 +1,10 @@
-"""The door: every request passes here, whatever the route.
-
-It gives the request its id, turns away foreign hosts, foreign pages and those without the key, adds the headers that
-browsers need to be strict, counts, and writes the one line of the log. It is plain ASGI: a request that is answered in
-milliseconds should not pay for layers.
-"""
+"""What every request to the service passes: it gets its id, shows its key, is counted, and gets one line in the log."""
 
 from __future__ import annotations
 
 import hashlib
 import hmac
 import itertools
-import json
 import re
 import secrets
 import time
@@ -23,6 +17,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from headstart.serving.http.access_log import Log, request_id
+from headstart.serving.http.security import STRICT_HEADERS, RawHeaders, SecuredResponse, SecurityMiddleware
 from headstart.serving.prometheus_metrics import Metrics
 from headstart.serving.request_limits import Refused
 
@@ -30,46 +25,44 @@ Direct = Callable[[Request], Awaitable[Response]]
 _ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 OPEN = frozenset({"/", "/healthz", "/readyz", "/openapi.json", "/v2", "/v2/health/live", "/v2/health/ready"})
 _OPEN_BELOW = "/static/"
-HEADERS = ((b"x-content-type-options", b"nosniff"), (b"cross-origin-resource-policy", b"same-origin"))
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Keys:
-    """Who may ask.
+    """The keys that are taken.
 
     Attributes:
-        digests: SHA-256 of the keys that are taken; empty lets everyone in.
+        digests: SHA-256 of each; without any, everyone is let in.
     """
 
     digests: tuple[bytes, ...] = ()
 
     @classmethod
-    def of(cls, keys: Iterable[str]) -> Keys:
-        """Those of some keys."""
-        return cls(digests=tuple(_digest(key.encode()) for key in keys))
+    def from_texts(cls, keys: Iterable[str]) -> Keys:
+        """Keys as they are typed."""
+        return cls(digests=tuple(hashlib.sha256(key.encode()).digest() for key in keys))
 
-    def fit(self, given: bytes) -> bool:
+    def accepts_key(self, key: bytes) -> bool:
         """Whether a key is taken; the time does not tell how much of it is right."""
-        asked = _digest(given)
-        return bool(sum(hmac.compare_digest(asked, one) for one in self.digests))
+        key_digest = hashlib.sha256(key).digest()
+        return bool(sum(hmac.compare_digest(key_digest, digest) for digest in self.digests))
 
 
-def _digest(key: bytes) -> bytes:
-    return hashlib.sha256(key).digest()
-
-
-class AccessMiddleware:
-    """The application behind its door.
+class AccessMiddleware(SecurityMiddleware):
+    """The application of the service behind its checks.
 
     Args:
         app: What answers.
-        keys: Who may ask.
+        keys: Keys that are taken.
         hosts: Names under which the service may be called, without port; empty allows all.
         log: Where the line goes.
         metrics: What counts.
         direct: Paths whose POST is answered without asking the application's router, which costs as much as reading a
             picture's request; the application has the same routes, for its description.
     """
+
+    host_hint = "headstart serve … --allow-host NAME"
 
     def __init__(
         self,
@@ -81,108 +74,69 @@ class AccessMiddleware:
         metrics: Metrics,
         direct: Mapping[str, Direct] | None = None,
     ) -> None:
-        self._app, self._keys, self._hosts = app, keys, frozenset(hosts)
-        self._log, self._metrics, self._direct = log, metrics, dict(direct or {})
+        super().__init__(app, hosts=hosts)
+        self._keys, self._log, self._metrics, self._direct = keys, log, metrics, dict(direct or {})
         self._prefix, self._count = secrets.token_hex(5), itertools.count()
 
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        """Handle one request."""
-        if scope["type"] != "http":
-            if scope["type"] == "lifespan":
-                await self._app(scope, receive, send)
-            return
-        headers = dict(scope["headers"])
-        given = headers.get(b"x-request-id", b"")
-        own = given.decode() if _ID.fullmatch(given) else f"{self._prefix}{next(self._count):06x}"
-        request_id.set(own)
-        answer = _Answer(send, own)
+    async def handle_request(self, scope: Any, receive: Any, send: Any, headers: RawHeaders) -> None:
+        """Answer a request, or refuse it; either way count and log it."""
+        sent_id = headers.get(b"x-request-id", b"")
+        own_id = sent_id.decode() if _ID.fullmatch(sent_id) else f"{self._prefix}{next(self._count):06x}"
+        request_id.set(own_id)
+        response = SecuredResponse(send, {"x-request-id": own_id} | STRICT_HEADERS)
         started = time.perf_counter()
+        path = scope["path"]
         try:
-            self._admit(scope["path"], headers)
-            direct = self._direct.get(scope["path"]) if scope["method"] == "POST" else None
+            self.require_own_host_and_page(headers)
+            self._require_key(path, headers)
+            direct = self._direct.get(path) if scope["method"] == "POST" else None
             if direct is None:
-                await self._app(scope, receive, answer)
+                await self.app(scope, receive, response)
             else:
-                await (await direct(Request(scope, receive)))(scope, receive, answer)
+                await (await direct(Request(scope, receive)))(scope, receive, response)
         except Refused as refused:
-            await answer.refuse(refused, scope["path"])
-        except Exception as err:  # a bug: told to the log in full, to the client as a number
-            where = traceback.format_exception(err)
-            self._log.event("bug", level="error", what=type(err).__name__, trace="".join(where))
-            if not answer.status:
-                await answer.refuse(
-                    Refused(500, "a bug of headstart; its request id finds it in the log"), scope["path"]
-                )
+            await self.refuse(response, refused, path)
+        except Exception as err:  # a bug: the log gets all of it, the client a number
+            trace = "".join(traceback.format_exception(err))
+            self._log.event("bug", level="error", what=type(err).__name__, trace=trace)
+            if not response.status:
+                bug = Refused(500, "a bug of headstart; its request id finds it in the log")
+                await self.refuse(response, bug, path)
         finally:
-            self._told(scope, answer, time.perf_counter() - started)
+            self._record_request(scope, response.status, time.perf_counter() - started)
 
-    def _admit(self, path: str, headers: Mapping[bytes, bytes]) -> None:
-        host = headers.get(b"host", b"").decode("latin-1")
-        if self._hosts and _name(host) not in self._hosts:
-            what = "this service is not known by that host name"
-            raise Refused(403, what, hint="headstart serve … --allow-host NAME")
-        origin = headers.get(b"origin", b"").decode("latin-1")
-        if origin and origin.partition("://")[2] != host:
-            raise Refused(403, "a page of another origin may not ask here")
+    def format_refusal(self, refused: Refused, path: str) -> dict[str, Any]:
+        """A refusal as JSON; see the function of the same name."""
+        return format_refusal(refused, path, request_id.get())
+
+    def _require_key(self, path: str, headers: RawHeaders) -> None:
         if not self._keys.digests or path in OPEN or path.startswith(_OPEN_BELOW):
             return
-        if not self._keys.fit(_given(headers)):
+        if not self._keys.accepts_key(_read_key(headers)):
             hint = "send it as `Authorization: Bearer KEY` or `X-API-Key: KEY`"
             raise Refused(401, "the key is missing or wrong", hint=hint, headers={"WWW-Authenticate": "Bearer"})
 
-    def _told(self, scope: Any, answer: _Answer, seconds: float) -> None:
+    def _record_request(self, scope: Any, status: int, seconds: float) -> None:
         path = scope["path"] if scope["path"] in self._direct else "other"
         route = getattr(scope.get("route"), "path", None) or path
         facts = scope.get("state", {}).get("facts", {})
         method = scope["method"] if scope["method"] in _METHODS else "other"
-        self._metrics.request(route, method, answer.status, seconds)
-        ms = round(seconds * 1000, 1)
-        self._log.event("request", method=method, route=route, status=answer.status, ms=ms, **facts)
+        self._metrics.count_request(route, method, status, seconds)
+        self._log.event("request", method=method, route=route, status=status, ms=round(seconds * 1000, 1), **facts)
 
 
-_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"})
-
-
-def _name(host: str) -> str:
-    """A host header without its port."""
-    name, colon, port = host.rpartition(":")
-    return (name if colon and port.isdigit() else host).lower().rstrip(".")
-
-
-def _given(headers: Mapping[bytes, bytes]) -> bytes:
+def _read_key(headers: RawHeaders) -> bytes:
     bearer = headers.get(b"authorization", b"")
     if bearer[:7].lower() == b"bearer ":
         return bearer[7:].strip()
     return headers.get(b"x-api-key", b"").strip()
 
 
-class _Answer:
-    """The way back to the client: adds headers, and remembers the status."""
-
-    def __init__(self, send: Any, own: str) -> None:
-        self._send, self._own = send, own
-        self.status = 0
-
-    async def __call__(self, message: Any) -> None:
-        if message["type"] == "http.response.start":
-            self.status = message["status"]
-            message["headers"] = [*message.get("headers", []), (b"x-request-id", self._own.encode()), *HEADERS]
-        await self._send(message)
-
-    async def refuse(self, refused: Refused, path: str) -> None:
-        """Answer with a refusal."""
-        body = json.dumps(refusal(refused, path, self._own)).encode()
-        headers = [(name.lower().encode(), value.encode()) for name, value in refused.headers.items()]
-        headers += [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
-        await self({"type": "http.response.start", "status": refused.status, "headers": headers})
-        await self({"type": "http.response.body", "body": body})
-
-
-def refusal(refused: Refused, path: str, own: str) -> dict[str, Any]:
+def format_refusal(refused: Refused, path: str, own_id: str) -> dict[str, Any]:
     """A refusal as JSON: in the open inference protocol's form below `/v2`, else with hint and request id."""
     if path.startswith("/v2"):
-        return {"error": f"{refused.what} (request {own})"}
-    error: dict[str, Any] = {"what": refused.what, "request_id": own}
+        return {"error": f"{refused.what} (request {own_id})"}
+    error: dict[str, Any] = {"what": refused.what, "request_id": own_id}
     if refused.hint:
         error["hint"] = refused.hint
     return {"error": error} | ({"answers": refused.rows} if refused.rows is not None else {})

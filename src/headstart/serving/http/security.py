@@ -1,0 +1,109 @@
+"""What both applications check before a route sees a request: the host, and the page that asks; and strict headers.
+
+Starlette's `TrustedHostMiddleware` checks hosts alike, but answers 400 in plain text; both applications promise 403 and
+JSON with the reason. This is plain ASGI: an answer that takes milliseconds should not pay for layers.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from headstart.serving.request_limits import Refused
+
+STRICT_HEADERS = {"x-content-type-options": "nosniff", "cross-origin-resource-policy": "same-origin"}
+RawHeaders = Mapping[bytes, bytes]  # names in lower case
+
+
+class SecuredResponse:
+    """The way back to the client: adds headers that the answer does not set itself, and remembers the status.
+
+    Args:
+        send: Of ASGI.
+        headers: To add.
+    """
+
+    def __init__(self, send: Any, headers: Mapping[str, str]) -> None:
+        self._send = send
+        self._headers = [(name.encode(), value.encode()) for name, value in headers.items()]
+        self.status = 0
+
+    async def __call__(self, message: Any) -> None:
+        """Hand on a message of ASGI."""
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            own = message.get("headers", [])
+            names = {name.lower() for name, _ in own}
+            added = [header for header in self._headers if header[0] not in names]
+            message = message | {"headers": [*own, *added]}
+        await self._send(message)
+
+    async def send_body(self, status: int, body: bytes, headers: Mapping[str, str]) -> None:
+        """Send a whole answer."""
+        lines = headers | {"content-length": str(len(body))}
+        packed = [(name.lower().encode(), value.encode()) for name, value in lines.items()]
+        await self({"type": "http.response.start", "status": status, "headers": packed})
+        await self({"type": "http.response.body", "body": body})
+
+
+class SecurityMiddleware:
+    """Lets requests through that come by a known host name and from no foreign page; what raises `Refused` is answered.
+
+    Args:
+        app: What answers.
+        hosts: Names under which it may be called, without port; empty allows all.
+        port: That the host must name; None allows any.
+        schemes: Of the pages that may ask; empty allows all.
+    """
+
+    def __init__(
+        self, app: Any, *, hosts: Iterable[str], port: int | None = None, schemes: tuple[str, ...] = ()
+    ) -> None:
+        self.app = app
+        self._hosts, self._port, self._schemes = frozenset(hosts), port, schemes
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Handle one request; the lifespan goes to the application, and nothing else does."""
+        if scope["type"] == "http":
+            await self.handle_request(scope, receive, send, dict(scope["headers"]))
+        elif scope["type"] == "lifespan":
+            await self.app(scope, receive, send)
+
+    async def handle_request(self, scope: Any, receive: Any, send: Any, headers: RawHeaders) -> None:
+        """Answer a request, or refuse it."""
+        raise NotImplementedError
+
+    def format_refusal(self, refused: Refused, path: str) -> dict[str, Any]:
+        """A refusal as JSON."""
+        raise NotImplementedError
+
+    async def refuse(self, response: SecuredResponse, refused: Refused, path: str) -> None:
+        """Answer with a refusal."""
+        body = json.dumps(self.format_refusal(refused, path)).encode()
+        await response.send_body(refused.status, body, refused.headers | {"content-type": "application/json"})
+
+    def require_own_host_and_page(self, headers: RawHeaders) -> None:
+        """Refuse foreign host names (DNS rebinding) and pages of other origins (cross-site requests).
+
+        Raises:
+            Refused: 403.
+        """
+        host = headers.get(b"host", b"").decode("latin-1")
+        name, port = split_host(host)
+        if (self._hosts and name not in self._hosts) or self._port not in (None, port):
+            raise Refused(403, "this service is not known by that host name", hint=self.host_hint)
+        origin = headers.get(b"origin", b"").decode("latin-1")
+        scheme, _, origin_host = origin.partition("://")
+        if origin and (origin_host != host or (self._schemes and scheme not in self._schemes)):
+            raise Refused(403, "a page of another origin may not ask here")
+
+    host_hint = ""
+
+
+def split_host(host: str) -> tuple[str, int | None]:
+    """Name and port of a host header."""
+    name, colon, port = host.rpartition(":")
+    if not colon or not port.isdecimal():
+        name, port = host, ""
+    return name.lower().rstrip("."), int(port) if port else None
