@@ -14,9 +14,8 @@ from PIL import Image
 from starlette.testclient import TestClient
 
 from headstart.core.errors import BusyError, SetupError, UsageError
-from headstart.studio import app as studio
+from headstart.studio import app, process_identity, state
 from headstart.studio import command_lines as words
-from headstart.studio import process_identity
 from headstart.studio.event_stream import _parsed, _place
 from headstart.studio.image_folders import MAX_FILE, Places
 from headstart.studio.task_runner import TaskRunner
@@ -30,22 +29,22 @@ def own(tmp_path):
     (tmp_path / "pictures" / "cats").mkdir(parents=True)
     for number in range(3):
         Image.new("RGB", (40, 30), (number * 60, 90, 90)).save(tmp_path / "pictures" / "cats" / f"{number}.png")
-    return studio.studio(tmp_path / "runs", tmp_path / "pictures")
+    return state.open_studio(tmp_path / "runs", tmp_path / "pictures")
 
 
 @pytest.fixture
 def asking(own):
     """A browser that came in by the printed address."""
-    app = studio.application(own, token=TOKEN, port=PORT)
-    with TestClient(app, base_url=BASE, headers={"origin": BASE}) as client:
+    application = app.make_application(own, token=TOKEN, port=PORT)
+    with TestClient(application, base_url=BASE, headers={"origin": BASE}) as client:
         assert client.get(f"/?token={TOKEN}", follow_redirects=False).status_code == 303
         yield client
 
 
 @pytest.fixture
 def stranger(own):
-    app = studio.application(own, token=TOKEN, port=PORT)
-    with TestClient(app, base_url=BASE) as client:
+    application = app.make_application(own, token=TOKEN, port=PORT)
+    with TestClient(application, base_url=BASE) as client:
         yield client
 
 
@@ -407,8 +406,8 @@ def test_events_go_on_where_a_client_was(own):
     (folder / "log").write_bytes(b"read     3 pictures\n\rembed    1 of 3 pictures\nhalf a li")
     (folder / "started.json").write_text(json.dumps({"pid": 2**22 + 1, "born": "", "at": 1.0}))
     (folder / "result").write_bytes(b'{"run": "x"}')
-    app = studio.application(own, token=TOKEN, port=PORT)
-    with TestClient(app, base_url=BASE, headers={"origin": BASE}) as client:
+    application = app.make_application(own, token=TOKEN, port=PORT)
+    with TestClient(application, base_url=BASE, headers={"origin": BASE}) as client:
         client.get(f"/?token={TOKEN}")
         whole = client.get("/api/runs/x/events").text
         later = client.get("/api/runs/x/events", headers={"last-event-id": f"{name}.20"}).text
@@ -446,13 +445,13 @@ def test_an_export_is_a_command_that_can_be_watched(asking, own):
 
 
 def test_one_studio_a_folder_and_one_a_port(own):
-    with studio.owned(own), pytest.raises(BusyError, match="another studio"), studio.owned(own):
+    with state.lock_studio(own), pytest.raises(BusyError, match="another studio"), state.lock_studio(own):
         raise AssertionError("it was opened twice")
-    with studio.listen(0) as door:
+    with app.bind_loopback(0) as door:
         door.listen()
         assert door.getsockname()[0] == "127.0.0.1"
         with pytest.raises(SetupError, match="cannot listen"):
-            studio.listen(door.getsockname()[1])
+            app.bind_loopback(door.getsockname()[1])
 
 
 def test_the_command_line_prints_the_address_and_ends_by_ctrl_c(tmp_path):

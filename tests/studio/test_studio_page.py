@@ -5,7 +5,7 @@ import threading
 import pytest
 
 import pages
-from headstart.studio import app as studio
+from headstart.studio import app, state
 
 LITE0 = "bundled:efficientnet_lite0"
 pytestmark = pytest.mark.medium
@@ -17,11 +17,11 @@ class Serving:
     def __init__(self, runs, root):
         import uvicorn
 
-        self.own, self.door, token = studio.studio(runs, root), studio.listen(0), "a-token-of-this-test"
+        self.own, self.door, token = state.open_studio(runs, root), app.bind_loopback(0), "a-token-of-this-test"
         port = self.door.getsockname()[1]
         self.base, self.url = f"http://127.0.0.1:{port}/", f"http://127.0.0.1:{port}/?token={token}"
-        app = studio.application(self.own, token=token, port=port)
-        config = uvicorn.Config(app, log_level="error", timeout_graceful_shutdown=1, ws="none")
+        application = app.make_application(self.own, token=token, port=port)
+        config = uvicorn.Config(application, log_level="error", timeout_graceful_shutdown=1, ws="none")
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(target=lambda: self._server.run(sockets=[self.door]))
 

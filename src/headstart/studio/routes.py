@@ -16,8 +16,8 @@ from headstart.core.storage.files import show
 from headstart.studio import command_lines as words
 from headstart.studio import run_browser as shelf
 from headstart.studio.access_control import REPORT_POLICY
-from headstart.studio.app import STATIC, Studio
 from headstart.studio.event_stream import follow
+from headstart.studio.state import STATIC, Studio
 from headstart.studio.task_runner import Task
 
 router = APIRouter()

@@ -42,22 +42,22 @@ class Studio:
     def __call__(self, args: argparse.Namespace) -> int:
         """Serve the page until Ctrl-C."""
         _require()
-        from headstart.studio import app
+        from headstart.studio import app, state
 
         if not 0 <= args.port <= 65535:
             raise UsageError(f"`{args.port}` is not a port", where="--port", hint="0 to 65535")
         root = Path(args.root).expanduser()
         if not root.is_dir():
             raise UsageError(f"there is no folder `{root}`", where="--root", hint="name a folder that is there")
-        own, token = app.studio(args.runs, root), secrets.token_urlsafe(24)
-        with app.owned(own), app.listen(args.port) as door:
-            address = f"http://127.0.0.1:{door.getsockname()[1]}/?token={token}"
+        studio, token = state.open_studio(args.runs, root), secrets.token_urlsafe(24)
+        with state.lock_studio(studio), app.bind_loopback(args.port) as listening:
+            address = f"http://127.0.0.1:{listening.getsockname()[1]}/?token={token}"
             console = Console(json=args.json)
             console.result(address, {"address": address})
             console.line("studio", "open this address in a browser of this machine; Ctrl-C ends it, fits go on")
             if not args.no_browser:
                 _browse(address)
-            app.serve(own, door, token)
+            app.run_studio(studio, listening, token)
         return 0
 
 

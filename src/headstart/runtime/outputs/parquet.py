@@ -17,7 +17,7 @@ from headstart.core.errors import DataError, SetupError
 from headstart.core.storage.files import disk_errors, write_json
 from headstart.core.types import Prediction
 from headstart.runtime.outputs import answer_rows
-from headstart.runtime.outputs.resumable_table import Held
+from headstart.runtime.outputs.table_lock import TableLock
 
 PART = 1024  # rows; a multiple of every batch
 
@@ -101,7 +101,7 @@ class PartedTable:
             shutil.rmtree(self._folder, ignore_errors=True)
             self._folder.mkdir()
             write_json(note_of(path), dict(made_by))
-        self._held = Held(path, note_of(path))
+        self._held = TableLock(path, note_of(path))
         self._parts = len(self._files())
         self._waiting: list[Prediction] = []
 

@@ -13,11 +13,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
-from headstart.core.errors import DataError, SetupError, UsageError
+from headstart.core.errors import DataError, UsageError
 from headstart.core.storage.files import disk_errors, read_json, show, write_json
 from headstart.core.types import Prediction
 from headstart.runtime.inputs.decoded_batches import Source
-from headstart.runtime.outputs import answer_rows
+from headstart.runtime.outputs import answer_rows, parquet
+from headstart.runtime.outputs.table_lock import TableLock
 
 MODES = ("new", "overwrite", "resume")
 
@@ -55,10 +56,7 @@ def opened(path: Path, form: str, class_names: Sequence[str], made_by: Mapping[s
         SetupError: The disk refuses, another process writes the table, or pyarrow is not installed.
     """
     if form == "parquet":
-        from headstart.runtime.outputs.parquet import PartedTable
-        from headstart.runtime.outputs.parquet import note_of as parts_note
-
-        begun = parts_note(path)
+        begun = parquet.note_of(path)
     else:
         begun = note_of(path)
     ours = path.is_file() or begun.exists()
@@ -70,47 +68,14 @@ def opened(path: Path, form: str, class_names: Sequence[str], made_by: Mapping[s
         )
     with disk_errors(path):
         path.parent.stat()  # a folder that is not there is not made
-        Held(path, begun).close()
+        TableLock(path, begun).close()
         if mode == "resume" and begun.exists():
             _same(path, begun, made_by)
         elif mode == "resume" and ours:
             return Finished(path, form, class_names)
         if form == "parquet":
-            return PartedTable(path, class_names, made_by, going_on=mode == "resume" and begun.exists())
+            return parquet.PartedTable(path, class_names, made_by, going_on=mode == "resume" and begun.exists())
         return TextTable(path, form, class_names, made_by, going_on=mode == "resume" and begun.exists())
-
-
-class Held:
-    """A note in the hand of one process, so that no two go on with one table; of no avail on Windows.
-
-    Raises:
-        SetupError: Another process has it.
-    """
-
-    def __init__(self, path: Path, note: Path) -> None:
-        self._handle = note.open("rb") if note.exists() else None
-        if self._handle is not None and not _alone(self._handle):
-            self._handle.close()
-            raise SetupError(f"another process is writing `{path}`", where="--out", hint="wait for it")
-
-    def close(self) -> None:
-        """Let go."""
-        if self._handle is not None:
-            self._handle.close()
-
-
-def _alone(handle: BinaryIO) -> bool:
-    try:
-        import fcntl
-    except ImportError:
-        return True
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError:
-        return True  # a disk without locks
-    return True
 
 
 def note_of(path: Path) -> Path:
@@ -180,9 +145,7 @@ class Finished:
     def names(self) -> Iterator[str]:
         """Of all rows."""
         if self._form == "parquet":
-            from headstart.runtime.outputs.parquet import names
-
-            return names(self.path, self._names)
+            return parquet.names(self.path, self._names)
         return (
             name
             for at, (name, _) in enumerate(answer_rows.whole_rows(self.path, self._form))
@@ -225,7 +188,7 @@ class TextTable:
             self._out.seek(end)
         else:
             self._out.write(self._kind.head())
-        self._held = Held(path, note_of(path))
+        self._held = TableLock(path, note_of(path))
 
     def _whole(self) -> tuple[int, int]:
         """Rows to keep, and where they end in the file; whole chunks only."""

@@ -1,0 +1,41 @@
+"""The note beside an unfinished table, in the hand of one process: no two go on with one table."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import BinaryIO
+
+from headstart.core.errors import SetupError
+
+
+class TableLock:
+    """A note in the hand of one process, so that no two go on with one table; of no avail on Windows.
+
+    Raises:
+        SetupError: Another process has it.
+    """
+
+    def __init__(self, path: Path, note: Path) -> None:
+        self._handle = note.open("rb") if note.exists() else None
+        if self._handle is not None and not _lock_file(self._handle):
+            self._handle.close()
+            raise SetupError(f"another process is writing `{path}`", where="--out", hint="wait for it")
+
+    def close(self) -> None:
+        """Let go."""
+        if self._handle is not None:
+            self._handle.close()
+
+
+def _lock_file(handle: BinaryIO) -> bool:
+    try:
+        import fcntl
+    except ImportError:
+        return True
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True  # a disk without locks
+    return True

@@ -1,0 +1,256 @@
+"""headstart as a scikit-learn classifier: `TransferClassifier` learns from pictures in memory, files, or flat pictures.
+
+A frozen pre-trained trunk describes the pictures, a head learns from that. Which depth of the trunk is read and how
+strongly the head is held back is settled by cross-validation inside `fit`, so that whatever scores the estimator from
+outside (`cross_val_score`, a held-out set) judges all of it. Features are kept by content: further fits on the same
+pictures, as in `GridSearchCV`, run no network. No run folder is written; `headstart.fit` makes a whole run.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from headstart.core import extras, registry
+from headstart.core.errors import SetupError
+
+try:
+    from sklearn.base import BaseEstimator, ClassifierMixin
+    from sklearn.utils import check_array, compute_class_weight
+    from sklearn.utils.multiclass import check_classification_targets
+    from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_data
+except ImportError as err:
+    raise SetupError(f"scikit-learn cannot be loaded: {err}", hint=extras.command("fit")) from err
+
+from headstart.heads import prediction
+from headstart.sklearn import depth_search, image_arrays, image_features
+
+AUTO = "auto"
+
+
+class TransferClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+    """A pre-trained trunk, frozen, and a head that is fitted.
+
+    X is one of: an array (N, height, width, 3), or without the 3 for grey; a list of N paths of picture files (or an
+    array or a column of them); an array or a data frame (N, F) of flat pictures. Numbers that are not uint8 are taken
+    for 0..1 or 0..255 where they look it, else their range in `fit` becomes black to white.
+
+    Args:
+        backbone: `source:preset`, see `headstart backbones`.
+        depths: Where the trunk is read: `auto` for what cross-validation finds best (each alone, and all together), or
+            names, such as `("stage4", "stage5")`.
+        head: `logistic`, `ridge`, `lda`, `knn` or `nearest_mean`.
+        folds: Of the cross-validation inside `fit`; fewer where a class has fewer pictures.
+        class_weight: None, `balanced`, or class -> weight.
+        image_shape: Of flat pictures: (height, width) or (height, width, 3). None takes a colour square if F is three
+            times a square, else the smallest grey square that holds F numbers.
+        size_px: Height and width of what the trunk sees; None for its own. Smaller is faster and mostly less exact.
+        seed: Of the folds.
+        cache: Keep features in headstart's cache on the disk too.
+        verbose: Tell what is fetched and made.
+
+    Attributes:
+        classes_: (C,) labels, sorted.
+        depths_: Names of the depths that the head reads.
+        head_: The fitted head, a `headstart.core.types.FittedHead`.
+        cv_scores_: Accuracy, balanced accuracy and log loss in cross-validation, with intervals; empty where a class
+            has a single picture. The setting was searched on the same folds, so they are a little too good.
+        why_: Why these depths.
+        value_range_: Numbers that are black and white; None where paths were learnt from.
+        n_features_in_: F, where flat pictures were learnt from.
+    """
+
+    __module__ = "headstart.sklearn"  # saved estimators name it
+
+    def __init__(
+        self,
+        backbone: str = "bundled:efficientnet_lite0",
+        *,
+        depths: Any = AUTO,
+        head: str = "logistic",
+        folds: int = 5,
+        class_weight: Any = None,
+        image_shape: Any = None,
+        size_px: int | None = None,
+        seed: int = 0,
+        cache: bool = True,
+        verbose: bool = False,
+    ) -> None:
+        self.backbone = backbone
+        self.depths = depths
+        self.head = head
+        self.folds = folds
+        self.class_weight = class_weight
+        self.image_shape = image_shape
+        self.size_px = size_px
+        self.seed = seed
+        self.cache = cache
+        self.verbose = verbose
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.three_d_array = True
+        tags.input_tags.string = True
+        return tags
+
+    def fit(self, X: Any, y: Any) -> TransferClassifier:
+        """Learn from pictures and their labels.
+
+        Args:
+            X: N pictures, see the class.
+            y: (N,) labels.
+
+        Raises:
+            ValueError: X, y or a parameter cannot be used.
+            headstart.HeadstartError: The backbone is unknown, or its weights cannot be had.
+        """
+        if y is None:
+            raise ValueError("This TransferClassifier estimator requires y to be passed, but the target y is None")
+        plugin = self._head()
+        pictures, y = self._learnt(X, y)
+        check_classification_targets(y)
+        self.classes_, labels = np.unique(y, return_inverse=True)
+        of_depth = self._describer().vectors(pictures, keep=self.cache)
+        found = depth_search.search(
+            plugin,
+            of_depth,
+            self._candidates(of_depth),
+            labels,
+            int(self.folds),
+            n_classes=len(self.classes_),
+            class_weight=self._weights(y),
+            seed=int(self.seed),
+        )
+        self.depths_, self.head_, self.why_, self.cv_scores_ = found.depths, found.head, found.why, found.scores
+        return self
+
+    def predict_proba(self, X: Any) -> np.ndarray:
+        """(N, C) float64, one column a class in the order of `classes_`; each row sums to 1.
+
+        Raises:
+            sklearn.exceptions.NotFittedError: `fit` was not called.
+            ValueError: X cannot be used.
+        """
+        check_is_fitted(self, "head_")
+        of_depth = self._describer().vectors(self._asked(X), keep=self.cache)
+        found = prediction.probabilities(
+            self.head_.kind, self.head_.arrays, depth_search.joined(of_depth, self.depths_)
+        )
+        exact = found.astype(np.float64)
+        return np.asarray(exact / exact.sum(axis=1, keepdims=True))
+
+    def predict(self, X: Any) -> np.ndarray:
+        """(N,) labels: the most probable class of each picture; raises as `predict_proba`."""
+        probabilities = self.predict_proba(X)
+        return np.asarray(self.classes_[np.argmax(probabilities, axis=1)])
+
+    def keras_model(self) -> Any:
+        """The classifier as a plain `keras.Model`: (B, H, W, 3) float32 RGB 0..255 to (B, C) probabilities.
+
+        Raises:
+            sklearn.exceptions.NotFittedError: `fit` was not called.
+            ValueError: The head is no layer (`knn`), or `size_px` is not the trunk's own.
+        """
+        check_is_fitted(self, "head_")
+        describer = self._describer()
+        if self.head_.kind != "linear":
+            raise ValueError(f"a head `{self.head_.head}` is no layer of Keras: fit with head='logistic'")
+        if describer.input != describer.spec.input:
+            raise ValueError(f"a Keras model sees {describer.spec.input.size_px} px: fit with size_px=None")
+        arrays = self.head_.arrays
+        names = [depth.name for depth in describer.spec.depths]
+        return image_features.with_head(describer.keras_model(), names, self.depths_, arrays["weights"], arrays["bias"])
+
+    # ---------------------------------------------------------------- what was asked for
+
+    def _describer(self) -> image_features.ImageFeatures:
+        return image_features.describer(self.backbone, self.size_px, quiet=not self.verbose)
+
+    def _head(self) -> Any:
+        known = registry.names("heads")
+        if self.head not in known:
+            raise ValueError(f"no head is named {self.head!r}; known: {', '.join(known)}")
+        if int(self.folds) < 2:
+            raise ValueError(f"folds={self.folds!r} is below 2")
+        return registry.load("heads", self.head)
+
+    def _candidates(self, of_depth: Mapping[str, np.ndarray]) -> list[tuple[str, ...]]:
+        if isinstance(self.depths, str) and self.depths == AUTO:
+            return [*((name,) for name in of_depth), tuple(of_depth)]
+        asked = (self.depths,) if isinstance(self.depths, str) else tuple(self.depths)
+        wrong = [name for name in asked if name not in of_depth]
+        if wrong or not asked:
+            raise ValueError(f"depths {self.depths!r}: {self.backbone} has {', '.join(of_depth)}")
+        return [asked]
+
+    def _weights(self, y: np.ndarray) -> np.ndarray | None:
+        if self.class_weight is None:
+            return None
+        return np.asarray(compute_class_weight(self.class_weight, classes=self.classes_, y=y), np.float64)
+
+    # ---------------------------------------------------------------- pictures
+
+    def _learnt(self, X: Any, y: Any) -> tuple[Any, np.ndarray]:
+        """Pictures and labels to learn from; what numbers mean is settled here."""
+        for known in ("n_features_in_", "feature_names_in_"):  # of an earlier fit on another kind of X
+            self.__dict__.pop(known, None)
+        paths = _paths(X)
+        if paths is not None:
+            y = column_or_1d(y, warn=True)
+            if len(paths) != len(y):
+                raise ValueError(f"X has {len(paths)} pictures, y has {len(y)} labels")
+            self.value_range_ = None
+            return image_features.Files(paths), y
+        if _flat(X):
+            numbers, y = validate_data(self, X, y, dtype="numeric")
+        else:
+            numbers = check_array(X, allow_nd=True, dtype="numeric", input_name="X")
+        y = column_or_1d(y, warn=True)
+        if len(numbers) != len(y):
+            raise ValueError(f"X has {len(numbers)} pictures, y has {len(y)} labels")
+        self.value_range_ = image_arrays.range_of(numbers)
+        return self._pictures(numbers), y
+
+    def _asked(self, X: Any) -> Any:
+        paths = _paths(X)
+        if paths is not None:
+            return image_features.Files(paths)
+        if hasattr(self, "n_features_in_"):
+            numbers = validate_data(self, X, reset=False, dtype="numeric")
+        else:
+            numbers = check_array(X, allow_nd=True, dtype="numeric", input_name="X")
+        return self._pictures(numbers)
+
+    def _pictures(self, numbers: np.ndarray) -> image_features.Pictures:
+        ends = self.value_range_
+        if ends is None:
+            if numbers.dtype != np.uint8:
+                raise ValueError(f"after a fit on files, pictures in memory must be uint8, not {numbers.dtype}")
+            ends = image_arrays.BYTE
+        if numbers.ndim == 2:
+            numbers = image_arrays.unfolded(numbers, image_arrays.shape_of(numbers.shape[1], self.image_shape))
+        return image_features.Pictures(image_arrays.coloured(image_arrays.to_bytes(numbers, ends)))
+
+
+def _flat(X: Any) -> bool:
+    """Whether X is laid out flat, or no picture at all: scikit-learn then says what is wrong."""
+    return np.ndim(X) < 3 if isinstance(X, np.ndarray | list | tuple) else True
+
+
+def _paths(X: Any) -> list[str] | None:
+    """X as paths; None where it holds no paths."""
+    if isinstance(X, str | bytes | os.PathLike):
+        raise ValueError(f"X is one path, {X!r}: pass a list of paths")
+    if isinstance(X, list | tuple):
+        return [os.fspath(one) for one in X] if X and all(isinstance(one, str | os.PathLike) for one in X) else None
+    array = np.asarray(X) if hasattr(X, "to_numpy") else X if isinstance(X, np.ndarray) else None  # of pandas, Polars
+    if array is None or array.dtype.kind not in "OUT" or not _column(array.shape):
+        return None
+    return _paths(array.ravel().tolist())
+
+
+def _column(shape: tuple[int, ...]) -> bool:
+    return len(shape) == 1 or (len(shape) == 2 and shape[1] == 1)

@@ -1,0 +1,91 @@
+"""All that the studio's routes work on: run folders, audits, child processes, and where pictures may come from.
+
+What the studio keeps beside the runs lies in `.studio` of their folder.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from headstart.core.errors import BusyError
+from headstart.core.storage.files import disk_errors
+from headstart.studio.image_folders import Places
+from headstart.studio.run_browser import RunBrowser
+from headstart.studio.task_runner import TaskRunner
+
+STATIC = Path(__file__).resolve().parent / "static"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Studio:
+    """All that the routes need.
+
+    Attributes:
+        home: What lies beside the runs.
+        runs: The run folders.
+        looks: Folders of audits, laid out as runs.
+        desk: Child processes.
+        places: Where pictures may come from.
+    """
+
+    home: Path
+    runs: RunBrowser
+    looks: RunBrowser
+    desk: TaskRunner
+    places: Places
+
+    def shelf(self, name: str) -> RunBrowser:
+        """`runs` or `looks`."""
+        return self.looks if name == "looks" else self.runs
+
+
+def open_studio(runs: Path, root: Path) -> Studio:
+    """A studio on a folder of runs.
+
+    Args:
+        runs: Holds the run folders; made when missing.
+        root: Nothing above it is browsed.
+
+    Raises:
+        SetupError: The folder cannot be written.
+    """
+    runs = runs.resolve()
+    home = runs / ".studio"
+    with disk_errors(home):
+        for folder in ("tasks", "looks", "uploads", "tries"):
+            (home / folder).mkdir(parents=True, exist_ok=True)
+    return Studio(
+        home=home,
+        runs=RunBrowser(runs),
+        looks=RunBrowser(home / "looks"),
+        desk=TaskRunner(home / "tasks"),
+        places=Places(root, home / "uploads"),
+    )
+
+
+@contextlib.contextmanager
+def lock_studio(studio: Studio) -> Iterator[None]:
+    """Be the only studio on a folder of runs while the block runs; pictures that were tried before are gone.
+
+    Raises:
+        BusyError: Another one is.
+    """
+    import filelock
+
+    lock = filelock.FileLock(studio.home / ".lock", timeout=0)
+    try:
+        lock.acquire()
+    except filelock.Timeout:
+        hint = "open the address that it printed, or choose another folder with `--runs`"
+        raise BusyError(f"another studio works on `{studio.runs.folder}`", hint=hint) from None
+    try:
+        studio.desk.clear(("predict", "explain", "plan", "compare"))
+        for tried in (studio.home / "tries").iterdir():
+            shutil.rmtree(tried, ignore_errors=True)
+        yield
+    finally:
+        lock.release()
