@@ -86,12 +86,6 @@ def test_curves_lie_in_event_files(fitted):
 
 
 @pytest.mark.slow
-def test_nested_scores_lie_in_the_run(few, tmp_path):
-    call("fit", few, *TUNED, "--folds", "3", "--nested", "--out", tmp_path / "run", "--quiet", light=False)
-    assert headstart.load(tmp_path / "run").adapted.tuning.nested
-
-
-@pytest.mark.slow
 def test_the_same_recipe_again_is_equal_byte_for_byte(few, shared_store, tmp_path):
     words = ("fit", few, *TUNED, "--quiet")
     call(*words, "--out", tmp_path / "one", light=False)

@@ -113,7 +113,7 @@ def test_options_of_fit_are_the_fields_of_a_job():
         *("DATA", "--budget", "90s", "--backbones", "a, b,", "--strategy", "auto", "--metric", "accuracy"),
         *("--prefer", "fast", "--seed", "3", "--test-size", "0", "--folds", "4", "--precision", "int8"),
         *("--class-weight", "balanced", "--positive", "bad", "--costs", "c.csv", "--recipe", "blocks=2, rate=1e-3"),
-        *("--trials", "4", "--nested", "--domain", "digits", "--track", "tensorboard", "--profile", "--from-names"),
+        *("--trials", "4", "--domain", "digits", "--track", "tensorboard", "--profile", "--from-names"),
         *("--license", "permissive", "--max-latency", "20ms", "--max-size", "50MB", "--coverage", "0.8"),
     ]
     data, settings = options.request(parser.parse(words))
@@ -121,7 +121,7 @@ def test_options_of_fit_are_the_fields_of_a_job():
     assert settings.keys() == {option.name for option in job.options()}
     assert settings["backbones"] == ("a", "b")
     assert settings["recipe"] == ("blocks=2", "rate=1e-3")
-    assert settings["nested"] is True and settings["from_names"] is True
+    assert settings["profile"] is True and settings["from_names"] is True
     assert settings["seed"] == 3
     assert settings["test_size"] == 0.0
     assert job.make(data=data, **settings).budget_s == 90

@@ -92,10 +92,9 @@ def test_mlflow_that_is_not_there_is_told_before_anything_starts(monkeypatch):
     ("given", "where"),
     [
         ({"trials": 3}, "--trials"),
-        ({"nested": True, "profile": True}, "--nested, --profile"),
+        ({"trials": 3, "profile": True}, "--trials, --profile"),
         ({"track": "tensorboard", "domain": "photo"}, "--domain, --track"),
         ({"strategy": "finetune", "recipe": "blocks=2", "trials": 3}, "--trials"),
-        ({"strategy": "auto", "nested": True, "folds": 2}, "--nested"),
     ],
 )
 def test_settings_without_effect_are_refused(given, where):
@@ -107,8 +106,8 @@ def test_settings_without_effect_are_refused(given, where):
 
 def test_settings_with_effect_pass():
     require_effect(jobs.make(data="x"))
-    require_effect(jobs.make(data="x", strategy="auto", nested=True, folds=3, trials=2, track="mlflow", profile=True))
-    require_effect(jobs.make(data="x", strategy="lora", recipe="blocks=2", nested=True, track="tensorboard"))
+    require_effect(jobs.make(data="x", strategy="auto", trials=2, track="mlflow", profile=True))
+    require_effect(jobs.make(data="x", strategy="lora", recipe="blocks=2", track="tensorboard"))
 
 
 def test_a_setting_without_effect_stops_fit_and_dry_run(pictures, tmp_path, capsys):

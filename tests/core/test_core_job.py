@@ -116,3 +116,11 @@ def test_a_wrong_job_file_is_named(tmp_path):
     with pytest.raises(UsageError) as caught:
         jobs.read(tmp_path / "job.toml")
     assert caught.value.where == str(tmp_path / "job.toml")
+
+
+def test_a_run_that_began_with_settings_of_an_earlier_version_still_opens(tmp_path):
+    (tmp_path / "job.toml").write_text('data = "x"\nrecipe = ["part=middle"]\nstrategy = "finetune"\nnested = true\n')
+    with pytest.raises(UsageError, match="unknown setting `nested`"):
+        jobs.read(tmp_path / "job.toml")
+    (tmp_path / "format.json").write_text("{}")
+    assert jobs.read(tmp_path / "job.toml").recipe == ("part=middle",)

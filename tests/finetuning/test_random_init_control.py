@@ -54,7 +54,7 @@ def ending(monkeypatch):
             splits=SimpleNamespace(test=[1], val=[]),
             prepare=lambda recipe, positions: None,
             ctx=SimpleNamespace(
-                decide=lambda name, make, why: make(),
+                record_decision=lambda name, make, why: make(),
                 console=SimpleNamespace(line=lambda *said: seen.said.append(said)),
             ),
         )

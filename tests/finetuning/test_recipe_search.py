@@ -352,14 +352,6 @@ def stop_in(found, trainings, cut):
         recipe_search.run_fold = plain
 
 
-def test_where_no_clock_has_a_say_ctrl_c_ends_the_process(begin):
-    found = begin(QUEUE, Trainings(cut=1))
-    found.unhurried = True
-    with pytest.raises(KeyboardInterrupt):
-        found.run()
-    assert RunFolder(found.bench.ctx.run.path).decided("adapt/interrupted") is None
-
-
 def test_what_ctrl_c_ended_is_on_disk(begin):
     found = begin(QUEUE, Trainings(cut=4))
     went(found)

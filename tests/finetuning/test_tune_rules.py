@@ -185,8 +185,6 @@ def test_callbacks_belong_to_the_chosen_recipe_alone(ending):
     told = {(4,): held_out(0.7, 2.0), (2, 4): held_out(0.9, 2.0)}
     seen = ending([attempt(4), attempt(2)], told)
     assert seen.callbacks == {4: ("mine",), 2: ()}
-    final_training.trained(seen.bench, attempt(4))
-    assert seen.callbacks[4] == (), "a training of nested cross-validation"
 
 
 def test_a_final_training_that_breaks_off_leaves_the_start_and_says_so(ending):

@@ -210,10 +210,10 @@ def test_only_a_runs_own_pictures_can_be_asked_for(asking, own):
 
 
 def test_each_click_shows_the_command_that_does_the_same(asking, own):
-    settings = {"budget": "1m", "strategy": "auto", "seed": 3, "folds": 5, "nested": True, "backbones": "auto"}
+    settings = {"budget": "1m", "strategy": "auto", "seed": 3, "folds": 5, "profile": True, "backbones": "auto"}
     told = asking.post("/api/commands/fit", json={"data": "cats", "settings": settings}).json()
     data, out = own.places.root / "cats", own.runs.folder / "cats"
-    assert told["command"] == f"headstart fit {data} --budget 1m --strategy auto --seed 3 --nested --out {out}"
+    assert told["command"] == f"headstart fit {data} --budget 1m --strategy auto --seed 3 --profile --out {out}"
     assert words.shown(["audit", "my pictures"]) == "headstart audit 'my pictures'"
     assert own.desk.tasks() == []
 
@@ -253,7 +253,7 @@ def test_every_setting_of_a_job_is_offered(asking):
     offered = {one["name"]: one for one in asking.get("/api/start").json()["options"]}
     assert {"budget", "strategy", "seed", "backbones", "max_latency"} <= offered.keys() and "data" not in offered
     assert offered["strategy"]["choices"][0] == "probe" and offered["folds"]["default"] == 5
-    assert offered["nested"]["kind"] == "bool" and offered["backbones"]["default"] == "auto"
+    assert offered["profile"]["kind"] == "bool" and offered["backbones"]["default"] == "auto"
 
 
 def test_runs_are_listed_with_what_they_came_to(asking, own):

@@ -8,8 +8,7 @@ from __future__ import annotations
 from headstart.core.errors import UsageError
 from headstart.core.job import Job, Problem, flag
 
-NESTED_FOLDS = 3  # one is held out, and of the others one judges in turn
-OF_TRAINING = ("trials", "nested", "domain", "track", "profile")  # a probe looks at none of them
+OF_TRAINING = ("trials", "domain", "track", "profile")  # a probe looks at none of them
 
 
 def require_effect(job: Job) -> None:
@@ -38,6 +37,4 @@ def without_effect(job: Job) -> list[Problem]:
         ]
     if job.recipe and job.trials:
         found.append(Problem(flag("trials"), "trials has no effect with a recipe: that one is trained as given"))
-    if job.nested and job.folds < NESTED_FOLDS:
-        found.append(Problem(flag("nested"), f"nested takes {NESTED_FOLDS} folds or more, not {job.folds}"))
     return found

@@ -58,7 +58,6 @@ class Job:
     coverage: float = _option(0.9, "part of pictures whose true class is to be among the plausible ones")
     recipe: tuple[str, ...] = _option((), "fields of one recipe, name=value with commas between: trained as given")
     trials: int = _option(0, "recipes to try at most, 0 for as many as the budget has room for")
-    nested: bool = _option(False, "judge the whole search by nested cross-validation, folds times the cost")
     domain: str = _option("auto", "what augmentation may do; auto measures what keeps the label", ("auto", *DOMAINS))
     track: str = _option("none", "where training curves also go", TRACKERS)
     profile: bool = _option(False, "tell which part of the step time is compute")
@@ -281,7 +280,8 @@ def write(job: Job, path: Path) -> None:
 
 
 def read(path: Path) -> Job:
-    """Read a job from TOML.
+    """Read a job from TOML. That of a run folder was checked when the run began: settings that have gone since are
+    passed over.
 
     Raises:
         UsageError: The file is no TOML, or the job is wrong; with every problem at once.
@@ -290,6 +290,10 @@ def read(path: Path) -> Job:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
     except tomllib.TOMLDecodeError as err:
         raise UsageError(f"`{path}` is not TOML: {err}", where=str(path)) from err
+    if (path.parent / "format.json").is_file() and "data" in content:
+        known = {field.name for field in dataclasses.fields(Job)}
+        begun: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in content.items() if k in known}
+        return Job(**begun)
     try:
         return make(**content)
     except UsageError as err:

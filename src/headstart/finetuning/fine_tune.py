@@ -34,7 +34,7 @@ from headstart.core.types import (
     TrainingLog,
     TunedNetwork,
 )
-from headstart.finetuning import final_training, nested_search, random_init_control, starting_points
+from headstart.finetuning import final_training, random_init_control, starting_points
 from headstart.finetuning.search import augmentation_choice, diagnosis, recipe_memory, search_space, trial_comparison
 from headstart.finetuning.search.recipe_search import BASELINE, TRAINING, RecipeTrial, Search
 from headstart.finetuning.search.time_budget import TRYING, clock
@@ -125,9 +125,7 @@ def _made(
     search.run()
     best = search.judge()
     bench.work.mkdir(parents=True, exist_ok=True)
-    tuning = _finished(bench, search, best, ctx)
-    nested = nested_search.nested(bench, search, ranking, embeddings) if ctx.job.nested else ()
-    return dataclasses.replace(tuning, nested=nested, left_out=tuple(bench.left_out))
+    return _finished(bench, search, best, ctx)
 
 
 def _bases(

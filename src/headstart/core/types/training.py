@@ -155,7 +155,6 @@ class FineTuningResult:
         probabilities: (M, C) float32 the network's held-out probabilities for them.
         probe_probabilities: (M, C) float32 the probe's for the same pictures.
         left_out: What the budget had no room for, one sentence each.
-        nested: Scores of the whole search by nested cross-validation, when it was asked for.
     """
 
     trials: tuple[Trial, ...]
@@ -169,7 +168,6 @@ class FineTuningResult:
     probabilities: np.ndarray
     probe_probabilities: np.ndarray
     left_out: tuple[str, ...] = ()
-    nested: tuple[Score, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

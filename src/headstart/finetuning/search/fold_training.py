@@ -55,7 +55,7 @@ def run_fold(
         fold: Held out.
         on_epoch: Told of every epoch; True stops the training.
     """
-    folder, file = bench.ctx.folder(f"{bench.name}/trials"), f"trial{trial:03d}-fold{fold}"
+    folder, file = bench.ctx.folder("adapt/trials"), f"trial{trial:03d}-fold{fold}"
     known = serialization.stored(FoldRun, folder, file)
     if known is not None:
         bench.price.recall(known.log.recipe)

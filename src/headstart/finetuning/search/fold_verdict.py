@@ -3,7 +3,7 @@
 Three numbers are chosen on all held-out pictures together: the epoch, the part `alpha` of the way from the first
 weights to the tuned ones (WiSE-FT, Wortsman et al., CVPR 2022; 0 when nothing that was learnt helps) and one
 temperature (Guo et al., ICML 2017). The same three are used when the recipe is trained on all pictures. They are chosen
-on the pictures that judge, as a head's strength is; nested cross-validation tells what that flatters.
+on the pictures that judge, as a head's strength is.
 """
 
 from __future__ import annotations

@@ -72,7 +72,6 @@ class Search:
         queue: Recipes to try next, with their origin.
         most: Trials at most.
         attempts: In the order of trying.
-        unhurried: Whether no clock has a say: nested validation repeats what was done.
         interrupted: Whether Ctrl-C ended it.
     """
 
@@ -82,7 +81,6 @@ class Search:
     queue: list[tuple[str, Recipe]]
     most: int
     attempts: list[RecipeTrial] = dataclasses.field(default_factory=list)
-    unhurried: bool = False
     interrupted: bool = False
 
     def run(self) -> None:
@@ -101,8 +99,6 @@ class Search:
             during: What Ctrl-C ended.
             folds: Done by then.
         """
-        if self.unhurried:
-            raise KeyboardInterrupt
         self.interrupted = True
         self.attempts = [a for a in self.attempts if a.judged or a.why]
         ended = {"during": during, "trials": len(self.attempts), "folds": folds}
@@ -116,7 +112,7 @@ class Search:
             during: What would begin.
             done: Trials or folds that are done.
         """
-        stop = self.bench.ctx.run.decided(f"{self.bench.name}/{STOPPED}")
+        stop = self.bench.ctx.run.decided(f"adapt/{STOPPED}")
         if stop is not None and stop["during"] == during:
             self.interrupted |= done >= {TRYING_IT: stop["trials"], JUDGING_IT: stop["folds"]}.get(during, 0)
         return self.interrupted
@@ -166,7 +162,7 @@ class Search:
         return {"origin": origin, "recipe": dataclasses.asdict(recipe)}
 
     def _fits(self, recipe: Recipe, left_s: float) -> bool:
-        return self.unhurried or self.bench.explicit or self.bench.price.seconds(recipe) <= left_s
+        return self.bench.explicit or self.bench.price.seconds(recipe) <= left_s
 
     def _proposer(self) -> search_space.Proposer:
         ended = [
@@ -267,7 +263,7 @@ class Search:
         """How many go on to a fold: all or none, but that before the second fold some may be given up."""
         if not best or self.stopped(JUDGING_IT, done):
             return 0
-        if self.bench.explicit or self.unhurried:
+        if self.bench.explicit:
             return len(best)
         least = min(finalists.FINALISTS, len(best)) if done == 1 else len(best)
         costs = [self.bench.price.seconds(a.recipe) for a in best]

@@ -69,7 +69,6 @@ class Workbench:
         on: How heads met: metric, classes, weights, seed.
         ctx: The run.
         domain: Which augmentations keep the label.
-        name: Under which decisions and files are kept: `adapt`, or that of an outer fold.
         left_out: What there was no time for.
         follow: Told of every epoch, if the job asks for a tracker.
     """
@@ -83,7 +82,6 @@ class Workbench:
     ctx: Context
     starts: Sequence[Finalist] = ()
     domain: str = "photo"
-    name: str = "adapt"
     left_out: list[str] = field(default_factory=list)
     follow: EpochTracker | None = None
     _trunks: dict[str, tuple[ResolvedBackbone, Any]] = field(default_factory=dict)
@@ -190,8 +188,8 @@ class Workbench:
         )
 
     def decide(self, name: str, make: Callable[[], Any], why: str) -> Any:
-        """A decision of this bench, recorded once a run."""
-        return self.ctx.record_decision(f"{self.name}/{name}", make, why)
+        """A decision of fine-tuning, recorded once a run."""
+        return self.ctx.record_decision(f"adapt/{name}", make, why)
 
     def same_shape(self, one: Recipe, other: Recipe) -> bool:
         """Whether two recipes train the same weights, so that these may be averaged."""
@@ -206,7 +204,7 @@ class Workbench:
     @property
     def work(self) -> Path:
         """Where weights lie until the search is over."""
-        return self.ctx.folder(self.name) / WORK
+        return self.ctx.folder("adapt") / WORK
 
     def trunk(self, name: str) -> tuple[ResolvedBackbone, Any]:
         """A backbone and its frozen `keras.Model`, built once."""

@@ -43,5 +43,5 @@ def training_s(job: Job, counts: Sequence[int], chosen: Sequence[str]) -> float:
     epochs, wanted = int(given.get("epochs", Recipe().epochs)), str(given.get("backbone", ""))
     name = next((name for name in chosen if wanted and recipes.meant(wanted, name)), chosen[0])
     flops = loading.find(name).spec.flops * (1 + BACKWARD) * TRAINED_PART * epochs * sum(counts)
-    trainings = (job.folds + TOGETHER) * (job.folds if job.nested else 1)
+    trainings = job.folds + TOGETHER
     return KERAS_S + trainings * (TRACED_S + flops / (TRAIN_FLOPS_PER_S * threads()))

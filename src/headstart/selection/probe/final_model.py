@@ -58,7 +58,7 @@ def choose_final_model(
             cv_rows=tuning.rows,
             cv_probabilities=tuning.probabilities,
             train_probabilities=np.concatenate(p),
-            nested=tuning.nested,
+            nested=(),
             calibrated=_calibrated(tuning, network.temperature, data, splits, ctx),
         )
     serialization.save(still(made), ctx.folder("adapt"))
