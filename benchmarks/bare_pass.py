@@ -8,7 +8,7 @@ import numpy as np
 from benchmarks.common import LITE0
 from headstart.backbones import loading
 from headstart.core.console import Console
-from headstart.core.settings import cache_folder, threads
+from headstart.core.settings import cache_folder, count_threads
 from headstart.core.storage.cache import Store
 from headstart.images import preprocessing
 from headstart.networks import openvino_engine
@@ -21,9 +21,11 @@ def main() -> None:
     found = loading.find(LITE0)
     probes = np.stack([preprocessing.decode((root / uri).read_bytes(), found.spec.input) for uri in uris[:8]])
     folder = loading.folder(found, Store(cache_folder()), Console(quiet=True), probes)
-    ready = openvino_engine.Engine(folder / "trunk.xml", threads=threads())
+    ready = openvino_engine.Engine(folder / "trunk.xml", threads=count_threads())
     rows = np.arange(len(uris))
-    for _ in ready.run(preprocessing.batches(root, uris, rows, found.spec.input, batch=ready.batch, threads=threads())):
+    for _ in ready.run(
+        preprocessing.batches(root, uris, rows, found.spec.input, batch=ready.batch, threads=count_threads())
+    ):
         pass
 
 

@@ -91,7 +91,7 @@ def context(folder: Path, **settings):
     from headstart.core.run.context import Context
     from headstart.core.run.folder import RunFolder
 
-    made = job.make(**{"data": str(folder), "budget": "3h", **settings})
+    made = job.make_job(**{"data": str(folder), "budget": "3h", **settings})
     return Context(job=made, run=RunFolder(folder), store=Store(cache_folder()), console=Console(quiet=True))
 
 

@@ -17,7 +17,7 @@ from headstart.core import job
 from headstart.core.console import Console
 from headstart.core.run.context import Context
 from headstart.core.run.folder import RunFolder
-from headstart.core.settings import threads
+from headstart.core.settings import count_threads
 from headstart.core.storage.cache import Store
 from headstart.core.types import Dataset
 from headstart.data.reading.read_dataset import read_dataset as read
@@ -38,7 +38,7 @@ def surroundings(scratch: Path, name: str) -> Context:
     place = scratch / name
     run = RunFolder(place / "run")
     return Context(
-        job=job.make(data="bench"), run=run, store=Store(cold_cache(place / "cache")), console=Console(quiet=True)
+        job=job.make_job(data="bench"), run=run, store=Store(cold_cache(place / "cache")), console=Console(quiet=True)
     )
 
 
@@ -46,10 +46,10 @@ def parts(data: Dataset, ctx: Context) -> tuple[np.ndarray, np.ndarray, np.ndarr
     """Wall and CPU seconds of decoding alone, of the engine alone on what was decoded, and of compiling the trunk."""
     found, rows = loading.find(LITE0), np.arange(len(data.uris))
     started = clocks()
-    decoded = list(batches(data.root, data.uris, rows, found.spec.input, batch=BATCH, threads=threads()))
+    decoded = list(batches(data.root, data.uris, rows, found.spec.input, batch=BATCH, threads=count_threads()))
     decoding = clocks() - started
     sample, started = decoded[0][1][:8], clocks()
-    ready = loading.ready(found, ctx.store, ctx.console, sample, threads=threads())
+    ready = loading.ready(found, ctx.store, ctx.console, sample, threads=count_threads())
     compiling, started = clocks() - started, clocks()
     for _ in ready.run(iter(decoded)):
         pass
@@ -73,7 +73,10 @@ def compare(scratch: Path) -> None:
             f"compiling the cached trunk {compiling[place]:.2f} s (part of embed)"
         )
         ratio(f"embed / (decoding + bare engine), {kind}", whole[place] / (decoding[place] + engine[place]), 1.25)
-    print(f"{COUNT / whole[0]:,.0f} pictures a wall second, {COUNT / whole[1]:,.0f} a CPU second, {threads()} threads")
+    print(
+        f"{COUNT / whole[0]:,.0f} pictures a wall second, {COUNT / whole[1]:,.0f} a CPU second, {count_threads()} "
+        "threads"
+    )
 
 
 def anonymous_mb() -> float:

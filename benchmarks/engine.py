@@ -11,7 +11,7 @@ from benchmarks.common import LITE0
 from headstart.backbones import loading
 from headstart.backbones.downloads import wheels
 from headstart.core.console import Console
-from headstart.core.settings import cache_folder, threads
+from headstart.core.settings import cache_folder, count_threads
 from headstart.core.storage.cache import Store
 from headstart.images import preprocessing
 from headstart.networks import openvino_engine
@@ -24,7 +24,7 @@ def rate(path, pictures: np.ndarray, streams: int, batch: int) -> tuple[float, f
     ov = openvino_engine.load()
     model = ov.Core().read_model(path)
     model.reshape({0: [batch, *pictures.shape[1:]]})
-    settings = {"INFERENCE_PRECISION_HINT": "f32", "NUM_STREAMS": streams, "INFERENCE_NUM_THREADS": threads()}
+    settings = {"INFERENCE_PRECISION_HINT": "f32", "NUM_STREAMS": streams, "INFERENCE_NUM_THREADS": count_threads()}
     compiled = ov.Core().compile_model(model, "CPU", settings)
     requests = [compiled.create_infer_request() for _ in range(2 * streams)]
     wall, cpu = time.monotonic(), time.process_time()
@@ -43,12 +43,14 @@ def main() -> None:
     store, console, found = Store(cache_folder()), Console(quiet=True), loading.find(LITE0)
     root = wheels.textile(store, console)
     uris = sorted(p.relative_to(root).as_posix() for p in root.rglob("*.jpg"))[:COUNT]
-    batches = preprocessing.batches(str(root), uris, np.arange(COUNT), found.spec.input, batch=32, threads=threads())
+    batches = preprocessing.batches(
+        str(root), uris, np.arange(COUNT), found.spec.input, batch=32, threads=count_threads()
+    )
     pictures = np.concatenate([one for _, one in batches])
     path = loading.folder(found, store, console, pictures[:8]) / "trunk.xml"
-    print(f"{LITE0}, {threads()} threads: pictures a wall second, pictures a CPU second")
+    print(f"{LITE0}, {count_threads()} threads: pictures a wall second, pictures a CPU second")
     for batch in (1, 4, 8, 16, 32):
-        for streams in sorted({1, threads()}):
+        for streams in sorted({1, count_threads()}):
             wall, cpu = rate(path, pictures, streams, batch)
             print(f"{batch:>3} a request, {streams} streams{wall:>8.0f}{cpu:>8.0f}", flush=True)
 

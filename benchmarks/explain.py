@@ -17,7 +17,7 @@ import numpy as np
 from benchmarks.common import LITE0
 from headstart.backbones.downloads import wheels
 from headstart.core.console import Console
-from headstart.core.settings import cache_folder, threads
+from headstart.core.settings import cache_folder, count_threads
 from headstart.core.storage.cache import Store
 from headstart.explanation import faithfulness
 from headstart.explanation.explain_image import NAMES, Explainer
@@ -79,7 +79,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         explainer = Explainer(args.run or fitted(Path(folder)))
         files = unseen(args.pictures)
-        print(f"{threads()} threads, {len(files)} pictures that were not fitted; insertion minus deletion, 0 is chance")
+        print(
+            f"{count_threads()} threads, {len(files)} pictures that were not fitted; insertion minus deletion, 0 is "
+            "chance"
+        )
         for method in METHODS if explainer.looker.exact else METHODS[1:]:
             _method(explainer, files, method)
         if explainer.looker.exact:

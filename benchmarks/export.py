@@ -26,7 +26,7 @@ def main() -> None:
             headstart.fit(data, out=run, backbones=(LITE0,), budget="1m", console=Console(quiet=True))
         head = ("format", "size", "difference", "novelty", "same answers", "p50", "p95", "accuracy, 95 % interval")
         print(("{:<18}{:>9}{:>12}{:>10}{:>14}{:>9}{:>9}  {}").format(*head), flush=True)
-        for name in registry.names("exporters"):
+        for name in registry.list_plugins("exporters"):
             for precision in PRECISIONS:
                 print(f"{name + ' ' + precision:<18}{measured(run, name, precision, Path(place))}", flush=True)
 

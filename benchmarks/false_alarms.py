@@ -123,7 +123,7 @@ def main() -> None:
 
     with tempfile.TemporaryDirectory() as folder:
         store, console = Store(cache_folder()), Console(quiet=True)
-        ctx = Context(job=job.make(data=folder), run=RunFolder(Path(folder) / "run"), store=store, console=console)
+        ctx = Context(job=job.make_job(data=folder), run=RunFolder(Path(folder) / "run"), store=store, console=console)
         source = Path(sys.argv[1]) if len(sys.argv) > 1 else textile(store, console)
         plant(source, Path(folder) / "pictures", every=4)
         data = read_dataset(Path(folder) / "pictures", ctx=ctx)

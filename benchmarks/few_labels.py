@@ -104,7 +104,7 @@ def curve(x: np.ndarray, y: np.ndarray, start: np.ndarray, labels: int) -> None:
         rng = np.random.default_rng([draw, labels])
         learnt = np.sort([row for c in range(classes) for row in rng.permutation(np.flatnonzero(y == c))[:labels]])
         judged = np.setdiff1d(np.arange(len(y)), learnt)
-        heads = {name: registry.load("heads", name) for name in HEADS}
+        heads = {name: registry.load_plugin("heads", name) for name in HEADS}
         heads[NAMED] = heads["ridge"].starting(start)
         heads[DEALT] = heads["ridge"].starting(start[:, np.roll(rng.permutation(classes), 1)])
         for name, head in heads.items():
@@ -173,7 +173,7 @@ def main() -> None:
     parser.add_argument("--backbone", default="bundled:efficientnet_lite2")
     parser.add_argument("--fit", action="store_true")
     given = parser.parse_args()
-    with tempfile.TemporaryDirectory() as scratch, blas_threads.single():
+    with tempfile.TemporaryDirectory() as scratch, blas_threads.single_blas_thread():
         folder = stamps(given.stamps, Path(scratch) / "stamps")
         if given.fit:
             fits(folder, given.backbone, Path(scratch))

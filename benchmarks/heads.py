@@ -34,7 +34,7 @@ def ours(x: np.ndarray, y: np.ndarray, folds: np.ndarray, grid: list) -> np.ndar
     from headstart.core import registry
     from headstart.heads import cross_validation
 
-    head = registry.load("heads", "logistic")
+    head = registry.load_plugin("heads", "logistic")
     return cross_validation.held_out(head, x, y, folds[None], n_classes=CLASSES, grid=grid)[:, 0]
 
 
@@ -64,7 +64,7 @@ def compare() -> None:
 
     with tempfile.TemporaryDirectory() as scratch:
         x, y = features(Path(scratch), 1_000)
-    grid = list(registry.load("heads", "logistic").grid(len(y), x.shape[1], CLASSES))
+    grid = list(registry.load_plugin("heads", "logistic").grid(len(y), x.shape[1], CLASSES))
     folds = np.random.default_rng(0).permutation(len(y)) % 5
     ours(x[::10], y[::10], folds[::10], grid[:1])  # libraries are loaded once, outside the clock
     theirs(x[::10], y[::10], folds[::10], grid[:1], 1e-4, False)
@@ -177,7 +177,7 @@ def _logistic(x: np.ndarray, y: np.ndarray) -> float:
     from headstart.core import registry
     from headstart.heads.prediction import probabilities
 
-    head = registry.load("heads", "logistic")
+    head = registry.load_plugin("heads", "logistic")
     grid = head.grid(len(y), WIDTH, CLASSES)
     made = next(iter(head.path(x, y, n_classes=CLASSES, params=[grid[2]], class_weight=None, seed=0)))
     return float((probabilities(made.kind, made.arrays, x[:50_000]).argmax(axis=1) == y[:50_000]).mean())

@@ -12,7 +12,7 @@ import numpy as np
 
 from headstart.backbones.downloads import wheels
 from headstart.core.console import Console
-from headstart.core.settings import cache_folder, threads
+from headstart.core.settings import cache_folder, count_threads
 from headstart.core.storage.cache import Store
 from headstart.images import preprocessing
 from headstart.networks.openvino_conversion import quiet
@@ -51,7 +51,7 @@ def features(preset: str) -> tuple[dict[tuple[str, str], np.ndarray], np.ndarray
         model = keras.Model(trunk.inputs, [one for x in trunk.outputs for one in _statistics(x)])
     found = [[] for _ in model.outputs]
     for _, pictures in preprocessing.batches(
-        str(root), uris, np.arange(len(uris)), spec.input, batch=32, threads=threads()
+        str(root), uris, np.arange(len(uris)), spec.input, batch=32, threads=count_threads()
     ):
         for kept, values in zip(found, model.predict_on_batch(pictures.astype(np.float32)), strict=True):
             kept.append(np.asarray(values))

@@ -20,7 +20,7 @@ from benchmarks.common import pictures, ratio
 from benchmarks.embed import anonymous_mb
 from headstart.cli.main import main as command
 from headstart.core import blas_threads
-from headstart.core.settings import threads
+from headstart.core.settings import count_threads
 from headstart.images.preprocessing import batches
 from headstart.networks.openvino_engine import BATCH
 from headstart.runtime.model import Model, load
@@ -37,7 +37,7 @@ def decoded(model: Model, root: Path) -> list:
     """All pictures as the first trunk takes them."""
     uris = sorted(p.relative_to(root).as_posix() for p in root.rglob("*.jpg"))
     spec = model.manifest.trunks[0].input
-    return list(batches(str(root), uris, np.arange(len(uris)), spec, batch=BATCH, threads=threads()))
+    return list(batches(str(root), uris, np.arange(len(uris)), spec, batch=BATCH, threads=count_threads()))
 
 
 def bare(model: Model, ready: list) -> np.ndarray:
@@ -77,12 +77,12 @@ def compare(run: Path, scratch: Path) -> None:
         engines.append(bare(model, ready))
         wholes.append(whole(run, root, scratch))
     engine, decoding, predict = (np.min(found, axis=0) for found in (engines, decodes, wholes))
-    print(f"{COUNT:,} pictures, {threads()} threads, the best of {ROUNDS} rounds in turns; pictures a second:")
+    print(f"{COUNT:,} pictures, {count_threads()} threads, the best of {ROUNDS} rounds in turns; pictures a second:")
     for name, (wall, cpu) in {"engine": engine, "decoding": decoding, "predict": predict}.items():
         print(f"  {name:<10}{COUNT / wall:>8,.0f} of wall time{COUNT / cpu:>8,.0f} of CPU time")
     ratio("predict / bare engine on decoded input, wall", engine[0] / predict[0], 0.9, at="least")
     ratio("predict / (decoding + bare engine), CPU", (engine[1] + decoding[1]) / predict[1], 0.9, at="least")
-    bound = max(engine[0], (engine[1] + decoding[1]) / min(threads(), len(os.sched_getaffinity(0))))
+    bound = max(engine[0], (engine[1] + decoding[1]) / min(count_threads(), len(os.sched_getaffinity(0))))
     ratio("predict / the bound of engine and decoding on these cores, wall", bound / predict[0], 0.9, at="least")
 
 
@@ -106,7 +106,7 @@ def main() -> None:
             data = pictures(Path(scratch) / "learnt", 300)
             choice = ["--backbones", "bundled:efficientnet_lite0", "--strategy", "probe", "--budget", "5m"]
             assert command(["fit", str(data), *choice, "--out", str(run)]) == 0
-        with blas_threads.single():  # as the command has it
+        with blas_threads.single_blas_thread():  # as the command has it
             compare(run, Path(scratch))
         if "--growth" in sys.argv:
             growth(run, Path(scratch))

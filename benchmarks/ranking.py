@@ -131,7 +131,7 @@ def main() -> None:
         if of.seed == SEEDS[0]:
             random[of.task.name] = {member.name: zoo.truth(member, of) for member in zoo.controls}
     tell_truth(zoo, cases, random)
-    with blas_threads.single():
+    with blas_threads.single_blas_thread():
         for case in cases:
             look(zoo, case)
     remember(zoo, cases)

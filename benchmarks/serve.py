@@ -26,8 +26,8 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.common import LITE0, headstart, measured, pictures, ratio
-from headstart.core.job import seconds
-from headstart.core.settings import threads
+from headstart.core.job import parse_duration_s
+from headstart.core.settings import count_threads
 
 CLIENTS = 16
 
@@ -274,8 +274,8 @@ def reloading(run: Path, folder: Path, scratch: Path) -> None:
         for turn in range(6):
             if ended.wait(2.5):
                 return
-            told = model_manifest.read(model)
-            model_manifest.write(dataclasses.replace(told, headstart=f"0.{turn}"), model)
+            told = model_manifest.read_manifest(model)
+            model_manifest.write_manifest(dataclasses.replace(told, headstart=f"0.{turn}"), model)
 
     changer = threading.Thread(target=change)
     changer.start()
@@ -326,11 +326,14 @@ def main() -> None:
         if args.run is None:
             measured(headstart("fit", str(folder), "--backbones", LITE0, "--quiet", "--out", str(run)))
         contents = [path.read_bytes() for path in sorted(folder.rglob("*.jpg"))]
-        print(f"{threads()} threads, {len(contents)} pictures of {np.mean([len(one) for one in contents]):,.0f} bytes")
+        print(
+            f"{count_threads()} threads, {len(contents)} pictures of {np.mean([len(one) for one in contents]):,.0f} "
+            "bytes"
+        )
         rate = throughput(run, folder, contents, args.seconds)
         overload(run, folder)
         reloading(run, folder, place)
-        soak(run, folder, seconds(args.soak, "--soak"), rate)
+        soak(run, folder, parse_duration_s(args.soak, "--soak"), rate)
 
 
 if __name__ == "__main__":

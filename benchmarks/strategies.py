@@ -21,7 +21,7 @@ from benchmarks.tuned_accuracy import textile
 from headstart.api.steps import FitSteps
 from headstart.core import blas_threads
 from headstart.core import recipe as recipes
-from headstart.core.console import duration
+from headstart.core.console import format_duration
 from headstart.finetuning import starting_points
 from headstart.finetuning.search import search_space
 from headstart.finetuning.search.training_setup import Workbench
@@ -88,7 +88,7 @@ def one(bench: Workbench, learn: np.ndarray, judge: np.ndarray, name: str, field
     work = bench.price.epoch_flops(job.recipe) / len(bench.rows) / 1e9
     told = (
         f"{job.network.trainable_params:,} weights, {work:.2f} GFLOP a picture and step, {pace:,.0f} pictures/s, "
-        f"{duration(time.monotonic() - started)}"
+        f"{format_duration(time.monotonic() - started)}"
     )
     _tell(name, bench, trainer.predict(job.network, job.source.held(judge)), judge, told)
 
@@ -112,7 +112,7 @@ def main() -> None:
     wanted = parser.parse_args().names or list(RECIPES)
     if set(wanted) - set(RECIPES):
         sys.exit(f"no recipe is named {', '.join(sorted(set(wanted) - set(RECIPES)))}")
-    with tempfile.TemporaryDirectory() as scratch, blas_threads.single():
+    with tempfile.TemporaryDirectory() as scratch, blas_threads.single_blas_thread():
         bench, learn, judge = workbench(Path(scratch))
         one(bench, learn, judge, "", {})
         for name in wanted:

@@ -83,7 +83,7 @@ def _accuracy(x: np.ndarray, y: np.ndarray, learns: np.ndarray, n_classes: int) 
     from headstart.heads import cross_validation
     from headstart.heads.prediction import probabilities
 
-    head, folds = registry.load("heads", "logistic"), np.random.default_rng(0).permutation(learns.sum()) % FOLDS
+    head, folds = registry.load_plugin("heads", "logistic"), np.random.default_rng(0).permutation(learns.sum()) % FOLDS
     best = cross_validation.tuned(head, x[learns], y[learns], folds, n_classes=n_classes)
     fit = head.path(x[learns], y[learns], n_classes=n_classes, params=[best.params], class_weight=None, seed=0)
     made = next(iter(fit))

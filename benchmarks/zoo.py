@@ -165,7 +165,7 @@ class Zoo:
             found = member.trunk.predict(task.x.astype(np.float32), batch_size=256, verbose=0)
             np.savez(draft / "pooled.npz", **dict(zip(zoo_nets.DEPTHS, found, strict=True)))
 
-        with np.load(self.store.make(KIND, key, write) / "pooled.npz") as kept:
+        with np.load(self.store.make_entry(KIND, key, write) / "pooled.npz") as kept:
             return dict(kept)
 
     def truth(self, member: Member, of: Drawn) -> float:
@@ -182,7 +182,7 @@ class Zoo:
         }  # fmt: skip
 
         def write(draft: Path) -> None:
-            self.console.line("tune", f"{member.name} -> {of.task.name}, seed {of.seed}, {len(learn)} pictures")
+            self.console.print_line("tune", f"{member.name} -> {of.task.name}, seed {of.seed}, {len(learn)} pictures")
             features, classes = self.features(member, of.task)["last"][of.rows[learn]], len(of.task.classes)
             start = start_of(logistic(features, of.y[learn], classes, of.seed))
             fresh = trainable_network.build(member.trunk, member.spec, recipe, start=start, n_classes=classes)
@@ -191,7 +191,7 @@ class Zoo:
             feed = Pictures(of.x[learn], of.y[learn], classes, recipe)
             np.save(draft / "logits.npy", compiled.trained(fresh.get(frozen=True), recipe, feed, held))
 
-        return np.load(self.store.make(KIND, key, write) / "logits.npy")
+        return np.load(self.store.make_entry(KIND, key, write) / "logits.npy")
 
     # ------------------------------------------------------------ making the networks
 
@@ -199,14 +199,16 @@ class Zoo:
         epochs = -(-STEPS // (len(task.y) // SOURCE_RECIPE.batch))
         recipe = dataclasses.replace(SOURCE_RECIPE, epochs=epochs, seed=list(zoo_nets.STYLES).index(style))
         key = {"format": _FORMAT, "style": style, "task": task.digest, "recipe": recipe}
-        folder = self.store.make(KIND, key, lambda draft: self._train_source(draft, style, task, recipe))
+        folder = self.store.make_entry(KIND, key, lambda draft: self._train_source(draft, style, task, recipe))
         accuracy = json.loads((folder / "facts.json").read_text())["accuracy"]
         return Member(style=style, learnt=task.name, accuracy=accuracy, folder=folder, classes=task.classes)
 
     def _train_source(self, draft: Path, style: str, task: Task, recipe: Recipe) -> None:
         from headstart.finetuning.network.plain_model import finish
 
-        self.console.line("source", f"{style} on {task.name}: {len(task.y):,} pictures, {len(task.classes)} classes")
+        self.console.print_line(
+            "source", f"{style} on {task.name}: {len(task.y):,} pictures, {len(task.classes)} classes"
+        )
         trunk = zoo_nets.build(style)
         spec = zoo_nets.spec(f"zoo:{style}", style, task.name, 0.0, trunk.count_params(), 1)
         made = trainable_network.build(trunk, spec, recipe, start=None, n_classes=len(task.classes))
@@ -228,5 +230,5 @@ class Zoo:
             fill_random(trunk, 0)
             np.savez(draft / "trunk.npz", **zoo_nets.taken(trunk))
 
-        folder = self.store.make(KIND, {"format": _FORMAT, "style": style, "random": 0}, write)
+        folder = self.store.make_entry(KIND, {"format": _FORMAT, "style": style, "random": 0}, write)
         return Member(style=style, learnt="nothing", accuracy=0.0, folder=folder)

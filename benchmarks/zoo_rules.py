@@ -80,7 +80,7 @@ def look(zoo: Zoo, case: Case) -> None:
         def write(draft: Path, member: Member = member) -> None:
             (draft / "seen.json").write_text(json.dumps(_seen(zoo, member, case.of)))
 
-        seen = json.loads((zoo.store.make(KIND, key, write) / "seen.json").read_text())
+        seen = json.loads((zoo.store.make_entry(KIND, key, write) / "seen.json").read_text())
         case.losses[member.name], case.balanced[member.name] = seen.pop("loss"), seen.pop("balanced")
         for name, merit in (seen | {FIGURE: member.accuracy}).items():
             case.scores[name][member.name] = merit
@@ -107,7 +107,7 @@ def _probed(features: Mapping[str, np.ndarray], of: Drawn) -> dict[str, cross_va
     """Each probe at the depth where its cross-validated loss is lowest."""
     found: dict[str, cross_validation.TunedSetting] = {}
     for probe in PROBES:
-        head = registry.load("heads", probe)
+        head = registry.load_plugin("heads", probe)
         made = [
             cross_validation.tuned(
                 head, features[depth], of.y, of.folds, n_classes=len(of.task.classes), metric=METRIC, seed=of.seed

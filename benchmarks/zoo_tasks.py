@@ -122,7 +122,7 @@ def _made(name: str, related: str, classes: tuple[str, ...], make: Maker, *, lea
             np.save(draft / f"{part}y.npy", np.repeat(np.arange(len(classes)), [len(each) for each in found]))
 
     key = {"task": name, "classes": classes, "learn": learn, "judge": judge, "format": _FORMAT}
-    folder = Store(cache_folder()).make("zoo", key, write)
+    folder = Store(cache_folder()).make_entry("zoo", key, write)
     arrays = {part: np.load(folder / f"{part}.npy") for part in ("x", "y", "test_x", "test_y")}
     return Task(name=name, related=related, classes=classes, **arrays)
 

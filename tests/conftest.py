@@ -36,7 +36,7 @@ def shared_store():
     from headstart.core.settings import cache_folder
     from headstart.core.storage.cache import Store
 
-    found, source = Store(cache_folder()), registry.load("backbones", "bundled")
+    found, source = Store(cache_folder()), registry.load_plugin("backbones", "bundled")
     for preset in source.presets():
         source.pull(preset, found, Console(quiet=True))
     return found
@@ -84,7 +84,7 @@ def context(tmp_path, shared_store):
 
     def make(data="unused", *, store=None, name="run", **settings):
         return Context(
-            job=job.make(data=str(data), **settings),
+            job=job.make_job(data=str(data), **settings),
             run=RunFolder(tmp_path / name),
             store=store or shared_store,
             console=Console(quiet=True),

@@ -83,7 +83,7 @@ def make_of(folder, name, store, *, depths=2, count=24, head="lda", doubt="neare
 def _saved(folder, parts, files, truth, head, doubt, changes, networks, store):
     place, entries = folder / "model", tuple(entry for entry, _ in parts)
     x = np.concatenate([features for _, features in parts], axis=1)
-    plugin = registry.load("heads", head)
+    plugin = registry.load_plugin("heads", head)
     params = plugin.grid(len(x), x.shape[1], 3)[-1:]
     fit = next(plugin.path(x, truth, n_classes=3, params=params, class_weight=None, seed=0))
     p = tempered(prediction.probabilities(fit.kind, fit.arrays, x), TEMPERATURE)
@@ -99,7 +99,7 @@ def _saved(folder, parts, files, truth, head, doubt, changes, networks, store):
         calibration=model_manifest.Calibration(temperature=TEMPERATURE),
         doubt=_doubt(place, doubt, x, p, truth) if doubt else None,
     )
-    model_manifest.write(dataclasses.replace(content, **changes), place)
+    model_manifest.write_manifest(dataclasses.replace(content, **changes), place)
     console = Console(quiet=True)
     source = Source(model=model.load(place), run=folder, networks=networks, store=store, console=console, draft=folder)
     learnt = tuple(files[: len(files) // 2])
@@ -279,10 +279,10 @@ def write_run(folder, **settings):
         probabilities=nothing,
         probe_probabilities=nothing,
     )
-    values.save(data, folder / "read")
-    values.save(splits, folder / "splits")
-    values.save(_adapted(source, tuning), folder / "adapt")
-    values.save(_evaluation(half), folder / "evaluate")
+    values.save_value(data, folder / "read")
+    values.save_value(splits, folder / "splits")
+    values.save_value(_adapted(source, tuning), folder / "adapt")
+    values.save_value(_evaluation(half), folder / "evaluate")
     return folder, shown
 
 

@@ -146,13 +146,13 @@ def write(path, data, answers, *, clusters=None, sure=0.8, timings=None, **setti
     """A run folder whose last pictures were answered by `answers`; returns its path."""
     drawn = splits(len(data.uris), len(answers), clusters)
     write_json(path / "format.json", {"format": 1})
-    job.write(job.make(data="/somewhere/private/blocks", **settings), path / "job.toml")
-    serialization.save(data, path / "read")
-    serialization.save(Audit(phase="files", outcomes=(), clusters=drawn.clusters), path / "audit", "files")
-    serialization.save(drawn, path / "splits")
-    serialization.save(adapted(data, drawn), path / "adapt")
-    serialization.save(evaluation(data, drawn, answers, sure), path / "evaluate")
-    serialization.save(
+    job.write_job(job.make_job(data="/somewhere/private/blocks", **settings), path / "job.toml")
+    serialization.save_value(data, path / "read")
+    serialization.save_value(Audit(phase="files", outcomes=(), clusters=drawn.clusters), path / "audit", "files")
+    serialization.save_value(drawn, path / "splits")
+    serialization.save_value(adapted(data, drawn), path / "adapt")
+    serialization.save_value(evaluation(data, drawn, answers, sure), path / "evaluate")
+    serialization.save_value(
         Exported(format="openvino", path="model", bytes=1_500_000, precision="f32", parity_max_abs=0.0), path / "export"
     )
     write_tiny_model(path / "model", class_names=tuple(data.class_names))

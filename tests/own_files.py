@@ -13,4 +13,6 @@ def own(store, name="mine", content="c" * 64):
     what = {"licence": "MIT", "licence_note": "", "pretrained_on": "not known", "family": "onnx"}
     found = ImportedBackbone(name=name, kind="onnx", content=content, input=InputSpec(size_px=32), **how, **what)
     description.describe(description.SOURCE, found, store)
-    return store.make("added", description.address(content), lambda draft: (draft / "model.xml").write_bytes(b"<net>"))
+    return store.make_entry(
+        "added", description.address(content), lambda draft: (draft / "model.xml").write_bytes(b"<net>")
+    )

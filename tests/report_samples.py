@@ -3,7 +3,7 @@
 import numpy as np
 
 from headstart.core import provenance
-from headstart.core.job import make
+from headstart.core.job import make_job
 from headstart.core.types import (
     Audit,
     Calibrated,
@@ -369,7 +369,7 @@ def findings(data, *, test=400, val=0, timed=True, **changes):
     )
     judged = evaluation(data, drawn, done, rng)
     given = {
-        "job": make(data="/somewhere/private/textile"),
+        "job": make_job(data="/somewhere/private/textile"),
         "run_name": "2026-11-24-textile",
         "dataset": data,
         "audits": audits(data),
@@ -383,8 +383,8 @@ def findings(data, *, test=400, val=0, timed=True, **changes):
         "decisions": ({"name": "rank/chosen", "value": "bundled:efficientnet_lite2@stage5", "why": "the best mean"},),
         "timings": {"read": 0.46, "embed bundled:efficientnet_lite0 2000": 19.7, "rank": 14.2, "evaluate": 1.1},
         "provenance": {
-            "Versions": provenance.versions(),
-            "Machine": provenance.machine(),
+            "Versions": provenance.list_versions(),
+            "Machine": provenance.describe_machine(),
             "Digests": {
                 "data set (SHA-256)": data.digest,
                 "bundled:efficientnet_lite2@stage5, 2,000 pictures": "a1" * 32,

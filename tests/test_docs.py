@@ -21,13 +21,13 @@ def headings(page: Path) -> str:
     return "\n".join(line for line in page.read_text().splitlines() if line.startswith("#"))
 
 
-@pytest.mark.parametrize("command", registry.names("commands"))
+@pytest.mark.parametrize("command", registry.list_plugins("commands"))
 def test_every_command_has_a_page(command):
     assert (DOCS / f"{command}.md").is_file()
     assert f"headstart {command}" in (DOCS / f"{command}.md").read_text()
 
 
-@pytest.mark.parametrize("option", [o.name for o in job.options()])
+@pytest.mark.parametrize("option", [o.name for o in job.list_options()])
 def test_every_setting_is_on_the_page_of_fit(option):
     assert f"`--{option.replace('_', '-')}`" in (DOCS / "fit.md").read_text()
 
@@ -39,14 +39,14 @@ def test_every_variable_is_documented(setting):
 
 @pytest.mark.parametrize(
     ("kind", "name", "page"),
-    [(kind, name, page) for kind, page in CHECKS.items() for name in registry.names(kind)],
+    [(kind, name, page) for kind, page in CHECKS.items() for name in registry.list_plugins(kind)],
 )
 def test_every_check_has_a_heading(kind, name, page):
-    check = registry.load(kind, name)
+    check = registry.load_plugin(kind, name)
     assert re.search(rf"^#+ .*{check.code}\b", headings(DOCS / page), re.M)
 
 
-@pytest.mark.parametrize("name", registry.names("heads"))
+@pytest.mark.parametrize("name", registry.list_plugins("heads"))
 def test_every_head_is_on_the_page_of_adapt(name):
     assert f"`{name}`" in (DOCS / "adapt.md").read_text()
 
@@ -97,7 +97,7 @@ def test_python_examples_compile(page):
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
 def test_commands_in_examples_exist(page):
-    known = set(registry.names("commands")) | {"--help", "--version"}
+    known = set(registry.list_plugins("commands")) | {"--help", "--version"}
     for block in re.findall(r"```(?:sh|bash|console)\n(.*?)```", page.read_text(), re.S):
         for word in re.findall(r"^\$? ?headstart (\S+)", block, re.M):
             assert word in known, word
@@ -106,7 +106,7 @@ def test_commands_in_examples_exist(page):
 def options(command):
     """Options that a command takes, sub-commands' included."""
     parser = Parser(prog=command, description="")
-    registry.load("commands", command).configure(parser)
+    registry.load_plugin("commands", command).configure(parser)
     waiting, found = [parser], set()
     while waiting:
         for action in waiting.pop()._actions:
@@ -120,7 +120,7 @@ def test_options_in_examples_exist(page):
     for block in re.findall(r"```(?:sh|bash|console)\n(.*?)```", page.read_text(), re.S):
         for line in block.replace("\\\n", " ").splitlines():
             found = re.match(r"\$? ?(?:\S+=\S+ )*(?:\S*/)?headstart ([a-z]+) ([^|>#;&]*)", line)
-            if found and found[1] in registry.names("commands"):
+            if found and found[1] in registry.list_plugins("commands"):
                 given = set(re.findall(r"(?<!\S)--[a-z][a-z0-9-]*", found[2]))
                 assert given <= options(found[1]), line
 
@@ -134,7 +134,9 @@ def test_public_names_can_be_loaded():
 
 
 def test_the_readme_counts_the_networks_that_there_are():
-    count = {source: len(registry.load("backbones", source).presets()) for source in ("bundled", "keras_applications")}
-    of_hub = len(registry.load("backbones", "keras_hub").indexed())
+    count = {
+        source: len(registry.load_plugin("backbones", source).presets()) for source in ("bundled", "keras_applications")
+    }
+    of_hub = len(registry.load_plugin("backbones", "keras_hub").indexed())
     told = f"{count['bundled']} bundled, {count['keras_applications']} of Keras and {of_hub} of KerasHub by name"
     assert told in (ROOT / "README.md").read_text()

@@ -107,9 +107,9 @@ def test_the_example_is_a_picture_of_nobodys(folder, saved):
 
 
 def test_mlflow_has_an_effect_with_a_probe_and_tensorboard_has_none():
-    unused_settings.require_effect(job.make(data="x", track="mlflow"))
+    unused_settings.require_effect(job.make_job(data="x", track="mlflow"))
     with pytest.raises(UsageError, match="track has no effect with strategy `probe`"):
-        unused_settings.require_effect(job.make(data="x", track="tensorboard"))
+        unused_settings.require_effect(job.make_job(data="x", track="tensorboard"))
 
 
 @pytest.mark.medium

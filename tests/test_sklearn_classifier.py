@@ -118,16 +118,16 @@ def test_paths_and_arrays_are_the_same_pictures_up_to_decoding(shots):
 def test_vectors_of_files_are_those_of_a_fit(shots, store, monkeypatch):
     """What `headstart embed` keeps of a file is found, not made again."""
     from headstart.core.settings import cache_folder
-    from headstart.core.storage.row_cache import RowStore, keys_of
+    from headstart.core.storage.row_cache import RowStore, parse_keys
 
     describer = image_features.ImageFeatures("bundled:efficientnet_lite0", None, image_features.Console(quiet=True))
     files = image_features.Files(shots[0][:4])
     found = describer.vectors(files)
     rows = RowStore(describer._folder(), describer._columns())
     assert describer._folder().is_relative_to(cache_folder())
-    at = rows.find(keys_of(files.digests))
+    at = rows.find_rows(parse_keys(files.digests))
     assert at.min() >= 0
-    np.testing.assert_array_equal(rows.column("last")[at], found["last"])
+    np.testing.assert_array_equal(rows.map_column("last")[at], found["last"])
     again = image_features.ImageFeatures("bundled:efficientnet_lite0", None, image_features.Console(quiet=True))
     monkeypatch.setattr(again, "_ready", lambda *_: pytest.fail("the trunk was asked"))
     np.testing.assert_array_equal(again.vectors(files)["stage4"], found["stage4"])

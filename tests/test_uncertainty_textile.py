@@ -30,7 +30,7 @@ def seen(textile, shared_store, tmp_path_factory):
         for picture in sorted(place.glob("*.jpg"))[:EACH]:
             shutil.copy(picture, root / place.name)
     folder = RunFolder(tmp_path_factory.mktemp("run"))
-    ctx = Context(job=job.make(data=str(root)), run=folder, store=shared_store, console=Console(quiet=True))
+    ctx = Context(job=job.make_job(data=str(root)), run=folder, store=shared_store, console=Console(quiet=True))
     data, others = read(root, ctx=ctx), ood_images.pictures(shared_store)
     own = embed(data, LITE0, np.arange(len(data.uris)), ctx=ctx)
     far = embed(others, LITE0, np.arange(len(others.uris)), ctx=ctx, below="doubt")
@@ -44,7 +44,7 @@ def answered(seen):
     x, y, _ = seen
     order = np.random.default_rng(0).permutation(len(y))
     learnt, held = order[:150], order[150:]
-    head = registry.load("heads", "lda")
+    head = registry.load_plugin("heads", "lda")
     params = list(head.grid(150, x.shape[1], 3))[-1:]
     fitted = next(iter(head.path(x[learnt], y[learnt], n_classes=3, params=params, class_weight=None, seed=0)))
     return probabilities(fitted.kind, fitted.arrays, x[held]), y[held]

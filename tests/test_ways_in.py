@@ -408,4 +408,4 @@ def test_an_array_of_a_run_is_a_pickle(tmp_path, canary):
     content = {field: {"npy": "evil.npy"} for field in Splits.__dataclass_fields__}
     (folder / "value.json").write_text(json.dumps(content))
     with pytest.raises(ValueError, match="Python objects"):
-        values.load(Splits, folder)
+        values.load_value(Splits, folder)

@@ -9,7 +9,7 @@ import pytest
 
 from harmless import executable
 from headstart.core import job as jobs
-from headstart.core.run.opening import free_folder
+from headstart.core.run.opening import find_free_folder
 from portable import absolute_paths, bad_name, unportable
 
 
@@ -39,7 +39,7 @@ def test_names_that_differ_by_case_alone_links_and_paths_of_this_machine(tmp_pat
 @pytest.mark.parametrize("name", ["a:b", "con.", "half open ", "x?*y", "..."])
 def test_a_run_is_named_after_any_data_in_a_way_that_every_system_takes(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    found = free_folder(name, jobs.make(data="unused"))
+    found = find_free_folder(name, jobs.make_job(data="unused"))
     assert found.parent.name == "runs" and not bad_name(found.name)
 
 

@@ -168,7 +168,9 @@ def outcomes(made, names):
         majority=0.5,
         probe=scores(0.43, len(names)),
     )
-    return tuple(registry.load("model_checks", name)(given).outcome for name in registry.names("model_checks"))
+    return tuple(
+        registry.load_plugin("model_checks", name)(given).outcome for name in registry.list_plugins("model_checks")
+    )
 
 
 def findings(data, *, test=400, **changes):

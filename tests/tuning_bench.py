@@ -35,7 +35,7 @@ def surroundings(data, run, store, **settings):
     """A context of a job with an explicit recipe."""
     settings = {"backbones": LITE0, "strategy": "finetune", "recipe": "epochs=2", "folds": 2, **settings}
     return Context(
-        job=jobs.make(data=str(data), **settings), run=RunFolder(run), store=store, console=Console(quiet=True)
+        job=jobs.make_job(data=str(data), **settings), run=RunFolder(run), store=store, console=Console(quiet=True)
     )
 
 

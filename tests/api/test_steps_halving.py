@@ -77,7 +77,7 @@ def test_every_round_looks_at_more_pictures_of_fewer_backbones(data, context):
     assert all(row.status == "screened_out" and row.paired.n == row.rows_seen for row in rows.values())
     assert {row.rows_seen for row in rows.values()} <= {96, 256, 1024}
     assert len(story.embeddings) == len(survivors)
-    names = [entry["name"] for entry in story.ctx.run.decisions()]
+    names = [entry["name"] for entry in story.ctx.run.read_decisions()]
     assert names[0] == "prior" and names[1:] == [f"rank/survivors/{n}" for n in (96, 256, 1024)]
 
 
@@ -89,12 +89,12 @@ def test_a_run_killed_in_any_round_ends_as_an_unbroken_one(data, context):
         first = Told(context(name=f"killed{cut}", budget="1h"), data, killed=cut)
         with pytest.raises(SystemExit):
             told(first)
-        decided = first.ctx.run.decisions()
+        decided = first.ctx.run.read_decisions()
         again = Told(context(name=f"killed{cut}", budget="1h"), data)
         assert told(again) == found
         assert again.passes == whole.passes
-        assert decided == whole.ctx.run.decisions()[: len(decided)]
-        assert again.ctx.run.decisions() == whole.ctx.run.decisions()
+        assert decided == whole.ctx.run.read_decisions()[: len(decided)]
+        assert again.ctx.run.read_decisions() == whole.ctx.run.read_decisions()
     slow = Told(context(budget="1h"), data, pace=1e9)
     assert told(slow) == found, "by its pace nothing but the best would go on now"
 

@@ -172,8 +172,8 @@ def test_what_is_known_is_told_without_a_framework():
     code = (
         "import sys\n"
         "from headstart.core import registry\n"
-        "for name in registry.names('backbones'):\n"
-        "    source = registry.load('backbones', name)\n"
+        "for name in registry.list_plugins('backbones'):\n"
+        "    source = registry.load_plugin('backbones', name)\n"
         "    for preset in source.presets():\n"
         "        source.spec(preset)\n"
         "print([m for m in ('keras', 'tensorflow', 'openvino', 'h5py', 'torch') if m in sys.modules])"

@@ -226,7 +226,7 @@ def test_texts_of_a_preset_of_pictures_and_texts(cache, folders):
 def test_what_its_licence_does_not_tell_is_not_permissive():
     from headstart.core import job
 
-    wanted = job.make(data="x", license="permissive")
+    wanted = job.make_job(data="x", license="permissive")
     found = description.ImportedBackbone(**_facts()).spec("keras_hub")
     assert "is not permissive" in limits.broken((found,), wanted, {})
 

@@ -267,7 +267,7 @@ def test_a_name_is_one_file_and_a_missing_copy_is_said(files, own):
     made = registration.add(ImportRequest(file=files / "small.onnx", name="net"), own, QUIET)
     with pytest.raises(UsageError, match="`saved_file:net` is another file already"):
         registration.add(ImportRequest(file=files / "small.keras", name="net"), own, QUIET)
-    shutil.rmtree(own.path("added", description.address(made.content)))
+    shutil.rmtree(own.entry_path("added", description.address(made.content)))
     assert not PLUGIN.available("net", own)
     with pytest.raises(SetupError, match="no longer in the cache"):
         PLUGIN.pull("net", own, QUIET)

@@ -250,8 +250,10 @@ def test_a_pack_that_is_true_to_itself_and_holds_other_weights_is_refused(store,
 
 
 def test_a_file_too_many_is_refused(store, tmp_path):
-    folder = store.path("weights", loading.find(MOBILENET).source._key("mobilenet"))
-    store.make("weights", folder.name, lambda draft: [(draft / name).write_bytes(HDF5) for name in (FILE, "b.h5")])
+    folder = store.entry_path("weights", loading.find(MOBILENET).source._key("mobilenet"))
+    store.make_entry(
+        "weights", folder.name, lambda draft: [(draft / name).write_bytes(HDF5) for name in (FILE, "b.h5")]
+    )
     with pytest.raises(DataError, match="they are `mobilenet"):
         bundle.make([MOBILENET], tmp_path / "x.tar", store, QUIET)
 
@@ -360,7 +362,7 @@ def test_a_pickle_is_not_bundled_either(store, tmp_path, monkeypatch):
         bundle.make(["keras_applications:mobilenet"], tmp_path / "pack.tar", store, QUIET)
     assert not [one for one in store.root.rglob("*") if one.is_file()]
     place = loading.find(MOBILENET).source.weights_folder("mobilenet", store).name  # however it may have come there
-    store.make("weights", place, lambda draft: (draft / FILE).write_bytes(pickle.dumps(Evil(), 5)))
+    store.make_entry("weights", place, lambda draft: (draft / FILE).write_bytes(pickle.dumps(Evil(), 5)))
     with pytest.raises(DataError, match="is a pickle"):
         bundle.make([MOBILENET], tmp_path / "pack.tar", store, QUIET)
     assert not (tmp_path / "pack.tar").exists()

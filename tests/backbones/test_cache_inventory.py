@@ -12,7 +12,7 @@ from headstart.backbones.inventory import cache_inventory
 from headstart.core.console import Console
 from headstart.core.storage.cache import Store
 from headstart.core.storage.files import read_json, write_json
-from headstart.core.storage.hashing import plain
+from headstart.core.storage.hashing import to_plain
 from own_files import own
 
 LITE0 = "bundled:efficientnet_lite0"
@@ -25,7 +25,7 @@ def filled(store):
     found = loading.find(LITE0)
     put(store, "weights", found.source.weights_folder(found.preset, store).name, {"w.safetensors": b"12345"})
     put(store, "weights", {"wheel": "old"}, {"w.safetensors": b"1234567"})
-    key = plain(loading.key(found))
+    key = to_plain(loading.key(found))
     put_trunk(store, key)
     put_trunk(store, key | {"revision": "1-old"})
     put_trunk(store, key | {"backbone": "bundled:forgotten"})
@@ -39,7 +39,7 @@ def put(store, kind, key, files):
         for name, content in files.items():
             (folder / name).write_bytes(content)
 
-    return store.make(kind, key, write)
+    return store.make_entry(kind, key, write)
 
 
 def put_trunk(store, key):
@@ -47,7 +47,7 @@ def put_trunk(store, key):
         (folder / "trunk.bin").write_bytes(b"123")
         write_json(folder / "key.json", key)
 
-    return store.make("trunks", key, write)
+    return store.make_entry("trunks", key, write)
 
 
 def age(store, days, kind="*"):
@@ -111,7 +111,9 @@ def test_age_counts_from_the_last_use(filled):
     assert cache_inventory.prunable(filled) == []
     assert len(cache_inventory.prunable(filled, 50 * DAY_S)) == 0
     assert {why for _, why in cache_inventory.prunable(filled, 30 * DAY_S)} == {"not used for 40 days"}
-    put_trunk(filled, plain(loading.key(loading.find(LITE0))))  # asked for again: it is used, and its weights with it
+    put_trunk(
+        filled, to_plain(loading.key(loading.find(LITE0)))
+    )  # asked for again: it is used, and its weights with it
     [(entry, _)] = cache_inventory.prunable(filled, 30 * DAY_S)
     assert (entry.kind, read_json(entry.path / "key.json")["engine"]) == ("trunks", "openvino 2020.1")
 
@@ -166,12 +168,12 @@ def test_real_weights_and_trunks_are_named(shared_store):
     [entry] = [one for one in cache_inventory.entries(shared_store) if (one.kind, one.name) == ("weights", LITE0)]
     assert entry.bytes > 18e6
     assert cache_inventory.damage(entry.path) == []
-    assert Store(shared_store.root).find("weights", entry.path.name) == entry.path
+    assert Store(shared_store.root).find_entry("weights", entry.path.name) == entry.path
 
 
 def test_a_trunk_of_a_source_that_is_not_here_is_left_alone(store):
-    put_trunk(store, plain(loading.key(loading.find(LITE0))) | {"backbone": "elsewhere:x"})
-    put_trunk(store, plain(loading.key(loading.find(LITE0))) | {"backbone": "tuned-1234"})
+    put_trunk(store, to_plain(loading.key(loading.find(LITE0))) | {"backbone": "elsewhere:x"})
+    put_trunk(store, to_plain(loading.key(loading.find(LITE0))) | {"backbone": "tuned-1234"})
     assert [(one.name, one.gone) for one in cache_inventory.entries(store)] == [("elsewhere:x", ""), ("tuned-1234", "")]
     age(store, 40)
     assert cache_inventory.prunable(store) == []
@@ -262,7 +264,7 @@ def test_a_compiled_trunk_says_whose_it_is(store, shared_store, textile):
     made = loading.folder(found, shared_store, Console(quiet=True), pictures)
     shutil.copytree(made, store.root / "trunks" / made.name)
     folder = loading.folder(found, store, Console(quiet=True), pictures)
-    assert read_json(folder / "key.json") == plain(loading.key(found))
+    assert read_json(folder / "key.json") == to_plain(loading.key(found))
     [of_weights, of_trunk] = cache_inventory.entries(store)
     assert [(one.name, one.note, one.gone) for one in (of_weights, of_trunk)] == [(LITE0, "", ""), (LITE0, "f32", "")]
     assert cache_inventory.damage(of_trunk.path) == []

@@ -7,7 +7,7 @@ import pytest
 from headstart.backbones import latency, loading
 from headstart.backbones.inventory import catalogue
 from headstart.core.errors import UsageError
-from headstart.core.settings import threads
+from headstart.core.settings import count_threads
 from headstart.core.storage.files import write_json
 
 LITE0 = "bundled:efficientnet_lite0"
@@ -83,7 +83,7 @@ def test_a_word_is_searched_for(entries):
 def test_a_filter_that_cannot_be_read_is_told(entries, text, word):
     with pytest.raises(UsageError) as caught:
         catalogue.pick(entries, [text])
-    assert word in caught.value.text()
+    assert word in caught.value.format_text()
 
 
 @pytest.mark.parametrize("by", catalogue.SORTS)
@@ -110,8 +110,8 @@ def test_search_wants_every_word(entries):
 
 def test_what_was_measured_is_told_and_comes_first(store):
     for name, speed in ((LITE0, 57.0), ("bundled:efficientnet_lite2", 36.0)):
-        key = latency.key(loading.find(name).spec, threads=threads(), engine=loading.engine_name())
-        store.make(latency.KIND, key, partial(written, speed))
+        key = latency.key(loading.find(name).spec, threads=count_threads(), engine=loading.engine_name())
+        store.make_entry(latency.KIND, key, partial(written, speed))
     entries = catalogue.order(catalogue.every(store), "speed")
     assert [entry["images_per_s"] for entry in entries[:3]] == [57.0, 36.0, None]
     assert picked(entries, "speed>=40") == {LITE0}

@@ -188,7 +188,7 @@ def test_a_mirror_whose_address_is_none_is_told(bring, address):
     with pytest.raises(SetupError, match="cannot be had") as caught:
         bring(address)
     assert "HEADSTART_WEIGHTS_MIRROR" in caught.value.hint
-    assert "ss:wo" not in caught.value.text()
+    assert "ss:wo" not in caught.value.format_text()
 
 
 def test_a_server_that_speaks_no_http_is_told(bring):
@@ -221,7 +221,7 @@ def test_a_bucket_is_named_without_its_password(bring):
     with pytest.raises(SetupError) as caught:
         bring("s3://user:p@ss@bucket/models")
     assert "s3://bucket/models/weights.h5" in caught.value.hint
-    assert "ss@" not in caught.value.text()
+    assert "ss@" not in caught.value.format_text()
 
 
 def test_wrong_bytes_are_refused_and_thrown_away(bring, store, tmp_path):
@@ -366,8 +366,8 @@ def test_a_terminal_sees_bytes_and_rate():
             return True
 
     out = Terminal()
-    with serving() as (address, _), Console(err=out).progress("fetch", 94_800_000, "bytes") as progress:
-        progress.add(2_000_000, cached=True)
+    with serving() as (address, _), Console(err=out).show_progress("fetch", 94_800_000, "bytes") as progress:
+        progress.count_done(2_000_000, cached=True)
         assert address
     assert "2.0 MB of 94.8 MB, 0 B/s" in out.getvalue()
 
@@ -383,7 +383,7 @@ def test_two_at_once_take_turns(store, mirror, tmp_path):
                 def write(folder):
                     weights.bring(official(MD5), folder / "weights.h5", store, QUIET)
 
-                made.append(Store(store.root).make("weights", "a" * 64, write))
+                made.append(Store(store.root).make_entry("weights", "a" * 64, write))
 
         threads = [threading.Thread(target=pull) for _ in range(3)]
         for thread in threads:

@@ -33,7 +33,7 @@ def run_naming(tmp_path, context):
     def make(file):
         network = dataclasses.replace(samples.network(), file=file)
         tuning = dataclasses.replace(adapted.tuning, network=network)
-        serialization.save(dataclasses.replace(adapted, tuning=tuning), tmp_path / "run" / "adapt")
+        serialization.save_value(dataclasses.replace(adapted, tuning=tuning), tmp_path / "run" / "adapt")
         write_json(tmp_path / "run" / "format.json", {"format": 1})
         return tmp_path / "run"
 
@@ -45,7 +45,7 @@ def test_a_run_that_names_a_file_elsewhere_is_refused(run_naming, tmp_path):
     (tmp_path / "secret.keras").write_text("x")
     for file in (str(tmp_path / "secret.keras"), "../secret.keras", "adapt/../../secret.keras", "adapt\\model.keras"):
         run = run_naming(file)
-        network = serialization.stored(FitResult, run / "adapt").tuning.network
+        network = serialization.find_value(FitResult, run / "adapt").tuning.network
         for way in (
             lambda run=run: run_backbone.open_run(run, store),
             lambda run=run: headstart.load(run).keras_model(),

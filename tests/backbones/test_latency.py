@@ -10,7 +10,7 @@ import pytest
 
 from headstart.backbones import latency, loading
 from headstart.core.console import Console
-from headstart.core.settings import threads
+from headstart.core.settings import count_threads
 from headstart.core.storage.cache import Store
 from headstart.networks import hardware
 
@@ -68,7 +68,7 @@ def test_it_is_measured_once_and_found_again(spec, store):
 
 
 def test_it_is_measured_again_when_asked_for(spec, store):
-    named = {"threads": threads(), "engine": loading.engine_name()}
+    named = {"threads": count_threads(), "engine": loading.engine_name()}
     slow = latency.keep(spec, store, (Slow(0.05), lambda: Slow(0.05), PICTURES), **named)
     fast = latency.renew(spec, store, (Slow(0.001), lambda: Slow(0.001), PICTURES), **named)
     assert fast["images_per_s"] > 2 * slow["images_per_s"] and latency.kept(spec, store) == fast

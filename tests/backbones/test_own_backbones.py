@@ -58,7 +58,7 @@ def test_a_run_refuses_a_file_that_changed_since_it_began(own, context, data, tm
 
     first = again()
     assert first == again() == ("saved_file:mine", "bundled:efficientnet_lite0")
-    assert list(RunFolder(ctx.run.path).decided("own_backbones")) == ["saved_file:mine"]
+    assert list(RunFolder(ctx.run.path).find_decision("own_backbones")) == ["saved_file:mine"]
     registration.add(ImportRequest(file=tmp_path / "mine.onnx", scale=2.0), own, Console(quiet=True))
     with pytest.raises(DataError, match="`saved_file:mine` is another network than when the run"):
         again()
@@ -69,4 +69,4 @@ def test_a_run_refuses_a_file_that_changed_since_it_began(own, context, data, tm
 def test_of_others_nothing_is_written_down(own, context, data):
     ctx = context(store=own, backbones=("bundled:efficientnet_lite0",))
     candidates.choose_candidates(data, ctx=ctx, seen=24)
-    assert ctx.run.decided("own_backbones") is None
+    assert ctx.run.find_decision("own_backbones") is None

@@ -118,7 +118,7 @@ def test_a_hostile_or_broken_index_is_refused_and_the_old_one_stays(store, conte
     before = take(store, TWO)
     with pytest.raises(DataError) as caught:
         remote_index.take(content, store, origin="somewhere")
-    assert caught.value.text().isprintable() or "\x1b" not in caught.value.text()
+    assert caught.value.format_text().isprintable() or "\x1b" not in caught.value.format_text()
     assert set(remote_index.known(store)) == {TWO.name} and before.path.is_file()
     assert sorted(path.name for path in before.path.parent.iterdir()) == sorted([before.path.name, "current.json"])
 

@@ -16,7 +16,7 @@ from headstart.cli.main import main
 from headstart.cli.parser import Parser
 from headstart.core.storage.cache import Store
 from headstart.core.storage.files import write_json
-from headstart.core.storage.hashing import plain
+from headstart.core.storage.hashing import to_plain
 from own_files import own
 
 LITE0 = "bundled:efficientnet_lite0"
@@ -44,7 +44,7 @@ def told(capsys, *words, code=0):
 
 
 def put(store, key, kind="weights"):
-    return store.make(kind, key, lambda folder: (folder / "w.safetensors").write_bytes(b"12345") and None)
+    return store.make_entry(kind, key, lambda folder: (folder / "w.safetensors").write_bytes(b"12345") and None)
 
 
 def test_list_filters_and_sorts(cache, capsys):
@@ -137,8 +137,8 @@ def test_verify_ends_with_one_when_something_is_damaged(cache, capsys):
 
 def test_verify_asks_for_no_weights_of_a_random_twin(cache, capsys):
     twin = loading.find(f"random:{LITE0}")
-    made = plain(loading.key(twin))
-    cache.make("trunks", made, lambda folder: write_json(folder / "key.json", made))
+    made = to_plain(loading.key(twin))
+    cache.make_entry("trunks", made, lambda folder: write_json(folder / "key.json", made))
     put(cache, twin.source.weights_folder(twin.preset, cache).name)
     report = said(capsys, "verify", twin.name)
     assert [(one["kind"], one["name"], one["problems"]) for one in report["checked"]] == [("trunks", twin.name, [])]

@@ -163,8 +163,8 @@ def test_audit_prints_every_check(pictures, tmp_path, capsys):
     assert main(["audit", data, "--backbones", LITE0, "--out", str(tmp_path / "run"), "--quiet"]) == 0
     text = capsys.readouterr().out
     assert text.startswith("24 pictures")
-    for name in registry.names("data_checks"):
-        assert registry.load("data_checks", name).code in text
+    for name in registry.list_plugins("data_checks"):
+        assert registry.load_plugin("data_checks", name).code in text
 
 
 def test_a_bug_in_a_stage_is_told_as_one(pictures, tmp_path, monkeypatch, capsys):

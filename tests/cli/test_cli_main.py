@@ -23,7 +23,7 @@ COMMANDS = (
 
 
 def test_every_command_is_found():
-    assert set(registry.names("commands")) == set(COMMANDS)
+    assert set(registry.list_plugins("commands")) == set(COMMANDS)
 
 
 def test_the_overview_has_every_command_and_its_summary(capsys):
@@ -31,7 +31,7 @@ def test_the_overview_has_every_command_and_its_summary(capsys):
     said = capsys.readouterr().out
     for name in COMMANDS:
         assert f"  {name} " in said
-        assert registry.summary("commands", name) in said
+        assert registry.read_summary("commands", name) in said
     assert main([]) == 0
     assert capsys.readouterr().out == said
 
@@ -42,7 +42,7 @@ def test_every_command_explains_itself(name, capsys):
     said = capsys.readouterr().out
     assert said.startswith(f"usage: headstart {name}")
     assert "--json" in said or name == "serve"  # which has no result, only a log
-    assert registry.summary("commands", name).rstrip(".") in said
+    assert registry.read_summary("commands", name).rstrip(".") in said
 
 
 def test_the_version(capsys):
@@ -118,13 +118,13 @@ def test_options_of_fit_are_the_fields_of_a_job():
     ]
     data, settings = options.request(parser.parse(words))
     assert data == "DATA"
-    assert settings.keys() == {option.name for option in job.options()}
+    assert settings.keys() == {option.name for option in job.list_options()}
     assert settings["backbones"] == ("a", "b")
     assert settings["recipe"] == ("blocks=2", "rate=1e-3")
     assert settings["profile"] is True and settings["from_names"] is True
     assert settings["seed"] == 3
     assert settings["test_size"] == 0.0
-    assert job.make(data=data, **settings).budget_s == 90
+    assert job.make_job(data=data, **settings).budget_s == 90
 
 
 def test_what_is_not_given_is_left_to_the_job():
@@ -134,12 +134,12 @@ def test_what_is_not_given_is_left_to_the_job():
 
 
 def test_a_job_file_is_read_and_options_win_over_it(tmp_path):
-    job.write(job.make(data="pictures", seed=5, folds=4, backbones=("a",)), tmp_path / "job.toml")
+    job.write_job(job.make_job(data="pictures", seed=5, folds=4, backbones=("a",)), tmp_path / "job.toml")
     parser = Parser(prog="headstart fit", description=None)
     fit_module.PLUGIN.configure(parser)
     data, settings = options.request(parser.parse([str(tmp_path / "job.toml"), "--seed", "6"]))
     assert data == "pictures"
-    assert job.make(data=data, **settings) == job.make(data="pictures", seed=6, folds=4, backbones=("a",))
+    assert job.make_job(data=data, **settings) == job.make_job(data="pictures", seed=6, folds=4, backbones=("a",))
 
 
 def test_a_job_file_with_an_unknown_key_names_the_nearest(tmp_path, capsys):
@@ -170,9 +170,9 @@ def failing(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
 
     def make(err):
-        names, load = registry.names, registry.load
-        monkeypatch.setattr(registry, "names", lambda kind: (*names(kind), "failing"))
-        monkeypatch.setattr(registry, "load", lambda kind, n: Failing(err) if n == "failing" else load(kind, n))
+        names, load = registry.list_plugins, registry.load_plugin
+        monkeypatch.setattr(registry, "list_plugins", lambda kind: (*names(kind), "failing"))
+        monkeypatch.setattr(registry, "load_plugin", lambda kind, n: Failing(err) if n == "failing" else load(kind, n))
 
     return make
 

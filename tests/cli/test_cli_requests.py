@@ -13,7 +13,7 @@ from headstart.core import extras
 from headstart.core import job as jobs
 from headstart.core.console import Console
 from headstart.core.errors import NoOpError, UsageError
-from headstart.core.run.opening import opened, require_own
+from headstart.core.run.opening import open_run, require_same_job
 from headstart.finetuning import request_check
 from headstart.selection import candidates
 
@@ -58,7 +58,7 @@ def test_a_recipe_that_no_candidate_fits_is_told_at_the_start(pictures, recipe, 
 
 
 def asked(recipe, *names, strategy="finetune"):
-    job = jobs.make(data="x", strategy=strategy, recipe=recipe)
+    job = jobs.make_job(data="x", strategy=strategy, recipe=recipe)
     with pytest.raises(UsageError) as caught:
         request_check.require(job, names)
     return caught.value
@@ -78,13 +78,13 @@ def test_an_unknown_backbone_names_the_nearest_of_those_measured_else_of_all():
 
 def test_what_fits_passes():
     for recipe in ("", "depths=stage3+last,blocks=2", "backbone=efficientnet_lite0", "part=all,blocks=90"):
-        request_check.require(jobs.make(data="x", strategy="finetune", recipe=recipe), [LITE0, LITE1])
+        request_check.require(jobs.make_job(data="x", strategy="finetune", recipe=recipe), [LITE0, LITE1])
 
 
 def test_mlflow_that_is_not_there_is_told_before_anything_starts(monkeypatch):
     monkeypatch.setattr(extras, "find_spec", lambda name: None)
     with pytest.raises(headstart.HeadstartError, match="there is no `mlflow`") as caught:
-        request_check.require(jobs.make(data="x", strategy="finetune", track="mlflow"), [LITE0])
+        request_check.require(jobs.make_job(data="x", strategy="finetune", track="mlflow"), [LITE0])
     assert caught.value.where == "--track mlflow"
 
 
@@ -98,16 +98,16 @@ def test_mlflow_that_is_not_there_is_told_before_anything_starts(monkeypatch):
     ],
 )
 def test_settings_without_effect_are_refused(given, where):
-    job = jobs.make(data="x", **given)
+    job = jobs.make_job(data="x", **given)
     with pytest.raises(UsageError) as caught:
         require_effect(job)
     assert caught.value.where == where
 
 
 def test_settings_with_effect_pass():
-    require_effect(jobs.make(data="x"))
-    require_effect(jobs.make(data="x", strategy="auto", trials=2, track="mlflow", profile=True))
-    require_effect(jobs.make(data="x", strategy="lora", recipe="blocks=2", track="tensorboard"))
+    require_effect(jobs.make_job(data="x"))
+    require_effect(jobs.make_job(data="x", strategy="auto", trials=2, track="mlflow", profile=True))
+    require_effect(jobs.make_job(data="x", strategy="lora", recipe="blocks=2", track="tensorboard"))
 
 
 def test_a_setting_without_effect_stops_fit_and_dry_run(pictures, tmp_path, capsys):
@@ -127,7 +127,7 @@ def test_a_budget_below_zero_is_told_in_our_words(pictures, text, capsys):
 @pytest.mark.parametrize("more", [(), ("--dry-run",)])
 def test_a_folder_of_another_job_and_one_in_a_run_are_refused(pictures, more, tmp_path, capsys):
     out = tmp_path / "run"
-    with opened(out, jobs.make(data=pictures, seed=3), Console(quiet=True)) as ctx:
+    with open_run(out, jobs.make_job(data=pictures, seed=3), Console(quiet=True)) as ctx:
         ctx.record_decision("data", lambda: 1)
     err = failed(capsys, "fit", pictures, "--out", str(out), *more)
     assert "belongs to another job: `seed` 0 here, 3 there" in err["what"]
@@ -139,38 +139,38 @@ def test_a_folder_of_another_job_and_one_in_a_run_are_refused(pictures, more, tm
 
 @pytest.mark.parametrize("wrong", [UsageError, NoOpError])
 def test_a_run_that_ends_before_anything_was_trained_frees_its_folder(pictures, wrong, tmp_path):
-    small, large = (jobs.make(data=pictures, strategy="finetune", budget=budget) for budget in ("20s", "2m"))
-    with pytest.raises(wrong), opened(tmp_path / "run", small, Console(quiet=True)) as ctx:
+    small, large = (jobs.make_job(data=pictures, strategy="finetune", budget=budget) for budget in ("20s", "2m"))
+    with pytest.raises(wrong), open_run(tmp_path / "run", small, Console(quiet=True)) as ctx:
         ctx.record_decision("adapt/time", lambda: 3.0)
-        (ctx.folder("adapt") / "value.json").write_text("{}")
+        (ctx.make_step_folder("adapt") / "value.json").write_text("{}")
         raise wrong("the budget is too small")
-    with opened(tmp_path / "run", large, Console(quiet=True)) as ctx:
+    with open_run(tmp_path / "run", large, Console(quiet=True)) as ctx:
         assert ctx.record_decision("adapt/time", lambda: 100.0) == 100.0
         assert not (tmp_path / "run" / "adapt").exists()
-        assert jobs.read(tmp_path / "run" / "job.toml") == large
+        assert jobs.read_job(tmp_path / "run" / "job.toml") == large
 
 
 def test_a_run_that_goes_on_keeps_what_was_decided_when_it_ends_in_an_error(pictures, tmp_path):
-    job = jobs.make(data=pictures, strategy="finetune")
-    with opened(tmp_path / "run", job, Console(quiet=True)) as ctx:
+    job = jobs.make_job(data=pictures, strategy="finetune")
+    with open_run(tmp_path / "run", job, Console(quiet=True)) as ctx:
         ctx.record_decision("adapt/time", lambda: 3.0)
-    with pytest.raises(UsageError), opened(tmp_path / "run", job, Console(quiet=True)):
+    with pytest.raises(UsageError), open_run(tmp_path / "run", job, Console(quiet=True)):
         raise UsageError("HEADSTART_THREADS is no number")
-    with opened(tmp_path / "run", job, Console(quiet=True)) as ctx:
+    with open_run(tmp_path / "run", job, Console(quiet=True)) as ctx:
         assert ctx.record_decision("adapt/time", lambda: 9.0) == 3.0
 
 
 @pytest.mark.parametrize("kept", ["adapt/trials/trial000-fold0.json", "adapt/tuning.json", "report.html"])
 def test_what_was_trained_is_never_forgotten(pictures, kept, tmp_path):
-    job = jobs.make(data=pictures, strategy="finetune")
-    with pytest.raises(UsageError), opened(tmp_path / "run", job, Console(quiet=True)) as ctx:
+    job = jobs.make_job(data=pictures, strategy="finetune")
+    with pytest.raises(UsageError), open_run(tmp_path / "run", job, Console(quiet=True)) as ctx:
         ctx.record_decision("adapt/time", lambda: 3.0)
         (tmp_path / "run" / kept).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "run" / kept).write_text("{}")
         raise UsageError("the costs are gone")
     assert (tmp_path / "run" / kept).is_file()
     with pytest.raises(UsageError, match="belongs to another job"):
-        require_own(tmp_path / "run", jobs.make(data=pictures))
+        require_same_job(tmp_path / "run", jobs.make_job(data=pictures))
 
 
 @pytest.mark.parametrize(

@@ -15,9 +15,9 @@ def test_lines_of_progress_are_written_when_they_are_asked_for(monkeypatch, aske
     else:
         monkeypatch.delenv("HEADSTART_PROGRESS", raising=False)
     err = io.StringIO()
-    with Console(err=err).progress("embed", 4) as progress:
-        progress.add(2)
-        progress.add(1)  # within the same second: no line of its own
+    with Console(err=err).show_progress("embed", 4) as progress:
+        progress.count_done(2)
+        progress.count_done(1)  # within the same second: no line of its own
     assert err.getvalue().partition(",")[0] == expected
     assert err.getvalue().count("\n") == bool(expected)
 
@@ -27,8 +27,8 @@ def test_every_line_of_its_own_comes_a_second_later(monkeypatch):
     monkeypatch.setattr(saying, "_LINE_S", 0.0)
     err = io.StringIO()
     console = Console(err=err)
-    console.draw("one")
-    console.draw("two")
-    console.line("embed", "done")
+    console.draw_progress("one")
+    console.draw_progress("two")
+    console.print_line("embed", "done")
     assert err.getvalue() == "\rone\n\rtwo\nembed    done\n"
-    assert not Console(err=err, quiet=True).moving
+    assert not Console(err=err, quiet=True).shows_progress

@@ -28,8 +28,8 @@ def test_the_table_has_the_packages_of_the_project():
 
 def test_what_is_all_there_passes():
     for extra in extras.EXTRAS:
-        extras.require(extra, "this")
-        assert extras.absent(extra) == []
+        extras.require_extra(extra, "this")
+        assert extras.list_missing_packages(extra) == []
 
 
 def test_one_sentence_names_the_extra(monkeypatch):
@@ -42,8 +42,8 @@ def test_one_sentence_names_the_extra(monkeypatch):
 
 def test_another_backend_than_tensorflow_is_not_refused(monkeypatch):
     monkeypatch.setitem(sys.modules, "tensorflow", None)
-    assert extras.absent("fit") == ["tensorflow"]
-    extras.require("fit", "this")
+    assert extras.list_missing_packages("fit") == ["tensorflow"]
+    extras.require_extra("fit", "this")
 
 
 def test_an_import_that_fails_deep_down_is_told_by_its_extra(monkeypatch, capsys, tmp_path):
@@ -62,5 +62,7 @@ def test_an_import_that_fails_deep_down_is_told_by_its_extra(monkeypatch, capsys
 
 
 def test_any_other_failed_import_is_no_matter_of_extras():
-    assert extras.lacking(ImportError("cannot import name", name="numpy")) is None
-    assert extras.lacking(ImportError("cannot import name `x` from `keras`", name="keras")) is None  # it is there
+    assert extras.find_missing_extra(ImportError("cannot import name", name="numpy")) is None
+    assert (
+        extras.find_missing_extra(ImportError("cannot import name `x` from `keras`", name="keras")) is None
+    )  # it is there

@@ -10,30 +10,30 @@ from headstart.core.errors import UsageError
 
 def test_all_problems_are_told_at_once():
     with pytest.raises(UsageError) as caught:
-        jobs.make(data="x", strategy="magic", folds=1, budget="soon", test_size=2.0)
+        jobs.make_job(data="x", strategy="magic", folds=1, budget="soon", test_size=2.0)
     for word in ("magic", "folds", "soon", "test_size"):
         assert word in caught.value.what
 
 
 def test_an_unknown_setting_names_the_nearest():
     with pytest.raises(UsageError, match="`bugdet`.*`budget`"):
-        jobs.make(data="x", bugdet="5m")
+        jobs.make_job(data="x", bugdet="5m")
 
 
 def test_a_wrong_type_is_told():
     with pytest.raises(UsageError, match="seed `one` is not a whole number"):
-        jobs.make(data="x", seed="one")
+        jobs.make_job(data="x", seed="one")
 
 
 @pytest.mark.parametrize(("text", "want"), [("90s", 90), ("5m", 300), ("1.5h", 5400), ("7", 7)])
 def test_times(text, want):
-    assert jobs.seconds(text) == want
+    assert jobs.parse_duration_s(text) == want
 
 
 @pytest.mark.parametrize("text", ["", "m", "-5m", "0s", "5 days", "nan"])
 def test_no_times(text):
     with pytest.raises(UsageError, match="not a time"):
-        jobs.seconds(text)
+        jobs.parse_duration_s(text)
 
 
 @given(
@@ -43,50 +43,50 @@ def test_no_times(text):
     backbones=st.lists(st.sampled_from(["auto", "bundled:efficientnet_lite0"]), min_size=1).map(tuple),
 )
 def test_toml_keeps_a_job(tmp_path_factory, data, seed, test_size, backbones):
-    job = jobs.make(data=data, seed=seed, test_size=test_size, backbones=backbones)
+    job = jobs.make_job(data=data, seed=seed, test_size=test_size, backbones=backbones)
     path = tmp_path_factory.mktemp("job") / "job.toml"
-    jobs.write(job, path)
-    assert jobs.read(path) == job
+    jobs.write_job(job, path)
+    assert jobs.read_job(path) == job
 
 
 def test_a_broken_file_is_told(tmp_path):
     (tmp_path / "job.toml").write_text("data = ")
     with pytest.raises(UsageError, match="not TOML"):
-        jobs.read(tmp_path / "job.toml")
+        jobs.read_job(tmp_path / "job.toml")
 
 
 def test_every_option_has_help_and_a_valid_default():
-    assert all(option.metadata["help"] for option in jobs.options())
-    assert jobs.problems(jobs.Job(data="x")) == []
+    assert all(option.metadata["help"] for option in jobs.list_options())
+    assert jobs.find_problems(jobs.Job(data="x")) == []
 
 
 @pytest.mark.parametrize(("text", "want"), [("20ms", 20), ("0.5s", 500), ("7", 7), ("1.5 ms", 1.5)])
 def test_latencies(text, want):
-    assert jobs.milliseconds(text) == want
-    assert jobs.make(data="x", max_latency=text).max_latency_ms == want
+    assert jobs.parse_latency_ms(text) == want
+    assert jobs.make_job(data="x", max_latency=text).max_latency_ms == want
 
 
 @pytest.mark.parametrize(("text", "want"), [("50MB", 50e6), ("800 kB", 8e5), ("1.5gb", 1.5e9), ("7", 7), ("9B", 9)])
 def test_sizes(text, want):
-    assert jobs.count_bytes(text) == want
-    assert jobs.make(data="x", max_size=text).max_size_bytes == want
+    assert jobs.parse_bytes(text) == want
+    assert jobs.make_job(data="x", max_size=text).max_size_bytes == want
 
 
 def test_without_limits_nothing_is_limited():
-    job = jobs.make(data="x")
+    job = jobs.make_job(data="x")
     assert job.license == "any" and job.max_latency_ms == job.max_size_bytes == float("inf")
 
 
 def test_limits_that_cannot_be_read_are_all_told():
     with pytest.raises(UsageError) as caught:
-        jobs.make(data="x", max_latency="20 MB", max_size="0", license="mit", budget="")
+        jobs.make_job(data="x", max_latency="20 MB", max_size="0", license="mit", budget="")
     for word in ("max_latency: `20 MB` is not a latency", "max_size: `0` is not a size", "license `mit`", "budget: ``"):
         assert word in caught.value.what
 
 
 def error(**given):
     with pytest.raises(UsageError) as caught:
-        jobs.make(data="x", **given)
+        jobs.make_job(data="x", **given)
     return caught.value
 
 
@@ -114,13 +114,13 @@ def test_a_budget_that_is_not_above_zero_is_told(text):
 def test_a_wrong_job_file_is_named(tmp_path):
     (tmp_path / "job.toml").write_text('data = "x"\nfolds = 1\n')
     with pytest.raises(UsageError) as caught:
-        jobs.read(tmp_path / "job.toml")
+        jobs.read_job(tmp_path / "job.toml")
     assert caught.value.where == str(tmp_path / "job.toml")
 
 
 def test_a_run_that_began_with_settings_of_an_earlier_version_still_opens(tmp_path):
     (tmp_path / "job.toml").write_text('data = "x"\nrecipe = ["part=middle"]\nstrategy = "finetune"\nnested = true\n')
     with pytest.raises(UsageError, match="unknown setting `nested`"):
-        jobs.read(tmp_path / "job.toml")
+        jobs.read_job(tmp_path / "job.toml")
     (tmp_path / "format.json").write_text("{}")
-    assert jobs.read(tmp_path / "job.toml").recipe == ("part=middle",)
+    assert jobs.read_job(tmp_path / "job.toml").recipe == ("part=middle",)

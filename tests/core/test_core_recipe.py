@@ -46,7 +46,7 @@ def test_what_is_shown_is_read_back_to_the_last_bit(fields):
 
 @given(st.floats(1e-9, 1.0))
 def test_a_recipe_given_to_fit_is_the_one_that_is_trained(rate):
-    job = jobs.make(data="pictures", strategy="finetune", recipe=Recipe(rate=rate, gradual=True))
+    job = jobs.make_job(data="pictures", strategy="finetune", recipe=Recipe(rate=rate, gradual=True))
     assert recipes.make(recipes.parse(job.recipe)) == Recipe(rate=rate, gradual=True)
 
 
@@ -113,14 +113,14 @@ def test_plain_values_of_the_wrong_kind_are_refused():
 
 def test_a_job_tells_what_is_wrong_with_its_recipe_among_the_rest():
     with pytest.raises(UsageError) as caught:
-        jobs.make(data="pictures", strategy="finetune", recipe="epochs=0,batch=x", folds=1)
+        jobs.make_job(data="pictures", strategy="finetune", recipe="epochs=0,batch=x", folds=1)
     assert "folds `1`" in caught.value.what
     assert "recipe batch `x` is not a whole number" in caught.value.what
 
 
 def test_a_recipe_needs_a_strategy_that_trains():
     with pytest.raises(UsageError, match="a recipe needs a strategy that trains"):
-        jobs.make(data="pictures", recipe="epochs=2")
+        jobs.make_job(data="pictures", recipe="epochs=2")
 
 
 @pytest.mark.parametrize(
@@ -160,7 +160,9 @@ def test_depths_with_commas_are_told_how_to_be_joined():
 
 
 def test_a_mapping_is_a_recipe_too():
-    job = jobs.make(data="pictures", strategy="auto", recipe={"blocks": 2, "depths": ["stage3", "last"], "wise": False})
+    job = jobs.make_job(
+        data="pictures", strategy="auto", recipe={"blocks": 2, "depths": ["stage3", "last"], "wise": False}
+    )
     assert recipes.parse(job.recipe) == {"blocks": 2, "depths": ("stage3", "last"), "wise": False}
     for wanted, told in (
         ({"blocks": 2.5}, "recipe blocks `2.5` is not a whole"),
@@ -168,5 +170,5 @@ def test_a_mapping_is_a_recipe_too():
         (5, "dict"),
     ):
         with pytest.raises(UsageError, match=told) as caught:
-            jobs.make(data="pictures", strategy="finetune", recipe=wanted)
+            jobs.make_job(data="pictures", strategy="finetune", recipe=wanted)
         assert caught.value.where == "--recipe"

@@ -14,22 +14,22 @@ def write(text):
 
 
 def test_an_entry_is_made_once(store):
-    made = store.make("things", {"a": 1}, write("first"))
-    again = store.make("things", {"a": 1}, write("second"))
+    made = store.make_entry("things", {"a": 1}, write("first"))
+    again = store.make_entry("things", {"a": 1}, write("second"))
     assert made == again
     assert (again / "content.txt").read_text() == "first"
-    assert store.find("things", {"a": 2}) is None
+    assert store.find_entry("things", {"a": 2}) is None
 
 
 def test_the_order_of_keys_does_not_matter(store):
-    assert store.path("things", {"a": 1, "b": 2}) == store.path("things", {"b": 2, "a": 1})
+    assert store.entry_path("things", {"a": 1, "b": 2}) == store.entry_path("things", {"b": 2, "a": 1})
 
 
 @pytest.mark.parametrize("damage", ["changed", "truncated", "deleted", "unsealed"])
 def test_damage_is_reported_and_repaired(tmp_path, damage):
     said = []
     store = Store(tmp_path, report=said.append)
-    folder = store.make("things", "k", write("right"))
+    folder = store.make_entry("things", "k", write("right"))
     match damage:
         case "changed":
             (folder / "content.txt").write_text("wrong")
@@ -39,7 +39,7 @@ def test_damage_is_reported_and_repaired(tmp_path, damage):
             (folder / "content.txt").unlink()
         case "unsealed":
             (folder / "seal.json").write_text("{")
-    assert (store.make("things", "k", write("right")) / "content.txt").read_text() == "right"
+    assert (store.make_entry("things", "k", write("right")) / "content.txt").read_text() == "right"
     assert len(said) == 1
     assert "damaged" in said[0]
 
@@ -48,7 +48,7 @@ def test_damage_is_reported_and_repaired(tmp_path, damage):
 def test_what_cannot_be_read_is_not_taken_for_damaged(tmp_path, monkeypatch, code):
     said = []
     store = Store(tmp_path, report=said.append)
-    folder = store.make("things", "k", write("right"))
+    folder = store.make_entry("things", "k", write("right"))
 
     def refuse(path):
         raise OSError(code, "injected", str(path))
@@ -56,19 +56,19 @@ def test_what_cannot_be_read_is_not_taken_for_damaged(tmp_path, monkeypatch, cod
     with monkeypatch.context() as patch:
         patch.setattr("headstart.core.storage.cache.file_digest", refuse)
         with pytest.raises(SetupError, match="cannot be read"):
-            store.find("things", "k")
+            store.find_entry("things", "k")
         with pytest.raises(SetupError, match="cannot be read"):
-            store.make("things", "k", write("wrong"))
+            store.make_entry("things", "k", write("wrong"))
     assert said == []
-    assert store.find("things", "k") == folder
+    assert store.find_entry("things", "k") == folder
 
 
 def test_a_damaged_copy_of_a_users_own_file_stays_until_it_is_added_again(tmp_path):
     said = []
     store = Store(tmp_path, report=said.append)
-    folder = store.make("added", "k", write("right"))
+    folder = store.make_entry("added", "k", write("right"))
     (folder / "content.txt").write_text("bent")
-    assert store.find("added", "k") is None
+    assert store.find_entry("added", "k") is None
     assert (folder / "content.txt").read_text() == "bent"
     assert len(said) == 1 and "left as it is" in said[0]
 
@@ -76,9 +76,9 @@ def test_a_damaged_copy_of_a_users_own_file_stays_until_it_is_added_again(tmp_pa
         raise ValueError("not this file")
 
     with pytest.raises(ValueError, match="not this file"):
-        store.make("added", "k", fail)
+        store.make_entry("added", "k", fail)
     assert (folder / "content.txt").read_text() == "bent"
-    assert store.make("added", "k", write("right")) == folder == store.find("added", "k")
+    assert store.make_entry("added", "k", write("right")) == folder == store.find_entry("added", "k")
     assert (folder / "content.txt").read_text() == "right"
     assert [path.name for path in (tmp_path / "added").iterdir()] == [folder.name]
 
@@ -89,17 +89,17 @@ def test_a_failed_making_leaves_nothing(store):
         raise ValueError("broken")
 
     with pytest.raises(ValueError, match="broken"):
-        store.make("things", "k", fail)
+        store.make_entry("things", "k", fail)
     assert list((store.root / "things").iterdir()) == []
 
 
 def test_a_faster_process_wins(store):
     def write_while_another_does(folder):
-        if not store.path("things", "k").exists():
-            Store(store.root).make("things", "k", write("theirs"))
+        if not store.entry_path("things", "k").exists():
+            Store(store.root).make_entry("things", "k", write("theirs"))
         (folder / "content.txt").write_text("ours")
 
-    assert (store.make("things", "k", write_while_another_does) / "content.txt").read_text() == "theirs"
+    assert (store.make_entry("things", "k", write_while_another_does) / "content.txt").read_text() == "theirs"
 
 
 @pytest.mark.parametrize(("code", "word"), [(errno.ENOSPC, "space"), (errno.EROFS, "read-only"), (errno.EACCES, "per")])

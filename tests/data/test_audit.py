@@ -49,12 +49,12 @@ def embeddings(vectors, rows=None):
 
 
 def test_every_check_is_a_file_with_help_and_a_code_of_its_own():
-    names = registry.names("data_checks")
-    plugins = {name: registry.load("data_checks", name) for name in names}
+    names = registry.list_plugins("data_checks")
+    plugins = {name: registry.load_plugin("data_checks", name) for name in names}
     assert len({p.code for p in plugins.values()}) == len(names) >= 14
     for name, plugin in plugins.items():
         assert name.startswith(plugin.code.lower() + "_") and plugin.phase in ("files", "vectors")
-        assert registry.summary("data_checks", name).endswith(".")
+        assert registry.read_summary("data_checks", name).endswith(".")
 
 
 def test_textile_pictures_raise_no_alarm_though_they_look_alike(small_textile, context):
@@ -142,8 +142,10 @@ def test_vectors_add_links_to_those_of_the_files(context):
     assert after.phase == "vectors" and [o.code for o in after.outcomes] == ["D201", "D202"]
     assert outcome(after, "D201").links == ((20, 70),) and "1 of them under two labels" in outcome(after, "D201").why
     assert (after.clusters[[5, 70]] == [4, 20]).all() and len(np.unique(after.clusters)) == 98
-    assert np.array_equal(serialization.load(Audit, ctx.folder("audit"), "vectors").clusters, after.clusters)
-    assert serialization.load(Audit, ctx.folder("audit"), "files").outcomes == before.outcomes
+    assert np.array_equal(
+        serialization.load_value(Audit, ctx.make_step_folder("audit"), "vectors").clusters, after.clusters
+    )
+    assert serialization.load_value(Audit, ctx.make_step_folder("audit"), "files").outcomes == before.outcomes
 
 
 def test_vectors_of_a_few_rows_speak_of_those_rows(context):
@@ -215,4 +217,4 @@ def test_lines_tell_the_phase_the_counts_and_each_issue(context, capsys):
     assert said[1] == f"audit    D001 1 file is not used: {unused}"
     assert said[2].startswith("audit    D003 1 class with fewer than 5 pictures, the folds asked for: `class1` 3")
     assert said[3].startswith("audit    D004 largest class `class0` 50, smallest `class1` 3, ratio 16.7")
-    assert json.loads((ctx.folder("audit") / "files.json").read_text())["phase"] == "files"
+    assert json.loads((ctx.make_step_folder("audit") / "files.json").read_text())["phase"] == "files"

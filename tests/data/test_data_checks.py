@@ -15,8 +15,8 @@ TWENTY = np.repeat([0, 1], 10)
 
 
 def ask(code, data, folds=5, **vectors):
-    name = next(n for n in registry.names("data_checks") if n.startswith(code.lower() + "_"))
-    return registry.load("data_checks", name)(AuditInput(data=data, folds=folds, **vectors))
+    name = next(n for n in registry.list_plugins("data_checks") if n.startswith(code.lower() + "_"))
+    return registry.load_plugin("data_checks", name)(AuditInput(data=data, folds=folds, **vectors))
 
 
 def excuse(*reasons):
@@ -156,8 +156,8 @@ def test_copies_of_every_picture_do_not_hide_each_other():
 
 def test_every_check_has_its_section_in_the_docs():
     page = (Path(__file__).resolve().parents[2] / "docs" / "audit.md").read_text()
-    for name in registry.names("data_checks"):
-        check = registry.load("data_checks", name)
+    for name in registry.list_plugins("data_checks"):
+        check = registry.load_plugin("data_checks", name)
         section = re.search(rf"^## {check.code} {re.escape(check.name)}$(.*?)(?=^## |\Z)", page, re.M | re.S)
         assert section, check.code
         assert all(word in section[1] for word in ("Looks at", "Says", "Do")), check.code

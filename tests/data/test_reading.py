@@ -11,7 +11,7 @@ from PIL import Image
 
 from headstart.core.console import Console
 from headstart.core.errors import DataError
-from headstart.core.storage.serialization import load
+from headstart.core.storage.serialization import load_value
 from headstart.core.types import Dataset
 from headstart.data.reading import file_inspection
 from headstart.data.reading.read_dataset import read_dataset
@@ -67,7 +67,7 @@ def test_the_run_folder_lists_every_file(read, tmp_path):
     assert len(rows) == len(expected)
     assert Counter(row["use"] for row in rows) == Counter(reason or "used" for reason in expected.values())
     assert {"scene/line\nbreak.png", "scene/not-utf8-\\udcff\\udce9.png"} <= {row["file"] for row in rows}
-    back = load(Dataset, tmp_path / "run" / "read")
+    back = load_value(Dataset, tmp_path / "run" / "read")
     assert back.uris == data.uris and back.digest == data.digest and back.excused == data.excused
     np.testing.assert_array_equal(back.facts.phash, data.facts.phash)
     assert all(Path(back.root, uri).exists() for uri in back.uris)

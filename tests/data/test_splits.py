@@ -196,5 +196,5 @@ def test_classes_without_pictures_do_not_count(context):
 def test_splits_lie_in_the_run_folder(context):
     ctx = context()
     splits = draw(audit_sets.from_targets(np.arange(100) % 2), np.arange(100), ctx=ctx)
-    found = serialization.load(Splits, ctx.folder("splits"))
+    found = serialization.load_value(Splits, ctx.make_step_folder("splits"))
     assert found.why == splits.why and np.array_equal(found.folds, splits.folds)

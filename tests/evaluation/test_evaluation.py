@@ -25,7 +25,7 @@ RANKING = Ranking(metric="log_loss", rows=(), chosen="made:good@last", why="", t
 
 def adapt(data, split, backbone, nested=(), curve=()):
     """A logistic head as the adapt stage leaves it."""
-    head, x, y = registry.load("heads", "logistic"), backbone.vectors["last"], np.asarray(data.targets)
+    head, x, y = registry.load_plugin("heads", "logistic"), backbone.vectors["last"], np.asarray(data.targets)
     grid = list(head.grid(len(split.train), x.shape[1], 3))
     params = [grid[len(grid) // 2]]
     shared = {"n_classes": 3, "class_weight": None, "seed": 0}
@@ -343,7 +343,7 @@ def test_straddling_pictures_are_told_apart(context):
 
 def test_the_files_are_whole_and_equal_byte_for_byte(context):
     found, ctx, data, split = made(context)
-    folder = ctx.folder("evaluate")
+    folder = ctx.make_step_folder("evaluate")
     with (folder / "predictions.csv").open() as handle:
         rows = list(csv.DictReader(handle))
     assert [r["uri"] for r in rows if r["split"] == "test"] == [data.uris[i] for i in split.test]
@@ -353,11 +353,11 @@ def test_the_files_are_whole_and_equal_byte_for_byte(context):
     assert float(rows[0]["p ash"]) == pytest.approx(found.probabilities[0, 0], rel=1e-5)
     with (folder / "scores.csv").open() as handle:
         assert len(list(csv.DictReader(handle))) == len(found.scores) + len(found.baselines)
-    loaded = serialization.load(Evaluation, folder)
+    loaded = serialization.load_value(Evaluation, folder)
     assert serialization.as_json(loaded) == serialization.as_json(found)
     _, again, *_ = made(context, name="again")
     for path in sorted(folder.iterdir()):
-        assert path.read_bytes() == (again.folder("evaluate") / path.name).read_bytes(), path.name
+        assert path.read_bytes() == (again.make_step_folder("evaluate") / path.name).read_bytes(), path.name
 
 
 def test_knn_learns_from_fewer_pictures_when_many_are_asked(context, monkeypatch):

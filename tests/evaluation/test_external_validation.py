@@ -139,5 +139,5 @@ def doubting(folder):
         arrays="doubt.safetensors",
         sha256=file_digest(folder / "doubt.safetensors"),
     )
-    model_manifest.write(dataclasses.replace(model_manifest.read(folder), doubt=entry), folder)
+    model_manifest.write_manifest(dataclasses.replace(model_manifest.read_manifest(folder), doubt=entry), folder)
     return folder

@@ -160,14 +160,14 @@ def with_head(source, target, weights, bias, **changes):
     from safetensors.numpy import save_file
 
     shutil.copytree(source, target)
-    read = model_manifest.read(target)
+    read = model_manifest.read_manifest(target)
     path = target / read.head.arrays
     path.unlink()
     save_file({"weights": np.ascontiguousarray(weights, np.float32), "bias": np.asarray(bias, np.float32)}, path)
     head = dataclasses.replace(read.head, kind="linear", sha256=hashlib.sha256(path.read_bytes()).hexdigest())
     if "class_names" in changes:
         changes |= {"doubt": None, "decision": model_manifest.Decision(positive="", threshold=None, costs=None)}
-    model_manifest.write(dataclasses.replace(read, head=head, **changes), target)
+    model_manifest.write_manifest(dataclasses.replace(read, head=head, **changes), target)
     return target
 
 
@@ -275,7 +275,7 @@ def test_the_stage_shows_right_and_wrong_and_the_report_holds_them(run):
     from headstart.core.storage import serialization as values
     from headstart.core.types import Explained
 
-    found = values.load(Explained, run / "explain")
+    found = values.load_value(Explained, run / "explain")
     assert found.method == "cam"
     assert found.kept == len(json.loads((run / "explain" / "examples.json").read_text())["entries"])
     evaluation = headstart.load(run).evaluation
@@ -312,7 +312,7 @@ def test_two_trunks_of_other_sizes_add_up_in_one_map(run, explainer, unseen, tmp
     from safetensors.numpy import save_file
 
     shutil.copytree(run / "model", tmp_path / "model")
-    read = model_manifest.read(tmp_path / "model")
+    read = model_manifest.read_manifest(tmp_path / "model")
     (trunk,) = read.trunks
     shutil.copytree(tmp_path / "model" / "trunk0", tmp_path / "model" / "trunk1")
     whole = dataclasses.replace(
@@ -328,7 +328,7 @@ def test_two_trunks_of_other_sizes_add_up_in_one_map(run, explainer, unseen, tmp
     path.unlink()
     save_file({"weights": np.concatenate([arrays["weights"]] * 2), "bias": arrays["bias"]}, path)
     head = dataclasses.replace(read.head, sha256=hashlib.sha256(path.read_bytes()).hexdigest())
-    model_manifest.write(
+    model_manifest.write_manifest(
         dataclasses.replace(read, trunks=(trunk, whole), features=read.features + more, head=head, doubt=None),
         tmp_path / "model",
     )

@@ -15,7 +15,7 @@ import export_runs
 import headstart
 from headstart.core import registry
 from headstart.core.console import Console
-from headstart.core.provenance import version
+from headstart.core.provenance import find_version
 from headstart.core.storage.hashing import file_digest
 from headstart.runtime.model import load
 
@@ -33,7 +33,7 @@ def exports(run, tmp_path_factory):
 
 
 def test_the_formats_are_those_that_are_documented():
-    assert registry.names("exporters") == FORMATS
+    assert registry.list_plugins("exporters") == FORMATS
 
 
 @pytest.mark.parametrize("name", FORMATS)
@@ -77,7 +77,7 @@ def test_predict_py_needs_its_runtime_numpy_and_pillow_alone(exports, name):
     assert own == {"numpy", "PIL", runtime}
     pins = dict(line.split("==") for line in (folder / "requirements.txt").read_text().splitlines())
     assert {"numpy", "pillow", runtime.replace("_", "-")} <= set(pins)
-    assert all(version(package) == pin for package, pin in pins.items())
+    assert all(find_version(package) == pin for package, pin in pins.items())
 
 
 @pytest.mark.parametrize("name", ["onnx", "openvino"])

@@ -16,7 +16,7 @@ from headstart.images import preprocessing
 from headstart.networks.formats import keras_archive
 from headstart.networks.openvino_engine import load
 
-HEADS = registry.names("heads")
+HEADS = registry.list_plugins("heads")
 
 
 @pytest.fixture(scope="module")
@@ -89,7 +89,7 @@ def test_two_ways_of_decoding_are_two_inputs(made):
 
 @pytest.mark.parametrize("head", ["lda", "knn"])
 def test_a_keras_file_holds_no_code(made, head, tmp_path):
-    registry.load("exporters", "keras").write(made(head=head)[0], tmp_path, "f32", [], '{"headstart": "words"}')
+    registry.load_plugin("exporters", "keras").write(made(head=head)[0], tmp_path, "f32", [], '{"headstart": "words"}')
     assert keras_archive.require_safe(tmp_path / "model.keras", trust=False) == ""
 
 

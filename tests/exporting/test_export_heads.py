@@ -8,14 +8,14 @@ from headstart.exporting.runtime_model import HEAD_FILE, _head
 from headstart.heads import prediction
 
 
-@pytest.mark.parametrize("name", registry.names("heads"))
+@pytest.mark.parametrize("name", registry.list_plugins("heads"))
 def test_a_saved_head_answers_as_the_fitted_one(name, tmp_path):
     from safetensors.numpy import load_file
 
     rng = np.random.default_rng(0)
     y = np.arange(60) % 3
     x = (rng.normal(size=(60, 7)) + y[:, None]).astype(np.float32)
-    head = registry.load("heads", name)
+    head = registry.load_plugin("heads", name)
     settings = head.grid(60, 7, 3)
     for made in head.path(x, y, n_classes=3, params=settings, class_weight=None, seed=0):
         entry = _head(tmp_path, made)

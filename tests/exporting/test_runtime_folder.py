@@ -83,8 +83,8 @@ def test_the_saved_model_is_the_run(embedded):
     middle, last = spec.depths[-2].name, spec.depths[-1].name
     made = export(data, embeddings, adapted(spec, (last, middle)), evaluation(), ctx=ctx)
     assert made.parity_max_abs <= 1e-4
-    assert serialization.load(type(made), ctx.folder("export")) == made
-    found = model_manifest.read(ctx.run.path / "model")
+    assert serialization.load_value(type(made), ctx.make_step_folder("export")) == made
+    found = model_manifest.read_manifest(ctx.run.path / "model")
     assert found.class_names == ("global", "local", "nominal")
     assert [depth.name for depth in found.trunks[0].depths] == [middle, last]  # the graph's order, not the head's
     assert [feature.depth for feature in found.features] == [last, middle]
@@ -104,7 +104,9 @@ def test_only_what_the_head_reads_is_taken(embedded):
     export(data, embeddings, adapted(spec, [spec.depths[0].name]), evaluation(), ctx=ctx)  # replaces the first
     part = (ctx.run.path / "model" / "trunk0" / "trunk.bin").stat().st_size
     assert part < whole / 2
-    assert [d.name for d in model_manifest.read(ctx.run.path / "model").trunks[0].depths] == [spec.depths[0].name]
+    assert [d.name for d in model_manifest.read_manifest(ctx.run.path / "model").trunks[0].depths] == [
+        spec.depths[0].name
+    ]
 
 
 def test_twice_is_equal_byte_for_byte(embedded):

@@ -14,7 +14,7 @@ from headstart.api.steps import FitSteps
 from headstart.backbones import loading
 from headstart.core.console import Console
 from headstart.core.errors import DataError, SetupError
-from headstart.core.settings import threads
+from headstart.core.settings import count_threads
 from headstart.core.storage.cache import Store
 from headstart.core.storage.files import read_json
 from headstart.data.reading.read_dataset import read_dataset as read
@@ -95,7 +95,7 @@ def test_vectors_are_the_engines_own_and_come_back_from_the_cache(data, context,
     assert {name: v.shape for name, v in made.vectors.items()} == {d.name: (90, d.dim) for d in spec.depths}
     pictures = np.stack([decode(Path(data.root, uri).read_bytes(), spec.input) for uri in data.uris[:20]])
     folder = loading.folder(loading.find(NAME), store, Console(quiet=True), pictures[:8])
-    engine = Engine(folder / "trunk.xml", threads=threads(), batch=BATCH)
+    engine = Engine(folder / "trunk.xml", threads=count_threads(), batch=BATCH)
     found = [parts for _, parts in engine.run([(0, pictures[7:20]), (1, pictures[:7])])]  # other neighbours, same bits
     for depth, parts in zip(spec.depths, zip(*found, strict=True), strict=True):
         np.testing.assert_array_equal(np.concatenate(parts[::-1]), made.vectors[depth.name][:20])
@@ -134,13 +134,13 @@ def test_with_a_trunk_in_the_cache_tensorflow_is_not_loaded(data, context, fresh
     script = (
         "import sys, numpy as np; from pathlib import Path\n"
         "from headstart.core import job; from headstart.core.run.context import Context\n"
-        "from headstart.core.run.folder import RunDir; from headstart.core.console import Console\n"
+        "from headstart.core.run.folder import RunFolder; from headstart.core.console import Console\n"
         "from headstart.core.storage.cache import Store\n"
-        "from headstart.data.reading.read_dataset import run as read\n"
-        "from headstart.features.extraction import run as embed\n"
-        "run, store = RunDir(Path(sys.argv[2])), Store(Path(sys.argv[3]))\n"
-        "ctx = Context(job=job.make(data='x'), run=run, store=store, console=Console())\n"
-        "made = embed(read(sys.argv[1], ctx=ctx), sys.argv[4], np.arange(40), ctx=ctx)\n"
+        "from headstart.data.reading.read_dataset import read_dataset\n"
+        "from headstart.features.extraction import extract_features\n"
+        "run, store = RunFolder(Path(sys.argv[2])), Store(Path(sys.argv[3]))\n"
+        "ctx = Context(job=job.make_job(data='x'), run=run, store=store, console=Console())\n"
+        "made = extract_features(read_dataset(sys.argv[1], ctx=ctx), sys.argv[4], np.arange(40), ctx=ctx)\n"
         "assert made.cached == 16, made.cached\n"
         "assert not {'tensorflow', 'keras', 'sklearn', 'scipy', 'openvino_telemetry'} & set(sys.modules)\n"
     )
@@ -274,7 +274,7 @@ def anonymous_mb():
 trunk.ready = lambda *args, **named: Plain()
 tmp = Path(sys.argv[1])
 run, console = RunFolder(tmp / "run"), Console(quiet=True)
-ctx = Context(job=job.make(data="x"), run=run, store=Store(tmp / "cache"), console=console)
+ctx = Context(job=job.make_job(data="x"), run=run, store=Store(tmp / "cache"), console=console)
 data = read(tmp / "data", ctx=ctx)
 embed(data, sys.argv[2], np.arange(0, 400), ctx=ctx)
 before = anonymous_mb()

@@ -326,7 +326,7 @@ def test_a_pass_killed_at_any_moment_ends_with_the_same_bytes(found, small_texti
     from headstart.core.storage import serialization
 
     data = read(small_textile(8), ctx=context())
-    serialization.save(data, tmp_path / "value")
+    serialization.save_value(data, tmp_path / "value")
     cached_activations.lower(
         found, "stage5", data, np.arange(24), store=fresh, console=QUIET
     )  # the trunk itself is made before

@@ -99,7 +99,7 @@ def test_where_time_is_short_the_two_backbones_go_on(two):
     assert folds == [[0, 1, 2, 3], [0], [0, 1, 2, 3]]
     assert sorted(best) == [0, 2]
     assert "trial 1 is not judged further: there is no time for it" in found.bench.ctx.console.err.getvalue()
-    assert found.bench.ctx.run.decided("adapt/fold/1") == 2
+    assert found.bench.ctx.run.find_decision("adapt/fold/1") == 2
 
 
 def test_where_there_is_time_for_none_all_are_compared_on_the_first_fold(two):

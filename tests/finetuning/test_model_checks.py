@@ -12,7 +12,9 @@ from headstart.core import registry
 from headstart.core.recipe import Recipe
 from headstart.core.types import EpochRow, EpochScores, TrainingInput, TrainingLog
 
-CHECKS = {name[:4].upper(): registry.load("model_checks", name) for name in registry.names("model_checks")}
+CHECKS = {
+    name[:4].upper(): registry.load_plugin("model_checks", name) for name in registry.list_plugins("model_checks")
+}
 STEADY = 0.31 + 0.09 * np.exp(-np.arange(12) / 3)  # a training that does what it should
 FALLING = np.linspace(0.45, 0.20, 12)
 

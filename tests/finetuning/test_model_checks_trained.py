@@ -62,7 +62,7 @@ def probe():
 def said(logs):
     """Code -> diagnosis of everything that did not pass."""
     given = TrainingInput(logs=logs, class_names=("red", "green", "blue"), majority=MAJORITY, probe=probe())
-    found = [registry.load("model_checks", name)(given) for name in registry.names("model_checks")]
+    found = [registry.load_plugin("model_checks", name)(given) for name in registry.list_plugins("model_checks")]
     return {d.outcome.code: d for d in found if d.outcome.status in ("issue", "tip")}
 
 

@@ -355,11 +355,11 @@ def stop_in(found, trainings, cut):
 def test_what_ctrl_c_ended_is_on_disk(begin):
     found = begin(QUEUE, Trainings(cut=4))
     went(found)
-    stop = RunFolder(found.bench.ctx.run.path).decided("adapt/interrupted")
+    stop = RunFolder(found.bench.ctx.run.path).find_decision("adapt/interrupted")
     assert stop == {"during": JUDGING_IT, "trials": 3, "folds": 1}
     early = begin(QUEUE, Trainings(cut=1), name="early")
     went(early)
-    stop = RunFolder(early.bench.ctx.run.path).decided("adapt/interrupted")
+    stop = RunFolder(early.bench.ctx.run.path).find_decision("adapt/interrupted")
     assert stop == {"during": TRYING_IT, "trials": 1, "folds": 1}
 
 

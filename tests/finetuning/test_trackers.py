@@ -180,7 +180,7 @@ def test_a_server_that_does_not_answer_is_a_fact_without_its_password(tmp_path, 
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     with pytest.raises(SetupError, match="MLflow at `http://127.0.0.1:9` fails") as caught:
         trackers.tracker("mlflow", tmp_path, "run", CLASSES)
-    assert "secret" not in caught.value.text() and trackers.URI in caught.value.hint
+    assert "secret" not in caught.value.format_text() and trackers.URI in caught.value.hint
 
 
 @pytest.mark.medium

@@ -310,13 +310,13 @@ def test_a_recipe_object_is_trained_as_given(bench):
 @pytest.mark.parametrize("given", ["strategy=lora", Recipe(strategy="lora"), Recipe(strategy="probe", head="mlp")])
 def test_strategies_that_contradict_each_other_are_refused(given):
     with pytest.raises(UsageError, match="contradict each other"):
-        jobs.make(data="pictures", strategy="finetune", recipe=given)
-    assert jobs.make(data="pictures", strategy="auto", recipe=given).recipe
+        jobs.make_job(data="pictures", strategy="finetune", recipe=given)
+    assert jobs.make_job(data="pictures", strategy="auto", recipe=given).recipe
 
 
 def test_the_same_strategy_twice_or_once_is_no_contradiction():
     for given in ("strategy=lora", "lora_rank=4"):
-        assert jobs.make(data="pictures", strategy="lora", recipe=given).strategy == "lora"
+        assert jobs.make_job(data="pictures", strategy="lora", recipe=given).strategy == "lora"
 
 
 def test_a_given_recipe_from_random_weights_is_made_for_that_but_for_what_it_says(bench):

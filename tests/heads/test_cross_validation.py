@@ -29,7 +29,7 @@ class Memory:
 
 
 def logistic():
-    return registry.load("heads", "logistic")
+    return registry.load_plugin("heads", "logistic")
 
 
 def folds(n, repeats=1, k=4, seed=0):
@@ -65,9 +65,9 @@ def test_every_core_count_gives_the_same_bits(monkeypatch):
     assert np.array_equal(found[0], found[2])
 
 
-@pytest.mark.parametrize("name", registry.names("heads"))
+@pytest.mark.parametrize("name", registry.list_plugins("heads"))
 def test_held_out_probabilities_are_those_of_a_head_fitted_by_hand(name):
-    on, fold, head = sample(60), folds(60), registry.load("heads", name)
+    on, fold, head = sample(60), folds(60), registry.load_plugin("heads", name)
     grid = head.grid(60, 12, 3)
     held = cross_validation.held_out(head, on.x, on.y, fold, n_classes=3, grid=grid)
     judged = fold[0] == 2

@@ -9,7 +9,7 @@ from headstart.core import registry
 from headstart.heads import design_matrix, prediction, softmax_regression
 from headstart.testing import heads as suite
 
-HEADS = registry.names("heads")
+HEADS = registry.list_plugins("heads")
 
 
 @pytest.mark.parametrize("check", suite.CHECKS, ids=lambda c: c.__name__)
@@ -17,7 +17,7 @@ HEADS = registry.names("heads")
 def test_conformance(name, check):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        check(registry.load("heads", name))
+        check(registry.load_plugin("heads", name))
 
 
 def test_the_whole_suite_fails_a_head_that_lies():
@@ -65,7 +65,7 @@ def reference(x, y, strength, weight=None):
 @pytest.mark.parametrize("weights", [None, {0: 1.0, 1: 3.0, 2: 0.5}])
 def test_logistic_is_the_optimum_that_scikit_learn_finds(n, dim, weights):
     x, y = textured(n, dim)
-    head = registry.load("heads", "logistic")
+    head = registry.load_plugin("heads", "logistic")
     given = None
     if weights:  # ours are scaled to 1 on average over the pictures
         weights = {c: w / np.mean([weights[c] for c in y]) for c, w in weights.items()}
@@ -79,7 +79,7 @@ def test_logistic_is_the_optimum_that_scikit_learn_finds(n, dim, weights):
 
 def test_large_sets_run_in_blocks_to_the_same_optimum(monkeypatch):
     x, y = textured(900, 30)
-    head = registry.load("heads", "logistic")
+    head = registry.load_plugin("heads", "logistic")
     grid = head.grid(900, 30, 3)
 
     def answers():
@@ -105,7 +105,7 @@ def test_large_sets_run_in_blocks_to_the_same_optimum(monkeypatch):
 @pytest.mark.parametrize("name", ["ridge", "lda", "nearest_mean"])
 def test_other_linear_heads_in_blocks(name, monkeypatch):
     x, y = textured(700, 20)
-    head = registry.load("heads", name)
+    head = registry.load_plugin("heads", name)
     whole = [suite.says(f, x) for f in suite.fit(head, suite.Sample(x, y, 3))]
     monkeypatch.setattr(design_matrix, "DENSE_NUMBERS", 0)
     monkeypatch.setattr(design_matrix, "HELD_NUMBERS", 0)
@@ -160,7 +160,7 @@ def test_lda_without_shrinkage_agrees_with_scikit_learn_on_the_answers():
     from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
     x, y, _ = suite.sample(400, 8, apart=2.5)
-    head = registry.load("heads", "lda")
+    head = registry.load_plugin("heads", "lda")
     found = next(iter(head.path(x, y, n_classes=3, params=[{"shrinkage": 1e-6}], class_weight=None, seed=0)))
     wanted = LinearDiscriminantAnalysis().fit(x.astype(np.float64), y)
     assert (suite.says(found, x).argmax(axis=1) == wanted.predict(x)).mean() > 0.98
@@ -171,7 +171,7 @@ def test_neighbours_agree_with_scikit_learn():
     from sklearn.preprocessing import StandardScaler
 
     x, y = textured(300, 12)
-    head = registry.load("heads", "knn")
+    head = registry.load_plugin("heads", "knn")
     scaler = StandardScaler().fit(x[:200].astype(np.float64))
     for found in suite.fit(head, suite.Sample(x[:200], y[:200], 3)):
         k = found.params["k"]

@@ -13,7 +13,7 @@ def folds(n, k=4, seed=0):
 
 
 def candidate(name, x, head="logistic"):
-    made = registry.load("heads", head)
+    made = registry.load_plugin("heads", head)
     return Candidate(name=name, x=x, head=made, grid=made.grid(*x.shape, 3), cost=1.0)
 
 

@@ -8,7 +8,7 @@ from headstart.heads.classifiers.ridge import Ridge, _Problem, _trusted
 from headstart.heads.regularization_path import STARTED
 from headstart.testing import heads as suite
 
-RIDGE = registry.load("heads", "ridge")
+RIDGE = registry.load_plugin("heads", "ridge")
 
 
 class Started:

@@ -13,7 +13,7 @@ from headstart.api import pipeline
 from headstart.core.console import Console
 from headstart.core.errors import DataError
 from headstart.core.run import energy
-from headstart.core.storage.yaml_text import yaml
+from headstart.core.storage.yaml_text import format_yaml
 from headstart.core.types import Finding, Outcome, Score, UncertaintyReport, Verdict
 from headstart.reporting.card import (
     card_data,
@@ -91,7 +91,7 @@ def _with(value, **changes):
 
 def test_metadata_keeps_its_order_and_one_line_a_text():
     value = {"b": "no", "a": ["---", "x: y # é ☂", 'quotes " and \\', "long " * 40], "c": {"d": -1e-7, "e": True}}
-    text = yaml(value)
+    text = format_yaml(value)
     assert other_yaml.safe_load(text) == value
     assert [line.split(":")[0] for line in text.splitlines() if line[0] not in " -"] == ["b", "a", "c"]
     assert "☂" in text and "---" not in text.splitlines()

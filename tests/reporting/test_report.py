@@ -403,10 +403,10 @@ def test_it_writes_what_the_run_folder_holds(three, context):
     parts = {"read": three, "splits": given.splits, "rank": given.ranking, "adapt": given.adapted}
     parts |= {"evaluate": given.evaluation, "export": given.exported}
     for stage, value in parts.items():
-        serialization.save(value, ctx.folder(stage))
+        serialization.save_value(value, ctx.make_step_folder(stage))
     for audit in given.audits:
-        serialization.save(audit, ctx.folder("audit"), name=audit.phase)
-    with ctx.timed("embed bundled:efficientnet_lite0 80") as entry:
+        serialization.save_value(audit, ctx.make_step_folder("audit"), name=audit.phase)
+    with ctx.time_step("embed bundled:efficientnet_lite0 80") as entry:
         entry["latency_ms"] = 4.5
     ctx.record_decision("rank/chosen", lambda: given.ranking.chosen, "the best mean")
     path = write_report(ctx=ctx)
@@ -418,13 +418,13 @@ def test_it_writes_what_the_run_folder_holds(three, context):
     assert "the best mean" in text and three.digest in text
     assert ">4.5</td>" in text
     before = path.read_bytes()
-    with ctx.timed("report"):
+    with ctx.time_step("report"):
         assert write_report(ctx=ctx).read_bytes() == before
 
 
 def test_versions_are_those_of_the_fit_when_the_page_is_written_again(three, context):
     ctx = context(data="textile")
-    serialization.save(three, ctx.folder("read"))
+    serialization.save_value(three, ctx.make_step_folder("read"))
     write_report(ctx=ctx)
     kept = ctx.run.path / "report" / "provenance.json"
     kept.write_text(kept.read_text().replace('"numpy": "', '"numpy": "99.'))
@@ -435,8 +435,8 @@ def test_versions_are_those_of_the_fit_when_the_page_is_written_again(three, con
 @pytest.mark.parametrize("text", ["{", "[]", '{"decision": null}'])
 def test_a_damaged_manifest_of_the_model_is_told(three, context, text):
     ctx = context(data="textile")
-    serialization.save(three, ctx.folder("read"))
-    (ctx.folder("model") / "manifest.json").write_text(text)
+    serialization.save_value(three, ctx.make_step_folder("read"))
+    (ctx.make_step_folder("model") / "manifest.json").write_text(text)
     with pytest.raises(DataError, match="manifest") as caught:
         write_report(ctx=ctx)
     assert "headstart fit" in caught.value.hint

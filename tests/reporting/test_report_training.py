@@ -247,8 +247,8 @@ def test_raw_curves_and_compared_scores_are_told_apart(three):
 def test_it_is_the_same_from_the_run_folder(three, context):
     given = tuned.findings(three, test=24)
     ctx = context(name="stored")
-    serialization.save(given.adapted, ctx.folder("adapt"))
-    back = dataclasses.replace(given, adapted=serialization.stored(FitResult, ctx.run.path / "adapt"))
+    serialization.save_value(given.adapted, ctx.make_step_folder("adapt"))
+    back = dataclasses.replace(given, adapted=serialization.find_value(FitResult, ctx.run.path / "adapt"))
     assert render(back) == render(given)
 
 

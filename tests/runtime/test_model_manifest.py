@@ -7,7 +7,7 @@ import pytest
 
 from headstart.core.errors import DataError
 from headstart.core.storage import model_manifest
-from headstart.core.storage.hashing import digest
+from headstart.core.storage.hashing import compute_digest
 from headstart.runtime.model import load
 from headstart.testing.tiny_model import write_tiny_model
 
@@ -23,17 +23,17 @@ def edit(folder, **changes):
     path = folder / "manifest.json"
     content = json.loads(path.read_text()) | changes
     content.pop("digest")
-    path.write_text(json.dumps(content | {"digest": digest(content)}))
+    path.write_text(json.dumps(content | {"digest": compute_digest(content)}))
 
 
 def test_what_is_written_is_read_back(saved):
-    found = model_manifest.read(saved)
+    found = model_manifest.read_manifest(saved)
     assert found.class_names == ("blue", "green", "red")
     assert found.trunks[0].input.size_px == 32
     assert [depth.name for depth in found.trunks[0].depths] == ["shallow", "deep"]
-    assert set(found.files()) == {"trunk0/trunk.xml", "trunk0/trunk.bin", "head.safetensors"}
-    model_manifest.write(found, saved)
-    assert model_manifest.read(saved) == found
+    assert set(found.list_files()) == {"trunk0/trunk.xml", "trunk0/trunk.bin", "head.safetensors"}
+    model_manifest.write_manifest(found, saved)
+    assert model_manifest.read_manifest(saved) == found
 
 
 def test_paths_are_relative_with_forward_slashes(saved):
@@ -50,7 +50,7 @@ def test_a_moved_folder_is_the_same_model(saved, tmp_path):
 def test_a_newer_format_is_refused_first(saved):
     edit(saved, format=model_manifest.FORMAT + 1, task={"something": "new"})
     with pytest.raises(DataError, match=f"format {model_manifest.FORMAT + 1}") as caught:
-        model_manifest.read(saved)
+        model_manifest.read_manifest(saved)
     assert "newer" in caught.value.hint
 
 
@@ -101,7 +101,7 @@ def test_a_manifest_with_a_part_missing_is_refused(saved):
     path = saved / "manifest.json"
     content = json.loads(path.read_text())
     del content["head"], content["digest"]
-    path.write_text(json.dumps(content | {"digest": digest(content)}))
+    path.write_text(json.dumps(content | {"digest": compute_digest(content)}))
     with pytest.raises(DataError, match="is not a model's manifest"):
         load(saved)
 

@@ -9,7 +9,7 @@ import pytest
 from headstart.core.errors import DataError
 from headstart.core.storage import model_manifest
 from headstart.core.storage.files import read_json
-from headstart.core.storage.hashing import digest
+from headstart.core.storage.hashing import compute_digest
 from headstart.runtime.model import load
 
 FORMAT1 = Path(__file__).with_name("format1")
@@ -33,6 +33,6 @@ def test_a_format_that_is_not_known_yet_is_refused(tmp_path, newer):
     path = tmp_path / "model" / "manifest.json"
     content = json.loads(path.read_text()) | {"format": newer}
     content.pop("digest")
-    path.write_text(json.dumps(content | {"digest": digest(content)}))
+    path.write_text(json.dumps(content | {"digest": compute_digest(content)}))
     with pytest.raises(DataError, match=f"has format {newer}; this version reads up to 2"):
         load(tmp_path / "model")

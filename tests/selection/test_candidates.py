@@ -12,9 +12,9 @@ from headstart.api.steps import FitSteps
 from headstart.backbones import latency, loading
 from headstart.core.console import Console
 from headstart.core.errors import UsageError
-from headstart.core.settings import threads
+from headstart.core.settings import count_threads
 from headstart.core.storage.cache import Store
-from headstart.core.storage.row_cache import RowStore, keys_of
+from headstart.core.storage.row_cache import RowStore, parse_keys
 from headstart.core.types import Feature
 from headstart.data.reading.read_dataset import read_dataset as read
 from headstart.features import cached_rows, extraction_time
@@ -57,9 +57,9 @@ def times(store, **ms):
     """Write down latencies, and paces of 1,000 / ms pictures a second, as if they had been measured."""
     for preset, taken in ms.items():
         spec = loading.find(preset).spec
-        key = latency.key(spec, threads=threads(), engine=loading.engine_name())
+        key = latency.key(spec, threads=count_threads(), engine=loading.engine_name())
         content = json.dumps({"images_per_s": 1000 / taken, "latency_ms": taken})
-        store.make("paces", key, lambda draft, content=content: (draft / "pace.json").write_text(content))
+        store.make_entry("paces", key, lambda draft, content=content: (draft / "pace.json").write_text(content))
 
 
 EVERY = {"efficientnet_lite0": 3.0, "efficientnet_lite1": 4.0, "efficientnet_lite2": 6.0, "vgg16_hed": 80.0}
@@ -71,7 +71,7 @@ def test_size_leaves_out_and_says_the_number(asked, data):
     said = ctx.console.err.getvalue()
     assert f"{LITE2} is left out: 19.5 MB of weights, --max-size 18MB" in said
     assert f"{HED} is left out: 58.9 MB of weights, --max-size 18MB" in said
-    assert set(ctx.run.decided("limits")) == {LITE2, HED}
+    assert set(ctx.run.find_decision("limits")) == {LITE2, HED}
 
 
 def test_latency_is_looked_up_decided_and_the_same_on_a_resumed_run(asked, data, warm):
@@ -79,7 +79,7 @@ def test_latency_is_looked_up_decided_and_the_same_on_a_resumed_run(asked, data,
     ctx = asked(max_latency="5ms", backbones=("auto",))
     assert candidates.choose_candidates(data, ctx=ctx, seen=24) == (LITE0, LITE1)
     assert f"{LITE2} is left out: 6 ms for one picture, --max-latency 5ms" in ctx.console.err.getvalue()
-    assert ctx.run.decided("latency_ms") == {LITE0: 3.0, LITE1: 4.0}
+    assert ctx.run.find_decision("latency_ms") == {LITE0: 3.0, LITE1: 4.0}
     for entry in (warm.root / "paces").iterdir():  # measured anew, the machine would now be too slow
         (entry / "pace.json").write_text("{}")
     times(warm, **{name: 10 * ms for name, ms in EVERY.items()})
@@ -120,7 +120,7 @@ def test_when_none_is_quick_enough_all_numbers_are_told(asked, data, warm):
 def test_without_limits_nothing_is_decided_about_them(asked, data):
     ctx = asked()
     assert candidates.choose_candidates(data, ctx=ctx, seen=24) == (LITE0, LITE1, LITE2, HED)
-    assert ctx.run.decided("limits") is None and ctx.run.decided("latency_ms") is None
+    assert ctx.run.find_decision("limits") is None and ctx.run.find_decision("latency_ms") is None
 
 
 def test_what_the_budget_has_no_room_for_is_no_candidate_and_a_resumed_run_keeps_its_list(asked, data, warm):
@@ -175,7 +175,7 @@ def test_the_estimate_rests_on_the_measured_pace_where_there_is_one(asked, warm,
     times(warm, efficientnet_lite0=3.0)
     measured = extraction_time.estimate(chosen, many, ctx)
     assert "GFLOP" not in measured.assumptions[0]
-    assert measured.seconds == pytest.approx(83 + 2 * 1000 / (extraction_time.DECODE_PER_S * threads()))
+    assert measured.seconds == pytest.approx(83 + 2 * 1000 / (extraction_time.DECODE_PER_S * count_threads()))
 
 
 def keep(store, backbone, digests):
@@ -183,7 +183,7 @@ def keep(store, backbone, digests):
     key = cached_rows.key_of(loading.find(backbone))
     widths = {depth.name: depth.dim for depth in key.depths}
     vectors = {name: np.zeros((len(digests), width), np.float32) for name, width in widths.items()}
-    RowStore(store.root / address(key), widths).add(keys_of(list(digests)), vectors)
+    RowStore(store.root / address(key), widths).add_rows(parse_keys(list(digests)), vectors)
 
 
 def test_pictures_whose_vectors_are_in_the_cache_take_no_time(asked, data, warm):
@@ -192,7 +192,7 @@ def test_pictures_whose_vectors_are_in_the_cache_take_no_time(asked, data, warm)
     assert candidates.choose_candidates(data, ctx=asked(budget="2s"), seen=24) == (LITE0, LITE1, LITE2, HED)
     found = extraction_time.estimate((LITE0, HED), data, asked())
     assert "24 of 48 vectors come from the cache, and no candidate is dropped" in found.assumptions[1]
-    assert found.seconds == pytest.approx(24 * (0.003 + 1 / (extraction_time.DECODE_PER_S * threads())))
+    assert found.seconds == pytest.approx(24 * (0.003 + 1 / (extraction_time.DECODE_PER_S * count_threads())))
     keep(warm, LITE0, data.digests[:18])
     assert cached_rows.lacking(data, (LITE0, LITE1, HED), warm) == {LITE0: 6, LITE1: 24, HED: 0}
     assert cached_rows.lacking(data, (LITE0,), warm, np.arange(16, 20)) == {LITE0: 2}
@@ -225,8 +225,8 @@ def test_what_the_cache_comes_to_hold_does_not_change_a_run_that_has_begun(asked
 def test_a_latency_that_is_not_known_is_measured_before_anything_is_embedded(asked, data, warm):
     ctx = asked(max_latency="10s", backbones=(LITE0,))
     assert candidates.choose_candidates(data, ctx=ctx, seen=24) == (LITE0,)
-    assert 0.1 < ctx.run.decided("latency_ms")[LITE0] < 10_000
-    assert latency.latency_ms(LITE0, warm) == ctx.run.decided("latency_ms")[LITE0]
+    assert 0.1 < ctx.run.find_decision("latency_ms")[LITE0] < 10_000
+    assert latency.latency_ms(LITE0, warm) == ctx.run.find_decision("latency_ms")[LITE0]
     tight = asked(max_latency="0.001ms", backbones=(LITE0,), name="tight")
     with pytest.raises(UsageError, match="was named and breaks a limit"):
         candidates.choose_candidates(data, ctx=tight, seen=24)

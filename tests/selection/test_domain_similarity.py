@@ -15,7 +15,7 @@ few = settings(deadline=None, max_examples=25, suppress_health_check=[HealthChec
 @pytest.fixture(autouse=True)
 def one_thread():
     """As the ranking calls it; small matrices on many threads only wait for each other."""
-    with blas_threads.single():
+    with blas_threads.single_blas_thread():
         yield
 
 

@@ -59,7 +59,7 @@ def test_what_is_told_once_is_told_again_whatever_other_runs_came_to(data, conte
     then, now = (forecast_model.timed(ctx.run.path, "before") for ctx in (again, fresh))
     assert then.planned_s == now.planned_s
     assert then.value_s < now.value_s
-    assert serialization.stored(Forecasts, again.run.path / "forecast") == told
+    assert serialization.find_value(Forecasts, again.run.path / "forecast") == told
 
 
 def test_a_damaged_record_is_told_once(data, context, store, capsys):
@@ -99,7 +99,7 @@ def test_what_came_out_is_laid_beside_it(data, context, store, capsys):
     found = run.check(told, evaluation, ctx=ctx)
     assert found.outcome.split == "test"
     assert found.outcome.name == "accuracy"
-    assert serialization.stored(Forecasts, ctx.run.path / "forecast") == found
+    assert serialization.find_value(Forecasts, ctx.run.path / "forecast") == found
     far = dataclasses.replace(told.forecasts[0], low=0.0, high=0.01)
     run.check(Forecasts(forecasts=(far,)), evaluation, ctx=ctx)
     said = capsys.readouterr().err

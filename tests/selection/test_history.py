@@ -39,10 +39,10 @@ def test_a_run_that_is_repeated_counts_once(store, told):
 
 
 def test_the_address_hangs_on_pictures_and_job_and_on_no_folder():
-    one = history.address("a", job.make(data="here"))
-    assert one == history.address("a", job.make(data="there"))
-    assert one != history.address("b", job.make(data="here"))
-    assert one != history.address("a", job.make(data="here", seed=1))
+    one = history.address("a", job.make_job(data="here"))
+    assert one == history.address("a", job.make_job(data="there"))
+    assert one != history.address("b", job.make_job(data="here"))
+    assert one != history.address("a", job.make_job(data="here", seed=1))
 
 
 def test_another_cache_knows_nothing(store, tmp_path, told):

@@ -13,17 +13,17 @@ LITE0, LITE1 = (loading.find(f"efficientnet_lite{n}").spec for n in (0, 1))
 
 
 def broken(specs, latency_ms=None, **limits):
-    return gates.broken(specs, jobs.make(data="x", **limits), latency_ms or {})
+    return gates.broken(specs, jobs.make_job(data="x", **limits), latency_ms or {})
 
 
 def test_without_limits_nothing_breaks():
     assert broken([LITE0, LITE1], {LITE0.name: 1e9}) == ""
-    assert not gates.limited(jobs.make(data="x"))
+    assert not gates.limited(jobs.make_job(data="x"))
 
 
 @pytest.mark.parametrize("limit", [{"license": "permissive"}, {"max_size": "1MB"}, {"max_latency": "1ms"}])
 def test_any_limit_limits(limit):
-    assert gates.limited(jobs.make(data="x", **limit))
+    assert gates.limited(jobs.make_job(data="x", **limit))
 
 
 def test_size_is_four_bytes_a_weight_and_adds_up():

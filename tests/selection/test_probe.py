@@ -106,10 +106,10 @@ def test_what_is_saved_is_equal_byte_for_byte_and_loads(data, split, backbones, 
     for name in ("a", "b"):
         ctx = context(name=name)
         adapt(data, split, backbones, ctx)
-        folder = ctx.folder("adapt")
+        folder = ctx.make_step_folder("adapt")
         kept.append({path.name: path.read_bytes() for path in sorted(folder.iterdir())})
     assert kept[0] == kept[1]
-    loaded = serialization.load(FitResult, folder)
+    loaded = serialization.load_value(FitResult, folder)
     assert {row.seconds for row in loaded.tried} == {0.0}
     assert loaded.fitted.arrays.keys() == {"weights", "bias"}
 

@@ -141,9 +141,9 @@ def test_what_is_saved_is_equal_byte_for_byte_and_loads(data, backbones, context
     for name in ("a", "b"):
         ctx = context(name=name)
         rank_backbones(data, splits(data), backbones, ctx=ctx)
-        contents.append((ctx.folder("rank") / "value.json").read_bytes())
+        contents.append((ctx.make_step_folder("rank") / "value.json").read_bytes())
     assert contents[0] == contents[1]
-    loaded = serialization.load(Ranking, ctx.folder("rank"))
+    loaded = serialization.load_value(Ranking, ctx.make_step_folder("rank"))
     assert loaded.chosen == "made:good@inner"
     assert {row.seconds for row in loaded.rows} == {0}
 
@@ -173,7 +173,7 @@ def test_the_table_is_told_in_a_few_lines(data, backbones, context):
     assert lines[-2].endswith(found.why)
     assert lines[-1].endswith("best by probe: made:good@inner; best by prior: made:good (published top-1 0.700)")
     assert len(lines) == 8
-    kept = serialization.load(Ranking, ctx.folder("rank"))
+    kept = serialization.load_value(Ranking, ctx.make_step_folder("rank"))
     best = (kept.best_by_probe, kept.best_by_prior, kept.prior_why)
     assert best == ("made:good@inner", "made:good", "published top-1 0.700")
 
@@ -229,7 +229,7 @@ def test_screening_keeps_what_ties_with_the_best_and_the_best_by_prior(data, con
         assert out.likeness.unknown == "told only of candidates that are judged on all training pictures"
         assert out.paired.low > 0
         assert out.paired.n == 120
-    assert ctx.run.decided("rank/survivors/120") == list(found.survivors)
+    assert ctx.run.find_decision("rank/survivors/120") == list(found.survivors)
     best, famous, other = found.survivors
     assert ctx.console.err.getvalue().split(None, 1)[1] == (
         f"3 of 4 backbones go on after 120 pictures: {best} (best by probe), {famous} (best by prior), {other}\n"

@@ -119,24 +119,24 @@ def test_the_ranking_tells_what_is_not_known(data, context):
     split = splits(data)
     twin = embeddings(data, "random:made:up", {"last": 0.0}, rows=split.train[:100], seed=9)
     rank_backbones(data, split, (embeddings(data, "made:up", {"last": 2.0}),), ctx=ctx, controls=(twin,))
-    rows = json.loads((ctx.folder("rank") / "value.json").read_text())["rows"]
+    rows = json.loads((ctx.make_step_folder("rank") / "value.json").read_text())["rows"]
     assert rows[0]["likeness"]["leep"] is None
     assert "no source has a backbone of its name" in rows[0]["likeness"]["unknown"]
     assert {row["likeness"]["unknown"] for row in rows if row["status"] == "control"} == {
         "a control learnt from no source"
     }
-    assert serialization.load(Ranking, ctx.folder("rank")).rows[0].likeness.frechet is None
+    assert serialization.load_value(Ranking, ctx.make_step_folder("rank")).rows[0].likeness.frechet is None
 
 
 def test_rankings_of_before_are_read(data, context):
     ctx = context()
     rank_backbones(data, splits(data), (embeddings(data, "made:up", {"last": 2.0}),), ctx=ctx)
-    path = ctx.folder("rank") / "value.json"
+    path = ctx.make_step_folder("rank") / "value.json"
     content = json.loads(path.read_text())
     for row in content["rows"]:
         del row["likeness"]
     path.write_text(json.dumps(content))
-    assert serialization.load(Ranking, ctx.folder("rank")).rows[0].likeness == SourceSimilarity()
+    assert serialization.load_value(Ranking, ctx.make_step_folder("rank")).rows[0].likeness == SourceSimilarity()
 
 
 def test_what_is_known_of_the_sources(shared_store, store):
@@ -200,7 +200,7 @@ def test_of_real_pictures_the_related_source_is_nearer(textile, shared_store, tm
         written.append(preprocessing.decode(path.read_bytes(), spec))
     source, near_by, far = (vectors(one, shared_store) for one in (*halves, np.stack(written)))
     labels = np.repeat(np.arange(3), 16)
-    (head,) = registry.load("heads", "ridge").path(
+    (head,) = registry.load_plugin("heads", "ridge").path(
         source["last"], labels, n_classes=3, params=[{"strength": 1.0}], class_weight=None, seed=0
     )
     of = SourceTask(head=head.arrays, depth="last", pictures=source)

@@ -25,7 +25,7 @@ pytestmark = pytest.mark.medium
 
 def again(folder, **changes):
     """Write a model's manifest anew, as another model."""
-    model_manifest.write(dataclasses.replace(model_manifest.read(folder), **changes), folder)
+    model_manifest.write_manifest(dataclasses.replace(model_manifest.read_manifest(folder), **changes), folder)
 
 
 def until(true):
@@ -210,9 +210,9 @@ def _real(folder, store):
     head = model_manifest.HeadEntry(
         name="ridge", kind="linear", arrays="head.safetensors", sha256=file_digest(folder / "head.safetensors")
     )
-    told = model_manifest.read(write_tiny_model(folder.parent / "tiny"))
+    told = model_manifest.read_manifest(write_tiny_model(folder.parent / "tiny"))
     features = (Feature(backbone=LITE0, depth=last.name, dim=last.dim),)
-    model_manifest.write(dataclasses.replace(told, trunks=(entry,), features=features, head=head), folder)
+    model_manifest.write_manifest(dataclasses.replace(told, trunks=(entry,), features=features, head=head), folder)
     return folder
 
 

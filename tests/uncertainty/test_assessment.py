@@ -22,7 +22,7 @@ from judged_sets import NAMES, dataset, embeddings, splits
 
 def adapt(data, split, backbone, temperature=1.0, strategy="probe"):
     """A logistic head as the adapt stage leaves it."""
-    head, x, y = registry.load("heads", "logistic"), backbone.vectors["last"], np.asarray(data.targets)
+    head, x, y = registry.load_plugin("heads", "logistic"), backbone.vectors["last"], np.asarray(data.targets)
     grid = list(head.grid(len(split.train), x.shape[1], 3))
     params, train = [grid[len(grid) // 2]], split.train
     shared = {"n_classes": 3, "class_weight": None, "seed": 0}
@@ -103,7 +103,7 @@ def test_held_out_pictures_set_the_thresholds_of_each_class(context):
     assert one(found, "coverage", promise.CHECKED).n == 150
     assert "of 150 pictures have, on average over re-draws, their class among the plausible ones" in said
     assert "unknown`" not in said
-    back = serialization.load(UncertaintyReport, ctx.run.path / "doubt")
+    back = serialization.load_value(UncertaintyReport, ctx.run.path / "doubt")
     assert len(set(found.floors)) >= 1
     assert (found.floors >= found.thresholds).all()  # so that an empty set takes nothing from the promise
     np.testing.assert_array_equal(back.thresholds, found.thresholds)

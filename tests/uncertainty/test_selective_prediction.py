@@ -39,7 +39,7 @@ def doubting(folder, floors=np.inf, thresholds=0.8, **changes):
     arrays["known"] = np.linspace(0, 1, 101, dtype=np.float32)
     save_file(arrays, folder / "doubt.safetensors")
     entry = dataclasses.replace(ENTRY, sha256=file_digest(folder / "doubt.safetensors"), **changes)
-    model_manifest.write(dataclasses.replace(model_manifest.read(folder), doubt=entry), folder)
+    model_manifest.write_manifest(dataclasses.replace(model_manifest.read_manifest(folder), doubt=entry), folder)
     return folder
 
 
@@ -82,9 +82,9 @@ def test_the_likeliest_is_told_right_where_costs_answer_another_class(tmp_path, 
     folder = doubting(tmp_path / "model", floors=0.3, thresholds=0.3, limit=1e9)
     costs = ((0.0, 1.0, 1.0),) * 3  # to answer blue, the first class, costs nothing
     made = dataclasses.replace(
-        model_manifest.read(folder), decision=model_manifest.Decision(positive="", threshold=None, costs=costs)
+        model_manifest.read_manifest(folder), decision=model_manifest.Decision(positive="", threshold=None, costs=costs)
     )
-    model_manifest.write(made, folder)
+    model_manifest.write_manifest(made, folder)
     [found] = load(folder).predict([paint("b.png", (255, 250, 0))])
     assert (found.answer, found.likeliest, found.plausible) == ("unknown", "blue", ())
     assert f"`red`, the likeliest, has a probability of {found.probabilities['red']:.2f}" in found.reasons[0]
@@ -127,4 +127,4 @@ def test_damaged_or_missing_arrays_are_refused(tmp_path):
 def test_the_manifest_holds_all_that_an_export_needs(tmp_path):
     found = read_json(doubting(tmp_path / "model") / "manifest.json")
     assert found["format"] == 2
-    assert found["doubt"] == as_json(model_manifest.read(tmp_path / "model").doubt)
+    assert found["doubt"] == as_json(model_manifest.read_manifest(tmp_path / "model").doubt)

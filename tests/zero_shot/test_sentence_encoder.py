@@ -133,7 +133,7 @@ def test_an_encoder_that_differs_from_what_is_published_is_not_kept(shared_store
     monkeypatch.setattr(sentence_encoder, "_LAYERS", 5)
     with pytest.raises(SetupError, match="differs from what is published"):
         sentence_encoder.model(store, QUIET)
-    assert store.find("sentences", sentence_encoder.key()) is None
+    assert store.find_entry("sentences", sentence_encoder.key()) is None
 
 
 def _by_hand(numbers):

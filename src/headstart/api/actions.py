@@ -192,7 +192,7 @@ def _gradients(run: Path) -> Way:
     from headstart.core.errors import DataError
     from headstart.explanation.explain_image import GRADCAM, Found
 
-    extras.require("fit", "sending gradients through a network")
+    extras.require_extra("fit", "sending gradients through a network")
     found = Run(run)
     if found.adapted.tuning is None or not found.adapted.tuning.taken:
         what = f"the model of the run `{run}` is a frozen probe: it has no trained network to send gradients through"

@@ -14,11 +14,18 @@ from headstart.api.steps import FitSteps
 from headstart.api.unused_settings import require_effect
 from headstart.core import extras
 from headstart.core import job as jobs
-from headstart.core.console import Console, duration
+from headstart.core.console import Console, format_duration
 from headstart.core.errors import UsageError
 from headstart.core.run.context import Context
 from headstart.core.run.folder import RunFolder
-from headstart.core.run.opening import default_store, free_folder, opened, require_free, require_outside, require_own
+from headstart.core.run.opening import (
+    default_store,
+    find_free_folder,
+    open_run,
+    require_free,
+    require_outside,
+    require_same_job,
+)
 
 if TYPE_CHECKING:
     from headstart.core.job import Job
@@ -59,14 +66,14 @@ def fit(
         steps.report()
         over_s = -steps.ctx.left_s()
         if over_s > 0:
-            steps.ctx.console.line(
-                "budget", f"{duration(over_s)} more than `--budget {steps.ctx.job.budget}` was needed"
+            steps.ctx.console.print_line(
+                "budget", f"{format_duration(over_s)} more than `--budget {steps.ctx.job.budget}` was needed"
             )
         run = Run(steps.ctx.run.path)
         run.cut_short = run.interrupted and not earlier
         if earlier:
             hint = "another --out gives it the whole budget, and what is cached is not done again"
-            steps.ctx.console.line("adapt", f"Ctrl-C ended the search of this run earlier; {hint}")
+            steps.ctx.console.print_line("adapt", f"Ctrl-C ended the search of this run earlier; {hint}")
         return run
 
 
@@ -118,7 +125,7 @@ def evaluate(run: str | Path | Run, data: str | Path, *, console: Console | None
     found = judge(Path(run), Path(data), console=console)
     learnt = overlap(Path(run), Path(data))
     if learnt:
-        console.warn(f"the model learnt from {learnt:,} of these pictures: the scores are too good")
+        console.print_warning(f"the model learnt from {learnt:,} of these pictures: the scores are too good")
     return {"run": Path(run).as_posix(), "data": Path(data).as_posix(), "learnt_from": learnt, **as_json(found)}
 
 
@@ -128,7 +135,7 @@ def report(run: str | Path | Run, *, console: Console | None = None) -> Path:
     from headstart.reporting.write_report import write_report as write
 
     found = Run(Path(run))
-    with opened(found.path, found.job, console or Console()) as ctx:
+    with open_run(found.path, found.job, console or Console()) as ctx:
         if (found.path / "model" / "manifest.json").is_file():  # a card is of a saved model
             write_card(ctx=ctx)
         return write(ctx=ctx)
@@ -141,7 +148,10 @@ def demo(*, out: str | Path | None = None, console: Console | None = None, **set
     console = console or Console()
     data = textile(default_store(console), console)
     return fit(
-        data, out=out or free_folder("textile", jobs.make(data=str(data), **settings)), console=console, **settings
+        data,
+        out=out or find_free_folder("textile", jobs.make_job(data=str(data), **settings)),
+        console=console,
+        **settings,
     )
 
 
@@ -205,8 +215,8 @@ def plan(
 
     console = console or Console()
     job, path = _request(data, out, console, settings, training=True, fetching=False)
-    require_own(path, job)
-    with tempfile.TemporaryDirectory() as scratch, opened(Path(scratch) / "run", job, console) as ctx:
+    require_same_job(path, job)
+    with tempfile.TemporaryDirectory() as scratch, open_run(Path(scratch) / "run", job, console) as ctx:
         steps = FitSteps(ctx)
         pictures, count = steps.data, len(steps.data.uris)
         chosen = names(ctx, steps.seen, data=pictures)
@@ -238,7 +248,7 @@ def _open_steps(
 
     console = console or Console()
     job, path = _request(data, out, console, settings, training=training)
-    with opened(path, job, console) as ctx, blas_threads.single():
+    with open_run(path, job, console) as ctx, blas_threads.single_blas_thread():
         yield FitSteps(ctx)
 
 
@@ -258,11 +268,11 @@ def _request(
     from headstart.data.reading.read_dataset import require_folder
     from headstart.selection.candidates import require_known
 
-    extras.require("fit", "learning from pictures")
-    job = jobs.make(data=str(data), **settings)
+    extras.require_extra("fit", "learning from pictures")
+    job = jobs.make_job(data=str(data), **settings)
     require_folder(Path(job.data))
     require_known(job, console, fetching=fetching)
-    path = require_outside(Path(out) if out else free_folder(Path(job.data).resolve().name, job), Path(job.data))
+    path = require_outside(Path(out) if out else find_free_folder(Path(job.data).resolve().name, job), Path(job.data))
     require_free(path)
     if training:
         require_effect(job)
@@ -276,7 +286,7 @@ def _require_trainable(job: Job, path: Path, console: Console) -> None:
     from headstart.selection.candidates import names
 
     ctx = Context(job=job, run=RunFolder(path), store=default_store(console), console=console)
-    if job.strategy != "probe" and ctx.run.decided("candidates") is None:
+    if job.strategy != "probe" and ctx.run.find_decision("candidates") is None:
         request_check.require(job, names(ctx))
 
 

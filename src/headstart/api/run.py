@@ -46,7 +46,7 @@ class Run:
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         self.cut_short = False  # by Ctrl-C, in the very call that gave this run
-        RunFolder(self.path).check()
+        RunFolder(self.path).require_run()
 
     def __fspath__(self) -> str:
         return str(self.path)
@@ -54,12 +54,12 @@ class Run:
     def _value(self, kind: type[Any], stage: str, name: str = "value") -> Any:
         from headstart.core.storage import serialization
 
-        return serialization.of_run(kind, self.path, stage, name)
+        return serialization.load_step_value(kind, self.path, stage, name)
 
     @cached_property
     def job(self) -> Job:
         """The request."""
-        return jobs.read(self.path / "job.toml")
+        return jobs.read_job(self.path / "job.toml")
 
     @cached_property
     def dataset(self) -> Dataset:
@@ -138,7 +138,7 @@ class Run:
     @property
     def interrupted(self) -> bool:
         """Whether Ctrl-C ended the search of recipes, so that the best so far was taken."""
-        return RunFolder(self.path).decided("adapt/interrupted") is not None
+        return RunFolder(self.path).find_decision("adapt/interrupted") is not None
 
     def keras_model(self) -> Any:
         """The tuned network as a `keras.Model`: (B, H, W, 3) float32 RGB 0..255 to (B, C) probabilities.
@@ -163,7 +163,7 @@ class Run:
         from headstart.core.storage import serialization
         from headstart.core.types import Forecasts
 
-        return serialization.stored(Forecasts, self.path / "forecast")
+        return serialization.find_value(Forecasts, self.path / "forecast")
 
     @property
     def time_forecasts(self) -> tuple[TimeForecast, ...]:

@@ -48,7 +48,7 @@ class FitSteps:
         self.ctx = ctx
 
     def _step(self, stage: str, run: Callable[..., Any], *values: Any, **named: Any) -> Any:
-        with self.ctx.timed(stage):
+        with self.ctx.time_step(stage):
             return run(*values, ctx=self.ctx, **named)
 
     @cached_property
@@ -142,7 +142,7 @@ class FitSteps:
         names, found = self.candidates, None
         draws = self._draws(len(names))
         if not draws and self.ctx.job.precision != "f32":
-            self.ctx.console.line("plan", f"no screening here, so nothing is done in {self.ctx.job.precision}")
+            self.ctx.console.print_line("plan", f"no screening here, so nothing is done in {self.ctx.job.precision}")
         for rows, then in pairwise((*draws, self._every)):
             if len(names) < LEAST:
                 break
@@ -185,7 +185,7 @@ class FitSteps:
         from headstart.features.extraction import extract_features
 
         said = name if isinstance(name, str) else name.name
-        with self.ctx.timed(f"embed {said} {len(rows)}") as entry:
+        with self.ctx.time_step(f"embed {said} {len(rows)}") as entry:
             found = extract_features(self.data, name, rows, ctx=self.ctx, precision=precision)
             if found.timed:  # times of other loads would make the cheap look dear
                 entry["latency_ms"] = found.latency_ms

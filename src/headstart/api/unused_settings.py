@@ -1,12 +1,12 @@
 """Settings that would be taken and do nothing: a fit refuses them before it starts.
 
-They are no part of `headstart.core.job.problems`, so that the job of an older run can still be read.
+They are no part of `headstart.core.job.find_problems`, so that the job of an older run can still be read.
 """
 
 from __future__ import annotations
 
 from headstart.core.errors import UsageError
-from headstart.core.job import Job, Problem, flag
+from headstart.core.job import Job, Problem, format_flag
 
 OF_TRAINING = ("trials", "domain", "track", "profile")  # a probe looks at none of them
 
@@ -33,8 +33,9 @@ def without_effect(job: Job) -> list[Problem]:
         if job.track == "mlflow":  # it gets the result and the model too
             given.remove("track")
         return [
-            Problem(flag(name), f"{name} has no effect with strategy `probe`: it trains no network") for name in given
+            Problem(format_flag(name), f"{name} has no effect with strategy `probe`: it trains no network")
+            for name in given
         ]
     if job.recipe and job.trials:
-        found.append(Problem(flag("trials"), "trials has no effect with a recipe: that one is trained as given"))
+        found.append(Problem(format_flag("trials"), "trials has no effect with a recipe: that one is trained as given"))
     return found

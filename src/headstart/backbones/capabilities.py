@@ -35,9 +35,9 @@ def opened(name: str, console: Console, *, fetching: bool) -> str:
         UsageError: A source knows what it is, and why it is no backbone.
     """
     source, _, preset = name.partition(":")
-    if not preset or source not in registry.names("backbones"):
+    if not preset or source not in registry.list_plugins("backbones"):
         return ""
-    opens = getattr(registry.load("backbones", source), "opens", None)
+    opens = getattr(registry.load_plugin("backbones", source), "opens", None)
     found = opens(preset, console, fetching=fetching) if opens else ""
     return f"{source}:{found}" if found else ""
 
@@ -79,8 +79,8 @@ def convert(source: Any, preset: str, store: Store, pictures: np.ndarray, draft:
 def shipped() -> dict[str, Entry]:
     """Backbones by name that a source can open and that are not here: what it ships a table of (`indexed`)."""
     found = {}
-    for source in registry.names("backbones"):
-        ask = getattr(registry.load("backbones", source), "indexed", None)
+    for source in registry.list_plugins("backbones"):
+        ask = getattr(registry.load_plugin("backbones", source), "indexed", None)
         for preset, row in (ask() if ask else {}).items():
             method, domains = card_facts.told_by_words(row["family"], preset, row["description"])
             found[f"{source}:{preset}"] = Entry(

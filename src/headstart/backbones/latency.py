@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from headstart.core.storage.cache import Store
-from headstart.core.storage.files import disk_errors, read_json, write_json
+from headstart.core.storage.files import read_json, translate_disk_errors, write_json
 from headstart.core.types import BackboneSpec
 from headstart.networks import hardware
 
@@ -107,7 +107,7 @@ def keep(spec: BackboneSpec, store: Store, what: What, *, threads: int, engine: 
     def write(draft: Path) -> None:
         write_json(draft / _FILE, measure(*what))
 
-    folder = store.make(KIND, key(spec, threads=threads, engine=engine), write)
+    folder = store.make_entry(KIND, key(spec, threads=threads, engine=engine), write)
     found: dict[str, float] = read_json(folder / _FILE)
     return found
 
@@ -115,19 +115,19 @@ def keep(spec: BackboneSpec, store: Store, what: What, *, threads: int, engine: 
 def renew(spec: BackboneSpec, store: Store, what: What, *, threads: int, engine: str) -> dict[str, float]:
     """Measure again, whatever is kept, and keep that; arguments as of `keep`."""
     made = measure(*what)
-    folder = store.path(KIND, key(spec, threads=threads, engine=engine))
-    with disk_errors(folder):
+    folder = store.entry_path(KIND, key(spec, threads=threads, engine=engine))
+    with translate_disk_errors(folder):
         shutil.rmtree(folder, ignore_errors=True)
-    store.make(KIND, folder.name, lambda draft: write_json(draft / _FILE, made))
+    store.make_entry(KIND, folder.name, lambda draft: write_json(draft / _FILE, made))
     return made
 
 
 def kept(spec: BackboneSpec, store: Store) -> dict[str, float]:
     """What was measured of a trunk on this machine, see `measure`; empty when nothing was."""
     from headstart.backbones import loading
-    from headstart.core.settings import threads
+    from headstart.core.settings import count_threads
 
-    folder = store.find(KIND, key(spec, threads=threads(), engine=loading.engine_name()))
+    folder = store.find_entry(KIND, key(spec, threads=count_threads(), engine=loading.engine_name()))
     return {} if folder is None else read_json(folder / _FILE)
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from headstart.backbones import latency, loading
 from headstart.core.console import Console
 from headstart.core.errors import UsageError
-from headstart.core.settings import threads
+from headstart.core.settings import count_threads
 from headstart.core.storage.cache import Store
 from headstart.networks import openvino_engine
 
@@ -36,7 +36,7 @@ def again(names: Sequence[str], store: Store, console: Console) -> list[dict[str
     """
     openvino_engine.load()
     every = [loading.find(name, opening=False) for name in names or loading.names()]
-    ready = [(one, folder) for one in every if (folder := store.find("trunks", loading.key(one))) is not None]
+    ready = [(one, folder) for one in every if (folder := store.find_entry("trunks", loading.key(one))) is not None]
     if names and len(ready) < len(every):
         absent = next(one.name for one in every if one.name not in {found.name for found, _ in ready})
         hint = f"it is measured at its first use: headstart embed DATA --backbones {absent}"
@@ -46,7 +46,7 @@ def again(names: Sequence[str], store: Store, console: Console) -> list[dict[str
 
 
 def _one(found: loading.ResolvedBackbone, path: Any, store: Store) -> dict[str, Any]:
-    count, side = threads(), found.spec.input.size_px
+    count, side = count_threads(), found.spec.input.size_px
     pictures = np.random.default_rng(0).integers(0, 256, (_PICTURES, side, side, 3), np.uint8)
     before = latency.kept(found.spec, store)
     made = openvino_engine.Engine(path, threads=count)
@@ -62,4 +62,6 @@ def warn_if_busy(console: Console) -> None:
         return
     load, cores = os.getloadavg()[0], os.cpu_count() or 1
     if load > cores / 2:
-        console.warn(f"the machine is busy (load {load:.1f} on {cores} processors): what is measured now is too slow")
+        console.print_warning(
+            f"the machine is busy (load {load:.1f} on {cores} processors): what is measured now is too slow"
+        )

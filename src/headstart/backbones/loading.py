@@ -21,11 +21,11 @@ from headstart.backbones import latency
 from headstart.backbones.input_check import check_cache, keras_check
 from headstart.core import registry
 from headstart.core.console import Console
-from headstart.core.errors import SetupError, UsageError, nearest
-from headstart.core.provenance import version
+from headstart.core.errors import SetupError, UsageError, format_nearest
+from headstart.core.provenance import find_version
 from headstart.core.storage.cache import Store
 from headstart.core.storage.files import write_json
-from headstart.core.storage.hashing import plain
+from headstart.core.storage.hashing import to_plain
 from headstart.core.types import BackboneSource, BackboneSpec
 from headstart.networks import openvino_engine
 
@@ -66,8 +66,8 @@ class ResolvedBackbone:
 
 def names() -> tuple[str, ...]:
     """All names of all sources, the bundled first."""
-    sources = sorted(registry.names("backbones"), key=lambda name: (name != "bundled", name))
-    return tuple(f"{name}:{preset}" for name in sources for preset in registry.load("backbones", name).presets())
+    sources = sorted(registry.list_plugins("backbones"), key=lambda name: (name != "bundled", name))
+    return tuple(f"{name}:{preset}" for name in sources for preset in registry.load_plugin("backbones", name).presets())
 
 
 def find(
@@ -104,12 +104,14 @@ def find(
 def listed(name: str) -> bool:
     """Whether a whole name is in its source's list; other sources are not asked."""
     source, _, preset = name.partition(":")
-    return source in registry.names("backbones") and preset in registry.load("backbones", source).presets()
+    return (
+        source in registry.list_plugins("backbones") and preset in registry.load_plugin("backbones", source).presets()
+    )
 
 
 def _of(name: str) -> ResolvedBackbone:
     source, _, preset = name.partition(":")
-    plugin: BackboneSource = registry.load("backbones", source)
+    plugin: BackboneSource = registry.load_plugin("backbones", source)
     return ResolvedBackbone(name=name, spec=plugin.spec(preset), source=plugin, preset=preset)
 
 
@@ -128,7 +130,7 @@ def find_for(option: str, name: str, *, fetching: bool = False, console: Console
 def _bare(preset: str, known: tuple[str, ...]) -> list[str]:
     """The names that end in a preset; of sources that ship it, where there are any, not the user's own."""
     fits = [one for one in known if one.partition(":")[2] == preset]
-    shipped = [one for one in fits if not sources.own(registry.load("backbones", one.partition(":")[0]))]
+    shipped = [one for one in fits if not sources.own(registry.load_plugin("backbones", one.partition(":")[0]))]
     return shipped or fits
 
 
@@ -142,7 +144,7 @@ def _unknown(name: str, known: tuple[str, ...], fits: list[str]) -> UsageError:
         return UsageError(f"the backbone `{name}` is not here yet", hint=f"write {away[0]}, which fetches it")
     hint = _with_word(word, name.rpartition(":")[0], (*known, *sources.shipped()))
     for some in (known, sources.shipped()):
-        hint = hint or nearest(name.lower(), some if ":" in name else [one.partition(":")[2] for one in some])
+        hint = hint or format_nearest(name.lower(), some if ":" in name else [one.partition(":")[2] for one in some])
     return UsageError(f"no backbone is named `{name}`", hint=hint or "headstart backbones list")
 
 
@@ -176,7 +178,7 @@ def engine_name() -> str:
     if found is None:
         from headstart.networks.openvino_conversion import backend
 
-        found = f"keras {version('keras')} {backend()}"
+        found = f"keras {find_version('keras')} {backend()}"
     return found
 
 
@@ -229,7 +231,7 @@ def folder(
         from headstart.networks import blocks, openvino_conversion
 
         kind = f"{precision}, with feature maps" if maps else precision
-        console.line("trunk", f"{trunk.name}: made once for {openvino_engine.name()} in {kind}")
+        console.print_line("trunk", f"{trunk.name}: made once for {openvino_engine.name()} in {kind}")
         source = folder(trunk, store, console, pictures) / "trunk.xml" if precision == "int8" else None
         with openvino_conversion.quiet():
             if source:
@@ -242,14 +244,14 @@ def folder(
                 whole = blocks.with_maps(model, trunk.spec, names) if maps else model
                 openvino_conversion.convert(whole, trunk.spec, pictures, draft, maps=names)
                 built.append(model)
-        write_json(draft / "key.json", plain(address))  # whose it is, for `backbones verify` and `prune`
+        write_json(draft / "key.json", to_plain(address))  # whose it is, for `backbones verify` and `prune`
 
     address = key(trunk, precision)
     if maps:
         address["maps"] = True
     if precision == "int8":
         address["calibrated_on"] = hashlib.sha256(pictures.tobytes()).hexdigest()
-    made = store.make("trunks", address, write)
+    made = store.make_entry("trunks", address, write)
     if precision == "f32" and not maps and trunk.seed is None and _listed(trunk):
         check_cache.keep(trunk, next(iter(built), None), made, store, pictures, console)
     return made
@@ -257,7 +259,7 @@ def folder(
 
 def _listed(trunk: ResolvedBackbone) -> bool:
     """Whether it comes from a source, not from a run's own training."""
-    return trunk.source.name in registry.names("backbones")
+    return trunk.source.name in registry.list_plugins("backbones")
 
 
 def ready(
@@ -287,7 +289,9 @@ def ready(
     from headstart.networks import blocks
     from headstart.networks.openvino_conversion import KerasEngine, quiet
 
-    console.line("trunk", f"{trunk.name}: OpenVINO is not installed, Keras computes the vectors (slower, float32)")
+    console.print_line(
+        "trunk", f"{trunk.name}: OpenVINO is not installed, Keras computes the vectors (slower, float32)"
+    )
     if precision != "f32":
         raise SetupError(f"precision `{precision}` needs OpenVINO", hint="pip install openvino")
     with quiet():

@@ -21,8 +21,8 @@ from typing import Any
 from headstart.core.errors import DataError
 from headstart.core.settings import cache_folder
 from headstart.core.storage.cache import Store
-from headstart.core.storage.files import disk_errors, read_json, show, write_bytes, write_json
-from headstart.core.storage.hashing import canonical, plain
+from headstart.core.storage.files import format_printable, read_json, translate_disk_errors, write_bytes, write_json
+from headstart.core.storage.hashing import canonical_json, to_plain
 
 FORMAT = 1
 MOST_BYTES = 20_000_000
@@ -94,7 +94,7 @@ def proper(name: str) -> bool:
 
 def text(value: Any, otherwise: str = "not stated") -> str:
     """Somebody else's text as one short printable line; `otherwise` where there is none."""
-    found = show(" ".join(value.split())) if isinstance(value, str) else ""
+    found = format_printable(" ".join(value.split())) if isinstance(value, str) else ""
     return found[:_LONGEST].rstrip() or otherwise
 
 
@@ -157,7 +157,9 @@ def parsed(content: bytes, where: str) -> tuple[Entry, ...]:
     try:
         raw = json.loads(content.decode("utf-8"))
         if raw["format"] != FORMAT:
-            raise DataError(f"the index has format `{show(str(raw['format'])[:20])}`; this version reads {FORMAT}")
+            raise DataError(
+                f"the index has format `{format_printable(str(raw['format'])[:20])}`; this version reads {FORMAT}"
+            )
         rows = raw["entries"]
         if not isinstance(rows, list) or len(rows) > _MOST_ENTRIES:
             raise ValueError("its entries are no list, or too many")
@@ -168,7 +170,7 @@ def parsed(content: bytes, where: str) -> tuple[Entry, ...]:
         err.where = err.where or where
         raise
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as err:
-        raise DataError(f"this is no index of names: {show(str(err)[:200])}", where=where) from err
+        raise DataError(f"this is no index of names: {format_printable(str(err)[:200])}", where=where) from err
     return found
 
 
@@ -177,7 +179,9 @@ def _entry(row: Mapping[str, Any]) -> Entry:
     params = row.get("params")
     name, domains, gated = facts.pop("name"), facts.pop("domains"), facts.pop("gated")
     if not isinstance(name, str) or not proper(name):
-        raise DataError(f"the index has an entry `{show(str(name)[:100])}`, which can be the name of no backbone")
+        raise DataError(
+            f"the index has an entry `{format_printable(str(name)[:100])}`, which can be the name of no backbone"
+        )
     kinds = isinstance(domains, list) and isinstance(gated, bool) and (params is None or type(params) is int)
     if not kinds or (params is not None and params < 1) or not all(map(_plain, (*facts.values(), *domains))):
         raise DataError(f"the index says of `{name}` what is no plain fact")
@@ -197,8 +201,8 @@ def _plain(value: Any) -> bool:
 def content_of(found: Iterable[Entry]) -> bytes:
     """An index file: the same entries give the same bytes, whatever their order."""
     by_name = {entry.name: entry for entry in found}
-    rows = [plain(by_name[name]) for name in sorted(by_name)]
-    return (canonical({"format": FORMAT, "entries": rows}) + "\n").encode("ascii")
+    rows = [to_plain(by_name[name]) for name in sorted(by_name)]
+    return (canonical_json({"format": FORMAT, "entries": rows}) + "\n").encode("ascii")
 
 
 def take(content: bytes, store: Store, *, origin: str, sha256: str = "") -> Change:
@@ -225,7 +229,7 @@ def take(content: bytes, store: Store, *, origin: str, sha256: str = "") -> Chan
     path = folder / f"{got}.json"
     write_bytes(path, content)
     write_json(folder / _CURRENT, {"sha256": got, "origin": origin, "day": time.strftime("%Y-%m-%d", time.gmtime())})
-    with disk_errors(folder):
+    with translate_disk_errors(folder):
         for other in folder.glob("*.json"):
             if other.name not in (path.name, _CURRENT):
                 other.unlink(missing_ok=True)

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 from headstart.cli.parser import filled, place
-from headstart.core.errors import DataError, UsageError, nearest
-from headstart.core.storage.files import disk_errors
+from headstart.core.errors import DataError, UsageError, format_nearest
+from headstart.core.storage.files import translate_disk_errors
 
 FORMATS = ("csv", "jsonl")
 DIGITS = 6
@@ -42,7 +42,7 @@ def form(args: argparse.Namespace) -> str:
     """
     asked: str = "jsonl" if args.json else args.format
     if asked not in FORMATS:
-        hint = nearest(asked, FORMATS) or f"known: {', '.join(FORMATS)}"
+        hint = format_nearest(asked, FORMATS) or f"known: {', '.join(FORMATS)}"
         raise UsageError(f"there is no format `{asked}`", hint=hint)
     return asked
 
@@ -94,7 +94,7 @@ def stream(path: Path | None) -> Iterator[BinaryIO]:
     if path is None:
         yield sys.stdout.buffer
         return
-    with disk_errors(path), path.open("wb") as out:
+    with translate_disk_errors(path), path.open("wb") as out:
         yield out
 
 

@@ -21,9 +21,9 @@ def save_crash(err: Exception, words: list[str]) -> HeadstartError:
         err: What nobody expected.
         words: The command line.
     """
-    from headstart.core.provenance import machine, versions
+    from headstart.core.provenance import describe_machine, list_versions
 
-    facts = [f"{name} {value}" for name, value in (machine() | versions()).items()]
+    facts = [f"{name} {value}" for name, value in (describe_machine() | list_versions()).items()]
     command = f"headstart {' '.join(words)}"
     text = "\n".join([command, *facts, "", *traceback.format_exception(err)])
     fact = f"headstart met a bug of its own: {type(err).__name__}: {err}"

@@ -14,8 +14,8 @@ from headstart.backbones.downloads import mirror
 from headstart.backbones.downloads.resumable import shown
 from headstart.backbones.huggingface import hub_api
 from headstart.core import provenance, settings
-from headstart.core.errors import SetupError, nearest
-from headstart.core.extras import command
+from headstart.core.errors import SetupError, format_nearest
+from headstart.core.extras import format_install_command
 
 
 def everything() -> dict[str, Any]:
@@ -29,8 +29,8 @@ def everything() -> dict[str, Any]:
         if not state[0].isdigit() or "needs" in state
     ]
     return {
-        "machine": provenance.machine() | {"threads": str(settings.threads())},
-        "packages": {"headstart": provenance.version("headstart") or "not installed", **packages},
+        "machine": provenance.describe_machine() | {"threads": str(settings.count_threads())},
+        "packages": {"headstart": provenance.find_version("headstart") or "not installed", **packages},
         "extras": {name: _extra(name, parts) for name, parts in extras.items()},
         "engine": {"inference": _inference(), "training": backend()},
         "cache": cache,
@@ -54,7 +54,7 @@ def requirements() -> tuple[dict[str, str], dict[str, list[str]]]:
 
 
 def _state(name: str, minimum: str) -> str:
-    found = provenance.version(name)
+    found = provenance.find_version(name)
     if found is None:
         return "not installed"
     return found if _numbers(found) >= _numbers(minimum) else f"{found}, needs {minimum} or newer"
@@ -65,13 +65,13 @@ def _numbers(version: str) -> tuple[int, ...]:
 
 
 def _extra(name: str, packages: list[str]) -> str:
-    absent = [package for package in packages if provenance.version(package) is None]
-    have = ", ".join(f"{package} {provenance.version(package)}" for package in packages if package not in absent)
-    return have if not absent else f"not installed (optional): {command(name)}"
+    absent = [package for package in packages if provenance.find_version(package) is None]
+    have = ", ".join(f"{package} {provenance.find_version(package)}" for package in packages if package not in absent)
+    return have if not absent else f"not installed (optional): {format_install_command(name)}"
 
 
 def _inference() -> str:
-    found = provenance.version("openvino")
+    found = provenance.find_version("openvino")
     return f"OpenVINO {found}" if found else "Keras, since OpenVINO is not installed; predict needs OpenVINO"
 
 
@@ -85,10 +85,10 @@ def backend() -> str:
         except (ValueError, OSError, AttributeError):
             chosen = None
     name = chosen or "tensorflow"
-    if not provenance.version("keras"):
-        return f"none, which predict and serve do not need: {command('fit')}"
-    version = provenance.version(name)
-    return f"Keras {provenance.version('keras')} on {name} {version or '(not installed)'}"
+    if not provenance.find_version("keras"):
+        return f"none, which predict and serve do not need: {format_install_command('fit')}"
+    version = provenance.find_version(name)
+    return f"Keras {provenance.find_version('keras')} on {name} {version or '(not installed)'}"
 
 
 def cache_state() -> tuple[dict[str, Any], list[dict[str, str]]]:
@@ -129,11 +129,14 @@ def _bytes(folder: str) -> int:
 def variables() -> dict[str, str]:
     """Every setting and the hub's own: its value, or what holds without it; unknown ones by name, passwords never."""
     known = {setting.name: setting for setting in settings.SETTINGS}
-    found = {name: shown(settings.get(name) or "") or f"{setting.default} (not set)" for name, setting in known.items()}
+    found = {
+        name: shown(settings.read_setting(name) or "") or f"{setting.default} (not set)"
+        for name, setting in known.items()
+    }
     found["HF_ENDPOINT"] = hub_api.shown() + ("" if os.environ.get("HF_ENDPOINT") else " (not set)")
     for name in sorted(os.environ):
         if name.startswith("HEADSTART_") and name not in known:
-            found[name] = f"unknown, ignored; {nearest(name, known)}".rstrip("; ")
+            found[name] = f"unknown, ignored; {format_nearest(name, known)}".rstrip("; ")
     return found
 
 

@@ -19,7 +19,7 @@ from headstart.cli.crash_report import save_crash
 from headstart.cli.parser import Parser
 from headstart.core import extras, registry
 from headstart.core.errors import HeadstartError
-from headstart.core.storage.files import disk_fact, show
+from headstart.core.storage.files import explain_disk_error, format_printable
 from headstart.core.types import Command
 
 BUG, INTERRUPTED, PIPE_CLOSED = 70, 130, 141
@@ -44,10 +44,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return _report(HeadstartError(f"interrupted; {_kept(words)}"), INTERRUPTED, words)
     except ImportError as err:
-        lacking = extras.lacking(err)
+        lacking = extras.find_missing_extra(err)
         return _report(lacking, lacking.exit_code, words) if lacking else _report(save_crash(err, words), BUG, words)
     except OSError as err:
-        fact = disk_fact(err, f"cannot use `{err.filename}`" if err.filename else "the work cannot go on")
+        fact = explain_disk_error(err, f"cannot use `{err.filename}`" if err.filename else "the work cannot go on")
         return _report(fact, fact.exit_code, words) if fact else _report(save_crash(err, words), BUG, words)
     except Exception as err:  # the one place that may: it is told, and its traceback is kept
         return _report(save_crash(err, words), BUG, words)
@@ -67,7 +67,7 @@ def _dispatch(words: list[str]) -> int:
     if words[0] == "--version":
         print(f"headstart {__version__}")
         return 0
-    command: Command = registry.load("commands", words[0])
+    command: Command = registry.load_plugin("commands", words[0])
     parser = Parser(prog=f"headstart {words[0]}", description=inspect.cleandoc(type(command).__doc__ or ""))
     command.configure(parser)
     try:
@@ -79,9 +79,9 @@ def _dispatch(words: list[str]) -> int:
 
 def overview() -> str:
     """The text of `headstart --help`: every command with its summary, none imported."""
-    names = registry.names("commands")
+    names = registry.list_plugins("commands")
     width = max(map(len, names)) + 2
-    lines = [f"  {name:<{width}}{registry.summary('commands', name)}" for name in names]
+    lines = [f"  {name:<{width}}{registry.read_summary('commands', name)}" for name in names]
     head = [
         "usage: headstart COMMAND …",
         "",
@@ -93,8 +93,8 @@ def overview() -> str:
 
 def _kept(words: list[str]) -> str:
     """What an interruption leaves behind, in the command's own words."""
-    if words and words[0] in registry.names("commands"):
-        return str(getattr(registry.load("commands", words[0]), "kept", "nothing was changed"))
+    if words and words[0] in registry.list_plugins("commands"):
+        return str(getattr(registry.load_plugin("commands", words[0]), "kept", "nothing was changed"))
     return "nothing was changed"
 
 
@@ -103,7 +103,7 @@ def _report(err: HeadstartError, code: int, words: list[str]) -> int:
     with contextlib.suppress(OSError):
         sys.stdout.flush()
     with contextlib.suppress(OSError):
-        print("\n".join(show(line) for line in err.text().splitlines()), file=sys.stderr, flush=True)
+        print("\n".join(format_printable(line) for line in err.format_text().splitlines()), file=sys.stderr, flush=True)
     try:
         if "--json" in words:
             _print_json(err, code)

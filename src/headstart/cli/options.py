@@ -13,7 +13,7 @@ from headstart.core import job as jobs
 from headstart.core import recipe as recipes
 from headstart.core.console import Console
 
-flag = jobs.flag  # `test_size` -> `--test-size`
+flag = jobs.format_flag  # `test_size` -> `--test-size`
 _ALSO = {"license": ("--licence",)}  # other spellings of an option
 _TYPES: dict[type, Callable[[str], Any]] = {int: whole, float: number, str: str, tuple: comma_separated}
 
@@ -26,7 +26,7 @@ def add_settings(parser: argparse.ArgumentParser, *names: str) -> None:
     if not names or "recipe" in names:
         parser.epilog = _fields_of_a_recipe()
     group = parser.add_argument_group("settings")
-    for option in jobs.options():
+    for option in jobs.list_options():
         if not names or option.name in names:
             if option.type == "bool":
                 group.add_argument(
@@ -71,14 +71,14 @@ def _shown(default: Any) -> str:
 
 def settings(args: argparse.Namespace) -> dict[str, Any]:
     """The settings that were given on the command line, and no others."""
-    known = {option.name for option in jobs.options()}
+    known = {option.name for option in jobs.list_options()}
     return {name: value for name, value in vars(args).items() if name in known}
 
 
 def request(args: argparse.Namespace) -> tuple[str, dict[str, Any]]:
     """The data folder and the settings: a `job.toml` as DATA is read, and options win over it."""
     if args.data.endswith(".toml") and Path(args.data).is_file():
-        stored = dataclasses.asdict(jobs.read(Path(args.data)))
+        stored = dataclasses.asdict(jobs.read_job(Path(args.data)))
         return stored.pop("data"), stored | settings(args)
     return args.data, settings(args)
 

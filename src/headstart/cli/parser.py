@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 from typing import NoReturn
 
-from headstart.core.errors import UsageError, nearest
+from headstart.core.errors import UsageError, format_nearest
 
 
 class Parser(argparse.ArgumentParser):
@@ -55,7 +55,9 @@ class Parser(argparse.ArgumentParser):
             if name.startswith("--") and name not in self._option_string_actions:
                 known = [option for option in self._option_string_actions if option.startswith("--")]
                 raise UsageError(
-                    f"there is no option `{name}`", where=name, hint=nearest(name, known) or f"{self.prog} --help"
+                    f"there is no option `{name}`",
+                    where=name,
+                    hint=format_nearest(name, known) or f"{self.prog} --help",
                 )
 
 

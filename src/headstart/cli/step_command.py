@@ -6,7 +6,7 @@ import argparse
 from typing import Any
 
 from headstart.cli import options
-from headstart.core.storage.files import show
+from headstart.core.storage.files import format_printable
 
 KEPT = "what is done is kept; run the same command again to resume"
 
@@ -32,7 +32,7 @@ class Step:
         data, settings = options.request(args)
         console = options.make_console(args)
         found = getattr(pipeline, self.name)(data, out=args.out, console=console, **settings)
-        console.result(f"{self.text(found)}\n\nrun  {show(found['run'])}", found)
+        console.print_result(f"{self.text(found)}\n\nrun  {format_printable(found['run'])}", found)
         return 0
 
     def text(self, found: dict[str, Any]) -> str:

@@ -22,7 +22,7 @@ def _controller() -> Any:
 
 
 @contextmanager
-def single() -> Iterator[None]:
+def single_blas_thread() -> Iterator[None]:
     """Run the block with one BLAS thread; nesting is harmless."""
     with _controller().limit(limits=1, user_api="blas"):
         yield

@@ -22,7 +22,7 @@ from headstart.core import settings
 _REDRAW_S, _LINE_S = 0.2, 1.0
 
 
-def duration(seconds: float) -> str:
+def format_duration(seconds: float) -> str:
     """Seconds as people write them: `0.8 s`, `42 s`, `3 min 05 s`, `2 h 10 min`."""
     if seconds < 10:
         return f"{seconds:.1f} s"
@@ -33,7 +33,7 @@ def duration(seconds: float) -> str:
     return f"{int(seconds) // 3600} h {int(seconds) % 3600 // 60:02d} min"
 
 
-def size(count: float) -> str:
+def format_bytes(count: float) -> str:
     """Bytes as people write them, decimal units: `18.8 MB`."""
     for unit in ("B", "kB", "MB", "GB"):
         if count < 1000:
@@ -56,28 +56,30 @@ class Progress:
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _drawn: float = 0.0
 
-    def add(self, count: int, *, cached: bool = False) -> None:
+    def count_done(self, count: int, *, cached: bool = False) -> None:
         """Count `count` more as done; `cached` ones do not enter the rate."""
         with self._lock:
             self.done += count
             self.cached += count if cached else 0
             now = time.monotonic()
-            if self.console.moving and now - self._drawn >= _REDRAW_S:
+            if self.console.shows_progress and now - self._drawn >= _REDRAW_S:
                 self._drawn = now
-                self.console.draw(self._text(now))
+                self.console.draw_progress(self._format_progress(now))
 
-    def rate(self) -> float:
+    def units_per_s(self) -> float:
         """Units a second, without those from the cache."""
         return (self.done - self.cached) / max(time.monotonic() - self.started, 1e-9)
 
-    def _text(self, now: float) -> str:
-        rate = self.rate()
+    def _format_progress(self, now: float) -> str:
+        rate = self.units_per_s()
         if self.unit == "bytes":
-            of = f" of {size(self.total)}" if self.total else ""
-            counted, pace = f"{size(self.done)}{of}", size(rate)
+            of = f" of {format_bytes(self.total)}" if self.total else ""
+            counted, pace = f"{format_bytes(self.done)}{of}", format_bytes(rate)
         else:
             counted, pace = f"{self.done:,} of {self.total:,} {self.unit}", f"{rate:,.0f}"
-        left = f", {duration((self.total - self.done) / rate)} left" if rate > 0 and self.done < self.total else ""
+        left = (
+            f", {format_duration((self.total - self.done) / rate)} left" if rate > 0 and self.done < self.total else ""
+        )
         return f"{self.stage:<9}{counted}, {pace}/s{left}"
 
 
@@ -100,17 +102,17 @@ class Console:
     _lined: float = float("-inf")
 
     @property
-    def moving(self) -> bool:
+    def shows_progress(self) -> bool:
         """Whether progress is shown while it is made."""
-        return not self.quiet and (self._terminal or settings.get("HEADSTART_PROGRESS") == "lines")
+        return not self.quiet and (self._is_terminal or settings.read_setting("HEADSTART_PROGRESS") == "lines")
 
     @property
-    def _terminal(self) -> bool:
+    def _is_terminal(self) -> bool:
         return self.err.isatty() and os.environ.get("TERM") != "dumb"
 
-    def draw(self, text: str) -> None:
+    def draw_progress(self, text: str) -> None:
         """Redraw the moving line, or where there is no terminal, write a line of its own once a second."""
-        if not self._terminal:
+        if not self._is_terminal:
             if time.monotonic() - self._lined >= _LINE_S:
                 self._lined = time.monotonic()
                 print(f"\r{text}", file=self.err, flush=True)
@@ -122,32 +124,32 @@ class Console:
         self.err.flush()
         self._dirty = True
 
-    def _clear(self) -> None:
+    def _clear_progress(self) -> None:
         if self._dirty:
             self.err.write("\r\x1b[K")
             self._dirty = False
 
-    def line(self, stage: str, text: str) -> None:
+    def print_line(self, stage: str, text: str) -> None:
         """One line that a stage leaves behind: its name and what it did, with numbers."""
         if not self.quiet:
-            self._clear()
+            self._clear_progress()
             print(f"{stage:<9}{text}", file=self.err, flush=True)
 
-    def warn(self, text: str) -> None:
+    def print_warning(self, text: str) -> None:
         """One line that is shown even with `--quiet`."""
-        self._clear()
+        self._clear_progress()
         print(f"warning: {text}", file=self.err, flush=True)
 
     @contextlib.contextmanager
-    def progress(self, stage: str, total: int, unit: str = "pictures") -> Iterator[Progress]:
+    def show_progress(self, stage: str, total: int, unit: str = "pictures") -> Iterator[Progress]:
         """Count something that takes long; the stage says its own closing line."""
         try:
             yield Progress(self, stage, total, unit)
         finally:
-            self._clear()
+            self._clear_progress()
 
-    def result(self, text: str, payload: Any) -> None:
+    def print_result(self, text: str, payload: Any) -> None:
         """The result: text for people, or with `json` the payload as one object."""
-        self._clear()
+        self._clear_progress()
         body = json.dumps(payload, allow_nan=False) if self.json else text
         print(body, file=self.out, flush=True)

@@ -34,7 +34,7 @@ class HeadstartError(Exception):
         self.where = where
         self.hint = hint
 
-    def text(self) -> str:
+    def format_text(self) -> str:
         """The error as it is shown: `error:`, `at:`, an empty line, `hint:`."""
         lines = [f"error: {self.what}"]
         if self.where:
@@ -72,7 +72,7 @@ class GateFailed(HeadstartError):
     exit_code = 1
 
 
-def nearest(word: str, known: Iterable[str], *, count: int = 3) -> str:
+def format_nearest(word: str, known: Iterable[str], *, count: int = 3) -> str:
     """The known names nearest to a word, as the end of a sentence; empty when none is near."""
     near = difflib.get_close_matches(word, list(known), n=count, cutoff=0.5)
     return f"did you mean {', '.join(f'`{name}`' for name in near)}?" if near else ""

@@ -36,22 +36,22 @@ EXTRAS: Mapping[str, tuple[str, ...]] = {
 _CHOSEN = {"tensorflow"}  # which backend Keras has is the user's choice; Keras itself tells when it is not there
 
 
-def package(extra: str) -> str:
+def format_requirement(extra: str) -> str:
     """headstart with an extra, as an installer wants it named."""
     return f"headstart[{extra}]"
 
 
-def command(extra: str) -> str:
+def format_install_command(extra: str) -> str:
     """What installs an extra, to paste."""
-    return f'pip install "{package(extra)}"'
+    return f'pip install "{format_requirement(extra)}"'
 
 
-def absent(extra: str) -> list[str]:
+def list_missing_packages(extra: str) -> list[str]:
     """Packages of an extra that are not installed, by the names under which they are imported."""
-    return [name for name in EXTRAS[extra] if not _found(name)]
+    return [name for name in EXTRAS[extra] if not _is_installed(name)]
 
 
-def require(extra: str, what: str) -> None:
+def require_extra(extra: str, what: str) -> None:
     """Refuse at once what cannot work without an extra.
 
     Args:
@@ -61,28 +61,32 @@ def require(extra: str, what: str) -> None:
     Raises:
         SetupError: A package of it is not installed.
     """
-    missing = [name for name in absent(extra) if name not in _CHOSEN]
+    missing = [name for name in list_missing_packages(extra) if name not in _CHOSEN]
     if missing:
-        raise SetupError(f"{what} needs the extra `{extra}`; not installed: {_few(missing)}", hint=command(extra))
+        raise SetupError(
+            f"{what} needs the extra `{extra}`; not installed: {_format_few(missing)}",
+            hint=format_install_command(extra),
+        )
 
 
-def lacking(err: ImportError) -> SetupError | None:
+def find_missing_extra(err: ImportError) -> SetupError | None:
     """The fact behind a failed import: a package of an extra that is not installed; None for any other failure."""
     name = (err.name or "").partition(".")[0]
     for extra, names in EXTRAS.items():
-        if name in names and not _found(name):
+        if name in names and not _is_installed(name):
             return SetupError(
-                f"this needs `{name}` of the extra `{extra}`, which is not installed", hint=command(extra)
+                f"this needs `{name}` of the extra `{extra}`, which is not installed",
+                hint=format_install_command(extra),
             )
     return None
 
 
-def _few(names: list[str]) -> str:
+def _format_few(names: list[str]) -> str:
     shown = ", ".join(f"`{name}`" for name in names[:3])
     return f"{shown} and {len(names) - 3} more" if len(names) > 3 else shown
 
 
-def _found(name: str) -> bool:
+def _is_installed(name: str) -> bool:
     try:
         return find_spec(name) is not None
     except ValueError:  # something has shut it out

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from headstart.core import recipe as recipes
-from headstart.core.errors import UsageError, nearest
+from headstart.core.errors import UsageError, format_nearest
 from headstart.core.recipe import DOMAINS
 from headstart.core.storage.files import write_text
 
@@ -70,20 +70,20 @@ class Job:
     @property
     def budget_s(self) -> float:
         """The budget in seconds."""
-        return seconds(self.budget)
+        return parse_duration_s(self.budget)
 
     @property
     def max_latency_ms(self) -> float:
         """The limit of `max_latency` in milliseconds; infinity when there is none."""
-        return milliseconds(self.max_latency) if self.max_latency else math.inf
+        return parse_latency_ms(self.max_latency) if self.max_latency else math.inf
 
     @property
     def max_size_bytes(self) -> float:
         """The limit of `max_size` in bytes; infinity when there is none."""
-        return count_bytes(self.max_size) if self.max_size else math.inf
+        return parse_bytes(self.max_size) if self.max_size else math.inf
 
 
-def seconds(text: str, where: str = "--budget") -> float:
+def parse_duration_s(text: str, where: str = "--budget") -> float:
     """`90s`, `5m`, `1.5h` or plain seconds as a number.
 
     Raises:
@@ -97,7 +97,7 @@ def seconds(text: str, where: str = "--budget") -> float:
     return found
 
 
-def milliseconds(text: str) -> float:
+def parse_latency_ms(text: str) -> float:
     """`20ms`, `0.5s` or plain milliseconds as a number.
 
     Raises:
@@ -110,7 +110,7 @@ def milliseconds(text: str) -> float:
     return found
 
 
-def count_bytes(text: str, where: str = "--max-size") -> float:
+def parse_bytes(text: str, where: str = "--max-size") -> float:
     """`50MB`, `800 kB`, `1.5GB` or plain bytes as a number; units are decimal.
 
     Raises:
@@ -123,12 +123,12 @@ def count_bytes(text: str, where: str = "--max-size") -> float:
     return found
 
 
-def options() -> tuple[dataclasses.Field[Any], ...]:
+def list_options() -> tuple[dataclasses.Field[Any], ...]:
     """The fields of a job besides `data`, in the order in which they are shown."""
     return tuple(f for f in dataclasses.fields(Job) if f.name != "data")
 
 
-def fixed(strategy: str) -> str:
+def recipe_strategy(strategy: str) -> str:
     """The strategy of a recipe that does not name one."""
     return "finetune" if strategy == "auto" else strategy
 
@@ -140,19 +140,19 @@ class Problem(NamedTuple):
     what: str
 
 
-def flag(name: str) -> str:
+def format_flag(name: str) -> str:
     """`test_size` -> `--test-size`."""
     return "--" + name.replace("_", "-")
 
 
-def problems(job: Job) -> list[Problem]:
+def find_problems(job: Job) -> list[Problem]:
     """Everything that is wrong with a job, one sentence each."""
     found = []
 
     def wrong(name: str, told: str) -> None:
-        found.append(Problem(flag(name), f"{name} {told}"))
+        found.append(Problem(format_flag(name), f"{name} {told}"))
 
-    for option in options():
+    for option in list_options():
         choices, given = option.metadata["choices"], getattr(job, option.name)
         if choices and given not in choices:
             wrong(option.name, f"`{given}` {recipes.none_of(given, choices)}")
@@ -168,17 +168,19 @@ def problems(job: Job) -> list[Problem]:
         wrong("seed", f"`{job.seed}` is not between 0 and 2147483647")
     if job.trials < 0:
         wrong("trials", f"`{job.trials}` is below zero")
-    return found + _of_recipe(job) + _unread(job)
+    return found + _find_recipe_problems(job) + _find_quantity_problems(job)
 
 
-def _of_recipe(job: Job) -> list[Problem]:
+def _find_recipe_problems(job: Job) -> list[Problem]:
     """What is wrong with the recipe, and between it and the strategy."""
-    where, asked = flag("recipe"), job.strategy
+    where, asked = format_flag("recipe"), job.strategy
     if job.recipe and asked == "probe":
         told = "a recipe needs a strategy that trains: write strategy finetune, lora, norms, scratch or auto"
         return [Problem(where, told)]
     try:
-        own = {"strategy": fixed(asked)} if asked in STRATEGIES else {}  # an unknown one is told as what it is
+        own = (
+            {"strategy": recipe_strategy(asked)} if asked in STRATEGIES else {}
+        )  # an unknown one is told as what it is
         recipe = recipes.make({**own, **recipes.parse(job.recipe)})
     except UsageError as err:
         return [Problem(where, err.what)]
@@ -187,20 +189,20 @@ def _of_recipe(job: Job) -> list[Problem]:
     return []
 
 
-def _unread(job: Job) -> list[Problem]:
+def _find_quantity_problems(job: Job) -> list[Problem]:
     """Quantities that cannot be read."""
     found = []
-    for name, read in (("budget", seconds), ("max_latency", milliseconds), ("max_size", count_bytes)):
+    for name, read in (("budget", parse_duration_s), ("max_latency", parse_latency_ms), ("max_size", parse_bytes)):
         given = getattr(job, name)
         try:
             if given or name == "budget":
                 read(given)
         except UsageError as err:
-            found.append(Problem(flag(name), f"{name}: {err.what}: {err.hint}"))
+            found.append(Problem(format_flag(name), f"{name}: {err.what}: {err.hint}"))
     return found
 
 
-def make(**given: Any) -> Job:
+def make_job(**given: Any) -> Job:
     """A checked job; backbones may be one text with commas between the names.
 
     Raises:
@@ -208,7 +210,7 @@ def make(**given: Any) -> Job:
     """
     known = [f.name for f in dataclasses.fields(Job)]
     wrong = [
-        Problem(f"setting {name}", f"unknown setting `{name}`; {nearest(name, known)}".rstrip("; "))
+        Problem(f"setting {name}", f"unknown setting `{name}`; {format_nearest(name, known)}".rstrip("; "))
         for name in given
         if name not in known
     ]
@@ -222,56 +224,56 @@ def make(**given: Any) -> Job:
         kept["recipe"] = recipes.whole(kept["recipe"])
     elif isinstance(kept.get("recipe"), Mapping):
         kept["recipe"] = recipes.texts(kept["recipe"])
-    wrong += _types(kept)
+    wrong += _find_type_problems(kept)
     if not wrong:
         job = Job(**kept)
-        wrong = problems(job)
+        wrong = find_problems(job)
     if wrong:
-        raise _error(wrong)
+        raise _make_error(wrong)
     return job
 
 
-def _error(wrong: list[Problem]) -> UsageError:
+def _make_error(wrong: list[Problem]) -> UsageError:
     places = list(dict.fromkeys(one.where for one in wrong))
-    hint = recipes.HINT if places == [flag("recipe")] else "headstart fit --help lists the settings"
+    hint = recipes.HINT if places == [format_flag("recipe")] else "headstart fit --help lists the settings"
     return UsageError("; ".join(one.what for one in wrong), where=", ".join(places), hint=hint)
 
 
-def _types(given: dict[str, Any]) -> list[Problem]:
+def _find_type_problems(given: dict[str, Any]) -> list[Problem]:
     wrong = []
-    for option in options():
+    for option in list_options():
         if option.name in given:
             want, found = type(option.default), given[option.name]
             fits = isinstance(found, want) or (want is float and isinstance(found, int))
             if not fits or (isinstance(found, bool) and want is not bool):
                 told = "is no recipe: pass a headstart.Recipe, a dict or text of name=value parts"
                 told = told if option.name == "recipe" else recipes.unlike(want)
-                wrong.append(Problem(flag(option.name), f"{option.name} `{found}` {told}"))
+                wrong.append(Problem(format_flag(option.name), f"{option.name} `{found}` {told}"))
     return wrong
 
 
-def same(one: Job, other: Job) -> bool:
+def is_same_job(one: Job, other: Job) -> bool:
     """Whether two jobs ask for the same thing; a folder may be named from another place."""
     one, other = (dataclasses.replace(job, data=str(Path(job.data).resolve())) for job in (one, other))
     return one == other
 
 
-def differences(here: Job, there: Job) -> list[str]:
+def format_differences(here: Job, there: Job) -> list[str]:
     """Settings in which two jobs differ, as `seed` 7 here, 0 there; a folder may be named from another place."""
     shown = [{**dataclasses.asdict(job), "data": str(Path(job.data).resolve())} for job in (here, there)]
     return [
-        f"`{name}` {_shown(shown[0][name])} here, {_shown(shown[1][name])} there"
+        f"`{name}` {_format_value(shown[0][name])} here, {_format_value(shown[1][name])} there"
         for name in shown[0]
         if shown[0][name] != shown[1][name]
     ]
 
 
-def _shown(value: Any) -> str:
+def _format_value(value: Any) -> str:
     text = ",".join(value) if isinstance(value, tuple) else str(value)
     return text or "none"
 
 
-def write(job: Job, path: Path) -> None:
+def write_job(job: Job, path: Path) -> None:
     """Write a job as TOML."""
     import tomli_w
 
@@ -279,7 +281,7 @@ def write(job: Job, path: Path) -> None:
     write_text(path, tomli_w.dumps(content))
 
 
-def read(path: Path) -> Job:
+def read_job(path: Path) -> Job:
     """Read a job from TOML. That of a run folder was checked when the run began: settings that have gone since are
     passed over.
 
@@ -295,6 +297,6 @@ def read(path: Path) -> Job:
         begun: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in content.items() if k in known}
         return Job(**begun)
     try:
-        return make(**content)
+        return make_job(**content)
     except UsageError as err:
         raise UsageError(err.what, where=str(path), hint=err.hint) from err

@@ -13,7 +13,7 @@ import sys
 _VARIABLES = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS", "BLIS_NUM_THREADS")
 
 
-def single_blas() -> None:
+def request_single_blas_thread() -> None:
     """Ask for one thread, where numpy is still to be loaded; what the user has set stays."""
     if "numpy" not in sys.modules:
         for name in _VARIABLES:

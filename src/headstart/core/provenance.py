@@ -10,7 +10,7 @@ ENGINES = ("openvino", "keras", "tensorflow", "jax", "torch")
 LIBRARIES = ("headstart", "numpy", "pillow", "scikit-learn", "scipy", "safetensors", "matplotlib", "jinja2")
 
 
-def version(package: str) -> str | None:
+def find_version(package: str) -> str | None:
     """The installed version of a package, without importing it; None when it is not installed."""
     try:
         return metadata.version(package)
@@ -18,12 +18,12 @@ def version(package: str) -> str | None:
         return None
 
 
-def versions(packages: tuple[str, ...] = (*LIBRARIES, *ENGINES)) -> dict[str, str]:
+def list_versions(packages: tuple[str, ...] = (*LIBRARIES, *ENGINES)) -> dict[str, str]:
     """Package -> version of those that are installed."""
-    return {package: found for package in packages if (found := version(package))}
+    return {package: found for package in packages if (found := find_version(package))}
 
 
-def machine() -> dict[str, str]:
+def describe_machine() -> dict[str, str]:
     """System, processor architecture, cores of this process and Python: no host name, no path."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return {

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from headstart.core.errors import UsageError, nearest
+from headstart.core.errors import UsageError, format_nearest
 
 STRATEGIES = ("probe", "finetune", "lora", "norms", "scratch")
 PARTS = ("last", "first", "middle", "all", "surgical")
@@ -101,7 +101,9 @@ class Recipe:
 
 def _unknown(given: Iterable[str]) -> list[str]:
     known = [option.name for option in dataclasses.fields(Recipe)]
-    return [f"recipe has no `{name}`; {nearest(name, known)}".rstrip("; ") for name in given if name not in known]
+    return [
+        f"recipe has no `{name}`; {format_nearest(name, known)}".rstrip("; ") for name in given if name not in known
+    ]
 
 
 def _taken(option: dataclasses.Field[Any], value: Any) -> tuple[Any, list[str]]:
@@ -129,7 +131,7 @@ def unlike(want: type) -> str:
 
 def none_of(given: str, choices: Iterable[str]) -> str:
     """The end of a sentence about a value that is no choice: which there are, and which is nearest."""
-    near = nearest(given, choices, count=1)
+    near = format_nearest(given, choices, count=1)
     return f"is not one of {', '.join(choices)}{f'; {near}' if near else ''}"
 
 

@@ -12,7 +12,7 @@ from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any
 
-from headstart.core.errors import UsageError, nearest
+from headstart.core.errors import UsageError, format_nearest
 
 _PACKAGE = Path(__file__).resolve().parent.parent
 KINDS = {
@@ -26,40 +26,40 @@ KINDS = {
 
 
 @cache
-def _files(kind: str) -> dict[str, Path]:
+def _plugin_files(kind: str) -> dict[str, Path]:
     folder = _PACKAGE / KINDS[kind]
     found = {path.stem: path for path in sorted(folder.glob("*.py")) if not path.stem.startswith("_")}
     return {name: path for name, path in found.items() if "\nPLUGIN" in path.read_text(encoding="utf-8")}
 
 
 @cache  # every installed package's metadata is read for it
-def _points(kind: str) -> dict[str, EntryPoint]:
+def _entry_points(kind: str) -> dict[str, EntryPoint]:
     return {point.name: point for point in entry_points(group=f"headstart.{kind}")}
 
 
-def names(kind: str) -> tuple[str, ...]:
+def list_plugins(kind: str) -> tuple[str, ...]:
     """Names of all plugins of a kind, sorted; nothing is imported."""
-    return tuple(sorted({*_files(kind), *_points(kind)}))
+    return tuple(sorted({*_plugin_files(kind), *_entry_points(kind)}))
 
 
-def summary(kind: str, name: str) -> str:
+def read_summary(kind: str, name: str) -> str:
     """The first line of a plugin's docstring; a file of this package is parsed, not imported."""
-    path = _files(kind).get(name)
-    text = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) if path else load(kind, name).__doc__
+    path = _plugin_files(kind).get(name)
+    text = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) if path else load_plugin(kind, name).__doc__
     return (text or "").strip().partition("\n")[0]
 
 
-def load(kind: str, name: str) -> Any:
+def load_plugin(kind: str, name: str) -> Any:
     """The plugin itself.
 
     Raises:
         UsageError: No plugin has this name; the nearest names are in the hint.
     """
-    if name in _files(kind):
+    if name in _plugin_files(kind):
         folder = KINDS[kind].replace("/", ".")
         return importlib.import_module(f"headstart.{folder}.{name}").PLUGIN
-    if name in _points(kind):
-        return _points(kind)[name].load()
-    known = names(kind)
-    hint = nearest(name, known) or f"known: {', '.join(known)}"
+    if name in _entry_points(kind):
+        return _entry_points(kind)[name].load()
+    known = list_plugins(kind)
+    hint = format_nearest(name, known) or f"known: {', '.join(known)}"
     raise UsageError(f"no {kind.rstrip('s').replace('_', ' ')} is named `{name}`", hint=hint)

@@ -36,7 +36,7 @@ SETTINGS = (
 )
 
 
-def get(name: str) -> str | None:
+def read_setting(name: str) -> str | None:
     """The variable's text, or None when unset or empty; asking for an unknown name is a KeyError."""
     if name not in {setting.name for setting in SETTINGS}:
         raise KeyError(name)
@@ -45,7 +45,7 @@ def get(name: str) -> str | None:
 
 def cache_folder() -> Path:
     """Where the cache lies."""
-    chosen = get("HEADSTART_CACHE")
+    chosen = read_setting("HEADSTART_CACHE")
     if chosen:
         return Path(chosen).expanduser().absolute()
     import platformdirs
@@ -59,19 +59,19 @@ def learns() -> bool:
     Raises:
         UsageError: The variable is neither `on` nor `off`.
     """
-    chosen = get("HEADSTART_HISTORY") or "on"
+    chosen = read_setting("HEADSTART_HISTORY") or "on"
     if chosen not in ("on", "off"):
         raise UsageError(f"HEADSTART_HISTORY `{chosen}` is neither `on` nor `off`")
     return chosen == "on"
 
 
-def threads() -> int:
+def count_threads() -> int:
     """Threads to use; at least 1.
 
     Raises:
         UsageError: The variable is not a whole number above 0.
     """
-    chosen = get("HEADSTART_THREADS")
+    chosen = read_setting("HEADSTART_THREADS")
     if chosen:
         if not (chosen.isascii() and chosen.isdigit() and int(chosen) > 0):
             raise UsageError(f"HEADSTART_THREADS `{chosen}` is not a whole number above 0")

@@ -16,7 +16,7 @@ from headstart.core import registry
 from headstart.core.errors import DataError
 from headstart.core.run.context import Context
 from headstart.core.storage import serialization
-from headstart.core.storage.files import show
+from headstart.core.storage.files import format_printable
 from headstart.core.types import Audit, AuditInput, DataCheck, Dataset, Embeddings, Finding, Outcome
 from headstart.data.duplicates.clusters import capped, chain_cap
 
@@ -41,7 +41,7 @@ def audit_dataset(
     known = (*(before.outcomes if before else ()), *outcomes)
     clusters, refused = _clusters(data, known)
     audit = Audit(phase=phase, outcomes=outcomes, clusters=clusters)
-    serialization.save(audit, ctx.folder("audit"), name=phase)
+    serialization.save_value(audit, ctx.make_step_folder("audit"), name=phase)
     _tell(audit, len(refused), ctx)
     _stop(outcomes)
     return audit
@@ -49,7 +49,7 @@ def audit_dataset(
 
 def checks(phase: str) -> list[DataCheck]:
     """The checks of a phase, in the order of their codes."""
-    every = [registry.load("data_checks", name) for name in registry.names("data_checks")]
+    every = [registry.load_plugin("data_checks", name) for name in registry.list_plugins("data_checks")]
     return sorted((check for check in every if check.phase == phase), key=lambda check: check.code)
 
 
@@ -73,13 +73,15 @@ def _tell(audit: Audit, refused: int, ctx: Context) -> None:
     parts = [f"{len(audit.outcomes)} checks", f"{found['issue']} {'issue' if found['issue'] == 1 else 'issues'}"]
     parts.append(f"{found['tip']} {'tip' if found['tip'] == 1 else 'tips'}")
     parts += [f"{found['skipped']} skipped"] if found["skipped"] else []
-    ctx.console.line("audit", f"{audit.phase}: {', '.join(parts)}")
+    ctx.console.print_line("audit", f"{audit.phase}: {', '.join(parts)}")
     for outcome in audit.outcomes:
         if outcome.status in ("issue", "skipped"):
-            ctx.console.line("audit", f"{outcome.code} {outcome.why}")
+            ctx.console.print_line("audit", f"{outcome.code} {outcome.why}")
     if refused:
         cap = chain_cap(len(audit.clusters))
-        ctx.console.line("audit", f"{refused:,} links of likeness would chain more than {cap:,} pictures: not followed")
+        ctx.console.print_line(
+            "audit", f"{refused:,} links of likeness would chain more than {cap:,} pictures: not followed"
+        )
 
 
 def _stop(outcomes: Iterable[Outcome]) -> None:
@@ -91,6 +93,6 @@ def _stop(outcomes: Iterable[Outcome]) -> None:
 
 
 def _where(findings: Iterable[Finding]) -> str | None:
-    files = [show(uri) for finding in findings for uri in finding.uris]
+    files = [format_printable(uri) for finding in findings for uri in finding.uris]
     more = f" and {len(files) - 5:,} more" if len(files) > 5 else ""
     return ", ".join(files[:5]) + more or None

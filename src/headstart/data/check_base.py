@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from headstart.core.storage.files import show
+from headstart.core.storage.files import format_printable
 from headstart.core.types import AuditInput, Dataset, Finding, Outcome
 
 Links = Iterable[tuple[int, int]]
@@ -92,7 +92,7 @@ def some(names: Iterable[str], most: int = 3) -> str:
     """The first few names, quoted and printable, and how many more there are."""
     known = list(names)
     more = f" and {len(known) - most:,} more" if len(known) > most else ""
-    return ", ".join(f"`{show(name)}`" for name in known[:most]) + more
+    return ", ".join(f"`{format_printable(name)}`" for name in known[:most]) + more
 
 
 def uris(data: Dataset, rows: Iterable[int], most: int = 3) -> str:

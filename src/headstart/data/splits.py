@@ -54,8 +54,8 @@ def draw(data: Dataset, clusters: np.ndarray, *, ctx: Context, screened: np.ndar
         seed=ctx.seed,
         why="; ".join(why),
     )
-    serialization.save(splits, ctx.folder("splits"))
-    ctx.console.line("splits", splits.why)
+    serialization.save_value(splits, ctx.make_step_folder("splits"))
+    ctx.console.print_line("splits", splits.why)
     return splits
 
 

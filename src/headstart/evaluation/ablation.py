@@ -103,7 +103,7 @@ def _difference(right: np.ndarray, probe: np.ndarray, clusters: np.ndarray, spli
 def _histogram(on: Bench, by: Jury) -> tuple[np.ndarray, int, int]:
     x = np.asarray(on.data.facts.histogram, np.float32)
     y = np.asarray(on.data.targets)[by.learnt]
-    head, classes = registry.load("heads", "logistic"), len(on.data.class_names)
+    head, classes = registry.load_plugin("heads", "logistic"), len(on.data.class_names)
     params = head.grid(len(y), x.shape[1], classes)[2]
     fit = head.path(x[by.learnt], y, n_classes=classes, params=[params], class_weight=None, seed=on.ctx.seed)
     made = next(iter(fit))

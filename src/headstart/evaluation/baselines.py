@@ -81,7 +81,7 @@ def neighbours(part: Part, on: Bench) -> list[Score]:
 def _searched(rows: np.ndarray, on: Bench) -> cross_validation.TunedSetting:
     """The number of neighbours that cross-validation on some training pictures prefers."""
     return cross_validation.tuned(
-        registry.load("heads", "knn"),
+        registry.load_plugin("heads", "knn"),
         columns(on.embeddings, on.adapted.features, rows),
         np.asarray(on.data.targets)[rows],
         np.asarray(on.splits.folds)[:1, rows],
@@ -95,7 +95,7 @@ def _answered(part: Part, on: Bench) -> np.ndarray:
     params = _searched(_spread(on.splits.train, SEARCHED), on).params
     train = _spread(on.splits.train, max(SEARCHED, PAIRS // len(part.rows)))
     x, y = columns(on.embeddings, on.adapted.features, train), np.asarray(on.data.targets)[train]
-    made = registry.load("heads", "knn").path(
+    made = registry.load_plugin("heads", "knn").path(
         x, y, n_classes=len(on.data.class_names), params=[params], class_weight=None, seed=on.ctx.seed
     )
     fitted, chunks = next(iter(made)), range(0, len(part.rows), CHUNK)
@@ -150,7 +150,11 @@ def _best_depth(control: Embeddings, ranking: Ranking) -> str:
 
 
 def _crossed(subject: str, x: np.ndarray, rows: np.ndarray, on: Bench) -> Features:
-    head, y, classes = registry.load("heads", "logistic"), np.asarray(on.data.targets)[rows], len(on.data.class_names)
+    head, y, classes = (
+        registry.load_plugin("heads", "logistic"),
+        np.asarray(on.data.targets)[rows],
+        len(on.data.class_names),
+    )
     found = cross_validation.tuned(
         head, x, y, np.asarray(on.splits.folds)[:1, rows], n_classes=classes, seed=on.ctx.seed
     )

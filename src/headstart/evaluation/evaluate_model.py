@@ -84,10 +84,10 @@ def evaluate_model(
         verdicts=_verdicts(found, scores, few, table, adapted, bench) + _paid(paying, adapted),
         paid=paying,
     )
-    serialization.save(made, ctx.folder("evaluate"))
-    write_scores(made, ctx.folder("evaluate") / "scores.csv")
-    write_predictions(list(found.values()), data, ctx.folder("evaluate") / "predictions.csv")
-    ctx.console.line("evaluate", _line(made))
+    serialization.save_value(made, ctx.make_step_folder("evaluate"))
+    write_scores(made, ctx.make_step_folder("evaluate") / "scores.csv")
+    write_predictions(list(found.values()), data, ctx.make_step_folder("evaluate") / "predictions.csv")
+    ctx.console.print_line("evaluate", _line(made))
     return made
 
 

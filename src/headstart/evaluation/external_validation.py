@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 
 from headstart.core.console import Console
-from headstart.core.errors import DataError, nearest
-from headstart.core.storage.files import show
+from headstart.core.errors import DataError, format_nearest
+from headstart.core.storage.files import format_printable
 from headstart.core.types import Score
 from headstart.runtime import model as runtime
 from headstart.runtime.inputs.decoded_batches import walk
@@ -55,7 +55,7 @@ def validate_externally(model: Path, folder: Path, *, console: Console) -> Judge
     found = runtime.load(model)
     files, y, excused = labelled(folder, found.class_names)
     p, answers, kept, doubts = [], [], [], []
-    with console.progress("evaluate", len(files)) as progress:
+    with console.show_progress("evaluate", len(files)) as progress:
         at = 0
         for chunk in found.featured(iter(files)):
             good = [i for i in range(len(chunk.files)) if i not in chunk.errors]
@@ -68,9 +68,11 @@ def validate_externally(model: Path, folder: Path, *, console: Console) -> Judge
                 doubts += [] if told is None else [(told.plausible[good], told.unknown[good])]
                 kept += [at + i for i in good]
             at += len(chunk.files)
-            progress.add(len(chunk.files))
+            progress.count_done(len(chunk.files))
     if not kept:
-        raise DataError(f"none of the {len(files):,} pictures in `{show(str(folder))}` can be read", where=str(folder))
+        raise DataError(
+            f"none of the {len(files):,} pictures in `{format_printable(str(folder))}` can be read", where=str(folder)
+        )
     names, truth, answered = found.class_names, y[kept], np.concatenate(answers)
     scores = metrics.scores(truth, np.concatenate(p), split="test", class_names=names, answers=answered)
     if doubts:
@@ -112,7 +114,7 @@ def _say(scores: tuple[Score, ...], excused: list[tuple[str, str]], console: Con
     if "coverage" in of:
         parts += [told("coverage", "true class plausible"), told("unknown", "declined as unknown")]
     parts += [f"{len(excused):,} files excused"] if excused else []
-    console.line("evaluate", ", ".join(parts))
+    console.print_line("evaluate", ", ".join(parts))
 
 
 def labelled(folder: Path, names: tuple[str, ...]) -> tuple[list[Path], np.ndarray, list[tuple[str, str]]]:
@@ -127,7 +129,8 @@ def labelled(folder: Path, names: tuple[str, ...]) -> tuple[list[Path], np.ndarr
     """
     if not folder.is_dir():
         raise DataError(
-            f"there is no folder `{show(str(folder))}`", hint="give the folder that holds one sub-folder a class"
+            f"there is no folder `{format_printable(str(folder))}`",
+            hint="give the folder that holds one sub-folder a class",
         )
     root = folder / "test" if (folder / "test").is_dir() and "test" not in names else folder
     places = sorted(p for p in root.iterdir() if p.is_dir() and not p.name.startswith("."))
@@ -141,7 +144,7 @@ def labelled(folder: Path, names: tuple[str, ...]) -> tuple[list[Path], np.ndarr
         for place in places:
             _position(place, names)
         raise DataError(
-            f"there is no picture in a sub-folder of `{show(str(root))}`",
+            f"there is no picture in a sub-folder of `{format_printable(str(root))}`",
             hint=f"one sub-folder a class is needed: {', '.join(names)}",
         )
     taken = set(files)
@@ -151,10 +154,12 @@ def labelled(folder: Path, names: tuple[str, ...]) -> tuple[list[Path], np.ndarr
 
 def _position(place: Path, names: tuple[str, ...]) -> int:
     if place.name not in names:
-        hint = nearest(place.name, names) or f"the model knows {', '.join(names)}"
-        raise DataError(f"the model has no class `{show(place.name)}`", where=show(str(place)), hint=hint)
+        hint = format_nearest(place.name, names) or f"the model knows {', '.join(names)}"
+        raise DataError(
+            f"the model has no class `{format_printable(place.name)}`", where=format_printable(str(place)), hint=hint
+        )
     return names.index(place.name)
 
 
 def _inside(folder: Path, file: Path) -> str:
-    return show(file.relative_to(folder).as_posix())
+    return format_printable(file.relative_to(folder).as_posix())

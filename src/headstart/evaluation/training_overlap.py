@@ -19,7 +19,7 @@ def find_training_overlap(run: Path, folder: Path) -> int:
     """
     if not (run / "splits" / "value.json").is_file():
         return 0
-    data, splits = serialization.load(Dataset, run / "read"), serialization.load(Splits, run / "splits")
+    data, splits = serialization.load_value(Dataset, run / "read"), serialization.load_value(Splits, run / "splits")
     learnt = {data.digests[row] for row in splits.train.tolist()}
     return sum(_digest(file) in learnt for file in walk([folder]))
 

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-from headstart.core.settings import threads
+from headstart.core.settings import count_threads
 from headstart.core.types import Dataset
 from headstart.explanation.example_store import standardised
 from headstart.images import thumbnails as small
@@ -82,5 +82,5 @@ def prototypes(made: np.ndarray, targets: np.ndarray) -> np.ndarray:
 def thumbnails(data: Dataset, rows: np.ndarray) -> list[bytes]:
     """JPEG of each picture, at most 96 px; empty where its file cannot be read any more."""
     paths = [os.path.join(data.root, data.uris[row]) for row in rows.tolist()]  # noqa: PTH118 - names of any bytes
-    with ThreadPoolExecutor(threads(), thread_name_prefix="thumbnail") as pool:
+    with ThreadPoolExecutor(count_threads(), thread_name_prefix="thumbnail") as pool:
         return list(pool.map(lambda path: small.jpeg(path, SIDE_PX, _QUALITY), paths))

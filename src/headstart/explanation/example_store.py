@@ -16,7 +16,7 @@ import numpy as np
 from headstart.core.errors import DataError
 from headstart.core.storage import serialization
 from headstart.core.storage.files import read_json, write_bytes, write_json
-from headstart.core.storage.hashing import digest, file_digest
+from headstart.core.storage.hashing import compute_digest, file_digest
 
 FORMAT = 1
 FOLDER, NAME = "explain", "examples"
@@ -135,7 +135,7 @@ def write(folder: Path, model: Path, entries: tuple[Entry, ...], contents: Mappi
     files = {name: file_digest(folder / name) for name in sorted(contents)}
     index = Index(format=FORMAT, model=file_digest(model / "manifest.json"), entries=entries, files=files)
     content = serialization.as_json(index)
-    write_json(folder / f"{NAME}.json", content | {"digest": digest(content)})
+    write_json(folder / f"{NAME}.json", content | {"digest": compute_digest(content)})
 
 
 def read(folder: Path, model: Path) -> Examples | str:
@@ -157,9 +157,9 @@ def read(folder: Path, model: Path) -> Examples | str:
         content = read_json(path)
         if content["format"] > FORMAT:
             return "a newer version of headstart wrote the kept training pictures"
-        if content.pop("digest") != digest(content):
+        if content.pop("digest") != compute_digest(content):
             raise DataError(f"`{path}` was changed after it was written", where=str(path), hint=_AGAIN)
-        index = serialization.load(Index, folder, NAME)
+        index = serialization.load_value(Index, folder, NAME)
         told = dict.fromkeys((VECTORS, SCALE, THUMBNAILS), "") | dict(index.files)
         wrong = [name for name, known in told.items() if not _whole(folder, name, known)]
     except (ValueError, KeyError, TypeError, AttributeError) as err:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from headstart.core.errors import UsageError, nearest
+from headstart.core.errors import UsageError, format_nearest
 from headstart.core.types import Prediction
 from headstart.explanation import example_store, heatmap_overlay, map_arithmetic, occlusion
 from headstart.explanation.example_store import Examples, Neighbour
@@ -125,7 +125,7 @@ class Explainer:
         if method == AUTO:
             return self.automatic
         if method not in METHODS:
-            hint = nearest(method, METHODS) or f"known: {', '.join(METHODS)}"
+            hint = format_nearest(method, METHODS) or f"known: {', '.join(METHODS)}"
             raise UsageError(f"there is no method `{method}`", where="--method", hint=hint)
         if method == CAM and not self.looker.exact:
             what = "`cam` is exact only where every feature is the mean of a map; this model's are not"
@@ -143,7 +143,7 @@ class Explainer:
         """
         names = self.model.class_names
         if class_name not in names:
-            hint = nearest(class_name, names) or f"its classes: {', '.join(names)}"
+            hint = format_nearest(class_name, names) or f"its classes: {', '.join(names)}"
             raise UsageError(f"the model knows no class `{class_name}`", where="--class", hint=hint)
         return names.index(class_name)
 

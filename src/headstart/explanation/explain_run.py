@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from headstart.core.console import duration, size
+from headstart.core.console import format_bytes, format_duration
 from headstart.core.storage import serialization
 from headstart.core.storage.files import write_bytes
 from headstart.core.types import Explained, MapRow
@@ -65,7 +65,7 @@ def explain_run(
     places = {uri: place for place, uri in enumerate(data.uris)}
     tried = [_map(explainer, data, places, row, group, at, ctx) for at, (row, group) in enumerate(picked)]
     made = tuple(one for one in tried if one is not None)
-    folder = ctx.folder(example_store.FOLDER)
+    folder = ctx.make_step_folder(example_store.FOLDER)
     found = Explained(
         method=method,
         why=why,
@@ -75,10 +75,12 @@ def explain_run(
         maps=made,
         left_out=left_out,
     )
-    serialization.save(found, folder)
-    took = duration(time.monotonic() - started)
+    serialization.save_value(found, folder)
+    took = format_duration(time.monotonic() - started)
     kind = f"{len(made)} heat maps by {NAMES[method]}" if made else "no heat maps"
-    ctx.console.line("explain", f"{len(rows)} training pictures to compare with ({size(found.bytes)}), {kind}, {took}")
+    ctx.console.print_line(
+        "explain", f"{len(rows)} training pictures to compare with ({format_bytes(found.bytes)}), {kind}, {took}"
+    )
     return found
 
 
@@ -107,7 +109,7 @@ def _keep(
         example_store.SCALE: _npy(scale),
         example_store.THUMBNAILS: b"".join(jpegs),
     }
-    example_store.write(ctx.folder(example_store.FOLDER), ctx.run.path / "model", entries, contents)
+    example_store.write(ctx.make_step_folder(example_store.FOLDER), ctx.run.path / "model", entries, contents)
     return rows
 
 
@@ -159,7 +161,7 @@ def _map(
     except PictureError:
         return None
     name = f"map{at}.jpg"
-    write_bytes(ctx.folder(example_store.FOLDER) / name, _drawn(one))
+    write_bytes(ctx.make_step_folder(example_store.FOLDER) / name, _drawn(one))
     alike = [near for near in one.neighbours if near.uri != uri][:NEIGHBOURS]
     return MapRow(
         row=row,

@@ -9,7 +9,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from headstart.core.errors import UsageError
-from headstart.core.storage.files import show, shown, write_text
+from headstart.core.storage.files import format_printable, list_visible_names, write_text
 from headstart.explanation.example_store import Neighbour
 from headstart.explanation.explain_image import NAMES, Explanation
 
@@ -41,7 +41,9 @@ def require_free(folder: Path) -> None:
         UsageError: It is not empty, and its `index.html` is not of a `Page`.
     """
     page = folder / "index.html"
-    if shown(folder) and not (page.is_file() and _GENERATOR.encode() in page.read_bytes()[: len(_HEAD) * 2]):
+    if list_visible_names(folder) and not (
+        page.is_file() and _GENERATOR.encode() in page.read_bytes()[: len(_HEAD) * 2]
+    ):
         told = f"the folder `{folder}` is not empty, and no explanation made it"
         raise UsageError(told, where="--out", hint="name a new or an empty folder with `--out`")
 
@@ -85,4 +87,4 @@ def _pictures(shown: Iterable[Neighbour], *, likeness: bool = False) -> str:
 
 
 def _text(value: str) -> str:
-    return escape(show(value))
+    return escape(format_printable(value))

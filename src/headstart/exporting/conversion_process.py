@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from headstart.core.console import size
+from headstart.core.console import format_bytes
 from headstart.core.errors import SetupError
 from headstart.exporting.export_source import Source, inputs
 from headstart.exporting.keras_graph import build
@@ -93,7 +93,7 @@ def _watch(child: subprocess.Popen[bytes], limit: int | None) -> str:
             return ""
         except subprocess.TimeoutExpired:
             if limit is not None and _resident(child.pid) > limit:
-                return f"it needs more than the {size(limit)} of memory that it may take here"
+                return f"it needs more than the {format_bytes(limit)} of memory that it may take here"
             if time.monotonic() > end:
                 return f"it took longer than {_LONGEST_S // 60} minutes"
 

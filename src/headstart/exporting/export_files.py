@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from headstart import __version__
-from headstart.core.provenance import version
-from headstart.core.storage.files import show, write_text
-from headstart.core.storage.hashing import plain
+from headstart.core.provenance import find_version
+from headstart.core.storage.files import format_printable, write_text
+from headstart.core.storage.hashing import to_plain
 from headstart.core.types import InputSpec
 from headstart.exporting.export_source import Exporter, Source, inputs
 
@@ -51,12 +51,12 @@ def told(source: Source, exporter: Exporter, precision: str) -> dict[str, Any]:
             for one in inputs(manifest)
         ],
         "outputs": _outputs(source),
-        "calibration": plain(manifest.calibration),
-        "decision": plain(manifest.decision),
+        "calibration": to_plain(manifest.calibration),
+        "decision": to_plain(manifest.decision),
         "doubt": _doubt(source),
         "head": {"name": manifest.head.name, "kind": manifest.head.kind},
         "trunks": [
-            {name: plain(getattr(entry, name)) for name in ("name", "revision", "depths", "licence", "licence_note")}
+            {name: to_plain(getattr(entry, name)) for name in ("name", "revision", "depths", "licence", "licence_note")}
             for entry in manifest.trunks
         ],
     }
@@ -77,7 +77,7 @@ def _doubt(source: Source) -> dict[str, Any] | None:
     entry, arrays = source.manifest.doubt, source.model.doubt_arrays
     if entry is None:
         return None
-    kept = {name: plain(getattr(entry, name)) for name in ("coverage", "promise", "score", "kept", "familiar")}
+    kept = {name: to_plain(getattr(entry, name)) for name in ("coverage", "promise", "score", "kept", "familiar")}
     limits = {
         name: [float(one) if np.isfinite(one) else None for one in arrays[name]] for name in ("thresholds", "floors")
     }
@@ -98,7 +98,7 @@ def write(folder: Path, content: dict[str, Any], exporter: Exporter) -> None:
     write_text(folder / "model.json", json.dumps(content, indent=2) + "\n")
     template = Path(__file__).with_name("predict_template.py").read_text(encoding="utf-8")
     write_text(folder / "predict.py", _MARKS.sub(lambda _: exporter.runtime, template.removeprefix(_OURS)))
-    pins = [f"{name}=={version(name)}" for name in ("numpy", "pillow", *exporter.packages)]
+    pins = [f"{name}=={find_version(name)}" for name in ("numpy", "pillow", *exporter.packages)]
     write_text(folder / "requirements.txt", "\n".join(pins) + "\n")
     write_text(folder / "README.md", _readme(content, exporter))
 
@@ -106,7 +106,7 @@ def write(folder: Path, content: dict[str, Any], exporter: Exporter) -> None:
 def _readme(content: dict[str, Any], exporter: Exporter) -> str:
     licences = "\n".join(f"- `{one['name']}`: {one['licence'] or 'unknown'}" for one in content["trunks"])
     rules = "\n".join(f"- `{one['name']}`: {one['in_words']}" for one in content["inputs"])
-    names = ", ".join(f"`{show(name)}`" for name in content["class_names"])
+    names = ", ".join(f"`{format_printable(name)}`" for name in content["class_names"])
     return f"""# A picture classifier ({exporter.name}, {content["precision"]})
 
 Answers with one of {names}.

@@ -18,10 +18,10 @@ import numpy as np
 
 from headstart.core import registry
 from headstart.core.errors import SetupError, UsageError
-from headstart.core.extras import command
-from headstart.core.provenance import versions
-from headstart.core.storage.files import disk_errors, write_json
-from headstart.core.storage.hashing import file_digest, plain
+from headstart.core.extras import format_install_command
+from headstart.core.provenance import list_versions
+from headstart.core.storage.files import translate_disk_errors, write_json
+from headstart.core.storage.hashing import file_digest, to_plain
 from headstart.core.types import Export
 from headstart.exporting import export_files, parity
 from headstart.exporting.export_source import PRECISIONS, Exporter, Source, inputs, reason
@@ -40,7 +40,7 @@ def exporters(names: Sequence[str], precision: str) -> list[Exporter]:
     Raises:
         UsageError: One is unknown, or none was named, or there is no such precision.
     """
-    known = registry.names("exporters")
+    known = registry.list_plugins("exporters")
     if not names:
         raise UsageError("no format is named", where="--to", hint=f"known: {', '.join(known)}")
     if precision not in PRECISIONS:
@@ -49,7 +49,7 @@ def exporters(names: Sequence[str], precision: str) -> list[Exporter]:
         if name not in known:
             hint = f"known: {', '.join(known)}"
             raise UsageError(f"there is no format `{name}`", where="--to", hint=hint)
-    return [registry.load("exporters", name) for name in dict.fromkeys(names)]
+    return [registry.load_plugin("exporters", name) for name in dict.fromkeys(names)]
 
 
 def require_possible(wanted: Sequence[Exporter], source: Source, precision: str) -> None:
@@ -62,7 +62,7 @@ def require_possible(wanted: Sequence[Exporter], source: Source, precision: str)
     wrong = [f"`{one.name}`: {why}" for one in wanted if (why := reason(one, source, precision))]
     if wrong:
         left = [one.name for one in wanted if not reason(one, source, precision)]
-        taken = precision if not reason(registry.load("exporters", "openvino"), source, precision) else "f32"
+        taken = precision if not reason(registry.load_plugin("exporters", "openvino"), source, precision) else "f32"
         hint = f"--to {','.join(left)}" if left else f"--to openvino --precision {taken}"
         told = f"in {precision} this model cannot be written as {'; '.join(wrong)}"
         raise UsageError(told, where="--to", hint=hint)
@@ -71,7 +71,9 @@ def require_possible(wanted: Sequence[Exporter], source: Source, precision: str)
         missing = next((name for name in needed if find_spec(name) is None), None)
         if missing:
             extra = "int8" if missing == "nncf" else _EXTRA.get(missing, "export")
-            raise SetupError(f"`{one.name}` needs `{missing}`, which is not installed", hint=command(extra))
+            raise SetupError(
+                f"`{one.name}` needs `{missing}`, which is not installed", hint=format_install_command(extra)
+            )
 
 
 def require_drop(max_drop: float) -> None:
@@ -105,7 +107,7 @@ def drafted(out: Path) -> Iterator[Path]:
         SetupError: The disk refuses.
     """
     require_free(out)
-    with disk_errors(out):
+    with translate_disk_errors(out):
         out.parent.mkdir(parents=True, exist_ok=True)
         inside = out.exists()
         draft = (out if inside else out.parent) / f".tmp-export-{os.getpid()}-{threading.get_ident()}"
@@ -150,9 +152,9 @@ def export_run(
             mine = replace(source, draft=place, doubting=f"{precision} doubt" not in one.cannot)
             found = _one(one, mine, folder, precision, (pictures, expected[mine.doubting], seen), max_drop)
             made.append(replace(found, path=(out if folder == draft else out / one.name).as_posix()))
-            source.console.line("export", sentence(made[-1]))
+            source.console.print_line("export", sentence(made[-1]))
             for why in found.left_out:
-                source.console.warn(f"`{one.name}` in {precision} is without {why}")
+                source.console.print_warning(f"`{one.name}` in {precision} is without {why}")
         shutil.rmtree(place)
     return made
 
@@ -192,10 +194,10 @@ def _one(
         novelty_max_abs=strange,
         accuracy=accuracy,
         left_out=() if source.doubting or not source.manifest.doubt else (exporter.cannot[f"{precision} doubt"],),
-        versions=versions(("headstart", "numpy", "pillow", *exporter.making, *exporter.packages)),
+        versions=list_versions(("headstart", "numpy", "pillow", *exporter.making, *exporter.packages)),
         **parity.shown(got.time),
     )
-    write_json(folder / "export.json", plain(found))
+    write_json(folder / "export.json", to_plain(found))
     return found
 
 
@@ -234,4 +236,4 @@ def sentence(found: Export) -> str:
 
 def as_json(made: Sequence[Export]) -> list[dict[str, Any]]:
     """For `--json` and for pages."""
-    return [plain(one) for one in made]
+    return [to_plain(one) for one in made]

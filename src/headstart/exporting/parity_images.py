@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from headstart.core.errors import DataError
-from headstart.core.storage.files import show
+from headstart.core.storage.files import format_printable
 from headstart.core.storage.hashing import file_digest
 from headstart.exporting.parity import Pictures
 from headstart.statistics.sampling import spread
@@ -48,8 +48,8 @@ def _files(data: Dataset, rows: np.ndarray) -> tuple[Path, ...]:
         )
         if why:
             raise DataError(
-                f"an export is compared on the run's own pictures, and `{show(data.uris[row])}` {why}",
-                where=show(data.root),
+                f"an export is compared on the run's own pictures, and `{format_printable(data.uris[row])}` {why}",
+                where=format_printable(data.root),
                 hint="--data FOLDER names other labelled pictures to compare on, one sub-folder a class",
             )
     return files

@@ -18,7 +18,7 @@ import numpy as np
 from headstart import __version__
 from headstart.core.errors import SetupError
 from headstart.core.storage import model_manifest, serialization
-from headstart.core.storage.files import disk_errors, write_bytes
+from headstart.core.storage.files import translate_disk_errors, write_bytes
 from headstart.core.storage.hashing import file_digest
 from headstart.core.storage.model_manifest import (
     Calibration,
@@ -78,7 +78,7 @@ def export_runtime_model(
     Raises:
         SetupError: The saved model and the run differ by more than 1e-4, or the disk refuses.
     """
-    with disk_errors(ctx.run.path):
+    with translate_disk_errors(ctx.run.path):
         draft = ctx.run.path / ".model-draft"  # ours alone: one process owns a run
         shutil.rmtree(draft, ignore_errors=True)
         draft.mkdir(parents=True)
@@ -90,10 +90,12 @@ def export_runtime_model(
         finally:
             shutil.rmtree(draft, ignore_errors=True)
     made = Exported(format="openvino", path="model", bytes=size, precision="f32", parity_max_abs=worst)
-    serialization.save(made, ctx.folder("export"))
+    serialization.save_value(made, ctx.make_step_folder("export"))
     count = len({feature.backbone for feature in adapted.features})
     trunks = f"{count} trunk{'s' if count > 1 else ''}"
-    ctx.console.line("export", f"model/: {trunks}, {size / 1e6:.1f} MB; differs from the run by {worst:.1e} at most")
+    ctx.console.print_line(
+        "export", f"model/: {trunks}, {size / 1e6:.1f} MB; differs from the run by {worst:.1e} at most"
+    )
     return made
 
 
@@ -121,7 +123,7 @@ def _write(
         calibration=Calibration(temperature=adapted.temperature),
         doubt=None if doubted is None else _doubt(draft, doubted),
     )
-    model_manifest.write(made, draft)
+    model_manifest.write_manifest(made, draft)
 
 
 def _trunk(draft: Path, at: int, spec: BackboneSpec, data: Dataset, adapted: FitResult, ctx: Context) -> TrunkEntry:

@@ -9,7 +9,7 @@ import numpy as np
 from headstart.backbones import loading
 from headstart.backbones.loading import ResolvedBackbone
 from headstart.core.storage.cache import Store
-from headstart.core.storage.row_cache import RowStore, keys_of
+from headstart.core.storage.row_cache import RowStore, parse_keys
 from headstart.core.types import Dataset, EmbedKey
 from headstart.features.embeddings import address
 
@@ -43,10 +43,10 @@ def lacking(data: Dataset, backbones: Iterable[str], store: Store, rows: np.ndar
         rows: (M,) rows of the data set that are asked for; all by default.
     """
     digests = data.digests if rows is None else [data.digests[row] for row in rows.tolist()]
-    keys = keys_of(list(dict.fromkeys(digests)))
+    keys = parse_keys(list(dict.fromkeys(digests)))
     found: dict[str, int] = {}
     for name in backbones:
         key = key_of(loading.find(name))
         cache = RowStore(store.root / address(key), {depth.name: depth.dim for depth in key.depths})
-        found[name] = cache.lacking(keys)
+        found[name] = cache.count_missing(keys)
     return found

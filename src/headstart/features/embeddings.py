@@ -6,14 +6,14 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from headstart.core.storage.hashing import digest
+from headstart.core.storage.hashing import compute_digest
 from headstart.core.types import Embeddings, EmbedKey, Feature
 from headstart.images.preprocessing import revision
 
 
 def address(key: EmbedKey) -> str:
     """Where in the cache the vectors of a key lie; `revision` tells how files become the pixels that a trunk sees."""
-    return f"vectors/{digest([key, revision()])}"
+    return f"vectors/{compute_digest([key, revision()])}"
 
 
 def take(of: Embeddings, depth: str, rows: np.ndarray) -> np.ndarray:

@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from headstart.backbones import loading
-from headstart.core.console import duration
+from headstart.core.console import format_duration
 from headstart.core.errors import SetupError
-from headstart.core.settings import threads
-from headstart.core.storage.files import read_json, show, write_json
-from headstart.core.storage.hashing import digest
-from headstart.core.storage.row_cache import RowStore, keys_of
+from headstart.core.settings import count_threads
+from headstart.core.storage.files import format_printable, read_json, write_json
+from headstart.core.storage.hashing import compute_digest
+from headstart.core.storage.row_cache import RowStore, parse_keys
 from headstart.core.storage.serialization import as_json
 from headstart.core.types import Dataset, Embeddings, EmbedKey
 from headstart.features.cached_rows import key_of
@@ -72,12 +72,12 @@ def extract_features(
     rows = np.unique(np.asarray(rows, dtype=np.int64))
     found = loading.find(backbone) if isinstance(backbone, str) else backbone
     sample = _sample(rows, precision)
-    calibration = digest([data.digests[row] for row in sample.tolist()]) if precision == "int8" else ""
+    calibration = compute_digest([data.digests[row] for row in sample.tolist()]) if precision == "int8" else ""
     key = key_of(found, precision=precision, calibration=calibration)
     folder = ctx.store.root / address(key)
     cache = RowStore(folder, {depth.name: depth.dim for depth in key.depths}, report=ctx.store.report)
-    keys = keys_of([data.digests[row] for row in rows.tolist()])
-    known = cache.find(keys) >= 0
+    keys = parse_keys([data.digests[row] for row in rows.tolist()])
+    known = cache.find_rows(keys) >= 0
     missing = _first_of_equals(keys, np.flatnonzero(~known))
     latency_ms = _remembered(folder)
     pace_ms = (
@@ -87,8 +87,8 @@ def extract_features(
     if timed:
         latency_ms = pace_ms
         write_json(folder / _LATENCY, {"ms": latency_ms, "pictures": len(missing)})
-    positions = cache.find(keys)
-    vectors = {d.name: cache.take(d.name, positions, ctx.store.root / "scratch") for d in key.depths}
+    positions = cache.find_rows(keys)
+    vectors = {d.name: cache.take_rows(d.name, positions, ctx.store.root / "scratch") for d in key.depths}
     made = Embeddings(
         key=key,
         spec=found.spec,
@@ -120,7 +120,7 @@ def _first_of_equals(keys: np.ndarray, positions: np.ndarray) -> np.ndarray:
 def _ready(data: Dataset, found: ResolvedBackbone, sample: np.ndarray, key: EmbedKey, ctx: Context) -> Any:
     """The trunk, compiled; made, and compared with Keras on the sample, at its first use."""
     pictures = next(_decoded(data, found, sample, len(sample)))[1]
-    return loading.ready(found, ctx.store, ctx.console, pictures, threads=threads(), precision=key.precision)
+    return loading.ready(found, ctx.store, ctx.console, pictures, threads=count_threads(), precision=key.precision)
 
 
 def make_ready(data: Dataset, backbone: str, ctx: Context) -> None:
@@ -130,18 +130,22 @@ def make_ready(data: Dataset, backbone: str, ctx: Context) -> None:
         SetupError: Weights, an engine or disk space are missing.
     """
     found, sample = loading.find(backbone), _sample(np.arange(len(data.uris)), "f32")
-    loading.ready(found, ctx.store, ctx.console, next(_decoded(data, found, sample, len(sample)))[1], threads=threads())
+    loading.ready(
+        found, ctx.store, ctx.console, next(_decoded(data, found, sample, len(sample)))[1], threads=count_threads()
+    )
 
 
 def _pass(data: Dataset, ready: Any, found: ResolvedBackbone, rows: np.ndarray, cache: RowStore, ctx: Context) -> float:
     """Embed rows and cache them; wall milliseconds a picture, without making the trunk."""
     started = time.monotonic()
     names = tuple(depth.name for depth in found.spec.depths)
-    with ctx.console.progress("embed", len(rows)) as progress:
+    with ctx.console.show_progress("embed", len(rows)) as progress:
         for done, outputs in _blocks(ready.run(_decoded(data, found, rows, BATCH))):
             _require_finite(done, outputs, data, found.name)
-            cache.add(keys_of([data.digests[row] for row in done.tolist()]), dict(zip(names, outputs, strict=True)))
-            progress.add(len(done))
+            cache.add_rows(
+                parse_keys([data.digests[row] for row in done.tolist()]), dict(zip(names, outputs, strict=True))
+            )
+            progress.count_done(len(done))
     return (time.monotonic() - started) * 1000 / len(rows)
 
 
@@ -155,7 +159,9 @@ def _sample(rows: np.ndarray, precision: str) -> np.ndarray:
 def _decoded(
     data: Dataset, found: ResolvedBackbone, rows: np.ndarray, batch: int
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    return batches(data.root, data.uris, rows, found.spec.input, batch=batch, threads=threads(), digests=data.digests)
+    return batches(
+        data.root, data.uris, rows, found.spec.input, batch=batch, threads=count_threads(), digests=data.digests
+    )
 
 
 def _blocks(answers: Iterator[tuple[Any, tuple[np.ndarray, ...]]]) -> Iterator[tuple[np.ndarray, list[np.ndarray]]]:
@@ -178,7 +184,7 @@ def _require_finite(rows: np.ndarray, outputs: list[np.ndarray], data: Dataset, 
         bad = np.flatnonzero(~np.isfinite(values).all(axis=1))
         if len(bad):
             raise SetupError(
-                f"`{backbone}` gives numbers that are not finite for `{show(data.uris[rows[bad[0]]])}`",
+                f"`{backbone}` gives numbers that are not finite for `{format_printable(data.uris[rows[bad[0]]])}`",
                 hint="leave this backbone out with --backbones, and report it",
             )
 
@@ -199,11 +205,13 @@ def _record(made: Embeddings, data: Dataset, ctx: Context, below: str) -> None:
         "rows_sha256": hashlib.sha256(made.rows.astype("<i8").tobytes()).hexdigest(),
         "vectors": vectors,
     }
-    write_json(ctx.folder(below) / f"{name}-{made.key.precision}-{len(made.rows)}.json", content)
+    write_json(ctx.make_step_folder(below) / f"{name}-{made.key.precision}-{len(made.rows)}.json", content)
 
 
 def _say(made: Embeddings, pace_ms: float, ctx: Context, below: str) -> None:
     cached = f", {made.cached:,} from cache" if made.cached else ""
     rate = f", {1000 / pace_ms:,.0f}/s" if pace_ms else ""
     what = "pictures" if below == "embed" else "foreign pictures"
-    ctx.console.line(below, f"{made.key.backbone}: {len(made.rows):,} {what}{cached}{rate}, {duration(made.seconds)}")
+    ctx.console.print_line(
+        below, f"{made.key.backbone}: {len(made.rows):,} {what}{cached}{rate}, {format_duration(made.seconds)}"
+    )

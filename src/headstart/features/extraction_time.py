@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from headstart.core.settings import threads
+from headstart.core.settings import count_threads
 from headstart.core.types import Estimate
 
 if TYPE_CHECKING:
@@ -60,8 +60,8 @@ def _rests_on(found: Sequence[ResolvedBackbone], ctx: Context) -> str:
     guess = f"{GFLOP_PER_S:.0f} GFLOP/s"
     decoding = f"{DECODE_PER_S:.0f} decoded pictures a second each"
     if not measured:
-        return f"{threads()} cores at {guess} and {decoding}"
-    told = f"{threads()} cores, the pace of {measured} of {len(found)} backbones as measured on this machine"
+        return f"{count_threads()} cores at {guess} and {decoding}"
+    told = f"{count_threads()} cores, the pace of {measured} of {len(found)} backbones as measured on this machine"
     return f"{told}{f', the others at {guess} a core' if measured < len(found) else ''}, {decoding}"
 
 
@@ -77,7 +77,7 @@ def seconds(passes: Mapping[str, float], ctx: Context) -> float:
 
     specs = {name: loading.find(name).spec for name in passes}
     paces = latency.paces(list(specs.values()), ctx.store)
-    guessed = GFLOP_PER_S * 1e9 * threads()
-    decoding = 1 / (DECODE_PER_S * threads())
+    guessed = GFLOP_PER_S * 1e9 * count_threads()
+    decoding = 1 / (DECODE_PER_S * count_threads())
     each = {name: 1 / paces[s.name] if s.name in paces else s.flops / guessed for name, s in specs.items()}
     return sum((each[name] + decoding) * count for name, count in passes.items())

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from headstart.core.storage.files import disk_errors
+from headstart.core.storage.files import translate_disk_errors
 from headstart.core.types import Embeddings, Feature
 from headstart.features.embeddings import columns
 
@@ -66,7 +66,10 @@ def columns_of_all(
     if len(rows) * width * 4 <= IN_MEMORY_BYTES:
         yield columns(embeddings, features, rows)
         return
-    with disk_errors(scratch), tempfile.NamedTemporaryFile(dir=scratch, prefix=".tmp-", suffix=".f32") as file:
+    with (
+        translate_disk_errors(scratch),
+        tempfile.NamedTemporaryFile(dir=scratch, prefix=".tmp-", suffix=".f32") as file,
+    ):
         for chunk in chunks(rows):
             file.write(columns(embeddings, features, chunk).tobytes())
             for each in embeddings:

@@ -145,7 +145,7 @@ def trained(
     made = _fit(bench, job, name, epochs, callbacks)
     log = _log(job, made, name, attempt.number, len(bench.rows))
     if broke_off(log):
-        bench.ctx.console.warn(f"{name}: {log.stopped}; the network stays as it was before the first step")
+        bench.ctx.console.print_warning(f"{name}: {log.stopped}; the network stays as it was before the first step")
         return job, first, dataclasses.replace(log, notes=(*log.notes, "broke off: the first weights count"))
     last = made.weights(len(made.rows))
     return job, job.network.between(first, last, attempt.judged.alpha), log
@@ -253,7 +253,7 @@ def _saved(bench: Workbench, job: PreparedTraining, result: Result, prefix: str)
     trunk, model = bench.trunk(job.recipe.backbone)
     made = plain_model.finish(job.network, model, trunk.spec, temperature=result.temperature)
     file = FILES[prefix]
-    keras_writer.write_keras(made.model, bench.ctx.folder("adapt") / file.rpartition("/")[2])
+    keras_writer.write_keras(made.model, bench.ctx.make_step_folder("adapt") / file.rpartition("/")[2])
     head = FittedHead(
         head=job.recipe.head if job.recipe.head == "mlp" else "softmax",
         kind="linear",

@@ -19,8 +19,8 @@ import numpy as np
 
 from headstart.core import job as jobs
 from headstart.core import recipe as recipes
-from headstart.core.console import duration
-from headstart.core.errors import UsageError, nearest
+from headstart.core.console import format_duration
+from headstart.core.errors import UsageError, format_nearest
 from headstart.core.recipe import Recipe
 from headstart.core.run.context import Context
 from headstart.core.storage import serialization
@@ -80,18 +80,18 @@ def fine_tune(
         return None
     embeddings = kept
     started = time.monotonic()
-    tuning = serialization.stored(FineTuningResult, ctx.folder("adapt"), "tuning")
+    tuning = serialization.find_value(FineTuningResult, ctx.make_step_folder("adapt"), "tuning")
     if tuning is None or not _whole(tuning, ctx):
-        with epoch_tracking.opened(ctx, data.class_names, ctx.folder("adapt") / WORK) as followed:
+        with epoch_tracking.opened(ctx, data.class_names, ctx.make_step_folder("adapt") / WORK) as followed:
             tuning = _made(data, splits, ranking, embeddings, probe, ctx, followed)
-        serialization.save(tuning, ctx.folder("adapt"), "tuning")
-    work = ctx.folder("adapt") / WORK
+        serialization.save_value(tuning, ctx.make_step_folder("adapt"), "tuning")
+    work = ctx.make_step_folder("adapt") / WORK
     if work.is_dir():  # the last to go, so that a killed run comes here again
         if tuning.network is not None and not ctx.job.recipe:
             recipe_memory.remember(ctx.store, data.digest, tuning.network.recipe)
         shutil.rmtree(work, ignore_errors=True)
-    ctx.console.line(
-        "adapt", f"{tuning.why}; {len(tuning.trials)} recipes tried, {duration(time.monotonic() - started)}"
+    ctx.console.print_line(
+        "adapt", f"{tuning.why}; {len(tuning.trials)} recipes tried, {format_duration(time.monotonic() - started)}"
     )
     return tuning
 
@@ -135,7 +135,7 @@ def _bases(
     among = [e for e in embeddings if not wanted or f":{e.spec.name}".endswith(f":{wanted}")]
     if not among:
         names = [e.spec.name for e in embeddings]
-        near = nearest(wanted, [*names, *(name.rpartition(":")[2] for name in names)])
+        near = format_nearest(wanted, [*names, *(name.rpartition(":")[2] for name in names)])
         hint = f"{near} measured: {', '.join(names)}; choose others with --backbones".strip()
         raise UsageError(f"the recipe wants backbone `{wanted}`, which was not measured", where="--recipe", hint=hint)
     found = starting_points.bases(ranking, among, on, depths)
@@ -160,7 +160,7 @@ def _queue(bench: Workbench, given: dict[str, Any], ctx: Context) -> list[tuple[
 
 def _given(bench: Workbench, given: dict[str, Any], ctx: Context) -> Recipe:
     """The recipe of the user: what it leaves open is as in the job or by default, the arithmetic in float32."""
-    strategy = given.get("strategy", jobs.fixed(ctx.job.strategy))
+    strategy = given.get("strategy", jobs.recipe_strategy(ctx.job.strategy))
     usual = recipes.make({**bench.shared, "precision": Recipe().precision})
     if strategy == "scratch":
         usual = search_space.from_random(usual)
@@ -187,15 +187,16 @@ def _most(ctx: Context) -> int:
 
 def _require_room(search: Search, ctx: Context) -> None:
     """Say at once when the time is too short for a single epoch of the cheapest recipe."""
-    if search.bench.explicit or ctx.run.decided("adapt/trial/0") is not None:
+    if search.bench.explicit or ctx.run.find_decision("adapt/trial/0") is not None:
         return
     options = [dataclasses.replace(recipe, epochs=1) for _, recipe in search.queue]
     needed = min(search.bench.price.seconds(recipe) for recipe in options)
     if needed <= TRYING * search.clock.total_s:
         return
     told = (
-        f"one epoch of the cheapest recipe takes about {duration(needed)} here, "
-        f"and {duration(TRYING * search.clock.total_s)} of the budget `{ctx.job.budget}` are left for trying recipes"
+        f"one epoch of the cheapest recipe takes about {format_duration(needed)} here, "
+        f"and {format_duration(TRYING * search.clock.total_s)} of the budget `{ctx.job.budget}` are left for trying "
+        "recipes"
     )
     if ctx.job.strategy != "auto":
         spent = ctx.job.budget_s - search.clock.total_s

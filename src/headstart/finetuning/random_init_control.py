@@ -6,7 +6,7 @@ import dataclasses
 
 import numpy as np
 
-from headstart.core.console import duration
+from headstart.core.console import format_duration
 from headstart.core.types import TrainingLog, TunedNetwork
 from headstart.finetuning import final_training
 from headstart.finetuning.search import search_space
@@ -39,15 +39,15 @@ def from_random(bench: Workbench, search: Search, tuned: TunedNetwork) -> tuple[
     try:
         told = "epochs of the same network from random weights; 0 when there is no time"
         if not search.stopped(BASELINE) and (given := bench.ctx.record_decision("adapt/from_random", epochs, told)):
-            about = "" if bench.explicit else f", about {duration(given * epoch_flops / price.pace(recipe))}"
+            about = "" if bench.explicit else f", about {format_duration(given * epoch_flops / price.pace(recipe))}"
             line = f"to tell what pre-training is worth, the same network from random weights: {given} epochs{about}"
-            bench.ctx.console.line("adapt", line)
+            bench.ctx.console.print_line("adapt", line)
             made, log = final_training.from_random(bench, tuned, given, positions)
             return made, [log]
     except KeyboardInterrupt:
         search.interrupt(BASELINE)
     least_s = least * epoch_flops / price.pace(recipe)
-    left_out = "interrupted" if search.interrupted else f"it takes at least {duration(least_s)}"
+    left_out = "interrupted" if search.interrupted else f"it takes at least {format_duration(least_s)}"
     bench.left_out.append(f"the same network from random weights: {left_out}")
     return None, []
 

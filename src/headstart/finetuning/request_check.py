@@ -12,7 +12,7 @@ from headstart.backbones import loading
 from headstart.backbones.loading import ResolvedBackbone
 from headstart.core import extras
 from headstart.core import recipe as recipes
-from headstart.core.errors import NoOpError, SetupError, UsageError, nearest
+from headstart.core.errors import NoOpError, SetupError, UsageError, format_nearest
 from headstart.core.job import Job
 from headstart.core.run.context import Context
 
@@ -37,12 +37,12 @@ def require(job: Job, candidates: Sequence[str]) -> None:
         raise NoOpError(f"nothing can be fine-tuned: {'; '.join(frozen)}", hint="--strategy probe takes it frozen")
     if job.recipe:
         _require_fitting(recipes.parse(job.recipe), found)
-    missing = extras.absent(_NEEDED[job.track]) if job.track in _NEEDED else []
+    missing = extras.list_missing_packages(_NEEDED[job.track]) if job.track in _NEEDED else []
     if missing:
         raise SetupError(
             f"MLflow cannot be loaded: there is no `{missing[0]}`",
             where=f"--track {job.track}",
-            hint=extras.command("mlflow"),
+            hint=extras.format_install_command("mlflow"),
         )
 
 
@@ -63,7 +63,7 @@ def going_on(survivors: tuple[str, ...], candidates: Sequence[str], *, ctx: Cont
     if not fit or (set(fit) & set(survivors) if ctx.job.recipe else fit[0] in survivors):
         return survivors
     why = "the recipe asks for it" if ctx.job.recipe else "the cheapest to fine-tune"
-    ctx.console.line("screen", f"{fit[0]} goes on too: {why}")
+    ctx.console.print_line("screen", f"{fit[0]} goes on too: {why}")
     return (*survivors, fit[0])
 
 
@@ -90,7 +90,7 @@ def _named(wanted: str, found: Sequence[ResolvedBackbone]) -> list[ResolvedBackb
     if among:
         return among
     names = [one.name for one in found]
-    near = nearest(wanted, [*names, *(name.rpartition(":")[2] for name in names)])
+    near = format_nearest(wanted, [*names, *(name.rpartition(":")[2] for name in names)])
     if not near:
         loading.find_for("--recipe", wanted)  # its error names the nearest of all, where there is none of this name
     hint = f"{near} measured: {', '.join(names)}; choose others with --backbones".strip()
@@ -104,7 +104,7 @@ def _no_depths(depths: Sequence[str], among: Sequence[ResolvedBackbone]) -> Usag
     whose = f"`{among[0].name}` does not have" if len(among) == 1 else "no backbone to be measured has"
     told = f"the recipe wants {'depths' if '+' in wrong else 'depth'} `{wrong}`, which {whose}"
     listed = "; ".join(f"{one.name} at {', '.join(depth.name for depth in one.spec.depths)}" for one in among)
-    hint = f"{nearest(wrong, every)} there are: {listed}".strip()
+    hint = f"{format_nearest(wrong, every)} there are: {listed}".strip()
     return UsageError(told, where="--recipe", hint=hint)
 
 

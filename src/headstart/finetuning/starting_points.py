@@ -103,7 +103,9 @@ def starts(
     made = successive_halving.finalists(options, losses, fewest=STARTS, most=STARTS)
     if not ctx.job.recipe and len(specs) > 1:
         told = ", ".join(f"{one.name} ({one.why})" for one in made)
-        ctx.console.line("adapt", f"fine-tuning starts from {told}; the cheaper first, so that something is there soon")
+        ctx.console.print_line(
+            "adapt", f"fine-tuning starts from {told}; the cheaper first, so that something is there soon"
+        )
     return made
 
 
@@ -120,7 +122,7 @@ def trainable(embeddings: tuple[Embeddings, ...], ctx: Context) -> tuple[Embeddi
             f"nothing can be fine-tuned: {'; '.join(frozen.values())}", hint="--strategy probe takes it frozen"
         )
     for name, why in frozen.items():
-        ctx.console.line("adapt", f"{name} is not fine-tuned: it {why.partition('` ')[2]}")
+        ctx.console.print_line("adapt", f"{name} is not fine-tuned: it {why.partition('` ')[2]}")
     return tuple(e for e in embeddings if e.spec.name not in frozen)
 
 
@@ -137,7 +139,9 @@ def _sets(each: Embeddings, ranking: Ranking, wanted: Sequence[str]) -> list[tup
 
 def _judged(features: tuple[Feature, ...], embeddings: Sequence[Embeddings], on: HeadCvProblem) -> StartingPoint:
     x = columns(embeddings, features, on.rows)
-    made = cross_validation.tuned(registry.load("heads", HEAD), x, on.y, on.folds[:1], metric=on.metric, **on.shared)
+    made = cross_validation.tuned(
+        registry.load_plugin("heads", HEAD), x, on.y, on.folds[:1], metric=on.metric, **on.shared
+    )
     loss = float(np.nanmean(made.losses))
     backbone = features[0].backbone
     return StartingPoint(backbone=backbone, features=features, params=made.params, pictures=len(on.rows), loss=loss)
@@ -157,8 +161,8 @@ def fitted(
     """
     x = columns(embeddings, base.features, rows)
     params = resized(base.params, len(rows), base.pictures)
-    with blas_threads.single():
-        made = registry.load("heads", HEAD).path(x, y, params=[params], **on.shared)
+    with blas_threads.single_blas_thread():
+        made = registry.load_plugin("heads", HEAD).path(x, y, params=[params], **on.shared)
         head: FittedHead = next(iter(made))
     found = design_matrix.moments(x)
     scale = np.where(found.inverse > 0, 1 / np.where(found.inverse > 0, found.inverse, 1.0), 1.0)

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from headstart.core import blas_threads
-from headstart.core.settings import threads
+from headstart.core.settings import count_threads
 from headstart.core.types import Head
 from headstart.heads import prediction
 from headstart.statistics.losses import per_picture_loss
@@ -85,7 +85,7 @@ def held_out(
             head, x, y, learnt, judged, grid=grid, n_classes=n_classes, class_weight=class_weight, seed=seed
         )
 
-    with blas_threads.single():
+    with blas_threads.single_blas_thread():
         side_by_side(one, _tasks(folds), x.nbytes)
     return out
 
@@ -140,7 +140,7 @@ def side_by_side(one: Callable[[Any], None], tasks: Sequence[Any], bytes_each: i
         tasks: What it is given.
         bytes_each: What one task copies.
     """
-    side = min(threads(), len(tasks), _BYTES_AT_ONCE // max(_COPIES * bytes_each, 1))
+    side = min(count_threads(), len(tasks), _BYTES_AT_ONCE // max(_COPIES * bytes_each, 1))
     if side < 2 or bytes_each < _WORTH_BYTES:
         for task in tasks:
             one(task)
@@ -219,7 +219,7 @@ def _search(
         return [p_1MC[0] for p_1MC in whole], tuple(float(np.nanmean(losses(metric, y, p))) for p in whole)
     judged = [np.flatnonzero(folds == fold) for fold in numbers]
     learnt = [np.flatnonzero((folds != fold) & (folds >= 0)) for fold in numbers]
-    with blas_threads.single():
+    with blas_threads.single_blas_thread():
         paths = [iter(head.path(x[rows], y[rows], params=grid, **shared)) for rows in learnt]
         held: list[np.ndarray] = []
         searched: list[float] = []

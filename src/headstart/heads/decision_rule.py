@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from headstart.core.errors import DataError, UsageError, nearest
+from headstart.core.errors import DataError, UsageError, format_nearest
 from headstart.core.job import Job
 
 _FEW = 20  # classes that a hint lists beside the nearest
@@ -89,7 +89,7 @@ def positive_class(name: str, class_names: tuple[str, ...]) -> int:
         UsageError: There is no such class; with the nearest names.
     """
     if name not in class_names:
-        near = nearest(name, class_names)
+        near = format_nearest(name, class_names)
         known = f"classes: {', '.join(class_names)}"
         hint = f"{near} {known}".strip() if len(class_names) <= _FEW else near or known
         raise UsageError(f"no class is named `{name}`", where="--positive", hint=hint)
@@ -171,7 +171,9 @@ def _number(cell: str) -> float:
 
 def _wrong_names(given: list[str], what: str, known: tuple[str, ...]) -> list[str]:
     unknown = [
-        f"{what} `{name}` is no class; {nearest(name, known)}".rstrip("; ") for name in given if name not in known
+        f"{what} `{name}` is no class; {format_nearest(name, known)}".rstrip("; ")
+        for name in given
+        if name not in known
     ]
     return unknown + [f"{what} `{name}` comes twice" for name in sorted({n for n in given if given.count(n) > 1})]
 

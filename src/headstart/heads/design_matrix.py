@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from headstart.core.settings import threads
+from headstart.core.settings import count_threads
 
 DENSE_NUMBERS = 1 << 23  # up to this many numbers are held in float64
 HELD_NUMBERS = 1 << 26  # up to this many standardised numbers are held in float32
@@ -139,7 +139,7 @@ class Design:
 
     def _each(self, of: Callable[[slice], np.ndarray]) -> Iterator[np.ndarray]:
         """Results block by block, a few of them on their way at once."""
-        ahead = threads() if self.x.size > _THREADED_NUMBERS else 1
+        ahead = count_threads() if self.x.size > _THREADED_NUMBERS else 1
         if ahead == 1:
             yield from map(of, blocks(self.x))
             return

@@ -75,7 +75,7 @@ def nested(
         ]
         best = choose(candidates, found) if choose else int(np.argmin([np.nanmean(t.losses) for t in found]))
         winner = candidates[best]
-        with blas_threads.single():
+        with blas_threads.single_blas_thread():
             out[judged] = cross_validation.apart(
                 winner.head, winner.x, y, learnt, judged, grid=[found[best].params], **shared
             )[0]

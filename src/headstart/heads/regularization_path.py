@@ -28,7 +28,7 @@ def along(
         solve: A setting -> `weights` (D, C) and `bias` (C,).
     """
     for each in params:
-        with blas_threads.single():
+        with blas_threads.single_blas_thread():
             found = solve(each)
         size = found["weights"].size + n_classes
         yield FittedHead(head=head, kind="linear", params=dict(each), arrays=found, trainable_params=size)

@@ -14,11 +14,11 @@ from pathlib import Path
 
 import numpy as np
 
-from headstart.core.console import Console, size
+from headstart.core.console import Console, format_bytes
 from headstart.core.errors import SetupError
-from headstart.core.settings import threads
+from headstart.core.settings import count_threads
 from headstart.core.storage.cache import Store
-from headstart.core.storage.files import disk_errors
+from headstart.core.storage.files import translate_disk_errors
 from headstart.core.types import Dataset, InputSpec
 from headstart.images import preprocessing
 
@@ -59,23 +59,26 @@ def load(data: Dataset, rows: np.ndarray, spec: InputSpec, *, store: Store, cons
     def write(folder: Path) -> None:
         require_room(folder, math.prod(shape), f"{len(rows):,} decoded pictures")
         header = {"descr": "|u1", "fortran_order": False, "shape": shape}
-        with disk_errors(folder), (folder / _FILE).open("wb") as out:  # written, not mapped: a full disk is an error
+        with (
+            translate_disk_errors(folder),
+            (folder / _FILE).open("wb") as out,
+        ):  # written, not mapped: a full disk is an error
             np.lib.format.write_array_header_1_0(out, header)
             for part in _decoded(data, rows, spec, console):
                 out.write(part.data)
 
     key = {"pixels": preprocessing.revision(), "input": spec, "pictures": [data.digests[row] for row in rows.tolist()]}
-    return np.asarray(np.load(store.make("pictures", key, write) / _FILE, mmap_mode="r"))
+    return np.asarray(np.load(store.make_entry("pictures", key, write) / _FILE, mmap_mode="r"))
 
 
 def _decoded(data: Dataset, rows: np.ndarray, spec: InputSpec, console: Console) -> Iterator[np.ndarray]:
     found = preprocessing.batches(
-        data.root, data.uris, rows, spec, batch=_BATCH, threads=threads(), digests=data.digests
+        data.root, data.uris, rows, spec, batch=_BATCH, threads=count_threads(), digests=data.digests
     )
-    with console.progress("decode", len(rows)) as progress:
+    with console.show_progress("decode", len(rows)) as progress:
         for done, part in found:
             yield part
-            progress.add(len(done))
+            progress.count_done(len(done))
 
 
 def require_room(folder: Path, wanted: int, what: str) -> None:
@@ -92,7 +95,8 @@ def require_room(folder: Path, wanted: int, what: str) -> None:
     free = free_bytes(folder)
     if wanted + SPARE > free:
         raise SetupError(
-            f"{what} need {size(wanted)} of disk and {size(SPARE)} are to stay free, but {size(free)} are free",
+            f"{what} need {format_bytes(wanted)} of disk and {format_bytes(SPARE)} are to stay free, but "
+            f"{format_bytes(free)} are free",
             where=str(folder),
             hint="free some space, or set HEADSTART_CACHE to a folder on a larger disk",
         )

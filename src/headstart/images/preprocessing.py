@@ -21,7 +21,7 @@ import PIL
 from PIL import Image
 
 from headstart.core.errors import DataError
-from headstart.core.storage.files import show
+from headstart.core.storage.files import format_printable
 from headstart.core.types import InputSpec
 from headstart.images.codecs import MAX_BYTES, MAX_PIXELS, Picture
 from headstart.images.descriptors import inspect
@@ -218,7 +218,7 @@ def _decode_into(
             out[slot] = decode(content, spec)
         except PictureError as err:
             raise DataError(
-                f"`{show(uris[row])}` changed while headstart was working: {err.detail}",
-                where=show(path),
+                f"`{format_printable(uris[row])}` changed while headstart was working: {err.detail}",
+                where=format_printable(path),
                 hint="run the command again on files that stay as they are",
             ) from err

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from headstart.core.errors import UsageError, nearest
+from headstart.core.errors import UsageError, format_nearest
 from headstart.core.recipe import Recipe
 from headstart.core.types import BackboneSpec
 
@@ -69,7 +69,7 @@ def look(trunk_model: Any, spec: BackboneSpec, depths: Sequence[str]) -> Anatomy
     wrong = [name for name in depths if name not in known]
     if wrong or not depths:
         named = f"has no depth `{wrong[0]}`" if wrong else "is read at no depth"
-        hint = nearest(wrong[0], known) if wrong else ""
+        hint = format_nearest(wrong[0], known) if wrong else ""
         raise UsageError(f"`{spec.name}` {named}", where="--recipe", hint=hint or f"depths: {', '.join(known)}")
     kept = known[: 1 + max(known.index(name) for name in depths)]
     producers = producing(trunk_model)

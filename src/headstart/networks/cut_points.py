@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from headstart.core.errors import DataError, UsageError, nearest
+from headstart.core.errors import DataError, UsageError, format_nearest
 from headstart.core.types import FeatureLevel
 
 LAST = "last"
@@ -188,7 +188,7 @@ def _wanted(nodes: Sequence[Node], last: int, wanted: Sequence[str]) -> tuple[Cu
     places = {node.name: at for at, node in enumerate(nodes) if node.shape} | {LAST: last}
     for name in wanted:
         if name not in places:
-            near = nearest(name, places) or f"its deepest layers: {', '.join(list(places)[-6:])}"
+            near = format_nearest(name, places) or f"its deepest layers: {', '.join(list(places)[-6:])}"
             raise UsageError(f"the file has no layer `{name}` to cut at", where="--depths", hint=near)
     steps = _steps(nodes)
     order = sorted(dict.fromkeys(wanted), key=lambda name: steps[places[name]])

@@ -19,7 +19,7 @@ import numpy as np
 
 from headstart.core import extras
 from headstart.core.errors import SetupError
-from headstart.core.provenance import versions
+from headstart.core.provenance import list_versions
 from headstart.core.storage.files import write_json
 from headstart.core.types import BackboneSpec
 from headstart.networks import openvino_engine
@@ -82,7 +82,7 @@ def convert(model: Any, spec: BackboneSpec, pictures: np.ndarray, folder: Path, 
     got = next(vectors for _, vectors in openvino_engine.Engine(path, threads=1).run([(None, probes)]))
     named = {name: compare(a, b) for name, a, b in zip(names, got, expected, strict=True)}
     assert_parity(spec, named)
-    facts = {"compared_with": f"keras {backend()}", "pictures": len(probes), "versions": versions()}
+    facts = {"compared_with": f"keras {backend()}", "pictures": len(probes), "versions": list_versions()}
     write_json(folder / "parity.json", {**facts, "depths": named})
 
 
@@ -168,7 +168,9 @@ def quantise(source: Path, pictures: np.ndarray, folder: Path) -> None:
         ):  # its log would go to stdout among the results
             import nncf
     except ImportError as err:
-        raise SetupError("precision `int8` needs NNCF, which is not installed", hint=extras.command("int8")) from err
+        raise SetupError(
+            "precision `int8` needs NNCF, which is not installed", hint=extras.format_install_command("int8")
+        ) from err
     used = pictures[:CALIBRATION]
     model = ov.Core().read_model(source)
     with quiet(), os.fdopen(os.dup(2), "w", encoding="utf-8") as bars, redirect_stdout(bars):
@@ -181,7 +183,7 @@ def quantise(source: Path, pictures: np.ndarray, folder: Path) -> None:
     ]
     names = [output.get_any_name() for output in model.outputs]
     rows = [compare(np.concatenate(a), np.concatenate(b)) for a, b in zip(*both, strict=True)]
-    facts = {"compared_with": "openvino f32", "pictures": len(used), "versions": versions(("openvino", "nncf"))}
+    facts = {"compared_with": "openvino f32", "pictures": len(used), "versions": list_versions(("openvino", "nncf"))}
     write_json(folder / "parity.json", {**facts, "depths": dict(zip(names, rows, strict=True))})
 
 

@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from headstart.core.storage.files import show
+from headstart.core.storage.files import format_printable
 
 if TYPE_CHECKING:
     from markupsafe import Markup
@@ -182,7 +182,7 @@ def prose(text: str) -> Markup:
     """Words that any screen can show: names in backticks as code, `n = 400` never torn apart at the end of a line."""
     from markupsafe import Markup, escape
 
-    safe = str(escape(show(text.replace("\u00a0", " "))))
+    safe = str(escape(format_printable(text.replace("\u00a0", " "))))
     whole = safe.replace("n = ", "n\u00a0=\u00a0").replace(" %", "\u00a0%")
     return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", whole))
 

@@ -34,12 +34,12 @@ def log_to_mlflow(*, ctx: Context) -> None:
         SetupError: MLflow is not installed, or its server does not answer.
     """
     data, adapted = (
-        serialization.of_run(Dataset, ctx.run.path, "read"),
-        serialization.of_run(FitResult, ctx.run.path, "adapt"),
+        serialization.load_step_value(Dataset, ctx.run.path, "read"),
+        serialization.load_step_value(FitResult, ctx.run.path, "adapt"),
     )
     evaluation, model = (
-        serialization.of_run(Evaluation, ctx.run.path, "evaluate"),
-        model_manifest.read(ctx.run.path / "model"),
+        serialization.load_step_value(Evaluation, ctx.run.path, "evaluate"),
+        model_manifest.read_manifest(ctx.run.path / "model"),
     )
     follow = trackers.mlflow(ctx.run.path, ctx.run.path.resolve().name, data.class_names)
     try:
@@ -58,14 +58,14 @@ def log_to_mlflow(*, ctx: Context) -> None:
             follow.result(told)
     finally:
         follow.close()
-    ctx.console.line("track", "MLflow has the scores, the card, the report and the model")
+    ctx.console.print_line("track", "MLflow has the scores, the card, the report and the model")
 
 
 def _params(adapted: FitResult, ctx: Context) -> Iterator[tuple[str, str]]:
     """What was asked for, but no path of the machine, and what was chosen."""
     for option in dataclasses.fields(ctx.job):
         if option.name != "data":
-            value = redaction.setting(ctx.job, option.name)
+            value = redaction.redact_setting(ctx.job, option.name)
             yield option.name, ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
     yield "chosen.features", " + ".join(f"{one.backbone}@{one.depth}" for one in adapted.features)
     yield "chosen.head", adapted.fitted.head

@@ -7,8 +7,8 @@ import os
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 
-from headstart.core.settings import threads
-from headstart.core.storage.files import show
+from headstart.core.settings import count_threads
+from headstart.core.storage.files import format_printable
 from headstart.core.types import Dataset
 from headstart.images import thumbnails
 
@@ -44,7 +44,7 @@ class Thumbnails:
     """Makes thumbnails of a data set's pictures; a context manager, for the threads end with it."""
 
     data: Dataset
-    _pool: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(threads()))
+    _pool: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(count_threads()))
     _made: dict[int, Future[str]] = field(default_factory=dict)
 
     def __enter__(self) -> Thumbnails:
@@ -61,7 +61,11 @@ class Thumbnails:
             self._made[row] = self._pool.submit(_encoded, os.path.join(self.data.root, uri))  # noqa: PTH118 - any bytes
         label = self.data.class_names[int(self.data.targets[row])]
         return Thumbnail(
-            name=show(uri), file=show(uri.rpartition("/")[2]), label=show(label), note=note, _made=self._made[row]
+            name=format_printable(uri),
+            file=format_printable(uri.rpartition("/")[2]),
+            label=format_printable(label),
+            note=note,
+            _made=self._made[row],
         )
 
 

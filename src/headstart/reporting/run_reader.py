@@ -68,14 +68,14 @@ def gather(ctx: Context, *, computed_now: bool = False) -> ReportInput:
         forecasts=_value(Forecasts, "forecast", ctx),
         seconds=tuple(found for phase in STEPS if (found := timed(ctx.run.path, phase)) is not None),
         costs=_costs(ctx),
-        decisions=tuple(ctx.run.decisions()),
+        decisions=tuple(ctx.run.read_decisions()),
         timings={step: float(entry["wall_s"]) for step, entry in timings.items()},
         provenance=_provenance(data, ctx, computed_now),
     )
 
 
 def _value(kind: type[T], stage: str, ctx: Context, name: str = "value") -> T | None:
-    return serialization.stored(kind, ctx.run.path / stage, name)
+    return serialization.find_value(kind, ctx.run.path / stage, name)
 
 
 def _overlays(ctx: Context) -> Mapping[str, bytes]:
@@ -141,8 +141,8 @@ def _provenance(data: Dataset, ctx: Context, computed_now: bool) -> dict[str, di
 
 def _computed_by(ctx: Context, now: bool) -> dict[str, dict[str, str]]:
     """Versions and machine, kept at the end of each fit, so that a page written again elsewhere tells the truth."""
-    path = ctx.folder("report") / "provenance.json"
+    path = ctx.make_step_folder("report") / "provenance.json"
     if now or not path.is_file():
-        write_json(path, {"Versions": provenance.versions(), "Machine": provenance.machine()})
+        write_json(path, {"Versions": provenance.list_versions(), "Machine": provenance.describe_machine()})
     found: dict[str, dict[str, str]] = read_json(path)
     return found

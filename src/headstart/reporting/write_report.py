@@ -13,9 +13,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from headstart.core.console import size
+from headstart.core.console import format_bytes
 from headstart.core.run.context import Context
-from headstart.core.storage.files import show, write_text
+from headstart.core.storage.files import format_printable, write_text
 from headstart.reporting import formatting
 from headstart.reporting.page_images import Thumbnails
 from headstart.reporting.report_data import ReportInput
@@ -54,7 +54,7 @@ def write_report(findings: ReportInput | None = None, *, ctx: Context, computed_
     path = ctx.run.path / "report.html"
     page = render(findings or gather(ctx, computed_now=computed_now))
     write_text(path, page)
-    ctx.console.line("report", f"{path.as_posix()}, {size(path.stat().st_size)}")
+    ctx.console.print_line("report", f"{path.as_posix()}, {format_bytes(path.stat().st_size)}")
     return path
 
 
@@ -68,7 +68,7 @@ def render(findings: ReportInput) -> str:
             .get_template("page.html")
             .render(
                 data=data,
-                name=show(data.name),
+                name=format_printable(data.name),
                 style=(_HERE / "style.css").read_text(encoding="utf-8"),
                 script=script,
                 script_digest=base64.b64encode(hashlib.sha256(script.encode("utf-8")).digest()).decode("ascii"),
@@ -107,7 +107,7 @@ def _environment() -> Environment:
         split_word=lambda split: formatting.SPLITS.get(split, split),
         split_note=lambda split: formatting.SPLIT_NOTES.get(split, ""),
         short=candidates.short,
-        shown=show,
+        shown=format_printable,
         slug=lambda term: "term-" + "".join(c if c.isalnum() else "-" for c in term.lower()),
         plural=formatting.plural,
         two=partial(formatting.number, digits=2),

@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from headstart.core import extras
-from headstart.core.provenance import version
+from headstart.core.provenance import find_version
 from headstart.core.storage.files import write_json, write_text
-from headstart.core.storage.yaml_text import yaml
+from headstart.core.storage.yaml_text import format_yaml
 
 LOADER = "headstart.runtime.pyfunc"
 EXAMPLE = "input_example.json"
@@ -35,12 +35,12 @@ def write(model: Path, class_names: tuple[str, ...], folder: Path, *, made_with:
         made_with: Version of headstart that made the model.
     """
     shutil.copytree(model, folder / "model")
-    needs = f"{extras.package('mlflow')}=={made_with}"  # whoever loads it needs MLflow too
+    needs = f"{extras.format_requirement('mlflow')}=={made_with}"  # whoever loads it needs MLflow too
     write_text(folder / "requirements.txt", f"{needs}\n")
     env = {"python": platform.python_version(), "dependencies": ["-r requirements.txt"]}
-    write_text(folder / "python_env.yaml", yaml(env))
+    write_text(folder / "python_env.yaml", format_yaml(env))
     write_json(folder / EXAMPLE, {"columns": [PICTURE], "data": [[base64.b64encode(_example()).decode("ascii")]]})
-    write_text(folder / "MLmodel", yaml(_description(class_names)))
+    write_text(folder / "MLmodel", format_yaml(_description(class_names)))
 
 
 def signature(class_names: tuple[str, ...]) -> dict[str, str]:
@@ -68,7 +68,7 @@ def _description(class_names: tuple[str, ...]) -> dict[str, Any]:
         "signature": signature(class_names),
         "saved_input_example_info": example,
     }
-    mlflow = version("mlflow-skinny") or version("mlflow")
+    mlflow = find_version("mlflow-skinny") or find_version("mlflow")
     return told | ({"mlflow_version": mlflow} if mlflow else {})
 
 

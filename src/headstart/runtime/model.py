@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from headstart.core.run.folder import RunFolder
-from headstart.core.settings import threads
+from headstart.core.settings import count_threads
 from headstart.core.storage import model_manifest as manifest
 from headstart.core.storage.model_manifest import Manifest, TrunkEntry
 from headstart.core.types import UNKNOWN, Prediction
@@ -76,7 +76,7 @@ class Model:
         """
         if batch not in self._engines:
             paths = (self.folder / trunk.ir for trunk in self.manifest.trunks)
-            made = (Engine(path, threads=threads(), batch=batch, mapped=False) for path in paths)
+            made = (Engine(path, threads=count_threads(), batch=batch, mapped=False) for path in paths)
             self._engines[batch] = tuple(made)
         return self._engines[batch]
 
@@ -98,7 +98,7 @@ class Model:
         first = list(itertools.islice(source, BATCH))
         batch = batch or (BATCH if len(first) == BATCH else 1)
         trunks = self.manifest.trunks
-        flow = chunks(itertools.chain(first, source), [t.input for t in trunks], threads=threads(), batch=batch)
+        flow = chunks(itertools.chain(first, source), [t.input for t in trunks], threads=count_threads(), batch=batch)
         return self.through(flow, batch=batch) if first else flow
 
     def through(self, flow: Iterator[Chunk], *, batch: int = BATCH) -> Iterator[Chunk]:
@@ -195,6 +195,6 @@ def load(folder: str | Path, *, declines: bool = True) -> Model:
     """
     path = Path(folder)
     if (path / "format.json").is_file():
-        RunFolder(path).check()
+        RunFolder(path).require_run()
         path = path / "model"
-    return Model(path, manifest.read(path), declines=declines)
+    return Model(path, manifest.read_manifest(path), declines=declines)

@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from headstart.core.errors import DataError, UsageError
-from headstart.core.storage.files import disk_errors, read_json, write_json
-from headstart.core.storage.hashing import digest, file_digest
+from headstart.core.storage.files import read_json, translate_disk_errors, write_json
+from headstart.core.storage.hashing import compute_digest, file_digest
 from headstart.core.types import Prediction
 from headstart.runtime import usage_counts as counts
 from headstart.runtime.usage_counts import Counts
@@ -62,7 +62,7 @@ def write_reference(found: Reference, folder: Path) -> None:
     """Write `usage.json` into a model's folder, with its own digest."""
     content = {"format": FORMAT, "model": found.model, "split": found.split, "edges": found.edges.tolist()}
     content["counts"] = found.counts.as_json()
-    write_json(folder / NAME, content | {"digest": digest(content)})
+    write_json(folder / NAME, content | {"digest": compute_digest(content)})
 
 
 def read_reference(folder: Path) -> Reference | None:
@@ -79,7 +79,7 @@ def read_reference(folder: Path) -> Reference | None:
         content = read_json(path)
         if int(content["format"]) > FORMAT:
             raise DataError(f"`{path}` has format {content['format']}; this version reads up to {FORMAT}")
-        if content.pop("digest") != digest(content):
+        if content.pop("digest") != compute_digest(content):
             raise DataError(f"`{path}` was changed after it was written", where=str(path), hint=hint)
         edges = np.array(content["edges"], np.float64).reshape(counts.DIRECTIONS, counts.TENTHS - 1)
         found = counts.from_json(content["counts"])
@@ -161,7 +161,7 @@ def require_log(path: Path) -> None:
         DataError: A newer version wrote it.
         SetupError: It cannot be written.
     """
-    with disk_errors(path):
+    with translate_disk_errors(path):
         if path.is_file():  # a device or a pipe holds nothing
             with path.open("rb") as handle:
                 first = handle.readline(_LONGEST)
@@ -189,7 +189,7 @@ def _today() -> str:
 def _append(path: Path, lines: Sequence[str]) -> None:
     if not lines:
         return
-    with disk_errors(path):
+    with translate_disk_errors(path):
         handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0), 0o666)
         try:
             size = os.lseek(handle, 0, os.SEEK_END)

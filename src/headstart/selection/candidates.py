@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from headstart.core import recipe as recipes
-from headstart.core.console import duration, size
+from headstart.core.console import format_bytes, format_duration
 from headstart.core.errors import DataError, HeadstartError, SetupError, UsageError
 from headstart.features.extraction_time import estimate, seconds
 from headstart.selection import limits
@@ -152,7 +152,7 @@ def _say_left_out(out: Sequence[str], full: bool, ctx: Context) -> None:
         if full
         else f"{'its pass does' if one else 'their passes do'} not fit the budget"
     )
-    ctx.console.line("plan", f"{', '.join(out[:_TOLD])}{others} {'is' if one else 'are'} left out: {why}")
+    ctx.console.print_line("plan", f"{', '.join(out[:_TOLD])}{others} {'is' if one else 'are'} left out: {why}")
 
 
 def _reach(ctx: Context) -> list[ResolvedBackbone]:
@@ -173,7 +173,7 @@ def _known_ms(of: Sequence[ResolvedBackbone], ctx: Context) -> dict[str, float]:
 
     if not ctx.job.max_latency:
         return {}
-    decided = ctx.run.decided(limits.LATENCIES) or {}
+    decided = ctx.run.find_decision(limits.LATENCIES) or {}
     return {one.name: decided.get(one.name, latency.latency_ms(one.name, ctx.store)) for one in of}
 
 
@@ -200,13 +200,13 @@ def choose_candidates(data: Dataset, *, ctx: Context, seen: int) -> tuple[str, .
             "limits", lambda: left_out(ctx), "backbones that break a limit of the job, as known so far"
         )
         for name, how in barred.items():
-            ctx.console.line("plan", f"{name} is left out: {how}")
+            ctx.console.print_line("plan", f"{name} is left out: {how}")
     why = "the most promising backbones whose first passes fit the budget, and those that were named"
     chosen = tuple(ctx.record_decision("shortlist", lambda: list(names(ctx, seen, data=data)), why))
     expected = estimate(chosen, data, ctx)
-    fetch = f", after fetching {size(expected.bytes)}" if expected.bytes else ""
+    fetch = f", after fetching {format_bytes(expected.bytes)}" if expected.bytes else ""
     count = f"{len(chosen)} backbone{'s' if len(chosen) > 1 else ''}"
-    ctx.console.line("plan", f"{count}, at most {duration(expected.seconds)} of embedding{fetch}")
+    ctx.console.print_line("plan", f"{count}, at most {format_duration(expected.seconds)} of embedding{fetch}")
     ready = ctx.record_decision("candidates", lambda: _fetched(chosen, ctx), "backbones whose weights could be had")
     _require_same(ready, ctx)
     _warn_of_known(ready, data, ctx)
@@ -236,7 +236,7 @@ def _warn_of_known(ready: Sequence[str], data: Dataset, ctx: Context) -> None:
         count = sum(digest in known for digest in data.digests)
         if count:
             share = f"{count:,} of these {len(data.uris):,} pictures"
-            ctx.console.warn(f"{one.name} learnt from {share}: all its scores here are too good")
+            ctx.console.print_warning(f"{one.name} learnt from {share}: all its scores here are too good")
 
 
 def _quick(ready: tuple[str, ...], data: Dataset, ctx: Context) -> tuple[str, ...]:
@@ -254,9 +254,9 @@ def _quick(ready: tuple[str, ...], data: Dataset, ctx: Context) -> tuple[str, ..
             _require(one, ctx.job, taken)
         elif how := limits.broken((one.spec,), ctx.job, taken):
             barred[one.name] = how
-            ctx.console.line("plan", f"{one.name} is left out: {how}")
+            ctx.console.print_line("plan", f"{one.name} is left out: {how}")
     if len(barred) == len(ready):
-        raise _none_left((ctx.run.decided("limits") or {}) | barred)
+        raise _none_left((ctx.run.find_decision("limits") or {}) | barred)
     return tuple(name for name in ready if name not in barred)
 
 
@@ -288,7 +288,7 @@ def _fetched(chosen: tuple[str, ...], ctx: Context) -> list[str]:
         except SetupError as err:
             if "auto" not in ctx.job.backbones:
                 raise
-            ctx.console.warn(f"{name} is left out: {err.what}")
+            ctx.console.print_warning(f"{name} is left out: {err.what}")
             problem = err
     if not ready and problem:
         raise problem

@@ -9,7 +9,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 from headstart.backbones.licences import permissive
-from headstart.core.console import size
+from headstart.core.console import format_bytes
 from headstart.core.job import Job
 from headstart.core.types import BackboneSpec
 
@@ -41,7 +41,7 @@ def broken(specs: Sequence[BackboneSpec], job: Job, latency_ms: Mapping[str, flo
         found += [f"its licence `{one}` is not permissive, --license {job.license}" for one in dict.fromkeys(closed)]
     weights = sum(map(size_bytes, specs))
     if weights > job.max_size_bytes:
-        found.append(f"{size(weights)} of weights, --max-size {job.max_size}")
+        found.append(f"{format_bytes(weights)} of weights, --max-size {job.max_size}")
     taken = sum(latency_ms.get(spec.name, math.nan) for spec in specs)
     if taken > job.max_latency_ms:
         found.append(f"{taken:.3g} ms for one picture, --max-latency {job.max_latency}")

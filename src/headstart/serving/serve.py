@@ -7,8 +7,8 @@ import contextlib
 import threading
 from typing import Any
 
-from headstart.core.errors import UsageError, nearest
-from headstart.core.job import count_bytes, seconds
+from headstart.core.errors import UsageError, format_nearest
+from headstart.core.job import parse_bytes, parse_duration_s
 from headstart.serving import server
 from headstart.serving.http.access_log import FORMS, Log
 
@@ -52,7 +52,9 @@ def _import_the_rest() -> None:
 def _form(text: str) -> str:
     if text not in FORMS:
         raise UsageError(
-            f"there is no form `{text}`", where="--log", hint=nearest(text, FORMS) or f"known: {', '.join(FORMS)}"
+            f"there is no form `{text}`",
+            where="--log",
+            hint=format_nearest(text, FORMS) or f"known: {', '.join(FORMS)}",
         )
     return text
 
@@ -63,11 +65,11 @@ def _limits(args: argparse.Namespace) -> Any:
     if not args.max_megapixels > 0:
         raise UsageError(f"`{args.max_megapixels:g}` megapixels are none", where="--max-megapixels")
     return Limits(
-        upload_bytes=int(count_bytes(args.max_upload, where="--max-upload")),
+        upload_bytes=int(parse_bytes(args.max_upload, where="--max-upload")),
         pixels=int(args.max_megapixels * 1e6),
         files=args.max_files,
         queue=args.queue,
-        timeout_s=seconds(args.timeout, where="--timeout"),
+        timeout_s=parse_duration_s(args.timeout, where="--timeout"),
     )
 
 

@@ -66,7 +66,7 @@ def keys(file: Path | None) -> tuple[str, ...]:
         SetupError: The file cannot be read.
     """
     if file is None:
-        told = settings.get("HEADSTART_API_KEY")
+        told = settings.read_setting("HEADSTART_API_KEY")
         found = [told.strip()] if told else []
     else:
         try:
@@ -184,7 +184,7 @@ def shelf(folders: Mapping[str, Path], log: Any, limits: Any) -> Any:
 
     models = {name: opened(name, folder) for name, folder in folders.items()}
     load = Load(limits)
-    pool = ThreadPoolExecutor(settings.threads(), thread_name_prefix="decode")
+    pool = ThreadPoolExecutor(settings.count_threads(), thread_name_prefix="decode")
     return ModelRegistry(models=models, pool=pool, load=load, metrics=Metrics(load), log=log)
 
 

@@ -23,7 +23,7 @@ try:
     from sklearn.utils.multiclass import check_classification_targets
     from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_data
 except ImportError as err:
-    raise SetupError(f"scikit-learn cannot be loaded: {err}", hint=extras.command("fit")) from err
+    raise SetupError(f"scikit-learn cannot be loaded: {err}", hint=extras.format_install_command("fit")) from err
 
 from headstart.heads import prediction
 from headstart.sklearn import depth_search, image_arrays, image_features
@@ -170,12 +170,12 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return image_features.describer(self.backbone, self.size_px, quiet=not self.verbose)
 
     def _head(self) -> Any:
-        known = registry.names("heads")
+        known = registry.list_plugins("heads")
         if self.head not in known:
             raise ValueError(f"no head is named {self.head!r}; known: {', '.join(known)}")
         if int(self.folds) < 2:
             raise ValueError(f"folds={self.folds!r} is below 2")
-        return registry.load("heads", self.head)
+        return registry.load_plugin("heads", self.head)
 
     def _candidates(self, of_depth: Mapping[str, np.ndarray]) -> list[tuple[str, ...]]:
         if isinstance(self.depths, str) and self.depths == AUTO:

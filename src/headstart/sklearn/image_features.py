@@ -21,9 +21,9 @@ import numpy as np
 
 from headstart.backbones import loading
 from headstart.core.console import Console
-from headstart.core.settings import cache_folder, threads
+from headstart.core.settings import cache_folder, count_threads
 from headstart.core.storage.cache import Store
-from headstart.core.storage.row_cache import RowStore, keys_of
+from headstart.core.storage.row_cache import RowStore, parse_keys
 from headstart.core.types import EmbedKey, InputSpec
 from headstart.features.embeddings import address
 from headstart.images import preprocessing
@@ -48,7 +48,7 @@ class Pictures:
 
     def decoded(self, rows: np.ndarray, spec: InputSpec) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Rows (b,) and their pictures (b, size_px, size_px, 3) uint8, batch by batch."""
-        with ThreadPoolExecutor(threads(), thread_name_prefix="resize") as pool:
+        with ThreadPoolExecutor(count_threads(), thread_name_prefix="resize") as pool:
             for at in range(0, len(rows), BATCH):
                 part = rows[at : at + BATCH]
                 made = pool.map(functools.partial(preprocessing.from_array, spec=spec), self.arrays[part])
@@ -80,7 +80,9 @@ class Files:
 
     def decoded(self, rows: np.ndarray, spec: InputSpec) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Rows (b,) and their pictures (b, size_px, size_px, 3) uint8, batch by batch."""
-        return preprocessing.batches("", self.paths, rows, spec, batch=BATCH, threads=threads(), digests=self.digests)
+        return preprocessing.batches(
+            "", self.paths, rows, spec, batch=BATCH, threads=count_threads(), digests=self.digests
+        )
 
 
 class ImageFeatures:
@@ -127,7 +129,7 @@ class ImageFeatures:
             for block in self._passed(pictures, np.array(missing, np.int64)):
                 if rows is not None:
                     stacked = zip(self._columns(), map(np.stack, zip(*block.values(), strict=True)), strict=True)
-                    rows.add(_as_rows(list(block)), dict(stacked))
+                    rows.add_rows(_as_rows(list(block)), dict(stacked))
                 found |= block
             self._remember(found)
         blocks = zip(*(found[key] for key in keys), strict=True)
@@ -152,9 +154,9 @@ class ImageFeatures:
         return Path(_store(self._say).root) / address(key)
 
     def _cached(self, rows: RowStore, keys: list[bytes]) -> dict[bytes, tuple[np.ndarray, ...]]:
-        at = rows.find(_as_rows(keys)) if keys else np.empty(0, np.int64)
+        at = rows.find_rows(_as_rows(keys)) if keys else np.empty(0, np.int64)
         here = [(key, place) for key, place in zip(keys, at.tolist(), strict=True) if place >= 0]
-        columns = [rows.column(name) for name in self._columns()] if here else []
+        columns = [rows.map_column(name) for name in self._columns()] if here else []
         return {key: tuple(np.array(column[place]) for column in columns) for key, place in here}
 
     def _passed(self, pictures: Pictures | Files, rows: np.ndarray) -> Iterator[dict[bytes, tuple[np.ndarray, ...]]]:
@@ -175,10 +177,10 @@ class ImageFeatures:
             chosen = np.resize(rows, _PARITY)
             sample = np.concatenate([p for _, p in pictures.decoded(chosen, self.spec.input)])
             if self.input == self.spec.input:
-                self._engine = loading.ready(self.trunk, store, self._say, sample, threads=threads())
+                self._engine = loading.ready(self.trunk, store, self._say, sample, threads=count_threads())
             else:
                 path = loading.folder(self.trunk, store, self._say, sample) / "trunk.xml"
-                self._engine = Engine(path, threads=threads(), size_px=self.input.size_px)
+                self._engine = Engine(path, threads=count_threads(), size_px=self.input.size_px)
         return self._engine
 
     def _remember(self, found: dict[bytes, tuple[np.ndarray, ...]]) -> None:
@@ -196,7 +198,7 @@ def describer(name: str, size_px: int | None, quiet: bool = True) -> ImageFeatur
 
 
 def _store(console: Console) -> Store:
-    return Store(cache_folder(), report=console.warn)
+    return Store(cache_folder(), report=console.print_warning)
 
 
 def _first(keys: Sequence[bytes]) -> dict[bytes, int]:
@@ -206,7 +208,7 @@ def _first(keys: Sequence[bytes]) -> dict[bytes, int]:
 
 def _as_rows(keys: Sequence[bytes]) -> np.ndarray:
     """(M, 32) uint8."""
-    return keys_of([key.hex() for key in keys])
+    return parse_keys([key.hex() for key in keys])
 
 
 def with_head(

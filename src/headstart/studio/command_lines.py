@@ -25,7 +25,7 @@ def shown(words: Sequence[str]) -> str:
 
 def offered() -> list[str]:
     """Commands that this installation has: what is not among them is not shown."""
-    return list(registry.names("commands"))
+    return list(registry.list_plugins("commands"))
 
 
 def fit(data: str, settings: Mapping[str, Any], out: str) -> list[str]:
@@ -34,7 +34,7 @@ def fit(data: str, settings: Mapping[str, Any], out: str) -> list[str]:
     Raises:
         UsageError: A setting is wrong or unknown; with every problem at once.
     """
-    job = jobs.make(data=data, **settings)
+    job = jobs.make_job(data=data, **settings)
     return ["fit", data, *_options(job), "--out", out]
 
 
@@ -83,10 +83,10 @@ def compare(runs: Sequence[str]) -> list[str]:
 
 def _options(job: Job) -> list[str]:
     found: list[str] = []
-    for option in jobs.options():
+    for option in jobs.list_options():
         value = getattr(job, option.name)
         if option.name in SIMPLE or value != option.default:
-            flag = jobs.flag(option.name)
+            flag = jobs.format_flag(option.name)
             if isinstance(value, bool):
                 found.append(flag)
             else:
@@ -99,14 +99,14 @@ def options() -> list[dict[str, Any]]:
     return [
         {
             "name": option.name,
-            "flag": jobs.flag(option.name),
+            "flag": jobs.format_flag(option.name),
             "help": option.metadata["help"],
             "choices": list(option.metadata["choices"]),
             "default": ",".join(option.default) if isinstance(option.default, tuple) else option.default,
             "kind": "list" if isinstance(option.default, tuple) else type(option.default).__name__,
             "simple": option.name in SIMPLE,
         }
-        for option in jobs.options()
+        for option in jobs.list_options()
     ]
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from headstart.core.errors import DataError, UsageError
-from headstart.core.storage.files import disk_errors, show
+from headstart.core.storage.files import format_printable, translate_disk_errors
 
 MAX_FILE, MAX_TOTAL, MAX_FILES, MAX_DEPTH = 100_000_000, 20_000_000_000, 200_000, 8
 _SHOWN = 500  # sub-folders in one answer
@@ -49,9 +49,9 @@ class Places:
             there = found.is_dir()
         except (OSError, ValueError, RuntimeError) as err:  # too long, not permitted, a zero byte, nobody's home
             why = getattr(err, "strerror", None) or str(err)
-            raise UsageError(f"`{show(path[:100])}` cannot be a folder: {why}", where="DATA") from err
+            raise UsageError(f"`{format_printable(path[:100])}` cannot be a folder: {why}", where="DATA") from err
         if not any(found.is_relative_to(place) for place in (self.root, self.drafts)):
-            hint = f"headstart studio --root {show(str(found.parent))}"
+            hint = f"headstart studio --root {format_printable(str(found.parent))}"
             raise UsageError(f"`{found}` is outside of `{self.root}`, which the studio shows", where="DATA", hint=hint)
         if not there:
             raise DataError(f"there is no folder `{found}`", where="DATA", hint="check the spelling, or browse to it")
@@ -78,7 +78,7 @@ class Places:
     def draft(self) -> str:
         """A new, empty draft; its name."""
         name = f"{datetime.date.today().isoformat()}-{secrets.token_hex(4)}"
-        with disk_errors(self.drafts):
+        with translate_disk_errors(self.drafts):
             (self.drafts / name).mkdir(parents=True)
         return name
 
@@ -93,10 +93,10 @@ class Places:
         parts = name.split("/")
         wrong = next((part for part in parts if not _fits(part)), None)
         if wrong is not None or len(parts) > MAX_DEPTH:
-            raise UsageError(f"`{show(name[:200])}` is not a name that a picture can have", where="file")
+            raise UsageError(f"`{format_printable(name[:200])}` is not a name that a picture can have", where="file")
         path = folder.joinpath(*parts)
         if not path.resolve().is_relative_to(folder):
-            raise UsageError(f"`{show(name[:200])}` leads out of its folder", where="file")
+            raise UsageError(f"`{format_printable(name[:200])}` leads out of its folder", where="file")
         return path
 
     def take(self, draft: str, count: int) -> None:
@@ -124,7 +124,7 @@ class Places:
 
     def _draft(self, name: str) -> Path:
         if not re.fullmatch(r"\d{4}-\d\d-\d\d-[0-9a-f]{8}", name) or not (self.drafts / name).is_dir():
-            raise DataError(f"there is no upload `{show(name[:100])}`", hint="drop the folder again")
+            raise DataError(f"there is no upload `{format_printable(name[:100])}`", hint="drop the folder again")
         return self.drafts / name
 
 
@@ -136,7 +136,7 @@ def _fits(part: str) -> bool:
 
 def _open(entry: os.DirEntry[str]) -> bool:
     """Whether it is a folder to show: not hidden, and with a name that a page can send back."""
-    return not entry.name.startswith(".") and show(entry.name) == entry.name and entry.is_dir()
+    return not entry.name.startswith(".") and format_printable(entry.name) == entry.name and entry.is_dir()
 
 
 def _count(folder: Path) -> int:

@@ -12,7 +12,7 @@ from fastapi.responses import FileResponse, JSONResponse, Response, StreamingRes
 
 from headstart import __version__
 from headstart.core.errors import DataError, UsageError
-from headstart.core.storage.files import show
+from headstart.core.storage.files import format_printable
 from headstart.studio import command_lines as words
 from headstart.studio import run_browser as shelf
 from headstart.studio.access_control import REPORT_POLICY
@@ -138,7 +138,9 @@ def cancel(own: Own, name: str) -> dict[str, Any]:
     """Stop what works on a run, as Ctrl-C does."""
     fits = [task for task in own.desk.tasks(f"runs/{name}") if task.kind == "fit"]
     if not fits:
-        raise DataError(f"no fit of `{show(name[:100])}` was started here", hint="press Ctrl-C where it was started")
+        raise DataError(
+            f"no fit of `{format_printable(name[:100])}` was started here", hint="press Ctrl-C where it was started"
+        )
     own.desk.stop(fits[-1])
     return told(own, fits[-1])
 

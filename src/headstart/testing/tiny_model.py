@@ -40,7 +40,7 @@ def write_tiny_model(folder: Path, **changes: Any) -> Path:
         decision=model_manifest.Decision(positive="", threshold=None, costs=None),
         calibration=model_manifest.Calibration(temperature=1.0),
     )
-    model_manifest.write(dataclasses.replace(made, **changes), folder)
+    model_manifest.write_manifest(dataclasses.replace(made, **changes), folder)
     return folder
 
 

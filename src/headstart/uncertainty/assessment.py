@@ -85,10 +85,10 @@ def assess_uncertainty(
         after=evaluation.calibration,
     )
     found = _with_unknown(found, at, judged, near, foreign)
-    serialization.save(found, ctx.folder("doubt"))
-    ctx.console.line("doubt", _line(found))
+    serialization.save_value(found, ctx.make_step_folder("doubt"))
+    ctx.console.print_line("doubt", _line(found))
     if unable := ood_detection.unable(measured is not None, floors):
-        ctx.console.line("doubt", unable)
+        ctx.console.print_line("doubt", unable)
     return found
 
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from headstart.core.storage.cache import Store
 from headstart.core.storage.files import write_bytes
-from headstart.core.storage.hashing import digest, file_digest
+from headstart.core.storage.hashing import compute_digest, file_digest
 from headstart.core.types import Dataset, DatasetFacts
 
 DIGITS, PHOTOGRAPHS = "handwritten digits", "photographs"
@@ -31,7 +31,7 @@ def pictures(store: Store) -> Dataset:
         SetupError: The cache cannot be written.
     """
     key = {"set": "foreign", "revision": _REVISION, "counts": COUNTS}
-    root = store.make("data", key, _write) / "foreign"
+    root = store.make_entry("data", key, _write) / "foreign"
     uris = tuple(sorted(path.relative_to(root).as_posix() for path in root.rglob("*.png")))
     digests = tuple(file_digest(root / uri) for uri in uris)
     targets = np.array([KINDS.index(uri.partition("/")[0]) for uri in uris], np.int64)
@@ -47,7 +47,7 @@ def pictures(store: Store) -> Dataset:
         class_names=KINDS,
         facts=_facts(len(uris)),
         excused=(),
-        digest=digest([uris, digests]),
+        digest=compute_digest([uris, digests]),
     )
 
 

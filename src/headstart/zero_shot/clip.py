@@ -93,7 +93,7 @@ def of_names(
     def write(draft: Path) -> None:
         from headstart.networks.openvino_conversion import quiet
 
-        console.line("names", f"{len(classes):,} classes x {len(TEMPLATES)} texts go through the text tower once")
+        console.print_line("names", f"{len(classes):,} classes x {len(TEMPLATES)} texts go through the text tower once")
         with quiet():
             backbone, preprocessor = _opened(folder)
             _require_readable(classes, preprocessor, where, hint)
@@ -101,7 +101,7 @@ def of_names(
             scale, bias = _scaling(backbone)
         write_json(draft / "scaling.json", {"scale": scale, "bias": bias})
 
-    found = store.make("texts", key, write)
+    found = store.make_entry("texts", key, write)
     scaling = read_json(found / "scaling.json")
     texts = np.load(found / "texts.npy", allow_pickle=False)
     return ClipScorer(texts=texts, scale=scaling["scale"], bias=scaling["bias"])

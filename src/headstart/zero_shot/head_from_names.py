@@ -42,7 +42,7 @@ def advise(data: Dataset, splits: Splits, embeddings: Sequence[Embeddings], *, c
     speaking = len(class_names.says_nothing(names)) < len(names)
     if typical < FEW and speaking and fitting([each.spec.name for each in embeddings], ctx=ctx):
         said = "`--from-names` would also try a head that starts from what the class names say"
-        ctx.console.line("names", f"about {typical:,} labels a class: {said}")
+        ctx.console.print_line("names", f"about {typical:,} labels a class: {said}")
 
 
 def with_naming(survivors: tuple[str, ...], candidates: Sequence[str], *, ctx: Context) -> tuple[str, ...]:
@@ -50,7 +50,7 @@ def with_naming(survivors: tuple[str, ...], candidates: Sequence[str], *, ctx: C
     able = fitting(candidates, ctx=ctx)
     if set(able) & set(survivors):
         return survivors
-    ctx.console.line("screen", f"{able[0]} goes on too: it can guess by the names of the classes")
+    ctx.console.print_line("screen", f"{able[0]} goes on too: it can guess by the names of the classes")
     return (*survivors, able[0])
 
 
@@ -84,7 +84,9 @@ def require(classes: Sequence[str], candidates: Sequence[str], *, ctx: Context) 
     empty = class_names.says_nothing(classes)
     if empty:
         told = ", ".join(f"`{name}`" for name in empty[:_TOLD]) + (", …" if len(empty) > _TOLD else "")
-        ctx.console.warn(f"no word in {len(empty):,} of {len(classes):,} class names says what a picture shows: {told}")
+        ctx.console.print_warning(
+            f"no word in {len(empty):,} of {len(classes):,} class names says what a picture shows: {told}"
+        )
 
 
 def initialize_head_from_names(
@@ -115,7 +117,7 @@ def initialize_head_from_names(
         similarities=np.concatenate([named.similarities(chunk) for chunk in chunks]),
         how=capability.how(one, ctx.store),
     )
-    serialization.save(found, ctx.folder("names"))
+    serialization.save_value(found, ctx.make_step_folder("names"))
     _say(found, data, splits, ctx)
     return found
 
@@ -127,7 +129,7 @@ def _say(found: NameInitialization, data: Dataset, splits: Splits, ctx: Context)
     clusters = np.asarray(splits.clusters)[splits.train]
     names = ("accuracy", "balanced_accuracy")
     plain, balanced = (metrics.score(name, y, given, split="train", clusters=clusters) for name in names)
-    ctx.console.line(
+    ctx.console.print_line(
         "names",
         f"by the names of the classes alone, no label ({found.how}): accuracy {_shown(plain)}, balanced accuracy "
         f"{_shown(balanced)} on the {len(y):,} training pictures",
@@ -135,7 +137,7 @@ def _say(found: NameInitialization, data: Dataset, splits: Splits, ctx: Context)
     chance = 1 / len(np.unique(y))
     if balanced.low <= chance:
         told = f"balanced accuracy {_shown(balanced)}, and guessing has {chance:.3f}"
-        ctx.console.warn(f"the names of the classes say little of these pictures: {told}")
+        ctx.console.print_warning(f"the names of the classes say little of these pictures: {told}")
 
 
 def _shown(score: Score) -> str:

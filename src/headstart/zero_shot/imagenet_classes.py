@@ -70,8 +70,8 @@ def vectors(
 
     def write(draft: Path) -> None:
         count = sum(len(one.synonyms) for one in named)
-        console.line("names", f"{count:,} names of ImageNet's {len(named):,} classes are embedded once")
+        console.print_line("names", f"{count:,} names of ImageNet's {len(named):,} classes are embedded once")
         np.save(draft / "vectors.npy", sentence_encoder.mean_of_synonyms(made, [one.synonyms for one in named]))
 
-    found: np.ndarray = np.load(store.make("names", key, write) / "vectors.npy", allow_pickle=False)
+    found: np.ndarray = np.load(store.make_entry("names", key, write) / "vectors.npy", allow_pickle=False)
     return found

@@ -53,11 +53,11 @@ def predict_zero_shot(
     if capability.text_folder(one, store):
         texts = capability.of(one, classes, store, console)
         assert isinstance(texts, ClipScorer)
-        console.warn(UNMEASURED)
+        console.print_warning(UNMEASURED)
         return (_matched(each, texts, tuple(classes)) for each in look(files, one, store, console))
     source = classifier(backbone, store, console)
     named = conse.of_names(classes, source.weights, source.bias, store, console)
-    console.warn(UNMEASURED)
+    console.print_warning(UNMEASURED)
     return (_guess(seen, source, named, tuple(classes), top) for seen in source.look(files))
 
 

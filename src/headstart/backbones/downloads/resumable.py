@@ -19,8 +19,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from headstart.core.console import Console, duration, size
-from headstart.core.storage.files import disk_errors, read_json, write_json
+from headstart.core.console import Console, format_bytes, format_duration
+from headstart.core.storage.files import read_json, translate_disk_errors, write_json
 
 ATTEMPTS = 3
 _TIMEOUT_S = 60
@@ -72,7 +72,7 @@ def whole(address: str, part: Path, console: Console, *, pinned: bool) -> bool:
             if attempt + 1 == ATTEMPTS or _bytes(part) <= before:
                 raise
             joined = True
-            console.line("fetch", f"broken off after {size(_bytes(part))}; asking for the rest")
+            console.print_line("fetch", f"broken off after {format_bytes(_bytes(part))}; asking for the rest")
     raise AssertionError("the last attempt returns or raises")
 
 
@@ -88,7 +88,7 @@ def small(address: str, *, most_bytes: int) -> tuple[bytes, Any]:
     def keep(block: bytes) -> None:
         content.extend(block)
         if len(content) > most_bytes:
-            raise ValueError(f"more than {size(most_bytes)} came")
+            raise ValueError(f"more than {format_bytes(most_bytes)} came")
         if time.monotonic() > until:
             raise Broken("it sends too slowly")
 
@@ -97,7 +97,7 @@ def small(address: str, *, most_bytes: int) -> tuple[bytes, Any]:
         total = _facts(answer, pinned=True)["total"]
         _copy(answer, keep, lambda count: None)
         if total is not None and len(content) != total:
-            raise Broken(f"broken off after {size(len(content))} of {size(total)}")
+            raise Broken(f"broken off after {format_bytes(len(content))} of {format_bytes(total)}")
         return bytes(content), answer.headers
 
 
@@ -124,7 +124,7 @@ def _kept(part: Path, pinned: bool) -> tuple[int, dict[str, Any]]:
             return have, note
     except (OSError, ValueError, KeyError, TypeError):
         pass
-    with disk_errors(part):
+    with translate_disk_errors(part):
         forget(part)
     return 0, {"validator": "", "total": None}
 
@@ -211,20 +211,30 @@ def _receive(answer: Any, part: Path, have: int, total: int | None, console: Con
         ValueError: More came than was announced.
     """
     started = time.monotonic()
-    with console.progress("fetch", total or 0, "bytes") as progress, disk_errors(part), part.open("ab") as out:
-        progress.add(have, cached=True)
-        _copy(answer, out.write, progress.add)
+    with (
+        console.show_progress("fetch", total or 0, "bytes") as progress,
+        translate_disk_errors(part),
+        part.open("ab") as out,
+    ):
+        progress.count_done(have, cached=True)
+        _copy(answer, out.write, progress.count_done)
         out.flush()
         os.fsync(out.fileno())
     got = _bytes(part)
     if total is not None and got < total:
-        raise Broken(f"broken off after {size(got)} of {size(total)}; the same command goes on from there")
+        raise Broken(
+            f"broken off after {format_bytes(got)} of {format_bytes(total)}; the same command goes on from there"
+        )
     if total is not None and got > total:
         forget(part)
         raise ValueError(f"{got:,} bytes came where {total:,} were announced")
     seconds = time.monotonic() - started
-    rest = f", of which {size(have)} were here" if have else ""
-    console.line("fetch", f"{size(got)}{rest}, in {duration(seconds)}, {size((got - have) / max(seconds, 1e-9))}/s")
+    rest = f", of which {format_bytes(have)} were here" if have else ""
+    console.print_line(
+        "fetch",
+        f"{format_bytes(got)}{rest}, in {format_duration(seconds)}, "
+        f"{format_bytes((got - have) / max(seconds, 1e-9))}/s",
+    )
 
 
 def _copy(answer: Any, write: Callable[[bytes], Any], count: Callable[[int], None]) -> None:

@@ -17,11 +17,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from headstart.backbones.downloads import mirror, pins, resumable
-from headstart.core.console import Console, size
+from headstart.core.console import Console, format_bytes
 from headstart.core.errors import DataError, SetupError
-from headstart.core.settings import get
+from headstart.core.settings import read_setting
 from headstart.core.storage.cache import Store
-from headstart.core.storage.files import disk_errors
+from headstart.core.storage.files import translate_disk_errors
 from headstart.core.storage.hashing import file_digest
 from headstart.networks.formats.safe_formats import require_weights
 
@@ -95,13 +95,13 @@ def turn(wanted: WeightsFile, store: Store, console: Console) -> Iterator[None]:
     import filelock
 
     path = store.root / PARTIAL / f"{_word(_address(wanted))}{_LOCK}"
-    with disk_errors(path):
+    with translate_disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         lock = filelock.FileLock(path)
         try:
             lock.acquire(timeout=0)
         except filelock.Timeout:
-            console.line("fetch", f"{wanted.file}: another process fetches it; waiting")
+            console.print_line("fetch", f"{wanted.file}: another process fetches it; waiting")
             lock.acquire()
     try:
         yield
@@ -144,7 +144,9 @@ def bring(wanted: WeightsFile, target: Path, store: Store, console: Console) -> 
         if path.is_file():
             return _by_hand(wanted, path, target, store, console)
     address = _address(wanted)
-    console.line("fetch", resumable.shown(address) + (f", about {size(wanted.bytes)}" if wanted.bytes else ""))
+    console.print_line(
+        "fetch", resumable.shown(address) + (f", about {format_bytes(wanted.bytes)}" if wanted.bytes else "")
+    )
     sha256 = _over_network(wanted, address, target, store, console)
     return WeightsOrigin(address=resumable.shown(address), sha256=sha256, as_pinned=True if wanted.pin else None)
 
@@ -160,7 +162,7 @@ def _by_hand(wanted: WeightsFile, path: Path, target: Path, store: Store, consol
         if right is False and wanted.sha256:
             raise nowhere(wanted, f"{path} {_other(wanted)}")
         if right is False:
-            console.warn(f"{wanted.file} from {path} {_other(wanted)}; it is used as it is")
+            console.print_warning(f"{wanted.file} from {path} {_other(wanted)}; it is used as it is")
         sha256 = file_digest(draft)
         if right is None and (wrong := _recorded(wanted, sha256, store)):
             raise _other_file(wanted, str(path), wrong, store)
@@ -186,7 +188,7 @@ def _require_whole(wanted: WeightsFile, path: Path, origin: str) -> None:
 
 def _address(wanted: WeightsFile) -> str:
     """Where the file is asked for over the network."""
-    base = get("HEADSTART_WEIGHTS_MIRROR") or ""
+    base = read_setting("HEADSTART_WEIGHTS_MIRROR") or ""
     if not base:
         return wanted.url
     mirror.require_readable(wanted.file)
@@ -213,7 +215,7 @@ def _over_network(wanted: WeightsFile, address: str, target: Path, store: Store,
         resumable.forget(part)
         if last or not joined:
             raise error
-        console.line("fetch", f"the joined parts of {wanted.file} are not the right file; starting over")
+        console.print_line("fetch", f"the joined parts of {wanted.file} are not the right file; starting over")
     os.replace(part, target)  # noqa: PTH105
     resumable.forget(part)
     return sha256

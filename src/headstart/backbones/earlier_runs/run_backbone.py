@@ -20,7 +20,7 @@ from headstart.core.errors import HeadstartError, UsageError
 from headstart.core.run.folder import RunFolder
 from headstart.core.storage import serialization
 from headstart.core.storage.cache import Store
-from headstart.core.storage.hashing import digest, file_digest
+from headstart.core.storage.hashing import compute_digest, file_digest
 from headstart.core.types import Dataset, FitResult, Splits, TunedNetwork
 from headstart.networks import blocks
 from headstart.networks.cut_points import Cut
@@ -44,8 +44,8 @@ def open_run(path: Path, store: Store) -> str:
         UsageError: The run trained no network.
         DataError: It is no run, or damaged.
     """
-    RunFolder(path).check()
-    adapted: FitResult | None = serialization.stored(FitResult, path / "adapt")
+    RunFolder(path).require_run()
+    adapted: FitResult | None = serialization.find_value(FitResult, path / "adapt")
     network = adapted.tuning.network if adapted and adapted.tuning else None
     file = tuned_network.file_of(network, path) if network else None
     if network is None or file is None or not file.is_file():
@@ -57,9 +57,9 @@ def open_run(path: Path, store: Store) -> str:
     def write(draft: Path) -> None:
         shutil.copyfile(file, draft / description.FILES["keras"])
 
-    store.make("added", description.address(content), write)
+    store.make_entry("added", description.address(content), write)
     if name not in description.names(SOURCE, store):
-        data: Dataset | None = serialization.stored(Dataset, path / "read")
+        data: Dataset | None = serialization.find_value(Dataset, path / "read")
         made = replace(_described(file, network, name, content, data), place=_place(path))
         description.describe(SOURCE, made, store, _learnt_from(path, network, data))
     _keep_past(path, network, name, store)
@@ -71,10 +71,12 @@ def _keep_past(path: Path, network: TunedNetwork, name: str, store: Store) -> No
     known = source_task.kept(SOURCE, name, store)
     if known is not None and known.pictures:
         return
-    data: Dataset | None = serialization.stored(Dataset, path / "read")
-    splits: Splits | None = serialization.stored(Splits, path / "splits")
+    data: Dataset | None = serialization.find_value(Dataset, path / "read")
+    splits: Splits | None = serialization.find_value(Splits, path / "splits")
     spec = description.described(SOURCE, name, store).spec(SOURCE)
-    made = loading.ResolvedBackbone(name=spec.name, spec=spec, source=registry.load("backbones", SOURCE), preset=name)
+    made = loading.ResolvedBackbone(
+        name=spec.name, spec=spec, source=registry.load_plugin("backbones", SOURCE), preset=name
+    )
     source_task.keep(SOURCE, name, source_task_lookup.look(network, made, store, data, splits), store)
 
 
@@ -82,7 +84,7 @@ def _learnt_from(path: Path, network: TunedNetwork, data: Dataset | None) -> fro
     """Digests of all pictures but those of the test split, and of those that the trunk before it learnt from."""
     source, _, before = network.backbone.partition(":")
     known = description.learnt_from(SOURCE, before) if source == SOURCE else frozenset()
-    splits: Splits | None = serialization.stored(Splits, path / "splits")
+    splits: Splits | None = serialization.find_value(Splits, path / "splits")
     held = set(splits.test.tolist()) if splits else set()
     own = (one for row, one in enumerate(data.digests if data else ()) if row not in held)
     return known | frozenset(own)
@@ -99,7 +101,7 @@ def remembered(path: Path, store: Store) -> str:
 
 
 def _place(path: Path) -> str:
-    return digest(path.resolve().as_posix())
+    return compute_digest(path.resolve().as_posix())
 
 
 def _no_trunk(path: Path, adapted: FitResult | None) -> UsageError:

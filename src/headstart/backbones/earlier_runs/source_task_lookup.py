@@ -15,7 +15,7 @@ from headstart.backbones.earlier_runs import source_task
 from headstart.backbones.earlier_runs.source_task import SourceTask
 from headstart.backbones.loading import ResolvedBackbone
 from headstart.core.errors import DataError
-from headstart.core.settings import threads
+from headstart.core.settings import count_threads
 from headstart.core.storage.cache import Store
 from headstart.core.types import Dataset, Splits, TunedNetwork
 from headstart.images.preprocessing import batches
@@ -67,7 +67,9 @@ def _vectors(data: Dataset, rows: np.ndarray, of: ResolvedBackbone, store: Store
     """Depth -> (S, D) float32."""
     from headstart.networks.openvino_conversion import KerasEngine, quiet
 
-    given = batches(data.root, data.uris, rows, of.spec.input, batch=_BATCH, threads=threads(), digests=data.digests)
+    given = batches(
+        data.root, data.uris, rows, of.spec.input, batch=_BATCH, threads=count_threads(), digests=data.digests
+    )
     first = next(given)  # a picture that has gone is found before Keras is loaded
     with quiet():
         engine = KerasEngine(of.build(store))

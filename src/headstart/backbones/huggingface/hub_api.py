@@ -22,8 +22,8 @@ from headstart.backbones import card_facts, remote_index
 from headstart.backbones.downloads import mirror, resumable, weights
 from headstart.backbones.remote_index import Entry, text
 from headstart.core.errors import SetupError, UsageError
-from headstart.core.settings import get
-from headstart.core.storage.files import show
+from headstart.core.settings import read_setting
+from headstart.core.storage.files import format_printable
 
 SOURCE = "huggingface"
 API = "api.json"
@@ -64,7 +64,7 @@ class Repository:
         name, at, revision = preset.partition("@")
         if not remote_index.proper(f"{SOURCE}:{name}") or (at and not proper_revision(revision)):
             raise UsageError(
-                f"`{show(preset)}` is no name on the hub",
+                f"`{format_printable(preset)}` is no name on the hub",
                 hint="huggingface:ORG/NAME, or with a branch, tag or commit huggingface:ORG/NAME@REVISION",
             )
         return cls(name=name, revision=revision)
@@ -113,7 +113,7 @@ def small_file(repo: Repository, file: str, address: str) -> bytes | None:
     mirror.require_readable(repo.place(""))
     if mirror.folder() is not None:
         return None
-    base = get("HEADSTART_WEIGHTS_MIRROR") or ""
+    base = read_setting("HEADSTART_WEIGHTS_MIRROR") or ""
     try:
         where = resumable.below(base, repo.place(file)) if base else address
         return resumable.small(where, most_bytes=_MOST_FACTS)[0]
@@ -141,7 +141,7 @@ def facts_of(repo: Repository) -> dict[str, Any]:
     revision = urllib.parse.quote(repo.revision or "main")
     content = small_file(repo, API, f"{hub()}/api/models/{repo.name}/revision/{revision}?blobs=true")
     if content is None:
-        if get("HEADSTART_WEIGHTS_MIRROR"):
+        if read_setting("HEADSTART_WEIGHTS_MIRROR"):
             return {}
         raise SetupError(f"the hub has no repository `{repo.preset}`", hint=f"look at {shown()}/{repo.name}")
     found = as_json(content)
@@ -171,7 +171,7 @@ def refused(repo: Repository, err: urllib.error.HTTPError) -> SetupError:
         why = f"is gated, private or does not exist (HTTP {err.code})" if closed else f"cannot be had (HTTP {err.code})"
     hint = (
         f"fetch its files with your own account at {shown()}/{repo.name}, put them into FOLDER/{repo.place('')} "
-        f"and set HEADSTART_WEIGHTS_MIRROR=FOLDER"
+        "and set HEADSTART_WEIGHTS_MIRROR=FOLDER"
     )
     return SetupError(f"`{SOURCE}:{repo.preset}` {why}", hint=hint)
 
@@ -180,7 +180,7 @@ def unreachable(what: str, err: Exception) -> SetupError:
     """Something that a network or a mirror is needed for cannot be had."""
     reason = getattr(err, "reason", None) or err
     return SetupError(
-        f"{what}: {show(str(reason)) or type(err).__name__}",
+        f"{what}: {format_printable(str(reason)) or type(err).__name__}",
         hint="look at the network, or set HEADSTART_WEIGHTS_MIRROR to a folder or an address that holds it",
     )
 
@@ -242,7 +242,7 @@ def _rows(asked: Mapping[str, Any], console: Any) -> Iterator[Any]:
         if not following:
             return
         address = following
-    console.warn(f"the hub's list of {asked} is longer than {_MOST_PAGES} pages: its end is left out")
+    console.print_warning(f"the hub's list of {asked} is longer than {_MOST_PAGES} pages: its end is left out")
 
 
 def _next(address: str, link: str) -> str:
@@ -252,7 +252,7 @@ def _next(address: str, link: str) -> str:
         return ""
     here, there = urllib.parse.urlsplit(address), urllib.parse.urlsplit(urllib.parse.urljoin(address, found[1]))
     if _server(here) != _server(there):
-        raise ValueError(f"its next page leads to another server, {show(there.hostname or '')}")
+        raise ValueError(f"its next page leads to another server, {format_printable(there.hostname or '')}")
     return str(there._replace(netloc=here.netloc).geturl())  # a link tells no password
 
 

@@ -26,10 +26,10 @@ from headstart.backbones.imported.description import HUB, ImportedBackbone
 from headstart.backbones.imported.registration import ImportRequest
 from headstart.core.console import Console
 from headstart.core.errors import DataError, HeadstartError, SetupError
-from headstart.core.settings import get
+from headstart.core.settings import read_setting
 from headstart.core.storage.cache import Store
-from headstart.core.storage.files import disk_errors, show
-from headstart.core.storage.hashing import digest
+from headstart.core.storage.files import format_printable, translate_disk_errors
+from headstart.core.storage.hashing import compute_digest
 from headstart.networks.formats import onnx_external_data
 
 _TOLD = 8  # files of a repository that an error names
@@ -48,7 +48,7 @@ class _Told:
     @property
     def place(self) -> str:
         """What tells a copy of this commit from others; empty where the commit is not told."""
-        return digest(["hub", self.commit]) if self.commit else ""
+        return compute_digest(["hub", self.commit]) if self.commit else ""
 
 
 def bring(repo: Repository, store: Store, console: Console, wish: ImportRequest | None = None) -> ImportedBackbone:
@@ -77,9 +77,9 @@ def bring(repo: Repository, store: Store, console: Console, wish: ImportRequest 
     description.describe(HUB, made, store)
     registration.tell(made, console, HUB)
     for note in told.asked.notes:
-        console.warn(note)
+        console.print_warning(note)
     if not told.asked.size_px:
-        console.warn(
+        console.print_warning(
             f"no preprocessor_config.json says how pictures are cut: {made.input.size_px} px; set it with --size"
         )
     return made
@@ -96,7 +96,7 @@ def _same(before: ImportedBackbone, told: _Told, wish: ImportRequest | None, sto
 def _fetched(
     repo: Repository, told: _Told, wish: ImportRequest | None, store: Store, console: Console
 ) -> ImportedBackbone:
-    with disk_errors(store.root):
+    with translate_disk_errors(store.root):
         store.root.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=store.root, prefix=".tmp-", ignore_cleanup_errors=True) as folder:
         path, count = _network(repo, told, Path(folder), store, console)
@@ -153,11 +153,13 @@ def _network(repo: Repository, told: _Told, folder: Path, store: Store, console:
         if _one(repo, file, told, path, store, console):
             for name in onnx_external_data.beside(path):
                 part = path.parent / name
-                with disk_errors(part):
+                with translate_disk_errors(part):
                     part.parent.mkdir(parents=True, exist_ok=True)
                 near = "/".join((*file.split("/")[:-1], name))
                 if not _one(repo, near, told, part, store, console):
-                    raise DataError(f"`{file}` keeps weights in `{show(name)}`, which `{HUB}:{repo.preset}` lacks")
+                    raise DataError(
+                        f"`{file}` keeps weights in `{format_printable(name)}`, which `{HUB}:{repo.preset}` lacks"
+                    )
             return path, sum(one.stat().st_size for one in folder.rglob("*") if one.is_file())
     raise _no_network(repo, tuple(told.files) or tuple(_on_mirror(repo)))
 
@@ -203,7 +205,7 @@ def _on_mirror(repo: Repository) -> Iterator[str]:
 
 def _no_network(repo: Repository, files: tuple[str, ...]) -> HeadstartError:
     """That there is no network that can be read, and what there is instead."""
-    if not files and get("HEADSTART_WEIGHTS_MIRROR"):
+    if not files and read_setting("HEADSTART_WEIGHTS_MIRROR"):
         return SetupError(
             f"`{HUB}:{repo.preset}` cannot be had: {mirror.lacks('it')}",
             hint=f"put its files below `{repo.place('')}` there: {', '.join(hub_api.ONNX)}, "
@@ -211,7 +213,7 @@ def _no_network(repo: Repository, files: tuple[str, ...]) -> HeadstartError:
         )
     others = [one for one in files if one.endswith(".onnx")]
     first = others or [one for one in files if not one.startswith(".")]
-    named = ", ".join(f"`{show(one)}`" for one in first[:_TOLD]) + (", …" if len(first) > _TOLD else "")
+    named = ", ".join(f"`{format_printable(one)}`" for one in first[:_TOLD]) + (", …" if len(first) > _TOLD else "")
     what = f"`{HUB}:{repo.preset}` has none of {', '.join(hub_api.ONNX)}"
     hint = (
         "fetch one of them, and add it: headstart backbones add FILE"

@@ -14,9 +14,9 @@ from headstart.backbones.huggingface import hub_api
 from headstart.backbones.remote_index import Change
 from headstart.core.console import Console
 from headstart.core.errors import SetupError, UsageError
-from headstart.core.settings import get
+from headstart.core.settings import read_setting
 from headstart.core.storage.cache import Store
-from headstart.core.storage.files import disk_fact
+from headstart.core.storage.files import explain_disk_error
 
 _FILE = "index.json"
 
@@ -36,7 +36,7 @@ def refresh(store: Store, console: Console, *, given: str = "", sha256: str = ""
         SetupError: It cannot be had.
         DataError: It is no index, or not the one asked for.
     """
-    base = get("HEADSTART_WEIGHTS_MIRROR") or ""
+    base = read_setting("HEADSTART_WEIGHTS_MIRROR") or ""
     place = given or (_on(base) if base else "")
     try:
         if not given:
@@ -45,13 +45,13 @@ def refresh(store: Store, console: Console, *, given: str = "", sha256: str = ""
                 raise SetupError(why, hint="make it, name another, or headstart backbones sync --from FILE")
         if place:
             return remote_index.take(_read(place, console), store, origin=resumable.shown(place), sha256=sha256)
-        console.line("sync", f"the lists of {hub_api.shown()}")
+        console.print_line("sync", f"the lists of {hub_api.shown()}")
         entries, left = hub_api.collected(console)
     except SetupError as err:
         before = remote_index.state(store)
         kept = f"; the index of {before['day']} stays" if "day" in before else "; there is no earlier index"
         raise SetupError(err.what + kept, where=err.where, hint=err.hint) from err
-    console.line(
+    console.print_line(
         "sync", f"{len(entries):,} names; {left:,} rows have no ONNX file, are no image networks or are hidden"
     )
     return remote_index.take(remote_index.content_of(entries), store, origin=hub_api.shown(), sha256=sha256)
@@ -67,7 +67,7 @@ def _read(place: str, console: Console) -> bytes:
     Raises:
         SetupError: It cannot be had.
     """
-    console.line("sync", resumable.shown(place))
+    console.print_line("sync", resumable.shown(place))
     scheme = place.partition("://")[0] if "://" in place else ""
     if scheme in ("", "file"):
         path = Path(urllib.request.url2pathname(urllib.parse.urlparse(place).path)) if scheme else Path(place)
@@ -88,5 +88,5 @@ def _local(path: Path) -> bytes:
             raise SetupError(f"`{path}` is too large for an index", where=str(path))
         return path.read_bytes()
     except OSError as err:
-        fact = disk_fact(err, f"cannot read `{path}`")
+        fact = explain_disk_error(err, f"cannot read `{path}`")
         raise fact or SetupError(f"there is no index `{path}`", where=str(path), hint="--from FILE") from err

@@ -12,12 +12,12 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
-from headstart.core.errors import DataError, UsageError, nearest
+from headstart.core.errors import DataError, UsageError, format_nearest
 from headstart.core.settings import cache_folder
 from headstart.core.storage import serialization
 from headstart.core.storage.cache import Store
-from headstart.core.storage.files import disk_errors, read_json, write_bytes, write_json
-from headstart.core.storage.hashing import digest
+from headstart.core.storage.files import read_json, translate_disk_errors, write_bytes, write_json
+from headstart.core.storage.hashing import compute_digest
 from headstart.core.types import BackboneSpec, InputSpec
 from headstart.networks import cut_points
 from headstart.networks.cut_points import Cut
@@ -87,7 +87,7 @@ class ImportedBackbone:
 
     def spec(self, source: str) -> BackboneSpec:
         """As any backbone is described."""
-        facts = digest([_FORMAT, self.input, self.layout, self.cuts])
+        facts = compute_digest([_FORMAT, self.input, self.layout, self.cuts])
         return BackboneSpec(
             name=f"{source}:{self.name}",
             family=self.family,
@@ -114,7 +114,7 @@ def address(content: str) -> dict[str, str]:
 
 def file_of(found: ImportedBackbone, store: Store) -> Path | None:
     """The copied file; None where the store does not hold it whole."""
-    folder = store.find("added", address(found.content))
+    folder = store.find_entry("added", address(found.content))
     return None if folder is None else folder / FILES[found.kind]
 
 
@@ -197,7 +197,7 @@ def described(source: str, name: str, store: Store | None = None) -> ImportedBac
 
 
 def _not_added(source: str, name: str, store: Store | None) -> UsageError:
-    near = nearest(name, _written(source, store))
+    near = format_nearest(name, _written(source, store))
     if source in (HUB, KERAS_HUB):
         return UsageError(f"`{source}:{name}` is not here", hint=near or again(source, name))
     hint = near or f"headstart backbones add FILE --name {cut_points.plain(name)}"
@@ -207,7 +207,7 @@ def _not_added(source: str, name: str, store: Store | None) -> UsageError:
 @functools.lru_cache(maxsize=256)
 def _read(source: str, path: Path, state: tuple[int, ...]) -> ImportedBackbone:
     """A description that can be used: `state` tells the file from an earlier one of the same name."""
-    found = serialization.load(ImportedBackbone, path.parent, path.stem)
+    found = serialization.load_value(ImportedBackbone, path.parent, path.stem)
     if _stem(found.name) != path.stem or found.kind not in FILES or not found.cuts:
         raise ValueError("it is not of this name, of no known kind, or has no depths")
     found.spec(source)  # its revision cannot be told of what is no number
@@ -223,7 +223,7 @@ def remove(name: str, store: Store, source: str = SOURCE) -> None:
     if name not in _written(source, store):
         raise _not_added(source, name, store)
     path = _folder(source, store) / f"{_stem(name)}.json"
-    with disk_errors(path):
+    with translate_disk_errors(path):
         for ending in (PICTURES, PAST):
             path.with_name(f"{_stem(name)}{ending}").unlink(missing_ok=True)
         path.unlink(missing_ok=True)

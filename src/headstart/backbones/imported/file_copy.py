@@ -12,8 +12,8 @@ from pathlib import Path
 from headstart.backbones.imported.description import FILES
 from headstart.core.errors import DataError, UsageError
 from headstart.core.storage.cache import Store
-from headstart.core.storage.files import disk_errors
-from headstart.core.storage.hashing import digest, file_digest
+from headstart.core.storage.files import translate_disk_errors
+from headstart.core.storage.hashing import compute_digest, file_digest
 from headstart.networks import openvino_engine
 from headstart.networks.formats import keras_archive, openvino_reader
 from headstart.networks.formats.safe_formats import PICKLES, pickled
@@ -111,7 +111,7 @@ def read_whole(path: Path, kind: str, store: Store) -> Iterator[Path | None]:
     if kind != "onnx":
         yield None
         return
-    with disk_errors(store.root):
+    with translate_disk_errors(store.root):
         store.root.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=store.root, prefix=".tmp-", ignore_cleanup_errors=True) as folder:
         bring(path, Path(folder), kind)
@@ -125,10 +125,10 @@ def content_of(path: Path, kind: str, ready: Path | None) -> str:
     """
     parts = {name: file_digest(one) for name, one in _parts(path, kind).items()}
     if ready is None:
-        return digest(parts)
+        return compute_digest(parts)
     graph = (ready / FILES[kind]).read_text(encoding="utf-8")
     places = re.findall(r'\boffset="(\d+)" size="(\d+)"', graph)
-    return digest(parts | {"weights": file_digest(ready / "model.bin"), "places": digest(places)})
+    return compute_digest(parts | {"weights": file_digest(ready / "model.bin"), "places": compute_digest(places)})
 
 
 def bring(path: Path, folder: Path, kind: str) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from headstart.backbones.imported.description import ImportedBackbone
-from headstart.core.provenance import versions
+from headstart.core.provenance import list_versions
 from headstart.core.storage.files import write_json
 from headstart.core.types import BackboneSpec, InputSpec
 from headstart.networks import openvino_conversion, openvino_engine
@@ -46,7 +46,7 @@ def write(file: Path, found: ImportedBackbone, spec: BackboneSpec, pictures: np.
     got = next(vectors for _, vectors in openvino_engine.Engine(path, threads=1).run([(None, probes)]))
     named = {d.name: openvino_conversion.compare(a, b) for d, a, b in zip(spec.depths, got, expected, strict=True)}
     openvino_conversion.assert_parity(spec, named, "the file as it came")
-    facts = {"compared_with": "the file as it came", "pictures": len(probes), "versions": versions()}
+    facts = {"compared_with": "the file as it came", "pictures": len(probes), "versions": list_versions()}
     write_json(folder / "parity.json", {**facts, "depths": named})
 
 

@@ -25,7 +25,7 @@ from headstart.backbones.imported.description import (
     names,
 )
 from headstart.backbones.imported.file_copy import bring, content_of, kind_of, read_whole
-from headstart.core.console import Console, size
+from headstart.core.console import Console, format_bytes
 from headstart.core.errors import DataError, UsageError
 from headstart.core.storage.cache import Store
 from headstart.core.types import InputSpec
@@ -149,7 +149,7 @@ def _placed(
                 shutil.move(one, draft / one.name)
         seen.append(look(draft / FILES[kind]))
 
-    folder = store.make("added", address(content), write)
+    folder = store.make_entry("added", address(content), write)
     return seen[0] if seen else look(folder / FILES[kind])
 
 
@@ -171,10 +171,11 @@ def _name(wish: ImportRequest) -> str:
 def tell(made: ImportedBackbone, console: Console, source: str = SOURCE) -> None:
     """What was found, line by line; a guess as a warning."""
     spec = made.input
-    console.line(
-        "added", f"{source}:{made.name}: {WORDS[made.kind]}, {size(made.bytes)}, {made.params / 1e6:.2f} M weights"
+    console.print_line(
+        "added",
+        f"{source}:{made.name}: {WORDS[made.kind]}, {format_bytes(made.bytes)}, {made.params / 1e6:.2f} M weights",
     )
-    console.line("input", f"{spec.size_px} px, {spec.channels}, {made.layout}")
+    console.print_line("input", f"{spec.size_px} px, {spec.channels}, {made.layout}")
     how = f"x * {spec.scale:.6g} - {list(spec.mean)}, / {list(spec.std)}"
     if made.guess:
         fix = (
@@ -182,12 +183,12 @@ def tell(made: ImportedBackbone, console: Console, source: str = SOURCE) -> None
             if source == KERAS_HUB
             else "set it with --scale, --mean and --std"
         )
-        console.warn(f"scaling {how}: {made.scaling}; {fix}")
+        console.print_warning(f"scaling {how}: {made.scaling}; {fix}")
     else:
-        console.line("scaling", f"{how}: {made.scaling}")
+        console.print_line("scaling", f"{how}: {made.scaling}")
     for cut in made.cuts:
         place = f"a map of {cut.side} x {cut.side}" if cut.side else "a vector"
-        console.line("depth", f"{cut.name}: {cut.dim} numbers, {place} at `{cut.layer}`")
+        console.print_line("depth", f"{cut.name}: {cut.dim} numbers, {place} at `{cut.layer}`")
 
 
 # ---------------------------------------------------------------- looking

@@ -66,7 +66,7 @@ class ImportedSource:
 
     def weights_folder(self, preset: str, store: Store) -> Path:
         """Where the copy lies or would lie in the store."""
-        return store.path("added", description.address(self._described(preset, store).content))
+        return store.entry_path("added", description.address(self._described(preset, store).content))
 
     def pull(self, preset: str, store: Store, console: Any) -> Path:
         """The copied file; nothing is fetched.

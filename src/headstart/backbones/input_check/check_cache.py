@@ -48,5 +48,5 @@ def keep(trunk: ResolvedBackbone, model: Any, made: Path, store: Store, pictures
 
         with quiet():
             found = keras_check.examine(model or trunk.build(store), trunk.spec, few)
-    store.extend(made, FILE, as_json(found))
+    store.extend_entry(made, FILE, as_json(found))
     keras_check.warn(found, trunk.name, console)

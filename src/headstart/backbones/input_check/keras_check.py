@@ -81,7 +81,7 @@ def warn(finding: Finding, name: str, console: Console) -> None:
     """Warn of a wrong preprocessing, with the fix."""
     if finding.verdict == "wrong":
         fix = f"; give its input the scaling `{finding.best}`" if finding.best else ""
-        console.warn(f"{name}: {finding.sentence}{fix}, or its features are worth little")
+        console.print_warning(f"{name}: {finding.sentence}{fix}, or its features are worth little")
 
 
 # ---------------------------------------------------------------- the graph

@@ -24,11 +24,11 @@ from headstart.backbones.downloads import pins
 from headstart.backbones.imported import description
 from headstart.backbones.inventory.bundle_manifest import FORMAT, MANIFEST, Manifest
 from headstart.backbones.inventory.cache_inventory import WEIGHTS, weights_folder
-from headstart.core.console import Console, Progress, size
+from headstart.core.console import Console, Progress, format_bytes
 from headstart.core.errors import DataError, UsageError
 from headstart.core.storage.cache import SEAL, Store
-from headstart.core.storage.files import disk_errors, read_json
-from headstart.core.storage.hashing import canonical, file_digest
+from headstart.core.storage.files import read_json, translate_disk_errors
+from headstart.core.storage.hashing import canonical_json, file_digest
 from headstart.networks.formats.safe_formats import leads_elsewhere, require_numbers, require_weights
 
 _BLOCK_BYTES = 1 << 20
@@ -57,7 +57,7 @@ def make(names: Sequence[str], out: Path, store: Store, console: Console) -> dic
     chosen = sorted({one.name: one for one in map(loading.find, names)}.values(), key=lambda one: one.name)
     folders = [_folder(one, store) for one in chosen]
     for one, folder in zip(chosen, folders, strict=True):
-        if store.find(WEIGHTS, folder.name) is None:
+        if store.find_entry(WEIGHTS, folder.name) is None:
             one.source.pull(one.preset, store, console)
         if why := _wrong(one, folder):
             hint = f"copy the file; over there: HEADSTART_WEIGHTS_MIRROR=FOLDER headstart backbones pull {one.name}"
@@ -67,7 +67,7 @@ def make(names: Sequence[str], out: Path, store: Store, console: Console) -> dic
         "backbones": [_facts(one, folder) for one, folder in zip(chosen, folders, strict=True)],
         "files": [fact for folder in sorted(set(folders)) for fact in _files(folder)],
     }
-    with disk_errors(out):
+    with translate_disk_errors(out):
         out.parent.mkdir(parents=True, exist_ok=True)
         draft = out.with_name(f".tmp-{secrets.token_hex(8)}")
         try:
@@ -114,14 +114,14 @@ def _files(folder: Path) -> list[dict[str, Any]]:
 
 def _write(draft: Path, manifest: dict[str, Any], store: Store, console: Console) -> None:
     total = sum(fact["bytes"] for fact in manifest["files"])
-    counted = console.progress("bundle", total, "bytes")
+    counted = console.show_progress("bundle", total, "bytes")
     with tarfile.open(draft, "x:", format=tarfile.PAX_FORMAT) as tar, counted as progress:
-        text = (canonical(manifest) + "\n").encode("ascii")
+        text = (canonical_json(manifest) + "\n").encode("ascii")
         _add(tar, MANIFEST, len(text), io.BytesIO(text))
         for fact in manifest["files"]:
             with (store.root / fact["path"]).open("rb") as handle:
                 _add(tar, fact["path"], fact["bytes"], handle)
-            progress.add(fact["bytes"])
+            progress.count_done(fact["bytes"])
 
 
 def _add(tar: tarfile.TarFile, name: str, length: int, source: Any) -> None:
@@ -151,7 +151,7 @@ def unpack(path: Path, store: Store, console: Console, *, sha256: str = "") -> l
         raise DataError(f"there is no file `{path}`", hint="headstart backbones bundle NAME … -o pack.tar makes one")
     if sha256 and (got := file_digest(path)) != sha256.lower():
         raise DataError(f"the pack's SHA-256 is `{got}`, expected `{sha256}`", where=str(path))
-    with disk_errors(store.root):
+    with translate_disk_errors(store.root):
         store.root.mkdir(parents=True, exist_ok=True)
         staging = Path(tempfile.mkdtemp(dir=store.root, prefix=".tmp-"))
         try:
@@ -160,7 +160,9 @@ def unpack(path: Path, store: Store, console: Console, *, sha256: str = "") -> l
             _require_pinned(manifest, staging, path)
             _require_as_here(manifest, store, path)
             pins.require(manifest.unpinned(), store, path)
-            console.line("unbundle", f"{len(manifest.files)} files, {size(manifest.bytes())}: every digest is right")
+            console.print_line(
+                "unbundle", f"{len(manifest.files)} files, {format_bytes(manifest.bytes())}: every digest is right"
+            )
             return _place(manifest, staging, store)
         finally:
             shutil.rmtree(staging, ignore_errors=True)
@@ -173,7 +175,7 @@ def _checked(path: Path, staging: Path, store: Store, console: Console) -> Manif
             manifest = _manifest(tar, path, store)
             _require_end(path)
             seen: set[str] = set()
-            with console.progress("unbundle", manifest.bytes(), "bytes") as progress:
+            with console.show_progress("unbundle", manifest.bytes(), "bytes") as progress:
                 while (member := tar.next()) is not None:
                     _require_listed(member, manifest, seen, path)
                     seen.add(member.name)
@@ -242,7 +244,7 @@ def _copy(source: Any, target: Path, name: str, progress: Progress) -> str:
         while block:
             digest.update(block)
             out.write(block)
-            progress.add(len(block))
+            progress.count_done(len(block))
             block = source.read(_BLOCK_BYTES)
     require_weights(name, target, name)
     return digest.hexdigest()
@@ -269,7 +271,7 @@ def _require_as_here(manifest: Manifest, store: Store, path: Path) -> None:
     """What is in the cache already must be what the pack holds; where a file once came from may differ."""
     for one in manifest.backbones:
         entry = one["entry"]
-        folder = store.find(WEIGHTS, entry.rpartition("/")[2])
+        folder = store.find_entry(WEIGHTS, entry.rpartition("/")[2])
         if folder is None:
             continue
         packed = {name.rpartition("/")[2]: manifest.files[name]["sha256"] for name in manifest.entries()[entry]}
@@ -288,13 +290,13 @@ def _place(manifest: Manifest, staging: Path, store: Store) -> list[dict[str, An
     placed = {}
     for entry, names in manifest.entries().items():
         key = entry.rpartition("/")[2]
-        here = store.find(WEIGHTS, key) is not None
+        here = store.find_entry(WEIGHTS, key) is not None
 
         def write(draft: Path, laid: Path = staging / key) -> None:
             for file in laid.iterdir():
                 os.replace(file, draft / file.name)  # noqa: PTH105
 
-        store.make(WEIGHTS, key, write)
+        store.make_entry(WEIGHTS, key, write)
         length = sum(manifest.files[name]["bytes"] for name in names)
         placed[entry] = {"entry": entry, "bytes": length, "was_here": here}
     for file, sha256 in manifest.unpinned().items():

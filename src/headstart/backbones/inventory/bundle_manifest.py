@@ -10,9 +10,9 @@ from typing import Any
 
 from headstart.backbones import loading
 from headstart.backbones.inventory.cache_inventory import weights_folder
-from headstart.core.errors import DataError, UsageError, nearest
+from headstart.core.errors import DataError, UsageError, format_nearest
 from headstart.core.storage.cache import Store
-from headstart.core.storage.files import show
+from headstart.core.storage.files import format_printable
 
 FORMAT = 1
 MANIFEST = "manifest.json"
@@ -108,9 +108,9 @@ def _require_same(one: dict[str, str], known: frozenset[str], path: Path, store:
     name = one["name"]
     if name.removeprefix(loading.RANDOM) not in known:
         raise DataError(
-            f"the pack holds `{show(name)}`, which this version does not know",
+            f"the pack holds `{format_printable(name)}`, which this version does not know",
             where=str(path),
-            hint=nearest(name, known) or "headstart backbones list",
+            hint=format_nearest(name, known) or "headstart backbones list",
         )
     try:
         found = loading.find(name)

@@ -26,8 +26,8 @@ from headstart.core import registry
 from headstart.core.console import Console
 from headstart.core.errors import UsageError
 from headstart.core.storage.cache import SEAL, Store
-from headstart.core.storage.files import disk_errors, read_json
-from headstart.core.storage.hashing import digest, file_digest, plain
+from headstart.core.storage.files import read_json, translate_disk_errors
+from headstart.core.storage.hashing import compute_digest, file_digest, to_plain
 
 WEIGHTS, ADDED, TRUNKS = "weights", "added", "trunks"
 KINDS = (WEIGHTS, ADDED, TRUNKS)
@@ -94,7 +94,7 @@ def _owners(known: Sequence[loading.ResolvedBackbone], store: Store) -> dict[Pat
     found: dict[Path, list[str]] = {}
     for source in _own_sources():  # by the descriptions in this store, which need not be the user's usual cache
         for name in description.names(source, store):
-            folder = store.path(ADDED, description.address(description.described(source, name, store).content))
+            folder = store.entry_path(ADDED, description.address(description.described(source, name, store).content))
             found.setdefault(folder, []).append(f"{source}:{name}")
     for one in known:
         place = weights_folder(one, store)
@@ -104,7 +104,9 @@ def _owners(known: Sequence[loading.ResolvedBackbone], store: Store) -> dict[Pat
 
 
 def _own_sources() -> list[str]:
-    return [name for name in registry.names("backbones") if capabilities.own(registry.load("backbones", name))]
+    return [
+        name for name in registry.list_plugins("backbones") if capabilities.own(registry.load_plugin("backbones", name))
+    ]
 
 
 def _order(entry: Entry) -> tuple[int, str, str, str]:
@@ -141,10 +143,10 @@ def _gone(key: dict[str, Any], name: str, precision: str) -> str:
 
     Of a name that belongs to no source here, such as a network tuned in a run, nothing is known: it may be in use.
     """
-    if name.removeprefix(loading.RANDOM).partition(":")[0] not in registry.names("backbones"):
+    if name.removeprefix(loading.RANDOM).partition(":")[0] not in registry.list_plugins("backbones"):
         return ""
     try:
-        now = plain(loading.key(loading.find(name, opening=False), precision))
+        now = to_plain(loading.key(loading.find(name, opening=False), precision))
     except UsageError:
         return _NO_NAME
     if key.get("revision") != now["revision"]:
@@ -165,8 +167,8 @@ def _addresses(known: Sequence[loading.ResolvedBackbone]) -> dict[str, tuple[str
     for trained in known:
         for one in (trained,) if trained.frozen else (trained, loading.find(loading.RANDOM + trained.name)):
             key = loading.key(one)
-            found[digest(key)] = (one.name, "f32")
-            found[digest(key | {"maps": True})] = (one.name, "f32, with feature maps")
+            found[compute_digest(key)] = (one.name, "f32")
+            found[compute_digest(key | {"maps": True})] = (one.name, "f32, with feature maps")
     return found
 
 
@@ -235,7 +237,7 @@ def remove(entry: Entry) -> None:
     Raises:
         SetupError: The disk is read-only or not permitted.
     """
-    with disk_errors(entry.path):
+    with translate_disk_errors(entry.path):
         if not entry.path.is_dir():
             entry.path.unlink(missing_ok=True)
             return

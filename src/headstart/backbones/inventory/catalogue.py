@@ -16,9 +16,9 @@ from typing import Any
 
 from headstart.backbones import capabilities, latency, loading, remote_index
 from headstart.backbones.licences import permissive
-from headstart.core.errors import UsageError, nearest
+from headstart.core.errors import UsageError, format_nearest
 from headstart.core.storage.cache import Store
-from headstart.core.storage.hashing import plain
+from headstart.core.storage.hashing import to_plain
 
 Facts = dict[str, Any]
 _TEXTS: Mapping[str, Callable[[Facts], str]] = {
@@ -69,7 +69,7 @@ def facts(name: str, store: Store) -> Facts:
     if not loading.listed(name) and (entry := _unopened(store).get(name)):
         return _indexed(entry)
     found = loading.find(name)
-    known: Facts = plain(found.spec)
+    known: Facts = to_plain(found.spec)
     measured = latency.kept(found.spec, store)
     return known | {
         "weights_here": bool(found.source.available(found.preset, store)),
@@ -86,7 +86,7 @@ def _indexed(entry: remote_index.Entry) -> Facts:
     """What the index says; None for what only the weights tell."""
     nothing = dict.fromkeys(("flops", "download_bytes", "prior", "prior_source", "input", "images_per_s"))
     return nothing | {
-        **plain(entry),
+        **to_plain(entry),
         "licence_note": "as the index says",
         "depths": [],
         "weights_here": False,
@@ -138,7 +138,7 @@ def order(entries: Sequence[Facts], by: str) -> list[Facts]:
         raise UsageError(
             f"backbones cannot be sorted by `{by}`",
             where="--sort",
-            hint=nearest(by, SORTS) or f"known: {', '.join(SORTS)}",
+            hint=format_nearest(by, SORTS) or f"known: {', '.join(SORTS)}",
         )
     if by == "name":
         return sorted(entries, key=lambda entry: str(entry["name"]))
@@ -181,7 +181,7 @@ def _filter(text: str) -> Callable[[Facts], bool]:
         raise UsageError(
             f"there is no field `{found[1]}` to filter by",
             where=f"--filter {text}",
-            hint=nearest(field, known) or f"known: {', '.join(known)}",
+            hint=format_nearest(field, known) or f"known: {', '.join(known)}",
         )
     if sign not in ("=", "!="):
         raise UsageError(f"`{field}` is a text: it can be `=` or `!=`, not `{sign}`", where=f"--filter {text}")

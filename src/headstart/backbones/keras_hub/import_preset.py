@@ -22,8 +22,8 @@ from headstart.backbones.keras_hub.preset_download import SOURCE, Wanted
 from headstart.core.console import Console
 from headstart.core.errors import DataError
 from headstart.core.storage.cache import Store
-from headstart.core.storage.files import disk_errors
-from headstart.core.storage.hashing import digest, file_digest
+from headstart.core.storage.files import translate_disk_errors
+from headstart.core.storage.hashing import compute_digest, file_digest
 
 _FORMAT = 1  # of what is laid flat; raise when it comes out otherwise
 _TEXTS = "preset"  # folder, in the entry, of a preset that reads texts too
@@ -75,7 +75,7 @@ def remembered(text: str, store: Store) -> str:
     known = [
         one
         for one in description.names(SOURCE, store)
-        if description.described(SOURCE, one, store).place == digest(text)
+        if description.described(SOURCE, one, store).place == compute_digest(text)
     ]
     return known[0] if len(known) == 1 else ""
 
@@ -104,14 +104,14 @@ def _made(
     *,
     place_of: str = "",
 ) -> ImportedBackbone:
-    with disk_errors(store.root):
+    with translate_disk_errors(store.root):
         store.root.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=store.root, prefix=".tmp-", ignore_cleanup_errors=True) as here:
         folder = Path(here)
         place(folder)
         files = preset_files.files_of(folder)
         known_by = {name: file_digest(path) for name, path in files.items() if name != preset_files.METADATA}  # a date
-        content = digest([_FORMAT, known_by])
+        content = compute_digest([_FORMAT, known_by])
         name = text if known else f"{_plain(text)}-{content[:8]}"
         if name in description.names(SOURCE, store):
             before = description.described(SOURCE, name, store)
@@ -119,7 +119,7 @@ def _made(
                 return before
             if before.content != content:
                 raise _another(name)
-        console.line("open", f"{SOURCE}:{name}: laid flat by KerasHub {_version()}, once")
+        console.print_line("open", f"{SOURCE}:{name}: laid flat by KerasHub {_version()}, once")
         made = _laid(folder, files, content, name, known, place_of or text, store, console)
     description.describe(SOURCE, made, store)
     registration.tell(made, console, SOURCE)
@@ -162,7 +162,7 @@ def _laid(
         laid = trunk.lay(preset.backbone, preset.input, preset.task)
         params, flops = int(laid.model.count_params()), max(1, int(cost.flops(laid.model)))
     for note in preset.notes:
-        console.warn(note)
+        console.print_warning(note)
 
     def write(draft: Path) -> None:
         with quiet():
@@ -172,7 +172,7 @@ def _laid(
                 (draft / _TEXTS / one).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(file, draft / _TEXTS / one)
 
-    store.make("added", description.address(content), write)
+    store.make_entry("added", description.address(content), write)
     family = known.get("family") or preset.kind.removesuffix("Backbone").lower()
     method, domains = told_by_words(family, name, known.get("description", ""))
     return ImportedBackbone(
@@ -193,7 +193,7 @@ def _laid(
         family=family,
         prior_source="a guess: KerasHub publishes no accuracy of its presets",
         scaled=True,
-        place=digest(place),
+        place=compute_digest(place),
         method=method,
         domains=domains,
     )

@@ -16,7 +16,7 @@ from headstart.core.errors import DataError, SetupError
 from headstart.core.types import InputSpec
 
 _SIDE_PX = 224
-NEEDS = extras.command("hub")
+NEEDS = extras.format_install_command("hub")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -65,7 +65,7 @@ def require_installed() -> None:
     Raises:
         SetupError: It is not installed.
     """
-    if extras.absent("hub"):
+    if extras.list_missing_packages("hub"):
         raise SetupError("KerasHub, which opens this backbone, is not installed", hint=NEEDS)
 
 

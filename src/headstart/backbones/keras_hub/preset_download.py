@@ -20,9 +20,9 @@ from headstart.backbones.huggingface import hub_api
 from headstart.backbones.keras_hub import preset, preset_files
 from headstart.core.console import Console
 from headstart.core.errors import DataError, SetupError, UsageError
-from headstart.core.settings import get
+from headstart.core.settings import read_setting
 from headstart.core.storage.cache import Store
-from headstart.core.storage.files import show, write_bytes
+from headstart.core.storage.files import format_printable, write_bytes
 
 SOURCE = "keras_hub"
 HF, KAGGLE = "hf://", "kaggle://"
@@ -57,7 +57,7 @@ class Wanted:
             return cls(name=text, place=repo.preset, handle=text)
         if not _KAGGLE.fullmatch(text):
             hint = "hf://ORG/NAME, or kaggle://ORG/MODEL/keras/VARIANT/VERSION"
-            raise UsageError(f"`{show(text)}` is no handle of a preset", hint=hint)
+            raise UsageError(f"`{format_printable(text)}` is no handle of a preset", hint=hint)
         return cls(name=text, place=text.removeprefix(KAGGLE), handle=text)
 
 
@@ -84,10 +84,12 @@ def gather(wanted: Wanted, folder: Path, store: Store, console: Console) -> str:
             return origin
     except SetupError as err:
         raise SetupError(
-            f"the preset `{show(wanted.name)}` cannot be had: {err.what}", where=err.where, hint=err.hint or hint
+            f"the preset `{format_printable(wanted.name)}` cannot be had: {err.what}",
+            where=err.where,
+            hint=err.hint or hint,
         ) from err
     why = mirror.absent() or f"{origin} does not have it"
-    raise SetupError(f"the preset `{show(wanted.name)}` cannot be had: {why}", hint=hint)
+    raise SetupError(f"the preset `{format_printable(wanted.name)}` cannot be had: {why}", hint=hint)
 
 
 def _whole(get_file: Get, folder: Path) -> bool:
@@ -112,7 +114,7 @@ def _whole(get_file: Get, folder: Path) -> bool:
 
 def _origin(wanted: Wanted, store: Store, console: Console) -> tuple[str, Get]:
     """Who is asked, in words, and the way to a file; with a mirror nobody else is, as for all weights."""
-    base = get("HEADSTART_WEIGHTS_MIRROR") or ""
+    base = read_setting("HEADSTART_WEIGHTS_MIRROR") or ""
     if base:
         mirror.require_readable(f"{SOURCE}/{wanted.place}/")
         return f"the mirror {resumable.shown(base)}", _from_mirror(wanted, base, store, console)
@@ -158,7 +160,7 @@ def _from_kaggle(wanted: Wanted, console: Console) -> Get:
         from keras_hub.src.utils import preset_utils
 
         if large:
-            console.line("fetch", f"{wanted.handle}: {file}, by KerasHub's loader")
+            console.print_line("fetch", f"{wanted.handle}: {file}, by KerasHub's loader")
         try:
             found = preset_utils.get_file(wanted.handle, file)
         except FileNotFoundError:
@@ -177,9 +179,9 @@ def _reason(err: BaseException) -> str:
     below: BaseException | None = err
     while below is not None:
         if isinstance(below, OSError) and below.strerror:
-            return show(str(below.strerror))
+            return format_printable(str(below.strerror))
         below = below.__cause__ or below.__context__
-    return show(textwrap.shorten(str(err).strip().partition("\n")[0], _TOLD, placeholder=" …"))
+    return format_printable(textwrap.shorten(str(err).strip().partition("\n")[0], _TOLD, placeholder=" …"))
 
 
 def _brought(wanted: Wanted, place: str, url: str, target: Path, store: Store, console: Console) -> bool:
@@ -205,6 +207,6 @@ def _small(address: str, target: Path) -> bool:
         raise SetupError(f"{resumable.shown(address)} answers {err.code}") from err
     except (OSError, ValueError, http.client.HTTPException) as err:
         reason = getattr(err, "reason", None) or err
-        raise SetupError(f"{resumable.shown(address)}: {show(str(reason)) or type(err).__name__}") from err
+        raise SetupError(f"{resumable.shown(address)}: {format_printable(str(reason)) or type(err).__name__}") from err
     write_bytes(target, content)
     return True

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from headstart.core.errors import DataError
-from headstart.core.storage.files import show
+from headstart.core.storage.files import format_printable
 from headstart.networks.formats.safe_formats import PICKLES, require_weights, runs_code
 
 CONFIG, METADATA, WEIGHTS, SHARDS = "config.json", "metadata.json", "model.weights.h5", "model.weights.json"
@@ -41,7 +41,8 @@ def files_of(folder: Path) -> dict[str, Path]:
     pickle = next((one for one in sorted(folder.rglob("*")) if one.suffix.lower() in _REFUSED), None)
     if pickle is not None:
         raise DataError(
-            f"`{show(pickle.name)}` is refused: a file of its kind may be a pickle, which runs code when it is opened",
+            f"`{format_printable(pickle.name)}` is refused: a file of its kind may be a pickle, which runs code when "
+            "it is opened",
             where=str(pickle),
             hint="a preset is JSON, .h5 or .safetensors: take such files away, or save it with save_to_preset",
         )
@@ -91,7 +92,7 @@ def shards(listed: Path) -> tuple[str, ...]:
     named = {name for one in by_weight.values() for name in (one if isinstance(one, list) else [one])}
     wrong = [name for name in named if not isinstance(name, str) or not _SHARD.fullmatch(name)]
     if wrong:
-        what = f"`{listed.name}` names `{show(str(wrong[0])[:100])}`, which is no file beside it"
+        what = f"`{listed.name}` names `{format_printable(str(wrong[0])[:100])}`, which is no file beside it"
         raise DataError(what, where=str(listed))
     return tuple(sorted(named))
 
@@ -105,7 +106,8 @@ def require_plain(path: Path) -> None:
     wrong = _foreign(read(path))
     if wrong:
         raise DataError(
-            f"`{path.name}` names `{show(wrong[:100])}`, which is not of Keras or KerasHub and would be run",
+            f"`{path.name}` names `{format_printable(wrong[:100])}`, "
+            "which is not of Keras or KerasHub and would be run",
             where=str(path),
             hint="save the preset with KerasHub's own classes",
         )

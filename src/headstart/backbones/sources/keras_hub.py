@@ -14,7 +14,7 @@ from typing import Any
 
 from headstart.backbones import remote_index
 from headstart.backbones.imported.source_base import ImportedSource
-from headstart.core.errors import UsageError, nearest
+from headstart.core.errors import UsageError, format_nearest
 from headstart.core.run.opening import default_store
 from headstart.core.storage.cache import Store
 from headstart.core.storage.files import read_json
@@ -68,7 +68,10 @@ class KerasHub(ImportedSource):
             return import_preset.copy(path, store, console).name
         if found := import_preset.remembered(str(path.resolve()), store):
             return found
-        hint = nearest(preset, [*_table(), *self.presets()]) or "a folder that save_to_preset wrote, or hf://ORG/NAME"
+        hint = (
+            format_nearest(preset, [*_table(), *self.presets()])
+            or "a folder that save_to_preset wrote, or hf://ORG/NAME"
+        )
         raise UsageError(f"KerasHub has no preset `{preset}`, and there is no such folder", hint=hint)
 
     def _bring(self, text: str, store: Store, console: Any) -> str:

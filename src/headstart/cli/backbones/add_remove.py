@@ -6,7 +6,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 from headstart.cli.parser import comma_separated, filled, number, place, whole
-from headstart.core.errors import DataError, UsageError, nearest
+from headstart.core.errors import DataError, UsageError, format_nearest
 
 if TYPE_CHECKING:
     from headstart.backbones.imported.description import ImportedBackbone
@@ -61,7 +61,7 @@ def add(args: argparse.Namespace, store: Store, console: Console) -> int:
         made, source = _from_hub(args.names[0], wish, store, console), HUB
     else:
         made, source = registration.add(wish, store, console), SOURCE
-    console.result(
+    console.print_result(
         f"{source}:{made.name} is here\nuse it  headstart fit DATA --backbones {source}:{made.name}",
         {"added": f"{source}:{made.name}", **as_json(made)},
     )
@@ -120,14 +120,14 @@ def remove(args: argparse.Namespace, store: Store, console: Console) -> int:
     chosen = tuple(dict.fromkeys(name.removeprefix(f"{description.SOURCE}:") for name in args.names))
     for name in chosen:
         if name not in known:
-            hint = nearest(name, known) or "headstart backbones list --filter source=saved_file"
+            hint = format_nearest(name, known) or "headstart backbones list --filter source=saved_file"
             raise UsageError(f"`{name}` is no file that was added: only the names of those can be removed", hint=hint)
     for name in chosen:
         source, preset = known[name]
         description.remove(preset, store, source)
     gone = [":".join(known[name]) for name in chosen]
     told = "\n".join(f"{name} is no backbone any more" for name in gone)
-    console.result(f"{told}\nwhat is kept of the file goes with: headstart backbones prune", {"removed": gone})
+    console.print_result(f"{told}\nwhat is kept of the file goes with: headstart backbones prune", {"removed": gone})
     return 0
 
 
@@ -136,9 +136,9 @@ def warn_of_damaged(console: Console) -> None:
     from headstart.backbones.imported import description
     from headstart.core import registry
 
-    for source in registry.names("backbones"):
+    for source in registry.list_plugins("backbones"):
         for name in description.damaged(source):
             try:
                 description.described(source, name)
             except DataError as err:
-                console.warn(f"{err.what}: left out; {err.hint}")
+                console.print_warning(f"{err.what}: left out; {err.hint}")

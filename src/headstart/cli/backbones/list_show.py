@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from headstart.cli.text_tables import table
-from headstart.core.console import size
+from headstart.core.console import format_bytes
 
 HEAD = (
     *("name", "family", "params", "GFLOPs", "input px", "ImageNet prior", "images/s", "size", "weights"),
@@ -29,7 +29,7 @@ def _row(entry: dict[str, Any]) -> tuple[str, ...]:
         str(entry["input"]["size_px"]) if known else "-",
         f"{entry['prior']:.3f}" if known else "-",
         _speed(entry),
-        size(entry["download_bytes"]) if known else "-",
+        format_bytes(entry["download_bytes"]) if known else "-",
         "here" if entry["weights_here"] else "pull",
         entry["licence"],
     )
@@ -78,12 +78,12 @@ def _of_weights(entry: dict[str, Any]) -> list[tuple[str, str]]:
         ("depths", taken),
         ("licence", f"{entry['licence']}, {_use(entry['permissive'])}"),
         ("note", entry["licence_note"] or "-"),
-        ("weights", f"{size(entry['download_bytes'])}, {here}"),
+        ("weights", f"{format_bytes(entry['download_bytes'])}, {here}"),
     ]
 
 
 def _params(entry: dict[str, Any]) -> str:
-    return f"{entry['params']:,}, {size(4 * entry['params'])} in float32"
+    return f"{entry['params']:,}, {format_bytes(4 * entry['params'])} in float32"
 
 
 def _measured(entry: dict[str, Any]) -> str:
@@ -94,7 +94,7 @@ def _measured(entry: dict[str, Any]) -> str:
 
 def _memory(entry: dict[str, Any]) -> str:
     how = "for one picture, measured here" if entry["memory_measured"] else "for one picture, a guess by its weights"
-    return f"{size(entry['memory_bytes'])} {how}"
+    return f"{format_bytes(entry['memory_bytes'])} {how}"
 
 
 def _use(permissive: bool) -> str:

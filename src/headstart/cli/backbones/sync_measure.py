@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from headstart.cli.text_tables import table
-from headstart.core.console import size
+from headstart.core.console import format_bytes
 from headstart.core.errors import UsageError
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def sync(args: argparse.Namespace, store: Store, console: Console) -> int:
     counts = ", ".join(f"{len(names):,} {kind}" for kind, names in kinds.items())
     lines += [f"{found.count:,} names: {counts}", f"SHA-256 {found.sha256}", f"kept as {found.path}"]
     facts = {"sha256": found.sha256, "path": str(found.path), "count": found.count}
-    console.result("\n".join(lines), facts | {kind: list(names) for kind, names in kinds.items()})
+    console.print_result("\n".join(lines), facts | {kind: list(names) for kind, names in kinds.items()})
     return 0
 
 
@@ -60,7 +60,7 @@ def measure(args: argparse.Namespace, store: Store, console: Console) -> int:
         for one in found
     ]
     told = table(head, rows, right=range(1, 6)) if rows else "no trunk is ready on this machine yet: use one first"
-    console.result(told, {"measured": found})
+    console.print_result(told, {"measured": found})
     return 0
 
 
@@ -70,7 +70,7 @@ def _both(one: dict[str, Any], fact: str, form: str) -> tuple[str, str]:
 
 
 def _memory(now: dict[str, float]) -> str:
-    return size(now["memory_bytes"]) if "memory_bytes" in now else "-"
+    return format_bytes(now["memory_bytes"]) if "memory_bytes" in now else "-"
 
 
 def place_or_address(text: str) -> str:

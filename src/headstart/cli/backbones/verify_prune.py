@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from headstart.cli.text_tables import table
-from headstart.core.console import Console, size
+from headstart.core.console import Console, format_bytes
 from headstart.core.storage.cache import Store
 
 
@@ -20,11 +20,11 @@ def verify(names: Sequence[str], store: Store, console: Console) -> int:
 
     wanted = {loading.find(name).name for name in names}
     found = [one for one in cache_inventory.entries(store) if not wanted or wanted & set(one.name.split(", "))]
-    with console.progress("verify", sum(one.bytes for one in found), "bytes") as progress:
+    with console.show_progress("verify", sum(one.bytes for one in found), "bytes") as progress:
         checked = []
         for one in found:
             checked.append(_facts(one) | {"problems": cache_inventory.damage(one.path)})
-            progress.add(one.bytes)
+            progress.count_done(one.bytes)
     here = {
         name
         for one in found
@@ -33,7 +33,7 @@ def verify(names: Sequence[str], store: Store, console: Console) -> int:
     }
     absent = sorted(name for name in wanted - here if not name.startswith(loading.RANDOM))
     bad = [one for one in checked if one["problems"]]
-    console.result(_report(checked, bad, absent), {"checked": checked, "damaged": len(bad), "absent": absent})
+    console.print_result(_report(checked, bad, absent), {"checked": checked, "damaged": len(bad), "absent": absent})
     return 1 if bad else 0
 
 
@@ -43,10 +43,10 @@ def _facts(entry: Any) -> dict[str, Any]:
 
 
 def _report(checked: list[dict[str, Any]], bad: list[dict[str, Any]], absent: list[str]) -> str:
-    rows = [(*_what(one), size(one["bytes"]), "; ".join(one["problems"]) or "whole") for one in checked]
+    rows = [(*_what(one), format_bytes(one["bytes"]), "; ".join(one["problems"]) or "whole") for one in checked]
     lines = [table(("kind", "backbone", "size", "state"), rows, right=(2,))] if rows else []
     lines += [f"{name}: {_absent(name)}" for name in absent]
-    total = f"{len(checked)} entries, {size(sum(one['bytes'] for one in checked))}"
+    total = f"{len(checked)} entries, {format_bytes(sum(one['bytes'] for one in checked))}"
     lines.append(f"{total}: {len(bad)} damaged" if bad else f"{total}: all whole")
     return "\n".join([*lines, *(f"delete {one['path']}, then: {_again(one)}" for one in bad)])
 
@@ -88,10 +88,10 @@ def prune(store: Store, console: Console, *, older_than_s: float | None, dry_run
     if not dry_run:
         for entry, _ in found:
             cache_inventory.remove(entry)
-    rows = [(*_what(one), size(one["bytes"]), one["why"]) for one in removed]
+    rows = [(*_what(one), format_bytes(one["bytes"]), one["why"]) for one in removed]
     total = sum(one["bytes"] for one in removed)
     verb = "would be removed; nothing was changed" if dry_run else "removed"
     lines = [table(("kind", "backbone", "size", "why"), rows, right=(2,))] if rows else []
-    lines.append(f"{len(rows)} entries, {size(total)}: {verb}" if rows else "there is nothing to remove")
-    console.result("\n".join(lines), {"removed": removed, "bytes": total, "dry_run": dry_run})
+    lines.append(f"{len(rows)} entries, {format_bytes(total)}: {verb}" if rows else "there is nothing to remove")
+    console.print_result("\n".join(lines), {"removed": removed, "bytes": total, "dry_run": dry_run})
     return 0

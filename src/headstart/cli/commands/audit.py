@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from headstart.cli.step_command import Step
-from headstart.core.storage.files import show
+from headstart.core.storage.files import format_printable
 
 
 class Audit(Step):
@@ -30,7 +30,7 @@ class Audit(Step):
 
 def show_lines(lines: list[str]) -> str:
     """Lines that any terminal can print, whatever bytes are in a file's name."""
-    return "\n".join(show(line) for line in lines)
+    return "\n".join(format_printable(line) for line in lines)
 
 
 PLUGIN = Audit()

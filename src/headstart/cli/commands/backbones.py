@@ -13,10 +13,10 @@ from headstart.cli import options
 from headstart.cli.backbones import add_remove, sync_measure
 from headstart.cli.parser import filled, place
 from headstart.cli.text_tables import table
-from headstart.core.console import Console, size
-from headstart.core.errors import UsageError, nearest
+from headstart.core.console import Console, format_bytes
+from headstart.core.errors import UsageError, format_nearest
 from headstart.core.run.opening import default_store
-from headstart.core.storage.files import show
+from headstart.core.storage.files import format_printable
 
 if TYPE_CHECKING:
     from headstart.core.storage.cache import Store
@@ -81,7 +81,7 @@ class Backbones:
         """Do it."""
         action = ACTIONS.get(args.action)
         if action is None:
-            hint = nearest(args.action, ACTIONS) or f"known: {', '.join(ACTIONS)}"
+            hint = format_nearest(args.action, ACTIONS) or f"known: {', '.join(ACTIONS)}"
             raise UsageError(f"there is no action `{args.action}`", hint=hint)
         if action.needs and not args.names:
             hint = "headstart backbones --help"
@@ -136,7 +136,7 @@ def _told(entries: list[dict[str, object]], args: argparse.Namespace, console: C
     chosen = catalogue.pick(entries, args.filter)
     if args.sort:
         chosen = catalogue.order(chosen, args.sort)
-    console.result(rows(chosen) if chosen else "no backbone fits", {"backbones": chosen})
+    console.print_result(rows(chosen) if chosen else "no backbone fits", {"backbones": chosen})
     return 0
 
 
@@ -145,7 +145,7 @@ def _show(args: argparse.Namespace, store: Store, console: Console) -> int:
     from headstart.cli.backbones.list_show import page
 
     entries = catalogue.every(store, args.names)
-    console.result("\n\n".join(map(page, entries)), {"backbones": entries})
+    console.print_result("\n\n".join(map(page, entries)), {"backbones": entries})
     return 0
 
 
@@ -158,7 +158,7 @@ def _pull(args: argparse.Namespace, store: Store, console: Console) -> int:
     chosen = [loading.find(name, fetching=True, console=console) for name in args.names]
     pulled = [{"name": c.spec.name, "file": str(c.source.pull(c.preset, store, console))} for c in chosen]
     lines = [f"{entry['name']} is here: {entry['file']}" for entry in pulled]
-    console.result("\n".join(lines), {"pulled": pulled})
+    console.print_result("\n".join(lines), {"pulled": pulled})
     return 0
 
 
@@ -171,9 +171,9 @@ def _bundle(args: argparse.Namespace, store: Store, console: Console) -> int:
     made = bundle.make(args.names, args.output, store, console)
     facts = {"file": str(args.output), "bytes": args.output.stat().st_size, "sha256": file_digest(args.output)}
     lines = table(("backbone", "revision", "licence"), [_three(one) for one in made["backbones"]])
-    foot = f"{args.output}: {size(facts['bytes'])}, SHA-256 {facts['sha256']}"
+    foot = f"{args.output}: {format_bytes(facts['bytes'])}, SHA-256 {facts['sha256']}"
     over = f"over there: headstart backbones unbundle {args.output.name} --sha256 {facts['sha256']}"
-    console.result(f"{lines}\n\n{show(foot)}\n{show(over)}", facts | {"manifest": made})
+    console.print_result(f"{lines}\n\n{format_printable(foot)}\n{format_printable(over)}", facts | {"manifest": made})
     return 0
 
 
@@ -188,9 +188,10 @@ def _unbundle(args: argparse.Namespace, store: Store, console: Console) -> int:
         raise UsageError(f"backbones unbundle takes one FILE, not {len(args.names)}")
     placed = bundle.unpack(place(args.names[0]), store, console, sha256=args.sha256 or "")
     lines = [
-        f"{one['name']} {'was here already' if one['was_here'] else 'is here'}: {size(one['bytes'])}" for one in placed
+        f"{one['name']} {'was here already' if one['was_here'] else 'is here'}: {format_bytes(one['bytes'])}"
+        for one in placed
     ]
-    console.result("\n".join(lines), {"unbundled": placed})
+    console.print_result("\n".join(lines), {"unbundled": placed})
     return 0
 
 

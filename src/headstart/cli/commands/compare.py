@@ -9,8 +9,8 @@ from typing import Any
 from headstart.cli import options
 from headstart.cli.parser import filled
 from headstart.cli.text_tables import interval, table
-from headstart.core.console import duration, size
-from headstart.core.storage.files import show
+from headstart.core.console import format_bytes, format_duration
+from headstart.core.storage.files import format_printable
 
 _MOST = 30  # classes above which only those that differ are shown
 
@@ -34,7 +34,7 @@ class Compare:
         from headstart.api import actions
 
         found = actions.compare(args.runs)
-        options.make_console(args).result(text(found), found)
+        options.make_console(args).print_result(text(found), found)
         return 0
 
 
@@ -47,22 +47,27 @@ def text(found: Mapping[str, Any]) -> str:
 
 def _scores(runs: Sequence[Mapping[str, Any]]) -> str:
     rows = [
-        (show(one["name"]), one["split"], *(interval(score) for score in one["scores"]), show(one["model"]))
+        (
+            format_printable(one["name"]),
+            one["split"],
+            *(interval(score) for score in one["scores"]),
+            format_printable(one["model"]),
+        )
         for one in runs
     ]
     return table(("run", "split", "accuracy", "balanced accuracy", "log loss", "model"), rows)
 
 
 def _costs(runs: Sequence[Mapping[str, Any]]) -> str:
-    rows = [(show(one["name"]), *_cost(one["cost"])) for one in runs]
+    rows = [(format_printable(one["name"]), *_cost(one["cost"])) for one in runs]
     head = ("run", "time", "model", "ms a picture", "GFLOPs", "weights", "fitted")
     return table(head, rows, right=range(1, len(head)))
 
 
 def _cost(cost: Mapping[str, Any]) -> tuple[str, ...]:
     return (
-        "-" if cost["seconds"] is None else duration(cost["seconds"]),
-        size(cost["bytes"]),
+        "-" if cost["seconds"] is None else format_duration(cost["seconds"]),
+        format_bytes(cost["bytes"]),
         "-" if cost["latency_ms"] is None else f"{cost['latency_ms']:.1f}",
         "-" if cost["gflops"] is None else f"{cost['gflops']:.2f}",
         "-" if cost["params"] is None else f"{cost['params']:,}",
@@ -74,7 +79,7 @@ def _pair(pair: Mapping[str, Any]) -> str:
     classes = [each for each in pair["classes"] if len(pair["classes"]) <= _MOST or not each["tie"]]
     rows = [_difference(each) for each in (*pair["scores"], *classes)]
     head = ("", "one", "other", "difference [95 %]", "n", "p", "")
-    lines = [f"{show(pair['one'])} against {show(pair['other'])}: {pair['sentence']}"]
+    lines = [f"{format_printable(pair['one'])} against {format_printable(pair['other'])}: {pair['sentence']}"]
     if pair["relabelled"]:
         lines.append(f"{pair['relabelled']:,} pictures that judged both carry two labels and are left out")
     lines.append(table(head, rows, right=(1, 2, 4, 5)))
@@ -84,7 +89,7 @@ def _pair(pair: Mapping[str, Any]) -> str:
 
 
 def _difference(of: Mapping[str, Any]) -> tuple[str, ...]:
-    subject = f" of {show(of['subject'])}" if of["subject"] else ""
+    subject = f" of {format_printable(of['subject'])}" if of["subject"] else ""
     reach = f"{of['value']:+.3f} [{of['low']:+.3f}, {of['high']:+.3f}]" if of["low"] is not None else "-"
     p = "" if of["adjusted"] is None else f"{of['adjusted']:.2g}"
     name = of["name"].replace("_", " ") + subject
@@ -95,16 +100,16 @@ def _settings(found: Sequence[Mapping[str, Any]], runs: Sequence[Mapping[str, An
     if not found:
         return "the same was asked for in all runs"
     rows = [(each["name"].replace("_", " "), *map(_value, each["values"])) for each in found]
-    return table(("asked for", *(show(one["name"]) for one in runs)), rows)
+    return table(("asked for", *(format_printable(one["name"]) for one in runs)), rows)
 
 
 def _value(value: Any) -> str:
     text = ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
-    return show(text) or "none"
+    return format_printable(text) or "none"
 
 
 def _data(change: Mapping[str, Any]) -> str:
-    whose = f"{show(change['first'])} and {show(change['other'])}"
+    whose = f"{format_printable(change['first'])} and {format_printable(change['other'])}"
     if change["same"]:
         return f"data: {whose} learnt from the same data set"
     lines = [
@@ -114,7 +119,7 @@ def _data(change: Mapping[str, Any]) -> str:
     if change["examples"]:
         lines.append(f"  in one alone: {', '.join(change['examples'])}")
     if change["classes"]:
-        lines.append(f"  classes in one alone: {', '.join(map(show, change['classes']))}")
+        lines.append(f"  classes in one alone: {', '.join(map(format_printable, change['classes']))}")
     return "\n".join(lines)
 
 

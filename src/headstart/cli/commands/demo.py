@@ -29,7 +29,7 @@ class Demo:
 
         console = options.make_console(args)
         run = pipeline.demo(out=args.out, console=console, **options.settings(args))
-        console.result(run.text(), run.summary())
+        console.print_result(run.text(), run.summary())
         return 0
 
 

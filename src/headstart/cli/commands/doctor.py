@@ -8,8 +8,8 @@ from typing import Any
 
 from headstart.cli import options
 from headstart.cli.text_tables import table
-from headstart.core.console import size
-from headstart.core.storage.files import show
+from headstart.core.console import format_bytes
+from headstart.core.storage.files import format_printable
 
 
 class Doctor:
@@ -30,7 +30,7 @@ class Doctor:
         from headstart.cli import machine_check
 
         found = machine_check.everything()
-        options.make_console(args).result(text(found), found)
+        options.make_console(args).print_result(text(found), found)
         return 3 if found["missing"] else 0
 
 
@@ -42,7 +42,8 @@ def text(found: dict[str, Any]) -> str:
         _pairs("packages", found["packages"]),
         _pairs("extras", found["extras"]),
         _pairs("engine", found["engine"]),
-        f"cache\n  {show(cache['folder'])}\n  {size(cache['bytes'])} used, {size(cache['free_bytes'])} free",
+        f"cache\n  {format_printable(cache['folder'])}\n  {format_bytes(cache['bytes'])} used, "
+        f"{format_bytes(cache['free_bytes'])} free",
         _pairs("settings", found["settings"]),
         _weights(found["weights"]),
         _missing(found["missing"]),
@@ -51,7 +52,7 @@ def text(found: dict[str, Any]) -> str:
 
 
 def _pairs(title: str, pairs: dict[str, str]) -> str:
-    rows = [(name, show(value)) for name, value in pairs.items()]
+    rows = [(name, format_printable(value)) for name, value in pairs.items()]
     lines = table(("", ""), rows).splitlines()
     return "\n".join([title, *(f"  {line}" for line in lines)])
 

@@ -44,10 +44,10 @@ class Drift:
             GateFailed: Inputs moved, with `--fail`.
         """
         from headstart.api import actions
-        from headstart.core.storage.hashing import plain
+        from headstart.core.storage.hashing import to_plain
 
         found = actions.drift(args.run, args.logs, alpha=args.alpha, effect=args.effect)
-        options.make_console(args).result(text(found), plain(found))
+        options.make_console(args).print_result(text(found), to_plain(found))
         if args.fail and found.drifted:
             raise GateFailed(found.sentence, hint=found.advice[0] if found.advice else None)
         return 0

@@ -6,7 +6,7 @@ from typing import Any
 
 from headstart.cli.step_command import Step
 from headstart.cli.text_tables import table
-from headstart.core.console import duration
+from headstart.core.console import format_duration
 
 
 class Embed(Step):
@@ -18,7 +18,13 @@ class Embed(Step):
     def text(self, found: dict[str, Any]) -> str:
         """One line a backbone."""
         rows = [
-            (e["backbone"], f"{e['pictures']:,}", f"{e['cached']:,}", duration(e["seconds"]), _depths(e["depths"]))
+            (
+                e["backbone"],
+                f"{e['pictures']:,}",
+                f"{e['cached']:,}",
+                format_duration(e["seconds"]),
+                _depths(e["depths"]),
+            )
             for e in found["embeddings"]
         ]
         return table(("backbone", "pictures", "from cache", "time", "depths"), rows, right=(1, 2, 3))

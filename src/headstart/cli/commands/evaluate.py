@@ -30,7 +30,7 @@ class Evaluate:
 
         console = options.make_console(args)
         found = pipeline.evaluate(args.run, args.data, console=console)
-        console.result(text(found), found)
+        console.print_result(text(found), found)
         return 0
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from headstart.cli import answer_output
 from headstart.cli.parser import filled, place, whole
 from headstart.core.errors import UsageError
-from headstart.core.storage.files import show
+from headstart.core.storage.files import format_printable
 
 if TYPE_CHECKING:
     from headstart.explanation.explain_image import Explanation
@@ -74,7 +74,9 @@ class Explain:
         if answered:
             page.write(args.out / "index.html")
             if not args.quiet:
-                print(f"{show((args.out / 'index.html').as_posix())} shows them side by side", file=sys.stderr)
+                print(
+                    f"{format_printable((args.out / 'index.html').as_posix())} shows them side by side", file=sys.stderr
+                )
         return answer_output.sum_up(answered, unread, quiet=args.quiet, asked=args.files, hint=None)
 
 
@@ -136,23 +138,25 @@ def _lines(one: Explanation, file: Path | None) -> Iterator[str]:
     from headstart.explanation.explain_image import NAMES
 
     if file is None:
-        yield f"{show(one.uri)}: {one.prediction.error}"
+        yield f"{format_printable(one.uri)}: {one.prediction.error}"
         return
     told = one.prediction
     chance = f"{told.probabilities.get(one.class_name, 0.0):.3f}"
-    of = chance if told.answer == one.class_name else f"(map of {show(one.class_name)}, {chance})"
-    yield f"{show(one.uri)}: {show(told.answer)} {of}"
+    of = chance if told.answer == one.class_name else f"(map of {format_printable(one.class_name)}, {chance})"
+    yield f"{format_printable(one.uri)}: {format_printable(told.answer)} {of}"
     for reason in told.reasons:
         yield f"  {reason}"
-    yield f"  heat map   {show(file.as_posix())}, {NAMES[one.method]}: {one.why}"
+    yield f"  heat map   {format_printable(file.as_posix())}, {NAMES[one.method]}: {one.why}"
     if one.compared:
         yield f"  {one.compared}"
     elif one.neighbours:
-        near = ", ".join(f"{show(n.uri)} ({show(n.class_name)}, {n.similarity:.2f})" for n in one.neighbours)
+        near = ", ".join(
+            f"{format_printable(n.uri)} ({format_printable(n.class_name)}, {n.similarity:.2f})" for n in one.neighbours
+        )
         yield f"  looks like {near}"
     if one.prototypes:
-        names = ", ".join(show(n.uri) for n in one.prototypes)
-        yield f"  {show(one.class_name)} stands for {names}"
+        names = ", ".join(format_printable(n.uri) for n in one.prototypes)
+        yield f"  {format_printable(one.class_name)} stands for {names}"
 
 
 def _row(one: Explanation, file: Path | None) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Any
 from headstart.cli import options
 from headstart.cli.parser import comma_separated, filled, number, place
 from headstart.cli.text_tables import table
-from headstart.core.console import size
+from headstart.core.console import format_bytes
 
 
 class Export:
@@ -57,7 +57,7 @@ class Export:
             data=args.data,
             console=console,
         )
-        console.result(text(found), {"exports": found})
+        console.print_result(text(found), {"exports": found})
         return 0
 
 
@@ -67,7 +67,7 @@ def text(found: list[dict[str, Any]]) -> str:
     rows = [
         (
             f"{one['format']} {one['precision']}",
-            size(one["bytes"]),
+            format_bytes(one["bytes"]),
             f"{one['parity_max_abs']:.1e}",
             f"{one['label_agreement']:.1%} of {one['compared']}",
             f"{one['p50_ms']:.1f} ms",

@@ -8,8 +8,8 @@ from typing import Any
 from headstart.cli import options
 from headstart.cli.main import INTERRUPTED
 from headstart.cli.step_command import KEPT
-from headstart.core.console import duration, size
-from headstart.core.storage.files import show
+from headstart.core.console import format_bytes, format_duration
+from headstart.core.storage.files import format_printable
 
 
 class Fit:
@@ -37,19 +37,19 @@ class Fit:
         console = options.make_console(args)
         if args.dry_run:
             plan = pipeline.plan(data, out=args.out, console=console, **settings)
-            console.result(plan_text(plan), plan)
+            console.print_result(plan_text(plan), plan)
             return 0
         run = pipeline.fit(data, out=args.out, console=console, **settings)
-        console.result(run.text(), run.summary())
+        console.print_result(run.text(), run.summary())
         return INTERRUPTED if run.cut_short else 0
 
 
 def plan_text(plan: dict[str, Any]) -> str:
     """The plan for people: what is measured, how long it takes, and what that rests on."""
     estimate = plan["estimate"]
-    lines = [f"{plan['pictures']:,} pictures in {show(plan['data'])}", "candidates"]
+    lines = [f"{plan['pictures']:,} pictures in {format_printable(plan['data'])}", "candidates"]
     lines += [f"  {name}" for name in plan["candidates"]]
-    lines += [f"about {duration(estimate['seconds'])}, {size(estimate['bytes'])} of the disk"]
+    lines += [f"about {format_duration(estimate['seconds'])}, {format_bytes(estimate['bytes'])} of the disk"]
     lines += [f"  {assumption}" for assumption in estimate["assumptions"]]
     return "\n".join(lines + _forecast(plan["forecast"], plan["time"]))
 
@@ -59,10 +59,10 @@ def _forecast(found: dict[str, Any] | None, lasts: dict[str, float] | None) -> l
     if found is None or lasts is None:
         return []
     reach = f"[{found['low']:.3f}, {found['high']:.3f}]"
-    low, high = duration(lasts["low_s"]), duration(lasts["high_s"])
+    low, high = format_duration(lasts["low_s"]), format_duration(lasts["high_s"])
     return [
         f"expected {found['name'].replace('_', ' ')} {found['value']:.3f} {reach}",
-        f"expected time {duration(lasts['value_s'])} [{low}, {high}]",
+        f"expected time {format_duration(lasts['value_s'])} [{low}, {high}]",
         *(f"  {clause}" for clause in found["rests_on"]),
     ]
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from headstart.cli import answer_output
 from headstart.cli.parser import filled, place
-from headstart.core.errors import UsageError, nearest
-from headstart.core.process_threads import single_blas
+from headstart.core.errors import UsageError, format_nearest
+from headstart.core.process_threads import request_single_blas_thread
 
 if TYPE_CHECKING:
     from headstart.runtime.batch_prediction import Answered, Counting
@@ -69,7 +69,7 @@ class Predict:
 
     def __call__(self, args: argparse.Namespace) -> int:
         """Answer, row by row, and sum up on stderr."""
-        single_blas()
+        request_single_blas_thread()
         from headstart.runtime.inputs import image_sources
 
         form = _form(args)
@@ -99,7 +99,7 @@ def _form(args: argparse.Namespace) -> str:
     by_name = BY_SUFFIX.get(args.out.suffix.lower(), "csv") if args.out else "csv"
     asked: str = "jsonl" if args.json else (args.format or by_name)
     if asked not in FORMATS:
-        hint = nearest(asked, FORMATS) or f"known: {', '.join(FORMATS)}"
+        hint = format_nearest(asked, FORMATS) or f"known: {', '.join(FORMATS)}"
         raise UsageError(f"there is no format `{asked}`", where="--format", hint=hint)
     if asked == "parquet" and args.out is None:
         raise UsageError("Parquet cannot be written to standard output", where="--format", hint="--out rows.parquet")
@@ -128,7 +128,7 @@ def _is_backbone(name: str) -> bool:
     from headstart.core import registry
 
     source, colon, _ = name.partition(":")
-    return bool(colon) and source in registry.names("backbones") and not Path(name).exists()
+    return bool(colon) and source in registry.list_plugins("backbones") and not Path(name).exists()
 
 
 def _saved(args: argparse.Namespace, form: str, found: Iterator[Source]) -> Answered:

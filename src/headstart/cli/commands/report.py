@@ -25,7 +25,7 @@ class Report:
 
         console = options.make_console(args)
         path = pipeline.report(args.run, console=console).as_posix()
-        console.result(path, {"run": args.run, "report": path})
+        console.print_result(path, {"run": args.run, "report": path})
         return 0
 
 

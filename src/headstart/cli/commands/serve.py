@@ -43,8 +43,8 @@ class Serve:
         """Serve until the process is told to stop."""
         from headstart.core import extras, process_threads
 
-        extras.require("runtime", "serving")
-        process_threads.single_blas()
+        extras.require_extra("runtime", "serving")
+        process_threads.request_single_blas_thread()
         from headstart.serving.serve import serve
 
         serve(args)

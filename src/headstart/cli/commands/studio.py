@@ -53,8 +53,8 @@ class Studio:
         with state.lock_studio(studio), app.bind_loopback(args.port) as listening:
             address = f"http://127.0.0.1:{listening.getsockname()[1]}/?token={token}"
             console = Console(json=args.json)
-            console.result(address, {"address": address})
-            console.line("studio", "open this address in a browser of this machine; Ctrl-C ends it, fits go on")
+            console.print_result(address, {"address": address})
+            console.print_line("studio", "open this address in a browser of this machine; Ctrl-C ends it, fits go on")
             if not args.no_browser:
                 _browse(address)
             app.run_studio(studio, listening, token)
@@ -70,7 +70,7 @@ def _require() -> None:
     from headstart.core import extras
 
     for extra in ("fit", "runtime"):
-        extras.require(extra, "the studio")
+        extras.require_extra(extra, "the studio")
 
 
 def _browse(address: str) -> None:

@@ -42,9 +42,9 @@ class Context:
         """The job's seed."""
         return self.job.seed
 
-    def folder(self, stage: str) -> Path:
+    def make_step_folder(self, stage: str) -> Path:
         """The stage's folder inside the run."""
-        return self.run.folder(stage)
+        return self.run.make_step_folder(stage)
 
     def record_decision(self, name: str, make: Callable[[], Any], why: str = "") -> Any:
         """See `RunFolder.record_decision`."""
@@ -55,7 +55,7 @@ class Context:
         return self.job.budget_s - (time.monotonic() - self.started)
 
     @contextmanager
-    def timed(self, stage: str) -> Iterator[dict[str, float]]:
+    def time_step(self, stage: str) -> Iterator[dict[str, float]]:
         """Record a stage's wall and CPU seconds in `timings.json`, and what else of clocks the block puts in.
 
         Where the processor tells its joules, these are there too: of all that ran on it meanwhile.

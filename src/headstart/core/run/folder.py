@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from headstart.core.errors import BusyError, DataError
-from headstart.core.storage.files import disk_errors, read_json, sweep, write_json
+from headstart.core.storage.files import read_json, remove_drafts, translate_disk_errors, write_json
 
 FORMAT = 1
 
@@ -33,7 +33,7 @@ class RunFolder:
         self._decisions: dict[str, Any] | None = None
 
     @contextlib.contextmanager
-    def lock(self) -> Iterator[None]:
+    def lock_folder(self) -> Iterator[None]:
         """Own the folder while the block runs; what a killed owner left half written is gone.
 
         Raises:
@@ -42,19 +42,19 @@ class RunFolder:
         """
         import filelock
 
-        with disk_errors(self.path):
+        with translate_disk_errors(self.path):
             self.path.mkdir(parents=True, exist_ok=True)
             lock = filelock.FileLock(self.path / ".lock", timeout=0)
             try:
                 lock.acquire()
             except filelock.Timeout:
                 raise BusyError(
-                    f"another process is working on the run `{self.path}`{self._owner()}",
+                    f"another process is working on the run `{self.path}`{self._format_owner()}",
                     hint="wait for it, or choose another folder with `--out`",
                 ) from None
         try:
-            with disk_errors(self.path):
-                sweep(self.path)
+            with translate_disk_errors(self.path):
+                remove_drafts(self.path)
             write_json(self.path / ".owner.json", {"pid": os.getpid()})
             self._check_format(write=True)
             yield
@@ -63,13 +63,13 @@ class RunFolder:
                 (self.path / ".owner.json").unlink()
             lock.release()
 
-    def _owner(self) -> str:
+    def _format_owner(self) -> str:
         try:
             return f" (process {read_json(self.path / '.owner.json')['pid']})"
         except (OSError, ValueError, KeyError):
             return ""
 
-    def check(self) -> None:
+    def require_run(self) -> None:
         """Refuse a folder that is no run, or that a newer version wrote.
 
         Raises:
@@ -96,28 +96,28 @@ class RunFolder:
         elif write:
             write_json(path, {"format": FORMAT})
 
-    def folder(self, stage: str) -> Path:
+    def make_step_folder(self, stage: str) -> Path:
         """The folder of a stage, made when missing."""
         path = self.path / stage
-        with disk_errors(path):
+        with translate_disk_errors(path):
             path.mkdir(parents=True, exist_ok=True)
         return path
 
     # -- decisions
 
-    def _known(self) -> dict[str, Any]:
+    def _read_decision_values(self) -> dict[str, Any]:
         if self._decisions is None:
-            self._decisions = {entry["name"]: entry["value"] for entry in self.decisions()}
+            self._decisions = {entry["name"]: entry["value"] for entry in self.read_decisions()}
         return self._decisions
 
-    def decisions(self) -> list[dict[str, Any]]:
+    def read_decisions(self) -> list[dict[str, Any]]:
         """All entries of `decisions.jsonl` with `name`, `value` and `why`; a line that a kill cut short never acted.
 
         Raises:
             DataError: A whole line is damaged: what it decided is lost, and nothing may be decided in its place.
         """
         path, found = self.path / "decisions.jsonl", []
-        for number, line in enumerate((line for line in _lines(path) if line.endswith(b"\n")), 1):
+        for number, line in enumerate((line for line in _read_lines(path) if line.endswith(b"\n")), 1):
             try:
                 entry = json.loads(line)
                 found.append({"name": entry["name"], "value": entry["value"], "why": entry["why"]})
@@ -128,9 +128,9 @@ class RunFolder:
                 ) from err
         return found
 
-    def decided(self, name: str) -> Any:
+    def find_decision(self, name: str) -> Any:
         """The recorded decision of this name; None when there is none."""
-        return self._known().get(name)
+        return self._read_decision_values().get(name)
 
     def record_decision(self, name: str, make: Callable[[], Any], why: str = "") -> Any:
         """The recorded decision of this name, or the one `make` takes now, recorded before it is returned.
@@ -140,18 +140,18 @@ class RunFolder:
             make: Returns plain JSON.
             why: One sentence for the reader of the file.
         """
-        known = self._known()
+        known = self._read_decision_values()
         if name not in known:
             made = json.loads(json.dumps(make(), allow_nan=False))
-            self._append({"name": name, "value": made, "why": why})
+            self._append_decision({"name": name, "value": made, "why": why})
             known[name] = made
         return known[name]
 
-    def _append(self, entry: dict[str, Any]) -> None:
+    def _append_decision(self, entry: dict[str, Any]) -> None:
         path = self.path / "decisions.jsonl"
-        with disk_errors(path):
+        with translate_disk_errors(path):
             path.parent.mkdir(parents=True, exist_ok=True)
-            whole = b"".join(line for line in _lines(path) if line.endswith(b"\n"))
+            whole = b"".join(line for line in _read_lines(path) if line.endswith(b"\n"))
             with path.open("r+b" if path.exists() else "wb") as out:
                 out.truncate(len(whole))
                 out.seek(0, os.SEEK_END)
@@ -160,5 +160,5 @@ class RunFolder:
                 os.fsync(out.fileno())
 
 
-def _lines(path: Path) -> list[bytes]:
+def _read_lines(path: Path) -> list[bytes]:
     return path.read_bytes().splitlines(keepends=True) if path.exists() else []

@@ -16,29 +16,29 @@ from headstart.core.run.context import Context
 from headstart.core.run.folder import RunFolder
 from headstart.core.settings import cache_folder
 from headstart.core.storage.cache import Store
-from headstart.core.storage.files import portable, shown
+from headstart.core.storage.files import list_visible_names, make_portable_name
 
 
 def default_store(console: Console) -> Store:
     """The cache, which tells of damage through `say`."""
-    return Store(cache_folder(), report=console.warn)
+    return Store(cache_folder(), report=console.print_warning)
 
 
-def free_folder(name: str, job: Job | None = None) -> Path:
+def find_free_folder(name: str, job: Job | None = None) -> Path:
     """`runs/<date>-<name>`: one that holds this very job unfinished, else the first that is free."""
-    base = portable(f"{datetime.date.today().isoformat()}-{name}")
+    base = make_portable_name(f"{datetime.date.today().isoformat()}-{name}")
     for number in range(1, 10_000):
         path = Path("runs") / (base if number == 1 else f"{base}-{number}")
-        if not path.exists() or (job and not (path / "report.html").is_file() and _holds(path, job)):
+        if not path.exists() or (job and not (path / "report.html").is_file() and _holds_job(path, job)):
             return path
     raise UsageError(f"there are too many runs named `{base}`", hint="name the folder with `--out`")
 
 
-def _holds(path: Path, job: Job) -> bool:
+def _holds_job(path: Path, job: Job) -> bool:
     """Whether a folder holds a run of this job; what no version of ours can read is none."""
     written = path / "job.toml"
     try:
-        return written.is_file() and jobs.same(jobs.read(written), job)
+        return written.is_file() and jobs.is_same_job(jobs.read_job(written), job)
     except (UsageError, ValueError):
         return False
 
@@ -73,7 +73,7 @@ def require_free(run: Path) -> Path:
     Raises:
         UsageError: The folder is not empty and is no run.
     """
-    found = shown(run)
+    found = list_visible_names(run)
     if found - {"format.json"} and not {"format.json", "job.toml"} <= found:
         raise UsageError(
             f"the folder `{run}` is not empty and is no run",
@@ -83,7 +83,7 @@ def require_free(run: Path) -> Path:
     return run
 
 
-def require_own(path: Path, job: Job) -> bool:
+def require_same_job(path: Path, job: Job) -> bool:
     """Whether a folder holds a run of this job that has begun.
 
     Raises:
@@ -91,7 +91,7 @@ def require_own(path: Path, job: Job) -> bool:
     """
     written = path / "job.toml"
     begun = written.is_file() and (path / "decisions.jsonl").is_file()
-    if begun and (others := jobs.differences(job, jobs.read(written))):
+    if begun and (others := jobs.format_differences(job, jobs.read_job(written))):
         raise UsageError(
             f"the run `{path}` belongs to another job: {'; '.join(others)}",
             where=str(written),
@@ -101,7 +101,7 @@ def require_own(path: Path, job: Job) -> bool:
 
 
 @contextmanager
-def opened(path: Path, job: Job, console: Console) -> Iterator[Context]:
+def open_run(path: Path, job: Job, console: Console) -> Iterator[Context]:
     """Own a run folder for a job.
 
     A job that failed before its first decision leaves the folder free for another, and so does one that turns out to
@@ -112,19 +112,19 @@ def opened(path: Path, job: Job, console: Console) -> Iterator[Context]:
         BusyError: Another process owns it.
     """
     run = RunFolder(path)
-    with run.lock():
-        begun = require_own(path, job)
+    with run.lock_folder():
+        begun = require_same_job(path, job)
         if not begun:
-            jobs.write(job, path / "job.toml")
+            jobs.write_job(job, path / "job.toml")
         try:
             yield Context(job=job, run=run, store=default_store(console), console=console)
         except (UsageError, NoOpError):
             if not begun:  # what an earlier process decided stays: the same job goes on from there
-                _free(path)
+                _release_folder(path)
             raise
 
 
-def _free(path: Path) -> None:
+def _release_folder(path: Path) -> None:
     """Let the mended job have the folder: what was decided for the wrong one is forgotten, unless a network learnt.
 
     All that is lost comes again from the cache.

@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from headstart.core.errors import SetupError
-from headstart.core.storage.files import disk_errors, disk_fact, read_json, write_json
-from headstart.core.storage.hashing import digest, file_digest
+from headstart.core.storage.files import explain_disk_error, read_json, translate_disk_errors, write_json
+from headstart.core.storage.hashing import compute_digest, file_digest
 
 SEAL = "seal.json"
 _OF_USERS = ("added",)  # kinds whose content no package and no computation can bring back
@@ -37,11 +37,11 @@ class Store:
         self.root = Path(root)
         self.report = report
 
-    def path(self, kind: str, key: Any) -> Path:
+    def entry_path(self, kind: str, key: Any) -> Path:
         """Where the entry for a key lies or would lie."""
-        return self.root / kind / (key if isinstance(key, str) and len(key) == 64 else digest(key))
+        return self.root / kind / (key if isinstance(key, str) and len(key) == 64 else compute_digest(key))
 
-    def find(self, kind: str, key: Any) -> Path | None:
+    def find_entry(self, kind: str, key: Any) -> Path | None:
         """The entry's folder if it is there and whole, else None.
 
         A damaged entry is reported and removed; of a user's own file it is left.
@@ -49,10 +49,10 @@ class Store:
         Raises:
             SetupError: It cannot be read, whatever is in it: a missing permission, a lock, too many open files.
         """
-        folder = self.path(kind, key)
+        folder = self.entry_path(kind, key)
         if not folder.is_dir():
             return None
-        if self._whole(folder):
+        if self._is_whole(folder):
             return folder
         if kind in _OF_USERS:
             self.report(f"the copy {folder.name[:12]} of a file of your own is damaged; it is left as it is")
@@ -61,56 +61,56 @@ class Store:
         shutil.rmtree(folder, ignore_errors=True)
         return None
 
-    def use(self, kind: str, key: Any) -> Path | None:
+    def use_entry(self, kind: str, key: Any) -> Path | None:
         """As `find`, and the entry counts as used now, which `backbones prune` looks at."""
-        found = self.find(kind, key)
+        found = self.find_entry(kind, key)
         if found is not None:
             with contextlib.suppress(OSError):
                 os.utime(found / SEAL)
         return found
 
-    def make(self, kind: str, key: Any, write: Callable[[Path], None]) -> Path:
+    def make_entry(self, kind: str, key: Any, write: Callable[[Path], None]) -> Path:
         """The entry for a key, made by `write(folder)` when it is missing or damaged.
 
         Raises:
             SetupError: The disk is full, read-only or not permitted, or the entry that is there cannot be read.
         """
-        found = self.use(kind, key)
+        found = self.use_entry(kind, key)
         if found is not None:
             return found
-        folder = self.path(kind, key)
-        with disk_errors(folder):
+        folder = self.entry_path(kind, key)
+        with translate_disk_errors(folder):
             folder.parent.mkdir(parents=True, exist_ok=True)
             draft = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".tmp-"))
             try:
                 write(draft)
                 files = sorted(p for p in draft.rglob("*") if p.is_file())
                 write_json(draft / SEAL, {p.relative_to(draft).as_posix(): file_digest(p) for p in files})
-                self._place(draft, folder)
+                self._place_entry(draft, folder)
             finally:
                 shutil.rmtree(draft, ignore_errors=True)
         return folder
 
-    def extend(self, folder: Path, name: str, content: Any) -> None:
+    def extend_entry(self, folder: Path, name: str, content: Any) -> None:
         """Add a JSON file to an entry that is whole, and to its seal."""
-        with disk_errors(folder):
+        with translate_disk_errors(folder):
             write_json(folder / name, content)
             write_json(folder / SEAL, {**read_json(folder / SEAL), name: file_digest(folder / name)})
 
-    def _place(self, draft: Path, folder: Path) -> None:
+    def _place_entry(self, draft: Path, folder: Path) -> None:
         """Rename into place; when another process was faster, its entry stands, and a damaged one makes room."""
         try:
             os.replace(draft, folder)  # noqa: PTH105
         except OSError:
             if not folder.is_dir():
                 raise
-            if not self._whole(folder):
+            if not self._is_whole(folder):
                 aside = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".tmp-"))
                 os.replace(folder, aside / "damaged")  # noqa: PTH105
                 os.replace(draft, folder)  # noqa: PTH105
                 shutil.rmtree(aside, ignore_errors=True)
 
-    def _whole(self, folder: Path) -> bool:
+    def _is_whole(self, folder: Path) -> bool:
         """Whether all is as it was sealed.
 
         Raises:
@@ -125,4 +125,6 @@ class Store:
             return False
         except OSError as err:
             what = f"the cached entry `{folder}` cannot be read"
-            raise disk_fact(err, what) or SetupError(f"{what}: {err.strerror or err}", where=str(folder)) from err
+            raise explain_disk_error(err, what) or SetupError(
+                f"{what}: {err.strerror or err}", where=str(folder)
+            ) from err

@@ -36,7 +36,7 @@ _PLACES: _Facts = {
 }
 
 
-def disk_fact(err: OSError, what: str, *, place: bool = False) -> SetupError | None:
+def explain_disk_error(err: OSError, what: str, *, place: bool = False) -> SetupError | None:
     """What the machine lacks, in plain words; None for an error that is no fact of disk, place or permission.
 
     Args:
@@ -52,7 +52,7 @@ def disk_fact(err: OSError, what: str, *, place: bool = False) -> SetupError | N
 
 
 @contextlib.contextmanager
-def disk_errors(path: Path) -> Iterator[None]:
+def translate_disk_errors(path: Path) -> Iterator[None]:
     """Turn a full disk, a wrong or read-only place and a missing permission into a SetupError that names the path.
 
     An error of another file, such as one that is read in the block, is told as that file's.
@@ -61,16 +61,16 @@ def disk_errors(path: Path) -> Iterator[None]:
         yield
     except OSError as err:
         named = Path(os.fsdecode(err.filename)) if isinstance(err.filename, str | bytes | os.PathLike) else None
-        ours = named is None or _together(path, named)
+        ours = named is None or _lie_together(path, named)
         what = f"cannot write `{path}`" if ours else f"cannot use `{named}`"
-        fact = disk_fact(err, what, place=ours and named is not None)
+        fact = explain_disk_error(err, what, place=ours and named is not None)
         if fact is None:
             raise
         fact.where = fact.where or str(path)
         raise fact from err
 
 
-def _together(path: Path, named: Path) -> bool:
+def _lie_together(path: Path, named: Path) -> bool:
     """Whether one lies in the other, or `named` is a draft beside `path`."""
     path, named = path.absolute(), named.absolute()
     draft = named.name.startswith(_DRAFT) and named.parent == path.parent
@@ -83,7 +83,7 @@ def write_bytes(path: Path, content: bytes) -> None:
     Raises:
         SetupError: The disk is full, read-only or not permitted.
     """
-    with disk_errors(path):
+    with translate_disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         name = path.parent / f"{_DRAFT}{secrets.token_hex(8)}"
         handle = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
@@ -99,18 +99,18 @@ def write_bytes(path: Path, content: bytes) -> None:
             raise
 
 
-def shown(folder: Path) -> set[str]:
+def list_visible_names(folder: Path) -> set[str]:
     """Names in a folder that are not hidden; none where there is no folder.
 
     Raises:
         SetupError: It cannot be read.
     """
-    with disk_errors(folder):
+    with translate_disk_errors(folder):
         entries = folder.iterdir() if folder.is_dir() else ()
         return {entry.name for entry in entries if not entry.name.startswith(".")}
 
 
-def sweep(folder: Path) -> None:
+def remove_drafts(folder: Path) -> None:
     """Remove the drafts that killed processes left in a folder and in those below; no other may be writing there."""
     for draft in sorted(folder.rglob(f"{_DRAFT}*")):
         if draft.is_file():
@@ -132,13 +132,13 @@ def read_json(path: Path) -> Any:
     return json.loads(path.read_text(encoding="utf-8"))
 
 
-def show(name: str) -> str:
+def format_printable(name: str) -> str:
     """A file name that any terminal can print: line breaks, controls and undecodable bytes as escapes."""
     safe = name.encode("utf-8", "backslashreplace").decode("utf-8")
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in safe)
 
 
-def portable(name: str) -> str:
+def make_portable_name(name: str) -> str:
     """A name as every system takes it: what Windows refuses in names of files becomes `_`, dots at the end too."""
     kept = "".join("_" if char in '<>:"/\\|?*' or ord(char) < 32 else char for char in name)
     end = kept.rstrip(". ")

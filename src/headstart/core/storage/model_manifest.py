@@ -15,7 +15,7 @@ from pathlib import Path, PurePosixPath
 from headstart.core.errors import DataError
 from headstart.core.storage import serialization
 from headstart.core.storage.files import read_json, write_json
-from headstart.core.storage.hashing import digest, file_digest, plain
+from headstart.core.storage.hashing import compute_digest, file_digest, to_plain
 from headstart.core.types import Feature, FeatureLevel, InputSpec
 
 FORMAT = 2  # 1 had no doubt; what wrote it is read for good
@@ -138,20 +138,20 @@ class Manifest:
     calibration: Calibration
     doubt: UncertaintyEntry | None = None
 
-    def files(self) -> dict[str, str]:
+    def list_files(self) -> dict[str, str]:
         """Path -> SHA-256 of every file besides the manifest."""
         found = {path: value for trunk in self.trunks for path, value in trunk.files.items()}
         found |= {self.head.arrays: self.head.sha256}
         return found if self.doubt is None else found | {self.doubt.arrays: self.doubt.sha256}
 
 
-def write(manifest: Manifest, folder: Path) -> None:
+def write_manifest(manifest: Manifest, folder: Path) -> None:
     """Write `manifest.json` with its own digest; last of all, so that a folder with it is whole."""
-    content = plain(manifest)
-    write_json(folder / f"{NAME}.json", content | {"digest": digest(content)})
+    content = to_plain(manifest)
+    write_json(folder / f"{NAME}.json", content | {"digest": compute_digest(content)})
 
 
-def read(folder: Path) -> Manifest:
+def read_manifest(folder: Path) -> Manifest:
     """Read and check a model folder.
 
     Args:
@@ -168,12 +168,12 @@ def read(folder: Path) -> Manifest:
     try:
         content = read_json(path)
         _check_format(content["format"], folder)
-        if content.pop("digest") != digest(content):
+        if content.pop("digest") != compute_digest(content):
             raise DataError(f"`{path}` was changed after it was written", where=str(path), hint=_AGAIN)
-        manifest = serialization.load(Manifest, folder, NAME)
+        manifest = serialization.load_value(Manifest, folder, NAME)
     except (ValueError, KeyError, TypeError, AttributeError) as err:
         raise DataError(f"`{path}` is not a model's manifest: {err!r}", where=str(path), hint=_AGAIN) from err
-    check_files(manifest, folder)
+    require_files(manifest, folder)
     return manifest
 
 
@@ -188,21 +188,21 @@ def _check_format(found: int, folder: Path) -> None:
         )
 
 
-def check_files(manifest: Manifest, folder: Path) -> None:
+def require_files(manifest: Manifest, folder: Path) -> None:
     """Compare every file with its digest.
 
     Raises:
         DataError: With all files that are missing, changed, outside the folder or without a digest.
     """
-    known = manifest.files()
-    wrong = [f"`{path}` {fault}" for path, value in known.items() if (fault := _fault(folder, path, value))]
+    known = manifest.list_files()
+    wrong = [f"`{path}` {fault}" for path, value in known.items() if (fault := _find_fault(folder, path, value))]
     graphs = [path for trunk in manifest.trunks for path in (trunk.ir, f"{trunk.ir.removesuffix('.xml')}.bin")]
     wrong += [f"`{path}` has no digest" for path in graphs if path not in known]
     if wrong:
         raise DataError(f"the model is damaged: {', '.join(wrong)}", where=str(folder), hint=_AGAIN)
 
 
-def _fault(folder: Path, path: str, value: str) -> str:
+def _find_fault(folder: Path, path: str, value: str) -> str:
     pure = PurePosixPath(path)
     if pure.is_absolute() or ".." in pure.parts or "\\" in path or ":" in path:
         return "lies outside the folder"

@@ -21,8 +21,8 @@ from typing import Any
 
 import numpy as np
 
-from headstart.core.storage.files import disk_errors
-from headstart.core.storage.unlinked_array import nameless
+from headstart.core.storage.files import translate_disk_errors
+from headstart.core.storage.unlinked_array import make_unlinked_array
 
 KEY_BYTES = 32
 _RAM_BYTES = 16_000_000
@@ -65,11 +65,11 @@ class RowStore:
         self._starts = np.empty(0, np.int64)  # of the blocks, ascending
         self._sound: set[int] = set()
         self._read_to = 0
-        self._refresh()
+        self._read_new_blocks()
 
     # -- the index
 
-    def _refresh(self) -> None:
+    def _read_new_blocks(self) -> None:
         """Learn the blocks whose lines were added since the last look, whoever added them."""
         path, short = self.folder / "blocks.jsonl", []
         if not path.is_file():
@@ -78,44 +78,44 @@ class RowStore:
             lines.seek(self._read_to)
             whole = lines.read().rpartition(b"\n")[0]
         for line in whole.split(b"\n") if whole else ():
-            block = self._understood(line)
-            if block is not None and not self._learn(block):
+            block = self._parse_line(line)
+            if block is not None and not self._index_block(block):
                 short.append(block)
             self._read_to += len(line) + 1
         self._starts = np.array(sorted(self._blocks), np.int64)
         if short:
             self._strike_out(short)
 
-    def _understood(self, line: bytes) -> _Block | None:
+    def _parse_line(self, line: bytes) -> _Block | None:
         """The block that a line speaks of; a line that strikes one out is obeyed, a damaged one reported."""
         try:
             entry = json.loads(line) if line.strip() else {}
             if "sha256" in entry:
                 return _Block(int(entry["start"]), int(entry["n"]), str(entry["sha256"]))
             if entry:
-                self._forget(int(entry["struck_out"]))
+                self._forget_block(int(entry["struck_out"]))
         except (ValueError, KeyError, TypeError):
             self.report(f"a line of the cached rows {self.folder.name[:12]} is damaged; its rows are made again")
         return None
 
-    def _learn(self, block: _Block) -> bool:
+    def _index_block(self, block: _Block) -> bool:
         """Take a block's keys into the index; False when the file of keys ends before they do."""
-        keys = self._map("keys.bin", np.uint8, KEY_BYTES)[block.start : block.start + block.n]
+        keys = self._map_file("keys.bin", np.uint8, KEY_BYTES)[block.start : block.start + block.n]
         self._blocks[block.start] = block
         for row, key in enumerate(keys, block.start):
             self._index.setdefault(key.tobytes(), row)
         return len(keys) == block.n
 
-    def _forget(self, start: int) -> None:
+    def _forget_block(self, start: int) -> None:
         block = self._blocks.pop(start, None)
         if block is not None:
             inside = range(block.start, block.start + block.n)
             self._index = {key: row for key, row in self._index.items() if row not in inside}
 
-    def _file(self, column: str) -> str:
+    def _file_name(self, column: str) -> str:
         return f"{column}.f{8 * self.types[column].itemsize}"
 
-    def _map(self, name: str, dtype: Any, width: int) -> np.ndarray:
+    def _map_file(self, name: str, dtype: Any, width: int) -> np.ndarray:
         path = self.folder / name
         rows = path.stat().st_size // (width * np.dtype(dtype).itemsize) if path.is_file() else 0
         return np.memmap(path, dtype=dtype, mode="r", shape=(rows, width)) if rows else np.empty((0, width), dtype)
@@ -125,7 +125,7 @@ class RowStore:
     def __len__(self) -> int:
         return len(self._index)
 
-    def find(self, keys: np.ndarray) -> np.ndarray:
+    def find_rows(self, keys: np.ndarray) -> np.ndarray:
         """Where rows lie.
 
         Args:
@@ -140,7 +140,7 @@ class RowStore:
                 found = self._look_up(keys)  # points into checked blocks only, since damaged ones are gone
             return found
 
-    def lacking(self, keys: np.ndarray) -> int:
+    def count_missing(self, keys: np.ndarray) -> int:
         """How many of these keys, all different, have no row, by the index alone: no block is checked for it."""
         with self._lock:
             return int((self._look_up(keys) < 0).sum())
@@ -154,7 +154,7 @@ class RowStore:
         bad = []
         for start in self._starts[pointed].tolist():
             block = self._blocks[start]
-            if block.start not in self._sound and self._digest(block) != block.sha256:
+            if block.start not in self._sound and self._digest_block(block) != block.sha256:
                 bad.append(block)
             else:
                 self._sound.add(block.start)
@@ -165,22 +165,22 @@ class RowStore:
     def _strike_out(self, bad: list[_Block]) -> None:
         rows = sum(block.n for block in bad)
         self.report(f"{rows:,} cached rows of {self.folder.name[:12]} are damaged; they are made again")
-        with self._exclusive():
+        with self._take_turn():
             self._write_lines([{"struck_out": block.start} for block in bad])
-        self._refresh()
+        self._read_new_blocks()
 
-    def _digest(self, block: _Block) -> str:
+    def _digest_block(self, block: _Block) -> str:
         made = hashlib.sha256()
-        made.update(self._map("keys.bin", np.uint8, KEY_BYTES)[block.start : block.start + block.n].data)
+        made.update(self._map_file("keys.bin", np.uint8, KEY_BYTES)[block.start : block.start + block.n].data)
         for column in sorted(self.columns):
-            made.update(self.column(column)[block.start : block.start + block.n].data)
+            made.update(self.map_column(column)[block.start : block.start + block.n].data)
         return made.hexdigest()
 
-    def column(self, name: str) -> np.ndarray:
+    def map_column(self, name: str) -> np.ndarray:
         """All rows of a column, mapped from its file, (R, D); only positions that `find` gave are worth reading."""
-        return self._map(self._file(name), self.types[name], self.columns[name])
+        return self._map_file(self._file_name(name), self.types[name], self.columns[name])
 
-    def take(self, column: str, positions: np.ndarray, scratch: Path) -> np.ndarray:
+    def take_rows(self, column: str, positions: np.ndarray, scratch: Path) -> np.ndarray:
         """Rows of a float32 column.
 
         A run of neighbours is a view of the file. Others are gathered: in memory when small, else in a file without a
@@ -199,11 +199,15 @@ class RowStore:
         """
         if len(positions) and positions.min() < 0:
             raise ValueError(f"{int((positions < 0).sum()):,} of the rows asked for are not cached")
-        source = self.column(column)
+        source = self.map_column(column)
         if len(positions) and np.array_equal(positions, np.arange(positions[0], positions[0] + len(positions))):
             return source[positions[0] : positions[0] + len(positions)].view(np.ndarray)
         shape = (len(positions), self.columns[column])
-        out = np.empty(shape, np.float32) if shape[0] * shape[1] * 4 <= _RAM_BYTES else nameless(shape, scratch)
+        out = (
+            np.empty(shape, np.float32)
+            if shape[0] * shape[1] * 4 <= _RAM_BYTES
+            else make_unlinked_array(shape, scratch)
+        )
         for at in range(0, len(positions), _CHUNK_ROWS):
             out[at : at + _CHUNK_ROWS] = source[positions[at : at + _CHUNK_ROWS]]
         out.flags.writeable = False
@@ -211,7 +215,7 @@ class RowStore:
 
     # -- writing
 
-    def add(self, keys: np.ndarray, columns: Mapping[str, np.ndarray]) -> None:
+    def add_rows(self, keys: np.ndarray, columns: Mapping[str, np.ndarray]) -> None:
         """Append one block; keys that are there already, in a sound block, are left out.
 
         Args:
@@ -224,40 +228,42 @@ class RowStore:
         """
         if not all(np.isfinite(values).all() for values in columns.values()):
             raise ValueError("a row with a number that is not finite cannot be cached")
-        with self._lock, self._exclusive():
-            self._refresh()
-            new = (self.find(keys) < 0) & _first(keys)
+        with self._lock, self._take_turn():
+            self._read_new_blocks()
+            new = (self.find_rows(keys) < 0) & _mark_first(keys)
             if new.any():
-                self._append(keys[new], {name: np.asarray(v, self.types[name])[new] for name, v in columns.items()})
-                self._refresh()
+                self._append_block(
+                    keys[new], {name: np.asarray(v, self.types[name])[new] for name, v in columns.items()}
+                )
+                self._read_new_blocks()
 
-    def _exclusive(self) -> Any:
+    def _take_turn(self) -> Any:
         """The turn among processes: one lock a store, which its holder may take again while it has it."""
         import filelock
 
-        with disk_errors(self.folder):
+        with translate_disk_errors(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
             if self._turn is None:
                 self._turn = filelock.FileLock(self.folder / ".lock", thread_local=False)
             return self._turn
 
-    def _append(self, keys: np.ndarray, columns: dict[str, np.ndarray]) -> None:
+    def _append_block(self, keys: np.ndarray, columns: dict[str, np.ndarray]) -> None:
         """Write behind everything that is there, spoken of or not, so that no reader's view ever changes."""
-        start = self._end()
+        start = self._end_row()
         made = hashlib.sha256(keys.tobytes())
-        with disk_errors(self.folder):
+        with translate_disk_errors(self.folder):
             for name in sorted(self.columns):
                 content = np.ascontiguousarray(columns[name]).tobytes()
                 made.update(content)
-                _write_at(self.folder / self._file(name), start * columns[name][0].nbytes, content)
+                _write_at(self.folder / self._file_name(name), start * columns[name][0].nbytes, content)
             _write_at(self.folder / "keys.bin", start * KEY_BYTES, keys.tobytes())
         self._write_lines([{"start": start, "n": len(keys), "sha256": made.hexdigest()}])
         self._sound.add(start)
 
-    def _end(self) -> int:
+    def _end_row(self) -> int:
         """The first row behind all bytes of all files."""
         ends = [b.start + b.n for b in self._blocks.values()]
-        widths = {self._file(name): self.columns[name] * kind.itemsize for name, kind in self.types.items()}
+        widths = {self._file_name(name): self.columns[name] * kind.itemsize for name, kind in self.types.items()}
         for name, row_bytes in {**widths, "keys.bin": KEY_BYTES}.items():
             path = self.folder / name
             ends.append(-(-path.stat().st_size // row_bytes) if path.exists() else 0)
@@ -266,14 +272,14 @@ class RowStore:
     def _write_lines(self, lines: list[dict[str, Any]]) -> None:
         """Append whole lines; what a kill left of an unfinished one is cut off first."""
         path = self.folder / "blocks.jsonl"
-        with disk_errors(self.folder):
+        with translate_disk_errors(self.folder):
             there = path.read_bytes() if path.exists() else b""
             whole = there.rpartition(b"\n")[0]
             made = b"".join(json.dumps(line).encode("ascii") + b"\n" for line in lines)
             _write_at(path, len(whole) + 1 if whole else 0, made, cut=True)
 
 
-def _first(keys: np.ndarray) -> np.ndarray:
+def _mark_first(keys: np.ndarray) -> np.ndarray:
     """(M,) bool: the first of equal keys."""
     found = np.zeros(len(keys), dtype=bool)
     found[np.unique(keys, axis=0, return_index=True)[1]] = True
@@ -290,6 +296,6 @@ def _write_at(path: Path, offset: int, content: bytes, *, cut: bool = False) -> 
         os.fsync(out.fileno())
 
 
-def keys_of(digests: list[str]) -> np.ndarray:
+def parse_keys(digests: list[str]) -> np.ndarray:
     """SHA-256 hex digests as (M, 32) uint8."""
     return np.frombuffer(bytes.fromhex("".join(digests)), np.uint8).reshape(-1, KEY_BYTES)

@@ -31,21 +31,21 @@ def as_json(value: Any) -> Any:
     """A value as plain JSON, arrays as lists, NaN as null: for `--json` and for pages."""
     if isinstance(value, np.ndarray):
         return as_json(value.tolist())
-    return _out(value, None, "")
+    return _to_json(value, None, "")
 
 
-def save(value: Any, folder: Path, name: str = "value") -> None:
+def save_value(value: Any, folder: Path, name: str = "value") -> None:
     """Write a value into a folder, atomically file by file, the JSON last."""
-    write_json(folder / f"{name}.json", _out(value, folder, name))
+    write_json(folder / f"{name}.json", _to_json(value, folder, name))
 
 
-def load(kind: type[T], folder: Path, name: str = "value") -> T:
+def load_value(kind: type[T], folder: Path, name: str = "value") -> T:
     """Read a value of a type back from a folder; arrays are memory-mapped, read-only."""
-    made: T = _back(read_json(folder / f"{name}.json"), kind, folder)
+    made: T = _from_json(read_json(folder / f"{name}.json"), kind, folder)
     return made
 
 
-def stored(kind: type[T], folder: Path, name: str = "value") -> T | None:
+def find_value(kind: type[T], folder: Path, name: str = "value") -> T | None:
     """As `load`, for a run's folder: None where nothing was saved yet.
 
     Raises:
@@ -55,19 +55,19 @@ def stored(kind: type[T], folder: Path, name: str = "value") -> T | None:
     if not path.is_file():
         return None
     try:
-        return load(kind, folder, name)
+        return load_value(kind, folder, name)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as err:
         hint = "run the command that made the run again: what is cached is not done again"
         raise DataError(f"what the run holds is damaged: {err!r}", where=str(path), hint=hint) from err
 
 
-def of_run(kind: type[T], run: Path, stage: str, name: str = "value") -> T:
+def load_step_value(kind: type[T], run: Path, stage: str, name: str = "value") -> T:
     """What a stage of a run saved.
 
     Raises:
         DataError: The run has not come to it yet, or what was saved is damaged.
     """
-    found = stored(kind, run / stage, name)
+    found = find_value(kind, run / stage, name)
     if found is None:
         raise DataError(
             f"the run `{run}` has not come to `{stage}` yet", hint="run the command that made it again: it resumes"
@@ -75,17 +75,19 @@ def of_run(kind: type[T], run: Path, stage: str, name: str = "value") -> T:
     return found
 
 
-def _out(value: Any, folder: Path | None, where: str) -> Any:
+def _to_json(value: Any, folder: Path | None, where: str) -> Any:
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {f.name: _out(getattr(value, f.name), folder, f"{where}.{f.name}") for f in dataclasses.fields(value)}
+        return {
+            f.name: _to_json(getattr(value, f.name), folder, f"{where}.{f.name}") for f in dataclasses.fields(value)
+        }
     if isinstance(value, np.ndarray):
-        return as_json(value) if folder is None else _array_out(value, folder, where)
+        return as_json(value) if folder is None else _save_array(value, folder, where)
     if isinstance(value, np.generic):
         value = value.item()
     if isinstance(value, Mapping):
-        return {str(k): _out(v, folder, f"{where}.{k}") for k, v in value.items()}
+        return {str(k): _to_json(v, folder, f"{where}.{k}") for k, v in value.items()}
     if isinstance(value, list | tuple):
-        return [_out(v, folder, f"{where}.{i}") for i, v in enumerate(value)]
+        return [_to_json(v, folder, f"{where}.{i}") for i, v in enumerate(value)]
     if isinstance(value, float) and not math.isfinite(value):
         return None
     if value is None or isinstance(value, bool | int | float | str):
@@ -93,7 +95,7 @@ def _out(value: Any, folder: Path | None, where: str) -> Any:
     raise TypeError(f"{type(value).__name__} at {where} cannot be saved")
 
 
-def _array_out(array: np.ndarray, folder: Path, where: str) -> dict[str, str]:
+def _save_array(array: np.ndarray, folder: Path, where: str) -> dict[str, str]:
     buffer = io.BytesIO()
     np.save(buffer, array, allow_pickle=False)
     name = "".join(c if c.isalnum() or c in "._-" else "_" for c in where) + ".npy"
@@ -102,29 +104,29 @@ def _array_out(array: np.ndarray, folder: Path, where: str) -> dict[str, str]:
 
 
 @functools.cache
-def _hints(kind: type) -> dict[str, Any]:
+def _type_hints(kind: type) -> dict[str, Any]:
     own = vars(sys.modules[kind.__module__])  # a value may be defined outside core, like a model's manifest
     return typing.get_type_hints(kind, vars(core_types) | own | {"np": np, "Path": Path})
 
 
-def _back(content: Any, kind: Any, folder: Path) -> Any:
+def _from_json(content: Any, kind: Any, folder: Path) -> Any:
     if isinstance(content, dict) and content.keys() == {"npy"}:
         if Path(content["npy"]).name != content["npy"]:
             raise ValueError(f"`{content['npy']}` is not the name of a file beside it")
         return np.load(folder / content["npy"], mmap_mode="r", allow_pickle=False)
     if dataclasses.is_dataclass(kind):
-        hints = _hints(typing.cast(type, kind))
+        hints = _type_hints(typing.cast(type, kind))
         return typing.cast(Any, kind)(
-            **{name: _back(content[name], hints[name], folder) for name in hints if name in content}
+            **{name: _from_json(content[name], hints[name], folder) for name in hints if name in content}
         )
     origin, args = typing.get_origin(kind), typing.get_args(kind)
     if origin in (types.UnionType, typing.Union):
-        return None if content is None else _back(content, next(a for a in args if a is not type(None)), folder)
+        return None if content is None else _from_json(content, next(a for a in args if a is not type(None)), folder)
     if origin is tuple:
         inner = [args[0]] * len(content) if args[-1] is Ellipsis else args
-        return tuple(_back(c, a, folder) for c, a in zip(content, inner, strict=True))
+        return tuple(_from_json(c, a, folder) for c, a in zip(content, inner, strict=True))
     if origin is not None and isinstance(content, dict):
-        return {k: _back(v, args[1], folder) for k, v in content.items()}
+        return {k: _from_json(v, args[1], folder) for k, v in content.items()}
     if kind is float:
         return math.nan if content is None else float(content)
     return content

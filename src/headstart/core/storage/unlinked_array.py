@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
-from headstart.core.storage.files import disk_errors
+from headstart.core.storage.files import translate_disk_errors
 
 
-def nameless(shape: tuple[int, int], scratch: Path) -> np.ndarray:
+def make_unlinked_array(shape: tuple[int, int], scratch: Path) -> np.ndarray:
     """A writable float32 array in a file that has no name and goes when the array goes.
 
     Args:
@@ -21,7 +21,7 @@ def nameless(shape: tuple[int, int], scratch: Path) -> np.ndarray:
     Raises:
         SetupError: The disk is full, read-only or not permitted.
     """
-    with disk_errors(scratch):
+    with translate_disk_errors(scratch):
         scratch.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=scratch) as holder:
             if hasattr(os, "posix_fallocate"):  # a full disk is an error here; later it would be the end of the process

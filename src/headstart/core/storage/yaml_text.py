@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 
-def yaml(value: Mapping[str, Any]) -> str:
+def format_yaml(value: Mapping[str, Any]) -> str:
     """A value of plain texts, numbers, lists and dicts in block form, ending in a line break."""
     from yaml import safe_dump
 

@@ -18,7 +18,7 @@ import numpy as np
 
 from headstart.core.console import Progress
 from headstart.core.storage.cache import Store
-from headstart.core.storage.row_cache import RowStore, keys_of
+from headstart.core.storage.row_cache import RowStore, parse_keys
 from headstart.core.types import SkippedFile
 from headstart.images import descriptors
 from headstart.images.preprocessing import PictureError, inspect, read_bytes
@@ -67,7 +67,7 @@ class FileInspector:
         new: list[FileInspection] = []
         try:
             for answer in self._answers(uris, threads):
-                progress.add(1, cached=isinstance(answer, FileInspection) and answer.cached)
+                progress.count_done(1, cached=isinstance(answer, FileInspection) and answer.cached)
                 if isinstance(answer, FileInspection) and not answer.cached:
                     new.append(answer)
                     if len(new) >= _BLOCK:
@@ -78,7 +78,7 @@ class FileInspector:
 
     def _keep(self, new: list[FileInspection]) -> None:
         if new:
-            self._known.add(keys_of([one.digest for one in new]), {_COLUMN: np.stack([one.row for one in new])})
+            self._known.add_rows(parse_keys([one.digest for one in new]), {_COLUMN: np.stack([one.row for one in new])})
             new.clear()
 
     def _answers(self, uris: list[str], threads: int) -> Iterator[FileInspection | SkippedFile]:
@@ -101,9 +101,9 @@ class FileInspector:
         try:
             content = read_bytes(os.path.join(self.root, uri))  # noqa: PTH118 - millions of calls
             digest = hashlib.sha256(content).hexdigest()
-            at = self._known.find(keys_of([digest]))
+            at = self._known.find_rows(parse_keys([digest]))
             if at[0] >= 0:
-                row = self._known.take(_COLUMN, at, self._scratch)[0]
+                row = self._known.take_rows(_COLUMN, at, self._scratch)[0]
                 return FileInspection(uri, digest, len(content), np.array(row), True)
             return FileInspection(uri, digest, len(content), descriptors.to_row(inspect(content)), False)
         except PictureError as err:

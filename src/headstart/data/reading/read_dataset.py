@@ -18,12 +18,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from headstart.core.console import duration
-from headstart.core.errors import DataError, nearest
-from headstart.core.settings import threads
-from headstart.core.storage.files import show, write_text
-from headstart.core.storage.hashing import digest
-from headstart.core.storage.serialization import save
+from headstart.core.console import format_duration
+from headstart.core.errors import DataError, format_nearest
+from headstart.core.settings import count_threads
+from headstart.core.storage.files import format_printable, write_text
+from headstart.core.storage.hashing import compute_digest
+from headstart.core.storage.serialization import save_value
 from headstart.core.types import Dataset, DatasetFacts, SkippedFile
 from headstart.data.reading.file_inspection import FileInspection, FileInspector, suffix
 from headstart.data.reading.file_walk import Walked, walk
@@ -49,12 +49,12 @@ def read_dataset(folder: Path | str, *, ctx: Context) -> Dataset:
     started = time.monotonic()
     root = require_folder(Path(folder))
     walked = walk(root, frozenset({os.path.realpath(ctx.run.path), os.path.realpath(ctx.store.root)}))
-    with ctx.console.progress("read", len(walked.uris), "files") as progress:
-        answers = list(FileInspector(root, ctx.store).look(walked.uris, threads(), progress))
+    with ctx.console.show_progress("read", len(walked.uris), "files") as progress:
+        answers = list(FileInspector(root, ctx.store).look(walked.uris, count_threads(), progress))
     data = _dataset(root, walked, answers)
-    save(data, ctx.folder("read"))
-    write_text(ctx.folder("read") / "files.csv", _table(data))
-    ctx.console.line("read", f"{_summary(data)}, {duration(time.monotonic() - started)}")
+    save_value(data, ctx.make_step_folder("read"))
+    write_text(ctx.make_step_folder("read") / "files.csv", _table(data))
+    ctx.console.print_line("read", f"{_summary(data)}, {format_duration(time.monotonic() - started)}")
     return data
 
 
@@ -68,15 +68,15 @@ def require_folder(folder: Path) -> str:
     try:
         if not path.exists():
             beside = [p.name for p in path.parent.iterdir() if p.is_dir()] if path.parent.is_dir() else []
-            what = f"there is no folder `{show(str(folder))}`"
-            raise DataError(what, where=show(str(path)), hint=nearest(path.name, beside) or _FORM)
+            what = f"there is no folder `{format_printable(str(folder))}`"
+            raise DataError(what, where=format_printable(str(path)), hint=format_nearest(path.name, beside) or _FORM)
         if not path.is_dir():
-            what = f"`{show(str(folder))}` is a file, not a folder"
-            raise DataError(what, where=show(str(path)), hint=_FORM)
+            what = f"`{format_printable(str(folder))}` is a file, not a folder"
+            raise DataError(what, where=format_printable(str(path)), hint=_FORM)
         os.scandir(path).close()
     except OSError as err:
-        what = f"the folder `{show(str(folder))}` cannot be listed: {err.strerror}"
-        raise DataError(what, where=show(str(path))) from err
+        what = f"the folder `{format_printable(str(folder))}` cannot be listed: {err.strerror}"
+        raise DataError(what, where=format_printable(str(path))) from err
     return str(path)
 
 
@@ -105,7 +105,7 @@ def _dataset(root: str, walked: Walked, answers: list[FileInspection | SkippedFi
         class_names=names,
         facts=_facts([one for one, _ in used]),
         excused=tuple(sorted(excused, key=lambda one: os.fsencode(one.uri))),
-        digest=digest([uris, digests, targets.tolist(), split, names]),
+        digest=compute_digest([uris, digests, targets.tolist(), split, names]),
     )
 
 
@@ -136,25 +136,32 @@ def _require_classes(
     pictures = sum(isinstance(one, FileInspection) for one in answers)
     if not pictures:
         raise DataError(
-            f"there is no usable picture in `{show(root)}`: {_there(walked, answers)}", where=show(root), hint=_FORM
+            f"there is no usable picture in `{format_printable(root)}`: {_there(walked, answers)}",
+            where=format_printable(root),
+            hint=_FORM,
         )
     if not classes:
-        what = f"all {pictures:,} pictures lie directly in `{show(root)}`, none in a sub-folder named for its class"
-        raise DataError(what, where=show(root), hint=_FORM)
+        what = (
+            f"all {pictures:,} pictures lie directly in `{format_printable(root)}`, none in a sub-folder named "
+            "for its class"
+        )
+        raise DataError(what, where=format_printable(root), hint=_FORM)
     if len(set(classes)) < 2:
-        what = f"only one class has usable pictures: `{show(classes[0])}` with {len(classes):,}"
+        what = f"only one class has usable pictures: `{format_printable(classes[0])}` with {len(classes):,}"
         raise DataError(
-            f"{what}; {_there(walked, answers)}", where=show(root), hint=f"at least two are needed; {_FORM}"
+            f"{what}; {_there(walked, answers)}", where=format_printable(root), hint=f"at least two are needed; {_FORM}"
         )
 
 
 def _there(walked: Walked, answers: Sequence[FileInspection | SkippedFile]) -> str:
     """What a folder holds, for someone who gave the wrong one."""
     suffixes = Counter(suffix(uri) or "without a suffix" for uri in walked.uris)
-    files = ", ".join(f"{n:,} {show(name)}" for name, n in sorted(suffixes.items(), key=lambda x: (-x[1], x[0]))[:6])
+    files = ", ".join(
+        f"{n:,} {format_printable(name)}" for name, n in sorted(suffixes.items(), key=lambda x: (-x[1], x[0]))[:6]
+    )
     reasons = Counter(one.reason for one in (*walked.excused, *answers) if isinstance(one, SkippedFile))
     why = ", ".join(f"{n:,} {reason.replace('_', ' ')}" for reason, n in reasons.most_common())
-    top = [show(name) for name in walked.folders if "/" not in name]
+    top = [format_printable(name) for name in walked.folders if "/" not in name]
     more = f" and {len(top) - 8:,} more" if len(top) > 8 else ""
     folders = f"{len(top):,} sub-folders ({', '.join(top[:8])}{more})" if top else "no sub-folders"
     return f"it holds {f'files: {files}' if files else 'no files'}; {folders}" + (f"; {why}" if why else "")

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from headstart.core.errors import UsageError
-from headstart.core.storage.files import show
+from headstart.core.storage.files import format_printable
 from headstart.core.storage.serialization import as_json
 from headstart.core.types import Score
 from headstart.evaluation.comparison import paired_runs as pairs
@@ -172,7 +172,7 @@ def _sentence(pair: Pair, count: int) -> str:
 
 
 def _better(pair: Pair, accuracy: Difference) -> str:
-    return show(pair.one if accuracy.value > 0 else pair.other)
+    return format_printable(pair.one if accuracy.value > 0 else pair.other)
 
 
 # ---------------------------------------------------------------- what was done otherwise
@@ -203,7 +203,7 @@ def _change(first: Side, other: Side) -> DataChange:
         only_first=len(only_first),
         only_other=len(only_other),
         relabelled=sum(here[digest][1] != there[digest][1] for digest in both),
-        examples=tuple(show(uri) for uri in sorted(named)[:_SHOWN]),
+        examples=tuple(format_printable(uri) for uri in sorted(named)[:_SHOWN]),
         classes=tuple(sorted(set(a.class_names) ^ set(b.class_names))),
     )
 

@@ -88,10 +88,16 @@ def read(path: Path) -> Side:
     Raises:
         DataError: There is no run, it is not finished, or what it holds is damaged.
     """
-    RunFolder(path).check()
-    data, of = serialization.of_run(Dataset, path, "read"), serialization.of_run(Evaluation, path, "evaluate")
-    adapted, exported = serialization.of_run(FitResult, path, "adapt"), serialization.of_run(Exported, path, "export")
-    rows, rule = np.asarray(of.rows, np.int64), model_manifest.read(path / "model").decision
+    RunFolder(path).require_run()
+    data, of = (
+        serialization.load_step_value(Dataset, path, "read"),
+        serialization.load_step_value(Evaluation, path, "evaluate"),
+    )
+    adapted, exported = (
+        serialization.load_step_value(FitResult, path, "adapt"),
+        serialization.load_step_value(Exported, path, "export"),
+    )
+    rows, rule = np.asarray(of.rows, np.int64), model_manifest.read_manifest(path / "model").decision
     answers = decision_rule.decide(
         np.asarray(of.probabilities),
         positive=data.class_names.index(rule.positive) if rule.positive else None,
@@ -100,14 +106,14 @@ def read(path: Path) -> Side:
     )
     return Side(
         name=path.as_posix(),
-        job=jobs.read(path / "job.toml"),
+        job=jobs.read_job(path / "job.toml"),
         dataset=data,
         split=of.split,
         rows=rows,
         digests=tuple(data.digests[row] for row in rows.tolist()),
         answers=answers,
         probabilities=np.asarray(of.probabilities),
-        clusters=np.asarray(serialization.of_run(Splits, path, "splits").clusters)[rows],
+        clusters=np.asarray(serialization.load_step_value(Splits, path, "splits").clusters)[rows],
         scores=tuple(s for n in SCORES for s in of.scores if (s.split, s.name, s.subject) == (of.split, n, "")),
         cost=_cost(path, adapted, exported),
         model=f"{' + '.join(f'{f.backbone}@{f.depth}' for f in adapted.features)}, {adapted.fitted.head}",

@@ -120,12 +120,12 @@ def _best(heard: list[TransformEffect]) -> str:
 def _held_out(plain: np.ndarray, copies: np.ndarray, y: np.ndarray, fold: np.ndarray, n_classes: int) -> np.ndarray:
     """(n, C) what the head of the other folds, which learnt from copies too, says of unchanged pictures."""
     found = np.zeros((len(y), n_classes))
-    with blas_threads.single():
+    with blas_threads.single_blas_thread():
         for k in range(_FOLDS):
             learnt = fold != k
             x, truth = np.concatenate([plain[learnt], copies[learnt]]), np.tile(y[learnt], 2)
             params = [{"strength": _PART * x.shape[1] / len(x)}]
-            made = registry.load("heads", _HEAD).path(
+            made = registry.load_plugin("heads", _HEAD).path(
                 x, truth, n_classes=n_classes, params=params, class_weight=None, seed=0
             )
             head = next(iter(made))

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from headstart.core.recipe import Recipe
-from headstart.core.settings import threads
+from headstart.core.settings import count_threads
 from headstart.finetuning.inputs import augmentation
 from headstart.finetuning.inputs.cached_activations import Lower, Maps
 from headstart.finetuning.training.objectives import mixed, order
@@ -143,7 +143,7 @@ class PictureFeed(_Feed):
             (drawn, self.pictures[self.positions[drawn]], self._seeds(number, step))
             for step, drawn in enumerate(batches)
         )
-        return _through(self.below, self.low, augmentation.stream(jobs, self.policy, threads=threads()))
+        return _through(self.below, self.low, augmentation.stream(jobs, self.policy, threads=count_threads()))
 
     def _seeds(self, number: int, step: int) -> list[tuple[int, ...]]:
         return [(self.recipe.seed, _AUGMENT, number, step * self.batch + place) for place in range(self.batch)]

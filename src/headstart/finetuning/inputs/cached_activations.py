@@ -24,11 +24,11 @@ from headstart.backbones import loading
 from headstart.backbones.loading import ResolvedBackbone
 from headstart.core.console import Console
 from headstart.core.errors import SetupError
-from headstart.core.settings import threads
+from headstart.core.settings import count_threads
 from headstart.core.storage.cache import Store
-from headstart.core.storage.files import show
-from headstart.core.storage.hashing import canonical, digest
-from headstart.core.storage.row_cache import RowStore, keys_of
+from headstart.core.storage.files import format_printable
+from headstart.core.storage.hashing import canonical_json, compute_digest
+from headstart.core.storage.row_cache import RowStore, parse_keys
 from headstart.core.types import Dataset
 from headstart.finetuning.inputs import augmentation
 from headstart.finetuning.inputs.augmentation import Policy
@@ -162,22 +162,25 @@ def maps(
     wanted = _Wanted(data=data, rows=rows, views=views, policy=policy or Policy(), seed=seed)
     below = lower(found, cut, data, rows, store=store, console=console)
     cache, shape = _cache(found, cut, below, _sample(found, data, rows), store)
-    missing = [cache.find(keys) < 0 for keys in wanted.keys]
+    missing = [cache.find_rows(keys) < 0 for keys in wanted.keys]
     if any(one.any() for one in missing):
         count = int(sum(one.sum() for one in missing))
         what = f"the activations of {len(rows):,} pictures in {1 + views} views at {cut or 'all depths'}"
         require_room(cache.folder, count * _row_bytes(cache), what)
-        with console.progress("maps", count) as progress, ThreadPoolExecutor(1, thread_name_prefix="maps") as writer:
+        with (
+            console.show_progress("maps", count) as progress,
+            ThreadPoolExecutor(1, thread_name_prefix="maps") as writer,
+        ):
             last: Future[None] | None = None
             for keys, columns in _computed(below, cache, found, wanted, missing):
                 if last is not None:
                     last.result()  # one block is written while the next is computed
-                last = writer.submit(cache.add, keys, columns)
-                progress.add(len(keys))
+                last = writer.submit(cache.add_rows, keys, columns)
+                progress.count_done(len(keys))
             if last is not None:
                 last.result()
-    at = np.stack([cache.find(keys) for keys in wanted.keys])
-    return Maps(cut=cut, shape=shape, at=at, columns={name: cache.column(name) for name in cache.columns})
+    at = np.stack([cache.find_rows(keys) for keys in wanted.keys])
+    return Maps(cut=cut, shape=shape, at=at, columns={name: cache.map_column(name) for name in cache.columns})
 
 
 def lower(
@@ -194,7 +197,7 @@ def lower(
         console: Told before the making.
     """
     pictures = _sample(found, data, rows)
-    ready = loading.ready(found, store, console, pictures, threads=threads(), cut=cut)
+    ready = loading.ready(found, store, console, pictures, threads=count_threads(), cut=cut)
     outputs = (MAP, *loading.outputs(found.spec, cut)[1:]) if cut else tuple(depth.name for depth in found.spec.depths)
     return Lower(engine=ready, outputs=outputs)
 
@@ -213,10 +216,10 @@ class _Wanted:
     def keys(self) -> list[np.ndarray]:
         """For each view the (M, 32) uint8 keys of its rows."""
         plain = [self.data.digests[row] for row in self.rows.tolist()]
-        made = [keys_of(plain)]
+        made = [parse_keys(plain)]
         for view in range(1, 1 + self.views):
-            how = canonical([augmentation.revision(), self.policy, self.seed, view])
-            made.append(keys_of([hashlib.sha256(f"{one} {how}".encode()).hexdigest() for one in plain]))
+            how = canonical_json([augmentation.revision(), self.policy, self.seed, view])
+            made.append(parse_keys([hashlib.sha256(f"{one} {how}".encode()).hexdigest() for one in plain]))
         return made
 
     def seeds(self, positions: np.ndarray, view: int) -> list[tuple[int, ...]]:
@@ -233,7 +236,7 @@ def _cache(
     named = dict(zip(below.outputs, tried, strict=True))
     shape = named[MAP].shape[1:] if cut else ()
     half = (MAP,) if cut and np.abs(named[MAP]).max() * _ROOM < _HALF_MOST else ()
-    address = digest([loading.key(found), preprocessing.revision(), cut, half])
+    address = compute_digest([loading.key(found), preprocessing.revision(), cut, half])
     widths = {name: math.prod(values.shape[1:]) for name, values in named.items()}
     return RowStore(store.root / "maps" / address, widths, half=half, report=store.report), shape
 
@@ -268,7 +271,7 @@ def _views(
         wanted.rows[positions],
         found.spec.input,
         batch=_BLOCK,
-        threads=threads(),
+        threads=count_threads(),
         digests=data.digests,
     )
 
@@ -282,7 +285,7 @@ def _views(
                 if there.any():
                     yield (view, own[there]), pictures[there], wanted.seeds(own[there], view) if view else None
 
-    return augmentation.stream(jobs(), wanted.policy, threads=threads())
+    return augmentation.stream(jobs(), wanted.policy, threads=count_threads())
 
 
 def _require_finite(
@@ -293,7 +296,7 @@ def _require_finite(
         if len(bad):
             uri = wanted.data.uris[wanted.rows[positions[bad[0]]]]
             raise SetupError(
-                f"`{found.name}` gives numbers that are not finite for `{show(uri)}`",
+                f"`{found.name}` gives numbers that are not finite for `{format_printable(uri)}`",
                 hint="leave this backbone out with --backbones, and report it",
             )
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from headstart.core.console import duration, size
+from headstart.core.console import format_bytes, format_duration
 from headstart.core.recipe import Recipe
 from headstart.images.decoded_cache import SPARE
 from headstart.networks.flops import PASS_FLOPS_PER_S
@@ -64,9 +64,11 @@ def plan(recipe: Recipe, *, n: int, trainings: int, lower_flops: float, view_byt
 
 def _told(chosen: Path, kept: Path, full: Path, n: int, fits: bool, free_bytes: int) -> Path:
     each = f"in {1 + kept.views} views each " if kept.views else ""
-    keeping = f"keeping {n:,} pictures {each}takes {size(kept.bytes)} and {_seconds(kept)}"
+    keeping = f"keeping {n:,} pictures {each}takes {format_bytes(kept.bytes)} and {_seconds(kept)}"
     if not fits:
-        why = f"{keeping}, and {size(free_bytes)} of disk are free: pictures go through the frozen part each time"
+        why = (
+            f"{keeping}, and {format_bytes(free_bytes)} of disk are free: pictures go through the frozen part each time"
+        )
     else:
         why = f"{keeping} of the frozen part; sending them through it each time takes {_seconds(full)}"
     return Path(
@@ -75,4 +77,4 @@ def _told(chosen: Path, kept: Path, full: Path, n: int, fits: bool, free_bytes: 
 
 
 def _seconds(path: Path) -> str:
-    return f"{path.flops / 1e9:,.0f} GFLOP (about {duration(path.flops / PASS_FLOPS_PER_S)})"
+    return f"{path.flops / 1e9:,.0f} GFLOP (about {format_duration(path.flops / PASS_FLOPS_PER_S)})"

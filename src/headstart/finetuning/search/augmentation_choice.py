@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from headstart.backbones import loading
-from headstart.core.settings import threads
+from headstart.core.settings import count_threads
 from headstart.finetuning.inputs.augmentation_check import MOST, audition
 from headstart.finetuning.search.training_setup import Workbench
 from headstart.images import decoded_cache
@@ -37,7 +37,7 @@ def _heard(bench: Workbench) -> str:
     raw = decoded_cache.load(
         bench.data, bench.rows[few], found.spec.input, store=bench.ctx.store, console=bench.ctx.console
     )
-    engine = loading.ready(found, bench.ctx.store, bench.ctx.console, raw[:BATCH], threads=threads())
+    engine = loading.ready(found, bench.ctx.store, bench.ctx.console, raw[:BATCH], threads=count_threads())
     inner = max(1, len(found.spec.depths) - 1)  # all depths but the last
 
     def features(seen: np.ndarray) -> np.ndarray:
@@ -45,5 +45,5 @@ def _heard(bench: Workbench) -> str:
         return np.concatenate([np.concatenate(out[:inner], axis=1) for _, out in engine.run(batches)])
 
     heard = audition(features, raw, bench.y[few], n_classes=bench.on.n_classes, seed=bench.ctx.seed)
-    bench.ctx.console.line("adapt", f"augmentation as for {heard.why}")
+    bench.ctx.console.print_line("adapt", f"augmentation as for {heard.why}")
     return heard.domain

@@ -36,7 +36,7 @@ def diagnoses(bench: Workbench, runs: Sequence[FoldRun]) -> list[Diagnosis]:
         probe=trainer.scores(y, bench.probe_of(rows), bench.on.n_classes),
         overlap=sum(bench.overlap(run.log.fold) for run in runs),
     )
-    return [registry.load("model_checks", name)(given) for name in registry.names("model_checks")]
+    return [registry.load_plugin("model_checks", name)(given) for name in registry.list_plugins("model_checks")]
 
 
 def astray(attempts: Sequence[RecipeTrial]) -> bool:

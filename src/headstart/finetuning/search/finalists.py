@@ -69,9 +69,9 @@ def chosen(bench: Workbench, attempts: Sequence[RecipeTrial]) -> list[RecipeTria
         apart = _apart(other, order[0], bench)
         told = f"trial {other.number} starts from {one.name}, {one.why}; on the first fold it loses {_shown(apart)}"
         if apart.low > 0:
-            bench.ctx.console.line("adapt", f"{told} to trial {order[0].number}: it is not judged further")
+            bench.ctx.console.print_line("adapt", f"{told} to trial {order[0].number}: it is not judged further")
         else:
-            bench.ctx.console.line("adapt", f"{told}, a tie with trial {order[0].number}: it is judged beside it")
+            bench.ctx.console.print_line("adapt", f"{told}, a tie with trial {order[0].number}: it is judged beside it")
             others.append(other)
     return [*found[:1], *others, *found[1:]]
 

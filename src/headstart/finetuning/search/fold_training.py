@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from headstart.core.console import duration
+from headstart.core.console import format_duration
 from headstart.core.recipe import Recipe
 from headstart.core.storage import serialization
 from headstart.core.types import EpochRow, TrainingLog
@@ -55,8 +55,8 @@ def run_fold(
         fold: Held out.
         on_epoch: Told of every epoch; True stops the training.
     """
-    folder, file = bench.ctx.folder("adapt/trials"), f"trial{trial:03d}-fold{fold}"
-    known = serialization.stored(FoldRun, folder, file)
+    folder, file = bench.ctx.make_step_folder("adapt/trials"), f"trial{trial:03d}-fold{fold}"
+    known = serialization.find_value(FoldRun, folder, file)
     if known is not None:
         bench.price.recall(known.log.recipe)
         if bench.follow is not None:
@@ -94,7 +94,7 @@ def run_fold(
         notes=(*job.notes, *made.notes),
     )
     found = FoldRun(log=log, rows=bench.rows[judged], logits=np.asarray(made.logits))
-    serialization.save(found, folder, file)
+    serialization.save_value(found, folder, file)
     return found
 
 
@@ -125,8 +125,9 @@ def logits(bench: Workbench, job: PreparedTraining, made: dict[str, np.ndarray],
 def tell_profile(bench: Workbench, name: str, profile: trainer.Profile) -> None:
     """Say which part of the steps' time was compute, when the job asks for it (`--profile`)."""
     if bench.ctx.job.profile and math.isfinite(profile.share):
-        bench.ctx.console.line(
+        bench.ctx.console.print_line(
             "train",
-            f"{name}: {100 * profile.share:.0f} % of the step time was compute, {duration(profile.wait_s)} waited for "
-            f"pictures; the first step, which compiles, took {duration(profile.first_s)} and is left out",
+            f"{name}: {100 * profile.share:.0f} % of the step time was compute, {format_duration(profile.wait_s)} "
+            "waited for "
+            f"pictures; the first step, which compiles, took {format_duration(profile.first_s)} and is left out",
         )

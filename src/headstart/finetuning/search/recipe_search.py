@@ -103,7 +103,9 @@ class Search:
         self.attempts = [a for a in self.attempts if a.judged or a.why]
         ended = {"during": during, "trials": len(self.attempts), "folds": folds}
         self.bench.decide(STOPPED, lambda: ended, "Ctrl-C: what it ended, trials and folds that were done by then")
-        self.bench.ctx.console.warn("interrupted: going on with the best so far; press Ctrl-C again to stop at once")
+        self.bench.ctx.console.print_warning(
+            "interrupted: going on with the best so far; press Ctrl-C again to stop at once"
+        )
 
     def stopped(self, during: str, done: int = 0) -> bool:
         """Whether Ctrl-C ended the run before this, now or in an earlier process.
@@ -112,7 +114,7 @@ class Search:
             during: What would begin.
             done: Trials or folds that are done.
         """
-        stop = self.bench.ctx.run.decided(f"adapt/{STOPPED}")
+        stop = self.bench.ctx.run.find_decision(f"adapt/{STOPPED}")
         if stop is not None and stop["during"] == during:
             self.interrupted |= done >= {TRYING_IT: stop["trials"], JUDGING_IT: stop["folds"]}.get(during, 0)
         return self.interrupted
@@ -212,7 +214,7 @@ class Search:
             heated = ", after temperature" if self.bench.on.metric == "log_loss" else ""
             whole = ", before interpolation" if attempt.recipe.wise else ""
             told = f"{self._score(attempt)}{heated}{whole}; {so_far}"
-        self.bench.ctx.console.line(
+        self.bench.ctx.console.print_line(
             "adapt", f"trial {attempt.number} ({attempt.origin}) {recipes.shown(attempt.recipe)}: {told}"
         )
 
@@ -229,7 +231,9 @@ class Search:
         way = f"{found.alpha:.0%} of the way from the first weights to the tuned ones"
         helped = "" if found.alpha else ", for none of the training helped"
         how = f"epoch {found.epoch}, {way}{helped}, temperature {found.temperature:.2f}"
-        self.bench.ctx.console.line("adapt", f"trial {attempt.number} is compared by {self._score(attempt)}: {how}")
+        self.bench.ctx.console.print_line(
+            "adapt", f"trial {attempt.number} is compared by {self._score(attempt)}: {how}"
+        )
 
     def judge(self) -> list[RecipeTrial]:
         """The best trials on further folds, as many as there is time for; the best first."""
@@ -276,7 +280,7 @@ class Search:
             self.bench.decide(f"fold/{fold}", fitting, f"how many of {len(best)} recipes to judge on fold {fold}")
         )
         for attempt in best[found:] if found else ():
-            self.bench.ctx.console.line(
+            self.bench.ctx.console.print_line(
                 "adapt", f"trial {attempt.number} is not judged further: there is no time for it"
             )
         return found

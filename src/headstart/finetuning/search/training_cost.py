@@ -65,7 +65,7 @@ class TrainingCost:
     def recall(self, recipe: Recipe) -> None:
         """Take up what an earlier process of the run measured."""
         key = self._key(recipe)
-        known = self.bench.ctx.run.decided(f"adapt/{key}")
+        known = self.bench.ctx.run.find_decision(f"adapt/{key}")
         if known is not None:
             self._paces.setdefault(key, float(known))
 

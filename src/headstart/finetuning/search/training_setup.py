@@ -204,7 +204,7 @@ class Workbench:
     @property
     def work(self) -> Path:
         """Where weights lie until the search is over."""
-        return self.ctx.folder("adapt") / WORK
+        return self.ctx.make_step_folder("adapt") / WORK
 
     def trunk(self, name: str) -> tuple[ResolvedBackbone, Any]:
         """A backbone and its frozen `keras.Model`, built once."""

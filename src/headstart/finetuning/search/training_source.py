@@ -130,7 +130,7 @@ def _way(bench: Workbench, made: Network, recipe: Recipe) -> dict[str, Any]:
             view_bytes=2 * numbers + 4 * pooled,
             free_bytes=decoded_cache.free_bytes(bench.ctx.store.root),
         )
-        bench.ctx.console.line("adapt", way.why)
+        bench.ctx.console.print_line("adapt", way.why)
         return {"kind": way.kind, "views": way.views, "why": way.why}
 
     augmented = f"{recipe.domain} {recipe.augment:g} {recipe.views}" if recipe.augment else "plain"

@@ -221,7 +221,7 @@ class _Mlflow:
             yield
         except ImportError as err:
             raise SetupError(
-                f"MLflow cannot be loaded: {err}", where="--track mlflow", hint=extras.command("mlflow")
+                f"MLflow cannot be loaded: {err}", where="--track mlflow", hint=extras.format_install_command("mlflow")
             ) from err
         except Exception as err:
             if not type(err).__module__.startswith(("mlflow", "sqlalchemy", "requests")):

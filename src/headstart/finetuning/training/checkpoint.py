@@ -84,7 +84,7 @@ class Folder:
             return None
         for name in sorted((p.stem for p in self.path.glob("state-*.json")), reverse=True):
             with contextlib.suppress(DataError, OSError, ValueError, KeyError, zipfile.BadZipFile):
-                facts = serialization.stored(Facts, self.path, name)
+                facts = serialization.find_value(Facts, self.path, name)
                 if facts is not None and facts.key == key:
                     found = _unpacked(_read(self.path / f"{name}.npz"))
                     self._only(name)
@@ -102,7 +102,7 @@ class Folder:
             return
         name = "state-over" if facts.stopped else f"state-{facts.epoch:03d}"
         _write(self.path / f"{name}.npz", _packed(arrays))
-        serialization.save(facts, self.path, name)
+        serialization.save_value(facts, self.path, name)
         self._only(name)
 
     def keep(self, epoch: int, weights: Mapping[str, np.ndarray]) -> None:

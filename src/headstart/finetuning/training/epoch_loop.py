@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from headstart.core.console import Console, duration
+from headstart.core.console import Console, format_duration
 from headstart.core.errors import DataError
 from headstart.core.recipe import Recipe
 from headstart.core.types import EpochRow, EpochScores
@@ -229,7 +229,7 @@ class Loop:
 
     def _draw(self, seen: EpochPredictions) -> None:
         now, console, task = time.monotonic(), self.task.console, self.task
-        if not console.moving or now - self._drawn < _REDRAW_S:
+        if not console.shows_progress or now - self._drawn < _REDRAW_S:
             return
         self._drawn = now
         steps = task.feed.steps
@@ -237,9 +237,9 @@ class Loop:
         last = self.facts.rows[-1].val if self.facts.rows else self.facts.start
         held = f", held out: log loss {last.log_loss:.3f}, accuracy {last.accuracy:.3f}" if last else ""
         left_s = self._profile.total_s / self._steps * (task.last * steps - self._steps)
-        console.draw(
+        console.draw_progress(
             f"{'train':<9}{task.name}: epoch {epoch + 1} of {task.last}, step {number + 1} of {steps}, "
-            f"loss {seen.loss:.3f}{held}, at most {duration(left_s)} left"
+            f"loss {seen.loss:.3f}{held}, at most {format_duration(left_s)} left"
         )
 
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from headstart.core.console import size
+from headstart.core.console import format_bytes
 
 _KEPT = 1.2  # all layers' outputs, and gradients on the way; 1.0 was measured (EfficientNet-Lite0, all layers, 16)
 _USED = 0.8  # of the free memory
@@ -35,7 +35,11 @@ def parts(model: Any, batch: int) -> tuple[int, str]:
         count *= 2
     if count == 1:
         return 1, ""
-    return count, f"{cut(batch, count)}: at once they need about {size(step_bytes(model, batch))} of {size(limit)}"
+    return (
+        count,
+        f"{cut(batch, count)}: at once they need about {format_bytes(step_bytes(model, batch))} of "
+        f"{format_bytes(limit)}",
+    )
 
 
 def cut(batch: int, count: int) -> str:

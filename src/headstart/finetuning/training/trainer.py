@@ -20,10 +20,10 @@ from typing import Any
 
 import numpy as np
 
-from headstart.core.console import Console, duration
+from headstart.core.console import Console, format_duration
 from headstart.core.errors import DataError, SetupError
 from headstart.core.recipe import Recipe
-from headstart.core.storage.hashing import digest
+from headstart.core.storage.hashing import compute_digest
 from headstart.core.types import EpochRow, EpochScores
 from headstart.finetuning.network.trainable_network import Network
 from headstart.finetuning.training import memory, schedules
@@ -152,7 +152,7 @@ def train(
         network.set(first)
         count *= 2
         note = f"{memory.cut(batch, count)}: memory ran out in training"
-        console.warn(f"{name}: {note}")
+        console.print_warning(f"{name}: {note}")
 
 
 def epoch_weights(folder: Path, epoch: int) -> dict[str, np.ndarray]:
@@ -249,8 +249,8 @@ def _result(task: Task, facts: Facts, logits: np.ndarray | None, store: Folder) 
     held = ""
     if counts is not None and facts.start is not None and task.held is not None:
         held = _told(facts, counts, len(task.held.y))
-    took = duration(facts.profile.total_s)
-    task.console.line("train", f"{task.name}: {facts.stopped}, {facts.steps:,} steps in {took}{held}")
+    took = format_duration(facts.profile.total_s)
+    task.console.print_line("train", f"{task.name}: {facts.stopped}, {facts.steps:,} steps in {took}{held}")
     return Trained(
         rows=facts.rows,
         start=facts.start,
@@ -291,4 +291,4 @@ def _key(task: Task, first: Mapping[str, np.ndarray], class_weight: np.ndarray |
         seen.update(np.asarray(task.held.y, np.int64).tobytes())
     facts = {"recipe": task.recipe, "last": task.last, "keep": task.keep_epochs, "first": seen.hexdigest()}
     weights = None if class_weight is None else [float(one) for one in class_weight]
-    return digest({**facts, "n": task.feed.n, "steps": task.feed.steps, "class_weight": weights})
+    return compute_digest({**facts, "n": task.feed.n, "steps": task.feed.steps, "class_weight": weights})

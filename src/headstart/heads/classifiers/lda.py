@@ -43,7 +43,7 @@ class Discriminant:
         seed: int,
     ) -> Iterator[FittedHead]:
         """See `headstart.core.types.Head`."""
-        with blas_threads.single():
+        with blas_threads.single_blas_thread():
             problem = _Problem(x, y, class_weight)
         yield from along(self.name, params, n_classes, lambda each: problem.solve(float(each["shrinkage"]), n_classes))
 

@@ -41,7 +41,7 @@ class NearestMean:
         seed: int,
     ) -> Iterator[FittedHead]:
         """See `headstart.core.types.Head`."""
-        with blas_threads.single():
+        with blas_threads.single_blas_thread():
             arrays = _fit(x, y, n_classes, class_weight)
         for each in params:
             size = arrays["weights"].size + n_classes

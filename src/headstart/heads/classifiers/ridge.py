@@ -61,7 +61,7 @@ class Ridge:
         seed: int,
     ) -> Iterator[FittedHead]:
         """See `headstart.core.types.Head`."""
-        with blas_threads.single():
+        with blas_threads.single_blas_thread():
             problem = _Problem(x, y, class_weight, self.start)
         yield from along(self.name, params, n_classes, lambda each: problem.solve(float(each["strength"]), n_classes))
 

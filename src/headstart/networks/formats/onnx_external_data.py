@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from headstart.core.errors import DataError
-from headstart.core.storage.files import show
+from headstart.core.storage.files import format_printable
 from headstart.networks.formats.safe_formats import leads_elsewhere, pickled
 
 _EXTERNAL = 13  # of a tensor
@@ -47,9 +47,13 @@ def beside(path: Path) -> tuple[str, ...]:
         raise DataError(f"`{path.name}` is no whole ONNX file: {err}", where=str(path)) from err
     for name in found:
         if leads_elsewhere(name) or not name.isprintable() or not name.strip():
-            raise DataError(f"`{path.name}` keeps weights in `{show(name)}`, which leads elsewhere", where=str(path))
+            raise DataError(
+                f"`{path.name}` keeps weights in `{format_printable(name)}`, which leads elsewhere", where=str(path)
+            )
         if pickled(name):
-            raise DataError(f"`{path.name}` keeps weights in `{show(name)}`, which may be a pickle", where=str(path))
+            raise DataError(
+                f"`{path.name}` keeps weights in `{format_printable(name)}`, which may be a pickle", where=str(path)
+            )
     if len(found) > _MOST:
         raise DataError(f"`{path.name}` keeps its weights in {len(found)} files; up to {_MOST} are fetched")
     return tuple(found)

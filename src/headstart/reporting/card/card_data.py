@@ -72,13 +72,13 @@ def gather(ctx: Context) -> CardInput:
     phases = [phase for phase in ("files", "vectors") if (run / "audit" / f"{phase}.json").is_file()]
     return CardInput(
         job=ctx.job,
-        dataset=serialization.of_run(Dataset, run, "read"),
-        audits=tuple(serialization.of_run(Audit, run, "audit", phase) for phase in phases),
-        splits=serialization.of_run(Splits, run, "splits"),
-        adapted=serialization.of_run(FitResult, run, "adapt"),
-        evaluation=serialization.of_run(Evaluation, run, "evaluate"),
-        exported=serialization.of_run(Exported, run, "export"),
-        model=model_manifest.read(run / "model"),
-        doubted=serialization.stored(UncertaintyReport, run / "doubt"),
+        dataset=serialization.load_step_value(Dataset, run, "read"),
+        audits=tuple(serialization.load_step_value(Audit, run, "audit", phase) for phase in phases),
+        splits=serialization.load_step_value(Splits, run, "splits"),
+        adapted=serialization.load_step_value(FitResult, run, "adapt"),
+        evaluation=serialization.load_step_value(Evaluation, run, "evaluate"),
+        exported=serialization.load_step_value(Exported, run, "export"),
+        model=model_manifest.read_manifest(run / "model"),
+        doubted=serialization.find_value(UncertaintyReport, run / "doubt"),
         timings=read_json(path) if path.is_file() else {},
     )

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from headstart.backbones.licences import permissive
-from headstart.core.console import size
+from headstart.core.console import format_bytes
 from headstart.core.types import Score
 from headstart.reporting.card import limitations, markdown, slices
 from headstart.reporting.card.card_data import CardInput
@@ -230,7 +230,8 @@ def _model(of: CardInput) -> str:
         f"{_capital(markdown.plain(of.adapted.strategy))}: a head {markdown.code(head.head)} with "
         f"{head.trainable_params:,} "
         f"fitted numbers on features of {len(trunks)} trunk{'s' if len(trunks) > 1 else ''}.",
-        f"Saved in `model/`, {size(of.exported.bytes)}, without executable parts; it answers with numpy, Pillow and "
+        f"Saved in `model/`, {format_bytes(of.exported.bytes)}, without executable parts; it answers with numpy, "
+        "Pillow and "
         f"OpenVINO. Written by headstart {markdown.plain(of.model.headstart)}.",
     ]
     return (

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-from headstart.core.storage.files import show
+from headstart.core.storage.files import format_printable
 from headstart.core.types import Score
 from headstart.reporting.card.card_data import CardInput
 
@@ -34,7 +34,7 @@ def metadata(of: CardInput) -> dict[str, Any]:
     bases = [trunk.name.partition(":")[2] for trunk in trunks if trunk.name.startswith("huggingface:")]
     if bases:
         found["base_model"] = bases
-    return found | {"model-index": [{"name": show(of.dataset.name), "results": [_result(of)]}]}
+    return found | {"model-index": [{"name": format_printable(of.dataset.name), "results": [_result(of)]}]}
 
 
 def _slug(name: str) -> str:
@@ -60,7 +60,7 @@ def _result(of: CardInput) -> dict[str, Any]:
     return {
         "task": {"type": TASK, "name": "Image classification"},
         "dataset": {
-            "name": show(of.dataset.name),
+            "name": format_printable(of.dataset.name),
             "type": "imagefolder",
             "split": of.evaluation.split,
             "revision": of.dataset.digest,

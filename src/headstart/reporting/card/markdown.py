@@ -6,7 +6,7 @@ import math
 import re
 from collections.abc import Iterable, Sequence
 
-from headstart.core.storage.files import show
+from headstart.core.storage.files import format_printable
 from headstart.core.types import Score
 
 _MARKUP = re.compile(r"([\\`*_{}\[\]<>|#~&])")
@@ -14,12 +14,12 @@ _MARKUP = re.compile(r"([\\`*_{}\[\]<>|#~&])")
 
 def plain(text: str) -> str:
     """A text in which nothing is markup."""
-    return _MARKUP.sub(r"\\\1", show(text))
+    return _MARKUP.sub(r"\\\1", format_printable(text))
 
 
 def said(sentence: str) -> str:
     """A sentence of ours, whose backticks are code; the rest is no markup."""
-    parts = show(sentence).split("`")
+    parts = format_printable(sentence).split("`")
     if len(parts) % 2 == 0:
         return plain(sentence)
     return "".join(code(part) if at % 2 else _MARKUP.sub(r"\\\1", part) for at, part in enumerate(parts))
@@ -27,7 +27,7 @@ def said(sentence: str) -> str:
 
 def code(text: str) -> str:
     """A name as code, also where it holds backticks; in a table a bar would end the cell."""
-    shown = show(text).replace("|", "¦")
+    shown = format_printable(text).replace("|", "¦")
     fence = "`" * (max((len(run) for run in re.findall("`+", shown)), default=0) + 1)
     pad = " " if shown.startswith("`") or shown.endswith("`") else ""
     return f"{fence}{pad}{shown}{pad}{fence}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from headstart.core.console import duration
+from headstart.core.console import format_duration
 from headstart.reporting.card import markdown
 
 WATTS_A_CORE = 10.0  # of a core that computes, its share of memory and board included: a guess, said to be one
@@ -18,11 +18,14 @@ def section(timings: Mapping[str, Mapping[str, float]]) -> str:
     wall = sum(float(entry.get("wall_s", 0.0)) for entry in steps.values())
     cpu = sum(float(entry.get("cpu_s", 0.0)) for entry in steps.values())
     longest = sorted(steps, key=lambda name: -float(steps[name].get("wall_s", 0.0)))[:3]
-    most = ", ".join(f"{markdown.code(name)} {duration(float(steps[name].get('wall_s', 0.0)))}" for name in longest)
+    most = ", ".join(
+        f"{markdown.code(name)} {format_duration(float(steps[name].get('wall_s', 0.0)))}" for name in longest
+    )
     lines = [
         HEADING,
         "",
-        f"- Time: {duration(wall)} by the clock, {duration(cpu)} of processor time. The longest steps: {most}.",
+        f"- Time: {format_duration(wall)} by the clock, {format_duration(cpu)} of processor time. The longest steps: "
+        f"{most}.",
         f"- {_energy(steps, cpu)}",
         "- What was found in the cache (vectors of pictures that an earlier run has seen, weights) was not made again "
         "and is not counted.",

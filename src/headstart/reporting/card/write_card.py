@@ -10,7 +10,7 @@ from pathlib import Path
 
 from headstart.core.run.context import Context
 from headstart.core.storage.files import write_text
-from headstart.core.storage.yaml_text import yaml
+from headstart.core.storage.yaml_text import format_yaml
 from headstart.reporting.card import resource_use
 from headstart.reporting.card.card_data import CardInput, gather
 from headstart.reporting.card.card_sections import body
@@ -32,10 +32,10 @@ def write_card(findings: CardInput | None = None, *, ctx: Context) -> Path:
     """
     path = ctx.run.path / NAME
     write_text(path, render(findings or gather(ctx)))
-    ctx.console.line("card", path.as_posix())
+    ctx.console.print_line("card", path.as_posix())
     return path
 
 
 def render(of: CardInput) -> str:
     """The card as text."""
-    return f"---\n{yaml(metadata(of))}---\n\n{body(of)}\n{resource_use.section(of.timings)}"
+    return f"---\n{format_yaml(metadata(of))}---\n\n{body(of)}\n{resource_use.section(of.timings)}"

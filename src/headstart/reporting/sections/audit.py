@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from headstart.core.storage.files import show
+from headstart.core.storage.files import format_printable
 from headstart.core.types import Dataset, Finding, Outcome
 from headstart.reporting import formatting
 from headstart.reporting.page_images import Thumbnails
@@ -82,7 +82,7 @@ def _pictures(found: Finding, pairs: int) -> int:
 
 def _finding(found: Finding, outcome: Outcome, data: Dataset, thumbs: Thumbnails, shown: int) -> dict[str, Any]:
     """A finding; its sentence is left out where it only repeats that of the check."""
-    names = [show(uri) for uri in found.uris] or [show(data.uris[row]) for row in found.rows]
+    names = [format_printable(uri) for uri in found.uris] or [format_printable(data.uris[row]) for row in found.rows]
     return {
         "sentence": "" if found.sentence == outcome.why else found.sentence,
         "fix": found.fix,
@@ -98,7 +98,11 @@ def _excused(data: Dataset) -> list[dict[str, Any]]:
     return [
         {
             "reason": formatting.REASONS.get(reason, reason.replace("_", " ")),
-            "files": [{"uri": show(e.uri), "detail": show(e.detail)} for e in data.excused if e.reason == reason],
+            "files": [
+                {"uri": format_printable(e.uri), "detail": format_printable(e.detail)}
+                for e in data.excused
+                if e.reason == reason
+            ],
         }
         for reason, _ in sorted(reasons.items(), key=lambda item: (-item[1], item[0]))
     ]
@@ -118,7 +122,7 @@ def _classes(given: ReportInput) -> list[dict[str, Any]]:
         if len(rows):
             sides[side] = np.bincount(targets[rows], minlength=c)
     return [
-        {"name": show(name), "counts": {side: int(counts[at]) for side, counts in sides.items()}}
+        {"name": format_printable(name), "counts": {side: int(counts[at]) for side, counts in sides.items()}}
         for at, name in enumerate(given.dataset.class_names)
     ]
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from headstart.core.storage.files import show
+from headstart.core.storage.files import format_printable
 from headstart.core.types import CalibrationBin, Evaluation, FitResult, Score
 from headstart.reporting import formatting
 from headstart.reporting.charts import learning_curve, reliability
@@ -42,7 +42,7 @@ def _per_class(found: Evaluation, class_names: tuple[str, ...]) -> dict[str, Any
     of = {(s.subject, s.name): s for s in found.scores if s.subject and s.split == found.split}
     many = len(class_names) > MANY
     names = sorted(class_names, key=lambda name: _value(of.get((name, "f1")))) if many else class_names
-    rows = [{"name": show(name), "scores": [of.get((name, s)) for s in PER_CLASS]} for name in names]
+    rows = [{"name": format_printable(name), "scores": [of.get((name, s)) for s in PER_CLASS]} for name in names]
     return {"columns": PER_CLASS, "rows": rows, "sorted_by": "F1, the worst first" if many else "", "any": bool(of)}
 
 

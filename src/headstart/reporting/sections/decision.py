@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from headstart.core.storage.files import show
+from headstart.core.storage.files import format_printable
 from headstart.core.types import Evaluation, Score
 from headstart.reporting.report_data import ReportInput
 from headstart.statistics.intervals import mean_interval
@@ -21,7 +21,7 @@ def decision(given: ReportInput, found: Evaluation) -> dict[str, Any] | None:
 
 def _threshold(positive: str, threshold: float, found: Evaluation) -> dict[str, Any]:
     of = {s.name: s for s in found.scores if s.split == found.split and s.subject == positive}
-    named = [(f"{name} of", show(positive), of[name]) for name in ("precision", "recall") if name in of]
+    named = [(f"{name} of", format_printable(positive), of[name]) for name in ("precision", "recall") if name in of]
     says = (
         f"`{positive}` is answered wherever its probability reaches {threshold:.3f}, the threshold of the best F1 in "
         "cross-validation on the training pictures"
@@ -34,7 +34,9 @@ def _costs(given: ReportInput, found: Evaluation) -> dict[str, Any]:
     named = [("this model", "", score) for score in own]
     if given.splits is not None:
         most = int(np.argmax(np.bincount(np.asarray(given.dataset.targets)[given.splits.train])))
-        named.append(("always answering", show(given.dataset.class_names[most]), _majority(given, found, most)))
+        named.append(
+            ("always answering", format_printable(given.dataset.class_names[most]), _majority(given, found, most))
+        )
     return {
         "sentence": "the answer is the class with the lowest expected cost; this is the mean cost a picture, "
         "lower is better",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 from typing import Any
 
-from headstart.core.storage.files import show
+from headstart.core.storage.files import format_printable
 from headstart.core.types import Dataset, Explained, MapRow
 from headstart.reporting import formatting
 from headstart.reporting.page_images import Thumbnails
@@ -32,11 +32,11 @@ def view(given: ReportInput, thumbs: Thumbnails) -> dict[str, Any] | None:
         "maps": [one for row in found.maps if (one := _map(row, given, found, thumbs))],
         "kept": found.kept,
         "standing": [
-            {"name": show(name), "pictures": [thumbs.of(row) for row in found.prototypes[name]]}
+            {"name": format_printable(name), "pictures": [thumbs.of(row) for row in found.prototypes[name]]}
             for name in names[:CLASSES]
         ],
         "more": max(0, len(names) - CLASSES),
-        "run": show(given.run_name),
+        "run": format_printable(given.run_name),
     }
 
 
@@ -49,10 +49,10 @@ def _map(row: MapRow, given: ReportInput, found: Explained, thumbs: Thumbnails) 
         "group": row.group,
         "src": "data:image/jpeg;base64," + base64.b64encode(jpeg).decode("ascii"),
         "picture": thumbs.of(row.row),
-        "alt": f"Heat map of {show(row.class_name)} on {show(data.uris[row.row])}",
-        "truth": show(data.class_names[int(data.targets[row.row])]),
-        "answer": show(row.answer),
-        "class_name": show(row.class_name),
+        "alt": f"Heat map of {format_printable(row.class_name)} on {format_printable(data.uris[row.row])}",
+        "truth": format_printable(data.class_names[int(data.targets[row.row])]),
+        "answer": format_printable(row.answer),
+        "class_name": format_printable(row.class_name),
         "chance": formatting.number(row.confidence, digits=2),
         "near": [
             thumbs.of(near, f"likeness {formatting.number(value, digits=2)}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from headstart.core.console import duration
+from headstart.core.console import format_duration
 from headstart.core.types import Forecast, Score, TimeForecast
 from headstart.reporting import formatting
 from headstart.reporting.report_data import ReportInput
@@ -48,10 +48,10 @@ def _seconds(of: TimeForecast) -> dict[str, str]:
     known = math.isfinite(of.taken_s)
     return {
         "when": WHEN[of.phase],
-        "value": duration(of.value_s),
-        "low": duration(of.low_s),
-        "high": duration(of.high_s),
-        "taken": duration(of.taken_s) if known else "–",
+        "value": format_duration(of.value_s),
+        "low": format_duration(of.low_s),
+        "high": format_duration(of.high_s),
+        "taken": format_duration(of.taken_s) if known else "–",
         "ratio": f"{of.taken_s / of.value_s:.2f}" if known else "–",
         "inside": ("inside" if of.low_s <= of.taken_s <= of.high_s else "outside") if known else "–",
     }

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from headstart.core.storage.files import show
+from headstart.core.storage.files import format_printable
 from headstart.core.types import Dataset, Evaluation
 from headstart.heads.decision_rule import decide
 from headstart.reporting import formatting
@@ -53,7 +53,7 @@ def view(given: ReportInput, thumbs: Thumbnails) -> dict[str, Any] | None:
     cells = _cells(np.asarray(found.confusion), seen, given.dataset, thumbs)
     elsewhere = two_labels(given)
     return {
-        "names": [show(name) for name in given.dataset.class_names],
+        "names": [format_printable(name) for name in given.dataset.class_names],
         "grid": _grid(np.asarray(found.confusion), cells),
         "pairs": _pairs(np.asarray(found.confusion), cells),
         "cells": list(cells.values()),
@@ -64,7 +64,7 @@ def view(given: ReportInput, thumbs: Thumbnails) -> dict[str, Any] | None:
         "suspected": len(found.suspects),
         "split": formatting.judged_on(found.split, given.adapted),
         "threshold": found.threshold,
-        "positive": show(given.job.positive),
+        "positive": format_printable(given.job.positive),
     }
 
 
@@ -98,8 +98,8 @@ def _cell(cell: tuple[int, int], most: int, seen: Answers, data: Dataset, thumbs
     pictures = [thumbs.of(seen.rows[i], f"{formatting.number(seen.chance[i], 2)}") for i in order[:most]]
     return {
         "id": f"cell-{truth}-{answer}",
-        "truth": show(data.class_names[truth]),
-        "answer": show(data.class_names[answer]),
+        "truth": format_printable(data.class_names[truth]),
+        "answer": format_printable(data.class_names[answer]),
         "right": truth == answer,
         "count": len(at),
         "pictures": pictures,
@@ -144,7 +144,11 @@ def two_labels(given: ReportInput) -> dict[int, str]:
         groups.update(dict.fromkeys(joined, joined))
     label = given.dataset.targets
     others = {row: sorted({int(label[other]) for other in group} - {int(label[row])}) for row, group in groups.items()}
-    return {row: ", ".join(show(given.dataset.class_names[c]) for c in found) for row, found in others.items() if found}
+    return {
+        row: ", ".join(format_printable(given.dataset.class_names[c]) for c in found)
+        for row, found in others.items()
+        if found
+    }
 
 
 def _worst(seen: Answers, data: Dataset, thumbs: Thumbnails, elsewhere: Mapping[int, str]) -> list[dict[str, Any]]:
@@ -177,4 +181,8 @@ def _suspects(
 
 
 def _doubt(thumb: Thumbnail, data: Dataset, answer: int, chance: float) -> dict[str, Any]:
-    return {"thumb": thumb, "answer": show(data.class_names[answer]), "chance": formatting.number(chance, 2)}
+    return {
+        "thumb": thumb,
+        "answer": format_printable(data.class_names[answer]),
+        "chance": formatting.number(chance, 2),
+    }

@@ -10,8 +10,8 @@ from typing import Any
 
 from headstart.core import job as jobs
 from headstart.core import redaction
-from headstart.core.console import duration, size
-from headstart.core.storage.files import show
+from headstart.core.console import format_bytes, format_duration
+from headstart.core.storage.files import format_printable
 from headstart.reporting.report_data import ReportInput
 from headstart.reporting.sections.candidates import plain
 
@@ -20,22 +20,24 @@ LONG = 120  # signs of a decision that are shown
 
 def view(given: ReportInput) -> dict[str, Any]:
     """What the templates `use.html` and `provenance.html` show."""
-    name = shlex.quote(show(given.run_name))
+    name = shlex.quote(format_printable(given.run_name))
     return {
         "run": name,
         "lines": _usage(name),
         "parity": _parity(given.exported.parity_max_abs) if given.exported else "",
-        "run_literal": json.dumps(show(given.run_name)),
-        "data": show(redaction.setting(given.job, "data")),
+        "run_literal": json.dumps(format_printable(given.run_name)),
+        "data": format_printable(redaction.redact_setting(given.job, "data")),
         "command": _command(given),
-        "settings": [(o.name.replace("_", " "), _setting(given, o.name), o.metadata["help"]) for o in jobs.options()],
+        "settings": [
+            (o.name.replace("_", " "), _setting(given, o.name), o.metadata["help"]) for o in jobs.list_options()
+        ],
         "decisions": [_decision(entry) for entry in given.decisions],
-        "timings": [(_step(step), duration(seconds)) for step, seconds in given.timings.items()],
-        "total": duration(sum(given.timings.values())) if given.timings else "",
+        "timings": [(_step(step), format_duration(seconds)) for step, seconds in given.timings.items()],
+        "total": format_duration(sum(given.timings.values())) if given.timings else "",
         "provenance": {head: dict(rows) for head, rows in given.provenance.items() if rows},
         "backbones": given.backbones,
         "exported": given.exported,
-        "exported_size": size(given.exported.bytes) if given.exported else "",
+        "exported_size": format_bytes(given.exported.bytes) if given.exported else "",
         "fitted": given.adapted.fitted if given.adapted else None,
         "seed": given.job.seed,
     }
@@ -59,7 +61,7 @@ def _usage(run: str) -> list[str]:
 
 def _step(name: str) -> str:
     """A step as `timings.json` names it, in words; names of trunks stay as they are."""
-    return show(name if ":" in name else name.replace("_", " "))
+    return format_printable(name if ":" in name else name.replace("_", " "))
 
 
 def _parity(apart: float) -> str:
@@ -68,18 +70,18 @@ def _parity(apart: float) -> str:
 
 
 def _setting(given: ReportInput, name: str) -> str:
-    value = redaction.setting(given.job, name)
+    value = redaction.redact_setting(given.job, name)
     return ", ".join(value) if isinstance(value, tuple) else str(value)
 
 
 def _command(given: ReportInput) -> str:
     """The command that makes this run again, with every setting that is not the default."""
-    parts = ["headstart", "fit", shlex.quote(show(redaction.setting(given.job, "data")))]
-    for option in jobs.options():
-        value = redaction.setting(given.job, option.name)
+    parts = ["headstart", "fit", shlex.quote(format_printable(redaction.redact_setting(given.job, "data")))]
+    for option in jobs.list_options():
+        value = redaction.redact_setting(given.job, option.name)
         if value != option.default:
             text = ",".join(value) if isinstance(value, tuple) else _setting(given, option.name)
-            parts += [f"--{option.name.replace('_', '-')}", shlex.quote(show(text))]
+            parts += [f"--{option.name.replace('_', '-')}", shlex.quote(format_printable(text))]
     if given.job.seed == next(f.default for f in dataclasses.fields(given.job) if f.name == "seed"):
         parts += ["--seed", str(given.job.seed)]
     return " ".join(parts)
@@ -90,4 +92,8 @@ def _decision(entry: Any) -> dict[str, str]:
     text = ", ".join(map(str, value)) if isinstance(value, list) else plain(value)
     if len(text) > LONG:
         text = f"{text[:LONG]} …"
-    return {"name": show(str(entry["name"])), "value": show(text), "why": show(str(entry.get("why", "")))}
+    return {
+        "name": format_printable(str(entry["name"])),
+        "value": format_printable(text),
+        "why": format_printable(str(entry.get("why", ""))),
+    }

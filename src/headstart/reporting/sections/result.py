@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from headstart.core.storage.files import show
+from headstart.core.storage.files import format_printable
 from headstart.core.types import Evaluation, Score, Verdict
 from headstart.reporting import formatting
 from headstart.reporting.report_data import ReportInput
@@ -99,4 +99,4 @@ def _table(own: Mapping[str, Score], found: Evaluation, class_names: tuple[str, 
 
 
 def _line(subject: str, scores: Mapping[str, Score], columns: list[str], *, own: bool = False) -> dict[str, Any]:
-    return {"subject": show(subject), "own": own, "scores": [scores.get(name) for name in columns]}
+    return {"subject": format_printable(subject), "own": own, "scores": [scores.get(name) for name in columns]}

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from headstart.core import recipe as recipes
-from headstart.core.storage.files import show
+from headstart.core.storage.files import format_printable
 from headstart.core.types import FineTuningResult, Outcome, Score, TrainingLog, Trial
 from headstart.finetuning.training_curves import curves
 from headstart.reporting import formatting
@@ -203,7 +203,10 @@ def _per_class(tuning: FineTuningResult, given: ReportInput, names: Sequence[str
         return []
     both = [_scores(tuning, given, p) for p in (tuning.probabilities, tuning.probe_probabilities)]
     return [
-        {"name": show(name), "scores": [of.get((name, score)) for score in ("precision", "recall") for of in both]}
+        {
+            "name": format_printable(name),
+            "scores": [of.get((name, score)) for score in ("precision", "recall") for of in both],
+        }
         for name in names[:LISTED_CLASSES]
     ]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from headstart.core.storage.files import show
+from headstart.core.storage.files import format_printable
 from headstart.core.types import CalibrationBin, Score, UncertaintyReport
 from headstart.reporting import formatting
 from headstart.reporting.charts import reliability
@@ -81,7 +81,7 @@ def _by_class(found: UncertaintyReport, names: tuple[str, ...]) -> list[tuple[st
     scores = [s for s in found.scores if s.name == "coverage" and s.subject in names]
     if len(names) > MANY:
         scores = sorted(scores, key=lambda s: s.value)[:MANY]
-    return [(show(s.subject), s) for s in scores]
+    return [(format_printable(s.subject), s) for s in scores]
 
 
 def _measure(found: UncertaintyReport) -> str:
@@ -97,7 +97,7 @@ def _measure(found: UncertaintyReport) -> str:
     return (
         f"How strange a picture is, is {what}, among what the head sees.{chosen} Beyond the distance within which "
         f"{formatting.percent(of.familiar)} of pictures of your classes lie, it is unknown; a picture for "
-        f"which no class is "
+        "which no class is "
         "plausible is so too"
     )
 
@@ -106,7 +106,7 @@ def _unknown(found: UncertaintyReport, of: dict[tuple[str, str], Score]) -> list
     subjects = dict.fromkeys(s.subject for s in found.scores if s.name in ("unknown", "novelty_auc"))
     return [
         {
-            "subject": show(subject) if subject else "pictures of your classes",
+            "subject": format_printable(subject) if subject else "pictures of your classes",
             "unknown": of.get(("unknown", subject)),
             "area": of.get(("novelty_auc", subject)),
         }

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from headstart.core import extras
-from headstart.core.errors import DataError, SetupError, nearest
-from headstart.core.storage.files import show
+from headstart.core.errors import DataError, SetupError, format_nearest
+from headstart.core.storage.files import format_printable
 from headstart.images.file_formats import PictureError
 from headstart.runtime.inputs.decoded_batches import Content
 
@@ -41,9 +41,9 @@ def column_of(path: Path, asked: str | None) -> str:
     found = [name for name in ((asked,) if asked else COLUMNS) if name in known]
     if found:
         return found[0]
-    there = ", ".join(f"`{show(name)}`" for name in known[:20]) or "none"
+    there = ", ".join(f"`{format_printable(name)}`" for name in known[:20]) or "none"
     what = f"has no column `{asked}`" if asked else f"has no column {', '.join(f'`{name}`' for name in COLUMNS)}"
-    hint = nearest(asked, known) if asked else "name the column of paths with --column"
+    hint = format_nearest(asked, known) if asked else "name the column of paths with --column"
     raise DataError(f"the table `{path}` {what}; its columns: {there}", where=str(path), hint=hint or None)
 
 
@@ -157,6 +157,8 @@ def _parquet(path: Path) -> Any:
         from pyarrow import parquet
     except ImportError as err:
         raise SetupError(
-            "Parquet needs pyarrow, which is not installed", where=str(path), hint=extras.command("parquet")
+            "Parquet needs pyarrow, which is not installed",
+            where=str(path),
+            hint=extras.format_install_command("parquet"),
         ) from err
     return parquet.ParquetFile(path)

@@ -14,7 +14,7 @@ from typing import Any
 
 from headstart.core import extras
 from headstart.core.errors import DataError, SetupError
-from headstart.core.storage.files import disk_errors, write_json
+from headstart.core.storage.files import translate_disk_errors, write_json
 from headstart.core.types import Prediction
 from headstart.runtime.outputs import answer_rows
 from headstart.runtime.outputs.table_lock import TableLock
@@ -42,7 +42,9 @@ def load() -> Any:
         import pyarrow
         from pyarrow import parquet
     except ImportError as err:
-        raise SetupError("Parquet needs pyarrow, which is not installed", hint=extras.command("parquet")) from err
+        raise SetupError(
+            "Parquet needs pyarrow, which is not installed", hint=extras.format_install_command("parquet")
+        ) from err
     return pyarrow, parquet
 
 
@@ -132,7 +134,7 @@ class PartedTable:
         ]
         table = self._arrow.Table.from_arrays(columns, schema=self._schema)
         draft = self._folder / "draft"
-        with disk_errors(self.path):
+        with translate_disk_errors(self.path):
             self._parquet.write_table(table, draft)
             os.replace(draft, self._part(self._parts))  # noqa: PTH105
         self._parts += 1
@@ -143,7 +145,7 @@ class PartedTable:
             self._put(self._waiting)
             self._waiting = []
         draft = self._folder / "whole"
-        with disk_errors(self.path):
+        with translate_disk_errors(self.path):
             with self._parquet.ParquetWriter(draft, self._schema) as out:
                 for path in self._files():
                     out.write_table(self._parquet.read_table(path, schema=self._schema))

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
 from headstart.core.errors import DataError, UsageError
-from headstart.core.storage.files import disk_errors, read_json, show, write_json
+from headstart.core.storage.files import format_printable, read_json, translate_disk_errors, write_json
 from headstart.core.types import Prediction
 from headstart.runtime.inputs.decoded_batches import Source
 from headstart.runtime.outputs import answer_rows, parquet
@@ -66,7 +66,7 @@ def opened(path: Path, form: str, class_names: Sequence[str], made_by: Mapping[s
             where="--out",
             hint="--resume goes on with it, --overwrite begins again" if begun.exists() else "--overwrite replaces it",
         )
-    with disk_errors(path):
+    with translate_disk_errors(path):
         path.parent.stat()  # a folder that is not there is not made
         TableLock(path, begun).close()
         if mode == "resume" and begun.exists():
@@ -111,16 +111,16 @@ def skipped(sources: Iterator[Source], table: Table) -> int:
     for name in table.names():
         source = next(sources, None)
         if source is None or name not in (str(source), answer_rows.shown(str(source))):
-            there = "no picture any more" if source is None else f"`{show(str(source))}`"
+            there = "no picture any more" if source is None else f"`{format_printable(str(source))}`"
             raise DataError(
-                f"row {count + 1:,} is of `{show(name)}`, and the input has {there} there",
+                f"row {count + 1:,} is of `{format_printable(name)}`, and the input has {there} there",
                 where="--resume",
                 hint="--overwrite begins again",
             )
         count += 1
     if isinstance(table, Finished) and (more := next(sources, None)) is not None:
         raise DataError(
-            f"`{table.path}` is finished with {count:,} rows, and the input has more: `{show(str(more))}`",
+            f"`{table.path}` is finished with {count:,} rows, and the input has more: `{format_printable(str(more))}`",
             where="--resume",
             hint="--overwrite begins again",
         )
@@ -210,7 +210,7 @@ class TextTable:
 
     def write(self, found: Sequence[Prediction]) -> bool:
         """Append rows; they are in the file when this returns."""
-        with disk_errors(self.path):
+        with translate_disk_errors(self.path):
             self._out.write(self._kind.rows(found))
             self._out.flush()
         return True
@@ -223,7 +223,7 @@ class TextTable:
     def close(self) -> None:
         """Close the file."""
         self._held.close()
-        with disk_errors(self.path):
+        with translate_disk_errors(self.path):
             self._out.close()
 
 

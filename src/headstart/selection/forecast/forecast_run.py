@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from headstart.backbones import loading
-from headstart.core.console import duration
+from headstart.core.console import format_duration
 from headstart.core.run.context import Context
 from headstart.core.storage import serialization
 from headstart.core.storage.files import read_json
@@ -115,9 +115,11 @@ def check(found: Forecasts, evaluation: Evaluation, *, ctx: Context) -> Forecast
         for one in found.forecasts
     ]
     words, lasts = name.replace("_", " "), forecast_model.timed(ctx.run.path, BEFORE)
-    ctx.console.line("forecast", f"{outcome.split} {words} {outcome.value:.3f} came out; {'; '.join(told)}")
+    ctx.console.print_line("forecast", f"{outcome.split} {words} {outcome.value:.3f} came out; {'; '.join(told)}")
     if lasts is not None and math.isfinite(lasts.taken_s):
-        ctx.console.line("forecast", f"it took {duration(lasts.taken_s)}; {_span(lasts)} was forecast at first")
+        ctx.console.print_line(
+            "forecast", f"it took {format_duration(lasts.taken_s)}; {_span(lasts)} was forecast at first"
+        )
     return _kept(dataclasses.replace(found, outcome=outcome), ctx)
 
 
@@ -148,7 +150,7 @@ def _decided(phase: str, make: Callable[[], Forecast], why: str, ctx: Context) -
 
 
 def _kept(found: Forecasts, ctx: Context) -> Forecasts:
-    serialization.save(found, ctx.folder("forecast"))
+    serialization.save_value(found, ctx.make_step_folder("forecast"))
     return found
 
 
@@ -158,7 +160,7 @@ def _kept(found: Forecasts, ctx: Context) -> Forecasts:
 def _timed(phase: str, make: Callable[[], TimeForecast], ctx: Context) -> TimeForecast:
     """The forecast of seconds as it was first made, with how often the run has come this far."""
     earlier = forecast_model.timed(ctx.run.path, phase)
-    with ctx.timed(forecast_model.STEPS[phase]) as entry:
+    with ctx.time_step(forecast_model.STEPS[phase]) as entry:
         found = earlier or make()
         goes = _timings(ctx).get(forecast_model.STEPS[phase], {}).get("goes", 0.0) + 1.0
         entry |= {**forecast_model.entry(found), "goes": goes}
@@ -168,7 +170,7 @@ def _timed(phase: str, make: Callable[[], TimeForecast], ctx: Context) -> TimeFo
 def _finish(ctx: Context) -> None:
     """Note what a run that was done in one go took; of one done in several nobody knows."""
     known, seconds = _timings(ctx), time.monotonic() - ctx.started
-    with ctx.timed(forecast_model.CHECK) as entry:
+    with ctx.time_step(forecast_model.CHECK) as entry:
         once = known.get(forecast_model.STEPS[BEFORE], {}).get("goes") == 1.0
         taken_s = seconds if once else known.get(forecast_model.CHECK, {}).get("taken_s", math.nan)
         if math.isfinite(taken_s):
@@ -190,8 +192,8 @@ def _when(phase: str) -> str:
 def _say(found: Forecast, lasts: TimeForecast, ctx: Context) -> None:
     words = found.name.replace("_", " ")
     reach = f"{found.value:.3f} [{found.low:.3f}, {found.high:.3f}]"
-    ctx.console.line("forecast", f"{words} {reach} in {_span(lasts)}; {found.rests_on[-1]}")
+    ctx.console.print_line("forecast", f"{words} {reach} in {_span(lasts)}; {found.rests_on[-1]}")
 
 
 def _span(of: TimeForecast) -> str:
-    return f"{duration(of.value_s)} [{duration(of.low_s)}, {duration(of.high_s)}]"
+    return f"{format_duration(of.value_s)} [{format_duration(of.low_s)}, {format_duration(of.high_s)}]"

@@ -24,7 +24,7 @@ from headstart.core.settings import learns
 from headstart.core.storage import serialization
 from headstart.core.storage.cache import Store
 from headstart.core.storage.files import read_json
-from headstart.core.storage.hashing import digest
+from headstart.core.storage.hashing import compute_digest
 from headstart.core.types import BackboneSpec, Score
 
 FORMAT = 1
@@ -87,7 +87,7 @@ class Record:
 def own(spec: BackboneSpec) -> bool:
     """Whether a backbone is the user's own."""
     source = spec.name.partition(":")[0]
-    return source in registry.names("backbones") and capabilities.own(registry.load("backbones", source))
+    return source in registry.list_plugins("backbones") and capabilities.own(registry.load_plugin("backbones", source))
 
 
 def key(spec: BackboneSpec) -> str:
@@ -102,7 +102,7 @@ def address(pictures: str, job: Job) -> str:
         pictures: Digest of the data set; the folder's own name has no say.
         job: The request.
     """
-    return digest({"pictures": pictures, "job": replace(job, data="")})
+    return compute_digest({"pictures": pictures, "job": replace(job, data="")})
 
 
 def score(of: Sequence[Score], name: str) -> Score | None:
@@ -121,7 +121,7 @@ def keep(record: Record, store: Store) -> None:
     path = _folder(store) / f"{record.address}.json"
     if not learns() or (path.is_file() and _read(path, lambda sentence: None) is not None):
         return
-    serialization.save(record, path.parent, path.stem)
+    serialization.save_value(record, path.parent, path.stem)
     for old in _sound_ones(store, lambda sentence: None)[:-MOST]:
         with contextlib.suppress(OSError):  # another run may be at it
             (path.parent / f"{old.address}.json").unlink()
@@ -157,7 +157,7 @@ def _read(path: Path, report: Callable[[str], None]) -> Record | None:
         if content["format"] != FORMAT:
             report(f"{told} it has format {content['format']}, this version reads {FORMAT}")
             return None
-        return _sound(serialization.load(Record, path.parent, path.stem), path.stem)
+        return _sound(serialization.load_value(Record, path.parent, path.stem), path.stem)
     except (OSError, SetupError) as err:
         report(f"{told} it cannot be read ({err})")
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as err:

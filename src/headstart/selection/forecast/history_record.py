@@ -46,7 +46,7 @@ def keep(of: Ended, *, ctx: Context) -> None:
     try:
         history.keep(made(of, ctx), ctx.store)
     except HeadstartError as err:
-        ctx.console.warn(f"what this run came to is not kept for later forecasts: {err.what}")
+        ctx.console.print_warning(f"what this run came to is not kept for later forecasts: {err.what}")
 
 
 def made(of: Ended, ctx: Context) -> Record:

@@ -71,7 +71,7 @@ def of_run(specs: Sequence[BackboneSpec], ctx: Context, *, pictures: str) -> dic
     from headstart.core.storage.serialization import as_json
 
     def made() -> dict[str, Any]:
-        known = history.records(ctx.store, ctx.console.warn)
+        known = history.records(ctx.store, ctx.console.print_warning)
         others = [one for one in known if one.pictures_digest != pictures]
         return {name: as_json(one) for name, one in expected(specs, others).items()}
 

@@ -8,7 +8,7 @@ from headstart.backbones import loading
 from headstart.core import recipe as recipes
 from headstart.core.job import Job
 from headstart.core.recipe import Recipe
-from headstart.core.settings import threads
+from headstart.core.settings import count_threads
 
 START_S = 6.0  # reading, audit, export and report of a small set
 HEADS_S = 0.003  # of probes and heads, for each picture and backbone
@@ -44,4 +44,4 @@ def training_s(job: Job, counts: Sequence[int], chosen: Sequence[str]) -> float:
     name = next((name for name in chosen if wanted and recipes.meant(wanted, name)), chosen[0])
     flops = loading.find(name).spec.flops * (1 + BACKWARD) * TRAINED_PART * epochs * sum(counts)
     trainings = job.folds + TOGETHER
-    return KERAS_S + trainings * (TRACED_S + flops / (TRAIN_FLOPS_PER_S * threads()))
+    return KERAS_S + trainings * (TRACED_S + flops / (TRAIN_FLOPS_PER_S * count_threads()))

@@ -95,14 +95,14 @@ def allowed(
     listed: Sequence[tuple[Feature, ...]], embeddings: Sequence[Embeddings], ctx: Context
 ) -> list[tuple[Feature, ...]]:
     """The combinations that obey the job's limits; trunks that answer together add up. The others are told."""
-    latency_ms = ctx.run.decided(limits.LATENCIES) or {}
+    latency_ms = ctx.run.find_decision(limits.LATENCIES) or {}
     specs = {e.spec.name: e.spec for e in embeddings}
     kept = []
     for features in listed:
         backbones = dict.fromkeys(f.backbone for f in features)
         why = limits.broken([specs[name] for name in backbones], ctx.job, latency_ms)
         if why:
-            ctx.console.line("adapt", f"{feature_matrix.title(features)} is not tried together: {why}")
+            ctx.console.print_line("adapt", f"{feature_matrix.title(features)} is not tried together: {why}")
         else:
             kept.append(features)
     return kept

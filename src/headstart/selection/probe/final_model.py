@@ -61,7 +61,7 @@ def choose_final_model(
             nested=(),
             calibrated=_calibrated(tuning, network.temperature, data, splits, ctx),
         )
-    serialization.save(still(made), ctx.folder("adapt"))
+    serialization.save_value(still(made), ctx.make_step_folder("adapt"))
     return made
 
 

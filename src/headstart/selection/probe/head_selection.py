@@ -68,7 +68,9 @@ def ring(data: Dataset, splits: Splits, ctx: Context, names: NameInitialization 
     train, classes = np.asarray(splits.train), len(data.class_names)
     rows = train[cross_validation.subset(np.asarray(data.targets)[train], MOST, ctx.seed)]
     if len(rows) < len(train):
-        ctx.console.line("adapt", f"heads are compared on {len(rows):,} of {len(train):,} pictures, drawn by class")
+        ctx.console.print_line(
+            "adapt", f"heads are compared on {len(rows):,} of {len(train):,} pictures, drawn by class"
+        )
     y = np.asarray(data.targets)[rows]
     return HeadCvProblem(
         rows=rows,
@@ -86,7 +88,7 @@ def ring(data: Dataset, splits: Splits, ctx: Context, names: NameInitialization 
 
 def plugin(head: str, features: Sequence[Feature], on: HeadCvProblem) -> Head:
     """The head of a name, on its start where it has one: 0 for columns of which the names say nothing."""
-    found: Head = registry.load("heads", head.removesuffix(STARTED))
+    found: Head = registry.load_plugin("heads", head.removesuffix(STARTED))
     if not head.endswith(STARTED):
         return found
     names = on.names

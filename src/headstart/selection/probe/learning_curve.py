@@ -70,7 +70,7 @@ def _held_out(
         learnt = thinned(rest, part, on, [on.seed, k, draw, int(1 / part)])
         held[draw, judged] = cross_validation.apart(head, x, on.y, learnt, judged, grid=[params], **on.shared)[0]
 
-    with blas_threads.single():
+    with blas_threads.single_blas_thread():
         tasks = [(draw, int(k)) for draw in range(DRAWS) for k in np.unique(fold[fold >= 0])]
         cross_validation.side_by_side(one, tasks, int(x.nbytes * part))
     return held

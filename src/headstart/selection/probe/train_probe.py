@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from headstart.core import blas_threads
-from headstart.core.console import duration
+from headstart.core.console import format_duration
 from headstart.core.errors import NoOpError
 from headstart.core.run.context import Context
 from headstart.core.storage import serialization
@@ -84,7 +84,7 @@ def train_probe(
         curve=learning_curve(entry, columns(embeddings, entry.features, on.rows), on),
         calibrated=temperature.calibrated(entry.tuned.held_out, on.y, np.asarray(on.clusters)[on.rows], ctx.seed),
     )
-    serialization.save(final_model.still(adapted), ctx.folder("adapt"))
+    serialization.save_value(final_model.still(adapted), ctx.make_step_folder("adapt"))
     _say(adapted, entry, found, on, ctx, time.monotonic() - started)
     return adapted
 
@@ -107,7 +107,9 @@ def _entries(
     for number, features in enumerate(listed):
         expected_s = sum(e.seconds for e in entries) * _work(features) / _work(entries[0].features)
         if not _room(number, features, expected_s, ctx):
-            ctx.console.line("adapt", f"{len(listed) - number} combinations of depths are left out for lack of time")
+            ctx.console.print_line(
+                "adapt", f"{len(listed) - number} combinations of depths are left out for lack of time"
+            )
             break
         scouts += head_selection.enter((candidate_heads.SCOUT,), features, embeddings, on)
     if scouts:
@@ -136,8 +138,8 @@ def _final(
     params = resized(entry.tuned.params, len(rows), len(on.rows))
     weight = None if on.class_weight is None else cross_validation.balanced(y, on.n_classes)
     with (
-        feature_matrix.columns_of_all(embeddings, entry.features, rows, ctx.folder("adapt")) as x,
-        blas_threads.single(),
+        feature_matrix.columns_of_all(embeddings, entry.features, rows, ctx.make_step_folder("adapt")) as x,
+        blas_threads.single_blas_thread(),
     ):
         made = head.path(x, y, n_classes=on.n_classes, params=[params], class_weight=weight, seed=on.seed)
         found: FittedHead = next(iter(made))
@@ -170,13 +172,15 @@ def _nested(
     if not ctx.record_decision(
         "adapt/nested", lambda: ctx.left_s() > 1.5 * expected, "is there time for nested validation"
     ):
-        ctx.console.line("adapt", f"nested cross-validation is left out: it needs about {duration(expected)}")
+        ctx.console.print_line(
+            "adapt", f"nested cross-validation is left out: it needs about {format_duration(expected)}"
+        )
         return ()
     held, chosen = head_selection.nested(listed, embeddings, on)
     seen = np.isfinite(held[:, 0])
     clusters = np.asarray(on.clusters)[on.rows[seen]]
     told = ", ".join(f"{name} {count} times" for name, count in chosen.items())
-    ctx.console.line("adapt", f"nested cross-validation over {len(listed)} candidates chose {told}")
+    ctx.console.print_line("adapt", f"nested cross-validation over {len(listed)} candidates chose {told}")
     return metrics.scores(
         on.y[seen], held[seen], split="cv", class_names=data.class_names, clusters=clusters, seed=on.seed
     )
@@ -198,13 +202,13 @@ def _searched(
 def _say(adapted: FitResult, entry: HeadResult, found: Pick, on: HeadCvProblem, ctx: Context, seconds: float) -> None:
     score, balanced = head_selection.averaged(on.metric, entry.tuned.held_out, on), adapted.curve[-1].score
     tuned = ", ".join(f"{name} {value:.3g}" for name, value in adapted.fitted.params.items())
-    ctx.console.line(
+    ctx.console.print_line(
         "adapt",
         f"{entry.name}{f' ({tuned})' if tuned else ''}: {on.metric.replace('_', ' ')} {score.value:.3f} "
         f"[{score.low:.3f}, {score.high:.3f}], balanced accuracy {balanced.value:.3f} "
         f"[{balanced.low:.3f}, {balanced.high:.3f}] (cross-validated, n = {score.n:,}); {len(adapted.tried)} tried, "
-        f"{duration(seconds)}",
+        f"{format_duration(seconds)}",
     )
-    ctx.console.line("adapt", adapted.why)
+    ctx.console.print_line("adapt", adapted.why)
     if adapted.calibrated:
-        ctx.console.line("adapt", adapted.calibrated.why)
+        ctx.console.print_line("adapt", adapted.calibrated.why)

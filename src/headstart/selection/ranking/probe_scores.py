@@ -132,7 +132,7 @@ def judge(entrant: ProbeInput, x: np.ndarray, on: ProbeCvProblem, probes: tuple[
         at, few = _thinned(on)
         each["knn"] = _averaged(on.metric, _tuned("knn", x[at], few), few)
     shown += [dataclasses.replace(score, name=f"{probe}_{on.metric}") for probe, score in each.items()]
-    with blas_threads.single():
+    with blas_threads.single_blas_thread():
         seen = logme.spectrum(x, on.y)
         columns = logme.logme(seen), logme.h_score(seen)
     row = RankRow(
@@ -157,7 +157,7 @@ def judge(entrant: ProbeInput, x: np.ndarray, on: ProbeCvProblem, probes: tuple[
 def _tuned(probe: str, x: np.ndarray, on: ProbeCvProblem) -> cross_validation.TunedSetting:
     """The probe with its best strength, and what it says of pictures that it had not seen."""
     return cross_validation.tuned(
-        registry.load("heads", probe),
+        registry.load_plugin("heads", probe),
         x,
         on.y,
         on.folds,

@@ -81,12 +81,12 @@ def rank_backbones(
         prior_why=promising.why if promising.known else "",
     )
     still = dataclasses.replace(ranking, rows=tuple(dataclasses.replace(row, seconds=0.0) for row in rows))
-    serialization.save(still, ctx.folder("rank"))
+    serialization.save_value(still, ctx.make_step_folder("rank"))
     for line in told(ranking, on, time.monotonic() - started):
-        ctx.console.line("rank", line)
+        ctx.console.print_line("rank", line)
     if len(embeddings) > 1:
         by_prior = f"; best by prior: {ranking.best_by_prior} ({ranking.prior_why})" if promising.known else ""
-        ctx.console.line("rank", f"best by probe: {found.best}{by_prior}")
+        ctx.console.print_line("rank", f"best by probe: {found.best}{by_prior}")
     return ranking
 
 
@@ -94,7 +94,7 @@ def _arena(data: Dataset, splits: Splits, ctx: Context) -> ProbeCvProblem:
     rows = np.asarray(splits.train)
     if len(rows) > MOST:
         rows = sample(data, MOST, ctx.seed, among=rows)
-        ctx.console.line(
+        ctx.console.print_line(
             "rank", f"candidates are compared on {MOST:,} of {len(splits.train):,} pictures, drawn by class"
         )
     folds = splits.folds[: max(1, ENOUGH // len(rows))]

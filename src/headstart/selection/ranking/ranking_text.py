@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from headstart.core.console import duration
+from headstart.core.console import format_duration
 from headstart.core.types import Ranking, RankRow, SourceSimilarity
 from headstart.selection.ranking.probe_scores import ProbeCvProblem
 
@@ -16,7 +16,7 @@ def told(ranking: Ranking, on: ProbeCvProblem, seconds: float) -> list[str]:
     times = f" x {repeats}" if repeats > 1 else ""
     lines = [
         f"{len(rows)} candidates on {len(on.rows):,} pictures, {folds} folds{times}, "
-        f"by {ranking.metric.replace('_', ' ')}, {duration(seconds)}"
+        f"by {ranking.metric.replace('_', ' ')}, {format_duration(seconds)}"
     ]
     width = max(len(row.candidate) for row in ranking.rows)
     lines += [_line(row, ranking.metric, width) for row in rows[:SHOWN]]

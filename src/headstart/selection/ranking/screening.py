@@ -147,7 +147,7 @@ def _kept(options: list[Option], best: Mapping[str, ProbeScores], clusters: np.n
     found = successive_halving.halve(options, judged, clusters=clusters, room=ctx.left_s() * PART_OF_BUDGET)
     for name, why in found.dropped.items():
         if why == successive_halving.NO_ROOM:
-            ctx.console.line("screen", f"{name} is left behind: {why}")
+            ctx.console.print_line("screen", f"{name} is left behind: {why}")
     return list(found.kept)
 
 
@@ -155,7 +155,9 @@ def _say(kept: list[str], by_prior: str, count: int, pictures: int, ctx: Context
     roles = {kept[0]: [successive_halving.BY_PROBE]}
     roles.setdefault(by_prior, []).append(successive_halving.BY_PRIOR)
     told = [f"{name} ({' and '.join(roles[name])})" if name in roles else name for name in kept]
-    ctx.console.line("screen", f"{len(kept)} of {count} backbones go on after {pictures:,} pictures: {', '.join(told)}")
+    ctx.console.print_line(
+        "screen", f"{len(kept)} of {count} backbones go on after {pictures:,} pictures: {', '.join(told)}"
+    )
 
 
 def _depths(of: Embeddings, on: ProbeCvProblem) -> list[ProbeScores]:

@@ -40,7 +40,7 @@ def near(source: SourceTask, depth: str, x: np.ndarray, on: ProbeCvProblem) -> S
         x: (M, D) float32 features, in the order of `on.rows`.
         on: The pictures.
     """
-    with blas_threads.single():
+    with blas_threads.single_blas_thread():
         leep_value, nce_value, cka_value, no_head = _by_head(source, depth, x, on)
         distance, told, no_pictures = _by_pictures(source, depth, x, on)
     return SourceSimilarity(

@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 
 from starlette.requests import ClientDisconnect, Request
 
-from headstart.core.storage.files import show
+from headstart.core.storage.files import format_printable
 from headstart.images.file_formats import PictureError
 from headstart.runtime.inputs.decoded_batches import Content
 from headstart.serving.http import multipart_forms
@@ -171,4 +171,4 @@ def _no_number(word: str) -> Any:
 
 def clean(name: str) -> str:
     """The last part of a file name, printable and short; a path in it leads nowhere."""
-    return show(name.replace("\\", "/").rpartition("/")[2])[-_LONGEST_NAME:].strip()
+    return format_printable(name.replace("\\", "/").rpartition("/")[2])[-_LONGEST_NAME:].strip()

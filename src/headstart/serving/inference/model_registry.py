@@ -58,9 +58,9 @@ class Served:
     @property
     def version(self) -> str:
         """A short name of exactly this model."""
-        from headstart.core.storage.hashing import digest, plain
+        from headstart.core.storage.hashing import compute_digest, to_plain
 
-        return digest(plain(self.model.manifest))[:12]
+        return compute_digest(to_plain(self.model.manifest))[:12]
 
 
 def named(words: Sequence[str]) -> dict[str, Path]:
