@@ -378,7 +378,7 @@ def findings(data, *, test=400, val=0, timed=True, **changes):
         "ranking": ranking(len(drawn.train)),
         "adapted": done,
         "evaluation": judged,
-        "doubted": doubted(data, drawn, judged),
+        "uncertainty": doubted(data, drawn, judged),
         "exported": Exported(format="openvino", path="model", bytes=14_200_000, precision="f32", parity_max_abs=3.1e-7),
         "decisions": ({"name": "rank/chosen", "value": "bundled:efficientnet_lite2@stage5", "why": "the best mean"},),
         "timings": {"read": 0.46, "embed bundled:efficientnet_lite0 2000": 19.7, "rank": 14.2, "evaluate": 1.1},

@@ -120,7 +120,7 @@ def test_pictures_of_other_things_are_unknown_to_the_saved_model(fitted, few, wa
     own = list(run.predict(few / run.dataset.uris[row] for row in run.splits.test))
     assert sum(one.unknown for one in own) <= 4  # of 36
     assert all(one.likeliest in one.plausible for one in own if not one.unknown)
-    [area] = [s for s in run.doubted.scores if (s.name, s.subject) == ("novelty_auc", ood_images.DIGITS)]
+    [area] = [s for s in run.uncertainty.scores if (s.name, s.subject) == ("novelty_auc", ood_images.DIGITS)]
     print(f"AUROC of digits against textile: {area.value:.3f} [{area.low:.3f}, {area.high:.3f}], n = {area.n}")
     assert area.value > 0.95
 
@@ -131,7 +131,7 @@ def test_the_saved_model_promises_what_the_run_measured(fitted):
     saved = json.loads((out / "model" / "manifest.json").read_text())
     assert saved["format"] == 2
     assert saved["calibration"]["temperature"] == run.adapted.temperature
-    assert saved["doubt"]["coverage"] == run.doubted.coverage == run.job.coverage == 0.9
+    assert saved["doubt"]["coverage"] == run.uncertainty.coverage == run.job.coverage == 0.9
     assert "have, on average over re-draws, their class among the plausible ones" in stderr
     assert "How sure is it" in (out / "report.html").read_text()
 
@@ -152,7 +152,7 @@ def test_a_run_of_before_doubt_is_read_and_told(fitted, tmp_path):
     page = headstart.report(old).read_text()
     assert "How sure is it" not in page
     with pytest.raises(headstart.HeadstartError, match="has not come to `doubt` yet"):
-        _ = run.doubted
+        _ = run.uncertainty
 
 
 def test_predict_streams_csv_and_a_bad_file_costs_one_row(fitted, few, tmp_path):

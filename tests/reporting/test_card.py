@@ -39,7 +39,7 @@ def made(tmp_path, context):
             wrong(0, 1) if answers is None else answers,
             **changes,
         )
-        return card_data.gather(context(name=path.name))
+        return card_data.read_card_input(context(name=path.name))
 
     return make
 
@@ -203,8 +203,8 @@ def test_a_model_that_declines_nothing_is_not_said_to(made):
     of = made()
     assert "It always names one of its classes" in section(render(of), "Intended use")
     never = doubt_of(floors=np.full(3, np.inf))
-    assert "It always names one of its classes" in section(render(_with(of, doubted=never)), "Intended use")
-    assert "It may answer `unknown`" in section(render(_with(of, doubted=doubt_of())), "Intended use")
+    assert "It always names one of its classes" in section(render(_with(of, uncertainty=never)), "Intended use")
+    assert "It may answer `unknown`" in section(render(_with(of, uncertainty=doubt_of())), "Intended use")
 
 
 def test_no_class_is_weak_by_luck(made):
@@ -360,7 +360,7 @@ def test_doubt_is_told_and_what_it_does_not_notice_is_a_limit(made):
         score("novelty_auc", "photographs", 0.95),
         score("novelty_auc", "hidden class red", 0.6),
     )
-    of = _with(made(), doubted=doubt_of(scores))
+    of = _with(made(), uncertainty=doubt_of(scores))
     told = section(render(of), "Calibration and doubt")
     assert "Calibration error 0.120 [0.070, 0.160] before that and 0.060 [0.010, 0.100] after it (n = 60)." in told
     assert "in 90 % of pictures. 60 held-out pictures set the thresholds." in told
@@ -447,7 +447,7 @@ def test_words_of_others_are_code_or_plain():
 def test_a_model_that_cannot_say_unknown_is_told_so(made):
     of = made()
     never, seldom = (
-        "\n".join(limitations.found(_with(of, doubted=doubt_of(floors=floors)), []))
+        "\n".join(limitations.found(_with(of, uncertainty=doubt_of(floors=floors)), []))
         for floors in (np.full(3, np.inf), np.zeros(3))
     )
     assert "This model cannot say `unknown`: too few pictures" in never

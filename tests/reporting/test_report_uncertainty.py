@@ -46,23 +46,23 @@ def test_one_chart_is_enough_where_nothing_changed(given):
 
 
 def test_a_run_of_before_has_no_such_section(given):
-    page = render(dataclasses.replace(given, doubted=None))
+    page = render(dataclasses.replace(given, uncertainty=None))
     assert 'id="doubt"' not in page
     assert 'href="#doubt"' not in page
 
 
 def test_without_novelty_it_says_that_nothing_is_declined_for_it(given):
-    kept = tuple(s for s in given.doubted.scores if s.name != "novelty_auc")
-    found = dataclasses.replace(given.doubted, novelty=None, scores=kept, thresholds=np.full(3, np.inf))
-    told = section(render(dataclasses.replace(given, doubted=found)))
+    kept = tuple(s for s in given.uncertainty.scores if s.name != "novelty_auc")
+    found = dataclasses.replace(given.uncertainty, novelty=None, scores=kept, thresholds=np.full(3, np.inf))
+    told = section(render(dataclasses.replace(given, uncertainty=found)))
     assert "This model says unknown only where no class is plausible: too few pictures" in re.sub(" +", " ", told)
 
 
 def test_of_many_classes_the_worst_are_told(given):
     names = tuple(f"class {at:02}" for at in range(40))
     scores = tuple(samples.sc("test", "coverage", 0.99 - at / 100, 20, subject=name) for at, name in enumerate(names))
-    found = dataclasses.replace(given.doubted, scores=scores)
+    found = dataclasses.replace(given.uncertainty, scores=scores)
     data = dataclasses.replace(given.dataset, class_names=names)
-    told = uncertainty.view(dataclasses.replace(given, doubted=found, dataset=data))["by_class"]
+    told = uncertainty.view(dataclasses.replace(given, uncertainty=found, dataset=data))["by_class"]
     assert len(told) == 25
     assert told[0][0] == "class 39"

@@ -8,32 +8,18 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from headstart.core import job as jobs
 from headstart.core.errors import DataError
 from headstart.core.run.folder import RunFolder
-from headstart.core.storage.files import read_json
+from headstart.core.run.reader import RunReader
+from headstart.core.types import Forecasts, UncertaintyReport
 
 if TYPE_CHECKING:
-    from headstart.core.job import Job
-    from headstart.core.types import (
-        Audit,
-        Dataset,
-        Evaluation,
-        Exported,
-        FitResult,
-        Forecasts,
-        Prediction,
-        Ranking,
-        Score,
-        Splits,
-        TimeForecast,
-        UncertaintyReport,
-    )
+    from headstart.core.types import Prediction, Score, TimeForecast
 
 HEADLINE = ("accuracy", "balanced_accuracy")
 
 
-class Run:
+class Run(RunReader):
     """A run folder that is finished or on its way; itself a path to it, for all that takes one.
 
     Args:
@@ -44,86 +30,12 @@ class Run:
     """
 
     def __init__(self, path: str | Path) -> None:
-        self.path = Path(path)
+        super().__init__(path)
         self.cut_short = False  # by Ctrl-C, in the very call that gave this run
         RunFolder(self.path).require_run()
 
     def __fspath__(self) -> str:
         return str(self.path)
-
-    def _value(self, kind: type[Any], stage: str, name: str = "value") -> Any:
-        from headstart.core.storage import serialization
-
-        return serialization.load_step_value(kind, self.path, stage, name)
-
-    @cached_property
-    def job(self) -> Job:
-        """The request."""
-        return jobs.read_job(self.path / "job.toml")
-
-    @cached_property
-    def dataset(self) -> Dataset:
-        """The pictures, every file accounted for."""
-        from headstart.core.types import Dataset
-
-        found: Dataset = self._value(Dataset, "read")
-        return found
-
-    @cached_property
-    def audits(self) -> tuple[Audit, ...]:
-        """The audit of the files and, when it came so far, of the vectors."""
-        from headstart.core.types import Audit
-
-        phases = [p for p in ("files", "vectors") if (self.path / "audit" / f"{p}.json").is_file()]
-        return tuple(self._value(Audit, "audit", phase) for phase in phases)
-
-    @cached_property
-    def splits(self) -> Splits:
-        """Who learns and who judges."""
-        from headstart.core.types import Splits
-
-        found: Splits = self._value(Splits, "splits")
-        return found
-
-    @cached_property
-    def ranking(self) -> Ranking:
-        """All candidates, best first."""
-        from headstart.core.types import Ranking
-
-        found: Ranking = self._value(Ranking, "rank")
-        return found
-
-    @cached_property
-    def adapted(self) -> FitResult:
-        """The fitted head and what was held out on the way."""
-        from headstart.core.types import FitResult
-
-        found: FitResult = self._value(FitResult, "adapt")
-        return found
-
-    @cached_property
-    def evaluation(self) -> Evaluation:
-        """The measured model."""
-        from headstart.core.types import Evaluation
-
-        found: Evaluation = self._value(Evaluation, "evaluate")
-        return found
-
-    @cached_property
-    def doubted(self) -> UncertaintyReport:
-        """When the model should not be believed, and how well that is told."""
-        from headstart.core.types import UncertaintyReport
-
-        found: UncertaintyReport = self._value(UncertaintyReport, "doubt")
-        return found
-
-    @cached_property
-    def exported(self) -> Exported:
-        """The saved model, compared with the run."""
-        from headstart.core.types import Exported
-
-        found: Exported = self._value(Exported, "export")
-        return found
 
     @property
     def scores(self) -> tuple[Score, ...]:
@@ -160,10 +72,7 @@ class Run:
     @cached_property
     def forecasts(self) -> Forecasts | None:
         """What the run was expected to come to, and what came out; None where nothing was forecast."""
-        from headstart.core.storage import serialization
-        from headstart.core.types import Forecasts
-
-        return serialization.find_value(Forecasts, self.path / "forecast")
+        return self.find(Forecasts)
 
     @property
     def time_forecasts(self) -> tuple[TimeForecast, ...]:
@@ -172,18 +81,12 @@ class Run:
 
         return tuple(found for phase in forecast.STEPS if (found := forecast.timed(self.path, phase)) is not None)
 
-    @property
-    def seconds(self) -> float:
-        """Wall seconds of all stages together."""
-        path = self.path / "timings.json"
-        return sum(entry["wall_s"] for entry in read_json(path).values()) if path.is_file() else 0.0
-
     def predict(self, files: str | Path | Iterable[str | Path]) -> Iterator[Prediction]:
         """Answer for pictures, or one, in their order; a file that cannot be read gives an answer that says so."""
         from headstart.runtime.model import load as load_model
 
         each = [files] if isinstance(files, str | Path) else files
-        return load_model(self.path / "model").predict(Path(file) for file in each)
+        return load_model(self.model_folder).predict(Path(file) for file in each)
 
     def summary(self) -> dict[str, Any]:
         """The run as one JSON object, as `fit --json` prints it."""
@@ -229,32 +132,33 @@ class Run:
         reach = f"{first.value:.3f} [{first.low:.3f}, {first.high:.3f}]"
         return [f"forecast: {first.name.replace('_', ' ')} {reach} was expected; what came out is {where}"]
 
-    def _doubt(self) -> list[str]:
-        """How the promise of the sets is kept and how much is declined; nothing for a run of before that was told."""
-        if not (self.path / "doubt" / "value.json").is_file():
+    def _format_uncertainty(self) -> list[str]:
+        """How the promise of the prediction sets is kept and how much is declined; nothing for an older run."""
+        report = self.find(UncertaintyReport)
+        if report is None:
             return []
-        from headstart.uncertainty.ood_detection import unable as cannot
+        from headstart.uncertainty import ood_detection
 
-        of, asked = {(s.name, s.subject): s for s in self.doubted.scores}, f"{100 * self.doubted.coverage:g} %"
-        unable = cannot(self.doubted.novelty is not None, self.doubted.floors)
-        told = {
-            "coverage": f"have their class among the plausible ones, on average over re-draws ({asked} asked for)",
+        scores, asked = {(s.name, s.subject): s for s in report.scores}, f"{100 * report.coverage:g} %"
+        endings = {
+            "coverage": f"have their class in the prediction set, on average over re-draws ({asked} asked for)",
             "unknown": "are declined as unknown",
         }
         lines = [
-            f"doubt: {100 * score.value:.1f} % [{100 * score.low:.1f} %, {100 * score.high:.1f} %] of {score.n:,} "
-            f"pictures {words}"
-            for name, words in told.items()
-            if (score := of.get((name, ""))) is not None
+            f"uncertainty: {100 * score.value:.1f} % [{100 * score.low:.1f} %, {100 * score.high:.1f} %] of "
+            f"{score.n:,} pictures {ending}"
+            for name, ending in endings.items()
+            if (score := scores.get((name, ""))) is not None
         ]
-        return lines + ([f"doubt: {unable}"] if unable else [])
+        unable = ood_detection.unable(report.novelty is not None, report.floors)
+        return lines + ([f"uncertainty: {unable}"] if unable else [])
 
     def text(self) -> str:
         """The result in a few lines."""
         lines = [_sentence(score) for score in self.headline()]
         lines += [f"{verdict.code.replace('_', ' ')}: {verdict.sentence}" for verdict in self.evaluation.verdicts]
-        lines += [_sentence(score) for score in self.decided()]
-        lines += self._doubt() + self._foretold()
+        lines += [_sentence(score) for score in self.find_decision()]
+        lines += self._format_uncertainty() + self._foretold()
         lines += ["", f"model   {' + '.join(self.chosen)}, {self.adapted.fitted.head}"]
         lines += [f"report  {(self.path / 'report.html').as_posix()}"]
         lines += [f"use it  headstart predict {self.path.as_posix()} picture.jpg"]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from headstart.core.storage import serialization
+from headstart.core.run.reader import RunReader
 from headstart.core.storage.hashing import file_digest
-from headstart.core.types import Dataset, Splits
+from headstart.core.types import Splits
 from headstart.runtime.inputs.decoded_batches import walk
 
 
@@ -17,14 +17,16 @@ def find_training_overlap(run: Path, folder: Path) -> int:
         run: A run folder; a model folder alone does not know what it learnt from, and counts none.
         folder: The pictures.
     """
-    if not (run / "splits" / "value.json").is_file():
+    reader = RunReader(run)
+    splits = reader.find(Splits)
+    if splits is None:
         return 0
-    data, splits = serialization.load_value(Dataset, run / "read"), serialization.load_value(Splits, run / "splits")
-    learnt = {data.digests[row] for row in splits.train.tolist()}
-    return sum(_digest(file) in learnt for file in walk([folder]))
+    digests = reader.dataset.digests
+    training_digests = {digests[row] for row in splits.train.tolist()}
+    return sum(_digest_or_empty(file) in training_digests for file in walk([folder]))
 
 
-def _digest(file: Path) -> str:
+def _digest_or_empty(file: Path) -> str:
     try:
         return file_digest(file)
     except OSError:

@@ -13,6 +13,7 @@ import numpy as np
 
 from headstart.core.errors import DataError, UsageError, format_nearest
 from headstart.core.job import Job
+from headstart.core.storage.model_manifest import Decision
 
 _FEW = 20  # classes that a hint lists beside the nearest
 
@@ -39,6 +40,13 @@ def decide(
     others = np.array(p, np.float64)
     others[:, positive] = -1.0
     return np.where(p[:, positive] >= threshold, positive, np.argmax(others, axis=1))
+
+
+def apply_decision(decision: Decision, class_names: tuple[str, ...], p: np.ndarray) -> np.ndarray:
+    """(M,) int64 answers of a saved model for (M, C) probabilities."""
+    positive = class_names.index(decision.positive) if decision.positive else None
+    costs = None if decision.costs is None else np.asarray(decision.costs)
+    return decide(p, positive=positive, threshold=decision.threshold, costs=costs)
 
 
 def best_threshold(truth: np.ndarray, score: np.ndarray) -> float:

@@ -15,12 +15,10 @@ from pathlib import Path
 
 from headstart.core import redaction
 from headstart.core.run.context import Context
-from headstart.core.storage import model_manifest, serialization
-from headstart.core.types import Dataset, Evaluation, FitResult, Score
+from headstart.core.run.reader import RunReader
+from headstart.core.types import FitResult, Score
 from headstart.finetuning.tracking import trackers
 from headstart.runtime import mlflow_model
-
-FILES = ("README.md", "report.html", "evaluate/scores.csv", "evaluate/predictions.csv")
 
 
 def log_to_mlflow(*, ctx: Context) -> None:
@@ -33,26 +31,20 @@ def log_to_mlflow(*, ctx: Context) -> None:
         DataError: It is not finished.
         SetupError: MLflow is not installed, or its server does not answer.
     """
-    data, adapted = (
-        serialization.load_step_value(Dataset, ctx.run.path, "read"),
-        serialization.load_step_value(FitResult, ctx.run.path, "adapt"),
-    )
-    evaluation, model = (
-        serialization.load_step_value(Evaluation, ctx.run.path, "evaluate"),
-        model_manifest.read_manifest(ctx.run.path / "model"),
-    )
-    follow = trackers.mlflow(ctx.run.path, ctx.run.path.resolve().name, data.class_names)
+    run = RunReader(ctx.run.path)
+    data, adapted, evaluation, model = run.dataset, run.adapted, run.evaluation, run.manifest
+    follow = trackers.mlflow(run.path, run.path.resolve().name, data.class_names)
     try:
         with tempfile.TemporaryDirectory() as place:
             folder = Path(place) / "model"
-            mlflow_model.write(ctx.run.path / "model", data.class_names, folder, made_with=model.headstart)
+            mlflow_model.write(run.model_folder, data.class_names, folder, made_with=model.headstart)
             told = trackers.Result(
                 params=dict(_params(adapted, ctx)),
                 metrics=dict(_metrics(evaluation.scores)),
                 tags={"headstart.version": model.headstart, "headstart.data": data.digest},
                 data=data.name,
                 digest=data.digest,
-                files=[path for name in FILES if (path := ctx.run.path / name).is_file()],
+                files=run.list_shared_files(),
                 model=folder,
             )
             follow.result(told)

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import numpy as np
+
+from headstart.backbones import loading
+from headstart.core import provenance
+from headstart.core.errors import DataError, UsageError
 from headstart.core.job import Job
+from headstart.core.run.context import Context
+from headstart.core.run.reader import RunReader
+from headstart.core.storage.files import read_json, write_json
 from headstart.core.types import (
     Audit,
     Dataset,
@@ -20,9 +29,7 @@ from headstart.core.types import (
     TimeForecast,
     UncertaintyReport,
 )
-
-if TYPE_CHECKING:
-    import numpy as np
+from headstart.selection.forecast.forecast_model import STEPS, timed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +74,7 @@ class ReportInput:
         adapted: The head.
         evaluation: The measured model.
         exported: The saved model.
-        doubted: When it should not be believed; None in a run of before that was measured.
+        uncertainty: When it should not be believed; None in a run of before that was measured.
         explained: What the run keeps to explain its answers by; None in an older run.
         overlays: Name -> JPEG of each of its heat maps.
         forecasts: What the run was expected to come to, and what came out.
@@ -88,7 +95,7 @@ class ReportInput:
     adapted: FitResult | None = None
     evaluation: Evaluation | None = None
     exported: Exported | None = None
-    doubted: UncertaintyReport | None = None
+    uncertainty: UncertaintyReport | None = None
     explained: Explained | None = None
     overlays: Mapping[str, bytes] = field(default_factory=dict)
     forecasts: Forecasts | None = None
@@ -97,3 +104,87 @@ class ReportInput:
     decisions: tuple[Mapping[str, Any], ...] = ()
     timings: Mapping[str, float] = field(default_factory=dict)
     provenance: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+
+
+def read_report_input(ctx: Context, *, computed_now: bool = False) -> ReportInput:
+    """Read what the run folder holds so far; nothing is computed anew.
+
+    Args:
+        ctx: The run.
+        computed_now: This process computed the run, so versions and machine are noted; else those noted then are shown.
+
+    Raises:
+        DataError: The run has not read its pictures yet, or what it holds is damaged.
+    """
+    run = RunReader(ctx.run.path)
+    data = run.find(Dataset)
+    if data is None:
+        raise DataError(
+            f"the run `{run.path}` has not read its pictures yet: there is nothing to report",
+            hint="run the command that made it again: it resumes",
+        )
+    ranking, costs = run.find(Ranking), run.find_costs()
+    return ReportInput(
+        job=ctx.job,
+        run_name=run.path.resolve().name,
+        dataset=data,
+        audits=run.audits,
+        splits=run.find(Splits),
+        backbones=_backbone_facts(ranking, run),
+        ranking=ranking,
+        adapted=run.find(FitResult),
+        evaluation=run.find(Evaluation),
+        exported=run.find(Exported),
+        uncertainty=run.find(UncertaintyReport),
+        explained=run.find(Explained),
+        overlays=run.read_heat_maps(),
+        forecasts=run.find(Forecasts),
+        seconds=tuple(entry for phase in STEPS if (entry := timed(run.path, phase)) is not None),
+        costs=None if costs is None else np.array(costs, np.float64),
+        decisions=tuple(run.read_decisions()),
+        # the report's own step is not over yet
+        timings={step: float(entry["wall_s"]) for step, entry in run.timings.items() if step != "report"},
+        provenance=_read_environment(ctx, computed_now) | {"Digests": _list_digests(data, run)},
+    )
+
+
+def _backbone_facts(ranking: Ranking | None, run: RunReader) -> tuple[BackboneFacts, ...]:
+    """Of every ranked backbone that is known here: a colour histogram is none, and a source may not be installed."""
+    facts = []
+    for name in dict.fromkeys(row.backbone for row in ranking.rows) if ranking else ():
+        try:
+            spec = loading.find(name).spec
+        except UsageError:
+            continue
+        latency_ms = run.find_latency_ms(name)
+        facts.append(
+            BackboneFacts(
+                name=name,
+                licence=spec.licence,
+                licence_note=spec.licence_note,
+                pretrained_on=spec.pretrained_on,
+                params=spec.params,
+                flops=spec.flops,
+                prior_source=spec.prior_source,
+                latency_ms=math.nan if latency_ms is None else latency_ms,
+                depths=tuple(depth.name for depth in spec.depths),
+            )
+        )
+    return tuple(facts)
+
+
+def _list_digests(data: Dataset, run: RunReader) -> dict[str, str]:
+    digests = {"data set (SHA-256)": data.digest}
+    for entry in run.read_embedding_entries():
+        for level, vectors in entry["vectors"].items():
+            digests[f"{entry['key']['backbone']}@{level}, {entry['pictures']:,} pictures"] = vectors["sha256"]
+    return digests
+
+
+def _read_environment(ctx: Context, computed_now: bool) -> dict[str, dict[str, str]]:
+    """Versions and machine, kept at the end of each fit, so that a page written again elsewhere tells the truth."""
+    path = ctx.folder("report") / "provenance.json"
+    if computed_now or not path.is_file():
+        write_json(path, {"Versions": provenance.versions(), "Machine": provenance.machine()})
+    environment: dict[str, dict[str, str]] = read_json(path)
+    return environment

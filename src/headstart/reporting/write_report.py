@@ -18,8 +18,7 @@ from headstart.core.run.context import Context
 from headstart.core.storage.files import format_printable, write_text
 from headstart.reporting import formatting
 from headstart.reporting.page_images import Thumbnails
-from headstart.reporting.report_data import ReportInput
-from headstart.reporting.run_reader import gather
+from headstart.reporting.report_data import ReportInput, read_report_input
 from headstart.reporting.sections import (
     audit,
     candidates,
@@ -45,14 +44,14 @@ def write_report(findings: ReportInput | None = None, *, ctx: Context, computed_
     Args:
         findings: What to tell; when None, what the run folder holds.
         ctx: The run.
-        computed_now: See `gather`.
+        computed_now: See `read_report_input`.
 
     Raises:
         DataError: There is nothing to tell yet.
         SetupError: The disk refuses.
     """
     path = ctx.run.path / "report.html"
-    page = render(findings or gather(ctx, computed_now=computed_now))
+    page = render(findings or read_report_input(ctx, computed_now=computed_now))
     write_text(path, page)
     ctx.console.print_line("report", f"{path.as_posix()}, {format_bytes(path.stat().st_size)}")
     return path

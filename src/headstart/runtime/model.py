@@ -169,10 +169,7 @@ class Model:
 
     def decide(self, probabilities: np.ndarray) -> np.ndarray:
         """(B, C) probabilities -> (B,) positions in `class_names`, by the model's threshold or costs."""
-        rule = self.manifest.decision
-        positive = self.class_names.index(rule.positive) if rule.positive else None
-        costs = None if rule.costs is None else np.asarray(rule.costs)
-        return decision_rule.decide(probabilities, positive=positive, threshold=rule.threshold, costs=costs)
+        return decision_rule.apply_decision(self.manifest.decision, self.class_names, probabilities)
 
 
 def _through(engine: Engine, trunk: TrunkEntry, at: int, flow: Iterator[Chunk]) -> Iterator[Chunk]:

@@ -11,23 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from headstart.core.errors import DataError
+from headstart.core.run.reader import AUDIT_PHASES, DONE_FILES, RunReader
 from headstart.core.storage.files import format_printable, read_json
+from headstart.core.types import Audit, Dataset, Evaluation, FitResult, Ranking
 from headstart.studio.process_identity import alive
 
-# step -> the file that is there when it is done
-STEPS = (
-    ("read", "read/value.json"),
-    ("audit", "audit/files.json"),
-    ("embed", "embed/*.json"),
-    ("rank", "rank/value.json"),
-    ("adapt", "adapt/value.json"),
-    ("evaluate", "evaluate/value.json"),
-    ("doubt", "doubt/value.json"),
-    ("export", "export/value.json"),
-    ("explain", "explain/value.json"),
-    ("card", "README.md"),
-    ("report", "report.html"),
-)
 _ROWS = 40  # of a ranking
 _HEADLINE = ("accuracy", "balanced_accuracy", "log_loss")
 
@@ -91,7 +79,7 @@ def owner(run: Path) -> int | None:
 
 def brief(run: Path) -> dict[str, Any]:
     """A run in a line: its data, what it was asked, its scores."""
-    evaluation = _value(run, "evaluate")
+    evaluation = RunReader(run).find_json(Evaluation)
     job = _job(run)
     return {
         "name": run.name,
@@ -108,11 +96,15 @@ def brief(run: Path) -> dict[str, Any]:
 
 def facts(run: Path) -> dict[str, Any]:
     """All that the page shows of a run, as far as it has come."""
-    ranking, adapted, evaluation = _value(run, "rank"), _value(run, "adapt"), _value(run, "evaluate")
+    ranking, adapted, evaluation = (
+        RunReader(run).find_json(Ranking),
+        RunReader(run).find_json(FitResult),
+        RunReader(run).find_json(Evaluation),
+    )
     return brief(run) | {
         "job": _job(run),
         "steps": _steps(run),
-        "timings": _timings(run),
+        "timings": RunReader(run).find_timings_json(),
         "expected": _expected(run),
         "pictures": pictures(run),
         "audit": audits(run),
@@ -129,20 +121,20 @@ def facts(run: Path) -> dict[str, Any]:
 
 def _steps(run: Path) -> list[dict[str, Any]]:
     """Each step and whether it is done; a finished run of an older version knows fewer."""
-    found = [{"step": step, "done": any(run.glob(pattern))} for step, pattern in STEPS]
+    found = [{"step": step, "done": any(run.glob(pattern))} for step, pattern in DONE_FILES]
     return [one for one in found if one["done"]] if (run / "report.html").is_file() else found
 
 
 def row_of(run: Path) -> dict[str, int]:
     """Name of a picture -> its row, for `picture`."""
-    return {uri: row for row, uri in enumerate(_value(run, "read").get("uris", []))}
+    return {uri: row for row, uri in enumerate(RunReader(run).find_json(Dataset).get("uris", []))}
 
 
 def audits(run: Path) -> list[dict[str, Any]]:
     """Outcomes of the checks, of the files and then of the vectors."""
     found: list[dict[str, Any]] = []
-    for phase in ("files", "vectors"):
-        for outcome in _value(run, "audit", phase).get("outcomes", []):
+    for phase in AUDIT_PHASES:
+        for outcome in RunReader(run).find_json(Audit, phase).get("outcomes", []):
             rows = [row for finding in outcome.get("findings", []) for row in finding.get("rows", [])]
             findings = [{"severity": f["severity"], "sentence": f["sentence"]} for f in outcome.get("findings", [])]
             kept = {key: outcome.get(key) for key in ("code", "name", "status", "why")}
@@ -152,10 +144,10 @@ def audits(run: Path) -> list[dict[str, Any]]:
 
 def pictures(run: Path) -> dict[str, Any] | None:
     """Counts a class, a few rows of each to look at, and the files that were left out; None before they are read."""
-    data = _value(run, "read")
+    data = RunReader(run).find_json(Dataset)
     if not data:
         return None
-    names, targets = data["class_names"], _array(run / "read", data["targets"])
+    names, targets = data["class_names"], RunReader(run).find_array(Dataset, data["targets"])
     rows: list[list[int]] = [[] for _ in names]
     for row, target in enumerate(targets):
         rows[target].append(row)
@@ -182,7 +174,7 @@ def picture(run: Path, row: int) -> Path:
     Raises:
         DataError: There is no such row.
     """
-    data = _value(run, "read")
+    data = RunReader(run).find_json(Dataset)
     uris = data.get("uris", [])
     if not 0 <= row < len(uris):
         raise DataError(f"the run `{run.name}` has no picture {row}")
@@ -192,24 +184,6 @@ def picture(run: Path, row: int) -> Path:
 def _spread(rows: list[int], count: int = 5) -> list[int]:
     """A few of them, evenly over all."""
     return [rows[index * len(rows) // count] for index in range(count)] if len(rows) > count else rows
-
-
-def _value(run: Path, stage: str, name: str = "value") -> dict[str, Any]:
-    """What a stage wrote; empty while it has not."""
-    try:
-        found = read_json(run / stage / f"{name}.json")
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
-
-
-def _array(folder: Path, told: Any) -> list[int]:
-    if isinstance(told, list):
-        return told
-    import numpy as np
-
-    found: list[int] = np.load(folder / told["npy"], allow_pickle=False).tolist()
-    return found
 
 
 def _job(run: Path) -> dict[str, Any]:
@@ -226,17 +200,13 @@ def _made(run: Path) -> float:
         return 0.0
 
 
-def _timings(run: Path) -> dict[str, Any]:
-    return {name: entry for name, entry in _value(run, "", "timings").items() if isinstance(entry, dict)}
-
-
 def _seconds(run: Path) -> float:
-    return sum(float(entry.get("wall_s", 0.0)) for entry in _timings(run).values())
+    return sum(float(entry.get("wall_s", 0.0)) for entry in RunReader(run).find_timings_json().values())
 
 
 def _expected(run: Path) -> dict[str, Any]:
     """What was forecast: the score, and the seconds of the whole run."""
-    times = [entry for entry in _timings(run).values() if "value_s" in entry]
+    times = [entry for entry in RunReader(run).find_timings_json().values() if "value_s" in entry]
     told = [d["value"] for d in _decisions(run) if d["name"].startswith("forecast/") and isinstance(d["value"], dict)]
     score = next((one for one in told if "rests_on" in one), None)
     keys = ("value_s", "low_s", "high_s")
@@ -275,14 +245,13 @@ def _ranking(ranking: dict[str, Any]) -> list[dict[str, Any]]:
 def _curves(run: Path) -> list[dict[str, Any]]:
     """Losses by epoch of each training that is done: those of the search while it goes on, with their folds."""
     found = []
-    for path in sorted((run / "adapt" / "trials").glob("*.json")):
-        log = _value(path.parents[2], "adapt/trials", path.stem).get("log", {})
+    for name, log in RunReader(run).find_training_logs():
         epochs = [
             {"epoch": row["epoch"], "train": _number(row["train"]), "held_out": _number(row.get("val"))}
             for row in log.get("epochs", [])
         ]
         if epochs:
-            found.append({"name": log.get("name", path.stem), "epochs": epochs, "stopped": log.get("stopped", "")})
+            found.append({"name": log.get("name", name), "epochs": epochs, "stopped": log.get("stopped", "")})
     return found
 
 
@@ -295,10 +264,8 @@ def mark(run: Path) -> tuple[Any, ...] | None:
     """Changes when something that `facts` reads does; None while there is no run."""
     if not (run / "job.toml").is_file():
         return None
-    patterns = [pattern for _, pattern in STEPS]
     found = []
-    for pattern in (*patterns, "audit/*.json", "timings.json", "decisions.jsonl", "adapt/trials/*.json"):
-        for path in sorted(run.glob(pattern)):
-            with contextlib.suppress(OSError):
-                found.append((path.name, path.stat().st_mtime_ns))
+    for path in RunReader(run).list_watched_files():
+        with contextlib.suppress(OSError):
+            found.append((path.name, path.stat().st_mtime_ns))
     return tuple(found)

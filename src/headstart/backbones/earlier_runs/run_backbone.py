@@ -18,7 +18,7 @@ from headstart.backbones.imported.description import ImportedBackbone
 from headstart.core import registry
 from headstart.core.errors import HeadstartError, UsageError
 from headstart.core.run.folder import RunFolder
-from headstart.core.storage import serialization
+from headstart.core.run.reader import RunReader
 from headstart.core.storage.cache import Store
 from headstart.core.storage.hashing import compute_digest, file_digest
 from headstart.core.types import Dataset, FitResult, Splits, TunedNetwork
@@ -45,7 +45,7 @@ def open_run(path: Path, store: Store) -> str:
         DataError: It is no run, or damaged.
     """
     RunFolder(path).require_run()
-    adapted: FitResult | None = serialization.find_value(FitResult, path / "adapt")
+    adapted = RunReader(path).find(FitResult)
     network = adapted.tuning.network if adapted and adapted.tuning else None
     file = tuned_network.file_of(network, path) if network else None
     if network is None or file is None or not file.is_file():
@@ -59,7 +59,7 @@ def open_run(path: Path, store: Store) -> str:
 
     store.make_entry("added", description.address(content), write)
     if name not in description.names(SOURCE, store):
-        data: Dataset | None = serialization.find_value(Dataset, path / "read")
+        data = RunReader(path).find(Dataset)
         made = replace(_described(file, network, name, content, data), place=_place(path))
         description.describe(SOURCE, made, store, _learnt_from(path, network, data))
     _keep_past(path, network, name, store)
@@ -71,8 +71,8 @@ def _keep_past(path: Path, network: TunedNetwork, name: str, store: Store) -> No
     known = source_task.kept(SOURCE, name, store)
     if known is not None and known.pictures:
         return
-    data: Dataset | None = serialization.find_value(Dataset, path / "read")
-    splits: Splits | None = serialization.find_value(Splits, path / "splits")
+    data = RunReader(path).find(Dataset)
+    splits = RunReader(path).find(Splits)
     spec = description.described(SOURCE, name, store).spec(SOURCE)
     made = loading.ResolvedBackbone(
         name=spec.name, spec=spec, source=registry.load_plugin("backbones", SOURCE), preset=name
@@ -84,7 +84,7 @@ def _learnt_from(path: Path, network: TunedNetwork, data: Dataset | None) -> fro
     """Digests of all pictures but those of the test split, and of those that the trunk before it learnt from."""
     source, _, before = network.backbone.partition(":")
     known = description.learnt_from(SOURCE, before) if source == SOURCE else frozenset()
-    splits: Splits | None = serialization.find_value(Splits, path / "splits")
+    splits = RunReader(path).find(Splits)
     held = set(splits.test.tolist()) if splits else set()
     own = (one for row, one in enumerate(data.digests if data else ()) if row not in held)
     return known | frozenset(own)

@@ -61,20 +61,6 @@ def find_value(kind: type[T], folder: Path, name: str = "value") -> T | None:
         raise DataError(f"what the run holds is damaged: {err!r}", where=str(path), hint=hint) from err
 
 
-def load_step_value(kind: type[T], run: Path, stage: str, name: str = "value") -> T:
-    """What a stage of a run saved.
-
-    Raises:
-        DataError: The run has not come to it yet, or what was saved is damaged.
-    """
-    found = find_value(kind, run / stage, name)
-    if found is None:
-        raise DataError(
-            f"the run `{run}` has not come to `{stage}` yet", hint="run the command that made it again: it resumes"
-        )
-    return found
-
-
 def _to_json(value: Any, folder: Path | None, where: str) -> Any:
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {

@@ -20,7 +20,7 @@ from headstart.core.storage.serialization import as_json
 from headstart.core.types import Score
 from headstart.evaluation.comparison import paired_runs as pairs
 from headstart.evaluation.comparison.paired_runs import Difference, Pair
-from headstart.evaluation.comparison.run_summary import Cost, Side, read
+from headstart.evaluation.comparison.run_summary import Cost, RunSummary, read_run_summary
 
 _SHOWN = 5  # files that are named
 
@@ -104,7 +104,7 @@ def compare_runs(paths: Sequence[str | Path]) -> Compared:
         DataError: One is no finished run.
     """
     _require_several(list(map(Path, paths)))
-    sides = [read(Path(path)) for path in paths]
+    sides = [read_run_summary(Path(path)) for path in paths]
     found = [pairs.compare(one, other) for one, other in combinations(sides, 2)]
     return Compared(
         runs=tuple(map(_member, sides)),
@@ -128,7 +128,7 @@ def _require_several(paths: list[Path]) -> None:
         raise UsageError(f"the run `{twice[0].name}` is named twice", where="RUN", hint="name each run once")
 
 
-def _member(side: Side) -> Member:
+def _member(side: RunSummary) -> Member:
     return Member(
         name=side.name,
         model=side.model,
@@ -178,7 +178,7 @@ def _better(pair: Pair, accuracy: Difference) -> str:
 # ---------------------------------------------------------------- what was done otherwise
 
 
-def _settings(sides: list[Side]) -> list[Setting]:
+def _settings(sides: list[RunSummary]) -> list[Setting]:
     """Settings that are not the same in all; the folder of the pictures is told by what is in it."""
     every = [dataclasses.asdict(side.job) for side in sides]
     names = [name for name in every[0] if name != "data"]
@@ -189,7 +189,7 @@ def _settings(sides: list[Side]) -> list[Setting]:
     ]
 
 
-def _change(first: Side, other: Side) -> DataChange:
+def _change(first: RunSummary, other: RunSummary) -> DataChange:
     a, b = first.dataset, other.dataset
     here, there = _labels(first), _labels(other)
     only_first, only_other = sorted(here.keys() - there.keys()), sorted(there.keys() - here.keys())
@@ -208,7 +208,7 @@ def _change(first: Side, other: Side) -> DataChange:
     )
 
 
-def _labels(side: Side) -> dict[str, tuple[str, str]]:
+def _labels(side: RunSummary) -> dict[str, tuple[str, str]]:
     """Digest of each picture -> its path, and its label."""
     data = side.dataset
     names = [data.class_names[target] for target in data.targets]

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from headstart.core.types import Score
-from headstart.evaluation.comparison.run_summary import SCORES, Side
+from headstart.evaluation.comparison.run_summary import SCORES, RunSummary
 from headstart.statistics import paired_tests
 from headstart.statistics.bootstrap import mean_bootstrap
 from headstart.statistics.intervals import Interval, difference
@@ -98,7 +98,7 @@ class _Common:
     relabelled: int
 
 
-def compare(one: Side, other: Side, seed: int = 0) -> Pair:
+def compare(one: RunSummary, other: RunSummary, seed: int = 0) -> Pair:
     """Hold two runs against each other; p-values are not yet corrected for several pairs."""
     both = _common(one, other)
     if not len(both.labels):
@@ -121,7 +121,7 @@ def compare(one: Side, other: Side, seed: int = 0) -> Pair:
     )
 
 
-def _common(one: Side, other: Side) -> _Common:
+def _common(one: RunSummary, other: RunSummary) -> _Common:
     places = {digest: at for at, digest in reversed(list(enumerate(other.digests)))}
     first = {digest: at for at, digest in reversed(list(enumerate(one.digests)))}
     at = np.array([[here, places[digest]] for digest, here in first.items() if digest in places], np.int64)
@@ -211,7 +211,7 @@ def corrected(found: tuple[Difference, ...]) -> tuple[Difference, ...]:
 # ---------------------------------------------------------------- without common pictures
 
 
-def _unpaired(one: Side, other: Side, relabelled: int) -> Pair:
+def _unpaired(one: RunSummary, other: RunSummary, relabelled: int) -> Pair:
     a, b = ({score.name: score for score in side.scores} for side in (one, other))
     scores = tuple(_apart(a[name], b[name]) for name in SCORES if name in a and name in b)
     return Pair(

@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from headstart.backbones import loading
-from headstart.core import job as jobs
 from headstart.core.errors import DataError, UsageError
 from headstart.core.job import Job
 from headstart.core.run.folder import RunFolder
-from headstart.core.storage import model_manifest, serialization
-from headstart.core.storage.files import read_json
-from headstart.core.types import Dataset, Evaluation, Exported, FitResult, Score, Splits
+from headstart.core.run.reader import RunReader
+from headstart.core.types import Dataset, Score
 from headstart.heads import decision_rule
 
 SCORES = ("accuracy", "balanced_accuracy", "log_loss")
@@ -45,7 +40,7 @@ class Cost:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Side:
+class RunSummary:
     """One run.
 
     Attributes:
@@ -82,79 +77,64 @@ class Side:
         return np.asarray(self.dataset.targets[self.rows])
 
 
-def read(path: Path) -> Side:
-    """A finished run.
+def read_run_summary(path: Path) -> RunSummary:
+    """Read a finished run.
 
     Raises:
         DataError: There is no run, it is not finished, or what it holds is damaged.
     """
     RunFolder(path).require_run()
-    data, of = (
-        serialization.load_step_value(Dataset, path, "read"),
-        serialization.load_step_value(Evaluation, path, "evaluate"),
-    )
-    adapted, exported = (
-        serialization.load_step_value(FitResult, path, "adapt"),
-        serialization.load_step_value(Exported, path, "export"),
-    )
-    rows, rule = np.asarray(of.rows, np.int64), model_manifest.read_manifest(path / "model").decision
-    answers = decision_rule.decide(
-        np.asarray(of.probabilities),
-        positive=data.class_names.index(rule.positive) if rule.positive else None,
-        threshold=rule.threshold,
-        costs=None if rule.costs is None else np.asarray(rule.costs),
-    )
-    return Side(
+    run = RunReader(path)
+    data, evaluation, features = run.dataset, run.evaluation, run.adapted.features
+    rows, split = np.asarray(evaluation.rows, np.int64), evaluation.split
+    cost = _measure_cost(run)
+    probabilities = np.asarray(evaluation.probabilities)
+    return RunSummary(
         name=path.as_posix(),
-        job=jobs.read_job(path / "job.toml"),
+        job=run.job,
         dataset=data,
-        split=of.split,
+        split=split,
         rows=rows,
         digests=tuple(data.digests[row] for row in rows.tolist()),
-        answers=answers,
-        probabilities=np.asarray(of.probabilities),
-        clusters=np.asarray(serialization.load_step_value(Splits, path, "splits").clusters)[rows],
-        scores=tuple(s for n in SCORES for s in of.scores if (s.split, s.name, s.subject) == (of.split, n, "")),
-        cost=_cost(path, adapted, exported),
-        model=f"{' + '.join(f'{f.backbone}@{f.depth}' for f in adapted.features)}, {adapted.fitted.head}",
+        answers=decision_rule.apply_decision(run.manifest.decision, data.class_names, probabilities),
+        probabilities=probabilities,
+        clusters=np.asarray(run.splits.clusters)[rows],
+        scores=tuple(
+            score
+            for name in SCORES
+            for score in evaluation.scores
+            if (score.split, score.name, score.subject) == (split, name, "")
+        ),
+        cost=cost,
+        model=f"{' + '.join(f'{f.backbone}@{f.depth}' for f in features)}, {run.adapted.fitted.head}",
     )
 
 
 # ---------------------------------------------------------------- cost
 
 
-def _cost(path: Path, adapted: FitResult, exported: Exported) -> Cost:
-    timings = read_json(path / "timings.json") if (path / "timings.json").is_file() else {}
+def _measure_cost(run: RunReader) -> Cost:
+    adapted = run.adapted
     names = tuple(dict.fromkeys(feature.backbone for feature in adapted.features))
     tuned = adapted.tuning.network if adapted.tuning and adapted.strategy != "probe" else None
-    specs = [_params_flops(name) if tuned is None else (tuned.spec.params, tuned.spec.flops) for name in names]
-    paces = [_pace(name, timings) for name in names]
-    trained = adapted.fitted.trainable_params if tuned is None else tuned.trainable_params
-    known = [spec for spec in specs if spec is not None]
-    whole = len(known) == len(specs)
+    sizes = [_find_params_and_flops(name) if tuned is None else (tuned.spec.params, tuned.spec.flops) for name in names]
+    known_sizes = [size for size in sizes if size is not None]
+    complete = len(known_sizes) == len(sizes)
+    latencies_ms = [latency for name in names if (latency := run.find_latency_ms(name)) is not None]
     return Cost(
-        seconds=sum(float(entry.get("wall_s", 0.0)) for entry in timings.values()) if timings else None,
-        bytes=exported.bytes,
-        latency_ms=None if any(map(math.isnan, paces)) else sum(paces),
-        params=sum(spec[0] for spec in known) if whole else None,
-        trained=trained,
-        gflops=sum(spec[1] for spec in known) / 1e9 if whole else None,
+        seconds=run.seconds if run.timings else None,
+        bytes=run.exported.bytes,
+        latency_ms=sum(latencies_ms) if len(latencies_ms) == len(names) else None,
+        params=sum(params for params, _ in known_sizes) if complete else None,
+        trained=adapted.fitted.trainable_params if tuned is None else tuned.trainable_params,
+        gflops=sum(flops for _, flops in known_sizes) / 1e9 if complete else None,
     )
 
 
-def _params_flops(name: str) -> tuple[int, int] | None:
-    """Of a trunk; None where its source is not installed here, or its file is gone."""
+def _find_params_and_flops(name: str) -> tuple[int, int] | None:
+    """Of a backbone; None where its source is not installed here, or its file is gone."""
     try:
         spec = loading.find(name, opening=False).spec
     except (UsageError, DataError):
         return None
     return spec.params, spec.flops
-
-
-def _pace(name: str, timings: Mapping[str, Any]) -> float:
-    found = [
-        float(entry["latency_ms"])
-        for step, entry in timings.items()
-        if step.startswith(f"embed {name} ") and entry.get("latency_ms") is not None
-    ]
-    return found[-1] if found else math.nan

@@ -9,8 +9,7 @@ import numpy as np
 
 from headstart.core.job import Job
 from headstart.core.run.context import Context
-from headstart.core.storage import model_manifest, serialization
-from headstart.core.storage.files import read_json
+from headstart.core.run.reader import RunReader
 from headstart.core.storage.model_manifest import Manifest
 from headstart.core.types import Audit, Dataset, Evaluation, Exported, FitResult, Splits, UncertaintyReport
 from headstart.heads import decision_rule
@@ -27,7 +26,7 @@ class CardInput:
         splits: Who learnt and who judges.
         adapted: The head.
         evaluation: The measured model.
-        doubted: When it should not be believed; None in runs that did not measure it.
+        uncertainty: When it should not be believed; None in runs that did not measure it.
         exported: The saved model, compared with the run.
         model: The saved model's manifest.
         timings: Step -> what `timings.json` holds.
@@ -41,7 +40,7 @@ class CardInput:
     evaluation: Evaluation
     exported: Exported
     model: Manifest
-    doubted: UncertaintyReport | None = None
+    uncertainty: UncertaintyReport | None = None
     timings: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
     @property
@@ -52,33 +51,27 @@ class CardInput:
     @property
     def answers(self) -> np.ndarray:
         """(M,) int64 what the model answers for them, by its threshold or costs."""
-        rule, names = self.model.decision, self.dataset.class_names
-        return decision_rule.decide(
-            np.asarray(self.evaluation.probabilities),
-            positive=names.index(rule.positive) if rule.positive else None,
-            threshold=rule.threshold,
-            costs=None if rule.costs is None else np.asarray(rule.costs),
+        return decision_rule.apply_decision(
+            self.model.decision, self.dataset.class_names, np.asarray(self.evaluation.probabilities)
         )
 
 
-def gather(ctx: Context) -> CardInput:
+def read_card_input(ctx: Context) -> CardInput:
     """Read what the run folder holds.
 
     Raises:
         DataError: The run has not come to its saved model, or what it holds is damaged.
     """
-    run = ctx.run.path
-    path = run / "timings.json"
-    phases = [phase for phase in ("files", "vectors") if (run / "audit" / f"{phase}.json").is_file()]
+    run = RunReader(ctx.run.path)
     return CardInput(
         job=ctx.job,
-        dataset=serialization.load_step_value(Dataset, run, "read"),
-        audits=tuple(serialization.load_step_value(Audit, run, "audit", phase) for phase in phases),
-        splits=serialization.load_step_value(Splits, run, "splits"),
-        adapted=serialization.load_step_value(FitResult, run, "adapt"),
-        evaluation=serialization.load_step_value(Evaluation, run, "evaluate"),
-        exported=serialization.load_step_value(Exported, run, "export"),
-        model=model_manifest.read_manifest(run / "model"),
-        doubted=serialization.find_value(UncertaintyReport, run / "doubt"),
-        timings=read_json(path) if path.is_file() else {},
+        dataset=run.dataset,
+        audits=run.audits,
+        splits=run.splits,
+        adapted=run.adapted,
+        evaluation=run.evaluation,
+        exported=run.exported,
+        model=run.manifest,
+        uncertainty=run.find(UncertaintyReport),
+        timings=run.timings,
     )

@@ -78,7 +78,7 @@ def _capital(text: str) -> str:
 
 
 def _use(of: CardInput) -> str:
-    found = of.doubted
+    found = of.uncertainty
     declines = found is not None and (found.novelty is not None or bool(np.isfinite(found.floors).any()))
     says = (
         "It may answer `unknown`; such pictures are for a person to look at."
@@ -181,7 +181,7 @@ def _slice(one: Slice) -> list[str]:
 
 
 def _doubt(of: CardInput) -> str:
-    found = of.doubted
+    found = of.uncertainty
     if found is None:
         return "## Calibration and doubt\n\nDoubt was not measured in this run.\n"
     names = of.dataset.class_names

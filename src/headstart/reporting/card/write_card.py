@@ -12,7 +12,7 @@ from headstart.core.run.context import Context
 from headstart.core.storage.files import write_text
 from headstart.core.storage.yaml_text import format_yaml
 from headstart.reporting.card import resource_use
-from headstart.reporting.card.card_data import CardInput, gather
+from headstart.reporting.card.card_data import CardInput, read_card_input
 from headstart.reporting.card.card_sections import body
 from headstart.reporting.card.hub_metadata import metadata
 
@@ -31,7 +31,7 @@ def write_card(findings: CardInput | None = None, *, ctx: Context) -> Path:
         SetupError: The disk refuses.
     """
     path = ctx.run.path / NAME
-    write_text(path, render(findings or gather(ctx)))
+    write_text(path, render(findings or read_card_input(ctx)))
     ctx.console.print_line("card", path.as_posix())
     return path
 

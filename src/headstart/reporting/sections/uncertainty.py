@@ -19,7 +19,7 @@ MANY = 25  # classes; above, the worst covered come first and alone
 
 def view(given: ReportInput) -> dict[str, Any] | None:
     """What the template `uncertainty.html` shows; None for a run that measured no doubt."""
-    found = given.doubted
+    found = given.uncertainty
     if found is None:
         return None
     of = {(s.name, s.subject): s for s in found.scores}

@@ -1,0 +1,248 @@
+"""What a run folder holds, by name: the only place that knows the names of its sub-folders and files.
+
+`read` refuses a run that has not come to a value yet, `find` gives None for it. What is damaged is the same clear error
+in both. Nothing is computed anew, and nothing is written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from headstart.core import job as jobs
+from headstart.core.errors import DataError
+from headstart.core.run.folder import RunFolder
+from headstart.core.storage.files import read_json
+from headstart.core.types import (
+    Audit,
+    Dataset,
+    Evaluation,
+    Explained,
+    Exported,
+    FitResult,
+    Forecasts,
+    Ranking,
+    Splits,
+    UncertaintyReport,
+)
+
+if TYPE_CHECKING:
+    from headstart.core.job import Job
+    from headstart.core.storage.model_manifest import Manifest
+
+T = TypeVar("T")
+
+FOLDERS: Mapping[type, str] = {
+    Audit: "audit",
+    Dataset: "read",
+    Evaluation: "evaluate",
+    Explained: "explain",
+    Exported: "export",
+    FitResult: "adapt",
+    Forecasts: "forecast",
+    Ranking: "rank",
+    Splits: "splits",
+    UncertaintyReport: "doubt",
+}
+AUDIT_PHASES = ("files", "vectors")
+DONE_FILES = (  # step -> the file that is there when it is done
+    ("read", "read/value.json"),
+    ("audit", "audit/files.json"),
+    ("embed", "embed/*.json"),
+    ("rank", "rank/value.json"),
+    ("adapt", "adapt/value.json"),
+    ("evaluate", "evaluate/value.json"),
+    ("doubt", "doubt/value.json"),
+    ("export", "export/value.json"),
+    ("explain", "explain/value.json"),
+    ("card", "README.md"),
+    ("report", "report.html"),
+)
+WATCHED_FILES = ("audit/*.json", "timings.json", "decisions.jsonl", "adapt/trials/*.json")
+SHARED_FILES = ("README.md", "report.html", "evaluate/scores.csv", "evaluate/predictions.csv")
+
+
+class RunReader:
+    """The values of one run folder, each read when it is first asked for.
+
+    Args:
+        path: The run folder.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+
+    def find(self, kind: type[T], name: str = "value") -> T | None:
+        """A value of the run; None where the run has not come to it.
+
+        Raises:
+            DataError: What was saved is damaged.
+        """
+        from headstart.core.storage import serialization
+
+        return serialization.find_value(kind, self.path / FOLDERS[kind], name)
+
+    def read(self, kind: type[T]) -> T:
+        """A value of the run.
+
+        Raises:
+            DataError: The run has not come to it yet, or what was saved is damaged.
+        """
+        value = self.find(kind)
+        if value is None:
+            raise DataError(
+                f"the run `{self.path}` has not come to `{FOLDERS[kind]}` yet",
+                hint="run the command that made it again: it resumes",
+            )
+        return value
+
+    def find_json(self, kind: type, name: str = "value") -> dict[str, Any]:
+        """A value as it lies on disk, for a page that watches a run at work; empty without it, or damaged."""
+        return _read_json_or_empty(self.path / FOLDERS[kind] / f"{name}.json")
+
+    def find_array(self, kind: type, entry: Any) -> list[int]:
+        """An array of such a value, whether it lies in its JSON or in a file beside it."""
+        if isinstance(entry, list):
+            return entry
+        import numpy as np
+
+        array: list[int] = np.load(self.path / FOLDERS[kind] / entry["npy"], allow_pickle=False).tolist()
+        return array
+
+    def find_timings_json(self) -> dict[str, dict[str, Any]]:
+        """As `timings`, but without what is damaged."""
+        timings = _read_json_or_empty(self.path / "timings.json")
+        return {step: entry for step, entry in timings.items() if isinstance(entry, dict)}
+
+    def find_training_logs(self) -> list[tuple[str, dict[str, Any]]]:
+        """Name and log of every training that is done, also while the search goes on."""
+        paths = sorted((self.path / "adapt" / "trials").glob("*.json"))
+        return [(path.stem, _read_json_or_empty(path).get("log", {})) for path in paths]
+
+    def list_watched_files(self) -> list[Path]:
+        """The files that change while a run is at work."""
+        patterns = (*(pattern for _, pattern in DONE_FILES), *WATCHED_FILES)
+        return [path for pattern in patterns for path in sorted(self.path.glob(pattern))]
+
+    @cached_property
+    def job(self) -> Job:
+        """The request."""
+        return jobs.read_job(self.path / "job.toml")
+
+    @cached_property
+    def dataset(self) -> Dataset:
+        """The pictures, every file accounted for."""
+        return self.read(Dataset)
+
+    @cached_property
+    def audits(self) -> tuple[Audit, ...]:
+        """The audit of the files and, when it came so far, of the vectors."""
+        audits = (self.find(Audit, phase) for phase in AUDIT_PHASES)
+        return tuple(audit for audit in audits if audit is not None)
+
+    @cached_property
+    def splits(self) -> Splits:
+        """Which pictures train, validate and test."""
+        return self.read(Splits)
+
+    @cached_property
+    def ranking(self) -> Ranking:
+        """All candidates, best first."""
+        return self.read(Ranking)
+
+    @cached_property
+    def adapted(self) -> FitResult:
+        """The fitted head and its held-out predictions."""
+        return self.read(FitResult)
+
+    @cached_property
+    def evaluation(self) -> Evaluation:
+        """The measured model."""
+        return self.read(Evaluation)
+
+    @cached_property
+    def uncertainty(self) -> UncertaintyReport:
+        """When the model should not be believed, and how well that is recognised."""
+        return self.read(UncertaintyReport)
+
+    @cached_property
+    def exported(self) -> Exported:
+        """The saved model, compared with the run."""
+        return self.read(Exported)
+
+    @property
+    def model_folder(self) -> Path:
+        """Where the saved model lies."""
+        return self.path / "model"
+
+    @cached_property
+    def manifest(self) -> Manifest:
+        """The saved model's manifest.
+
+        Raises:
+            DataError: There is no saved model yet, or it is damaged.
+        """
+        from headstart.core.storage import model_manifest
+
+        return model_manifest.read_manifest(self.model_folder)
+
+    def find_costs(self) -> list[list[float]] | None:
+        """(C, C) costs as the saved model keeps them, for the user's own file may be gone; None where there are none.
+
+        Raises:
+            DataError: The model's manifest is damaged.
+        """
+        path = self.model_folder / "manifest.json"
+        try:
+            costs: list[list[float]] | None = read_json(path)["decision"]["costs"] if path.is_file() else None
+        except (ValueError, KeyError, TypeError) as err:
+            raise DataError(
+                f"`{path}` is not a model's manifest: {err!r}",
+                where=str(path),
+                hint="run the `headstart fit` that made the run again: it exports the model anew",
+            ) from err
+        return costs
+
+    @cached_property
+    def timings(self) -> dict[str, dict[str, Any]]:
+        """Step -> its wall and CPU seconds and what else it measured; empty before the first step is over."""
+        path = self.path / "timings.json"
+        timings: dict[str, dict[str, Any]] = read_json(path) if path.is_file() else {}
+        return timings
+
+    @property
+    def seconds(self) -> float:
+        """Wall seconds of all steps together, without what came from the cache."""
+        return sum(float(entry.get("wall_s", 0.0)) for entry in self.timings.values())
+
+    def find_latency_ms(self, backbone: str) -> float | None:
+        """Milliseconds a picture as this run last measured them; None where all features came from the cache."""
+        passes = [entry for step, entry in self.timings.items() if step.startswith(f"embed {backbone} ")]
+        latencies_ms = [entry["latency_ms"] for entry in passes if entry.get("latency_ms") is not None]
+        return float(latencies_ms[-1]) if latencies_ms else None
+
+    def read_decisions(self) -> list[dict[str, Any]]:
+        """See `RunFolder.read_decisions`."""
+        return RunFolder(self.path).read_decisions()
+
+    def read_heat_maps(self) -> dict[str, bytes]:
+        """Name -> JPEG of the heat maps of held-out pictures."""
+        return {path.name: path.read_bytes() for path in sorted((self.path / "explain").glob("map*.jpg"))}
+
+    def read_embedding_entries(self) -> list[dict[str, Any]]:
+        """What was noted of each pass of pictures through a backbone: its key, number of pictures, digests."""
+        return [read_json(path) for path in sorted((self.path / "embed").glob("*.json"))]
+
+    def list_shared_files(self) -> list[Path]:
+        """What a person wants of a finished run: card, report, scores and predictions, as far as they are there."""
+        return [path for name in SHARED_FILES if (path := self.path / name).is_file()]
+
+
+def _read_json_or_empty(path: Path) -> dict[str, Any]:
+    try:
+        content = read_json(path)
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
