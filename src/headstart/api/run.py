@@ -157,7 +157,7 @@ class Run(RunReader):
         """The result in a few lines."""
         lines = [_sentence(score) for score in self.headline()]
         lines += [f"{verdict.code.replace('_', ' ')}: {verdict.sentence}" for verdict in self.evaluation.verdicts]
-        lines += [_sentence(score) for score in self.find_decision()]
+        lines += [_sentence(score) for score in self.decided()]
         lines += self._format_uncertainty() + self._foretold()
         lines += ["", f"model   {' + '.join(self.chosen)}, {self.adapted.fitted.head}"]
         lines += [f"report  {(self.path / 'report.html').as_posix()}"]

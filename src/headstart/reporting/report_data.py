@@ -183,8 +183,8 @@ def _list_digests(data: Dataset, run: RunReader) -> dict[str, str]:
 
 def _read_environment(ctx: Context, computed_now: bool) -> dict[str, dict[str, str]]:
     """Versions and machine, kept at the end of each fit, so that a page written again elsewhere tells the truth."""
-    path = ctx.folder("report") / "provenance.json"
+    path = ctx.make_step_folder("report") / "provenance.json"
     if computed_now or not path.is_file():
-        write_json(path, {"Versions": provenance.versions(), "Machine": provenance.machine()})
+        write_json(path, {"Versions": provenance.list_versions(), "Machine": provenance.describe_machine()})
     environment: dict[str, dict[str, str]] = read_json(path)
     return environment

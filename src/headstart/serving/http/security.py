@@ -41,7 +41,7 @@ class SecuredResponse:
 
     async def send_body(self, status: int, body: bytes, headers: Mapping[str, str]) -> None:
         """Send a whole answer."""
-        lines = headers | {"content-length": str(len(body))}
+        lines = {**headers, "content-length": str(len(body))}
         packed = [(name.lower().encode(), value.encode()) for name, value in lines.items()]
         await self({"type": "http.response.start", "status": status, "headers": packed})
         await self({"type": "http.response.body", "body": body})
