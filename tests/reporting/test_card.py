@@ -13,7 +13,7 @@ from headstart.api import pipeline
 from headstart.core.console import Console
 from headstart.core.errors import DataError
 from headstart.core.run import energy
-from headstart.core.storage.yaml_text import format_yaml
+from headstart.core.storage.serialization import format_yaml
 from headstart.core.types import Finding, Outcome, Score, UncertaintyReport, Verdict
 from headstart.reporting.card import (
     card_data,

@@ -12,7 +12,7 @@ from command_line import call
 from headstart.backbones import loading
 from headstart.core.console import Console
 from headstart.core.errors import UsageError
-from headstart.core.run.opening import default_store
+from headstart.core.storage.cache import default_store
 from headstart.evaluation.baselines import NAMES
 from headstart.selection.probe import candidate_heads
 from headstart.zero_shot import head_from_names

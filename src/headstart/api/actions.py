@@ -61,7 +61,7 @@ def export(
 def _source(path: Path, console: Console) -> Any:
     """What an export is made of."""
     from headstart.api.run import Run
-    from headstart.core.run.opening import default_store
+    from headstart.core.storage.cache import default_store
     from headstart.exporting.export_source import Source
     from headstart.runtime import model
 

@@ -19,13 +19,13 @@ from headstart.core.errors import UsageError
 from headstart.core.run.context import Context
 from headstart.core.run.folder import RunFolder
 from headstart.core.run.opening import (
-    default_store,
     find_free_folder,
     open_run,
     require_free,
     require_outside,
     require_same_job,
 )
+from headstart.core.storage.cache import default_store
 
 if TYPE_CHECKING:
     from headstart.core.job import Job

@@ -17,7 +17,7 @@ from typing import Any
 from headstart.core import extras
 from headstart.core.provenance import find_version
 from headstart.core.storage.files import write_json, write_text
-from headstart.core.storage.yaml_text import format_yaml
+from headstart.core.storage.serialization import format_yaml
 
 LOADER = "headstart.runtime.pyfunc"
 EXAMPLE = "input_example.json"

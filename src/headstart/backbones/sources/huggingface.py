@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from headstart.backbones.imported.source_base import ImportedSource
-from headstart.core.run.opening import default_store
-from headstart.core.storage.cache import Store
+from headstart.core.storage.cache import Store, default_store
 
 
 class HuggingFace(ImportedSource):

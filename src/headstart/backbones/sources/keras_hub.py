@@ -15,8 +15,7 @@ from typing import Any
 from headstart.backbones import remote_index
 from headstart.backbones.imported.source_base import ImportedSource
 from headstart.core.errors import UsageError, format_nearest
-from headstart.core.run.opening import default_store
-from headstart.core.storage.cache import Store
+from headstart.core.storage.cache import Store, default_store
 from headstart.core.storage.files import read_json
 
 

@@ -15,7 +15,7 @@ from headstart.cli.parser import filled, place
 from headstart.cli.text_tables import table
 from headstart.core.console import Console, format_bytes
 from headstart.core.errors import UsageError, format_nearest
-from headstart.core.run.opening import default_store
+from headstart.core.storage.cache import default_store
 from headstart.core.storage.files import format_printable
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from headstart.cli import answer_output
 from headstart.cli.parser import filled, place
+from headstart.core.blas_threads import request_single_blas_thread
 from headstart.core.errors import UsageError, format_nearest
-from headstart.core.process_threads import request_single_blas_thread
 
 if TYPE_CHECKING:
     from headstart.runtime.batch_prediction import Answered, Counting

@@ -41,10 +41,10 @@ class Serve:
 
     def __call__(self, args: argparse.Namespace) -> int:
         """Serve until the process is told to stop."""
-        from headstart.core import extras, process_threads
+        from headstart.core import blas_threads, extras
 
         extras.require_extra("runtime", "serving")
-        process_threads.request_single_blas_thread()
+        blas_threads.request_single_blas_thread()
         from headstart.serving.serve import serve
 
         serve(args)

@@ -14,14 +14,8 @@ from headstart.core.errors import NoOpError, UsageError
 from headstart.core.job import Job
 from headstart.core.run.context import Context
 from headstart.core.run.folder import RunFolder
-from headstart.core.settings import cache_folder
-from headstart.core.storage.cache import Store
+from headstart.core.storage.cache import default_store
 from headstart.core.storage.files import list_visible_names, make_portable_name
-
-
-def default_store(console: Console) -> Store:
-    """The cache, which tells of damage through `say`."""
-    return Store(cache_folder(), report=console.print_warning)
 
 
 def find_free_folder(name: str, job: Job | None = None) -> Path:

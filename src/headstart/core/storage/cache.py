@@ -15,11 +15,15 @@ import shutil
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from headstart.core.errors import SetupError
+from headstart.core.settings import cache_folder
 from headstart.core.storage.files import explain_disk_error, read_json, translate_disk_errors, write_json
 from headstart.core.storage.hashing import compute_digest, file_digest
+
+if TYPE_CHECKING:
+    from headstart.core.console import Console
 
 SEAL = "seal.json"
 _OF_USERS = ("added",)  # kinds whose content no package and no computation can bring back
@@ -128,3 +132,8 @@ class Store:
             raise explain_disk_error(err, what) or SetupError(
                 f"{what}: {err.strerror or err}", where=str(folder)
             ) from err
+
+
+def default_store(console: Console) -> Store:
+    """The cache of this machine; damage is told on the console."""
+    return Store(cache_folder(), report=console.print_warning)

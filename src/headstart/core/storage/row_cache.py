@@ -13,6 +13,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import tempfile
 import threading
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
@@ -22,7 +23,6 @@ from typing import Any
 import numpy as np
 
 from headstart.core.storage.files import translate_disk_errors
-from headstart.core.storage.unlinked_array import make_unlinked_array
 
 KEY_BYTES = 32
 _RAM_BYTES = 16_000_000
@@ -299,3 +299,21 @@ def _write_at(path: Path, offset: int, content: bytes, *, cut: bool = False) -> 
 def parse_keys(digests: list[str]) -> np.ndarray:
     """SHA-256 hex digests as (M, 32) uint8."""
     return np.frombuffer(bytes.fromhex("".join(digests)), np.uint8).reshape(-1, KEY_BYTES)
+
+
+def make_unlinked_array(shape: tuple[int, int], scratch: Path) -> np.ndarray:
+    """A writable float32 array in a file that has no name and goes when the array goes.
+
+    Args:
+        shape: Of the array.
+        scratch: Folder for the file; made where it is missing.
+
+    Raises:
+        SetupError: The disk is full, read-only or not permitted.
+    """
+    with translate_disk_errors(scratch):
+        scratch.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=scratch) as holder:
+            if hasattr(os, "posix_fallocate"):  # a full disk is an error here; later it would be the end of the process
+                os.posix_fallocate(holder.fileno(), 0, shape[0] * shape[1] * 4)
+            return np.memmap(holder, dtype=np.float32, mode="w+", shape=shape).view(np.ndarray)

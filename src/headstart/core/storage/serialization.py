@@ -116,3 +116,10 @@ def _from_json(content: Any, kind: Any, folder: Path) -> Any:
     if kind is float:
         return math.nan if content is None else float(content)
     return content
+
+
+def format_yaml(value: Mapping[str, Any]) -> str:
+    """A value of plain texts, numbers, lists and dicts as YAML in block form: its own order, UTF-8, a text one line."""
+    from yaml import safe_dump
+
+    return str(safe_dump(value, sort_keys=False, allow_unicode=True, width=math.inf))

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from headstart.core.run.context import Context
 from headstart.core.storage.files import write_text
-from headstart.core.storage.yaml_text import format_yaml
+from headstart.core.storage.serialization import format_yaml
 from headstart.reporting.card import resource_use
 from headstart.reporting.card.card_data import CardInput, read_card_input
 from headstart.reporting.card.card_sections import body
