@@ -268,7 +268,7 @@ def reloading(run: Path, folder: Path, scratch: Path) -> None:
     def change() -> None:
         import dataclasses
 
-        from headstart.core.storage import model_manifest
+        from headstart.core import model_manifest
 
         model = copy / "model"
         for turn in range(6):

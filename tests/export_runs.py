@@ -6,10 +6,9 @@ import numpy as np
 
 from headstart.backbones import loading
 from headstart.backbones.earlier_runs import tuned_network
-from headstart.core import registry
+from headstart.core import model_manifest, registry
 from headstart.core.console import Console
 from headstart.core.recipe import Recipe
-from headstart.core.storage import model_manifest
 from headstart.core.storage import serialization as values
 from headstart.core.storage.cache import Store
 from headstart.core.storage.files import write_json

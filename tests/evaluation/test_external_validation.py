@@ -7,11 +7,11 @@ import pytest
 from PIL import Image
 from safetensors.numpy import save_file
 
+from headstart.core import model_manifest
 from headstart.core.console import Console
 from headstart.core.errors import DataError
-from headstart.core.storage import model_manifest
+from headstart.core.model_manifest import Decision, UncertaintyEntry
 from headstart.core.storage.hashing import file_digest
-from headstart.core.storage.model_manifest import Decision, UncertaintyEntry
 from headstart.evaluation.external_validation import validate_externally
 from headstart.testing.tiny_model import write_tiny_model
 from headstart.uncertainty.ood_detection import fit

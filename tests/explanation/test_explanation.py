@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 
 import headstart
+from headstart.core import model_manifest
 from headstart.core.errors import DataError, UsageError
-from headstart.core.storage import model_manifest
 from headstart.explanation import example_store, faithfulness, map_arithmetic
 from headstart.explanation.explain_image import Explainer, overlay_png
 from headstart.explanation.html_page import Page

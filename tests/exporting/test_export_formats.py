@@ -168,7 +168,7 @@ def test_half_precision_is_half_the_size_and_tells_what_it_costs(run, exports, n
 
 
 def test_a_threshold_two_inputs_and_odd_names_are_answered_by_predict_py(tmp_path):
-    from headstart.core.storage import model_manifest
+    from headstart.core import model_manifest
     from headstart.exporting import export_run
 
     names = ('bl"ue\n, `b`', "gr'een\r<&>", "röd 漢 \\ \udce9")

@@ -5,8 +5,8 @@ import shutil
 
 import pytest
 
+from headstart.core import model_manifest
 from headstart.core.errors import DataError
-from headstart.core.storage import model_manifest
 from headstart.core.storage.hashing import compute_digest
 from headstart.runtime.model import load
 from headstart.testing.tiny_model import write_tiny_model

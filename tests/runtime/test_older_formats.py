@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from headstart.core import model_manifest
 from headstart.core.errors import DataError
-from headstart.core.storage import model_manifest
 from headstart.core.storage.files import read_json
 from headstart.core.storage.hashing import compute_digest
 from headstart.runtime.model import load

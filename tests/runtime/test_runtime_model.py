@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from headstart.core.storage import model_manifest
+from headstart.core import model_manifest
 from headstart.core.types import Feature
 from headstart.runtime.inputs import decoded_batches
 from headstart.runtime.model import load

@@ -13,8 +13,8 @@ from safetensors.numpy import save_file
 
 from command_line import LITE0
 from headstart.backbones import loading
+from headstart.core import model_manifest
 from headstart.core.console import Console
-from headstart.core.storage import model_manifest
 from headstart.core.storage.hashing import file_digest
 from headstart.core.types import Feature
 from headstart.testing.tiny_model import write_tiny_model

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
+from headstart.core import model_manifest
 from headstart.core.errors import DataError
-from headstart.core.storage import model_manifest
 from headstart.core.storage.files import read_json
 from headstart.core.storage.hashing import file_digest
 from headstart.core.storage.serialization import as_json

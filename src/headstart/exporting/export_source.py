@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
     from headstart.backbones.loading import ResolvedBackbone
     from headstart.core.console import Console
+    from headstart.core.model_manifest import Manifest, TrunkEntry
     from headstart.core.storage.cache import Store
-    from headstart.core.storage.model_manifest import Manifest, TrunkEntry
     from headstart.core.types import TunedNetwork
     from headstart.runtime.model import Model
 

@@ -19,7 +19,7 @@ from headstart.exporting.export_source import Source, inputs
 from headstart.networks.openvino_conversion import quiet
 
 if TYPE_CHECKING:
-    from headstart.core.storage.model_manifest import TrunkEntry
+    from headstart.core.model_manifest import TrunkEntry
 
 
 def build(source: Source) -> Any:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
-    from headstart.core.storage.model_manifest import UncertaintyEntry
+    from headstart.core.model_manifest import UncertaintyEntry
 
 
 def outputs(x: Any, p: Any, entry: UncertaintyEntry, arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:

@@ -16,11 +16,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from headstart import __version__
+from headstart.core import model_manifest, serialization
 from headstart.core.errors import SetupError
-from headstart.core.storage import model_manifest, serialization
-from headstart.core.storage.files import translate_disk_errors, write_bytes
-from headstart.core.storage.hashing import file_digest
-from headstart.core.storage.model_manifest import (
+from headstart.core.model_manifest import (
     Calibration,
     Decision,
     HeadEntry,
@@ -28,6 +26,8 @@ from headstart.core.storage.model_manifest import (
     TrunkEntry,
     UncertaintyEntry,
 )
+from headstart.core.storage.files import translate_disk_errors, write_bytes
+from headstart.core.storage.hashing import file_digest
 from headstart.core.types import Exported
 from headstart.features.embeddings import columns
 from headstart.heads import saved_head

@@ -13,10 +13,10 @@ from pathlib import Path
 
 import numpy as np
 
+from headstart.core import model_manifest as manifest
+from headstart.core.model_manifest import Manifest, TrunkEntry
 from headstart.core.run.folder import RunFolder
 from headstart.core.settings import count_threads
-from headstart.core.storage import model_manifest as manifest
-from headstart.core.storage.model_manifest import Manifest, TrunkEntry
 from headstart.core.types import UNKNOWN, Prediction
 from headstart.heads import decision_rule
 from headstart.heads import saved_head as answer

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from headstart.core.storage import model_manifest
+from headstart.core import model_manifest
 from headstart.core.storage.hashing import file_digest
 from headstart.core.types import Feature, FeatureLevel, InputSpec
 from headstart.networks.openvino_engine import load

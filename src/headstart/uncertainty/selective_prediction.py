@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from headstart.core.storage.model_manifest import UncertaintyEntry
+from headstart.core.model_manifest import UncertaintyEntry
 from headstart.core.types import UncertaintyReport
 from headstart.uncertainty import conformal
 from headstart.uncertainty import ood_detection as novelty

@@ -20,7 +20,6 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from headstart.core import types as core_types
 from headstart.core.errors import DataError
 from headstart.core.storage.files import read_json, write_bytes, write_json
 
@@ -91,8 +90,8 @@ def _save_array(array: np.ndarray, folder: Path, where: str) -> dict[str, str]:
 
 @functools.cache
 def _type_hints(kind: type) -> dict[str, Any]:
-    own = vars(sys.modules[kind.__module__])  # a value may be defined outside core, like a model's manifest
-    return typing.get_type_hints(kind, vars(core_types) | own | {"np": np, "Path": Path})
+    names = vars(sys.modules[kind.__module__])  # numpy may be imported there for type checkers alone
+    return typing.get_type_hints(kind, names | {"np": np})
 
 
 def _from_json(content: Any, kind: Any, folder: Path) -> Any:
