@@ -64,7 +64,7 @@ def contents(run: Path) -> dict[str, bytes]:
     files = sorted(p for p in run.rglob("*") if p.is_file() and p.name not in skipped)
     found = {p.relative_to(run).as_posix(): p.read_bytes() for p in files}
     if "README.md" in found:  # only its last section tells times
-        found["README.md"] = found["README.md"].partition(b"## Time and energy")[0]
+        found["README.md"] = found["README.md"].partition(b"## Time\n")[0]
     return found
 
 

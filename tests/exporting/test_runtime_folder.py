@@ -7,8 +7,9 @@ import stat
 import numpy as np
 import pytest
 
-from headstart.core import model_manifest, serialization
+from headstart.core import model_manifest
 from headstart.core.errors import SetupError
+from headstart.core.storage import serialization
 from headstart.core.types import Evaluation, Feature, FitResult, FittedHead
 from headstart.data.reading.read_dataset import read_dataset as read
 from headstart.exporting.runtime_model import export_runtime_model as export

@@ -12,7 +12,6 @@ from huggingface_hub import ModelCard
 from headstart.api import pipeline
 from headstart.core.console import Console
 from headstart.core.errors import DataError
-from headstart.core.run import energy
 from headstart.core.storage.serialization import format_yaml
 from headstart.core.types import Finding, Outcome, Score, UncertaintyReport, Verdict
 from headstart.reporting.card import (
@@ -140,7 +139,7 @@ def test_all_sections_are_there_in_order(made):
         "Limits found",
         "Model and licence",
         "How to use",
-        "Time and energy",
+        "Time",
     ]
     assert "Always answering `blue` gives 0.333." in card
     assert "| `green` | 20 | 30 |" in section(card, "Training data")
@@ -371,7 +370,7 @@ def test_doubt_is_told_and_what_it_does_not_notice_is_a_limit(made):
     assert "hidden class red is told with ROC AUC 0.600" in unnoticed[0]
 
 
-# ---------------------------------------------------------------- licence, time, energy
+# ---------------------------------------------------------------- licence, time
 
 
 def test_what_follows_from_a_licence(made):
@@ -386,34 +385,9 @@ def test_what_follows_from_a_licence(made):
     assert other_yaml.safe_load(told.split("---\n")[1])["license"] == "cc-by-nc-4.0"
 
 
-def test_energy_is_an_estimate_unless_every_step_was_metered():
+def test_time_is_told_without_the_steps_that_are_not_over():
     steps = {"read": {"wall_s": 10.0, "cpu_s": 36.0}, "report": {"wall_s": 99.0, "cpu_s": 99.0}}
-    told = resource_use.section(steps)
-    assert "10 s by the clock, 36 s of processor time" in told
-    assert "about 0.1 Wh. This is an estimate, not a measurement" in told
-    metered = {"read": {**steps["read"], "package_j": 720.0}}
-    assert "Energy: 0.2 Wh by the processor's own meter (RAPL)" in resource_use.section(metered)
-
-
-def _meter(root, name, energy_uj, most=1000):
-    (root / name).mkdir(parents=True, exist_ok=True)
-    (root / name / "energy_uj").write_text(f"{energy_uj}\n")
-    (root / name / "max_energy_range_uj").write_text(f"{most}\n")
-
-
-def test_the_meter_is_read_by_package_and_starts_again(tmp_path):
-    assert energy.read(tmp_path) == {}
-    _meter(tmp_path, "intel-rapl:0", 400)
-    _meter(tmp_path, "intel-rapl:1", 900)
-    _meter(tmp_path, "intel-rapl:0:0", 5)  # a part of the first package
-    before = energy.read(tmp_path)
-    assert before == {"intel-rapl:0": (400, 1000), "intel-rapl:1": (900, 1000)}
-    _meter(tmp_path, "intel-rapl:0", 650)
-    _meter(tmp_path, "intel-rapl:1", 100)
-    assert energy.joules(before, energy.read(tmp_path)) == pytest.approx((250 + 200) / 1e6)
-    assert energy.joules({}, before) is None
-    (tmp_path / "intel-rapl:1" / "energy_uj").write_text("no number")
-    assert energy.read(tmp_path) == {}
+    assert "10 s by the clock, 36 s of processor time" in resource_use.section(steps)
 
 
 # ---------------------------------------------------------------- in a run

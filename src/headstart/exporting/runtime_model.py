@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from headstart import __version__
-from headstart.core import model_manifest, serialization
+from headstart.core import model_manifest
 from headstart.core.errors import SetupError
 from headstart.core.model_manifest import (
     Calibration,
@@ -26,6 +26,7 @@ from headstart.core.model_manifest import (
     TrunkEntry,
     UncertaintyEntry,
 )
+from headstart.core.storage import serialization
 from headstart.core.storage.files import translate_disk_errors, write_bytes
 from headstart.core.storage.hashing import file_digest
 from headstart.core.types import Exported

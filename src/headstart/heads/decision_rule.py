@@ -13,7 +13,7 @@ import numpy as np
 
 from headstart.core.errors import DataError, UsageError, format_nearest
 from headstart.core.job import Job
-from headstart.core.storage.model_manifest import Decision
+from headstart.core.model_manifest import Decision
 
 _FEW = 20  # classes that a hint lists beside the nearest
 

@@ -11,7 +11,6 @@ from typing import Any
 
 from headstart.core.console import Console
 from headstart.core.job import Job
-from headstart.core.run import energy
 from headstart.core.run.folder import RunFolder
 from headstart.core.storage.cache import Store
 from headstart.core.storage.files import read_json, write_json
@@ -56,14 +55,9 @@ class Context:
 
     @contextmanager
     def time_step(self, stage: str) -> Iterator[dict[str, float]]:
-        """Record a stage's wall and CPU seconds in `timings.json`, and what else of clocks the block puts in.
-
-        Where the processor tells its joules, these are there too: of all that ran on it meanwhile.
-        """
-        wall, cpu, entry, meters = time.monotonic(), time.process_time(), dict[str, float](), energy.read()
+        """Record a stage's wall and CPU seconds in `timings.json`, and what else of clocks the block puts in."""
+        wall, cpu, entry = time.monotonic(), time.process_time(), dict[str, float]()
         yield entry
-        if (used := energy.joules(meters, energy.read())) is not None:
-            entry["package_j"] = used
         path = self.run.path / "timings.json"
         known = read_json(path) if path.is_file() else {}
         known[stage] = {"wall_s": time.monotonic() - wall, "cpu_s": time.process_time() - cpu, **entry}

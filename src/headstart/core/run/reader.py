@@ -30,7 +30,7 @@ from headstart.core.types import (
 
 if TYPE_CHECKING:
     from headstart.core.job import Job
-    from headstart.core.storage.model_manifest import Manifest
+    from headstart.core.model_manifest import Manifest
 
 T = TypeVar("T")
 
@@ -184,7 +184,7 @@ class RunReader:
         Raises:
             DataError: There is no saved model yet, or it is damaged.
         """
-        from headstart.core.storage import model_manifest
+        from headstart.core import model_manifest
 
         return model_manifest.read_manifest(self.model_folder)
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from headstart.core import model_manifest, serialization
+from headstart.core import model_manifest
 from headstart.core.job import Job
 from headstart.core.model_manifest import Manifest
 from headstart.core.run.context import Context

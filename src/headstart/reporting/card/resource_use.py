@@ -1,4 +1,4 @@
-"""What a run took: seconds by the clock, and energy by the processor's meter or as a stated estimate."""
+"""What a run took: seconds by the clock and of processor time."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ from collections.abc import Mapping
 from headstart.core.console import format_duration
 from headstart.reporting.card import markdown
 
-WATTS_A_CORE = 10.0  # of a core that computes, its share of memory and board included: a guess, said to be one
-HEADING = "## Time and energy"
+HEADING = "## Time"
 _NOT_STEPS = ("report", "card")  # these are not over when the card is written
 
 
@@ -26,27 +25,7 @@ def section(timings: Mapping[str, Mapping[str, float]]) -> str:
         "",
         f"- Time: {format_duration(wall)} by the clock, {format_duration(cpu)} of processor time. The longest steps: "
         f"{most}.",
-        f"- {_energy(steps, cpu)}",
         "- What was found in the cache (vectors of pictures that an earlier run has seen, weights) was not made again "
         "and is not counted.",
     ]
     return "\n".join(lines) + "\n"
-
-
-def _energy(steps: Mapping[str, Mapping[str, float]], cpu_s: float) -> str:
-    metered = [float(entry["package_j"]) for entry in steps.values() if entry.get("package_j") is not None]
-    if metered and len(metered) == len(steps):
-        return (
-            f"Energy: {_watt_hours(sum(metered))} by the processor's own meter (RAPL). It counts all that ran on the "
-            "processor, and neither memory nor board."
-        )
-    return (
-        f"Energy: about {_watt_hours(cpu_s * WATTS_A_CORE)}. This is an estimate, not a measurement: processor time "
-        f"at {WATTS_A_CORE:g} W a busy core, which may be off by a factor of two. The processor's meter could not be "
-        "read here."
-    )
-
-
-def _watt_hours(joules: float) -> str:
-    hours = joules / 3600
-    return f"{hours:.2g} Wh" if hours < 100 else f"{hours / 1000:.2g} kWh"

@@ -1,7 +1,7 @@
 """Card: `README.md` in the run folder, a model card in Hugging Face's format, metadata first.
 
 It is written with every fit from what the folder holds, and names no path of the machine. Two runs of the same job
-share every byte of it up to its last section, which tells time and energy.
+share every byte of it up to its last section, which tells times.
 """
 
 from __future__ import annotations
