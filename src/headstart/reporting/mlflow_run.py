@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from headstart.core import model_manifest, redaction
+from headstart.core import redaction
 from headstart.core.run.context import Context
 from headstart.core.run.reader import RunReader
 from headstart.core.types import FitResult, Score

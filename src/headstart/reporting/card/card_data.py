@@ -7,12 +7,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from headstart.core import model_manifest
 from headstart.core.job import Job
 from headstart.core.model_manifest import Manifest
 from headstart.core.run.context import Context
 from headstart.core.run.reader import RunReader
-from headstart.core.model_manifest import Manifest
 from headstart.core.types import Audit, Dataset, Evaluation, Exported, FitResult, Splits, UncertaintyReport
 from headstart.heads import decision_rule
 
