@@ -22,7 +22,7 @@ from dataclasses import replace
 import numpy as np
 
 from benchmarks.zoo import LEARN, SEEDS, Zoo
-from benchmarks.zoo_rules import OURS, RANDOM, SCORES, Case, choose, look, remember
+from benchmarks.zoo_rules import OURS, RANDOM, SCORES, Case, choose, look
 from headstart.core import blas_threads
 from headstart.core.console import Console
 from headstart.statistics.intervals import Interval, mean_interval
@@ -134,7 +134,6 @@ def main() -> None:
     with blas_threads.single_blas_thread():
         for case in cases:
             look(zoo, case)
-    remember(zoo, cases)
     for case in cases:
         choose(zoo, case, ours=not args.cheap)
     tell_regret(cases)

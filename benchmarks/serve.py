@@ -337,5 +337,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    os.environ.setdefault("HEADSTART_HISTORY", "off")
     main()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,14 +18,11 @@ from benchmarks.zoo import KIND, Drawn, Member, Zoo
 from benchmarks.zoo_nets import DEPTHS
 from benchmarks.zoo_training import FOLDS
 from headstart.core import registry
-from headstart.core.types import Score
 from headstart.finetuning.starting_points import STARTS
 from headstart.finetuning.training import weight_averaging
 from headstart.heads import cross_validation
 from headstart.heads.prediction import softmax
 from headstart.selection import successive_halving
-from headstart.selection.forecast import prior
-from headstart.selection.forecast.history import OWN, Measured, Record
 from headstart.selection.successive_halving import Option
 from headstart.selection.transferability import leep, logme
 from headstart.statistics import losses
@@ -33,11 +30,11 @@ from headstart.statistics.paired_selection import Contender, pick
 
 LINEAR = ("ridge", "logistic")
 PROBES = ("knn", *LINEAR)
-_LOOK = 1  # raise when a rule sees otherwise
+_LOOK = 2  # raise when a rule sees otherwise
 METRIC = "log_loss"  # headstart's own default
 OURS, RANDOM = "headstart's rule", "random"
-FIGURE, HISTORY = "prior: figure of its own task", "prior: earlier runs"
-SCORES = (FIGURE, HISTORY, "LogME", "H-score", "LEEP", "NCE", *PROBES)
+FIGURE = "accuracy on its own task"
+SCORES = (FIGURE, "LogME", "H-score", "LEEP", "NCE", *PROBES)
 
 
 @dataclass(kw_only=True, eq=False)
@@ -49,7 +46,6 @@ class Case:
         truth: Network -> accuracy after fine-tuning.
         scores: Rule -> network -> merit, higher is better.
         losses: Network -> mean held-out log loss of its best linear probe.
-        balanced: Network -> balanced accuracy of that probe.
         picks: Rule -> the network that it takes.
         finalists: Network that our rule fine-tunes -> why.
     """
@@ -58,7 +54,6 @@ class Case:
     truth: dict[str, float]
     scores: dict[str, dict[str, float]] = field(default_factory=dict)
     losses: dict[str, float] = field(default_factory=dict)
-    balanced: dict[str, float] = field(default_factory=dict)
     picks: dict[str, str] = field(default_factory=dict)
     finalists: dict[str, str] = field(default_factory=dict)
 
@@ -81,13 +76,13 @@ def look(zoo: Zoo, case: Case) -> None:
             (draft / "seen.json").write_text(json.dumps(_seen(zoo, member, case.of)))
 
         seen = json.loads((zoo.store.make_entry(KIND, key, write) / "seen.json").read_text())
-        case.losses[member.name], case.balanced[member.name] = seen.pop("loss"), seen.pop("balanced")
+        case.losses[member.name] = seen.pop("loss")
         for name, merit in (seen | {FIGURE: member.accuracy}).items():
             case.scores[name][member.name] = merit
 
 
 def _seen(zoo: Zoo, member: Member, of: Drawn) -> dict[str, float]:
-    """Merit by rule; loss and balanced accuracy of the best linear probe."""
+    """Merit by rule, and the loss of the best linear probe."""
     features = {depth: x[of.rows] for depth, x in zoo.features(member, of.task).items()}
     answers, spectrum = member.answers(features["last"]), logme.spectrum(features["last"], of.y)
     found = _probed(features, of)
@@ -99,7 +94,6 @@ def _seen(zoo: Zoo, member: Member, of: Drawn) -> dict[str, float]:
         "NCE": leep.nce(answers, of.y),
         **{probe: -float(made.losses.mean()) for probe, made in found.items()},
         "loss": float(best.losses.mean()),
-        "balanced": _balanced(of.y, best.held_out),
     }
 
 
@@ -118,45 +112,6 @@ def _probed(features: Mapping[str, np.ndarray], of: Drawn) -> dict[str, cross_va
     return found
 
 
-def _balanced(y: np.ndarray, held_out: np.ndarray) -> float:
-    right = held_out.argmax(axis=2) == y
-    return float(np.mean([right[:, y == c].mean() for c in np.unique(y)]))
-
-
-def remember(zoo: Zoo, cases: Sequence[Case]) -> None:
-    """What is expected of each network by the runs on all other targets, with the same seed."""
-    for case in cases:
-        records = [
-            _record(zoo, one) for one in cases if one.of.task is not case.of.task and one.of.seed == case.of.seed
-        ]
-        asked = [_measured(member) for member in zoo.members]
-        found = prior.worth(asked, records)
-        case.scores[HISTORY] = {
-            member.name: found[one.key].value for member, one in zip(zoo.members, asked, strict=True)
-        }
-
-
-def _measured(member: Member, probe: tuple[Score, ...] = ()) -> Measured:
-    return Measured(key=f"{OWN}{member.name}", prior=member.accuracy, published=False, probe=probe)
-
-
-def _record(zoo: Zoo, case: Case) -> Record:
-    counts, n = np.bincount(case.of.y), len(case.of.y)
-    told = [
-        Score(split="cv", name="balanced_accuracy", value=value, low=math.nan, high=math.nan, n=n)
-        for value in (case.balanced[member.name] for member in zoo.members)
-    ]
-    return Record(
-        address=f"{case.of.task.digest}-{case.of.seed}",
-        pictures_digest=f"{case.of.task.digest}-{case.of.seed}",
-        made_s=0.0,
-        classes=len(counts),
-        counts=tuple(sorted(map(int, counts), reverse=True)),
-        strategy="auto",
-        backbones=tuple(_measured(member, (score,)) for member, score in zip(zoo.members, told, strict=True)),
-    )
-
-
 # ---------------------------------------------------------------- what they pick
 
 
@@ -170,8 +125,11 @@ def choose(zoo: Zoo, case: Case, *, ours: bool) -> None:
 
 
 def _ours(zoo: Zoo, case: Case, cost: Mapping[str, float]) -> str:
-    """The best by probe, the best by prior and one more are fine-tuned on folds, and the paired rule decides."""
-    options = [Option(name=name, expected=value, cost=cost[name]) for name, value in case.scores[HISTORY].items()]
+    """The best by probe, the cheapest and the next by probe are fine-tuned on folds, and the paired rule decides.
+
+    Nothing is published of these networks, so none is best by prior.
+    """
+    options = [Option(name=name, expected=math.nan, cost=flops) for name, flops in cost.items()]
     finalists = successive_halving.finalists(options, case.losses, fewest=STARTS, most=STARTS)
     case.finalists = {one.name: one.why for one in finalists}
     of = {member.name: member for member in zoo.members}

@@ -19,7 +19,6 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 hypothesis.settings.register_profile("here", deadline=None)  # how long an example takes says what else the machine does
 hypothesis.settings.load_profile("here")
 os.environ.setdefault("HEADSTART_CACHE", str(ROOT / ".data" / "cache"))
-os.environ.setdefault("HEADSTART_HISTORY", "off")  # runs are compared byte for byte: none may learn from another test's
 
 
 def pytest_collection_modifyitems(items):

@@ -5,8 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from benchmarks import ranking, zoo_tasks, zoo_training
-from benchmarks.zoo import Drawn
-from benchmarks.zoo_rules import HISTORY, OURS, RANDOM, Case, choose, remember
+from benchmarks.zoo_rules import OURS, RANDOM, Case, choose
 from benchmarks.zoo_tasks import Task
 
 
@@ -67,19 +66,6 @@ def test_rank_correlation_is_that_of_the_merits_with_the_truth():
     one = case("a", {"p": 0.1, "q": 0.2, "r": 0.3}, {})
     one.scores = {"right": {"r": 3, "q": 2, "p": 1}, "wrong": {"p": 3, "q": 2, "r": 1}, "flat": dict.fromkeys("pqr", 1)}
     assert [ranking.kendall([one], rule) for rule in one.scores] == pytest.approx([1, -1, 0])
-
-
-def test_a_prior_is_learnt_from_other_targets_alone():
-    members = [SimpleNamespace(name=name, accuracy=0.9) for name in "pq"]
-    good, bad = {"p": 0.95, "q": 0.4}, {"p": 0.4, "q": 0.95}
-    cases = [
-        Case(of=Drawn(task=task(name), seed=0, rows=np.arange(17)), truth={}, balanced=balanced)
-        for name, balanced in (("a", good), ("b", bad))
-    ]
-    remember(SimpleNamespace(members=members), cases)
-    of_a, of_b = (case.scores[HISTORY] for case in cases)
-    assert of_a["q"] > of_a["p"]  # as b has it, whatever a itself says
-    assert of_b["p"] > of_b["q"]
 
 
 def test_a_draw_is_even_over_classes_and_depends_on_the_seed_alone():

@@ -200,7 +200,7 @@ def test_networks_start_from_the_best_by_probe_the_best_by_prior_and_the_cheapes
     rows = [types.SimpleNamespace(backbone=base.backbone, status="tied") for base in order]
     rows.insert(0, types.SimpleNamespace(backbone="made:no", status="control"))
     ranking = types.SimpleNamespace(rows=[*rows, types.SimpleNamespace(backbone="made:fit", status="beaten")])
-    found = starting_points.starts(ranking, heads, seen, data, ctx)
+    found = starting_points.starts(ranking, heads, seen, ctx)
     assert [(one.name, one.why) for one in found] == [
         ("made:fit", "best by probe"),
         ("made:famous", "best by prior"),
@@ -210,5 +210,5 @@ def test_networks_start_from_the_best_by_probe_the_best_by_prior_and_the_cheapes
         "fine-tuning starts from made:fit (best by probe), made:famous (best by prior), "
         "made:cheap (cheapest to train); the cheaper first, so that something is there soon\n"
     )
-    only = starting_points.starts(ranking, heads[:1], seen[:1], data, context(name="one"))
+    only = starting_points.starts(ranking, heads[:1], seen[:1], context(name="one"))
     assert [one.name for one in only] == ["made:cheap"]

@@ -14,7 +14,7 @@ from PIL import Image
 import report_samples as samples
 from headstart.core.errors import DataError
 from headstart.core.storage import serialization
-from headstart.core.types import Finding, Forecast, Forecasts, Outcome, SourceSimilarity, TimeForecast
+from headstart.core.types import Finding, Outcome, SourceSimilarity
 from headstart.reporting import formatting
 from headstart.reporting.write_report import render, write_report
 
@@ -209,21 +209,6 @@ def test_a_threshold_is_told_with_precision_and_recall_of_its_class(three):
 def _section(text, name):
     """A section without its tags."""
     return re.sub("<[^>]*>", "", re.search(rf'<section id="{name}".*?</section>', text, re.DOTALL)[0])
-
-
-def test_the_forecast_stands_beside_what_came_out(three):
-    given = samples.findings(three, test=24)
-    accuracy = next(s for s in given.evaluation.scores if (s.split, s.name, s.subject) == ("test", "accuracy", ""))
-    told = Forecast(phase="before", name="accuracy", value=0.75, low=0.5, high=0.9, rests_on=("no earlier run",))
-    seconds = TimeForecast(phase="before", planned_s=60, value_s=60, low_s=20, high_s=180, taken_s=200)
-    forecasts = Forecasts(forecasts=(told, dataclasses.replace(told, phase="probed", low=0.1, high=0.2)))
-    early = _section(render(dataclasses.replace(given, forecasts=forecasts)), "forecast")
-    assert "[0.500, 0.900]" in early and "inside" not in early
-    checked = dataclasses.replace(forecasts, outcome=accuracy)
-    page = _section(render(dataclasses.replace(given, forecasts=checked, seconds=(seconds,))), "forecast")
-    assert page.count("inside") == 2 and page.count("outside") == 2  # the lead and the first row; the second, the time
-    assert f"{accuracy.value:.3f}" in page and "no earlier run" in page and "3.33" in page
-    assert 'id="forecast"' not in render(given)
 
 
 def test_costs_are_told_beside_those_of_the_majority_class(three):

@@ -1,14 +1,11 @@
 """The report in a real browser: no error, nothing wider than the screen, the matrix by mouse, keyboard and link."""
 
-import dataclasses
-
 import numpy as np
 import pytest
 from PIL import Image
 
 import browser
 import report_samples as samples
-from headstart.core.types import Forecast, Forecasts
 from headstart.reporting.write_report import write_report
 
 pytestmark = pytest.mark.medium
@@ -38,26 +35,6 @@ def test_wide_tables_need_no_side_scroll_on_a_laptop(page, tmp_path, label):
     found, _ = browser.ask(page, f"({{holds: {at}.scrollWidth, shows: {at}.clientWidth}})", tmp_path, width=1280)
     assert found["shows"] > 900
     assert found["holds"] <= found["shows"]
-
-
-def test_the_forecast_can_be_read_on_a_small_screen(small_textile, context, tmp_path):
-    from headstart.data.reading.read_dataset import read_dataset as read
-
-    folder = small_textile(30)
-    data = read(str(folder), ctx=context(data=folder, name="reading"))
-    rests = ("3 classes, about 40 pictures of each to learn from", "no earlier run: sets of pictures differ widely")
-    told = Forecast(phase="before", name="accuracy", value=0.75, low=0.5, high=0.9, rests_on=rests)
-    came = samples.sc("test", "accuracy", 0.7, 45)
-    forecasts = Forecasts(forecasts=(told, dataclasses.replace(told, phase="probed")), outcome=came)
-    page = write_report(samples.findings(data, test=45, forecasts=forecasts), ctx=context(data=folder))
-    script = """(() => {
-      const box = document.querySelector('.scroll[aria-label="Forecasts of the score"]');
-      const lines = getComputedStyle(box.querySelector('caption .score')).display;
-      return {lines, side: box.scrollWidth - box.clientWidth, high: box.offsetHeight};
-    })()"""
-    found, _ = browser.ask(page, script, tmp_path, width=500)
-    assert found["lines"] == "inline" and found["side"] == 0  # the score is part of its sentence
-    assert found["high"] < 400  # reasons stand below the table, not in a narrow column of it
 
 
 def test_long_names_do_not_widen_the_page(tmp_path, context):

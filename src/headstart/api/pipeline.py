@@ -201,17 +201,14 @@ def source_classifier(backbone: str, *, console: Console | None = None) -> Class
 def plan(
     data: str | Path, *, out: str | Path | None = None, console: Console | None = None, **settings: Any
 ) -> dict[str, Any]:
-    """What a fit would do, take and come to, without doing it: candidates, seconds and bytes with what they rest on,
-    and the forecast.
+    """What a fit would do and take, without doing it: candidates, seconds and bytes with what they rest on.
 
     Raises:
         UsageError: What `fit` would refuse at its start, the run folder included.
     """
     from headstart.core.storage.serialization import as_json
-    from headstart.data.splits import ahead as sizes
-    from headstart.features.extraction_time import estimate, seconds
+    from headstart.features.extraction_time import estimate
     from headstart.selection.candidates import names
-    from headstart.selection.forecast.forecast_run import ahead as forecast
 
     console = console or Console()
     job, path = _request(data, out, console, settings, training=True, fetching=False)
@@ -225,10 +222,13 @@ def plan(
 
             require_possible(pictures.class_names, chosen, ctx=ctx)
         expected = estimate(chosen, pictures, ctx)
-        passes_s = seconds(steps.foreseen(chosen), ctx)
-        foretold = forecast(pictures, sizes(pictures, job), chosen, passes_s, ctx)
-        found = {"estimate": expected, "forecast": foretold and foretold[0], "time": foretold and foretold[1]}
-        return {"data": str(data), "pictures": count, "candidates": list(chosen), **as_json(found)}
+        return {
+            "data": str(data),
+            "pictures": count,
+            "candidates": list(chosen),
+            "seconds": steps.estimate_seconds(chosen),
+            "estimate": as_json(expected),
+        }
 
 
 @contextmanager

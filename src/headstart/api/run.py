@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import html
 from collections.abc import Iterable, Iterator
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from headstart.core.errors import DataError
 from headstart.core.run.folder import RunFolder
 from headstart.core.run.reader import RunReader
-from headstart.core.types import Forecasts, UncertaintyReport
+from headstart.core.types import UncertaintyReport
 
 if TYPE_CHECKING:
-    from headstart.core.types import Prediction, Score, TimeForecast
+    from headstart.core.types import Prediction, Score
 
 HEADLINE = ("accuracy", "balanced_accuracy")
 
@@ -69,18 +68,6 @@ class Run(RunReader):
             )
         return tuned_network.load(tuned_network.file_of(tuning.network, self.path))
 
-    @cached_property
-    def forecasts(self) -> Forecasts | None:
-        """What the run was expected to come to, and what came out; None where nothing was forecast."""
-        return self.find(Forecasts)
-
-    @property
-    def time_forecasts(self) -> tuple[TimeForecast, ...]:
-        """How long it was expected to take, and what it took; empty before it was forecast."""
-        from headstart.selection.forecast import forecast_model as forecast
-
-        return tuple(found for phase in forecast.STEPS if (found := forecast.timed(self.path, phase)) is not None)
-
     def predict(self, files: str | Path | Iterable[str | Path]) -> Iterator[Prediction]:
         """Answer for pictures, or one, in their order; a file that cannot be read gives an answer that says so."""
         from headstart.runtime.model import load as load_model
@@ -92,7 +79,6 @@ class Run(RunReader):
         """The run as one JSON object, as `fit --json` prints it."""
         from headstart.core.storage.serialization import as_json
 
-        forecast = self.forecasts and {**as_json(self.forecasts), "time": self.time_forecasts}
         found: dict[str, Any] = as_json(
             {
                 "run": self.path.as_posix(),
@@ -101,7 +87,6 @@ class Run(RunReader):
                 "head": self.adapted.fitted.head,
                 "scores": self.scores,
                 "verdicts": self.evaluation.verdicts,
-                "forecast": forecast,
                 "seconds": round(self.seconds, 3),
             }
         )
@@ -122,15 +107,6 @@ class Run(RunReader):
         ]
         found = [*of_class, *(score for score in self.scores if score.name == "mean_cost")]
         return [score for score in found if score.split == split]
-
-    def _foretold(self) -> list[str]:
-        """What was expected, where it was and the run has come to its end."""
-        found = self.forecasts
-        if found is None or found.outcome is None:
-            return []
-        first, where = found.forecasts[0], "inside" if found.forecasts[0].holds(found.outcome) else "outside"
-        reach = f"{first.value:.3f} [{first.low:.3f}, {first.high:.3f}]"
-        return [f"forecast: {first.name.replace('_', ' ')} {reach} was expected; what came out is {where}"]
 
     def _format_uncertainty(self) -> list[str]:
         """How the promise of the prediction sets is kept and how much is declined; nothing for an older run."""
@@ -158,7 +134,7 @@ class Run(RunReader):
         lines = [_sentence(score) for score in self.headline()]
         lines += [f"{verdict.code.replace('_', ' ')}: {verdict.sentence}" for verdict in self.evaluation.verdicts]
         lines += [_sentence(score) for score in self.decided()]
-        lines += self._format_uncertainty() + self._foretold()
+        lines += self._format_uncertainty()
         lines += ["", f"model   {' + '.join(self.chosen)}, {self.adapted.fitted.head}"]
         lines += [f"report  {(self.path / 'report.html').as_posix()}"]
         lines += [f"use it  headstart predict {self.path.as_posix()} picture.jpg"]

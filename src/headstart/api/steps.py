@@ -14,6 +14,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from headstart.core.console import format_duration
 from headstart.core.errors import DataError
 from headstart.core.run.context import Context
 
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
         Exported,
         FineTuningResult,
         FitResult,
-        Forecasts,
         NameInitialization,
         Ranking,
         Splits,
@@ -96,22 +96,29 @@ class FitSteps:
             require(self.data.class_names, found, ctx=self.ctx)
         return found
 
-    @cached_property
-    def forecast(self) -> Forecasts:
-        """What the run will come to, said before anything is spent."""
-        from headstart.data.splits import ahead
+    def estimate_seconds(self, names: tuple[str, ...]) -> float:
+        """Seconds of the whole run with these candidates."""
+        from headstart.data.splits import estimate_training_count
         from headstart.features.extraction_time import seconds
-        from headstart.selection.forecast.forecast_run import before
+        from headstart.selection.run_time import estimate_run_seconds
 
-        passes_s = seconds(self.foreseen(self.candidates), self.ctx)
-        return before(self.data, ahead(self.data, self.ctx.job), self.candidates, passes_s, ctx=self.ctx)
+        job, passes_s = self.ctx.job, seconds(self.foreseen(names), self.ctx)
+        return estimate_run_seconds(job, estimate_training_count(self.data, job), len(self.data.uris), names, passes_s)
+
+    @cached_property
+    def planned_seconds(self) -> float:
+        """Seconds that the whole run is expected to take, told before they are spent."""
+        with self.ctx.time_step("plan") as entry:
+            entry["planned_s"] = self.estimate_seconds(self.candidates)
+        self.ctx.console.print_line("plan", f"about {format_duration(entry['planned_s'])} for the whole run")
+        return entry["planned_s"]
 
     def foreseen(self, names: tuple[str, ...]) -> dict[str, int]:
         """How many pictures are likely to go through each candidate: screening will keep most of them from some."""
         from headstart.backbones import loading
         from headstart.features.extraction_time import seconds
         from headstart.selection import successive_halving
-        from headstart.selection.forecast import prior
+        from headstart.selection.published_accuracy import expected_accuracy
         from headstart.selection.ranking.screening import PART_OF_BUDGET
 
         passes, going = dict[str, int](), names
@@ -119,10 +126,10 @@ class FitSteps:
             if len(going) < successive_halving.LEAST:
                 break
             passes |= self._lacking(going, rows)
-            expected = prior.of_run([loading.find(name).spec for name in going], self.ctx, pictures=self.data.digest)
             costs = {name: seconds({name: n - passes[name]}, self.ctx) for name, n in self._lacking(going).items()}
             options = [
-                successive_halving.Option(name=n, expected=expected[n].merit, cost=cost) for n, cost in costs.items()
+                successive_halving.Option(name=n, expected=expected_accuracy(loading.find(n).spec), cost=cost)
+                for n, cost in costs.items()
             ]
             going = successive_halving.foreseen(options, self.ctx.left_s() * PART_OF_BUDGET)
         return passes | self._lacking(going)
@@ -268,22 +275,12 @@ class FitSteps:
         return found
 
     @cached_property
-    def forecasts(self) -> Forecasts:
-        """The forecast, and where networks are to be trained another one, now that the probe is measured."""
-        if self.ctx.job.strategy == "probe":
-            return self.forecast
-        from headstart.selection.forecast.forecast_run import probed
-
-        return probed(self.data, self.splits, self.probe, self.candidates, self.forecast, ctx=self.ctx)
-
-    @cached_property
     def tuning(self) -> FineTuningResult | None:
         """All fine-tuning; None when the probe alone is asked for."""
         if self.ctx.job.strategy == "probe":
             return None
         from headstart.finetuning.fine_tune import fine_tune
 
-        assert self.forecasts is not None  # what training will come to is said before it begins
         values = (self.data, self.splits, self.ranking, self.embeddings, self.probe)
         found: FineTuningResult | None = self._step("tune", fine_tune, *values)
         return found
@@ -390,20 +387,15 @@ class FitSteps:
         return found
 
     def report(self) -> Path:
-        """The page that tells it all; then the run is remembered, so that later forecasts learn from it."""
+        """The page that tells it all."""
         from headstart.reporting.write_report import write_report
-        from headstart.selection.forecast import history_record
-        from headstart.selection.forecast.forecast_run import check
 
-        assert self.forecast is not None  # the first forecast is made before anything is spent
+        assert self.planned_seconds  # the time is told before it is spent
         assert self.exported is not None  # the page says how to use the model, so the model comes first
         assert self.watched is not None  # what `headstart drift` compares with
         assert self.explained is not None  # and shows some answers explained
-        check(self.forecasts, self.evaluation, ctx=self.ctx)
         assert self.card.is_file()
         found: Path = self._step("report", write_report, computed_now=True)
-        ended = history_record.Ended(self.data, self.splits, self.ranking, self.probe, self.evaluation)
-        history_record.keep(ended, ctx=self.ctx)
         if self.ctx.job.track == "mlflow":
             from headstart.reporting.mlflow_run import log_to_mlflow as tell
 

@@ -26,7 +26,6 @@ SETTINGS = (
         "none: Keras' own addresses",
     ),
     Setting("HEADSTART_THREADS", "Threads for decoding, the engine and the heads.", "all cores of this process"),
-    Setting("HEADSTART_HISTORY", "`off`: neither keep what a run came to nor learn from earlier ones.", "on"),
     Setting("HEADSTART_API_KEY", "Key that requests to `serve` must carry.", "none: see `--api-key-file`"),
     Setting(
         "HEADSTART_PROGRESS",
@@ -51,18 +50,6 @@ def cache_folder() -> Path:
     import platformdirs
 
     return Path(platformdirs.user_cache_dir("headstart", appauthor=False))
-
-
-def learns() -> bool:
-    """Whether runs are remembered and learnt from.
-
-    Raises:
-        UsageError: The variable is neither `on` nor `off`.
-    """
-    chosen = read_setting("HEADSTART_HISTORY") or "on"
-    if chosen not in ("on", "off"):
-        raise UsageError(f"HEADSTART_HISTORY `{chosen}` is neither `on` nor `off`")
-    return chosen == "on"
 
 
 def count_threads() -> int:

@@ -59,19 +59,15 @@ def draw(data: Dataset, clusters: np.ndarray, *, ctx: Context, screened: np.ndar
     return splits
 
 
-def ahead(data: Dataset, job: Job) -> tuple[tuple[int, ...], int]:
-    """What a draw is going to give, as far as the numbers of pictures tell: look-alikes are not known yet.
-
-    Returns:
-        Training pictures of each class that has some, and how many pictures will judge.
-    """
-    targets, side = np.asarray(data.targets), np.array([split in ("", "train") for split in data.split], bool)
-    counts = np.bincount(targets[side], minlength=len(data.class_names))
-    counts, judge = counts[counts > 0], int(sum(split == "test" for split in data.split) or (~side).sum())
-    held = np.floor(counts * job.test_size + 0.5).astype(np.int64)
-    if side.all() and len(held) and held.min() >= LEAST_TEST:
-        counts, judge = counts - held, int(held.sum())
-    return tuple(int(n) for n in counts), judge or int(counts.sum())
+def estimate_training_count(data: Dataset, job: Job) -> int:
+    """How many pictures a draw is going to leave for training; near-duplicates are not known yet."""
+    targets, in_train = np.asarray(data.targets), np.array([split in ("", "train") for split in data.split], bool)
+    counts = np.bincount(targets[in_train], minlength=len(data.class_names))
+    counts = counts[counts > 0]
+    test_counts = np.floor(counts * job.test_size + 0.5).astype(np.int64)
+    if in_train.all() and len(test_counts) and test_counts.min() >= LEAST_TEST:
+        counts = counts - test_counts
+    return int(counts.sum())
 
 
 def straddling(side: np.ndarray, clusters: np.ndarray) -> np.ndarray:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from headstart.core.settings import count_threads
-from headstart.core.types import Estimate
 
 if TYPE_CHECKING:
     from headstart.backbones.loading import ResolvedBackbone
@@ -16,6 +16,15 @@ if TYPE_CHECKING:
 
 GFLOP_PER_S = 90.0  # a core with AVX-512, float32, OpenVINO; `benchmarks/embed.py` prints this machine's
 DECODE_PER_S = 800.0  # pictures a core and second, JPEG of 250 px
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Estimate:
+    """What a job will take, and what that rests on."""
+
+    seconds: float
+    bytes: int
+    assumptions: tuple[str, ...]
 
 
 def estimate(chosen: tuple[str, ...], data: Dataset, ctx: Context) -> Estimate:

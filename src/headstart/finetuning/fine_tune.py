@@ -114,7 +114,7 @@ def _made(
     on = head_selection.ring(data, splits, ctx)
     given = recipes.parse(ctx.job.recipe)
     found = _bases(given, ranking, embeddings, on)
-    starts = starting_points.starts(ranking, found, embeddings, data, ctx)
+    starts = starting_points.starts(ranking, found, embeddings, ctx)
     found = [base for base in found if base.backbone in {one.name for one in starts}]
     bench = Workbench(data=data, splits=splits, embeddings=embeddings, bases=found, probe=probe, on=on, ctx=ctx)
     bench.starts = starts

@@ -16,14 +16,14 @@ from headstart.backbones import loading
 from headstart.core import blas_threads, registry
 from headstart.core.errors import NoOpError
 from headstart.core.run.context import Context
-from headstart.core.types import Dataset, Embeddings, Feature, FittedHead, Ranking
+from headstart.core.types import Embeddings, Feature, FittedHead, Ranking
 from headstart.features.embeddings import columns
 from headstart.finetuning.network.trainable_network import Start
 from headstart.heads import cross_validation, design_matrix
 from headstart.selection import successive_halving
-from headstart.selection.forecast import prior
 from headstart.selection.probe.head_selection import HeadCvProblem
 from headstart.selection.probe.learning_curve import resized
+from headstart.selection.published_accuracy import expected_accuracy
 from headstart.selection.successive_halving import Finalist, Option
 
 HEAD = "logistic"
@@ -82,7 +82,7 @@ def bases(
 
 
 def starts(
-    ranking: Ranking, found: Sequence[StartingPoint], embeddings: Sequence[Embeddings], data: Dataset, ctx: Context
+    ranking: Ranking, found: Sequence[StartingPoint], embeddings: Sequence[Embeddings], ctx: Context
 ) -> tuple[Finalist, ...]:
     """The backbones that networks start from: the best by probe, the best by prior, and the cheapest to train.
 
@@ -92,14 +92,12 @@ def starts(
         ranking: Tells how the probes did.
         found: The heads of all that can be trained.
         embeddings: Of these backbones.
-        data: The pictures.
-        ctx: The run; its decisions hold what was expected of each backbone.
+        ctx: The run.
     """
     specs = [e.spec for e in embeddings if e.spec.name in {base.backbone for base in found}]
     probed = [row for row in ranking.rows if row.status not in ("control", "screened_out")]  # the best first
     losses = {row.backbone: float(place) for place, row in reversed(list(enumerate(probed)))}
-    expected = prior.of_run(specs, ctx, pictures=data.digest)
-    options = [Option(name=spec.name, expected=expected[spec.name].merit, cost=spec.flops) for spec in specs]
+    options = [Option(name=spec.name, expected=expected_accuracy(spec), cost=spec.flops) for spec in specs]
     made = successive_halving.finalists(options, losses, fewest=STARTS, most=STARTS)
     if not ctx.job.recipe and len(specs) > 1:
         told = ", ".join(f"{one.name} ({one.why})" for one in made)

@@ -80,8 +80,6 @@ TERMS = {
     "the same kind of picture, near or above 1 another.",
     "told from source": "How often a classifier tells your pictures from those that the trunk learnt from (Lopez-Paz "
     "2017): 0.5 is by chance, 1 always.",
-    "forecast": "What the run was expected to come to, told before it was made, from published results and from your "
-    "own earlier runs. Its interval is meant to hold what is measured later in 95 of 100 runs.",
     "prior": "The trunk's published accuracy on its own task: what one would pick by without looking at your pictures.",
     "GFLOPs": "Thousand million floating-point operations for one picture: a cost that is the same on every machine.",
     "trunk": "A network that was trained on other pictures, used here as it is; it turns a picture into numbers "

@@ -23,13 +23,10 @@ from headstart.core.types import (
     Explained,
     Exported,
     FitResult,
-    Forecasts,
     Ranking,
     Splits,
-    TimeForecast,
     UncertaintyReport,
 )
-from headstart.selection.forecast.forecast_model import STEPS, timed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,8 +74,6 @@ class ReportInput:
         uncertainty: When it should not be believed; None in a run of before that was measured.
         explained: What the run keeps to explain its answers by; None in an older run.
         overlays: Name -> JPEG of each of its heat maps.
-        forecasts: What the run was expected to come to, and what came out.
-        seconds: The same of its time.
         costs: (C, C) cost of answering the column when the row is true, or None.
         decisions: Lines of `decisions.jsonl`.
         timings: Step -> wall seconds.
@@ -98,8 +93,6 @@ class ReportInput:
     uncertainty: UncertaintyReport | None = None
     explained: Explained | None = None
     overlays: Mapping[str, bytes] = field(default_factory=dict)
-    forecasts: Forecasts | None = None
-    seconds: tuple[TimeForecast, ...] = ()
     costs: np.ndarray | None = None
     decisions: tuple[Mapping[str, Any], ...] = ()
     timings: Mapping[str, float] = field(default_factory=dict)
@@ -138,8 +131,6 @@ def read_report_input(ctx: Context, *, computed_now: bool = False) -> ReportInpu
         uncertainty=run.find(UncertaintyReport),
         explained=run.find(Explained),
         overlays=run.read_heat_maps(),
-        forecasts=run.find(Forecasts),
-        seconds=tuple(entry for phase in STEPS if (entry := timed(run.path, phase)) is not None),
         costs=None if costs is None else np.array(costs, np.float64),
         decisions=tuple(run.read_decisions()),
         # the report's own step is not over yet

@@ -1,1 +1,1 @@
-"""Which backbone, which features, which head: candidates, ranking, probes, forecast."""
+"""Which backbone, which features, which head: candidates, ranking, probes, time."""

@@ -108,22 +108,21 @@ def _shortlist(
 ) -> dict[str, ResolvedBackbone]:
     """The most promising within reach, and those that were named; the clock has no say in what a recipe names."""
     from headstart.selection import successive_halving
-    from headstart.selection.forecast import history, prior
+    from headstart.selection.published_accuracy import expected_accuracy
 
     of = {one.name: one for one in reach} | dict(named)
     if not of:
         return {}
-    specs, recipe = [one.spec for one in of.values()], str(recipes.parse(ctx.job.recipe).get("backbone", ""))
-    if seen:
-        expected = prior.of_run(specs, ctx, pictures=data.digest if data else "")
-        room_s = (PART_OF_BUDGET if ctx.job.strategy == "probe" else PART_WHEN_TUNING) * ctx.left_s()
-    else:
-        expected, room_s = prior.expected(specs, history.records(ctx.store, lambda problem: None)), math.inf
+    recipe = str(recipes.parse(ctx.job.recipe).get("backbone", ""))
+    share = PART_OF_BUDGET if ctx.job.strategy == "probe" else PART_WHEN_TUNING
+    room_s = share * ctx.left_s() if seen else math.inf
     must = {name for name in of if name in named or (recipe and recipes.meant(recipe, name))}
     passes = _passes(of, seen or 1, data, ctx)
     options = [
-        successive_halving.Option(name=name, expected=expected[name].merit, cost=seconds({name: passes[name]}, ctx))
-        for name in of
+        successive_halving.Option(
+            name=name, expected=expected_accuracy(one.spec), cost=seconds({name: passes[name]}, ctx)
+        )
+        for name, one in of.items()
     ]
     found = successive_halving.shortlist(options, room_s, must=must)
     if seen:
@@ -301,8 +300,8 @@ def looked_at_by(names: Iterable[str]) -> str:
     What is near to what decides the splits, and a network of unknown worth sees likeness where there is none.
     """
     from headstart.backbones import loading
-    from headstart.selection.forecast import prior
+    from headstart.selection.published_accuracy import is_published
 
     specs = [loading.find(name).spec for name in names]
-    known = [spec for spec in specs if prior.measured(spec).published] or specs
+    known = [spec for spec in specs if is_published(spec)] or specs
     return min(known, key=lambda spec: (spec.flops, spec.name)).name

@@ -39,9 +39,8 @@ class Option:
 
     Attributes:
         name: Unique among the options.
-        expected: Quality that is expected of it, higher is better, on any one scale:
-        `headstart.selection.forecast.prior` has
-            accuracies. NaN where nothing is known, which ranks last.
+        expected: Quality that is expected of it, higher is better, on any one scale
+            (`headstart.selection.published_accuracy` has accuracies). NaN where nothing is known, which ranks last.
         cost: Of taking it, lower is better, in the unit of the caller's `room`: seconds of its pass, operations.
     """
 

@@ -104,8 +104,8 @@ def facts(run: Path) -> dict[str, Any]:
     return brief(run) | {
         "job": _job(run),
         "steps": _steps(run),
-        "timings": RunReader(run).find_timings_json(),
-        "expected": _expected(run),
+        "timings": (timings := RunReader(run).find_timings_json()),
+        "planned_seconds": timings.get("plan", {}).get("planned_s"),
         "pictures": pictures(run),
         "audit": audits(run),
         "ranking": _ranking(ranking),
@@ -202,15 +202,6 @@ def _made(run: Path) -> float:
 
 def _seconds(run: Path) -> float:
     return sum(float(entry.get("wall_s", 0.0)) for entry in RunReader(run).find_timings_json().values())
-
-
-def _expected(run: Path) -> dict[str, Any]:
-    """What was forecast: the score, and the seconds of the whole run."""
-    times = [entry for entry in RunReader(run).find_timings_json().values() if "value_s" in entry]
-    told = [d["value"] for d in _decisions(run) if d["name"].startswith("forecast/") and isinstance(d["value"], dict)]
-    score = next((one for one in told if "rests_on" in one), None)
-    keys = ("value_s", "low_s", "high_s")
-    return {"score": score, "time": {key: times[-1].get(key) for key in keys} if times else None}
 
 
 def _decisions(run: Path) -> list[dict[str, Any]]:

@@ -49,22 +49,11 @@ def plan_text(plan: dict[str, Any]) -> str:
     estimate = plan["estimate"]
     lines = [f"{plan['pictures']:,} pictures in {format_printable(plan['data'])}", "candidates"]
     lines += [f"  {name}" for name in plan["candidates"]]
-    lines += [f"about {format_duration(estimate['seconds'])}, {format_bytes(estimate['bytes'])} of the disk"]
+    lines += [f"about {format_duration(plan['seconds'])} for the whole run"]
+    embedding_s = format_duration(estimate["seconds"])
+    lines += [f"at most {embedding_s} of that for embedding, {format_bytes(estimate['bytes'])} of the disk"]
     lines += [f"  {assumption}" for assumption in estimate["assumptions"]]
-    return "\n".join(lines + _forecast(plan["forecast"], plan["time"]))
-
-
-def _forecast(found: dict[str, Any] | None, lasts: dict[str, float] | None) -> list[str]:
-    """What the run is expected to come to, and what that rests on."""
-    if found is None or lasts is None:
-        return []
-    reach = f"[{found['low']:.3f}, {found['high']:.3f}]"
-    low, high = format_duration(lasts["low_s"]), format_duration(lasts["high_s"])
-    return [
-        f"expected {found['name'].replace('_', ' ')} {found['value']:.3f} {reach}",
-        f"expected time {format_duration(lasts['value_s'])} [{low}, {high}]",
-        *(f"  {clause}" for clause in found["rests_on"]),
-    ]
+    return "\n".join(lines)
 
 
 PLUGIN = Fit()

@@ -22,7 +22,6 @@ from headstart.core.types.dataset import Dataset, DatasetFacts, SkippedFile
 from headstart.core.types.embedding import Embeddings, EmbedKey
 from headstart.core.types.explanation import Explained, MapRow
 from headstart.core.types.export import AccuracyChange, Export, Exported
-from headstart.core.types.forecast import Estimate, Expected, Forecast, Forecasts, TimeForecast
 from headstart.core.types.head import CurvePoint, Feature, FittedHead, Head, HeadRow, NameInitialization, StartingHead
 from headstart.core.types.prediction import UNKNOWN, Prediction, ZeroShotPrediction
 from headstart.core.types.ranking import Ranking, RankRow, SourceSimilarity
@@ -60,9 +59,7 @@ __all__ = [
     "Embeddings",
     "EpochRow",
     "EpochScores",
-    "Estimate",
     "Evaluation",
-    "Expected",
     "Explained",
     "Export",
     "Exported",
@@ -72,8 +69,6 @@ __all__ = [
     "FineTuningResult",
     "FitResult",
     "FittedHead",
-    "Forecast",
-    "Forecasts",
     "FrozenSource",
     "Head",
     "HeadRow",
@@ -94,7 +89,6 @@ __all__ = [
     "Splits",
     "StartingHead",
     "TextSource",
-    "TimeForecast",
     "TrainingInput",
     "TrainingLog",
     "Trial",

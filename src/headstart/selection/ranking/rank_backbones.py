@@ -10,6 +10,7 @@ The winner's score is optimistic, for it was chosen by it: what is reported is t
 from __future__ import annotations
 
 import dataclasses
+import math
 import time
 from collections.abc import Mapping, Sequence
 
@@ -19,9 +20,9 @@ from headstart.backbones.earlier_runs.source_task import SourceTask
 from headstart.backbones.loading import RANDOM
 from headstart.core.run.context import Context
 from headstart.core.storage import serialization
-from headstart.core.types import Dataset, Embeddings, Expected, Ranking, RankRow, SourceSimilarity, Splits
+from headstart.core.types import BackboneSpec, Dataset, Embeddings, Ranking, RankRow, SourceSimilarity, Splits
 from headstart.features.embeddings import take
-from headstart.selection.forecast import prior
+from headstart.selection.published_accuracy import expected_accuracy, format_expected_accuracy
 from headstart.selection.ranking.probe_scores import ProbeCvProblem, ProbeInput, ProbeScores, arena, difference, judge
 from headstart.selection.ranking.ranking_text import told
 from headstart.selection.ranking.screening import sample
@@ -68,7 +69,8 @@ def rank_backbones(
     over = _over_random(judged, twins, embeddings, splits.clusters, few)
     rows = [_marked(_standing(j, found, winner, on), over, few) for j in judged]
     rows += [*_controls(data, twins, embeddings, winner, splits.clusters, few), *screened]
-    promising = _by_prior(data, embeddings, ctx)
+    promising = _best_by_prior(embeddings)
+    has_figure = not math.isnan(expected_accuracy(promising))
     ranking = Ranking(
         metric=on.metric,
         rows=tuple(rows),
@@ -77,15 +79,15 @@ def rank_backbones(
         ties=tuple(name for name in found.ties if name != winner),
         survivors=_survivors(embeddings, found, winner, promising.name),
         best_by_probe=found.best,
-        best_by_prior=promising.name if promising.known else "",
-        prior_why=promising.why if promising.known else "",
+        best_by_prior=promising.name if has_figure else "",
+        prior_why=format_expected_accuracy(promising) if has_figure else "",
     )
     still = dataclasses.replace(ranking, rows=tuple(dataclasses.replace(row, seconds=0.0) for row in rows))
     serialization.save_value(still, ctx.make_step_folder("rank"))
     for line in told(ranking, on, time.monotonic() - started):
         ctx.console.print_line("rank", line)
     if len(embeddings) > 1:
-        by_prior = f"; best by prior: {ranking.best_by_prior} ({ranking.prior_why})" if promising.known else ""
+        by_prior = f"; best by prior: {ranking.best_by_prior} ({ranking.prior_why})" if has_figure else ""
         ctx.console.print_line("rank", f"best by probe: {found.best}{by_prior}")
     return ranking
 
@@ -122,11 +124,11 @@ def _standing(judged: ProbeScores, found: Pick, winner: str, on: ProbeCvProblem)
     return dataclasses.replace(judged.row, status=status, paired=difference(found.paired[name], on))
 
 
-def _by_prior(data: Dataset, embeddings: Sequence[Embeddings], ctx: Context) -> Expected:
-    """The backbone of which most is expected, with the reason."""
-    expected = prior.of_run([e.spec for e in embeddings], ctx, pictures=data.digest)
-    options = [Option(name=e.spec.name, expected=expected[e.spec.name].merit, cost=e.spec.flops) for e in embeddings]
-    return expected[best_by_prior(options)]
+def _best_by_prior(embeddings: Sequence[Embeddings]) -> BackboneSpec:
+    """The backbone of which most is expected."""
+    specs = {e.spec.name: e.spec for e in embeddings}
+    options = [Option(name=spec.name, expected=expected_accuracy(spec), cost=spec.flops) for spec in specs.values()]
+    return specs[best_by_prior(options)]
 
 
 def _survivors(embeddings: Sequence[Embeddings], found: Pick, winner: str, by_prior: str) -> tuple[str, ...]:

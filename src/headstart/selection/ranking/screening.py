@@ -19,7 +19,7 @@ from headstart.core.run.context import Context
 from headstart.core.types import Dataset, Embeddings, RankRow, Score, SourceSimilarity
 from headstart.features.embeddings import take
 from headstart.selection import successive_halving
-from headstart.selection.forecast import prior
+from headstart.selection.published_accuracy import expected_accuracy
 from headstart.selection.ranking.probe_scores import ProbeCvProblem, ProbeInput, ProbeScores, arena, difference, judge
 from headstart.selection.successive_halving import Option
 from headstart.statistics.paired_selection import paired, pick
@@ -115,8 +115,7 @@ def screen_backbones(
     every, clusters = [_depths(e, on) for e in embeddings], _spread(on, len(data.uris))
     best = {depths[0].row.backbone: min(depths, key=lambda j: j.contender.mean) for depths in every}
     chosen = pick([b.contender for b in best.values()], clusters=clusters, metric=on.metric)
-    expected = prior.of_run([e.spec for e in embeddings], ctx, pictures=data.digest)
-    options = [_option(e, expected[e.spec.name].merit, ahead[e.spec.name]) for e in embeddings]
+    options = [_option(e, ahead[e.spec.name]) for e in embeddings]
     found: list[str] = ctx.record_decision(
         f"rank/survivors/{len(rows)}", lambda: _kept(options, best, clusters, ctx), chosen.why
     )
@@ -136,10 +135,10 @@ def _left(row: RankRow, apart: Score | None) -> RankRow:
     return dataclasses.replace(row, status="screened_out", paired=apart, likeness=NOT_ASKED)
 
 
-def _option(of: Embeddings, expected: float, ahead: int) -> Option:
+def _option(of: Embeddings, ahead: int) -> Option:
     """A backbone with the seconds that its next pass takes by the pace just measured."""
     seconds = float(np.nan_to_num(of.latency_ms)) / 1000 * ahead
-    return Option(name=of.spec.name, expected=expected, cost=seconds)
+    return Option(name=of.spec.name, expected=expected_accuracy(of.spec), cost=seconds)
 
 
 def _kept(options: list[Option], best: Mapping[str, ProbeScores], clusters: np.ndarray, ctx: Context) -> list[str]:

@@ -1,6 +1,6 @@
 // How long and how to learn; every setting of a fit is there for those who look for it.
 
-import { about, at, command, errorBox, fill, h, percent, post, size } from "./studio-base.js";
+import { about, at, command, errorBox, fill, h, post, size } from "./studio-base.js";
 
 const BUDGETS = [["1m", "1 minute", "A first look"], ["5m", "5 minutes", "Usually enough for a new head"], ["30m", "30 minutes", "Room to tune a network"], ["2h", "2 hours", "A thorough search"]];
 const STRATEGIES = {
@@ -78,7 +78,6 @@ function chosen(form, options) {
 function plan(found) {
   const told = found.result?.at(-1);
   if (!told) return errorBox({ what: "the plan did not come in time", hint: found.command });
-  const lines = [["Time", `about ${about(told.time?.value_s ?? told.estimate.seconds)}`], ["Disk", size(told.estimate.bytes)], ["Networks", told.candidates.join(", ")]];
-  if (told.forecast) lines.unshift([`Expected ${told.forecast.name.replaceAll("_", " ")}`, `${percent(told.forecast.value)} (${percent(told.forecast.low)} to ${percent(told.forecast.high)})`]);
+  const lines = [["Time", `about ${about(told.seconds)}`], ["Disk", size(told.estimate.bytes)], ["Networks", told.candidates.join(", ")]];
   return h("div", {}, h("dl", { class: "facts" }, lines.map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value)))), command(found.command));
 }

@@ -19,7 +19,7 @@ export function progressView(first) {
   const tick = () => {
     const now = Date.now() / 1000;
     const elapsed = started && state === "running" ? Math.max(0, now - started) : facts.seconds;
-    const whole = facts.expected.time?.value_s;
+    const whole = facts.planned_seconds;
     const done = facts.steps.filter((one) => one.done).length / (facts.steps.length || 1);
     const share = state === "done" ? 1 : Math.min(0.97, whole && elapsed ? Math.max(done * 0.9, elapsed / Math.max(whole, elapsed * 1.03)) : done * 0.9);
     bar.style.width = `${100 * share}%`;
@@ -30,7 +30,7 @@ export function progressView(first) {
     else if (state !== "running") left.textContent = "Not at work";
     else if (!whole) left.textContent = `Reckoning; the budget is ${facts.budget || "not known yet"}`;
     else if (whole > elapsed) left.textContent = `About ${about(whole - elapsed)} left`;
-    else left.textContent = `Longer than was forecast; the budget is ${facts.budget}`;
+    else left.textContent = `Longer than expected; the budget is ${facts.budget}`;
   };
   const draw = () => {
     const now = state === "running" ? facts.steps.findIndex((one) => !one.done) : -1;

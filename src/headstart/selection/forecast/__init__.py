@@ -1,1 +1,0 @@
-"""What a run will come to, from published figures and earlier runs."""
