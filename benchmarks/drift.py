@@ -36,9 +36,9 @@ CHANGES = {
 def answered(model: Model, files: list[Path]) -> tuple[list[Prediction], np.ndarray]:
     """Answers and projections of the features."""
     found, blocks = [], []
-    for chunk in model.featured(iter(files), batch=16):
-        found += model.answers(chunk)
-        blocks.append(model.columns(chunk))
+    for chunk in model.extract_features(iter(files), batch=16):
+        found += model.predict_chunk(chunk)
+        blocks.append(model.join_features(chunk))
     return found, np.concatenate(blocks)
 
 
@@ -80,17 +80,19 @@ def share(known: tuple, other: tuple | None, size: int, weights: np.ndarray | No
         answers, features = other or known
         odds = None if weights is None else weights[rest] / weights[rest].sum()
         rows = rng.choice(len(answers) if other else rest, size, replace=odds is not None, p=odds)
-        made = usage_counts.of([answers[row] for row in rows], features[rows], reference.edges)
-        told += drift_tests.judge(reference, usage_log.Log(days={"2026-01-01": made}, foreign=0, damaged=0)).drifted
+        made = usage_counts.count_predictions([answers[row] for row in rows], features[rows], reference.edges)
+        told += drift_tests.judge(
+            reference, usage_log.UsageLog(days={"2026-01-01": made}, foreign=0, damaged=0)
+        ).drifted
     return told / REPEATS
 
 
-def held_out(known: tuple, rows: np.ndarray) -> usage_log.Reference:
+def held_out(known: tuple, rows: np.ndarray) -> usage_log.UsageReference:
     """What a fit keeps, of these pictures."""
-    projections = usage_counts.projected(known[1][rows])
-    edges = usage_counts.quantiles(projections)
-    made = usage_counts.of([known[0][row] for row in rows], known[1][rows], edges)
-    return usage_log.Reference(model="", split="test", counts=made, edges=edges)
+    projections = usage_counts.project_features(known[1][rows])
+    edges = usage_counts.find_tenths(projections)
+    made = usage_counts.count_predictions([known[0][row] for row in rows], known[1][rows], edges)
+    return usage_log.UsageReference(model="", split="test", counts=made, edges=edges)
 
 
 def main() -> None:

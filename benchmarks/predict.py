@@ -42,7 +42,7 @@ def decoded(model: Model, root: Path) -> list:
 
 def bare(model: Model, ready: list) -> np.ndarray:
     """Wall and CPU seconds of the engine alone."""
-    [engine], started = model.engines(BATCH), clocks()
+    [engine], started = model.compile_trunks(BATCH), clocks()
     for _ in engine.run(iter(ready)):
         pass
     return clocks() - started
@@ -51,15 +51,15 @@ def bare(model: Model, ready: list) -> np.ndarray:
 def whole(run: Path, root: Path, scratch: Path) -> np.ndarray:
     """Wall and CPU seconds of the command from its first to its last row: loading and compiling are told apart."""
     from headstart.runtime import batch_prediction
-    from headstart.runtime.inputs.image_sources import Named, sources
+    from headstart.runtime.inputs.image_sources import NamedSource, read_sources
     from headstart.runtime.outputs import resumable_table
 
     model = load(run)
-    model.engines(BATCH)
+    model.compile_trunks(BATCH)
     started = clocks()
-    batch, found = batch_prediction.batch_of(sources([Named(text=str(root))]))
+    batch, found = batch_prediction.choose_batch(read_sources([NamedSource(text=str(root))]))
     made_by = {"batch": batch}
-    table = resumable_table.opened(scratch / "rows.csv", "csv", model.class_names, made_by, mode="overwrite")
+    table = resumable_table.open_table(scratch / "rows.csv", "csv", model.class_names, made_by, mode="overwrite")
     done = batch_prediction.answer_all(model, found, table, batch=batch)
     spent = clocks() - started
     assert done.answered == COUNT

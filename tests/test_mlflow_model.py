@@ -46,7 +46,7 @@ print(json.dumps(told))
 @pytest.fixture
 def folder(saved, tmp_path):
     """The tiny model as MLflow reads it."""
-    mlflow_model.write(saved, load(saved).class_names, tmp_path / "for_mlflow", made_with="0.1.0")
+    mlflow_model.write_mlflow_model(saved, load(saved).class_names, tmp_path / "for_mlflow", made_with="0.1.0")
     return tmp_path / "for_mlflow"
 
 
@@ -85,15 +85,15 @@ def test_the_named_module_loads_it_and_answers_as_the_model_does(folder, saved, 
 def test_a_cell_that_holds_no_bytes_is_refused_by_its_number(saved, paint, cell):
     picture = paint("red.png", "red").read_bytes()
     with pytest.raises(TypeError, match=r"`picture` 1 is of type \w+; pass the bytes of a picture file"):
-        pyfunc.Answering(load(saved)).predict([picture, cell])
+        pyfunc.PyfuncModel(load(saved)).predict([picture, cell])
 
 
 def test_the_signature_names_what_goes_in_and_comes_out(folder, saved, paint):
     told = yaml.safe_load((folder / "MLmodel").read_text())["signature"]
     inputs, outputs = json.loads(told["inputs"]), json.loads(told["outputs"])
     assert inputs == [{"type": "binary", "name": "picture", "required": True}]
-    [row] = pyfunc.Answering(load(saved)).predict([paint("red.png", "red").read_bytes()])
-    assert [one["name"] for one in outputs] == list(row) == pyfunc.columns(("blue", "green", "red"))
+    [row] = pyfunc.PyfuncModel(load(saved)).predict([paint("red.png", "red").read_bytes()])
+    assert [one["name"] for one in outputs] == list(row) == pyfunc.answer_columns(("blue", "green", "red"))
     kinds = {"string": str, "boolean": bool, "double": float}
     assert all(type(row[one["name"]]) is kinds[one["type"]] for one in outputs)
 
@@ -101,7 +101,7 @@ def test_the_signature_names_what_goes_in_and_comes_out(folder, saved, paint):
 def test_the_example_is_a_picture_of_nobodys(folder, saved):
     example = json.loads((folder / "input_example.json").read_text())
     assert example["columns"] == ["picture"]
-    [row] = pyfunc.Answering(load(saved)).predict([base64.b64decode(example["data"][0][0])])
+    [row] = pyfunc.PyfuncModel(load(saved)).predict([base64.b64decode(example["data"][0][0])])
     assert row["answer"] in ("blue", "green", "red")
     assert row["error"] == ""
 

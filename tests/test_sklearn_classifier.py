@@ -75,10 +75,10 @@ def test_it_learns_digits_that_are_laid_out_flat(digits):
 @pytest.mark.medium
 def test_a_grid_search_around_a_pipeline_runs_each_picture_through_the_trunk_once(digits, monkeypatch):
     x, y = digits[0][:90], digits[1][:90]
-    image_features.describer.cache_clear()
+    image_features.shared_image_features.cache_clear()
     passed = []
     monkeypatch.setattr(
-        image_features.ImageFeatures, "_passed", _counting(image_features.ImageFeatures._passed, passed)
+        image_features.ImageFeatures, "_run_trunk", _counting(image_features.ImageFeatures._run_trunk, passed)
     )
     line = make_pipeline(FunctionTransformer(), TransferClassifier(**SMALL, folds=3))
     grid = {"transferclassifier__head": ["logistic", "ridge"], "transferclassifier__depths": ["stage4", "last"]}
@@ -121,16 +121,16 @@ def test_vectors_of_files_are_those_of_a_fit(shots, store, monkeypatch):
     from headstart.core.storage.row_cache import RowStore, parse_keys
 
     describer = image_features.ImageFeatures("bundled:efficientnet_lite0", None, image_features.Console(quiet=True))
-    files = image_features.Files(shots[0][:4])
-    found = describer.vectors(files)
-    rows = RowStore(describer._folder(), describer._columns())
-    assert describer._folder().is_relative_to(cache_folder())
+    files = image_features.FileImages(shots[0][:4])
+    found = describer.extract_features(files)
+    rows = RowStore(describer._cache_folder(), describer._column_widths())
+    assert describer._cache_folder().is_relative_to(cache_folder())
     at = rows.find_rows(parse_keys(files.digests))
     assert at.min() >= 0
     np.testing.assert_array_equal(rows.map_column("last")[at], found["last"])
     again = image_features.ImageFeatures("bundled:efficientnet_lite0", None, image_features.Console(quiet=True))
-    monkeypatch.setattr(again, "_ready", lambda *_: pytest.fail("the trunk was asked"))
-    np.testing.assert_array_equal(again.vectors(files)["stage4"], found["stage4"])
+    monkeypatch.setattr(again, "_ready_engine", lambda *_: pytest.fail("the trunk was asked"))
+    np.testing.assert_array_equal(again.extract_features(files)["stage4"], found["stage4"])
 
 
 @pytest.mark.medium
@@ -142,8 +142,10 @@ def test_the_result_is_a_plain_keras_model(shots):
     model = made.keras_model()
     assert type(model).__module__.startswith("keras.")
     assert isinstance(model, keras.Model)
-    describer = made._describer()
-    seen = np.concatenate([p for _, p in image_features.Pictures(arrays[:6]).decoded(np.arange(6), describer.input)])
+    describer = made._image_features()
+    seen = np.concatenate(
+        [p for _, p in image_features.ArrayImages(arrays[:6]).decode_rows(np.arange(6), describer.input)]
+    )
     np.testing.assert_allclose(
         model.predict(seen.astype(np.float32), verbose=0), made.predict_proba(arrays[:6]), atol=1e-4
     )
@@ -242,16 +244,16 @@ def test_an_unknown_backbone_is_told_with_the_nearest():
     ],
 )
 def test_flat_pictures_get_a_square(width, shape):
-    assert image_arrays.shape_of(width) == shape
-    assert image_arrays.unfolded(np.ones((2, width)), shape).sum() == 2 * width
+    assert image_arrays.infer_shape(width) == shape
+    assert image_arrays.unflatten_images(np.ones((2, width)), shape).sum() == 2 * width
 
 
 def test_numbers_become_bytes_by_what_they_look_like():
-    assert image_arrays.range_of(np.array([3, 200], np.uint8)) == (0.0, 255.0)
-    assert image_arrays.range_of(np.array([0.2, 0.9])) == (0.0, 1.0)
-    assert image_arrays.range_of(np.array([0.0, 254.0])) == (0.0, 255.0)
-    assert image_arrays.range_of(np.array([0.0, 16.0])) == (0.0, 16.0)
-    assert image_arrays.range_of(np.array([-3.0, 1.0])) == (-3.0, 1.0)
+    assert image_arrays.find_value_range(np.array([3, 200], np.uint8)) == (0.0, 255.0)
+    assert image_arrays.find_value_range(np.array([0.2, 0.9])) == (0.0, 1.0)
+    assert image_arrays.find_value_range(np.array([0.0, 254.0])) == (0.0, 255.0)
+    assert image_arrays.find_value_range(np.array([0.0, 16.0])) == (0.0, 16.0)
+    assert image_arrays.find_value_range(np.array([-3.0, 1.0])) == (-3.0, 1.0)
     np.testing.assert_array_equal(
         image_arrays.to_bytes(np.array([-9.0, 0.0, 8.0, 16.0, 99.0]), (0, 16)), [0, 0, 128, 255, 255]
     )
@@ -261,5 +263,5 @@ def test_numbers_become_bytes_by_what_they_look_like():
 def test_a_picture_is_known_by_its_shape_and_bytes():
     flat = np.arange(24, dtype=np.uint8)
     wide, high = flat.reshape(1, 2, 4, 3), flat.reshape(1, 4, 2, 3)
-    assert image_features.Pictures(wide).digests != image_features.Pictures(high).digests
-    assert image_features.Pictures(wide).digests == image_features.Pictures(wide.copy()).digests
+    assert image_features.ArrayImages(wide).digests != image_features.ArrayImages(high).digests
+    assert image_features.ArrayImages(wide).digests == image_features.ArrayImages(wide.copy()).digests

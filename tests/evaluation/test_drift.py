@@ -39,14 +39,16 @@ def answers(rng, count, *, sure=4.0, weights=(1, 1, 1), novelty=1.0):
 
 def reference_of(rng, count=400, model="m"):
     found, features = answers(rng, count)
-    projections = usage_counts.projected(features)
-    edges = usage_counts.quantiles(projections)
-    return usage_log.Reference(model=model, split="test", counts=usage_counts.of(found, features, edges), edges=edges)
+    projections = usage_counts.project_features(features)
+    edges = usage_counts.find_tenths(projections)
+    return usage_log.UsageReference(
+        model=model, split="test", counts=usage_counts.count_predictions(found, features, edges), edges=edges
+    )
 
 
 def judged(reference, found, features):
-    made = usage_counts.of(found, features, reference.edges)
-    return drift_tests.judge(reference, usage_log.Log(days={"2026-01-31": made}, foreign=0, damaged=0))
+    made = usage_counts.count_predictions(found, features, reference.edges)
+    return drift_tests.judge(reference, usage_log.UsageLog(days={"2026-01-31": made}, foreign=0, damaged=0))
 
 
 # ---------------------------------------------------------------- the test
@@ -147,10 +149,10 @@ def test_what_is_counted_and_nothing_else(tmp_path):
     rng = np.random.default_rng(6)
     found, features = answers(rng, 50)
     found[3] = Prediction(uri="secret-3.jpg", answer="", error="not a picture: secret-3.jpg")
-    kept = usage_log.Usage("m", reference_of(rng), today=lambda: "2026-01-31")
-    kept.count(found, features)
-    kept.write(tmp_path / "log.jsonl")
-    kept.write(tmp_path / "log.jsonl")  # nothing new
+    kept = usage_log.UsageCounter("m", reference_of(rng), today=lambda: "2026-01-31")
+    kept.count_answers(found, features)
+    kept.append_counts(tmp_path / "log.jsonl")
+    kept.append_counts(tmp_path / "log.jsonl")  # nothing new
     text = (tmp_path / "log.jsonl").read_text()
     assert "secret" not in text
     [line] = map(json.loads, text.splitlines())
@@ -164,17 +166,17 @@ def test_what_is_counted_and_nothing_else(tmp_path):
 def test_threads_and_days_add_up(tmp_path):
     rng, days = np.random.default_rng(7), iter(["2026-01-30", "2026-01-31"] * 8)
     found, _ = answers(rng, 10)
-    kept = usage_log.Usage("m", None, today=lambda: next(days))
-    workers = [threading.Thread(target=kept.count, args=(found,)) for _ in range(16)]
+    kept = usage_log.UsageCounter("m", None, today=lambda: next(days))
+    workers = [threading.Thread(target=kept.count_answers, args=(found,)) for _ in range(16)]
     for worker in workers:
         worker.start()
     for worker in workers:
         worker.join()
-    kept.write(tmp_path / "a.jsonl")
-    other = usage_log.Usage("other", None)
-    other.count(found)
-    other.write(tmp_path / "a.jsonl")
-    kept.count(found[:1]) if next(days, None) else None
+    kept.append_counts(tmp_path / "a.jsonl")
+    other = usage_log.UsageCounter("other", None)
+    other.count_answers(found)
+    other.append_counts(tmp_path / "a.jsonl")
+    kept.count_answers(found[:1]) if next(days, None) else None
     log = usage_log.read_logs([tmp_path / "a.jsonl", tmp_path / "a.jsonl"], "m")
     assert {day: one.answered for day, one in log.days.items()} == {"2026-01-30": 160, "2026-01-31": 160}
     assert log.foreign == 2
@@ -183,14 +185,14 @@ def test_threads_and_days_add_up(tmp_path):
 def test_a_line_cut_short_or_damaged_is_passed_over(tmp_path):
     found, _ = answers(np.random.default_rng(8), 10)
     path = tmp_path / "log.jsonl"
-    kept = usage_log.Usage("m", None, today=lambda: "2026-01-31")
-    kept.count(found)
-    kept.write(path)
+    kept = usage_log.UsageCounter("m", None, today=lambda: "2026-01-31")
+    kept.count_answers(found)
+    kept.append_counts(path)
     line = path.read_bytes()
     wrong = line.replace(b'"errors": 0', b'"errors": -1')
     path.write_bytes(line + wrong + b"[]\n" + line[: len(line) // 2])
-    kept.count(found)
-    kept.write(path)
+    kept.count_answers(found)
+    kept.append_counts(path)
     log = usage_log.read_logs([path], "m")
     assert log.damaged == 3
     assert log.days["2026-01-31"].answered == 20
@@ -208,11 +210,11 @@ def test_a_disk_that_refuses_loses_no_count(tmp_path):
     from headstart.core.errors import SetupError
 
     found, _ = answers(np.random.default_rng(9), 10)
-    kept = usage_log.Usage("m", None)
-    kept.count(found)
+    kept = usage_log.UsageCounter("m", None)
+    kept.count_answers(found)
     with pytest.raises(SetupError):
-        kept.write(tmp_path / "none" / "log.jsonl")
-    kept.write(tmp_path / "log.jsonl")
+        kept.append_counts(tmp_path / "none" / "log.jsonl")
+    kept.append_counts(tmp_path / "log.jsonl")
     assert json.loads((tmp_path / "log.jsonl").read_text())["answered"] == 10
 
 
@@ -227,13 +229,13 @@ def watched(saved, paint):
     files = [paint(f"{at:03d}.png", shade) for at, shade in enumerate(shades)]
     model = load(saved)
     found, features = [], []
-    for chunk in model.featured(iter(files[:60]), batch=16):
-        found += model.answers(chunk)
-        features.append(model.columns(chunk))
-    edges = usage_counts.quantiles(usage_counts.projected(np.concatenate(features)))
-    made = usage_counts.of(found, np.concatenate(features), edges, doubt=False)
+    for chunk in model.extract_features(iter(files[:60]), batch=16):
+        found += model.predict_chunk(chunk)
+        features.append(model.join_features(chunk))
+    edges = usage_counts.find_tenths(usage_counts.project_features(np.concatenate(features)))
+    made = usage_counts.count_predictions(found, np.concatenate(features), edges, has_sets=False)
     digest = usage_log.model_digest(saved)
-    usage_log.write_reference(usage_log.Reference(model=digest, split="test", counts=made, edges=edges), saved)
+    usage_log.write_reference(usage_log.UsageReference(model=digest, split="test", counts=made, edges=edges), saved)
     return files[60:], [paint(f"dark-{at:03d}.png", f"rgb({at % 40},0,0)") for at in range(60)]
 
 
@@ -282,7 +284,7 @@ def test_what_stops_the_command(saved, watched, tmp_path, capsys):
 def test_a_reference_of_another_model_is_refused(saved, watched):
     found = usage_log.read_reference(saved)
     usage_log.write_reference(
-        usage_log.Reference(model="0", split="test", counts=found.counts, edges=found.edges), saved
+        usage_log.UsageReference(model="0", split="test", counts=found.counts, edges=found.edges), saved
     )
     with pytest.raises(DataError, match="belongs to another model"):
         usage_log.read_reference(saved)

@@ -63,7 +63,7 @@ def test_the_places_add_up_to_the_logit_against_the_others(explainer, unseen):
     for file in unseen[::5]:
         found = explainer.explain(file)
         assert found.evidence.mean() + found.elsewhere == pytest.approx(found.score, abs=1e-4)
-        (chunk,) = explainer.model.featured([file])
+        (chunk,) = explainer.model.extract_features([file])
         x = np.concatenate([chunk.features[f.backbone, f.depth] for f in explainer.model.manifest.features], axis=1)
         arrays, of = explainer.model.arrays, explainer.position(found.class_name)
         logits = x[0].astype(np.float64) @ arrays["weights"] + arrays["bias"]

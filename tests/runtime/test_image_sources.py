@@ -15,16 +15,16 @@ from headstart.cli.main import main
 from headstart.core.errors import DataError
 from headstart.images.file_formats import PictureError
 from headstart.runtime.inputs import archives, path_tables
-from headstart.runtime.inputs.image_sources import Named, sources
+from headstart.runtime.inputs.image_sources import NamedSource, read_sources
 
 
 def names(*words, **settings):
-    return [str(one) for one in sources([Named(text=str(word)) for word in words], **settings)]
+    return [str(one) for one in read_sources([NamedSource(text=str(word)) for word in words], **settings)]
 
 
 def reason(source):
     with pytest.raises(PictureError) as told:
-        source.read()
+        source.read_bytes()
     return told.value.detail
 
 
@@ -61,9 +61,9 @@ def test_patterns(tree, pattern, found):
 
 
 def test_a_pattern_that_matches_nothing_is_a_row_and_listed_names_are_no_patterns(tree):
-    [one] = sources([Named(text="t/*.gif")])
+    [one] = read_sources([NamedSource(text="t/*.gif")])
     assert "nothing matches" in reason(one)
-    assert [str(p) for p in sources([Named(text="t/a/*.jpg", pattern=False)])] == ["t/a/*.jpg"]
+    assert [str(p) for p in read_sources([NamedSource(text="t/a/*.jpg", pattern=False)])] == ["t/a/*.jpg"]
 
 
 def test_links_that_lead_in_a_circle_match_nothing(tree):
@@ -102,7 +102,7 @@ def test_members_in_their_order_and_nothing_is_unpacked(tmp_path, picture, name)
     members += [(".hidden/3.png", picture), ("/root.png", picture), ("b/2.png", picture)]
     path = (zipped if name.endswith("zip") else tarred)(tmp_path / name, members)
     before = sorted(p.name for p in tmp_path.parent.rglob("*"))
-    found = list(sources([Named(text=str(path))]))
+    found = list(read_sources([NamedSource(text=str(path))]))
     inside = [str(one).partition("!/")[2] for one in found]
     assert inside == ["b/2.png", "../../evil.png", "a/1.png", "/root.png", "b/2.png"]
     assert [one.content == picture for one in found] == [True, True, False, True, True]
@@ -113,17 +113,17 @@ def test_members_in_their_order_and_nothing_is_unpacked(tmp_path, picture, name)
 @pytest.mark.parametrize("name", ["p.zip", "p.tar", "p.tar.gz", "p.tar.xz"])
 def test_a_broken_archive_is_a_row(tmp_path, name):
     (tmp_path / name).write_bytes(b"no archive" * 100)
-    [one] = sources([Named(text=str(tmp_path / name))])
+    [one] = read_sources([NamedSource(text=str(tmp_path / name))])
     assert str(one) == str(tmp_path / name)
     assert "the archive cannot be read" in reason(one)
-    [one] = sources([Named(text=str(tmp_path / f"none-{name}"))])
+    [one] = read_sources([NamedSource(text=str(tmp_path / f"none-{name}"))])
     assert "No such file" in reason(one)
 
 
 def test_what_can_be_read_before_the_break_is_answered(tmp_path, picture):
     path = tarred(tmp_path / "p.tar.gz", [(f"{at}.png", os.urandom(50_000) + picture) for at in range(5)])
     path.write_bytes(path.read_bytes()[:150_000])
-    *good, last = sources([Named(text=str(path))])
+    *good, last = read_sources([NamedSource(text=str(path))])
     assert len(good) >= 2
     assert str(last) == str(path)
     assert "the archive cannot be read" in reason(last)
@@ -134,9 +134,9 @@ def test_members_that_are_damaged_or_locked(tmp_path, picture):
     content = bytearray(path.read_bytes())
     content[60:70] = b"\0" * 10
     path.write_bytes(content)
-    first, second = sources([Named(text=str(path))])
+    first, second = read_sources([NamedSource(text=str(path))])
     assert "the archive does not give it" in reason(first)
-    assert second.read() == picture
+    assert second.read_bytes() == picture
 
 
 def test_bombs_are_not_unpacked(tmp_path, picture, monkeypatch):
@@ -147,14 +147,14 @@ def test_bombs_are_not_unpacked(tmp_path, picture, monkeypatch):
         zipped(tmp_path / "p.zip", [("big.png", zeros), ("good.png", picture)]),
         tarred(tmp_path / "p.tar.gz", [("big.png", zeros), ("good.png", picture)]),
     ):
-        big, good = sources([Named(text=str(path))])
+        big, good = read_sources([NamedSource(text=str(path))])
         assert "more than 1,000,000" in reason(big)
-        assert good.read() == picture
+        assert good.read_bytes() == picture
     path = tarred(tmp_path / "many.tar.gz", [(f"{at}.bin", bytes(3_000_000)) for at in range(5)])
-    [one] = sources([Named(text=str(path))])
+    [one] = read_sources([NamedSource(text=str(path))])
     assert "200 times its size" in reason(one)
     path = zipped(tmp_path / "many.zip", [(f"{at}.png", picture + bytes(900_000)) for at in range(9)])
-    *_, last = found = list(sources([Named(text=str(path))]))
+    *_, last = found = list(read_sources([NamedSource(text=str(path))]))
     assert len(found) == 7
     assert "200 times its size" in reason(last)
 
@@ -208,12 +208,12 @@ def test_a_column_that_is_not_there_is_told_before_anything_is_answered(saved, l
 def test_malformed_rows_keep_their_place(listed):
     path = listed / "bad.csv"
     path.write_text('path,n\nred.png,1\n,2\nblue.png\n"red.png\n",3\n')
-    found = list(sources([Named(text=str(path))]))
+    found = list(read_sources([NamedSource(text=str(path))]))
     assert [str(one) for one in found] == ["red.png", f"{path}:3", "blue.png", "red.png\n"]
     assert "holds no path" in reason(found[1])
     path = listed / "bad.jsonl"
     path.write_text('{"file": "red.png"}\n{\n[]\n\n{"file": 3}\n{"file": "blue.png"}\n')
-    found = list(sources([Named(text=str(path))]))
+    found = list(read_sources([NamedSource(text=str(path))]))
     assert [str(one) for one in found] == ["red.png", f"{path}:2", f"{path}:3", f"{path}:5", "blue.png"]
     assert "no JSON object" in reason(found[1])
 

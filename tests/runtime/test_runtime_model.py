@@ -30,7 +30,7 @@ def test_it_answers_what_the_pictures_show(saved, paint):
 
 
 def test_features_come_under_their_names(saved, paint):
-    [chunk] = load(saved).featured([paint("a.png", "red")])
+    [chunk] = load(saved).extract_features([paint("a.png", "red")])
     np.testing.assert_allclose(chunk.features["tiny:32", "deep"], [[255, 0, 0]], atol=1e-3)
     np.testing.assert_allclose(chunk.features["tiny:32", "shallow"], [[255, 0, 0]], atol=1e-3)
 
@@ -135,16 +135,16 @@ def test_folders_are_walked_in_order_and_loops_end(paint, tmp_path):
     root = tmp_path / "pictures"
     (root / "notes.txt").write_text("no picture")
     (root / "b" / "loop").symlink_to(root, target_is_directory=True)
-    found = [p.relative_to(root).as_posix() for p in decoded_batches.walk([root])]
+    found = [p.relative_to(root).as_posix() for p in decoded_batches.walk_paths([root])]
     assert found == ["a.png", "b/1.PNG", "b/2.png", "c/d/x.png"]
-    assert list(decoded_batches.walk([root / "notes.txt"])) == [root / "notes.txt"]  # named, so handed on
+    assert list(decoded_batches.walk_paths([root / "notes.txt"])) == [root / "notes.txt"]  # named, so handed on
 
 
 def test_a_folder_that_vanished_has_a_row(saved, paint, tmp_path):
     for name in ("a.jfif", "b/1.png", "c.png"):
         paint(name, "red")
     root = tmp_path / "pictures"
-    walked = decoded_batches.walk([root])
+    walked = decoded_batches.walk_paths([root])
     assert next(walked) == root / "a.jfif"
     shutil.rmtree(root / "b")
     found = list(load(saved).predict(walked))

@@ -12,11 +12,11 @@ from headstart.core.errors import UsageError
 from headstart.core.types import Embeddings
 from headstart.evaluation.drift import drift_reference as stage
 from headstart.runtime import batch_prediction, usage_counts, usage_log
-from headstart.runtime.batch_prediction import Counting
+from headstart.runtime.batch_prediction import UsageWriter
 from headstart.runtime.model import load
 from headstart.runtime.outputs import resumable_table
 from headstart.runtime.usage_counts import Counts
-from headstart.runtime.usage_log import Usage
+from headstart.runtime.usage_log import UsageCounter
 
 KNOWN = {"form": "csv", "batch": 16}
 
@@ -28,7 +28,7 @@ def kept(log):
 
 @pytest.mark.parametrize(("form", "pause"), [("csv", 0), ("csv", 60), ("parquet", 0)])
 def test_ctrl_c_keeps_the_counts_of_rows_that_stay(saved, paint, tmp_path, monkeypatch, form, pause):
-    monkeypatch.setattr(batch_prediction, "EVERY_S", pause)
+    monkeypatch.setattr(batch_prediction, "WRITE_EVERY_S", pause)
     model, picture = load(saved), paint("a.png", "red")
 
     def pictures():
@@ -37,11 +37,13 @@ def test_ctrl_c_keeps_the_counts_of_rows_that_stay(saved, paint, tmp_path, monke
 
     log, table = (
         tmp_path / "log.jsonl",
-        resumable_table.opened(tmp_path / "rows", form, model.class_names, KNOWN, mode="new"),
+        resumable_table.open_table(tmp_path / "rows", form, model.class_names, KNOWN, mode="new"),
     )
-    batch, found = batch_prediction.batch_of(pictures())
+    batch, found = batch_prediction.choose_batch(pictures())
     with pytest.raises(KeyboardInterrupt):
-        batch_prediction.answer_all(model, found, table, batch=batch, counting=Counting(Usage.of(model), log))
+        batch_prediction.answer_all(
+            model, found, table, batch=batch, usage_writer=UsageWriter(UsageCounter.from_model(model), log)
+        )
     table.close()
     rows = len((tmp_path / "rows").read_text().splitlines()) - 1 if form == "csv" else 0  # of Parquet no part is whole
     assert sum(kept(log)) == rows
@@ -101,9 +103,9 @@ def test_many_may_append_to_one_log(saved, paint, tmp_path):
 
     def work():
         for _ in range(40):
-            one = Usage.of(model)  # a handle of its own each time, as of a process of its own
-            one.count([found])
-            one.write(log)
+            one = UsageCounter.from_model(model)  # a handle of its own each time, as of a process of its own
+            one.count_answers([found])
+            one.append_counts(log)
 
     workers = [threading.Thread(target=work) for _ in range(4)]
     for worker in workers:
@@ -145,8 +147,8 @@ def test_a_class_that_held_out_pictures_never_had_is_compared_too():
     before.labels.update({"a": 50, "c": 50})
     now.labels.update({"a": 30, "b": 50, "c": 20})
     edges = np.zeros((usage_counts.DIRECTIONS, usage_counts.TENTHS - 1))
-    reference = usage_log.Reference(model="m", split="test", counts=before, edges=edges)
-    found = drift_tests.judge(reference, usage_log.Log(days={"2026-01-31": now}, foreign=0, damaged=0))
+    reference = usage_log.UsageReference(model="m", split="test", counts=before, edges=edges)
+    found = drift_tests.judge(reference, usage_log.UsageLog(days={"2026-01-31": now}, foreign=0, damaged=0))
     assert [(one.name, one.moved) for one in found.tests] == [("classes", True)]
     assert "`b` is the likeliest class of 50.0% instead of 0.0%" in found.tests[0].sentence
 

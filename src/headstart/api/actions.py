@@ -123,7 +123,7 @@ def drift(
     paths = [Path(logs)] if isinstance(logs, str | Path) else [Path(log) for log in logs]
     found = usage_log.read_logs(paths, reference.model)
     if not found.days:
-        raise usage_log.nothing(paths, found, folder)
+        raise usage_log.explain_empty_logs(paths, found, folder)
     return drifting.judge(reference, found, alpha=alpha, effect=effect)
 
 
@@ -156,7 +156,7 @@ def explain(
     from headstart.core.errors import UsageError
     from headstart.explanation.explain_image import GRADCAM, Explainer
     from headstart.runtime.inputs.decoded_batches import Content
-    from headstart.runtime.inputs.image_sources import Named, sources
+    from headstart.runtime.inputs.image_sources import NamedSource, read_sources
 
     if neighbours < 0:
         raise UsageError(f"{neighbours} neighbours cannot be named", where="--neighbours", hint="give 0 or more")
@@ -173,9 +173,9 @@ def explain(
         from headstart.images.file_formats import PictureError
         from headstart.images.preprocessing import read_bytes
 
-        for source in sources(Named(text=str(file)) for file in given):
+        for source in read_sources(NamedSource(text=str(file)) for file in given):
             try:
-                content = source.read() if isinstance(source, Content) else read_bytes(str(source))
+                content = source.read_bytes() if isinstance(source, Content) else read_bytes(str(source))
                 yield explainer.explain(
                     content, name=str(source), method=method, class_name=class_name, neighbours=neighbours, way=way
                 )

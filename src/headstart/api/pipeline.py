@@ -177,12 +177,14 @@ def zeroshot(
         UsageError: The class names cannot be used, or the backbone has neither a text tower nor a classifier.
         SetupError: Weights, names, KerasHub or OpenVINO cannot be had.
     """
-    from headstart.runtime.inputs.decoded_batches import walk
+    from headstart.runtime.inputs.decoded_batches import walk_paths
     from headstart.zero_shot.prediction import predict_zero_shot as guess
 
     console = console or Console()
     named = [pictures] if isinstance(pictures, str | Path) else pictures
-    return guess(walk(map(Path, named)), classes, backbone=backbone, store=default_store(console), console=console)
+    return guess(
+        walk_paths(map(Path, named)), classes, backbone=backbone, store=default_store(console), console=console
+    )
 
 
 def source_classifier(backbone: str, *, console: Console | None = None) -> Classifier:

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
         Splits,
         UncertaintyReport,
     )
-    from headstart.runtime.usage_log import Reference
+    from headstart.runtime.usage_log import UsageReference
     from headstart.selection.ranking.screening import Screening
 
 SCREEN_PICTURES = 256  # reckoned for each candidate before one is dropped; random twins and the histogram see no more
@@ -358,13 +358,13 @@ class FitSteps:
         return found
 
     @cached_property
-    def watched(self) -> Reference:
+    def watched(self) -> UsageReference:
         """What the model in use is compared with."""
         from headstart.evaluation.drift.drift_reference import write_drift_reference
 
         assert self.exported is not None  # the saved model answers
         values = (self.data, self.embeddings + self.tuned, self.adapted, self.evaluation)
-        found: Reference = self._step("drift", write_drift_reference, *values)
+        found: UsageReference = self._step("drift", write_drift_reference, *values)
         return found
 
     @cached_property

@@ -100,9 +100,9 @@ def stream(path: Path | None) -> Iterator[BinaryIO]:
 
 def put_csv(out: BinaryIO, cells: Sequence[object]) -> None:
     """One line of CSV."""
-    from headstart.runtime.outputs.answer_rows import csv_lines
+    from headstart.runtime.outputs.answer_rows import format_csv
 
-    out.write(csv_lines([cells]))
+    out.write(format_csv([cells]))
     out.flush()
 
 

@@ -17,7 +17,7 @@ from headstart.core.errors import DataError, format_nearest
 from headstart.core.storage.files import format_printable
 from headstart.core.types import Score
 from headstart.runtime import model as runtime
-from headstart.runtime.inputs.decoded_batches import walk
+from headstart.runtime.inputs.decoded_batches import walk_paths
 from headstart.statistics import metrics
 from headstart.statistics.intervals import wilson
 from headstart.uncertainty.conformal import size_interval
@@ -57,14 +57,14 @@ def validate_externally(model: Path, folder: Path, *, console: Console) -> Judge
     p, answers, kept, doubts = [], [], [], []
     with console.show_progress("evaluate", len(files)) as progress:
         at = 0
-        for chunk in found.featured(iter(files)):
+        for chunk in found.extract_features(iter(files)):
             good = [i for i in range(len(chunk.files)) if i not in chunk.errors]
             excused += [(_inside(folder, Path(str(chunk.files[i]))), why) for i, why in sorted(chunk.errors.items())]
             if good:
-                whole = found.probabilities(chunk)
+                whole = found.predict_probabilities(chunk)
                 p.append(whole[good])
-                answers.append(found.decide(p[-1]))
-                told = found.doubts(chunk, whole)
+                answers.append(found.choose_classes(p[-1]))
+                told = found.assess_uncertainty(chunk, whole)
                 doubts += [] if told is None else [(told.plausible[good], told.unknown[good])]
                 kept += [at + i for i in good]
             at += len(chunk.files)
@@ -137,7 +137,7 @@ def labelled(folder: Path, names: tuple[str, ...]) -> tuple[list[Path], np.ndarr
     files: list[Path] = []
     y: list[int] = []
     for place in places:
-        pictures = list(walk([place]))
+        pictures = list(walk_paths([place]))
         files += pictures
         y += [_position(place, names)] * len(pictures) if pictures else []
     if not files:

@@ -7,7 +7,7 @@ from pathlib import Path
 from headstart.core.run.reader import RunReader
 from headstart.core.storage.hashing import file_digest
 from headstart.core.types import Splits
-from headstart.runtime.inputs.decoded_batches import walk
+from headstart.runtime.inputs.decoded_batches import walk_paths
 
 
 def find_training_overlap(run: Path, folder: Path) -> int:
@@ -23,7 +23,7 @@ def find_training_overlap(run: Path, folder: Path) -> int:
         return 0
     digests = reader.dataset.digests
     training_digests = {digests[row] for row in splits.train.tolist()}
-    return sum(_digest_or_empty(file) in training_digests for file in walk([folder]))
+    return sum(_digest_or_empty(file) in training_digests for file in walk_paths([folder]))
 
 
 def _digest_or_empty(file: Path) -> str:

@@ -175,7 +175,7 @@ class Explainer:
         how, why = ("", "") if way else self.chosen(method)
         seen = self.looker.see(name if isinstance(picture, bytes) else str(picture), content)
         looked = self.looker.look(seen)
-        prediction = self.model.answers(looked.chunk)[0]
+        prediction = self.model.predict_chunk(looked.chunk)[0]
         of = self.position(class_name) if class_name else self.position(likeliest(prediction))
         found = way(seen, looked, of) if way else self._found(how, why, seen, looked, of)
         return self.told(content, seen, looked, prediction, of, found, neighbours=neighbours)

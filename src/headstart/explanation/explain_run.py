@@ -61,7 +61,7 @@ def explain_run(
     flops = sum(e.spec.flops for e in embeddings if e.spec.name in {f.backbone for f in adapted.features})
     most = len(GROUPS) * A_GROUP if method == CAM else int(WORK // (PASSES * max(flops, 1)))
     left_out = "" if most else "this backbone would need long for them: headstart explain makes them one by one"
-    picked = _picked(data, evaluation, explainer.model.decide(np.asarray(evaluation.probabilities)))[:most]
+    picked = _picked(data, evaluation, explainer.model.choose_classes(np.asarray(evaluation.probabilities)))[:most]
     places = {uri: place for place, uri in enumerate(data.uris)}
     tried = [_map(explainer, data, places, row, group, at, ctx) for at, (row, group) in enumerate(picked)]
     made = tuple(one for one in tried if one is not None)

@@ -74,7 +74,7 @@ def _outputs(source: Source) -> dict[str, str]:
 
 def _doubt(source: Source) -> dict[str, Any] | None:
     """What the model promises of its sets of plausible classes, and when it declines; None where it does not tell."""
-    entry, arrays = source.manifest.doubt, source.model.doubt_arrays
+    entry, arrays = source.manifest.doubt, source.model.uncertainty_arrays
     if entry is None:
         return None
     kept = {name: to_plain(getattr(entry, name)) for name in ("coverage", "promise", "score", "kept", "familiar")}

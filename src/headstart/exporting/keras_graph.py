@@ -52,7 +52,7 @@ def build(source: Source) -> Any:
     out = {"probabilities": _HEADS[source.manifest.head.kind](joined, arrays, temperature)}
     if source.doubting and source.manifest.doubt:
         doubt = source.manifest.doubt
-        out |= keras_uncertainty.outputs(joined, out["probabilities"], doubt, source.model.doubt_arrays)
+        out |= keras_uncertainty.outputs(joined, out["probabilities"], doubt, source.model.uncertainty_arrays)
     return keras.Model(next(iter(tensors.values())) if len(tensors) == 1 else tensors, out, name="headstart")
 
 

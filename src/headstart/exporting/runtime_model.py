@@ -231,7 +231,7 @@ def _compare(draft: Path, data: Dataset, embeddings: tuple[Embeddings, ...], ada
 
 def _saved(model: Model, data: Dataset, rows: np.ndarray) -> np.ndarray:
     files = [Path(data.root) / data.uris[row] for row in rows]
-    return np.concatenate([model.probabilities(chunk) for chunk in model.featured(files)])
+    return np.concatenate([model.predict_probabilities(chunk) for chunk in model.extract_features(files)])
 
 
 def _own(embeddings: tuple[Embeddings, ...], adapted: FitResult, rows: np.ndarray) -> np.ndarray:

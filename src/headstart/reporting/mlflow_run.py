@@ -37,7 +37,7 @@ def log_to_mlflow(*, ctx: Context) -> None:
     try:
         with tempfile.TemporaryDirectory() as place:
             folder = Path(place) / "model"
-            mlflow_model.write(run.model_folder, data.class_names, folder, made_with=model.headstart)
+            mlflow_model.write_mlflow_model(run.model_folder, data.class_names, folder, made_with=model.headstart)
             told = trackers.Result(
                 params=dict(_params(adapted, ctx)),
                 metrics=dict(_metrics(evaluation.scores)),

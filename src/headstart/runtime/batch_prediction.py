@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from headstart.networks.openvino_engine import BATCH
 from headstart.runtime.outputs import answer_rows
-from headstart.runtime.outputs.resumable_table import Table, skipped
+from headstart.runtime.outputs.resumable_table import Table, skip_written_rows
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,36 +20,36 @@ if TYPE_CHECKING:
     from headstart.core.types import Prediction
     from headstart.runtime.inputs.decoded_batches import Source
     from headstart.runtime.model import Model
-    from headstart.runtime.usage_log import Usage
+    from headstart.runtime.usage_log import UsageCounter
 
 
-EVERY_S = 60.0  # a kill loses no more of the counts
+WRITE_EVERY_S = 60.0  # a kill loses no more of the counts
 
 
 @dataclass(slots=True)
-class Answered:
+class AnswerCounts:
     """How many rows came to what: answers, files that could not be read, `unknown`, and rows from an earlier call."""
 
     answered: int = 0
     unread: int = 0
     unknown: int = 0
-    before: int = 0
+    resumed_rows: int = 0
 
 
-def batch_of(sources: Iterator[Source]) -> tuple[int, Iterator[Source]]:
-    """How many pictures are answered at once, as `Model.featured` chooses it, and the pictures still to come."""
+def choose_batch(sources: Iterator[Source]) -> tuple[int, Iterator[Source]]:
+    """How many pictures are answered at once, and the pictures still to come."""
     first = list(itertools.islice(sources, BATCH))
     return (BATCH if len(first) == BATCH else 1), itertools.chain(first, sources)
 
 
-class Counting:
+class UsageWriter:
     """Counts of what is answered, appended to a file about every minute, and never of rows that a kill would undo."""
 
-    def __init__(self, usage: Usage, file: Path) -> None:
+    def __init__(self, usage: UsageCounter, file: Path) -> None:
         self._usage, self._file = usage, file
-        self._next, self._safe = time.monotonic() + EVERY_S, True
+        self._next, self._safe = time.monotonic() + WRITE_EVERY_S, True
 
-    def add(self, found: Sequence[Prediction], features: np.ndarray, *, safe: bool) -> None:
+    def count_answers(self, predictions: Sequence[Prediction], features: np.ndarray, *, safe: bool) -> None:
         """Count answers.
 
         Args:
@@ -57,16 +57,16 @@ class Counting:
             features: (B, D) of them.
             safe: Whether the rows of all answers so far outlast a kill.
         """
-        self._usage.count(found, features)
+        self._usage.count_answers(predictions, features)
         self._safe = safe
         if safe and time.monotonic() >= self._next:
-            self.end()
-            self._next = time.monotonic() + EVERY_S
+            self.write_counts()
+            self._next = time.monotonic() + WRITE_EVERY_S
 
-    def end(self, *, finished: bool = False) -> None:
+    def write_counts(self, *, finished: bool = False) -> None:
         """Append what was counted; while the table is unfinished not where rows of it are lost, for they come again."""
         if self._safe or finished:
-            self._usage.write(self._file)
+            self._usage.append_counts(self._file)
 
 
 def answer_all(
@@ -76,8 +76,8 @@ def answer_all(
     *,
     batch: int,
     unknown: bool = True,
-    counting: Counting | None = None,
-) -> Answered:
+    usage_writer: UsageWriter | None = None,
+) -> AnswerCounts:
     """Answer for every picture that has no row yet, and finish the table.
 
     Args:
@@ -91,20 +91,20 @@ def answer_all(
     Raises:
         DataError: The table to go on with has rows of other pictures.
     """
-    done, finished = Answered(before=skipped(sources, table)), False
+    counts, finished = AnswerCounts(resumed_rows=skip_written_rows(sources, table)), False
     try:
-        for chunk in model.featured(sources, batch=batch):
-            found = model.answers(chunk)
-            told = found if unknown else [answer_rows.answered_anyway(one) for one in found]
-            safe = table.write(told)
-            if counting is not None:
-                counting.add(found, model.columns(chunk), safe=safe)
+        for chunk in model.extract_features(sources, batch=batch):
+            predictions = model.predict_chunk(chunk)
+            rows = predictions if unknown else [answer_rows.answer_with_likeliest(row) for row in predictions]
+            safe = table.write_rows(rows)
+            if usage_writer is not None:
+                usage_writer.count_answers(predictions, model.join_features(chunk), safe=safe)
             unread = len(chunk.errors)
-            done.answered, done.unread = done.answered + len(found) - unread, done.unread + unread
-            done.unknown += sum(one.unknown for one in told)
+            counts.answered, counts.unread = counts.answered + len(predictions) - unread, counts.unread + unread
+            counts.unknown += sum(row.unknown for row in rows)
         table.finish()
         finished = True
     finally:
-        if counting is not None:
-            counting.end(finished=finished)
-    return done
+        if usage_writer is not None:
+            usage_writer.write_counts(finished=finished)
+    return counts

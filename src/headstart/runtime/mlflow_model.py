@@ -22,10 +22,10 @@ from headstart.core.storage.serialization import format_yaml
 LOADER = "headstart.runtime.pyfunc"
 EXAMPLE = "input_example.json"
 PICTURE = "picture"  # the column whose cells are the bytes of picture files
-_WORDS = {"answer": "string", "likeliest": "string", "unknown": "boolean", "error": "string"}
+_COLUMN_TYPES = {"answer": "string", "likeliest": "string", "unknown": "boolean", "error": "string"}
 
 
-def write(model: Path, class_names: tuple[str, ...], folder: Path, *, made_with: str) -> None:
+def write_mlflow_model(model: Path, class_names: tuple[str, ...], folder: Path, *, made_with: str) -> None:
     """Write the folder.
 
     Args:
@@ -35,27 +35,29 @@ def write(model: Path, class_names: tuple[str, ...], folder: Path, *, made_with:
         made_with: Version of headstart that made the model.
     """
     shutil.copytree(model, folder / "model")
-    needs = f"{extras.format_requirement('mlflow')}=={made_with}"  # whoever loads it needs MLflow too
-    write_text(folder / "requirements.txt", f"{needs}\n")
+    requirement = f"{extras.format_requirement('mlflow')}=={made_with}"  # whoever loads it needs MLflow too
+    write_text(folder / "requirements.txt", f"{requirement}\n")
     env = {"python": platform.python_version(), "dependencies": ["-r requirements.txt"]}
     write_text(folder / "python_env.yaml", format_yaml(env))
-    write_json(folder / EXAMPLE, {"columns": [PICTURE], "data": [[base64.b64encode(_example()).decode("ascii")]]})
-    write_text(folder / "MLmodel", format_yaml(_description(class_names)))
+    write_json(
+        folder / EXAMPLE, {"columns": [PICTURE], "data": [[base64.b64encode(_example_picture()).decode("ascii")]]}
+    )
+    write_text(folder / "MLmodel", format_yaml(_describe_model(class_names)))
 
 
-def signature(class_names: tuple[str, ...]) -> dict[str, str]:
+def make_signature(class_names: tuple[str, ...]) -> dict[str, str]:
     """Inputs and outputs as MLflow writes them: columns with their types."""
-    inputs = [_column(PICTURE, "binary")]
-    outputs = [_column(name, kind) for name, kind in _WORDS.items()]
-    outputs += [_column(f"p {name}", "double") for name in class_names]
+    inputs = [_column_entry(PICTURE, "binary")]
+    outputs = [_column_entry(name, kind) for name, kind in _COLUMN_TYPES.items()]
+    outputs += [_column_entry(f"p {name}", "double") for name in class_names]
     return {"inputs": json.dumps(inputs), "outputs": json.dumps(outputs)}
 
 
-def _column(name: str, kind: str) -> dict[str, Any]:
+def _column_entry(name: str, kind: str) -> dict[str, Any]:
     return {"type": kind, "name": name, "required": True}
 
 
-def _description(class_names: tuple[str, ...]) -> dict[str, Any]:
+def _describe_model(class_names: tuple[str, ...]) -> dict[str, Any]:
     flavour = {
         "loader_module": LOADER,
         "data": "model",
@@ -63,20 +65,20 @@ def _description(class_names: tuple[str, ...]) -> dict[str, Any]:
         "env": {"virtualenv": "python_env.yaml"},
     }
     example = {"artifact_path": EXAMPLE, "type": "dataframe", "pandas_orient": "split"}
-    told: dict[str, Any] = {
+    content: dict[str, Any] = {
         "flavors": {"python_function": flavour},
-        "signature": signature(class_names),
+        "signature": make_signature(class_names),
         "saved_input_example_info": example,
     }
     mlflow = find_version("mlflow-skinny") or find_version("mlflow")
-    return told | ({"mlflow_version": mlflow} if mlflow else {})
+    return content | ({"mlflow_version": mlflow} if mlflow else {})
 
 
-def _example() -> bytes:
+def _example_picture() -> bytes:
     """A picture of nobody's: a grey slope, as PNG."""
     import numpy as np
     from PIL import Image
 
-    made, slope = io.BytesIO(), np.linspace(0, 255, 64).astype(np.uint8)
-    Image.fromarray(np.repeat(slope[None], 64, axis=0)).convert("RGB").save(made, format="PNG")
-    return made.getvalue()
+    out, slope = io.BytesIO(), np.linspace(0, 255, 64).astype(np.uint8)
+    Image.fromarray(np.repeat(slope[None], 64, axis=0)).convert("RGB").save(out, format="PNG")
+    return out.getvalue()

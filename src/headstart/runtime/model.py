@@ -21,7 +21,7 @@ from headstart.core.types import UNKNOWN, Prediction
 from headstart.heads import decision_rule
 from headstart.heads import saved_head as answer
 from headstart.networks.openvino_engine import BATCH, Engine
-from headstart.runtime.inputs.decoded_batches import Chunk, Content, Source, chunks
+from headstart.runtime.inputs.decoded_batches import Chunk, Content, Source, decode_chunks
 from headstart.uncertainty import ood_detection, selective_prediction
 from headstart.uncertainty.selective_prediction import PredictionUncertainty
 from headstart.uncertainty.temperature import tempered
@@ -52,23 +52,23 @@ class Model:
         """The head's arrays."""
         from safetensors.numpy import load_file
 
-        found: dict[str, np.ndarray] = load_file(self.folder / self.manifest.head.arrays)
-        return found
+        arrays: dict[str, np.ndarray] = load_file(self.folder / self.manifest.head.arrays)
+        return arrays
 
     @cached_property
-    def doubt_arrays(self) -> dict[str, np.ndarray]:
+    def uncertainty_arrays(self) -> dict[str, np.ndarray]:
         """The arrays of doubt as they are kept; empty for a model that knows none."""
         from safetensors.numpy import load_file
 
         entry = self.manifest.doubt
-        found: dict[str, np.ndarray] = load_file(self.folder / entry.arrays) if entry else {}
-        return found
+        arrays: dict[str, np.ndarray] = load_file(self.folder / entry.arrays) if entry else {}
+        return arrays
 
     @cached_property
-    def _ready(self) -> dict[str, np.ndarray]:
-        return ood_detection.ready(self.doubt_arrays)
+    def _ood_arrays(self) -> dict[str, np.ndarray]:
+        return ood_detection.ready(self.uncertainty_arrays)
 
-    def engines(self, batch: int) -> tuple[Engine, ...]:
+    def compile_trunks(self, batch: int) -> tuple[Engine, ...]:
         """The trunks compiled for a batch size, in the order of the manifest; once each.
 
         Raises:
@@ -76,8 +76,8 @@ class Model:
         """
         if batch not in self._engines:
             paths = (self.folder / trunk.ir for trunk in self.manifest.trunks)
-            made = (Engine(path, threads=count_threads(), batch=batch, mapped=False) for path in paths)
-            self._engines[batch] = tuple(made)
+            engines = (Engine(path, threads=count_threads(), batch=batch, mapped=False) for path in paths)
+            self._engines[batch] = tuple(engines)
         return self._engines[batch]
 
     def predict(self, files: str | Source | Iterable[Source]) -> Iterator[Prediction]:
@@ -89,39 +89,41 @@ class Model:
         """
         if isinstance(files, str | Path | Content):
             files = [Path(files) if isinstance(files, str) else files]
-        for chunk in self.featured(files):
-            yield from self.answers(chunk)
+        for chunk in self.extract_features(files):
+            yield from self.predict_chunk(chunk)
 
-    def featured(self, files: Iterable[Source], *, batch: int | None = None) -> Iterator[Chunk]:
+    def extract_features(self, files: Iterable[Source], *, batch: int | None = None) -> Iterator[Chunk]:
         """Files with their features, chunk by chunk: one by one when there are few, or as many as `batch` says."""
         source = iter(files)
         first = list(itertools.islice(source, BATCH))
         batch = batch or (BATCH if len(first) == BATCH else 1)
         trunks = self.manifest.trunks
-        flow = chunks(itertools.chain(first, source), [t.input for t in trunks], threads=count_threads(), batch=batch)
-        return self.through(flow, batch=batch) if first else flow
+        flow = decode_chunks(
+            itertools.chain(first, source), [t.input for t in trunks], threads=count_threads(), batch=batch
+        )
+        return self.run_trunks(flow, batch=batch) if first else flow
 
-    def through(self, flow: Iterator[Chunk], *, batch: int = BATCH) -> Iterator[Chunk]:
+    def run_trunks(self, flow: Iterator[Chunk], *, batch: int = BATCH) -> Iterator[Chunk]:
         """Decoded chunks with their features, in their order; one such flow at a time.
 
         Args:
             flow: Chunks, taken while the engines work on those before.
             batch: 1 for the shortest answer to one picture, otherwise for the most pictures a second.
         """
-        for at, (trunk, engine) in enumerate(zip(self.manifest.trunks, self.engines(batch), strict=True)):
-            flow = _through(engine, trunk, at, flow)
+        for at, (trunk, engine) in enumerate(zip(self.manifest.trunks, self.compile_trunks(batch), strict=True)):
+            flow = _run_trunk(engine, trunk, at, flow)
         return flow
 
-    def columns(self, chunk: Chunk) -> np.ndarray:
+    def join_features(self, chunk: Chunk) -> np.ndarray:
         """(B, D) float32, what the head reads of a chunk with features."""
         return np.concatenate([chunk.features[f.backbone, f.depth] for f in self.manifest.features], axis=1)
 
-    def probabilities(self, chunk: Chunk) -> np.ndarray:
+    def predict_probabilities(self, chunk: Chunk) -> np.ndarray:
         """(B, C) float32 of a chunk with features; rows of files that could not be read mean nothing."""
-        found = answer.probabilities(self.manifest.head.kind, self.arrays, self.columns(chunk))
-        return tempered(found, self.manifest.calibration.temperature)
+        probabilities = answer.probabilities(self.manifest.head.kind, self.arrays, self.join_features(chunk))
+        return tempered(probabilities, self.manifest.calibration.temperature)
 
-    def doubts(self, chunk: Chunk, probabilities: np.ndarray) -> PredictionUncertainty | None:
+    def assess_uncertainty(self, chunk: Chunk, probabilities: np.ndarray) -> PredictionUncertainty | None:
         """What is plausible and what is strange in a chunk with features; None for a model that knows no doubt.
 
         Args:
@@ -132,47 +134,55 @@ class Model:
         if entry is None:
             return None
         return selective_prediction.doubts(
-            entry, self._ready, probabilities, self.columns(chunk), self.decide(probabilities)
+            entry, self._ood_arrays, probabilities, self.join_features(chunk), self.choose_classes(probabilities)
         )
 
-    def answers(self, chunk: Chunk) -> list[Prediction]:
+    def predict_chunk(self, chunk: Chunk) -> list[Prediction]:
         """One answer for each file of a chunk with features, and its doubt."""
-        found = self.probabilities(chunk)
-        answers, doubts, made = self.decide(found), self.doubts(chunk, found), []
+        probabilities = self.predict_probabilities(chunk)
+        classes, uncertainty, predictions = (
+            self.choose_classes(probabilities),
+            self.assess_uncertainty(chunk, probabilities),
+            [],
+        )
         for at, file in enumerate(chunk.files):
             if at in chunk.errors:
-                made.append(Prediction(uri=str(file), answer="", error=chunk.errors[at]))
+                predictions.append(Prediction(uri=str(file), answer="", error=chunk.errors[at]))
             else:
-                made.append(self._answer(str(file), found[at], int(answers[at]), doubts, at))
-        return made
+                predictions.append(
+                    self._make_prediction(str(file), probabilities[at], int(classes[at]), uncertainty, at)
+                )
+        return predictions
 
-    def _answer(
-        self, uri: str, p: np.ndarray, answer: int, doubts: PredictionUncertainty | None, at: int
+    def _make_prediction(
+        self, uri: str, row_probabilities: np.ndarray, chosen: int, uncertainty: PredictionUncertainty | None, at: int
     ) -> Prediction:
-        name, each = self.class_names[answer], dict(zip(self.class_names, p.tolist(), strict=True))
+        name, by_class = self.class_names[chosen], dict(zip(self.class_names, row_probabilities.tolist(), strict=True))
         entry = self.manifest.doubt
-        if doubts is None or entry is None:
-            return Prediction(uri=uri, answer=name, probabilities=each, likeliest=name)
-        unknown, top = self.declines and bool(doubts.unknown[at]), int(np.argmax(p))
+        if uncertainty is None or entry is None:
+            return Prediction(uri=uri, answer=name, probabilities=by_class, likeliest=name)
+        unknown, top = self.declines and bool(uncertainty.unknown[at]), int(np.argmax(row_probabilities))
         return Prediction(
             uri=uri,
             answer=UNKNOWN if unknown else name,
-            probabilities=each,
+            probabilities=by_class,
             likeliest=name,
-            plausible=selective_prediction.plausible(doubts, at, self.class_names, p, answer),
-            novelty=float(doubts.novelty[at]) if entry.novelty else None,
+            plausible=selective_prediction.plausible(uncertainty, at, self.class_names, row_probabilities, chosen),
+            novelty=float(uncertainty.novelty[at]) if entry.novelty else None,
             unknown=unknown,
-            reasons=selective_prediction.reasons(entry, doubts, at, self.class_names[top], float(p[top]))
+            reasons=selective_prediction.reasons(
+                entry, uncertainty, at, self.class_names[top], float(row_probabilities[top])
+            )
             if unknown
             else (),
         )
 
-    def decide(self, probabilities: np.ndarray) -> np.ndarray:
+    def choose_classes(self, probabilities: np.ndarray) -> np.ndarray:
         """(B, C) probabilities -> (B,) positions in `class_names`, by the model's threshold or costs."""
         return decision_rule.apply_decision(self.manifest.decision, self.class_names, probabilities)
 
 
-def _through(engine: Engine, trunk: TrunkEntry, at: int, flow: Iterator[Chunk]) -> Iterator[Chunk]:
+def _run_trunk(engine: Engine, trunk: TrunkEntry, at: int, flow: Iterator[Chunk]) -> Iterator[Chunk]:
     """Let chunks pass one trunk, keeping its outputs under their names."""
     for chunk, outputs in engine.run((chunk, chunk.pictures[at]) for chunk in flow):
         for depth, features in zip(trunk.depths, outputs, strict=True):

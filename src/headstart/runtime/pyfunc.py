@@ -15,7 +15,7 @@ from headstart.runtime.mlflow_model import PICTURE
 from headstart.runtime.model import Model, load
 
 
-class Answering:
+class PyfuncModel:
     """What MLflow calls.
 
     Args:
@@ -38,37 +38,44 @@ class Answering:
         Raises:
             TypeError: A cell holds no bytes.
         """
-        frame = hasattr(model_input, "columns")
-        cells = model_input[PICTURE] if frame or isinstance(model_input, Mapping) else model_input
-        rows = [row(found, self.model.class_names) for found in self.model.predict(_pictures(cells))]
-        return type(model_input)(rows, columns=columns(self.model.class_names)) if frame else rows
+        is_frame = hasattr(model_input, "columns")
+        cells = model_input[PICTURE] if is_frame or isinstance(model_input, Mapping) else model_input
+        rows = [
+            answer_row(prediction, self.model.class_names) for prediction in self.model.predict(_make_contents(cells))
+        ]
+        return type(model_input)(rows, columns=answer_columns(self.model.class_names)) if is_frame else rows
 
 
-def _pictures(cells: Iterable[Any]) -> Iterable[Content]:
-    return (Content(f"{PICTURE} {at}", _content(at, cell)) for at, cell in enumerate(cells))
+def _make_contents(cells: Iterable[Any]) -> Iterable[Content]:
+    return (Content(f"{PICTURE} {at}", _cell_bytes(at, cell)) for at, cell in enumerate(cells))
 
 
-def _content(at: int, cell: Any) -> bytes:
+def _cell_bytes(at: int, cell: Any) -> bytes:
     if not isinstance(cell, bytes | bytearray | memoryview):  # of a number `bytes` would make as many zeros
         raise TypeError(f"`{PICTURE}` {at} is of type {type(cell).__name__}; pass the bytes of a picture file")
     return bytes(cell)
 
 
-def columns(class_names: tuple[str, ...]) -> list[str]:
+def answer_columns(class_names: tuple[str, ...]) -> list[str]:
     """Names of what an answer has: first the words, then a probability a class."""
     return ["answer", "likeliest", "unknown", "error", *(f"p {name}" for name in class_names)]
 
 
-def row(found: Prediction, class_names: tuple[str, ...]) -> dict[str, Any]:
+def answer_row(prediction: Prediction, class_names: tuple[str, ...]) -> dict[str, Any]:
     """An answer as a row; probabilities are 0 where the picture could not be read."""
-    told = {"answer": found.answer, "likeliest": found.likeliest, "unknown": found.unknown, "error": found.error}
-    return told | {f"p {name}": float(found.probabilities.get(name, 0.0)) for name in class_names}
+    cells = {
+        "answer": prediction.answer,
+        "likeliest": prediction.likeliest,
+        "unknown": prediction.unknown,
+        "error": prediction.error,
+    }
+    return cells | {f"p {name}": float(prediction.probabilities.get(name, 0.0)) for name in class_names}
 
 
-def _load_pyfunc(data_path: str) -> Answering:
+def _load_pyfunc(data_path: str) -> PyfuncModel:
     """What `mlflow.pyfunc.load_model` calls with the folder of the model.
 
     Raises:
         DataError: The model is damaged, or a newer version wrote it.
     """
-    return Answering(load(Path(data_path)))
+    return PyfuncModel(load(Path(data_path)))

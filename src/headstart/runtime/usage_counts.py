@@ -26,7 +26,7 @@ DIRECTIONS, TENTHS = 8, 10
 _ARRAYS = {"confidence": (BINS,), "novelty": (BINS,), "sizes": (SIZES,), "features": (DIRECTIONS, TENTHS)}
 
 
-def _zeros(name: str) -> Callable[[], np.ndarray]:
+def _make_zeros(name: str) -> Callable[[], np.ndarray]:
     return lambda: np.zeros(_ARRAYS[name], np.int64)
 
 
@@ -49,10 +49,10 @@ class Counts:
     errors: int = 0
     unknown: int = 0
     labels: Counter[str] = field(default_factory=Counter)
-    confidence: np.ndarray = field(default_factory=_zeros("confidence"))
-    novelty: np.ndarray = field(default_factory=_zeros("novelty"))
-    sizes: np.ndarray = field(default_factory=_zeros("sizes"))
-    features: np.ndarray = field(default_factory=_zeros("features"))
+    confidence: np.ndarray = field(default_factory=_make_zeros("confidence"))
+    novelty: np.ndarray = field(default_factory=_make_zeros("novelty"))
+    sizes: np.ndarray = field(default_factory=_make_zeros("sizes"))
+    features: np.ndarray = field(default_factory=_make_zeros("features"))
 
     def __iadd__(self, other: Counts) -> Counts:
         self.answered, self.errors = self.answered + other.answered, self.errors + other.errors
@@ -86,18 +86,18 @@ def from_json(content: Mapping[str, Any]) -> Counts:
     numbers = [answered, errors, unknown, *labels.values(), *(int(a.max()) for a in arrays.values())]
     if min(numbers) < 0 or max(numbers) > LARGEST:
         raise ValueError("a count is negative, or more than anyone can have counted")
-    made = Counts(answered=answered, errors=errors, unknown=unknown, labels=labels)
+    counts = Counts(answered=answered, errors=errors, unknown=unknown, labels=labels)
     for name, array in arrays.items():
-        setattr(made, name, array)
-    return made
+        setattr(counts, name, array)
+    return counts
 
 
-def of(
-    found: Sequence[Prediction],
+def count_predictions(
+    predictions: Sequence[Prediction],
     features: np.ndarray | None = None,
     edges: np.ndarray | None = None,
     *,
-    doubt: bool = True,
+    has_sets: bool = True,
 ) -> Counts:
     """Count some answers.
 
@@ -107,21 +107,27 @@ def of(
         edges: (DIRECTIONS, TENTHS - 1) ends of the tenths; None where there is no reference.
         doubt: Whether the model tells plausible classes.
     """
-    good = [at for at, one in enumerate(found) if not one.error]
-    kept = [found[at] for at in good]
-    made = Counts(answered=len(kept), errors=len(found) - len(kept), unknown=sum(one.unknown for one in kept))
-    made.labels.update(one.likeliest or one.answer for one in kept)
-    made.confidence += _binned([one.probabilities[one.likeliest or one.answer] for one in kept])
-    made.novelty += _binned([one.novelty for one in kept if one.novelty is not None])
-    if doubt:
-        many = np.array([min(len(one.plausible), SIZES - 1) for one in kept], np.int64)
-        made.sizes += np.bincount(many, minlength=SIZES)
-    if features is not None and edges is not None and kept:
-        made.features += sketched(projected(features[good]), edges)
-    return made
+    places = [at for at, prediction in enumerate(predictions) if not prediction.error]
+    readable = [predictions[at] for at in places]
+    counts = Counts(
+        answered=len(readable),
+        errors=len(predictions) - len(readable),
+        unknown=sum(prediction.unknown for prediction in readable),
+    )
+    counts.labels.update(prediction.likeliest or prediction.answer for prediction in readable)
+    counts.confidence += _bin_values(
+        [prediction.probabilities[prediction.likeliest or prediction.answer] for prediction in readable]
+    )
+    counts.novelty += _bin_values([prediction.novelty for prediction in readable if prediction.novelty is not None])
+    if has_sets:
+        set_sizes = np.array([min(len(prediction.plausible), SIZES - 1) for prediction in readable], np.int64)
+        counts.sizes += np.bincount(set_sizes, minlength=SIZES)
+    if features is not None and edges is not None and readable:
+        counts.features += count_tenths(project_features(features[places]), edges)
+    return counts
 
 
-def _binned(values: Sequence[float]) -> np.ndarray:
+def _bin_values(values: Sequence[float]) -> np.ndarray:
     places = np.clip((np.asarray(values, np.float64) * BINS).astype(np.int64), 0, BINS - 1)
     return np.bincount(places, minlength=BINS)
 
@@ -129,30 +135,30 @@ def _binned(values: Sequence[float]) -> np.ndarray:
 # ---------------------------------------------------------------- the sketch of the features
 
 
-def projected(features: np.ndarray) -> np.ndarray:
+def project_features(features: np.ndarray) -> np.ndarray:
     """(B, D) features -> (B, DIRECTIONS) float64: their mean, and seven sums with random signs (Achlioptas 2003).
 
     The signs come from a hash of D alone, so they are the same on any machine, and nothing has to be kept.
     """
-    return np.asarray(np.asarray(features, np.float64) @ _directions(features.shape[1]))
+    return np.asarray(np.asarray(features, np.float64) @ _draw_directions(features.shape[1]))
 
 
-def quantiles(projections: np.ndarray) -> np.ndarray:
+def find_tenths(projections: np.ndarray) -> np.ndarray:
     """(M, DIRECTIONS) -> (DIRECTIONS, TENTHS - 1) ends of the tenths."""
     return np.asarray(np.quantile(projections, np.arange(1, TENTHS) / TENTHS, axis=0).T)
 
 
-def sketched(projections: np.ndarray, edges: np.ndarray) -> np.ndarray:
+def count_tenths(projections: np.ndarray, edges: np.ndarray) -> np.ndarray:
     """(B, DIRECTIONS) and the ends of the tenths -> (DIRECTIONS, TENTHS) counts."""
-    made = np.zeros((DIRECTIONS, TENTHS), np.int64)
+    tenths = np.zeros((DIRECTIONS, TENTHS), np.int64)
     for at, (values, ends) in enumerate(zip(projections.T, edges, strict=True)):
-        made[at] = np.bincount(np.searchsorted(ends, values, side="right"), minlength=TENTHS)
-    return made
+        tenths[at] = np.bincount(np.searchsorted(ends, values, side="right"), minlength=TENTHS)
+    return tenths
 
 
 @lru_cache(maxsize=4)
-def _directions(width: int) -> np.ndarray:
+def _draw_directions(width: int) -> np.ndarray:
     count = width * (DIRECTIONS - 1)
-    drawn = hashlib.shake_256(f"headstart usage {width}".encode("ascii")).digest(-(-count // 8))
-    signs = np.unpackbits(np.frombuffer(drawn, np.uint8))[:count].reshape(width, -1).astype(np.float64) * 2 - 1
+    random_bytes = hashlib.shake_256(f"headstart usage {width}".encode("ascii")).digest(-(-count // 8))
+    signs = np.unpackbits(np.frombuffer(random_bytes, np.uint8))[:count].reshape(width, -1).astype(np.float64) * 2 - 1
     return np.asarray(np.concatenate([np.ones((width, 1)), signs], axis=1) / np.sqrt(width))

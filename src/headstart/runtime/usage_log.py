@@ -37,7 +37,7 @@ _LONGEST = 1 << 24  # bytes of a line that are looked at
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Reference:
+class UsageReference:
     """What a model's answers to pictures that it never learnt from come to.
 
     Attributes:
@@ -58,14 +58,14 @@ def model_digest(folder: Path) -> str:
     return file_digest(folder / "manifest.json")
 
 
-def write_reference(found: Reference, folder: Path) -> None:
+def write_reference(reference: UsageReference, folder: Path) -> None:
     """Write `usage.json` into a model's folder, with its own digest."""
-    content = {"format": FORMAT, "model": found.model, "split": found.split, "edges": found.edges.tolist()}
-    content["counts"] = found.counts.as_json()
+    content = {"format": FORMAT, "model": reference.model, "split": reference.split, "edges": reference.edges.tolist()}
+    content["counts"] = reference.counts.as_json()
     write_json(folder / NAME, content | {"digest": compute_digest(content)})
 
 
-def read_reference(folder: Path) -> Reference | None:
+def read_reference(folder: Path) -> UsageReference | None:
     """The reference in a model's folder; None where there is none, as of an older run.
 
     Raises:
@@ -82,16 +82,16 @@ def read_reference(folder: Path) -> Reference | None:
         if content.pop("digest") != compute_digest(content):
             raise DataError(f"`{path}` was changed after it was written", where=str(path), hint=hint)
         edges = np.array(content["edges"], np.float64).reshape(counts.DIRECTIONS, counts.TENTHS - 1)
-        found = counts.from_json(content["counts"])
-        made = Reference(model=content["model"], split=content["split"], counts=found, edges=edges)
+        reference_counts = counts.from_json(content["counts"])
+        reference = UsageReference(model=content["model"], split=content["split"], counts=reference_counts, edges=edges)
     except (ValueError, KeyError, TypeError, AttributeError) as err:
         raise DataError(f"`{path}` is no reference: {err!r}", where=str(path), hint=hint) from err
-    if made.model != model_digest(folder):
+    if reference.model != model_digest(folder):
         raise DataError(f"`{path}` belongs to another model", where=str(path), hint=hint)
-    return made
+    return reference
 
 
-class Usage:
+class UsageCounter:
     """Counts of a model in use, by day (UTC); any thread may count.
 
     Args:
@@ -102,36 +102,44 @@ class Usage:
     """
 
     def __init__(
-        self, model: str, reference: Reference | None, *, doubt: bool = True, today: Callable[[], str] | None = None
+        self,
+        model: str,
+        reference: UsageReference | None,
+        *,
+        has_sets: bool = True,
+        today: Callable[[], str] | None = None,
     ) -> None:
-        self._model, self._doubt = model, doubt
+        self._model, self._has_sets = model, has_sets
         self._edges = None if reference is None else reference.edges
-        self._today = today or _today
+        self._today = today or _format_today
         self._days: dict[str, Counts] = {}
         self._lock, self._writing = threading.Lock(), threading.Lock()
 
     @classmethod
-    def of(cls, model: Model) -> Usage:
+    def from_model(cls, model: Model) -> UsageCounter:
         """For a loaded model.
 
         Raises:
             DataError: Its reference is damaged.
         """
         reference = read_reference(model.folder)
-        return cls(model_digest(model.folder), reference, doubt=model.manifest.doubt is not None)
+        return cls(model_digest(model.folder), reference, has_sets=model.manifest.doubt is not None)
 
-    def count(self, found: Sequence[Prediction], features: np.ndarray | None = None) -> None:
+    def count_answers(self, predictions: Sequence[Prediction], features: np.ndarray | None = None) -> None:
         """Count answers.
 
         Args:
             found: B answers.
             features: (B, D) what the head read of them, if at hand.
         """
-        made, day = counts.of(found, features, self._edges, doubt=self._doubt), self._today()
+        new_counts, day = (
+            counts.count_predictions(predictions, features, self._edges, has_sets=self._has_sets),
+            self._today(),
+        )
         with self._lock:
-            _add(self._days, day, made)
+            _add_counts(self._days, day, new_counts)
 
-    def write(self, path: Path) -> None:
+    def append_counts(self, path: Path) -> None:
         """Append what was counted since the last time, a line a day, and begin anew; nothing counted writes nothing.
 
         Raises:
@@ -141,16 +149,16 @@ class Usage:
             with self._lock:
                 days, self._days = self._days, {}
             try:
-                _append(path, [self._line(day, days[day]) for day in sorted(days)])
+                _append_lines(path, [self._format_line(day, days[day]) for day in sorted(days)])
             except BaseException:
                 with self._lock:
-                    for day, found in days.items():
-                        _add(self._days, day, found)
+                    for day, day_counts in days.items():
+                        _add_counts(self._days, day, day_counts)
                 raise
 
-    def _line(self, day: str, found: Counts) -> str:
+    def _format_line(self, day: str, day_counts: Counts) -> str:
         head = {"format": FORMAT, "model": self._model, "day": day}
-        return json.dumps({**head, **found.as_json()}, ensure_ascii=True, allow_nan=False) + "\n"
+        return json.dumps({**head, **day_counts.as_json()}, ensure_ascii=True, allow_nan=False) + "\n"
 
 
 def require_log(path: Path) -> None:
@@ -165,28 +173,28 @@ def require_log(path: Path) -> None:
         if path.is_file():  # a device or a pipe holds nothing
             with path.open("rb") as handle:
                 first = handle.readline(_LONGEST)
-            if first and not _begun(first.rstrip(b"\n")) and _entry(first, path) is None:
-                told = f"the file `{path}` holds something else than counts of answers"
-                raise UsageError(told, where="--usage", hint="name a new file, such as `--usage usage.jsonl`")
+            if first and not _is_log_line(first.rstrip(b"\n")) and _read_entry(first, path) is None:
+                problem = f"the file `{path}` holds something else than counts of answers"
+                raise UsageError(problem, where="--usage", hint="name a new file, such as `--usage usage.jsonl`")
         with path.open("ab"):
             pass
 
 
-def _begun(line: bytes) -> bool:
+def _is_log_line(line: bytes) -> bool:
     """Whether a line is one of a log, or what a kill left of it."""
     return len(line) > 1 and (line.startswith(_BEGIN) or _BEGIN.startswith(line))
 
 
-def _add(days: dict[str, Counts], day: str, found: Counts) -> None:
+def _add_counts(days: dict[str, Counts], day: str, new_counts: Counts) -> None:
     so_far = days.setdefault(day, Counts())
-    so_far += found
+    so_far += new_counts
 
 
-def _today() -> str:
+def _format_today() -> str:
     return datetime.datetime.now(datetime.UTC).date().isoformat()
 
 
-def _append(path: Path, lines: Sequence[str]) -> None:
+def _append_lines(path: Path, lines: Sequence[str]) -> None:
     if not lines:
         return
     with translate_disk_errors(path):
@@ -208,7 +216,7 @@ def _append(path: Path, lines: Sequence[str]) -> None:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Log:
+class UsageLog:
     """What some logs say of one model.
 
     Attributes:
@@ -222,7 +230,7 @@ class Log:
     damaged: int
 
 
-def read_logs(paths: Iterable[Path], model: str) -> Log:
+def read_logs(paths: Iterable[Path], model: str) -> UsageLog:
     """Add up logs, as far as they speak of a model.
 
     Raises:
@@ -234,23 +242,23 @@ def read_logs(paths: Iterable[Path], model: str) -> Log:
         try:
             with path.open("rb") as handle:
                 for line in filter(bytes.strip, handle):
-                    entry = _entry(line, path)
+                    entry = _read_entry(line, path)
                     if entry is None:
                         damaged += 1
                     elif entry["model"] != model:
                         foreign += 1
                     else:
-                        _add(days, entry["day"], entry["counts"])
+                        _add_counts(days, entry["day"], entry["counts"])
         except FileNotFoundError as err:
             what = f"there is no log `{path}`: nothing was counted there yet"
             raise DataError(what, where=str(path), hint=_MAKES) from err
         except OSError as err:
             what = f"the log `{path}` cannot be read: {err.strerror or err}"
             raise DataError(what, where=str(path), hint=_MAKES) from err
-    return Log(days=dict(sorted(days.items())), foreign=foreign, damaged=damaged)
+    return UsageLog(days=dict(sorted(days.items())), foreign=foreign, damaged=damaged)
 
 
-def nothing(paths: Sequence[Path], found: Log, model: Path) -> DataError:
+def explain_empty_logs(paths: Sequence[Path], log: UsageLog, model: Path) -> DataError:
     """Why logs hold no picture of a model: they are of others, are no logs, or nothing was counted yet.
 
     Args:
@@ -258,24 +266,24 @@ def nothing(paths: Sequence[Path], found: Log, model: Path) -> DataError:
         found: What they say.
         model: The model's folder.
     """
-    named = ", ".join(f"`{path}`" for path in paths)
-    if found.foreign:
-        what = f"the logs say nothing of the model `{model}`; {found.foreign:,} lines are of other models"
+    names = ", ".join(f"`{path}`" for path in paths)
+    if log.foreign:
+        what = f"the logs say nothing of the model `{model}`; {log.foreign:,} lines are of other models"
         return DataError(what, where=str(paths[0]))
-    if found.damaged:
-        said = f"{named} is no usage log" if len(paths) == 1 else f"none of {named} is a usage log"
+    if log.damaged:
+        problem = f"{names} is no usage log" if len(paths) == 1 else f"none of {names} is a usage log"
     else:
-        said = f"{named} {'is' if len(paths) == 1 else 'are'} empty: nothing was counted there yet"
-    return DataError(said, where=str(paths[0]), hint=_MAKES)
+        problem = f"{names} {'is' if len(paths) == 1 else 'are'} empty: nothing was counted there yet"
+    return DataError(problem, where=str(paths[0]), hint=_MAKES)
 
 
-def _entry(line: bytes, path: Path) -> dict[str, Any] | None:
+def _read_entry(line: bytes, path: Path) -> dict[str, Any] | None:
     try:
         content = json.loads(line)
-        found, model = int(content["format"]), str(content["model"])
+        format_number, model = int(content["format"]), str(content["model"])
         day = datetime.date.fromisoformat(content["day"]).isoformat()
-        if found <= FORMAT:
+        if format_number <= FORMAT:
             return {"model": model, "day": day, "counts": counts.from_json(content)}
     except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
         return None
-    raise DataError(f"the log `{path}` has format {found}; this version reads up to {FORMAT}", where=str(path))
+    raise DataError(f"the log `{path}` has format {format_number}; this version reads up to {FORMAT}", where=str(path))

@@ -74,7 +74,7 @@ def _limits(args: argparse.Namespace) -> Any:
 
 
 def _desk(args: argparse.Namespace, log: Log, *, keyed: bool) -> Any:
-    from headstart.runtime.usage_log import Usage
+    from headstart.runtime.usage_log import UsageCounter
     from headstart.serving.inference.model_registry import named
     from headstart.serving.inference.prediction_service import PredictionService
 
@@ -83,5 +83,5 @@ def _desk(args: argparse.Namespace, log: Log, *, keyed: bool) -> Any:
     shelf.usage = args.usage
     if args.usage is not None:
         for served in shelf.models.values():
-            Usage.of(served.model)  # a damaged reference is told before anyone asks
+            UsageCounter.from_model(served.model)  # a damaged reference is told before anyone asks
     return PredictionService(shelf=shelf, limits=limits, load=shelf.load, metrics=shelf.metrics, log=log, keyed=keyed)

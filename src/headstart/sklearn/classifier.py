@@ -109,22 +109,22 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """
         if y is None:
             raise ValueError("This TransferClassifier estimator requires y to be passed, but the target y is None")
-        plugin = self._head()
-        pictures, y = self._learnt(X, y)
+        plugin = self._head_plugin()
+        pictures, y = self._training_images(X, y)
         check_classification_targets(y)
         self.classes_, labels = np.unique(y, return_inverse=True)
-        of_depth = self._describer().vectors(pictures, keep=self.cache)
-        found = depth_search.search(
+        features = self._image_features().extract_features(pictures, use_cache=self.cache)
+        result = depth_search.search_depths(
             plugin,
-            of_depth,
-            self._candidates(of_depth),
+            features,
+            self._depth_candidates(features),
             labels,
             int(self.folds),
             n_classes=len(self.classes_),
-            class_weight=self._weights(y),
+            class_weight=self._class_weights(y),
             seed=int(self.seed),
         )
-        self.depths_, self.head_, self.why_, self.cv_scores_ = found.depths, found.head, found.why, found.scores
+        self.depths_, self.head_, self.why_, self.cv_scores_ = result.depths, result.head, result.why, result.scores
         return self
 
     def predict_proba(self, X: Any) -> np.ndarray:
@@ -135,11 +135,11 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             ValueError: X cannot be used.
         """
         check_is_fitted(self, "head_")
-        of_depth = self._describer().vectors(self._asked(X), keep=self.cache)
-        found = prediction.probabilities(
-            self.head_.kind, self.head_.arrays, depth_search.joined(of_depth, self.depths_)
+        features = self._image_features().extract_features(self._prediction_images(X), use_cache=self.cache)
+        probabilities = prediction.probabilities(
+            self.head_.kind, self.head_.arrays, depth_search.join_depths(features, self.depths_)
         )
-        exact = found.astype(np.float64)
+        exact = probabilities.astype(np.float64)
         return np.asarray(exact / exact.sum(axis=1, keepdims=True))
 
     def predict(self, X: Any) -> np.ndarray:
@@ -155,102 +155,108 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             ValueError: The head is no layer (`knn`), or `size_px` is not the trunk's own.
         """
         check_is_fitted(self, "head_")
-        describer = self._describer()
+        image_features_of_trunk = self._image_features()
         if self.head_.kind != "linear":
             raise ValueError(f"a head `{self.head_.head}` is no layer of Keras: fit with head='logistic'")
-        if describer.input != describer.spec.input:
-            raise ValueError(f"a Keras model sees {describer.spec.input.size_px} px: fit with size_px=None")
+        if image_features_of_trunk.input != image_features_of_trunk.spec.input:
+            raise ValueError(
+                f"a Keras model sees {image_features_of_trunk.spec.input.size_px} px: fit with size_px=None"
+            )
         arrays = self.head_.arrays
-        names = [depth.name for depth in describer.spec.depths]
-        return image_features.with_head(describer.keras_model(), names, self.depths_, arrays["weights"], arrays["bias"])
+        names = [depth.name for depth in image_features_of_trunk.spec.depths]
+        return image_features.attach_head(
+            image_features_of_trunk.keras_model(), names, self.depths_, arrays["weights"], arrays["bias"]
+        )
 
     # ---------------------------------------------------------------- what was asked for
 
-    def _describer(self) -> image_features.ImageFeatures:
-        return image_features.describer(self.backbone, self.size_px, quiet=not self.verbose)
+    def _image_features(self) -> image_features.ImageFeatures:
+        return image_features.shared_image_features(self.backbone, self.size_px, quiet=not self.verbose)
 
-    def _head(self) -> Any:
-        known = registry.list_plugins("heads")
-        if self.head not in known:
-            raise ValueError(f"no head is named {self.head!r}; known: {', '.join(known)}")
+    def _head_plugin(self) -> Any:
+        head_names = registry.list_plugins("heads")
+        if self.head not in head_names:
+            raise ValueError(f"no head is named {self.head!r}; known: {', '.join(head_names)}")
         if int(self.folds) < 2:
             raise ValueError(f"folds={self.folds!r} is below 2")
         return registry.load_plugin("heads", self.head)
 
-    def _candidates(self, of_depth: Mapping[str, np.ndarray]) -> list[tuple[str, ...]]:
+    def _depth_candidates(self, features: Mapping[str, np.ndarray]) -> list[tuple[str, ...]]:
         if isinstance(self.depths, str) and self.depths == AUTO:
-            return [*((name,) for name in of_depth), tuple(of_depth)]
-        asked = (self.depths,) if isinstance(self.depths, str) else tuple(self.depths)
-        wrong = [name for name in asked if name not in of_depth]
-        if wrong or not asked:
-            raise ValueError(f"depths {self.depths!r}: {self.backbone} has {', '.join(of_depth)}")
-        return [asked]
+            return [*((name,) for name in features), tuple(features)]
+        depths = (self.depths,) if isinstance(self.depths, str) else tuple(self.depths)
+        unknown = [name for name in depths if name not in features]
+        if unknown or not depths:
+            raise ValueError(f"depths {self.depths!r}: {self.backbone} has {', '.join(features)}")
+        return [depths]
 
-    def _weights(self, y: np.ndarray) -> np.ndarray | None:
+    def _class_weights(self, y: np.ndarray) -> np.ndarray | None:
         if self.class_weight is None:
             return None
         return np.asarray(compute_class_weight(self.class_weight, classes=self.classes_, y=y), np.float64)
 
     # ---------------------------------------------------------------- pictures
 
-    def _learnt(self, X: Any, y: Any) -> tuple[Any, np.ndarray]:
+    def _training_images(self, X: Any, y: Any) -> tuple[Any, np.ndarray]:
         """Pictures and labels to learn from; what numbers mean is settled here."""
-        for known in ("n_features_in_", "feature_names_in_"):  # of an earlier fit on another kind of X
-            self.__dict__.pop(known, None)
-        paths = _paths(X)
+        for attribute in ("n_features_in_", "feature_names_in_"):  # of an earlier fit on another kind of X
+            self.__dict__.pop(attribute, None)
+        paths = _find_paths(X)
         if paths is not None:
             y = column_or_1d(y, warn=True)
             if len(paths) != len(y):
                 raise ValueError(f"X has {len(paths)} pictures, y has {len(y)} labels")
             self.value_range_ = None
-            return image_features.Files(paths), y
-        if _flat(X):
+            return image_features.FileImages(paths), y
+        if _is_flat(X):
             numbers, y = validate_data(self, X, y, dtype="numeric")
         else:
             numbers = check_array(X, allow_nd=True, dtype="numeric", input_name="X")
         y = column_or_1d(y, warn=True)
         if len(numbers) != len(y):
             raise ValueError(f"X has {len(numbers)} pictures, y has {len(y)} labels")
-        self.value_range_ = image_arrays.range_of(numbers)
-        return self._pictures(numbers), y
+        self.value_range_ = image_arrays.find_value_range(numbers)
+        return self._make_images(numbers), y
 
-    def _asked(self, X: Any) -> Any:
-        paths = _paths(X)
+    def _prediction_images(self, X: Any) -> Any:
+        paths = _find_paths(X)
         if paths is not None:
-            return image_features.Files(paths)
+            return image_features.FileImages(paths)
         if hasattr(self, "n_features_in_"):
             numbers = validate_data(self, X, reset=False, dtype="numeric")
         else:
             numbers = check_array(X, allow_nd=True, dtype="numeric", input_name="X")
-        return self._pictures(numbers)
+        return self._make_images(numbers)
 
-    def _pictures(self, numbers: np.ndarray) -> image_features.Pictures:
+    def _make_images(self, numbers: np.ndarray) -> image_features.ArrayImages:
         ends = self.value_range_
         if ends is None:
             if numbers.dtype != np.uint8:
                 raise ValueError(f"after a fit on files, pictures in memory must be uint8, not {numbers.dtype}")
             ends = image_arrays.BYTE
         if numbers.ndim == 2:
-            numbers = image_arrays.unfolded(numbers, image_arrays.shape_of(numbers.shape[1], self.image_shape))
-        return image_features.Pictures(image_arrays.coloured(image_arrays.to_bytes(numbers, ends)))
+            numbers = image_arrays.unflatten_images(
+                numbers, image_arrays.infer_shape(numbers.shape[1], self.image_shape)
+            )
+        return image_features.ArrayImages(image_arrays.to_rgb(image_arrays.to_bytes(numbers, ends)))
 
 
-def _flat(X: Any) -> bool:
+def _is_flat(X: Any) -> bool:
     """Whether X is laid out flat, or no picture at all: scikit-learn then says what is wrong."""
     return np.ndim(X) < 3 if isinstance(X, np.ndarray | list | tuple) else True
 
 
-def _paths(X: Any) -> list[str] | None:
+def _find_paths(X: Any) -> list[str] | None:
     """X as paths; None where it holds no paths."""
     if isinstance(X, str | bytes | os.PathLike):
         raise ValueError(f"X is one path, {X!r}: pass a list of paths")
     if isinstance(X, list | tuple):
-        return [os.fspath(one) for one in X] if X and all(isinstance(one, str | os.PathLike) for one in X) else None
+        return [os.fspath(path) for path in X] if X and all(isinstance(path, str | os.PathLike) for path in X) else None
     array = np.asarray(X) if hasattr(X, "to_numpy") else X if isinstance(X, np.ndarray) else None  # of pandas, Polars
-    if array is None or array.dtype.kind not in "OUT" or not _column(array.shape):
+    if array is None or array.dtype.kind not in "OUT" or not _is_column(array.shape):
         return None
-    return _paths(array.ravel().tolist())
+    return _find_paths(array.ravel().tolist())
 
 
-def _column(shape: tuple[int, ...]) -> bool:
+def _is_column(shape: tuple[int, ...]) -> bool:
     return len(shape) == 1 or (len(shape) == 2 and shape[1] == 1)

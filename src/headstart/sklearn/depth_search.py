@@ -38,9 +38,9 @@ class DepthSearchResult:
     scores: tuple[Score, ...]
 
 
-def search(
+def search_depths(
     head: Head,
-    of_depth: Mapping[str, np.ndarray],
+    features: Mapping[str, np.ndarray],
     candidates: Sequence[Depths],
     labels: np.ndarray,
     folds: int,
@@ -62,50 +62,52 @@ def search(
         seed: Of the folds.
     """
     shared: dict[str, Any] = {"n_classes": n_classes, "class_weight": class_weight, "seed": seed}
-    dealt, scores = deal(labels, folds, seed), tuple[Score, ...]()
-    if dealt is None:  # the deepest alone, with the middle of the head's grid
+    fold_of_row, scores = deal_folds(labels, folds, seed), tuple[Score, ...]()
+    if fold_of_row is None:  # the deepest alone, with the middle of the head's grid
         names = candidates[max(len(candidates) - 2, 0)]
-        grid = list(head.grid(len(labels), joined(of_depth, names).shape[1], n_classes))
+        grid = list(head.grid(len(labels), join_depths(features, names).shape[1], n_classes))
         params = grid[len(grid) // 2]
         why = "nothing could be held out: a class has one picture, or there is one class"
     else:
-        tried = {n: cross_validation.tuned(head, joined(of_depth, n), labels, dealt, **shared) for n in candidates}
-        names, why = _best(tried)
-        params, scores = tried[names].params, _scores(labels, tried[names].held_out[0])
-    x = joined(of_depth, names)
-    made = next(iter(head.path(x, labels, params=[params], **shared)))
-    return DepthSearchResult(depths=names, head=made, why=why, scores=scores)
+        settings = {
+            n: cross_validation.tuned(head, join_depths(features, n), labels, fold_of_row, **shared) for n in candidates
+        }
+        names, why = _choose_depths(settings)
+        params, scores = settings[names].params, _score_held_out(labels, settings[names].held_out[0])
+    x = join_depths(features, names)
+    fitted_head = next(iter(head.path(x, labels, params=[params], **shared)))
+    return DepthSearchResult(depths=names, head=fitted_head, why=why, scores=scores)
 
 
-def deal(labels: np.ndarray, most: int, seed: int) -> np.ndarray | None:
+def deal_folds(labels: np.ndarray, max_folds: int, seed: int) -> np.ndarray | None:
     """(N,) fold of each picture, dealt out class by class; None where one has one picture, or is alone."""
     counts = np.bincount(labels)
-    count = min(most, int(counts.min()))
+    count = min(max_folds, int(counts.min()))
     if count < 2 or len(counts) < 2:
         return None
-    folds, dealt = np.empty(len(labels), np.int64), 0
+    folds, rows_dealt = np.empty(len(labels), np.int64), 0
     rng = np.random.default_rng([seed, 91_000])
     for c in range(len(counts)):
         rows = rng.permutation(np.flatnonzero(labels == c))
-        folds[rows] = (dealt + np.arange(len(rows))) % count
-        dealt += len(rows)
+        folds[rows] = (rows_dealt + np.arange(len(rows))) % count
+        rows_dealt += len(rows)
     return folds
 
 
-def _best(tried: Mapping[Depths, cross_validation.TunedSetting]) -> tuple[Depths, str]:
-    by_name = {"+".join(names): names for names in tried}
-    contenders = [
-        Contender(name=name, rows=np.arange(len(tried[names].losses)), losses=tried[names].losses, cost=1.0)
+def _choose_depths(settings: Mapping[Depths, cross_validation.TunedSetting]) -> tuple[Depths, str]:
+    by_name = {"+".join(names): names for names in settings}
+    candidates = [
+        Contender(name=name, rows=np.arange(len(settings[names].losses)), losses=settings[names].losses, cost=1.0)
         for name, names in by_name.items()
     ]
-    chosen = pick(contenders, metric="log_loss")
-    return by_name[chosen.winner], chosen.why
+    choice = pick(candidates, metric="log_loss")
+    return by_name[choice.winner], choice.why
 
 
-def _scores(labels: np.ndarray, held: np.ndarray) -> tuple[Score, ...]:
-    return tuple(metrics.score(name, labels, held, split="cv") for name in _SCORES)
+def _score_held_out(labels: np.ndarray, probabilities: np.ndarray) -> tuple[Score, ...]:
+    return tuple(metrics.score(name, labels, probabilities, split="cv") for name in _SCORES)
 
 
-def joined(of_depth: Mapping[str, np.ndarray], names: Depths) -> np.ndarray:
+def join_depths(features: Mapping[str, np.ndarray], names: Depths) -> np.ndarray:
     """(N, D) features of some depths side by side."""
-    return np.concatenate([of_depth[name] for name in names], axis=1) if len(names) > 1 else of_depth[names[0]]
+    return np.concatenate([features[name] for name in names], axis=1) if len(names) > 1 else features[names[0]]

@@ -14,7 +14,7 @@ BYTE = (0.0, 255.0)
 _DARKEST_BYTES = 127.0  # numbers up to 255 whose largest is above this are taken for 0..255
 
 
-def shape_of(width: int, given: tuple[int, ...] | None = None) -> tuple[int, int, int]:
+def infer_shape(width: int, image_shape: tuple[int, ...] | None = None) -> tuple[int, int, int]:
     """Height, width and channels of pictures that are laid out flat.
 
     Args:
@@ -25,22 +25,22 @@ def shape_of(width: int, given: tuple[int, ...] | None = None) -> tuple[int, int
     Raises:
         ValueError: The given shape does not hold F numbers, or is none of a picture.
     """
-    if given is None:
+    if image_shape is None:
         third = math.isqrt(width // 3)
         if 3 * third * third == width:
             return third, third, 3
         side = math.isqrt(width - 1) + 1
         return side, side, 1
-    sides = tuple(int(side) for side in given)
-    whole = (*sides, 1) if len(sides) == 2 else sides
-    if len(whole) != 3 or whole[2] not in (1, 3) or min(whole) < 1:
-        raise ValueError(f"image_shape {given!r} is not (height, width) or (height, width, 1 or 3)")
-    if math.prod(whole) != width:
-        raise ValueError(f"image_shape {given!r} holds {math.prod(whole)} numbers; a row of X has {width}")
-    return whole[0], whole[1], whole[2]
+    sides = tuple(int(side) for side in image_shape)
+    shape = (*sides, 1) if len(sides) == 2 else sides
+    if len(shape) != 3 or shape[2] not in (1, 3) or min(shape) < 1:
+        raise ValueError(f"image_shape {image_shape!r} is not (height, width) or (height, width, 1 or 3)")
+    if math.prod(shape) != width:
+        raise ValueError(f"image_shape {image_shape!r} holds {math.prod(shape)} numbers; a row of X has {width}")
+    return shape[0], shape[1], shape[2]
 
 
-def unfolded(flat: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
+def unflatten_images(flat: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
     """(N, F) -> (N, h, w, channels); behind the F numbers comes black where the square is larger."""
     missing = math.prod(shape) - flat.shape[1]
     if missing:
@@ -48,7 +48,7 @@ def unfolded(flat: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
     return flat.reshape(len(flat), *shape)
 
 
-def range_of(numbers: np.ndarray) -> tuple[float, float]:
+def find_value_range(numbers: np.ndarray) -> tuple[float, float]:
     """Which numbers are black and white: of bytes 0 and 255, else 0..1 or 0..255 where they look it, else the ends.
 
     Args:
@@ -75,7 +75,7 @@ def to_bytes(numbers: np.ndarray, ends: tuple[float, float]) -> np.ndarray:
     return np.rint(np.clip(scaled, 0.0, 255.0)).astype(np.uint8)
 
 
-def coloured(pictures: np.ndarray) -> np.ndarray:
+def to_rgb(pictures: np.ndarray) -> np.ndarray:
     """(N, h, w), (N, h, w, 1) or (N, h, w, 3) -> (N, h, w, 3).
 
     Raises:

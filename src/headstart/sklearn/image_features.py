@@ -29,12 +29,12 @@ from headstart.features.embeddings import address
 from headstart.images import preprocessing
 from headstart.networks.openvino_engine import BATCH, Engine
 
-KEPT_BYTES = 256_000_000  # of vectors in memory, of each trunk
+MEMORY_BYTES = 256_000_000  # of vectors in memory, of each trunk
 _BLOCK = 256  # pictures whose vectors go to the cache together
 _PARITY = 8  # pictures on which a new trunk is compared with Keras
 
 
-class Pictures:
+class ArrayImages:
     """Pictures in memory.
 
     Args:
@@ -44,18 +44,18 @@ class Pictures:
     def __init__(self, arrays: np.ndarray) -> None:
         self.arrays = arrays
         head = repr(arrays.shape[1:]).encode()
-        self.digests = [hashlib.sha256(b"array " + head + one.tobytes()).hexdigest() for one in arrays]
+        self.digests = [hashlib.sha256(b"array " + head + picture.tobytes()).hexdigest() for picture in arrays]
 
-    def decoded(self, rows: np.ndarray, spec: InputSpec) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    def decode_rows(self, rows: np.ndarray, spec: InputSpec) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Rows (b,) and their pictures (b, size_px, size_px, 3) uint8, batch by batch."""
         with ThreadPoolExecutor(count_threads(), thread_name_prefix="resize") as pool:
             for at in range(0, len(rows), BATCH):
-                part = rows[at : at + BATCH]
-                made = pool.map(functools.partial(preprocessing.from_array, spec=spec), self.arrays[part])
-                yield part, np.stack(list(made))
+                batch_rows = rows[at : at + BATCH]
+                resized = pool.map(functools.partial(preprocessing.from_array, spec=spec), self.arrays[batch_rows])
+                yield batch_rows, np.stack(list(resized))
 
 
-class Files:
+class FileImages:
     """Picture files.
 
     Args:
@@ -68,17 +68,19 @@ class Files:
     def __init__(self, paths: Sequence[str]) -> None:
         self.paths = list(paths)
         self.digests: list[str] = []
-        wrong = []
+        problems = []
         for path in self.paths:
             try:
                 self.digests.append(hashlib.sha256(preprocessing.read_bytes(path)).hexdigest())
             except preprocessing.PictureError as err:
-                wrong.append(f"`{path}`: {err.detail}")
-        if wrong:
-            more = f" (and {len(wrong) - 3} more)" if len(wrong) > 3 else ""
-            raise ValueError(f"{len(wrong)} of {len(self.paths)} files are no pictures: {'; '.join(wrong[:3])}{more}")
+                problems.append(f"`{path}`: {err.detail}")
+        if problems:
+            more = f" (and {len(problems) - 3} more)" if len(problems) > 3 else ""
+            raise ValueError(
+                f"{len(problems)} of {len(self.paths)} files are no pictures: {'; '.join(problems[:3])}{more}"
+            )
 
-    def decoded(self, rows: np.ndarray, spec: InputSpec) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    def decode_rows(self, rows: np.ndarray, spec: InputSpec) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Rows (b,) and their pictures (b, size_px, size_px, 3) uint8, batch by batch."""
         return preprocessing.batches(
             "", self.paths, rows, spec, batch=BATCH, threads=count_threads(), digests=self.digests
@@ -102,13 +104,13 @@ class ImageFeatures:
         self.trunk = loading.find(name, fetching=True, console=console)
         self.spec = self.trunk.spec
         self.input = self.spec.input if size_px is None else replace(self.spec.input, size_px=size_px)
-        self._say = console
+        self._console = console
         self._engine: Any = None
-        self._kept: OrderedDict[bytes, tuple[np.ndarray, ...]] = OrderedDict()
-        self._most = KEPT_BYTES // (4 * sum(depth.dim for depth in self.spec.depths))
+        self._memory: OrderedDict[bytes, tuple[np.ndarray, ...]] = OrderedDict()
+        self._memory_rows = MEMORY_BYTES // (4 * sum(depth.dim for depth in self.spec.depths))
         self._lock = threading.RLock()  # an engine runs one thing at a time
 
-    def vectors(self, pictures: Pictures | Files, *, keep: bool = True) -> dict[str, np.ndarray]:
+    def extract_features(self, pictures: ArrayImages | FileImages, *, use_cache: bool = True) -> dict[str, np.ndarray]:
         """Features of pictures.
 
         Args:
@@ -118,31 +120,31 @@ class ImageFeatures:
         Returns:
             Depth name -> (N, D) float32.
         """
-        keys = [bytes.fromhex(one) for one in pictures.digests]
-        wanted = dict.fromkeys(keys)
+        keys = [bytes.fromhex(digest) for digest in pictures.digests]
+        new_keys = dict.fromkeys(keys)
         with self._lock:
-            found = {key: self._kept[key] for key in wanted if key in self._kept}
-            rows = RowStore(self._folder(), self._columns()) if keep else None
+            features = {key: self._memory[key] for key in new_keys if key in self._memory}
+            rows = RowStore(self._cache_folder(), self._column_widths()) if use_cache else None
             if rows is not None:
-                found |= self._cached(rows, [key for key in wanted if key not in found])
-            missing = [at for key, at in _first(keys).items() if key not in found]
-            for block in self._passed(pictures, np.array(missing, np.int64)):
+                features |= self._read_cached(rows, [key for key in new_keys if key not in features])
+            missing = [at for key, at in _first_places(keys).items() if key not in features]
+            for block in self._run_trunk(pictures, np.array(missing, np.int64)):
                 if rows is not None:
-                    stacked = zip(self._columns(), map(np.stack, zip(*block.values(), strict=True)), strict=True)
-                    rows.add_rows(_as_rows(list(block)), dict(stacked))
-                found |= block
-            self._remember(found)
-        blocks = zip(*(found[key] for key in keys), strict=True)
+                    stacked = zip(self._column_widths(), map(np.stack, zip(*block.values(), strict=True)), strict=True)
+                    rows.add_rows(_pack_keys(list(block)), dict(stacked))
+                features |= block
+            self._keep_in_memory(features)
+        blocks = zip(*(features[key] for key in keys), strict=True)
         return {depth.name: np.stack(each) for depth, each in zip(self.spec.depths, blocks, strict=True)}
 
     def keras_model(self) -> Any:
         """The trunk as a frozen `keras.Model`: (B, H, W, 3) float32 RGB 0..255 to its depths, each (B, D)."""
-        return self.trunk.build(_store(self._say))
+        return self.trunk.build(_open_cache(self._console))
 
-    def _columns(self) -> dict[str, int]:
+    def _column_widths(self) -> dict[str, int]:
         return {depth.name: depth.dim for depth in self.spec.depths}
 
-    def _folder(self) -> Path:
+    def _cache_folder(self) -> Path:
         key = EmbedKey(
             backbone=self.trunk.name,
             revision=self.spec.revision,
@@ -151,67 +153,69 @@ class ImageFeatures:
             precision="f32",
             engine=loading.engine_name(),
         )
-        return Path(_store(self._say).root) / address(key)
+        return Path(_open_cache(self._console).root) / address(key)
 
-    def _cached(self, rows: RowStore, keys: list[bytes]) -> dict[bytes, tuple[np.ndarray, ...]]:
-        at = rows.find_rows(_as_rows(keys)) if keys else np.empty(0, np.int64)
-        here = [(key, place) for key, place in zip(keys, at.tolist(), strict=True) if place >= 0]
-        columns = [rows.map_column(name) for name in self._columns()] if here else []
-        return {key: tuple(np.array(column[place]) for column in columns) for key, place in here}
+    def _read_cached(self, rows: RowStore, keys: list[bytes]) -> dict[bytes, tuple[np.ndarray, ...]]:
+        places = rows.find_rows(_pack_keys(keys)) if keys else np.empty(0, np.int64)
+        cached = [(key, place) for key, place in zip(keys, places.tolist(), strict=True) if place >= 0]
+        columns = [rows.map_column(name) for name in self._column_widths()] if cached else []
+        return {key: tuple(np.array(column[place]) for column in columns) for key, place in cached}
 
-    def _passed(self, pictures: Pictures | Files, rows: np.ndarray) -> Iterator[dict[bytes, tuple[np.ndarray, ...]]]:
+    def _run_trunk(
+        self, pictures: ArrayImages | FileImages, rows: np.ndarray
+    ) -> Iterator[dict[bytes, tuple[np.ndarray, ...]]]:
         """Through the trunk, block by block."""
         for at in range(0, len(rows), _BLOCK):
             block: dict[bytes, tuple[np.ndarray, ...]] = {}
-            flow = pictures.decoded(rows[at : at + _BLOCK], self.input)
-            for part, outputs in self._ready(pictures, rows).run(flow):
+            flow = pictures.decode_rows(rows[at : at + _BLOCK], self.input)
+            for part, outputs in self._ready_engine(pictures, rows).run(flow):
                 for place, row in enumerate(part.tolist()):
                     block[bytes.fromhex(pictures.digests[row])] = tuple(values[place].copy() for values in outputs)
             yield block
 
-    def _ready(self, pictures: Pictures | Files, rows: np.ndarray) -> Any:
+    def _ready_engine(self, pictures: ArrayImages | FileImages, rows: np.ndarray) -> Any:
         if self._engine is None:
-            store = _store(self._say)
+            store = _open_cache(self._console)
             if not self.trunk.source.available(self.trunk.preset, store):
-                self.trunk.source.pull(self.trunk.preset, store, self._say)
-            chosen = np.resize(rows, _PARITY)
-            sample = np.concatenate([p for _, p in pictures.decoded(chosen, self.spec.input)])
+                self.trunk.source.pull(self.trunk.preset, store, self._console)
+            sample_rows = np.resize(rows, _PARITY)
+            sample = np.concatenate([p for _, p in pictures.decode_rows(sample_rows, self.spec.input)])
             if self.input == self.spec.input:
-                self._engine = loading.ready(self.trunk, store, self._say, sample, threads=count_threads())
+                self._engine = loading.ready(self.trunk, store, self._console, sample, threads=count_threads())
             else:
-                path = loading.folder(self.trunk, store, self._say, sample) / "trunk.xml"
+                path = loading.folder(self.trunk, store, self._console, sample) / "trunk.xml"
                 self._engine = Engine(path, threads=count_threads(), size_px=self.input.size_px)
         return self._engine
 
-    def _remember(self, found: dict[bytes, tuple[np.ndarray, ...]]) -> None:
-        for key, value in found.items():
-            self._kept[key] = value
-            self._kept.move_to_end(key)
-        while len(self._kept) > self._most:
-            self._kept.popitem(last=False)
+    def _keep_in_memory(self, features: dict[bytes, tuple[np.ndarray, ...]]) -> None:
+        for key, value in features.items():
+            self._memory[key] = value
+            self._memory.move_to_end(key)
+        while len(self._memory) > self._memory_rows:
+            self._memory.popitem(last=False)
 
 
 @functools.lru_cache(maxsize=4)
-def describer(name: str, size_px: int | None, quiet: bool = True) -> ImageFeatures:
+def shared_image_features(name: str, size_px: int | None, quiet: bool = True) -> ImageFeatures:
     """The describer of a trunk, one a process."""
     return ImageFeatures(name, size_px, Console(quiet=quiet))
 
 
-def _store(console: Console) -> Store:
+def _open_cache(console: Console) -> Store:
     return Store(cache_folder(), report=console.print_warning)
 
 
-def _first(keys: Sequence[bytes]) -> dict[bytes, int]:
+def _first_places(keys: Sequence[bytes]) -> dict[bytes, int]:
     """Each key with the first place where it stands."""
     return {key: at for at, key in reversed(list(enumerate(keys)))}
 
 
-def _as_rows(keys: Sequence[bytes]) -> np.ndarray:
+def _pack_keys(keys: Sequence[bytes]) -> np.ndarray:
     """(M, 32) uint8."""
     return parse_keys([key.hex() for key in keys])
 
 
-def with_head(
+def attach_head(
     trunk_model: Any, spec_depths: Sequence[str], depths: Sequence[str], weights: np.ndarray, bias: Any
 ) -> Any:
     """A trunk and a linear head as one `keras.Model`: (B, H, W, 3) float32 RGB 0..255 to (B, C) probabilities.

@@ -88,7 +88,7 @@ def _require_apart(words: Sequence[str], out: Path) -> None:
     """
     from headstart.runtime.inputs.archives import is_archive
     from headstart.runtime.inputs.decoded_batches import Content
-    from headstart.runtime.inputs.image_sources import Named, sources
+    from headstart.runtime.inputs.image_sources import NamedSource, read_sources
 
     for word in words:
         path = Path(word)
@@ -96,7 +96,7 @@ def _require_apart(words: Sequence[str], out: Path) -> None:
             told = f"the folder `{out}` lies among the pictures of `{word}`"
             raise UsageError(told, where="--out", hint="name a folder beside them with `--out`")
         if word != "-" and out.is_dir() and not is_archive(path):
-            for source in sources([Named(text=word)]):
+            for source in read_sources([NamedSource(text=word)]):
                 place = source.content if isinstance(source, Content) else source
                 if isinstance(place, Path):
                     _require_elsewhere(place, out)

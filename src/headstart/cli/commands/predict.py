@@ -14,9 +14,9 @@ from headstart.core.blas_threads import request_single_blas_thread
 from headstart.core.errors import UsageError, format_nearest
 
 if TYPE_CHECKING:
-    from headstart.runtime.batch_prediction import Answered, Counting
+    from headstart.runtime.batch_prediction import AnswerCounts, UsageWriter
     from headstart.runtime.inputs.decoded_batches import Source
-    from headstart.runtime.inputs.image_sources import Named
+    from headstart.runtime.inputs.image_sources import NamedSource
     from headstart.runtime.model import Model
     from headstart.runtime.outputs.resumable_table import Table
 
@@ -74,11 +74,11 @@ class Predict:
 
         form = _form(args)
         words = [word for word in args.files if word != "-"]
-        image_sources.check(words, column=args.column, root=args.root)
-        found = image_sources.sources(_named(args), column=args.column, root=args.root)
+        image_sources.require_readable_tables(words, column=args.column, root=args.root)
+        found = image_sources.read_sources(_named(args), column=args.column, root=args.root)
         done = _bare(args, form, found) if _is_backbone(args.run) else _saved(args, form, found)
         return answer_output.sum_up(
-            done.answered, done.unread, quiet=args.quiet, unknown=done.unknown, before=done.before, asked=args.files
+            done.answered, done.unread, quiet=args.quiet, unknown=done.unknown, before=done.resumed_rows, asked=args.files
         )
 
 
@@ -106,15 +106,15 @@ def _form(args: argparse.Namespace) -> str:
     return asked
 
 
-def _named(args: argparse.Namespace) -> Iterator[Named]:
+def _named(args: argparse.Namespace) -> Iterator[NamedSource]:
     """Names as given; those that stand on standard input are no patterns."""
-    from headstart.runtime.inputs.image_sources import Named
+    from headstart.runtime.inputs.image_sources import NamedSource
 
     for word in args.files:
         if word == "-":
-            yield from (Named(text=name, pattern=False) for name in answer_output.listed(null=args.null))
+            yield from (NamedSource(text=name, pattern=False) for name in answer_output.listed(null=args.null))
         else:
-            yield Named(text=word)
+            yield NamedSource(text=word)
 
 
 def _mode(args: argparse.Namespace) -> str:
@@ -131,32 +131,32 @@ def _is_backbone(name: str) -> bool:
     return bool(colon) and source in registry.list_plugins("backbones") and not Path(name).exists()
 
 
-def _saved(args: argparse.Namespace, form: str, found: Iterator[Source]) -> Answered:
+def _saved(args: argparse.Namespace, form: str, found: Iterator[Source]) -> AnswerCounts:
     """Answers of a saved model."""
     from headstart.runtime import batch_prediction
     from headstart.runtime.model import load
 
     model = load(args.run)
     counting = _counting(args.usage, model)
-    batch, found = batch_prediction.batch_of(found)
+    batch, found = batch_prediction.choose_batch(found)
     table = _table(args, form, model.class_names, _made_by(args, form, model, batch))
     try:
         return batch_prediction.answer_all(
-            model, found, table, batch=batch, unknown=not args.no_unknown, counting=counting
+            model, found, table, batch=batch, unknown=not args.no_unknown, usage_writer=counting
         )
     finally:
         table.close()
 
 
-def _counting(path: Path | None, model: Model) -> Counting | None:
+def _counting(path: Path | None, model: Model) -> UsageWriter | None:
     if path is None:
         return None
-    from headstart.runtime.batch_prediction import Counting
-    from headstart.runtime.usage_log import Usage, require_log
+    from headstart.runtime.batch_prediction import UsageWriter
+    from headstart.runtime.usage_log import UsageCounter, require_log
 
-    usage = Usage.of(model)
+    usage = UsageCounter.from_model(model)
     require_log(path)
-    return Counting(usage, path)
+    return UsageWriter(usage, path)
 
 
 def _made_by(args: argparse.Namespace, form: str, model: Model, batch: int) -> dict[str, Any]:
@@ -172,24 +172,24 @@ def _table(args: argparse.Namespace, form: str, class_names: tuple[str, ...], ma
     from headstart.runtime.outputs import resumable_table
 
     if args.out is None:
-        return resumable_table.Stream(sys.stdout.buffer, form, class_names)
-    return resumable_table.opened(args.out, form, class_names, made_by, mode=_mode(args))
+        return resumable_table.StreamTable(sys.stdout.buffer, form, class_names)
+    return resumable_table.open_table(args.out, form, class_names, made_by, mode=_mode(args))
 
 
-def _bare(args: argparse.Namespace, form: str, found: Iterator[Source]) -> Answered:
+def _bare(args: argparse.Namespace, form: str, found: Iterator[Source]) -> AnswerCounts:
     """Answers of a backbone with the classifier that it was trained with."""
     from headstart.api import pipeline
     from headstart.core.console import Console
-    from headstart.runtime.batch_prediction import Answered
+    from headstart.runtime.batch_prediction import AnswerCounts
 
     for option in ("resume", "usage"):
         if getattr(args, option):
             raise UsageError(f"--{option} needs a run, not a backbone", where=f"--{option}")
     answers = pipeline.source_classifier(args.run, console=Console(quiet=args.quiet)).predict(found)
-    table, done = _table(args, form, (), {"model": args.run, "batch": 1}), Answered()
+    table, done = _table(args, form, (), {"model": args.run, "batch": 1}), AnswerCounts()
     try:
         for one in answers:
-            table.write([one])
+            table.write_rows([one])
             done.answered, done.unread = done.answered + (not one.error), done.unread + bool(one.error)
         table.finish()
     finally:

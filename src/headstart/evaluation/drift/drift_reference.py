@@ -29,7 +29,7 @@ CHUNK = 1024  # pictures answered at once
 
 def write_drift_reference(
     data: Dataset, embeddings: tuple[Embeddings, ...], adapted: FitResult, evaluation: Evaluation, *, ctx: Context
-) -> usage_log.Reference:
+) -> usage_log.UsageReference:
     """Count the saved model's answers to held-out pictures, and write `model/usage.json`.
 
     Args:
@@ -45,18 +45,18 @@ def write_drift_reference(
     model, rows = load(folder), np.asarray(evaluation.rows, np.int64)
     answers, blocks = list[list[Prediction]](), list[np.ndarray]()
     for chunk in _chunks(model, data, embeddings, rows):
-        answers.append(model.answers(chunk))
-        blocks.append(usage_counts.projected(model.columns(chunk)))
+        answers.append(model.predict_chunk(chunk))
+        blocks.append(usage_counts.project_features(model.join_features(chunk)))
     doubt = model.manifest.doubt is not None and evaluation.split != "cv"
     found = [one for part in answers for one in part]
     if evaluation.split == "cv":
         found = _held_out(model, found, evaluation)
     projections = np.concatenate(blocks)
-    edges = usage_counts.quantiles(projections)
-    made = usage_counts.of(found, doubt=doubt)
+    edges = usage_counts.find_tenths(projections)
+    made = usage_counts.count_predictions(found, has_sets=doubt)
     if evaluation.split != "cv" or adapted.strategy == "probe":
-        made.features += usage_counts.sketched(projections, edges)
-    reference = usage_log.Reference(
+        made.features += usage_counts.count_tenths(projections, edges)
+    reference = usage_log.UsageReference(
         model=usage_log.model_digest(folder), split=evaluation.split, counts=made, edges=edges
     )
     usage_log.write_reference(reference, folder)
@@ -75,7 +75,7 @@ def _chunks(model: Model, data: Dataset, embeddings: tuple[Embeddings, ...], row
 def _held_out(model: Model, found: list[Prediction], evaluation: Evaluation) -> list[Prediction]:
     """The same pictures, answered by models that had not learnt from them; without doubt."""
     p = np.asarray(evaluation.probabilities, np.float32)  # calibrated, as the saved model's are
-    likeliest = model.decide(p)
+    likeliest = model.choose_classes(p)
     return [
         Prediction(
             uri=one.uri,

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from headstart.runtime.usage_counts import DIRECTIONS, Counts
-from headstart.runtime.usage_log import Log, Reference
+from headstart.runtime.usage_log import UsageLog, UsageReference
 from headstart.statistics import paired_tests, two_sample_tests
 
 ALPHA, EFFECT = 0.05, 0.1
@@ -114,7 +114,7 @@ class _Pair(NamedTuple):
     ordered: bool = True
 
 
-def judge(reference: Reference, log: Log, *, alpha: float = ALPHA, effect: float = EFFECT) -> Drift:
+def judge(reference: UsageReference, log: UsageLog, *, alpha: float = ALPHA, effect: float = EFFECT) -> Drift:
     """Compare logs with a model's reference.
 
     Args:
@@ -244,7 +244,7 @@ def _mean(histogram: np.ndarray) -> float:
     return float(histogram @ middles) / max(1, int(histogram.sum()))
 
 
-def _sentence(verdict: str, tests: tuple[Test, ...], reference: Reference, now: Counts, days: int) -> str:
+def _sentence(verdict: str, tests: tuple[Test, ...], reference: UsageReference, now: Counts, days: int) -> str:
     over = f"{now.answered:,} pictures of {days:,} day{'s' if days != 1 else ''}"
     against = f"{reference.counts.answered:,} held-out pictures of the run (split `{reference.split}`)"
     if verdict == "too few pictures":

@@ -95,7 +95,7 @@ def _graph(source: Source, files: list[Path]) -> Any:
     made = _HEADS[source.manifest.head.kind](joined, arrays, temperature)
     out = {"probabilities": made}
     if source.doubting and source.manifest.doubt:
-        out |= openvino_uncertainty.outputs(joined, made, source.manifest.doubt, source.model.doubt_arrays)
+        out |= openvino_uncertainty.outputs(joined, made, source.manifest.doubt, source.model.uncertainty_arrays)
     for name, node in out.items():
         node.output(0).set_names({name})
     return ov.Model([ops.result(node, name=name) for name, node in out.items()], list(parameters.values()), "headstart")

@@ -28,7 +28,7 @@ _BROKEN = (OSError, EOFError, zipfile.BadZipFile, tarfile.TarError, zlib.error, 
 _FAULTS = (*_BROKEN, NotImplementedError, ValueError, KeyError, IndexError, OverflowError, UnicodeError)
 
 
-class _TooMuch(Exception):
+class _ArchiveTooLarge(Exception):
     """The archive unpacks to far more than it holds."""
 
 
@@ -37,7 +37,7 @@ def is_archive(path: Path) -> bool:
     return path.name.lower().endswith((".zip", *_TARS))
 
 
-def members(path: Path) -> Iterator[Content]:
+def read_members(path: Path) -> Iterator[Content]:
     """The pictures of an archive, told by their suffix, in the order of the archive; hidden ones are left out.
 
     Args:
@@ -47,48 +47,48 @@ def members(path: Path) -> Iterator[Content]:
         The pictures; what cannot be read with the reason. Where the archive itself cannot be read to its end, one
         more of the archive's own name.
     """
-    found = _zipped(path) if path.name.lower().endswith(".zip") else _tarred(path)
+    contents = _read_zip(path) if path.name.lower().endswith(".zip") else _read_tar(path)
     try:
-        yield from found
-    except _TooMuch:
-        yield _refused(str(path), f"it unpacks to more than {GROWTH} times its size: the rest is not read")
+        yield from contents
+    except _ArchiveTooLarge:
+        yield _make_unreadable(str(path), f"it unpacks to more than {GROWTH} times its size: the rest is not read")
     except _FAULTS as err:
-        yield _refused(str(path), f"the archive cannot be read: {_told(err)}")
+        yield _make_unreadable(str(path), f"the archive cannot be read: {_format_error(err)}")
 
 
-def _zipped(path: Path) -> Iterator[Content]:
-    left = _allowed(path)
+def _read_zip(path: Path) -> Iterator[Content]:
+    bytes_left = _allowed_bytes(path)
     with zipfile.ZipFile(path) as archive:
         for info in archive.infolist():
             if info.is_dir() or not _is_picture(info.filename):
                 continue
-            name = _name(path, info.filename)
+            name = _member_name(path, info.filename)
             try:
                 with archive.open(info) as handle:
-                    found = _content(name, handle, info.file_size)
+                    picture = _read_member(name, handle, info.file_size)
             except _FAULTS as err:
-                found = _refused(name, f"the archive does not give it: {_told(err)}")
-            left -= len(found.content) if isinstance(found.content, bytes) else 0
-            yield found
-            if left < 0:
-                raise _TooMuch
+                picture = _make_unreadable(name, f"the archive does not give it: {_format_error(err)}")
+            bytes_left -= len(picture.content) if isinstance(picture.content, bytes) else 0
+            yield picture
+            if bytes_left < 0:
+                raise _ArchiveTooLarge
 
 
-def _tarred(path: Path) -> Iterator[Content]:
+def _read_tar(path: Path) -> Iterator[Content]:
     opener: Any = _OPENERS.get(path.suffix.lower(), open)
-    with opener(path, "rb") as plain:
-        limited: Any = _Limited(plain, _allowed(path))
-        with tarfile.open(fileobj=limited, mode="r|") as opened:
-            archive: Any = opened
+    with opener(path, "rb") as stream:
+        limited: Any = _LimitedStream(stream, _allowed_bytes(path))
+        with tarfile.open(fileobj=limited, mode="r|") as tar:
+            archive: Any = tar
             for info in archive:
                 archive.members = []  # left alone, it remembers every one
                 if info.isfile() and _is_picture(info.name):
                     handle = archive.extractfile(info)
                     assert handle is not None  # it is a file
-                    yield _content(_name(path, info.name), handle, info.size)
+                    yield _read_member(_member_name(path, info.name), handle, info.size)
 
 
-class _Limited:
+class _LimitedStream:
     """A stream that may give only so many bytes."""
 
     def __init__(self, source: IO[bytes], allowed: int) -> None:
@@ -96,21 +96,21 @@ class _Limited:
 
     def read(self, count: int) -> bytes:
         """At most `count` bytes."""
-        found = self._source.read(count)
-        self._left -= len(found)
+        content = self._source.read(count)
+        self._left -= len(content)
         if self._left < 0:
-            raise _TooMuch
-        return found
+            raise _ArchiveTooLarge
+        return content
 
 
-def _allowed(path: Path) -> int:
+def _allowed_bytes(path: Path) -> int:
     return max(GROWN_BYTES, GROWTH * path.stat().st_size)
 
 
-def _content(name: str, handle: IO[bytes], size: int) -> Content:
+def _read_member(name: str, handle: IO[bytes], size: int) -> Content:
     """A member's bytes; one that is no picture is not read beyond its first bytes."""
     if size > MEMBER_BYTES:
-        return _refused(name, f"{size:,} bytes are more than {MEMBER_BYTES:,}")
+        return _make_unreadable(name, f"{size:,} bytes are more than {MEMBER_BYTES:,}")
     head = handle.read(HEAD_BYTES)
     try:
         sniff(head)
@@ -118,15 +118,17 @@ def _content(name: str, handle: IO[bytes], size: int) -> Content:
         return Content(name, err)
     content = head + handle.read(MEMBER_BYTES - len(head) + 1)  # what the archive says of the size may be a lie
     return (
-        Content(name, content) if len(content) <= MEMBER_BYTES else _refused(name, f"more than {MEMBER_BYTES:,} bytes")
+        Content(name, content)
+        if len(content) <= MEMBER_BYTES
+        else _make_unreadable(name, f"more than {MEMBER_BYTES:,} bytes")
     )
 
 
-def _refused(name: str, why: str) -> Content:
+def _make_unreadable(name: str, why: str) -> Content:
     return Content(name, PictureError("unreadable", why))
 
 
-def _name(path: Path, member: str) -> str:
+def _member_name(path: Path, member: str) -> str:
     return f"{path}!/{member}"
 
 
@@ -136,5 +138,5 @@ def _is_picture(member: str) -> bool:
     return inside.suffix.lower() in SUFFIXES and not hidden
 
 
-def _told(err: BaseException) -> str:
+def _format_error(err: BaseException) -> str:
     return (getattr(err, "strerror", None) or str(err) or type(err).__name__).rstrip(".")

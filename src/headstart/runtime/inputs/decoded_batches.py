@@ -21,7 +21,7 @@ from headstart.images.file_formats import SUFFIXES
 from headstart.images.preprocessing import PictureError, decode, read_bytes
 from headstart.networks.openvino_engine import BATCH
 
-AHEAD = 2 * BATCH  # files decoded beside those in the engines
+FILES_AHEAD = 2 * BATCH  # files decoded beside those in the engines
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -39,7 +39,7 @@ class Content:
     def __str__(self) -> str:
         return self.name
 
-    def read(self) -> bytes:
+    def read_bytes(self) -> bytes:
         """The bytes.
 
         Raises:
@@ -70,7 +70,7 @@ class Chunk:
     features: dict[tuple[str, str], np.ndarray] = field(default_factory=dict)
 
 
-def chunks(files: Iterable[Source], inputs: Sequence[InputSpec], *, threads: int, batch: int) -> Iterator[Chunk]:
+def decode_chunks(files: Iterable[Source], inputs: Sequence[InputSpec], *, threads: int, batch: int) -> Iterator[Chunk]:
     """Decode files in parallel and hand them out in order; at most `AHEAD` files wait.
 
     Args:
@@ -82,52 +82,52 @@ def chunks(files: Iterable[Source], inputs: Sequence[InputSpec], *, threads: int
     source, waiting = iter(files), deque[tuple[Chunk, list[Future[None]]]]()
     pool = ThreadPoolExecutor(threads, thread_name_prefix="decode")
     try:
-        while part := list(itertools.islice(source, batch)):
-            chunk = _empty(part, inputs)
-            waiting.append((chunk, [pool.submit(_decode, chunk, at, inputs) for at in range(len(part))]))
-            if len(waiting) * batch > AHEAD:
-                yield _finished(*waiting.popleft())
+        while files_of_chunk := list(itertools.islice(source, batch)):
+            chunk = _make_chunk(files_of_chunk, inputs)
+            waiting.append((chunk, [pool.submit(_decode_file, chunk, at, inputs) for at in range(len(files_of_chunk))]))
+            if len(waiting) * batch > FILES_AHEAD:
+                yield _await_chunk(*waiting.popleft())
         while waiting:
-            yield _finished(*waiting.popleft())
+            yield _await_chunk(*waiting.popleft())
     finally:
         pool.shutdown(cancel_futures=True)
 
 
-def _empty(part: list[Source], inputs: Sequence[InputSpec]) -> Chunk:
+def _make_chunk(part: list[Source], inputs: Sequence[InputSpec]) -> Chunk:
     shapes = [(len(part), spec.size_px, spec.size_px, 3) for spec in inputs]
     return Chunk(part, [np.zeros(shape, dtype=np.uint8) for shape in shapes])
 
 
-def _decode(chunk: Chunk, at: int, inputs: Sequence[InputSpec]) -> None:
+def _decode_file(chunk: Chunk, at: int, inputs: Sequence[InputSpec]) -> None:
     try:
         source = chunk.files[at]
-        content = source.read() if isinstance(source, Content) else read_bytes(os.fspath(source))
+        content = source.read_bytes() if isinstance(source, Content) else read_bytes(os.fspath(source))
         for pictures, spec in zip(chunk.pictures, inputs, strict=True):
             pictures[at] = decode(content, spec)
     except PictureError as err:
         chunk.errors[at] = f"{err.reason.replace('_', ' ')}: {err.detail}"
 
 
-def _finished(chunk: Chunk, jobs: list[Future[None]]) -> Chunk:
+def _await_chunk(chunk: Chunk, jobs: list[Future[None]]) -> Chunk:
     for job in jobs:
         job.result()
     return chunk
 
 
-def walk(paths: Iterable[Path]) -> Iterator[Path]:
+def walk_paths(paths: Iterable[Path]) -> Iterator[Path]:
     """Files as they are named; a folder's pictures, told by their suffix, in sorted order, sub-folders included.
 
     A named file is always handed on, whatever its suffix, and so is a folder that cannot be listed: that it cannot be
     read is for the row to say. Links to folders are not followed inside a folder, so a loop of links ends.
     """
     for path in paths:
-        yield from _pictures(path) if path.is_dir() else (path,)
+        yield from _walk_folder(path) if path.is_dir() else (path,)
 
 
-def _pictures(folder: Path) -> Iterator[Path]:
+def _walk_folder(folder: Path) -> Iterator[Path]:
     try:
-        with os.scandir(folder) as found:
-            entries = sorted(found, key=lambda entry: os.fsencode(entry.name))
+        with os.scandir(folder) as listing:
+            entries = sorted(listing, key=lambda entry: os.fsencode(entry.name))
     except OSError:
         yield folder  # reading it fails likewise, and its row tells the reason
         return
@@ -135,6 +135,6 @@ def _pictures(folder: Path) -> Iterator[Path]:
         if entry.name.startswith("."):
             continue
         if entry.is_dir(follow_symlinks=False):
-            yield from _pictures(Path(entry.path))
+            yield from _walk_folder(Path(entry.path))
         elif Path(entry.name).suffix.lower() in SUFFIXES:
             yield Path(entry.path)

@@ -17,11 +17,11 @@ from pathlib import Path
 from headstart.core.errors import DataError, UsageError
 from headstart.images.file_formats import PictureError
 from headstart.runtime.inputs import archives, path_tables
-from headstart.runtime.inputs.decoded_batches import Content, Source, walk
+from headstart.runtime.inputs.decoded_batches import Content, Source, walk_paths
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Named:
+class NamedSource:
     """A name on the command line.
 
     Attributes:
@@ -33,7 +33,9 @@ class Named:
     pattern: bool = True
 
 
-def sources(names: Iterable[Named], *, column: str | None = None, root: Path | None = None) -> Iterator[Source]:
+def read_sources(
+    names: Iterable[NamedSource], *, column: str | None = None, root: Path | None = None
+) -> Iterator[Source]:
     """Pictures, in the order of their names.
 
     Args:
@@ -48,16 +50,16 @@ def sources(names: Iterable[Named], *, column: str | None = None, root: Path | N
     for name in names:
         path = Path(name.text)
         if name.pattern and glob.has_magic(name.text) and not os.path.lexists(path):
-            yield from _matching(name.text)
+            yield from _match_pattern(name.text)
         elif path_tables.is_table(path) and not path.is_dir():
-            yield from path_tables.rows(path, path_tables.column_of(path, column), root)
+            yield from path_tables.read_rows(path, path_tables.find_column(path, column), root)
         elif archives.is_archive(path) and not path.is_dir():
-            yield from archives.members(path)
+            yield from archives.read_members(path)
         else:
-            yield from walk([path])
+            yield from walk_paths([path])
 
 
-def check(words: Iterable[str], *, column: str | None, root: Path | None) -> None:
+def require_readable_tables(names: Iterable[str], *, column: str | None, root: Path | None) -> None:
     """Look at the tables before anything is answered.
 
     Raises:
@@ -65,13 +67,15 @@ def check(words: Iterable[str], *, column: str | None, root: Path | None) -> Non
         DataError: A table cannot be read or has no such column.
         SetupError: A table is Parquet, and pyarrow is not installed.
     """
-    found = [path for path in map(Path, words) if path_tables.is_table(path) and not path.is_dir()]
-    for path in found:
-        path_tables.column_of(path, column)
-    if not found and (column is not None or root is not None):
-        asked = "--column" if column is not None else "--root"
-        known = ", ".join(path_tables.SUFFIXES)
-        raise UsageError(f"`{asked}` is for tables, and no FILE is one", where=asked, hint=f"tables end in {known}")
+    tables = [path for path in map(Path, names) if path_tables.is_table(path) and not path.is_dir()]
+    for path in tables:
+        path_tables.find_column(path, column)
+    if not tables and (column is not None or root is not None):
+        option = "--column" if column is not None else "--root"
+        suffixes = ", ".join(path_tables.SUFFIXES)
+        raise UsageError(
+            f"`{option}` is for tables, and no FILE is one", where=option, hint=f"tables end in {suffixes}"
+        )
     if root is not None and not root.is_dir():
         raise DataError(f"there is no folder `{root}`", where="--root")
 
@@ -79,28 +83,28 @@ def check(words: Iterable[str], *, column: str | None, root: Path | None) -> Non
 # ---------------------------------------------------------------- patterns
 
 
-def _matching(pattern: str) -> Iterator[Source]:
+def _match_pattern(pattern: str) -> Iterator[Source]:
     """What matches a pattern, in sorted order; a folder that does is walked. Where nothing does, a row says so."""
-    fixed, parts = _split(pattern)
-    found = False
-    for path in _below(fixed, tuple(parts)):
-        found = True
+    fixed, parts = _split_pattern(pattern)
+    any_match = False
+    for path in _walk_matches(fixed, tuple(parts)):
+        any_match = True
         if path.is_dir():
-            yield from walk([path])
+            yield from walk_paths([path])
         else:
             yield path
-    if not found:
+    if not any_match:
         yield Content(pattern, PictureError("unreadable", "nothing matches this pattern"))
 
 
-def _split(pattern: str) -> tuple[Path, list[str]]:
+def _split_pattern(pattern: str) -> tuple[Path, list[str]]:
     """The folder before the first part with a `*`, `?` or `[`, and the parts from there."""
     parts = Path(pattern).parts
     first = next(at for at, part in enumerate(parts) if glob.has_magic(part))
     return Path(*parts[:first]), list(parts[first:])
 
 
-def _below(folder: Path, parts: tuple[str, ...]) -> Iterator[Path]:
+def _walk_matches(folder: Path, parts: tuple[str, ...]) -> Iterator[Path]:
     """Paths below a folder that match all parts; each once, hidden ones only where the pattern has the dot."""
     tail = parts
     while len(tail) > 1 and tail[0] == tail[1] == "**":
@@ -109,32 +113,32 @@ def _below(folder: Path, parts: tuple[str, ...]) -> Iterator[Path]:
         yield folder
         return
     deep = tail[0] == "**"
-    wanted = tail[1:] if deep else tail
-    for entry in _entries(folder):
+    pattern_parts = tail[1:] if deep else tail
+    for entry in _scan_folder(folder):
         path, is_folder = folder / entry.name, _is_folder(entry, links=not deep)
-        here = _fits(entry.name, wanted[0])
-        if here and len(wanted) == 1:
+        matches = _matches_part(entry.name, pattern_parts[0])
+        if matches and len(pattern_parts) == 1:
             yield path
         elif is_folder and deep:
-            yield from _either(path, tail, wanted[1:] if here else ())
-        elif is_folder and here:
-            yield from _below(path, wanted[1:])
+            yield from _walk_both(path, tail, pattern_parts[1:] if matches else ())
+        elif is_folder and matches:
+            yield from _walk_matches(path, pattern_parts[1:])
 
 
-def _either(path: Path, deeper: tuple[str, ...], after: tuple[str, ...]) -> Iterator[Path]:
+def _walk_both(path: Path, deeper: tuple[str, ...], after: tuple[str, ...]) -> Iterator[Path]:
     """What matches below a folder that `**` may pass, or that is itself the part after `**`; each once, sorted."""
     if not after:
         if not path.name.startswith("."):
-            yield from _below(path, deeper)
+            yield from _walk_matches(path, deeper)
         return
-    both = {*_below(path, after), *(() if path.name.startswith(".") else _below(path, deeper))}
+    both = {*_walk_matches(path, after), *(() if path.name.startswith(".") else _walk_matches(path, deeper))}
     yield from sorted(both, key=os.fsencode)
 
 
-def _entries(folder: Path) -> list[os.DirEntry[str]]:
+def _scan_folder(folder: Path) -> list[os.DirEntry[str]]:
     try:
-        with os.scandir(folder) as found:
-            return sorted(found, key=lambda entry: os.fsencode(entry.name))
+        with os.scandir(folder) as listing:
+            return sorted(listing, key=lambda entry: os.fsencode(entry.name))
     except OSError:
         return []
 
@@ -146,14 +150,14 @@ def _is_folder(entry: os.DirEntry[str], *, links: bool) -> bool:
         return False  # links in a circle
 
 
-def _fits(name: str, part: str) -> bool:
+def _matches_part(name: str, part: str) -> bool:
     if name.startswith(".") and not part.startswith("."):
         return False
-    return _compiled(part).fullmatch(name) is not None
+    return _compile_part(part).fullmatch(name) is not None
 
 
 @lru_cache(maxsize=64)
-def _compiled(part: str) -> re.Pattern[str]:
+def _compile_part(part: str) -> re.Pattern[str]:
     import fnmatch
 
     return re.compile(fnmatch.translate(part), re.DOTALL)

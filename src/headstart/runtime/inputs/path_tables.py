@@ -30,24 +30,26 @@ def is_table(path: Path) -> bool:
     return path.suffix.lower() in SUFFIXES
 
 
-def column_of(path: Path, asked: str | None) -> str:
+def find_column(path: Path, requested: str | None) -> str:
     """The column of paths: the one asked for, or the first of `COLUMNS` that is there.
 
     Raises:
         DataError: There is no such column, or the table cannot be read.
         SetupError: It is Parquet, and pyarrow is not installed.
     """
-    known = _columns(path)
-    found = [name for name in ((asked,) if asked else COLUMNS) if name in known]
-    if found:
-        return found[0]
-    there = ", ".join(f"`{format_printable(name)}`" for name in known[:20]) or "none"
-    what = f"has no column `{asked}`" if asked else f"has no column {', '.join(f'`{name}`' for name in COLUMNS)}"
-    hint = format_nearest(asked, known) if asked else "name the column of paths with --column"
-    raise DataError(f"the table `{path}` {what}; its columns: {there}", where=str(path), hint=hint or None)
+    columns = _read_columns(path)
+    matches = [name for name in ((requested,) if requested else COLUMNS) if name in columns]
+    if matches:
+        return matches[0]
+    column_list = ", ".join(f"`{format_printable(name)}`" for name in columns[:20]) or "none"
+    what = (
+        f"has no column `{requested}`" if requested else f"has no column {', '.join(f'`{name}`' for name in COLUMNS)}"
+    )
+    hint = format_nearest(requested, columns) if requested else "name the column of paths with --column"
+    raise DataError(f"the table `{path}` {what}; its columns: {column_list}", where=str(path), hint=hint or None)
 
 
-def rows(path: Path, column: str, root: Path | None = None) -> Iterator[Content]:
+def read_rows(path: Path, column: str, root: Path | None = None) -> Iterator[Content]:
     """The pictures of a table, one a row, named as the table names them.
 
     Args:
@@ -56,7 +58,7 @@ def rows(path: Path, column: str, root: Path | None = None) -> Iterator[Content]
         root: Where relative paths start; the table's folder when None.
     """
     base = path.parent if root is None else root
-    for number, value in _values(path, column):
+    for number, value in _read_values(path, column):
         if isinstance(value, PictureError):
             yield Content(f"{path}:{number}", value)
         elif not isinstance(value, str) or not value:
@@ -69,7 +71,7 @@ def rows(path: Path, column: str, root: Path | None = None) -> Iterator[Content]
 
 
 @contextmanager
-def _told(path: Path) -> Iterator[None]:
+def _reading_errors(path: Path) -> Iterator[None]:
     """Errors of reading a table as facts."""
     try:
         yield
@@ -79,35 +81,35 @@ def _told(path: Path) -> Iterator[None]:
         raise DataError(f"the table `{path}` cannot be read: {err}", where=str(path)) from err
 
 
-def _columns(path: Path) -> list[str]:
-    with _told(path):
+def _read_columns(path: Path) -> list[str]:
+    with _reading_errors(path):
         if path.suffix.lower() == _PARQUET:
-            with _parquet(path) as file:
+            with _open_parquet(path) as file:
                 return list(file.schema_arrow.names)
         if path.suffix.lower() in (".jsonl", ".ndjson"):
-            first = next((row for _, row in _objects(path) if isinstance(row, dict)), {})
+            first = next((row for _, row in _read_json_lines(path) if isinstance(row, dict)), {})
             return [str(name) for name in first]
-        with _opened(path) as handle:
-            return next(_reader(handle, path), [])
+        with _open_text(path) as handle:
+            return next(_csv_reader(handle, path), [])
 
 
-def _values(path: Path, column: str) -> Iterator[tuple[int, Any]]:
+def _read_values(path: Path, column: str) -> Iterator[tuple[int, Any]]:
     """Line or row numbers with what the column holds there; a `PictureError` where the row is malformed."""
-    with _told(path):
+    with _reading_errors(path):
         if path.suffix.lower() == _PARQUET:
-            with _parquet(path) as file:
+            with _open_parquet(path) as file:
                 parts = file.iter_batches(batch_size=1024, columns=[column])
                 yield from enumerate((value for part in parts for value in part.column(0).to_pylist()), 1)
         elif path.suffix.lower() in (".jsonl", ".ndjson"):
-            for number, row in _objects(path):
+            for number, row in _read_json_lines(path):
                 yield number, row if isinstance(row, PictureError) else row.get(column)
         else:
-            yield from _cells(path, column)
+            yield from _read_csv_cells(path, column)
 
 
-def _cells(path: Path, column: str) -> Iterator[tuple[int, Any]]:
-    with _opened(path) as handle:
-        reader = _reader(handle, path)
+def _read_csv_cells(path: Path, column: str) -> Iterator[tuple[int, Any]]:
+    with _open_text(path) as handle:
+        reader = _csv_reader(handle, path)
         head: list[str] = next(reader, [])
         place = head.index(column)
         while True:
@@ -122,8 +124,8 @@ def _cells(path: Path, column: str) -> Iterator[tuple[int, Any]]:
                 yield reader.line_num, row[place] if place < len(row) else None
 
 
-def _objects(path: Path) -> Iterator[tuple[int, Any]]:
-    with _opened(path) as handle:
+def _read_json_lines(path: Path) -> Iterator[tuple[int, Any]]:
+    with _open_text(path) as handle:
         for number, line in enumerate(handle, 1):
             if not line.strip():
                 continue
@@ -134,25 +136,25 @@ def _objects(path: Path) -> Iterator[tuple[int, Any]]:
             yield number, row if isinstance(row, dict) else PictureError("unreadable", "the line is no JSON object")
 
 
-def _opened(path: Path) -> Any:
+def _open_text(path: Path) -> Any:
     """Text whose undecodable bytes survive, for they may be a file's name."""
     return path.open(encoding="utf-8-sig", errors="surrogateescape", newline="")
 
 
-def _reader(handle: Any, path: Path) -> Any:
+def _csv_reader(handle: Any, path: Path) -> Any:
     csv.field_size_limit(max(csv.field_size_limit(), _CELL))
-    return csv.reader(handle, delimiter=_delimiter(path))
+    return csv.reader(handle, delimiter=_guess_delimiter(path))
 
 
-def _delimiter(path: Path) -> str:
+def _guess_delimiter(path: Path) -> str:
     if path.suffix.lower() == ".tsv":
         return "\t"
-    with _opened(path) as handle:
+    with _open_text(path) as handle:
         head = handle.readline(100_000)
     return max(",;\t", key=head.count)
 
 
-def _parquet(path: Path) -> Any:
+def _open_parquet(path: Path) -> Any:
     try:
         from pyarrow import parquet
     except ImportError as err:

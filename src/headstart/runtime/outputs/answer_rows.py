@@ -17,49 +17,65 @@ from typing import Any, BinaryIO
 from headstart.core.types import Prediction
 
 DIGITS = 6
-JOINED = "|"  # between plausible classes, and between reasons, in a cell of CSV
+SEPARATOR = "|"  # between plausible classes, and between reasons, in a cell of CSV
 _FIRST = ("file", "answer", "confidence")
-DOUBT = ("likeliest", "plausible", "novelty", "reasons")
+UNCERTAINTY_COLUMNS = ("likeliest", "plausible", "novelty", "reasons")
 
 
-def columns(class_names: Sequence[str]) -> list[str]:
+def column_names(class_names: Sequence[str]) -> list[str]:
     """Names of the columns of CSV and Parquet; without class names, as of a bare backbone, no doubt is told."""
-    return [*_FIRST, *(DOUBT if class_names else ()), *(f"p_{name}" for name in class_names), "error"]
+    return [*_FIRST, *(UNCERTAINTY_COLUMNS if class_names else ()), *(f"p_{name}" for name in class_names), "error"]
 
 
-def answered_anyway(found: Prediction) -> Prediction:
+def answer_with_likeliest(prediction: Prediction) -> Prediction:
     """The same with the likeliest class where the model would rather not answer."""
-    return dataclasses.replace(found, answer=found.likeliest, unknown=False) if found.unknown else found
+    return (
+        dataclasses.replace(prediction, answer=prediction.likeliest, unknown=False)
+        if prediction.unknown
+        else prediction
+    )
 
 
-def shown(uri: str) -> str:
+def escape_name(uri: str) -> str:
     """A name in UTF-8: bytes that are not become backslash escapes."""
     return uri.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
-def confidence(found: Prediction) -> float | None:
+def likeliest_probability(prediction: Prediction) -> float | None:
     """Probability of the likeliest class; with a threshold or costs it need not be the largest."""
-    if found.error:
+    if prediction.error:
         return None
-    return rounded(found.probabilities[found.likeliest or found.answer])
+    return round_value(prediction.probabilities[prediction.likeliest or prediction.answer])
 
 
-def rounded(value: float) -> float:
+def round_value(value: float) -> float:
     """A number as rows hold it."""
     return round(value, DIGITS)
 
 
-def cells(found: Prediction, class_names: Sequence[str]) -> list[Any]:
+def row_cells(prediction: Prediction, class_names: Sequence[str]) -> list[Any]:
     """One row, in the order of `columns`; None where there is nothing."""
-    chances = [None if found.error else rounded(found.probabilities[name]) for name in class_names]
-    doubt = _doubt(found).values() if class_names else ()
-    return [shown(found.uri), found.answer or None, confidence(found), *doubt, *chances, found.error or None]
+    probabilities = [None if prediction.error else round_value(prediction.probabilities[name]) for name in class_names]
+    uncertainty = _uncertainty_cells(prediction).values() if class_names else ()
+    return [
+        escape_name(prediction.uri),
+        prediction.answer or None,
+        likeliest_probability(prediction),
+        *uncertainty,
+        *probabilities,
+        prediction.error or None,
+    ]
 
 
-def _doubt(found: Prediction) -> dict[str, Any]:
-    novelty = None if found.novelty is None else rounded(found.novelty)
-    values = (found.likeliest or found.answer or None, list(found.plausible), novelty, list(found.reasons))
-    return dict(zip(DOUBT, values, strict=True))
+def _uncertainty_cells(prediction: Prediction) -> dict[str, Any]:
+    novelty = None if prediction.novelty is None else round_value(prediction.novelty)
+    values = (
+        prediction.likeliest or prediction.answer or None,
+        list(prediction.plausible),
+        novelty,
+        list(prediction.reasons),
+    )
+    return dict(zip(UNCERTAINTY_COLUMNS, values, strict=True))
 
 
 class CsvRows:
@@ -68,16 +84,16 @@ class CsvRows:
     def __init__(self, class_names: Sequence[str]) -> None:
         self._names = class_names
 
-    def head(self) -> bytes:
+    def format_header(self) -> bytes:
         """The line of the columns."""
-        return csv_lines([columns(self._names)])
+        return format_csv([column_names(self._names)])
 
-    def rows(self, found: Sequence[Prediction]) -> bytes:
+    def format_rows(self, predictions: Sequence[Prediction]) -> bytes:
         """A line an answer; what is empty stays empty."""
-        return csv_lines([self._cells(one) for one in found])
+        return format_csv([self._csv_cells(prediction) for prediction in predictions])
 
-    def _cells(self, found: Prediction) -> list[Any]:
-        return [JOINED.join(cell) if isinstance(cell, list) else cell for cell in cells(found, self._names)]
+    def _csv_cells(self, prediction: Prediction) -> list[Any]:
+        return [SEPARATOR.join(cell) if isinstance(cell, list) else cell for cell in row_cells(prediction, self._names)]
 
 
 class JsonRows:
@@ -86,48 +102,51 @@ class JsonRows:
     def __init__(self, class_names: Sequence[str]) -> None:
         self._names = class_names
 
-    def head(self) -> bytes:
+    def format_header(self) -> bytes:
         """Nothing."""
         return b""
 
-    def rows(self, found: Sequence[Prediction]) -> bytes:
+    def format_rows(self, predictions: Sequence[Prediction]) -> bytes:
         """An object a line."""
-        return b"".join(json.dumps(self._row(one), allow_nan=False).encode("ascii") + b"\n" for one in found)
+        return b"".join(
+            json.dumps(self._row_object(prediction), allow_nan=False).encode("ascii") + b"\n"
+            for prediction in predictions
+        )
 
-    def _row(self, found: Prediction) -> dict[str, Any]:
+    def _row_object(self, prediction: Prediction) -> dict[str, Any]:
         return {
-            "file": found.uri,
-            "answer": found.answer or None,
-            "confidence": confidence(found),
-            **(_doubt(found) if self._names else {}),
-            "probabilities": {name: rounded(value) for name, value in found.probabilities.items()},
-            "error": found.error or None,
+            "file": prediction.uri,
+            "answer": prediction.answer or None,
+            "confidence": likeliest_probability(prediction),
+            **(_uncertainty_cells(prediction) if self._names else {}),
+            "probabilities": {name: round_value(value) for name, value in prediction.probabilities.items()},
+            "error": prediction.error or None,
         }
 
 
 TextRows = CsvRows | JsonRows
-KINDS: dict[str, type[CsvRows] | type[JsonRows]] = {"csv": CsvRows, "jsonl": JsonRows}
+ROW_FORMATS: dict[str, type[CsvRows] | type[JsonRows]] = {"csv": CsvRows, "jsonl": JsonRows}
 
 
-def csv_lines(lines: Sequence[Sequence[Any]]) -> bytes:
+def format_csv(lines: Sequence[Sequence[Any]]) -> bytes:
     """Lines of CSV in UTF-8; bytes of a file's name that are not UTF-8 become backslash escapes."""
-    found = list[str]()
+    written = list[str]()
 
     class Kept:
         """Rows as they are written: with `\\r\\n` for an end the writer quotes both, wherever they stand in a cell."""
 
         @staticmethod
         def write(row: str) -> None:
-            found.append(row.removesuffix("\r\n") + "\n")
+            written.append(row.removesuffix("\r\n") + "\n")
 
     csv.writer(Kept, lineterminator="\r\n").writerows(lines)
-    return "".join(found).encode("utf-8", "backslashreplace")
+    return "".join(written).encode("utf-8", "backslashreplace")
 
 
 # ---------------------------------------------------------------- found again
 
 
-def whole_rows(path: Path, form: str) -> Iterator[tuple[str, int]]:
+def find_whole_rows(path: Path, form: str) -> Iterator[tuple[str, int]]:
     """The first cell of every whole row, the head's included, and where in the file it ends.
 
     A row that was cut short, and whatever follows it, is not among them.
@@ -138,18 +157,18 @@ def whole_rows(path: Path, form: str) -> Iterator[tuple[str, int]]:
     """
     with path.open("rb") as handle:
         end = 0
-        for record in _records(handle) if form == "csv" else handle:
+        for record in _split_csv_rows(handle) if form == "csv" else handle:
             if not record.endswith(b"\n"):
                 return
             try:
-                name = _first(record) if form == "csv" else str(json.loads(record)["file"])
+                name = _read_first_cell(record) if form == "csv" else str(json.loads(record)["file"])
             except (ValueError, KeyError, TypeError, csv.Error, IndexError):
                 return
             end += len(record)
             yield name, end
 
 
-def _records(handle: BinaryIO) -> Iterator[bytes]:
+def _split_csv_rows(handle: BinaryIO) -> Iterator[bytes]:
     """Rows of CSV as bytes: a line break inside quotes ends none."""
     record, quotes = b"", 0
     for line in handle:
@@ -161,6 +180,6 @@ def _records(handle: BinaryIO) -> Iterator[bytes]:
         yield record.rstrip(b"\n")  # it lacks its end
 
 
-def _first(record: bytes) -> str:
+def _read_first_cell(record: bytes) -> str:
     text = record.decode("utf-8")
     return next(csv.reader(io.StringIO(text, newline="")))[0]

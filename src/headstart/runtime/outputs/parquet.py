@@ -22,17 +22,17 @@ from headstart.runtime.outputs.table_lock import TableLock
 PART = 1024  # rows; a multiple of every batch
 
 
-def unfinished(path: Path) -> Path:
+def parts_folder(path: Path) -> Path:
     """The folder of the parts."""
     return path.with_name(f".{path.name}.parts")
 
 
-def note_of(path: Path) -> Path:
+def note_path(path: Path) -> Path:
     """Where it is noted that a table is unfinished."""
-    return unfinished(path) / "note.json"
+    return parts_folder(path) / "note.json"
 
 
-def load() -> Any:
+def load_pyarrow() -> Any:
     """The modules `pyarrow` and `pyarrow.parquet`.
 
     Raises:
@@ -48,27 +48,30 @@ def load() -> Any:
     return pyarrow, parquet
 
 
-def schema(class_names: Sequence[str]) -> Any:
+def table_schema(class_names: Sequence[str]) -> Any:
     """Names and types of the columns."""
-    arrow, _ = load()
+    arrow, _ = load_pyarrow()
     kinds = {"confidence": arrow.float64(), "novelty": arrow.float64()}
     kinds |= dict.fromkeys(("plausible", "reasons"), arrow.list_(arrow.string()))
     kinds |= {f"p_{name}": arrow.float64() for name in class_names}
     return arrow.schema(
-        [(answer_rows.shown(name), kinds.get(name, arrow.string())) for name in answer_rows.columns(class_names)]
+        [
+            (answer_rows.escape_name(name), kinds.get(name, arrow.string()))
+            for name in answer_rows.column_names(class_names)
+        ]
     )
 
 
-def names(path: Path, class_names: Sequence[str]) -> Iterator[str]:
+def read_names(path: Path, class_names: Sequence[str]) -> Iterator[str]:
     """Names of the pictures of a finished table.
 
     Raises:
         DataError: It is no such table.
     """
-    _, parquet = load()
+    _, parquet = load_pyarrow()
     try:
         with parquet.ParquetFile(path) as file:
-            if not file.schema_arrow.equals(schema(class_names)):
+            if not file.schema_arrow.equals(table_schema(class_names)):
                 raise DataError(
                     f"`{path}` has other columns than this model's answers", where="--resume", hint="--overwrite"
                 )
@@ -78,11 +81,11 @@ def names(path: Path, class_names: Sequence[str]) -> Iterator[str]:
         raise DataError(f"`{path}` cannot be read: {err}", where="--resume", hint="--overwrite replaces it") from err
 
 
-def _told(cell: Any) -> Any:
+def _escape_cell(cell: Any) -> Any:
     """Text in UTF-8, as Parquet wants it."""
     if isinstance(cell, list):
-        return [answer_rows.shown(one) for one in cell]
-    return answer_rows.shown(cell) if isinstance(cell, str) else cell
+        return [answer_rows.escape_name(text) for text in cell]
+    return answer_rows.escape_name(cell) if isinstance(cell, str) else cell
 
 
 class PartedTable:
@@ -93,42 +96,45 @@ class PartedTable:
     """
 
     def __init__(self, path: Path, class_names: Sequence[str], made_by: Mapping[str, Any], *, going_on: bool) -> None:
-        self._arrow, self._parquet = load()
-        self.path, self._names, self._schema = path, class_names, schema(class_names)
-        self._folder = unfinished(path)
+        self._arrow, self._parquet = load_pyarrow()
+        self.path, self._class_names, self._schema = path, class_names, table_schema(class_names)
+        self._folder = parts_folder(path)
         if path.exists() and not path.is_file():
             raise SetupError(f"cannot write `{path}`: it is no file", where="--out")
         if not going_on:
             path.unlink(missing_ok=True)
             shutil.rmtree(self._folder, ignore_errors=True)
             self._folder.mkdir()
-            write_json(note_of(path), dict(made_by))
-        self._held = TableLock(path, note_of(path))
-        self._parts = len(self._files())
+            write_json(note_path(path), dict(made_by))
+        self._lock = TableLock(path, note_path(path))
+        self._parts = len(self._whole_parts())
         self._waiting: list[Prediction] = []
 
-    def _files(self) -> list[Path]:
-        found = sorted(self._folder.glob("part-*.parquet"))
-        return [path for at, path in enumerate(found) if path == self._part(at)]
+    def _whole_parts(self) -> list[Path]:
+        parts = sorted(self._folder.glob("part-*.parquet"))
+        return [path for at, path in enumerate(parts) if path == self._part_path(at)]
 
-    def _part(self, number: int) -> Path:
+    def _part_path(self, number: int) -> Path:
         return self._folder / f"part-{number:08d}.parquet"
 
-    def names(self) -> Iterator[str]:
+    def read_names(self) -> Iterator[str]:
         """Of the rows of whole parts."""
-        for path in self._files():
-            yield from names(path, self._names)
+        for path in self._whole_parts():
+            yield from read_names(path, self._class_names)
 
-    def write(self, found: Sequence[Prediction]) -> bool:
+    def write_rows(self, predictions: Sequence[Prediction]) -> bool:
         """Keep rows, and write them where they fill a part; whether none waits."""
-        self._waiting += found
+        self._waiting += predictions
         while len(self._waiting) >= PART:
-            self._put(self._waiting[:PART])
+            self._write_part(self._waiting[:PART])
             del self._waiting[:PART]
         return not self._waiting
 
-    def _put(self, found: Sequence[Prediction]) -> None:
-        cells = [[_told(cell) for cell in answer_rows.cells(one, self._names)] for one in found]
+    def _write_part(self, predictions: Sequence[Prediction]) -> None:
+        cells = [
+            [_escape_cell(cell) for cell in answer_rows.row_cells(prediction, self._class_names)]
+            for prediction in predictions
+        ]
         columns = [
             self._arrow.array([row[at] for row in cells], type=field.type) for at, field in enumerate(self._schema)
         ]
@@ -136,24 +142,24 @@ class PartedTable:
         draft = self._folder / "draft"
         with translate_disk_errors(self.path):
             self._parquet.write_table(table, draft)
-            os.replace(draft, self._part(self._parts))  # noqa: PTH105
+            os.replace(draft, self._part_path(self._parts))  # noqa: PTH105
         self._parts += 1
 
     def finish(self) -> None:
         """Join the parts to one file, and take them away."""
         if self._waiting:
-            self._put(self._waiting)
+            self._write_part(self._waiting)
             self._waiting = []
         draft = self._folder / "whole"
         with translate_disk_errors(self.path):
             with self._parquet.ParquetWriter(draft, self._schema) as out:
-                for path in self._files():
+                for path in self._whole_parts():
                     out.write_table(self._parquet.read_table(path, schema=self._schema))
             os.replace(draft, self.path)  # noqa: PTH105
-            self._held.close()
-            note_of(self.path).unlink()
+            self._lock.close()
+            note_path(self.path).unlink()
             shutil.rmtree(self._folder, ignore_errors=True)
 
     def close(self) -> None:
         """Whole parts are on disk already."""
-        self._held.close()
+        self._lock.close()

@@ -26,10 +26,10 @@ MODES = ("new", "overwrite", "resume")
 class Table(Protocol):
     """Rows that are being written."""
 
-    def names(self) -> Iterator[str]:
+    def read_names(self) -> Iterator[str]:
         """Names of the pictures whose rows are there already, in their order."""
 
-    def write(self, found: Sequence[Prediction]) -> bool:
+    def write_rows(self, predictions: Sequence[Prediction]) -> bool:
         """Append rows; whether all so far outlast a kill."""
 
     def finish(self) -> None:
@@ -39,7 +39,7 @@ class Table(Protocol):
         """Let go; the table may be unfinished."""
 
 
-def opened(path: Path, form: str, class_names: Sequence[str], made_by: Mapping[str, Any], *, mode: str) -> Table:
+def open_table(path: Path, form: str, class_names: Sequence[str], made_by: Mapping[str, Any], *, mode: str) -> Table:
     """The table, ready for the rows that it lacks.
 
     Args:
@@ -56,49 +56,51 @@ def opened(path: Path, form: str, class_names: Sequence[str], made_by: Mapping[s
         SetupError: The disk refuses, another process writes the table, or pyarrow is not installed.
     """
     if form == "parquet":
-        begun = parquet.note_of(path)
+        note = parquet.note_path(path)
     else:
-        begun = note_of(path)
-    ours = path.is_file() or begun.exists()
-    if mode == "new" and ours:
+        note = note_path(path)
+    exists = path.is_file() or note.exists()
+    if mode == "new" and exists:
         raise UsageError(
-            f"`{path}` is there already" + (", unfinished" if begun.exists() else ""),
+            f"`{path}` is there already" + (", unfinished" if note.exists() else ""),
             where="--out",
-            hint="--resume goes on with it, --overwrite begins again" if begun.exists() else "--overwrite replaces it",
+            hint="--resume goes on with it, --overwrite begins again" if note.exists() else "--overwrite replaces it",
         )
     with translate_disk_errors(path):
         path.parent.stat()  # a folder that is not there is not made
-        TableLock(path, begun).close()
-        if mode == "resume" and begun.exists():
-            _same(path, begun, made_by)
-        elif mode == "resume" and ours:
-            return Finished(path, form, class_names)
+        TableLock(path, note).close()
+        if mode == "resume" and note.exists():
+            _require_same_settings(path, note, made_by)
+        elif mode == "resume" and exists:
+            return FinishedTable(path, form, class_names)
         if form == "parquet":
-            return parquet.PartedTable(path, class_names, made_by, going_on=mode == "resume" and begun.exists())
-        return TextTable(path, form, class_names, made_by, going_on=mode == "resume" and begun.exists())
+            return parquet.PartedTable(path, class_names, made_by, going_on=mode == "resume" and note.exists())
+        return TextTable(path, form, class_names, made_by, going_on=mode == "resume" and note.exists())
 
 
-def note_of(path: Path) -> Path:
+def note_path(path: Path) -> Path:
     """Where it is noted that a table is unfinished."""
     return path.with_name(f".{path.name}.unfinished")
 
 
-def _same(path: Path, note: Path, made_by: Mapping[str, Any]) -> None:
+def _require_same_settings(path: Path, note: Path, made_by: Mapping[str, Any]) -> None:
     try:
-        before = read_json(note)
+        noted = read_json(note)
     except (OSError, ValueError):
-        before = None
-    if not isinstance(before, dict):
+        noted = None
+    if not isinstance(noted, dict):
         raise DataError(f"what is noted of `{path}` cannot be read", where=str(note), hint="--overwrite begins again")
-    other = [name for name in made_by if before.get(name) != made_by[name]]
-    if other:
-        told = ", ".join(f"{name} `{before.get(name)}` instead of `{made_by[name]}`" for name in other)
+    different = [name for name in made_by if noted.get(name) != made_by[name]]
+    if different:
+        differences = ", ".join(f"{name} `{noted.get(name)}` instead of `{made_by[name]}`" for name in different)
         raise DataError(
-            f"`{path}` was begun otherwise: {told}", where="--resume", hint="the same command goes on; or --overwrite"
+            f"`{path}` was begun otherwise: {differences}",
+            where="--resume",
+            hint="the same command goes on; or --overwrite",
         )
 
 
-def skipped(sources: Iterator[Source], table: Table) -> int:
+def skip_written_rows(sources: Iterator[Source], table: Table) -> int:
     """Pass over the pictures whose rows are there already.
 
     Returns:
@@ -108,17 +110,17 @@ def skipped(sources: Iterator[Source], table: Table) -> int:
         DataError: The input is another one.
     """
     count = 0
-    for name in table.names():
+    for name in table.read_names():
         source = next(sources, None)
-        if source is None or name not in (str(source), answer_rows.shown(str(source))):
-            there = "no picture any more" if source is None else f"`{format_printable(str(source))}`"
+        if source is None or name not in (str(source), answer_rows.escape_name(str(source))):
+            picture = "no picture any more" if source is None else f"`{format_printable(str(source))}`"
             raise DataError(
-                f"row {count + 1:,} is of `{format_printable(name)}`, and the input has {there} there",
+                f"row {count + 1:,} is of `{format_printable(name)}`, and the input has {picture} there",
                 where="--resume",
                 hint="--overwrite begins again",
             )
         count += 1
-    if isinstance(table, Finished) and (more := next(sources, None)) is not None:
+    if isinstance(table, FinishedTable) and (more := next(sources, None)) is not None:
         raise DataError(
             f"`{table.path}` is finished with {count:,} rows, and the input has more: `{format_printable(str(more))}`",
             where="--resume",
@@ -127,7 +129,7 @@ def skipped(sources: Iterator[Source], table: Table) -> int:
     return count
 
 
-class Finished:
+class FinishedTable:
     """A table that an earlier call has finished: its names are compared, and nothing is written.
 
     Raises:
@@ -135,24 +137,24 @@ class Finished:
     """
 
     def __init__(self, path: Path, form: str, class_names: Sequence[str]) -> None:
-        self.path, self._form, self._names = path, form, class_names
+        self.path, self._form, self._class_names = path, form, class_names
         if form == "csv":
-            wanted = answer_rows.CsvRows(class_names).head()
+            header = answer_rows.CsvRows(class_names).format_header()
             with path.open("rb") as handle:
-                if handle.read(len(wanted)) != wanted:
-                    raise _foreign(path)
+                if handle.read(len(header)) != header:
+                    raise _wrong_columns_error(path)
 
-    def names(self) -> Iterator[str]:
+    def read_names(self) -> Iterator[str]:
         """Of all rows."""
         if self._form == "parquet":
-            return parquet.names(self.path, self._names)
+            return parquet.read_names(self.path, self._class_names)
         return (
             name
-            for at, (name, _) in enumerate(answer_rows.whole_rows(self.path, self._form))
+            for at, (name, _) in enumerate(answer_rows.find_whole_rows(self.path, self._form))
             if at or self._form != "csv"
         )
 
-    def write(self, found: Sequence[Prediction]) -> bool:
+    def write_rows(self, predictions: Sequence[Prediction]) -> bool:
         """Never called: nothing is left to answer."""
         raise AssertionError("the table is finished")
 
@@ -163,7 +165,7 @@ class Finished:
         """Nothing is open."""
 
 
-def _foreign(path: Path) -> DataError:
+def _wrong_columns_error(path: Path) -> DataError:
     return DataError(
         f"`{path}` has other columns than this model's answers", where="--resume", hint="--overwrite replaces it"
     )
@@ -176,71 +178,71 @@ class TextTable:
         self, path: Path, form: str, class_names: Sequence[str], made_by: Mapping[str, Any], *, going_on: bool
     ) -> None:
         self.path, self._form = path, form
-        self._kind, self._batch = answer_rows.KINDS[form](class_names), int(made_by["batch"])
-        self._kept, end = self._whole() if going_on and path.is_file() else (0, 0)
+        self._rows, self._batch = answer_rows.ROW_FORMATS[form](class_names), int(made_by["batch"])
+        self._kept_rows, end = self._find_whole_chunks() if going_on and path.is_file() else (0, 0)
         regular = not path.exists() or path.is_file()
         if not going_on and regular:
             path.unlink(missing_ok=True)  # before the note: old rows are never taken for ours
-            write_json(note_of(path), dict(made_by))
+            write_json(note_path(path), dict(made_by))
         self._out = path.open("r+b" if end else "wb")
         if end:
             self._out.truncate(end)
             self._out.seek(end)
         else:
-            self._out.write(self._kind.head())
-        self._held = TableLock(path, note_of(path))
+            self._out.write(self._rows.format_header())
+        self._lock = TableLock(path, note_path(path))
 
-    def _whole(self) -> tuple[int, int]:
+    def _find_whole_chunks(self) -> tuple[int, int]:
         """Rows to keep, and where they end in the file; whole chunks only."""
-        kept, at = 0, 0
+        rows, end_of_rows = 0, 0
         head = 1 if self._form == "csv" else 0
-        for number, (_, end) in enumerate(answer_rows.whole_rows(self.path, self._form), 1 - head):
+        for number, (_, end) in enumerate(answer_rows.find_whole_rows(self.path, self._form), 1 - head):
             if number % self._batch == 0:
-                kept, at = number, end
-        return kept, at
+                rows, end_of_rows = number, end
+        return rows, end_of_rows
 
-    def names(self) -> Iterator[str]:
+    def read_names(self) -> Iterator[str]:
         """Of the rows that are kept."""
         head = 1 if self._form == "csv" else 0
-        for at, (name, _) in enumerate(answer_rows.whole_rows(self.path, self._form)):
-            if at >= self._kept + head:
+        for at, (name, _) in enumerate(answer_rows.find_whole_rows(self.path, self._form)):
+            if at >= self._kept_rows + head:
                 return
             if at >= head:
                 yield name
 
-    def write(self, found: Sequence[Prediction]) -> bool:
+    def write_rows(self, predictions: Sequence[Prediction]) -> bool:
         """Append rows; they are in the file when this returns."""
         with translate_disk_errors(self.path):
-            self._out.write(self._kind.rows(found))
+            self._out.write(self._rows.format_rows(predictions))
             self._out.flush()
         return True
 
     def finish(self) -> None:
         """Take the note away."""
         self.close()
-        note_of(self.path).unlink(missing_ok=True)
+        note_path(self.path).unlink(missing_ok=True)
 
     def close(self) -> None:
         """Close the file."""
-        self._held.close()
+        self._lock.close()
         with translate_disk_errors(self.path):
             self._out.close()
 
 
-class Stream:
+class StreamTable:
     """CSV or JSON Lines on a stream, such as standard output."""
 
     def __init__(self, out: BinaryIO, form: str, class_names: Sequence[str]) -> None:
-        self._out, self._kind = out, answer_rows.KINDS[form](class_names)
-        out.write(self._kind.head())
+        self._out, self._rows = out, answer_rows.ROW_FORMATS[form](class_names)
+        out.write(self._rows.format_header())
 
-    def names(self) -> Iterator[str]:
+    def read_names(self) -> Iterator[str]:
         """None."""
         return iter(())
 
-    def write(self, found: Sequence[Prediction]) -> bool:
+    def write_rows(self, predictions: Sequence[Prediction]) -> bool:
         """Write rows; they are out when this returns."""
-        self._out.write(self._kind.rows(found))
+        self._out.write(self._rows.format_rows(predictions))
         self._out.flush()
         return True
 
@@ -252,7 +254,7 @@ class Stream:
         """The stream is another's."""
 
 
-def plain(content: Mapping[str, Any]) -> dict[str, Any]:
+def as_plain_json(content: Mapping[str, Any]) -> dict[str, Any]:
     """As JSON gives it back, so that a note can be compared."""
-    found: dict[str, Any] = json.loads(json.dumps(content))
-    return found
+    values: dict[str, Any] = json.loads(json.dumps(content))
+    return values

@@ -25,7 +25,7 @@ from headstart.images import preprocessing
 from headstart.images.file_formats import PictureError
 from headstart.runtime.inputs.decoded_batches import Chunk, Content
 from headstart.runtime.model import Model
-from headstart.runtime.usage_log import Usage
+from headstart.runtime.usage_log import UsageCounter
 from headstart.serving.request_limits import Load
 
 TOGETHER = 4  # pictures whose answers may wait for each other while others are being decoded
@@ -89,7 +89,7 @@ class InferenceWorker:
     pool: Executor
     load: Load
     told: Callable[[int], None] = lambda count: None
-    usage: Usage | None = None
+    usage: UsageCounter | None = None
     pending: int = 0
     _decoded: queue.SimpleQueue[QueuedImage | None] = field(default_factory=queue.SimpleQueue)
     _thread: threading.Thread | None = None
@@ -134,7 +134,7 @@ class InferenceWorker:
             reason = f"{err.reason.replace('_', ' ')}: {err.detail}"
             result = Prediction(uri=str(job.files[0]), answer="", error=reason)
             if self.usage is not None:
-                self.usage.count([result])
+                self.usage.count_answers([result])
         except Exception as err:  # whatever it is, this request learns it and the others go on
             result = err
         self._deliver([(job, result)])
@@ -144,7 +144,7 @@ class InferenceWorker:
         if isinstance(upload, Decoded):
             return preprocessing.from_array(upload.picture, spec)[np.newaxis]
         assert isinstance(upload, Content)
-        return preprocessing.decode(upload.read(), spec, max_pixels=self.load.limits.pixels)[np.newaxis]
+        return preprocessing.decode(upload.read_bytes(), spec, max_pixels=self.load.limits.pixels)[np.newaxis]
 
     def _work(self) -> None:
         """Keep the engines busy: a flow lasts while there are pictures, then the next one is waited for."""
@@ -152,7 +152,7 @@ class InferenceWorker:
             flying: list[QueuedImage] = []
             held: list[QueuedImage] = []
             try:
-                for job in self.model.through(self._flow(first, flying)):
+                for job in self.model.run_trunks(self._flow(first, flying)):
                     assert isinstance(job, QueuedImage)
                     flying.remove(job)
                     job.pictures = []
@@ -190,9 +190,9 @@ class InferenceWorker:
         results: list[_Result]
         try:
             chunk = _merged(jobs)
-            found = self.model.answers(chunk)
+            found = self.model.predict_chunk(chunk)
             if self.usage is not None:
-                self.usage.count(found, self.model.columns(chunk))
+                self.usage.count_answers(found, self.model.join_features(chunk))
             results = list(zip(jobs, found, strict=True))
         except Exception as err:
             results = [(job, err) for job in jobs]

@@ -22,7 +22,7 @@ from headstart.core.errors import HeadstartError, SetupError, UsageError
 from headstart.networks.openvino_engine import BATCH
 from headstart.runtime.inputs.decoded_batches import Chunk, Content
 from headstart.runtime.model import Model, load
-from headstart.runtime.usage_log import Usage
+from headstart.runtime.usage_log import UsageCounter
 from headstart.serving.http.access_log import Log
 from headstart.serving.inference.dynamic_batching import InferenceWorker
 from headstart.serving.prometheus_metrics import Metrics
@@ -98,8 +98,8 @@ def opened(name: str, folder: Path) -> Served:
     for _ in range(_WARM_UP):
         started = time.perf_counter()
         chunk = Chunk([Content("warm-up", b"")], [one.copy() for one in pictures])
-        for done in model.through(iter([chunk]), batch=BATCH):
-            model.answers(done)
+        for done in model.run_trunks(iter([chunk]), batch=BATCH):
+            model.predict_chunk(done)
         seconds = time.perf_counter() - started
     return Served(name=name, folder=folder, model=model, mark=mark, picture_s=seconds)
 
@@ -147,7 +147,7 @@ class ModelRegistry:
         self.ready = True
 
     def _works(self, served: Served) -> None:
-        usage = Usage.of(served.model) if self.usage is not None else None
+        usage = UsageCounter.from_model(served.model) if self.usage is not None else None
         served.lane = InferenceWorker(served.model, self.pool, self.load, self.metrics.together, usage)
         served.lane.start()
         self.load.picture_s = served.picture_s
@@ -207,7 +207,7 @@ class ModelRegistry:
         """A disk that refuses is told, and the counts wait for the next time."""
         if lane.usage is not None and self.usage is not None:
             try:
-                lane.usage.write(self.usage)
+                lane.usage.append_counts(self.usage)
             except HeadstartError as err:
                 self.log.event("usage", level="warning", what=err.what)
 

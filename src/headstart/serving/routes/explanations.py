@@ -56,7 +56,7 @@ def _explained(served: Served, upload: Content, max_pixels: int) -> dict[str, An
     from headstart.explanation import explain_image as explain
 
     try:
-        content = upload.read()
+        content = upload.read_bytes()
         preprocessing.decode(content, served.model.manifest.trunks[0].input, max_pixels=max_pixels)
         if served.explainer is None:
             served.explainer = _explainer(served)
