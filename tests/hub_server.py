@@ -86,11 +86,12 @@ class Hub:
         digests: File -> SHA-256 that the API tells instead of the right one.
         stop_after: Bytes after which the first answers of an ONNX file break off.
         asked: Paths of all requests, with the first byte that was asked for.
+        tokens: What their `Authorization` said.
     """
 
     def __init__(self):
         self.repos, self.lists, self.gated, self.digests, self.stop_after = {}, {}, set(), {}, []
-        self.asked, self.address = [], ""
+        self.asked, self.tokens, self.address = [], set(), ""
 
 
 class _Handler(http.server.BaseHTTPRequestHandler):
@@ -100,6 +101,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         parts = urllib.parse.urlsplit(self.path)
         first = int((self.headers.get("Range") or "bytes=0-").removeprefix("bytes=").removesuffix("-"))
         self.hub.asked.append((parts.path, first))
+        self.hub.tokens.add(self.headers.get("Authorization", ""))
         path = parts.path.strip("/").split("/")
         if parts.path == "/api/models":
             self._list(urllib.parse.parse_qs(parts.query))
@@ -109,7 +111,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             self._file("/".join(path[:2]), path[3], urllib.parse.unquote("/".join(path[4:])), first)
 
     def _list(self, query):
-        key = query.get("author", query.get("filter"))[-1]
+        key = query.get("author", query.get("filter", [""]))[-1]
         pages, page = self.hub.lists.get(key, [[]]), int(query.get("cursor", ["0"])[0])
         headers = {}
         if page + 1 < len(pages):
@@ -127,7 +129,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             row = {"rfilename": file.relative_to(root).as_posix(), "size": file.stat().st_size}
             if ".onnx" in file.name or file.suffix == ".data":
                 right = hashlib.sha256(file.read_bytes()).hexdigest()
-                row["lfs"] = {"sha256": self.hub.digests.get(file.name, right), "size": row["size"]}
+                row["lfs"] = {"sha256": self.hub.digests.get(file.name, right), "size": row["size"], "pointerSize": 134}
             rows.append(row)
         self._send(200, json.dumps({"id": name, "sha": COMMIT, "siblings": rows, "tags": []}).encode())
 

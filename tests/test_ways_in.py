@@ -359,16 +359,18 @@ def test_a_drive_is_no_address(own):
 def test_the_weights_of_a_preset_are_cut_off(own, mirror, tmp_path):
     from headstart.backbones.keras_hub import preset_download, preset_files
 
-    wanted = preset_download.Wanted(name="some_vit", place="some_vit", handle="kaggle://keras/vit/keras/some_vit/1")
+    wanted = preset_download.PublishedPreset(
+        name="some_vit", place="some_vit", handle="kaggle://keras/vit/keras/some_vit/1"
+    )
     folder = mirror / "keras_hub" / "some_vit"
     folder.mkdir(parents=True)
     (folder / "config.json").write_text("{}")
     (folder / "model.weights.h5").write_bytes(hdf5(4000)[:3000])
     with pytest.raises(SetupError, match=r"`some_vit` cannot be had: .*cut off"):
-        preset_download.gather(wanted, tmp_path / "got", own, QUIET)
+        preset_download.fetch_preset(wanted, tmp_path / "got", own, QUIET)
     (tmp_path / "got" / "model.weights.h5").write_bytes(hdf5(4000)[:3000])  # as a folder of the user's may have it
     with pytest.raises(DataError, match="cut off"):
-        preset_files.files_of(tmp_path / "got")
+        preset_files.list_files(tmp_path / "got")
 
 
 # ---------------------------------------------------------------- run:PATH

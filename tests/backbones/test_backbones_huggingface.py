@@ -3,6 +3,8 @@
 import io
 import json
 import pickle
+import subprocess
+import sys
 import warnings
 
 import numpy as np
@@ -51,7 +53,7 @@ def small(hub, tmp_path):
 
 
 def bring(preset, store, console=QUIET, wish=None):
-    return import_model.bring(hub_api.Repository.of(preset), store, console, wish)
+    return import_model.import_repository(hub_api.Repository.parse(preset), store, console, wish)
 
 
 def weights_asked(hub):
@@ -319,8 +321,8 @@ def test_a_mirror_that_does_not_hold_it_says_so(hub, own, tmp_path, monkeypatch,
 
 def test_a_digest_that_a_mirror_states_holds_for_files_by_hand(own, tmp_path, monkeypatch):
     root = hub_server.repository(tmp_path / "mirror" / "huggingface" / PRESET)
-    row = {"rfilename": "onnx/model.onnx", "lfs": {"sha256": "0" * 64, "size": 5}}
-    (root / "api.json").write_text(json.dumps({"siblings": [row, {"rfilename": "config.json"}]}))
+    row = {"rfilename": "onnx/model.onnx", "lfs": {"sha256": "0" * 64, "size": 5, "pointerSize": 134}}
+    (root / "api.json").write_text(json.dumps({"id": PRESET, "siblings": [row, {"rfilename": "config.json"}]}))
     monkeypatch.setenv("HEADSTART_WEIGHTS_MIRROR", str(tmp_path / "mirror"))
     with pytest.raises(SetupError, match=r"the hub pins \(SHA-256 differs\)"):
         loading.find(NAME, fetching=True, console=QUIET)
@@ -470,3 +472,33 @@ def test_what_can_be_no_name_is_never_asked_for(hub, own, name):
     with pytest.raises(UsageError, match="is no name on the hub"):
         loading.find(f"huggingface:{name}", fetching=True, console=QUIET)
     assert hub.asked == []
+
+
+def test_the_users_token_goes_to_the_hub_alone(small, own, tmp_path, monkeypatch, plain_server):
+    monkeypatch.setenv("HF_TOKEN", "hf_mine")
+    loading.find(NAME, fetching=True, console=QUIET)
+    assert small.tokens == {"Bearer hf_mine"}
+    description.remove(PRESET, own, "huggingface")
+    with hub_server.serving() as other:
+        monkeypatch.setenv("HEADSTART_WEIGHTS_MIRROR", other.address)
+        with pytest.raises(SetupError):
+            loading.find(NAME, fetching=True, console=QUIET)
+        assert other.asked and other.tokens == {""}
+
+
+def test_without_the_package_it_says_what_installs_it(small, own, monkeypatch):
+    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
+    with pytest.raises(SetupError, match="needs the extra `hub`") as caught:
+        loading.find(NAME, fetching=True, console=QUIET)
+    assert caught.value.hint == 'pip install "headstart[hub]"' and small.asked == []
+
+
+def test_nothing_of_the_package_is_printed_or_sent_for_statistics(small, own):
+    code = (
+        "import sys\nfrom headstart.cli.main import main\n"
+        "from headstart.backbones.huggingface import hub_api\n"
+        f"main(['backbones', 'pull', '{NAME}', '--quiet'])\n"
+        "from huggingface_hub import constants\nassert constants.HF_HUB_DISABLE_TELEMETRY\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stderr == ""

@@ -214,13 +214,13 @@ def test_texts_of_a_preset_of_pictures_and_texts(cache, folders):
     from headstart.backbones.keras_hub import preset
 
     found = loading.find(f"keras_hub:{folders('clip')}")
-    folder = import_preset.texts_of(found.preset, cache)
-    whole = preset.opened(folder).backbone
+    folder = import_preset.find_text_folder(found.preset, cache)
+    whole = preset.open_preset(folder).backbone
     x = hub_presets.pictures()
     wanted = np.asarray(whole.get_vision_embeddings(hub_presets.converter()(x.astype(np.float32))))
     np.testing.assert_allclose(vectors(found.build(cache), x)[-1], wanted, atol=1e-5)
     assert np.asarray(whole.get_text_embeddings(np.array([[3, 5, 7, 59, 0, 0, 0, 0]]))).shape == (1, wanted.shape[1])
-    assert import_preset.texts_of(loading.find(f"keras_hub:{folders('vgg')}").preset, cache) is None
+    assert import_preset.find_text_folder(loading.find(f"keras_hub:{folders('vgg')}").preset, cache) is None
 
 
 def test_what_its_licence_does_not_tell_is_not_permissive():

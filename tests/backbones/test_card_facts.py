@@ -1,18 +1,20 @@
 """What a repository says of itself and of its pictures: read as far as it is stated, and no further."""
 
 import pytest
+from huggingface_hub import ModelInfo
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from headstart.backbones import card_facts
 from headstart.backbones.huggingface import hub_api, preprocessor_config
+from headstart.backbones.huggingface.hub_api import RepositoryFacts, RepositoryFile
 from headstart.core.errors import DataError
 
 MEAN = {"image_mean": [0.485, 0.456, 0.406], "image_std": [0.229, 0.224, 0.225]}
 
 
 def asked(**processor):
-    return preprocessor_config.read(processor, {})
+    return preprocessor_config.read_preprocessing(processor, {})
 
 
 # ---------------------------------------------------------------- the card
@@ -23,14 +25,14 @@ def test_front_matter_is_read_as_far_as_it_is_flat():
         "---\r\nlicense: apache-2.0  # of the weights\ntags:\n- vision\n- 'x y'\ndatasets: [imagenet-1k, \"food101\"]\n"
         "base_model:\n- org/first\nempty:\nmodel-index:\n- name: one\n  results:\n  - task: t\n---\nlicense: mit\n"
     )
-    found = card_facts.front_matter(text.replace("\r", ""))
+    found = card_facts.parse_front_matter(text.replace("\r", ""))
     assert found["license"] == "apache-2.0" and found["tags"] == ["vision", "x y"]
     assert found["datasets"] == ["imagenet-1k", "food101"] and found["base_model"] == ["org/first"]
-    assert "empty" not in found
+    assert card_facts.read_card(found).licence == "apache-2.0"
     assert (
-        card_facts.front_matter("no front matter\nlicense: mit\n")
+        card_facts.parse_front_matter("no front matter\nlicense: mit\n")
         == {}
-        == card_facts.front_matter("---\nlicense: mit\n")
+        == card_facts.parse_front_matter("---\nlicense: mit\n")
     )
 
 
@@ -47,7 +49,7 @@ def test_front_matter_is_read_as_far_as_it_is_flat():
     ],
 )
 def test_the_licence_is_the_cards_then_the_tags(card, tags, licence):
-    assert card_facts.read(card, tags).licence == licence
+    assert card_facts.read_card(card, tags).licence == licence
 
 
 @pytest.mark.parametrize(
@@ -66,22 +68,24 @@ def test_the_licence_is_the_cards_then_the_tags(card, tags, licence):
     ],
 )
 def test_how_it_was_trained_is_told_by_what_it_is(config, method):
-    assert card_facts.read({}, [], config).method == method
+    assert card_facts.read_card({}, [], config).method == method
 
 
 def test_data_and_domains_are_told_by_names():
-    found = card_facts.read({"datasets": ["ILSVRC/imagenet-1k"], "base_model": "org/big"}, ["medical", "chest-x-ray"])
+    found = card_facts.read_card(
+        {"datasets": ["ILSVRC/imagenet-1k"], "base_model": "org/big"}, ["medical", "chest-x-ray"]
+    )
     assert found.pretrained_on == "ILSVRC/imagenet-1k; made of org/big"
     assert found.domains == ("photos", "medical")
-    by_tags = card_facts.read({}, ["dataset:mnist", "base_model:finetune:org/big", 7])
+    by_tags = card_facts.read_card({}, ["dataset:mnist", "base_model:finetune:org/big", 7])
     assert by_tags.pretrained_on == "mnist; made of org/big" and by_tags.domains == ("text",)
-    assert card_facts.read({}, ["huggingface", "surface"]).domains == ()
+    assert card_facts.read_card({}, ["huggingface", "surface"]).domains == ()
 
 
 def test_a_name_and_a_description_tell_something_too():
-    assert card_facts.told_by_words("resnet", "resnet_50_imagenet") == ("not stated", ("photos",))
-    assert card_facts.told_by_words("siglip", "siglip_base", "pre-trained on WebLi.") == ("image-text", ("photos",))
-    assert card_facts.told_by_words("hgnet", "hgnetv2_b6_in22k_in1k")[1] == ("photos",)
+    assert card_facts.guess_training("resnet", "resnet_50_imagenet") == ("not stated", ("photos",))
+    assert card_facts.guess_training("siglip", "siglip_base", "pre-trained on WebLi.") == ("image-text", ("photos",))
+    assert card_facts.guess_training("hgnet", "hgnetv2_b6_in22k_in1k")[1] == ("photos",)
 
 
 @pytest.mark.parametrize(
@@ -108,7 +112,7 @@ def test_published_accuracy_is_taken_of_imagenet_alone(name, value, prior):
         "dataset": {"name": name},
         "metrics": [{"type": "loss", "value": 1}, {"type": "accuracy", "value": value}],
     }
-    found = card_facts.read({"model-index": [{"results": [result]}, "junk"]})
+    found = card_facts.read_card({"model-index": [{"results": [result]}, "junk"]})
     assert found.prior == pytest.approx(prior) if prior else found.prior is None
     assert bool(found.prior_source) == (prior is not None)
 
@@ -160,7 +164,13 @@ def test_pictures_that_are_no_squares_are_cut_aloud():
 
 
 def test_a_name_with_a_colon_is_an_item():
-    assert card_facts.front_matter("---\ndatasets:\n- a/b:c\n- d: e\n---\n") == {"datasets": ["a/b:c"]}
+    card = card_facts.parse_front_matter("---\ndatasets:\n- a/b:c\n- d: e\n---\n")
+    assert card_facts.read_card(card).pretrained_on == "a/b:c"
+
+
+@pytest.mark.parametrize("head", ["a: [1", "- a", "a: !!python/object/apply:os.system [ls]", "a: \x00"])
+def test_a_head_that_is_no_plain_yaml_says_nothing(head):
+    assert card_facts.parse_front_matter(f"---\n{head}\n---\n") == {}
 
 
 def test_scaling_is_in_our_order():
@@ -186,10 +196,12 @@ def test_timm_says_it_in_its_config():
         "mean": [0.5] * 3,
         "std": [0.5] * 3,
     }
-    found = preprocessor_config.read({}, {"architecture": "x", "pretrained_cfg": cfg})
+    found = preprocessor_config.read_preprocessing({}, {"architecture": "x", "pretrained_cfg": cfg})
     assert (found.size_px, found.resize, found.crop_fraction, found.interpolation) == (240, "crop", 0.9, "bicubic")
     assert found.scale == pytest.approx(1 / 255) and found.std == (0.5, 0.5, 0.5)
-    assert preprocessor_config.read({}, {"pretrained_cfg": cfg | {"crop_mode": "squash"}}).resize == "squash"
+    assert (
+        preprocessor_config.read_preprocessing({}, {"pretrained_cfg": cfg | {"crop_mode": "squash"}}).resize == "squash"
+    )
 
 
 @pytest.mark.parametrize(
@@ -210,7 +222,7 @@ def test_timm_says_it_in_its_config():
 )
 def test_what_no_picture_can_be_made_into_is_refused(processor):
     with pytest.raises(DataError):
-        preprocessor_config.read(processor, {})
+        preprocessor_config.read_preprocessing(processor, {})
 
 
 _JSON = st.recursive(
@@ -233,13 +245,19 @@ _FIELDS = st.sampled_from(
 @example({"image_mean": 10**400, "image_std": 1}, False)
 def test_whatever_is_stated_is_read_or_refused(facts, timm):
     try:
-        found = preprocessor_config.read({}, {"pretrained_cfg": facts}) if timm else preprocessor_config.read(facts, {})
+        found = (
+            preprocessor_config.read_preprocessing({}, {"pretrained_cfg": facts})
+            if timm
+            else preprocessor_config.read_preprocessing(facts, {})
+        )
     except DataError:
         return
     assert 0 <= found.size_px <= 4096 and 0 <= found.crop_fraction <= 1 and all(found.std)
 
 
 def test_files_are_read_from_the_answer_with_care():
-    rows = [{"rfilename": "a", "size": 3}, {"rfilename": "b", "lfs": {"oid": "A" * 64, "size": -1}}, {"x": 1}, 5]
-    assert hub_api.files_in({"siblings": rows}) == {"a": {"bytes": 3, "sha256": ""}, "b": {"bytes": 0, "sha256": ""}}
-    assert hub_api.files_in({"siblings": "x"}) == hub_api.files_in({}) == {}
+    lfs = {"sha256": "A" * 64, "size": -1, "pointerSize": 1}
+    info = ModelInfo(id="a/b", siblings=[{"rfilename": "a", "size": 3}, {"rfilename": "b", "lfs": lfs}])
+    facts = hub_api.read_model_info(info)
+    assert facts.files == {"a": RepositoryFile(bytes=3), "b": RepositoryFile()} and facts.commit == ""
+    assert hub_api.read_model_info(ModelInfo(id="a/b", sha="x", config="y", tags=[7])) == RepositoryFacts()

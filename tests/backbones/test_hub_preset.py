@@ -41,7 +41,7 @@ def change(folder, **changes):
 def test_what_belongs_to_a_preset(preset):
     (preset / "README.md").write_text("a card")
     (preset / "task.json").write_text("{}")
-    assert set(preset_files.files_of(preset)) == {"config.json", "task.json", "model.weights.h5"}
+    assert set(preset_files.list_files(preset)) == {"config.json", "task.json", "model.weights.h5"}
 
 
 @pytest.mark.parametrize(
@@ -63,7 +63,7 @@ def test_what_belongs_to_a_preset(preset):
 def test_foreign_code_is_refused_by_name(preset, foreign, named):
     change(preset, **foreign)
     with pytest.raises(DataError, match=r"is not of Keras or KerasHub") as caught:
-        preset_files.files_of(preset)
+        preset_files.list_files(preset)
     assert named in caught.value.what and caught.value.where.endswith("config.json")
 
 
@@ -71,7 +71,7 @@ def test_foreign_code_is_refused_by_name(preset, foreign, named):
 def test_every_description_is_looked_into(preset, name):
     (preset / name).write_text(json.dumps({"module": "posix", "class_name": "kill", "config": {}}))
     with pytest.raises(DataError, match=r"posix.kill"):
-        preset_files.files_of(preset)
+        preset_files.list_files(preset)
 
 
 @pytest.mark.parametrize("name", ["extra.pkl", "model.bin", "inner/code.py", "weights.pt", "model.keras"])
@@ -79,14 +79,14 @@ def test_files_that_may_run_are_refused_by_name(preset, name):
     (preset / name).parent.mkdir(exist_ok=True)
     (preset / name).write_bytes(b"\x80\x04.")
     with pytest.raises(DataError, match=f"`{name.rpartition('/')[2]}` is refused"):
-        preset_files.files_of(preset)
+        preset_files.list_files(preset)
 
 
 @pytest.mark.parametrize("content", [b"\x80\x04\x95 a pickle", b"PK\x03\x04 a zip", b"<html>not found</html>"])
 def test_weights_are_what_their_name_says(preset, content):
     (preset / "model.weights.h5").write_bytes(content)
     with pytest.raises(DataError, match=r"model.weights.h5"):
-        preset_files.files_of(preset)
+        preset_files.list_files(preset)
 
 
 @pytest.mark.parametrize(
@@ -96,21 +96,21 @@ def test_a_list_of_weights_leads_nowhere_else(preset, named):
     (preset / "model.weights.h5").unlink()
     (preset / "model.weights.json").write_text(json.dumps({"weight_map": {"/a": [named]}}))
     with pytest.raises(DataError, match=r"which is no file beside it"):
-        preset_files.files_of(preset)
+        preset_files.list_files(preset)
 
 
 def test_a_link_out_of_the_folder_is_refused(preset, tmp_path):
     (tmp_path / "secret.json").write_text("{}")
     (preset / "task.json").symlink_to(tmp_path / "secret.json")
     with pytest.raises(DataError, match=r"`task.json` of `mine` leads out of its folder"):
-        preset_files.files_of(preset)
+        preset_files.list_files(preset)
 
 
 @pytest.mark.parametrize("name", ["config.json", "model.weights.h5"])
 def test_what_is_missing_is_named(preset, name):
     (preset / name).unlink()
     with pytest.raises(DataError, match=name.replace(".", r"\.")):
-        preset_files.files_of(preset)
+        preset_files.list_files(preset)
 
 
 def test_a_shard_that_is_missing_is_named(preset):
@@ -118,7 +118,7 @@ def test_a_shard_that_is_missing_is_named(preset):
     by_weight = {"/a": ["model_00000.weights.h5"], "/b": "model_00001.weights.h5"}
     (preset / "model.weights.json").write_text(json.dumps({"weight_map": by_weight}))
     with pytest.raises(DataError, match=r"lacks `model_00001.weights.h5`"):
-        preset_files.files_of(preset)
+        preset_files.list_files(preset)
 
 
 @pytest.mark.parametrize(
@@ -126,7 +126,7 @@ def test_a_shard_that_is_missing_is_named(preset):
 )
 def test_handles_that_are_none(text):
     with pytest.raises(UsageError):
-        preset_download.Wanted.of(text)
+        preset_download.PublishedPreset.parse(text)
 
 
 # ---------------------------------------------------------------- mirrors
@@ -176,7 +176,9 @@ def serving(folder):
         server.shutdown()
 
 
-WANTED = preset_download.Wanted(name="some_vit", place="some_vit", handle="kaggle://keras/vit/keras/some_vit/1")
+WANTED = preset_download.PublishedPreset(
+    name="some_vit", place="some_vit", handle="kaggle://keras/vit/keras/some_vit/1"
+)
 
 
 @pytest.fixture
@@ -189,15 +191,15 @@ def mirrored(preset, tmp_path):
 
 def test_a_mirror_that_is_a_folder(mirrored, store, tmp_path, monkeypatch):
     monkeypatch.setenv("HEADSTART_WEIGHTS_MIRROR", str(mirrored))
-    preset_download.gather(WANTED, tmp_path / "got", store, QUIET)
-    assert set(preset_files.files_of(tmp_path / "got")) == {"config.json", "model.weights.h5"}
+    preset_download.fetch_preset(WANTED, tmp_path / "got", store, QUIET)
+    assert set(preset_files.list_files(tmp_path / "got")) == {"config.json", "model.weights.h5"}
 
 
 def test_a_mirror_over_http_goes_on_after_a_break(mirrored, store, tmp_path, monkeypatch):
     whole = (mirrored / "keras_hub/some_vit/model.weights.h5").read_bytes()
     with serving(mirrored.parent) as (address, handler):
         monkeypatch.setenv("HEADSTART_WEIGHTS_MIRROR", address)
-        preset_download.gather(WANTED, tmp_path / "got", store, QUIET)
+        preset_download.fetch_preset(WANTED, tmp_path / "got", store, QUIET)
     assert (tmp_path / "got/model.weights.h5").read_bytes() == whole
     ranges = [given for path, given in handler.asked if path.endswith("model.weights.h5")]
     assert ranges == [None, f"bytes={len(whole) // 2}-"]
@@ -208,7 +210,7 @@ def test_sharded_weights_come_by_their_list(mirrored, store, tmp_path, monkeypat
     (place / "model.weights.h5").rename(place / "model_00000.weights.h5")
     (place / "model.weights.json").write_text(json.dumps({"weight_map": {"/a": ["model_00000.weights.h5"]}}))
     monkeypatch.setenv("HEADSTART_WEIGHTS_MIRROR", f"file://{mirrored}")
-    preset_download.gather(WANTED, tmp_path / "got", store, QUIET)
+    preset_download.fetch_preset(WANTED, tmp_path / "got", store, QUIET)
     assert (tmp_path / "got/model_00000.weights.h5").is_file()
 
 
@@ -216,34 +218,38 @@ def test_a_mirror_that_does_not_have_it(store, tmp_path, monkeypatch):
     (tmp_path / "empty").mkdir()
     monkeypatch.setenv("HEADSTART_WEIGHTS_MIRROR", str(tmp_path / "empty"))
     with pytest.raises(SetupError, match=r"`some_vit` cannot be had: the mirror .* does not have it") as caught:
-        preset_download.gather(WANTED, tmp_path / "got", store, QUIET)
+        preset_download.fetch_preset(WANTED, tmp_path / "got", store, QUIET)
     assert "FOLDER/keras_hub/some_vit/" in caught.value.hint
 
 
 def test_another_file_than_was_first_used_keeps_its_own_hint(mirrored, store, tmp_path, monkeypatch):
     monkeypatch.setenv("HEADSTART_WEIGHTS_MIRROR", str(mirrored))
-    preset_download.gather(WANTED, tmp_path / "got", store, QUIET)
+    preset_download.fetch_preset(WANTED, tmp_path / "got", store, QUIET)
     weights = mirrored / "keras_hub/some_vit/model.weights.h5"
     import h5py
 
     with h5py.File(weights, "w") as file:
         file["a"] = np.ones((64, 64), np.float32)
     with pytest.raises(SetupError, match=r"is not the file that was first used here") as caught:
-        preset_download.gather(WANTED, tmp_path / "again", store, QUIET)
+        preset_download.fetch_preset(WANTED, tmp_path / "again", store, QUIET)
     assert "to take the new one, delete" in caught.value.hint and caught.value.where == str(weights)
 
 
 def test_a_password_of_the_hub_is_not_told(store, tmp_path, monkeypatch):
     monkeypatch.setenv("HF_ENDPOINT", "http://me:secret@127.0.0.1:9")
     with pytest.raises(SetupError) as caught:
-        preset_download.gather(preset_download.Wanted.of("hf://org/name"), tmp_path / "got", store, QUIET)
+        preset_download.fetch_preset(
+            preset_download.PublishedPreset.parse("hf://org/name"), tmp_path / "got", store, QUIET
+        )
     assert "secret" not in f"{caught.value.what} {caught.value.where} {caught.value.hint}"
 
 
 def test_without_a_network_the_hub_is_told_at_once(store, tmp_path, monkeypatch):
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")  # nothing listens there
     with pytest.raises(SetupError, match=r"`hf://org/name` cannot be had: http://127.0.0.1:9"):
-        preset_download.gather(preset_download.Wanted.of("hf://org/name"), tmp_path / "got", store, QUIET)
+        preset_download.fetch_preset(
+            preset_download.PublishedPreset.parse("hf://org/name"), tmp_path / "got", store, QUIET
+        )
 
 
 def test_why_nobody_answers_is_told_in_whole_words():
@@ -251,6 +257,6 @@ def test_why_nobody_answers_is_told_in_whole_words():
     with pytest.raises(requests.ConnectionError) as caught:
         requests.get("http://127.0.0.1:9/keras", timeout=5)
     assert "HTTPConnectionPool" in str(caught.value)
-    assert preset_download._reason(caught.value) == "Connection refused"
-    told = preset_download._reason(ValueError("somewhat " * 100 + "\nmore"))
+    assert preset_download._find_reason(caught.value) == "Connection refused"
+    told = preset_download._find_reason(ValueError("somewhat " * 100 + "\nmore"))
     assert 100 < len(told) <= 200 and set(told.split()) == {"somewhat", "…"}

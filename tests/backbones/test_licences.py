@@ -2,7 +2,7 @@
 
 import pytest
 
-from headstart.backbones.licences import permissive
+from headstart.backbones.licences import is_permissive
 
 
 @pytest.mark.parametrize(
@@ -13,7 +13,7 @@ from headstart.backbones.licences import permissive
     ],
 )
 def test_permissive(licence):
-    assert permissive(licence)
+    assert is_permissive(licence)
 
 
 @pytest.mark.parametrize(
@@ -34,4 +34,4 @@ def test_permissive(licence):
     ],
 )
 def test_not_permissive(licence):
-    assert not permissive(licence)
+    assert not is_permissive(licence)

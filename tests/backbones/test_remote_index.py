@@ -8,11 +8,11 @@ import pytest
 
 from headstart.backbones import loading, remote_index
 from headstart.backbones.inventory import catalogue
-from headstart.backbones.remote_index import Entry
+from headstart.backbones.remote_index import IndexEntry
 from headstart.core.errors import DataError
 from headstart.core.storage.cache import Store
 
-ONE = Entry(
+ONE = IndexEntry(
     name="huggingface:acme/one",
     family="vit",
     revision="a" * 40,
@@ -35,11 +35,11 @@ def own(tmp_path, monkeypatch):
 
 
 def take(store, *entries, **how):
-    return remote_index.take(remote_index.content_of(entries), store, origin="a test", **how)
+    return remote_index.install_index(remote_index.encode_index(entries), store, origin="a test", **how)
 
 
 def row(**other):
-    return json.loads(remote_index.content_of([ONE]))["entries"][0] | other
+    return json.loads(remote_index.encode_index([ONE]))["entries"][0] | other
 
 
 def file_of(*rows, **other):
@@ -48,11 +48,17 @@ def file_of(*rows, **other):
 
 def test_the_file_is_named_by_its_digest_and_the_same_names_give_the_same_bytes(store):
     found = take(store, TWO, ONE)
-    assert remote_index.content_of([ONE, TWO]) == found.path.read_bytes()
+    assert remote_index.encode_index([ONE, TWO]) == found.path.read_bytes()
     assert found.path.stem == found.sha256 == hashlib.sha256(found.path.read_bytes()).hexdigest()
-    assert dict(remote_index.known(store)) == {ONE.name: ONE, TWO.name: TWO}
-    assert remote_index.entries("huggingface", store) == (ONE, TWO) and remote_index.entries("keras_hub", store) == ()
-    assert remote_index.state(store)["sha256"] == found.sha256 and remote_index.state(store)["origin"] == "a test"
+    assert dict(remote_index.read_index(store)) == {ONE.name: ONE, TWO.name: TWO}
+    assert (
+        remote_index.list_entries("huggingface", store) == (ONE, TWO)
+        and remote_index.list_entries("keras_hub", store) == ()
+    )
+    assert (
+        remote_index.read_origin(store)["sha256"] == found.sha256
+        and remote_index.read_origin(store)["origin"] == "a test"
+    )
 
 
 def test_what_is_new_changed_and_gone_is_told(store):
@@ -65,13 +71,13 @@ def test_what_is_new_changed_and_gone_is_told(store):
 
 
 def test_a_known_digest_can_be_asked_for(store):
-    sha256 = hashlib.sha256(remote_index.content_of([ONE])).hexdigest()
+    sha256 = hashlib.sha256(remote_index.encode_index([ONE])).hexdigest()
     take(store, TWO)
     with pytest.raises(DataError, match=f"expected `{'0' * 64}`; the one before stays"):
         take(store, ONE, sha256="0" * 64)
-    assert set(remote_index.known(store)) == {TWO.name}
+    assert set(remote_index.read_index(store)) == {TWO.name}
     take(store, ONE, sha256=sha256.upper())
-    assert set(remote_index.known(store)) == {ONE.name}
+    assert set(remote_index.read_index(store)) == {ONE.name}
 
 
 @pytest.mark.parametrize(
@@ -117,9 +123,9 @@ def test_a_known_digest_can_be_asked_for(store):
 def test_a_hostile_or_broken_index_is_refused_and_the_old_one_stays(store, content):
     before = take(store, TWO)
     with pytest.raises(DataError) as caught:
-        remote_index.take(content, store, origin="somewhere")
+        remote_index.install_index(content, store, origin="somewhere")
     assert caught.value.format_text().isprintable() or "\x1b" not in caught.value.format_text()
-    assert set(remote_index.known(store)) == {TWO.name} and before.path.is_file()
+    assert set(remote_index.read_index(store)) == {TWO.name} and before.path.is_file()
     assert sorted(path.name for path in before.path.parent.iterdir()) == sorted([before.path.name, "current.json"])
 
 
@@ -128,26 +134,30 @@ def test_a_damaged_index_is_reported_and_stops_nothing(tmp_path):
     store = Store(tmp_path / "cache", report=told.append)
     found = take(store, ONE)
     found.path.write_bytes(found.path.read_bytes().replace(b"mit", b"MIT"))
-    assert remote_index.known(store) == {} and "not those of its SHA-256" in told[-1] and remote_index.AGAIN in told[-1]
+    assert (
+        remote_index.read_index(store) == {}
+        and "not those of its SHA-256" in told[-1]
+        and remote_index.SYNC_COMMAND in told[-1]
+    )
     assert ONE.name not in {entry["name"] for entry in catalogue.more(store)}
     found.path.unlink()
-    assert remote_index.known(store) == {} and "it is gone" in told[-1]
+    assert remote_index.read_index(store) == {} and "it is gone" in told[-1]
     (found.path.parent / "current.json").write_text('{"sha256": "../../x"}')
-    assert remote_index.known(store) == {} and "it has no SHA-256" in told[-1]
+    assert remote_index.read_index(store) == {} and "it has no SHA-256" in told[-1]
     assert take(store, ONE).new == (ONE.name,)
 
 
 def test_without_an_index_nothing_is_said(tmp_path):
     told = []
-    assert remote_index.known(Store(tmp_path / "cache", report=told.append)) == {} and told == []
+    assert remote_index.read_index(Store(tmp_path / "cache", report=told.append)) == {} and told == []
 
 
 def test_other_peoples_texts_become_one_short_plain_line():
     assert (
-        remote_index.text(" a\n b\x07 ") == "a b\\x07"
-        and remote_index.text(None) == remote_index.text("") == "not stated"
+        remote_index.clean_text(" a\n b\x07 ") == "a b\\x07"
+        and remote_index.clean_text(None) == remote_index.clean_text("") == "not stated"
     )
-    assert len(remote_index.text("long " * 200)) <= 300
+    assert len(remote_index.clean_text("long " * 200)) <= 300
 
 
 # ---------------------------------------------------------------- in the catalogue

@@ -118,7 +118,9 @@ def test_doctor_reads_extras_apart_from_needs(empty_cache, monkeypatch):
     monkeypatch.setattr(machine_check.metadata, "requires", lambda name: ["tensorflow<3,>=2.21", *more])
     needed, found = machine_check.requirements()
     assert needed == {"tensorflow": "2.21"}
-    assert found["int8"] == ["nncf"] and found["hub"] == ["keras-hub"] and found.keys() == extras.keys()
+    assert (
+        found["int8"] == ["nncf"] and found["hub"] == ["huggingface-hub", "keras-hub"] and found.keys() == extras.keys()
+    )
 
 
 def test_doctor_flags_a_mirror_that_can_give_nothing(empty_cache, monkeypatch, tmp_path, capsys):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from headstart.backbones import card_facts
-from headstart.backbones.remote_index import Entry
+from headstart.backbones.remote_index import IndexEntry
 from headstart.core import registry
 from headstart.core.errors import NoOpError, UsageError
 from headstart.core.storage.cache import Store
@@ -76,14 +76,14 @@ def convert(source: Any, preset: str, store: Store, pictures: np.ndarray, draft:
     source.convert(preset, store, pictures, draft)
 
 
-def shipped() -> dict[str, Entry]:
+def shipped() -> dict[str, IndexEntry]:
     """Backbones by name that a source can open and that are not here: what it ships a table of (`indexed`)."""
     found = {}
     for source in registry.list_plugins("backbones"):
         ask = getattr(registry.load_plugin("backbones", source), "indexed", None)
         for preset, row in (ask() if ask else {}).items():
-            method, domains = card_facts.told_by_words(row["family"], preset, row["description"])
-            found[f"{source}:{preset}"] = Entry(
+            method, domains = card_facts.guess_training(row["family"], preset, row["description"])
+            found[f"{source}:{preset}"] = IndexEntry(
                 name=f"{source}:{preset}",
                 family=row["family"],
                 revision=row["handle"],

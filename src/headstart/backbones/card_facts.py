@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from headstart.backbones.remote_index import text
+from headstart.backbones.remote_index import clean_text
 
 Facts = Mapping[str, Any]
 # how an architecture is trained -> parts of the names of those that are
@@ -48,7 +48,7 @@ _IMAGENET = ("imagenet", "imagenet1k", "in1k", "ilsvrc2012", "imagenetilsvrc2012
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Card:
+class CardFacts:
     """What is stated of a network.
 
     Attributes:
@@ -70,7 +70,7 @@ class Card:
     prior_source: str = ""
 
 
-def read(card: Facts, tags: Sequence[str] = (), config: Facts | None = None) -> Card:
+def read_card(card: Facts, tags: Sequence[str] = (), config: Facts | None = None) -> CardFacts:
     """What a card, the hub's tags and `config.json` say.
 
     Args:
@@ -80,78 +80,81 @@ def read(card: Facts, tags: Sequence[str] = (), config: Facts | None = None) -> 
     """
     config = config or {}
     tags = [one for one in tags if isinstance(one, str)]
-    sets = _texts(card.get("datasets")) or _tagged(tags, "dataset:")
-    base = _texts(card.get("base_model")) or [one.rpartition(":")[2] for one in _tagged(tags, "base_model:")][:1]
-    stated = ", ".join(sets) or "data that the card does not state"
-    family = _family(config)
-    prior = _accuracy(card.get("model-index"))
-    return Card(
+    datasets = _clean_texts(card.get("datasets")) or _values_of_tags(tags, "dataset:")
+    base_models = (
+        _clean_texts(card.get("base_model"))
+        or [one.rpartition(":")[2] for one in _values_of_tags(tags, "base_model:")][:1]
+    )
+    data = ", ".join(datasets) or "data that the card does not state"
+    family = _find_family(config)
+    prior = _find_imagenet_accuracy(card.get("model-index"))
+    return CardFacts(
         family=family,
-        licence=_licence(card, tags),
-        pretrained_on=text(f"{stated}; made of {', '.join(base)}" if base else stated),
-        method=_method(family, config),
-        domains=_domains([*sets, *tags, *_texts(card.get("tags"))]),
+        licence=_find_licence(card, tags),
+        pretrained_on=clean_text(f"{data}; made of {', '.join(base_models)}" if base_models else data),
+        method=_guess_method(family, config),
+        domains=_guess_domains([*datasets, *tags, *_clean_texts(card.get("tags"))]),
         prior=prior,
         prior_source="ImageNet-1k accuracy by the card's model-index" if prior else "",
     )
 
 
-def told_by_words(family: str, *words: str) -> tuple[str, tuple[str, ...]]:
+def guess_training(family: str, *words: str) -> tuple[str, tuple[str, ...]]:
     """Method and domains as far as an architecture's name and a description tell them."""
-    said = read({}, words, {"model_type": family})
-    return said.method, said.domains
+    card = read_card({}, words, {"model_type": family})
+    return card.method, card.domains
 
 
-def _texts(value: Any) -> list[str]:
-    found = [value] if isinstance(value, str) else value if isinstance(value, list) else []
-    return [one for raw in found if (one := text(raw, ""))]
+def _clean_texts(value: Any) -> list[str]:
+    values = [value] if isinstance(value, str) else value if isinstance(value, list) else []
+    return [one for raw in values if (one := clean_text(raw, ""))]
 
 
-def _tagged(tags: Sequence[str], prefix: str) -> list[str]:
-    return [text(one.removeprefix(prefix)) for one in tags if one.startswith(prefix)]
+def _values_of_tags(tags: Sequence[str], prefix: str) -> list[str]:
+    return [clean_text(one.removeprefix(prefix)) for one in tags if one.startswith(prefix)]
 
 
-def _licence(card: Facts, tags: Sequence[str]) -> str:
+def _find_licence(card: Facts, tags: Sequence[str]) -> str:
     """An SPDX identifier as the hub writes it; with `other`, the name that the card gives."""
-    found = _texts(card.get("license")) or _tagged(tags, "license:")[:1]
-    named = _texts(card.get("license_name"))
-    if found == ["other"] and named:
-        return f"other: {named[0]}"
-    return " AND ".join(found) or "not stated"
+    licences = _clean_texts(card.get("license")) or _values_of_tags(tags, "license:")[:1]
+    names = _clean_texts(card.get("license_name"))
+    if licences == ["other"] and names:
+        return f"other: {names[0]}"
+    return " AND ".join(licences) or "not stated"
 
 
-def _family(config: Facts) -> str:
-    return text(config.get("model_type") or config.get("architecture"))
+def _find_family(config: Facts) -> str:
+    return clean_text(config.get("model_type") or config.get("architecture"))
 
 
-def _method(family: str, config: Facts) -> str:
-    low = family.lower()
-    first = next((how for how, words in _METHODS.items() if any(word in low for word in words)), "")
-    if any(one.endswith("ForImageClassification") for one in _texts(config.get("architectures"))):
-        return f"{first}, then supervised" if first else "supervised"
-    return first or "not stated"
+def _guess_method(family: str, config: Facts) -> str:
+    lower = family.lower()
+    method = next((how for how, words in _METHODS.items() if any(word in lower for word in words)), "")
+    if any(one.endswith("ForImageClassification") for one in _clean_texts(config.get("architectures"))):
+        return f"{method}, then supervised" if method else "supervised"
+    return method or "not stated"
 
 
-def _domains(words: Sequence[str]) -> tuple[str, ...]:
-    parts = {part for word in words for part in _parts(word)}
+def _guess_domains(words: Sequence[str]) -> tuple[str, ...]:
+    parts = {part for word in words for part in _split_words(word)}
     return tuple(name for name, known in _DOMAINS.items() if parts & set(known))
 
 
-def _parts(word: str) -> Iterator[str]:
+def _split_words(word: str) -> Iterator[str]:
     """A name's own words, and each two neighbours as one: `chest-x-ray` has `xray`."""
-    found = [part for part in re.split(r"[^a-z0-9]+", word.lower()) if part]
-    yield from found
-    yield from (first + second for first, second in itertools.pairwise(found))
+    parts = [part for part in re.split(r"[^a-z0-9]+", word.lower()) if part]
+    yield from parts
+    yield from (first + second for first, second in itertools.pairwise(parts))
 
 
-def _accuracy(index: Any) -> float | None:
+def _find_imagenet_accuracy(index: Any) -> float | None:
     """Top-1 accuracy on ImageNet-1k in a `model-index`, as a share; None where there is none."""
-    for result in _within(index, "results"):
+    for result in _iterate_dicts(index, "results"):
         data = result.get("dataset")
-        named = _texts([data.get("name") or data.get("type")]) if isinstance(data, dict) else []
+        named = _clean_texts([data.get("name") or data.get("type")]) if isinstance(data, dict) else []
         if not named or re.sub(r"[^a-z0-9]", "", named[0].lower().rpartition("/")[2]) not in _IMAGENET:
             continue
-        for metric in _within([result], "metrics"):
+        for metric in _iterate_dicts([result], "metrics"):
             value = metric.get("value")
             if metric.get("type") in ("accuracy", "acc", "top1") and isinstance(value, int | float):
                 share = float(value) / 100 if value > 1 else float(value)
@@ -159,42 +162,22 @@ def _accuracy(index: Any) -> float | None:
     return None
 
 
-def _within(rows: Any, field: str) -> Iterator[dict[str, Any]]:
+def _iterate_dicts(rows: Any, field: str) -> Iterator[dict[str, Any]]:
     for row in rows if isinstance(rows, list) else []:
-        found = row.get(field) if isinstance(row, dict) else None
-        yield from (one for one in (found if isinstance(found, list) else []) if isinstance(one, dict))
+        values = row.get(field) if isinstance(row, dict) else None
+        yield from (one for one in (values if isinstance(values, list) else []) if isinstance(one, dict))
 
 
 # ---------------------------------------------------------------- front matter
 
 
-def front_matter(readme: str) -> dict[str, Any]:
-    """The head of a `README.md`: texts and lists of texts of its first level.
+def parse_front_matter(readme: str) -> dict[str, Any]:
+    """The YAML head of a `README.md`; empty where there is none, or none that can be read."""
+    import yaml
 
-    Only this much of YAML is read; whatever is nested deeper is left out.
-    """
-    found = re.match(r"\A\ufeff?---\s*\n(.*?)\n---\s*(?:\n|\Z)", readme, re.S)
-    held: dict[str, Any] = {}
-    name = ""
-    for line in found[1].splitlines() if found else ():
-        pair = re.fullmatch(r"([A-Za-z_][\w-]*):(?:\s+(.*?))?\s*", line)
-        item = re.fullmatch(r"\s*-\s+((?:[^:]|:(?!\s|$))*?)\s*", line)
-        if pair:
-            name = pair[1]
-            held[name] = _value(pair[2] or "")
-        elif item and name and isinstance(held[name], list):
-            held[name].append(_bare(item[1]))
-    return {key: value for key, value in held.items() if value}
-
-
-def _value(words: str) -> Any:
-    if not words:
-        return []
-    if words.startswith("[") and words.endswith("]"):
-        return [_bare(one) for one in words[1:-1].split(",") if one.strip()]
-    return _bare(words)
-
-
-def _bare(word: str) -> str:
-    word = re.sub(r"\s+#.*$", "", word).strip()
-    return word[1:-1] if len(word) > 1 and word[0] == word[-1] and word[0] in "'\"" else word
+    head = re.match(r"\A\ufeff?---\s*\n(.*?)\n---\s*(?:\n|\Z)", readme, re.S)
+    try:
+        card = yaml.safe_load(head[1]) if head else {}
+    except (yaml.YAMLError, ValueError, RecursionError):
+        return {}
+    return card if isinstance(card, dict) else {}

@@ -19,7 +19,7 @@ PERMISSIVE = frozenset(
 )
 
 
-def permissive(licence: str) -> bool:
+def is_permissive(licence: str) -> bool:
     """Whether a licence allows commercial use and change without passing itself on to what is built with it.
 
     Args:
@@ -34,10 +34,10 @@ def permissive(licence: str) -> bool:
     while re.fullmatch(r"\([^()]*\)", text):
         text = text[1:-1].strip()
     choices = re.split(r" or ", text, flags=re.I)
-    return any(all(_listed(part) for part in re.split(r" and ", choice, flags=re.I)) for choice in choices)
+    return any(all(_is_listed(part) for part in re.split(r" and ", choice, flags=re.I)) for choice in choices)
 
 
-def _listed(part: str) -> bool:
+def _is_listed(part: str) -> bool:
     """Whether one identifier is listed; an exception (`WITH …`) only ever allows more."""
     name, _, exception = part.strip().lower().partition(" with ")
     return name in PERMISSIVE and re.fullmatch(r"[a-z0-9.-]*", exception) is not None

@@ -25,18 +25,18 @@ from headstart.core.storage.files import format_printable, read_json, translate_
 from headstart.core.storage.hashing import canonical_json, to_plain
 
 FORMAT = 1
-MOST_BYTES = 20_000_000
-_MOST_ENTRIES = 50_000
-_LONGEST = 300  # signs of a text
+MAX_BYTES = 20_000_000
+_MAX_ENTRIES = 50_000
+_MAX_LENGTH = 300  # signs of a text
 _KIND = "index"
 _CURRENT = "current.json"
 _PART = r"[A-Za-z0-9_](?:[A-Za-z0-9_]|[.-](?![.-]))*"  # of a name on the hub: no two of its dots and dashes in a row
 _NAME = re.compile(rf"(?:huggingface:{_PART}/{_PART}|keras_hub:{_PART})")
-AGAIN = "headstart backbones sync"
+SYNC_COMMAND = "headstart backbones sync"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
+class IndexEntry:
     """What the index says of a backbone; what only its weights tell is not in it.
 
     Attributes:
@@ -67,7 +67,7 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Change:
+class IndexChange:
     """What an index brought.
 
     Attributes:
@@ -87,45 +87,45 @@ class Change:
     gone: tuple[str, ...]
 
 
-def proper(name: str) -> bool:
+def is_proper_name(name: str) -> bool:
     """Whether a name is one that a publisher can have: no path, no control character, nothing that leads elsewhere."""
-    return len(name) <= _LONGEST and _NAME.fullmatch(name) is not None
+    return len(name) <= _MAX_LENGTH and _NAME.fullmatch(name) is not None
 
 
-def text(value: Any, otherwise: str = "not stated") -> str:
+def clean_text(value: Any, otherwise: str = "not stated") -> str:
     """Somebody else's text as one short printable line; `otherwise` where there is none."""
-    found = format_printable(" ".join(value.split())) if isinstance(value, str) else ""
-    return found[:_LONGEST].rstrip() or otherwise
+    line = format_printable(" ".join(value.split())) if isinstance(value, str) else ""
+    return line[:_MAX_LENGTH].rstrip() or otherwise
 
 
 # ---------------------------------------------------------------- reading
 
 
-def known(store: Store) -> Mapping[str, Entry]:
+def read_index(store: Store) -> Mapping[str, IndexEntry]:
     """The entries of the last index by name; none without one. A damaged one is reported, and counts as none."""
     folder = store.root / _KIND
     try:
         sha256 = str(read_json(folder / _CURRENT)["sha256"])
-        path = folder / f"{_hex(sha256)}.json"
+        path = folder / f"{_require_sha256(sha256)}.json"
         facts = path.stat()
-        return _read(path, sha256, (facts.st_ino, facts.st_mtime_ns, facts.st_size))
+        return _read_sealed(path, sha256, (facts.st_ino, facts.st_mtime_ns, facts.st_size))
     except FileNotFoundError:
         if not (folder / _CURRENT).is_file():
             return MappingProxyType({})
         why = "it is gone"
     except (DataError, OSError, ValueError, KeyError, TypeError) as err:
         why = err.what if isinstance(err, DataError) else repr(err)
-    store.report(f"the index of names cannot be used, lists go without it: {why}; {AGAIN}")
+    store.report(f"the index of names cannot be used, lists go without it: {why}; {SYNC_COMMAND}")
     return MappingProxyType({})
 
 
-def entries(source: str, store: Store | None = None) -> tuple[Entry, ...]:
+def list_entries(source: str, store: Store | None = None) -> tuple[IndexEntry, ...]:
     """What the last index has of a source, by name; of the user's cache without a store."""
-    found = known(store or Store(cache_folder()))
-    return tuple(entry for name, entry in sorted(found.items()) if name.startswith(f"{source}:"))
+    by_name = read_index(store or Store(cache_folder()))
+    return tuple(entry for name, entry in sorted(by_name.items()) if name.startswith(f"{source}:"))
 
 
-def state(store: Store) -> dict[str, str]:
+def read_origin(store: Store) -> dict[str, str]:
     """`sha256`, `origin` and `day` of the last index; empty without one."""
     try:
         return {str(name): str(value) for name, value in read_json(store.root / _KIND / _CURRENT).items()}
@@ -134,21 +134,21 @@ def state(store: Store) -> dict[str, str]:
 
 
 @functools.lru_cache(maxsize=4)
-def _read(path: Path, sha256: str, state: tuple[int, ...]) -> Mapping[str, Entry]:
+def _read_sealed(path: Path, sha256: str, state: tuple[int, ...]) -> Mapping[str, IndexEntry]:
     """An index; `state` tells the file from an earlier one of the same name."""
     content = path.read_bytes()
     if hashlib.sha256(content).hexdigest() != sha256:
         raise DataError("its bytes are not those of its SHA-256", where=str(path))
-    return MappingProxyType({entry.name: entry for entry in parsed(content, str(path))})
+    return MappingProxyType({entry.name: entry for entry in parse_index(content, str(path))})
 
 
-def _hex(text: str) -> str:
+def _require_sha256(text: str) -> str:
     if not re.fullmatch(r"[0-9a-f]{64}", text):
         raise ValueError("it has no SHA-256")
     return text
 
 
-def parsed(content: bytes, where: str) -> tuple[Entry, ...]:
+def parse_index(content: bytes, where: str) -> tuple[IndexEntry, ...]:
     """The entries of an index file, every one of them checked.
 
     Raises:
@@ -161,51 +161,54 @@ def parsed(content: bytes, where: str) -> tuple[Entry, ...]:
                 f"the index has format `{format_printable(str(raw['format'])[:20])}`; this version reads {FORMAT}"
             )
         rows = raw["entries"]
-        if not isinstance(rows, list) or len(rows) > _MOST_ENTRIES:
+        if not isinstance(rows, list) or len(rows) > _MAX_ENTRIES:
             raise ValueError("its entries are no list, or too many")
-        found = tuple(_entry(row) for row in rows)
-        if len({entry.name for entry in found}) != len(found):
+        entries = tuple(_parse_entry(row) for row in rows)
+        if len({entry.name for entry in entries}) != len(entries):
             raise ValueError("a name is there twice")
     except DataError as err:
         err.where = err.where or where
         raise
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as err:
         raise DataError(f"this is no index of names: {format_printable(str(err)[:200])}", where=where) from err
-    return found
+    return entries
 
 
-def _entry(row: Mapping[str, Any]) -> Entry:
-    facts = {field.name: row[field.name] for field in fields(Entry) if field.name != "params"}
+def _parse_entry(row: Mapping[str, Any]) -> IndexEntry:
+    facts = {field.name: row[field.name] for field in fields(IndexEntry) if field.name != "params"}
     params = row.get("params")
     name, domains, gated = facts.pop("name"), facts.pop("domains"), facts.pop("gated")
-    if not isinstance(name, str) or not proper(name):
+    if not isinstance(name, str) or not is_proper_name(name):
         raise DataError(
             f"the index has an entry `{format_printable(str(name)[:100])}`, which can be the name of no backbone"
         )
     kinds = isinstance(domains, list) and isinstance(gated, bool) and (params is None or type(params) is int)
-    if not kinds or (params is not None and params < 1) or not all(map(_plain, (*facts.values(), *domains))):
+    if not kinds or (params is not None and params < 1) or not all(map(_is_clean_text, (*facts.values(), *domains))):
         raise DataError(f"the index says of `{name}` what is no plain fact")
-    return Entry(name=name, domains=tuple(domains), gated=gated, params=params, **facts)
+    return IndexEntry(name=name, domains=tuple(domains), gated=gated, params=params, **facts)
 
 
-def _plain(value: Any) -> bool:
+def _is_clean_text(value: Any) -> bool:
     """Whether it is a text as `text` gives it."""
     return (
-        isinstance(value, str) and value.isprintable() and len(value) <= _LONGEST and value == " ".join(value.split())
+        isinstance(value, str)
+        and value.isprintable()
+        and len(value) <= _MAX_LENGTH
+        and value == " ".join(value.split())
     )
 
 
 # ---------------------------------------------------------------- writing
 
 
-def content_of(found: Iterable[Entry]) -> bytes:
+def encode_index(entries: Iterable[IndexEntry]) -> bytes:
     """An index file: the same entries give the same bytes, whatever their order."""
-    by_name = {entry.name: entry for entry in found}
+    by_name = {entry.name: entry for entry in entries}
     rows = [to_plain(by_name[name]) for name in sorted(by_name)]
     return (canonical_json({"format": FORMAT, "entries": rows}) + "\n").encode("ascii")
 
 
-def take(content: bytes, store: Store, *, origin: str, sha256: str = "") -> Change:
+def install_index(content: bytes, store: Store, *, origin: str, sha256: str = "") -> IndexChange:
     """Check an index and make it the one that holds.
 
     Args:
@@ -224,8 +227,8 @@ def take(content: bytes, store: Store, *, origin: str, sha256: str = "") -> Chan
     got = hashlib.sha256(content).hexdigest()
     if sha256 and got != sha256.lower():
         raise DataError(f"the index's SHA-256 is `{got}`, expected `{sha256}`; the one before stays", where=origin)
-    new = {entry.name: entry for entry in parsed(content, origin)}
-    old, folder = known(store), store.root / _KIND
+    new = {entry.name: entry for entry in parse_index(content, origin)}
+    old, folder = read_index(store), store.root / _KIND
     path = folder / f"{got}.json"
     write_bytes(path, content)
     write_json(folder / _CURRENT, {"sha256": got, "origin": origin, "day": time.strftime("%Y-%m-%d", time.gmtime())})
@@ -233,7 +236,7 @@ def take(content: bytes, store: Store, *, origin: str, sha256: str = "") -> Chan
         for other in folder.glob("*.json"):
             if other.name not in (path.name, _CURRENT):
                 other.unlink(missing_ok=True)
-    return Change(
+    return IndexChange(
         sha256=got,
         path=path,
         count=len(new),

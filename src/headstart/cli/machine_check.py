@@ -133,7 +133,7 @@ def variables() -> dict[str, str]:
         name: shown(settings.read_setting(name) or "") or f"{setting.default} (not set)"
         for name, setting in known.items()
     }
-    found["HF_ENDPOINT"] = hub_api.shown() + ("" if os.environ.get("HF_ENDPOINT") else " (not set)")
+    found["HF_ENDPOINT"] = hub_api.format_hub_address() + ("" if os.environ.get("HF_ENDPOINT") else " (not set)")
     for name in sorted(os.environ):
         if name.startswith("HEADSTART_") and name not in known:
             found[name] = f"unknown, ignored; {format_nearest(name, known)}".rstrip("; ")

@@ -29,7 +29,7 @@ EXTRAS: Mapping[str, tuple[str, ...]] = {
     "runtime": ("fastapi", "uvicorn", "prometheus_client", "python_multipart", "httptools"),
     "export": ("onnx", "onnxruntime", "tf2onnx", "ai_edge_litert"),
     "parquet": ("pyarrow",),
-    "hub": ("keras_hub",),
+    "hub": ("keras_hub", "huggingface_hub"),
     "int8": ("nncf",),
     "mlflow": ("mlflow", "pandas", "sqlalchemy", "alembic"),
 }

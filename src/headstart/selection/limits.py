@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
-from headstart.backbones.licences import permissive
+from headstart.backbones.licences import is_permissive
 from headstart.core.console import format_bytes
 from headstart.core.job import Job
 from headstart.core.types import BackboneSpec
@@ -37,7 +37,7 @@ def broken(specs: Sequence[BackboneSpec], job: Job, latency_ms: Mapping[str, flo
     """
     found = []
     if job.license == "permissive":
-        closed = [spec.licence for spec in specs if not permissive(spec.licence)]
+        closed = [spec.licence for spec in specs if not is_permissive(spec.licence)]
         found += [f"its licence `{one}` is not permissive, --license {job.license}" for one in dict.fromkeys(closed)]
     weights = sum(map(size_bytes, specs))
     if weights > job.max_size_bytes:

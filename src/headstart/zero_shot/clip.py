@@ -109,12 +109,12 @@ def of_names(
 
 def _opened(folder: Path) -> tuple[Any, Any]:
     """`keras_hub` backbone and preprocessor of a preset."""
-    backbone = preset.opened(folder).backbone
+    backbone = preset.open_preset(folder).backbone
     if not any(hasattr(backbone, name) for name in _HEADS):
         raise DataError(f"`{type(backbone).__name__}` has no text tower: it learnt from pictures alone")
-    with preset.reading(folder):
+    with preset.convert_errors(folder):
         kind = type(backbone).__name__.replace("Backbone", "Preprocessor")
-        preprocessor = getattr(preset.hub().models, kind).from_preset(str(folder))
+        preprocessor = getattr(preset.load_keras_hub().models, kind).from_preset(str(folder))
         if preprocessor.tokenizer is None:
             raise ValueError("the preset has no tokenizer")
     return backbone, preprocessor

@@ -44,7 +44,7 @@ def below(base: str, file: str) -> str:
     return urllib.parse.urlunsplit(parts._replace(path=path))
 
 
-def whole(address: str, part: Path, console: Console, *, pinned: bool) -> bool:
+def whole(address: str, part: Path, console: Console, *, pinned: bool, token: str = "") -> bool:
     """Bring a file to its full length in `part`, going on from what an earlier try left there.
 
     Args:
@@ -53,6 +53,7 @@ def whole(address: str, part: Path, console: Console, *, pinned: bool) -> bool:
         console: Shows bytes and rate.
         pinned: Whether a checksum tells afterwards if the file is right. Without one the server must send a length,
             and something that names the version (`ETag`, `Last-Modified`) for a download to be gone on with.
+        token: Of the user, for this server alone; empty for none.
 
     Returns:
         Whether parts of several tries were joined.
@@ -67,7 +68,7 @@ def whole(address: str, part: Path, console: Console, *, pinned: bool) -> bool:
     for attempt in range(ATTEMPTS):
         before = _bytes(part)
         try:
-            return _once(address, part, console, pinned=pinned) or joined
+            return _once(address, part, console, pinned=pinned, token=token) or joined
         except Broken:
             if attempt + 1 == ATTEMPTS or _bytes(part) <= before:
                 raise
@@ -76,7 +77,7 @@ def whole(address: str, part: Path, console: Console, *, pinned: bool) -> bool:
     raise AssertionError("the last attempt returns or raises")
 
 
-def small(address: str, *, most_bytes: int) -> tuple[bytes, Any]:
+def small(address: str, *, most_bytes: int, token: str = "") -> tuple[bytes, Any]:
     """A small answer, whole in memory, and its headers; asked for once, with a short time-out.
 
     Raises:
@@ -92,7 +93,7 @@ def small(address: str, *, most_bytes: int) -> tuple[bytes, Any]:
         if time.monotonic() > until:
             raise Broken("it sends too slowly")
 
-    with _ask(address, 0, "", _SHORT_S) as answer:
+    with _ask(address, 0, "", token, _SHORT_S) as answer:
         _require_https(address, answer)
         total = _facts(answer, pinned=True)["total"]
         _copy(answer, keep, lambda count: None)
@@ -129,24 +130,24 @@ def _kept(part: Path, pinned: bool) -> tuple[int, dict[str, Any]]:
     return 0, {"validator": "", "total": None}
 
 
-def _once(address: str, part: Path, console: Console, *, pinned: bool) -> bool:
+def _once(address: str, part: Path, console: Console, *, pinned: bool, token: str) -> bool:
     have, note = _kept(part, pinned)
     if have and have == note["total"]:
         return True
     try:
-        answer = _ask(address, have, note["validator"])
+        answer = _ask(address, have, note["validator"], token)
     except urllib.error.HTTPError as err:
         err.close()
         if have and err.code == 416:  # nothing lies behind what we have: it is not a part of that file
             forget(part)
-            return _once(address, part, console, pinned=pinned)
+            return _once(address, part, console, pinned=pinned, token=token)
         raise
     with answer:
         _require_https(address, answer)
         if answer.status == 206 and not _is_the_rest(answer, have, note):
             forget(part)
             if have:
-                return _once(address, part, console, pinned=pinned)
+                return _once(address, part, console, pinned=pinned, token=token)
             raise ValueError("the server sends a part where the whole was asked for")
         joined = bool(answer.status == 206)
         if not joined:
@@ -162,15 +163,16 @@ def _require_https(address: str, answer: Any) -> None:
         raise ValueError("the server leads away from https")
 
 
-def _ask(address: str, have: int, validator: str, timeout_s: int = _TIMEOUT_S) -> Any:
+def _ask(address: str, have: int, validator: str, token: str, timeout_s: int = _TIMEOUT_S) -> Any:
     parts = urllib.parse.urlsplit(address)
     login, _, host = parts.netloc.rpartition("@")
     request = urllib.request.Request(urllib.parse.urlunsplit(parts._replace(netloc=host)))
     request.add_header("User-Agent", "headstart")
     request.add_header("Accept-Encoding", "identity")
-    if login:  # not sent on to where a redirect leads
-        word = base64.b64encode(urllib.parse.unquote(login).encode()).decode("ascii")
-        request.add_unredirected_header("Authorization", f"Basic {word}")
+    if login:
+        token = base64.b64encode(urllib.parse.unquote(login).encode()).decode("ascii")
+    if token:  # not sent on to where a redirect leads
+        request.add_unredirected_header("Authorization", f"{'Basic' if login else 'Bearer'} {token}")
     if have:
         request.add_header("Range", f"bytes={have}-")
         if validator:

@@ -13,7 +13,7 @@ import http.client
 import os
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from headstart.backbones.downloads import mirror, pins, resumable
@@ -42,6 +42,7 @@ class WeightsFile:
         sha256: The same of SHA-256; it comes before.
         publisher: Who that is.
         raw: Numbers alone, which another file tells the form of: nothing can be seen by its beginning.
+        token: Of the user, for `url` alone; empty for none.
     """
 
     name: str
@@ -52,6 +53,7 @@ class WeightsFile:
     sha256: str = ""
     publisher: str = "Keras"
     raw: bool = False
+    token: str = field(default="", repr=False)
 
     @property
     def pin(self) -> str:
@@ -205,7 +207,8 @@ def _over_network(wanted: WeightsFile, address: str, target: Path, store: Store,
     part = store.root / PARTIAL / f"{_word(address)}.part"
     for last in (False, True):
         try:
-            joined = resumable.whole(address, part, console, pinned=bool(wanted.pin))
+            token = wanted.token if address == wanted.url else ""
+            joined = resumable.whole(address, part, console, pinned=bool(wanted.pin), token=token)
         except (OSError, ValueError, http.client.HTTPException) as err:
             raise nowhere(wanted, f"{resumable.shown(address)}: {err or type(err).__name__}") from err
         sha256 = file_digest(part)

@@ -29,11 +29,11 @@ _SHORTEST = (
 )
 _WARPED_FROM = 384  # ConvNext's processor crops smaller pictures alone
 
-_MOST = 1e9  # of a number of a scaling
+_MAX_NUMBER = 1e9  # of a number of a scaling
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
+class PreprocessingFacts:
     """What is stated; empty and 0 where nothing is.
 
     Attributes:
@@ -59,7 +59,7 @@ class Asked:
     notes: tuple[str, ...] = ()
 
 
-def read(processor: Facts, config: Facts) -> Asked:
+def read_preprocessing(processor: Facts, config: Facts) -> PreprocessingFacts:
     """What `preprocessor_config.json` asks for, else `config.json` of a timm network; nothing of either is nothing.
 
     Raises:
@@ -67,50 +67,52 @@ def read(processor: Facts, config: Facts) -> Asked:
     """
     cfg = config.get("pretrained_cfg")
     if not processor and isinstance(cfg, Mapping):
-        return _timm(cfg)
+        return _read_timm(cfg)
     if not processor:
-        return Asked()
-    return _scaled(_resized(processor), processor)
+        return PreprocessingFacts()
+    return _add_scaling(_read_size(processor), processor)
 
 
 # ---------------------------------------------------------------- size
 
 
-def _resized(processor: Facts) -> Asked:
-    kind = str(processor.get("image_processor_type") or processor.get("feature_extractor_type") or "")
-    shortest, side = _size(processor.get("size"), kind)
-    crop = _size(processor.get("crop_size"), "")[1] if processor.get("do_center_crop", True) else 0
-    found = replace(_filter(processor), channels="bgr" if processor.get("do_flip_channel_order") is True else "rgb")
+def _read_size(processor: Facts) -> PreprocessingFacts:
+    processor_type = str(processor.get("image_processor_type") or processor.get("feature_extractor_type") or "")
+    shortest, side = _parse_side(processor.get("size"), processor_type)
+    crop = _parse_side(processor.get("crop_size"), "")[1] if processor.get("do_center_crop", True) else 0
+    facts = replace(
+        _read_interpolation(processor), channels="bgr" if processor.get("do_flip_channel_order") is True else "rgb"
+    )
     share = processor.get("crop_pct")
     if processor.get("do_resize", True) is False:
         note = "pictures are not resized by their processor; here they are, as they must be"
-        return replace(found, size_px=crop, notes=(*found.notes, note) if crop else found.notes)
+        return replace(facts, size_px=crop, notes=(*facts.notes, note) if crop else facts.notes)
     if isinstance(share, int | float) and not isinstance(share, bool) and 0 < share <= 1 and side:
-        whole = "ConvNext" in kind and side >= _WARPED_FROM
-        how = {"resize": "squash"} if whole else {"resize": "crop", "crop_fraction": float(share)}
-        return replace(found, size_px=crop or side, **how)
+        squashed = "ConvNext" in processor_type and side >= _WARPED_FROM
+        how = {"resize": "squash"} if squashed else {"resize": "crop", "crop_fraction": float(share)}
+        return replace(facts, size_px=crop or side, **how)
     if not side:
-        return replace(found, size_px=crop)
-    if "Levit" in kind:
+        return replace(facts, size_px=crop)
+    if "Levit" in processor_type:
         side = round(side * 256 / 224)
     if shortest and processor.get("do_center_crop") is False:
         note = "pictures keep their form by their processor; here the middle is cut out, a square"
-        found = replace(found, notes=(*found.notes, note))
+        facts = replace(facts, notes=(*facts.notes, note))
     if shortest or (crop and crop < side):
-        return _cropped(found, side, crop or side, shortest)
-    return replace(found, size_px=crop or side, resize="squash")
+        return _add_crop(facts, side, crop or side, shortest)
+    return replace(facts, size_px=crop or side, resize="squash")
 
 
-def _cropped(found: Asked, side: int, crop: int, shortest: bool) -> Asked:
+def _add_crop(facts: PreprocessingFacts, side: int, crop: int, shortest: bool) -> PreprocessingFacts:
     """Resized to `side`, of which the middle is kept; where it was squashed before, that is only nearly ours."""
     if crop > side:
         raise DataError(f"its processor cuts {crop} px out of pictures of {side} px")
     note = f"pictures are squashed to {side} px before {crop} px are cut out; here they keep their form"
-    notes = found.notes if shortest else (*found.notes, note)
-    return replace(found, size_px=crop, resize="crop", crop_fraction=crop / side, notes=notes)
+    notes = facts.notes if shortest else (*facts.notes, note)
+    return replace(facts, size_px=crop, resize="crop", crop_fraction=crop / side, notes=notes)
 
 
-def _size(size: Any, kind: str) -> tuple[bool, int]:
+def _parse_side(size: Any, kind: str) -> tuple[bool, int]:
     """Whether the shorter edge is meant, and the side.
 
     Raises:
@@ -118,38 +120,38 @@ def _size(size: Any, kind: str) -> tuple[bool, int]:
     """
     if isinstance(size, Mapping):
         if "shortest_edge" in size:
-            return True, _whole(size["shortest_edge"])
-        height, width = _whole(size.get("height", 0)), _whole(size.get("width", 0))
+            return True, _require_side(size["shortest_edge"])
+        height, width = _require_side(size.get("height", 0)), _require_side(size.get("width", 0))
         if height != width:
             raise DataError(f"its processor makes pictures of {height} x {width} px, not squares")
         return False, height
     if isinstance(size, list | tuple) and size:
         if len(set(map(str, size))) != 1:
             raise DataError(f"its processor makes pictures of {' x '.join(map(str, size[:3]))} px, not squares")
-        return False, _whole(size[0])
-    return any(one in kind for one in _SHORTEST), _whole(size or 0)
+        return False, _require_side(size[0])
+    return any(one in kind for one in _SHORTEST), _require_side(size or 0)
 
 
-def _whole(value: Any) -> int:
+def _require_side(value: Any) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= 4096:
         raise DataError(f"its processor asks for a side of `{str(value)[:40]}` px")
     return value
 
 
-def _filter(processor: Facts) -> Asked:
+def _read_interpolation(processor: Facts) -> PreprocessingFacts:
     stated = processor.get("resample", processor.get("interpolation"))
     name = _RESAMPLE.get(stated, "") if isinstance(stated, int) else str(stated or "").lower()
     if not name:
-        return Asked()
-    ours = _OURS.get(name, "bilinear")
-    note = f"pictures are resized by `{name[:20]}`; here by `{ours}`, the nearest that is known"
-    return Asked(interpolation=ours, notes=() if ours == name else (note,))
+        return PreprocessingFacts()
+    nearest = _OURS.get(name, "bilinear")
+    note = f"pictures are resized by `{name[:20]}`; here by `{nearest}`, the nearest that is known"
+    return PreprocessingFacts(interpolation=nearest, notes=() if nearest == name else (note,))
 
 
 # ---------------------------------------------------------------- scale
 
 
-def _scaled(found: Asked, processor: Facts) -> Asked:
+def _add_scaling(facts: PreprocessingFacts, processor: Facts) -> PreprocessingFacts:
     """Rescaling, then mean and deviation; older processors rescale without saying so."""
     rescaled = processor.get("do_rescale", True) is not False
     factor = processor.get("rescale_factor", _BYTE) if rescaled else 1.0
@@ -158,33 +160,38 @@ def _scaled(found: Asked, processor: Facts) -> Asked:
     if processor.get("do_normalize", normal) is False:
         mean, std = 0.0, 1.0
     elif mean is None or std is None:
-        return found
+        return facts
     offset = 1.0 if processor.get("rescale_offset") is True else 0.0  # 0..255 to -1..1 by factor and offset
-    scale, means, stds = _numbers([factor])[0], _numbers(mean), _numbers(std)
+    scale, means, stds = _require_three([factor])[0], _require_three(mean), _require_three(std)
     if processor.get("include_top") is True:  # EfficientNet's processor divides twice
         stds = tuple(one * one for one in stds)
     if not scale or not all(stds):
         raise DataError("its processor's scaling leaves nothing of the pictures")
-    return replace(found, scale=scale, mean=tuple(one + offset for one in means), std=stds)
+    return replace(facts, scale=scale, mean=tuple(one + offset for one in means), std=stds)
 
 
-def _numbers(value: Any) -> tuple[float, ...]:
+def _require_three(value: Any) -> tuple[float, ...]:
     """Three finite numbers, of one or of three."""
-    found = list(value) if isinstance(value, list | tuple) else [value]
-    right = all(isinstance(one, int | float) and not isinstance(one, bool) and abs(one) < _MOST for one in found)
-    if not right or len(found) not in (1, 3):
+    numbers = list(value) if isinstance(value, list | tuple) else [value]
+    finite = all(
+        isinstance(one, int | float) and not isinstance(one, bool) and abs(one) < _MAX_NUMBER for one in numbers
+    )
+    if not finite or len(numbers) not in (1, 3):
         raise DataError(f"its processor's `{str(value)[:60]}` is not one number or three")
-    return tuple(map(float, found * 3 if len(found) == 1 else found))
+    return tuple(map(float, numbers * 3 if len(numbers) == 1 else numbers))
 
 
-def _timm(cfg: Facts) -> Asked:
+def _read_timm(cfg: Facts) -> PreprocessingFacts:
     """timm's own facts: (3, side, side), share of the centre crop, filter, mean and deviation on 0..1."""
     size = cfg.get("input_size")
-    side = _size(list(size)[1:], "")[1] if isinstance(size, list | tuple) and len(size) == 3 else 0
+    side = _parse_side(list(size)[1:], "")[1] if isinstance(size, list | tuple) and len(size) == 3 else 0
     share = cfg.get("crop_pct")
     fraction = float(share) if isinstance(share, int | float) and 0 < share <= 1 else 0.0
     squash = cfg.get("crop_mode") == "squash"
-    found = replace(
-        _filter(cfg), size_px=side, resize="squash" if squash else "crop", crop_fraction=0.0 if squash else fraction
+    facts = replace(
+        _read_interpolation(cfg),
+        size_px=side,
+        resize="squash" if squash else "crop",
+        crop_fraction=0.0 if squash else fraction,
     )
-    return _scaled(found, {"image_mean": cfg.get("mean"), "image_std": cfg.get("std")})
+    return _add_scaling(facts, {"image_mean": cfg.get("mean"), "image_std": cfg.get("std")})

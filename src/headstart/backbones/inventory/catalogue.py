@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from headstart.backbones import capabilities, latency, loading, remote_index
-from headstart.backbones.licences import permissive
+from headstart.backbones.licences import is_permissive
 from headstart.core.errors import UsageError, format_nearest
 from headstart.core.storage.cache import Store
 from headstart.core.storage.hashing import to_plain
@@ -73,7 +73,7 @@ def facts(name: str, store: Store) -> Facts:
     measured = latency.kept(found.spec, store)
     return known | {
         "weights_here": bool(found.source.available(found.preset, store)),
-        "permissive": permissive(found.spec.licence),
+        "permissive": is_permissive(found.spec.licence),
         "images_per_s": measured.get("images_per_s"),
         "latency_ms": measured.get("latency_ms"),
         "memory_bytes": int(measured.get("memory_bytes", latency.memory_guess(found.spec))),
@@ -82,7 +82,7 @@ def facts(name: str, store: Store) -> Facts:
     }
 
 
-def _indexed(entry: remote_index.Entry) -> Facts:
+def _indexed(entry: remote_index.IndexEntry) -> Facts:
     """What the index says; None for what only the weights tell."""
     nothing = dict.fromkeys(("flops", "download_bytes", "prior", "prior_source", "input", "images_per_s"))
     return nothing | {
@@ -90,7 +90,7 @@ def _indexed(entry: remote_index.Entry) -> Facts:
         "licence_note": "as the index says",
         "depths": [],
         "weights_here": False,
-        "permissive": permissive(entry.licence),
+        "permissive": is_permissive(entry.licence),
         "latency_ms": None,
         "memory_bytes": None,
         "memory_measured": False,
@@ -113,9 +113,9 @@ def more(store: Store) -> list[Facts]:
     return [_indexed(entry) for name, entry in sorted(_unopened(store).items()) if name not in listed]
 
 
-def _unopened(store: Store) -> dict[str, remote_index.Entry]:
+def _unopened(store: Store) -> dict[str, remote_index.IndexEntry]:
     """What sources ship a table of, which was looked into, and what the index has come to know since."""
-    return {**remote_index.known(store), **capabilities.shipped()}
+    return {**remote_index.read_index(store), **capabilities.shipped()}
 
 
 def pick(entries: Sequence[Facts], filters: Sequence[str]) -> list[Facts]:

@@ -13,12 +13,12 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from headstart.backbones.card_facts import told_by_words
+from headstart.backbones.card_facts import guess_training
 from headstart.backbones.imported import description, registration
 from headstart.backbones.imported.description import FILES, ImportedBackbone
 from headstart.backbones.keras_hub import preset as hub_preset
 from headstart.backbones.keras_hub import preset_download, preset_files
-from headstart.backbones.keras_hub.preset_download import SOURCE, Wanted
+from headstart.backbones.keras_hub.preset_download import SOURCE, PublishedPreset
 from headstart.core.console import Console
 from headstart.core.errors import DataError
 from headstart.core.storage.cache import Store
@@ -31,7 +31,9 @@ _NOTE = "KerasHub's presets carry no licence"
 _UNKNOWN = "unknown: see where the weights come from"
 
 
-def bring(wanted: Wanted, known: Mapping[str, Any], store: Store, console: Console) -> ImportedBackbone:
+def import_published(
+    preset: PublishedPreset, facts: Mapping[str, Any], store: Store, console: Console
+) -> ImportedBackbone:
     """Fetch a published preset and describe it.
 
     Args:
@@ -47,12 +49,12 @@ def bring(wanted: Wanted, known: Mapping[str, Any], store: Store, console: Conso
     hub_preset.require_installed()
 
     def place(folder: Path) -> None:
-        preset_download.gather(wanted, folder, store, console)
+        preset_download.fetch_preset(preset, folder, store, console)
 
-    return _made(place, wanted.name, known, store, console)
+    return _import_files(place, preset.name, facts, store, console)
 
 
-def copy(path: Path, store: Store, console: Console) -> ImportedBackbone:
+def import_folder(path: Path, store: Store, console: Console) -> ImportedBackbone:
     """Take a preset from a folder on this machine and describe it.
 
     Raises:
@@ -61,26 +63,26 @@ def copy(path: Path, store: Store, console: Console) -> ImportedBackbone:
     """
 
     def place(folder: Path) -> None:
-        for name, file in preset_files.files_of(path).items():
+        for name, file in preset_files.list_files(path).items():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(file, folder / name)
 
-    preset_files.files_of(path)
+    preset_files.list_files(path)
     hub_preset.require_installed()
-    return _made(place, path.resolve().name, {}, store, console, place_of=str(path.resolve()))
+    return _import_files(place, path.resolve().name, {}, store, console, origin=str(path.resolve()))
 
 
-def remembered(text: str, store: Store) -> str:
+def find_imported(text: str, store: Store) -> str:
     """The name under which something was opened before, by path or handle; empty where it never was."""
-    known = [
+    names = [
         one
         for one in description.names(SOURCE, store)
         if description.described(SOURCE, one, store).place == compute_digest(text)
     ]
-    return known[0] if len(known) == 1 else ""
+    return names[0] if len(names) == 1 else ""
 
 
-def texts_of(name: str, store: Store) -> Path | None:
+def find_text_folder(name: str, store: Store) -> Path | None:
     """The folder with the files of a preset that reads texts too, to be opened by `hub_preset`.
 
     Args:
@@ -95,58 +97,58 @@ def texts_of(name: str, store: Store) -> Path | None:
     return folder if folder and folder.is_dir() else None
 
 
-def _made(
-    place: Callable[[Path], None],
+def _import_files(
+    fill: Callable[[Path], None],
     text: str,
-    known: Mapping[str, Any],
+    facts: Mapping[str, Any],
     store: Store,
     console: Console,
     *,
-    place_of: str = "",
+    origin: str = "",
 ) -> ImportedBackbone:
     with translate_disk_errors(store.root):
         store.root.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=store.root, prefix=".tmp-", ignore_cleanup_errors=True) as here:
-        folder = Path(here)
-        place(folder)
-        files = preset_files.files_of(folder)
-        known_by = {name: file_digest(path) for name, path in files.items() if name != preset_files.METADATA}  # a date
-        content = compute_digest([_FORMAT, known_by])
-        name = text if known else f"{_plain(text)}-{content[:8]}"
+    with tempfile.TemporaryDirectory(dir=store.root, prefix=".tmp-", ignore_cleanup_errors=True) as draft:
+        folder = Path(draft)
+        fill(folder)
+        files = preset_files.list_files(folder)
+        digests = {name: file_digest(path) for name, path in files.items() if name != preset_files.METADATA}  # a date
+        content = compute_digest([_FORMAT, digests])
+        name = text if facts else f"{_plain_name(text)}-{content[:8]}"
         if name in description.names(SOURCE, store):
-            before = description.described(SOURCE, name, store)
-            if before.content == content and description.file_of(before, store) is not None:
-                return before
-            if before.content != content:
-                raise _another(name)
-        console.print_line("open", f"{SOURCE}:{name}: laid flat by KerasHub {_version()}, once")
-        made = _laid(folder, files, content, name, known, place_of or text, store, console)
-    description.describe(SOURCE, made, store)
-    registration.tell(made, console, SOURCE)
-    return made
+            earlier = description.described(SOURCE, name, store)
+            if earlier.content == content and description.file_of(earlier, store) is not None:
+                return earlier
+            if earlier.content != content:
+                raise _explain_changed(name)
+        console.print_line("open", f"{SOURCE}:{name}: laid flat by KerasHub {_keras_hub_version()}, once")
+        backbone = _store_flat(folder, files, content, name, facts, origin or text, store, console)
+    description.describe(SOURCE, backbone, store)
+    registration.tell(backbone, console, SOURCE)
+    return backbone
 
 
-def _plain(text: str) -> str:
+def _plain_name(text: str) -> str:
     return re.sub(r"[^A-Za-z0-9._-]+", "_", text.partition("://")[2] or text).strip("_") or SOURCE
 
 
-def _version() -> str:
-    return str(getattr(hub_preset.hub(), "__version__", ""))
+def _keras_hub_version() -> str:
+    return str(getattr(hub_preset.load_keras_hub(), "__version__", ""))
 
 
-def _another(name: str) -> DataError:
+def _explain_changed(name: str) -> DataError:
     return DataError(
         f"what comes as `{SOURCE}:{name}` is not what was first used here",
         hint=f"find out why it changed; to take the new one: headstart backbones remove {SOURCE}:{name}",
     )
 
 
-def _laid(
+def _store_flat(
     folder: Path,
     files: Mapping[str, Path],
     content: str,
     name: str,
-    known: Mapping[str, Any],
+    facts: Mapping[str, Any],
     place: str,
     store: Store,
     console: Console,
@@ -158,38 +160,38 @@ def _laid(
     from headstart.networks.openvino_conversion import quiet
 
     with quiet():
-        preset = hub_preset.opened(folder)
-        laid = trunk.lay(preset.backbone, preset.input, preset.task)
-        params, flops = int(laid.model.count_params()), max(1, int(cost.flops(laid.model)))
+        preset = hub_preset.open_preset(folder)
+        flat = trunk.lay(preset.backbone, preset.input, preset.task)
+        params, flops = int(flat.model.count_params()), max(1, int(cost.flops(flat.model)))
     for note in preset.notes:
         console.print_warning(note)
 
     def write(draft: Path) -> None:
         with quiet():
-            write_keras(laid.model, draft / FILES["keras"])
+            write_keras(flat.model, draft / FILES["keras"])
         if hasattr(preset.backbone, "text_encoder"):
             for one, file in files.items():
                 (draft / _TEXTS / one).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(file, draft / _TEXTS / one)
 
     store.make_entry("added", description.address(content), write)
-    family = known.get("family") or preset.kind.removesuffix("Backbone").lower()
-    method, domains = told_by_words(family, name, known.get("description", ""))
+    family = facts.get("family") or preset.kind.removesuffix("Backbone").lower()
+    method, domains = guess_training(family, name, facts.get("description", ""))
     return ImportedBackbone(
         name=name,
         kind="keras",
         content=content,
         input=preset.input,
         layout="nhwc",
-        scaling=preset.told,
+        scaling=preset.scaling,
         guess=preset.guess,
-        cuts=laid.cuts,
+        cuts=flat.cuts,
         params=params,
         flops=flops,
         bytes=sum(path.stat().st_size for path in files.values()),
-        licence=known.get("licence", _UNKNOWN),
-        licence_note=known.get("licence_note") or _NOTE,
-        pretrained_on=known.get("description") or f"not known: the preset {_plain(name)}",
+        licence=facts.get("licence", _UNKNOWN),
+        licence_note=facts.get("licence_note") or _NOTE,
+        pretrained_on=facts.get("description") or f"not known: the preset {_plain_name(name)}",
         family=family,
         prior_source="a guess: KerasHub publishes no accuracy of its presets",
         scaled=True,

@@ -10,17 +10,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from headstart.backbones.keras_hub.preset_files import CONFIG, files_of, read
+from headstart.backbones.keras_hub.preset_files import CONFIG, list_files, read_json
 from headstart.core import extras
 from headstart.core.errors import DataError, SetupError
 from headstart.core.types import InputSpec
 
 _SIDE_PX = 224
-NEEDS = extras.format_install_command("hub")
+INSTALL_HINT = extras.format_install_command("hub")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Preset:
+class OpenedPreset:
     """An opened preset.
 
     Attributes:
@@ -36,13 +36,13 @@ class Preset:
     backbone: Any
     kind: str
     input: InputSpec
-    told: str
+    scaling: str
     guess: bool
     notes: tuple[str, ...]
     task: Mapping[str, Any]
 
 
-def hub() -> Any:
+def load_keras_hub() -> Any:
     """The module `keras_hub`.
 
     Raises:
@@ -55,7 +55,7 @@ def hub() -> Any:
         with quiet():  # TensorFlow, which it loads whatever backend Keras has
             import keras_hub
     except ImportError as err:
-        raise SetupError(f"KerasHub, which opens this backbone, cannot be loaded: {err}", hint=NEEDS) from err
+        raise SetupError(f"KerasHub, which opens this backbone, cannot be loaded: {err}", hint=INSTALL_HINT) from err
     return keras_hub
 
 
@@ -66,35 +66,37 @@ def require_installed() -> None:
         SetupError: It is not installed.
     """
     if extras.list_missing_packages("hub"):
-        raise SetupError("KerasHub, which opens this backbone, is not installed", hint=NEEDS)
+        raise SetupError("KerasHub, which opens this backbone, is not installed", hint=INSTALL_HINT)
 
 
 # ---------------------------------------------------------------- opening
 
 
-def opened(folder: Path) -> Preset:
+def open_preset(folder: Path) -> OpenedPreset:
     """Open a preset whose files have passed `files_of`.
 
     Raises:
         SetupError: KerasHub is not installed.
         DataError: KerasHub cannot read it, or it takes no pictures.
     """
-    files_of(folder)
-    with reading(folder):
-        made = hub().models.Backbone.from_preset(str(folder), dtype="float32")
-    converter, told = _converter(folder, type(made))
-    given = getattr(made, "vision_encoder", made).input
-    shapes = [tuple(one.shape[1:]) for one in (given.values() if isinstance(given, dict) else [given])]
+    list_files(folder)
+    with convert_errors(folder):
+        backbone = load_keras_hub().models.Backbone.from_preset(str(folder), dtype="float32")
+    converter, scaling = _find_converter(folder, type(backbone))
+    symbolic = getattr(backbone, "vision_encoder", backbone).input
+    shapes = [tuple(one.shape[1:]) for one in (symbolic.values() if isinstance(symbolic, dict) else [symbolic])]
     shape = shapes[0]
     if len(shapes) != 1 or len(shape) != 3 or shape[-1] != 3:
-        raise DataError(f"`{type(made).__name__}` takes no RGB pictures: it is no backbone for them", where=str(folder))
-    spec, notes = _input(converter, shape)
-    task = read(folder / "task.json").get("config", {}) if (folder / "task.json").is_file() else {}
-    return Preset(
-        backbone=made,
-        kind=type(made).__name__,
+        raise DataError(
+            f"`{type(backbone).__name__}` takes no RGB pictures: it is no backbone for them", where=str(folder)
+        )
+    spec, notes = _make_input_spec(converter, shape)
+    task = read_json(folder / "task.json").get("config", {}) if (folder / "task.json").is_file() else {}
+    return OpenedPreset(
+        backbone=backbone,
+        kind=type(backbone).__name__,
         input=spec,
-        told=told,
+        scaling=scaling,
         guess=converter is None,
         notes=notes,
         task=task if isinstance(task, dict) else {},
@@ -102,7 +104,7 @@ def opened(folder: Path) -> Preset:
 
 
 @contextlib.contextmanager
-def reading(folder: Path) -> Iterator[None]:
+def convert_errors(folder: Path) -> Iterator[None]:
     """While KerasHub reads a preset: what it raises becomes a fact about the folder, and what it warns of is not told.
 
     Raises:
@@ -118,7 +120,7 @@ def reading(folder: Path) -> Iterator[None]:
         raise DataError(what, where=str(folder), hint="is it whole, and of the installed KerasHub?") from err
 
 
-def tokenizer(folder: Path) -> Any:
+def open_tokenizer(folder: Path) -> Any:
     """The tokenizer of a CLIP or SigLIP preset, with the length and padding that its preprocessor uses.
 
     Returns:
@@ -128,67 +130,69 @@ def tokenizer(folder: Path) -> Any:
         SetupError: KerasHub is not installed.
         DataError: The preset has no tokenizer.
     """
-    files_of(folder)
-    with reading(folder):
-        return hub().tokenizers.Tokenizer.from_preset(str(folder))
+    list_files(folder)
+    with convert_errors(folder):
+        return load_keras_hub().tokenizers.Tokenizer.from_preset(str(folder))
 
 
-def _converter(folder: Path, kind: type) -> tuple[Any, str]:
+def _find_converter(folder: Path, kind: type) -> tuple[Any, str]:
     """The preset's own image converter, and from where it is known; None where it has none."""
-    layers = hub().layers
+    layers = load_keras_hub().layers
     for name in ("image_converter.json", "preprocessor.json"):
         if (folder / name).is_file():
-            content = read(folder / name)
+            content = read_json(folder / name)
             inner = content if name == "image_converter.json" else content.get("config", {}).get("image_converter")
             if isinstance(inner, dict):
                 import keras
 
-                with reading(folder):
+                with convert_errors(folder):
                     return keras.saving.deserialize_keras_object(inner), f"in the preset's {name}"
-    if "registered_name" not in read(folder / CONFIG):  # timm or transformers: KerasHub's converters know
-        with reading(folder):
+    if "registered_name" not in read_json(folder / CONFIG):  # timm or transformers: KerasHub's converters know
+        with convert_errors(folder):
             return layers.ImageConverter.from_preset(str(folder)), "by KerasHub's converter of the preset"
     return None, "the preset says nothing of it"
 
 
-def _input(converter: Any, shape: tuple[Any, ...]) -> tuple[InputSpec, tuple[str, ...]]:
+def _make_input_spec(converter: Any, shape: tuple[Any, ...]) -> tuple[InputSpec, tuple[str, ...]]:
     """How pictures go in: KerasHub's `x * scale + offset` is our `(x - mean) / std`."""
-    fixed = shape[0] if shape[0] and shape[0] == shape[1] else 0
+    network_side = shape[0] if shape[0] and shape[0] == shape[1] else 0
     if shape[0] != shape[1]:
         raise DataError(f"the preset takes pictures of {shape[0]} x {shape[1]}, not square ones")
     if converter is None:
-        return InputSpec(size_px=fixed or _SIDE_PX, crop_fraction=1.0, mean=(127.5,) * 3, std=(127.5,) * 3), ()
+        return InputSpec(size_px=network_side or _SIDE_PX, crop_fraction=1.0, mean=(127.5,) * 3, std=(127.5,) * 3), ()
     notes = []
     own = converter.image_size or (0, 0)
-    side = fixed or (own[0] if own[0] == own[1] else min(own)) or _SIDE_PX
-    if fixed and own[0] and fixed != own[0]:
-        notes.append(f"its preprocessor gives {own[0]} px and its network takes {fixed} px: {fixed} px are given")
-    way = converter.interpolation
-    if way not in ("bilinear", "bicubic"):
-        notes.append(f"its preprocessor resizes by `{way}`: bicubic is used")
+    side = network_side or (own[0] if own[0] == own[1] else min(own)) or _SIDE_PX
+    if network_side and own[0] and network_side != own[0]:
+        notes.append(
+            f"its preprocessor gives {own[0]} px and its network takes {network_side} px: {network_side} px are given"
+        )
+    interpolation = converter.interpolation
+    if interpolation not in ("bilinear", "bicubic"):
+        notes.append(f"its preprocessor resizes by `{interpolation}`: bicubic is used")
     if converter.pad_to_aspect_ratio:
         notes.append("its preprocessor pads pictures to a square: the middle is cut out instead")
     squash = not (converter.crop_to_aspect_ratio or converter.pad_to_aspect_ratio)
-    scale, offset = (_three(one, usual) for one, usual in ((converter.scale, 1.0), (converter.offset, 0.0)))
+    scale, offset = (_require_three(one, usual) for one, usual in ((converter.scale, 1.0), (converter.offset, 0.0)))
     return InputSpec(
         size_px=side,
         resize="squash" if squash else "crop",
-        interpolation=way if way in ("bilinear", "bicubic") else "bicubic",
+        interpolation=interpolation if interpolation in ("bilinear", "bicubic") else "bicubic",
         crop_fraction=1.0,
-        mean=_tuple(-o / s for o, s in zip(offset, scale, strict=True)),
-        std=_tuple(1.0 / s for s in scale),
+        mean=_as_triple(-o / s for o, s in zip(offset, scale, strict=True)),
+        std=_as_triple(1.0 / s for s in scale),
     ), tuple(notes)
 
 
-def _three(given: Any, usual: float) -> tuple[float, ...]:
-    if given is None:
-        return (usual,) * 3
-    found = tuple(map(float, given)) if hasattr(given, "__len__") else (float(given),) * 3
-    if len(found) != 3 or (usual and 0.0 in found):
-        raise DataError(f"the preset scales pictures by `{given}`, which are not three numbers")
-    return found
+def _require_three(value: Any, default: float) -> tuple[float, ...]:
+    if value is None:
+        return (default,) * 3
+    numbers = tuple(map(float, value)) if hasattr(value, "__len__") else (float(value),) * 3
+    if len(numbers) != 3 or (default and 0.0 in numbers):
+        raise DataError(f"the preset scales pictures by `{value}`, which are not three numbers")
+    return numbers
 
 
-def _tuple(values: Iterator[float]) -> tuple[float, float, float]:
+def _as_triple(values: Iterator[float]) -> tuple[float, float, float]:
     first, second, third = values
     return first, second, third

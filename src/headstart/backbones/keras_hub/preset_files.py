@@ -28,44 +28,44 @@ TOKENIZER = "assets/tokenizer"
 _PACKAGES = ("keras", "keras_hub", "keras_nlp")
 _REFUSED = (*PICKLES, ".bin", ".keras", ".py")
 _SHARD = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,150}\.(?:h5|safetensors)")
-_MOST_JSON = 50_000_000
+_MAX_JSON_BYTES = 50_000_000
 
 
-def files_of(folder: Path) -> dict[str, Path]:
+def list_files(folder: Path) -> dict[str, Path]:
     """Name -> file of everything that belongs to a preset, each looked into; nothing is opened by KerasHub.
 
     Raises:
         DataError: A file is missing, holds a pickle or is another kind than its name says, names code that is not
             Keras' or KerasHub's, or lies elsewhere.
     """
-    pickle = next((one for one in sorted(folder.rglob("*")) if one.suffix.lower() in _REFUSED), None)
-    if pickle is not None:
+    refused = next((one for one in sorted(folder.rglob("*")) if one.suffix.lower() in _REFUSED), None)
+    if refused is not None:
         raise DataError(
-            f"`{format_printable(pickle.name)}` is refused: a file of its kind may be a pickle, which runs code when "
-            "it is opened",
-            where=str(pickle),
+            f"`{format_printable(refused.name)}` is refused: a file of its kind may be a pickle, which "
+            "runs code when it is opened",
+            where=str(refused),
             hint="a preset is JSON, .h5 or .safetensors: take such files away, or save it with save_to_preset",
         )
     if not (folder / CONFIG).is_file():
         raise DataError(f"`{folder}` is no preset: it has no `{CONFIG}`", where=str(folder), hint="save_to_preset")
-    found = {name: folder / name for name in SMALL if (folder / name).is_file()}
-    places = [f"{TOKENIZER}/{name}" for name in ASSETS]
-    found |= {name: folder / name for name in places if (folder / name).is_file()}
-    for name, path in found.items():
+    files = {name: folder / name for name in SMALL if (folder / name).is_file()}
+    assets = [f"{TOKENIZER}/{name}" for name in ASSETS]
+    files |= {name: folder / name for name in assets if (folder / name).is_file()}
+    for name, path in files.items():
         if path.suffix == ".json" and not name.startswith(TOKENIZER):
             require_plain(path)
-    found |= {name: folder / name for name in weights_in(folder)}
-    for name, path in found.items():
+    files |= {name: folder / name for name in list_weights(folder)}
+    for name, path in files.items():
         if not path.is_file():
             raise DataError(f"`{folder.name}` lacks `{name}`", where=str(folder), hint="copy the preset again")
         if not path.resolve().is_relative_to(folder.resolve()):
             raise DataError(f"`{name}` of `{folder.name}` leads out of its folder", where=str(path))
         if path.suffix in (".h5", ".safetensors"):
             require_weights(name, path, str(path))
-    return found
+    return files
 
 
-def weights_in(folder: Path) -> tuple[str, ...]:
+def list_weights(folder: Path) -> tuple[str, ...]:
     """Names of the files with weights, of several the list of them first.
 
     Raises:
@@ -75,26 +75,26 @@ def weights_in(folder: Path) -> tuple[str, ...]:
         if (folder / whole).is_file():
             return (whole,)
         if (folder / parts).is_file():
-            return (parts, *shards(folder / parts))
+            return (parts, *list_shards(folder / parts))
     raise DataError(f"`{folder.name}` has no weights: `{WEIGHTS}`, `{SHARDS}` or `{TENSORS}`", where=str(folder))
 
 
-def shards(listed: Path) -> tuple[str, ...]:
+def list_shards(index: Path) -> tuple[str, ...]:
     """The files that a list of weights names, sorted.
 
     Raises:
         DataError: It is no such list, or a name leads elsewhere.
     """
-    content = read(listed)
+    content = read_json(index)
     by_weight = content.get("weight_map")
     if not isinstance(by_weight, dict):
-        raise DataError(f"`{listed.name}` says not where the weights are", where=str(listed))
-    named = {name for one in by_weight.values() for name in (one if isinstance(one, list) else [one])}
-    wrong = [name for name in named if not isinstance(name, str) or not _SHARD.fullmatch(name)]
+        raise DataError(f"`{index.name}` says not where the weights are", where=str(index))
+    names = {name for one in by_weight.values() for name in (one if isinstance(one, list) else [one])}
+    wrong = [name for name in names if not isinstance(name, str) or not _SHARD.fullmatch(name)]
     if wrong:
-        what = f"`{listed.name}` names `{format_printable(str(wrong[0])[:100])}`, which is no file beside it"
-        raise DataError(what, where=str(listed))
-    return tuple(sorted(named))
+        what = f"`{index.name}` names `{format_printable(str(wrong[0])[:100])}`, which is no file beside it"
+        raise DataError(what, where=str(index))
+    return tuple(sorted(names))
 
 
 def require_plain(path: Path) -> None:
@@ -103,24 +103,24 @@ def require_plain(path: Path) -> None:
     Raises:
         DataError: It does, or it is no JSON.
     """
-    wrong = _foreign(read(path))
-    if wrong:
+    foreign = _find_foreign_class(read_json(path))
+    if foreign:
         raise DataError(
-            f"`{path.name}` names `{format_printable(wrong[:100])}`, "
+            f"`{path.name}` names `{format_printable(foreign[:100])}`, "
             "which is not of Keras or KerasHub and would be run",
             where=str(path),
             hint="save the preset with KerasHub's own classes",
         )
 
 
-def read(path: Path) -> dict[str, Any]:
+def read_json(path: Path) -> dict[str, Any]:
     """A JSON object of somebody else's.
 
     Raises:
         DataError: It is none.
     """
     try:
-        if path.stat().st_size > _MOST_JSON:
+        if path.stat().st_size > _MAX_JSON_BYTES:
             raise ValueError("it is too large")
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as err:
@@ -130,18 +130,18 @@ def read(path: Path) -> dict[str, Any]:
     return content
 
 
-def _foreign(content: Any) -> str:
+def _find_foreign_class(content: Any) -> str:
     """The first class or function that is not Keras' or KerasHub's, as `module.name`; empty where there is none."""
     if isinstance(content, list):
-        return next((found for one in content if (found := _foreign(one))), "")
+        return next((found for one in content if (found := _find_foreign_class(one))), "")
     if not isinstance(content, dict):
         return ""
-    kind = content.get("class_name")
-    if kind is not None and ("config" in content or "registered_name" in content):
+    class_name = content.get("class_name")
+    if class_name is not None and ("config" in content or "registered_name" in content):
         module, registered = content.get("module"), content.get("registered_name")
         package = str(module or "").partition(".")[0]
         owner = str(registered or "").partition(">")[0] if ">" in str(registered or "") else ""
-        plain = package == "" or package in _PACKAGES or (package == "builtins" and kind == "function")
-        if runs_code(kind) or not plain or (owner and owner not in _PACKAGES):
-            return f"{module or owner}.{kind}"
-    return next((found for one in content.values() if (found := _foreign(one))), "")
+        known = package == "" or package in _PACKAGES or (package == "builtins" and class_name == "function")
+        if runs_code(class_name) or not known or (owner and owner not in _PACKAGES):
+            return f"{module or owner}.{class_name}"
+    return next((found for one in content.values() if (found := _find_foreign_class(one))), "")

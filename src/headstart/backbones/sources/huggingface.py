@@ -29,10 +29,10 @@ class HuggingFace(ImportedSource):
         super().opens(preset, console)
         from headstart.backbones.huggingface import hub_api, import_model
 
-        repo = hub_api.Repository.of(preset)
+        repo = hub_api.Repository.parse(preset)
         if not fetching:
             raise self._not_here(repo.preset)
-        return import_model.bring(repo, default_store(console), console).name
+        return import_model.import_repository(repo, default_store(console), console).name
 
     def available(self, preset: str, store: Store) -> bool:
         """Whether the copy is in the store; lists ask it of many, so that only its use checks every byte."""
@@ -49,7 +49,7 @@ class HuggingFace(ImportedSource):
             return self._file(preset, store)
         from headstart.backbones.huggingface import hub_api, import_model
 
-        import_model.bring(hub_api.Repository.of(preset), store, console)
+        import_model.import_repository(hub_api.Repository.parse(preset), store, console)
         return self._file(preset, store)
 
 

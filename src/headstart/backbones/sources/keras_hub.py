@@ -29,7 +29,7 @@ def _row(preset: str) -> Mapping[str, Any]:
     """What is known of a preset without its weights: of those that KerasHub ships, or of a newer one in the index."""
     if preset in _table():
         return _table()[preset]
-    newer = next((one for one in remote_index.entries("keras_hub") if one.name == f"keras_hub:{preset}"), None)
+    newer = next((one for one in remote_index.list_entries("keras_hub") if one.name == f"keras_hub:{preset}"), None)
     if newer is None:
         return {}
     known = {"family": newer.family, "description": newer.pretrained_on, "licence": newer.licence}
@@ -58,14 +58,18 @@ class KerasHub(ImportedSource):
 
         store, path = default_store(console), Path(preset).expanduser()
         if _row(preset) or "://" in preset:
-            if found := "" if _row(preset) else import_preset.remembered(preset_download.Wanted.of(preset).name, store):
+            if (
+                found := ""
+                if _row(preset)
+                else import_preset.find_imported(preset_download.PublishedPreset.parse(preset).name, store)
+            ):
                 return found
             if not fetching:
                 raise self._not_here(preset)
             return self._bring(preset, store, console)
         if path.is_dir():
-            return import_preset.copy(path, store, console).name
-        if found := import_preset.remembered(str(path.resolve()), store):
+            return import_preset.import_folder(path, store, console).name
+        if found := import_preset.find_imported(str(path.resolve()), store):
             return found
         hint = (
             format_nearest(preset, [*_table(), *self.presets()])
@@ -78,11 +82,11 @@ class KerasHub(ImportedSource):
 
         row = _row(text)
         place = (
-            preset_download.Wanted(name=text, place=text, handle=row["handle"])
+            preset_download.PublishedPreset(name=text, place=text, handle=row["handle"])
             if row
-            else preset_download.Wanted.of(text)
+            else preset_download.PublishedPreset.parse(text)
         )
-        return import_preset.bring(place, row, store, console).name
+        return import_preset.import_published(place, row, store, console).name
 
     def available(self, preset: str, store: Store) -> bool:
         """Whether the copy is in the store; lists ask it of many, so that only its use checks every byte."""
@@ -92,7 +96,7 @@ class KerasHub(ImportedSource):
         """See `headstart.core.types.TextSource`."""
         from headstart.backbones.keras_hub import import_preset
 
-        return import_preset.texts_of(preset, store)
+        return import_preset.find_text_folder(preset, store)
 
     def pull(self, preset: str, store: Store, console: Any) -> Path:
         """The flat network's file, fetched again where the copy is gone and a hub has it.

@@ -101,7 +101,7 @@ def _from_hub(name: str, wish: ImportRequest, store: Store, console: Console) ->
     foreign = {"--name": wish.name, "--trust": wish.trust}
     if option := next((option for option, given in foreign.items() if given), None):
         raise UsageError(f"a network of the hub has no option `{option}`", where=option)
-    return import_model.bring(hub_api.Repository.of(name.removeprefix(f"{HUB}:")), store, console, wish)
+    return import_model.import_repository(hub_api.Repository.parse(name.removeprefix(f"{HUB}:")), store, console, wish)
 
 
 def remove(args: argparse.Namespace, store: Store, console: Console) -> int:

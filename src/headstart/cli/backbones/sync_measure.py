@@ -30,7 +30,7 @@ def sync(args: argparse.Namespace, store: Store, console: Console) -> int:
 
     if args.names:
         raise UsageError(f"backbones sync takes no NAME, such as `{args.names[0]}`", hint="headstart backbones sync")
-    found = index_sync.refresh(store, console, given=args.source or "", sha256=args.sha256 or "")
+    found = index_sync.sync_index(store, console, given=args.source or "", sha256=args.sha256 or "")
     kinds = {"new": found.new, "changed": found.changed, "gone": found.gone}
     lines = [_names(kind, names) for kind, names in kinds.items() if names]
     counts = ", ".join(f"{len(names):,} {kind}" for kind, names in kinds.items())

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from headstart.backbones.licences import permissive
+from headstart.backbones.licences import is_permissive
 from headstart.core.console import format_bytes
 from headstart.core.types import Score
 from headstart.reporting.card import limitations, markdown, slices
@@ -248,7 +248,7 @@ def _follows(of: CardInput) -> Iterator[str]:
     """What the licence of each trunk means for the model that holds it."""
     for trunk in of.model.trunks:
         name, licence = markdown.code(trunk.name), markdown.plain(trunk.licence)
-        if permissive(trunk.licence):
+        if is_permissive(trunk.licence):
             yield (
                 f"{name} ({licence}): the model holds its weights, so it may be used, changed and passed on, also for "
                 "money, as long as the licence and its notices go with it."
