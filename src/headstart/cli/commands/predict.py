@@ -78,7 +78,12 @@ class Predict:
         found = image_sources.read_sources(_named(args), column=args.column, root=args.root)
         done = _bare(args, form, found) if _is_backbone(args.run) else _saved(args, form, found)
         return answer_output.sum_up(
-            done.answered, done.unread, quiet=args.quiet, unknown=done.unknown, before=done.resumed_rows, asked=args.files
+            done.answered,
+            done.unread,
+            quiet=args.quiet,
+            unknown=done.unknown,
+            before=done.resumed_rows,
+            asked=args.files,
         )
 
 
