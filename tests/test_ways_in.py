@@ -5,8 +5,6 @@
 | `pull`, http | `backbones/test_downloads` | - | `backbones/test_downloads` | `backbones/test_downloads`, here |
 | `pull`, a folder | here | - | here | here |
 | `pull`, a wheel | `networks/test_torch_state_dict`, here | `backbones/test_wheels` | `backbones/test_wheels` | here |
-| `unbundle` | `backbones/test_bundle` | `backbones/test_bundle` | `backbones/test_bundle` | `backbones/test_bundle`,
-here |
 | `add` .keras | here | here | - | `backbones/test_backbones_saved_file` |
 | `add` .onnx | `backbones/test_backbones_saved_file` | here | - | here, `…_saved_file` |
 | `add` SavedModel | `backbones/test_backbones_saved_file` | - | - | `backbones/test_backbones_saved_file` |
@@ -19,7 +17,6 @@ here |
 A file of the user's own has no digest that it could miss.
 """
 
-import hashlib
 import http.server
 import json
 import shutil
@@ -37,7 +34,6 @@ from headstart.backbones.downloads import pins, wheels
 from headstart.backbones.earlier_runs import tuned_network
 from headstart.backbones.imported import description, registration
 from headstart.backbones.imported.registration import ImportRequest
-from headstart.backbones.inventory import bundle
 from headstart.cli.main import main
 from headstart.core.console import Console
 from headstart.core.errors import DataError, SetupError, UsageError
@@ -190,54 +186,14 @@ def test_pip_brings_what_could_run_or_is_cut_off(form, tmp_path, monkeypatch, ow
     assert kept(own) == []
 
 
-# ---------------------------------------------------------------- unbundle
+# ---------------------------------------------------------------- what is written down of a file
 
 
-def packed(path, content):
-    """A pack of MobileNet that is true to itself, whatever it holds."""
-    entry = MOBILENET.source.weights_folder("mobilenet", Store(path.parent)).name
-    told = {"name": MOBILENET.name, "revision": MOBILENET.spec.revision, "licence": "x", "entry": f"weights/{entry}"}
-    listed = {"path": f"weights/{entry}/{FILE}", "bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
-    manifest = json.dumps({"format": 1, "backbones": [told], "files": [listed]}).encode()
-    (path.parent / "manifest.json").write_bytes(manifest)
-    (path.parent / FILE).write_bytes(content)
-    with tarfile.open(path, "w") as tar:
-        tar.add(path.parent / "manifest.json", "manifest.json")
-        tar.add(path.parent / FILE, listed["path"])
-    return path
-
-
-def test_a_pack_holds_a_part_of_a_file(own, tmp_path):
-    with pytest.raises(DataError, match=f"{FILE}` is cut off"):
-        bundle.unpack(packed(tmp_path / "cut.tar", hdf5(4000)[:3000]), own, QUIET)
-    assert kept(own) == []
-
-
-def test_a_pack_holds_another_file_than_was_first_used(own, mirror, tmp_path):
+def test_no_path_of_this_machine_is_written_down(own, mirror, tmp_path):
     (mirror / FILE).write_bytes(hdf5(4000))
-    shutil.rmtree(MOBILENET.source.pull("mobilenet", own, QUIET).parent)
-    before = kept(own)
-    with pytest.raises(DataError, match=f"`{FILE}` is not the file that was first used here") as caught:
-        bundle.unpack(packed(tmp_path / "other.tar", hdf5(5000)), own, QUIET)
-    assert str(pins.place(FILE, own)) in caught.value.hint
-    assert kept(own) == before
-    bundle.unpack(packed(tmp_path / "same.tar", hdf5(4000)), own, QUIET)
-
-
-def test_what_a_pack_brings_first_is_what_a_mirror_must_have(own, mirror, tmp_path):
-    bundle.unpack(packed(tmp_path / "first.tar", hdf5(4000)), own, QUIET)
-    shutil.rmtree(own.root / "weights")
-    (mirror / FILE).write_bytes(hdf5(5000))
-    with pytest.raises(SetupError, match="first used here"):
-        MOBILENET.source.pull("mobilenet", own, QUIET)
-
-
-def test_no_path_of_this_machine_travels(own, mirror, tmp_path):
-    (mirror / FILE).write_bytes(hdf5(4000))
-    bundle.make([MOBILENET.name], tmp_path / "pack.tar", own, QUIET)
-    assert str(tmp_path).encode() not in (tmp_path / "pack.tar").read_bytes()
-    with tarfile.open(tmp_path / "pack.tar") as tar:
-        [origin] = [json.load(tar.extractfile(one)) for one in tar if one.name.endswith("origin.json")]
+    folder = MOBILENET.source.pull("mobilenet", own, QUIET).parent
+    assert str(tmp_path) not in (folder / "origin.json").read_text()
+    origin = json.loads((folder / "origin.json").read_text())
     assert origin["from"] == "a folder"
 
 

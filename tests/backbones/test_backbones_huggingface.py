@@ -14,7 +14,7 @@ import hub_server
 from headstart.backbones import capabilities, loading
 from headstart.backbones.huggingface import hub_api, import_model
 from headstart.backbones.imported import description
-from headstart.backbones.inventory import bundle, cache_inventory, catalogue
+from headstart.backbones.inventory import cache_inventory, catalogue
 from headstart.backbones.sources.huggingface import PLUGIN
 from headstart.cli.main import main
 from headstart.core.console import Console
@@ -247,13 +247,6 @@ def test_remove_takes_the_name_away(small, own):
 
 
 # ---------------------------------------------------------------- mirrors
-
-
-def test_bundle_says_how_it_comes_to_a_machine_without_a_network(small, own, tmp_path):
-    loading.find(NAME, fetching=True, console=QUIET)
-    with pytest.raises(UsageError, match="cannot be bundled") as caught:
-        bundle.make([NAME], tmp_path / "pack.tar", own, QUIET)
-    assert f"FOLDER/huggingface/{PRESET}/" in caught.value.hint and not (tmp_path / "pack.tar").exists()
 
 
 def test_a_mirror_is_a_folder_or_an_address_and_comes_before_the_hub(hub, own, tmp_path, monkeypatch):

@@ -13,7 +13,7 @@ import hub_presets
 from command_line import call
 from headstart.backbones import loading
 from headstart.backbones.imported import description
-from headstart.backbones.inventory import bundle, cache_inventory, catalogue
+from headstart.backbones.inventory import cache_inventory, catalogue
 from headstart.backbones.keras_hub import import_preset
 from headstart.backbones.sources.keras_hub import PLUGIN
 from headstart.cli.main import main
@@ -163,9 +163,6 @@ def test_a_folder_becomes_a_backbone_without_its_path(cache, folders, tmp_path, 
     check_backbone(PLUGIN, found.preset, cache)
     entry = next(one for one in cache_inventory.entries(cache) if one.name == found.name)
     assert not cache_inventory.damage(entry.path) and not entry.gone
-    with pytest.raises(UsageError, match="cannot be bundled") as caught:
-        bundle.make([found.name], tmp_path / "pack.tar", cache, QUIET)
-    assert "FOLDER/keras_hub/NAME/" in caught.value.hint and "backbones add" not in caught.value.hint
     (next(entry.path.glob("*.keras"))).write_bytes(b"damaged")
     assert main(["backbones", "verify"]) == 1
     assert f"then: --backbones {found.name}, or keras_hub:PATH" in capsys.readouterr().out

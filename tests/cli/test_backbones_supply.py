@@ -1,4 +1,4 @@
-"""`headstart backbones` as it is typed: list, search, bundle, unbundle, verify, prune."""
+"""`headstart backbones` as it is typed: list, search, verify, prune."""
 
 import json
 import os
@@ -71,9 +71,8 @@ def test_show_says_what_the_licence_allows(cache, capsys):
     [
         (("pull", LITE0, "--dry-run"), "it is of prune"),
         (("show", LITE0, "--sort", "name"), "it is of list, search"),
-        (("list", "-o", "x"), "it is of bundle"),
         (("pull", LITE0, "--scale", "0"), "it is of add"),
-        (("prune", "--sha256", "00"), "it is of unbundle"),
+        (("prune", "--sha256", "00"), "it is of sync"),
     ],
 )
 def test_an_option_of_another_action_is_not_ignored(cache, capsys, words, hint):
@@ -83,34 +82,6 @@ def test_an_option_of_another_action_is_not_ignored(cache, capsys, words, hint):
 @pytest.mark.parametrize("text", ["30", "d", "-1d", "0d", "30 days", "1y"])
 def test_a_time_that_is_none_is_told(cache, capsys, text):
     assert "is not a time like 12h, 30d or 8w" in told(capsys, "prune", f"--older-than={text}", code=2)
-
-
-@pytest.mark.medium
-def test_bundle_here_and_unbundle_there(shared_store, monkeypatch, tmp_path, capsys):
-    pack = tmp_path / "pack.tar"
-    made = said(capsys, "bundle", LITE0, "-o", pack)
-    assert made["bytes"] == pack.stat().st_size > 18e6
-    monkeypatch.setenv("HEADSTART_CACHE", str(tmp_path / "there"))
-    assert "expected" in told(capsys, "unbundle", pack, "--sha256", "0" * 64, code=3)
-    assert f"{LITE0} is here" in told(capsys, "unbundle", pack, "--sha256", made["sha256"])
-    assert f"{LITE0} was here already" in told(capsys, "unbundle", pack)
-    assert loading.find(LITE0).source.available("efficientnet_lite0", Store(tmp_path / "there"))
-
-
-def test_bundle_and_unbundle_say_what_they_lack(cache, capsys, tmp_path):
-    assert "-o pack.tar" in told(capsys, "bundle", LITE0, code=2)
-    assert "needs a FILE" in told(capsys, "unbundle", code=2)
-    assert "takes one FILE" in told(capsys, "unbundle", "a", "b", code=2)
-    assert "there is no file" in told(capsys, "unbundle", tmp_path / "none.tar", code=3)
-    assert "is no pack of headstart" in told(capsys, "unbundle", write_tar(tmp_path / "x.tar"), code=3)
-
-
-def write_tar(path):
-    import tarfile
-
-    with tarfile.open(path, "w") as tar:
-        tar.addfile(tarfile.TarInfo("x"))
-    return path
 
 
 def test_verify_ends_with_one_when_something_is_damaged(cache, capsys):
@@ -200,7 +171,6 @@ def test_copies_of_a_users_files_are_verified_and_kept(cache, tmp_path, capsys):
     (Path(entry["path"]) / "model.keras").write_bytes(b"bent")
     assert "add your file again" in told(capsys, "verify", code=1)
     assert Path(entry["path"]).is_dir()
-    assert "a file of your own" in told(capsys, "bundle", "saved_file:mine", "-o", tmp_path / "x.tar", code=2)
 
 
 @pytest.mark.parametrize("spelling", ["--license", "--licence"])

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
 from pathlib import Path
 
-from headstart.core.errors import DataError
 from headstart.core.storage.cache import Store
 from headstart.core.storage.files import read_json, write_json
 
@@ -20,21 +18,6 @@ def differs(file: str, sha256: str, store: Store) -> str:
     except (OSError, ValueError, KeyError, TypeError):
         return ""
     return "" if known == sha256 else known
-
-
-def require(files: Mapping[str, str], store: Store, where: Path) -> None:
-    """Refuse files, name -> SHA-256, of which one is not as noted; for a pack, of which nothing is taken then.
-
-    Raises:
-        DataError: There is one; it is named.
-    """
-    for file, sha256 in files.items():
-        if differs(file, sha256, store):
-            raise DataError(
-                f"`{file}` is not the file that was first used here: its SHA-256 differs; nothing was taken",
-                where=str(where),
-                hint=f"find out which is right; to take this one, delete `{place(file, store)}`",
-            )
 
 
 def note(file: str, sha256: str, store: Store) -> None:

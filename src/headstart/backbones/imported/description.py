@@ -162,18 +162,6 @@ def again(source: str, name: str) -> str:
     return f"headstart backbones add FILE --name {name}"
 
 
-def over_there(source: str, name: str) -> str:
-    """How a name comes to a machine without a network."""
-    if source == HUB:
-        return f"lay its files into FOLDER/{HUB}/{name}/, and over there set HEADSTART_WEIGHTS_MIRROR=FOLDER"
-    if source == KERAS_HUB:
-        laid = f"lay the preset's files into FOLDER/{KERAS_HUB}/NAME/, and over there"
-        return f"{laid} set HEADSTART_WEIGHTS_MIRROR=FOLDER; or copy a folder of your own, and name it {KERAS_HUB}:PATH"
-    if source != SOURCE:
-        return "copy the folder of its run, and name run:PATH over there"
-    return "copy the file, and add it over there: headstart backbones add FILE"
-
-
 def described(source: str, name: str, store: Store | None = None) -> ImportedBackbone:
     """The description of a name.
 

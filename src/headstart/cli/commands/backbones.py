@@ -1,4 +1,4 @@
-"""List, search, show and fetch the backbones; carry their weights to other machines; check and clear the cache."""
+"""List, search, show and fetch the backbones; check and clear the cache."""
 
 from __future__ import annotations
 
@@ -11,12 +11,10 @@ from typing import TYPE_CHECKING
 
 from headstart.cli import options
 from headstart.cli.backbones import add_remove, sync_measure
-from headstart.cli.parser import filled, place
-from headstart.cli.text_tables import table
-from headstart.core.console import Console, format_bytes
-from headstart.core.errors import UsageError, format_nearest
-from headstart.core.storage.cache import default_store
-from headstart.core.storage.files import format_printable
+from headstart.cli.parser import filled
+from headstart.core.console import Console
+from headstart.core.errors import UsageError, nearest
+from headstart.core.run.opening import default_store
 
 if TYPE_CHECKING:
     from headstart.core.storage.cache import Store
@@ -38,7 +36,7 @@ class _Action:
 
 
 class Backbones:
-    """List, search, show and fetch the backbones; carry their weights to other machines; check and clear the cache.
+    """List, search, show and fetch the backbones; check and clear the cache.
 
     list [NAME …]       a table: size, cost, input, prior, measured speed, licence, and whether the weights are here
     search TEXT …       the same of those whose name, family, training data or licence has every word, and of the index
@@ -49,8 +47,6 @@ class Backbones:
     remove NAME …       take the name of such a file away
     sync                refresh the index of names that others publish; --from FILE|URL where there is no network
     measure [NAME …]    measure speed and memory again, of all trunks that are ready here or of the named
-    bundle NAME … -o F  weights of several as one tar for a machine without a network
-    unbundle F          check such a tar, then bring its weights into the cache
     verify [NAME …]     hash weights and compiled trunks in the cache again; ends with 1 when one is damaged
     prune               remove what nothing can use any more, and with --older-than what was not used for so long
 
@@ -68,8 +64,7 @@ class Backbones:
         parser.add_argument("names", metavar="NAME", nargs="*", help="`source:preset`, a TEXT, or a FILE")
         parser.add_argument("--sort", metavar="FIELD", help=f"list, search: {_SORTS}")
         parser.add_argument("--filter", metavar="EXPR", action="append", default=[], help="list, search: see above")
-        parser.add_argument("-o", "--output", metavar="FILE", type=place, help="bundle: the tar to write")
-        parser.add_argument("--sha256", metavar="HEX", type=filled, help="unbundle, sync: what the file must have")
+        parser.add_argument("--sha256", metavar="HEX", type=filled, help="sync: what the file must have")
         said = "sync: an index as a file, or its address"
         parser.add_argument("--from", metavar="FILE|URL", dest="source", type=sync_measure.place_or_address, help=said)
         parser.add_argument("--older-than", metavar="TIME", type=_seconds, help="prune: 12h, 30d, 8w")
@@ -101,7 +96,7 @@ def _given(value: object) -> bool:
 
 
 _SORTS = "params, flops, prior, size, name, speed, latency or memory"
-_OWN = ("sort", "filter", "output", "sha256", "source", "older_than", "dry_run", *add_remove.OWN)
+_OWN = ("sort", "filter", "sha256", "source", "older_than", "dry_run", *add_remove.OWN)
 _SECONDS = {"h": 3600.0, "d": 86400.0, "w": 7 * 86400.0}
 
 
@@ -162,39 +157,6 @@ def _pull(args: argparse.Namespace, store: Store, console: Console) -> int:
     return 0
 
 
-def _bundle(args: argparse.Namespace, store: Store, console: Console) -> int:
-    from headstart.backbones.inventory import bundle
-    from headstart.core.storage.hashing import file_digest
-
-    if args.output is None:
-        raise UsageError("backbones bundle needs a place for the tar", hint="-o pack.tar")
-    made = bundle.make(args.names, args.output, store, console)
-    facts = {"file": str(args.output), "bytes": args.output.stat().st_size, "sha256": file_digest(args.output)}
-    lines = table(("backbone", "revision", "licence"), [_three(one) for one in made["backbones"]])
-    foot = f"{args.output}: {format_bytes(facts['bytes'])}, SHA-256 {facts['sha256']}"
-    over = f"over there: headstart backbones unbundle {args.output.name} --sha256 {facts['sha256']}"
-    console.print_result(f"{lines}\n\n{format_printable(foot)}\n{format_printable(over)}", facts | {"manifest": made})
-    return 0
-
-
-def _three(one: dict[str, str]) -> tuple[str, str, str]:
-    return one["name"], one["revision"], one["licence"]
-
-
-def _unbundle(args: argparse.Namespace, store: Store, console: Console) -> int:
-    from headstart.backbones.inventory import bundle
-
-    if len(args.names) > 1:
-        raise UsageError(f"backbones unbundle takes one FILE, not {len(args.names)}")
-    placed = bundle.unpack(place(args.names[0]), store, console, sha256=args.sha256 or "")
-    lines = [
-        f"{one['name']} {'was here already' if one['was_here'] else 'is here'}: {format_bytes(one['bytes'])}"
-        for one in placed
-    ]
-    console.print_result("\n".join(lines), {"unbundled": placed})
-    return 0
-
-
 def _verify(args: argparse.Namespace, store: Store, console: Console) -> int:
     from headstart.cli.backbones import verify_prune
 
@@ -216,8 +178,6 @@ ACTIONS = {
     "pull": _Action(run=_pull, needs="NAME"),
     "add": _Action(run=add_remove.add, needs="FILE", takes=add_remove.OWN),
     "remove": _Action(run=add_remove.remove, needs="NAME"),
-    "bundle": _Action(run=_bundle, needs="NAME", takes=("output",)),
-    "unbundle": _Action(run=_unbundle, needs="FILE", takes=("sha256",)),
     "sync": _Action(run=sync_measure.sync, takes=("source", "sha256")),
     "measure": _Action(run=sync_measure.measure),
     "verify": _Action(run=_verify),
