@@ -30,7 +30,7 @@ import pytest
 import network_files
 from canary import Canary, hdf5
 from headstart.backbones import loading
-from headstart.backbones.downloads import pins, wheels
+from headstart.backbones.downloads import weights, wheels
 from headstart.backbones.earlier_runs import tuned_network
 from headstart.backbones.imported import description, registration
 from headstart.backbones.imported.registration import ImportRequest
@@ -108,7 +108,7 @@ def test_a_folder_gives_another_file_than_at_first(mirror, own):
     (mirror / FILE).write_bytes(hdf5(5000))
     with pytest.raises(SetupError, match=f"`{FILE}` is not the file that was first used here"):
         MOBILENET.source.pull("mobilenet", own, QUIET)
-    assert kept(own) == [pins.place(FILE, own).name]
+    assert kept(own) == [weights.recorded_digest_file(FILE, own).name]
 
 
 def test_a_server_gives_a_file_that_was_cut_off_before(mirror, own, monkeypatch, tmp_path):

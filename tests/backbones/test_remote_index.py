@@ -177,33 +177,9 @@ def test_what_the_index_alone_has_is_listed_without_numbers(store):
     assert [entry["name"] for entry in found] == [PRESET.name]
 
 
-@pytest.mark.parametrize("field", ["params", "flops", "prior", "size", "px", "dim", "speed", "latency", "memory"])
-def test_what_is_not_known_passes_no_filter_and_comes_last(store, field):
-    take(store, ONE)
-    entries = catalogue.every(store) + catalogue.more(store)
-    for sign in ("<9000G", ">=0", "!=1"):
-        assert ONE.name not in {entry["name"] for entry in catalogue.pick(entries, [f"{field}{sign}"])}
-    if field in catalogue.SORTS:
-        ordered = catalogue.order(entries, field)
-        known = [not entry["indexed"] or (field == "params" and bool(entry["params"])) for entry in ordered]
-        assert known == sorted(known, reverse=True) or field in ("speed", "latency")
-
-
-def test_domains_and_methods_can_be_filtered_by(store):
+def test_search_reads_domains(store):
     take(store, ONE, TWO)
     entries = catalogue.every(store) + catalogue.more(store)
-
-    def picked(*filters):
-        return {entry["name"] for entry in catalogue.pick(entries, filters)}
-
-    assert (
-        TWO.name in picked("domain=medical")
-        and ONE.name not in picked("domain=medical")
-        and picked("domains=edges") == {"bundled:vgg16_hed"}
-    )
-    assert {ONE.name, "keras_applications:vgg16"} <= picked("domain=photos", "method=supervised")
-    assert TWO.name in picked("domain!=photos") and ONE.name not in picked("domain!=photos")
-    assert not {ONE.name, TWO.name} & picked("method=self-supervised*")
     assert TWO.name in {entry["name"] for entry in catalogue.search(entries, ["medical"])}
 
 

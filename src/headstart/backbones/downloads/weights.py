@@ -16,12 +16,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from headstart.backbones.downloads import mirror, pins, resumable
-from headstart.core.console import Console, format_bytes
+from headstart.backbones.downloads import mirror, resumable
+from headstart.core.console import Console, size
 from headstart.core.errors import DataError, SetupError
 from headstart.core.settings import read_setting
 from headstart.core.storage.cache import Store
-from headstart.core.storage.files import translate_disk_errors
+from headstart.core.storage.files import disk_errors, read_json, write_json
 from headstart.core.storage.hashing import file_digest
 from headstart.networks.formats.safe_formats import require_weights
 
@@ -253,11 +253,18 @@ def pinned(path: Path, md5: str) -> bool | None:
 
 
 def _recorded(wanted: WeightsFile, sha256: str, store: Store) -> str:
-    """Note the digest at first use; later, the noted one if this is another, else empty."""
-    known = pins.differs(wanted.file, sha256, store)
-    if not known:
-        pins.note(wanted.file, sha256, store)
-    return known
+    """Record the digest at first use; later, the recorded one if this is another, else empty."""
+    path = recorded_digest_file(wanted.file, store)
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+        recorded = str(read_json(path)["sha256"])
+        return "" if recorded == sha256 else recorded
+    write_json(path, {"file": wanted.file, "sha256": sha256})
+    return ""
+
+
+def recorded_digest_file(file: str, store: Store) -> Path:
+    """Where the digest of a file that nobody pins is recorded."""
+    return store.root / "recorded" / f"{_word(file)}.json"
 
 
 def _word(text: str) -> str:
@@ -268,7 +275,7 @@ def _other_file(wanted: WeightsFile, origin: str, known: str, store: Store) -> S
     return SetupError(
         f"`{wanted.file}` is not the file that was first used here: its SHA-256 is not the recorded `{known}`",
         where=origin,
-        hint=f"find out why it changed; to take the new one, delete `{pins.place(wanted.file, store)}`",
+        hint=f"find out why it changed; to take the new one, delete `{recorded_digest_file(wanted.file, store)}`",
     )
 
 

@@ -49,10 +49,6 @@ class Backbones:
     measure [NAME …]    measure speed and memory again, of all trunks that are ready here or of the named
     verify [NAME …]     hash weights and compiled trunks in the cache again; ends with 1 when one is damaged
     prune               remove what nothing can use any more, and with --older-than what was not used for so long
-
-    filters: --filter family=resnet --filter licence=permissive --filter 'params<10M' (all must hold; quote < and >)
-    texts:   name, source, family, licence, trained, method, domain, weights; = or !=, * stands for anything
-    numbers: params, flops, prior, size, px, dim, speed, latency, memory; = != < <= > >=, with k, M, G
     """
 
     name = "backbones"
@@ -62,8 +58,6 @@ class Backbones:
         """Add the action, the names and the options."""
         parser.add_argument("action", metavar=f"{{{','.join(ACTIONS)}}}", help="what to do")
         parser.add_argument("names", metavar="NAME", nargs="*", help="`source:preset`, a TEXT, or a FILE")
-        parser.add_argument("--sort", metavar="FIELD", help=f"list, search: {_SORTS}")
-        parser.add_argument("--filter", metavar="EXPR", action="append", default=[], help="list, search: see above")
         parser.add_argument("--sha256", metavar="HEX", type=filled, help="sync: what the file must have")
         said = "sync: an index as a file, or its address"
         parser.add_argument("--from", metavar="FILE|URL", dest="source", type=sync_measure.place_or_address, help=said)
@@ -95,8 +89,7 @@ def _given(value: object) -> bool:
     return not (value is None or value is False or value == [])
 
 
-_SORTS = "params, flops, prior, size, name, speed, latency or memory"
-_OWN = ("sort", "filter", "sha256", "source", "older_than", "dry_run", *add_remove.OWN)
+_OWN = ("sha256", "source", "older_than", "dry_run", *add_remove.OWN)
 _SECONDS = {"h": 3600.0, "d": 86400.0, "w": 7 * 86400.0}
 
 
@@ -111,27 +104,20 @@ def _seconds(text: str) -> float:
 def _list(args: argparse.Namespace, store: Store, console: Console) -> int:
     from headstart.backbones.inventory import catalogue
 
-    entries = catalogue.every(store, args.names)
-    if args.filter and not args.names:  # the whole index would bury what is here
-        entries += catalogue.more(store)
-    return _told(entries, args, console)
+    return _told(catalogue.every(store, args.names), console)
 
 
 def _search(args: argparse.Namespace, store: Store, console: Console) -> int:
     from headstart.backbones.inventory import catalogue
 
-    return _told(catalogue.search(catalogue.every(store) + catalogue.more(store), args.names), args, console)
+    return _told(catalogue.search(catalogue.every(store) + catalogue.more(store), args.names), console)
 
 
-def _told(entries: list[dict[str, object]], args: argparse.Namespace, console: Console) -> int:
-    from headstart.backbones.inventory import catalogue
+def _told(entries: list[dict[str, object]], console: Console) -> int:
     from headstart.cli.backbones.list_show import rows
 
     add_remove.warn_of_damaged(console)
-    chosen = catalogue.pick(entries, args.filter)
-    if args.sort:
-        chosen = catalogue.order(chosen, args.sort)
-    console.print_result(rows(chosen) if chosen else "no backbone fits", {"backbones": chosen})
+    console.result(rows(entries) if entries else "no backbone fits", {"backbones": entries})
     return 0
 
 
@@ -172,8 +158,8 @@ def _prune(args: argparse.Namespace, store: Store, console: Console) -> int:
 
 
 ACTIONS = {
-    "list": _Action(run=_list, takes=("sort", "filter")),
-    "search": _Action(run=_search, needs="TEXT", takes=("sort", "filter")),
+    "list": _Action(run=_list),
+    "search": _Action(run=_search, needs="TEXT"),
     "show": _Action(run=_show, needs="NAME"),
     "pull": _Action(run=_pull, needs="NAME"),
     "add": _Action(run=add_remove.add, needs="FILE", takes=add_remove.OWN),
