@@ -20,9 +20,8 @@ from benchmarks.common import pictures, ratio
 from benchmarks.embed import anonymous_mb
 from headstart.cli.main import main as command
 from headstart.core import blas_threads
-from headstart.core.settings import count_threads
+from headstart.core.settings import INFERENCE_BATCH, threads
 from headstart.images.preprocessing import batches
-from headstart.networks.openvino_engine import BATCH
 from headstart.runtime.model import Model, load
 
 COUNT, ROUNDS, GROWN = 1_000, 5, 10_000
@@ -37,12 +36,12 @@ def decoded(model: Model, root: Path) -> list:
     """All pictures as the first trunk takes them."""
     uris = sorted(p.relative_to(root).as_posix() for p in root.rglob("*.jpg"))
     spec = model.manifest.trunks[0].input
-    return list(batches(str(root), uris, np.arange(len(uris)), spec, batch=BATCH, threads=count_threads()))
+    return list(batches(str(root), uris, np.arange(len(uris)), spec, batch=INFERENCE_BATCH, threads=threads()))
 
 
 def bare(model: Model, ready: list) -> np.ndarray:
     """Wall and CPU seconds of the engine alone."""
-    [engine], started = model.compile_trunks(BATCH), clocks()
+    [engine], started = model.engines(INFERENCE_BATCH), clocks()
     for _ in engine.run(iter(ready)):
         pass
     return clocks() - started
@@ -55,7 +54,7 @@ def whole(run: Path, root: Path, scratch: Path) -> np.ndarray:
     from headstart.runtime.outputs import resumable_table
 
     model = load(run)
-    model.compile_trunks(BATCH)
+    model.engines(INFERENCE_BATCH)
     started = clocks()
     batch, found = batch_prediction.choose_batch(read_sources([NamedSource(text=str(root))]))
     made_by = {"batch": batch}

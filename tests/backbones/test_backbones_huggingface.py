@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import hub_server
-from headstart.backbones import capabilities, loading
+from headstart.backbones import loading
 from headstart.backbones.huggingface import hub_api, import_model
 from headstart.backbones.imported import description
 from headstart.backbones.inventory import cache_inventory, catalogue
@@ -77,7 +77,7 @@ def test_what_is_stated_is_what_the_spec_says(small, own, capsys):
     assert (spec.method, spec.domains) == ("supervised", ("photos",))
     assert [depth.name for depth in spec.depths] == ["map4", "last"]
     assert "warning" not in capsys.readouterr().err
-    assert capabilities.own(PLUGIN)  # `auto` takes none unasked
+    assert PLUGIN.is_users_own  # `auto` takes none unasked
 
 
 @pytest.mark.medium

@@ -103,7 +103,7 @@ def test_a_misspelt_preset_names_the_nearest(cache):
 
 
 def test_licences_are_stated_only_where_somebody_states_them():
-    table = PLUGIN.indexed()
+    table = PLUGIN.shipped_presets()
     assert len(table) > 130
     assert all(row["params"] > 0 and row["handle"].startswith("kaggle://") for row in table.values())
     stated = {row["family"]: row["licence"] for row in table.values() if not row["licence"].startswith("unknown")}
@@ -120,7 +120,7 @@ def test_numbers_of_weights_are_known_before_the_weights_are_here(cache, capsys)
     rows = json.loads(capsys.readouterr().out)["backbones"]
     assert len(rows) > 3 and all(row["params"] > 20e6 for row in rows)
     assert main(["backbones", "show", "keras_hub:dinov2_small"]) == 0
-    assert f"{PLUGIN.indexed()['dinov2_small']['params']:,}" in capsys.readouterr().out
+    assert f"{PLUGIN.shipped_presets()['dinov2_small']['params']:,}" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("name", ["keras_hub:hf://org/name", "keras_hub:kaggle://keras/vit/keras/vit_base/2"])

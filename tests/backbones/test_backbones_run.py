@@ -147,8 +147,8 @@ def test_a_file_of_ones_own_goes_through_fit_and_is_not_needed_to_predict(few, c
 
 
 def test_what_is_no_run_is_said(own, tmp_path):
-    assert PLUGIN.opens(str(tmp_path / "none"), Console(quiet=True)) == ""
+    assert PLUGIN.open_preset(str(tmp_path / "none"), Console(quiet=True)) == ""
     with pytest.raises(DataError):
-        PLUGIN.opens(str(tmp_path), Console(quiet=True))
+        PLUGIN.open_preset(str(tmp_path), Console(quiet=True))
     with pytest.raises(UsageError, match="no backbone is named `run:none`"):
         loading.find("run:none")

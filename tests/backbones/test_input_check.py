@@ -1,18 +1,13 @@
 """Wrong preprocessing is seen in the first layer, on any pictures; the right one is never accused."""
 
 import dataclasses
-import io
 import json
 
 import numpy as np
 import pytest
 from PIL import Image, ImageFilter
 
-import network_files
-from headstart.backbones import loading
-from headstart.backbones.imported import registration
-from headstart.backbones.imported.registration import ImportRequest
-from headstart.backbones.input_check import keras_check, openvino_check
+from headstart.backbones import input_check, loading
 from headstart.backbones.inventory import cache_inventory
 from headstart.backbones.sources.bundled import Bundled
 from headstart.core.console import Console
@@ -20,7 +15,6 @@ from headstart.core.storage.cache import Store
 from headstart.core.types import InputSpec
 from headstart.images import normalization, preprocessing
 from headstart.images.normalization import USUAL
-from headstart.networks import openvino_engine
 from small_nets import SIDE, conv, frozen, spec_of
 
 LITES = ("efficientnet_lite0", "efficientnet_lite1", "efficientnet_lite2")
@@ -85,8 +79,8 @@ def built(shared_store):
 def test_the_right_scaling_is_never_accused(preset, built, sets):
     model, spec = built(preset)
     for kind in KINDS:
-        found = keras_check.examine(model, spec, sets(kind, spec.input.size_px))
-        room = keras_check.FITS / 5 - found.now if preset in LITES else found.now - keras_check.SWITCHES - 0.1
+        found = input_check.check_input(model, spec, sets(kind, spec.input.size_px))
+        room = input_check.FITS / 5 - found.now if preset in LITES else found.now - input_check.SWITCHES - 0.1
         assert found.verdict == "fits" and (room > 0 or kind == "noise"), (kind, found)
 
 
@@ -101,9 +95,9 @@ QUICK = {*((LITES[0], wrong) for wrong in USUAL), (LITES[1], UNIT), (LITES[2], C
 def test_a_wrong_scaling_is_found_and_the_right_one_named(preset, wrong, built, sets):
     model, spec = built(preset, USUAL[wrong])
     for kind in KINDS[:-1]:
-        found = keras_check.examine(model, spec, sets(kind, spec.input.size_px))
+        found = input_check.check_input(model, spec, sets(kind, spec.input.size_px))
         assert (found.verdict, found.best) == ("wrong", SIGNED), (kind, found)
-        assert found.now > 2 * keras_check.FITS and found.usual[SIGNED] < keras_check.GOOD
+        assert found.now > 2 * input_check.FITS and found.usual[SIGNED] < input_check.GOOD
         assert found.now == pytest.approx(found.usual[wrong], rel=0.02)  # rows at the border differ
 
 
@@ -112,9 +106,9 @@ def test_a_wrong_scaling_is_found_and_the_right_one_named(preset, wrong, built, 
 def test_vgg_has_no_batch_norm_and_its_units_tell(wrong, built, sets):
     model, spec = built("vgg16_hed", USUAL[wrong])
     for kind in KINDS[:-1]:
-        found = keras_check.examine(model, spec, sets(kind, spec.input.size_px))
+        found = input_check.check_input(model, spec, sets(kind, spec.input.size_px))
         assert (found.verdict, found.best) == ("wrong", CAFFE), (kind, found)
-        assert found.now < keras_check.SWITCHES - 0.1
+        assert found.now < input_check.SWITCHES - 0.1
         assert "mean" in found.sentence and CAFFE in found.sentence
 
 
@@ -149,61 +143,6 @@ def made_before(folder):
     (folder / "first_layer.json").unlink()
 
 
-@pytest.mark.medium
-@pytest.mark.parametrize("trained", [IMAGENET, SIGNED])
-def test_a_frozen_file_that_kept_its_batch_norm_is_read_from_its_graph(trained, sets, tmp_path, monkeypatch):
-    monkeypatch.setenv("HEADSTART_CACHE", str(tmp_path / "own"))
-    store, how = Store(tmp_path / "own"), USUAL[IMAGENET]
-    write_onnx_with_norm(
-        tmp_path / "net.onnx", normalization.scaled(normalization.natural(sets("photos", 64) * 1.0), USUAL[trained])
-    )
-    registration.add(ImportRequest(file=tmp_path / "net.onnx", mean=how.mean, std=how.std), store, Console(quiet=True))
-    err = io.StringIO()
-    folder = loading.folder(loading.find("saved_file:net"), store, Console(err=err), sets("textile", 64))
-    found = json.loads((folder / "first_layer.json").read_text())
-    assert found["verdict"] == ("fits" if trained == IMAGENET else "wrong")
-    assert ("give its input the scaling `-1..1`" in err.getvalue()) == (trained == SIGNED)
-    plain, halves = folder / "trunk.xml", tmp_path / "halves" / "trunk.xml"
-    ov = openvino_engine.load()
-    ov.save_model(ov.Core().read_model(plain), halves, compress_to_fp16=True)  # a conversion stands before every number
-    assert b'type="Convert"' in halves.read_bytes()
-    told = openvino_check.examine(halves, sets("textile", 64))
-    assert told.verdict == found["verdict"]
-    (
-        network_files.write_onnx(tmp_path / "plain.onnx"),
-        registration.add(ImportRequest(file=tmp_path / "plain.onnx"), store, Console()),
-    )
-    folder = loading.folder(loading.find("saved_file:plain"), store, Console(err=err), sets("textile", 64))
-    found = json.loads((folder / "first_layer.json").read_text())
-    assert (found["verdict"], "keeps no batch norm" in found["sentence"]) == ("cannot tell", True)
-
-
-def write_onnx_with_norm(path, seen):
-    """A convolution of the network of `write_onnx`, with a batch norm that saw `seen`, (n, 64, 64, 3), in training."""
-    node, kernel = network_files._node, network_files.onnx_weights()["stem"]
-    windows = np.lib.stride_tricks.sliding_window_view(seen, (3, 3), axis=(1, 2))[:, ::2, ::2]
-    answers = np.einsum("nhwcij,ocij->nhwo", windows, kernel).reshape(-1, len(kernel))
-    held = {"w": kernel, "gamma": np.ones(8, "f4"), "beta": np.zeros(8, "f4")}
-    held |= {"mean": answers.mean(0), "var": answers.var(0)}
-    how = [network_files._ints("strides", (2, 2)), network_files._ints("kernel_shape", (3, 3))]
-    graph = b"".join(
-        network_files._field(1, one)
-        for one in (
-            node("Conv", ["pictures", "w"], "conv", *how),
-            node("BatchNormalization", ["conv", "gamma", "beta", "mean", "var"], "norm"),
-            node("Relu", ["norm"], "relu"),
-            node("GlobalAveragePool", ["relu"], "pooled"),
-            node("Flatten", ["pooled"], "flat"),
-        )
-    )
-    graph += network_files._field(2, "normed")
-    graph += b"".join(network_files._field(5, network_files._tensor(*one)) for one in held.items())
-    graph += network_files._field(11, network_files._value("pictures", ("batch", 3, 64, 64)))
-    graph += network_files._field(12, network_files._value("flat", ("batch", 8)))
-    model = network_files._field(1, 8) + network_files._field(7, graph)
-    path.write_bytes(model + network_files._field(8, network_files._field(1, "") + network_files._field(2, 17)))
-
-
 # ---------------------------------------------------------------- small networks
 
 
@@ -234,27 +173,27 @@ def remembering(how, pad=False, pool=False, bias=False, activation=None):
 @pytest.mark.parametrize("shape", [{}, {"pad": True}, {"pool": True}, {"bias": True}], ids=str)
 def test_paddings_poolings_and_biases_may_lie_between(shape):
     model, spec = remembering(USUAL[UNIT], **shape)
-    found = keras_check.examine(model, spec, some_pictures())
+    found = input_check.check_input(model, spec, some_pictures())
     assert (found.verdict, found.best) == ("wrong", UNIT)
     model, spec = remembering(USUAL[PIXELS], **shape)
-    assert keras_check.examine(model, spec, some_pictures()).verdict == "fits"
+    assert input_check.check_input(model, spec, some_pictures()).verdict == "fits"
 
 
 def test_a_scaling_that_is_none_of_the_usual_ones_is_still_wrong():
     model, spec = remembering(InputSpec(size_px=SIDE, scale=1 / 8000, mean=(3.0,) * 3))
-    found = keras_check.examine(model, spec, some_pictures())
+    found = input_check.check_input(model, spec, some_pictures())
     assert (found.verdict, found.best) == ("wrong", "") and "none of the usual" in found.sentence
 
 
 def test_pictures_of_one_colour_tell_nothing():
     model, spec = remembering(USUAL[UNIT])
-    found = keras_check.examine(model, spec, np.full((8, SIDE, SIDE, 3), 7, np.uint8))
+    found = input_check.check_input(model, spec, np.full((8, SIDE, SIDE, 3), 7, np.uint8))
     assert found.verdict == "cannot tell" and "one colour" in found.sentence
 
 
 def test_an_activation_before_the_batch_norm_cannot_be_told():
     model, spec = remembering(USUAL[UNIT], activation="relu")
-    assert keras_check.examine(model, spec, some_pictures()).verdict == "cannot tell"
+    assert input_check.check_input(model, spec, some_pictures()).verdict == "cannot tell"
 
 
 def without_norm(scale):
@@ -270,7 +209,7 @@ def test_without_batch_norm_the_graph_is_held_against_the_spec():
     stated = InputSpec(size_px=SIDE, scale=1 / 255)
     for scale, verdict, words in ((1, "wrong", "`build` must scale"), (1 / 255, "cannot tell", "as the spec states")):
         model, spec = without_norm(scale)
-        found = keras_check.examine(model, dataclasses.replace(spec, input=stated), some_pictures())
+        found = input_check.check_input(model, dataclasses.replace(spec, input=stated), some_pictures())
         assert found.verdict == verdict and words in found.sentence and found.now is None
 
 
@@ -279,7 +218,7 @@ def test_a_first_layer_that_is_no_convolution_cannot_be_told():
 
     x = pictures = keras.Input((SIDE, SIDE, 3))
     model = keras.Model(pictures, keras.layers.GlobalAveragePooling2D()(conv(keras.layers.Dense(8)(x), 8)))
-    assert keras_check.examine(model, spec_of(model, ["last"]), some_pictures()).verdict == "cannot tell"
+    assert input_check.check_input(model, spec_of(model, ["last"]), some_pictures()).verdict == "cannot tell"
 
 
 # ---------------------------------------------------------------- other families
@@ -297,17 +236,17 @@ def test_other_families_are_read_whatever_lies_around_their_first_layer(preset, 
     model, spec = PLUGIN.build(preset, store, seed=0), PLUGIN.spec(preset)
     photos, other = (sets(kind, spec.input.size_px) for kind in ("photos", "textile"))
     for seen, verdict, best in ((right, "fits", ""), (wrong, "wrong", wrong)):
-        stem = keras_check._stem(model)
-        inputs = keras_check.scaled(keras_check.natural(photos.astype(float)), USUAL[seen])
-        answers = np.concatenate(list(keras_check._answers(stem, inputs)))
+        stem = input_check._find_stem(model)
+        inputs = input_check.scaled(input_check.natural(photos.astype(float)), USUAL[seen])
+        answers = np.concatenate(list(input_check._stem_answers(stem, inputs)))
         stem.norm.moving_mean.assign(answers.mean(0))
         stem.norm.moving_variance.assign(answers.var(0))
-        found = keras_check.examine(model, spec, other)
+        found = input_check.check_input(model, spec, other)
         assert (found.verdict, found.best) == (verdict, best), found
 
 
 def test_a_trunk_without_any_layer_that_learns_cannot_be_told():
-    assert keras_check.examine(object(), spec_of_nothing(), some_pictures()).verdict == "cannot tell"
+    assert input_check.check_input(object(), spec_of_nothing(), some_pictures()).verdict == "cannot tell"
 
 
 def spec_of_nothing():

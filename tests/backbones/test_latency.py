@@ -12,7 +12,7 @@ from headstart.backbones import latency, loading
 from headstart.core.console import Console
 from headstart.core.settings import count_threads
 from headstart.core.storage.cache import Store
-from headstart.networks import hardware
+from headstart.networks import hardware, openvino_engine
 
 LITE0 = "bundled:efficientnet_lite0"
 
@@ -33,6 +33,10 @@ class Slow:
 PICTURES = np.zeros((8, 4, 4, 3), np.uint8)
 
 
+def timed(stream, compile_single):
+    return lambda: latency.measure_latency(stream, compile_single, PICTURES)
+
+
 @pytest.fixture(scope="module")
 def spec():
     return loading.find(LITE0).spec
@@ -41,13 +45,13 @@ def spec():
 def test_both_paces_are_measured(spec):
     """A picture takes at least so long here, however busy the machine is."""
     many, alone = Slow(0.002), Slow(0.01)
-    found = latency.measure(many, lambda: alone, PICTURES)
+    found = latency.measure_latency(many, lambda: alone, PICTURES)
     assert 0 < found["images_per_s"] <= 500 and found["latency_ms"] >= 10
     assert alone.seen >= 4 and many.seen >= 16
 
 
 def test_a_slow_trunk_is_still_answered_a_few_times(spec):
-    found = latency.measure(Slow(0.1), lambda: Slow(0.08), PICTURES[:1])
+    found = latency.measure_latency(Slow(0.1), lambda: Slow(0.08), PICTURES[:1])
     assert found["latency_ms"] >= 80 and 0 < found["images_per_s"] <= 10
 
 
@@ -59,20 +63,20 @@ def test_it_is_measured_once_and_found_again(spec, store):
         made.append(1)
         return Slow(0.001)
 
-    first = latency.keep(spec, store, (Slow(0.001), alone, PICTURES), **named)
-    again = latency.keep(spec, store, (Slow(0.5), alone, PICTURES), **named)
+    first = latency.measure_once(spec, store, timed(Slow(0.001), alone), **named)
+    again = latency.measure_once(spec, store, timed(Slow(0.5), alone), **named)
     assert first == again and len(made) == 1
-    latency.keep(spec, store, (Slow(0.001), alone, PICTURES), threads=1, engine="openvino 1")
-    latency.keep(spec, store, (Slow(0.001), alone, PICTURES), threads=2, engine="openvino 2")
+    latency.measure_once(spec, store, timed(Slow(0.001), alone), threads=1, engine="openvino 1")
+    latency.measure_once(spec, store, timed(Slow(0.001), alone), threads=2, engine="openvino 2")
     assert len(made) == 3
 
 
 def test_it_is_measured_again_when_asked_for(spec, store):
-    named = {"threads": count_threads(), "engine": loading.engine_name()}
-    slow = latency.keep(spec, store, (Slow(0.05), lambda: Slow(0.05), PICTURES), **named)
-    fast = latency.renew(spec, store, (Slow(0.001), lambda: Slow(0.001), PICTURES), **named)
-    assert fast["images_per_s"] > 2 * slow["images_per_s"] and latency.kept(spec, store) == fast
-    assert latency.keep(spec, store, (Slow(0.05), lambda: Slow(0.05), PICTURES), **named) == fast
+    named = {"threads": threads(), "engine": openvino_engine.engine_name()}
+    slow = latency.measure_once(spec, store, timed(Slow(0.05), lambda: Slow(0.05)), **named)
+    fast = latency.measure_again(spec, store, timed(Slow(0.001), lambda: Slow(0.001)), **named)
+    assert fast["images_per_s"] > 2 * slow["images_per_s"] and latency.read_latency(spec, store) == fast
+    assert latency.measure_once(spec, store, timed(Slow(0.05), lambda: Slow(0.05)), **named) == fast
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the mark of memory can be set back on Linux alone")
@@ -88,20 +92,20 @@ def test_memory_that_is_taken_and_given_back_is_seen():
 def test_without_such_a_mark_memory_is_a_guess(tmp_path, spec):
     with hardware.memory_rise(tmp_path / "nothing") as found:
         pass
-    assert found == [] and latency.memory_guess(spec) == 12 * spec.params
+    assert found == [] and latency.estimate_memory_bytes(spec) == 12 * spec.params
 
 
 def test_a_random_twin_has_the_pace_of_its_trunk_and_other_backbones_have_their_own(spec):
     named = {"threads": 2, "engine": "openvino 1"}
-    assert latency.key(loading.find(f"random:{LITE0}").spec, **named) == latency.key(spec, **named)
-    assert latency.key(loading.find("efficientnet_lite1").spec, **named) != latency.key(spec, **named)
-    assert latency.key(dataclasses.replace(spec, revision="2"), **named) != latency.key(spec, **named)
+    assert latency.latency_key(loading.find(f"random:{LITE0}").spec, **named) == latency.latency_key(spec, **named)
+    assert latency.latency_key(loading.find("efficientnet_lite1").spec, **named) != latency.latency_key(spec, **named)
+    assert latency.latency_key(dataclasses.replace(spec, revision="2"), **named) != latency.latency_key(spec, **named)
 
 
 def test_what_was_never_measured_is_not_known(store):
     lite0 = loading.find(LITE0).spec
-    assert latency.kept(lite0, store) == latency.paces([lite0], store) == {} and math.isnan(
-        latency.latency_ms(LITE0, store)
+    assert latency.read_latency(lite0, store) == latency.read_images_per_s([lite0], store) == {} and math.isnan(
+        latency.read_latency_ms(loading.find(LITE0).spec, store)
     )
 
 
@@ -122,13 +126,17 @@ def test_a_trunk_is_timed_when_it_is_first_made_ready(shared_store, tmp_path, mo
     store, found = Store(root), loading.find(LITE0)
     pictures = np.random.default_rng(0).integers(0, 256, (8, 224, 224, 3)).astype(np.uint8)
     loading.ready(found, store, Console(quiet=True), pictures, threads=1, precision="f32")
-    kept = latency.kept(found.spec, store)
-    assert latency.paces([found.spec, loading.find("efficientnet_lite1").spec], store) == {LITE0: kept["images_per_s"]}
-    assert 5 < kept["images_per_s"] < 5000 and 0.2 < latency.latency_ms(LITE0, store) < 500
+    kept = latency.read_latency(found.spec, store)
+    assert latency.read_images_per_s([found.spec, loading.find("efficientnet_lite1").spec], store) == {
+        LITE0: kept["images_per_s"]
+    }
+    assert 5 < kept["images_per_s"] < 5000 and 0.2 < latency.read_latency_ms(loading.find(LITE0).spec, store) < 500
     if sys.platform == "linux":
         weights = 4 * found.spec.params
         assert weights < kept["memory_bytes"] < 10 * weights
     before = sorted((root / "paces").iterdir())
     loading.ready(found, store, Console(quiet=True), pictures, threads=1)
     assert sorted((root / "paces").iterdir()) == before
-    assert latency.latency_ms(f"random:{LITE0}", store) == latency.latency_ms(LITE0, store)
+    assert latency.read_latency_ms(loading.find(f"random:{LITE0}").spec, store) == latency.read_latency_ms(
+        loading.find(LITE0).spec, store
+    )

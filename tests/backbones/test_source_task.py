@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from headstart.backbones.earlier_runs import source_task, source_task_lookup
-from headstart.backbones.earlier_runs.source_task import SourceTask
 from headstart.backbones.imported import description
+from headstart.core.types import SourceTask
 from judged_sets import dataset, splits
 
 HEAD = {"weights": np.ones((4, 3), np.float32), "bias": np.zeros(3, np.float32)}

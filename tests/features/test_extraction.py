@@ -14,13 +14,14 @@ from headstart.api.steps import FitSteps
 from headstart.backbones import loading
 from headstart.core.console import Console
 from headstart.core.errors import DataError, SetupError
-from headstart.core.settings import count_threads
+from headstart.core.settings import INFERENCE_BATCH, threads
 from headstart.core.storage.cache import Store
 from headstart.core.storage.files import read_json
 from headstart.data.reading.read_dataset import read_dataset as read
 from headstart.features import extraction as stage
 from headstart.images.preprocessing import decode
-from headstart.networks.openvino_engine import BATCH, Engine
+from headstart.networks import openvino_engine
+from headstart.networks.openvino_engine import Engine
 from headstart.testing.image_files import encode
 
 NAME = "bundled:efficientnet_lite0"
@@ -95,7 +96,7 @@ def test_vectors_are_the_engines_own_and_come_back_from_the_cache(data, context,
     assert {name: v.shape for name, v in made.vectors.items()} == {d.name: (90, d.dim) for d in spec.depths}
     pictures = np.stack([decode(Path(data.root, uri).read_bytes(), spec.input) for uri in data.uris[:20]])
     folder = loading.folder(loading.find(NAME), store, Console(quiet=True), pictures[:8])
-    engine = Engine(folder / "trunk.xml", threads=count_threads(), batch=BATCH)
+    engine = Engine(folder / "trunk.xml", threads=threads(), batch=INFERENCE_BATCH)
     found = [parts for _, parts in engine.run([(0, pictures[7:20]), (1, pictures[:7])])]  # other neighbours, same bits
     for depth, parts in zip(spec.depths, zip(*found, strict=True), strict=True):
         np.testing.assert_array_equal(np.concatenate(parts[::-1]), made.vectors[depth.name][:20])
@@ -309,7 +310,7 @@ def test_keys_of_a_pass_are_what_the_vectors_depend_on(data, context, store, pla
         "input": dataclasses.asdict(spec.input),
         "depths": tuple(dataclasses.asdict(depth) for depth in spec.depths),
         "precision": "f32",
-        "engine": loading.engine_name(),
+        "engine": openvino_engine.engine_name(),
         "calibration": "",
     }
 

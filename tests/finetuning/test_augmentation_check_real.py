@@ -8,9 +8,9 @@ from PIL import Image
 
 from headstart.backbones import loading
 from headstart.core.console import Console
+from headstart.core.settings import INFERENCE_BATCH
 from headstart.finetuning.inputs.augmentation_check import audition
 from headstart.images import preprocessing
-from headstart.networks.openvino_engine import BATCH
 
 MIRRORED = "mirroring left and right"
 N = 48
@@ -26,7 +26,7 @@ def lite(shared_store, textile):
     engine = loading.ready(found, shared_store, Console(quiet=True), np.stack(some), threads=2)
 
     def features(seen):
-        batches = ((at, seen[at : at + BATCH]) for at in range(0, len(seen), BATCH))
+        batches = ((at, seen[at : at + INFERENCE_BATCH]) for at in range(0, len(seen), INFERENCE_BATCH))
         return np.concatenate([np.concatenate(out[:-1], axis=1) for _, out in engine.run(batches)])
 
     return features, found.spec.input

@@ -37,7 +37,7 @@ def test_features_come_under_their_names(saved, paint):
 
 def test_order_is_kept_over_many_batches(saved, paint):
     by_colour = {colour: paint(f"{colour}.png", colour) for colour in COLOURS}
-    wanted = [COLOURS[i * i % 3] for i in range(5 * decoded_batches.BATCH + 3)]
+    wanted = [COLOURS[i * i % 3] for i in range(5 * decoded_batches.INFERENCE_BATCH + 3)]
     found = list(load(saved).predict(by_colour[colour] for colour in wanted))
     assert [p.answer for p in found] == wanted
 
@@ -59,10 +59,10 @@ def test_it_streams_and_looks_only_a_few_batches_ahead(saved, paint):
     found = load(saved).predict(endless())
     assert next(found).answer == "red"
     ahead = taken
-    assert ahead <= 8 * decoded_batches.BATCH
-    for _ in range(10 * decoded_batches.BATCH):
+    assert ahead <= 8 * decoded_batches.INFERENCE_BATCH
+    for _ in range(10 * decoded_batches.INFERENCE_BATCH):
         next(found)
-    assert taken - 10 * decoded_batches.BATCH <= ahead + decoded_batches.BATCH
+    assert taken - 10 * decoded_batches.INFERENCE_BATCH <= ahead + decoded_batches.INFERENCE_BATCH
     found.close()
 
 

@@ -19,6 +19,7 @@ from headstart.core.types import Feature
 from headstart.data.reading.read_dataset import read_dataset as read
 from headstart.features import cached_rows, extraction_time
 from headstart.features.embeddings import address
+from headstart.networks import openvino_engine
 from headstart.selection import candidates
 from headstart.selection.probe import candidate_heads
 
@@ -57,7 +58,7 @@ def times(store, **ms):
     """Write down latencies, and paces of 1,000 / ms pictures a second, as if they had been measured."""
     for preset, taken in ms.items():
         spec = loading.find(preset).spec
-        key = latency.key(spec, threads=count_threads(), engine=loading.engine_name())
+        key = latency.latency_key(spec, threads=threads(), engine=openvino_engine.engine_name())
         content = json.dumps({"images_per_s": 1000 / taken, "latency_ms": taken})
         store.make_entry("paces", key, lambda draft, content=content: (draft / "pace.json").write_text(content))
 
@@ -225,8 +226,8 @@ def test_what_the_cache_comes_to_hold_does_not_change_a_run_that_has_begun(asked
 def test_a_latency_that_is_not_known_is_measured_before_anything_is_embedded(asked, data, warm):
     ctx = asked(max_latency="10s", backbones=(LITE0,))
     assert candidates.choose_candidates(data, ctx=ctx, seen=24) == (LITE0,)
-    assert 0.1 < ctx.run.find_decision("latency_ms")[LITE0] < 10_000
-    assert latency.latency_ms(LITE0, warm) == ctx.run.find_decision("latency_ms")[LITE0]
+    assert 0.1 < ctx.run.decided("latency_ms")[LITE0] < 10_000
+    assert latency.read_latency_ms(loading.find(LITE0).spec, warm) == ctx.run.decided("latency_ms")[LITE0]
     tight = asked(max_latency="0.001ms", backbones=(LITE0,), name="tight")
     with pytest.raises(UsageError, match="was named and breaks a limit"):
         candidates.choose_candidates(data, ctx=tight, seen=24)

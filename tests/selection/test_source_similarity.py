@@ -11,11 +11,12 @@ from PIL import Image
 import tuned_samples as samples
 from headstart.backbones import loading
 from headstart.backbones.earlier_runs import source_task_lookup
-from headstart.backbones.earlier_runs.source_task import NO_HEAD, NO_PICTURES, SourceTask
+from headstart.backbones.earlier_runs.source_task import NO_HEAD, NO_PICTURES
+from headstart.backbones.resolved_backbone import ResolvedBackbone
 from headstart.core.console import Console
 from headstart.core.storage import serialization
 from headstart.core.storage.cache import Store
-from headstart.core.types import InputSpec, Ranking, SourceSimilarity
+from headstart.core.types import InputSpec, Ranking, SourceSimilarity, SourceTask
 from headstart.heads import prediction
 from headstart.selection.ranking.probe_scores import arena
 from headstart.selection.ranking.rank_backbones import rank_backbones
@@ -153,7 +154,7 @@ def test_what_is_known_of_the_sources(shared_store, store):
 
 def test_pictures_that_have_gone_leave_the_head_and_a_reason():
     tuned = samples.network()
-    made = loading.ResolvedBackbone(
+    made = ResolvedBackbone(
         name="run:mine", spec=tuned.spec, source=None, preset="mine"
     )  # nothing is built without them
     data = dataset(60)

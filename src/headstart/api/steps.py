@@ -19,7 +19,7 @@ from headstart.core.errors import DataError
 from headstart.core.run.context import Context
 
 if TYPE_CHECKING:
-    from headstart.backbones.loading import ResolvedBackbone
+    from headstart.backbones.resolved_backbone import ResolvedBackbone
     from headstart.core.types import (
         Audit,
         Dataset,
@@ -237,7 +237,7 @@ class FitSteps:
         count = min(SCREEN_PICTURES, max(CONTROL_LEAST, len(self.splits.train) // CONTROL_PART))
         rows = sample(self.data, count, self.ctx.seed, among=self.splits.train)
         drawn = [
-            e.spec.name for e in self.embeddings if not loading.find(e.spec.name).frozen
+            e.spec.name for e in self.embeddings if not loading.find(e.spec.name).frozen_reason
         ]  # the others have no twin
         return tuple(self._embed(f"random:{name}", rows) for name in drawn)
 

@@ -1,42 +1,49 @@
 """How fast a trunk is on this machine, and what memory it takes: images a second; milliseconds, bytes for one picture.
 
 Measured once, in half a second for small trunks and in some for large ones, when a trunk is first made ready, and kept
-in the cache under the processor, the threads and the engine's version. Weights do not change it, so a random twin has
-its trained trunk's pace. A measurement made while the machine was busy stays until `headstart backbones measure` makes
-it anew.
+in the cache under the processor, the threads and the engine's version. Weights do not change it, so a random-init
+control has its trained trunk's figures. A measurement made while the machine was busy stays until
+`headstart backbones measure` makes it anew.
 """
 
 from __future__ import annotations
 
 import math
+import os
 import re
 import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from headstart.core.console import Console
+from headstart.core.settings import threads
 from headstart.core.storage.cache import Store
 from headstart.core.storage.files import read_json, translate_disk_errors, write_json
 from headstart.core.types import BackboneSpec
-from headstart.networks import hardware
+from headstart.networks import hardware, openvino_engine
 
 KIND = "paces"
 _FORMAT = 1
-_WARM = 1  # answers before the clock starts
-_LEAST, _MOST = 3, 50  # answers that are timed one by one
-_ALONE_S, _MANY_S = 0.25, 0.4  # time for answers one by one, and for a stream of them
+_WARM_UPS = 1  # answers before the clock starts
+_FEWEST, _MOST = 3, 50  # answers that are timed one by one
+_SINGLE_S, _STREAM_S = 0.25, 0.4  # time for answers one by one, and for a stream of them
 _FILE = "pace.json"
 _OF_WEIGHTS = 3  # memory for one picture over that of the weights: 2.4 to 2.8 were measured (Lite0, Lite2, VGG16)
+_PICTURES = 8
+
+Measurement = Callable[[], dict[str, float]]
 
 
-def key(spec: BackboneSpec, *, threads: int, engine: str) -> dict[str, Any]:
-    """What a trunk's pace depends on.
+def latency_key(spec: BackboneSpec, *, threads: int, engine: str) -> dict[str, Any]:
+    """What a trunk's latency depends on.
 
     Args:
-        spec: Of the trunk or of its random twin.
+        spec: Of the trunk or of its random-init control.
         threads: That the engine uses.
         engine: Its name and version.
     """
@@ -52,102 +59,112 @@ def key(spec: BackboneSpec, *, threads: int, engine: str) -> dict[str, Any]:
     }
 
 
-def measure(many: Any, make_alone: Callable[[], Any], pictures: np.ndarray) -> dict[str, float]:
+def measure_latency(stream: Any, compile_single: Callable[[], Any], pictures: np.ndarray) -> dict[str, float]:
     """Time an engine.
 
     Args:
-        many: Compiled for the most pictures a second; has `run` as `headstart.networks.openvino_engine.Engine`.
-        make_alone: Compiles the same trunk for the shortest answer to one picture.
-        pictures: (n, H, W, 3) uint8, as the trunk wants them.
+        stream: Compiled for the most pictures a second; has `run` as `headstart.networks.openvino_engine.Engine`.
+        compile_single: Compiles the same trunk for the shortest answer to one picture.
+        pictures: (n, H, W, 3) uint8, as the trunk wants them; the first eight are used.
 
     Returns:
         `images_per_s` of a stream, `latency_ms`, the median of answers to one picture, and where the system tells it
         `memory_bytes`, by which the process grows at most while the trunk is made ready and answers once.
     """
-    one = pictures[:1]
-    with hardware.memory_rise() as memory:
-        alone = make_alone()
-        for _ in range(_WARM):
-            next(alone.run([(None, one)]))
-    taken: list[float] = []
-    while len(taken) < _LEAST or (sum(taken) < _ALONE_S and len(taken) < _MOST):
+    pictures = pictures[:_PICTURES]
+    with hardware.memory_rise() as memory_bytes:
+        single = compile_single()
+        for _ in range(_WARM_UPS):
+            next(single.run([(None, pictures[:1])]))
+    seconds: list[float] = []
+    while len(seconds) < _FEWEST or (sum(seconds) < _SINGLE_S and len(seconds) < _MOST):
         started = time.perf_counter()
-        next(alone.run([(None, one)]))
-        taken.append(time.perf_counter() - started)
-    for _ in many.run([(None, pictures)]):
+        next(single.run([(None, pictures[:1])]))
+        seconds.append(time.perf_counter() - started)
+    for _ in stream.run([(None, pictures)]):
         pass
     started = time.perf_counter()
-    passed = sum(len(found[0]) for _, found in many.run(_again(pictures, started + _MANY_S)))
-    images_per_s = passed / (time.perf_counter() - started)
-    found = {"images_per_s": images_per_s, "latency_ms": float(np.median(taken)) * 1000}
-    return found | ({"memory_bytes": float(memory[0])} if memory else {})
+    count = sum(len(vectors[0]) for _, vectors in stream.run(_repeat(pictures, started + _STREAM_S)))
+    images_per_s = count / (time.perf_counter() - started)
+    figures = {"images_per_s": images_per_s, "latency_ms": float(np.median(seconds)) * 1000}
+    return figures | ({"memory_bytes": float(memory_bytes[0])} if memory_bytes else {})
 
 
-def _again(pictures: np.ndarray, until: float) -> Iterator[tuple[None, np.ndarray]]:
+def _repeat(pictures: np.ndarray, until: float) -> Iterator[tuple[None, np.ndarray]]:
     """The same pictures over and over, at least once."""
     yield None, pictures
     while time.perf_counter() < until:
         yield None, pictures
 
 
-What = tuple[Any, Callable[[], Any], np.ndarray]
-
-
-def keep(spec: BackboneSpec, store: Store, what: What, *, threads: int, engine: str) -> dict[str, float]:
-    """The pace of a trunk, from the cache or measured now.
+def measure_once(
+    spec: BackboneSpec, store: Store, measurement: Measurement, *, threads: int, engine: str
+) -> dict[str, float]:
+    """The figures of a trunk, from the cache (entries of kind `paces`) or measured now.
 
     Args:
         spec: Of the trunk.
-        store: The cache; the entry has kind `paces`.
-        what: Is timed, see `measure`.
+        store: The cache.
+        measurement: `measure_latency` with its arguments.
         threads: That the engine uses.
         engine: Its name and version.
     """
-
-    def write(draft: Path) -> None:
-        write_json(draft / _FILE, measure(*what))
-
-    folder = store.make_entry(KIND, key(spec, threads=threads, engine=engine), write)
-    found: dict[str, float] = read_json(folder / _FILE)
-    return found
+    key = latency_key(spec, threads=threads, engine=engine)
+    folder = store.make(KIND, key, lambda draft: write_json(draft / _FILE, measurement()))
+    figures: dict[str, float] = read_json(folder / _FILE)
+    return figures
 
 
-def renew(spec: BackboneSpec, store: Store, what: What, *, threads: int, engine: str) -> dict[str, float]:
-    """Measure again, whatever is kept, and keep that; arguments as of `keep`."""
-    made = measure(*what)
-    folder = store.entry_path(KIND, key(spec, threads=threads, engine=engine))
-    with translate_disk_errors(folder):
+def measure_again(
+    spec: BackboneSpec, store: Store, measurement: Measurement, *, threads: int, engine: str
+) -> dict[str, float]:
+    """Measure, whatever is kept, and keep that; arguments as of `measure_once`."""
+    figures = measurement()
+    folder = store.path(KIND, latency_key(spec, threads=threads, engine=engine))
+    with disk_errors(folder):
         shutil.rmtree(folder, ignore_errors=True)
-    store.make_entry(KIND, folder.name, lambda draft: write_json(draft / _FILE, made))
-    return made
+    return measure_once(spec, store, lambda: figures, threads=threads, engine=engine)
 
 
-def kept(spec: BackboneSpec, store: Store) -> dict[str, float]:
-    """What was measured of a trunk on this machine, see `measure`; empty when nothing was."""
-    from headstart.backbones import loading
-    from headstart.core.settings import count_threads
+def remeasure_trunk(spec: BackboneSpec, ir_path: Path, store: Store) -> dict[str, float]:
+    """Measure a trunk in the cache anew, on noise, with this process' threads.
 
-    folder = store.find_entry(KIND, key(spec, threads=count_threads(), engine=loading.engine_name()))
+    Raises:
+        SetupError: OpenVINO is missing.
+    """
+    count, side = threads(), spec.input.size_px
+    pictures = np.random.default_rng(0).integers(0, 256, (_PICTURES, side, side, 3), np.uint8)
+    compile_trunk = partial(openvino_engine.Engine, ir_path, threads=count)
+    measurement = partial(measure_latency, compile_trunk(), partial(compile_trunk, batch=1), pictures)
+    return measure_again(spec, store, measurement, threads=count, engine=openvino_engine.engine_name())
+
+
+def warn_if_busy(console: Console) -> None:
+    """Say when others keep more than half of the processors busy: what is measured is then theirs too."""
+    if not hasattr(os, "getloadavg"):
+        return
+    load, cores = os.getloadavg()[0], os.cpu_count() or 1
+    if load > cores / 2:
+        console.warn(f"the machine is busy (load {load:.1f} on {cores} processors): what is measured now is too slow")
+
+
+def read_latency(spec: BackboneSpec, store: Store) -> dict[str, float]:
+    """What was measured of a trunk on this machine, see `measure_latency`; empty when nothing was."""
+    folder = store.find(KIND, latency_key(spec, threads=threads(), engine=openvino_engine.engine_name()))
     return {} if folder is None else read_json(folder / _FILE)
 
 
-def paces(specs: Iterable[BackboneSpec], store: Store) -> dict[str, float]:
+def read_images_per_s(specs: Iterable[BackboneSpec], store: Store) -> dict[str, float]:
     """Pictures a second, by name, of the backbones that were measured on this machine; decoding is not in it."""
-    found = {spec.name: kept(spec, store) for spec in specs}
-    return {name: pace["images_per_s"] for name, pace in found.items() if pace}
+    figures = {spec.name: read_latency(spec, store) for spec in specs}
+    return {name: measured["images_per_s"] for name, measured in figures.items() if measured}
 
 
-def latency_ms(name: str, store: Store) -> float:
-    """Milliseconds of a backbone's trunk for one picture, as measured on this machine; NaN when it was not measured.
-
-    Raises:
-        UsageError: The backbone is unknown.
-    """
-    from headstart.backbones import loading
-
-    return kept(loading.find(name).spec, store).get("latency_ms", math.nan)
+def read_latency_ms(spec: BackboneSpec, store: Store) -> float:
+    """Milliseconds of a trunk for one picture, as measured on this machine; NaN when it was not measured."""
+    return read_latency(spec, store).get("latency_ms", math.nan)
 
 
-def memory_guess(spec: BackboneSpec) -> int:
+def estimate_memory_bytes(spec: BackboneSpec) -> int:
     """Bytes for one picture as far as they can be told before they are measured: some times those of the weights."""
     return _OF_WEIGHTS * 4 * spec.params

@@ -9,20 +9,18 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from headstart.backbones import capabilities as sources
-from headstart.backbones import latency
-from headstart.backbones.input_check import check_cache, keras_check
+from headstart.backbones import capabilities, input_check, latency
+from headstart.backbones.resolved_backbone import ResolvedBackbone
 from headstart.core import registry
 from headstart.core.console import Console
-from headstart.core.errors import SetupError, UsageError, format_nearest
-from headstart.core.provenance import find_version
+from headstart.core.errors import NoOpError, SetupError, UsageError, nearest
 from headstart.core.storage.cache import Store
 from headstart.core.storage.files import write_json
 from headstart.core.storage.hashing import to_plain
@@ -33,35 +31,6 @@ RANDOM = "random:"
 RANDOM_SEED = 0
 _DRAW = 2  # of random weights; raise when `fill_random` draws others
 _FORMAT = 1  # of the cached files; raise when the export changes what it writes
-_LOOKED_AT = 8  # pictures that the first layer and the clock get
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ResolvedBackbone:
-    """A backbone by its name.
-
-    Attributes:
-        name: `source:preset`, or `random:source:preset` for the twin with random weights.
-        spec: What is known of it.
-        source: The plugin that builds it.
-        preset: The source's name for it.
-        seed: Of the random weights; None for the trained ones.
-    """
-
-    name: str
-    spec: BackboneSpec
-    source: BackboneSource
-    preset: str
-    seed: int | None = None
-
-    @property
-    def frozen(self) -> str:
-        """Why it can neither be fine-tuned nor have a random twin; empty where it can."""
-        return sources.frozen(self.source, self.preset)
-
-    def build(self, store: Store) -> Any:
-        """The frozen `keras.Model`."""
-        return self.source.build(self.preset, store, seed=self.seed)
 
 
 def names() -> tuple[str, ...]:
@@ -94,7 +63,7 @@ def find(
         return _of(name)
     known = names()
     fits = _bare(name, known)
-    if not fits and opening and (opened := sources.opened(name, console or Console(), fetching=fetching)):
+    if not fits and opening and (opened := capabilities.open_unlisted(name, console or Console(), fetching=fetching)):
         fits = [opened]
     if len(fits) != 1:
         raise _unknown(name, known, fits)
@@ -130,7 +99,7 @@ def find_for(option: str, name: str, *, fetching: bool = False, console: Console
 def _bare(preset: str, known: tuple[str, ...]) -> list[str]:
     """The names that end in a preset; of sources that ship it, where there are any, not the user's own."""
     fits = [one for one in known if one.partition(":")[2] == preset]
-    shipped = [one for one in fits if not sources.own(registry.load_plugin("backbones", one.partition(":")[0]))]
+    shipped = [one for one in fits if not registry.load("backbones", one.partition(":")[0]).is_users_own]
     return shipped or fits
 
 
@@ -139,12 +108,12 @@ def _unknown(name: str, known: tuple[str, ...], fits: list[str]) -> UsageError:
         return UsageError(f"the backbone `{name}` is in several sources", hint=f"write one of {', '.join(fits)}")
     word = name.lower().rpartition(":")[2].replace("-", "").replace("_", "")
     word = word.replace("effnet", "efficientnet")
-    away = [one for one in sources.shipped() if one.partition(":")[2] == name]
+    away = [one for one in capabilities.list_shipped() if one.partition(":")[2] == name]
     if away:
         return UsageError(f"the backbone `{name}` is not here yet", hint=f"write {away[0]}, which fetches it")
-    hint = _with_word(word, name.rpartition(":")[0], (*known, *sources.shipped()))
-    for some in (known, sources.shipped()):
-        hint = hint or format_nearest(name.lower(), some if ":" in name else [one.partition(":")[2] for one in some])
+    hint = _with_word(word, name.rpartition(":")[0], (*known, *capabilities.list_shipped()))
+    for some in (known, capabilities.list_shipped()):
+        hint = hint or nearest(name.lower(), some if ":" in name else [one.partition(":")[2] for one in some])
     return UsageError(f"no backbone is named `{name}`", hint=hint or "headstart backbones list")
 
 
@@ -155,8 +124,8 @@ def _with_word(word: str, source: str, names: Iterable[str]) -> str:
 
 
 def _twin(trained: ResolvedBackbone) -> ResolvedBackbone:
-    if trained.frozen:
-        raise UsageError(f"there is no random twin: {trained.frozen}", hint="leave `random:` out")
+    if trained.frozen_reason:
+        raise UsageError(f"there is no random twin: {trained.frozen_reason}", hint="leave `random:` out")
     spec = replace(
         trained.spec,
         name=RANDOM + trained.name,
@@ -170,16 +139,6 @@ def _twin(trained: ResolvedBackbone) -> ResolvedBackbone:
         domains=(),
     )
     return replace(trained, name=RANDOM + trained.name, spec=spec, seed=RANDOM_SEED)
-
-
-def engine_name() -> str:
-    """What computes the vectors: `openvino 2026.4.1`, or without OpenVINO `keras 3.15.1 tensorflow`."""
-    found = openvino_engine.name()
-    if found is None:
-        from headstart.networks.openvino_conversion import backend
-
-        found = f"keras {find_version('keras')} {backend()}"
-    return found
 
 
 def key(trunk: ResolvedBackbone, precision: str = "f32") -> dict[str, Any]:
@@ -236,8 +195,10 @@ def folder(
         with openvino_conversion.quiet():
             if source:
                 openvino_conversion.quantise(source, pictures, draft)
-            elif trunk.frozen:
-                sources.convert(trunk.source, trunk.preset, store, pictures, draft, maps=maps)
+            elif trunk.frozen_reason:
+                if maps:
+                    raise NoOpError(trunk.frozen_reason, hint="--strategy probe takes it frozen")
+                trunk.source.write_openvino(trunk.preset, store, pictures, draft)
             else:
                 names = tuple(f"map_{depth.name}" for depth in trunk.spec.depths[:-1]) if maps else ()
                 model = trunk.build(store)
@@ -251,9 +212,9 @@ def folder(
         address["maps"] = True
     if precision == "int8":
         address["calibrated_on"] = hashlib.sha256(pictures.tobytes()).hexdigest()
-    made = store.make_entry("trunks", address, write)
-    if precision == "f32" and not maps and trunk.seed is None and _listed(trunk):
-        check_cache.keep(trunk, next(iter(built), None), made, store, pictures, console)
+    made = store.make("trunks", address, write)
+    if precision == "f32" and not maps and trunk.seed is None and not trunk.frozen_reason and _listed(trunk):
+        input_check.check_cached_trunk(trunk, next(iter(built), None), made, store, pictures, console)
     return made
 
 
@@ -281,11 +242,13 @@ def ready(
         path = folder(trunk, store, console, pictures, precision, maps=bool(cut)) / "trunk.xml"
         made = openvino_engine.Engine(path, threads=threads, outputs=outputs(trunk.spec, cut) if cut else None)
         if not cut and precision == "f32" and _listed(trunk):
-            alone = partial(openvino_engine.Engine, path, threads=threads, batch=1)
-            latency.keep(trunk.spec, store, (made, alone, pictures[:_LOOKED_AT]), threads=threads, engine=engine_name())
+            compile_single = partial(openvino_engine.Engine, path, threads=threads, batch=1)
+            measurement = partial(latency.measure_latency, made, compile_single, pictures)
+            engine = openvino_engine.engine_name()
+            latency.measure_once(trunk.spec, store, measurement, threads=threads, engine=engine)
         return made
-    if trunk.frozen:
-        raise SetupError(f"without OpenVINO nothing can run it: {trunk.frozen}", hint="pip install openvino")
+    if trunk.frozen_reason:
+        raise SetupError(f"without OpenVINO nothing can run it: {trunk.frozen_reason}", hint="pip install openvino")
     from headstart.networks import blocks
     from headstart.networks.openvino_conversion import KerasEngine, quiet
 
@@ -301,7 +264,7 @@ def ready(
             whole = blocks.with_maps(model, trunk.spec, wanted[:1])
             model = type(whole)(whole.inputs, whole.outputs[: len(wanted)])
     if not cut and trunk.seed is None and _listed(trunk):
-        keras_check.warn(keras_check.examine(model, trunk.spec, pictures[:_LOOKED_AT]), trunk.name, console)
+        input_check.warn_of_wrong_input(input_check.check_input(model, trunk.spec, pictures), trunk.name, console)
     return KerasEngine(model)
 
 

@@ -35,7 +35,10 @@ SETTINGS = (
 )
 
 
-def read_setting(name: str) -> str | None:
+INFERENCE_BATCH = 16  # pictures that are decoded and handed to an engine at once
+
+
+def get(name: str) -> str | None:
     """The variable's text, or None when unset or empty; asking for an unknown name is a KeyError."""
     if name not in {setting.name for setting in SETTINGS}:
         raise KeyError(name)

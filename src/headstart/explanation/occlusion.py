@@ -12,11 +12,11 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from PIL import Image, ImageFilter
 
+from headstart.core.settings import INFERENCE_BATCH
 from headstart.explanation import map_arithmetic
 from headstart.explanation.feature_map_model import FeatureMapModel, FeatureMapPass, FeatureMaps
 from headstart.explanation.map_arithmetic import Box
 from headstart.heads.prediction import softmax
-from headstart.networks.openvino_engine import BATCH
 
 CHANNELS = 32  # maps of Score-CAM, those that vary most over the picture
 GRID = 32  # cells in a row of what is covered
@@ -107,8 +107,8 @@ def _through(
 
 
 def _batches(masks: np.ndarray) -> Iterator[np.ndarray]:
-    for at in range(0, len(masks), BATCH):
-        yield masks[at : at + BATCH]
+    for at in range(0, len(masks), INFERENCE_BATCH):
+        yield masks[at : at + INFERENCE_BATCH]
 
 
 def _activations(seen: FeatureMaps, looked: FeatureMapPass) -> np.ndarray:

@@ -14,7 +14,7 @@ from headstart.core.types import InputSpec
 if TYPE_CHECKING:
     import numpy as np
 
-    from headstart.backbones.loading import ResolvedBackbone
+    from headstart.backbones.resolved_backbone import ResolvedBackbone
     from headstart.core.console import Console
     from headstart.core.model_manifest import Manifest, TrunkEntry
     from headstart.core.storage.cache import Store
@@ -137,6 +137,6 @@ def reason(exporter: Exporter, source: Source, precision: str) -> str:
     if exporter.frozen:
         return ""
     for entry in source.manifest.trunks:
-        if why := source.trunk(entry).frozen:
+        if why := source.trunk(entry).frozen_reason:
             return f"it takes Keras layers, and of `{entry.name}` there are none: {why}"
     return ""

@@ -7,11 +7,12 @@ from collections.abc import Iterable
 import numpy as np
 
 from headstart.backbones import loading
-from headstart.backbones.loading import ResolvedBackbone
+from headstart.backbones.resolved_backbone import ResolvedBackbone
 from headstart.core.storage.cache import Store
 from headstart.core.storage.row_cache import RowStore, parse_keys
 from headstart.core.types import Dataset, EmbedKey
 from headstart.features.embeddings import address
+from headstart.networks import openvino_engine
 
 
 def key_of(of: ResolvedBackbone, *, precision: str = "f32", calibration: str = "") -> EmbedKey:
@@ -28,7 +29,7 @@ def key_of(of: ResolvedBackbone, *, precision: str = "f32", calibration: str = "
         input=of.spec.input,
         depths=of.spec.depths,
         precision=precision,
-        engine=loading.engine_name(),
+        engine=openvino_engine.engine_name(),
         calibration=calibration,
     )
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from headstart.core.settings import count_threads
 
 if TYPE_CHECKING:
-    from headstart.backbones.loading import ResolvedBackbone
+    from headstart.backbones.resolved_backbone import ResolvedBackbone
     from headstart.core.job import Job
     from headstart.core.run.context import Context
     from headstart.core.types import Dataset
@@ -65,7 +65,7 @@ def _then(job: Job) -> list[str]:
 def _rests_on(found: Sequence[ResolvedBackbone], ctx: Context) -> str:
     from headstart.backbones import latency
 
-    measured = len(latency.paces([one.spec for one in found], ctx.store))
+    measured = len(latency.read_images_per_s([one.spec for one in found], ctx.store))
     guess = f"{GFLOP_PER_S:.0f} GFLOP/s"
     decoding = f"{DECODE_PER_S:.0f} decoded pictures a second each"
     if not measured:
@@ -85,8 +85,8 @@ def seconds(passes: Mapping[str, float], ctx: Context) -> float:
     from headstart.backbones import latency, loading
 
     specs = {name: loading.find(name).spec for name in passes}
-    paces = latency.paces(list(specs.values()), ctx.store)
-    guessed = GFLOP_PER_S * 1e9 * count_threads()
-    decoding = 1 / (DECODE_PER_S * count_threads())
+    paces = latency.read_images_per_s(list(specs.values()), ctx.store)
+    guessed = GFLOP_PER_S * 1e9 * threads()
+    decoding = 1 / (DECODE_PER_S * threads())
     each = {name: 1 / paces[s.name] if s.name in paces else s.flops / guessed for name, s in specs.items()}
     return sum((each[name] + decoding) * count for name, count in passes.items())

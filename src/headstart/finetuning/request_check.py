@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from headstart.backbones import loading
-from headstart.backbones.loading import ResolvedBackbone
+from headstart.backbones.resolved_backbone import ResolvedBackbone
 from headstart.core import extras
 from headstart.core import recipe as recipes
 from headstart.core.errors import NoOpError, SetupError, UsageError, format_nearest
@@ -32,7 +32,7 @@ def require(job: Job, candidates: Sequence[str]) -> None:
         SetupError: What the job wants to track with is not installed.
     """
     found = [loading.find(name) for name in candidates]
-    frozen = [one.frozen for one in found if one.frozen]
+    frozen = [one.frozen_reason for one in found if one.frozen_reason]
     if len(frozen) == len(found) and job.strategy != "auto":
         raise NoOpError(f"nothing can be fine-tuned: {'; '.join(frozen)}", hint="--strategy probe takes it frozen")
     if job.recipe:
@@ -50,7 +50,7 @@ def fitting(job: Job, candidates: Sequence[str]) -> list[str]:
     """Candidates that the recipe can be trained on, in their order; without one, all that can be trained at all."""
     given = recipes.parse(job.recipe)
     named = [loading.find(name) for name in candidates if recipes.meant(str(given.get("backbone", "")), name)]
-    return [one.name for one in named if not one.frozen and _has(one, tuple(given.get("depths", ())))]
+    return [one.name for one in named if not one.frozen_reason and _has(one, tuple(given.get("depths", ())))]
 
 
 def going_on(survivors: tuple[str, ...], candidates: Sequence[str], *, ctx: Context) -> tuple[str, ...]:

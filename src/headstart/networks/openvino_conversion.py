@@ -19,7 +19,8 @@ import numpy as np
 
 from headstart.core import extras
 from headstart.core.errors import SetupError
-from headstart.core.provenance import list_versions
+from headstart.core.provenance import versions
+from headstart.core.settings import INFERENCE_BATCH
 from headstart.core.storage.files import write_json
 from headstart.core.types import BackboneSpec
 from headstart.networks import openvino_engine
@@ -28,15 +29,6 @@ PARITY_MAX = 1e-4
 PARITY_COSINE = 0.99999
 CALIBRATION = 256  # pictures NNCF sees at most
 _BATCH = 8
-
-
-def backend() -> str:
-    """The Keras backend that a build would use, without importing it."""
-    if "keras" in sys.modules:
-        import keras
-
-        return str(keras.config.backend())
-    return os.environ.get("KERAS_BACKEND", "tensorflow")
 
 
 @contextmanager
@@ -82,7 +74,11 @@ def convert(model: Any, spec: BackboneSpec, pictures: np.ndarray, folder: Path, 
     got = next(vectors for _, vectors in openvino_engine.Engine(path, threads=1).run([(None, probes)]))
     named = {name: compare(a, b) for name, a, b in zip(names, got, expected, strict=True)}
     assert_parity(spec, named)
-    facts = {"compared_with": f"keras {backend()}", "pictures": len(probes), "versions": list_versions()}
+    facts = {
+        "compared_with": f"keras {openvino_engine.keras_backend()}",
+        "pictures": len(probes),
+        "versions": versions(),
+    }
     write_json(folder / "parity.json", {**facts, "depths": named})
 
 
@@ -94,7 +90,7 @@ def _converted(model: Any, spec: BackboneSpec, names: Sequence[str]) -> Any:
             model.export(str(path), format="openvino", verbose=False)
         except (ImportError, NotImplementedError, RuntimeError, ValueError, TypeError) as err:
             raise SetupError(
-                f"Keras on {backend()} cannot export `{spec.name}`: {type(err).__name__}: {err}",
+                f"Keras on {openvino_engine.keras_backend()} cannot export `{spec.name}`: {type(err).__name__}: {err}",
                 hint="KERAS_BACKEND=tensorflow, which is the default",
             ) from err
         raw = ov.Core().read_model(path)
@@ -198,7 +194,7 @@ class KerasEngine:
     """
 
     def __init__(self, model: Any) -> None:
-        self.model, self.batch = model, openvino_engine.BATCH
+        self.model, self.batch = model, INFERENCE_BATCH
 
     def run(self, batches: Iterable[tuple[Any, np.ndarray]]) -> Iterator[tuple[Any, tuple[np.ndarray, ...]]]:
         """See `headstart.networks.openvino_engine.Engine.run`."""

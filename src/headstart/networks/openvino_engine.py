@@ -12,6 +12,7 @@ shut out, so nothing is sent and nothing is written to the home folder.
 from __future__ import annotations
 
 import functools
+import os
 import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -24,8 +25,9 @@ from typing import Any
 import numpy as np
 
 from headstart.core.errors import SetupError
+from headstart.core.provenance import version
+from headstart.core.settings import INFERENCE_BATCH
 
-BATCH = 16
 _THREADS_A_STREAM = 2
 _TELEMETRY = "openvino_telemetry"
 
@@ -37,6 +39,17 @@ def name() -> str | None:
         return f"openvino {metadata.version('openvino')}"
     except metadata.PackageNotFoundError:
         return None
+
+
+def engine_name() -> str:
+    """What computes the vectors: `openvino 2026.4.1`, or without OpenVINO `keras 3.15.1 tensorflow`."""
+    return name() or f"keras {version('keras')} {keras_backend()}"
+
+
+def keras_backend() -> str:
+    """The Keras backend that a build would use, without importing it."""
+    keras = sys.modules.get("keras")
+    return str(keras.config.backend()) if keras else os.environ.get("KERAS_BACKEND", "tensorflow")
 
 
 @contextmanager
@@ -103,7 +116,7 @@ class Engine:
         ir_path: Path,
         *,
         threads: int,
-        batch: int = BATCH,
+        batch: int = INFERENCE_BATCH,
         outputs: Sequence[str] | None = None,
         size_px: int | None = None,
         edit: Callable[[Any], Any] | None = None,

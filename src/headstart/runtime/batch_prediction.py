@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from headstart.networks.openvino_engine import BATCH
+from headstart.core.settings import INFERENCE_BATCH
 from headstart.runtime.outputs import answer_rows
 from headstart.runtime.outputs.resumable_table import Table, skip_written_rows
 
@@ -36,10 +36,10 @@ class AnswerCounts:
     resumed_rows: int = 0
 
 
-def choose_batch(sources: Iterator[Source]) -> tuple[int, Iterator[Source]]:
-    """How many pictures are answered at once, and the pictures still to come."""
-    first = list(itertools.islice(sources, BATCH))
-    return (BATCH if len(first) == BATCH else 1), itertools.chain(first, sources)
+def batch_of(sources: Iterator[Source]) -> tuple[int, Iterator[Source]]:
+    """How many pictures are answered at once, as `Model.featured` chooses it, and the pictures still to come."""
+    first = list(itertools.islice(sources, INFERENCE_BATCH))
+    return (INFERENCE_BATCH if len(first) == INFERENCE_BATCH else 1), itertools.chain(first, sources)
 
 
 class UsageWriter:

@@ -16,12 +16,14 @@ import numpy as np
 from headstart.core import model_manifest as manifest
 from headstart.core.model_manifest import Manifest, TrunkEntry
 from headstart.core.run.folder import RunFolder
-from headstart.core.settings import count_threads
+from headstart.core.settings import INFERENCE_BATCH, threads
+from headstart.core.storage import model_manifest as manifest
+from headstart.core.storage.model_manifest import Manifest, TrunkEntry
 from headstart.core.types import UNKNOWN, Prediction
 from headstart.heads import decision_rule
 from headstart.heads import saved_head as answer
-from headstart.networks.openvino_engine import BATCH, Engine
-from headstart.runtime.inputs.decoded_batches import Chunk, Content, Source, decode_chunks
+from headstart.networks.openvino_engine import Engine
+from headstart.runtime.inputs.decoded_batches import Chunk, Content, Source, chunks
 from headstart.uncertainty import ood_detection, selective_prediction
 from headstart.uncertainty.selective_prediction import PredictionUncertainty
 from headstart.uncertainty.temperature import tempered
@@ -95,15 +97,15 @@ class Model:
     def extract_features(self, files: Iterable[Source], *, batch: int | None = None) -> Iterator[Chunk]:
         """Files with their features, chunk by chunk: one by one when there are few, or as many as `batch` says."""
         source = iter(files)
-        first = list(itertools.islice(source, BATCH))
-        batch = batch or (BATCH if len(first) == BATCH else 1)
+        first = list(itertools.islice(source, INFERENCE_BATCH))
+        batch = batch or (INFERENCE_BATCH if len(first) == INFERENCE_BATCH else 1)
         trunks = self.manifest.trunks
         flow = decode_chunks(
             itertools.chain(first, source), [t.input for t in trunks], threads=count_threads(), batch=batch
         )
         return self.run_trunks(flow, batch=batch) if first else flow
 
-    def run_trunks(self, flow: Iterator[Chunk], *, batch: int = BATCH) -> Iterator[Chunk]:
+    def through(self, flow: Iterator[Chunk], *, batch: int = INFERENCE_BATCH) -> Iterator[Chunk]:
         """Decoded chunks with their features, in their order; one such flow at a time.
 
         Args:

@@ -20,7 +20,7 @@ from headstart.features.extraction_time import estimate, seconds
 from headstart.selection import limits
 
 if TYPE_CHECKING:
-    from headstart.backbones.loading import ResolvedBackbone
+    from headstart.backbones.resolved_backbone import ResolvedBackbone
     from headstart.core.console import Console
     from headstart.core.job import Job
     from headstart.core.run.context import Context
@@ -160,9 +160,9 @@ def _reach(ctx: Context) -> list[ResolvedBackbone]:
     The user's own, added files and trunks of earlier runs, must be asked for by name: they may have learnt from these
     very pictures.
     """
-    from headstart.backbones import capabilities, loading
+    from headstart.backbones import loading
 
-    every = [one for one in map(loading.find, loading.names()) if not capabilities.own(one.source)]
+    every = [one for one in map(loading.find, loading.names()) if not one.source.is_users_own]
     return [one for one in every if one.name.startswith("bundled:") or one.source.available(one.preset, ctx.store)]
 
 
@@ -172,8 +172,8 @@ def _known_ms(of: Sequence[ResolvedBackbone], ctx: Context) -> dict[str, float]:
 
     if not ctx.job.max_latency:
         return {}
-    decided = ctx.run.find_decision(limits.LATENCIES) or {}
-    return {one.name: decided.get(one.name, latency.latency_ms(one.name, ctx.store)) for one in of}
+    decided = ctx.run.decided(limits.LATENCIES) or {}
+    return {one.name: decided.get(one.name, latency.read_latency_ms(one.spec, ctx.store)) for one in of}
 
 
 def _none_left(barred: Mapping[str, str]) -> UsageError:
@@ -214,9 +214,9 @@ def choose_candidates(data: Dataset, *, ctx: Context, seen: int) -> tuple[str, .
 
 def _require_same(ready: Sequence[str], ctx: Context) -> None:
     """Refuse one of the user's own that has changed since the run began: its vectors would be another network's."""
-    from headstart.backbones import capabilities, loading
+    from headstart.backbones import loading
 
-    found = {one.name: one.spec.revision for one in map(loading.find, ready) if capabilities.own(one.source)}
+    found = {one.name: one.spec.revision for one in map(loading.find, ready) if one.source.is_users_own}
     if not found:
         return
     kept = ctx.record_decision("own_backbones", lambda: found, "a resumed run must see the same networks of one's own")
@@ -228,10 +228,10 @@ def _require_same(ready: Sequence[str], ctx: Context) -> None:
 
 def _warn_of_known(ready: Sequence[str], data: Dataset, ctx: Context) -> None:
     """Warn where a trunk of the user's own learnt from pictures that are now to judge it."""
-    from headstart.backbones import capabilities, loading
+    from headstart.backbones import loading
 
     for one in map(loading.find, ready):
-        known = capabilities.learnt_from(one.source, one.preset) if one.seed is None else frozenset()
+        known = one.source.learnt_from(one.preset) if one.seed is None else frozenset()
         count = sum(digest in known for digest in data.digests)
         if count:
             share = f"{count:,} of these {len(data.uris):,} pictures"
@@ -261,12 +261,13 @@ def _quick(ready: tuple[str, ...], data: Dataset, ctx: Context) -> tuple[str, ..
 
 def _measured_ms(data: Dataset, name: str, ctx: Context) -> float:
     """Of one picture; the trunk is made ready, and timed with that, where it never was."""
-    from headstart.backbones import latency
+    from headstart.backbones import latency, loading
     from headstart.features.extraction import make_ready
 
-    if math.isnan(latency.latency_ms(name, ctx.store)):
+    spec = loading.find(name).spec
+    if math.isnan(latency.read_latency_ms(spec, ctx.store)):
         make_ready(data, name, ctx)
-    found = latency.latency_ms(name, ctx.store)
+    found = latency.read_latency_ms(spec, ctx.store)
     if math.isnan(found):
         raise SetupError("`--max-latency` cannot be measured: OpenVINO is not installed", hint="pip install openvino")
     return found

@@ -21,13 +21,14 @@ import numpy as np
 
 from headstart.backbones import loading
 from headstart.core.console import Console
-from headstart.core.settings import cache_folder, count_threads
+from headstart.core.settings import INFERENCE_BATCH, cache_folder, threads
 from headstart.core.storage.cache import Store
 from headstart.core.storage.row_cache import RowStore, parse_keys
 from headstart.core.types import EmbedKey, InputSpec
 from headstart.features.embeddings import address
 from headstart.images import preprocessing
-from headstart.networks.openvino_engine import BATCH, Engine
+from headstart.networks import openvino_engine
+from headstart.networks.openvino_engine import Engine
 
 MEMORY_BYTES = 256_000_000  # of vectors in memory, of each trunk
 _BLOCK = 256  # pictures whose vectors go to the cache together
@@ -48,11 +49,11 @@ class ArrayImages:
 
     def decode_rows(self, rows: np.ndarray, spec: InputSpec) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Rows (b,) and their pictures (b, size_px, size_px, 3) uint8, batch by batch."""
-        with ThreadPoolExecutor(count_threads(), thread_name_prefix="resize") as pool:
-            for at in range(0, len(rows), BATCH):
-                batch_rows = rows[at : at + BATCH]
-                resized = pool.map(functools.partial(preprocessing.from_array, spec=spec), self.arrays[batch_rows])
-                yield batch_rows, np.stack(list(resized))
+        with ThreadPoolExecutor(threads(), thread_name_prefix="resize") as pool:
+            for at in range(0, len(rows), INFERENCE_BATCH):
+                part = rows[at : at + INFERENCE_BATCH]
+                made = pool.map(functools.partial(preprocessing.from_array, spec=spec), self.arrays[part])
+                yield part, np.stack(list(made))
 
 
 class FileImages:
@@ -83,7 +84,7 @@ class FileImages:
     def decode_rows(self, rows: np.ndarray, spec: InputSpec) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Rows (b,) and their pictures (b, size_px, size_px, 3) uint8, batch by batch."""
         return preprocessing.batches(
-            "", self.paths, rows, spec, batch=BATCH, threads=count_threads(), digests=self.digests
+            "", self.paths, rows, spec, batch=INFERENCE_BATCH, threads=threads(), digests=self.digests
         )
 
 
@@ -151,7 +152,7 @@ class ImageFeatures:
             input=self.input,
             depths=self.spec.depths,
             precision="f32",
-            engine=loading.engine_name(),
+            engine=openvino_engine.engine_name(),
         )
         return Path(_open_cache(self._console).root) / address(key)
 

@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 
-from headstart.backbones import capabilities
 from headstart.core.console import Console
 from headstart.core.errors import NoOpError, UsageError
 from headstart.core.storage.cache import Store
@@ -35,7 +34,7 @@ def check_backbone(source: BackboneSource, preset: str, store: Store) -> None:
     _check_spec(source, preset, spec)
     _check_weights(source, preset, store)
     _check_past(source, preset, store, spec)
-    if capabilities.frozen(source, preset):
+    if source.frozen_reason(preset):
         _check_frozen(source, preset, store, spec)
         return
     model = source.build(preset, store)
@@ -45,7 +44,7 @@ def check_backbone(source: BackboneSource, preset: str, store: Store) -> None:
     _check_vectors(trained, spec)
     assert _same(trained, vectors(source.build(preset, store), pictures)), "two builds give different vectors"
     _check_twin(source, preset, store, spec, pictures, trained)
-    if preset in getattr(source, "classifiers", ()):
+    if preset in source.classifiers:
         _check_classifier(source, preset, store, spec)
 
 
@@ -63,15 +62,15 @@ def _check_frozen(source: Any, preset: str, store: Store, spec: BackboneSpec) ->
         for name in ("one", "two"):
             folder = Path(place) / name
             folder.mkdir()
-            source.convert(preset, store, pictures, folder)
-            assert (folder / "parity.json").is_file(), "convert leaves no parity.json"
+            source.write_openvino(preset, store, pictures, folder)
+            assert (folder / "parity.json").is_file(), "write_openvino leaves no parity.json"
             found.append(list(next(v for _, v in Engine(folder / "trunk.xml", threads=1).run([(None, pictures)]))))
     _check_vectors(found[0], spec)
     assert _same(*found), "two conversions give different vectors"
     try:
         source.build(preset, store)
     except NoOpError as err:
-        assert err.what == source.frozen(preset), "build does not give the reason that frozen gives"
+        assert err.what == source.frozen_reason(preset), "build does not give the reason that frozen_reason gives"
     else:
         raise AssertionError("a frozen preset is built all the same")
 
@@ -100,7 +99,7 @@ def _check_spec(source: BackboneSource, preset: str, spec: BackboneSpec) -> None
     names = [depth.name for depth in spec.depths]
     assert names and len(set(names)) == len(names), f"depths are {names}"
     assert all(name.isidentifier() and name.isascii() for name in names), f"depths are {names}"
-    if not hasattr(source, "frozen"):  # in a network of their own users may cut anywhere
+    if not source.is_users_own:  # in a network of their own users may cut anywhere
         assert len(names) >= 2 and names[-1] == "last", f"the deepest of several depths is not `last`: {names}"
     assert spec == source.spec(preset), "two calls of spec() differ"
     try:
@@ -151,7 +150,7 @@ def _check_twin(
 
 def _check_past(source: Any, preset: str, store: Store, spec: BackboneSpec) -> None:
     """Of a source that knows what its presets learnt from: that it fits their depths, or says why it is not known."""
-    past = capabilities.past(source, preset, store)
+    past = source.source_task(preset, store)
     if past is None:
         return
     dims = {depth.name: depth.dim for depth in spec.depths}

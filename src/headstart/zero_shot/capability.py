@@ -12,7 +12,7 @@ from typing import Protocol
 
 import numpy as np
 
-from headstart.backbones.loading import ResolvedBackbone
+from headstart.backbones.resolved_backbone import ResolvedBackbone
 from headstart.core.console import Console
 from headstart.core.storage.cache import Store
 from headstart.zero_shot import class_names, clip, conse
@@ -32,14 +32,13 @@ class NameScorer(Protocol):
 
 def can(trunk: ResolvedBackbone, store: Store) -> bool:
     """Whether a trunk can guess by names."""
-    classifier = trunk.preset in getattr(trunk.source, "classifiers", ())
+    classifier = trunk.preset in trunk.source.classifiers
     return trunk.seed is None and (classifier or text_folder(trunk, store) is not None)
 
 
 def text_folder(trunk: ResolvedBackbone, store: Store) -> Path | None:
     """Where the text tower of a trunk lies; None where it has none."""
-    asked = getattr(trunk.source, "text_folder", None)
-    return asked(trunk.preset, store) if asked and trunk.seed is None else None
+    return trunk.source.text_folder(trunk.preset, store) if trunk.seed is None else None
 
 
 def how(trunk: ResolvedBackbone, store: Store) -> str:
@@ -75,5 +74,5 @@ def of(
     """
     if folder := text_folder(trunk, store):
         return clip.of_names(classes, folder, trunk.spec.revision, store, console, where=where, hint=hint)
-    dense, bias = trunk.source.classifier(trunk.preset, store)  # type: ignore[attr-defined]
+    dense, bias = trunk.source.classifier(trunk.preset, store)
     return conse.of_names(classes, dense, bias, store, console, where=where, hint=hint)

@@ -48,7 +48,7 @@ def predict_zero_shot(
     """
     class_names.require(classes)
     one = loading.find(backbone, fetching=True, console=console)
-    if hasattr(one.source, "text_folder"):
+    if one.source.has_text_towers:
         one.source.pull(one.preset, store, console)
     if capability.text_folder(one, store):
         texts = capability.of(one, classes, store, console)

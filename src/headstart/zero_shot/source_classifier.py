@@ -13,14 +13,13 @@ from typing import Any
 import numpy as np
 
 from headstart.backbones import loading as trunk
-from headstart.backbones.loading import ResolvedBackbone
+from headstart.backbones.resolved_backbone import ResolvedBackbone
 from headstart.core.console import Console
 from headstart.core.errors import UsageError
-from headstart.core.settings import count_threads
+from headstart.core.settings import INFERENCE_BATCH, threads
 from headstart.core.storage.cache import Store
 from headstart.core.types import Prediction
-from headstart.networks.openvino_engine import BATCH
-from headstart.runtime.inputs.decoded_batches import Source, decode_chunks
+from headstart.runtime.inputs.decoded_batches import Source, chunks
 from headstart.zero_shot import conse, imagenet_classes
 from headstart.zero_shot.conse import likeliest
 
@@ -51,7 +50,7 @@ def look(
 ) -> Iterator[ClassifierPass]:
     """Features of each file, in order; memory does not grow with their number. The trunk is made when it never was."""
     engine: Any = None
-    for chunk in decode_chunks(files, [through.spec.input], threads=count_threads(), batch=BATCH):
+    for chunk in chunks(files, [through.spec.input], threads=threads(), batch=INFERENCE_BATCH):
         readable = [at for at in range(len(chunk.files)) if at not in chunk.errors]
         found: dict[int, np.ndarray] = {}
         if readable:
@@ -119,9 +118,9 @@ def classifier(backbone: str, store: Store, console: Console) -> Classifier:
         SetupError: Weights or names cannot be had.
     """
     found = trunk.find(backbone, fetching=True, console=console)
-    if found.preset not in getattr(found.source, "classifiers", ()) or found.seed is not None:
+    if found.preset not in found.source.classifiers or found.seed is not None:
         what = f"`{found.name}` has no ImageNet classifier in headstart"
         raise UsageError(what, hint="--backbone bundled:efficientnet_lite2 has one")
     found.source.pull(found.preset, store, console)
-    weights, bias = found.source.classifier(found.preset, store)  # type: ignore[attr-defined]
+    weights, bias = found.source.classifier(found.preset, store)
     return Classifier(found, weights, bias, imagenet_classes.classes(store, console), store, console)

@@ -15,6 +15,7 @@ from headstart.backbones import loading
 from headstart.backbones.earlier_runs import source_task, source_task_lookup, tuned_network
 from headstart.backbones.imported import description
 from headstart.backbones.imported.description import ImportedBackbone
+from headstart.backbones.resolved_backbone import ResolvedBackbone
 from headstart.core import registry
 from headstart.core.errors import HeadstartError, UsageError
 from headstart.core.run.folder import RunFolder
@@ -74,9 +75,7 @@ def _keep_past(path: Path, network: TunedNetwork, name: str, store: Store) -> No
     data = RunReader(path).find(Dataset)
     splits = RunReader(path).find(Splits)
     spec = description.described(SOURCE, name, store).spec(SOURCE)
-    made = loading.ResolvedBackbone(
-        name=spec.name, spec=spec, source=registry.load_plugin("backbones", SOURCE), preset=name
-    )
+    made = ResolvedBackbone(name=spec.name, spec=spec, source=registry.load("backbones", SOURCE), preset=name)
     source_task.keep(SOURCE, name, source_task_lookup.look(network, made, store, data, splits), store)
 
 

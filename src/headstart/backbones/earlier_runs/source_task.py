@@ -10,15 +10,15 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from headstart.backbones import capabilities, loading
+from headstart.backbones import loading
 from headstart.backbones.imported import description
 from headstart.core.errors import SetupError
 from headstart.core.storage.cache import Store
+from headstart.core.types import SourceTask
 
 MOST, LEAST = 256, 64  # rows that are kept
 OPERATIONS = 1e12  # of making them, above which fewer than the most are kept
@@ -27,26 +27,6 @@ NO_PICTURES = "none of its source's pictures are here"
 _DAMAGED = "what was kept of its run is damaged; --backbones run:PATH with its folder makes it anew"
 _PICTURES = "pictures/"
 _FORMAT = 1
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class SourceTask:
-    """What is known of a trunk's source.
-
-    Attributes:
-        head: `weights` (D, Z) and `bias` (Z,) float32 of its own dense layer; empty where there is none.
-        depth: What the head reads.
-        pictures: Depth -> (S, D) float32 of the same S source pictures, in an order whose evenly spaced rows stand for
-            all; empty where there are none.
-        no_head: Why there is no head, or empty.
-        no_pictures: Why there are no pictures, or empty.
-    """
-
-    head: Mapping[str, np.ndarray] = field(default_factory=dict)
-    depth: str = ""
-    pictures: Mapping[str, np.ndarray] = field(default_factory=dict)
-    no_head: str = ""
-    no_pictures: str = ""
 
 
 def of(backbone: str, store: Store) -> SourceTask:
@@ -62,13 +42,13 @@ def of(backbone: str, store: Store) -> SourceTask:
     found = loading.find(backbone)
     if found.seed is not None:
         return SourceTask(no_head="random weights", no_pictures="random weights")
-    own = capabilities.past(found.source, found.preset, store)
+    own = found.source.source_task(found.preset, store)
     if own is not None:
         return own
-    if found.preset not in getattr(found.source, "classifiers", ()):
+    if found.preset not in found.source.classifiers:
         return SourceTask(no_head=NO_HEAD, no_pictures=NO_PICTURES)
     try:
-        weights, bias = found.source.classifier(found.preset, store)  # type: ignore[attr-defined]
+        weights, bias = found.source.classifier(found.preset, store)
     except SetupError as err:  # the vectors are in the cache, the weights have gone
         return SourceTask(no_head=err.what, no_pictures=NO_PICTURES)
     head = {"weights": weights, "bias": bias}

@@ -12,12 +12,11 @@ import itertools
 import numpy as np
 
 from headstart.backbones.earlier_runs import source_task
-from headstart.backbones.earlier_runs.source_task import SourceTask
-from headstart.backbones.loading import ResolvedBackbone
+from headstart.backbones.resolved_backbone import ResolvedBackbone
 from headstart.core.errors import DataError
 from headstart.core.settings import count_threads
 from headstart.core.storage.cache import Store
-from headstart.core.types import Dataset, Splits, TunedNetwork
+from headstart.core.types import Dataset, SourceTask, Splits, TunedNetwork
 from headstart.images.preprocessing import batches
 from headstart.networks.formats.keras_writer import FEATURES
 from headstart.statistics.sampling import spread

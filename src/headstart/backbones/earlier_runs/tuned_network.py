@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from headstart.backbones import loading
-from headstart.backbones.loading import ResolvedBackbone
+from headstart.backbones.resolved_backbone import ResolvedBackbone
 from headstart.core.errors import DataError
 from headstart.core.storage.cache import Store
-from headstart.core.types import BackboneSpec, TunedNetwork
+from headstart.core.types import BackboneSource, BackboneSpec, TunedNetwork
 from headstart.networks.formats import keras_archive
 from headstart.networks.formats.keras_writer import FEATURES
 
@@ -31,13 +31,12 @@ def file_of(network: TunedNetwork, run: Path) -> Path:
 
 
 @dataclass(slots=True, kw_only=True)
-class Saved:
+class Saved(BackboneSource):
     """A backbone source of one preset: a `keras.Model` file of a run."""
 
     name: str
     file: Path
     of: BackboneSpec
-    cannot: Mapping[str, str]
 
     def presets(self) -> tuple[str, ...]:
         """The one."""
@@ -98,7 +97,7 @@ def trunk_of(network: TunedNetwork, run: Path) -> ResolvedBackbone:
     Raises:
         DataError: The run names a file of another place.
     """
-    source = Saved(name="tuned", file=file_of(network, run), of=network.spec, cannot={})
+    source = Saved(name="tuned", file=file_of(network, run), of=network.spec)
     return ResolvedBackbone(name=network.spec.name, spec=network.spec, source=source, preset=network.spec.name)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +12,7 @@ from headstart.backbones.imported import description
 from headstart.backbones.imported.description import ImportedBackbone
 from headstart.core.errors import DataError, NoOpError, SetupError, UsageError
 from headstart.core.storage.cache import Store
-from headstart.core.types import BackboneSpec
+from headstart.core.types import BackboneSource, BackboneSpec
 from headstart.networks import random_init
 
 if TYPE_CHECKING:
@@ -24,12 +24,11 @@ _FROZEN = (
 )
 
 
-class ImportedSource:
+class ImportedSource(BackboneSource):
     """A source whose presets are descriptions in the cache."""
 
     name = ""
-    cannot: Mapping[str, str] = {}
-    own = True
+    is_users_own = True
 
     def presets(self) -> tuple[str, ...]:
         """Names in the user's cache whose descriptions can be read."""
@@ -43,15 +42,15 @@ class ImportedSource:
         """
         return description.described(self.name, preset).spec(self.name)
 
-    def opens(self, preset: str, console: Any, *, fetching: bool = False) -> str:
+    def open_preset(self, text: str, console: Any, *, fetching: bool = False) -> str:
         """Always empty: a name that `presets` does not have is none.
 
         Raises:
             UsageError: Its description is damaged.
         """
-        if preset in description.damaged(self.name):
+        if text in description.damaged(self.name):
             try:
-                description.described(self.name, preset)
+                description.described(self.name, text)
             except DataError as err:
                 raise UsageError(err.what, where=err.where, hint=err.hint) from err
         return ""
@@ -76,12 +75,12 @@ class ImportedSource:
         """
         return self._file(preset, store)
 
-    def frozen(self, preset: str) -> str:
+    def frozen_reason(self, preset: str) -> str:
         """Why a preset can neither be fine-tuned nor have a random twin; empty where it can."""
         kind = description.described(self.name, preset).kind
         return "" if kind == "keras" else f"`{self.name}:{preset}` {_FROZEN.format(description.WORDS[kind])}"
 
-    def convert(self, preset: str, store: Store, pictures: np.ndarray, folder: Path) -> None:
+    def write_openvino(self, preset: str, store: Store, pictures: np.ndarray, folder: Path) -> None:
         """Write a frozen preset as `trunk.xml`, `trunk.bin` and `parity.json`; see
         `headstart.backbones.imported.openvino_backbone`."""
         from headstart.backbones.imported import openvino_backbone
@@ -101,7 +100,7 @@ class ImportedSource:
             NoOpError: The file is no Keras file.
             SetupError: The copy is not in the store.
         """
-        why = self.frozen(preset)
+        why = self.frozen_reason(preset)
         if why:
             raise NoOpError(why, hint="--strategy probe takes it frozen")
         found = self._described(preset, store)

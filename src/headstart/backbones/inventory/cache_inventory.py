@@ -22,6 +22,7 @@ from typing import Any
 from headstart.backbones import capabilities, loading
 from headstart.backbones.downloads import weights as fetch
 from headstart.backbones.imported import description
+from headstart.backbones.resolved_backbone import ResolvedBackbone
 from headstart.core import registry
 from headstart.core.console import Console
 from headstart.core.errors import UsageError
@@ -60,11 +61,11 @@ class Entry:
     gone: str = ""
 
 
-def weights_folder(found: loading.ResolvedBackbone, store: Store) -> Path | None:
+def weights_folder(found: ResolvedBackbone, store: Store) -> Path | None:
     """Where the weights of a backbone lie or would lie in the store; None where its source keeps them elsewhere."""
-    ask = getattr(found.source, "weights_folder", None)
-    if ask is not None:
-        return Path(ask(found.preset, store))
+    folder = found.source.weights_folder(found.preset, store)
+    if folder is not None:
+        return folder
     if not found.source.available(found.preset, store):
         return None
     path = Path(found.source.pull(found.preset, store, Console(quiet=True)))
@@ -89,7 +90,7 @@ def entries(store: Store) -> list[Entry]:
     return sorted(weights, key=_order) + sorted(trunks, key=_order)
 
 
-def _owners(known: Sequence[loading.ResolvedBackbone], store: Store) -> dict[Path, list[str]]:
+def _owners(known: Sequence[ResolvedBackbone], store: Store) -> dict[Path, list[str]]:
     """Folder in the store -> the backbones whose weights it holds."""
     found: dict[Path, list[str]] = {}
     for source in _own_sources():  # by the descriptions in this store, which need not be the user's usual cache
@@ -104,9 +105,7 @@ def _owners(known: Sequence[loading.ResolvedBackbone], store: Store) -> dict[Pat
 
 
 def _own_sources() -> list[str]:
-    return [
-        name for name in registry.list_plugins("backbones") if capabilities.own(registry.load_plugin("backbones", name))
-    ]
+    return [name for name, source in capabilities.sources().items() if source.is_users_own]
 
 
 def _order(entry: Entry) -> tuple[int, str, str, str]:
@@ -161,11 +160,11 @@ def _unnamed(entry: Entry, addresses: Mapping[str, tuple[str, str]]) -> Entry:
     return replace(entry, name=name, note=note)
 
 
-def _addresses(known: Sequence[loading.ResolvedBackbone]) -> dict[str, tuple[str, str]]:
+def _addresses(known: Sequence[ResolvedBackbone]) -> dict[str, tuple[str, str]]:
     """Address -> name and note of every trunk in float32 that this version would ask for."""
     found = {}
     for trained in known:
-        for one in (trained,) if trained.frozen else (trained, loading.find(loading.RANDOM + trained.name)):
+        for one in (trained,) if trained.frozen_reason else (trained, loading.find(loading.RANDOM + trained.name)):
             key = loading.key(one)
             found[compute_digest(key)] = (one.name, "f32")
             found[compute_digest(key | {"maps": True})] = (one.name, "f32, with feature maps")

@@ -28,14 +28,14 @@ def facts(name: str, store: Store) -> Facts:
     if not loading.listed(name) and (entry := _unopened(store).get(name)):
         return _indexed(entry)
     found = loading.find(name)
-    known: Facts = to_plain(found.spec)
-    measured = latency.kept(found.spec, store)
+    known: Facts = plain(found.spec)
+    measured = latency.read_latency(found.spec, store)
     return known | {
         "weights_here": bool(found.source.available(found.preset, store)),
         "permissive": is_permissive(found.spec.licence),
         "images_per_s": measured.get("images_per_s"),
         "latency_ms": measured.get("latency_ms"),
-        "memory_bytes": int(measured.get("memory_bytes", latency.memory_guess(found.spec))),
+        "memory_bytes": int(measured.get("memory_bytes", latency.estimate_memory_bytes(found.spec))),
         "memory_measured": "memory_bytes" in measured,
         "indexed": False,
     }
@@ -74,7 +74,7 @@ def more(store: Store) -> list[Facts]:
 
 def _unopened(store: Store) -> dict[str, remote_index.IndexEntry]:
     """What sources ship a table of, which was looked into, and what the index has come to know since."""
-    return {**remote_index.read_index(store), **capabilities.shipped()}
+    return {**remote_index.known(store), **capabilities.list_shipped()}
 
 
 def search(entries: Sequence[Facts], words: Sequence[str]) -> list[Facts]:

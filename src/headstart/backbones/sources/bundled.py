@@ -6,7 +6,6 @@ safetensors in the cache; afterwards only that file is read. The graphs are our 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from headstart.backbones.architectures import efficientnet_lite, scaling_and_poo
 from headstart.core.console import Console, size
 from headstart.core.errors import SetupError, UsageError, nearest
 from headstart.core.storage.cache import Store
-from headstart.core.types import BackboneSpec, FeatureLevel, InputSpec
+from headstart.core.types import BackboneSource, BackboneSpec, FeatureLevel, InputSpec
 from headstart.networks import random_init
 
 _LITE_DEPTHS = ("stage3", "stage4", "stage5", "last")
@@ -138,11 +137,10 @@ def _vgg_spec(preset: str) -> BackboneSpec:
     )
 
 
-class Bundled:
+class Bundled(BackboneSource):
     """The source `bundled`."""
 
     name = "bundled"
-    cannot: Mapping[str, str] = {}
     classifiers = tuple(_LITES)  # presets with a `classifier`
 
     def presets(self) -> tuple[str, ...]:

@@ -18,7 +18,7 @@ class HuggingFace(ImportedSource):
 
     name = "huggingface"
 
-    def opens(self, preset: str, console: Any, *, fetching: bool = False) -> str:
+    def open_preset(self, text: str, console: Any, *, fetching: bool = False) -> str:
         """The name itself, its network in the cache afterwards.
 
         Raises:
@@ -26,10 +26,10 @@ class HuggingFace(ImportedSource):
             SetupError: The network cannot be had.
             DataError: There is no ONNX file, or one that takes no pictures.
         """
-        super().opens(preset, console)
+        super().open_preset(text, console)
         from headstart.backbones.huggingface import hub_api, import_model
 
-        repo = hub_api.Repository.parse(preset)
+        repo = hub_api.Repository.of(text)
         if not fetching:
             raise self._not_here(repo.preset)
         return import_model.import_repository(repo, default_store(console), console).name

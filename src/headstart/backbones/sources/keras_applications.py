@@ -21,7 +21,7 @@ from headstart.core.console import Console, size
 from headstart.core.errors import SetupError, UsageError, nearest
 from headstart.core.storage.cache import Store
 from headstart.core.storage.files import read_json, write_json
-from headstart.core.types import BackboneSpec, FeatureLevel, InputSpec
+from headstart.core.types import BackboneSource, BackboneSpec, FeatureLevel, InputSpec
 from headstart.networks import random_init
 
 _IMAGENET_TERMS = "the files carry no licence of their own, and ImageNet's pictures are for non-commercial research"
@@ -43,11 +43,10 @@ def map_at(model: Any, where: str | Mapping[str, Any]) -> Any:
     return [one for one in found if len(one.shape) == 4 and one.shape[1] == where["side"]][-1]
 
 
-class KerasApplications:
+class KerasApplications(BackboneSource):
     """The source `keras_applications`."""
 
     name = "keras_applications"
-    cannot: Mapping[str, str] = {}
 
     def presets(self) -> tuple[str, ...]:
         """All names, family by family."""

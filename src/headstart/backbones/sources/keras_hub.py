@@ -40,12 +40,13 @@ class KerasHub(ImportedSource):
     """The source `keras_hub`."""
 
     name = "keras_hub"
+    has_text_towers = True
 
-    def indexed(self) -> Mapping[str, dict[str, Any]]:
+    def shipped_presets(self) -> Mapping[str, dict[str, Any]]:
         """Preset -> what is known of it without its weights: `family`, `description`, `params`, `licence`, …"""
         return _table()
 
-    def opens(self, preset: str, console: Any, *, fetching: bool = False) -> str:
+    def open_preset(self, text: str, console: Any, *, fetching: bool = False) -> str:
         """The name of a preset that is in the cache afterwards: of KerasHub's own, of a handle, or of a folder.
 
         Raises:
@@ -53,29 +54,22 @@ class KerasHub(ImportedSource):
             SetupError: KerasHub is not installed, or the preset cannot be had.
             DataError: It is no preset that takes pictures, or must not be opened.
         """
-        super().opens(preset, console)
+        super().open_preset(text, console)
         from headstart.backbones.keras_hub import import_preset, preset_download
 
-        store, path = default_store(console), Path(preset).expanduser()
-        if _row(preset) or "://" in preset:
-            if (
-                found := ""
-                if _row(preset)
-                else import_preset.find_imported(preset_download.PublishedPreset.parse(preset).name, store)
-            ):
+        store, path = default_store(console), Path(text).expanduser()
+        if _row(text) or "://" in text:
+            if found := "" if _row(text) else import_preset.remembered(preset_download.Wanted.of(text).name, store):
                 return found
             if not fetching:
-                raise self._not_here(preset)
-            return self._bring(preset, store, console)
+                raise self._not_here(text)
+            return self._bring(text, store, console)
         if path.is_dir():
             return import_preset.import_folder(path, store, console).name
         if found := import_preset.find_imported(str(path.resolve()), store):
             return found
-        hint = (
-            format_nearest(preset, [*_table(), *self.presets()])
-            or "a folder that save_to_preset wrote, or hf://ORG/NAME"
-        )
-        raise UsageError(f"KerasHub has no preset `{preset}`, and there is no such folder", hint=hint)
+        hint = nearest(text, [*_table(), *self.presets()]) or "a folder that save_to_preset wrote, or hf://ORG/NAME"
+        raise UsageError(f"KerasHub has no preset `{text}`, and there is no such folder", hint=hint)
 
     def _bring(self, text: str, store: Store, console: Any) -> str:
         from headstart.backbones.keras_hub import import_preset, preset_download
@@ -93,7 +87,7 @@ class KerasHub(ImportedSource):
         return self.weights_folder(preset, store).is_dir()
 
     def text_folder(self, preset: str, store: Store) -> Path | None:
-        """See `headstart.core.types.TextSource`."""
+        """See `headstart.core.types.Capabilities`."""
         from headstart.backbones.keras_hub import import_preset
 
         return import_preset.find_text_folder(preset, store)

@@ -7,15 +7,13 @@ needed, and the backbone is called by the folder's name and the first digits of 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from headstart.backbones.imported import description
 from headstart.backbones.imported.source_base import ImportedSource
 from headstart.core.settings import cache_folder
 from headstart.core.storage.cache import Store
-
-if TYPE_CHECKING:
-    from headstart.backbones.earlier_runs.source_task import SourceTask
+from headstart.core.types import SourceTask
 
 _NOT_KEPT = "nothing was kept of its run; --backbones run:PATH with the folder of the run looks again"
 
@@ -25,34 +23,34 @@ class Run(ImportedSource):
 
     name = "run"
 
-    def opens(self, preset: str, console: Any, *, fetching: bool = False) -> str:
+    def open_preset(self, text: str, console: Any, *, fetching: bool = False) -> str:
         """The name of a run folder's trunk, which is in the cache afterwards; empty where there was never one.
 
         Raises:
             UsageError: The run trained no network, or the description of its copy is damaged.
             DataError: The folder is no run, or damaged.
         """
-        path = Path(preset).expanduser()
+        path = Path(text).expanduser()
         store = Store(cache_folder())
         if not path.is_dir() and not self.presets():
-            return super().opens(preset, console)
+            return super().open_preset(text, console)
         from headstart.backbones.earlier_runs import run_backbone
 
         if path.is_dir():
             return run_backbone.open_run(path, store)
-        return run_backbone.remembered(path, store) or super().opens(preset, console)
+        return run_backbone.remembered(path, store) or super().open_preset(text, console)
 
     def learnt_from(self, preset: str) -> frozenset[str]:
         """SHA-256 digests of the pictures that its run, and the runs before it, learnt from."""
         return description.learnt_from(self.name, preset)
 
-    def past(self, preset: str, store: Store) -> SourceTask:
+    def source_task(self, preset: str, store: Store) -> SourceTask:
         """The head of its run, and vectors of some of the pictures that it learnt from."""
-        from headstart.backbones.earlier_runs import source_task as past
+        from headstart.backbones.earlier_runs import source_task
 
         here = preset in description.names(self.name, store)
-        found = past.kept(self.name, preset, store if here else Store(cache_folder()))
-        return found or past.SourceTask(no_head=_NOT_KEPT, no_pictures=_NOT_KEPT)
+        kept = source_task.kept(self.name, preset, store if here else Store(cache_folder()))
+        return kept or SourceTask(no_head=_NOT_KEPT, no_pictures=_NOT_KEPT)
 
 
 PLUGIN = Run()

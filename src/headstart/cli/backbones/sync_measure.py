@@ -15,10 +15,10 @@ if TYPE_CHECKING:
     from headstart.core.console import Console
     from headstart.core.storage.cache import Store
 
-_TOLD = 20  # names of each kind that are shown to people
+_NAMES_SHOWN = 20  # of each kind
 
 
-def sync(args: argparse.Namespace, store: Store, console: Console) -> int:
+def sync_index(args: argparse.Namespace, store: Store, console: Console) -> int:
     """Refresh the index of names, and tell what is new, changed and gone since last time.
 
     Raises:
@@ -30,47 +30,62 @@ def sync(args: argparse.Namespace, store: Store, console: Console) -> int:
 
     if args.names:
         raise UsageError(f"backbones sync takes no NAME, such as `{args.names[0]}`", hint="headstart backbones sync")
-    found = index_sync.sync_index(store, console, given=args.source or "", sha256=args.sha256 or "")
-    kinds = {"new": found.new, "changed": found.changed, "gone": found.gone}
-    lines = [_names(kind, names) for kind, names in kinds.items() if names]
-    counts = ", ".join(f"{len(names):,} {kind}" for kind, names in kinds.items())
-    lines += [f"{found.count:,} names: {counts}", f"SHA-256 {found.sha256}", f"kept as {found.path}"]
-    facts = {"sha256": found.sha256, "path": str(found.path), "count": found.count}
-    console.print_result("\n".join(lines), facts | {kind: list(names) for kind, names in kinds.items()})
+    index = index_sync.refresh(store, console, given=args.source or "", sha256=args.sha256 or "")
+    changes = {"new": index.new, "changed": index.changed, "gone": index.gone}
+    lines = [_format_names(kind, names) for kind, names in changes.items() if names]
+    counts = ", ".join(f"{len(names):,} {kind}" for kind, names in changes.items())
+    lines += [f"{index.count:,} names: {counts}", f"SHA-256 {index.sha256}", f"kept as {index.path}"]
+    facts = {"sha256": index.sha256, "path": str(index.path), "count": index.count}
+    console.result("\n".join(lines), facts | {kind: list(names) for kind, names in changes.items()})
     return 0
 
 
-def _names(kind: str, names: Sequence[str]) -> str:
-    rest = f"\n  … and {len(names) - _TOLD:,} more (--json has all)" if len(names) > _TOLD else ""
-    return f"{kind}:\n" + "\n".join(f"  {name}" for name in names[:_TOLD]) + rest
+def _format_names(kind: str, names: Sequence[str]) -> str:
+    more = f"\n  … and {len(names) - _NAMES_SHOWN:,} more (--json has all)" if len(names) > _NAMES_SHOWN else ""
+    return f"{kind}:\n" + "\n".join(f"  {name}" for name in names[:_NAMES_SHOWN]) + more
 
 
-def measure(args: argparse.Namespace, store: Store, console: Console) -> int:
-    """Measure speed and memory of trunks again.
+def measure_trunks(args: argparse.Namespace, store: Store, console: Console) -> int:
+    """Measure speed and memory of trunks again, of the named or of all that are ready on this machine.
 
     Raises:
         UsageError: A name is unknown, or its trunk was never used here.
+        SetupError: OpenVINO is missing.
     """
-    from headstart.backbones import latency_remeasure
+    from headstart.backbones import latency, loading
+    from headstart.networks import openvino_engine
 
-    found = latency_remeasure.again(args.names, store, console)
+    openvino_engine.load()
+    measured: list[dict[str, Any]] = []
+    ready = []
+    for backbone in [loading.find(name, opening=False) for name in args.names or loading.names()]:
+        folder = store.find("trunks", loading.key(backbone))
+        if folder is not None:
+            ready.append((backbone, folder / "trunk.xml"))
+        elif args.names:
+            hint = f"it is measured at its first use: headstart embed DATA --backbones {backbone.name}"
+            raise UsageError(f"the trunk of `{backbone.name}` was not used on this machine yet", hint=hint)
+    latency.warn_if_busy(console)
+    for backbone, ir_path in ready:
+        before = latency.read_latency(backbone.spec, store)
+        now = latency.remeasure_trunk(backbone.spec, ir_path, store)
+        measured.append({"name": backbone.name, "before": before, "now": now})
     head = ("backbone", "images/s", "before", "ms for one", "before", "memory")
-    rows = [
-        (one["name"], *_both(one, "images_per_s", ".0f"), *_both(one, "latency_ms", ".1f"), _memory(one["now"]))
-        for one in found
-    ]
-    told = table(head, rows, right=range(1, 6)) if rows else "no trunk is ready on this machine yet: use one first"
-    console.print_result(told, {"measured": found})
+    text = table(head, map(_row, measured), right=range(1, 6)) if measured else "no trunk is ready here: use one first"
+    console.result(text, {"measured": measured})
     return 0
 
 
-def _both(one: dict[str, Any], fact: str, form: str) -> tuple[str, str]:
-    before = one["before"].get(fact)
-    return f"{one['now'][fact]:{form}}", "-" if before is None else f"{before:{form}}"
+def _row(entry: dict[str, Any]) -> tuple[str, ...]:
+    now, before = entry["now"], entry["before"]
+    memory = size(now["memory_bytes"]) if "memory_bytes" in now else "-"
+    speed, speed_before = (_format_number(figures, "images_per_s", ".0f") for figures in (now, before))
+    latency, latency_before = (_format_number(figures, "latency_ms", ".1f") for figures in (now, before))
+    return entry["name"], speed, speed_before, latency, latency_before, memory
 
 
-def _memory(now: dict[str, float]) -> str:
-    return format_bytes(now["memory_bytes"]) if "memory_bytes" in now else "-"
+def _format_number(figures: dict[str, float], name: str, form: str) -> str:
+    return f"{figures[name]:{form}}" if name in figures else "-"
 
 
 def place_or_address(text: str) -> str:

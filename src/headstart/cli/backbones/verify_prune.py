@@ -53,11 +53,11 @@ def _report(checked: list[dict[str, Any]], bad: list[dict[str, Any]], absent: li
 
 def _absent(name: str) -> str:
     """That nothing is there to be verified, and what brings it."""
-    from headstart.backbones import capabilities, loading
+    from headstart.backbones import loading
     from headstart.backbones.imported import description
 
     found = loading.find(name)
-    if capabilities.own(found.source):
+    if found.source.is_users_own:
         return f"its copy is not in the cache; {description.again(found.source.name, found.preset)}"
     return f"its weights are not in the cache; headstart backbones pull {name}"
 

@@ -164,8 +164,8 @@ ACTIONS = {
     "pull": _Action(run=_pull, needs="NAME"),
     "add": _Action(run=add_remove.add, needs="FILE", takes=add_remove.OWN),
     "remove": _Action(run=add_remove.remove, needs="NAME"),
-    "sync": _Action(run=sync_measure.sync, takes=("source", "sha256")),
-    "measure": _Action(run=sync_measure.measure),
+    "sync": _Action(run=sync_measure.sync_index, takes=("source", "sha256")),
+    "measure": _Action(run=sync_measure.measure_trunks),
     "verify": _Action(run=_verify),
     "prune": _Action(run=_prune, takes=("older_than", "dry_run")),
 }

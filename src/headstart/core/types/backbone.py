@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
+
+from headstart.core.errors import NoOpError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -88,11 +90,99 @@ class BackboneSpec:
     domains: tuple[str, ...] = ()
 
 
-class BackboneSource(Protocol):
-    """A file in `headstart.backbones`. Everything but `build` answers without importing a framework."""
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class SourceTask:
+    """What is known of the task that a backbone learnt.
+
+    Attributes:
+        head: `weights` (D, Z) and `bias` (Z,) float32 of its own dense layer; empty where there is none.
+        depth: What the head reads.
+        pictures: Feature level -> (S, D) float32 of the same S source pictures, in an order whose evenly spaced rows
+            stand for all; empty where there are none.
+        no_head: Why there is no head, or empty.
+        no_pictures: Why there are no pictures, or empty.
+    """
+
+    head: Mapping[str, np.ndarray] = field(default_factory=dict)
+    depth: str = ""
+    pictures: Mapping[str, np.ndarray] = field(default_factory=dict)
+    no_head: str = ""
+    no_pictures: str = ""
+
+
+class Capabilities(Protocol):
+    """What a source of backbones may be able to do besides building them; the defaults say that it is not.
+
+    Attributes:
+        is_users_own: Its backbones were brought by the user and may have learnt from anything: `auto` takes none of
+            them, a preset's name alone means the other sources' first, and a run that goes on refuses one whose
+            revision has changed.
+        classifiers: Presets with a `classifier`.
+        has_text_towers: Some presets have a `text_folder` once their weights are here.
+    """
+
+    is_users_own: bool = False
+    classifiers: tuple[str, ...] = ()
+    has_text_towers: bool = False
+
+    def open_preset(self, text: str, console: Any, *, fetching: bool = False) -> str:
+        """The preset of what `presets` cannot list, such as a path; empty for what the source does not know.
+
+        Whatever `build` needs is in the cache afterwards; without `fetching` only what is on this machine is opened.
+        Raises UsageError for what it knows and cannot open.
+        """
+        return ""
+
+    def shipped_presets(self) -> Mapping[str, Mapping[str, Any]]:
+        """What `open_preset` would fetch: preset -> `family`, `description`, `params`, `licence`, `handle`."""
+        return {}
+
+    def weights_folder(self, preset: str, store: Store) -> Path | None:
+        """Where the weights lie or would lie in the store; None where the source keeps them elsewhere."""
+        return None
+
+    def frozen_reason(self, preset: str) -> str:
+        """Why a preset is a graph for OpenVINO alone, without fine-tuning and random-init control; empty if not."""
+        return ""
+
+    def write_openvino(self, preset: str, store: Store, pictures: np.ndarray, folder: Path) -> None:
+        """Write a frozen preset as `trunk.xml`, `trunk.bin` and `parity.json`.
+
+        The graph takes (1, H, W, 3) uint8 RGB and gives one (1, D) float32 output for each of `spec.depths`, scaling
+        and pooling inside; `pictures` (n, H, W, 3) uint8 are real ones, for a proof that its numbers are right.
+        """
+        raise NoOpError(f"`{preset}` gives no graph for OpenVINO")
+
+    def classifier(self, preset: str, store: Store) -> tuple[np.ndarray, np.ndarray]:
+        """The source's own dense layer behind the level `last`: weights (D, 1000), bias (1000,) of ImageNet, float32.
+
+        Raises SetupError where the weights are not in the store.
+        """
+        raise NoOpError(f"`{preset}` has no classifier")
+
+    def text_folder(self, preset: str, store: Store) -> Path | None:
+        """The preset as KerasHub opens it, text tower and tokenizer in it; None where it has none.
+
+        The trunk's level `last` is then the picture's vector in the space of texts.
+        """
+        return None
+
+    def learnt_from(self, preset: str) -> frozenset[str]:
+        """SHA-256 digests of the pictures it is known to have learnt from; `fit` warns where it is measured on them."""
+        return frozenset()
+
+    def source_task(self, preset: str, store: Store) -> SourceTask | None:
+        """Its own head and vectors of some of the pictures it learnt from; None where nothing is kept of that."""
+        return None
+
+
+class BackboneSource(Capabilities, Protocol):
+    """A file in `headstart.backbones.sources`: a class that extends this one.
+
+    Everything but `build` and `write_openvino` answers without importing a framework.
+    """
 
     name: str
-    cannot: Mapping[str, str]
 
     def presets(self) -> tuple[str, ...]:
         """Names without the source's prefix."""
@@ -115,63 +205,5 @@ class BackboneSource(Protocol):
 
         Input (B, H, W, 3) float32 RGB 0..255; a list of outputs, one (B, D) for each of `spec.depths` in order,
         scaling and pooling inside the graph. With `seed`, random weights of the same architecture instead.
-        """
-        ...
-
-
-class OpeningSource(Protocol):
-    """What a `BackboneSource` may have besides: names that `presets` cannot list, such as a path."""
-
-    def opens(self, preset: str, console: Any, *, fetching: bool = False) -> str:
-        """The preset under which it is known from now on, empty for what the source does not know.
-
-        Whatever `build` needs is in the cache afterwards; without `fetching` only what is on this machine is opened.
-        Raises UsageError for what it knows and cannot open.
-        """
-        ...
-
-    def learnt_from(self, preset: str) -> frozenset[str]:
-        """SHA-256 digests of the pictures it is known to have learnt from; `fit` warns where it is measured on them."""
-        ...
-
-    def past(self, preset: str, store: Store) -> Any:
-        """Its own head and vectors of some of the pictures it learnt from, as a
-        `headstart.backbones.earlier_runs.source_task.SourceTask`."""
-        ...
-
-
-class OwnSource(Protocol):
-    """What a `BackboneSource` may have besides: backbones that the user brought, which may have learnt from anything.
-
-    `auto` takes none of them, a preset's name alone means the other sources' first, and a run that goes on refuses one
-    whose revision has changed.
-    """
-
-    own: bool
-
-
-class FrozenSource(Protocol):
-    """What a `BackboneSource` may have besides: presets that are a graph for OpenVINO and no `keras.Model`."""
-
-    def frozen(self, preset: str) -> str:
-        """Why a preset can neither be fine-tuned nor have a random twin; empty where `build` works."""
-        ...
-
-    def convert(self, preset: str, store: Store, pictures: np.ndarray, folder: Path) -> None:
-        """Write a frozen preset as `trunk.xml`, `trunk.bin` and `parity.json`.
-
-        The graph takes (1, H, W, 3) uint8 RGB and gives one (1, D) float32 output for each of `spec.depths`, scaling
-        and pooling inside; `pictures` (n, H, W, 3) uint8 are real ones, for a proof that its numbers are right.
-        """
-        ...
-
-
-class TextSource(Protocol):
-    """What a `BackboneSource` may have besides: networks that learnt pictures and texts together."""
-
-    def text_folder(self, preset: str, store: Store) -> Path | None:
-        """The preset as KerasHub opens it, text tower and tokenizer in it; None where it has none.
-
-        The trunk's depth `last` is then the picture's vector in the space of texts.
         """
         ...

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from headstart.backbones import loading
-from headstart.backbones.loading import ResolvedBackbone
+from headstart.backbones.resolved_backbone import ResolvedBackbone
 from headstart.core.console import Console
 from headstart.core.errors import SetupError
 from headstart.core.settings import count_threads

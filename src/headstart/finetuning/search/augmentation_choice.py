@@ -8,11 +8,10 @@ from typing import Any
 import numpy as np
 
 from headstart.backbones import loading
-from headstart.core.settings import count_threads
+from headstart.core.settings import INFERENCE_BATCH, threads
 from headstart.finetuning.inputs.augmentation_check import MOST, audition
 from headstart.finetuning.search.training_setup import Workbench
 from headstart.images import decoded_cache
-from headstart.networks.openvino_engine import BATCH
 from headstart.statistics.sampling import spread
 
 
@@ -37,11 +36,11 @@ def _heard(bench: Workbench) -> str:
     raw = decoded_cache.load(
         bench.data, bench.rows[few], found.spec.input, store=bench.ctx.store, console=bench.ctx.console
     )
-    engine = loading.ready(found, bench.ctx.store, bench.ctx.console, raw[:BATCH], threads=count_threads())
+    engine = loading.ready(found, bench.ctx.store, bench.ctx.console, raw[:INFERENCE_BATCH], threads=threads())
     inner = max(1, len(found.spec.depths) - 1)  # all depths but the last
 
     def features(seen: np.ndarray) -> np.ndarray:
-        batches = ((at, seen[at : at + BATCH]) for at in range(0, len(seen), BATCH))
+        batches = ((at, seen[at : at + INFERENCE_BATCH]) for at in range(0, len(seen), INFERENCE_BATCH))
         return np.concatenate([np.concatenate(out[:inner], axis=1) for _, out in engine.run(batches)])
 
     heard = audition(features, raw, bench.y[few], n_classes=bench.on.n_classes, seed=bench.ctx.seed)

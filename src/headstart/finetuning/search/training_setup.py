@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from headstart.backbones import loading as trunk
-from headstart.backbones.loading import ResolvedBackbone
+from headstart.backbones.resolved_backbone import ResolvedBackbone
 from headstart.core import recipe as recipes
 from headstart.core.recipe import Recipe
 from headstart.core.run.context import Context

@@ -16,12 +16,12 @@ from pathlib import Path
 
 import numpy as np
 
+from headstart.core.settings import INFERENCE_BATCH
 from headstart.core.types import InputSpec
 from headstart.images.file_formats import SUFFIXES
 from headstart.images.preprocessing import PictureError, decode, read_bytes
-from headstart.networks.openvino_engine import BATCH
 
-FILES_AHEAD = 2 * BATCH  # files decoded beside those in the engines
+AHEAD = 2 * INFERENCE_BATCH  # files decoded beside those in the engines
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -9,11 +9,10 @@ from __future__ import annotations
 import numpy as np
 
 from headstart.backbones.earlier_runs import source_task
-from headstart.backbones.earlier_runs.source_task import SourceTask
 from headstart.core import blas_threads
 from headstart.core.errors import UsageError
 from headstart.core.storage.cache import Store
-from headstart.core.types import Score, SourceSimilarity
+from headstart.core.types import Score, SourceSimilarity, SourceTask
 from headstart.heads import prediction
 from headstart.selection.ranking.probe_scores import ProbeCvProblem
 from headstart.selection.transferability import domain_similarity, leep

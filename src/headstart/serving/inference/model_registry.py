@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from headstart.core.errors import HeadstartError, SetupError, UsageError
-from headstart.networks.openvino_engine import BATCH
+from headstart.core.settings import INFERENCE_BATCH
 from headstart.runtime.inputs.decoded_batches import Chunk, Content
 from headstart.runtime.model import Model, load
 from headstart.runtime.usage_log import UsageCounter
@@ -98,8 +98,8 @@ def opened(name: str, folder: Path) -> Served:
     for _ in range(_WARM_UP):
         started = time.perf_counter()
         chunk = Chunk([Content("warm-up", b"")], [one.copy() for one in pictures])
-        for done in model.run_trunks(iter([chunk]), batch=BATCH):
-            model.predict_chunk(done)
+        for done in model.through(iter([chunk]), batch=INFERENCE_BATCH):
+            model.answers(done)
         seconds = time.perf_counter() - started
     return Served(name=name, folder=folder, model=model, mark=mark, picture_s=seconds)
 
