@@ -17,7 +17,7 @@ from headstart.core import job
 from headstart.core.console import Console
 from headstart.core.run.context import Context
 from headstart.core.run.folder import RunFolder
-from headstart.core.settings import INFERENCE_BATCH, threads
+from headstart.core.settings import INFERENCE_BATCH, count_threads
 from headstart.core.storage.cache import Store
 from headstart.core.types import Dataset
 from headstart.data.reading.read_dataset import read_dataset as read
@@ -45,7 +45,9 @@ def parts(data: Dataset, ctx: Context) -> tuple[np.ndarray, np.ndarray, np.ndarr
     """Wall and CPU seconds of decoding alone, of the engine alone on what was decoded, and of compiling the trunk."""
     found, rows = loading.find(LITE0), np.arange(len(data.uris))
     started = clocks()
-    decoded = list(batches(data.root, data.uris, rows, found.spec.input, batch=INFERENCE_BATCH, threads=threads()))
+    decoded = list(
+        batches(data.root, data.uris, rows, found.spec.input, batch=INFERENCE_BATCH, threads=count_threads())
+    )
     decoding = clocks() - started
     sample, started = decoded[0][1][:8], clocks()
     ready = loading.ready(found, ctx.store, ctx.console, sample, threads=count_threads())

@@ -134,7 +134,9 @@ def test_public_names_can_be_loaded():
 
 
 def test_the_readme_counts_the_networks_that_there_are():
-    count = {source: len(registry.load("backbones", source).presets()) for source in ("bundled", "keras_applications")}
-    of_hub = len(registry.load("backbones", "keras_hub").shipped_presets())
+    count = {
+        source: len(registry.load_plugin("backbones", source).presets()) for source in ("bundled", "keras_applications")
+    }
+    of_hub = len(registry.load_plugin("backbones", "keras_hub").shipped_presets())
     told = f"{count['bundled']} bundled, {count['keras_applications']} of Keras and {of_hub} of KerasHub by name"
     assert told in (ROOT / "README.md").read_text()

@@ -6,7 +6,7 @@ import pytest
 
 from headstart.backbones import latency, loading
 from headstart.backbones.inventory import catalogue
-from headstart.core.settings import threads
+from headstart.core.settings import count_threads
 from headstart.core.storage.files import write_json
 from headstart.networks import openvino_engine
 
@@ -38,8 +38,8 @@ def test_search_wants_every_word(entries):
 
 
 def test_what_was_measured_is_told(store):
-    key = latency.latency_key(loading.find(LITE0).spec, threads=threads(), engine=openvino_engine.engine_name())
-    store.make(latency.KIND, key, partial(written, 57.0))
+    key = latency.latency_key(loading.find(LITE0).spec, threads=count_threads(), engine=openvino_engine.engine_name())
+    store.make_entry(latency.KIND, key, partial(written, 57.0))
     assert catalogue.facts(LITE0, store)["images_per_s"] == 57.0
 
 

@@ -72,7 +72,7 @@ def test_it_is_measured_once_and_found_again(spec, store):
 
 
 def test_it_is_measured_again_when_asked_for(spec, store):
-    named = {"threads": threads(), "engine": openvino_engine.engine_name()}
+    named = {"threads": count_threads(), "engine": openvino_engine.engine_name()}
     slow = latency.measure_once(spec, store, timed(Slow(0.05), lambda: Slow(0.05)), **named)
     fast = latency.measure_again(spec, store, timed(Slow(0.001), lambda: Slow(0.001)), **named)
     assert fast["images_per_s"] > 2 * slow["images_per_s"] and latency.read_latency(spec, store) == fast

@@ -9,7 +9,7 @@ import hub_server
 from headstart.backbones import latency, loading
 from headstart.cli.main import main
 from headstart.core.console import Console
-from headstart.core.settings import threads
+from headstart.core.settings import count_threads
 from headstart.core.storage.cache import Store
 from headstart.core.storage.files import read_json, write_json
 from headstart.networks import openvino_engine
@@ -26,9 +26,9 @@ def own(tmp_path, monkeypatch):
     hub_server.repository(tmp_path / "mirror" / "huggingface" / "acme" / "small-net")
     store, found = Store(tmp_path / "own"), loading.find(NAME, fetching=True, console=QUIET)
     pictures = np.random.default_rng(0).integers(0, 256, (8, 32, 32, 3)).astype(np.uint8)
-    loading.ready(found, store, QUIET, pictures, threads=threads())
-    folder = store.path(
-        latency.KIND, latency.latency_key(found.spec, threads=threads(), engine=openvino_engine.engine_name())
+    loading.ready(found, store, QUIET, pictures, threads=count_threads())
+    folder = store.entry_path(
+        latency.KIND, latency.latency_key(found.spec, threads=count_threads(), engine=openvino_engine.engine_name())
     )
     measured = read_json(folder / "pace.json")
     assert measured["images_per_s"] > 20 and measured["latency_ms"] < 1000

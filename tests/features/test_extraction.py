@@ -14,7 +14,7 @@ from headstart.api.steps import FitSteps
 from headstart.backbones import loading
 from headstart.core.console import Console
 from headstart.core.errors import DataError, SetupError
-from headstart.core.settings import INFERENCE_BATCH, threads
+from headstart.core.settings import INFERENCE_BATCH, count_threads
 from headstart.core.storage.cache import Store
 from headstart.core.storage.files import read_json
 from headstart.data.reading.read_dataset import read_dataset as read
@@ -96,7 +96,7 @@ def test_vectors_are_the_engines_own_and_come_back_from_the_cache(data, context,
     assert {name: v.shape for name, v in made.vectors.items()} == {d.name: (90, d.dim) for d in spec.depths}
     pictures = np.stack([decode(Path(data.root, uri).read_bytes(), spec.input) for uri in data.uris[:20]])
     folder = loading.folder(loading.find(NAME), store, Console(quiet=True), pictures[:8])
-    engine = Engine(folder / "trunk.xml", threads=threads(), batch=INFERENCE_BATCH)
+    engine = Engine(folder / "trunk.xml", threads=count_threads(), batch=INFERENCE_BATCH)
     found = [parts for _, parts in engine.run([(0, pictures[7:20]), (1, pictures[:7])])]  # other neighbours, same bits
     for depth, parts in zip(spec.depths, zip(*found, strict=True), strict=True):
         np.testing.assert_array_equal(np.concatenate(parts[::-1]), made.vectors[depth.name][:20])

@@ -58,7 +58,7 @@ def times(store, **ms):
     """Write down latencies, and paces of 1,000 / ms pictures a second, as if they had been measured."""
     for preset, taken in ms.items():
         spec = loading.find(preset).spec
-        key = latency.latency_key(spec, threads=threads(), engine=openvino_engine.engine_name())
+        key = latency.latency_key(spec, threads=count_threads(), engine=openvino_engine.engine_name())
         content = json.dumps({"images_per_s": 1000 / taken, "latency_ms": taken})
         store.make_entry("paces", key, lambda draft, content=content: (draft / "pace.json").write_text(content))
 

@@ -21,7 +21,7 @@ class NotHere(UsageError):
 
 def sources() -> dict[str, BackboneSource]:
     """All sources by name."""
-    return {name: registry.load("backbones", name) for name in registry.names("backbones")}
+    return {name: registry.load_plugin("backbones", name) for name in registry.list_plugins("backbones")}
 
 
 def open_unlisted(name: str, console: Console, *, fetching: bool) -> str:
@@ -34,9 +34,9 @@ def open_unlisted(name: str, console: Console, *, fetching: bool) -> str:
         UsageError: A source knows what it is, and why it is no backbone.
     """
     source, _, text = name.partition(":")
-    if not text or source not in registry.names("backbones"):
+    if not text or source not in registry.list_plugins("backbones"):
         return ""
-    plugin: BackboneSource = registry.load("backbones", source)
+    plugin: BackboneSource = registry.load_plugin("backbones", source)
     preset = plugin.open_preset(text, console, fetching=fetching)
     return f"{source}:{preset}" if preset else ""
 

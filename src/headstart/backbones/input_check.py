@@ -81,7 +81,7 @@ def check_cached_trunk(
 
     with quiet():
         finding = check_input(model or trunk.build(store), trunk.spec, pictures)
-    store.extend(folder, _FILE, as_json(finding))
+    store.extend_entry(folder, _FILE, as_json(finding))
     warn_of_wrong_input(finding, trunk.name, console)
 
 
@@ -112,7 +112,7 @@ def warn_of_wrong_input(finding: InputFinding, name: str, console: Console) -> N
     """Warn of a wrong preprocessing, with the fix."""
     if finding.verdict == "wrong":
         fix = f"; give its input the scaling `{finding.best}`" if finding.best else ""
-        console.warn(f"{name}: {finding.sentence}{fix}, or its features are worth little")
+        console.print_warning(f"{name}: {finding.sentence}{fix}, or its features are worth little")
 
 
 # ---------------------------------------------------------------- the graph

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from headstart.core.console import Console
-from headstart.core.settings import threads
+from headstart.core.settings import count_threads
 from headstart.core.storage.cache import Store
 from headstart.core.storage.files import read_json, translate_disk_errors, write_json
 from headstart.core.types import BackboneSpec
@@ -110,7 +110,7 @@ def measure_once(
         engine: Its name and version.
     """
     key = latency_key(spec, threads=threads, engine=engine)
-    folder = store.make(KIND, key, lambda draft: write_json(draft / _FILE, measurement()))
+    folder = store.make_entry(KIND, key, lambda draft: write_json(draft / _FILE, measurement()))
     figures: dict[str, float] = read_json(folder / _FILE)
     return figures
 
@@ -120,8 +120,8 @@ def measure_again(
 ) -> dict[str, float]:
     """Measure, whatever is kept, and keep that; arguments as of `measure_once`."""
     figures = measurement()
-    folder = store.path(KIND, latency_key(spec, threads=threads, engine=engine))
-    with disk_errors(folder):
+    folder = store.entry_path(KIND, latency_key(spec, threads=threads, engine=engine))
+    with translate_disk_errors(folder):
         shutil.rmtree(folder, ignore_errors=True)
     return measure_once(spec, store, lambda: figures, threads=threads, engine=engine)
 
@@ -132,7 +132,7 @@ def remeasure_trunk(spec: BackboneSpec, ir_path: Path, store: Store) -> dict[str
     Raises:
         SetupError: OpenVINO is missing.
     """
-    count, side = threads(), spec.input.size_px
+    count, side = count_threads(), spec.input.size_px
     pictures = np.random.default_rng(0).integers(0, 256, (_PICTURES, side, side, 3), np.uint8)
     compile_trunk = partial(openvino_engine.Engine, ir_path, threads=count)
     measurement = partial(measure_latency, compile_trunk(), partial(compile_trunk, batch=1), pictures)
@@ -145,12 +145,14 @@ def warn_if_busy(console: Console) -> None:
         return
     load, cores = os.getloadavg()[0], os.cpu_count() or 1
     if load > cores / 2:
-        console.warn(f"the machine is busy (load {load:.1f} on {cores} processors): what is measured now is too slow")
+        console.print_warning(
+            f"the machine is busy (load {load:.1f} on {cores} processors): what is measured now is too slow"
+        )
 
 
 def read_latency(spec: BackboneSpec, store: Store) -> dict[str, float]:
     """What was measured of a trunk on this machine, see `measure_latency`; empty when nothing was."""
-    folder = store.find(KIND, latency_key(spec, threads=threads(), engine=openvino_engine.engine_name()))
+    folder = store.find_entry(KIND, latency_key(spec, threads=count_threads(), engine=openvino_engine.engine_name()))
     return {} if folder is None else read_json(folder / _FILE)
 
 

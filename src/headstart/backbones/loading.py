@@ -20,7 +20,7 @@ from headstart.backbones import capabilities, input_check, latency
 from headstart.backbones.resolved_backbone import ResolvedBackbone
 from headstart.core import registry
 from headstart.core.console import Console
-from headstart.core.errors import NoOpError, SetupError, UsageError, nearest
+from headstart.core.errors import NoOpError, SetupError, UsageError, format_nearest
 from headstart.core.storage.cache import Store
 from headstart.core.storage.files import write_json
 from headstart.core.storage.hashing import to_plain
@@ -99,7 +99,7 @@ def find_for(option: str, name: str, *, fetching: bool = False, console: Console
 def _bare(preset: str, known: tuple[str, ...]) -> list[str]:
     """The names that end in a preset; of sources that ship it, where there are any, not the user's own."""
     fits = [one for one in known if one.partition(":")[2] == preset]
-    shipped = [one for one in fits if not registry.load("backbones", one.partition(":")[0]).is_users_own]
+    shipped = [one for one in fits if not registry.load_plugin("backbones", one.partition(":")[0]).is_users_own]
     return shipped or fits
 
 
@@ -113,7 +113,7 @@ def _unknown(name: str, known: tuple[str, ...], fits: list[str]) -> UsageError:
         return UsageError(f"the backbone `{name}` is not here yet", hint=f"write {away[0]}, which fetches it")
     hint = _with_word(word, name.rpartition(":")[0], (*known, *capabilities.list_shipped()))
     for some in (known, capabilities.list_shipped()):
-        hint = hint or nearest(name.lower(), some if ":" in name else [one.partition(":")[2] for one in some])
+        hint = hint or format_nearest(name.lower(), some if ":" in name else [one.partition(":")[2] for one in some])
     return UsageError(f"no backbone is named `{name}`", hint=hint or "headstart backbones list")
 
 
@@ -212,7 +212,7 @@ def folder(
         address["maps"] = True
     if precision == "int8":
         address["calibrated_on"] = hashlib.sha256(pictures.tobytes()).hexdigest()
-    made = store.make("trunks", address, write)
+    made = store.make_entry("trunks", address, write)
     if precision == "f32" and not maps and trunk.seed is None and not trunk.frozen_reason and _listed(trunk):
         input_check.check_cached_trunk(trunk, next(iter(built), None), made, store, pictures, console)
     return made

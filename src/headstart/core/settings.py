@@ -33,12 +33,10 @@ SETTINGS = (
         "no lines of progress without a terminal",
     ),
 )
-
-
 INFERENCE_BATCH = 16  # pictures that are decoded and handed to an engine at once
 
 
-def get(name: str) -> str | None:
+def read_setting(name: str) -> str | None:
     """The variable's text, or None when unset or empty; asking for an unknown name is a KeyError."""
     if name not in {setting.name for setting in SETTINGS}:
         raise KeyError(name)

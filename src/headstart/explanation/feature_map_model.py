@@ -13,7 +13,7 @@ from functools import cached_property, partial
 
 import numpy as np
 
-from headstart.core.settings import INFERENCE_BATCH, threads
+from headstart.core.settings import INFERENCE_BATCH, count_threads
 from headstart.explanation import map_arithmetic
 from headstart.explanation.feature_maps import Under, with_maps
 from headstart.explanation.map_arithmetic import Box
@@ -92,7 +92,7 @@ class FeatureMapModel:
             found: list[Under] = []
             edit = partial(with_maps, found=found)
             path = self.model.folder / trunk.ir
-            made.append((Engine(path, threads=threads(), batch=INFERENCE_BATCH, edit=edit, mapped=False), found))
+            made.append((Engine(path, threads=count_threads(), batch=INFERENCE_BATCH, edit=edit, mapped=False), found))
         return tuple(made)
 
     @property

@@ -19,10 +19,10 @@ import numpy as np
 from headstart.backbones import loading
 from headstart.core.console import format_duration
 from headstart.core.errors import SetupError
-from headstart.core.settings import INFERENCE_BATCH, threads
-from headstart.core.storage.files import read_json, show, write_json
-from headstart.core.storage.hashing import digest
-from headstart.core.storage.row_cache import RowStore, keys_of
+from headstart.core.settings import INFERENCE_BATCH, count_threads
+from headstart.core.storage.files import format_printable, read_json, write_json
+from headstart.core.storage.hashing import compute_digest
+from headstart.core.storage.row_cache import RowStore, parse_keys
 from headstart.core.storage.serialization import as_json
 from headstart.core.types import Dataset, Embeddings, EmbedKey
 from headstart.features.cached_rows import key_of
@@ -138,7 +138,7 @@ def _pass(data: Dataset, ready: Any, found: ResolvedBackbone, rows: np.ndarray, 
     """Embed rows and cache them; wall milliseconds a picture, without making the trunk."""
     started = time.monotonic()
     names = tuple(depth.name for depth in found.spec.depths)
-    with ctx.console.progress("embed", len(rows)) as progress:
+    with ctx.console.show_progress("embed", len(rows)) as progress:
         for done, outputs in _blocks(ready.run(_decoded(data, found, rows, INFERENCE_BATCH))):
             _require_finite(done, outputs, data, found.name)
             cache.add_rows(

@@ -86,7 +86,7 @@ def seconds(passes: Mapping[str, float], ctx: Context) -> float:
 
     specs = {name: loading.find(name).spec for name in passes}
     paces = latency.read_images_per_s(list(specs.values()), ctx.store)
-    guessed = GFLOP_PER_S * 1e9 * threads()
-    decoding = 1 / (DECODE_PER_S * threads())
+    guessed = GFLOP_PER_S * 1e9 * count_threads()
+    decoding = 1 / (DECODE_PER_S * count_threads())
     each = {name: 1 / paces[s.name] if s.name in paces else s.flops / guessed for name, s in specs.items()}
     return sum((each[name] + decoding) * count for name, count in passes.items())

@@ -19,7 +19,7 @@ import numpy as np
 
 from headstart.core import extras
 from headstart.core.errors import SetupError
-from headstart.core.provenance import versions
+from headstart.core.provenance import list_versions
 from headstart.core.settings import INFERENCE_BATCH
 from headstart.core.storage.files import write_json
 from headstart.core.types import BackboneSpec
@@ -77,7 +77,7 @@ def convert(model: Any, spec: BackboneSpec, pictures: np.ndarray, folder: Path, 
     facts = {
         "compared_with": f"keras {openvino_engine.keras_backend()}",
         "pictures": len(probes),
-        "versions": versions(),
+        "versions": list_versions(),
     }
     write_json(folder / "parity.json", {**facts, "depths": named})
 

@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 
 from headstart.core.errors import SetupError
-from headstart.core.provenance import version
+from headstart.core.provenance import find_version
 from headstart.core.settings import INFERENCE_BATCH
 
 _THREADS_A_STREAM = 2
@@ -43,7 +43,7 @@ def name() -> str | None:
 
 def engine_name() -> str:
     """What computes the vectors: `openvino 2026.4.1`, or without OpenVINO `keras 3.15.1 tensorflow`."""
-    return name() or f"keras {version('keras')} {keras_backend()}"
+    return name() or f"keras {find_version('keras')} {keras_backend()}"
 
 
 def keras_backend() -> str:

@@ -16,7 +16,7 @@ import numpy as np
 from headstart.core import model_manifest as manifest
 from headstart.core.model_manifest import Manifest, TrunkEntry
 from headstart.core.run.folder import RunFolder
-from headstart.core.settings import INFERENCE_BATCH, threads
+from headstart.core.settings import INFERENCE_BATCH, count_threads
 from headstart.core.storage import model_manifest as manifest
 from headstart.core.storage.model_manifest import Manifest, TrunkEntry
 from headstart.core.types import UNKNOWN, Prediction

@@ -172,7 +172,7 @@ def _known_ms(of: Sequence[ResolvedBackbone], ctx: Context) -> dict[str, float]:
 
     if not ctx.job.max_latency:
         return {}
-    decided = ctx.run.decided(limits.LATENCIES) or {}
+    decided = ctx.run.find_decision(limits.LATENCIES) or {}
     return {one.name: decided.get(one.name, latency.read_latency_ms(one.spec, ctx.store)) for one in of}
 
 

@@ -21,7 +21,7 @@ import numpy as np
 
 from headstart.backbones import loading
 from headstart.core.console import Console
-from headstart.core.settings import INFERENCE_BATCH, cache_folder, threads
+from headstart.core.settings import INFERENCE_BATCH, cache_folder, count_threads
 from headstart.core.storage.cache import Store
 from headstart.core.storage.row_cache import RowStore, parse_keys
 from headstart.core.types import EmbedKey, InputSpec
@@ -49,7 +49,7 @@ class ArrayImages:
 
     def decode_rows(self, rows: np.ndarray, spec: InputSpec) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Rows (b,) and their pictures (b, size_px, size_px, 3) uint8, batch by batch."""
-        with ThreadPoolExecutor(threads(), thread_name_prefix="resize") as pool:
+        with ThreadPoolExecutor(count_threads(), thread_name_prefix="resize") as pool:
             for at in range(0, len(rows), INFERENCE_BATCH):
                 part = rows[at : at + INFERENCE_BATCH]
                 made = pool.map(functools.partial(preprocessing.from_array, spec=spec), self.arrays[part])
@@ -84,7 +84,7 @@ class FileImages:
     def decode_rows(self, rows: np.ndarray, spec: InputSpec) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Rows (b,) and their pictures (b, size_px, size_px, 3) uint8, batch by batch."""
         return preprocessing.batches(
-            "", self.paths, rows, spec, batch=INFERENCE_BATCH, threads=threads(), digests=self.digests
+            "", self.paths, rows, spec, batch=INFERENCE_BATCH, threads=count_threads(), digests=self.digests
         )
 
 

@@ -16,7 +16,7 @@ from headstart.backbones import loading as trunk
 from headstart.backbones.resolved_backbone import ResolvedBackbone
 from headstart.core.console import Console
 from headstart.core.errors import UsageError
-from headstart.core.settings import INFERENCE_BATCH, threads
+from headstart.core.settings import INFERENCE_BATCH, count_threads
 from headstart.core.storage.cache import Store
 from headstart.core.types import Prediction
 from headstart.runtime.inputs.decoded_batches import Source, chunks
@@ -50,7 +50,7 @@ def look(
 ) -> Iterator[ClassifierPass]:
     """Features of each file, in order; memory does not grow with their number. The trunk is made when it never was."""
     engine: Any = None
-    for chunk in chunks(files, [through.spec.input], threads=threads(), batch=INFERENCE_BATCH):
+    for chunk in chunks(files, [through.spec.input], threads=count_threads(), batch=INFERENCE_BATCH):
         readable = [at for at in range(len(chunk.files)) if at not in chunk.errors]
         found: dict[int, np.ndarray] = {}
         if readable:

@@ -17,11 +17,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from headstart.backbones.downloads import mirror, resumable
-from headstart.core.console import Console, size
+from headstart.core.console import Console, format_bytes
 from headstart.core.errors import DataError, SetupError
 from headstart.core.settings import read_setting
 from headstart.core.storage.cache import Store
-from headstart.core.storage.files import disk_errors, read_json, write_json
+from headstart.core.storage.files import read_json, translate_disk_errors, write_json
 from headstart.core.storage.hashing import file_digest
 from headstart.networks.formats.safe_formats import require_weights
 

@@ -75,7 +75,7 @@ def _keep_past(path: Path, network: TunedNetwork, name: str, store: Store) -> No
     data = RunReader(path).find(Dataset)
     splits = RunReader(path).find(Splits)
     spec = description.described(SOURCE, name, store).spec(SOURCE)
-    made = ResolvedBackbone(name=spec.name, spec=spec, source=registry.load("backbones", SOURCE), preset=name)
+    made = ResolvedBackbone(name=spec.name, spec=spec, source=registry.load_plugin("backbones", SOURCE), preset=name)
     source_task.keep(SOURCE, name, source_task_lookup.look(network, made, store, data, splits), store)
 
 

@@ -28,7 +28,7 @@ def facts(name: str, store: Store) -> Facts:
     if not loading.listed(name) and (entry := _unopened(store).get(name)):
         return _indexed(entry)
     found = loading.find(name)
-    known: Facts = plain(found.spec)
+    known: Facts = to_plain(found.spec)
     measured = latency.read_latency(found.spec, store)
     return known | {
         "weights_here": bool(found.source.available(found.preset, store)),

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from headstart.backbones.architectures import efficientnet_lite, scaling_and_pooling, vgg16
-from headstart.core.console import Console, size
-from headstart.core.errors import SetupError, UsageError, nearest
+from headstart.core.console import Console, format_bytes
+from headstart.core.errors import SetupError, UsageError, format_nearest
 from headstart.core.storage.cache import Store
 from headstart.core.types import BackboneSource, BackboneSpec, FeatureLevel, InputSpec
 from headstart.networks import random_init

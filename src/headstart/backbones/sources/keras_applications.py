@@ -17,8 +17,8 @@ from typing import Any
 
 from headstart.backbones.architectures import scaling_and_pooling
 from headstart.backbones.downloads import weights as fetch
-from headstart.core.console import Console, size
-from headstart.core.errors import SetupError, UsageError, nearest
+from headstart.core.console import Console, format_bytes
+from headstart.core.errors import SetupError, UsageError, format_nearest
 from headstart.core.storage.cache import Store
 from headstart.core.storage.files import read_json, write_json
 from headstart.core.types import BackboneSource, BackboneSpec, FeatureLevel, InputSpec

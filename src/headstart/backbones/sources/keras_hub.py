@@ -68,7 +68,9 @@ class KerasHub(ImportedSource):
             return import_preset.import_folder(path, store, console).name
         if found := import_preset.find_imported(str(path.resolve()), store):
             return found
-        hint = nearest(text, [*_table(), *self.presets()]) or "a folder that save_to_preset wrote, or hf://ORG/NAME"
+        hint = (
+            format_nearest(text, [*_table(), *self.presets()]) or "a folder that save_to_preset wrote, or hf://ORG/NAME"
+        )
         raise UsageError(f"KerasHub has no preset `{text}`, and there is no such folder", hint=hint)
 
     def _bring(self, text: str, store: Store, console: Any) -> str:

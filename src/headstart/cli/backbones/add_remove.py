@@ -120,7 +120,7 @@ def remove(args: argparse.Namespace, store: Store, console: Console) -> int:
     chosen = tuple(dict.fromkeys(name.removeprefix(f"{description.SOURCE}:") for name in args.names))
     for name in chosen:
         if name not in known:
-            hint = nearest(name, known) or "headstart backbones list"
+            hint = format_nearest(name, known) or "headstart backbones list"
             raise UsageError(f"`{name}` is no file that was added: only the names of those can be removed", hint=hint)
     for name in chosen:
         source, preset = known[name]

@@ -36,7 +36,7 @@ def sync_index(args: argparse.Namespace, store: Store, console: Console) -> int:
     counts = ", ".join(f"{len(names):,} {kind}" for kind, names in changes.items())
     lines += [f"{index.count:,} names: {counts}", f"SHA-256 {index.sha256}", f"kept as {index.path}"]
     facts = {"sha256": index.sha256, "path": str(index.path), "count": index.count}
-    console.result("\n".join(lines), facts | {kind: list(names) for kind, names in changes.items()})
+    console.print_result("\n".join(lines), facts | {kind: list(names) for kind, names in changes.items()})
     return 0
 
 
@@ -59,7 +59,7 @@ def measure_trunks(args: argparse.Namespace, store: Store, console: Console) -> 
     measured: list[dict[str, Any]] = []
     ready = []
     for backbone in [loading.find(name, opening=False) for name in args.names or loading.names()]:
-        folder = store.find("trunks", loading.key(backbone))
+        folder = store.find_entry("trunks", loading.key(backbone))
         if folder is not None:
             ready.append((backbone, folder / "trunk.xml"))
         elif args.names:
@@ -72,13 +72,13 @@ def measure_trunks(args: argparse.Namespace, store: Store, console: Console) -> 
         measured.append({"name": backbone.name, "before": before, "now": now})
     head = ("backbone", "images/s", "before", "ms for one", "before", "memory")
     text = table(head, map(_row, measured), right=range(1, 6)) if measured else "no trunk is ready here: use one first"
-    console.result(text, {"measured": measured})
+    console.print_result(text, {"measured": measured})
     return 0
 
 
 def _row(entry: dict[str, Any]) -> tuple[str, ...]:
     now, before = entry["now"], entry["before"]
-    memory = size(now["memory_bytes"]) if "memory_bytes" in now else "-"
+    memory = format_bytes(now["memory_bytes"]) if "memory_bytes" in now else "-"
     speed, speed_before = (_format_number(figures, "images_per_s", ".0f") for figures in (now, before))
     latency, latency_before = (_format_number(figures, "latency_ms", ".1f") for figures in (now, before))
     return entry["name"], speed, speed_before, latency, latency_before, memory

@@ -13,7 +13,7 @@ from headstart.cli import options
 from headstart.cli.backbones import add_remove, sync_measure
 from headstart.cli.parser import filled
 from headstart.core.console import Console
-from headstart.core.errors import UsageError, nearest
+from headstart.core.errors import UsageError, format_nearest
 from headstart.core.run.opening import default_store
 
 if TYPE_CHECKING:
@@ -117,7 +117,7 @@ def _told(entries: list[dict[str, object]], console: Console) -> int:
     from headstart.cli.backbones.list_show import rows
 
     add_remove.warn_of_damaged(console)
-    console.result(rows(entries) if entries else "no backbone fits", {"backbones": entries})
+    console.print_result(rows(entries) if entries else "no backbone fits", {"backbones": entries})
     return 0
 
 

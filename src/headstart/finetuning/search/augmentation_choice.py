@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from headstart.backbones import loading
-from headstart.core.settings import INFERENCE_BATCH, threads
+from headstart.core.settings import INFERENCE_BATCH, count_threads
 from headstart.finetuning.inputs.augmentation_check import MOST, audition
 from headstart.finetuning.search.training_setup import Workbench
 from headstart.images import decoded_cache
@@ -36,7 +36,7 @@ def _heard(bench: Workbench) -> str:
     raw = decoded_cache.load(
         bench.data, bench.rows[few], found.spec.input, store=bench.ctx.store, console=bench.ctx.console
     )
-    engine = loading.ready(found, bench.ctx.store, bench.ctx.console, raw[:INFERENCE_BATCH], threads=threads())
+    engine = loading.ready(found, bench.ctx.store, bench.ctx.console, raw[:INFERENCE_BATCH], threads=count_threads())
     inner = max(1, len(found.spec.depths) - 1)  # all depths but the last
 
     def features(seen: np.ndarray) -> np.ndarray:
