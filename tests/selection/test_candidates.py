@@ -88,7 +88,7 @@ def test_latency_is_looked_up_decided_and_the_same_on_a_resumed_run(asked, data,
 
 
 def test_licence_bars_what_is_not_permissive(asked, data, monkeypatch):
-    monkeypatch.setattr("headstart.selection.limits.permissive", lambda licence: licence != "MIT")
+    monkeypatch.setattr("headstart.selection.limits.is_permissive", lambda licence: licence != "MIT")
     ctx = asked(license="permissive")
     assert candidates.choose_candidates(data, ctx=ctx, seen=24) == (LITE0, LITE1, LITE2)
     assert f"{HED} is left out: its licence `MIT` is not permissive" in ctx.console.err.getvalue()
@@ -226,8 +226,8 @@ def test_what_the_cache_comes_to_hold_does_not_change_a_run_that_has_begun(asked
 def test_a_latency_that_is_not_known_is_measured_before_anything_is_embedded(asked, data, warm):
     ctx = asked(max_latency="10s", backbones=(LITE0,))
     assert candidates.choose_candidates(data, ctx=ctx, seen=24) == (LITE0,)
-    assert 0.1 < ctx.run.decided("latency_ms")[LITE0] < 10_000
-    assert latency.read_latency_ms(loading.find(LITE0).spec, warm) == ctx.run.decided("latency_ms")[LITE0]
+    assert 0.1 < ctx.run.find_decision("latency_ms")[LITE0] < 10_000
+    assert latency.read_latency_ms(loading.find(LITE0).spec, warm) == ctx.run.find_decision("latency_ms")[LITE0]
     tight = asked(max_latency="0.001ms", backbones=(LITE0,), name="tight")
     with pytest.raises(UsageError, match="was named and breaks a limit"):
         candidates.choose_candidates(data, ctx=tight, seen=24)

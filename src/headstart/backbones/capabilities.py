@@ -41,13 +41,13 @@ def open_unlisted(name: str, console: Console, *, fetching: bool) -> str:
     return f"{source}:{preset}" if preset else ""
 
 
-def list_shipped() -> dict[str, Entry]:
+def list_shipped() -> dict[str, IndexEntry]:
     """Backbones by name that a source can open and that are not here: its `shipped_presets`."""
     entries = {}
     for source, plugin in sources().items():
         for preset, row in plugin.shipped_presets().items():
-            method, domains = card_facts.told_by_words(row["family"], preset, row["description"])
-            entries[f"{source}:{preset}"] = Entry(
+            method, domains = card_facts.guess_training(row["family"], preset, row["description"])
+            entries[f"{source}:{preset}"] = IndexEntry(
                 name=f"{source}:{preset}",
                 family=row["family"],
                 revision=row["handle"],

@@ -36,8 +36,8 @@ class AnswerCounts:
     resumed_rows: int = 0
 
 
-def batch_of(sources: Iterator[Source]) -> tuple[int, Iterator[Source]]:
-    """How many pictures are answered at once, as `Model.featured` chooses it, and the pictures still to come."""
+def choose_batch(sources: Iterator[Source]) -> tuple[int, Iterator[Source]]:
+    """How many pictures are answered at once, and the pictures still to come."""
     first = list(itertools.islice(sources, INFERENCE_BATCH))
     return (INFERENCE_BATCH if len(first) == INFERENCE_BATCH else 1), itertools.chain(first, sources)
 

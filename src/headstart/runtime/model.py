@@ -17,13 +17,11 @@ from headstart.core import model_manifest as manifest
 from headstart.core.model_manifest import Manifest, TrunkEntry
 from headstart.core.run.folder import RunFolder
 from headstart.core.settings import INFERENCE_BATCH, count_threads
-from headstart.core.storage import model_manifest as manifest
-from headstart.core.storage.model_manifest import Manifest, TrunkEntry
 from headstart.core.types import UNKNOWN, Prediction
 from headstart.heads import decision_rule
 from headstart.heads import saved_head as answer
 from headstart.networks.openvino_engine import Engine
-from headstart.runtime.inputs.decoded_batches import Chunk, Content, Source, chunks
+from headstart.runtime.inputs.decoded_batches import Chunk, Content, Source, decode_chunks
 from headstart.uncertainty import ood_detection, selective_prediction
 from headstart.uncertainty.selective_prediction import PredictionUncertainty
 from headstart.uncertainty.temperature import tempered
@@ -105,7 +103,7 @@ class Model:
         )
         return self.run_trunks(flow, batch=batch) if first else flow
 
-    def through(self, flow: Iterator[Chunk], *, batch: int = INFERENCE_BATCH) -> Iterator[Chunk]:
+    def run_trunks(self, flow: Iterator[Chunk], *, batch: int = INFERENCE_BATCH) -> Iterator[Chunk]:
         """Decoded chunks with their features, in their order; one such flow at a time.
 
         Args:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 
-from headstart.backbones import capabilities
 from headstart.core import registry
 from headstart.core.types import BackboneSpec
 
@@ -36,4 +35,4 @@ def format_expected_accuracy(spec: BackboneSpec) -> str:
 
 def _is_own(spec: BackboneSpec) -> bool:
     source = spec.name.partition(":")[0]
-    return source in registry.list_plugins("backbones") and capabilities.own(registry.load_plugin("backbones", source))
+    return source in registry.list_plugins("backbones") and registry.load_plugin("backbones", source).is_users_own

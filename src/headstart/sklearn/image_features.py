@@ -51,9 +51,9 @@ class ArrayImages:
         """Rows (b,) and their pictures (b, size_px, size_px, 3) uint8, batch by batch."""
         with ThreadPoolExecutor(count_threads(), thread_name_prefix="resize") as pool:
             for at in range(0, len(rows), INFERENCE_BATCH):
-                part = rows[at : at + INFERENCE_BATCH]
-                made = pool.map(functools.partial(preprocessing.from_array, spec=spec), self.arrays[part])
-                yield part, np.stack(list(made))
+                batch_rows = rows[at : at + INFERENCE_BATCH]
+                resized = pool.map(functools.partial(preprocessing.from_array, spec=spec), self.arrays[batch_rows])
+                yield batch_rows, np.stack(list(resized))
 
 
 class FileImages:

@@ -19,7 +19,7 @@ from headstart.core.errors import UsageError
 from headstart.core.settings import INFERENCE_BATCH, count_threads
 from headstart.core.storage.cache import Store
 from headstart.core.types import Prediction
-from headstart.runtime.inputs.decoded_batches import Source, chunks
+from headstart.runtime.inputs.decoded_batches import Source, decode_chunks
 from headstart.zero_shot import conse, imagenet_classes
 from headstart.zero_shot.conse import likeliest
 
@@ -50,7 +50,7 @@ def look(
 ) -> Iterator[ClassifierPass]:
     """Features of each file, in order; memory does not grow with their number. The trunk is made when it never was."""
     engine: Any = None
-    for chunk in chunks(files, [through.spec.input], threads=count_threads(), batch=INFERENCE_BATCH):
+    for chunk in decode_chunks(files, [through.spec.input], threads=count_threads(), batch=INFERENCE_BATCH):
         readable = [at for at in range(len(chunk.files)) if at not in chunk.errors]
         found: dict[int, np.ndarray] = {}
         if readable:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from headstart.backbones import capabilities, latency, loading, remote_index
-from headstart.backbones.licences import permissive
+from headstart.backbones.licences import is_permissive
 from headstart.core.storage.cache import Store
 from headstart.core.storage.hashing import to_plain
 
@@ -74,7 +74,7 @@ def more(store: Store) -> list[Facts]:
 
 def _unopened(store: Store) -> dict[str, remote_index.IndexEntry]:
     """What sources ship a table of, which was looked into, and what the index has come to know since."""
-    return {**remote_index.known(store), **capabilities.list_shipped()}
+    return {**remote_index.read_index(store), **capabilities.list_shipped()}
 
 
 def search(entries: Sequence[Facts], words: Sequence[str]) -> list[Facts]:

@@ -29,7 +29,7 @@ class HuggingFace(ImportedSource):
         super().open_preset(text, console)
         from headstart.backbones.huggingface import hub_api, import_model
 
-        repo = hub_api.Repository.of(text)
+        repo = hub_api.Repository.parse(text)
         if not fetching:
             raise self._not_here(repo.preset)
         return import_model.import_repository(repo, default_store(console), console).name

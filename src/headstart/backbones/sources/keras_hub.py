@@ -59,8 +59,9 @@ class KerasHub(ImportedSource):
 
         store, path = default_store(console), Path(text).expanduser()
         if _row(text) or "://" in text:
-            if found := "" if _row(text) else import_preset.remembered(preset_download.Wanted.of(text).name, store):
-                return found
+            preset = "" if _row(text) else preset_download.PublishedPreset.parse(text).name
+            if imported := preset and import_preset.find_imported(preset, store):
+                return imported
             if not fetching:
                 raise self._not_here(text)
             return self._bring(text, store, console)

@@ -30,7 +30,7 @@ def sync_index(args: argparse.Namespace, store: Store, console: Console) -> int:
 
     if args.names:
         raise UsageError(f"backbones sync takes no NAME, such as `{args.names[0]}`", hint="headstart backbones sync")
-    index = index_sync.refresh(store, console, given=args.source or "", sha256=args.sha256 or "")
+    index = index_sync.sync_index(store, console, given=args.source or "", sha256=args.sha256 or "")
     changes = {"new": index.new, "changed": index.changed, "gone": index.gone}
     lines = [_format_names(kind, names) for kind, names in changes.items() if names]
     counts = ", ".join(f"{len(names):,} {kind}" for kind, names in changes.items())

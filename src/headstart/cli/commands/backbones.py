@@ -14,7 +14,7 @@ from headstart.cli.backbones import add_remove, sync_measure
 from headstart.cli.parser import filled
 from headstart.core.console import Console
 from headstart.core.errors import UsageError, format_nearest
-from headstart.core.run.opening import default_store
+from headstart.core.storage.cache import default_store
 
 if TYPE_CHECKING:
     from headstart.core.storage.cache import Store

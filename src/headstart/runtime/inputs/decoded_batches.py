@@ -21,7 +21,7 @@ from headstart.core.types import InputSpec
 from headstart.images.file_formats import SUFFIXES
 from headstart.images.preprocessing import PictureError, decode, read_bytes
 
-AHEAD = 2 * INFERENCE_BATCH  # files decoded beside those in the engines
+FILES_AHEAD = 2 * INFERENCE_BATCH  # files decoded beside those in the engines
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -19,7 +19,16 @@ import numpy as np
 from headstart.backbones.loading import RANDOM
 from headstart.core.run.context import Context
 from headstart.core.storage import serialization
-from headstart.core.types import Dataset, Embeddings, Expected, Ranking, RankRow, SourceSimilarity, SourceTask, Splits
+from headstart.core.types import (
+    BackboneSpec,
+    Dataset,
+    Embeddings,
+    Ranking,
+    RankRow,
+    SourceSimilarity,
+    SourceTask,
+    Splits,
+)
 from headstart.features.embeddings import take
 from headstart.selection.published_accuracy import expected_accuracy, format_expected_accuracy
 from headstart.selection.ranking.probe_scores import ProbeCvProblem, ProbeInput, ProbeScores, arena, difference, judge

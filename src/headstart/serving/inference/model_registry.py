@@ -98,8 +98,8 @@ def opened(name: str, folder: Path) -> Served:
     for _ in range(_WARM_UP):
         started = time.perf_counter()
         chunk = Chunk([Content("warm-up", b"")], [one.copy() for one in pictures])
-        for done in model.through(iter([chunk]), batch=INFERENCE_BATCH):
-            model.answers(done)
+        for done in model.run_trunks(iter([chunk]), batch=INFERENCE_BATCH):
+            model.predict_chunk(done)
         seconds = time.perf_counter() - started
     return Served(name=name, folder=folder, model=model, mark=mark, picture_s=seconds)
 
