@@ -12,14 +12,13 @@ from huggingface_hub import ModelCard
 from headstart.api import pipeline
 from headstart.core.console import Console
 from headstart.core.errors import DataError
-from headstart.core.storage.serialization import format_yaml
+from headstart.core.storage.yaml_text import format_yaml
 from headstart.core.types import Finding, Outcome, Score, UncertaintyReport, Verdict
 from headstart.reporting.card import (
     card_data,
     hub_metadata,
     limitations,
     markdown,
-    resource_use,
     shortcut_learning,
     slices,
 )
@@ -139,20 +138,11 @@ def test_all_sections_are_there_in_order(made):
         "Limits found",
         "Model and licence",
         "How to use",
-        "Time",
     ]
     assert "Always answering `blue` gives 0.333." in card
     assert "| `green` | 20 | 30 |" in section(card, "Training data")
     assert "| accuracy | 0.978 [" in section(card, "Results")
     assert re.search(r"\| `red` \| 1\.000 \[0\.\d{3}, 1\.000\]", section(card, "Results"))
-
-
-def test_two_runs_share_all_but_the_last_section(made):
-    one = made(timings={"read": {"wall_s": 1.0, "cpu_s": 1.0}})
-    other = _with(one, timings={"read": {"wall_s": 9.0, "cpu_s": 8.0}})
-    first, second = render(one), render(other)
-    assert first != second
-    assert first.partition(resource_use.HEADING)[0] == second.partition(resource_use.HEADING)[0]
 
 
 # ---------------------------------------------------------------- limits
@@ -370,7 +360,7 @@ def test_doubt_is_told_and_what_it_does_not_notice_is_a_limit(made):
     assert "hidden class red is told with ROC AUC 0.600" in unnoticed[0]
 
 
-# ---------------------------------------------------------------- licence, time
+# ---------------------------------------------------------------- licence
 
 
 def test_what_follows_from_a_licence(made):
@@ -385,11 +375,6 @@ def test_what_follows_from_a_licence(made):
     assert other_yaml.safe_load(told.split("---\n")[1])["license"] == "cc-by-nc-4.0"
 
 
-def test_time_is_told_without_the_steps_that_are_not_over():
-    steps = {"read": {"wall_s": 10.0, "cpu_s": 36.0}, "report": {"wall_s": 99.0, "cpu_s": 99.0}}
-    assert "10 s by the clock, 36 s of processor time" in resource_use.section(steps)
-
-
 # ---------------------------------------------------------------- in a run
 
 
@@ -400,7 +385,7 @@ def test_the_stage_writes_the_file_and_report_writes_it_again(tmp_path, context)
     first = written.read_text()
     written.unlink()
     pipeline.report(path, console=Console(quiet=True))
-    assert written.read_text().partition(resource_use.HEADING)[0] == first.partition(resource_use.HEADING)[0]
+    assert written.read_text() == first
 
 
 def test_an_unfinished_run_has_no_card(tmp_path, context):

@@ -30,7 +30,7 @@ _DOUBT = {
 
 
 def body(of: CardInput) -> str:
-    """All sections but the last, which tells the time."""
+    """All sections."""
     cut = slices.cut(of)
     parts = (
         _opening(of),
