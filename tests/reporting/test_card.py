@@ -134,7 +134,7 @@ def test_all_sections_are_there_in_order(made):
         "Intended use",
         "Training data",
         "Results",
-        "Calibration and doubt",
+        "Calibration and uncertainty",
         "Limits found",
         "Model and licence",
         "How to use",
@@ -350,7 +350,7 @@ def test_doubt_is_told_and_what_it_does_not_notice_is_a_limit(made):
         score("novelty_auc", "hidden class red", 0.6),
     )
     of = _with(made(), uncertainty=doubt_of(scores))
-    told = section(render(of), "Calibration and doubt")
+    told = section(render(of), "Calibration and uncertainty")
     assert "Calibration error 0.120 [0.070, 0.160] before that and 0.060 [0.010, 0.100] after it (n = 60)." in told
     assert "in 90 % of pictures. 60 held-out pictures set the thresholds." in told
     assert "| share answered `unknown` (photographs) | 0.900 [0.850, 0.940] | 60 |" in told
@@ -410,4 +410,4 @@ def test_a_model_that_cannot_say_unknown_is_told_so(made):
         for floors in (np.full(3, np.inf), np.zeros(3))
     )
     assert "This model cannot say `unknown`: too few pictures" in never
-    assert "This model says `unknown` only where no class is plausible: too few pictures" in seldom
+    assert "This model says `unknown` only where its prediction set is empty: too few pictures" in seldom

@@ -101,7 +101,7 @@ def test_held_out_pictures_set_the_thresholds_of_each_class(context):
     assert 1 <= one(found, "set_size").value < 2.5
     assert {one(found, "coverage", name).n for name in NAMES} < set(range(20, 100))
     assert one(found, "coverage", promise.CHECKED).n == 150
-    assert "of 150 pictures have, on average over re-draws, their class among the plausible ones" in said
+    assert "of 150 pictures have, on average over re-draws, their class in the prediction set" in said
     assert "unknown`" not in said
     back = serialization.load_value(UncertaintyReport, ctx.run.path / "doubt")
     assert len(set(found.floors)) >= 1
@@ -121,7 +121,7 @@ def test_few_in_a_class_promise_on_average_alone(context):
 def test_too_few_promise_nothing_and_every_class_is_plausible(context):
     found, *_ = made(context, n=600, coverage=0.999)
     assert np.isinf(found.thresholds).all()
-    assert "cannot promise 99.9 %, 999 could: every class stays plausible" in found.why
+    assert "cannot promise 99.9 %, 999 could: every class stays in the set" in found.why
     assert one(found, "set_size").value == 3
     assert one(found, "coverage").value == 1
     assert np.isinf(found.floors).all()  # and none is hopeless

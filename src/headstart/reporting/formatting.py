@@ -31,9 +31,9 @@ LABELS = {
     "specificity": "specificity",
     "f1": "F1",
     "coverage": "covered",
-    "set_size": "plausible classes a picture",
-    "singletons": "one class alone is plausible",
-    "empty_sets": "none is plausible but the likeliest",
+    "set_size": "classes in the prediction set",
+    "singletons": "one class alone in the set",
+    "empty_sets": "set empty but for the likeliest class",
     "unknown": "declined",
     "novelty_auc": "novelty AUC",
 }
@@ -91,7 +91,7 @@ TERMS = {
     "epoch": "One pass over all training pictures.",
     "temperature": "A number by which the logarithms of all probabilities are divided, so that the model is as sure as "
     "it is right; which class is likeliest does not change.",
-    "plausible classes": "The classes that a picture may well be of: made so that the true one is among them as often "
+    "prediction set": "The classes that a picture may well be of: made so that the true one is among them as often "
     "as promised, however good the model is. Two or more say that the model cannot decide.",
     "novelty AUC": "The chance that a picture of another kind looks stranger to the model than one of its own classes; "
     "0.5 is guessing.",

@@ -238,7 +238,7 @@ class Loop:
         held = f", held out: log loss {last.log_loss:.3f}, accuracy {last.accuracy:.3f}" if last else ""
         left_s = self._profile.total_s / self._steps * (task.last * steps - self._steps)
         console.draw_progress(
-            f"{'train':<9}{task.name}: epoch {epoch + 1} of {task.last}, step {number + 1} of {steps}, "
+            f"{'train':<12}{task.name}: epoch {epoch + 1} of {task.last}, step {number + 1} of {steps}, "
             f"loss {seen.loss:.3f}{held}, at most {format_duration(left_s)} left"
         )
 

@@ -50,7 +50,7 @@ def view(given: ReportInput) -> dict[str, Any] | None:
 
 
 def short(candidate: str) -> str:
-    """A candidate's name without its source: `efficientnet_lite0@stage5`; a random twin stays one."""
+    """A candidate's name without its source: `efficientnet_lite0@stage5`; a random-init control stays one."""
     random, rest = ("random ", candidate[7:]) if candidate.startswith("random:") else ("", candidate)
     return random + rest.rpartition(":")[2]
 
@@ -138,7 +138,7 @@ def _depths(given: ReportInput, rows: Sequence[RankRow]) -> list[str]:
 
 
 def _ms(row: RankRow, cost_ms: Mapping[str, float]) -> float | None:
-    """A random twin takes as long as its trained original."""
+    """A random-init control takes as long as its trained original."""
     for name in (row.backbone.removeprefix("random:"), row.backbone):
         if math.isfinite(cost_ms.get(name, math.nan)):
             return cost_ms[name]
