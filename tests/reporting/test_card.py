@@ -12,7 +12,7 @@ from huggingface_hub import ModelCard
 from headstart.api import pipeline
 from headstart.core.console import Console
 from headstart.core.errors import DataError
-from headstart.core.storage.yaml_text import format_yaml
+from headstart.core.storage.serialization import format_yaml
 from headstart.core.types import Finding, Outcome, Score, UncertaintyReport, Verdict
 from headstart.reporting.card import (
     card_data,
