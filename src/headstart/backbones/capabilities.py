@@ -17,7 +17,6 @@ from headstart.core.errors import NoOpError, UsageError
 from headstart.core.storage.cache import Store
 
 if TYPE_CHECKING:
-    from headstart.backbones.earlier_runs.source_task import SourceTask
     from headstart.core.console import Console
 
 
@@ -57,12 +56,6 @@ def learnt_from(source: Any, preset: str) -> frozenset[str]:
     """SHA-256 digests of pictures that a preset is known to have learnt from: its scores on them are too good."""
     ask = getattr(source, "learnt_from", None)
     return ask(preset) if ask else frozenset()
-
-
-def past(source: Any, preset: str, store: Store) -> SourceTask | None:
-    """The head and the pictures that a preset of the user's own learnt from; None where its source keeps none."""
-    ask = getattr(source, "past", None)
-    return ask(preset, store) if ask else None
 
 
 def convert(source: Any, preset: str, store: Store, pictures: np.ndarray, draft: Path, *, maps: bool) -> None:

@@ -7,17 +7,12 @@ needed, and the backbone is called by the folder's name and the first digits of 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from headstart.backbones.imported import description
 from headstart.backbones.imported.source_base import ImportedSource
 from headstart.core.settings import cache_folder
 from headstart.core.storage.cache import Store
-
-if TYPE_CHECKING:
-    from headstart.backbones.earlier_runs.source_task import SourceTask
-
-_NOT_KEPT = "nothing was kept of its run; --backbones run:PATH with the folder of the run looks again"
 
 
 class Run(ImportedSource):
@@ -45,14 +40,6 @@ class Run(ImportedSource):
     def learnt_from(self, preset: str) -> frozenset[str]:
         """SHA-256 digests of the pictures that its run, and the runs before it, learnt from."""
         return description.learnt_from(self.name, preset)
-
-    def past(self, preset: str, store: Store) -> SourceTask:
-        """The head of its run, and vectors of some of the pictures that it learnt from."""
-        from headstart.backbones.earlier_runs import source_task as past
-
-        here = preset in description.names(self.name, store)
-        found = past.kept(self.name, preset, store if here else Store(cache_folder()))
-        return found or past.SourceTask(no_head=_NOT_KEPT, no_pictures=_NOT_KEPT)
 
 
 PLUGIN = Run()

@@ -24,7 +24,7 @@ from headstart.core.types.explanation import Explained, MapRow
 from headstart.core.types.export import AccuracyChange, Export, Exported
 from headstart.core.types.head import CurvePoint, Feature, FittedHead, Head, HeadRow, NameInitialization, StartingHead
 from headstart.core.types.prediction import UNKNOWN, Prediction, ZeroShotPrediction
-from headstart.core.types.ranking import Ranking, RankRow, SourceSimilarity
+from headstart.core.types.ranking import Ranking, RankRow
 from headstart.core.types.result import AblationRow, Calibrated, Evaluation, FitResult, OodDetector, UncertaintyReport
 from headstart.core.types.score import CalibrationBin, Score, Verdict
 from headstart.core.types.training import (
@@ -85,7 +85,6 @@ __all__ = [
     "Ranking",
     "Score",
     "SkippedFile",
-    "SourceSimilarity",
     "Splits",
     "StartingHead",
     "TextSource",

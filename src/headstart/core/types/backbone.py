@@ -134,11 +134,6 @@ class OpeningSource(Protocol):
         """SHA-256 digests of the pictures it is known to have learnt from; `fit` warns where it is measured on them."""
         ...
 
-    def past(self, preset: str, store: Store) -> Any:
-        """Its own head and vectors of some of the pictures it learnt from, as a
-        `headstart.backbones.earlier_runs.source_task.SourceTask`."""
-        ...
-
 
 class OwnSource(Protocol):
     """What a `BackboneSource` may have besides: backbones that the user brought, which may have learnt from anything.
