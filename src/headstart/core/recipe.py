@@ -14,7 +14,7 @@ from typing import Any
 from headstart.core.errors import UsageError, format_nearest
 
 STRATEGIES = ("probe", "finetune", "lora", "norms", "scratch")
-PARTS = ("last", "first", "middle", "all", "surgical")
+PARTS = ("last", "all")
 _WORDS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 DOMAINS = ("photo", "texture", "digits", "text", "microscopy", "satellite")
 
@@ -46,8 +46,8 @@ class Recipe:
     )
     hidden: int = _option(256, "units of the hidden layer of the head mlp", low=1, high=16_384)
     start: str = _option("probe", "first weights of the head: of the fitted probe, or random", ("probe", "random"))
-    part: str = _option("last", "which blocks of the trunk train", PARTS)
-    blocks: int = _option(1, "how many of them", low=1, high=1_000)
+    part: str = _option("last", "the last blocks of the trunk train, or all", PARTS)
+    blocks: int = _option(1, "how many of the last blocks train", low=1, high=1_000)
     gradual: bool = _option(False, "free one block after the other, the head first")
     lora_rank: int = _option(8, "rank of the low-rank updates of lora", low=1, high=1_024)
     batch_norm: str = _option("inference", "statistics of batch norm: kept, or learnt anew", ("inference", "train"))

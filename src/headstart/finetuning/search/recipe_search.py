@@ -1,8 +1,7 @@
 """The search over recipes: each is tried on one fold, what falls behind is pruned, the best are judged on more folds.
 
-First come the recipes that the number of pictures suggests and those that did best on the same data before; then what
-a model check advised about the last trial; then Optuna's proposals, while the budget has room. Ctrl-C ends the trying
-and keeps what was found so far.
+First come the recipes that the number of pictures suggests; then what a model check advised about the last trial; then
+Optuna's proposals, while the budget has room. Ctrl-C ends the trying and keeps what was found so far.
 """
 
 from __future__ import annotations
