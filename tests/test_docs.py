@@ -1,7 +1,6 @@
 """The docs name what exists: every command, setting, check and error has its place, and links lead somewhere."""
 
 import argparse
-import dataclasses
 import re
 from pathlib import Path
 
@@ -51,7 +50,7 @@ def test_every_head_is_on_the_page_of_adapt(name):
     assert f"`{name}`" in (DOCS / "adapt.md").read_text()
 
 
-@pytest.mark.parametrize("field", dataclasses.fields(recipe.Recipe), ids=lambda f: f.name)
+@pytest.mark.parametrize("field", recipe.options(), ids=lambda f: f.name)
 def test_every_field_of_a_recipe_is_in_the_table_with_its_default_limits_and_help(field):
     default = _as_written(field.default)
     choices = ", ".join(f"`{choice}`" for choice in field.metadata["choices"])

@@ -302,7 +302,7 @@ def test_a_recipe_object_is_trained_as_given(bench):
     assert (origin, rest) == ("given", [])
     assert found == dataclasses.replace(given, backbone=BACKBONE, depths=DEPTHS)
     (_, told), *_ = queued(bench("blocks=2,rate=2e-3", seed=7, metric="accuracy", domain="texture"))
-    assert (told.seed, told.monitor, told.domain, told.precision) == (7, "accuracy", "texture", "float32")
+    assert (told.seed, told.monitor, told.augmentation.domain, told.precision) == (7, "accuracy", "texture", "float32")
 
 
 @pytest.mark.parametrize("given", ["strategy=lora", Recipe(strategy="lora"), Recipe(strategy="probe", head="mlp")])
@@ -319,16 +319,23 @@ def test_the_same_strategy_twice_or_once_is_no_contradiction():
 
 def test_a_given_recipe_from_random_weights_is_made_for_that_but_for_what_it_says(bench):
     ((_, found),) = queued(bench("epochs=3,decay=0.5", strategy="scratch"))
-    assert (found.strategy, found.start, found.part, found.batch_norm) == ("scratch", "random", "all", "train")
-    assert (found.epochs, found.decay, found.wise, found.rate) == (3, 0.5, False, 1e-3)
+    assert (found.strategy, found.start, found.trunk.part, found.trunk.batch_norm) == (
+        "scratch",
+        "random",
+        "all",
+        "train",
+    )
+    assert (found.epochs, found.trunk.decay, found.averaging.wise, found.rate) == (3, 0.5, False, 1e-3)
     ((_, found),) = queued(bench("strategy=scratch,start=probe", strategy="auto"))
-    assert (found.start, found.part) == ("probe", "all")
+    assert (found.start, found.trunk.part) == ("probe", "all")
 
 
 def test_proposals_from_random_weights_train_everything_at_the_proposed_rate(bench):
     proposer = search_space.Proposer("scratch", [BACKBONE], [], 0)
     made = [bench(strategy="scratch").proposed(proposer.propose()) for _ in range(4)]
-    assert {(one.part, one.start, one.decay, one.wise) for one in made} == {("all", "random", 1.0, False)}
+    assert {(one.trunk.part, one.start, one.trunk.decay, one.averaging.wise) for one in made} == {
+        ("all", "random", 1.0, False)
+    }
     assert len({one.rate for one in made}) == 4
 
 
@@ -345,7 +352,7 @@ def test_proposals_have_the_arithmetic_of_the_first_recipes(bench, monkeypatch):
     monkeypatch.setattr(hardware, "training_precision", lambda: "mixed_bfloat16")
     proposer = search_space.Proposer("finetune", [BACKBONE], [], 0)
     found = bench(seed=3).proposed(proposer.propose())
-    assert (found.precision, found.seed, found.domain) == ("mixed_bfloat16", 3, "texture")
+    assert (found.precision, found.seed, found.augmentation.domain) == ("mixed_bfloat16", 3, "texture")
 
 
 # ---------------------------------------------------------------- the backbone of a recipe

@@ -157,7 +157,7 @@ def _given(bench: Workbench, given: dict[str, Any], ctx: Context) -> Recipe:
     usual = recipes.make({**bench.shared, "precision": Recipe().precision})
     if strategy == "scratch":
         usual = search_space.from_random(usual)
-    return recipes.make({**dataclasses.asdict(usual), **given, **bench.where(bench.bases[0]), "strategy": strategy})
+    return recipes.make({**recipes.field_values(usual), **given, **bench.where(bench.bases[0]), "strategy": strategy})
 
 
 def _priors(bench: Workbench, ctx: Context) -> list[Recipe]:

@@ -115,8 +115,8 @@ def chosen(blocks: Sequence[str], recipe: Recipe) -> tuple[str, ...]:
     """
     if recipe.strategy == "probe":
         return ()
-    count = min(recipe.blocks, len(blocks))
-    if recipe.strategy == "scratch" or recipe.part == "all":
+    count = min(recipe.trunk.blocks, len(blocks))
+    if recipe.strategy == "scratch" or recipe.trunk.part == "all":
         count = len(blocks)
     return tuple(blocks[len(blocks) - count :])
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -178,9 +177,7 @@ class Workbench:
         blocks = min(int(values["blocks"]), most)
         recipe = recipes.make({**self.shared, **self.where(base), **told, "part": part, "blocks": blocks})
         return (
-            dataclasses.replace(search_space.from_random(recipe), rate=recipe.rate)
-            if recipe.strategy == "scratch"
-            else recipe
+            search_space.from_random(recipe).with_fields(rate=recipe.rate) if recipe.strategy == "scratch" else recipe
         )
 
     def decide(self, name: str, make: Callable[[], Any], why: str) -> Any:
@@ -189,7 +186,8 @@ class Workbench:
 
     def same_shape(self, one: Recipe, other: Recipe) -> bool:
         """Whether two recipes train the same weights, so that these may be averaged."""
-        return all(getattr(one, name) == getattr(other, name) for name in _SHAPE)
+        first, second = map(recipes.field_values, (one, other))
+        return all(first[name] == second[name] for name in _SHAPE)
 
     def has_source(self, recipe: Recipe, cut: str) -> bool:
         """Whether what a recipe learns from was computed already in this process."""

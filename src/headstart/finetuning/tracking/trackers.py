@@ -7,7 +7,6 @@ in the same place. Nothing is sent anywhere unless `MLFLOW_TRACKING_URI` names a
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import math
 import os
@@ -20,6 +19,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from headstart.core import extras
+from headstart.core import recipe as recipes
 from headstart.core.errors import SetupError
 from headstart.core.recipe import Recipe
 from headstart.core.storage.files import read_json, write_json
@@ -124,7 +124,7 @@ def numbers(row: EpochRow, class_names: tuple[str, ...]) -> dict[str, dict[str, 
 
 def fields(recipe: Recipe) -> dict[str, str]:
     """The fields of a recipe as text."""
-    found = dataclasses.asdict(recipe)
+    found = recipes.field_values(recipe)
     return {name: "+".join(v) if isinstance(v, tuple) else str(v) for name, v in found.items()}
 
 

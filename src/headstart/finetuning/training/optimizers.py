@@ -90,7 +90,7 @@ class _Rules(_Base):  # type: ignore[misc]
         super().__init__(learning_rate=float(recipe.rate))
         self.recipe = recipe
         self.first = tuple(factors.items())
-        self.anchors = tuple(anchors.items()) if recipe.l2_sp else ()
+        self.anchors = tuple(anchors.items()) if recipe.trunk.l2_sp else ()
         self.paths: tuple[str, ...] = ()
         self.means: list[Any] = []
 
@@ -109,9 +109,9 @@ class _Rules(_Base):  # type: ignore[misc]
             self.add_variable_from_reference(v, "anchor", anchors[v.path]) if v.path in anchors else None
             for v in variables
         ]
-        if self.recipe.l2_sp and not any(v is not None for v in self.pulled):
-            raise NoOpError(f"l2_sp `{self.recipe.l2_sp:g}` pulls nothing: no block of the trunk trains")
-        if self.recipe.ema:
+        if self.recipe.trunk.l2_sp and not any(v is not None for v in self.pulled):
+            raise NoOpError(f"l2_sp `{self.recipe.trunk.l2_sp:g}` pulls nothing: no block of the trunk trains")
+        if self.recipe.averaging.ema:
             self.means = [self.add_variable_from_reference(v, "mean", _copy_of(v)) for v in variables]
 
     def set_factors(self, factors: Mapping[str, float]) -> None:
@@ -172,7 +172,7 @@ class _Rules(_Base):  # type: ignore[misc]
             held.assign(held * keep[i] + (g if slot.power == 1 else ops.square(g)) * gain[i])
         move, anchor, rate = self.move(i, g, step), self.pulled[i], step.rate[i]
         if anchor is not None:
-            move = move + (variable - anchor) * (rate * self.recipe.l2_sp)
+            move = move + (variable - anchor) * (rate * self.recipe.trunk.l2_sp)
         elif self.recipe.weight_decay and _decays(variable):
             move = move + variable * (rate * self.recipe.weight_decay)
         before = ops.convert_to_tensor(variable)
@@ -183,7 +183,7 @@ class _Rules(_Base):  # type: ignore[misc]
 
         if not self.means:
             return
-        decay = self.recipe.ema
+        decay = self.recipe.averaging.ema
         part = (1 - decay) / -ops.expm1(ops.cast(self.iterations, "float32") * math.log(decay))
         for mean, variable in zip(self.means, variables, strict=True):
             mean.assign(mean - (mean - variable) * ops.minimum(part, 1.0))

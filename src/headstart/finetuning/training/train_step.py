@@ -42,7 +42,7 @@ class TrainStep:
         anchors = {
             variable.path: np.array(variable.numpy())
             for block in network.blocks
-            if block.distance and recipe.l2_sp
+            if block.distance and recipe.trunk.l2_sp
             for variable in block.variables
         }
         self.optimiser = optimizers.optimiser(recipe, factors=self.factors, anchors=anchors or None)
