@@ -180,14 +180,14 @@ def test_settings_of_a_strategy_have_plain_names_in_text_and_on_disk(tmp_path):
     recipe = Recipe(strategy="lora", lora_rank=4, blocks=2, augment=0.5, wise=False)
     assert (recipe.lora.lora_rank, recipe.trunk.blocks, recipe.averaging.wise) == (4, 2, False)
     assert dataclasses.replace(recipe, blocks=3) == recipe.with_fields(blocks=3) != recipe
-    serialization.save(recipe, tmp_path)
+    serialization.save_value(recipe, tmp_path)
     stored = json.loads((tmp_path / "value.json").read_text())
     assert stored.keys() == recipes.field_values(recipe).keys() and stored["lora_rank"] == 4
-    assert serialization.load(Recipe, tmp_path) == recipe
+    assert serialization.load_value(Recipe, tmp_path) == recipe
 
 
 def test_a_recipe_of_an_earlier_run_folder_is_read_but_cannot_be_asked_for(tmp_path):
     (tmp_path / "value.json").write_text('{"strategy": "lora", "lora_rank": 2, "part": "surgical", "gone": 1}')
-    found = serialization.load(Recipe, tmp_path)
+    found = serialization.load_value(Recipe, tmp_path)
     assert (found.trunk.part, found.lora.lora_rank, found.epochs) == ("surgical", 2, 15)
     assert "recipe part `surgical` is not one of last, all" in wrong(["part=surgical"])

@@ -138,7 +138,9 @@ def ending(monkeypatch):
             on=types.SimpleNamespace(metric=metric, class_weight=None),
             same_shape=functools.partial(Workbench.same_shape, None),
             prepare=lambda asked, positions: types.SimpleNamespace(network=Net(), recipe=asked, feed=None, notes=()),
-            ctx=types.SimpleNamespace(callbacks=("mine",), console=types.SimpleNamespace(warn=seen.warned.append)),
+            ctx=types.SimpleNamespace(
+                callbacks=("mine",), console=types.SimpleNamespace(print_warning=seen.warned.append)
+            ),
         )
         made = final_training.final(bench, best)
         seen.job, seen.result, seen.logs = made.job, made.result, list(made.logs)

@@ -254,7 +254,7 @@ def _find_type_problems(given: dict[str, Any]) -> list[Problem]:
 
 def is_same_job(one: Job, other: Job) -> bool:
     """Whether two jobs ask for the same thing; a folder may be named from another place."""
-    return not differences(one, other)
+    return not format_differences(one, other)
 
 
 def format_differences(here: Job, there: Job) -> list[str]:

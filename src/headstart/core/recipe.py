@@ -177,7 +177,9 @@ def field_values(settings: Any) -> dict[str, Any]:
 
 def _unknown(given: Iterable[str]) -> list[str]:
     known = [option.name for option in options()]
-    return [f"recipe has no `{name}`; {format_nearest(name, known)}".rstrip("; ") for name in given if name not in known]
+    return [
+        f"recipe has no `{name}`; {format_nearest(name, known)}".rstrip("; ") for name in given if name not in known
+    ]
 
 
 def _check_values(given: Mapping[str, Any], *more: str) -> tuple[dict[str, Any], list[str]]:
