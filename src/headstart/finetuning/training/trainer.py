@@ -46,6 +46,7 @@ __all__ = [
     "train",
 ]
 
+_STATE_REVISION = 2  # raise it when the optimiser's state has other arrays
 _TEST_STEPS = 60  # of the rising-rate test
 _TEST_RATES = {"adamw": (1e-6, 1e-1), "sgd": (1e-4, 1e1)}
 _TEST_WORSE, _TEST_FIRST = 4.0, 5  # times the largest loss of the first steps ends the test
@@ -296,4 +297,5 @@ def _key(task: Task, first: Mapping[str, np.ndarray], class_weight: np.ndarray |
         "first": seen.hexdigest(),
     }
     weights = None if class_weight is None else [float(one) for one in class_weight]
-    return compute_digest({**facts, "n": task.feed.n, "steps": task.feed.steps, "class_weight": weights})
+    facts |= {"n": task.feed.n, "steps": task.feed.steps, "class_weight": weights, "state": _STATE_REVISION}
+    return compute_digest(facts)
