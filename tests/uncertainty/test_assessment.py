@@ -11,7 +11,7 @@ from headstart.core import registry
 from headstart.core.console import Console
 from headstart.core.storage import serialization
 from headstart.core.types import Calibrated, Evaluation, Feature, FitResult, UncertaintyReport
-from headstart.heads import cross_validation, saved_head
+from headstart.heads import cross_validation, prediction
 from headstart.statistics.calibration_error import calibration_bins
 from headstart.uncertainty import conformal, ood_detection, ood_threshold, selective_prediction
 from headstart.uncertainty import coverage as promise
@@ -36,7 +36,7 @@ def adapt(data, split, backbone, temperature=1.0, strategy="probe"):
         why="for a test",
         cv_rows=train,
         cv_probabilities=held.mean(axis=0).astype(np.float32),
-        train_probabilities=saved_head.probabilities(fitted.kind, fitted.arrays, x[train]),
+        train_probabilities=prediction.probabilities(fitted.kind, fitted.arrays, x[train]),
         nested=(),
         curve=(),
         calibrated=Calibrated(temperature=temperature, before=1.0, after=1.0, n=len(train), why="for a test"),
@@ -48,7 +48,7 @@ def evaluated(data, split, backbone, adapted):
     rows, name = (split.test, "test") if len(split.test) else (adapted.cv_rows, "cv")
     p = adapted.cv_probabilities
     if name == "test":
-        p = saved_head.probabilities("linear", adapted.fitted.arrays, backbone.vectors["last"][rows])
+        p = prediction.probabilities("linear", adapted.fitted.arrays, backbone.vectors["last"][rows])
     p, nothing = tempering.tempered(p, adapted.temperature), np.zeros(0, np.int64)
     return Evaluation(
         split=name,
@@ -193,7 +193,7 @@ def test_foreign_pictures_are_told_and_known_ones_kept(context):
 def test_the_value_answers_as_a_saved_model_will(context):
     found, _, (_, split, backbone, adapted) = made(context)
     x = backbone.vectors["last"][split.test]
-    p = saved_head.probabilities("linear", adapted.fitted.arrays, x)
+    p = prediction.probabilities("linear", adapted.fitted.arrays, x)
     told = selective_prediction.doubts(
         selective_prediction.entry_of(found, "", ""), selective_prediction.arrays_of(found), p, x, p.argmax(axis=1)
     )

@@ -27,7 +27,7 @@ from headstart.evaluation.baselines import HISTOGRAM, MAJORITY, Bench
 from headstart.features.embeddings import columns, places, take
 from headstart.heads.prediction import probabilities
 from headstart.statistics import metrics
-from headstart.statistics.bootstrap import mean_bootstrap
+from headstart.statistics.intervals import mean_bootstrap
 
 PROBE, TUNED, RANDOM = "frozen probe", "fine-tuned", "from random weights"
 SHOWN = ("accuracy", "balanced_accuracy", "log_loss")

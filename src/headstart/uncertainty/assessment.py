@@ -19,7 +19,7 @@ from headstart.core.run.context import Context
 from headstart.core.storage import serialization
 from headstart.core.types import Dataset, Embeddings, Evaluation, FitResult, Score, Splits, UncertaintyReport
 from headstart.features.embeddings import columns
-from headstart.heads import decision_rule, saved_head
+from headstart.heads import decision_rule, prediction
 from headstart.statistics import metrics
 from headstart.statistics.calibration_error import calibration_bins
 from headstart.statistics.intervals import wilson
@@ -116,7 +116,7 @@ class _Surroundings:
 
     def probabilities(self, x: np.ndarray) -> np.ndarray:
         fitted = self.adapted.fitted
-        return tempered(saved_head.probabilities(fitted.kind, fitted.arrays, x), self.temperature)
+        return tempered(prediction.probabilities(fitted.kind, fitted.arrays, x), self.temperature)
 
     def answers(self, p: np.ndarray) -> np.ndarray:
         """(M,) int64, as evaluation and the saved model answer."""
@@ -159,7 +159,7 @@ class _Surroundings:
             return np.asarray(self.adapted.cv_probabilities)
         fitted, rows = self.adapted.fitted, np.asarray(self.evaluation.rows)
         chunks = [rows[at : at + CHUNK] for at in range(0, len(rows), CHUNK)]
-        return np.concatenate([saved_head.probabilities(fitted.kind, fitted.arrays, self.features(c)) for c in chunks])
+        return np.concatenate([prediction.probabilities(fitted.kind, fitted.arrays, self.features(c)) for c in chunks])
 
     def calibration(self) -> list[Score]:
         """How sure and how right, before and after; where the same pictures set the temperature, by that of others."""

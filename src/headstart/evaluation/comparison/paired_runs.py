@@ -16,8 +16,7 @@ import numpy as np
 from headstart.core.types import Score
 from headstart.evaluation.comparison.run_summary import SCORES, RunSummary
 from headstart.statistics import paired_tests
-from headstart.statistics.bootstrap import mean_bootstrap
-from headstart.statistics.intervals import Interval, difference
+from headstart.statistics.intervals import Interval, difference, mean_bootstrap
 from headstart.statistics.losses import log_losses
 
 SURE = 0.05
