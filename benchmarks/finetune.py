@@ -57,7 +57,11 @@ class Bench:
 
     def kept(self, cut: str, recipe: Recipe) -> batches.MapFeed:
         """Kept activations, of augmented views too where the recipe augments."""
-        views = {"views": 4, "policy": Policy(domain=recipe.domain, strength=recipe.augment)} if recipe.augment else {}
+        views = (
+            {"views": 4, "policy": Policy(domain=recipe.augmentation.domain, strength=recipe.augmentation.augment)}
+            if recipe.augmentation.augment
+            else {}
+        )
         kept = cached_activations.maps(self.found, cut, self.data, self.rows, **self.shared, **views)
         return batches.MapFeed(maps=kept, positions=self.rows, y=self.y, n_classes=3, recipe=recipe)
 

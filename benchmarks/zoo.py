@@ -52,7 +52,7 @@ class Member:
         style: `vgg`, `resnet` or `inception`.
         learnt: Name of its source task, `nothing` for a random one.
         accuracy: On held-out pictures of that task; 0 for a random one.
-        folder: Of its entry in the cache, with `trunk.npz` and of trained ones `head.npz`.
+        folder: Of its entry in the cache, with `trunk.npz`.
         classes: Of its source task.
     """
 
@@ -89,13 +89,6 @@ class Member:
         return zoo_nets.spec(
             f"zoo:{self.name}", self.style, self.learnt, self.accuracy, model.count_params(), int(flops.flops(model))
         )
-
-    def answers(self, x: np.ndarray) -> np.ndarray:
-        """(n, C) float32 probabilities of its own classes for the deepest features (n, D) of some pictures."""
-        from headstart.heads.prediction import probabilities
-
-        with np.load(self.folder / "head.npz") as found:
-            return probabilities("linear", dict(found), x)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -219,7 +212,6 @@ class Zoo:
         right = trainer.predict(made, Shown(task.test_x, task.test_y)).argmax(axis=1) == task.test_y
         made = finish(made, trunk, spec)
         np.savez(draft / "trunk.npz", **zoo_nets.taken(zoo_nets.with_depths(made.trunk)))
-        np.savez(draft / "head.npz", weights=made.weights, bias=made.bias)
         (draft / "facts.json").write_text(json.dumps({"accuracy": float(right.mean())}))
 
     def _random(self, style: str) -> Member:

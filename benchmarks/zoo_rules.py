@@ -23,8 +23,8 @@ from headstart.finetuning.training import weight_averaging
 from headstart.heads import cross_validation
 from headstart.heads.prediction import softmax
 from headstart.selection import successive_halving
+from headstart.selection.logme import compute_logme
 from headstart.selection.successive_halving import Option
-from headstart.selection.transferability import leep, logme
 from headstart.statistics import losses
 from headstart.statistics.paired_selection import Contender, pick
 
@@ -34,7 +34,7 @@ _LOOK = 2  # raise when a rule sees otherwise
 METRIC = "log_loss"  # headstart's own default
 OURS, RANDOM = "headstart's rule", "random"
 FIGURE = "accuracy on its own task"
-SCORES = (FIGURE, "LogME", "H-score", "LEEP", "NCE", *PROBES)
+SCORES = (FIGURE, "LogME", *PROBES)
 
 
 @dataclass(kw_only=True, eq=False)
@@ -84,14 +84,10 @@ def look(zoo: Zoo, case: Case) -> None:
 def _seen(zoo: Zoo, member: Member, of: Drawn) -> dict[str, float]:
     """Merit by rule, and the loss of the best linear probe."""
     features = {depth: x[of.rows] for depth, x in zoo.features(member, of.task).items()}
-    answers, spectrum = member.answers(features["last"]), logme.spectrum(features["last"], of.y)
     found = _probed(features, of)
     best = min((found[probe] for probe in LINEAR), key=lambda one: float(one.losses.mean()))
     return {
-        "LogME": logme.logme(spectrum),
-        "H-score": logme.h_score(spectrum),
-        "LEEP": leep.leep(answers, of.y),
-        "NCE": leep.nce(answers, of.y),
+        "LogME": compute_logme(features["last"], of.y),
         **{probe: -float(made.losses.mean()) for probe, made in found.items()},
         "loss": float(best.losses.mean()),
     }

@@ -62,10 +62,7 @@ def contents(run: Path) -> dict[str, bytes]:
     """Every file of a run that must not depend on clocks or on being interrupted."""
     skipped = {"timings.json", ".lock", ".owner.json", "job.toml", "report.html"}
     files = sorted(p for p in run.rglob("*") if p.is_file() and p.name not in skipped)
-    found = {p.relative_to(run).as_posix(): p.read_bytes() for p in files}
-    if "README.md" in found:  # only its last section tells times
-        found["README.md"] = found["README.md"].partition(b"## Time\n")[0]
-    return found
+    return {p.relative_to(run).as_posix(): p.read_bytes() for p in files}
 
 
 def differing(one: Path, other: Path) -> list[str]:

@@ -21,7 +21,6 @@ from headstart.core.types import (
     RankRow,
     Score,
     SkippedFile,
-    SourceSimilarity,
     Splits,
     UncertaintyReport,
     Verdict,
@@ -42,14 +41,6 @@ def probabilities(targets, n_classes, rng, sharp=2.2):
     logits[np.arange(len(targets)), targets] += sharp
     p = np.exp(1.5 * logits)
     return (p / p.sum(axis=1, keepdims=True)).astype(np.float32)
-
-
-def near(depth, n):
-    """What is told of a source whose head reads `last` and of whose pictures some were kept."""
-    told = sc("cv", "two_sample", 0.912, min(n, 512))
-    if depth == "last":
-        return SourceSimilarity(leep=-0.512, nce=-0.444, cka=0.123, frechet=0.345, two_sample=told)
-    return SourceSimilarity(frechet=0.345, two_sample=told, unknown="LEEP, NCE, CKA: its head reads the depth last")
 
 
 def ranking(n, metric="log_loss"):
@@ -95,8 +86,6 @@ def ranking(n, metric="log_loss"):
                     seconds=0.0,
                     prior=prior,
                     logme=-0.4 - value,
-                    h_score=1.4 - value,
-                    likeness=SourceSimilarity() if control else near(depth, seen),
                 )
             )
     rows.sort(key=lambda r: (r.status == "control", r.scores[0].value))
@@ -117,7 +106,6 @@ def ranking(n, metric="log_loss"):
         seconds=0.0,
         prior=0.0,
         logme=-1.1,
-        h_score=0.2,
     )
     return Ranking(
         metric=metric,

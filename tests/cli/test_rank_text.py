@@ -25,7 +25,6 @@ def row(backbone, depth, status, beats_random=None):
         seconds=0.0,
         prior=0.7,
         logme=0.0,
-        h_score=0.0,
         over_random=None if beats_random is None else GAIN,
         beats_random=beats_random,
     )

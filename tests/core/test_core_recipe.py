@@ -2,6 +2,7 @@
 
 import copy
 import dataclasses
+import json
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from headstart.core import job as jobs
 from headstart.core import recipe as recipes
 from headstart.core.errors import UsageError
 from headstart.core.recipe import Recipe
+from headstart.core.storage import serialization
 
 NAMES = st.text("abcdefgh:_0123456789", min_size=1, max_size=12)
 
@@ -37,7 +39,7 @@ def wrong(given):
     return caught.value.what
 
 
-@given(st.fixed_dictionaries({f.name: values(f) for f in dataclasses.fields(Recipe)}))
+@given(st.fixed_dictionaries({f.name: values(f) for f in recipes.options()}))
 def test_what_is_shown_is_read_back_to_the_last_bit(fields):
     recipe = Recipe(**fields)
     again = Recipe(**recipes.parse(recipes.shown(recipe).split(",")))
@@ -142,7 +144,7 @@ def test_the_public_constructor_refuses_what_no_recipe_is(given, told):
 def test_numbers_of_numpy_become_plain_ones_and_replacing_checks_too():
     made = Recipe(rate=np.float32(0.5), blocks=np.int64(2), depths=["last"], decay=1)
     assert made == Recipe(rate=0.5, blocks=2, depths=("last",), decay=1.0)
-    assert [type(value) for value in (made.rate, made.blocks, made.decay)] == [float, int, float]
+    assert [type(value) for value in (made.rate, made.trunk.blocks, made.trunk.decay)] == [float, int, float]
     assert dataclasses.replace(made, epochs=3).epochs == 3
     with pytest.raises(UsageError, match="epochs `0`"):
         dataclasses.replace(made, epochs=0)
@@ -150,7 +152,7 @@ def test_numbers_of_numpy_become_plain_ones_and_replacing_checks_too():
 
 
 def test_every_number_has_limits_that_can_be_reached():
-    for option in dataclasses.fields(Recipe):
+    for option in recipes.options():
         if isinstance(option.default, (int, float)) and not isinstance(option.default, bool):
             assert option.metadata["low"] <= option.default <= option.metadata["high"] < float("inf"), option.name
 
@@ -172,3 +174,20 @@ def test_a_mapping_is_a_recipe_too():
         with pytest.raises(UsageError, match=told) as caught:
             jobs.make_job(data="pictures", strategy="finetune", recipe=wanted)
         assert caught.value.where == "--recipe"
+
+
+def test_settings_of_a_strategy_have_plain_names_in_text_and_on_disk(tmp_path):
+    recipe = Recipe(strategy="lora", lora_rank=4, blocks=2, augment=0.5, wise=False)
+    assert (recipe.lora.lora_rank, recipe.trunk.blocks, recipe.averaging.wise) == (4, 2, False)
+    assert dataclasses.replace(recipe, blocks=3) == recipe.with_fields(blocks=3) != recipe
+    serialization.save_value(recipe, tmp_path)
+    stored = json.loads((tmp_path / "value.json").read_text())
+    assert stored.keys() == recipes.field_values(recipe).keys() and stored["lora_rank"] == 4
+    assert serialization.load_value(Recipe, tmp_path) == recipe
+
+
+def test_a_recipe_of_an_earlier_run_folder_is_read_but_cannot_be_asked_for(tmp_path):
+    (tmp_path / "value.json").write_text('{"strategy": "lora", "lora_rank": 2, "part": "surgical", "gone": 1}')
+    found = serialization.load_value(Recipe, tmp_path)
+    assert (found.trunk.part, found.lora.lora_rank, found.epochs) == ("surgical", 2, 15)
+    assert "recipe part `surgical` is not one of last, all" in wrong(["part=surgical"])

@@ -70,7 +70,7 @@ def test_results_and_progress_are_apart():
     console.print_line("embed", "10 pictures")
     console.print_result("text", {"a": 1})
     assert json.loads(console.out.getvalue()) == {"a": 1}
-    assert console.err.getvalue() == "embed    10 pictures\n"
+    assert console.err.getvalue() == "embed       10 pictures\n"
     assert "\x1b" not in console.err.getvalue()
 
 

@@ -212,9 +212,9 @@ def test_lines_tell_the_phase_the_counts_and_each_issue(context, capsys):
     ctx.console = Console()
     audit = audit_dataset(data, ctx=ctx)
     said = capsys.readouterr().err.splitlines()
-    assert said[0] == f"audit    files: {len(audit.outcomes)} checks, 3 issues, 0 tips"
+    assert said[0] == f"audit       files: {len(audit.outcomes)} checks, 3 issues, 0 tips"
     unused = "1 truncated (`a/\\udcff\\n.jpg`); 1 file is not used: 1 hidden (`a/.DS_Store`)"
-    assert said[1] == f"audit    D001 1 file is not used: {unused}"
-    assert said[2].startswith("audit    D003 1 class with fewer than 5 pictures, the folds asked for: `class1` 3")
-    assert said[3].startswith("audit    D004 largest class `class0` 50, smallest `class1` 3, ratio 16.7")
+    assert said[1] == f"audit       D001 1 file is not used: {unused}"
+    assert said[2].startswith("audit       D003 1 class with fewer than 5 pictures, the folds asked for: `class1` 3")
+    assert said[3].startswith("audit       D004 largest class `class0` 50, smallest `class1` 3, ratio 16.7")
     assert json.loads((ctx.make_step_folder("audit") / "files.json").read_text())["phase"] == "files"

@@ -20,7 +20,7 @@ from headstart.core.types import (
 from headstart.evaluation import ablation
 from headstart.evaluation.ablation import PROBE, RANDOM, TUNED
 from headstart.evaluation.baselines import HISTOGRAM, MAJORITY, Bench
-from headstart.statistics.bootstrap import mean_bootstrap
+from headstart.statistics.intervals import mean_bootstrap
 from judged_sets import dataset, splits
 from tuned_samples import RECIPE, SPEC, log
 

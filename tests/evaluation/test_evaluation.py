@@ -16,8 +16,7 @@ from headstart.evaluation import verdicts
 from headstart.evaluation.baselines import MODEL, RANDOM, Features
 from headstart.evaluation.evaluate_model import evaluate_model
 from headstart.evaluation.held_out_scores import Part, suspects
-from headstart.heads import cross_validation
-from headstart.heads import saved_head as answer
+from headstart.heads import cross_validation, prediction
 from judged_sets import NAMES, dataset, embeddings, splits
 
 RANKING = Ranking(metric="log_loss", rows=(), chosen="made:good@last", why="", ties=(), survivors=("made:good",))
@@ -40,7 +39,7 @@ def adapt(data, split, backbone, nested=(), curve=()):
         why="for a test",
         cv_rows=train,
         cv_probabilities=held.mean(axis=0).astype(np.float32),
-        train_probabilities=answer.probabilities(fitted.kind, fitted.arrays, x[train]),
+        train_probabilities=prediction.probabilities(fitted.kind, fitted.arrays, x[train]),
         nested=nested,
         curve=curve,
     )

@@ -239,7 +239,7 @@ def test_the_closing_line(data, context, store, plain, capsys):
     stage.extract_features(data, NAME, np.arange(90), ctx=ctx)
     stage.extract_features(data, NAME, np.arange(90), ctx=ctx)
     first, second, third = capsys.readouterr().err.splitlines()
-    assert first.startswith(f"embed    {NAME}: 30 pictures, ") and "cache" not in first and "/s, " in first
+    assert first.startswith(f"embed       {NAME}: 30 pictures, ") and "cache" not in first and "/s, " in first
     assert "90 pictures, 30 from cache, " in second and "/s, " in second
     assert "90 pictures, 90 from cache, " in third and "/s" not in third
 

@@ -10,7 +10,7 @@ from headstart.core.recipe import Recipe
 from headstart.core.types import EpochRow, EpochScores
 from headstart.finetuning import final_training, fine_tune
 from headstart.finetuning.search import fold_training
-from headstart.finetuning.tracking import epoch_tracking, trackers
+from headstart.finetuning.tracking import epoch_tracking, mlflow_tracker
 from headstart.finetuning.training import prefetch, trainer
 
 SCORES = EpochScores(
@@ -39,7 +39,7 @@ class Heard:
 def heard(monkeypatch):
     """What the tracker of a run hears."""
     made = Heard()
-    monkeypatch.setattr(epoch_tracking, "tracker", lambda *named: made)
+    monkeypatch.setattr(epoch_tracking, "open_tracker", lambda *named: made)
     return made.told
 
 
@@ -138,7 +138,7 @@ def test_a_missing_mlflow_is_told_before_anything_is_trained(context, monkeypatc
     def missing(uri):
         raise ImportError("No module named 'mlflow'")
 
-    monkeypatch.setattr(trackers, "_client", missing)
+    monkeypatch.setattr(mlflow_tracker, "_client", missing)
     monkeypatch.setattr(fine_tune, "_made", lambda *named: pytest.fail("something was done"))
     data = types.SimpleNamespace(class_names=("a", "b"))
     with pytest.raises(SetupError, match="MLflow cannot be loaded"):

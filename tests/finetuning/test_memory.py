@@ -1,5 +1,4 @@
 import keras
-import psutil
 import pytest
 
 from headstart.finetuning.training import memory
@@ -49,21 +48,6 @@ def test_a_step_never_takes_more_than_its_share_whatever_is_free(model, monkeypa
     assert memory.parts(model, 16)[0] == 2
     monkeypatch.setattr(memory, "available_bytes", lambda: 10**12)
     assert memory.parts(model, 16)[0] == 2
-
-
-def test_what_is_free_is_less_than_what_there_is():
-    free = memory.available_bytes()
-    assert free is not None and 0 < free <= psutil.virtual_memory().total
-
-
-def test_the_limit_of_a_container_counts(monkeypatch, tmp_path):
-    monkeypatch.setattr(memory, "_GROUP", tmp_path)
-    assert memory._container() is None
-    for name, text in {"max": "5000000\n", "current": "3000000\n", "stat": "anon 7\ninactive_file 1000000\n"}.items():
-        (tmp_path / f"memory.{name}").write_text(text)
-    assert memory._container() == memory.available_bytes() == 3_000_000
-    (tmp_path / "memory.max").write_text("max\n")
-    assert memory._container() is None
 
 
 class ResourceExhaustedError(Exception):

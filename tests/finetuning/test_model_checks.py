@@ -334,7 +334,7 @@ def any_recipe():
             else st.just(("last",))
         )
 
-    fields = {f.name: of(f) for f in dataclasses.fields(Recipe) if f.name not in ("backbone", "rate", "strategy")}
+    fields = {f.name: of(f) for f in recipes.options() if f.name not in ("backbone", "rate", "strategy")}
     return st.builds(
         Recipe, strategy=st.sampled_from(("finetune", "lora", "norms", "scratch")), rate=st.floats(1e-6, 1.0), **fields
     )
@@ -355,4 +355,4 @@ def test_advice_is_a_valid_recipe_that_differs(recipe, batch):
         changed = dataclasses.replace(recipe, **change)
         assert recipes.problems(changed) == []
         assert not change or changed != recipe
-        assert all(type(value) is type(getattr(recipe, name)) for name, value in change.items())
+        assert all(type(value) is type(recipes.field_values(recipe)[name]) for name, value in change.items())

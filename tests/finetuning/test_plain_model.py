@@ -38,7 +38,7 @@ def trained(trunk, steps=2, **changes):
         {"strategy": "probe", "depths": ("last", "low"), "head": "mlp", "hidden": 5, "dropout": 0.2},
         {"blocks": 2, "depths": ("last", "low", "mid"), "head": "mlp", "hidden": 5},
         {"strategy": "lora", "part": "all", "depths": ("mid", "last"), "stochastic_depth": 0.3},
-        {"strategy": "norms", "part": "first", "blocks": 2},
+        {"strategy": "norms", "blocks": 2},
         {"strategy": "scratch"},
         {"strategy": "lora", "batch_norm": "train"},
     ],

@@ -55,7 +55,7 @@ def ending(monkeypatch):
             prepare=lambda recipe, positions: None,
             ctx=SimpleNamespace(
                 record_decision=lambda name, make, why: make(),
-                console=SimpleNamespace(line=lambda *said: seen.said.append(said)),
+                console=SimpleNamespace(print_line=lambda *said: seen.said.append(said)),
             ),
         )
         search = SimpleNamespace(

@@ -136,7 +136,7 @@ def test_after_the_queue_optuna_proposes_within_the_space(begin):
         assert 3e-5 <= asked.rate <= 1e-2
         assert asked.rate == float(f"{asked.rate:.3g}")
         assert (asked.backbone, asked.depths, asked.seed) == (BACKBONE, DEPTHS, 0)
-        assert 1 <= asked.blocks <= 3
+        assert 1 <= asked.trunk.blocks <= 3
     assert len({asked for asked, *_ in proposed}) == 3
 
 
@@ -148,7 +148,7 @@ def test_a_recipe_without_room_is_passed_over(begin):
 
 def test_when_no_recipe_has_room_the_one_of_most_epochs_is_shortened(begin):
     def seconds(asked):
-        return 3.0 + asked.epochs * (4.0 if asked.blocks == 2 else 2.0)
+        return 3.0 + asked.epochs * (4.0 if asked.trunk.blocks == 2 else 2.0)
 
     queue = [recipe(0.005, epochs=40, blocks=2), recipe(0.001, epochs=40)]
     tried, _, _ = went(begin(queue, most=1, left_s=12, seconds=seconds))

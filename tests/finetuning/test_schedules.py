@@ -149,7 +149,7 @@ def test_a_small_network_learns_at_the_found_rate():
     keras.utils.set_random_seed(0)
     model = keras.Sequential([keras.Input((16,)), keras.layers.Dense(64, "relu"), keras.layers.Dense(4)])
     start, recipe = model.get_weights(), Recipe(weight_decay=0.0)
-    made = optimizers.optimiser(recipe, factors={v.path: 1.0 for v in model.trainable_variables})
+    made = optimizers.make_optimizer(recipe, factors={v.path: 1.0 for v in model.trainable_variables})
     made.build(model.trainable_variables)
     model.compile(optimizer=made, loss=objectives.loss(recipe), jit_compile=False)
     fresh = [v.numpy() for v in made.variables]

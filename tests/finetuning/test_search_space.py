@@ -25,17 +25,17 @@ def test_every_first_recipe_can_be_trained(strategy, per_class, blocks):
     assert len(set(listed)) == len(listed)
     for one in listed:
         assert recipes.problems(one) == []
-        assert one.blocks <= blocks
-        assert {name: getattr(one, name) for name in SHARED} == SHARED
+        assert one.trunk.blocks <= blocks
+        assert {name: recipes.field_values(one)[name] for name in SHARED} == SHARED
         assert strategy == "auto" or one.strategy == strategy
 
 
 def test_the_more_pictures_the_more_of_the_network_trains():
     few, some, many = (priors("finetune", per_class) for per_class in (5, 50, 500))
-    assert {one.blocks for one in few} == {1}
-    assert max(one.blocks for one in some) == 2
-    assert "all" not in {one.part for one in some}
-    assert many[-1].part == "all"
+    assert {one.trunk.blocks for one in few} == {1}
+    assert max(one.trunk.blocks for one in some) == 2
+    assert "all" not in {one.trunk.part for one in some}
+    assert many[-1].trunk.part == "all"
     assert few[0].rate < some[0].rate
 
 
@@ -55,10 +55,10 @@ def test_the_network_from_random_weights_is_the_same_but_for_its_start():
         **SHARED, strategy="lora", gradual=True, l2_sp=0.1, decay=0.5, trunk_rate=0.1, head="mlp", hidden=64, augment=1
     )
     made = search_space.from_random(tuned)
-    assert (made.strategy, made.start, made.part, made.batch_norm) == ("scratch", "random", "all", "train")
-    assert (made.gradual, made.l2_sp, made.wise, made.patience) == (False, 0.0, False, 0)
+    assert (made.strategy, made.start, made.trunk.part, made.trunk.batch_norm) == ("scratch", "random", "all", "train")
+    assert (made.trunk.gradual, made.trunk.l2_sp, made.averaging.wise, made.patience) == (False, 0.0, False, 0)
     kept = ("backbone", "depths", "head", "hidden", "batch", "epochs", "augment", "domain", "seed")
-    assert [getattr(made, name) for name in kept] == [getattr(tuned, name) for name in kept]
+    assert [recipes.field_values(made)[name] for name in kept] == [recipes.field_values(tuned)[name] for name in kept]
     assert recipes.problems(made) == []
 
 

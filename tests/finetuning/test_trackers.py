@@ -11,7 +11,7 @@ import pytest
 from headstart.core.errors import SetupError
 from headstart.core.recipe import Recipe
 from headstart.core.types import EpochRow, EpochScores
-from headstart.finetuning.tracking import trackers
+from headstart.finetuning.tracking import epoch_values, mlflow_tracker, trackers
 
 CLASSES = ("scratch", "stain 50 %")
 # mlflow 3.17 uses a loader that SQLAlchemy 2.1 calls deprecated
@@ -39,7 +39,7 @@ def row(epoch, *, held=True):
 
 
 def follow(kind, folder, epochs, names=("trial 3, fold 0",)):
-    following = trackers.tracker(kind, folder, "2026-11-24-cloth", CLASSES)
+    following = trackers.open_tracker(kind, folder, "2026-11-24-cloth", CLASSES)
     for name in names:
         following.params(name, RECIPE)
         for epoch in epochs:
@@ -65,14 +65,9 @@ def events(folder):
 @pytest.fixture(autouse=True)
 def unset(monkeypatch):
     """No server; what the tracker sets for MLflow is put back."""
-    monkeypatch.delenv(trackers.URI, raising=False)
-    for name in trackers.QUIET:
-        monkeypatch.setenv(name, os.environ.get(name, trackers.QUIET[name]))
-
-
-def test_no_tracking_leaves_no_file(tmp_path):
-    follow("none", tmp_path, [1]).close()
-    assert list(tmp_path.iterdir()) == []
+    monkeypatch.delenv(mlflow_tracker.URI, raising=False)
+    for name in mlflow_tracker.QUIET:
+        monkeypatch.setenv(name, os.environ.get(name, mlflow_tracker.QUIET[name]))
 
 
 def test_tensorboard_files_hold_every_score_by_epoch_and_side(tmp_path):
@@ -84,7 +79,7 @@ def test_tensorboard_files_hold_every_score_by_epoch_and_side(tmp_path):
         (2, "accuracy", "scalars", pytest.approx(0.4)),
     ]
     assert {tag for _, tag, _, _ in held} == {
-        *trackers.WHOLE,
+        *epoch_values.SCORES,
         "precision/scratch",
         "recall/scratch",
         "recall/stain 50 %",
@@ -100,7 +95,7 @@ def test_tensorboard_files_can_be_read_while_training_goes_on_and_a_resumed_run_
     first = follow("tensorboard", tmp_path, [1])
     place = tmp_path / "tensorboard" / "trial-3-fold-0" / "val"
     assert [step for step, tag, _, _ in events(place) if tag == "recall"] == [1]
-    again = trackers.tracker("tensorboard", tmp_path, "run", CLASSES)
+    again = trackers.open_tracker("tensorboard", tmp_path, "run", CLASSES)
     again.log("trial 3, fold 0", row(2))
     again.close()
     first.close()
@@ -109,7 +104,7 @@ def test_tensorboard_files_can_be_read_while_training_goes_on_and_a_resumed_run_
 
 
 def test_a_training_without_held_out_pictures_has_one_side(tmp_path):
-    following = trackers.tracker("tensorboard", tmp_path, "run", CLASSES)
+    following = trackers.open_tracker("tensorboard", tmp_path, "run", CLASSES)
     following.log("final", row(1, held=False))
     following.close()
     assert [p.name for p in (tmp_path / "tensorboard" / "final").iterdir()] == ["train"]
@@ -117,13 +112,13 @@ def test_a_training_without_held_out_pictures_has_one_side(tmp_path):
 
 def test_every_class_must_have_a_name():
     with pytest.raises(ValueError, match="longer|shorter"):
-        trackers.numbers(row(1), ("one",))
+        epoch_values.numbers(row(1), ("one",))
 
 
 def test_missing_mlflow_is_a_fact_with_the_command_that_mends_it(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "mlflow", None)
     with pytest.raises(SetupError, match="MLflow cannot be loaded") as caught:
-        trackers.tracker("mlflow", tmp_path, "run", CLASSES)
+        trackers.open_tracker("mlflow", tmp_path, "run", CLASSES)
     assert caught.value.hint == 'pip install "headstart[mlflow]"'
 
 
@@ -176,11 +171,11 @@ def test_a_resumed_run_goes_on_in_the_same_mlflow_run(tmp_path):
 
 @pytest.mark.medium
 def test_a_server_that_does_not_answer_is_a_fact_without_its_password(tmp_path, monkeypatch):
-    monkeypatch.setenv(trackers.URI, "http://someone:secret@127.0.0.1:9")
+    monkeypatch.setenv(mlflow_tracker.URI, "http://someone:secret@127.0.0.1:9")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     with pytest.raises(SetupError, match="MLflow at `http://127.0.0.1:9` fails") as caught:
-        trackers.tracker("mlflow", tmp_path, "run", CLASSES)
-    assert "secret" not in caught.value.format_text() and trackers.URI in caught.value.hint
+        trackers.open_tracker("mlflow", tmp_path, "run", CLASSES)
+    assert "secret" not in caught.value.format_text() and mlflow_tracker.URI in caught.value.hint
 
 
 @pytest.mark.medium
@@ -190,18 +185,18 @@ def test_mlflow_is_told_to_ask_nobody_before_it_is_loaded(tmp_path):
         "asked = []\n"
         "socket.getaddrinfo = lambda *a, **k: asked.append(a) or (_ for _ in ()).throw(OSError('no network'))\n"
         "from headstart.finetuning.tracking import trackers as track\n"
-        f"track.tracker('mlflow', __import__('pathlib').Path({str(tmp_path)!r}), 'run', ()).close()\n"
+        f"track.open_tracker('mlflow', __import__('pathlib').Path({str(tmp_path)!r}), 'run', ()).close()\n"
         "time.sleep(1)\n"
         "sys.exit(str(asked) if asked else 0)\n"
     )
-    clean = {k: v for k, v in os.environ.items() if k not in (*trackers.QUIET, "CI", "PYTEST_CURRENT_TEST")}
+    clean = {k: v for k, v in os.environ.items() if k not in (*mlflow_tracker.QUIET, "CI", "PYTEST_CURRENT_TEST")}
     done = subprocess.run([sys.executable, "-c", script], env=clean, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert done.stderr == "" and done.stdout == "", "no line that is not headstart's own"
 
 
 def test_names_of_metrics_are_such_as_mlflow_takes():
-    assert trackers._metric_name("val/recall/stain 50 %") == "val/recall/stain 50 _"
+    assert mlflow_tracker._metric_name("val/recall/stain 50 %") == "val/recall/stain 50 _"
     long = [f"test/recall/{'x' * 240}{end}.low" for end in "ab"]
-    told = [trackers._metric_name(name) for name in long]
+    told = [mlflow_tracker._metric_name(name) for name in long]
     assert told[0] != told[1] and {len(name) for name in told} == {250}

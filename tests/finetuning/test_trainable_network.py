@@ -59,7 +59,7 @@ def kinds(block):
         {"strategy": "finetune"},
         {"strategy": "finetune", "blocks": 2},
         {"strategy": "lora", "part": "all"},
-        {"strategy": "norms", "part": "first"},
+        {"strategy": "norms", "part": "all"},
     ],
     ids=lambda changes: "-".join(str(one) for one in changes.values()),
 )
@@ -87,8 +87,7 @@ def test_a_constant_feature_starts_right(trunk):
         ({"blocks": 1}, "mid", (), {"map"}, ["last"]),
         ({"blocks": 2, "depths": ("last", "low")}, "low", ("low",), {"map", "pooled"}, ["mid", "last"]),
         ({"blocks": 1, "depths": ("last", "mid", "low")}, "mid", ("mid", "low"), {"map", "pooled"}, ["last"]),
-        ({"part": "middle"}, "low", (), {"map"}, ["mid"]),
-        ({"part": "first", "blocks": 2}, "", (), {"pictures"}, ["low", "mid"]),
+        ({"part": "all"}, "", (), {"pictures"}, ["low", "mid", "last"]),
         ({"part": "last", "blocks": 9}, "", (), {"pictures"}, ["low", "mid", "last"]),
         ({"depths": ("mid",), "blocks": 1}, "low", (), {"map"}, ["mid"]),
         ({"strategy": "scratch", "depths": ("mid",)}, "", (), {"pictures"}, ["low", "mid"]),
@@ -124,7 +123,7 @@ def test_what_each_strategy_trains(trunk):
 
 
 def test_the_model_trains_the_blocks_and_nothing_else(trunk):
-    for changes in ({"strategy": "lora", "part": "first"}, {"strategy": "norms"}, {"blocks": 2}):
+    for changes in ({"strategy": "lora", "part": "all"}, {"strategy": "norms"}, {"blocks": 2}):
         net = made(trunk, **changes)[0]
         listed = [v.path for block in net.blocks for v in block.variables]
         assert sorted(listed) == sorted(v.path for v in net.model.trainable_variables)
@@ -137,8 +136,8 @@ def test_factors_fall_with_the_distance_from_the_head(trunk):
     expected = {"low": 0.25 * 0.125, "mid": 0.25 * 0.25, "last": 0.25 * 0.5, "head": 1.0}
     for block in net.blocks:
         assert {factors[v.path] for v in block.variables} == {expected[block.name]}
-    first = made(trunk, part="first", decay=0.5)[0]
-    assert {first.factors()[v.path] for v in first.blocks[0].variables} == {0.125}
+    lone = made(trunk, blocks=1, decay=0.5)[0]
+    assert {lone.factors()[v.path] for v in lone.blocks[0].variables} == {0.5}
 
 
 def test_paths_do_not_count_the_layers_of_a_process():

@@ -7,15 +7,13 @@ import types
 import numpy as np
 import pytest
 
-import small_nets
 from headstart.core import job as jobs
 from headstart.core import recipe as recipes
 from headstart.core.errors import UsageError
 from headstart.core.recipe import Recipe
 from headstart.core.types import EpochRow, TrainingLog
 from headstart.finetuning import final_training, fine_tune, starting_points
-from headstart.finetuning.network import trainable_network, weight_movement
-from headstart.finetuning.search import fold_training, fold_verdict, recipe_memory, search_space, surgical_blocks
+from headstart.finetuning.search import fold_training, fold_verdict, search_space
 from headstart.finetuning.search.fold_training import FoldRun
 from headstart.finetuning.search.fold_verdict import FoldVerdict
 from headstart.finetuning.search.recipe_search import RecipeTrial
@@ -140,7 +138,9 @@ def ending(monkeypatch):
             on=types.SimpleNamespace(metric=metric, class_weight=None),
             same_shape=functools.partial(Workbench.same_shape, None),
             prepare=lambda asked, positions: types.SimpleNamespace(network=Net(), recipe=asked, feed=None, notes=()),
-            ctx=types.SimpleNamespace(callbacks=("mine",), console=types.SimpleNamespace(warn=seen.warned.append)),
+            ctx=types.SimpleNamespace(
+                callbacks=("mine",), console=types.SimpleNamespace(print_warning=seen.warned.append)
+            ),
         )
         made = final_training.final(bench, best)
         seen.job, seen.result, seen.logs = made.job, made.result, list(made.logs)
@@ -304,7 +304,7 @@ def test_a_recipe_object_is_trained_as_given(bench):
     assert (origin, rest) == ("given", [])
     assert found == dataclasses.replace(given, backbone=BACKBONE, depths=DEPTHS)
     (_, told), *_ = queued(bench("blocks=2,rate=2e-3", seed=7, metric="accuracy", domain="texture"))
-    assert (told.seed, told.monitor, told.domain, told.precision) == (7, "accuracy", "texture", "float32")
+    assert (told.seed, told.monitor, told.augmentation.domain, told.precision) == (7, "accuracy", "texture", "float32")
 
 
 @pytest.mark.parametrize("given", ["strategy=lora", Recipe(strategy="lora"), Recipe(strategy="probe", head="mlp")])
@@ -321,16 +321,23 @@ def test_the_same_strategy_twice_or_once_is_no_contradiction():
 
 def test_a_given_recipe_from_random_weights_is_made_for_that_but_for_what_it_says(bench):
     ((_, found),) = queued(bench("epochs=3,decay=0.5", strategy="scratch"))
-    assert (found.strategy, found.start, found.part, found.batch_norm) == ("scratch", "random", "all", "train")
-    assert (found.epochs, found.decay, found.wise, found.rate) == (3, 0.5, False, 1e-3)
+    assert (found.strategy, found.start, found.trunk.part, found.trunk.batch_norm) == (
+        "scratch",
+        "random",
+        "all",
+        "train",
+    )
+    assert (found.epochs, found.trunk.decay, found.averaging.wise, found.rate) == (3, 0.5, False, 1e-3)
     ((_, found),) = queued(bench("strategy=scratch,start=probe", strategy="auto"))
-    assert (found.start, found.part) == ("probe", "all")
+    assert (found.start, found.trunk.part) == ("probe", "all")
 
 
 def test_proposals_from_random_weights_train_everything_at_the_proposed_rate(bench):
     proposer = search_space.Proposer("scratch", [BACKBONE], [], 0)
     made = [bench(strategy="scratch").proposed(proposer.propose()) for _ in range(4)]
-    assert {(one.part, one.start, one.decay, one.wise) for one in made} == {("all", "random", 1.0, False)}
+    assert {(one.trunk.part, one.start, one.trunk.decay, one.averaging.wise) for one in made} == {
+        ("all", "random", 1.0, False)
+    }
     assert len({one.rate for one in made}) == 4
 
 
@@ -347,14 +354,7 @@ def test_proposals_have_the_arithmetic_of_the_first_recipes(bench, monkeypatch):
     monkeypatch.setattr(hardware, "training_precision", lambda: "mixed_bfloat16")
     proposer = search_space.Proposer("finetune", [BACKBONE], [], 0)
     found = bench(seed=3).proposed(proposer.propose())
-    assert (found.precision, found.seed, found.domain) == ("mixed_bfloat16", 3, "texture")
-
-
-def test_of_earlier_recipes_those_of_another_strategy_are_left_out(bench, monkeypatch):
-    kept = [Recipe(backbone=BACKBONE, depths=DEPTHS, strategy=one) for one in ("lora", "finetune")]
-    monkeypatch.setattr(recipe_memory, "remembered", lambda store, digest: [dataclasses.asdict(one) for one in kept])
-    monkeypatch.setattr(fine_tune, "_priors", lambda bench, *_: [])
-    assert [one.strategy for _, one in queued(bench(strategy="lora"))] == ["lora"]
+    assert (found.precision, found.seed, found.augmentation.domain) == ("mixed_bfloat16", 3, "texture")
 
 
 # ---------------------------------------------------------------- the backbone of a recipe
@@ -388,58 +388,6 @@ def test_a_part_of_a_name_is_no_name(among, wanted, near):
         among(wanted)
     assert near in caught.value.hint
     assert NAMES[1] in caught.value.hint
-
-
-# ---------------------------------------------------------------- surgical
-
-
-@pytest.fixture
-def asked(bench, monkeypatch):
-    """A bench with a real small network, and the rows whose pictures it loads."""
-    model, spec = small_nets.small_trunk()
-    made, rng = bench("part=surgical"), np.random.default_rng(0)
-    drawn = rng.integers(0, 256, (120, small_nets.SIDE, small_nets.SIDE, 3), dtype=np.uint8)
-    start = small_nets.fitted(rng.normal(size=(40, spec.depths[-1].dim)).astype(np.float32))
-    made.trunk = lambda name: (types.SimpleNamespace(spec=spec), model)
-    loaded = []
-
-    def load(data, rows, *_, **__):
-        loaded.append(rows)
-        return drawn[rows]
-
-    monkeypatch.setattr(surgical_blocks.decoded_cache, "load", load)
-    monkeypatch.setattr(surgical_blocks.starting_points, "fitted", lambda *_: start)
-    return types.SimpleNamespace(bench=made, model=model, spec=spec, drawn=drawn, start=start, loaded=loaded)
-
-
-def test_surgical_is_decided_once_on_few_pictures(asked):
-    recipe = Recipe(backbone=BACKBONE, depths=DEPTHS, part="surgical")
-    first, why = surgical_blocks.decided(asked.bench, recipe, asked.bench.learnt(0))
-    assert len(asked.loaded) == 1
-    (rows,) = asked.loaded
-    assert len(rows) == surgical_blocks.PICTURES
-    assert set(rows) <= set(asked.bench.rows[asked.bench.learnt(0)])
-    whole = dataclasses.replace(recipe, part="all")
-    net = trainable_network.build(asked.model, asked.spec, whole, start=asked.start, n_classes=3)
-    y = np.eye(3)[[asked.bench.y_of[one] for one in rows.tolist()]]
-    norms = weight_movement.gradient_norms(net, {"pictures": asked.drawn[rows].astype(np.float32)}, y)
-    part = ("first", "middle", "last")[int(np.argmax(list(norms.values())))]
-    assert first == dataclasses.replace(recipe, part=part)
-    assert f"surgical: {part} blocks" in why
-    again = surgical_blocks.decided(asked.bench, recipe, asked.bench.learnt(1))
-    assert again == (first, why)
-    assert len(asked.loaded) == 1, "another fold and the final training go by the same decision"
-
-
-def test_gradients_in_parts_are_those_of_all_pictures(asked, monkeypatch):
-    whole = Recipe(backbone=BACKBONE, depths=DEPTHS, part="all")
-    net = trainable_network.build(asked.model, asked.spec, whole, start=asked.start, n_classes=3)
-    x, y = asked.drawn[:37].astype(np.float32), np.eye(3)[Y[:37]]
-    parts = weight_movement.gradient_norms(net, {"pictures": x}, y)
-    monkeypatch.setattr(weight_movement, "_PART", 100)
-    together = weight_movement.gradient_norms(net, {"pictures": x}, y)
-    assert parts == pytest.approx(together, rel=1e-4)
-    assert weight_movement.gradient_norms(net, {"pictures": x[:16]}, y[:16]) != pytest.approx(together, rel=1e-2)
 
 
 def test_a_class_that_was_not_learnt_is_impossible_and_finite():

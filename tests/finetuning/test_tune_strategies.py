@@ -21,17 +21,14 @@ pytestmark = pytest.mark.medium
 STRATEGIES = {
     "probe": ({"strategy": "probe", "head": "mlp", "hidden": 16}, set()),
     "last": ({"part": "last"}, {"stage4"}),
-    "surgical": ({"part": "surgical"}, None),
     "gradual": ({"part": "all", "gradual": True}, {"stage3", "stage4"}),
     "lora": ({"strategy": "lora", "lora_rank": 2}, {"stage4"}),
     "norms": ({"strategy": "norms"}, {"stage4"}),
     "scratch": ({"strategy": "scratch", "start": "random", "part": "all", "batch_norm": "train"}, {"stage3", "stage4"}),
-    "first": ({"part": "first"}, {"stage3"}),
-    "middle": ({"part": "middle"}, {"stage3"}),
     "all": ({"part": "all", "batch_norm": "train"}, {"stage3", "stage4"}),
 }
-SLOW = ("first", "middle", "all", "gradual", "norms")  # the same code as others; on small nets in test_movement too
-WHOLE = ("surgical", "scratch", "first", "middle", "all", "gradual")  # from pictures; others from kept maps, in float16
+SLOW = ("all", "gradual", "norms")  # the same code as others; on small nets in test_movement too
+WHOLE = ("scratch", "all", "gradual")  # from pictures; others from kept maps, in float16
 
 
 @pytest.fixture(scope="module")
@@ -77,9 +74,6 @@ def test_what_the_strategy_names_has_moved_and_nothing_else(done):
     name, made = done
     expected = STRATEGIES[name][1]
     found = moved(made)
-    if name == "surgical":
-        part = made.attempt.runs[0].log.recipe.part
-        expected = {"first": {"stage3"}, "last": {"stage4"}}[part]
     assert set(found) == expected
     kinds = {dimensions for one in found.values() for _, _, dimensions in one}
     statistics = {variable for one in found.values() for _, variable, _ in one if variable.startswith("moving")}
@@ -122,8 +116,6 @@ def test_the_description_is_true(done):
     assert np.abs(network.fitted.arrays["weights"] - made.model.get_layer("logits").get_weights()[0]).max() == 0
     assert log.stopped == "all 2 epochs"
     assert [row.epoch for row in log.epochs] == [1, 2]
-    if name == "surgical":
-        assert log.notes[0].startswith(f"surgical: {log.recipe.part} blocks, by relative gradients stage3 ")
 
 
 # ---------------------------------------------------------------- made again, broken off, refused

@@ -18,14 +18,14 @@ def given():
 
 
 def section(page):
-    return re.sub(r"<[^>]+>|\s+", " ", re.search(r'<section id="doubt".*?</section>', page, re.S)[0])
+    return re.sub(r"<[^>]+>|\s+", " ", re.search(r'<section id="uncertainty".*?</section>', page, re.S)[0])
 
 
 def test_it_tells_certainty_sets_and_what_is_declined(given):
     page = render(given)
-    assert 'href="#doubt"' in page
+    assert 'href="#uncertainty"' in page
     told = re.sub(" +", " ", section(page))
-    assert "93.1 % have their true class among the plausible ones, on average over re-draws" in told
+    assert "93.1 % have their true class in the prediction set, on average over re-draws" in told
     assert "90.0 % were asked for" in told
     assert "declines to answer 2.0 % of the pictures of your classes, and 95.0 % of handwritten digits" in told
     assert "surer by the temperature 0.800" in told
@@ -48,14 +48,14 @@ def test_one_chart_is_enough_where_nothing_changed(given):
 def test_a_run_of_before_has_no_such_section(given):
     page = render(dataclasses.replace(given, uncertainty=None))
     assert 'id="doubt"' not in page
-    assert 'href="#doubt"' not in page
+    assert 'href="#uncertainty"' not in page
 
 
 def test_without_novelty_it_says_that_nothing_is_declined_for_it(given):
     kept = tuple(s for s in given.uncertainty.scores if s.name != "novelty_auc")
     found = dataclasses.replace(given.uncertainty, novelty=None, scores=kept, thresholds=np.full(3, np.inf))
     told = section(render(dataclasses.replace(given, uncertainty=found)))
-    assert "This model says unknown only where no class is plausible: too few pictures" in re.sub(" +", " ", told)
+    assert "This model says unknown only where its prediction set is empty: too few pictures" in re.sub(" +", " ", told)
 
 
 def test_of_many_classes_the_worst_are_told(given):

@@ -11,7 +11,7 @@ from headstart.core import registry
 from headstart.core.console import Console
 from headstart.core.storage import serialization
 from headstart.core.types import Calibrated, Evaluation, Feature, FitResult, UncertaintyReport
-from headstart.heads import cross_validation, saved_head
+from headstart.heads import cross_validation, prediction
 from headstart.statistics.calibration_error import calibration_bins
 from headstart.uncertainty import conformal, ood_detection, ood_threshold, selective_prediction
 from headstart.uncertainty import coverage as promise
@@ -36,7 +36,7 @@ def adapt(data, split, backbone, temperature=1.0, strategy="probe"):
         why="for a test",
         cv_rows=train,
         cv_probabilities=held.mean(axis=0).astype(np.float32),
-        train_probabilities=saved_head.probabilities(fitted.kind, fitted.arrays, x[train]),
+        train_probabilities=prediction.probabilities(fitted.kind, fitted.arrays, x[train]),
         nested=(),
         curve=(),
         calibrated=Calibrated(temperature=temperature, before=1.0, after=1.0, n=len(train), why="for a test"),
@@ -48,7 +48,7 @@ def evaluated(data, split, backbone, adapted):
     rows, name = (split.test, "test") if len(split.test) else (adapted.cv_rows, "cv")
     p = adapted.cv_probabilities
     if name == "test":
-        p = saved_head.probabilities("linear", adapted.fitted.arrays, backbone.vectors["last"][rows])
+        p = prediction.probabilities("linear", adapted.fitted.arrays, backbone.vectors["last"][rows])
     p, nothing = tempering.tempered(p, adapted.temperature), np.zeros(0, np.int64)
     return Evaluation(
         split=name,
@@ -101,7 +101,7 @@ def test_held_out_pictures_set_the_thresholds_of_each_class(context):
     assert 1 <= one(found, "set_size").value < 2.5
     assert {one(found, "coverage", name).n for name in NAMES} < set(range(20, 100))
     assert one(found, "coverage", promise.CHECKED).n == 150
-    assert "of 150 pictures have, on average over re-draws, their class among the plausible ones" in said
+    assert "of 150 pictures have, on average over re-draws, their class in the prediction set" in said
     assert "unknown`" not in said
     back = serialization.load_value(UncertaintyReport, ctx.run.path / "doubt")
     assert len(set(found.floors)) >= 1
@@ -121,7 +121,7 @@ def test_few_in_a_class_promise_on_average_alone(context):
 def test_too_few_promise_nothing_and_every_class_is_plausible(context):
     found, *_ = made(context, n=600, coverage=0.999)
     assert np.isinf(found.thresholds).all()
-    assert "cannot promise 99.9 %, 999 could: every class stays plausible" in found.why
+    assert "cannot promise 99.9 %, 999 could: every class stays in the set" in found.why
     assert one(found, "set_size").value == 3
     assert one(found, "coverage").value == 1
     assert np.isinf(found.floors).all()  # and none is hopeless
@@ -193,7 +193,7 @@ def test_foreign_pictures_are_told_and_known_ones_kept(context):
 def test_the_value_answers_as_a_saved_model_will(context):
     found, _, (_, split, backbone, adapted) = made(context)
     x = backbone.vectors["last"][split.test]
-    p = saved_head.probabilities("linear", adapted.fitted.arrays, x)
+    p = prediction.probabilities("linear", adapted.fitted.arrays, x)
     told = selective_prediction.doubts(
         selective_prediction.entry_of(found, "", ""), selective_prediction.arrays_of(found), p, x, p.argmax(axis=1)
     )

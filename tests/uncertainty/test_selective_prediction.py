@@ -74,7 +74,7 @@ def test_no_plausible_class_is_unknown(tmp_path, paint):
     folder = doubting(tmp_path / "model", floors=0.3, thresholds=0.3, limit=1e9)
     [found] = load(folder).predict([paint("b.png", (255, 250, 0))])
     assert (found.answer, found.plausible, found.likeliest) == ("unknown", (), "red")
-    assert "no class is plausible: `red`, the likeliest, has a probability of 0." in found.reasons[0]
+    assert "the prediction set is empty: `red`, the likeliest, has a probability of 0." in found.reasons[0]
     assert "99 % of known pictures" in found.reasons[0]
 
 

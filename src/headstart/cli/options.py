@@ -51,7 +51,7 @@ def add_settings(parser: argparse.ArgumentParser, *names: str) -> None:
 def _fields_of_a_recipe() -> str:
     """Every field of a recipe as a line: what it may be, what it is by default, what it means."""
     lines = ["fields of a recipe, for --recipe name=value,name=value (docs/adapt.md explains them):"]
-    for option in dataclasses.fields(recipes.Recipe):
+    for option in recipes.options():
         choices, default = option.metadata["choices"], recipes.shown_value(option.default)
         allowed = ", ".join(choices) or recipes.limits(option)
         meaning = f"{option.metadata['help']}{': ' if allowed else ''}{allowed}"

@@ -80,7 +80,7 @@ class Progress:
         left = (
             f", {format_duration((self.total - self.done) / rate)} left" if rate > 0 and self.done < self.total else ""
         )
-        return f"{self.stage:<9}{counted}, {pace}/s{left}"
+        return f"{self.stage:<12}{counted}, {pace}/s{left}"
 
 
 @dataclass
@@ -133,7 +133,7 @@ class Console:
         """One line that a stage leaves behind: its name and what it did, with numbers."""
         if not self.quiet:
             self._clear_progress()
-            print(f"{stage:<9}{text}", file=self.err, flush=True)
+            print(f"{stage:<12}{text}", file=self.err, flush=True)
 
     def print_warning(self, text: str) -> None:
         """One line that is shown even with `--quiet`."""

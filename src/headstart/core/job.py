@@ -254,13 +254,15 @@ def _find_type_problems(given: dict[str, Any]) -> list[Problem]:
 
 def is_same_job(one: Job, other: Job) -> bool:
     """Whether two jobs ask for the same thing; a folder may be named from another place."""
-    one, other = (dataclasses.replace(job, data=str(Path(job.data).resolve())) for job in (one, other))
-    return one == other
+    return not format_differences(one, other)
 
 
 def format_differences(here: Job, there: Job) -> list[str]:
     """Settings in which two jobs differ, as `seed` 7 here, 0 there; a folder may be named from another place."""
-    shown = [{**dataclasses.asdict(job), "data": str(Path(job.data).resolve())} for job in (here, there)]
+    shown = [
+        {**dataclasses.asdict(job), "data": str(Path(job.data).resolve()), "recipe": tuple(sorted(job.recipe))}
+        for job in (here, there)
+    ]
     return [
         f"`{name}` {_format_value(shown[0][name])} here, {_format_value(shown[1][name])} there"
         for name in shown[0]

@@ -14,7 +14,7 @@ from typing import Any
 from headstart.core.errors import UsageError, format_nearest
 
 STRATEGIES = ("probe", "finetune", "lora", "norms", "scratch")
-PARTS = ("last", "first", "middle", "all", "surgical")
+PARTS, EARLIER_PARTS = ("last", "all"), ("first", "middle", "surgical")
 _WORDS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 DOMAINS = ("photo", "texture", "digits", "text", "microscopy", "satellite")
 
@@ -23,15 +23,75 @@ HINT = "headstart fit --help lists the fields of a recipe; docs/adapt.md explain
 _KINDS = {int: "a whole number", float: "a number", str: "a text", tuple: "a list of names"}
 
 
-def _option(default: Any, help: str, choices: tuple[str, ...] = (), low: float = 0.0, high: float = 1.0) -> Any:
-    return field(default=default, metadata={"help": help, "choices": choices, "low": low, "high": high})
+def _option(
+    default: Any,
+    help: str,
+    choices: tuple[str, ...] = (),
+    low: float = 0.0,
+    high: float = 1.0,
+    earlier: tuple[str, ...] = (),
+) -> Any:
+    """A field of a recipe; `earlier` are choices that recipes in old run folders may hold, and nobody can ask for."""
+    return field(
+        default=default, metadata={"help": help, "choices": choices, "low": low, "high": high, "earlier": earlier}
+    )
+
+
+INLINE = {"inline": True}  # settings whose fields stand among those of the recipe, in text and on disk
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TrunkSettings:
+    """How a trunk trains; a probe leaves it as it is, from random weights all of it trains."""
+
+    part: str = _option("last", "the last blocks of the trunk train, or all", PARTS, earlier=EARLIER_PARTS)
+    blocks: int = _option(1, "how many of the last blocks train", low=1, high=1_000)
+    gradual: bool = _option(False, "free one block after the other, the head first")
+    batch_norm: str = _option("inference", "statistics of batch norm: kept, or learnt anew", ("inference", "train"))
+    decay: float = _option(0.7, "factor on the rate for each block further from the head")
+    trunk_rate: float = _option(1.0, "factor on the rate of all blocks, the head left out", high=10.0)
+    l2_sp: float = _option(0.0, "decoupled decay of the trunk towards its pre-trained weights", high=10.0)
+    stochastic_depth: float = _option(0.0, "part of residual branches that is skipped, rising with depth", high=0.9)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoraSettings:
+    """What the strategy `lora` adds to the kernels (Hu et al., ICLR 2022)."""
+
+    lora_rank: int = _option(8, "rank of the low-rank updates of lora", low=1, high=1_024)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MlpSettings:
+    """The head `mlp`."""
+
+    hidden: int = _option(256, "units of the hidden layer of the head mlp", low=1, high=16_384)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AugmentationSettings:
+    """How pictures are changed before a network learns from them."""
+
+    augment: float = _option(0.0, "strength of the augmentation, 0 for none")
+    domain: str = _option("photo", "which augmentations keep the label", DOMAINS)
+    views: int = _option(0, "augmented views of each picture to keep; 0 decides by cost", high=100)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AveragingSettings:
+    """Which weights of one training are averaged (EMA; WiSE-FT, Wortsman et al., CVPR 2022)."""
+
+    ema: float = _option(0.0, "decay of the running mean of the weights; 0 keeps none", high=0.99999)
+    wise: bool = _option(True, "interpolate between first and tuned weights as validation says")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, init=False)
 class Recipe:
     """One way to adapt one backbone.
 
-    `backbone` and `depths` may be empty in a request; what is trained always has them filled in.
+    `backbone` and `depths` may be empty in a request; what is trained always has them filled in. What belongs to one
+    strategy lies in settings of its own; in text, on disk and to the constructor all fields have plain names:
+    `Recipe(blocks=2, augment=0.5).trunk.blocks` is 2.
 
     Raises:
         UsageError: There is no such field, or a value is out of place; all are told.
@@ -44,21 +104,16 @@ class Recipe:
     head: str = _option(
         "linear", "the new layers: linear, or one hidden layer with norm and dropout", ("linear", "mlp")
     )
-    hidden: int = _option(256, "units of the hidden layer of the head mlp", low=1, high=16_384)
+    mlp: MlpSettings = field(default_factory=MlpSettings, metadata=INLINE)
     start: str = _option("probe", "first weights of the head: of the fitted probe, or random", ("probe", "random"))
-    part: str = _option("last", "which blocks of the trunk train", PARTS)
-    blocks: int = _option(1, "how many of them", low=1, high=1_000)
-    gradual: bool = _option(False, "free one block after the other, the head first")
-    lora_rank: int = _option(8, "rank of the low-rank updates of lora", low=1, high=1_024)
-    batch_norm: str = _option("inference", "statistics of batch norm: kept, or learnt anew", ("inference", "train"))
+    trunk: TrunkSettings = field(default_factory=TrunkSettings, metadata=INLINE)
+    lora: LoraSettings = field(default_factory=LoraSettings, metadata=INLINE)
     # how
     optimiser: str = _option("adamw", "how weights are updated", ("adamw", "sgd"))
     schedule: str = _option("cosine", "of the learning rate, after the warm-up", ("cosine", "one_cycle", "constant"))
     rate: float = _option(
         1e-3, "highest learning rate, that of the head; 0 has it found by a rising-rate test", high=10.0
     )
-    decay: float = _option(0.7, "factor on the rate for each block further from the head")
-    trunk_rate: float = _option(1.0, "factor on the rate of all blocks, the head left out", high=10.0)
     warmup: float = _option(0.1, "part of the steps in which the rate rises", high=0.9)
     epochs: int = _option(15, "passes over the training pictures", low=1, high=10_000)
     batch: int = _option(32, "pictures a step", low=1, high=16_384)
@@ -66,48 +121,79 @@ class Recipe:
     precision: str = _option("float32", "of the training arithmetic", ("float32", "mixed_bfloat16"))
     # against overfitting
     weight_decay: float = _option(1e-4, "decoupled decay towards 0", high=10.0)
-    l2_sp: float = _option(0.0, "decoupled decay of the trunk towards its pre-trained weights", high=10.0)
     dropout: float = _option(0.0, "part of the head's input that is dropped", high=0.95)
-    stochastic_depth: float = _option(0.0, "part of residual branches that is skipped, rising with depth", high=0.9)
     label_smoothing: float = _option(0.0, "part of the truth spread over all classes", high=0.9)
     focal: float = _option(0.0, "gamma of the focal loss; 0 is cross-entropy", high=10.0)
     mixup: float = _option(0.0, "alpha of the Beta draw that mixes pictures; 0 mixes none", high=10.0)
     cutmix: float = _option(0.0, "alpha of the Beta draw that sizes pasted boxes; 0 pastes none", high=10.0)
-    augment: float = _option(0.0, "strength of the augmentation, 0 for none")
-    domain: str = _option("photo", "which augmentations keep the label", DOMAINS)
-    views: int = _option(0, "augmented views of each picture to keep; 0 decides by cost", high=100)
-    ema: float = _option(0.0, "decay of the running mean of the weights; 0 keeps none", high=0.99999)
-    wise: bool = _option(True, "interpolate between first and tuned weights as validation says")
+    augmentation: AugmentationSettings = field(default_factory=AugmentationSettings, metadata=INLINE)
+    averaging: AveragingSettings = field(default_factory=AveragingSettings, metadata=INLINE)
     patience: int = _option(0, "epochs without gain after which training stops; 0 never stops early", high=10_000)
     monitor: str = _option("log_loss", "what gain is measured by", ("log_loss", "accuracy", "balanced_accuracy"))
     sampling: str = _option("natural", "how training pictures are drawn", ("natural", "balanced"))
     seed: int = _option(0, "of every draw", high=2**31 - 1)
 
-    def __new__(cls, *args: Any, **given: Any) -> Recipe:
-        """Name the nearest field where one is given that there is not."""
-        if wrong := _unknown(given):
-            raise UsageError("; ".join(wrong), where="headstart.Recipe", hint=HINT)
-        return object.__new__(cls)
-
-    def __post_init__(self) -> None:
-        wrong = []
-        for option in dataclasses.fields(self):
-            value, problem = _taken(option, getattr(self, option.name))
-            object.__setattr__(self, option.name, value)
-            wrong += problem
+    def __init__(self, **values: Any) -> None:
+        plain = dict[str, Any]()
+        for settings in filter(dataclasses.is_dataclass, values.values()):  # as `dataclasses.replace` gives them
+            plain |= field_values(settings)
+        plain |= {name: value for name, value in values.items() if not dataclasses.is_dataclass(value)}
+        checked, wrong = _check_values(plain, "earlier")
         if wrong:
             raise UsageError("; ".join(wrong), where="headstart.Recipe", hint=HINT)
+        for option in dataclasses.fields(Recipe):
+            own = {one.name: checked[one.name] for one in _plain_fields(option) if one.name in checked}
+            kind = _settings_class(option)
+            object.__setattr__(self, option.name, kind(**own) if kind else own.get(option.name, option.default))
+
+    def with_fields(self, **values: Any) -> Recipe:
+        """The recipe with some fields changed, by their plain names."""
+        return Recipe(**{**field_values(self), **values})
+
+
+def options() -> tuple[dataclasses.Field[Any], ...]:
+    """The fields of a recipe by their plain names."""
+    return tuple(one for option in dataclasses.fields(Recipe) for one in _plain_fields(option))
+
+
+def _plain_fields(option: dataclasses.Field[Any]) -> tuple[dataclasses.Field[Any], ...]:
+    kind = _settings_class(option)
+    return dataclasses.fields(kind) if kind else (option,)
+
+
+def _settings_class(option: dataclasses.Field[Any]) -> Any:
+    """The class of settings in a recipe; None for a field that holds a value."""
+    return option.default_factory if option.metadata.get("inline") else None
+
+
+def field_values(settings: Any) -> dict[str, Any]:
+    """The values of a recipe, or of settings in it, by plain name."""
+    values = dict[str, Any]()
+    for option in dataclasses.fields(settings):
+        value = getattr(settings, option.name)
+        values |= field_values(value) if option.metadata.get("inline") else {option.name: value}
+    return values
 
 
 def _unknown(given: Iterable[str]) -> list[str]:
-    known = [option.name for option in dataclasses.fields(Recipe)]
+    known = [option.name for option in options()]
     return [
         f"recipe has no `{name}`; {format_nearest(name, known)}".rstrip("; ") for name in given if name not in known
     ]
 
 
-def _taken(option: dataclasses.Field[Any], value: Any) -> tuple[Any, list[str]]:
-    """A value as its field holds it, and what is wrong with it."""
+def _check_values(given: Mapping[str, Any], *more: str) -> tuple[dict[str, Any], list[str]]:
+    """Values as their fields hold them, and what is wrong with them; `more` as in `_taken`."""
+    wrong, checked = _unknown(given), dict[str, Any]()
+    for option in options():
+        if option.name in given:
+            checked[option.name], problems = _taken(option, given[option.name], *more)
+            wrong += problems
+    return checked, wrong
+
+
+def _taken(option: dataclasses.Field[Any], value: Any, *more: str) -> tuple[Any, list[str]]:
+    """A value as its field holds it, and what is wrong with it; `more` names further choices of the field."""
     want: Any = type(option.default)
     known, name = option.metadata, f"recipe {option.name} `{shown_value(value)}`"
     if want is tuple and isinstance(value, list):
@@ -117,7 +203,7 @@ def _taken(option: dataclasses.Field[Any], value: Any) -> tuple[Any, list[str]]:
         value = want(value)
     if not isinstance(value, want) or (isinstance(value, bool) and want is not bool):
         return value, [f"{name} {unlike(want)}"]
-    if known["choices"] and value not in known["choices"]:
+    if known["choices"] and value not in known["choices"] and all(value not in known[key] for key in more):
         return value, [f"{name} {none_of(value, known['choices'])}"]
     if want in (int, float) and not known["low"] <= value <= known["high"]:
         return value, [f"{name} is not between {known['low']:g} and {shown_value(known['high'])}"]
@@ -148,13 +234,9 @@ def make(given: Mapping[str, Any]) -> Recipe:
     Raises:
         UsageError: With every problem at once.
     """
-    wrong, kept = _unknown(given), dict[str, Any]()
-    for option in dataclasses.fields(Recipe):
-        if option.name in given:
-            kept[option.name], problem = _taken(option, given[option.name])
-            wrong += problem
+    checked, wrong = _check_values(given)
     if not wrong:
-        recipe = Recipe(**kept)
+        recipe = Recipe(**checked)
         wrong = problems(recipe)
     if wrong:
         raise UsageError("; ".join(wrong), where="--recipe", hint=HINT)
@@ -167,7 +249,7 @@ def parse(parts: Iterable[str]) -> dict[str, Any]:
     Raises:
         UsageError: With every problem at once.
     """
-    known = {option.name: option for option in dataclasses.fields(Recipe)}
+    known = {option.name: option for option in options()}
     found: dict[str, Any] = {}
     wrong = []
     for part in parts:
@@ -230,8 +312,7 @@ def shown(recipe: Recipe) -> str:
 
 def whole(recipe: Recipe) -> tuple[str, ...]:
     """Every field but the empty ones, which are still to be filled in, as `parse` reads them."""
-    values = {option.name: getattr(recipe, option.name) for option in dataclasses.fields(Recipe)}
-    return tuple(f"{name}={shown_value(value)}" for name, value in values.items() if value not in ("", ()))
+    return texts({name: value for name, value in field_values(recipe).items() if value not in ("", ())})
 
 
 def shown_value(value: Any) -> str:

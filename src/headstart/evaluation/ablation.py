@@ -27,7 +27,7 @@ from headstart.evaluation.baselines import HISTOGRAM, MAJORITY, Bench
 from headstart.features.embeddings import columns, places, take
 from headstart.heads.prediction import probabilities
 from headstart.statistics import metrics
-from headstart.statistics.bootstrap import mean_bootstrap
+from headstart.statistics.intervals import mean_bootstrap
 
 PROBE, TUNED, RANDOM = "frozen probe", "fine-tuned", "from random weights"
 SHOWN = ("accuracy", "balanced_accuracy", "log_loss")
@@ -66,7 +66,7 @@ def table(on: Bench, tuning: FineTuningResult, embeddings: Sequence[Embeddings])
     Args:
         on: The data set, its splits, and the frozen probe as `adapted`.
         tuning: The fine-tuning.
-        embeddings: Of the tuned network and its random-weight twin too.
+        embeddings: Of the tuned network and its random-init control too.
     """
     by, names = jury(on, tuning), tuple(e.spec.name for e in embeddings)
     y, train = np.asarray(on.data.targets)[by.rows], np.asarray(on.data.targets)[by.learnt]

@@ -18,7 +18,7 @@ from headstart.core.run.context import Context
 from headstart.core.types import Dataset, Embeddings, FitResult, NameInitialization, Ranking, Score, Splits
 from headstart.evaluation.held_out_scores import CHUNK, Part
 from headstart.features.embeddings import columns, places, take
-from headstart.heads import cross_validation, saved_head
+from headstart.heads import cross_validation, prediction
 from headstart.statistics import metrics
 from headstart.statistics.losses import log_losses
 from headstart.statistics.paired_selection import Contender
@@ -100,7 +100,7 @@ def _answered(part: Part, on: Bench) -> np.ndarray:
     )
     fitted, chunks = next(iter(made)), range(0, len(part.rows), CHUNK)
     asked = (columns(on.embeddings, on.adapted.features, part.rows[at : at + CHUNK]) for at in chunks)
-    return np.concatenate([saved_head.probabilities(fitted.kind, fitted.arrays, x) for x in asked])
+    return np.concatenate([prediction.probabilities(fitted.kind, fitted.arrays, x) for x in asked])
 
 
 def _spread(rows: np.ndarray, most: int) -> np.ndarray:

@@ -28,8 +28,8 @@ class Judgement:
     """A model's scores on a folder.
 
     Attributes:
-        scores: As in `Evaluation`, split `test`; of a model that knows doubt also `coverage`, `set_size`, `singletons`
-            and `unknown`, the share that it declines to answer, over all classes and in each.
+        scores: As in `Evaluation`, split `test`; of a model with prediction sets also `coverage`, `set_size`,
+            `singletons` and `unknown`, the share that it declines to answer, over all classes and in each.
         class_names: C names.
         confusion: (C, C) int64, true class by answered class.
         excused: Files that were not judged, with the reason.
@@ -112,8 +112,8 @@ def _say(scores: tuple[Score, ...], excused: list[tuple[str, str]], console: Con
 
     parts = [f"{told('accuracy', 'accuracy')} (n = {of['accuracy'].n:,})"]
     if "coverage" in of:
-        parts += [told("coverage", "true class plausible"), told("unknown", "declined as unknown")]
-    parts += [f"{len(excused):,} files excused"] if excused else []
+        parts += [told("coverage", "true class in the prediction set"), told("unknown", "declined as unknown")]
+    parts += [f"{len(excused):,} files skipped"] if excused else []
     console.print_line("evaluate", ", ".join(parts))
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from headstart.core.run.context import Context
 from headstart.core.types import Dataset, Embeddings, FitResult, Score, Splits
 from headstart.features.embeddings import columns
-from headstart.heads import saved_head
+from headstart.heads import prediction
 from headstart.heads.decision_rule import best_threshold, decide, positive_class, read_costs, require_rule
 from headstart.statistics import metrics
 from headstart.statistics.intervals import mean_interval
@@ -108,7 +108,7 @@ def _answered(embeddings: tuple[Embeddings, ...], adapted: FitResult, rows: np.n
     fitted = adapted.fitted
     chunks = [rows[at : at + CHUNK] for at in range(0, len(rows), CHUNK)]
     return np.concatenate(
-        [saved_head.probabilities(fitted.kind, fitted.arrays, columns(embeddings, adapted.features, c)) for c in chunks]
+        [prediction.probabilities(fitted.kind, fitted.arrays, columns(embeddings, adapted.features, c)) for c in chunks]
     )
 
 

@@ -17,7 +17,7 @@ from headstart.core.settings import INFERENCE_BATCH, count_threads
 from headstart.explanation import map_arithmetic
 from headstart.explanation.feature_maps import Under, with_maps
 from headstart.explanation.map_arithmetic import Box
-from headstart.heads import saved_head
+from headstart.heads import prediction
 from headstart.images import preprocessing
 from headstart.images.codecs import Picture
 from headstart.networks.openvino_engine import Engine
@@ -139,7 +139,7 @@ class FeatureMapModel:
         Returns:
             (B,) float64 logit of the class minus the mean of the others' logits.
         """
-        found = saved_head.probabilities(self.model.manifest.head.kind, self.model.arrays, self.features(pictures))
+        found = prediction.probabilities(self.model.manifest.head.kind, self.model.arrays, self.features(pictures))
         return map_arithmetic.margin(found, of)
 
     def features(self, pictures: Sequence[np.ndarray]) -> np.ndarray:

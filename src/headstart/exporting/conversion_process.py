@@ -21,8 +21,8 @@ from headstart.core.console import format_bytes
 from headstart.core.errors import SetupError
 from headstart.exporting.export_source import Source, inputs
 from headstart.exporting.keras_graph import build
-from headstart.finetuning.training.memory import available_bytes
 from headstart.networks.formats.keras_writer import write_keras
+from headstart.networks.hardware import available_bytes
 
 _SHARE = 0.8  # of the memory that is free
 _LOOK_S = 0.1

@@ -31,7 +31,7 @@ from headstart.core.storage.files import translate_disk_errors, write_bytes
 from headstart.core.storage.hashing import file_digest
 from headstart.core.types import Exported
 from headstart.features.embeddings import columns
-from headstart.heads import saved_head
+from headstart.heads import prediction
 from headstart.statistics.sampling import spread
 from headstart.uncertainty import selective_prediction
 from headstart.uncertainty.temperature import tempered
@@ -236,7 +236,7 @@ def _saved(model: Model, data: Dataset, rows: np.ndarray) -> np.ndarray:
 
 def _own(embeddings: tuple[Embeddings, ...], adapted: FitResult, rows: np.ndarray) -> np.ndarray:
     fitted = adapted.fitted
-    found = saved_head.probabilities(fitted.kind, fitted.arrays, columns(embeddings, adapted.features, rows))
+    found = prediction.probabilities(fitted.kind, fitted.arrays, columns(embeddings, adapted.features, rows))
     return tempered(found, adapted.temperature)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from headstart.core.recipe import Recipe
+from headstart.core.recipe import Recipe, field_values
 from headstart.core.types import Diagnosis, Finding, Outcome, TrainingInput, TrainingLog
 from headstart.finetuning.training_curves import curve
 
@@ -114,5 +114,6 @@ def of_folds(flags: Sequence[bool]) -> str:
 
 def changed(recipe: Recipe, **wanted: Any) -> dict[str, Any]:
     """Those of the wanted values that the recipe does not have already; small numbers rounded to three digits."""
-    new = {name: value for name, value in wanted.items() if value != getattr(recipe, name)}
+    present = field_values(recipe)
+    new = {name: value for name, value in wanted.items() if value != present[name]}
     return {name: float(f"{value:.3g}") if isinstance(value, float) else value for name, value in new.items()}

@@ -35,7 +35,7 @@ from headstart.core.types import (
     TunedNetwork,
 )
 from headstart.finetuning import final_training, random_init_control, starting_points
-from headstart.finetuning.search import augmentation_choice, diagnosis, recipe_memory, search_space, trial_comparison
+from headstart.finetuning.search import augmentation_choice, diagnosis, search_space, trial_comparison
 from headstart.finetuning.search.recipe_search import BASELINE, TRAINING, RecipeTrial, Search
 from headstart.finetuning.search.time_budget import TRYING, clock
 from headstart.finetuning.search.training_setup import WORK, Workbench
@@ -87,8 +87,6 @@ def fine_tune(
         serialization.save_value(tuning, ctx.make_step_folder("adapt"), "tuning")
     work = ctx.make_step_folder("adapt") / WORK
     if work.is_dir():  # the last to go, so that a killed run comes here again
-        if tuning.network is not None and not ctx.job.recipe:
-            recipe_memory.remember(ctx.store, data.digest, tuning.network.recipe)
         shutil.rmtree(work, ignore_errors=True)
     ctx.console.print_line(
         "adapt", f"{tuning.why}; {len(tuning.trials)} recipes tried, {format_duration(time.monotonic() - started)}"
@@ -150,12 +148,7 @@ def _bases(
 def _queue(bench: Workbench, given: dict[str, Any], ctx: Context) -> list[tuple[str, Recipe]]:
     if given:
         return [("given", _given(bench, given, ctx))]
-    earlier = "the best recipes of earlier runs on the same pictures"
-    kept = ctx.record_decision(
-        "adapt/remembered", lambda: recipe_memory.remembered(ctx.store, bench.data.digest), earlier
-    )
-    again = [recipes.make({**one, **bench.shared}) for one in kept if ctx.job.strategy in ("auto", one["strategy"])]
-    return [("prior", one) for one in (*filter(bench.knows, again), *_priors(bench, ctx))]
+    return [("prior", one) for one in _priors(bench, ctx)]
 
 
 def _given(bench: Workbench, given: dict[str, Any], ctx: Context) -> Recipe:
@@ -164,7 +157,7 @@ def _given(bench: Workbench, given: dict[str, Any], ctx: Context) -> Recipe:
     usual = recipes.make({**bench.shared, "precision": Recipe().precision})
     if strategy == "scratch":
         usual = search_space.from_random(usual)
-    return recipes.make({**dataclasses.asdict(usual), **given, **bench.where(bench.bases[0]), "strategy": strategy})
+    return recipes.make({**recipes.field_values(usual), **given, **bench.where(bench.bases[0]), "strategy": strategy})
 
 
 def _priors(bench: Workbench, ctx: Context) -> list[Recipe]:

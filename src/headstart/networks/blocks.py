@@ -111,15 +111,14 @@ def chosen(blocks: Sequence[str], recipe: Recipe) -> tuple[str, ...]:
 
     Args:
         blocks: Of the trunk, shallow to deep.
-        recipe: With `part` decided.
+        recipe: Gives strategy, part and how many.
     """
     if recipe.strategy == "probe":
         return ()
-    count = min(recipe.blocks, len(blocks))
-    if recipe.strategy == "scratch" or recipe.part == "all":
+    count = min(recipe.trunk.blocks, len(blocks))
+    if recipe.strategy == "scratch" or recipe.trunk.part == "all":
         count = len(blocks)
-    first = {"last": len(blocks) - count, "middle": (len(blocks) - count) // 2}.get(recipe.part, 0)
-    return tuple(blocks[first : first + count])
+    return tuple(blocks[len(blocks) - count :])
 
 
 def cut(anatomy: Anatomy, train: Sequence[str]) -> str:

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 _CPU = Path("/proc/cpuinfo")
+_CGROUP = Path("/sys/fs/cgroup")
 _TILES = "amx_bf16"
 _AMPERE = (8, 0)  # compute capability of the first GPUs with bfloat16
 
@@ -86,3 +87,27 @@ def _field(process: Path, name: str) -> int | None:
     except OSError:
         return None
     return int(found[1]) * 1024 if found else None
+
+
+def available_bytes() -> int | None:
+    """Memory that is free, within the limits of the container; None where the system does not say."""
+    limits = [_free_of_machine(), _free_of_container()]
+    return min((limit for limit in limits if limit is not None), default=None)
+
+
+def _free_of_machine() -> int | None:
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
+    except (OSError, ValueError, StopIteration):
+        return None
+
+
+def _free_of_container() -> int | None:
+    try:
+        limit = (_CGROUP / "memory.max").read_text(encoding="ascii").strip()
+        used = int((_CGROUP / "memory.current").read_text(encoding="ascii"))
+        usage = dict(line.split() for line in (_CGROUP / "memory.stat").read_text(encoding="ascii").splitlines())
+        return None if limit == "max" else int(limit) - used + int(usage.get("inactive_file", 0))
+    except (OSError, ValueError):
+        return None

@@ -31,9 +31,9 @@ LABELS = {
     "specificity": "specificity",
     "f1": "F1",
     "coverage": "covered",
-    "set_size": "plausible classes a picture",
-    "singletons": "one class alone is plausible",
-    "empty_sets": "none is plausible but the likeliest",
+    "set_size": "classes in the prediction set",
+    "singletons": "one class alone in the set",
+    "empty_sets": "set empty but for the likeliest class",
     "unknown": "declined",
     "novelty_auc": "novelty AUC",
 }
@@ -67,19 +67,6 @@ TERMS = {
     "control": "Something that should do badly: a trunk with random weights, or mere colours. What a candidate gains "
     "over it is what the pre-training is worth.",
     "screened out": "Left behind after at most 1,024 pictures: others did better, or its pass did not fit the budget.",
-    "LogME": "How well the features explain the classes, without fitting (You 2021): higher is better; a column to "
-    "compare with, not what decides.",
-    "H-score": "How far apart the features put the classes, shrunk so that it can be trusted with few pictures "
-    "(Ibrahim 2022): higher is better; does not decide.",
-    "LEEP": "How much the classes that the trunk was trained on tell of yours, in nats (Nguyen 2020): at most 0, "
-    "higher is better. It flatters a source of many classes; does not decide.",
-    "NCE": "The same by the likeliest of its classes alone (Tran 2019).",
-    "CKA": "Whether its classes and yours call the same pictures alike: 1 is entirely, about 0 not at all (Kornblith "
-    "2019).",
-    "Fréchet distance": "How far your pictures lie from those that the trunk learnt from, in its own features: 0 is "
-    "the same kind of picture, near or above 1 another.",
-    "told from source": "How often a classifier tells your pictures from those that the trunk learnt from (Lopez-Paz "
-    "2017): 0.5 is by chance, 1 always.",
     "prior": "The trunk's published accuracy on its own task: what one would pick by without looking at your pictures.",
     "GFLOPs": "Thousand million floating-point operations for one picture: a cost that is the same on every machine.",
     "trunk": "A network that was trained on other pictures, used here as it is; it turns a picture into numbers "
@@ -91,7 +78,7 @@ TERMS = {
     "epoch": "One pass over all training pictures.",
     "temperature": "A number by which the logarithms of all probabilities are divided, so that the model is as sure as "
     "it is right; which class is likeliest does not change.",
-    "plausible classes": "The classes that a picture may well be of: made so that the true one is among them as often "
+    "prediction set": "The classes that a picture may well be of: made so that the true one is among them as often "
     "as promised, however good the model is. Two or more say that the model cannot decide.",
     "novelty AUC": "The chance that a picture of another kind looks stranger to the model than one of its own classes; "
     "0.5 is guessing.",

@@ -1,6 +1,6 @@
 """Track: a finished run in MLflow, with what was asked for, all scores, the card, the report and the model.
 
-It is told in the run above those of the trainings (`headstart.finetuning.tracking.trackers`). The model has a
+It is told in the run above those of the trainings (`headstart.finetuning.tracking.mlflow_tracker`). The model has a
 signature and is loaded by `mlflow.pyfunc.load_model`; nothing of it is pickled. Nothing leaves the machine unless
 `MLFLOW_TRACKING_URI` is set.
 """
@@ -17,7 +17,7 @@ from headstart.core import redaction
 from headstart.core.run.context import Context
 from headstart.core.run.reader import RunReader
 from headstart.core.types import FitResult, Score
-from headstart.finetuning.tracking import trackers
+from headstart.finetuning.tracking.mlflow_tracker import MlflowTracker, RunResult
 from headstart.runtime import mlflow_model
 
 
@@ -33,12 +33,12 @@ def log_to_mlflow(*, ctx: Context) -> None:
     """
     run = RunReader(ctx.run.path)
     data, adapted, evaluation, model = run.dataset, run.adapted, run.evaluation, run.manifest
-    follow = trackers.mlflow(run.path, run.path.resolve().name, data.class_names)
+    follow = MlflowTracker(run.path / "mlflow", run.path.resolve().name, data.class_names)
     try:
         with tempfile.TemporaryDirectory() as place:
             folder = Path(place) / "model"
             mlflow_model.write_mlflow_model(run.model_folder, data.class_names, folder, made_with=model.headstart)
-            told = trackers.Result(
+            told = RunResult(
                 params=dict(_params(adapted, ctx)),
                 metrics=dict(_metrics(evaluation.scores)),
                 tags={"headstart.version": model.headstart, "headstart.data": data.digest},

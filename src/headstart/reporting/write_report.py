@@ -76,7 +76,7 @@ def render(findings: ReportInput) -> str:
                 result=result.view(findings),
                 tried=candidates.view(findings),
                 classes=classes.view(findings),
-                doubt=uncertainty.view(findings),
+                uncertainty=uncertainty.view(findings),
                 looks=explanations.view(findings, thumbs),
                 training=training.view(findings),
                 origin=provenance.view(findings),

@@ -18,8 +18,7 @@ from headstart.core.model_manifest import Manifest, TrunkEntry
 from headstart.core.run.folder import RunFolder
 from headstart.core.settings import INFERENCE_BATCH, count_threads
 from headstart.core.types import UNKNOWN, Prediction
-from headstart.heads import decision_rule
-from headstart.heads import saved_head as answer
+from headstart.heads import decision_rule, prediction
 from headstart.networks.openvino_engine import Engine
 from headstart.runtime.inputs.decoded_batches import Chunk, Content, Source, decode_chunks
 from headstart.uncertainty import ood_detection, selective_prediction
@@ -120,7 +119,7 @@ class Model:
 
     def predict_probabilities(self, chunk: Chunk) -> np.ndarray:
         """(B, C) float32 of a chunk with features; rows of files that could not be read mean nothing."""
-        probabilities = answer.probabilities(self.manifest.head.kind, self.arrays, self.join_features(chunk))
+        probabilities = prediction.probabilities(self.manifest.head.kind, self.arrays, self.join_features(chunk))
         return tempered(probabilities, self.manifest.calibration.temperature)
 
     def assess_uncertainty(self, chunk: Chunk, probabilities: np.ndarray) -> PredictionUncertainty | None:

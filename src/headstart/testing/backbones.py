@@ -33,7 +33,6 @@ def check_backbone(source: BackboneSource, preset: str, store: Store) -> None:
     spec = source.spec(preset)
     _check_spec(source, preset, spec)
     _check_weights(source, preset, store)
-    _check_past(source, preset, store, spec)
     if source.frozen_reason(preset):
         _check_frozen(source, preset, store, spec)
         return
@@ -146,23 +145,6 @@ def _check_twin(
     assert _same(twins[0], twins[1]), "one seed gives two random twins"
     assert not _same(twins[0], twins[2]), "two seeds give the same random twin"
     assert not _same(twins[0], trained), "the random twin is the trained trunk"
-
-
-def _check_past(source: Any, preset: str, store: Store, spec: BackboneSpec) -> None:
-    """Of a source that knows what its presets learnt from: that it fits their depths, or says why it is not known."""
-    past = source.source_task(preset, store)
-    if past is None:
-        return
-    dims = {depth.name: depth.dim for depth in spec.depths}
-    assert bool(past.head) != bool(past.no_head), "a head is there, or a reason why not"
-    assert bool(past.pictures) != bool(past.no_pictures), "source pictures are there, or a reason why not"
-    if past.head:
-        weights, bias = past.head["weights"], past.head["bias"]
-        assert len(weights) == dims.get(past.depth), f"the head reads {len(weights)} columns of `{past.depth}`"
-        assert bias.shape == weights.shape[1:], f"the head is {weights.shape} and {bias.shape}"
-    for depth, rows in past.pictures.items():
-        assert rows.ndim == 2 and rows.shape[1] == dims.get(depth), f"kept rows {rows.shape} are not of `{depth}`"
-        assert np.isfinite(rows).all(), f"kept rows of `{depth}` are not finite"
 
 
 def _check_classifier(source: Any, preset: str, store: Store, spec: BackboneSpec) -> None:

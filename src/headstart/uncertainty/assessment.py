@@ -1,4 +1,4 @@
-"""When the model should not be believed: sets of plausible classes that keep a promise, and the answer `unknown`.
+"""When the model should not be believed: prediction sets that keep a promise, and the answer `unknown`.
 
 The thresholds of the sets come from the part that was held back, where there is one; whether a picture is unknown, the
 training pictures decide (`strange`), so that this is judged on the part held back and on real pictures of other things;
@@ -19,7 +19,7 @@ from headstart.core.run.context import Context
 from headstart.core.storage import serialization
 from headstart.core.types import Dataset, Embeddings, Evaluation, FitResult, Score, Splits, UncertaintyReport
 from headstart.features.embeddings import columns
-from headstart.heads import decision_rule, saved_head
+from headstart.heads import decision_rule, prediction
 from headstart.statistics import metrics
 from headstart.statistics.calibration_error import calibration_bins
 from headstart.statistics.intervals import wilson
@@ -86,9 +86,9 @@ def assess_uncertainty(
     )
     found = _with_unknown(found, at, judged, near, foreign)
     serialization.save_value(found, ctx.make_step_folder("doubt"))
-    ctx.console.print_line("doubt", _line(found))
+    ctx.console.print_line("uncertainty", _line(found))
     if unable := ood_detection.unable(measured is not None, floors):
-        ctx.console.print_line("doubt", unable)
+        ctx.console.print_line("uncertainty", unable)
     return found
 
 
@@ -116,7 +116,7 @@ class _Surroundings:
 
     def probabilities(self, x: np.ndarray) -> np.ndarray:
         fitted = self.adapted.fitted
-        return tempered(saved_head.probabilities(fitted.kind, fitted.arrays, x), self.temperature)
+        return tempered(prediction.probabilities(fitted.kind, fitted.arrays, x), self.temperature)
 
     def answers(self, p: np.ndarray) -> np.ndarray:
         """(M,) int64, as evaluation and the saved model answer."""
@@ -126,7 +126,7 @@ class _Surroundings:
         return decision_rule.decide(p, positive=positive, threshold=self.evaluation.threshold, costs=costs)
 
     def _firsts(self, rows: np.ndarray) -> np.ndarray:
-        """(F,) positions in `rows`: one of each cluster, so that look-alikes do not count as many."""
+        """(F,) positions in `rows`: one of each cluster, so that near-duplicates do not count as many."""
         return np.sort(np.unique(np.asarray(self.splits.clusters)[rows], return_index=True)[1])
 
     def _known(self, split: str, rows: np.ndarray, p: np.ndarray) -> Known:
@@ -159,7 +159,7 @@ class _Surroundings:
             return np.asarray(self.adapted.cv_probabilities)
         fitted, rows = self.adapted.fitted, np.asarray(self.evaluation.rows)
         chunks = [rows[at : at + CHUNK] for at in range(0, len(rows), CHUNK)]
-        return np.concatenate([saved_head.probabilities(fitted.kind, fitted.arrays, self.features(c)) for c in chunks])
+        return np.concatenate([prediction.probabilities(fitted.kind, fitted.arrays, self.features(c)) for c in chunks])
 
     def calibration(self) -> list[Score]:
         """How sure and how right, before and after; where the same pictures set the temperature, by that of others."""
@@ -232,7 +232,7 @@ def _line(found: UncertaintyReport) -> str:
         covered, size = own["coverage", ""], own["set_size", ""]
         parts.append(
             f"{covered.value:.1%} [{covered.low:.1%}, {covered.high:.1%}] of {covered.n:,} pictures have, on average "
-            f"over re-draws, their class among the plausible ones, {size.value:.2f} each; "
+            f"over re-draws, their class in the prediction set, {size.value:.2f} classes each; "
             f"{100 * found.coverage:g}% asked for"
         )
     shares = [f"{s.value:.1%} of {s.subject or 'known pictures'}" for s in found.scores if s.name == "unknown"]

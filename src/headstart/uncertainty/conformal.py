@@ -1,4 +1,4 @@
-"""Sets of plausible classes that hold the true one as often as promised, whatever the model (Vovk 2005).
+"""Prediction sets that hold the true class as often as promised, whatever the model (Vovk 2005).
 
 A score tells how odd a class would be for a picture; a threshold is the score that the promised share of held-out
 pictures keep, counted so that the promise holds for any number of them. Two scores: `least_ambiguous` (one minus the
@@ -60,7 +60,7 @@ def own_scores(p: np.ndarray, y: np.ndarray, kind: str) -> np.ndarray:
 
 
 def sizes(p: np.ndarray, kind: str, limits: np.ndarray, answers: np.ndarray) -> np.ndarray:
-    """How many classes are plausible, (M,) int64; see `sets`."""
+    """How many classes each prediction set holds, (M,) int64; see `sets`."""
     parts = [sets(p[at], kind, limits, answers[at]).sum(axis=1) for at in _blocks(p)]
     return np.concatenate(parts) if parts else np.empty(0, np.int64)
 
@@ -116,7 +116,7 @@ def thresholds(own: np.ndarray, y: np.ndarray, n_classes: int, coverage: float, 
 
 
 def sets(p: np.ndarray, kind: str, limits: np.ndarray, answers: np.ndarray | None = None) -> np.ndarray:
-    """Which classes are plausible; what is answered always is, which can only raise the coverage.
+    """Prediction sets; the class that is answered is always in, which can only raise the coverage.
 
     Args:
         p: (M, C) probabilities.

@@ -1,10 +1,10 @@
-"""Sets of plausible classes: which pictures set the thresholds, which promise that keeps, and what was measured of it.
+"""Prediction sets: which pictures set the thresholds, which promise that keeps, and what was measured of it.
 
 Where a part was held back, its pictures, which nothing has looked at, set the thresholds (split conformal, Vovk 2005).
 They cannot judge the sets as well: the thresholds of nine tenths are judged on the last one, many times over. As a
 check that no arithmetic decides beforehand, thresholds of cross-validated pictures are judged on the part held back.
 Without such a part the cross-validated pictures set the thresholds, for which theory guarantees less (Barber 2021).
-A set is judged as it is shown: empty where no class is plausible.
+A set is judged as it is shown: empty where no class reaches its floor.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ CHECKED = "thresholds of cross-validation"
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Known:
-    """Pictures that the model did not learn from, one of each cluster of look-alikes.
+    """Pictures that the model did not learn from, one of each cluster of near-duplicates.
 
     Attributes:
         split: Where they are from.
@@ -81,7 +81,8 @@ def promise(known: Known, kind: str, coverage: float) -> Promise:
     limits = conformal.thresholds(known.own(kind), known.y, n_classes, coverage, by_class=by_class)
     if n < least:
         why = (
-            f"{n:,} held-out pictures cannot promise {_percent(coverage)}, {least:,} could: every class stays plausible"
+            f"{n:,} held-out pictures cannot promise {_percent(coverage)}, {least:,} could: "
+            "every class stays in the set"
         )
         return Promise(score=kind, by_class=False, thresholds=limits, guaranteed=1.0, why=why)
     where = "cross-validated" if known.split == "cv" else "held-out"
@@ -95,7 +96,7 @@ def promise(known: Known, kind: str, coverage: float) -> Promise:
 
 
 def floors(learnt: Known, made: Promise, kept: float) -> np.ndarray:
-    """(C,) what a class must keep to be plausible at all; where none does, the set is empty and the picture unknown.
+    """(C,) what a class must keep to be in a set at all; where none does, the set is empty and the picture unknown.
 
     A floor is never stricter than the class's threshold, and none is set where the likeliest class always keeps its
     threshold: so an empty set takes nothing from the promise.

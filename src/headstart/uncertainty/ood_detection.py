@@ -26,13 +26,13 @@ def unable(measured: bool, floors: np.ndarray) -> str:
 
     Args:
         measured: Whether novelty is measured.
-        floors: (C,) of the run's doubt; all infinite where no picture is ever without a plausible class.
+        floors: (C,) of the run; all infinite where no prediction set is ever empty.
     """
     if measured:
         return ""
     few = f"too few pictures (under {LEAST}, or under {LEAST} held back from a trained network) tell what looks strange"
     if np.isfinite(floors).any():
-        return f"this model says `unknown` only where no class is plausible: {few}"
+        return f"this model says `unknown` only where its prediction set is empty: {few}"
     return f"this model cannot say `unknown`: {few}. It names one of its classes, whatever a picture shows"
 
 

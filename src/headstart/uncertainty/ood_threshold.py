@@ -23,7 +23,7 @@ FEWEST = 5  # pictures of a class that is hidden, and of the others that are hel
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class Learnt:
-    """Some of the training pictures, one of each cluster of look-alikes.
+    """Some of the training pictures, one of each cluster of near-duplicates.
 
     Attributes:
         rows: (M,) int64.

@@ -1,8 +1,8 @@
-"""What a saved model says besides its answer: which classes are plausible, how strange a picture is, and `unknown`.
+"""What a saved model says besides its answer: the prediction set, how strange a picture is, and `unknown`.
 
-A model declines to answer a picture that lies further from what it learnt than nearly all known ones, and one for which
-no class is plausible: every class is less probable than the true one is for nearly all known pictures. That several
-classes are plausible is no reason to decline; the set tells it. Numpy alone.
+A model abstains from a picture that lies further from what it learnt than nearly all known ones, and from one whose
+prediction set is empty: every class is less probable than the true one is for nearly all known pictures. That a set
+holds several classes is no reason to abstain; the set tells it. Numpy alone.
 """
 
 from __future__ import annotations
@@ -22,11 +22,10 @@ class PredictionUncertainty(NamedTuple):
     """Of B pictures.
 
     Attributes:
-        plausible: (B, C) bool, the set that holds the true class with the promised coverage; empty where no class is
-            plausible.
+        plausible: (B, C) bool, the set that holds the true class with the promised coverage; it may be empty.
         novelty: (B,) float64 share of known pictures that look more familiar; NaN where it is not measured.
         strange: (B,) bool, further from what was learnt than the model answers for.
-        hopeless: (B,) bool, no class is plausible.
+        hopeless: (B,) bool, the prediction set is empty.
     """
 
     plausible: np.ndarray
@@ -43,7 +42,7 @@ class PredictionUncertainty(NamedTuple):
 def doubts(
     entry: UncertaintyEntry, arrays: Mapping[str, np.ndarray], p: np.ndarray, x: np.ndarray, answers: np.ndarray
 ) -> PredictionUncertainty:
-    """Doubt about answers.
+    """How uncertain answers are.
 
     Args:
         entry: Of the manifest.
@@ -64,7 +63,7 @@ def doubts(
 
 
 def entry_of(found: UncertaintyReport, arrays: str, sha256: str) -> UncertaintyEntry:
-    """What a manifest says of the doubt of a run.
+    """What a manifest says of the uncertainty of a run.
 
     Args:
         found: Of the run.
@@ -111,7 +110,7 @@ def reasons(
         said.append(f"it looks less like the pictures learnt from than {more} known pictures do")
     if found.hopeless[at]:
         said.append(
-            f"no class is plausible: `{likeliest}`, the likeliest, has a probability of {probability:.2f}, and "
+            f"the prediction set is empty: `{likeliest}`, the likeliest, has a probability of {probability:.2f}, and "
             f"{100 * entry.kept:g} % of known pictures have a higher one for their class"
         )
     return tuple(said)
@@ -120,7 +119,7 @@ def reasons(
 def plausible(
     found: PredictionUncertainty, at: int, names: tuple[str, ...], p: np.ndarray, first: int
 ) -> tuple[str, ...]:
-    """Names of the plausible classes of a picture: what would be answered, then by probability.
+    """Names of the classes in the prediction set of a picture: what would be answered, then by probability.
 
     Args:
         found: PredictionUncertainty of some pictures.

@@ -82,7 +82,7 @@ def bounded(p: np.ndarray, y: np.ndarray, clusters: np.ndarray) -> float:
     Args:
         p: (M, C) held-out probabilities.
         y: (M,) int64.
-        clusters: (M,) labels of look-alikes; those of one label count as one picture.
+        clusters: (M,) labels of near-duplicates; those of one label count as one picture.
     """
     found = fit(p, y)
     if found >= 1.0:
@@ -116,12 +116,12 @@ def _moments(logits: np.ndarray, factor: float) -> tuple[float, float]:
 
 
 def cross_fitted(p: np.ndarray, y: np.ndarray, clusters: np.ndarray, seed: int) -> np.ndarray:
-    """Each picture tempered by what the other parts say, look-alikes in one part.
+    """Each picture tempered by what the other parts say, near-duplicates in one part.
 
     Args:
         p: (M, C) held-out probabilities.
         y: (M,) int64.
-        clusters: (M,) labels of look-alikes.
+        clusters: (M,) labels of near-duplicates.
         seed: Of the parts.
 
     Returns:
@@ -143,7 +143,7 @@ def calibrated(held_RMC: np.ndarray, y: np.ndarray, clusters: np.ndarray, seed: 
         held_RMC: (R, M, C) held-out probabilities of R repeats; each counts as it is, for a mean of several is less
             sure than the one model that is handed over.
         y: (M,) int64.
-        clusters: (M,) labels of look-alikes.
+        clusters: (M,) labels of near-duplicates.
         seed: Of the parts.
     """
     repeats, n = held_RMC.shape[:2]

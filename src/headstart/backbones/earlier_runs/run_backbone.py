@@ -1,7 +1,7 @@
 """The tuned trunk of an earlier run as a backbone: copied into the cache by content, with its inner depths.
 
 A tuned network keeps the names of its layers, so the backbone it grew from tells where the inner depths are. Its own
-features, as its head read them, are the depth `features`. What is known of its task is kept beside its description.
+features, as its head read them, are the depth `features`.
 """
 
 from __future__ import annotations
@@ -12,11 +12,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from headstart.backbones import loading
-from headstart.backbones.earlier_runs import source_task, source_task_lookup, tuned_network
+from headstart.backbones.earlier_runs import tuned_network
 from headstart.backbones.imported import description
 from headstart.backbones.imported.description import ImportedBackbone
-from headstart.backbones.resolved_backbone import ResolvedBackbone
-from headstart.core import registry
 from headstart.core.errors import HeadstartError, UsageError
 from headstart.core.run.folder import RunFolder
 from headstart.core.run.reader import RunReader
@@ -63,20 +61,7 @@ def open_run(path: Path, store: Store) -> str:
         data = RunReader(path).find(Dataset)
         made = replace(_described(file, network, name, content, data), place=_place(path))
         description.describe(SOURCE, made, store, _learnt_from(path, network, data))
-    _keep_past(path, network, name, store)
     return name
-
-
-def _keep_past(path: Path, network: TunedNetwork, name: str, store: Store) -> None:
-    """Keep its head and some vectors, unless they are; what is damaged is made anew, what had gone is looked for."""
-    known = source_task.kept(SOURCE, name, store)
-    if known is not None and known.pictures:
-        return
-    data = RunReader(path).find(Dataset)
-    splits = RunReader(path).find(Splits)
-    spec = description.described(SOURCE, name, store).spec(SOURCE)
-    made = ResolvedBackbone(name=spec.name, spec=spec, source=registry.load_plugin("backbones", SOURCE), preset=name)
-    source_task.keep(SOURCE, name, source_task_lookup.look(network, made, store, data, splits), store)
 
 
 def _learnt_from(path: Path, network: TunedNetwork, data: Dataset | None) -> frozenset[str]:

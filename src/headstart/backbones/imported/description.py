@@ -16,14 +16,14 @@ from headstart.core.errors import DataError, UsageError, format_nearest
 from headstart.core.settings import cache_folder
 from headstart.core.storage import serialization
 from headstart.core.storage.cache import Store
-from headstart.core.storage.files import read_json, translate_disk_errors, write_bytes, write_json
+from headstart.core.storage.files import read_json, translate_disk_errors, write_json
 from headstart.core.storage.hashing import compute_digest
 from headstart.core.types import BackboneSpec, InputSpec
 from headstart.networks import cut_points
 from headstart.networks.cut_points import Cut
 
 SOURCE, HUB, KERAS_HUB = "saved_file", "huggingface", "keras_hub"
-PICTURES, PAST = ".pictures", ".past"  # endings of what lies beside a description
+PICTURES = ".pictures"  # ending of the file beside a description
 _FORMAT = 1  # of the description; raise when cuts or scaling are found otherwise
 FILES = {"keras": "model.keras"} | dict.fromkeys(("lambda", "onnx", "ir", "saved_model"), "model.xml")
 WORDS = {
@@ -212,8 +212,7 @@ def remove(name: str, store: Store, source: str = SOURCE) -> None:
         raise _not_added(source, name, store)
     path = _folder(source, store) / f"{_stem(name)}.json"
     with translate_disk_errors(path):
-        for ending in (PICTURES, PAST):
-            path.with_name(f"{_stem(name)}{ending}").unlink(missing_ok=True)
+        path.with_name(f"{_stem(name)}{PICTURES}").unlink(missing_ok=True)
         path.unlink(missing_ok=True)
 
 
@@ -221,11 +220,6 @@ def beside(source: str, name: str, ending: str, store: Store | None = None) -> P
     """The file with another ending beside a description; None where there is none. A name leads nowhere else."""
     path = _folder(source, store) / f"{_stem(name)}{ending}"
     return path if path in _folder(source, store).glob(f"*{ending}") else None
-
-
-def keep_beside(source: str, name: str, ending: str, content: bytes, store: Store) -> None:
-    """Write a file with another ending beside a description."""
-    write_bytes(_folder(source, store) / f"{_stem(name)}{ending}", content)
 
 
 def learnt_from(source: str, name: str) -> frozenset[str]:

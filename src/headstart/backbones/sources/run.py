@@ -13,9 +13,6 @@ from headstart.backbones.imported import description
 from headstart.backbones.imported.source_base import ImportedSource
 from headstart.core.settings import cache_folder
 from headstart.core.storage.cache import Store
-from headstart.core.types import SourceTask
-
-_NOT_KEPT = "nothing was kept of its run; --backbones run:PATH with the folder of the run looks again"
 
 
 class Run(ImportedSource):
@@ -43,14 +40,6 @@ class Run(ImportedSource):
     def learnt_from(self, preset: str) -> frozenset[str]:
         """SHA-256 digests of the pictures that its run, and the runs before it, learnt from."""
         return description.learnt_from(self.name, preset)
-
-    def source_task(self, preset: str, store: Store) -> SourceTask:
-        """The head of its run, and vectors of some of the pictures that it learnt from."""
-        from headstart.backbones.earlier_runs import source_task
-
-        here = preset in description.names(self.name, store)
-        kept = source_task.kept(self.name, preset, store if here else Store(cache_folder()))
-        return kept or SourceTask(no_head=_NOT_KEPT, no_pictures=_NOT_KEPT)
 
 
 PLUGIN = Run()

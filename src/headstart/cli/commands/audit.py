@@ -16,7 +16,7 @@ class Audit(Step):
 
     def text(self, found: dict[str, Any]) -> str:
         """Counts, then one line a check, its findings below it."""
-        lines = [f"{found['pictures']:,} pictures, {len(found['excused']):,} files excused"]
+        lines = [f"{found['pictures']:,} pictures, {len(found['excused']):,} files skipped"]
         lines += [
             f"  {entry['uri']}: {entry['reason'].replace('_', ' ')}, {entry['detail']}" for entry in found["excused"]
         ]

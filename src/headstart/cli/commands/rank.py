@@ -8,7 +8,6 @@ from headstart.cli.step_command import Step
 from headstart.cli.text_tables import interval, table
 
 BALANCED = "balanced_accuracy"
-NEAR = ("leep", "nce", "cka", "frechet", "two_sample")
 
 
 class Rank(Step):
@@ -38,8 +37,7 @@ class Rank(Step):
             for row in ranking["rows"]
         ]
         head = ("candidate", "status", "probe", metric.replace("_", " "), BALANCED.replace("_", " "))
-        parts = (table(head, rows), _sources(ranking["rows"]), _verdict(ranking))
-        return "\n\n".join(part for part in parts if part)
+        return f"{table(head, rows)}\n\n{_verdict(ranking)}"
 
 
 def _score(row: dict[str, Any], name: str) -> str:
@@ -60,22 +58,6 @@ def _verdict(ranking: dict[str, Any]) -> str:
         if row["beats_random"] is False
     ]
     return "\n".join(lines)
-
-
-def _sources(rows: list[dict[str, Any]]) -> str:
-    """How near the source of each candidate is, a dash and the reason for what is not known; empty where nothing is."""
-    told = [row for row in rows if any(row["likeness"][name] is not None for name in NEAR)]
-    cells = [
-        (row["candidate"], *(_near(row["likeness"][name]) for name in NEAR), row["likeness"]["unknown"]) for row in told
-    ]
-    head = ("nearness of its source", "LEEP", "NCE", "CKA", "Fréchet", "told from it", "")
-    return table(head, cells) if cells else ""
-
-
-def _near(value: Any) -> str:
-    if isinstance(value, dict):
-        return interval(value)
-    return "-" if value is None else f"{value:.3f}"
 
 
 PLUGIN = Rank()

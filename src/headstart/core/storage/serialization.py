@@ -1,8 +1,8 @@
 """Values to disk and back: one JSON file, and one `.npy` file for each array.
 
 `save(value, folder)` writes `value.json` with arrays replaced by `{"npy": "<path of the field>.npy"}`;
-`load(Type, folder)` rebuilds the value from its type hints. NaN is written as null in float fields. Nothing is
-pickled: arrays of objects are refused.
+`load(Type, folder)` rebuilds the value from its type hints. NaN is written as null in float fields. The fields of
+a field marked `inline` stand among those of its owner. Nothing is pickled: arrays of objects are refused.
 """
 
 from __future__ import annotations
@@ -62,9 +62,11 @@ def find_value(kind: type[T], folder: Path, name: str = "value") -> T | None:
 
 def _to_json(value: Any, folder: Path | None, where: str) -> Any:
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {
-            f.name: _to_json(getattr(value, f.name), folder, f"{where}.{f.name}") for f in dataclasses.fields(value)
-        }
+        content = dict[str, Any]()
+        for f in dataclasses.fields(value):
+            part = _to_json(getattr(value, f.name), folder, f"{where}.{f.name}")
+            content |= part if f.metadata.get("inline") else {f.name: part}
+        return content
     if isinstance(value, np.ndarray):
         return as_json(value) if folder is None else _save_array(value, folder, where)
     if isinstance(value, np.generic):
@@ -100,10 +102,12 @@ def _from_json(content: Any, kind: Any, folder: Path) -> Any:
             raise ValueError(f"`{content['npy']}` is not the name of a file beside it")
         return np.load(folder / content["npy"], mmap_mode="r", allow_pickle=False)
     if dataclasses.is_dataclass(kind):
-        hints = _type_hints(typing.cast(type, kind))
-        return typing.cast(Any, kind)(
-            **{name: _from_json(content[name], hints[name], folder) for name in hints if name in content}
-        )
+        hints, names = _type_hints(typing.cast(type, kind)), {f.name for f in dataclasses.fields(kind)}
+        inline = {f.name for f in dataclasses.fields(kind) if f.metadata.get("inline")}
+        parts = {
+            name: content if name in inline else content[name] for name in names if name in inline | content.keys()
+        }
+        return typing.cast(Any, kind)(**{name: _from_json(part, hints[name], folder) for name, part in parts.items()})
     origin, args = typing.get_origin(kind), typing.get_args(kind)
     if origin in (types.UnionType, typing.Union):
         return None if content is None else _from_json(content, next(a for a in args if a is not type(None)), folder)

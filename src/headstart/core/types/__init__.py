@@ -13,7 +13,6 @@ from headstart.core.types.backbone import (
     Capabilities,
     FeatureLevel,
     InputSpec,
-    SourceTask,
 )
 from headstart.core.types.command import Command
 from headstart.core.types.dataset import Dataset, DatasetFacts, SkippedFile
@@ -22,7 +21,7 @@ from headstart.core.types.explanation import Explained, MapRow
 from headstart.core.types.export import AccuracyChange, Export, Exported
 from headstart.core.types.head import CurvePoint, Feature, FittedHead, Head, HeadRow, NameInitialization, StartingHead
 from headstart.core.types.prediction import UNKNOWN, Prediction, ZeroShotPrediction
-from headstart.core.types.ranking import Ranking, RankRow, SourceSimilarity
+from headstart.core.types.ranking import Ranking, RankRow
 from headstart.core.types.result import AblationRow, Calibrated, Evaluation, FitResult, OodDetector, UncertaintyReport
 from headstart.core.types.score import CalibrationBin, Score, Verdict
 from headstart.core.types.training import (
@@ -68,8 +67,6 @@ __all__ = [
     "FineTuningResult",
     "FitResult",
     "FittedHead",
-    "Forecast",
-    "Forecasts",
     "Head",
     "HeadRow",
     "InputSpec",
@@ -83,11 +80,8 @@ __all__ = [
     "Ranking",
     "Score",
     "SkippedFile",
-    "SourceSimilarity",
-    "SourceTask",
     "Splits",
     "StartingHead",
-    "TimeForecast",
     "TrainingInput",
     "TrainingLog",
     "Trial",

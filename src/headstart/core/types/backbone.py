@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from headstart.core.errors import NoOpError
@@ -90,26 +90,6 @@ class BackboneSpec:
     domains: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class SourceTask:
-    """What is known of the task that a backbone learnt.
-
-    Attributes:
-        head: `weights` (D, Z) and `bias` (Z,) float32 of its own dense layer; empty where there is none.
-        depth: What the head reads.
-        pictures: Feature level -> (S, D) float32 of the same S source pictures, in an order whose evenly spaced rows
-            stand for all; empty where there are none.
-        no_head: Why there is no head, or empty.
-        no_pictures: Why there are no pictures, or empty.
-    """
-
-    head: Mapping[str, np.ndarray] = field(default_factory=dict)
-    depth: str = ""
-    pictures: Mapping[str, np.ndarray] = field(default_factory=dict)
-    no_head: str = ""
-    no_pictures: str = ""
-
-
 class Capabilities(Protocol):
     """What a source of backbones may be able to do besides building them; the defaults say that it is not.
 
@@ -170,10 +150,6 @@ class Capabilities(Protocol):
     def learnt_from(self, preset: str) -> frozenset[str]:
         """SHA-256 digests of the pictures it is known to have learnt from; `fit` warns where it is measured on them."""
         return frozenset()
-
-    def source_task(self, preset: str, store: Store) -> SourceTask | None:
-        """Its own head and vectors of some of the pictures it learnt from; None where nothing is kept of that."""
-        return None
 
 
 class BackboneSource(Capabilities, Protocol):

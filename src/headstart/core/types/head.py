@@ -46,7 +46,7 @@ class FittedHead:
 
     Attributes:
         head: Name of the plugin that fitted it.
-        kind: How `headstart.heads.saved_head` turns features into probabilities: `linear` or `neighbours`.
+        kind: How `headstart.heads.prediction` turns features into probabilities: `linear` or `neighbours`.
         params: What was tuned (`{"strength": 0.01}`) and fixed.
         arrays: For `linear`: `weights` (D, C) and `bias` (C,) float32 on the raw features, standardisation folded in.
             For `neighbours`: `points` (M, D) float32, standardised by `centre` (D,) and `scale` (D,), `labels` (M,)

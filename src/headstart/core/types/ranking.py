@@ -8,29 +8,6 @@ from headstart.core.types.score import Score
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SourceSimilarity:
-    """How near a candidate's source is to the pictures; nothing here decides.
-
-    What is None is not known, and `unknown` says why.
-
-    Attributes:
-        leep: What the source head's probabilities tell of the labels, at most 0 (Nguyen 2020).
-        nce: What its likeliest class tells of them, at most 0 (Tran 2019).
-        cka: Whether its probabilities and the labels call the same pictures alike, at most 1 (Kornblith 2019).
-        frechet: Squared distance of source and target features over their variance, 0 for the same pictures.
-        two_sample: How often a classifier tells source and target pictures apart (Lopez-Paz and Oquab 2017).
-        unknown: Why values are missing; empty where none is, or nobody asked.
-    """
-
-    leep: float | None = None
-    nce: float | None = None
-    cka: float | None = None
-    frechet: float | None = None
-    two_sample: Score | None = None
-    unknown: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class RankRow:
     """One candidate: a backbone at one depth, judged by probes on the same folds as all others.
 
@@ -45,11 +22,9 @@ class RankRow:
         seconds: Of the probes (embedding not counted).
         prior: Of the backbone.
         logme: Log evidence per picture (You 2021), rank-truncated.
-        h_score: Shrunk H-score (Ibrahim 2022).
         over_random: Metric of the backbone's best depth minus that of its twin with random weights at the twin's best,
             on the pictures that the twin saw; None where there is no twin.
         beats_random: Whether the interval of that says that pre-training helps; None where there is no twin.
-        likeness: Of its source and these pictures.
     """
 
     candidate: str
@@ -64,10 +39,8 @@ class RankRow:
     seconds: float
     prior: float
     logme: float
-    h_score: float
     over_random: Score | None = None
     beats_random: bool | None = None
-    likeness: SourceSimilarity = SourceSimilarity()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,6 +1,6 @@
 """Clusters of pictures that show the same thing: union-find with a cap on chains of mere likeness.
 
-Exact copies always belong together. SourceSimilarity is not transitive: A like B and B like C may chain pictures
+Exact copies always belong together. Similarity is not transitive: A like B and B like C may chain pictures
 together that have nothing in common, until one cluster swallows a class and nothing can be split any more. So a near
 link is refused when it would make a cluster larger than a cap. Links are taken in the order given: the closest first.
 """

@@ -1,8 +1,8 @@
 """Two runs against each other: on the pictures that both were judged by, where there are any.
 
-All differences are of the one run minus the other, with 95 % intervals by resampling clusters of look-alikes; what no
-interval tells apart is a tie. Without common pictures the scores are held against each other as they are, with wider
-intervals, and may differ because of the pictures alone.
+All differences are of the one run minus the other, with 95 % intervals by resampling clusters of near-duplicates; what
+no interval tells apart is a tie. Without common pictures the scores are compared as they are, with wider intervals, and
+may differ because of the pictures alone.
 """
 
 from __future__ import annotations
@@ -16,8 +16,7 @@ import numpy as np
 from headstart.core.types import Score
 from headstart.evaluation.comparison.run_summary import SCORES, RunSummary
 from headstart.statistics import paired_tests
-from headstart.statistics.bootstrap import mean_bootstrap
-from headstart.statistics.intervals import Interval, difference
+from headstart.statistics.intervals import Interval, difference, mean_bootstrap
 from headstart.statistics.losses import log_losses
 
 SURE = 0.05

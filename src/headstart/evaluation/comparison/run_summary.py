@@ -52,7 +52,7 @@ class RunSummary:
         digests: M of their files.
         answers: (M,) int64.
         probabilities: (M, C) float32.
-        clusters: (M,) int64 of look-alikes.
+        clusters: (M,) int64 of near-duplicates.
         scores: Of the run, on all M.
         cost: See there.
         model: What was chosen, in words: features and head.

@@ -2,7 +2,7 @@
 
 `headstart drift` compares a model in use with them. The answers are the saved model's own to the test split, else to a
 given `val/`. Where nothing could be held out, they are the held-out predictions of cross-validation; of those novelty
-and plausible classes are unknown, since the final model has learnt from the very pictures; so are features, where a
+and prediction sets are unknown, since the final model has learnt from the very pictures; so are features, where a
 trunk has.
 """
 
@@ -73,7 +73,7 @@ def _chunks(model: Model, data: Dataset, embeddings: tuple[Embeddings, ...], row
 
 
 def _held_out(model: Model, found: list[Prediction], evaluation: Evaluation) -> list[Prediction]:
-    """The same pictures, answered by models that had not learnt from them; without doubt."""
+    """The same pictures, answered by models that had not learnt from them; without their uncertainty."""
     p = np.asarray(evaluation.probabilities, np.float32)  # calibrated, as the saved model's are
     likeliest = model.choose_classes(p)
     return [

@@ -1,7 +1,7 @@
 """Whether what a model is asked now is still what it was measured on: logs of its use against its held-out pictures.
 
-Six things are looked at: into which classes pictures fall, how sure the model is, how novel they look, how many classes
-are plausible, how often it declines, and where the features lie. A thing *moved* when chance hardly gives such a
+Six things are looked at: into which classes pictures fall, how sure the model is, how novel they look, how large the
+prediction sets are, how often it abstains, and where the features lie. A thing *moved* when chance hardly gives such a
 difference (permutation test, corrected for their number) and the difference is large enough to matter.
 """
 
@@ -26,7 +26,7 @@ TITLES = {
     "novelty": "how unfamiliar the pictures look",
     "classes": "shares of the classes",
     "confidence": "confidence of the answers",
-    "plausible": "how many classes are plausible",
+    "plausible": "how large the prediction sets are",
     "unknown": "share of unknown",
 }
 
@@ -234,7 +234,7 @@ def _told(name: str, before: Counts, now: Counts) -> str:
     if name == "plausible":
         sizes = np.arange(len(now.sizes))
         means = [float(side.sizes @ sizes) / max(1, side.sizes.sum()) for side in (now, before)]
-        return f"{means[0]:.2f} plausible classes a picture instead of {means[1]:.2f}"
+        return f"{means[0]:.2f} classes in the prediction set instead of {means[1]:.2f}"
     shares = (now.features / np.maximum(1, now.features.sum(axis=1, keepdims=True))).ravel()
     return f"a tenth of the held-out pictures' range holds up to {shares.max():.0%} of these instead of 10%"
 

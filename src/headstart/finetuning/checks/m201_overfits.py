@@ -67,14 +67,14 @@ _FIX = "regularise more: augmentation, mixup, dropout, weight decay; or train le
 def regularised(recipe: Recipe, epoch: int = 0) -> dict[str, Any]:
     """The next step against overfitting: first other pictures, then mixed ones, then fewer weights, then less time."""
     decay = max(1e-3, min(10 * recipe.weight_decay, 0.1))
-    if not recipe.augment:
+    if not recipe.augmentation.augment:
         return changed(recipe, augment=0.5, weight_decay=decay)
     if not (recipe.mixup or recipe.cutmix):
         return changed(recipe, mixup=0.2, dropout=max(recipe.dropout, 0.2), weight_decay=decay)
-    if recipe.part == "all":
+    if recipe.trunk.part == "all":
         return changed(recipe, part="last", blocks=1)
-    if recipe.blocks > 1 and recipe.strategy not in ("probe", "scratch"):
-        return changed(recipe, blocks=recipe.blocks - 1)
+    if recipe.trunk.blocks > 1 and recipe.strategy not in ("probe", "scratch"):
+        return changed(recipe, blocks=recipe.trunk.blocks - 1)
     return changed(recipe, dropout=max(recipe.dropout, 0.5), epochs=min(max(epoch, 3), recipe.epochs))
 
 

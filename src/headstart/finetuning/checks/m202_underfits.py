@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from headstart.core.recipe import Recipe
+from headstart.core.recipe import Recipe, field_values
 from headstart.core.types import Diagnosis, TrainingInput, TrainingLog
 from headstart.finetuning.check_base import Check, changed, ends, in_most, long_enough, no_curve, of_folds
 from headstart.finetuning.training_curves import curve
@@ -68,7 +68,7 @@ def _gaining(log: TrainingLog) -> bool:
 def _freer(recipe: Recipe) -> dict[str, Any]:
     """What holds back goes first; where nothing does, more time and a higher rate."""
     strict = {"mixup": 0.0, "cutmix": 0.0, "dropout": 0.0, "stochastic_depth": 0.0, "label_smoothing": 0.0}
-    held_back = {name: value for name, value in strict.items() if getattr(recipe, name) > value}
+    held_back = {name: value for name, value in strict.items() if field_values(recipe)[name] > value}
     return held_back or _faster(recipe) | _longer(recipe)
 
 

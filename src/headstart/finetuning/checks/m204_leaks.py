@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from headstart.core.recipe import field_values
 from headstart.core.types import Diagnosis, TrainingInput, TrainingLog
 from headstart.finetuning.check_base import Check, ends, held_out, long_enough, no_curve
 from headstart.finetuning.training_curves import curve
@@ -23,7 +24,7 @@ def _look(check: Check, given: TrainingInput) -> Diagnosis:
     apart = "no held-out picture looks like one that the network learnt from"
     logs = long_enough(given.logs)
     recipe = given.logs[0].recipe
-    hampers = [name for name in HAMPERS if getattr(recipe, name)]
+    hampers = [name for name in HAMPERS if field_values(recipe)[name]]
     if hampers or recipe.sampling == "balanced" or not logs:
         why = (
             f"training is hampered on purpose ({', '.join(hampers or ['balanced sampling'])})"

@@ -76,7 +76,7 @@ def _jumps(log: TrainingLog) -> float:
 def _calmer(recipe: Recipe, n_train: int) -> dict[str, float]:
     """Averaged over about one epoch of steps."""
     steps = max(1, n_train // recipe.batch)
-    return changed(recipe, ema=max(recipe.ema, min(max(1 - 1 / steps, 0.9), 0.999)), rate=recipe.rate / 3)
+    return changed(recipe, ema=max(recipe.averaging.ema, min(max(1 - 1 / steps, 0.9), 0.999)), rate=recipe.rate / 3)
 
 
 PLUGIN = Check("M205", "instability", _look)

@@ -136,7 +136,9 @@ class PictureFeed(_Feed):
     ) -> None:
         super().__init__(**shared)
         self.pictures, self.below, self.low = pictures, below, tuple(low)
-        self.policy = augmentation.Policy(domain=self.recipe.domain, strength=self.recipe.augment)
+        self.policy = augmentation.Policy(
+            domain=self.recipe.augmentation.domain, strength=self.recipe.augmentation.augment
+        )
 
     def _inputs(self, number: int, batches: Iterator[np.ndarray]) -> Iterator[tuple[np.ndarray, Inputs]]:
         jobs = (

@@ -47,7 +47,7 @@ def plan(recipe: Recipe, *, n: int, trainings: int, lower_flops: float, view_byt
         view_bytes: Of one picture's activations at the cut.
         free_bytes: Of the disk that holds the cache.
     """
-    views = (recipe.views or VIEWS) if recipe.augment else 0
+    views = (recipe.augmentation.views or VIEWS) if recipe.augmentation.augment else 0
     kept = Path(
         kind="cached views" if views else "cached",
         views=views,
@@ -57,7 +57,7 @@ def plan(recipe: Recipe, *, n: int, trainings: int, lower_flops: float, view_byt
     )
     full = Path(kind="full path", views=0, bytes=0, flops=float(recipe.epochs * trainings * n * lower_flops), why="")
     fits = kept.bytes + SPARE <= free_bytes
-    forced = bool(recipe.augment and recipe.views)  # the recipe says how many views
+    forced = bool(recipe.augmentation.augment and recipe.augmentation.views)  # the recipe says how many views
     chosen = kept if fits and (forced or not views or kept.flops <= full.flops) else full
     return _told(chosen, kept, full, n, fits, free_bytes)
 

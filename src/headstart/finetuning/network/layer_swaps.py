@@ -19,7 +19,7 @@ _MOMENTUM = 0.9  # of batch norm that learns its statistics: those of the last d
 
 def learns_statistics(recipe: Recipe) -> bool:
     """Whether batch norm takes the statistics of the batches; from scratch there are no others."""
-    return recipe.batch_norm == "train" or recipe.strategy == "scratch"
+    return recipe.trunk.batch_norm == "train" or recipe.strategy == "scratch"
 
 
 def changes(
@@ -77,19 +77,19 @@ def _thinned(
     trunk_model: Any, spec: BackboneSpec, anatomy: Anatomy, recipe: Recipe, train: Sequence[str]
 ) -> dict[int, dict[str, Any]]:
     """Id of each residual sum that stochastic depth thins out -> the settings of what takes its place."""
-    if not recipe.stochastic_depth:
+    if not recipe.trunk.stochastic_depth:
         return {}
     home, known = anatomy.block_of(), residual_blocks.branches(trunk_model, anatomy)
     inside = {key: value for key, value in known.items() if home[key] in train}
     if not inside:
         have = [name for name in anatomy.depths if name in {home[key] for key in known}]
         raise UsageError(
-            f"stochastic_depth `{recipe.stochastic_depth:g}` finds no residual sum in the blocks "
+            f"stochastic_depth `{recipe.trunk.stochastic_depth:g}` finds no residual sum in the blocks "
             f"{', '.join(train) or 'that train'} of `{spec.name}`",
             where="--recipe",
             hint=f"blocks with residual sums: {', '.join(have) or 'none'}; write stochastic_depth=0",
         )
     return {
-        key: {"rate": recipe.stochastic_depth * depth, "branch": branch, "seed": seed_of(recipe, _DRAW, place)}
+        key: {"rate": recipe.trunk.stochastic_depth * depth, "branch": branch, "seed": seed_of(recipe, _DRAW, place)}
         for place, (key, (branch, depth)) in enumerate(inside.items())
     }

@@ -114,7 +114,7 @@ def _hidden(z: Any, recipe: Recipe) -> tuple[Any, Any, Any]:
     """ReLU(LayerNorm(U z + u)), with both layers."""
     import keras
 
-    dense = keras.layers.Dense(recipe.hidden, dtype="float32", name="head_hidden")
+    dense = keras.layers.Dense(recipe.mlp.hidden, dtype="float32", name="head_hidden")
     norm = keras.layers.LayerNormalization(dtype="float32", name="head_norm")
     return keras.layers.ReLU(dtype="float32", name="head_relu")(norm(dense(z))), dense, norm
 

@@ -126,7 +126,7 @@ def _between(start: np.ndarray, tuned: np.ndarray, alpha: float) -> np.ndarray:
 
 def factor(recipe: Recipe, distance: int) -> float:
     """Factor on the rate of a block: 1 for the head (distance 0)."""
-    return float(recipe.trunk_rate * recipe.decay**distance) if distance else 1.0
+    return float(recipe.trunk.trunk_rate * recipe.trunk.decay**distance) if distance else 1.0
 
 
 def build(trunk_model: Any, spec: BackboneSpec, recipe: Recipe, *, start: Start | None, n_classes: int) -> Network:
@@ -245,7 +245,7 @@ def _free(anatomy: Anatomy, recipe: Recipe, train: Sequence[str], pairs: Sequenc
             v.trainable = recipe.strategy != "lora" and (recipe.strategy != "norms" or _is_norm(v))
     if recipe.strategy != "lora":
         return []
-    updates = lora.attach(layers, recipe.lora_rank, np.random.default_rng([recipe.seed, _DRAW]))
+    updates = lora.attach(layers, recipe.lora.lora_rank, np.random.default_rng([recipe.seed, _DRAW]))
     if not updates:
         kinds = sorted({type(one).__name__ for one, _ in pairs if home[id(one)] in train})
         raise NoOpError(

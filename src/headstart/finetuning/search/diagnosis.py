@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -55,5 +54,5 @@ def advice(bench: Workbench, runs: Sequence[FoldRun]) -> tuple[str, Recipe] | No
     recipe = runs[0].log.recipe
     for found in diagnoses(bench, runs):
         if found.change:
-            return found.outcome.code, dataclasses.replace(recipe, **found.change)
+            return found.outcome.code, recipe.with_fields(**found.change)
     return None

@@ -1,8 +1,7 @@
 """The search over recipes: each is tried on one fold, what falls behind is pruned, the best are judged on more folds.
 
-First come the recipes that the number of pictures suggests and those that did best on the same data before; then what
-a model check advised about the last trial; then Optuna's proposals, while the budget has room. Ctrl-C ends the trying
-and keeps what was found so far.
+First come the recipes that the number of pictures suggests; then what a model check advised about the last trial; then
+Optuna's proposals, while the budget has room. Ctrl-C ends the trying and keeps what was found so far.
 """
 
 from __future__ import annotations
@@ -136,7 +135,7 @@ class Search:
         while self.queue:
             origin, recipe = self.queue.pop(0)
             if recipes.shown(recipe) not in tried and self._fits(recipe, left):
-                return {"origin": origin, "recipe": dataclasses.asdict(recipe)}
+                return {"origin": origin, "recipe": recipes.field_values(recipe)}
         if not self.attempts:
             return self._shortened(queue, left)
         if self.most == 1:
@@ -145,7 +144,7 @@ class Search:
         for _ in range(search_space.PROPOSALS):
             recipe = self.bench.proposed(proposer.propose())
             if recipes.shown(recipe) not in tried and self._fits(recipe, left):
-                return {"origin": "search", "recipe": dataclasses.asdict(recipe)}
+                return {"origin": "search", "recipe": recipes.field_values(recipe)}
         return None
 
     def _shortened(self, queue: Sequence[tuple[str, Recipe]], left_s: float) -> dict[str, Any] | None:
@@ -161,7 +160,7 @@ class Search:
         if not epochs(recipe):
             return None
         recipe = dataclasses.replace(recipe, epochs=epochs(recipe))
-        return {"origin": origin, "recipe": dataclasses.asdict(recipe)}
+        return {"origin": origin, "recipe": recipes.field_values(recipe)}
 
     def _fits(self, recipe: Recipe, left_s: float) -> bool:
         return self.bench.explicit or self.bench.price.seconds(recipe) <= left_s
@@ -212,7 +211,7 @@ class Search:
         else:
             so_far = "pruned" if attempt.pruned else f"epoch {attempt.judged.epoch} counts so far"
             heated = ", after temperature" if self.bench.on.metric == "log_loss" else ""
-            whole = ", before interpolation" if attempt.recipe.wise else ""
+            whole = ", before interpolation" if attempt.recipe.averaging.wise else ""
             told = f"{self._score(attempt)}{heated}{whole}; {so_far}"
         self.bench.ctx.console.print_line(
             "adapt", f"trial {attempt.number} ({attempt.origin}) {recipes.shown(attempt.recipe)}: {told}"
@@ -286,7 +285,7 @@ class Search:
         return found
 
     def _interpolated(self, attempt: RecipeTrial) -> FoldVerdict:
-        if not attempt.recipe.wise:
+        if not attempt.recipe.averaging.wise:
             return judged(attempt.runs, self.bench.y_of, self.bench.on.metric)
 
         jobs = [self.bench.prepare(attempt.recipe, self.bench.learnt(run.log.fold)) for run in attempt.runs]

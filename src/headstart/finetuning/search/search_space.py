@@ -11,6 +11,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from headstart.core import recipe as recipes
 from headstart.core.recipe import Recipe
 
 PROPOSALS = 12  # asked for when the dear ones do not fit the time
@@ -36,24 +37,23 @@ def priors(strategy: str, per_class: int, n_train: int, blocks: int, shared: Map
     epochs = min(max(EPOCHS[0], round(STEPS * Recipe().batch / n_train)), EPOCHS[1])
     usual = Recipe(**shared, rate=5e-4 if few else 2e-3, decay=0.8, weight_decay=2e-2, epochs=epochs, augment=0.5)
     if strategy == "lora":
-        return [dataclasses.replace(usual, strategy="lora", rate=2e-3, blocks=min(2, blocks))]
+        return [usual.with_fields(strategy="lora", rate=2e-3, blocks=min(2, blocks))]
     if strategy == "norms":
-        return [dataclasses.replace(usual, strategy="norms", part="all", rate=3e-3, decay=1.0)]
+        return [usual.with_fields(strategy="norms", part="all", rate=3e-3, decay=1.0)]
     if strategy == "scratch":
-        return [from_random(dataclasses.replace(usual, epochs=30))]
-    listed = [dataclasses.replace(usual, blocks=min(k, blocks)) for k in ((1,) if few else (1, 2))]
+        return [from_random(usual.with_fields(epochs=30))]
+    listed = [usual.with_fields(blocks=min(k, blocks)) for k in ((1,) if few else (1, 2))]
     if per_class >= SOME:  # the best of all where it fits the budget: `benchmarks/strategies.py`
-        listed.append(dataclasses.replace(usual, part="all", decay=0.6))
+        listed.append(usual.with_fields(part="all", decay=0.6))
     if strategy == "auto":
-        listed.append(dataclasses.replace(usual, strategy="lora", rate=2e-3, blocks=min(2, blocks)))
-        listed.append(dataclasses.replace(usual, strategy="probe", head="mlp", rate=1e-3, dropout=0.3, augment=0.0))
+        listed.append(usual.with_fields(strategy="lora", rate=2e-3, blocks=min(2, blocks)))
+        listed.append(usual.with_fields(strategy="probe", head="mlp", rate=1e-3, dropout=0.3, augment=0.0))
     return list(dict.fromkeys(listed))
 
 
 def from_random(recipe: Recipe) -> Recipe:
     """The same network from random weights: everything trains, at rates that suit a start from nothing."""
-    return dataclasses.replace(
-        recipe,
+    return recipe.with_fields(
         strategy="scratch",
         start="random",
         part="all",
@@ -70,8 +70,8 @@ def from_random(recipe: Recipe) -> Recipe:
 
 def params(recipe: Recipe) -> dict[str, Any]:
     """A recipe as Optuna's parameters; what the space does not vary is left out."""
-    found = {name: getattr(recipe, name) for name in _SAME}
-    return {**found, "blocks": MOST_BLOCKS if recipe.part == "all" else recipe.blocks}
+    found = {name: value for name, value in recipes.field_values(recipe).items() if name in _SAME}
+    return {**found, "blocks": MOST_BLOCKS if recipe.trunk.part == "all" else recipe.trunk.blocks}
 
 
 def distributions(strategy: str, backbones: Sequence[str]) -> dict[str, Any]:

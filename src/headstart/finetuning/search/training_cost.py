@@ -44,7 +44,7 @@ class TrainingCost:
         held = len(self.bench.rows) - learnt
         upper, lower = self._flops(recipe)
         steps = recipe.epochs * ((1 + BACKWARD) * learnt + held) * upper
-        views = 1 + (recipe.views or data_path.VIEWS if recipe.augment else 0)
+        views = 1 + (recipe.augmentation.views or data_path.VIEWS if recipe.augmentation.augment else 0)
         frozen = 0.0 if self.bench.has_source(recipe, self.cut(recipe)) else lower * views * len(self.bench.rows)
         return float(steps / self.pace(recipe) + frozen / flops.PASS_FLOPS_PER_S)
 
@@ -105,7 +105,7 @@ class TrainingCost:
 
     def _shape(self, recipe: Recipe) -> tuple[float, float, str]:
         """The same, and the cut."""
-        key = (recipe.backbone, recipe.depths, recipe.strategy, recipe.part, recipe.blocks)
+        key = (recipe.backbone, recipe.depths, recipe.strategy, recipe.trunk.part, recipe.trunk.blocks)
         if key not in self._shapes:
             found, model = self.bench.trunk(recipe.backbone)
             made = trainable_network.build(model, found.spec, recipe, start=None, n_classes=self.bench.on.n_classes)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -21,7 +20,7 @@ from headstart.features.embeddings import places
 from headstart.finetuning import starting_points as bases
 from headstart.finetuning.network import trainable_network as network
 from headstart.finetuning.network.trainable_network import Network
-from headstart.finetuning.search import search_space, surgical_blocks
+from headstart.finetuning.search import search_space
 from headstart.finetuning.search.training_cost import TrainingCost
 from headstart.finetuning.search.training_source import Source, source, source_key
 from headstart.finetuning.starting_points import StartingPoint
@@ -154,10 +153,6 @@ class Workbench:
         """The starting point of a recipe."""
         return next(b for b in self.bases if (b.backbone, b.depths) == (recipe.backbone, recipe.depths))
 
-    def knows(self, recipe: Recipe) -> bool:
-        """Whether a recipe starts where this run can."""
-        return any((b.backbone, b.depths) == (recipe.backbone, recipe.depths) for b in self.bases)
-
     def where(self, base: StartingPoint) -> dict[str, Any]:
         """The fields of a recipe that a base fixes."""
         return {"backbone": base.backbone, "depths": base.depths}
@@ -182,9 +177,7 @@ class Workbench:
         blocks = min(int(values["blocks"]), most)
         recipe = recipes.make({**self.shared, **self.where(base), **told, "part": part, "blocks": blocks})
         return (
-            dataclasses.replace(search_space.from_random(recipe), rate=recipe.rate)
-            if recipe.strategy == "scratch"
-            else recipe
+            search_space.from_random(recipe).with_fields(rate=recipe.rate) if recipe.strategy == "scratch" else recipe
         )
 
     def decide(self, name: str, make: Callable[[], Any], why: str) -> Any:
@@ -193,7 +186,8 @@ class Workbench:
 
     def same_shape(self, one: Recipe, other: Recipe) -> bool:
         """Whether two recipes train the same weights, so that these may be averaged."""
-        return all(getattr(one, name) == getattr(other, name) for name in _SHAPE)
+        first, second = map(recipes.field_values, (one, other))
+        return all(first[name] == second[name] for name in _SHAPE)
 
     def has_source(self, recipe: Recipe, cut: str) -> bool:
         """Whether what a recipe learns from was computed already in this process."""
@@ -228,10 +222,6 @@ class Workbench:
             recipe: As asked for.
             positions: (M,) int64 pictures that it learns from.
         """
-        told: tuple[str, ...] = ()
-        if recipe.part == "surgical":
-            recipe, why = surgical_blocks.decided(self, recipe, positions)
-            told = (why,)
         found, model = self.trunk(recipe.backbone)
         base, rows = self.base(recipe), self.rows[positions]
         start = None
@@ -243,4 +233,4 @@ class Workbench:
             self._sources[key] = source(self, made, recipe)
         feeds = self._sources[key]
         feed = feeds.feed(positions, recipe)
-        return PreparedTraining(network=made, recipe=recipe, source=feeds, feed=feed, notes=(*told, *feeds.notes))
+        return PreparedTraining(network=made, recipe=recipe, source=feeds, feed=feed, notes=feeds.notes)

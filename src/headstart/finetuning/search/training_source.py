@@ -64,7 +64,11 @@ def source_key(recipe: Recipe, cut: str) -> tuple[Any, ...]:
     """What two recipes must share to learn from the same source; pictures are augmented only on their way."""
     if recipe.strategy != "probe" and not cut:
         return (recipe.backbone, "pictures")
-    changed = (recipe.augment, recipe.views, recipe.domain, recipe.seed) if recipe.augment else ()
+    changed = (
+        (recipe.augmentation.augment, recipe.augmentation.views, recipe.augmentation.domain, recipe.seed)
+        if recipe.augmentation.augment
+        else ()
+    )
     return (recipe.backbone, cut, recipe.depths, *changed)
 
 
@@ -76,7 +80,11 @@ def source(bench: Workbench, made: Network, recipe: Recipe) -> Source:
         made: One network of the kind.
         recipe: Its augmentation and views.
     """
-    policy = Policy(domain=recipe.domain, strength=recipe.augment) if recipe.augment else None
+    policy = (
+        Policy(domain=recipe.augmentation.domain, strength=recipe.augmentation.augment)
+        if recipe.augmentation.augment
+        else None
+    )
     named: dict[str, Any] = {"low": made.low, "y": bench.y, "n_classes": bench.on.n_classes}
     if made.cut or (policy and recipe.strategy == "probe"):
         return _kept(bench, made, recipe, policy, named)
@@ -133,7 +141,11 @@ def _way(bench: Workbench, made: Network, recipe: Recipe) -> dict[str, Any]:
         bench.ctx.console.print_line("adapt", way.why)
         return {"kind": way.kind, "views": way.views, "why": way.why}
 
-    augmented = f"{recipe.domain} {recipe.augment:g} {recipe.views}" if recipe.augment else "plain"
+    augmented = (
+        f"{recipe.augmentation.domain} {recipe.augmentation.augment:g} {recipe.augmentation.views}"
+        if recipe.augmentation.augment
+        else "plain"
+    )
     name = f"way/{recipe.backbone}/{made.cut or 'features'}/{augmented}"
     found_way: dict[str, Any] = bench.decide(name, plan, "how pictures come into the network")
     return found_way

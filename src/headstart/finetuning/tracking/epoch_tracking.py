@@ -10,7 +10,7 @@ from headstart.core.recipe import Recipe
 from headstart.core.run.context import Context
 from headstart.core.storage.files import read_json, write_json
 from headstart.core.types import EpochRow
-from headstart.finetuning.tracking.trackers import Tracker, tracker
+from headstart.finetuning.tracking.trackers import Tracker, open_tracker
 
 OnEpoch = Callable[[EpochRow], bool]
 
@@ -57,7 +57,7 @@ def opened(ctx: Context, class_names: tuple[str, ...], folder: Path) -> Iterator
     if ctx.job.track == "none":
         yield None
         return
-    follow = tracker(ctx.job.track, ctx.run.path, ctx.run.path.resolve().name, class_names)
+    follow = open_tracker(ctx.job.track, ctx.run.path, ctx.run.path.resolve().name, class_names)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         yield EpochTracker(follow, folder / "told.json")

@@ -9,7 +9,7 @@ from typing import Any
 
 from headstart.core.recipe import Recipe
 from headstart.core.types import EpochRow
-from headstart.finetuning.tracking.trackers import fields, numbers
+from headstart.finetuning.tracking.epoch_values import fields, numbers
 
 _DATA_CLASS = {"scalars": "DATA_CLASS_SCALAR", "text": "DATA_CLASS_TENSOR"}  # by TensorBoard's plugin
 

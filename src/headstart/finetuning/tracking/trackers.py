@@ -2,60 +2,18 @@
 
 Every training is followed under its own name, with its recipe and, at the end of each epoch, all its scores; those of
 training and of held-out pictures lie side by side, so that both tools draw them into one chart. A resumed run goes on
-in the same place. Nothing is sent anywhere unless `MLFLOW_TRACKING_URI` names a server.
+in the same place.
 """
 
 from __future__ import annotations
 
-import dataclasses
-import hashlib
-import math
-import os
-import re
-import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
-from headstart.core import extras
-from headstart.core.errors import SetupError
 from headstart.core.recipe import Recipe
-from headstart.core.storage.files import read_json, write_json
 from headstart.core.types import EpochRow
-
-WHOLE = ("log_loss", "accuracy", "balanced_accuracy", "precision", "recall")
-OF_CLASS = {"class_precision": "precision", "class_recall": "recall"}
-URI = "MLFLOW_TRACKING_URI"
-EXPERIMENT = "headstart"
-# What MLflow takes: metrics at once, signs of a parameter, of a digest and of a metric's name.
-_AT_ONCE, _LONG, _DIGEST, _NAME = 500, 500, 36, 250
-# Read by mlflow when it is imported or asks a server; what the user has set stays.
-QUIET = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3"}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Result:
-    """What a run came to.
-
-    Attributes:
-        params: Name -> what was asked for or chosen.
-        metrics: Name -> number.
-        tags: Name -> text.
-        data: Name of the data set.
-        digest: Of the data set.
-        files: To keep beside the numbers.
-        model: Folder as `headstart.runtime.mlflow_model` writes it.
-    """
-
-    params: Mapping[str, str]
-    metrics: Mapping[str, float]
-    tags: Mapping[str, str]
-    data: str
-    digest: str
-    files: Sequence[Path]
-    model: Path
+from headstart.finetuning.tracking.mlflow_tracker import MlflowTracker
+from headstart.finetuning.tracking.tensorboard import EventFiles
 
 
 class Tracker(Protocol):
@@ -71,16 +29,11 @@ class Tracker(Protocol):
         """Tell that all trainings are over; nothing may be told after it."""
 
 
-def mlflow(folder: Path, run_name: str, class_names: tuple[str, ...]) -> _Mlflow:
-    """Begin to tell MLflow what a run came to; see `tracker`."""
-    return _Mlflow(folder / "mlflow", run_name, class_names)
-
-
-def tracker(kind: str, folder: Path, run_name: str, class_names: tuple[str, ...]) -> Tracker:
+def open_tracker(kind: str, folder: Path, run_name: str, class_names: tuple[str, ...]) -> Tracker:
     """Begin to follow the trainings of a run.
 
     Args:
-        kind: `none`, `tensorboard` or `mlflow`.
+        kind: `tensorboard` or `mlflow`.
         folder: The run's folder; files go into `tensorboard/` or `mlflow/` in it.
         run_name: What the run is called in MLflow.
         class_names: C names, for the scores of single classes.
@@ -89,164 +42,5 @@ def tracker(kind: str, folder: Path, run_name: str, class_names: tuple[str, ...]
         SetupError: MLflow is not installed, or its server does not answer.
     """
     if kind == "tensorboard":
-        from headstart.finetuning.tracking.tensorboard import EventFiles
-
         return EventFiles(folder / "tensorboard", class_names)
-    if kind == "mlflow":
-        return mlflow(folder, run_name, class_names)
-    return _Nothing()
-
-
-class _Nothing:
-    def params(self, log_name: str, recipe: Recipe) -> None:
-        """Keep nothing."""
-
-    def log(self, log_name: str, row: EpochRow) -> None:
-        """Keep nothing."""
-
-    def close(self) -> None:
-        """Nothing is open."""
-
-
-def numbers(row: EpochRow, class_names: tuple[str, ...]) -> dict[str, dict[str, float]]:
-    """All that is known of an epoch: `train` and `val` -> name -> number; what could not be computed is left out."""
-    found: dict[str, dict[str, float]] = {}
-    for side, scores in (("train", row.train), ("val", row.val)):
-        if scores is None:
-            continue
-        told = {name: float(getattr(scores, name)) for name in WHOLE}
-        for field, name in OF_CLASS.items():
-            told |= {f"{name}/{of}": v for of, v in zip(class_names, getattr(scores, field), strict=True)}
-        found[side] = told
-    found["train"] |= {"loss": row.loss, "rate": row.rate}
-    return {side: {name: v for name, v in told.items() if math.isfinite(v)} for side, told in found.items()}
-
-
-def fields(recipe: Recipe) -> dict[str, str]:
-    """The fields of a recipe as text."""
-    found = dataclasses.asdict(recipe)
-    return {name: "+".join(v) if isinstance(v, tuple) else str(v) for name, v in found.items()}
-
-
-# ---------------------------------------------------------------- MLflow
-
-
-class _Mlflow:
-    """One MLflow run for the run and one below it for each training; `runs.json` remembers which."""
-
-    def __init__(self, folder: Path, run_name: str, class_names: tuple[str, ...]) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        self._classes, self._file = class_names, folder / "runs.json"
-        self._known: dict[str, str] = read_json(self._file) if self._file.is_file() else {}
-        self._open: dict[str, str] = {}
-        server = os.environ.get(URI, "")
-        self._uri = server or f"sqlite:///{(folder / 'mlflow.db').resolve().as_posix()}"
-        with self._asking():
-            self._client = _client(self._uri)
-            found = self._client.get_experiment_by_name(EXPERIMENT)
-            place = None if server else (folder / "artifacts").resolve().as_uri()
-            self._experiment = (
-                found.experiment_id if found else self._client.create_experiment(EXPERIMENT, artifact_location=place)
-            )
-            self._parent = self._run("", run_name)
-
-    def params(self, log_name: str, recipe: Recipe) -> None:
-        """Log the recipe's fields."""
-        from mlflow.entities import Param
-
-        told = [Param(name, value) for name, value in fields(recipe).items()]
-        with self._asking():
-            self._client.log_batch(self._training(log_name), params=told)
-
-    def log(self, log_name: str, row: EpochRow) -> None:
-        """Log an epoch's scores."""
-        from mlflow.entities import Metric
-
-        now_ms = int(time.time() * 1000)
-        told = [
-            Metric(_metric_name(f"{side}/{name}"), value, now_ms, row.epoch)
-            for side, scores in numbers(row, self._classes).items()
-            for name, value in scores.items()
-        ]
-        with self._asking():
-            self._client.log_batch(self._training(log_name), metrics=told)
-
-    def result(self, told: Result) -> None:
-        """Log what the run came to, the model with it, in the run above all trainings."""
-        from mlflow.entities import Dataset, DatasetInput, Metric, Param, RunTag
-
-        now_ms, whole = int(time.time() * 1000), self._parent
-        metrics = [Metric(_metric_name(name), value, now_ms, 0) for name, value in told.metrics.items()]
-        pictures = Dataset(name=told.data, digest=told.digest[:_DIGEST], source_type="local", source="{}")
-        with self._asking():
-            for at in range(0, len(metrics), _AT_ONCE):
-                self._client.log_batch(whole, metrics=metrics[at : at + _AT_ONCE])
-            params = [Param(name, value[:_LONG]) for name, value in told.params.items()]
-            self._client.log_batch(whole, params=params, tags=[RunTag(*tag) for tag in told.tags.items()])
-            self._client.log_inputs(whole, datasets=[DatasetInput(dataset=pictures, tags=[])])
-            for path in told.files:
-                self._client.log_artifact(whole, str(path))
-            self._client.log_artifacts(whole, str(told.model), "model")
-
-    def close(self) -> None:
-        """Mark all as finished."""
-        with self._asking():
-            for run in reversed(self._open.values()):
-                self._client.set_terminated(run)
-        self._open.clear()
-
-    def _training(self, log_name: str) -> str:
-        return self._open.get(log_name) or self._run(log_name, log_name, {"mlflow.parentRunId": self._parent})
-
-    def _run(self, key: str, name: str, tags: dict[str, str] | None = None) -> str:
-        """The run of that key, begun anew or gone on with."""
-        from mlflow.exceptions import MlflowException
-
-        run = self._known.get(key, "")
-        try:
-            if run:
-                self._client.update_run(run, status="RUNNING")
-        except MlflowException:  # another server, or a database that is gone
-            run = ""
-        if not run:
-            run = str(self._client.create_run(self._experiment, run_name=name, tags=tags).info.run_id)
-            self._known[key] = run
-            write_json(self._file, self._known)
-        self._open[key] = run
-        return run
-
-    @contextmanager
-    def _asking(self) -> Iterator[None]:
-        try:
-            yield
-        except ImportError as err:
-            raise SetupError(
-                f"MLflow cannot be loaded: {err}", where="--track mlflow", hint=extras.format_install_command("mlflow")
-            ) from err
-        except Exception as err:
-            if not type(err).__module__.startswith(("mlflow", "sqlalchemy", "requests")):
-                raise
-            said = str(err).splitlines()[0] if str(err) else type(err).__name__
-            fact = re.sub(r"//[^@/\s]*@", "//", f"MLflow at `{self._uri}` fails: {said}")  # without a password
-            hint = f"set {URI} to a server that answers, or unset it to keep a file in the run folder"
-            raise SetupError(fact, where="--track mlflow", hint=hint) from err
-
-
-def _metric_name(name: str) -> str:
-    """As MLflow takes it; a long one keeps its beginning, and a digest tells it from others that begin alike."""
-    told = re.sub(r"[^\w\-./ ]", "_", name)
-    return told if len(told) <= _NAME else f"{told[: _NAME - 9]}.{hashlib.sha256(name.encode()).hexdigest()[:8]}"
-
-
-def _client(uri: str) -> Any:
-    import logging
-
-    for name, value in QUIET.items():
-        os.environ.setdefault(name, value)
-    if uri.startswith("sqlite"):
-        import alembic  # noqa: F401  # mlflow-skinny brings neither, and says something else when they are missing
-        import sqlalchemy  # noqa: F401
-    from mlflow import MlflowClient
-
-    logging.getLogger("mlflow").setLevel(logging.WARNING)  # it tells of each table that it makes
-    return MlflowClient(tracking_uri=uri)
+    return MlflowTracker(folder / "mlflow", run_name, class_names)

@@ -103,7 +103,7 @@ class Loop:
         trouble = self._batches(epoch, ahead, told, seen)
         self._profile += Profile(wait_s=ahead.waited_s())
         if not trouble:
-            weights = self.stepper.averaged() if self.task.recipe.ema else self.task.network.get()
+            weights = self.stepper.averaged() if self.task.recipe.averaging.ema else self.task.network.get()
             logits = self._look(weights)
             if not all(np.isfinite(one).all() for one in (*weights.values(), *logits)):
                 trouble = f"weights are not finite after step {self._steps}, rate {self._rate(self._steps - 1):g}"
@@ -167,7 +167,7 @@ class Loop:
         task = self.task
         if task.held is None:
             return []
-        if not task.recipe.ema:
+        if not task.recipe.averaging.ema:
             return [predict(task.network, task.held)]
         moving = task.network.get()
         task.network.set(weights)
@@ -238,7 +238,7 @@ class Loop:
         held = f", held out: log loss {last.log_loss:.3f}, accuracy {last.accuracy:.3f}" if last else ""
         left_s = self._profile.total_s / self._steps * (task.last * steps - self._steps)
         console.draw_progress(
-            f"{'train':<9}{task.name}: epoch {epoch + 1} of {task.last}, step {number + 1} of {steps}, "
+            f"{'train':<12}{task.name}: epoch {epoch + 1} of {task.last}, step {number + 1} of {steps}, "
             f"loss {seen.loss:.3f}{held}, at most {format_duration(left_s)} left"
         )
 

@@ -9,17 +9,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 from headstart.core.console import format_bytes
+from headstart.networks.hardware import available_bytes
 
 _KEPT = 1.2  # all layers' outputs, and gradients on the way; 1.0 was measured (EfficientNet-Lite0, all layers, 16)
 _USED = 0.8  # of the free memory
 _MOST = 3_200_000_000  # whatever is free: with it the whole process stays under 4 GB
 _COPIES = 5  # weights, gradients, two moments, running mean
 _FULL = ("ResourceExhaustedError", "OutOfMemoryError", "MemoryError")
-_GROUP = Path("/sys/fs/cgroup")
 
 
 def parts(model: Any, batch: int) -> tuple[int, str]:
@@ -70,27 +69,3 @@ def _bytes(model: Any) -> Iterator[int]:
         for output in keras.tree.flatten(operation.output):
             width = 2 if output.dtype in ("bfloat16", "float16") else 4
             yield width * math.prod(int(side or 1) for side in output.shape[1:])
-
-
-def available_bytes() -> int | None:
-    """Memory that is free, within the limits of the container; None where the system does not say."""
-    known = [_machine(), _container()]
-    return min((one for one in known if one is not None), default=None)
-
-
-def _machine() -> int | None:
-    try:
-        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
-        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
-    except (OSError, ValueError, StopIteration):
-        return None
-
-
-def _container() -> int | None:
-    try:
-        limit = (_GROUP / "memory.max").read_text(encoding="ascii").strip()
-        used = int((_GROUP / "memory.current").read_text(encoding="ascii"))
-        facts = dict(line.split() for line in (_GROUP / "memory.stat").read_text(encoding="ascii").splitlines())
-        return None if limit == "max" else int(limit) - used + int(facts.get("inactive_file", 0))
-    except (OSError, ValueError):
-        return None

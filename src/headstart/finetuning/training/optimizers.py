@@ -1,18 +1,17 @@
-"""How weights are updated: rates a step, a factor for each variable, decay, clipping and the running mean.
+"""Keras' own Adam and SGD, with a factor on the update of each variable.
 
-Adam divides by the size of the gradient, so that scaling a gradient does nothing: the factor of a variable is applied
-to its *update*, and the decay of a weight is part of the update. Factors and rates are variables: they may change
-between two steps and nothing is traced again. A variable with factor 0 is as if it were not there: neither it nor its
-moments move, its gradient does not count in the norm that is clipped, and when it is freed later its first step has
-the bias correction of a first step. Decay is decoupled (Loshchilov and Hutter, ICLR 2019): biases and what has one
-dimension (norms) do not decay, and what has an anchor is pulled there instead of to 0 (L2-SP, Li 2018).
+Adam divides by the size of the gradient, so that scaling a gradient does nothing: the factor of a variable scales its
+*update*. Factors and rates are variables: they may change between two steps and nothing is traced again. Gradual
+unfreezing has factors of 0 at first: such a variable does not move, its gradient does not count in the norm that is
+clipped, and when it is freed its first step has the bias correction of a first step. Decay is decoupled (Loshchilov
+and Hutter, ICLR 2019) and has the factor too, which Keras' has not: biases and what has one dimension (norms) do not
+decay, and what has an anchor is pulled there instead of to 0 (L2-SP, Li 2018).
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,22 +20,24 @@ from headstart.core.errors import NoOpError
 from headstart.core.recipe import Recipe
 
 if TYPE_CHECKING:
-    from keras.optimizers import Optimizer as _Base
+    from keras.optimizers import Optimizer as _KerasOptimizer
 else:
-    _Base = object  # Keras is heavy: its class joins in `optimiser`
+    _KerasOptimizer = object  # Keras is heavy: its class joins in `make_optimizer`
 
-EPSILON = 1e-8  # of Adam
+_EPSILON = 1e-8  # of Adam
 
 
-def optimiser(recipe: Recipe, *, factors: Mapping[str, float], anchors: Mapping[str, np.ndarray] | None = None) -> Any:
+def make_optimizer(
+    recipe: Recipe, *, factors: Mapping[str, float], anchors: Mapping[str, np.ndarray] | None = None
+) -> Any:
     """AdamW (Loshchilov 2019) or SGD with Nesterov's momentum, as a Keras optimiser.
 
-    Its `learning_rate` is assigned a step, `set_factors` when blocks are freed; `variables` hold all of its state,
-    the running mean of the weights included. Call `build(variables)` before the first step.
+    Its `learning_rate` is assigned before each step, `set_factors` is called when blocks are freed; `variables` hold
+    all of its state, the running mean of the weights included. Call `build(variables)` before the first step.
 
     Args:
-        recipe: Its `optimiser`, `rate`, `clip`, `weight_decay`, `l2_sp` and `ema`.
-        factors: Variable path -> factor on the rate, for every variable that it is built on.
+        recipe: Its `optimiser`, `rate`, `gradual`, `clip`, `weight_decay`, `l2_sp` and `ema`.
+        factors: Variable path -> factor on the rate, for every variable that it is built on; 0 with `gradual` alone.
         anchors: Variable path -> value that `l2_sp` pulls to, the trunk's.
 
     Raises:
@@ -45,54 +46,42 @@ def optimiser(recipe: Recipe, *, factors: Mapping[str, float], anchors: Mapping[
     """
     import keras
 
-    rules = {"adamw": _AdamW, "sgd": _Nesterov}[recipe.optimiser]
-    kind = type(rules.__name__.strip("_"), (rules, keras.optimizers.Optimizer), {})
-    return kind(recipe, factors, anchors or {})
+    if recipe.optimiser == "adamw":
+        kind: type = type("AdamW", (_AdamW, keras.optimizers.Adam), {})
+        return kind(recipe, factors, anchors, epsilon=_EPSILON)
+    kind = type("NesterovSGD", (_NesterovSGD, keras.optimizers.SGD), {})
+    return kind(recipe, factors, anchors, momentum=0.9, nesterov=True)
 
 
-def averaged(optimiser: Any, variables: Sequence[Any]) -> dict[str, np.ndarray]:
-    """The running mean of the weights by variable path; the weights themselves where none is kept.
+class _LayerwiseOptimizer(_KerasOptimizer):  # type: ignore[misc]
+    """What joins a Keras optimiser: a rate for each variable, and its decay."""
 
-    The mean weighs the weights after step s by decay^(t - s), over the sum of these: unlike a mean that starts at the
-    first weights it is not held back by them in a short training.
-    """
-    means = dict(zip(optimiser.paths, optimiser.means, strict=False))
-    return {v.path: np.array(means.get(v.path, v).numpy()) for v in variables}
-
-
-@dataclass(frozen=True, slots=True)
-class _Slot:
-    """A mean that an optimiser keeps of each gradient or of its square: slot * keep + gradient ** power * gain."""
-
-    name: str
-    keep: float
-    gain: float
-    power: int
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Step:
-    """What one step knows of each variable, a scalar each; a slot keeps all and gains nothing where nothing moves."""
-
-    moves: list[Any]
-    rate: list[Any]
-    keep: list[list[Any]]
-    gain: list[list[Any]]  # clipping included
-    filled: list[list[Any]]  # 1 - keep^steps
-
-
-class _Rules(_Base):  # type: ignore[misc]
-    """What both optimisers do alike; `move` says how far a variable goes."""
-
-    slots: tuple[_Slot, ...]
-
-    def __init__(self, recipe: Recipe, factors: Mapping[str, float], anchors: Mapping[str, np.ndarray]) -> None:
-        super().__init__(learning_rate=float(recipe.rate))
+    def __init__(
+        self, recipe: Recipe, factors: Mapping[str, float], anchors: Mapping[str, np.ndarray] | None, **options: Any
+    ) -> None:
+        super().__init__(
+            learning_rate=float(recipe.rate),
+            global_clipnorm=recipe.clip or None,
+            use_ema=bool(recipe.averaging.ema),
+            ema_momentum=recipe.averaging.ema,
+            **options,
+        )
         self.recipe = recipe
-        self.first = tuple(factors.items())
-        self.anchors = tuple(anchors.items()) if recipe.l2_sp else ()
+        self.first_factors = tuple(factors.items())
+        self.first_anchors = tuple((anchors or {}).items()) if recipe.trunk.l2_sp else ()
         self.paths: tuple[str, ...] = ()
-        self.means: list[Any] = []
+
+    @property
+    def ema_momentum(self) -> Any:
+        """Of the next step: the weights after step s count decay^(t - s), over the sum of these.
+
+        Unlike Keras' mean, which starts at the first weights, it is not held back by them in a short training.
+        """
+        return 1 - (1 - self._ema_decay) / _bias_correction(self.iterations + 1, self._ema_decay)
+
+    @ema_momentum.setter
+    def ema_momentum(self, decay: float) -> None:
+        self._ema_decay = decay
 
     def build(self, variables: Sequence[Any]) -> None:
         if self.built:
@@ -101,122 +90,111 @@ class _Rules(_Base):  # type: ignore[misc]
         from keras.initializers import Constant
 
         self.paths = tuple(v.path for v in variables)
-        self.factors = self.add_variable((len(variables),), Constant(self._vector(dict(self.first))), name="factors")
-        self.steps = self.add_variable((len(variables),), name="steps")
-        self.state = [self.add_optimizer_variables(variables, slot.name) for slot in self.slots]
-        anchors = {path: Constant(value) for path, value in self.anchors}
-        self.pulled = [
+        factors = Constant(self._vector_of(dict(self.first_factors)))
+        self.factors = self.add_variable((len(variables),), factors, name="factors")
+        anchors = {path: Constant(value) for path, value in self.first_anchors}
+        self.anchors = [
             self.add_variable_from_reference(v, "anchor", anchors[v.path]) if v.path in anchors else None
             for v in variables
         ]
-        if self.recipe.l2_sp and not any(v is not None for v in self.pulled):
-            raise NoOpError(f"l2_sp `{self.recipe.l2_sp:g}` pulls nothing: no block of the trunk trains")
-        if self.recipe.ema:
-            self.means = [self.add_variable_from_reference(v, "mean", _copy_of(v)) for v in variables]
+        self.decays = [len(v.shape) > 1 and v.name != "bias" for v in variables]
+        if self.recipe.trunk.l2_sp and not any(anchor is not None for anchor in self.anchors):
+            raise NoOpError(f"l2_sp `{self.recipe.trunk.l2_sp:g}` pulls nothing: no block of the trunk trains")
 
     def set_factors(self, factors: Mapping[str, float]) -> None:
-        """Change the factors from the next step on; every variable is named."""
-        self.factors.assign(self._vector(factors))
+        """Change the factors from the next step on; every variable is named. A block that moved is not frozen again."""
+        self.factors.assign(self._vector_of(factors))
 
-    def _vector(self, factors: Mapping[str, float]) -> np.ndarray:
+    def _vector_of(self, factors: Mapping[str, float]) -> np.ndarray:
         if set(factors) != set(self.paths) or len(factors) != len(self.paths):
             apart = sorted(set(factors) ^ set(self.paths)) or sorted(self.paths)
             raise ValueError(f"factors and variables are not the same: `{'`, `'.join(apart[:3])}`")
         return np.array([factors[path] for path in self.paths], np.float32)
 
-    def apply(self, grads: Sequence[Any], trainable_variables: Sequence[Any] | None = None) -> None:
+    def apply(self, grads: Sequence[Any], trainable_variables: Sequence[Any]) -> None:
         from keras import ops
 
         if not self.built:
-            self.build(list(trainable_variables or ()))
-        variables = list(trainable_variables or self._trainable_variables)
-        if tuple(v.path for v in variables) != self.paths:
+            self.build(trainable_variables)
+        if tuple(v.path for v in trainable_variables) != self.paths:
             raise ValueError("the optimiser was built on other variables")
-        missing = [path for g, path in zip(grads, self.paths, strict=True) if g is None]
+        missing = [path for gradient, path in zip(grads, self.paths, strict=True) if gradient is None]
         if missing:
             raise NoOpError(f"`{'`, `'.join(missing[:3])}` has no gradient: the loss does not depend on it")
-        grads = [ops.cast(g, v.dtype) for g, v in zip(grads, variables, strict=True)]
-        step = self._prepare(grads)
-        for i, (g, variable) in enumerate(zip(grads, variables, strict=True)):
-            self._update(i, g, variable, step)
-        self.iterations.assign_add(1)
-        self._average(variables)
+        if self.recipe.trunk.gradual:
+            moves = ops.unstack(ops.greater(self.factors, 0.0), len(self.paths))
+            grads = [ops.where(move, gradient, 0.0) for move, gradient in zip(moves, grads, strict=True)]
+        rates = ops.unstack(self.variable_rates(), len(self.paths))
+        self._updates = iter(zip(rates, self.anchors, self.decays, strict=True))  # in the order of the variables
+        super().apply(grads, trainable_variables)
 
-    def _prepare(self, grads: Sequence[Any]) -> _Step:
+    def variable_rates(self) -> Any:
+        """(V,) learning rate of each variable."""
         from keras import ops
 
-        moves, scale = ops.greater(self.factors, 0.0), 1.0
-        if self.recipe.clip:
-            squares = ops.where(moves, ops.stack([ops.sum(ops.square(g)) for g in grads]), 0.0)
-            scale = self.recipe.clip / ops.maximum(ops.sqrt(ops.sum(squares)), self.recipe.clip)
-        self.steps.assign_add(ops.cast(moves, "float32"))
-        steps = ops.maximum(self.steps, 1.0)
-        return _Step(
-            moves=self._each(moves),
-            rate=self._each(ops.cast(self.learning_rate, "float32") * self.factors),
-            keep=[self._each(ops.where(moves, slot.keep, 1.0)) for slot in self.slots],
-            gain=[self._each(ops.where(moves, slot.gain * scale**slot.power, 0.0)) for slot in self.slots],
-            filled=[self._each(-ops.expm1(steps * math.log(slot.keep))) for slot in self.slots],
-        )
+        return ops.cast(self.learning_rate, "float32") * self.factors
 
-    def _each(self, vector: Any) -> list[Any]:
-        from keras import ops
-
-        return list(ops.unstack(vector, len(self.paths)))
-
-    def _update(self, i: int, g: Any, variable: Any, step: _Step) -> None:
-        from keras import ops
-
-        state = [each[i] for each in self.state]
-        for held, slot, keep, gain in zip(state, self.slots, step.keep, step.gain, strict=True):
-            held.assign(held * keep[i] + (g if slot.power == 1 else ops.square(g)) * gain[i])
-        move, anchor, rate = self.move(i, g, step), self.pulled[i], step.rate[i]
+    def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
+        rate, anchor, decays = next(self._updates)
         if anchor is not None:
-            move = move + (variable - anchor) * (rate * self.recipe.l2_sp)
-        elif self.recipe.weight_decay and _decays(variable):
-            move = move + variable * (rate * self.recipe.weight_decay)
-        before = ops.convert_to_tensor(variable)
-        variable.assign(ops.where(step.moves[i], before - move, before))
+            self.assign_sub(variable, (variable - anchor) * (rate * self.recipe.trunk.l2_sp))
+        elif self.recipe.weight_decay and decays:
+            self.assign_sub(variable, variable * (rate * self.recipe.weight_decay))
+        self.update_at_rate(gradient, variable, rate)
 
-    def _average(self, variables: Sequence[Any]) -> None:
+    def update_at_rate(self, gradient: Any, variable: Any, rate: Any) -> None:
+        """Keras' update of one variable at its own rate."""
+        super().update_step(gradient, variable, rate)
+
+
+class _AdamW(_LayerwiseOptimizer):
+    @property
+    def epsilon(self) -> Any:
+        """Of the next step: it is meant for the corrected mean of squares, and Keras adds it to the plain one."""
+        return self._epsilon_in_step
+
+    @epsilon.setter
+    def epsilon(self, epsilon: float) -> None:
+        self._epsilon = self._epsilon_in_step = epsilon
+
+    def build(self, variables: Sequence[Any]) -> None:
+        if not self.built:
+            super().build(variables)
+            self.steps = self.add_variable((len(variables),), name="steps")
+
+    def apply(self, grads: Sequence[Any], trainable_variables: Sequence[Any]) -> None:
         from keras import ops
 
-        if not self.means:
-            return
-        decay = self.recipe.ema
-        part = (1 - decay) / -ops.expm1(ops.cast(self.iterations, "float32") * math.log(decay))
-        for mean, variable in zip(self.means, variables, strict=True):
-            mean.assign(mean - (mean - variable) * ops.minimum(part, 1.0))
+        self._epsilon_in_step = self._epsilon * ops.sqrt(_bias_correction(self.iterations + 1, self.beta_2))
+        super().apply(grads, trainable_variables)
 
-    def move(self, i: int, g: Any, step: _Step) -> Any:
-        """What is taken off variable `i`; its slots have been updated."""
-        raise NotImplementedError
-
-
-class _AdamW(_Rules):
-    slots = _Slot("momentum", 0.9, 0.1, 1), _Slot("velocity", 0.999, 0.001, 2)
-
-    def move(self, i: int, g: Any, step: _Step) -> Any:
+    def variable_rates(self) -> Any:
+        """With the bias correction of the steps in which each variable was free in place of that of all steps."""
         from keras import ops
 
-        m, v = (each[i] for each in self.state)
-        root = ops.sqrt(step.filled[1][i])
-        return m * (step.rate[i] * root / step.filled[0][i]) / (ops.sqrt(v) + EPSILON * root)
+        if not self.recipe.trunk.gradual:
+            return super().variable_rates()
+        self.steps.assign_add(ops.cast(ops.greater(self.factors, 0.0), "float32"))
+        own_steps, all_steps = ops.maximum(self.steps, 1.0), self.iterations + 1
+        mean, square = (
+            _bias_correction(own_steps, beta) / _bias_correction(all_steps, beta) for beta in (self.beta_1, self.beta_2)
+        )
+        return super().variable_rates() * ops.sqrt(square) / mean
 
 
-class _Nesterov(_Rules):
-    slots = (_Slot("momentum", 0.9, 1.0, 1),)
+class _NesterovSGD(_LayerwiseOptimizer):
+    def update_at_rate(self, gradient: Any, variable: Any, rate: Any) -> None:
+        """The velocity is one of gradients, so that a rate acts on its own step alone; Keras' has the rates in it."""
+        self._rate = rate
+        super().update_at_rate(gradient, variable, 1.0)
 
-    def move(self, i: int, g: Any, step: _Step) -> Any:
-        m, rate = self.state[0][i], step.rate[i]
-        return g * (step.gain[0][i] * rate) + m * (self.slots[0].keep * rate)
+    def assign_add(self, variable: Any, value: Any) -> None:
+        """Only the weights are added to; the velocity is assigned."""
+        super().assign_add(variable, value * self._rate)
 
 
-def _decays(variable: Any) -> bool:
-    return len(variable.shape) > 1 and variable.name != "bias"
-
-
-def _copy_of(variable: Any) -> Callable[..., Any]:
+def _bias_correction(steps: Any, beta: float) -> Any:
+    """1 - beta^steps."""
     from keras import ops
 
-    return lambda shape, dtype=None: ops.copy(ops.convert_to_tensor(variable))
+    return -ops.expm1(ops.cast(steps, "float32") * math.log(beta))

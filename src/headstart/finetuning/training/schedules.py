@@ -59,7 +59,7 @@ def phases(
         epoch: From 1.
         factors: Of all variables when all are free.
     """
-    if not recipe.gradual or epoch >= recipe.epochs:
+    if not recipe.trunk.gradual or epoch >= recipe.epochs:
         return dict(factors)
     free = 1 + (epoch - 1) * 2 * len(blocks) // recipe.epochs
     held = {path for block in blocks[: max(len(blocks) - free, 0)] for path in block}

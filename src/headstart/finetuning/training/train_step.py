@@ -42,10 +42,10 @@ class TrainStep:
         anchors = {
             variable.path: np.array(variable.numpy())
             for block in network.blocks
-            if block.distance and recipe.l2_sp
+            if block.distance and recipe.trunk.l2_sp
             for variable in block.variables
         }
-        self.optimiser = optimizers.optimiser(recipe, factors=self.factors, anchors=anchors or None)
+        self.optimiser = optimizers.make_optimizer(recipe, factors=self.factors, anchors=anchors or None)
         self._summing = _summing()(self.optimiser) if parts > 1 else None
         self._parts = parts
         self.model = _observed()(network.model.input, network.model.output, name=network.model.name)
@@ -90,7 +90,11 @@ class TrainStep:
 
     def averaged(self) -> dict[str, np.ndarray]:
         """What training may change, with the running mean in the place of each weight that has one."""
-        return {**self.network.get(), **optimizers.averaged(self.optimiser, self.model.trainable_variables)}
+        weights = self.network.get()
+        self.optimiser.finalize_variable_values(self.model.trainable_variables)
+        averages = self.network.get()
+        self.network.set(weights)
+        return averages
 
     def state(self) -> list[np.ndarray]:
         """What a step changes besides the weights: of the optimiser and of the draws."""
@@ -135,6 +139,7 @@ def _summing() -> Any:
         def build(self, variables: list[Any]) -> None:
             super().build(variables)
             self.inner.build(variables)
+            self.targets = variables
             self.sums = self.add_optimizer_variables(variables, "sum")
             self.last = self.add_variable((), dtype="bool", name="last")
 
@@ -145,7 +150,7 @@ def _summing() -> Any:
             keras.ops.cond(self.last.value, self._step, lambda: None)
 
         def _step(self) -> None:
-            self.inner.apply([total.value for total in self.sums], self._trainable_variables)
+            self.inner.apply([total.value for total in self.sums], self.targets)
             for total in self.sums:
                 total.assign(keras.ops.zeros_like(total))
 

@@ -22,7 +22,7 @@ import numpy as np
 
 from headstart.core.console import Console, format_duration
 from headstart.core.errors import DataError, SetupError
-from headstart.core.recipe import Recipe
+from headstart.core.recipe import Recipe, field_values
 from headstart.core.storage.hashing import compute_digest
 from headstart.core.types import EpochRow, EpochScores
 from headstart.finetuning.network.trainable_network import Network
@@ -46,6 +46,7 @@ __all__ = [
     "train",
 ]
 
+_STATE_REVISION = 2  # raise it when the optimiser's state has other arrays
 _TEST_STEPS = 60  # of the rising-rate test
 _TEST_RATES = {"adamw": (1e-6, 1e-1), "sgd": (1e-4, 1e1)}
 _TEST_WORSE, _TEST_FIRST = 4.0, 5  # times the largest loss of the first steps ends the test
@@ -289,6 +290,12 @@ def _key(task: Task, first: Mapping[str, np.ndarray], class_weight: np.ndarray |
         seen.update(path.encode() + first[path].tobytes())
     if task.held is not None:
         seen.update(np.asarray(task.held.y, np.int64).tobytes())
-    facts = {"recipe": task.recipe, "last": task.last, "keep": task.keep_epochs, "first": seen.hexdigest()}
+    facts = {
+        "recipe": field_values(task.recipe),
+        "last": task.last,
+        "keep": task.keep_epochs,
+        "first": seen.hexdigest(),
+    }
     weights = None if class_weight is None else [float(one) for one in class_weight]
-    return compute_digest({**facts, "n": task.feed.n, "steps": task.feed.steps, "class_weight": weights})
+    facts |= {"n": task.feed.n, "steps": task.feed.steps, "class_weight": weights, "state": _STATE_REVISION}
+    return compute_digest(facts)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -29,7 +28,6 @@ class CardInput:
         uncertainty: When it should not be believed; None in runs that did not measure it.
         exported: The saved model, compared with the run.
         model: The saved model's manifest.
-        timings: Step -> what `timings.json` holds.
     """
 
     job: Job
@@ -41,7 +39,6 @@ class CardInput:
     exported: Exported
     model: Manifest
     uncertainty: UncertaintyReport | None = None
-    timings: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
     @property
     def truth(self) -> np.ndarray:
@@ -73,5 +70,4 @@ def read_card_input(ctx: Context) -> CardInput:
         exported=run.exported,
         model=run.manifest,
         uncertainty=run.find(UncertaintyReport),
-        timings=run.timings,
     )

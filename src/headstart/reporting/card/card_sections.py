@@ -19,25 +19,25 @@ _SCORES = ("accuracy", "balanced_accuracy", "macro_f1", "roc_auc", "log_loss", "
 _OF_CLASS = ("recall", "precision", "f1")
 _MOST_NAMED = 20  # classes named in the first sentence
 _MOST_ROWS = 100  # classes that a table holds
-_DOUBT = {
-    "coverage": "share of pictures whose true class is among the plausible ones, on average over re-draws",
-    "set_size": "plausible classes, on average",
-    "singletons": "share with a single plausible class",
-    "empty_sets": "share with no plausible class",
+_UNCERTAINTY = {
+    "coverage": "share of pictures whose true class is in the prediction set, on average over re-draws",
+    "set_size": "classes in the prediction set, on average",
+    "singletons": "share with one class in the set",
+    "empty_sets": "share with an empty set",
     "unknown": "share answered `unknown`",
     "novelty_auc": "ROC AUC of telling strange pictures from known ones",
 }
 
 
 def body(of: CardInput) -> str:
-    """All sections but the last, which tells the time."""
+    """All sections."""
     cut = slices.cut(of)
     parts = (
         _opening(of),
         _use(of),
         _data(of),
         _results(of, cut),
-        _doubt(of),
+        _format_uncertainty(of),
         "## Limits found\n\n" + markdown.bullets(limitations.found(of, cut)),
         _model(of),
         _how(),
@@ -111,7 +111,7 @@ def _data(of: CardInput) -> str:
     given = "The folder gave the splits." if splits.given else markdown.said(_capital(splits.why).rstrip(".")) + "."
     lines = [
         f"Name {markdown.code(data.name)}, {len(data.uris):,} pictures, SHA-256 `{data.digest}`.",
-        f"{given} Look-alikes stay on one side ({alike:,} pictures look like an earlier one).",
+        f"{given} Near-duplicates stay on one side ({alike:,} pictures look like an earlier one).",
         f"{len(data.excused):,} files on disk were not used"
         + ("; the report names each with the reason." if data.excused else "."),
     ]
@@ -177,29 +177,35 @@ def _slice(one: Slice) -> list[str]:
     ]
 
 
-# ---------------------------------------------------------------- doubt
+# ---------------------------------------------------------------- uncertainty
 
 
-def _doubt(of: CardInput) -> str:
+def _format_uncertainty(of: CardInput) -> str:
     found = of.uncertainty
     if found is None:
-        return "## Calibration and doubt\n\nDoubt was not measured in this run.\n"
+        return "## Calibration and uncertainty\n\nUncertainty was not measured in this run.\n"
     names = of.dataset.class_names
     many = set(names) if len(names) > _MOST_ROWS else ()  # one by one they are in the run folder
     lines = [
         f"Logits are divided by {of.model.calibration.temperature:.3f} (temperature scaling).",
         *_ece(found.scores),
-        f"Asked for: the true class among the plausible ones in {100 * found.coverage:g} % of pictures. "
+        f"Asked for: the true class in the prediction set of {100 * found.coverage:g} % of pictures. "
         f"{_capital(markdown.said(found.why.rstrip('.')))}.",
     ]
     rows = [
-        [f"{_DOUBT[s.name]}{f' ({markdown.plain(s.subject)})' if s.subject else ''}", markdown.interval(s), f"{s.n:,}"]
+        [
+            f"{_UNCERTAINTY[s.name]}{f' ({markdown.plain(s.subject)})' if s.subject else ''}",
+            markdown.interval(s),
+            f"{s.n:,}",
+        ]
         for s in found.scores
-        if s.name in _DOUBT and s.subject not in many
+        if s.name in _UNCERTAINTY and s.subject not in many
     ]
     head = ("measured", "value [95 % interval]", "n")
     return (
-        "## Calibration and doubt\n\n" + markdown.bullets(lines) + ("\n" + markdown.table(head, rows) if rows else "")
+        "## Calibration and uncertainty\n\n"
+        + markdown.bullets(lines)
+        + ("\n" + markdown.table(head, rows) if rows else "")
     )
 
 

@@ -135,8 +135,8 @@ def _suspects(of: CardInput) -> Iterator[str]:
     count = len(np.asarray(of.evaluation.suspects))
     if count:
         yield (
-            f"Labels: {count:,} pictures carry a label that held-out predictions doubt; about half of such candidates "
-            "are truly wrong. The report shows them."
+            f"Labels: {count:,} pictures carry a label that held-out predictions contradict; about half "
+            "of these are truly wrong. The report shows them."
         )
 
 

@@ -66,11 +66,11 @@ def unlike(clusters: np.ndarray, part: np.ndarray) -> int:
 
 
 def share(right: np.ndarray, clusters: np.ndarray, part: np.ndarray) -> Score:
-    """The share answered rightly of a part, with Wilson's interval; look-alikes widen it.
+    """The share answered rightly of a part, with Wilson's interval; near-duplicates widen it.
 
     Args:
         right: (M,) bool.
-        clusters: (M,) of look-alikes.
+        clusters: (M,) of near-duplicates.
         part: (M,) bool, some of them.
     """
     here, n = right[part], int(part.sum())

@@ -1,7 +1,7 @@
 """Card: `README.md` in the run folder, a model card in Hugging Face's format, metadata first.
 
 It is written with every fit from what the folder holds, and names no path of the machine. Two runs of the same job
-share every byte of it up to its last section, which tells times.
+have the same card, byte for byte.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from pathlib import Path
 from headstart.core.run.context import Context
 from headstart.core.storage.files import write_text
 from headstart.core.storage.serialization import format_yaml
-from headstart.reporting.card import resource_use
 from headstart.reporting.card.card_data import CardInput, read_card_input
 from headstart.reporting.card.card_sections import body
 from headstart.reporting.card.hub_metadata import metadata
@@ -38,4 +37,4 @@ def write_card(findings: CardInput | None = None, *, ctx: Context) -> Path:
 
 def render(of: CardInput) -> str:
     """The card as text."""
-    return f"---\n{format_yaml(metadata(of))}---\n\n{body(of)}\n{resource_use.section(of.timings)}"
+    return f"---\n{format_yaml(metadata(of))}---\n\n{body(of)}"

@@ -128,7 +128,7 @@ def _classes(given: ReportInput) -> list[dict[str, Any]]:
 
 
 def _clusters(given: ReportInput) -> dict[str, int]:
-    """How many groups of look-alikes stay together."""
+    """How many groups of near-duplicates stay together."""
     if given.splits is None:
         return {}
     sizes = np.unique(np.asarray(given.splits.clusters), return_counts=True)[1]

@@ -13,7 +13,6 @@ from headstart.reporting.charts import Mark, cost_and_score, score_by_place
 from headstart.reporting.report_data import ReportInput
 
 _Y = "balanced accuracy"
-NEAR = ("LEEP", "NCE", "CKA", "Fréchet distance")
 STATUS = {
     "chosen": "chosen",
     "tied": "tied with the best",
@@ -37,9 +36,6 @@ def view(given: ReportInput) -> dict[str, Any] | None:
         "why": ranking.why,
         "ties": ranking.ties,
         "statuses": {row.status for row in ranking.rows if row.flops > 0},
-        "near_columns": NEAR,
-        "near": [found for row in ranking.rows if (found := _near(row))],
-        "unknown": _unknown(ranking.rows),
         "timed": any(math.isfinite(ms) for ms in cost_ms.values()),
         "all_timed": _all_timed(_costly(ranking), cost_ms),
         "chart": _chart(given, ranking, cost_ms),
@@ -50,7 +46,7 @@ def view(given: ReportInput) -> dict[str, Any] | None:
 
 
 def short(candidate: str) -> str:
-    """A candidate's name without its source: `efficientnet_lite0@stage5`; a random twin stays one."""
+    """A candidate's name without its source: `efficientnet_lite0@stage5`; a random-init control stays one."""
     random, rest = ("random ", candidate[7:]) if candidate.startswith("random:") else ("", candidate)
     return random + rest.rpartition(":")[2]
 
@@ -64,25 +60,6 @@ def _row(row: RankRow, columns: list[str], cost_ms: Mapping[str, float]) -> dict
         "scores": [scores.get(name) for name in columns],
         "latency_ms": _ms(row, cost_ms) or math.nan,
     }
-
-
-def _near(row: RankRow) -> dict[str, Any] | None:
-    """What is told of a candidate's source, NaN for what is not known; None where nothing is."""
-    of = row.likeness
-    values = (of.leep, of.nce, of.cka, of.frechet)
-    if of.two_sample is None and values == (None,) * len(NEAR):
-        return None
-    numbers = [math.nan if value is None else value for value in values]
-    return {"candidate": row.candidate, "numbers": numbers, "told": of.two_sample}
-
-
-def _unknown(rows: Sequence[RankRow]) -> dict[str, list[str]]:
-    """Each reason why nearness is not known, once, with the candidates that it holds for; a control has no source."""
-    found: dict[str, list[str]] = {}
-    for row in rows:
-        if row.likeness.unknown and row.status != "control":
-            found.setdefault(row.likeness.unknown, []).append(row.candidate)
-    return found
 
 
 def _one_cost(ranking: Ranking) -> bool:
@@ -138,7 +115,7 @@ def _depths(given: ReportInput, rows: Sequence[RankRow]) -> list[str]:
 
 
 def _ms(row: RankRow, cost_ms: Mapping[str, float]) -> float | None:
-    """A random twin takes as long as its trained original."""
+    """A random-init control takes as long as its trained original."""
     for name in (row.backbone.removeprefix("random:"), row.backbone):
         if math.isfinite(cost_ms.get(name, math.nan)):
             return cost_ms[name]

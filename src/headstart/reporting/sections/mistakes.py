@@ -1,4 +1,4 @@
-"""Where the model is right and wrong: the confusion matrix and the pictures in its cells, mistakes, doubtful labels."""
+"""Where the model is right and wrong: the confusion matrix and the pictures in its cells, mistakes, suspect labels."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ GRID_CLASSES = 25  # above this many, the most confused pairs are shown instead 
 PAIRS = 30
 CELL = 12  # thumbnails a cell at most
 CELLS = 216  # thumbnails of all cells together at most
-ROW = 24  # thumbnails of mistakes, and of doubtful labels
+ROW = 24  # thumbnails of mistakes, and of suspect labels
 LEVELS = 8  # shades
 
 
@@ -155,7 +155,7 @@ def _worst(seen: Answers, data: Dataset, thumbs: Thumbnails, elsewhere: Mapping[
     wrong = np.flatnonzero(seen.truth != seen.answer)
     order = wrong[np.argsort(-seen.chance[wrong], kind="stable")][:ROW]
     return [
-        _doubt(thumbs.of(seen.rows[i]), data, int(seen.answer[i]), float(seen.chance[i]))
+        _example(thumbs.of(seen.rows[i]), data, int(seen.answer[i]), float(seen.chance[i]))
         | {"elsewhere": elsewhere.get(int(seen.rows[i]), "")}
         for i in order
     ]
@@ -164,7 +164,7 @@ def _worst(seen: Answers, data: Dataset, thumbs: Thumbnails, elsewhere: Mapping[
 def _suspects(
     given: ReportInput, found: Evaluation, thumbs: Thumbnails, elsewhere: Mapping[int, str]
 ) -> list[dict[str, Any]]:
-    """Pictures whose label the held-out predictions doubt, with what they say instead."""
+    """Pictures whose label the held-out predictions contradict, with what they say instead."""
     said: dict[int, np.ndarray] = {}
     if given.adapted is not None:
         held = tempered(np.asarray(given.adapted.cv_probabilities), given.adapted.temperature)
@@ -175,12 +175,12 @@ def _suspects(
     for row in np.asarray(found.suspects)[:ROW].tolist():
         p_C = said.get(row)
         answer = int(np.argmax(p_C)) if p_C is not None else int(given.dataset.targets[row])
-        doubt = _doubt(thumbs.of(row), given.dataset, answer, float(p_C[answer]) if p_C is not None else np.nan)
-        made.append(doubt | {"elsewhere": elsewhere.get(row, "")})
+        example = _example(thumbs.of(row), given.dataset, answer, float(p_C[answer]) if p_C is not None else np.nan)
+        made.append(example | {"elsewhere": elsewhere.get(row, "")})
     return made
 
 
-def _doubt(thumb: Thumbnail, data: Dataset, answer: int, chance: float) -> dict[str, Any]:
+def _example(thumb: Thumbnail, data: Dataset, answer: int, chance: float) -> dict[str, Any]:
     return {
         "thumb": thumb,
         "answer": format_printable(data.class_names[answer]),

@@ -89,7 +89,7 @@ def _table(own: Mapping[str, Score], found: Evaluation, class_names: tuple[str, 
     known = {s.name for s in found.baselines}
     columns = [*HEADLINE, *(name for name in BESIDE if name in known and name in own)]
     groups: dict[str, dict[str, Any]] = {found.split: {"n": 0, "rows": [_line("this model", own, columns, own=True)]}}
-    apart = [s for s in found.scores if s.subject and s.subject not in class_names]  # such as without look-alikes
+    apart = [s for s in found.scores if s.subject and s.subject not in class_names]  # such as without near-duplicates
     for split, subject in dict.fromkeys((s.split, s.subject) for s in (*apart, *found.baselines)):
         theirs = {s.name: s for s in (*apart, *found.baselines) if (s.split, s.subject) == (split, subject)}
         group = groups.setdefault(split, {"n": max(s.n for s in theirs.values()), "rows": []})

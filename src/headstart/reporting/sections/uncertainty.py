@@ -1,4 +1,4 @@
-"""How sure it is: certainty before and after the temperature, sets of plausible classes, and the answer `unknown`."""
+"""How sure it is: certainty before and after the temperature, prediction sets, and the answer `unknown`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MANY = 25  # classes; above, the worst covered come first and alone
 
 
 def view(given: ReportInput) -> dict[str, Any] | None:
-    """What the template `uncertainty.html` shows; None for a run that measured no doubt."""
+    """What the template `uncertainty.html` shows; None for a run that measured none."""
     found = given.uncertainty
     if found is None:
         return None
@@ -45,9 +45,9 @@ def _lead(found: UncertaintyReport, of: dict[tuple[str, str], Score]) -> str:
     if ("coverage", "") in of:
         covered, size = of["coverage", ""], of["set_size", ""]
         parts.append(
-            f"Of {covered.n:,} pictures, {formatting.percent(covered.value)} have their true class among the plausible "
-            f"ones, on average over re-draws of those that set the thresholds; {formatting.percent(found.coverage)} "
-            f"were asked for. A picture has {formatting.number(size.value, 2)} plausible classes on average"
+            f"Of {covered.n:,} pictures, {formatting.percent(covered.value)} have their true class in the prediction "
+            f"set, on average over re-draws of those that set the thresholds; {formatting.percent(found.coverage)} "
+            f"were asked for. A set holds {formatting.number(size.value, 2)} classes on average"
         )
     if ("unknown", "") in of:
         own = of["unknown", ""]
@@ -96,9 +96,8 @@ def _measure(found: UncertaintyReport) -> str:
     chosen = f" It told hidden classes best on average ({by})." if by else ""
     return (
         f"How strange a picture is, is {what}, among what the head sees.{chosen} Beyond the distance within which "
-        f"{formatting.percent(of.familiar)} of pictures of your classes lie, it is unknown; a picture for "
-        "which no class is "
-        "plausible is so too"
+        f"{formatting.percent(of.familiar)} of pictures of your classes lie, it is unknown; so is a picture whose "
+        "prediction set is empty"
     )
 
 

@@ -16,7 +16,7 @@ from headstart.core import blas_threads, registry
 from headstart.core.run.context import Context
 from headstart.core.types import RankRow, Score
 from headstart.heads import cross_validation, repeated_cv
-from headstart.selection.transferability import logme
+from headstart.selection.logme import compute_logme
 from headstart.statistics.intervals import Interval
 from headstart.statistics.paired_selection import Contender
 from headstart.statistics.sampling import spread
@@ -133,8 +133,7 @@ def judge(entrant: ProbeInput, x: np.ndarray, on: ProbeCvProblem, probes: tuple[
         each["knn"] = _averaged(on.metric, _tuned("knn", x[at], few), few)
     shown += [dataclasses.replace(score, name=f"{probe}_{on.metric}") for probe, score in each.items()]
     with blas_threads.single_blas_thread():
-        seen = logme.spectrum(x, on.y)
-        columns = logme.logme(seen), logme.h_score(seen)
+        logme = compute_logme(x, on.y)
     row = RankRow(
         candidate=entrant.name,
         backbone=entrant.backbone,
@@ -147,8 +146,7 @@ def judge(entrant: ProbeInput, x: np.ndarray, on: ProbeCvProblem, probes: tuple[
         flops=entrant.flops,
         seconds=time.monotonic() - started,
         prior=entrant.prior,
-        logme=columns[0],
-        h_score=columns[1],
+        logme=logme,
     )
     contender = Contender(name=entrant.name, rows=on.rows, losses=tuned[best].losses, cost=float(entrant.flops))
     return ProbeScores(row=row, contender=contender)

@@ -19,22 +19,12 @@ import numpy as np
 from headstart.backbones.loading import RANDOM
 from headstart.core.run.context import Context
 from headstart.core.storage import serialization
-from headstart.core.types import (
-    BackboneSpec,
-    Dataset,
-    Embeddings,
-    Ranking,
-    RankRow,
-    SourceSimilarity,
-    SourceTask,
-    Splits,
-)
+from headstart.core.types import BackboneSpec, Dataset, Embeddings, Ranking, RankRow, Splits
 from headstart.features.embeddings import take
 from headstart.selection.published_accuracy import expected_accuracy, format_expected_accuracy
 from headstart.selection.ranking.probe_scores import ProbeCvProblem, ProbeInput, ProbeScores, arena, difference, judge
 from headstart.selection.ranking.ranking_text import told
 from headstart.selection.ranking.screening import sample
-from headstart.selection.ranking.source_similarity import known, near
 from headstart.selection.successive_halving import Option, best_by_prior
 from headstart.statistics.intervals import Interval
 from headstart.statistics.paired_selection import Pick, paired, pick
@@ -43,7 +33,6 @@ MOST = 50_000  # pictures that are cross-validated
 ENOUGH = 1_000  # pictures times repeats: more repeats hardly narrow a paired interval
 FEW = 256  # pictures that controls see at most
 HISTOGRAM = "colour histogram"
-NO_SOURCE = SourceSimilarity(unknown="a control learnt from no source")
 QUICK = ("knn", "ridge")  # probes of controls, on the first repeat alone: they say whether, not how much
 
 
@@ -68,7 +57,7 @@ def rank_backbones(
     """
     started = time.monotonic()
     on = _arena(data, splits, ctx)
-    judged = [each for e in embeddings for each in _depths(e, on, source=known(e.spec.name, ctx.store))]
+    judged = [each for e in embeddings for each in _depths(e, on)]
     found = pick([j.contender for j in judged], prefer=ctx.job.prefer, clusters=splits.clusters, metric=on.metric)
     winner = ctx.record_decision("rank/chosen", lambda: found.winner, found.why)
     judged.sort(key=lambda j: (j.contender.mean, j.row.flops, j.row.candidate))
@@ -111,18 +100,12 @@ def _arena(data: Dataset, splits: Splits, ctx: Context) -> ProbeCvProblem:
     return arena(rows, data.targets, folds, splits.clusters, split="cv", classes=len(data.class_names), ctx=ctx)
 
 
-def _depths(
-    of: Embeddings, on: ProbeCvProblem, probes: tuple[str, ...] = (), source: SourceTask | None = None
-) -> list[ProbeScores]:
-    """Every depth of a backbone; with what is known of its source also how near that is."""
+def _depths(of: Embeddings, on: ProbeCvProblem, probes: tuple[str, ...] = ()) -> list[ProbeScores]:
+    """Every depth of a backbone."""
     spec, found = of.spec, []
     for depth in spec.depths:
         entrant = ProbeInput(backbone=spec.name, depth=depth.name, flops=spec.flops, prior=spec.prior)
-        x = take(of, depth.name, on.rows)
-        one = judge(entrant, x, on, probes)
-        if source is not None:
-            one = dataclasses.replace(one, row=dataclasses.replace(one.row, likeness=near(source, depth.name, x, on)))
-        found.append(one)
+        found.append(judge(entrant, take(of, depth.name, on.rows), on, probes))
     return found
 
 
@@ -173,7 +156,7 @@ def _controls(
     found = []
     for each in (*twins, histogram):
         apart = difference(paired(each.contender, reference.contender, clusters), few)
-        found.append(dataclasses.replace(each.row, status="control", paired=apart, likeness=NO_SOURCE))
+        found.append(dataclasses.replace(each.row, status="control", paired=apart))
     return found
 
 

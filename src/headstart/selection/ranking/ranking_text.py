@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from headstart.core.console import format_duration
-from headstart.core.types import Ranking, RankRow, SourceSimilarity
+from headstart.core.types import Ranking, RankRow
 from headstart.selection.ranking.probe_scores import ProbeCvProblem
 
 SHOWN = 8
@@ -23,18 +23,7 @@ def told(ranking: Ranking, on: ProbeCvProblem, seconds: float) -> list[str]:
     if len(rows) > SHOWN:
         lines.append(f"  … and {len(rows) - SHOWN} more in rank/value.json")
     lines += [_line(row, ranking.metric, width) for row in _best_controls(ranking)]
-    lines += [f"  {row.candidate:<{width}}  {near}" for row in rows[:SHOWN] if (near := _near(row.likeness))]
     return [*lines, ranking.why]
-
-
-def _near(of: SourceSimilarity) -> str:
-    """What is known of how near the source is; nothing where nothing is."""
-    values = (("LEEP", of.leep), ("NCE", of.nce), ("CKA", of.cka), ("Fréchet", of.frechet))
-    parts = [f"{name} {value:.3f}" for name, value in values if value is not None]
-    if of.two_sample:
-        two = of.two_sample
-        parts.append(f"told from its source {two.value:.3f} [{two.low:.3f}, {two.high:.3f}] (n = {two.n:,})")
-    return f"source: {', '.join(parts)}" if parts else ""
 
 
 def _best_controls(ranking: Ranking) -> list[RankRow]:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from headstart.core.run.context import Context
-from headstart.core.types import Dataset, Embeddings, RankRow, Score, SourceSimilarity
+from headstart.core.types import Dataset, Embeddings, RankRow, Score
 from headstart.features.embeddings import take
 from headstart.selection import successive_halving
 from headstart.selection.published_accuracy import expected_accuracy
@@ -26,7 +26,6 @@ from headstart.statistics.paired_selection import paired, pick
 
 FOLDS = 5
 PART_OF_BUDGET = 0.7  # of what is left goes into passes; heads, evaluation and report need the rest
-NOT_ASKED = SourceSimilarity(unknown="told only of candidates that are judged on all training pictures")
 CALIBRATED = 256  # pictures of the one round in int8: another draw would calibrate, and so embed, all anew
 
 
@@ -132,7 +131,7 @@ def screen_backbones(
 
 def _left(row: RankRow, apart: Score | None) -> RankRow:
     """The row of one that does not go on."""
-    return dataclasses.replace(row, status="screened_out", paired=apart, likeness=NOT_ASKED)
+    return dataclasses.replace(row, status="screened_out", paired=apart)
 
 
 def _option(of: Embeddings, ahead: int) -> Option:

@@ -5,10 +5,10 @@ import { lines, strip } from "./studio-charts.js";
 
 const STEPS = {
   read: "Read the pictures", audit: "Check them", embed: "Look at them with trained networks", rank: "Find the network that fits",
-  adapt: "Learn your classes", evaluate: "Test on pictures held back", doubt: "Learn when to doubt", export: "Save the model",
+  adapt: "Learn your classes", evaluate: "Test on pictures held back", doubt: "Learn when to be unsure", export: "Save the model",
   explain: "Prepare explanations", card: "Write the model card", report: "Write the report",
 };
-const STAGE = { train: "adapt", tune: "adapt", splits: "embed", plan: "embed", budget: "report", compare: "rank", screen: "rank" };
+const STAGE = { train: "adapt", tune: "adapt", splits: "embed", plan: "embed", budget: "report", compare: "rank", screen: "rank", uncertainty: "doubt" };
 
 export function progressView(first) {
   const bar = h("i"), left = h("span"), passed = h("span"), list = h("ol", { class: "steps" });

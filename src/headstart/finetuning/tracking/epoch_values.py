@@ -1,0 +1,32 @@
+"""An epoch's scores and a recipe's fields under the names that TensorBoard and MLflow show."""
+
+from __future__ import annotations
+
+import math
+
+from headstart.core import recipe as recipes
+from headstart.core.recipe import Recipe
+from headstart.core.types import EpochRow
+
+SCORES = ("log_loss", "accuracy", "balanced_accuracy", "precision", "recall")
+CLASS_SCORES = {"class_precision": "precision", "class_recall": "recall"}
+
+
+def numbers(row: EpochRow, class_names: tuple[str, ...]) -> dict[str, dict[str, float]]:
+    """All that is known of an epoch: `train` and `val` -> name -> number; what could not be computed is left out."""
+    found: dict[str, dict[str, float]] = {}
+    for side, scores in (("train", row.train), ("val", row.val)):
+        if scores is None:
+            continue
+        told = {name: float(getattr(scores, name)) for name in SCORES}
+        for field, name in CLASS_SCORES.items():
+            told |= {f"{name}/{of}": v for of, v in zip(class_names, getattr(scores, field), strict=True)}
+        found[side] = told
+    found["train"] |= {"loss": row.loss, "rate": row.rate}
+    return {side: {name: v for name, v in told.items() if math.isfinite(v)} for side, told in found.items()}
+
+
+def fields(recipe: Recipe) -> dict[str, str]:
+    """The fields of a recipe as text."""
+    found = recipes.field_values(recipe)
+    return {name: "+".join(v) if isinstance(v, tuple) else str(v) for name, v in found.items()}

@@ -1,1 +1,0 @@
-"""Scores that tell without training how well features suit labels."""
