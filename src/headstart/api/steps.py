@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from headstart.core.console import format_duration
 from headstart.core.errors import DataError
 from headstart.core.run.context import Context
+from headstart.core.run.time_plan import plan_time
 
 if TYPE_CHECKING:
     from headstart.backbones.resolved_backbone import ResolvedBackbone
@@ -119,7 +120,6 @@ class FitSteps:
         from headstart.features.extraction_time import seconds
         from headstart.selection import successive_halving
         from headstart.selection.published_accuracy import expected_accuracy
-        from headstart.selection.ranking.screening import PART_OF_BUDGET
 
         passes, going = dict[str, int](), names
         for rows in self._draws(len(names)):
@@ -131,7 +131,7 @@ class FitSteps:
                 successive_halving.Option(name=n, expected=expected_accuracy(loading.find(n).spec), cost=cost)
                 for n, cost in costs.items()
             ]
-            going = successive_halving.foreseen(options, self.ctx.left_s() * PART_OF_BUDGET)
+            going = successive_halving.foreseen(options, plan_time(self.ctx.job).later_passes_s(self.ctx.left_s()))
         return passes | self._lacking(going)
 
     def _draws(self, backbones: int) -> tuple[Any, ...]:

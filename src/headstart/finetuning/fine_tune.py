@@ -23,6 +23,7 @@ from headstart.core.console import format_duration
 from headstart.core.errors import UsageError, format_nearest
 from headstart.core.recipe import Recipe
 from headstart.core.run.context import Context
+from headstart.core.run.time_plan import TRYING_END, plan_time
 from headstart.core.storage import serialization
 from headstart.core.types import (
     Dataset,
@@ -37,7 +38,7 @@ from headstart.core.types import (
 from headstart.finetuning import final_training, random_init_control, starting_points
 from headstart.finetuning.search import augmentation_choice, diagnosis, search_space, trial_comparison
 from headstart.finetuning.search.recipe_search import BASELINE, TRAINING, RecipeTrial, Search
-from headstart.finetuning.search.time_budget import TRYING, clock
+from headstart.finetuning.search.time_budget import clock
 from headstart.finetuning.search.training_setup import WORK, Workbench
 from headstart.finetuning.tracking import epoch_tracking
 from headstart.selection.probe import head_selection
@@ -184,16 +185,15 @@ def _require_room(search: Search, ctx: Context) -> None:
         return
     options = [dataclasses.replace(recipe, epochs=1) for _, recipe in search.queue]
     needed = min(search.bench.price.seconds(recipe) for recipe in options)
-    if needed <= TRYING * search.clock.total_s:
+    if needed <= TRYING_END * search.clock.total_s:
         return
     told = (
         f"one epoch of the cheapest recipe takes about {format_duration(needed)} here, "
-        f"and {format_duration(TRYING * search.clock.total_s)} of the budget `{ctx.job.budget}` are left for trying "
-        "recipes"
+        f"and {format_duration(TRYING_END * search.clock.total_s)} of the budget `{ctx.job.budget}` are left for "
+        "trying recipes"
     )
     if ctx.job.strategy != "auto":
-        spent = ctx.job.budget_s - search.clock.total_s
-        fits = math.ceil((spent + 3 * needed / TRYING) / 60)
+        fits = math.ceil(plan_time(ctx.job).smallest_budget_s(needed, search.clock.total_s) / 60)
         hint = f"--budget {fits}m has room for a few epochs; --strategy probe needs none"
         raise UsageError(f"the budget is too small for fine-tuning: {told}", where="--budget", hint=hint)
     search.bench.left_out.append(f"fine-tuning: {told}")

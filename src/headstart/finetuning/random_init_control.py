@@ -7,11 +7,11 @@ import dataclasses
 import numpy as np
 
 from headstart.core.console import format_duration
+from headstart.core.run.time_plan import FINISHING_END
 from headstart.core.types import TrainingLog, TunedNetwork
 from headstart.finetuning import final_training
 from headstart.finetuning.search import search_space
 from headstart.finetuning.search.recipe_search import BASELINE, Search
-from headstart.finetuning.search.time_budget import FINISHING
 from headstart.finetuning.search.training_setup import Workbench
 
 
@@ -29,7 +29,7 @@ def from_random(bench: Workbench, search: Search, tuned: TunedNetwork) -> tuple[
     positions = _judged_apart(bench)
 
     def fitting() -> float:
-        return search.clock.left_s(FINISHING) * price.pace(recipe) / epoch_flops
+        return search.clock.left_s(FINISHING_END) * price.pace(recipe) / epoch_flops
 
     def epochs() -> int:
         if not bench.explicit and fitting() >= least:  # by a pace that may be of other networks

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from headstart.core import recipe as recipes
 from headstart.core.console import format_bytes, format_duration
 from headstart.core.errors import DataError, HeadstartError, SetupError, UsageError
+from headstart.core.run.time_plan import plan_time
 from headstart.features.extraction_time import estimate, seconds
 from headstart.selection import limits
 
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
     from headstart.core.run.context import Context
     from headstart.core.types import Dataset
 
-PART_OF_BUDGET = 0.6  # of the time may go into first passes
-PART_WHEN_TUNING = 0.06  # the same where fine-tuning wants the budget
 _TOLD = 3  # backbones in the error that none is left
 
 
@@ -114,8 +113,7 @@ def _shortlist(
     if not of:
         return {}
     recipe = str(recipes.parse(ctx.job.recipe).get("backbone", ""))
-    share = PART_OF_BUDGET if ctx.job.strategy == "probe" else PART_WHEN_TUNING
-    room_s = share * ctx.left_s() if seen else math.inf
+    room_s = plan_time(ctx.job).shortlist_s(ctx.left_s()) if seen else math.inf
     must = {name for name in of if name in named or (recipe and recipes.meant(recipe, name))}
     passes = _passes(of, seen or 1, data, ctx)
     options = [

@@ -16,12 +16,13 @@ import numpy as np
 
 from headstart.core import recipe as recipes
 from headstart.core.recipe import Recipe
+from headstart.core.run.time_plan import JUDGING_END, TRYING_END
 from headstart.core.types import EpochRow
 from headstart.finetuning.search import diagnosis, finalists, search_space
 from headstart.finetuning.search import fold_training as folds
 from headstart.finetuning.search.fold_training import FoldRun, run_fold
 from headstart.finetuning.search.fold_verdict import FoldVerdict, counted, judged
-from headstart.finetuning.search.time_budget import JUDGING, TRYING, TimeBudget
+from headstart.finetuning.search.time_budget import TimeBudget
 from headstart.finetuning.search.training_setup import Workbench
 
 STOPPED = "interrupted"
@@ -130,7 +131,7 @@ class Search:
         return RecipeTrial(number=number, recipe=recipes.make(made["recipe"]), origin=made["origin"])
 
     def _propose(self) -> dict[str, Any] | None:
-        left = self.clock.left_s(TRYING)
+        left = self.clock.left_s(TRYING_END)
         tried, queue = {recipes.shown(a.recipe) for a in self.attempts}, list(self.queue)
         while self.queue:
             origin, recipe = self.queue.pop(0)
@@ -272,7 +273,7 @@ class Search:
         costs = [self.bench.price.seconds(a.recipe) for a in best]
 
         def fitting() -> int:
-            left = self.clock.left_s(JUDGING)
+            left = self.clock.left_s(JUDGING_END)
             return next((n for n in range(len(best), least - 1, -1) if sum(costs[:n]) <= left), 0)
 
         found = int(

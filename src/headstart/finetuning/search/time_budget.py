@@ -1,9 +1,4 @@
-"""The time that fine-tuning may take.
-
-What a clock says enters a run only through recorded decisions, so that a resumed run repeats them. Half of the time is
-for trying recipes on one fold, a quarter for judging the best on more folds, the rest for the final training and the
-same network from random weights.
-"""
+"""The clock of fine-tuning: what is left of its part of the budget, by `headstart.core.run.time_plan`."""
 
 from __future__ import annotations
 
@@ -11,9 +6,7 @@ import math
 from dataclasses import dataclass
 
 from headstart.core.run.context import Context
-
-TRYING, JUDGING, FINISHING = 0.5, 0.75, 1.0  # parts of the time by whose end each must be over
-RESERVE = 0.08  # of the whole budget, for measuring and exporting the result
+from headstart.core.run.time_plan import plan_time
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,11 +22,10 @@ class TimeBudget:
     total_s: float
 
     def left_s(self, until: float) -> float:
-        """Seconds until a part of the time is over, on this machine's clock; only for `ctx.decide`."""
+        """Seconds until a part of the time is over, on this machine's clock; only for recorded decisions."""
         if math.isinf(self.total_s):
             return math.inf
-        spent = self.total_s - (self.ctx.left_s() - RESERVE * self.ctx.job.budget_s)
-        return until * self.total_s - spent
+        return plan_time(self.ctx.job).phase_left_s(until, self.total_s, self.ctx.left_s())
 
 
 def clock(ctx: Context) -> TimeBudget:
@@ -43,6 +35,8 @@ def clock(ctx: Context) -> TimeBudget:
     """
     if ctx.job.recipe:
         return TimeBudget(ctx=ctx, total_s=math.inf)
-    reserve = RESERVE * ctx.job.budget_s
-    total = ctx.record_decision("adapt/time", lambda: max(ctx.left_s() - reserve, 0.0), "seconds left for fine-tuning")
-    return TimeBudget(ctx=ctx, total_s=float(total))
+    plan = plan_time(ctx.job)
+    total_s = ctx.record_decision(
+        "adapt/time", lambda: plan.fine_tuning_s(ctx.left_s()), "seconds left for fine-tuning"
+    )
+    return TimeBudget(ctx=ctx, total_s=float(total_s))

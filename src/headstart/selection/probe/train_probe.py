@@ -16,6 +16,7 @@ from headstart.core import blas_threads
 from headstart.core.console import format_duration
 from headstart.core.errors import NoOpError
 from headstart.core.run.context import Context
+from headstart.core.run.time_plan import plan_time
 from headstart.core.storage import serialization
 from headstart.core.types import (
     Dataset,
@@ -126,7 +127,13 @@ def _work(features: Sequence[Feature]) -> int:
 def _room(number: int, features: tuple[Feature, ...], expected_s: float, ctx: Context) -> bool:
     """Whether the budget has room for a combination; decided once in a run."""
     why = f"{feature_matrix.title(features)}: is there time to try it"
-    return bool(ctx.record_decision(f"adapt/combination/{number}", lambda: ctx.left_s() > 3 * expected_s, why))
+    return bool(
+        ctx.record_decision(
+            f"adapt/combination/{number}",
+            lambda: plan_time(ctx.job).has_room_for_combination(expected_s, ctx.left_s()),
+            why,
+        )
+    )
 
 
 def _final(
@@ -170,7 +177,9 @@ def _nested(
     listed = _searched(entries, ranking, embeddings)
     expected = spent_s * folds * len(listed) / len(entries)
     if not ctx.record_decision(
-        "adapt/nested", lambda: ctx.left_s() > 1.5 * expected, "is there time for nested validation"
+        "adapt/nested",
+        lambda: plan_time(ctx.job).has_room_for_nested(expected, ctx.left_s()),
+        "is there time for nested validation",
     ):
         ctx.console.print_line(
             "adapt", f"nested cross-validation is left out: it needs about {format_duration(expected)}"

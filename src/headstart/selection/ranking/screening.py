@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from headstart.core.run.context import Context
+from headstart.core.run.time_plan import plan_time
 from headstart.core.types import Dataset, Embeddings, RankRow, Score
 from headstart.features.embeddings import take
 from headstart.selection import successive_halving
@@ -25,7 +26,6 @@ from headstart.selection.successive_halving import Option
 from headstart.statistics.paired_selection import paired, pick
 
 FOLDS = 5
-PART_OF_BUDGET = 0.7  # of what is left goes into passes; heads, evaluation and report need the rest
 CALIBRATED = 256  # pictures of the one round in int8: another draw would calibrate, and so embed, all anew
 
 
@@ -142,7 +142,9 @@ def _option(of: Embeddings, ahead: int) -> Option:
 
 def _kept(options: list[Option], best: Mapping[str, ProbeScores], clusters: np.ndarray, ctx: Context) -> list[str]:
     judged = [dataclasses.replace(b.contender, name=name) for name, b in best.items()]
-    found = successive_halving.halve(options, judged, clusters=clusters, room=ctx.left_s() * PART_OF_BUDGET)
+    found = successive_halving.halve(
+        options, judged, clusters=clusters, room=plan_time(ctx.job).later_passes_s(ctx.left_s())
+    )
     for name, why in found.dropped.items():
         if why == successive_halving.NO_ROOM:
             ctx.console.print_line("screen", f"{name} is left behind: {why}")

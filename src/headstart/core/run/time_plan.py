@@ -1,0 +1,73 @@
+"""How the budget is split: every part of it in one place, as pure functions of seconds.
+
+A run that trains no network spends most of its time in passes of pictures through backbones, then in heads. A run that
+fine-tunes keeps its first passes short and gives what is left to three phases: half for trying recipes on one fold, a
+quarter for judging the best on more folds, the last quarter for the final training and the same network from random
+weights. Measuring and exporting the result have a reserve.
+
+Nothing here reads a clock. What a clock says enters a run only through recorded decisions, so that a resumed run
+repeats them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from headstart.core.job import Job
+
+SHORTLIST_PART = 0.6  # of the time left: first passes of all shortlisted backbones together,
+SHORTLIST_PART_WHEN_TUNING = 0.06  # and where fine-tuning wants the budget
+LATER_PASSES_PART = 0.7  # of the time left after a round of screening; heads, evaluation and report need the rest
+RESERVE_PART = 0.08  # of the whole budget, for measuring and exporting a fine-tuned network
+TRYING_END, JUDGING_END, FINISHING_END = 0.5, 0.75, 1.0  # parts of fine-tuning's time by whose end a phase is over
+COMBINATION_MARGIN = 3.0  # a combination of feature levels must fit the time left so often: others may follow it
+NESTED_MARGIN = 1.5  # nested cross-validation is one long step: its estimate may be off by half
+LEAST_EPOCHS = 3.0  # a budget that is named as large enough has time to try so many epochs
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TimePlan:
+    """The split of one budget.
+
+    Attributes:
+        budget_s: Seconds in all.
+        shortlist_part: Of the time left, for the first passes of the shortlisted backbones.
+    """
+
+    budget_s: float
+    shortlist_part: float
+
+    def shortlist_s(self, left_s: float) -> float:
+        """Seconds for the first passes of all shortlisted backbones together."""
+        return self.shortlist_part * left_s
+
+    def later_passes_s(self, left_s: float) -> float:
+        """Seconds for the further passes of the backbones that a round of screening leaves."""
+        return left_s * LATER_PASSES_PART
+
+    def has_room_for_combination(self, expected_s: float, left_s: float) -> bool:
+        """Whether there is time for a head on a combination of feature levels."""
+        return left_s > COMBINATION_MARGIN * expected_s
+
+    def has_room_for_nested(self, expected_s: float, left_s: float) -> bool:
+        """Whether there is time for nested cross-validation of the heads."""
+        return left_s > NESTED_MARGIN * expected_s
+
+    def fine_tuning_s(self, left_s: float) -> float:
+        """Seconds that fine-tuning may take, the reserve set aside."""
+        return max(left_s - RESERVE_PART * self.budget_s, 0.0)
+
+    def phase_left_s(self, end: float, fine_tuning_s: float, left_s: float) -> float:
+        """Seconds until a phase of fine-tuning must be over, `TRYING_END`, `JUDGING_END` or `FINISHING_END`."""
+        spent_s = fine_tuning_s - (left_s - RESERVE_PART * self.budget_s)
+        return end * fine_tuning_s - spent_s
+
+    def smallest_budget_s(self, epoch_s: float, fine_tuning_s: float) -> float:
+        """The budget that has room for trying a few epochs, where all before takes as long as it did."""
+        return self.budget_s - fine_tuning_s + LEAST_EPOCHS * epoch_s / TRYING_END
+
+
+def plan_time(job: Job) -> TimePlan:
+    """How a job's budget is split."""
+    part = SHORTLIST_PART if job.strategy == "probe" else SHORTLIST_PART_WHEN_TUNING
+    return TimePlan(budget_s=job.budget_s, shortlist_part=part)

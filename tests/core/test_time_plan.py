@@ -1,0 +1,34 @@
+import math
+
+import pytest
+
+from headstart.core import job
+from headstart.core.run import time_plan
+
+
+def plan(**settings):
+    return time_plan.plan_time(job.make_job(data="x", budget="1000", **settings))
+
+
+def test_the_first_passes_leave_the_budget_to_fine_tuning():
+    assert plan().shortlist_s(500.0) == 300.0
+    assert plan(strategy="auto").shortlist_s(500.0) == 30.0
+    assert plan().later_passes_s(100.0) == pytest.approx(70.0)
+
+
+def test_fine_tuning_has_what_is_left_without_the_reserve():
+    of = plan(strategy="auto")
+    assert of.fine_tuning_s(900.0) == 820.0 and of.fine_tuning_s(50.0) == 0.0
+    ends = [of.phase_left_s(end, 820.0, 900.0) for end in (time_plan.TRYING_END, time_plan.JUDGING_END)]
+    assert ends == [410.0, 615.0] and of.phase_left_s(time_plan.FINISHING_END, 820.0, 80.0) == 0.0
+
+
+def test_a_step_that_is_only_estimated_has_a_margin():
+    assert plan().has_room_for_combination(10.0, 31.0) and not plan().has_room_for_combination(10.0, 30.0)
+    assert plan().has_room_for_nested(10.0, 16.0) and not plan().has_room_for_nested(10.0, 15.0)
+
+
+def test_the_smallest_budget_has_time_to_try_some_epochs():
+    of = plan(strategy="finetune")
+    least_s = of.smallest_budget_s(epoch_s=30.0, fine_tuning_s=800.0)
+    assert math.isclose(time_plan.TRYING_END * (least_s - 200.0), time_plan.LEAST_EPOCHS * 30.0)
