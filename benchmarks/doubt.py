@@ -45,20 +45,20 @@ def vector_scaled(p: np.ndarray, y: np.ndarray, parts: int = 5) -> float:
     for one in range(parts):
         rest = part != one
         start = np.concatenate([np.ones(classes), np.zeros(classes)])
-        best = minimize(lambda t, rest=rest: temperature.log_loss(scaled(t, logits[rest]), y[rest]), start).x
+        best = minimize(lambda t, rest=rest: temperature.mean_log_loss(scaled(t, logits[rest]), y[rest]), start).x
         found[~rest] = scaled(best, logits[~rest])
-    return temperature.log_loss(found, y)
+    return temperature.mean_log_loss(found, y)
 
 
 def halved(p: np.ndarray, y: np.ndarray, coverage: float, draws: int = 200) -> None:
     """Coverage and size when half of the held-back pictures set thresholds for the other half."""
     for kind in conformal.SCORES:
-        own, shares, sizes = conformal.scores(p, kind)[np.arange(len(y)), y], [], []
+        own, shares, sizes = conformal.compute_scores(p, kind)[np.arange(len(y)), y], [], []
         for seed in range(draws):
             order = np.random.default_rng(seed).permutation(len(y))
             known, new = order[: len(y) // 2], order[len(y) // 2 :]
-            limits = conformal.thresholds(own[known], y[known], p.shape[1], coverage, by_class=True)
-            held = conformal.sets(p[new], kind, limits)
+            limits = conformal.compute_thresholds(own[known], y[known], p.shape[1], coverage, by_class=True)
+            held = conformal.make_sets(p[new], kind, limits)
             shares.append(held[np.arange(len(new)), y[new]].mean())
             sizes.append(held.sum(axis=1).mean())
         print(
@@ -77,9 +77,10 @@ def main() -> None:
         measured(run)
         targets = np.asarray(run.dataset.targets)
         p, y = np.asarray(run.adapted.cv_probabilities, np.float64), targets[run.adapted.cv_rows]
-        one = temperature.log_loss(temperature.cross_fitted(p, y, np.arange(len(y)), 0), y)
+        one = temperature.mean_log_loss(temperature.apply_cross_fitted_temperature(p, y, np.arange(len(y)), 0), y)
         print(
-            f"log loss of {len(y):,} out-of-fold pictures, cross-fitted: {temperature.log_loss(p, y):.4f} as it is, ",
+            f"log loss of {len(y):,} out-of-fold pictures, cross-fitted: "
+            f"{temperature.mean_log_loss(p, y):.4f} as it is, ",
             end="",
         )
         print(f"{one:.4f} by a temperature, {vector_scaled(p, y):.4f} by vector scaling")

@@ -81,7 +81,7 @@ def share(known: tuple, other: tuple | None, size: int, weights: np.ndarray | No
         odds = None if weights is None else weights[rest] / weights[rest].sum()
         rows = rng.choice(len(answers) if other else rest, size, replace=odds is not None, p=odds)
         made = usage_counts.count_predictions([answers[row] for row in rows], features[rows], reference.edges)
-        told += drift_tests.judge(
+        told += drift_tests.test_drift(
             reference, usage_log.UsageLog(days={"2026-01-01": made}, foreign=0, damaged=0)
         ).drifted
     return told / REPEATS

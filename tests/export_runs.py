@@ -34,7 +34,7 @@ from headstart.networks import openvino_conversion
 from headstart.networks.formats import keras_writer
 from headstart.runtime import model
 from headstart.uncertainty import conformal, ood_detection
-from headstart.uncertainty.temperature import tempered
+from headstart.uncertainty.temperature import apply_temperature
 
 CLASSES = ("blue", "green", "red")
 WIDTH = 8
@@ -85,7 +85,7 @@ def _saved(folder, parts, files, truth, head, doubt, changes, networks, store):
     plugin = registry.load_plugin("heads", head)
     params = plugin.grid(len(x), x.shape[1], 3)[-1:]
     fit = next(plugin.path(x, truth, n_classes=3, params=params, class_weight=None, seed=0))
-    p = tempered(prediction.probabilities(fit.kind, fit.arrays, x), TEMPERATURE)
+    p = apply_temperature(prediction.probabilities(fit.kind, fit.arrays, x), TEMPERATURE)
     content = model_manifest.Manifest(
         format=model_manifest.FORMAT,
         headstart="0",
@@ -205,14 +205,14 @@ def _head(place, fit):
 def _doubt(place, method, x, p, truth):
     from safetensors.numpy import save_file
 
-    arrays, k = ood_detection.fit(x, truth, method)
-    own = np.sort(ood_detection.distances(arrays, k, x))
+    arrays, k = ood_detection.fit_references(x, truth, method)
+    own = np.sort(ood_detection.compute_distances(arrays, k, x))
     known = ((own[1:] + own[:-1]) / 2).astype(np.float32)  # between the pictures' own, so that rounding flips none
-    own = conformal.scores(p, "least_ambiguous")[np.arange(len(truth)), truth]
+    own = conformal.compute_scores(p, "least_ambiguous")[np.arange(len(truth)), truth]
     more = {
         "known": known,
-        "thresholds": conformal.thresholds(own, truth, 3, 0.8, by_class=False),
-        "floors": conformal.thresholds(own, truth, 3, 0.9, by_class=True) + 1e-4,  # no picture lies on it
+        "thresholds": conformal.compute_thresholds(own, truth, 3, 0.8, by_class=False),
+        "floors": conformal.compute_thresholds(own, truth, 3, 0.9, by_class=True) + 1e-4,  # no picture lies on it
     }
     save_file(arrays | more, place / "doubt.safetensors")
     return model_manifest.UncertaintyEntry(

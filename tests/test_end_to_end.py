@@ -109,7 +109,7 @@ def test_pictures_of_other_things_are_unknown_to_the_saved_model(fitted, few, wa
     from headstart.uncertainty import ood_images
 
     out, _, _ = fitted
-    run, others = headstart.load(out), ood_images.pictures(warm)
+    run, others = headstart.load(out), ood_images.make_ood_images(warm)
     digits = [Path(others.root) / uri for uri in others.uris if uri.startswith(ood_images.DIGITS)]
     told = list(run.predict(digits))
     assert len(told) == 40

@@ -31,7 +31,7 @@ def seen(textile, shared_store, tmp_path_factory):
             shutil.copy(picture, root / place.name)
     folder = RunFolder(tmp_path_factory.mktemp("run"))
     ctx = Context(job=job.make_job(data=str(root)), run=folder, store=shared_store, console=Console(quiet=True))
-    data, others = read(root, ctx=ctx), ood_images.pictures(shared_store)
+    data, others = read(root, ctx=ctx), ood_images.make_ood_images(shared_store)
     own = embed(data, LITE0, np.arange(len(data.uris)), ctx=ctx)
     far = embed(others, LITE0, np.arange(len(others.uris)), ctx=ctx, below="doubt")
     assert FeatureLevel(name=DEPTH, dim=own.vectors[DEPTH].shape[1]) in own.spec.depths
@@ -54,12 +54,12 @@ def answered(seen):
 @pytest.mark.parametrize("coverage", [0.8, 0.9])
 def test_real_pictures_are_covered_over_repeated_splits(answered, kind, coverage):
     p, y = answered
-    own, shares = conformal.scores(p, kind)[np.arange(len(y)), y], []
+    own, shares = conformal.compute_scores(p, kind)[np.arange(len(y)), y], []
     for seed in range(200):
         order = np.random.default_rng(seed).permutation(len(y))
         known, new = order[:150], order[150:]
-        limits = conformal.thresholds(own[known], y[known], 3, coverage, by_class=True)
-        held = conformal.sets(p[new], kind, limits)
+        limits = conformal.compute_thresholds(own[known], y[known], 3, coverage, by_class=True)
+        held = conformal.make_sets(p[new], kind, limits)
         shares.append([held[y[new] == c, c].mean() for c in range(3)])
     mean = np.mean(shares, axis=0)
     print(f"{kind}, {coverage:.0%} promised in each class: {np.round(mean, 3)} over 200 splits of 300 textile pictures")
@@ -72,9 +72,11 @@ def test_real_pictures_are_covered_over_repeated_splits(answered, kind, coverage
 def test_foreign_pictures_are_told_from_textile(seen, method):
     x, y, far = seen
     order = np.random.default_rng(1).permutation(len(y))
-    arrays, k = ood_detection.fit(x[order[:300]], y[order[:300]], method)
-    near = ood_detection.distances(arrays, k, x[order[300:]])
+    arrays, k = ood_detection.fit_references(x[order[:300]], y[order[:300]], method)
+    near = ood_detection.compute_distances(arrays, k, x[order[300:]])
     for kind, of in zip(ood_images.KINDS, (far[: ood_images.COUNTS[0]], far[ood_images.COUNTS[0] :]), strict=True):
-        found = ood_threshold.area(near, ood_detection.distances(arrays, k, of), split="test", subject=kind)
+        found = ood_threshold.novelty_auc(
+            near, ood_detection.compute_distances(arrays, k, of), split="test", subject=kind
+        )
         print(f"{method}: AUROC of {kind} {found.value:.3f} [{found.low:.3f}, {found.high:.3f}], n = {found.n}")
         assert found.value > 0.97

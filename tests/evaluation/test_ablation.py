@@ -19,7 +19,7 @@ from headstart.core.types import (
 )
 from headstart.evaluation import ablation
 from headstart.evaluation.ablation import PROBE, RANDOM, TUNED
-from headstart.evaluation.baselines import HISTOGRAM, MAJORITY, Bench
+from headstart.evaluation.baselines import HISTOGRAM, MAJORITY, BaselineInputs
 from headstart.statistics.intervals import mean_bootstrap
 from judged_sets import dataset, splits
 from tuned_samples import RECIPE, SPEC, log
@@ -99,15 +99,15 @@ class Made:
             probe_probabilities=held["probe"],
         )
         embeddings = tuple(made.values())
-        on = Bench(data=self.data, splits=self.split, embeddings=embeddings, adapted=adapted, ctx=context())
-        self.rows = {row.name: row for row in ablation.table(on, self.tuning, embeddings)}
+        on = BaselineInputs(data=self.data, splits=self.split, embeddings=embeddings, adapted=adapted, ctx=context())
+        self.rows = {row.name: row for row in ablation.make_ablation(on, self.tuning, embeddings)}
         self.test = self.split.test
 
     def accuracy(self, name):
         return next(s for s in self.rows[name].scores if s.name == "accuracy")
 
     def verdicts(self, curve=()):
-        return {v.code: v for v in ablation.verdicts(tuple(self.rows.values()), self.tuning, curve)}
+        return {v.code: v for v in ablation.make_verdicts(tuple(self.rows.values()), self.tuning, curve)}
 
 
 def softmax(x):
@@ -295,7 +295,7 @@ def test_work_saved_is_read_from_the_tuned_network_s_own_epochs(context, test_ro
 
     def said(**changes):
         tuning = dataclasses.replace(made.tuning, **{"logs": tuple(logs), "scratch": scratch, **changes})
-        return ablation.verdicts(tuple(made.rows.values()), tuning, [point(60, 1.0)])[-1].sentence
+        return ablation.make_verdicts(tuple(made.rows.values()), tuning, [point(60, 1.0)])[-1].sentence
 
     # 1e12 operations are three epochs, so that two are 2/3e12: 1/9 of 6e12
     assert said().endswith("; the tuned network passes it after epoch 2, 1/9 of the operations")

@@ -80,7 +80,7 @@ def test_a_rare_class_leaves_the_balanced_accuracy_less_certain(tmp_path):
 
 def test_what_is_not_known_is_a_tie():
     nothing = Score(split="test", name="accuracy", value=np.nan, low=np.nan, high=np.nan, n=0)
-    assert paired_runs._apart(nothing, nothing).tie
+    assert paired_runs._unpaired_difference(nothing, nothing).tie
 
 
 def test_look_alikes_are_no_more_evidence_than_one(tmp_path):

@@ -48,7 +48,7 @@ def reference_of(rng, count=400, model="m"):
 
 def judged(reference, found, features):
     made = usage_counts.count_predictions(found, features, reference.edges)
-    return drift_tests.judge(reference, usage_log.UsageLog(days={"2026-01-31": made}, foreign=0, damaged=0))
+    return drift_tests.test_drift(reference, usage_log.UsageLog(days={"2026-01-31": made}, foreign=0, damaged=0))
 
 
 # ---------------------------------------------------------------- the test

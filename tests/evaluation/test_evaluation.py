@@ -13,9 +13,9 @@ from headstart.core.errors import UsageError
 from headstart.core.storage import serialization
 from headstart.core.types import CurvePoint, Evaluation, Feature, FitResult, Ranking, Score
 from headstart.evaluation import verdicts
-from headstart.evaluation.baselines import MODEL, RANDOM, Features
+from headstart.evaluation.baselines import MODEL, RANDOM, FeatureSet
 from headstart.evaluation.evaluate_model import evaluate_model
-from headstart.evaluation.held_out_scores import Part, suspects
+from headstart.evaluation.held_out_scores import JudgedSplit, find_suspect_labels
 from headstart.heads import cross_validation, prediction
 from judged_sets import NAMES, dataset, embeddings, splits
 
@@ -93,7 +93,7 @@ def test_the_headline_is_of_exactly_the_test_pictures(context):
     assert {s.subject for s in found.scores} == {"", *NAMES}
     line = ctx.console.err.getvalue()
     shown = f"{accuracy.value:.3f} [{accuracy.low:.3f}, {accuracy.high:.3f}] (n = 100)"
-    assert line.startswith(f"evaluate test accuracy {shown}")
+    assert line.startswith(f"evaluate    test accuracy {shown}")
     assert "majority class" in line
 
 
@@ -154,8 +154,8 @@ def test_transfer_that_does_not_pay_is_called_so(context):
 
 def test_transfer_that_cannot_be_told_is_unclear():
     rng, y = np.random.default_rng(0), np.arange(60) % 3
-    given = [Features(subject=name, part=_part(y, rng.dirichlet(np.ones(3), 60))) for name in (MODEL, RANDOM)]
-    found = verdicts.transfer(given, np.arange(60))
+    given = [FeatureSet(subject=name, part=_part(y, rng.dirichlet(np.ones(3), 60))) for name in (MODEL, RANDOM)]
+    found = verdicts.judge_transfer(given, np.arange(60))
     assert found.answer == "unclear"
     assert "cannot be told" in found.sentence
 
@@ -164,8 +164,8 @@ def test_transfer_that_cannot_be_told_is_unclear():
 def test_from_a_handful_of_pictures_nothing_is_claimed_of_transfer(count, answer):
     y = np.arange(count) % 3
     sure, blind = 0.85 * np.eye(3)[y] + 0.05, np.full((count, 3), 1 / 3)
-    given = [Features(subject=name, part=_part(y, p)) for name, p in ((MODEL, sure), (RANDOM, blind))]
-    found = verdicts.transfer(given, np.arange(count))
+    given = [FeatureSet(subject=name, part=_part(y, p)) for name, p in ((MODEL, sure), (RANDOM, blind))]
+    found = verdicts.judge_transfer(given, np.arange(count))
     assert found.answer == answer
     assert ("from so few pictures" in found.sentence) == (answer == "unclear")
 
@@ -186,7 +186,7 @@ def test_the_headline_says_whether_it_beats_the_majority_class(rights, answer, w
     answers = np.where(np.isin(np.arange(60), order[:rights]), y, 1 - y)
     part = _part(y, np.eye(2)[answers], answers)
     accuracy = Score(split="test", name="accuracy", value=rights / 60, low=0.0, high=1.0, n=60)
-    found = verdicts.headline(part, [accuracy, dataclasses.replace(accuracy, name="balanced_accuracy")], 0, "ash")
+    found = verdicts.judge_headline(part, [accuracy, dataclasses.replace(accuracy, name="balanced_accuracy")], 0, "ash")
     assert found.answer == answer
     assert found.sentence.endswith(f"always answering `ash` gives 0.500, {words}")
 
@@ -196,10 +196,10 @@ def test_a_nested_headline_says_so_and_is_held_against_the_share():
     part = _part(y, np.eye(2)[y], y, split="cv")
     nested = Score(split="cv", name="accuracy", value=0.55, low=0.42, high=0.67, n=60, method="wilson")
     scores = [nested, dataclasses.replace(nested, name="balanced_accuracy")]
-    found = verdicts.headline(part, scores, 0, "ash", scores)
+    found = verdicts.judge_headline(part, scores, 0, "ash", scores)
     assert found.answer == "unclear", "plain cross-validation, all right here, is not what the sentence tells"
     assert "on nested held-out folds (n = 60)" in found.sentence
-    assert "on held-out folds" in verdicts.headline(part, scores, 0, "ash").sentence
+    assert "on held-out folds" in verdicts.judge_headline(part, scores, 0, "ash").sentence
 
 
 def test_an_accuracy_that_hides_a_class_is_told(context):
@@ -209,13 +209,13 @@ def test_an_accuracy_that_hides_a_class_is_told(context):
     accuracy = Score(split="test", name="accuracy", value=0.9, low=0.87, high=0.92, n=600)
     scores = [accuracy, dataclasses.replace(accuracy, name="balanced_accuracy", value=0.667)]
     table = np.array([[420, 0, 0], [0, 120, 0], [60, 0, 0]])
-    [found] = verdicts.uneven_classes(part, scores, table, NAMES)
+    [found] = verdicts.find_uneven_classes(part, scores, table, NAMES)
     assert "of 60 pictures of `cedar` 0 are found and 60 are called `ash`" in found.sentence
 
 
 def _part(y, p, answers=None, split="test"):
     rows = np.arange(len(y))
-    return Part(
+    return JudgedSplit(
         split=split, rows=rows, y=y, p=p, answers=p.argmax(axis=1) if answers is None else answers, clusters=rows
     )
 
@@ -223,7 +223,7 @@ def _part(y, p, answers=None, split="test"):
 def test_learning_by_heart_is_called_overfitting():
     y = np.arange(600) % 3
     perfect, chance = np.eye(3)[y], np.random.default_rng(0).dirichlet(np.ones(3), 600)
-    found = verdicts.overfitting(_part(y, perfect, split="train"), _part(y, chance))
+    found = verdicts.judge_overfitting(_part(y, perfect, split="train"), _part(y, chance))
     assert found.answer == "yes"
     assert "a gap of 0.6" in found.sentence
 
@@ -232,7 +232,7 @@ def test_a_few_pictures_without_an_error_tell_nothing_of_overfitting():
     for n, said in ((6, "unclear"), (30, "unclear"), (300, "no")):
         y = np.arange(n) % 2
         part = _part(y, np.eye(2)[y])
-        found = verdicts.overfitting(dataclasses.replace(part, split="train"), part)
+        found = verdicts.judge_overfitting(dataclasses.replace(part, split="train"), part)
         assert found.answer == said
         assert "000]" not in found.sentence
 
@@ -241,7 +241,7 @@ def test_overfitting_on_few_pictures_cannot_be_told():
     y = np.arange(20) % 2
     answers = np.where(np.arange(20) < 2, 1 - y, y)
     part = _part(y, np.eye(2)[answers], answers, split="cv")
-    found = verdicts.overfitting(dataclasses.replace(part, split="train"), part)
+    found = verdicts.judge_overfitting(dataclasses.replace(part, split="train"), part)
     assert found.answer == "unclear"
     assert found.sentence.startswith("this cannot be told on so few pictures: accuracy is 0.900")
     assert "held-out ones in plain cross-validation" in found.sentence
@@ -265,11 +265,11 @@ def _curve(points, width, name="accuracy"):
     ],
 )
 def test_the_curve_tells_whether_more_pictures_help(curve, answer):
-    assert verdicts.enough_data(curve).answer == answer
+    assert verdicts.judge_enough_data(curve).answer == answer
 
 
 def test_nothing_is_claimed_far_beyond_the_curve():
-    found = verdicts.enough_data(_curve([(100, 0.6), (200, 0.7), (400, 0.8)], 0.01))
+    found = verdicts.judge_enough_data(_curve([(100, 0.6), (200, 0.7), (400, 0.8)], 0.01))
     assert "800 instead of 400 should add about 0.100" in found.sentence
     assert "beyond 1,600" in found.sentence
 
@@ -289,7 +289,7 @@ def test_wrong_labels_are_the_first_suspects(context):
 
 def test_confident_right_answers_are_no_suspects():
     y = np.arange(30) % 3
-    assert len(suspects({"test": _part(y, np.eye(3)[y] * 0.9 + 1 / 30)})) == 0
+    assert len(find_suspect_labels({"test": _part(y, np.eye(3)[y] * 0.9 + 1 / 30)})) == 0
 
 
 def test_a_threshold_comes_from_cross_validation_and_moves_the_answers(context):

@@ -14,7 +14,7 @@ from headstart.core.model_manifest import Decision, UncertaintyEntry
 from headstart.core.storage.hashing import file_digest
 from headstart.evaluation.external_validation import validate_externally
 from headstart.testing.tiny_model import write_tiny_model
-from headstart.uncertainty.ood_detection import fit
+from headstart.uncertainty.ood_detection import fit_references
 
 QUIET = Console(quiet=True)
 
@@ -124,7 +124,7 @@ def doubting(folder):
     """The tiny model, which has seen reds and greens alone."""
     write_tiny_model(folder)
     known = np.array([[255, g, 0] for g in range(0, 256, 5)] + [[r, 255, 0] for r in range(0, 256, 5)], np.float32)
-    arrays, k = fit(np.hstack([known, known]), np.arange(len(known)) % 2, "nearest")
+    arrays, k = fit_references(np.hstack([known, known]), np.arange(len(known)) % 2, "nearest")
     limits = {"thresholds": np.full(3, 0.1), "floors": np.full(3, np.inf), "known": np.array([0.5, 1], np.float32)}
     save_file(arrays | limits, folder / "doubt.safetensors")
     entry = UncertaintyEntry(

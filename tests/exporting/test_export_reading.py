@@ -164,12 +164,14 @@ def test_predict_py_names_the_plausible_classes_that_headstart_does(score):
     first = p.argmax(axis=1)
     entry = {"score": score, "thresholds": [0.6, 0.9, None], "floors": floors.tolist()}
     found = selective_prediction.PredictionUncertainty(
-        conformal.sets(p, score, limits, first),
+        conformal.make_sets(p, score, limits, first),
         np.zeros(len(p)),
         np.zeros(len(p), bool),
-        ~conformal.sets(p, "least_ambiguous", floors).any(axis=1),
+        ~conformal.make_sets(p, "least_ambiguous", floors).any(axis=1),
     )
-    want = [selective_prediction.plausible(found, at, ("a", "b", "c"), p[at], first[at]) for at in range(len(p))]
+    want = [
+        selective_prediction.list_prediction_set(found, at, ("a", "b", "c"), p[at], first[at]) for at in range(len(p))
+    ]
     got = [tuple(Told(doubt=entry).plausible(row, at)) for row, at in zip(p, first.tolist(), strict=True)]
     assert got == want
     assert {len(one) for one in got} >= {0, 1, 2}

@@ -127,7 +127,9 @@ def test_the_terminal_is_told_the_end_in_one_line():
     err = io.StringIO()
     made = fit(stop_after=2, console=Console(err=err), name="trial 3, fold 0")
     line = err.getvalue()
-    assert line.startswith("train    trial 3, fold 0: after epoch 2, as asked, 14 steps in ") and line.count("\n") == 1
+    assert (
+        line.startswith("train       trial 3, fold 0: after epoch 2, as asked, 14 steps in ") and line.count("\n") == 1
+    )
     told = f"best at epoch 2: raw log loss {made.rows[1].val.log_loss:.3f} (was {made.start.log_loss:.3f})"
     assert f"on {len(HELD.y):,} held-out pictures {told}" in line
 

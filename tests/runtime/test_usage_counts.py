@@ -148,7 +148,7 @@ def test_a_class_that_held_out_pictures_never_had_is_compared_too():
     now.labels.update({"a": 30, "b": 50, "c": 20})
     edges = np.zeros((usage_counts.DIRECTIONS, usage_counts.TENTHS - 1))
     reference = usage_log.UsageReference(model="m", split="test", counts=before, edges=edges)
-    found = drift_tests.judge(reference, usage_log.UsageLog(days={"2026-01-31": now}, foreign=0, damaged=0))
+    found = drift_tests.test_drift(reference, usage_log.UsageLog(days={"2026-01-31": now}, foreign=0, damaged=0))
     assert [(one.name, one.moved) for one in found.tests] == [("classes", True)]
     assert "`b` is the likeliest class of 50.0% instead of 0.0%" in found.tests[0].sentence
 

@@ -49,7 +49,7 @@ def evaluated(data, split, backbone, adapted):
     p = adapted.cv_probabilities
     if name == "test":
         p = prediction.probabilities("linear", adapted.fitted.arrays, backbone.vectors["last"][rows])
-    p, nothing = tempering.tempered(p, adapted.temperature), np.zeros(0, np.int64)
+    p, nothing = tempering.apply_temperature(p, adapted.temperature), np.zeros(0, np.int64)
     return Evaluation(
         split=name,
         scores=(),
@@ -129,7 +129,9 @@ def test_too_few_promise_nothing_and_every_class_is_plausible(context):
 
 def known(p, y, split="test"):
     p = np.asarray(p, float)
-    return promise.Known(split=split, rows=np.arange(len(y)), y=np.asarray(y), p=p, answers=p.argmax(axis=1))
+    return promise.HeldOutPredictions(
+        split=split, rows=np.arange(len(y)), y=np.asarray(y), p=p, answers=p.argmax(axis=1)
+    )
 
 
 def test_an_empty_set_is_judged_as_empty_and_takes_nothing_from_the_promise():
@@ -142,25 +144,36 @@ def test_an_empty_set_is_judged_as_empty_and_takes_nothing_from_the_promise():
         ("least_ambiguous", 0.995, False),
         ("adaptive", 0.9, False),
     ):
-        made = promise.promise(given, kind, coverage)
-        empty = conformal.hopeless(p, promise.floors(learnt, made, 0.6))  # strict: many would be hopeless by 0.6 alone
+        made = promise.set_thresholds(given, kind, coverage)
+        empty = conformal.flag_empty_sets(
+            p, promise.compute_floors(learnt, made, 0.6)
+        )  # strict: many would be hopeless by 0.6 alone
         assert empty.any() == some
-        assert not conformal.sets(p[empty], kind, made.thresholds).any()  # before what is answered is added
-        [size] = [s for s in promise.measure(given, made, np.full(3, -1.0), coverage, NAMES, 0) if s.name == "set_size"]
+        assert not conformal.make_sets(p[empty], kind, made.thresholds).any()  # before what is answered is added
+        [size] = [
+            s
+            for s in promise.measure_coverage(given, made, np.full(3, -1.0), coverage, NAMES, 0)
+            if s.name == "set_size"
+        ]
         assert size.value == 0  # floors that no class keeps empty every set
-        [none] = promise.check(learnt, given, made, np.full(3, -1.0), coverage)
+        [none] = promise.check_thresholds(learnt, given, made, np.full(3, -1.0), coverage)
         assert none.value == 0
 
 
 def test_pictures_that_set_the_limit_are_judged_by_the_limit_of_the_others():
     far = np.random.default_rng(0).permutation(150.0 + np.arange(150))
-    assert ood_threshold.beyond(far).sum() == 1  # the farthest; by the limit that it helps to set it were not strange
-    assert ood_threshold.beyond(far)[far.argmax()]
-    by_hand = [one > np.sort(np.delete(far, at))[min(conformal.rank(149, 0.99), 149) - 1] for at, one in enumerate(far)]
-    np.testing.assert_array_equal(ood_threshold.beyond(far), by_hand)
+    assert (
+        ood_threshold.flag_beyond_others(far).sum() == 1
+    )  # the farthest; by the limit that it helps to set it were not strange
+    assert ood_threshold.flag_beyond_others(far)[far.argmax()]
+    by_hand = [
+        one > np.sort(np.delete(far, at))[min(conformal.quantile_rank(149, 0.99), 149) - 1]
+        for at, one in enumerate(far)
+    ]
+    np.testing.assert_array_equal(ood_threshold.flag_beyond_others(far), by_hand)
     wide = np.random.default_rng(1).normal(size=1000)
-    assert ood_threshold.beyond(wide).mean() == pytest.approx(0.01, abs=0.001)
-    assert not ood_threshold.beyond(np.array([3.0])).any()
+    assert ood_threshold.flag_beyond_others(wide).mean() == pytest.approx(0.01, abs=0.001)
+    assert not ood_threshold.flag_beyond_others(np.array([3.0])).any()
 
 
 def test_without_a_test_split_the_weaker_promise_is_told(context):
@@ -194,8 +207,12 @@ def test_the_value_answers_as_a_saved_model_will(context):
     found, _, (_, split, backbone, adapted) = made(context)
     x = backbone.vectors["last"][split.test]
     p = prediction.probabilities("linear", adapted.fitted.arrays, x)
-    told = selective_prediction.doubts(
-        selective_prediction.entry_of(found, "", ""), selective_prediction.arrays_of(found), p, x, p.argmax(axis=1)
+    told = selective_prediction.measure_uncertainty(
+        selective_prediction.make_entry(found, "", ""),
+        selective_prediction.collect_arrays(found),
+        p,
+        x,
+        p.argmax(axis=1),
     )
     assert told.unknown.mean() == pytest.approx(one(found, "unknown").value)
     assert told.plausible.sum(axis=1).min() >= 1
@@ -237,12 +254,12 @@ def test_few_pictures_measure_no_novelty(context):
     data = dataset(36)
     found, *_ = made(context, data=data, split=splits(data, test=0.3), foreign=False)
     assert found.novelty is None
-    assert selective_prediction.entry_of(found, "", "").novelty == ""
+    assert selective_prediction.make_entry(found, "", "").novelty == ""
     assert math.isfinite(one(found, "unknown").value)
 
 
 def test_the_area_counts_ties_half():
-    found = ood_threshold.area(np.array([1.0, 2.0]), np.array([2.0, 3.0]), split="test", subject="x")
+    found = ood_threshold.novelty_auc(np.array([1.0, 2.0]), np.array([2.0, 3.0]), split="test", subject="x")
     assert found.value == pytest.approx((0.75 + 1.0) / 2)
 
 

@@ -16,38 +16,40 @@ COVERAGES = st.sampled_from([0.5, 0.8, 0.9, 0.95])
 def test_the_quantile_is_exact_over_all_orders(scores, coverage):
     """Of n + 1 exchangeable scores, each equally likely the new one, at least the promised share is kept."""
     whole = np.array(scores, float)
-    kept = [one <= conformal.quantile(np.delete(whole, at), coverage) for at, one in enumerate(whole)]
+    kept = [one <= conformal.conformal_quantile(np.delete(whole, at), coverage) for at, one in enumerate(whole)]
     assert np.mean(kept) >= coverage - 1e-9
 
 
 @given(n=st.integers(1, 400), coverage=COVERAGES)
 def test_without_ties_it_keeps_no_more_than_one_in_n_more(n, coverage):
     whole = np.random.default_rng(n).permutation(n + 1).astype(float)
-    kept = np.mean([one <= conformal.quantile(np.delete(whole, at), coverage) for at, one in enumerate(whole)])
+    kept = np.mean(
+        [one <= conformal.conformal_quantile(np.delete(whole, at), coverage) for at, one in enumerate(whole)]
+    )
     assert coverage - 1e-9 <= kept <= coverage + 1 / (n + 1) + 1e-9
 
 
 @given(coverage=COVERAGES)
 def test_too_few_pictures_promise_nothing(coverage):
-    least = conformal.fewest(coverage)
-    assert conformal.quantile(np.zeros(least - 1), coverage) == math.inf
-    assert conformal.quantile(np.zeros(least), coverage) == 0
-    assert conformal.fewest(0.9) == 9
+    least = conformal.count_needed_pictures(coverage)
+    assert conformal.conformal_quantile(np.zeros(least - 1), coverage) == math.inf
+    assert conformal.conformal_quantile(np.zeros(least), coverage) == 0
+    assert conformal.count_needed_pictures(0.9) == 9
 
 
 @pytest.mark.parametrize("kind", conformal.SCORES)
 def test_the_likeliest_class_is_least_odd(kind):
     p = np.random.default_rng(0).dirichlet(np.ones(5), 200)
-    found = conformal.scores(p, kind)
+    found = conformal.compute_scores(p, kind)
     np.testing.assert_array_equal(found.argmin(axis=1), p.argmax(axis=1))
     np.testing.assert_array_equal(np.argsort(found, axis=1), np.argsort(-p, axis=1))
 
 
 def test_the_adaptive_score_counts_what_is_likelier():
-    [found] = conformal.scores(np.array([[0.2, 0.5, 0.3]]), "adaptive")
+    [found] = conformal.compute_scores(np.array([[0.2, 0.5, 0.3]]), "adaptive")
     np.testing.assert_allclose(found, [0.8 + 0.01, 0.0, 0.5])
     with pytest.raises(ValueError, match="least_ambiguous"):
-        conformal.scores(np.ones((1, 2)), "sharp")
+        conformal.compute_scores(np.ones((1, 2)), "sharp")
 
 
 def drawn(n, seed, flat=1.0):
@@ -66,8 +68,8 @@ def test_promises_hold_in_each_class_whatever_the_probabilities_are_worth(kind, 
     shares = []
     for seed in range(60):
         (p, y), (new, truth) = drawn(600, seed, flat), drawn(2000, 1000 + seed, flat)
-        own = conformal.scores(p, kind)[np.arange(600), y]
-        held = conformal.sets(new, kind, conformal.thresholds(own, y, 3, 0.9, by_class=True))
+        own = conformal.compute_scores(p, kind)[np.arange(600), y]
+        held = conformal.make_sets(new, kind, conformal.compute_thresholds(own, y, 3, 0.9, by_class=True))
         shares.append([held[truth == c, c].mean() for c in range(3)])
     mean, error = np.mean(shares, axis=0), np.std(shares, axis=0) / np.sqrt(60)
     assert (mean >= 0.9 - 2.6 * error).all(), mean
@@ -75,8 +77,8 @@ def test_promises_hold_in_each_class_whatever_the_probabilities_are_worth(kind, 
 
 def test_on_average_the_hard_class_is_not_covered():
     p, y = drawn(4000, 0)
-    own = conformal.scores(p, "least_ambiguous")[np.arange(4000), y]
-    held = conformal.sets(p, "least_ambiguous", conformal.thresholds(own, y, 3, 0.9, by_class=False))
+    own = conformal.compute_scores(p, "least_ambiguous")[np.arange(4000), y]
+    held = conformal.make_sets(p, "least_ambiguous", conformal.compute_thresholds(own, y, 3, 0.9, by_class=False))
     hits = held[np.arange(4000), y]
     assert hits.mean() == pytest.approx(0.9, abs=0.01)
     assert hits[y == 2].mean() < 0.8
@@ -84,24 +86,24 @@ def test_on_average_the_hard_class_is_not_covered():
 
 def test_what_is_answered_is_always_in_the_set():
     p = np.array([[0.5, 0.3, 0.2], [0.4, 0.35, 0.25]])
-    assert not conformal.sets(p, "least_ambiguous", np.full(3, 0.1)).any()
-    answered = conformal.sets(p, "least_ambiguous", np.full(3, 0.1), np.array([2, 0]))
+    assert not conformal.make_sets(p, "least_ambiguous", np.full(3, 0.1)).any()
+    answered = conformal.make_sets(p, "least_ambiguous", np.full(3, 0.1), np.array([2, 0]))
     assert answered.tolist() == [[False, False, True], [True, False, False]]
 
 
 def test_many_pictures_are_looked_at_block_by_block(monkeypatch):
     p, y = drawn(500, 1)
     for kind in conformal.SCORES:
-        whole, limits = conformal.scores(p, kind)[np.arange(500), y], np.full(3, 0.4)
-        wide = conformal.sets(p, kind, limits, p.argmax(axis=1)).sum(axis=1)
+        whole, limits = conformal.compute_scores(p, kind)[np.arange(500), y], np.full(3, 0.4)
+        wide = conformal.make_sets(p, kind, limits, p.argmax(axis=1)).sum(axis=1)
         monkeypatch.setattr(conformal, "_BLOCK", 100)
-        np.testing.assert_array_equal(conformal.own_scores(p, y, kind), whole)
-        np.testing.assert_array_equal(conformal.sizes(p, kind, limits, p.argmax(axis=1)), wide)
-    assert conformal.own_scores(p[:0], y[:0], kind).shape == (0,)
+        np.testing.assert_array_equal(conformal.score_true_classes(p, y, kind), whole)
+        np.testing.assert_array_equal(conformal.count_set_sizes(p, kind, limits, p.argmax(axis=1)), wide)
+    assert conformal.score_true_classes(p[:0], y[:0], kind).shape == (0,)
 
 
 def test_cross_validation_guarantees_less_and_the_less_the_fewer():
-    assert [conformal.weaker(n, 0.9) for n in (0, 2, 50, 200, 20_000)] == [0, 0, 0.6, 0.7, 0.79]
+    assert [conformal.cross_validation_guarantee(n, 0.9) for n in (0, 2, 50, 200, 20_000)] == [0, 0, 0.6, 0.7, 0.79]
 
 
 def test_the_interval_of_the_size_never_collapses():

@@ -10,7 +10,7 @@ from headstart.uncertainty import ood_images
 
 
 def test_digits_and_photographs_lie_in_the_cache_as_a_small_data_set(store):
-    found = ood_images.pictures(store)
+    found = ood_images.make_ood_images(store)
     assert found.class_names == ood_images.KINDS
     np.testing.assert_array_equal(np.bincount(found.targets), ood_images.COUNTS)
     assert len(set(found.digests)) == len(found.uris) == sum(ood_images.COUNTS)
@@ -24,7 +24,7 @@ def test_digits_and_photographs_lie_in_the_cache_as_a_small_data_set(store):
 
 
 def test_they_are_the_same_in_every_cache(store, tmp_path):
-    one, other = ood_images.pictures(store), ood_images.pictures(Store(tmp_path / "other"))
+    one, other = ood_images.make_ood_images(store), ood_images.make_ood_images(Store(tmp_path / "other"))
     assert one.digests == other.digests
     assert one.digest == other.digest
     assert one.root != other.root

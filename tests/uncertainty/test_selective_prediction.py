@@ -34,7 +34,7 @@ def doubting(folder, floors=np.inf, thresholds=0.8, **changes):
     """The tiny model, which knows pictures of strong colours: red, green, blue and what lies between."""
     write_tiny_model(folder)
     known = np.array([np.roll([255, g, 0], turn) for g in range(0, 256, 15) for turn in range(3)] * 2, np.float32)
-    arrays, _ = ood_detection.fit(np.hstack([known, known]), np.zeros(len(known), int), "nearest")
+    arrays, _ = ood_detection.fit_references(np.hstack([known, known]), np.zeros(len(known), int), "nearest")
     arrays |= {"thresholds": np.full(3, thresholds), "floors": np.full(3, floors)}
     arrays["known"] = np.linspace(0, 1, 101, dtype=np.float32)
     save_file(arrays, folder / "doubt.safetensors")
@@ -93,7 +93,7 @@ def test_the_likeliest_is_told_right_where_costs_answer_another_class(tmp_path, 
 def test_what_is_hopeless_has_an_empty_set_wherever_it_is_counted():
     p = np.array([[0.5, 0.5], [0.9, 0.1]])
     arrays = {"thresholds": np.full(2, 0.3), "floors": np.full(2, 0.4)}
-    found = selective_prediction.doubts(
+    found = selective_prediction.measure_uncertainty(
         dataclasses.replace(ENTRY, novelty=""), arrays, p, np.zeros((2, 1)), np.zeros(2, int)
     )
     assert found.hopeless.tolist() == [True, False]

@@ -77,9 +77,9 @@ def _pictures(source: Any, data: str | Path | None, *, calibrating: bool) -> Any
     from headstart.exporting import parity_images as found
 
     if data is not None:
-        from headstart.evaluation.external_validation import labelled
+        from headstart.evaluation.external_validation import read_labelled_folder
 
-        files, truth, _ = labelled(Path(data), source.model.class_names)
+        files, truth, _ = read_labelled_folder(Path(data), source.model.class_names)
         return found.of_folder(files, truth, calibrating=calibrating)
     run = Run(source.run)
     return found.of_run(run.dataset, run.splits, run.evaluation, calibrating=calibrating)
@@ -124,7 +124,7 @@ def drift(
     found = usage_log.read_logs(paths, reference.model)
     if not found.days:
         raise usage_log.explain_empty_logs(paths, found, folder)
-    return drifting.judge(reference, found, alpha=alpha, effect=effect)
+    return drifting.test_drift(reference, found, alpha=alpha, effect=effect)
 
 
 def explain(

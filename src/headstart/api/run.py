@@ -126,7 +126,7 @@ class Run(RunReader):
             for name, ending in endings.items()
             if (score := scores.get((name, ""))) is not None
         ]
-        unable = ood_detection.unable(report.novelty is not None, report.floors)
+        unable = ood_detection.format_inability(report.novelty is not None, report.floors)
         return lines + ([f"uncertainty: {unable}"] if unable else [])
 
     def text(self) -> str:

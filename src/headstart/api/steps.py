@@ -324,7 +324,7 @@ class FitSteps:
         from headstart.features.extraction import extract_features
         from headstart.uncertainty import ood_images as foreign
 
-        others, networks = foreign.pictures(self.ctx.store), (self.tuning.network,) if self.tuning else ()
+        others, networks = foreign.make_ood_images(self.ctx.store), (self.tuning.network,) if self.tuning else ()
         names = dict.fromkeys(feature.backbone for feature in self.adapted.features)
         found = [tuned.find(name, networks, self.ctx.run.path) for name in names]
         every = range(len(others.uris))

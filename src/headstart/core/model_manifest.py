@@ -94,7 +94,7 @@ class UncertaintyEntry:
         neighbour: Which nearest reference tells the distance.
         limit: Distance beyond which the model declines.
         familiar: Share of known pictures that lie within the limit, as promised.
-        arrays: Path of a safetensors file; see `headstart.uncertainty.selective_prediction.doubts`.
+        arrays: Path of a safetensors file; see `headstart.uncertainty.selective_prediction.measure_uncertainty`.
         sha256: Its digest.
     """
 

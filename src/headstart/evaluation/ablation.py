@@ -23,7 +23,7 @@ from headstart.core.types import (
     TunedNetwork,
     Verdict,
 )
-from headstart.evaluation.baselines import HISTOGRAM, MAJORITY, Bench
+from headstart.evaluation.baselines import HISTOGRAM, MAJORITY, BaselineInputs
 from headstart.features.embeddings import columns, places, take
 from headstart.heads.prediction import probabilities
 from headstart.statistics import metrics
@@ -34,7 +34,7 @@ SHOWN = ("accuracy", "balanced_accuracy", "log_loss")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Jury:
+class JudgingRows:
     """The pictures that all rows answer for.
 
     Attributes:
@@ -48,131 +48,155 @@ class Jury:
     learnt: np.ndarray
 
 
-def jury(on: Bench, tuning: FineTuningResult) -> Jury:
+def choose_judging_rows(inputs: BaselineInputs, tuning: FineTuningResult) -> JudgingRows:
     """Who judges: pictures that neither network nor probe learnt from."""
-    splits = on.splits
+    splits = inputs.splits
     for split, rows in (("test", splits.test), ("val", splits.val)):
         if len(rows):
-            return Jury(split=split, rows=np.asarray(rows), learnt=np.asarray(splits.train))
+            return JudgingRows(split=split, rows=np.asarray(rows), learnt=np.asarray(splits.train))
     fold = np.asarray(splits.folds)[0]
     rows = np.sort(tuning.rows[fold[tuning.rows] == 0])
-    learnt = np.asarray(on.adapted.cv_rows)  # of many pictures heads are compared on some
-    return Jury(split="cv", rows=rows, learnt=np.sort(learnt[(fold[learnt] != 0) & (fold[learnt] >= 0)]))
+    learnt = np.asarray(inputs.adapted.cv_rows)  # of many pictures heads are compared on some
+    return JudgingRows(split="cv", rows=rows, learnt=np.sort(learnt[(fold[learnt] != 0) & (fold[learnt] >= 0)]))
 
 
-def table(on: Bench, tuning: FineTuningResult, embeddings: Sequence[Embeddings]) -> tuple[AblationRow, ...]:
+def make_ablation(
+    inputs: BaselineInputs, tuning: FineTuningResult, embeddings: Sequence[Embeddings]
+) -> tuple[AblationRow, ...]:
     """The rows that could be made, the plainest first.
 
     Args:
-        on: The data set, its splits, and the frozen probe as `adapted`.
+        inputs: The data set, its splits, and the frozen probe as `adapted`.
         tuning: The fine-tuning.
         embeddings: Of the tuned network and its random-init control too.
     """
-    by, names = jury(on, tuning), tuple(e.spec.name for e in embeddings)
-    y, train = np.asarray(on.data.targets)[by.rows], np.asarray(on.data.targets)[by.learnt]
-    counts = np.bincount(train, minlength=len(on.data.class_names))
+    judging, names = choose_judging_rows(inputs, tuning), tuple(e.spec.name for e in embeddings)
+    y, train = np.asarray(inputs.data.targets)[judging.rows], np.asarray(inputs.data.targets)[judging.learnt]
+    counts = np.bincount(train, minlength=len(inputs.data.class_names))
     answers = {
         MAJORITY: (np.tile(counts / counts.sum(), (len(y), 1)), len(train), 0),
-        HISTOGRAM: _histogram(on, by),
-        PROBE: (_probe(on.adapted, tuning, by, embeddings), len(by.learnt), on.adapted.fitted.trainable_params),
+        HISTOGRAM: _answer_by_histogram(inputs, judging),
+        PROBE: (
+            _answer_by_probe(inputs.adapted, tuning, judging, embeddings),
+            len(judging.learnt),
+            inputs.adapted.fitted.trainable_params,
+        ),
     }
-    if tuning.network is not None and (by.split == "cv" or tuning.network.spec.name in names):
-        own = _held(tuning, by) if by.split == "cv" else _network(tuning.network, by, embeddings)
-        learnt = len(by.learnt) if by.split == "cv" else tuning.network.n_train
-        answers[TUNED] = (own, learnt, tuning.network.trainable_params)
+    if tuning.network is not None and (judging.split == "cv" or tuning.network.spec.name in names):
+        p_tuned = (
+            _take_held_out(tuning, judging)
+            if judging.split == "cv"
+            else _answer_by_network(tuning.network, judging, embeddings)
+        )
+        n_learnt = len(judging.learnt) if judging.split == "cv" else tuning.network.n_train
+        answers[TUNED] = (p_tuned, n_learnt, tuning.network.trainable_params)
     if tuning.scratch is not None and tuning.scratch.spec.name in names:
-        p = _network(tuning.scratch, by, embeddings)
+        p = _answer_by_network(tuning.scratch, judging, embeddings)
         answers[RANDOM] = (p, tuning.scratch.n_train, tuning.scratch.trainable_params)
     probe_right = np.argmax(answers[PROBE][0], axis=1) == y
-    clusters = np.asarray(on.splits.clusters)[by.rows]
-    made = []
-    for name, (p, n_train, trained) in answers.items():
-        found = metrics.scores(y, p, split=by.split, class_names=(), clusters=clusters, seed=on.ctx.seed)
-        scores = tuple(s for s in found if s.name in SHOWN)
+    clusters = np.asarray(inputs.splits.clusters)[judging.rows]
+    rows = []
+    for name, (p, n_train, trainable) in answers.items():
+        all_scores = metrics.scores(y, p, split=judging.split, class_names=(), clusters=clusters, seed=inputs.ctx.seed)
+        scores = tuple(s for s in all_scores if s.name in SHOWN)
         right = np.argmax(p, axis=1) == y
-        apart = None if name == PROBE else _difference(right, probe_right, clusters, by.split, on.ctx.seed)
-        made.append(AblationRow(name=name, scores=scores, difference=apart, n_train=n_train, trained=trained))
-    return tuple(made)
+        difference = (
+            None
+            if name == PROBE
+            else _bootstrap_difference(right, probe_right, clusters, judging.split, inputs.ctx.seed)
+        )
+        rows.append(AblationRow(name=name, scores=scores, difference=difference, n_train=n_train, trained=trainable))
+    return tuple(rows)
 
 
-def _difference(right: np.ndarray, probe: np.ndarray, clusters: np.ndarray, split: str, seed: int) -> Score:
+def _bootstrap_difference(right: np.ndarray, probe: np.ndarray, clusters: np.ndarray, split: str, seed: int) -> Score:
     value, low, high = mean_bootstrap(right * 1.0 - probe * 1.0, clusters, seed)
     return Score(split=split, name="accuracy", value=value, low=low, high=high, n=len(right), method="bootstrap")
 
 
-def _histogram(on: Bench, by: Jury) -> tuple[np.ndarray, int, int]:
-    x = np.asarray(on.data.facts.histogram, np.float32)
-    y = np.asarray(on.data.targets)[by.learnt]
-    head, classes = registry.load_plugin("heads", "logistic"), len(on.data.class_names)
+def _answer_by_histogram(inputs: BaselineInputs, judging: JudgingRows) -> tuple[np.ndarray, int, int]:
+    x = np.asarray(inputs.data.facts.histogram, np.float32)
+    y = np.asarray(inputs.data.targets)[judging.learnt]
+    head, classes = registry.load_plugin("heads", "logistic"), len(inputs.data.class_names)
     params = head.grid(len(y), x.shape[1], classes)[2]
-    fit = head.path(x[by.learnt], y, n_classes=classes, params=[params], class_weight=None, seed=on.ctx.seed)
-    made = next(iter(fit))
-    return probabilities(made.kind, made.arrays, x[by.rows]), len(y), made.trainable_params
+    fit = head.path(x[judging.learnt], y, n_classes=classes, params=[params], class_weight=None, seed=inputs.ctx.seed)
+    fitted = next(iter(fit))
+    return probabilities(fitted.kind, fitted.arrays, x[judging.rows]), len(y), fitted.trainable_params
 
 
-def _probe(probe: FitResult, tuning: FineTuningResult, by: Jury, embeddings: Sequence[Embeddings]) -> np.ndarray:
-    if by.split == "cv":
-        return np.asarray(tuning.probe_probabilities[places(tuning.rows, by.rows, "judged")])
-    x = columns(embeddings, probe.features, by.rows)
+def _answer_by_probe(
+    probe: FitResult, tuning: FineTuningResult, judging: JudgingRows, embeddings: Sequence[Embeddings]
+) -> np.ndarray:
+    if judging.split == "cv":
+        return np.asarray(tuning.probe_probabilities[places(tuning.rows, judging.rows, "judged")])
+    x = columns(embeddings, probe.features, judging.rows)
     return probabilities(probe.fitted.kind, probe.fitted.arrays, x)
 
 
-def _held(tuning: FineTuningResult, by: Jury) -> np.ndarray:
-    return np.asarray(tuning.probabilities[places(tuning.rows, by.rows, "judged")])
+def _take_held_out(tuning: FineTuningResult, judging: JudgingRows) -> np.ndarray:
+    return np.asarray(tuning.probabilities[places(tuning.rows, judging.rows, "judged")])
 
 
-def _network(network: TunedNetwork, by: Jury, embeddings: Sequence[Embeddings]) -> np.ndarray:
-    own = next(e for e in embeddings if e.spec.name == network.spec.name)
-    x = take(own, network.spec.depths[0].name, by.rows)
+def _answer_by_network(network: TunedNetwork, judging: JudgingRows, embeddings: Sequence[Embeddings]) -> np.ndarray:
+    network_embeddings = next(e for e in embeddings if e.spec.name == network.spec.name)
+    x = take(network_embeddings, network.spec.depths[0].name, judging.rows)
     return probabilities(network.fitted.kind, network.fitted.arrays, x)
 
 
 # ---------------------------------------------------------------- in words
 
 
-def verdicts(rows: Sequence[AblationRow], tuning: FineTuningResult, curve: Sequence[CurvePoint]) -> tuple[Verdict, ...]:
+def make_verdicts(
+    rows: Sequence[AblationRow], tuning: FineTuningResult, curve: Sequence[CurvePoint]
+) -> tuple[Verdict, ...]:
     """Did fine-tuning pay, does pre-training help or harm, and what does it save."""
     by_name = {row.name: row for row in rows}
-    found = []
+    verdicts = []
     if TUNED in by_name:
-        found.append(_fine_tuning(by_name[TUNED], tuning))
+        verdicts.append(_judge_fine_tuning(by_name[TUNED], tuning))
     if RANDOM in by_name:
-        found.append(_negative_transfer(by_name[RANDOM]))
-        found.append(_saved(by_name[RANDOM], curve, tuning))
-    return tuple(found)
+        verdicts.append(_judge_negative_transfer(by_name[RANDOM]))
+        verdicts.append(_judge_data_saved(by_name[RANDOM], curve, tuning))
+    return tuple(verdicts)
 
 
-def _sign(score: Score) -> str:
+def _sign_answer(score: Score) -> str:
     return "yes" if score.low > 0 else "no" if score.high < 0 else "unclear"
 
 
-def _said(score: Score) -> str:
+def _format_difference(score: Score) -> str:
     return f"{score.value:+.3f} [{score.low:+.3f}, {score.high:+.3f}] (n = {score.n:,})"
 
 
-def _fine_tuning(row: AblationRow, tuning: FineTuningResult) -> Verdict:
+def _judge_fine_tuning(row: AblationRow, tuning: FineTuningResult) -> Verdict:
     assert row.difference is not None
-    answer = _sign(row.difference)
-    says = {"yes": "fine-tuning pays", "no": "fine-tuning loses", "unclear": "whether fine-tuning pays cannot be told"}
-    kept = "the network is handed over" if tuning.taken else "the frozen probe is handed over"
-    sentence = f"{says[answer]}: accuracy {_said(row.difference)} against the frozen probe; {kept}: {tuning.why}"
+    answer = _sign_answer(row.difference)
+    claims = {
+        "yes": "fine-tuning pays",
+        "no": "fine-tuning loses",
+        "unclear": "whether fine-tuning pays cannot be told",
+    }
+    outcome = "the network is handed over" if tuning.taken else "the frozen probe is handed over"
+    gain = _format_difference(row.difference)
+    sentence = f"{claims[answer]}: accuracy {gain} against the frozen probe; {outcome}: {tuning.why}"
     return Verdict(code="fine_tuning", answer=answer, sentence=sentence)
 
 
-def _negative_transfer(row: AblationRow) -> Verdict:
+def _judge_negative_transfer(row: AblationRow) -> Verdict:
     """Yes when the same network from random weights beats the frozen probe."""
     assert row.difference is not None
-    answer = _sign(row.difference)
-    says = {
+    answer = _sign_answer(row.difference)
+    claim = {
         "yes": "negative transfer: random weights, trained, do better than frozen pre-trained ones",
         "no": "no negative transfer: the same network from random weights does worse",
         "unclear": "whether pre-trained weights help or harm cannot be told",
     }[answer]
-    sentence = f"{says}, accuracy {_said(row.difference)} against the frozen probe after at least as many operations"
+    gain = _format_difference(row.difference)
+    sentence = f"{claim}, accuracy {gain} against the frozen probe after at least as many operations"
     return Verdict(code="negative_transfer", answer=answer, sentence=sentence)
 
 
-def _saved(row: AblationRow, curve: Sequence[CurvePoint], tuning: FineTuningResult) -> Verdict:
+def _judge_data_saved(row: AblationRow, curve: Sequence[CurvePoint], tuning: FineTuningResult) -> Verdict:
     """With which part of the labels and of the work the score from random weights is reached, by real curves."""
     target = next(s for s in row.scores if s.name == "balanced_accuracy")
     points = sorted((p for p in curve if np.isfinite(p.score.value)), key=lambda p: p.n_train)
@@ -186,12 +210,12 @@ def _saved(row: AblationRow, curve: Sequence[CurvePoint], tuning: FineTuningResu
     sentence = (
         f"the frozen probe reaches balanced accuracy {first.score.value:.3f} with {first.n_train:,} {more}pictures; "
         f"the network from random weights has {target.value:.3f} [{target.low:.3f}, {target.high:.3f}] with "
-        f"{row.n_train:,}: {_part(part)} of the labels{_work(target.value, tuning)}"
+        f"{row.n_train:,}: {_format_part(part)} of the labels{_format_work_saved(target.value, tuning)}"
     )
     return Verdict(code="data_saved", answer="yes" if part > 1 else "no", sentence=sentence)
 
 
-def _work(target: float, tuning: FineTuningResult) -> str:
+def _format_work_saved(target: float, tuning: FineTuningResult) -> str:
     """After which part of the operations the tuned network passes a held-out score; empty when it never does."""
     tuned, scratch = tuning.network, tuning.scratch
     logs = [log for log in tuning.logs if tuned and log.trial == tuned.soup[0] and log.start is not None]
@@ -200,14 +224,14 @@ def _work(target: float, tuning: FineTuningResult) -> str:
     if np.mean([log.start.balanced_accuracy for log in logs if log.start]) >= target:
         return "; the tuned network is past it before its first step"
     for epoch in range(min(tuned.epochs, *(len(log.epochs) for log in logs))):  # later ones are not in the network
-        held = [row.val.balanced_accuracy for log in logs if (row := log.epochs[epoch]).val is not None]
-        if held and np.mean(held) >= target:
+        scores = [row.val.balanced_accuracy for log in logs if (row := log.epochs[epoch]).val is not None]
+        if scores and np.mean(scores) >= target:
             spent = tuned.flops * (epoch + 1) / max(tuned.epochs, 1)
-            part = f", {_part(scratch.flops / spent)} of the operations" if spent < scratch.flops else ""
+            part = f", {_format_part(scratch.flops / spent)} of the operations" if spent < scratch.flops else ""
             return f"; the tuned network passes it after epoch {epoch + 1}{part}"
     return ""
 
 
-def _part(times: float) -> str:
+def _format_part(times: float) -> str:
     """What one is of so many: `1/9`, and in per cent where halves are not reached."""
     return f"1/{times:.0f}" if times >= 2 else f"{100 / times:.0f} %"

@@ -16,7 +16,7 @@ import numpy as np
 from headstart.core import registry
 from headstart.core.run.context import Context
 from headstart.core.types import Dataset, Embeddings, FitResult, NameInitialization, Ranking, Score, Splits
-from headstart.evaluation.held_out_scores import CHUNK, Part
+from headstart.evaluation.held_out_scores import CHUNK, JudgedSplit
 from headstart.features.embeddings import columns, places, take
 from headstart.heads import cross_validation, prediction
 from headstart.statistics import metrics
@@ -33,7 +33,7 @@ PAIRS = 200_000_000  # distances that kNN may take: seconds
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Bench:
+class BaselineInputs:
     """What baselines are made from."""
 
     data: Dataset
@@ -43,67 +43,73 @@ class Bench:
     ctx: Context
 
 
-def scored(part: Part, p: np.ndarray, subject: str, seed: int) -> list[Score]:
+def score_baseline(part: JudgedSplit, p: np.ndarray, subject: str, seed: int) -> list[Score]:
     """A baseline's scores over all classes on a split."""
-    found = metrics.scores(part.y, p, split=part.split, class_names=(), clusters=part.clusters, seed=seed)
-    return [dataclasses.replace(score, subject=subject) for score in found]
+    scores = metrics.scores(part.y, p, split=part.split, class_names=(), clusters=part.clusters, seed=seed)
+    return [dataclasses.replace(score, subject=subject) for score in scores]
 
 
-def majority(part: Part, on: Bench) -> np.ndarray:
+def answer_by_majority(part: JudgedSplit, inputs: BaselineInputs) -> np.ndarray:
     """(M, C) the classes' shares among the training pictures, for every picture."""
-    counts = np.bincount(np.asarray(on.data.targets)[on.splits.train], minlength=len(on.data.class_names))
+    counts = np.bincount(np.asarray(inputs.data.targets)[inputs.splits.train], minlength=len(inputs.data.class_names))
     return np.tile(counts / counts.sum(), (len(part.y), 1))
 
 
-def guesses(part: Part, names: NameInitialization) -> list[Score]:
+def score_class_names(part: JudgedSplit, names: NameInitialization) -> list[Score]:
     """Scores of what the names of the classes say; no label made them, so they are the same on every split."""
-    at = places(np.asarray(names.rows), part.rows, "guessed by names")
-    given, split = np.asarray(names.similarities)[at], part.split
+    positions = places(np.asarray(names.rows), part.rows, "guessed by names")
+    similarities, split = np.asarray(names.similarities)[positions], part.split
     return [
-        metrics.score(name, part.y, given, split=split, subject=NAMES, clusters=part.clusters) for name in OF_GUESSES
+        metrics.score(name, part.y, similarities, split=split, subject=NAMES, clusters=part.clusters)
+        for name in OF_GUESSES
     ]
 
 
 # ---------------------------------------------------------------- kNN on the model's features
 
 
-def neighbours(part: Part, on: Bench) -> list[Score]:
+def score_neighbours(part: JudgedSplit, inputs: BaselineInputs) -> list[Score]:
     """Scores of kNN that learnt from the training pictures; on `cv` of kNN that had not seen the picture."""
     if part.split != "cv":
-        return scored(part, _answered(part, on), NEIGHBOURS, on.ctx.seed)
-    at = _spread(np.arange(len(part.rows)), SEARCHED)
+        return score_baseline(part, _answer_by_neighbours(part, inputs), NEIGHBOURS, inputs.ctx.seed)
+    positions = _take_evenly_spaced(np.arange(len(part.rows)), SEARCHED)
     few = dataclasses.replace(
-        part, rows=part.rows[at], y=part.y[at], p=part.p[at], answers=part.answers[at], clusters=part.clusters[at]
+        part,
+        rows=part.rows[positions],
+        y=part.y[positions],
+        p=part.p[positions],
+        answers=part.answers[positions],
+        clusters=part.clusters[positions],
     )
-    return scored(few, _searched(few.rows, on).held_out.mean(axis=0), NEIGHBOURS, on.ctx.seed)
+    return score_baseline(few, _search_neighbours(few.rows, inputs).held_out.mean(axis=0), NEIGHBOURS, inputs.ctx.seed)
 
 
-def _searched(rows: np.ndarray, on: Bench) -> cross_validation.TunedSetting:
+def _search_neighbours(rows: np.ndarray, inputs: BaselineInputs) -> cross_validation.TunedSetting:
     """The number of neighbours that cross-validation on some training pictures prefers."""
     return cross_validation.tuned(
         registry.load_plugin("heads", "knn"),
-        columns(on.embeddings, on.adapted.features, rows),
-        np.asarray(on.data.targets)[rows],
-        np.asarray(on.splits.folds)[:1, rows],
-        n_classes=len(on.data.class_names),
-        seed=on.ctx.seed,
+        columns(inputs.embeddings, inputs.adapted.features, rows),
+        np.asarray(inputs.data.targets)[rows],
+        np.asarray(inputs.splits.folds)[:1, rows],
+        n_classes=len(inputs.data.class_names),
+        seed=inputs.ctx.seed,
     )
 
 
-def _answered(part: Part, on: Bench) -> np.ndarray:
+def _answer_by_neighbours(part: JudgedSplit, inputs: BaselineInputs) -> np.ndarray:
     """(M, C) of kNN on pictures outside `train`; the more there are, the fewer it learns from."""
-    params = _searched(_spread(on.splits.train, SEARCHED), on).params
-    train = _spread(on.splits.train, max(SEARCHED, PAIRS // len(part.rows)))
-    x, y = columns(on.embeddings, on.adapted.features, train), np.asarray(on.data.targets)[train]
-    made = registry.load_plugin("heads", "knn").path(
-        x, y, n_classes=len(on.data.class_names), params=[params], class_weight=None, seed=on.ctx.seed
+    params = _search_neighbours(_take_evenly_spaced(inputs.splits.train, SEARCHED), inputs).params
+    train = _take_evenly_spaced(inputs.splits.train, max(SEARCHED, PAIRS // len(part.rows)))
+    x, y = columns(inputs.embeddings, inputs.adapted.features, train), np.asarray(inputs.data.targets)[train]
+    path = registry.load_plugin("heads", "knn").path(
+        x, y, n_classes=len(inputs.data.class_names), params=[params], class_weight=None, seed=inputs.ctx.seed
     )
-    fitted, chunks = next(iter(made)), range(0, len(part.rows), CHUNK)
-    asked = (columns(on.embeddings, on.adapted.features, part.rows[at : at + CHUNK]) for at in chunks)
-    return np.concatenate([prediction.probabilities(fitted.kind, fitted.arrays, x) for x in asked])
+    fitted, chunks = next(iter(path)), range(0, len(part.rows), CHUNK)
+    blocks = (columns(inputs.embeddings, inputs.adapted.features, part.rows[start : start + CHUNK]) for start in chunks)
+    return np.concatenate([prediction.probabilities(fitted.kind, fitted.arrays, x) for x in blocks])
 
 
-def _spread(rows: np.ndarray, most: int) -> np.ndarray:
+def _take_evenly_spaced(rows: np.ndarray, most: int) -> np.ndarray:
     """At most so many rows, evenly spaced; rows are sorted by class folder, so classes keep their shares."""
     return np.asarray(np.asarray(rows)[spread(len(rows), most)])
 
@@ -112,7 +118,7 @@ def _spread(rows: np.ndarray, most: int) -> np.ndarray:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Features:
+class FeatureSet:
     """A set of features, cross-validated on the few pictures.
 
     Attributes:
@@ -121,25 +127,25 @@ class Features:
     """
 
     subject: str
-    part: Part
+    part: JudgedSplit
 
-    def contender(self) -> Contender:
+    def make_contender(self) -> Contender:
         """The log losses, to be compared picture by picture."""
         losses = log_losses(self.part.y, self.part.p)
         return Contender(name=self.subject, rows=self.part.rows, losses=losses, cost=0.0)
 
 
-def features(on: Bench, ranking: Ranking, controls: tuple[Embeddings, ...]) -> list[Features]:
+def make_feature_sets(inputs: BaselineInputs, ranking: Ranking, controls: tuple[Embeddings, ...]) -> list[FeatureSet]:
     """The model's own features, those of the colour histogram, and those of a random trunk at its best depth."""
-    drawn = controls[0].rows if controls else _spread(on.splits.train, FEW)
-    rows = np.sort(np.intersect1d(drawn, on.splits.train))[:FEW].astype(np.int64)
+    drawn = controls[0].rows if controls else _take_evenly_spaced(inputs.splits.train, FEW)
+    rows = np.sort(np.intersect1d(drawn, inputs.splits.train))[:FEW].astype(np.int64)
     blocks = {
-        MODEL: columns(on.embeddings, on.adapted.features, rows),
-        HISTOGRAM: np.asarray(on.data.facts.histogram[rows], np.float32),
+        MODEL: columns(inputs.embeddings, inputs.adapted.features, rows),
+        HISTOGRAM: np.asarray(inputs.data.facts.histogram[rows], np.float32),
     }
     for control in controls[:1]:
         blocks[RANDOM] = take(control, _best_depth(control, ranking), rows)
-    return [_crossed(subject, x, rows, on) for subject, x in blocks.items()]
+    return [_cross_validate_features(subject, x, rows, inputs) for subject, x in blocks.items()]
 
 
 def _best_depth(control: Embeddings, ranking: Ranking) -> str:
@@ -149,22 +155,22 @@ def _best_depth(control: Embeddings, ranking: Ranking) -> str:
     return min(rows, key=lambda row: sign * row.scores[0].value).depth if rows else control.spec.depths[-1].name
 
 
-def _crossed(subject: str, x: np.ndarray, rows: np.ndarray, on: Bench) -> Features:
+def _cross_validate_features(subject: str, x: np.ndarray, rows: np.ndarray, inputs: BaselineInputs) -> FeatureSet:
     head, y, classes = (
         registry.load_plugin("heads", "logistic"),
-        np.asarray(on.data.targets)[rows],
-        len(on.data.class_names),
+        np.asarray(inputs.data.targets)[rows],
+        len(inputs.data.class_names),
     )
-    found = cross_validation.tuned(
-        head, x, y, np.asarray(on.splits.folds)[:1, rows], n_classes=classes, seed=on.ctx.seed
+    tuned = cross_validation.tuned(
+        head, x, y, np.asarray(inputs.splits.folds)[:1, rows], n_classes=classes, seed=inputs.ctx.seed
     )
-    p_MC = found.held_out[0]
-    part = Part(
+    p_MC = tuned.held_out[0]
+    part = JudgedSplit(
         split="screen",
         rows=rows,
         y=y,
         p=p_MC,
         answers=np.argmax(p_MC, axis=1),
-        clusters=np.asarray(on.splits.clusters)[rows],
+        clusters=np.asarray(inputs.splits.clusters)[rows],
     )
-    return Features(subject=subject, part=part)
+    return FeatureSet(subject=subject, part=part)

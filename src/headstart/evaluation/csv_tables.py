@@ -11,31 +11,34 @@ from typing import Any
 
 from headstart.core.storage.files import write_text
 from headstart.core.types import Dataset, Evaluation
-from headstart.evaluation.held_out_scores import Part
+from headstart.evaluation.held_out_scores import JudgedSplit
 
 
-def write_scores(made: Evaluation, path: Path) -> None:
+def write_scores(evaluation: Evaluation, path: Path) -> None:
     """One row a score, the baselines' after the model's; what could not be computed is an empty cell."""
     header = ("split", "subject", "name", "value", "low", "high", "n", "method")
-    rows = [[_cell(getattr(score, column)) for column in header] for score in (*made.scores, *made.baselines)]
-    _write(path, header, rows)
+    rows = [
+        [_format_cell(getattr(score, column)) for column in header]
+        for score in (*evaluation.scores, *evaluation.baselines)
+    ]
+    _write_csv(path, header, rows)
 
 
-def write_predictions(parts: Sequence[Part], data: Dataset, path: Path) -> None:
+def write_predictions(parts: Sequence[JudgedSplit], data: Dataset, path: Path) -> None:
     """One row a held-out picture: where, label, answer and the probability of each class."""
     header = ["split", "uri", "truth", "answer", *(f"p {name}" for name in data.class_names)]
     names, rows = data.class_names, []
     for part in (p for p in parts if p.split != "train"):
         for row, y, answer, p in zip(part.rows, part.y, part.answers, part.p, strict=True):
             rows.append([part.split, data.uris[row], names[y], names[answer], *(f"{v:.6g}" for v in p.tolist())])
-    _write(path, header, rows)
+    _write_csv(path, header, rows)
 
 
-def _cell(value: Any) -> Any:
+def _format_cell(value: Any) -> Any:
     return "" if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _write(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+def _write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     out = io.StringIO()
     table = csv.writer(out, lineterminator="\n")
     table.writerow(header)

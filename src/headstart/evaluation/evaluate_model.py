@@ -24,9 +24,17 @@ from headstart.core.types import (
     Verdict,
 )
 from headstart.evaluation import ablation, baselines, verdicts
-from headstart.evaluation.baselines import Bench, Features
+from headstart.evaluation.baselines import BaselineInputs, FeatureSet
 from headstart.evaluation.csv_tables import write_predictions, write_scores
-from headstart.evaluation.held_out_scores import Part, Rule, all_scores, parts, rule, suspects, without_straddling
+from headstart.evaluation.held_out_scores import (
+    AnswerRule,
+    JudgedSplit,
+    find_suspect_labels,
+    judge_splits,
+    make_answer_rule,
+    score_split,
+    score_without_straddling,
+)
 from headstart.statistics import metrics
 
 WITHOUT_ANSWERS = ("log_loss", "brier", "roc_auc", "average_precision")  # scores of the probabilities alone
@@ -60,89 +68,99 @@ def evaluate_model(
     Raises:
         UsageError: `positive` or `costs` do not fit the classes.
     """
-    how = rule(data, adapted, ctx)
-    found = parts(data, splits, embeddings, adapted, how)
-    head = next(iter(found.values()))
-    scores = [score for part in found.values() for score in all_scores(part, data, how, ctx.seed)]
-    if head.split == "cv":
-        scores = _nested(scores, adapted, how)
-    scores += without_straddling(head, data, splits, ctx.seed)
-    bench = Bench(data=data, splits=splits, embeddings=embeddings, adapted=probe or adapted, ctx=ctx)
-    paying = ablation.table(bench, adapted.tuning, embeddings) if adapted.tuning and len(adapted.tuning.rows) else ()
-    few = baselines.features(bench, ranking, controls)
-    table = metrics.confusion(head.y, head.answers, len(data.class_names))
-    made = Evaluation(
-        split=head.split,
-        scores=tuple(scores),
-        baselines=tuple(_baselines(head, few, bench, names)),
-        confusion=table,
-        rows=head.rows,
-        probabilities=head.p,
-        calibration=metrics.calibration_bins(head.y, head.p),
-        suspects=suspects(found),
-        threshold=how.threshold,
-        verdicts=_verdicts(found, scores, few, table, adapted, bench) + _paid(paying, adapted),
-        paid=paying,
+    answer_rule = make_answer_rule(data, adapted, ctx)
+    judged_splits = judge_splits(data, splits, embeddings, adapted, answer_rule)
+    headline = next(iter(judged_splits.values()))
+    scores = [score for part in judged_splits.values() for score in score_split(part, data, answer_rule, ctx.seed)]
+    if headline.split == "cv":
+        scores = _put_nested_scores(scores, adapted, answer_rule)
+    scores += score_without_straddling(headline, data, splits, ctx.seed)
+    inputs = BaselineInputs(data=data, splits=splits, embeddings=embeddings, adapted=probe or adapted, ctx=ctx)
+    ablation_rows = (
+        ablation.make_ablation(inputs, adapted.tuning, embeddings)
+        if adapted.tuning and len(adapted.tuning.rows)
+        else ()
     )
-    serialization.save_value(made, ctx.make_step_folder("evaluate"))
-    write_scores(made, ctx.make_step_folder("evaluate") / "scores.csv")
-    write_predictions(list(found.values()), data, ctx.make_step_folder("evaluate") / "predictions.csv")
-    ctx.console.print_line("evaluate", _line(made))
-    return made
+    feature_sets = baselines.make_feature_sets(inputs, ranking, controls)
+    confusion = metrics.confusion(headline.y, headline.answers, len(data.class_names))
+    evaluation = Evaluation(
+        split=headline.split,
+        scores=tuple(scores),
+        baselines=tuple(_score_baselines(headline, feature_sets, inputs, names)),
+        confusion=confusion,
+        rows=headline.rows,
+        probabilities=headline.p,
+        calibration=metrics.calibration_bins(headline.y, headline.p),
+        suspects=find_suspect_labels(judged_splits),
+        threshold=answer_rule.threshold,
+        verdicts=_make_verdicts(judged_splits, scores, feature_sets, confusion, adapted, inputs)
+        + _make_ablation_verdicts(ablation_rows, adapted),
+        paid=ablation_rows,
+    )
+    serialization.save_value(evaluation, ctx.make_step_folder("evaluate"))
+    write_scores(evaluation, ctx.make_step_folder("evaluate") / "scores.csv")
+    write_predictions(list(judged_splits.values()), data, ctx.make_step_folder("evaluate") / "predictions.csv")
+    ctx.console.print_line("evaluate", _format_line(evaluation))
+    return evaluation
 
 
-def _nested(scores: list[Score], adapted: FitResult, how: Rule) -> list[Score]:
+def _put_nested_scores(scores: list[Score], adapted: FitResult, answer_rule: AnswerRule) -> list[Score]:
     """Put nested scores where the searched ones, which are optimistic, would stand.
 
     Theirs are the most probable classes: under another rule only scores that no answer enters are put there.
     """
-    kept = [s for s in adapted.nested if how.most_probable or s.name in WITHOUT_ANSWERS]
-    better = {(s.split, s.name, s.subject): s for s in kept}
+    nested = [s for s in adapted.nested if answer_rule.most_probable or s.name in WITHOUT_ANSWERS]
+    better = {(s.split, s.name, s.subject): s for s in nested}
     return [better.get((s.split, s.name, s.subject), s) for s in scores]
 
 
-def _baselines(head: Part, few: list[Features], on: Bench, names: NameInitialization | None) -> list[Score]:
-    seed = on.ctx.seed
-    found = baselines.scored(head, baselines.majority(head, on), baselines.MAJORITY, seed)
-    found += baselines.guesses(head, names) if names else []
-    found += baselines.neighbours(head, on)
-    for features in few:
-        found += baselines.scored(features.part, features.part.p, features.subject, seed)
-    return found
+def _score_baselines(
+    headline: JudgedSplit, feature_sets: list[FeatureSet], inputs: BaselineInputs, names: NameInitialization | None
+) -> list[Score]:
+    seed = inputs.ctx.seed
+    scores = baselines.score_baseline(
+        headline, baselines.answer_by_majority(headline, inputs), baselines.MAJORITY, seed
+    )
+    scores += baselines.score_class_names(headline, names) if names else []
+    scores += baselines.score_neighbours(headline, inputs)
+    for features in feature_sets:
+        scores += baselines.score_baseline(features.part, features.part.p, features.subject, seed)
+    return scores
 
 
-def _verdicts(
-    found: dict[str, Part],
+def _make_verdicts(
+    judged_splits: dict[str, JudgedSplit],
     scores: list[Score],
-    few: list[Features],
+    feature_sets: list[FeatureSet],
     table: np.ndarray,
     adapted: FitResult,
-    on: Bench,
+    inputs: BaselineInputs,
 ) -> tuple[Verdict, ...]:
-    head, names = next(iter(found.values())), on.data.class_names
-    majority = int(np.argmax(np.bincount(np.asarray(on.data.targets)[on.splits.train])))
+    headline, names = next(iter(judged_splits.values())), inputs.data.class_names
+    majority = int(np.argmax(np.bincount(np.asarray(inputs.data.targets)[inputs.splits.train])))
     return (
-        verdicts.headline(head, scores, majority, names[majority], adapted.nested),
-        *verdicts.uneven_classes(head, scores, table, names),
-        verdicts.transfer(few, np.asarray(on.splits.clusters)),
-        verdicts.overfitting(found["train"], head),
-        verdicts.enough_data(adapted.curve),
+        verdicts.judge_headline(headline, scores, majority, names[majority], adapted.nested),
+        *verdicts.find_uneven_classes(headline, scores, table, names),
+        verdicts.judge_transfer(feature_sets, np.asarray(inputs.splits.clusters)),
+        verdicts.judge_overfitting(judged_splits["train"], headline),
+        verdicts.judge_enough_data(adapted.curve),
     )
 
 
-def _paid(rows: tuple[AblationRow, ...], adapted: FitResult) -> tuple[Verdict, ...]:
-    return ablation.verdicts(rows, adapted.tuning, adapted.curve) if adapted.tuning else ()
+def _make_ablation_verdicts(rows: tuple[AblationRow, ...], adapted: FitResult) -> tuple[Verdict, ...]:
+    return ablation.make_verdicts(rows, adapted.tuning, adapted.curve) if adapted.tuning else ()
 
 
-def _line(made: Evaluation) -> str:
+def _format_line(evaluation: Evaluation) -> str:
     """`test accuracy 0.835 [0.797, 0.868] (n = 400), balanced 0.790 [0.751, 0.826], majority class 0.500`."""
 
-    def find(scores: tuple[Score, ...], name: str, subject: str = "") -> Score:
-        return next(s for s in scores if (s.split, s.name, s.subject) == (made.split, name, subject))
+    def find_score(scores: tuple[Score, ...], name: str, subject: str = "") -> Score:
+        return next(s for s in scores if (s.split, s.name, s.subject) == (evaluation.split, name, subject))
 
-    accuracy, balanced = find(made.scores, "accuracy"), find(made.scores, "balanced_accuracy")
-    dummy = find(made.baselines, "accuracy", baselines.MAJORITY)
+    accuracy, balanced = find_score(evaluation.scores, "accuracy"), find_score(evaluation.scores, "balanced_accuracy")
+    dummy = find_score(evaluation.baselines, "accuracy", baselines.MAJORITY)
     return (
-        f"{made.split} accuracy {accuracy.value:.3f} [{accuracy.low:.3f}, {accuracy.high:.3f}] (n = {accuracy.n:,}), "
-        f"balanced {balanced.value:.3f} [{balanced.low:.3f}, {balanced.high:.3f}], majority class {dummy.value:.3f}"
+        f"{evaluation.split} accuracy {accuracy.value:.3f} [{accuracy.low:.3f}, {accuracy.high:.3f}] "
+        f"(n = {accuracy.n:,}), balanced {balanced.value:.3f} [{balanced.low:.3f}, {balanced.high:.3f}], "
+        f"majority class {dummy.value:.3f}"
     )

@@ -24,7 +24,7 @@ from headstart.uncertainty.conformal import size_interval
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Judgement:
+class ExternalValidation:
     """A model's scores on a folder.
 
     Attributes:
@@ -41,7 +41,7 @@ class Judgement:
     excused: tuple[tuple[str, str], ...]
 
 
-def validate_externally(model: Path, folder: Path, *, console: Console) -> Judgement:
+def validate_externally(model: Path, folder: Path, *, console: Console) -> ExternalValidation:
     """Score a saved model.
 
     Args:
@@ -52,38 +52,44 @@ def validate_externally(model: Path, folder: Path, *, console: Console) -> Judge
     Raises:
         DataError: The folder has no picture, or a class that the model does not know.
     """
-    found = runtime.load(model)
-    files, y, excused = labelled(folder, found.class_names)
-    p, answers, kept, doubts = [], [], [], []
+    runtime_model = runtime.load(model)
+    files, y, excused = read_labelled_folder(folder, runtime_model.class_names)
+    p, answers, read, uncertainties = [], [], [], []
     with console.show_progress("evaluate", len(files)) as progress:
-        at = 0
-        for chunk in found.extract_features(iter(files)):
-            good = [i for i in range(len(chunk.files)) if i not in chunk.errors]
-            excused += [(_inside(folder, Path(str(chunk.files[i]))), why) for i, why in sorted(chunk.errors.items())]
-            if good:
-                whole = found.predict_probabilities(chunk)
-                p.append(whole[good])
-                answers.append(found.choose_classes(p[-1]))
-                told = found.assess_uncertainty(chunk, whole)
-                doubts += [] if told is None else [(told.plausible[good], told.unknown[good])]
-                kept += [at + i for i in good]
-            at += len(chunk.files)
+        start = 0
+        for chunk in runtime_model.extract_features(iter(files)):
+            readable = [i for i in range(len(chunk.files)) if i not in chunk.errors]
+            excused += [
+                (_relative_name(folder, Path(str(chunk.files[i]))), why) for i, why in sorted(chunk.errors.items())
+            ]
+            if readable:
+                chunk_probabilities = runtime_model.predict_probabilities(chunk)
+                p.append(chunk_probabilities[readable])
+                answers.append(runtime_model.choose_classes(p[-1]))
+                uncertainty = runtime_model.assess_uncertainty(chunk, chunk_probabilities)
+                uncertainties += (
+                    [] if uncertainty is None else [(uncertainty.plausible[readable], uncertainty.unknown[readable])]
+                )
+                read += [start + i for i in readable]
+            start += len(chunk.files)
             progress.count_done(len(chunk.files))
-    if not kept:
+    if not read:
         raise DataError(
             f"none of the {len(files):,} pictures in `{format_printable(str(folder))}` can be read", where=str(folder)
         )
-    names, truth, answered = found.class_names, y[kept], np.concatenate(answers)
+    names, truth, answered = runtime_model.class_names, y[read], np.concatenate(answers)
     scores = metrics.scores(truth, np.concatenate(p), split="test", class_names=names, answers=answered)
-    if doubts:
-        plausible, unknown = (np.concatenate(parts) for parts in zip(*doubts, strict=True))
-        scores += tuple(_doubted(truth, plausible, unknown, names))
-    _say(scores, excused, console)
+    if uncertainties:
+        plausible, unknown = (np.concatenate(parts) for parts in zip(*uncertainties, strict=True))
+        scores += tuple(_score_uncertainty(truth, plausible, unknown, names))
+    _print_summary(scores, excused, console)
     table = metrics.confusion(truth, answered, len(names))
-    return Judgement(scores=scores, class_names=names, confusion=table, excused=tuple(excused))
+    return ExternalValidation(scores=scores, class_names=names, confusion=table, excused=tuple(excused))
 
 
-def _doubted(y: np.ndarray, plausible: np.ndarray, unknown: np.ndarray, names: tuple[str, ...]) -> Iterator[Score]:
+def _score_uncertainty(
+    y: np.ndarray, plausible: np.ndarray, unknown: np.ndarray, names: tuple[str, ...]
+) -> Iterator[Score]:
     """How the model's promise is kept here, and how often it declines: over all classes, then in each.
 
     Args:
@@ -94,30 +100,33 @@ def _doubted(y: np.ndarray, plausible: np.ndarray, unknown: np.ndarray, names: t
     """
     hits, sizes = plausible[np.arange(len(y)), y], plausible.sum(axis=1)
     for c, subject in ((None, ""), *enumerate(names)):
-        of = np.full(len(y), True) if c is None else y == c
-        shares = {"coverage": hits[of], "singletons": sizes[of] == 1, "unknown": unknown[of]}
-        found = [(name, wilson(float(values.sum()), len(values)), "wilson") for name, values in shares.items()]
-        found.append(("set_size", size_interval(sizes[of], len(names)), "t"))
-        for name, (value, low, high), method in found:
-            n = int(of.sum())
+        of_class = np.full(len(y), True) if c is None else y == c
+        shares = {"coverage": hits[of_class], "singletons": sizes[of_class] == 1, "unknown": unknown[of_class]}
+        intervals = [(name, wilson(float(values.sum()), len(values)), "wilson") for name, values in shares.items()]
+        intervals.append(("set_size", size_interval(sizes[of_class], len(names)), "t"))
+        for name, (value, low, high), method in intervals:
+            n = int(of_class.sum())
             yield Score(split="test", name=name, value=value, low=low, high=high, n=n, subject=subject, method=method)
 
 
-def _say(scores: tuple[Score, ...], excused: list[tuple[str, str]], console: Console) -> None:
-    of = {score.name: score for score in scores if not score.subject}
+def _print_summary(scores: tuple[Score, ...], excused: list[tuple[str, str]], console: Console) -> None:
+    by_name = {score.name: score for score in scores if not score.subject}
 
-    def told(name: str, words: str) -> str:
-        score = of[name]
-        return f"{words} {score.value:.3f} [{score.low:.3f}, {score.high:.3f}]"
+    def format_score(name: str, label: str) -> str:
+        score = by_name[name]
+        return f"{label} {score.value:.3f} [{score.low:.3f}, {score.high:.3f}]"
 
-    parts = [f"{told('accuracy', 'accuracy')} (n = {of['accuracy'].n:,})"]
-    if "coverage" in of:
-        parts += [told("coverage", "true class in the prediction set"), told("unknown", "declined as unknown")]
+    parts = [f"{format_score('accuracy', 'accuracy')} (n = {by_name['accuracy'].n:,})"]
+    if "coverage" in by_name:
+        parts += [
+            format_score("coverage", "true class in the prediction set"),
+            format_score("unknown", "declined as unknown"),
+        ]
     parts += [f"{len(excused):,} files skipped"] if excused else []
     console.print_line("evaluate", ", ".join(parts))
 
 
-def labelled(folder: Path, names: tuple[str, ...]) -> tuple[list[Path], np.ndarray, list[tuple[str, str]]]:
+def read_labelled_folder(folder: Path, names: tuple[str, ...]) -> tuple[list[Path], np.ndarray, list[tuple[str, str]]]:
     """Pictures of a labelled folder in sorted order with their classes, and the files that are no pictures.
 
     Args:
@@ -139,20 +148,24 @@ def labelled(folder: Path, names: tuple[str, ...]) -> tuple[list[Path], np.ndarr
     for place in places:
         pictures = list(walk_paths([place]))
         files += pictures
-        y += [_position(place, names)] * len(pictures) if pictures else []
+        y += [_class_position(place, names)] * len(pictures) if pictures else []
     if not files:
         for place in places:
-            _position(place, names)
+            _class_position(place, names)
         raise DataError(
             f"there is no picture in a sub-folder of `{format_printable(str(root))}`",
             hint=f"one sub-folder a class is needed: {', '.join(names)}",
         )
-    taken = set(files)
-    others = sorted(p for p in root.rglob("*") if p.is_file() and p not in taken)
-    return files, np.array(y, np.int64), [(_inside(folder, p), "not a picture in a class folder") for p in others]
+    used = set(files)
+    others = sorted(p for p in root.rglob("*") if p.is_file() and p not in used)
+    return (
+        files,
+        np.array(y, np.int64),
+        [(_relative_name(folder, p), "not a picture in a class folder") for p in others],
+    )
 
 
-def _position(place: Path, names: tuple[str, ...]) -> int:
+def _class_position(place: Path, names: tuple[str, ...]) -> int:
     if place.name not in names:
         hint = format_nearest(place.name, names) or f"the model knows {', '.join(names)}"
         raise DataError(
@@ -161,5 +174,5 @@ def _position(place: Path, names: tuple[str, ...]) -> int:
     return names.index(place.name)
 
 
-def _inside(folder: Path, file: Path) -> str:
+def _relative_name(folder: Path, file: Path) -> str:
     return format_printable(file.relative_to(folder).as_posix())

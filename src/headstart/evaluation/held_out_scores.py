@@ -14,14 +14,14 @@ from headstart.heads import prediction
 from headstart.heads.decision_rule import best_threshold, decide, positive_class, read_costs, require_rule
 from headstart.statistics import metrics
 from headstart.statistics.intervals import mean_interval
-from headstart.uncertainty.temperature import tempered
+from headstart.uncertainty.temperature import apply_temperature
 
 CHUNK = 8192  # pictures answered at once
 SURE = 0.75  # a rival class this probable is enough to doubt a label
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Part:
+class JudgedSplit:
     """One split with what the model says of it.
 
     Attributes:
@@ -42,7 +42,7 @@ class Part:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Rule:
+class AnswerRule:
     """How probabilities become an answer: `decide`'s settings."""
 
     positive: int | None = None
@@ -54,12 +54,12 @@ class Rule:
         """Whether the answer is simply the most probable class."""
         return self.threshold is None and self.costs is None
 
-    def answers(self, p: np.ndarray) -> np.ndarray:
+    def decide_answers(self, p: np.ndarray) -> np.ndarray:
         """(M, C) probabilities -> (M,) int64 classes."""
         return decide(p, positive=self.positive, threshold=self.threshold, costs=self.costs)
 
 
-def rule(data: Dataset, adapted: FitResult, ctx: Context) -> Rule:
+def make_answer_rule(data: Dataset, adapted: FitResult, ctx: Context) -> AnswerRule:
     """The job's rule; a threshold is tuned on the cross-validated probabilities, never on the test split.
 
     Raises:
@@ -68,53 +68,53 @@ def rule(data: Dataset, adapted: FitResult, ctx: Context) -> Rule:
     job = ctx.job
     require_rule(job, data.class_names)
     if job.costs:
-        return Rule(costs=read_costs(job.costs, data.class_names))
+        return AnswerRule(costs=read_costs(job.costs, data.class_names))
     if not job.positive:
-        return Rule()
+        return AnswerRule()
     positive = positive_class(job.positive, data.class_names)
     truth = np.asarray(data.targets)[adapted.cv_rows] == positive
-    score = tempered(np.asarray(adapted.cv_probabilities), adapted.temperature)[:, positive]
-    return Rule(positive=positive, threshold=best_threshold(truth, score))
+    score = apply_temperature(np.asarray(adapted.cv_probabilities), adapted.temperature)[:, positive]
+    return AnswerRule(positive=positive, threshold=best_threshold(truth, score))
 
 
-def parts(
-    data: Dataset, splits: Splits, embeddings: tuple[Embeddings, ...], adapted: FitResult, how: Rule
-) -> dict[str, Part]:
+def judge_splits(
+    data: Dataset, splits: Splits, embeddings: tuple[Embeddings, ...], adapted: FitResult, answer_rule: AnswerRule
+) -> dict[str, JudgedSplit]:
     """All splits that hold a picture, the headline's first; probabilities are tempered, as the saved model's are."""
-    found = {
+    sources = {
         "test": (splits.test, None),
         "val": (splits.val, None),
         "cv": (adapted.cv_rows, adapted.cv_probabilities),
         "train": (splits.train, adapted.train_probabilities),
     }
-    made = {}
-    for split, (rows, known) in found.items():
+    judged_splits = {}
+    for split, (rows, held_out) in sources.items():
         if len(rows):
-            p = _answered(embeddings, adapted, rows) if known is None else np.asarray(known)
-            p = tempered(p, adapted.temperature)
-            made[split] = Part(
+            p = _answer_rows(embeddings, adapted, rows) if held_out is None else np.asarray(held_out)
+            p = apply_temperature(p, adapted.temperature)
+            judged_splits[split] = JudgedSplit(
                 split=split,
                 rows=np.asarray(rows, np.int64),
                 y=np.asarray(data.targets)[rows],
                 p=p,
-                answers=how.answers(p),
+                answers=answer_rule.decide_answers(p),
                 clusters=np.asarray(splits.clusters)[rows],
             )
-    return made
+    return judged_splits
 
 
-def _answered(embeddings: tuple[Embeddings, ...], adapted: FitResult, rows: np.ndarray) -> np.ndarray:
+def _answer_rows(embeddings: tuple[Embeddings, ...], adapted: FitResult, rows: np.ndarray) -> np.ndarray:
     """(M, C) float32 of the final head, through the very code that answers in a saved model."""
     fitted = adapted.fitted
-    chunks = [rows[at : at + CHUNK] for at in range(0, len(rows), CHUNK)]
+    chunks = [rows[start : start + CHUNK] for start in range(0, len(rows), CHUNK)]
     return np.concatenate(
         [prediction.probabilities(fitted.kind, fitted.arrays, columns(embeddings, adapted.features, c)) for c in chunks]
     )
 
 
-def all_scores(part: Part, data: Dataset, how: Rule, seed: int) -> list[Score]:
+def score_split(part: JudgedSplit, data: Dataset, answer_rule: AnswerRule, seed: int) -> list[Score]:
     """Every score of a split, and the mean cost where costs were given."""
-    found = metrics.scores(
+    scores = metrics.scores(
         part.y,
         part.p,
         split=part.split,
@@ -123,52 +123,54 @@ def all_scores(part: Part, data: Dataset, how: Rule, seed: int) -> list[Score]:
         clusters=part.clusters,
         seed=seed,
     )
-    return [*found, *([_cost(part, how.costs)] if how.costs is not None else [])]
+    return [*scores, *([_score_cost(part, answer_rule.costs)] if answer_rule.costs is not None else [])]
 
 
-def _cost(part: Part, costs: np.ndarray) -> Score:
+def _score_cost(part: JudgedSplit, costs: np.ndarray) -> Score:
     value, low, high = mean_interval(costs[part.y, part.answers], part.clusters)
     return Score(split=part.split, name="mean_cost", value=value, low=low, high=high, n=len(part.y), method="t")
 
 
-def without_straddling(part: Part, data: Dataset, splits: Splits, seed: int) -> list[Score]:
+def score_without_straddling(part: JudgedSplit, data: Dataset, splits: Splits, seed: int) -> list[Score]:
     """Scores of a split without pictures that look like one of another split; empty when there is none."""
-    kept = ~np.isin(part.rows, np.asarray(splits.straddling).ravel())
-    if kept.all() or not kept.any():
+    apart = ~np.isin(part.rows, np.asarray(splits.straddling).ravel())
+    if apart.all() or not apart.any():
         return []
-    found = metrics.scores(
-        part.y[kept],
-        part.p[kept],
+    scores = metrics.scores(
+        part.y[apart],
+        part.p[apart],
         split=part.split,
         class_names=(),
-        answers=part.answers[kept],
-        clusters=part.clusters[kept],
+        answers=part.answers[apart],
+        clusters=part.clusters[apart],
         seed=seed,
     )
-    return [dataclasses.replace(score, subject="without straddling pictures") for score in found]
+    return [dataclasses.replace(score, subject="without straddling pictures") for score in scores]
 
 
-def suspects(found: dict[str, Part], most: int = 200) -> np.ndarray:
+def find_suspect_labels(judged_splits: dict[str, JudgedSplit], most: int = 200) -> np.ndarray:
     """Rows whose label held-out predictions doubt, the most doubtful first: candidates, of which half are right.
 
     After confident learning (Northcutt 2021): a picture is doubted when another class is more probable than its label
     and at least as probable as that class is, on average, for pictures that carry it, or at least `SURE`.
 
     Args:
-        found: Splits; all but `train` are looked at, each by its own averages.
+        judged_splits: Splits; all but `train` are looked at, each by its own averages.
         most: Rows at most.
 
     Returns:
         (P,) int64.
     """
-    rows, doubts = [], []
-    for part in (p for split, p in found.items() if split != "train"):
-        own = part.p[np.arange(len(part.y)), part.y]
-        usual = np.array([own[part.y == c].mean() if (part.y == c).any() else 1.0 for c in range(part.p.shape[1])])
+    rows, margins = [], []
+    for part in (p for split, p in judged_splits.items() if split != "train"):
+        label_probability = part.p[np.arange(len(part.y)), part.y]
+        usual = np.array(
+            [label_probability[part.y == c].mean() if (part.y == c).any() else 1.0 for c in range(part.p.shape[1])]
+        )
         rivals = np.where(part.p >= np.minimum(usual, SURE), part.p, -1.0)
         rivals[np.arange(len(part.y)), part.y] = -1.0
-        doubted = rivals.max(axis=1) > own
-        rows.append(part.rows[doubted])
-        doubts.append((rivals.max(axis=1) - own)[doubted])
-    joined, strength = np.concatenate(rows), np.concatenate(doubts)
+        suspect = rivals.max(axis=1) > label_probability
+        rows.append(part.rows[suspect])
+        margins.append((rivals.max(axis=1) - label_probability)[suspect])
+    joined, strength = np.concatenate(rows), np.concatenate(margins)
     return joined[np.lexsort((joined, -strength))][:most].astype(np.int64)

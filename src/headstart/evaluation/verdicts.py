@@ -13,8 +13,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from headstart.core.types import CurvePoint, Score, Verdict
-from headstart.evaluation.baselines import HISTOGRAM, MODEL, RANDOM, Features
-from headstart.evaluation.held_out_scores import Part
+from headstart.evaluation.baselines import HISTOGRAM, MODEL, RANDOM, FeatureSet
+from headstart.evaluation.held_out_scores import JudgedSplit
 from headstart.statistics.intervals import Interval, Z, compact, design_effect, difference, mean_interval, wilson
 from headstart.statistics.paired_selection import paired
 
@@ -26,19 +26,21 @@ FEWEST = 20  # pictures below which a mean of log losses has no interval to trus
 LATEST = 4  # points of the curve that its slope is taken from
 
 
-def _in_words(interval: Interval | Score) -> str:
+def _format_interval(interval: Interval | Score) -> str:
     return f"{interval.value:.3f} [{interval.low:.3f}, {interval.high:.3f}]"
 
 
-def _sign(difference: Interval) -> str:
+def _sign_answer(difference: Interval) -> str:
     return "yes" if difference.low > 0 else "no" if difference.high < 0 else "unclear"
 
 
-def _find(scores: Sequence[Score], split: str, name: str) -> Score:
+def _find_score(scores: Sequence[Score], split: str, name: str) -> Score:
     return next(s for s in scores if s.split == split and s.name == name and not s.subject)
 
 
-def headline(part: Part, scores: Sequence[Score], majority: int, name: str, nested: Sequence[Score] = ()) -> Verdict:
+def judge_headline(
+    part: JudgedSplit, scores: Sequence[Score], majority: int, name: str, nested: Sequence[Score] = ()
+) -> Verdict:
     """Better than always naming one class? Compared picture by picture.
 
     Args:
@@ -49,25 +51,28 @@ def headline(part: Part, scores: Sequence[Score], majority: int, name: str, nest
         nested: Scores by nested cross-validation. They have no pictures to compare by: where the accuracy is one of
             them, its interval is held against the share of the class.
     """
-    accuracy, balanced = (_find(scores, part.split, s) for s in ("accuracy", "balanced_accuracy"))
+    accuracy, balanced = (_find_score(scores, part.split, s) for s in ("accuracy", "balanced_accuracy"))
     share = float(np.mean(part.y == majority))
     gain = mean_interval((part.answers == part.y) * 1.0 - (part.y == majority), part.clusters)
-    held = {"test": "the test pictures", "val": "the validation pictures"}.get(part.split, "held-out folds")
+    judged_on = {"test": "the test pictures", "val": "the validation pictures"}.get(part.split, "held-out folds")
     if accuracy in nested:
         gain = Interval(accuracy.value - share, accuracy.low - share, accuracy.high - share)
-        held = "nested held-out folds"
-    answer = _sign(gain)
+        judged_on = "nested held-out folds"
+    answer = _sign_answer(gain)
     against = {"yes": "which it beats", "no": "which is better", "unclear": "from which it cannot be told"}[answer]
     sentence = (
-        f"accuracy {_in_words(accuracy)} on {held} (n = {accuracy.n:,}), balanced accuracy {_in_words(balanced)}; "
+        f"accuracy {_format_interval(accuracy)} on {judged_on} (n = {accuracy.n:,}), "
+        f"balanced accuracy {_format_interval(balanced)}; "
         f"always answering `{name}` gives {share:.3f}, {against}"
     )
     return Verdict(code="headline", answer=answer, sentence=sentence)
 
 
-def uneven_classes(part: Part, scores: Sequence[Score], table: np.ndarray, names: tuple[str, ...]) -> list[Verdict]:
+def find_uneven_classes(
+    part: JudgedSplit, scores: Sequence[Score], table: np.ndarray, names: tuple[str, ...]
+) -> list[Verdict]:
     """A word of warning when balanced accuracy is far under accuracy: some class is mostly missed."""
-    accuracy, balanced = (_find(scores, part.split, s) for s in ("accuracy", "balanced_accuracy"))
+    accuracy, balanced = (_find_score(scores, part.split, s) for s in ("accuracy", "balanced_accuracy"))
     if accuracy.value - balanced.value < UNEVEN:
         return []
     recall = [table[c, c] / table[c].sum() if table[c].sum() else 1.0 for c in range(len(names))]
@@ -82,71 +87,76 @@ def uneven_classes(part: Part, scores: Sequence[Score], table: np.ndarray, names
     return [Verdict(code="uneven_classes", answer="yes", sentence=sentence)]
 
 
-def transfer(found: list[Features], clusters: np.ndarray) -> Verdict:
+def judge_transfer(feature_sets: list[FeatureSet], clusters: np.ndarray) -> Verdict:
     """Do pre-trained features pay? Against the stronger of the controls, on the same pictures and folds."""
-    by_name = {f.subject: f.contender() for f in found}
-    model, told = by_name.pop(MODEL), []
-    apart = {name: paired(control, model, clusters) for name, control in by_name.items()}
+    by_name = {f.subject: f.make_contender() for f in feature_sets}
+    model, controls = by_name.pop(MODEL), []
+    differences = {name: paired(control, model, clusters) for name, control in by_name.items()}
     for name in (RANDOM, HISTOGRAM):
-        if name in apart:
-            told.append(f"{by_name[name].mean:.3f} with a {name} (difference {_in_words(apart[name])})")
-    strongest = min(apart.values(), key=lambda i: i.value)
-    few = len(model.rows) < FEWEST
-    answer = "unclear" if few else _sign(strongest)
-    says = {
+        if name in differences:
+            controls.append(
+                f"{by_name[name].mean:.3f} with a {name} (difference {_format_interval(differences[name])})"
+            )
+    strongest = min(differences.values(), key=lambda i: i.value)
+    too_few = len(model.rows) < FEWEST
+    answer = "unclear" if too_few else _sign_answer(strongest)
+    claim = {
         "yes": "pre-trained features pay",
         "no": "pre-trained features do not pay: they lose",
-        "unclear": f"whether pre-trained features pay cannot be told{' from so few pictures' if few else ''}",
+        "unclear": f"whether pre-trained features pay cannot be told{' from so few pictures' if too_few else ''}",
     }[answer]
     same = f"on the same {len(model.rows):,} pictures the log loss is {model.mean:.3f}"
-    sentence = f"{says}: {same} against {' and '.join(told)}"
+    sentence = f"{claim}: {same} against {' and '.join(controls)}"
     return Verdict(code="transfer", answer=answer, sentence=sentence)
 
 
-def overfitting(train: Part, held: Part) -> Verdict:
+def judge_overfitting(train: JudgedSplit, held_out: JudgedSplit) -> Verdict:
     """The gap between the accuracy on training pictures and on pictures never seen."""
-    seen, fresh = _accuracy(train), _accuracy(held)
-    gap = difference(seen, fresh)
+    train_accuracy, held_out_accuracy = _accuracy_interval(train), _accuracy_interval(held_out)
+    gap = difference(train_accuracy, held_out_accuracy)
     answer = "yes" if gap.low > GAP else "no" if gap.high < GAP else "unclear"
     untold = "this cannot be told" + (" on so few pictures" if gap.low <= 0 else ", the gap is near the limit")
-    says = {"yes": "it learns its pictures by heart", "no": "no", "unclear": untold}[answer]
+    claim = {"yes": "it learns its pictures by heart", "no": "no", "unclear": untold}[answer]
     hint = "; more pictures or fewer features would narrow the gap" if answer == "yes" else ""
-    where = " in plain cross-validation" if held.split == "cv" else ""
+    source = " in plain cross-validation" if held_out.split == "cv" else ""
     sentence = (
-        f"{says}: accuracy is {seen.value:.3f} on the {len(train.y):,} training pictures and {fresh.value:.3f} on "
-        f"{len(held.y):,} held-out ones{where}, a gap of {_in_words(gap)} (called overfitting above {GAP:.2f}){hint}"
+        f"{claim}: accuracy is {train_accuracy.value:.3f} on the {len(train.y):,} training pictures and "
+        f"{held_out_accuracy.value:.3f} on "
+        f"{len(held_out.y):,} held-out ones{source}, a gap of {_format_interval(gap)} "
+        f"(called overfitting above {GAP:.2f}){hint}"
     )
     return Verdict(code="overfitting", answer=answer, sentence=sentence)
 
 
-def _accuracy(part: Part) -> Interval:
+def _accuracy_interval(part: JudgedSplit) -> Interval:
     """Wilson's interval, which pictures without an error leave as wide as their number does."""
     right = (part.answers == part.y) * 1.0
     effective = len(right) / design_effect(right - right.mean(), compact(part.clusters))
     return wilson(float(right.mean()) * effective, effective)
 
 
-def enough_data(curve: Sequence[CurvePoint]) -> Verdict:
+def judge_enough_data(curve: Sequence[CurvePoint]) -> Verdict:
     """What each doubling of the pictures still gains, from the latest points of the learning curve."""
     points = sorted((p for p in curve if np.isfinite(p.score.value)), key=lambda p: p.n_train)[-LATEST:]
     if len(points) < 3:
         return Verdict(code="enough_data", answer="unclear", sentence="the learning curve has too few points to tell")
-    gain = _slope(points)
+    gain = _fit_slope(points)
     last, n = points[-1].score, points[-1].n_train
     answer = "no" if gain.low > 0 and gain.value >= RISING else "yes" if gain.high < FLAT else "unclear"
-    says = {
+    claim = {
         "no": f"more pictures would help: {2 * n:,} instead of {n:,} should add about {gain.value:.3f}",
         "yes": f"the curve is flat at {n:,} pictures",
         "unclear": f"the curve does not tell at {n:,} pictures",
     }[answer]
     sentence = (
-        f"{says}; {last.name.replace('_', ' ')} gains {_in_words(gain)} for each doubling; nothing is claimed beyond "
+        f"{claim}; {last.name.replace('_', ' ')} gains {_format_interval(gain)} for each doubling; "
+        "nothing is claimed beyond "
         f"{4 * n:,} pictures"
     )
     return Verdict(code="enough_data", answer=answer, sentence=sentence)
 
 
-def _slope(points: Sequence[CurvePoint]) -> Interval:
+def _fit_slope(points: Sequence[CurvePoint]) -> Interval:
     """Weighted straight line through score against log2 of the size; positive is better."""
     sign = 1.0 if points[-1].score.name.endswith(("accuracy", "f1", "auc")) else -1.0
     x = np.log2([p.n_train for p in points])

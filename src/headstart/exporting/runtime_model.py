@@ -34,7 +34,7 @@ from headstart.features.embeddings import columns
 from headstart.heads import prediction
 from headstart.statistics.sampling import spread
 from headstart.uncertainty import selective_prediction
-from headstart.uncertainty.temperature import tempered
+from headstart.uncertainty.temperature import apply_temperature
 
 if TYPE_CHECKING:
     from headstart.core.run.context import Context
@@ -178,8 +178,8 @@ def _head(draft: Path, fitted: FittedHead) -> HeadEntry:
 
 
 def _doubt(draft: Path, found: UncertaintyReport) -> UncertaintyEntry:
-    _save(draft / DOUBT_FILE, selective_prediction.arrays_of(found))
-    return selective_prediction.entry_of(found, DOUBT_FILE, file_digest(draft / DOUBT_FILE))
+    _save(draft / DOUBT_FILE, selective_prediction.collect_arrays(found))
+    return selective_prediction.make_entry(found, DOUBT_FILE, file_digest(draft / DOUBT_FILE))
 
 
 def _save(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
@@ -237,7 +237,7 @@ def _saved(model: Model, data: Dataset, rows: np.ndarray) -> np.ndarray:
 def _own(embeddings: tuple[Embeddings, ...], adapted: FitResult, rows: np.ndarray) -> np.ndarray:
     fitted = adapted.fitted
     found = prediction.probabilities(fitted.kind, fitted.arrays, columns(embeddings, adapted.features, rows))
-    return tempered(found, adapted.temperature)
+    return apply_temperature(found, adapted.temperature)
 
 
 def _place(draft: Path, target: Path) -> None:

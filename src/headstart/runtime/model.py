@@ -23,7 +23,7 @@ from headstart.networks.openvino_engine import Engine
 from headstart.runtime.inputs.decoded_batches import Chunk, Content, Source, decode_chunks
 from headstart.uncertainty import ood_detection, selective_prediction
 from headstart.uncertainty.selective_prediction import PredictionUncertainty
-from headstart.uncertainty.temperature import tempered
+from headstart.uncertainty.temperature import apply_temperature
 
 
 class Model:
@@ -65,7 +65,7 @@ class Model:
 
     @cached_property
     def _ood_arrays(self) -> dict[str, np.ndarray]:
-        return ood_detection.ready(self.uncertainty_arrays)
+        return ood_detection.prepare_arrays(self.uncertainty_arrays)
 
     def compile_trunks(self, batch: int) -> tuple[Engine, ...]:
         """The trunks compiled for a batch size, in the order of the manifest; once each.
@@ -120,7 +120,7 @@ class Model:
     def predict_probabilities(self, chunk: Chunk) -> np.ndarray:
         """(B, C) float32 of a chunk with features; rows of files that could not be read mean nothing."""
         probabilities = prediction.probabilities(self.manifest.head.kind, self.arrays, self.join_features(chunk))
-        return tempered(probabilities, self.manifest.calibration.temperature)
+        return apply_temperature(probabilities, self.manifest.calibration.temperature)
 
     def assess_uncertainty(self, chunk: Chunk, probabilities: np.ndarray) -> PredictionUncertainty | None:
         """What is plausible and what is strange in a chunk with features; None for a model that knows no doubt.
@@ -132,7 +132,7 @@ class Model:
         entry = self.manifest.doubt
         if entry is None:
             return None
-        return selective_prediction.doubts(
+        return selective_prediction.measure_uncertainty(
             entry, self._ood_arrays, probabilities, self.join_features(chunk), self.choose_classes(probabilities)
         )
 
@@ -166,10 +166,12 @@ class Model:
             answer=UNKNOWN if unknown else name,
             probabilities=by_class,
             likeliest=name,
-            plausible=selective_prediction.plausible(uncertainty, at, self.class_names, row_probabilities, chosen),
+            plausible=selective_prediction.list_prediction_set(
+                uncertainty, at, self.class_names, row_probabilities, chosen
+            ),
             novelty=float(uncertainty.novelty[at]) if entry.novelty else None,
             unknown=unknown,
-            reasons=selective_prediction.reasons(
+            reasons=selective_prediction.format_reasons(
                 entry, uncertainty, at, self.class_names[top], float(row_probabilities[top])
             )
             if unknown

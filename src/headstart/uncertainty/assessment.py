@@ -24,11 +24,11 @@ from headstart.statistics import metrics
 from headstart.statistics.calibration_error import calibration_bins
 from headstart.statistics.intervals import wilson
 from headstart.statistics.sampling import spread
-from headstart.uncertainty import coverage as promise
+from headstart.uncertainty import coverage as coverage_judging
 from headstart.uncertainty import ood_detection, ood_threshold, selective_prediction
-from headstart.uncertainty.coverage import Known
-from headstart.uncertainty.ood_threshold import FAMILIAR, Learnt
-from headstart.uncertainty.temperature import cross_fitted, tempered
+from headstart.uncertainty.coverage import HeldOutPredictions
+from headstart.uncertainty.ood_threshold import FAMILIAR, TrainingSample
+from headstart.uncertainty.temperature import apply_cross_fitted_temperature, apply_temperature
 
 CALIBRATION = ("ece", "log_loss", "brier")
 CHUNK = 8192  # pictures answered at once
@@ -56,43 +56,45 @@ def assess_uncertainty(
         ctx: The run; its job gives `coverage`.
         foreign: Pictures of other things, with their features.
     """
-    at = _Surroundings(data, splits, embeddings, adapted, evaluation, ctx)
-    learnt, held = at.cross_validated(), at.held_back()
-    judged, coverage = held or learnt, ctx.job.coverage
-    kind = promise.choose(learnt, coverage)
-    made = promise.promise(judged, kind, coverage)
-    floors = promise.floors(learnt, made, FAMILIAR)
-    scores = at.calibration() + promise.measure(judged, made, floors, coverage, data.class_names, ctx.seed)
-    scores += promise.check(learnt, judged, made, floors, coverage)
-    pictures = at.learnt()
-    some = judged.rows[spread(len(judged.rows), ood_detection.MOST)] if held else judged.rows[:0]
-    apart = None if adapted.strategy == "probe" else at.features(some)
-    measured, hidden, near = ood_threshold.measure(pictures, data.class_names, apart)
-    found = UncertaintyReport(
+    inputs = _AssessmentInputs(data, splits, embeddings, adapted, evaluation, ctx)
+    cross_validated, held_back = inputs.make_cross_validated(), inputs.find_held_back()
+    judged, coverage = held_back or cross_validated, ctx.job.coverage
+    kind = coverage_judging.choose_score(cross_validated, coverage)
+    coverage_promise = coverage_judging.set_thresholds(judged, kind, coverage)
+    floors = coverage_judging.compute_floors(cross_validated, coverage_promise, FAMILIAR)
+    scores = inputs.score_calibration() + coverage_judging.measure_coverage(
+        judged, coverage_promise, floors, coverage, data.class_names, ctx.seed
+    )
+    scores += coverage_judging.check_thresholds(cross_validated, judged, coverage_promise, floors, coverage)
+    training_sample = inputs.draw_training_sample()
+    judged_rows = judged.rows[spread(len(judged.rows), ood_detection.MOST)] if held_back else judged.rows[:0]
+    held_back_features = None if adapted.strategy == "probe" else inputs.load_features(judged_rows)
+    measured, hidden, near = ood_threshold.fit_detector(training_sample, data.class_names, held_back_features)
+    report = UncertaintyReport(
         coverage=coverage,
-        promise=made.guaranteed,
+        promise=coverage_promise.guaranteed,
         score=kind,
-        by_class=made.by_class,
-        thresholds=made.thresholds,
+        by_class=coverage_promise.by_class,
+        thresholds=coverage_promise.thresholds,
         floors=floors,
         kept=FAMILIAR,
         n=len(judged.y),
         split=judged.split,
-        why=made.why,
+        why=coverage_promise.why,
         novelty=measured,
         scores=tuple(scores + hidden),
-        before=calibration_bins(at.y(evaluation.rows), at.untempered),
+        before=calibration_bins(inputs.get_labels(evaluation.rows), inputs.untempered_probabilities),
         after=evaluation.calibration,
     )
-    found = _with_unknown(found, at, judged, near, foreign)
-    serialization.save_value(found, ctx.make_step_folder("doubt"))
-    ctx.console.print_line("uncertainty", _line(found))
-    if unable := ood_detection.unable(measured is not None, floors):
+    report = add_unknown_scores(report, inputs, judged, near, foreign)
+    serialization.save_value(report, ctx.make_step_folder("doubt"))
+    ctx.console.print_line("uncertainty", _format_line(report))
+    if unable := ood_detection.format_inability(measured is not None, floors):
         ctx.console.print_line("uncertainty", unable)
-    return found
+    return report
 
 
-class _Surroundings:
+class _AssessmentInputs:
     """What the parts ask of the run's values."""
 
     def __init__(
@@ -107,134 +109,158 @@ class _Surroundings:
         self.data, self.splits, self.embeddings, self.adapted = data, splits, embeddings, adapted
         self.evaluation, self.temperature, self.ctx = evaluation, adapted.temperature, ctx
 
-    def y(self, rows: np.ndarray) -> np.ndarray:
-        found: np.ndarray = np.asarray(self.data.targets)[rows]
-        return found
+    def get_labels(self, rows: np.ndarray) -> np.ndarray:
+        labels: np.ndarray = np.asarray(self.data.targets)[rows]
+        return labels
 
-    def features(self, rows: np.ndarray) -> np.ndarray:
+    def load_features(self, rows: np.ndarray) -> np.ndarray:
         return columns(self.embeddings, self.adapted.features, rows)
 
-    def probabilities(self, x: np.ndarray) -> np.ndarray:
+    def predict_probabilities(self, x: np.ndarray) -> np.ndarray:
         fitted = self.adapted.fitted
-        return tempered(prediction.probabilities(fitted.kind, fitted.arrays, x), self.temperature)
+        return apply_temperature(prediction.probabilities(fitted.kind, fitted.arrays, x), self.temperature)
 
-    def answers(self, p: np.ndarray) -> np.ndarray:
+    def decide_answers(self, p: np.ndarray) -> np.ndarray:
         """(M,) int64, as evaluation and the saved model answer."""
         job, names = self.ctx.job, self.data.class_names
         costs = decision_rule.read_costs(Path(job.costs), names) if job.costs else None
         positive = names.index(job.positive) if job.positive else None
         return decision_rule.decide(p, positive=positive, threshold=self.evaluation.threshold, costs=costs)
 
-    def _firsts(self, rows: np.ndarray) -> np.ndarray:
+    def _first_of_each_cluster(self, rows: np.ndarray) -> np.ndarray:
         """(F,) positions in `rows`: one of each cluster, so that near-duplicates do not count as many."""
         return np.sort(np.unique(np.asarray(self.splits.clusters)[rows], return_index=True)[1])
 
-    def _known(self, split: str, rows: np.ndarray, p: np.ndarray) -> Known:
-        kept = self._firsts(rows)
-        rows, p = np.asarray(rows, np.int64)[kept], np.asarray(p)[kept]
-        return Known(split=split, rows=rows, y=self.y(rows), p=p, answers=self.answers(p))
+    def _make_held_out(self, split: str, rows: np.ndarray, p: np.ndarray) -> HeldOutPredictions:
+        firsts = self._first_of_each_cluster(rows)
+        rows, p = np.asarray(rows, np.int64)[firsts], np.asarray(p)[firsts]
+        return HeldOutPredictions(split=split, rows=rows, y=self.get_labels(rows), p=p, answers=self.decide_answers(p))
 
-    def cross_validated(self) -> Known:
-        p = tempered(np.asarray(self.adapted.cv_probabilities), self.temperature)
-        return self._known("cv", np.asarray(self.adapted.cv_rows), p)
+    def make_cross_validated(self) -> HeldOutPredictions:
+        p = apply_temperature(np.asarray(self.adapted.cv_probabilities), self.temperature)
+        return self._make_held_out("cv", np.asarray(self.adapted.cv_rows), p)
 
-    def held_back(self) -> Known | None:
-        of = self.evaluation
-        return None if of.split == "cv" else self._known(of.split, np.asarray(of.rows), np.asarray(of.probabilities))
+    def find_held_back(self) -> HeldOutPredictions | None:
+        evaluation = self.evaluation
+        return (
+            None
+            if evaluation.split == "cv"
+            else self._make_held_out(
+                evaluation.split, np.asarray(evaluation.rows), np.asarray(evaluation.probabilities)
+            )
+        )
 
-    def learnt(self) -> Learnt:
+    def draw_training_sample(self) -> TrainingSample:
         """Training pictures, thinned where they are many; each measure knows at most so many."""
         rows = np.asarray(self.splits.train, np.int64)
-        rows = rows[self._firsts(rows)]
+        rows = rows[self._first_of_each_cluster(rows)]
         if len(rows) > ood_detection.MOST:
             draw = np.random.default_rng(self.ctx.seed)
             rows = np.sort(draw.choice(rows, ood_detection.MOST, replace=False))
         fold = np.asarray(self.splits.folds[0])[rows].astype(np.int64)
-        return Learnt(rows=rows, x=self.features(rows), y=self.y(rows), fold=fold)
+        return TrainingSample(rows=rows, x=self.load_features(rows), y=self.get_labels(rows), fold=fold)
 
     @cached_property
-    def untempered(self) -> np.ndarray:
+    def untempered_probabilities(self) -> np.ndarray:
         """(M, C) probabilities of the judging pictures as they were before the temperature."""
         if self.evaluation.split == "cv":
             return np.asarray(self.adapted.cv_probabilities)
         fitted, rows = self.adapted.fitted, np.asarray(self.evaluation.rows)
-        chunks = [rows[at : at + CHUNK] for at in range(0, len(rows), CHUNK)]
-        return np.concatenate([prediction.probabilities(fitted.kind, fitted.arrays, self.features(c)) for c in chunks])
+        chunks = [rows[start : start + CHUNK] for start in range(0, len(rows), CHUNK)]
+        return np.concatenate(
+            [prediction.probabilities(fitted.kind, fitted.arrays, self.load_features(c)) for c in chunks]
+        )
 
-    def calibration(self) -> list[Score]:
+    def score_calibration(self) -> list[Score]:
         """How sure and how right, before and after; where the same pictures set the temperature, by that of others."""
         rows, split = np.asarray(self.evaluation.rows), self.evaluation.split
-        y, clusters, before = self.y(rows), np.asarray(self.splits.clusters)[rows], self.untempered
+        y, clusters, untempered = (
+            self.get_labels(rows),
+            np.asarray(self.splits.clusters)[rows],
+            self.untempered_probabilities,
+        )
         after = np.asarray(self.evaluation.probabilities)
         if split == "cv" and self.temperature != 1.0:
-            after = cross_fitted(before, y, clusters, self.ctx.seed)
+            after = apply_cross_fitted_temperature(untempered, y, clusters, self.ctx.seed)
         return [
             metrics.score(name, y, p, split=split, subject=subject, clusters=clusters, seed=self.ctx.seed)
-            for subject, p in (("before", before), ("after", after))
+            for subject, p in (("before", untempered), ("after", after))
             for name in CALIBRATION
         ]
 
 
-def _with_unknown(
-    found: UncertaintyReport,
-    at: _Surroundings,
-    judged: Known,
-    near: np.ndarray,
+def add_unknown_scores(
+    report: UncertaintyReport,
+    inputs: _AssessmentInputs,
+    judged: HeldOutPredictions,
+    known_distances: np.ndarray,
     foreign: tuple[Dataset, tuple[Embeddings, ...]] | None,
 ) -> UncertaintyReport:
     """The same with the share of known and of foreign pictures that are declined.
 
     Args:
-        found: Without these.
-        at: The run.
+        report: Without these.
+        inputs: The run.
         judged: Known pictures.
-        near: Distances that set the limit; what they say counts where nothing was held back.
+        known_distances: Distances that set the limit; what they say counts where nothing was held back.
         foreign: Pictures of other things, with their features.
     """
-    entry, arrays = selective_prediction.entry_of(found, "", ""), selective_prediction.arrays_of(found)
-    scores, measured = list(found.scores), found.novelty
+    entry, arrays = selective_prediction.make_entry(report, "", ""), selective_prediction.collect_arrays(report)
+    scores, measured = list(report.scores), report.novelty
     if judged.split != "cv":
-        own = at.adapted.strategy != "probe" and measured is not None  # then some of these set the limit and judge it
-        some = spread(len(judged.rows), ood_detection.MOST if own else JUDGED)
-        x = at.features(judged.rows[some])
-        told = selective_prediction.doubts(entry, arrays, judged.p[some], x, judged.answers[some])
-        unknown = ood_threshold.beyond(near) | told.hopeless if own else told.unknown
-        scores.append(_declined(unknown, judged.split, ""))
-        near = ood_detection.distances(arrays, entry.neighbour, x) if measured else near
+        sets_limit = (
+            inputs.adapted.strategy != "probe" and measured is not None
+        )  # then some of these set the limit and judge it
+        sample = spread(len(judged.rows), ood_detection.MOST if sets_limit else JUDGED)
+        x = inputs.load_features(judged.rows[sample])
+        uncertainty = selective_prediction.measure_uncertainty(
+            entry, arrays, judged.p[sample], x, judged.answers[sample]
+        )
+        unknown = (
+            ood_threshold.flag_beyond_others(known_distances) | uncertainty.hopeless
+            if sets_limit
+            else uncertainty.unknown
+        )
+        scores.append(_score_unknown(unknown, judged.split, ""))
+        known_distances = ood_detection.compute_distances(arrays, entry.neighbour, x) if measured else known_distances
     elif measured:
-        scores.append(_declined(ood_threshold.beyond(near), "cv", ""))
+        scores.append(_score_unknown(ood_threshold.flag_beyond_others(known_distances), "cv", ""))
     if foreign:
-        others, seen = foreign
-        x = columns(seen, at.adapted.features, np.arange(len(others.uris)))
-        p = at.probabilities(x)
-        unknown = selective_prediction.doubts(entry, arrays, p, x, at.answers(p)).unknown
-        for c, kind in enumerate(others.class_names):
-            of = np.asarray(others.targets) == c
-            scores.append(_declined(unknown[of], judged.split, kind))
-            if measured and len(near):
-                far = ood_detection.distances(arrays, entry.neighbour, x[of])
-                scores.append(ood_threshold.area(near, far, split=judged.split, subject=kind))
-    return dataclasses.replace(found, scores=tuple(scores))
+        ood_data, ood_embeddings = foreign
+        x = columns(ood_embeddings, inputs.adapted.features, np.arange(len(ood_data.uris)))
+        probabilities = inputs.predict_probabilities(x)
+        unknown = selective_prediction.measure_uncertainty(
+            entry, arrays, probabilities, x, inputs.decide_answers(probabilities)
+        ).unknown
+        for c, kind in enumerate(ood_data.class_names):
+            of_kind = np.asarray(ood_data.targets) == c
+            scores.append(_score_unknown(unknown[of_kind], judged.split, kind))
+            if measured and len(known_distances):
+                ood_distances = ood_detection.compute_distances(arrays, entry.neighbour, x[of_kind])
+                scores.append(
+                    ood_threshold.novelty_auc(known_distances, ood_distances, split=judged.split, subject=kind)
+                )
+    return dataclasses.replace(report, scores=tuple(scores))
 
 
-def _declined(unknown: np.ndarray, split: str, subject: str) -> Score:
+def _score_unknown(unknown: np.ndarray, split: str, subject: str) -> Score:
     value, low, high = wilson(float(unknown.sum()), len(unknown))
     return Score(
         split=split, name="unknown", value=value, low=low, high=high, n=len(unknown), subject=subject, method="wilson"
     )
 
 
-def _line(found: UncertaintyReport) -> str:
+def _format_line(report: UncertaintyReport) -> str:
     """`90 % promised, 93 % [90 %, 95 %] covered by 1.1 classes (n = 400); unknown: 1 % of known, 100 % of …`."""
-    own = {(s.name, s.subject): s for s in found.scores}
+    scores = {(s.name, s.subject): s for s in report.scores}
     parts = []
-    if ("coverage", "") in own:
-        covered, size = own["coverage", ""], own["set_size", ""]
+    if ("coverage", "") in scores:
+        covered, size = scores["coverage", ""], scores["set_size", ""]
         parts.append(
             f"{covered.value:.1%} [{covered.low:.1%}, {covered.high:.1%}] of {covered.n:,} pictures have, on average "
             f"over re-draws, their class in the prediction set, {size.value:.2f} classes each; "
-            f"{100 * found.coverage:g}% asked for"
+            f"{100 * report.coverage:g}% asked for"
         )
-    shares = [f"{s.value:.1%} of {s.subject or 'known pictures'}" for s in found.scores if s.name == "unknown"]
+    shares = [f"{s.value:.1%} of {s.subject or 'known pictures'}" for s in report.scores if s.name == "unknown"]
     parts += [f"unknown: {', '.join(shares)}"] if shares else []
-    return ("; ".join(parts) or found.why).replace("%", " %")
+    return ("; ".join(parts) or report.why).replace("%", " %")

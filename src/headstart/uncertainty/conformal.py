@@ -20,7 +20,7 @@ _ROUNDING = 1e-9
 _BLOCK = 1 << 20  # probabilities looked at at once
 
 
-def scores(p: np.ndarray, kind: str) -> np.ndarray:
+def compute_scores(p: np.ndarray, kind: str) -> np.ndarray:
     """How odd each class would be.
 
     Args:
@@ -42,12 +42,12 @@ def scores(p: np.ndarray, kind: str) -> np.ndarray:
     ranked = np.take_along_axis(wide, order, axis=1)
     likelier = np.concatenate([np.zeros((len(wide), 1)), np.cumsum(ranked, axis=1)[:, :-1]], axis=1)
     likelier += _PENALTY * np.maximum(np.arange(wide.shape[1]) + 1 - _FREE, 0)
-    found = np.empty_like(wide)
-    np.put_along_axis(found, order, likelier, axis=1)
-    return found
+    oddness = np.empty_like(wide)
+    np.put_along_axis(oddness, order, likelier, axis=1)
+    return oddness
 
 
-def own_scores(p: np.ndarray, y: np.ndarray, kind: str) -> np.ndarray:
+def score_true_classes(p: np.ndarray, y: np.ndarray, kind: str) -> np.ndarray:
     """How odd the true classes are, (M,) float64, in the memory of a few pictures.
 
     Args:
@@ -55,53 +55,57 @@ def own_scores(p: np.ndarray, y: np.ndarray, kind: str) -> np.ndarray:
         y: (M,) int64 true classes.
         kind: One of `SCORES`.
     """
-    parts = [scores(p[at], kind)[np.arange(at.stop - at.start), y[at]] for at in _blocks(p)]
+    parts = [
+        compute_scores(p[block], kind)[np.arange(block.stop - block.start), y[block]] for block in _split_blocks(p)
+    ]
     return np.concatenate(parts) if parts else np.empty(0)
 
 
-def sizes(p: np.ndarray, kind: str, limits: np.ndarray, answers: np.ndarray) -> np.ndarray:
+def count_set_sizes(p: np.ndarray, kind: str, limits: np.ndarray, answers: np.ndarray) -> np.ndarray:
     """How many classes each prediction set holds, (M,) int64; see `sets`."""
-    parts = [sets(p[at], kind, limits, answers[at]).sum(axis=1) for at in _blocks(p)]
+    parts = [make_sets(p[block], kind, limits, answers[block]).sum(axis=1) for block in _split_blocks(p)]
     return np.concatenate(parts) if parts else np.empty(0, np.int64)
 
 
-def _blocks(p: np.ndarray) -> list[slice]:
+def _split_blocks(p: np.ndarray) -> list[slice]:
     step = max(1, _BLOCK // p.shape[1])
-    return [slice(at, min(at + step, len(p))) for at in range(0, len(p), step)]
+    return [slice(start, min(start + step, len(p))) for start in range(0, len(p), step)]
 
 
-def rank(n: int, coverage: float) -> int:
+def quantile_rank(n: int, coverage: float) -> int:
     """Which of `n` sorted scores keeps the promise: the ceil((n + 1) coverage)-th; above `n` none does."""
     return math.ceil((n + 1) * coverage - _ROUNDING)
 
 
-def fewest(coverage: float) -> int:
+def count_needed_pictures(coverage: float) -> int:
     """Held-out pictures without which no promise of this coverage can be kept but by naming all classes."""
     return math.ceil(coverage / (1 - coverage) - _ROUNDING)
 
 
-def weaker(n: int, coverage: float) -> float:
+def cross_validation_guarantee(n: int, coverage: float) -> float:
     """What theory guarantees where cross-validated pictures set the thresholds (CV+, Barber 2021, theorem 4), rounded
     down: twice the coverage less one, less the square root of 2/n."""
     return math.floor(1000 * max(0.0, 2 * coverage - 1 - math.sqrt(2 / max(n, 1)))) / 1000
 
 
-def quantile(held_out: np.ndarray, coverage: float) -> float:
+def conformal_quantile(held_out: np.ndarray, coverage: float) -> float:
     """The score that a new picture keeps with at least the promised probability; infinity where too few are known.
 
     Args:
         held_out: (n,) scores of the true classes of pictures that the model did not learn from.
         coverage: Promised, below 1.
     """
-    at = rank(len(held_out), coverage)
-    return math.inf if at > len(held_out) else float(np.sort(held_out)[max(at, 1) - 1])
+    position = quantile_rank(len(held_out), coverage)
+    return math.inf if position > len(held_out) else float(np.sort(held_out)[max(position, 1) - 1])
 
 
-def thresholds(own: np.ndarray, y: np.ndarray, n_classes: int, coverage: float, *, by_class: bool) -> np.ndarray:
+def compute_thresholds(
+    true_scores: np.ndarray, y: np.ndarray, n_classes: int, coverage: float, *, by_class: bool
+) -> np.ndarray:
     """One threshold a class.
 
     Args:
-        own: (n,) scores of the true classes.
+        true_scores: (n,) scores of the true classes.
         y: (n,) int64 true classes.
         n_classes: C.
         coverage: Promised.
@@ -111,11 +115,11 @@ def thresholds(own: np.ndarray, y: np.ndarray, n_classes: int, coverage: float, 
         (C,) float64.
     """
     if not by_class:
-        return np.full(n_classes, quantile(own, coverage))
-    return np.array([quantile(own[y == c], coverage) for c in range(n_classes)])
+        return np.full(n_classes, conformal_quantile(true_scores, coverage))
+    return np.array([conformal_quantile(true_scores[y == c], coverage) for c in range(n_classes)])
 
 
-def sets(p: np.ndarray, kind: str, limits: np.ndarray, answers: np.ndarray | None = None) -> np.ndarray:
+def make_sets(p: np.ndarray, kind: str, limits: np.ndarray, answers: np.ndarray | None = None) -> np.ndarray:
     """Prediction sets; the class that is answered is always in, which can only raise the coverage.
 
     Args:
@@ -127,13 +131,13 @@ def sets(p: np.ndarray, kind: str, limits: np.ndarray, answers: np.ndarray | Non
     Returns:
         (M, C) bool.
     """
-    found = np.asarray(scores(p, kind) <= limits)
+    inside = np.asarray(compute_scores(p, kind) <= limits)
     if answers is not None:
-        found[np.arange(len(p)), answers] = True
-    return found
+        inside[np.arange(len(p)), answers] = True
+    return inside
 
 
-def hopeless(p: np.ndarray, floors: np.ndarray) -> np.ndarray:
+def flag_empty_sets(p: np.ndarray, floors: np.ndarray) -> np.ndarray:
     """(M,) bool, whether no class of (M, C) probabilities keeps its floor, by the first score."""
     return np.asarray(~np.any(np.asarray(1.0 - np.asarray(p, np.float64)) <= floors, axis=1))
 

@@ -22,7 +22,7 @@ CHECKED = "thresholds of cross-validation"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Known:
+class HeldOutPredictions:
     """Pictures that the model did not learn from, one of each cluster of near-duplicates.
 
     Attributes:
@@ -39,13 +39,13 @@ class Known:
     p: np.ndarray
     answers: np.ndarray
 
-    def own(self, kind: str) -> np.ndarray:
+    def score_true_classes(self, kind: str) -> np.ndarray:
         """(M,) scores of the true classes."""
-        return conformal.own_scores(self.p, self.y, kind)
+        return conformal.score_true_classes(self.p, self.y, kind)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Promise:
+class CoveragePromise:
     """How the sets are made; see `UncertaintyReport`."""
 
     score: str
@@ -55,144 +55,189 @@ class Promise:
     why: str
 
 
-def choose(known: Known, coverage: float) -> str:
+def choose_score(predictions: HeldOutPredictions, coverage: float) -> str:
     """The score whose sets are smaller on cross-validated pictures, by thresholds of these; of equals the first."""
-    if not len(known.y):
+    if not len(predictions.y):
         return conformal.SCORES[0]
 
-    def width(kind: str) -> float:
-        limits = conformal.thresholds(known.own(kind), known.y, known.p.shape[1], coverage, by_class=False)
-        return round(float(conformal.sizes(known.p, kind, limits, known.answers).mean()), 6)
+    def mean_set_size(kind: str) -> float:
+        limits = conformal.compute_thresholds(
+            predictions.score_true_classes(kind), predictions.y, predictions.p.shape[1], coverage, by_class=False
+        )
+        return round(float(conformal.count_set_sizes(predictions.p, kind, limits, predictions.answers).mean()), 6)
 
-    return min(conformal.SCORES, key=width)
+    return min(conformal.SCORES, key=mean_set_size)
 
 
-def promise(known: Known, kind: str, coverage: float) -> Promise:
+def set_thresholds(predictions: HeldOutPredictions, kind: str, coverage: float) -> CoveragePromise:
     """Thresholds from known pictures: of each class where each has enough, else of all together.
 
     Args:
-        known: Set the thresholds.
+        predictions: Set the thresholds.
         kind: Of the score.
         coverage: As asked for.
     """
-    n_classes, n = known.p.shape[1], len(known.y)
-    least, counts = conformal.fewest(coverage), np.bincount(known.y, minlength=n_classes)
-    by_class = bool(counts.min() >= 2 * least)  # with fewer the highest score of a class alone would be its threshold
-    limits = conformal.thresholds(known.own(kind), known.y, n_classes, coverage, by_class=by_class)
-    if n < least:
+    n_classes, n = predictions.p.shape[1], len(predictions.y)
+    needed, counts = conformal.count_needed_pictures(coverage), np.bincount(predictions.y, minlength=n_classes)
+    by_class = bool(counts.min() >= 2 * needed)  # with fewer the highest score of a class alone would be its threshold
+    limits = conformal.compute_thresholds(
+        predictions.score_true_classes(kind), predictions.y, n_classes, coverage, by_class=by_class
+    )
+    if n < needed:
         why = (
-            f"{n:,} held-out pictures cannot promise {_percent(coverage)}, {least:,} could: "
+            f"{n:,} held-out pictures cannot promise {_format_percent(coverage)}, {needed:,} could: "
             "every class stays in the set"
         )
-        return Promise(score=kind, by_class=False, thresholds=limits, guaranteed=1.0, why=why)
-    where = "cross-validated" if known.split == "cv" else "held-out"
-    few = f"the smallest class has {counts.min():,} of them, and {2 * least:,} would be needed for each"
-    how = "in each class" if by_class else f"on average over the classes: {few}"
-    guaranteed = coverage if known.split != "cv" else conformal.weaker(n, coverage)
-    why = f"{n:,} {where} pictures set the thresholds, for {_percent(coverage)} {how}"
-    if known.split == "cv":
-        why += f"; for such pictures theory guarantees {_percent(guaranteed)} alone, and that of the folds' models"
-    return Promise(score=kind, by_class=by_class, thresholds=limits, guaranteed=guaranteed, why=why)
+        return CoveragePromise(score=kind, by_class=False, thresholds=limits, guaranteed=1.0, why=why)
+    source = "cross-validated" if predictions.split == "cv" else "held-out"
+    shortage = f"the smallest class has {counts.min():,} of them, and {2 * needed:,} would be needed for each"
+    scope = "in each class" if by_class else f"on average over the classes: {shortage}"
+    guaranteed = coverage if predictions.split != "cv" else conformal.cross_validation_guarantee(n, coverage)
+    why = f"{n:,} {source} pictures set the thresholds, for {_format_percent(coverage)} {scope}"
+    if predictions.split == "cv":
+        why += (
+            f"; for such pictures theory guarantees {_format_percent(guaranteed)} alone, and that of the folds' models"
+        )
+    return CoveragePromise(score=kind, by_class=by_class, thresholds=limits, guaranteed=guaranteed, why=why)
 
 
-def floors(learnt: Known, made: Promise, kept: float) -> np.ndarray:
+def compute_floors(predictions: HeldOutPredictions, promise: CoveragePromise, familiar: float) -> np.ndarray:
     """(C,) what a class must keep to be in a set at all; where none does, the set is empty and the picture unknown.
 
     A floor is never stricter than the class's threshold, and none is set where the likeliest class always keeps its
     threshold: so an empty set takes nothing from the promise.
 
     Args:
-        learnt: Cross-validated pictures.
-        made: The promise.
-        kept: Share of known pictures whose true class keeps its floor.
+        predictions: Cross-validated pictures.
+        promise: The promise.
+        familiar: Share of known pictures whose true class keeps its floor.
     """
-    n_classes = learnt.p.shape[1]
-    if made.score != conformal.SCORES[0]:
+    n_classes = predictions.p.shape[1]
+    if promise.score != conformal.SCORES[0]:
         return np.full(n_classes, np.inf)
-    own = learnt.own(conformal.SCORES[0])
-    limits = conformal.thresholds(own, learnt.y, n_classes, kept, by_class=False)
-    return np.asarray(np.maximum(limits, made.thresholds))
+    true_scores = predictions.score_true_classes(conformal.SCORES[0])
+    limits = conformal.compute_thresholds(true_scores, predictions.y, n_classes, familiar, by_class=False)
+    return np.asarray(np.maximum(limits, promise.thresholds))
 
 
-def _percent(share: float) -> str:
+def _format_percent(share: float) -> str:
     return f"{round(100 * share, 4):g} %"
 
 
-def measure(
-    known: Known, made: Promise, floor: np.ndarray, coverage: float, names: tuple[str, ...], seed: int
+def measure_coverage(
+    predictions: HeldOutPredictions,
+    promise: CoveragePromise,
+    floor: np.ndarray,
+    coverage: float,
+    names: tuple[str, ...],
+    seed: int,
 ) -> list[Score]:
     """Coverage, sizes and shares of the sets, each picture judged by thresholds of others.
 
     Args:
-        known: The pictures that set the thresholds.
-        made: Tells the score, and whether each class has its own threshold.
+        predictions: The pictures that set the thresholds.
+        promise: Tells the score, and whether each class has its own threshold.
         floor: (C,) from `floors`.
         coverage: As asked for.
         names: C class names.
         seed: Of the splits.
     """
-    if len(known.y) < PARTS:
+    if len(predictions.y) < PARTS:
         return []
-    hits, sizes, alone, empty = _repeated(known, made, floor, coverage, seed)
-    classes, size = np.unique(known.y).tolist(), conformal.size_interval(sizes, known.p.shape[1])
+    hits, sizes, singletons, empties = _judge_repeatedly(predictions, promise, floor, coverage, seed)
+    classes, size = np.unique(predictions.y).tolist(), conformal.size_interval(sizes, predictions.p.shape[1])
     return [
-        _score("coverage", known.split, _share(hits), len(hits)),
-        _score("set_size", known.split, size, len(hits), method="t"),
-        _score("singletons", known.split, _share(alone), len(hits)),
-        _score("empty_sets", known.split, _share(empty), len(hits)),
+        _make_score("coverage", predictions.split, _share_interval(hits), len(hits)),
+        _make_score("set_size", predictions.split, size, len(hits), method="t"),
+        _make_score("singletons", predictions.split, _share_interval(singletons), len(hits)),
+        _make_score("empty_sets", predictions.split, _share_interval(empties), len(hits)),
         *(
-            _score("coverage", known.split, _share(hits[known.y == c]), int((known.y == c).sum()), subject=names[c])
+            _make_score(
+                "coverage",
+                predictions.split,
+                _share_interval(hits[predictions.y == c]),
+                int((predictions.y == c).sum()),
+                subject=names[c],
+            )
             for c in classes
         ),
     ]
 
 
-def _repeated(known: Known, made: Promise, floor: np.ndarray, coverage: float, seed: int) -> tuple[np.ndarray, ...]:
+def _judge_repeatedly(
+    predictions: HeldOutPredictions, promise: CoveragePromise, floor: np.ndarray, coverage: float, seed: int
+) -> tuple[np.ndarray, ...]:
     """Of each set, (M,) each: how often the true class is in it, its size, one is alone, none kept its threshold."""
-    odd, own = conformal.scores(known.p, made.score), known.own(made.score)
-    hopeless = conformal.hopeless(known.p, floor)
-    n, n_classes = odd.shape
+    scores, true_scores = (
+        conformal.compute_scores(predictions.p, promise.score),
+        predictions.score_true_classes(promise.score),
+    )
+    hopeless = conformal.flag_empty_sets(predictions.p, floor)
+    n, n_classes = scores.shape
     draw = np.random.default_rng(seed)
-    hits, sizes, alone, empty = np.zeros((4, n))
+    hits, sizes, singletons, empties = np.zeros((4, n))
     for _ in range(REPEATS):
-        part = draw.permutation(n) % PARTS
-        for one in range(PARTS):
-            inside = part == one
-            limits = conformal.thresholds(own[~inside], known.y[~inside], n_classes, coverage, by_class=made.by_class)
-            found = odd[inside] <= limits
-            empty[inside] += ~found.any(axis=1)
-            found[np.arange(len(found)), known.answers[inside]] = True
+        folds = draw.permutation(n) % PARTS
+        for fold in range(PARTS):
+            inside = folds == fold
+            limits = conformal.compute_thresholds(
+                true_scores[~inside], predictions.y[~inside], n_classes, coverage, by_class=promise.by_class
+            )
+            found = scores[inside] <= limits
+            empties[inside] += ~found.any(axis=1)
+            found[np.arange(len(found)), predictions.answers[inside]] = True
             found[hopeless[inside]] = False
             count = found.sum(axis=1)
-            hits[inside] += found[np.arange(len(found)), known.y[inside]]
+            hits[inside] += found[np.arange(len(found)), predictions.y[inside]]
             sizes[inside] += count
-            alone[inside] += count == 1
-    return tuple(found / REPEATS for found in (hits, sizes, alone, empty))
+            singletons[inside] += count == 1
+    return tuple(total / REPEATS for total in (hits, sizes, singletons, empties))
 
 
-def check(learnt: Known, judged: Known, made: Promise, floor: np.ndarray, coverage: float) -> list[Score]:
+def check_thresholds(
+    cross_validated: HeldOutPredictions,
+    judged: HeldOutPredictions,
+    promise: CoveragePromise,
+    floor: np.ndarray,
+    coverage: float,
+) -> list[Score]:
     """Coverage on held-back pictures of thresholds that cross-validated ones set; nothing where these are the same.
 
     Args:
-        learnt: Cross-validated pictures.
+        cross_validated: Cross-validated pictures.
         judged: Held-back pictures.
-        made: Tells the score, and whether each class has its own threshold.
+        promise: Tells the score, and whether each class has its own threshold.
         floor: (C,) from `floors`.
         coverage: As asked for.
     """
-    if judged.split == "cv" or not len(learnt.y) or not len(judged.y):
+    if judged.split == "cv" or not len(cross_validated.y) or not len(judged.y):
         return []
-    limits = conformal.thresholds(learnt.own(made.score), learnt.y, learnt.p.shape[1], coverage, by_class=made.by_class)
-    found = conformal.sets(judged.p, made.score, limits, judged.answers)
-    hits = found[np.arange(len(judged.y)), judged.y] & ~conformal.hopeless(judged.p, floor)
-    return [_score("coverage", judged.split, _share(hits), len(hits), subject=CHECKED)]
+    limits = conformal.compute_thresholds(
+        cross_validated.score_true_classes(promise.score),
+        cross_validated.y,
+        cross_validated.p.shape[1],
+        coverage,
+        by_class=promise.by_class,
+    )
+    sets = conformal.make_sets(judged.p, promise.score, limits, judged.answers)
+    hits = sets[np.arange(len(judged.y)), judged.y] & ~conformal.flag_empty_sets(judged.p, floor)
+    return [_make_score("coverage", judged.split, _share_interval(hits), len(hits), subject=CHECKED)]
 
 
-def _share(values: np.ndarray) -> Interval:
+def _share_interval(values: np.ndarray) -> Interval:
     return wilson(float(values.sum()), len(values))
 
 
-def _score(name: str, split: str, found: Interval, n: int, *, subject: str = "", method: str = "wilson") -> Score:
+def _make_score(
+    name: str, split: str, interval: Interval, n: int, *, subject: str = "", method: str = "wilson"
+) -> Score:
     return Score(
-        split=split, name=name, value=found.value, low=found.low, high=found.high, n=n, subject=subject, method=method
+        split=split,
+        name=name,
+        value=interval.value,
+        low=interval.low,
+        high=interval.high,
+        n=n,
+        subject=subject,
+        method=method,
     )

@@ -21,7 +21,7 @@ _BASE = 512  # pictures that tell the directions
 _BLOCK = 1 << 22  # distances held at once
 
 
-def unable(measured: bool, floors: np.ndarray) -> str:
+def format_inability(measured: bool, floors: np.ndarray) -> str:
     """One sentence where a model cannot take a picture for strange, without a full stop; else empty.
 
     Args:
@@ -36,7 +36,7 @@ def unable(measured: bool, floors: np.ndarray) -> str:
     return f"this model cannot say `unknown`: {few}. It names one of its classes, whatever a picture shows"
 
 
-def distances(arrays: Mapping[str, np.ndarray], k: int, x: np.ndarray) -> np.ndarray:
+def compute_distances(arrays: Mapping[str, np.ndarray], k: int, x: np.ndarray) -> np.ndarray:
     """Distance of pictures to the k-th nearest reference.
 
     Args:
@@ -47,39 +47,39 @@ def distances(arrays: Mapping[str, np.ndarray], k: int, x: np.ndarray) -> np.nda
     Returns:
         (B,) float64.
     """
-    points, found = np.asarray(arrays["references"], np.float64), np.empty(len(x))
+    points, distances = np.asarray(arrays["references"], np.float64), np.empty(len(x))
     lengths = arrays["lengths"] if "lengths" in arrays else np.einsum("rp,rp->r", points, points)
     step = max(1, _BLOCK // len(points))
-    for at in range(0, len(x), step):
-        asked = mapped(arrays, x[at : at + step])
-        squared = np.einsum("bp,bp->b", asked, asked)[:, None] + lengths - 2 * asked @ points.T
-        found[at : at + step] = np.partition(squared, k - 1, axis=1)[:, k - 1]
-    return np.asarray(np.sqrt(np.maximum(found, 0.0)))
+    for start in range(0, len(x), step):
+        queries = map_features(arrays, x[start : start + step])
+        squared = np.einsum("bp,bp->b", queries, queries)[:, None] + lengths - 2 * queries @ points.T
+        distances[start : start + step] = np.partition(squared, k - 1, axis=1)[:, k - 1]
+    return np.asarray(np.sqrt(np.maximum(distances, 0.0)))
 
 
-def ready(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+def prepare_arrays(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """The same for many calls: in float64, with the squared lengths of the references as `lengths` (R,).
 
     Args:
         arrays: From `fit`; others are left as they are.
     """
     names = ("centre", "scale", "projection", "whitening", "references")
-    made = {name: array.astype(np.float64) if name in names else array for name, array in arrays.items()}
-    points = made.get("references")
-    return made if points is None else made | {"lengths": np.einsum("rp,rp->r", points, points)}
+    prepared = {name: array.astype(np.float64) if name in names else array for name, array in arrays.items()}
+    points = prepared.get("references")
+    return prepared if points is None else prepared | {"lengths": np.einsum("rp,rp->r", points, points)}
 
 
-def mapped(arrays: Mapping[str, np.ndarray], x: np.ndarray) -> np.ndarray:
+def map_features(arrays: Mapping[str, np.ndarray], x: np.ndarray) -> np.ndarray:
     """(B, D) raw features -> (B, P) float64 where distances are taken."""
-    found: np.ndarray = (np.asarray(x, np.float64) - arrays["centre"]) / arrays["scale"]
+    standardised: np.ndarray = (np.asarray(x, np.float64) - arrays["centre"]) / arrays["scale"]
     if "projection" in arrays:
-        inside = found @ np.asarray(arrays["projection"], np.float64)
-        rest = np.einsum("bd,bd->b", found, found) - np.einsum("bp,bp->b", inside, inside)
-        found = np.column_stack([inside, np.sqrt(np.maximum(rest, 0.0))])
-    return found @ np.asarray(arrays["whitening"], np.float64) if "whitening" in arrays else found
+        inside = standardised @ np.asarray(arrays["projection"], np.float64)
+        outside = np.einsum("bd,bd->b", standardised, standardised) - np.einsum("bp,bp->b", inside, inside)
+        standardised = np.column_stack([inside, np.sqrt(np.maximum(outside, 0.0))])
+    return standardised @ np.asarray(arrays["whitening"], np.float64) if "whitening" in arrays else standardised
 
 
-def fit(x: np.ndarray, y: np.ndarray, method: str) -> tuple[dict[str, np.ndarray], int]:
+def fit_references(x: np.ndarray, y: np.ndarray, method: str) -> tuple[dict[str, np.ndarray], int]:
     """What `distances` needs.
 
     Args:
@@ -93,34 +93,34 @@ def fit(x: np.ndarray, y: np.ndarray, method: str) -> tuple[dict[str, np.ndarray
     """
     wide = np.asarray(x, np.float64)
     spread = wide.std(axis=0)
-    made = {"centre": wide.mean(axis=0), "scale": np.where(spread > 0, spread, 1.0)}
+    fitted = {"centre": wide.mean(axis=0), "scale": np.where(spread > 0, spread, 1.0)}
     if wide.shape[1] > WIDEST:
-        made["projection"] = _directions(mapped(made, wide))
-    made = {name: array.astype(np.float32) for name, array in made.items()}
-    points, k = mapped(made, wide), min(NEIGHBOUR, len(wide))
+        fitted["projection"] = _widest_directions(map_features(fitted, wide))
+    fitted = {name: array.astype(np.float32) for name, array in fitted.items()}
+    points, k = map_features(fitted, wide), min(NEIGHBOUR, len(wide))
     if method == "mahalanobis":
-        classes, at = np.unique(y, return_inverse=True)
-        means = np.stack([points[at == c].mean(axis=0) for c in range(len(classes))])
-        made["whitening"] = _whitening(points - means[at]).astype(np.float32)
-        points, k = means @ made["whitening"].astype(np.float64), 1
-    return made | {"references": points.astype(np.float32)}, k
+        classes, class_of = np.unique(y, return_inverse=True)
+        means = np.stack([points[class_of == c].mean(axis=0) for c in range(len(classes))])
+        fitted["whitening"] = _whitening_matrix(points - means[class_of]).astype(np.float32)
+        points, k = means @ fitted["whitening"].astype(np.float64), 1
+    return fitted | {"references": points.astype(np.float32)}, k
 
 
-def _directions(z: np.ndarray) -> np.ndarray:
+def _widest_directions(z: np.ndarray) -> np.ndarray:
     """(D, P) the widest orthogonal directions of at most 512 of the pictures."""
     some = z[np.linspace(0, len(z) - 1, min(len(z), _BASE)).astype(np.int64)]
-    widths, found = np.linalg.eigh(some @ some.T)
-    kept = widths > widths[-1] * 1e-10
-    kept[:-WIDEST] = False
-    made: np.ndarray = some.T @ (found[:, kept] / np.sqrt(widths[kept]))
-    return made
+    widths, vectors = np.linalg.eigh(some @ some.T)
+    chosen = widths > widths[-1] * 1e-10
+    chosen[:-WIDEST] = False
+    directions: np.ndarray = some.T @ (vectors[:, chosen] / np.sqrt(widths[chosen]))
+    return directions
 
 
-def _whitening(inside: np.ndarray) -> np.ndarray:
+def _whitening_matrix(inside: np.ndarray) -> np.ndarray:
     """(P, P) that makes the spread inside classes equal in all directions."""
     from sklearn.covariance import ledoit_wolf
 
     widths, directions = np.linalg.eigh(ledoit_wolf(inside, assume_centered=True)[0])
     floor = max(float(widths[-1]) * 1e-10, float(np.finfo(np.float32).tiny))
-    made: np.ndarray = directions / np.sqrt(np.maximum(widths, floor))
-    return made
+    matrix: np.ndarray = directions / np.sqrt(np.maximum(widths, floor))
+    return matrix

@@ -24,14 +24,14 @@ _SIDE_PX = 160
 _REVISION = 1  # of what is drawn below
 
 
-def pictures(store: Store) -> Dataset:
+def make_ood_images(store: Store) -> Dataset:
     """The foreign pictures as a data set of two classes, the digits first.
 
     Raises:
         SetupError: The cache cannot be written.
     """
     key = {"set": "foreign", "revision": _REVISION, "counts": COUNTS}
-    root = store.make_entry("data", key, _write) / "foreign"
+    root = store.make_entry("data", key, _write_images) / "foreign"
     uris = tuple(sorted(path.relative_to(root).as_posix() for path in root.rglob("*.png")))
     digests = tuple(file_digest(root / uri) for uri in uris)
     targets = np.array([KINDS.index(uri.partition("/")[0]) for uri in uris], np.int64)
@@ -45,48 +45,48 @@ def pictures(store: Store) -> Dataset:
         targets=targets,
         split=("",) * len(uris),
         class_names=KINDS,
-        facts=_facts(len(uris)),
+        facts=_make_facts(len(uris)),
         excused=(),
         digest=compute_digest([uris, digests]),
     )
 
 
-def _write(draft: Path) -> None:
+def _write_images(draft: Path) -> None:
     from PIL import Image
 
-    for kind, count, drawn in zip(KINDS, COUNTS, (_digits, _pieces), strict=True):
+    for kind, count, drawn in zip(KINDS, COUNTS, (_draw_digits, _cut_photographs), strict=True):
         folder = draft / "foreign" / kind
         folder.mkdir(parents=True)
-        for at, array in enumerate(drawn(count)):
+        for number, array in enumerate(drawn(count)):
             out = io.BytesIO()
             small = Image.fromarray(array).convert("RGB")
             small.resize((_SIDE_PX, _SIDE_PX), Image.Resampling.BICUBIC).save(out, "PNG")
-            write_bytes(folder / f"{at:02}.png", out.getvalue())
+            write_bytes(folder / f"{number:02}.png", out.getvalue())
 
 
-def _digits(count: int) -> Iterator[np.ndarray]:
+def _draw_digits(count: int) -> Iterator[np.ndarray]:
     """(8, 8) uint8 dark ink on white, every class equally often."""
     from sklearn.datasets import load_digits
 
-    found = load_digits()
-    for at in range(count):
-        one = found.images[np.flatnonzero(found.target == at % 10)[at // 10]]
-        yield (255 - np.minimum(one * 16, 255)).astype(np.uint8)
+    digits = load_digits()
+    for number in range(count):
+        image = digits.images[np.flatnonzero(digits.target == number % 10)[number // 10]]
+        yield (255 - np.minimum(image * 16, 255)).astype(np.uint8)
 
 
-def _pieces(count: int) -> Iterator[np.ndarray]:
+def _cut_photographs(count: int) -> Iterator[np.ndarray]:
     """(h, h, 3) uint8 squares of both photographs, of all sizes."""
     from sklearn.datasets import load_sample_images
 
     draw, photos = np.random.default_rng(0), load_sample_images().images
-    for at in range(count):
-        photo = photos[at % len(photos)]
+    for number in range(count):
+        photo = photos[number % len(photos)]
         side = int(draw.integers(100, 400))
-        top, left = (int(draw.integers(0, whole - side + 1)) for whole in photo.shape[:2])
+        top, left = (int(draw.integers(0, length - side + 1)) for length in photo.shape[:2])
         yield photo[top : top + side, left : left + side]
 
 
-def _facts(n: int) -> DatasetFacts:
+def _make_facts(n: int) -> DatasetFacts:
     side = np.full(n, _SIDE_PX, np.int32)
     return DatasetFacts(
         width_px=side,

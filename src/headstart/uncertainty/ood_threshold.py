@@ -22,7 +22,7 @@ FEWEST = 5  # pictures of a class that is hidden, and of the others that are hel
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
-class Learnt:
+class TrainingSample:
     """Some of the training pictures, one of each cluster of near-duplicates.
 
     Attributes:
@@ -38,84 +38,88 @@ class Learnt:
     fold: np.ndarray
 
 
-def measure(
-    learnt: Learnt, names: tuple[str, ...], apart: np.ndarray | None = None
+def fit_detector(
+    sample: TrainingSample, names: tuple[str, ...], held_back: np.ndarray | None = None
 ) -> tuple[OodDetector | None, list[Score], np.ndarray]:
     """The measure, and how well it tells pictures of hidden classes.
 
     Args:
-        learnt: At most `headstart.uncertainty.ood_detection.MOST` pictures.
+        sample: At most `headstart.uncertainty.ood_detection.MOST` pictures.
         names: C class names.
-        apart: (H, D) features of pictures that were held back, where a trunk was trained: to such a trunk its own
+        held_back: (H, D) features of pictures that were held back, where a trunk was trained: to such a trunk its own
             training pictures look familiar in every fold, so these set the limit instead.
 
     Returns:
         The measure, None where there are too few pictures; the scores; and the distances that set the limit.
     """
     if (
-        len(learnt.y) < ood_detection.LEAST
-        or len(np.unique(learnt.fold)) < 2
-        or (apart is not None and len(apart) < ood_detection.LEAST)
+        len(sample.y) < ood_detection.LEAST
+        or len(np.unique(sample.fold)) < 2
+        or (held_back is not None and len(held_back) < ood_detection.LEAST)
     ):
         return None, [], np.empty(0)
-    hidden = {method: _hidden(learnt, method, names) for method in ood_detection.METHODS}
-    tried = tuple(_mean(method, found) for method, found in hidden.items())
+    hidden = {method: _score_hidden_classes(sample, method, names) for method in ood_detection.METHODS}
+    tried = tuple(_mean_score(method, scores) for method, scores in hidden.items())
     best = max(tried, key=lambda score: round(score.value, 6) if score.n else 0.0).subject
-    arrays, k = ood_detection.fit(learnt.x, learnt.y, best)
-    far = held_out(learnt, best) if apart is None else ood_detection.distances(arrays, k, apart)
-    known = np.sort(far).astype(np.float32)
-    at = min(conformal.rank(len(known), FAMILIAR), len(known))
-    made = OodDetector(
+    arrays, k = ood_detection.fit_references(sample.x, sample.y, best)
+    distances = (
+        cross_fold_distances(sample, best)
+        if held_back is None
+        else ood_detection.compute_distances(arrays, k, held_back)
+    )
+    sorted_distances = np.sort(distances).astype(np.float32)
+    rank = min(conformal.quantile_rank(len(sorted_distances), FAMILIAR), len(sorted_distances))
+    detector = OodDetector(
         method=best,
         neighbour=k,
-        limit=float(known[at - 1]),
-        familiar=at / (len(known) + 1),
-        arrays=arrays | {"known": known},
+        limit=float(sorted_distances[rank - 1]),
+        familiar=rank / (len(sorted_distances) + 1),
+        arrays=arrays | {"known": sorted_distances},
         tried=tried,
     )
-    return made, hidden[best], far
+    return detector, hidden[best], distances
 
 
-def beyond(far: np.ndarray) -> np.ndarray:
+def flag_beyond_others(distances: np.ndarray) -> np.ndarray:
     """(K,) bool, whether each picture is strange by the limit that all others set, from distances (K,)."""
-    known, n = np.asarray(far, np.float32), len(far) - 1
-    at = min(conformal.rank(n, FAMILIAR), n)
-    return np.asarray(known > np.sort(known)[at - 1]) if n > 0 else np.zeros(len(far), bool)
+    distances32, n = np.asarray(distances, np.float32), len(distances) - 1
+    rank = min(conformal.quantile_rank(n, FAMILIAR), n)
+    return np.asarray(distances32 > np.sort(distances32)[rank - 1]) if n > 0 else np.zeros(len(distances), bool)
 
 
-def held_out(learnt: Learnt, method: str) -> np.ndarray:
+def cross_fold_distances(sample: TrainingSample, method: str) -> np.ndarray:
     """(M,) distances of training pictures, each from those of the other folds."""
-    found = np.empty(len(learnt.y))
-    for one in np.unique(learnt.fold):
-        inside = learnt.fold == one
-        arrays, k = ood_detection.fit(learnt.x[~inside], learnt.y[~inside], method)
-        found[inside] = ood_detection.distances(arrays, k, learnt.x[inside])
-    return found
+    distances = np.empty(len(sample.y))
+    for fold in np.unique(sample.fold):
+        inside = sample.fold == fold
+        arrays, k = ood_detection.fit_references(sample.x[~inside], sample.y[~inside], method)
+        distances[inside] = ood_detection.compute_distances(arrays, k, sample.x[inside])
+    return distances
 
 
-def _hidden(learnt: Learnt, method: str, names: tuple[str, ...]) -> list[Score]:
+def _score_hidden_classes(sample: TrainingSample, method: str, names: tuple[str, ...]) -> list[Score]:
     """How well each class is told when the measure knows the others alone."""
-    counts, first = np.bincount(learnt.y, minlength=len(names)), learnt.fold == learnt.fold.min()
-    found = []
+    counts, first = np.bincount(sample.y, minlength=len(names)), sample.fold == sample.fold.min()
+    scores = []
     for c in sorted(np.argsort(-counts, kind="stable")[:HIDDEN].tolist()):
-        of_class = learnt.y == c
-        inside, known = ~of_class & ~first, ~of_class & first
-        if min(int(of_class.sum()), int(known.sum())) < FEWEST or int(inside.sum()) < ood_detection.LEAST // 2:
+        of_class = sample.y == c
+        inside, held_out = ~of_class & ~first, ~of_class & first
+        if min(int(of_class.sum()), int(held_out.sum())) < FEWEST or int(inside.sum()) < ood_detection.LEAST // 2:
             continue
-        arrays, k = ood_detection.fit(learnt.x[inside], learnt.y[inside], method)
-        near, far = (ood_detection.distances(arrays, k, learnt.x[which]) for which in (known, of_class))
-        found.append(area(near, far, split="train", subject=f"hidden class {names[c]}"))
-    return found
+        arrays, k = ood_detection.fit_references(sample.x[inside], sample.y[inside], method)
+        near, far = (ood_detection.compute_distances(arrays, k, sample.x[which]) for which in (held_out, of_class))
+        scores.append(novelty_auc(near, far, split="train", subject=f"hidden class {names[c]}"))
+    return scores
 
 
-def _mean(method: str, of: list[Score]) -> Score:
-    ends = [[score.value, score.low, score.high] for score in of] or [[np.nan] * 3]
+def _mean_score(method: str, scores: list[Score]) -> Score:
+    ends = [[score.value, score.low, score.high] for score in scores] or [[np.nan] * 3]
     value, low, high = np.mean(ends, axis=0).tolist()
-    n = sum(score.n for score in of)
+    n = sum(score.n for score in scores)
     return Score(split="train", name="novelty_auc", value=value, low=low, high=high, n=n, subject=method, method="mean")
 
 
-def area(near: np.ndarray, far: np.ndarray, *, split: str, subject: str) -> Score:
+def novelty_auc(near: np.ndarray, far: np.ndarray, *, split: str, subject: str) -> Score:
     """How often a foreign picture lies further away than a known one, ties counted half (the area under the ROC curve).
 
     Args:
@@ -126,13 +130,13 @@ def area(near: np.ndarray, far: np.ndarray, *, split: str, subject: str) -> Scor
     """
     ordered = np.sort(near)
     below, upto = (np.searchsorted(ordered, far, side) for side in ("left", "right"))
-    found = area_interval(float((below + upto).mean() / (2 * len(near))), len(far), len(near))
+    interval = area_interval(float((below + upto).mean() / (2 * len(near))), len(far), len(near))
     return Score(
         split=split,
         name="novelty_auc",
-        value=found.value,
-        low=found.low,
-        high=found.high,
+        value=interval.value,
+        low=interval.low,
+        high=interval.high,
         n=len(near) + len(far),
         subject=subject,
         method="newcombe",

@@ -39,7 +39,7 @@ class PredictionUncertainty(NamedTuple):
         return np.asarray(self.strange | self.hopeless)
 
 
-def doubts(
+def measure_uncertainty(
     entry: UncertaintyEntry, arrays: Mapping[str, np.ndarray], p: np.ndarray, x: np.ndarray, answers: np.ndarray
 ) -> PredictionUncertainty:
     """How uncertain answers are.
@@ -47,88 +47,91 @@ def doubts(
     Args:
         entry: Of the manifest.
         arrays: Of the file that `entry` names: `thresholds` and `floors` (C,), and where novelty is measured `known`
-            (K,) sorted distances of known pictures and what `headstart.uncertainty.ood_detection.distances` takes.
+            (K,) sorted distances of known pictures and what `headstart.uncertainty.ood_detection.compute_distances`
+            takes.
         p: (B, C) calibrated probabilities.
         x: (B, D) the head's features.
         answers: (B,) positions of the classes that would be answered.
     """
-    plausible = conformal.sets(p, entry.score, arrays["thresholds"], answers)
-    hopeless = conformal.hopeless(p, arrays["floors"])
+    plausible = conformal.make_sets(p, entry.score, arrays["thresholds"], answers)
+    hopeless = conformal.flag_empty_sets(p, arrays["floors"])
     plausible[hopeless] = False
     if not entry.novelty:
         return PredictionUncertainty(plausible, np.full(len(p), np.nan), np.zeros(len(p), bool), hopeless)
-    far, known = novelty.distances(arrays, entry.neighbour, x), arrays["known"]
-    share = np.searchsorted(known, far.astype(known.dtype)) / len(known)
-    return PredictionUncertainty(plausible, share, far.astype(known.dtype) > known.dtype.type(entry.limit), hopeless)
+    distances, known_distances = novelty.compute_distances(arrays, entry.neighbour, x), arrays["known"]
+    share = np.searchsorted(known_distances, distances.astype(known_distances.dtype)) / len(known_distances)
+    return PredictionUncertainty(
+        plausible, share, distances.astype(known_distances.dtype) > known_distances.dtype.type(entry.limit), hopeless
+    )
 
 
-def entry_of(found: UncertaintyReport, arrays: str, sha256: str) -> UncertaintyEntry:
+def make_entry(report: UncertaintyReport, arrays: str, sha256: str) -> UncertaintyEntry:
     """What a manifest says of the uncertainty of a run.
 
     Args:
-        found: Of the run.
+        report: Of the run.
         arrays: Path of the file with `arrays_of(found)`.
         sha256: Its digest.
     """
-    measured = found.novelty
+    detector = report.novelty
     return UncertaintyEntry(
-        coverage=found.coverage,
-        promise=found.promise,
-        score=found.score,
-        kept=found.kept,
-        novelty=measured.method if measured else "",
-        neighbour=measured.neighbour if measured else 1,
-        limit=measured.limit if measured else 0.0,
-        familiar=measured.familiar if measured else 1.0,
+        coverage=report.coverage,
+        promise=report.promise,
+        score=report.score,
+        kept=report.kept,
+        novelty=detector.method if detector else "",
+        neighbour=detector.neighbour if detector else 1,
+        limit=detector.limit if detector else 0.0,
+        familiar=detector.familiar if detector else 1.0,
         arrays=arrays,
         sha256=sha256,
     )
 
 
-def arrays_of(found: UncertaintyReport) -> dict[str, np.ndarray]:
+def collect_arrays(report: UncertaintyReport) -> dict[str, np.ndarray]:
     """The arrays that `doubts` takes."""
-    own = {"thresholds": found.thresholds, "floors": found.floors}
-    return own | dict(found.novelty.arrays if found.novelty else {})
+    thresholds = {"thresholds": report.thresholds, "floors": report.floors}
+    return thresholds | dict(report.novelty.arrays if report.novelty else {})
 
 
-def reasons(
-    entry: UncertaintyEntry, found: PredictionUncertainty, at: int, likeliest: str, probability: float
+def format_reasons(
+    entry: UncertaintyEntry, uncertainty: PredictionUncertainty, row: int, likeliest: str, probability: float
 ) -> tuple[str, ...]:
     """Why a picture is declined, a sentence each; empty where it is not.
 
     Args:
         entry: Of the manifest.
-        found: PredictionUncertainty of some pictures.
-        at: Which of them.
+        uncertainty: PredictionUncertainty of some pictures.
+        row: Which of them.
         likeliest: The class of the highest probability, which need not be what would be answered.
         probability: This probability.
     """
-    said = []
-    if found.strange[at]:
-        share = np.floor(1000 * found.novelty[at]) / 10
-        more = "all" if found.novelty[at] >= 1 else f"{share:.1f} % of the"
-        said.append(f"it looks less like the pictures learnt from than {more} known pictures do")
-    if found.hopeless[at]:
-        said.append(
+    sentences = []
+    if uncertainty.strange[row]:
+        share = np.floor(1000 * uncertainty.novelty[row]) / 10
+        more = "all" if uncertainty.novelty[row] >= 1 else f"{share:.1f} % of the"
+        sentences.append(f"it looks less like the pictures learnt from than {more} known pictures do")
+    if uncertainty.hopeless[row]:
+        sentences.append(
             f"the prediction set is empty: `{likeliest}`, the likeliest, has a probability of {probability:.2f}, and "
             f"{100 * entry.kept:g} % of known pictures have a higher one for their class"
         )
-    return tuple(said)
+    return tuple(sentences)
 
 
-def plausible(
-    found: PredictionUncertainty, at: int, names: tuple[str, ...], p: np.ndarray, first: int
+def list_prediction_set(
+    uncertainty: PredictionUncertainty, row: int, names: tuple[str, ...], p: np.ndarray, first: int
 ) -> tuple[str, ...]:
     """Names of the classes in the prediction set of a picture: what would be answered, then by probability.
 
     Args:
-        found: PredictionUncertainty of some pictures.
-        at: Which of them.
+        uncertainty: PredictionUncertainty of some pictures.
+        row: Which of them.
         names: C names.
         p: (C,) its probabilities.
         first: Position of the class that would be answered.
     """
-    if found.hopeless[at]:
+    if uncertainty.hopeless[row]:
         return ()
-    others = [c for c in np.argsort(-p, kind="stable").tolist() if found.plausible[at, c] and c != first]
+    others = [c for c in np.argsort(-p, kind="stable").tolist() if uncertainty.plausible[row, c] and c != first]
     return tuple(names[c] for c in (first, *others))

@@ -22,7 +22,7 @@ _STEPS = 60  # at most; some ten are taken
 _CLOSE = 1e-10  # of one over the temperature
 
 
-def tempered(p: np.ndarray, temperature: float) -> np.ndarray:
+def apply_temperature(p: np.ndarray, temperature: float) -> np.ndarray:
     """Probabilities whose logarithms are divided by a temperature.
 
     Args:
@@ -36,17 +36,17 @@ def tempered(p: np.ndarray, temperature: float) -> np.ndarray:
         return p
     logits = np.log(np.maximum(p, np.finfo(np.float32).tiny)) / np.asarray(temperature, p.dtype)
     powers = np.exp(logits - logits.max(axis=1, keepdims=True))
-    found: np.ndarray = powers / powers.sum(axis=1, keepdims=True)
-    return found
+    probabilities: np.ndarray = powers / powers.sum(axis=1, keepdims=True)
+    return probabilities
 
 
-def log_loss(p: np.ndarray, y: np.ndarray) -> float:
+def mean_log_loss(p: np.ndarray, y: np.ndarray) -> float:
     """Mean of minus the logarithm of the true class's probability."""
-    own = np.asarray(p)[np.arange(len(y)), y].astype(np.float64)
-    return max(0.0, float(-np.log(np.clip(own, np.finfo(np.float32).tiny, 1.0)).mean()))
+    true_probabilities = np.asarray(p)[np.arange(len(y)), y].astype(np.float64)
+    return max(0.0, float(-np.log(np.clip(true_probabilities, np.finfo(np.float32).tiny, 1.0)).mean()))
 
 
-def fit(p: np.ndarray, y: np.ndarray) -> float:
+def fit_temperature(p: np.ndarray, y: np.ndarray) -> float:
     """The temperature of the lowest log loss; at most `MOST` pictures, evenly spread, tell it.
 
     The loss is convex in one over the temperature, so that its slope has one root: found by Newton's steps, every
@@ -64,19 +64,19 @@ def fit(p: np.ndarray, y: np.ndarray) -> float:
     some = np.unique(np.linspace(0, len(y) - 1, min(len(y), MOST)).astype(np.int64))
     logits = np.log(np.maximum(np.asarray(p)[some].astype(np.float64), np.finfo(np.float32).tiny))
     logits -= logits.max(axis=1, keepdims=True)
-    own = float(logits[np.arange(len(some)), y[some]].mean())
-    (low, high), at = (1 / LIMITS[1], 1 / LIMITS[0]), 1.0
+    true_mean = float(logits[np.arange(len(some)), y[some]].mean())
+    (low, high), factor = (1 / LIMITS[1], 1 / LIMITS[0]), 1.0
     for turn in range(_STEPS):
-        mean, spread = _moments(logits, at)
-        low, high = (at, high) if mean < own else (low, at)
-        root = at - (mean - own) / spread if spread > 0 else np.inf
-        if abs(root - at) <= _CLOSE * at:
+        mean, spread = _logit_moments(logits, factor)
+        low, high = (factor, high) if mean < true_mean else (low, factor)
+        root = factor - (mean - true_mean) / spread if spread > 0 else np.inf
+        if abs(root - factor) <= _CLOSE * factor:
             break
-        at = root if turn % 2 == 0 and low < root < high else float(np.sqrt(low * high))
-    return float(np.clip(1 / at, *LIMITS))
+        factor = root if turn % 2 == 0 and low < root < high else float(np.sqrt(low * high))
+    return float(np.clip(1 / factor, *LIMITS))
 
 
-def bounded(p: np.ndarray, y: np.ndarray, clusters: np.ndarray) -> float:
+def fit_bounded_temperature(p: np.ndarray, y: np.ndarray, clusters: np.ndarray) -> float:
     """The temperature of `fit`, no surer than pictures without enough errors can tell.
 
     Args:
@@ -84,38 +84,38 @@ def bounded(p: np.ndarray, y: np.ndarray, clusters: np.ndarray) -> float:
         y: (M,) int64.
         clusters: (M,) labels of near-duplicates; those of one label count as one picture.
     """
-    found = fit(p, y)
-    if found >= 1.0:
-        return found
+    temperature = fit_temperature(p, y)
+    if temperature >= 1.0:
+        return temperature
     n, share = len(np.unique(clusters)), float((p.argmax(axis=1) == y).mean())
     if (1 - share) * n >= ERRORS:
-        return found
+        return temperature
     most = (share * n + 1) / (n + 2)
-    if _sure(p, found) <= most:
-        return found
-    low, high = found, 1.0
-    if _sure(p, high) >= most:
+    if _mean_confidence(p, temperature) <= most:
+        return temperature
+    low, high = temperature, 1.0
+    if _mean_confidence(p, high) >= most:
         return 1.0
     for _ in range(_STEPS):
         middle = float(np.sqrt(low * high))
-        low, high = (middle, high) if _sure(p, middle) > most else (low, middle)
+        low, high = (middle, high) if _mean_confidence(p, middle) > most else (low, middle)
     return high
 
 
-def _sure(p: np.ndarray, temperature: float) -> float:
+def _mean_confidence(p: np.ndarray, temperature: float) -> float:
     """The mean probability of the likeliest class."""
-    return float(tempered(np.asarray(p, np.float64), temperature).max(axis=1).mean())
+    return float(apply_temperature(np.asarray(p, np.float64), temperature).max(axis=1).mean())
 
 
-def _moments(logits: np.ndarray, factor: float) -> tuple[float, float]:
+def _logit_moments(logits: np.ndarray, factor: float) -> tuple[float, float]:
     """Mean and variance of the logits (M, C) by the probabilities that they make times a factor, over all pictures."""
     powers = np.exp(factor * logits)
     powers /= powers.sum(axis=1, keepdims=True)
-    means, squares = (np.einsum("mc,mc->m", powers, of) for of in (logits, logits**2))
+    means, squares = (np.einsum("mc,mc->m", powers, values) for values in (logits, logits**2))
     return float(means.mean()), float((squares - means**2).mean())
 
 
-def cross_fitted(p: np.ndarray, y: np.ndarray, clusters: np.ndarray, seed: int) -> np.ndarray:
+def apply_cross_fitted_temperature(p: np.ndarray, y: np.ndarray, clusters: np.ndarray, seed: int) -> np.ndarray:
     """Each picture tempered by what the other parts say, near-duplicates in one part.
 
     Args:
@@ -129,14 +129,16 @@ def cross_fitted(p: np.ndarray, y: np.ndarray, clusters: np.ndarray, seed: int) 
     """
     groups = np.unique(clusters, return_inverse=True)[1]
     part = (np.random.default_rng(seed).permutation(int(groups.max()) + 1) % PARTS)[groups]
-    found = np.array(p)
-    for one in np.unique(part):
-        others = part != one
-        found[part == one] = tempered(found[part == one], bounded(p[others], y[others], clusters[others]))
-    return found
+    probabilities = np.array(p)
+    for part_number in np.unique(part):
+        others = part != part_number
+        probabilities[part == part_number] = apply_temperature(
+            probabilities[part == part_number], fit_bounded_temperature(p[others], y[others], clusters[others])
+        )
+    return probabilities
 
 
-def calibrated(held_RMC: np.ndarray, y: np.ndarray, clusters: np.ndarray, seed: int) -> Calibrated:
+def choose_temperature(held_RMC: np.ndarray, y: np.ndarray, clusters: np.ndarray, seed: int) -> Calibrated:
     """The temperature of all pictures, or 1 where tempering does not pay on pictures it was not fitted on.
 
     Args:
@@ -151,17 +153,24 @@ def calibrated(held_RMC: np.ndarray, y: np.ndarray, clusters: np.ndarray, seed: 
         why = "no held-out prediction tells a temperature: probabilities stay as they are"
         return Calibrated(temperature=1.0, before=float("nan"), after=float("nan"), n=0, why=why)
     p, every, tied = np.concatenate(list(held_RMC)), np.tile(y, repeats), np.tile(clusters, repeats)
-    before, after = log_loss(p, every), log_loss(cross_fitted(p, every, tied, seed), every)
-    found = bounded(p, every, tied) if after < before else 1.0
-    why = _why(found, before, after, n)
-    if after < before and found <= 1.0 and fit(p, every) < found:  # where it pays, only the bound keeps it away
+    loss_before, loss_after = (
+        mean_log_loss(p, every),
+        mean_log_loss(apply_cross_fitted_temperature(p, every, tied, seed), every),
+    )
+    temperature = fit_bounded_temperature(p, every, tied) if loss_after < loss_before else 1.0
+    why = _format_reason(temperature, loss_before, loss_after, n)
+    if (
+        loss_after < loss_before and temperature <= 1.0 and fit_temperature(p, every) < temperature
+    ):  # where it pays, only the bound keeps it away
         why += f"; {n:,} pictures with so few errors tell nothing of a higher certainty"
-    return Calibrated(temperature=found, before=before, after=after, n=n, why=why)
+    return Calibrated(temperature=temperature, before=loss_before, after=loss_after, n=n, why=why)
 
 
-def _why(found: float, before: float, after: float, n: int) -> str:
-    losses = f"log loss of {n:,} held-out pictures is {before:.4f}, with a temperature set by others {after:.4f}"
-    if found == 1.0:
+def _format_reason(temperature: float, loss_before: float, loss_after: float, n: int) -> str:
+    losses = (
+        f"log loss of {n:,} held-out pictures is {loss_before:.4f}, with a temperature set by others {loss_after:.4f}"
+    )
+    if temperature == 1.0:
         return f"probabilities stay as they are: {losses}"
-    way = "less sure" if found > 1 else "surer"
-    return f"probabilities are made {way} by the temperature {found:.3f}: {losses}"
+    direction = "less sure" if temperature > 1 else "surer"
+    return f"probabilities are made {direction} by the temperature {temperature:.3f}: {losses}"

@@ -131,8 +131,8 @@ class OodDetector:
         neighbour: Which nearest reference tells the distance.
         limit: Distance beyond which a picture is unknown.
         familiar: Share of known pictures that lie within, as promised.
-        arrays: What `headstart.uncertainty.ood_detection.distances` takes, and `known` (K,) float32 sorted distances
-        of held-out
+        arrays: What `headstart.uncertainty.ood_detection.compute_distances` takes, and `known` (K,) float32 sorted
+        distances of held-out
             pictures of the known classes.
         tried: Mean area under the ROC curve by which pictures of a class that was hidden are told, a method each.
     """

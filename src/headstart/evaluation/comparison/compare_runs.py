@@ -19,7 +19,7 @@ from headstart.core.storage.files import format_printable
 from headstart.core.storage.serialization import as_json
 from headstart.core.types import Score
 from headstart.evaluation.comparison import paired_runs as pairs
-from headstart.evaluation.comparison.paired_runs import Difference, Pair
+from headstart.evaluation.comparison.paired_runs import RunPair, ScoreDifference
 from headstart.evaluation.comparison.run_summary import Cost, RunSummary, read_run_summary
 
 _SHOWN = 5  # files that are named
@@ -84,16 +84,16 @@ class DataChange:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Compared:
+class RunComparison:
     """All of it."""
 
     runs: tuple[Member, ...]
-    pairs: tuple[Pair, ...]
+    pairs: tuple[RunPair, ...]
     settings: tuple[Setting, ...]
     data: tuple[DataChange, ...]
 
 
-def compare_runs(paths: Sequence[str | Path]) -> Compared:
+def compare_runs(paths: Sequence[str | Path]) -> RunComparison:
     """Compare finished runs.
 
     Args:
@@ -104,20 +104,20 @@ def compare_runs(paths: Sequence[str | Path]) -> Compared:
         DataError: One is no finished run.
     """
     _require_several(list(map(Path, paths)))
-    sides = [read_run_summary(Path(path)) for path in paths]
-    found = [pairs.compare(one, other) for one, other in combinations(sides, 2)]
-    return Compared(
-        runs=tuple(map(_member, sides)),
-        pairs=tuple(_corrected(found)),
-        settings=tuple(_settings(sides)),
-        data=tuple(_change(sides[0], other) for other in sides[1:]),
+    summaries = [read_run_summary(Path(path)) for path in paths]
+    run_pairs = [pairs.compare_pair(first, other) for first, other in combinations(summaries, 2)]
+    return RunComparison(
+        runs=tuple(map(_make_member, summaries)),
+        pairs=tuple(_correct_accuracies(run_pairs)),
+        settings=tuple(_list_settings(summaries)),
+        data=tuple(_describe_change(summaries[0], other) for other in summaries[1:]),
     )
 
 
-def as_plain(found: Compared) -> dict[str, Any]:
+def as_plain(comparison: RunComparison) -> dict[str, Any]:
     """As one JSON object."""
-    told: dict[str, Any] = as_json(found)
-    return told
+    content: dict[str, Any] = as_json(comparison)
+    return content
 
 
 def _require_several(paths: list[Path]) -> None:
@@ -128,73 +128,76 @@ def _require_several(paths: list[Path]) -> None:
         raise UsageError(f"the run `{twice[0].name}` is named twice", where="RUN", hint="name each run once")
 
 
-def _member(side: RunSummary) -> Member:
+def _make_member(summary: RunSummary) -> Member:
     return Member(
-        name=side.name,
-        model=side.model,
-        split=side.split,
-        scores=side.scores,
-        cost=side.cost,
-        data=side.dataset.digest,
-        pictures=len(side.dataset.uris),
+        name=summary.name,
+        model=summary.model,
+        split=summary.split,
+        scores=summary.scores,
+        cost=summary.cost,
+        data=summary.dataset.digest,
+        pictures=len(summary.dataset.uris),
     )
 
 
 # ---------------------------------------------------------------- verdicts
 
 
-def _corrected(found: list[Pair]) -> list[Pair]:
+def _correct_accuracies(run_pairs: list[RunPair]) -> list[RunPair]:
     """The tests of the accuracy corrected for the number of pairs, and each pair in one sentence."""
-    accuracies = pairs.corrected(tuple(pair.scores[0] for pair in found))
-    made = []
-    for pair, accuracy in zip(found, accuracies, strict=True):
-        whole = dataclasses.replace(pair, scores=(accuracy, *pair.scores[1:]))
-        made.append(dataclasses.replace(whole, sentence=_sentence(whole, len(found))))
-    return made
+    accuracies = pairs.correct_for_number(tuple(pair.scores[0] for pair in run_pairs))
+    corrected = []
+    for pair, accuracy in zip(run_pairs, accuracies, strict=True):
+        adjusted = dataclasses.replace(pair, scores=(accuracy, *pair.scores[1:]))
+        corrected.append(dataclasses.replace(adjusted, sentence=_format_sentence(adjusted, len(run_pairs))))
+    return corrected
 
 
-def _sentence(pair: Pair, count: int) -> str:
+def _format_sentence(pair: RunPair, count: int) -> str:
     accuracy = pair.scores[0]
     gain = f"{accuracy.value:+.3f} [{accuracy.low:+.3f}, {accuracy.high:+.3f}]"
     if not pair.common:
-        told = "a tie" if accuracy.tie else f"`{_better(pair, accuracy)}` was right more often"
+        verdict = "a tie" if accuracy.tie else f"`{_format_better(pair, accuracy)}` was right more often"
         return (
-            f"no picture judged both, so they are compared unpaired: {told}, accuracy {gain}; other pictures may be "
+            f"no picture judged both, so they are compared unpaired: {verdict}, accuracy {gain}; other pictures may be "
             "the reason, not the model"
         )
     tests = f", corrected for {count} pairs" if count > 1 else ""
     test = f"p = {accuracy.adjusted:.2g} by {accuracy.test}{tests}"
-    told = "a tie" if accuracy.tie else f"`{_better(pair, accuracy)}` is better"
+    verdict = "a tie" if accuracy.tie else f"`{_format_better(pair, accuracy)}` is better"
     if not pair.only_one + pair.only_other:
         return f"a tie: both are right on the very same of {pair.common:,} pictures, accuracy {gain}"
     only = f"the first alone is right on {pair.only_one:,} of them, the second alone on {pair.only_other:,}"
-    return f"{told}: accuracy {gain} on the same {pair.common:,} pictures; {only} ({test})"
+    return f"{verdict}: accuracy {gain} on the same {pair.common:,} pictures; {only} ({test})"
 
 
-def _better(pair: Pair, accuracy: Difference) -> str:
+def _format_better(pair: RunPair, accuracy: ScoreDifference) -> str:
     return format_printable(pair.one if accuracy.value > 0 else pair.other)
 
 
 # ---------------------------------------------------------------- what was done otherwise
 
 
-def _settings(sides: list[RunSummary]) -> list[Setting]:
+def _list_settings(summaries: list[RunSummary]) -> list[Setting]:
     """Settings that are not the same in all; the folder of the pictures is told by what is in it."""
-    every = [dataclasses.asdict(side.job) for side in sides]
-    names = [name for name in every[0] if name != "data"]
+    jobs = [dataclasses.asdict(summary.job) for summary in summaries]
+    names = [name for name in jobs[0] if name != "data"]
     return [
-        Setting(name=name, values=tuple(one[name] for one in every))
+        Setting(name=name, values=tuple(job[name] for job in jobs))
         for name in names
-        if any(one[name] != every[0][name] for one in every)
+        if any(job[name] != jobs[0][name] for job in jobs)
     ]
 
 
-def _change(first: RunSummary, other: RunSummary) -> DataChange:
+def _describe_change(first: RunSummary, other: RunSummary) -> DataChange:
     a, b = first.dataset, other.dataset
-    here, there = _labels(first), _labels(other)
-    only_first, only_other = sorted(here.keys() - there.keys()), sorted(there.keys() - here.keys())
-    both = here.keys() & there.keys()
-    named = [here[digest][0] for digest in only_first] + [there[digest][0] for digest in only_other]
+    first_labels, other_labels = _labels_by_digest(first), _labels_by_digest(other)
+    only_first, only_other = (
+        sorted(first_labels.keys() - other_labels.keys()),
+        sorted(other_labels.keys() - first_labels.keys()),
+    )
+    both = first_labels.keys() & other_labels.keys()
+    named = [first_labels[digest][0] for digest in only_first] + [other_labels[digest][0] for digest in only_other]
     return DataChange(
         first=first.name,
         other=other.name,
@@ -202,14 +205,14 @@ def _change(first: RunSummary, other: RunSummary) -> DataChange:
         both=len(both),
         only_first=len(only_first),
         only_other=len(only_other),
-        relabelled=sum(here[digest][1] != there[digest][1] for digest in both),
+        relabelled=sum(first_labels[digest][1] != other_labels[digest][1] for digest in both),
         examples=tuple(format_printable(uri) for uri in sorted(named)[:_SHOWN]),
         classes=tuple(sorted(set(a.class_names) ^ set(b.class_names))),
     )
 
 
-def _labels(side: RunSummary) -> dict[str, tuple[str, str]]:
+def _labels_by_digest(summary: RunSummary) -> dict[str, tuple[str, str]]:
     """Digest of each picture -> its path, and its label."""
-    data = side.dataset
+    data = summary.dataset
     names = [data.class_names[target] for target in data.targets]
     return {digest: (uri, name) for digest, uri, name in zip(data.digests, data.uris, names, strict=True)}

@@ -24,7 +24,7 @@ FEWEST = 5  # pictures of a class below which nothing is said of it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Difference:
+class ScoreDifference:
     """One score of the one run minus that of the other.
 
     Attributes:
@@ -60,7 +60,7 @@ class Difference:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Pair:
+class RunPair:
     """Two runs.
 
     Attributes:
@@ -81,13 +81,13 @@ class Pair:
     relabelled: int
     only_one: int
     only_other: int
-    scores: tuple[Difference, ...]
-    classes: tuple[Difference, ...]
+    scores: tuple[ScoreDifference, ...]
+    classes: tuple[ScoreDifference, ...]
     sentence: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class _Common:
+class _CommonPictures:
     """Pictures that both were judged by, as the two see them."""
 
     labels: np.ndarray  # (M,) of str
@@ -97,42 +97,47 @@ class _Common:
     relabelled: int
 
 
-def compare(one: RunSummary, other: RunSummary, seed: int = 0) -> Pair:
+def compare_pair(first: RunSummary, other: RunSummary, seed: int = 0) -> RunPair:
     """Hold two runs against each other; p-values are not yet corrected for several pairs."""
-    both = _common(one, other)
+    both = _find_common_pictures(first, other)
     if not len(both.labels):
-        return _unpaired(one, other, both.relabelled)
+        return _compare_unpaired(first, other, both.relabelled)
     a, b = both.right
-    p, test = _test(a, b, both.clusters, seed)
-    accuracy = _difference("accuracy", a, b, both.clusters, seed, p=p, test=test)
-    scores = [accuracy, _balanced(both, seed)]
+    p, test = _test_pairs(a, b, both.clusters, seed)
+    accuracy = _measure_difference("accuracy", a, b, both.clusters, seed, p=p, test=test)
+    scores = [accuracy, _compare_balanced_accuracy(both, seed)]
     if np.isfinite(both.losses).all():
-        scores.append(_difference("log_loss", both.losses[0], both.losses[1], both.clusters, seed))
-    return Pair(
-        one=one.name,
+        scores.append(_measure_difference("log_loss", both.losses[0], both.losses[1], both.clusters, seed))
+    return RunPair(
+        one=first.name,
         other=other.name,
         common=len(both.labels),
         relabelled=both.relabelled,
         only_one=int((a & ~b).sum()),
         only_other=int((b & ~a).sum()),
         scores=tuple(scores),
-        classes=_classes(both, seed),
+        classes=_compare_recalls(both, seed),
     )
 
 
-def _common(one: RunSummary, other: RunSummary) -> _Common:
-    places = {digest: at for at, digest in reversed(list(enumerate(other.digests)))}
-    first = {digest: at for at, digest in reversed(list(enumerate(one.digests)))}
-    at = np.array([[here, places[digest]] for digest, here in first.items() if digest in places], np.int64)
-    at = np.sort(at.reshape(-1, 2), axis=0) if not len(at) else at[np.argsort(at[:, 0])]
+def _find_common_pictures(one: RunSummary, other: RunSummary) -> _CommonPictures:
+    places = {digest: positions for positions, digest in reversed(list(enumerate(other.digests)))}
+    places_first = {digest: positions for positions, digest in reversed(list(enumerate(one.digests)))}
+    positions = np.array(
+        [[position, places[digest]] for digest, position in places_first.items() if digest in places], np.int64
+    )
+    positions = (
+        np.sort(positions.reshape(-1, 2), axis=0) if not len(positions) else positions[np.argsort(positions[:, 0])]
+    )
     labels = [
-        np.array(side.dataset.class_names, object)[side.truth[k]] for side, k in zip((one, other), at.T, strict=True)
+        np.array(side.dataset.class_names, object)[side.truth[k]]
+        for side, k in zip((one, other), positions.T, strict=True)
     ]
     same = labels[0] == labels[1]
-    at, kept = at[same], labels[0][same]
-    sides = tuple(zip((one, other), at.T, strict=True))
-    return _Common(
-        labels=kept,
+    positions, common_labels = positions[same], labels[0][same]
+    sides = tuple(zip((one, other), positions.T, strict=True))
+    return _CommonPictures(
+        labels=common_labels,
         clusters=paired_tests.joined(*(side.clusters[k] for side, k in sides)),
         right=tuple(side.answers[k] == side.truth[k] for side, k in sides),
         losses=tuple(log_losses(side.truth[k], side.probabilities[k]) for side, k in sides),
@@ -140,13 +145,13 @@ def _common(one: RunSummary, other: RunSummary) -> _Common:
     )
 
 
-def _test(a: np.ndarray, b: np.ndarray, clusters: np.ndarray, seed: int) -> tuple[float, str]:
+def _test_pairs(a: np.ndarray, b: np.ndarray, clusters: np.ndarray, seed: int) -> tuple[float, str]:
     if len(np.unique(clusters)) == len(clusters):
         return paired_tests.mcnemar(int((a & ~b).sum()), int((b & ~a).sum())), "exact McNemar"
     return paired_tests.sign_flip(a * 1.0 - b, clusters, seed), "sign flips by cluster"
 
 
-def _difference(
+def _measure_difference(
     name: str,
     a: np.ndarray,
     b: np.ndarray,
@@ -156,65 +161,72 @@ def _difference(
     subject: str = "",
     p: float | None = None,
     test: str = "",
-    known: int = 0,
-) -> Difference:
+    unlike: int = 0,
+) -> ScoreDifference:
     """The mean of a minus that of b; `known` unlike pictures bound what went unseen where they are the same."""
-    found, method = mean_bootstrap(a * 1.0 - b, clusters, seed), "paired bootstrap by cluster"
+    interval, method = mean_bootstrap(a * 1.0 - b, clusters, seed), "paired bootstrap by cluster"
     if name != "log_loss" and np.array_equal(a, b):  # nothing to resample, which is no certainty
-        half, method = 1 - SURE ** (1 / (known or len(np.unique(clusters)))), "rule of three"
-        found = Interval(0.0, -half, half)
-    told: dict[str, Any] = {"one": float(a.mean()), "other": float(b.mean()), "n": len(a)}
-    return Difference(name=name, subject=subject, p=p, test=test, method=method, **told, **_ends(found))
+        half, method = 1 - SURE ** (1 / (unlike or len(np.unique(clusters)))), "rule of three"
+        interval = Interval(0.0, -half, half)
+    means: dict[str, Any] = {"one": float(a.mean()), "other": float(b.mean()), "n": len(a)}
+    return ScoreDifference(
+        name=name, subject=subject, p=p, test=test, method=method, **means, **_interval_fields(interval)
+    )
 
 
-def _ends(found: Interval) -> dict[str, Any]:
-    return {"value": found.value, "low": found.low, "high": found.high, "tie": not (found.low > 0 or found.high < 0)}
+def _interval_fields(interval: Interval) -> dict[str, Any]:
+    return {
+        "value": interval.value,
+        "low": interval.low,
+        "high": interval.high,
+        "tie": not (interval.low > 0 or interval.high < 0),
+    }
 
 
-def _balanced(both: _Common, seed: int) -> Difference:
+def _compare_balanced_accuracy(both: _CommonPictures, seed: int) -> ScoreDifference:
     """Every class counts the same: each picture weighs as little as its class is large.
 
     Where both are right on the very same pictures, as much may go unseen as in the class with the fewest of them.
     """
-    names, at, counts = np.unique(both.labels.astype(str), return_inverse=True, return_counts=True)
-    weight = len(both.labels) / (len(names) * counts[at])
+    names, class_of, counts = np.unique(both.labels.astype(str), return_inverse=True, return_counts=True)
+    weight = len(both.labels) / (len(names) * counts[class_of])
     a, b = (right * weight for right in both.right)
-    least = min(len(np.unique(both.clusters[at == c])) for c in range(len(names)))
-    return _difference("balanced_accuracy", a, b, both.clusters, seed, known=len(names) * least)
+    least = min(len(np.unique(both.clusters[class_of == c])) for c in range(len(names)))
+    return _measure_difference("balanced_accuracy", a, b, both.clusters, seed, unlike=len(names) * least)
 
 
-def _classes(both: _Common, seed: int) -> tuple[Difference, ...]:
-    found = []
+def _compare_recalls(both: _CommonPictures, seed: int) -> tuple[ScoreDifference, ...]:
+    differences = []
     for name in sorted(set(both.labels.tolist())):
-        here = both.labels == name
-        if here.sum() >= FEWEST:
-            a, b, clusters = both.right[0][here], both.right[1][here], both.clusters[here]
-            p, test = _test(a, b, clusters, seed)
-            found.append(_difference("recall", a, b, clusters, seed, subject=name, p=p, test=test))
-    return corrected(tuple(found))
+        of_class = both.labels == name
+        if of_class.sum() >= FEWEST:
+            a, b, clusters = both.right[0][of_class], both.right[1][of_class], both.clusters[of_class]
+            p, test = _test_pairs(a, b, clusters, seed)
+            differences.append(_measure_difference("recall", a, b, clusters, seed, subject=name, p=p, test=test))
+    return correct_for_number(tuple(differences))
 
 
-def corrected(found: tuple[Difference, ...]) -> tuple[Difference, ...]:
+def correct_for_number(differences: tuple[ScoreDifference, ...]) -> tuple[ScoreDifference, ...]:
     """The same, their p corrected for their number; a tie is also what the corrected test does not tell apart."""
-    tested = [each.p for each in found if each.p is not None]
+    tested = [each.p for each in differences if each.p is not None]
     adjusted = iter(paired_tests.holm(tested))
-    made = []
-    for each in found:
+    corrected = []
+    for each in differences:
         if each.p is not None:
             p = next(adjusted)
             each = dataclasses.replace(each, adjusted=p, tie=each.tie or p > SURE)
-        made.append(each)
-    return tuple(made)
+        corrected.append(each)
+    return tuple(corrected)
 
 
 # ---------------------------------------------------------------- without common pictures
 
 
-def _unpaired(one: RunSummary, other: RunSummary, relabelled: int) -> Pair:
-    a, b = ({score.name: score for score in side.scores} for side in (one, other))
-    scores = tuple(_apart(a[name], b[name]) for name in SCORES if name in a and name in b)
-    return Pair(
-        one=one.name,
+def _compare_unpaired(first: RunSummary, other: RunSummary, relabelled: int) -> RunPair:
+    a, b = ({score.name: score for score in side.scores} for side in (first, other))
+    scores = tuple(_unpaired_difference(a[name], b[name]) for name in SCORES if name in a and name in b)
+    return RunPair(
+        one=first.name,
         other=other.name,
         common=0,
         relabelled=relabelled,
@@ -225,6 +237,6 @@ def _unpaired(one: RunSummary, other: RunSummary, relabelled: int) -> Pair:
     )
 
 
-def _apart(a: Score, b: Score) -> Difference:
-    ends = _ends(difference(a, b))
-    return Difference(name=a.name, one=a.value, other=b.value, n=min(a.n, b.n), method="unpaired", **ends)
+def _unpaired_difference(a: Score, b: Score) -> ScoreDifference:
+    ends = _interval_fields(difference(a, b))
+    return ScoreDifference(name=a.name, one=a.value, other=b.value, n=min(a.n, b.n), method="unpaired", **ends)

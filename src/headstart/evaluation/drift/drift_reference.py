@@ -44,43 +44,43 @@ def write_drift_reference(
     folder = ctx.run.path / "model"
     model, rows = load(folder), np.asarray(evaluation.rows, np.int64)
     answers, blocks = list[list[Prediction]](), list[np.ndarray]()
-    for chunk in _chunks(model, data, embeddings, rows):
+    for chunk in _make_chunks(model, data, embeddings, rows):
         answers.append(model.predict_chunk(chunk))
         blocks.append(usage_counts.project_features(model.join_features(chunk)))
     doubt = model.manifest.doubt is not None and evaluation.split != "cv"
-    found = [one for part in answers for one in part]
+    predictions = [prediction for part in answers for prediction in part]
     if evaluation.split == "cv":
-        found = _held_out(model, found, evaluation)
+        predictions = _held_out(model, predictions, evaluation)
     projections = np.concatenate(blocks)
     edges = usage_counts.find_tenths(projections)
-    made = usage_counts.count_predictions(found, has_sets=doubt)
+    counts = usage_counts.count_predictions(predictions, has_sets=doubt)
     if evaluation.split != "cv" or adapted.strategy == "probe":
-        made.features += usage_counts.count_tenths(projections, edges)
+        counts.features += usage_counts.count_tenths(projections, edges)
     reference = usage_log.UsageReference(
-        model=usage_log.model_digest(folder), split=evaluation.split, counts=made, edges=edges
+        model=usage_log.model_digest(folder), split=evaluation.split, counts=counts, edges=edges
     )
     usage_log.write_reference(reference, folder)
     return reference
 
 
-def _chunks(model: Model, data: Dataset, embeddings: tuple[Embeddings, ...], rows: np.ndarray) -> Iterator[Chunk]:
+def _make_chunks(model: Model, data: Dataset, embeddings: tuple[Embeddings, ...], rows: np.ndarray) -> Iterator[Chunk]:
     """Chunks whose features come from the run, not from the pictures."""
     by_name = {e.spec.name: e for e in embeddings}
-    for at in range(0, len(rows), CHUNK):
-        part = rows[at : at + CHUNK]
+    for start in range(0, len(rows), CHUNK):
+        part = rows[start : start + CHUNK]
         features = {(f.backbone, f.depth): take(by_name[f.backbone], f.depth, part) for f in model.manifest.features}
         yield Chunk([Path(data.uris[row]) for row in part], [], features=features)
 
 
-def _held_out(model: Model, found: list[Prediction], evaluation: Evaluation) -> list[Prediction]:
+def _held_out(model: Model, predictions: list[Prediction], evaluation: Evaluation) -> list[Prediction]:
     """The same pictures, answered by models that had not learnt from them; without their uncertainty."""
     p = np.asarray(evaluation.probabilities, np.float32)  # calibrated, as the saved model's are
     likeliest = model.choose_classes(p)
     return [
         Prediction(
-            uri=one.uri,
-            answer=model.class_names[at],
+            uri=prediction.uri,
+            answer=model.class_names[position],
             probabilities=dict(zip(model.class_names, row.tolist(), strict=True)),
         )
-        for one, row, at in zip(found, p, likeliest.tolist(), strict=True)
+        for prediction, row, position in zip(predictions, p, likeliest.tolist(), strict=True)
     ]

@@ -32,7 +32,7 @@ TITLES = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Test:
+class DriftTest:
     """One thing that was compared.
 
     Attributes:
@@ -53,7 +53,7 @@ class Test:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Day:
+class DriftDay:
     """A day's pictures: answered, unread, declined, and the largest difference with the thing that shows it."""
 
     day: str
@@ -95,8 +95,8 @@ class Drift:
     split: str
     alpha: float
     threshold: float
-    tests: tuple[Test, ...]
-    days: tuple[Day, ...]
+    tests: tuple[DriftTest, ...]
+    days: tuple[DriftDay, ...]
     foreign: int
     damaged: int
 
@@ -106,7 +106,7 @@ class Drift:
         return self.verdict == "moved"
 
 
-class _Pair(NamedTuple):
+class _BinCounts(NamedTuple):
     """Counts over the same bins, of the reference and of the logs."""
 
     before: np.ndarray
@@ -114,7 +114,7 @@ class _Pair(NamedTuple):
     ordered: bool = True
 
 
-def judge(reference: UsageReference, log: UsageLog, *, alpha: float = ALPHA, effect: float = EFFECT) -> Drift:
+def test_drift(reference: UsageReference, log: UsageLog, *, alpha: float = ALPHA, effect: float = EFFECT) -> Drift:
     """Compare logs with a model's reference.
 
     Args:
@@ -124,15 +124,15 @@ def judge(reference: UsageReference, log: UsageLog, *, alpha: float = ALPHA, eff
         effect: Population stability index from which a difference matters.
     """
     now = Counts()
-    for one in log.days.values():
-        now += one
+    for counts in log.days.values():
+        now += counts
     enough = now.answered >= FEW and reference.counts.answered >= FEW
-    tests = _tests(reference.counts, now, alpha, effect) if enough else ()
-    verdict = _verdict(tests, alpha) if enough else "too few pictures"
+    tests = _run_tests(reference.counts, now, alpha, effect) if enough else ()
+    verdict = _decide_verdict(tests, alpha) if enough else "too few pictures"
     return Drift(
         verdict=verdict,
-        sentence=_sentence(verdict, tests, reference, now, len(log.days)),
-        advice=_advice(verdict, tests, now, reference.counts),
+        sentence=_format_verdict(verdict, tests, reference, now, len(log.days)),
+        advice=_make_advice(verdict, tests, now, reference.counts),
         answered=now.answered,
         errors=now.errors,
         unknown=now.unknown,
@@ -141,155 +141,167 @@ def judge(reference: UsageReference, log: UsageLog, *, alpha: float = ALPHA, eff
         alpha=alpha,
         threshold=effect,
         tests=tests,
-        days=tuple(_day(day, reference.counts, found) for day, found in log.days.items()),
+        days=tuple(_summarise_day(day, reference.counts, counts_of_day) for day, counts_of_day in log.days.items()),
         foreign=log.foreign,
         damaged=log.damaged,
     )
 
 
-def _pairs(before: Counts, now: Counts) -> dict[str, list[_Pair]]:
+def _pair_counts(reference: Counts, now: Counts) -> dict[str, list[_BinCounts]]:
     """What can be compared: both sides have counted it."""
-    names = sorted(before.labels.keys() | now.labels.keys())
-    of_class = [np.array([side.labels[name] for name in names], np.int64) for side in (before, now)]
-    declined = [np.array([side.unknown, side.answered - side.unknown]) for side in (before, now)]
-    found = {
-        "features": [_Pair(before.features[at], now.features[at], True) for at in range(DIRECTIONS)],
-        "novelty": [_Pair(before.novelty, now.novelty, True)],
-        "classes": [_Pair(of_class[0], of_class[1], False)],
-        "confidence": [_Pair(before.confidence, now.confidence, True)],
-        "plausible": [_Pair(before.sizes, now.sizes, True)],
+    names = sorted(reference.labels.keys() | now.labels.keys())
+    of_class = [np.array([side.labels[name] for name in names], np.int64) for side in (reference, now)]
+    declined = [np.array([side.unknown, side.answered - side.unknown]) for side in (reference, now)]
+    bin_counts = {
+        "features": [
+            _BinCounts(reference.features[direction], now.features[direction], True) for direction in range(DIRECTIONS)
+        ],
+        "novelty": [_BinCounts(reference.novelty, now.novelty, True)],
+        "classes": [_BinCounts(of_class[0], of_class[1], False)],
+        "confidence": [_BinCounts(reference.confidence, now.confidence, True)],
+        "plausible": [_BinCounts(reference.sizes, now.sizes, True)],
     }
-    if before.novelty.any() or before.sizes.any():  # else the model never declines
-        found["unknown"] = [_Pair(declined[0], declined[1], False)]
-    return {name: pairs for name, pairs in found.items() if all(p.before.any() and p.now.any() for p in pairs)}
+    if reference.novelty.any() or reference.sizes.any():  # else the model never declines
+        bin_counts["unknown"] = [_BinCounts(declined[0], declined[1], False)]
+    return {
+        name: pairs for name, pairs in bin_counts.items() if all(pair.before.any() and pair.now.any() for pair in pairs)
+    }
 
 
-def _tests(before: Counts, now: Counts, alpha: float, effect: float) -> tuple[Test, ...]:
-    found = {}
-    for name, pairs in _pairs(before, now).items():
+def _run_tests(reference: Counts, now: Counts, alpha: float, effect: float) -> tuple[DriftTest, ...]:
+    results = {}
+    for name, pairs in _pair_counts(reference, now).items():
         gauges = [
-            two_sample_tests.compare(p.before, p.now, ordered=p.ordered, seed=SEED + at) for at, p in enumerate(pairs)
+            two_sample_tests.compare(p.before, p.now, ordered=p.ordered, seed=SEED + number)
+            for number, p in enumerate(pairs)
         ]
         first = min(gauges, key=lambda one: (one.p, -one.effect))
-        found[name] = (min(1.0, first.p * len(gauges)), first.effect, first.least)
-    corrected = paired_tests.holm([p for p, _, _ in found.values()])
+        results[name] = (min(1.0, first.p * len(gauges)), first.effect, first.least)
+    corrected = paired_tests.holm([p for p, _, _ in results.values()])
     tests = [
-        Test(
+        DriftTest(
             name=name,
             p=p,
             effect=size,
             least=least,
             moved=bool(p <= alpha and size >= effect),
-            sentence=_told(name, before, now),
+            sentence=_format_change(name, reference, now),
         )
-        for p, (name, (_, size, least)) in zip(corrected, found.items(), strict=True)
+        for p, (name, (_, size, least)) in zip(corrected, results.items(), strict=True)
     ]
     return tuple(sorted(tests, key=lambda one: (not one.moved, one.p, -one.effect)))
 
 
-def _verdict(tests: tuple[Test, ...], alpha: float) -> str:
-    if any(one.moved for one in tests):
+def _decide_verdict(tests: tuple[DriftTest, ...], alpha: float) -> str:
+    if any(test.moved for test in tests):
         return "moved"
-    return "moved a little" if any(one.p <= alpha for one in tests) else "not moved"
+    return "moved a little" if any(test.p <= alpha for test in tests) else "not moved"
 
 
-def _day(day: str, before: Counts, now: Counts) -> Day:
+def _summarise_day(day: str, reference: Counts, now: Counts) -> DriftDay:
     """A day's largest difference; no test, for there may be many days."""
     sizes = {}
-    for name, pairs in _pairs(before, now).items():
+    for name, pairs in _pair_counts(reference, now).items():
         sizes[name] = max(
             two_sample_tests.compare(*p[:2], ordered=p.ordered, seed=SEED, draws=199).effect for p in pairs
         )
-    what = max(sizes, key=lambda name: sizes[name], default="")
-    effect = sizes.get(what, 0.0)
-    return Day(
+    largest = max(sizes, key=lambda name: sizes[name], default="")
+    effect = sizes.get(largest, 0.0)
+    return DriftDay(
         day=day,
         answered=now.answered,
         errors=now.errors,
         unknown=now.unknown,
         effect=effect,
-        what=what if effect else "",
+        what=largest if effect else "",
     )
 
 
 # ---------------------------------------------------------------- in words
 
 
-def _told(name: str, before: Counts, now: Counts) -> str:
+def _format_change(name: str, reference: Counts, now: Counts) -> str:
     """Numbers of then and now."""
     if name == "classes":
         shares = {
-            label: (before.labels[label] / before.answered, now.labels[label] / now.answered)
-            for label in before.labels.keys() | now.labels.keys()
+            label: (reference.labels[label] / reference.answered, now.labels[label] / now.answered)
+            for label in reference.labels.keys() | now.labels.keys()
         }
         label = max(sorted(shares), key=lambda one: abs(shares[one][1] - shares[one][0]))
-        then, here = shares[label]
-        return f"`{label}` is the likeliest class of {here:.1%} instead of {then:.1%}"
+        then, share = shares[label]
+        return f"`{label}` is the likeliest class of {share:.1%} instead of {then:.1%}"
     if name == "unknown":
-        return f"{now.unknown / now.answered:.1%} unknown instead of {before.unknown / before.answered:.1%}"
+        return f"{now.unknown / now.answered:.1%} unknown instead of {reference.unknown / reference.answered:.1%}"
     if name == "confidence":
-        return f"mean confidence {_mean(now.confidence):.2f} instead of {_mean(before.confidence):.2f}"
+        mean, usual = _histogram_mean(now.confidence), _histogram_mean(reference.confidence)
+        return f"mean confidence {mean:.2f} instead of {usual:.2f}"
     if name == "novelty":
-        return f"mean novelty {_mean(now.novelty):.2f} instead of {_mean(before.novelty):.2f}"
+        return f"mean novelty {_histogram_mean(now.novelty):.2f} instead of {_histogram_mean(reference.novelty):.2f}"
     if name == "plausible":
         sizes = np.arange(len(now.sizes))
-        means = [float(side.sizes @ sizes) / max(1, side.sizes.sum()) for side in (now, before)]
+        means = [float(side.sizes @ sizes) / max(1, side.sizes.sum()) for side in (now, reference)]
         return f"{means[0]:.2f} classes in the prediction set instead of {means[1]:.2f}"
     shares = (now.features / np.maximum(1, now.features.sum(axis=1, keepdims=True))).ravel()
     return f"a tenth of the held-out pictures' range holds up to {shares.max():.0%} of these instead of 10%"
 
 
-def _mean(histogram: np.ndarray) -> float:
+def _histogram_mean(histogram: np.ndarray) -> float:
     middles = (np.arange(len(histogram)) + 0.5) / len(histogram)
     return float(histogram @ middles) / max(1, int(histogram.sum()))
 
 
-def _sentence(verdict: str, tests: tuple[Test, ...], reference: UsageReference, now: Counts, days: int) -> str:
+def _format_verdict(
+    verdict: str, tests: tuple[DriftTest, ...], reference: UsageReference, now: Counts, days: int
+) -> str:
     over = f"{now.answered:,} pictures of {days:,} day{'s' if days != 1 else ''}"
     against = f"{reference.counts.answered:,} held-out pictures of the run (split `{reference.split}`)"
     if verdict == "too few pictures":
         return f"too few pictures to tell: {over} against {against}; at least {FEW} of each are needed"
     first = tests[0] if tests else None
     if verdict == "moved" and first:
-        count = sum(one.moved for one in tests)
+        count = sum(test.moved for test in tests)
         more = f", and {count - 1} other thing{'s' if count > 2 else ''}" if count > 1 else ""
-        if _familiar(tests, now, reference.counts):
+        if _looks_familiar(tests, now, reference.counts):
             return f"{FAMILIAR}{more} ({over} against {against})"
         return f"inputs moved away from training: {TITLES[first.name]}{more} ({over} against {against})"
     if verdict == "moved a little" and first:
-        told = f"{TITLES[first.name]} changed by {first.effect:.3f}"
-        return f"inputs moved measurably, but by too little to matter: {told} ({over} against {against})"
+        change = f"{TITLES[first.name]} changed by {first.effect:.3f}"
+        return f"inputs moved measurably, but by too little to matter: {change} ({over} against {against})"
     return f"no sign that inputs moved away from training ({over} against {against})"
 
 
-def _familiar(tests: tuple[Test, ...], now: Counts, before: Counts) -> bool:
+def _looks_familiar(tests: tuple[DriftTest, ...], now: Counts, reference: Counts) -> bool:
     """Whether the novelty moved, and down: away from held-out pictures, but not from those of training."""
-    return any(one.name == "novelty" and one.moved for one in tests) and _mean(now.novelty) < _mean(before.novelty)
+    return any(test.name == "novelty" and test.moved for test in tests) and _histogram_mean(
+        now.novelty
+    ) < _histogram_mean(reference.novelty)
 
 
-def _advice(verdict: str, tests: tuple[Test, ...], now: Counts, before: Counts) -> tuple[str, ...]:
+def _make_advice(verdict: str, tests: tuple[DriftTest, ...], now: Counts, reference: Counts) -> tuple[str, ...]:
     """What to do."""
-    moved = {one.name for one in tests if one.moved}
-    said = []
-    if _familiar(tests, now, before):
-        said.append("judge drift by pictures that the model has not learnt from: give it the log of those alone")
+    moved = {test.name for test in tests if test.moved}
+    sentences = []
+    if _looks_familiar(tests, now, reference):
+        sentences.append("judge drift by pictures that the model has not learnt from: give it the log of those alone")
     elif moved & {"features", "novelty", "unknown", "plausible", "confidence"}:
-        said += [
+        sentences += [
             "look at recent pictures: are they taken, cut or lit otherwise, or of something else?",
             "label about a hundred of them and measure: `headstart evaluate RUN FOLDER`",
             "if the score fell, add them to the training pictures and fit again",
         ]
     elif "classes" in moved:
-        said += [
+        sentences += [
             "only the shares of the classes changed: the answers may still be right",
             "label about a hundred recent pictures and measure: `headstart evaluate RUN FOLDER`; a threshold or costs "
             "(`fit --positive`, `--costs`) may have to be chosen anew",
         ]
     elif verdict == "not moved" and tests:
-        least = max(one.least for one in tests)
-        said.append(f"differences under {least:.2f} cannot be told from chance with so many pictures")
+        least = max(test.least for test in tests)
+        sentences.append(f"differences under {least:.2f} cannot be told from chance with so many pictures")
     elif verdict == "too few pictures":
-        said.append("go on collecting: `headstart predict RUN FILES --usage LOG` or `headstart serve RUN --usage LOG`")
+        sentences.append(
+            "go on collecting: `headstart predict RUN FILES --usage LOG` or `headstart serve RUN --usage LOG`"
+        )
     if now.errors > 0.01 * (now.answered + now.errors):
-        said.append(f"{now.errors:,} files could not be read: see the column `error` of the rows")
-    return tuple(said)
+        sentences.append(f"{now.errors:,} files could not be read: see the column `error` of the rows")
+    return tuple(sentences)

@@ -49,7 +49,9 @@ def _limits(verdict: Verdict) -> bool:
 
 def _unnoticed(of: CardInput) -> Iterator[str]:
     """Kinds of pictures that the model was not shown and hardly takes for strange; first, whether it takes any so."""
-    if of.uncertainty and (unable := ood_detection.unable(of.uncertainty.novelty is not None, of.uncertainty.floors)):
+    if of.uncertainty and (
+        unable := ood_detection.format_inability(of.uncertainty.novelty is not None, of.uncertainty.floors)
+    ):
         yield f"{markdown.said(unable[:1].upper() + unable[1:])}."
     for one in of.uncertainty.scores if of.uncertainty else ():
         if one.name == "novelty_auc" and one.value < _NOTICED:

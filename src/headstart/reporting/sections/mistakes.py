@@ -14,7 +14,7 @@ from headstart.heads.decision_rule import decide
 from headstart.reporting import formatting
 from headstart.reporting.page_images import Thumbnail, Thumbnails
 from headstart.reporting.report_data import ReportInput
-from headstart.uncertainty.temperature import tempered
+from headstart.uncertainty.temperature import apply_temperature
 
 GRID_CLASSES = 25  # above this many, the most confused pairs are shown instead of a grid
 PAIRS = 30
@@ -167,7 +167,7 @@ def _suspects(
     """Pictures whose label the held-out predictions contradict, with what they say instead."""
     said: dict[int, np.ndarray] = {}
     if given.adapted is not None:
-        held = tempered(np.asarray(given.adapted.cv_probabilities), given.adapted.temperature)
+        held = apply_temperature(np.asarray(given.adapted.cv_probabilities), given.adapted.temperature)
         said.update(zip(given.adapted.cv_rows.tolist(), held, strict=True))
     for row, p_C in zip(found.rows.tolist(), found.probabilities, strict=True):
         said.setdefault(row, p_C)

@@ -87,7 +87,7 @@ def _by_class(found: UncertaintyReport, names: tuple[str, ...]) -> list[tuple[st
 def _measure(found: UncertaintyReport) -> str:
     of = found.novelty
     if of is None:
-        return ood_detection.unable(False, found.floors)
+        return ood_detection.format_inability(False, found.floors)
     what = {
         "nearest": "the distance to the fifth nearest training picture",
         "mahalanobis": "the distance to the nearest class, in units of the spread inside classes",

@@ -77,7 +77,7 @@ def _calibrated(tuning: FineTuningResult, own: float, data: Dataset, splits: Spl
     """
     rows = np.asarray(tuning.rows)
     y, clusters = np.asarray(data.targets)[rows], np.asarray(splits.clusters)[rows]
-    found = temperature.calibrated(np.asarray(tuning.probabilities)[None], y, clusters, ctx.seed)
+    found = temperature.choose_temperature(np.asarray(tuning.probabilities)[None], y, clusters, ctx.seed)
     losses = f"log loss of {found.n:,} held-out pictures is {found.before:.4f}, with another one {found.after:.4f}"
     why = f"the network was divided by a temperature of its own, {own:.3f}, which is in its weights: {losses}"
     return dataclasses.replace(found, temperature=1.0, why=why)

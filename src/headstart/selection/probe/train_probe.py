@@ -83,7 +83,9 @@ def train_probe(
         train_probabilities=p_train,
         nested=_nested(entries, data, splits, ranking, embeddings, on, ctx, time.monotonic() - started),
         curve=learning_curve(entry, columns(embeddings, entry.features, on.rows), on),
-        calibrated=temperature.calibrated(entry.tuned.held_out, on.y, np.asarray(on.clusters)[on.rows], ctx.seed),
+        calibrated=temperature.choose_temperature(
+            entry.tuned.held_out, on.y, np.asarray(on.clusters)[on.rows], ctx.seed
+        ),
     )
     serialization.save_value(final_model.still(adapted), ctx.make_step_folder("adapt"))
     _say(adapted, entry, found, on, ctx, time.monotonic() - started)
