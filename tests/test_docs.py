@@ -51,11 +51,11 @@ def test_every_head_is_on_the_page_of_adapt(name):
 
 
 @pytest.mark.parametrize("field", recipe.options(), ids=lambda f: f.name)
-def test_every_field_of_a_recipe_is_in_the_table_with_its_default_limits_and_help(field):
+def test_every_field_of_a_recipe_is_in_the_table_with_its_default_and_help(field):
     default = _as_written(field.default)
     choices = ", ".join(f"`{choice}`" for choice in field.metadata["choices"])
     meaning = f"{field.metadata['help']}: {choices}" if choices else field.metadata["help"]
-    row = f"| `{field.name}` | {f'`{default}`' if default else 'none'} | {recipe.limits(field)} | {meaning} |"
+    row = f"| `{field.name}` | {f'`{default}`' if default else 'none'} | {meaning} |"
     assert row in (DOCS / "recipe.md").read_text().splitlines()
 
 
@@ -144,4 +144,5 @@ def test_sentences_are_short(page):
 
 
 def test_the_docs_stay_short():
-    assert sum(len(page.read_text().split()) for page in DOCS.rglob("*.md")) <= 23_100
+    words = [word for page in DOCS.rglob("*.md") for word in page.read_text().split() if re.search(r"\w", word)]
+    assert len(words) <= 20_000
