@@ -147,10 +147,10 @@ def test_a_network_that_comes_out_otherwise_is_refused(opened, monkeypatch):
     monkeypatch.setitem(layer_rules.REPLACED, "DINOV2LayerScale", lambda layer, trace, x, **how: x)
     made = hub_presets.backbone("dinov2")
     with pytest.raises(DataError, match=r"`DINOV2Backbone` laid flat does not give what KerasHub gives") as caught:
-        trunk.lay(made, PLAIN, {})
+        trunk.flatten_backbone(made, PLAIN, {})
     assert "headstart backbones add FILE" in caught.value.hint
     monkeypatch.setitem(layer_rules.REPLACED, "DINOV2LayerScale", real)
-    assert trunk.lay(made, PLAIN, {}).cuts
+    assert trunk.flatten_backbone(made, PLAIN, {}).cuts
 
 
 @pytest.mark.medium

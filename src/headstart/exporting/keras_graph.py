@@ -16,6 +16,7 @@ import numpy as np
 from headstart.core.errors import SetupError
 from headstart.exporting import keras_uncertainty
 from headstart.exporting.export_source import Source, inputs
+from headstart.networks.nested_layers import list_nested_layers
 from headstart.networks.openvino_conversion import quiet
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ def _cut(source: Source, entry: TrunkEntry) -> Any:
 
 
 def _layers(model: Any) -> list[Any]:
-    return list(model._flatten_layers(include_self=False))
+    return list_nested_layers(model, include_self=False)
 
 
 # ---------------------------------------------------------------- heads

@@ -1,19 +1,20 @@
 """A KerasHub backbone laid flat: the same numbers from Keras' own layers alone, in a graph that can be seen and cut.
 
-KerasHub writes transformers as layers within layers, with weights of their own that no graph shows. Here a backbone is
-called on a symbolic batch of a size that nothing else has, and every layer of KerasHub's is replaced by what it does:
-its inner layers are copied, what holds weights of its own has a counterpart in Keras
-(`headstart.backbones.keras_hub.layer_rules`), and dropout goes. Then the batch is left open again: wherever its size
-stands in a shape, there is -1. The result can be trained, given low-rank updates, saved and opened again without
-KerasHub.
+KerasHub writes transformers as layers within layers, with weights of their own that no graph shows. Here the functional
+graph of a backbone is run again on a symbolic batch of a size that nothing else has (`keras.models.clone_model` with a
+call of ours). Where KerasHub has a layer, its `call` runs on a `LayerView`, a stand-in whose inner layers are views
+too: they are copied where they are Keras' own, opened where they are KerasHub's, and dropout goes. What holds weights
+of its own has a counterpart in Keras (`headstart.backbones.keras_hub.layer_rules`). Then the batch is left open again:
+wherever its size stands in a shape, there is -1. The result can be trained, given low-rank updates, saved and opened
+again without KerasHub. No class of Keras or KerasHub is changed.
 """
 
 from __future__ import annotations
 
-import contextlib
 import re
+import types
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,61 +22,99 @@ BATCH = 10007  # a prime that is no side, width or number of tokens
 _IDLE = ("Dropout", "SpatialDropout2D", "Identity", "ActivityRegularization", "GaussianNoise")
 
 
-@dataclass(kw_only=True, eq=False)
-class LayerTrace:
-    """What is seen on the way.
+class LayerView:
+    """A layer of KerasHub's while it is laid flat: its own settings and methods, with views in place of inner layers.
+
+    `call` is an ordinary function of its class, so it runs on the view as on the layer; `__class__` is that of the
+    layer, which `isinstance` and `super()` within KerasHub ask for.
 
     Attributes:
-        replaced: Class name -> function of a layer, this trace and the call's arguments that gives its outputs.
-        after: Called with a layer and what it gave, once it was laid flat; gives what is handed on.
+        layer: The layer itself.
+    """
+
+    def __init__(self, layer: Any, trace: LayerTrace) -> None:
+        self.layer, self._trace = layer, trace
+
+    @property  # type: ignore[misc]
+    def __class__(self) -> type:
+        return type(self.layer)
+
+    def __getattr__(self, name: str) -> Any:
+        return self._view(getattr(self.layer, name))
+
+    def _view(self, value: Any) -> Any:
+        import keras
+
+        if isinstance(value, types.MethodType) and value.__self__ is self.layer:
+            return types.MethodType(value.__func__, self)
+        if isinstance(value, keras.layers.Layer):
+            return LayerView(value, self._trace)
+        if isinstance(value, list | tuple):
+            return [self._view(item) for item in value]
+        if isinstance(value, Mapping):
+            return {key: self._view(item) for key, item in value.items()}
+        return value
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """See `LayerTrace.call_layer`."""
+        return self._trace.call_layer(self.layer, *args, **kwargs)
+
+
+@dataclass(kw_only=True, eq=False)
+class LayerTrace:
+    """The layers that are being laid flat, and what becomes of them.
+
+    Attributes:
+        replaced: Class name -> function of a view, this trace and the call's arguments that gives its outputs.
+        after: Called with a layer and its outputs, once it was laid flat; gives what is handed on.
         grid: Height and width of the picture in patches; (0, 0) where there are none.
     """
 
     replaced: dict[str, Callable[..., Any]]
-    after: Callable[[Any, Any], Any] = lambda layer, given: given
+    after: Callable[[Any, Any], Any] = lambda layer, outputs: outputs
     grid: tuple[int, int] = (0, 0)
     _above: list[str] = field(default_factory=list)
-    _taken: Counter[str] = field(default_factory=Counter)
-    _plain: Callable[..., Any] | None = None
+    _name_counts: Counter[str] = field(default_factory=Counter)
 
-    @contextlib.contextmanager
-    def watching(self) -> Iterator[None]:
-        """While this lasts, layers of KerasHub's that are called on symbolic tensors give the layers inside them."""
+    def call_layer(self, layer: Any, *args: Any, **kwargs: Any) -> Any:
+        """The outputs of a layer on symbolic tensors, laid flat; plain on numbers."""
         import keras
 
-        plain, inside = keras.layers.Layer.__call__, [0]
-
-        def call(layer: Any, *args: Any, **kwargs: Any) -> Any:
-            symbolic = any(isinstance(one, keras.KerasTensor) for one in keras.tree.flatten((args, kwargs)))
-            if inside[0] or not symbolic:
-                return plain(layer, *args, **kwargs)
-            if _kerashubs(layer):
-                return self._opened(layer, args, kwargs)
-            inside[0] += 1
-            try:
-                return self.copy(layer, *args, **kwargs)
-            finally:
-                inside[0] -= 1
-
-        self._plain = plain
-        keras.layers.Layer.__call__ = call
-        try:
-            yield
-        finally:
-            keras.layers.Layer.__call__ = plain
-
-    def _opened(self, layer: Any, args: Any, kwargs: Any) -> Any:
+        if not any(isinstance(leaf, keras.KerasTensor) for leaf in keras.tree.flatten((args, kwargs))):
+            return layer(*args, **kwargs)
+        if not _is_composite(layer):
+            return self.copy(layer, *args, **kwargs)
         kwargs.pop("training", None)  # some take it and some do not; it is inference anyway
         self._above.append(_own_name(layer))
         try:
-            instead = self.replaced.get(type(layer).__name__)
-            found = instead(layer, self, *args, **kwargs) if instead else layer.call(*args, **kwargs)
+            outputs = self._open(layer, args, kwargs)
         finally:
             self._above.pop()
-        return self.after(layer, found)
+        return self.after(layer, outputs)
+
+    def _open(self, layer: Any, args: Any, kwargs: Any) -> Any:
+        rule = self.replaced.get(type(layer).__name__)
+        if rule:
+            return rule(LayerView(layer, self), self, *args, **kwargs)
+        if hasattr(layer, "operations"):
+            return self.run_graph(layer, *args)
+        return type(layer).call(LayerView(layer, self), *args, **kwargs)
+
+    def run_graph(self, model: Any, inputs: Any) -> Any:
+        """The outputs of a functional model on inputs of the graph, every layer of it laid flat."""
+        import keras
+
+        def call(operation: Any, *args: Any, **kwargs: Any) -> Any:
+            is_layer = isinstance(operation, keras.layers.Layer)
+            return self.call_layer(operation, *args, **kwargs) if is_layer else operation(*args, **kwargs)
+
+        flat: Any = keras.models.clone_model(
+            model, input_tensors=inputs, clone_function=lambda operation: operation, call_function=call
+        )
+        return flat.output
 
     def copy(self, layer: Any, *args: Any, **kwargs: Any) -> Any:
-        """What a copy of one of Keras' layers gives; the copy has the weights, and a name that repeats."""
+        """The outputs of a copy of one of Keras' layers; the copy has the weights, and a name that repeats."""
         if type(layer).__name__ in _IDLE:
             return args[0]
         config = {**layer.get_config(), "name": self.name(_own_name(layer))}
@@ -83,89 +122,87 @@ class LayerTrace:
         foreign = activation is not None and not str(getattr(activation, "__module__", "")).startswith("keras.")
         if foreign:  # a function of KerasHub's: the operations that it is made of
             config["activation"] = "linear"
-        made = type(layer).from_config(config)
-        found = self.call(made, *args, **kwargs)
-        made.set_weights(layer.get_weights())
-        return activation(found) if foreign and activation is not None else found
-
-    def call(self, layer: Any, *args: Any, **kwargs: Any) -> Any:
-        """What a layer gives that belongs to the flat graph itself."""
-        assert self._plain is not None, "nothing is being laid flat"
-        return self._plain(layer, *args, **kwargs)
+        copied = type(layer).from_config(config)
+        outputs = copied(*args, **kwargs)
+        copied.set_weights(layer.get_weights())
+        return activation(outputs) if foreign and activation is not None else outputs
 
     def name(self, word: str) -> str:
         """A name within the layers above, the same in every process."""
         parts: list[str] = []
-        for one in (*self._above[1:], word):  # some layers' names begin with that of the layer above
-            parts = [*parts[:-1], one] if parts and one.startswith(parts[-1]) else [*parts, one]
-        whole = "_".join(parts)
-        self._taken[whole] += 1
-        return whole if self._taken[whole] == 1 else f"{whole}_{self._taken[whole]}"
+        for part in (*self._above[1:], word):  # some layers' names begin with that of the layer above
+            parts = [*parts[:-1], part] if parts and part.startswith(parts[-1]) else [*parts, part]
+        path = "_".join(parts)
+        self._name_counts[path] += 1
+        return path if self._name_counts[path] == 1 else f"{path}_{self._name_counts[path]}"
 
 
-def _kerashubs(layer: Any) -> bool:
+def _is_composite(layer: Any) -> bool:
     return type(layer).__module__.partition(".")[0] == "keras_hub" or type(layer).__name__ == "Functional"
 
 
 def _own_name(layer: Any) -> str:
     """A layer's name without the number that Keras counts through a process."""
-    return re.sub(r"\W+", "_", re.sub(r"_\d+$", "", layer.name) if _invented(layer) else layer.name)
+    return re.sub(r"\W+", "_", re.sub(r"_\d+$", "", layer.name) if _is_numbered(layer) else layer.name)
 
 
-def _invented(layer: Any) -> bool:
+def _is_numbered(layer: Any) -> bool:
     kind = type(layer).__name__.lower()
     return re.fullmatch(rf"{kind}\d*", layer.name.replace("_", "").lower()) is not None
 
 
-def pictures(side: int) -> Any:
+def make_input(side: int) -> Any:
     """The symbolic batch (BATCH, side, side, 3) that a backbone is laid flat on."""
     import keras
 
     return keras.Input(batch_shape=(BATCH, side, side, 3), name="pictures")
 
 
-def open_batch(given: Any, outputs: Sequence[Any], name: str) -> Any:
+def open_batch(inputs: Any, outputs: Sequence[Any], before: Callable[[Any], Any], name: str) -> Any:
     """The functional `keras.Model` between the symbolic batch and some tensors, for batches of any size.
 
     Args:
-        given: From `pictures`.
+        inputs: From `make_input`.
         outputs: Symbolic tensors (BATCH, …).
+        before: What is done to the pictures first.
         name: Of the model.
     """
     import keras
 
-    fixed = keras.Model(given, list(outputs))
+    fixed = keras.Model(inputs, list(outputs))
     pairs: list[tuple[Any, Any]] = []
     shapes: dict[int, tuple[int, ...]] = {}
-    reshape = _reshape()
+    reshape = _reshape_class()
 
-    def again(one: Any) -> Any:
-        kind: Any = type(one)
-        made = kind.from_config(one.get_config())
-        pairs.append((one, made))
-        if kind is reshape:
-            shapes[id(made)] = _open_shape(tuple(one.output.shape))
-        return made
+    def clone(operation: Any) -> Any:
+        cloned = type(operation).from_config(operation.get_config())
+        pairs.append((operation, cloned))
+        if type(operation) is reshape:
+            shapes[id(cloned)] = _open_shape(tuple(operation.output.shape))
+        return cloned
 
-    def call(one: Any, *args: Any, **kwargs: Any) -> Any:
-        if type(one).__name__ == "ConvertToTensor":  # Keras puts one before each model that is called
+    def call(operation: Any, *args: Any, **kwargs: Any) -> Any:
+        if type(operation).__name__ == "ConvertToTensor":  # Keras puts one before each model that is called
             return args[0]
-        return keras.ops.reshape(args[0], shapes[id(one)]) if id(one) in shapes else one(*args, **kwargs)
+        args = keras.tree.map_structure(lambda tensor: scaled if tensor is pictures else tensor, args)
+        shape = shapes.get(id(operation))
+        return operation(*args, **kwargs) if shape is None else keras.ops.reshape(args[0], shape)
 
-    fresh = keras.Input(given.shape[1:], name="pictures")
-    model = keras.models.clone_model(fixed, input_tensors=fresh, clone_function=again, call_function=call)
-    for one, made in pairs:
-        if getattr(one, "weights", None):
-            made.set_weights(one.get_weights())
-    return keras.Model(fresh, model.outputs, name=name)
+    pictures = keras.Input(inputs.shape[1:], name="pictures")
+    scaled = before(pictures)
+    model: Any = keras.models.clone_model(fixed, input_tensors=pictures, clone_function=clone, call_function=call)
+    for operation, cloned in pairs:
+        if isinstance(operation, keras.layers.Layer) and operation.weights:
+            cloned.set_weights(operation.get_weights())
+    return keras.Model(pictures, model.outputs, name=name)
 
 
-def _reshape() -> type:
+def _reshape_class() -> Any:
     """The class of the operation that `keras.ops.reshape` makes."""
     import keras
 
-    symbolic = keras.ops.reshape(keras.Input((1, 2)), (-1, 2))
-    return type(symbolic._keras_history.operation)
+    vector = keras.Input((1, 2))
+    return type(keras.Model(vector, keras.ops.reshape(vector, (-1, 2))).operations[-1])
 
 
 def _open_shape(shape: tuple[int, ...]) -> tuple[int, ...]:

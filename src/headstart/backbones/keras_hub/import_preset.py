@@ -161,7 +161,7 @@ def _store_flat(
 
     with quiet():
         preset = hub_preset.open_preset(folder)
-        flat = trunk.lay(preset.backbone, preset.input, preset.task)
+        flat = trunk.flatten_backbone(preset.backbone, preset.input, preset.task)
         params, flops = int(flat.model.count_params()), max(1, int(cost.flops(flat.model)))
     for note in preset.notes:
         console.print_warning(note)

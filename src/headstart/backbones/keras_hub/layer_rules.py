@@ -1,6 +1,8 @@
 """What KerasHub's layers with weights of their own are in Keras' layers: patches with positions, scales, attention.
 
-A weight that is added to every picture alike is the bias of an `EinsumDense` whose kernel is one.
+A weight that is added to every picture alike is the bias of an `EinsumDense` whose kernel is one. Every rule gets a
+`LayerView`, the trace and the arguments of the call. Rules read attributes of KerasHub's classes by name, of which
+`WindowAttention._get_rel_pos_bias` is private; `trunk` compares the whole with KerasHub before anything is kept.
 """
 
 from __future__ import annotations
@@ -11,11 +13,12 @@ from typing import Any
 import numpy as np
 
 from headstart.backbones.keras_hub.flattening import LayerTrace
+from headstart.networks.nested_layers import list_nested_layers
 
-_CLOSE = 1e-4
+_TOLERANCE = 1e-4
 
 
-def added(x: Any, trace: LayerTrace, constant: np.ndarray, name: str, *, keep: bool = True) -> Any:
+def add_constant(x: Any, trace: LayerTrace, constant: np.ndarray, name: str, *, keep: bool = True) -> Any:
     """`x + constant` for every picture; without `keep` the constant alone.
 
     Args:
@@ -31,23 +34,12 @@ def added(x: Any, trace: LayerTrace, constant: np.ndarray, name: str, *, keep: b
     layer = keras.layers.EinsumDense(
         f"a{letters},{letters[-1]}->a{letters}", constant.shape, bias_axes=letters, name=trace.name(name)
     )
-    found = trace.call(layer, x)
+    total = layer(x)
     layer.set_weights([np.full(constant.shape[-1], float(keep), np.float32), constant.astype(np.float32)])
-    return found
+    return total
 
 
-def scaled(x: Any, trace: LayerTrace, factor: np.ndarray, name: str) -> Any:
-    """`x * factor` over the last axis; (D,) float32."""
-    import keras
-
-    letters = "abcd"[: len(x.shape)]
-    layer = keras.layers.EinsumDense(f"{letters},{letters[-1]}->{letters}", tuple(x.shape[1:]), name=trace.name(name))
-    found = trace.call(layer, x)
-    layer.set_weights([factor.astype(np.float32)])
-    return found
-
-
-def tokens(layer: Any, trace: LayerTrace, pictures: Any, **ignored: Any) -> Any:
+def embed_patches(view: Any, trace: LayerTrace, pictures: Any, **ignored: Any) -> Any:
     """Patches as tokens (B, T, D): a convolution, room for the other tokens in front, and all that is added.
 
     What is added is told by the layer itself, from a black picture; that the whole is the same is made sure on noise.
@@ -57,89 +49,99 @@ def tokens(layer: Any, trace: LayerTrace, pictures: Any, **ignored: Any) -> Any:
     """
     import keras
 
-    conv = next(one for one in layer._flatten_layers() if isinstance(one, keras.layers.Conv2D))
+    layer = view.layer
+    conv = next(inner for inner in list_nested_layers(layer) if isinstance(inner, keras.layers.Conv2D))
     patches = trace.copy(conv, pictures)
     trace.grid = (patches.shape[1], patches.shape[2])
-    places, width = trace.grid[0] * trace.grid[1], patches.shape[3]
-    side = tuple(pictures.shape[1:])
-    noise = np.random.default_rng(0).normal(size=(1, *side)).astype(np.float32)
-    black, whole = (_numpy(layer(given)) for given in (np.zeros((1, *side), np.float32), noise))
-    front = black.shape[1] - places
-    constant = black[0]
+    n_patches, width = trace.grid[0] * trace.grid[1], patches.shape[3]
+    shape = tuple(pictures.shape[1:])
+    noise = np.random.default_rng(0).normal(size=(1, *shape)).astype(np.float32)
+    tokens_of_black, tokens_of_noise = (_to_numpy(layer(x)) for x in (np.zeros((1, *shape), np.float32), noise))
+    front = tokens_of_black.shape[1] - n_patches
+    constant = tokens_of_black[0]
     if conv.use_bias:
-        constant = constant - np.pad(np.tile(_numpy(conv.bias), (places, 1)), ((front, 0), (0, 0)))
-    seen = np.pad(_numpy(conv(noise)).reshape(places, width), ((front, 0), (0, 0)))
-    if not np.allclose(seen + constant, whole[0], atol=_CLOSE * np.abs(whole).max()):
+        constant = constant - np.pad(np.tile(_to_numpy(conv.bias), (n_patches, 1)), ((front, 0), (0, 0)))
+    patches_of_noise = np.pad(_to_numpy(conv(noise)).reshape(n_patches, width), ((front, 0), (0, 0)))
+    tolerance = _TOLERANCE * np.abs(tokens_of_noise).max()
+    if not np.allclose(patches_of_noise + constant, tokens_of_noise[0], atol=tolerance):
         raise ValueError(f"`{type(layer).__name__}` does more than to add to patches")
-    x = trace.call(keras.layers.Reshape((places, width), name=trace.name("row")), patches)
+    x = keras.layers.Reshape((n_patches, width), name=trace.name("row"))(patches)
     if front:
-        x = trace.call(keras.layers.ZeroPadding1D((front, 0), name=trace.name("front")), x)
-    return added(x, trace, constant, "positions")
+        x = keras.layers.ZeroPadding1D((front, 0), name=trace.name("front"))(x)
+    return add_constant(x, trace, constant, "positions")
 
 
-def layer_scale(layer: Any, trace: LayerTrace, x: Any, **ignored: Any) -> Any:
-    """DINO's factor on what a branch gives."""
-    return scaled(x, trace, _numpy(layer.lambda1), "factor")
+def scale_channels(view: Any, trace: LayerTrace, x: Any, **ignored: Any) -> Any:
+    """DINO's factor a channel on what a branch gives."""
+    import keras
+
+    letters = "abcd"[: len(x.shape)]
+    equation = f"{letters},{letters[-1]}->{letters}"
+    layer = keras.layers.EinsumDense(equation, tuple(x.shape[1:]), name=trace.name("factor"))
+    scaled = layer(x)
+    layer.set_weights([_to_numpy(view.lambda1)])
+    return scaled
 
 
-def affine(layer: Any, trace: LayerTrace, x: Any, **ignored: Any) -> Any:
+def scale_and_shift(view: Any, trace: LayerTrace, x: Any, **ignored: Any) -> Any:
     """HGNet's one factor and one shift of a whole map, a factor and a shift a channel here."""
     import keras
 
-    made = keras.layers.EinsumDense("abcd,d->abcd", tuple(x.shape[1:]), bias_axes="d", name=trace.name("affine"))
-    found = trace.call(made, x)
+    layer = keras.layers.EinsumDense("abcd,d->abcd", tuple(x.shape[1:]), bias_axes="d", name=trace.name("affine"))
+    scaled = layer(x)
     width = x.shape[-1]
-    made.set_weights([np.full(width, _numpy(layer.scale)), np.full(width, _numpy(layer.bias))])
-    return found
+    layer.set_weights([np.full(width, _to_numpy(view.scale)), np.full(width, _to_numpy(view.bias))])
+    return scaled
 
 
-def attention_pooling(layer: Any, trace: LayerTrace, x: Any, **ignored: Any) -> Any:
-    """SigLIP's head: a learned question to all tokens, and a small network behind it; (B, D)."""
+def pool_by_attention(view: Any, trace: LayerTrace, x: Any, **ignored: Any) -> Any:
+    """SigLIP's head: a learned query to all tokens, and a small network behind it; (B, D)."""
     import keras
 
-    cut = keras.layers.Cropping1D((0, x.shape[1] - 1), name=trace.name("any"))
-    asked = added(trace.call(cut, x), trace, _numpy(layer.probe)[0], "probe", keep=False)
-    found = layer.attention(asked, x, x)
-    return (found + layer.mlp(layer.layer_norm(found)))[:, 0]
+    any_token = keras.layers.Cropping1D((0, x.shape[1] - 1), name=trace.name("any"))(x)
+    query = add_constant(any_token, trace, _to_numpy(view.probe)[0], "probe", keep=False)
+    pooled = view.attention(query, x, x)
+    return (pooled + view.mlp(view.layer_norm(pooled)))[:, 0]
 
 
-def window_attention(layer: Any, trace: LayerTrace, x: Any, mask: Any = None, **ignored: Any) -> Any:
+def attend_in_windows(view: Any, trace: LayerTrace, x: Any, mask: Any = None, **ignored: Any) -> Any:
     """Swin's attention within windows, (windows, N, C), with its bias by relative position."""
     import keras
 
     ops = keras.ops
     windows, n, width = x.shape
-    qkv = ops.transpose(ops.reshape(layer.qkv(x), (windows, n, 3, layer.num_heads, -1)), (2, 0, 3, 1, 4))
+    heads = view.num_heads
+    qkv = ops.transpose(ops.reshape(view.qkv(x), (windows, n, 3, heads, -1)), (2, 0, 3, 1, 4))
     q, k, v = ops.unstack(qkv, axis=0)
-    weights = ops.matmul(q * layer.scale, ops.transpose(k, (0, 1, 3, 2)))
-    weights = added(weights, trace, _numpy(layer._get_rel_pos_bias()), "relative_position")
+    weights = ops.matmul(q * view.scale, ops.transpose(k, (0, 1, 3, 2)))
+    weights = add_constant(weights, trace, _to_numpy(view.layer._get_rel_pos_bias()), "relative_position")
     if mask is not None:
-        number = mask.shape[0]
-        by_picture = ops.reshape(weights, (windows // number, number, layer.num_heads, n, n))
-        weights = ops.reshape(by_picture + ops.expand_dims(mask, 1)[None], (windows, layer.num_heads, n, n))
-    seen = ops.transpose(ops.matmul(ops.softmax(weights, -1), v), (0, 2, 1, 3))
-    return layer.proj(ops.reshape(seen, (windows, n, width)))
+        n_masks = mask.shape[0]
+        by_picture = ops.reshape(weights, (windows // n_masks, n_masks, heads, n, n))
+        weights = ops.reshape(by_picture + ops.expand_dims(mask, 1)[None], (windows, heads, n, n))
+    attended = ops.transpose(ops.matmul(ops.softmax(weights, -1), v), (0, 2, 1, 3))
+    return view.proj(ops.reshape(attended, (windows, n, width)))
 
 
 REPLACED: dict[str, Callable[..., Any]] = {
-    "ViTPatchingAndEmbedding": tokens,
-    "DeiTEmbeddings": tokens,
-    "DINOV2Embedding": tokens,
-    "DINOV3Embedding": tokens,
-    "CLIPVisionEmbedding": tokens,
-    "MetaCLIP2VisionEmbedding": tokens,
-    "SigLIPVisionEmbedding": tokens,
-    "DINOV2LayerScale": layer_scale,
-    "DINOV3LayerScale": layer_scale,
-    "HGNetV2LearnableAffineBlock": affine,
-    "SigLIPMultiHeadAttentionPooling": attention_pooling,
-    "WindowAttention": window_attention,
+    "ViTPatchingAndEmbedding": embed_patches,
+    "DeiTEmbeddings": embed_patches,
+    "DINOV2Embedding": embed_patches,
+    "DINOV3Embedding": embed_patches,
+    "CLIPVisionEmbedding": embed_patches,
+    "MetaCLIP2VisionEmbedding": embed_patches,
+    "SigLIPVisionEmbedding": embed_patches,
+    "DINOV2LayerScale": scale_channels,
+    "DINOV3LayerScale": scale_channels,
+    "HGNetV2LearnableAffineBlock": scale_and_shift,
+    "SigLIPMultiHeadAttentionPooling": pool_by_attention,
+    "WindowAttention": attend_in_windows,
 }
 
 
-def _numpy(of: Any) -> np.ndarray:
+def _to_numpy(value: Any) -> np.ndarray:
     import keras
 
-    value = of.value if isinstance(of, keras.Variable) else of
-    found: np.ndarray = np.asarray(keras.ops.convert_to_numpy(value), np.float32)
-    return found
+    value = value.value if isinstance(value, keras.Variable) else value
+    array: np.ndarray = np.asarray(keras.ops.convert_to_numpy(value), np.float32)
+    return array

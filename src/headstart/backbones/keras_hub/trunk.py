@@ -1,4 +1,4 @@
-"""A trunk from a KerasHub backbone: scaling in front, laid flat, cut at several depths.
+"""A trunk from a KerasHub backbone: scaling in front, laid flat, cut at several feature levels.
 
 Where features come out depends on what a network is. Of convolutional ones, and of Swin and MiT, it is the map at
 strides 8 and 16 (`stage3`, `stage4`) and the last map, all mean-pooled. Of transformers in columns (ViT, DeiT, DINO,
@@ -15,7 +15,6 @@ import math
 import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -26,15 +25,18 @@ from headstart.core.types import InputSpec
 from headstart.networks import blocks, cut_points
 from headstart.networks.cut_points import LAST, Cut
 from headstart.networks.formats import keras_archive
+from headstart.networks.nested_layers import list_nested_layers
 
-_COLUMN = (
+_TOKEN_BLOCKS = (
     *("ViTEncoderBlock", "DeiTEncoderBlock", "DINOV2Layer", "DINOV3Layer", "SigLIPEncoderLayer", "CLIPEncoderLayer"),
     "MetaCLIP2EncoderLayer",
 )
-_WINDOWS = "SwinTransformerBlock"
+_WINDOW_BLOCK = "SwinTransformerBlock"
 _STRIDES = {8: "stage3", 16: "stage4"}
 _QUARTERS = (0.25, 0.5, 0.75)
-_APART = 1e-3  # of the largest number of the answer; what the order of sums in float32 makes is hundreds of times less
+_TOLERANCE = (
+    1e-3  # of the largest number of the answer; what the order of sums in float32 makes is hundreds of times less
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -50,7 +52,7 @@ class FlatBackbone:
     cuts: tuple[Cut, ...]
 
 
-def lay(backbone: Any, spec: InputSpec, task: Mapping[str, Any]) -> FlatBackbone:
+def flatten_backbone(backbone: Any, spec: InputSpec, task: Mapping[str, Any]) -> FlatBackbone:
     """Lay a backbone flat.
 
     Args:
@@ -61,28 +63,32 @@ def lay(backbone: Any, spec: InputSpec, task: Mapping[str, Any]) -> FlatBackbone
     Raises:
         DataError: It does not take such pictures, or does what cannot be laid flat.
     """
+    scaled_pictures = flattening.make_input(spec.size_px)
+    collector = CutCollector(backbone, spec.size_px)
+    with _convert_errors(backbone):
+        end = _run_backbone(backbone, scaled_pictures, collector)
+        collector.maps[LAST] = collector.make_last_map(end, task)
+        maps = list(collector.maps.values())
+        model = flattening.open_batch(scaled_pictures, maps, lambda pictures: _scale(pictures, spec), "flat")
+    names = list(collector.maps)
+    if len(names) == 1:
+        model, names = _find_stages(model, spec.size_px)
+    _require_same_answer(backbone, model, spec)
+    return FlatBackbone(model=model, cuts=_make_cuts(model, names))
+
+
+def _scale(pictures: Any, spec: InputSpec) -> Any:
     import keras
 
-    pictures = flattening.pictures(spec.size_px)
-    watch = CutCollector(backbone=backbone, side=spec.size_px)
-    trace = flattening.LayerTrace(replaced=layer_rules.REPLACED, after=watch.after)
-    watch.trace = trace
-    with _told(backbone):
-        with trace.watching():
-            scale = [spec.scale / std for std in spec.std]
-            offset = [-mean / std for mean, std in zip(spec.mean, spec.std, strict=True)]
-            plain = scale == [1.0] * 3 and offset == [0.0] * 3
-            scaling = keras.layers.Rescaling(scale, offset, name="scaling")
-            end = _answered(backbone, pictures if plain else trace.call(scaling, pictures), watch)
-            watch.maps[LAST] = watch.last(end, task)
-        model = flattening.open_batch(pictures, list(watch.maps.values()), "flat")
-    model, names = (model, list(watch.maps)) if len(watch.maps) > 1 else _found(model, spec.size_px)
-    _require_same(backbone, model, spec)
-    return FlatBackbone(model=model, cuts=_cuts(model, names))
+    scale = [spec.scale / std for std in spec.std]
+    offset = [-mean / std for mean, std in zip(spec.mean, spec.std, strict=True)]
+    if scale == [1.0] * 3 and offset == [0.0] * 3:
+        return pictures
+    return keras.layers.Rescaling(scale, offset, name="scaling")(pictures)
 
 
 @contextlib.contextmanager
-def _told(backbone: Any) -> Iterator[None]:
+def _convert_errors(backbone: Any) -> Iterator[None]:
     """What KerasHub and Keras raise on the way becomes a fact about the backbone.
 
     Raises:
@@ -90,14 +96,15 @@ def _told(backbone: Any) -> Iterator[None]:
     """
     try:
         with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "The structure of `inputs`")  # names of inputs are KerasHub's own
+            for beginning in ("The structure of `inputs`", "When providing `inputs` as a dict"):
+                warnings.filterwarnings("ignore", beginning)  # names of inputs are KerasHub's own
             yield
     except (ValueError, TypeError, AttributeError, IndexError, KeyError, RuntimeError) as err:
         why = str(err).strip().partition("\n")[0]
         raise DataError(f"`{type(backbone).__name__}` cannot be laid flat: {type(err).__name__}: {why}") from err
 
 
-def _require_same(backbone: Any, model: Any, spec: InputSpec) -> None:
+def _require_same_answer(backbone: Any, model: Any, spec: InputSpec) -> None:
     """Refuse a flat network that gives another answer than KerasHub itself for one picture of noise.
 
     A newer KerasHub may have layers with weights of their own that nothing here knows of.
@@ -105,149 +112,160 @@ def _require_same(backbone: Any, model: Any, spec: InputSpec) -> None:
     Raises:
         DataError: Its last map is another.
     """
-    side = (1, spec.size_px, spec.size_px, 3)
-    noise = np.random.default_rng(0).integers(0, 256, side).astype(np.float32)  # as pictures are
+    shape = (1, spec.size_px, spec.size_px, 3)
+    noise = np.random.default_rng(0).integers(0, 256, shape).astype(np.float32)  # as pictures are
     scaled = ((noise * spec.scale - np.asarray(spec.mean)) / np.asarray(spec.std)).astype(np.float32)
-    with _told(backbone):
-        wanted = _plain(_whole(backbone, scaled)["end"])
-    got = _plain(model(noise, training=False)[-1])
-    wanted = wanted[: len(got)]  # of tokens the class token alone, which comes first
-    apart = float(np.abs(got - wanted).max()) if got.shape == wanted.shape else math.inf
-    if not apart <= _APART * float(np.abs(wanted).max()):
+    with _convert_errors(backbone):
+        if hasattr(backbone, "get_vision_embeddings"):
+            answer = backbone.get_vision_embeddings(scaled)
+        else:
+            answer = _split_maps(backbone.call(_name_inputs(backbone, scaled)))[1]
+    expected = _flatten_places(answer)
+    actual = _flatten_places(model(noise, training=False)[-1])
+    expected = expected[: len(actual)]  # of tokens the class token alone, which comes first
+    difference = float(np.abs(actual - expected).max()) if actual.shape == expected.shape else math.inf
+    if not difference <= _TOLERANCE * float(np.abs(expected).max()):
         raise DataError(
-            f"`{type(backbone).__name__}` laid flat does not give what KerasHub gives: {apart:.2g} apart",
+            f"`{type(backbone).__name__}` laid flat does not give what KerasHub gives: {difference:.2g} apart",
             hint="export it to ONNX and add that: headstart backbones add FILE",
         )
 
 
-def _plain(answer: Any) -> np.ndarray:
+def _flatten_places(answer: Any) -> np.ndarray:
     """(places, channels) of one picture's map, row of tokens or vector."""
     import keras
 
-    found: np.ndarray = np.asarray(keras.ops.convert_to_numpy(answer), np.float32)
-    return found.reshape(-1, found.shape[-1])
+    values: np.ndarray = np.asarray(keras.ops.convert_to_numpy(answer), np.float32)
+    return values.reshape(-1, values.shape[-1])
 
 
-def _cuts(model: Any, names: list[str]) -> tuple[Cut, ...]:
-    givers = blocks.producing(model)
+def _make_cuts(model: Any, names: list[str]) -> tuple[Cut, ...]:
+    producers = blocks.producing(model)
     return tuple(
-        Cut(name=name, layer=givers[id(one)].name, dim=one.shape[-1], side=one.shape[1])
-        for name, one in zip(names, model.outputs, strict=True)
+        Cut(name=name, layer=producers[id(output)].name, dim=output.shape[-1], side=output.shape[1])
+        for name, output in zip(names, model.outputs, strict=True)
     )
 
 
-def _answered(backbone: Any, pictures: Any, watch: CutCollector) -> Any:
-    """What a backbone gives; maps at strides 8 and 16 where it says itself which they are."""
-    answers = _whole(backbone, pictures, {} if watch.columns else dict(getattr(backbone, "pyramid_outputs", {})))
-    for one in answers["maps"]:
-        watch.keep(one)
-    return answers["end"]
-
-
-def _whole(backbone: Any, pictures: Any, pyramid: Mapping[str, Any] = MappingProxyType({})) -> dict[str, Any]:
-    """What KerasHub gives for scaled pictures: its `end`, and its `maps` on the way."""
+def _run_backbone(backbone: Any, scaled_pictures: Any, collector: CutCollector) -> Any:
+    """The symbolic end of a backbone; maps at strides 8 and 16 go to the collector where it says which they are."""
     import keras
 
+    trace = collector.trace
     if hasattr(backbone, "get_vision_embeddings"):
-        return {"end": backbone.get_vision_embeddings(pictures), "maps": []}
-    given = {next(iter(backbone.input)): pictures} if isinstance(backbone.input, dict) else pictures
-    answers = keras.Model(backbone.input, {"end": backbone.output, "pyramid": dict(pyramid)}).call(given)
-    end, maps = answers["end"], list(answers["pyramid"].values())
-    if isinstance(end, dict):  # HGNet gives all of its stages
-        maps, end = list(end.values()), list(end.values())[-1]
-    return {"end": end, "maps": maps}
+        return flattening.LayerView(backbone, trace).get_vision_embeddings(scaled_pictures)
+    pyramid = {} if collector.n_blocks else dict(getattr(backbone, "pyramid_outputs", {}))
+    graph = keras.Model(backbone.input, {"end": backbone.output, "pyramid": pyramid})
+    answers = trace.run_graph(graph, _name_inputs(backbone, scaled_pictures))
+    stages, end = _split_maps(answers["end"])
+    for tensor in stages or answers["pyramid"].values():
+        collector.add_map(tensor)
+    return end
 
 
-@dataclass(kw_only=True, eq=False)
+def _name_inputs(backbone: Any, pictures: Any) -> Any:
+    return {next(iter(backbone.input)): pictures} if isinstance(backbone.input, dict) else pictures
+
+
+def _split_maps(output: Any) -> tuple[list[Any], Any]:
+    """All stages and the last of them, where a backbone gives all (HGNet); else none and what it gives."""
+    stages = list(output.values()) if isinstance(output, dict) else []
+    return stages, stages[-1] if stages else output
+
+
 class CutCollector:
-    """Takes maps on the way through a backbone."""
+    """Collects maps on the way through a backbone.
 
-    backbone: Any
-    side: int
+    Attributes:
+        maps: Name of a feature level -> symbolic map (BATCH, h, w, c).
+        n_blocks: Transformer blocks in a column; 0 for other networks.
+        trace: Lays the backbone flat.
+    """
 
-    def __post_init__(self) -> None:
-        self.trace: flattening.LayerTrace = flattening.LayerTrace(replaced={})
+    def __init__(self, backbone: Any, side: int) -> None:
+        self.trace = flattening.LayerTrace(replaced=layer_rules.REPLACED, after=self.after)
         self.maps: dict[str, Any] = {}
-        self.seen = 0
-        tower = getattr(self.backbone, "vision_encoder", self.backbone)
-        kinds = [type(one).__name__ for one in tower._flatten_layers()]
-        self.columns = sum(kind in _COLUMN for kind in kinds)
-        places = {round(part * self.columns): part for part in _QUARTERS}
-        self.wanted = {place for place in places if 0 < place < self.columns}
-        stages = [one for one in tower._flatten_layers() if type(one).__name__ == "SwinTransformerStage"]
-        self.ends = {id(one.blocks[-1]) for one in stages[:-1]}
+        self._side, self._blocks_done = side, 0
+        layers = list_nested_layers(getattr(backbone, "vision_encoder", backbone))
+        self.n_blocks = sum(type(layer).__name__ in _TOKEN_BLOCKS for layer in layers)
+        numbers = {round(part * self.n_blocks) for part in _QUARTERS}
+        self._cut_blocks = {number for number in numbers if 0 < number < self.n_blocks}
+        stages = [layer for layer in layers if type(layer).__name__ == "SwinTransformerStage"]
+        self._stage_ends = {id(stage.blocks[-1]) for stage in stages[:-1]}
 
-    def after(self, layer: Any, given: Any) -> Any:
+    def after(self, layer: Any, outputs: Any) -> Any:
         """Called with what each layer of KerasHub's gave; a block's tokens go on as a map that can be cut."""
         kind = type(layer).__name__
-        if kind in _COLUMN:
-            self.seen += 1
-            if self.seen in self.wanted:
-                tokens, *rest = given if isinstance(given, tuple) else (given,)
-                through = self._column(tokens, f"block{self.seen}")
-                return (through, *rest) if isinstance(given, tuple) else through
-        if kind == _WINDOWS and id(layer) in self.ends:
-            return self._window(layer, given)
-        return given
+        if kind in _TOKEN_BLOCKS:
+            self._blocks_done += 1
+            if self._blocks_done in self._cut_blocks:
+                tokens, *rest = outputs if isinstance(outputs, tuple) else (outputs,)
+                tokens = self._cut_tokens(tokens, f"block{self._blocks_done}")
+                return (tokens, *rest) if isinstance(outputs, tuple) else tokens
+        if kind == _WINDOW_BLOCK and id(layer) in self._stage_ends:
+            return self._cut_windows(layer, outputs)
+        return outputs
 
-    def keep(self, tensor: Any) -> None:
+    def add_map(self, tensor: Any) -> None:
         """Take a map (B, h, w, c), if it is of a stride that is wanted."""
-        name = _STRIDES.get(round(self.side / tensor.shape[1])) if len(tensor.shape) == 4 else None
+        name = _STRIDES.get(round(self._side / tensor.shape[1])) if len(tensor.shape) == 4 else None
         if name:
             self.maps[name] = tensor
 
-    def _window(self, layer: Any, tokens: Any) -> Any:
+    def _cut_windows(self, layer: Any, tokens: Any) -> Any:
         import keras
 
         height, width = layer.input_resolution
-        name = _STRIDES.get(round(self.side / height))
+        name = _STRIDES.get(round(self._side / height))
         if name is None:
             return tokens
-        shape = (height, width, tokens.shape[2])
-        self.maps[name] = self.trace.call(keras.layers.Reshape(shape, name=f"{name}_map"), tokens)
-        return self.trace.call(keras.layers.Reshape(tokens.shape[1:], name=f"{name}_row"), self.maps[name])
+        self.maps[name] = keras.layers.Reshape((height, width, tokens.shape[2]), name=f"{name}_map")(tokens)
+        return keras.layers.Reshape(tokens.shape[1:], name=f"{name}_row")(self.maps[name])
 
-    def _column(self, tokens: Any, name: str) -> Any:
-        """Tokens (B, T, D) as a map (B, 1, T, D) that all that follows reads, the patches in it as the depth."""
+    def _cut_tokens(self, tokens: Any, name: str) -> Any:
+        """Tokens (B, T, D) as a map (B, 1, T, D) that all that follows reads, the patches in it as the level."""
         import keras
 
-        row = self._row(tokens, name)
+        row = self._make_row(tokens, name)
         front = tokens.shape[1] - math.prod(self.trace.grid)
         self.maps[name] = self._crop(row, front, 0, name) if front else row
-        return self.trace.call(keras.layers.Reshape(tokens.shape[1:], name=f"{name}_row"), row)
+        return keras.layers.Reshape(tokens.shape[1:], name=f"{name}_row")(row)
 
-    def _row(self, tokens: Any, name: str) -> Any:
+    def _make_row(self, tokens: Any, name: str) -> Any:
         import keras
 
-        return self.trace.call(keras.layers.Reshape((1, *tokens.shape[1:]), name=f"{name}_map"), tokens)
+        return keras.layers.Reshape((1, *tokens.shape[1:]), name=f"{name}_map")(tokens)
 
     def _crop(self, row: Any, front: int, back: int, name: str) -> Any:
         import keras
 
-        return self.trace.call(keras.layers.Cropping2D(((0, 0), (front, back)), name=name), row)
+        return keras.layers.Cropping2D(((0, 0), (front, back)), name=name)(row)
 
-    def last(self, end: Any, task: Mapping[str, Any]) -> Any:
+    def make_last_map(self, end: Any, task: Mapping[str, Any]) -> Any:
         """What the classifier reads, as a map whose mean it is."""
         import keras
 
         if len(end.shape) == 4:
             return end
         if len(end.shape) == 2:
-            return self.trace.call(keras.layers.Reshape((1, 1, end.shape[1]), name="vector"), end)
-        row = self._row(end, LAST)
-        front = end.shape[1] - math.prod(self.trace.grid) if self.columns else 0
+            return keras.layers.Reshape((1, 1, end.shape[1]), name="vector")(end)
+        row = self._make_row(end, LAST)
+        front = end.shape[1] - math.prod(self.trace.grid) if self.n_blocks else 0
         if not front or task.get("pooling") == "gap":
             return row
         return self._crop(row, 0, end.shape[1] - 1, LAST)
 
 
-def _found(model: Any, side: int) -> tuple[Any, list[str]]:
+def _find_stages(model: Any, side: int) -> tuple[Any, list[str]]:
     """Maps at strides 8 and 16 told from the graph alone, where a backbone does not say which they are."""
     import keras
 
     nodes, outputs = keras_archive.nodes(model)
-    cuts = {_STRIDES.get(round(side / cut.side)): cut for cut in cut_points.choose(nodes, outputs)[:-1] if cut.side}
-    inner = {name: cut.layer for name, cut in sorted(cuts.items(), key=lambda one: -one[1].side) if name}
-    by_name = {one.name: one for one in model.operations}
-    ends = [by_name[layer].output for layer in inner.values()]
-    return keras.Model(model.inputs[0], [*ends, model.outputs[0]]), [*inner, LAST]
+    by_stride = {
+        _STRIDES.get(round(side / cut.side)): cut for cut in cut_points.choose(nodes, outputs)[:-1] if cut.side
+    }
+    by_depth = sorted(by_stride.items(), key=lambda item: -item[1].side)
+    layers = {name: cut.layer for name, cut in by_depth if name}
+    by_name = {operation.name: operation for operation in model.operations}
+    ends = [by_name[layer].output for layer in layers.values()]
+    return keras.Model(model.inputs[0], [*ends, model.outputs[0]]), [*layers, LAST]

@@ -16,6 +16,8 @@ from typing import Any
 
 import numpy as np
 
+from headstart.networks.nested_layers import list_nested_layers
+
 _FROZEN = "frozen_"
 _OURS = {  # kernel -> how many of its axes are the matrix's rows
     "DepthwiseConv1D": {"kernel": 1},
@@ -98,7 +100,7 @@ def attach(layers: Sequence[Any], rank: int, rng: np.random.Generator) -> list[U
         rng: For the draws.
     """
     found = []
-    for layer in (inner for one in layers for inner in one._flatten_layers()):
+    for layer in (inner for one in layers for inner in list_nested_layers(one)):
         if hasattr(layer, "enable_lora"):
             with _scopes(layer):
                 layer.enable_lora(rank, a_initializer="zeros")  # Keras' own draw is of no seed
