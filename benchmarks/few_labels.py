@@ -27,7 +27,7 @@ from headstart.core.console import Console
 from headstart.core.settings import cache_folder
 from headstart.core.storage.cache import Store
 from headstart.heads import cross_validation, prediction
-from headstart.statistics.intervals import mean_interval, wilson
+from headstart.statistics.intervals import mean_interval, wilson_interval
 from headstart.statistics.losses import log_losses
 from headstart.zero_shot import capability, class_names
 
@@ -91,7 +91,7 @@ def measured(title: str, folder: Path, backbone: str, scratch: Path) -> None:
 
 
 def alone(y: np.ndarray, scores: np.ndarray, said: str) -> None:
-    one = wilson(int((scores.argmax(axis=1) == y).sum()), len(y))
+    one = wilson_interval(int((scores.argmax(axis=1) == y).sum()), len(y))
     print(f"{said:<56}{one.value:.3f} [{one.low:.3f}, {one.high:.3f}]")
 
 
@@ -126,9 +126,9 @@ def answers(head, x, y, learnt, judged, labels: int, classes: int) -> np.ndarray
         folds = np.zeros(len(learnt), np.int64)
         for c in range(classes):
             folds[y[learnt] == c] = np.arange(labels) % min(labels, 5)
-        setting = cross_validation.tuned(head, x[learnt], y[learnt], folds, n_classes=classes).params
+        setting = cross_validation.tune_head(head, x[learnt], y[learnt], folds, n_classes=classes).params
     made = head.path(x[learnt], y[learnt], n_classes=classes, params=[setting], class_weight=None, seed=0)
-    return prediction.many(list(made), x[judged])[0]
+    return prediction.predict_many(list(made), x[judged])[0]
 
 
 # ---------------------------------------------------------------- whole fits

@@ -35,7 +35,7 @@ def ours(x: np.ndarray, y: np.ndarray, folds: np.ndarray, grid: list) -> np.ndar
     from headstart.heads import cross_validation
 
     head = registry.load_plugin("heads", "logistic")
-    return cross_validation.held_out(head, x, y, folds[None], n_classes=CLASSES, grid=grid)[:, 0]
+    return cross_validation.predict_held_out(head, x, y, folds[None], n_classes=CLASSES, grid=grid)[:, 0]
 
 
 def theirs(x: np.ndarray, y: np.ndarray, folds: np.ndarray, grid: list, tol: float, warm: bool) -> np.ndarray:
@@ -175,12 +175,12 @@ def _child(path: Path) -> None:
 
 def _logistic(x: np.ndarray, y: np.ndarray) -> float:
     from headstart.core import registry
-    from headstart.heads.prediction import probabilities
+    from headstart.heads.prediction import predict_probabilities
 
     head = registry.load_plugin("heads", "logistic")
     grid = head.grid(len(y), WIDTH, CLASSES)
     made = next(iter(head.path(x, y, n_classes=CLASSES, params=[grid[2]], class_weight=None, seed=0)))
-    return float((probabilities(made.kind, made.arrays, x[:50_000]).argmax(axis=1) == y[:50_000]).mean())
+    return float((predict_probabilities(made.kind, made.arrays, x[:50_000]).argmax(axis=1) == y[:50_000]).mean())
 
 
 def main() -> None:

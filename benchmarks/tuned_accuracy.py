@@ -81,13 +81,13 @@ def probes(data: Path, scratch: Path) -> Probes:
 def _accuracy(x: np.ndarray, y: np.ndarray, learns: np.ndarray, n_classes: int) -> float:
     from headstart.core import registry
     from headstart.heads import cross_validation
-    from headstart.heads.prediction import probabilities
+    from headstart.heads.prediction import predict_probabilities
 
     head, folds = registry.load_plugin("heads", "logistic"), np.random.default_rng(0).permutation(learns.sum()) % FOLDS
-    best = cross_validation.tuned(head, x[learns], y[learns], folds, n_classes=n_classes)
+    best = cross_validation.tune_head(head, x[learns], y[learns], folds, n_classes=n_classes)
     fit = head.path(x[learns], y[learns], n_classes=n_classes, params=[best.params], class_weight=None, seed=0)
     made = next(iter(fit))
-    return float((probabilities(made.kind, made.arrays, x[~learns]).argmax(axis=1) == y[~learns]).mean())
+    return float((predict_probabilities(made.kind, made.arrays, x[~learns]).argmax(axis=1) == y[~learns]).mean())
 
 
 def one(args: argparse.Namespace, seed: int, folder: Path) -> tuple[Probes, float]:

@@ -9,7 +9,7 @@ For each bundled classifier and each number T of averaged classes: accuracy with
 from headstart.core.console import Console
 from headstart.core.settings import cache_folder
 from headstart.core.storage.cache import Store
-from headstart.statistics.intervals import wilson
+from headstart.statistics.intervals import wilson_interval
 from headstart.testing.sample_photos import labelled
 from headstart.zero_shot import imagenet_classes, sentence_encoder
 from headstart.zero_shot.conse import TOP, combined
@@ -36,7 +36,7 @@ def main() -> None:
         }
         for top, given in answers.items():
             right = sum(a == b for a, b in zip(given, photos.values(), strict=True))
-            found = wilson(right, len(photos))
+            found = wilson_interval(right, len(photos))
             score = f"{found.value:.3f} [{found.low:.3f}, {found.high:.3f}] n={len(photos)}"
             print(f"{backbone:<28}T = {top:<6}{score}{'   (default T)' if top == TOP else ''}", flush=True)
         for one, given, label in zip(seen, answers[TOP], photos.values(), strict=True):

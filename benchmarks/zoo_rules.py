@@ -26,7 +26,7 @@ from headstart.selection import successive_halving
 from headstart.selection.logme import compute_logme
 from headstart.selection.successive_halving import Option
 from headstart.statistics import losses
-from headstart.statistics.paired_selection import Contender, pick
+from headstart.statistics.paired_selection import CandidateLosses, choose_candidate
 
 LINEAR = ("ridge", "logistic")
 PROBES = ("knn", *LINEAR)
@@ -99,7 +99,7 @@ def _probed(features: Mapping[str, np.ndarray], of: Drawn) -> dict[str, cross_va
     for probe in PROBES:
         head = registry.load_plugin("heads", probe)
         made = [
-            cross_validation.tuned(
+            cross_validation.tune_head(
                 head, features[depth], of.y, of.folds, n_classes=len(of.task.classes), metric=METRIC, seed=of.seed
             )
             for depth in DEPTHS
@@ -130,7 +130,7 @@ def _ours(zoo: Zoo, case: Case, cost: Mapping[str, float]) -> str:
     case.finalists = {one.name: one.why for one in finalists}
     of = {member.name: member for member in zoo.members}
     judged = [
-        Contender(
+        CandidateLosses(
             name=one.name,
             rows=np.arange(len(case.of.rows)),
             losses=_held_losses(zoo, of[one.name], case.of),
@@ -138,7 +138,7 @@ def _ours(zoo: Zoo, case: Case, cost: Mapping[str, float]) -> str:
         )
         for one in finalists
     ]
-    return pick(judged, metric=METRIC).winner
+    return choose_candidate(judged, metric=METRIC).winner
 
 
 def _held_losses(zoo: Zoo, member: Member, of: Drawn) -> np.ndarray:

@@ -92,7 +92,7 @@ def logistic(x: np.ndarray, y: np.ndarray, classes: int, seed: int) -> FittedHea
     """The logistic head on some features, its strength by cross-validation inside them."""
     head = registry.load_plugin("heads", "logistic")
     folds = even_folds(y, np.random.default_rng([seed, 13]))
-    best = cross_validation.tuned(head, x, y, folds, n_classes=classes, seed=seed)
+    best = cross_validation.tune_head(head, x, y, folds, n_classes=classes, seed=seed)
     made = head.path(x, y, n_classes=classes, params=[best.params], class_weight=None, seed=seed)
     return next(iter(made))
 

@@ -85,7 +85,7 @@ def _saved(folder, parts, files, truth, head, doubt, changes, networks, store):
     plugin = registry.load_plugin("heads", head)
     params = plugin.grid(len(x), x.shape[1], 3)[-1:]
     fit = next(plugin.path(x, truth, n_classes=3, params=params, class_weight=None, seed=0))
-    p = apply_temperature(prediction.probabilities(fit.kind, fit.arrays, x), TEMPERATURE)
+    p = apply_temperature(prediction.predict_probabilities(fit.kind, fit.arrays, x), TEMPERATURE)
     content = model_manifest.Manifest(
         format=model_manifest.FORMAT,
         headstart="0",

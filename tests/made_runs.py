@@ -128,9 +128,9 @@ def evaluation(data, drawn, answers, sure=0.8):
     answers = np.asarray(answers)
     return Evaluation(
         split="test",
-        scores=metrics.scores(y, p, split="test", class_names=data.class_names, clusters=groups),
+        scores=metrics.compute_scores(y, p, split="test", class_names=data.class_names, clusters=groups),
         baselines=(),
-        confusion=metrics.confusion(y, answers, len(data.class_names)),
+        confusion=metrics.confusion_matrix(y, answers, len(data.class_names)),
         rows=np.asarray(drawn.test),
         probabilities=p,
         calibration=(),

@@ -197,12 +197,12 @@ def evaluation(data, drawn, done, rng):
     rows = drawn.test if len(drawn.test) else drawn.train
     y = data.targets[rows]
     p = probabilities(y, len(data.class_names), rng)
-    found = metrics.scores(y, p, split=split, class_names=data.class_names)
-    found += metrics.scores(
+    found = metrics.compute_scores(y, p, split=split, class_names=data.class_names)
+    found += metrics.compute_scores(
         data.targets[drawn.train], done.train_probabilities, split="train", class_names=data.class_names
     )
     if split != "cv":
-        found += metrics.scores(
+        found += metrics.compute_scores(
             data.targets[done.cv_rows], done.cv_probabilities, split="cv", class_names=data.class_names
         )
     baselines = []
@@ -216,7 +216,7 @@ def evaluation(data, drawn, done, rng):
     ):
         truth = data.targets[rows_of]
         q = probabilities(truth, len(data.class_names), rng, sharp)
-        baselines += [metrics.score(m, truth, q, split=where, subject=name) for m in metrics.NAMES]
+        baselines += [metrics.compute_score(m, truth, q, split=where, subject=name) for m in metrics.NAMES]
     said = (
         (
             "headline",
@@ -234,7 +234,7 @@ def evaluation(data, drawn, done, rng):
         split=split,
         scores=found,
         baselines=tuple(baselines),
-        confusion=metrics.confusion(y, p.argmax(axis=1), len(data.class_names)),
+        confusion=metrics.confusion_matrix(y, p.argmax(axis=1), len(data.class_names)),
         rows=np.asarray(rows),
         probabilities=p,
         calibration=metrics.calibration_bins(y, p),

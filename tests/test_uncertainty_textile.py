@@ -7,7 +7,7 @@ from headstart.core import registry
 from headstart.core.types import FeatureLevel
 from headstart.data.reading.read_dataset import read_dataset as read
 from headstart.features.extraction import extract_features as embed
-from headstart.heads.prediction import probabilities
+from headstart.heads.prediction import predict_probabilities
 from headstart.uncertainty import conformal, ood_detection, ood_images, ood_threshold
 
 pytestmark = pytest.mark.medium
@@ -47,7 +47,7 @@ def answered(seen):
     head = registry.load_plugin("heads", "lda")
     params = list(head.grid(150, x.shape[1], 3))[-1:]
     fitted = next(iter(head.path(x[learnt], y[learnt], n_classes=3, params=params, class_weight=None, seed=0)))
-    return probabilities(fitted.kind, fitted.arrays, x[held]), y[held]
+    return predict_probabilities(fitted.kind, fitted.arrays, x[held]), y[held]
 
 
 @pytest.mark.parametrize("kind", conformal.SCORES)

@@ -214,7 +214,9 @@ def paid(y, classes, split):
         ("from random weights", 1.0, 1600, 812_345),
     ):
         p = samples.probabilities(y, classes, rng, sharp)
-        found = tuple(metrics.score(m, y, p, split=split) for m in ("accuracy", "balanced_accuracy", "log_loss"))
+        found = tuple(
+            metrics.compute_score(m, y, p, split=split) for m in ("accuracy", "balanced_accuracy", "log_loss")
+        )
         apart = None if name == "frozen probe" else samples.sc(split, "accuracy", (sharp - 2.2) / 8, len(y), 0.03)
         rows.append(AblationRow(name=name, scores=found, difference=apart, n_train=n_train, trained=trained))
     return tuple(rows)

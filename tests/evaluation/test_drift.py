@@ -59,14 +59,16 @@ def test_the_p_value_is_uniform_under_no_difference_and_small_under_one(ordered)
     rng = np.random.default_rng(1)
     share = np.array([0.4, 0.3, 0.2, 0.1])
     ps = [
-        two_sample_tests.compare(
+        two_sample_tests.compare_counts(
             rng.multinomial(60, share), rng.multinomial(200, share), ordered=ordered, seed=at, draws=199
         ).p
         for at in range(300)
     ]
     assert np.mean(np.array(ps) <= 0.05) <= 0.09
     assert 0.4 <= np.mean(ps) <= 0.62
-    moved = two_sample_tests.compare(np.array([40, 30, 20, 10]), np.array([10, 20, 30, 40]), ordered=ordered, seed=0)
+    moved = two_sample_tests.compare_counts(
+        np.array([40, 30, 20, 10]), np.array([10, 20, 30, 40]), ordered=ordered, seed=0
+    )
     assert moved.p < 0.001
     assert moved.effect > 0.5
 
@@ -75,19 +77,21 @@ def test_the_p_value_agrees_with_fishers_exact_test():
     from scipy.stats import fisher_exact
 
     table = np.array([[12, 5], [6, 14]])
-    found = two_sample_tests.compare(table[0], table[1], ordered=False, seed=0, draws=20_000)
+    found = two_sample_tests.compare_counts(table[0], table[1], ordered=False, seed=0, draws=20_000)
     assert found.p == pytest.approx(fisher_exact(table).pvalue, abs=0.02)
 
 
 def test_a_million_pictures_with_a_trifle_are_significant_and_not_large():
-    found = two_sample_tests.compare(np.array([500_000, 500_000]), np.array([503_000, 497_000]), ordered=False, seed=0)
+    found = two_sample_tests.compare_counts(
+        np.array([500_000, 500_000]), np.array([503_000, 497_000]), ordered=False, seed=0
+    )
     assert found.p < 0.001
     assert found.effect < 0.001
 
 
 def test_nothing_to_compare_says_nothing():
     for pair in (([0, 0], [3, 4]), ([3, 0], [4, 0]), ([0], [0])):
-        assert two_sample_tests.compare(*map(np.array, pair), ordered=True, seed=0).p == 1.0
+        assert two_sample_tests.compare_counts(*map(np.array, pair), ordered=True, seed=0).p == 1.0
 
 
 # ---------------------------------------------------------------- false alarms and alarms

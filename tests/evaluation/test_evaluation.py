@@ -30,7 +30,7 @@ def adapt(data, split, backbone, nested=(), curve=()):
     shared = {"n_classes": 3, "class_weight": None, "seed": 0}
     train = split.train
     fitted = next(iter(head.path(x[train], y[train], params=params, **shared)))
-    held = cross_validation.held_out(head, x[train], y[train], split.folds[:, train], grid=params, **shared)[0]
+    held = cross_validation.predict_held_out(head, x[train], y[train], split.folds[:, train], grid=params, **shared)[0]
     return FitResult(
         strategy="probe",
         features=(Feature(backbone=backbone.spec.name, depth="last", dim=x.shape[1]),),
@@ -39,7 +39,7 @@ def adapt(data, split, backbone, nested=(), curve=()):
         why="for a test",
         cv_rows=train,
         cv_probabilities=held.mean(axis=0).astype(np.float32),
-        train_probabilities=prediction.probabilities(fitted.kind, fitted.arrays, x[train]),
+        train_probabilities=prediction.predict_probabilities(fitted.kind, fitted.arrays, x[train]),
         nested=nested,
         curve=curve,
     )

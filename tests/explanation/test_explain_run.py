@@ -11,7 +11,7 @@ from headstart.core.errors import DataError
 from headstart.core.types import Explained, MapRow
 from headstart.explanation import example_selection, example_store
 from headstart.explanation.explain_run import GROUPS, _picked
-from headstart.heads.decision_rule import decide
+from headstart.heads.decision_rule import choose_classes
 from headstart.reporting.write_report import render
 from headstart.testing.tiny_model import write_tiny_model
 from judged_sets import dataset
@@ -39,7 +39,7 @@ def test_right_and_wrong_are_told_by_what_is_answered(three):
     drawn = np.array([[0.7, 0.3, 0], [0.9, 0.1, 0], [0.6, 0.4, 0], [0.95, 0.05, 0]])
     evaluation = dataclasses.replace(three.evaluation, rows=np.arange(4), probabilities=drawn)
     data = dataclasses.replace(three.dataset, targets=np.array([1, 0, 0, 1, *three.dataset.targets[4:]]))
-    by_threshold = decide(drawn, positive=1, threshold=0.2)
+    by_threshold = choose_classes(drawn, positive=1, threshold=0.2)
     assert by_threshold.tolist() == [1, 0, 1, 0]
     found = dict(_picked(data, evaluation, by_threshold))
     right, wrong = ({row for row, group in found.items() if group.startswith(word)} for word in ("right", "wrong"))

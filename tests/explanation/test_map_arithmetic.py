@@ -49,7 +49,7 @@ def test_a_linear_head_is_its_logit_against_the_mean_of_the_others():
     weights, bias = map_arithmetic.linear_form("linear", arrays, x, 2)
     logits = x.astype(np.float64) @ arrays["weights"] + arrays["bias"]
     assert x @ weights + bias == pytest.approx(logits[2] - logits[[0, 1, 3]].mean(), abs=1e-5)
-    chances = prediction.probabilities("linear", arrays, x[None])
+    chances = prediction.predict_probabilities("linear", arrays, x[None])
     assert map_arithmetic.margin(chances, 2)[0] == pytest.approx(x @ weights + bias, abs=1e-4)
 
 

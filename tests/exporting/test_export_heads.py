@@ -20,5 +20,5 @@ def test_a_saved_head_answers_as_the_fitted_one(name, tmp_path):
     for made in head.path(x, y, n_classes=3, params=settings, class_weight=None, seed=0):
         entry = _head(tmp_path, made)
         arrays = load_file(tmp_path / HEAD_FILE)
-        want = prediction.probabilities(made.kind, made.arrays, x)
-        assert np.array_equal(prediction.probabilities(entry.kind, arrays, x), want)
+        want = prediction.predict_probabilities(made.kind, made.arrays, x)
+        assert np.array_equal(prediction.predict_probabilities(entry.kind, arrays, x), want)

@@ -151,7 +151,9 @@ def test_predict_py_decides_as_headstart_does(positive, costs):
 
     p = np.random.default_rng(0).dirichlet(np.ones(3), 200).astype(np.float32)
     rule = {"costs": costs, "positive": "abc"[positive] if positive is not None else "", "threshold": 0.4}
-    want = decision_rule.decide(p, positive=positive, threshold=0.4, costs=None if costs is None else np.array(costs))
+    want = decision_rule.choose_classes(
+        p, positive=positive, threshold=0.4, costs=None if costs is None else np.array(costs)
+    )
     assert [Told(decision=rule).decide(row) for row in p] == want.tolist()
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from headstart.core.recipe import Recipe
 from headstart.finetuning.training import objectives
-from headstart.heads.cross_validation import balanced
+from headstart.heads.cross_validation import balanced_class_weights
 
 Y = np.array([0, 0, 0, 0, 1, 1, 2])
 EYE = np.eye(3, dtype=np.float32)
@@ -27,7 +27,7 @@ def gradient(y, logits, weight=None, **recipe):
     with tf.GradientTape() as tape:
         tape.watch(at)
         value = objectives.loss(Recipe(**recipe), weight)(y, at)
-    return tape.gradient(value, at).numpy()
+    return tape.compute_gradient(value, at).numpy()
 
 
 def logs(logits):
@@ -94,7 +94,7 @@ def test_a_class_weight_is_as_many_copies(more):
     times = np.array([1.0, 2.0, 4.0])
     copies = np.repeat(np.arange(7), times[Y].astype(int))
     weight = times * 7 / len(copies)  # 1 on average over the pictures
-    assert (weight == balanced(Y, 3)).all()
+    assert (weight == balanced_class_weights(Y, 3)).all()
     assert loss(EYE[Y], LOGITS, weight, **more) == pytest.approx(loss(EYE[Y][copies], LOGITS[copies], **more), rel=1e-6)
     alone = gradient(EYE[Y], LOGITS, weight, **more)
     copied = gradient(EYE[Y][copies], LOGITS[copies], **more)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from headstart.core.errors import NoOpError
-from headstart.features.embeddings import columns
+from headstart.features.embeddings import join_columns
 from headstart.finetuning import final_training, starting_points
 from headstart.finetuning.network import lora
 from headstart.heads.prediction import softmax
@@ -88,7 +88,7 @@ def test_it_starts_from_the_probe(done):
     learnt = own.learnt(run.log.fold)
     base = own.base(made.network.recipe)
     start = starting_points.fitted(base, own.embeddings, own.rows[learnt], own.y[learnt], own.on)
-    expected = columns(own.embeddings, base.features, run.rows) @ start.weights + start.bias
+    expected = join_columns(own.embeddings, base.features, run.rows) @ start.weights + start.bias
     apart = np.abs(run.logits[0] - expected).max()
     if name == "scratch":
         assert apart > 0.1

@@ -39,7 +39,7 @@ def folds(n, repeats=1, k=4, seed=0):
 
 def test_no_picture_is_judged_by_a_head_that_saw_it():
     x, y = np.eye(24, dtype=np.float32), np.arange(24) % 2
-    held = cross_validation.held_out(Memory(), x, y, folds(24, 3), n_classes=2, grid=[{"k": 1}])
+    held = cross_validation.predict_held_out(Memory(), x, y, folds(24, 3), n_classes=2, grid=[{"k": 1}])
     assert held.shape == (1, 3, 24, 2)
     assert (held.argmax(axis=-1) == 0).all()
 
@@ -47,9 +47,9 @@ def test_no_picture_is_judged_by_a_head_that_saw_it():
 def test_a_picture_outside_the_folds_is_neither_learnt_nor_judged():
     on, fold = sample(80), folds(80)
     fold[0, :20] = -1
-    held = cross_validation.held_out(logistic(), on.x, on.y, fold, n_classes=3, grid=[{"strength": 0.1}])
+    held = cross_validation.predict_held_out(logistic(), on.x, on.y, fold, n_classes=3, grid=[{"strength": 0.1}])
     assert np.isnan(held[0, 0, :20]).all()
-    rest = cross_validation.held_out(
+    rest = cross_validation.predict_held_out(
         logistic(), on.x[20:], on.y[20:], fold[:, 20:], n_classes=3, grid=[{"strength": 0.1}]
     )
     assert np.array_equal(held[:, :, 20:], rest)
@@ -60,7 +60,7 @@ def test_every_core_count_gives_the_same_bits(monkeypatch):
     for threads in ("1", "2", "5"):
         monkeypatch.setenv("HEADSTART_THREADS", threads)
         grid = logistic().grid(150, 60, 3)
-        found.append(cross_validation.held_out(logistic(), on.x, on.y, fold, n_classes=3, grid=grid))
+        found.append(cross_validation.predict_held_out(logistic(), on.x, on.y, fold, n_classes=3, grid=grid))
     assert np.array_equal(found[0], found[1])
     assert np.array_equal(found[0], found[2])
 
@@ -69,7 +69,7 @@ def test_every_core_count_gives_the_same_bits(monkeypatch):
 def test_held_out_probabilities_are_those_of_a_head_fitted_by_hand(name):
     on, fold, head = sample(60), folds(60), registry.load_plugin("heads", name)
     grid = head.grid(60, 12, 3)
-    held = cross_validation.held_out(head, on.x, on.y, fold, n_classes=3, grid=grid)
+    held = cross_validation.predict_held_out(head, on.x, on.y, fold, n_classes=3, grid=grid)
     judged = fold[0] == 2
     made = head.path(on.x[~judged], on.y[~judged], n_classes=3, params=grid, class_weight=None, seed=0)
     from headstart.testing.heads import says
@@ -80,11 +80,11 @@ def test_held_out_probabilities_are_those_of_a_head_fitted_by_hand(name):
 
 def test_the_search_looks_at_the_first_repeat_alone_and_keeps_its_best():
     on, fold = sample(120, apart=1.5), folds(120, 3)
-    found = cross_validation.tuned(logistic(), on.x, on.y, fold, n_classes=3)
+    found = cross_validation.tune_head(logistic(), on.x, on.y, fold, n_classes=3)
     grid = logistic().grid(120, 12, 3)
-    first = cross_validation.held_out(logistic(), on.x, on.y, fold[:1], n_classes=3, grid=grid)
+    first = cross_validation.predict_held_out(logistic(), on.x, on.y, fold[:1], n_classes=3, grid=grid)
     means = [log_losses(on.y, p[0]).mean() for p in first]
-    assert found.searched == pytest.approx(means[: len(found.searched)])
+    assert found.grid_losses == pytest.approx(means[: len(found.grid_losses)])
     assert found.params == grid[int(np.argmin(means))]
     assert found.held_out.shape == (3, 120, 3)
     assert found.losses == pytest.approx(np.mean([log_losses(on.y, p) for p in found.held_out], axis=0))
@@ -92,18 +92,20 @@ def test_the_search_looks_at_the_first_repeat_alone_and_keeps_its_best():
 
 def test_large_sets_are_searched_fold_by_fold_to_the_same_setting(monkeypatch):
     on, fold = sample(120, apart=1.5), folds(120)
-    in_step = cross_validation.tuned(logistic(), on.x, on.y, fold, n_classes=3)
+    in_step = cross_validation.tune_head(logistic(), on.x, on.y, fold, n_classes=3)
     monkeypatch.setattr(cross_validation, "_BYTES_IN_STEP", 0)
-    by_fold = cross_validation.tuned(logistic(), on.x, on.y, fold, n_classes=3)
+    by_fold = cross_validation.tune_head(logistic(), on.x, on.y, fold, n_classes=3)
     assert by_fold.params == in_step.params
     assert np.allclose(by_fold.held_out, in_step.held_out, atol=1e-6)
-    assert by_fold.searched[: len(in_step.searched)] == pytest.approx(in_step.searched, abs=1e-6)
+    assert by_fold.grid_losses[: len(in_step.grid_losses)] == pytest.approx(in_step.grid_losses, abs=1e-6)
 
 
 def test_one_fold_is_refused():
     on = sample(12)
     with pytest.raises(ValueError, match="needs two"):
-        cross_validation.held_out(logistic(), on.x, on.y, np.zeros((1, 12), int), n_classes=3, grid=[{"strength": 1.0}])
+        cross_validation.predict_held_out(
+            logistic(), on.x, on.y, np.zeros((1, 12), int), n_classes=3, grid=[{"strength": 1.0}]
+        )
 
 
 def test_a_head_that_fails_is_not_swallowed():
@@ -112,26 +114,26 @@ def test_a_head_that_fails_is_not_swallowed():
             raise RuntimeError("broken on purpose")
 
     with pytest.raises(RuntimeError, match="on purpose"):
-        cross_validation.held_out(
+        cross_validation.predict_held_out(
             Broken(), np.eye(8, dtype=np.float32), np.arange(8) % 2, folds(8), n_classes=2, grid=[{}]
         )
 
 
 def test_a_subset_keeps_shares_and_rare_classes():
     y = np.repeat([0, 1, 2], [9_000, 990, 10])
-    rows = cross_validation.subset(y, 1_000, seed=0)
+    rows = cross_validation.draw_stratified(y, 1_000, seed=0)
     assert len(rows) == 1_000
     assert np.bincount(y[rows]).tolist() == [900, 99, 1]
     assert (np.diff(rows) > 0).all()
-    assert np.array_equal(rows, cross_validation.subset(y, 1_000, seed=0))
-    assert not np.array_equal(rows, cross_validation.subset(y, 1_000, seed=1))
-    assert len(cross_validation.subset(np.arange(50) % 7, 10, seed=0)) == 10
+    assert np.array_equal(rows, cross_validation.draw_stratified(y, 1_000, seed=0))
+    assert not np.array_equal(rows, cross_validation.draw_stratified(y, 1_000, seed=1))
+    assert len(cross_validation.draw_stratified(np.arange(50) % 7, 10, seed=0)) == 10
     with pytest.raises(ValueError, match="7 classes"):
-        cross_validation.subset(np.arange(50) % 7, 6, seed=0)
+        cross_validation.draw_stratified(np.arange(50) % 7, 6, seed=0)
 
 
 def test_balanced_weights_give_each_present_class_the_same_sum():
     y = np.repeat([0, 2], [90, 10])
-    weights = cross_validation.balanced(y, 4)
+    weights = cross_validation.balanced_class_weights(y, 4)
     assert weights[0] * 90 == pytest.approx(weights[2] * 10)
     assert weights[y].mean() == pytest.approx(1.0)

@@ -6,27 +6,27 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from headstart.core.errors import DataError, UsageError
-from headstart.heads.decision_rule import best_threshold, decide, positive_class, read_costs
+from headstart.heads.decision_rule import best_threshold, choose_classes, find_positive_class, read_costs
 
 P = np.array([[0.6, 0.3, 0.1], [0.2, 0.3, 0.5], [0.1, 0.8, 0.1]])
 NAMES = ("cat", "dog", "mouse")
 
 
 def test_without_a_rule_the_most_probable_class_is_answered():
-    assert decide(P).tolist() == [0, 2, 1]
+    assert choose_classes(P).tolist() == [0, 2, 1]
 
 
 def test_a_threshold_prefers_the_positive_class_from_there_on():
-    assert decide(P, positive=1, threshold=0.3).tolist() == [1, 1, 1]
-    assert decide(P, positive=1, threshold=0.31).tolist() == [0, 2, 1]
-    assert decide(P, positive=1, threshold=0.9).tolist() == [0, 2, 0]
+    assert choose_classes(P, positive=1, threshold=0.3).tolist() == [1, 1, 1]
+    assert choose_classes(P, positive=1, threshold=0.31).tolist() == [0, 2, 1]
+    assert choose_classes(P, positive=1, threshold=0.9).tolist() == [0, 2, 0]
 
 
 def test_costs_answer_what_is_cheapest_on_average():
     equal = 1 - np.eye(3)
-    assert decide(P, costs=equal).tolist() == decide(P).tolist()
+    assert choose_classes(P, costs=equal).tolist() == choose_classes(P).tolist()
     equal[1] = [10, 0, 10]  # to miss a dog is dear
-    assert decide(P, costs=equal).tolist() == [1, 1, 1]
+    assert choose_classes(P, costs=equal).tolist() == [1, 1, 1]
 
 
 @given(seed=st.integers(0, 9999), n=st.integers(2, 60))
@@ -47,9 +47,9 @@ def test_a_threshold_without_positives_is_refused():
 
 
 def test_an_unknown_class_names_the_nearest():
-    assert positive_class("dog", NAMES) == 1
+    assert find_positive_class("dog", NAMES) == 1
     with pytest.raises(UsageError, match="no class is named `dgo`") as caught:
-        positive_class("dgo", NAMES)
+        find_positive_class("dgo", NAMES)
     assert caught.value.hint == "did you mean `dog`? classes: cat, dog, mouse"
 
 

@@ -94,7 +94,7 @@ def test_large_sets_run_in_blocks_to_the_same_optimum(monkeypatch):
     blocks = answers()
     monkeypatch.setattr(design_matrix, "_THREADED_NUMBERS", 0)
     threads = answers()
-    monkeypatch.setattr("headstart.heads.classifiers.logistic.APPROXIMATE", 100)
+    monkeypatch.setattr("headstart.heads.classifiers.logistic.APPROXIMATE_ROWS", 100)
     approximate = answers()
     assert np.abs(held - whole).max() < 1e-3
     assert np.abs(blocks - whole).max() < 1e-3
@@ -121,7 +121,7 @@ def test_ridge_leaves_one_out_as_if_it_had_been_refitted(dim):
     x, y = textured(40, dim)
     problem, strength = _Problem(x, y, None), 0.7
     inner = problem.pull / (problem.basis.power + strength)[:, None]
-    closed = np.eye(3)[y] - problem._left_out(np.eye(3)[y] - problem.mean, inner, strength)
+    closed = np.eye(3)[y] - problem._leave_one_out_errors(np.eye(3)[y] - problem.mean, inner, strength)
     z = (x - problem.moments.centre) * problem.moments.inverse
     target = np.eye(3)[y]
     for i in (0, 7, 39):
@@ -140,9 +140,9 @@ def test_lda_leaves_one_out_as_if_it_had_been_refitted(dim):
     problem, g = _Problem(x, y, None), 0.4
     floor = g * float(problem.basis.power.sum()) / dim
     power = (1 - g) * problem.basis.power + floor
-    outside = problem.means.T - problem.basis.back(problem.inner)
-    weights = problem.basis.back(problem.inner / power[:, None]) + outside / floor
-    scores, known = problem._left_out(power, problem.means @ weights, g, problem.y)
+    outside = problem.means.T - problem.basis.to_columns(problem.mean_coordinates)
+    weights = problem.basis.to_columns(problem.mean_coordinates / power[:, None]) + outside / floor
+    scores, known = problem._leave_one_out_scores(power, problem.means @ weights, g, problem.y)
     z = (x - problem.moments.centre) * problem.moments.inverse
     assert known.all()
     for i in (0, 7, 39):
@@ -191,7 +191,7 @@ def test_neighbours_that_are_equal_count_by_their_order():
         "vote": np.ones(3, np.float32),
         "prior": np.full(3, 1 / 3, np.float32),
     }
-    assert prediction.probabilities("neighbours", arrays, x[:1]).argmax() == 2
+    assert prediction.predict_probabilities("neighbours", arrays, x[:1]).argmax() == 2
 
 
 # ---------------------------------------------------------------- temperature
@@ -201,30 +201,30 @@ def test_neighbours_that_are_equal_count_by_their_order():
 def test_temperature_is_found(t):
     rng = np.random.default_rng(0)
     scores = rng.normal(size=(4000, 3)) / t
-    p = softmax_regression.probabilities(t * 1.5 * scores)
+    p = softmax_regression.softmax_rows(t * 1.5 * scores)
     y = np.array([rng.choice(3, p=row) for row in p])
-    assert softmax_regression.temperature(scores, y) == pytest.approx(1.5 * t, rel=0.1)
+    assert softmax_regression.fit_temperature(scores, y) == pytest.approx(1.5 * t, rel=0.1)
 
 
 def test_temperature_stays_finite_without_an_error_and_is_low_on_noise():
     y = np.arange(60) % 3
-    sure = softmax_regression.temperature(np.eye(3)[y], y)
+    sure = softmax_regression.fit_temperature(np.eye(3)[y], y)
     rng = np.random.default_rng(0)
-    noise = softmax_regression.temperature(rng.normal(size=(60, 3)), y)
+    noise = softmax_regression.fit_temperature(rng.normal(size=(60, 3)), y)
     assert 2 < sure < 50
     assert noise < 0.5
-    assert softmax_regression.temperature(np.zeros((5, 3)), y[:5]) == 1.0
+    assert softmax_regression.fit_temperature(np.zeros((5, 3)), y[:5]) == 1.0
 
 
 def test_softmax_does_not_overflow():
     arrays = {"weights": np.array([[1e4, -1e4]], np.float32), "bias": np.zeros(2, np.float32)}
-    p = prediction.probabilities("linear", arrays, np.array([[1e3], [-1e3]], np.float32))
+    p = prediction.predict_probabilities("linear", arrays, np.array([[1e3], [-1e3]], np.float32))
     assert p.tolist() == [[1.0, 0.0], [0.0, 1.0]]
 
 
 def test_a_wrong_width_or_kind_is_refused():
     arrays = {"weights": np.zeros((4, 2), np.float32), "bias": np.zeros(2, np.float32)}
     with pytest.raises(ValueError, match="width 4"):
-        prediction.probabilities("linear", arrays, np.zeros((1, 3), np.float32))
+        prediction.predict_probabilities("linear", arrays, np.zeros((1, 3), np.float32))
     with pytest.raises(ValueError, match="tree"):
-        prediction.probabilities("tree", arrays, np.zeros((1, 4), np.float32))
+        prediction.predict_probabilities("tree", arrays, np.zeros((1, 4), np.float32))

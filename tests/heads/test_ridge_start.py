@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from headstart.core import registry
-from headstart.heads.classifiers.ridge import Ridge, _Problem, _trusted
-from headstart.heads.regularization_path import STARTED
+from headstart.heads.classifiers.ridge import Ridge, _Problem, _trusted_multiple
+from headstart.heads.regularization_path import FROM_NAMES_SUFFIX
 from headstart.testing import heads as suite
 
 RIDGE = registry.load_plugin("heads", "ridge")
@@ -14,7 +14,7 @@ RIDGE = registry.load_plugin("heads", "ridge")
 class Started:
     """Ridge with a start that is drawn for the shape at hand, so that the suite can be run."""
 
-    name, cannot, grid = "ridge" + STARTED, {}, staticmethod(RIDGE.grid)
+    name, cannot, grid = "ridge" + FROM_NAMES_SUFFIX, {}, staticmethod(RIDGE.grid)
 
     def path(self, x, y, *, n_classes, **more):
         start = np.random.default_rng([x.shape[1], n_classes]).normal(size=(x.shape[1], n_classes))
@@ -53,9 +53,9 @@ def test_left_out_errors_with_a_start_are_those_of_fitting_without_the_row(dim, 
     x, y = x[:40], y[:40]
     classes = np.array([1.0, 3.0, 0.5]) if weighted else None
     problem, strength = _Problem(x, y, classes, start), 0.7
-    learnt = problem.start_inner * (problem.basis.power / (problem.basis.power + strength))[:, None]
-    said = problem.some @ problem.start_inner / np.sqrt(problem.share)[:, None]
-    of_start = problem._left_out(said, learnt, strength)
+    learnt = problem.start_coordinates * (problem.basis.power / (problem.basis.power + strength))[:, None]
+    said = problem.sample_coordinates @ problem.start_coordinates / np.sqrt(problem.share)[:, None]
+    of_start = problem._leave_one_out_errors(said, learnt, strength)
     z = (x - problem.moments.centre) * problem.moments.inverse
     for i in (0, 7, 39):
         rest = np.arange(40) != i
@@ -71,14 +71,14 @@ def test_the_multiple_has_the_least_error_but_for_its_shrinking():
     rng = np.random.default_rng(3)
     of_start = rng.normal(size=(4000, 3))
     residual = 0.5 * of_start + 0.1 * rng.normal(size=(4000, 3))
-    assert _trusted(of_start, of_start, residual) == pytest.approx(0.5, abs=0.005)
-    assert _trusted(of_start, of_start, -residual) == 0.0
-    assert _trusted(0 * of_start, 0 * of_start, residual) == 0.0
+    assert _trusted_multiple(of_start, of_start, residual) == pytest.approx(0.5, abs=0.005)
+    assert _trusted_multiple(of_start, of_start, -residual) == 0.0
+    assert _trusted_multiple(0 * of_start, 0 * of_start, residual) == 0.0
 
 
 def test_a_start_of_noise_is_hardly_ever_trusted():
     rng = np.random.default_rng(0)
-    found = [_trusted(a, a, rng.normal(size=(30, 3))) > 0 for a in rng.normal(size=(400, 30, 3))]
+    found = [_trusted_multiple(a, a, rng.normal(size=(30, 3))) > 0 for a in rng.normal(size=(400, 30, 3))]
     assert 0 < np.mean(found) < 0.05  # 2.5 % by the interval
 
 

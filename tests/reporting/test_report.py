@@ -319,9 +319,9 @@ def test_costs_move_pictures_to_the_cell_of_their_answer(three):
     given = samples.findings(three, test=24)
     costs = np.array([[0, 1, 1], [1, 0, 1], [99, 99, 0.0]])
     answers = np.argmin(given.evaluation.probabilities @ costs, axis=1)
-    from headstart.statistics.metrics import confusion
+    from headstart.statistics.metrics import confusion_matrix
 
-    table = confusion(np.asarray(three.targets)[given.evaluation.rows], answers, 3)
+    table = confusion_matrix(np.asarray(three.targets)[given.evaluation.rows], answers, 3)
     moved = dataclasses.replace(given, costs=costs, evaluation=dataclasses.replace(given.evaluation, confusion=table))
     text = render(moved)
     for truth, answer in np.argwhere(table > 0):

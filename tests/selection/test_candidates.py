@@ -18,7 +18,7 @@ from headstart.core.storage.row_cache import RowStore, parse_keys
 from headstart.core.types import Feature
 from headstart.data.reading.read_dataset import read_dataset as read
 from headstart.features import cached_rows, extraction_time
-from headstart.features.embeddings import address
+from headstart.features.embeddings import cache_address
 from headstart.networks import openvino_engine
 from headstart.selection import candidates
 from headstart.selection.probe import candidate_heads
@@ -168,35 +168,35 @@ def test_of_more_than_eight_the_most_promising_and_the_cheapest_are_listed(asked
 def test_the_estimate_rests_on_the_measured_pace_where_there_is_one(asked, warm, data):
     ctx, chosen = asked(), (LITE0, HED)
     many = dataclasses.replace(data, digests=tuple(f"{number:064x}" for number in range(1000)))
-    guessed = extraction_time.estimate(chosen, many, ctx)
+    guessed = extraction_time.estimate_extraction(chosen, many, ctx)
     assert "90 GFLOP/s" in guessed.assumptions[0] and "measured" not in guessed.assumptions[0]
     times(warm, vgg16_hed=80.0)
-    mixed = extraction_time.estimate(chosen, many, ctx)
+    mixed = extraction_time.estimate_extraction(chosen, many, ctx)
     assert "the pace of 1 of 2 backbones as measured on this machine, the others at 90" in mixed.assumptions[0]
     times(warm, efficientnet_lite0=3.0)
-    measured = extraction_time.estimate(chosen, many, ctx)
+    measured = extraction_time.estimate_extraction(chosen, many, ctx)
     assert "GFLOP" not in measured.assumptions[0]
     assert measured.seconds == pytest.approx(83 + 2 * 1000 / (extraction_time.DECODE_PER_S * count_threads()))
 
 
 def keep(store, backbone, digests):
     """Put vectors into the cache, as if pictures had gone through a backbone."""
-    key = cached_rows.key_of(loading.find(backbone))
+    key = cached_rows.make_embed_key(loading.find(backbone))
     widths = {depth.name: depth.dim for depth in key.depths}
     vectors = {name: np.zeros((len(digests), width), np.float32) for name, width in widths.items()}
-    RowStore(store.root / address(key), widths).add_rows(parse_keys(list(digests)), vectors)
+    RowStore(store.root / cache_address(key), widths).add_rows(parse_keys(list(digests)), vectors)
 
 
 def test_pictures_whose_vectors_are_in_the_cache_take_no_time(asked, data, warm):
     times(warm, **EVERY)
     keep(warm, HED, data.digests)
     assert candidates.choose_candidates(data, ctx=asked(budget="2s"), seen=24) == (LITE0, LITE1, LITE2, HED)
-    found = extraction_time.estimate((LITE0, HED), data, asked())
+    found = extraction_time.estimate_extraction((LITE0, HED), data, asked())
     assert "24 of 48 vectors come from the cache, and no candidate is dropped" in found.assumptions[1]
     assert found.seconds == pytest.approx(24 * (0.003 + 1 / (extraction_time.DECODE_PER_S * count_threads())))
     keep(warm, LITE0, data.digests[:18])
-    assert cached_rows.lacking(data, (LITE0, LITE1, HED), warm) == {LITE0: 6, LITE1: 24, HED: 0}
-    assert cached_rows.lacking(data, (LITE0,), warm, np.arange(16, 20)) == {LITE0: 2}
+    assert cached_rows.count_missing_rows(data, (LITE0, LITE1, HED), warm) == {LITE0: 6, LITE1: 24, HED: 0}
+    assert cached_rows.count_missing_rows(data, (LITE0,), warm, np.arange(16, 20)) == {LITE0: 2}
 
 
 def test_what_screening_will_drop_is_reckoned_with_the_few_pictures_that_it_sees(asked, warm):

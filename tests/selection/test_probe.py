@@ -11,7 +11,7 @@ from headstart.core.errors import NoOpError
 from headstart.core.storage import serialization
 from headstart.core.types import FitResult
 from headstart.features import feature_matrix
-from headstart.features.embeddings import columns, take
+from headstart.features.embeddings import join_columns, take_vectors
 from headstart.heads import prediction
 from headstart.selection.probe import candidate_heads
 from headstart.selection.probe.train_probe import train_probe
@@ -49,7 +49,7 @@ def adapted(data, split, backbones, context):
 
 
 def test_depths_that_know_different_things_are_put_side_by_side(adapted, data, split, backbones):
-    assert feature_matrix.names(adapted.features) == ("made:strong@inner", "made:strong@last")
+    assert feature_matrix.list_feature_names(adapted.features) == ("made:strong@inner", "made:strong@last")
     assert "best log loss" in adapted.why
     assert adapted.tried[0].status == "chosen"
     alone = next(row for row in adapted.tried if row.head == "logistic" and len(row.features) == 1)
@@ -60,15 +60,15 @@ def test_depths_that_know_different_things_are_put_side_by_side(adapted, data, s
 def test_a_depth_without_signal_is_not_added(data, split, context):
     only = embeddings(data, "made:one", {"inner": 3.0, "last": 0.0}, dim=40)
     found = adapt(data, split, (only,), context())
-    assert feature_matrix.names(found.features) == ("made:one@inner",)
+    assert feature_matrix.list_feature_names(found.features) == ("made:one@inner",)
 
 
 def test_held_out_and_training_probabilities_are_those_of_the_arrays(adapted, data, split, backbones):
     strong = backbones[1]
     assert np.array_equal(adapted.cv_rows, split.train)
     assert adapted.cv_probabilities.shape == (len(split.train), 3)
-    x = np.concatenate([take(strong, f.depth, split.train) for f in adapted.features], axis=1)
-    said = prediction.probabilities(adapted.fitted.kind, adapted.fitted.arrays, x)
+    x = np.concatenate([take_vectors(strong, f.depth, split.train) for f in adapted.features], axis=1)
+    said = prediction.predict_probabilities(adapted.fitted.kind, adapted.fitted.arrays, x)
     assert np.allclose(said, adapted.train_probabilities, atol=1e-6)
     y = data.targets[split.train]
     held, train = log_losses(y, adapted.cv_probabilities).mean(), log_losses(y, adapted.train_probabilities).mean()
@@ -195,9 +195,9 @@ def test_many_rows_go_through_a_file(data, backbones, monkeypatch, tmp_path):
     rows = np.arange(0, len(data.uris), 3)
     monkeypatch.setattr(feature_matrix, "IN_MEMORY_BYTES", 0)
     monkeypatch.setattr(feature_matrix, "_CHUNK_ROWS", 7)
-    with feature_matrix.columns_of_all(backbones, features, rows, tmp_path) as x:
+    with feature_matrix.open_columns(backbones, features, rows, tmp_path) as x:
         assert len(list(tmp_path.iterdir())) == 1
-        assert np.array_equal(x, columns(backbones, features, rows))
+        assert np.array_equal(x, join_columns(backbones, features, rows))
         del x
     assert not list(tmp_path.iterdir())
 

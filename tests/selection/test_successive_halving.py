@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from headstart.selection import successive_halving
 from headstart.selection.successive_halving import Option
-from headstart.statistics.paired_selection import Contender, paired
+from headstart.statistics.paired_selection import CandidateLosses, paired_difference
 
 NUMBERS = st.floats(0, 100)
 EXPECTED = st.one_of(st.sampled_from([0.5, 0.7, math.nan]), st.floats(0, 1))
@@ -86,7 +86,7 @@ def test_foreseen_is_the_better_half_by_what_is_expected_as_far_as_it_fits(optio
 
 
 def contender(name, losses):
-    return Contender(name=name, rows=np.arange(len(losses)), losses=np.asarray(losses, float), cost=1.0)
+    return CandidateLosses(name=name, rows=np.arange(len(losses)), losses=np.asarray(losses, float), cost=1.0)
 
 
 def contenders(options, seed, pictures=30):
@@ -113,7 +113,7 @@ def test_halving_keeps_the_best_two_ways_and_at_most_the_better_half(options, se
         assert len(found.kept) == 1 or cost(options, found.kept) <= room * (1 + 1e-12)
         assert prior in found.kept or len(found.kept) == 1
     for name in found.kept[1:]:
-        assert name == prior or paired(next(c for c in judged if c.name == name), best).low <= 0
+        assert name == prior or paired_difference(next(c for c in judged if c.name == name), best).low <= 0
     again = successive_halving.halve(
         random.sample(options, len(options)), random.sample(judged, len(judged)), room=room
     )

@@ -5,7 +5,14 @@ import pytest
 from scipy import stats
 
 from headstart.statistics import intervals
-from headstart.statistics.intervals import area_interval, compact, design_effect, mean_interval, paired_interval, wilson
+from headstart.statistics.intervals import (
+    area_interval,
+    compact_clusters,
+    design_effect,
+    mean_interval,
+    paired_interval,
+    wilson_interval,
+)
 
 
 @pytest.mark.parametrize(
@@ -18,13 +25,13 @@ from headstart.statistics.intervals import area_interval, compact, design_effect
     ],
 )
 def test_wilson_gives_the_published_values(k, n, low, high):
-    found = wilson(k, n)
+    found = wilson_interval(k, n)
     assert found.value == pytest.approx(k / n)
     assert (found.low, found.high) == pytest.approx((low, high), abs=6e-5)
 
 
 def test_wilson_without_trials_knows_nothing():
-    found = wilson(0, 0)
+    found = wilson_interval(0, 0)
     assert np.isnan(found.value)
     assert (found.low, found.high) == (0, 1)
 
@@ -32,7 +39,7 @@ def test_wilson_without_trials_knows_nothing():
 @pytest.mark.parametrize(("n", "p"), [(10, 0.5), (10, 0.9), (40, 0.97), (400, 0.83), (400, 0.99)])
 def test_wilson_covers(n, p):
     counts = np.random.default_rng(0).binomial(n, p, 4000)
-    ends = {k: wilson(k, n) for k in np.unique(counts)}
+    ends = {k: wilson_interval(k, n) for k in np.unique(counts)}
     covered = np.mean([ends[k].low <= p <= ends[k].high for k in counts])
     assert 0.92 <= covered <= 0.99
 
@@ -59,9 +66,9 @@ def test_one_cluster_or_nothing_tells_no_spread():
 
 
 def test_singleton_clusters_are_no_clusters():
-    assert compact(np.array([7, 3, 9])) is None
-    assert compact(None) is None
-    assert compact(np.array([7, 3, 7])).tolist() == [1, 0, 1]
+    assert compact_clusters(np.array([7, 3, 9])) is None
+    assert compact_clusters(None) is None
+    assert compact_clusters(np.array([7, 3, 7])).tolist() == [1, 0, 1]
 
 
 def test_a_perfect_score_on_copies_counts_each_cluster_once():
@@ -89,7 +96,7 @@ def test_a_perfect_area_is_not_certain_and_is_symmetric():
 
 
 def test_a_macro_interval_of_one_part_is_that_part():
-    part = wilson(30, 40)
+    part = wilson_interval(30, 40)
     found = intervals.macro_interval([part], (1.0, 1.0), 1.0)
     assert found == pytest.approx(part)
 
@@ -117,7 +124,9 @@ def test_a_share_that_did_not_change_is_not_certain_and_look_alikes_widen_it():
 
 def test_a_difference_of_two_scores_by_hand():
     a, b = intervals.Interval(0.8, 0.7, 0.88), intervals.Interval(0.6, 0.5, 0.69)
-    assert intervals.difference(a, b) == pytest.approx((0.2, 0.2 - np.hypot(0.1, 0.09), 0.2 + np.hypot(0.08, 0.1)))
+    assert intervals.difference_interval(a, b) == pytest.approx(
+        (0.2, 0.2 - np.hypot(0.1, 0.09), 0.2 + np.hypot(0.08, 0.1))
+    )
 
 
 # ---------------------------------------------------------------- bootstrap of a mean

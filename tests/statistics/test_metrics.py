@@ -34,7 +34,9 @@ def test_values_are_those_of_scikit_learn(seed, n, skill):
     if len(np.unique(y)) < 3:
         return
     answers, hot = p.argmax(axis=1), np.eye(3)[y]
-    found = {key: score.value for key, score in by_key(metrics.scores(y, p, split="t", class_names=NAMES)).items()}
+    found = {
+        key: score.value for key, score in by_key(metrics.compute_scores(y, p, split="t", class_names=NAMES)).items()
+    }
     precision, recall, f1, _ = sk.precision_recall_fscore_support(y, answers, labels=[0, 1, 2], zero_division=0)
     expected = {
         ("accuracy", ""): sk.accuracy_score(y, answers),
@@ -67,7 +69,7 @@ def test_every_interval_holds_its_value_and_has_n_and_method(seed, n, classes):
     rng = np.random.default_rng(seed)
     y, p = rng.integers(0, classes, n), rng.dirichlet(np.full(classes, 0.3), n)
     clusters = rng.integers(0, n, n)
-    for score in metrics.scores(y, p, split="t", class_names=tuple("abcde"[:classes]), clusters=clusters):
+    for score in metrics.compute_scores(y, p, split="t", class_names=tuple("abcde"[:classes]), clusters=clusters):
         assert score.method
         if not np.isnan(score.value):
             assert score.low <= score.value <= score.high
@@ -78,7 +80,7 @@ def test_every_interval_holds_its_value_and_has_n_and_method(seed, n, classes):
 def test_a_class_without_pictures_is_nan_with_n_0_and_out_of_the_average():
     y, p = drawn(seed=1)
     kept = y != 2
-    found = by_key(metrics.scores(y[kept], p[kept], split="t", class_names=NAMES))
+    found = by_key(metrics.compute_scores(y[kept], p[kept], split="t", class_names=NAMES))
     for name in ("precision", "recall", "specificity", "f1", "roc_auc", "average_precision"):
         assert np.isnan(found[name, "c"].value)
         assert found[name, "c"].n == 0
@@ -89,34 +91,34 @@ def test_a_class_without_pictures_is_nan_with_n_0_and_out_of_the_average():
 
 def test_one_class_alone_has_no_area_and_no_picture_no_scores():
     y, p = drawn(40)
-    found = by_key(metrics.scores(np.zeros(40, int), p, split="t", class_names=NAMES))
+    found = by_key(metrics.compute_scores(np.zeros(40, int), p, split="t", class_names=NAMES))
     assert np.isnan(found["roc_auc", ""].value)
     assert found["roc_auc", ""].n == 0
-    assert metrics.scores(y[:0], p[:0], split="t", class_names=NAMES) == ()
+    assert metrics.compute_scores(y[:0], p[:0], split="t", class_names=NAMES) == ()
 
 
 def test_score_is_the_same_as_in_scores():
     y, p = drawn(seed=2)
     clusters = np.arange(300) // 3
-    found = by_key(metrics.scores(y, p, split="t", class_names=NAMES, clusters=clusters))
+    found = by_key(metrics.compute_scores(y, p, split="t", class_names=NAMES, clusters=clusters))
     for name in metrics.NAMES:
-        assert metrics.score(name, y, p, split="t", clusters=clusters) == found[name, ""]
+        assert metrics.compute_score(name, y, p, split="t", clusters=clusters) == found[name, ""]
     with pytest.raises(ValueError, match="no score is named `auc`; known: accuracy"):
-        metrics.score("auc", y, p, split="t")
+        metrics.compute_score("auc", y, p, split="t")
     with pytest.raises(ValueError, match="do not fit 299 labels"):
-        metrics.score("accuracy", y[1:], p, split="t")
+        metrics.compute_score("accuracy", y[1:], p, split="t")
 
 
 def test_answers_may_differ_from_the_most_probable_class():
     y, p = drawn(seed=3)
-    found = by_key(metrics.scores(y, p, split="t", class_names=NAMES, answers=y))
+    found = by_key(metrics.compute_scores(y, p, split="t", class_names=NAMES, answers=y))
     assert found["accuracy", ""].value == 1
     assert found["roc_auc", ""].value < 1
 
 
 def test_a_perfect_score_keeps_a_lower_end_below_1():
     y = np.arange(24) % 3
-    found = metrics.scores(y, np.eye(3)[y] * 0.97 + 0.01, split="t", class_names=NAMES)
+    found = metrics.compute_scores(y, np.eye(3)[y] * 0.97 + 0.01, split="t", class_names=NAMES)
     for score in found:
         if score.name not in ("log_loss", "brier", "ece"):
             assert score.value == pytest.approx(1)
@@ -126,8 +128,8 @@ def test_a_perfect_score_keeps_a_lower_end_below_1():
 def test_twins_widen_every_interval_and_move_no_value():
     y, p = drawn(100, seed=4)
     y2, p2, clusters = np.repeat(y, 2), np.repeat(p, 2, axis=0), np.repeat(np.arange(100), 2)
-    once = by_key(metrics.scores(y, p, split="t", class_names=NAMES))
-    twice = by_key(metrics.scores(y2, p2, split="t", class_names=NAMES, clusters=clusters))
+    once = by_key(metrics.compute_scores(y, p, split="t", class_names=NAMES))
+    twice = by_key(metrics.compute_scores(y2, p2, split="t", class_names=NAMES, clusters=clusters))
     for key, score in once.items():
         if key[0] != "ece":
             assert twice[key].value == pytest.approx(score.value)
@@ -141,11 +143,11 @@ COVERED = ("accuracy", "balanced_accuracy", "macro_precision", "macro_f1", "roc_
 @pytest.mark.parametrize(("n", "shares", "skill"), [(60, (0.5, 0.3, 0.2), 1.0), (400, (0.6, 0.3, 0.1), 2.0)])
 def test_intervals_cover_the_truth(n, shares, skill):
     y, p = drawn(100_000, 99, shares, skill)
-    truth = {k: s.value for k, s in by_key(metrics.scores(y, p, split="t", class_names=NAMES)).items()}
+    truth = {k: s.value for k, s in by_key(metrics.compute_scores(y, p, split="t", class_names=NAMES)).items()}
     hits = dict.fromkeys(truth, 0)
     rounds = 600
     for seed in range(rounds):
-        found = by_key(metrics.scores(*drawn(n, seed, shares, skill), split="t", class_names=NAMES))
+        found = by_key(metrics.compute_scores(*drawn(n, seed, shares, skill), split="t", class_names=NAMES))
         for key, score in found.items():
             hits[key] += score.low <= truth[key] <= score.high
     rates = {key: hit / rounds for key, hit in hits.items()}
@@ -161,11 +163,11 @@ def test_intervals_cover_when_pictures_come_in_look_alikes():
         return np.repeat(y, 4), np.repeat(p, 4, axis=0), np.repeat(np.arange(n), 4)
 
     y, p, _ = family(99, 50_000)
-    truth = {k: s.value for k, s in by_key(metrics.scores(y, p, split="t", class_names=NAMES)).items()}
+    truth = {k: s.value for k, s in by_key(metrics.compute_scores(y, p, split="t", class_names=NAMES)).items()}
     hits = dict.fromkeys(COVERED, 0)
     for seed in range(400):
         y, p, clusters = family(seed, 60)
-        found = by_key(metrics.scores(y, p, split="t", class_names=NAMES, clusters=clusters))
+        found = by_key(metrics.compute_scores(y, p, split="t", class_names=NAMES, clusters=clusters))
         for name in COVERED:
             hits[name] += found[name, ""].low <= truth[name, ""] <= found[name, ""].high
     assert all(0.92 <= hit / 400 <= 0.99 for hit in hits.values()), hits
@@ -188,7 +190,7 @@ def test_influence_is_the_derivative(area):
 def test_the_mean_of_the_losses_is_the_metric(metric):
     y, p = drawn(seed=6)
     loss = metrics.per_picture_loss(metric, y, p)
-    value = metrics.score(metric, y, p, split="t").value
+    value = metrics.compute_score(metric, y, p, split="t").value
     assert loss.mean() == pytest.approx(value if metric == "log_loss" else 1 - value)
     with pytest.raises(ValueError, match="no loss is known"):
         metrics.per_picture_loss("f1", y, p)
@@ -201,19 +203,19 @@ def test_calibration_bins_have_equal_mass_and_hold_every_picture():
     assert {b.n for b in bins} == {200}
     assert sum(b.n * b.accuracy for b in bins) == pytest.approx((p.argmax(axis=1) == y).sum())
     ece = sum(b.n * abs(b.accuracy - b.confidence) for b in bins) / 3000
-    assert metrics.score("ece", y, p, split="t").value == pytest.approx(ece)
+    assert metrics.compute_score("ece", y, p, split="t").value == pytest.approx(ece)
     assert [b.n for b in metrics.calibration_bins(y[:12], p[:12])] == [12]
     assert len(metrics.calibration_bins(y, np.full((3000, 3), 1 / 3))) == 1
 
 
 def test_confusion_has_truth_in_rows():
-    table = metrics.confusion(np.array([0, 0, 1]), np.array([0, 2, 1]), 3)
+    table = metrics.confusion_matrix(np.array([0, 0, 1]), np.array([0, 2, 1]), 3)
     assert table.tolist() == [[1, 0, 1], [0, 1, 0], [0, 0, 0]]
 
 
 def test_all_scores_of_a_large_split_take_less_than_seconds():
     y, p = drawn(100_000)
-    found = metrics.scores(y, p, split="t", class_names=NAMES, clusters=np.arange(100_000) // 2)
+    found = metrics.compute_scores(y, p, split="t", class_names=NAMES, clusters=np.arange(100_000) // 2)
     assert found[0].high - found[0].low < 0.01
 
 
@@ -221,12 +223,16 @@ def test_pictures_without_an_error_leave_losses_and_calibration_uncertain():
     for n in (6, 60, 600):
         y = np.arange(n) % 2
         p = np.where(np.eye(2)[y] > 0, 0.9999, 0.0001)
-        of = {name: metrics.score(name, y, p, split="train") for name in ("accuracy", "ece", "log_loss", "brier")}
+        of = {
+            name: metrics.compute_score(name, y, p, split="train") for name in ("accuracy", "ece", "log_loss", "brier")
+        }
         unseen = 1 - of["accuracy"].low
         assert (of["ece"].low, of["ece"].high) == (0.0, pytest.approx(unseen - 0.0001))
         assert of["log_loss"].high == pytest.approx(np.log(2) * unseen, abs=2e-4)
         assert of["brier"].high == pytest.approx(0.5 * unseen, abs=2e-4)
-        alike = metrics.score("ece", y, p, split="train", clusters=np.arange(n) // 2)  # two of each: half as many
+        alike = metrics.compute_score(
+            "ece", y, p, split="train", clusters=np.arange(n) // 2
+        )  # two of each: half as many
         assert alike.high > of["ece"].high
-    timid = metrics.score("ece", y, np.where(np.eye(2)[y] > 0, 0.6, 0.4), split="train")
+    timid = metrics.compute_score("ece", y, np.where(np.eye(2)[y] > 0, 0.6, 0.4), split="train")
     assert 0.3 < timid.low < timid.value == pytest.approx(0.4)

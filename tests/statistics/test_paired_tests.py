@@ -13,45 +13,45 @@ from headstart.statistics import paired_tests
     [(0, 0, 1.0), (5, 0, 0.0625), (0, 6, 0.03125), (10, 2, 0.038574), (7, 7, 1.0), (121, 59, 4.434e-06)],
 )
 def test_mcnemar_is_the_exact_binomial(one, other, p):
-    assert paired_tests.mcnemar(one, other) == pytest.approx(p, rel=1e-3)
-    assert paired_tests.mcnemar(other, one) == paired_tests.mcnemar(one, other)
+    assert paired_tests.mcnemar_p(one, other) == pytest.approx(p, rel=1e-3)
+    assert paired_tests.mcnemar_p(other, one) == paired_tests.mcnemar_p(one, other)
 
 
 def test_mcnemar_equals_scipys_binomial():
     from scipy.stats import binomtest
 
     for one, other in itertools.product(range(0, 40, 7), range(1, 40, 5)):
-        assert paired_tests.mcnemar(one, other) == pytest.approx(min(1, binomtest(one, one + other).pvalue), rel=1e-9)
+        assert paired_tests.mcnemar_p(one, other) == pytest.approx(min(1, binomtest(one, one + other).pvalue), rel=1e-9)
 
 
 def test_sign_flips_of_single_pictures_are_mcnemars_test():
     one, other = 10, 2
     differences = np.r_[np.ones(one), -np.ones(other), np.zeros(30)]
-    assert paired_tests.sign_flip(differences, None, 0) == pytest.approx(paired_tests.mcnemar(one, other))
+    assert paired_tests.sign_flip_p(differences, None, 0) == pytest.approx(paired_tests.mcnemar_p(one, other))
     many = np.r_[np.ones(30), -np.ones(12), np.zeros(60)]  # drawn, not tried out
-    assert paired_tests.sign_flip(many, np.arange(102), 0) == pytest.approx(paired_tests.mcnemar(30, 12), abs=0.002)
+    assert paired_tests.sign_flip_p(many, np.arange(102), 0) == pytest.approx(paired_tests.mcnemar_p(30, 12), abs=0.002)
 
 
 def test_copies_of_a_picture_count_once():
     alone = np.r_[np.ones(5), -np.ones(0)]
     copies = np.repeat(alone, 10)
-    assert paired_tests.sign_flip(copies, np.repeat(np.arange(5), 10), 0) == pytest.approx(0.0625)
-    assert paired_tests.sign_flip(copies, None, 0) < 0.001
+    assert paired_tests.sign_flip_p(copies, np.repeat(np.arange(5), 10), 0) == pytest.approx(0.0625)
+    assert paired_tests.sign_flip_p(copies, None, 0) < 0.001
 
 
 def test_nothing_differs():
-    assert paired_tests.sign_flip(np.zeros(7), None, 0) == 1.0
+    assert paired_tests.sign_flip_p(np.zeros(7), None, 0) == 1.0
 
 
 def test_holm_by_hand():
-    assert paired_tests.holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
-    assert paired_tests.holm([0.5, 0.9]) == [1.0, 1.0]
-    assert paired_tests.holm([]) == []
+    assert paired_tests.holm_adjusted([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
+    assert paired_tests.holm_adjusted([0.5, 0.9]) == [1.0, 1.0]
+    assert paired_tests.holm_adjusted([]) == []
 
 
 def test_clusters_of_both_are_joined():
     a, b = np.array([0, 0, 2, 3, 4]), np.array([9, 8, 8, 7, 6])
-    found = paired_tests.joined(a, b)
+    found = paired_tests.join_clusters(a, b)
     assert len({found[0], found[1], found[2]}) == 1
     assert len(set(found.tolist())) == 3
 
@@ -60,5 +60,5 @@ def test_under_no_difference_the_test_rarely_cries():
     rng, cried = np.random.default_rng(5), 0
     for _ in range(400):
         a, b = rng.random((2, 60)) < 0.8
-        cried += paired_tests.mcnemar(int((a & ~b).sum()), int((b & ~a).sum())) < 0.05
+        cried += paired_tests.mcnemar_p(int((a & ~b).sum()), int((b & ~a).sum())) < 0.05
     assert cried / 400 < 0.05  # exact: at most the level

@@ -27,7 +27,7 @@ def adapt(data, split, backbone, temperature=1.0, strategy="probe"):
     params, train = [grid[len(grid) // 2]], split.train
     shared = {"n_classes": 3, "class_weight": None, "seed": 0}
     fitted = next(iter(head.path(x[train], y[train], params=params, **shared)))
-    held = cross_validation.held_out(head, x[train], y[train], split.folds[:, train], grid=params, **shared)[0]
+    held = cross_validation.predict_held_out(head, x[train], y[train], split.folds[:, train], grid=params, **shared)[0]
     return FitResult(
         strategy=strategy,
         features=(Feature(backbone=backbone.spec.name, depth="last", dim=x.shape[1]),),
@@ -36,7 +36,7 @@ def adapt(data, split, backbone, temperature=1.0, strategy="probe"):
         why="for a test",
         cv_rows=train,
         cv_probabilities=held.mean(axis=0).astype(np.float32),
-        train_probabilities=prediction.probabilities(fitted.kind, fitted.arrays, x[train]),
+        train_probabilities=prediction.predict_probabilities(fitted.kind, fitted.arrays, x[train]),
         nested=(),
         curve=(),
         calibrated=Calibrated(temperature=temperature, before=1.0, after=1.0, n=len(train), why="for a test"),
@@ -48,7 +48,7 @@ def evaluated(data, split, backbone, adapted):
     rows, name = (split.test, "test") if len(split.test) else (adapted.cv_rows, "cv")
     p = adapted.cv_probabilities
     if name == "test":
-        p = prediction.probabilities("linear", adapted.fitted.arrays, backbone.vectors["last"][rows])
+        p = prediction.predict_probabilities("linear", adapted.fitted.arrays, backbone.vectors["last"][rows])
     p, nothing = tempering.apply_temperature(p, adapted.temperature), np.zeros(0, np.int64)
     return Evaluation(
         split=name,
@@ -206,7 +206,7 @@ def test_foreign_pictures_are_told_and_known_ones_kept(context):
 def test_the_value_answers_as_a_saved_model_will(context):
     found, _, (_, split, backbone, adapted) = made(context)
     x = backbone.vectors["last"][split.test]
-    p = prediction.probabilities("linear", adapted.fitted.arrays, x)
+    p = prediction.predict_probabilities("linear", adapted.fitted.arrays, x)
     told = selective_prediction.measure_uncertainty(
         selective_prediction.make_entry(found, "", ""),
         selective_prediction.collect_arrays(found),

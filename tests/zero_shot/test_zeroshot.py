@@ -31,7 +31,7 @@ def rng_case(seed):
     rng = np.random.default_rng(seed)
     names = rng.normal(size=(1000, 8)).astype(np.float32)
     names /= np.linalg.norm(names, axis=1, keepdims=True)
-    return softmax_regression.probabilities(rng.normal(size=(1, 1000)).astype(np.float32) * 3)[0], names
+    return softmax_regression.softmax_rows(rng.normal(size=(1, 1000)).astype(np.float32) * 3)[0], names
 
 
 @settings(deadline=None, max_examples=40)

@@ -209,7 +209,7 @@ def plan(
         UsageError: What `fit` would refuse at its start, the run folder included.
     """
     from headstart.core.storage.serialization import as_json
-    from headstart.features.extraction_time import estimate
+    from headstart.features.extraction_time import estimate_extraction
     from headstart.selection.candidates import names
 
     console = console or Console()
@@ -223,7 +223,7 @@ def plan(
             from headstart.zero_shot.head_from_names import require_possible
 
             require_possible(pictures.class_names, chosen, ctx=ctx)
-        expected = estimate(chosen, pictures, ctx)
+        expected = estimate_extraction(chosen, pictures, ctx)
         return {
             "data": str(data),
             "pictures": count,

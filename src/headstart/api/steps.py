@@ -100,10 +100,10 @@ class FitSteps:
     def estimate_seconds(self, names: tuple[str, ...]) -> float:
         """Seconds of the whole run with these candidates."""
         from headstart.data.splits import estimate_training_count
-        from headstart.features.extraction_time import seconds
+        from headstart.features.extraction_time import estimate_pass_seconds
         from headstart.selection.run_time import estimate_run_seconds
 
-        job, passes_s = self.ctx.job, seconds(self.foreseen(names), self.ctx)
+        job, passes_s = self.ctx.job, estimate_pass_seconds(self.foreseen(names), self.ctx)
         return estimate_run_seconds(job, estimate_training_count(self.data, job), len(self.data.uris), names, passes_s)
 
     @cached_property
@@ -117,7 +117,7 @@ class FitSteps:
     def foreseen(self, names: tuple[str, ...]) -> dict[str, int]:
         """How many pictures are likely to go through each candidate: screening will keep most of them from some."""
         from headstart.backbones import loading
-        from headstart.features.extraction_time import seconds
+        from headstart.features.extraction_time import estimate_pass_seconds
         from headstart.selection import successive_halving
         from headstart.selection.published_accuracy import expected_accuracy
 
@@ -126,7 +126,10 @@ class FitSteps:
             if len(going) < successive_halving.LEAST:
                 break
             passes |= self._lacking(going, rows)
-            costs = {name: seconds({name: n - passes[name]}, self.ctx) for name, n in self._lacking(going).items()}
+            costs = {
+                name: estimate_pass_seconds({name: n - passes[name]}, self.ctx)
+                for name, n in self._lacking(going).items()
+            }
             options = [
                 successive_halving.Option(name=n, expected=expected_accuracy(loading.find(n).spec), cost=cost)
                 for n, cost in costs.items()
@@ -178,9 +181,9 @@ class FitSteps:
 
     def _lacking(self, names: Iterable[str], rows: Any = None) -> dict[str, int]:
         """How many pictures must still go through each backbone: what is in the cache takes no time."""
-        from headstart.features.cached_rows import lacking
+        from headstart.features.cached_rows import count_missing_rows
 
-        return lacking(self.data, names, self.ctx.store, rows)
+        return count_missing_rows(self.data, names, self.ctx.store, rows)
 
     @property
     def _every(self) -> Any:

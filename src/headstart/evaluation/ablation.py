@@ -24,8 +24,8 @@ from headstart.core.types import (
     Verdict,
 )
 from headstart.evaluation.baselines import HISTOGRAM, MAJORITY, BaselineInputs
-from headstart.features.embeddings import columns, places, take
-from headstart.heads.prediction import probabilities
+from headstart.features.embeddings import find_positions, join_columns, take_vectors
+from headstart.heads.prediction import predict_probabilities
 from headstart.statistics import metrics
 from headstart.statistics.intervals import mean_bootstrap
 
@@ -97,7 +97,9 @@ def make_ablation(
     clusters = np.asarray(inputs.splits.clusters)[judging.rows]
     rows = []
     for name, (p, n_train, trainable) in answers.items():
-        all_scores = metrics.scores(y, p, split=judging.split, class_names=(), clusters=clusters, seed=inputs.ctx.seed)
+        all_scores = metrics.compute_scores(
+            y, p, split=judging.split, class_names=(), clusters=clusters, seed=inputs.ctx.seed
+        )
         scores = tuple(s for s in all_scores if s.name in SHOWN)
         right = np.argmax(p, axis=1) == y
         difference = (
@@ -121,26 +123,26 @@ def _answer_by_histogram(inputs: BaselineInputs, judging: JudgingRows) -> tuple[
     params = head.grid(len(y), x.shape[1], classes)[2]
     fit = head.path(x[judging.learnt], y, n_classes=classes, params=[params], class_weight=None, seed=inputs.ctx.seed)
     fitted = next(iter(fit))
-    return probabilities(fitted.kind, fitted.arrays, x[judging.rows]), len(y), fitted.trainable_params
+    return predict_probabilities(fitted.kind, fitted.arrays, x[judging.rows]), len(y), fitted.trainable_params
 
 
 def _answer_by_probe(
     probe: FitResult, tuning: FineTuningResult, judging: JudgingRows, embeddings: Sequence[Embeddings]
 ) -> np.ndarray:
     if judging.split == "cv":
-        return np.asarray(tuning.probe_probabilities[places(tuning.rows, judging.rows, "judged")])
-    x = columns(embeddings, probe.features, judging.rows)
-    return probabilities(probe.fitted.kind, probe.fitted.arrays, x)
+        return np.asarray(tuning.probe_probabilities[find_positions(tuning.rows, judging.rows, "judged")])
+    x = join_columns(embeddings, probe.features, judging.rows)
+    return predict_probabilities(probe.fitted.kind, probe.fitted.arrays, x)
 
 
 def _take_held_out(tuning: FineTuningResult, judging: JudgingRows) -> np.ndarray:
-    return np.asarray(tuning.probabilities[places(tuning.rows, judging.rows, "judged")])
+    return np.asarray(tuning.probabilities[find_positions(tuning.rows, judging.rows, "judged")])
 
 
 def _answer_by_network(network: TunedNetwork, judging: JudgingRows, embeddings: Sequence[Embeddings]) -> np.ndarray:
     network_embeddings = next(e for e in embeddings if e.spec.name == network.spec.name)
-    x = take(network_embeddings, network.spec.depths[0].name, judging.rows)
-    return probabilities(network.fitted.kind, network.fitted.arrays, x)
+    x = take_vectors(network_embeddings, network.spec.depths[0].name, judging.rows)
+    return predict_probabilities(network.fitted.kind, network.fitted.arrays, x)
 
 
 # ---------------------------------------------------------------- in words

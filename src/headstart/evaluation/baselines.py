@@ -17,12 +17,12 @@ from headstart.core import registry
 from headstart.core.run.context import Context
 from headstart.core.types import Dataset, Embeddings, FitResult, NameInitialization, Ranking, Score, Splits
 from headstart.evaluation.held_out_scores import CHUNK, JudgedSplit
-from headstart.features.embeddings import columns, places, take
+from headstart.features.embeddings import find_positions, join_columns, take_vectors
 from headstart.heads import cross_validation, prediction
 from headstart.statistics import metrics
 from headstart.statistics.losses import log_losses
-from headstart.statistics.paired_selection import Contender
-from headstart.statistics.sampling import spread
+from headstart.statistics.paired_selection import CandidateLosses
+from headstart.statistics.sampling import evenly_spaced
 
 MAJORITY, NEIGHBOURS, NAMES = "majority class", "kNN", "class names alone, no label"
 OF_GUESSES = ("accuracy", "balanced_accuracy", "macro_f1", "roc_auc")  # scores that need no probability
@@ -45,7 +45,7 @@ class BaselineInputs:
 
 def score_baseline(part: JudgedSplit, p: np.ndarray, subject: str, seed: int) -> list[Score]:
     """A baseline's scores over all classes on a split."""
-    scores = metrics.scores(part.y, p, split=part.split, class_names=(), clusters=part.clusters, seed=seed)
+    scores = metrics.compute_scores(part.y, p, split=part.split, class_names=(), clusters=part.clusters, seed=seed)
     return [dataclasses.replace(score, subject=subject) for score in scores]
 
 
@@ -57,10 +57,10 @@ def answer_by_majority(part: JudgedSplit, inputs: BaselineInputs) -> np.ndarray:
 
 def score_class_names(part: JudgedSplit, names: NameInitialization) -> list[Score]:
     """Scores of what the names of the classes say; no label made them, so they are the same on every split."""
-    positions = places(np.asarray(names.rows), part.rows, "guessed by names")
+    positions = find_positions(np.asarray(names.rows), part.rows, "guessed by names")
     similarities, split = np.asarray(names.similarities)[positions], part.split
     return [
-        metrics.score(name, part.y, similarities, split=split, subject=NAMES, clusters=part.clusters)
+        metrics.compute_score(name, part.y, similarities, split=split, subject=NAMES, clusters=part.clusters)
         for name in OF_GUESSES
     ]
 
@@ -86,9 +86,9 @@ def score_neighbours(part: JudgedSplit, inputs: BaselineInputs) -> list[Score]:
 
 def _search_neighbours(rows: np.ndarray, inputs: BaselineInputs) -> cross_validation.TunedSetting:
     """The number of neighbours that cross-validation on some training pictures prefers."""
-    return cross_validation.tuned(
+    return cross_validation.tune_head(
         registry.load_plugin("heads", "knn"),
-        columns(inputs.embeddings, inputs.adapted.features, rows),
+        join_columns(inputs.embeddings, inputs.adapted.features, rows),
         np.asarray(inputs.data.targets)[rows],
         np.asarray(inputs.splits.folds)[:1, rows],
         n_classes=len(inputs.data.class_names),
@@ -100,18 +100,20 @@ def _answer_by_neighbours(part: JudgedSplit, inputs: BaselineInputs) -> np.ndarr
     """(M, C) of kNN on pictures outside `train`; the more there are, the fewer it learns from."""
     params = _search_neighbours(_take_evenly_spaced(inputs.splits.train, SEARCHED), inputs).params
     train = _take_evenly_spaced(inputs.splits.train, max(SEARCHED, PAIRS // len(part.rows)))
-    x, y = columns(inputs.embeddings, inputs.adapted.features, train), np.asarray(inputs.data.targets)[train]
+    x, y = join_columns(inputs.embeddings, inputs.adapted.features, train), np.asarray(inputs.data.targets)[train]
     path = registry.load_plugin("heads", "knn").path(
         x, y, n_classes=len(inputs.data.class_names), params=[params], class_weight=None, seed=inputs.ctx.seed
     )
     fitted, chunks = next(iter(path)), range(0, len(part.rows), CHUNK)
-    blocks = (columns(inputs.embeddings, inputs.adapted.features, part.rows[start : start + CHUNK]) for start in chunks)
-    return np.concatenate([prediction.probabilities(fitted.kind, fitted.arrays, x) for x in blocks])
+    blocks = (
+        join_columns(inputs.embeddings, inputs.adapted.features, part.rows[start : start + CHUNK]) for start in chunks
+    )
+    return np.concatenate([prediction.predict_probabilities(fitted.kind, fitted.arrays, x) for x in blocks])
 
 
 def _take_evenly_spaced(rows: np.ndarray, most: int) -> np.ndarray:
     """At most so many rows, evenly spaced; rows are sorted by class folder, so classes keep their shares."""
-    return np.asarray(np.asarray(rows)[spread(len(rows), most)])
+    return np.asarray(np.asarray(rows)[evenly_spaced(len(rows), most)])
 
 
 # ---------------------------------------------------------------- features against features
@@ -129,10 +131,10 @@ class FeatureSet:
     subject: str
     part: JudgedSplit
 
-    def make_contender(self) -> Contender:
+    def make_contender(self) -> CandidateLosses:
         """The log losses, to be compared picture by picture."""
         losses = log_losses(self.part.y, self.part.p)
-        return Contender(name=self.subject, rows=self.part.rows, losses=losses, cost=0.0)
+        return CandidateLosses(name=self.subject, rows=self.part.rows, losses=losses, cost=0.0)
 
 
 def make_feature_sets(inputs: BaselineInputs, ranking: Ranking, controls: tuple[Embeddings, ...]) -> list[FeatureSet]:
@@ -140,11 +142,11 @@ def make_feature_sets(inputs: BaselineInputs, ranking: Ranking, controls: tuple[
     drawn = controls[0].rows if controls else _take_evenly_spaced(inputs.splits.train, FEW)
     rows = np.sort(np.intersect1d(drawn, inputs.splits.train))[:FEW].astype(np.int64)
     blocks = {
-        MODEL: columns(inputs.embeddings, inputs.adapted.features, rows),
+        MODEL: join_columns(inputs.embeddings, inputs.adapted.features, rows),
         HISTOGRAM: np.asarray(inputs.data.facts.histogram[rows], np.float32),
     }
     for control in controls[:1]:
-        blocks[RANDOM] = take(control, _best_depth(control, ranking), rows)
+        blocks[RANDOM] = take_vectors(control, _best_depth(control, ranking), rows)
     return [_cross_validate_features(subject, x, rows, inputs) for subject, x in blocks.items()]
 
 
@@ -161,7 +163,7 @@ def _cross_validate_features(subject: str, x: np.ndarray, rows: np.ndarray, inpu
         np.asarray(inputs.data.targets)[rows],
         len(inputs.data.class_names),
     )
-    tuned = cross_validation.tuned(
+    tuned = cross_validation.tune_head(
         head, x, y, np.asarray(inputs.splits.folds)[:1, rows], n_classes=classes, seed=inputs.ctx.seed
     )
     p_MC = tuned.held_out[0]

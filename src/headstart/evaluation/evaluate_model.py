@@ -82,7 +82,7 @@ def evaluate_model(
         else ()
     )
     feature_sets = baselines.make_feature_sets(inputs, ranking, controls)
-    confusion = metrics.confusion(headline.y, headline.answers, len(data.class_names))
+    confusion = metrics.confusion_matrix(headline.y, headline.answers, len(data.class_names))
     evaluation = Evaluation(
         split=headline.split,
         scores=tuple(scores),

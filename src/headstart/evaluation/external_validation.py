@@ -19,7 +19,7 @@ from headstart.core.types import Score
 from headstart.runtime import model as runtime
 from headstart.runtime.inputs.decoded_batches import walk_paths
 from headstart.statistics import metrics
-from headstart.statistics.intervals import wilson
+from headstart.statistics.intervals import wilson_interval
 from headstart.uncertainty.conformal import size_interval
 
 
@@ -78,12 +78,12 @@ def validate_externally(model: Path, folder: Path, *, console: Console) -> Exter
             f"none of the {len(files):,} pictures in `{format_printable(str(folder))}` can be read", where=str(folder)
         )
     names, truth, answered = runtime_model.class_names, y[read], np.concatenate(answers)
-    scores = metrics.scores(truth, np.concatenate(p), split="test", class_names=names, answers=answered)
+    scores = metrics.compute_scores(truth, np.concatenate(p), split="test", class_names=names, answers=answered)
     if uncertainties:
         plausible, unknown = (np.concatenate(parts) for parts in zip(*uncertainties, strict=True))
         scores += tuple(_score_uncertainty(truth, plausible, unknown, names))
     _print_summary(scores, excused, console)
-    table = metrics.confusion(truth, answered, len(names))
+    table = metrics.confusion_matrix(truth, answered, len(names))
     return ExternalValidation(scores=scores, class_names=names, confusion=table, excused=tuple(excused))
 
 
@@ -102,7 +102,9 @@ def _score_uncertainty(
     for c, subject in ((None, ""), *enumerate(names)):
         of_class = np.full(len(y), True) if c is None else y == c
         shares = {"coverage": hits[of_class], "singletons": sizes[of_class] == 1, "unknown": unknown[of_class]}
-        intervals = [(name, wilson(float(values.sum()), len(values)), "wilson") for name, values in shares.items()]
+        intervals = [
+            (name, wilson_interval(float(values.sum()), len(values)), "wilson") for name, values in shares.items()
+        ]
         intervals.append(("set_size", size_interval(sizes[of_class], len(names)), "t"))
         for name, (value, low, high), method in intervals:
             n = int(of_class.sum())

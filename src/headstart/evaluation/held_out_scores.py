@@ -9,9 +9,9 @@ import numpy as np
 
 from headstart.core.run.context import Context
 from headstart.core.types import Dataset, Embeddings, FitResult, Score, Splits
-from headstart.features.embeddings import columns
+from headstart.features.embeddings import join_columns
 from headstart.heads import prediction
-from headstart.heads.decision_rule import best_threshold, decide, positive_class, read_costs, require_rule
+from headstart.heads.decision_rule import best_threshold, choose_classes, find_positive_class, read_costs, require_rule
 from headstart.statistics import metrics
 from headstart.statistics.intervals import mean_interval
 from headstart.uncertainty.temperature import apply_temperature
@@ -56,7 +56,7 @@ class AnswerRule:
 
     def decide_answers(self, p: np.ndarray) -> np.ndarray:
         """(M, C) probabilities -> (M,) int64 classes."""
-        return decide(p, positive=self.positive, threshold=self.threshold, costs=self.costs)
+        return choose_classes(p, positive=self.positive, threshold=self.threshold, costs=self.costs)
 
 
 def make_answer_rule(data: Dataset, adapted: FitResult, ctx: Context) -> AnswerRule:
@@ -71,7 +71,7 @@ def make_answer_rule(data: Dataset, adapted: FitResult, ctx: Context) -> AnswerR
         return AnswerRule(costs=read_costs(job.costs, data.class_names))
     if not job.positive:
         return AnswerRule()
-    positive = positive_class(job.positive, data.class_names)
+    positive = find_positive_class(job.positive, data.class_names)
     truth = np.asarray(data.targets)[adapted.cv_rows] == positive
     score = apply_temperature(np.asarray(adapted.cv_probabilities), adapted.temperature)[:, positive]
     return AnswerRule(positive=positive, threshold=best_threshold(truth, score))
@@ -108,13 +108,16 @@ def _answer_rows(embeddings: tuple[Embeddings, ...], adapted: FitResult, rows: n
     fitted = adapted.fitted
     chunks = [rows[start : start + CHUNK] for start in range(0, len(rows), CHUNK)]
     return np.concatenate(
-        [prediction.probabilities(fitted.kind, fitted.arrays, columns(embeddings, adapted.features, c)) for c in chunks]
+        [
+            prediction.predict_probabilities(fitted.kind, fitted.arrays, join_columns(embeddings, adapted.features, c))
+            for c in chunks
+        ]
     )
 
 
 def score_split(part: JudgedSplit, data: Dataset, answer_rule: AnswerRule, seed: int) -> list[Score]:
     """Every score of a split, and the mean cost where costs were given."""
-    scores = metrics.scores(
+    scores = metrics.compute_scores(
         part.y,
         part.p,
         split=part.split,
@@ -136,7 +139,7 @@ def score_without_straddling(part: JudgedSplit, data: Dataset, splits: Splits, s
     apart = ~np.isin(part.rows, np.asarray(splits.straddling).ravel())
     if apart.all() or not apart.any():
         return []
-    scores = metrics.scores(
+    scores = metrics.compute_scores(
         part.y[apart],
         part.p[apart],
         split=part.split,

@@ -15,8 +15,16 @@ import numpy as np
 from headstart.core.types import CurvePoint, Score, Verdict
 from headstart.evaluation.baselines import HISTOGRAM, MODEL, RANDOM, FeatureSet
 from headstart.evaluation.held_out_scores import JudgedSplit
-from headstart.statistics.intervals import Interval, Z, compact, design_effect, difference, mean_interval, wilson
-from headstart.statistics.paired_selection import paired
+from headstart.statistics.intervals import (
+    Interval,
+    Z,
+    compact_clusters,
+    design_effect,
+    difference_interval,
+    mean_interval,
+    wilson_interval,
+)
+from headstart.statistics.paired_selection import paired_difference
 
 GAP = 0.10  # accuracy on training pictures minus held-out accuracy that is called overfitting
 UNEVEN = 0.05  # accuracy minus balanced accuracy that is spoken of
@@ -91,11 +99,11 @@ def judge_transfer(feature_sets: list[FeatureSet], clusters: np.ndarray) -> Verd
     """Do pre-trained features pay? Against the stronger of the controls, on the same pictures and folds."""
     by_name = {f.subject: f.make_contender() for f in feature_sets}
     model, controls = by_name.pop(MODEL), []
-    differences = {name: paired(control, model, clusters) for name, control in by_name.items()}
+    differences = {name: paired_difference(control, model, clusters) for name, control in by_name.items()}
     for name in (RANDOM, HISTOGRAM):
         if name in differences:
             controls.append(
-                f"{by_name[name].mean:.3f} with a {name} (difference {_format_interval(differences[name])})"
+                f"{by_name[name].mean_loss:.3f} with a {name} (difference {_format_interval(differences[name])})"
             )
     strongest = min(differences.values(), key=lambda i: i.value)
     too_few = len(model.rows) < FEWEST
@@ -105,7 +113,7 @@ def judge_transfer(feature_sets: list[FeatureSet], clusters: np.ndarray) -> Verd
         "no": "pre-trained features do not pay: they lose",
         "unclear": f"whether pre-trained features pay cannot be told{' from so few pictures' if too_few else ''}",
     }[answer]
-    same = f"on the same {len(model.rows):,} pictures the log loss is {model.mean:.3f}"
+    same = f"on the same {len(model.rows):,} pictures the log loss is {model.mean_loss:.3f}"
     sentence = f"{claim}: {same} against {' and '.join(controls)}"
     return Verdict(code="transfer", answer=answer, sentence=sentence)
 
@@ -113,7 +121,7 @@ def judge_transfer(feature_sets: list[FeatureSet], clusters: np.ndarray) -> Verd
 def judge_overfitting(train: JudgedSplit, held_out: JudgedSplit) -> Verdict:
     """The gap between the accuracy on training pictures and on pictures never seen."""
     train_accuracy, held_out_accuracy = _accuracy_interval(train), _accuracy_interval(held_out)
-    gap = difference(train_accuracy, held_out_accuracy)
+    gap = difference_interval(train_accuracy, held_out_accuracy)
     answer = "yes" if gap.low > GAP else "no" if gap.high < GAP else "unclear"
     untold = "this cannot be told" + (" on so few pictures" if gap.low <= 0 else ", the gap is near the limit")
     claim = {"yes": "it learns its pictures by heart", "no": "no", "unclear": untold}[answer]
@@ -131,8 +139,8 @@ def judge_overfitting(train: JudgedSplit, held_out: JudgedSplit) -> Verdict:
 def _accuracy_interval(part: JudgedSplit) -> Interval:
     """Wilson's interval, which pictures without an error leave as wide as their number does."""
     right = (part.answers == part.y) * 1.0
-    effective = len(right) / design_effect(right - right.mean(), compact(part.clusters))
-    return wilson(float(right.mean()) * effective, effective)
+    effective = len(right) / design_effect(right - right.mean(), compact_clusters(part.clusters))
+    return wilson_interval(float(right.mean()) * effective, effective)
 
 
 def judge_enough_data(curve: Sequence[CurvePoint]) -> Verdict:

@@ -11,7 +11,7 @@ from headstart.core.settings import count_threads
 from headstart.core.types import Dataset
 from headstart.explanation.example_store import standardised
 from headstart.images import thumbnails as small
-from headstart.statistics.sampling import spread
+from headstart.statistics.sampling import evenly_spaced
 
 MOST = 500
 LEAST_A_CLASS = 2  # kept even where there are more classes than `MOST` allows for
@@ -36,7 +36,7 @@ def rows_kept(train: np.ndarray, targets: np.ndarray, n_classes: int) -> np.ndar
     left, found = max(MOST, LEAST_A_CLASS * len(groups)), []
     for place, group in enumerate(groups):
         share = max(left // (len(groups) - place), LEAST_A_CLASS)
-        taken = np.sort(group)[spread(len(group), share)]
+        taken = np.sort(group)[evenly_spaced(len(group), share)]
         left -= len(taken)
         found.append(taken)
     return np.sort(np.concatenate(found))

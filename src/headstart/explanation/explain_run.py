@@ -20,7 +20,7 @@ from headstart.core.storage.files import write_bytes
 from headstart.core.types import Explained, MapRow
 from headstart.explanation import example_selection, example_store, heatmap_overlay
 from headstart.explanation.explain_image import CAM, NAMES, Explainer, Explanation
-from headstart.features.embeddings import columns
+from headstart.features.embeddings import join_columns
 from headstart.images.file_formats import PictureError
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ def _keep(
     """Write what is kept of the training pictures; returns their rows."""
     targets = np.asarray(data.targets)
     rows = example_selection.rows_kept(np.asarray(splits.train), targets, len(data.class_names))
-    made, scale = example_selection.vectors(columns(embeddings, adapted.features, rows))
+    made, scale = example_selection.vectors(join_columns(embeddings, adapted.features, rows))
     standing = example_selection.prototypes(made, targets[rows])
     jpegs = example_selection.thumbnails(data, rows)
     ends = np.cumsum([len(one) for one in jpegs]).tolist()

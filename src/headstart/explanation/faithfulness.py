@@ -44,7 +44,7 @@ def areas(looker: FeatureMapModel, seen: FeatureMaps, order: np.ndarray, of: int
     both = np.concatenate([kept, 1.0 - kept]).reshape(-1, CELLS, CELLS)
     shown = occlusion.blended(seen, both, occlusion.blur(seen), smooth=False)
     features = looker.features(shown)
-    found = prediction.probabilities(looker.model.manifest.head.kind, looker.model.arrays, features)[:, of]
+    found = prediction.predict_probabilities(looker.model.manifest.head.kind, looker.model.arrays, features)[:, of]
     deleted, inserted = found[: STEPS + 1], found[STEPS + 1 :]
     return _area(deleted), _area(inserted)
 

@@ -139,7 +139,9 @@ class FeatureMapModel:
         Returns:
             (B,) float64 logit of the class minus the mean of the others' logits.
         """
-        found = prediction.probabilities(self.model.manifest.head.kind, self.model.arrays, self.features(pictures))
+        found = prediction.predict_probabilities(
+            self.model.manifest.head.kind, self.model.arrays, self.features(pictures)
+        )
         return map_arithmetic.margin(found, of)
 
     def features(self, pictures: Sequence[np.ndarray]) -> np.ndarray:

@@ -76,7 +76,7 @@ class Gradients:
             *maps, chances = self._model(given, training=False)
             logs = tf.math.log(tf.maximum(chances[0], _TINY))
             score = logs[of] - (tf.reduce_sum(logs) - logs[of]) / max(int(logs.shape[0]) - 1, 1)
-        found = tape.gradient(score, maps)
+        found = tape.compute_gradient(score, maps)
         value = float(against_others(np.asarray(logs, np.float64), of))
         for layer, values, slopes in zip(reversed(self._layers), reversed(maps), reversed(found), strict=True):
             if slopes is not None and (one := _placed(np.asarray(values[0]), np.asarray(slopes[0]))) is not None:

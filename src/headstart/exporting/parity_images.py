@@ -12,7 +12,7 @@ from headstart.core.errors import DataError
 from headstart.core.storage.files import format_printable
 from headstart.core.storage.hashing import file_digest
 from headstart.exporting.parity import Pictures
-from headstart.statistics.sampling import spread
+from headstart.statistics.sampling import evenly_spaced
 
 if TYPE_CHECKING:
     from headstart.core.types import Dataset, Evaluation, Splits
@@ -29,8 +29,8 @@ def of_run(data: Dataset, splits: Splits, evaluation: Evaluation, *, calibrating
     """
     origin = evaluation.split if evaluation.split in ("test", "val") else "train"
     rows = evaluation.rows if origin != "train" else splits.train
-    rows = np.asarray(rows)[spread(len(rows), MOST)]
-    learnt = splits.train[spread(len(splits.train), CALIBRATION)]
+    rows = np.asarray(rows)[evenly_spaced(len(rows), MOST)]
+    learnt = splits.train[evenly_spaced(len(splits.train), CALIBRATION)]
     return Pictures(
         files=_files(data, rows),
         truth=np.asarray(data.targets)[rows],

@@ -30,9 +30,9 @@ from headstart.core.storage import serialization
 from headstart.core.storage.files import translate_disk_errors, write_bytes
 from headstart.core.storage.hashing import file_digest
 from headstart.core.types import Exported
-from headstart.features.embeddings import columns
+from headstart.features.embeddings import join_columns
 from headstart.heads import prediction
-from headstart.statistics.sampling import spread
+from headstart.statistics.sampling import evenly_spaced
 from headstart.uncertainty import selective_prediction
 from headstart.uncertainty.temperature import apply_temperature
 
@@ -205,7 +205,7 @@ def _decision(data: Dataset, evaluation: Evaluation, ctx: Context) -> Decision:
 
 def _sample(data: Dataset) -> np.ndarray:
     """Some rows spread over the data set."""
-    return spread(len(data.uris), COMPARED)
+    return evenly_spaced(len(data.uris), COMPARED)
 
 
 def _pictures(data: Dataset, spec: BackboneSpec) -> np.ndarray:
@@ -236,7 +236,9 @@ def _saved(model: Model, data: Dataset, rows: np.ndarray) -> np.ndarray:
 
 def _own(embeddings: tuple[Embeddings, ...], adapted: FitResult, rows: np.ndarray) -> np.ndarray:
     fitted = adapted.fitted
-    found = prediction.probabilities(fitted.kind, fitted.arrays, columns(embeddings, adapted.features, rows))
+    found = prediction.predict_probabilities(
+        fitted.kind, fitted.arrays, join_columns(embeddings, adapted.features, rows)
+    )
     return apply_temperature(found, adapted.temperature)
 
 

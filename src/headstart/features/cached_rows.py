@@ -11,11 +11,11 @@ from headstart.backbones.resolved_backbone import ResolvedBackbone
 from headstart.core.storage.cache import Store
 from headstart.core.storage.row_cache import RowStore, parse_keys
 from headstart.core.types import Dataset, EmbedKey
-from headstart.features.embeddings import address
+from headstart.features.embeddings import cache_address
 from headstart.networks import openvino_engine
 
 
-def key_of(of: ResolvedBackbone, *, precision: str = "f32", calibration: str = "") -> EmbedKey:
+def make_embed_key(backbone: ResolvedBackbone, *, precision: str = "f32", calibration: str = "") -> EmbedKey:
     """Everything that the vectors of a backbone depend on besides the pictures.
 
     Args:
@@ -24,17 +24,19 @@ def key_of(of: ResolvedBackbone, *, precision: str = "f32", calibration: str = "
         calibration: Digest of the pictures that an int8 trunk is calibrated on.
     """
     return EmbedKey(
-        backbone=of.name,
-        revision=of.spec.revision,
-        input=of.spec.input,
-        depths=of.spec.depths,
+        backbone=backbone.name,
+        revision=backbone.spec.revision,
+        input=backbone.spec.input,
+        depths=backbone.spec.depths,
         precision=precision,
         engine=openvino_engine.engine_name(),
         calibration=calibration,
     )
 
 
-def lacking(data: Dataset, backbones: Iterable[str], store: Store, rows: np.ndarray | None = None) -> dict[str, int]:
+def count_missing_rows(
+    data: Dataset, backbones: Iterable[str], store: Store, rows: np.ndarray | None = None
+) -> dict[str, int]:
     """How many pictures must still go through each backbone, in float32; pictures with the same bytes count once.
 
     Args:
@@ -45,9 +47,9 @@ def lacking(data: Dataset, backbones: Iterable[str], store: Store, rows: np.ndar
     """
     digests = data.digests if rows is None else [data.digests[row] for row in rows.tolist()]
     keys = parse_keys(list(dict.fromkeys(digests)))
-    found: dict[str, int] = {}
+    counts: dict[str, int] = {}
     for name in backbones:
-        key = key_of(loading.find(name))
-        cache = RowStore(store.root / address(key), {depth.name: depth.dim for depth in key.depths})
-        found[name] = cache.count_missing(keys)
-    return found
+        key = make_embed_key(loading.find(name))
+        cache = RowStore(store.root / cache_address(key), {depth.name: depth.dim for depth in key.depths})
+        counts[name] = cache.count_missing(keys)
+    return counts

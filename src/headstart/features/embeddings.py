@@ -11,12 +11,12 @@ from headstart.core.types import Embeddings, EmbedKey, Feature
 from headstart.images.preprocessing import revision
 
 
-def address(key: EmbedKey) -> str:
+def cache_address(key: EmbedKey) -> str:
     """Where in the cache the vectors of a key lie; `revision` tells how files become the pixels that a trunk sees."""
     return f"vectors/{compute_digest([key, revision()])}"
 
 
-def take(of: Embeddings, depth: str, rows: np.ndarray) -> np.ndarray:
+def take_vectors(embeddings: Embeddings, depth: str, rows: np.ndarray) -> np.ndarray:
     """Features of some pictures at one depth; only these rows are read where the vectors are memory-mapped.
 
     Args:
@@ -30,11 +30,11 @@ def take(of: Embeddings, depth: str, rows: np.ndarray) -> np.ndarray:
     Raises:
         ValueError: A row was not embedded.
     """
-    at = places(np.asarray(of.rows), rows, f"embedded by `{of.spec.name}`")
-    return np.asarray(of.vectors[depth][at], np.float32)
+    positions = find_positions(np.asarray(embeddings.rows), rows, f"embedded by `{embeddings.spec.name}`")
+    return np.asarray(embeddings.vectors[depth][positions], np.float32)
 
 
-def places(known: np.ndarray, rows: np.ndarray, what: str) -> np.ndarray:
+def find_positions(known: np.ndarray, rows: np.ndarray, condition: str) -> np.ndarray:
     """(M,) int64 where some rows of the data set stand among others.
 
     Args:
@@ -46,14 +46,14 @@ def places(known: np.ndarray, rows: np.ndarray, what: str) -> np.ndarray:
         ValueError: A row is not among them.
     """
     order = np.argsort(known, kind="stable")
-    at = np.searchsorted(known, rows, sorter=order)
-    found = order[np.minimum(at, len(known) - 1)] if len(known) else np.empty(0, np.int64)
-    if not np.array_equal(known[found], rows):
-        raise ValueError(f"some of the {len(rows)} rows asked for were not {what}")
-    return found
+    order_positions = np.searchsorted(known, rows, sorter=order)
+    positions = order[np.minimum(order_positions, len(known) - 1)] if len(known) else np.empty(0, np.int64)
+    if not np.array_equal(known[positions], rows):
+        raise ValueError(f"some of the {len(rows)} rows asked for were not {condition}")
+    return positions
 
 
-def columns(of: Sequence[Embeddings], features: Sequence[Feature], rows: np.ndarray) -> np.ndarray:
+def join_columns(embeddings: Sequence[Embeddings], features: Sequence[Feature], rows: np.ndarray) -> np.ndarray:
     """A head's input: the features of some pictures side by side.
 
     Args:
@@ -64,6 +64,6 @@ def columns(of: Sequence[Embeddings], features: Sequence[Feature], rows: np.ndar
     Returns:
         (M, D) float32 in memory.
     """
-    by_name = {e.spec.name: e for e in of}
-    blocks = [take(by_name[f.backbone], f.depth, rows) for f in features]
+    by_name = {e.spec.name: e for e in embeddings}
+    blocks = [take_vectors(by_name[f.backbone], f.depth, rows) for f in features]
     return blocks[0] if len(blocks) == 1 else np.concatenate(blocks, axis=1)

@@ -25,8 +25,8 @@ from headstart.core.storage.hashing import compute_digest
 from headstart.core.storage.row_cache import RowStore, parse_keys
 from headstart.core.storage.serialization import as_json
 from headstart.core.types import Dataset, Embeddings, EmbedKey
-from headstart.features.cached_rows import key_of
-from headstart.features.embeddings import address
+from headstart.features.cached_rows import make_embed_key
+from headstart.features.embeddings import cache_address
 from headstart.images.preprocessing import batches, revision
 
 if TYPE_CHECKING:
@@ -69,18 +69,20 @@ def extract_features(
     """
     started = time.monotonic()
     rows = np.unique(np.asarray(rows, dtype=np.int64))
-    found = loading.find(backbone) if isinstance(backbone, str) else backbone
-    sample = _sample(rows, precision)
+    resolved = loading.find(backbone) if isinstance(backbone, str) else backbone
+    sample = _sample_rows(rows, precision)
     calibration = compute_digest([data.digests[row] for row in sample.tolist()]) if precision == "int8" else ""
-    key = key_of(found, precision=precision, calibration=calibration)
-    folder = ctx.store.root / address(key)
+    key = make_embed_key(resolved, precision=precision, calibration=calibration)
+    folder = ctx.store.root / cache_address(key)
     cache = RowStore(folder, {depth.name: depth.dim for depth in key.depths}, report=ctx.store.report)
     keys = parse_keys([data.digests[row] for row in rows.tolist()])
-    known = cache.find_rows(keys) >= 0
-    missing = _first_of_equals(keys, np.flatnonzero(~known))
-    latency_ms = _remembered(folder)
+    is_cached = cache.find_rows(keys) >= 0
+    missing = _first_of_equal_keys(keys, np.flatnonzero(~is_cached))
+    latency_ms = _read_latency_ms(folder)
     pace_ms = (
-        _pass(data, _ready(data, found, sample, key, ctx), found, rows[missing], cache, ctx) if len(missing) else 0.0
+        _embed_rows(data, _compile_backbone(data, resolved, sample, key, ctx), resolved, rows[missing], cache, ctx)
+        if len(missing)
+        else 0.0
     )
     timed = len(missing) >= STEADY or (len(missing) > 0 and math.isnan(latency_ms))
     if timed:
@@ -88,22 +90,22 @@ def extract_features(
         write_json(folder / _LATENCY, {"ms": latency_ms, "pictures": len(missing)})
     positions = cache.find_rows(keys)
     vectors = {d.name: cache.take_rows(d.name, positions, ctx.store.root / "scratch") for d in key.depths}
-    made = Embeddings(
+    embeddings = Embeddings(
         key=key,
-        spec=found.spec,
+        spec=resolved.spec,
         rows=rows,
         vectors=vectors,
         seconds=time.monotonic() - started,
-        cached=int(known.sum()),
+        cached=int(is_cached.sum()),
         latency_ms=latency_ms,
         timed=timed,
     )
-    _record(made, data, ctx, below)
-    _say(made, pace_ms, ctx, below)
-    return made
+    _write_record(embeddings, data, ctx, below)
+    _print_result(embeddings, pace_ms, ctx, below)
+    return embeddings
 
 
-def _remembered(folder: Path) -> float:
+def _read_latency_ms(folder: Path) -> float:
     """Milliseconds a picture as last measured with this trunk on this cache, NaN when never."""
     try:
         return float(read_json(folder / _LATENCY)["ms"])
@@ -111,59 +113,69 @@ def _remembered(folder: Path) -> float:
         return float("nan")
 
 
-def _first_of_equals(keys: np.ndarray, positions: np.ndarray) -> np.ndarray:
+def _first_of_equal_keys(keys: np.ndarray, positions: np.ndarray) -> np.ndarray:
     """Of the positions with equal keys the first: pictures with the same bytes are embedded once."""
     return np.sort(positions[np.unique(keys[positions], axis=0, return_index=True)[1]])
 
 
-def _ready(data: Dataset, found: ResolvedBackbone, sample: np.ndarray, key: EmbedKey, ctx: Context) -> Any:
+def _compile_backbone(
+    data: Dataset, resolved: ResolvedBackbone, sample: np.ndarray, key: EmbedKey, ctx: Context
+) -> Any:
     """The trunk, compiled; made, and compared with Keras on the sample, at its first use."""
-    pictures = next(_decoded(data, found, sample, len(sample)))[1]
-    return loading.ready(found, ctx.store, ctx.console, pictures, threads=count_threads(), precision=key.precision)
+    pictures = next(_decode_rows(data, resolved, sample, len(sample)))[1]
+    return loading.ready(resolved, ctx.store, ctx.console, pictures, threads=count_threads(), precision=key.precision)
 
 
-def make_ready(data: Dataset, backbone: str, ctx: Context) -> None:
+def prepare_backbone(data: Dataset, backbone: str, ctx: Context) -> None:
     """Make a trunk ready, in float32, without embedding anything: what a later pass needs, and its pace is then known.
 
     Raises:
         SetupError: Weights, an engine or disk space are missing.
     """
-    found, sample = loading.find(backbone), _sample(np.arange(len(data.uris)), "f32")
+    resolved, sample = loading.find(backbone), _sample_rows(np.arange(len(data.uris)), "f32")
     loading.ready(
-        found, ctx.store, ctx.console, next(_decoded(data, found, sample, len(sample)))[1], threads=count_threads()
+        resolved,
+        ctx.store,
+        ctx.console,
+        next(_decode_rows(data, resolved, sample, len(sample)))[1],
+        threads=count_threads(),
     )
 
 
-def _pass(data: Dataset, ready: Any, found: ResolvedBackbone, rows: np.ndarray, cache: RowStore, ctx: Context) -> float:
+def _embed_rows(
+    data: Dataset, compiled: Any, resolved: ResolvedBackbone, rows: np.ndarray, cache: RowStore, ctx: Context
+) -> float:
     """Embed rows and cache them; wall milliseconds a picture, without making the trunk."""
     started = time.monotonic()
-    names = tuple(depth.name for depth in found.spec.depths)
+    names = tuple(depth.name for depth in resolved.spec.depths)
     with ctx.console.show_progress("embed", len(rows)) as progress:
-        for done, outputs in _blocks(ready.run(_decoded(data, found, rows, INFERENCE_BATCH))):
-            _require_finite(done, outputs, data, found.name)
+        for done_rows, outputs in _gather_blocks(compiled.run(_decode_rows(data, resolved, rows, INFERENCE_BATCH))):
+            _require_finite(done_rows, outputs, data, resolved.name)
             cache.add_rows(
-                parse_keys([data.digests[row] for row in done.tolist()]), dict(zip(names, outputs, strict=True))
+                parse_keys([data.digests[row] for row in done_rows.tolist()]), dict(zip(names, outputs, strict=True))
             )
-            progress.count_done(len(done))
+            progress.count_done(len(done_rows))
     return (time.monotonic() - started) * 1000 / len(rows)
 
 
-def _sample(rows: np.ndarray, precision: str) -> np.ndarray:
+def _sample_rows(rows: np.ndarray, precision: str) -> np.ndarray:
     """Rows from the whole range for the making of a trunk; fewer than parity needs are repeated."""
     count = _PARITY if precision == "f32" else min(max(len(rows), _PARITY), _CALIBRATION)
-    spread = np.linspace(0, len(rows) - 1, min(count, len(rows))).astype(np.int64)
-    return np.sort(np.resize(rows[spread], count))
+    positions = np.linspace(0, len(rows) - 1, min(count, len(rows))).astype(np.int64)
+    return np.sort(np.resize(rows[positions], count))
 
 
-def _decoded(
-    data: Dataset, found: ResolvedBackbone, rows: np.ndarray, batch: int
+def _decode_rows(
+    data: Dataset, resolved: ResolvedBackbone, rows: np.ndarray, batch: int
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     return batches(
-        data.root, data.uris, rows, found.spec.input, batch=batch, threads=count_threads(), digests=data.digests
+        data.root, data.uris, rows, resolved.spec.input, batch=batch, threads=count_threads(), digests=data.digests
     )
 
 
-def _blocks(answers: Iterator[tuple[Any, tuple[np.ndarray, ...]]]) -> Iterator[tuple[np.ndarray, list[np.ndarray]]]:
+def _gather_blocks(
+    answers: Iterator[tuple[Any, tuple[np.ndarray, ...]]],
+) -> Iterator[tuple[np.ndarray, list[np.ndarray]]]:
     """Batches gathered to blocks: as many pictures, or as much work, as a kill may cost."""
     rows: list[np.ndarray] = []
     outputs: list[tuple[np.ndarray, ...]] = []
@@ -188,29 +200,31 @@ def _require_finite(rows: np.ndarray, outputs: list[np.ndarray], data: Dataset, 
             )
 
 
-def _record(made: Embeddings, data: Dataset, ctx: Context, below: str) -> None:
+def _write_record(embeddings: Embeddings, data: Dataset, ctx: Context, below: str) -> None:
     """What the run folder keeps: no times, so that a resumed run's files equal those of an unbroken one."""
-    name = "".join(c if c.isalnum() or c in "._-" else "_" for c in made.key.backbone)
+    name = "".join(c if c.isalnum() or c in "._-" else "_" for c in embeddings.key.backbone)
     vectors = {
         depth: {"dim": values.shape[1], "sha256": hashlib.sha256(np.ascontiguousarray(values).data).hexdigest()}
-        for depth, values in made.vectors.items()
+        for depth, values in embeddings.vectors.items()
     }
     content = {
-        "key": as_json(made.key),
+        "key": as_json(embeddings.key),
         "pixels": revision(),
-        "cache": address(made.key),
+        "cache": cache_address(embeddings.key),
         "data": data.digest,
-        "pictures": len(made.rows),
-        "rows_sha256": hashlib.sha256(made.rows.astype("<i8").tobytes()).hexdigest(),
+        "pictures": len(embeddings.rows),
+        "rows_sha256": hashlib.sha256(embeddings.rows.astype("<i8").tobytes()).hexdigest(),
         "vectors": vectors,
     }
-    write_json(ctx.make_step_folder(below) / f"{name}-{made.key.precision}-{len(made.rows)}.json", content)
+    write_json(ctx.make_step_folder(below) / f"{name}-{embeddings.key.precision}-{len(embeddings.rows)}.json", content)
 
 
-def _say(made: Embeddings, pace_ms: float, ctx: Context, below: str) -> None:
-    cached = f", {made.cached:,} from cache" if made.cached else ""
+def _print_result(embeddings: Embeddings, pace_ms: float, ctx: Context, below: str) -> None:
+    cached = f", {embeddings.cached:,} from cache" if embeddings.cached else ""
     rate = f", {1000 / pace_ms:,.0f}/s" if pace_ms else ""
-    what = "pictures" if below == "embed" else "foreign pictures"
+    subject = "pictures" if below == "embed" else "foreign pictures"
     ctx.console.print_line(
-        below, f"{made.key.backbone}: {len(made.rows):,} {what}{cached}{rate}, {format_duration(made.seconds)}"
+        below,
+        f"{embeddings.key.backbone}: {len(embeddings.rows):,} {subject}{cached}{rate}, "
+        f"{format_duration(embeddings.seconds)}",
     )

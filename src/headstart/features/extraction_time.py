@@ -27,54 +27,54 @@ class Estimate:
     assumptions: tuple[str, ...]
 
 
-def estimate(chosen: tuple[str, ...], data: Dataset, ctx: Context) -> Estimate:
+def estimate_extraction(chosen: tuple[str, ...], data: Dataset, ctx: Context) -> Estimate:
     """Seconds and download for passing the pictures through each candidate, and what that rests on."""
     from headstart.backbones import loading
     from headstart.features import cached_rows
 
-    found = [loading.find(name) for name in chosen]
-    passes = cached_rows.lacking(data, chosen, ctx.store)
-    missing = [one for one in found if not one.source.available(one.preset, ctx.store)]
+    backbones = [loading.find(name) for name in chosen]
+    passes = cached_rows.count_missing_rows(data, chosen, ctx.store)
+    missing = [one for one in backbones if not one.source.available(one.preset, ctx.store)]
     return Estimate(
-        seconds=seconds(passes, ctx),
+        seconds=estimate_pass_seconds(passes, ctx),
         bytes=sum(one.spec.download_bytes for one in missing),
         assumptions=(
-            _rests_on(found, ctx),
-            f"{_cached(passes, len(set(data.digests)))}, and no candidate is dropped after screening",
-            f"{len(missing)} of {len(found)} backbones must be fetched first",
+            _format_basis(backbones, ctx),
+            f"{_format_cached(passes, len(set(data.digests)))}, and no candidate is dropped after screening",
+            f"{len(missing)} of {len(backbones)} backbones must be fetched first",
             "the random twin of each that goes on, which sees a sixth of the pictures, 96 to 256, is not counted",
-            *_then(ctx.job),
+            *_list_uncounted(ctx.job),
         ),
     )
 
 
-def _cached(passes: Mapping[str, int], pictures: int) -> str:
+def _format_cached(passes: Mapping[str, int], pictures: int) -> str:
     vectors = len(passes) * pictures
     cached = vectors - sum(passes.values())
     return f"{cached:,} of {vectors:,} vectors come from the cache" if cached else "nothing comes from the cache"
 
 
-def _then(job: Job) -> list[str]:
+def _list_uncounted(job: Job) -> list[str]:
     """What follows the embedding and is not counted in."""
     if job.strategy == "probe":
         return []
-    given = "then fine-tuning by the recipe on all folds, as long as it takes: the budget has no say in it"
-    return [given if job.recipe else f"then fine-tuning, for what is left of `{job.budget}`"]
+    uncounted = "then fine-tuning by the recipe on all folds, as long as it takes: the budget has no say in it"
+    return [uncounted if job.recipe else f"then fine-tuning, for what is left of `{job.budget}`"]
 
 
-def _rests_on(found: Sequence[ResolvedBackbone], ctx: Context) -> str:
+def _format_basis(backbones: Sequence[ResolvedBackbone], ctx: Context) -> str:
     from headstart.backbones import latency
 
-    measured = len(latency.read_images_per_s([one.spec for one in found], ctx.store))
+    measured = len(latency.read_images_per_s([one.spec for one in backbones], ctx.store))
     guess = f"{GFLOP_PER_S:.0f} GFLOP/s"
     decoding = f"{DECODE_PER_S:.0f} decoded pictures a second each"
     if not measured:
         return f"{count_threads()} cores at {guess} and {decoding}"
-    told = f"{count_threads()} cores, the pace of {measured} of {len(found)} backbones as measured on this machine"
-    return f"{told}{f', the others at {guess} a core' if measured < len(found) else ''}, {decoding}"
+    basis = f"{count_threads()} cores, the pace of {measured} of {len(backbones)} backbones as measured on this machine"
+    return f"{basis}{f', the others at {guess} a core' if measured < len(backbones) else ''}, {decoding}"
 
 
-def seconds(passes: Mapping[str, float], ctx: Context) -> float:
+def estimate_pass_seconds(passes: Mapping[str, float], ctx: Context) -> float:
     """Of passing pictures through backbones: by the measured pace where there is one, else by operations; looks at no
     weights.
 

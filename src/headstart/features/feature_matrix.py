@@ -13,32 +13,32 @@ import numpy as np
 
 from headstart.core.storage.files import translate_disk_errors
 from headstart.core.types import Embeddings, Feature
-from headstart.features.embeddings import columns
+from headstart.features.embeddings import join_columns
 
 IN_MEMORY_BYTES = 500_000_000
 _CHUNK_ROWS = 8_192
 
 
-def names(features: Sequence[Feature]) -> tuple[str, ...]:
+def list_feature_names(features: Sequence[Feature]) -> tuple[str, ...]:
     """`backbone@depth` of each."""
     return tuple(f"{f.backbone}@{f.depth}" for f in features)
 
 
-def title(features: Sequence[Feature]) -> str:
+def format_features(features: Sequence[Feature]) -> str:
     """The same for people, each backbone named once: `a@stage4+stage5, b@last`."""
     depths: dict[str, list[str]] = {}
     for feature in features:
         depths.setdefault(feature.backbone, []).append(feature.depth)
-    return ", ".join(f"{backbone}@{'+'.join(found)}" for backbone, found in depths.items())
+    return ", ".join(f"{backbone}@{'+'.join(levels)}" for backbone, levels in depths.items())
 
 
-def flops(embeddings: Sequence[Embeddings], features: Sequence[Feature]) -> int:
+def sum_flops(embeddings: Sequence[Embeddings], features: Sequence[Feature]) -> int:
     """Operations for one picture through all trunks that the features need."""
     needed = {f.backbone for f in features}
     return sum(e.spec.flops for e in embeddings if e.spec.name in needed)
 
 
-def _let_go(array: np.ndarray) -> None:
+def _unmap_pages(array: np.ndarray) -> None:
     """Unmap the pages of a mapped file that were read; the next read maps them again. Others are left alone."""
     source: Any = array
     while isinstance(source, np.ndarray):
@@ -48,7 +48,7 @@ def _let_go(array: np.ndarray) -> None:
 
 
 @contextmanager
-def columns_of_all(
+def open_columns(
     embeddings: Sequence[Embeddings], features: Sequence[Feature], rows: np.ndarray, scratch: Path
 ) -> Iterator[np.ndarray]:
     """(M, D) float32 of any number of rows; above 500 MB in a file that vanishes with the block.
@@ -64,22 +64,22 @@ def columns_of_all(
     """
     width = sum(f.dim for f in features)
     if len(rows) * width * 4 <= IN_MEMORY_BYTES:
-        yield columns(embeddings, features, rows)
+        yield join_columns(embeddings, features, rows)
         return
     with (
         translate_disk_errors(scratch),
         tempfile.NamedTemporaryFile(dir=scratch, prefix=".tmp-", suffix=".f32") as file,
     ):
-        for chunk in chunks(rows):
-            file.write(columns(embeddings, features, chunk).tobytes())
-            for each in embeddings:
-                for vectors in each.vectors.values():
-                    _let_go(vectors)
+        for chunk in row_chunks(rows):
+            file.write(join_columns(embeddings, features, chunk).tobytes())
+            for each_embeddings in embeddings:
+                for vectors in each_embeddings.vectors.values():
+                    _unmap_pages(vectors)
         file.flush()
         yield np.memmap(file.name, np.float32, "r", shape=(len(rows), width)).view(np.ndarray)
 
 
-def chunks(of: np.ndarray) -> Iterator[np.ndarray]:
+def row_chunks(array: np.ndarray) -> Iterator[np.ndarray]:
     """Rows of an array, as many at a time as memory holds easily."""
-    for at in range(0, len(of), _CHUNK_ROWS):
-        yield of[at : at + _CHUNK_ROWS]
+    for start in range(0, len(array), _CHUNK_ROWS):
+        yield array[start : start + _CHUNK_ROWS]

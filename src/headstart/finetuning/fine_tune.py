@@ -42,7 +42,7 @@ from headstart.finetuning.search.time_budget import clock
 from headstart.finetuning.search.training_setup import WORK, Workbench
 from headstart.finetuning.tracking import epoch_tracking
 from headstart.selection.probe import head_selection
-from headstart.statistics.paired_selection import Pick
+from headstart.statistics.paired_selection import PairedChoice
 
 MOST = 200  # trials, whatever the budget
 
@@ -258,7 +258,7 @@ def _without(bench: Workbench, search: Search) -> FineTuningResult:
     )
 
 
-def _why(found: Pick, chosen: RecipeTrial, taken: bool, ctx: Context) -> str:
+def _why(found: PairedChoice, chosen: RecipeTrial, taken: bool, ctx: Context) -> str:
     if taken and found.winner == trial_comparison.PROBE:
         told = f"fine-tuned as `--strategy {ctx.job.strategy}` asks, though the frozen probe is as good or better"
         return f"{told}: {found.why}"

@@ -17,7 +17,7 @@ from headstart.core import blas_threads, registry
 from headstart.core.errors import NoOpError
 from headstart.core.run.context import Context
 from headstart.core.types import Embeddings, Feature, FittedHead, Ranking
-from headstart.features.embeddings import columns
+from headstart.features.embeddings import join_columns
 from headstart.finetuning.network.trainable_network import Start
 from headstart.heads import cross_validation, design_matrix
 from headstart.selection import successive_halving
@@ -136,8 +136,8 @@ def _sets(each: Embeddings, ranking: Ranking, wanted: Sequence[str]) -> list[tup
 
 
 def _judged(features: tuple[Feature, ...], embeddings: Sequence[Embeddings], on: HeadCvProblem) -> StartingPoint:
-    x = columns(embeddings, features, on.rows)
-    made = cross_validation.tuned(
+    x = join_columns(embeddings, features, on.rows)
+    made = cross_validation.tune_head(
         registry.load_plugin("heads", HEAD), x, on.y, on.folds[:1], metric=on.metric, **on.shared
     )
     loss = float(np.nanmean(made.losses))
@@ -157,12 +157,12 @@ def fitted(
         y: (M,) int64 their classes.
         on: Gives the classes, their weights and the seed.
     """
-    x = columns(embeddings, base.features, rows)
+    x = join_columns(embeddings, base.features, rows)
     params = resized(base.params, len(rows), base.pictures)
     with blas_threads.single_blas_thread():
         made = registry.load_plugin("heads", HEAD).path(x, y, params=[params], **on.shared)
         head: FittedHead = next(iter(made))
-    found = design_matrix.moments(x)
+    found = design_matrix.column_moments(x)
     scale = np.where(found.inverse > 0, 1 / np.where(found.inverse > 0, found.inverse, 1.0), 1.0)
     return Start(
         weights=head.arrays["weights"],

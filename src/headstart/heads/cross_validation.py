@@ -42,10 +42,10 @@ class TunedSetting:
     params: Mapping[str, Any]
     held_out: np.ndarray
     losses: np.ndarray
-    searched: tuple[float, ...]
+    grid_losses: tuple[float, ...]
 
 
-def held_out(
+def predict_held_out(
     head: Head,
     x: np.ndarray,
     y: np.ndarray,
@@ -75,27 +75,27 @@ def held_out(
         ValueError: A repeat has fewer than two folds.
     """
     folds = np.atleast_2d(folds)
-    out = np.full((len(grid), len(folds), len(y), n_classes), np.nan, np.float32)
+    probabilities = np.full((len(grid), len(folds), len(y), n_classes), np.nan, np.float32)
 
-    def one(task: tuple[int, int]) -> None:
+    def judge_fold(task: tuple[int, int]) -> None:
         repeat, fold = task
-        judged = np.flatnonzero(folds[repeat] == fold)
-        learnt = np.flatnonzero((folds[repeat] != fold) & (folds[repeat] >= 0))
-        out[:, repeat, judged] = apart(
-            head, x, y, learnt, judged, grid=grid, n_classes=n_classes, class_weight=class_weight, seed=seed
+        test_rows = np.flatnonzero(folds[repeat] == fold)
+        train_rows = np.flatnonzero((folds[repeat] != fold) & (folds[repeat] >= 0))
+        probabilities[:, repeat, test_rows] = fit_and_predict(
+            head, x, y, train_rows, test_rows, grid=grid, n_classes=n_classes, class_weight=class_weight, seed=seed
         )
 
     with blas_threads.single_blas_thread():
-        side_by_side(one, _tasks(folds), x.nbytes)
-    return out
+        run_in_threads(judge_fold, _list_folds(folds), x.nbytes)
+    return probabilities
 
 
-def apart(
+def fit_and_predict(
     head: Head,
     x: np.ndarray,
     y: np.ndarray,
-    learnt: np.ndarray,
-    judged: np.ndarray,
+    train_rows: np.ndarray,
+    test_rows: np.ndarray,
     *,
     grid: Sequence[Mapping[str, Any]],
     n_classes: int,
@@ -118,21 +118,23 @@ def apart(
     Returns:
         (G, B, C) float32.
     """
-    made = head.path(x[learnt], y[learnt], n_classes=n_classes, params=grid, class_weight=class_weight, seed=seed)
-    return prediction.many(list(made), x[judged])
+    fitted = head.path(
+        x[train_rows], y[train_rows], n_classes=n_classes, params=grid, class_weight=class_weight, seed=seed
+    )
+    return prediction.predict_many(list(fitted), x[test_rows])
 
 
-def _tasks(folds: np.ndarray) -> list[tuple[int, int]]:
-    found = []
+def _list_folds(folds: np.ndarray) -> list[tuple[int, int]]:
+    tasks = []
     for repeat, line in enumerate(folds):
         numbers = [int(k) for k in np.unique(line) if k >= 0]
         if len(numbers) < 2:
             raise ValueError(f"repeat {repeat} has {len(numbers)} folds; cross-validation needs two")
-        found += [(repeat, k) for k in numbers]
-    return found
+        tasks += [(repeat, k) for k in numbers]
+    return tasks
 
 
-def side_by_side(one: Callable[[Any], None], tasks: Sequence[Any], bytes_each: int) -> None:
+def run_in_threads(run_task: Callable[[Any], None], tasks: Sequence[Any], bytes_each: int) -> None:
     """Do all tasks, as many at once as cores and memory allow; the first error is raised.
 
     Args:
@@ -140,17 +142,17 @@ def side_by_side(one: Callable[[Any], None], tasks: Sequence[Any], bytes_each: i
         tasks: What it is given.
         bytes_each: What one task copies.
     """
-    side = min(count_threads(), len(tasks), _BYTES_AT_ONCE // max(_COPIES * bytes_each, 1))
-    if side < 2 or bytes_each < _WORTH_BYTES:
+    workers = min(count_threads(), len(tasks), _BYTES_AT_ONCE // max(_COPIES * bytes_each, 1))
+    if workers < 2 or bytes_each < _WORTH_BYTES:
         for task in tasks:
-            one(task)
+            run_task(task)
         return
-    with ThreadPoolExecutor(side) as pool:
-        for _ in pool.map(one, tasks):
+    with ThreadPoolExecutor(workers) as pool:
+        for _ in pool.map(run_task, tasks):
             pass
 
 
-def losses(metric: str, y: np.ndarray, held: np.ndarray) -> np.ndarray:
+def average_losses(metric: str, y: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
     """(M,) loss of each picture, averaged over the repeats that judged it; NaN where none did.
 
     Args:
@@ -158,14 +160,14 @@ def losses(metric: str, y: np.ndarray, held: np.ndarray) -> np.ndarray:
         y: (M,) int64.
         held: (R, M, C) from `held_out`.
     """
-    judged = ~np.isnan(held[:, :, 0])
+    judged = ~np.isnan(probabilities[:, :, 0])
     total, count = np.zeros(len(y)), judged.sum(axis=0)
-    for p_MC, seen in zip(held, judged, strict=True):
-        total[seen] += per_picture_loss(metric, y[seen], p_MC[seen])
+    for p_MC, rows in zip(probabilities, judged, strict=True):
+        total[rows] += per_picture_loss(metric, y[rows], p_MC[rows])
     return np.where(count > 0, total / np.maximum(count, 1), np.nan)
 
 
-def tuned(
+def tune_head(
     head: Head,
     x: np.ndarray,
     y: np.ndarray,
@@ -196,14 +198,20 @@ def tuned(
     folds = np.atleast_2d(folds)
     grid = list(head.grid(len(y), x.shape[1], n_classes) if grid is None else grid)
     shared: dict[str, Any] = {"n_classes": n_classes, "class_weight": class_weight, "seed": seed}
-    first, searched = _search(head, x, y, folds[0], grid, metric, shared)
-    best = int(np.argmin(searched))
-    held = first[best][None]
-    found = TunedSetting(params=grid[best], held_out=held, losses=losses(metric, y, held), searched=searched)
-    return repeated(found, head, x, y, folds[1:], metric=metric, **shared) if len(folds) > 1 else found
+    held_out, grid_losses = _search_grid(head, x, y, folds[0], grid, metric, shared)
+    best = int(np.argmin(grid_losses))
+    tuned = _make_tuned(grid[best], held_out[best][None], metric, y, grid_losses)
+    return judge_more_repeats(tuned, head, x, y, folds[1:], metric=metric, **shared) if len(folds) > 1 else tuned
 
 
-def _search(
+def _make_tuned(
+    params: Mapping[str, Any], held_out: np.ndarray, metric: str, y: np.ndarray, grid_losses: tuple[float, ...]
+) -> TunedSetting:
+    losses = average_losses(metric, y, held_out)
+    return TunedSetting(params=params, held_out=held_out, losses=losses, grid_losses=grid_losses)
+
+
+def _search_grid(
     head: Head,
     x: np.ndarray,
     y: np.ndarray,
@@ -213,28 +221,32 @@ def _search(
     shared: dict[str, Any],
 ) -> tuple[list[np.ndarray], tuple[float, ...]]:
     """Held-out probabilities (M, C) and mean loss of each setting, as long as they get better."""
-    numbers = [fold for _, fold in _tasks(folds[None])]
+
+    def mean_loss(p_MC: np.ndarray) -> float:
+        return float(np.nanmean(average_losses(metric, y, p_MC[None])))
+
+    numbers = [fold for _, fold in _list_folds(folds[None])]
     if 2 * len(numbers) * x.nbytes > _BYTES_IN_STEP:  # fold by fold instead, so that few are held at a time
-        whole = held_out(head, x, y, folds[None], grid=grid, **shared)
-        return [p_1MC[0] for p_1MC in whole], tuple(float(np.nanmean(losses(metric, y, p))) for p in whole)
-    judged = [np.flatnonzero(folds == fold) for fold in numbers]
-    learnt = [np.flatnonzero((folds != fold) & (folds >= 0)) for fold in numbers]
+        held_out = [p_1MC[0] for p_1MC in predict_held_out(head, x, y, folds[None], grid=grid, **shared)]
+        return held_out, tuple(map(mean_loss, held_out))
+    test_rows = [np.flatnonzero(folds == fold) for fold in numbers]
+    train_rows = [np.flatnonzero((folds != fold) & (folds >= 0)) for fold in numbers]
+    held_out, grid_losses = [], list[float]()
     with blas_threads.single_blas_thread():
-        paths = [iter(head.path(x[rows], y[rows], params=grid, **shared)) for rows in learnt]
-        held: list[np.ndarray] = []
-        searched: list[float] = []
-        while len(held) < len(grid) and len(held) - 1 - int(np.argmin(searched or [0.0])) < PATIENCE:
-            held.append(np.full((len(y), shared["n_classes"]), np.nan, np.float32))
+        paths = [iter(head.path(x[rows], y[rows], params=grid, **shared)) for rows in train_rows]
+        while len(held_out) < len(grid) and len(held_out) - 1 - int(np.argmin(grid_losses or [0.0])) < PATIENCE:
+            held_out.append(np.full((len(y), shared["n_classes"]), np.nan, np.float32))
 
-            def one(at: int) -> None:
-                held[-1][judged[at]] = prediction.many([next(paths[at])], x[judged[at]])[0]
+            def judge_fold(fold: int) -> None:
+                rows = test_rows[fold]
+                held_out[-1][rows] = prediction.predict_many([next(paths[fold])], x[rows])[0]
 
-            side_by_side(one, range(len(numbers)), x.nbytes)
-            searched.append(float(np.nanmean(losses(metric, y, held[-1][None]))))
-    return held, tuple(searched)
+            run_in_threads(judge_fold, range(len(numbers)), x.nbytes)
+            grid_losses.append(mean_loss(held_out[-1]))
+    return held_out, tuple(grid_losses)
 
 
-def repeated(
+def judge_more_repeats(
     first: TunedSetting,
     head: Head,
     x: np.ndarray,
@@ -246,32 +258,19 @@ def repeated(
     class_weight: np.ndarray | None = None,
     seed: int = 0,
 ) -> TunedSetting:
-    """The same setting on more repeats.
-
-    Args:
-        first: Of `tuned`, on other repeats.
-        head: As there.
-        x: As there.
-        y: As there.
-        folds: (R, M) further repeats.
-        n_classes: C.
-        metric: As there.
-        class_weight: As there.
-        seed: As there.
-    """
+    """The setting that `tune_head` found, on further repeats `folds` (R, M); the other arguments as there."""
     shared: dict[str, Any] = {"n_classes": n_classes, "class_weight": class_weight, "seed": seed}
-    added = held_out(head, x, y, folds, grid=[first.params], **shared)[0]
-    held = np.concatenate([first.held_out, added])
-    return TunedSetting(params=first.params, held_out=held, losses=losses(metric, y, held), searched=first.searched)
+    added = predict_held_out(head, x, y, folds, grid=[first.params], **shared)[0]
+    return _make_tuned(first.params, np.concatenate([first.held_out, added]), metric, y, first.grid_losses)
 
 
-def balanced(y: np.ndarray, n_classes: int) -> np.ndarray:
+def balanced_class_weights(y: np.ndarray, n_classes: int) -> np.ndarray:
     """(C,) class weights that give each present class the same sum, 1 on average over pictures."""
     counts = np.bincount(y, minlength=n_classes)
     return np.where(counts > 0, len(y) / (max(int((counts > 0).sum()), 1) * np.maximum(counts, 1)), 1.0)
 
 
-def subset(y: np.ndarray, count: int, seed: int) -> np.ndarray:
+def draw_stratified(y: np.ndarray, count: int, seed: int) -> np.ndarray:
     """At most `count` positions, drawn by class in their shares, at least one of each class.
 
     Args:
@@ -284,16 +283,16 @@ def subset(y: np.ndarray, count: int, seed: int) -> np.ndarray:
     """
     if len(y) <= count:
         return np.arange(len(y))
-    rng, found = np.random.default_rng([seed, 50_000]), []
+    rng, drawn = np.random.default_rng([seed, 50_000]), []
     classes, counts = np.unique(y, return_counts=True)
     if len(classes) > count:
         raise ValueError(f"{count} pictures cannot hold {len(classes)} classes")
     exact = counts * (count / len(y))
     takes = np.maximum(exact.astype(np.int64), 1)
-    for at in np.argsort(-(exact - takes), kind="stable")[: max(count - int(takes.sum()), 0)]:
-        takes[at] += 1
+    for position in np.argsort(-(exact - takes), kind="stable")[: max(count - int(takes.sum()), 0)]:
+        takes[position] += 1
     while takes.sum() > count:
         takes[np.argmax(takes)] -= 1
     for c, take in zip(classes, takes, strict=True):
-        found.append(rng.choice(np.flatnonzero(y == c), take, replace=False))
-    return np.sort(np.concatenate(found)).astype(np.int64)
+        drawn.append(rng.choice(np.flatnonzero(y == c), take, replace=False))
+    return np.sort(np.concatenate(drawn)).astype(np.int64)

@@ -18,7 +18,7 @@ from headstart.core.model_manifest import Decision
 _FEW = 20  # classes that a hint lists beside the nearest
 
 
-def decide(
+def choose_classes(
     p: np.ndarray, *, positive: int | None = None, threshold: float | None = None, costs: np.ndarray | None = None
 ) -> np.ndarray:
     """One class for each picture.
@@ -46,7 +46,7 @@ def apply_decision(decision: Decision, class_names: tuple[str, ...], p: np.ndarr
     """(M,) int64 answers of a saved model for (M, C) probabilities."""
     positive = class_names.index(decision.positive) if decision.positive else None
     costs = None if decision.costs is None else np.asarray(decision.costs)
-    return decide(p, positive=positive, threshold=decision.threshold, costs=costs)
+    return choose_classes(p, positive=positive, threshold=decision.threshold, costs=costs)
 
 
 def best_threshold(truth: np.ndarray, score: np.ndarray) -> float:
@@ -68,9 +68,9 @@ def best_threshold(truth: np.ndarray, score: np.ndarray) -> float:
     hits = np.cumsum(np.bincount(level, weights=truth, minlength=len(levels)))
     answered = np.cumsum(np.bincount(level, minlength=len(levels)))
     best = int(np.argmax(2 * hits / (answered + truth.sum())))
-    here = -levels[best]
-    below = -levels[best + 1] if best + 1 < len(levels) else 0.0
-    return float((here + below) / 2)
+    lower_end = -levels[best]
+    next_score = -levels[best + 1] if best + 1 < len(levels) else 0.0
+    return float((lower_end + next_score) / 2)
 
 
 def require_rule(job: Job, class_names: tuple[str, ...]) -> None:
@@ -85,12 +85,12 @@ def require_rule(job: Job, class_names: tuple[str, ...]) -> None:
             "`--positive` and `--costs` both say how to answer", where="--costs", hint="give one of the two"
         )
     if job.positive:
-        positive_class(job.positive, class_names)
+        find_positive_class(job.positive, class_names)
     if job.costs:
         read_costs(job.costs, class_names)
 
 
-def positive_class(name: str, class_names: tuple[str, ...]) -> int:
+def find_positive_class(name: str, class_names: tuple[str, ...]) -> int:
     """Position of the class named by `--positive`.
 
     Raises:
@@ -115,30 +115,30 @@ def read_costs(path: str | Path, class_names: tuple[str, ...]) -> np.ndarray:
         DataError: With every problem of the file at once.
     """
     path = Path(path)
-    rows = _csv_rows(path, class_names)
+    rows = _read_csv_rows(path, class_names)
     cells = {
         (row[0].strip(), column.strip()): cell
         for row in rows[1:]
         for column, cell in zip(rows[0][1:], row[1:], strict=False)
     }
-    wrong = _wrong_names([r[0].strip() for r in rows[1:]], "row", class_names)
-    wrong += _wrong_names([c.strip() for c in rows[0][1:]], "column", class_names)
-    found = np.zeros((len(class_names), len(class_names)))
+    problems = _list_wrong_names([r[0].strip() for r in rows[1:]], "row", class_names)
+    problems += _list_wrong_names([c.strip() for c in rows[0][1:]], "column", class_names)
+    costs = np.zeros((len(class_names), len(class_names)))
     for t, truth in enumerate(class_names):
         for a, answer in enumerate(class_names):
             cell = cells.get((truth, answer), "").strip()
-            found[t, a] = _number(cell)
-            if not 0 <= found[t, a] < math.inf:
-                wrong.append(f"row `{truth}`, column `{answer}`: " + (_fault(cell) if cell else "missing"))
-    wrong = wrong or _dear_truths(found, class_names)
-    if wrong:
-        raise DataError(f"the costs do not fit: {'; '.join(wrong)}", where=str(path), hint=_form(class_names))
-    return found
+            costs[t, a] = _parse_number(cell)
+            if not 0 <= costs[t, a] < math.inf:
+                problems.append(f"row `{truth}`, column `{answer}`: " + (_format_fault(cell) if cell else "missing"))
+    problems = problems or _list_costly_truths(costs, class_names)
+    if problems:
+        raise DataError(f"the costs do not fit: {'; '.join(problems)}", where=str(path), hint=_format_hint(class_names))
+    return costs
 
 
-def _csv_rows(path: Path, class_names: tuple[str, ...]) -> list[list[str]]:
+def _read_csv_rows(path: Path, class_names: tuple[str, ...]) -> list[list[str]]:
     """The header and at least one more row; empty ones are left out."""
-    hint = _form(class_names)
+    hint = _format_hint(class_names)
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except FileNotFoundError as err:
@@ -152,14 +152,14 @@ def _csv_rows(path: Path, class_names: tuple[str, ...]) -> list[list[str]]:
     return rows
 
 
-def _fault(cell: str) -> str:
-    number = _number(cell)
+def _format_fault(cell: str) -> str:
+    number = _parse_number(cell)
     if math.isnan(number):
         return f"`{cell}` is not a number"
     return f"`{cell}` is below zero" if number < 0 else f"`{cell}` is not finite"
 
 
-def _dear_truths(costs: np.ndarray, class_names: tuple[str, ...]) -> list[str]:
+def _list_costly_truths(costs: np.ndarray, class_names: tuple[str, ...]) -> list[str]:
     """Rows in which the right answer costs more than a wrong one: mostly gains written for costs."""
     lowest = costs.argmin(axis=1)
     return [
@@ -170,21 +170,21 @@ def _dear_truths(costs: np.ndarray, class_names: tuple[str, ...]) -> list[str]:
     ]
 
 
-def _number(cell: str) -> float:
+def _parse_number(cell: str) -> float:
     try:
         return float(cell)
     except ValueError:
         return math.nan
 
 
-def _wrong_names(given: list[str], what: str, known: tuple[str, ...]) -> list[str]:
+def _list_wrong_names(names: list[str], kind: str, class_names: tuple[str, ...]) -> list[str]:
     unknown = [
-        f"{what} `{name}` is no class; {format_nearest(name, known)}".rstrip("; ")
-        for name in given
-        if name not in known
+        f"{kind} `{name}` is no class; {format_nearest(name, class_names)}".rstrip("; ")
+        for name in names
+        if name not in class_names
     ]
-    return unknown + [f"{what} `{name}` comes twice" for name in sorted({n for n in given if given.count(n) > 1})]
+    return unknown + [f"{kind} `{name}` comes twice" for name in sorted({n for n in names if names.count(n) > 1})]
 
 
-def _form(class_names: tuple[str, ...]) -> str:
+def _format_hint(class_names: tuple[str, ...]) -> str:
     return f"write a header `truth,{','.join(class_names)}`, then one row of numbers for each class"

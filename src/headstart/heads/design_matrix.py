@@ -33,13 +33,13 @@ class Moments(NamedTuple):
     inverse: np.ndarray
 
 
-def blocks(x: np.ndarray) -> list[slice]:
+def row_blocks(x: np.ndarray) -> list[slice]:
     """Slices of rows small enough for the processor's cache."""
     step = max(64, _BLOCK_NUMBERS // max(x.shape[1], 1))
-    return [slice(at, at + step) for at in range(0, len(x), step)]
+    return [slice(start, start + step) for start in range(0, len(x), step)]
 
 
-def moments(x: np.ndarray, weight: np.ndarray | None = None) -> Moments:
+def column_moments(x: np.ndarray, weight: np.ndarray | None = None) -> Moments:
     """Means and standard deviations in one pass.
 
     Args:
@@ -48,7 +48,7 @@ def moments(x: np.ndarray, weight: np.ndarray | None = None) -> Moments:
     """
     shift = np.asarray(x[: min(len(x), 256)], np.float64).mean(axis=0)
     total, squares, weighted = np.zeros((3, x.shape[1]))
-    for rows in blocks(x):
+    for rows in row_blocks(x):
         block: np.ndarray = np.asarray(x[rows], np.float64) - shift
         total += block.sum(axis=0)
         squares += np.einsum("md,md->d", block, block)
@@ -83,7 +83,7 @@ class Design:
         """Whether the standardised features are held in float64."""
         return self.x.size <= DENSE_NUMBERS or len(self.x) < self.x.shape[1]
 
-    def take(self, rows: slice | np.ndarray, dtype: type = np.float64) -> np.ndarray:
+    def take_rows(self, rows: slice | np.ndarray, dtype: type = np.float64) -> np.ndarray:
         """(B, D) standardised features of some rows."""
         block: np.ndarray = np.asarray(self.x[rows], dtype) - self.moments.centre.astype(dtype)
         block *= self.moments.inverse.astype(dtype)
@@ -94,59 +94,59 @@ class Design:
         return block
 
     @cached_property
-    def whole(self) -> np.ndarray:
+    def standardized(self) -> np.ndarray:
         """(M, D) float64."""
-        return self.take(slice(None))
+        return self.take_rows(slice(None))
 
     @cached_property
-    def _half(self) -> np.ndarray | None:
+    def _standardized_f32(self) -> np.ndarray | None:
         """(M, D) float32 where it may be held."""
-        return self.take(slice(None), np.float32) if self.x.size <= HELD_NUMBERS else None
+        return self.take_rows(slice(None), np.float32) if self.x.size <= HELD_NUMBERS else None
 
-    def _some(self, rows: slice) -> np.ndarray:
-        return self.take(rows, np.float32) if self._half is None else self._half[rows]
+    def _take_f32(self, rows: slice) -> np.ndarray:
+        return self.take_rows(rows, np.float32) if self._standardized_f32 is None else self._standardized_f32[rows]
 
-    def times(self, v: np.ndarray) -> np.ndarray:
+    def multiply(self, v: np.ndarray) -> np.ndarray:
         """(D, C) -> (M, C) float64."""
         if self.dense:
-            return np.asarray(self.whole @ v)
+            return np.asarray(self.standardized @ v)
         small = v.astype(np.float32)
-        return np.concatenate(list(self._each(lambda rows: self._some(rows) @ small))).astype(np.float64)
+        return np.concatenate(list(self._map_blocks(lambda rows: self._take_f32(rows) @ small))).astype(np.float64)
 
-    def transposed(self, r: np.ndarray) -> np.ndarray:
+    def multiply_transposed(self, r: np.ndarray) -> np.ndarray:
         """(M, C) -> (D, C) float64."""
         if self.dense:
-            return np.asarray(self.whole.T @ r)
+            return np.asarray(self.standardized.T @ r)
         small = r.astype(np.float32)
-        return self._sum(lambda rows: self._some(rows).T @ small[rows])
+        return self._sum_blocks(lambda rows: self._take_f32(rows).T @ small[rows])
 
-    def gram(self) -> np.ndarray:
+    def compute_gram(self) -> np.ndarray:
         """(D, D) float64, the mean of z z^T."""
         if self.dense:
-            return np.asarray(self.whole.T @ self.whole / len(self.x))
-        return np.asarray(self._sum(self._outer) / len(self.x))
+            return np.asarray(self.standardized.T @ self.standardized / len(self.x))
+        return np.asarray(self._sum_blocks(self._block_gram) / len(self.x))
 
-    def _outer(self, rows: slice) -> np.ndarray:
-        block = self._some(rows)
+    def _block_gram(self, rows: slice) -> np.ndarray:
+        block = self._take_f32(rows)
         return np.asarray(block.T @ block)
 
-    def _sum(self, of: Callable[[slice], np.ndarray]) -> np.ndarray:
+    def _sum_blocks(self, product: Callable[[slice], np.ndarray]) -> np.ndarray:
         """The sum over blocks in float64, always in the same order."""
         total: np.ndarray | float = 0.0
-        for part in self._each(of):
+        for part in self._map_blocks(product):
             total = total + part.astype(np.float64)
         return np.asarray(total)
 
-    def _each(self, of: Callable[[slice], np.ndarray]) -> Iterator[np.ndarray]:
+    def _map_blocks(self, product: Callable[[slice], np.ndarray]) -> Iterator[np.ndarray]:
         """Results block by block, a few of them on their way at once."""
-        ahead = count_threads() if self.x.size > _THREADED_NUMBERS else 1
-        if ahead == 1:
-            yield from map(of, blocks(self.x))
+        workers = count_threads() if self.x.size > _THREADED_NUMBERS else 1
+        if workers == 1:
+            yield from map(product, row_blocks(self.x))
             return
-        todo = blocks(self.x)
-        with ThreadPoolExecutor(ahead) as pool:
-            for at in range(0, len(todo), 4 * ahead):
-                yield from pool.map(of, todo[at : at + 4 * ahead])
+        slices = row_blocks(self.x)
+        with ThreadPoolExecutor(workers) as pool:
+            for start in range(0, len(slices), 4 * workers):
+                yield from pool.map(product, slices[start : start + 4 * workers])
 
 
 @dataclass(eq=False)
@@ -171,48 +171,48 @@ class Basis:
         if self.left is not None:
             return np.asarray(self.left * np.sqrt(self.power * len(self.left)))
         assert self.directions is not None
-        return np.asarray(self.design.whole @ self.directions)
+        return np.asarray(self.design.standardized @ self.directions)
 
-    def some_coordinates(self, rows: np.ndarray) -> np.ndarray:
+    def take_coordinates(self, rows: np.ndarray) -> np.ndarray:
         """(B, Q) coordinates of some rows."""
         if self.left is not None:
             return np.asarray(self.coordinates[rows])
         assert self.directions is not None
-        return np.asarray(self.design.take(rows) @ self.directions)
+        return np.asarray(self.design.take_rows(rows) @ self.directions)
 
     @cached_property
-    def thin(self) -> np.ndarray | None:
+    def coordinates_f32(self) -> np.ndarray | None:
         """The coordinates in float32, half the memory to walk through; None where they are too many to hold."""
         return self.coordinates.astype(np.float32) if self.left is not None or self.design.dense else None
 
-    def times(self, v: np.ndarray) -> np.ndarray:
+    def multiply(self, v: np.ndarray) -> np.ndarray:
         """(Q, C) -> (M, C)."""
-        if self.thin is None:
-            return self.design.times(self.back(v))
-        return np.asarray(self.thin @ v.astype(np.float32), np.float64)
+        if self.coordinates_f32 is None:
+            return self.design.multiply(self.to_columns(v))
+        return np.asarray(self.coordinates_f32 @ v.astype(np.float32), np.float64)
 
-    def transposed(self, r: np.ndarray) -> np.ndarray:
+    def multiply_transposed(self, r: np.ndarray) -> np.ndarray:
         """(M, C) -> (Q, C)."""
-        if self.thin is None:
-            return self.into(self.design.transposed(r))
-        return np.asarray(self.thin.T @ r.astype(np.float32), np.float64)
+        if self.coordinates_f32 is None:
+            return self.from_columns(self.design.multiply_transposed(r))
+        return np.asarray(self.coordinates_f32.T @ r.astype(np.float32), np.float64)
 
-    def back(self, v: np.ndarray) -> np.ndarray:
+    def to_columns(self, v: np.ndarray) -> np.ndarray:
         """(Q, C) in this basis -> (D, C) of the standardised columns."""
         if self.directions is not None:
             return np.asarray(self.directions @ v)
         assert self.left is not None
-        return self.design.transposed(self.left @ (v / np.sqrt(self.power * len(self.left))[:, None]))
+        return self.design.multiply_transposed(self.left @ (v / np.sqrt(self.power * len(self.left))[:, None]))
 
-    def into(self, v: np.ndarray) -> np.ndarray:
+    def from_columns(self, v: np.ndarray) -> np.ndarray:
         """(D, C) of the standardised columns -> (Q, C), its part inside the basis."""
         if self.directions is not None:
             return np.asarray(self.directions.T @ v)
         assert self.left is not None
-        return np.asarray(self.left.T @ self.design.times(v) / np.sqrt(self.power * len(self.left))[:, None])
+        return np.asarray(self.left.T @ self.design.multiply(v) / np.sqrt(self.power * len(self.left))[:, None])
 
 
-def basis(design: Design, gram: np.ndarray | None = None) -> Basis:
+def principal_basis(design: Design, gram: np.ndarray | None = None) -> Basis:
     """Decompose a design on its smaller side.
 
     Args:
@@ -221,10 +221,10 @@ def basis(design: Design, gram: np.ndarray | None = None) -> Basis:
     """
     n, dim = design.x.shape
     if n < dim:
-        power, left = np.linalg.eigh(design.whole @ design.whole.T / n)
-        kept = power > _RANK * max(float(power[-1]), 1e-300)
-        return Basis(design, power[kept], None, left[:, kept])
-    power, directions = np.linalg.eigh(design.gram() if gram is None else gram)
+        power, left = np.linalg.eigh(design.standardized @ design.standardized.T / n)
+        varies = power > _RANK * max(float(power[-1]), 1e-300)
+        return Basis(design, power[varies], None, left[:, varies])
+    power, directions = np.linalg.eigh(design.compute_gram() if gram is None else gram)
     return Basis(design, np.maximum(power, 0.0), directions, None)
 
 
@@ -236,8 +236,8 @@ def row_weights(y: np.ndarray, class_weight: np.ndarray | None) -> np.ndarray | 
     return np.asarray(weight / weight.mean())
 
 
-def arrays(
-    weights: np.ndarray, bias: np.ndarray, of: Moments, present: Sequence[int] | np.ndarray, n_classes: int
+def linear_head_arrays(
+    weights: np.ndarray, bias: np.ndarray, standardization: Moments, present: Sequence[int] | np.ndarray, n_classes: int
 ) -> dict[str, np.ndarray]:
     """A linear head's arrays on raw features.
 
@@ -248,19 +248,19 @@ def arrays(
         present: P classes.
         n_classes: C; a class that is not present gets probability 0.
     """
-    raw = weights * of.inverse[:, None]
-    out = np.zeros((len(raw), n_classes), np.float32)
-    out[:, present] = raw
-    ends = np.full(n_classes, ABSENT, np.float32)
+    raw = weights * standardization.inverse[:, None]
+    raw_weights = np.zeros((len(raw), n_classes), np.float32)
+    raw_weights[:, present] = raw
+    raw_bias = np.full(n_classes, ABSENT, np.float32)
     # the bias answers for the weights as they were rounded
-    ends[present] = bias - of.centre @ out[:, present].astype(np.float64)
-    return {"weights": out, "bias": ends}
+    raw_bias[present] = bias - standardization.centre @ raw_weights[:, present].astype(np.float64)
+    return {"weights": raw_weights, "bias": raw_bias}
 
 
 def class_means(design: Design, y: np.ndarray, n_classes: int) -> np.ndarray:
     """(C, D) float64 means of the standardised rows of each class; every class is present."""
     counts = np.bincount(y, minlength=n_classes)
-    return design.transposed(np.eye(n_classes)[y] / counts[y][:, None]).T
+    return design.multiply_transposed(np.eye(n_classes)[y] / counts[y][:, None]).T
 
 
 def class_shares(y: np.ndarray, present: np.ndarray, class_weight: np.ndarray | None) -> np.ndarray:

@@ -36,7 +36,7 @@ class Candidate:
     cost: float
 
 
-def nested(
+def run_nested_cv(
     candidates: Sequence[Candidate],
     y: np.ndarray,
     folds: np.ndarray,
@@ -64,20 +64,20 @@ def nested(
     Returns:
         (M, C) float32, NaN where the fold is -1, and the candidate chosen in each outer fold.
     """
-    out = np.full((len(y), n_classes), np.nan, np.float32)
+    probabilities = np.full((len(y), n_classes), np.nan, np.float32)
     shared: dict[str, Any] = {"n_classes": n_classes, "class_weight": class_weight, "seed": seed}
     chosen = []
     for fold in (int(k) for k in np.unique(folds) if k >= 0):
         inner = np.where(folds == fold, -1, folds)
-        judged, learnt = np.flatnonzero(folds == fold), np.flatnonzero(inner >= 0)
-        found = [
-            cross_validation.tuned(c.head, c.x, y, inner, metric=metric, grid=c.grid, **shared) for c in candidates
+        test_rows, train_rows = np.flatnonzero(folds == fold), np.flatnonzero(inner >= 0)
+        tuned = [
+            cross_validation.tune_head(c.head, c.x, y, inner, metric=metric, grid=c.grid, **shared) for c in candidates
         ]
-        best = choose(candidates, found) if choose else int(np.argmin([np.nanmean(t.losses) for t in found]))
+        best = choose(candidates, tuned) if choose else int(np.argmin([np.nanmean(t.losses) for t in tuned]))
         winner = candidates[best]
         with blas_threads.single_blas_thread():
-            out[judged] = cross_validation.apart(
-                winner.head, winner.x, y, learnt, judged, grid=[found[best].params], **shared
+            probabilities[test_rows] = cross_validation.fit_and_predict(
+                winner.head, winner.x, y, train_rows, test_rows, grid=[tuned[best].params], **shared
             )[0]
         chosen.append(winner.name)
-    return out, tuple(chosen)
+    return probabilities, tuple(chosen)

@@ -17,7 +17,7 @@ _BLOCK_NUMBERS = 1 << 24  # of distances held at once
 KINDS = ("linear", "neighbours")
 
 
-def probabilities(kind: str, arrays: Mapping[str, np.ndarray], x: np.ndarray) -> np.ndarray:
+def predict_probabilities(kind: str, arrays: Mapping[str, np.ndarray], x: np.ndarray) -> np.ndarray:
     """Probabilities of one fitted head.
 
     Args:
@@ -31,11 +31,11 @@ def probabilities(kind: str, arrays: Mapping[str, np.ndarray], x: np.ndarray) ->
     Raises:
         ValueError: The kind is unknown, or the width does not fit.
     """
-    found: np.ndarray = _DO[kind]([arrays], x)[0] if kind in KINDS else _unknown(kind)
+    found: np.ndarray = _PREDICT[kind]([arrays], x)[0] if kind in KINDS else _unknown(kind)
     return found
 
 
-def many(fitted: Sequence[FittedHead], x: np.ndarray) -> np.ndarray:
+def predict_many(fitted: Sequence[FittedHead], x: np.ndarray) -> np.ndarray:
     """Probabilities of several heads of one kind, sharing work (one product, one search for neighbours).
 
     Args:
@@ -46,7 +46,7 @@ def many(fitted: Sequence[FittedHead], x: np.ndarray) -> np.ndarray:
         (G, B, C) float32.
     """
     kind = fitted[0].kind
-    return np.stack(_DO[kind]([head.arrays for head in fitted], x)) if kind in KINDS else _unknown(kind)
+    return np.stack(_PREDICT[kind]([head.arrays for head in fitted], x)) if kind in KINDS else _unknown(kind)
 
 
 def _unknown(kind: str) -> np.ndarray:
@@ -59,39 +59,39 @@ def softmax(scores: np.ndarray) -> np.ndarray:
     return np.asarray(powers / powers.sum(axis=-1, keepdims=True))
 
 
-def _linear(heads: Sequence[Mapping[str, np.ndarray]], x: np.ndarray) -> list[np.ndarray]:
+def _predict_linear(heads: Sequence[Mapping[str, np.ndarray]], x: np.ndarray) -> list[np.ndarray]:
     weights = np.concatenate([head["weights"] for head in heads], axis=1).astype(np.float64)
     bias = np.stack([head["bias"] for head in heads]).astype(np.float64)
-    _check(x, len(weights))
+    _require_width(x, len(weights))
     out = np.empty((len(heads), len(x), bias.shape[1]), np.float32)
-    for at in range(0, len(x), _BLOCK_ROWS):
-        scores = np.asarray(x[at : at + _BLOCK_ROWS], np.float64) @ weights
-        out[:, at : at + _BLOCK_ROWS] = softmax(scores.reshape(-1, *bias.shape) + bias).transpose(1, 0, 2)
+    for start in range(0, len(x), _BLOCK_ROWS):
+        scores = np.asarray(x[start : start + _BLOCK_ROWS], np.float64) @ weights
+        out[:, start : start + _BLOCK_ROWS] = softmax(scores.reshape(-1, *bias.shape) + bias).transpose(1, 0, 2)
     return list(out)
 
 
-def _neighbours(heads: Sequence[Mapping[str, np.ndarray]], x: np.ndarray) -> list[np.ndarray]:
+def _predict_neighbours(heads: Sequence[Mapping[str, np.ndarray]], x: np.ndarray) -> list[np.ndarray]:
     first = heads[0]
-    if any(not _shares(head, first) for head in heads):
-        return [_neighbours([head], x)[0] for head in heads]
-    points, most = first["points"], max(int(head["k"]) for head in heads)
-    _check(x, points.shape[1])
+    if any(not _shares_points(head, first) for head in heads):
+        return [_predict_neighbours([head], x)[0] for head in heads]
+    points, max_k = first["points"], max(int(head["k"]) for head in heads)
+    _require_width(x, points.shape[1])
     lengths = np.einsum("md,md->m", points, points)
-    out = [np.empty((len(x), len(first["prior"])), np.float32) for _ in heads]
+    results = [np.empty((len(x), len(first["prior"])), np.float32) for _ in heads]
     rows = max(1, min(_BLOCK_ROWS, _BLOCK_NUMBERS // max(len(points), 1)))
-    for at in range(0, len(x), rows):
-        asked = ((x[at : at + rows] - first["centre"]) / first["scale"]).astype(np.float32)
-        labels = first["labels"][_nearest(lengths - 2 * (asked @ points.T), most)]
-        for head, into in zip(heads, out, strict=True):
-            into[at : at + rows] = _votes(labels[:, : int(head["k"])], head)
-    return out
+    for start in range(0, len(x), rows):
+        queries = ((x[start : start + rows] - first["centre"]) / first["scale"]).astype(np.float32)
+        labels = first["labels"][_find_nearest(lengths - 2 * (queries @ points.T), max_k)]
+        for head, result in zip(heads, results, strict=True):
+            result[start : start + rows] = _share_votes(labels[:, : int(head["k"])], head)
+    return results
 
 
-def _shares(a: Mapping[str, np.ndarray], b: Mapping[str, np.ndarray]) -> bool:
+def _shares_points(a: Mapping[str, np.ndarray], b: Mapping[str, np.ndarray]) -> bool:
     return all(a[name] is b[name] for name in ("points", "labels", "centre", "scale"))
 
 
-def _nearest(distances: np.ndarray, k: int) -> np.ndarray:
+def _find_nearest(distances: np.ndarray, k: int) -> np.ndarray:
     """(B, M) -> (B, k) positions, the nearest first; of equals the earlier one."""
     if k < distances.shape[1]:
         near = np.sort(np.argpartition(distances, k - 1, axis=1)[:, :k], axis=1)
@@ -101,7 +101,7 @@ def _nearest(distances: np.ndarray, k: int) -> np.ndarray:
     return np.take_along_axis(near, order, axis=1)
 
 
-def _votes(labels: np.ndarray, head: Mapping[str, np.ndarray]) -> np.ndarray:
+def _share_votes(labels: np.ndarray, head: Mapping[str, np.ndarray]) -> np.ndarray:
     """(B, k) classes of the nearest -> (B, C): weighted votes, smoothed by as much as `prior`."""
     prior = head["prior"].astype(np.float64)
     hits = np.stack([(labels == c).sum(axis=1) for c in range(len(prior))], axis=1)
@@ -109,9 +109,9 @@ def _votes(labels: np.ndarray, head: Mapping[str, np.ndarray]) -> np.ndarray:
     return np.asarray(votes / votes.sum(axis=1, keepdims=True))
 
 
-def _check(x: np.ndarray, width: int) -> None:
+def _require_width(x: np.ndarray, width: int) -> None:
     if x.ndim != 2 or x.shape[1] != width:
         raise ValueError(f"features of shape {x.shape} do not fit a head of width {width}")
 
 
-_DO = {"linear": _linear, "neighbours": _neighbours}
+_PREDICT = {"linear": _predict_linear, "neighbours": _predict_neighbours}

@@ -10,10 +10,10 @@ import numpy as np
 from headstart.core import blas_threads
 from headstart.core.types import FittedHead
 
-STARTED = "_from_names"  # after the name of a head that starts from the names of the classes
+FROM_NAMES_SUFFIX = "_from_names"  # after the name of a head that starts from the names of the classes
 
 
-def along(
+def fit_path(
     head: str,
     params: Sequence[Mapping[str, Any]],
     n_classes: int,
@@ -27,8 +27,8 @@ def along(
         n_classes: C.
         solve: A setting -> `weights` (D, C) and `bias` (C,).
     """
-    for each in params:
+    for setting in params:
         with blas_threads.single_blas_thread():
-            found = solve(each)
-        size = found["weights"].size + n_classes
-        yield FittedHead(head=head, kind="linear", params=dict(each), arrays=found, trainable_params=size)
+            arrays = solve(setting)
+        size = arrays["weights"].size + n_classes
+        yield FittedHead(head=head, kind="linear", params=dict(setting), arrays=arrays, trainable_params=size)

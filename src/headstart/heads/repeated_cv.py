@@ -15,7 +15,7 @@ from headstart.statistics import metrics
 from headstart.statistics.intervals import Interval
 
 
-def averaged(
+def average_scores(
     name: str, y: np.ndarray, held_RMC: np.ndarray, *, split: str, clusters: np.ndarray | None = None, seed: int = 0
 ) -> Score:
     """A score and the ends of its interval, averaged over the repeats.
@@ -28,16 +28,18 @@ def averaged(
         clusters: (M,) labels of pictures that are not independent, or None.
         seed: For what is drawn.
     """
-    each = []
+    repeats = []
     for p_MC in held_RMC:
-        seen = np.isfinite(p_MC[:, 0])
-        tied = None if clusters is None else clusters[seen]
-        each.append(metrics.score(name, y[seen], p_MC[seen], split=split, clusters=tied, seed=seed))
-    value, low, high = (float(np.mean(ends)) for ends in zip(*((s.value, s.low, s.high) for s in each), strict=True))
-    return dataclasses.replace(each[0], value=value, low=low, high=high)
+        judged = np.isfinite(p_MC[:, 0])
+        judged_clusters = None if clusters is None else clusters[judged]
+        repeats.append(
+            metrics.compute_score(name, y[judged], p_MC[judged], split=split, clusters=judged_clusters, seed=seed)
+        )
+    value, low, high = (float(np.mean(ends)) for ends in zip(*((s.value, s.low, s.high) for s in repeats), strict=True))
+    return dataclasses.replace(repeats[0], value=value, low=low, high=high)
 
 
-def difference(interval: Interval, metric: str, *, split: str, n: int) -> Score:
+def make_difference_score(interval: Interval, metric: str, *, split: str, n: int) -> Score:
     """A paired difference of losses as a score; of accuracies more is better, so the sign is turned."""
     value, low, high = interval
     if metric.endswith("accuracy"):

@@ -4,6 +4,9 @@ Minimises mean_i w_i CE(softmax(z_i W + b), y_i) + strength / 2 |W|^2, the inter
 C = 1 / (strength M). L-BFGS (Nocedal 1980) runs in the principal directions, each scaled by its expected curvature, so
 that a dozen steps suffice and nothing of the optimum changes; the line search works on the scores, where a step costs
 no product with the features. Each strength starts from the solution of the one before.
+
+scipy's L-BFGS in the same scaled directions takes 0.96 times the CPU where probabilities end up to 0.039 apart, and 1.6
+to 2.2 times where they are up to 0.004 apart: 1,000 x 1,280 features, 5 folds, 6 strengths (`benchmarks/heads.py`).
 """
 
 from __future__ import annotations
@@ -17,26 +20,26 @@ import numpy as np
 from headstart.heads.design_matrix import Basis
 
 MEMORY = 10
-MOST_STEPS = 300
+MAX_STEPS = 300
 _FEW_CLASSES = 16
 TOLERANCE = (
     2e-10  # nats of the objective left, as the local quadratic model foresees; 1e-8 moves probabilities by 0.006
 )
 
 
-def probabilities(scores: np.ndarray) -> np.ndarray:
+def softmax_rows(scores: np.ndarray) -> np.ndarray:
     """(M, C) scores -> probabilities."""
-    powers: np.ndarray = scores - _over_classes(np.maximum, scores)
+    powers: np.ndarray = scores - _reduce_classes(np.maximum, scores)
     np.exp(powers, out=powers)
-    powers /= _over_classes(np.add, powers)
+    powers /= _reduce_classes(np.add, powers)
     return powers
 
 
-def _over_classes(of: np.ufunc, rows: np.ndarray) -> np.ndarray:
+def _reduce_classes(operation: np.ufunc, rows: np.ndarray) -> np.ndarray:
     """(M, C) -> (M, 1). Few classes are taken column by column: numpy is slow at short rows."""
     if rows.shape[1] > _FEW_CLASSES:
-        return np.asarray(of.reduce(rows, axis=1, keepdims=True))
-    return np.asarray(functools.reduce(of, rows.T))[:, None]
+        return np.asarray(operation.reduce(rows, axis=1, keepdims=True))
+    return np.asarray(functools.reduce(operation, rows.T))[:, None]
 
 
 @dataclass(eq=False)
@@ -44,36 +47,36 @@ class _Problem:
     """One strength's objective; theta is (Q + 1, C), the intercept last."""
 
     basis: Basis
-    inside: np.ndarray | None  # (M, Q) float32 coordinates where they are held
+    coordinates: np.ndarray | None  # (M, Q) float32 coordinates where they are held
     target: np.ndarray  # (M, C) one-hot
     weight: np.ndarray  # (M, 1) weights over M
     strength: float
 
-    def residual(self, scores: np.ndarray) -> np.ndarray:
-        return np.asarray(self.weight * (probabilities(scores) - self.target))
+    def compute_residual(self, scores: np.ndarray) -> np.ndarray:
+        return np.asarray(self.weight * (softmax_rows(scores) - self.target))
 
-    def gradient(self, theta: np.ndarray, scores: np.ndarray) -> np.ndarray:
-        r_MC = self.residual(scores)
-        if self.inside is None:
-            pull = self.basis.transposed(r_MC)
+    def compute_gradient(self, theta: np.ndarray, scores: np.ndarray) -> np.ndarray:
+        r_MC = self.compute_residual(scores)
+        if self.coordinates is None:
+            pull = self.basis.multiply_transposed(r_MC)
         else:
-            pull = (self.inside.T @ r_MC.astype(np.float32)).astype(np.float64)
+            pull = (self.coordinates.T @ r_MC.astype(np.float32)).astype(np.float64)
         return np.concatenate([pull + self.strength * theta[:-1], r_MC.sum(axis=0, keepdims=True)])
 
-    def scores(self, theta: np.ndarray) -> np.ndarray:
-        if self.inside is None:
-            return np.asarray(self.basis.times(theta[:-1]) + theta[-1])
-        return np.asarray((self.inside @ theta[:-1].astype(np.float32)).astype(np.float64) + theta[-1])
+    def compute_scores(self, theta: np.ndarray) -> np.ndarray:
+        if self.coordinates is None:
+            return np.asarray(self.basis.multiply(theta[:-1]) + theta[-1])
+        return np.asarray((self.coordinates @ theta[:-1].astype(np.float32)).astype(np.float64) + theta[-1])
 
-    def curvature(self, scores: np.ndarray) -> np.ndarray:
+    def compute_curvature(self, scores: np.ndarray) -> np.ndarray:
         """(Q + 1, 1) root of the expected second derivative along each direction."""
-        p_MC = probabilities(scores)
+        p_MC = softmax_rows(scores)
         spread = float((self.weight * (1 - np.sum(p_MC**2, axis=1, keepdims=True))).sum()) / (p_MC.shape[1] - 1)
         spread = max(spread, 1e-3)
         return np.asarray(np.sqrt(np.append(spread * self.basis.power + self.strength, spread))[:, None])
 
 
-def path(
+def solve_path(
     basis: Basis, y: np.ndarray, n_classes: int, strengths: Sequence[float], weight: np.ndarray | None = None
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Solve for each strength, in their order.
@@ -94,36 +97,36 @@ def path(
     scores = np.tile(theta[-1], (len(y), 1))
     target = np.eye(n_classes)[y]
     # float32 halves the time of a step; the steps themselves and all sums over classes are float64
-    inside = basis.coordinates.astype(np.float32) if basis.design.dense else None
+    coordinates = basis.coordinates.astype(np.float32) if basis.design.dense else None
     for strength in strengths:
-        problem = _Problem(basis, inside, target, (share / len(y))[:, None], strength)
-        theta, scores = _minimise(problem, theta, scores)
-        yield basis.back(theta[:-1]), theta[-1] - theta[-1].mean()
+        problem = _Problem(basis, coordinates, target, (share / len(y))[:, None], strength)
+        theta, scores = _minimize(problem, theta, scores)
+        yield basis.to_columns(theta[:-1]), theta[-1] - theta[-1].mean()
 
 
-def _minimise(problem: _Problem, theta: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _minimize(problem: _Problem, theta: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """L-BFGS in scaled variables from a start; the end and its scores."""
-    scale = problem.curvature(scores)
-    gradient = problem.gradient(theta, scores) / scale
+    scale = problem.compute_curvature(scores)
+    gradient = problem.compute_gradient(theta, scores) / scale
     pairs: list[tuple[np.ndarray, np.ndarray, float]] = []
-    for _ in range(MOST_STEPS):
+    for _ in range(MAX_STEPS):
         if np.vdot(gradient, gradient) <= 2 * TOLERANCE:
             break
-        direction = _direction(gradient, pairs)
+        direction = _lbfgs_direction(gradient, pairs)
         move = direction / scale
-        moved = problem.scores(move)
-        length = _line_search(problem, theta, scores, move, moved)
+        moved = problem.compute_scores(move)
+        length = _search_line(problem, theta, scores, move, moved)
         theta, scores = theta + length * move, scores + length * moved
-        after = problem.gradient(theta, scores) / scale
-        step, change = length * direction, after - gradient
+        new_gradient = problem.compute_gradient(theta, scores) / scale
+        step, change = length * direction, new_gradient - gradient
         rise = float(np.vdot(step, change))
         if rise > 0:
             pairs = [*pairs[-MEMORY + 1 :], (step, change, 1 / rise)]
-        gradient = after
+        gradient = new_gradient
     return theta, scores
 
 
-def _direction(gradient: np.ndarray, pairs: list[tuple[np.ndarray, np.ndarray, float]]) -> np.ndarray:
+def _lbfgs_direction(gradient: np.ndarray, pairs: list[tuple[np.ndarray, np.ndarray, float]]) -> np.ndarray:
     """The two-loop recursion."""
     q, parts = gradient.copy(), []
     for step, change, inverse in reversed(pairs):
@@ -138,7 +141,7 @@ def _direction(gradient: np.ndarray, pairs: list[tuple[np.ndarray, np.ndarray, f
     return -q
 
 
-def _line_search(
+def _search_line(
     problem: _Problem, theta: np.ndarray, scores: np.ndarray, move: np.ndarray, moved: np.ndarray
 ) -> float:
     """A length at which the slope along the line has halved; the objective is convex, so the slope rises."""
@@ -146,7 +149,7 @@ def _line_search(
     square = problem.strength * float(np.sum(move[:-1] ** 2))
 
     def slope(length: float) -> float:
-        return float(np.vdot(problem.residual(scores + length * moved), moved)) + inner + length * square
+        return float(np.vdot(problem.compute_residual(scores + length * moved), moved)) + inner + length * square
 
     start = slope(0.0)
     low, low_slope, high, high_slope, length = 0.0, start, np.inf, np.inf, 1.0
@@ -166,7 +169,7 @@ def _line_search(
     return length
 
 
-def temperature(
+def fit_temperature(
     scores: np.ndarray, y: np.ndarray, *, weight: np.ndarray | None = None, offset: np.ndarray | float = 0.0
 ) -> float:
     """The factor t for which softmax(t scores + offset) has the least log loss (Guo 2017, with t = 1 / T).
@@ -186,16 +189,16 @@ def temperature(
     target = np.eye(classes)[y] * (1 - blur) + blur / classes
     share = np.full(n, 1 / n) if weight is None else weight / weight.sum()
     centred = scores - scores.mean(axis=1, keepdims=True)
-    size = float(np.sqrt(np.mean(centred**2)))
-    if size == 0:
+    scale = float(np.sqrt(np.mean(centred**2)))
+    if scale == 0:
         return 1.0
 
     def slope(t: float) -> float:
-        p_MC = probabilities(t / size * centred + offset)
+        p_MC = softmax_rows(t / scale * centred + offset)
         return float(share @ np.sum((p_MC - target) * centred, axis=1))
 
     low, high = 1e-6, 1e6
     for _ in range(60):  # halving in the logarithm: the slope rises with t
         middle = float(np.sqrt(low * high))
         low, high = (middle, high) if slope(middle) < 0 else (low, middle)
-    return float(np.sqrt(low * high)) / size
+    return float(np.sqrt(low * high)) / scale

@@ -119,7 +119,9 @@ class Model:
 
     def predict_probabilities(self, chunk: Chunk) -> np.ndarray:
         """(B, C) float32 of a chunk with features; rows of files that could not be read mean nothing."""
-        probabilities = prediction.probabilities(self.manifest.head.kind, self.arrays, self.join_features(chunk))
+        probabilities = prediction.predict_probabilities(
+            self.manifest.head.kind, self.arrays, self.join_features(chunk)
+        )
         return apply_temperature(probabilities, self.manifest.calibration.temperature)
 
     def assess_uncertainty(self, chunk: Chunk, probabilities: np.ndarray) -> PredictionUncertainty | None:

@@ -17,7 +17,7 @@ from headstart.core import recipe as recipes
 from headstart.core.console import format_bytes, format_duration
 from headstart.core.errors import DataError, HeadstartError, SetupError, UsageError
 from headstart.core.run.time_plan import plan_time
-from headstart.features.extraction_time import estimate, seconds
+from headstart.features.extraction_time import estimate_extraction, estimate_pass_seconds
 from headstart.selection import limits
 
 if TYPE_CHECKING:
@@ -118,7 +118,7 @@ def _shortlist(
     passes = _passes(of, seen or 1, data, ctx)
     options = [
         successive_halving.Option(
-            name=name, expected=expected_accuracy(one.spec), cost=seconds({name: passes[name]}, ctx)
+            name=name, expected=expected_accuracy(one.spec), cost=estimate_pass_seconds({name: passes[name]}, ctx)
         )
         for name, one in of.items()
     ]
@@ -135,7 +135,7 @@ def _passes(of: Iterable[str], seen: int, data: Dataset | None, ctx: Context) ->
     if data is None or ctx.job.precision != "f32":  # another precision has vectors of its own
         return dict.fromkeys(of, seen)
     every = len(set(data.digests))
-    return {name: seen * count / every for name, count in kept.lacking(data, of, ctx.store).items()}
+    return {name: seen * count / every for name, count in kept.count_missing_rows(data, of, ctx.store).items()}
 
 
 def _say_left_out(out: Sequence[str], full: bool, ctx: Context) -> None:
@@ -200,7 +200,7 @@ def choose_candidates(data: Dataset, *, ctx: Context, seen: int) -> tuple[str, .
             ctx.console.print_line("plan", f"{name} is left out: {how}")
     why = "the most promising backbones whose first passes fit the budget, and those that were named"
     chosen = tuple(ctx.record_decision("shortlist", lambda: list(names(ctx, seen, data=data)), why))
-    expected = estimate(chosen, data, ctx)
+    expected = estimate_extraction(chosen, data, ctx)
     fetch = f", after fetching {format_bytes(expected.bytes)}" if expected.bytes else ""
     count = f"{len(chosen)} backbone{'s' if len(chosen) > 1 else ''}"
     ctx.console.print_line("plan", f"{count}, at most {format_duration(expected.seconds)} of embedding{fetch}")
@@ -260,11 +260,11 @@ def _quick(ready: tuple[str, ...], data: Dataset, ctx: Context) -> tuple[str, ..
 def _measured_ms(data: Dataset, name: str, ctx: Context) -> float:
     """Of one picture; the trunk is made ready, and timed with that, where it never was."""
     from headstart.backbones import latency, loading
-    from headstart.features.extraction import make_ready
+    from headstart.features.extraction import prepare_backbone
 
     spec = loading.find(name).spec
     if math.isnan(latency.read_latency_ms(spec, ctx.store)):
-        make_ready(data, name, ctx)
+        prepare_backbone(data, name, ctx)
     found = latency.read_latency_ms(spec, ctx.store)
     if math.isnan(found):
         raise SetupError("`--max-latency` cannot be measured: OpenVINO is not installed", hint="pip install openvino")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from headstart.statistics.sampling import spread
+from headstart.statistics.sampling import evenly_spaced
 
 MAX_ROWS = 640  # more rows do not change the score noticeably
 _RANK_TOLERANCE = 1e-6  # variance below this part of the largest counts as none
@@ -26,7 +26,7 @@ def compute_logme(x: np.ndarray, y: np.ndarray) -> float:
         x: (M, D) float32 features; of more than 640 rows, evenly spaced ones are used.
         y: (M,) int64 classes.
     """
-    rows = spread(len(y), MAX_ROWS)
+    rows = evenly_spaced(len(y), MAX_ROWS)
     labels = np.asarray(y)[rows]
     basis_MQ, power = _principal_directions(np.asarray(x[rows], np.float64))
     evidences = []

@@ -7,7 +7,7 @@ set of pictures (Agostinelli et al., ECCV 2022; Chaves et al., 2023), so neither
 2. `rounds` and `halve`: probes on cached features of more and more pictures, the better half goes on each time
    (successive halving: Karnin et al., ICML 2013; Jamieson and Talwalkar, AISTATS 2016); the best by prior always does.
 3. `finalists`: the best by probe and the best by prior are fine-tuned (Renggli et al., CVPR 2022), the cheapest beside.
-4. `headstart.statistics.paired_selection.pick` decides between what was fine-tuned, picture by picture.
+4. `headstart.statistics.paired_selection.choose_candidate` decides between what was fine-tuned, picture by picture.
 
 All are pure: the same values give the same choice, in whatever order they come. Equal merits go by cost, then by name.
 """
@@ -20,7 +20,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from headstart.statistics.paired_selection import Contender, paired
+from headstart.statistics.paired_selection import CandidateLosses, paired_difference
 
 FEWEST, MOST = 4, 8  # backbones on a shortlist, where there are as many
 ROUNDS = (96, 256, 1_024)  # pictures that a round of halving looks at
@@ -157,7 +157,7 @@ def foreseen(options: Iterable[Option], room: float = math.inf) -> tuple[str, ..
 
 def halve(
     options: Iterable[Option],
-    judged: Sequence[Contender],
+    judged: Sequence[CandidateLosses],
     *,
     clusters: np.ndarray | None = None,
     room: float = math.inf,
@@ -176,11 +176,11 @@ def halve(
         ValueError: Options and contenders are not the same, two share a name, or there is none.
     """
     of = {one.name: one for one in _named(options)}
-    order = sorted(judged, key=lambda c: (c.mean, of[c.name].cost if c.name in of else 0.0, c.name))
+    order = sorted(judged, key=lambda c: (c.mean_loss, of[c.name].cost if c.name in of else 0.0, c.name))
     if sorted(of) != sorted(c.name for c in order):
         raise ValueError(f"options {sorted(of)} and contenders {sorted(c.name for c in order)} are not the same")
     best, dropped = order[0], dict[str, str]()
-    apart = {c.name: paired(c, best, clusters) for c in order}
+    apart = {c.name: paired_difference(c, best, clusters) for c in order}
     close = [c.name for c in order if apart[c.name].low <= 0]
     half = close[: (len(order) + 1) // 2]
     kept = list(dict.fromkeys([best.name, best_by_prior(of.values()), *half]))

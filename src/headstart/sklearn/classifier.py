@@ -136,7 +136,7 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """
         check_is_fitted(self, "head_")
         features = self._image_features().extract_features(self._prediction_images(X), use_cache=self.cache)
-        probabilities = prediction.probabilities(
+        probabilities = prediction.predict_probabilities(
             self.head_.kind, self.head_.arrays, depth_search.join_depths(features, self.depths_)
         )
         exact = probabilities.astype(np.float64)

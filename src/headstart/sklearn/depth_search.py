@@ -15,7 +15,7 @@ import numpy as np
 from headstart.core.types import FittedHead, Head, Score
 from headstart.heads import cross_validation
 from headstart.statistics import metrics
-from headstart.statistics.paired_selection import Contender, pick
+from headstart.statistics.paired_selection import CandidateLosses, choose_candidate
 
 Depths = tuple[str, ...]
 _SCORES = ("accuracy", "balanced_accuracy", "log_loss")
@@ -70,7 +70,8 @@ def search_depths(
         why = "nothing could be held out: a class has one picture, or there is one class"
     else:
         settings = {
-            n: cross_validation.tuned(head, join_depths(features, n), labels, fold_of_row, **shared) for n in candidates
+            n: cross_validation.tune_head(head, join_depths(features, n), labels, fold_of_row, **shared)
+            for n in candidates
         }
         names, why = _choose_depths(settings)
         params, scores = settings[names].params, _score_held_out(labels, settings[names].held_out[0])
@@ -97,15 +98,15 @@ def deal_folds(labels: np.ndarray, max_folds: int, seed: int) -> np.ndarray | No
 def _choose_depths(settings: Mapping[Depths, cross_validation.TunedSetting]) -> tuple[Depths, str]:
     by_name = {"+".join(names): names for names in settings}
     candidates = [
-        Contender(name=name, rows=np.arange(len(settings[names].losses)), losses=settings[names].losses, cost=1.0)
+        CandidateLosses(name=name, rows=np.arange(len(settings[names].losses)), losses=settings[names].losses, cost=1.0)
         for name, names in by_name.items()
     ]
-    choice = pick(candidates, metric="log_loss")
+    choice = choose_candidate(candidates, metric="log_loss")
     return by_name[choice.winner], choice.why
 
 
 def _score_held_out(labels: np.ndarray, probabilities: np.ndarray) -> tuple[Score, ...]:
-    return tuple(metrics.score(name, labels, probabilities, split="cv") for name in _SCORES)
+    return tuple(metrics.compute_score(name, labels, probabilities, split="cv") for name in _SCORES)
 
 
 def join_depths(features: Mapping[str, np.ndarray], names: Depths) -> np.ndarray:

@@ -25,7 +25,7 @@ from headstart.core.settings import INFERENCE_BATCH, cache_folder, count_threads
 from headstart.core.storage.cache import Store
 from headstart.core.storage.row_cache import RowStore, parse_keys
 from headstart.core.types import EmbedKey, InputSpec
-from headstart.features.embeddings import address
+from headstart.features.embeddings import cache_address
 from headstart.images import preprocessing
 from headstart.networks import openvino_engine
 from headstart.networks.openvino_engine import Engine
@@ -154,7 +154,7 @@ class ImageFeatures:
             precision="f32",
             engine=openvino_engine.engine_name(),
         )
-        return Path(_open_cache(self._console).root) / address(key)
+        return Path(_open_cache(self._console).root) / cache_address(key)
 
     def _read_cached(self, rows: RowStore, keys: list[bytes]) -> dict[bytes, tuple[np.ndarray, ...]]:
         places = rows.find_rows(_pack_keys(keys)) if keys else np.empty(0, np.int64)

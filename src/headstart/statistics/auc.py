@@ -19,13 +19,17 @@ def roc_auc(positive: np.ndarray, score: np.ndarray) -> tuple[float, np.ndarray]
     Returns:
         The area, and (M,) float64 influences that sum to 0.
     """
-    high, low = np.sort(score[positive]), np.sort(score[~positive])
-    below = (np.searchsorted(low, score[positive], "left") + np.searchsorted(low, score[positive], "right")) / 2
-    under = (np.searchsorted(high, score[~positive], "left") + np.searchsorted(high, score[~positive], "right")) / 2
-    area = float(below.sum() / (len(high) * len(low)))
+    positives, negatives = np.sort(score[positive]), np.sort(score[~positive])
+    below = (
+        np.searchsorted(negatives, score[positive], "left") + np.searchsorted(negatives, score[positive], "right")
+    ) / 2
+    under = (
+        np.searchsorted(positives, score[~positive], "left") + np.searchsorted(positives, score[~positive], "right")
+    ) / 2
+    area = float(below.sum() / (len(positives) * len(negatives)))
     influence = np.empty(len(score))
-    influence[positive] = (below / len(low) - area) / len(high)
-    influence[~positive] = (1 - under / len(high) - area) / len(low)
+    influence[positive] = (below / len(negatives) - area) / len(positives)
+    influence[~positive] = (1 - under / len(positives) - area) / len(negatives)
     return area, influence
 
 
@@ -41,10 +45,10 @@ def average_precision(positive: np.ndarray, score: np.ndarray) -> tuple[float, n
     """
     levels, level = np.unique(-score, return_inverse=True)  # 0 is the highest score
     hits = np.bincount(level, weights=positive, minlength=len(levels))
-    seen = np.cumsum(np.bincount(level, minlength=len(levels)))
-    precision = np.cumsum(hits) / seen
+    answered = np.cumsum(np.bincount(level, minlength=len(levels)))
+    precision = np.cumsum(hits) / answered
     total = hits.sum()
     area = float(np.sum(hits * precision) / total)
-    lower = np.cumsum((hits / seen)[::-1])[::-1][level]  # positives at or below each picture's score
-    lost = np.cumsum((hits * precision / seen)[::-1])[::-1][level]
+    lower = np.cumsum((hits / answered)[::-1])[::-1][level]  # positives at or below each picture's score
+    lost = np.cumsum((hits * precision / answered)[::-1])[::-1][level]
     return area, (positive * (precision[level] - area + lower) - lost) / total

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from headstart.core.types import CalibrationBin
-from headstart.statistics.intervals import Interval, design_effect, wilson
+from headstart.statistics.intervals import Interval, design_effect, wilson_interval
 
 BINS = 15
 FEWEST = 10
@@ -40,10 +40,10 @@ def calibration_bins(y: np.ndarray, p: np.ndarray) -> tuple[CalibrationBin, ...]
         return ()
     top, right = p.max(axis=1).astype(np.float64), np.argmax(p, axis=1) == y
     bins = mass_bins(top)
-    return tuple(_bin(top[bins == b], right[bins == b]) for b in range(int(bins.max()) + 1))
+    return tuple(_make_bin(top[bins == b], right[bins == b]) for b in range(int(bins.max()) + 1))
 
 
-def _bin(top: np.ndarray, right: np.ndarray) -> CalibrationBin:
+def _make_bin(top: np.ndarray, right: np.ndarray) -> CalibrationBin:
     ends = float(top.min()), float(top.max())
     return CalibrationBin(
         low=ends[0], high=ends[1], n=len(top), confidence=float(top.mean()), accuracy=float(right.mean())
@@ -69,20 +69,22 @@ def calibration_error(confidence: np.ndarray, right: np.ndarray, groups: np.ndar
     moved = np.zeros((int(groups.max()) + 1, int(bins.max()) + 1))
     np.add.at(moved, (groups, bins), (right - confidence) / m)
     sums, centred = moved.sum(axis=0), moved - moved.mean(axis=0)
-    draw = np.random.default_rng(seed).multivariate_normal
-    drawn = draw(np.zeros(len(sums)), centred.T @ centred, size=_DRAWS, method="eigh")
-    value, seen = float(np.abs(sums).sum()), np.abs(sums + drawn).sum(axis=1)
-    low, high = 2 * value - np.quantile(seen, [0.975, 0.025])
+    draw_normal = np.random.default_rng(seed).multivariate_normal
+    drawn = draw_normal(np.zeros(len(sums)), centred.T @ centred, size=_DRAWS, method="eigh")
+    value, bootstrapped = float(np.abs(sums).sum()), np.abs(sums + drawn).sum(axis=1)
+    low, high = 2 * value - np.quantile(bootstrapped, [0.975, 0.025])
     if value <= np.quantile(np.abs(drawn).sum(axis=1), 0.975):
         low = 0.0
     if right.all() or not right.any():
-        low, high = _unseen(float(confidence.mean()), right, groups, low, high)
+        low, high = _widen_for_certainty(float(confidence.mean()), right, groups, low, high)
     return Interval(value, float(np.clip(low, 0, value)), float(np.clip(high, value, 1)))
 
 
-def _unseen(confidence: float, right: np.ndarray, groups: np.ndarray, low: float, high: float) -> tuple[float, float]:
+def _widen_for_certainty(
+    confidence: float, right: np.ndarray, groups: np.ndarray, low: float, high: float
+) -> tuple[float, float]:
     """The ends, wide enough for what Wilson's interval of the accuracy allows: nothing varies that could be drawn."""
     n = len(right) / design_effect(np.zeros(len(right)), groups)
-    _, least, most = wilson(float(right.mean()) * n, n)
+    _, least, most = wilson_interval(float(right.mean()) * n, n)
     nearest = max(0.0, least - confidence, confidence - most)
     return min(low, nearest), max(high, confidence - least, most - confidence)

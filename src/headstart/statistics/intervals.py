@@ -29,7 +29,7 @@ class Interval(NamedTuple):
     high: float
 
 
-def wilson(k: float, n: float) -> Interval:
+def wilson_interval(k: float, n: float) -> Interval:
     """Wilson's score interval of a proportion (Wilson 1927).
 
     Args:
@@ -44,7 +44,7 @@ def wilson(k: float, n: float) -> Interval:
     return Interval(float(p), float(max(0.0, min(p, centre - half))), float(min(1.0, max(p, centre + half))))
 
 
-def compact(clusters: np.ndarray | None) -> np.ndarray | None:
+def compact_clusters(clusters: np.ndarray | None) -> np.ndarray | None:
     """Clusters as 0..G-1, or None when every picture is its own cluster.
 
     Args:
@@ -55,8 +55,8 @@ def compact(clusters: np.ndarray | None) -> np.ndarray | None:
     """
     if clusters is None:
         return None
-    found, labels = np.unique(np.asarray(clusters), return_inverse=True)
-    return None if len(found) == len(labels) else labels.astype(np.int64)
+    unique, labels = np.unique(np.asarray(clusters), return_inverse=True)
+    return None if len(unique) == len(labels) else labels.astype(np.int64)
 
 
 def cluster_sums(values: np.ndarray, groups: np.ndarray | None) -> np.ndarray:
@@ -107,7 +107,7 @@ def mean_interval(values: np.ndarray, clusters: np.ndarray | None = None) -> Int
     if not len(values):
         return Interval(float("nan"), -np.inf, np.inf)
     mean = float(values.mean())
-    sums = cluster_sums(values - mean, compact(clusters))
+    sums = cluster_sums(values - mean, compact_clusters(clusters))
     if len(sums) < 2:
         return Interval(mean, -np.inf, np.inf)
     error = np.sqrt(len(sums) / (len(sums) - 1) * np.sum(sums**2)) / len(values)
@@ -130,7 +130,7 @@ def mean_bootstrap(values: np.ndarray, clusters: np.ndarray | None, seed: int, d
     values = np.asarray(values, np.float64)
     if not len(values):
         return Interval(float("nan"), float("nan"), float("nan"))
-    groups = compact(clusters)
+    groups = compact_clusters(clusters)
     sums, sizes = cluster_sums(values, groups), cluster_sums(np.ones(len(values)), groups)
     if len(sums) < 2:
         return Interval(float(values.mean()), -np.inf, np.inf)
@@ -158,7 +158,7 @@ def paired_interval(before: np.ndarray, after: np.ndarray, clusters: np.ndarray 
     value, n = float(moved.mean()), len(moved) + 2
     centre = float(moved.sum()) / n
     spread = (np.sum(moved**2) + 2) / n - centre**2
-    half = Z * float(np.sqrt(spread / n * design_effect(moved - value, compact(clusters))))
+    half = Z * float(np.sqrt(spread / n * design_effect(moved - value, compact_clusters(clusters))))
     return Interval(value, max(-1.0, min(value, centre - half)), min(1.0, max(value, centre + half)))
 
 
@@ -186,7 +186,7 @@ def area_interval(area: float, positives: float, negatives: float, effect: float
     return Interval(area, low(area), 1 - low(1 - area))
 
 
-def difference(a: Score | Interval, b: Score | Interval) -> Interval:
+def difference_interval(a: Score | Interval, b: Score | Interval) -> Interval:
     """a - b of two scores on different pictures, from their own intervals (MOVER, Zou and Donner 2008)."""
     value = a.value - b.value
     low = float(np.hypot(a.value - a.low, b.high - b.value))

@@ -21,15 +21,15 @@ from headstart.statistics.calibration_error import calibration_bins, calibration
 from headstart.statistics.intervals import (
     Interval,
     area_interval,
-    compact,
+    compact_clusters,
     design_effect,
     macro_interval,
     mean_interval,
-    wilson,
+    wilson_interval,
 )
 from headstart.statistics.losses import brier_losses, log_losses, per_picture_loss
 
-__all__ = ["NAMES", "calibration_bins", "confusion", "per_picture_loss", "score", "scores"]
+__all__ = ["NAMES", "calibration_bins", "compute_score", "compute_scores", "confusion_matrix", "per_picture_loss"]
 
 
 @dataclass(eq=False)
@@ -60,15 +60,17 @@ class _Part(NamedTuple):
     influence: np.ndarray | None = None  # (M,) float64
 
 
-def _case(y: np.ndarray, p: np.ndarray, answers: np.ndarray | None, clusters: np.ndarray | None, seed: int) -> _Case:
+def _make_case(
+    y: np.ndarray, p: np.ndarray, answers: np.ndarray | None, clusters: np.ndarray | None, seed: int
+) -> _Case:
     y, p = np.asarray(y, np.int64), np.asarray(p, np.float64)
     if p.ndim != 2 or len(y) != len(p):
         raise ValueError(f"probabilities of shape {p.shape} do not fit {len(y)} labels")
     answers = np.argmax(p, axis=1) if answers is None else np.asarray(answers, np.int64)
-    return _Case(y, p, answers, compact(clusters), seed)
+    return _Case(y, p, answers, compact_clusters(clusters), seed)
 
 
-def score(
+def compute_score(
     name: str,
     y: np.ndarray,
     p: np.ndarray,
@@ -92,17 +94,17 @@ def score(
     Raises:
         ValueError: No score has this name, or the shapes do not fit.
     """
-    case = _case(y, p, None, clusters, seed)
+    case = _make_case(y, p, None, clusters, seed)
     if name in _WHOLE:
         part = _WHOLE[name](case) if len(case.y) else _Part(Interval(np.nan, np.nan, np.nan), 0, "none")
     elif name in _MACRO:
-        part = _macro(case, name, {c: _PER_CLASS[_MACRO[name]](case, c) for c in case.present})
+        part = _average_classes(case, name, {c: _PER_CLASS[_MACRO[name]](case, c) for c in case.present})
     else:
         raise ValueError(f"no score is named `{name}`; known: {', '.join(NAMES)}")
-    return _score(part, name, split, subject)
+    return _make_score(part, name, split, subject)
 
 
-def scores(
+def compute_scores(
     y: np.ndarray,
     p: np.ndarray,
     *,
@@ -126,19 +128,21 @@ def scores(
     Returns:
         Empty when there is no picture.
     """
-    case = _case(y, p, answers, clusters, seed)
+    case = _make_case(y, p, answers, clusters, seed)
     if not len(case.y):
         return ()
     each = {name: {c: measure(case, c) for c in case.present} for name, measure in _PER_CLASS.items()}
-    found = [_score(measure(case), name, split, "") for name, measure in _WHOLE.items()]
-    found += [_score(_macro(case, name, each[of]), name, split, "") for name, of in _MACRO.items()]
+    results = [_make_score(measure(case), name, split, "") for name, measure in _WHOLE.items()]
+    results += [
+        _make_score(_average_classes(case, name, each[measure]), name, split, "") for name, measure in _MACRO.items()
+    ]
     absent = _Part(Interval(np.nan, np.nan, np.nan), 0, "none")
     for c, subject in enumerate(class_names):
-        found += [_score(parts.get(c, absent), name, split, subject) for name, parts in each.items()]
-    return tuple(found)
+        results += [_make_score(parts.get(c, absent), name, split, subject) for name, parts in each.items()]
+    return tuple(results)
 
 
-def _score(part: _Part, name: str, split: str, subject: str) -> Score:
+def _make_score(part: _Part, name: str, split: str, subject: str) -> Score:
     value, low, high = part.interval
     return Score(split=split, name=name, value=value, low=low, high=high, n=part.n, subject=subject, method=part.method)
 
@@ -146,23 +150,25 @@ def _score(part: _Part, name: str, split: str, subject: str) -> Score:
 # ---------------------------------------------------------------- over all classes
 
 
-def _accuracy(case: _Case) -> _Part:
-    return _ratio(case, case.right, np.ones(len(case.y), bool))
+def _measure_accuracy(case: _Case) -> _Part:
+    return _measure_share(case, case.right, np.ones(len(case.y), bool))
 
 
-def _of_losses(losses: Callable[[np.ndarray, np.ndarray], np.ndarray], least: float) -> Callable[[_Case], _Part]:
+def _make_loss_measure(
+    losses: Callable[[np.ndarray, np.ndarray], np.ndarray], least: float
+) -> Callable[[_Case], _Part]:
     """Mean losses; where no picture is wrong, the errors that their number leaves possible cost the `least` each."""
 
     def measure(case: _Case) -> _Part:
         value, low, high = mean_interval(losses(case.y, case.p), case.groups)
         if (case.p.argmax(axis=1) == case.y).all():
-            high += least * wilson(0, len(case.y) / design_effect(np.zeros(len(case.y)), case.groups)).high
+            high += least * wilson_interval(0, len(case.y) / design_effect(np.zeros(len(case.y)), case.groups)).high
         return _Part(Interval(value, max(0.0, low), high), len(case.y), "t")
 
     return measure
 
 
-def _ece(case: _Case) -> _Part:
+def _measure_calibration_error(case: _Case) -> _Part:
     confidence = case.p[np.arange(len(case.y)), case.answers]
     return _Part(calibration_error(confidence, case.right, case.groups, case.seed), len(case.y), "bootstrap")
 
@@ -170,39 +176,39 @@ def _ece(case: _Case) -> _Part:
 # ---------------------------------------------------------------- one class against the rest
 
 
-def _ratio(case: _Case, hit: np.ndarray, of: np.ndarray) -> _Part:
+def _measure_share(case: _Case, hit: np.ndarray, condition: np.ndarray) -> _Part:
     """Share of `of` that is also `hit`; Wilson's interval with the clusters' effective number."""
-    n = int(of.sum())
+    n = int(condition.sum())
     if not n:
         return _Part(Interval(0.0, 0.0, 1.0), 0, "wilson", np.zeros(len(hit)))
-    share = float((hit & of).sum() / n)
-    influence = ((hit & of) - share * of) / n
+    share = float((hit & condition).sum() / n)
+    influence = ((hit & condition) - share * condition) / n
     effective = n / design_effect(influence, case.groups)
-    return _Part(wilson(share * effective, effective), n, "wilson", influence)
+    return _Part(wilson_interval(share * effective, effective), n, "wilson", influence)
 
 
-def _precision(case: _Case, c: int) -> _Part:
-    return _ratio(case, case.y == c, case.answers == c)
+def _measure_precision(case: _Case, c: int) -> _Part:
+    return _measure_share(case, case.y == c, case.answers == c)
 
 
-def _recall(case: _Case, c: int) -> _Part:
-    return _ratio(case, case.answers == c, case.y == c)
+def _measure_recall(case: _Case, c: int) -> _Part:
+    return _measure_share(case, case.answers == c, case.y == c)
 
 
-def _specificity(case: _Case, c: int) -> _Part:
-    return _ratio(case, case.answers != c, case.y != c)
+def _measure_specificity(case: _Case, c: int) -> _Part:
+    return _measure_share(case, case.answers != c, case.y != c)
 
 
-def _f1(case: _Case, c: int) -> _Part:
+def _measure_f1(case: _Case, c: int) -> _Part:
     """F1 = 2 J / (1 + J), where J is the share of right ones among pictures that are or are called `c`."""
     truth, answered = case.y == c, case.answers == c
-    part = _ratio(case, truth & answered, truth | answered)
+    part = _measure_share(case, truth & answered, truth | answered)
     assert part.influence is not None
     interval = Interval(*(2 * j / (1 + j) for j in part.interval))
     return part._replace(interval=interval, influence=part.influence * 2 / (1 + part.interval.value) ** 2)
 
 
-def _roc_auc(case: _Case, c: int) -> _Part:
+def _measure_roc_auc(case: _Case, c: int) -> _Part:
     truth = case.y == c
     if truth.all():
         return _Part(Interval(np.nan, np.nan, np.nan), 0, "none", np.zeros(len(truth)))
@@ -211,44 +217,44 @@ def _roc_auc(case: _Case, c: int) -> _Part:
     return _Part(interval, len(truth), "newcombe", influence)
 
 
-def _average_precision(case: _Case, c: int) -> _Part:
+def _measure_average_precision(case: _Case, c: int) -> _Part:
     """The variance is at most that of a proportion among the positives (Boyd 2013)."""
     truth = case.y == c
     area, influence = auc.average_precision(truth, case.p[:, c])
     effective = truth.sum() / design_effect(influence, case.groups)
-    return _Part(wilson(area * effective, effective), len(truth), "wilson", influence)
+    return _Part(wilson_interval(area * effective, effective), len(truth), "wilson", influence)
 
 
-def _macro(case: _Case, name: str, parts: dict[int, _Part]) -> _Part:
+def _average_classes(case: _Case, name: str, parts: dict[int, _Part]) -> _Part:
     """The average over present classes."""
-    kept = [part for part in parts.values() if not np.isnan(part.interval.value)]
-    if not kept:
+    measured = [part for part in parts.values() if not np.isnan(part.interval.value)]
+    if not measured:
         return _Part(Interval(np.nan, np.nan, np.nan), 0, "none")
     total, apart = np.zeros(len(case.y)), 0.0
-    for part in kept:
+    for part in measured:
         assert part.influence is not None
         total += part.influence
         apart += float(np.sum(part.influence**2))
     # each interval already holds its own clusters' effect: only the correlation between classes is added here
     joint = float(np.sum(total**2))
     shared = 1.0 if _MACRO[name] == "recall" else np.sqrt(2)  # an error touches two classes, except in recall
-    interval = macro_interval([part.interval for part in kept], (joint, apart), shared)
+    interval = macro_interval([part.interval for part in measured], (joint, apart), shared)
     return _Part(interval, len(case.y), "mover")
 
 
 _WHOLE: dict[str, Callable[[_Case], _Part]] = {
-    "accuracy": _accuracy,
-    "log_loss": _of_losses(log_losses, float(np.log(2))),  # an error gives its class at most a half
-    "brier": _of_losses(brier_losses, 0.5),
-    "ece": _ece,
+    "accuracy": _measure_accuracy,
+    "log_loss": _make_loss_measure(log_losses, float(np.log(2))),  # an error gives its class at most a half
+    "brier": _make_loss_measure(brier_losses, 0.5),
+    "ece": _measure_calibration_error,
 }
 _PER_CLASS: dict[str, Callable[[_Case, int], _Part]] = {
-    "precision": _precision,
-    "recall": _recall,
-    "specificity": _specificity,
-    "f1": _f1,
-    "roc_auc": _roc_auc,
-    "average_precision": _average_precision,
+    "precision": _measure_precision,
+    "recall": _measure_recall,
+    "specificity": _measure_specificity,
+    "f1": _measure_f1,
+    "roc_auc": _measure_roc_auc,
+    "average_precision": _measure_average_precision,
 }
 _MACRO = {
     "balanced_accuracy": "recall",
@@ -265,7 +271,7 @@ NAMES = (*_WHOLE, *_MACRO)
 # ---------------------------------------------------------------- tables
 
 
-def confusion(y: np.ndarray, answers: np.ndarray, n_classes: int) -> np.ndarray:
+def confusion_matrix(y: np.ndarray, answers: np.ndarray, n_classes: int) -> np.ndarray:
     """(C, C) int64: true class by answered class."""
     cells = np.bincount(y * n_classes + answers, minlength=n_classes**2)
     return cells.reshape(n_classes, n_classes).astype(np.int64)

@@ -20,7 +20,7 @@ TOLERANCE = {"accurate": 0.005, "fast": 0.02}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Contender:
+class CandidateLosses:
     """One candidate's held-out losses.
 
     Attributes:
@@ -36,13 +36,13 @@ class Contender:
     cost: float
 
     @property
-    def mean(self) -> float:
+    def mean_loss(self) -> float:
         """The mean loss."""
         return float(np.mean(self.losses))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Pick:
+class PairedChoice:
     """Which contender is taken, and why.
 
     Attributes:
@@ -60,7 +60,7 @@ class Pick:
     paired: Mapping[str, Interval]
 
 
-def paired(a: Contender, b: Contender, clusters: np.ndarray | None = None) -> Interval:
+def paired_difference(a: CandidateLosses, b: CandidateLosses, clusters: np.ndarray | None = None) -> Interval:
     """Loss of `a` minus loss of `b` on the pictures that both were measured on.
 
     Args:
@@ -77,13 +77,13 @@ def paired(a: Contender, b: Contender, clusters: np.ndarray | None = None) -> In
     return mean_interval(a.losses[in_a] - b.losses[in_b], None if clusters is None else clusters[rows])
 
 
-def pick(
-    contenders: Sequence[Contender],
+def choose_candidate(
+    candidates: Sequence[CandidateLosses],
     *,
     prefer: str = "accurate",
     clusters: np.ndarray | None = None,
     metric: str = "loss",
-) -> Pick:
+) -> PairedChoice:
     """Take one of several contenders, all measured on the same pictures.
 
     Args:
@@ -95,54 +95,58 @@ def pick(
     Raises:
         ValueError: There is none, two share a name, or they were measured on different pictures.
     """
-    _check(contenders)
-    order = sorted(contenders, key=lambda c: (c.mean, c.cost, c.name))
+    _require_same_rows(candidates)
+    order = sorted(candidates, key=lambda c: (c.mean_loss, c.cost, c.name))
     best = order[0]
-    found = {c.name: paired(c, best, clusters) for c in order}
-    tied = [c for c in order if found[c.name].low <= 0 <= found[c.name].high]
-    close = [c for c in tied if found[c.name].value < TOLERANCE[prefer]]
-    winner = min(close, key=lambda c: (c.cost, c.mean, c.name))
+    differences = {c.name: paired_difference(c, best, clusters) for c in order}
+    tied = [c for c in order if differences[c.name].low <= 0 <= differences[c.name].high]
+    close = [c for c in tied if differences[c.name].value < TOLERANCE[prefer]]
+    winner = min(close, key=lambda c: (c.cost, c.mean_loss, c.name))
     if winner.cost >= best.cost:
         winner = best
     ties = tuple(c.name for c in tied if c is not winner)
-    why = _why(order, winner, found, ties, metric)
-    return Pick(winner=winner.name, why=why, best=best.name, ties=ties, paired=found)
+    why = _format_reason(order, winner, differences, ties, metric)
+    return PairedChoice(winner=winner.name, why=why, best=best.name, ties=ties, paired=differences)
 
 
-def _check(contenders: Sequence[Contender]) -> None:
-    names = [c.name for c in contenders]
+def _require_same_rows(candidates: Sequence[CandidateLosses]) -> None:
+    names = [c.name for c in candidates]
     if not names or len(set(names)) < len(names):
         raise ValueError(f"contenders need names of their own: {names}")
-    first = np.sort(contenders[0].rows)
-    for other in contenders[1:]:
+    first = np.sort(candidates[0].rows)
+    for other in candidates[1:]:
         if not np.array_equal(first, np.sort(other.rows)):
             raise ValueError(f"`{other.name}` and `{names[0]}` were measured on different pictures")
 
 
-def _why(
-    order: list[Contender], winner: Contender, found: Mapping[str, Interval], ties: tuple[str, ...], metric: str
+def _format_reason(
+    order: list[CandidateLosses],
+    winner: CandidateLosses,
+    differences: Mapping[str, Interval],
+    ties: tuple[str, ...],
+    metric: str,
 ) -> str:
     best, n, words = order[0], len(order[0].rows), metric.replace("_", " ")
-    said = f"{_shown(best, metric)} on {n:,} pictures"
+    best_score = f"{_format_metric(best, metric)} on {n:,} pictures"
     if winner is not best:
         saved = 1 - winner.cost / best.cost
         return (
-            f"`{winner.name}` is taken: it costs {saved:.0%} less than `{best.name}` ({words} {said}) and loses "
-            f"{_difference(found[winner.name])} in {words}, a tie"
+            f"`{winner.name}` is taken: it costs {saved:.0%} less than `{best.name}` ({words} {best_score}) and loses "
+            f"{_format_difference(differences[winner.name])} in {words}, a tie"
         )
     if len(order) == 1:
-        return f"`{best.name}` is the only one: {words} {said}"
-    after = order[1]
+        return f"`{best.name}` is the only one: {words} {best_score}"
+    second = order[1]
     tie = f"; a tie with {len(ties)} of {len(order) - 1} others" if ties else ""
     return (
-        f"`{best.name}` has the best {words}, {said}; `{after.name}` comes next and loses "
-        f"{_difference(found[after.name])}{tie}"
+        f"`{best.name}` has the best {words}, {best_score}; `{second.name}` comes next and loses "
+        f"{_format_difference(differences[second.name])}{tie}"
     )
 
 
-def _shown(contender: Contender, metric: str) -> str:
-    return f"{1 - contender.mean if metric.endswith('accuracy') else contender.mean:.3f}"
+def _format_metric(candidate: CandidateLosses, metric: str) -> str:
+    return f"{1 - candidate.mean_loss if metric.endswith('accuracy') else candidate.mean_loss:.3f}"
 
 
-def _difference(interval: Interval) -> str:
+def _format_difference(interval: Interval) -> str:
     return f"{interval.value:.3f} [{interval.low:.3f}, {interval.high:.3f}]"

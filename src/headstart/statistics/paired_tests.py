@@ -12,13 +12,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from headstart.statistics.intervals import cluster_sums, compact
+from headstart.statistics.intervals import cluster_sums, compact_clusters
 
 FLIPS = 20_000
 EXACT = 14  # clusters up to which every flip is tried
 
 
-def mcnemar(one: int, other: int) -> float:
+def mcnemar_p(one: int, other: int) -> float:
     """Two-sided exact p of McNemar's test.
 
     Args:
@@ -32,7 +32,7 @@ def mcnemar(one: int, other: int) -> float:
     return min(1.0, 2 * math.fsum(map(math.exp, logs)))
 
 
-def sign_flip(differences: np.ndarray, clusters: np.ndarray | None, seed: int) -> float:
+def sign_flip_p(differences: np.ndarray, clusters: np.ndarray | None, seed: int) -> float:
     """Two-sided p that the mean difference is 0, by turning the sign of each cluster's sum.
 
     Args:
@@ -40,49 +40,43 @@ def sign_flip(differences: np.ndarray, clusters: np.ndarray | None, seed: int) -
         clusters: (M,) cluster of each picture, or None.
         seed: Of the flips, where there are too many to try all.
     """
-    sums = cluster_sums(np.asarray(differences, np.float64), compact(clusters))
+    sums = cluster_sums(np.asarray(differences, np.float64), compact_clusters(clusters))
     sums = sums[np.abs(sums) > 1e-12]
-    seen = abs(float(sums.sum())) - 1e-9
+    observed = abs(float(sums.sum())) - 1e-9
     if not len(sums):
         return 1.0
     if len(sums) <= EXACT:
         signs = 1 - 2 * (np.arange(2 ** len(sums))[:, None] >> np.arange(len(sums)) & 1)
-        return float((np.abs(signs @ sums) >= seen).mean())
+        return float((np.abs(signs @ sums) >= observed).mean())
     rng, beyond, step = np.random.default_rng([seed, 66_000]), 0, max(1, 4_000_000 // len(sums))
-    for at in range(0, FLIPS, step):
-        drawn = rng.integers(0, 2, size=(min(step, FLIPS - at), len(sums)), dtype=np.int8) * 2.0 - 1.0
-        beyond += int((np.abs(drawn @ sums) >= seen).sum())
+    for start in range(0, FLIPS, step):
+        drawn = rng.integers(0, 2, size=(min(step, FLIPS - start), len(sums)), dtype=np.int8) * 2.0 - 1.0
+        beyond += int((np.abs(drawn @ sums) >= observed).sum())
     return (beyond + 1) / (FLIPS + 1)
 
 
-def holm(ps: Sequence[float]) -> list[float]:
+def holm_adjusted(ps: Sequence[float]) -> list[float]:
     """Adjusted p of several tests, in the same order."""
-    order = sorted(range(len(ps)), key=lambda at: ps[at])
-    found, least = [1.0] * len(ps), 0.0
-    for rank, at in enumerate(order):
-        least = max(least, min(1.0, (len(ps) - rank) * ps[at]))
-        found[at] = least
-    return found
+    order = sorted(range(len(ps)), key=lambda position: ps[position])
+    adjusted, least = [1.0] * len(ps), 0.0
+    for rank, position in enumerate(order):
+        least = max(least, min(1.0, (len(ps) - rank) * ps[position]))
+        adjusted[position] = least
+    return adjusted
 
 
-def joined(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+def join_clusters(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """(M,) clusters of the same pictures in which whoever shares one in `a` or in `b` shares one.
 
     Args:
         a: (M,) labels.
         b: (M,) labels.
     """
-    above = list(range(len(a)))
+    from scipy.sparse import coo_matrix
+    from scipy.sparse.csgraph import connected_components
 
-    def top(at: int) -> int:
-        while above[at] != at:
-            above[at] = above[above[at]]
-            at = above[at]
-        return at
-
-    for labels in (a, b):
-        first: dict[int, int] = {}
-        for at, label in enumerate(labels.tolist()):
-            one, other = sorted((top(first.setdefault(label, at)), top(at)))
-            above[other] = one
-    return np.array([top(at) for at in range(len(a))], np.int64)
+    count = len(a)
+    nodes = [(1 + at) * count + np.unique(labels, return_inverse=True)[1] for at, labels in enumerate((a, b))]
+    ends = np.tile(np.arange(count), 2), np.concatenate(nodes)
+    graph = coo_matrix((np.ones(2 * count), ends), shape=(3 * count, 3 * count))
+    return np.asarray(connected_components(graph, directed=False)[1][:count], np.int64)

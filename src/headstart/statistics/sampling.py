@@ -5,6 +5,6 @@ from __future__ import annotations
 import numpy as np
 
 
-def spread(count: int, most: int) -> np.ndarray:
+def evenly_spaced(count: int, most: int) -> np.ndarray:
     """(B,) at most so many evenly spaced positions of 0..count-1."""
     return np.unique(np.linspace(0, count - 1, min(count, most)).astype(np.int64))

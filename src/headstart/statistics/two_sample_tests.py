@@ -35,7 +35,9 @@ class TwoSampleTest:
     m: int
 
 
-def compare(first: np.ndarray, second: np.ndarray, *, ordered: bool, seed: int, draws: int = DRAWS) -> TwoSampleTest:
+def compare_counts(
+    first: np.ndarray, second: np.ndarray, *, ordered: bool, seed: int, draws: int = DRAWS
+) -> TwoSampleTest:
     """Compare two sets of counts over the same bins.
 
     Args:
@@ -48,25 +50,25 @@ def compare(first: np.ndarray, second: np.ndarray, *, ordered: bool, seed: int, 
     first, second = np.asarray(first, np.int64), np.asarray(second, np.int64)
     n, m = int(first.sum()), int(second.sum())
     used = first + second > 0
-    a, b = _scaled(first[used]), _scaled(second[used])
+    a, b = _scale_down(first[used]), _scale_down(second[used])
     if not n or not m or len(a) < 2:
         return TwoSampleTest(p=1.0, effect=0.0, least=0.0, n=n, m=m)
     pooled, rng = a + b, np.random.default_rng([seed, 88_000])
     dealt = rng.multivariate_hypergeometric(pooled, int(a.sum()), size=draws, method="marginals")
-    statistic = _anderson if ordered else _pearson
-    seen, chance = statistic(a[None], pooled)[0], statistic(dealt, pooled)
-    sizes = stability(dealt, pooled - dealt)
-    usual = float(sizes.mean())
+    statistic = _anderson_statistic if ordered else _pearson_statistic
+    observed, chance = statistic(a[None], pooled)[0], statistic(dealt, pooled)
+    sizes = stability_index(dealt, pooled - dealt)
+    expected = float(sizes.mean())
     return TwoSampleTest(
-        p=float((1 + np.count_nonzero(chance >= seen * (1 - 1e-12))) / (draws + 1)),
-        effect=max(0.0, float(stability(a[None], b[None])[0]) - usual),
-        least=max(0.0, float(np.quantile(sizes, 0.95)) - usual),
+        p=float((1 + np.count_nonzero(chance >= observed * (1 - 1e-12))) / (draws + 1)),
+        effect=max(0.0, float(stability_index(a[None], b[None])[0]) - expected),
+        least=max(0.0, float(np.quantile(sizes, 0.95)) - expected),
         n=n,
         m=m,
     )
 
 
-def stability(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+def stability_index(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     """Population stability index of counts, half a count added to every bin: the symmetric divergence (Jeffreys 1946).
 
     Args:
@@ -81,21 +83,21 @@ def stability(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     return np.asarray(((p - q) * np.log(p / q)).sum(axis=1))
 
 
-def _scaled(counts: np.ndarray) -> np.ndarray:
+def _scale_down(counts: np.ndarray) -> np.ndarray:
     total = int(counts.sum())
     return counts if total <= MOST else np.round(counts * (MOST / total)).astype(np.int64)
 
 
-def _pearson(dealt: np.ndarray, pooled: np.ndarray) -> np.ndarray:
+def _pearson_statistic(dealt: np.ndarray, pooled: np.ndarray) -> np.ndarray:
     """(R, K) counts of the first set -> (R,) chi-square, up to a factor that is the same for all."""
     expected = pooled * (dealt.sum(axis=1, keepdims=True) / pooled.sum())
     return np.asarray(((dealt - expected) ** 2 / np.maximum(expected, 1e-12)).sum(axis=1))
 
 
-def _anderson(dealt: np.ndarray, pooled: np.ndarray) -> np.ndarray:
+def _anderson_statistic(dealt: np.ndarray, pooled: np.ndarray) -> np.ndarray:
     """(R, K) counts of the first set -> (R,) Anderson-Darling, up to a factor that is the same for all."""
     share = np.cumsum(pooled) / pooled.sum()
-    ours = np.cumsum(dealt, axis=1) / dealt.sum(axis=1, keepdims=True)
+    dealt_share = np.cumsum(dealt, axis=1) / dealt.sum(axis=1, keepdims=True)
     inner = share < 1
     spread = (share * (1 - share))[inner]
-    return np.asarray(((ours - share)[:, inner] ** 2 * (pooled[inner] / spread)).sum(axis=1))
+    return np.asarray(((dealt_share - share)[:, inner] ** 2 * (pooled[inner] / spread)).sum(axis=1))

@@ -45,7 +45,7 @@ def fit(head: Head, on: Sample, *, class_weight: np.ndarray | None = None, seed:
 
 def says(found: FittedHead, x: np.ndarray) -> np.ndarray:
     """(B, C) what the runtime answers."""
-    return prediction.probabilities(found.kind, found.arrays, x)
+    return prediction.predict_probabilities(found.kind, found.arrays, x)
 
 
 def check_head(head: Head) -> None:
@@ -191,7 +191,7 @@ def check_batches(head: Head) -> None:
     """One picture gets the answer that it gets among others, and settings answered together answer as alone."""
     on = sample()
     found = fit(head, on)
-    for each, together in zip(found, prediction.many(found, on.x), strict=True):
+    for each, together in zip(found, prediction.predict_many(found, on.x), strict=True):
         whole = says(each, on.x)
         alone = np.concatenate([says(each, on.x[i : i + 1]) for i in range(8)])
         _expect(np.allclose(whole[:8], alone, atol=1e-5), head, "a picture alone is answered otherwise")

@@ -18,12 +18,12 @@ import numpy as np
 from headstart.core.run.context import Context
 from headstart.core.storage import serialization
 from headstart.core.types import Dataset, Embeddings, Evaluation, FitResult, Score, Splits, UncertaintyReport
-from headstart.features.embeddings import columns
+from headstart.features.embeddings import join_columns
 from headstart.heads import decision_rule, prediction
 from headstart.statistics import metrics
 from headstart.statistics.calibration_error import calibration_bins
-from headstart.statistics.intervals import wilson
-from headstart.statistics.sampling import spread
+from headstart.statistics.intervals import wilson_interval
+from headstart.statistics.sampling import evenly_spaced
 from headstart.uncertainty import coverage as coverage_judging
 from headstart.uncertainty import ood_detection, ood_threshold, selective_prediction
 from headstart.uncertainty.coverage import HeldOutPredictions
@@ -67,7 +67,7 @@ def assess_uncertainty(
     )
     scores += coverage_judging.check_thresholds(cross_validated, judged, coverage_promise, floors, coverage)
     training_sample = inputs.draw_training_sample()
-    judged_rows = judged.rows[spread(len(judged.rows), ood_detection.MOST)] if held_back else judged.rows[:0]
+    judged_rows = judged.rows[evenly_spaced(len(judged.rows), ood_detection.MOST)] if held_back else judged.rows[:0]
     held_back_features = None if adapted.strategy == "probe" else inputs.load_features(judged_rows)
     measured, hidden, near = ood_threshold.fit_detector(training_sample, data.class_names, held_back_features)
     report = UncertaintyReport(
@@ -114,18 +114,18 @@ class _AssessmentInputs:
         return labels
 
     def load_features(self, rows: np.ndarray) -> np.ndarray:
-        return columns(self.embeddings, self.adapted.features, rows)
+        return join_columns(self.embeddings, self.adapted.features, rows)
 
     def predict_probabilities(self, x: np.ndarray) -> np.ndarray:
         fitted = self.adapted.fitted
-        return apply_temperature(prediction.probabilities(fitted.kind, fitted.arrays, x), self.temperature)
+        return apply_temperature(prediction.predict_probabilities(fitted.kind, fitted.arrays, x), self.temperature)
 
     def decide_answers(self, p: np.ndarray) -> np.ndarray:
         """(M,) int64, as evaluation and the saved model answer."""
         job, names = self.ctx.job, self.data.class_names
         costs = decision_rule.read_costs(Path(job.costs), names) if job.costs else None
         positive = names.index(job.positive) if job.positive else None
-        return decision_rule.decide(p, positive=positive, threshold=self.evaluation.threshold, costs=costs)
+        return decision_rule.choose_classes(p, positive=positive, threshold=self.evaluation.threshold, costs=costs)
 
     def _first_of_each_cluster(self, rows: np.ndarray) -> np.ndarray:
         """(F,) positions in `rows`: one of each cluster, so that near-duplicates do not count as many."""
@@ -168,7 +168,7 @@ class _AssessmentInputs:
         fitted, rows = self.adapted.fitted, np.asarray(self.evaluation.rows)
         chunks = [rows[start : start + CHUNK] for start in range(0, len(rows), CHUNK)]
         return np.concatenate(
-            [prediction.probabilities(fitted.kind, fitted.arrays, self.load_features(c)) for c in chunks]
+            [prediction.predict_probabilities(fitted.kind, fitted.arrays, self.load_features(c)) for c in chunks]
         )
 
     def score_calibration(self) -> list[Score]:
@@ -183,7 +183,7 @@ class _AssessmentInputs:
         if split == "cv" and self.temperature != 1.0:
             after = apply_cross_fitted_temperature(untempered, y, clusters, self.ctx.seed)
         return [
-            metrics.score(name, y, p, split=split, subject=subject, clusters=clusters, seed=self.ctx.seed)
+            metrics.compute_score(name, y, p, split=split, subject=subject, clusters=clusters, seed=self.ctx.seed)
             for subject, p in (("before", untempered), ("after", after))
             for name in CALIBRATION
         ]
@@ -211,7 +211,7 @@ def add_unknown_scores(
         sets_limit = (
             inputs.adapted.strategy != "probe" and measured is not None
         )  # then some of these set the limit and judge it
-        sample = spread(len(judged.rows), ood_detection.MOST if sets_limit else JUDGED)
+        sample = evenly_spaced(len(judged.rows), ood_detection.MOST if sets_limit else JUDGED)
         x = inputs.load_features(judged.rows[sample])
         uncertainty = selective_prediction.measure_uncertainty(
             entry, arrays, judged.p[sample], x, judged.answers[sample]
@@ -227,7 +227,7 @@ def add_unknown_scores(
         scores.append(_score_unknown(ood_threshold.flag_beyond_others(known_distances), "cv", ""))
     if foreign:
         ood_data, ood_embeddings = foreign
-        x = columns(ood_embeddings, inputs.adapted.features, np.arange(len(ood_data.uris)))
+        x = join_columns(ood_embeddings, inputs.adapted.features, np.arange(len(ood_data.uris)))
         probabilities = inputs.predict_probabilities(x)
         unknown = selective_prediction.measure_uncertainty(
             entry, arrays, probabilities, x, inputs.decide_answers(probabilities)
@@ -244,7 +244,7 @@ def add_unknown_scores(
 
 
 def _score_unknown(unknown: np.ndarray, split: str, subject: str) -> Score:
-    value, low, high = wilson(float(unknown.sum()), len(unknown))
+    value, low, high = wilson_interval(float(unknown.sum()), len(unknown))
     return Score(
         split=split, name="unknown", value=value, low=low, high=high, n=len(unknown), subject=subject, method="wilson"
     )

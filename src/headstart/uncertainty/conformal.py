@@ -12,7 +12,7 @@ import math
 
 import numpy as np
 
-from headstart.statistics.intervals import Interval, mean_interval, wilson
+from headstart.statistics.intervals import Interval, mean_interval, wilson_interval
 
 SCORES = ("least_ambiguous", "adaptive")
 _PENALTY, _FREE = 0.01, 2  # for each class beyond the second
@@ -153,6 +153,6 @@ def size_interval(sizes: np.ndarray, most: int) -> Interval:
         return Interval(float("nan"), 1.0, float(most))
     value, low, high = mean_interval(np.asarray(sizes, np.float64))
     if np.ptp(sizes) == 0:
-        step = wilson(0, len(sizes)).high
+        step = wilson_interval(0, len(sizes)).high
         low, high = value - step, value + step
     return Interval(value, min(value, max(low, 1.0)), max(value, min(high, float(most))))

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from headstart.core.types import Score
-from headstart.statistics.intervals import Interval, wilson
+from headstart.statistics.intervals import Interval, wilson_interval
 from headstart.uncertainty import conformal
 
 REPEATS, PARTS = 10, 10
@@ -225,7 +225,7 @@ def check_thresholds(
 
 
 def _share_interval(values: np.ndarray) -> Interval:
-    return wilson(float(values.sum()), len(values))
+    return wilson_interval(float(values.sum()), len(values))
 
 
 def _make_score(

@@ -54,7 +54,7 @@ class ClipScorer:
         """(M, C) what the network makes of cosines (M, C): its probabilities, which nobody has measured here."""
         logits = np.asarray(cosines, np.float64) * self.scale
         if self.bias is None:
-            return softmax_regression.probabilities(logits)
+            return softmax_regression.softmax_rows(logits)
         return np.asarray(1 / (1 + np.exp(-(logits + self.bias))))
 
     def linear(self) -> np.ndarray:

@@ -56,7 +56,7 @@ def probabilities(features: np.ndarray, weights: np.ndarray, bias: np.ndarray) -
         bias: (1000,).
     """
     scores = [np.einsum("d,dc->c", each, weights) + bias for each in features]
-    return softmax_regression.probabilities(np.stack(scores))
+    return softmax_regression.softmax_rows(np.stack(scores))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -82,7 +82,7 @@ class Conse:
     def similarities(self, features: np.ndarray) -> np.ndarray:
         """(M, C) float32 cosines of pictures by their features (M, D); many at once, by BLAS."""
         scores = features.astype(np.float64) @ self.dense.astype(np.float64) + self.bias
-        found = [self.cosines(seen) for seen in softmax_regression.probabilities(scores)]
+        found = [self.cosines(seen) for seen in softmax_regression.softmax_rows(scores)]
         return np.asarray(found, np.float32).reshape(-1, len(self.targets))
 
     def linear(self) -> np.ndarray:

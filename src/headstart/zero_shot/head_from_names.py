@@ -17,7 +17,7 @@ from headstart.core.errors import UsageError
 from headstart.core.run.context import Context
 from headstart.core.storage import serialization
 from headstart.core.types import Dataset, Embeddings, Feature, NameInitialization, Score, Splits
-from headstart.features.embeddings import places
+from headstart.features.embeddings import find_positions
 from headstart.statistics import metrics
 from headstart.zero_shot import capability, class_names
 
@@ -125,10 +125,10 @@ def initialize_head_from_names(
 def _say(found: NameInitialization, data: Dataset, splits: Splits, ctx: Context) -> None:
     """One line with the scores on the training pictures; a warning where they are those of guessing."""
     y = np.asarray(data.targets)[splits.train]
-    given = np.asarray(found.similarities)[places(found.rows, splits.train, "guessed by names")]
+    given = np.asarray(found.similarities)[find_positions(found.rows, splits.train, "guessed by names")]
     clusters = np.asarray(splits.clusters)[splits.train]
     names = ("accuracy", "balanced_accuracy")
-    plain, balanced = (metrics.score(name, y, given, split="train", clusters=clusters) for name in names)
+    plain, balanced = (metrics.compute_score(name, y, given, split="train", clusters=clusters) for name in names)
     ctx.console.print_line(
         "names",
         f"by the names of the classes alone, no label ({found.how}): accuracy {_shown(plain)}, balanced accuracy "

@@ -16,7 +16,7 @@ import numpy as np
 from headstart.core.types import Score
 from headstart.evaluation.comparison.run_summary import SCORES, RunSummary
 from headstart.statistics import paired_tests
-from headstart.statistics.intervals import Interval, difference, mean_bootstrap
+from headstart.statistics.intervals import Interval, difference_interval, mean_bootstrap
 from headstart.statistics.losses import log_losses
 
 SURE = 0.05
@@ -138,7 +138,7 @@ def _find_common_pictures(one: RunSummary, other: RunSummary) -> _CommonPictures
     sides = tuple(zip((one, other), positions.T, strict=True))
     return _CommonPictures(
         labels=common_labels,
-        clusters=paired_tests.joined(*(side.clusters[k] for side, k in sides)),
+        clusters=paired_tests.join_clusters(*(side.clusters[k] for side, k in sides)),
         right=tuple(side.answers[k] == side.truth[k] for side, k in sides),
         losses=tuple(log_losses(side.truth[k], side.probabilities[k]) for side, k in sides),
         relabelled=int((~same).sum()),
@@ -147,8 +147,8 @@ def _find_common_pictures(one: RunSummary, other: RunSummary) -> _CommonPictures
 
 def _test_pairs(a: np.ndarray, b: np.ndarray, clusters: np.ndarray, seed: int) -> tuple[float, str]:
     if len(np.unique(clusters)) == len(clusters):
-        return paired_tests.mcnemar(int((a & ~b).sum()), int((b & ~a).sum())), "exact McNemar"
-    return paired_tests.sign_flip(a * 1.0 - b, clusters, seed), "sign flips by cluster"
+        return paired_tests.mcnemar_p(int((a & ~b).sum()), int((b & ~a).sum())), "exact McNemar"
+    return paired_tests.sign_flip_p(a * 1.0 - b, clusters, seed), "sign flips by cluster"
 
 
 def _measure_difference(
@@ -209,7 +209,7 @@ def _compare_recalls(both: _CommonPictures, seed: int) -> tuple[ScoreDifference,
 def correct_for_number(differences: tuple[ScoreDifference, ...]) -> tuple[ScoreDifference, ...]:
     """The same, their p corrected for their number; a tie is also what the corrected test does not tell apart."""
     tested = [each.p for each in differences if each.p is not None]
-    adjusted = iter(paired_tests.holm(tested))
+    adjusted = iter(paired_tests.holm_adjusted(tested))
     corrected = []
     for each in differences:
         if each.p is not None:
@@ -238,5 +238,5 @@ def _compare_unpaired(first: RunSummary, other: RunSummary, relabelled: int) -> 
 
 
 def _unpaired_difference(a: Score, b: Score) -> ScoreDifference:
-    ends = _interval_fields(difference(a, b))
+    ends = _interval_fields(difference_interval(a, b))
     return ScoreDifference(name=a.name, one=a.value, other=b.value, n=min(a.n, b.n), method="unpaired", **ends)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from headstart.core.types import Prediction
-from headstart.features.embeddings import take
+from headstart.features.embeddings import take_vectors
 from headstart.runtime import usage_counts, usage_log
 from headstart.runtime.inputs.decoded_batches import Chunk
 
@@ -68,7 +68,9 @@ def _make_chunks(model: Model, data: Dataset, embeddings: tuple[Embeddings, ...]
     by_name = {e.spec.name: e for e in embeddings}
     for start in range(0, len(rows), CHUNK):
         part = rows[start : start + CHUNK]
-        features = {(f.backbone, f.depth): take(by_name[f.backbone], f.depth, part) for f in model.manifest.features}
+        features = {
+            (f.backbone, f.depth): take_vectors(by_name[f.backbone], f.depth, part) for f in model.manifest.features
+        }
         yield Chunk([Path(data.uris[row]) for row in part], [], features=features)
 
 

@@ -172,12 +172,12 @@ def _run_tests(reference: Counts, now: Counts, alpha: float, effect: float) -> t
     results = {}
     for name, pairs in _pair_counts(reference, now).items():
         gauges = [
-            two_sample_tests.compare(p.before, p.now, ordered=p.ordered, seed=SEED + number)
+            two_sample_tests.compare_counts(p.before, p.now, ordered=p.ordered, seed=SEED + number)
             for number, p in enumerate(pairs)
         ]
         first = min(gauges, key=lambda one: (one.p, -one.effect))
         results[name] = (min(1.0, first.p * len(gauges)), first.effect, first.least)
-    corrected = paired_tests.holm([p for p, _, _ in results.values()])
+    corrected = paired_tests.holm_adjusted([p for p, _, _ in results.values()])
     tests = [
         DriftTest(
             name=name,
@@ -203,7 +203,7 @@ def _summarise_day(day: str, reference: Counts, now: Counts) -> DriftDay:
     sizes = {}
     for name, pairs in _pair_counts(reference, now).items():
         sizes[name] = max(
-            two_sample_tests.compare(*p[:2], ordered=p.ordered, seed=SEED, draws=199).effect for p in pairs
+            two_sample_tests.compare_counts(*p[:2], ordered=p.ordered, seed=SEED, draws=199).effect for p in pairs
         )
     largest = max(sizes, key=lambda name: sizes[name], default="")
     effect = sizes.get(largest, 0.0)

@@ -20,8 +20,8 @@ import numpy as np
 from headstart.core import blas_threads, registry
 from headstart.finetuning.inputs import augmentation
 from headstart.finetuning.inputs.augmentation import Policy
-from headstart.heads.prediction import probabilities
-from headstart.statistics.intervals import Interval, mean_interval, wilson
+from headstart.heads.prediction import predict_probabilities
+from headstart.statistics.intervals import Interval, mean_interval, wilson_interval
 from headstart.statistics.losses import log_losses
 
 MOST = 320  # pictures are enough
@@ -91,7 +91,7 @@ def audition(
     plain = features(pictures) if n >= _LEAST else np.empty((0, 0), np.float32)
     p = _held_out(plain, plain, y, fold, n_classes) if n >= _LEAST else np.empty((0, n_classes))
     right = p.argmax(axis=1) == y[: len(p)]
-    if n < _LEAST or right.mean() < guess + _BETTER or wilson(float(right.sum()), n).low <= guess:
+    if n < _LEAST or right.mean() < guess + _BETTER or wilson_interval(float(right.sum()), n).low <= guess:
         told = f"accuracy {right.mean():.2f}" if len(right) else "no accuracy"
         why = (
             f"{_STRICTEST}, the strictest: on {n} pictures a head has {told} and the most frequent class {guess:.2f}, "
@@ -129,7 +129,7 @@ def _held_out(plain: np.ndarray, copies: np.ndarray, y: np.ndarray, fold: np.nda
                 x, truth, n_classes=n_classes, params=params, class_weight=None, seed=0
             )
             head = next(iter(made))
-            found[~learnt] = probabilities(head.kind, head.arrays, plain[~learnt])
+            found[~learnt] = predict_probabilities(head.kind, head.arrays, plain[~learnt])
     return found
 
 

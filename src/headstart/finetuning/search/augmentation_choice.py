@@ -12,7 +12,7 @@ from headstart.core.settings import INFERENCE_BATCH, count_threads
 from headstart.finetuning.inputs.augmentation_check import MOST, audition
 from headstart.finetuning.search.training_setup import Workbench
 from headstart.images import decoded_cache
-from headstart.statistics.sampling import spread
+from headstart.statistics.sampling import evenly_spaced
 
 
 def decided(bench: Workbench, given: Mapping[str, Any]) -> str:
@@ -32,7 +32,7 @@ def _heard(bench: Workbench) -> str:
     """By the cheapest of the starting points: what keeps the label is a property of the pictures."""
     base = min(bench.bases, key=lambda b: (bench.trunk(b.backbone)[0].spec.flops, b.backbone))
     found, _ = bench.trunk(base.backbone)
-    few = bench.everything[spread(len(bench.rows), MOST)]
+    few = bench.everything[evenly_spaced(len(bench.rows), MOST)]
     raw = decoded_cache.load(
         bench.data, bench.rows[few], found.spec.input, store=bench.ctx.store, console=bench.ctx.console
     )

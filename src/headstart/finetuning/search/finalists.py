@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from headstart.core import recipe as recipes
 from headstart.selection.successive_halving import BY_PRIOR, BY_PROBE, Finalist
 from headstart.statistics.intervals import Interval
-from headstart.statistics.paired_selection import Contender, paired
+from headstart.statistics.paired_selection import CandidateLosses, paired_difference
 
 if TYPE_CHECKING:
     from headstart.core.recipe import Recipe
@@ -82,13 +82,13 @@ def _in_question(bench: Workbench) -> list[Finalist]:
 
 
 def _apart(one: RecipeTrial, other: RecipeTrial, bench: Workbench) -> Interval:
-    return paired(_contender(one), _contender(other), bench.on.clusters)
+    return paired_difference(_contender(one), _contender(other), bench.on.clusters)
 
 
-def _contender(attempt: RecipeTrial) -> Contender:
+def _contender(attempt: RecipeTrial) -> CandidateLosses:
     assert attempt.judged is not None
     found = attempt.judged
-    return Contender(name=str(attempt.number), rows=found.rows, losses=found.losses, cost=0.0)
+    return CandidateLosses(name=str(attempt.number), rows=found.rows, losses=found.losses, cost=0.0)
 
 
 def _shown(apart: Interval) -> str:

@@ -18,7 +18,7 @@ from headstart.finetuning.search.fold_training import FoldRun
 from headstart.finetuning.training import weight_averaging
 from headstart.heads.prediction import softmax
 from headstart.statistics.losses import per_picture_loss
-from headstart.statistics.sampling import spread
+from headstart.statistics.sampling import evenly_spaced
 
 ALPHAS = (0.0, 0.25, 0.5, 0.75)  # tried beside 1
 HEATED = 2_000  # pictures that suffice to compare epochs after a temperature; the last one is of all
@@ -122,5 +122,5 @@ def _tempered(metric: str, logits: np.ndarray, y: np.ndarray) -> np.ndarray:
     """Logits as they are judged: a log loss is taken after one temperature, for with one the network answers."""
     if metric != "log_loss":
         return logits
-    few = spread(len(y), HEATED)
+    few = evenly_spaced(len(y), HEATED)
     return np.asarray(logits / weight_averaging.temperature(logits[few], y[few]))

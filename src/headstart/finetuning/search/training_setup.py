@@ -16,7 +16,7 @@ from headstart.core import recipe as recipes
 from headstart.core.recipe import Recipe
 from headstart.core.run.context import Context
 from headstart.core.types import Dataset, Embeddings, FitResult, Splits
-from headstart.features.embeddings import places
+from headstart.features.embeddings import find_positions
 from headstart.finetuning import starting_points as bases
 from headstart.finetuning.network import trainable_network as network
 from headstart.finetuning.network.trainable_network import Network
@@ -134,7 +134,7 @@ class Workbench:
 
     def probe_of(self, rows: np.ndarray) -> np.ndarray:
         """(B, C) the probe's held-out probabilities of some rows of the data set."""
-        at = places(np.asarray(self.probe.cv_rows), rows, _JUDGED)
+        at = find_positions(np.asarray(self.probe.cv_rows), rows, _JUDGED)
         return np.asarray(np.asarray(self.probe.cv_probabilities)[at])
 
     # -- recipes

@@ -14,7 +14,7 @@ import numpy as np
 
 from headstart.core.recipe import Recipe
 from headstart.core.types import Feature
-from headstart.features.embeddings import columns
+from headstart.features.embeddings import join_columns
 from headstart.finetuning.inputs import batches, cached_activations, data_path
 from headstart.finetuning.inputs.augmentation import Policy
 from headstart.finetuning.network import trainable_network
@@ -90,7 +90,7 @@ def source(bench: Workbench, made: Network, recipe: Recipe) -> Source:
         return _kept(bench, made, recipe, policy, named)
     if recipe.strategy == "probe":
         features = [_feature(bench, recipe.backbone, depth) for depth in made.low]
-        shared = {"features": columns(bench.embeddings, features, bench.rows)}
+        shared = {"features": join_columns(bench.embeddings, features, bench.rows)}
         return Source(kind="pooled", shared=shared, notes=("learns from pooled features",), **named)
     found, _ = bench.trunk(recipe.backbone)
     raw = decoded_cache.load(bench.data, bench.rows, found.spec.input, store=bench.ctx.store, console=bench.ctx.console)

@@ -17,7 +17,7 @@ from headstart.finetuning.network.trainable_network import Network
 from headstart.finetuning.training.prefetch import Held
 from headstart.heads.prediction import softmax
 from headstart.statistics.losses import log_losses, per_picture_loss
-from headstart.statistics.metrics import confusion
+from headstart.statistics.metrics import confusion_matrix
 
 
 def scores(y: np.ndarray, probabilities: np.ndarray, n_classes: int) -> EpochScores:
@@ -31,7 +31,7 @@ def scores(y: np.ndarray, probabilities: np.ndarray, n_classes: int) -> EpochSco
         probabilities: (M, C).
         n_classes: C.
     """
-    cells = confusion(y, probabilities.argmax(axis=1), n_classes)
+    cells = confusion_matrix(y, probabilities.argmax(axis=1), n_classes)
     return _scores(cells, float(log_losses(y, probabilities).mean()))
 
 
@@ -72,7 +72,7 @@ class EpochPredictions:
             hard: (b,) int64, of mixed pictures the class with the larger share.
         """
         p = softmax(logits.astype(np.float64))
-        self._cells += confusion(hard, p.argmax(axis=1), len(self._cells))
+        self._cells += confusion_matrix(hard, p.argmax(axis=1), len(self._cells))
         self._log_loss += float(log_losses(hard, p).sum())
         self._loss += loss
         self._n += len(hard)

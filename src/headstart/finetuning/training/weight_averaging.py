@@ -67,7 +67,7 @@ def temperature(logits: np.ndarray, y: np.ndarray) -> float:
 
     def cost(log_heat: float) -> float:
         return float(
-            log_losses(y, softmax_regression.probabilities(scores / np.exp(log_heat))).sum() + _STIFF * log_heat**2
+            log_losses(y, softmax_regression.softmax_rows(scores / np.exp(log_heat))).sum() + _STIFF * log_heat**2
         )
 
     found = minimize_scalar(cost, bounds=(np.log(COLDEST), np.log(WARMEST)), method="bounded", options={"xatol": 1e-6})
@@ -103,4 +103,4 @@ def mean(weights: Sequence[Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
 
 
 def _probabilities(logits: np.ndarray) -> np.ndarray:
-    return softmax_regression.probabilities(logits.astype(np.float64))
+    return softmax_regression.softmax_rows(logits.astype(np.float64))

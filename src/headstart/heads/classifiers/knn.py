@@ -38,11 +38,13 @@ class Neighbours:
         seed: int,
     ) -> Iterator[FittedHead]:
         """See `headstart.core.types.Head`; all share one copy of the points."""
-        found = design_matrix.moments(x)
-        centre = found.centre.astype(np.float32)
-        scale = np.where(found.inverse > 0, 1 / np.where(found.inverse > 0, found.inverse, 1.0), 1.0).astype(np.float32)
+        moments = design_matrix.column_moments(x)
+        centre = moments.centre.astype(np.float32)
+        scale = np.where(moments.inverse > 0, 1 / np.where(moments.inverse > 0, moments.inverse, 1.0), 1.0).astype(
+            np.float32
+        )
         points = np.empty(x.shape, np.float32)
-        for rows in design_matrix.blocks(x):
+        for rows in design_matrix.row_blocks(x):
             points[rows] = (x[rows] - centre) / scale
         present = np.bincount(y, minlength=n_classes) > 0
         vote = np.ones(n_classes) if class_weight is None else np.asarray(class_weight, np.float64)
@@ -54,10 +56,10 @@ class Neighbours:
             "prior": (present / present.sum()).astype(np.float32),
             "vote": (vote / vote[y].mean()).astype(np.float32),
         }
-        for each in params:
-            arrays = shared | {"k": np.asarray(each["k"], np.int64)}
+        for setting in params:
+            arrays = shared | {"k": np.asarray(setting["k"], np.int64)}
             yield FittedHead(
-                head=self.name, kind="neighbours", params=dict(each), arrays=arrays, trainable_params=points.size
+                head=self.name, kind="neighbours", params=dict(setting), arrays=arrays, trainable_params=points.size
             )
 
 

@@ -15,8 +15,8 @@ import numpy as np
 from headstart.core import blas_threads
 from headstart.core.types import FittedHead
 from headstart.heads import design_matrix, softmax_regression
-from headstart.heads.regularization_path import along
-from headstart.statistics.sampling import spread
+from headstart.heads.regularization_path import fit_path
+from headstart.statistics.sampling import evenly_spaced
 
 CALIBRATED = 2_000  # rows whose leave-one-out distances set the temperature
 SHRINKAGES = (0.95, 0.8, 0.5, 0.2, 0.05, 0.01)
@@ -45,7 +45,12 @@ class Discriminant:
         """See `headstart.core.types.Head`."""
         with blas_threads.single_blas_thread():
             problem = _Problem(x, y, class_weight)
-        yield from along(self.name, params, n_classes, lambda each: problem.solve(float(each["shrinkage"]), n_classes))
+        yield from fit_path(
+            self.name,
+            params,
+            n_classes,
+            lambda setting: problem.solve(float(setting["shrinkage"]), n_classes),
+        )
 
 
 class _Problem:
@@ -54,13 +59,15 @@ class _Problem:
     def __init__(self, x: np.ndarray, y: np.ndarray, class_weight: np.ndarray | None) -> None:
         self.present, self.y = np.unique(y, return_inverse=True)
         self.counts = np.bincount(self.y)
-        self.moments = design_matrix.moments(x)
+        self.moments = design_matrix.column_moments(x)
         self.means = design_matrix.class_means(design_matrix.Design(x, self.moments), self.y, len(self.present))
-        self.basis = design_matrix.basis(design_matrix.Design(x, self.moments, labels=self.y, means=self.means))
+        self.basis = design_matrix.principal_basis(
+            design_matrix.Design(x, self.moments, labels=self.y, means=self.means)
+        )
         self.prior = np.log(design_matrix.class_shares(self.y, self.present, class_weight))
-        self.inner = self.basis.into(self.means.T)  # (Q, C)
-        self.rows = spread(len(y), CALIBRATED)
-        self.some = self.basis.some_coordinates(self.rows)
+        self.mean_coordinates = self.basis.from_columns(self.means.T)  # (Q, C)
+        self.rows = evenly_spaced(len(y), CALIBRATED)
+        self.sample_coordinates = self.basis.take_coordinates(self.rows)
 
     def solve(self, g: float, n_classes: int) -> dict[str, np.ndarray]:
         """The head's arrays for a share `g` of the identity in the covariance."""
@@ -68,31 +75,37 @@ class _Problem:
         floor = g * max(float(self.basis.power.sum()) / dim, 1e-12)
         power = (1 - g) * self.basis.power + floor
         # the basis may not span all columns; outside of it the covariance is `floor`
-        outside = self.means.T - self.basis.back(self.inner)
-        weights = self.basis.back(self.inner / power[:, None]) + outside / floor  # (D, C)
+        outside = self.means.T - self.basis.to_columns(self.mean_coordinates)
+        weights = self.basis.to_columns(self.mean_coordinates / power[:, None]) + outside / floor  # (D, C)
         cross = self.means @ weights
         y = self.y[self.rows]
-        scores, known = self._left_out(power, cross, g, y)
-        t = softmax_regression.temperature(scores[known], y[known], offset=self.prior) if known.any() else 1 / dim
+        scores, has_others = self._leave_one_out_scores(power, cross, g, y)
+        t = (
+            softmax_regression.fit_temperature(scores[has_others], y[has_others], offset=self.prior)
+            if has_others.any()
+            else 1 / dim
+        )
         bias = self.prior - 0.5 * t * np.diag(cross)
-        return design_matrix.arrays(t * weights, bias, self.moments, self.present, n_classes)
+        return design_matrix.linear_head_arrays(t * weights, bias, self.moments, self.present, n_classes)
 
-    def _left_out(self, power: np.ndarray, cross: np.ndarray, g: float, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def _leave_one_out_scores(
+        self, power: np.ndarray, cross: np.ndarray, g: float, y: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
         """(B, C) minus half the squared Mahalanobis distances without the row; (B,) whether its class has others.
 
         With v = z - mean(own), A the covariance and a v v^T what the row adds to it, Sherman and Morrison give
         (z - m)^T (A - a v v^T)^-1 (z - m) = q + a u^2 / (1 - a v^T A^-1 v), u = v^T A^-1 (z - m).
         """
-        own, n = np.arange(len(y)), self.counts[y]
+        range_B, n = np.arange(len(y)), self.counts[y]
         grown = n / np.maximum(n - 1, 1)
-        scaled = self.some / power
-        q_own = np.einsum("bq,bq->b", scaled, self.some)
-        toward = scaled @ self.inner  # (B, C) v^T A^-1 mean
-        gap = toward[own, y][:, None] - toward
+        scaled = self.sample_coordinates / power
+        q_own = np.einsum("bq,bq->b", scaled, self.sample_coordinates)
+        toward = scaled @ self.mean_coordinates  # (B, C) v^T A^-1 mean
+        gap = toward[range_B, y][:, None] - toward
         between = np.diag(cross)[y][:, None] - 2 * cross[y] + np.diag(cross)
         q = q_own[:, None] + 2 * gap + between
         u = q_own[:, None] + gap
-        q[own, y], u[own, y] = q_own * grown**2, q_own * grown
+        q[range_B, y], u[range_B, y] = q_own * grown**2, q_own * grown
         added = (1 - g) * grown / len(self.y)
         distance = q + added[:, None] * u**2 / np.maximum(1 - added * q_own, 1e-6)[:, None]
         return -0.5 * distance, n > 1

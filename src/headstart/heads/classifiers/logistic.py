@@ -13,11 +13,13 @@ import numpy as np
 
 from headstart.core.types import FittedHead
 from headstart.heads import design_matrix, softmax_regression
-from headstart.heads.regularization_path import along
-from headstart.statistics.sampling import spread
+from headstart.heads.regularization_path import fit_path
+from headstart.statistics.sampling import evenly_spaced
 
 PARTS = (10.0, 2.5, 0.8, 0.3, 0.1, 0.03)  # strength over columns per picture
-APPROXIMATE = 16_384  # rows from which large sets take their principal directions: they steer, the optimum is exact
+APPROXIMATE_ROWS = (
+    16_384  # rows from which large sets take their principal directions: they steer, the optimum is exact
+)
 
 
 class Logistic:
@@ -41,19 +43,19 @@ class Logistic:
         seed: int,
     ) -> Iterator[FittedHead]:
         """See `headstart.core.types.Head`."""
-        found, (present, local) = design_matrix.moments(x), np.unique(y, return_inverse=True)
-        solutions = _solutions(x, found, local, len(present), params, design_matrix.row_weights(y, class_weight))
+        moments, (present, local) = design_matrix.column_moments(x), np.unique(y, return_inverse=True)
+        solutions = _solve_path(x, moments, local, len(present), params, design_matrix.row_weights(y, class_weight))
 
         def solve(each: Mapping[str, Any]) -> dict[str, np.ndarray]:
             weights, bias = next(solutions)
-            return design_matrix.arrays(weights, bias, found, present, n_classes)
+            return design_matrix.linear_head_arrays(weights, bias, moments, present, n_classes)
 
-        yield from along(self.name, params, n_classes, solve)
+        yield from fit_path(self.name, params, n_classes, solve)
 
 
-def _solutions(
+def _solve_path(
     x: np.ndarray,
-    found: design_matrix.Moments,
+    moments: design_matrix.Moments,
     y: np.ndarray,
     n_classes: int,
     params: Sequence[Mapping[str, Any]],
@@ -63,16 +65,18 @@ def _solutions(
         for _ in params:
             yield np.zeros((x.shape[1], 1)), np.zeros(1)
         return
-    basis = design_matrix.basis(design_matrix.Design(x, found), gram=_approximate(x, found))
-    yield from softmax_regression.path(basis, y, n_classes, [float(each["strength"]) for each in params], weight)
+    basis = design_matrix.principal_basis(design_matrix.Design(x, moments), gram=_approximate_gram(x, moments))
+    yield from softmax_regression.solve_path(
+        basis, y, n_classes, [float(setting["strength"]) for setting in params], weight
+    )
 
 
-def _approximate(x: np.ndarray, found: design_matrix.Moments) -> np.ndarray | None:
+def _approximate_gram(x: np.ndarray, moments: design_matrix.Moments) -> np.ndarray | None:
     """(D, D) second moments of evenly spaced rows where there are many; None where all rows are used."""
-    most = max(APPROXIMATE, 2 * x.shape[1])
-    if len(x) <= most:
+    max_rows = max(APPROXIMATE_ROWS, 2 * x.shape[1])
+    if len(x) <= max_rows:
         return None
-    return design_matrix.Design(np.asarray(x[spread(len(x), most)]), found).gram()
+    return design_matrix.Design(np.asarray(x[evenly_spaced(len(x), max_rows)]), moments).compute_gram()
 
 
 PLUGIN = Logistic()

@@ -15,7 +15,7 @@ import numpy as np
 from headstart.core import blas_threads
 from headstart.core.types import FittedHead
 from headstart.heads import design_matrix, softmax_regression
-from headstart.statistics.sampling import spread
+from headstart.statistics.sampling import evenly_spaced
 
 CALIBRATED = 2_000  # rows whose leave-one-out distances set the temperature
 
@@ -42,30 +42,32 @@ class NearestMean:
     ) -> Iterator[FittedHead]:
         """See `headstart.core.types.Head`."""
         with blas_threads.single_blas_thread():
-            arrays = _fit(x, y, n_classes, class_weight)
-        for each in params:
+            arrays = _fit_means(x, y, n_classes, class_weight)
+        for setting in params:
             size = arrays["weights"].size + n_classes
-            yield FittedHead(head=self.name, kind="linear", params=dict(each), arrays=arrays, trainable_params=size)
+            yield FittedHead(head=self.name, kind="linear", params=dict(setting), arrays=arrays, trainable_params=size)
 
 
-def _fit(x: np.ndarray, y: np.ndarray, n_classes: int, class_weight: np.ndarray | None) -> dict[str, np.ndarray]:
+def _fit_means(x: np.ndarray, y: np.ndarray, n_classes: int, class_weight: np.ndarray | None) -> dict[str, np.ndarray]:
     present, local = np.unique(y, return_inverse=True)
-    found = design_matrix.moments(x)
-    design = design_matrix.Design(x, found)
+    moments = design_matrix.column_moments(x)
+    design = design_matrix.Design(x, moments)
     means = design_matrix.class_means(design, local, len(present))
     prior = np.log(design_matrix.class_shares(local, present, class_weight))
-    rows = spread(len(y), CALIBRATED)
-    scores, known = left_out(design.take(rows), local[rows], means, np.bincount(local))
+    rows = evenly_spaced(len(y), CALIBRATED)
+    scores, has_others = leave_one_out_scores(design.take_rows(rows), local[rows], means, np.bincount(local))
     t = (
-        softmax_regression.temperature(scores[known], local[rows][known], offset=prior)
-        if known.any()
+        softmax_regression.fit_temperature(scores[has_others], local[rows][has_others], offset=prior)
+        if has_others.any()
         else 1 / x.shape[1]
     )
     bias = prior - 0.5 * t * np.einsum("cd,cd->c", means, means)
-    return design_matrix.arrays(t * means.T, bias, found, present, n_classes)
+    return design_matrix.linear_head_arrays(t * means.T, bias, moments, present, n_classes)
 
 
-def left_out(z: np.ndarray, y: np.ndarray, means: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def leave_one_out_scores(
+    z: np.ndarray, y: np.ndarray, means: np.ndarray, counts: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """Minus half the squared distance to every mean, each picture left out of its own class's mean.
 
     Args:
@@ -78,9 +80,9 @@ def left_out(z: np.ndarray, y: np.ndarray, means: np.ndarray, counts: np.ndarray
         (B, C), and (B,) whether the picture's class has other pictures.
     """
     scores = -0.5 * (np.einsum("bd,bd->b", z, z)[:, None] - 2 * z @ means.T + np.einsum("cd,cd->c", means, means))
-    own, known = np.arange(len(y)), counts[y] > 1
+    own, has_others = np.arange(len(y)), counts[y] > 1
     scores[own, y] *= (counts[y] / np.maximum(counts[y] - 1, 1)) ** 2
-    return scores, known
+    return scores, has_others
 
 
 PLUGIN = NearestMean()

@@ -18,9 +18,9 @@ import numpy as np
 from headstart.core import blas_threads
 from headstart.core.types import FittedHead
 from headstart.heads import design_matrix, softmax_regression
-from headstart.heads.regularization_path import STARTED, along
+from headstart.heads.regularization_path import FROM_NAMES_SUFFIX, fit_path
 from headstart.statistics.intervals import mean_interval
-from headstart.statistics.sampling import spread
+from headstart.statistics.sampling import evenly_spaced
 
 CALIBRATED = 2_000  # rows whose leave-one-out values set the temperature
 SPREAD = 0.5  # of the scores, at least, where no class has three pictures: `python -m benchmarks.few_labels`
@@ -40,7 +40,7 @@ class Ridge:
     def __init__(self, start: np.ndarray | None = None) -> None:
         self.start = start
         if start is not None:
-            self.name += STARTED
+            self.name += FROM_NAMES_SUFFIX
 
     def starting(self, weights: np.ndarray) -> Ridge:
         """See `headstart.core.types.StartingHead`."""
@@ -63,7 +63,9 @@ class Ridge:
         """See `headstart.core.types.Head`."""
         with blas_threads.single_blas_thread():
             problem = _Problem(x, y, class_weight, self.start)
-        yield from along(self.name, params, n_classes, lambda each: problem.solve(float(each["strength"]), n_classes))
+        yield from fit_path(
+            self.name, params, n_classes, lambda setting: problem.solve(float(setting["strength"]), n_classes)
+        )
 
 
 class _Problem:
@@ -75,53 +77,61 @@ class _Problem:
         self.present, self.y = np.unique(y, return_inverse=True)
         weight = design_matrix.row_weights(y, class_weight)
         self.weight = np.ones(len(y)) if weight is None else weight
-        self.moments = design_matrix.moments(x, weight)
+        self.moments = design_matrix.column_moments(x, weight)
         design = design_matrix.Design(x, self.moments, root=None if weight is None else np.sqrt(weight))
-        self.basis = design_matrix.basis(design)
+        self.basis = design_matrix.principal_basis(design)
         target = np.eye(len(self.present))[self.y]
         self.mean = self.weight @ target / len(y)
-        self.pull = self.basis.transposed(np.sqrt(self.weight)[:, None] * (target - self.mean)) / len(y)
-        self.rows = spread(len(y), CALIBRATED)
-        self.some = self.basis.some_coordinates(self.rows)
-        self.some_target = target[self.rows]
+        self.pull = self.basis.multiply_transposed(np.sqrt(self.weight)[:, None] * (target - self.mean)) / len(y)
+        self.rows = evenly_spaced(len(y), CALIBRATED)
+        self.sample_coordinates = self.basis.take_coordinates(self.rows)
+        self.sample_target = target[self.rows]
         self.share = self.weight[self.rows]
-        self.start = self._standardised(start) if start is not None else np.zeros((x.shape[1], 0))
-        self.start_inner = self.basis.into(self.start)
+        self.start = self._standardize_start(start) if start is not None else np.zeros((x.shape[1], 0))
+        self.start_coordinates = self.basis.from_columns(self.start)
 
-    def _standardised(self, start: np.ndarray) -> np.ndarray:
+    def _standardize_start(self, start: np.ndarray) -> np.ndarray:
         """(D, P) a start on standardised features: of the present classes, whose scores for a picture sum to 0."""
         varies = self.moments.inverse > 0
         own = start[:, self.present] / np.where(varies, self.moments.inverse, np.inf)[:, None]
         return np.asarray(own - own.mean(axis=1, keepdims=True))
 
     def solve(self, strength: float, n_classes: int) -> dict[str, np.ndarray]:
-        inner = self.pull / (self.basis.power + strength)[:, None]
-        weights = self.basis.back(inner)
-        residual = self._left_out(self.some_target - self.mean, inner, strength)
+        coordinates = self.pull / (self.basis.power + strength)[:, None]
+        weights = self.basis.to_columns(coordinates)
+        residual = self._leave_one_out_errors(self.sample_target - self.mean, coordinates, strength)
         if self.start.shape[1]:
-            learnt = self.start_inner * (self.basis.power / (self.basis.power + strength))[:, None]
-            of_start = self._left_out(self.some @ self.start_inner / np.sqrt(self.share)[:, None], learnt, strength)
-            if (times := _trusted(self.share[:, None] * of_start, of_start, residual)) > 0:
-                residual = residual - times * of_start
-                weights = weights + times * (self.start - self.basis.back(learnt))
-        t = self._temperature(self.some_target - residual)
-        return design_matrix.arrays(t * weights, t * self.mean, self.moments, self.present, n_classes)
+            learnt_start = self.start_coordinates * (self.basis.power / (self.basis.power + strength))[:, None]
+            of_start = self._leave_one_out_errors(
+                self.sample_coordinates @ self.start_coordinates / np.sqrt(self.share)[:, None], learnt_start, strength
+            )
+            if (multiple := _trusted_multiple(self.share[:, None] * of_start, of_start, residual)) > 0:
+                residual = residual - multiple * of_start
+                weights = weights + multiple * (self.start - self.basis.to_columns(learnt_start))
+        t = self._fit_temperature(self.sample_target - residual)
+        return design_matrix.linear_head_arrays(t * weights, t * self.mean, self.moments, self.present, n_classes)
 
-    def _temperature(self, left_out: np.ndarray) -> float:
+    def _fit_temperature(self, left_out: np.ndarray) -> float:
         """By left-out values (B, P); where a class has one picture or two, they know too little of it to be trusted."""
-        most = np.bincount(self.y).max()
-        found = softmax_regression.temperature(left_out, self.y[self.rows], weight=self.share) if most > 1 else 0.0
+        largest_class = np.bincount(self.y).max()
+        fitted = (
+            softmax_regression.fit_temperature(left_out, self.y[self.rows], weight=self.share)
+            if largest_class > 1
+            else 0.0
+        )
         spread = float(np.std(left_out - left_out.mean(axis=1, keepdims=True)))
-        return found if most > 2 else max(found, SPREAD / spread if spread > 0 else 1.0)
+        return fitted if largest_class > 2 else max(fitted, SPREAD / spread if spread > 0 else 1.0)
 
-    def _left_out(self, target: np.ndarray, inner: np.ndarray, strength: float) -> np.ndarray:
+    def _leave_one_out_errors(self, target: np.ndarray, inner: np.ndarray, strength: float) -> np.ndarray:
         """(B, P) errors for rows of a target (B, P), less its mean, as if each had not been learnt from."""
-        fitted = self.some @ inner / np.sqrt(self.share)[:, None]
-        leverage = (self.some**2) @ (1 / (self.basis.power + strength)) / len(self.y) + self.share / len(self.y)
+        fitted = self.sample_coordinates @ inner / np.sqrt(self.share)[:, None]
+        leverage = (self.sample_coordinates**2) @ (1 / (self.basis.power + strength)) / len(self.y) + self.share / len(
+            self.y
+        )
         return np.asarray((target - fitted) / np.maximum(1 - leverage, 1e-6)[:, None])
 
 
-def _trusted(weighted: np.ndarray, of_start: np.ndarray, residual: np.ndarray) -> float:
+def _trusted_multiple(weighted: np.ndarray, of_start: np.ndarray, residual: np.ndarray) -> float:
     """The multiple of a start that left-out rows ask for, shrunk by its uncertainty; 0 where that holds 0.
 
     Args:
@@ -130,12 +140,12 @@ def _trusted(weighted: np.ndarray, of_start: np.ndarray, residual: np.ndarray) -
         residual: (B, P) left-out errors without a start.
     """
     size = float(np.vdot(weighted, of_start))
-    best = float(np.vdot(weighted, residual)) / size if size > 0 else 0.0
-    if best <= 0:
+    multiple = float(np.vdot(weighted, residual)) / size if size > 0 else 0.0
+    if multiple <= 0:
         return 0.0
-    by_row = np.sum(weighted * (residual - best * of_start), axis=1) * len(residual) / size
+    by_row = np.sum(weighted * (residual - multiple * of_start), axis=1) * len(residual) / size
     half = mean_interval(by_row).high
-    return best * max(0.0, 1 - (half / best) ** 2)
+    return multiple * max(0.0, 1 - (half / multiple) ** 2)
 
 
 PLUGIN = Ridge()

@@ -11,7 +11,7 @@ from headstart.core.types import Finding, Verdict
 from headstart.reporting.card import markdown, shortcut_learning, slices
 from headstart.reporting.card.card_data import CardInput
 from headstart.reporting.card.slices import Slice
-from headstart.statistics.intervals import difference
+from headstart.statistics.intervals import difference_interval
 from headstart.uncertainty import ood_detection
 
 _WIDE = 0.05  # half-width of the accuracy's interval from which few pictures are spoken of
@@ -81,7 +81,7 @@ def _weak_classes(of: CardInput) -> Iterator[str]:
         here = y == c
         if not here.all() and slices.unlike(clusters, here) >= _FEWEST:
             own, rest = (slices.share(right, clusters, part) for part in (here, ~here))
-            apart = difference(own, rest)
+            apart = difference_interval(own, rest)
             if apart.high < 0:
                 weak.append((apart.value, c, own, rest))
     for _, c, own, rest in sorted(weak, key=lambda one: one[:2])[:_MOST]:

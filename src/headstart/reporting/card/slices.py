@@ -14,7 +14,13 @@ import numpy as np
 
 from headstart.core.types import Score
 from headstart.reporting.card.card_data import CardInput
-from headstart.statistics.intervals import Interval, compact, design_effect, difference, wilson
+from headstart.statistics.intervals import (
+    Interval,
+    compact_clusters,
+    design_effect,
+    difference_interval,
+    wilson_interval,
+)
 
 FEWEST = 10
 MOST_FOLDERS = 12
@@ -55,7 +61,8 @@ def cut(of: CardInput) -> list[Slice]:
             scores = {at: share(right, clusters, here == at) for at in parts}
             rest = {at: share(right, clusters, here != at) for at in parts}
             found += [
-                Slice(by=by, name=names[at], score=scores[at], apart=difference(scores[at], rest[at])) for at in parts
+                Slice(by=by, name=names[at], score=scores[at], apart=difference_interval(scores[at], rest[at]))
+                for at in parts
             ]
     return found
 
@@ -74,8 +81,8 @@ def share(right: np.ndarray, clusters: np.ndarray, part: np.ndarray) -> Score:
         part: (M,) bool, some of them.
     """
     here, n = right[part], int(part.sum())
-    known = n / design_effect(here - here.mean(), compact(clusters[part]))
-    value, low, high = wilson(float(here.mean()) * known, known)
+    known = n / design_effect(here - here.mean(), compact_clusters(clusters[part]))
+    value, low, high = wilson_interval(float(here.mean()) * known, known)
     return Score(split="", name="accuracy", value=value, low=low, high=high, n=n, method="wilson")
 
 

@@ -11,7 +11,7 @@ from headstart.core.types import CalibrationBin, Evaluation, FitResult, Score
 from headstart.reporting import formatting
 from headstart.reporting.charts import learning_curve, reliability
 from headstart.reporting.report_data import ReportInput
-from headstart.statistics.intervals import wilson
+from headstart.statistics.intervals import wilson_interval
 
 PER_CLASS = ("precision", "recall", "specificity", "f1", "roc_auc", "average_precision")
 SPLITS = ("train", "cv", "val", "test")
@@ -71,7 +71,7 @@ def _reliability(found: Evaluation) -> str:
 
 def _share(of: CalibrationBin) -> Score:
     """The share of right answers in a bin, with its interval."""
-    value, low, high = wilson(of.accuracy * of.n, of.n)
+    value, low, high = wilson_interval(of.accuracy * of.n, of.n)
     return Score(split="", name="accuracy", value=value, low=low, high=high, n=of.n, method="wilson")
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from headstart.core.storage.files import format_printable
 from headstart.core.types import Dataset, Evaluation
-from headstart.heads.decision_rule import decide
+from headstart.heads.decision_rule import choose_classes
 from headstart.reporting import formatting
 from headstart.reporting.page_images import Thumbnail, Thumbnails
 from headstart.reporting.report_data import ReportInput
@@ -39,7 +39,7 @@ def answers(given: ReportInput, found: Evaluation) -> Answers:
     rows, p_MC = np.asarray(found.rows), np.asarray(found.probabilities)
     names = given.dataset.class_names
     positive = names.index(given.job.positive) if given.job.positive in names else None
-    answer = decide(p_MC, positive=positive, threshold=found.threshold, costs=given.costs)
+    answer = choose_classes(p_MC, positive=positive, threshold=found.threshold, costs=given.costs)
     chance = p_MC[np.arange(len(rows)), answer] if len(rows) else np.zeros(0)
     return Answers(rows=rows, truth=np.asarray(given.dataset.targets)[rows], answer=answer, chance=chance)
 

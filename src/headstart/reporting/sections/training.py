@@ -183,7 +183,9 @@ def _scores(tuning: FineTuningResult, given: ReportInput, p: np.ndarray) -> Mapp
     if given.splits is not None:
         clusters = np.asarray(given.splits.clusters)[rows]
     names = given.dataset.class_names
-    found = metrics.scores(y, np.asarray(p), split="cv", class_names=names, clusters=clusters, seed=given.job.seed)
+    found = metrics.compute_scores(
+        y, np.asarray(p), split="cv", class_names=names, clusters=clusters, seed=given.job.seed
+    )
     return {(s.subject, s.name): s for s in found}
 
 

@@ -9,7 +9,7 @@ from headstart.core.types import CalibrationBin, Score, UncertaintyReport
 from headstart.reporting import formatting
 from headstart.reporting.charts import reliability
 from headstart.reporting.report_data import ReportInput
-from headstart.statistics.intervals import wilson
+from headstart.statistics.intervals import wilson_interval
 from headstart.uncertainty import ood_detection
 
 CERTAINTY = ("ece", "log_loss", "brier")
@@ -73,7 +73,7 @@ def _charts(found: UncertaintyReport, changed: bool) -> list[dict[str, str]]:
 
 
 def _ends(of: CalibrationBin) -> tuple[float, float]:
-    found = wilson(of.accuracy * of.n, of.n)
+    found = wilson_interval(of.accuracy * of.n, of.n)
     return found.low, found.high
 
 

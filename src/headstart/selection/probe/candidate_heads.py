@@ -15,7 +15,7 @@ import numpy as np
 from headstart.core.run.context import Context
 from headstart.core.types import Dataset, Embeddings, Feature, NameInitialization, Ranking, Splits
 from headstart.features import feature_matrix
-from headstart.heads.regularization_path import STARTED
+from headstart.heads.regularization_path import FROM_NAMES_SUFFIX
 from headstart.selection import limits
 
 FEW, SOME = 5, 20  # pictures a class
@@ -25,7 +25,7 @@ HEADS = {
     "many": ("nearest_mean", "knn", "ridge", "logistic", "lda"),
 }
 SCOUT, AFTER_SCOUT = "lda", ("logistic",)  # for combinations: heads that hold correlated columns in check
-FROM_NAMES = "ridge" + STARTED
+FROM_NAMES = "ridge" + FROM_NAMES_SUFFIX
 WIDEST = 8_192  # columns of a combination
 LARGEST = 1 << 25  # numbers in it, so that its folds fit in memory
 
@@ -102,7 +102,7 @@ def allowed(
         backbones = dict.fromkeys(f.backbone for f in features)
         why = limits.broken([specs[name] for name in backbones], ctx.job, latency_ms)
         if why:
-            ctx.console.print_line("adapt", f"{feature_matrix.title(features)} is not tried together: {why}")
+            ctx.console.print_line("adapt", f"{feature_matrix.format_features(features)} is not tried together: {why}")
         else:
             kept.append(features)
     return kept

@@ -19,7 +19,7 @@ from headstart.core.types import (
     TunedNetwork,
 )
 from headstart.features import feature_matrix
-from headstart.features.embeddings import take
+from headstart.features.embeddings import take_vectors
 from headstart.heads import prediction
 from headstart.uncertainty import temperature
 
@@ -48,8 +48,11 @@ def choose_final_model(
         network = tuning.network
         depth = network.spec.depths[0]
         own = next(e for e in embeddings if e.spec.name == network.spec.name)
-        head, chunks = network.fitted, feature_matrix.chunks(np.asarray(splits.train))
-        p = [prediction.probabilities(head.kind, head.arrays, take(own, depth.name, chunk)) for chunk in chunks]
+        head, chunks = network.fitted, feature_matrix.row_chunks(np.asarray(splits.train))
+        p = [
+            prediction.predict_probabilities(head.kind, head.arrays, take_vectors(own, depth.name, chunk))
+            for chunk in chunks
+        ]
         made = dataclasses.replace(
             made,
             strategy=network.recipe.strategy,

@@ -18,12 +18,12 @@ from headstart.core import registry
 from headstart.core.run.context import Context
 from headstart.core.types import Dataset, Embeddings, Feature, Head, HeadRow, NameInitialization, Score, Splits
 from headstart.features import feature_matrix
-from headstart.features.embeddings import columns
+from headstart.features.embeddings import join_columns
 from headstart.heads import cross_validation, repeated_cv
 from headstart.heads.nested_cv import Candidate
-from headstart.heads.nested_cv import nested as judged_anew
-from headstart.heads.regularization_path import STARTED
-from headstart.statistics.paired_selection import Contender, Pick, pick
+from headstart.heads.nested_cv import run_nested_cv as judged_anew
+from headstart.heads.regularization_path import FROM_NAMES_SUFFIX
+from headstart.statistics.paired_selection import CandidateLosses, PairedChoice, choose_candidate
 
 SCORES = ("balanced_accuracy", "accuracy")
 MOST = 20_000  # pictures on which heads are compared; the winner learns from all
@@ -66,7 +66,7 @@ class HeadCvProblem:
 def ring(data: Dataset, splits: Splits, ctx: Context, names: NameInitialization | None = None) -> HeadCvProblem:
     """The training pictures of a run, or where they are many some drawn by class."""
     train, classes = np.asarray(splits.train), len(data.class_names)
-    rows = train[cross_validation.subset(np.asarray(data.targets)[train], MOST, ctx.seed)]
+    rows = train[cross_validation.draw_stratified(np.asarray(data.targets)[train], MOST, ctx.seed)]
     if len(rows) < len(train):
         ctx.console.print_line(
             "adapt", f"heads are compared on {len(rows):,} of {len(train):,} pictures, drawn by class"
@@ -80,7 +80,9 @@ def ring(data: Dataset, splits: Splits, ctx: Context, names: NameInitialization 
         n_classes=classes,
         metric=ctx.job.metric,
         prefer=ctx.job.prefer,
-        class_weight=cross_validation.balanced(y, classes) if ctx.job.class_weight == "balanced" else None,
+        class_weight=cross_validation.balanced_class_weights(y, classes)
+        if ctx.job.class_weight == "balanced"
+        else None,
         seed=ctx.seed,
         names=names,
     )
@@ -88,8 +90,8 @@ def ring(data: Dataset, splits: Splits, ctx: Context, names: NameInitialization 
 
 def plugin(head: str, features: Sequence[Feature], on: HeadCvProblem) -> Head:
     """The head of a name, on its start where it has one: 0 for columns of which the names say nothing."""
-    found: Head = registry.load_plugin("heads", head.removesuffix(STARTED))
-    if not head.endswith(STARTED):
+    found: Head = registry.load_plugin("heads", head.removesuffix(FROM_NAMES_SUFFIX))
+    if not head.endswith(FROM_NAMES_SUFFIX):
         return found
     names = on.names
     assert names is not None
@@ -111,30 +113,36 @@ class HeadResult:
     @property
     def name(self) -> str:
         """Unique among all entries."""
-        return f"{self.head} on {feature_matrix.title(self.features)}"
+        return f"{self.head} on {feature_matrix.format_features(self.features)}"
 
 
 def enter(
     heads: Sequence[str], features: tuple[Feature, ...], embeddings: Sequence[Embeddings], on: HeadCvProblem
 ) -> list[HeadResult]:
     """Search each head's setting on the first repeat."""
-    x, cost, found = columns(embeddings, features, on.rows), feature_matrix.flops(embeddings, features), []
+    x, cost, found = join_columns(embeddings, features, on.rows), feature_matrix.sum_flops(embeddings, features), []
     for head in heads:
         started = time.monotonic()
-        made = cross_validation.tuned(plugin(head, features, on), x, on.y, on.folds[:1], metric=on.metric, **on.shared)
+        made = cross_validation.tune_head(
+            plugin(head, features, on), x, on.y, on.folds[:1], metric=on.metric, **on.shared
+        )
         seconds = time.monotonic() - started
         found.append(HeadResult(head=head, features=features, flops=cost, tuned=made, seconds=seconds))
     return found
 
 
-def decide(entries: Sequence[HeadResult], on: HeadCvProblem) -> Pick:
+def decide(entries: Sequence[HeadResult], on: HeadCvProblem) -> PairedChoice:
     """The paired rule of `headstart.statistics.paired_selection` on the pictures that folds judged."""
-    return pick([_contender(e, on) for e in entries], prefer=on.prefer, clusters=on.clusters, metric=on.metric)
+    return choose_candidate(
+        [_contender(e, on) for e in entries], prefer=on.prefer, clusters=on.clusters, metric=on.metric
+    )
 
 
-def _contender(entry: HeadResult, on: HeadCvProblem) -> Contender:
+def _contender(entry: HeadResult, on: HeadCvProblem) -> CandidateLosses:
     judged = np.isfinite(entry.tuned.losses)
-    return Contender(name=entry.name, rows=on.rows[judged], losses=entry.tuned.losses[judged], cost=float(entry.flops))
+    return CandidateLosses(
+        name=entry.name, rows=on.rows[judged], losses=entry.tuned.losses[judged], cost=float(entry.flops)
+    )
 
 
 def repeat(entries: Sequence[HeadResult], embeddings: Sequence[Embeddings], on: HeadCvProblem) -> list[HeadResult]:
@@ -149,29 +157,29 @@ def repeat(entries: Sequence[HeadResult], embeddings: Sequence[Embeddings], on: 
 def again(entry: HeadResult, embeddings: Sequence[Embeddings], on: HeadCvProblem) -> HeadResult:
     """Judge on the repeats after the first, with the setting found there."""
     started = time.monotonic()
-    head, x = plugin(entry.head, entry.features, on), columns(embeddings, entry.features, on.rows)
-    made = cross_validation.repeated(entry.tuned, head, x, on.y, on.folds[1:], metric=on.metric, **on.shared)
+    head, x = plugin(entry.head, entry.features, on), join_columns(embeddings, entry.features, on.rows)
+    made = cross_validation.judge_more_repeats(entry.tuned, head, x, on.y, on.folds[1:], metric=on.metric, **on.shared)
     return dataclasses.replace(entry, tuned=made, seconds=entry.seconds + time.monotonic() - started)
 
 
 # ---------------------------------------------------------------- rows of the table
 
 
-def table(entries: Sequence[HeadResult], found: Pick, winner: str, on: HeadCvProblem) -> tuple[HeadRow, ...]:
+def table(entries: Sequence[HeadResult], found: PairedChoice, winner: str, on: HeadCvProblem) -> tuple[HeadRow, ...]:
     """All entries as rows, the best mean first."""
     order = sorted(entries, key=lambda e: (float(np.nanmean(e.tuned.losses)), e.flops, e.name))
     return tuple(_row(e, found, winner, on) for e in order)
 
 
-def _row(entry: HeadResult, found: Pick, winner: str, on: HeadCvProblem) -> HeadRow:
+def _row(entry: HeadResult, found: PairedChoice, winner: str, on: HeadCvProblem) -> HeadRow:
     tied = entry.name in found.ties or entry.name == found.best
     shown = dict.fromkeys((on.metric, *SCORES))
     return HeadRow(
         head=entry.head,
-        features=feature_matrix.names(entry.features),
+        features=feature_matrix.list_feature_names(entry.features),
         params=dict(entry.tuned.params),
         scores=tuple(averaged(name, entry.tuned.held_out, on) for name in shown),
-        paired=repeated_cv.difference(found.paired[entry.name], on.metric, split="cv", n=len(on.rows)),
+        paired=repeated_cv.make_difference_score(found.paired[entry.name], on.metric, split="cv", n=len(on.rows)),
         status="chosen" if entry.name == winner else "tied" if tied else "beaten",
         flops=entry.flops,
         seconds=entry.seconds,
@@ -181,7 +189,7 @@ def _row(entry: HeadResult, found: Pick, winner: str, on: HeadCvProblem) -> Head
 def averaged(name: str, held_RMC: np.ndarray, on: HeadCvProblem) -> Score:
     """A score and the ends of its interval, averaged over the repeats."""
     clusters = np.asarray(on.clusters)[on.rows]
-    return repeated_cv.averaged(name, on.y, held_RMC, split="cv", clusters=clusters, seed=on.seed)
+    return repeated_cv.average_scores(name, on.y, held_RMC, split="cv", clusters=clusters, seed=on.seed)
 
 
 # ---------------------------------------------------------------- without a test split
@@ -202,9 +210,12 @@ def nested(
     """
     candidates = []
     for name, features in listed:
-        head, x = plugin(name, features, on), columns(embeddings, features, on.rows)
+        head, x = plugin(name, features, on), join_columns(embeddings, features, on.rows)
         grid = list(head.grid(len(x), x.shape[1], on.n_classes))
-        said, cost = f"{name} on {feature_matrix.title(features)}", float(feature_matrix.flops(embeddings, features))
+        said, cost = (
+            f"{name} on {feature_matrix.format_features(features)}",
+            float(feature_matrix.sum_flops(embeddings, features)),
+        )
         candidates.append(Candidate(name=said, x=x, head=head, grid=grid, cost=cost))
 
     def choose(among: Sequence[Candidate], results: Sequence[cross_validation.TunedSetting]) -> int:
@@ -212,8 +223,10 @@ def nested(
         for candidate, result in zip(among, results, strict=True):
             judged = np.isfinite(result.losses)
             losses = result.losses[judged]
-            entries.append(Contender(name=candidate.name, rows=on.rows[judged], losses=losses, cost=candidate.cost))
-        won = pick(entries, prefer=on.prefer, clusters=on.clusters, metric=on.metric).winner
+            entries.append(
+                CandidateLosses(name=candidate.name, rows=on.rows[judged], losses=losses, cost=candidate.cost)
+            )
+        won = choose_candidate(entries, prefer=on.prefer, clusters=on.clusters, metric=on.metric).winner
         return next(at for at, candidate in enumerate(among) if candidate.name == won)
 
     held, chosen = judged_anew(candidates, on.y, on.folds[0], metric=on.metric, choose=choose, **on.shared)

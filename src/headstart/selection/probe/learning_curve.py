@@ -68,11 +68,13 @@ def _held_out(
         draw, k = task
         judged, rest = np.flatnonzero(fold == k), np.flatnonzero((fold != k) & (fold >= 0))
         learnt = thinned(rest, part, on, [on.seed, k, draw, int(1 / part)])
-        held[draw, judged] = cross_validation.apart(head, x, on.y, learnt, judged, grid=[params], **on.shared)[0]
+        held[draw, judged] = cross_validation.fit_and_predict(
+            head, x, on.y, learnt, judged, grid=[params], **on.shared
+        )[0]
 
     with blas_threads.single_blas_thread():
         tasks = [(draw, int(k)) for draw in range(DRAWS) for k in np.unique(fold[fold >= 0])]
-        cross_validation.side_by_side(one, tasks, int(x.nbytes * part))
+        cross_validation.run_in_threads(one, tasks, int(x.nbytes * part))
     return held
 
 

@@ -30,14 +30,14 @@ from headstart.core.types import (
     Splits,
 )
 from headstart.features import feature_matrix
-from headstart.features.embeddings import columns
+from headstart.features.embeddings import join_columns
 from headstart.heads import cross_validation, prediction
 from headstart.selection import limits
 from headstart.selection.probe import candidate_heads, final_model, head_selection
 from headstart.selection.probe.head_selection import HeadCvProblem, HeadResult
 from headstart.selection.probe.learning_curve import learning_curve, resized
 from headstart.statistics import metrics
-from headstart.statistics.paired_selection import Pick
+from headstart.statistics.paired_selection import PairedChoice
 from headstart.uncertainty import temperature
 
 
@@ -82,7 +82,7 @@ def train_probe(
         cv_probabilities=np.asarray(entry.tuned.held_out.mean(axis=0)),
         train_probabilities=p_train,
         nested=_nested(entries, data, splits, ranking, embeddings, on, ctx, time.monotonic() - started),
-        curve=learning_curve(entry, columns(embeddings, entry.features, on.rows), on),
+        curve=learning_curve(entry, join_columns(embeddings, entry.features, on.rows), on),
         calibrated=temperature.choose_temperature(
             entry.tuned.held_out, on.y, np.asarray(on.clusters)[on.rows], ctx.seed
         ),
@@ -128,7 +128,7 @@ def _work(features: Sequence[Feature]) -> int:
 
 def _room(number: int, features: tuple[Feature, ...], expected_s: float, ctx: Context) -> bool:
     """Whether the budget has room for a combination; decided once in a run."""
-    why = f"{feature_matrix.title(features)}: is there time to try it"
+    why = f"{feature_matrix.format_features(features)}: is there time to try it"
     return bool(
         ctx.record_decision(
             f"adapt/combination/{number}",
@@ -145,14 +145,16 @@ def _final(
     rows = np.asarray(splits.train)
     y, head = np.asarray(data.targets)[rows], head_selection.plugin(entry.head, entry.features, on)
     params = resized(entry.tuned.params, len(rows), len(on.rows))
-    weight = None if on.class_weight is None else cross_validation.balanced(y, on.n_classes)
+    weight = None if on.class_weight is None else cross_validation.balanced_class_weights(y, on.n_classes)
     with (
-        feature_matrix.columns_of_all(embeddings, entry.features, rows, ctx.make_step_folder("adapt")) as x,
+        feature_matrix.open_columns(embeddings, entry.features, rows, ctx.make_step_folder("adapt")) as x,
         blas_threads.single_blas_thread(),
     ):
         made = head.path(x, y, n_classes=on.n_classes, params=[params], class_weight=weight, seed=on.seed)
         found: FittedHead = next(iter(made))
-        p = [prediction.probabilities(found.kind, found.arrays, chunk) for chunk in feature_matrix.chunks(x)]
+        p = [
+            prediction.predict_probabilities(found.kind, found.arrays, chunk) for chunk in feature_matrix.row_chunks(x)
+        ]
         p_train = np.concatenate(p)
     if found.kind == "linear" and not np.any(found.arrays["weights"]):
         raise NoOpError(
@@ -192,7 +194,7 @@ def _nested(
     clusters = np.asarray(on.clusters)[on.rows[seen]]
     told = ", ".join(f"{name} {count} times" for name, count in chosen.items())
     ctx.console.print_line("adapt", f"nested cross-validation over {len(listed)} candidates chose {told}")
-    return metrics.scores(
+    return metrics.compute_scores(
         on.y[seen], held[seen], split="cv", class_names=data.class_names, clusters=clusters, seed=on.seed
     )
 
@@ -210,7 +212,9 @@ def _searched(
     return list(dict.fromkeys([*((e.head, e.features) for e in entries), *ranked]))
 
 
-def _say(adapted: FitResult, entry: HeadResult, found: Pick, on: HeadCvProblem, ctx: Context, seconds: float) -> None:
+def _say(
+    adapted: FitResult, entry: HeadResult, found: PairedChoice, on: HeadCvProblem, ctx: Context, seconds: float
+) -> None:
     score, balanced = head_selection.averaged(on.metric, entry.tuned.held_out, on), adapted.curve[-1].score
     tuned = ", ".join(f"{name} {value:.3g}" for name, value in adapted.fitted.params.items())
     ctx.console.print_line(

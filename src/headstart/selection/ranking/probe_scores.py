@@ -18,8 +18,8 @@ from headstart.core.types import RankRow, Score
 from headstart.heads import cross_validation, repeated_cv
 from headstart.selection.logme import compute_logme
 from headstart.statistics.intervals import Interval
-from headstart.statistics.paired_selection import Contender
-from headstart.statistics.sampling import spread
+from headstart.statistics.paired_selection import CandidateLosses
+from headstart.statistics.sampling import evenly_spaced
 
 PROBES = ("knn", "ridge", "logistic")
 BOTH_BELOW = 500  # pictures below which both linear probes are tried
@@ -59,7 +59,7 @@ class ProbeScores:
     """One candidate's row so far, and the losses it is compared by."""
 
     row: RankRow
-    contender: Contender
+    contender: CandidateLosses
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,7 +97,9 @@ def arena(
         n_classes=classes,
         metric=ctx.job.metric,
         split=split,
-        class_weight=cross_validation.balanced(y, classes) if ctx.job.class_weight == "balanced" else None,
+        class_weight=cross_validation.balanced_class_weights(y, classes)
+        if ctx.job.class_weight == "balanced"
+        else None,
         seed=ctx.seed,
     )
 
@@ -148,13 +150,13 @@ def judge(entrant: ProbeInput, x: np.ndarray, on: ProbeCvProblem, probes: tuple[
         prior=entrant.prior,
         logme=logme,
     )
-    contender = Contender(name=entrant.name, rows=on.rows, losses=tuned[best].losses, cost=float(entrant.flops))
+    contender = CandidateLosses(name=entrant.name, rows=on.rows, losses=tuned[best].losses, cost=float(entrant.flops))
     return ProbeScores(row=row, contender=contender)
 
 
 def _tuned(probe: str, x: np.ndarray, on: ProbeCvProblem) -> cross_validation.TunedSetting:
     """The probe with its best strength, and what it says of pictures that it had not seen."""
-    return cross_validation.tuned(
+    return cross_validation.tune_head(
         registry.load_plugin("heads", probe),
         x,
         on.y,
@@ -168,15 +170,15 @@ def _tuned(probe: str, x: np.ndarray, on: ProbeCvProblem) -> cross_validation.Tu
 
 def _thinned(on: ProbeCvProblem) -> tuple[np.ndarray, ProbeCvProblem]:
     """Evenly spaced positions (classes lie one after the other, so they keep their shares), and their arena."""
-    at = spread(len(on.rows), NEAR)
+    at = evenly_spaced(len(on.rows), NEAR)
     few = dataclasses.replace(on, rows=on.rows[at], y=on.y[at], folds=on.folds[:, at], clusters=on.clusters[at])
     return at, few
 
 
 def _averaged(name: str, found: cross_validation.TunedSetting, on: ProbeCvProblem) -> Score:
-    return repeated_cv.averaged(name, on.y, found.held_out, split=on.split, clusters=on.clusters, seed=on.seed)
+    return repeated_cv.average_scores(name, on.y, found.held_out, split=on.split, clusters=on.clusters, seed=on.seed)
 
 
 def difference(interval: Interval, on: ProbeCvProblem) -> Score:
     """A paired difference of losses as a score of this arena."""
-    return repeated_cv.difference(interval, on.metric, split=on.split, n=len(on.rows))
+    return repeated_cv.make_difference_score(interval, on.metric, split=on.split, n=len(on.rows))

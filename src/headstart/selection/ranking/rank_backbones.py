@@ -20,14 +20,14 @@ from headstart.backbones.loading import RANDOM
 from headstart.core.run.context import Context
 from headstart.core.storage import serialization
 from headstart.core.types import BackboneSpec, Dataset, Embeddings, Ranking, RankRow, Splits
-from headstart.features.embeddings import take
+from headstart.features.embeddings import take_vectors
 from headstart.selection.published_accuracy import expected_accuracy, format_expected_accuracy
 from headstart.selection.ranking.probe_scores import ProbeCvProblem, ProbeInput, ProbeScores, arena, difference, judge
 from headstart.selection.ranking.ranking_text import told
 from headstart.selection.ranking.screening import sample
 from headstart.selection.successive_halving import Option, best_by_prior
 from headstart.statistics.intervals import Interval
-from headstart.statistics.paired_selection import Pick, paired, pick
+from headstart.statistics.paired_selection import PairedChoice, choose_candidate, paired_difference
 
 MOST = 50_000  # pictures that are cross-validated
 ENOUGH = 1_000  # pictures times repeats: more repeats hardly narrow a paired interval
@@ -58,9 +58,11 @@ def rank_backbones(
     started = time.monotonic()
     on = _arena(data, splits, ctx)
     judged = [each for e in embeddings for each in _depths(e, on)]
-    found = pick([j.contender for j in judged], prefer=ctx.job.prefer, clusters=splits.clusters, metric=on.metric)
+    found = choose_candidate(
+        [j.contender for j in judged], prefer=ctx.job.prefer, clusters=splits.clusters, metric=on.metric
+    )
     winner = ctx.record_decision("rank/chosen", lambda: found.winner, found.why)
-    judged.sort(key=lambda j: (j.contender.mean, j.row.flops, j.row.candidate))
+    judged.sort(key=lambda j: (j.contender.mean_loss, j.row.flops, j.row.candidate))
     few = _few(data, splits, controls, ctx)
     twins = [each for control in controls for each in _depths(control, few, QUICK)]
     over = _over_random(judged, twins, embeddings, splits.clusters, few)
@@ -105,11 +107,11 @@ def _depths(of: Embeddings, on: ProbeCvProblem, probes: tuple[str, ...] = ()) ->
     spec, found = of.spec, []
     for depth in spec.depths:
         entrant = ProbeInput(backbone=spec.name, depth=depth.name, flops=spec.flops, prior=spec.prior)
-        found.append(judge(entrant, take(of, depth.name, on.rows), on, probes))
+        found.append(judge(entrant, take_vectors(of, depth.name, on.rows), on, probes))
     return found
 
 
-def _standing(judged: ProbeScores, found: Pick, winner: str, on: ProbeCvProblem) -> RankRow:
+def _standing(judged: ProbeScores, found: PairedChoice, winner: str, on: ProbeCvProblem) -> RankRow:
     name = judged.contender.name
     status = "chosen" if name == winner else "tied" if name in found.ties or name == found.best else "beaten"
     return dataclasses.replace(judged.row, status=status, paired=difference(found.paired[name], on))
@@ -122,7 +124,7 @@ def _best_by_prior(embeddings: Sequence[Embeddings]) -> BackboneSpec:
     return specs[best_by_prior(options)]
 
 
-def _survivors(embeddings: Sequence[Embeddings], found: Pick, winner: str, by_prior: str) -> tuple[str, ...]:
+def _survivors(embeddings: Sequence[Embeddings], found: PairedChoice, winner: str, by_prior: str) -> tuple[str, ...]:
     """Backbones with a candidate that ties with the best, and the best by prior; in the order of `embeddings`."""
     close = {name.rpartition("@")[0] for name in (winner, found.best, *found.ties)}
     return tuple(e.spec.name for e in embeddings if e.spec.name in close | {by_prior})
@@ -155,7 +157,7 @@ def _controls(
     histogram = judge(_histogram(), np.asarray(data.facts.histogram[few.rows], np.float32), few, ("logistic",))
     found = []
     for each in (*twins, histogram):
-        apart = difference(paired(each.contender, reference.contender, clusters), few)
+        apart = difference(paired_difference(each.contender, reference.contender, clusters), few)
         found.append(dataclasses.replace(each.row, status="control", paired=apart))
     return found
 
@@ -174,14 +176,14 @@ def _over_random(
         twin = best_twin.get(RANDOM + name)
         if twin is not None:
             own = _again(best[name].contender.name, embeddings, few)
-            found[name] = paired(own.contender, twin.contender, clusters)
+            found[name] = paired_difference(own.contender, twin.contender, clusters)
     return found
 
 
 def _best(judged: Sequence[ProbeScores]) -> dict[str, ProbeScores]:
     """The best depth of each backbone."""
     found: dict[str, ProbeScores] = {}
-    for each in sorted(judged, key=lambda j: j.contender.mean):
+    for each in sorted(judged, key=lambda j: j.contender.mean_loss):
         found.setdefault(each.row.backbone, each)
     return found
 
@@ -199,7 +201,7 @@ def _again(candidate: str, embeddings: Sequence[Embeddings], few: ProbeCvProblem
     backbone, _, depth = candidate.rpartition("@")
     of = next(e for e in embeddings if e.spec.name == backbone)
     entrant = ProbeInput(backbone=backbone, depth=depth, flops=of.spec.flops, prior=of.spec.prior)
-    return judge(entrant, take(of, depth, few.rows), few, QUICK)
+    return judge(entrant, take_vectors(of, depth, few.rows), few, QUICK)
 
 
 def _histogram() -> ProbeInput:

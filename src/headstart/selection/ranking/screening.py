@@ -18,12 +18,12 @@ import numpy as np
 from headstart.core.run.context import Context
 from headstart.core.run.time_plan import plan_time
 from headstart.core.types import Dataset, Embeddings, RankRow, Score
-from headstart.features.embeddings import take
+from headstart.features.embeddings import take_vectors
 from headstart.selection import successive_halving
 from headstart.selection.published_accuracy import expected_accuracy
 from headstart.selection.ranking.probe_scores import ProbeCvProblem, ProbeInput, ProbeScores, arena, difference, judge
 from headstart.selection.successive_halving import Option
-from headstart.statistics.paired_selection import paired, pick
+from headstart.statistics.paired_selection import choose_candidate, paired_difference
 
 FOLDS = 5
 CALIBRATED = 256  # pictures of the one round in int8: another draw would calibrate, and so embed, all anew
@@ -112,17 +112,17 @@ def screen_backbones(
     rows = np.asarray(embeddings[0].rows)
     on = _arena(data, rows, ctx)
     every, clusters = [_depths(e, on) for e in embeddings], _spread(on, len(data.uris))
-    best = {depths[0].row.backbone: min(depths, key=lambda j: j.contender.mean) for depths in every}
-    chosen = pick([b.contender for b in best.values()], clusters=clusters, metric=on.metric)
+    best = {depths[0].row.backbone: min(depths, key=lambda j: j.contender.mean_loss) for depths in every}
+    chosen = choose_candidate([b.contender for b in best.values()], clusters=clusters, metric=on.metric)
     options = [_option(e, ahead[e.spec.name]) for e in embeddings]
     found: list[str] = ctx.record_decision(
         f"rank/survivors/{len(rows)}", lambda: _kept(options, best, clusters, ctx), chosen.why
     )
     leader = best[found[0]].contender
     out = [
-        _left(j.row, difference(paired(j.contender, leader, clusters), on))
+        _left(j.row, difference(paired_difference(j.contender, leader, clusters), on))
         for depths in every
-        for j in sorted(depths, key=lambda j: j.contender.mean)
+        for j in sorted(depths, key=lambda j: j.contender.mean_loss)
         if j.row.backbone not in found
     ]
     _say(found, successive_halving.best_by_prior(options), len(best), len(rows), ctx)
@@ -164,7 +164,7 @@ def _depths(of: Embeddings, on: ProbeCvProblem) -> list[ProbeScores]:
     found = []
     for depth in of.spec.depths:
         entrant = ProbeInput(backbone=of.spec.name, depth=depth.name, flops=of.spec.flops, prior=of.spec.prior)
-        found.append(judge(entrant, take(of, depth.name, on.rows), on))
+        found.append(judge(entrant, take_vectors(of, depth.name, on.rows), on))
     return found
 
 
