@@ -20,13 +20,13 @@ from headstart.uncertainty import conformal, temperature
 
 def measured(run: Run) -> None:
     """Every figure of the run."""
-    print(f"{run.adapted.fitted.head} on {' + '.join(f.depth for f in run.adapted.features)}: {run.doubted.why}")
+    print(f"{run.adapted.fitted.head} on {' + '.join(f.depth for f in run.adapted.features)}: {run.uncertainty.why}")
     print(run.adapted.calibrated.why)
-    for s in run.doubted.scores:
+    for s in run.uncertainty.scores:
         name = f"{s.name} {s.subject}".strip()
         print(f"  {s.split:5} {name:45} {s.value:.3f} [{s.low:.3f}, {s.high:.3f}] n = {s.n:,}")
-    if run.doubted.novelty:
-        tried = ", ".join(f"{s.subject} {s.value:.3f}" for s in run.doubted.novelty.tried)
+    if run.uncertainty.novelty:
+        tried = ", ".join(f"{s.subject} {s.value:.3f}" for s in run.uncertainty.novelty.tried)
         print(f"  hidden classes on average: {tried}")
 
 

@@ -22,8 +22,14 @@ from headstart.core.run.context import Context
 from headstart.core.run.folder import RunFolder
 from headstart.core.settings import cache_folder
 from headstart.core.storage.cache import Store
-from headstart.data.duplicates.clusters import clusters
-from headstart.data.duplicates.near_neighbours import hash_pairs, loneliness, typical_bits, unit, vector_pairs
+from headstart.data.duplicates.clusters import find_clusters
+from headstart.data.duplicates.near_neighbours import (
+    find_hash_pairs,
+    find_vector_pairs,
+    measure_isolation,
+    to_unit_vectors,
+    typical_bits,
+)
 
 BACKBONE = "bundled:efficientnet_lite0"
 
@@ -66,7 +72,7 @@ def found(pairs: np.ndarray, uris: tuple[str, ...]) -> tuple[list[float], int]:
     """The part of each kind of copy that pairs tie to its original, and how many pairs are false."""
     source, copy = named(uris)
     same = source[pairs[:, 0]] == source[pairs[:, 1]]
-    cluster = clusters(len(uris), pairs[same])
+    cluster = find_clusters(len(uris), pairs[same])
     original = {int(source[row]): row for row in np.flatnonzero(copy == "")}
     of_kind = [np.flatnonzero(copy == name) for name in COPIES]
     parts = [float(np.mean(cluster[rows] == cluster[[original[int(s)] for s in source[rows]]])) for rows in of_kind]
@@ -95,8 +101,8 @@ def hashes(data) -> None:
     usual = typical_bits(phash)
     chosen = int(np.clip(duplicate_checks.HASH_PART * usual, duplicate_checks.HASH_LEAST, duplicate_checks.HASH_MOST))
     print(f"\nperceptual hash, {len(phash):,} pictures; all but the closest pairs keep {usual:.0f} of 64 bits")
-    table(*hash_pairs(phash, 16), data.uris, [2, 4, 6, 8, 10, 12, 14, 16], chosen)
-    line("D103", duplicate_checks.near_pairs(data)[0], data.uris, "  <- the check, which compares colours too")
+    table(*find_hash_pairs(phash, 16), data.uris, [2, 4, 6, 8, 10, 12, 14, 16], chosen)
+    line("D103", duplicate_checks.find_near_pairs(data)[0], data.uris, "  <- the check, which compares colours too")
 
 
 def embeddings(data, ctx: Context) -> None:
@@ -106,15 +112,20 @@ def embeddings(data, ctx: Context) -> None:
 
     made = extract_features(data, BACKBONE, np.arange(len(data.uris)), ctx=ctx)
     for depth in made.spec.depths:
-        vectors = unit(made.vectors[depth.name])
-        pairs, distances = vector_pairs(vectors, 0.7 * loneliness(vectors, d201.NEIGHBOUR))
-        usual = loneliness(vectors, d201.NEIGHBOUR)[pairs].min(axis=1)
+        vectors = to_unit_vectors(made.vectors[depth.name])
+        pairs, distances = find_vector_pairs(vectors, 0.7 * measure_isolation(vectors, d201.NEIGHBOUR))
+        usual = measure_isolation(vectors, d201.NEIGHBOUR)[pairs].min(axis=1)
         print(f"\n{BACKBONE}@{depth.name}, part of the distance to the tenth nearest picture")
         table(pairs, distances / usual, data.uris, [0.1, 0.2, 0.25, 0.3, 0.35, 0.4, 0.5, 0.6], d201.PART)
-        line("D201", vector_pairs(vectors, d201.limits(vectors))[0], data.uris, "  <- the check, with its bounds")
+        line(
+            "D201",
+            find_vector_pairs(vectors, d201.find_distance_limits(vectors))[0],
+            data.uris,
+            "  <- the check, with its bounds",
+        )
         print(f"{BACKBONE}@{depth.name}, one cosine distance for all")
         for limit in (0.01, 0.02, 0.03, 0.04, 0.05, 0.1):
-            line(f"{limit:.3g}", vector_pairs(vectors, np.full(len(vectors), limit))[0], data.uris)
+            line(f"{limit:.3g}", find_vector_pairs(vectors, np.full(len(vectors), limit))[0], data.uris)
 
 
 def main() -> None:

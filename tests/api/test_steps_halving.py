@@ -39,10 +39,10 @@ class Told(FitSteps):
     def candidates(self):
         return tuple(KNOWN)
 
-    def _lacking(self, names, rows=None):
+    def _count_missing_rows(self, names, rows=None):
         return dict.fromkeys(names, len(self.data.uris) if rows is None else len(rows))
 
-    def _embed(self, name, rows, precision="f32"):
+    def _extract_features(self, name, rows, precision="f32"):
         if len(self.passes) == self.killed:
             raise SystemExit
         self.passes.append((name, len(rows)))
@@ -107,7 +107,7 @@ def test_no_round_looks_at_pictures_that_are_given_for_judging(context):
     apart = np.array([split in ("val", "test") for split in data.split])
     targets[apart] = np.random.default_rng(1).integers(0, 3, int(apart.sum()))
     other = Told(context(name="other"), dataclasses.replace(data, targets=targets))
-    other._embed = story._embed  # the vectors are those of the right labels
+    other._extract_features = story._extract_features  # the vectors are those of the right labels
     assert told(other) == first
 
 

@@ -8,7 +8,7 @@ from headstart.core import console as saying
 from headstart.core.console import Console
 
 
-@pytest.mark.parametrize(("asked", "expected"), [(None, ""), ("lines", "\rembed    2 of 4 pictures"), ("no", "")])
+@pytest.mark.parametrize(("asked", "expected"), [(None, ""), ("lines", "\rembed       2 of 4 pictures"), ("no", "")])
 def test_lines_of_progress_are_written_when_they_are_asked_for(monkeypatch, asked, expected):
     if asked:
         monkeypatch.setenv("HEADSTART_PROGRESS", asked)
@@ -30,5 +30,5 @@ def test_every_line_of_its_own_comes_a_second_later(monkeypatch):
     console.draw_progress("one")
     console.draw_progress("two")
     console.print_line("embed", "done")
-    assert err.getvalue() == "\rone\n\rtwo\nembed    done\n"
+    assert err.getvalue() == "\rone\n\rtwo\nembed       done\n"
     assert not Console(err=err, quiet=True).shows_progress

@@ -12,8 +12,8 @@ from headstart.core.console import Console
 from headstart.core.errors import DataError
 from headstart.core.storage import serialization
 from headstart.core.types import Audit, BackboneSpec, Embeddings, EmbedKey, FeatureLevel, InputSpec, SkippedFile
-from headstart.data.audit import audit_dataset, checks
-from headstart.data.splits import draw
+from headstart.data.audit import audit_dataset, load_checks
+from headstart.data.splits import draw_splits
 
 
 def jpeg(picture, quality=95):
@@ -61,7 +61,7 @@ def test_textile_pictures_raise_no_alarm_though_they_look_alike(small_textile, c
     data = audit_sets.from_folder(small_textile(120))
     audit = audit_dataset(data, ctx=context())
     assert {o.status for o in audit.outcomes} == {"passed", "tip", "not_applicable"} - {"tip"}
-    assert [o.code for o in audit.outcomes] == sorted(c.code for c in checks("files"))
+    assert [o.code for o in audit.outcomes] == sorted(c.code for c in load_checks("files"))
     assert np.array_equal(audit.clusters, np.arange(360))
 
 
@@ -80,7 +80,7 @@ def test_planted_copies_of_real_pictures_are_found_and_stay_together(how, small_
     assert np.mean(together) >= 0.95
     assert len(np.unique(audit.clusters)) == len(data.uris) - sum(together)
     assert outcome(audit, "D103").status == "issue"
-    splits = draw(data, audit.clusters, ctx=ctx)
+    splits = draw_splits(data, audit.clusters, ctx=ctx)
     sides = np.isin(np.arange(len(data.uris)), splits.test)
     assert all(sides[a] == sides[b] for (a, b), same in zip(pairs, together, strict=True) if same)
 
@@ -121,7 +121,7 @@ def test_copies_across_given_splits_are_told_and_left_where_they_are(small_texti
     audit = audit_dataset(data, ctx=ctx)
     told = outcome(audit, "D104")
     assert told.status == "issue" and "2 of 32 in `test`" in told.why
-    splits = draw(data, audit.clusters, ctx=ctx)
+    splits = draw_splits(data, audit.clusters, ctx=ctx)
     assert [data.uris[r] for r in splits.test] == [u for u in data.uris if u.startswith("test/")]
     assert {tuple(data.uris[r] for r in pair) for pair in splits.straddling} == {
         (f"train/local/{leak[0].name}", "test/local/leak0.jpg"),

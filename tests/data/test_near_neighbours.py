@@ -4,7 +4,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from headstart.data.duplicates import near_neighbours
-from headstart.data.duplicates.clusters import capped, chain_cap, clusters, forest, groups
+from headstart.data.duplicates.clusters import (
+    chain_cap,
+    find_capped_clusters,
+    find_clusters,
+    find_spanning_links,
+    group_rows,
+)
 
 
 def planted(n, distances, seed=0):
@@ -18,7 +24,7 @@ def planted(n, distances, seed=0):
 @pytest.mark.parametrize("exact_rows", [10_000, 0])
 def test_planted_hash_pairs_are_found_with_their_distance(exact_rows):
     hashes = planted(3_000, [0, 1, 2, 3, 4, 5, 6, 7, 7, 7])
-    pairs, distances = near_neighbours.hash_pairs(hashes, 8, exact_rows=exact_rows)
+    pairs, distances = near_neighbours.find_hash_pairs(hashes, 8, exact_rows=exact_rows)
     found = {tuple(pair): int(d) for pair, d in zip(pairs.tolist(), distances, strict=True)}
     assert found == {(i, 3_000 + i): d for i, d in enumerate([0, 1, 2, 3, 4, 5, 6, 7, 7, 7])}
     assert distances.tolist() == sorted(distances.tolist())
@@ -26,24 +32,24 @@ def test_planted_hash_pairs_are_found_with_their_distance(exact_rows):
 
 def test_chunked_search_finds_nine_of_ten_pairs_at_distance_8():
     hashes = planted(2_000, [8] * 1_000)
-    exact, _ = near_neighbours.hash_pairs(hashes, 8)
-    chunked, _ = near_neighbours.hash_pairs(hashes, 8, exact_rows=0)
+    exact, _ = near_neighbours.find_hash_pairs(hashes, 8)
+    chunked, _ = near_neighbours.find_hash_pairs(hashes, 8, exact_rows=0)
     assert set(map(tuple, chunked.tolist())) <= set(map(tuple, exact.tolist()))
     assert len(exact) >= 1_000 and len(chunked) >= 0.9 * len(exact)
 
 
 def test_pairs_of_many_equal_hashes_are_linear_in_their_number():
-    pairs, _ = near_neighbours.hash_pairs(np.full(5_000, 7, np.uint64), 8)
+    pairs, _ = near_neighbours.find_hash_pairs(np.full(5_000, 7, np.uint64), 8)
     assert len(pairs) < 8 * 5_000
-    assert not clusters(5_000, pairs).any()
+    assert not find_clusters(5_000, pairs).any()
 
 
 def test_too_many_pairs_are_thinned_to_a_forest_with_the_same_clusters(monkeypatch):
     monkeypatch.setattr(near_neighbours, "_MOST_PAIRS", 50)
     hashes = np.array([1 << (i % 20) for i in range(20)] + [(2**64 - 1) ^ (1 << i) for i in range(20)], np.uint64)
-    pairs, _ = near_neighbours.hash_pairs(hashes, 4)
+    pairs, _ = near_neighbours.find_hash_pairs(hashes, 4)
     assert len(pairs) < 380
-    assert clusters(40, pairs).tolist() == [0] * 20 + [20] * 20
+    assert find_clusters(40, pairs).tolist() == [0] * 20 + [20] * 20
 
 
 def brute(vectors, limits):
@@ -57,23 +63,23 @@ def test_vector_pairs_equal_brute_force(dim):
     rng = np.random.default_rng(1)
     base = rng.normal(size=(150, dim))
     near = base[:60] + rng.normal(size=(60, dim)) * rng.uniform(0, 0.6, (60, 1))
-    vectors = near_neighbours.unit(np.concatenate([base, near]).astype(np.float32))
+    vectors = near_neighbours.to_unit_vectors(np.concatenate([base, near]).astype(np.float32))
     for limits in (np.full(210, 0.1), rng.uniform(0, 0.2, 210)):
-        pairs, distances = near_neighbours.vector_pairs(vectors, limits)
+        pairs, distances = near_neighbours.find_vector_pairs(vectors, limits)
         assert set(map(tuple, pairs.tolist())) == brute(vectors, limits)
         assert (np.diff(distances) >= 0).all()
 
 
 def test_loneliness_counts_neighbours_not_itself():
-    vectors = near_neighbours.unit(np.eye(12, dtype=np.float32))
-    far = near_neighbours.loneliness(vectors, 1)
+    vectors = near_neighbours.to_unit_vectors(np.eye(12, dtype=np.float32))
+    far = near_neighbours.measure_isolation(vectors, 1)
     assert far == pytest.approx(np.full(12, 1 - vectors[0] @ vectors[1]), abs=1e-5)
 
 
 @pytest.mark.parametrize("n", [1, 2, 3])
 def test_tiny_sets_have_typical_distances(n):
     assert near_neighbours.typical_bits(np.arange(n, dtype=np.uint64)) >= 0
-    assert len(near_neighbours.vector_pairs(np.eye(n, 4, dtype=np.float32), np.full(n, 0.1))[0]) == 0
+    assert len(near_neighbours.find_vector_pairs(np.eye(n, 4, dtype=np.float32), np.full(n, 0.1))[0]) == 0
 
 
 links = st.lists(st.tuples(st.integers(0, 29), st.integers(0, 29)), max_size=60)
@@ -88,19 +94,19 @@ def test_clusters_are_the_connected_components(pairs):
     a = np.array(pairs, np.int64).reshape(-1, 2)
     _, label = connected_components(coo_array((np.ones(len(a)), (a[:, 0], a[:, 1])), shape=(30, 30)), directed=False)
     expected = [int(np.flatnonzero(label == label[row])[0]) for row in range(30)]
-    assert clusters(30, a).tolist() == expected
-    kept = forest(30, a)
-    assert len(kept) <= 29 and clusters(30, kept).tolist() == expected
+    assert find_clusters(30, a).tolist() == expected
+    kept = find_spanning_links(30, a)
+    assert len(kept) <= 29 and find_clusters(30, kept).tolist() == expected
 
 
 @settings(deadline=None, max_examples=60)
 @given(links, links, st.integers(1, 12))
 def test_near_links_never_make_a_cluster_beyond_the_cap(exact, near, cap):
     e, n = (np.array(pairs, np.int64).reshape(-1, 2) for pairs in (exact, near))
-    found, refused = capped(30, e, n, cap=cap)
-    alone = clusters(30, e)
+    found, refused = find_capped_clusters(30, e, n, cap=cap)
+    alone = find_clusters(30, e)
     largest_exact = {int(root): int((alone == root).sum()) for root in alone}
-    for rows in groups(found):
+    for rows in group_rows(found):
         if len({int(alone[row]) for row in rows}) > 1:
             assert len(rows) <= cap
         else:
@@ -113,7 +119,7 @@ def test_near_links_never_make_a_cluster_beyond_the_cap(exact, near, cap):
 def test_a_long_chain_is_cut_at_the_cap():
     n = 400
     chain = np.stack([np.arange(n - 1), np.arange(1, n)], axis=1)
-    found, refused = capped(n, chain[:0], chain, cap=chain_cap(n))
+    found, refused = find_capped_clusters(n, chain[:0], chain, cap=chain_cap(n))
     assert chain_cap(n) == 50 and len(refused) == 7
     assert np.unique(found, return_counts=True)[1].tolist() == [50] * 8
-    assert len(np.unique(clusters(n, chain))) == 1
+    assert len(np.unique(find_clusters(n, chain))) == 1

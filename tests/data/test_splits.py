@@ -7,9 +7,9 @@ import audit_sets
 from headstart.core.errors import DataError
 from headstart.core.storage import serialization
 from headstart.core.types import Splits
-from headstart.data.duplicates.clusters import clusters as components
-from headstart.data.splits import draw, straddling
-from headstart.data.stratified_group_split import deal
+from headstart.data.duplicates.clusters import find_clusters as components
+from headstart.data.splits import draw_splits, find_straddling
+from headstart.data.stratified_group_split import deal_clusters
 
 
 @st.composite
@@ -39,7 +39,7 @@ def test_laws_of_every_draw(context, made, seed, test_size, folds):
     targets, clusters = made
     assume(independent(targets, clusters) >= 3)
     data = audit_sets.from_targets(targets)
-    splits = draw(data, clusters, ctx=context(seed=seed, test_size=test_size, folds=folds))
+    splits = draw_splits(data, clusters, ctx=context(seed=seed, test_size=test_size, folds=folds))
     n = len(targets)
     assert sorted([*splits.train, *splits.test, *splits.val]) == list(range(n))
     assert len(splits.straddling) == 0
@@ -59,7 +59,7 @@ def test_laws_of_every_draw(context, made, seed, test_size, folds):
 def test_deal_keeps_classes_within_their_largest_cluster_of_their_share(made, folds, seed):
     targets, clusters = made
     assume(all(len(np.unique(targets[clusters == c])) == 1 for c in np.unique(clusters)))
-    parts = deal(targets, clusters, (1 / folds,) * folds, np.random.default_rng(seed))
+    parts = deal_clusters(targets, clusters, (1 / folds,) * folds, np.random.default_rng(seed))
     for label in np.unique(targets):
         counts = np.bincount(parts[targets == label], minlength=folds)
         largest = np.unique(clusters[targets == label], return_counts=True)[1].max()
@@ -68,7 +68,7 @@ def test_deal_keeps_classes_within_their_largest_cluster_of_their_share(made, fo
 
 def test_without_clusters_every_class_has_its_share_to_the_picture(context):
     targets = np.repeat([0, 1, 2], [100, 250, 613])
-    splits = draw(audit_sets.from_targets(targets), np.arange(963), ctx=context())
+    splits = draw_splits(audit_sets.from_targets(targets), np.arange(963), ctx=context())
     assert np.bincount(targets[splits.test]).tolist() == [20, 50, 123]
     assert splits.folds.shape == (1, 963)
     for repeat in splits.folds:
@@ -82,7 +82,7 @@ def test_same_seed_same_draw_and_other_seed_other_draw(context):
     targets = np.repeat([0, 1], 80)
     clusters = np.arange(160) // 2 * 2
     one, two, other = (
-        draw(audit_sets.from_targets(targets), clusters, ctx=context(seed=seed, name=name))
+        draw_splits(audit_sets.from_targets(targets), clusters, ctx=context(seed=seed, name=name))
         for name, seed in (("a", 3), ("b", 3), ("c", 4))
     )
     assert np.array_equal(one.test, two.test) and np.array_equal(one.folds, two.folds)
@@ -93,7 +93,7 @@ def test_same_seed_same_draw_and_other_seed_other_draw(context):
 def test_clusters_take_their_fair_part_of_the_test(context):
     targets = np.repeat([0, 1], 300)
     clusters = np.where(np.arange(600) % 300 < 200, np.arange(600) // 4 * 4, np.arange(600))
-    splits = draw(audit_sets.from_targets(targets), clusters, ctx=context())
+    splits = draw_splits(audit_sets.from_targets(targets), clusters, ctx=context())
     grouped = np.mean(np.arange(600)[splits.test] % 300 < 200)
     assert len(splits.test) == 120 and 0.5 < grouped < 0.8
 
@@ -101,13 +101,13 @@ def test_clusters_take_their_fair_part_of_the_test(context):
 @pytest.mark.parametrize(("n", "repeats"), [(150, 10), (600, 3), (1_400, 1)])
 def test_small_sets_are_repeated(context, n, repeats):
     targets = np.arange(n) % 2
-    splits = draw(audit_sets.from_targets(targets), np.arange(n), ctx=context())
+    splits = draw_splits(audit_sets.from_targets(targets), np.arange(n), ctx=context())
     assert len(splits.test) and splits.folds.shape[0] == repeats
 
 
 def test_no_test_split_names_the_class_that_is_too_small_and_repeats(context):
     targets = np.repeat([0, 1], [1_500, 40])
-    splits = draw(audit_sets.from_targets(targets), np.arange(1_540), ctx=context())
+    splits = draw_splits(audit_sets.from_targets(targets), np.arange(1_540), ctx=context())
     assert len(splits.test) == 0 and len(splits.train) == 1_540 and splits.folds.shape[0] == 3
     assert "20% would leave class `class1` 8 of the 10 pictures it needs" in splits.why
 
@@ -115,7 +115,7 @@ def test_no_test_split_names_the_class_that_is_too_small_and_repeats(context):
 def test_one_big_cluster_is_not_put_into_the_test(context):
     targets = np.repeat([0, 1], 60)
     clusters = np.concatenate([np.zeros(30, int), np.full(30, 30), np.arange(60, 120)])
-    splits = draw(audit_sets.from_targets(targets), clusters, ctx=context())
+    splits = draw_splits(audit_sets.from_targets(targets), clusters, ctx=context())
     assert len(splits.test) == 0 and "class `class0` 0 of the 10" in splits.why
     assert splits.folds.max() == 1 and "class `class0` has 2 unlike pictures" in splits.why
 
@@ -126,7 +126,7 @@ def test_the_test_never_takes_a_class_s_last_unlike_pictures(context):
     whys = set()
     for seed in range(12):
         made = context(seed=seed, name=f"run{seed}", test_size=0.5)
-        splits = draw(audit_sets.from_targets(targets), clusters, ctx=made)
+        splits = draw_splits(audit_sets.from_targets(targets), clusters, ctx=made)
         whys.add(splits.why.partition(":")[0])
         assert set(splits.folds[0, splits.train]) != {-1}
     assert "no test split" in whys and len(whys) == 2
@@ -137,7 +137,7 @@ def test_screened_pictures_and_their_look_alikes_stay_out_of_the_test(context):
     clusters = np.arange(1_000)
     clusters[900:] = np.arange(100)
     screened = np.arange(0, 256)
-    splits = draw(audit_sets.from_targets(targets), clusters, ctx=context(), screened=screened)
+    splits = draw_splits(audit_sets.from_targets(targets), clusters, ctx=context(), screened=screened)
     assert len(splits.test) == 200
     assert not set(splits.test) & (set(range(256)) | set(range(900, 1_000)))
 
@@ -148,7 +148,7 @@ def test_given_splits_are_kept_and_what_straddles_is_told(context):
     clusters = np.arange(60)
     clusters[45] = clusters[55] = 3
     clusters[57] = 49
-    splits = draw(audit_sets.from_targets(targets, split=split), clusters, ctx=context())
+    splits = draw_splits(audit_sets.from_targets(targets, split=split), clusters, ctx=context())
     assert splits.given
     assert (splits.train.tolist(), splits.val.tolist(), splits.test.tolist()) == (
         list(range(40)),
@@ -162,19 +162,19 @@ def test_given_splits_are_kept_and_what_straddles_is_told(context):
 
 def test_given_train_and_val_leave_the_test_empty(context):
     split = ["train"] * 40 + ["val"] * 20
-    splits = draw(audit_sets.from_targets(np.tile([0, 1], 30), split=split), np.arange(60), ctx=context())
+    splits = draw_splits(audit_sets.from_targets(np.tile([0, 1], 30), split=split), np.arange(60), ctx=context())
     assert len(splits.val) == 20 and len(splits.test) == 0 and len(splits.train) == 40
 
 
 def test_straddling_is_linear_in_the_rows():
     side = np.array([0] * 3_000 + [2] * 3_000)
-    assert straddling(side, np.zeros(6_000, np.int64)).shape == (3_000, 2)
+    assert find_straddling(side, np.zeros(6_000, np.int64)).shape == (3_000, 2)
 
 
 def test_a_class_of_look_alikes_is_still_split(context):
     targets = np.repeat([0, 1], 60)
     clusters = np.concatenate([np.zeros(60, int), np.arange(60, 120)])
-    splits = draw(audit_sets.from_targets(targets), clusters, ctx=context())
+    splits = draw_splits(audit_sets.from_targets(targets), clusters, ctx=context())
     assert len(splits.test) == 24 and "all pictures of `class0` look alike" in splits.why
     assert np.array_equal(splits.clusters, np.arange(120))
 
@@ -184,17 +184,17 @@ def test_a_class_of_copies_of_one_picture_is_an_error(context):
     digests = ["a" * 64] * 20 + [f"{row:064d}" for row in range(20)]
     clusters = np.concatenate([np.zeros(20, int), np.arange(20, 40)])
     with pytest.raises(DataError, match="`class0` are copies of one"):
-        draw(audit_sets.from_targets(targets, digests=digests), clusters, ctx=context())
+        draw_splits(audit_sets.from_targets(targets, digests=digests), clusters, ctx=context())
 
 
 def test_classes_without_pictures_do_not_count(context):
     targets = np.repeat([0, 2], 60)
-    splits = draw(audit_sets.from_targets(targets), np.arange(120), ctx=context())
+    splits = draw_splits(audit_sets.from_targets(targets), np.arange(120), ctx=context())
     assert np.bincount(targets[splits.test]).tolist() == [12, 0, 12]
 
 
 def test_splits_lie_in_the_run_folder(context):
     ctx = context()
-    splits = draw(audit_sets.from_targets(np.arange(100) % 2), np.arange(100), ctx=ctx)
+    splits = draw_splits(audit_sets.from_targets(np.arange(100) % 2), np.arange(100), ctx=ctx)
     found = serialization.load_value(Splits, ctx.make_step_folder("splits"))
     assert found.why == splits.why and np.array_equal(found.folds, splits.folds)

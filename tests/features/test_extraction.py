@@ -322,7 +322,7 @@ def test_a_run_tells_only_the_times_that_it_measured_itself(data, context, fresh
     for name in ("first", "second"):
         story = FitSteps(context(store=store, name=name))
         vars(story)["data"] = data
-        story._embed(NAME, np.arange(70))
+        story._extract_features(NAME, np.arange(70))
         told.append(read_json(story.ctx.run.path / "timings.json")[f"embed {NAME} 70"])
     assert told[0]["latency_ms"] > 0
     assert "latency_ms" not in told[1] and told[1]["wall_s"] > 0

@@ -50,15 +50,15 @@ def export(
     console = console or Console()
     wanted = export_run.exporters((to,) if isinstance(to, str) else to, precision)
     export_run.require_drop(max_drop)
-    source = _source(Path(run), console)
+    source = _make_export_source(Path(run), console)
     export_run.require_possible(wanted, source, precision)
     export_run.require_free(Path(out))
-    pictures = _pictures(source, data, calibrating=precision == "int8")
+    pictures = _read_parity_images(source, data, calibrating=precision == "int8")
     made = export_run.export_run(wanted, source, Path(out), precision, pictures, max_drop)
     return export_run.as_json(made)
 
 
-def _source(path: Path, console: Console) -> Any:
+def _make_export_source(path: Path, console: Console) -> Any:
     """What an export is made of."""
     from headstart.api.run import Run
     from headstart.core.storage.cache import default_store
@@ -72,7 +72,7 @@ def _source(path: Path, console: Console) -> Any:
     return Source(model=loaded, run=path, networks=networks, store=default_store(console), console=console, draft=path)
 
 
-def _pictures(source: Any, data: str | Path | None, *, calibrating: bool) -> Any:
+def _read_parity_images(source: Any, data: str | Path | None, *, calibrating: bool) -> Any:
     from headstart.api.run import Run
     from headstart.exporting import parity_images as found
 
@@ -163,7 +163,7 @@ def explain(
     explainer = Explainer(Path(run))
     if class_name:
         explainer.position(class_name)
-    way = _gradients(Path(run)) if method == GRADCAM else None
+    way = _make_gradient_explainer(Path(run)) if method == GRADCAM else None
     given = [files] if isinstance(files, str | Path) else files
     if way is None:
         explainer.chosen(method)
@@ -185,7 +185,7 @@ def explain(
     return each()
 
 
-def _gradients(run: Path) -> Way:
+def _make_gradient_explainer(run: Path) -> Way:
     """Grad-CAM through the network that a run trained and handed over."""
     from headstart.api.run import Run
     from headstart.core import extras

@@ -63,7 +63,7 @@ def fit(
     with _open_steps(data, out, console, settings, training=True) as steps:
         steps.ctx.callbacks = tuple(callbacks)
         earlier = Run(steps.ctx.run.path).interrupted
-        steps.report()
+        steps.write_report()
         over_s = -steps.ctx.left_s()
         if over_s > 0:
             steps.ctx.console.print_line(
@@ -84,9 +84,9 @@ def audit(
     from headstart.core.storage.serialization import as_json
 
     with _open_steps(data, out, console, settings) as steps:
-        audits = (steps.files_audit, steps.first_look)
+        audits = (steps.files_audit, steps.quick_vectors_audit)
         outcomes = [outcome for found in audits for outcome in found.outcomes]
-        return _told(
+        return _as_plain(
             steps, pictures=len(steps.data.uris), excused=as_json(steps.data.excused), outcomes=as_json(outcomes)
         )
 
@@ -96,10 +96,10 @@ def embed(
 ) -> dict[str, Any]:
     """Pass the pictures through the backbones and keep the vectors in the cache."""
     with _open_steps(data, out, console, settings) as steps:
-        return _told(steps, embeddings=[_passed(found) for found in steps.embeddings])
+        return _as_plain(steps, embeddings=[_format_pass(found) for found in steps.embeddings])
 
 
-def _passed(found: Embeddings) -> dict[str, Any]:
+def _format_pass(found: Embeddings) -> dict[str, Any]:
     depths = {depth.name: depth.dim for depth in found.spec.depths}
     count = {"pictures": len(found.rows), "cached": found.cached, "seconds": found.seconds}
     return {"backbone": found.spec.name, **count, "depths": depths}
@@ -112,7 +112,7 @@ def rank(
     from headstart.core.storage.serialization import as_json
 
     with _open_steps(data, out, console, settings) as steps:
-        return _told(steps, ranking=as_json(steps.ranking))
+        return _as_plain(steps, ranking=as_json(steps.ranking))
 
 
 def evaluate(run: str | Path | Run, data: str | Path, *, console: Console | None = None) -> dict[str, Any]:
@@ -213,12 +213,12 @@ def plan(
     from headstart.selection.candidates import names
 
     console = console or Console()
-    job, path = _request(data, out, console, settings, training=True, fetching=False)
+    job, path = _check_request(data, out, console, settings, training=True, fetching=False)
     require_same_job(path, job)
     with tempfile.TemporaryDirectory() as scratch, open_run(Path(scratch) / "run", job, console) as ctx:
         steps = FitSteps(ctx)
         pictures, count = steps.data, len(steps.data.uris)
-        chosen = names(ctx, steps.seen, data=pictures)
+        chosen = names(ctx, steps.screening_count, data=pictures)
         if job.from_names:
             from headstart.zero_shot.head_from_names import require_possible
 
@@ -249,12 +249,12 @@ def _open_steps(
     from headstart.core import blas_threads
 
     console = console or Console()
-    job, path = _request(data, out, console, settings, training=training)
+    job, path = _check_request(data, out, console, settings, training=training)
     with open_run(path, job, console) as ctx, blas_threads.single_blas_thread():
         yield FitSteps(ctx)
 
 
-def _request(
+def _check_request(
     data: str | Path,
     out: str | Path | None,
     console: Console,
@@ -309,5 +309,5 @@ def _require_callbacks(callbacks: Sequence[Any], strategy: str) -> None:
             raise UsageError(f"`{one!r}` is no keras.callbacks.Callback", where="callbacks", hint="pass instances")
 
 
-def _told(steps: FitSteps, **content: Any) -> dict[str, Any]:
+def _as_plain(steps: FitSteps, **content: Any) -> dict[str, Any]:
     return {"run": steps.ctx.run.path.as_posix(), **content}

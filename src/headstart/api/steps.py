@@ -48,7 +48,7 @@ class FitSteps:
     def __init__(self, ctx: Context) -> None:
         self.ctx = ctx
 
-    def _step(self, stage: str, run: Callable[..., Any], *values: Any, **named: Any) -> Any:
+    def _take_step(self, stage: str, run: Callable[..., Any], *values: Any, **named: Any) -> Any:
         with self.ctx.time_step(stage):
             return run(*values, ctx=self.ctx, **named)
 
@@ -58,7 +58,7 @@ class FitSteps:
         from headstart.data.reading.read_dataset import read_dataset
         from headstart.heads.decision_rule import require_rule
 
-        found: Dataset = self._step("read", read_dataset, self.ctx.job.data)
+        found: Dataset = self._take_step("read", read_dataset, self.ctx.job.data)
         require_rule(self.ctx.job, found.class_names)
         return found
 
@@ -67,7 +67,7 @@ class FitSteps:
         """What the files tell."""
         from headstart.data.audit import audit_dataset
 
-        found: Audit = self._step("audit_files", audit_dataset, self.data)
+        found: Audit = self._take_step("audit_files", audit_dataset, self.data)
         digest, why = self.data.digest, "a resumed run must see the same pictures"
         if self.ctx.record_decision("data", lambda: digest, why) != digest:
             raise DataError(
@@ -77,7 +77,7 @@ class FitSteps:
         return found
 
     @property
-    def seen(self) -> int:
+    def screening_count(self) -> int:
         """How many pictures go through every candidate before one is dropped, as reckoned."""
         from headstart.selection.successive_halving import LEAST, rounds
 
@@ -90,7 +90,7 @@ class FitSteps:
         from headstart.selection.candidates import choose_candidates
 
         assert self.files_audit is not None  # a hopeless data set stops before weights are fetched
-        found: tuple[str, ...] = self._step("candidates", choose_candidates, self.data, seen=self.seen)
+        found: tuple[str, ...] = self._take_step("candidates", choose_candidates, self.data, seen=self.screening_count)
         if self.ctx.job.from_names:
             from headstart.zero_shot.head_from_names import require
 
@@ -103,7 +103,7 @@ class FitSteps:
         from headstart.features.extraction_time import estimate_pass_seconds
         from headstart.selection.run_time import estimate_run_seconds
 
-        job, passes_s = self.ctx.job, estimate_pass_seconds(self.foreseen(names), self.ctx)
+        job, passes_s = self.ctx.job, estimate_pass_seconds(self.foresee_passes(names), self.ctx)
         return estimate_run_seconds(job, estimate_training_count(self.data, job), len(self.data.uris), names, passes_s)
 
     @cached_property
@@ -114,7 +114,7 @@ class FitSteps:
         self.ctx.console.print_line("plan", f"about {format_duration(entry['planned_s'])} for the whole run")
         return entry["planned_s"]
 
-    def foreseen(self, names: tuple[str, ...]) -> dict[str, int]:
+    def foresee_passes(self, names: tuple[str, ...]) -> dict[str, int]:
         """How many pictures are likely to go through each candidate: screening will keep most of them from some."""
         from headstart.backbones import loading
         from headstart.features.extraction_time import estimate_pass_seconds
@@ -122,22 +122,22 @@ class FitSteps:
         from headstart.selection.published_accuracy import expected_accuracy
 
         passes, going = dict[str, int](), names
-        for rows in self._draws(len(names)):
+        for rows in self._draw_screening_rows(len(names)):
             if len(going) < successive_halving.LEAST:
                 break
-            passes |= self._lacking(going, rows)
+            passes |= self._count_missing_rows(going, rows)
             costs = {
                 name: estimate_pass_seconds({name: n - passes[name]}, self.ctx)
-                for name, n in self._lacking(going).items()
+                for name, n in self._count_missing_rows(going).items()
             }
             options = [
                 successive_halving.Option(name=n, expected=expected_accuracy(loading.find(n).spec), cost=cost)
                 for n, cost in costs.items()
             ]
             going = successive_halving.foreseen(options, plan_time(self.ctx.job).later_passes_s(self.ctx.left_s()))
-        return passes | self._lacking(going)
+        return passes | self._count_missing_rows(going)
 
-    def _draws(self, backbones: int) -> tuple[Any, ...]:
+    def _draw_screening_rows(self, backbones: int) -> tuple[Any, ...]:
         """The pictures of each round of screening; backbones that were named are not screened."""
         from headstart.selection.ranking import screening as screen
 
@@ -150,15 +150,15 @@ class FitSteps:
         from headstart.selection.successive_halving import LEAST
 
         names, found = self.candidates, None
-        draws = self._draws(len(names))
+        draws = self._draw_screening_rows(len(names))
         if not draws and self.ctx.job.precision != "f32":
             self.ctx.console.print_line("plan", f"no screening here, so nothing is done in {self.ctx.job.precision}")
-        for rows, then in pairwise((*draws, self._every)):
+        for rows, then in pairwise((*draws, self._all_rows)):
             if len(names) < LEAST:
                 break
-            seen = tuple(self._embed(name, rows, self.ctx.job.precision) for name in names)
-            ahead = self._lacking(names, then)
-            found = self._step(
+            seen = tuple(self._extract_features(name, rows, self.ctx.job.precision) for name in names)
+            ahead = self._count_missing_rows(names, then)
+            found = self._take_step(
                 f"screen {len(rows)}", screen.screen_backbones, self.data, seen, before=found, ahead=ahead
             )
             names = found.survivors
@@ -176,22 +176,22 @@ class FitSteps:
                 from headstart.zero_shot.head_from_names import with_naming
 
                 names = with_naming(names, self.candidates, ctx=self.ctx)
-        found = [self._embed(name, self._every) for name in names]
+        found = [self._extract_features(name, self._all_rows) for name in names]
         return tuple(sorted(found, key=lambda e: (e.spec.flops, e.spec.name)))
 
-    def _lacking(self, names: Iterable[str], rows: Any = None) -> dict[str, int]:
+    def _count_missing_rows(self, names: Iterable[str], rows: Any = None) -> dict[str, int]:
         """How many pictures must still go through each backbone: what is in the cache takes no time."""
         from headstart.features.cached_rows import count_missing_rows
 
         return count_missing_rows(self.data, names, self.ctx.store, rows)
 
     @property
-    def _every(self) -> Any:
+    def _all_rows(self) -> Any:
         import numpy as np
 
         return np.arange(len(self.data.uris))
 
-    def _embed(self, name: str | ResolvedBackbone, rows: Any, precision: str = "f32") -> Embeddings:
+    def _extract_features(self, name: str | ResolvedBackbone, rows: Any, precision: str = "f32") -> Embeddings:
         from headstart.features.extraction import extract_features
 
         said = name if isinstance(name, str) else name.name
@@ -204,20 +204,20 @@ class FitSteps:
     @cached_property
     def vectors_audit(self) -> Audit:
         """What the vectors of the cheapest backbone of known worth tell, of those that go on."""
-        return self._look_at({e.spec.name: e for e in self.embeddings})
+        return self._audit_vectors({e.spec.name: e for e in self.embeddings})
 
     @cached_property
-    def first_look(self) -> Audit:
+    def quick_vectors_audit(self) -> Audit:
         """The same by the cheapest candidate, for those who want no more than an audit."""
-        return self._look_at(dict.fromkeys(self.candidates))
+        return self._audit_vectors(dict.fromkeys(self.candidates))
 
-    def _look_at(self, among: Mapping[str, Embeddings | None]) -> Audit:
+    def _audit_vectors(self, among: Mapping[str, Embeddings | None]) -> Audit:
         from headstart.data.audit import audit_dataset
         from headstart.selection.candidates import looked_at_by
 
         name = looked_at_by(among)
-        embeddings = among[name] or self._embed(name, self._every)
-        found: Audit = self._step(
+        embeddings = among[name] or self._extract_features(name, self._all_rows)
+        found: Audit = self._take_step(
             "audit_vectors", audit_dataset, self.data, embeddings=embeddings, before=self.files_audit
         )
         return found
@@ -225,10 +225,12 @@ class FitSteps:
     @cached_property
     def splits(self) -> Splits:
         """Who learns and who judges; drawn only now, so that look-alikes stay on one side."""
-        from headstart.data.splits import draw
+        from headstart.data.splits import draw_splits
 
         screened = self.screening.pictures if self.screening else None
-        found: Splits = self._step("splits", draw, self.data, self.vectors_audit.clusters, screened=screened)
+        found: Splits = self._take_step(
+            "splits", draw_splits, self.data, self.vectors_audit.clusters, screened=screened
+        )
         return found
 
     @cached_property
@@ -242,7 +244,7 @@ class FitSteps:
         drawn = [
             e.spec.name for e in self.embeddings if not loading.find(e.spec.name).frozen_reason
         ]  # the others have no twin
-        return tuple(self._embed(f"random:{name}", rows) for name in drawn)
+        return tuple(self._extract_features(f"random:{name}", rows) for name in drawn)
 
     @cached_property
     def ranking(self) -> Ranking:
@@ -251,13 +253,13 @@ class FitSteps:
 
         seen = {each.spec.name for each in self.embeddings}
         screened = tuple(row for row in self.screening.rows if row.backbone not in seen) if self.screening else ()
-        found: Ranking = self._step(
+        found: Ranking = self._take_step(
             "rank", rank_backbones, self.data, self.splits, self.embeddings, controls=self.controls, screened=screened
         )
         return found
 
     @cached_property
-    def names(self) -> NameInitialization | None:
+    def name_initialization(self) -> NameInitialization | None:
         """What the names of the classes say without any label; None where the job does not ask for it."""
         from headstart.zero_shot import head_from_names
 
@@ -265,7 +267,7 @@ class FitSteps:
         if not self.ctx.job.from_names:
             head_from_names.advise(*values, ctx=self.ctx)
             return None
-        found: NameInitialization = self._step("names", head_from_names.initialize_head_from_names, *values)
+        found: NameInitialization = self._take_step("names", head_from_names.initialize_head_from_names, *values)
         return found
 
     @cached_property
@@ -274,7 +276,7 @@ class FitSteps:
         from headstart.selection.probe.train_probe import train_probe
 
         values = (self.data, self.splits, self.ranking, self.embeddings)
-        found: FitResult = self._step("adapt", train_probe, *values, names=self.names)
+        found: FitResult = self._take_step("adapt", train_probe, *values, names=self.name_initialization)
         return found
 
     @cached_property
@@ -285,19 +287,19 @@ class FitSteps:
         from headstart.finetuning.fine_tune import fine_tune
 
         values = (self.data, self.splits, self.ranking, self.embeddings, self.probe)
-        found: FineTuningResult | None = self._step("tune", fine_tune, *values)
+        found: FineTuningResult | None = self._take_step("tune", fine_tune, *values)
         return found
 
     @cached_property
-    def tuned(self) -> tuple[Embeddings, ...]:
+    def tuned_embeddings(self) -> tuple[Embeddings, ...]:
         """Features through the tuned network, of all pictures where it is handed over, and through its random twin."""
         if self.tuning is None:
             return ()
         from headstart.backbones.earlier_runs.tuned_network import trunk_of
         from headstart.selection.probe.final_model import passes
 
-        wanted = passes(self.tuning, self.splits, self._every)
-        return tuple(self._embed(trunk_of(net, self.ctx.run.path), rows) for net, rows in wanted)
+        wanted = passes(self.tuning, self.splits, self._all_rows)
+        return tuple(self._extract_features(trunk_of(net, self.ctx.run.path), rows) for net, rows in wanted)
 
     @cached_property
     def adapted(self) -> FitResult:
@@ -306,7 +308,9 @@ class FitSteps:
             return self.probe
         from headstart.selection.probe.final_model import choose_final_model
 
-        found: FitResult = choose_final_model(self.probe, self.tuning, self.data, self.splits, self.tuned, ctx=self.ctx)
+        found: FitResult = choose_final_model(
+            self.probe, self.tuning, self.data, self.splits, self.tuned_embeddings, ctx=self.ctx
+        )
         return found
 
     @cached_property
@@ -314,14 +318,19 @@ class FitSteps:
         """The test split, touched once."""
         from headstart.evaluation.evaluate_model import evaluate_model
 
-        values = (self.data, self.splits, self.embeddings + self.tuned, self.adapted, self.ranking)
-        found: Evaluation = self._step(
-            "evaluate", evaluate_model, *values, controls=self.controls, probe=self.probe, names=self.names
+        values = (self.data, self.splits, self.embeddings + self.tuned_embeddings, self.adapted, self.ranking)
+        found: Evaluation = self._take_step(
+            "evaluate",
+            evaluate_model,
+            *values,
+            controls=self.controls,
+            probe=self.probe,
+            names=self.name_initialization,
         )
         return found
 
     @cached_property
-    def foreign(self) -> tuple[Dataset, tuple[Embeddings, ...]]:
+    def ood_pictures(self) -> tuple[Dataset, tuple[Embeddings, ...]]:
         """Pictures of other things, and their features through the trunks of the model."""
         from headstart.backbones.earlier_runs import tuned_network as tuned
         from headstart.features.extraction import extract_features
@@ -332,16 +341,16 @@ class FitSteps:
         found = [tuned.find(name, networks, self.ctx.run.path) for name in names]
         every = range(len(others.uris))
         return others, tuple(
-            self._step("foreign", extract_features, others, one, every, below="doubt") for one in found
+            self._take_step("foreign", extract_features, others, one, every, below="doubt") for one in found
         )
 
     @cached_property
-    def doubted(self) -> UncertaintyReport:
+    def uncertainty(self) -> UncertaintyReport:
         """When the model should not be believed."""
         from headstart.uncertainty.assessment import assess_uncertainty
 
-        values = (self.data, self.splits, self.embeddings + self.tuned, self.adapted, self.evaluation)
-        found: UncertaintyReport = self._step("doubt", assess_uncertainty, *values, foreign=self.foreign)
+        values = (self.data, self.splits, self.embeddings + self.tuned_embeddings, self.adapted, self.evaluation)
+        found: UncertaintyReport = self._take_step("doubt", assess_uncertainty, *values, foreign=self.ood_pictures)
         return found
 
     @cached_property
@@ -349,25 +358,25 @@ class FitSteps:
         """The model as files that answer without a training framework."""
         from headstart.exporting.runtime_model import export_runtime_model
 
-        found: Exported = self._step(
+        found: Exported = self._take_step(
             "export",
             export_runtime_model,
             self.data,
-            self.embeddings + self.tuned,
+            self.embeddings + self.tuned_embeddings,
             self.adapted,
             self.evaluation,
-            doubted=self.doubted,
+            doubted=self.uncertainty,
         )
         return found
 
     @cached_property
-    def watched(self) -> UsageReference:
+    def drift_reference(self) -> UsageReference:
         """What the model in use is compared with."""
         from headstart.evaluation.drift.drift_reference import write_drift_reference
 
         assert self.exported is not None  # the saved model answers
-        values = (self.data, self.embeddings + self.tuned, self.adapted, self.evaluation)
-        found: UsageReference = self._step("drift", write_drift_reference, *values)
+        values = (self.data, self.embeddings + self.tuned_embeddings, self.adapted, self.evaluation)
+        found: UsageReference = self._take_step("drift", write_drift_reference, *values)
         return found
 
     @cached_property
@@ -376,8 +385,8 @@ class FitSteps:
         from headstart.explanation.explain_run import explain_run
 
         assert self.exported is not None  # the saved model is what is explained
-        values = (self.data, self.splits, self.embeddings + self.tuned, self.adapted, self.evaluation)
-        found: Explained = self._step("explain", explain_run, *values)
+        values = (self.data, self.splits, self.embeddings + self.tuned_embeddings, self.adapted, self.evaluation)
+        found: Explained = self._take_step("explain", explain_run, *values)
         return found
 
     @cached_property
@@ -386,21 +395,21 @@ class FitSteps:
         from headstart.reporting.card.write_card import write_card
 
         assert self.exported is not None  # it tells of the saved model
-        found: Path = self._step("card", write_card)
+        found: Path = self._take_step("card", write_card)
         return found
 
-    def report(self) -> Path:
+    def write_report(self) -> Path:
         """The page that tells it all."""
         from headstart.reporting.write_report import write_report
 
         assert self.planned_seconds  # the time is told before it is spent
         assert self.exported is not None  # the page says how to use the model, so the model comes first
-        assert self.watched is not None  # what `headstart drift` compares with
+        assert self.drift_reference is not None  # what `headstart drift` compares with
         assert self.explained is not None  # and shows some answers explained
         assert self.card.is_file()
-        found: Path = self._step("report", write_report, computed_now=True)
+        found: Path = self._take_step("report", write_report, computed_now=True)
         if self.ctx.job.track == "mlflow":
             from headstart.reporting.mlflow_run import log_to_mlflow as tell
 
-            self._step("track", tell)
+            self._take_step("track", tell)
         return found

@@ -17,14 +17,14 @@ def require_effect(job: Job) -> None:
     Raises:
         UsageError: With every such setting and why.
     """
-    found = without_effect(job)
+    found = find_unused_settings(job)
     if found:
         hint = "--strategy auto trains networks" if job.strategy == "probe" else f"leave out {found[0].where}"
         told = "; ".join(one.what for one in found)
         raise UsageError(told, where=", ".join(one.where for one in found), hint=hint)
 
 
-def without_effect(job: Job) -> list[Problem]:
+def find_unused_settings(job: Job) -> list[Problem]:
     """Every setting that changes nothing beside the others, one sentence each."""
     usual = Job(data=job.data)
     found = []

@@ -18,7 +18,7 @@ from headstart.core.run.context import Context
 from headstart.core.storage import serialization
 from headstart.core.storage.files import format_printable
 from headstart.core.types import Audit, AuditInput, DataCheck, Dataset, Embeddings, Finding, Outcome
-from headstart.data.duplicates.clusters import capped, chain_cap
+from headstart.data.duplicates.clusters import chain_cap, find_capped_clusters
 
 
 def audit_dataset(
@@ -36,43 +36,43 @@ def audit_dataset(
         DataError: With every finding that makes fitting impossible.
     """
     phase = "files" if embeddings is None else "vectors"
-    given = _input(data, ctx.job.folds, embeddings)
-    outcomes = tuple(check(given) for check in checks(phase))
-    known = (*(before.outcomes if before else ()), *outcomes)
-    clusters, refused = _clusters(data, known)
+    audit_input = _make_audit_input(data, ctx.job.folds, embeddings)
+    outcomes = tuple(check(audit_input) for check in load_checks(phase))
+    outcomes_so_far = (*(before.outcomes if before else ()), *outcomes)
+    clusters, refused = _cluster_rows(data, outcomes_so_far)
     audit = Audit(phase=phase, outcomes=outcomes, clusters=clusters)
     serialization.save_value(audit, ctx.make_step_folder("audit"), name=phase)
-    _tell(audit, len(refused), ctx)
-    _stop(outcomes)
+    _print_outcomes(audit, len(refused), ctx)
+    _require_no_error(outcomes)
     return audit
 
 
-def checks(phase: str) -> list[DataCheck]:
+def load_checks(phase: str) -> list[DataCheck]:
     """The checks of a phase, in the order of their codes."""
     every = [registry.load_plugin("data_checks", name) for name in registry.list_plugins("data_checks")]
     return sorted((check for check in every if check.phase == phase), key=lambda check: check.code)
 
 
-def _input(data: Dataset, folds: int, embeddings: Embeddings | None) -> AuditInput:
+def _make_audit_input(data: Dataset, folds: int, embeddings: Embeddings | None) -> AuditInput:
     if embeddings is None:
         return AuditInput(data=data, folds=folds)
     last = embeddings.spec.depths[-1].name
     return AuditInput(data=data, folds=folds, vectors=embeddings.vectors[last], rows=np.asarray(embeddings.rows))
 
 
-def _clusters(data: Dataset, outcomes: Iterable[Outcome]) -> tuple[np.ndarray, np.ndarray]:
+def _cluster_rows(data: Dataset, outcomes: Iterable[Outcome]) -> tuple[np.ndarray, np.ndarray]:
     links = [link for outcome in outcomes for link in outcome.links]
     same = [data.digests[a] == data.digests[b] for a, b in links]
     pairs, exact = np.array(links, np.int64).reshape(-1, 2), np.array(same, bool)
     n = len(data.uris)
-    return capped(n, pairs[exact], pairs[~exact], cap=chain_cap(n))
+    return find_capped_clusters(n, pairs[exact], pairs[~exact], cap=chain_cap(n))
 
 
-def _tell(audit: Audit, refused: int, ctx: Context) -> None:
-    found = Counter(outcome.status for outcome in audit.outcomes)
-    parts = [f"{len(audit.outcomes)} checks", f"{found['issue']} {'issue' if found['issue'] == 1 else 'issues'}"]
-    parts.append(f"{found['tip']} {'tip' if found['tip'] == 1 else 'tips'}")
-    parts += [f"{found['skipped']} skipped"] if found["skipped"] else []
+def _print_outcomes(audit: Audit, refused: int, ctx: Context) -> None:
+    counts = Counter(outcome.status for outcome in audit.outcomes)
+    parts = [f"{len(audit.outcomes)} checks", f"{counts['issue']} {'issue' if counts['issue'] == 1 else 'issues'}"]
+    parts.append(f"{counts['tip']} {'tip' if counts['tip'] == 1 else 'tips'}")
+    parts += [f"{counts['skipped']} skipped"] if counts["skipped"] else []
     ctx.console.print_line("audit", f"{audit.phase}: {', '.join(parts)}")
     for outcome in audit.outcomes:
         if outcome.status in ("issue", "skipped"):
@@ -84,15 +84,15 @@ def _tell(audit: Audit, refused: int, ctx: Context) -> None:
         )
 
 
-def _stop(outcomes: Iterable[Outcome]) -> None:
+def _require_no_error(outcomes: Iterable[Outcome]) -> None:
     fatal = [finding for outcome in outcomes for finding in outcome.findings if finding.severity == "error"]
     if fatal:
         what = "; ".join(f"{finding.code} {finding.sentence}" for finding in fatal)
         hint = "; ".join(dict.fromkeys(finding.fix for finding in fatal))
-        raise DataError(what, where=_where(fatal), hint=hint)
+        raise DataError(what, where=_format_files(fatal), hint=hint)
 
 
-def _where(findings: Iterable[Finding]) -> str | None:
+def _format_files(findings: Iterable[Finding]) -> str | None:
     files = [format_printable(uri) for finding in findings for uri in finding.uris]
     more = f" and {len(files) - 5:,} more" if len(files) > 5 else ""
     return ", ".join(files[:5]) + more or None

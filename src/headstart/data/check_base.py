@@ -30,71 +30,71 @@ class Check:
     phase: str
     look: Callable[[Check, AuditInput], Outcome]
 
-    def __call__(self, given: AuditInput) -> Outcome:
+    def __call__(self, audit_input: AuditInput) -> Outcome:
         """Look at the data and say how it ended."""
-        return self.look(self, given)
+        return self.look(self, audit_input)
 
-    def passed(self, why: str) -> Outcome:
+    def make_passed(self, why: str) -> Outcome:
         """Nothing found; `why` says what was looked at, with numbers."""
         return Outcome(code=self.code, name=self.name, status="passed", why=why)
 
-    def not_applicable(self, why: str) -> Outcome:
+    def make_not_applicable(self, why: str) -> Outcome:
         """The question does not arise in this data set."""
         return Outcome(code=self.code, name=self.name, status="not_applicable", why=why)
 
-    def skipped(self, why: str) -> Outcome:
+    def make_skipped(self, why: str) -> Outcome:
         """The question arises and was not answered."""
         return Outcome(code=self.code, name=self.name, status="skipped", why=why)
 
-    def finding(self, severity: str, sentence: str, fix: str, **about: Any) -> Finding:
+    def make_finding(self, severity: str, sentence: str, fix: str, **about: Any) -> Finding:
         """One finding; `about` gives `rows` or `uris`."""
         rows = tuple(int(row) for row in about.get("rows", ()))
         return Finding(
             code=self.code, severity=severity, sentence=sentence, rows=rows, uris=tuple(about.get("uris", ())), fix=fix
         )
 
-    def found(self, findings: Sequence[Finding], links: Links = ()) -> Outcome:
+    def make_outcome(self, findings: Sequence[Finding], links: Links = ()) -> Outcome:
         """An issue, or a tip when all findings are mere information."""
         status = "tip" if all(finding.severity == "info" for finding in findings) else "issue"
         why = "; ".join(finding.sentence for finding in findings)
         pairs = tuple((int(a), int(b)) for a, b in links)
         return Outcome(code=self.code, name=self.name, status=status, why=why, findings=tuple(findings), links=pairs)
 
-    def issue(self, sentence: str, fix: str, *, links: Links = (), **about: Any) -> Outcome:
+    def make_issue(self, sentence: str, fix: str, *, links: Links = (), **about: Any) -> Outcome:
         """One warning."""
-        return self.found([self.finding("warning", sentence, fix, **about)], links)
+        return self.make_outcome([self.make_finding("warning", sentence, fix, **about)], links)
 
-    def tip(self, sentence: str, fix: str, *, links: Links = (), **about: Any) -> Outcome:
+    def make_tip(self, sentence: str, fix: str, *, links: Links = (), **about: Any) -> Outcome:
         """One piece of information."""
-        return self.found([self.finding("info", sentence, fix, **about)], links)
+        return self.make_outcome([self.make_finding("info", sentence, fix, **about)], links)
 
 
-def learning_rows(data: Dataset) -> np.ndarray:
+def find_learning_rows(data: Dataset) -> np.ndarray:
     """(M,) int64 rows that the model may learn from: `train/` where the folder gives splits, else all."""
     if not any(data.split):
         return np.arange(len(data.uris))
     return np.array([row for row, side in enumerate(data.split) if side == "train"], np.int64)
 
 
-def class_counts(data: Dataset, rows: np.ndarray) -> np.ndarray:
+def count_per_class(data: Dataset, rows: np.ndarray) -> np.ndarray:
     """(C,) int64 pictures of each class among rows."""
     return np.bincount(np.asarray(data.targets)[rows], minlength=len(data.class_names))
 
 
-def count(n: int, thing: str = "picture") -> str:
+def format_count(n: int, thing: str = "picture") -> str:
     """`1 picture`, `2,000 pictures`, `3 exact copies`, `4 classes`."""
     if n != 1:
         thing = thing[:-1] + "ies" if thing.endswith("y") else thing + ("es" if thing.endswith("s") else "s")
     return f"{n:,} {thing}"
 
 
-def some(names: Iterable[str], most: int = 3) -> str:
+def format_names(names: Iterable[str], most: int = 3) -> str:
     """The first few names, quoted and printable, and how many more there are."""
-    known = list(names)
-    more = f" and {len(known) - most:,} more" if len(known) > most else ""
-    return ", ".join(f"`{format_printable(name)}`" for name in known[:most]) + more
+    listed_names = list(names)
+    more = f" and {len(listed_names) - most:,} more" if len(listed_names) > most else ""
+    return ", ".join(f"`{format_printable(name)}`" for name in listed_names[:most]) + more
 
 
-def uris(data: Dataset, rows: Iterable[int], most: int = 3) -> str:
+def format_uris(data: Dataset, rows: Iterable[int], most: int = 3) -> str:
     """Like `some`, for rows."""
-    return some((data.uris[int(row)] for row in rows), most)
+    return format_names((data.uris[int(row)] for row in rows), most)

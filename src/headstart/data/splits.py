@@ -16,7 +16,7 @@ from headstart.core.job import Job
 from headstart.core.run.context import Context
 from headstart.core.storage import serialization
 from headstart.core.types import Dataset, Splits
-from headstart.data.stratified_group_split import deal
+from headstart.data.stratified_group_split import deal_clusters
 
 LEAST_TEST = 10  # pictures of each class in a test split that is drawn
 # Repeats of the cross-validation: below so many pictures to learn from, so many.
@@ -25,7 +25,7 @@ REPEATS_WITHOUT_TEST = 3  # at least, when cross-validation is all there is
 _ATTEMPTS = 20
 
 
-def draw(data: Dataset, clusters: np.ndarray, *, ctx: Context, screened: np.ndarray | None = None) -> Splits:
+def draw_splits(data: Dataset, clusters: np.ndarray, *, ctx: Context, screened: np.ndarray | None = None) -> Splits:
     """Keep the given splits or draw them.
 
     Args:
@@ -37,11 +37,11 @@ def draw(data: Dataset, clusters: np.ndarray, *, ctx: Context, screened: np.ndar
     Raises:
         DataError: A class's pictures are all copies of one, so that it cannot be cross-validated.
     """
-    clusters, why = _split_up(data, np.asarray(clusters, np.int64))
-    side, said = _given(data) if any(data.split) else _hold_out(data, clusters, ctx, screened)
+    clusters, why = _loosen_clusters(data, np.asarray(clusters, np.int64))
+    side, said = _read_given_splits(data) if any(data.split) else _draw_test_split(data, clusters, ctx, screened)
     why.append(said)
     train = np.flatnonzero(side == 0)
-    folds, said = _folds(data, clusters, train, ctx, tested=bool((side > 0).any()))
+    folds, said = _draw_folds(data, clusters, train, ctx, tested=bool((side > 0).any()))
     why.append(said)
     splits = Splits(
         train=train,
@@ -50,7 +50,7 @@ def draw(data: Dataset, clusters: np.ndarray, *, ctx: Context, screened: np.ndar
         folds=folds,
         clusters=clusters,
         given=any(data.split),
-        straddling=straddling(side, clusters),
+        straddling=find_straddling(side, clusters),
         seed=ctx.seed,
         why="; ".join(why),
     )
@@ -70,7 +70,7 @@ def estimate_training_count(data: Dataset, job: Job) -> int:
     return int(counts.sum())
 
 
-def straddling(side: np.ndarray, clusters: np.ndarray) -> np.ndarray:
+def find_straddling(side: np.ndarray, clusters: np.ndarray) -> np.ndarray:
     """Pairs of one cluster on two sides.
 
     Args:
@@ -84,58 +84,62 @@ def straddling(side: np.ndarray, clusters: np.ndarray) -> np.ndarray:
     for row, key in enumerate(zip(clusters.tolist(), side.tolist(), strict=True)):
         first.setdefault(key, row)
     pairs = []
-    for row, (cluster, own) in enumerate(zip(clusters.tolist(), side.tolist(), strict=True)):
-        pairs += [(first[cluster, other], row) for other in range(own) if (cluster, other) in first]
+    for row, (cluster, part) in enumerate(zip(clusters.tolist(), side.tolist(), strict=True)):
+        pairs += [(first[cluster, earlier], row) for earlier in range(part) if (cluster, earlier) in first]
     return np.array(pairs, np.int64).reshape(-1, 2)
 
 
 # ---------------------------------------------------------------- before any draw
 
 
-def _split_up(data: Dataset, clusters: np.ndarray) -> tuple[np.ndarray, list[str]]:
+def _loosen_clusters(data: Dataset, clusters: np.ndarray) -> tuple[np.ndarray, list[str]]:
     """Where likeness makes a whole class one cluster, keep only exact copies together.
 
     Pictures of an empty belt all look alike and are none the less a class.
     """
     learn = np.array([side in ("", "train") for side in data.split], bool)
     targets = np.asarray(data.targets)
-    alone = [c for c in np.unique(targets[learn]) if len(np.unique(clusters[learn & (targets == c)])) < 2]
-    if not alone:
+    single_cluster_classes = [
+        c for c in np.unique(targets[learn]) if len(np.unique(clusters[learn & (targets == c)])) < 2
+    ]
+    if not single_cluster_classes:
         return clusters, []
     first: dict[str, int] = {}
     exact = np.array([first.setdefault(digest, row) for row, digest in enumerate(data.digests)], np.int64)
-    whole = np.isin(clusters, np.unique(clusters[np.isin(targets, alone)]))
-    made = np.where(whole, exact, clusters)
-    stuck = [c for c in alone if len(np.unique(made[learn & (targets == c)])) < 2]
+    is_loosened = np.isin(clusters, np.unique(clusters[np.isin(targets, single_cluster_classes)]))
+    loosened = np.where(is_loosened, exact, clusters)
+    stuck = [c for c in single_cluster_classes if len(np.unique(loosened[learn & (targets == c)])) < 2]
     if stuck:
         names = ", ".join(f"`{data.class_names[c]}`" for c in stuck)
         raise DataError(
             f"all pictures to learn from in {names} are copies of one: no cross-validation is possible",
             hint="add different pictures to the class, merge it with another, or remove it",
         )
-    names = ", ".join(f"`{data.class_names[c]}`" for c in alone)
-    return made, [f"all pictures of {names} look alike: only their exact copies are kept together"]
+    names = ", ".join(f"`{data.class_names[c]}`" for c in single_cluster_classes)
+    return loosened, [f"all pictures of {names} look alike: only their exact copies are kept together"]
 
 
 # ---------------------------------------------------------------- train and test
 
 
-def _given(data: Dataset) -> tuple[np.ndarray, str]:
+def _read_given_splits(data: Dataset) -> tuple[np.ndarray, str]:
     side = np.array([("train", "val", "test").index(name) for name in data.split], np.int64)
     sizes = [f"{name} {int((side == number).sum()):,}" for number, name in enumerate(("train", "val", "test"))]
     return side, f"splits as given: {', '.join(size for size in sizes if not size.endswith(' 0'))}"
 
 
-def _hold_out(data: Dataset, clusters: np.ndarray, ctx: Context, screened: np.ndarray | None) -> tuple[np.ndarray, str]:
+def _draw_test_split(
+    data: Dataset, clusters: np.ndarray, ctx: Context, screened: np.ndarray | None
+) -> tuple[np.ndarray, str]:
     size = ctx.job.test_size
     side = np.zeros(len(data.uris), np.int64)
     if size == 0:
         return side, "no test split, as asked"
-    kept = np.zeros(len(side), bool)
-    kept[np.asarray(screened if screened is not None else [], np.int64)] = True
-    kept = np.isin(clusters, clusters[kept])
+    is_kept = np.zeros(len(side), bool)
+    is_kept[np.asarray(screened if screened is not None else [], np.int64)] = True
+    is_kept = np.isin(clusters, clusters[is_kept])
     targets = np.asarray(data.targets)
-    part = deal(targets, clusters, (1 - size, size), np.random.default_rng([ctx.seed, 1]), first=kept)
+    part = deal_clusters(targets, clusters, (1 - size, size), np.random.default_rng([ctx.seed, 1]), first=is_kept)
     tested = np.bincount(targets[part == 1], minlength=len(data.class_names))
     present = np.unique(targets)
     least = present[np.argmin(tested[present])]
@@ -158,31 +162,32 @@ def _hold_out(data: Dataset, clusters: np.ndarray, ctx: Context, screened: np.nd
 # ---------------------------------------------------------------- folds
 
 
-def _folds(
+def _draw_folds(
     data: Dataset, clusters: np.ndarray, train: np.ndarray, ctx: Context, *, tested: bool
 ) -> tuple[np.ndarray, str]:
-    targets, own = np.asarray(data.targets)[train], clusters[train]
-    each = {int(c): len(np.unique(own[targets == c])) for c in np.unique(targets)}
-    least = min(each, key=lambda c: each[c])
-    count = max(2, min(ctx.job.folds, each[least]))
+    targets, train_clusters = np.asarray(data.targets)[train], clusters[train]
+    cluster_counts = {int(c): len(np.unique(train_clusters[targets == c])) for c in np.unique(targets)}
+    least = min(cluster_counts, key=lambda c: cluster_counts[c])
+    count = max(2, min(ctx.job.folds, cluster_counts[least]))
     repeats = next((times for below, times in REPEATS if len(train) < below), 1)
     repeats = repeats if tested else max(repeats, REPEATS_WITHOUT_TEST)
     folds = np.full((repeats, len(data.uris)), -1, np.int16)
     for repeat in range(repeats):
-        folds[repeat, train] = _one_draw(targets, own, count, [ctx.seed, 2, repeat])
+        folds[repeat, train] = _draw_folds_once(targets, train_clusters, count, [ctx.seed, 2, repeat])
     times = "once" if repeats == 1 else f"{repeats} times"
-    said = f"{count}-fold cross-validation {times} inside {len(train):,} pictures"
+    sentence = f"{count}-fold cross-validation {times} inside {len(train):,} pictures"
     if count < ctx.job.folds:
-        said += (
-            f" ({ctx.job.folds} folds asked for, class `{data.class_names[least]}` has {each[least]} unlike pictures)"
+        sentence += (
+            f" ({ctx.job.folds} folds asked for, class `{data.class_names[least]}` has "
+            f"{cluster_counts[least]} unlike pictures)"
         )
-    return folds, said
+    return folds, sentence
 
 
-def _one_draw(targets: np.ndarray, clusters: np.ndarray, count: int, seed: Sequence[int]) -> np.ndarray:
+def _draw_folds_once(targets: np.ndarray, clusters: np.ndarray, count: int, seed: Sequence[int]) -> np.ndarray:
     """(M,) folds in which no class lies whole in one, so that all are learnt in every fold."""
     for attempt in range(_ATTEMPTS):
-        folds = deal(targets, clusters, (1 / count,) * count, np.random.default_rng([*seed, attempt]))
+        folds = deal_clusters(targets, clusters, (1 / count,) * count, np.random.default_rng([*seed, attempt]))
         table = np.zeros((int(targets.max()) + 1, count), np.int64)
         np.add.at(table, (targets, folds), 1)
         if ((table > 0).sum(axis=1)[np.unique(targets)] > 1).all():

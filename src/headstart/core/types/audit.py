@@ -110,6 +110,6 @@ class DataCheck(Protocol):
     name: str
     phase: str  # "files" | "vectors"
 
-    def __call__(self, given: AuditInput) -> Outcome:
+    def __call__(self, audit_input: AuditInput) -> Outcome:
         """Look at the data and say how it ended."""
         ...

@@ -5,38 +5,42 @@ from __future__ import annotations
 import numpy as np
 
 from headstart.core.types import AuditInput, Finding, Outcome
-from headstart.data.check_base import Check, class_counts, count, learning_rows, uris
+from headstart.data.check_base import Check, count_per_class, find_learning_rows, format_count, format_uris
 
 # One picture cannot be both learnt from and judged.
 LEAST = 2
 
 
-def _look(check: Check, given: AuditInput) -> Outcome:
-    data = given.data
-    rows = learning_rows(data)
-    learn, everywhere = class_counts(data, rows), class_counts(data, np.arange(len(data.uris)))
+def _check_few_pictures(check: Check, audit_input: AuditInput) -> Outcome:
+    data = audit_input.data
+    rows = find_learning_rows(data)
+    learn, everywhere = count_per_class(data, rows), count_per_class(data, np.arange(len(data.uris)))
     hopeless = [c for c in range(len(learn)) if learn[c] < LEAST and everywhere[c] > 0]
-    few = [c for c in range(len(learn)) if LEAST <= learn[c] < given.folds]
-    findings = [_hopeless(check, given, rows, c) for c in hopeless]
+    few = [c for c in range(len(learn)) if LEAST <= learn[c] < audit_input.folds]
+    findings = [_make_hopeless_finding(check, audit_input, rows, c) for c in hopeless]
     if few:
-        named = ", ".join(f"`{data.class_names[c]}` {learn[c]}" for c in few)
-        sentence = f"{count(len(few), 'class')} with fewer than {given.folds} pictures, the folds asked for: {named}"
+        class_sizes = ", ".join(f"`{data.class_names[c]}` {learn[c]}" for c in few)
+        sentence = (
+            f"{format_count(len(few), 'class')} with fewer than {audit_input.folds} pictures, the folds asked "
+            f"for: {class_sizes}"
+        )
         fix = "add pictures; until then fewer folds are drawn, and scores of these classes mean little"
-        findings.append(check.finding("warning", sentence, fix))
+        findings.append(check.make_finding("warning", sentence, fix))
     if findings:
-        return check.found(findings)
+        return check.make_outcome(findings)
     least = int(learn[everywhere > 0].min()) if everywhere.any() else 0
-    return check.passed(f"each class has at least {count(least)} for {given.folds} folds")
+    return check.make_passed(f"each class has at least {format_count(least)} for {audit_input.folds} folds")
 
 
-def _hopeless(check: Check, given: AuditInput, rows: np.ndarray, label: int) -> Finding:
-    data = given.data
-    own = [int(row) for row in rows if data.targets[row] == label]
-    where = " in `train`" if any(data.split) else ""
-    named = f" ({uris(data, own)})" if own else ""
-    sentence = f"class `{data.class_names[label]}` has {count(len(own))}{where}{named}: it cannot be cross-validated"
-    fix = f"add pictures to it (at least {given.folds}), merge it with another class, or remove it"
-    return check.finding("error", sentence, fix, rows=own, uris=[data.uris[row] for row in own])
+def _make_hopeless_finding(check: Check, audit_input: AuditInput, rows: np.ndarray, label: int) -> Finding:
+    data = audit_input.data
+    class_rows = [int(row) for row in rows if data.targets[row] == label]
+    place = " in `train`" if any(data.split) else ""
+    examples = f" ({format_uris(data, class_rows)})" if class_rows else ""
+    pictures = f"{format_count(len(class_rows))}{place}{examples}"
+    sentence = f"class `{data.class_names[label]}` has {pictures}: it cannot be cross-validated"
+    fix = f"add pictures to it (at least {audit_input.folds}), merge it with another class, or remove it"
+    return check.make_finding("error", sentence, fix, rows=class_rows, uris=[data.uris[row] for row in class_rows])
 
 
-PLUGIN = Check("D003", "few pictures in a class", "files", _look)
+PLUGIN = Check("D003", "few pictures in a class", "files", _check_few_pictures)

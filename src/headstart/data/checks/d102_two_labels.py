@@ -5,21 +5,21 @@ from __future__ import annotations
 import numpy as np
 
 from headstart.core.types import AuditInput, Outcome
-from headstart.data.check_base import Check, count, uris
-from headstart.data.duplicates.duplicate_checks import chain, copies
+from headstart.data.check_base import Check, format_count, format_uris
+from headstart.data.duplicates.duplicate_checks import find_copies, link_group
 
 
-def _look(check: Check, given: AuditInput) -> Outcome:
-    data = given.data
+def _check_two_labels(check: Check, audit_input: AuditInput) -> Outcome:
+    data = audit_input.data
     targets = np.asarray(data.targets)
-    found = [group for group in copies(data) if len(np.unique(targets[group])) > 1]
-    if not found:
-        return check.passed(f"none of {count(len(data.uris))} lies in two classes")
-    verb = "lies" if len(found) == 1 else "lie"
-    sentence = f"{count(len(found))} {verb} in two classes or more ({uris(data, found[0])})"
+    groups = [group for group in find_copies(data) if len(np.unique(targets[group])) > 1]
+    if not groups:
+        return check.make_passed(f"none of {format_count(len(data.uris))} lies in two classes")
+    verb = "lies" if len(groups) == 1 else "lie"
+    sentence = f"{format_count(len(groups))} {verb} in two classes or more ({format_uris(data, groups[0])})"
     fix = "keep each under its right label and remove the other copy: a model cannot learn both"
-    links = [link for group in found for link in chain(group)]
-    return check.issue(sentence, fix, rows=np.concatenate(found), links=links)
+    links = [link for group in groups for link in link_group(group)]
+    return check.make_issue(sentence, fix, rows=np.concatenate(groups), links=links)
 
 
-PLUGIN = Check("D102", "exact duplicates under two labels", "files", _look)
+PLUGIN = Check("D102", "exact duplicates under two labels", "files", _check_two_labels)

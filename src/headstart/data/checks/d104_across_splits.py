@@ -5,28 +5,31 @@ from __future__ import annotations
 import numpy as np
 
 from headstart.core.types import AuditInput, Outcome
-from headstart.data.check_base import Check, count, uris
-from headstart.data.duplicates.duplicate_checks import chain, copies, near_pairs, tied
+from headstart.data.check_base import Check, format_count, format_uris
+from headstart.data.duplicates.duplicate_checks import find_copies, find_near_pairs, group_pairs, link_group
 
 
-def _look(check: Check, given: AuditInput) -> Outcome:
-    data = given.data
+def _check_across_splits(check: Check, audit_input: AuditInput) -> Outcome:
+    data = audit_input.data
     if not any(data.split):
-        return check.not_applicable("the folder gives no splits; copies never straddle those that are drawn")
-    exact = np.array([link for group in copies(data) for link in chain(group)], np.int64).reshape(-1, 2)
+        return check.make_not_applicable("the folder gives no splits; copies never straddle those that are drawn")
+    exact = np.array([link for group in find_copies(data) for link in link_group(group)], np.int64).reshape(-1, 2)
     side = np.array(data.split)
-    groups = tied(len(side), np.concatenate([exact, near_pairs(data)[0]]))
-    found = [group for group in groups if len(np.unique(side[group])) > 1]
-    if not found:
-        return check.passed(f"no copy, exact or near, lies on two sides of {', '.join(sorted(set(data.split)))}")
-    rows = np.concatenate(found)
+    groups = group_pairs(len(side), np.concatenate([exact, find_near_pairs(data)[0]]))
+    straddling = [group for group in groups if len(np.unique(side[group])) > 1]
+    if not straddling:
+        return check.make_passed(f"no copy, exact or near, lies on two sides of {', '.join(sorted(set(data.split)))}")
+    rows = np.concatenate(straddling)
     sides = [(name, int((side[rows] == name).sum())) for name in ("val", "test")]
-    seen = " and ".join(f"{n:,} of {(side == name).sum():,} in `{name}`" for name, n in sides if n)
+    counts = " and ".join(f"{n:,} of {(side == name).sum():,} in `{name}`" for name, n in sides if n)
     sentence = (
-        f"{count(len(found), 'group')} of copies straddle the given splits, {seen} (such as {uris(data, found[0])})"
+        f"{format_count(len(straddling), 'group')} of copies straddle the given splits, {counts} (such as "
+        f"{format_uris(data, straddling[0])})"
     )
     fix = "the given splits are kept, and the score is shown with and without these; move each group to one side"
-    return check.issue(sentence, fix, rows=rows, links=[link for group in found for link in chain(group)])
+    return check.make_issue(
+        sentence, fix, rows=rows, links=[link for group in straddling for link in link_group(group)]
+    )
 
 
-PLUGIN = Check("D104", "duplicates across given splits", "files", _look)
+PLUGIN = Check("D104", "duplicates across given splits", "files", _check_across_splits)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from headstart.core.types import AuditInput, Outcome
-from headstart.data.check_base import Check, count
-from headstart.data.duplicates.duplicate_checks import BLANK_STD, alike
-from headstart.data.duplicates.near_neighbours import loneliness, unit, vector_pairs
+from headstart.data.check_base import Check, format_count
+from headstart.data.duplicates.duplicate_checks import BLANK_STD, make_near_duplicate_issue
+from headstart.data.duplicates.near_neighbours import find_vector_pairs, measure_isolation, to_unit_vectors
 
 # Cosine distance of centred vectors: this part of the distance to the tenth nearest picture, for both of a pair, within
 # these bounds. A fixed distance, or one for the whole set, fails where all pictures look alike: see docs/audit.md.
@@ -17,27 +17,31 @@ MOST_ROWS = 50_000
 LEAST_ROWS = 2 * NEIGHBOUR
 
 
-def _look(check: Check, given: AuditInput) -> Outcome:
-    if given.vectors is None or given.rows is None:
-        return check.skipped("there are no vectors yet")
-    n = len(given.rows)
+def _check_near_duplicates(check: Check, audit_input: AuditInput) -> Outcome:
+    if audit_input.vectors is None or audit_input.rows is None:
+        return check.make_skipped("there are no vectors yet")
+    n = len(audit_input.rows)
     if n > MOST_ROWS:
-        return check.skipped(f"{n:,} pictures are more than the {MOST_ROWS:,} whose vectors are compared all with all")
+        return check.make_skipped(
+            f"{n:,} pictures are more than the {MOST_ROWS:,} whose vectors are compared all with all"
+        )
     if n < LEAST_ROWS:
-        return check.not_applicable(f"{count(n)} are too few to tell what is usual")
-    vectors = unit(given.vectors)
-    local, _ = vector_pairs(vectors, limits(vectors))
-    digests, blank = given.data.digests, np.asarray(given.data.facts.grey_std) < BLANK_STD
-    pairs = [(a, b) for a, b in given.rows[local].tolist() if digests[a] != digests[b] and not (blank[a] or blank[b])]
+        return check.make_not_applicable(f"{format_count(n)} are too few to tell what is usual")
+    vectors = to_unit_vectors(audit_input.vectors)
+    local, _ = find_vector_pairs(vectors, find_distance_limits(vectors))
+    digests, blank = audit_input.data.digests, np.asarray(audit_input.data.facts.grey_std) < BLANK_STD
+    pairs = [
+        (a, b) for a, b in audit_input.rows[local].tolist() if digests[a] != digests[b] and not (blank[a] or blank[b])
+    ]
     rule = f"{1 / PART:g} times closer than their tenth nearest pictures"
     if not pairs:
-        return check.passed(f"no two different files of {count(n)} are {rule}")
-    return alike(check, given.data, np.array(pairs, np.int64), rule)
+        return check.make_passed(f"no two different files of {format_count(n)} are {rule}")
+    return make_near_duplicate_issue(check, audit_input.data, np.array(pairs, np.int64), rule)
 
 
-def limits(vectors: np.ndarray) -> np.ndarray:
+def find_distance_limits(vectors: np.ndarray) -> np.ndarray:
     """(N,) the cosine distance below which another picture is a near-duplicate of each."""
-    return np.clip(PART * loneliness(vectors, NEIGHBOUR), LEAST, MOST)
+    return np.clip(PART * measure_isolation(vectors, NEIGHBOUR), LEAST, MOST)
 
 
-PLUGIN = Check("D201", "near-duplicates by embedding", "vectors", _look)
+PLUGIN = Check("D201", "near-duplicates by embedding", "vectors", _check_near_duplicates)

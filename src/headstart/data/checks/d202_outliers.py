@@ -5,29 +5,31 @@ from __future__ import annotations
 import numpy as np
 
 from headstart.core.types import AuditInput, Outcome
-from headstart.data.check_base import Check, count, uris
-from headstart.data.duplicates.near_neighbours import loneliness, unit
+from headstart.data.check_base import Check, format_count, format_uris
+from headstart.data.duplicates.near_neighbours import measure_isolation, to_unit_vectors
 
 # Distance to the fifth nearest picture, in spreads (1.48 median absolute deviations) above the set's median.
 NEIGHBOUR, SPREADS = 5, 6.0
 LEAST_ROWS = 50
 
 
-def _look(check: Check, given: AuditInput) -> Outcome:
-    if given.vectors is None or given.rows is None:
-        return check.skipped("there are no vectors yet")
-    if len(given.rows) < LEAST_ROWS:
-        return check.not_applicable(f"{count(len(given.rows))} are too few to tell what is usual")
-    far = loneliness(unit(given.vectors), NEIGHBOUR)
+def _check_outliers(check: Check, audit_input: AuditInput) -> Outcome:
+    if audit_input.vectors is None or audit_input.rows is None:
+        return check.make_skipped("there are no vectors yet")
+    if len(audit_input.rows) < LEAST_ROWS:
+        return check.make_not_applicable(f"{format_count(len(audit_input.rows))} are too few to tell what is usual")
+    far = measure_isolation(to_unit_vectors(audit_input.vectors), NEIGHBOUR)
     usual = float(np.median(far))
     limit = usual + SPREADS * max(1.4826 * float(np.median(np.abs(far - usual))), 1e-6)
     order = np.argsort(-far, kind="stable")
-    rows = given.rows[order[far[order] > limit]]
+    rows = audit_input.rows[order[far[order] > limit]]
     if not len(rows):
-        return check.passed(f"the loneliest picture is {far.max() / max(usual, 1e-9):.1f} times as far as is usual")
+        return check.make_passed(
+            f"the loneliest picture is {far.max() / max(usual, 1e-9):.1f} times as far as is usual"
+        )
     verb = "is" if len(rows) == 1 else "are"
-    sentence = f"{count(len(rows))} {verb} unlike all others ({uris(given.data, rows)})"
-    return check.tip(sentence, "see whether they belong to the set", rows=rows)
+    sentence = f"{format_count(len(rows))} {verb} unlike all others ({format_uris(audit_input.data, rows)})"
+    return check.make_tip(sentence, "see whether they belong to the set", rows=rows)
 
 
-PLUGIN = Check("D202", "outliers", "vectors", _look)
+PLUGIN = Check("D202", "outliers", "vectors", _check_outliers)

@@ -18,7 +18,7 @@ def chain_cap(n: int) -> int:
     return max(MIN_CAP, int(CAP_PART * n))
 
 
-def clusters(n: int, links: np.ndarray) -> np.ndarray:
+def find_clusters(n: int, links: np.ndarray) -> np.ndarray:
     """The connected components of links that always merge.
 
     Args:
@@ -28,10 +28,10 @@ def clusters(n: int, links: np.ndarray) -> np.ndarray:
     Returns:
         (N,) int64, the smallest row of each row's component.
     """
-    return capped(n, links, np.empty((0, 2), np.int64), cap=n)[0]
+    return find_capped_clusters(n, links, np.empty((0, 2), np.int64), cap=n)[0]
 
 
-def capped(n: int, exact: np.ndarray, near: np.ndarray, *, cap: int) -> tuple[np.ndarray, np.ndarray]:
+def find_capped_clusters(n: int, exact: np.ndarray, near: np.ndarray, *, cap: int) -> tuple[np.ndarray, np.ndarray]:
     """Merge exact links without limit, then near links as long as a cluster stays within a cap.
 
     Args:
@@ -44,13 +44,13 @@ def capped(n: int, exact: np.ndarray, near: np.ndarray, *, cap: int) -> tuple[np
         (N,) int64, the smallest row of each row's cluster; and (X, 2) int64, the near links that were refused.
     """
     trees = _Forest(n)
-    for a, b in _pairs(exact):
-        trees.join(a, b, n)
-    refused = [(a, b) for a, b in _pairs(near) if not trees.join(a, b, cap)]
-    return trees.roots(), np.array(refused, np.int64).reshape(-1, 2)
+    for a, b in _as_pairs(exact):
+        trees.join_rows(a, b, n)
+    refused = [(a, b) for a, b in _as_pairs(near) if not trees.join_rows(a, b, cap)]
+    return trees.find_roots(), np.array(refused, np.int64).reshape(-1, 2)
 
 
-def forest(n: int, links: np.ndarray) -> np.ndarray:
+def find_spanning_links(n: int, links: np.ndarray) -> np.ndarray:
     """The links, in their order, without those whose rows earlier links already tie together: at most N - 1.
 
     Args:
@@ -58,12 +58,12 @@ def forest(n: int, links: np.ndarray) -> np.ndarray:
         links: (P, 2) integer rows.
     """
     trees = _Forest(n)
-    new = [trees.find(a) != trees.find(b) and trees.join(a, b, n) for a, b in _pairs(links)]
-    kept: np.ndarray = np.asarray(links, np.int64).reshape(-1, 2)[np.array(new, bool)]
-    return kept
+    is_new = [trees.find_root(a) != trees.find_root(b) and trees.join_rows(a, b, n) for a, b in _as_pairs(links)]
+    spanning_links: np.ndarray = np.asarray(links, np.int64).reshape(-1, 2)[np.array(is_new, bool)]
+    return spanning_links
 
 
-def groups(labels: np.ndarray) -> list[np.ndarray]:
+def group_rows(labels: np.ndarray) -> list[np.ndarray]:
     """Rows of each cluster that holds more than one, in the order of its smallest row.
 
     Args:
@@ -74,9 +74,9 @@ def groups(labels: np.ndarray) -> list[np.ndarray]:
     return [rows for rows in np.split(order, cuts) if len(rows) > 1]
 
 
-def _pairs(links: np.ndarray) -> list[list[int]]:
-    made: list[list[int]] = np.asarray(links, np.int64).reshape(-1, 2).tolist()
-    return made
+def _as_pairs(links: np.ndarray) -> list[list[int]]:
+    pairs: list[list[int]] = np.asarray(links, np.int64).reshape(-1, 2).tolist()
+    return pairs
 
 
 class _Forest:
@@ -86,16 +86,16 @@ class _Forest:
         self.parent = list(range(n))
         self.size = [1] * n
 
-    def find(self, row: int) -> int:
+    def find_root(self, row: int) -> int:
         parent = self.parent
         while parent[row] != row:
             parent[row] = parent[parent[row]]
             row = parent[row]
         return row
 
-    def join(self, a: int, b: int, cap: int) -> bool:
+    def join_rows(self, a: int, b: int, cap: int) -> bool:
         """Merge two rows' clusters; False when that would pass the cap."""
-        low, high = sorted((self.find(a), self.find(b)))
+        low, high = sorted((self.find_root(a), self.find_root(b)))
         if low == high:
             return True
         if self.size[low] + self.size[high] > cap:
@@ -104,5 +104,5 @@ class _Forest:
         self.size[low] += self.size[high]
         return True
 
-    def roots(self) -> np.ndarray:
-        return np.array([self.find(row) for row in range(len(self.parent))], np.int64)
+    def find_roots(self) -> np.ndarray:
+        return np.array([self.find_root(row) for row in range(len(self.parent))], np.int64)

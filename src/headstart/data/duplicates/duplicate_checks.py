@@ -10,9 +10,9 @@ from __future__ import annotations
 import numpy as np
 
 from headstart.core.types import Dataset, Outcome
-from headstart.data.check_base import Check, count, uris
-from headstart.data.duplicates.clusters import clusters, forest, groups
-from headstart.data.duplicates.near_neighbours import hash_pairs, typical_bits
+from headstart.data.check_base import Check, format_count, format_uris
+from headstart.data.duplicates.clusters import find_clusters, find_spanning_links, group_rows
+from headstart.data.duplicates.near_neighbours import find_hash_pairs, typical_bits
 
 # Bits that may differ: this part of what all but the closest 1 % of pairs keep, within these bounds. On 2,000 pictures
 # of one cloth the limit is 8 and the two most alike differ in 12; on 1,797 tiny drawings of ten digits it is 6.
@@ -25,34 +25,34 @@ DOUBTFUL_COLOUR_LIMIT = 0.25
 BLANK_STD = 2.0
 
 
-def copies(data: Dataset) -> list[np.ndarray]:
+def find_copies(data: Dataset) -> list[np.ndarray]:
     """Rows of each group of files with equal bytes, in the order of their smallest row."""
-    return groups(_first_copy(data))
+    return group_rows(_find_first_copies(data))
 
 
-def _first_copy(data: Dataset) -> np.ndarray:
+def _find_first_copies(data: Dataset) -> np.ndarray:
     """(N,) int64 smallest row with the same bytes; a dictionary takes a quarter of an array's memory for digests."""
     first: dict[str, int] = {}
     return np.array([first.setdefault(digest, row) for row, digest in enumerate(data.digests)], np.int64)
 
 
-def chain(group: np.ndarray) -> list[tuple[int, int]]:
+def link_group(group: np.ndarray) -> list[tuple[int, int]]:
     """Links that tie a group together: each row to the group's first."""
     return [(int(group[0]), int(row)) for row in group[1:]]
 
 
-def near_pairs(data: Dataset) -> tuple[np.ndarray, int]:
+def find_near_pairs(data: Dataset) -> tuple[np.ndarray, int]:
     """Different files that look like copies; blank pictures are left out.
 
     Returns:
         (P, 2) int64 pairs, the closest first; and the limit on bits that was used.
     """
     facts = data.facts
-    rows = np.unique(_first_copy(data))
+    rows = np.unique(_find_first_copies(data))
     rows = rows[np.asarray(facts.grey_std)[rows] >= BLANK_STD]
     hashes = np.asarray(facts.phash)[rows]
     limit = int(np.clip(HASH_PART * typical_bits(hashes), HASH_LEAST, HASH_MOST))
-    local, bits = hash_pairs(hashes, limit)
+    local, bits = find_hash_pairs(hashes, limit)
     pairs: np.ndarray = rows[local]
     colour = _colour_distance(np.asarray(facts.histogram), pairs)
     return pairs[colour <= np.where(bits <= HASH_LEAST, COLOUR_LIMIT, DOUBTFUL_COLOUR_LIMIT)], limit
@@ -64,12 +64,12 @@ def _colour_distance(histogram: np.ndarray, pairs: np.ndarray) -> np.ndarray:
     return np.concatenate([np.abs(histogram[p[:, 0]] - histogram[p[:, 1]]).sum(axis=1) / 2 for p in parts])
 
 
-def tied(n: int, pairs: np.ndarray) -> list[np.ndarray]:
+def group_pairs(n: int, pairs: np.ndarray) -> list[np.ndarray]:
     """Rows of each group that pairs tie together."""
-    return groups(clusters(n, pairs))
+    return group_rows(find_clusters(n, pairs))
 
 
-def alike(check: Check, data: Dataset, pairs: np.ndarray, rule: str) -> Outcome:
+def make_near_duplicate_issue(check: Check, data: Dataset, pairs: np.ndarray, rule: str) -> Outcome:
     """The issue that near-duplicates are.
 
     Args:
@@ -78,12 +78,12 @@ def alike(check: Check, data: Dataset, pairs: np.ndarray, rule: str) -> Outcome:
         pairs: (P, 2) int64 rows, the closest first, P above 0.
         rule: What made them pairs, with its figures.
     """
-    pairs = forest(len(data.uris), pairs)
-    found = tied(len(data.uris), pairs)
-    rows, targets = np.concatenate(found), np.asarray(data.targets)
-    mixed = sum(len(np.unique(targets[group])) > 1 for group in found)
+    pairs = find_spanning_links(len(data.uris), pairs)
+    groups = group_pairs(len(data.uris), pairs)
+    rows, targets = np.concatenate(groups), np.asarray(data.targets)
+    mixed = sum(len(np.unique(targets[group])) > 1 for group in groups)
     labels = f", {mixed:,} of them under two labels" if mixed else ""
-    kinds = count(len(found), "near-duplicate group")
-    sentence = f"{count(len(rows))} in {kinds}{labels}: {rule} (such as {uris(data, pairs[0])})"
+    kinds = format_count(len(groups), "near-duplicate group")
+    sentence = f"{format_count(len(rows))} in {kinds}{labels}: {rule} (such as {format_uris(data, pairs[0])})"
     fix = "look at the groups; each stays on one side of every split that is drawn"
-    return check.issue(sentence, fix, rows=rows, links=pairs)
+    return check.make_issue(sentence, fix, rows=rows, links=pairs)

@@ -23,7 +23,7 @@ _FILTER_DIM, _FILTER_PART = 64, 0.5
 _SAMPLE = 2_000
 
 
-def hash_pairs(hashes: np.ndarray, limit: int, *, exact_rows: int = EXACT_ROWS) -> tuple[np.ndarray, np.ndarray]:
+def find_hash_pairs(hashes: np.ndarray, limit: int, *, exact_rows: int = EXACT_ROWS) -> tuple[np.ndarray, np.ndarray]:
     """Pairs of rows whose hashes differ in at most `limit` bits, the closest first.
 
     Rows of one and the same hash meet the next eight of their kind, and only the first of them meets the other hashes:
@@ -38,39 +38,39 @@ def hash_pairs(hashes: np.ndarray, limit: int, *, exact_rows: int = EXACT_ROWS) 
         (P, 2) int64 pairs, smaller row first, and (P,) float32 distances in bits.
     """
     unique, first = np.unique(hashes, return_index=True)
-    search = _all_pairs if len(unique) <= exact_rows else _chunk_pairs
-    blocks = itertools.chain([_same(hashes)], (first[pairs] for pairs in search(unique, limit)))
-    return _gather(len(hashes), ((p, np.bitwise_count(hashes[p[:, 0]] ^ hashes[p[:, 1]])) for p in blocks))
+    search = _compare_all if len(unique) <= exact_rows else _compare_by_chunks
+    blocks = itertools.chain([_pair_equal_values(hashes)], (first[pairs] for pairs in search(unique, limit)))
+    return _merge_blocks(len(hashes), ((p, np.bitwise_count(hashes[p[:, 0]] ^ hashes[p[:, 1]])) for p in blocks))
 
 
-def _gather(n: int, blocks: Iterable[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
+def _merge_blocks(n: int, blocks: Iterable[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
     """Blocks of pairs and distances as one, ordered, each pair once; thinned when beyond `_MOST_PAIRS`."""
     pairs, distances = np.empty((0, 2), np.int64), np.empty(0, np.float32)
-    for more, theirs in blocks:
-        if len(more):
-            pairs = np.concatenate([pairs, np.sort(more, axis=1)])
-            distances = np.concatenate([distances, theirs.astype(np.float32)])
+    for block_pairs, block_distances in blocks:
+        if len(block_pairs):
+            pairs = np.concatenate([pairs, np.sort(block_pairs, axis=1)])
+            distances = np.concatenate([distances, block_distances.astype(np.float32)])
         if len(pairs) > _MOST_PAIRS:
-            pairs, distances = _spanning(n, pairs, distances)
+            pairs, distances = _find_spanning_forest(n, pairs, distances)
     order = np.lexsort((pairs[:, 1], pairs[:, 0], distances))
     pairs, distances = pairs[order], distances[order]
-    _, once = np.unique(pairs[:, 0] * n + pairs[:, 1], return_index=True)
-    once.sort()
-    return pairs[once], distances[once]
+    _, first_rows = np.unique(pairs[:, 0] * n + pairs[:, 1], return_index=True)
+    first_rows.sort()
+    return pairs[first_rows], distances[first_rows]
 
 
-def _spanning(n: int, pairs: np.ndarray, distances: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _find_spanning_forest(n: int, pairs: np.ndarray, distances: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The shortest spanning forest of pairs."""
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import minimum_spanning_tree
 
-    _, once = np.unique(pairs[:, 0] * n + pairs[:, 1], return_index=True)  # coo_array would add repeats up
-    pairs, distances = pairs[once], distances[once]
+    _, first_rows = np.unique(pairs[:, 0] * n + pairs[:, 1], return_index=True)  # coo_array would add repeats up
+    pairs, distances = pairs[first_rows], distances[first_rows]
     tree = minimum_spanning_tree(coo_array((1.0 + distances, (pairs[:, 0], pairs[:, 1])), shape=(n, n)).tocsr()).tocoo()
     return np.stack([tree.row, tree.col], axis=1).astype(np.int64), (tree.data - 1).astype(np.float32)
 
 
-def _same(values: np.ndarray) -> np.ndarray:
+def _pair_equal_values(values: np.ndarray) -> np.ndarray:
     """(P, 2) rows of equal values, each with the next few: one that a second look throws out leaves the rest tied."""
     order = np.argsort(values, kind="stable")
     ordered = values[order]
@@ -82,17 +82,17 @@ def _same(values: np.ndarray) -> np.ndarray:
     )
 
 
-def _all_pairs(unique: np.ndarray, limit: int) -> Iterator[np.ndarray]:
+def _compare_all(unique: np.ndarray, limit: int) -> Iterator[np.ndarray]:
     n = len(unique)
     step = max(1, _BLOCK // max(n, 1))
     for start in range(0, n, step):
-        rest = unique[start:]
-        a, b = np.nonzero(np.bitwise_count(unique[start : start + step, None] ^ rest[None, :]) <= limit)
+        later = unique[start:]
+        a, b = np.nonzero(np.bitwise_count(unique[start : start + step, None] ^ later[None, :]) <= limit)
         keep = a < b
         yield np.stack([a[keep], b[keep]], axis=1) + start
 
 
-def _chunk_pairs(unique: np.ndarray, limit: int) -> Iterator[np.ndarray]:
+def _compare_by_chunks(unique: np.ndarray, limit: int) -> Iterator[np.ndarray]:
     flips = [0, *(1 << bit for bit in range(16))]
     for shift in (0, 16, 32, 48):
         chunk = (unique >> np.uint64(shift)).astype(np.uint16).astype(np.int64)
@@ -101,10 +101,10 @@ def _chunk_pairs(unique: np.ndarray, limit: int) -> Iterator[np.ndarray]:
         start = np.cumsum(count) - count
         for flip in flips:
             other = chunk[order] ^ flip
-            yield from _meet(unique, order, start[other], count[other], limit)
+            yield from _compare_buckets(unique, order, start[other], count[other], limit)
 
 
-def _meet(
+def _compare_buckets(
     unique: np.ndarray, order: np.ndarray, start: np.ndarray, count: np.ndarray, limit: int
 ) -> Iterator[np.ndarray]:
     """Compare each sorted row with its bucket `order[start : start + count]`, in blocks."""
@@ -121,7 +121,7 @@ def _meet(
         row = stop
 
 
-def unit(vectors: np.ndarray) -> np.ndarray:
+def to_unit_vectors(vectors: np.ndarray) -> np.ndarray:
     """(N, D) float32 vectors minus their mean, each of length 1 (a vector equal to the mean stays zero)."""
     centred: np.ndarray = np.asarray(vectors, np.float32) - vectors.mean(axis=0, dtype=np.float64).astype(np.float32)
     length = np.linalg.norm(centred, axis=1, keepdims=True)
@@ -129,7 +129,7 @@ def unit(vectors: np.ndarray) -> np.ndarray:
     return centred
 
 
-def vector_pairs(unit_ND: np.ndarray, limits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def find_vector_pairs(unit_ND: np.ndarray, limits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Pairs of unit vectors whose cosine distance is within the limits of both rows, the closest first.
 
     Args:
@@ -140,16 +140,19 @@ def vector_pairs(unit_ND: np.ndarray, limits: np.ndarray) -> tuple[np.ndarray, n
         (P, 2) int64 pairs, smaller row first, and (P,) float32 cosine distances.
     """
     limits = np.asarray(limits, np.float32)
-    return _gather(len(unit_ND), (_exact(unit_ND, p, limits) for p in _shadow_pairs(_shadow(unit_ND), 2 * limits)))
+    return _merge_blocks(
+        len(unit_ND),
+        (_measure_pairs(unit_ND, p, limits) for p in _compare_projections(_project_vectors(unit_ND), 2 * limits)),
+    )
 
 
-def _exact(unit_ND: np.ndarray, pairs: np.ndarray, limits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _measure_pairs(unit_ND: np.ndarray, pairs: np.ndarray, limits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     distance = 1 - np.einsum("pd,pd->p", unit_ND[pairs[:, 0]], unit_ND[pairs[:, 1]])
     near = distance <= np.minimum(limits[pairs[:, 0]], limits[pairs[:, 1]])
     return pairs[near], distance[near]
 
 
-def _shadow(unit_ND: np.ndarray) -> np.ndarray:
+def _project_vectors(unit_ND: np.ndarray) -> np.ndarray:
     """(N, 64) coordinates along the widest directions, or the vectors themselves where these say too little."""
     if unit_ND.shape[1] <= _FILTER_DIM:
         return unit_ND
@@ -161,13 +164,13 @@ def _shadow(unit_ND: np.ndarray) -> np.ndarray:
     return small
 
 
-def _shadow_pairs(small: np.ndarray, squared: np.ndarray) -> Iterator[np.ndarray]:
+def _compare_projections(small: np.ndarray, squared: np.ndarray) -> Iterator[np.ndarray]:
     """Pairs within both rows' squared distance (on the sphere twice the cosine distance), with room for rounding."""
     square, room = np.einsum("nd,nd->n", small, small), squared + 1e-5
     step = max(1, _BLOCK // max(len(small), 1))
     for start in range(0, len(small), step):
-        rows, rest = small[start : start + step], small[start:]
-        distance = square[start : start + step, None] + square[None, start:] - 2 * rows @ rest.T
+        rows, later = small[start : start + step], small[start:]
+        distance = square[start : start + step, None] + square[None, start:] - 2 * rows @ later.T
         near = (distance <= room[start : start + step, None]) & (distance <= room[None, start:])
         a, b = np.nonzero(near)
         keep = a < b
@@ -181,14 +184,14 @@ def closest_part(n: int) -> float:
 
 def typical_bits(hashes: np.ndarray, *, seed: int = 0) -> float:
     """The Hamming distance that all but the closest part of the pairs of hashes keep; by a sample of 2,000 rows."""
-    sample = _sampled(hashes, seed)
+    sample = _sample_rows(hashes, seed)
     if len(sample) < 2:
         return 0.0
     bits = np.bitwise_count(sample[:, None] ^ sample[None, :])[np.triu_indices(len(sample), 1)]
     return float(np.quantile(bits, closest_part(len(sample))))
 
 
-def loneliness(unit_ND: np.ndarray, k: int, *, seed: int = 0) -> np.ndarray:
+def measure_isolation(unit_ND: np.ndarray, k: int, *, seed: int = 0) -> np.ndarray:
     """Distance of each row to its k-th nearest neighbour in a sample of 2,000 rows, itself not counted.
 
     Args:
@@ -199,18 +202,18 @@ def loneliness(unit_ND: np.ndarray, k: int, *, seed: int = 0) -> np.ndarray:
     Returns:
         (N,) float32 cosine distances.
     """
-    sample = _sampled(unit_ND, seed)
-    found = np.empty(len(unit_ND), np.float32)
+    sample = _sample_rows(unit_ND, seed)
+    distances = np.empty(len(unit_ND), np.float32)
     step = _BLOCK // len(sample)
     for start in range(0, len(unit_ND), step):
         block = unit_ND[start : start + step]
         near = np.sort(np.partition(1 - block @ sample.T, k, axis=1)[:, : k + 1], axis=1)
         itself = near[:, 0] < 1e-6
-        found[start : start + len(block)] = np.where(itself, near[:, k], near[:, k - 1])
-    return found
+        distances[start : start + len(block)] = np.where(itself, near[:, k], near[:, k - 1])
+    return distances
 
 
-def _sampled(rows: np.ndarray, seed: int) -> np.ndarray:
+def _sample_rows(rows: np.ndarray, seed: int) -> np.ndarray:
     if len(rows) <= _SAMPLE:
         return rows
     return rows[np.sort(np.random.default_rng(seed).choice(len(rows), _SAMPLE, replace=False))]

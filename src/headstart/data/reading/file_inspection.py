@@ -62,31 +62,36 @@ class FileInspector:
             store.root / "facts" / descriptors.cache_key(), {_COLUMN: descriptors.ROW_WIDTH}, report=store.report
         )
 
-    def look(self, uris: list[str], threads: int, progress: Progress) -> Iterator[FileInspection | SkippedFile]:
+    def inspect_files(
+        self, uris: list[str], threads: int, progress: Progress
+    ) -> Iterator[FileInspection | SkippedFile]:
         """One answer a file, in order; new facts are cached even when the caller stops early."""
         new: list[FileInspection] = []
         try:
-            for answer in self._answers(uris, threads):
+            for answer in self._inspect_in_parallel(uris, threads):
                 progress.count_done(1, cached=isinstance(answer, FileInspection) and answer.cached)
                 if isinstance(answer, FileInspection) and not answer.cached:
                     new.append(answer)
                     if len(new) >= _BLOCK:
-                        self._keep(new)
+                        self._cache_facts(new)
                 yield answer
         finally:
-            self._keep(new)
+            self._cache_facts(new)
 
-    def _keep(self, new: list[FileInspection]) -> None:
-        if new:
-            self._known.add_rows(parse_keys([one.digest for one in new]), {_COLUMN: np.stack([one.row for one in new])})
-            new.clear()
+    def _cache_facts(self, inspections: list[FileInspection]) -> None:
+        if inspections:
+            self._known.add_rows(
+                parse_keys([inspection.digest for inspection in inspections]),
+                {_COLUMN: np.stack([inspection.row for inspection in inspections])},
+            )
+            inspections.clear()
 
-    def _answers(self, uris: list[str], threads: int) -> Iterator[FileInspection | SkippedFile]:
+    def _inspect_in_parallel(self, uris: list[str], threads: int) -> Iterator[FileInspection | SkippedFile]:
         waiting: deque[Future[list[FileInspection | SkippedFile]]] = deque()
         pool = ThreadPoolExecutor(threads, thread_name_prefix="look")
         try:
-            for at in range(0, len(uris), _CHUNK):
-                waiting.append(pool.submit(self._chunk, uris[at : at + _CHUNK]))
+            for start in range(0, len(uris), _CHUNK):
+                waiting.append(pool.submit(self._inspect_chunk, uris[start : start + _CHUNK]))
                 if len(waiting) > 4 * threads:
                     yield from waiting.popleft().result()
             while waiting:
@@ -94,22 +99,22 @@ class FileInspector:
         finally:
             pool.shutdown(cancel_futures=True)
 
-    def _chunk(self, uris: list[str]) -> list[FileInspection | SkippedFile]:
-        return [self._one(uri) for uri in uris]
+    def _inspect_chunk(self, uris: list[str]) -> list[FileInspection | SkippedFile]:
+        return [self._inspect_file(uri) for uri in uris]
 
-    def _one(self, uri: str) -> FileInspection | SkippedFile:
+    def _inspect_file(self, uri: str) -> FileInspection | SkippedFile:
         try:
             content = read_bytes(os.path.join(self.root, uri))  # noqa: PTH118 - millions of calls
             digest = hashlib.sha256(content).hexdigest()
-            at = self._known.find_rows(parse_keys([digest]))
-            if at[0] >= 0:
-                row = self._known.take_rows(_COLUMN, at, self._scratch)[0]
+            position = self._known.find_rows(parse_keys([digest]))
+            if position[0] >= 0:
+                row = self._known.take_rows(_COLUMN, position, self._scratch)[0]
                 return FileInspection(uri, digest, len(content), np.array(row), True)
             return FileInspection(uri, digest, len(content), descriptors.to_row(inspect(content)), False)
         except PictureError as err:
             return SkippedFile(uri=uri, reason=err.reason, detail=err.detail)
 
 
-def suffix(uri: str) -> str:
+def lower_suffix(uri: str) -> str:
     """`.jpg` for `cat/A.JPG`; empty without one."""
     return Path(uri).suffix.lower()

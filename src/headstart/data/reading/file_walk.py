@@ -18,7 +18,7 @@ _LEFT_BEHIND = frozenset({"thumbs.db", "desktop.ini", "__macosx", "$recycle.bin"
 
 
 @dataclass(slots=True)
-class Walked:
+class FolderListing:
     """What is below a folder.
 
     Attributes:
@@ -28,12 +28,12 @@ class Walked:
     """
 
     uris: list[str] = field(default_factory=list)
-    excused: list[SkippedFile] = field(default_factory=list)
+    skipped: list[SkippedFile] = field(default_factory=list)
     folders: list[str] = field(default_factory=list)
 
-    def excuse(self, uri: str, reason: str, detail: str) -> None:
+    def skip_file(self, uri: str, reason: str, detail: str) -> None:
         """Put a file aside."""
-        self.excused.append(SkippedFile(uri=uri, reason=reason, detail=detail))
+        self.skipped.append(SkippedFile(uri=uri, reason=reason, detail=detail))
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,15 +44,15 @@ class _Folder:
     hidden: bool
 
 
-def walk(root: str, leave_out: frozenset[str] = frozenset()) -> Walked:
+def list_files(root: str, leave_out: frozenset[str] = frozenset()) -> FolderListing:
     """List everything below a folder.
 
     Args:
         root: The folder; it must be readable.
         leave_out: Real paths of folders that are not entered, such as the run's own.
     """
-    found = Walked()
-    waiting = [_Folder(root, "", frozenset({_identity(root)}), False)]
+    listing = FolderListing()
+    waiting = [_Folder(root, "", frozenset({_read_identity(root)}), False)]
     while waiting:
         folder = waiting.pop()
         try:
@@ -60,53 +60,55 @@ def walk(root: str, leave_out: frozenset[str] = frozenset()) -> Walked:
         except OSError as err:
             if not folder.uri:
                 raise
-            found.excuse(folder.uri.rstrip("/"), *_told(err, "the folder cannot be listed"))
+            listing.skip_file(folder.uri.rstrip("/"), *_explain_error(err, "the folder cannot be listed"))
             continue
         for entry in entries:
-            below = _entry(folder, entry, leave_out, found)
+            below = _note_entry(folder, entry, leave_out, listing)
             if below is not None:
                 waiting.append(below)
-    found.uris.sort(key=os.fsencode)
-    found.folders.sort(key=os.fsencode)
-    return found
+    listing.uris.sort(key=os.fsencode)
+    listing.folders.sort(key=os.fsencode)
+    return listing
 
 
-def _entry(folder: _Folder, entry: os.DirEntry[str], leave_out: frozenset[str], found: Walked) -> _Folder | None:
+def _note_entry(
+    folder: _Folder, entry: os.DirEntry[str], leave_out: frozenset[str], listing: FolderListing
+) -> _Folder | None:
     """Note one entry; a folder to be entered is returned."""
     uri = folder.uri + entry.name
     hidden = folder.hidden or entry.name.startswith(".") or entry.name.lower() in _LEFT_BEHIND
     try:
-        mode = entry.stat().st_mode if entry.is_symlink() else _mode(entry)
+        mode = entry.stat().st_mode if entry.is_symlink() else _read_mode(entry)
     except OSError as err:
-        found.excuse(uri, *_told(err, "the link leads nowhere"))
+        listing.skip_file(uri, *_explain_error(err, "the link leads nowhere"))
         return None
     if stat.S_ISDIR(mode) and not (hidden and entry.is_symlink()):
-        return _enter(folder, entry, uri, hidden, leave_out, found)
+        return _enter_folder(folder, entry, uri, hidden, leave_out, listing)
     if hidden:
-        found.excuse(uri, "hidden", "hidden files and folders are not read")
+        listing.skip_file(uri, "hidden", "hidden files and folders are not read")
     elif stat.S_ISREG(mode):
-        found.uris.append(uri)
+        listing.uris.append(uri)
     else:
-        found.excuse(uri, "not_a_picture", "it is a device, a socket or a pipe")
+        listing.skip_file(uri, "not_a_picture", "it is a device, a socket or a pipe")
     return None
 
 
-def _enter(
-    folder: _Folder, entry: os.DirEntry[str], uri: str, hidden: bool, leave_out: frozenset[str], found: Walked
+def _enter_folder(
+    folder: _Folder, entry: os.DirEntry[str], uri: str, hidden: bool, leave_out: frozenset[str], listing: FolderListing
 ) -> _Folder | None:
     if leave_out and os.path.realpath(entry.path) in leave_out:
-        found.excuse(uri, "hidden", "the folder is headstart's own")
+        listing.skip_file(uri, "hidden", "the folder is headstart's own")
         return None
-    identity = _identity(entry.path)
+    identity = _read_identity(entry.path)
     if identity in folder.above:
-        found.excuse(uri, "symlink_loop", "the link leads to a folder above it")
+        listing.skip_file(uri, "symlink_loop", "the link leads to a folder above it")
         return None
     if not hidden:
-        found.folders.append(uri)
+        listing.folders.append(uri)
     return _Folder(entry.path, uri + "/", folder.above | {identity}, hidden)
 
 
-def _mode(entry: os.DirEntry[str]) -> int:
+def _read_mode(entry: os.DirEntry[str]) -> int:
     """The file type, from the folder's listing where that tells it."""
     if entry.is_file(follow_symlinks=False):
         return stat.S_IFREG
@@ -115,12 +117,12 @@ def _mode(entry: os.DirEntry[str]) -> int:
     return entry.stat(follow_symlinks=False).st_mode
 
 
-def _identity(path: str) -> tuple[int, int]:
-    told = Path(path).stat()
-    return told.st_dev, told.st_ino
+def _read_identity(path: str) -> tuple[int, int]:
+    status = Path(path).stat()
+    return status.st_dev, status.st_ino
 
 
-def _told(err: OSError, otherwise: str) -> tuple[str, str]:
+def _explain_error(err: OSError, otherwise: str) -> tuple[str, str]:
     """Reason and detail of a failed look at the file system."""
     if err.errno == errno.ELOOP:
         return "symlink_loop", "the link leads back to itself"

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from headstart.core.types import SkippedFile
-from headstart.data.reading.file_inspection import suffix
+from headstart.data.reading.file_inspection import lower_suffix
 from headstart.images.file_formats import SUFFIXES
 
 SPLITS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
@@ -19,7 +19,7 @@ _NO_CLASS = frozenset({"hidden", "not_a_picture"})
 
 
 @dataclass(frozen=True, slots=True)
-class Layout:
+class FolderLayout:
     """Where class folders lie.
 
     Attributes:
@@ -28,38 +28,41 @@ class Layout:
 
     splits: bool
 
-    def place(self, uri: str) -> tuple[str, str] | None:
+    def find_place(self, uri: str) -> tuple[str, str] | None:
         """Split (empty when none is given) and class of a file; None outside a class."""
         parts = uri.split("/")
         if self.splits:
             return (SPLITS[parts[0].lower()], parts[1]) if parts[0].lower() in SPLITS and len(parts) > 2 else None
         return ("", parts[0]) if len(parts) > 1 else None
 
-    def classes(
-        self, pictures: Iterable[str], excused: Sequence[SkippedFile], folders: Iterable[str]
+    def list_classes(
+        self, pictures: Iterable[str], skipped: Sequence[SkippedFile], folders: Iterable[str]
     ) -> tuple[str, ...]:
         """Names of all classes, sorted by their bytes.
 
         A folder is a class when it has a picture, a file that should have been one, or nothing at all.
         """
-        filled = [*pictures, *(e.uri for e in excused)]
-        wanted = [*pictures, *(e.uri for e in excused if e.reason not in _NO_CLASS or _meant(e))]
+        all_uris = [*pictures, *(file.uri for file in skipped)]
+        class_uris = [
+            *pictures,
+            *(file.uri for file in skipped if file.reason not in _NO_CLASS or _is_meant_as_picture(file)),
+        ]
         bare = [f"{folder}/" for folder in folders]
-        names = {place[1] for place in map(self.place, wanted) if place}
-        full = {place[1] for place in map(self.place, filled) if place}
-        names |= {place[1] for place in map(self.place, bare) if place and place[1] not in full}
+        names = {place[1] for place in map(self.find_place, class_uris) if place}
+        full = {place[1] for place in map(self.find_place, all_uris) if place}
+        names |= {place[1] for place in map(self.find_place, bare) if place and place[1] not in full}
         return tuple(sorted(names, key=os.fsencode))
 
 
-def _meant(excused: SkippedFile) -> bool:
-    return excused.reason == "not_a_picture" and suffix(excused.uri) in SUFFIXES
+def _is_meant_as_picture(file: SkippedFile) -> bool:
+    return file.reason == "not_a_picture" and lower_suffix(file.uri) in SUFFIXES
 
 
-def layout(pictures: Iterable[str]) -> Layout:
+def detect_layout(pictures: Iterable[str]) -> FolderLayout:
     """The layout of a data set, from its usable pictures."""
     depth: dict[str, int] = {}
     for uri in pictures:
-        top, _, rest = uri.partition("/")
-        if rest:
-            depth[top] = max(depth.get(top, 0), 2 + rest.count("/"))
-    return Layout(bool(depth) and all(top.lower() in SPLITS and levels > 2 for top, levels in depth.items()))
+        top, _, below = uri.partition("/")
+        if below:
+            depth[top] = max(depth.get(top, 0), 2 + below.count("/"))
+    return FolderLayout(bool(depth) and all(top.lower() in SPLITS and levels > 2 for top, levels in depth.items()))

@@ -25,9 +25,9 @@ from headstart.core.storage.files import format_printable, write_text
 from headstart.core.storage.hashing import compute_digest
 from headstart.core.storage.serialization import save_value
 from headstart.core.types import Dataset, DatasetFacts, SkippedFile
-from headstart.data.reading.file_inspection import FileInspection, FileInspector, suffix
-from headstart.data.reading.file_walk import Walked, walk
-from headstart.data.reading.folder_layout import Layout, layout
+from headstart.data.reading.file_inspection import FileInspection, FileInspector, lower_suffix
+from headstart.data.reading.file_walk import FolderListing, list_files
+from headstart.data.reading.folder_layout import FolderLayout, detect_layout
 from headstart.images.descriptors import from_row
 
 if TYPE_CHECKING:
@@ -48,13 +48,13 @@ def read_dataset(folder: Path | str, *, ctx: Context) -> Dataset:
     """
     started = time.monotonic()
     root = require_folder(Path(folder))
-    walked = walk(root, frozenset({os.path.realpath(ctx.run.path), os.path.realpath(ctx.store.root)}))
-    with ctx.console.show_progress("read", len(walked.uris), "files") as progress:
-        answers = list(FileInspector(root, ctx.store).look(walked.uris, count_threads(), progress))
-    data = _dataset(root, walked, answers)
+    listing = list_files(root, frozenset({os.path.realpath(ctx.run.path), os.path.realpath(ctx.store.root)}))
+    with ctx.console.show_progress("read", len(listing.uris), "files") as progress:
+        answers = list(FileInspector(root, ctx.store).inspect_files(listing.uris, count_threads(), progress))
+    data = _build_dataset(root, listing, answers)
     save_value(data, ctx.make_step_folder("read"))
-    write_text(ctx.make_step_folder("read") / "files.csv", _table(data))
-    ctx.console.print_line("read", f"{_summary(data)}, {format_duration(time.monotonic() - started)}")
+    write_text(ctx.make_step_folder("read") / "files.csv", _format_table(data))
+    ctx.console.print_line("read", f"{_format_summary(data)}, {format_duration(time.monotonic() - started)}")
     return data
 
 
@@ -80,19 +80,19 @@ def require_folder(folder: Path) -> str:
     return str(path)
 
 
-def _dataset(root: str, walked: Walked, answers: list[FileInspection | SkippedFile]) -> Dataset:
-    pictures = [one for one in answers if isinstance(one, FileInspection)]
-    plan = layout(one.uri for one in pictures)
-    excused = walked.excused + [one for one in answers if isinstance(one, SkippedFile)]
-    excused += [_outside(one.uri, plan) for one in pictures if plan.place(one.uri) is None]
-    used = [(one, place) for one in pictures if (place := plan.place(one.uri)) is not None]
-    names = plan.classes([one.uri for one, _ in used], excused, walked.folders)
-    _require_classes(root, walked, answers, [place[1] for _, place in used])
-    assert len(used) + len(excused) == len(walked.uris) + len(walked.excused), "a file is not accounted for"
-    number = {name: i for i, name in enumerate(names)}
-    targets = np.array([number[name] for _, (_, name) in used], dtype=np.int64)
-    uris, digests = tuple(one.uri for one, _ in used), tuple(one.digest for one, _ in used)
-    split = tuple(word for _, (word, _) in used)
+def _build_dataset(root: str, listing: FolderListing, answers: list[FileInspection | SkippedFile]) -> Dataset:
+    pictures = [answer for answer in answers if isinstance(answer, FileInspection)]
+    layout = detect_layout(picture.uri for picture in pictures)
+    skipped = listing.skipped + [answer for answer in answers if isinstance(answer, SkippedFile)]
+    skipped += [_skip_outside(picture.uri, layout) for picture in pictures if layout.find_place(picture.uri) is None]
+    placed = [(picture, place) for picture in pictures if (place := layout.find_place(picture.uri)) is not None]
+    used, split, classes = [p for p, _ in placed], [part for _, (part, _) in placed], [name for _, (_, name) in placed]
+    uris, digests = tuple(picture.uri for picture in used), tuple(picture.digest for picture in used)
+    names = layout.list_classes(uris, skipped, listing.folders)
+    _require_classes(root, listing, answers, classes)
+    assert len(used) + len(skipped) == len(listing.uris) + len(listing.skipped), "a file is not accounted for"
+    positions = {name: position for position, name in enumerate(names)}
+    targets = np.array([positions[name] for name in classes], dtype=np.int64)
     return Dataset(
         name=os.path.basename(os.path.realpath(root)),  # noqa: PTH119
         root=root,
@@ -101,29 +101,29 @@ def _dataset(root: str, walked: Walked, answers: list[FileInspection | SkippedFi
         uris=uris,
         digests=digests,
         targets=targets,
-        split=split,
+        split=tuple(split),
         class_names=names,
-        facts=_facts([one for one, _ in used]),
-        excused=tuple(sorted(excused, key=lambda one: os.fsencode(one.uri))),
+        facts=_gather_facts(used),
+        excused=tuple(sorted(skipped, key=lambda file: os.fsencode(file.uri))),
         digest=compute_digest([uris, digests, targets.tolist(), split, names]),
     )
 
 
-def _outside(uri: str, plan: Layout) -> SkippedFile:
-    where = "in a class folder below train/, val/ or test/" if plan.splits else "in a class folder"
-    return SkippedFile(uri=uri, reason="outside_a_class", detail=f"the picture does not lie {where}")
+def _skip_outside(uri: str, layout: FolderLayout) -> SkippedFile:
+    place = "in a class folder below train/, val/ or test/" if layout.splits else "in a class folder"
+    return SkippedFile(uri=uri, reason="outside_a_class", detail=f"the picture does not lie {place}")
 
 
-def _facts(pictures: Sequence[FileInspection]) -> DatasetFacts:
-    told = [from_row(one.row) for one in pictures]
+def _gather_facts(pictures: Sequence[FileInspection]) -> DatasetFacts:
+    facts = [from_row(picture.row) for picture in pictures]
     return DatasetFacts(
-        width_px=np.array([one.width_px for one in told], dtype=np.int32),
-        height_px=np.array([one.height_px for one in told], dtype=np.int32),
-        file_bytes=np.array([one.file_bytes for one in pictures], dtype=np.int64),
-        phash=np.array([one.phash for one in told], dtype=np.uint64),
-        histogram=np.stack([one.histogram for one in told]),
-        grey_std=np.array([one.grey_std for one in told], dtype=np.float32),
-        notes=tuple(one.note for one in told),
+        width_px=np.array([fact.width_px for fact in facts], dtype=np.int32),
+        height_px=np.array([fact.height_px for fact in facts], dtype=np.int32),
+        file_bytes=np.array([picture.file_bytes for picture in pictures], dtype=np.int64),
+        phash=np.array([fact.phash for fact in facts], dtype=np.uint64),
+        histogram=np.stack([fact.histogram for fact in facts]),
+        grey_std=np.array([fact.grey_std for fact in facts], dtype=np.float32),
+        notes=tuple(fact.note for fact in facts),
     )
 
 
@@ -131,37 +131,42 @@ def _facts(pictures: Sequence[FileInspection]) -> DatasetFacts:
 
 
 def _require_classes(
-    root: str, walked: Walked, answers: Sequence[FileInspection | SkippedFile], classes: Sequence[str]
+    root: str, listing: FolderListing, answers: Sequence[FileInspection | SkippedFile], picture_classes: Sequence[str]
 ) -> None:
-    pictures = sum(isinstance(one, FileInspection) for one in answers)
+    pictures = sum(isinstance(answer, FileInspection) for answer in answers)
     if not pictures:
         raise DataError(
-            f"there is no usable picture in `{format_printable(root)}`: {_there(walked, answers)}",
+            f"there is no usable picture in `{format_printable(root)}`: {_format_contents(listing, answers)}",
             where=format_printable(root),
             hint=_FORM,
         )
-    if not classes:
+    if not picture_classes:
         what = (
             f"all {pictures:,} pictures lie directly in `{format_printable(root)}`, none in a sub-folder named "
             "for its class"
         )
         raise DataError(what, where=format_printable(root), hint=_FORM)
-    if len(set(classes)) < 2:
-        what = f"only one class has usable pictures: `{format_printable(classes[0])}` with {len(classes):,}"
+    if len(set(picture_classes)) < 2:
+        what = (
+            f"only one class has usable pictures: `{format_printable(picture_classes[0])}` with "
+            f"{len(picture_classes):,}"
+        )
         raise DataError(
-            f"{what}; {_there(walked, answers)}", where=format_printable(root), hint=f"at least two are needed; {_FORM}"
+            f"{what}; {_format_contents(listing, answers)}",
+            where=format_printable(root),
+            hint=f"at least two are needed; {_FORM}",
         )
 
 
-def _there(walked: Walked, answers: Sequence[FileInspection | SkippedFile]) -> str:
+def _format_contents(listing: FolderListing, answers: Sequence[FileInspection | SkippedFile]) -> str:
     """What a folder holds, for someone who gave the wrong one."""
-    suffixes = Counter(suffix(uri) or "without a suffix" for uri in walked.uris)
+    suffixes = Counter(lower_suffix(uri) or "without a suffix" for uri in listing.uris)
     files = ", ".join(
         f"{n:,} {format_printable(name)}" for name, n in sorted(suffixes.items(), key=lambda x: (-x[1], x[0]))[:6]
     )
-    reasons = Counter(one.reason for one in (*walked.excused, *answers) if isinstance(one, SkippedFile))
+    reasons = Counter(file.reason for file in (*listing.skipped, *answers) if isinstance(file, SkippedFile))
     why = ", ".join(f"{n:,} {reason.replace('_', ' ')}" for reason, n in reasons.most_common())
-    top = [format_printable(name) for name in walked.folders if "/" not in name]
+    top = [format_printable(name) for name in listing.folders if "/" not in name]
     more = f" and {len(top) - 8:,} more" if len(top) > 8 else ""
     folders = f"{len(top):,} sub-folders ({', '.join(top[:8])}{more})" if top else "no sub-folders"
     return f"it holds {f'files: {files}' if files else 'no files'}; {folders}" + (f"; {why}" if why else "")
@@ -170,7 +175,7 @@ def _there(walked: Walked, answers: Sequence[FileInspection | SkippedFile]) -> s
 # ---------------------------------------------------------------- what is told
 
 
-def _summary(data: Dataset) -> str:
+def _format_summary(data: Dataset) -> str:
     filled = len(set(data.targets.tolist()))
     empty = len(data.class_names) - filled
     parts = [f"{len(data.uris):,} pictures in {filled:,} classes" + (f" ({empty:,} more without any)" if empty else "")]
@@ -178,13 +183,13 @@ def _summary(data: Dataset) -> str:
         counts = Counter(data.split)
         parts.append("given splits " + ", ".join(f"{word} {counts[word]:,}" for word in ("train", "val", "test")))
     if data.excused:
-        reasons = Counter(one.reason for one in data.excused).most_common()
+        reasons = Counter(file.reason for file in data.excused).most_common()
         why = ", ".join(f"{n:,} {reason.replace('_', ' ')}" for reason, n in reasons)
         parts.append(f"{len(data.excused):,} {'file' if len(data.excused) == 1 else 'files'} excused ({why})")
     return ", ".join(parts)
 
 
-def _table(data: Dataset) -> str:
+def _format_table(data: Dataset) -> str:
     """Every file on disk as CSV, sorted by name."""
     out = io.StringIO()
     table = csv.writer(out, lineterminator="\n")
@@ -196,7 +201,7 @@ def _table(data: Dataset) -> str:
         (uri, "used", name, split, *measured)
         for uri, name, split, measured in zip(data.uris, classes, data.split, measures, strict=True)
     ]
-    rows += [(one.uri, one.reason, "", "", "", "", "", "", one.detail) for one in data.excused]
+    rows += [(file.uri, file.reason, "", "", "", "", "", "", file.detail) for file in data.excused]
     rows.sort(key=lambda row: os.fsencode(row[0]))
     table.writerows(rows)
     return out.getvalue()
