@@ -18,13 +18,13 @@ def main() -> None:
     """Run it."""
     root = Path(sys.argv[1])
     uris = sorted(p.relative_to(root).as_posix() for p in root.rglob("*.jpg"))
-    found = loading.find(LITE0)
-    probes = np.stack([preprocessing.decode((root / uri).read_bytes(), found.spec.input) for uri in uris[:8]])
-    folder = loading.folder(found, Store(cache_folder()), Console(quiet=True), probes)
+    found = loading.find_backbone(LITE0)
+    probes = np.stack([preprocessing.decode_picture((root / uri).read_bytes(), found.spec.input) for uri in uris[:8]])
+    folder = loading.make_trunk_folder(found, Store(cache_folder()), Console(quiet=True), probes)
     ready = openvino_engine.Engine(folder / "trunk.xml", threads=count_threads())
     rows = np.arange(len(uris))
     for _ in ready.run(
-        preprocessing.batches(root, uris, rows, found.spec.input, batch=ready.batch, threads=count_threads())
+        preprocessing.decode_batches(root, uris, rows, found.spec.input, batch=ready.batch, threads=count_threads())
     ):
         pass
 

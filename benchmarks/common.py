@@ -9,7 +9,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from headstart.backbones.downloads.wheels import textile
+from headstart.backbones.downloads.wheels import fetch_textile
 from headstart.core.console import Console
 from headstart.core.settings import cache_folder
 from headstart.core.storage.cache import Store
@@ -66,7 +66,7 @@ def headstart(*words: str) -> list[str]:
 
 def pictures(folder: Path, count: int) -> Path:
     """`count` real textile pictures in three classes; beyond 2,000 each copy gets a byte of its own after its end."""
-    source = textile(Store(cache_folder()), Console(quiet=True))
+    source = fetch_textile(Store(cache_folder()), Console(quiet=True))
     classes = [sorted(p.glob("*.jpg")) for p in sorted(source.iterdir()) if p.is_dir()]
     for number in range(count):
         pool = classes[number % 3]

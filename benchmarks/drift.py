@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image, ImageEnhance, ImageFilter
 
 from benchmarks.common import ratio
-from headstart.backbones.downloads.wheels import textile
+from headstart.backbones.downloads.wheels import fetch_textile
 from headstart.cli.main import main as command
 from headstart.core.console import Console
 from headstart.core.settings import cache_folder
@@ -99,7 +99,7 @@ def main() -> None:
     """Print a share a kind and size."""
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
-        source = textile(Store(cache_folder()), Console(quiet=True))
+        source = fetch_textile(Store(cache_folder()), Console(quiet=True))
         classes = [sorted(p.glob("*.jpg")) for p in sorted(source.iterdir()) if p.is_dir()]
         for files in classes:
             target = folder / "learnt" / files[0].parent.name

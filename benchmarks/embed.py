@@ -22,7 +22,7 @@ from headstart.core.storage.cache import Store
 from headstart.core.types import Dataset
 from headstart.data.reading.read_dataset import read_dataset as read
 from headstart.features.extraction import extract_features as embed
-from headstart.images.preprocessing import batches
+from headstart.images.preprocessing import decode_batches
 
 COUNT, ROUNDS, GROWN = 1_000, 3, 20_000
 
@@ -43,14 +43,14 @@ def surroundings(scratch: Path, name: str) -> Context:
 
 def parts(data: Dataset, ctx: Context) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Wall and CPU seconds of decoding alone, of the engine alone on what was decoded, and of compiling the trunk."""
-    found, rows = loading.find(LITE0), np.arange(len(data.uris))
+    found, rows = loading.find_backbone(LITE0), np.arange(len(data.uris))
     started = clocks()
     decoded = list(
-        batches(data.root, data.uris, rows, found.spec.input, batch=INFERENCE_BATCH, threads=count_threads())
+        decode_batches(data.root, data.uris, rows, found.spec.input, batch=INFERENCE_BATCH, threads=count_threads())
     )
     decoding = clocks() - started
     sample, started = decoded[0][1][:8], clocks()
-    ready = loading.ready(found, ctx.store, ctx.console, sample, threads=count_threads())
+    ready = loading.load_engine(found, ctx.store, ctx.console, sample, threads=count_threads())
     compiling, started = clocks() - started, clocks()
     for _ in ready.run(iter(decoded)):
         pass

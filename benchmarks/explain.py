@@ -32,7 +32,7 @@ def fitted(folder: Path) -> Path:
 
     import headstart
 
-    root = wheels.textile(Store(cache_folder()), Console(quiet=True))
+    root = wheels.fetch_textile(Store(cache_folder()), Console(quiet=True))
     for one in sorted(p for p in root.iterdir() if p.is_dir()):
         (folder / "textile" / one.name).mkdir(parents=True)
         for picture in sorted(one.glob("*.jpg"))[:EACH]:
@@ -43,7 +43,7 @@ def fitted(folder: Path) -> Path:
 
 def unseen(count: int) -> list[Path]:
     """As many of each class, behind those that were fitted."""
-    root = wheels.textile(Store(cache_folder()), Console(quiet=True))
+    root = wheels.fetch_textile(Store(cache_folder()), Console(quiet=True))
     folders = sorted(p for p in root.iterdir() if p.is_dir())
     return [file for one in folders for file in sorted(one.glob("*.jpg"))[EACH : EACH + count // len(folders)]]
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageEnhance, ImageOps
 
-from headstart.backbones.downloads.wheels import textile
+from headstart.backbones.downloads.wheels import fetch_textile
 from headstart.core import job
 from headstart.core.console import Console
 from headstart.core.run.context import Context
@@ -135,7 +135,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         store, console = Store(cache_folder()), Console(quiet=True)
         ctx = Context(job=job.make_job(data=folder), run=RunFolder(Path(folder) / "run"), store=store, console=console)
-        source = Path(sys.argv[1]) if len(sys.argv) > 1 else textile(store, console)
+        source = Path(sys.argv[1]) if len(sys.argv) > 1 else fetch_textile(store, console)
         plant(source, Path(folder) / "pictures", every=4)
         data = read_dataset(Path(folder) / "pictures", ctx=ctx)
         hashes(data)

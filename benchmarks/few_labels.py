@@ -21,7 +21,7 @@ import numpy as np
 
 from benchmarks.common import context
 from headstart.backbones import loading
-from headstart.backbones.downloads.wheels import textile
+from headstart.backbones.downloads.wheels import fetch_textile
 from headstart.core import blas_threads, registry
 from headstart.core.console import Console
 from headstart.core.settings import cache_folder
@@ -73,7 +73,7 @@ def measured(title: str, folder: Path, backbone: str, scratch: Path) -> None:
     from headstart.features.extraction import extract_features as embed
 
     ctx = context(scratch, data=str(folder))
-    data, one = read(str(folder), ctx=ctx), loading.find(backbone)
+    data, one = read(str(folder), ctx=ctx), loading.find_backbone(backbone)
     one.source.pull(one.preset, ctx.store, QUIET)
     x = np.array(embed(data, one.name, np.arange(len(data.uris)), ctx=ctx).vectors[one.spec.depths[-1].name])
     y, names = np.asarray(data.targets), data.class_names
@@ -179,7 +179,7 @@ def main() -> None:
             fits(folder, given.backbone, Path(scratch))
             return
         measured("stamps", folder, given.backbone, Path(scratch) / "run1")
-        measured("textile", textile(Store(cache_folder()), QUIET), given.backbone, Path(scratch) / "run2")
+        measured("textile", fetch_textile(Store(cache_folder()), QUIET), given.backbone, Path(scratch) / "run2")
 
 
 if __name__ == "__main__":

@@ -37,10 +37,10 @@ class Bench:
         self.ctx = context(folder / "run")
         self.data = read(str(pictures(folder / "pictures", count)), ctx=self.ctx)
         self.rows, self.y = np.arange(count), np.asarray(self.data.targets)
-        self.found = loading.find(name)
+        self.found = loading.find_backbone(name)
         self.model = self.found.build(self.ctx.store)
         self.shared: dict[str, Any] = {"store": self.ctx.store, "say": self.ctx.console}
-        self.raw = decoded.load(self.data, self.rows, self.found.spec.input, **self.shared)
+        self.raw = decoded.load_decoded(self.data, self.rows, self.found.spec.input, **self.shared)
 
     def build(self, recipe: Recipe) -> trainable_network.Network:
         """What a recipe trains, from a random head: the pace does not depend on it."""

@@ -184,10 +184,10 @@ def flops(model) -> int:
 
 def inner(model, given: str | int, name: str) -> dict:
     """One inner depth: a layer's name as given, or the last sum before the side falls below input / `given`."""
-    from headstart.backbones.sources.keras_applications import map_at
+    from headstart.backbones.sources.keras_applications import find_map
 
     where: str | dict = given if isinstance(given, str) else {"kind": "Add", "side": _side(model, given)}
-    return {"name": name, "layer": where, "dim": map_at(model, where).shape[-1]}
+    return {"name": name, "layer": where, "dim": find_map(model, where).shape[-1]}
 
 
 def _side(model, stride: int) -> int:

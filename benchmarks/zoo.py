@@ -87,7 +87,12 @@ class Member:
 
         model = self.trunk
         return zoo_nets.spec(
-            f"zoo:{self.name}", self.style, self.learnt, self.accuracy, model.count_params(), int(flops.flops(model))
+            f"zoo:{self.name}",
+            self.style,
+            self.learnt,
+            self.accuracy,
+            model.count_params(),
+            int(flops.count_flops(model)),
         )
 
 

@@ -141,9 +141,9 @@ def _rng(*place: object) -> np.random.Generator:
 
 @lru_cache(maxsize=1)
 def _weaves() -> Path:
-    from headstart.backbones.downloads.wheels import textile
+    from headstart.backbones.downloads.wheels import fetch_textile
 
-    return textile(Store(cache_folder()), Console(quiet=True))
+    return fetch_textile(Store(cache_folder()), Console(quiet=True))
 
 
 def _textile(kind: str, part: Part) -> Iterator[np.ndarray]:
@@ -180,9 +180,9 @@ def _letters(letter: str, part: Part) -> Iterator[np.ndarray]:
 
 @lru_cache(maxsize=1)
 def _files() -> dict[str, Path]:
-    from headstart.testing.sample_photos import labelled
+    from headstart.testing.sample_photos import fetch_labelled_photos
 
-    return {path.name: path for path in labelled(Store(cache_folder()), Console(quiet=True))}
+    return {path.name: path for path in fetch_labelled_photos(Store(cache_folder()), Console(quiet=True))}
 
 
 @lru_cache(maxsize=32)

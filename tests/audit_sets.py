@@ -12,11 +12,11 @@ SIDES = ("train", "val", "test")
 
 def from_folder(root: Path, excused: tuple[SkippedFile, ...] = ()) -> Dataset:
     """Read `class/picture` or `split/class/picture`."""
-    from headstart.images.descriptors import inspect
+    from headstart.images.descriptors import describe_picture
 
     files = sorted(p for p in root.rglob("*") if p.is_file())
     parts = [p.relative_to(root).parts for p in files]
-    seen = [inspect(p.read_bytes()) for p in files]
+    seen = [describe_picture(p.read_bytes()) for p in files]
     names = sorted({p.name for p in root.rglob("*") if p.is_dir() and p.name not in SIDES})
     return Dataset(
         name=root.name,

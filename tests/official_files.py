@@ -4,7 +4,7 @@ import warnings
 
 import numpy as np
 
-from headstart.backbones.sources.keras_applications import PLUGIN, _table
+from headstart.backbones.sources.keras_applications import PLUGIN, _read_table
 from headstart.networks import random_init
 
 
@@ -21,7 +21,7 @@ def write(preset, folder, seed=5):
     import keras
     from keras.src.legacy.saving import legacy_h5_format
 
-    row, side = _table()[preset], PLUGIN.spec(preset).input.size_px
+    row, side = _read_table()[preset], PLUGIN.spec(preset).input.size_px
     make = getattr(keras.applications, row["class"])
     model = make(weights=None, include_top=False, pooling="avg", input_shape=(side, side, 3))
     random_init.fill_random(model, seed)

@@ -33,10 +33,10 @@ def warm(shared_store, textile):
     from headstart.images import preprocessing
 
     for name in (LITE0, f"random:{LITE0}"):
-        found = loading.find(name)
+        found = loading.find_backbone(name)
         files = sorted((textile / "local").glob("*.jpg"))[:8]
-        pictures = np.stack([preprocessing.decode(f.read_bytes(), found.spec.input) for f in files])
-        loading.folder(found, shared_store, Console(quiet=True), pictures)
+        pictures = np.stack([preprocessing.decode_picture(f.read_bytes(), found.spec.input) for f in files])
+        loading.make_trunk_folder(found, shared_store, Console(quiet=True), pictures)
     return shared_store
 
 

@@ -66,9 +66,9 @@ def answers(out, file):
 
 @pytest.mark.parametrize("preset", NAMED + OTHERS)
 def test_from_the_official_file_to_answers(preset, pictures, place):
-    file, md5 = official_files.write(preset, place / "mirror"), official_files._table()[preset]["md5"]
+    file, md5 = official_files.write(preset, place / "mirror"), official_files._read_table()[preset]["md5"]
     sha256 = hashlib.sha256(file.read_bytes()).hexdigest()
-    found = loading.find(f"keras_applications:{preset}")
+    found = loading.find_backbone(f"keras_applications:{preset}")
     depths = {depth.name for depth in found.spec.depths}
     assert len(depths) >= 3
 
@@ -112,10 +112,10 @@ def require_moved(found, tuned, place):
     assert {f"tuned:{found.name}", f"scratch:{found.name}"} <= parities(place / "cache").keys()
     network = tuned.keras_model()
     trained = found.build(Store(place / "cache"))
-    anatomy = blocks.look(trained, found.spec, ["last"])
-    home, last = anatomy.block_of(), anatomy.blocks[-1]
+    anatomy = blocks.split_into_blocks(trained, found.spec, ["last"])
+    home, last = anatomy.map_operations_to_blocks(), anatomy.blocks[-1]
     moved, same = set(), set()
-    for one in (one for one in trained.operations if blocks.learnt(one) and id(one) in home):
+    for one in (one for one in trained.operations if blocks.is_trainable(one) and id(one) in home):
         there = network.get_layer(anatomy.names[id(one)]).weights
         equal = all(np.array_equal(a, b) for a, b in zip(one.weights, there, strict=True))
         (same if equal else moved).add(home[id(one)])

@@ -76,7 +76,7 @@ def test_the_saved_network_answers_as_the_run_does(fitted, few):
     np.testing.assert_allclose(answers, run.evaluation.probabilities[:12], atol=1e-4)
     network = keras.models.load_model(out / "adapt" / "model.keras", safe_mode=True)
     spec = run.adapted.tuning.network.spec
-    pictures = np.stack([preprocessing.decode(file.read_bytes(), spec.input) for file in files])
+    pictures = np.stack([preprocessing.decode_picture(file.read_bytes(), spec.input) for file in files])
     np.testing.assert_allclose(network.predict_on_batch(pictures.astype(np.float32)), answers, atol=1e-4)
 
 

@@ -40,8 +40,11 @@ from headstart.core.errors import DataError, SetupError, UsageError
 from headstart.core.storage.cache import Store
 
 QUIET = Console(quiet=True)
-MOBILENET, FILE = loading.find("keras_applications:mobilenet"), "mobilenet_1_0_224_tf_no_top.h5"  # nobody pins it
-RESNET = loading.find("keras_applications:resnet50")  # Keras pins an MD5
+MOBILENET, FILE = (
+    loading.find_backbone("keras_applications:mobilenet"),
+    "mobilenet_1_0_224_tf_no_top.h5",
+)  # nobody pins it
+RESNET = loading.find_backbone("keras_applications:resnet50")  # Keras pins an MD5
 
 
 @pytest.fixture
@@ -92,7 +95,7 @@ def test_the_canary_sings(tmp_path):
     ],
 )
 def test_a_folder_gives_no_weights(of, content, match, mirror, own, canary):
-    file = of.source._row(of.preset)["file"]
+    file = of.source._find_row(of.preset)["file"]
     made = {"pickle": canary.pickled(), "old pickle": canary.pickled(0), "zip": b"PK\x03\x04" + bytes(90)}
     (mirror / file).write_bytes((made | {"cut": hdf5(4000)[:2000], "nothing": b""})[content])
     with pytest.raises(SetupError, match=match) as caught:
@@ -182,7 +185,7 @@ def test_pip_brings_what_could_run_or_is_cut_off(form, tmp_path, monkeypatch, ow
             archive.writestr("hs_data-1.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: hs-data\nVersion: 1.0\n")
         wheel.write_bytes(wheel.read_bytes()[:-60])
     with pytest.raises(SetupError, match="`hs-data==1.0`"):
-        wheels.fetch("hs-data", "1.0", "0" * 64, own, QUIET)
+        wheels.fetch_wheel("hs-data", "1.0", "0" * 64, own, QUIET)
     assert kept(own) == []
 
 

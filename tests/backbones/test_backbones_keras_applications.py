@@ -14,11 +14,11 @@ import pytest
 
 import official_files
 from headstart.backbones import loading
-from headstart.backbones.sources.keras_applications import PLUGIN, _table
+from headstart.backbones.sources.keras_applications import PLUGIN, _read_table
 from headstart.core.console import Console
 from headstart.core.errors import SetupError, UsageError
 from headstart.networks import openvino_conversion
-from headstart.testing.backbones import check_backbone, vectors
+from headstart.testing.backbones import check_backbone, compute_vectors
 
 QUIET = Console(quiet=True)
 
@@ -50,13 +50,13 @@ def test_the_table_is_complete():
         *("nasnet_mobile", "nasnet_large"),
     }
     assert presets == wanted
-    for row in _table().values():
+    for row in _read_table().values():
         official = row["url"].rpartition("/")[2]
         if row["family"] == "nasnet":  # the only files that Keras keeps under another name
             official = official.lower().replace("-", "_")
         assert row["url"].startswith("https://") and official == row["file"]
         assert 4 * row["params"] - 1e5 < row["bytes"] < 4.1 * row["params"] + 3e6  # float32, and each layer's frame
-    assert sum(not row["md5"] for row in _table().values()) == 2  # Keras pins no checksum of MobileNet 1 and 2
+    assert sum(not row["md5"] for row in _read_table().values()) == 2  # Keras pins no checksum of MobileNet 1 and 2
 
 
 def test_published_operations():
@@ -74,7 +74,7 @@ def test_weights_that_are_nowhere_name_the_three_ways(store, monkeypatch, tmp_pa
     assert not PLUGIN.available("resnet50", store)
     with pytest.raises(SetupError, match="does not hold") as caught:
         PLUGIN.pull("resnet50", store, QUIET)
-    for word in (_table()["resnet50"]["file"], "HEADSTART_WEIGHTS_MIRROR", "~/.keras/models", "backbones pull"):
+    for word in (_read_table()["resnet50"]["file"], "HEADSTART_WEIGHTS_MIRROR", "~/.keras/models", "backbones pull"):
         assert word in caught.value.hint
     assert not [path for path in store.root.rglob("*") if path.is_file()]
 
@@ -94,7 +94,7 @@ def test_an_unknown_preset_names_the_nearest():
 @pytest.mark.medium
 @pytest.mark.parametrize("form", ["folder", "file address", "http", "keras cache"])
 def test_weights_come_from_each_place(form, mobilenet, store, monkeypatch, tmp_path):
-    file = mobilenet / _table()["mobilenet"]["file"]
+    file = mobilenet / _read_table()["mobilenet"]["file"]
     if form == "keras cache":
         (tmp_path / "keras" / "models").mkdir(parents=True)
         (tmp_path / "keras" / "models" / file.name).write_bytes(file.read_bytes())
@@ -135,7 +135,7 @@ def test_a_mirror_without_the_file_over_http_is_told(store, monkeypatch, tmp_pat
 
 
 def test_a_file_that_keras_does_not_pin_is_used_and_said(store, monkeypatch, tmp_path, capsys):
-    (tmp_path / _table()["resnet50"]["file"]).write_bytes(b"\x89HDF\r\n\x1a\n other bytes")
+    (tmp_path / _read_table()["resnet50"]["file"]).write_bytes(b"\x89HDF\r\n\x1a\n other bytes")
     monkeypatch.setenv("HEADSTART_WEIGHTS_MIRROR", str(tmp_path))
     path = PLUGIN.pull("resnet50", store, Console())
     assert "not the file that Keras pins" in capsys.readouterr().err
@@ -145,7 +145,7 @@ def test_a_file_that_keras_does_not_pin_is_used_and_said(store, monkeypatch, tmp
 @pytest.mark.medium
 def test_a_file_that_does_not_fit_is_told(mobilenet, store):
     with pytest.raises(SetupError, match="does not fit ResNet50"):
-        PLUGIN.build("resnet50", store, weights=mobilenet / _table()["mobilenet"]["file"])
+        PLUGIN.build("resnet50", store, weights=mobilenet / _read_table()["mobilenet"]["file"])
     broken = mobilenet / "broken.h5"
     broken.write_bytes(b"no HDF5")
     with pytest.raises(SetupError, match="does not fit MobileNet"):
@@ -156,12 +156,12 @@ def test_a_file_that_does_not_fit_is_told(mobilenet, store):
 def test_mobilenet_end_to_end(mobilenet, store, monkeypatch, textile):
     monkeypatch.setenv("HEADSTART_WEIGHTS_MIRROR", str(mobilenet))
     check_backbone(PLUGIN, "mobilenet", store)
-    found = loading.find("keras_applications:mobilenet")
+    found = loading.find_backbone("keras_applications:mobilenet")
     from headstart.images import preprocessing
 
     files = sorted(textile.rglob("*.jpg"))[::250]
-    pictures = np.stack([preprocessing.decode(file.read_bytes(), found.spec.input) for file in files])
-    folder = loading.folder(found, store, QUIET, pictures)  # asserts the parity of both engines
+    pictures = np.stack([preprocessing.decode_picture(file.read_bytes(), found.spec.input) for file in files])
+    folder = loading.make_trunk_folder(found, store, QUIET, pictures)  # asserts the parity of both engines
     assert (folder / "parity.json").is_file()
 
 
@@ -170,12 +170,12 @@ def test_mobilenet_sees_what_keras_shows_it(mobilenet, store):
     """The same file, loaded and fed as the documentation of Keras says."""
     import keras
 
-    file = mobilenet / _table()["mobilenet"]["file"]
+    file = mobilenet / _read_table()["mobilenet"]["file"]
     pictures = np.random.default_rng(0).integers(0, 256, (2, 224, 224, 3), dtype=np.uint8)
     plain = keras.applications.MobileNet(weights=str(file), include_top=False, pooling="avg", input_shape=(224, 224, 3))
     wanted = plain.predict_on_batch(keras.applications.mobilenet.preprocess_input(pictures.astype(np.float32)))
-    found = vectors(PLUGIN.build("mobilenet", store, weights=file), pictures)[-1]
-    assert openvino_conversion.compare(found, np.asarray(wanted))["max_relative"] < 1e-5
+    found = compute_vectors(PLUGIN.build("mobilenet", store, weights=file), pictures)[-1]
+    assert openvino_conversion.compare_vectors(found, np.asarray(wanted))["max_relative"] < 1e-5
 
 
 @pytest.mark.medium
@@ -187,18 +187,18 @@ def test_efficientnet_is_scaled_as_with_the_word_imagenet(store, tmp_path, monke
     file = official_files.write("efficientnet_b0", tmp_path / "mirror")
     pictures = np.random.default_rng(0).integers(0, 256, (2, 224, 224, 3), dtype=np.uint8)
     model = PLUGIN.build("efficientnet_b0", store, weights=file)
-    found = vectors(model, pictures)[-1]
+    found = compute_vectors(model, pictures)[-1]
     monkeypatch.setattr(file_utils, "get_file", lambda *given, **named: str(file))
     by_word = keras.applications.EfficientNetB0(include_top=False, pooling="avg", input_shape=(224, 224, 3))
     wanted = np.asarray(by_word.predict_on_batch(pictures.astype(np.float32)))
     plain = keras.applications.EfficientNetB0(
         weights=str(file), include_top=False, pooling="avg", input_shape=(224, 224, 3)
     )
-    assert openvino_conversion.compare(found, wanted)["max_relative"] < 1e-4
+    assert openvino_conversion.compare_vectors(found, wanted)["max_relative"] < 1e-4
     # Its swish activations must not become outputs of the exported graph.
-    openvino_conversion.convert(model, PLUGIN.spec("efficientnet_b0"), pictures, tmp_path)
+    openvino_conversion.convert_trunk(model, PLUGIN.spec("efficientnet_b0"), pictures, tmp_path)
     assert (
-        openvino_conversion.compare(np.asarray(plain.predict_on_batch(pictures.astype(np.float32))), wanted)[
+        openvino_conversion.compare_vectors(np.asarray(plain.predict_on_batch(pictures.astype(np.float32))), wanted)[
             "max_relative"
         ]
         > 0.01
@@ -231,7 +231,9 @@ def test_scaling_is_that_of_keras(preset):
     module = "mobilenet_v3" if preset.startswith("mobilenet_v3") else PREPROCESS[family]
     pictures = np.random.default_rng(0).integers(0, 256, (1, 5, 5, 3)).astype(np.float32)
     wanted = getattr(keras.applications, module).preprocess_input(pictures.copy())
-    found = np.asarray(scaling_and_pooling.scaled(keras.ops.convert_to_tensor(pictures), PLUGIN.spec(preset).input))
+    found = np.asarray(
+        scaling_and_pooling.scale_pictures(keras.ops.convert_to_tensor(pictures), PLUGIN.spec(preset).input)
+    )
     np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-4)
 
 
@@ -252,7 +254,7 @@ def test_every_preset_is_as_the_table_says_and_survives_the_export(preset, store
     if spec.flops < SLOW_SIDE_GFLOP * 1e9:
         side = spec.input.size_px
         pictures = np.random.default_rng(0).integers(0, 256, (8, side, side, 3), dtype=np.uint8)
-        openvino_conversion.convert(model, spec, pictures, tmp_path)
+        openvino_conversion.convert_trunk(model, spec, pictures, tmp_path)
 
 
 @pytest.mark.slow
@@ -263,12 +265,12 @@ def test_every_preset_is_as_the_table_says_and_survives_the_export(preset, store
 def test_a_file_of_each_family_is_loaded_like_keras_loads_it(preset, store, tmp_path):
     import keras
 
-    row = _table()[preset]
+    row = _read_table()[preset]
     file = official_files.write(preset, tmp_path)
     side = row["side"]
     pictures = np.random.default_rng(0).integers(0, 256, (2, side, side, 3), dtype=np.uint8)
     make, module = getattr(keras.applications, row["class"]), getattr(keras.applications, PREPROCESS[row["family"]])
     plain = make(weights=str(file), include_top=False, pooling="avg", input_shape=(side, side, 3))
     wanted = np.asarray(plain.predict_on_batch(module.preprocess_input(pictures.astype(np.float32))))
-    found = vectors(PLUGIN.build(preset, store, weights=file), pictures)[-1]
-    assert openvino_conversion.compare(found, wanted)["max_relative"] < 1e-4
+    found = compute_vectors(PLUGIN.build(preset, store, weights=file), pictures)[-1]
+    assert openvino_conversion.compare_vectors(found, wanted)["max_relative"] < 1e-4

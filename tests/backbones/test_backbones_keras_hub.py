@@ -22,7 +22,7 @@ from headstart.core.errors import DataError, SetupError, UsageError
 from headstart.core.settings import cache_folder
 from headstart.core.storage.cache import Store
 from headstart.selection import limits
-from headstart.testing.backbones import check_backbone, vectors
+from headstart.testing.backbones import check_backbone, compute_vectors
 
 pytestmark = [  # of what the tests ask of KerasHub itself
     pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning"),
@@ -92,13 +92,13 @@ def test_without_kerashub_the_error_says_what_to_install(cache):
 
 def test_a_preset_alone_names_where_it_can_be_had(cache):
     with pytest.raises(UsageError, match=r"`vit_base_patch16_224_imagenet` is not here yet") as caught:
-        loading.find("vit_base_patch16_224_imagenet")
+        loading.find_backbone("vit_base_patch16_224_imagenet")
     assert "keras_hub:vit_base_patch16_224_imagenet" in caught.value.hint
 
 
 def test_a_misspelt_preset_names_the_nearest(cache):
     with pytest.raises(UsageError, match=r"no preset `vit_base_patch16_244_imagenet`") as caught:
-        loading.find("keras_hub:vit_base_patch16_244_imagenet")
+        loading.find_backbone("keras_hub:vit_base_patch16_244_imagenet")
     assert "vit_base_patch16_224_imagenet" in caught.value.hint
 
 
@@ -127,7 +127,7 @@ def test_numbers_of_weights_are_known_before_the_weights_are_here(cache, capsys)
 def test_what_is_not_here_is_not_fetched_to_be_shown(name, cache, monkeypatch):
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")  # an attempt would be another error
     with pytest.raises(UsageError, match=f"`{name}` is not here yet") as caught:
-        catalogue.facts(name, cache)
+        catalogue.read_facts(name, cache)
     assert caught.value.hint == f"headstart backbones pull {name}"
 
 
@@ -135,13 +135,13 @@ def test_what_is_not_here_is_not_fetched_to_be_shown(name, cache, monkeypatch):
 def test_a_mirror_without_it_is_told(cache, tmp_path, monkeypatch):
     monkeypatch.setenv("HEADSTART_WEIGHTS_MIRROR", str(tmp_path))
     with pytest.raises(SetupError, match=rf"`{NAMED}` cannot be had"):
-        loading.find(f"keras_hub:{NAMED}", fetching=True, console=QUIET)
+        loading.find_backbone(f"keras_hub:{NAMED}", fetching=True, console=QUIET)
     monkeypatch.setenv("HEADSTART_WEIGHTS_MIRROR", str(tmp_path / "no_such"))
     with pytest.raises(SetupError, match="there is no folder `.*no_such`"):
-        loading.find(f"keras_hub:{NAMED}", fetching=True, console=QUIET)
+        loading.find_backbone(f"keras_hub:{NAMED}", fetching=True, console=QUIET)
     monkeypatch.setenv("HEADSTART_WEIGHTS_MIRROR", "s3://bucket/x")
     with pytest.raises(SetupError, match="`s3://` cannot be read") as caught:
-        loading.find(f"keras_hub:{NAMED}", fetching=True, console=QUIET)
+        loading.find_backbone(f"keras_hub:{NAMED}", fetching=True, console=QUIET)
     copied = f"keras_hub/{NAMED}/"  # where a mirror `weights` is looked into
     assert f"aws s3 cp --recursive s3://bucket/x/{copied} weights/{copied}, then" in caught.value.hint
     assert not list((cache.root / "added").glob("*")) and not description.names("keras_hub")
@@ -153,19 +153,19 @@ def test_a_mirror_without_it_is_told(cache, tmp_path, monkeypatch):
 @pytest.mark.medium
 def test_a_folder_becomes_a_backbone_without_its_path(cache, folders, tmp_path, capsys):
     folder = folders("vgg")
-    found = loading.find(f"keras_hub:{folder}")
+    found = loading.find_backbone(f"keras_hub:{folder}")
     assert found.name.startswith("keras_hub:my_vgg_3-") and str(folder) not in json.dumps([found.name, str(found.spec)])
-    assert found.name in loading.names() and loading.find(found.name).spec == found.spec
-    assert loading.find(f"keras_hub:{folder}").name == found.name
+    assert found.name in loading.list_backbones() and loading.find_backbone(found.name).spec == found.spec
+    assert loading.find_backbone(f"keras_hub:{folder}").name == found.name
     assert found.spec.licence.startswith("unknown")
     check_backbone(PLUGIN, found.preset, cache)
-    entry = next(one for one in cache_inventory.entries(cache) if one.name == found.name)
-    assert not cache_inventory.damage(entry.path) and not entry.gone
+    entry = next(one for one in cache_inventory.list_entries(cache) if one.name == found.name)
+    assert not cache_inventory.find_damage(entry.path) and not entry.gone
     (next(entry.path.glob("*.keras"))).write_bytes(b"damaged")
     assert main(["backbones", "verify"]) == 1
     assert f"then: --backbones {found.name}, or keras_hub:PATH" in capsys.readouterr().out
     description.remove(found.preset, cache, "keras_hub")
-    assert [why for _, why in cache_inventory.prunable(cache)] == ["no backbone of this installation has it"]
+    assert [why for _, why in cache_inventory.list_prunable(cache)] == ["no backbone of this installation has it"]
 
 
 @pytest.mark.medium
@@ -173,18 +173,18 @@ def test_a_published_preset_comes_from_a_mirror_and_comes_again(cache, folders, 
     place = tmp_path / "mirror" / "keras_hub" / NAMED
     shutil.copytree(folders("vgg"), place)
     monkeypatch.setenv("HEADSTART_WEIGHTS_MIRROR", str(tmp_path / "mirror"))
-    assert catalogue.facts(f"keras_hub:{NAMED}", cache)["indexed"]
-    found = loading.find(f"keras_hub:{NAMED}", fetching=True, console=QUIET)
-    facts = catalogue.facts(found.name, cache)
+    assert catalogue.read_facts(f"keras_hub:{NAMED}", cache)["indexed"]
+    found = loading.find_backbone(f"keras_hub:{NAMED}", fetching=True, console=QUIET)
+    facts = catalogue.read_facts(found.name, cache)
     assert found.name == f"keras_hub:{NAMED}" and found.spec.family == "vgg"
     assert not facts["indexed"] and facts["weights_here"] and facts["params"] == found.spec.params
-    assert found.name not in {row["name"] for row in catalogue.more(cache)}
+    assert found.name not in {row["name"] for row in catalogue.list_index_facts(cache)}
     x = hub_presets.pictures()
-    before = vectors(found.build(cache), x)
+    before = compute_vectors(found.build(cache), x)
     shutil.rmtree(cache.root / "added")
     assert not found.source.available(found.preset, cache)
     found.source.pull(found.preset, cache, QUIET)
-    assert all(np.array_equal(a, b) for a, b in zip(before, vectors(found.build(cache), x), strict=True))
+    assert all(np.array_equal(a, b) for a, b in zip(before, compute_vectors(found.build(cache), x), strict=True))
     shutil.rmtree(place)
     shutil.copytree(folders("vgg", seed=4), place)
     shutil.rmtree(cache.root / "added")
@@ -199,7 +199,7 @@ def test_a_bad_preset_leaves_nothing_behind(cache, folders, tmp_path):
     shutil.copytree(folders("vgg"), tmp_path / "bad")
     (tmp_path / "bad" / "note.pkl").write_bytes(b"\x80\x04.")
     with pytest.raises(DataError, match=r"`note.pkl` is refused"):
-        loading.find(f"keras_hub:{tmp_path / 'bad'}")
+        loading.find_backbone(f"keras_hub:{tmp_path / 'bad'}")
     assert not cache.root.exists() or not list(cache.root.glob("added/*"))
 
 
@@ -208,14 +208,14 @@ def test_texts_of_a_preset_of_pictures_and_texts(cache, folders):
     """The half that reads texts is kept beside the trunk; `last` is the picture's vector in the same space."""
     from headstart.backbones.keras_hub import preset
 
-    found = loading.find(f"keras_hub:{folders('clip')}")
+    found = loading.find_backbone(f"keras_hub:{folders('clip')}")
     folder = import_preset.find_text_folder(found.preset, cache)
     whole = preset.open_preset(folder).backbone
     x = hub_presets.pictures()
     wanted = np.asarray(whole.get_vision_embeddings(hub_presets.converter()(x.astype(np.float32))))
-    np.testing.assert_allclose(vectors(found.build(cache), x)[-1], wanted, atol=1e-5)
+    np.testing.assert_allclose(compute_vectors(found.build(cache), x)[-1], wanted, atol=1e-5)
     assert np.asarray(whole.get_text_embeddings(np.array([[3, 5, 7, 59, 0, 0, 0, 0]]))).shape == (1, wanted.shape[1])
-    assert import_preset.find_text_folder(loading.find(f"keras_hub:{folders('vgg')}").preset, cache) is None
+    assert import_preset.find_text_folder(loading.find_backbone(f"keras_hub:{folders('vgg')}").preset, cache) is None
 
 
 def test_what_its_licence_does_not_tell_is_not_permissive():

@@ -13,7 +13,7 @@ from headstart.backbones.sources.run import PLUGIN
 from headstart.core.console import Console
 from headstart.core.errors import DataError, UsageError
 from headstart.core.storage.cache import Store
-from headstart.testing.backbones import check_backbone, vectors
+from headstart.testing.backbones import check_backbone, compute_vectors
 from network_files import write_onnx
 from tuning_bench import copies
 
@@ -50,20 +50,20 @@ def own(cache, monkeypatch):
 
 
 def test_a_run_is_a_backbone_without_its_path(tuned, own):
-    found = loading.find(f"run:{tuned}")
+    found = loading.find_backbone(f"run:{tuned}")
     assert found.name.startswith("run:task_a-")
     assert str(tuned.parent) not in json.dumps([found.name, str(found.spec)])
     assert [d.name for d in found.spec.depths] == ["stage3", "stage4", "stage5", "last", "features"]
-    assert found.name in loading.names()
-    assert loading.find(found.name).spec == found.spec
+    assert found.name in loading.list_backbones()
+    assert loading.find_backbone(found.name).spec == found.spec
     check_backbone(PLUGIN, found.preset, own)
 
 
 def test_its_features_are_those_of_the_tuned_network(tuned, own):
-    found = loading.find(f"run:{tuned}")
+    found = loading.find_backbone(f"run:{tuned}")
     network = headstart.load(tuned).keras_model()
     pictures = np.random.default_rng(0).integers(0, 256, (3, 224, 224, 3), dtype=np.uint8)
-    features = vectors(found.build(own), pictures)[-1]
+    features = compute_vectors(found.build(own), pictures)[-1]
     head = headstart.load(tuned).adapted.tuning.network.fitted.arrays
     logits = features @ head["weights"] + head["bias"]
     answers = np.exp(logits - logits.max(1, keepdims=True))
@@ -133,4 +133,4 @@ def test_what_is_no_run_is_said(own, tmp_path):
     with pytest.raises(DataError):
         PLUGIN.open_preset(str(tmp_path), Console(quiet=True))
     with pytest.raises(UsageError, match="no backbone is named `run:none`"):
-        loading.find("run:none")
+        loading.find_backbone("run:none")

@@ -16,7 +16,7 @@ from headstart.core.console import Console
 from headstart.core.errors import DataError, NoOpError, SetupError, UsageError
 from headstart.core.storage.cache import Store
 from headstart.networks import openvino_conversion, openvino_engine
-from headstart.testing.backbones import check_backbone, vectors
+from headstart.testing.backbones import check_backbone, compute_vectors
 from network_files import onnx_weights, save, small_keras, write_onnx
 
 LITE0 = "bundled:efficientnet_lite0"
@@ -34,12 +34,12 @@ def own(tmp_path, monkeypatch):
 def files(tmp_path_factory, shared_store):
     """Lite0 and a small network as files of every kind."""
     root = tmp_path_factory.mktemp("files")
-    lite = loading.find(LITE0)
-    with openvino_conversion.quiet():
+    lite = loading.find_backbone(LITE0)
+    with openvino_conversion.silence_frameworks():
         save(lite.build(shared_store), root / "lite0.keras")
         small_keras(root / "small.keras").export(str(root / "small"), verbose=False)
         small_keras(root / "plain.keras", scaled=False, nested=False)
-    made = loading.folder(lite, shared_store, QUIET, noise(8, 224))
+    made = loading.make_trunk_folder(lite, shared_store, QUIET, noise(8, 224))
     for name in ("trunk.xml", "trunk.bin"):
         shutil.copyfile(made / name, root / name.replace("trunk", "lite0"))
     write_onnx(root / "small.onnx")
@@ -54,7 +54,7 @@ def noise(count, side):
 
 def run_frozen(name, store, pictures, folder):
     """Vectors of a frozen preset by depth, and the spec."""
-    found = loading.find(f"saved_file:{name}")
+    found = loading.find_backbone(f"saved_file:{name}")
     folder.mkdir()
     found.source.convert(name, store, pictures, folder)
     answers = next(v for _, v in openvino_engine.Engine(folder / "trunk.xml", threads=1).run([(None, pictures)]))
@@ -71,10 +71,10 @@ def closeness(got, expected):
 @pytest.mark.medium
 def test_a_built_in_trunk_saved_and_added_gives_its_vectors(files, own, shared_store, tmp_path):
     pictures = noise(8, 224)
-    expected = vectors(loading.find(LITE0).build(shared_store), pictures)
+    expected = compute_vectors(loading.find_backbone(LITE0).build(shared_store), pictures)
     registration.add(ImportRequest(file=files / "lite0.keras", name="k"), own, QUIET)
     registration.add(ImportRequest(file=files / "lite0.xml", name="x"), own, QUIET)
-    by_keras = vectors(PLUGIN.build("k", own), pictures)
+    by_keras = compute_vectors(PLUGIN.build("k", own), pictures)
     by_ir = list(run_frozen("x", own, pictures, tmp_path / "x").values())
     for name in ("k", "x"):
         assert [(d.name, d.dim) for d in PLUGIN.spec(name).depths] == [
@@ -119,7 +119,7 @@ def test_saved_model_and_keras_file_of_one_network_agree(files, own, tmp_path):
     assert not made.guess
     assert made.scaling.startswith("in the ")
     by_keras = dict(
-        zip((d.name for d in PLUGIN.spec("k").depths), vectors(PLUGIN.build("k", own), pictures), strict=True)
+        zip((d.name for d in PLUGIN.spec("k").depths), compute_vectors(PLUGIN.build("k", own), pictures), strict=True)
     )
     by_ov = run_frozen("s", own, pictures, tmp_path / "s")
     assert by_keras.keys() == by_ov.keys() == {"map4", "last"}
@@ -135,7 +135,7 @@ def test_saved_model_and_keras_file_of_one_network_agree(files, own, tmp_path):
 def test_an_added_file_keeps_the_promises_of_a_source(name, files, own):
     made = registration.add(ImportRequest(file=files / name), own, QUIET)
     check_backbone(PLUGIN, made.name, own)
-    assert f"saved_file:{made.name}" in loading.names()
+    assert f"saved_file:{made.name}" in loading.list_backbones()
 
 
 @pytest.mark.medium
@@ -158,9 +158,9 @@ def test_a_frozen_file_has_no_twin_and_is_not_built(files, own):
     with pytest.raises(
         UsageError, match=r"no random twin: `saved_file:small` is kept as a graph for OpenVINO \(ONNX file\)"
     ):
-        loading.find("random:saved_file:small")
+        loading.find_backbone("random:saved_file:small")
     with pytest.raises(NoOpError, match="can be read but not trained"):
-        loading.find("saved_file:small").build(own)
+        loading.find_backbone("saved_file:small").build(own)
 
 
 @pytest.mark.medium

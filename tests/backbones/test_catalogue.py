@@ -21,26 +21,28 @@ def own(tmp_path, monkeypatch):
 
 @pytest.fixture
 def entries(store):
-    return catalogue.every(store)
+    return catalogue.list_facts(store)
 
 
 def test_every_backbone_has_its_facts(entries):
-    assert [entry["name"] for entry in entries] == list(loading.names())
+    assert [entry["name"] for entry in entries] == list(loading.list_backbones())
     assert all(entry["permissive"] for entry in entries if entry["licence"] in ("MIT", "Apache-2.0", "CC-BY-4.0"))
     assert {entry["images_per_s"] for entry in entries} == {None}
 
 
 def test_search_wants_every_word(entries):
-    found = catalogue.search(entries, ["ResNet-50", "v2"])
+    found = catalogue.search_facts(entries, ["ResNet-50", "v2"])
     assert [entry["name"] for entry in found] == ["keras_applications:resnet50_v2"]
-    assert catalogue.search(entries, ["edge detection"])[0]["name"] == "bundled:vgg16_hed"
-    assert catalogue.search(entries, ["resnet", "zebra"]) == []
+    assert catalogue.search_facts(entries, ["edge detection"])[0]["name"] == "bundled:vgg16_hed"
+    assert catalogue.search_facts(entries, ["resnet", "zebra"]) == []
 
 
 def test_what_was_measured_is_told(store):
-    key = latency.latency_key(loading.find(LITE0).spec, threads=count_threads(), engine=openvino_engine.engine_name())
+    key = latency.latency_key(
+        loading.find_backbone(LITE0).spec, threads=count_threads(), engine=openvino_engine.engine_name()
+    )
     store.make_entry(latency.KIND, key, partial(written, 57.0))
-    assert catalogue.facts(LITE0, store)["images_per_s"] == 57.0
+    assert catalogue.read_facts(LITE0, store)["images_per_s"] == 57.0
 
 
 def written(speed, folder):

@@ -97,7 +97,7 @@ def bring(store, tmp_path, mirror):
         mirror(address)
         target = tmp_path / "target"
         store.root.mkdir(exist_ok=True)
-        return weights.bring(official(md5), target, store, console), target
+        return weights.fetch_weights(official(md5), target, store, console), target
 
     return do
 
@@ -214,7 +214,7 @@ def test_a_server_that_speaks_no_http_is_told(bring):
     ],
 )
 def test_no_part_of_a_password_is_shown(address, wanted):
-    assert resumable.shown(address) == wanted
+    assert resumable.hide_credentials(address) == wanted
 
 
 def test_a_bucket_is_named_without_its_password(bring):
@@ -356,7 +356,7 @@ def test_a_server_that_leads_away_from_https_is_refused(tmp_path, monkeypatch):
 
     monkeypatch.setattr("urllib.request.urlopen", lambda *given, **named: Answer())
     with pytest.raises(ValueError, match="away from https"):
-        resumable.whole("https://official/x", tmp_path / "x.part", QUIET, pinned=True)
+        resumable.download_file("https://official/x", tmp_path / "x.part", QUIET, pinned=True)
     assert not list(tmp_path.iterdir())
 
 
@@ -378,10 +378,10 @@ def test_two_at_once_take_turns(store, mirror, tmp_path):
         mirror(address)
 
         def pull():
-            with weights.turn(official(MD5), store, QUIET):
+            with weights.take_turn(official(MD5), store, QUIET):
 
                 def write(folder):
-                    weights.bring(official(MD5), folder / "weights.h5", store, QUIET)
+                    weights.fetch_weights(official(MD5), folder / "weights.h5", store, QUIET)
 
                 made.append(Store(store.root).make_entry("weights", "a" * 64, write))
 

@@ -44,7 +44,9 @@ def sets(textile):
     def make(kind, side):
         if kind == "textile":
             files = sorted(textile.rglob("*.jpg"))[::250]
-            return np.stack([preprocessing.decode(file.read_bytes(), InputSpec(size_px=side)) for file in files])
+            return np.stack(
+                [preprocessing.decode_picture(file.read_bytes(), InputSpec(size_px=side)) for file in files]
+            )
         if kind == "digits":
             return sized([(16 * one).clip(0, 255).astype(np.uint8) for one in load_digits().images[:8]], side)
         if kind == "noise":
@@ -116,23 +118,25 @@ def test_vgg_has_no_batch_norm_and_its_units_tell(wrong, built, sets):
 def test_the_finding_is_kept_and_warned_of_once_when_a_trunk_is_made(shared_store, tmp_path, sets, capfd):
     (tmp_path / "cache").mkdir()
     (tmp_path / "cache" / "weights").symlink_to(shared_store.root / "weights", target_is_directory=True)
-    store, right = Store(tmp_path / "cache"), loading.find("bundled:efficientnet_lite0")
+    store, right = Store(tmp_path / "cache"), loading.find_backbone("bundled:efficientnet_lite0")
     pictures = sets("textile", right.spec.input.size_px)
     source = Misfed(USUAL[UNIT])
     wrong = dataclasses.replace(right, source=source, spec=source.spec(right.preset))
     for one, verdict, warnings in ((right, "fits", 0), (wrong, "wrong", 1), (wrong, "wrong", 0)):
-        folder = loading.folder(one, store, Console(quiet=True), pictures)
+        folder = loading.make_trunk_folder(one, store, Console(quiet=True), pictures)
         assert json.loads((folder / "first_layer.json").read_text())["verdict"] == verdict
         said = capfd.readouterr().err  # of the process: what frameworks write while a trunk is made is held back
         assert said.count("warning:") == warnings
         assert not warnings or ("give its input the scaling `-1..1`" in said and right.name in said)
-    twin = loading.folder(loading.find(f"random:{right.name}"), store, Console(quiet=True), pictures)
+    twin = loading.make_trunk_folder(
+        loading.find_backbone(f"random:{right.name}"), store, Console(quiet=True), pictures
+    )
     assert not (twin / "first_layer.json").exists() and capfd.readouterr().err == ""
     made_before(folder)  # by a version that did not look
-    assert loading.folder(wrong, store, Console(quiet=True), pictures) == folder
+    assert loading.make_trunk_folder(wrong, store, Console(quiet=True), pictures) == folder
     assert json.loads((folder / "first_layer.json").read_text())["verdict"] == "wrong"
     assert capfd.readouterr().err.count("warning:") == 1
-    assert cache_inventory.damage(folder) == []
+    assert cache_inventory.find_damage(folder) == []
 
 
 def made_before(folder):
@@ -163,7 +167,7 @@ def remembering(how, pad=False, pool=False, bias=False, activation=None):
     x = keras.layers.MaxPooling2D(2)(x) if pool else x
     norm = keras.layers.BatchNormalization()
     model, spec = frozen(pictures, [keras.layers.ReLU()(norm(x))], ["last"])
-    scaled = normalization.scaled(normalization.natural(some_pictures(1).astype(float)), how)
+    scaled = normalization.scale_pictures(normalization.match_photographs(some_pictures(1).astype(float)), how)
     before = np.asarray(keras.Model(pictures, norm.input)(scaled)).reshape(-1, 16)
     gamma, beta, *_ = norm.get_weights()
     norm.set_weights([gamma, beta, before.mean(0), before.var(0)])
@@ -237,7 +241,7 @@ def test_other_families_are_read_whatever_lies_around_their_first_layer(preset, 
     photos, other = (sets(kind, spec.input.size_px) for kind in ("photos", "textile"))
     for seen, verdict, best in ((right, "fits", ""), (wrong, "wrong", wrong)):
         stem = input_check._find_stem(model)
-        inputs = input_check.scaled(input_check.natural(photos.astype(float)), USUAL[seen])
+        inputs = input_check.scale_pictures(input_check.match_photographs(photos.astype(float)), USUAL[seen])
         answers = np.concatenate(list(input_check._stem_answers(stem, inputs)))
         stem.norm.moving_mean.assign(answers.mean(0))
         stem.norm.moving_variance.assign(answers.var(0))
@@ -251,4 +255,4 @@ def test_a_trunk_without_any_layer_that_learns_cannot_be_told():
 
 def spec_of_nothing():
     """Of a trunk that is OpenVINO files alone."""
-    return loading.find("bundled:efficientnet_lite0").spec
+    return loading.find_backbone("bundled:efficientnet_lite0").spec

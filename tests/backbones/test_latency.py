@@ -39,7 +39,7 @@ def timed(stream, compile_single):
 
 @pytest.fixture(scope="module")
 def spec():
-    return loading.find(LITE0).spec
+    return loading.find_backbone(LITE0).spec
 
 
 def test_both_paces_are_measured(spec):
@@ -81,39 +81,43 @@ def test_it_is_measured_again_when_asked_for(spec, store):
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the mark of memory can be set back on Linux alone")
 def test_memory_that_is_taken_and_given_back_is_seen():
-    with hardware.memory_rise() as found:
+    with hardware.measure_memory_rise() as found:
         np.ones(10_000_000)
     assert 70e6 < found[0] < 150e6
-    with hardware.memory_rise() as found:
+    with hardware.measure_memory_rise() as found:
         pass
     assert found[0] < 20e6
 
 
 def test_without_such_a_mark_memory_is_a_guess(tmp_path, spec):
-    with hardware.memory_rise(tmp_path / "nothing") as found:
+    with hardware.measure_memory_rise(tmp_path / "nothing") as found:
         pass
     assert found == [] and latency.estimate_memory_bytes(spec) == 12 * spec.params
 
 
 def test_a_random_twin_has_the_pace_of_its_trunk_and_other_backbones_have_their_own(spec):
     named = {"threads": 2, "engine": "openvino 1"}
-    assert latency.latency_key(loading.find(f"random:{LITE0}").spec, **named) == latency.latency_key(spec, **named)
-    assert latency.latency_key(loading.find("efficientnet_lite1").spec, **named) != latency.latency_key(spec, **named)
+    assert latency.latency_key(loading.find_backbone(f"random:{LITE0}").spec, **named) == latency.latency_key(
+        spec, **named
+    )
+    assert latency.latency_key(loading.find_backbone("efficientnet_lite1").spec, **named) != latency.latency_key(
+        spec, **named
+    )
     assert latency.latency_key(dataclasses.replace(spec, revision="2"), **named) != latency.latency_key(spec, **named)
 
 
 def test_what_was_never_measured_is_not_known(store):
-    lite0 = loading.find(LITE0).spec
+    lite0 = loading.find_backbone(LITE0).spec
     assert latency.read_latency(lite0, store) == latency.read_images_per_s([lite0], store) == {} and math.isnan(
-        latency.read_latency_ms(loading.find(LITE0).spec, store)
+        latency.read_latency_ms(loading.find_backbone(LITE0).spec, store)
     )
 
 
 def test_the_processor_is_named(tmp_path):
     told = tmp_path / "cpuinfo"
     told.write_text("processor : 0\nmodel name\t: Some CPU @ 3 GHz\nmodel name\t: Some CPU @ 3 GHz\n")
-    assert hardware.processor(told)["processor"] == "Some CPU @ 3 GHz"
-    assert set(hardware.processor(tmp_path / "nothing")) == {"system", "architecture", "processor"}
+    assert hardware.describe_processor(told)["processor"] == "Some CPU @ 3 GHz"
+    assert set(hardware.describe_processor(tmp_path / "nothing")) == {"system", "architecture", "processor"}
 
 
 @pytest.mark.medium
@@ -123,20 +127,23 @@ def test_a_trunk_is_timed_when_it_is_first_made_ready(shared_store, tmp_path, mo
     root.mkdir()
     for kind in ("weights", "trunks"):
         (root / kind).symlink_to(shared_store.root / kind, target_is_directory=True)
-    store, found = Store(root), loading.find(LITE0)
+    store, found = Store(root), loading.find_backbone(LITE0)
     pictures = np.random.default_rng(0).integers(0, 256, (8, 224, 224, 3)).astype(np.uint8)
-    loading.ready(found, store, Console(quiet=True), pictures, threads=1, precision="f32")
+    loading.load_engine(found, store, Console(quiet=True), pictures, threads=1, precision="f32")
     kept = latency.read_latency(found.spec, store)
-    assert latency.read_images_per_s([found.spec, loading.find("efficientnet_lite1").spec], store) == {
+    assert latency.read_images_per_s([found.spec, loading.find_backbone("efficientnet_lite1").spec], store) == {
         LITE0: kept["images_per_s"]
     }
-    assert 5 < kept["images_per_s"] < 5000 and 0.2 < latency.read_latency_ms(loading.find(LITE0).spec, store) < 500
+    assert (
+        5 < kept["images_per_s"] < 5000
+        and 0.2 < latency.read_latency_ms(loading.find_backbone(LITE0).spec, store) < 500
+    )
     if sys.platform == "linux":
         weights = 4 * found.spec.params
         assert weights < kept["memory_bytes"] < 10 * weights
     before = sorted((root / "paces").iterdir())
-    loading.ready(found, store, Console(quiet=True), pictures, threads=1)
+    loading.load_engine(found, store, Console(quiet=True), pictures, threads=1)
     assert sorted((root / "paces").iterdir()) == before
-    assert latency.read_latency_ms(loading.find(f"random:{LITE0}").spec, store) == latency.read_latency_ms(
-        loading.find(LITE0).spec, store
+    assert latency.read_latency_ms(loading.find_backbone(f"random:{LITE0}").spec, store) == latency.read_latency_ms(
+        loading.find_backbone(LITE0).spec, store
     )

@@ -24,9 +24,9 @@ def own(tmp_path, monkeypatch):
     monkeypatch.setenv("HEADSTART_CACHE", str(tmp_path / "own"))
     monkeypatch.setenv("HEADSTART_WEIGHTS_MIRROR", str(tmp_path / "mirror"))
     hub_server.repository(tmp_path / "mirror" / "huggingface" / "acme" / "small-net")
-    store, found = Store(tmp_path / "own"), loading.find(NAME, fetching=True, console=QUIET)
+    store, found = Store(tmp_path / "own"), loading.find_backbone(NAME, fetching=True, console=QUIET)
     pictures = np.random.default_rng(0).integers(0, 256, (8, 32, 32, 3)).astype(np.uint8)
-    loading.ready(found, store, QUIET, pictures, threads=count_threads())
+    loading.load_engine(found, store, QUIET, pictures, threads=count_threads())
     folder = store.entry_path(
         latency.KIND, latency.latency_key(found.spec, threads=count_threads(), engine=openvino_engine.engine_name())
     )
@@ -46,7 +46,7 @@ def test_what_was_taken_on_a_busy_machine_is_taken_again(own, capsys):
     assert main(["backbones", "measure", "--json"]) == 0
     (one,) = json.loads(capsys.readouterr().out)["measured"]
     assert one["name"] == NAME and one["before"] == {"images_per_s": 0.5, "latency_ms": 2000.0}
-    assert one["now"]["images_per_s"] > 20 and latency.read_latency(loading.find(NAME).spec, own) == one["now"]
+    assert one["now"]["images_per_s"] > 20 and latency.read_latency(loading.find_backbone(NAME).spec, own) == one["now"]
     assert main(["backbones", "measure", NAME]) == 0
     assert NAME in capsys.readouterr().out
     assert main(["backbones", "show", NAME]) == 0
@@ -57,7 +57,7 @@ def test_what_was_taken_on_a_busy_machine_is_taken_again(own, capsys):
 def test_one_that_is_not_ready_is_named(own, capsys):
     assert main(["backbones", "measure", NAME, "vgg19"]) == 2
     assert "the trunk of `keras_applications:vgg19`" in capsys.readouterr().err
-    assert latency.read_latency(loading.find(NAME).spec, own)["images_per_s"] == 0.5
+    assert latency.read_latency(loading.find_backbone(NAME).spec, own)["images_per_s"] == 0.5
 
 
 def test_a_busy_machine_is_warned_of(monkeypatch, capsys):

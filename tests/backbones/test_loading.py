@@ -19,35 +19,42 @@ LITE0 = "bundled:efficientnet_lite0"
 
 @pytest.fixture(scope="module")
 def lite0():
-    return loading.find(LITE0)
+    return loading.find_backbone(LITE0)
 
 
 @pytest.fixture(scope="session")
 def eight(textile):
     """Eight real pictures as Lite0 takes them, and 40 more."""
     files = sorted(textile.rglob("*.jpg"))[::41]
-    return np.stack([preprocessing.decode(file.read_bytes(), loading.find(LITE0).spec.input) for file in files[:48]])
+    return np.stack(
+        [
+            preprocessing.decode_picture(file.read_bytes(), loading.find_backbone(LITE0).spec.input)
+            for file in files[:48]
+        ]
+    )
 
 
 def test_a_name_alone_is_enough_where_it_is_unique(lite0):
-    assert loading.find("efficientnet_lite0") == lite0
+    assert loading.find_backbone("efficientnet_lite0") == lite0
     assert lite0.name == lite0.spec.name == LITE0 and lite0.seed is None
 
 
 def test_every_name_is_found():
-    names = loading.names()
+    names = loading.list_backbones()
     assert len(names) == len(set(names)) > 40
     assert names[0] == LITE0
-    assert [loading.find(name).name for name in names] == list(names)
-    assert len({json.dumps(loading.key(loading.find(name)), default=str) for name in names}) == len(names)
+    assert [loading.find_backbone(name).name for name in names] == list(names)
+    assert len({json.dumps(loading.trunk_key(loading.find_backbone(name)), default=str) for name in names}) == len(
+        names
+    )
 
 
 def test_the_random_twin_is_another_trunk_of_the_same_shape(lite0):
-    twin = loading.find("random:efficientnet_lite0")
+    twin = loading.find_backbone("random:efficientnet_lite0")
     assert twin.name == twin.spec.name == f"random:{LITE0}"
     assert twin.seed == 0 and twin.spec.prior == 0.0 and twin.spec.revision.endswith("random0")
     assert twin.spec.depths == lite0.spec.depths and twin.spec.flops == lite0.spec.flops
-    assert loading.key(twin) != loading.key(lite0)
+    assert loading.trunk_key(twin) != loading.trunk_key(lite0)
 
 
 @pytest.mark.parametrize(
@@ -69,18 +76,18 @@ def test_the_random_twin_is_another_trunk_of_the_same_shape(lite0):
 )
 def test_an_unknown_name_gets_the_nearest(name, hint):
     with pytest.raises(UsageError, match="no backbone is named") as caught:
-        loading.find(name)
+        loading.find_backbone(name)
     assert hint in caught.value.hint
 
 
 @pytest.mark.medium
 def test_the_export_agrees_with_keras_and_is_kept(lite0, eight, shared_store):
-    folder = loading.folder(lite0, shared_store, Console(quiet=True), eight[:8])
+    folder = loading.make_trunk_folder(lite0, shared_store, Console(quiet=True), eight[:8])
     facts = json.loads((folder / "parity.json").read_text())
     assert list(facts["depths"]) == [depth.name for depth in lite0.spec.depths]
     assert all(row["max_relative"] <= 1e-4 and row["min_cosine"] >= 0.99999 for row in facts["depths"].values())
     # Measured again here, on pictures that the making did not see, with the shared engine settings.
-    with openvino_conversion.quiet():
+    with openvino_conversion.silence_frameworks():
         keras_engine = openvino_conversion.KerasEngine(lite0.build(shared_store))
     (_, expected), (_, found) = (
         next(one.run([(0, eight[8:])]))
@@ -88,22 +95,23 @@ def test_the_export_agrees_with_keras_and_is_kept(lite0, eight, shared_store):
     )
     for a, b, depth in zip(found, expected, lite0.spec.depths, strict=True):
         assert a.shape == b.shape == (40, depth.dim)
-        row = openvino_conversion.compare(a, b)
+        row = openvino_conversion.compare_vectors(a, b)
         assert row["max_relative"] <= 1e-4 and row["min_cosine"] >= 0.99999
 
 
 @pytest.mark.medium
 def test_a_kept_trunk_loads_no_framework(lite0, eight, shared_store, tmp_path):
-    loading.folder(lite0, shared_store, Console(quiet=True), eight[:8])
+    loading.make_trunk_folder(lite0, shared_store, Console(quiet=True), eight[:8])
     np.save(tmp_path / "eight.npy", eight[:8])
     code = (
         "import sys, numpy as np\n"
         "from headstart.core.console import Console\n"
         "from headstart.core.settings import cache_folder\n"
         "from headstart.core.storage.cache import Store\n"
-        "from headstart.backbones import loading as trunk\n"
+        "from headstart.backbones import loading\n"
         f"pictures = np.load({str(tmp_path / 'eight.npy')!r})\n"
-        f"ready = trunk.ready(trunk.find({LITE0!r}), Store(cache_folder()), Console(), pictures, threads=1)\n"
+        f"trunk = loading.find_backbone({LITE0!r})\n"
+        f"ready = loading.load_engine(trunk, Store(cache_folder()), Console(), pictures, threads=1)\n"
         "print([v.shape for v in next(ready.run([(0, pictures)]))[1]])\n"
         "print([m for m in ('keras', 'tensorflow', 'h5py', 'matplotlib') if m in sys.modules])"
     )
@@ -116,43 +124,43 @@ def test_a_kept_trunk_loads_no_framework(lite0, eight, shared_store, tmp_path):
 def test_a_damaged_trunk_is_made_again(eight, store, shared_store):
     said = []
     store.report = said.append
-    twin = loading.find(f"random:{LITE0}")
-    made = loading.folder(twin, shared_store, Console(quiet=True), eight[:8])
+    twin = loading.find_backbone(f"random:{LITE0}")
+    made = loading.make_trunk_folder(twin, shared_store, Console(quiet=True), eight[:8])
     shutil.copytree(made, store.root / "trunks" / made.name)
-    folder = loading.folder(twin, store, Console(quiet=True), eight[:8])
+    folder = loading.make_trunk_folder(twin, store, Console(quiet=True), eight[:8])
     weights = (folder / "trunk.bin").read_bytes()
     (folder / "trunk.bin").write_bytes(weights[:1000] + b"\0\0\0\0" + weights[1004:])
-    again = loading.folder(twin, store, Console(quiet=True), eight[:8])
+    again = loading.make_trunk_folder(twin, store, Console(quiet=True), eight[:8])
     assert again == folder and (again / "trunk.bin").read_bytes() == weights
     assert len(said) == 1 and "damaged" in said[0]
 
 
 @pytest.mark.medium
 def test_without_openvino_keras_does_it_and_says_so(lite0, eight, shared_store, monkeypatch, capsys):
-    folder = loading.folder(lite0, shared_store, Console(quiet=True), eight[:8])
+    folder = loading.make_trunk_folder(lite0, shared_store, Console(quiet=True), eight[:8])
     expected = next(openvino_engine.Engine(folder / "trunk.xml", threads=2).run([(0, eight[:8])]))[1]
-    monkeypatch.setattr(openvino_engine, "name", lambda: None)
-    ready = loading.ready(lite0, shared_store, Console(), eight[:8], threads=2)
+    monkeypatch.setattr(openvino_engine, "find_openvino_version", lambda: None)
+    ready = loading.load_engine(lite0, shared_store, Console(), eight[:8], threads=2)
     assert "OpenVINO is not installed, Keras computes" in capsys.readouterr().err
     assert openvino_engine.engine_name().startswith("keras 3.")
     pairs = list(ready.run([("a", eight[:3]), ("b", eight[3:8])]))
     assert [key for key, _ in pairs] == ["a", "b"]
     for place, wanted in enumerate(expected):
         found = np.concatenate([vectors[place] for _, vectors in pairs])
-        assert openvino_conversion.compare(found, wanted)["max_relative"] <= 1e-4
+        assert openvino_conversion.compare_vectors(found, wanted)["max_relative"] <= 1e-4
     alone = next(ready.run([(0, eight[4:5])]))[1]
     assert all(np.array_equal(a[0], b[1]) for a, b in zip(alone, pairs[1][1], strict=True))
     with pytest.raises(SetupError, match="needs OpenVINO"):
-        loading.ready(lite0, shared_store, Console(), eight[:8], threads=2, precision="int8")
+        loading.load_engine(lite0, shared_store, Console(), eight[:8], threads=2, precision="int8")
 
 
 @pytest.mark.medium
 def test_int8_is_near_and_its_distance_is_written_down_without_a_word(lite0, eight, tmp_path, shared_store, capfd):
     pytest.importorskip("nncf")
-    source = loading.folder(lite0, shared_store, Console(quiet=True), eight[:8]) / "trunk.xml"
+    source = loading.make_trunk_folder(lite0, shared_store, Console(quiet=True), eight[:8]) / "trunk.xml"
     folder = tmp_path
     capfd.readouterr()
-    openvino_conversion.quantise(source, eight, folder)
+    openvino_conversion.quantise_trunk(source, eight, folder)
     assert capfd.readouterr() == ("", "")
     facts = json.loads((folder / "parity.json").read_text())
     assert facts["compared_with"] == "openvino f32"
@@ -165,7 +173,7 @@ def test_int8_is_near_and_its_distance_is_written_down_without_a_word(lite0, eig
 def test_int8_without_nncf_names_the_extra(eight, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "nncf", None)
     with pytest.raises(SetupError) as caught:
-        openvino_conversion.quantise(tmp_path / "trunk.xml", eight, tmp_path)
+        openvino_conversion.quantise_trunk(tmp_path / "trunk.xml", eight, tmp_path)
     assert "headstart[int8]" in caught.value.hint
 
 
@@ -174,19 +182,19 @@ def test_engines_that_disagree_are_an_error_with_numbers(lite0, wrong):
     rng = np.random.default_rng(0)
     good = rng.standard_normal((8, 50)).astype(np.float32)
     bad = {"scaled": good * 1.001, "noise": good + 1e-2 * rng.standard_normal((8, 50)), "nan": good * np.nan}[wrong]
-    same = {depth.name: openvino_conversion.compare(good, good) for depth in lite0.spec.depths}
+    same = {depth.name: openvino_conversion.compare_vectors(good, good) for depth in lite0.spec.depths}
     with pytest.raises(SetupError, match=r"disagree on `bundled:efficientnet_lite0` at last: .*limit 1e-04"):
-        openvino_conversion.assert_parity(lite0.spec, same | {"last": openvino_conversion.compare(bad, good)})
-    openvino_conversion.assert_parity(lite0.spec, same)
+        openvino_conversion.require_parity(lite0.spec, same | {"last": openvino_conversion.compare_vectors(bad, good)})
+    openvino_conversion.require_parity(lite0.spec, same)
 
 
 def test_noise_on_standard_error_is_held_back_unless_the_work_fails(capfd):
     import os
 
-    with openvino_conversion.quiet():
+    with openvino_conversion.silence_frameworks():
         os.write(2, b"noise\n")
     assert capfd.readouterr().err == ""
-    with pytest.raises(RuntimeError), openvino_conversion.quiet():
+    with pytest.raises(RuntimeError), openvino_conversion.silence_frameworks():
         os.write(2, b"noise\n")
         raise RuntimeError
     assert capfd.readouterr().err == "noise\n"

@@ -35,7 +35,7 @@ def data(small_textile, context, store):
 
 
 def test_auto_takes_none_of_the_users_own(own, context, data):
-    assert "saved_file:mine" in loading.names()
+    assert "saved_file:mine" in loading.list_backbones()
     assert not [name for name in candidates.names(context(store=own)) if name.startswith("saved_file:")]
     named = context(store=own, backbones=("auto", "saved_file:mine"))
     assert "saved_file:mine" in candidates.names(named)
@@ -43,7 +43,7 @@ def test_auto_takes_none_of_the_users_own(own, context, data):
 
 def test_a_cheap_network_of_ones_own_does_not_say_what_is_near_to_what(own):
     lite, edges = "bundled:efficientnet_lite0", "bundled:vgg16_hed"
-    flops = {name: loading.find(name).spec.flops for name in ("saved_file:mine", lite, edges)}
+    flops = {name: loading.find_backbone(name).spec.flops for name in ("saved_file:mine", lite, edges)}
     assert flops["saved_file:mine"] < flops[lite] < flops[edges]
     assert looked_at_by(["saved_file:mine", edges, lite]) == lite
     assert looked_at_by(["saved_file:mine", edges]) == "saved_file:mine"  # of neither is an accuracy published

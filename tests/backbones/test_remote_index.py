@@ -139,7 +139,7 @@ def test_a_damaged_index_is_reported_and_stops_nothing(tmp_path):
         and "not those of its SHA-256" in told[-1]
         and remote_index.SYNC_COMMAND in told[-1]
     )
-    assert ONE.name not in {entry["name"] for entry in catalogue.more(store)}
+    assert ONE.name not in {entry["name"] for entry in catalogue.list_index_facts(store)}
     found.path.unlink()
     assert remote_index.read_index(store) == {} and "it is gone" in told[-1]
     (found.path.parent / "current.json").write_text('{"sha256": "../../x"}')
@@ -165,26 +165,26 @@ def test_other_peoples_texts_become_one_short_plain_line():
 
 def test_what_the_index_alone_has_is_listed_without_numbers(store):
     take(store, ONE, TWO, PRESET)
-    entries = catalogue.every(store) + catalogue.more(store)
+    entries = catalogue.list_facts(store) + catalogue.list_index_facts(store)
     by_name = {entry["name"]: entry for entry in entries}
     one = by_name[ONE.name]
     assert one["indexed"] and not one["weights_here"] and one["permissive"] and one["licence"] == "mit"
     unknown = ("params", "flops", "prior", "download_bytes", "input", "images_per_s", "latency_ms", "memory_bytes")
     assert [one[field] for field in unknown] == [None] * len(unknown) and one["depths"] == []
-    assert catalogue.facts(ONE.name, store) == one
+    assert catalogue.read_facts(ONE.name, store) == one
     assert not by_name["bundled:efficientnet_lite0"]["indexed"]
-    found = catalogue.search(entries, ["resnet", "9000"])
+    found = catalogue.search_facts(entries, ["resnet", "9000"])
     assert [entry["name"] for entry in found] == [PRESET.name]
 
 
 def test_search_reads_domains(store):
     take(store, ONE, TWO)
-    entries = catalogue.every(store) + catalogue.more(store)
-    assert TWO.name in {entry["name"] for entry in catalogue.search(entries, ["medical"])}
+    entries = catalogue.list_facts(store) + catalogue.list_index_facts(store)
+    assert TWO.name in {entry["name"] for entry in catalogue.search_facts(entries, ["medical"])}
 
 
 def test_every_shipped_backbone_says_how_and_on_what_it_was_trained():
-    for spec in (loading.find(name).spec for name in loading.names()):
+    for spec in (loading.find_backbone(name).spec for name in loading.list_backbones()):
         if spec.name.partition(":")[0] in ("bundled", "keras_applications"):
             assert spec.method == "supervised" and spec.domains, spec.name
-    assert loading.find("random:bundled:efficientnet_lite0").spec.method == "none"
+    assert loading.find_backbone("random:bundled:efficientnet_lite0").spec.method == "none"

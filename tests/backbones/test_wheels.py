@@ -38,34 +38,34 @@ def digest(path):
 @pytest.mark.medium
 def test_a_wheel_is_fetched_once_and_read(shelf, store, capsys):
     sha = digest(shelf)
-    first = wheels.fetch("headstart-test-data", "1.0", sha, store, Console())
+    first = wheels.fetch_wheel("headstart-test-data", "1.0", sha, store, Console())
     assert "headstart-test-data==1.0" in capsys.readouterr().err
-    assert wheels.member(first, "headstart_test_data/numbers.bin") == b"\1\2\3"
+    assert wheels.read_member(first, "headstart_test_data/numbers.bin") == b"\1\2\3"
     shelf.unlink()
-    assert wheels.fetch("headstart-test-data", "1.0", sha, store, Console()) == first
+    assert wheels.fetch_wheel("headstart-test-data", "1.0", sha, store, Console()) == first
     assert capsys.readouterr().err == ""
     with pytest.raises(SetupError, match="not in the wheel"):
-        wheels.member(first, "headstart_test_data/other.bin")
+        wheels.read_member(first, "headstart_test_data/other.bin")
 
 
 @pytest.mark.medium
 def test_other_bytes_than_the_pinned_ones_are_refused_and_not_kept(shelf, store):
     with pytest.raises(SetupError, match="not the pinned ones"):
-        wheels.fetch("headstart-test-data", "1.0", "0" * 64, store, QUIET)
+        wheels.fetch_wheel("headstart-test-data", "1.0", "0" * 64, store, QUIET)
     assert not [p for p in store.root.rglob("*") if p.is_file()]
 
 
 @pytest.mark.medium
 def test_a_package_that_cannot_be_had_says_how_to_bring_it(shelf, store):
     with pytest.raises(SetupError, match="pip could not bring") as caught:
-        wheels.fetch("headstart-test-data", "9.9", "0" * 64, store, QUIET)
+        wheels.fetch_wheel("headstart-test-data", "9.9", "0" * 64, store, QUIET)
     assert "pip download --no-deps headstart-test-data==9.9" in caught.value.hint
 
 
 def test_a_python_without_pip_is_told(monkeypatch, store):
     monkeypatch.setattr(wheels.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(SetupError, match="has no pip") as caught:
-        wheels.fetch("headstart-test-data", "1.0", "0" * 64, store, QUIET)
+        wheels.fetch_wheel("headstart-test-data", "1.0", "0" * 64, store, QUIET)
     assert "ensurepip" in caught.value.hint
 
 
@@ -80,10 +80,10 @@ def test_a_wheel_cannot_write_outside(tmp_path, monkeypatch):
         archive.writestr("../../global/../global/x.jpg", b"x")
         archive.writestr("/global/y.jpg", b"y")
         archive.writestr("data/global/../../z.jpg", b"z")
-    monkeypatch.setattr(wheels, "fetch", lambda *given: evil)
+    monkeypatch.setattr(wheels, "fetch_wheel", lambda *given: evil)
     target = tmp_path / "deep" / "er" / "target"
     with pytest.raises(SetupError, match="expected"):
-        wheels._extract(target, None, QUIET)
+        wheels._extract_pictures(target, None, QUIET)
     written = {p.relative_to(tmp_path).as_posix() for p in tmp_path.rglob("*.jpg")}
     assert written == {"deep/er/target/global/x.jpg", "deep/er/target/global/y.jpg"}
 

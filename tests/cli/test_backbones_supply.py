@@ -84,7 +84,7 @@ def test_a_time_that_is_none_is_told(cache, capsys, text):
 
 
 def test_verify_ends_with_one_when_something_is_damaged(cache, capsys):
-    found = loading.find(LITE0)
+    found = loading.find_backbone(LITE0)
     assert "0 entries" in told(capsys, "verify")
     folder = put(cache, found.source.weights_folder(found.preset, cache).name)
     assert "1 entries, 5 B: all whole" in told(capsys, "verify").replace(f"{5 + seal(folder)} B", "5 B")
@@ -106,8 +106,8 @@ def test_verify_ends_with_one_when_something_is_damaged(cache, capsys):
 
 
 def test_verify_asks_for_no_weights_of_a_random_twin(cache, capsys):
-    twin = loading.find(f"random:{LITE0}")
-    made = to_plain(loading.key(twin))
+    twin = loading.find_backbone(f"random:{LITE0}")
+    made = to_plain(loading.trunk_key(twin))
     cache.make_entry("trunks", made, lambda folder: write_json(folder / "key.json", made))
     put(cache, twin.source.weights_folder(twin.preset, cache).name)
     report = said(capsys, "verify", twin.name)
@@ -128,7 +128,7 @@ def seal(folder):
 
 
 def test_prune_tells_before_it_does(cache, capsys):
-    kept = loading.find(LITE0)
+    kept = loading.find_backbone(LITE0)
     mine = put(cache, kept.source.weights_folder(kept.preset, cache).name)
     old = put(cache, {"wheel": "of a version that is gone"})
     count = sum(path.stat().st_size for path in old.iterdir())

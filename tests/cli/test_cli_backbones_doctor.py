@@ -29,7 +29,7 @@ def said(capsys, *words, code=0):
 
 def test_the_list_has_every_backbone_with_its_facts(empty_cache, capsys):
     entries = said(capsys, "backbones", "list")["backbones"]
-    assert [entry["name"] for entry in entries] == list(loading.names())
+    assert [entry["name"] for entry in entries] == list(loading.list_backbones())
     for entry in entries:
         assert entry["params"] > 0
         assert entry["flops"] > 0
@@ -71,7 +71,7 @@ def test_an_unknown_action_and_a_missing_name(empty_cache, capsys):
 def test_pull_keeps_what_is_here(shared_store, capsys):
     [pulled] = said(capsys, "backbones", "pull", "bundled:efficientnet_lite0")["pulled"]
     assert pulled["name"] == "bundled:efficientnet_lite0"
-    assert loading.find(pulled["name"]).source.available("efficientnet_lite0", shared_store)
+    assert loading.find_backbone(pulled["name"]).source.available("efficientnet_lite0", shared_store)
 
 
 def test_doctor_finds_this_machine_in_order(empty_cache, capsys):
@@ -85,11 +85,11 @@ def test_doctor_finds_this_machine_in_order(empty_cache, capsys):
     assert found["cache"]["folder"] == str(empty_cache)
     assert found["cache"]["bytes"] == 0
     assert found["cache"]["free_bytes"] > 0
-    assert found["weights"] == dict.fromkeys(loading.names(), False)
+    assert found["weights"] == dict.fromkeys(loading.list_backbones(), False)
     assert main(["doctor"]) == 0
     text = capsys.readouterr().out
     assert "nothing that is needed is missing" in text
-    assert all(name in text for name in loading.names())
+    assert all(name in text for name in loading.list_backbones())
     assert "headstart backbones pull" in text
 
 

@@ -9,7 +9,7 @@ import pytest
 from command_line import call
 from headstart.cli.main import main
 from headstart.core.console import Console
-from headstart.testing.sample_photos import labelled
+from headstart.testing.sample_photos import fetch_labelled_photos
 
 CLASSES = ("--classes", "cat,espresso, palace")
 
@@ -17,7 +17,7 @@ CLASSES = ("--classes", "cat,espresso, palace")
 @pytest.fixture(scope="module")
 def photos(shared_store):
     """Label -> file."""
-    return {label: path for path, label in labelled(shared_store, Console(quiet=True)).items()}
+    return {label: path for path, label in fetch_labelled_photos(shared_store, Console(quiet=True)).items()}
 
 
 @pytest.mark.medium

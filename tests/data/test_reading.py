@@ -16,7 +16,7 @@ from headstart.core.types import Dataset
 from headstart.data.reading import file_inspection
 from headstart.data.reading.read_dataset import read_dataset
 from headstart.images import preprocessing
-from headstart.testing.image_files import encode, write_zoo
+from headstart.testing.image_files import encode_picture, write_image_files
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ def read(context, store):
 def picture(path: Path, number: int = 0) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     values = np.random.default_rng(number).integers(0, 256, (40, 50, 3), dtype=np.uint8)
-    path.write_bytes(encode(Image.fromarray(values), "PNG"))
+    path.write_bytes(encode_picture(Image.fromarray(values), "PNG"))
     return path
 
 
@@ -48,7 +48,7 @@ def on_disk(root: Path) -> set[str]:
 
 
 def test_every_file_of_the_zoo_is_used_or_excused_for_its_reason(read, tmp_path):
-    expected = write_zoo(tmp_path / "zoo")
+    expected = write_image_files(tmp_path / "zoo")
     data = read(tmp_path / "zoo")
     found = dict.fromkeys(data.uris, "") | {one.uri: one.reason for one in data.excused}
     assert found == expected
@@ -60,7 +60,7 @@ def test_every_file_of_the_zoo_is_used_or_excused_for_its_reason(read, tmp_path)
 
 
 def test_the_run_folder_lists_every_file(read, tmp_path):
-    expected = write_zoo(tmp_path / "zoo")
+    expected = write_image_files(tmp_path / "zoo")
     data = read(tmp_path / "zoo")
     text = (tmp_path / "run" / "read" / "files.csv").read_text()
     rows = list(csv.DictReader(text.splitlines(keepends=True)))
@@ -90,8 +90,8 @@ def test_a_second_look_takes_facts_from_the_cache(read, tmp_path, monkeypatch):
     first = read(folder)
     picture(folder / "b" / "4.png", 4)
     seen = []
-    whole = file_inspection.inspect
-    monkeypatch.setattr(file_inspection, "inspect", lambda content: seen.append(1) or whole(content))
+    whole = file_inspection.describe_picture
+    monkeypatch.setattr(file_inspection, "describe_picture", lambda content: seen.append(1) or whole(content))
     second = read(folder, name="again")
     assert len(seen) == 1
     np.testing.assert_array_equal(first.facts.histogram, second.facts.histogram[:3])
@@ -101,7 +101,7 @@ def test_a_second_look_takes_facts_from_the_cache(read, tmp_path, monkeypatch):
 def test_what_was_seen_before_an_interruption_is_kept(read, tmp_path, monkeypatch):
     monkeypatch.setenv("HEADSTART_THREADS", "1")  # in order: of several threads the last may be done before the first
     folder = tree(tmp_path / "data", *(f"{c}/{n}.png" for c in "ab" for n in range(40)))
-    whole, seen = file_inspection.inspect, []
+    whole, seen = file_inspection.describe_picture, []
 
     def interrupted(content):
         seen.append(1)
@@ -109,7 +109,7 @@ def test_what_was_seen_before_an_interruption_is_kept(read, tmp_path, monkeypatc
             raise KeyboardInterrupt
         return whole(content)
 
-    monkeypatch.setattr(file_inspection, "inspect", interrupted)
+    monkeypatch.setattr(file_inspection, "describe_picture", interrupted)
     with pytest.raises(KeyboardInterrupt):
         read(folder)
     seen[:] = [0] * 1000
@@ -244,7 +244,7 @@ def test_one_class_is_too_few_and_one_picture_is_not(read, tmp_path):
 
 
 def test_the_closing_line_counts(context, store, tmp_path, capsys):
-    write_zoo(tmp_path / "zoo")
+    write_image_files(tmp_path / "zoo")
     ctx = context(data=tmp_path / "zoo", store=store)
     ctx.console = Console()
     read_dataset(tmp_path / "zoo", ctx=ctx)
@@ -253,7 +253,7 @@ def test_the_closing_line_counts(context, store, tmp_path, capsys):
 
 
 def test_two_reads_write_the_same_bytes(read, tmp_path):
-    write_zoo(tmp_path / "zoo")
+    write_image_files(tmp_path / "zoo")
     read(tmp_path / "zoo", name="one")
     read(tmp_path / "zoo", name="two")
     one, two = tmp_path / "one" / "read", tmp_path / "two" / "read"

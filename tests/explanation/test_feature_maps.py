@@ -4,21 +4,21 @@ import numpy as np
 import pytest
 
 from headstart.explanation.feature_maps import square, with_maps
-from headstart.networks.openvino_engine import load
+from headstart.networks.openvino_engine import load_openvino
 
 SIDE = 8
 
 
 @pytest.fixture(scope="module")
 def ops():
-    load()
+    load_openvino()
     from openvino import opset13
 
     return opset13
 
 
 def graph(outputs, pictures):
-    return load().Model(outputs, [pictures], "made")
+    return load_openvino().Model(outputs, [pictures], "made")
 
 
 def given(ops):
@@ -28,7 +28,7 @@ def given(ops):
 
 def run(model, seed=0):
     picture = np.random.default_rng(seed).integers(0, 256, (1, SIDE, SIDE, 3)).astype(np.uint8)
-    done = load().Core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})(picture)
+    done = load_openvino().Core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})(picture)
     return picture, [np.array(done[place]) for place in range(len(model.outputs))]
 
 

@@ -134,11 +134,11 @@ def test_a_run_that_trained_a_network_is_explained_through_it(tmp_path):
     seen = model.get_layer("conv").output
     import keras
 
-    from headstart.images.preprocessing import decode
+    from headstart.images.preprocessing import decode_picture
     from headstart.runtime.model import load
 
     spec = load(run).manifest.trunks[0].input
-    x = decode(shown.files[0].read_bytes(), spec)[None].astype(np.float32)
+    x = decode_picture(shown.files[0].read_bytes(), spec)[None].astype(np.float32)
     values = np.asarray(keras.Model(model.inputs[0], seen)(x)[0], np.float64)
     weights = model.get_layer("answer").get_weights()[0].astype(np.float64)
     wanted = values @ (weights[:, 1] - weights[:, [0, 2]].mean(axis=1))

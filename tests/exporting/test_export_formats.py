@@ -114,7 +114,7 @@ def words_of(folder, name):
 
         return next(p.value for p in onnx.load(folder / "model.onnx").metadata_props if p.key == "headstart")
     if name == "openvino":
-        from headstart.networks.openvino_engine import load as openvino
+        from headstart.networks.openvino_engine import load_openvino as openvino
 
         return openvino().Core().read_model(folder / "model.xml").get_rt_info(["headstart"]).value
     content = (folder / "model.tflite").read_bytes()  # the buffer lies in the file as it is

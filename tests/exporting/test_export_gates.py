@@ -202,7 +202,9 @@ def test_a_trunk_without_keras_layers_goes_to_openvino_alone(tmp_path, monkeypat
     source, _ = export_runs.make(tmp_path)
     own_files.own(source.store)
     known = source.manifest.trunks[0]
-    entry = dataclasses.replace(known, name="saved_file:mine", revision=loading.find("saved_file:mine").spec.revision)
+    entry = dataclasses.replace(
+        known, name="saved_file:mine", revision=loading.find_backbone("saved_file:mine").spec.revision
+    )
     other = Model(source.model.folder, dataclasses.replace(source.manifest, trunks=(entry,)))
     source = dataclasses.replace(source, model=other)
     with pytest.raises(

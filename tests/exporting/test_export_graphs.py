@@ -14,7 +14,7 @@ from headstart.exporting.formats.openvino import _graph
 from headstart.exporting.keras_graph import build
 from headstart.images import preprocessing
 from headstart.networks.formats import keras_archive
-from headstart.networks.openvino_engine import load
+from headstart.networks.openvino_engine import load_openvino
 
 HEADS = registry.list_plugins("heads")
 
@@ -37,13 +37,13 @@ def shown(source, files):
     """Input -> (M, H, W, 3) uint8."""
     contents = [file.read_bytes() for file in files]
     return {
-        one.name: np.stack([preprocessing.decode(each, one.spec) for each in contents])
+        one.name: np.stack([preprocessing.decode_picture(each, one.spec) for each in contents])
         for one in inputs(source.manifest)
     }
 
 
 def through_openvino(source, given):
-    ov = load()
+    ov = load_openvino()
     files = [source.model.folder / entry.ir for entry in source.manifest.trunks]
     compiled = ov.Core().compile_model(_graph(source, files), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     found = compiled(given)

@@ -113,7 +113,7 @@ def rule(spec):
 @pytest.mark.parametrize("name", PICTURES)
 def test_a_picture_is_read_as_in_training(name):
     for spec, got in zip(SPECS, predict_template.decode(PICTURES[name], [rule(spec) for spec in SPECS]), strict=True):
-        assert np.array_equal(got, preprocessing.decode(PICTURES[name], spec)), spec
+        assert np.array_equal(got, preprocessing.decode_picture(PICTURES[name], spec)), spec
         assert got.shape == (spec.size_px, spec.size_px, 3) and got.dtype == np.uint8
 
 

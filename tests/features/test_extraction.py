@@ -19,10 +19,10 @@ from headstart.core.storage.cache import Store
 from headstart.core.storage.files import read_json
 from headstart.data.reading.read_dataset import read_dataset as read
 from headstart.features import extraction as stage
-from headstart.images.preprocessing import decode
+from headstart.images.preprocessing import decode_picture
 from headstart.networks import openvino_engine
 from headstart.networks.openvino_engine import Engine
-from headstart.testing.image_files import encode
+from headstart.testing.image_files import encode_picture
 
 NAME = "bundled:efficientnet_lite0"
 
@@ -38,7 +38,7 @@ class Plain:
         for key, pictures in batches:
             self.seen += len(pictures)
             mean = pictures.mean(axis=(1, 2), dtype=np.float32).repeat(500, axis=1)
-            answers = [mean[:, : depth.dim].copy() for depth in loading.find(NAME).spec.depths]
+            answers = [mean[:, : depth.dim].copy() for depth in loading.find_backbone(NAME).spec.depths]
             if self.spoil is not None:
                 answers[self.spoil][-1, 0] = np.inf
             yield key, tuple(answers)
@@ -50,7 +50,7 @@ def plain(monkeypatch):
 
     def use(spoil=None):
         made = Plain(spoil)
-        monkeypatch.setattr(loading, "ready", lambda *args, **named: made)
+        monkeypatch.setattr(loading, "load_engine", lambda *args, **named: made)
         return made
 
     return use
@@ -94,8 +94,8 @@ def test_vectors_are_the_engines_own_and_come_back_from_the_cache(data, context,
     assert made.latency_ms == first.latency_ms > 0  # five pictures tell nothing of the pace
     assert first.timed and not made.timed
     assert {name: v.shape for name, v in made.vectors.items()} == {d.name: (90, d.dim) for d in spec.depths}
-    pictures = np.stack([decode(Path(data.root, uri).read_bytes(), spec.input) for uri in data.uris[:20]])
-    folder = loading.folder(loading.find(NAME), store, Console(quiet=True), pictures[:8])
+    pictures = np.stack([decode_picture(Path(data.root, uri).read_bytes(), spec.input) for uri in data.uris[:20]])
+    folder = loading.make_trunk_folder(loading.find_backbone(NAME), store, Console(quiet=True), pictures[:8])
     engine = Engine(folder / "trunk.xml", threads=count_threads(), batch=INFERENCE_BATCH)
     found = [parts for _, parts in engine.run([(0, pictures[7:20]), (1, pictures[:7])])]  # other neighbours, same bits
     for depth, parts in zip(spec.depths, zip(*found, strict=True), strict=True):
@@ -291,7 +291,7 @@ print(anonymous_mb() - before)
 def test_memory_does_not_grow_with_the_pictures(textile, tmp_path):
     """4,000 pictures: all their vectors are 27 MB, all their pixels 600 MB."""
     whole = Image.open(next((textile / "nominal").glob("*.jpg")))
-    content = encode(whole.resize((64, 64)), "JPEG")
+    content = encode_picture(whole.resize((64, 64)), "JPEG")
     for number in range(4000):
         path = tmp_path / "data" / "ab"[number % 2] / f"{number}.jpg"
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -303,7 +303,7 @@ def test_memory_does_not_grow_with_the_pictures(textile, tmp_path):
 def test_keys_of_a_pass_are_what_the_vectors_depend_on(data, context, store, plain):
     plain()
     made = stage.extract_features(data, NAME, np.arange(3), ctx=context(store=store))
-    spec = loading.find(NAME).spec
+    spec = loading.find_backbone(NAME).spec
     assert dataclasses.asdict(made.key) == {
         "backbone": NAME,
         "revision": spec.revision,

@@ -19,11 +19,12 @@ N = 48
 @pytest.fixture(scope="module")
 def lite(shared_store, textile):
     """Pictures (n, S, S, 3) uint8 -> features of the inner depths of Lite0 with its ImageNet weights; its input."""
-    found = loading.find("bundled:efficientnet_lite0")
+    found = loading.find_backbone("bundled:efficientnet_lite0")
     some = [
-        preprocessing.decode(f.read_bytes(), found.spec.input) for f in sorted((textile / "local").glob("*.jpg"))[:8]
+        preprocessing.decode_picture(f.read_bytes(), found.spec.input)
+        for f in sorted((textile / "local").glob("*.jpg"))[:8]
     ]
-    engine = loading.ready(found, shared_store, Console(quiet=True), np.stack(some), threads=2)
+    engine = loading.load_engine(found, shared_store, Console(quiet=True), np.stack(some), threads=2)
 
     def features(seen):
         batches = ((at, seen[at : at + INFERENCE_BATCH]) for at in range(0, len(seen), INFERENCE_BATCH))
@@ -58,7 +59,7 @@ def test_cloth_is_its_mirror_image(lite, textile):
     features, spec = lite
     folders = sorted(p for p in textile.iterdir() if p.is_dir())
     files = [f for folder in folders for f in sorted(folder.glob("*.jpg"))[: N // 3]]
-    x = np.stack([preprocessing.decode(f.read_bytes(), spec) for f in files])
+    x = np.stack([preprocessing.decode_picture(f.read_bytes(), spec) for f in files])
     found = audition(features, x, np.repeat(np.arange(3), N // 3), n_classes=3)
     assert found.domain == "texture"
     assert costs(found.why).get(MIRRORED, 0.0) <= 0

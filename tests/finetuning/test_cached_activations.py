@@ -42,7 +42,7 @@ class Quadrants:
 
 @pytest.fixture
 def found():
-    return loading.find(NAME)
+    return loading.find_backbone(NAME)
 
 
 @pytest.fixture
@@ -51,7 +51,7 @@ def use(monkeypatch):
 
     def make(**named):
         made = Quadrants(**named)
-        monkeypatch.setattr(loading, "ready", lambda *args, **kept: made)
+        monkeypatch.setattr(loading, "load_engine", lambda *args, **kept: made)
         return made
 
     return make
@@ -74,7 +74,9 @@ def made(tmp_path, context):
 
 
 def decoded(data, rows, found):
-    return next(preprocessing.batches(data.root, data.uris, rows, found.spec.input, batch=len(rows), threads=1))[1]
+    return next(preprocessing.decode_batches(data.root, data.uris, rows, found.spec.input, batch=len(rows), threads=1))[
+        1
+    ]
 
 
 def expected(batch):
@@ -192,7 +194,7 @@ def test_damaged_rows_are_reported_and_computed_again(found, use, made, tmp_path
 
 def test_too_little_disk_is_told_before_anything_is_computed(found, use, made, store, monkeypatch):
     counted, data = use(), made(3)
-    monkeypatch.setattr(decoded_cache, "free_bytes", lambda folder: 200_000_600)
+    monkeypatch.setattr(decoded_cache, "count_free_bytes", lambda folder: 200_000_600)
     with pytest.raises(SetupError, match=r"6 pictures in 3 views at stage4 need 864 B .* 200\.0 MB are free"):
         ask(found, data, np.arange(6), store, views=2)
     assert counted.seen == cached_activations.PARITY
@@ -245,24 +247,24 @@ def test_held_out_pictures_see_their_own_maps(found, use, made, store):
 def test_many_pictures_lie_in_a_file_of_the_cache(found, made, store, monkeypatch):
     data = made(4)
     rows = np.array([4, 1, 6])
-    small = decoded_cache.load(data, rows, found.spec.input, store=store, console=QUIET)
+    small = decoded_cache.load_decoded(data, rows, found.spec.input, store=store, console=QUIET)
     assert isinstance(small, np.ndarray) and not small.flags.writeable and not (store.root / "pictures").exists()
     np.testing.assert_array_equal(small, decoded(data, rows, found))
     monkeypatch.setattr(decoded_cache, "IN_MEMORY", 100_000)
-    large = decoded_cache.load(data, rows, found.spec.input, store=store, console=QUIET)
+    large = decoded_cache.load_decoded(data, rows, found.spec.input, store=store, console=QUIET)
     assert isinstance(large.base, np.memmap) or isinstance(large, np.memmap)
     assert not large.flags.writeable
     np.testing.assert_array_equal(large, small)
     calls = []
-    monkeypatch.setattr(preprocessing, "batches", lambda *args, **named: calls.append(1))
-    again = decoded_cache.load(data, rows, found.spec.input, store=store, console=QUIET)
+    monkeypatch.setattr(preprocessing, "decode_batches", lambda *args, **named: calls.append(1))
+    again = decoded_cache.load_decoded(data, rows, found.spec.input, store=store, console=QUIET)
     np.testing.assert_array_equal(again, small)
     assert not calls
     monkeypatch.undo()
     monkeypatch.setattr(decoded_cache, "IN_MEMORY", 100_000)
-    monkeypatch.setattr(decoded_cache, "free_bytes", lambda folder: 10_000)
+    monkeypatch.setattr(decoded_cache, "count_free_bytes", lambda folder: 10_000)
     with pytest.raises(SetupError, match=r"2 decoded pictures need 301\.1 kB of disk"):
-        decoded_cache.load(data, rows[:2], found.spec.input, store=store, console=QUIET)
+        decoded_cache.load_decoded(data, rows[:2], found.spec.input, store=store, console=QUIET)
     assert [path.name for path in (store.root / "pictures").glob(".tmp-*")] == []
 
 
@@ -291,7 +293,7 @@ def test_maps_agree_with_keras_and_their_means_with_the_pooled_features(
     pooled = ask(found, data, rows, fresh, cut="")
     assert pooled.shape == () and plain(pooled, ("last",))["pooled"].shape == (9, 1280)
     np.testing.assert_allclose(fast["pooled"], plain(pooled, low)["pooled"], atol=1e-4)
-    monkeypatch.setattr(openvino_engine, "name", lambda: None)
+    monkeypatch.setattr(openvino_engine, "find_openvino_version", lambda: None)
     kept = ask(found, data, rows, fresh, cut="stage5")
     slow = plain(kept, low)
     assert kept.columns["map"].dtype == np.float16 and kept.shape == (7, 7, 192)

@@ -51,7 +51,7 @@ def opened(tmp_path_factory):
     def get(family):
         if family not in made:
             whole = hub_presets.save(family, root / family)
-            made[family] = whole, trunks.find(f"keras_hub:{root / family}")
+            made[family] = whole, trunks.find_backbone(f"keras_hub:{root / family}")
         return made[family]
 
     yield get
@@ -107,7 +107,7 @@ def test_features_are_those_of_kerashub(family, opened):
 )
 def test_openvino_gives_the_same(family, opened, tmp_path):
     _, found = opened(family)
-    openvino_conversion.convert(found.build(store_of()), found.spec, pictures(8), tmp_path)
+    openvino_conversion.convert_trunk(found.build(store_of()), found.spec, pictures(8), tmp_path)
     assert (tmp_path / "parity.json").is_file()
 
 

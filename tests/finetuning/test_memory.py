@@ -32,7 +32,7 @@ def test_a_model_inside_is_counted_too(model):
 
 @pytest.mark.parametrize(("free", "parts"), [(10**9, 1), (47_000, 1), (35_000, 2), (20_000, 4), (1, 16)])
 def test_a_batch_is_cut_until_it_fits(model, monkeypatch, free, parts):
-    monkeypatch.setattr(memory, "available_bytes", lambda: free)
+    monkeypatch.setattr(memory, "count_available_bytes", lambda: free)
     count, note = memory.parts(model, 16)
     assert count == parts
     assert bool(note) == (parts > 1)
@@ -42,11 +42,11 @@ def test_a_batch_is_cut_until_it_fits(model, monkeypatch, free, parts):
 
 
 def test_a_step_never_takes_more_than_its_share_whatever_is_free(model, monkeypatch):
-    monkeypatch.setattr(memory, "available_bytes", lambda: None)
+    monkeypatch.setattr(memory, "count_available_bytes", lambda: None)
     assert memory.parts(model, 16) == (1, "")
     monkeypatch.setattr(memory, "_MOST", 20_000)
     assert memory.parts(model, 16)[0] == 2
-    monkeypatch.setattr(memory, "available_bytes", lambda: 10**12)
+    monkeypatch.setattr(memory, "count_available_bytes", lambda: 10**12)
     assert memory.parts(model, 16)[0] == 2
 
 

@@ -22,9 +22,9 @@ Y = np.eye(3, dtype=np.float32)[[0, 0, 1, 1, 2, 2]]
 @pytest.fixture(scope="module")
 def lite(shared_store, textile):
     """EfficientNet-Lite0 with its weights, its spec, and two textile pictures a class."""
-    trunk = trunks.find("bundled:efficientnet_lite0")
+    trunk = trunks.find_backbone("bundled:efficientnet_lite0")
     files = [path for folder in sorted(Path(textile).iterdir()) for path in sorted(folder.glob("*.jpg"))[:2]]
-    x = np.stack([preprocessing.decode(path.read_bytes(), trunk.spec.input) for path in files])
+    x = np.stack([preprocessing.decode_picture(path.read_bytes(), trunk.spec.input) for path in files])
     return trunk.build(shared_store), trunk.spec, x.astype(np.float32)
 
 
@@ -94,7 +94,7 @@ def family(request, tmp_path_factory):
 
     keras.backend.clear_session()
     store = Store(tmp_path_factory.mktemp("cache"))
-    trunk = trunks.find(f"random:keras_applications:{request.param}")
+    trunk = trunks.find_backbone(f"random:keras_applications:{request.param}")
     side = trunk.spec.input.size_px
     x = np.random.default_rng(0).integers(0, 256, (2, side, side, 3)).astype(np.float32)
     return trunk.build(store), trunk.spec, x, *FAMILIES[request.param]
@@ -111,7 +111,7 @@ TWO = np.eye(2, dtype=np.float32)
 @pytest.mark.slow
 def test_every_family_is_freed_by_stages(family):
     model, spec, x, sums, _ = family
-    stages = list(blocks.look(model, spec, ["last"]).blocks)
+    stages = list(blocks.split_into_blocks(model, spec, ["last"]).blocks)
     lowest = spec.depths[0].name
     net = check(model, spec, x, Recipe(depths=(lowest, "last"), blocks=1), TWO)
     assert trained(net) == stages[-1:] and not net.statistics
@@ -145,7 +145,7 @@ def test_every_family_takes_low_rank_updates_and_merges_them(family):
     drop = 0.2 if sums else 0.0
     asked = Recipe(depths=("last",), strategy="lora", part="all", stochastic_depth=drop)
     net = check(model, spec, x, asked, TWO)
-    assert trained(net) == list(blocks.look(model, spec, ["last"]).blocks)
+    assert trained(net) == list(blocks.split_into_blocks(model, spec, ["last"]).blocks)
     free = {v.path for block in net.blocks[:-1] for v in block.variables}
     assert free == {v.path for one in net.updates for v in (one.a, one.b)}
     assert any(np.any(np.asarray(one.b)) for one in net.updates)

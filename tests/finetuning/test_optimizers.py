@@ -423,12 +423,14 @@ def test_blocks_of_a_pretrained_network_move_by_their_factors(shared_store, text
     from headstart.finetuning.network import trainable_network as network
     from headstart.images import preprocessing
 
-    found = loading.find("bundled:efficientnet_lite0")
+    found = loading.find_backbone("bundled:efficientnet_lite0")
     asked = Recipe(depths=("last",), blocks=3, decay=0.5, trunk_rate=0.8, rate=1e-3, weight_decay=0.0)
     model = found.build(shared_store)
     net = network.build(model, found.spec, asked, start=None, n_classes=3)
     files = sorted(textile.rglob("*.jpg"))[:: 2000 // 6][:6]
-    x = np.stack([preprocessing.decode(file.read_bytes(), found.spec.input) for file in files]).astype(np.float32)
+    x = np.stack([preprocessing.decode_picture(file.read_bytes(), found.spec.input) for file in files]).astype(
+        np.float32
+    )
     maps = network.lower(model, found.spec, net.cut)(x)
     before, given = net.get(), net.model.trainable_variables
     made = built(asked, given, net.factors())

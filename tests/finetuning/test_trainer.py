@@ -449,7 +449,7 @@ def test_a_batch_in_parts_takes_the_steps_of_the_whole(monkeypatch, how):
     recipe, weight = small_network.recipe(epochs=2, batch=15, **how), np.array([1.0, 2.0, 0.5])
     whole = fit(recipe, class_weight=weight)
     network = small_network.network(recipe)
-    monkeypatch.setattr(memory, "available_bytes", lambda: int(memory.step_bytes(network.model, 5) / 0.8))
+    monkeypatch.setattr(memory, "count_available_bytes", lambda: int(memory.step_bytes(network.model, 5) / 0.8))
     parts = fit(recipe, network=network, class_weight=weight)  # of 4, 4, 4 and 3 pictures
     assert parts.notes[0].startswith("15 pictures a step go through in parts of 4: at once they need about ")
     assert parts.steps == whole.steps and [r.rate for r in parts.rows] == [r.rate for r in whole.rows]

@@ -351,7 +351,7 @@ def test_what_was_proposed_or_tried_first_lies_in_the_space(bench):
 
 
 def test_proposals_have_the_arithmetic_of_the_first_recipes(bench, monkeypatch):
-    monkeypatch.setattr(hardware, "training_precision", lambda: "mixed_bfloat16")
+    monkeypatch.setattr(hardware, "choose_training_precision", lambda: "mixed_bfloat16")
     proposer = search_space.Proposer("finetune", [BACKBONE], [], 0)
     found = bench(seed=3).proposed(proposer.propose())
     assert (found.precision, found.seed, found.augmentation.domain) == ("mixed_bfloat16", 3, "texture")

@@ -50,15 +50,15 @@ def raw(made, rows):
     """(M, H, W, 3) float32 pictures, decoded as the network wants them."""
     found, _ = made.bench.trunk(LITE0)
     own = made.bench
-    return decoded_cache.load(own.data, rows, found.spec.input, store=own.ctx.store, console=own.ctx.console).astype(
-        np.float32
-    )
+    return decoded_cache.load_decoded(
+        own.data, rows, found.spec.input, store=own.ctx.store, console=own.ctx.console
+    ).astype(np.float32)
 
 
 def moved(made):
     """Block -> its weights that differ from the pre-trained ones, as (layer, variable, dimensions)."""
     found, trunk_model = made.bench.trunk(LITE0)
-    home = blocks.look(trunk_model, found.spec, made.network.recipe.depths).block_of()
+    home = blocks.split_into_blocks(trunk_model, found.spec, made.network.recipe.depths).map_operations_to_blocks()
     different = {}
     for layer in trunk_model.layers:
         block = home.get(id(layer))

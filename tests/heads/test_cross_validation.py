@@ -7,7 +7,7 @@ from headstart.core import registry
 from headstart.core.types import FittedHead
 from headstart.heads import cross_validation
 from headstart.statistics.losses import log_losses
-from headstart.testing.heads import sample
+from headstart.testing.heads import make_sample
 
 
 class Memory:
@@ -45,7 +45,7 @@ def test_no_picture_is_judged_by_a_head_that_saw_it():
 
 
 def test_a_picture_outside_the_folds_is_neither_learnt_nor_judged():
-    on, fold = sample(80), folds(80)
+    on, fold = make_sample(80), folds(80)
     fold[0, :20] = -1
     held = cross_validation.predict_held_out(logistic(), on.x, on.y, fold, n_classes=3, grid=[{"strength": 0.1}])
     assert np.isnan(held[0, 0, :20]).all()
@@ -56,7 +56,7 @@ def test_a_picture_outside_the_folds_is_neither_learnt_nor_judged():
 
 
 def test_every_core_count_gives_the_same_bits(monkeypatch):
-    on, fold, found = sample(150, 60), folds(150, 2), []
+    on, fold, found = make_sample(150, 60), folds(150, 2), []
     for threads in ("1", "2", "5"):
         monkeypatch.setenv("HEADSTART_THREADS", threads)
         grid = logistic().grid(150, 60, 3)
@@ -67,19 +67,19 @@ def test_every_core_count_gives_the_same_bits(monkeypatch):
 
 @pytest.mark.parametrize("name", registry.list_plugins("heads"))
 def test_held_out_probabilities_are_those_of_a_head_fitted_by_hand(name):
-    on, fold, head = sample(60), folds(60), registry.load_plugin("heads", name)
+    on, fold, head = make_sample(60), folds(60), registry.load_plugin("heads", name)
     grid = head.grid(60, 12, 3)
     held = cross_validation.predict_held_out(head, on.x, on.y, fold, n_classes=3, grid=grid)
     judged = fold[0] == 2
     made = head.path(on.x[~judged], on.y[~judged], n_classes=3, params=grid, class_weight=None, seed=0)
-    from headstart.testing.heads import says
+    from headstart.testing.heads import predict_probabilities
 
     for at, one in enumerate(made):
-        assert np.allclose(held[at, 0, judged], says(one, on.x[judged]), atol=1e-5)
+        assert np.allclose(held[at, 0, judged], predict_probabilities(one, on.x[judged]), atol=1e-5)
 
 
 def test_the_search_looks_at_the_first_repeat_alone_and_keeps_its_best():
-    on, fold = sample(120, apart=1.5), folds(120, 3)
+    on, fold = make_sample(120, apart=1.5), folds(120, 3)
     found = cross_validation.tune_head(logistic(), on.x, on.y, fold, n_classes=3)
     grid = logistic().grid(120, 12, 3)
     first = cross_validation.predict_held_out(logistic(), on.x, on.y, fold[:1], n_classes=3, grid=grid)
@@ -91,7 +91,7 @@ def test_the_search_looks_at_the_first_repeat_alone_and_keeps_its_best():
 
 
 def test_large_sets_are_searched_fold_by_fold_to_the_same_setting(monkeypatch):
-    on, fold = sample(120, apart=1.5), folds(120)
+    on, fold = make_sample(120, apart=1.5), folds(120)
     in_step = cross_validation.tune_head(logistic(), on.x, on.y, fold, n_classes=3)
     monkeypatch.setattr(cross_validation, "_BYTES_IN_STEP", 0)
     by_fold = cross_validation.tune_head(logistic(), on.x, on.y, fold, n_classes=3)
@@ -101,7 +101,7 @@ def test_large_sets_are_searched_fold_by_fold_to_the_same_setting(monkeypatch):
 
 
 def test_one_fold_is_refused():
-    on = sample(12)
+    on = make_sample(12)
     with pytest.raises(ValueError, match="needs two"):
         cross_validation.predict_held_out(
             logistic(), on.x, on.y, np.zeros((1, 12), int), n_classes=3, grid=[{"strength": 1.0}]

@@ -74,7 +74,7 @@ def test_logistic_is_the_optimum_that_scikit_learn_finds(n, dim, weights):
     for params, found in zip(grid, head.path(x, y, n_classes=3, params=grid, class_weight=given, seed=0), strict=True):
         asked, _ = textured(100, dim, seed=1)
         wanted = reference(x, y, params["strength"], weights).predict_proba(asked.astype(np.float64))
-        assert np.abs(suite.says(found, asked) - wanted).max() < 1e-3
+        assert np.abs(suite.predict_probabilities(found, asked) - wanted).max() < 1e-3
 
 
 def test_large_sets_run_in_blocks_to_the_same_optimum(monkeypatch):
@@ -84,7 +84,7 @@ def test_large_sets_run_in_blocks_to_the_same_optimum(monkeypatch):
 
     def answers():
         found = head.path(x, y, n_classes=3, params=grid, class_weight=None, seed=0)
-        return np.stack([suite.says(f, x) for f in found])
+        return np.stack([suite.predict_probabilities(f, x) for f in found])
 
     whole = answers()
     monkeypatch.setattr(design_matrix, "DENSE_NUMBERS", 0)
@@ -106,11 +106,11 @@ def test_large_sets_run_in_blocks_to_the_same_optimum(monkeypatch):
 def test_other_linear_heads_in_blocks(name, monkeypatch):
     x, y = textured(700, 20)
     head = registry.load_plugin("heads", name)
-    whole = [suite.says(f, x) for f in suite.fit(head, suite.Sample(x, y, 3))]
+    whole = [suite.predict_probabilities(f, x) for f in suite.fit_grid(head, suite.Sample(x, y, 3))]
     monkeypatch.setattr(design_matrix, "DENSE_NUMBERS", 0)
     monkeypatch.setattr(design_matrix, "HELD_NUMBERS", 0)
     monkeypatch.setattr(design_matrix, "_BLOCK_NUMBERS", 3000)
-    blocks = [suite.says(f, x) for f in suite.fit(head, suite.Sample(x, y, 3))]
+    blocks = [suite.predict_probabilities(f, x) for f in suite.fit_grid(head, suite.Sample(x, y, 3))]
     assert np.abs(np.stack(blocks) - np.stack(whole)).max() < 1e-3
 
 
@@ -159,11 +159,11 @@ def test_lda_leaves_one_out_as_if_it_had_been_refitted(dim):
 def test_lda_without_shrinkage_agrees_with_scikit_learn_on_the_answers():
     from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
-    x, y, _ = suite.sample(400, 8, apart=2.5)
+    x, y, _ = suite.make_sample(400, 8, apart=2.5)
     head = registry.load_plugin("heads", "lda")
     found = next(iter(head.path(x, y, n_classes=3, params=[{"shrinkage": 1e-6}], class_weight=None, seed=0)))
     wanted = LinearDiscriminantAnalysis().fit(x.astype(np.float64), y)
-    assert (suite.says(found, x).argmax(axis=1) == wanted.predict(x)).mean() > 0.98
+    assert (suite.predict_probabilities(found, x).argmax(axis=1) == wanted.predict(x)).mean() > 0.98
 
 
 def test_neighbours_agree_with_scikit_learn():
@@ -173,11 +173,11 @@ def test_neighbours_agree_with_scikit_learn():
     x, y = textured(300, 12)
     head = registry.load_plugin("heads", "knn")
     scaler = StandardScaler().fit(x[:200].astype(np.float64))
-    for found in suite.fit(head, suite.Sample(x[:200], y[:200], 3)):
+    for found in suite.fit_grid(head, suite.Sample(x[:200], y[:200], 3)):
         k = found.params["k"]
         votes = KNeighborsClassifier(k).fit(scaler.transform(x[:200]), y[:200]).predict_proba(scaler.transform(x[200:]))
         wanted = (k * votes + 1 / 3) / (k + 1)
-        assert np.abs(suite.says(found, x[200:]) - wanted).max() < 1e-5
+        assert np.abs(suite.predict_probabilities(found, x[200:]) - wanted).max() < 1e-5
 
 
 def test_neighbours_that_are_equal_count_by_their_order():

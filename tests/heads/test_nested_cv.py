@@ -5,7 +5,7 @@ import numpy as np
 from headstart.core import registry
 from headstart.heads import cross_validation
 from headstart.heads.nested_cv import Candidate, run_nested_cv
-from headstart.testing.heads import sample
+from headstart.testing.heads import make_sample
 
 
 def folds(n, k=4, seed=0):
@@ -19,7 +19,7 @@ def candidate(name, x, head="logistic"):
 
 def test_nested_choice_never_sees_the_fold_that_judges():
     """Labels of the outer fold are changed: what is said of its pictures must not change."""
-    on, fold = sample(90, apart=1.0), folds(90)[0]
+    on, fold = make_sample(90, apart=1.0), folds(90)[0]
     noise = np.random.default_rng(1).normal(size=on.x.shape).astype(np.float32)
     among = [candidate("signal", on.x), candidate("noise", noise), candidate("means", on.x, "nearest_mean")]
     held, chosen = run_nested_cv(among, on.y, fold, n_classes=3)

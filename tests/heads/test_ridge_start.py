@@ -87,7 +87,7 @@ def test_a_true_start_needs_fewer_labels():
     learnt = few(y, 3)
     judged = np.setdiff1d(np.arange(len(y)), learnt)
     plain, started = (
-        np.mean(suite.says(made(head, x[learnt], y[learnt]), x[judged]).argmax(axis=1) == y[judged])
+        np.mean(suite.predict_probabilities(made(head, x[learnt], y[learnt]), x[judged]).argmax(axis=1) == y[judged])
         for head in (RIDGE, RIDGE.starting(start))
     )
     assert started > plain + 0.25
@@ -108,15 +108,15 @@ def test_the_size_of_the_start_does_not_matter_and_plain_ridge_stays_plain():
     x, y, start = truth()
     learnt = few(y, 3)
     one, other = (made(RIDGE.starting(start * size), x[learnt], y[learnt]) for size in (1.0, 1e4))
-    assert np.allclose(suite.says(one, x), suite.says(other, x), atol=1e-5)
+    assert np.allclose(suite.predict_probabilities(one, x), suite.predict_probabilities(other, x), atol=1e-5)
     assert RIDGE.name == "ridge" and RIDGE.start is None and isinstance(RIDGE.starting(start), Ridge)
 
 
 def test_with_one_picture_a_class_answers_are_neither_sure_nor_all_alike():
-    x, y, classes = suite.sample(apart=7.0)
+    x, y, classes = suite.make_sample(apart=7.0)
     learnt = few(y, 1)
     start = np.stack([x[y == c].mean(axis=0) / x.std(axis=0) ** 2 for c in range(classes)], axis=1)
     for head in (RIDGE, RIDGE.starting(start)):
-        p = suite.says(made(head, x[learnt], y[learnt]), x)
+        p = suite.predict_probabilities(made(head, x[learnt], y[learnt]), x)
         assert 0.4 < p.max(axis=1).mean() < 0.9  # of three classes
         assert -np.log(p[np.arange(len(y)), y]).mean() < np.log(classes) - 0.3

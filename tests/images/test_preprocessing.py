@@ -14,13 +14,23 @@ from PIL import Image
 from headstart.core.errors import DataError
 from headstart.core.types import InputSpec
 from headstart.images import codecs, descriptors, preprocessing
-from headstart.images.file_formats import passes
-from headstart.images.preprocessing import PictureError, batches, decode, inspect
-from headstart.testing.image_files import HEIGHT, WIDTH, broken, deep_png, encode, png, scene, sound, turned
+from headstart.images.file_formats import count_passes
+from headstart.images.preprocessing import PictureError, decode_batches, decode_picture, describe_picture
+from headstart.testing.image_files import (
+    HEIGHT,
+    WIDTH,
+    encode_picture,
+    make_broken_files,
+    make_deep_png,
+    make_png,
+    make_scene,
+    make_sound_files,
+    store_turned,
+)
 
 SPEC = InputSpec(size_px=48)
 SQUASH = InputSpec(size_px=48, resize="squash", interpolation="bilinear")
-SOUND = sound()
+SOUND = make_sound_files()
 
 
 def mean_difference(a, b):
@@ -39,11 +49,11 @@ def photo():
 @pytest.mark.parametrize("name", sorted(SOUND))
 @pytest.mark.parametrize("spec", [SPEC, SQUASH], ids=["crop", "squash"])
 def test_every_format_and_mode_shows_the_scene(name, spec):
-    image = Image.fromarray(scene())
-    reference = decode(encode(image, "BMP"), spec)
+    image = Image.fromarray(make_scene())
+    reference = decode_picture(encode_picture(image, "BMP"), spec)
     if "grey" in name or "float" in name:
-        reference = decode(encode(image.convert("L").convert("RGB"), "BMP"), spec)
-    found = decode(SOUND[name], spec)
+        reference = decode_picture(encode_picture(image.convert("L").convert("RGB"), "BMP"), spec)
+    found = decode_picture(SOUND[name], spec)
     assert found.shape == (48, 48, 3) and found.dtype == np.uint8
     allowed = 6 if "gif" in name or "palette" in name else 4
     assert mean_difference(found, reference) < allowed
@@ -52,35 +62,35 @@ def test_every_format_and_mode_shows_the_scene(name, spec):
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WebP", "TIFF"])
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_orientation_is_applied(kind, orientation):
-    image = Image.fromarray(scene())
-    stored, exif = turned(image, orientation)
-    content = encode(stored, kind, exif=exif, **({"lossless": True} if kind == "WebP" else {}))
-    assert mean_difference(decode(content, SPEC), decode(encode(image, "BMP"), SPEC)) < 3
-    told = inspect(content)
+    image = Image.fromarray(make_scene())
+    stored, exif = store_turned(image, orientation)
+    content = encode_picture(stored, kind, exif=exif, **({"lossless": True} if kind == "WebP" else {}))
+    assert mean_difference(decode_picture(content, SPEC), decode_picture(encode_picture(image, "BMP"), SPEC)) < 3
+    told = describe_picture(content)
     assert (told.width_px, told.height_px) == (WIDTH, HEIGHT)
 
 
 def test_orientation_of_a_compressed_tiff():
-    stored, exif = turned(Image.fromarray(scene()), 6)
-    content = encode(stored, "TIFF", exif=exif, compression="tiff_lzw")
-    assert mean_difference(decode(content, SPEC), decode(SOUND["plain.bmp"], SPEC)) < 1
+    stored, exif = store_turned(Image.fromarray(make_scene()), 6)
+    content = encode_picture(stored, "TIFF", exif=exif, compression="tiff_lzw")
+    assert mean_difference(decode_picture(content, SPEC), decode_picture(SOUND["plain.bmp"], SPEC)) < 1
 
 
 def test_transparency_lies_on_white():
     image = Image.new("RGBA", (64, 64), (255, 0, 0, 128))
-    assert np.abs(decode(encode(image, "PNG"), SPEC)[0, 0].astype(int) - [255, 127, 127]).max() <= 1
-    assert inspect(encode(image, "PNG")).note == "alpha on white"
+    assert np.abs(decode_picture(encode_picture(image, "PNG"), SPEC)[0, 0].astype(int) - [255, 127, 127]).max() <= 1
+    assert describe_picture(encode_picture(image, "PNG")).note == "alpha on white"
     grey = Image.new("LA", (64, 64), (0, 0))
-    assert (decode(encode(grey, "PNG"), SPEC) == 255).all()
+    assert (decode_picture(encode_picture(grey, "PNG"), SPEC) == 255).all()
 
 
 def test_transparent_palette_and_colour_key_lie_on_white():
     palette = Image.new("P", (64, 64), 1)
     palette.putpalette([0, 0, 0, 0, 0, 255])
-    assert (decode(encode(palette, "PNG", transparency=1), SPEC) == 255).all()
-    assert (decode(encode(palette, "GIF", transparency=1), SPEC) == 255).all()
-    keyed = encode(Image.new("RGB", (64, 64), (1, 2, 3)), "PNG", transparency=(1, 2, 3))
-    assert (decode(keyed, SPEC) == 255).all()
+    assert (decode_picture(encode_picture(palette, "PNG", transparency=1), SPEC) == 255).all()
+    assert (decode_picture(encode_picture(palette, "GIF", transparency=1), SPEC) == 255).all()
+    keyed = encode_picture(Image.new("RGB", (64, 64), (1, 2, 3)), "PNG", transparency=(1, 2, 3))
+    assert (decode_picture(keyed, SPEC) == 255).all()
 
 
 @pytest.mark.parametrize("channels", [(), (3,)], ids=["grey", "rgb"])
@@ -88,34 +98,34 @@ def test_transparent_palette_and_colour_key_lie_on_white():
 def test_deep_pictures_keep_their_grey_levels(channels, top, bits):
     ramp = np.linspace(0, top, 256).round().astype(np.uint16)
     values = np.broadcast_to(ramp[None, :, None] if channels else ramp[None, :], (256, 256, *channels))
-    found = decode(deep_png(values), InputSpec(size_px=256, crop_fraction=1.0))
+    found = decode_picture(make_deep_png(values), InputSpec(size_px=256, crop_fraction=1.0))
     assert np.abs(found[100, :, 0].astype(int) - np.arange(256)).max() <= 1
-    assert bits in inspect(deep_png(values)).note
+    assert bits in describe_picture(make_deep_png(values)).note
 
 
 def test_deep_colour_with_transparency():
     values = np.full((64, 64, 4), 65535, dtype=np.uint16)
     values[..., 1:3] = 0
     values[..., 3] = 32768
-    assert np.abs(decode(deep_png(values), SPEC)[5, 5].astype(int) - [255, 127, 127]).max() <= 1
+    assert np.abs(decode_picture(make_deep_png(values), SPEC)[5, 5].astype(int) - [255, 127, 127]).max() <= 1
 
 
 @pytest.mark.parametrize(("low", "high"), [(0.0, 1.0), (0.0, 255.0), (-5.0, 700.0)])
 def test_float_pictures_are_scaled_by_their_range(low, high):
     values = np.tile(np.linspace(low, high, 256, dtype=np.float32), (256, 1))
-    found = decode(encode(Image.fromarray(values), "TIFF"), InputSpec(size_px=256, crop_fraction=1.0))
+    found = decode_picture(encode_picture(Image.fromarray(values), "TIFF"), InputSpec(size_px=256, crop_fraction=1.0))
     assert np.abs(found[9, :, 0].astype(int) - np.arange(256)).max() <= 1
 
 
 def test_a_float_picture_without_a_finite_value_is_refused():
-    content = encode(Image.fromarray(np.full((8, 8), np.nan, np.float32)), "TIFF")
+    content = encode_picture(Image.fromarray(np.full((8, 8), np.nan, np.float32)), "TIFF")
     with pytest.raises(PictureError, match="finite"):
-        decode(content, SPEC)
+        decode_picture(content, SPEC)
 
 
-@pytest.mark.parametrize(("content", "reason"), broken().values(), ids=broken())
+@pytest.mark.parametrize(("content", "reason"), make_broken_files().values(), ids=make_broken_files())
 def test_broken_files_are_refused_with_a_reason(content, reason):
-    for read in (inspect, lambda given: decode(given, SPEC)):
+    for read in (describe_picture, lambda given: decode_picture(given, SPEC)):
         with pytest.raises(PictureError) as caught:
             read(content)
         assert caught.value.reason == reason
@@ -125,40 +135,40 @@ def test_broken_files_are_refused_with_a_reason(content, reason):
 def test_a_bomb_is_refused_from_its_header():
     started = time.thread_time()
     with pytest.raises(PictureError, match="30,000 x 30,000 px"):
-        inspect(png(30_000, 30_000, bits=8, colour=2))
+        describe_picture(make_png(30_000, 30_000, bits=8, colour=2))
     assert time.thread_time() - started < 1
 
 
 def test_a_small_file_cannot_keep_its_reader_busy():
-    content = encode(Image.fromarray(scene()), "JPEG", progressive=True)
+    content = encode_picture(Image.fromarray(make_scene()), "JPEG", progressive=True)
     last = content[content.rindex(b"\xff\xda") : -2]
-    count = passes(content, 50)
+    count = count_passes(content, 50)
     assert count == content.count(b"\xff\xda") > 5  # as encoders make it
     for more, refused in ((50 - count, False), (51 - count, True), (10_000, True)):
         longer = content[:-2] + more * last + content[-2:]
-        assert passes(longer, 50) == min(51, count + more)
+        assert count_passes(longer, 50) == min(51, count + more)
         if refused:
             with pytest.raises(PictureError, match="more than 50 times"):
-                decode(longer, SPEC)
+                decode_picture(longer, SPEC)
         else:
-            assert decode(longer, SPEC).shape == (48, 48, 3)
+            assert decode_picture(longer, SPEC).shape == (48, 48, 3)
     preview = (
         b"\xff\xe5" + (2 + 4 * 400).to_bytes(2, "big") + b"\xff\xda\0\2" * 400
     )  # in a segment: not of this picture
     kept = content[:2] + preview + content[2:] + b"\xff\xda\0\2" * 400  # nor is what comes after its end
-    assert passes(kept, 50) == count
-    assert (decode(kept, SPEC) == decode(content, SPEC)).all()
+    assert count_passes(kept, 50) == count
+    assert (decode_picture(kept, SPEC) == decode_picture(content, SPEC)).all()
     hidden = content[:-2] + b"\xff\x01" + 60 * last + content[-2:]  # a marker that has no length hides nothing
-    assert passes(hidden, 50) == 51
+    assert count_passes(hidden, 50) == 51
 
 
 def test_the_limit_is_our_own_not_pillows():
     limit = Image.MAX_IMAGE_PIXELS
     with pytest.raises(PictureError) as caught:
-        inspect(png(10_001, 10_000, bits=1, colour=0))
+        describe_picture(make_png(10_001, 10_000, bits=1, colour=0))
     assert caught.value.reason == "too_many_pixels"
     with pytest.raises(PictureError) as caught:  # more than Pillow's limit, fewer than ours: read, and found cut short
-        inspect(png(10_000, 10_000, bits=1, colour=0))
+        describe_picture(make_png(10_000, 10_000, bits=1, colour=0))
     assert caught.value.reason == "truncated"
     assert limit == Image.MAX_IMAGE_PIXELS
 
@@ -166,19 +176,19 @@ def test_the_limit_is_our_own_not_pillows():
 def test_other_formats_that_pillow_knows_are_not_read():
     for kind in ("ICO", "PPM", "JPEG2000", "AVIF", "TGA"):
         with pytest.raises(PictureError):
-            decode(encode(Image.fromarray(scene()), kind), SPEC)
+            decode_picture(encode_picture(Image.fromarray(make_scene()), kind), SPEC)
 
 
 def test_broken_metadata_is_no_reason_to_refuse_and_pillow_stays_quiet(recwarn):
-    stored, exif = turned(Image.fromarray(scene()), 6)
-    content = bytearray(encode(stored, "JPEG", exif=exif))
+    stored, exif = store_turned(Image.fromarray(make_scene()), 6)
+    content = bytearray(encode_picture(stored, "JPEG", exif=exif))
     at = content.index(b"Exif\0\0") + 6
     content[at + 8 : at + 10] = b"\xff\xff" if content[at : at + 2] == b"MM" else b"\xff\x7f"  # entries in the table
     before = list(warnings.filters)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert decode(bytes(content), SPEC).shape == (48, 48, 3)
-        inspect(bytes(content))
+        assert decode_picture(bytes(content), SPEC).shape == (48, 48, 3)
+        describe_picture(bytes(content))
     assert warnings.filters == before
     assert not recwarn.list
 
@@ -193,7 +203,7 @@ def test_damage_of_any_kind_gives_a_picture_or_a_reason(name, seed, flips, cut):
     if cut:
         content = content[: rng.integers(0, len(content))]
     try:
-        assert decode(bytes(content), SPEC).shape == (48, 48, 3)
+        assert decode_picture(bytes(content), SPEC).shape == (48, 48, 3)
     except PictureError as err:
         assert err.reason in {"truncated", "unreadable", "not_a_picture", "empty_file", "too_many_pixels"}
 
@@ -215,48 +225,50 @@ def test_cropping_first_equals_resizing_everything(width, height, size, interpol
     whole = image.resize((width, height), {"bilinear": 2, "bicubic": 3}[interpolation])
     left, top = (width - size) // 2, (height - size) // 2
     expected = np.asarray(whole.crop((left, top, left + size, top + size)))
-    assert np.abs(decode(encode(image, "PNG"), spec).astype(int) - expected).max() <= 1
+    assert np.abs(decode_picture(encode_picture(image, "PNG"), spec).astype(int) - expected).max() <= 1
 
 
 def test_a_thin_picture_costs_no_more_than_its_centre():
-    content = encode(Image.fromarray(np.zeros((20, 40_000, 3), np.uint8)), "PNG")
+    content = encode_picture(Image.fromarray(np.zeros((20, 40_000, 3), np.uint8)), "PNG")
     started = time.thread_time()
-    assert decode(content, InputSpec(size_px=224)).shape == (224, 224, 3)
+    assert decode_picture(content, InputSpec(size_px=224)).shape == (224, 224, 3)
     assert time.thread_time() - started < 0.5
 
 
 def test_reduced_scale_decoding_is_close_to_full(photo):
     spec = InputSpec(size_px=224)
-    full = decode(encode(photo, "PNG"), spec)
-    reduced = decode(encode(photo, "JPEG", quality=95), spec)
+    full = decode_picture(encode_picture(photo, "PNG"), spec)
+    reduced = decode_picture(encode_picture(photo, "JPEG", quality=95), spec)
     assert mean_difference(full, reduced) < 0.8  # of which 0.52 are the JPEG's own loss
-    picture = codecs.Picture(encode(photo, "JPEG"))
-    assert min(picture.rgb(least=512).size) == 534  # half the size: the last that is at least twice what is needed
+    picture = codecs.Picture(encode_picture(photo, "JPEG"))
+    assert (
+        min(picture.decode_rgb(least=512).size) == 534
+    )  # half the size: the last that is at least twice what is needed
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG"])
 def test_perceptual_hash_survives_size_and_quality(photo, kind):
-    one = inspect(encode(photo, "PNG")).phash
+    one = describe_picture(encode_picture(photo, "PNG")).phash
     smaller = photo.resize((500, 333), Image.Resampling.BICUBIC)
-    other = inspect(encode(smaller, kind, **({"quality": 60} if kind == "JPEG" else {}))).phash
+    other = describe_picture(encode_picture(smaller, kind, **({"quality": 60} if kind == "JPEG" else {}))).phash
     assert (one ^ other).bit_count() <= 6
-    mirrored = inspect(encode(photo.transpose(Image.Transpose.FLIP_LEFT_RIGHT), "PNG")).phash
+    mirrored = describe_picture(encode_picture(photo.transpose(Image.Transpose.FLIP_LEFT_RIGHT), "PNG")).phash
     assert (one ^ mirrored).bit_count() > 16
 
 
 def test_facts_of_simple_pictures():
-    blank = inspect(encode(Image.new("RGB", (90, 60), (200, 10, 130)), "PNG"))
+    blank = describe_picture(encode_picture(Image.new("RGB", (90, 60), (200, 10, 130)), "PNG"))
     assert (blank.width_px, blank.height_px, blank.grey_std, blank.phash) == (90, 60, 0.0, blank.phash)
     assert blank.histogram[3 * 16 + 0 * 4 + 2] == 1 and blank.histogram.sum() == 1
     half = np.zeros((64, 64, 3), np.uint8)
     half[:32] = 255
-    assert inspect(encode(Image.fromarray(half), "PNG")).grey_std == pytest.approx(127.5)
-    assert inspect(SOUND["animated.gif"]).note == "first of 3 frames"
+    assert describe_picture(encode_picture(Image.fromarray(half), "PNG")).grey_std == pytest.approx(127.5)
+    assert describe_picture(SOUND["animated.gif"]).note == "first of 3 frames"
 
 
 @pytest.mark.parametrize("name", sorted(SOUND))
 def test_facts_survive_their_row(name):
-    told = inspect(SOUND[name])
+    told = describe_picture(SOUND[name])
     row = descriptors.to_row(told)
     assert row.shape == (descriptors.ROW_WIDTH,) and row.dtype == np.float32
     back = descriptors.from_row(row)
@@ -280,7 +292,7 @@ def folder(tmp_path):
     for number in range(40):
         name = os.fsdecode(b"\xff%d.jpg" % number) if number == 7 else f"{number}.jpg"
         values = np.random.default_rng(number).integers(0, 256, (70, 80, 3), dtype=np.uint8)
-        (tmp_path / name).write_bytes(encode(Image.fromarray(values), "JPEG"))
+        (tmp_path / name).write_bytes(encode_picture(Image.fromarray(values), "JPEG"))
         names.append(name)
     return tmp_path, names
 
@@ -289,20 +301,20 @@ def folder(tmp_path):
 def test_batches_come_in_order_and_equal_single_decodes(folder, batch, threads):
     root, names = folder
     rows = np.array([5, 7, 1, *range(10, 38)])
-    found = list(batches(str(root), names, rows, SPEC, batch=batch, threads=threads))
+    found = list(decode_batches(str(root), names, rows, SPEC, batch=batch, threads=threads))
     assert [len(r) for r, _ in found][:-1] == [batch] * (len(found) - 1)
     np.testing.assert_array_equal(np.concatenate([r for r, _ in found]), rows)
     pictures = np.concatenate([p for _, p in found])
     for row, picture in zip(rows, pictures, strict=True):
-        np.testing.assert_array_equal(picture, decode((root / names[row]).read_bytes(), SPEC))
+        np.testing.assert_array_equal(picture, decode_picture((root / names[row]).read_bytes(), SPEC))
 
 
 def test_few_batches_are_in_flight(folder, monkeypatch):
     root, names = folder
     seen = []
-    whole = preprocessing.decode
-    monkeypatch.setattr(preprocessing, "decode", lambda content, spec: seen.append(1) or whole(content, spec))
-    stream = batches(str(root), names, np.arange(40), SPEC, batch=4, threads=2, ahead=2)
+    whole = preprocessing.decode_picture
+    monkeypatch.setattr(preprocessing, "decode_picture", lambda content, spec: seen.append(1) or whole(content, spec))
+    stream = decode_batches(str(root), names, np.arange(40), SPEC, batch=4, threads=2, ahead=2)
     next(stream)
     time.sleep(0.2)
     assert len(seen) <= 12
@@ -317,10 +329,10 @@ def test_a_file_that_changed_is_named(folder):
     digests = [hashlib.sha256((root / name).read_bytes()).hexdigest() for name in names]
     shutil.copy(root / names[0], root / names[3])
     with pytest.raises(DataError, match=r"3\.jpg.*changed"):
-        list(batches(str(root), names, np.arange(40), SPEC, batch=8, threads=2, digests=digests))
+        list(decode_batches(str(root), names, np.arange(40), SPEC, batch=8, threads=2, digests=digests))
     (root / names[7]).unlink()
     with pytest.raises(DataError, match=r"\\udcff7\.jpg"):
-        list(batches(str(root), names, np.arange(40), SPEC, batch=8, threads=2))
+        list(decode_batches(str(root), names, np.arange(40), SPEC, batch=8, threads=2))
 
 
 def test_a_large_file_that_is_no_picture_is_not_read_whole(tmp_path):

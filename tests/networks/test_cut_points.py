@@ -37,7 +37,7 @@ def residual():
 
 
 def test_the_end_of_a_residual_block_is_taken_and_the_classifier_left_out():
-    cuts = cut_points.choose(residual(), {"out": 11})
+    cuts = cut_points.choose_cuts(residual(), {"out": 11})
     assert [(c.name, c.layer, c.dim, c.side) for c in cuts] == [("map8", "relu", 12, 8), ("last", "drop", 20, 0)]
 
 
@@ -50,14 +50,14 @@ def test_tokens_are_taken_inside_a_transformer_and_its_patches_are_not():
             (f"sum{number}", (64, 5), {"parents": (at, at + 1)}),
         ]
     nodes = chain(PICTURE, *stream, ("first", (5,), {}), ("classes", (3,), {"dense": True}))
-    cuts = cut_points.choose(nodes, {"out": len(nodes) - 1})
+    cuts = cut_points.choose_cuts(nodes, {"out": len(nodes) - 1})
     assert [(c.name, c.layer, c.dim, c.side) for c in cuts] == [
         ("tokens4", "sum4", 5, 0),
         ("tokens6", "sum6", 5, 0),
         ("last", "first", 5, 0),
     ]
     few = chain(PICTURE, *stream[:6], ("first", (5,), {}), ("classes", (3,), {"dense": True}))
-    assert [c.layer for c in cut_points.choose(few, {"out": 8})] == ["patches", "first"]
+    assert [c.layer for c in cut_points.choose_cuts(few, {"out": 8})] == ["patches", "first"]
 
 
 def test_a_map_inside_a_branch_is_never_taken():
@@ -70,7 +70,7 @@ def test_a_map_inside_a_branch_is_never_taken():
         ("top", (2, 2, 24), {}),
         ("mean", (24,), {}),
     )
-    assert [c.layer for c in cut_points.choose(nodes, {"out": 6})] == ["joined", "mean"]
+    assert [c.layer for c in cut_points.choose_cuts(nodes, {"out": 6})] == ["joined", "mean"]
 
 
 def test_a_flattened_map_is_pooled_instead():
@@ -80,23 +80,23 @@ def test_a_flattened_map_is_pooled_instead():
         ("flatten", (144,), {"light": True}),
         ("dense", (5,), {"dense": True}),
     )
-    last = cut_points.choose(nodes, {"out": 3})[-1]
+    last = cut_points.choose_cuts(nodes, {"out": 3})[-1]
     assert (last.layer, last.dim, last.side) == ("conv", 9, 4)
 
 
 def test_several_outputs_are_the_depths_in_the_order_of_the_network():
-    cuts = cut_points.choose(residual(), {"deep out": 9, "inner": 5})
+    cuts = cut_points.choose_cuts(residual(), {"deep out": 9, "inner": 5})
     assert [(c.name, c.dim) for c in cuts] == [("inner", 12), ("last", 20)]
 
 
 def test_layers_can_be_named_and_the_nearest_is_told():
-    cuts = cut_points.choose(residual(), {"out": 11}, ("last", "sum"))
+    cuts = cut_points.choose_cuts(residual(), {"out": 11}, ("last", "sum"))
     assert [c.name for c in cuts] == ["sum", "last"]
     with pytest.raises(UsageError, match="no layer `rely`") as caught:
-        cut_points.choose(residual(), {"out": 11}, ("rely",))
+        cut_points.choose_cuts(residual(), {"out": 11}, ("rely",))
     assert "`relu`" in caught.value.hint
     with pytest.raises(DataError, match="nothing that can be pooled"):
-        cut_points.choose(chain(PICTURE, ("odd", (), {})), {"out": 1})
+        cut_points.choose_cuts(chain(PICTURE, ("odd", (), {})), {"out": 1})
 
 
 def arithmetic(slope, centre):
@@ -108,14 +108,14 @@ def arithmetic(slope, centre):
     [(1 / 127.5, 127.5, 1.0), (1 / 255, 0, 1.0), (1.0, 104, 1.0), (1 / 0.229, 0.485, 1 / 255), (2.0, 0.5, 1 / 255)],
 )
 def test_what_the_graph_does_first_tells_what_it_takes(slope, centre, scale):
-    found = input_scaling.found(arithmetic(slope, centre), None, nchw=True)
+    found = input_scaling.guess_scaling(arithmetic(slope, centre), None, nchw=True)
     assert found.scale == scale
     assert not found.guess
 
 
 def test_tiny_first_filters_hold_the_scaling_and_the_rest_is_a_guess():
     kernel = np.random.default_rng(0).normal(0, 0.2, (16, 27))
-    assert input_scaling.found(None, kernel / 255, nchw=False).scale == 1.0
-    torch, tf = (input_scaling.found(None, kernel, nchw=nchw) for nchw in (True, False))
+    assert input_scaling.guess_scaling(None, kernel / 255, nchw=False).scale == 1.0
+    torch, tf = (input_scaling.guess_scaling(None, kernel, nchw=nchw) for nchw in (True, False))
     assert (torch.guess, torch.mean) == (True, (0.485, 0.456, 0.406))
     assert (tf.guess, tf.scale) == (True, 1 / 127.5)

@@ -10,7 +10,7 @@ def keras():
 
 
 def test_layers_are_counted_by_hand(keras):
-    from headstart.networks.flops import flops
+    from headstart.networks.flops import count_flops
 
     pictures = keras.Input((32, 32, 3))
     x = keras.layers.Conv2D(8, 3, strides=2, padding="same")(pictures)  # 16 x 16
@@ -21,9 +21,9 @@ def test_layers_are_counted_by_hand(keras):
     x = keras.layers.GlobalAveragePooling2D()(x)
     model = keras.Model(pictures, keras.layers.Dense(10)(x))
     by_hand = 256 * 27 * 8 + 256 * 25 * 8 + 196 * (9 * 8 + 8 * 4) + 196 * 2 * 6 + 6 * 10
-    assert flops(model) == 2 * by_hand
+    assert count_flops(model) == 2 * by_hand
     outer = keras.Input((32, 32, 3))
-    assert flops(keras.Model(outer, keras.layers.Dense(5)(model(outer)))) == 2 * (by_hand + 50)
+    assert count_flops(keras.Model(outer, keras.layers.Dense(5)(model(outer)))) == 2 * (by_hand + 50)
 
 
 @pytest.mark.parametrize(
@@ -35,18 +35,18 @@ def test_layers_are_counted_by_hand(keras):
     ],
 )
 def test_projections_of_attention_are_counted_for_each_token(keras, equation, shape, output, multiply_adds):
-    from headstart.networks.flops import flops
+    from headstart.networks.flops import count_flops
 
     tokens = keras.Input(shape)
-    assert flops(keras.Model(tokens, keras.layers.EinsumDense(equation, output)(tokens))) == 2 * multiply_adds
+    assert count_flops(keras.Model(tokens, keras.layers.EinsumDense(equation, output)(tokens))) == 2 * multiply_adds
 
 
 @pytest.mark.parametrize("name", ["random:bundled:efficientnet_lite0", "random:keras_applications:mobilenet"])
 @pytest.mark.medium
 def test_whole_trunks_have_the_operations_that_their_spec_says(keras, name, shared_store):
     from headstart.backbones import loading
-    from headstart.networks.flops import flops
+    from headstart.networks.flops import count_flops
 
-    found = loading.find(name)
-    count = flops(found.build(shared_store))
+    found = loading.find_backbone(name)
+    count = count_flops(found.build(shared_store))
     assert count == found.spec.flops and isinstance(count, int | np.integer)

@@ -10,12 +10,12 @@ from network_files import write_onnx
 
 def test_weights_within_need_no_other_file(tmp_path):
     write_onnx(tmp_path / "net.onnx")
-    assert onnx_external_data.beside(tmp_path / "net.onnx") == ()
+    assert onnx_external_data.list_external_files(tmp_path / "net.onnx") == ()
 
 
 def test_every_file_beside_is_named_once(tmp_path):
     write_onnx(tmp_path / "net.onnx", beside=True)
-    assert onnx_external_data.beside(tmp_path / "net.onnx") == (
+    assert onnx_external_data.list_external_files(tmp_path / "net.onnx") == (
         "classes.data",
         "deep.data",
         "deeper.data",
@@ -23,14 +23,14 @@ def test_every_file_beside_is_named_once(tmp_path):
         "stem.data",
     )
     write_onnx(tmp_path / "net.onnx", beside="./parts/")
-    assert onnx_external_data.beside(tmp_path / "net.onnx")[0] == "parts/classes.data"
+    assert onnx_external_data.list_external_files(tmp_path / "net.onnx")[0] == "parts/classes.data"
 
 
 @pytest.mark.parametrize("place", ["../", "/", "C:", "a/../../", "\\\\host\\", "x\n"])
 def test_a_file_elsewhere_is_refused(tmp_path, place):
     write_onnx(tmp_path / "net.onnx", beside=place)
     with pytest.raises(DataError, match="leads elsewhere"):
-        onnx_external_data.beside(tmp_path / "net.onnx")
+        onnx_external_data.list_external_files(tmp_path / "net.onnx")
 
 
 def test_a_pickle_beside_is_refused(tmp_path):
@@ -38,7 +38,7 @@ def test_a_pickle_beside_is_refused(tmp_path):
     content = (tmp_path / "net.onnx").read_bytes()
     (tmp_path / "net.onnx").write_bytes(content.replace(b"weights.ptclasses.data", b"weights.ptclass.pickle"))
     with pytest.raises(DataError, match="may be a pickle"):
-        onnx_external_data.beside(tmp_path / "net.onnx")
+        onnx_external_data.list_external_files(tmp_path / "net.onnx")
 
 
 def held(kind, place):
@@ -68,10 +68,10 @@ def held(kind, place):
 )
 def test_no_tensor_is_overlooked(tmp_path, kind):
     (tmp_path / "net.onnx").write_bytes(held(kind, "near.data"))
-    assert onnx_external_data.beside(tmp_path / "net.onnx") == ("near.data",)
+    assert onnx_external_data.list_external_files(tmp_path / "net.onnx") == ("near.data",)
     (tmp_path / "net.onnx").write_bytes(held(kind, "../../secret.data"))
     with pytest.raises(DataError, match="leads elsewhere"):
-        onnx_external_data.beside(tmp_path / "net.onnx")
+        onnx_external_data.list_external_files(tmp_path / "net.onnx")
 
 
 def test_graphs_without_end_are_refused(tmp_path):
@@ -80,7 +80,7 @@ def test_graphs_without_end_are_refused(tmp_path):
         graph = network_files._field(1, network_files._field(5, network_files._field(6, graph)))
     (tmp_path / "net.onnx").write_bytes(network_files._field(7, graph))
     with pytest.raises(DataError, match="too deep"):
-        onnx_external_data.beside(tmp_path / "net.onnx")
+        onnx_external_data.list_external_files(tmp_path / "net.onnx")
 
 
 @pytest.mark.parametrize("cut", [1, 100, 5000])
@@ -89,11 +89,11 @@ def test_a_file_that_is_cut_off_is_refused(tmp_path, cut):
     content = (tmp_path / "net.onnx").read_bytes()
     (tmp_path / "net.onnx").write_bytes(content[:-cut])
     with pytest.raises(DataError, match="cut off"):
-        onnx_external_data.beside(tmp_path / "net.onnx")
+        onnx_external_data.list_external_files(tmp_path / "net.onnx")
 
 
 @pytest.mark.parametrize("content", [b"", b"<html>", b"\xff" * 40, b"\x0b\x0c"])
 def test_what_is_no_onnx_file_is_refused(tmp_path, content):
     (tmp_path / "net.onnx").write_bytes(content)
     with pytest.raises(DataError, match="no whole ONNX file"):
-        onnx_external_data.beside(tmp_path / "net.onnx")
+        onnx_external_data.list_external_files(tmp_path / "net.onnx")

@@ -103,7 +103,7 @@ TENSORS = {
 def test_tensors_come_back_exactly(write, tmp_path):
     path = tmp_path / "model.pth"
     path.write_bytes(write(TENSORS, ARRAYS))
-    found = torch_state_dict.read(path)
+    found = torch_state_dict.read_state_dict(path)
     assert list(found) == ["whole", "turned", "count"]
     np.testing.assert_array_equal(found["whole"], FLOATS)
     np.testing.assert_array_equal(found["turned"], FLOATS[1].T)
@@ -136,7 +136,7 @@ def test_a_planted_call_is_refused_by_name_and_not_run(module, name, args, write
             archive.writestr("m/data.pkl", planted)
         content["zip"] = out.getvalue()
     with pytest.raises(DataError, match=rf"{module}\.{name}") as caught:
-        torch_state_dict.parse(content[write], where="model.pth")
+        torch_state_dict.parse_state_dict(content[write], where="model.pth")
     assert caught.value.where == "model.pth"
     assert not place.exists()
 
@@ -152,7 +152,7 @@ def test_the_planted_files_would_run_under_plain_pickle(tmp_path):
 def test_a_truncated_file_is_an_error(write, kept):
     content = write(TENSORS, ARRAYS)
     with pytest.raises(DataError, match="cut off"):
-        torch_state_dict.parse(content[: int(len(content) * kept)], where="x")
+        torch_state_dict.parse_state_dict(content[: int(len(content) * kept)], where="x")
 
 
 @pytest.mark.parametrize(
@@ -174,19 +174,19 @@ def test_a_truncated_file_is_an_error(write, kept):
 def test_a_view_beyond_its_storage_is_an_error(write, bad):
     tensors = {"w": tensor("1", FLOATS, **bad)}
     with pytest.raises(DataError):
-        torch_state_dict.parse(write(tensors, {"1": FLOATS}), where="x")
+        torch_state_dict.parse_state_dict(write(tensors, {"1": FLOATS}), where="x")
 
 
 @pytest.mark.parametrize("body", [{"a": 1}, [1, 2], OrderedDict(a={"b": 1}), 5])
 def test_anything_but_named_tensors_is_an_error(body):
     with pytest.raises(DataError, match="something else"):
-        torch_state_dict.parse(legacy({}, {}, body=body), where="x")
+        torch_state_dict.parse_state_dict(legacy({}, {}, body=body), where="x")
 
 
 def test_noise_is_an_error():
     for seed in range(200):
         with pytest.raises(DataError):
-            torch_state_dict.parse(np.random.default_rng(seed).bytes(300), where="x")
+            torch_state_dict.parse_state_dict(np.random.default_rng(seed).bytes(300), where="x")
 
 
 @pytest.mark.parametrize("at", range(0, 400, 7))
@@ -194,7 +194,7 @@ def test_a_flipped_byte_never_escapes(at):
     content = bytearray(legacy(TENSORS, ARRAYS))
     content[at % len(content)] ^= 0x55
     try:
-        found = torch_state_dict.parse(bytes(content), where="x")
+        found = torch_state_dict.parse_state_dict(bytes(content), where="x")
     except DataError:
         return
     assert all(isinstance(array, np.ndarray) for array in found.values())

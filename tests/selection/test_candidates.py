@@ -57,7 +57,7 @@ def data(small_textile, context, store):
 def times(store, **ms):
     """Write down latencies, and paces of 1,000 / ms pictures a second, as if they had been measured."""
     for preset, taken in ms.items():
-        spec = loading.find(preset).spec
+        spec = loading.find_backbone(preset).spec
         key = latency.latency_key(spec, threads=count_threads(), engine=openvino_engine.engine_name())
         content = json.dumps({"images_per_s": 1000 / taken, "latency_ms": taken})
         store.make_entry("paces", key, lambda draft, content=content: (draft / "pace.json").write_text(content))
@@ -153,7 +153,9 @@ def test_of_more_than_eight_the_most_promising_and_the_cheapest_are_listed(asked
     """As if the weights of all of Keras' networks were on this machine."""
     ctx = asked()
     every = [
-        one for one in map(loading.find, loading.names()) if one.name.startswith(("bundled:", "keras_applications:"))
+        one
+        for one in map(loading.find_backbone, loading.list_backbones())
+        if one.name.startswith(("bundled:", "keras_applications:"))
     ]
     monkeypatch.setattr(candidates, "_reach", lambda ctx: every)
     found = candidates.names(ctx, 1, data=data)
@@ -181,7 +183,7 @@ def test_the_estimate_rests_on_the_measured_pace_where_there_is_one(asked, warm,
 
 def keep(store, backbone, digests):
     """Put vectors into the cache, as if pictures had gone through a backbone."""
-    key = cached_rows.make_embed_key(loading.find(backbone))
+    key = cached_rows.make_embed_key(loading.find_backbone(backbone))
     widths = {depth.name: depth.dim for depth in key.depths}
     vectors = {name: np.zeros((len(digests), width), np.float32) for name, width in widths.items()}
     RowStore(store.root / cache_address(key), widths).add_rows(parse_keys(list(digests)), vectors)
@@ -227,7 +229,9 @@ def test_a_latency_that_is_not_known_is_measured_before_anything_is_embedded(ask
     ctx = asked(max_latency="10s", backbones=(LITE0,))
     assert candidates.choose_candidates(data, ctx=ctx, seen=24) == (LITE0,)
     assert 0.1 < ctx.run.find_decision("latency_ms")[LITE0] < 10_000
-    assert latency.read_latency_ms(loading.find(LITE0).spec, warm) == ctx.run.find_decision("latency_ms")[LITE0]
+    assert (
+        latency.read_latency_ms(loading.find_backbone(LITE0).spec, warm) == ctx.run.find_decision("latency_ms")[LITE0]
+    )
     tight = asked(max_latency="0.001ms", backbones=(LITE0,), name="tight")
     with pytest.raises(UsageError, match="was named and breaks a limit"):
         candidates.choose_candidates(data, ctx=tight, seen=24)
@@ -237,7 +241,7 @@ class Seen:
     """As much of embeddings as a plan looks at."""
 
     def __init__(self, name):
-        self.spec = loading.find(name).spec
+        self.spec = loading.find_backbone(name).spec
 
 
 def test_trunks_that_would_answer_together_obey_the_limits_too(asked):

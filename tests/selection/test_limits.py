@@ -9,7 +9,7 @@ from headstart.backbones import loading
 from headstart.core import job as jobs
 from headstart.selection import limits as gates
 
-LITE0, LITE1 = (loading.find(f"efficientnet_lite{n}").spec for n in (0, 1))
+LITE0, LITE1 = (loading.find_backbone(f"efficientnet_lite{n}").spec for n in (0, 1))
 
 
 def broken(specs, latency_ms=None, **limits):

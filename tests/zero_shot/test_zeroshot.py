@@ -12,7 +12,7 @@ from headstart.api import pipeline
 from headstart.core.console import Console
 from headstart.core.errors import UsageError
 from headstart.heads import softmax_regression
-from headstart.testing.sample_photos import labelled
+from headstart.testing.sample_photos import fetch_labelled_photos
 from headstart.zero_shot import prediction as zeroshot
 from headstart.zero_shot.conse import combined, likeliest
 
@@ -24,7 +24,7 @@ NAMES = ("cat", "espresso", "palace", "motorcycle")
 @pytest.fixture(scope="module")
 def photos(shared_store):
     """Label -> file."""
-    return {label: path for path, label in labelled(shared_store, QUIET).items()}
+    return {label: path for path, label in fetch_labelled_photos(shared_store, QUIET).items()}
 
 
 def rng_case(seed):

@@ -90,7 +90,7 @@ def test_rows_of_the_command_line_come_without_a_framework_once_all_is_made(pres
         "--classes",
         ",".join(CLASSES),
         "--backbone",
-        loading.find(preset[0]).name,
+        loading.find_backbone(preset[0]).name,
     )
     stdout, stderr = call(*words, "--json")
     rows = [json.loads(line) for line in stdout.splitlines()]
@@ -105,12 +105,12 @@ def test_fit_starts_from_the_texts(preset, guesses, drawings, tmp_path):
     right = np.mean([one.answer == one.uri.split("/")[-2] for one in guesses])
     assert alone["accuracy"].value == pytest.approx(right)
     assert alone["accuracy"].n == EACH * len(CLASSES)
-    name = loading.find(preset[0]).name
+    name = loading.find_backbone(preset[0]).name
     assert (candidate_heads.FROM_NAMES, (f"{name}@last",)) in {(row.head, row.features) for row in run.adapted.tried}
 
 
 def test_a_network_with_texts_of_its_own_comes_before_a_classifier(preset, context):
-    name = loading.find(preset[0]).name
+    name = loading.find_backbone(preset[0]).name
     assert (
         head_from_names.fitting(("bundled:efficientnet_lite2", name), ctx=context(store=default_store(QUIET)))[0]
         == name

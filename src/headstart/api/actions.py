@@ -198,9 +198,9 @@ def _make_gradient_explainer(run: Path) -> Way:
         what = f"the model of the run `{run}` is a frozen probe: it has no trained network to send gradients through"
         raise DataError(what, hint=f"headstart explain {run} FILE takes the method that fits")
     from headstart.explanation.gradcam import Gradients
-    from headstart.networks.openvino_conversion import quiet
+    from headstart.networks.openvino_conversion import silence_frameworks
 
-    with quiet():
+    with silence_frameworks():
         gradients = Gradients(found.keras_model())
 
     def way(seen: FeatureMaps, looked: FeatureMapPass, of: int) -> Found:

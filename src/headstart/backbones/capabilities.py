@@ -19,7 +19,7 @@ class NotHere(UsageError):
     """A backbone of a publisher's that would have to be fetched before anything is known of it."""
 
 
-def sources() -> dict[str, BackboneSource]:
+def load_sources() -> dict[str, BackboneSource]:
     """All sources by name."""
     return {name: registry.load_plugin("backbones", name) for name in registry.list_plugins("backbones")}
 
@@ -44,7 +44,7 @@ def open_unlisted(name: str, console: Console, *, fetching: bool) -> str:
 def list_shipped() -> dict[str, IndexEntry]:
     """Backbones by name that a source can open and that are not here: its `shipped_presets`."""
     entries = {}
-    for source, plugin in sources().items():
+    for source, plugin in load_sources().items():
         for preset, row in plugin.shipped_presets().items():
             method, domains = card_facts.guess_training(row["family"], preset, row["description"])
             entries[f"{source}:{preset}"] = IndexEntry(

@@ -29,7 +29,7 @@ from headstart.core.console import Console
 from headstart.core.storage.cache import Store
 from headstart.core.storage.serialization import as_json
 from headstart.core.types import BackboneSpec
-from headstart.images.normalization import USUAL, flat, natural, scaled
+from headstart.images.normalization import USUAL, are_one_colour, match_photographs, scale_pictures
 
 FITS, GOOD, FAR = 0.25, 0.1, 5.0  # distances: below it fits; a better scaling must reach; no pictures explain
 SWITCHES, SWITCHING, STEP = 0.82, 0.9, 0.1  # bits: above it fits; a better scaling must reach, and gain
@@ -77,9 +77,9 @@ def check_cached_trunk(
     """
     if (folder / _FILE).is_file() or (model is None and not trunk.source.available(trunk.preset, store)):
         return
-    from headstart.networks.openvino_conversion import quiet
+    from headstart.networks.openvino_conversion import silence_frameworks
 
-    with quiet():
+    with silence_frameworks():
         finding = check_input(model or trunk.build(store), trunk.spec, pictures)
     store.extend_entry(folder, _FILE, as_json(finding))
     warn_of_wrong_input(finding, trunk.name, console)
@@ -94,13 +94,13 @@ def check_input(model: Any, spec: BackboneSpec, pictures: np.ndarray) -> InputFi
         pictures: (n, H, W, 3) uint8, real ones; the first eight are used.
     """
     pictures = pictures[:_PICTURES]
-    if flat(pictures):
+    if are_one_colour(pictures):
         return _cannot_tell("pictures", "the pictures are of one colour, which tells nothing of the scaling")
     stem = _find_stem(model)
     if stem is None:
         return _cannot_tell("none", "the first layer that learns is no plain convolution of three channels")
-    x = natural(pictures.astype(np.float64))
-    stem_input, usual_inputs = _stem_input(stem, x), {name: scaled(x, how) for name, how in USUAL.items()}
+    x = match_photographs(pictures.astype(np.float64))
+    stem_input, usual_inputs = _stem_input(stem, x), {name: scale_pictures(x, how) for name, how in USUAL.items()}
     if stem.norm is not None:
         return _judge_by_norm(stem, stem_input, usual_inputs)
     if spec.name in _VGG:
@@ -134,11 +134,11 @@ def _find_stem(model: Any) -> _Stem | None:
 
     from headstart.networks import blocks
 
-    first = next((layer for layer in getattr(model, "operations", ()) if blocks.learnt(layer)), None)
+    first = next((layer for layer in getattr(model, "operations", ()) if blocks.is_trainable(layer)), None)
     if not isinstance(first, keras.layers.Conv2D) or first.groups != 1 or first.kernel.shape[2] != 3:
         return None
     norm = next((layer for layer in model.operations if isinstance(layer, keras.layers.BatchNormalization)), None)
-    between = _layers_between(first, norm, blocks.producing(model)) if norm is not None else None
+    between = _layers_between(first, norm, blocks.map_producers(model)) if norm is not None else None
     plain = first.activation is keras.activations.linear and between is not None
     front = None if first.input is model.inputs[0] else keras.Model(model.inputs[0], first.input)
     return _Stem(front=front, conv=first, between=tuple(between or ()), norm=norm if plain else None)
@@ -266,7 +266,7 @@ def _judge_by_switching(stem: _Stem, stem_input: np.ndarray, usual_inputs: Mappi
 def _judge_by_spec(stem_input: np.ndarray, x: np.ndarray, spec: BackboneSpec) -> InputFinding:
     """Whether the graph does what is stated; what the weights want cannot be seen."""
     how = "what the spec states"
-    stated, raw = scaled(x, spec.input), x.astype(np.float32)
+    stated, raw = scale_pictures(x, spec.input), x.astype(np.float32)
     if not _are_equal(stated, raw) and _are_equal(stem_input, raw):
         problem = "the spec states a scaling, but the graph hands pictures on as they are: `build` must scale them"
         return InputFinding(verdict="wrong", how=how, usual={}, sentence=problem)

@@ -55,7 +55,7 @@ def latency_key(spec: BackboneSpec, *, threads: int, engine: str) -> dict[str, A
         "depths": spec.depths,
         "engine": engine,
         "threads": threads,
-        "machine": hardware.processor(),
+        "machine": hardware.describe_processor(),
     }
 
 
@@ -72,7 +72,7 @@ def measure_latency(stream: Any, compile_single: Callable[[], Any], pictures: np
         `memory_bytes`, by which the process grows at most while the trunk is made ready and answers once.
     """
     pictures = pictures[:_PICTURES]
-    with hardware.memory_rise() as memory_bytes:
+    with hardware.measure_memory_rise() as memory_bytes:
         single = compile_single()
         for _ in range(_WARM_UPS):
             next(single.run([(None, pictures[:1])]))

@@ -33,13 +33,13 @@ _DRAW = 2  # of random weights; raise when `fill_random` draws others
 _FORMAT = 1  # of the cached files; raise when the export changes what it writes
 
 
-def names() -> tuple[str, ...]:
+def list_backbones() -> tuple[str, ...]:
     """All names of all sources, the bundled first."""
     sources = sorted(registry.list_plugins("backbones"), key=lambda name: (name != "bundled", name))
     return tuple(f"{name}:{preset}" for name in sources for preset in registry.load_plugin("backbones", name).presets())
 
 
-def find(
+def find_backbone(
     name: str, *, opening: bool = True, fetching: bool = False, console: Console | None = None
 ) -> ResolvedBackbone:
     """The trunk of a name: `bundled:efficientnet_lite0`, a preset alone if one source has it, or `random:` of it.
@@ -58,19 +58,21 @@ def find(
         DataError: What a name leads to is no backbone.
     """
     if name.startswith(RANDOM):
-        return _twin(find(name.removeprefix(RANDOM), opening=opening, fetching=fetching, console=console))
-    if listed(name):
-        return _of(name)
-    known = names()
-    fits = _bare(name, known)
+        return _make_random_init_control(
+            find_backbone(name.removeprefix(RANDOM), opening=opening, fetching=fetching, console=console)
+        )
+    if is_listed(name):
+        return _resolve_listed(name)
+    known = list_backbones()
+    fits = _find_by_preset(name, known)
     if not fits and opening and (opened := capabilities.open_unlisted(name, console or Console(), fetching=fetching)):
         fits = [opened]
     if len(fits) != 1:
-        raise _unknown(name, known, fits)
-    return _of(fits[0])
+        raise _make_unknown_error(name, known, fits)
+    return _resolve_listed(fits[0])
 
 
-def listed(name: str) -> bool:
+def is_listed(name: str) -> bool:
     """Whether a whole name is in its source's list; other sources are not asked."""
     source, _, preset = name.partition(":")
     return (
@@ -78,32 +80,34 @@ def listed(name: str) -> bool:
     )
 
 
-def _of(name: str) -> ResolvedBackbone:
+def _resolve_listed(name: str) -> ResolvedBackbone:
     source, _, preset = name.partition(":")
     plugin: BackboneSource = registry.load_plugin("backbones", source)
     return ResolvedBackbone(name=name, spec=plugin.spec(preset), source=plugin, preset=preset)
 
 
-def find_for(option: str, name: str, *, fetching: bool = False, console: Console | None = None) -> ResolvedBackbone:
+def find_for_option(
+    option: str, name: str, *, fetching: bool = False, console: Console | None = None
+) -> ResolvedBackbone:
     """The trunk that an option names; `find`, whose error then tells of which option the name is.
 
     Raises:
         UsageError: There is none.
     """
     try:
-        return find(name, fetching=fetching, console=console)
+        return find_backbone(name, fetching=fetching, console=console)
     except UsageError as err:
         raise UsageError(err.what, where=err.where or option, hint=err.hint) from err
 
 
-def _bare(preset: str, known: tuple[str, ...]) -> list[str]:
+def _find_by_preset(preset: str, known: tuple[str, ...]) -> list[str]:
     """The names that end in a preset; of sources that ship it, where there are any, not the user's own."""
     fits = [one for one in known if one.partition(":")[2] == preset]
     shipped = [one for one in fits if not registry.load_plugin("backbones", one.partition(":")[0]).is_users_own]
     return shipped or fits
 
 
-def _unknown(name: str, known: tuple[str, ...], fits: list[str]) -> UsageError:
+def _make_unknown_error(name: str, known: tuple[str, ...], fits: list[str]) -> UsageError:
     if fits:
         return UsageError(f"the backbone `{name}` is in several sources", hint=f"write one of {', '.join(fits)}")
     word = name.lower().rpartition(":")[2].replace("-", "").replace("_", "")
@@ -111,19 +115,19 @@ def _unknown(name: str, known: tuple[str, ...], fits: list[str]) -> UsageError:
     away = [one for one in capabilities.list_shipped() if one.partition(":")[2] == name]
     if away:
         return UsageError(f"the backbone `{name}` is not here yet", hint=f"write {away[0]}, which fetches it")
-    hint = _with_word(word, name.rpartition(":")[0], (*known, *capabilities.list_shipped()))
+    hint = _suggest_with_word(word, name.rpartition(":")[0], (*known, *capabilities.list_shipped()))
     for some in (known, capabilities.list_shipped()):
         hint = hint or format_nearest(name.lower(), some if ":" in name else [one.partition(":")[2] for one in some])
     return UsageError(f"no backbone is named `{name}`", hint=hint or "headstart backbones list")
 
 
-def _with_word(word: str, source: str, names: Iterable[str]) -> str:
+def _suggest_with_word(word: str, source: str, names: Iterable[str]) -> str:
     """The first names of a source, or of all, that hold a word, as the end of a sentence."""
     found = [one for one in names if one.startswith(source) and word in one.replace("_", "")] if word else []
     return f"did you mean {', '.join(f'`{one}`' for one in found[:3])}?" if found else ""
 
 
-def _twin(trained: ResolvedBackbone) -> ResolvedBackbone:
+def _make_random_init_control(trained: ResolvedBackbone) -> ResolvedBackbone:
     if trained.frozen_reason:
         raise UsageError(f"there is no random twin: {trained.frozen_reason}", hint="leave `random:` out")
     spec = replace(
@@ -141,7 +145,7 @@ def _twin(trained: ResolvedBackbone) -> ResolvedBackbone:
     return replace(trained, name=RANDOM + trained.name, spec=spec, seed=RANDOM_SEED)
 
 
-def key(trunk: ResolvedBackbone, precision: str = "f32") -> dict[str, Any]:
+def trunk_key(trunk: ResolvedBackbone, precision: str = "f32") -> dict[str, Any]:
     """What the cached files depend on. Keras is not in it: whichever version exported them, parity was asserted."""
     spec = trunk.spec
     return {
@@ -151,11 +155,11 @@ def key(trunk: ResolvedBackbone, precision: str = "f32") -> dict[str, Any]:
         "depths": spec.depths,
         "input": spec.input,
         "precision": precision,
-        "engine": openvino_engine.name(),
+        "engine": openvino_engine.find_openvino_version(),
     }
 
 
-def folder(
+def make_trunk_folder(
     trunk: ResolvedBackbone,
     store: Store,
     console: Console,
@@ -190,11 +194,11 @@ def folder(
         from headstart.networks import blocks, openvino_conversion
 
         kind = f"{precision}, with feature maps" if maps else precision
-        console.print_line("trunk", f"{trunk.name}: made once for {openvino_engine.name()} in {kind}")
-        source = folder(trunk, store, console, pictures) / "trunk.xml" if precision == "int8" else None
-        with openvino_conversion.quiet():
+        console.print_line("trunk", f"{trunk.name}: made once for {openvino_engine.find_openvino_version()} in {kind}")
+        source = make_trunk_folder(trunk, store, console, pictures) / "trunk.xml" if precision == "int8" else None
+        with openvino_conversion.silence_frameworks():
             if source:
-                openvino_conversion.quantise(source, pictures, draft)
+                openvino_conversion.quantise_trunk(source, pictures, draft)
             elif trunk.frozen_reason:
                 if maps:
                     raise NoOpError(trunk.frozen_reason, hint="--strategy probe takes it frozen")
@@ -202,28 +206,28 @@ def folder(
             else:
                 names = tuple(f"map_{depth.name}" for depth in trunk.spec.depths[:-1]) if maps else ()
                 model = trunk.build(store)
-                whole = blocks.with_maps(model, trunk.spec, names) if maps else model
-                openvino_conversion.convert(whole, trunk.spec, pictures, draft, maps=names)
+                whole = blocks.add_map_outputs(model, trunk.spec, names) if maps else model
+                openvino_conversion.convert_trunk(whole, trunk.spec, pictures, draft, maps=names)
                 built.append(model)
         write_json(draft / "key.json", to_plain(address))  # whose it is, for `backbones verify` and `prune`
 
-    address = key(trunk, precision)
+    address = trunk_key(trunk, precision)
     if maps:
         address["maps"] = True
     if precision == "int8":
         address["calibrated_on"] = hashlib.sha256(pictures.tobytes()).hexdigest()
     made = store.make_entry("trunks", address, write)
-    if precision == "f32" and not maps and trunk.seed is None and not trunk.frozen_reason and _listed(trunk):
+    if precision == "f32" and not maps and trunk.seed is None and not trunk.frozen_reason and _is_of_source(trunk):
         input_check.check_cached_trunk(trunk, next(iter(built), None), made, store, pictures, console)
     return made
 
 
-def _listed(trunk: ResolvedBackbone) -> bool:
+def _is_of_source(trunk: ResolvedBackbone) -> bool:
     """Whether it comes from a source, not from a run's own training."""
     return trunk.source.name in registry.list_plugins("backbones")
 
 
-def ready(
+def load_engine(
     trunk: ResolvedBackbone,
     store: Store,
     console: Console,
@@ -238,10 +242,10 @@ def ready(
     With `cut`, a depth but the last, only the part up to it runs: the map there comes first, (b, h, w, c), then the
     pooled features of each depth up to it.
     """
-    if openvino_engine.name() is not None:
-        path = folder(trunk, store, console, pictures, precision, maps=bool(cut)) / "trunk.xml"
-        made = openvino_engine.Engine(path, threads=threads, outputs=outputs(trunk.spec, cut) if cut else None)
-        if not cut and precision == "f32" and _listed(trunk):
+    if openvino_engine.find_openvino_version() is not None:
+        path = make_trunk_folder(trunk, store, console, pictures, precision, maps=bool(cut)) / "trunk.xml"
+        made = openvino_engine.Engine(path, threads=threads, outputs=cut_outputs(trunk.spec, cut) if cut else None)
+        if not cut and precision == "f32" and _is_of_source(trunk):
             compile_single = partial(openvino_engine.Engine, path, threads=threads, batch=1)
             measurement = partial(latency.measure_latency, made, compile_single, pictures)
             engine = openvino_engine.engine_name()
@@ -250,25 +254,25 @@ def ready(
     if trunk.frozen_reason:
         raise SetupError(f"without OpenVINO nothing can run it: {trunk.frozen_reason}", hint="pip install openvino")
     from headstart.networks import blocks
-    from headstart.networks.openvino_conversion import KerasEngine, quiet
+    from headstart.networks.openvino_conversion import KerasEngine, silence_frameworks
 
     console.print_line(
         "trunk", f"{trunk.name}: OpenVINO is not installed, Keras computes the vectors (slower, float32)"
     )
     if precision != "f32":
         raise SetupError(f"precision `{precision}` needs OpenVINO", hint="pip install openvino")
-    with quiet():
+    with silence_frameworks():
         model = trunk.build(store)
         if cut:
-            wanted = outputs(trunk.spec, cut)
-            whole = blocks.with_maps(model, trunk.spec, wanted[:1])
+            wanted = cut_outputs(trunk.spec, cut)
+            whole = blocks.add_map_outputs(model, trunk.spec, wanted[:1])
             model = type(whole)(whole.inputs, whole.outputs[: len(wanted)])
-    if not cut and trunk.seed is None and _listed(trunk):
+    if not cut and trunk.seed is None and _is_of_source(trunk):
         input_check.warn_of_wrong_input(input_check.check_input(model, trunk.spec, pictures), trunk.name, console)
     return KerasEngine(model)
 
 
-def outputs(spec: BackboneSpec, cut: str) -> tuple[str, ...]:
+def cut_outputs(spec: BackboneSpec, cut: str) -> tuple[str, ...]:
     """Names of what the part of a trunk up to a cut gives: `map_<cut>`, then each depth up to it."""
     names = tuple(depth.name for depth in spec.depths)
     return (f"map_{cut}", *names[: names.index(cut) + 1])

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from headstart.backbones.downloads import mirror
-from headstart.backbones.downloads.resumable import shown
+from headstart.backbones.downloads.resumable import hide_credentials
 from headstart.backbones.huggingface import hub_api
 from headstart.core import provenance, settings
 from headstart.core.errors import SetupError, format_nearest
@@ -111,7 +111,7 @@ def unreadable_mirror() -> list[dict[str, str]]:
         mirror.require_readable("")
     except SetupError as err:
         return [{"what": err.what, "fix": err.hint or ""}]
-    why = mirror.absent()
+    why = mirror.explain_absent_folder()
     return [{"what": why, "fix": "make it, name another, or unset HEADSTART_WEIGHTS_MIRROR"}] if why else []
 
 
@@ -130,7 +130,7 @@ def variables() -> dict[str, str]:
     """Every setting and the hub's own: its value, or what holds without it; unknown ones by name, passwords never."""
     known = {setting.name: setting for setting in settings.SETTINGS}
     found = {
-        name: shown(settings.read_setting(name) or "") or f"{setting.default} (not set)"
+        name: hide_credentials(settings.read_setting(name) or "") or f"{setting.default} (not set)"
         for name, setting in known.items()
     }
     found["HF_ENDPOINT"] = hub_api.format_hub_address() + ("" if os.environ.get("HF_ENDPOINT") else " (not set)")
@@ -146,5 +146,5 @@ def weights() -> dict[str, bool]:
     from headstart.core.storage.cache import Store
 
     store = Store(settings.cache_folder())
-    known = map(loading.find, loading.names())
+    known = map(loading.find_backbone, loading.list_backbones())
     return {one.name: bool(one.source.available(one.preset, store)) for one in known}

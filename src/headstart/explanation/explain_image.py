@@ -277,9 +277,9 @@ def likeliest(prediction: Prediction) -> str:
 def shown(content: bytes, most: int = SHOWN_PX) -> np.ndarray:
     """(h, w, 3) uint8 of a picture file, upright, its longer side at most `most` px."""
     picture = Picture(content)
-    image = picture.rgb(least=min(most, min(picture.size)))
+    image = picture.decode_rgb(least=min(most, min(picture.size)))
     image.thumbnail((most, most))
-    return np.asarray(picture.upright(image))
+    return np.asarray(picture.turn_upright(image))
 
 
 def overlay_png(explanation: Explanation) -> bytes:

@@ -113,11 +113,11 @@ class FeatureMapModel:
         """
         picture = Picture(content)
         specs = [trunk.input for trunk in self.model.manifest.trunks]
-        decoded = tuple(preprocessing.decode(content, spec) for spec in specs)
+        decoded = tuple(preprocessing.decode_picture(content, spec) for spec in specs)
         width, height = picture.size
-        size = (height, width) if picture.orientation() >= _SIDEWAYS else (width, height)
+        size = (height, width) if picture.read_orientation() >= _SIDEWAYS else (width, height)
         return FeatureMaps(
-            name=name, size=size, pictures=decoded, boxes=tuple(preprocessing.seen(size, spec) for spec in specs)
+            name=name, size=size, pictures=decoded, boxes=tuple(preprocessing.visible_box(size, spec) for spec in specs)
         )
 
     def look(self, seen: FeatureMaps) -> FeatureMapPass:

@@ -49,7 +49,7 @@ class Gradients:
 
         side = int(model.inputs[0].shape[1])
         nested = any(isinstance(one, keras.Model) for one in model.operations)
-        flat = keras_archive.flat(model, side) if nested else model
+        flat = keras_archive.flatten_model(model, side) if nested else model
         self._layers, tensors = _maps(flat)
         if not tensors:
             raise DataError("the network has no map that gradients could be taken at", hint="--method occlusion")

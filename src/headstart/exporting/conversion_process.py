@@ -22,7 +22,7 @@ from headstart.core.errors import SetupError
 from headstart.exporting.export_source import Source, inputs
 from headstart.exporting.keras_graph import build
 from headstart.networks.formats.keras_writer import write_keras
-from headstart.networks.hardware import available_bytes
+from headstart.networks.hardware import count_available_bytes
 
 _SHARE = 0.8  # of the memory that is free
 _LOOK_S = 0.1
@@ -67,7 +67,7 @@ def convert(name: str, words: Sequence[str | Path], *, limit: int | None = None)
     Raises:
         SetupError: It failed or took too much, with its last words.
     """
-    free = available_bytes()
+    free = count_available_bytes()
     limit = limit or (int(_SHARE * free) if free else None)
     env = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1", "KERAS_BACKEND": "tensorflow"}
     command = [sys.executable, "-P", "-m", __name__, name, *map(str, words)]  # nothing of the user's folder is imported

@@ -27,7 +27,7 @@ from headstart.exporting import export_files, parity
 from headstart.exporting.export_source import PRECISIONS, Exporter, Source, inputs, reason
 from headstart.exporting.parity import Answers, Pictures
 from headstart.images import preprocessing
-from headstart.networks.openvino_conversion import CALIBRATION, quiet
+from headstart.networks.openvino_conversion import CALIBRATION, silence_frameworks
 
 COMPARED = 32  # pictures in f32; in other precisions all that are held out, up to
 MOST = 1000
@@ -170,7 +170,7 @@ def _one(
     """One format: written, its files beside it, run by itself, compared, and told in `export.json`."""
     pictures, expected, seen = shown
     content = export_files.told(source, exporter, precision)
-    with quiet(), redirect_stdout(sys.stderr):  # converters print, and results are on standard output
+    with silence_frameworks(), redirect_stdout(sys.stderr):  # converters print, and results are on standard output
         exporter.write(source, folder, precision, seen, json.dumps(content))
     size = sum(path.stat().st_size for path in _inside(folder))
     export_files.write(folder, content, exporter)
@@ -220,7 +220,10 @@ def _seen(source: Source, pictures: Pictures) -> list[np.ndarray]:
         CALIBRATION,
     ).files
     contents = [preprocessing.read_bytes(os.fspath(file)) for file in some]
-    return [np.stack([preprocessing.decode(one, given.spec) for one in contents]) for given in inputs(source.manifest)]
+    return [
+        np.stack([preprocessing.decode_picture(one, given.spec) for one in contents])
+        for given in inputs(source.manifest)
+    ]
 
 
 def sentence(found: Export) -> str:

@@ -17,7 +17,7 @@ from headstart.core.errors import SetupError
 from headstart.exporting import keras_uncertainty
 from headstart.exporting.export_source import Source, inputs
 from headstart.networks.nested_layers import list_nested_layers
-from headstart.networks.openvino_conversion import quiet
+from headstart.networks.openvino_conversion import silence_frameworks
 
 if TYPE_CHECKING:
     from headstart.core.model_manifest import TrunkEntry
@@ -33,7 +33,7 @@ def build(source: Source) -> Any:
     Raises:
         SetupError: Weights are missing, or a trunk has layers that are not Keras' own.
     """
-    with quiet():
+    with silence_frameworks():
         import keras
 
     given = inputs(source.manifest)
@@ -41,7 +41,7 @@ def build(source: Source) -> Any:
         one.name: keras.Input((one.spec.size_px, one.spec.size_px, 3), name=one.name, dtype="float32") for one in given
     }
     found: dict[tuple[str, str], Any] = {}
-    with quiet():
+    with silence_frameworks():
         for entry in source.manifest.trunks:
             pictures = next(tensors[one.name] for one in given if entry.name in one.trunks)
             made = _cut(source, entry)(pictures)

@@ -136,7 +136,7 @@ def _trunk(draft: Path, at: int, spec: BackboneSpec, data: Dataset, adapted: Fit
     pictures = _pictures(data, spec)
     networks = (adapted.tuning.network,) if adapted.tuning else ()
     found = tuned_network.find(spec.name, networks, ctx.run.path)
-    source = loading.folder(found, ctx.store, ctx.console, pictures, "f32")
+    source = loading.make_trunk_folder(found, ctx.store, ctx.console, pictures, "f32")
     below = f"trunk{at}"
     (draft / below).mkdir()
     keep = [position for position, depth in enumerate(spec.depths) if depth.name in read]
@@ -162,9 +162,9 @@ def cut(source: Path, target: Path, keep: list[int]) -> None:
         target: The `.xml` to write.
         keep: Positions of the outputs, in their order.
     """
-    from headstart.networks.openvino_engine import load
+    from headstart.networks.openvino_engine import load_openvino
 
-    ov = load()
+    ov = load_openvino()
     model = ov.Core().read_model(source)
     results = [model.get_results()[position] for position in keep]
     for position, result in enumerate(results):
@@ -212,7 +212,7 @@ def _pictures(data: Dataset, spec: BackboneSpec) -> np.ndarray:
     from headstart.images import preprocessing
 
     paths = [os.path.join(data.root, data.uris[row]) for row in _sample(data)]  # noqa: PTH118 - names of any bytes
-    return np.stack([preprocessing.decode(preprocessing.read_bytes(path), spec.input) for path in paths])
+    return np.stack([preprocessing.decode_picture(preprocessing.read_bytes(path), spec.input) for path in paths])
 
 
 def _compare(draft: Path, data: Dataset, embeddings: tuple[Embeddings, ...], adapted: FitResult) -> float:

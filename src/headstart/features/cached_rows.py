@@ -49,7 +49,7 @@ def count_missing_rows(
     keys = parse_keys(list(dict.fromkeys(digests)))
     counts: dict[str, int] = {}
     for name in backbones:
-        key = make_embed_key(loading.find(name))
+        key = make_embed_key(loading.find_backbone(name))
         cache = RowStore(store.root / cache_address(key), {depth.name: depth.dim for depth in key.depths})
         counts[name] = cache.count_missing(keys)
     return counts

@@ -8,12 +8,12 @@ import numpy as np
 
 from headstart.core.storage.hashing import compute_digest
 from headstart.core.types import Embeddings, EmbedKey, Feature
-from headstart.images.preprocessing import revision
+from headstart.images.preprocessing import decoder_revision
 
 
 def cache_address(key: EmbedKey) -> str:
     """Where in the cache the vectors of a key lie; `revision` tells how files become the pixels that a trunk sees."""
-    return f"vectors/{compute_digest([key, revision()])}"
+    return f"vectors/{compute_digest([key, decoder_revision()])}"
 
 
 def take_vectors(embeddings: Embeddings, depth: str, rows: np.ndarray) -> np.ndarray:

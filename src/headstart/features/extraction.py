@@ -27,7 +27,7 @@ from headstart.core.storage.serialization import as_json
 from headstart.core.types import Dataset, Embeddings, EmbedKey
 from headstart.features.cached_rows import make_embed_key
 from headstart.features.embeddings import cache_address
-from headstart.images.preprocessing import batches, revision
+from headstart.images.preprocessing import decode_batches, decoder_revision
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -69,7 +69,7 @@ def extract_features(
     """
     started = time.monotonic()
     rows = np.unique(np.asarray(rows, dtype=np.int64))
-    resolved = loading.find(backbone) if isinstance(backbone, str) else backbone
+    resolved = loading.find_backbone(backbone) if isinstance(backbone, str) else backbone
     sample = _sample_rows(rows, precision)
     calibration = compute_digest([data.digests[row] for row in sample.tolist()]) if precision == "int8" else ""
     key = make_embed_key(resolved, precision=precision, calibration=calibration)
@@ -123,7 +123,9 @@ def _compile_backbone(
 ) -> Any:
     """The trunk, compiled; made, and compared with Keras on the sample, at its first use."""
     pictures = next(_decode_rows(data, resolved, sample, len(sample)))[1]
-    return loading.ready(resolved, ctx.store, ctx.console, pictures, threads=count_threads(), precision=key.precision)
+    return loading.load_engine(
+        resolved, ctx.store, ctx.console, pictures, threads=count_threads(), precision=key.precision
+    )
 
 
 def prepare_backbone(data: Dataset, backbone: str, ctx: Context) -> None:
@@ -132,8 +134,8 @@ def prepare_backbone(data: Dataset, backbone: str, ctx: Context) -> None:
     Raises:
         SetupError: Weights, an engine or disk space are missing.
     """
-    resolved, sample = loading.find(backbone), _sample_rows(np.arange(len(data.uris)), "f32")
-    loading.ready(
+    resolved, sample = loading.find_backbone(backbone), _sample_rows(np.arange(len(data.uris)), "f32")
+    loading.load_engine(
         resolved,
         ctx.store,
         ctx.console,
@@ -168,7 +170,7 @@ def _sample_rows(rows: np.ndarray, precision: str) -> np.ndarray:
 def _decode_rows(
     data: Dataset, resolved: ResolvedBackbone, rows: np.ndarray, batch: int
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    return batches(
+    return decode_batches(
         data.root, data.uris, rows, resolved.spec.input, batch=batch, threads=count_threads(), digests=data.digests
     )
 
@@ -209,7 +211,7 @@ def _write_record(embeddings: Embeddings, data: Dataset, ctx: Context, below: st
     }
     content = {
         "key": as_json(embeddings.key),
-        "pixels": revision(),
+        "pixels": decoder_revision(),
         "cache": cache_address(embeddings.key),
         "data": data.digest,
         "pictures": len(embeddings.rows),

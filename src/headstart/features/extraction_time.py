@@ -32,7 +32,7 @@ def estimate_extraction(chosen: tuple[str, ...], data: Dataset, ctx: Context) ->
     from headstart.backbones import loading
     from headstart.features import cached_rows
 
-    backbones = [loading.find(name) for name in chosen]
+    backbones = [loading.find_backbone(name) for name in chosen]
     passes = cached_rows.count_missing_rows(data, chosen, ctx.store)
     missing = [one for one in backbones if not one.source.available(one.preset, ctx.store)]
     return Estimate(
@@ -84,7 +84,7 @@ def estimate_pass_seconds(passes: Mapping[str, float], ctx: Context) -> float:
     """
     from headstart.backbones import latency, loading
 
-    specs = {name: loading.find(name).spec for name in passes}
+    specs = {name: loading.find_backbone(name).spec for name in passes}
     paces = latency.read_images_per_s(list(specs.values()), ctx.store)
     guessed = GFLOP_PER_S * 1e9 * count_threads()
     decoding = 1 / (DECODE_PER_S * count_threads())

@@ -287,7 +287,7 @@ def _spec(of: BackboneSpec, prefix: str, made: plain_model.PlainModel) -> Backbo
         revision=f"{of.revision}-{digest.hexdigest()[:16]}",
         depths=(FeatureLevel(name="features", dim=int(made.weights.shape[0])),),
         params=int(made.trunk.count_params()),
-        flops=int(flops.flops(made.trunk)),
+        flops=int(flops.count_flops(made.trunk)),
         pretrained_on="nothing: random weights" if prefix == SCRATCH else f"{of.pretrained_on}; then tuned",
         prior=0.0 if prefix == SCRATCH else of.prior,
     )

@@ -31,7 +31,7 @@ def require(job: Job, candidates: Sequence[str]) -> None:
         NoOpError: No candidate can be trained, and a strategy was asked for by name.
         SetupError: What the job wants to track with is not installed.
     """
-    found = [loading.find(name) for name in candidates]
+    found = [loading.find_backbone(name) for name in candidates]
     frozen = [one.frozen_reason for one in found if one.frozen_reason]
     if len(frozen) == len(found) and job.strategy != "auto":
         raise NoOpError(f"nothing can be fine-tuned: {'; '.join(frozen)}", hint="--strategy probe takes it frozen")
@@ -49,7 +49,7 @@ def require(job: Job, candidates: Sequence[str]) -> None:
 def fitting(job: Job, candidates: Sequence[str]) -> list[str]:
     """Candidates that the recipe can be trained on, in their order; without one, all that can be trained at all."""
     given = recipes.parse(job.recipe)
-    named = [loading.find(name) for name in candidates if recipes.meant(str(given.get("backbone", "")), name)]
+    named = [loading.find_backbone(name) for name in candidates if recipes.meant(str(given.get("backbone", "")), name)]
     return [one.name for one in named if not one.frozen_reason and _has(one, tuple(given.get("depths", ())))]
 
 
@@ -92,7 +92,9 @@ def _named(wanted: str, found: Sequence[ResolvedBackbone]) -> list[ResolvedBackb
     names = [one.name for one in found]
     near = format_nearest(wanted, [*names, *(name.rpartition(":")[2] for name in names)])
     if not near:
-        loading.find_for("--recipe", wanted)  # its error names the nearest of all, where there is none of this name
+        loading.find_for_option(
+            "--recipe", wanted
+        )  # its error names the nearest of all, where there is none of this name
     hint = f"{near} measured: {', '.join(names)}; choose others with --backbones".strip()
     raise UsageError(f"the recipe wants backbone `{wanted}`, which is not measured", where="--recipe", hint=hint)
 

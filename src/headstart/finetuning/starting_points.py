@@ -113,7 +113,7 @@ def trainable(embeddings: tuple[Embeddings, ...], ctx: Context) -> tuple[Embeddi
     Raises:
         NoOpError: None can be trained, and fine-tuning was asked for by name.
     """
-    found = {e.spec.name: loading.find(e.spec.name) for e in embeddings}
+    found = {e.spec.name: loading.find_backbone(e.spec.name) for e in embeddings}
     frozen = {name: one.frozen_reason for name, one in found.items() if one.frozen_reason}
     if frozen and len(frozen) == len(embeddings) and ctx.job.strategy != "auto":
         raise NoOpError(

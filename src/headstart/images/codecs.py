@@ -30,7 +30,7 @@ from PIL import (
     WebPImagePlugin,
 )
 
-from headstart.images.file_formats import HEAD_BYTES, PictureError, cut_short, passes, sniff
+from headstart.images.file_formats import HEAD_BYTES, PictureError, count_passes, detect_format, is_cut_short
 
 __all__ = ["MAX_BYTES", "MAX_PIXELS", "NOTES", "Picture", "PictureError"]
 
@@ -86,80 +86,84 @@ class Picture:
     """
 
     def __init__(self, content: bytes, max_pixels: int = MAX_PIXELS) -> None:
-        self.format = sniff(content[:HEAD_BYTES])
+        self.format = detect_format(content[:HEAD_BYTES])
         self.notes: set[int] = set()
         self._content = content
         self._max_pixels = max_pixels
-        with self._told():
-            self._image = self._open()
+        with self._translate_errors():
+            self._image = self._open_image()
             self.size: tuple[int, int] = self._image.size
         self.extent: tuple[float, float] = self.size
 
-    def _open(self) -> ImageFile.ImageFile:
+    def _open_image(self) -> ImageFile.ImageFile:
         image: ImageFile.ImageFile = _READERS[self.format](io.BytesIO(self._content))
         width, height = image.size
         if width * height > self._max_pixels:
             detail = f"{width:,} x {height:,} px is more than {self._max_pixels / 1_000_000:g} megapixels"
             raise PictureError("too_many_pixels", detail)
         many = "progressive" in image.info and self._content.count(b"\xff\xda") > MAX_PASSES  # quick, and seldom
-        if many and passes(self._content, MAX_PASSES) > MAX_PASSES:
+        if many and count_passes(self._content, MAX_PASSES) > MAX_PASSES:
             raise PictureError("unreadable", f"its data go over the picture more than {MAX_PASSES} times")
         return image
 
     @contextlib.contextmanager
-    def _told(self) -> Iterator[None]:
+    def _translate_errors(self) -> Iterator[None]:
         """Turn whatever a reader raises on bad bytes (Pillow has no common class for it) into a PictureError."""
         try:
-            with _pillow_quiet():
+            with _silence_pillow():
                 yield
         except PictureError:
             raise
         except Image.DecompressionBombError as err:
             raise PictureError("too_many_pixels", str(err)) from err
         except Exception as err:
-            if "truncated" in str(err).lower() or isinstance(err, EOFError) or cut_short(self._content, self.format):
+            if "truncated" in str(err).lower() or isinstance(err, EOFError) or is_cut_short(self._content, self.format):
                 raise PictureError("truncated", f"the {self.format} data ends early") from err
             detail = f"damaged {self.format}: {err or type(err).__name__}"
             raise PictureError("unreadable", detail.replace("\n", " ")) from err
 
-    def frames(self) -> int:
+    def count_frames(self) -> int:
         """How many frames or pages the file has."""
-        with self._told():
+        with self._translate_errors():
             return int(getattr(self._image, "n_frames", 1))
 
-    def rgb(self, least: int = 0) -> Image.Image:
+    def decode_rgb(self, least: int = 0) -> Image.Image:
         """Decode the whole file to 8-bit RGB, not yet turned upright.
 
         Args:
             least: The shorter side in px that is needed; a JPEG may be decoded at 1/2, 1/4 or 1/8 of its size as long
                 as its shorter side stays at least this long. 0 decodes at full size.
         """
-        with self._told():
+        with self._translate_errors():
             if least and self.format == "JPEG":
                 drafted = self._image.draft(None, (least, least))
                 self.extent = drafted[1][2:] if drafted else self.size
-            raw_mode = _raw_mode(self._image)
+            raw_mode = _find_raw_mode(self._image)
             self._image.load()
             if self._image.mode.startswith(("I", "F")):
-                return self._grey_levels(np.asarray(self._image))
-            image = self._flat(self._image)
-            return self._low_bytes(image, raw_mode) if ";16" in raw_mode and not raw_mode.startswith("I") else image
+                return self._scale_grey(np.asarray(self._image))
+            image = self._flatten_transparency(self._image)
+            return (
+                self._recover_low_bytes(image, raw_mode)
+                if ";16" in raw_mode and not raw_mode.startswith("I")
+                else image
+            )
 
-    def upright(self, image: Image.Image) -> Image.Image:
+    def turn_upright(self, image: Image.Image) -> Image.Image:
         """Apply the EXIF orientation to a picture that `rgb` gave (resized or not)."""
-        turn = _TURN.get(self.orientation())
+        turn = _TURN.get(self.read_orientation())
         return image if turn is None else image.transpose(turn)
 
-    def orientation(self) -> int:
+    def read_orientation(self) -> int:
         """The EXIF orientation, 1 to 8; 1 when there is none or it cannot be read. Right only after `rgb`."""
         try:
-            with _pillow_quiet():
+            with _silence_pillow():
                 return int(self._image.getexif().get(0x0112, 1))
         except Exception:  # broken metadata of a sound picture: told as a note
             self.notes.add(NO_EXIF)
             return 1
 
-    def _flat(self, image: Image.Image) -> Image.Image:
+    def _flatten_transparency(self, image: Image.Image) -> Image.Image:
         """8-bit RGB, transparency on white."""
         if image.mode == "RGB" and "transparency" not in image.info:
             return image
@@ -176,43 +180,43 @@ class Picture:
             self.notes.add(CMYK)
         return image.convert("RGB")
 
-    def _low_bytes(self, high: Image.Image, raw_mode: str) -> Image.Image:
+    def _recover_low_bytes(self, high: Image.Image, raw_mode: str) -> Image.Image:
         """Pillow keeps the high byte of 16-bit colour; when that says only 0..15, the low byte holds the picture."""
         self.notes.add(BITS_16)
         if np.asarray(high).max(initial=0) > 15 or raw_mode.startswith("LA") or ALPHA in self.notes:
             return high
         self.notes = (self.notes - {BITS_16}) | {BITS_12}
-        again = self._open()
-        again.tile = [tile._replace(args=_other_byte(tile.args)) for tile in again.tile]
+        again = self._open_image()
+        again.tile = [tile._replace(args=_swap_byte_order(tile.args)) for tile in again.tile]
         again.load()
-        low = np.asarray(self._flat(again)).astype(np.uint16)
-        return Image.fromarray(_scaled(np.asarray(high).astype(np.uint16) * 256 + low, 0, 4095))
+        low = np.asarray(self._flatten_transparency(again)).astype(np.uint16)
+        return Image.fromarray(_scale_to_uint8(np.asarray(high).astype(np.uint16) * 256 + low, 0, 4095))
 
-    def _grey_levels(self, values: np.ndarray) -> Image.Image:
+    def _scale_grey(self, values: np.ndarray) -> Image.Image:
         """Deep grey (H, W) to RGB by its range of values."""
         if values.dtype.kind == "f":
             self.notes.add(FLOAT)
-            return Image.fromarray(_float_levels(values)).convert("RGB")
+            return Image.fromarray(_scale_floats(values)).convert("RGB")
         low, high = int(values.min()), int(values.max())
         if low >= 0 and high <= 65535:
             self.notes.add(BITS_12 if high <= 4095 else BITS_16)
             low, high = 0, 4095 if high <= 4095 else 65535
         else:
             self.notes.add(FLOAT)
-        return Image.fromarray(_scaled(values, low, high)).convert("RGB")
+        return Image.fromarray(_scale_to_uint8(values, low, high)).convert("RGB")
 
 
-def _float_levels(values: np.ndarray) -> np.ndarray:
+def _scale_floats(values: np.ndarray) -> np.ndarray:
     finite = np.isfinite(values)
     if not finite.any():
         raise PictureError("unreadable", "no value in it is a finite number")
     low, high = float(values[finite].min()), float(values[finite].max())
     if low >= 0 and high <= 255:
         low, high = 0.0, 1.0 if high <= 1 else 255.0
-    return _scaled(np.where(finite, values, low), low, high)
+    return _scale_to_uint8(np.where(finite, values, low), low, high)
 
 
-def _scaled(values: np.ndarray, low: float, high: float) -> np.ndarray:
+def _scale_to_uint8(values: np.ndarray, low: float, high: float) -> np.ndarray:
     """`low`..`high` to 0..255, uint8."""
     factor = 255.0 / (high - low) if high > low else 0.0
     levels = (values.astype(np.float32) - np.float32(low)) * np.float32(factor) + 0.5
@@ -220,16 +224,16 @@ def _scaled(values: np.ndarray, low: float, high: float) -> np.ndarray:
     return made
 
 
-def _raw_mode(image: ImageFile.ImageFile) -> str:
+def _find_raw_mode(image: ImageFile.ImageFile) -> str:
     """How the file stores a pixel, in Pillow's words, as `RGB;16B`."""
     args = image.tile[0].args if image.tile else ""
     return str(args[0] if isinstance(args, tuple) else args)
 
 
-def _other_byte(args: Any) -> Any:
+def _swap_byte_order(args: Any) -> Any:
     """The same layout read with the other byte order, which makes Pillow keep the low byte."""
     if isinstance(args, tuple):
-        return (_other_byte(args[0]), *args[1:])
+        return (_swap_byte_order(args[0]), *args[1:])
     layout, _, order = str(args).rpartition(";16")
     return f"{layout};16{'L' if order == 'B' else 'B'}"
 
@@ -240,7 +244,7 @@ _QUIET: Any = ("ignore", None, Warning, re.compile(r"PIL\."), 0)
 
 
 @contextlib.contextmanager
-def _pillow_quiet() -> Iterator[None]:
+def _silence_pillow() -> Iterator[None]:
     """Keep Pillow's warnings about bad metadata off the terminal while a picture is being read.
 
     `warnings.catch_warnings` swaps the process's whole list of filters, which is not safe beside other threads; so one

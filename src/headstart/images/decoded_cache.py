@@ -28,7 +28,7 @@ _BATCH = 64
 _FILE = "pictures.npy"
 
 
-def load(data: Dataset, rows: np.ndarray, spec: InputSpec, *, store: Store, console: Console) -> np.ndarray:
+def load_decoded(data: Dataset, rows: np.ndarray, spec: InputSpec, *, store: Store, console: Console) -> np.ndarray:
     """Decode rows of a data set.
 
     Args:
@@ -50,7 +50,7 @@ def load(data: Dataset, rows: np.ndarray, spec: InputSpec, *, store: Store, cons
     if math.prod(shape) <= IN_MEMORY:
         made = np.empty(shape, np.uint8)
         at = 0
-        for part in _decoded(data, rows, spec, console):
+        for part in _iterate_decoded(data, rows, spec, console):
             made[at : at + len(part)] = part
             at += len(part)
         made.flags.writeable = False
@@ -64,15 +64,19 @@ def load(data: Dataset, rows: np.ndarray, spec: InputSpec, *, store: Store, cons
             (folder / _FILE).open("wb") as out,
         ):  # written, not mapped: a full disk is an error
             np.lib.format.write_array_header_1_0(out, header)
-            for part in _decoded(data, rows, spec, console):
+            for part in _iterate_decoded(data, rows, spec, console):
                 out.write(part.data)
 
-    key = {"pixels": preprocessing.revision(), "input": spec, "pictures": [data.digests[row] for row in rows.tolist()]}
+    key = {
+        "pixels": preprocessing.decoder_revision(),
+        "input": spec,
+        "pictures": [data.digests[row] for row in rows.tolist()],
+    }
     return np.asarray(np.load(store.make_entry("pictures", key, write) / _FILE, mmap_mode="r"))
 
 
-def _decoded(data: Dataset, rows: np.ndarray, spec: InputSpec, console: Console) -> Iterator[np.ndarray]:
-    found = preprocessing.batches(
+def _iterate_decoded(data: Dataset, rows: np.ndarray, spec: InputSpec, console: Console) -> Iterator[np.ndarray]:
+    found = preprocessing.decode_batches(
         data.root, data.uris, rows, spec, batch=_BATCH, threads=count_threads(), digests=data.digests
     )
     with console.show_progress("decode", len(rows)) as progress:
@@ -92,7 +96,7 @@ def require_room(folder: Path, wanted: int, what: str) -> None:
     Raises:
         SetupError: With both numbers.
     """
-    free = free_bytes(folder)
+    free = count_free_bytes(folder)
     if wanted + SPARE > free:
         raise SetupError(
             f"{what} need {format_bytes(wanted)} of disk and {format_bytes(SPARE)} are to stay free, but "
@@ -102,7 +106,7 @@ def require_room(folder: Path, wanted: int, what: str) -> None:
         )
 
 
-def free_bytes(folder: Path) -> int:
+def count_free_bytes(folder: Path) -> int:
     """Bytes that may still be written where a folder lies or will lie."""
     there = next(one for one in (folder.absolute(), *folder.absolute().parents) if one.exists())
     return shutil.disk_usage(there).free

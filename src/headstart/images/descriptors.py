@@ -51,30 +51,30 @@ class ImageDescriptors:
         return "; ".join(parts + ([f"first of {self.frames} frames"] if self.frames > 1 else []))
 
 
-def inspect(content: bytes) -> ImageDescriptors:
+def describe_picture(content: bytes) -> ImageDescriptors:
     """Facts of a picture from the bytes of its file.
 
     Raises:
         PictureError: It cannot be read to its end.
     """
     picture = Picture(content)
-    image = picture.rgb(least=_SMALL)
+    image = picture.decode_rgb(least=_SMALL)
     factor = min(image.size) // _SMALL
-    small = picture.upright(image.reduce(factor) if factor > 1 else image)
-    width, height = picture.size[::-1] if picture.orientation() >= 5 else picture.size
+    small = picture.turn_upright(image.reduce(factor) if factor > 1 else image)
+    width, height = picture.size[::-1] if picture.read_orientation() >= 5 else picture.size
     grey = small.convert("L")
     return ImageDescriptors(
         width_px=width,
         height_px=height,
         phash=perceptual_hash(grey),
-        histogram=histogram(np.asarray(small)),
+        histogram=colour_histogram(np.asarray(small)),
         grey_std=float(np.asarray(grey).std(dtype=np.float64)),
-        frames=picture.frames(),
+        frames=picture.count_frames(),
         notes=sum(1 << bit for bit in picture.notes),
     )
 
 
-def histogram(pixels: np.ndarray) -> np.ndarray:
+def colour_histogram(pixels: np.ndarray) -> np.ndarray:
     """Share of the pixels (H, W, 3) uint8 in each of 4 x 4 x 4 colour cells, red slowest: (64,) float32."""
     cells = pixels >> 6
     flat = (cells[..., 0] << 4 | cells[..., 1] << 2 | cells[..., 2]).ravel()
@@ -82,7 +82,7 @@ def histogram(pixels: np.ndarray) -> np.ndarray:
 
 
 @functools.cache
-def _cosines() -> np.ndarray:
+def _dct_rows() -> np.ndarray:
     """The 8 lowest rows of the orthonormal DCT-II of 32 points: (8, 32) float64."""
     k, n = np.mgrid[0:8, 0:_HASH_SIDE]
     rows: np.ndarray = np.sqrt(2 / _HASH_SIDE) * np.cos(np.pi * k * (2 * n + 1) / (2 * _HASH_SIDE))
@@ -97,7 +97,7 @@ def perceptual_hash(grey: Image.Image) -> int:
     """
     small = np.asarray(grey.resize((_HASH_SIDE, _HASH_SIDE), Image.Resampling.BILINEAR), dtype=np.float64)
     # a blank picture's coefficients are rounding noise: rounding makes them exactly zero
-    found = np.round(_cosines() @ small @ _cosines().T, 6).ravel()
+    found = np.round(_dct_rows() @ small @ _dct_rows().T, 6).ravel()
     return int.from_bytes(np.packbits(found > np.median(found[1:])).tobytes(), "big")
 
 

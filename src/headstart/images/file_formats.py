@@ -48,7 +48,7 @@ class PictureError(Exception):
         self.detail = detail
 
 
-def sniff(head: bytes) -> str:
+def detect_format(head: bytes) -> str:
     """The format that a file's first `HEAD_BYTES` bytes announce.
 
     Raises:
@@ -65,7 +65,7 @@ def sniff(head: bytes) -> str:
     raise PictureError("not_a_picture", f"the content is none of {', '.join(FORMATS)}")
 
 
-def cut_short(content: bytes, kind: str) -> bool:
+def is_cut_short(content: bytes, kind: str) -> bool:
     """Whether the end that the format promises is missing."""
     if kind == "JPEG":
         return b"\xff\xd9" not in content[-1024:]
@@ -78,7 +78,7 @@ def cut_short(content: bytes, kind: str) -> bool:
     return kind == "BMP" and int.from_bytes(content[2:6], "little") > len(content)
 
 
-def passes(content: bytes, most: int) -> int:
+def count_passes(content: bytes, most: int) -> int:
     """How often the data of a JPEG go over the picture, counted to `most` + 1; previews within it are passed over.
 
     A progressive picture is refined pass by pass, some ten in all. A pass over all of a large picture may have a few

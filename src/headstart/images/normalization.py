@@ -19,12 +19,12 @@ _FLAT = 1.0  # deviation in grey levels below which pictures tell nothing
 _BLUR_PX, _TIMES = 9, 2  # box filters, one after the other: about a Gaussian of 3.7 px
 
 
-def flat(pictures: np.ndarray) -> bool:
+def are_one_colour(pictures: np.ndarray) -> bool:
     """Whether pictures (n, H, W, 3) are of one colour."""
     return bool(pictures.std(axis=(0, 1, 2)).min() < _FLAT)
 
 
-def natural(pictures: np.ndarray) -> np.ndarray:
+def match_photographs(pictures: np.ndarray) -> np.ndarray:
     """Pictures (n, H, W, 3) without their fine structure, each channel's mean and deviation brought to photographs'."""
     from scipy.ndimage import uniform_filter
 
@@ -36,7 +36,7 @@ def natural(pictures: np.ndarray) -> np.ndarray:
     return found
 
 
-def scaled(pictures: np.ndarray, how: InputSpec) -> np.ndarray:
+def scale_pictures(pictures: np.ndarray, how: InputSpec) -> np.ndarray:
     """Pictures (n, H, W, 3) RGB 0..255 as an input spec says, float32."""
     turned = pictures[..., ::-1] if how.channels == "bgr" else pictures
     found: np.ndarray = (turned * how.scale - np.array(how.mean)) / np.array(how.std)

@@ -24,20 +24,20 @@ from headstart.core.errors import DataError
 from headstart.core.storage.files import format_printable
 from headstart.core.types import InputSpec
 from headstart.images.codecs import MAX_BYTES, MAX_PIXELS, Picture
-from headstart.images.descriptors import inspect
-from headstart.images.file_formats import HEAD_BYTES, PictureError, sniff
+from headstart.images.descriptors import describe_picture
+from headstart.images.file_formats import HEAD_BYTES, PictureError, detect_format
 
 __all__ = [
     "MAX_BYTES",
     "MAX_PIXELS",
     "PictureError",
-    "batches",
-    "decode",
-    "from_array",
-    "inspect",
+    "decode_batches",
+    "decode_picture",
+    "decoder_revision",
+    "describe_picture",
+    "fit_array",
     "read_bytes",
-    "revision",
-    "seen",
+    "visible_box",
 ]
 
 REVISION = 1  # raise it when `decode` gives other numbers for the same bytes
@@ -46,12 +46,12 @@ _SUPPORT = {"bilinear": 1.0, "bicubic": 2.0}  # half-width of the filter in pixe
 _SLICE = 8  # pictures a task decodes
 
 
-def revision() -> str:
+def decoder_revision() -> str:
     """What the numbers of `decode` depend on besides bytes and spec; part of what cached vectors are known by."""
     return f"decode {REVISION} pillow {PIL.__version__}"
 
 
-def decode(content: bytes, spec: InputSpec, *, max_pixels: int = MAX_PIXELS) -> np.ndarray:
+def decode_picture(content: bytes, spec: InputSpec, *, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     """A picture file's bytes as a trunk's input.
 
     Args:
@@ -67,11 +67,11 @@ def decode(content: bytes, spec: InputSpec, *, max_pixels: int = MAX_PIXELS) -> 
     """
     picture = Picture(content, max_pixels)
     side = spec.size_px if spec.resize == "squash" else math.ceil(spec.size_px / spec.crop_fraction)
-    image = picture.rgb(least=2 * side)
-    return np.asarray(picture.upright(_fit(image, picture.extent, spec)))
+    image = picture.decode_rgb(least=2 * side)
+    return np.asarray(picture.turn_upright(_resize_to_spec(image, picture.extent, spec)))
 
 
-def from_array(picture: np.ndarray, spec: InputSpec) -> np.ndarray:
+def fit_array(picture: np.ndarray, spec: InputSpec) -> np.ndarray:
     """A decoded picture as a trunk's input.
 
     Args:
@@ -82,16 +82,16 @@ def from_array(picture: np.ndarray, spec: InputSpec) -> np.ndarray:
         (size_px, size_px, 3) uint8 RGB.
     """
     height, width = picture.shape[:2]
-    return np.asarray(_fit(Image.fromarray(picture), (float(width), float(height)), spec))
+    return np.asarray(_resize_to_spec(Image.fromarray(picture), (float(width), float(height)), spec))
 
 
-def _fit(image: Image.Image, extent: tuple[float, float], spec: InputSpec) -> Image.Image:
+def _resize_to_spec(image: Image.Image, extent: tuple[float, float], spec: InputSpec) -> Image.Image:
     if spec.resize == "squash":
         return image.resize((spec.size_px, spec.size_px), _FILTERS[spec.interpolation], box=(0, 0, *extent))
-    return _crop(image, extent, spec)
+    return _resize_and_crop(image, extent, spec)
 
 
-def _crop(image: Image.Image, extent: tuple[float, float], spec: InputSpec) -> Image.Image:
+def _resize_and_crop(image: Image.Image, extent: tuple[float, float], spec: InputSpec) -> Image.Image:
     """Shorter side to `size_px / crop_fraction`, centre crop; `ratio` is source pixels for one of the result."""
     size, (width, height) = spec.size_px, extent
     ratio = min(width, height) * spec.crop_fraction / size
@@ -104,7 +104,7 @@ def _crop(image: Image.Image, extent: tuple[float, float], spec: InputSpec) -> I
     return wide.crop((margin, margin, margin + size, margin + size))
 
 
-def seen(size: tuple[int, int], spec: InputSpec) -> tuple[float, float, float, float]:
+def visible_box(size: tuple[int, int], spec: InputSpec) -> tuple[float, float, float, float]:
     """The part of a picture that `decode` keeps, in its own pixels: left, top, right, bottom.
 
     Args:
@@ -126,11 +126,11 @@ def read_bytes(path: str) -> bytes:
         PictureError: It cannot be opened or read, is no picture, or has more than `MAX_BYTES`.
     """
     try:
-        with open(path, "rb", opener=_without_waiting) as handle:  # no Path object for each of millions
+        with open(path, "rb", opener=_open_without_waiting) as handle:  # no Path object for each of millions
             told = os.fstat(handle.fileno())
             if not stat.S_ISREG(told.st_mode):
                 raise PictureError("not_a_picture", "it is not a regular file")
-            sniff(handle.read(HEAD_BYTES))
+            detect_format(handle.read(HEAD_BYTES))
             handle.seek(0)
             if told.st_size > MAX_BYTES:
                 raise PictureError("unreadable", f"{told.st_size:,} bytes are more than {MAX_BYTES:,}")
@@ -143,12 +143,12 @@ def read_bytes(path: str) -> bytes:
         raise PictureError("unreadable", f"no file can have this name: {err}") from err
 
 
-def _without_waiting(path: str, flags: int) -> int:
+def _open_without_waiting(path: str, flags: int) -> int:
     """Open a file; a named pipe is opened at once, not when someone writes to it."""
     return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
-def batches(
+def decode_batches(
     root: str,
     uris: Sequence[str],
     rows: np.ndarray,
@@ -193,14 +193,14 @@ def batches(
         for at in range(0, len(rows), batch):
             start(rows[at : at + batch])
             if len(waiting) > ahead:
-                yield _finished(*waiting.popleft())
+                yield _await_batch(*waiting.popleft())
         while waiting:
-            yield _finished(*waiting.popleft())
+            yield _await_batch(*waiting.popleft())
     finally:
         pool.shutdown(cancel_futures=True)
 
 
-def _finished(part: np.ndarray, pictures: np.ndarray, jobs: list[Future[None]]) -> tuple[np.ndarray, np.ndarray]:
+def _await_batch(part: np.ndarray, pictures: np.ndarray, jobs: list[Future[None]]) -> tuple[np.ndarray, np.ndarray]:
     for job in jobs:
         job.result()
     return part, pictures
@@ -215,7 +215,7 @@ def _decode_into(
             content = read_bytes(path)
             if digests is not None and hashlib.sha256(content).hexdigest() != digests[row]:
                 raise PictureError("unreadable", "its bytes are not those that were read first")
-            out[slot] = decode(content, spec)
+            out[slot] = decode_picture(content, spec)
         except PictureError as err:
             raise DataError(
                 f"`{format_printable(uris[row])}` changed while headstart was working: {err.detail}",

@@ -11,7 +11,7 @@ from headstart.images.file_formats import PictureError
 from headstart.images.preprocessing import read_bytes
 
 
-def jpeg(path: str, most: int, quality: int) -> bytes:
+def make_jpeg_thumbnail(path: str, most: int, quality: int) -> bytes:
     """A picture file as JPEG, upright; empty where the file cannot be read any more.
 
     Args:
@@ -21,9 +21,9 @@ def jpeg(path: str, most: int, quality: int) -> bytes:
     """
     try:
         picture = Picture(read_bytes(path))
-        image = picture.rgb(least=most)
+        image = picture.decode_rgb(least=most)
         image.thumbnail((most, most), Image.Resampling.BICUBIC)
-        image = picture.upright(image)
+        image = picture.turn_upright(image)
     except PictureError:
         return b""
     out = io.BytesIO()

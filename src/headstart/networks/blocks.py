@@ -19,7 +19,7 @@ from headstart.core.types import BackboneSpec
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Anatomy:
+class TrunkBlocks:
     """The part of a trunk that a head reading some depths needs.
 
     Attributes:
@@ -39,22 +39,24 @@ class Anatomy:
     @property
     def blocks(self) -> tuple[str, ...]:
         """Depths whose segment has weights to train, shallow to deep."""
-        return tuple(depth for depth in self.depths if any(learnt(one) for one in self.segments[depth]))
+        return tuple(depth for depth in self.depths if any(is_trainable(one) for one in self.segments[depth]))
 
-    def block_of(self) -> dict[int, str]:
+    def map_operations_to_blocks(self) -> dict[int, str]:
         """Id of each operation, and of each layer inside one -> the depth whose segment it is in."""
-        return {id(one): depth for depth in self.depths for outer in self.segments[depth] for one in _with_inner(outer)}
+        return {
+            id(one): depth for depth in self.depths for outer in self.segments[depth] for one in _list_with_inner(outer)
+        }
 
 
-def with_maps(model: Any, spec: BackboneSpec, names: Sequence[str]) -> Any:
+def add_map_outputs(model: Any, spec: BackboneSpec, names: Sequence[str]) -> Any:
     """A trunk that gives maps first, named `map_<depth>`, and then all pooled features."""
     import keras
 
-    maps = look(model, spec, [depth.name for depth in spec.depths]).maps
+    maps = split_into_blocks(model, spec, [depth.name for depth in spec.depths]).maps
     return keras.Model(model.inputs, [*(maps[name.removeprefix("map_")] for name in names), *model.outputs])
 
 
-def look(trunk_model: Any, spec: BackboneSpec, depths: Sequence[str]) -> Anatomy:
+def split_into_blocks(trunk_model: Any, spec: BackboneSpec, depths: Sequence[str]) -> TrunkBlocks:
     """Take a trunk apart as deep as `depths` go.
 
     Args:
@@ -72,29 +74,29 @@ def look(trunk_model: Any, spec: BackboneSpec, depths: Sequence[str]) -> Anatomy
         hint = format_nearest(wrong[0], known) if wrong else ""
         raise UsageError(f"`{spec.name}` {named}", where="--recipe", hint=hint or f"depths: {', '.join(known)}")
     kept = known[: 1 + max(known.index(name) for name in depths)]
-    producers = producing(trunk_model)
+    producers = map_producers(trunk_model)
     pooled = dict(zip(known, trunk_model.outputs, strict=True))
     order = {id(one): place for place, one in enumerate(trunk_model.operations)}
     seen: set[int] = set()
     segments = {}
     for depth in kept:
-        fresh = [one for one in above(pooled[depth], producers, seen) if not _is_input(one)]
+        fresh = [one for one in iterate_ancestors(pooled[depth], producers, seen) if not _is_input(one)]
         segments[depth] = tuple(sorted(fresh, key=lambda one: order[id(one)]))
-    return Anatomy(
+    return TrunkBlocks(
         depths=kept,
-        maps={depth: _map_under(pooled[depth], producers) for depth in kept},
+        maps={depth: _find_map(pooled[depth], producers) for depth in kept},
         pooled={depth: pooled[depth] for depth in kept},
         segments=segments,
-        names=_names(trunk_model),
+        names=_stable_names(trunk_model),
     )
 
 
-def producing(trunk_model: Any) -> dict[int, Any]:
+def map_producers(trunk_model: Any) -> dict[int, Any]:
     """Id of each symbolic tensor of a functional model -> the operation that gives it."""
-    return {id(tensor): one for one in trunk_model.operations for tensor in _flat(one.output)}
+    return {id(tensor): one for one in trunk_model.operations for tensor in _as_list(one.output)}
 
 
-def above(tensor: Any, producers: dict[int, Any], seen: set[int]) -> Iterator[Any]:
+def iterate_ancestors(tensor: Any, producers: dict[int, Any], seen: set[int]) -> Iterator[Any]:
     """Every operation that a tensor depends on and that is not in `seen`, to which they are added."""
     waiting = [producers[id(tensor)]]
     while waiting:
@@ -103,10 +105,10 @@ def above(tensor: Any, producers: dict[int, Any], seen: set[int]) -> Iterator[An
             continue
         seen.add(id(one))
         yield one
-        waiting += [] if _is_input(one) else [producers[id(before)] for before in _flat(one.input)]
+        waiting += [] if _is_input(one) else [producers[id(before)] for before in _as_list(one.input)]
 
 
-def chosen(blocks: Sequence[str], recipe: Recipe) -> tuple[str, ...]:
+def choose_blocks(blocks: Sequence[str], recipe: Recipe) -> tuple[str, ...]:
     """Which of a trunk's blocks a recipe trains; all of them where it asks for more than there are.
 
     Args:
@@ -121,23 +123,23 @@ def chosen(blocks: Sequence[str], recipe: Recipe) -> tuple[str, ...]:
     return tuple(blocks[len(blocks) - count :])
 
 
-def cut(anatomy: Anatomy, train: Sequence[str]) -> str:
+def find_cut(anatomy: TrunkBlocks, train: Sequence[str]) -> str:
     """The deepest depth under which no block of `train` lies and whose map is all that the rest needs; else empty."""
     if not train:
         return ""
     before = anatomy.depths[: anatomy.depths.index(train[0])]
-    return next((depth for depth in reversed(before) if _narrow(anatomy, depth)), "")
+    return next((depth for depth in reversed(before) if _is_bottleneck(anatomy, depth)), "")
 
 
-def _narrow(anatomy: Anatomy, depth: str) -> bool:
+def _is_bottleneck(anatomy: TrunkBlocks, depth: str) -> bool:
     """Whether everything behind a depth's map reads that map alone."""
     place = anatomy.depths.index(depth) + 1
     behind = [one for later in anatomy.depths[place:] for one in anatomy.segments[later]]
-    given = {id(tensor) for one in behind for tensor in _flat(one.output)} | {id(anatomy.maps[depth])}
-    return all(id(tensor) in given for one in behind for tensor in _flat(one.input))
+    given = {id(tensor) for one in behind for tensor in _as_list(one.output)} | {id(anatomy.maps[depth])}
+    return all(id(tensor) in given for one in behind for tensor in _as_list(one.input))
 
 
-def _map_under(pooled: Any, producers: dict[int, Any]) -> Any:
+def _find_map(pooled: Any, producers: dict[int, Any]) -> Any:
     """The map (B, h, w, c) that a pooled vector comes from; ConvNeXt normalises the vector once more.
 
     Of a row of tokens only the patches may be pooled: all that follows reads the whole row.
@@ -146,27 +148,27 @@ def _map_under(pooled: Any, producers: dict[int, Any]) -> Any:
 
     one = producers[id(pooled)]
     while not isinstance(one, keras.layers.GlobalAveragePooling2D):
-        one = producers[id(_flat(one.input)[0])]
+        one = producers[id(_as_list(one.input)[0])]
     above = producers[id(one.input)]
     return above.input if isinstance(above, keras.layers.Cropping2D) else one.input
 
 
-def _names(trunk_model: Any) -> dict[int, str]:
+def _stable_names(trunk_model: Any) -> dict[int, str]:
     """Names that do not count the layers a process has made: those that Keras invented are told by their place."""
     found = {}
     for place, one in enumerate(trunk_model.operations):
-        for inner, layer in enumerate(_with_inner(one)):
+        for inner, layer in enumerate(_list_with_inner(one)):
             kind = type(layer).__name__.lower()
             invented = re.fullmatch(rf"{kind}\d*", layer.name.replace("_", "").lower())
             found[id(layer)] = f"{kind}_at{place}" + (f"_{inner}" if inner else "") if invented else layer.name
     return found
 
 
-def _with_inner(operation: Any) -> list[Any]:
+def _list_with_inner(operation: Any) -> list[Any]:
     return [operation, *getattr(operation, "layers", ())]
 
 
-def _flat(tensors: Any) -> list[Any]:
+def _as_list(tensors: Any) -> list[Any]:
     return list(tensors) if isinstance(tensors, list | tuple) else [tensors]
 
 
@@ -174,6 +176,6 @@ def _is_input(operation: Any) -> bool:
     return type(operation).__name__ == "InputLayer"
 
 
-def learnt(operation: Any) -> bool:
+def is_trainable(operation: Any) -> bool:
     """Whether it has weights that training may change; the constants of input scaling are none."""
     return bool(getattr(operation, "weights", ())) and type(operation).__name__ != "Normalization"

@@ -64,12 +64,12 @@ class Cut:
     side: int
 
     @property
-    def depth(self) -> FeatureLevel:
+    def level(self) -> FeatureLevel:
         """As a spec names it."""
         return FeatureLevel(name=self.name, dim=self.dim)
 
 
-def choose(nodes: Sequence[Node], outputs: Mapping[str, int], wanted: Sequence[str] = ()) -> tuple[Cut, ...]:
+def choose_cuts(nodes: Sequence[Node], outputs: Mapping[str, int], wanted: Sequence[str] = ()) -> tuple[Cut, ...]:
     """The cuts of a network, shallow to deep.
 
     Args:
@@ -81,19 +81,19 @@ def choose(nodes: Sequence[Node], outputs: Mapping[str, int], wanted: Sequence[s
         UsageError: A wanted layer is not in the file, or gives nothing that can be pooled.
         DataError: Nothing can be cut.
     """
-    last = before_classifier(nodes, list(outputs.values())[-1])
+    last = find_classifier_input(nodes, list(outputs.values())[-1])
     if wanted:
-        return _wanted(nodes, last, wanted)
+        return _cut_at_layers(nodes, last, wanted)
     if len(outputs) > 1:
-        return _outputs(nodes, outputs)
+        return _cut_at_outputs(nodes, outputs)
     if not nodes[last].shape:
         raise DataError(f"the last layer before the classifier, `{nodes[last].name}`, gives nothing that can be pooled")
-    tokens = _tokens(nodes, last)
-    found = {at: f"map{nodes[at].side}" for at in _maps(nodes, last, of_blocks=bool(tokens))} | tokens
-    return (*(_cut(nodes[at], name) for at, name in sorted(found.items())), _cut(nodes[last], LAST))
+    tokens = _find_token_cuts(nodes, last)
+    found = {at: f"map{nodes[at].side}" for at in _find_map_cuts(nodes, last, of_blocks=bool(tokens))} | tokens
+    return (*(_make_cut(nodes[at], name) for at, name in sorted(found.items())), _make_cut(nodes[last], LAST))
 
 
-def before_classifier(nodes: Sequence[Node], output: int) -> int:
+def find_classifier_input(nodes: Sequence[Node], output: int) -> int:
     """Position of what the classifier reads; of the output itself where there is no classifier."""
     at = output
     while nodes[at].light and len(nodes[at].parents) == 1:
@@ -107,9 +107,9 @@ def before_classifier(nodes: Sequence[Node], output: int) -> int:
     return under if nodes[under].side or not nodes[at].shape else at
 
 
-def _tokens(nodes: Sequence[Node], last: int) -> dict[int, str]:
+def _find_token_cuts(nodes: Sequence[Node], last: int) -> dict[int, str]:
     """Position -> name of tokens inside a transformer: sums of its residual stream, by their number; else nothing."""
-    necks = [at for at in _necks(nodes, last) if at != last and len(nodes[at].parents) > 1]
+    necks = [at for at in _find_bottlenecks(nodes, last) if at != last and len(nodes[at].parents) > 1]
     sums = [at for at in necks if len(nodes[at].shape) == 2 and nodes[at].shape[0] > 1]
     if len(sums) < _FEW_SUMS:
         return {}
@@ -117,17 +117,17 @@ def _tokens(nodes: Sequence[Node], last: int) -> dict[int, str]:
     return {sums[number - 1]: f"tokens{number}" for number in numbers}
 
 
-def _maps(nodes: Sequence[Node], last: int, *, of_blocks: bool) -> list[int]:
+def _find_map_cuts(nodes: Sequence[Node], last: int, *, of_blocks: bool) -> list[int]:
     """One map a resolution, at most three, the smallest ones; not the one that `last` is the mean of.
 
     Of a resolution it is the end of the last block whose branches meet, with its activation; without such blocks the
     last map, unless `of_blocks`: a transformer's only map is of its patches, which nothing has looked at yet.
     """
     whole = next((node.side for node in nodes if node.side), 0)
-    under = _map_under(nodes, last)
-    necks = [at for at in _necks(nodes, last) if nodes[at].side and at != last and nodes[at].parents]
+    under = _find_pooled_map(nodes, last)
+    necks = [at for at in _find_bottlenecks(nodes, last) if nodes[at].side and at != last and nodes[at].parents]
     meeting = [at for at in necks if len(nodes[at].parents) > 1]
-    ends = [_with_activation(nodes, at, necks) for at in meeting]
+    ends = [_find_activation(nodes, at, necks) for at in meeting]
     by_side = {nodes[at].side: at for at in ([] if of_blocks else necks)} | {nodes[at].side: at for at in ends}
     if under is not None:
         by_side.pop(nodes[under].side, None)
@@ -135,12 +135,12 @@ def _maps(nodes: Sequence[Node], last: int, *, of_blocks: bool) -> list[int]:
     return sorted(by_side[side] for side in sorted(small)[:_MOST])
 
 
-def _with_activation(nodes: Sequence[Node], at: int, necks: Sequence[int]) -> int:
+def _find_activation(nodes: Sequence[Node], at: int, necks: Sequence[int]) -> int:
     """The activation that follows a neck at once, else the neck."""
     return next((after for after in necks if nodes[after].active and nodes[after].parents == (at,)), at)
 
 
-def _map_under(nodes: Sequence[Node], last: int) -> int | None:
+def _find_pooled_map(nodes: Sequence[Node], last: int) -> int | None:
     """The map that `last` was pooled from, with as many channels; None where layers with weights lie between."""
     at = last
     while not nodes[at].side and len(nodes[at].parents) == 1 and not nodes[at].dense:
@@ -149,7 +149,7 @@ def _map_under(nodes: Sequence[Node], last: int) -> int | None:
     return at if same else None
 
 
-def _necks(nodes: Sequence[Node], last: int) -> list[int]:
+def _find_bottlenecks(nodes: Sequence[Node], last: int) -> list[int]:
     """Positions through which every path from the picture to `last` leads, in their order."""
     seen, waiting = {last}, [last]
     while waiting:
@@ -166,17 +166,19 @@ def _necks(nodes: Sequence[Node], last: int) -> list[int]:
     return found
 
 
-def _outputs(nodes: Sequence[Node], outputs: Mapping[str, int]) -> tuple[Cut, ...]:
+def _cut_at_outputs(nodes: Sequence[Node], outputs: Mapping[str, int]) -> tuple[Cut, ...]:
     """A file with several outputs was cut by its maker."""
-    steps = _steps(nodes)
+    steps = _count_steps(nodes)
     order = sorted((steps[at], name) for name, at in outputs.items() if nodes[at].shape)
     if not order:
         raise DataError("none of the file's outputs is a map or a vector")
     deepest = order[-1][1]
-    return tuple(_cut(nodes[outputs[name]], LAST if name == deepest else plain(name)) for _, name in order)
+    return tuple(
+        _make_cut(nodes[outputs[name]], LAST if name == deepest else make_identifier(name)) for _, name in order
+    )
 
 
-def _steps(nodes: Sequence[Node]) -> list[int]:
+def _count_steps(nodes: Sequence[Node]) -> list[int]:
     """How many steps lie at most between the picture and each node; the order of the file says less."""
     found: list[int] = []
     for node in nodes:
@@ -184,21 +186,21 @@ def _steps(nodes: Sequence[Node]) -> list[int]:
     return found
 
 
-def _wanted(nodes: Sequence[Node], last: int, wanted: Sequence[str]) -> tuple[Cut, ...]:
+def _cut_at_layers(nodes: Sequence[Node], last: int, wanted: Sequence[str]) -> tuple[Cut, ...]:
     places = {node.name: at for at, node in enumerate(nodes) if node.shape} | {LAST: last}
     for name in wanted:
         if name not in places:
             near = format_nearest(name, places) or f"its deepest layers: {', '.join(list(places)[-6:])}"
             raise UsageError(f"the file has no layer `{name}` to cut at", where="--depths", hint=near)
-    steps = _steps(nodes)
+    steps = _count_steps(nodes)
     order = sorted(dict.fromkeys(wanted), key=lambda name: steps[places[name]])
-    return tuple(_cut(nodes[places[name]], plain(name)) for name in order)
+    return tuple(_make_cut(nodes[places[name]], make_identifier(name)) for name in order)
 
 
-def _cut(node: Node, name: str) -> Cut:
+def _make_cut(node: Node, name: str) -> Cut:
     return Cut(name=name, layer=node.name, dim=node.shape[-1], side=node.side)
 
 
-def plain(name: str, otherwise: str = "depth") -> str:
+def make_identifier(name: str, otherwise: str = "depth") -> str:
     """A name in letters, digits and underscores alone; `otherwise` where nothing is left of it."""
     return re.sub(r"\W+", "_", name, flags=re.ASCII).strip("_") or otherwise

@@ -13,22 +13,22 @@ from typing import Any
 PASS_FLOPS_PER_S = 1e11  # of a frozen trunk by OpenVINO on two cores; for estimates that are told, not for choices
 
 
-def flops(model: Any) -> int:
+def count_flops(model: Any) -> int:
     """Operations for one picture through a built `keras.Model`, nested models included.
 
     Args:
         model: Its layers have known shapes but for the batch.
     """
-    return sum(_layer(layer) for layer in model.layers)
+    return sum(_count_layer_flops(layer) for layer in model.layers)
 
 
-def _layer(layer: Any) -> int:
+def _count_layer_flops(layer: Any) -> int:
     import keras
 
     if isinstance(layer, keras.Model):
-        return flops(layer)
+        return count_flops(layer)
     if isinstance(layer, keras.layers.MultiHeadAttention):
-        return _attention(layer)
+        return _count_attention_flops(layer)
     kernels = [getattr(layer, name, None) for name in ("kernel", "depthwise_kernel", "pointwise_kernel")]
     weights = sum(math.prod(kernel.shape) for kernel in kernels if kernel is not None)
     if not weights:
@@ -41,9 +41,9 @@ def _layer(layer: Any) -> int:
     return int(2 * weights * math.prod(side or 1 for side in places[1:]))
 
 
-def _attention(layer: Any) -> int:
+def _count_attention_flops(layer: Any) -> int:
     """Its four projections, and the two products between tokens."""
-    asked, seen = (one.shape[1] for one in _ends(layer.input))
+    asked, seen = (one.shape[1] for one in _first_and_last(layer.input))
     query, key, value, out = (
         math.prod(one.kernel.shape)
         for one in (layer.query_dense, layer.key_dense, layer.value_dense, layer.output_dense)
@@ -52,7 +52,7 @@ def _attention(layer: Any) -> int:
     return int(2 * (asked * (query + out) + seen * (key + value) + asked * seen * widths))
 
 
-def _ends(given: Any) -> tuple[Any, Any]:
+def _first_and_last(given: Any) -> tuple[Any, Any]:
     """Who asks and who is asked, of an attention's inputs."""
     flat = list(given) if isinstance(given, list | tuple) else [given]
     return flat[0], flat[-1]

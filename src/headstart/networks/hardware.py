@@ -18,7 +18,7 @@ _TILES = "amx_bf16"
 _AMPERE = (8, 0)  # compute capability of the first GPUs with bfloat16
 
 
-def processor(cpu: Path = _CPU) -> dict[str, str]:
+def describe_processor(cpu: Path = _CPU) -> dict[str, str]:
     """What measured times depend on: system, architecture and the processor's name where the system tells it.
 
     Args:
@@ -33,7 +33,7 @@ def processor(cpu: Path = _CPU) -> dict[str, str]:
     return {"system": platform.system(), "architecture": platform.machine(), "processor": name}
 
 
-def training_precision(cpu: Path = _CPU) -> str:
+def choose_training_precision(cpu: Path = _CPU) -> str:
     """`mixed_bfloat16` where it gains, else `float32`.
 
     Args:
@@ -43,10 +43,10 @@ def training_precision(cpu: Path = _CPU) -> str:
         told = cpu.read_text(encoding="utf-8", errors="replace")
     except OSError:
         told = ""
-    return "mixed_bfloat16" if _TILES in told.split() or _fast_gpu() else "float32"
+    return "mixed_bfloat16" if _TILES in told.split() or _has_bfloat16_gpu() else "float32"
 
 
-def _fast_gpu() -> bool:
+def _has_bfloat16_gpu() -> bool:
     import keras
 
     if keras.config.backend() != "tensorflow":
@@ -59,29 +59,29 @@ def _fast_gpu() -> bool:
 
 
 @contextlib.contextmanager
-def memory_rise(process: Path = Path("/proc/self")) -> Iterator[list[int]]:
+def measure_memory_rise(process: Path = Path("/proc/self")) -> Iterator[list[int]]:
     """How far the memory of this process rises at most within the block: one number of bytes, there after the block.
 
     It stays empty where the system has no mark that can be set back (Linux has). What other threads take is in it.
     """
     found: list[int] = []
-    before = _reset_mark(process)
+    before = _reset_peak(process)
     yield found
-    after = _field(process, "VmHWM")
+    after = _read_status_field(process, "VmHWM")
     if before is not None and after is not None:
         found.append(max(0, after - before))
 
 
-def _reset_mark(process: Path) -> int | None:
+def _reset_peak(process: Path) -> int | None:
     """Bytes in memory now, from which the high-water mark counts anew; None where that cannot be."""
     try:
         (process / "clear_refs").write_text("5")
     except OSError:
         return None
-    return _field(process, "VmRSS")
+    return _read_status_field(process, "VmRSS")
 
 
-def _field(process: Path, name: str) -> int | None:
+def _read_status_field(process: Path, name: str) -> int | None:
     try:
         found = re.search(rf"^{name}:\s+(\d+) kB", (process / "status").read_text(), re.M)
     except OSError:
@@ -89,7 +89,7 @@ def _field(process: Path, name: str) -> int | None:
     return int(found[1]) * 1024 if found else None
 
 
-def available_bytes() -> int | None:
+def count_available_bytes() -> int | None:
     """Memory that is free, within the limits of the container; None where the system does not say."""
     limits = [_free_of_machine(), _free_of_container()]
     return min((limit for limit in limits if limit is not None), default=None)

@@ -35,7 +35,7 @@ TORCH: dict[str, Any] = {"scale": 1 / 255, "mean": (0.485, 0.456, 0.406), "std":
 SIGNED: dict[str, Any] = {"scale": 1 / 127.5, "mean": (1.0,) * 3, "std": (1.0,) * 3}
 
 
-def found(first: tuple[np.ndarray, np.ndarray] | None, kernel: np.ndarray | None, *, nchw: bool) -> Scaling:
+def guess_scaling(first: tuple[np.ndarray, np.ndarray] | None, kernel: np.ndarray | None, *, nchw: bool) -> Scaling:
     """The scaling of a file that says nothing but its graph.
 
     Args:
@@ -45,7 +45,7 @@ def found(first: tuple[np.ndarray, np.ndarray] | None, kernel: np.ndarray | None
         nchw: Channels come first, as PyTorch has them.
     """
     if first is not None:
-        return _by_arithmetic(*first)
+        return _scaling_of_arithmetic(*first)
     if kernel is not None and len(kernel):
         norms = np.linalg.norm(kernel.astype(np.float64), axis=1)
         typical = float(np.median(norms[norms > 0])) if (norms > 0).any() else 1.0
@@ -57,7 +57,7 @@ def found(first: tuple[np.ndarray, np.ndarray] | None, kernel: np.ndarray | None
     return Scaling(**SIGNED, why="a guess: -1..1, as TensorFlow networks want", guess=True)
 
 
-def _by_arithmetic(a: np.ndarray, b: np.ndarray) -> Scaling:
+def _scaling_of_arithmetic(a: np.ndarray, b: np.ndarray) -> Scaling:
     """Whether `a x + b` was made for 0..255 or for 0..1: by its centre and its slope."""
     slope = float(np.abs(a).max())
     centre = float(np.abs(b / np.where(a == 0, 1, a)).max())

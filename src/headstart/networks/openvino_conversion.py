@@ -32,7 +32,7 @@ _BATCH = 8
 
 
 @contextmanager
-def quiet() -> Iterator[None]:
+def silence_frameworks() -> Iterator[None]:
     """Hold back what frameworks write to standard error while they start; shown after all when the work fails.
 
     TensorFlow's C++ part writes to the file descriptor itself, before any setting of Python's side is heard.
@@ -52,7 +52,9 @@ def quiet() -> Iterator[None]:
             os.close(kept)
 
 
-def convert(model: Any, spec: BackboneSpec, pictures: np.ndarray, folder: Path, *, maps: Sequence[str] = ()) -> None:
+def convert_trunk(
+    model: Any, spec: BackboneSpec, pictures: np.ndarray, folder: Path, *, maps: Sequence[str] = ()
+) -> None:
     """Write `trunk.xml`, `trunk.bin` and `parity.json`.
 
     Args:
@@ -66,14 +68,14 @@ def convert(model: Any, spec: BackboneSpec, pictures: np.ndarray, folder: Path, 
         SetupError: The backend cannot export, or the engines disagree.
     """
     names = [*maps, *(depth.name for depth in spec.depths)]
-    converted = _converted(model, spec, names)
+    converted = _convert_graph(model, spec, names)
     path = folder / "trunk.xml"
-    openvino_engine.load().save_model(converted, path, compress_to_fp16=False)
+    openvino_engine.load_openvino().save_model(converted, path, compress_to_fp16=False)
     probes = pictures[:_BATCH]
     expected = next(vectors for _, vectors in KerasEngine(model).run([(None, probes)]))
     got = next(vectors for _, vectors in openvino_engine.Engine(path, threads=1).run([(None, probes)]))
-    named = {name: compare(a, b) for name, a, b in zip(names, got, expected, strict=True)}
-    assert_parity(spec, named)
+    named = {name: compare_vectors(a, b) for name, a, b in zip(names, got, expected, strict=True)}
+    require_parity(spec, named)
     facts = {
         "compared_with": f"keras {openvino_engine.keras_backend()}",
         "pictures": len(probes),
@@ -82,8 +84,8 @@ def convert(model: Any, spec: BackboneSpec, pictures: np.ndarray, folder: Path, 
     write_json(folder / "parity.json", {**facts, "depths": named})
 
 
-def _converted(model: Any, spec: BackboneSpec, names: Sequence[str]) -> Any:
-    ov = openvino_engine.load()
+def _convert_graph(model: Any, spec: BackboneSpec, names: Sequence[str]) -> Any:
+    ov = openvino_engine.load_openvino()
     with tempfile.TemporaryDirectory() as place, openvino_engine.without_telemetry():
         path = Path(place) / "keras.xml"
         try:
@@ -111,7 +113,7 @@ def _converted(model: Any, spec: BackboneSpec, names: Sequence[str]) -> Any:
     return made
 
 
-def compare(a: np.ndarray, b: np.ndarray) -> dict[str, float]:
+def compare_vectors(a: np.ndarray, b: np.ndarray) -> dict[str, float]:
     """How far vectors (n, D) are from expected ones: the largest difference over the largest value, the lowest cosine.
 
     Vectors that are all zero on both sides count as equal; a feature map (n, h, w, c) counts as one vector.
@@ -123,7 +125,7 @@ def compare(a: np.ndarray, b: np.ndarray) -> dict[str, float]:
     return {"max_relative": largest, "min_cosine": float(cosines.min())}
 
 
-def assert_parity(spec: BackboneSpec, rows: Mapping[str, Mapping[str, float]], other: str = "Keras") -> None:
+def require_parity(spec: BackboneSpec, rows: Mapping[str, Mapping[str, float]], other: str = "Keras") -> None:
     """Refuse a trunk whose vectors are not those of the other side.
 
     Args:
@@ -145,7 +147,7 @@ def assert_parity(spec: BackboneSpec, rows: Mapping[str, Mapping[str, float]], o
             )
 
 
-def quantise(source: Path, pictures: np.ndarray, folder: Path) -> None:
+def quantise_trunk(source: Path, pictures: np.ndarray, folder: Path) -> None:
     """Write an int8 version of a float32 trunk, calibrated on pictures, with its cosine to the float32 one.
 
     Args:
@@ -156,7 +158,7 @@ def quantise(source: Path, pictures: np.ndarray, folder: Path) -> None:
     Raises:
         SetupError: NNCF is not installed.
     """
-    ov = openvino_engine.load()
+    ov = openvino_engine.load_openvino()
     try:
         with (
             openvino_engine.without_telemetry(),
@@ -169,7 +171,7 @@ def quantise(source: Path, pictures: np.ndarray, folder: Path) -> None:
         ) from err
     used = pictures[:CALIBRATION]
     model = ov.Core().read_model(source)
-    with quiet(), os.fdopen(os.dup(2), "w", encoding="utf-8") as bars, redirect_stdout(bars):
+    with silence_frameworks(), os.fdopen(os.dup(2), "w", encoding="utf-8") as bars, redirect_stdout(bars):
         made = nncf.quantize(model, nncf.Dataset([one[None] for one in used]), subset_size=len(used))
     ov.save_model(made, folder / "trunk.xml", compress_to_fp16=False)
     batches = [(at, used[at : at + _BATCH]) for at in range(0, len(used), _BATCH)]
@@ -178,7 +180,7 @@ def quantise(source: Path, pictures: np.ndarray, folder: Path) -> None:
         for path in (folder / "trunk.xml", source)
     ]
     names = [output.get_any_name() for output in model.outputs]
-    rows = [compare(np.concatenate(a), np.concatenate(b)) for a, b in zip(*both, strict=True)]
+    rows = [compare_vectors(np.concatenate(a), np.concatenate(b)) for a, b in zip(*both, strict=True)]
     facts = {"compared_with": "openvino f32", "pictures": len(used), "versions": list_versions(("openvino", "nncf"))}
     write_json(folder / "parity.json", {**facts, "depths": dict(zip(names, rows, strict=True))})
 
@@ -199,10 +201,10 @@ class KerasEngine:
     def run(self, batches: Iterable[tuple[Any, np.ndarray]]) -> Iterator[tuple[Any, tuple[np.ndarray, ...]]]:
         """See `headstart.networks.openvino_engine.Engine.run`."""
         for key, pictures in batches:
-            parts = [self._vectors(pictures[at : at + self.batch]) for at in range(0, len(pictures), self.batch)]
+            parts = [self._predict_padded(pictures[at : at + self.batch]) for at in range(0, len(pictures), self.batch)]
             yield key, tuple(np.concatenate(one) for one in zip(*parts, strict=True))
 
-    def _vectors(self, pictures: np.ndarray) -> list[np.ndarray]:
+    def _predict_padded(self, pictures: np.ndarray) -> list[np.ndarray]:
         whole = np.zeros((self.batch, *pictures.shape[1:]), np.float32)
         whole[: len(pictures)] = pictures
         found = self.model.predict_on_batch(whole)  # Keras unpacks a list of one

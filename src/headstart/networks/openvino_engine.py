@@ -33,7 +33,7 @@ _TELEMETRY = "openvino_telemetry"
 
 
 @functools.cache
-def name() -> str | None:
+def find_openvino_version() -> str | None:
     """`openvino 2026.4.1`, or None when it is not installed; nothing is imported."""
     try:
         return f"openvino {metadata.version('openvino')}"
@@ -43,7 +43,7 @@ def name() -> str | None:
 
 def engine_name() -> str:
     """What computes the vectors: `openvino 2026.4.1`, or without OpenVINO `keras 3.15.1 tensorflow`."""
-    return name() or f"keras {find_version('keras')} {keras_backend()}"
+    return find_openvino_version() or f"keras {find_version('keras')} {keras_backend()}"
 
 
 def keras_backend() -> str:
@@ -66,7 +66,7 @@ def without_telemetry() -> Iterator[None]:
             sys.modules[_TELEMETRY] = before
 
 
-def load() -> Any:
+def load_openvino() -> Any:
     """The module `openvino`, its telemetry shut out.
 
     Raises:
@@ -122,7 +122,7 @@ class Engine:
         edit: Callable[[Any], Any] | None = None,
         mapped: bool = True,
     ) -> None:
-        ov = load()
+        ov = load_openvino()
         streams = max(1, threads // _THREADS_A_STREAM) if batch > 1 else 1
         settings = {
             "INFERENCE_PRECISION_HINT": "f32",
@@ -166,24 +166,24 @@ class Engine:
         waiting = deque[_Batch]()
         try:
             for key, pictures in batches:
-                batch = self._accept(key, pictures)
+                batch = self._accept_batch(key, pictures)
                 waiting.append(batch)
                 for row in range(len(pictures)):
                     if not free:
-                        self._finish(flying, free)
-                    self._start(batch, row, pictures[row : row + 1], flying, free.popleft())
+                        self._finish_picture(flying, free)
+                    self._start_picture(batch, row, pictures[row : row + 1], flying, free.popleft())
                 while waiting and not waiting[0].left:
                     done = waiting.popleft()
                     yield done.key, done.vectors
             while flying:
-                self._finish(flying, free)
+                self._finish_picture(flying, free)
             for done in waiting:
                 yield done.key, done.vectors
         finally:
             for _, _, place in flying:  # the caller stopped early: the requests must be idle before the next run
                 self._requests[place].wait()
 
-    def _accept(self, key: Any, pictures: np.ndarray) -> _Batch:
+    def _accept_batch(self, key: Any, pictures: np.ndarray) -> _Batch:
         count = len(pictures)
         if pictures.dtype != np.uint8 or pictures.shape[1:] != self.shape or not count:
             raise ValueError(
@@ -191,7 +191,7 @@ class Engine:
             )
         return _Batch(key, tuple(np.empty((count, *shape), np.float32) for shape in self._shapes), count)
 
-    def _start(
+    def _start_picture(
         self, batch: _Batch, row: int, picture: np.ndarray, flying: deque[tuple[_Batch, int, int]], place: int
     ) -> None:
         # Neither request nor tensor keeps the picture's memory alive, so it is held here. It is copied only where it is
@@ -203,7 +203,7 @@ class Engine:
         self._requests[place].start_async()
         flying.append((batch, row, place))
 
-    def _finish(self, flying: deque[tuple[_Batch, int, int]], free: deque[int]) -> None:
+    def _finish_picture(self, flying: deque[tuple[_Batch, int, int]], free: deque[int]) -> None:
         batch, row, place = flying.popleft()
         request = self._requests[place]
         request.wait()

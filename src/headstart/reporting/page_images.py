@@ -70,5 +70,7 @@ class Thumbnails:
 
 
 def _encoded(path: str) -> str:
-    made = thumbnails.jpeg(path, SIDE_PX, _QUALITY)  # empty: the page says that the file is not there any more
+    made = thumbnails.make_jpeg_thumbnail(
+        path, SIDE_PX, _QUALITY
+    )  # empty: the page says that the file is not there any more
     return "data:image/jpeg;base64," + base64.b64encode(made).decode("ascii") if made else ""

@@ -144,7 +144,7 @@ def _backbone_facts(ranking: Ranking | None, run: RunReader) -> tuple[BackboneFa
     facts = []
     for name in dict.fromkeys(row.backbone for row in ranking.rows) if ranking else ():
         try:
-            spec = loading.find(name).spec
+            spec = loading.find_backbone(name).spec
         except UsageError:
             continue
         latency_ms = run.find_latency_ms(name)

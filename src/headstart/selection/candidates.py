@@ -46,7 +46,7 @@ def require_known(job: Job, console: Console | None = None, *, fetching: bool = 
 
     for name in job.backbones:
         if name != "auto":
-            _require(loading.find_for("--backbones", name, fetching=fetching, console=console), job, {})
+            _require(loading.find_for_option("--backbones", name, fetching=fetching, console=console), job, {})
 
 
 def _require(named: ResolvedBackbone, job: Job, latency_ms: Mapping[str, float]) -> None:
@@ -71,7 +71,7 @@ def names(ctx: Context, seen: int = 0, *, data: Dataset | None = None) -> tuple[
     from headstart.backbones import loading
 
     wanted: dict[str, ResolvedBackbone] = {}
-    for one in (loading.find(name) for name in ctx.job.backbones if name != "auto"):
+    for one in (loading.find_backbone(name) for name in ctx.job.backbones if name != "auto"):
         _require(one, ctx.job, _known_ms([one], ctx))
         wanted[one.name] = one
     if "auto" in ctx.job.backbones:
@@ -160,7 +160,7 @@ def _reach(ctx: Context) -> list[ResolvedBackbone]:
     """
     from headstart.backbones import loading
 
-    every = [one for one in map(loading.find, loading.names()) if not one.source.is_users_own]
+    every = [one for one in map(loading.find_backbone, loading.list_backbones()) if not one.source.is_users_own]
     return [one for one in every if one.name.startswith("bundled:") or one.source.available(one.preset, ctx.store)]
 
 
@@ -214,7 +214,7 @@ def _require_same(ready: Sequence[str], ctx: Context) -> None:
     """Refuse one of the user's own that has changed since the run began: its vectors would be another network's."""
     from headstart.backbones import loading
 
-    found = {one.name: one.spec.revision for one in map(loading.find, ready) if one.source.is_users_own}
+    found = {one.name: one.spec.revision for one in map(loading.find_backbone, ready) if one.source.is_users_own}
     if not found:
         return
     kept = ctx.record_decision("own_backbones", lambda: found, "a resumed run must see the same networks of one's own")
@@ -228,7 +228,7 @@ def _warn_of_known(ready: Sequence[str], data: Dataset, ctx: Context) -> None:
     """Warn where a trunk of the user's own learnt from pictures that are now to judge it."""
     from headstart.backbones import loading
 
-    for one in map(loading.find, ready):
+    for one in map(loading.find_backbone, ready):
         known = one.source.learnt_from(one.preset) if one.seed is None else frozenset()
         count = sum(digest in known for digest in data.digests)
         if count:
@@ -244,9 +244,9 @@ def _quick(ready: tuple[str, ...], data: Dataset, ctx: Context) -> tuple[str, ..
         return ready
     why = "milliseconds of one picture through each trunk, as measured on this machine"
     taken = ctx.record_decision(limits.LATENCIES, lambda: {name: _measured_ms(data, name, ctx) for name in ready}, why)
-    named = {loading.find(name).name for name in ctx.job.backbones if name != "auto"}
+    named = {loading.find_backbone(name).name for name in ctx.job.backbones if name != "auto"}
     barred: dict[str, str] = {}
-    for one in map(loading.find, ready):
+    for one in map(loading.find_backbone, ready):
         if one.name in named:
             _require(one, ctx.job, taken)
         elif how := limits.broken((one.spec,), ctx.job, taken):
@@ -262,7 +262,7 @@ def _measured_ms(data: Dataset, name: str, ctx: Context) -> float:
     from headstart.backbones import latency, loading
     from headstart.features.extraction import prepare_backbone
 
-    spec = loading.find(name).spec
+    spec = loading.find_backbone(name).spec
     if math.isnan(latency.read_latency_ms(spec, ctx.store)):
         prepare_backbone(data, name, ctx)
     found = latency.read_latency_ms(spec, ctx.store)
@@ -278,7 +278,7 @@ def _fetched(chosen: tuple[str, ...], ctx: Context) -> list[str]:
     ready: list[str] = []
     problem: HeadstartError | None = None
     for name in chosen:
-        one = loading.find(name)
+        one = loading.find_backbone(name)
         try:
             if one.seed is None or not one.source.available(one.preset, ctx.store):
                 one.source.pull(one.preset, ctx.store, ctx.console)
@@ -301,6 +301,6 @@ def looked_at_by(names: Iterable[str]) -> str:
     from headstart.backbones import loading
     from headstart.selection.published_accuracy import is_published
 
-    specs = [loading.find(name).spec for name in names]
+    specs = [loading.find_backbone(name).spec for name in names]
     known = [spec for spec in specs if is_published(spec)] or specs
     return min(known, key=lambda spec: (spec.flops, spec.name)).name

@@ -52,7 +52,7 @@ class ArrayImages:
         with ThreadPoolExecutor(count_threads(), thread_name_prefix="resize") as pool:
             for at in range(0, len(rows), INFERENCE_BATCH):
                 batch_rows = rows[at : at + INFERENCE_BATCH]
-                resized = pool.map(functools.partial(preprocessing.from_array, spec=spec), self.arrays[batch_rows])
+                resized = pool.map(functools.partial(preprocessing.fit_array, spec=spec), self.arrays[batch_rows])
                 yield batch_rows, np.stack(list(resized))
 
 
@@ -83,7 +83,7 @@ class FileImages:
 
     def decode_rows(self, rows: np.ndarray, spec: InputSpec) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Rows (b,) and their pictures (b, size_px, size_px, 3) uint8, batch by batch."""
-        return preprocessing.batches(
+        return preprocessing.decode_batches(
             "", self.paths, rows, spec, batch=INFERENCE_BATCH, threads=count_threads(), digests=self.digests
         )
 
@@ -102,7 +102,7 @@ class ImageFeatures:
     """
 
     def __init__(self, name: str, size_px: int | None, console: Console) -> None:
-        self.trunk = loading.find(name, fetching=True, console=console)
+        self.trunk = loading.find_backbone(name, fetching=True, console=console)
         self.spec = self.trunk.spec
         self.input = self.spec.input if size_px is None else replace(self.spec.input, size_px=size_px)
         self._console = console
@@ -182,9 +182,9 @@ class ImageFeatures:
             sample_rows = np.resize(rows, _PARITY)
             sample = np.concatenate([p for _, p in pictures.decode_rows(sample_rows, self.spec.input)])
             if self.input == self.spec.input:
-                self._engine = loading.ready(self.trunk, store, self._console, sample, threads=count_threads())
+                self._engine = loading.load_engine(self.trunk, store, self._console, sample, threads=count_threads())
             else:
-                path = loading.folder(self.trunk, store, self._console, sample) / "trunk.xml"
+                path = loading.make_trunk_folder(self.trunk, store, self._console, sample) / "trunk.xml"
                 self._engine = Engine(path, threads=count_threads(), size_px=self.input.size_px)
         return self._engine
 

@@ -247,9 +247,9 @@ def small(path: Path) -> Response:
 
     try:
         picture = Picture(read_bytes(str(path)))
-        image = picture.rgb(least=_SIDE_PX)
+        image = picture.decode_rgb(least=_SIDE_PX)
         image.thumbnail((_SIDE_PX, _SIDE_PX))
-        image = picture.upright(image)
+        image = picture.turn_upright(image)
     except PictureError as err:
         return JSONResponse({"error": {"type": "DataError", "what": str(err), "where": path.name, "hint": None}}, 404)
     out = io.BytesIO()

@@ -38,16 +38,18 @@ def check_backbone(source: BackboneSource, preset: str, store: Store) -> None:
         return
     model = source.build(preset, store)
     _check_model(model, spec)
-    pictures = _pictures(spec.input.size_px)
-    trained = vectors(model, pictures)
+    pictures = _make_pictures(spec.input.size_px)
+    trained = compute_vectors(model, pictures)
     _check_vectors(trained, spec)
-    assert _same(trained, vectors(source.build(preset, store), pictures)), "two builds give different vectors"
+    assert _are_same(trained, compute_vectors(source.build(preset, store), pictures)), (
+        "two builds give different vectors"
+    )
     _check_twin(source, preset, store, spec, pictures, trained)
     if preset in source.classifiers:
         _check_classifier(source, preset, store, spec)
 
 
-def vectors(model: Any, pictures: np.ndarray) -> list[np.ndarray]:
+def compute_vectors(model: Any, pictures: np.ndarray) -> list[np.ndarray]:
     """A trunk's outputs for (n, H, W, 3) uint8 pictures, by Keras: one (n, D) float32 array a depth."""
     found = model.predict_on_batch(pictures.astype(np.float32))
     return [np.asarray(one) for one in (found if isinstance(found, list) else [found])]
@@ -55,7 +57,7 @@ def vectors(model: Any, pictures: np.ndarray) -> list[np.ndarray]:
 
 def _check_frozen(source: Any, preset: str, store: Store, spec: BackboneSpec) -> None:
     """Of a preset that is OpenVINO files alone: what they give, and that Keras is refused with the reason."""
-    pictures = _pictures(spec.input.size_px)
+    pictures = _make_pictures(spec.input.size_px)
     found = []
     with tempfile.TemporaryDirectory() as place:
         for name in ("one", "two"):
@@ -65,7 +67,7 @@ def _check_frozen(source: Any, preset: str, store: Store, spec: BackboneSpec) ->
             assert (folder / "parity.json").is_file(), "write_openvino leaves no parity.json"
             found.append(list(next(v for _, v in Engine(folder / "trunk.xml", threads=1).run([(None, pictures)]))))
     _check_vectors(found[0], spec)
-    assert _same(*found), "two conversions give different vectors"
+    assert _are_same(*found), "two conversions give different vectors"
     try:
         source.build(preset, store)
     except NoOpError as err:
@@ -74,7 +76,7 @@ def _check_frozen(source: Any, preset: str, store: Store, spec: BackboneSpec) ->
         raise AssertionError("a frozen preset is built all the same")
 
 
-def _pictures(side: int) -> np.ndarray:
+def _make_pictures(side: int) -> np.ndarray:
     """Three pictures (3, side, side, 3) uint8: a slope, stripes, noise."""
     y, x = np.mgrid[:side, :side] / side
     noise = np.random.default_rng(0).integers(0, 256, (side, side, 3))
@@ -83,7 +85,7 @@ def _pictures(side: int) -> np.ndarray:
     return np.stack([slope, stripes, noise]).astype(np.uint8)
 
 
-def _same(a: list[np.ndarray], b: list[np.ndarray]) -> bool:
+def _are_same(a: list[np.ndarray], b: list[np.ndarray]) -> bool:
     return all(np.array_equal(one, other) for one, other in zip(a, b, strict=True))
 
 
@@ -140,11 +142,11 @@ def _check_twin(
     pictures: np.ndarray,
     trained: list[np.ndarray],
 ) -> None:
-    twins = [vectors(source.build(preset, store, seed=seed), pictures) for seed in (0, 0, 1)]
+    twins = [compute_vectors(source.build(preset, store, seed=seed), pictures) for seed in (0, 0, 1)]
     _check_vectors(twins[0], spec)
-    assert _same(twins[0], twins[1]), "one seed gives two random twins"
-    assert not _same(twins[0], twins[2]), "two seeds give the same random twin"
-    assert not _same(twins[0], trained), "the random twin is the trained trunk"
+    assert _are_same(twins[0], twins[1]), "one seed gives two random twins"
+    assert not _are_same(twins[0], twins[2]), "two seeds give the same random twin"
+    assert not _are_same(twins[0], trained), "the random twin is the trained trunk"
 
 
 def _check_classifier(source: Any, preset: str, store: Store, spec: BackboneSpec) -> None:

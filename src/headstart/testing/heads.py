@@ -26,7 +26,7 @@ class Sample(NamedTuple):
     n_classes: int
 
 
-def sample(n: int = 120, dim: int = 12, n_classes: int = 3, *, apart: float = 3.0, seed: int = 0) -> Sample:
+def make_sample(n: int = 120, dim: int = 12, n_classes: int = 3, *, apart: float = 3.0, seed: int = 0) -> Sample:
     """Gaussian classes `apart` standard deviations from each other, in columns of different size."""
     rng = np.random.default_rng([seed, n, dim])
     y = np.arange(n) % n_classes
@@ -36,14 +36,14 @@ def sample(n: int = 120, dim: int = 12, n_classes: int = 3, *, apart: float = 3.
     return Sample(x.astype(np.float32), y.astype(np.int64), n_classes)
 
 
-def fit(head: Head, on: Sample, *, class_weight: np.ndarray | None = None, seed: int = 0) -> list[FittedHead]:
+def fit_grid(head: Head, on: Sample, *, class_weight: np.ndarray | None = None, seed: int = 0) -> list[FittedHead]:
     """One fitted head for each entry of the head's own grid."""
     grid = head.grid(len(on.x), on.x.shape[1], on.n_classes)
     made = head.path(on.x, on.y, n_classes=on.n_classes, params=grid, class_weight=class_weight, seed=seed)
     return list(made)
 
 
-def says(found: FittedHead, x: np.ndarray) -> np.ndarray:
+def predict_probabilities(found: FittedHead, x: np.ndarray) -> np.ndarray:
     """(B, C) what the runtime answers."""
     return prediction.predict_probabilities(found.kind, found.arrays, x)
 
@@ -69,7 +69,7 @@ def _expect(holds: Any, head: Head, sentence: str) -> None:
 
 
 def _expect_sound(head: Head, found: FittedHead, x: np.ndarray, n_classes: int, where: str) -> np.ndarray:
-    p = says(found, x)
+    p = predict_probabilities(found, x)
     _expect(p.shape == (len(x), n_classes) and p.dtype == np.float32, head, f"{where}: not (B, C) float32")
     _expect(np.isfinite(p).all() and (p >= 0).all(), head, f"{where}: a probability is negative or not finite")
     _expect(np.allclose(p.sum(axis=1), 1, atol=1e-5), head, f"{where}: probabilities do not sum to 1")
@@ -88,8 +88,8 @@ def check_grid(head: Head) -> None:
 
 def check_order_and_arrays(head: Head) -> None:
     """One fitted head a setting, in order; arrays are float32 and complete; the parameters are counted."""
-    on = sample()
-    found, grid = fit(head, on), list(head.grid(len(on.x), on.x.shape[1], on.n_classes))
+    on = make_sample()
+    found, grid = fit_grid(head, on), list(head.grid(len(on.x), on.x.shape[1], on.n_classes))
     _expect([dict(f.params) for f in found] == [dict(p) for p in grid], head, "the path is not in the grid's order")
     for each in found:
         _expect(each.head == head.name, head, f"it signs as `{each.head}`")
@@ -98,16 +98,16 @@ def check_order_and_arrays(head: Head) -> None:
         _expect(kinds == {"float32"}, head, f"its numbers are {kinds}, not float32")
         _expect(each.trainable_params > 0, head, "it counts no trainable parameters")
         alone = next(iter(head.path(on.x, on.y, n_classes=3, params=[each.params], class_weight=None, seed=0)))
-        gap = np.abs(says(alone, on.x) - says(each, on.x)).max()
+        gap = np.abs(predict_probabilities(alone, on.x) - predict_probabilities(each, on.x)).max()
         _expect(gap < 2e-3, head, f"with {dict(each.params)} alone it differs by {gap:.1e} from the path's")
 
 
 def check_separable(head: Head) -> None:
     """Some setting learns classes that are far apart, on pictures it has not seen, and is sure of them."""
-    on = sample(240, apart=7.0)
+    on = make_sample(240, apart=7.0)
     learnt, asked = Sample(on.x[:120], on.y[:120], 3), Sample(on.x[120:], on.y[120:], 3)
     right, sure = 0.0, 0.0
-    for found in fit(head, learnt):
+    for found in fit_grid(head, learnt):
         p = _expect_sound(head, found, asked.x, 3, "separable classes")
         right = max(right, float((p.argmax(axis=1) == asked.y).mean()))
         sure = max(sure, float(np.exp(np.log(np.maximum(p[np.arange(120), asked.y], 1e-9)).mean())))
@@ -117,38 +117,38 @@ def check_separable(head: Head) -> None:
 
 def check_noise(head: Head) -> None:
     """On noise some setting is about as honest as the classes' shares."""
-    on = sample(400, apart=0.0)
+    on = make_sample(400, apart=0.0)
     losses = []
-    for found in fit(head, Sample(on.x[:200], on.y[:200], 3)):
-        p = says(found, on.x[200:])
+    for found in fit_grid(head, Sample(on.x[:200], on.y[:200], 3)):
+        p = predict_probabilities(found, on.x[200:])
         losses.append(-np.log(np.maximum(p[np.arange(200), on.y[200:]], 1e-7)).mean())
     _expect(min(losses) < np.log(3) + 0.1, head, f"its best log loss on noise is {min(losses):.2f}, chance is 1.10")
 
 
 def check_scale(head: Head) -> None:
     """Other units of a column change nothing."""
-    on = sample()
+    on = make_sample()
     rng = np.random.default_rng(1)
     other = (on.x * rng.uniform(0.1, 10, on.x.shape[1]) + rng.uniform(-5, 5, on.x.shape[1])).astype(np.float32)
-    for a, b in zip(fit(head, on), fit(head, on._replace(x=other)), strict=True):
-        gap = np.abs(says(a, on.x) - says(b, other)).max()
+    for a, b in zip(fit_grid(head, on), fit_grid(head, on._replace(x=other)), strict=True):
+        gap = np.abs(predict_probabilities(a, on.x) - predict_probabilities(b, other)).max()
         _expect(gap < 2e-3, head, f"other units of the columns change probabilities by {gap:.1e}")
 
 
 def check_missing_class(head: Head) -> None:
     """A class that is not there to be learnt gets probability 0; a lone class gets all."""
-    on = sample()
-    for found in fit(head, Sample(on.x, np.where(on.y == 1, 3, on.y), 5)):
+    on = make_sample()
+    for found in fit_grid(head, Sample(on.x, np.where(on.y == 1, 3, on.y), 5)):
         p = _expect_sound(head, found, on.x, 5, "missing classes")
         _expect(p[:, [1, 4]].max() < 1e-6, head, "a class that was never seen gets probability")
-    for found in fit(head, Sample(on.x, np.full(len(on.y), 2), 3)):
+    for found in fit_grid(head, Sample(on.x, np.full(len(on.y), 2), 3)):
         p = _expect_sound(head, found, on.x, 3, "one class")
         _expect(p[:, 2].min() > 0.999, head, "the only class does not get all probability")
 
 
 def check_odd_shapes(head: Head) -> None:
     """More columns than rows, constant, repeated and dead columns, repeated rows, two pictures a class."""
-    wide, on = sample(30, 200), sample()
+    wide, on = make_sample(30, 200), make_sample()
     dead = on.x.copy()
     dead[:, 0], dead[:, 1], dead[:, 2] = 7.25, on.x[:, 3], 0.0
     dead[5, 2] = 1e-3
@@ -163,42 +163,45 @@ def check_odd_shapes(head: Head) -> None:
         "small numbers": on._replace(x=on.x * 1e-6),
     }
     for where, case in cases.items():
-        for found in fit(head, case):
+        for found in fit_grid(head, case):
             _expect_sound(head, found, case.x, case.n_classes, where)
 
 
 def check_class_weight(head: Head) -> None:
     """More weight on a class raises its recall among overlapping classes, or leaves it where it is."""
-    on = sample(300, 6, 2, apart=0.7)
-    for plain, weighted in zip(fit(head, on), fit(head, on, class_weight=np.array([1.0, 8.0])), strict=True):
-        before, after = says(plain, on.x)[:, 1].mean(), says(weighted, on.x)[:, 1].mean()
+    on = make_sample(300, 6, 2, apart=0.7)
+    for plain, weighted in zip(fit_grid(head, on), fit_grid(head, on, class_weight=np.array([1.0, 8.0])), strict=True):
+        before, after = (
+            predict_probabilities(plain, on.x)[:, 1].mean(),
+            predict_probabilities(weighted, on.x)[:, 1].mean(),
+        )
         _expect(after >= before, head, f"8 times the weight takes a class from {before:.3f} to {after:.3f} on average")
     _expect(after > before + 0.01 or plain.params.get("k") == 1, head, "class weights change nothing")
 
 
 def check_determinism(head: Head) -> None:
     """The same features and seed give the same arrays, bit for bit; nothing given is changed."""
-    on = sample(90, 40)
+    on = make_sample(90, 40)
     kept = on.x.copy(), on.y.copy()
-    for a, b in zip(fit(head, on, seed=3), fit(head, on, seed=3), strict=True):
-        _expect(_same(a.arrays, b.arrays), head, "two fits differ")
+    for a, b in zip(fit_grid(head, on, seed=3), fit_grid(head, on, seed=3), strict=True):
+        _expect(_are_same(a.arrays, b.arrays), head, "two fits differ")
     _expect(np.array_equal(kept[0], on.x) and np.array_equal(kept[1], on.y), head, "it changed what it was given")
     on.x.flags.writeable = False
-    fit(head, on)
+    fit_grid(head, on)
 
 
 def check_batches(head: Head) -> None:
     """One picture gets the answer that it gets among others, and settings answered together answer as alone."""
-    on = sample()
-    found = fit(head, on)
+    on = make_sample()
+    found = fit_grid(head, on)
     for each, together in zip(found, prediction.predict_many(found, on.x), strict=True):
-        whole = says(each, on.x)
-        alone = np.concatenate([says(each, on.x[i : i + 1]) for i in range(8)])
+        whole = predict_probabilities(each, on.x)
+        alone = np.concatenate([predict_probabilities(each, on.x[i : i + 1]) for i in range(8)])
         _expect(np.allclose(whole[:8], alone, atol=1e-5), head, "a picture alone is answered otherwise")
         _expect(np.allclose(whole, together, atol=1e-5), head, "settings answered together differ")
 
 
-def _same(a: Mapping[str, np.ndarray], b: Mapping[str, np.ndarray]) -> bool:
+def _are_same(a: Mapping[str, np.ndarray], b: Mapping[str, np.ndarray]) -> bool:
     return a.keys() == b.keys() and all(np.array_equal(a[name], b[name]) for name in a)
 
 

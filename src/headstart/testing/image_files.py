@@ -1,6 +1,6 @@
 """A folder with a file of every kind that a data set may hold, sound and broken, and what must become of each.
 
-`write_zoo` is for tests of anything that reads pictures: two classes, every format and colour mode, every EXIF
+`write_image_files` is for tests of anything that reads pictures: two classes, every format and colour mode, every EXIF
 orientation, damage of every sort, links, odd names. All sound pictures of the folder `scene` show the same scene.
 """
 
@@ -20,7 +20,7 @@ from PIL import Image
 WIDTH, HEIGHT = 96, 64
 
 
-def scene() -> np.ndarray:
+def make_scene() -> np.ndarray:
     """The picture that all sound files of the class `scene` show: (HEIGHT, WIDTH, 3) uint8, nothing symmetrical."""
     y, x = np.mgrid[0:HEIGHT, 0:WIDTH]
     red = 255 * x / (WIDTH - 1)
@@ -29,14 +29,14 @@ def scene() -> np.ndarray:
     return np.stack([red, green, blue], axis=-1).round().astype(np.uint8)
 
 
-def encode(image: Image.Image, kind: str, **settings: Any) -> bytes:
+def encode_picture(image: Image.Image, kind: str, **settings: Any) -> bytes:
     """A picture as the bytes of a file of one format."""
     out = io.BytesIO()
     image.save(out, kind, **settings)
     return out.getvalue()
 
 
-def turned(image: Image.Image, orientation: int) -> tuple[Image.Image, Image.Exif]:
+def store_turned(image: Image.Image, orientation: int) -> tuple[Image.Image, Image.Exif]:
     """The stored picture and its EXIF data that show `image` once the orientation (1 to 8) is applied."""
     undo = {
         2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -52,7 +52,7 @@ def turned(image: Image.Image, orientation: int) -> tuple[Image.Image, Image.Exi
     return (image.transpose(undo[orientation]) if orientation in undo else image), exif
 
 
-def png(width: int, height: int, *, bits: int, colour: int, rows: bytes | None = None) -> bytes:
+def make_png(width: int, height: int, *, bits: int, colour: int, rows: bytes | None = None) -> bytes:
     """A PNG made by hand: any depth, and as large as wanted at hardly any size.
 
     Args:
@@ -69,62 +69,62 @@ def png(width: int, height: int, *, bits: int, colour: int, rows: bytes | None =
     return b"\x89PNG\r\n\x1a\n" + body
 
 
-def deep_png(values: np.ndarray) -> bytes:
+def make_deep_png(values: np.ndarray) -> bytes:
     """A 16-bit PNG of (H, W) grey, (H, W, 3) RGB or (H, W, 4) RGBA uint16 values."""
     height, width = values.shape[:2]
     rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in values)
     colour = {2: 0, 3: 2, 4: 6}[values.ndim if values.ndim == 2 else values.shape[2]]
-    return png(width, height, bits=16, colour=colour, rows=rows)
+    return make_png(width, height, bits=16, colour=colour, rows=rows)
 
 
-def sound() -> dict[str, bytes]:
+def make_sound_files() -> dict[str, bytes]:
     """File name -> bytes of every format and colour mode that shows the scene (some in grey)."""
-    image = Image.fromarray(scene())
+    image = Image.fromarray(make_scene())
     grey = image.convert("L")
     half = image.convert("RGBA")
     half.putalpha(Image.new("L", image.size, 255))
-    wide = scene().astype(np.uint16)
+    wide = make_scene().astype(np.uint16)
     frames = [image.transpose(Image.Transpose.ROTATE_180), grey.convert("RGB")]
     files = {
-        "plain.jpg": encode(image, "JPEG", quality=95),
-        "progressive.JPG": encode(image, "JPEG", quality=95, progressive=True),
-        "plain.png": encode(image, "PNG"),
-        "plain.bmp": encode(image, "BMP"),
-        "plain.gif": encode(image, "GIF"),
-        "animated.gif": encode(image, "GIF", save_all=True, append_images=frames),
-        "plain.webp": encode(image, "WebP", quality=95),
-        "animated.webp": encode(image, "WebP", save_all=True, append_images=frames, lossless=True),
-        "plain.tif": encode(image, "TIFF"),
-        "packed.tiff": encode(image, "TIFF", compression="tiff_lzw"),
-        "pages.tif": encode(image, "TIFF", save_all=True, append_images=frames),
-        "cmyk.jpg": encode(image.convert("CMYK"), "JPEG", quality=95),
-        "cmyk.tif": encode(image.convert("CMYK"), "TIFF"),
-        "grey.jpg": encode(grey, "JPEG", quality=95),
-        "grey.png": encode(grey, "PNG"),
-        "palette.png": encode(image.quantize(256), "PNG"),
-        "opaque.png": encode(half, "PNG"),
-        "grey16.png": deep_png(np.asarray(grey).astype(np.uint16) * 257),
-        "grey12.png": deep_png(np.asarray(grey).astype(np.uint16) * 16),
-        "rgb16.png": deep_png(wide * 257),
-        "rgb12.png": deep_png(wide * 16),
-        "grey16.tif": encode(Image.fromarray(np.asarray(grey).astype(np.uint16) * 257), "TIFF"),
-        "float.tif": encode(Image.fromarray(np.asarray(grey).astype(np.float32) / 255), "TIFF"),
-        "name without suffix": encode(image, "PNG"),
-        "line\nbreak.png": encode(image, "PNG"),
-        os.fsdecode(b"not-utf8-\xff\xe9.png"): encode(image, "PNG"),
-        "a picture called.txt": encode(image, "JPEG", quality=95),
+        "plain.jpg": encode_picture(image, "JPEG", quality=95),
+        "progressive.JPG": encode_picture(image, "JPEG", quality=95, progressive=True),
+        "plain.png": encode_picture(image, "PNG"),
+        "plain.bmp": encode_picture(image, "BMP"),
+        "plain.gif": encode_picture(image, "GIF"),
+        "animated.gif": encode_picture(image, "GIF", save_all=True, append_images=frames),
+        "plain.webp": encode_picture(image, "WebP", quality=95),
+        "animated.webp": encode_picture(image, "WebP", save_all=True, append_images=frames, lossless=True),
+        "plain.tif": encode_picture(image, "TIFF"),
+        "packed.tiff": encode_picture(image, "TIFF", compression="tiff_lzw"),
+        "pages.tif": encode_picture(image, "TIFF", save_all=True, append_images=frames),
+        "cmyk.jpg": encode_picture(image.convert("CMYK"), "JPEG", quality=95),
+        "cmyk.tif": encode_picture(image.convert("CMYK"), "TIFF"),
+        "grey.jpg": encode_picture(grey, "JPEG", quality=95),
+        "grey.png": encode_picture(grey, "PNG"),
+        "palette.png": encode_picture(image.quantize(256), "PNG"),
+        "opaque.png": encode_picture(half, "PNG"),
+        "grey16.png": make_deep_png(np.asarray(grey).astype(np.uint16) * 257),
+        "grey12.png": make_deep_png(np.asarray(grey).astype(np.uint16) * 16),
+        "rgb16.png": make_deep_png(wide * 257),
+        "rgb12.png": make_deep_png(wide * 16),
+        "grey16.tif": encode_picture(Image.fromarray(np.asarray(grey).astype(np.uint16) * 257), "TIFF"),
+        "float.tif": encode_picture(Image.fromarray(np.asarray(grey).astype(np.float32) / 255), "TIFF"),
+        "name without suffix": encode_picture(image, "PNG"),
+        "line\nbreak.png": encode_picture(image, "PNG"),
+        os.fsdecode(b"not-utf8-\xff\xe9.png"): encode_picture(image, "PNG"),
+        "a picture called.txt": encode_picture(image, "JPEG", quality=95),
     }
     for orientation in range(1, 9):
-        stored, exif = turned(image, orientation)
-        files[f"exif{orientation}.jpg"] = encode(stored, "JPEG", quality=95, exif=exif)
+        stored, exif = store_turned(image, orientation)
+        files[f"exif{orientation}.jpg"] = encode_picture(stored, "JPEG", quality=95, exif=exif)
     return files
 
 
-def broken() -> dict[str, tuple[bytes, str]]:
+def make_broken_files() -> dict[str, tuple[bytes, str]]:
     """File name -> bytes and the reason for which they must be excused."""
     rng = np.random.default_rng(0)
     photo = Image.fromarray(rng.integers(0, 256, (200, 300, 3), dtype=np.uint8))
-    made = {kind: encode(photo, kind) for kind in ("JPEG", "PNG", "BMP", "GIF", "WebP", "TIFF")}
+    made = {kind: encode_picture(photo, kind) for kind in ("JPEG", "PNG", "BMP", "GIF", "WebP", "TIFF")}
     files: dict[str, tuple[bytes, str]] = {
         f"cut.{kind.lower()}": (content[: len(content) * 2 // 3], "truncated") for kind, content in made.items()
     }
@@ -134,13 +134,13 @@ def broken() -> dict[str, tuple[bytes, str]]:
         "text.jpg": (b"this is no picture, whatever its name says\n", "not_a_picture"),
         "notes.txt": (b"notes\n", "not_a_picture"),
         "garbage.png": (b"\x89PNG\r\n\x1a\n" + bytes(200) + b"IEND\xaeB`\x82", "unreadable"),
-        "bomb.png": (png(30_000, 30_000, bits=8, colour=2), "too_many_pixels"),
+        "bomb.png": (make_png(30_000, 30_000, bits=8, colour=2), "too_many_pixels"),
         "phone.heic": (b"\0\0\0\x18ftypheic" + bytes(100), "unreadable"),
     }
     return files
 
 
-def _links(folder: Path) -> dict[str, str]:
+def _write_links(folder: Path) -> dict[str, str]:
     (folder / "scene" / "to-the-top").symlink_to("..", target_is_directory=True)
     (folder / "scene" / "to-itself").symlink_to("to-itself")
     (folder / "scene" / "to-nothing.jpg").symlink_to("gone.jpg")
@@ -155,7 +155,7 @@ def _links(folder: Path) -> dict[str, str]:
     }
 
 
-def _hidden(folder: Path, put: Callable[[str, bytes], None]) -> dict[str, str]:
+def _write_hidden(folder: Path, put: Callable[[str, bytes], None]) -> dict[str, str]:
     content = (folder / "scene" / "plain.png").read_bytes()
     names = ("scene/.DS_Store", "scene/Thumbs.db", "scene/.hidden.png", "__MACOSX/scene/._plain.png", ".git/objects/x")
     for name in names:
@@ -163,7 +163,7 @@ def _hidden(folder: Path, put: Callable[[str, bytes], None]) -> dict[str, str]:
     return dict.fromkeys(names, "hidden")
 
 
-def write_zoo(folder: Path) -> dict[str, str]:
+def write_image_files(folder: Path) -> dict[str, str]:
     """Write the zoo.
 
     Args:
@@ -180,13 +180,13 @@ def write_zoo(folder: Path) -> dict[str, str]:
         path.write_bytes(content)
         expected[name] = reason
 
-    for name, content in sound().items():
+    for name, content in make_sound_files().items():
         put(f"scene/{name}", content)
-    for name, (content, reason) in broken().items():
+    for name, (content, reason) in make_broken_files().items():
         put(f"broken/{name}", content, reason)
-    other = Image.fromarray(255 - scene())
-    put("other/deep/er/one.png", encode(other, "PNG"))
-    put("other/two.jpg", encode(other, "JPEG"))
-    put("loose.png", encode(other, "PNG"), "outside_a_class")
+    other = Image.fromarray(255 - make_scene())
+    put("other/deep/er/one.png", encode_picture(other, "PNG"))
+    put("other/two.jpg", encode_picture(other, "JPEG"))
+    put("loose.png", encode_picture(other, "PNG"), "outside_a_class")
     put("README.md", b"# A data set\n", "not_a_picture")
-    return expected | _links(folder) | _hidden(folder, put)
+    return expected | _write_links(folder) | _write_hidden(folder, put)

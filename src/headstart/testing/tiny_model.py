@@ -15,7 +15,7 @@ import numpy as np
 from headstart.core import model_manifest
 from headstart.core.storage.hashing import file_digest
 from headstart.core.types import Feature, FeatureLevel, InputSpec
-from headstart.networks.openvino_engine import load
+from headstart.networks.openvino_engine import load_openvino
 
 CLASSES = ("blue", "green", "red")
 DEPTHS = (FeatureLevel(name="shallow", dim=3), FeatureLevel(name="deep", dim=3))
@@ -63,7 +63,7 @@ def write_tiny_trunk(folder: Path, below: str, *, size_px: int) -> model_manifes
 
 def write_tiny_graph(path: Path, size_px: int) -> None:
     """Write the graph alone: (B, size_px, size_px, 3) uint8 -> two outputs (B, 3) float32."""
-    ov = load()
+    ov = load_openvino()
     from openvino import opset13 as ops
 
     pictures = ops.parameter([-1, size_px, size_px, 3], np.uint8, name="pictures")

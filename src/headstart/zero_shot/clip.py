@@ -91,10 +91,10 @@ def of_names(
     key = {"revision": revision, "classes": list(classes), "templates": TEMPLATES, "format": _FORMAT}
 
     def write(draft: Path) -> None:
-        from headstart.networks.openvino_conversion import quiet
+        from headstart.networks.openvino_conversion import silence_frameworks
 
         console.print_line("names", f"{len(classes):,} classes x {len(TEMPLATES)} texts go through the text tower once")
-        with quiet():
+        with silence_frameworks():
             backbone, preprocessor = _opened(folder)
             _require_readable(classes, preprocessor, where, hint)
             np.save(draft / "texts.npy", _means(backbone, preprocessor, classes))

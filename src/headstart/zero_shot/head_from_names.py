@@ -30,7 +30,7 @@ _TOLD = 5  # names in a warning
 
 def fitting(candidates: Sequence[str], *, ctx: Context) -> list[str]:
     """The backbones that can guess by names: those with texts of their own, then the best prior first."""
-    able = [one for one in map(loading.find, candidates) if capability.can(one, ctx.store)]
+    able = [one for one in map(loading.find_backbone, candidates) if capability.can(one, ctx.store)]
     texts = {one.name: capability.text_folder(one, ctx.store) is not None for one in able}
     return [one.name for one in sorted(able, key=lambda one: (not texts[one.name], -one.spec.prior, one.name))]
 
@@ -80,7 +80,7 @@ def require(classes: Sequence[str], candidates: Sequence[str], *, ctx: Context) 
         SetupError: A model that reads the names cannot be had.
     """
     able = require_possible(classes, candidates, ctx=ctx)
-    capability.of(loading.find(able[0]), classes, ctx.store, ctx.console, where=OPTION, hint=RENAME)
+    capability.of(loading.find_backbone(able[0]), classes, ctx.store, ctx.console, where=OPTION, hint=RENAME)
     empty = class_names.says_nothing(classes)
     if empty:
         told = ", ".join(f"`{name}`" for name in empty[:_TOLD]) + (", …" if len(empty) > _TOLD else "")
@@ -104,7 +104,7 @@ def initialize_head_from_names(
         UsageError: The names of the classes cannot be used.
         SetupError: A model that reads the names cannot be had.
     """
-    one = loading.find(fitting([each.spec.name for each in embeddings], ctx=ctx)[0])
+    one = loading.find_backbone(fitting([each.spec.name for each in embeddings], ctx=ctx)[0])
     own = next(each for each in embeddings if each.spec.name == one.name)
     named = capability.of(one, data.class_names, ctx.store, ctx.console, where=OPTION, hint=RENAME)
     last = one.spec.depths[-1]

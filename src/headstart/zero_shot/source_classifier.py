@@ -57,7 +57,7 @@ def look(
             pictures = chunk.pictures[0][readable]
             if engine is None:
                 sample = pictures[np.resize(np.arange(len(pictures)), _PARITY)]
-                engine = trunk.ready(through, store, console, sample, threads=count_threads())
+                engine = trunk.load_engine(through, store, console, sample, threads=count_threads())
             _, outputs = next(iter(engine.run([(None, pictures)])))
             found = dict(zip(readable, outputs[-1], strict=True))
         for at, file in enumerate(chunk.files):
@@ -117,7 +117,7 @@ def classifier(backbone: str, store: Store, console: Console) -> Classifier:
         UsageError: There is no such backbone, or it has no ImageNet classifier.
         SetupError: Weights or names cannot be had.
     """
-    found = trunk.find(backbone, fetching=True, console=console)
+    found = trunk.find_backbone(backbone, fetching=True, console=console)
     if found.preset not in found.source.classifiers or found.seed is not None:
         what = f"`{found.name}` has no ImageNet classifier in headstart"
         raise UsageError(what, hint="--backbone bundled:efficientnet_lite2 has one")

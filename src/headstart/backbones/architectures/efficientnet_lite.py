@@ -56,14 +56,14 @@ class Block:
 
 
 @dataclass(frozen=True, slots=True)
-class Net:
+class EfficientNetLite:
     """The trunk: stem, seven stages of blocks, head convolution."""
 
     stem: Conv
     stages: tuple[tuple[Block, ...], ...]
     head: Conv
 
-    def convs(self) -> Iterator[Conv]:
+    def list_convs(self) -> Iterator[Conv]:
         """All convolutions in the order of the graph."""
         yield self.stem
         for stage in self.stages:
@@ -71,25 +71,25 @@ class Net:
                 yield from block.convs
         yield self.head
 
-    def widths(self) -> dict[str, int]:
+    def level_widths(self) -> dict[str, int]:
         """Channels at each depth: `stage0` … `stage6`, `last`."""
         found = {f"stage{i}": stage[-1].convs[-1].outputs for i, stage in enumerate(self.stages)}
         return {**found, "last": self.head.outputs}
 
-    def params(self) -> int:
+    def count_params(self) -> int:
         """Weights, the four vectors of each batch norm included."""
-        return sum(one.kernel_numbers + 4 * one.outputs for one in self.convs())
+        return sum(one.kernel_numbers + 4 * one.outputs for one in self.list_convs())
 
-    def flops(self, size_px: int) -> int:
+    def count_flops(self, size_px: int) -> int:
         """Operations of the convolutions on one square picture, two for a multiply-add."""
         total, side = 0, size_px
-        for one in self.convs():
+        for one in self.list_convs():
             side = math.ceil(side / one.stride)
             total += 2 * side**2 * one.kernel_numbers
         return total
 
 
-def net(width: float, depth: float) -> Net:
+def make_network(width: float, depth: float) -> EfficientNetLite:
     """The network for a width and a depth factor; stem, head, first and last stage keep their size."""
     stages, channels, number = [], _STEM, 0
     for place, (kernel, stride, expand, outputs, repeats) in enumerate(_STAGES):
@@ -97,20 +97,20 @@ def net(width: float, depth: float) -> Net:
         blocks = []
         for turn in range(count):
             step = stride if turn == 0 else 1
-            blocks.append(_block(number, kernel, step, expand, channels, _rounded(outputs * width)))
-            channels, number = _rounded(outputs * width), number + 1
+            blocks.append(_make_block(number, kernel, step, expand, channels, _round_channels(outputs * width)))
+            channels, number = _round_channels(outputs * width), number + 1
         stages.append(tuple(blocks))
     stem = Conv("_conv_stem", "_bn0", 3, 2, 3, _STEM, False, True)
-    return Net(stem, tuple(stages), Conv("_conv_head", "_bn1", 1, 1, channels, _HEAD, False, True))
+    return EfficientNetLite(stem, tuple(stages), Conv("_conv_head", "_bn1", 1, 1, channels, _HEAD, False, True))
 
 
-def _rounded(channels: float) -> int:
+def _round_channels(channels: float) -> int:
     """To a multiple of 8, at most a tenth lower."""
     nearest = max(8, int(channels + 4) // 8 * 8)
     return nearest + 8 if nearest < 0.9 * channels else nearest
 
 
-def _block(number: int, kernel: int, stride: int, expand: int, inputs: int, outputs: int) -> Block:
+def _make_block(number: int, kernel: int, stride: int, expand: int, inputs: int, outputs: int) -> Block:
     at, inner = f"_blocks.{number}.", inputs * expand
     convs = [
         Conv(f"{at}_expand_conv", f"{at}_bn0", 1, 1, inputs, inner, False, True),
@@ -120,31 +120,31 @@ def _block(number: int, kernel: int, stride: int, expand: int, inputs: int, outp
     return Block(tuple(convs if expand > 1 else convs[1:]), stride == 1 and inputs == outputs)
 
 
-def maps(pictures: Any, network: Net, depths: tuple[str, ...]) -> list[Any]:
+def build_maps(pictures: Any, network: EfficientNetLite, depths: tuple[str, ...]) -> list[Any]:
     """The Keras graph on scaled pictures: one feature map (B, H, W, C) for each of `depths`."""
     import keras
 
     found = {}
-    x = _apply(pictures, network.stem)
+    x = _apply_conv(pictures, network.stem)
     for place, stage in enumerate(network.stages):
         for block in stage:
             y = x
             for one in block.convs:
-                y = _apply(y, one)
-            x = keras.layers.Add(name=_plain(block.convs[-1].conv) + "_add")([x, y]) if block.skip else y
+                y = _apply_conv(y, one)
+            x = keras.layers.Add(name=_layer_name(block.convs[-1].conv) + "_add")([x, y]) if block.skip else y
         found[f"stage{place}"] = x
-    found["last"] = _apply(x, network.head)
+    found["last"] = _apply_conv(x, network.head)
     return [found[name] for name in depths]
 
 
-def _plain(name: str) -> str:
+def _layer_name(name: str) -> str:
     return name.strip("_").replace("._", "_").replace(".", "_")
 
 
-def _apply(x: Any, one: Conv) -> Any:
+def _apply_conv(x: Any, one: Conv) -> Any:
     import keras
 
-    name = _plain(one.conv)
+    name = _layer_name(one.conv)
     kind = {"strides": one.stride, "padding": "same", "use_bias": False, "name": name}
     if one.depthwise:
         x = keras.layers.DepthwiseConv2D(one.kernel, **kind)(x)
@@ -154,11 +154,11 @@ def _apply(x: Any, one: Conv) -> Any:
     return keras.layers.ReLU(max_value=6.0, name=f"{name}_relu6")(x) if one.relu6 else x
 
 
-def assign(model: Any, network: Net, tensors: Mapping[str, np.ndarray]) -> None:
+def assign_weights(model: Any, network: EfficientNetLite, tensors: Mapping[str, np.ndarray]) -> None:
     """Put the PyTorch tensors into the layers that the model has; (O, I, H, W) kernels become (H, W, I, O)."""
     present = {layer.name for layer in model.layers}
-    for one in network.convs():
-        name = _plain(one.conv)
+    for one in network.list_convs():
+        name = _layer_name(one.conv)
         if name not in present:
             continue
         order = (2, 3, 0, 1) if one.depthwise else (2, 3, 1, 0)
@@ -167,6 +167,6 @@ def assign(model: Any, network: Net, tensors: Mapping[str, np.ndarray]) -> None:
         model.get_layer(f"{name}_norm").set_weights(norm)
 
 
-def classifier(tensors: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+def read_classifier(tensors: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     """The dense layer behind `last`: weights (1280, 1000) and bias (1000,), both float32."""
     return np.ascontiguousarray(tensors["_fc.weight"].T, np.float32), np.asarray(tensors["_fc.bias"], np.float32)

@@ -13,7 +13,7 @@ from headstart.core.types import InputSpec
 POOLING = "mean"
 
 
-def scaled(pictures: Any, spec: InputSpec) -> Any:
+def scale_pictures(pictures: Any, spec: InputSpec) -> Any:
     """Pictures 0..255 RGB as the first layer wants them: `(channels(x) * scale - mean) / std`."""
     import keras
 
@@ -26,7 +26,7 @@ def scaled(pictures: Any, spec: InputSpec) -> Any:
     return keras.layers.Rescaling(scale, offset, name="scaling")(pictures)
 
 
-def pooled(maps: Sequence[Any], names: Sequence[str]) -> list[Any]:
+def pool_maps(maps: Sequence[Any], names: Sequence[str]) -> list[Any]:
     """One (B, C) output a feature map."""
     import keras
 
@@ -35,10 +35,10 @@ def pooled(maps: Sequence[Any], names: Sequence[str]) -> list[Any]:
     ]
 
 
-def frozen(pictures: Any, maps: Sequence[Any], depths: Sequence[str] | None, name: str) -> Any:
+def make_frozen_trunk(pictures: Any, maps: Sequence[Any], depths: Sequence[str] | None, name: str) -> Any:
     """The trunk: from pictures to one pooled vector a depth (with None to the maps themselves), nothing trainable."""
     import keras
 
-    model = keras.Model(pictures, pooled(maps, depths) if depths else list(maps), name=name)
+    model = keras.Model(pictures, pool_maps(maps, depths) if depths else list(maps), name=name)
     model.trainable = False
     return model

@@ -14,7 +14,7 @@ _BLOCKS = ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3))
 WIDTHS = {"block1": 64, "block2": 128, "block3": 256, "block4": 512, "last": 512}
 
 
-def convs() -> list[tuple[str, int, int, int]]:
+def list_convs() -> list[tuple[str, int, int, int]]:
     """Name, block (from 0), input and output channels of each convolution."""
     found, inputs = [], 3
     for place, (outputs, count) in enumerate(_BLOCKS):
@@ -24,22 +24,22 @@ def convs() -> list[tuple[str, int, int, int]]:
     return found
 
 
-def params() -> int:
+def count_params() -> int:
     """Weights and biases."""
-    return sum(9 * inputs * outputs + outputs for _, _, inputs, outputs in convs())
+    return sum(9 * inputs * outputs + outputs for _, _, inputs, outputs in list_convs())
 
 
-def flops(size_px: int) -> int:
+def count_flops(size_px: int) -> int:
     """Operations of the convolutions on one square picture, two for a multiply-add."""
-    return sum(2 * 9 * inputs * outputs * (size_px // 2**place) ** 2 for _, place, inputs, outputs in convs())
+    return sum(2 * 9 * inputs * outputs * (size_px // 2**place) ** 2 for _, place, inputs, outputs in list_convs())
 
 
-def maps(pictures: Any, depths: tuple[str, ...]) -> list[Any]:
+def build_maps(pictures: Any, depths: tuple[str, ...]) -> list[Any]:
     """The Keras graph on scaled pictures: the last feature map of each wanted block, before its pooling."""
     import keras
 
     found, x, block = {}, pictures, 0
-    for name, place, _, outputs in convs():
+    for name, place, _, outputs in list_convs():
         if place != block:
             x, block = keras.layers.MaxPooling2D(name=f"block{place}_pool")(x), place
         x = keras.layers.Conv2D(outputs, 3, padding="same", activation="relu", name=name)(x)
@@ -47,14 +47,14 @@ def maps(pictures: Any, depths: tuple[str, ...]) -> list[Any]:
     return [found[name] for name in depths]
 
 
-def assign(model: Any, tensors: Mapping[str, np.ndarray]) -> None:
+def assign_weights(model: Any, tensors: Mapping[str, np.ndarray]) -> None:
     """Put kernels (3, 3, I, O) and biases into the layers that the model has."""
     present = {layer.name for layer in model.layers}
-    for name in [name for name, *_ in convs() if name in present]:
+    for name in [name for name, *_ in list_convs() if name in present]:
         model.get_layer(name).set_weights([tensors[f"{name}.kernel"], tensors[f"{name}.bias"]])
 
 
-def from_h5(content: bytes) -> dict[str, np.ndarray]:
+def read_h5(content: bytes) -> dict[str, np.ndarray]:
     """The thirteen layers' tensors from a Keras 3 weights file of one `Sequential` a block."""
     import io
 
@@ -62,7 +62,7 @@ def from_h5(content: bytes) -> dict[str, np.ndarray]:
 
     found: dict[str, np.ndarray] = {}
     with h5py.File(io.BytesIO(content)) as file:
-        for name, place, *_ in convs():
+        for name, place, *_ in list_convs():
             turn = int(name[-1]) - 1
             layer = file[f"block{place + 1}/layers/conv2d{f'_{turn}' if turn else ''}/vars"]
             found |= {f"{name}.kernel": layer["0"][()], f"{name}.bias": layer["1"][()]}

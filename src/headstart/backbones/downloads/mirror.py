@@ -6,14 +6,14 @@ import urllib.parse
 import urllib.request
 from pathlib import Path
 
-from headstart.backbones.downloads.resumable import shown
+from headstart.backbones.downloads.resumable import hide_credentials
 from headstart.core.errors import SetupError
 from headstart.core.settings import read_setting
 
 _NAME = "HEADSTART_WEIGHTS_MIRROR"
 
 
-def folder() -> Path | None:
+def find_mirror_folder() -> Path | None:
     """The folder that it is; None where there is no mirror, or it is an address."""
     mirror = read_setting(_NAME) or ""
     if mirror.startswith("file://"):
@@ -21,15 +21,15 @@ def folder() -> Path | None:
     return Path(mirror).expanduser() if mirror and "://" not in mirror else None
 
 
-def absent() -> str:
+def explain_absent_folder() -> str:
     """That the mirror is a folder which is not there, in one clause; empty where it is there or no folder."""
-    place = folder()
+    place = find_mirror_folder()
     return "" if place is None or place.is_dir() else f"there is no folder `{place}`, which {_NAME} names"
 
 
-def lacks(what: str) -> str:
+def explain_missing_file(what: str) -> str:
     """Why something is not in the mirror, in one clause."""
-    return absent() or f"the mirror `{shown(read_setting(_NAME) or '')}` does not hold {what}"
+    return explain_absent_folder() or f"the mirror `{hide_credentials(read_setting(_NAME) or '')}` does not hold {what}"
 
 
 def require_readable(place: str) -> None:
@@ -43,7 +43,7 @@ def require_readable(place: str) -> None:
     """
     mirror = read_setting(_NAME) or ""
     scheme, _, rest = mirror.partition("://")
-    if folder() or not rest or scheme in ("http", "https"):
+    if find_mirror_folder() or not rest or scheme in ("http", "https"):
         return
     bucket = rest.rpartition("@")[2].strip("/") or "BUCKET"
     many = "" if place.rpartition("/")[2] else " --recursive"

@@ -28,23 +28,23 @@ _SHORT_S = 10  # for a small answer: nobody is to wait long for a network that i
 _BLOCK_BYTES = 1 << 18
 
 
-class Broken(ConnectionError):
+class BrokenDownload(ConnectionError):
     """The connection ended before the file did; what came is kept."""
 
 
-def shown(address: str) -> str:
+def hide_credentials(address: str) -> str:
     """An address without its user, password and query."""
     return re.sub(r"\?.*$", "?…", re.sub(r"(\w+://)[^/?#]*@", r"\1…@", address)) if "://" in address else address
 
 
-def below(base: str, file: str) -> str:
+def join_address(base: str, file: str) -> str:
     """The address of a file below another address, whose query stays behind."""
     parts = urllib.parse.urlsplit(base)
     path = f"{parts.path.rstrip('/')}/{urllib.parse.quote(file)}"
     return urllib.parse.urlunsplit(parts._replace(path=path))
 
 
-def whole(address: str, part: Path, console: Console, *, pinned: bool, token: str = "") -> bool:
+def download_file(address: str, part: Path, console: Console, *, pinned: bool, token: str = "") -> bool:
     """Bring a file to its full length in `part`, going on from what an earlier try left there.
 
     Args:
@@ -66,18 +66,18 @@ def whole(address: str, part: Path, console: Console, *, pinned: bool, token: st
     """
     joined = False
     for attempt in range(ATTEMPTS):
-        before = _bytes(part)
+        before = _part_bytes(part)
         try:
-            return _once(address, part, console, pinned=pinned, token=token) or joined
-        except Broken:
-            if attempt + 1 == ATTEMPTS or _bytes(part) <= before:
+            return _download_once(address, part, console, pinned=pinned, token=token) or joined
+        except BrokenDownload:
+            if attempt + 1 == ATTEMPTS or _part_bytes(part) <= before:
                 raise
             joined = True
-            console.print_line("fetch", f"broken off after {format_bytes(_bytes(part))}; asking for the rest")
+            console.print_line("fetch", f"broken off after {format_bytes(_part_bytes(part))}; asking for the rest")
     raise AssertionError("the last attempt returns or raises")
 
 
-def small(address: str, *, most_bytes: int, token: str = "") -> tuple[bytes, Any]:
+def download_small(address: str, *, most_bytes: int, token: str = "") -> tuple[bytes, Any]:
     """A small answer, whole in memory, and its headers; asked for once, with a short time-out.
 
     Raises:
@@ -91,70 +91,70 @@ def small(address: str, *, most_bytes: int, token: str = "") -> tuple[bytes, Any
         if len(content) > most_bytes:
             raise ValueError(f"more than {format_bytes(most_bytes)} came")
         if time.monotonic() > until:
-            raise Broken("it sends too slowly")
+            raise BrokenDownload("it sends too slowly")
 
-    with _ask(address, 0, "", token, _SHORT_S) as answer:
+    with _open_request(address, 0, "", token, _SHORT_S) as answer:
         _require_https(address, answer)
-        total = _facts(answer, pinned=True)["total"]
-        _copy(answer, keep, lambda count: None)
+        total = _read_headers(answer, pinned=True)["total"]
+        _copy_blocks(answer, keep, lambda count: None)
         if total is not None and len(content) != total:
-            raise Broken(f"broken off after {format_bytes(len(content))} of {format_bytes(total)}")
+            raise BrokenDownload(f"broken off after {format_bytes(len(content))} of {format_bytes(total)}")
         return bytes(content), answer.headers
 
 
-def forget(part: Path) -> None:
+def discard_part(part: Path) -> None:
     """Throw an unfinished or wrong download away."""
-    for path in (part, _note(part)):
+    for path in (part, _note_file(part)):
         path.unlink(missing_ok=True)
 
 
-def _bytes(part: Path) -> int:
+def _part_bytes(part: Path) -> int:
     return part.stat().st_size if part.is_file() else 0
 
 
-def _note(part: Path) -> Path:
+def _note_file(part: Path) -> Path:
     return part.with_name(part.name + ".json")
 
 
-def _kept(part: Path, pinned: bool) -> tuple[int, dict[str, Any]]:
+def _read_progress(part: Path, pinned: bool) -> tuple[int, dict[str, Any]]:
     """Bytes that can be gone on from, and what was noted of the file; a part of an unknown file is thrown away."""
     try:
-        note = read_json(_note(part))
-        have = _bytes(part)
+        note = read_json(_note_file(part))
+        have = _part_bytes(part)
         if have and (note["validator"] or pinned) and (note["total"] is None or have <= note["total"]):
             return have, note
     except (OSError, ValueError, KeyError, TypeError):
         pass
     with translate_disk_errors(part):
-        forget(part)
+        discard_part(part)
     return 0, {"validator": "", "total": None}
 
 
-def _once(address: str, part: Path, console: Console, *, pinned: bool, token: str) -> bool:
-    have, note = _kept(part, pinned)
+def _download_once(address: str, part: Path, console: Console, *, pinned: bool, token: str) -> bool:
+    have, note = _read_progress(part, pinned)
     if have and have == note["total"]:
         return True
     try:
-        answer = _ask(address, have, note["validator"], token)
+        answer = _open_request(address, have, note["validator"], token)
     except urllib.error.HTTPError as err:
         err.close()
         if have and err.code == 416:  # nothing lies behind what we have: it is not a part of that file
-            forget(part)
-            return _once(address, part, console, pinned=pinned, token=token)
+            discard_part(part)
+            return _download_once(address, part, console, pinned=pinned, token=token)
         raise
     with answer:
         _require_https(address, answer)
         if answer.status == 206 and not _is_the_rest(answer, have, note):
-            forget(part)
+            discard_part(part)
             if have:
-                return _once(address, part, console, pinned=pinned, token=token)
+                return _download_once(address, part, console, pinned=pinned, token=token)
             raise ValueError("the server sends a part where the whole was asked for")
         joined = bool(answer.status == 206)
         if not joined:
-            have, note = 0, _facts(answer, pinned)
-            forget(part)
-            write_json(_note(part), note)
-        _receive(answer, part, have, note["total"], console)
+            have, note = 0, _read_headers(answer, pinned)
+            discard_part(part)
+            write_json(_note_file(part), note)
+        _append_answer(answer, part, have, note["total"], console)
     return joined
 
 
@@ -163,7 +163,7 @@ def _require_https(address: str, answer: Any) -> None:
         raise ValueError("the server leads away from https")
 
 
-def _ask(address: str, have: int, validator: str, token: str, timeout_s: int = _TIMEOUT_S) -> Any:
+def _open_request(address: str, have: int, validator: str, token: str, timeout_s: int = _TIMEOUT_S) -> Any:
     parts = urllib.parse.urlsplit(address)
     login, _, host = parts.netloc.rpartition("@")
     request = urllib.request.Request(urllib.parse.urlunsplit(parts._replace(netloc=host)))
@@ -180,7 +180,7 @@ def _ask(address: str, have: int, validator: str, token: str, timeout_s: int = _
     return urllib.request.urlopen(request, timeout=timeout_s)
 
 
-def _facts(answer: Any, pinned: bool) -> dict[str, Any]:
+def _read_headers(answer: Any, pinned: bool) -> dict[str, Any]:
     """What names this version of the file, and its length."""
     if answer.status != 200:
         raise ValueError(f"the server answers {answer.status}")
@@ -205,7 +205,7 @@ def _is_the_rest(answer: Any, have: int, note: dict[str, Any]) -> bool:
     return first == have and last == total - 1 and note["total"] in (None, total)
 
 
-def _receive(answer: Any, part: Path, have: int, total: int | None, console: Console) -> None:
+def _append_answer(answer: Any, part: Path, have: int, total: int | None, console: Console) -> None:
     """Append what comes, and make sure that all of it came.
 
     Raises:
@@ -219,16 +219,16 @@ def _receive(answer: Any, part: Path, have: int, total: int | None, console: Con
         part.open("ab") as out,
     ):
         progress.count_done(have, cached=True)
-        _copy(answer, out.write, progress.count_done)
+        _copy_blocks(answer, out.write, progress.count_done)
         out.flush()
         os.fsync(out.fileno())
-    got = _bytes(part)
+    got = _part_bytes(part)
     if total is not None and got < total:
-        raise Broken(
+        raise BrokenDownload(
             f"broken off after {format_bytes(got)} of {format_bytes(total)}; the same command goes on from there"
         )
     if total is not None and got > total:
-        forget(part)
+        discard_part(part)
         raise ValueError(f"{got:,} bytes came where {total:,} were announced")
     seconds = time.monotonic() - started
     rest = f", of which {format_bytes(have)} were here" if have else ""
@@ -239,15 +239,15 @@ def _receive(answer: Any, part: Path, have: int, total: int | None, console: Con
     )
 
 
-def _copy(answer: Any, write: Callable[[bytes], Any], count: Callable[[int], None]) -> None:
+def _copy_blocks(answer: Any, write: Callable[[bytes], Any], count: Callable[[int], None]) -> None:
     while True:
         try:
             block = answer.read1(_BLOCK_BYTES)  # what is there, without waiting for a full block
         except http.client.IncompleteRead as err:  # what came before the break is good
             write(err.partial)
-            raise Broken("broken off; the same command goes on from there") from err
+            raise BrokenDownload("broken off; the same command goes on from there") from err
         except OSError as err:
-            raise Broken(f"broken off: {err}; the same command goes on from there") from err
+            raise BrokenDownload(f"broken off: {err}; the same command goes on from there") from err
         if not block:
             return
         write(block)

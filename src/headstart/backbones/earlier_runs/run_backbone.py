@@ -100,9 +100,9 @@ def _no_trunk(path: Path, adapted: FitResult | None) -> UsageError:
 
 
 def _described(file: Path, network: TunedNetwork, name: str, content: str, data: Dataset | None) -> ImportedBackbone:
-    from headstart.networks.openvino_conversion import quiet
+    from headstart.networks.openvino_conversion import silence_frameworks
 
-    with quiet():
+    with silence_frameworks():
         cuts = _cuts(file, network)
     of, task = network.spec, f"`{data.name}`, {len(data.class_names)} classes" if data else "an earlier task"
     return ImportedBackbone(
@@ -145,10 +145,10 @@ def _cuts(file: Path, network: TunedNetwork) -> tuple[Cut, ...]:
 def _inner(network: TunedNetwork) -> dict[str, tuple[str, tuple[int, ...]]]:
     """Depth of the original backbone -> the layer that gives its map, as tuned networks name it, and its shape."""
     try:
-        of = loading.find(network.backbone)
+        of = loading.find_backbone(network.backbone)
         model = of.source.build(of.preset, Store(Path()), seed=0)  # names and shapes alone: no weights are needed
     except HeadstartError:  # its source is not here
         return {}
-    anatomy = blocks.look(model, of.spec, [depth.name for depth in of.spec.depths])
-    givers = blocks.producing(model)
+    anatomy = blocks.split_into_blocks(model, of.spec, [depth.name for depth in of.spec.depths])
+    givers = blocks.map_producers(model)
     return {depth: (anatomy.names[id(givers[id(maps)])], tuple(maps.shape[1:])) for depth, maps in anatomy.maps.items()}

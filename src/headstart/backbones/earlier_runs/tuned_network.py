@@ -104,4 +104,4 @@ def trunk_of(network: TunedNetwork, run: Path) -> ResolvedBackbone:
 def find(name: str, networks: Iterable[TunedNetwork | None], run: Path) -> ResolvedBackbone:
     """A trunk by name, one of the run's own networks or one of the sources'."""
     own = next((one for one in networks if one is not None and one.spec.name == name), None)
-    return loading.find(name) if own is None else trunk_of(own, run)
+    return loading.find_backbone(name) if own is None else trunk_of(own, run)

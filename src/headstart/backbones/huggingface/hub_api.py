@@ -115,7 +115,7 @@ def hub_address() -> str:
 
 def format_hub_address() -> str:
     """The hub's address without a user and password."""
-    return resumable.shown(hub_address())
+    return resumable.hide_credentials(hub_address())
 
 
 @contextlib.contextmanager
@@ -213,19 +213,19 @@ def fetch_small_file(repo: Repository, file: str, commit: str = "") -> bytes | N
 def _read_mirror_file(repo: Repository, file: str) -> tuple[bool, bytes | None]:
     """Whether a mirror or Keras' cache is asked instead of the hub, and the file's bytes; None where it has none."""
     path = repo.mirror_path(file)
-    for local in weights.places(path):
+    for local in weights.local_copies(path):
         if local.is_file():
             return True, _read_local(local)
     mirror.require_readable(repo.mirror_path(""))
     base = read_setting("HEADSTART_WEIGHTS_MIRROR") or ""
     if not base:
         return False, None
-    return True, None if mirror.folder() is not None else _ask(repo, resumable.below(base, path))
+    return True, None if mirror.find_mirror_folder() is not None else _ask(repo, resumable.join_address(base, path))
 
 
 def _ask(repo: Repository, address: str, token: str = "") -> bytes | None:
     try:
-        return resumable.small(address, most_bytes=_MAX_BYTES, token=token)[0]
+        return resumable.download_small(address, most_bytes=_MAX_BYTES, token=token)[0]
     except urllib.error.HTTPError as err:
         err.close()
         code = err.headers.get("X-Error-Code")

@@ -141,7 +141,7 @@ def _read_json(repo: Repository, file: str, hub: RepositoryFacts) -> dict[str, A
     except (ValueError, RecursionError):
         facts = None
     if not isinstance(facts, dict):
-        where = resumable.shown(repo.file_address(file, hub.commit))
+        where = resumable.hide_credentials(repo.file_address(file, hub.commit))
         raise DataError(f"`{file}` of `{HUB}:{repo.preset}` cannot be read", where=where)
     return facts
 
@@ -159,7 +159,7 @@ def _fetch_files(
         path = folder / Path(file).name
         if not _fetch_file(repo, file, hub, path, store, console):
             continue
-        for name in onnx_external_data.beside(path):
+        for name in onnx_external_data.list_external_files(path):
             part = path.parent / name
             with translate_disk_errors(part):
                 part.parent.mkdir(parents=True, exist_ok=True)
@@ -191,11 +191,13 @@ def _fetch_file(
         raw=not file.endswith(".onnx"),
         token="" if read_setting("HEADSTART_WEIGHTS_MIRROR") else hub_api.find_token(),
     )
-    if mirror.folder() is not None and not any(path.is_file() for path in weights.places(weights_file.file)):
+    if mirror.find_mirror_folder() is not None and not any(
+        path.is_file() for path in weights.local_copies(weights_file.file)
+    ):
         return False
     try:
-        with weights.turn(weights_file, store, console):
-            weights.bring(weights_file, target, store, console)
+        with weights.take_turn(weights_file, store, console):
+            weights.fetch_weights(weights_file, target, store, console)
     except SetupError as err:
         cause = err.__cause__
         if not isinstance(cause, urllib.error.HTTPError):
@@ -208,7 +210,7 @@ def _fetch_file(
 
 def _list_mirror_files(repo: Repository) -> Iterator[str]:
     """Files of a repository on a mirror that is a folder."""
-    for folder in weights.places(repo.mirror_path("")):
+    for folder in weights.local_copies(repo.mirror_path("")):
         if folder.is_dir():
             yield from (path.relative_to(folder).as_posix() for path in sorted(folder.rglob("*")) if path.is_file())
 
@@ -217,7 +219,7 @@ def _explain_no_network(repo: Repository, files: tuple[str, ...]) -> HeadstartEr
     """That there is no network that can be read, and what there is instead."""
     if not files and read_setting("HEADSTART_WEIGHTS_MIRROR"):
         return SetupError(
-            f"`{HUB}:{repo.preset}` cannot be had: {mirror.lacks('it')}",
+            f"`{HUB}:{repo.preset}` cannot be had: {mirror.explain_missing_file('it')}",
             hint=f"put its files below `{repo.mirror_path('')}` there: {', '.join(hub_api.ONNX)}, "
             "preprocessor_config.json, …",
         )

@@ -53,11 +53,11 @@ def sync_index(store: Store, console: Console, *, given: str = "", sha256: str =
     try:
         if not given:
             mirror.require_readable(_FILE)
-            if why := mirror.absent():
+            if why := mirror.explain_absent_folder():
                 raise SetupError(why, hint="make it, name another, or headstart backbones sync --from FILE")
         if place:
             content = _read_bytes(place, console)
-            return remote_index.install_index(content, store, origin=resumable.shown(place), sha256=sha256)
+            return remote_index.install_index(content, store, origin=resumable.hide_credentials(place), sha256=sha256)
         console.print_line("sync", f"the lists of {hub_api.format_hub_address()}")
         entries, left_out = _fetch_entries()
     except SetupError as err:
@@ -75,7 +75,7 @@ def sync_index(store: Store, console: Console, *, given: str = "", sha256: str =
 
 
 def _index_path(base: str) -> str:
-    return resumable.below(base, _FILE) if "://" in base else str(Path(base).expanduser() / _FILE)
+    return resumable.join_address(base, _FILE) if "://" in base else str(Path(base).expanduser() / _FILE)
 
 
 def _read_bytes(place: str, console: Console) -> bytes:
@@ -84,7 +84,7 @@ def _read_bytes(place: str, console: Console) -> bytes:
     Raises:
         SetupError: It cannot be had.
     """
-    console.print_line("sync", resumable.shown(place))
+    console.print_line("sync", resumable.hide_credentials(place))
     scheme = place.partition("://")[0] if "://" in place else ""
     if scheme in ("", "file"):
         path = Path(urllib.request.url2pathname(urllib.parse.urlparse(place).path)) if scheme else Path(place)
@@ -92,11 +92,11 @@ def _read_bytes(place: str, console: Console) -> bytes:
     if scheme not in ("http", "https"):
         raise UsageError(f"an address of the kind `{scheme}://` cannot be read", hint="--from FILE, or http(s)://")
     try:
-        return resumable.small(place, most_bytes=remote_index.MAX_BYTES)[0]
+        return resumable.download_small(place, most_bytes=remote_index.MAX_BYTES)[0]
     except (OSError, ValueError, HTTPException) as err:
         if isinstance(err, urllib.error.HTTPError):
             err.close()
-        raise hub_api.unreachable(f"no index can be had from {resumable.shown(place)}", err) from err
+        raise hub_api.unreachable(f"no index can be had from {resumable.hide_credentials(place)}", err) from err
 
 
 def _read_local(path: Path) -> bytes:
@@ -139,7 +139,7 @@ def _list_models() -> Iterator[tuple[str, Any]]:
     what = f"the hub's list cannot be had from {hub_api.format_hub_address()}"
     with hub_api.open_client() as client:
         try:
-            resumable.small(f"{hub_api.hub_address()}/api/models?limit=1", most_bytes=remote_index.MAX_BYTES)
+            resumable.download_small(f"{hub_api.hub_address()}/api/models?limit=1", most_bytes=remote_index.MAX_BYTES)
             api = client.HfApi(endpoint=hub_api.hub_address())
             for source, query in _LISTS:
                 models = api.list_models(**query, sort="downloads", full=True, cardData=True, fetch_config=True)

@@ -93,7 +93,7 @@ class ImportedBackbone:
             family=self.family,
             revision=f"{_FORMAT}-{self.content[:12]}-{facts[:8]}",
             input=self.input,
-            depths=tuple(cut.depth for cut in self.cuts),
+            depths=tuple(cut.level for cut in self.cuts),
             params=self.params,
             flops=self.flops,
             licence=self.licence,
@@ -188,7 +188,7 @@ def _not_added(source: str, name: str, store: Store | None) -> UsageError:
     near = format_nearest(name, _written(source, store))
     if source in (HUB, KERAS_HUB):
         return UsageError(f"`{source}:{name}` is not here", hint=near or again(source, name))
-    hint = near or f"headstart backbones add FILE --name {cut_points.plain(name)}"
+    hint = near or f"headstart backbones add FILE --name {cut_points.make_identifier(name)}"
     return UsageError(f"no file was added as `{source}:{name}`", hint=hint)
 
 

@@ -16,7 +16,7 @@ from headstart.core.storage.files import translate_disk_errors
 from headstart.core.storage.hashing import compute_digest, file_digest
 from headstart.networks import openvino_engine
 from headstart.networks.formats import keras_archive, openvino_reader
-from headstart.networks.formats.safe_formats import PICKLES, pickled
+from headstart.networks.formats.safe_formats import PICKLES, may_be_pickle
 
 _OLD = (".h5", ".hdf5", ".pb", ".tflite")
 _OTHERS = "known: a `.keras` file, an `.onnx` file, an OpenVINO `.xml` with its `.bin`, a SavedModel folder"
@@ -85,7 +85,7 @@ def _require_no_pickle(folder: Path) -> None:
         DataError: There is one; it is named.
     """
     for one in sorted(folder.rglob("*")):
-        if one.is_file() and pickled(one.name):
+        if one.is_file() and may_be_pickle(one.name):
             name = one.relative_to(folder).as_posix()
             raise DataError(
                 f"`{folder.name}` holds the pickle `{name}`, which could run anything; nothing was opened",
@@ -137,10 +137,12 @@ def bring(path: Path, folder: Path, kind: str) -> None:
         for name, one in _parts(path, kind).items():
             shutil.copyfile(one, folder / name)
         return
-    from headstart.networks.openvino_conversion import quiet
+    from headstart.networks.openvino_conversion import silence_frameworks
 
     if kind == "lambda":
-        with quiet():
-            keras_archive.freeze(path, folder / FILES[kind])
+        with silence_frameworks():
+            keras_archive.export_frozen(path, folder / FILES[kind])
         return
-    openvino_engine.load().save_model(openvino_reader.read(path), folder / FILES[kind], compress_to_fp16=False)
+    openvino_engine.load_openvino().save_model(
+        openvino_reader.read_model(path), folder / FILES[kind], compress_to_fp16=False
+    )

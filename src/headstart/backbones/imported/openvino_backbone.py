@@ -41,11 +41,13 @@ def write(file: Path, found: ImportedBackbone, spec: BackboneSpec, pictures: np.
     """
     path, probes = folder / "trunk.xml", pictures[:_PROBES]
     made = _edited(_fixed(file, found), found.cuts, found.input, found.layout)
-    openvino_engine.load().save_model(made, path, compress_to_fp16=False)
+    openvino_engine.load_openvino().save_model(made, path, compress_to_fp16=False)
     expected = _expected(_fixed(file, found), found, (scaled(one[None], found.input) for one in probes))
     got = next(vectors for _, vectors in openvino_engine.Engine(path, threads=1).run([(None, probes)]))
-    named = {d.name: openvino_conversion.compare(a, b) for d, a, b in zip(spec.depths, got, expected, strict=True)}
-    openvino_conversion.assert_parity(spec, named, "the file as it came")
+    named = {
+        d.name: openvino_conversion.compare_vectors(a, b) for d, a, b in zip(spec.depths, got, expected, strict=True)
+    }
+    openvino_conversion.require_parity(spec, named, "the file as it came")
     facts = {"compared_with": "the file as it came", "pictures": len(probes), "versions": list_versions()}
     write_json(folder / "parity.json", {**facts, "depths": named})
 
@@ -58,14 +60,14 @@ def scaled(pictures: np.ndarray, spec: InputSpec) -> np.ndarray:
 
 
 def _fixed(file: Path, found: ImportedBackbone) -> Any:
-    model = openvino_reader.read(file)
-    openvino_reader.fix(model, found.layout, found.input.size_px)
+    model = openvino_reader.read_model(file)
+    openvino_reader.fix_input_size(model, found.layout, found.input.size_px)
     return model
 
 
 def _edited(model: Any, cuts: Sequence[Cut], spec: InputSpec, order: str) -> Any:
     """The graph with a uint8 input (1, H, W, 3) and one (1, D) float32 output a cut; `model` is used up."""
-    ov = openvino_engine.load()
+    ov = openvino_engine.load_openvino()
     places = _places(model, order)
     old = model.get_parameters()[0]
     pictures = ov.opset13.parameter([1, spec.size_px, spec.size_px, 3], ov.Type.u8, name="pictures")
@@ -82,13 +84,13 @@ def _edited(model: Any, cuts: Sequence[Cut], spec: InputSpec, order: str) -> Any
 
 def _places(model: Any, order: str) -> dict[str, tuple[Any, str]]:
     """Name -> operation, and where the channels of what it gives are."""
-    both = zip(openvino_reader.steps(model), openvino_reader.orders(model, order), strict=True)
+    both = zip(openvino_reader.list_operations(model), openvino_reader.list_channel_orders(model, order), strict=True)
     return {one.get_friendly_name(): (one, own) for one, own in both}
 
 
 def _before(pictures: Any, spec: InputSpec, order: str, kind: Any) -> Any:
     """Pictures as the file takes them, of its own number type; whole numbers are not scaled."""
-    ov = openvino_engine.load()
+    ov = openvino_engine.load_openvino()
     ops, raw = ov.opset13, kind == ov.Type.u8
     x = pictures if raw else ops.convert(pictures, "f32")
     if spec.channels == "bgr":
@@ -109,7 +111,7 @@ def _axes(rank: int, order: str) -> tuple[int, ...]:
 
 def _after(one: Any, order: str, dim: int) -> Any:
     """(1, D) float32 of what an operation gives."""
-    ov = openvino_engine.load()
+    ov = openvino_engine.load_openvino()
     ops, x = ov.opset13, one.output(0)
     axes = _axes(len(x.shape), order)
     if x.element_type != ov.Type.f32:
@@ -121,7 +123,7 @@ def _after(one: Any, order: str, dim: int) -> Any:
 
 def _expected(model: Any, found: ImportedBackbone, inputs: Iterable[np.ndarray]) -> list[np.ndarray]:
     """What the untouched graph gives at the cuts, pooled by NumPy: one (n, D) a cut."""
-    ov = openvino_engine.load()
+    ov = openvino_engine.load_openvino()
     places = _places(model, found.layout)
     part = ov.Model([places[cut.layer][0].output(0) for cut in found.cuts], model.get_parameters(), "as it came")
     compiled = ov.Core().compile_model(part, "CPU", openvino_reader.EXACT)

@@ -160,7 +160,7 @@ def _name(wish: ImportRequest) -> str:
         UsageError: Nothing is left of it, or no system takes it as a file's name.
     """
     given = wish.name or wish.file.name.removesuffix(wish.file.suffix)
-    name = cut_points.plain(given, "").lower()
+    name = cut_points.make_identifier(given, "").lower()
     if not name:
         raise UsageError(f"`{given}` has no letter or digit of a-z and 0-9", where="--name", hint="--name NAME")
     if name in _RESERVED or len(name) > _LONGEST:
@@ -236,41 +236,41 @@ _Looked = tuple[str, int, Scaling, tuple[Cut, ...], int, int]
 
 def _look_keras(copy: Path, wish: ImportRequest) -> _Looked:
     from headstart.networks import flops as cost
-    from headstart.networks.openvino_conversion import quiet
+    from headstart.networks.openvino_conversion import silence_frameworks
 
     if wish.layout == "nchw":
         raise UsageError("a `.keras` file with channels first is not read", where="--layout", hint="export it as ONNX")
-    with quiet():
+    with silence_frameworks():
         import keras
 
-        model = keras_archive.load(copy)
-    size_px = _size(keras_archive.side(model), wish)
-    flat = keras_archive.flat(model, size_px)
-    cuts = cut_points.choose(*keras_archive.nodes(flat), wish.depths)
-    found = _given(wish) or input_scaling.found(
-        keras_archive.first_arithmetic(flat), keras_archive.kernel(flat), nchw=False
+        model = keras_archive.load_archive(copy)
+    size_px = _size(keras_archive.find_side_px(model), wish)
+    flat = keras_archive.flatten_model(model, size_px)
+    cuts = cut_points.choose_cuts(*keras_archive.list_nodes(flat), wish.depths)
+    found = _given(wish) or input_scaling.guess_scaling(
+        keras_archive.find_first_arithmetic(flat), keras_archive.find_first_kernel(flat), nchw=False
     )
     by_name = {one.name: one for one in flat.operations}
     part = keras.Model(flat.inputs, [by_name[cut.layer].output for cut in cuts])
-    return "nhwc", size_px, found, cuts, int(part.count_params()), int(cost.flops(part))
+    return "nhwc", size_px, found, cuts, int(part.count_params()), int(cost.count_flops(part))
 
 
 def _look_graph(copy: Path, wish: ImportRequest) -> _Looked:
-    model = openvino_reader.read(copy)
-    order = openvino_reader.layout(model, wish.layout, wish.usual_layout)
-    size_px = _size(openvino_reader.side(model, order), wish)
-    openvino_reader.fix(model, order, size_px)
-    cuts = cut_points.choose(*openvino_reader.nodes(model, order), wish.depths)
+    model = openvino_reader.read_model(copy)
+    order = openvino_reader.find_layout(model, wish.layout, wish.usual_layout)
+    size_px = _size(openvino_reader.find_side_px(model, order), wish)
+    openvino_reader.fix_input_size(model, order, size_px)
+    cuts = cut_points.choose_cuts(*openvino_reader.list_nodes(model, order), wish.depths)
     found = _given(wish)
-    if openvino_reader.whole_numbers(model):
+    if openvino_reader.takes_uint8(model):
         if found:
             raise UsageError("the file takes uint8 pictures and scales them itself", where="--scale, --mean, --std")
         found = Scaling(**input_scaling.NONE, why="in the graph, which takes uint8")
     if found is None:
-        found = input_scaling.found(
-            openvino_reader.first_arithmetic(model), openvino_reader.kernel(model), nchw=order == "nchw"
+        found = input_scaling.guess_scaling(
+            openvino_reader.find_first_arithmetic(model), openvino_reader.find_first_kernel(model), nchw=order == "nchw"
         )
-    params, flops = openvino_reader.cost(model, cuts)
+    params, flops = openvino_reader.count_cost(model, cuts)
     return order, size_px, found, cuts, params, flops
 
 

@@ -131,9 +131,11 @@ def cut_out(file: Path, found: ImportedBackbone) -> Any:
 
     spec = found.input
     before = (
-        (lambda pictures: pictures) if found.scaled else (lambda pictures: scaling_and_pooling.scaled(pictures, spec))
+        (lambda pictures: pictures)
+        if found.scaled
+        else (lambda pictures: scaling_and_pooling.scale_pictures(pictures, spec))
     )
-    flat = keras_archive.flat(keras_archive.load(file), spec.size_px, before)
+    flat = keras_archive.flatten_model(keras_archive.load_archive(file), spec.size_px, before)
     by_name = {one.name: one for one in flat.operations}
     outputs = [_pooled(by_name[cut.layer].output, f"pool_{cut.name}", by_name) for cut in found.cuts]
     model = keras.Model(flat.inputs[0], outputs, name=found.name.replace(".", "_"))

@@ -39,7 +39,7 @@ _NO_NAME = "no backbone of this installation has it"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
+class CacheEntry:
     """One thing in the cache.
 
     Attributes:
@@ -61,7 +61,7 @@ class Entry:
     gone: str = ""
 
 
-def weights_folder(found: ResolvedBackbone, store: Store) -> Path | None:
+def find_weights_folder(found: ResolvedBackbone, store: Store) -> Path | None:
     """Where the weights of a backbone lie or would lie in the store; None where its source keeps them elsewhere."""
     folder = found.source.weights_folder(found.preset, store)
     if folder is not None:
@@ -73,71 +73,75 @@ def weights_folder(found: ResolvedBackbone, store: Store) -> Path | None:
     return store.root / inside[0] / inside[1] if len(inside) > 2 else None
 
 
-def entries(store: Store) -> list[Entry]:
+def list_entries(store: Store) -> list[CacheEntry]:
     """All weights and trunks in the cache, by kind, name and folder; nothing is changed."""
-    known = [loading.find(name) for name in loading.names()]
-    trunks = [_trunk(folder) for folder in _folders(store, TRUNKS)]
+    known = [loading.find_backbone(name) for name in loading.list_backbones()]
+    trunks = [_make_trunk_entry(folder) for folder in _list_folders(store, TRUNKS)]
     if not all(entry.name for entry in trunks):
-        addresses = _addresses(known)
-        trunks = [entry if entry.name else _unnamed(entry, addresses) for entry in trunks]
-    owners = _owners(known, store)
-    unsure = {ADDED} if any(description.damaged(source, store) for source in _own_sources()) else set()
+        addresses = _map_addresses(known)
+        trunks = [entry if entry.name else _name_by_address(entry, addresses) for entry in trunks]
+    owners = _map_owners(known, store)
+    unsure = {ADDED} if any(description.damaged(source, store) for source in _users_own_sources()) else set()
     weights = [
-        _weights(kind, folder, owners.get(folder, []), trunks, "" if kind in unsure else _NO_NAME)
+        _make_weights_entry(kind, folder, owners.get(folder, []), trunks, "" if kind in unsure else _NO_NAME)
         for kind in (WEIGHTS, ADDED)
-        for folder in _folders(store, kind)
+        for folder in _list_folders(store, kind)
     ]
-    return sorted(weights, key=_order) + sorted(trunks, key=_order)
+    return sorted(weights, key=_sort_key) + sorted(trunks, key=_sort_key)
 
 
-def _owners(known: Sequence[ResolvedBackbone], store: Store) -> dict[Path, list[str]]:
+def _map_owners(known: Sequence[ResolvedBackbone], store: Store) -> dict[Path, list[str]]:
     """Folder in the store -> the backbones whose weights it holds."""
     found: dict[Path, list[str]] = {}
-    for source in _own_sources():  # by the descriptions in this store, which need not be the user's usual cache
+    for source in _users_own_sources():  # by the descriptions in this store, which need not be the user's usual cache
         for name in description.names(source, store):
             folder = store.entry_path(ADDED, description.address(description.described(source, name, store).content))
             found.setdefault(folder, []).append(f"{source}:{name}")
     for one in known:
-        place = weights_folder(one, store)
+        place = find_weights_folder(one, store)
         if place is not None and one.name not in found.setdefault(place, []):
             found[place].append(one.name)
     return found
 
 
-def _own_sources() -> list[str]:
-    return [name for name, source in capabilities.sources().items() if source.is_users_own]
+def _users_own_sources() -> list[str]:
+    return [name for name, source in capabilities.load_sources().items() if source.is_users_own]
 
 
-def _order(entry: Entry) -> tuple[int, str, str, str]:
+def _sort_key(entry: CacheEntry) -> tuple[int, str, str, str]:
     return KINDS.index(entry.kind), entry.name, entry.note, entry.path.name
 
 
-def _folders(store: Store, kind: str) -> list[Path]:
+def _list_folders(store: Store, kind: str) -> list[Path]:
     root = store.root / kind
     found = root.iterdir() if root.is_dir() else ()
     return [path for path in found if path.is_dir() and not path.name.startswith(".")]
 
 
-def _weights(kind: str, folder: Path, names: list[str], trunks: list[Entry], nameless: str) -> Entry:
-    used_s = max([_used_s(folder), *(one.used_s for one in trunks if one.name in names)])
+def _make_weights_entry(
+    kind: str, folder: Path, names: list[str], trunks: list[CacheEntry], nameless: str
+) -> CacheEntry:
+    used_s = max([_last_used_s(folder), *(one.used_s for one in trunks if one.name in names)])
     gone = "" if names else nameless
     name = ", ".join(names)
-    return Entry(kind=kind, path=folder, name=name, note="", bytes=_bytes(folder), used_s=used_s, gone=gone)
+    return CacheEntry(kind=kind, path=folder, name=name, note="", bytes=_count_bytes(folder), used_s=used_s, gone=gone)
 
 
-def _trunk(folder: Path) -> Entry:
+def _make_trunk_entry(folder: Path) -> CacheEntry:
     """A trunk by its `key.json`; without one it has no name yet."""
-    entry = Entry(kind=TRUNKS, path=folder, name="", note="", bytes=_bytes(folder), used_s=_used_s(folder))
+    entry = CacheEntry(
+        kind=TRUNKS, path=folder, name="", note="", bytes=_count_bytes(folder), used_s=_last_used_s(folder)
+    )
     try:
         key = read_json(folder / _KEY)
         name, precision = str(key["backbone"]), str(key["precision"])
     except (OSError, ValueError, KeyError, TypeError):
         return entry
     note = f"{precision}, with feature maps" if key.get("maps") else precision
-    return replace(entry, name=name, note=note, gone=_gone(key, name, precision))
+    return replace(entry, name=name, note=note, gone=_explain_gone(key, name, precision))
 
 
-def _gone(key: dict[str, Any], name: str, precision: str) -> str:
+def _explain_gone(key: dict[str, Any], name: str, precision: str) -> str:
     """Why a trunk of this key is never asked for again, whatever the engine's version; else empty.
 
     Of a name that belongs to no source here, such as a network tuned in a run, nothing is known: it may be in use.
@@ -145,7 +149,7 @@ def _gone(key: dict[str, Any], name: str, precision: str) -> str:
     if name.removeprefix(loading.RANDOM).partition(":")[0] not in registry.list_plugins("backbones"):
         return ""
     try:
-        now = to_plain(loading.key(loading.find(name, opening=False), precision))
+        now = to_plain(loading.trunk_key(loading.find_backbone(name, opening=False), precision))
     except UsageError:
         return _NO_NAME
     if key.get("revision") != now["revision"]:
@@ -154,24 +158,26 @@ def _gone(key: dict[str, Any], name: str, precision: str) -> str:
     return f"made for another {other}" if other else ""
 
 
-def _unnamed(entry: Entry, addresses: Mapping[str, tuple[str, str]]) -> Entry:
+def _name_by_address(entry: CacheEntry, addresses: Mapping[str, tuple[str, str]]) -> CacheEntry:
     """A trunk without `key.json`: known by its address, if it is one of today's."""
     name, note = addresses.get(entry.path.name, ("", ""))
     return replace(entry, name=name, note=note)
 
 
-def _addresses(known: Sequence[ResolvedBackbone]) -> dict[str, tuple[str, str]]:
+def _map_addresses(known: Sequence[ResolvedBackbone]) -> dict[str, tuple[str, str]]:
     """Address -> name and note of every trunk in float32 that this version would ask for."""
     found = {}
     for trained in known:
-        for one in (trained,) if trained.frozen_reason else (trained, loading.find(loading.RANDOM + trained.name)):
-            key = loading.key(one)
+        for one in (
+            (trained,) if trained.frozen_reason else (trained, loading.find_backbone(loading.RANDOM + trained.name))
+        ):
+            key = loading.trunk_key(one)
             found[compute_digest(key)] = (one.name, "f32")
             found[compute_digest(key | {"maps": True})] = (one.name, "f32, with feature maps")
     return found
 
 
-def damage(folder: Path) -> list[str]:
+def find_damage(folder: Path) -> list[str]:
     """What is wrong with an entry against its seal, one fact a file; empty when it is whole."""
     try:
         seal = {str(name): str(value) for name, value in read_json(folder / SEAL).items()}
@@ -179,18 +185,22 @@ def damage(folder: Path) -> list[str]:
         return ["its seal cannot be read"]
     here = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file() or path.is_symlink()}
     missing = [f"`{name}` is missing" for name in sorted(seal.keys() - here)]
-    wrong = [f"`{name}` {why}" for name in sorted(seal.keys() & here) if (why := _wrong(folder / name, seal[name]))]
+    wrong = [
+        f"`{name}` {why}"
+        for name in sorted(seal.keys() & here)
+        if (why := _explain_wrong_file(folder / name, seal[name]))
+    ]
     return missing + wrong + [f"`{name}` does not belong there" for name in sorted(here - seal.keys() - {SEAL})]
 
 
-def _wrong(path: Path, sealed: str) -> str:
+def _explain_wrong_file(path: Path, sealed: str) -> str:
     try:
         return "" if file_digest(path) == sealed else "has other bytes"
     except OSError as err:
         return f"cannot be read: {err.strerror or err}"
 
 
-def prunable(store: Store, older_than_s: float | None = None) -> list[tuple[Entry, str]]:
+def list_prunable(store: Store, older_than_s: float | None = None) -> list[tuple[CacheEntry, str]]:
     """What may go, with the reason: entries that nothing can use, that were not used for so long, and left-overs.
 
     Args:
@@ -199,38 +209,38 @@ def prunable(store: Store, older_than_s: float | None = None) -> list[tuple[Entr
     """
     now_s = time.time()
     found = [
-        (entry, entry.gone or _old(entry, None if entry.kind == ADDED else older_than_s, now_s))
-        for entry in entries(store)
+        (entry, entry.gone or _explain_age(entry, None if entry.kind == ADDED else older_than_s, now_s))
+        for entry in list_entries(store)
     ]
     least_s = LEFT_AFTER_S if older_than_s is None else older_than_s
-    for entry in _leftovers(store):
+    for entry in _list_leftovers(store):
         left_s = min(LEFT_AFTER_S, max(least_s, DRAFT_AFTER_S if entry.kind == "drafts" else 0.0))
-        found.append((entry, _old(entry, left_s, now_s)))
+        found.append((entry, _explain_age(entry, left_s, now_s)))
     return [(entry, why) for entry, why in found if why]
 
 
-def _old(entry: Entry, older_than_s: float | None, now_s: float) -> str:
+def _explain_age(entry: CacheEntry, older_than_s: float | None, now_s: float) -> str:
     ago_s = now_s - entry.used_s
     return f"not used for {ago_s / 86400:.0f} days" if older_than_s is not None and ago_s > older_than_s else ""
 
 
-def _leftovers(store: Store) -> list[Entry]:
+def _list_leftovers(store: Store) -> list[CacheEntry]:
     """Drafts of processes that were killed, and unfinished downloads that nobody is at."""
     drafts = [path for kind in ("", *KINDS) for path in sorted((store.root / kind).glob(".tmp-*"))]
-    parts = [path for path in sorted((store.root / fetch.PARTIAL).glob("*")) if not fetch.in_use(path)]
+    parts = [path for path in sorted((store.root / fetch.PARTIAL).glob("*")) if not fetch.is_in_use(path)]
     return [
-        Entry(kind=kind, path=path, name="", note="", bytes=_bytes(path), used_s=_written_s(path))
+        CacheEntry(kind=kind, path=path, name="", note="", bytes=_count_bytes(path), used_s=_last_written_s(path))
         for kind, paths in (("drafts", drafts), ("partial", parts))
         for path in paths
     ]
 
 
-def _written_s(path: Path) -> float:
+def _last_written_s(path: Path) -> float:
     """When anything of it was last written."""
-    return max((one.st_mtime for one in _facts(path)), default=time.time())
+    return max((one.st_mtime for one in _list_stats(path)), default=time.time())
 
 
-def remove(entry: Entry) -> None:
+def remove_entry(entry: CacheEntry) -> None:
     """Take an entry away; one that is half removed is never taken for whole.
 
     Raises:
@@ -245,16 +255,16 @@ def remove(entry: Entry) -> None:
         shutil.rmtree(aside)
 
 
-def _used_s(folder: Path) -> float:
+def _last_used_s(folder: Path) -> float:
     seal = folder / SEAL
     return (seal if seal.is_file() else folder).stat().st_mtime
 
 
-def _bytes(path: Path) -> int:
-    return sum(file.st_size for file in _facts(path) if not stat.S_ISDIR(file.st_mode))
+def _count_bytes(path: Path) -> int:
+    return sum(file.st_size for file in _list_stats(path) if not stat.S_ISDIR(file.st_mode))
 
 
-def _facts(path: Path) -> list[os.stat_result]:
+def _list_stats(path: Path) -> list[os.stat_result]:
     """Of a path and all in it; what its process has just moved is left out."""
     found = []
     for one in (path, *path.rglob("*")):

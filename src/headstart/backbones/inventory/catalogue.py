@@ -15,7 +15,7 @@ Facts = dict[str, Any]
 _TEXTS = ("name", "family", "licence", "licence_note", "pretrained_on", "method", "prior_source")
 
 
-def facts(name: str, store: Store) -> Facts:
+def read_facts(name: str, store: Store) -> Facts:
     """All that is known of a backbone, as plain JSON; of one that only the index knows, whatever that says.
 
     To what a spec says come `weights_here`, `permissive`, what this machine measured (`images_per_s`, `latency_ms`,
@@ -25,9 +25,9 @@ def facts(name: str, store: Store) -> Facts:
     Raises:
         UsageError: No backbone has this name; the nearest are in the hint.
     """
-    if not loading.listed(name) and (entry := _unopened(store).get(name)):
-        return _indexed(entry)
-    found = loading.find(name)
+    if not loading.is_listed(name) and (entry := _list_unopened(store).get(name)):
+        return _index_facts(entry)
+    found = loading.find_backbone(name)
     known: Facts = to_plain(found.spec)
     measured = latency.read_latency(found.spec, store)
     return known | {
@@ -41,7 +41,7 @@ def facts(name: str, store: Store) -> Facts:
     }
 
 
-def _indexed(entry: remote_index.IndexEntry) -> Facts:
+def _index_facts(entry: remote_index.IndexEntry) -> Facts:
     """What the index says; None for what only the weights tell."""
     nothing = dict.fromkeys(("flops", "download_bytes", "prior", "prior_source", "input", "images_per_s"))
     return nothing | {
@@ -57,35 +57,35 @@ def _indexed(entry: remote_index.IndexEntry) -> Facts:
     }
 
 
-def every(store: Store, names: Sequence[str] = ()) -> list[Facts]:
+def list_facts(store: Store, names: Sequence[str] = ()) -> list[Facts]:
     """The facts of the named backbones, or of all that the sources list.
 
     Raises:
         UsageError: A name is unknown.
     """
-    return [facts(name, store) for name in names or loading.names()]
+    return [read_facts(name, store) for name in names or loading.list_backbones()]
 
 
-def more(store: Store) -> list[Facts]:
+def list_index_facts(store: Store) -> list[Facts]:
     """The facts of those that only the index knows, by name."""
-    listed = frozenset(loading.names())
-    return [_indexed(entry) for name, entry in sorted(_unopened(store).items()) if name not in listed]
+    listed = frozenset(loading.list_backbones())
+    return [_index_facts(entry) for name, entry in sorted(_list_unopened(store).items()) if name not in listed]
 
 
-def _unopened(store: Store) -> dict[str, remote_index.IndexEntry]:
+def _list_unopened(store: Store) -> dict[str, remote_index.IndexEntry]:
     """What sources ship a table of, which was looked into, and what the index has come to know since."""
     return {**remote_index.read_index(store), **capabilities.list_shipped()}
 
 
-def search(entries: Sequence[Facts], words: Sequence[str]) -> list[Facts]:
+def search_facts(entries: Sequence[Facts], words: Sequence[str]) -> list[Facts]:
     """Those whose texts hold every word, without case; `-`, `_` and spaces are the same."""
-    wanted = [_folded(word) for word in words]
+    wanted = [_fold_text(word) for word in words]
     return [entry for entry in entries if all(word in _all_texts(entry) for word in wanted)]
 
 
-def _folded(text: str) -> str:
+def _fold_text(text: str) -> str:
     return re.sub(r"[\s_-]+", "", text.casefold())
 
 
 def _all_texts(entry: Facts) -> str:
-    return "\n".join(_folded(text) for text in (*(entry[field] or "" for field in _TEXTS), *entry["domains"]))
+    return "\n".join(_fold_text(text) for text in (*(entry[field] or "" for field in _TEXTS), *entry["domains"]))

@@ -157,17 +157,17 @@ def _store_flat(
     from headstart.backbones.keras_hub import trunk
     from headstart.networks import flops as cost
     from headstart.networks.formats.keras_writer import write_keras
-    from headstart.networks.openvino_conversion import quiet
+    from headstart.networks.openvino_conversion import silence_frameworks
 
-    with quiet():
+    with silence_frameworks():
         preset = hub_preset.open_preset(folder)
         flat = trunk.flatten_backbone(preset.backbone, preset.input, preset.task)
-        params, flops = int(flat.model.count_params()), max(1, int(cost.flops(flat.model)))
+        params, flops = int(flat.model.count_params()), max(1, int(cost.count_flops(flat.model)))
     for note in preset.notes:
         console.print_warning(note)
 
     def write(draft: Path) -> None:
-        with quiet():
+        with silence_frameworks():
             write_keras(flat.model, draft / FILES["keras"])
         if hasattr(preset.backbone, "text_encoder"):
             for one, file in files.items():

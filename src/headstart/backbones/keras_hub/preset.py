@@ -49,10 +49,10 @@ def load_keras_hub() -> Any:
         SetupError: It is not installed, or cannot be loaded.
     """
     require_installed()
-    from headstart.networks.openvino_conversion import quiet
+    from headstart.networks.openvino_conversion import silence_frameworks
 
     try:
-        with quiet():  # TensorFlow, which it loads whatever backend Keras has
+        with silence_frameworks():  # TensorFlow, which it loads whatever backend Keras has
             import keras_hub
     except ImportError as err:
         raise SetupError(f"KerasHub, which opens this backbone, cannot be loaded: {err}", hint=INSTALL_HINT) from err

@@ -90,7 +90,7 @@ def fetch_preset(preset: PublishedPreset, folder: Path, store: Store, console: C
             where=err.where,
             hint=err.hint or hint,
         ) from err
-    why = mirror.absent() or f"{origin} does not have it"
+    why = mirror.explain_absent_folder() or f"{origin} does not have it"
     raise SetupError(f"the preset `{format_printable(preset.name)}` cannot be had: {why}", hint=hint)
 
 
@@ -119,18 +119,18 @@ def _choose_origin(preset: PublishedPreset, store: Store, console: Console) -> t
     base = read_setting("HEADSTART_WEIGHTS_MIRROR") or ""
     if base:
         mirror.require_readable(f"{SOURCE}/{preset.place}/")
-        return f"the mirror {resumable.shown(base)}", _fetch_from_mirror(preset, base, store, console)
+        return f"the mirror {resumable.hide_credentials(base)}", _fetch_from_mirror(preset, base, store, console)
     if preset.handle.startswith(HF):
         return hub_api.format_hub_address(), _fetch_from_hub(preset, store, console)
     return preset.handle, _fetch_from_kaggle(preset, console)
 
 
 def _fetch_from_mirror(preset: PublishedPreset, base: str, store: Store, console: Console) -> FetchFile:
-    is_remote = mirror.folder() is None
+    is_remote = mirror.find_mirror_folder() is None
 
     def fetch_file(file: str, target: Path, large: bool) -> bool:
         place = f"{SOURCE}/{preset.place}/{file}"
-        local = next((path for path in weights.places(place) if path.is_file()), None)
+        local = next((path for path in weights.local_copies(place) if path.is_file()), None)
         if not (local or is_remote):
             return False
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -139,7 +139,7 @@ def _fetch_from_mirror(preset: PublishedPreset, base: str, store: Store, console
                 WeightsFile(name=preset.name, file=place, url="", bytes=0, md5=""), target, store, console
             )
         if local is None:
-            return _fetch_small(resumable.below(base, place), target)
+            return _fetch_small(resumable.join_address(base, place), target)
         shutil.copyfile(local, target)
         return True
 
@@ -192,8 +192,8 @@ def _find_reason(err: BaseException) -> str:
 
 def _fetch_weights(weights_file: WeightsFile, target: Path, store: Store, console: Console) -> bool:
     try:
-        with weights.turn(weights_file, store, console):
-            weights.bring(weights_file, target, store, console)
+        with weights.take_turn(weights_file, store, console):
+            weights.fetch_weights(weights_file, target, store, console)
     except SetupError as err:
         if isinstance(err.__cause__, urllib.error.HTTPError) and err.__cause__.code == 404:
             return False
@@ -204,14 +204,16 @@ def _fetch_weights(weights_file: WeightsFile, target: Path, store: Store, consol
 def _fetch_small(address: str, target: Path, token: str = "") -> bool:
     """A small file over the network; False where the server has none."""
     try:
-        content, _ = resumable.small(address, most_bytes=_MAX_BYTES, token=token)
+        content, _ = resumable.download_small(address, most_bytes=_MAX_BYTES, token=token)
     except urllib.error.HTTPError as err:
         err.close()
         if err.code == 404:
             return False
-        raise SetupError(f"{resumable.shown(address)} answers {err.code}") from err
+        raise SetupError(f"{resumable.hide_credentials(address)} answers {err.code}") from err
     except (OSError, ValueError, http.client.HTTPException) as err:
         reason = getattr(err, "reason", None) or err
-        raise SetupError(f"{resumable.shown(address)}: {format_printable(str(reason)) or type(err).__name__}") from err
+        raise SetupError(
+            f"{resumable.hide_credentials(address)}: {format_printable(str(reason)) or type(err).__name__}"
+        ) from err
     write_bytes(target, content)
     return True

@@ -140,7 +140,7 @@ def _flatten_places(answer: Any) -> np.ndarray:
 
 
 def _make_cuts(model: Any, names: list[str]) -> tuple[Cut, ...]:
-    producers = blocks.producing(model)
+    producers = blocks.map_producers(model)
     return tuple(
         Cut(name=name, layer=producers[id(output)].name, dim=output.shape[-1], side=output.shape[1])
         for name, output in zip(names, model.outputs, strict=True)
@@ -260,9 +260,9 @@ def _find_stages(model: Any, side: int) -> tuple[Any, list[str]]:
     """Maps at strides 8 and 16 told from the graph alone, where a backbone does not say which they are."""
     import keras
 
-    nodes, outputs = keras_archive.nodes(model)
+    nodes, outputs = keras_archive.list_nodes(model)
     by_stride = {
-        _STRIDES.get(round(side / cut.side)): cut for cut in cut_points.choose(nodes, outputs)[:-1] if cut.side
+        _STRIDES.get(round(side / cut.side)): cut for cut in cut_points.choose_cuts(nodes, outputs)[:-1] if cut.side
     }
     by_depth = sorted(by_stride.items(), key=lambda item: -item[1].side)
     layers = {name: cut.layer for name, cut in by_depth if name}

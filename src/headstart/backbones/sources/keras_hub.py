@@ -20,15 +20,15 @@ from headstart.core.storage.files import read_json
 
 
 @functools.cache
-def _table() -> Mapping[str, dict[str, Any]]:
+def _read_table() -> Mapping[str, dict[str, Any]]:
     found: dict[str, dict[str, Any]] = read_json(Path(__file__).with_suffix(".json"))
     return found
 
 
-def _row(preset: str) -> Mapping[str, Any]:
+def _find_row(preset: str) -> Mapping[str, Any]:
     """What is known of a preset without its weights: of those that KerasHub ships, or of a newer one in the index."""
-    if preset in _table():
-        return _table()[preset]
+    if preset in _read_table():
+        return _read_table()[preset]
     newer = next((one for one in remote_index.list_entries("keras_hub") if one.name == f"keras_hub:{preset}"), None)
     if newer is None:
         return {}
@@ -44,7 +44,7 @@ class KerasHub(ImportedSource):
 
     def shipped_presets(self) -> Mapping[str, dict[str, Any]]:
         """Preset -> what is known of it without its weights: `family`, `description`, `params`, `licence`, …"""
-        return _table()
+        return _read_table()
 
     def open_preset(self, text: str, console: Any, *, fetching: bool = False) -> str:
         """The name of a preset that is in the cache afterwards: of KerasHub's own, of a handle, or of a folder.
@@ -58,26 +58,27 @@ class KerasHub(ImportedSource):
         from headstart.backbones.keras_hub import import_preset, preset_download
 
         store, path = default_store(console), Path(text).expanduser()
-        if _row(text) or "://" in text:
-            preset = "" if _row(text) else preset_download.PublishedPreset.parse(text).name
+        if _find_row(text) or "://" in text:
+            preset = "" if _find_row(text) else preset_download.PublishedPreset.parse(text).name
             if imported := preset and import_preset.find_imported(preset, store):
                 return imported
             if not fetching:
                 raise self._not_here(text)
-            return self._bring(text, store, console)
+            return self._import_preset(text, store, console)
         if path.is_dir():
             return import_preset.import_folder(path, store, console).name
         if found := import_preset.find_imported(str(path.resolve()), store):
             return found
         hint = (
-            format_nearest(text, [*_table(), *self.presets()]) or "a folder that save_to_preset wrote, or hf://ORG/NAME"
+            format_nearest(text, [*_read_table(), *self.presets()])
+            or "a folder that save_to_preset wrote, or hf://ORG/NAME"
         )
         raise UsageError(f"KerasHub has no preset `{text}`, and there is no such folder", hint=hint)
 
-    def _bring(self, text: str, store: Store, console: Any) -> str:
+    def _import_preset(self, text: str, store: Store, console: Any) -> str:
         from headstart.backbones.keras_hub import import_preset, preset_download
 
-        row = _row(text)
+        row = _find_row(text)
         place = (
             preset_download.PublishedPreset(name=text, place=text, handle=row["handle"])
             if row
@@ -102,8 +103,8 @@ class KerasHub(ImportedSource):
             SetupError: It cannot be had.
             DataError: The publisher has another preset under this name by now.
         """
-        if _row(preset) and not super().available(preset, store):
-            self._bring(preset, store, console)
+        if _find_row(preset) and not super().available(preset, store):
+            self._import_preset(preset, store, console)
         return self._file(preset, store)
 
 

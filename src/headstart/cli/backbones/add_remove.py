@@ -20,15 +20,15 @@ OWN = (
 )
 
 
-def configure(parser: argparse.ArgumentParser) -> None:
+def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of `add`."""
     group = parser.add_argument_group("add", "what the file does not tell is found or guessed, and shown")
     group.add_argument("--name", type=filled, help="the backbone is `saved_file:NAME` (default: the file's name)")
     group.add_argument("--depths", metavar="LAYER,LAYER", type=comma_separated, help="layers to cut at; `last` is one")
     group.add_argument("--size", metavar="PX", type=whole, help="side of the pictures (default: the file's, or 224)")
     group.add_argument("--scale", metavar="X", type=number, help="factor on 0..255, before the mean is taken off")
-    group.add_argument("--mean", metavar="X[,X,X]", type=_numbers, help="taken off after the factor")
-    group.add_argument("--std", metavar="X[,X,X]", type=_numbers, help="divided by at last")
+    group.add_argument("--mean", metavar="X[,X,X]", type=_parse_numbers, help="taken off after the factor")
+    group.add_argument("--std", metavar="X[,X,X]", type=_parse_numbers, help="divided by at last")
     group.add_argument("--channels", choices=("rgb", "bgr"), help="order of the colours (default: rgb)")
     group.add_argument("--layout", choices=("nchw", "nhwc"), help="where the file has its channels")
     group.add_argument("--resize", choices=("crop", "squash"), help="how pictures become squares (default: crop)")
@@ -38,12 +38,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--trust", action="store_true", help="let the Python code in a `.keras` file run")
 
 
-def _numbers(text: str) -> tuple[float, ...]:
+def _parse_numbers(text: str) -> tuple[float, ...]:
     """Numbers with commas between them, for `type=`."""
     return tuple(number(part) for part in comma_separated(text))
 
 
-def add(args: argparse.Namespace, store: Store, console: Console) -> int:
+def add_file(args: argparse.Namespace, store: Store, console: Console) -> int:
     """Copy the file into the cache, describe it and show what was found.
 
     Raises:
@@ -56,9 +56,9 @@ def add(args: argparse.Namespace, store: Store, console: Console) -> int:
 
     if len(args.names) != 1:
         raise UsageError(f"backbones add takes one FILE, not {len(args.names)}")
-    wish = _wish(args)
+    wish = _make_request(args)
     if args.names[0].startswith(f"{HUB}:"):
-        made, source = _from_hub(args.names[0], wish, store, console), HUB
+        made, source = _add_from_hub(args.names[0], wish, store, console), HUB
     else:
         made, source = registration.add(wish, store, console), SOURCE
     console.print_result(
@@ -68,7 +68,7 @@ def add(args: argparse.Namespace, store: Store, console: Console) -> int:
     return 0
 
 
-def _wish(args: argparse.Namespace) -> ImportRequest:
+def _make_request(args: argparse.Namespace) -> ImportRequest:
     from headstart.backbones.imported.registration import ImportRequest
 
     if args.size is not None and args.size < 1:
@@ -93,7 +93,7 @@ def _wish(args: argparse.Namespace) -> ImportRequest:
     )
 
 
-def _from_hub(name: str, wish: ImportRequest, store: Store, console: Console) -> ImportedBackbone:
+def _add_from_hub(name: str, wish: ImportRequest, store: Store, console: Console) -> ImportedBackbone:
     """A network of the hub, read as the user says."""
     from headstart.backbones.huggingface import hub_api, import_model
     from headstart.backbones.imported.description import HUB
@@ -104,7 +104,7 @@ def _from_hub(name: str, wish: ImportRequest, store: Store, console: Console) ->
     return import_model.import_repository(hub_api.Repository.parse(name.removeprefix(f"{HUB}:")), store, console, wish)
 
 
-def remove(args: argparse.Namespace, store: Store, console: Console) -> int:
+def remove_names(args: argparse.Namespace, store: Store, console: Console) -> int:
     """Take names of added files, and of networks from a hub, away.
 
     Raises:

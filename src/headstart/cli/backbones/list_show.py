@@ -14,12 +14,12 @@ HEAD = (
 )
 
 
-def rows(entries: Sequence[dict[str, Any]]) -> str:
+def format_table(entries: Sequence[dict[str, Any]]) -> str:
     """One line a backbone."""
-    return table(HEAD, [_row(entry) for entry in entries], right=(2, 3, 4, 5, 6, 7))
+    return table(HEAD, [_format_row(entry) for entry in entries], right=(2, 3, 4, 5, 6, 7))
 
 
-def _row(entry: dict[str, Any]) -> tuple[str, ...]:
+def _format_row(entry: dict[str, Any]) -> tuple[str, ...]:
     known = entry["input"] is not None  # else the index alone has it, and only its weights tell the rest
     return (
         entry["name"],
@@ -28,18 +28,18 @@ def _row(entry: dict[str, Any]) -> tuple[str, ...]:
         f"{entry['flops'] / 1e9:.2f}" if known else "-",
         str(entry["input"]["size_px"]) if known else "-",
         f"{entry['prior']:.3f}" if known else "-",
-        _speed(entry),
+        _format_speed(entry),
         format_bytes(entry["download_bytes"]) if known else "-",
         "here" if entry["weights_here"] else "pull",
         entry["licence"],
     )
 
 
-def _speed(entry: dict[str, Any]) -> str:
+def _format_speed(entry: dict[str, Any]) -> str:
     return "-" if entry["images_per_s"] is None else f"{entry['images_per_s']:.0f}"
 
 
-def page(entry: dict[str, Any]) -> str:
+def format_page(entry: dict[str, Any]) -> str:
     """Everything that is known of one."""
     lines = [
         ("family", entry["family"]),
@@ -47,61 +47,61 @@ def page(entry: dict[str, Any]) -> str:
         ("trained on", entry["pretrained_on"]),
         ("how", entry["method"]),
         ("domains", ", ".join(entry["domains"]) or "not stated"),
-        *(_of_index(entry) if entry["indexed"] else _of_weights(entry)),
+        *(_index_lines(entry) if entry["indexed"] else _backbone_lines(entry)),
     ]
     return f"{entry['name']}\n{table(('', ''), lines)}"
 
 
-def _of_index(entry: dict[str, Any]) -> list[tuple[str, str]]:
+def _index_lines(entry: dict[str, Any]) -> list[tuple[str, str]]:
     """Of one that the index alone has."""
     asks = "; its publisher asks for an account first" if entry["gated"] else ""
     return [
-        *([("params", _params(entry))] if entry["params"] else []),
+        *([("params", _format_params(entry))] if entry["params"] else []),
         ("task", entry["task"]),
         ("updated", entry["updated"]),
-        ("licence", f"{entry['licence']}, {_use(entry['permissive'])}"),
+        ("licence", f"{entry['licence']}, {_format_permission(entry['permissive'])}"),
         ("rest", "not known before the weights are here"),
         ("weights", f"not here: headstart backbones pull {entry['name']}{asks}"),
     ]
 
 
-def _of_weights(entry: dict[str, Any]) -> list[tuple[str, str]]:
+def _backbone_lines(entry: dict[str, Any]) -> list[tuple[str, str]]:
     taken = ", ".join(f"{depth['name']} ({depth['dim']})" for depth in entry["depths"])
     here = "here" if entry["weights_here"] else f"not here: headstart backbones pull {entry['name']}"
     return [
         ("prior", f"{entry['prior']:.3f}, {entry['prior_source']}"),
-        ("params", _params(entry)),
+        ("params", _format_params(entry)),
         ("cost", f"{entry['flops'] / 1e9:.2f} GFLOPs a picture"),
-        ("speed", _measured(entry)),
-        ("memory", _memory(entry)),
-        ("input", _input(entry["input"])),
+        ("speed", _format_measured(entry)),
+        ("memory", _format_memory(entry)),
+        ("input", _format_input(entry["input"])),
         ("depths", taken),
-        ("licence", f"{entry['licence']}, {_use(entry['permissive'])}"),
+        ("licence", f"{entry['licence']}, {_format_permission(entry['permissive'])}"),
         ("note", entry["licence_note"] or "-"),
         ("weights", f"{format_bytes(entry['download_bytes'])}, {here}"),
     ]
 
 
-def _params(entry: dict[str, Any]) -> str:
+def _format_params(entry: dict[str, Any]) -> str:
     return f"{entry['params']:,}, {format_bytes(4 * entry['params'])} in float32"
 
 
-def _measured(entry: dict[str, Any]) -> str:
+def _format_measured(entry: dict[str, Any]) -> str:
     if entry["images_per_s"] is None:
         return "not measured on this machine yet"
-    return f"{_speed(entry)} images/s here, one alone in {entry['latency_ms']:.3g} ms"
+    return f"{_format_speed(entry)} images/s here, one alone in {entry['latency_ms']:.3g} ms"
 
 
-def _memory(entry: dict[str, Any]) -> str:
+def _format_memory(entry: dict[str, Any]) -> str:
     how = "for one picture, measured here" if entry["memory_measured"] else "for one picture, a guess by its weights"
     return f"{format_bytes(entry['memory_bytes'])} {how}"
 
 
-def _use(permissive: bool) -> str:
+def _format_permission(permissive: bool) -> str:
     return "permissive: commercial use is allowed" if permissive else "not known to be permissive: read it before use"
 
 
-def _input(spec: dict[str, Any]) -> str:
+def _format_input(spec: dict[str, Any]) -> str:
     how = f"{spec['size_px']} px, {spec['resize']}, {spec['interpolation']}"
     cut = f", centre {spec['crop_fraction']:.3g}" if spec["resize"] == "crop" else ""
     return f"{how}{cut}; {spec['channels']} * {spec['scale']:.6g} - {spec['mean']}, / {spec['std']}"

@@ -55,11 +55,11 @@ def measure_trunks(args: argparse.Namespace, store: Store, console: Console) -> 
     from headstart.backbones import latency, loading
     from headstart.networks import openvino_engine
 
-    openvino_engine.load()
+    openvino_engine.load_openvino()
     measured: list[dict[str, Any]] = []
     ready = []
-    for backbone in [loading.find(name, opening=False) for name in args.names or loading.names()]:
-        folder = store.find_entry("trunks", loading.key(backbone))
+    for backbone in [loading.find_backbone(name, opening=False) for name in args.names or loading.list_backbones()]:
+        folder = store.find_entry("trunks", loading.trunk_key(backbone))
         if folder is not None:
             ready.append((backbone, folder / "trunk.xml"))
         elif args.names:
@@ -88,7 +88,7 @@ def _format_number(figures: dict[str, float], name: str, form: str) -> str:
     return f"{figures[name]:{form}}" if name in figures else "-"
 
 
-def place_or_address(text: str) -> str:
+def parse_place_or_address(text: str) -> str:
     """A file or an http(s) address, for `type=`."""
     if not text:
         raise argparse.ArgumentTypeError("the name is empty")

@@ -10,7 +10,7 @@ from headstart.core.console import Console, format_bytes
 from headstart.core.storage.cache import Store
 
 
-def verify(names: Sequence[str], store: Store, console: Console) -> int:
+def verify_cache(names: Sequence[str], store: Store, console: Console) -> int:
     """Hash weights and trunks again; of all, or of the named backbones. 1 when one is damaged.
 
     A name of random weights means their trunks alone: there are no weights to be absent.
@@ -18,12 +18,12 @@ def verify(names: Sequence[str], store: Store, console: Console) -> int:
     from headstart.backbones import loading
     from headstart.backbones.inventory import cache_inventory
 
-    wanted = {loading.find(name).name for name in names}
-    found = [one for one in cache_inventory.entries(store) if not wanted or wanted & set(one.name.split(", "))]
+    wanted = {loading.find_backbone(name).name for name in names}
+    found = [one for one in cache_inventory.list_entries(store) if not wanted or wanted & set(one.name.split(", "))]
     with console.show_progress("verify", sum(one.bytes for one in found), "bytes") as progress:
         checked = []
         for one in found:
-            checked.append(_facts(one) | {"problems": cache_inventory.damage(one.path)})
+            checked.append(_entry_facts(one) | {"problems": cache_inventory.find_damage(one.path)})
             progress.count_done(one.bytes)
     here = {
         name
@@ -33,36 +33,40 @@ def verify(names: Sequence[str], store: Store, console: Console) -> int:
     }
     absent = sorted(name for name in wanted - here if not name.startswith(loading.RANDOM))
     bad = [one for one in checked if one["problems"]]
-    console.print_result(_report(checked, bad, absent), {"checked": checked, "damaged": len(bad), "absent": absent})
+    console.print_result(
+        _format_report(checked, bad, absent), {"checked": checked, "damaged": len(bad), "absent": absent}
+    )
     return 1 if bad else 0
 
 
-def _facts(entry: Any) -> dict[str, Any]:
+def _entry_facts(entry: Any) -> dict[str, Any]:
     path = {"path": str(entry.path), "bytes": entry.bytes}
     return {"kind": entry.kind, "name": entry.name, "note": entry.note} | path
 
 
-def _report(checked: list[dict[str, Any]], bad: list[dict[str, Any]], absent: list[str]) -> str:
-    rows = [(*_what(one), format_bytes(one["bytes"]), "; ".join(one["problems"]) or "whole") for one in checked]
+def _format_report(checked: list[dict[str, Any]], bad: list[dict[str, Any]], absent: list[str]) -> str:
+    rows = [
+        (*_entry_columns(one), format_bytes(one["bytes"]), "; ".join(one["problems"]) or "whole") for one in checked
+    ]
     lines = [table(("kind", "backbone", "size", "state"), rows, right=(2,))] if rows else []
-    lines += [f"{name}: {_absent(name)}" for name in absent]
+    lines += [f"{name}: {_format_absent(name)}" for name in absent]
     total = f"{len(checked)} entries, {format_bytes(sum(one['bytes'] for one in checked))}"
     lines.append(f"{total}: {len(bad)} damaged" if bad else f"{total}: all whole")
-    return "\n".join([*lines, *(f"delete {one['path']}, then: {_again(one)}" for one in bad)])
+    return "\n".join([*lines, *(f"delete {one['path']}, then: {_format_remedy(one)}" for one in bad)])
 
 
-def _absent(name: str) -> str:
+def _format_absent(name: str) -> str:
     """That nothing is there to be verified, and what brings it."""
     from headstart.backbones import loading
     from headstart.backbones.imported import description
 
-    found = loading.find(name)
+    found = loading.find_backbone(name)
     if found.source.is_users_own:
         return f"its copy is not in the cache; {description.again(found.source.name, found.preset)}"
     return f"its weights are not in the cache; headstart backbones pull {name}"
 
 
-def _again(one: dict[str, Any]) -> str:
+def _format_remedy(one: dict[str, Any]) -> str:
     """What makes a damaged entry anew."""
     if one["kind"] == "weights" and one["name"]:
         return f"headstart backbones pull {one['name'].partition(',')[0]}"
@@ -74,21 +78,21 @@ def _again(one: dict[str, Any]) -> str:
     return "add your file again" if source in ("", description.SOURCE) else description.again(source, name)
 
 
-def _what(one: dict[str, Any]) -> tuple[str, str]:
+def _entry_columns(one: dict[str, Any]) -> tuple[str, str]:
     note = f" ({one['note']})" if one["note"] else ""
     return one["kind"], f"{one['name'] or '-'}{note}"
 
 
-def prune(store: Store, console: Console, *, older_than_s: float | None, dry_run: bool) -> int:
+def prune_cache(store: Store, console: Console, *, older_than_s: float | None, dry_run: bool) -> int:
     """Remove what nothing can use, was not used for so long, or was left over; say what and how many bytes."""
     from headstart.backbones.inventory import cache_inventory
 
-    found = cache_inventory.prunable(store, older_than_s)
-    removed = [_facts(entry) | {"why": why} for entry, why in found]
+    found = cache_inventory.list_prunable(store, older_than_s)
+    removed = [_entry_facts(entry) | {"why": why} for entry, why in found]
     if not dry_run:
         for entry, _ in found:
-            cache_inventory.remove(entry)
-    rows = [(*_what(one), format_bytes(one["bytes"]), one["why"]) for one in removed]
+            cache_inventory.remove_entry(entry)
+    rows = [(*_entry_columns(one), format_bytes(one["bytes"]), one["why"]) for one in removed]
     total = sum(one["bytes"] for one in removed)
     verb = "would be removed; nothing was changed" if dry_run else "removed"
     lines = [table(("kind", "backbone", "size", "why"), rows, right=(2,))] if rows else []

@@ -30,7 +30,7 @@ class _Action:
         takes: Options that are its own.
     """
 
-    run: Callable[[argparse.Namespace, Store, Console], int]
+    handle: Callable[[argparse.Namespace, Store, Console], int]
     needs: str = ""
     takes: tuple[str, ...] = ()
 
@@ -60,10 +60,12 @@ class Backbones:
         parser.add_argument("names", metavar="NAME", nargs="*", help="`source:preset`, a TEXT, or a FILE")
         parser.add_argument("--sha256", metavar="HEX", type=filled, help="sync: what the file must have")
         said = "sync: an index as a file, or its address"
-        parser.add_argument("--from", metavar="FILE|URL", dest="source", type=sync_measure.place_or_address, help=said)
-        parser.add_argument("--older-than", metavar="TIME", type=_seconds, help="prune: 12h, 30d, 8w")
+        parser.add_argument(
+            "--from", metavar="FILE|URL", dest="source", type=sync_measure.parse_place_or_address, help=said
+        )
+        parser.add_argument("--older-than", metavar="TIME", type=_parse_age_s, help="prune: 12h, 30d, 8w")
         parser.add_argument("--dry-run", action="store_true", help="prune: only tell what would go")
-        add_remove.configure(parser)
+        add_remove.add_options(parser)
         options.add_output(parser)
 
     def __call__(self, args: argparse.Namespace) -> int:
@@ -75,16 +77,16 @@ class Backbones:
         if action.needs and not args.names:
             hint = "headstart backbones --help"
             raise UsageError(f"backbones {args.action} needs a {action.needs}", hint=hint)
-        foreign = next((name for name in _OWN if _given(getattr(args, name)) and name not in action.takes), None)
+        foreign = next((name for name in _OWN if _is_given(getattr(args, name)) and name not in action.takes), None)
         if foreign:
             option = "--from" if foreign == "source" else "--" + foreign.replace("_", "-")
             takers = ", ".join(name for name, one in ACTIONS.items() if foreign in one.takes)
             raise UsageError(f"backbones {args.action} has no option `{option}`", hint=f"it is of {takers}")
         console = options.make_console(args)
-        return action.run(args, default_store(console), console)
+        return action.handle(args, default_store(console), console)
 
 
-def _given(value: object) -> bool:
+def _is_given(value: object) -> bool:
     """Whether an option was on the command line; 0 is a value."""
     return not (value is None or value is False or value == [])
 
@@ -93,7 +95,7 @@ _OWN = ("sha256", "source", "older_than", "dry_run", *add_remove.OWN)
 _SECONDS = {"h": 3600.0, "d": 86400.0, "w": 7 * 86400.0}
 
 
-def _seconds(text: str) -> float:
+def _parse_age_s(text: str) -> float:
     """A time, for `type=`."""
     found = re.fullmatch(r"(\d+(?:\.\d+)?)([hdw])", text.strip())
     if not found or not float(found[1]):
@@ -101,72 +103,74 @@ def _seconds(text: str) -> float:
     return float(found[1]) * _SECONDS[found[2]]
 
 
-def _list(args: argparse.Namespace, store: Store, console: Console) -> int:
+def _list_backbones(args: argparse.Namespace, store: Store, console: Console) -> int:
     from headstart.backbones.inventory import catalogue
 
-    return _told(catalogue.every(store, args.names), console)
+    return _print_table(catalogue.list_facts(store, args.names), console)
 
 
-def _search(args: argparse.Namespace, store: Store, console: Console) -> int:
+def _search_backbones(args: argparse.Namespace, store: Store, console: Console) -> int:
     from headstart.backbones.inventory import catalogue
 
-    return _told(catalogue.search(catalogue.every(store) + catalogue.more(store), args.names), console)
+    return _print_table(
+        catalogue.search_facts(catalogue.list_facts(store) + catalogue.list_index_facts(store), args.names), console
+    )
 
 
-def _told(entries: list[dict[str, object]], console: Console) -> int:
-    from headstart.cli.backbones.list_show import rows
+def _print_table(entries: list[dict[str, object]], console: Console) -> int:
+    from headstart.cli.backbones.list_show import format_table
 
     add_remove.warn_of_damaged(console)
-    console.print_result(rows(entries) if entries else "no backbone fits", {"backbones": entries})
+    console.print_result(format_table(entries) if entries else "no backbone fits", {"backbones": entries})
     return 0
 
 
-def _show(args: argparse.Namespace, store: Store, console: Console) -> int:
+def _show_backbones(args: argparse.Namespace, store: Store, console: Console) -> int:
     from headstart.backbones.inventory import catalogue
-    from headstart.cli.backbones.list_show import page
+    from headstart.cli.backbones.list_show import format_page
 
-    entries = catalogue.every(store, args.names)
-    console.print_result("\n\n".join(map(page, entries)), {"backbones": entries})
+    entries = catalogue.list_facts(store, args.names)
+    console.print_result("\n\n".join(map(format_page, entries)), {"backbones": entries})
     return 0
 
 
-def _pull(args: argparse.Namespace, store: Store, console: Console) -> int:
+def _pull_weights(args: argparse.Namespace, store: Store, console: Console) -> int:
     from headstart.backbones import capabilities, loading
 
     for name in args.names:  # every name is checked before anything is fetched
         with contextlib.suppress(capabilities.NotHere):
-            loading.find(name, console=console)
-    chosen = [loading.find(name, fetching=True, console=console) for name in args.names]
+            loading.find_backbone(name, console=console)
+    chosen = [loading.find_backbone(name, fetching=True, console=console) for name in args.names]
     pulled = [{"name": c.spec.name, "file": str(c.source.pull(c.preset, store, console))} for c in chosen]
     lines = [f"{entry['name']} is here: {entry['file']}" for entry in pulled]
     console.print_result("\n".join(lines), {"pulled": pulled})
     return 0
 
 
-def _verify(args: argparse.Namespace, store: Store, console: Console) -> int:
+def _verify_cache(args: argparse.Namespace, store: Store, console: Console) -> int:
     from headstart.cli.backbones import verify_prune
 
-    return verify_prune.verify(args.names, store, console)
+    return verify_prune.verify_cache(args.names, store, console)
 
 
-def _prune(args: argparse.Namespace, store: Store, console: Console) -> int:
+def _prune_cache(args: argparse.Namespace, store: Store, console: Console) -> int:
     from headstart.cli.backbones import verify_prune
 
     if args.names:
         raise UsageError(f"backbones prune takes no NAME, such as `{args.names[0]}`", hint="headstart backbones prune")
-    return verify_prune.prune(store, console, older_than_s=args.older_than, dry_run=args.dry_run)
+    return verify_prune.prune_cache(store, console, older_than_s=args.older_than, dry_run=args.dry_run)
 
 
 ACTIONS = {
-    "list": _Action(run=_list),
-    "search": _Action(run=_search, needs="TEXT"),
-    "show": _Action(run=_show, needs="NAME"),
-    "pull": _Action(run=_pull, needs="NAME"),
-    "add": _Action(run=add_remove.add, needs="FILE", takes=add_remove.OWN),
-    "remove": _Action(run=add_remove.remove, needs="NAME"),
-    "sync": _Action(run=sync_measure.sync_index, takes=("source", "sha256")),
-    "measure": _Action(run=sync_measure.measure_trunks),
-    "verify": _Action(run=_verify),
-    "prune": _Action(run=_prune, takes=("older_than", "dry_run")),
+    "list": _Action(handle=_list_backbones),
+    "search": _Action(handle=_search_backbones, needs="TEXT"),
+    "show": _Action(handle=_show_backbones, needs="NAME"),
+    "pull": _Action(handle=_pull_weights, needs="NAME"),
+    "add": _Action(handle=add_remove.add_file, needs="FILE", takes=add_remove.OWN),
+    "remove": _Action(handle=add_remove.remove_names, needs="NAME"),
+    "sync": _Action(handle=sync_measure.sync_index, takes=("source", "sha256")),
+    "measure": _Action(handle=sync_measure.measure_trunks),
+    "verify": _Action(handle=_verify_cache),
+    "prune": _Action(handle=_prune_cache, takes=("older_than", "dry_run")),
 }
 PLUGIN = Backbones()

@@ -21,7 +21,7 @@ from headstart.core.storage.cache import Store
 from headstart.core.storage.row_cache import RowStore, parse_keys
 from headstart.core.types import SkippedFile
 from headstart.images import descriptors
-from headstart.images.preprocessing import PictureError, inspect, read_bytes
+from headstart.images.preprocessing import PictureError, describe_picture, read_bytes
 
 _CHUNK = 16  # files a task looks at
 _BLOCK = 1024  # new facts that go to the cache together
@@ -110,7 +110,7 @@ class FileInspector:
             if position[0] >= 0:
                 row = self._known.take_rows(_COLUMN, position, self._scratch)[0]
                 return FileInspection(uri, digest, len(content), np.array(row), True)
-            return FileInspection(uri, digest, len(content), descriptors.to_row(inspect(content)), False)
+            return FileInspection(uri, digest, len(content), descriptors.to_row(describe_picture(content)), False)
         except PictureError as err:
             return SkippedFile(uri=uri, reason=err.reason, detail=err.detail)
 

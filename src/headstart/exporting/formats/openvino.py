@@ -16,8 +16,8 @@ import numpy as np
 from headstart.exporting import openvino_uncertainty
 from headstart.exporting.export_source import STRANGE_IN_8_BITS, Source, inputs
 from headstart.exporting.openvino_uncertainty import constant
-from headstart.networks.openvino_conversion import quantise
-from headstart.networks.openvino_engine import load
+from headstart.networks.openvino_conversion import quantise_trunk
+from headstart.networks.openvino_engine import load_openvino
 
 _RUNTIME = '''\
 def load(path, told):
@@ -50,7 +50,7 @@ class OpenVINO:
 
     def write(self, source: Source, folder: Path, precision: str, pictures: list[np.ndarray], told: str) -> None:
         """See `headstart.exporting.export_source.Exporter`; pictures are taken as uint8."""
-        ov = load()
+        ov = load_openvino()
         with tempfile.TemporaryDirectory(dir=source.draft) as place:
             made = _graph(source, _trunks(source, Path(place), precision, pictures))
             made.set_rt_info(told, ["headstart"])
@@ -66,14 +66,14 @@ def _trunks(source: Source, place: Path, precision: str, pictures: list[np.ndarr
     for at, entry in enumerate(source.manifest.trunks):
         (place / f"trunk{at}").mkdir()
         seen = next(shown for one, shown in zip(given, pictures, strict=True) if entry.name in one.trunks)
-        quantise(found[at], seen, place / f"trunk{at}")
+        quantise_trunk(found[at], seen, place / f"trunk{at}")
         found[at] = place / f"trunk{at}" / "trunk.xml"
     return found
 
 
 def _graph(source: Source, files: list[Path]) -> Any:
     """One `openvino.Model`: uint8 pictures -> `probabilities` (B, C), and doubt."""
-    ov = load()
+    ov = load_openvino()
     from openvino import opset13 as ops
 
     given = inputs(source.manifest)

@@ -10,7 +10,7 @@ import numpy as np
 from headstart.core.storage.files import write_text
 from headstart.exporting.export_source import Source
 from headstart.exporting.keras_graph import build
-from headstart.networks.openvino_conversion import quiet
+from headstart.networks.openvino_conversion import silence_frameworks
 
 _RUNTIME = '''\
 def load(path, told):
@@ -44,7 +44,7 @@ class SavedModel:
         """See `headstart.exporting.export_source.Exporter`; the metadata is an asset of the user's own,
         `assets.extra`."""
         made = build(source)
-        with quiet():
+        with silence_frameworks():
             made.export(str(folder / self.file), format="tf_saved_model", verbose=False)
         write_text(folder / self.file / "assets.extra" / "headstart.json", told)
 

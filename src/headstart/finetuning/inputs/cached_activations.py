@@ -197,8 +197,10 @@ def lower(
         console: Told before the making.
     """
     pictures = _sample(found, data, rows)
-    ready = loading.ready(found, store, console, pictures, threads=count_threads(), cut=cut)
-    outputs = (MAP, *loading.outputs(found.spec, cut)[1:]) if cut else tuple(depth.name for depth in found.spec.depths)
+    ready = loading.load_engine(found, store, console, pictures, threads=count_threads(), cut=cut)
+    outputs = (
+        (MAP, *loading.cut_outputs(found.spec, cut)[1:]) if cut else tuple(depth.name for depth in found.spec.depths)
+    )
     return Lower(engine=ready, outputs=outputs)
 
 
@@ -236,7 +238,7 @@ def _cache(
     named = dict(zip(below.outputs, tried, strict=True))
     shape = named[MAP].shape[1:] if cut else ()
     half = (MAP,) if cut and np.abs(named[MAP]).max() * _ROOM < _HALF_MOST else ()
-    address = compute_digest([loading.key(found), preprocessing.revision(), cut, half])
+    address = compute_digest([loading.trunk_key(found), preprocessing.decoder_revision(), cut, half])
     widths = {name: math.prod(values.shape[1:]) for name, values in named.items()}
     return RowStore(store.root / "maps" / address, widths, half=half, report=store.report), shape
 
@@ -265,7 +267,7 @@ def _views(
     """Each picture that lacks a view is decoded once; its missing views follow one another."""
     positions = np.flatnonzero(np.any(missing, axis=0))
     data = wanted.data
-    decoded = preprocessing.batches(
+    decoded = preprocessing.decode_batches(
         data.root,
         data.uris,
         wanted.rows[positions],
@@ -304,7 +306,7 @@ def _require_finite(
 def _sample(found: ResolvedBackbone, data: Dataset, rows: np.ndarray) -> np.ndarray:
     """Eight pictures from the whole range, repeated where there are fewer."""
     spread = np.resize(rows[np.linspace(0, len(rows) - 1, min(PARITY, len(rows))).astype(np.int64)], PARITY)
-    found_pictures = preprocessing.batches(
+    found_pictures = preprocessing.decode_batches(
         data.root, data.uris, spread, found.spec.input, batch=PARITY, threads=1, digests=data.digests
     )
     return next(found_pictures)[1]

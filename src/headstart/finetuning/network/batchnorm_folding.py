@@ -14,12 +14,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from headstart.core.recipe import Recipe
-from headstart.networks.blocks import Anatomy, producing
+from headstart.networks.blocks import TrunkBlocks, map_producers
 
 _KERNEL = "frozen_kernel"  # where a depthwise convolution keeps its variable once `kernel` is computed
 
 
-def found(trunk_model: Any, anatomy: Anatomy, recipe: Recipe, train: Sequence[str]) -> dict[int, int]:
+def found(trunk_model: Any, anatomy: TrunkBlocks, recipe: Recipe, train: Sequence[str]) -> dict[int, int]:
     """Id of each convolution that takes in a batch norm -> id of that norm.
 
     The convolution is linear, feeds nothing else, and both are in one block that trains.
@@ -28,7 +28,7 @@ def found(trunk_model: Any, anatomy: Anatomy, recipe: Recipe, train: Sequence[st
 
     if recipe.strategy not in ("finetune", "lora"):
         return {}
-    producers, home = producing(trunk_model), anatomy.block_of()
+    producers, home = map_producers(trunk_model), anatomy.map_operations_to_blocks()
     read = Counter(id(x) for one in trunk_model.operations for x in keras.tree.flatten(one.input))
     pairs = {}
     for norm in (one for block in train for one in anatomy.segments[block]):

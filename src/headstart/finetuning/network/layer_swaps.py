@@ -11,7 +11,7 @@ from headstart.core.types import BackboneSpec
 from headstart.finetuning.network import batchnorm_folding, lora, residual_blocks, training_layers
 from headstart.finetuning.network.clone import Change
 from headstart.finetuning.network.trainable_head import seed_of
-from headstart.networks.blocks import Anatomy
+from headstart.networks.blocks import TrunkBlocks
 
 _DRAW = 8  # of stochastic depth, among the uses of the recipe's seed
 _MOMENTUM = 0.9  # of batch norm that learns its statistics: those of the last dozens of steps, not hundreds
@@ -25,7 +25,7 @@ def learns_statistics(recipe: Recipe) -> bool:
 def changes(
     trunk_model: Any,
     spec: BackboneSpec,
-    anatomy: Anatomy,
+    anatomy: TrunkBlocks,
     recipe: Recipe,
     train: Sequence[str],
     folds: Mapping[int, int],
@@ -38,7 +38,7 @@ def changes(
     Raises:
         UsageError: Stochastic depth is asked for and no block that trains has a residual sum.
     """
-    home = anatomy.block_of()
+    home = anatomy.map_operations_to_blocks()
     sums = _thinned(trunk_model, spec, anatomy, recipe, train)
 
     def change(one: Any) -> tuple[Any, dict[str, Any]]:
@@ -74,12 +74,12 @@ def statistics(pairs: Sequence[tuple[Any, Any]]) -> tuple[Any, ...]:
 
 
 def _thinned(
-    trunk_model: Any, spec: BackboneSpec, anatomy: Anatomy, recipe: Recipe, train: Sequence[str]
+    trunk_model: Any, spec: BackboneSpec, anatomy: TrunkBlocks, recipe: Recipe, train: Sequence[str]
 ) -> dict[int, dict[str, Any]]:
     """Id of each residual sum that stochastic depth thins out -> the settings of what takes its place."""
     if not recipe.trunk.stochastic_depth:
         return {}
-    home, known = anatomy.block_of(), residual_blocks.branches(trunk_model, anatomy)
+    home, known = anatomy.map_operations_to_blocks(), residual_blocks.branches(trunk_model, anatomy)
     inside = {key: value for key, value in known.items() if home[key] in train}
     if not inside:
         have = [name for name in anatomy.depths if name in {home[key] for key in known}]

@@ -49,7 +49,7 @@ def finish(network: Network, trunk_model: Any, spec: BackboneSpec, *, temperatur
     import keras
 
     depths = network.recipe.depths
-    anatomy = blocks.look(trunk_model, spec, depths)
+    anatomy = blocks.split_into_blocks(trunk_model, spec, depths)
     pictures = keras.Input(trunk_model.inputs[0].shape[1:], name="pictures")
     targets = [anatomy.pooled[depth] for depth in depths]
     body = clone.copied(trunk_model.inputs[0], targets, pictures, anatomy.names, clone.as_it_is)

@@ -8,15 +8,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from headstart.networks.blocks import Anatomy, above, producing
+from headstart.networks.blocks import TrunkBlocks, iterate_ancestors, map_producers
 
 
-def branches(trunk_model: Any, anatomy: Anatomy) -> dict[int, tuple[int, float]]:
+def branches(trunk_model: Any, anatomy: TrunkBlocks) -> dict[int, tuple[int, float]]:
     """Id of each residual sum -> position of the branch among its inputs, and depth l / L from 0 to 1.
 
     L counts the residual sums of the whole network, so that the last one is at 1.
     """
-    producers = producing(trunk_model)
+    producers = map_producers(trunk_model)
     sums = [
         one
         for depth in anatomy.depths
@@ -32,7 +32,7 @@ def _branch(one: Any, producers: dict[int, Any]) -> int | None:
     """Which input was computed from the other one."""
     ends = [producers[id(tensor)] for tensor in one.input]
     for branch, shortcut in ((1, 0), (0, 1)):
-        before = {id(op) for op in above(one.input[branch], producers, set())}
+        before = {id(op) for op in iterate_ancestors(one.input[branch], producers, set())}
         if id(ends[shortcut]) in before and ends[0] is not ends[1]:
             return branch
     return None

@@ -23,7 +23,7 @@ from headstart.finetuning.network.determinism import repeat_bit_for_bit
 from headstart.finetuning.network.lora import Update
 from headstart.finetuning.network.trainable_head import Head, Start
 from headstart.networks import blocks
-from headstart.networks.blocks import Anatomy
+from headstart.networks.blocks import TrunkBlocks
 from headstart.networks.random_init import fill_random
 
 __all__ = ["Block", "Network", "Start", "build", "lower"]
@@ -147,9 +147,9 @@ def build(trunk_model: Any, spec: BackboneSpec, recipe: Recipe, *, start: Start 
     import keras
 
     repeat_bit_for_bit()  # what a network answers too, before its first step and after its last
-    anatomy = blocks.look(trunk_model, spec, recipe.depths)
-    train = blocks.chosen(anatomy.blocks, recipe)
-    cut = blocks.cut(anatomy, train)
+    anatomy = blocks.split_into_blocks(trunk_model, spec, recipe.depths)
+    train = blocks.choose_blocks(anatomy.blocks, recipe)
+    cut = blocks.find_cut(anatomy, train)
     low = tuple(depth for depth in recipe.depths if not train or (cut and _at_or_below(anatomy, depth, cut)))
     high = tuple(depth for depth in recipe.depths if depth not in low)
     inputs: dict[str, Any] = {}
@@ -200,7 +200,7 @@ def lower(trunk_model: Any, spec: BackboneSpec, cut: str, low: Sequence[str] = (
     """
     import keras
 
-    anatomy = blocks.look(trunk_model, spec, [cut, *low])
+    anatomy = blocks.split_into_blocks(trunk_model, spec, [cut, *low])
     outputs = [anatomy.maps[cut], *(anatomy.pooled[depth] for depth in low)]
     return keras.Model(trunk_model.inputs[0], outputs if low else outputs[0], name="lower")
 
@@ -212,12 +212,12 @@ def columns(spec: BackboneSpec, given: Sequence[str], wanted: Sequence[str]) -> 
     return np.concatenate([starts[name] + np.arange(dims[name]) for name in wanted])
 
 
-def _at_or_below(anatomy: Anatomy, depth: str, cut: str) -> bool:
+def _at_or_below(anatomy: TrunkBlocks, depth: str, cut: str) -> bool:
     return anatomy.depths.index(depth) <= anatomy.depths.index(cut)
 
 
 def _body(
-    trunk_model: Any, anatomy: Anatomy, recipe: Recipe, cut: str, high: Sequence[str], change: clone.Change
+    trunk_model: Any, anatomy: TrunkBlocks, recipe: Recipe, cut: str, high: Sequence[str], change: clone.Change
 ) -> clone.ClonedTrunk:
     """The part of the trunk that the network owns, with its weights."""
     import keras
@@ -235,9 +235,9 @@ def _body(
     return body
 
 
-def _free(anatomy: Anatomy, recipe: Recipe, train: Sequence[str], pairs: Sequence[tuple[Any, Any]]) -> list[Update]:
+def _free(anatomy: TrunkBlocks, recipe: Recipe, train: Sequence[str], pairs: Sequence[tuple[Any, Any]]) -> list[Update]:
     """Make trainable what the strategy trains."""
-    home = anatomy.block_of()
+    home = anatomy.map_operations_to_blocks()
     layers = [made for one, made in pairs if home[id(one)] in train and hasattr(made, "weights")]
     for layer in layers:
         layer.trainable = True
@@ -261,8 +261,10 @@ def _is_norm(v: Any) -> bool:
     return len(v.shape) < 2 or v.name == "bias"
 
 
-def _blocks(anatomy: Anatomy, train: Sequence[str], pairs: Sequence[tuple[Any, Any]], head: Head) -> tuple[Block, ...]:
-    home, known = anatomy.block_of(), anatomy.blocks
+def _blocks(
+    anatomy: TrunkBlocks, train: Sequence[str], pairs: Sequence[tuple[Any, Any]], head: Head
+) -> tuple[Block, ...]:
+    home, known = anatomy.map_operations_to_blocks(), anatomy.blocks
     found = []
     for name in train:
         made = [layer for one, layer in pairs if home[id(one)] == name and hasattr(layer, "weights")]

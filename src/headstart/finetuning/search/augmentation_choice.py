@@ -33,10 +33,12 @@ def _heard(bench: Workbench) -> str:
     base = min(bench.bases, key=lambda b: (bench.trunk(b.backbone)[0].spec.flops, b.backbone))
     found, _ = bench.trunk(base.backbone)
     few = bench.everything[evenly_spaced(len(bench.rows), MOST)]
-    raw = decoded_cache.load(
+    raw = decoded_cache.load_decoded(
         bench.data, bench.rows[few], found.spec.input, store=bench.ctx.store, console=bench.ctx.console
     )
-    engine = loading.ready(found, bench.ctx.store, bench.ctx.console, raw[:INFERENCE_BATCH], threads=count_threads())
+    engine = loading.load_engine(
+        found, bench.ctx.store, bench.ctx.console, raw[:INFERENCE_BATCH], threads=count_threads()
+    )
     inner = max(1, len(found.spec.depths) - 1)  # all depths but the last
 
     def features(seen: np.ndarray) -> np.ndarray:

@@ -109,8 +109,8 @@ class TrainingCost:
         if key not in self._shapes:
             found, model = self.bench.trunk(recipe.backbone)
             made = trainable_network.build(model, found.spec, recipe, start=None, n_classes=self.bench.on.n_classes)
-            lower = flops.flops(trainable_network.lower(model, found.spec, made.cut)) if made.cut else 0.0
+            lower = flops.count_flops(trainable_network.lower(model, found.spec, made.cut)) if made.cut else 0.0
             if not made.cut and made.low:  # features alone come in: the whole trunk lies below
                 lower = float(found.spec.flops)
-            self._shapes[key] = flops.flops(made.model), lower, made.cut
+            self._shapes[key] = flops.count_flops(made.model), lower, made.cut
         return self._shapes[key]

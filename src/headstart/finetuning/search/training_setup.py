@@ -166,7 +166,7 @@ class Workbench:
     def shared(self) -> dict[str, Any]:
         """The fields of a recipe that all of a search share."""
         told = {"seed": self.ctx.seed, "monitor": self.on.metric, "domain": self.domain}
-        return {**told, "precision": hardware.training_precision()}
+        return {**told, "precision": hardware.choose_training_precision()}
 
     def proposed(self, values: Mapping[str, Any]) -> Recipe:
         """A proposal of the search as a recipe, blocks kept within what the backbone has."""
@@ -203,10 +203,10 @@ class Workbench:
     def trunk(self, name: str) -> tuple[ResolvedBackbone, Any]:
         """A backbone and its frozen `keras.Model`, built once."""
         if name not in self._trunks:
-            from headstart.networks.openvino_conversion import quiet
+            from headstart.networks.openvino_conversion import silence_frameworks
 
-            found = trunk.find(name)
-            with quiet():
+            found = trunk.find_backbone(name)
+            with silence_frameworks():
                 self._trunks[name] = found, found.build(self.ctx.store)
         return self._trunks[name]
 

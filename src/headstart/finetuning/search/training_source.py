@@ -93,7 +93,9 @@ def source(bench: Workbench, made: Network, recipe: Recipe) -> Source:
         shared = {"features": join_columns(bench.embeddings, features, bench.rows)}
         return Source(kind="pooled", shared=shared, notes=("learns from pooled features",), **named)
     found, _ = bench.trunk(recipe.backbone)
-    raw = decoded_cache.load(bench.data, bench.rows, found.spec.input, store=bench.ctx.store, console=bench.ctx.console)
+    raw = decoded_cache.load_decoded(
+        bench.data, bench.rows, found.spec.input, store=bench.ctx.store, console=bench.ctx.console
+    )
     notes = ("learns from pictures: every block trains",)
     return Source(kind="pictures", shared={"pictures": raw, "low": made.low}, notes=notes, **named)
 
@@ -103,7 +105,7 @@ def _kept(bench: Workbench, made: Network, recipe: Recipe, policy: Policy | None
     found, _ = bench.trunk(recipe.backbone)
     store, console, way = bench.ctx.store, bench.ctx.console, _way(bench, made, recipe)
     if way["kind"] == "full path":
-        raw = decoded_cache.load(bench.data, bench.rows, found.spec.input, store=store, console=console)
+        raw = decoded_cache.load_decoded(bench.data, bench.rows, found.spec.input, store=store, console=console)
         below = cached_activations.lower(found, made.cut, bench.data, bench.rows, store=store, console=console)
         shared = {"pictures": raw, "below": below, "low": made.low}
         return Source(kind="pictures", shared=shared, notes=(way["why"],), **named)
@@ -136,7 +138,7 @@ def _way(bench: Workbench, made: Network, recipe: Recipe) -> dict[str, Any]:
             trainings=len(bench.fold_numbers) + 1 if bench.explicit else USUAL_TRAININGS,
             lower_flops=bench.price.lower_flops(recipe),
             view_bytes=2 * numbers + 4 * pooled,
-            free_bytes=decoded_cache.free_bytes(bench.ctx.store.root),
+            free_bytes=decoded_cache.count_free_bytes(bench.ctx.store.root),
         )
         bench.ctx.console.print_line("adapt", way.why)
         return {"kind": way.kind, "views": way.views, "why": way.why}

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from headstart.core.console import format_bytes
-from headstart.networks.hardware import available_bytes
+from headstart.networks.hardware import count_available_bytes
 
 _KEPT = 1.2  # all layers' outputs, and gradients on the way; 1.0 was measured (EfficientNet-Lite0, all layers, 16)
 _USED = 0.8  # of the free memory
@@ -28,7 +28,7 @@ def parts(model: Any, batch: int) -> tuple[int, str]:
         model: The network's `keras.Model`.
         batch: Pictures a step.
     """
-    free, count = available_bytes(), 1
+    free, count = count_available_bytes(), 1
     limit = _MOST if free is None else min(_MOST, int(_USED * free))
     while count < batch and step_bytes(model, math.ceil(batch / count)) > limit:
         count *= 2

@@ -19,7 +19,7 @@ import numpy as np
 from headstart.core.errors import DataError, SetupError, UsageError
 from headstart.networks import openvino_engine
 from headstart.networks.cut_points import Node
-from headstart.networks.formats.safe_formats import HEAD_BYTES, leads_elsewhere, pickled, runs_code
+from headstart.networks.formats.safe_formats import HEAD_BYTES, leads_elsewhere, may_be_pickle, runs_code
 
 _CONFIG, _WEIGHTS = "config.json", "model.weights.h5"
 _LIGHT = {"Softmax", "Activation", "Dropout", "Flatten", "Reshape", "Identity", "ConvertToTensor", "SpatialDropout2D"}
@@ -49,7 +49,7 @@ def require_safe(path: Path, *, trust: bool) -> str:
         raise DataError(f"`{path.name}` is no whole `.keras` file: {err}", where=str(path), hint=_AGAIN) from err
     if broken is not None:
         raise DataError(f"`{path.name}` is damaged at `{broken}`", where=str(path), hint=_AGAIN)
-    code = _code(config)
+    code = _find_code_layer(config)
     if code and not trust:
         raise DataError(
             f"the layer `{code}` of `{path.name}` is a Lambda or its like: code that would run when the file is opened",
@@ -73,32 +73,32 @@ def _require_plain(file: zipfile.ZipFile, path: Path) -> None:
             raise DataError(
                 f"the member `{name}` of `{path.name}` leads elsewhere; nothing was opened", where=str(path)
             )
-        head = b"" if name.endswith("/") else _head(file, name)
-        if pickled(name, head):
+        head = b"" if name.endswith("/") else _read_head(file, name)
+        if may_be_pickle(name, head):
             raise DataError(
                 f"`{path.name}` holds the pickle `{name}`, which could run anything; nothing was opened",
                 where=str(path),
             )
 
 
-def _head(file: zipfile.ZipFile, name: str) -> bytes:
+def _read_head(file: zipfile.ZipFile, name: str) -> bytes:
     with file.open(name) as member:
         return member.read(HEAD_BYTES)
 
 
-def _code(config: Any) -> str:
+def _find_code_layer(config: Any) -> str:
     """The name of the first layer that holds code, else empty."""
     if isinstance(config, list):
-        return next((found for one in config if (found := _code(one))), "")
+        return next((found for one in config if (found := _find_code_layer(one))), "")
     if not isinstance(config, dict):
         return ""
     if runs_code(config.get("class_name")):
         inner = config.get("config")
         return str(inner.get("name", "lambda") if isinstance(inner, dict) else "lambda")
-    return next((found for one in config.values() if (found := _code(one))), "")
+    return next((found for one in config.values() if (found := _find_code_layer(one))), "")
 
 
-def load(path: Path, *, trust: bool = False) -> Any:
+def load_archive(path: Path, *, trust: bool = False) -> Any:
     """The `keras.Model` of a file.
 
     Raises:
@@ -120,14 +120,14 @@ def load(path: Path, *, trust: bool = False) -> Any:
     return model
 
 
-def freeze(path: Path, target: Path) -> None:
+def export_frozen(path: Path, target: Path) -> None:
     """Write a trusted file with Python code as OpenVINO IR, so that its code never runs again.
 
     Raises:
         DataError: Keras cannot read it.
         SetupError: It cannot be exported.
     """
-    model = load(path, trust=True)
+    model = load_archive(path, trust=True)
     try:
         with openvino_engine.without_telemetry():
             model.export(str(target), format="openvino", verbose=False)
@@ -135,7 +135,7 @@ def freeze(path: Path, target: Path) -> None:
         raise SetupError(f"Keras cannot export `{path.name}` to OpenVINO: {err}", where=str(path)) from err
 
 
-def side(model: Any) -> int:
+def find_side_px(model: Any) -> int:
     """Height and width of the pictures that the file takes; 0 where it leaves that open.
 
     Raises:
@@ -147,7 +147,7 @@ def side(model: Any) -> int:
     return height or 0
 
 
-def flat(model: Any, size_px: int, before: Callable[[Any], Any] = lambda pictures: pictures) -> Any:
+def flatten_model(model: Any, size_px: int, before: Callable[[Any], Any] = lambda pictures: pictures) -> Any:
     """The same network as one functional model whose layers are its own, without models inside.
 
     Args:
@@ -160,7 +160,7 @@ def flat(model: Any, size_px: int, before: Callable[[Any], Any] = lambda picture
     """
     import keras
 
-    _name_apart(model, set())
+    _make_names_unique(model, set())
     pictures = keras.Input((size_px, size_px, 3), name="pictures")
     try:
         made = keras.Model(pictures, model.call(before(pictures)))
@@ -170,7 +170,7 @@ def flat(model: Any, size_px: int, before: Callable[[Any], Any] = lambda picture
     while any(isinstance(one, keras.Model) for one in made.operations):
         again = keras.Input((size_px, size_px, 3), name="pictures")
         made = keras.models.clone_model(
-            made, input_tensors=again, clone_function=lambda layer: layer, call_function=_through
+            made, input_tensors=again, clone_function=lambda layer: layer, call_function=_call_through
         )
     fresh = keras.models.clone_model(made)
     for there, here in zip(made.weights, fresh.weights, strict=True):
@@ -178,14 +178,14 @@ def flat(model: Any, size_px: int, before: Callable[[Any], Any] = lambda picture
     return fresh
 
 
-def _through(layer: Any, *args: Any, **kwargs: Any) -> Any:
+def _call_through(layer: Any, *args: Any, **kwargs: Any) -> Any:
     """A model inside gives its layers instead of itself."""
     import keras
 
     return layer.call(*args, **kwargs) if isinstance(layer, keras.Model) else layer(*args, **kwargs)
 
 
-def _name_apart(model: Any, taken: set[str]) -> None:
+def _make_names_unique(model: Any, taken: set[str]) -> None:
     """Two models inside may use a name both; laid flat every layer needs its own."""
     import keras
 
@@ -193,25 +193,25 @@ def _name_apart(model: Any, taken: set[str]) -> None:
         if isinstance(layer, keras.Model):
             if not hasattr(layer, "inputs") or layer.inputs is None:
                 raise SetupError(f"the model inside, `{layer.name}`, is written in Python: its layers cannot be seen")
-            _name_apart(layer, taken)
+            _make_names_unique(layer, taken)
         elif layer.name in taken:
             layer.name = f"{model.name}_{layer.name}"
         taken.add(layer.name)
 
 
-def nodes(model: Any) -> tuple[list[Node], dict[str, int]]:
+def list_nodes(model: Any) -> tuple[list[Node], dict[str, int]]:
     """The graph of a flat model for `headstart.networks.cut_points`, and its outputs: name -> position."""
     found: list[Node] = []
     place: dict[int, int] = {}
     for one in model.operations:
-        given = _tensors(one.input) if type(one).__name__ != "InputLayer" else []
+        given = _as_list(one.input) if type(one).__name__ != "InputLayer" else []
         parents = tuple(dict.fromkeys(place[id(tensor)] for tensor in given if id(tensor) in place))
-        made = _tensors(one.output)
+        made = _as_list(one.output)
         place |= {id(tensor): len(found) for tensor in made}
         kind = type(one).__name__
         shape = tuple(made[0].shape[1:]) if len(made) == 1 and kind != "ConvertToTensor" else ()
         usable = len(shape) in (1, 2, 3) and None not in shape
-        dense = (kind == "Dense" and len(shape) == 1) or (kind == "Conv2D" and _one_place(shape, found, parents))
+        dense = (kind == "Dense" and len(shape) == 1) or (kind == "Conv2D" and _has_one_place(shape, found, parents))
         found.append(
             Node(
                 name=one.name,
@@ -226,15 +226,15 @@ def nodes(model: Any) -> tuple[list[Node], dict[str, int]]:
     return found, {found[at].name.removeprefix("pool_"): at for at in ends}
 
 
-def _one_place(shape: tuple[int, ...], found: Sequence[Node], parents: Sequence[int]) -> bool:
+def _has_one_place(shape: tuple[int, ...], found: Sequence[Node], parents: Sequence[int]) -> bool:
     return shape[:2] == (1, 1) and bool(parents) and found[parents[0]].shape[:2] == (1, 1)
 
 
-def _tensors(some: Any) -> list[Any]:
+def _as_list(some: Any) -> list[Any]:
     return list(some) if isinstance(some, list | tuple) else [some]
 
 
-def first_arithmetic(model: Any) -> tuple[np.ndarray, np.ndarray] | None:
+def find_first_arithmetic(model: Any) -> tuple[np.ndarray, np.ndarray] | None:
     """(a, b) of `a x + b` that a flat model does to values before anything else; None where it does nothing."""
     import keras
 
@@ -254,7 +254,7 @@ def first_arithmetic(model: Any) -> tuple[np.ndarray, np.ndarray] | None:
     return one - zero, zero
 
 
-def kernel(model: Any) -> np.ndarray | None:
+def find_first_kernel(model: Any) -> np.ndarray | None:
     """(filters, n) of the first convolution; None where there is none."""
     for layer in model.layers:
         if type(layer).__name__ == "Conv2D":

@@ -35,12 +35,12 @@ def write_keras(model: Any, path: Path) -> None:
                     facts = json.loads(content)
                     content = json.dumps({"keras_version": facts["keras_version"]}).encode()
                 elif name == "config.json":
-                    content = _numbered(content)
+                    content = _number_shared_objects(content)
                 target.writestr(zipfile.ZipInfo(name, _DATE), content)
         write_bytes(path, plain.read_bytes())
 
 
-def _numbered(config: bytes) -> bytes:
+def _number_shared_objects(config: bytes) -> bytes:
     """Keras' description of a model, where objects that are shared go by the order of their first mention.
 
     Keras names them by where they lie in memory.

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from headstart.core.errors import DataError
 from headstart.core.storage.files import format_printable
-from headstart.networks.formats.safe_formats import leads_elsewhere, pickled
+from headstart.networks.formats.safe_formats import leads_elsewhere, may_be_pickle
 
 _EXTERNAL = 13  # of a tensor
 # where tensors may lie: kind of message -> its fields, and the kind of message that each holds
@@ -34,7 +34,7 @@ _MOST = 64  # files
 Span = tuple[int, int]
 
 
-def beside(path: Path) -> tuple[str, ...]:
+def list_external_files(path: Path) -> tuple[str, ...]:
     """Names of the files that hold weights of an ONNX file, as paths below its folder, sorted.
 
     Raises:
@@ -42,7 +42,7 @@ def beside(path: Path) -> tuple[str, ...]:
     """
     try:
         with path.open("rb") as handle, mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ) as content:
-            found = sorted(set(_places(content)))
+            found = sorted(set(_iterate_locations(content)))
     except (ValueError, IndexError, UnicodeDecodeError) as err:
         raise DataError(f"`{path.name}` is no whole ONNX file: {err}", where=str(path)) from err
     for name in found:
@@ -50,7 +50,7 @@ def beside(path: Path) -> tuple[str, ...]:
             raise DataError(
                 f"`{path.name}` keeps weights in `{format_printable(name)}`, which leads elsewhere", where=str(path)
             )
-        if pickled(name):
+        if may_be_pickle(name):
             raise DataError(
                 f"`{path.name}` keeps weights in `{format_printable(name)}`, which may be a pickle", where=str(path)
             )
@@ -59,31 +59,31 @@ def beside(path: Path) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _places(content: mmap.mmap) -> Iterator[str]:
-    for tensor in _tensors(content, (0, len(content)), "model"):
-        for pair in _fields(content, tensor, _EXTERNAL):
-            key, value = (_text(content, pair, field) for field in (1, 2))
+def _iterate_locations(content: mmap.mmap) -> Iterator[str]:
+    for tensor in _iterate_tensors(content, (0, len(content)), "model"):
+        for pair in _iterate_fields(content, tensor, _EXTERNAL):
+            key, value = (_read_text(content, pair, field) for field in (1, 2))
             if key == "location":
                 yield value.removeprefix("./")
 
 
-def _tensors(content: mmap.mmap, span: Span, kind: str, depth: int = 0) -> Iterator[Span]:
+def _iterate_tensors(content: mmap.mmap, span: Span, kind: str, depth: int = 0) -> Iterator[Span]:
     """Where the tensors of a message lie, and of all messages within it."""
     if depth > _DEEPEST:
         raise ValueError("its graphs lie too deep within each other")
     if kind == "tensor":
         yield span
     for field, held in _HOLDS.get(kind, ()):
-        for one in _fields(content, span, field):
-            yield from _tensors(content, one, held, depth + 1)
+        for one in _iterate_fields(content, span, field):
+            yield from _iterate_tensors(content, one, held, depth + 1)
 
 
-def _text(content: mmap.mmap, span: Span, field: int) -> str:
-    found = [content[start:end].decode() for start, end in _fields(content, span, field)]
+def _read_text(content: mmap.mmap, span: Span, field: int) -> str:
+    found = [content[start:end].decode() for start, end in _iterate_fields(content, span, field)]
     return found[-1] if found else ""
 
 
-def _fields(content: mmap.mmap, span: Span, wanted: int) -> Iterator[Span]:
+def _iterate_fields(content: mmap.mmap, span: Span, wanted: int) -> Iterator[Span]:
     """Where the parts of a message lie that belong to one field.
 
     Raises:
@@ -91,12 +91,12 @@ def _fields(content: mmap.mmap, span: Span, wanted: int) -> Iterator[Span]:
     """
     at, end = span
     while at < end:
-        tag, at = _number(content, at, end)
+        tag, at = _read_varint(content, at, end)
         kind, start = tag & 7, at
         if kind == 0:
-            _, at = _number(content, at, end)
+            _, at = _read_varint(content, at, end)
         elif kind == 2:
-            length, start = _number(content, at, end)
+            length, start = _read_varint(content, at, end)
             at = start + length
         elif kind in _WIDTHS:
             at += _WIDTHS[kind]
@@ -108,7 +108,7 @@ def _fields(content: mmap.mmap, span: Span, wanted: int) -> Iterator[Span]:
             yield start, at
 
 
-def _number(content: mmap.mmap, at: int, end: int) -> tuple[int, int]:
+def _read_varint(content: mmap.mmap, at: int, end: int) -> tuple[int, int]:
     """A number in base 128, low digits first, and where it ends."""
     value = 0
     for shift in range(0, 70, 7):

@@ -28,19 +28,21 @@ _PLACES_FIRST = ("Convolution", "GroupConvolution", "MaxPool", "AvgPool", "Batch
 TO_NCHW, TO_NHWC = (0, 3, 1, 2), (0, 2, 3, 1)
 
 
-def read(path: Path) -> Any:
+def read_model(path: Path) -> Any:
     """The `openvino.Model` of a file or SavedModel folder.
 
     Raises:
         DataError: OpenVINO cannot read it, or it does not take one picture.
         SetupError: OpenVINO is not installed.
     """
-    ov = openvino_engine.load()
+    ov = openvino_engine.load_openvino()
     try:
         with openvino_engine.without_telemetry():
             model = ov.convert_model(path) if path.is_dir() else ov.Core().read_model(path)
     except Exception as err:  # its frontends raise kinds of their own
-        raise DataError(f"OpenVINO cannot read `{path.name}`: {_short(err)}", where=str(path), hint=_WHOLE) from err
+        raise DataError(
+            f"OpenVINO cannot read `{path.name}`: {_format_error(err)}", where=str(path), hint=_WHOLE
+        ) from err
     inputs = model.get_parameters()
     if len(inputs) != 1 or inputs[0].get_partial_shape().rank.is_dynamic or len(inputs[0].get_partial_shape()) != 4:
         shapes = ", ".join(str(one.get_partial_shape()) for one in inputs)
@@ -54,12 +56,12 @@ _WHOLE = "save it again, whole and in one file; an IR needs its `.bin` beside th
 _FRAME = ("Exception from", "Check '", "Loading input model", "While validating node")  # says where, not what
 
 
-def _short(err: Exception) -> str:
+def _format_error(err: Exception) -> str:
     lines = [line.strip() for line in str(err).splitlines() if line.strip() and not line.startswith(_FRAME)]
     return (lines[0] if lines else type(err).__name__)[:200]
 
 
-def layout(model: Any, given: str = "", usual: str = "") -> str:
+def find_layout(model: Any, given: str = "", usual: str = "") -> str:
     """`nchw` or `nhwc`: as given, else by the shape, else as usual.
 
     Raises:
@@ -79,7 +81,7 @@ def layout(model: Any, given: str = "", usual: str = "") -> str:
     return given or (sure[0] if len(sure) == 1 else usual)
 
 
-def side(model: Any, order: str) -> int:
+def find_side_px(model: Any, order: str) -> int:
     """Height and width of the pictures that the file takes; 0 where it leaves that open.
 
     Raises:
@@ -91,13 +93,13 @@ def side(model: Any, order: str) -> int:
     return int(height.get_length()) if height.is_static else 0
 
 
-def fix(model: Any, order: str, size_px: int) -> None:
+def fix_input_size(model: Any, order: str, size_px: int) -> None:
     """Give the graph one picture of one size, and let what depends on sizes alone become constants.
 
     Raises:
         UsageError: The graph does not allow the size.
     """
-    openvino_engine.load()
+    openvino_engine.load_openvino()
     from openvino import passes
 
     shape = [1, 3, size_px, size_px] if order == "nchw" else [1, size_px, size_px, 3]
@@ -107,37 +109,41 @@ def fix(model: Any, order: str, size_px: int) -> None:
         manager.register_pass(passes.ConstantFolding())
         manager.run_passes(model)
     except RuntimeError as err:
-        raise UsageError(f"the file does not take pictures of {size_px} px: {_short(err)}", where="--size") from err
+        raise UsageError(
+            f"the file does not take pictures of {size_px} px: {_format_error(err)}", where="--size"
+        ) from err
 
 
 # ---------------------------------------------------------------- looking
 
 
-def steps(model: Any) -> list[Any]:
+def list_operations(model: Any) -> list[Any]:
     """Operations that depend on the picture, in the order of computing; results left out."""
     known, found = set(), []
     for one in model.get_ordered_ops():
         kind = one.get_type_name()
-        if kind == "Parameter" or any(name in known for name in _reads(one)):
+        if kind == "Parameter" or any(name in known for name in _list_inputs(one)):
             known.add(one.get_friendly_name())
             found += [one] if kind != "Result" else []
     return found
 
 
-def _reads(one: Any) -> list[str]:
+def _list_inputs(one: Any) -> list[str]:
     """Names of the operations that an operation reads."""
     return [value.get_node().get_friendly_name() for value in one.input_values()]
 
 
-def orders(model: Any, order: str) -> list[str]:
+def list_channel_orders(model: Any, order: str) -> list[str]:
     """For each of `steps`, where the channels of what it gives are: `nchw`, `nhwc`, or empty where nothing tells."""
     found: dict[str, str] = {}
-    for one in steps(model):
-        found[one.get_friendly_name()] = _order(one, [found[name] for name in _reads(one) if name in found], order)
+    for one in list_operations(model):
+        found[one.get_friendly_name()] = _channel_order(
+            one, [found[name] for name in _list_inputs(one) if name in found], order
+        )
     return list(found.values())
 
 
-def nodes(model: Any, order: str) -> tuple[list[Node], dict[str, int]]:
+def list_nodes(model: Any, order: str) -> tuple[list[Node], dict[str, int]]:
     """The graph for `headstart.networks.cut_points`, and its outputs: name -> position.
 
     Args:
@@ -146,36 +152,36 @@ def nodes(model: Any, order: str) -> tuple[list[Node], dict[str, int]]:
     """
     place: dict[str, int] = {}
     found: list[Node] = []
-    for one, own in zip(steps(model), orders(model, order), strict=True):
-        parents = tuple(dict.fromkeys(place[name] for name in _reads(one) if name in place))
+    for one, own in zip(list_operations(model), list_channel_orders(model, order), strict=True):
+        parents = tuple(dict.fromkeys(place[name] for name in _list_inputs(one) if name in place))
         place[one.get_friendly_name()] = len(found)
-        kind, shape, single = one.get_type_name(), _shape(one, own), len(parents) == 1
+        kind, shape, single = one.get_type_name(), _node_shape(one, own), len(parents) == 1
         found.append(
             Node(
                 name=one.get_friendly_name(),
                 parents=parents,
                 shape=shape,
-                dense=single and _dense(kind, shape, found[parents[0]]),
+                dense=single and _is_dense(kind, shape, found[parents[0]]),
                 light=single and kind in _LIGHT,
                 active=kind in _ACTIVE,
             )
         )
-    return found, {_named(one): place[_reads(one)[0]] for one in model.get_results()}
+    return found, {_output_name(one): place[_list_inputs(one)[0]] for one in model.get_results()}
 
 
-def _named(result: Any) -> str:
+def _output_name(result: Any) -> str:
     """An output's name: of its tensor, else of the operation that gives it."""
     tensors = sorted(name for name in result.input_value(0).get_names() if re.fullmatch(r"[A-Za-z]\w*", name))
-    return tensors[0] if tensors else str(_reads(result)[0])
+    return tensors[0] if tensors else str(_list_inputs(result)[0])
 
 
-def _dense(kind: str, shape: tuple[int, ...], before: Node) -> bool:
+def _is_dense(kind: str, shape: tuple[int, ...], before: Node) -> bool:
     if kind == "MatMul":
         return len(shape) == 1
     return kind == "Convolution" and len(shape) == 3 and shape[:2] == (1, 1) and before.shape[:2] == (1, 1)
 
 
-def _order(one: Any, before: Sequence[str], given: str) -> str:
+def _channel_order(one: Any, before: Sequence[str], given: str) -> str:
     """Where the channels of a four-dimensional value are; empty where nothing tells."""
     kind = one.get_type_name()
     turned: dict[tuple[str, tuple[int, ...]], str] = {("nhwc", TO_NCHW): "nchw", ("nchw", TO_NHWC): "nhwc"}
@@ -192,25 +198,25 @@ def _order(one: Any, before: Sequence[str], given: str) -> str:
     return known.pop() if len(known) == 1 else ""
 
 
-def _shape(one: Any, order: str) -> tuple[int, ...]:
+def _node_shape(one: Any, order: str) -> tuple[int, ...]:
     if len(one.outputs()) != 1 or not one.output(0).partial_shape.is_static:
         return ()
     shape = tuple(one.output(0).shape)
     if len(shape) == 4:
-        return _hwc(shape, order)
+        return _to_hwc(shape, order)
     return shape[1:] if len(shape) in (2, 3) and shape[0] == 1 else ()
 
 
-def _hwc(shape: Sequence[int], order: str) -> tuple[int, ...]:
+def _to_hwc(shape: Sequence[int], order: str) -> tuple[int, ...]:
     _, *rest = shape
     return {"nchw": (*rest[1:], rest[0]), "nhwc": tuple(rest)}.get(order, ())
 
 
-def first_arithmetic(model: Any) -> tuple[np.ndarray, np.ndarray] | None:
+def find_first_arithmetic(model: Any) -> tuple[np.ndarray, np.ndarray] | None:
     """(a, b) of `a x + b` that the graph does to values before anything else; None where it does nothing."""
-    ov = openvino_engine.load()
+    ov = openvino_engine.load_openvino()
     at, does = model.get_parameters()[0], False
-    while (after := _only_reader(at)) is not None:
+    while (after := _find_arithmetic_reader(at)) is not None:
         at, does = after, does or after.get_type_name() in _ARITHMETIC
     if not does:
         return None
@@ -220,25 +226,25 @@ def first_arithmetic(model: Any) -> tuple[np.ndarray, np.ndarray] | None:
     return one - zero, zero
 
 
-def _only_reader(at: Any) -> Any:
+def _find_arithmetic_reader(at: Any) -> Any:
     """The one operation that reads a value and does arithmetic with constants on it, else None."""
     readers = [target.get_node() for target in at.output(0).get_target_inputs()]
     if len(readers) != 1 or readers[0].get_type_name() not in (*_ARITHMETIC, "Convert", "Transpose"):
         return None
     others = [value.get_node() for value in readers[0].input_values()]
     own = at.get_friendly_name()
-    return readers[0] if all(one.get_friendly_name() == own or _constant(one) for one in others) else None
+    return readers[0] if all(one.get_friendly_name() == own or _is_constant(one) for one in others) else None
 
 
 EXACT = {"INFERENCE_PRECISION_HINT": "f32"}
 
 
-def _constant(one: Any) -> bool:
+def _is_constant(one: Any) -> bool:
     kind = one.get_type_name()
-    return kind == "Constant" or (kind == "Convert" and _constant(one.input_value(0).get_node()))
+    return kind == "Constant" or (kind == "Convert" and _is_constant(one.input_value(0).get_node()))
 
 
-def _weights(one: Any) -> np.ndarray | None:
+def _find_constant(one: Any) -> np.ndarray | None:
     """The constant that an operation reads, behind the conversion of compressed weights."""
     for value in one.input_values():
         node = value.get_node()
@@ -249,34 +255,36 @@ def _weights(one: Any) -> np.ndarray | None:
     return None
 
 
-def kernel(model: Any) -> np.ndarray | None:
+def find_first_kernel(model: Any) -> np.ndarray | None:
     """(filters, n) of the first convolution; None where there is none."""
-    first = next((one for one in steps(model) if one.get_type_name() == "Convolution"), None)
-    found = None if first is None else _weights(first)
+    first = next((one for one in list_operations(model) if one.get_type_name() == "Convolution"), None)
+    found = None if first is None else _find_constant(first)
     return None if found is None else found.reshape(len(found), -1)
 
 
-def cost(model: Any, cuts: Sequence[Cut]) -> tuple[int, int]:
+def count_cost(model: Any, cuts: Sequence[Cut]) -> tuple[int, int]:
     """Weights, and operations for one picture (two a multiply-add), of what the cuts need."""
     every = {one.get_friendly_name(): one for one in model.get_ordered_ops()}
-    part = openvino_engine.load().Model([every[cut.layer].output(0) for cut in cuts], model.get_parameters(), "part")
+    part = openvino_engine.load_openvino().Model(
+        [every[cut.layer].output(0) for cut in cuts], model.get_parameters(), "part"
+    )
     params = flops = 0
     for one in part.get_ordered_ops():
         kind = one.get_type_name()
         if kind == "Constant" and one.output(0).element_type.is_real():
             params += math.prod(one.output(0).shape)
-        elif kind in ("Convolution", "GroupConvolution") and (weights := _weights(one)) is not None:
+        elif kind in ("Convolution", "GroupConvolution") and (weights := _find_constant(one)) is not None:
             flops += 2 * weights.size * math.prod(one.output(0).shape[2:])
         elif kind == "MatMul":
-            flops += 2 * math.prod(one.output(0).shape) * _inner(one)
+            flops += 2 * math.prod(one.output(0).shape) * _inner_width(one)
     return params, flops
 
 
-def _inner(matmul: Any) -> int:
+def _inner_width(matmul: Any) -> int:
     turned = bool(matmul.get_attributes().get("transpose_a"))
     return int(list(matmul.input_value(0).shape)[-2 if turned else -1])
 
 
-def whole_numbers(model: Any) -> bool:
+def takes_uint8(model: Any) -> bool:
     """Whether it takes uint8."""
-    return bool(model.get_parameters()[0].get_element_type() == openvino_engine.load().Type.u8)
+    return bool(model.get_parameters()[0].get_element_type() == openvino_engine.load_openvino().Type.u8)

@@ -13,7 +13,7 @@ _HDF5 = b"\x89HDF\r\n\x1a\n"
 _BEGINS = {".safetensors": None, ".h5": _HDF5, ".json": b"{", ".xml": b"<", ".bin": b"", ".onnx": b"\x08"}
 
 
-def pickled(name: str, head: bytes = b"") -> bool:
+def may_be_pickle(name: str, head: bytes = b"") -> bool:
     """Whether a file is a pickle, or a zip that may hold one, by its name or its first bytes."""
     protocol = len(head) > 1 and head[0] == 0x80 and 2 <= head[1] <= 5
     return name.lower().endswith(PICKLES) or protocol or head.startswith(b"PK\x03\x04")
@@ -39,7 +39,7 @@ def require_numbers(name: str, head: bytes, where: str) -> None:
         DataError: It is a pickle, or not what its name says, or of a kind that is not read.
     """
     suffix = f".{name.rpartition('.')[2].lower()}"
-    if pickled(name, head):
+    if may_be_pickle(name, head):
         raise DataError(
             f"`{name}` is a pickle or may hold one, which could run anything; nothing was opened", where=where
         )

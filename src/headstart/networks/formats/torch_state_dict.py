@@ -76,7 +76,7 @@ class _Tensor:
     shape: tuple[int, ...]
     strides: tuple[int, ...]
 
-    def array(self) -> np.ndarray:
+    def to_array(self) -> np.ndarray:
         """The tensor's numbers; ValueError when its size does not fit its storage."""
         values = self.storage.values
         if values is None:
@@ -94,7 +94,7 @@ class _Tensor:
         return view.copy()
 
 
-def _rebuild(storage: Any, offset: int, shape: Any, strides: Any, *ignored: Any) -> _Tensor:
+def _rebuild_tensor(storage: Any, offset: int, shape: Any, strides: Any, *ignored: Any) -> _Tensor:
     if not isinstance(storage, _Storage):
         raise ValueError("a tensor without a storage")
     return _Tensor(storage, int(offset), tuple(map(int, shape)), tuple(map(int, strides)))
@@ -102,7 +102,7 @@ def _rebuild(storage: Any, offset: int, shape: Any, strides: Any, *ignored: Any)
 
 _ALLOWED: dict[tuple[str, str], Any] = {
     ("collections", "OrderedDict"): OrderedDict,
-    ("torch._utils", "_rebuild_tensor_v2"): _rebuild,
+    ("torch._utils", "_rebuild_tensor_v2"): _rebuild_tensor,
     **{("torch", name): _Kind(np.dtype(code)) for name, code in _DTYPES.items()},
 }
 
@@ -127,7 +127,7 @@ class _Reader(pickle.Unpickler):
         return self.storages.setdefault(str(key), _Storage(kind.dtype, count))
 
 
-def read(path: Path) -> dict[str, np.ndarray]:
+def read_state_dict(path: Path) -> dict[str, np.ndarray]:
     """The tensors of a state-dict file.
 
     Args:
@@ -140,14 +140,14 @@ def read(path: Path) -> dict[str, np.ndarray]:
         DataError: It is truncated, not such a file, or asks for anything besides tensors and ordered dicts; in that
             case nothing was run.
     """
-    return parse(path.read_bytes(), where=str(path))
+    return parse_state_dict(path.read_bytes(), where=str(path))
 
 
-def parse(content: bytes, *, where: str) -> dict[str, np.ndarray]:
+def parse_state_dict(content: bytes, *, where: str) -> dict[str, np.ndarray]:
     """As `read`, from the file's bytes; `where` names the file in errors."""
     try:
-        found = _zipped(content) if content[:4] == b"PK\x03\x04" else _stream(content)
-        return _arrays(found)
+        found = _parse_zip(content) if content[:4] == b"PK\x03\x04" else _parse_stream(content)
+        return _read_arrays(found)
     except DataError as err:
         raise DataError(err.what, where=where, hint=err.hint) from None
     except _BROKEN as err:
@@ -156,13 +156,13 @@ def parse(content: bytes, *, where: str) -> dict[str, np.ndarray]:
         ) from err
 
 
-def _arrays(found: Any) -> dict[str, np.ndarray]:
+def _read_arrays(found: Any) -> dict[str, np.ndarray]:
     if not isinstance(found, dict) or not all(isinstance(k, str) and isinstance(v, _Tensor) for k, v in found.items()):
         raise ValueError("it holds something else than named tensors")
-    return {name: tensor.array() for name, tensor in found.items()}
+    return {name: tensor.to_array() for name, tensor in found.items()}
 
 
-def _stream(content: bytes) -> Any:
+def _parse_stream(content: bytes) -> Any:
     stream, storages = io.BytesIO(content), dict[str, _Storage]()
     header = [_Reader(stream, storages).load() for _ in range(3)]
     if header[:2] != [_MAGIC, _PROTOCOL] or not isinstance(header[2], dict) or not header[2].get("little_endian"):
@@ -173,11 +173,11 @@ def _stream(content: bytes) -> Any:
         count = int.from_bytes(stream.read(8), "little", signed=True)
         if count != storage.count:
             raise ValueError(f"storage {key} has {count} numbers, expected {storage.count}")
-        _fill(storage, stream.read(count * storage.dtype.itemsize))
+        _fill_storage(storage, stream.read(count * storage.dtype.itemsize))
     return found
 
 
-def _zipped(content: bytes) -> Any:
+def _parse_zip(content: bytes) -> Any:
     storages = dict[str, _Storage]()
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         entry = next(name for name in archive.namelist() if name.endswith("/data.pkl"))
@@ -188,11 +188,11 @@ def _zipped(content: bytes) -> Any:
         for key, storage in storages.items():
             if archive.getinfo(f"{root}data/{key}").file_size != storage.count * storage.dtype.itemsize:
                 raise ValueError(f"storage {key} has the wrong size")
-            _fill(storage, archive.read(f"{root}data/{key}"))
+            _fill_storage(storage, archive.read(f"{root}data/{key}"))
     return found
 
 
-def _fill(storage: _Storage, content: bytes) -> None:
+def _fill_storage(storage: _Storage, content: bytes) -> None:
     if len(content) != storage.count * storage.dtype.itemsize:
         raise EOFError("the last storage is cut off")
     storage.values = np.frombuffer(content, storage.dtype)

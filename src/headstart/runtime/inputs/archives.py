@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
-from headstart.images.file_formats import HEAD_BYTES, SUFFIXES, PictureError, sniff
+from headstart.images.file_formats import HEAD_BYTES, SUFFIXES, PictureError, detect_format
 from headstart.runtime.inputs.decoded_batches import Content
 
 MEMBER_BYTES = 100_000_000  # a picture file in an archive may have
@@ -113,7 +113,7 @@ def _read_member(name: str, handle: IO[bytes], size: int) -> Content:
         return _make_unreadable(name, f"{size:,} bytes are more than {MEMBER_BYTES:,}")
     head = handle.read(HEAD_BYTES)
     try:
-        sniff(head)
+        detect_format(head)
     except PictureError as err:
         return Content(name, err)
     content = head + handle.read(MEMBER_BYTES - len(head) + 1)  # what the archive says of the size may be a lie

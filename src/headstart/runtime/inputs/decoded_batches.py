@@ -19,7 +19,7 @@ import numpy as np
 from headstart.core.settings import INFERENCE_BATCH
 from headstart.core.types import InputSpec
 from headstart.images.file_formats import SUFFIXES
-from headstart.images.preprocessing import PictureError, decode, read_bytes
+from headstart.images.preprocessing import PictureError, decode_picture, read_bytes
 
 FILES_AHEAD = 2 * INFERENCE_BATCH  # files decoded beside those in the engines
 
@@ -103,7 +103,7 @@ def _decode_file(chunk: Chunk, at: int, inputs: Sequence[InputSpec]) -> None:
         source = chunk.files[at]
         content = source.read_bytes() if isinstance(source, Content) else read_bytes(os.fspath(source))
         for pictures, spec in zip(chunk.pictures, inputs, strict=True):
-            pictures[at] = decode(content, spec)
+            pictures[at] = decode_picture(content, spec)
     except PictureError as err:
         chunk.errors[at] = f"{err.reason.replace('_', ' ')}: {err.detail}"
 

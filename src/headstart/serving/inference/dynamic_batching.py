@@ -142,9 +142,9 @@ class InferenceWorker:
     def _input(self, upload: object, spec: InputSpec) -> np.ndarray:
         """(1, H, W, 3) uint8."""
         if isinstance(upload, Decoded):
-            return preprocessing.from_array(upload.picture, spec)[np.newaxis]
+            return preprocessing.fit_array(upload.picture, spec)[np.newaxis]
         assert isinstance(upload, Content)
-        return preprocessing.decode(upload.read_bytes(), spec, max_pixels=self.load.limits.pixels)[np.newaxis]
+        return preprocessing.decode_picture(upload.read_bytes(), spec, max_pixels=self.load.limits.pixels)[np.newaxis]
 
     def _work(self) -> None:
         """Keep the engines busy: a flow lasts while there are pictures, then the next one is waited for."""

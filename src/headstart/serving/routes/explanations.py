@@ -57,7 +57,7 @@ def _explained(served: Served, upload: Content, max_pixels: int) -> dict[str, An
 
     try:
         content = upload.read_bytes()
-        preprocessing.decode(content, served.model.manifest.trunks[0].input, max_pixels=max_pixels)
+        preprocessing.decode_picture(content, served.model.manifest.trunks[0].input, max_pixels=max_pixels)
         if served.explainer is None:
             served.explainer = _explainer(served)
         found = served.explainer.explain(content)
