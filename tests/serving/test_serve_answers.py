@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from headstart.serving.http.request_bodies import apart, multipart
-from headstart.serving.request_limits import Refused
+from headstart.serving.http.request_bodies import parse_form, run_parser
+from headstart.serving.request_limits import Refusal
 from serving_bench import BLUE, GREEN, RED, picture
 
 
@@ -191,7 +191,7 @@ def test_long_bodies_are_taken_apart_one_after_the_other():
         return at
 
     async def ask():
-        return await asyncio.gather(*(apart(bytes(10**6), take, at) for at in range(5)), apart(b"", take, 5))
+        return await asyncio.gather(*(run_parser(bytes(10**6), take, at) for at in range(5)), run_parser(b"", take, 5))
 
     assert asyncio.run(ask()) == list(range(6))
     assert max(most) <= 2 and len(most) == 6  # the short one does not wait for them
@@ -212,25 +212,25 @@ def form(*parts):
 def test_forms_give_what_was_put_into_them(parts):
     head = 'Content-Disposition: form-data; name="{}"; filename="{}.png"'
     sent = [(head.format(name, at).encode(), content) for at, (name, content) in enumerate(parts)]
-    ours = [(one.name, one.content) for one in multipart(form(*sent), FORM, 10)]
+    ours = [(one.name, one.content) for one in parse_form(form(*sent), FORM, 10)]
     assert ours == [(f"{at}.png", content) for at, (name, content) in enumerate(parts) if name != "note"]
 
 
 def test_a_form_has_few_parts_with_few_and_short_heads():
     head = b'Content-Disposition: form-data; name="files"'
-    assert len(multipart(form(*[(head, b"x")] * 3), FORM, 3)) == 3
+    assert len(parse_form(form(*[(head, b"x")] * 3), FORM, 3)) == 3
     for parts, status in (
         ([(head, b"x")] * 4, 413),
         ([(head.replace(b"files", b"note"), b"x")] * 30, 413),
         ([(b"\r\n".join([head] * 9), b"x")], 400),
         ([(head + b"; x=" + b"y" * 9000, b"x")], 400),
     ):
-        with pytest.raises(Refused) as refused:
-            multipart(form(*parts), FORM, 3)
+        with pytest.raises(Refusal) as refused:
+            parse_form(form(*parts), FORM, 3)
         assert refused.value.status == status
     for boundary, told in (("", "no boundary"), ("x" * 300, "cannot be read")):
-        with pytest.raises(Refused, match=told):
-            multipart(b"", f"multipart/form-data; boundary={boundary}", 3)
+        with pytest.raises(Refusal, match=told):
+            parse_form(b"", f"multipart/form-data; boundary={boundary}", 3)
 
 
 @settings(max_examples=60, deadline=None, derandomize=True)
@@ -240,6 +240,6 @@ def test_a_form_has_few_parts_with_few_and_short_heads():
 )
 def test_no_form_breaks_the_reader(body):
     try:
-        assert isinstance(multipart(body, "multipart/form-data; boundary=edge", 3), list)
-    except Refused as refused:
+        assert isinstance(parse_form(body, "multipart/form-data; boundary=edge", 3), list)
+    except Refusal as refused:
         assert refused.status in (400, 413)

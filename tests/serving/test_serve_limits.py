@@ -174,7 +174,7 @@ def test_who_says_nothing_is_not_waited_for(monkeypatch):
         await send({"type": "http.response.body"})
 
     monkeypatch.setattr(protocol, "HEAD_S", 0.2)
-    settings = {"http": protocol.Bounded, "log_config": None, "lifespan": "off", "ws": "none"}
+    settings = {"http": protocol.BoundedConnection, "log_config": None, "lifespan": "off", "ws": "none"}
     with socket.create_server(("127.0.0.1", 0)) as door:
         server = uvicorn.Server(uvicorn.Config(app, **settings))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [door]})
@@ -270,10 +270,10 @@ def test_keys_that_are_none(tiny, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("HEADSTART_API_KEY", "short")
     assert main(["serve", str(tiny), "--port", "0"]) == 2
     assert "must have 16 or more" in capsys.readouterr().err
-    from headstart.serving.server import keys
+    from headstart.serving.server import read_keys
 
     (tmp_path / "keys").write_text(f"\ufeff{KEY}\n", encoding="utf-8")  # as some editors write it
-    assert keys(tmp_path / "keys") == (KEY,)
+    assert read_keys(tmp_path / "keys") == (KEY,)
     (tmp_path / "keys").write_text("\n\n")
     assert main(["serve", str(tiny), "--port", "0", "--api-key-file", str(tmp_path / "keys")]) == 2
     assert "has no key" in capsys.readouterr().err

@@ -115,18 +115,18 @@ def test_a_request_that_comes_slowly_outlives_the_model_that_it_began_with(tmp_p
 
 def test_only_the_model_that_answers_is_explained(tmp_path):
     from headstart.runtime.inputs.decoded_batches import Content
-    from headstart.serving.inference.model_registry import opened
-    from headstart.serving.request_limits import Refused
-    from headstart.serving.routes.explanations import _explained
+    from headstart.serving.inference.model_registry import open_model
+    from headstart.serving.request_limits import Refusal
+    from headstart.serving.routes.explanations import _explain_upload
 
     model = write_tiny_model(tmp_path / "model")
-    served, picture = opened("m", model), Content("red.png", RED)
+    served, picture = open_model("m", model), Content("red.png", RED)
     again(model, class_names=("sea", "grass", "fire"))
-    with pytest.raises(Refused, match="holds another one") as refused:
-        _explained(served, picture, 10**6)
+    with pytest.raises(Refusal, match="holds another one") as refused:
+        _explain_upload(served, picture, 10**6)
     assert refused.value.status == 503 and served.explainer is None
     again(model, class_names=served.model.class_names)
-    assert _explained(served, picture, 10**6)["answer"]["answer"] == "red"
+    assert _explain_upload(served, picture, 10**6)["answer"]["answer"] == "red"
 
 
 def test_counts_that_cannot_be_kept_are_told_at_the_start(tmp_path, capsys):
@@ -169,12 +169,12 @@ def test_ipv6_and_other_names(tiny):
 
 
 def test_a_run_folder_names_its_model(tmp_path):
-    from headstart.serving.inference.model_registry import named
+    from headstart.serving.inference.model_registry import parse_model_names
 
     (tmp_path / "my run (2)" / "model").mkdir(parents=True)
-    assert list(named([str(tmp_path / "my run (2)")])) == ["my-run-2"]
-    assert list(named([str(tmp_path / "my run (2)" / "model")])) == ["my-run-2"]
-    assert list(named(["a=x", "b=y"])) == ["a", "b"]
+    assert list(parse_model_names([str(tmp_path / "my run (2)")])) == ["my-run-2"]
+    assert list(parse_model_names([str(tmp_path / "my run (2)" / "model")])) == ["my-run-2"]
+    assert list(parse_model_names(["a=x", "b=y"])) == ["a", "b"]
 
 
 def test_weights_that_are_written_over_in_place_end_nothing(tmp_path, shared_store):

@@ -17,14 +17,14 @@ from headstart import __version__
 from headstart.serving.http.access_log import request_id
 from headstart.serving.http.middleware import AccessMiddleware, Keys, format_refusal
 from headstart.serving.inference.prediction_service import PredictionService
-from headstart.serving.request_limits import Refused
+from headstart.serving.request_limits import Refusal
 from headstart.serving.routes import health, open_inference_v2, page, v1
 
-_KEEP_S = 60  # seconds between two writings of what was counted
+_WRITE_USAGE_S = 60  # seconds between two writings of what was counted
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ServiceApp:
+class AccessRules:
     """Who may come in.
 
     Attributes:
@@ -36,7 +36,7 @@ class ServiceApp:
     hosts: tuple[str, ...]
 
 
-def application(desk: PredictionService, door: ServiceApp, *, watch_s: float = 2.0) -> AccessMiddleware:
+def make_application(service: PredictionService, access: AccessRules, *, watch_s: float = 2.0) -> AccessMiddleware:
     """The prediction service.
 
     Args:
@@ -46,26 +46,36 @@ def application(desk: PredictionService, door: ServiceApp, *, watch_s: float = 2
     """
 
     @contextlib.asynccontextmanager
-    async def life(app: FastAPI) -> AsyncIterator[None]:
-        desk.shelf.start()
-        beside = [asyncio.create_task(desk.shelf.keep(_KEEP_S))]
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        service.registry.start_workers()
+        tasks = [asyncio.create_task(service.registry.write_usage_forever(_WRITE_USAGE_S))]
         if watch_s:
-            beside.append(asyncio.create_task(desk.shelf.watch(watch_s)))
+            tasks.append(asyncio.create_task(service.registry.watch_folders(watch_s)))
         try:
             yield
         finally:
-            for task in beside:
+            for task in tasks:
                 task.cancel()
-            await desk.shelf.stop()
+            await service.registry.stop_workers()
 
-    routers = (v1.router(desk), open_inference_v2.router(desk), health.router(desk), page.router())
-    made = put_together("headstart serve", routers, life)
+    routers = (
+        v1.make_router(service),
+        open_inference_v2.make_router(service),
+        health.make_router(service),
+        page.make_router(),
+    )
+    app = build_app("headstart serve", routers, lifespan)
     return AccessMiddleware(
-        made, keys=door.keys, hosts=door.hosts, log=desk.log, metrics=desk.metrics, direct=v1.direct(desk)
+        app,
+        keys=access.keys,
+        hosts=access.hosts,
+        log=service.log,
+        metrics=service.metrics,
+        direct=v1.make_direct_routes(service),
     )
 
 
-def put_together(title: str, routers: Iterable[APIRouter], life: Callable[[FastAPI], Any] | None = None) -> FastAPI:
+def build_app(title: str, routers: Iterable[APIRouter], lifespan: Callable[[FastAPI], Any] | None = None) -> FastAPI:
     """An application of some routes, with the house's errors and without pages that need a network.
 
     Args:
@@ -73,23 +83,23 @@ def put_together(title: str, routers: Iterable[APIRouter], life: Callable[[FastA
         routers: The routes.
         life: What happens before the first request and after the last.
     """
-    app = FastAPI(title=title, version=__version__, docs_url=None, redoc_url=None, lifespan=life)
-    for one in routers:
-        app.include_router(one)
-    app.add_exception_handler(Refused, _refused)
-    app.add_exception_handler(HTTPException, _unknown)
+    app = FastAPI(title=title, version=__version__, docs_url=None, redoc_url=None, lifespan=lifespan)
+    for router in routers:
+        app.include_router(router)
+    app.add_exception_handler(Refusal, _handle_refusal)
+    app.add_exception_handler(HTTPException, _handle_http_error)
     return app
 
 
-async def _refused(request: Request, err: Exception) -> Response:
-    assert isinstance(err, Refused)
+async def _handle_refusal(request: Request, err: Exception) -> Response:
+    assert isinstance(err, Refusal)
     body = format_refusal(err, request.url.path, request_id.get())
     return JSONResponse(body, err.status, headers=err.headers)
 
 
-async def _unknown(request: Request, err: Exception) -> Response:
+async def _handle_http_error(request: Request, err: Exception) -> Response:
     """No such route, or not by this method."""
     assert isinstance(err, HTTPException)
-    what = {404: "there is nothing at this address", 405: "this address takes another method"}
-    told = Refused(err.status_code, what.get(err.status_code, str(err.detail)), headers=err.headers)
-    return await _refused(request, told)
+    sentences = {404: "there is nothing at this address", 405: "this address takes another method"}
+    refusal = Refusal(err.status_code, sentences.get(err.status_code, str(err.detail)), headers=err.headers)
+    return await _handle_refusal(request, refusal)

@@ -10,7 +10,7 @@ from headstart import __version__
 from headstart.core.types import Prediction
 from headstart.serving.request_limits import Load
 
-TYPE = "text/plain; version=0.0.4; charset=utf-8"
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _SECONDS = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30)
 _COUNTS = (1, 2, 4, 8, 16, 32)
 
@@ -23,33 +23,36 @@ class Metrics:
     """
 
     def __init__(self, load: Load) -> None:
-        self._registry = known = CollectorRegistry()
+        self._registry = registry = CollectorRegistry()
         self._answers = Counter(
-            "headstart_answers", "Pictures by answer; `unknown` and `error` too.", ["model", "answer"], registry=known
+            "headstart_answers",
+            "Pictures by answer; `unknown` and `error` too.",
+            ["model", "answer"],
+            registry=registry,
         )
         self._requests = Counter(
-            "headstart_requests", "Requests by route and status.", ["route", "method", "status"], registry=known
+            "headstart_requests", "Requests by route and status.", ["route", "method", "status"], registry=registry
         )
         self._seconds = Histogram(
-            "headstart_request_seconds", "Time to the answer.", ["route"], buckets=_SECONDS, registry=known
+            "headstart_request_seconds", "Time to the answer.", ["route"], buckets=_SECONDS, registry=registry
         )
-        self._together = Histogram(
-            "headstart_batch_pictures", "Pictures answered together.", buckets=_COUNTS, registry=known
+        self._batch_pictures = Histogram(
+            "headstart_batch_pictures", "Pictures answered together.", buckets=_COUNTS, registry=registry
         )
-        self._loads = Counter("headstart_loads", "Models loaded, by outcome.", ["model", "outcome"], registry=known)
-        waiting = Gauge("headstart_queue_pictures", "Pictures that wait for their answer.", registry=known)
+        self._loads = Counter("headstart_loads", "Models loaded, by outcome.", ["model", "outcome"], registry=registry)
+        waiting = Gauge("headstart_queue_pictures", "Pictures that wait for their answer.", registry=registry)
         waiting.set_function(lambda: load.pictures)
-        held = Gauge("headstart_body_bytes", "Bytes of requests that are held.", registry=known)
-        held.set_function(lambda: load.body_bytes)
-        version = Gauge("headstart_version", "Which version serves.", ["version"], registry=known)
+        body_bytes = Gauge("headstart_body_bytes", "Bytes of requests that are held.", registry=registry)
+        body_bytes.set_function(lambda: load.body_bytes)
+        version = Gauge("headstart_version", "Which version serves.", ["version"], registry=registry)
         version.labels(__version__).set(1)
 
-    def answered(self, model: str, found: Iterable[Prediction]) -> None:
+    def count_answers(self, model: str, predictions: Iterable[Prediction]) -> None:
         """Count answers."""
-        for one in found:
-            self._answers.labels(model, "error" if one.error else one.answer).inc()
+        for prediction in predictions:
+            self._answers.labels(model, "error" if prediction.error else prediction.answer).inc()
 
-    def known(self, model: str, class_names: Sequence[str]) -> None:
+    def declare_answers(self, model: str, class_names: Sequence[str]) -> None:
         """Let every answer that a model can give be seen as 0 before it is given."""
         for name in (*class_names, "unknown", "error"):
             self._answers.labels(model, name)
@@ -59,14 +62,14 @@ class Metrics:
         self._requests.labels(route, method, str(status)).inc()
         self._seconds.labels(route).observe(seconds)
 
-    def together(self, count: int) -> None:
+    def count_batch(self, count: int) -> None:
         """Count pictures that were answered together."""
-        self._together.observe(count)
+        self._batch_pictures.observe(count)
 
-    def loaded(self, model: str, outcome: str) -> None:
+    def count_load(self, model: str, outcome: str) -> None:
         """Count a model that was loaded, or why it was not: `loaded`, `refused`."""
         self._loads.labels(model, outcome).inc()
 
-    def text(self) -> bytes:
+    def format_text(self) -> bytes:
         """All of it, as Prometheus reads it."""
         return bytes(generate_latest(self._registry))

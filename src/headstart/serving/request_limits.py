@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 _BODIES = 8  # uploads of the largest size that may be held at once
 
 
-class Refused(Exception):
+class Refusal(Exception):
     """A request that is not answered.
 
     Attributes:
@@ -74,47 +74,47 @@ class Load:
     body_bytes: int = 0
     picture_s: float = field(default=0.01)
 
-    def admit(self, count: int = 1) -> None:
+    def admit_pictures(self, count: int = 1) -> None:
         """Refuse what the queue has no room for; an idle service takes any request within its limits.
 
         Raises:
             Refused: 429, with the seconds after which there should be room.
         """
         if self.pictures and self.pictures + count > self.limits.queue:
-            raise self._later(f"{self.pictures:,} pictures are waiting")
+            raise self._retry_later(f"{self.pictures:,} pictures are waiting")
 
-    def hold(self, count: int) -> None:
+    def reserve_bytes(self, count: int) -> None:
         """Reserve memory for a body; `drop` gives it back.
 
         Raises:
             Refused: 413 where no request may be so large, 429 where too much is held already.
         """
-        most = self.limits.upload_bytes
-        if count > most:
-            raise too_large(most)
-        if self.body_bytes and self.body_bytes + count > _BODIES * most:
-            raise self._later(f"{self.body_bytes:,} bytes of other requests are being read")
+        limit = self.limits.upload_bytes
+        if count > limit:
+            raise too_large_error(limit)
+        if self.body_bytes and self.body_bytes + count > _BODIES * limit:
+            raise self._retry_later(f"{self.body_bytes:,} bytes of other requests are being read")
         self.body_bytes += count
 
-    def drop(self, count: int) -> None:
+    def release_bytes(self, count: int) -> None:
         """Give back what `hold` reserved."""
         self.body_bytes -= count
 
-    def _later(self, what: str) -> Refused:
+    def _retry_later(self, what: str) -> Refusal:
         wait = max(1, math.ceil(self.pictures * self.picture_s))
-        return Refused(429, f"{what}; try again later", headers={"Retry-After": str(wait)})
+        return Refusal(429, f"{what}; try again later", headers={"Retry-After": str(wait)})
 
 
-def too_large(most: int) -> Refused:
+def too_large_error(limit_bytes: int) -> Refusal:
     """The refusal of a body beyond the limit; the connection is closed, so that nobody goes on sending."""
-    return Refused(
+    return Refusal(
         413,
-        f"the request has more than {most:,} bytes",
+        f"the request has more than {limit_bytes:,} bytes",
         hint="send fewer or smaller pictures at a time",
         headers={"Connection": "close"},
     )
 
 
-def too_many(most: int) -> Refused:
+def too_many_error(max_files: int) -> Refusal:
     """The refusal of more pictures than a request may have."""
-    return Refused(413, f"the request has more than {most:,} pictures", hint="send them in several requests")
+    return Refusal(413, f"the request has more than {max_files:,} pictures", hint="send them in several requests")

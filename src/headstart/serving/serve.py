@@ -5,15 +5,19 @@ from __future__ import annotations
 import argparse
 import contextlib
 import threading
-from typing import Any
+from typing import TYPE_CHECKING
 
 from headstart.core.errors import UsageError, format_nearest
 from headstart.core.job import parse_bytes, parse_duration_s
 from headstart.serving import server
-from headstart.serving.http.access_log import FORMS, Log
+from headstart.serving.http.access_log import LOG_FORMATS, AccessLog
+
+if TYPE_CHECKING:
+    from headstart.serving.inference.prediction_service import PredictionService
+    from headstart.serving.request_limits import Limits
 
 
-def serve(args: argparse.Namespace) -> None:
+def run_service(args: argparse.Namespace) -> None:
     """Serve until the process is told to stop.
 
     Raises:
@@ -21,45 +25,49 @@ def serve(args: argparse.Namespace) -> None:
         DataError: A model is missing or damaged.
         SetupError: The address cannot be had, or the file for counts cannot be written.
     """
-    log = Log("off" if args.quiet else _form(args.log))
+    log = AccessLog("off" if args.quiet else _require_log_format(args.log))
     if args.usage is not None:
         from headstart.runtime.usage_log import require_log
 
         require_log(args.usage)
-    keys = server.keys(args.api_key_file)
-    place = server.Place(host=args.host, port=args.port, allowed=tuple(args.allow_host), keys=keys, open=args.no_key)
-    with contextlib.closing(server.bound(place)) as listening:
-        preparing = threading.Thread(target=_import_the_rest, daemon=True)
+    keys = server.read_keys(args.api_key_file)
+    address = server.ListenAddress(
+        host=args.host, port=args.port, allowed=tuple(args.allow_host), keys=keys, open=args.no_key
+    )
+    with contextlib.closing(server.bind_socket(address)) as listening:
+        preparing = threading.Thread(target=_import_http_stack, daemon=True)
         preparing.start()
-        desk = _desk(args, log, keyed=bool(keys))
+        service = _build_service(args, log, keyed=bool(keys))
         preparing.join()
-        from headstart.serving.app import ServiceApp, application
+        from headstart.serving.app import AccessRules, make_application
         from headstart.serving.http.middleware import Keys
 
-        app = application(desk, ServiceApp(keys=Keys.from_texts(keys), hosts=place.hosts))
-        log.adopt()
-        told = f"serve    {server.address(listening)}  {', '.join(desk.shelf.models)}; Ctrl-C ends it"
-        server.run_server(app, listening, lambda: None if args.quiet else server.announce(told))
+        app = make_application(service, AccessRules(keys=Keys.from_texts(keys), hosts=address.hosts))
+        log.adopt_loggers()
+        ready_line = (
+            f"serve    {server.format_address(listening)}  {', '.join(service.registry.models)}; Ctrl-C ends it"
+        )
+        server.run_server(app, listening, lambda: None if args.quiet else server.announce_ready(ready_line))
 
 
-def _import_the_rest() -> None:
+def _import_http_stack() -> None:
     """What the models do not need, imported while they are loaded."""
     import uvicorn  # noqa: F401
 
     import headstart.serving.app  # noqa: F401
 
 
-def _form(text: str) -> str:
-    if text not in FORMS:
+def _require_log_format(text: str) -> str:
+    if text not in LOG_FORMATS:
         raise UsageError(
             f"there is no form `{text}`",
             where="--log",
-            hint=format_nearest(text, FORMS) or f"known: {', '.join(FORMS)}",
+            hint=format_nearest(text, LOG_FORMATS) or f"known: {', '.join(LOG_FORMATS)}",
         )
     return text
 
 
-def _limits(args: argparse.Namespace) -> Any:
+def _read_limits(args: argparse.Namespace) -> Limits:
     from headstart.serving.request_limits import Limits
 
     if not args.max_megapixels > 0:
@@ -73,15 +81,17 @@ def _limits(args: argparse.Namespace) -> Any:
     )
 
 
-def _desk(args: argparse.Namespace, log: Log, *, keyed: bool) -> Any:
+def _build_service(args: argparse.Namespace, log: AccessLog, *, keyed: bool) -> PredictionService:
     from headstart.runtime.usage_log import UsageCounter
-    from headstart.serving.inference.model_registry import named
+    from headstart.serving.inference.model_registry import parse_model_names
     from headstart.serving.inference.prediction_service import PredictionService
 
-    limits = _limits(args)
-    shelf = server.shelf(named(args.runs), log, limits)
-    shelf.usage = args.usage
+    limits = _read_limits(args)
+    registry = server.load_registry(parse_model_names(args.runs), log, limits)
+    registry.usage = args.usage
     if args.usage is not None:
-        for served in shelf.models.values():
+        for served in registry.models.values():
             UsageCounter.from_model(served.model)  # a damaged reference is told before anyone asks
-    return PredictionService(shelf=shelf, limits=limits, load=shelf.load, metrics=shelf.metrics, log=log, keyed=keyed)
+    return PredictionService(
+        registry=registry, limits=limits, load=registry.load, metrics=registry.metrics, log=log, keyed=keyed
+    )

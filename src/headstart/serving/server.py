@@ -12,17 +12,22 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from headstart.core import settings
 from headstart.core.errors import SetupError, UsageError
+
+if TYPE_CHECKING:
+    from headstart.serving.http.access_log import AccessLog
+    from headstart.serving.inference.model_registry import ModelRegistry
+    from headstart.serving.request_limits import Limits
 
 GRACE_S = 30
 _SHORTEST_KEY = 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
+class ListenAddress:
     """Where a service listens and who may come.
 
     Attributes:
@@ -40,7 +45,7 @@ class Place:
     open: bool = False
 
     @property
-    def local(self) -> bool:
+    def is_local(self) -> bool:
         """Whether only this machine can reach it."""
         if self.host == "localhost":
             return True
@@ -52,13 +57,13 @@ class Place:
     @property
     def hosts(self) -> tuple[str, ...]:
         """Host names that are answered; empty for all, where others than this machine are meant to ask."""
-        if not self.local and not self.allowed:
+        if not self.is_local and not self.allowed:
             return ()
-        own = f"[{self.host}]" if ":" in self.host else self.host
-        return ("localhost", "127.0.0.1", "[::1]", own, *(name.lower() for name in self.allowed))
+        own_host = f"[{self.host}]" if ":" in self.host else self.host
+        return ("localhost", "127.0.0.1", "[::1]", own_host, *(name.lower() for name in self.allowed))
 
 
-def keys(file: Path | None) -> tuple[str, ...]:
+def read_keys(file: Path | None) -> tuple[str, ...]:
     """The keys of a file, one a line, or the one of HEADSTART_API_KEY.
 
     Raises:
@@ -66,56 +71,56 @@ def keys(file: Path | None) -> tuple[str, ...]:
         SetupError: The file cannot be read.
     """
     if file is None:
-        told = settings.read_setting("HEADSTART_API_KEY")
-        found = [told.strip()] if told else []
+        variable = settings.read_setting("HEADSTART_API_KEY")
+        keys = [variable.strip()] if variable else []
     else:
         try:
-            found = [line.strip() for line in file.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
+            keys = [line.strip() for line in file.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
         except (OSError, UnicodeDecodeError) as err:
             why = "it is no UTF-8 text" if isinstance(err, UnicodeDecodeError) else err.strerror or err
             hint = f"openssl rand -hex 32 > {file}" if isinstance(err, FileNotFoundError) else None
             raise SetupError(f"the key file `{file}` cannot be read: {why}", where=str(file), hint=hint) from err
-        if not found:
+        if not keys:
             raise UsageError(f"the key file `{file}` has no key", hint=f"openssl rand -hex 32 > {file}")
-    if short := [key for key in found if len(key) < _SHORTEST_KEY]:
+    if short := [key for key in keys if len(key) < _SHORTEST_KEY]:
         what = f"a key has {len(short[0])} characters; it must have {_SHORTEST_KEY} or more"
         raise UsageError(what, hint="openssl rand -hex 32 makes one")
-    return tuple(found)
+    return tuple(keys)
 
 
-def bound(place: Place) -> socket.socket:
+def bind_socket(address: ListenAddress) -> socket.socket:
     """A listening socket.
 
     Raises:
         UsageError: Other machines could reach it without a key.
         SetupError: The address cannot be had.
     """
-    if not place.local and not place.keys and not place.open:
+    if not address.is_local and not address.keys and not address.open:
         raise UsageError(
-            f"`{place.host}` can be reached from other machines, and there is no key",
+            f"`{address.host}` can be reached from other machines, and there is no key",
             where="--host",
             hint="name a key with --api-key-file, or say --no-key where something else guards the service",
         )
-    made = None
+    listening = None
     try:
-        family = socket.getaddrinfo(place.host, place.port, type=socket.SOCK_STREAM)[0][0]
-        made = socket.socket(family, socket.SOCK_STREAM)
+        family = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)[0][0]
+        listening = socket.socket(family, socket.SOCK_STREAM)
         if sys.platform != "win32":  # there it would share the port with a stranger
-            made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        made.bind((place.host, place.port))
-        made.listen(1024)
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind((address.host, address.port))
+        listening.listen(1024)
     except (OSError, OverflowError, UnicodeError) as err:
-        if made is not None:
-            made.close()
+        if listening is not None:
+            listening.close()
         why = getattr(err, "strerror", None) or str(err)
-        what = f"cannot listen at `{place.host}:{place.port}`: {why}"
+        what = f"cannot listen at `{address.host}:{address.port}`: {why}"
         raise SetupError(what, hint="--port 0 takes any free port") from err
-    return made
+    return listening
 
 
-def address(made: socket.socket) -> str:
+def format_address(listening: socket.socket) -> str:
     """The address of a socket as one types it."""
-    host, port = made.getsockname()[:2]
+    host, port = listening.getsockname()[:2]
     return f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
 
@@ -132,7 +137,7 @@ def run_server(app: Any, listening: socket.socket, ready: Callable[[], None]) ->
     """
     import uvicorn
 
-    from headstart.serving.http.connection import Bounded
+    from headstart.serving.http.connection import BoundedConnection
 
     class Server(uvicorn.Server):
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -155,7 +160,7 @@ def run_server(app: Any, listening: socket.socket, ready: Callable[[], None]) ->
 
     config = uvicorn.Config(
         app,
-        http=Bounded,
+        http=BoundedConnection,
         proxy_headers=False,  # nothing here depends on who asks, or how a proxy was asked
         log_config=None,
         access_log=False,
@@ -166,28 +171,28 @@ def run_server(app: Any, listening: socket.socket, ready: Callable[[], None]) ->
         timeout_graceful_shutdown=GRACE_S,
         limit_concurrency=2048,
     )
-    serving = Server(config)
-    serving.run(sockets=[listening])
-    if not serving.started:
+    server = Server(config)
+    server.run(sockets=[listening])
+    if not server.started:
         raise SetupError("the service could not be started", hint="the log says why")
 
 
-def shelf(folders: Mapping[str, Path], log: Any, limits: Any) -> Any:
+def load_registry(folders: Mapping[str, Path], log: AccessLog, limits: Limits) -> ModelRegistry:
     """Load all models; the threads that decode are shared.
 
     Raises:
         DataError: A model is missing or damaged.
     """
-    from headstart.serving.inference.model_registry import ModelRegistry, opened
+    from headstart.serving.inference.model_registry import ModelRegistry, open_model
     from headstart.serving.prometheus_metrics import Metrics
     from headstart.serving.request_limits import Load
 
-    models = {name: opened(name, folder) for name, folder in folders.items()}
+    models = {name: open_model(name, folder) for name, folder in folders.items()}
     load = Load(limits)
     pool = ThreadPoolExecutor(settings.count_threads(), thread_name_prefix="decode")
     return ModelRegistry(models=models, pool=pool, load=load, metrics=Metrics(load), log=log)
 
 
-def announce(text: str) -> None:
+def announce_ready(text: str) -> None:
     """Tell on standard error that the service is ready."""
     print(text, file=sys.stderr, flush=True)

@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import parse_qs
 
 from headstart.serving.http.security import STRICT_HEADERS, RawHeaders, SecuredResponse, SecurityMiddleware
-from headstart.serving.request_limits import Refused
+from headstart.serving.request_limits import Refusal
 
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; connect-src 'self'; "
@@ -71,11 +71,11 @@ class SessionMiddleware(SecurityMiddleware):
             elif scope["path"] == "/":
                 await response.send_body(401, _ENTRANCE_PAGE, {"content-type": "text/html; charset=utf-8"})
             else:
-                raise Refused(401, "the session's token is missing")
-        except Refused as refused:
+                raise Refusal(401, "the session's token is missing")
+        except Refusal as refused:
             await self.refuse(response, refused, scope["path"])
 
-    def format_refusal(self, refused: Refused, path: str) -> dict[str, Any]:
+    def format_refusal(self, refused: Refusal, path: str) -> dict[str, Any]:
         """A refusal as the studio's page reads it."""
         return {"error": {"type": "Refused", "what": refused.what, "where": None, "hint": _HINT}}
 
@@ -97,6 +97,6 @@ class SessionMiddleware(SecurityMiddleware):
 
 def _require_own_page(scope: Any, headers: RawHeaders, *, enters: bool) -> None:
     if not headers.get(b"origin") and scope["method"] not in _SAFE:
-        raise Refused(403, "a request that changes something needs the header `Origin`")
+        raise Refusal(403, "a request that changes something needs the header `Origin`")
     if headers.get(b"sec-fetch-site") in (b"cross-site", b"same-site") and not enters:
-        raise Refused(403, "another page may not ask the studio")
+        raise Refusal(403, "another page may not ask the studio")

@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 from headstart.core.errors import HeadstartError
-from headstart.serving.server import Place, bound
+from headstart.serving.server import ListenAddress, bind_socket
 from headstart.studio.state import STATIC, Studio
 
 _STATUS = {"UsageError": 422, "DataError": 404, "BusyError": 409}
@@ -64,19 +64,19 @@ def bind_loopback(port: int) -> socket.socket:
     Raises:
         SetupError: The port is taken or not permitted.
     """
-    return bound(Place(port=port))
+    return bind_socket(ListenAddress(port=port))
 
 
 def run_studio(studio: Studio, listening: socket.socket, token: str) -> None:
     """Answer until Ctrl-C; open streams are cut after a second, children go on."""
     import uvicorn
 
-    from headstart.serving.http.connection import Bounded
+    from headstart.serving.http.connection import BoundedConnection
 
     app = make_application(studio, token=token, port=listening.getsockname()[1])
     config = uvicorn.Config(
         app,
-        http=Bounded,
+        http=BoundedConnection,
         log_level="warning",
         access_log=False,
         server_header=False,

@@ -45,9 +45,9 @@ class Serve:
 
         extras.require_extra("runtime", "serving")
         blas_threads.request_single_blas_thread()
-        from headstart.serving.serve import serve
+        from headstart.serving.serve import run_service
 
-        serve(args)
+        run_service(args)
         return 0
 
 

@@ -14,10 +14,10 @@ import time
 from typing import Any, TextIO
 
 request_id: contextvars.ContextVar[str] = contextvars.ContextVar("request_id", default="-")
-FORMS = ("text", "json", "off")
+LOG_FORMATS = ("text", "json", "off")
 
 
-class Log:
+class AccessLog:
     """Where the service tells what it does.
 
     Args:
@@ -29,25 +29,25 @@ class Log:
         self.form = form
         self._out = out or sys.stderr
 
-    def event(self, event: str, *, level: str = "info", **facts: Any) -> None:
+    def write_event(self, event: str, *, level: str = "info", **facts: Any) -> None:
         """One line; facts that are None are left out."""
         if self.form == "off" and level == "info":
             return
-        told = {"request_id": request_id.get(), **{name: value for name, value in facts.items() if value is not None}}
+        fields = {"request_id": request_id.get(), **{name: value for name, value in facts.items() if value is not None}}
         stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
         if self.form == "json":
-            line = json.dumps({"time": stamp, "level": level, "event": event, **told})
+            line = json.dumps({"time": stamp, "level": level, "event": event, **fields})
         else:
-            rest = " ".join(f"{name}={_word(value)}" for name, value in told.items())
-            line = f"{stamp} {level:<7} {event:<8} {rest}"
+            words = " ".join(f"{name}={_format_word(value)}" for name, value in fields.items())
+            line = f"{stamp} {level:<7} {event:<8} {words}"
         try:
             print(line, file=self._out, flush=True)
         except OSError:  # a full disk or a closed pipe must not stop the service
             self.form = "off"
 
-    def adopt(self) -> None:
+    def adopt_loggers(self) -> None:
         """Let what the server itself and its libraries log come out in the same form."""
-        handler = _Adopted(self)
+        handler = _EventHandler(self)
         for name in ("uvicorn.error", "asyncio"):
             logger = logging.getLogger(name)
             logger.handlers, logger.propagate = [handler], False
@@ -55,21 +55,21 @@ class Log:
         logging.getLogger("python_multipart").setLevel(logging.ERROR)  # a form that is none has its line already
 
 
-def _word(value: Any) -> str:
+def _format_word(value: Any) -> str:
     text = str(value)
     plain = text.isprintable() and not set(text) & set(' "')
     return text if text and plain else json.dumps(text)
 
 
-class _Adopted(logging.Handler):
+class _EventHandler(logging.Handler):
     """A handler that tells records as events."""
 
-    def __init__(self, log: Log) -> None:
+    def __init__(self, log: AccessLog) -> None:
         super().__init__()
         self._log = log
 
     def emit(self, record: logging.LogRecord) -> None:
-        told = record.getMessage()
+        message = record.getMessage()
         if record.exc_info:
-            told += "\n" + logging.Formatter().formatException(record.exc_info)
-        self._log.event("server", level=record.levelname.lower(), what=told)
+            message += "\n" + logging.Formatter().formatException(record.exc_info)
+        self._log.write_event("server", level=record.levelname.lower(), what=message)

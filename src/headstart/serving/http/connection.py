@@ -15,24 +15,24 @@ LOOSE_BYTES = 65_536  # that may come without being a body or ending a head
 HEAD_S = 30  # for a head, from when the connection is made or its first byte has come
 
 
-class Bounded(HttpToolsProtocol):
+class BoundedConnection(HttpToolsProtocol):
     """One connection."""
 
     _loose = 0
     _in_head = False
-    _late: asyncio.TimerHandle | None = None
+    _head_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: Any) -> None:
         """Wait for the first head."""
         super().connection_made(transport)
-        self._late = self.loop.call_later(HEAD_S, transport.close)
+        self._head_timer = self.loop.call_later(HEAD_S, transport.close)
 
     def data_received(self, data: bytes) -> None:
         """Read on, unless too much has come that leads to nothing."""
         self._loose += len(data)
         super().data_received(data)
-        if self._in_head and self._late is None:
-            self._late = self.loop.call_later(HEAD_S, self.transport.close)
+        if self._in_head and self._head_timer is None:
+            self._head_timer = self.loop.call_later(HEAD_S, self.transport.close)
         if self._loose > LOOSE_BYTES and not self.transport.is_closing():
             if self.cycle is None or self.cycle.response_complete:
                 self.send_400_response("The head of the request is too long.")
@@ -47,7 +47,7 @@ class Bounded(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """The head is there."""
         self._in_head, self._loose = False, 0
-        self._in_time()
+        self._cancel_timer()
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
@@ -57,10 +57,10 @@ class Bounded(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Nothing is waited for any more."""
-        self._in_time()
+        self._cancel_timer()
         super().connection_lost(exc)
 
-    def _in_time(self) -> None:
-        if self._late is not None:
-            self._late.cancel()
-            self._late = None
+    def _cancel_timer(self) -> None:
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None

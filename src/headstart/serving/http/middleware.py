@@ -16,10 +16,10 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-from headstart.serving.http.access_log import Log, request_id
+from headstart.serving.http.access_log import AccessLog, request_id
 from headstart.serving.http.security import STRICT_HEADERS, RawHeaders, SecuredResponse, SecurityMiddleware
 from headstart.serving.prometheus_metrics import Metrics
-from headstart.serving.request_limits import Refused
+from headstart.serving.request_limits import Refusal
 
 Direct = Callable[[Request], Awaitable[Response]]
 _ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
@@ -70,7 +70,7 @@ class AccessMiddleware(SecurityMiddleware):
         *,
         keys: Keys,
         hosts: Iterable[str],
-        log: Log,
+        log: AccessLog,
         metrics: Metrics,
         direct: Mapping[str, Direct] | None = None,
     ) -> None:
@@ -94,18 +94,18 @@ class AccessMiddleware(SecurityMiddleware):
                 await self.app(scope, receive, response)
             else:
                 await (await direct(Request(scope, receive)))(scope, receive, response)
-        except Refused as refused:
+        except Refusal as refused:
             await self.refuse(response, refused, path)
         except Exception as err:  # a bug: the log gets all of it, the client a number
             trace = "".join(traceback.format_exception(err))
-            self._log.event("bug", level="error", what=type(err).__name__, trace=trace)
+            self._log.write_event("bug", level="error", what=type(err).__name__, trace=trace)
             if not response.status:
-                bug = Refused(500, "a bug of headstart; its request id finds it in the log")
+                bug = Refusal(500, "a bug of headstart; its request id finds it in the log")
                 await self.refuse(response, bug, path)
         finally:
             self._record_request(scope, response.status, time.perf_counter() - started)
 
-    def format_refusal(self, refused: Refused, path: str) -> dict[str, Any]:
+    def format_refusal(self, refused: Refusal, path: str) -> dict[str, Any]:
         """A refusal as JSON; see the function of the same name."""
         return format_refusal(refused, path, request_id.get())
 
@@ -114,7 +114,7 @@ class AccessMiddleware(SecurityMiddleware):
             return
         if not self._keys.accepts_key(_read_key(headers)):
             hint = "send it as `Authorization: Bearer KEY` or `X-API-Key: KEY`"
-            raise Refused(401, "the key is missing or wrong", hint=hint, headers={"WWW-Authenticate": "Bearer"})
+            raise Refusal(401, "the key is missing or wrong", hint=hint, headers={"WWW-Authenticate": "Bearer"})
 
     def _record_request(self, scope: Any, status: int, seconds: float) -> None:
         path = scope["path"] if scope["path"] in self._direct else "other"
@@ -122,7 +122,9 @@ class AccessMiddleware(SecurityMiddleware):
         facts = scope.get("state", {}).get("facts", {})
         method = scope["method"] if scope["method"] in _METHODS else "other"
         self._metrics.count_request(route, method, status, seconds)
-        self._log.event("request", method=method, route=route, status=status, ms=round(seconds * 1000, 1), **facts)
+        self._log.write_event(
+            "request", method=method, route=route, status=status, ms=round(seconds * 1000, 1), **facts
+        )
 
 
 def _read_key(headers: RawHeaders) -> bytes:
@@ -132,7 +134,7 @@ def _read_key(headers: RawHeaders) -> bytes:
     return headers.get(b"x-api-key", b"").strip()
 
 
-def format_refusal(refused: Refused, path: str, own_id: str) -> dict[str, Any]:
+def format_refusal(refused: Refusal, path: str, own_id: str) -> dict[str, Any]:
     """A refusal as JSON: in the open inference protocol's form below `/v2`, else with hint and request id."""
     if path.startswith("/v2"):
         return {"error": f"{refused.what} (request {own_id})"}

@@ -10,14 +10,14 @@ from __future__ import annotations
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
-from headstart.serving.request_limits import Refused, too_many
+from headstart.serving.request_limits import Refusal, too_many_error
 
-FIELDS = (b"files", b"file", b"files[]")  # the names under which pictures come
+PICTURE_FIELDS = (b"files", b"file", b"files[]")  # the names under which pictures come
 _OTHERS = 16  # parts that are no pictures
 _HEADERS, _HEADER_BYTES = 8, 8192  # of a part; the bytes are those of one header
 
 
-def read(body: bytes, kind: str, most: int) -> list[tuple[str, bytes]]:
+def read_form(body: bytes, kind: str, max_files: int) -> list[tuple[str, bytes]]:
     """Names, as sent, and bytes of a form's pictures, in their order.
 
     Args:
@@ -30,20 +30,20 @@ def read(body: bytes, kind: str, most: int) -> list[tuple[str, bytes]]:
     """
     boundary = parse_options_header(kind.encode("latin-1", "replace"))[1].get(b"boundary", b"")
     if not boundary:
-        raise Refused(400, "the form has no boundary")
-    form = _Form(most)
+        raise Refusal(400, "the form has no boundary")
+    form = _FormCollector(max_files)
     try:
-        told = {name: getattr(form, name) for name in _TOLD}
-        parser = MultipartParser(boundary, told, max_header_count=_HEADERS, max_header_size=_HEADER_BYTES)  # type: ignore[arg-type]
+        callbacks = {name: getattr(form, name) for name in _CALLBACKS}
+        parser = MultipartParser(boundary, callbacks, max_header_count=_HEADERS, max_header_size=_HEADER_BYTES)  # type: ignore[arg-type]
         parser.write(body)
     except FormParserError as err:  # its words quote the body, so they are not told
-        raise Refused(400, "the form cannot be read: its parts are not as they must be") from err
+        raise Refusal(400, "the form cannot be read: its parts are not as they must be") from err
     if not form.ended:
-        raise Refused(400, "the form is cut off")
-    return form.found
+        raise Refusal(400, "the form is cut off")
+    return form.pictures
 
 
-class _Form:
+class _FormCollector:
     """What a parser tells of a form.
 
     Args:
@@ -54,17 +54,17 @@ class _Form:
         ended: Whether its last boundary came.
     """
 
-    def __init__(self, most: int) -> None:
-        self.found: list[tuple[str, bytes]] = []
+    def __init__(self, max_files: int) -> None:
+        self.pictures: list[tuple[str, bytes]] = []
         self.ended = False
-        self._most, self._parts = most, 0
+        self._max_files, self._parts = max_files, 0
         self._name: str | None = None  # of the picture whose bytes come; None in a part that is no picture
         self._header, self._value, self._content = b"", b"", b""
 
     def on_part_begin(self) -> None:
         self._parts += 1
-        if self._parts > self._most + _OTHERS:
-            raise too_many(self._most)
+        if self._parts > self._max_files + _OTHERS:
+            raise too_many_error(self._max_files)
         self._name, self._content = None, b""
 
     def on_header_field(self, data: bytes, start: int, end: int) -> None:
@@ -75,9 +75,9 @@ class _Form:
 
     def on_header_end(self) -> None:
         if self._header.lower() == b"content-disposition":
-            told = parse_options_header(self._value)[1]
-            if told.get(b"name") in FIELDS:
-                self._name = told.get(b"filename", b"").decode("utf-8", "replace")
+            options = parse_options_header(self._value)[1]
+            if options.get(b"name") in PICTURE_FIELDS:
+                self._name = options.get(b"filename", b"").decode("utf-8", "replace")
         self._header = self._value = b""
 
     def on_part_data(self, data: bytes, start: int, end: int) -> None:
@@ -87,12 +87,12 @@ class _Form:
     def on_part_end(self) -> None:
         if self._name is None:
             return
-        if len(self.found) == self._most:
-            raise too_many(self._most)
-        self.found.append((self._name, self._content))
+        if len(self.pictures) == self._max_files:
+            raise too_many_error(self._max_files)
+        self.pictures.append((self._name, self._content))
 
     def on_end(self) -> None:
         self.ended = True
 
 
-_TOLD = tuple(name for name in vars(_Form) if name.startswith("on_"))
+_CALLBACKS = tuple(name for name in vars(_FormCollector) if name.startswith("on_"))

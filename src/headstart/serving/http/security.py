@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from headstart.serving.request_limits import Refused
+from headstart.serving.request_limits import Refusal
 
 STRICT_HEADERS = {"x-content-type-options": "nosniff", "cross-origin-resource-policy": "same-origin"}
 RawHeaders = Mapping[bytes, bytes]  # names in lower case
@@ -74,11 +74,11 @@ class SecurityMiddleware:
         """Answer a request, or refuse it."""
         raise NotImplementedError
 
-    def format_refusal(self, refused: Refused, path: str) -> dict[str, Any]:
+    def format_refusal(self, refused: Refusal, path: str) -> dict[str, Any]:
         """A refusal as JSON."""
         raise NotImplementedError
 
-    async def refuse(self, response: SecuredResponse, refused: Refused, path: str) -> None:
+    async def refuse(self, response: SecuredResponse, refused: Refusal, path: str) -> None:
         """Answer with a refusal."""
         body = json.dumps(self.format_refusal(refused, path)).encode()
         await response.send_body(refused.status, body, refused.headers | {"content-type": "application/json"})
@@ -92,11 +92,11 @@ class SecurityMiddleware:
         host = headers.get(b"host", b"").decode("latin-1")
         name, port = split_host(host)
         if (self._hosts and name not in self._hosts) or self._port not in (None, port):
-            raise Refused(403, "this service is not known by that host name", hint=self.host_hint)
+            raise Refusal(403, "this service is not known by that host name", hint=self.host_hint)
         origin = headers.get(b"origin", b"").decode("latin-1")
         scheme, _, origin_host = origin.partition("://")
         if origin and (origin_host != host or (self._schemes and scheme not in self._schemes)):
-            raise Refused(403, "a page of another origin may not ask here")
+            raise Refusal(403, "a page of another origin may not ask here")
 
     host_hint = ""
 

@@ -28,7 +28,7 @@ from headstart.runtime.model import Model
 from headstart.runtime.usage_log import UsageCounter
 from headstart.serving.request_limits import Load
 
-TOGETHER = 4  # pictures whose answers may wait for each other while others are being decoded
+MAX_TOGETHER = 4  # pictures whose answers may wait for each other while others are being decoded
 HOLD_S = 0.01
 
 
@@ -43,22 +43,22 @@ class PendingRequest:
         dropped: Nobody waits any more: what has not begun need not.
     """
 
-    done: asyncio.Future[list[Prediction]]
+    result: asyncio.Future[list[Prediction]]
     answers: list[Prediction | None]
-    left: int
-    dropped: bool = False
+    remaining: int
+    abandoned: bool = False
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class QueuedImage(Chunk):
     """One picture of a ticket; a chunk of one for the engines."""
 
-    ticket: PendingRequest
-    at: int
+    request: PendingRequest
+    position: int
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Decoded:
+class DecodedImage:
     """A picture that comes decoded, (h, w, 3) uint8 RGB."""
 
     name: str
@@ -68,7 +68,7 @@ class Decoded:
         return self.name
 
 
-Upload = Content | Decoded
+Upload = Content | DecodedImage
 _Result = tuple[QueuedImage, Prediction | Exception | None]
 
 
@@ -88,7 +88,7 @@ class InferenceWorker:
     model: Model
     pool: Executor
     load: Load
-    told: Callable[[int], None] = lambda count: None
+    count_batch: Callable[[int], None] = lambda count: None
     usage: UsageCounter | None = None
     pending: int = 0
     _decoded: queue.SimpleQueue[QueuedImage | None] = field(default_factory=queue.SimpleQueue)
@@ -96,24 +96,24 @@ class InferenceWorker:
     _loop: asyncio.AbstractEventLoop | None = None
     _since: float = 0.0
 
-    def start(self) -> None:
+    def start_thread(self) -> None:
         """Start the thread; the running event loop gets the answers."""
         self._loop = asyncio.get_running_loop()
-        self._thread = threading.Thread(target=self._work, daemon=True, name="lane")
+        self._thread = threading.Thread(target=self._run_engine, daemon=True, name="lane")
         self._thread.start()
 
-    def submit(self, uploads: Sequence[Upload]) -> PendingRequest:
+    def submit_pictures(self, uploads: Sequence[Upload]) -> PendingRequest:
         """Take pictures; their answers come in `done` of the ticket."""
         assert self._loop is not None
-        ticket = PendingRequest(self._loop.create_future(), [None] * len(uploads), len(uploads))
+        request = PendingRequest(self._loop.create_future(), [None] * len(uploads), len(uploads))
         self.pending += len(uploads)
         self.load.pictures += len(uploads)
         for at, upload in enumerate(uploads):
-            job = QueuedImage([upload], [], ticket=ticket, at=at)  # type: ignore[list-item]
-            self.pool.submit(self._decode, job)
-        return ticket
+            image = QueuedImage([upload], [], request=request, position=at)  # type: ignore[list-item]
+            self.pool.submit(self._decode_image, image)
+        return request
 
-    async def retire(self) -> None:
+    async def stop_when_idle(self) -> None:
         """End the thread once every picture is answered."""
         while self.pending:
             await asyncio.sleep(0.02)
@@ -123,106 +123,108 @@ class InferenceWorker:
 
     # ------------------------------------------------ threads
 
-    def _decode(self, job: QueuedImage) -> None:
+    def _decode_image(self, image: QueuedImage) -> None:
         result: Prediction | Exception | None = None
         try:
-            if not job.ticket.dropped:
-                job.pictures = [self._input(job.files[0], trunk.input) for trunk in self.model.manifest.trunks]
-                self._decoded.put(job)
+            if not image.request.abandoned:
+                image.pictures = [
+                    self._prepare_input(image.files[0], trunk.input) for trunk in self.model.manifest.trunks
+                ]
+                self._decoded.put(image)
                 return
         except PictureError as err:
             reason = f"{err.reason.replace('_', ' ')}: {err.detail}"
-            result = Prediction(uri=str(job.files[0]), answer="", error=reason)
+            result = Prediction(uri=str(image.files[0]), answer="", error=reason)
             if self.usage is not None:
                 self.usage.count_answers([result])
         except Exception as err:  # whatever it is, this request learns it and the others go on
             result = err
-        self._deliver([(job, result)])
+        self._deliver_results([(image, result)])
 
-    def _input(self, upload: object, spec: InputSpec) -> np.ndarray:
+    def _prepare_input(self, upload: object, spec: InputSpec) -> np.ndarray:
         """(1, H, W, 3) uint8."""
-        if isinstance(upload, Decoded):
+        if isinstance(upload, DecodedImage):
             return preprocessing.fit_array(upload.picture, spec)[np.newaxis]
         assert isinstance(upload, Content)
         return preprocessing.decode_picture(upload.read_bytes(), spec, max_pixels=self.load.limits.pixels)[np.newaxis]
 
-    def _work(self) -> None:
+    def _run_engine(self) -> None:
         """Keep the engines busy: a flow lasts while there are pictures, then the next one is waited for."""
         while (first := self._decoded.get()) is not None:
-            flying: list[QueuedImage] = []
-            held: list[QueuedImage] = []
+            in_engine: list[QueuedImage] = []
+            waiting: list[QueuedImage] = []
             try:
-                for job in self.model.run_trunks(self._flow(first, flying)):
-                    assert isinstance(job, QueuedImage)
-                    flying.remove(job)
-                    job.pictures = []
-                    held.append(job)
-                    if self._due(held):
-                        self._answer(held)
-                        held = []
+                for image in self.model.run_trunks(self._take_queued(first, in_engine)):
+                    assert isinstance(image, QueuedImage)
+                    in_engine.remove(image)
+                    image.pictures = []
+                    waiting.append(image)
+                    if self._is_due(waiting):
+                        self._answer_images(waiting)
+                        waiting = []
             except Exception as err:
-                self._deliver([(job, err) for job in flying])
-            if held:
-                self._answer(held)
+                self._deliver_results([(image, err) for image in in_engine])
+            if waiting:
+                self._answer_images(waiting)
 
-    def _due(self, held: list[QueuedImage]) -> bool:
+    def _is_due(self, waiting: list[QueuedImage]) -> bool:
         """Whether what is held is answered now: nothing else waits, or enough was held for long enough."""
         now = time.monotonic()
-        if len(held) == 1:
+        if len(waiting) == 1:
             self._since = now
-        return len(held) >= TOGETHER or self._decoded.empty() or now - self._since >= HOLD_S
+        return len(waiting) >= MAX_TOGETHER or self._decoded.empty() or now - self._since >= HOLD_S
 
-    def _flow(self, first: QueuedImage, flying: list[QueuedImage]) -> Iterator[Chunk]:
-        job: QueuedImage | None = first
-        while job is not None:
-            if job.ticket.dropped:
-                self._deliver([(job, None)])
+    def _take_queued(self, first: QueuedImage, in_engine: list[QueuedImage]) -> Iterator[Chunk]:
+        image: QueuedImage | None = first
+        while image is not None:
+            if image.request.abandoned:
+                self._deliver_results([(image, None)])
             else:
-                flying.append(job)
-                yield job
+                in_engine.append(image)
+                yield image
             try:
-                job = self._decoded.get_nowait()
+                image = self._decoded.get_nowait()
             except queue.Empty:
                 return
         self._decoded.put(None)  # the end was taken in the middle of a flow: it is for `_work`
 
-    def _answer(self, jobs: list[QueuedImage]) -> None:
+    def _answer_images(self, images: list[QueuedImage]) -> None:
         results: list[_Result]
         try:
-            chunk = _merged(jobs)
-            found = self.model.predict_chunk(chunk)
+            chunk = _merge_chunks(images)
+            predictions = self.model.predict_chunk(chunk)
             if self.usage is not None:
-                self.usage.count_answers(found, self.model.join_features(chunk))
-            results = list(zip(jobs, found, strict=True))
+                self.usage.count_answers(predictions, self.model.join_features(chunk))
+            results = list(zip(images, predictions, strict=True))
         except Exception as err:
-            results = [(job, err) for job in jobs]
-        self.told(len(jobs))
-        self._deliver(results)
+            results = [(image, err) for image in images]
+        self.count_batch(len(images))
+        self._deliver_results(results)
 
-    def _deliver(self, results: list[_Result]) -> None:
+    def _deliver_results(self, results: list[_Result]) -> None:
         assert self._loop is not None
         with contextlib.suppress(RuntimeError):  # the loop has ended, and with it everyone who waited
-            self._loop.call_soon_threadsafe(self._arrived, results)
+            self._loop.call_soon_threadsafe(self._store_results, results)
 
-    def _arrived(self, results: list[_Result]) -> None:
-        for job, result in results:
-            ticket = job.ticket
+    def _store_results(self, results: list[_Result]) -> None:
+        for image, result in results:
+            request = image.request
             self.pending -= 1
             self.load.pictures -= 1
-            ticket.left -= 1
+            request.remaining -= 1
             if isinstance(result, Exception):
-                ticket.dropped = True
-                if not ticket.done.done():
-                    ticket.done.set_exception(result)
+                request.abandoned = True
+                if not request.result.done():
+                    request.result.set_exception(result)
                 continue
-            ticket.answers[job.at] = result
-            if not ticket.left and not ticket.done.done():
-                ticket.done.set_result([one for one in ticket.answers if one is not None])
+            request.answers[image.position] = result
+            if not request.remaining and not request.result.done():
+                request.result.set_result([answer for answer in request.answers if answer is not None])
 
 
-def _merged(jobs: Sequence[QueuedImage]) -> Chunk:
+def _merge_chunks(images: Sequence[QueuedImage]) -> Chunk:
     """One chunk of several; their pictures are no longer needed."""
-    if len(jobs) == 1:
-        return jobs[0]
-    features = {key: np.concatenate([job.features[key] for job in jobs]) for key in jobs[0].features}
-    return Chunk([job.files[0] for job in jobs], [], features=features)
+    if len(images) == 1:
+        return images[0]
+    features = {key: np.concatenate([image.features[key] for image in images]) for key in images[0].features}
+    return Chunk([image.files[0] for image in images], [], features=features)

@@ -23,10 +23,10 @@ from headstart.core.settings import INFERENCE_BATCH
 from headstart.runtime.inputs.decoded_batches import Chunk, Content
 from headstart.runtime.model import Model, load
 from headstart.runtime.usage_log import UsageCounter
-from headstart.serving.http.access_log import Log
+from headstart.serving.http.access_log import AccessLog
 from headstart.serving.inference.dynamic_batching import InferenceWorker
 from headstart.serving.prometheus_metrics import Metrics
-from headstart.serving.request_limits import Load, Refused
+from headstart.serving.request_limits import Load, Refusal
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _WARM_UP = 3  # pictures before the first request
@@ -34,7 +34,7 @@ _PATIENCE_S = 5  # for what is left when all requests have ended: pictures that 
 
 
 @dataclass(slots=True, eq=False)
-class Served:
+class ServedModel:
     """One loaded version of a model.
 
     Attributes:
@@ -50,9 +50,9 @@ class Served:
     name: str
     folder: Path
     model: Model
-    mark: tuple[int, ...]
+    manifest_stamp: tuple[int, ...]
     picture_s: float
-    lane: InferenceWorker | None = None
+    worker: InferenceWorker | None = None
     explainer: Any = None
 
     @property
@@ -63,55 +63,55 @@ class Served:
         return compute_digest(to_plain(self.model.manifest))[:12]
 
 
-def named(words: Sequence[str]) -> dict[str, Path]:
+def parse_model_names(words: Sequence[str]) -> dict[str, Path]:
     """`RUN` and `NAME=RUN` as names and folders, in their order; a run without a name has its folder's.
 
     Raises:
         UsageError: A name is none, or given twice.
     """
-    found: dict[str, Path] = {}
+    folders: dict[str, Path] = {}
     for word in words:
         name, equals, path = word.partition("=")
         if not equals or Path(word).exists():
             folder = Path(word).absolute()
-            place = folder.parent if folder.name == "model" else folder
-            name, path = re.sub(r"[^A-Za-z0-9._-]+", "-", place.name).strip("-._") or "model", word
+            run_folder = folder.parent if folder.name == "model" else folder
+            name, path = re.sub(r"[^A-Za-z0-9._-]+", "-", run_folder.name).strip("-._") or "model", word
         if not _NAME.fullmatch(name):
             raise UsageError(f"`{name}` is not a name for a model", hint="NAME=RUN, of letters, digits, `.`, `_`, `-`")
-        if name in found:
+        if name in folders:
             raise UsageError(f"two models are named `{name}`", hint="headstart serve a=RUN b=RUN")
-        found[name] = Path(path)
-    return found
+        folders[name] = Path(path)
+    return folders
 
 
-def opened(name: str, folder: Path) -> Served:
+def open_model(name: str, folder: Path) -> ServedModel:
     """Read a model, compile it and let a few pictures pass.
 
     Raises:
         DataError: There is no model, or it is damaged.
         SetupError: It cannot be compiled here.
     """
-    mark = _mark(folder)
+    stamp = _stamp_manifest(folder)
     model = load(folder)
     pictures = [np.zeros((1, t.input.size_px, t.input.size_px, 3), np.uint8) for t in model.manifest.trunks]
     seconds = 0.0
     for _ in range(_WARM_UP):
         started = time.perf_counter()
-        chunk = Chunk([Content("warm-up", b"")], [one.copy() for one in pictures])
-        for done in model.run_trunks(iter([chunk]), batch=INFERENCE_BATCH):
-            model.predict_chunk(done)
+        chunk = Chunk([Content("warm-up", b"")], [picture.copy() for picture in pictures])
+        for finished in model.run_trunks(iter([chunk]), batch=INFERENCE_BATCH):
+            model.predict_chunk(finished)
         seconds = time.perf_counter() - started
-    return Served(name=name, folder=folder, model=model, mark=mark, picture_s=seconds)
+    return ServedModel(name=name, folder=folder, model=model, manifest_stamp=stamp, picture_s=seconds)
 
 
-def _mark(folder: Path) -> tuple[int, ...]:
+def _stamp_manifest(folder: Path) -> tuple[int, ...]:
     """What tells that a manifest was written anew; empty where there is none."""
     for place in (folder / "model", folder):
         try:
-            told = (place / "manifest.json").stat()
+            stat = (place / "manifest.json").stat()
         except OSError:
             continue
-        return (told.st_mtime_ns, told.st_size, told.st_ino)
+        return (stat.st_mtime_ns, stat.st_size, stat.st_ino)
     return ()
 
 
@@ -129,32 +129,32 @@ class ModelRegistry:
         ready: Whether pictures are taken.
     """
 
-    models: dict[str, Served]
+    models: dict[str, ServedModel]
     pool: Executor
     load: Load
     metrics: Metrics
-    log: Log
+    log: AccessLog
     usage: Path | None = None
     ready: bool = False
     _reloading: asyncio.Lock = field(default_factory=asyncio.Lock)
     _refused: dict[str, str] = field(default_factory=dict)
     _retiring: set[asyncio.Task[None]] = field(default_factory=set)
 
-    def start(self) -> None:
+    def start_workers(self) -> None:
         """Let every model work."""
         for served in self.models.values():
-            self._works(served)
+            self._start_worker(served)
         self.ready = True
 
-    def _works(self, served: Served) -> None:
+    def _start_worker(self, served: ServedModel) -> None:
         usage = UsageCounter.from_model(served.model) if self.usage is not None else None
-        served.lane = InferenceWorker(served.model, self.pool, self.load, self.metrics.together, usage)
-        served.lane.start()
+        served.worker = InferenceWorker(served.model, self.pool, self.load, self.metrics.count_batch, usage)
+        served.worker.start_thread()
         self.load.picture_s = served.picture_s
-        self.metrics.known(served.name, served.model.class_names)
-        self.metrics.loaded(served.name, "loaded")
+        self.metrics.declare_answers(served.name, served.model.class_names)
+        self.metrics.count_load(served.name, "loaded")
 
-    def get(self, name: str | None) -> Served:
+    def get_model(self, name: str | None) -> ServedModel:
         """A model by its name, or the first.
 
         Raises:
@@ -163,92 +163,92 @@ class ModelRegistry:
         if not name:
             return next(iter(self.models.values()))
         if name not in self.models:
-            raise Refused(404, "there is no model of this name", hint="GET /v1/models lists them")
+            raise Refusal(404, "there is no model of this name", hint="GET /v1/models lists them")
         return self.models[name]
 
-    async def reload(self, name: str) -> bool:
+    async def reload_model(self, name: str) -> bool:
         """Serve what the folder of a model holds now; True when that is another model than before.
 
         Raises:
             HeadstartError: It is damaged or cannot be compiled; the old one is still served.
         """
         async with self._reloading:
-            old = self.get(name)
+            old = self.get_model(name)
             try:
-                new = await asyncio.to_thread(opened, name, old.folder)
+                new = await asyncio.to_thread(open_model, name, old.folder)
             except OSError as err:
                 raise SetupError(f"the model cannot be read: {err.strerror}") from err
             self._refused.pop(name, None)
             if new.version == old.version:
-                old.mark = new.mark
+                old.manifest_stamp = new.manifest_stamp
                 return False
-            self._works(new)
+            self._start_worker(new)
             self.models[name] = new
-            self.log.event("reload", model=name, version=new.version)
-            assert old.lane is not None
-            retiring = asyncio.get_running_loop().create_task(self._retire(old.lane))
+            self.log.write_event("reload", model=name, version=new.version)
+            assert old.worker is not None
+            retiring = asyncio.get_running_loop().create_task(self._retire_worker(old.worker))
             self._retiring.add(retiring)
             retiring.add_done_callback(self._retiring.discard)
             return True
 
-    async def _retire(self, lane: InferenceWorker) -> None:
-        await lane.retire()
-        await asyncio.to_thread(self._write, lane)
+    async def _retire_worker(self, worker: InferenceWorker) -> None:
+        await worker.stop_when_idle()
+        await asyncio.to_thread(self._write_usage, worker)
 
-    async def keep(self, every_s: float) -> None:
+    async def write_usage_forever(self, every_s: float) -> None:
         """Write the counts of what was answered now and then, until cancelled."""
         while True:
             await asyncio.sleep(every_s)
             for served in list(self.models.values()):
-                if served.lane is not None:
-                    await asyncio.to_thread(self._write, served.lane)
+                if served.worker is not None:
+                    await asyncio.to_thread(self._write_usage, served.worker)
 
-    def _write(self, lane: InferenceWorker) -> None:
+    def _write_usage(self, worker: InferenceWorker) -> None:
         """A disk that refuses is told, and the counts wait for the next time."""
-        if lane.usage is not None and self.usage is not None:
+        if worker.usage is not None and self.usage is not None:
             try:
-                lane.usage.append_counts(self.usage)
+                worker.usage.append_counts(self.usage)
             except HeadstartError as err:
-                self.log.event("usage", level="warning", what=err.what)
+                self.log.write_event("usage", level="warning", what=err.what)
 
-    async def watch(self, every_s: float) -> None:
+    async def watch_folders(self, every_s: float) -> None:
         """Look for models that were written anew, until cancelled; a folder that is half copied is tried again."""
         while True:
             await asyncio.sleep(every_s)
             for name, served in list(self.models.items()):
-                mark = _mark(served.folder)
-                if mark and mark != served.mark:
-                    await self._follow(name)
+                stamp = _stamp_manifest(served.folder)
+                if stamp and stamp != served.manifest_stamp:
+                    await self._try_reload(name)
 
-    async def _follow(self, name: str) -> None:
+    async def _try_reload(self, name: str) -> None:
         try:
-            await self.reload(name)
+            await self.reload_model(name)
         except Exception as err:  # whatever it is, the watch over all models goes on
-            known = isinstance(err, HeadstartError)
+            is_expected = isinstance(err, HeadstartError)
             what = err.what if isinstance(err, HeadstartError) else repr(err)
             if self._refused.get(name) != what:  # told once, not at every look
                 self._refused[name] = what
-                self.metrics.loaded(name, "refused")
-                self.log.event("reload", level="warning" if known else "error", model=name, what=what)
+                self.metrics.count_load(name, "refused")
+                self.log.write_event("reload", level="warning" if is_expected else "error", model=name, what=what)
 
-    async def stop(self) -> None:
+    async def stop_workers(self) -> None:
         """Answer what was taken, then end."""
         self.ready = False
-        lanes = [served.lane for served in self.models.values() if served.lane is not None]
+        workers = [served.worker for served in self.models.values() if served.worker is not None]
         with contextlib.suppress(TimeoutError):  # whatever hangs must not keep the process
             async with asyncio.timeout(_PATIENCE_S):
-                await asyncio.gather(*(lane.retire() for lane in lanes), *self._retiring)
-        for lane in lanes:
-            await asyncio.to_thread(self._write, lane)
+                await asyncio.gather(*(worker.stop_when_idle() for worker in workers), *self._retiring)
+        for worker in workers:
+            await asyncio.to_thread(self._write_usage, worker)
         self.pool.shutdown(wait=False, cancel_futures=True)
 
 
-def listed(models: Mapping[str, Served]) -> list[dict[str, Any]]:
+def describe_models(models: Mapping[str, ServedModel]) -> list[dict[str, Any]]:
     """What `/v1/models` tells of each model."""
-    return [described(one) for one in models.values()]
+    return [describe_model(served) for served in models.values()]
 
 
-def described(served: Served) -> dict[str, Any]:
+def describe_model(served: ServedModel) -> dict[str, Any]:
     """What is told of a model."""
     manifest = served.model.manifest
     trunks = [{"name": t.name, "size_px": t.input.size_px, "precision": t.precision} for t in manifest.trunks]

@@ -12,11 +12,11 @@ from starlette.requests import Request
 
 from headstart.core.types import Prediction
 from headstart.serving.http import request_bodies
-from headstart.serving.http.access_log import Log
+from headstart.serving.http.access_log import AccessLog
 from headstart.serving.inference.dynamic_batching import Upload
-from headstart.serving.inference.model_registry import ModelRegistry, Served
+from headstart.serving.inference.model_registry import ModelRegistry, ServedModel
 from headstart.serving.prometheus_metrics import Metrics
-from headstart.serving.request_limits import Limits, Load, Refused
+from headstart.serving.request_limits import Limits, Load, Refusal
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -35,60 +35,62 @@ class PredictionService:
         keyed: Whether a key is asked for.
     """
 
-    shelf: ModelRegistry
+    registry: ModelRegistry
     limits: Limits
     load: Load
     metrics: Metrics
-    log: Log
+    log: AccessLog
     keyed: bool = False
 
-    def model(self, request: Request, name: str | None = None) -> Served:
+    def require_model(self, request: Request, name: str | None = None) -> ServedModel:
         """The model that a request asks for: by its route, or `?model=`, or the first.
 
         Raises:
             Refused: 404 there is none of this name, 503 the service is stopping.
         """
-        if not self.shelf.ready:
-            raise Refused(503, "the service is stopping", headers={"Retry-After": "5"})
-        found = self.shelf.get(name if name is not None else request.query_params.get("model"))
-        note(request, model=found.name)
-        return found
+        if not self.registry.ready:
+            raise Refusal(503, "the service is stopping", headers={"Retry-After": "5"})
+        served = self.registry.get_model(name if name is not None else request.query_params.get("model"))
+        add_log_facts(request, model=served.name)
+        return served
 
     @asynccontextmanager
-    async def body(self, request: Request) -> AsyncIterator[bytes]:
+    async def read_body(self, request: Request) -> AsyncIterator[bytes]:
         """A request's body, counted as held while the block runs.
 
         Raises:
             Refused: See `bodies.read`; 429 too where there is no room for even one picture.
         """
-        self.load.admit()
-        found = await request_bodies.read(request, self.load)
+        self.load.admit_pictures()
+        body = await request_bodies.read_body(request, self.load)
         try:
-            yield found
+            yield body
         finally:
-            self.load.drop(len(found))
+            self.load.release_bytes(len(body))
 
-    async def answers(self, request: Request, served: Served, uploads: Sequence[Upload]) -> list[Prediction]:
+    async def answer_pictures(
+        self, request: Request, served: ServedModel, uploads: Sequence[Upload]
+    ) -> list[Prediction]:
         """Answers in the order of the pictures.
 
         Raises:
             Refused: 429 too much waits, 504 it takes too long.
         """
-        self.load.admit(len(uploads))
-        assert served.lane is not None
-        ticket = served.lane.submit(uploads)
+        self.load.admit_pictures(len(uploads))
+        assert served.worker is not None
+        pending = served.worker.submit_pictures(uploads)
         try:
             async with asyncio.timeout(self.limits.timeout_s):
-                found = await ticket.done
+                predictions = await pending.result
         except TimeoutError:
-            raise Refused(504, f"no answer within {self.limits.timeout_s:g} s") from None
+            raise Refusal(504, f"no answer within {self.limits.timeout_s:g} s") from None
         finally:
-            ticket.dropped = True
-        self.metrics.answered(served.name, found)
-        note(request, pictures=len(found))
-        return found
+            pending.abandoned = True
+        self.metrics.count_answers(served.name, predictions)
+        add_log_facts(request, pictures=len(predictions))
+        return predictions
 
 
-def note(request: Request, **facts: Any) -> None:
+def add_log_facts(request: Request, **facts: Any) -> None:
     """Facts for the request's line in the log: counts and names of models, nothing a client wrote."""
     request.scope.setdefault("state", {}).setdefault("facts", {}).update(facts)

@@ -15,51 +15,59 @@ FLAG: _Schema = {"type": "boolean"}
 WHOLE: _Schema = {"type": "integer", "minimum": 0}
 
 
-def _object(required: dict[str, _Schema], **optional: _Schema) -> _Schema:
+def _object_schema(required: dict[str, _Schema], **optional: _Schema) -> _Schema:
     return {"type": "object", "required": list(required), "properties": required | optional}
 
 
-def _list(of: _Schema) -> _Schema:
-    return {"type": "array", "items": of}
+def _list_schema(items: _Schema) -> _Schema:
+    return {"type": "array", "items": items}
 
 
-def _or_null(of: _Schema) -> _Schema:
-    return {"anyOf": [of, {"type": "null"}]}
+def _nullable_schema(schema: _Schema) -> _Schema:
+    return {"anyOf": [schema, {"type": "null"}]}
 
 
-ROW = _object(
+ROW = _object_schema(
     {
         "file": TEXT,
-        "answer": _or_null(TEXT),
-        "confidence": _or_null(NUMBER),
-        "likeliest": _or_null(TEXT),
-        "plausible": _list(TEXT),
-        "novelty": _or_null(NUMBER),
+        "answer": _nullable_schema(TEXT),
+        "confidence": _nullable_schema(NUMBER),
+        "likeliest": _nullable_schema(TEXT),
+        "plausible": _list_schema(TEXT),
+        "novelty": _nullable_schema(NUMBER),
         "unknown": FLAG,
-        "reasons": _list(TEXT),
+        "reasons": _list_schema(TEXT),
         "probabilities": {"type": "object", "additionalProperties": NUMBER},
-        "error": _or_null(TEXT),
+        "error": _nullable_schema(TEXT),
     }
 )
-ANSWERS = _object({"model": TEXT, "answers": _list(ROW)})
-REFUSAL = _object({"error": _object({"what": TEXT, "request_id": TEXT}, hint=TEXT)}, answers=_list(ROW))
-V2_REFUSAL = _object({"error": TEXT})
-_MODEL = _object(
-    {"name": TEXT, "version": TEXT, "headstart": TEXT, "class_names": _list(TEXT), "trunks": _list({"type": "object"})}
+ANSWERS = _object_schema({"model": TEXT, "answers": _list_schema(ROW)})
+REFUSAL = _object_schema(
+    {"error": _object_schema({"what": TEXT, "request_id": TEXT}, hint=TEXT)}, answers=_list_schema(ROW)
 )
-_NEAREST = _object({"class_name": TEXT, "similarity": NUMBER, "thumbnail": _or_null(TEXT)})
-_EXPLAINED = _object(
+V2_REFUSAL = _object_schema({"error": TEXT})
+_MODEL = _object_schema(
+    {
+        "name": TEXT,
+        "version": TEXT,
+        "headstart": TEXT,
+        "class_names": _list_schema(TEXT),
+        "trunks": _list_schema({"type": "object"}),
+    }
+)
+_NEAREST = _object_schema({"class_name": TEXT, "similarity": NUMBER, "thumbnail": _nullable_schema(TEXT)})
+_EXPLANATION = _object_schema(
     {
         "model": TEXT,
         "answer": ROW,
         "method": TEXT,
         "why": TEXT,
         "overlay_png": TEXT,
-        "nearest": _list(_NEAREST),
+        "nearest": _list_schema(_NEAREST),
         "compared": TEXT,
     }
 )
-_WHY = {
+_REFUSAL_REASONS = {
     400: "The request cannot be read.",
     401: "The key is missing or wrong.",
     403: "The host, the page or the service does not allow it.",
@@ -76,70 +84,77 @@ _WHY = {
 }
 
 
-def _route(good: _Schema, *refused: int, body: _Schema | None = None, form: _Schema = REFUSAL, **more: Any) -> Any:
+def _describe_route(
+    good: _Schema, *refused: int, body: _Schema | None = None, form: _Schema = REFUSAL, **more: Any
+) -> Any:
     """What FastAPI is told of a route."""
-    responses: dict[int | str, Any] = {200: _content("The answer.", good)}
-    responses |= {status: _content(_WHY[status], form) for status in refused}
-    told: dict[str, Any] = {"responses": responses, **more}
+    responses: dict[int | str, Any] = {200: _json_content("The answer.", good)}
+    responses |= {status: _json_content(_REFUSAL_REASONS[status], form) for status in refused}
+    route: dict[str, Any] = {"responses": responses, **more}
     extra: _Schema = {"requestBody": {"required": True, "content": body}} if body else {}
-    return told | {"openapi_extra": extra}
+    return route | {"openapi_extra": extra}
 
 
-def _content(description: str, schema: _Schema) -> _Schema:
+def _json_content(description: str, schema: _Schema) -> _Schema:
     return {"description": description, "content": {"application/json": {"schema": schema}}}
 
 
-_FORM = {"schema": _object({"files": _list({"type": "string", "format": "binary"})})}
-_PICTURES = {"schema": _object({"pictures": _list(_object({"base64": TEXT}, name=TEXT))})}
-_ONE: _Schema = {"schema": {"type": "string", "format": "binary"}}
-_BODY = {"multipart/form-data": _FORM, "application/json": _PICTURES, "image/*": _ONE}
-_WORK = (400, 401, 403, 404, 408, 413, 415, 422, 429, 503, 504)
-_LOOK = (401, 403, 404, 503)
-_NAMED = {
+_FORM = {"schema": _object_schema({"files": _list_schema({"type": "string", "format": "binary"})})}
+_PICTURES = {"schema": _object_schema({"pictures": _list_schema(_object_schema({"base64": TEXT}, name=TEXT))})}
+_PICTURE_BODY: _Schema = {"schema": {"type": "string", "format": "binary"}}
+_BODY = {"multipart/form-data": _FORM, "application/json": _PICTURES, "image/*": _PICTURE_BODY}
+_ANSWER_STATUSES = (400, 401, 403, 404, 408, 413, 415, 422, 429, 503, 504)
+_LOOKUP_STATUSES = (401, 403, 404, 503)
+_MODEL_QUERY = {
     "parameters": [
         {"name": "model", "in": "query", "required": False, "schema": TEXT, "description": "Name of a model."}
     ]
 }
 
 
-def _with_query(route: dict[str, Any]) -> Any:
-    return route | {"openapi_extra": route["openapi_extra"] | _NAMED}
+def _add_model_query(route: dict[str, Any]) -> Any:
+    return route | {"openapi_extra": route["openapi_extra"] | _MODEL_QUERY}
 
 
-PREDICT = _with_query(_route(ANSWERS, *_WORK, body=_BODY))
-PREDICT_NAMED = _route(ANSWERS, *_WORK, body=_BODY)
-EXPLAIN = _with_query(_route(_EXPLAINED, *_WORK, 501, body=_BODY))
-MODELS = _route(_object({"models": _list(_MODEL), "limits": {"type": "object"}}), 401, 403)
-MODEL = _route(_MODEL, *_LOOK)
-RELOAD = _route(_object({"changed": FLAG, "model": _MODEL}), *_LOOK, 409)
+PREDICT = _add_model_query(_describe_route(ANSWERS, *_ANSWER_STATUSES, body=_BODY))
+PREDICT_NAMED = _describe_route(ANSWERS, *_ANSWER_STATUSES, body=_BODY)
+EXPLAIN = _add_model_query(_describe_route(_EXPLANATION, *_ANSWER_STATUSES, 501, body=_BODY))
+MODELS = _describe_route(_object_schema({"models": _list_schema(_MODEL), "limits": {"type": "object"}}), 401, 403)
+MODEL = _describe_route(_MODEL, *_LOOKUP_STATUSES)
+RELOAD = _describe_route(_object_schema({"changed": FLAG, "model": _MODEL}), *_LOOKUP_STATUSES, 409)
 
-HEALTH = _route(_object({"status": TEXT}), 403, 503)
-HEALTH["responses"][503] = _content("It is not.", _object({"status": TEXT}))
+HEALTH = _describe_route(_object_schema({"status": TEXT}), 403, 503)
+HEALTH["responses"][503] = _json_content("It is not.", _object_schema({"status": TEXT}))
 METRICS: Any = {
     "responses": {
         200: {"description": "Counts.", "content": {"text/plain": {"schema": TEXT}}},
-        401: _content(_WHY[401], REFUSAL),
-        403: _content(_WHY[403], REFUSAL),
+        401: _json_content(_REFUSAL_REASONS[401], REFUSAL),
+        403: _json_content(_REFUSAL_REASONS[403], REFUSAL),
     }
 }
 
-_TENSOR = _object(
-    {"name": {"const": "pictures"}, "shape": _list(WHOLE), "datatype": {"enum": ["BYTES", "UINT8"]}, "data": _list({})},
+_TENSOR = _object_schema(
+    {
+        "name": {"const": "pictures"},
+        "shape": _list_schema(WHOLE),
+        "datatype": {"enum": ["BYTES", "UINT8"]},
+        "data": _list_schema({}),
+    },
     parameters={"type": "object"},
 )
-_OUTPUT = _object({"name": TEXT, "datatype": TEXT, "shape": _list(WHOLE), "data": _list({})})
-_ASKED = _object(
-    {"inputs": _list(_TENSOR) | {"minItems": 1, "maxItems": 1}},
+_OUTPUT = _object_schema({"name": TEXT, "datatype": TEXT, "shape": _list_schema(WHOLE), "data": _list_schema({})})
+_INFER_REQUEST = _object_schema(
+    {"inputs": _list_schema(_TENSOR) | {"minItems": 1, "maxItems": 1}},
     id=TEXT,
-    outputs=_list(_object({"name": {"enum": ["label", "probabilities", "unknown", "error"]}})),
+    outputs=_list_schema(_object_schema({"name": {"enum": ["label", "probabilities", "unknown", "error"]}})),
 )
-INFER = _route(
-    _object({"model_name": TEXT, "model_version": TEXT, "outputs": _list(_OUTPUT)}, id=TEXT),
-    *(status for status in _WORK if status not in (415, 422)),
-    body={"application/json": {"schema": _ASKED}},
+INFER = _describe_route(
+    _object_schema({"model_name": TEXT, "model_version": TEXT, "outputs": _list_schema(_OUTPUT)}, id=TEXT),
+    *(status for status in _ANSWER_STATUSES if status not in (415, 422)),
+    body={"application/json": {"schema": _INFER_REQUEST}},
     form=V2_REFUSAL,
 )
-V2 = _route({"type": "object"}, 403, form=V2_REFUSAL)
-V2_READY = _route(_object({"ready": FLAG}), 403, form=V2_REFUSAL)
-V2_READY["responses"][503] = _content(_WHY[503], _object({"ready": FLAG}))
-V2_MODEL = _route(_object({"name": TEXT}), *_LOOK, form=V2_REFUSAL)
+V2 = _describe_route({"type": "object"}, 403, form=V2_REFUSAL)
+V2_READY = _describe_route(_object_schema({"ready": FLAG}), 403, form=V2_REFUSAL)
+V2_READY["responses"][503] = _json_content(_REFUSAL_REASONS[503], _object_schema({"ready": FLAG}))
+V2_MODEL = _describe_route(_object_schema({"name": TEXT}), *_LOOKUP_STATUSES, form=V2_REFUSAL)

@@ -7,7 +7,7 @@ from importlib import resources
 from fastapi import APIRouter
 from starlette.responses import Response
 
-from headstart.serving.request_limits import Refused
+from headstart.serving.request_limits import Refusal
 
 _TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript"}
 POLICY = (
@@ -20,31 +20,31 @@ FRONT = "page.html"
 NAMES = (FRONT, "page.css", "page.js", "tokens.css")
 
 
-def router() -> APIRouter:
+def make_router() -> APIRouter:
     """The page and its files below `/static`, by their exact name."""
     folder = resources.files("headstart.serving") / "static"
     files = {name: (folder / name).read_bytes() for name in NAMES}
-    made = APIRouter(include_in_schema=False)
+    router = APIRouter(include_in_schema=False)
 
-    @made.get("/")
+    @router.get("/")
     async def page() -> Response:
-        return served(FRONT, files[FRONT])
+        return make_file_response(FRONT, files[FRONT])
 
-    @made.get("/static/{name}")
+    @router.get("/static/{name}")
     async def static(name: str) -> Response:
         if name not in files:
-            raise Refused(404, "there is no such file")
-        return served(name, files[name])
+            raise Refusal(404, "there is no such file")
+        return make_file_response(name, files[name])
 
-    return made
+    return router
 
 
-def served(name: str, content: bytes) -> Response:
+def make_file_response(name: str, content: bytes) -> Response:
     """A file of the page, with the policy that keeps foreign scripts and addresses out."""
     headers = {"content-security-policy": POLICY, "cache-control": "no-cache", "referrer-policy": "no-referrer"}
-    kind = f"{_TYPES[_suffix(name)]}; charset=utf-8"
+    kind = f"{_TYPES[_file_suffix(name)]}; charset=utf-8"
     return Response(content, headers=headers | {"content-type": kind})
 
 
-def _suffix(name: str) -> str:
+def _file_suffix(name: str) -> str:
     return name[name.rfind(".") :]

@@ -13,26 +13,26 @@ from headstart.core.types import Prediction
 DIGITS = 6
 
 
-def row(found: Prediction) -> dict[str, Any]:
+def answer_row(prediction: Prediction) -> dict[str, Any]:
     """One answer; of a picture that could not be read all but `file` and `error` is empty."""
-    if found.error:
-        return {"file": found.uri, **_NOTHING, "error": found.error}
-    likeliest = found.likeliest or found.answer
+    if prediction.error:
+        return {"file": prediction.uri, **_EMPTY_ROW, "error": prediction.error}
+    likeliest = prediction.likeliest or prediction.answer
     return {
-        "file": found.uri,
-        "answer": found.answer,
-        "confidence": round(found.probabilities[likeliest], DIGITS),
+        "file": prediction.uri,
+        "answer": prediction.answer,
+        "confidence": round(prediction.probabilities[likeliest], DIGITS),
         "likeliest": likeliest,
-        "plausible": list(found.plausible),
-        "novelty": None if found.novelty is None else round(found.novelty, DIGITS),
-        "unknown": found.unknown,
-        "reasons": list(found.reasons),
-        "probabilities": {name: round(value, DIGITS) for name, value in found.probabilities.items()},
+        "plausible": list(prediction.plausible),
+        "novelty": None if prediction.novelty is None else round(prediction.novelty, DIGITS),
+        "unknown": prediction.unknown,
+        "reasons": list(prediction.reasons),
+        "probabilities": {name: round(value, DIGITS) for name, value in prediction.probabilities.items()},
         "error": None,
     }
 
 
-_NOTHING: dict[str, Any] = {
+_EMPTY_ROW: dict[str, Any] = {
     "answer": None,
     "confidence": None,
     "likeliest": None,
@@ -44,12 +44,12 @@ _NOTHING: dict[str, Any] = {
 }
 
 
-def readable(found: Sequence[Prediction]) -> int:
+def count_readable(predictions: Sequence[Prediction]) -> int:
     """How many of the pictures could be read."""
-    return sum(not one.error for one in found)
+    return sum(not prediction.error for prediction in predictions)
 
 
-def as_json(content: Any, status: int = 200) -> Response:
+def make_json_response(content: Any, status: int = 200) -> Response:
     """A response of JSON in ASCII: undecodable bytes of a name survive as escapes."""
     body = json.dumps(content, allow_nan=False, separators=(",", ":")).encode("ascii")
     return Response(body, status, media_type="application/json")

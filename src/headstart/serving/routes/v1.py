@@ -12,98 +12,102 @@ from starlette.responses import Response
 
 from headstart.core.errors import HeadstartError
 from headstart.serving.http import request_bodies
-from headstart.serving.inference.model_registry import Served, described, listed
-from headstart.serving.inference.prediction_service import PredictionService, note
-from headstart.serving.request_limits import Refused
+from headstart.serving.inference.model_registry import ServedModel, describe_model, describe_models
+from headstart.serving.inference.prediction_service import PredictionService, add_log_facts
+from headstart.serving.request_limits import Refusal
 from headstart.serving.routes import explanations, openapi_schemas, response_rows
 
 
-def router(desk: PredictionService) -> APIRouter:
+def make_router(service: PredictionService) -> APIRouter:
     """The routes over a desk."""
-    made = APIRouter()
-    _add_answers(made, desk)
-    _add_models(made, desk)
-    return made
+    router = APIRouter()
+    _add_answer_routes(router, service)
+    _add_model_routes(router, service)
+    return router
 
 
-def direct(desk: PredictionService) -> dict[str, Callable[[Request], Awaitable[Response]]]:
+def make_direct_routes(service: PredictionService) -> dict[str, Callable[[Request], Awaitable[Response]]]:
     """The busiest route, for the guard to answer without a router."""
 
     async def predict(request: Request) -> Response:
-        return await _predict(desk, request, desk.model(request))
+        return await _answer_request(service, request, service.require_model(request))
 
     return {"/v1/predict": predict}
 
 
-def _add_answers(made: APIRouter, desk: PredictionService) -> None:
-    @made.post("/v1/predict", **openapi_schemas.PREDICT)
+def _add_answer_routes(router: APIRouter, service: PredictionService) -> None:
+    @router.post("/v1/predict", **openapi_schemas.PREDICT)
     async def predict(request: Request) -> Response:
         """Answer for pictures with the first model, or the one of `?model=`."""
-        return await _predict(desk, request, desk.model(request))
+        return await _answer_request(service, request, service.require_model(request))
 
-    @made.post("/v1/models/{name}/predict", **openapi_schemas.PREDICT_NAMED)
+    @router.post("/v1/models/{name}/predict", **openapi_schemas.PREDICT_NAMED)
     async def predict_with(request: Request, name: str) -> Response:
         """Answer for pictures with a model."""
-        return await _predict(desk, request, desk.model(request, name))
+        return await _answer_request(service, request, service.require_model(request, name))
 
     turn = asyncio.Semaphore(1)
 
-    @made.post("/v1/explain", **openapi_schemas.EXPLAIN)
+    @router.post("/v1/explain", **openapi_schemas.EXPLAIN)
     async def explain(request: Request) -> Response:
         """Answer for one picture, with what the answer rests on: a heat map and the nearest known pictures."""
-        served = desk.model(request)
-        async with desk.body(request) as body:
-            uploads = await request_bodies.pictures(request, body, desk.limits)
+        served = service.require_model(request)
+        async with service.read_body(request) as body:
+            uploads = await request_bodies.read_pictures(request, body, service.limits)
             if len(uploads) > 1:
-                raise Refused(422, "one picture is explained at a time")
-            note(request, pictures=1)
-            served = desk.shelf.get(served.name)
-            return response_rows.as_json(await explanations.explain(desk, served, uploads[0], turn))
+                raise Refusal(422, "one picture is explained at a time")
+            add_log_facts(request, pictures=1)
+            served = service.registry.get_model(served.name)
+            return response_rows.make_json_response(
+                await explanations.explain_picture(service, served, uploads[0], turn)
+            )
 
 
-async def _predict(desk: PredictionService, request: Request, served: Served) -> Response:
-    async with desk.body(request) as body:
-        note(request, bytes=len(body))
-        uploads = await request_bodies.pictures(request, body, desk.limits)
-        served = desk.shelf.get(served.name)  # a new version may have taken its place while the body came
-        found = await desk.answers(request, served, uploads)
-    rows = [response_rows.row(one) for one in found]
-    if not response_rows.readable(found):
-        raise Refused(422, _none(len(found)), hint="each row's `error` says why", rows=rows)
-    return response_rows.as_json({"model": served.name, "answers": rows})
+async def _answer_request(service: PredictionService, request: Request, served: ServedModel) -> Response:
+    async with service.read_body(request) as body:
+        add_log_facts(request, bytes=len(body))
+        uploads = await request_bodies.read_pictures(request, body, service.limits)
+        served = service.registry.get_model(served.name)  # a new version may have taken its place while the body came
+        predictions = await service.answer_pictures(request, served, uploads)
+    rows = [response_rows.answer_row(prediction) for prediction in predictions]
+    if not response_rows.count_readable(predictions):
+        raise Refusal(422, _format_none_readable(len(predictions)), hint="each row's `error` says why", rows=rows)
+    return response_rows.make_json_response({"model": served.name, "answers": rows})
 
 
-def _none(count: int) -> str:
+def _format_none_readable(count: int) -> str:
     return "the picture could not be read" if count == 1 else f"none of the {count:,} pictures could be read"
 
 
-def _add_models(made: APIRouter, desk: PredictionService) -> None:
-    @made.get("/v1/models", **openapi_schemas.MODELS)
+def _add_model_routes(router: APIRouter, service: PredictionService) -> None:
+    @router.get("/v1/models", **openapi_schemas.MODELS)
     async def models() -> Response:
         """The models, the one that answers without a name first."""
         limits: dict[str, Any] = {
-            "upload_bytes": desk.limits.upload_bytes,
-            "pixels": desk.limits.pixels,
-            "files": desk.limits.files,
+            "upload_bytes": service.limits.upload_bytes,
+            "pixels": service.limits.pixels,
+            "files": service.limits.files,
         }
-        return response_rows.as_json({"models": listed(desk.shelf.models), "limits": limits})
+        return response_rows.make_json_response({"models": describe_models(service.registry.models), "limits": limits})
 
-    @made.get("/v1/models/{name}", **openapi_schemas.MODEL)
+    @router.get("/v1/models/{name}", **openapi_schemas.MODEL)
     async def model(request: Request, name: str) -> Response:
         """One model."""
-        return response_rows.as_json(described(desk.model(request, name)))
+        return response_rows.make_json_response(describe_model(service.require_model(request, name)))
 
-    @made.post("/v1/models/{name}/reload", **openapi_schemas.RELOAD)
+    @router.post("/v1/models/{name}/reload", **openapi_schemas.RELOAD)
     async def reload(request: Request, name: str) -> Response:
         """Serve what the model's folder holds now; needs a key. A damaged one is refused, and the old one stays."""
-        if not desk.keyed:
+        if not service.keyed:
             what = "reloading over the network needs a service with a key"
-            raise Refused(403, what, hint="changed folders are also found without being told")
-        served = desk.model(request, name)
+            raise Refusal(403, what, hint="changed folders are also found without being told")
+        served = service.require_model(request, name)
         try:
-            changed = await desk.shelf.reload(served.name)
+            changed = await service.registry.reload_model(served.name)
         except HeadstartError as err:
-            desk.metrics.loaded(served.name, "refused")
-            desk.log.event("reload", level="warning", model=served.name, what=err.what)
-            raise Refused(409, "the new model is refused; the old one is still served") from None
-        return response_rows.as_json({"changed": changed, "model": described(desk.shelf.get(name))})
+            service.metrics.count_load(served.name, "refused")
+            service.log.write_event("reload", level="warning", model=served.name, what=err.what)
+            raise Refusal(409, "the new model is refused; the old one is still served") from None
+        return response_rows.make_json_response(
+            {"changed": changed, "model": describe_model(service.registry.get_model(name))}
+        )
