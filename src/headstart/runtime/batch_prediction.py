@@ -53,7 +53,7 @@ class UsageWriter:
         """Count answers.
 
         Args:
-            found: B answers.
+            predictions: B answers.
             features: (B, D) of them.
             safe: Whether the rows of all answers so far outlast a kill.
         """
@@ -86,7 +86,7 @@ def answer_all(
         table: Where rows go.
         batch: Pictures answered at once.
         unknown: Whether the model may decline to answer.
-        counting: Of what was answered, if at all; the last of it is appended here however this ends.
+        usage_writer: Counts what was answered, if given; the last of it is appended here however this ends.
 
     Raises:
         DataError: The table to go on with has rows of other pictures.

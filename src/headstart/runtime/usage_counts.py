@@ -102,10 +102,10 @@ def count_predictions(
     """Count some answers.
 
     Args:
-        found: B answers.
+        predictions: B answers.
         features: (B, D) what the head read of them; rows of files that could not be read mean nothing.
         edges: (DIRECTIONS, TENTHS - 1) ends of the tenths; None where there is no reference.
-        doubt: Whether the model tells plausible classes.
+        has_sets: Whether the model tells plausible classes.
     """
     places = [at for at, prediction in enumerate(predictions) if not prediction.error]
     readable = [predictions[at] for at in places]

@@ -97,7 +97,7 @@ class UsageCounter:
     Args:
         model: Digest of the manifest.
         reference: Gives the tenths of the features' sketch; without it features are not counted.
-        doubt: Whether the model tells plausible classes.
+        has_sets: Whether the model tells plausible classes.
         today: The day as `2026-01-31`.
     """
 
@@ -129,7 +129,7 @@ class UsageCounter:
         """Count answers.
 
         Args:
-            found: B answers.
+            predictions: B answers.
             features: (B, D) what the head read of them, if at hand.
         """
         new_counts, day = (
@@ -162,7 +162,7 @@ class UsageCounter:
 
 
 def require_log(path: Path) -> None:
-    """Refuse to append to a file that is no log; that it cannot be written is told too, before there is work to lose.
+    """Refuse to append to a file that is no log; that it cannot be written is an error too, before there is work to lose.
 
     Raises:
         UsageError: The file holds something else.
@@ -263,7 +263,7 @@ def explain_empty_logs(paths: Sequence[Path], log: UsageLog, model: Path) -> Dat
 
     Args:
         paths: The logs.
-        found: What they say.
+        log: What they say.
         model: The model's folder.
     """
     names = ", ".join(f"`{path}`" for path in paths)

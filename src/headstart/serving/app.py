@@ -1,4 +1,4 @@
-"""The application put together: routes over one desk, behind the guard."""
+"""The application put together: routes over one service, behind the checks of every request."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _WRITE_USAGE_S = 60  # seconds between two writings of what was counted
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AccessRules:
-    """Who may come in.
+    """Who may ask.
 
     Attributes:
         keys: Keys that are taken.
@@ -40,8 +40,8 @@ def make_application(service: PredictionService, access: AccessRules, *, watch_s
     """The prediction service.
 
     Args:
-        desk: What it works with.
-        door: Who may ask.
+        service: What answers.
+        access: Who may ask.
         watch_s: Seconds between two looks for changed run folders; 0 never looks.
     """
 
@@ -81,7 +81,7 @@ def build_app(title: str, routers: Iterable[APIRouter], lifespan: Callable[[Fast
     Args:
         title: In its OpenAPI document.
         routers: The routes.
-        life: What happens before the first request and after the last.
+        lifespan: What happens before the first request and after the last.
     """
     app = FastAPI(title=title, version=__version__, docs_url=None, redoc_url=None, lifespan=lifespan)
     for router in routers:

@@ -91,7 +91,7 @@ def _build_service(args: argparse.Namespace, log: AccessLog, *, keyed: bool) -> 
     registry.usage = args.usage
     if args.usage is not None:
         for served in registry.models.values():
-            UsageCounter.from_model(served.model)  # a damaged reference is told before anyone asks
+            UsageCounter.from_model(served.model)  # a damaged reference is an error before anyone asks
     return PredictionService(
         registry=registry, limits=limits, load=registry.load, metrics=registry.metrics, log=log, keyed=keyed
     )

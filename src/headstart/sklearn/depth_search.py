@@ -53,7 +53,7 @@ def search_depths(
 
     Args:
         head: The plugin.
-        of_depth: Depth -> (N, D) float32.
+        features: Depth -> (N, D) float32.
         candidates: What to try, each some depths side by side; from the cheapest on.
         labels: (N,) int64.
         folds: At most.

@@ -116,7 +116,7 @@ class ImageFeatures:
 
         Args:
             pictures: N of them.
-            keep: Look into the cache on the disk, and keep there what is new.
+            use_cache: Look into the cache on the disk, and keep there what is new.
 
         Returns:
             Depth name -> (N, D) float32.
@@ -198,7 +198,7 @@ class ImageFeatures:
 
 @functools.lru_cache(maxsize=4)
 def shared_image_features(name: str, size_px: int | None, quiet: bool = True) -> ImageFeatures:
-    """The describer of a trunk, one a process."""
+    """The `ImageFeatures` of a trunk, one a process."""
     return ImageFeatures(name, size_px, Console(quiet=quiet))
 
 

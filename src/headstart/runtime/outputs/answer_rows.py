@@ -23,7 +23,7 @@ UNCERTAINTY_COLUMNS = ("likeliest", "plausible", "novelty", "reasons")
 
 
 def column_names(class_names: Sequence[str]) -> list[str]:
-    """Names of the columns of CSV and Parquet; without class names, as of a bare backbone, no doubt is told."""
+    """Names of the columns of CSV and Parquet; without class names, as of a bare backbone, there is no uncertainty."""
     return [*_FIRST, *(UNCERTAINTY_COLUMNS if class_names else ()), *(f"p_{name}" for name in class_names), "error"]
 
 

@@ -23,7 +23,7 @@ def read_form(body: bytes, kind: str, max_files: int) -> list[tuple[str, bytes]]
     Args:
         body: The whole body; it is taken apart where it lies.
         kind: Its content type, with the boundary.
-        most: Pictures that it may have.
+        max_files: Pictures that it may have.
 
     Raises:
         Refused: 400 it is no form, 413 too many parts.
@@ -36,7 +36,7 @@ def read_form(body: bytes, kind: str, max_files: int) -> list[tuple[str, bytes]]
         callbacks = {name: getattr(form, name) for name in _CALLBACKS}
         parser = MultipartParser(boundary, callbacks, max_header_count=_HEADERS, max_header_size=_HEADER_BYTES)  # type: ignore[arg-type]
         parser.write(body)
-    except FormParserError as err:  # its words quote the body, so they are not told
+    except FormParserError as err:  # its words quote the body, so they are not repeated
         raise Refusal(400, "the form cannot be read: its parts are not as they must be") from err
     if not form.ended:
         raise Refusal(400, "the form is cut off")
@@ -44,13 +44,13 @@ def read_form(body: bytes, kind: str, max_files: int) -> list[tuple[str, bytes]]
 
 
 class _FormCollector:
-    """What a parser tells of a form.
+    """Collects what the parser reads of a form.
 
     Args:
-        most: Pictures that it may have.
+        max_files: Pictures that it may have.
 
     Attributes:
-        found: Name and bytes of each picture.
+        pictures: Name and bytes of each picture.
         ended: Whether its last boundary came.
     """
 

@@ -1,6 +1,6 @@
 """Request bodies -> pictures: multipart forms and JSON with base64, read within limits and kept in memory.
 
-A body is bounded, so it is kept in memory: nothing is written to disk. Names are told back to the client
+A body is bounded, so it is kept in memory: nothing is written to disk. Names go back to the client
 and used for nothing else; they are cut to their last part and freed of what no terminal should print.
 """
 
@@ -114,7 +114,7 @@ async def run_parser(body: bytes, parser: Callable[..., _Parsed], *arguments: An
 
 
 def parse_form(body: bytes, kind: str, max_files: int) -> list[Content]:
-    """The pictures of a form; see `forms.read`."""
+    """The pictures of a form; see `read_form`."""
     parts = enumerate(multipart_forms.read_form(body, kind, max_files), 1)
     return [Content(clean_name(name) or f"picture {at}", content) for at, (name, content) in parts]
 

@@ -37,10 +37,10 @@ class PendingRequest:
     """A request's pictures on their way.
 
     Attributes:
-        done: Ends with the answers, in the order of the pictures, or with what went wrong.
+        result: Ends with the answers, in the order of the pictures, or with what went wrong.
         answers: What there is of them.
-        left: How many are still to come.
-        dropped: Nobody waits any more: what has not begun need not.
+        remaining: How many are still to come.
+        abandoned: Nobody waits any more: what has not begun need not.
     """
 
     result: asyncio.Future[list[Prediction]]
@@ -51,7 +51,7 @@ class PendingRequest:
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class QueuedImage(Chunk):
-    """One picture of a ticket; a chunk of one for the engines."""
+    """One picture of a request; a chunk of one for the engines."""
 
     request: PendingRequest
     position: int
@@ -80,7 +80,7 @@ class InferenceWorker:
         model: The model.
         pool: Threads that decode.
         load: Counts what waits.
-        told: Called with the number of pictures that were answered together.
+        count_batch: Called with the number of pictures that were answered together.
         usage: Keeps privacy-safe counts of what is answered; None keeps none.
         pending: Pictures taken and not answered yet.
     """
@@ -99,11 +99,11 @@ class InferenceWorker:
     def start_thread(self) -> None:
         """Start the thread; the running event loop gets the answers."""
         self._loop = asyncio.get_running_loop()
-        self._thread = threading.Thread(target=self._run_engine, daemon=True, name="lane")
+        self._thread = threading.Thread(target=self._run_engine, daemon=True, name="inference")
         self._thread.start()
 
     def submit_pictures(self, uploads: Sequence[Upload]) -> PendingRequest:
-        """Take pictures; their answers come in `done` of the ticket."""
+        """Take pictures; their answers come in `result` of the request."""
         assert self._loop is not None
         request = PendingRequest(self._loop.create_future(), [None] * len(uploads), len(uploads))
         self.pending += len(uploads)

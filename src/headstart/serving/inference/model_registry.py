@@ -41,9 +41,9 @@ class ServedModel:
         name: Under which it is asked for.
         folder: The run or model folder.
         model: The model.
-        mark: What the manifest's file looked like when it was read.
+        manifest_stamp: What the manifest's file looked like when it was read.
         picture_s: Seconds a picture takes, measured at loading.
-        lane: What works for it, from when it is served.
+        worker: What works for it, from when it is served.
         explainer: What explains its answers, made at the first explanation.
     """
 
@@ -124,7 +124,7 @@ class ModelRegistry:
         pool: Threads that decode.
         load: What is held.
         metrics: What counts.
-        log: Where it is told.
+        log: Where events go.
         usage: File that keeps counts of what is answered; None keeps none.
         ready: Whether pictures are taken.
     """
@@ -204,7 +204,7 @@ class ModelRegistry:
                     await asyncio.to_thread(self._write_usage, served.worker)
 
     def _write_usage(self, worker: InferenceWorker) -> None:
-        """A disk that refuses is told, and the counts wait for the next time."""
+        """A disk that refuses is logged, and the counts wait for the next time."""
         if worker.usage is not None and self.usage is not None:
             try:
                 worker.usage.append_counts(self.usage)
@@ -226,7 +226,7 @@ class ModelRegistry:
         except Exception as err:  # whatever it is, the watch over all models goes on
             is_expected = isinstance(err, HeadstartError)
             what = err.what if isinstance(err, HeadstartError) else repr(err)
-            if self._refused.get(name) != what:  # told once, not at every look
+            if self._refused.get(name) != what:  # logged once, not at every look
                 self._refused[name] = what
                 self.metrics.count_load(name, "refused")
                 self.log.write_event("reload", level="warning" if is_expected else "error", model=name, what=what)
@@ -244,12 +244,12 @@ class ModelRegistry:
 
 
 def describe_models(models: Mapping[str, ServedModel]) -> list[dict[str, Any]]:
-    """What `/v1/models` tells of each model."""
+    """What `/v1/models` says of each model."""
     return [describe_model(served) for served in models.values()]
 
 
 def describe_model(served: ServedModel) -> dict[str, Any]:
-    """What is told of a model."""
+    """What `/v1` says of a model."""
     manifest = served.model.manifest
     trunks = [{"name": t.name, "size_px": t.input.size_px, "precision": t.precision} for t in manifest.trunks]
     return {

@@ -27,11 +27,11 @@ class PredictionService:
     """A service's parts.
 
     Attributes:
-        shelf: The models.
+        registry: The models.
         limits: What is taken.
         load: What is held.
         metrics: What counts.
-        log: Where it is told.
+        log: Where events go.
         keyed: Whether a key is asked for.
     """
 
@@ -59,7 +59,7 @@ class PredictionService:
         """A request's body, counted as held while the block runs.
 
         Raises:
-            Refused: See `bodies.read`; 429 too where there is no room for even one picture.
+            Refused: See `request_bodies.read_body`; 429 too where there is no room for even one picture.
         """
         self.load.admit_pictures()
         body = await request_bodies.read_body(request, self.load)

@@ -24,7 +24,7 @@ async def explain_picture(
     """What an answer rests on.
 
     Args:
-        desk: Its limits hold; the picture counts as one that waits.
+        service: Its limits hold; the picture counts as one that waits.
         served: The model.
         upload: The picture.
         turn: An explanation takes as long as many answers: so many at a time.
@@ -51,7 +51,7 @@ def _release_turn(work: asyncio.Task[dict[str, Any]], turn: asyncio.Semaphore) -
     """The turn ends with the thread, not with who asked: an explainer looks at one picture at a time."""
     turn.release()
     if not work.cancelled():
-        work.exception()  # if nobody waits any more it is told to nobody
+        work.exception()  # if nobody waits any more nobody learns of it
 
 
 def _explain_upload(served: ServedModel, upload: Content, max_pixels: int) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from headstart.serving.routes import openapi_schemas, response_rows
 
 
 def make_router(service: PredictionService) -> APIRouter:
-    """The routes over a desk."""
+    """The routes over a service."""
     router = APIRouter()
 
     @router.get("/healthz", **openapi_schemas.HEALTH)

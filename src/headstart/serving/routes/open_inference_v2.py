@@ -29,7 +29,7 @@ INPUT = "pictures"
 
 
 def make_router(service: PredictionService) -> APIRouter:
-    """The routes over a desk."""
+    """The routes over a service."""
     router = APIRouter()
     _add_metadata_routes(router, service)
 

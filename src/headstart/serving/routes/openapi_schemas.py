@@ -87,7 +87,7 @@ _REFUSAL_REASONS = {
 def _describe_route(
     good: _Schema, *refused: int, body: _Schema | None = None, form: _Schema = REFUSAL, **more: Any
 ) -> Any:
-    """What FastAPI is told of a route."""
+    """What FastAPI gets to describe a route."""
     responses: dict[int | str, Any] = {200: _json_content("The answer.", good)}
     responses |= {status: _json_content(_REFUSAL_REASONS[status], form) for status in refused}
     route: dict[str, Any] = {"responses": responses, **more}

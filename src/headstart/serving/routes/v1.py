@@ -19,7 +19,7 @@ from headstart.serving.routes import explanations, openapi_schemas, response_row
 
 
 def make_router(service: PredictionService) -> APIRouter:
-    """The routes over a desk."""
+    """The routes over a service."""
     router = APIRouter()
     _add_answer_routes(router, service)
     _add_model_routes(router, service)
@@ -27,7 +27,7 @@ def make_router(service: PredictionService) -> APIRouter:
 
 
 def make_direct_routes(service: PredictionService) -> dict[str, Callable[[Request], Awaitable[Response]]]:
-    """The busiest route, for the guard to answer without a router."""
+    """The busiest route, for the middleware to answer without a router."""
 
     async def predict(request: Request) -> Response:
         return await _answer_request(service, request, service.require_model(request))
@@ -100,7 +100,7 @@ def _add_model_routes(router: APIRouter, service: PredictionService) -> None:
         """Serve what the model's folder holds now; needs a key. A damaged one is refused, and the old one stays."""
         if not service.keyed:
             what = "reloading over the network needs a service with a key"
-            raise Refusal(403, what, hint="changed folders are also found without being told")
+            raise Refusal(403, what, hint="changed folders are also found without this request")
         served = service.require_model(request, name)
         try:
             changed = await service.registry.reload_model(served.name)
