@@ -162,7 +162,8 @@ class UsageCounter:
 
 
 def require_log(path: Path) -> None:
-    """Refuse to append to a file that is no log; that it cannot be written is an error too, before there is work to lose.
+    """Refuse to append to a file that is no log; that it cannot be written is an error too, before there is work to
+    lose.
 
     Raises:
         UsageError: The file holds something else.

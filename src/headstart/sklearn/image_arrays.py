@@ -19,7 +19,8 @@ def infer_shape(width: int, image_shape: tuple[int, ...] | None = None) -> tuple
 
     Args:
         width: F.
-        image_shape: (h, w) or (h, w, 1 or 3); None takes a colour square if F is three times a square, else the smallest
+        image_shape: (h, w) or (h, w, 1 or 3); None takes a colour square if F is three times a square, else the
+        smallest
             grey square that holds F numbers.
 
     Raises:
