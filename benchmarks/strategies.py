@@ -48,7 +48,7 @@ def workbench(folder: Path) -> tuple[Workbench, np.ndarray, np.ndarray]:
     story = FitSteps(context(folder / "run", data=str(textile(folder / "data", LEARN, 0)), backbones=(LITE0,)))
     rng, learn = np.random.default_rng(0), story.splits.train
     judge = np.sort(rng.permutation(story.splits.test)[:JUDGE])
-    on = head_selection.ring(story.data, story.splits, story.ctx)
+    on = head_selection.make_cv_problem(story.data, story.splits, story.ctx)
     bench = Workbench(
         data=story.data,
         splits=dataclasses.replace(story.splits, train=np.concatenate([learn, judge])),

@@ -126,7 +126,7 @@ def _ours(zoo: Zoo, case: Case, cost: Mapping[str, float]) -> str:
     Nothing is published of these networks, so none is best by prior.
     """
     options = [Option(name=name, expected=math.nan, cost=flops) for name, flops in cost.items()]
-    finalists = successive_halving.finalists(options, case.losses, fewest=STARTS, most=STARTS)
+    finalists = successive_halving.choose_finalists(options, case.losses, fewest=STARTS, most=STARTS)
     case.finalists = {one.name: one.why for one in finalists}
     of = {member.name: member for member in zoo.members}
     judged = [

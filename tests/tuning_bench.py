@@ -42,7 +42,7 @@ def surroundings(data, run, store, **settings):
 def workbench(ctx):
     """Everything that a training of the run needs, the frozen probe included."""
     story = FitSteps(ctx)
-    on = head_selection.ring(story.data, story.splits, ctx)
+    on = head_selection.make_cv_problem(story.data, story.splits, ctx)
     found = starting_points.bases(story.ranking, story.embeddings, on, (DEPTH,))
     return Workbench(
         data=story.data,

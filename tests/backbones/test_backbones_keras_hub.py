@@ -223,7 +223,7 @@ def test_what_its_licence_does_not_tell_is_not_permissive():
 
     wanted = job.make_job(data="x", license="permissive")
     found = description.ImportedBackbone(**_facts()).spec("keras_hub")
-    assert "is not permissive" in limits.broken((found,), wanted, {})
+    assert "is not permissive" in limits.format_broken_limits((found,), wanted, {})
 
 
 def _facts():

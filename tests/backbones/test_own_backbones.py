@@ -11,7 +11,7 @@ from headstart.core.run.folder import RunFolder
 from headstart.core.storage.cache import Store
 from headstart.data.reading.read_dataset import read_dataset as read
 from headstart.selection import candidates
-from headstart.selection.candidates import looked_at_by
+from headstart.selection.candidates import backbone_for_audit
 from network_files import write_onnx
 
 
@@ -36,17 +36,17 @@ def data(small_textile, context, store):
 
 def test_auto_takes_none_of_the_users_own(own, context, data):
     assert "saved_file:mine" in loading.list_backbones()
-    assert not [name for name in candidates.names(context(store=own)) if name.startswith("saved_file:")]
+    assert not [name for name in candidates.list_candidates(context(store=own)) if name.startswith("saved_file:")]
     named = context(store=own, backbones=("auto", "saved_file:mine"))
-    assert "saved_file:mine" in candidates.names(named)
+    assert "saved_file:mine" in candidates.list_candidates(named)
 
 
 def test_a_cheap_network_of_ones_own_does_not_say_what_is_near_to_what(own):
     lite, edges = "bundled:efficientnet_lite0", "bundled:vgg16_hed"
     flops = {name: loading.find_backbone(name).spec.flops for name in ("saved_file:mine", lite, edges)}
     assert flops["saved_file:mine"] < flops[lite] < flops[edges]
-    assert looked_at_by(["saved_file:mine", edges, lite]) == lite
-    assert looked_at_by(["saved_file:mine", edges]) == "saved_file:mine"  # of neither is an accuracy published
+    assert backbone_for_audit(["saved_file:mine", edges, lite]) == lite
+    assert backbone_for_audit(["saved_file:mine", edges]) == "saved_file:mine"  # of neither is an accuracy published
 
 
 def test_a_run_refuses_a_file_that_changed_since_it_began(own, context, data, tmp_path):
@@ -54,7 +54,7 @@ def test_a_run_refuses_a_file_that_changed_since_it_began(own, context, data, tm
 
     def again():
         ctx.run = RunFolder(ctx.run.path)
-        return candidates.choose_candidates(data, ctx=ctx, seen=24)
+        return candidates.choose_candidates(data, ctx=ctx, pictures=24)
 
     first = again()
     assert first == again() == ("saved_file:mine", "bundled:efficientnet_lite0")
@@ -68,5 +68,5 @@ def test_a_run_refuses_a_file_that_changed_since_it_began(own, context, data, tm
 
 def test_of_others_nothing_is_written_down(own, context, data):
     ctx = context(store=own, backbones=("bundled:efficientnet_lite0",))
-    candidates.choose_candidates(data, ctx=ctx, seen=24)
+    candidates.choose_candidates(data, ctx=ctx, pictures=24)
     assert ctx.run.find_decision("own_backbones") is None

@@ -237,6 +237,6 @@ def test_what_the_recipe_asks_for_survives_the_screening(context, given, kept):
 
 def test_the_budget_does_not_leave_out_the_backbone_of_the_recipe(context, store):
     tight = {"strategy": "finetune", "budget": "0.001s", "store": store}  # no pace measured here has a say
-    assert candidates.names(context(**tight), 1000) == (LITE0,)
+    assert candidates.list_candidates(context(**tight), 1000) == (LITE0,)
     ctx = context(name="wanted", recipe="backbone=efficientnet_lite2", **tight)
-    assert candidates.names(ctx, 1000) == ("bundled:efficientnet_lite2",)
+    assert candidates.list_candidates(ctx, 1000) == ("bundled:efficientnet_lite2",)

@@ -68,7 +68,7 @@ EVERY = {"efficientnet_lite0": 3.0, "efficientnet_lite1": 4.0, "efficientnet_lit
 
 def test_size_leaves_out_and_says_the_number(asked, data):
     ctx = asked(max_size="18MB")
-    assert candidates.choose_candidates(data, ctx=ctx, seen=24) == (LITE0, LITE1)
+    assert candidates.choose_candidates(data, ctx=ctx, pictures=24) == (LITE0, LITE1)
     said = ctx.console.err.getvalue()
     assert f"{LITE2} is left out: 19.5 MB of weights, --max-size 18MB" in said
     assert f"{HED} is left out: 58.9 MB of weights, --max-size 18MB" in said
@@ -78,63 +78,63 @@ def test_size_leaves_out_and_says_the_number(asked, data):
 def test_latency_is_looked_up_decided_and_the_same_on_a_resumed_run(asked, data, warm):
     times(warm, **EVERY)
     ctx = asked(max_latency="5ms", backbones=("auto",))
-    assert candidates.choose_candidates(data, ctx=ctx, seen=24) == (LITE0, LITE1)
+    assert candidates.choose_candidates(data, ctx=ctx, pictures=24) == (LITE0, LITE1)
     assert f"{LITE2} is left out: 6 ms for one picture, --max-latency 5ms" in ctx.console.err.getvalue()
     assert ctx.run.find_decision("latency_ms") == {LITE0: 3.0, LITE1: 4.0}
     for entry in (warm.root / "paces").iterdir():  # measured anew, the machine would now be too slow
         (entry / "pace.json").write_text("{}")
     times(warm, **{name: 10 * ms for name, ms in EVERY.items()})
-    assert candidates.choose_candidates(data, ctx=asked(max_latency="5ms"), seen=24) == (LITE0, LITE1)
+    assert candidates.choose_candidates(data, ctx=asked(max_latency="5ms"), pictures=24) == (LITE0, LITE1)
 
 
 def test_licence_bars_what_is_not_permissive(asked, data, monkeypatch):
     monkeypatch.setattr("headstart.selection.limits.is_permissive", lambda licence: licence != "MIT")
     ctx = asked(license="permissive")
-    assert candidates.choose_candidates(data, ctx=ctx, seen=24) == (LITE0, LITE1, LITE2)
+    assert candidates.choose_candidates(data, ctx=ctx, pictures=24) == (LITE0, LITE1, LITE2)
     assert f"{HED} is left out: its licence `MIT` is not permissive" in ctx.console.err.getvalue()
 
 
 def test_a_named_backbone_that_breaks_a_limit_is_an_error_before_anything_starts(context):
     job = context(backbones=(LITE0, "random:vgg16_hed"), max_size="20MB").job
     with pytest.raises(UsageError, match="`random:bundled:vgg16_hed` was named and breaks a limit: 58.9 MB"):
-        candidates.require_known(job)
+        candidates.require_known_backbones(job)
 
 
 def test_a_named_backbone_that_is_too_slow_is_an_error(asked, data, warm):
     times(warm, **EVERY)
     ctx = asked(max_latency="5ms", backbones=("auto", "efficientnet_lite2"))
     with pytest.raises(UsageError, match=r"lite2` was named and breaks a limit: 6 ms .* --max-latency 5ms"):
-        candidates.choose_candidates(data, ctx=ctx, seen=24)
+        candidates.choose_candidates(data, ctx=ctx, pictures=24)
 
 
 def test_when_nothing_is_left_the_numbers_are_told(asked, data):
     with pytest.raises(UsageError, match=r"no backbone obeys the limits: bundled:efficientnet_lite0: 13.7 MB"):
-        candidates.choose_candidates(data, ctx=asked(max_size="1MB"), seen=24)
+        candidates.choose_candidates(data, ctx=asked(max_size="1MB"), pictures=24)
 
 
 def test_when_none_is_quick_enough_all_numbers_are_told(asked, data, warm):
     times(warm, **EVERY)
     with pytest.raises(UsageError, match=r"lite0: 3 ms for one picture, --max-latency 1ms; .*lite1: 4 ms"):
-        candidates.choose_candidates(data, ctx=asked(max_latency="1ms"), seen=24)
+        candidates.choose_candidates(data, ctx=asked(max_latency="1ms"), pictures=24)
 
 
 def test_without_limits_nothing_is_decided_about_them(asked, data):
     ctx = asked()
-    assert candidates.choose_candidates(data, ctx=ctx, seen=24) == (LITE0, LITE1, LITE2, HED)
+    assert candidates.choose_candidates(data, ctx=ctx, pictures=24) == (LITE0, LITE1, LITE2, HED)
     assert ctx.run.find_decision("limits") is None and ctx.run.find_decision("latency_ms") is None
 
 
 def test_what_the_budget_has_no_room_for_is_no_candidate_and_a_resumed_run_keeps_its_list(asked, data, warm):
     times(warm, **EVERY)
     ctx = asked(budget="2s")
-    assert candidates.choose_candidates(data, ctx=ctx, seen=24) == (LITE0, LITE1, LITE2)
+    assert candidates.choose_candidates(data, ctx=ctx, pictures=24) == (LITE0, LITE1, LITE2)
     said = ctx.console.err.getvalue()
     assert f"{HED} is left out: its pass does not fit the budget" in said
     assert "3 backbones, at most " in said
     resumed = asked(budget="3h")
-    assert candidates.choose_candidates(data, ctx=resumed, seen=24) == (LITE0, LITE1, LITE2)
+    assert candidates.choose_candidates(data, ctx=resumed, pictures=24) == (LITE0, LITE1, LITE2)
     assert "3 backbones, at most " in resumed.console.err.getvalue()
-    assert candidates.choose_candidates(data, ctx=asked(budget="3h", name="other"), seen=24) == (
+    assert candidates.choose_candidates(data, ctx=asked(budget="3h", name="other"), pictures=24) == (
         LITE0,
         LITE1,
         LITE2,
@@ -145,7 +145,7 @@ def test_what_the_budget_has_no_room_for_is_no_candidate_and_a_resumed_run_keeps
 def test_what_is_named_beside_auto_stays_whatever_it_takes(asked, data, warm):
     times(warm, **EVERY)
     ctx = asked(budget="2s", backbones=("auto", "vgg16_hed"))
-    assert candidates.choose_candidates(data, ctx=ctx, seen=24) == (HED,)
+    assert candidates.choose_candidates(data, ctx=ctx, pictures=24) == (HED,)
     assert f"{LITE0}, {LITE1}, {LITE2} are left out: their passes do not fit the budget" in ctx.console.err.getvalue()
 
 
@@ -157,14 +157,14 @@ def test_of_more_than_eight_the_most_promising_and_the_cheapest_are_listed(asked
         for one in map(loading.find_backbone, loading.list_backbones())
         if one.name.startswith(("bundled:", "keras_applications:"))
     ]
-    monkeypatch.setattr(candidates, "_reach", lambda ctx: every)
-    found = candidates.names(ctx, 1, data=data)
+    monkeypatch.setattr(candidates, "_list_available", lambda ctx: every)
+    found = candidates.list_candidates(ctx, 1, data=data)
     by_prior = sorted(every, key=lambda one: -one.spec.prior)
     cheapest = min(every, key=lambda one: one.spec.flops).name
     assert len(found) == 8 and cheapest in found
     assert {one.name for one in by_prior[:5]} <= set(found)
     assert f"and {len(every) - 11} more are left out: more is expected of the others" in ctx.console.err.getvalue()
-    assert set(candidates.names(asked(), 0)) == set(found)
+    assert set(candidates.list_candidates(asked(), 0)) == set(found)
 
 
 def test_the_estimate_rests_on_the_measured_pace_where_there_is_one(asked, warm, data):
@@ -192,7 +192,7 @@ def keep(store, backbone, digests):
 def test_pictures_whose_vectors_are_in_the_cache_take_no_time(asked, data, warm):
     times(warm, **EVERY)
     keep(warm, HED, data.digests)
-    assert candidates.choose_candidates(data, ctx=asked(budget="2s"), seen=24) == (LITE0, LITE1, LITE2, HED)
+    assert candidates.choose_candidates(data, ctx=asked(budget="2s"), pictures=24) == (LITE0, LITE1, LITE2, HED)
     found = extraction_time.estimate_extraction((LITE0, HED), data, asked())
     assert "24 of 48 vectors come from the cache, and no candidate is dropped" in found.assumptions[1]
     assert found.seconds == pytest.approx(24 * (0.003 + 1 / (extraction_time.DECODE_PER_S * count_threads())))
@@ -218,23 +218,23 @@ def test_what_screening_will_drop_is_reckoned_with_the_few_pictures_that_it_sees
 
 def test_what_the_cache_comes_to_hold_does_not_change_a_run_that_has_begun(asked, data, warm):
     times(warm, **EVERY)
-    before = candidates.choose_candidates(data, ctx=asked(budget="2s"), seen=24)
+    before = candidates.choose_candidates(data, ctx=asked(budget="2s"), pictures=24)
     keep(warm, HED, data.digests)
-    assert candidates.choose_candidates(data, ctx=asked(budget="2s"), seen=24) == before == (LITE0, LITE1, LITE2)
-    assert candidates.choose_candidates(data, ctx=asked(budget="2s", name="other"), seen=24) == (*before, HED)
+    assert candidates.choose_candidates(data, ctx=asked(budget="2s"), pictures=24) == before == (LITE0, LITE1, LITE2)
+    assert candidates.choose_candidates(data, ctx=asked(budget="2s", name="other"), pictures=24) == (*before, HED)
 
 
 @pytest.mark.medium
 def test_a_latency_that_is_not_known_is_measured_before_anything_is_embedded(asked, data, warm):
     ctx = asked(max_latency="10s", backbones=(LITE0,))
-    assert candidates.choose_candidates(data, ctx=ctx, seen=24) == (LITE0,)
+    assert candidates.choose_candidates(data, ctx=ctx, pictures=24) == (LITE0,)
     assert 0.1 < ctx.run.find_decision("latency_ms")[LITE0] < 10_000
     assert (
         latency.read_latency_ms(loading.find_backbone(LITE0).spec, warm) == ctx.run.find_decision("latency_ms")[LITE0]
     )
     tight = asked(max_latency="0.001ms", backbones=(LITE0,), name="tight")
     with pytest.raises(UsageError, match="was named and breaks a limit"):
-        candidates.choose_candidates(data, ctx=tight, seen=24)
+        candidates.choose_candidates(data, ctx=tight, pictures=24)
 
 
 class Seen:
@@ -251,10 +251,10 @@ def test_trunks_that_would_answer_together_obey_the_limits_too(asked):
     )
     listed, seen = [(one, deep), (one, other)], (Seen(LITE0), Seen(LITE1))
     ctx = asked(max_size="20MB")
-    assert candidate_heads.allowed(listed, seen, ctx) == [(one, deep)]
+    assert candidate_heads.filter_by_limits(listed, seen, ctx) == [(one, deep)]
     assert "is not tried together: 30.4 MB of weights, --max-size 20MB" in ctx.console.err.getvalue()
-    assert candidate_heads.allowed(listed, seen, asked(max_size="31MB")) == listed
+    assert candidate_heads.filter_by_limits(listed, seen, asked(max_size="31MB")) == listed
     slow = asked(max_latency="6ms", name="slow")
     slow.record_decision("latency_ms", lambda: {LITE0: 3.0, LITE1: 4.0})
-    assert candidate_heads.allowed(listed, seen, slow) == [(one, deep)]
+    assert candidate_heads.filter_by_limits(listed, seen, slow) == [(one, deep)]
     assert "7 ms for one picture" in slow.console.err.getvalue()

@@ -13,25 +13,25 @@ LITE0, LITE1 = (loading.find_backbone(f"efficientnet_lite{n}").spec for n in (0,
 
 
 def broken(specs, latency_ms=None, **limits):
-    return gates.broken(specs, jobs.make_job(data="x", **limits), latency_ms or {})
+    return gates.format_broken_limits(specs, jobs.make_job(data="x", **limits), latency_ms or {})
 
 
 def test_without_limits_nothing_breaks():
     assert broken([LITE0, LITE1], {LITE0.name: 1e9}) == ""
-    assert not gates.limited(jobs.make_job(data="x"))
+    assert not gates.has_limits(jobs.make_job(data="x"))
 
 
 @pytest.mark.parametrize("limit", [{"license": "permissive"}, {"max_size": "1MB"}, {"max_latency": "1ms"}])
 def test_any_limit_limits(limit):
-    assert gates.limited(jobs.make_job(data="x", **limit))
+    assert gates.has_limits(jobs.make_job(data="x", **limit))
 
 
 def test_size_is_four_bytes_a_weight_and_adds_up():
-    assert gates.size_bytes(LITE0) == 4 * LITE0.params
+    assert gates.weights_bytes(LITE0) == 4 * LITE0.params
     assert broken([LITE0], max_size="14MB") == ""
     assert broken([LITE0], max_size="13MB") == "13.7 MB of weights, --max-size 13MB"
     assert broken([LITE0, LITE1], max_size="20MB") == "30.4 MB of weights, --max-size 20MB"
-    assert broken([LITE1], max_size=f"{gates.size_bytes(LITE1)}") == ""  # the limit itself is allowed
+    assert broken([LITE1], max_size=f"{gates.weights_bytes(LITE1)}") == ""  # the limit itself is allowed
 
 
 def test_latency_adds_up_and_what_is_not_measured_breaks_nothing():

@@ -137,18 +137,18 @@ def test_the_start_is_zero_for_columns_of_which_names_say_nothing():
         seed=0,
         names=names_start(),
     )
-    head = head_selection.plugin(candidate_heads.FROM_NAMES, (STAGE5, LAST), on)
+    head = head_selection.load_head(candidate_heads.FROM_NAMES, (STAGE5, LAST), on)
     assert head.name == candidate_heads.FROM_NAMES
     assert head.start.tolist() == [[0, 0], [0, 0], [0, 0], [1, 2], [3, 4]]
-    assert head_selection.plugin("ridge", (STAGE5, LAST), on).start is None
-    assert head_selection.plugin("ridge", (STAGE5,), dataclasses.replace(on, names=None)).name == "ridge"
+    assert head_selection.load_head("ridge", (STAGE5, LAST), on).start is None
+    assert head_selection.load_head("ridge", (STAGE5,), dataclasses.replace(on, names=None)).name == "ridge"
 
 
 def test_a_head_from_names_sees_their_features_and_the_chosen_ones_beside():
     names = names_start()
-    assert candidate_heads.beside(LAST, None) == []
-    assert candidate_heads.beside(LAST, names) == [(LAST,)]
-    assert candidate_heads.beside(STAGE5, names) == [(LAST,), (STAGE5, LAST)]
+    assert candidate_heads.features_with_names(LAST, None) == []
+    assert candidate_heads.features_with_names(LAST, names) == [(LAST,)]
+    assert candidate_heads.features_with_names(STAGE5, names) == [(LAST,), (STAGE5, LAST)]
 
 
 # ---------------------------------------------------------------- names that cannot be used

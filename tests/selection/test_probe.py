@@ -169,7 +169,7 @@ def test_class_weights_raise_the_rare_class(data, split, backbones, context):
 
 def test_clusters_are_thinned_as_a_whole(data, split):
     from headstart.selection.probe.head_selection import HeadCvProblem
-    from headstart.selection.probe.learning_curve import thinned
+    from headstart.selection.probe.learning_curve import thin_by_clusters
 
     rows = split.train
     clusters = np.asarray([i - i % 5 for i in range(len(data.uris))])
@@ -184,14 +184,14 @@ def test_clusters_are_thinned_as_a_whole(data, split):
         class_weight=None,
         seed=0,
     )
-    kept = thinned(np.arange(len(rows)), 0.25, on, [0, 0])
+    kept = thin_by_clusters(np.arange(len(rows)), 0.25, on, [0, 0])
     assert 0.2 < len(kept) / len(rows) < 0.3
     groups = clusters[rows]
     assert np.array_equal(kept, np.flatnonzero(np.isin(groups, groups[kept])))
 
 
 def test_many_rows_go_through_a_file(data, backbones, monkeypatch, tmp_path):
-    features = tuple(candidate_heads.feature(backbones, f"made:strong@{d}") for d in ("inner", "last"))
+    features = tuple(candidate_heads.make_feature(backbones, f"made:strong@{d}") for d in ("inner", "last"))
     rows = np.arange(0, len(data.uris), 3)
     monkeypatch.setattr(feature_matrix, "IN_MEMORY_BYTES", 0)
     monkeypatch.setattr(feature_matrix, "_CHUNK_ROWS", 7)

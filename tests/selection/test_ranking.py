@@ -154,7 +154,7 @@ def test_a_recorded_choice_is_kept(data, backbones, context):
 
 
 def test_a_part_is_used_above_the_limit_and_said(data, backbones, context, monkeypatch):
-    monkeypatch.setattr("headstart.selection.ranking.rank_backbones.MOST", 90)
+    monkeypatch.setattr("headstart.selection.ranking.rank_backbones.MAX_PICTURES", 90)
     ctx = context()
     ctx.console = Console(err=io.StringIO())
     found = rank_backbones(data, splits(data), backbones, ctx=ctx)
@@ -181,26 +181,26 @@ def test_the_table_is_told_in_a_few_lines(data, backbones, context):
 
 
 def test_a_sample_is_stratified_and_reproducible(data):
-    rows = screening.sample(data, 60, 3)
+    rows = screening.draw_rows(data, 60, 3)
     assert len(rows) == len(set(rows.tolist())) == 60
     assert (np.diff(rows) > 0).all()
     part = np.bincount(data.targets[rows]) / np.bincount(data.targets)
     assert part.max() - part.min() < 0.03
-    np.testing.assert_array_equal(rows, screening.sample(data, 60, 3))
-    assert not np.array_equal(rows, screening.sample(data, 60, 4))
-    assert len(screening.sample(data, 999, 0)) == 240
+    np.testing.assert_array_equal(rows, screening.draw_rows(data, 60, 3))
+    assert not np.array_equal(rows, screening.draw_rows(data, 60, 4))
+    assert len(screening.draw_rows(data, 999, 0)) == 240
 
 
 def test_a_rare_class_keeps_two_pictures():
     data = dataset(1000, shares=(0.6, 0.395, 0.005))
-    rows = screening.sample(data, 50, 0)
+    rows = screening.draw_rows(data, 50, 0)
     assert np.bincount(data.targets[rows])[2] == 2
 
 
 def test_given_test_pictures_are_never_screened():
     data = dataset(90, split=("train", "val", "test") * 30)
-    assert set(screening.sample(data, 20, 0) % 3) == {0}
-    assert set(screening.sample(data, 200, 0) % 3) == {0}
+    assert set(screening.draw_rows(data, 20, 0) % 3) == {0}
+    assert set(screening.draw_rows(data, 200, 0) % 3) == {0}
 
 
 GIVEN = [("made:good", 2.5, 0.7), ("made:twin", 2.5, 0.6), ("made:noise", 0.0, 0.5), ("made:famous", 0.0, 0.9)]
@@ -216,9 +216,9 @@ def looked_at(data, rows, given=GIVEN):
 
 
 def test_screening_keeps_what_ties_with_the_best_and_the_best_by_prior(data, context):
-    rows, ctx = screening.sample(data, 120, 0), context()
+    rows, ctx = screening.draw_rows(data, 120, 0), context()
     ctx.console = Console(err=io.StringIO())
-    found = screening.screen_backbones(data, looked_at(data, rows), ctx=ctx, ahead=AHEAD)
+    found = screening.screen_backbones(data, looked_at(data, rows), ctx=ctx, next_passes=AHEAD)
     assert set(found.survivors) == {"made:good", "made:twin", "made:famous"}
     assert found.survivors[1] == "made:famous"
     np.testing.assert_array_equal(found.pictures, rows)
@@ -235,11 +235,11 @@ def test_screening_keeps_what_ties_with_the_best_and_the_best_by_prior(data, con
 
 
 def test_a_second_round_adds_to_what_the_first_one_left_behind(data, context):
-    rows = screening.sample(data, 120, 0)
-    first, ctx = screening.sample(data, 60, 0, among=rows), context()
-    one = screening.screen_backbones(data, looked_at(data, first), ctx=ctx, ahead=dict.fromkeys(AHEAD, 120))
+    rows = screening.draw_rows(data, 120, 0)
+    first, ctx = screening.draw_rows(data, 60, 0, among=rows), context()
+    one = screening.screen_backbones(data, looked_at(data, first), ctx=ctx, next_passes=dict.fromkeys(AHEAD, 120))
     again = [e for e in looked_at(data, rows) if e.spec.name in one.survivors]
-    two = screening.screen_backbones(data, tuple(again), ctx=ctx, before=one, ahead=AHEAD)
+    two = screening.screen_backbones(data, tuple(again), ctx=ctx, previous=one, next_passes=AHEAD)
     assert set(two.survivors) <= set(one.survivors) and "made:famous" in two.survivors
     gone = [row.backbone for row in two.rows]
     assert gone[-2:] == ["made:noise"] * 2 and set(gone) | set(two.survivors) == {name for name, *_ in GIVEN}
@@ -249,47 +249,47 @@ def test_a_second_round_adds_to_what_the_first_one_left_behind(data, context):
 
 def test_a_killed_run_keeps_the_survivors_of_every_round(data, context):
     """Whatever the clock and the earlier runs say by then: the pace of the second process would leave one alone."""
-    rows = screening.sample(data, 120, 0)
+    rows = screening.draw_rows(data, 120, 0)
     seen = looked_at(data, rows)
-    whole = screening.screen_backbones(data, seen, ctx=context(budget="60s"), ahead=AHEAD)
+    whole = screening.screen_backbones(data, seen, ctx=context(budget="60s"), next_passes=AHEAD)
     slow = tuple(dataclasses.replace(each, latency_ms=10_000) for each in seen)
-    resumed = screening.screen_backbones(data, slow, ctx=context(budget="60s"), ahead=AHEAD)
+    resumed = screening.screen_backbones(data, slow, ctx=context(budget="60s"), next_passes=AHEAD)
     assert serialization.as_json(resumed.survivors) == serialization.as_json(whole.survivors)
     assert [row.candidate for row in resumed.rows] == [row.candidate for row in whole.rows]
     ctx = context(budget="60s", name="other")
     ctx.console = Console(err=io.StringIO())
-    alone = screening.screen_backbones(data, slow, ctx=ctx, ahead=AHEAD)
+    alone = screening.screen_backbones(data, slow, ctx=ctx, next_passes=AHEAD)
     assert alone.survivors == whole.survivors[:1]
     assert "made:famous is left behind: what comes next would not fit the budget" in ctx.console.err.getvalue()
     cached = screening.screen_backbones(
-        data, slow, ctx=context(budget="60s", name="third"), ahead=dict.fromkeys(AHEAD, 0)
+        data, slow, ctx=context(budget="60s", name="third"), next_passes=dict.fromkeys(AHEAD, 0)
     )
     assert cached.survivors == whole.survivors  # however slow, what lies in the cache takes no time
 
 
 def test_the_pictures_of_a_round_are_among_those_of_the_next(context):
     data = dataset(3000)
-    three = screening.draws(data, 8, ctx=context())
+    three = screening.plan_draws(data, 8, ctx=context())
     assert [len(rows) for rows in three] == [96, 256, 1024]
     assert all(set(few.tolist()) < set(many.tolist()) for few, many in itertools.pairwise(three))
-    assert [len(rows) for rows in screening.draws(data, 3, ctx=context())] == [256, 1024]
-    assert [len(rows) for rows in screening.draws(data, 8, ctx=context(name="int8", precision="int8"))] == [256]
-    assert screening.draws(data, 2, ctx=context()) == screening.draws(dataset(600), 8, ctx=context()) == ()
+    assert [len(rows) for rows in screening.plan_draws(data, 3, ctx=context())] == [256, 1024]
+    assert [len(rows) for rows in screening.plan_draws(data, 8, ctx=context(name="int8", precision="int8"))] == [256]
+    assert screening.plan_draws(data, 2, ctx=context()) == screening.plan_draws(dataset(600), 8, ctx=context()) == ()
 
 
 def test_rounds_draw_from_pictures_that_no_given_split_keeps_for_judging(context):
     data = dataset(3000, split=("train", "val", "test", "test", "test") * 600)
-    found = screening.draws(data, 8, ctx=context())
+    found = screening.plan_draws(data, 8, ctx=context())
     assert [len(rows) for rows in found] == [96, 256, 600]
     assert all(data.split[row] == "train" for row in found[-1])
 
 
 def test_copies_share_a_fold_in_screening(data, context):
-    rows = screening.sample(data, 120, 0)
+    rows = screening.draw_rows(data, 120, 0)
     phash = data.facts.phash.copy()
     phash[rows[:40]] = np.repeat(phash[rows[:20]], 2)
     data = dataclasses.replace(data, facts=dataclasses.replace(data.facts, phash=phash))
-    on = screening._arena(data, rows, context())
+    on = screening._make_problem(data, rows, context())
     folds = on.folds[0]
     assert folds.min() == 0
     assert (folds[:40:2] == folds[1:40:2]).all()
@@ -298,13 +298,13 @@ def test_copies_share_a_fold_in_screening(data, context):
 
 def test_pictures_that_all_have_one_fingerprint_can_be_screened(data, context):
     data = dataclasses.replace(data, facts=dataclasses.replace(data.facts, phash=np.zeros(240, np.uint64)))
-    on = screening._arena(data, screening.sample(data, 120, 0), context())
+    on = screening._make_problem(data, screening.draw_rows(data, 120, 0), context())
     assert len(np.unique(on.folds)) == 5
     assert len(np.unique(on.clusters)) == 120
 
 
 def test_knn_sees_a_part_of_many_pictures_and_says_so(data, backbones, context, monkeypatch):
-    monkeypatch.setattr("headstart.selection.ranking.probe_scores.NEAR", 60)
+    monkeypatch.setattr("headstart.selection.ranking.probe_scores.KNN_MAX_PICTURES", 60)
     found = rank_backbones(data, splits(data), backbones, ctx=context())
     n = {score.name: score.n for score in found.rows[0].scores}
     assert n["knn_log_loss"] == 60

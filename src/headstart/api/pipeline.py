@@ -210,7 +210,7 @@ def plan(
     """
     from headstart.core.storage.serialization import as_json
     from headstart.features.extraction_time import estimate_extraction
-    from headstart.selection.candidates import names
+    from headstart.selection.candidates import list_candidates
 
     console = console or Console()
     job, path = _check_request(data, out, console, settings, training=True, fetching=False)
@@ -218,7 +218,7 @@ def plan(
     with tempfile.TemporaryDirectory() as scratch, open_run(Path(scratch) / "run", job, console) as ctx:
         steps = FitSteps(ctx)
         pictures, count = steps.data, len(steps.data.uris)
-        chosen = names(ctx, steps.screening_count, data=pictures)
+        chosen = list_candidates(ctx, steps.screening_count, data=pictures)
         if job.from_names:
             from headstart.zero_shot.head_from_names import require_possible
 
@@ -268,12 +268,12 @@ def _check_request(
     Without `fetching`, a named backbone that nothing here tells of is refused.
     """
     from headstart.data.reading.read_dataset import require_folder
-    from headstart.selection.candidates import require_known
+    from headstart.selection.candidates import require_known_backbones
 
     extras.require_extra("fit", "learning from pictures")
     job = jobs.make_job(data=str(data), **settings)
     require_folder(Path(job.data))
-    require_known(job, console, fetching=fetching)
+    require_known_backbones(job, console, fetching=fetching)
     path = require_outside(Path(out) if out else find_free_folder(Path(job.data).resolve().name, job), Path(job.data))
     require_free(path)
     if training:
@@ -285,11 +285,11 @@ def _check_request(
 def _require_trainable(job: Job, path: Path, console: Console) -> None:
     """Look at the recipe beside the candidates, unless the run has chosen them: they may be others now."""
     from headstart.finetuning import request_check
-    from headstart.selection.candidates import names
+    from headstart.selection.candidates import list_candidates
 
     ctx = Context(job=job, run=RunFolder(path), store=default_store(console), console=console)
     if job.strategy != "probe" and ctx.run.find_decision("candidates") is None:
-        request_check.require(job, names(ctx))
+        request_check.require(job, list_candidates(ctx))
 
 
 def _require_callbacks(callbacks: Sequence[Any], strategy: str) -> None:

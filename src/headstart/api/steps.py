@@ -79,10 +79,10 @@ class FitSteps:
     @property
     def screening_count(self) -> int:
         """How many pictures go through every candidate before one is dropped, as reckoned."""
-        from headstart.selection.successive_halving import LEAST, rounds
+        from headstart.selection.successive_halving import LEAST, plan_rounds
 
         count = len(self.data.uris)
-        return SCREEN_PICTURES if rounds(LEAST, count) else count
+        return SCREEN_PICTURES if plan_rounds(LEAST, count) else count
 
     @cached_property
     def candidates(self) -> tuple[str, ...]:
@@ -134,14 +134,16 @@ class FitSteps:
                 successive_halving.Option(name=n, expected=expected_accuracy(loading.find_backbone(n).spec), cost=cost)
                 for n, cost in costs.items()
             ]
-            going = successive_halving.foreseen(options, plan_time(self.ctx.job).later_passes_s(self.ctx.left_s()))
+            going = successive_halving.predict_survivors(
+                options, plan_time(self.ctx.job).later_passes_s(self.ctx.left_s())
+            )
         return passes | self._count_missing_rows(going)
 
     def _draw_screening_rows(self, backbones: int) -> tuple[Any, ...]:
         """The pictures of each round of screening; backbones that were named are not screened."""
         from headstart.selection.ranking import screening as screen
 
-        return screen.draws(self.data, backbones, ctx=self.ctx) if "auto" in self.ctx.job.backbones else ()
+        return screen.plan_draws(self.data, backbones, ctx=self.ctx) if "auto" in self.ctx.job.backbones else ()
 
     @cached_property
     def screening(self) -> Screening | None:
@@ -213,9 +215,9 @@ class FitSteps:
 
     def _audit_vectors(self, among: Mapping[str, Embeddings | None]) -> Audit:
         from headstart.data.audit import audit_dataset
-        from headstart.selection.candidates import looked_at_by
+        from headstart.selection.candidates import backbone_for_audit
 
-        name = looked_at_by(among)
+        name = backbone_for_audit(among)
         embeddings = among[name] or self._extract_features(name, self._all_rows)
         found: Audit = self._take_step(
             "audit_vectors", audit_dataset, self.data, embeddings=embeddings, before=self.files_audit
@@ -237,10 +239,10 @@ class FitSteps:
     def controls(self) -> tuple[Embeddings, ...]:
         """The random twins of the backbones that go on, on a few training pictures, the cheapest first."""
         from headstart.backbones import loading
-        from headstart.selection.ranking.screening import sample
+        from headstart.selection.ranking.screening import draw_rows
 
         count = min(SCREEN_PICTURES, max(CONTROL_LEAST, len(self.splits.train) // CONTROL_PART))
-        rows = sample(self.data, count, self.ctx.seed, among=self.splits.train)
+        rows = draw_rows(self.data, count, self.ctx.seed, among=self.splits.train)
         drawn = [
             e.spec.name for e in self.embeddings if not loading.find_backbone(e.spec.name).frozen_reason
         ]  # the others have no twin
@@ -296,9 +298,9 @@ class FitSteps:
         if self.tuning is None:
             return ()
         from headstart.backbones.earlier_runs.tuned_network import trunk_of
-        from headstart.selection.probe.final_model import passes
+        from headstart.selection.probe.final_model import list_passes
 
-        wanted = passes(self.tuning, self.splits, self._all_rows)
+        wanted = list_passes(self.tuning, self.splits, self._all_rows)
         return tuple(self._extract_features(trunk_of(net, self.ctx.run.path), rows) for net, rows in wanted)
 
     @cached_property

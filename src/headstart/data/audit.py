@@ -29,8 +29,8 @@ def audit_dataset(
     Args:
         data: The data set.
         ctx: The run.
-        embeddings: Of the backbone that `headstart.selection.candidates.looked_at_by` names; with them the phase is
-        `vectors`, on their last depth. before: The audit of phase `files`, whose links are kept.
+        embeddings: Of the backbone that `headstart.selection.candidates.backbone_for_audit` names; with them the
+        phase is `vectors`, on their last depth. before: The audit of phase `files`, whose links are kept.
 
     Raises:
         DataError: With every finding that makes fitting impossible.

@@ -110,7 +110,7 @@ def _made(
     ctx: Context,
     followed: epoch_tracking.EpochTracker | None,
 ) -> FineTuningResult:
-    on = head_selection.ring(data, splits, ctx)
+    on = head_selection.make_cv_problem(data, splits, ctx)
     given = recipes.parse(ctx.job.recipe)
     found = _bases(given, ranking, embeddings, on)
     starts = starting_points.starts(ranking, found, embeddings, ctx)

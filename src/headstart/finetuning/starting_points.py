@@ -22,7 +22,7 @@ from headstart.finetuning.network.trainable_network import Start
 from headstart.heads import cross_validation, design_matrix
 from headstart.selection import successive_halving
 from headstart.selection.probe.head_selection import HeadCvProblem
-from headstart.selection.probe.learning_curve import resized
+from headstart.selection.probe.learning_curve import resize_params
 from headstart.selection.published_accuracy import expected_accuracy
 from headstart.selection.successive_halving import Finalist, Option
 
@@ -98,7 +98,7 @@ def starts(
     probed = [row for row in ranking.rows if row.status not in ("control", "screened_out")]  # the best first
     losses = {row.backbone: float(place) for place, row in reversed(list(enumerate(probed)))}
     options = [Option(name=spec.name, expected=expected_accuracy(spec), cost=spec.flops) for spec in specs]
-    made = successive_halving.finalists(options, losses, fewest=STARTS, most=STARTS)
+    made = successive_halving.choose_finalists(options, losses, fewest=STARTS, most=STARTS)
     if not ctx.job.recipe and len(specs) > 1:
         told = ", ".join(f"{one.name} ({one.why})" for one in made)
         ctx.console.print_line(
@@ -158,7 +158,7 @@ def fitted(
         on: Gives the classes, their weights and the seed.
     """
     x = join_columns(embeddings, base.features, rows)
-    params = resized(base.params, len(rows), base.pictures)
+    params = resize_params(base.params, len(rows), base.pictures)
     with blas_threads.single_blas_thread():
         made = registry.load_plugin("heads", HEAD).path(x, y, params=[params], **on.shared)
         head: FittedHead = next(iter(made))

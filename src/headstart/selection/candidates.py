@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 _TOLD = 3  # backbones in the error that none is left
 
 
-def require_known(job: Job, console: Console | None = None, *, fetching: bool = False) -> None:
+def require_known_backbones(job: Job, console: Console | None = None, *, fetching: bool = False) -> None:
     """Refuse unknown names, the nearest in the hint, and named backbones that break a limit known beforehand.
 
     Args:
@@ -46,17 +46,19 @@ def require_known(job: Job, console: Console | None = None, *, fetching: bool = 
 
     for name in job.backbones:
         if name != "auto":
-            _require(loading.find_for_option("--backbones", name, fetching=fetching, console=console), job, {})
+            _require_within_limits(
+                loading.find_for_option("--backbones", name, fetching=fetching, console=console), job, {}
+            )
 
 
-def _require(named: ResolvedBackbone, job: Job, latency_ms: Mapping[str, float]) -> None:
-    why = limits.broken((named.spec,), job, latency_ms)
+def _require_within_limits(backbone: ResolvedBackbone, job: Job, latency_ms: Mapping[str, float]) -> None:
+    why = limits.format_broken_limits((backbone.spec,), job, latency_ms)
     if why:
         hint = "leave it out of --backbones, or change the limit"
-        raise UsageError(f"`{named.name}` was named and breaks a limit: {why}", where="--backbones", hint=hint)
+        raise UsageError(f"`{backbone.name}` was named and breaks a limit: {why}", where="--backbones", hint=hint)
 
 
-def names(ctx: Context, seen: int = 0, *, data: Dataset | None = None) -> tuple[str, ...]:
+def list_candidates(ctx: Context, pictures: int = 0, *, data: Dataset | None = None) -> tuple[str, ...]:
     """Canonical names of the candidates, cheapest first, each once; none that is known to break a limit.
 
     Args:
@@ -70,89 +72,93 @@ def names(ctx: Context, seen: int = 0, *, data: Dataset | None = None) -> tuple[
     """
     from headstart.backbones import loading
 
-    wanted: dict[str, ResolvedBackbone] = {}
+    backbones: dict[str, ResolvedBackbone] = {}
     for one in (loading.find_backbone(name) for name in ctx.job.backbones if name != "auto"):
-        _require(one, ctx.job, _known_ms([one], ctx))
-        wanted[one.name] = one
+        _require_within_limits(one, ctx.job, _find_latencies_ms([one], ctx))
+        backbones[one.name] = one
     if "auto" in ctx.job.backbones:
-        every = _reach(ctx)
-        barred = _barred(every, ctx)
-        wanted = _shortlist([one for one in every if one.name not in barred], wanted, ctx, seen, data)
-    if not wanted:
-        raise _none_left(left_out(ctx))
-    return tuple(sorted(wanted, key=lambda name: (wanted[name].spec.flops, name)))
+        available = _list_available(ctx)
+        excluded = _find_excluded(available, ctx)
+        backbones = _make_shortlist(
+            [one for one in available if one.name not in excluded], backbones, ctx, pictures, data
+        )
+    if not backbones:
+        raise _no_backbone_left(find_excluded(ctx))
+    return tuple(sorted(backbones, key=lambda name: (backbones[name].spec.flops, name)))
 
 
-def left_out(ctx: Context) -> dict[str, str]:
+def find_excluded(ctx: Context) -> dict[str, str]:
     """Backbones that `auto` would measure but for a limit, and how they break it."""
     if "auto" not in ctx.job.backbones:
         return {}
-    return _barred(_reach(ctx), ctx)
+    return _find_excluded(_list_available(ctx), ctx)
 
 
-def _barred(every: Sequence[ResolvedBackbone], ctx: Context) -> dict[str, str]:
-    if not limits.limited(ctx.job):
+def _find_excluded(backbones: Sequence[ResolvedBackbone], ctx: Context) -> dict[str, str]:
+    if not limits.has_limits(ctx.job):
         return {}
-    known_ms = _known_ms(every, ctx)
-    found = {one.name: limits.broken((one.spec,), ctx.job, known_ms) for one in every}
-    return {name: why for name, why in found.items() if why}
+    latencies_ms = _find_latencies_ms(backbones, ctx)
+    problems = {one.name: limits.format_broken_limits((one.spec,), ctx.job, latencies_ms) for one in backbones}
+    return {name: why for name, why in problems.items() if why}
 
 
-def _shortlist(
-    reach: Sequence[ResolvedBackbone],
+def _make_shortlist(
+    available: Sequence[ResolvedBackbone],
     named: Mapping[str, ResolvedBackbone],
     ctx: Context,
-    seen: int,
+    pictures: int,
     data: Dataset | None,
 ) -> dict[str, ResolvedBackbone]:
     """The most promising within reach, and those that were named; the clock has no say in what a recipe names."""
     from headstart.selection import successive_halving
     from headstart.selection.published_accuracy import expected_accuracy
 
-    of = {one.name: one for one in reach} | dict(named)
-    if not of:
+    backbones = {one.name: one for one in available} | dict(named)
+    if not backbones:
         return {}
     recipe = str(recipes.parse(ctx.job.recipe).get("backbone", ""))
-    room_s = plan_time(ctx.job).shortlist_s(ctx.left_s()) if seen else math.inf
-    must = {name for name in of if name in named or (recipe and recipes.meant(recipe, name))}
-    passes = _passes(of, seen or 1, data, ctx)
+    room_s = plan_time(ctx.job).shortlist_s(ctx.left_s()) if pictures else math.inf
+    required = {name for name in backbones if name in named or (recipe and recipes.meant(recipe, name))}
+    passes = _count_passes(backbones, pictures or 1, data, ctx)
     options = [
         successive_halving.Option(
             name=name, expected=expected_accuracy(one.spec), cost=estimate_pass_seconds({name: passes[name]}, ctx)
         )
-        for name, one in of.items()
+        for name, one in backbones.items()
     ]
-    found = successive_halving.shortlist(options, room_s, must=must)
-    if seen:
-        _say_left_out([name for name in of if name not in found], len(found) >= successive_halving.MOST, ctx)
-    return {name: of[name] for name in found}
+    shortlisted = successive_halving.make_shortlist(options, room_s, required=required)
+    if pictures:
+        _print_left_out(
+            [name for name in backbones if name not in shortlisted], len(shortlisted) >= successive_halving.MOST, ctx
+        )
+    return {name: backbones[name] for name in shortlisted}
 
 
-def _passes(of: Iterable[str], seen: int, data: Dataset | None, ctx: Context) -> dict[str, float]:
+def _count_passes(names: Iterable[str], pictures: int, data: Dataset | None, ctx: Context) -> dict[str, float]:
     """How many pictures have to go through each in its first pass: of `seen` the part that is not in the cache."""
     from headstart.features import cached_rows as kept
 
     if data is None or ctx.job.precision != "f32":  # another precision has vectors of its own
-        return dict.fromkeys(of, seen)
-    every = len(set(data.digests))
-    return {name: seen * count / every for name, count in kept.count_missing_rows(data, of, ctx.store).items()}
+        return dict.fromkeys(names, pictures)
+    total = len(set(data.digests))
+    return {name: pictures * count / total for name, count in kept.count_missing_rows(data, names, ctx.store).items()}
 
 
-def _say_left_out(out: Sequence[str], full: bool, ctx: Context) -> None:
+def _print_left_out(names: Sequence[str], full: bool, ctx: Context) -> None:
     """A line on those that are not on the shortlist."""
-    if not out:
+    if not names:
         return
-    others = f" and {len(out) - _TOLD} more" if len(out) > _TOLD else ""
-    one = len(out) == 1
+    others = f" and {len(names) - _TOLD} more" if len(names) > _TOLD else ""
+    one = len(names) == 1
     why = (
         "more is expected of the others for their time, or there is no room for all"
         if full
         else f"{'its pass does' if one else 'their passes do'} not fit the budget"
     )
-    ctx.console.print_line("plan", f"{', '.join(out[:_TOLD])}{others} {'is' if one else 'are'} left out: {why}")
+    ctx.console.print_line("plan", f"{', '.join(names[:_TOLD])}{others} {'is' if one else 'are'} left out: {why}")
 
 
-def _reach(ctx: Context) -> list[ResolvedBackbone]:
+def _list_available(ctx: Context) -> list[ResolvedBackbone]:
     """The bundled backbones, and of other sources those whose weights are on this machine.
 
     The user's own, added files and trunks of earlier runs, must be asked for by name: they may have learnt from these
@@ -160,26 +166,26 @@ def _reach(ctx: Context) -> list[ResolvedBackbone]:
     """
     from headstart.backbones import loading
 
-    every = [one for one in map(loading.find_backbone, loading.list_backbones()) if not one.source.is_users_own]
-    return [one for one in every if one.name.startswith("bundled:") or one.source.available(one.preset, ctx.store)]
+    backbones = [one for one in map(loading.find_backbone, loading.list_backbones()) if not one.source.is_users_own]
+    return [one for one in backbones if one.name.startswith("bundled:") or one.source.available(one.preset, ctx.store)]
 
 
-def _known_ms(of: Sequence[ResolvedBackbone], ctx: Context) -> dict[str, float]:
+def _find_latencies_ms(backbones: Sequence[ResolvedBackbone], ctx: Context) -> dict[str, float]:
     """Latencies that were measured before, in this run or earlier; looked up only where a limit asks for them."""
     from headstart.backbones import latency
 
     if not ctx.job.max_latency:
         return {}
-    decided = ctx.run.find_decision(limits.LATENCIES) or {}
-    return {one.name: decided.get(one.name, latency.read_latency_ms(one.spec, ctx.store)) for one in of}
+    measured = ctx.run.find_decision(limits.LATENCIES) or {}
+    return {one.name: measured.get(one.name, latency.read_latency_ms(one.spec, ctx.store)) for one in backbones}
 
 
-def _none_left(barred: Mapping[str, str]) -> UsageError:
-    told = "; ".join(f"{name}: {why}" for name, why in list(barred.items())[:_TOLD])
-    return UsageError(f"no backbone obeys the limits: {told}", hint="raise the limit, or name backbones that fit")
+def _no_backbone_left(excluded: Mapping[str, str]) -> UsageError:
+    reasons = "; ".join(f"{name}: {why}" for name, why in list(excluded.items())[:_TOLD])
+    return UsageError(f"no backbone obeys the limits: {reasons}", hint="raise the limit, or name backbones that fit")
 
 
-def choose_candidates(data: Dataset, *, ctx: Context, seen: int) -> tuple[str, ...]:
+def choose_candidates(data: Dataset, *, ctx: Context, pictures: int) -> tuple[str, ...]:
     """The candidates, their weights at hand; of `auto`'s those whose passes the budget has room for.
 
     Args:
@@ -192,72 +198,80 @@ def choose_candidates(data: Dataset, *, ctx: Context, seen: int) -> tuple[str, .
         SetupError: The weights of a named backbone, or those of all, cannot be had.
         DataError: One of the user's own is another than when the run began.
     """
-    if limits.limited(ctx.job):
-        barred = ctx.record_decision(
-            "limits", lambda: left_out(ctx), "backbones that break a limit of the job, as known so far"
+    if limits.has_limits(ctx.job):
+        excluded = ctx.record_decision(
+            "limits", lambda: find_excluded(ctx), "backbones that break a limit of the job, as known so far"
         )
-        for name, how in barred.items():
-            ctx.console.print_line("plan", f"{name} is left out: {how}")
+        for name, problem in excluded.items():
+            ctx.console.print_line("plan", f"{name} is left out: {problem}")
     why = "the most promising backbones whose first passes fit the budget, and those that were named"
-    chosen = tuple(ctx.record_decision("shortlist", lambda: list(names(ctx, seen, data=data)), why))
-    expected = estimate_extraction(chosen, data, ctx)
-    fetch = f", after fetching {format_bytes(expected.bytes)}" if expected.bytes else ""
-    count = f"{len(chosen)} backbone{'s' if len(chosen) > 1 else ''}"
-    ctx.console.print_line("plan", f"{count}, at most {format_duration(expected.seconds)} of embedding{fetch}")
-    ready = ctx.record_decision("candidates", lambda: _fetched(chosen, ctx), "backbones whose weights could be had")
-    _require_same(ready, ctx)
-    _warn_of_known(ready, data, ctx)
-    return _quick(tuple(ready), data, ctx)
+    shortlist = tuple(ctx.record_decision("shortlist", lambda: list(list_candidates(ctx, pictures, data=data)), why))
+    extraction = estimate_extraction(shortlist, data, ctx)
+    fetch = f", after fetching {format_bytes(extraction.bytes)}" if extraction.bytes else ""
+    count = f"{len(shortlist)} backbone{'s' if len(shortlist) > 1 else ''}"
+    ctx.console.print_line("plan", f"{count}, at most {format_duration(extraction.seconds)} of embedding{fetch}")
+    ready = ctx.record_decision(
+        "candidates", lambda: _fetch_weights(shortlist, ctx), "backbones whose weights could be had"
+    )
+    _require_unchanged(ready, ctx)
+    _warn_of_training_pictures(ready, data, ctx)
+    return _drop_slow(tuple(ready), data, ctx)
 
 
-def _require_same(ready: Sequence[str], ctx: Context) -> None:
+def _require_unchanged(backbones: Sequence[str], ctx: Context) -> None:
     """Refuse one of the user's own that has changed since the run began: its vectors would be another network's."""
     from headstart.backbones import loading
 
-    found = {one.name: one.spec.revision for one in map(loading.find_backbone, ready) if one.source.is_users_own}
-    if not found:
+    revisions = {
+        one.name: one.spec.revision for one in map(loading.find_backbone, backbones) if one.source.is_users_own
+    }
+    if not revisions:
         return
-    kept = ctx.record_decision("own_backbones", lambda: found, "a resumed run must see the same networks of one's own")
-    changed = [name for name, revision in found.items() if kept.get(name) != revision]
+    first_revisions = ctx.record_decision(
+        "own_backbones", lambda: revisions, "a resumed run must see the same networks of one's own"
+    )
+    changed = [name for name, revision in revisions.items() if first_revisions.get(name) != revision]
     if changed:
         hint = "choose another folder with `--out`, or add the file again as it was"
         raise DataError(f"`{changed[0]}` is another network than when the run `{ctx.run.path}` began", hint=hint)
 
 
-def _warn_of_known(ready: Sequence[str], data: Dataset, ctx: Context) -> None:
+def _warn_of_training_pictures(backbones: Sequence[str], data: Dataset, ctx: Context) -> None:
     """Warn where a trunk of the user's own learnt from pictures that are now to judge it."""
     from headstart.backbones import loading
 
-    for one in map(loading.find_backbone, ready):
-        known = one.source.learnt_from(one.preset) if one.seed is None else frozenset()
-        count = sum(digest in known for digest in data.digests)
+    for one in map(loading.find_backbone, backbones):
+        learnt_from = one.source.learnt_from(one.preset) if one.seed is None else frozenset()
+        count = sum(digest in learnt_from for digest in data.digests)
         if count:
             share = f"{count:,} of these {len(data.uris):,} pictures"
             ctx.console.print_warning(f"{one.name} learnt from {share}: all its scores here are too good")
 
 
-def _quick(ready: tuple[str, ...], data: Dataset, ctx: Context) -> tuple[str, ...]:
+def _drop_slow(backbones: tuple[str, ...], data: Dataset, ctx: Context) -> tuple[str, ...]:
     """Without those whose trunk takes longer for one picture than the job allows, measured here and now."""
     from headstart.backbones import loading
 
     if not ctx.job.max_latency:
-        return ready
+        return backbones
     why = "milliseconds of one picture through each trunk, as measured on this machine"
-    taken = ctx.record_decision(limits.LATENCIES, lambda: {name: _measured_ms(data, name, ctx) for name in ready}, why)
-    named = {loading.find_backbone(name).name for name in ctx.job.backbones if name != "auto"}
-    barred: dict[str, str] = {}
-    for one in map(loading.find_backbone, ready):
-        if one.name in named:
-            _require(one, ctx.job, taken)
-        elif how := limits.broken((one.spec,), ctx.job, taken):
-            barred[one.name] = how
-            ctx.console.print_line("plan", f"{one.name} is left out: {how}")
-    if len(barred) == len(ready):
-        raise _none_left((ctx.run.find_decision("limits") or {}) | barred)
-    return tuple(name for name in ready if name not in barred)
+    latencies_ms = ctx.record_decision(
+        limits.LATENCIES, lambda: {name: _measure_latency_ms(data, name, ctx) for name in backbones}, why
+    )
+    asked_for = {loading.find_backbone(name).name for name in ctx.job.backbones if name != "auto"}
+    excluded: dict[str, str] = {}
+    for one in map(loading.find_backbone, backbones):
+        if one.name in asked_for:
+            _require_within_limits(one, ctx.job, latencies_ms)
+        elif problem := limits.format_broken_limits((one.spec,), ctx.job, latencies_ms):
+            excluded[one.name] = problem
+            ctx.console.print_line("plan", f"{one.name} is left out: {problem}")
+    if len(excluded) == len(backbones):
+        raise _no_backbone_left((ctx.run.find_decision("limits") or {}) | excluded)
+    return tuple(name for name in backbones if name not in excluded)
 
 
-def _measured_ms(data: Dataset, name: str, ctx: Context) -> float:
+def _measure_latency_ms(data: Dataset, name: str, ctx: Context) -> float:
     """Of one picture; the trunk is made ready, and timed with that, where it never was."""
     from headstart.backbones import latency, loading
     from headstart.features.extraction import prepare_backbone
@@ -265,35 +279,35 @@ def _measured_ms(data: Dataset, name: str, ctx: Context) -> float:
     spec = loading.find_backbone(name).spec
     if math.isnan(latency.read_latency_ms(spec, ctx.store)):
         prepare_backbone(data, name, ctx)
-    found = latency.read_latency_ms(spec, ctx.store)
-    if math.isnan(found):
+    latency_ms = latency.read_latency_ms(spec, ctx.store)
+    if math.isnan(latency_ms):
         raise SetupError("`--max-latency` cannot be measured: OpenVINO is not installed", hint="pip install openvino")
-    return found
+    return latency_ms
 
 
-def _fetched(chosen: tuple[str, ...], ctx: Context) -> list[str]:
+def _fetch_weights(names: tuple[str, ...], ctx: Context) -> list[str]:
     """Those whose weights are in the cache now; a copy from elsewhere on this machine comes into it here, aloud."""
     from headstart.backbones import loading
 
-    ready: list[str] = []
+    fetched: list[str] = []
     problem: HeadstartError | None = None
-    for name in chosen:
+    for name in names:
         one = loading.find_backbone(name)
         try:
             if one.seed is None or not one.source.available(one.preset, ctx.store):
                 one.source.pull(one.preset, ctx.store, ctx.console)
-            ready.append(name)
+            fetched.append(name)
         except SetupError as err:
             if "auto" not in ctx.job.backbones:
                 raise
             ctx.console.print_warning(f"{name} is left out: {err.what}")
             problem = err
-    if not ready and problem:
+    if not fetched and problem:
         raise problem
-    return ready
+    return fetched
 
 
-def looked_at_by(names: Iterable[str]) -> str:
+def backbone_for_audit(names: Iterable[str]) -> str:
     """Whose vectors are looked at: the cheapest of these backbones with a published accuracy, else the cheapest.
 
     What is near to what decides the splits, and a network of unknown worth sees likeness where there is none.
@@ -302,5 +316,5 @@ def looked_at_by(names: Iterable[str]) -> str:
     from headstart.selection.published_accuracy import is_published
 
     specs = [loading.find_backbone(name).spec for name in names]
-    known = [spec for spec in specs if is_published(spec)] or specs
-    return min(known, key=lambda spec: (spec.flops, spec.name)).name
+    published = [spec for spec in specs if is_published(spec)] or specs
+    return min(published, key=lambda spec: (spec.flops, spec.name)).name

@@ -17,17 +17,17 @@ LATENCIES = "latency_ms"  # the decision that holds what was measured for `--max
 _BYTES_A_WEIGHT = 4  # float32
 
 
-def size_bytes(spec: BackboneSpec) -> int:
+def weights_bytes(spec: BackboneSpec) -> int:
     """What a trunk's weights take in what is handed over; the source's classifier is not in it."""
     return _BYTES_A_WEIGHT * spec.params
 
 
-def limited(job: Job) -> bool:
+def has_limits(job: Job) -> bool:
     """Whether a job sets any limit."""
     return job.license != "any" or bool(job.max_latency or job.max_size)
 
 
-def broken(specs: Sequence[BackboneSpec], job: Job, latency_ms: Mapping[str, float]) -> str:
+def format_broken_limits(specs: Sequence[BackboneSpec], job: Job, latency_ms: Mapping[str, float]) -> str:
     """The limits that trunks break together, each with its number; empty when they obey all.
 
     Args:
@@ -35,14 +35,16 @@ def broken(specs: Sequence[BackboneSpec], job: Job, latency_ms: Mapping[str, flo
         job: Sets the limits.
         latency_ms: Milliseconds for one picture, by backbone, as far as they are measured.
     """
-    found = []
+    problems = []
     if job.license == "permissive":
-        closed = [spec.licence for spec in specs if not is_permissive(spec.licence)]
-        found += [f"its licence `{one}` is not permissive, --license {job.license}" for one in dict.fromkeys(closed)]
-    weights = sum(map(size_bytes, specs))
-    if weights > job.max_size_bytes:
-        found.append(f"{format_bytes(weights)} of weights, --max-size {job.max_size}")
-    taken = sum(latency_ms.get(spec.name, math.nan) for spec in specs)
-    if taken > job.max_latency_ms:
-        found.append(f"{taken:.3g} ms for one picture, --max-latency {job.max_latency}")
-    return "; ".join(found)
+        not_permissive = [spec.licence for spec in specs if not is_permissive(spec.licence)]
+        problems += [
+            f"its licence `{one}` is not permissive, --license {job.license}" for one in dict.fromkeys(not_permissive)
+        ]
+    total_bytes = sum(map(weights_bytes, specs))
+    if total_bytes > job.max_size_bytes:
+        problems.append(f"{format_bytes(total_bytes)} of weights, --max-size {job.max_size}")
+    total_ms = sum(latency_ms.get(spec.name, math.nan) for spec in specs)
+    if total_ms > job.max_latency_ms:
+        problems.append(f"{total_ms:.3g} ms for one picture, --max-latency {job.max_latency}")
+    return "; ".join(problems)

@@ -58,7 +58,7 @@ class Halving:
         dropped: Why each of the others does not, by name.
     """
 
-    kept: tuple[str, ...]
+    survivors: tuple[str, ...]
     dropped: Mapping[str, str]
 
 
@@ -76,14 +76,14 @@ def best_by_prior(options: Iterable[Option]) -> str:
     Raises:
         ValueError: There is none, or two share a name.
     """
-    return min(_named(options), key=_promise).name
+    return min(_require_distinct_names(options), key=_promise_key).name
 
 
-def shortlist(
+def make_shortlist(
     options: Iterable[Option],
     room: float = math.inf,
     *,
-    must: Iterable[str] = (),
+    required: Iterable[str] = (),
     fewest: int = FEWEST,
     most: int = MOST,
 ) -> tuple[str, ...]:
@@ -105,24 +105,26 @@ def shortlist(
     Raises:
         ValueError: There is no option, two share a name, or `must` names none of them.
     """
-    every, wanted = _named(options), set(must)
-    if wanted - {one.name for one in every}:
-        raise ValueError(f"no options: {sorted(wanted - {one.name for one in every})}")
-    taken = [one for one in every if one.name in wanted]
-    cheap = sorted((one for one in every if one.name not in wanted), key=_thrift)
-    if cheap and (not taken or (_cost([*taken, cheap[0]]) <= room and len(taken) < most)):
-        taken.append(cheap.pop(0))
-    goal = next((n for n in range(fewest, 0, -1) if _cost([*taken, *cheap[: max(0, n - len(taken))]]) <= room), 0)
-    for one in sorted(cheap, key=_promise):
-        if len(taken) >= most:
+    all_options, required_names = _require_distinct_names(options), set(required)
+    if required_names - {one.name for one in all_options}:
+        raise ValueError(f"no options: {sorted(required_names - {one.name for one in all_options})}")
+    chosen = [one for one in all_options if one.name in required_names]
+    by_cost = sorted((one for one in all_options if one.name not in required_names), key=_cost_key)
+    if by_cost and (not chosen or (_sum_costs([*chosen, by_cost[0]]) <= room and len(chosen) < most)):
+        chosen.append(by_cost.pop(0))
+    reachable = next(
+        (n for n in range(fewest, 0, -1) if _sum_costs([*chosen, *by_cost[: max(0, n - len(chosen))]]) <= room), 0
+    )
+    for one in sorted(by_cost, key=_promise_key):
+        if len(chosen) >= most:
             break
-        rest = [other for other in cheap if other not in taken and other != one]
-        if _cost([*taken, one, *rest[: max(0, goal - len(taken) - 1)]]) <= room:
-            taken.append(one)
-    return tuple(one.name for one in sorted(taken, key=_promise))
+        rest_by_cost = [other for other in by_cost if other not in chosen and other != one]
+        if _sum_costs([*chosen, one, *rest_by_cost[: max(0, reachable - len(chosen) - 1)]]) <= room:
+            chosen.append(one)
+    return tuple(one.name for one in sorted(chosen, key=_promise_key))
 
 
-def rounds(backbones: int, pictures: int, classes: int = 1) -> tuple[int, ...]:
+def plan_rounds(backbones: int, pictures: int, classes: int = 1) -> tuple[int, ...]:
     """How many pictures each round of halving looks at, before those that are left see all.
 
     Args:
@@ -135,29 +137,29 @@ def rounds(backbones: int, pictures: int, classes: int = 1) -> tuple[int, ...]:
     """
     if backbones < LEAST:
         return ()
-    found = [n for n in ROUNDS if n * WHOLE <= pictures and (n != ROUNDS[0] or backbones >= EARLY)]
-    if ROUNDS[1] not in found:
+    counts = [n for n in ROUNDS if n * WHOLE <= pictures and (n != ROUNDS[0] or backbones >= EARLY)]
+    if ROUNDS[1] not in counts:
         return ()
-    return tuple(n for n in found if n >= A_CLASS * classes) or (found[-1],)
+    return tuple(n for n in counts if n >= A_CLASS * classes) or (counts[-1],)
 
 
-def foreseen(options: Iterable[Option], room: float = math.inf) -> tuple[str, ...]:
+def predict_survivors(options: Iterable[Option], room: float = math.inf) -> tuple[str, ...]:
     """Who is likely to go on after a round, before anything is measured: the better half by what is expected of each.
 
     Args:
         options: The backbones of this round; `cost` is of what going on takes.
         room: For the costs of those that go on.
     """
-    order = sorted(_named(options), key=_promise)
-    kept = order[: (len(order) + 1) // 2]
-    while len(kept) > 1 and _cost(kept) > room:
-        kept.pop()
-    return tuple(one.name for one in kept)
+    by_promise = sorted(_require_distinct_names(options), key=_promise_key)
+    survivors = by_promise[: (len(by_promise) + 1) // 2]
+    while len(survivors) > 1 and _sum_costs(survivors) > room:
+        survivors.pop()
+    return tuple(one.name for one in survivors)
 
 
-def halve(
+def halve_options(
     options: Iterable[Option],
-    judged: Sequence[CandidateLosses],
+    candidates: Sequence[CandidateLosses],
     *,
     clusters: np.ndarray | None = None,
     room: float = math.inf,
@@ -175,25 +177,27 @@ def halve(
     Raises:
         ValueError: Options and contenders are not the same, two share a name, or there is none.
     """
-    of = {one.name: one for one in _named(options)}
-    order = sorted(judged, key=lambda c: (c.mean_loss, of[c.name].cost if c.name in of else 0.0, c.name))
-    if sorted(of) != sorted(c.name for c in order):
-        raise ValueError(f"options {sorted(of)} and contenders {sorted(c.name for c in order)} are not the same")
-    best, dropped = order[0], dict[str, str]()
-    apart = {c.name: paired_difference(c, best, clusters) for c in order}
-    close = [c.name for c in order if apart[c.name].low <= 0]
-    half = close[: (len(order) + 1) // 2]
-    kept = list(dict.fromkeys([best.name, best_by_prior(of.values()), *half]))
-    for name in (c.name for c in order if c.name not in kept):
-        value, low, high = apart[name]
-        told = f"its loss is {value:.3f} [{low:.3f}, {high:.3f}] above that of {best.name}"
-        dropped[name] = f"{told}, and it is not among the better half" if name in close else told
-    while len(kept) > 1 and _cost(of[name] for name in kept) > room:
-        dropped[kept.pop()] = NO_ROOM
-    return Halving(kept=tuple(kept), dropped=dropped)
+    by_name = {one.name: one for one in _require_distinct_names(options)}
+    by_loss = sorted(
+        candidates, key=lambda c: (c.mean_loss, by_name[c.name].cost if c.name in by_name else 0.0, c.name)
+    )
+    if sorted(by_name) != sorted(c.name for c in by_loss):
+        raise ValueError(f"options {sorted(by_name)} and contenders {sorted(c.name for c in by_loss)} are not the same")
+    best, dropped = by_loss[0], dict[str, str]()
+    differences = {c.name: paired_difference(c, best, clusters) for c in by_loss}
+    tied = [c.name for c in by_loss if differences[c.name].low <= 0]
+    better_half = tied[: (len(by_loss) + 1) // 2]
+    survivors = list(dict.fromkeys([best.name, best_by_prior(by_name.values()), *better_half]))
+    for name in (c.name for c in by_loss if c.name not in survivors):
+        value, low, high = differences[name]
+        reason = f"its loss is {value:.3f} [{low:.3f}, {high:.3f}] above that of {best.name}"
+        dropped[name] = f"{reason}, and it is not among the better half" if name in tied else reason
+    while len(survivors) > 1 and _sum_costs(by_name[name] for name in survivors) > room:
+        dropped[survivors.pop()] = NO_ROOM
+    return Halving(survivors=tuple(survivors), dropped=dropped)
 
 
-def finalists(
+def choose_finalists(
     options: Iterable[Option], losses: Mapping[str, float], *, fewest: int = 1, most: int = 3
 ) -> tuple[Finalist, ...]:
     """The backbones that are fine-tuned: the best by probe, the best by prior, and the cheapest to train.
@@ -210,50 +214,54 @@ def finalists(
     Raises:
         ValueError: There is no option, two share a name, or one has no loss.
     """
-    every = _named(options)
-    if missing := sorted(one.name for one in every if one.name not in losses):
+    all_options = _require_distinct_names(options)
+    if missing := sorted(one.name for one in all_options if one.name not in losses):
         raise ValueError(f"no losses of {missing}")
     merits = {
-        BY_PROBE: lambda one: (losses[one.name], one.cost, *_promise(one)),
-        BY_PRIOR: lambda one: (_promise(one)[0], losses[one.name], one.cost, one.name),
-        CHEAPEST: lambda one: (one.cost, losses[one.name], *_promise(one)),
+        BY_PROBE: lambda one: (losses[one.name], one.cost, *_promise_key(one)),
+        BY_PRIOR: lambda one: (_promise_key(one)[0], losses[one.name], one.cost, one.name),
+        CHEAPEST: lambda one: (one.cost, losses[one.name], *_promise_key(one)),
     }
-    if all(math.isnan(one.expected) for one in every):
+    if all(math.isnan(one.expected) for one in all_options):
         del merits[BY_PRIOR]
     why: dict[str, list[str]] = {}
     for merit, key in merits.items():
-        best = min(every, key=key).name
-        if best in why or len(why) < most:
-            why.setdefault(best, []).append(merit)
-    values = {one.name: (losses[one.name], one.cost, _promise(one)[0]) for one in every}
-    for one in sorted(every, key=merits[BY_PROBE]):
-        if len(why) < min(fewest, most) and one.name not in why and not _dominated(values[one.name], values.values()):
+        winner = min(all_options, key=key).name
+        if winner in why or len(why) < most:
+            why.setdefault(winner, []).append(merit)
+    values = {one.name: (losses[one.name], one.cost, _promise_key(one)[0]) for one in all_options}
+    for one in sorted(all_options, key=merits[BY_PROBE]):
+        if (
+            len(why) < min(fewest, most)
+            and one.name not in why
+            and not _is_dominated(values[one.name], values.values())
+        ):
             why[one.name] = [NEXT]
     return tuple(Finalist(name=name, why=" and ".join(told)) for name, told in why.items())
 
 
-def _dominated(one: tuple[float, ...], others: Iterable[tuple[float, ...]]) -> bool:
+def _is_dominated(one: tuple[float, ...], others: Iterable[tuple[float, ...]]) -> bool:
     return any(other != one and all(a <= b for a, b in zip(other, one, strict=True)) for other in others)
 
 
-def _named(options: Iterable[Option]) -> list[Option]:
-    every = list(options)
-    names = sorted(one.name for one in every)
+def _require_distinct_names(options: Iterable[Option]) -> list[Option]:
+    all_options = list(options)
+    names = sorted(one.name for one in all_options)
     if not names or len(set(names)) < len(names):
         raise ValueError(f"options need names of their own: {names}")
-    return every
+    return all_options
 
 
-def _promise(one: Option) -> tuple[float, float, str]:
+def _promise_key(option: Option) -> tuple[float, float, str]:
     """Orders by what is expected, the most first."""
-    return (math.inf if math.isnan(one.expected) else -one.expected, one.cost, one.name)
+    return (math.inf if math.isnan(option.expected) else -option.expected, option.cost, option.name)
 
 
-def _thrift(one: Option) -> tuple[float, float, str]:
+def _cost_key(option: Option) -> tuple[float, float, str]:
     """Orders by cost, the least first."""
-    return (one.cost, *_promise(one)[::2])
+    return (option.cost, *_promise_key(option)[::2])
 
 
-def _cost(some: Iterable[Option]) -> float:
+def _sum_costs(options: Iterable[Option]) -> float:
     """Exact to the last bit, so that the order of adding does not matter."""
-    return math.fsum(one.cost for one in some)
+    return math.fsum(one.cost for one in options)

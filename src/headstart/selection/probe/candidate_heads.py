@@ -38,33 +38,33 @@ class Strategy(NamedTuple):
     why: str
 
 
-def strategy(data: Dataset, splits: Splits) -> Strategy:
+def choose_strategy(data: Dataset, splits: Splits) -> Strategy:
     """The strategy by the median number of training pictures a class."""
     counts = np.bincount(np.asarray(data.targets)[splits.train], minlength=len(data.class_names))
     typical = int(np.median(counts[counts > 0]))
-    said = f"about {typical:,} training pictures a class"
+    reason = f"about {typical:,} training pictures a class"
     if typical < FEW:
-        return Strategy(HEADS["few"], False, f"{said}: nearest class mean, and no claim can rest on so few")
+        return Strategy(HEADS["few"], False, f"{reason}: nearest class mean, and no claim can rest on so few")
     if typical < SOME:
-        return Strategy(HEADS["some"], False, f"{said}: a linear head whose strength alone is tuned")
-    return Strategy(HEADS["many"], True, said)
+        return Strategy(HEADS["some"], False, f"{reason}: a linear head whose strength alone is tuned")
+    return Strategy(HEADS["many"], True, reason)
 
 
-def feature(embeddings: Sequence[Embeddings], candidate: str) -> Feature:
+def make_feature(embeddings: Sequence[Embeddings], candidate: str) -> Feature:
     """`backbone@depth` as a feature."""
     backbone, _, name = candidate.rpartition("@")
     spec = next(e.spec for e in embeddings if e.spec.name == backbone)
     return Feature(backbone=backbone, depth=name, dim=next(d.dim for d in spec.depths if d.name == name))
 
 
-def beside(chosen: Feature, names: NameInitialization | None) -> list[tuple[Feature, ...]]:
+def features_with_names(chosen: Feature, names: NameInitialization | None) -> list[tuple[Feature, ...]]:
     """Features for a head that starts from the names of the classes: those that they speak of, and the chosen too."""
     if names is None:
         return []
     return [(names.feature,)] if chosen == names.feature else [(names.feature,), (chosen, names.feature)]
 
 
-def combinations(ranking: Ranking, embeddings: Sequence[Embeddings], rows: int) -> list[tuple[Feature, ...]]:
+def list_combinations(ranking: Ranking, embeddings: Sequence[Embeddings], rows: int) -> list[tuple[Feature, ...]]:
     """Features to put side by side, each combination once: within the chosen backbone, then with the next best ones.
 
     Args:
@@ -73,51 +73,51 @@ def combinations(ranking: Ranking, embeddings: Sequence[Embeddings], rows: int) 
         rows: Pictures that are compared on; combinations that would be too large are left out.
     """
     widest = min(WIDEST, LARGEST // max(rows, 1))
-    best = _best_depths(ranking, embeddings)
-    chosen = feature(embeddings, ranking.chosen)
-    every = _depths(embeddings, chosen.backbone)
-    inner, last = every[:-1], every[-1]
-    listed = [every, inner, (chosen, last)]
+    best = _best_levels(ranking, embeddings)
+    chosen = make_feature(embeddings, ranking.chosen)
+    levels = _list_levels(embeddings, chosen.backbone)
+    inner, last = levels[:-1], levels[-1]
+    proposals = [levels, inner, (chosen, last)]
     others = [f for f in best if f.backbone != chosen.backbone]
     if others:
-        listed += [(chosen, others[0]), (*inner, *_depths(embeddings, others[0].backbone)[:-1])]
+        proposals += [(chosen, others[0]), (*inner, *_list_levels(embeddings, others[0].backbone)[:-1])]
     if len(others) > 1:
-        listed.append((chosen, *others[:2]))
-    found: dict[frozenset[Feature], tuple[Feature, ...]] = {}
-    for features in listed:
+        proposals.append((chosen, *others[:2]))
+    combinations: dict[frozenset[Feature], tuple[Feature, ...]] = {}
+    for features in proposals:
         distinct = tuple(dict.fromkeys(features))
         if len(distinct) > 1 and sum(f.dim for f in distinct) <= widest:
-            found.setdefault(frozenset(distinct), distinct)
-    return list(found.values())
+            combinations.setdefault(frozenset(distinct), distinct)
+    return list(combinations.values())
 
 
-def allowed(
-    listed: Sequence[tuple[Feature, ...]], embeddings: Sequence[Embeddings], ctx: Context
+def filter_by_limits(
+    combinations: Sequence[tuple[Feature, ...]], embeddings: Sequence[Embeddings], ctx: Context
 ) -> list[tuple[Feature, ...]]:
     """The combinations that obey the job's limits; trunks that answer together add up. The others are told."""
     latency_ms = ctx.run.find_decision(limits.LATENCIES) or {}
     specs = {e.spec.name: e.spec for e in embeddings}
-    kept = []
-    for features in listed:
+    allowed = []
+    for features in combinations:
         backbones = dict.fromkeys(f.backbone for f in features)
-        why = limits.broken([specs[name] for name in backbones], ctx.job, latency_ms)
+        why = limits.format_broken_limits([specs[name] for name in backbones], ctx.job, latency_ms)
         if why:
             ctx.console.print_line("adapt", f"{feature_matrix.format_features(features)} is not tried together: {why}")
         else:
-            kept.append(features)
-    return kept
+            allowed.append(features)
+    return allowed
 
 
-def _depths(embeddings: Sequence[Embeddings], backbone: str) -> tuple[Feature, ...]:
+def _list_levels(embeddings: Sequence[Embeddings], backbone: str) -> tuple[Feature, ...]:
     spec = next(e.spec for e in embeddings if e.spec.name == backbone)
     return tuple(Feature(backbone=backbone, depth=d.name, dim=d.dim) for d in spec.depths)
 
 
-def _best_depths(ranking: Ranking, embeddings: Sequence[Embeddings]) -> list[Feature]:
+def _best_levels(ranking: Ranking, embeddings: Sequence[Embeddings]) -> list[Feature]:
     """The best depth of each backbone whose pictures were all embedded, in the order of the ranking."""
     at_hand = {e.spec.name for e in embeddings} & set(ranking.survivors)
-    found: dict[str, Feature] = {}
+    best: dict[str, Feature] = {}
     for row in ranking.rows:
         if row.backbone in at_hand and row.status in ("chosen", "tied", "beaten"):
-            found.setdefault(row.backbone, feature(embeddings, row.candidate))
-    return list(found.values())
+            best.setdefault(row.backbone, make_feature(embeddings, row.candidate))
+    return list(best.values())

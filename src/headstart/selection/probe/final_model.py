@@ -43,18 +43,20 @@ def choose_final_model(
         embeddings: Features of all pictures, the taken network's among them.
         ctx: The run.
     """
-    made = probe if tuning is None else dataclasses.replace(probe, tuning=tuning)
+    result = probe if tuning is None else dataclasses.replace(probe, tuning=tuning)
     if tuning is not None and tuning.taken and tuning.network is not None:
         network = tuning.network
         depth = network.spec.depths[0]
-        own = next(e for e in embeddings if e.spec.name == network.spec.name)
+        network_embeddings = next(e for e in embeddings if e.spec.name == network.spec.name)
         head, chunks = network.fitted, feature_matrix.row_chunks(np.asarray(splits.train))
         p = [
-            prediction.predict_probabilities(head.kind, head.arrays, take_vectors(own, depth.name, chunk))
+            prediction.predict_probabilities(
+                head.kind, head.arrays, take_vectors(network_embeddings, depth.name, chunk)
+            )
             for chunk in chunks
         ]
-        made = dataclasses.replace(
-            made,
+        result = dataclasses.replace(
+            result,
             strategy=network.recipe.strategy,
             features=(Feature(backbone=network.spec.name, depth=depth.name, dim=depth.dim),),
             fitted=head,
@@ -62,42 +64,46 @@ def choose_final_model(
             cv_probabilities=tuning.probabilities,
             train_probabilities=np.concatenate(p),
             nested=(),
-            calibrated=_calibrated(tuning, network.temperature, data, splits, ctx),
+            calibrated=_describe_temperature(tuning, network.temperature, data, splits, ctx),
         )
-    serialization.save_value(still(made), ctx.make_step_folder("adapt"))
-    return made
+    serialization.save_value(without_times(result), ctx.make_step_folder("adapt"))
+    return result
 
 
-def _calibrated(tuning: FineTuningResult, own: float, data: Dataset, splits: Splits, ctx: Context) -> Calibrated:
+def _describe_temperature(
+    tuning: FineTuningResult, own_temperature: float, data: Dataset, splits: Splits, ctx: Context
+) -> Calibrated:
     """A trained network keeps the temperature that its logits were divided by, so that its file answers alike.
 
     Args:
         tuning: Gives the held-out predictions, tempered so.
-        own: That temperature.
+        own_temperature: What its logits were divided by.
         data: Gives the classes.
         splits: Give the clusters.
         ctx: The run.
     """
     rows = np.asarray(tuning.rows)
     y, clusters = np.asarray(data.targets)[rows], np.asarray(splits.clusters)[rows]
-    found = temperature.choose_temperature(np.asarray(tuning.probabilities)[None], y, clusters, ctx.seed)
-    losses = f"log loss of {found.n:,} held-out pictures is {found.before:.4f}, with another one {found.after:.4f}"
-    why = f"the network was divided by a temperature of its own, {own:.3f}, which is in its weights: {losses}"
-    return dataclasses.replace(found, temperature=1.0, why=why)
+    calibrated = temperature.choose_temperature(np.asarray(tuning.probabilities)[None], y, clusters, ctx.seed)
+    why = (
+        f"the network was divided by a temperature of its own, {own_temperature:.3f}, which is in its weights: "
+        f"log loss of {calibrated.n:,} held-out pictures is {calibrated.before:.4f}, with another one {calibrated.after:.4f}"
+    )
+    return dataclasses.replace(calibrated, temperature=1.0, why=why)
 
 
-def passes(tuning: FineTuningResult, splits: Splits, every: np.ndarray) -> list[tuple[TunedNetwork, np.ndarray]]:
+def list_passes(tuning: FineTuningResult, splits: Splits, every: np.ndarray) -> list[tuple[TunedNetwork, np.ndarray]]:
     """Networks and the rows that are to go through them: of all pictures where one is handed over, else of those that
     judge; of its random twin these too.
 
     Where the first fold judges, which the network learnt from, it answers as it was cross-validated instead.
     """
-    apart = np.concatenate([splits.test, splits.val]).astype(np.int64)
-    judges = apart if len(apart) else np.flatnonzero(splits.folds[0] == 0)
-    asked = ((tuning.network, every if tuning.taken else apart), (tuning.scratch, judges))
-    return [(network, rows) for network, rows in asked if network is not None and len(rows)]
+    held_out = np.concatenate([splits.test, splits.val]).astype(np.int64)
+    judges = held_out if len(held_out) else np.flatnonzero(splits.folds[0] == 0)
+    passes = ((tuning.network, every if tuning.taken else held_out), (tuning.scratch, judges))
+    return [(network, rows) for network, rows in passes if network is not None and len(rows)]
 
 
-def still(adapted: FitResult) -> FitResult:
+def without_times(adapted: FitResult) -> FitResult:
     """Without what a clock measured, so that a resumed run's file equals that of an unbroken one."""
     return dataclasses.replace(adapted, tried=tuple(dataclasses.replace(row, seconds=0.0) for row in adapted.tried))

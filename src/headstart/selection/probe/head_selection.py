@@ -63,7 +63,9 @@ class HeadCvProblem:
         return {"n_classes": self.n_classes, "class_weight": self.class_weight, "seed": self.seed}
 
 
-def ring(data: Dataset, splits: Splits, ctx: Context, names: NameInitialization | None = None) -> HeadCvProblem:
+def make_cv_problem(
+    data: Dataset, splits: Splits, ctx: Context, names: NameInitialization | None = None
+) -> HeadCvProblem:
     """The training pictures of a run, or where they are many some drawn by class."""
     train, classes = np.asarray(splits.train), len(data.class_names)
     rows = train[cross_validation.draw_stratified(np.asarray(data.targets)[train], MOST, ctx.seed)]
@@ -88,16 +90,18 @@ def ring(data: Dataset, splits: Splits, ctx: Context, names: NameInitialization 
     )
 
 
-def plugin(head: str, features: Sequence[Feature], on: HeadCvProblem) -> Head:
+def load_head(head: str, features: Sequence[Feature], problem: HeadCvProblem) -> Head:
     """The head of a name, on its start where it has one: 0 for columns of which the names say nothing."""
-    found: Head = registry.load_plugin("heads", head.removesuffix(FROM_NAMES_SUFFIX))
+    loaded: Head = registry.load_plugin("heads", head.removesuffix(FROM_NAMES_SUFFIX))
     if not head.endswith(FROM_NAMES_SUFFIX):
-        return found
-    names = on.names
+        return loaded
+    names = problem.names
     assert names is not None
-    parts = [names.weights if f == names.feature else np.zeros((f.dim, on.n_classes), np.float32) for f in features]
-    started: Head = found.starting(np.concatenate(parts))  # type: ignore[attr-defined]
-    return started
+    parts = [
+        names.weights if f == names.feature else np.zeros((f.dim, problem.n_classes), np.float32) for f in features
+    ]
+    with_start: Head = loaded.starting(np.concatenate(parts))  # type: ignore[attr-defined]
+    return with_start
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -116,87 +120,102 @@ class HeadResult:
         return f"{self.head} on {feature_matrix.format_features(self.features)}"
 
 
-def enter(
-    heads: Sequence[str], features: tuple[Feature, ...], embeddings: Sequence[Embeddings], on: HeadCvProblem
+def tune_heads(
+    heads: Sequence[str], features: tuple[Feature, ...], embeddings: Sequence[Embeddings], problem: HeadCvProblem
 ) -> list[HeadResult]:
     """Search each head's setting on the first repeat."""
-    x, cost, found = join_columns(embeddings, features, on.rows), feature_matrix.sum_flops(embeddings, features), []
+    x, cost, results = (
+        join_columns(embeddings, features, problem.rows),
+        feature_matrix.sum_flops(embeddings, features),
+        [],
+    )
     for head in heads:
         started = time.monotonic()
-        made = cross_validation.tune_head(
-            plugin(head, features, on), x, on.y, on.folds[:1], metric=on.metric, **on.shared
+        tuned = cross_validation.tune_head(
+            load_head(head, features, problem), x, problem.y, problem.folds[:1], metric=problem.metric, **problem.shared
         )
         seconds = time.monotonic() - started
-        found.append(HeadResult(head=head, features=features, flops=cost, tuned=made, seconds=seconds))
-    return found
+        results.append(HeadResult(head=head, features=features, flops=cost, tuned=tuned, seconds=seconds))
+    return results
 
 
-def decide(entries: Sequence[HeadResult], on: HeadCvProblem) -> PairedChoice:
+def choose_head(entries: Sequence[HeadResult], problem: HeadCvProblem) -> PairedChoice:
     """The paired rule of `headstart.statistics.paired_selection` on the pictures that folds judged."""
     return choose_candidate(
-        [_contender(e, on) for e in entries], prefer=on.prefer, clusters=on.clusters, metric=on.metric
+        [_make_losses(e, problem) for e in entries],
+        prefer=problem.prefer,
+        clusters=problem.clusters,
+        metric=problem.metric,
     )
 
 
-def _contender(entry: HeadResult, on: HeadCvProblem) -> CandidateLosses:
+def _make_losses(entry: HeadResult, problem: HeadCvProblem) -> CandidateLosses:
     judged = np.isfinite(entry.tuned.losses)
     return CandidateLosses(
-        name=entry.name, rows=on.rows[judged], losses=entry.tuned.losses[judged], cost=float(entry.flops)
+        name=entry.name, rows=problem.rows[judged], losses=entry.tuned.losses[judged], cost=float(entry.flops)
     )
 
 
-def repeat(entries: Sequence[HeadResult], embeddings: Sequence[Embeddings], on: HeadCvProblem) -> list[HeadResult]:
+def repeat_close(
+    entries: Sequence[HeadResult], embeddings: Sequence[Embeddings], problem: HeadCvProblem
+) -> list[HeadResult]:
     """Judge on all repeats what the first does not tell from the best."""
-    if len(on.folds) == 1:
+    if len(problem.folds) == 1:
         return list(entries)
-    first = decide(entries, on)
-    close = {first.winner, first.best, *first.ties}
-    return [again(e, embeddings, on) if e.name in close else e for e in entries]
+    first = choose_head(entries, problem)
+    tied = {first.winner, first.best, *first.ties}
+    return [judge_repeats(e, embeddings, problem) if e.name in tied else e for e in entries]
 
 
-def again(entry: HeadResult, embeddings: Sequence[Embeddings], on: HeadCvProblem) -> HeadResult:
+def judge_repeats(entry: HeadResult, embeddings: Sequence[Embeddings], problem: HeadCvProblem) -> HeadResult:
     """Judge on the repeats after the first, with the setting found there."""
     started = time.monotonic()
-    head, x = plugin(entry.head, entry.features, on), join_columns(embeddings, entry.features, on.rows)
-    made = cross_validation.judge_more_repeats(entry.tuned, head, x, on.y, on.folds[1:], metric=on.metric, **on.shared)
-    return dataclasses.replace(entry, tuned=made, seconds=entry.seconds + time.monotonic() - started)
+    head, x = load_head(entry.head, entry.features, problem), join_columns(embeddings, entry.features, problem.rows)
+    tuned = cross_validation.judge_more_repeats(
+        entry.tuned, head, x, problem.y, problem.folds[1:], metric=problem.metric, **problem.shared
+    )
+    return dataclasses.replace(entry, tuned=tuned, seconds=entry.seconds + time.monotonic() - started)
 
 
 # ---------------------------------------------------------------- rows of the table
 
 
-def table(entries: Sequence[HeadResult], found: PairedChoice, winner: str, on: HeadCvProblem) -> tuple[HeadRow, ...]:
+def make_head_rows(
+    entries: Sequence[HeadResult], choice: PairedChoice, winner: str, problem: HeadCvProblem
+) -> tuple[HeadRow, ...]:
     """All entries as rows, the best mean first."""
-    order = sorted(entries, key=lambda e: (float(np.nanmean(e.tuned.losses)), e.flops, e.name))
-    return tuple(_row(e, found, winner, on) for e in order)
+    by_loss = sorted(entries, key=lambda e: (float(np.nanmean(e.tuned.losses)), e.flops, e.name))
+    return tuple(_make_head_row(e, choice, winner, problem) for e in by_loss)
 
 
-def _row(entry: HeadResult, found: PairedChoice, winner: str, on: HeadCvProblem) -> HeadRow:
-    tied = entry.name in found.ties or entry.name == found.best
-    shown = dict.fromkeys((on.metric, *SCORES))
+def _make_head_row(entry: HeadResult, choice: PairedChoice, winner: str, problem: HeadCvProblem) -> HeadRow:
+    tied = entry.name in choice.ties or entry.name == choice.best
+    score_names = dict.fromkeys((problem.metric, *SCORES))
     return HeadRow(
         head=entry.head,
         features=feature_matrix.list_feature_names(entry.features),
         params=dict(entry.tuned.params),
-        scores=tuple(averaged(name, entry.tuned.held_out, on) for name in shown),
-        paired=repeated_cv.make_difference_score(found.paired[entry.name], on.metric, split="cv", n=len(on.rows)),
+        scores=tuple(average_scores(name, entry.tuned.held_out, problem) for name in score_names),
+        paired=repeated_cv.make_difference_score(
+            choice.paired[entry.name], problem.metric, split="cv", n=len(problem.rows)
+        ),
         status="chosen" if entry.name == winner else "tied" if tied else "beaten",
         flops=entry.flops,
         seconds=entry.seconds,
     )
 
 
-def averaged(name: str, held_RMC: np.ndarray, on: HeadCvProblem) -> Score:
+def average_scores(name: str, held_RMC: np.ndarray, problem: HeadCvProblem) -> Score:
     """A score and the ends of its interval, averaged over the repeats."""
-    clusters = np.asarray(on.clusters)[on.rows]
-    return repeated_cv.average_scores(name, on.y, held_RMC, split="cv", clusters=clusters, seed=on.seed)
+    clusters = np.asarray(problem.clusters)[problem.rows]
+    return repeated_cv.average_scores(name, problem.y, held_RMC, split="cv", clusters=clusters, seed=problem.seed)
 
 
 # ---------------------------------------------------------------- without a test split
 
 
-def nested(
-    listed: Sequence[tuple[str, tuple[Feature, ...]]], embeddings: Sequence[Embeddings], on: HeadCvProblem
+def judge_nested(
+    tried: Sequence[tuple[str, tuple[Feature, ...]]], embeddings: Sequence[Embeddings], problem: HeadCvProblem
 ) -> tuple[np.ndarray, Mapping[str, int]]:
     """Judge the whole search: every outer fold chooses head, setting and features anew from the other folds.
 
@@ -209,14 +228,14 @@ def nested(
         (M, C) float32 held-out probabilities, and how often each candidate was chosen.
     """
     candidates = []
-    for name, features in listed:
-        head, x = plugin(name, features, on), join_columns(embeddings, features, on.rows)
-        grid = list(head.grid(len(x), x.shape[1], on.n_classes))
-        said, cost = (
+    for name, features in tried:
+        head, x = load_head(name, features, problem), join_columns(embeddings, features, problem.rows)
+        grid = list(head.grid(len(x), x.shape[1], problem.n_classes))
+        title, cost = (
             f"{name} on {feature_matrix.format_features(features)}",
             float(feature_matrix.sum_flops(embeddings, features)),
         )
-        candidates.append(Candidate(name=said, x=x, head=head, grid=grid, cost=cost))
+        candidates.append(Candidate(name=title, x=x, head=head, grid=grid, cost=cost))
 
     def choose(among: Sequence[Candidate], results: Sequence[cross_validation.TunedSetting]) -> int:
         entries = []
@@ -224,10 +243,14 @@ def nested(
             judged = np.isfinite(result.losses)
             losses = result.losses[judged]
             entries.append(
-                CandidateLosses(name=candidate.name, rows=on.rows[judged], losses=losses, cost=candidate.cost)
+                CandidateLosses(name=candidate.name, rows=problem.rows[judged], losses=losses, cost=candidate.cost)
             )
-        won = choose_candidate(entries, prefer=on.prefer, clusters=on.clusters, metric=on.metric).winner
-        return next(at for at, candidate in enumerate(among) if candidate.name == won)
+        winner = choose_candidate(
+            entries, prefer=problem.prefer, clusters=problem.clusters, metric=problem.metric
+        ).winner
+        return next(at for at, candidate in enumerate(among) if candidate.name == winner)
 
-    held, chosen = judged_anew(candidates, on.y, on.folds[0], metric=on.metric, choose=choose, **on.shared)
-    return held, {name: chosen.count(name) for name in dict.fromkeys(chosen)}
+    probabilities, chosen = judged_anew(
+        candidates, problem.y, problem.folds[0], metric=problem.metric, choose=choose, **problem.shared
+    )
+    return probabilities, {name: chosen.count(name) for name in dict.fromkeys(chosen)}

@@ -15,7 +15,7 @@ import numpy as np
 from headstart.core import blas_threads
 from headstart.core.types import CurvePoint
 from headstart.heads import cross_validation
-from headstart.selection.probe.head_selection import HeadCvProblem, HeadResult, averaged, plugin
+from headstart.selection.probe.head_selection import HeadCvProblem, HeadResult, average_scores, load_head
 
 PARTS = (1 / 32, 1 / 16, 1 / 8, 1 / 4, 1 / 2)
 DRAWS = 3
@@ -23,7 +23,7 @@ METRIC = "balanced_accuracy"
 LEAST = 2  # pictures a class, on average, in the smallest part
 
 
-def learning_curve(entry: HeadResult, x: np.ndarray, on: HeadCvProblem) -> tuple[CurvePoint, ...]:
+def learning_curve(entry: HeadResult, x: np.ndarray, problem: HeadCvProblem) -> tuple[CurvePoint, ...]:
     """Up to six points.
 
     Args:
@@ -31,61 +31,61 @@ def learning_curve(entry: HeadResult, x: np.ndarray, on: HeadCvProblem) -> tuple
         x: (M, D) float32 its features.
         on: Pictures and folds.
     """
-    fold = on.folds[0]
-    learnt = int(np.mean([(fold >= 0).sum() - (fold == k).sum() for k in np.unique(fold[fold >= 0])]))
+    fold = problem.folds[0]
+    n_train = int(np.mean([(fold >= 0).sum() - (fold == k).sum() for k in np.unique(fold[fold >= 0])]))
     points = []
     for part in PARTS:
-        size = int(part * learnt)
-        if size >= LEAST * on.n_classes:
-            held = _held_out(entry, resized(entry.tuned.params, size, learnt), x, on, part)
-            points.append(CurvePoint(n_train=size, score=averaged(METRIC, held, on)))
-    points.append(CurvePoint(n_train=learnt, score=averaged(METRIC, entry.tuned.held_out, on)))
+        size = int(part * n_train)
+        if size >= LEAST * problem.n_classes:
+            held_out = _predict_on_part(entry, resize_params(entry.tuned.params, size, n_train), x, problem, part)
+            points.append(CurvePoint(n_train=size, score=average_scores(METRIC, held_out, problem)))
+    points.append(CurvePoint(n_train=n_train, score=average_scores(METRIC, entry.tuned.held_out, problem)))
     return tuple(points)
 
 
-def resized(params: Mapping[str, Any], size: int, full: int) -> Mapping[str, Any]:
+def resize_params(params: Mapping[str, Any], size: int, full: int) -> Mapping[str, Any]:
     """A setting found with `full` pictures, for `size` pictures.
 
     Strengths of the grids are in parts of D / M, so they grow as the pictures get fewer; neighbours cannot be more than
     half the pictures.
     """
-    here = dict(params)
-    if "strength" in here:
-        here["strength"] *= full / size
-    if "k" in here:
-        here["k"] = min(here["k"], max(size // 2, 1))
-    return here
+    resized = dict(params)
+    if "strength" in resized:
+        resized["strength"] *= full / size
+    if "k" in resized:
+        resized["k"] = min(resized["k"], max(size // 2, 1))
+    return resized
 
 
-def _held_out(
-    entry: HeadResult, params: Mapping[str, Any], x: np.ndarray, on: HeadCvProblem, part: float
+def _predict_on_part(
+    entry: HeadResult, params: Mapping[str, Any], x: np.ndarray, problem: HeadCvProblem, part: float
 ) -> np.ndarray:
     """(DRAWS, M, C) probabilities by heads that learnt from a part of each fold's training pictures."""
-    held = np.full((DRAWS, len(x), on.n_classes), np.nan, np.float32)
-    fold, head = on.folds[0], plugin(entry.head, entry.features, on)
+    probabilities = np.full((DRAWS, len(x), problem.n_classes), np.nan, np.float32)
+    fold, head = problem.folds[0], load_head(entry.head, entry.features, problem)
 
     def one(task: tuple[int, int]) -> None:
         draw, k = task
         judged, rest = np.flatnonzero(fold == k), np.flatnonzero((fold != k) & (fold >= 0))
-        learnt = thinned(rest, part, on, [on.seed, k, draw, int(1 / part)])
-        held[draw, judged] = cross_validation.fit_and_predict(
-            head, x, on.y, learnt, judged, grid=[params], **on.shared
+        learnt = thin_by_clusters(rest, part, problem, [problem.seed, k, draw, int(1 / part)])
+        probabilities[draw, judged] = cross_validation.fit_and_predict(
+            head, x, problem.y, learnt, judged, grid=[params], **problem.shared
         )[0]
 
     with blas_threads.single_blas_thread():
         tasks = [(draw, int(k)) for draw in range(DRAWS) for k in np.unique(fold[fold >= 0])]
         cross_validation.run_in_threads(one, tasks, int(x.nbytes * part))
-    return held
+    return probabilities
 
 
-def thinned(rows: np.ndarray, part: float, on: HeadCvProblem, seed: list[int]) -> np.ndarray:
+def thin_by_clusters(rows: np.ndarray, part: float, problem: HeadCvProblem, seed: list[int]) -> np.ndarray:
     """About this part of some positions: whole clusters, class by class, at least one cluster of each class."""
-    rng, found = np.random.default_rng(seed), []
-    groups = np.asarray(on.clusters)[on.rows]
-    for c in np.unique(on.y[rows]):
-        own = rows[on.y[rows] == c]
-        clusters, sizes = np.unique(groups[own], return_counts=True)
+    rng, thinned = np.random.default_rng(seed), []
+    groups = np.asarray(problem.clusters)[problem.rows]
+    for c in np.unique(problem.y[rows]):
+        class_rows = rows[problem.y[rows] == c]
+        clusters, sizes = np.unique(groups[class_rows], return_counts=True)
         order = rng.permutation(len(clusters))
-        enough = np.searchsorted(np.cumsum(sizes[order]), part * len(own)) + 1
-        found.append(own[np.isin(groups[own], clusters[order[:enough]])])
-    return np.sort(np.concatenate(found))
+        enough = np.searchsorted(np.cumsum(sizes[order]), part * len(class_rows)) + 1
+        thinned.append(class_rows[np.isin(groups[class_rows], clusters[order[:enough]])])
+    return np.sort(np.concatenate(thinned))

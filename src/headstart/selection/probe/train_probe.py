@@ -35,7 +35,7 @@ from headstart.heads import cross_validation, prediction
 from headstart.selection import limits
 from headstart.selection.probe import candidate_heads, final_model, head_selection
 from headstart.selection.probe.head_selection import HeadCvProblem, HeadResult
-from headstart.selection.probe.learning_curve import learning_curve, resized
+from headstart.selection.probe.learning_curve import learning_curve, resize_params
 from headstart.statistics import metrics
 from headstart.statistics.paired_selection import PairedChoice
 from headstart.uncertainty import temperature
@@ -64,69 +64,80 @@ def train_probe(
         NoOpError: The fitted head answers the same for every picture.
     """
     started = time.monotonic()
-    on, how = head_selection.ring(data, splits, ctx, names), candidate_heads.strategy(data, splits)
-    entries = _entries(how, ranking, embeddings, on, ctx)
-    found = head_selection.decide(entries, on)
-    winner = ctx.record_decision("adapt/chosen", lambda: found.winner, found.why)
+    problem, strategy = (
+        head_selection.make_cv_problem(data, splits, ctx, names),
+        candidate_heads.choose_strategy(data, splits),
+    )
+    entries = _try_heads(strategy, ranking, embeddings, problem, ctx)
+    choice = head_selection.choose_head(entries, problem)
+    winner = ctx.record_decision("adapt/chosen", lambda: choice.winner, choice.why)
     entry = next(e for e in entries if e.name == winner)
-    if len(entry.tuned.held_out) < len(on.folds):  # a replayed choice that this machine would not have made
-        entry = head_selection.again(entry, embeddings, on)
-    head, p_train = _final(entry, data, splits, embeddings, on, ctx)
+    if len(entry.tuned.held_out) < len(problem.folds):  # a replayed choice that this machine would not have made
+        entry = head_selection.judge_repeats(entry, embeddings, problem)
+    head, p_train = _fit_winner(entry, data, splits, embeddings, problem, ctx)
     adapted = FitResult(
         strategy="probe",
         features=entry.features,
         fitted=head,
-        tried=head_selection.table(entries, found, winner, on),
-        why=f"{found.why}; {how.why}",
-        cv_rows=on.rows,
+        tried=head_selection.make_head_rows(entries, choice, winner, problem),
+        why=f"{choice.why}; {strategy.why}",
+        cv_rows=problem.rows,
         cv_probabilities=np.asarray(entry.tuned.held_out.mean(axis=0)),
         train_probabilities=p_train,
-        nested=_nested(entries, data, splits, ranking, embeddings, on, ctx, time.monotonic() - started),
-        curve=learning_curve(entry, join_columns(embeddings, entry.features, on.rows), on),
+        nested=_score_nested(entries, data, splits, ranking, embeddings, problem, ctx, time.monotonic() - started),
+        curve=learning_curve(entry, join_columns(embeddings, entry.features, problem.rows), problem),
         calibrated=temperature.choose_temperature(
-            entry.tuned.held_out, on.y, np.asarray(on.clusters)[on.rows], ctx.seed
+            entry.tuned.held_out, problem.y, np.asarray(problem.clusters)[problem.rows], ctx.seed
         ),
     )
-    serialization.save_value(final_model.still(adapted), ctx.make_step_folder("adapt"))
-    _say(adapted, entry, found, on, ctx, time.monotonic() - started)
+    serialization.save_value(final_model.without_times(adapted), ctx.make_step_folder("adapt"))
+    _print_result(adapted, entry, choice, problem, ctx, time.monotonic() - started)
     return adapted
 
 
-def _entries(
-    how: candidate_heads.Strategy, ranking: Ranking, embeddings: Sequence[Embeddings], on: HeadCvProblem, ctx: Context
+def _try_heads(
+    strategy: candidate_heads.Strategy,
+    ranking: Ranking,
+    embeddings: Sequence[Embeddings],
+    problem: HeadCvProblem,
+    ctx: Context,
 ) -> list[HeadResult]:
     """The heads on the chosen candidate, then combinations as long as the budget has room.
 
     The quickest head goes over all combinations; the main one follows on the best of them.
     """
-    chosen = candidate_heads.feature(embeddings, ranking.chosen)
-    entries = head_selection.enter(how.heads, (chosen,), embeddings, on)
-    started = candidate_heads.beside(chosen, on.names)
-    for features in candidate_heads.allowed(started, embeddings, ctx) if limits.limited(ctx.job) else started:
-        entries += head_selection.enter((candidate_heads.FROM_NAMES,), features, embeddings, on)
-    listed = candidate_heads.combinations(ranking, embeddings, len(on.rows)) if how.combine else []
-    listed = candidate_heads.allowed(listed, embeddings, ctx) if limits.limited(ctx.job) else listed
+    chosen = candidate_heads.make_feature(embeddings, ranking.chosen)
+    entries = head_selection.tune_heads(strategy.heads, (chosen,), embeddings, problem)
+    with_names = candidate_heads.features_with_names(chosen, problem.names)
+    for features in (
+        candidate_heads.filter_by_limits(with_names, embeddings, ctx) if limits.has_limits(ctx.job) else with_names
+    ):
+        entries += head_selection.tune_heads((candidate_heads.FROM_NAMES,), features, embeddings, problem)
+    combinations = candidate_heads.list_combinations(ranking, embeddings, len(problem.rows)) if strategy.combine else []
+    combinations = (
+        candidate_heads.filter_by_limits(combinations, embeddings, ctx) if limits.has_limits(ctx.job) else combinations
+    )
     scouts: list[HeadResult] = []
-    for number, features in enumerate(listed):
-        expected_s = sum(e.seconds for e in entries) * _work(features) / _work(entries[0].features)
-        if not _room(number, features, expected_s, ctx):
+    for number, features in enumerate(combinations):
+        expected_s = sum(e.seconds for e in entries) * _count_work(features) / _count_work(entries[0].features)
+        if not _has_room(number, features, expected_s, ctx):
             ctx.console.print_line(
-                "adapt", f"{len(listed) - number} combinations of depths are left out for lack of time"
+                "adapt", f"{len(combinations) - number} combinations of depths are left out for lack of time"
             )
             break
-        scouts += head_selection.enter((candidate_heads.SCOUT,), features, embeddings, on)
+        scouts += head_selection.tune_heads((candidate_heads.SCOUT,), features, embeddings, problem)
     if scouts:
         best = min(scouts, key=lambda e: float(np.nanmean(e.tuned.losses)))
-        scouts += head_selection.enter(candidate_heads.AFTER_SCOUT, best.features, embeddings, on)
-    return head_selection.repeat([*entries, *scouts], embeddings, on)
+        scouts += head_selection.tune_heads(candidate_heads.AFTER_SCOUT, best.features, embeddings, problem)
+    return head_selection.repeat_close([*entries, *scouts], embeddings, problem)
 
 
-def _work(features: Sequence[Feature]) -> int:
+def _count_work(features: Sequence[Feature]) -> int:
     """What a head costs, in columns: measured, it is a constant plus a straight line."""
     return 300 + sum(f.dim for f in features)
 
 
-def _room(number: int, features: tuple[Feature, ...], expected_s: float, ctx: Context) -> bool:
+def _has_room(number: int, features: tuple[Feature, ...], expected_s: float, ctx: Context) -> bool:
     """Whether the budget has room for a combination; decided once in a run."""
     why = f"{feature_matrix.format_features(features)}: is there time to try it"
     return bool(
@@ -138,48 +149,54 @@ def _room(number: int, features: tuple[Feature, ...], expected_s: float, ctx: Co
     )
 
 
-def _final(
-    entry: HeadResult, data: Dataset, splits: Splits, embeddings: Sequence[Embeddings], on: HeadCvProblem, ctx: Context
+def _fit_winner(
+    entry: HeadResult,
+    data: Dataset,
+    splits: Splits,
+    embeddings: Sequence[Embeddings],
+    problem: HeadCvProblem,
+    ctx: Context,
 ) -> tuple[FittedHead, np.ndarray]:
     """The winner fitted on all of `train`, and what it says of these pictures."""
     rows = np.asarray(splits.train)
-    y, head = np.asarray(data.targets)[rows], head_selection.plugin(entry.head, entry.features, on)
-    params = resized(entry.tuned.params, len(rows), len(on.rows))
-    weight = None if on.class_weight is None else cross_validation.balanced_class_weights(y, on.n_classes)
+    y, head = np.asarray(data.targets)[rows], head_selection.load_head(entry.head, entry.features, problem)
+    params = resize_params(entry.tuned.params, len(rows), len(problem.rows))
+    weight = None if problem.class_weight is None else cross_validation.balanced_class_weights(y, problem.n_classes)
     with (
         feature_matrix.open_columns(embeddings, entry.features, rows, ctx.make_step_folder("adapt")) as x,
         blas_threads.single_blas_thread(),
     ):
-        made = head.path(x, y, n_classes=on.n_classes, params=[params], class_weight=weight, seed=on.seed)
-        found: FittedHead = next(iter(made))
+        path = head.path(x, y, n_classes=problem.n_classes, params=[params], class_weight=weight, seed=problem.seed)
+        fitted: FittedHead = next(iter(path))
         p = [
-            prediction.predict_probabilities(found.kind, found.arrays, chunk) for chunk in feature_matrix.row_chunks(x)
+            prediction.predict_probabilities(fitted.kind, fitted.arrays, chunk)
+            for chunk in feature_matrix.row_chunks(x)
         ]
         p_train = np.concatenate(p)
-    if found.kind == "linear" and not np.any(found.arrays["weights"]):
+    if fitted.kind == "linear" and not np.any(fitted.arrays["weights"]):
         raise NoOpError(
             f"the head `{entry.name}` learnt nothing: all its weights are 0",
             hint="the features are the same for every picture; try other backbones with `--backbones`",
         )
-    return found, p_train
+    return fitted, p_train
 
 
-def _nested(
+def _score_nested(
     entries: Sequence[HeadResult],
     data: Dataset,
     splits: Splits,
     ranking: Ranking,
     embeddings: Sequence[Embeddings],
-    on: HeadCvProblem,
+    problem: HeadCvProblem,
     ctx: Context,
     spent_s: float,
 ) -> tuple[Score, ...]:
     """Scores of the whole search, when nothing was held out and the folds allow it."""
-    folds = len(np.unique(on.folds[0][on.folds[0] >= 0]))
+    folds = len(np.unique(problem.folds[0][problem.folds[0] >= 0]))
     if len(splits.test) or len(splits.val) or folds < 3:
         return ()
-    listed = _searched(entries, ranking, embeddings)
-    expected = spent_s * folds * len(listed) / len(entries)
+    candidates = _list_tried(entries, ranking, embeddings)
+    expected = spent_s * folds * len(candidates) / len(entries)
     if not ctx.record_decision(
         "adapt/nested",
         lambda: plan_time(ctx.job).has_room_for_nested(expected, ctx.left_s()),
@@ -189,37 +206,43 @@ def _nested(
             "adapt", f"nested cross-validation is left out: it needs about {format_duration(expected)}"
         )
         return ()
-    held, chosen = head_selection.nested(listed, embeddings, on)
-    seen = np.isfinite(held[:, 0])
-    clusters = np.asarray(on.clusters)[on.rows[seen]]
-    told = ", ".join(f"{name} {count} times" for name, count in chosen.items())
-    ctx.console.print_line("adapt", f"nested cross-validation over {len(listed)} candidates chose {told}")
+    probabilities, chosen = head_selection.judge_nested(candidates, embeddings, problem)
+    judged = np.isfinite(probabilities[:, 0])
+    clusters = np.asarray(problem.clusters)[problem.rows[judged]]
+    counts = ", ".join(f"{name} {count} times" for name, count in chosen.items())
+    ctx.console.print_line("adapt", f"nested cross-validation over {len(candidates)} candidates chose {counts}")
     return metrics.compute_scores(
-        on.y[seen], held[seen], split="cv", class_names=data.class_names, clusters=clusters, seed=on.seed
+        problem.y[judged],
+        probabilities[judged],
+        split="cv",
+        class_names=data.class_names,
+        clusters=clusters,
+        seed=problem.seed,
     )
 
 
-def _searched(
+def _list_tried(
     entries: Sequence[HeadResult], ranking: Ranking, embeddings: Sequence[Embeddings]
 ) -> list[tuple[str, tuple[Feature, ...]]]:
     """Head and features of everything that competed, here and in the ranking."""
     at_hand = {e.spec.name for e in embeddings}
     ranked = [
-        (row.probe, (candidate_heads.feature(embeddings, row.candidate),))
+        (row.probe, (candidate_heads.make_feature(embeddings, row.candidate),))
         for row in ranking.rows
         if row.backbone in at_hand and row.status in ("chosen", "tied", "beaten")
     ]
     return list(dict.fromkeys([*((e.head, e.features) for e in entries), *ranked]))
 
 
-def _say(
-    adapted: FitResult, entry: HeadResult, found: PairedChoice, on: HeadCvProblem, ctx: Context, seconds: float
+def _print_result(
+    adapted: FitResult, entry: HeadResult, choice: PairedChoice, problem: HeadCvProblem, ctx: Context, seconds: float
 ) -> None:
-    score, balanced = head_selection.averaged(on.metric, entry.tuned.held_out, on), adapted.curve[-1].score
+    score = head_selection.average_scores(problem.metric, entry.tuned.held_out, problem)
+    balanced = adapted.curve[-1].score
     tuned = ", ".join(f"{name} {value:.3g}" for name, value in adapted.fitted.params.items())
     ctx.console.print_line(
         "adapt",
-        f"{entry.name}{f' ({tuned})' if tuned else ''}: {on.metric.replace('_', ' ')} {score.value:.3f} "
+        f"{entry.name}{f' ({tuned})' if tuned else ''}: {problem.metric.replace('_', ' ')} {score.value:.3f} "
         f"[{score.low:.3f}, {score.high:.3f}], balanced accuracy {balanced.value:.3f} "
         f"[{balanced.low:.3f}, {balanced.high:.3f}] (cross-validated, n = {score.n:,}); {len(adapted.tried)} tried, "
         f"{format_duration(seconds)}",

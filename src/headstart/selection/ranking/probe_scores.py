@@ -24,7 +24,7 @@ from headstart.statistics.sampling import evenly_spaced
 PROBES = ("knn", "ridge", "logistic")
 BOTH_BELOW = 500  # pictures below which both linear probes are tried
 LINEAR = ("ridge", "logistic")
-NEAR = 5_000  # pictures that kNN is judged on at most: it takes the distances of all pairs
+KNN_MAX_PICTURES = 5_000  # pictures that kNN is judged on at most: it takes the distances of all pairs
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -59,7 +59,7 @@ class ProbeScores:
     """One candidate's row so far, and the losses it is compared by."""
 
     row: RankRow
-    contender: CandidateLosses
+    losses: CandidateLosses
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,7 +77,7 @@ class ProbeInput:
         return f"{self.backbone}@{self.depth}" if self.depth else self.backbone
 
 
-def arena(
+def make_cv_problem(
     rows: np.ndarray,
     targets: np.ndarray,
     folds: np.ndarray,
@@ -104,7 +104,7 @@ def arena(
     )
 
 
-def fitting(pictures: int, columns: int) -> tuple[str, ...]:
+def choose_probes(pictures: int, columns: int) -> tuple[str, ...]:
     """Probes for features: with few pictures both linear ones, else ridge for more columns than pictures.
 
     There logistic regression takes longest and, measured on pictures, is no better.
@@ -114,7 +114,9 @@ def fitting(pictures: int, columns: int) -> tuple[str, ...]:
     return ("knn", "ridge") if columns > pictures else ("knn", "logistic")
 
 
-def judge(entrant: ProbeInput, x: np.ndarray, on: ProbeCvProblem, probes: tuple[str, ...] = ()) -> ProbeScores:
+def judge_features(
+    probe_input: ProbeInput, x: np.ndarray, problem: ProbeCvProblem, probes: tuple[str, ...] = ()
+) -> ProbeScores:
     """Cross-validate the probes on features.
 
     Args:
@@ -124,61 +126,71 @@ def judge(entrant: ProbeInput, x: np.ndarray, on: ProbeCvProblem, probes: tuple[
         probes: Heads to try, at least one of them linear; by default those of `fitting`.
     """
     started = time.monotonic()
-    probes = probes or fitting(*x.shape)
-    tuned = {probe: _tuned(probe, x, on) for probe in probes if probe in LINEAR}
+    probes = probes or choose_probes(*x.shape)
+    tuned = {probe: _tune_probe(probe, x, problem) for probe in probes if probe in LINEAR}
     best = min(tuned, key=lambda p: float(tuned[p].losses.mean()))
-    names = dict.fromkeys((on.metric, "balanced_accuracy", "accuracy"))
-    shown = [_averaged(name, tuned[best], on) for name in names]
-    each = {probe: _averaged(on.metric, found, on) for probe, found in tuned.items()}
+    names = dict.fromkeys((problem.metric, "balanced_accuracy", "accuracy"))
+    scores = [_average_scores(name, tuned[best], problem) for name in names]
+    by_probe = {probe: _average_scores(problem.metric, tuned_probe, problem) for probe, tuned_probe in tuned.items()}
     if "knn" in probes:
-        at, few = _thinned(on)
-        each["knn"] = _averaged(on.metric, _tuned("knn", x[at], few), few)
-    shown += [dataclasses.replace(score, name=f"{probe}_{on.metric}") for probe, score in each.items()]
+        positions, few = _thin_problem(problem)
+        by_probe["knn"] = _average_scores(problem.metric, _tune_probe("knn", x[positions], few), few)
+    scores += [dataclasses.replace(score, name=f"{probe}_{problem.metric}") for probe, score in by_probe.items()]
     with blas_threads.single_blas_thread():
-        logme = compute_logme(x, on.y)
+        logme = compute_logme(x, problem.y)
     row = RankRow(
-        candidate=entrant.name,
-        backbone=entrant.backbone,
-        depth=entrant.depth,
+        candidate=probe_input.name,
+        backbone=probe_input.backbone,
+        depth=probe_input.depth,
         probe=best,
-        scores=tuple(shown),
+        scores=tuple(scores),
         paired=None,
         status="beaten",
-        rows_seen=len(on.rows),
-        flops=entrant.flops,
+        rows_seen=len(problem.rows),
+        flops=probe_input.flops,
         seconds=time.monotonic() - started,
-        prior=entrant.prior,
+        prior=probe_input.prior,
         logme=logme,
     )
-    contender = CandidateLosses(name=entrant.name, rows=on.rows, losses=tuned[best].losses, cost=float(entrant.flops))
-    return ProbeScores(row=row, contender=contender)
+    contender = CandidateLosses(
+        name=probe_input.name, rows=problem.rows, losses=tuned[best].losses, cost=float(probe_input.flops)
+    )
+    return ProbeScores(row=row, losses=contender)
 
 
-def _tuned(probe: str, x: np.ndarray, on: ProbeCvProblem) -> cross_validation.TunedSetting:
+def _tune_probe(probe: str, x: np.ndarray, problem: ProbeCvProblem) -> cross_validation.TunedSetting:
     """The probe with its best strength, and what it says of pictures that it had not seen."""
     return cross_validation.tune_head(
         registry.load_plugin("heads", probe),
         x,
-        on.y,
-        on.folds,
-        n_classes=on.n_classes,
-        class_weight=on.class_weight,
-        seed=on.seed,
-        metric=on.metric,
+        problem.y,
+        problem.folds,
+        n_classes=problem.n_classes,
+        class_weight=problem.class_weight,
+        seed=problem.seed,
+        metric=problem.metric,
     )
 
 
-def _thinned(on: ProbeCvProblem) -> tuple[np.ndarray, ProbeCvProblem]:
+def _thin_problem(problem: ProbeCvProblem) -> tuple[np.ndarray, ProbeCvProblem]:
     """Evenly spaced positions (classes lie one after the other, so they keep their shares), and their arena."""
-    at = evenly_spaced(len(on.rows), NEAR)
-    few = dataclasses.replace(on, rows=on.rows[at], y=on.y[at], folds=on.folds[:, at], clusters=on.clusters[at])
-    return at, few
+    positions = evenly_spaced(len(problem.rows), KNN_MAX_PICTURES)
+    few = dataclasses.replace(
+        problem,
+        rows=problem.rows[positions],
+        y=problem.y[positions],
+        folds=problem.folds[:, positions],
+        clusters=problem.clusters[positions],
+    )
+    return positions, few
 
 
-def _averaged(name: str, found: cross_validation.TunedSetting, on: ProbeCvProblem) -> Score:
-    return repeated_cv.average_scores(name, on.y, found.held_out, split=on.split, clusters=on.clusters, seed=on.seed)
+def _average_scores(name: str, tuned: cross_validation.TunedSetting, problem: ProbeCvProblem) -> Score:
+    return repeated_cv.average_scores(
+        name, problem.y, tuned.held_out, split=problem.split, clusters=problem.clusters, seed=problem.seed
+    )
 
 
-def difference(interval: Interval, on: ProbeCvProblem) -> Score:
+def make_difference_score(interval: Interval, problem: ProbeCvProblem) -> Score:
     """A paired difference of losses as a score of this arena."""
-    return repeated_cv.make_difference_score(interval, on.metric, split=on.split, n=len(on.rows))
+    return repeated_cv.make_difference_score(interval, problem.metric, split=problem.split, n=len(problem.rows))

@@ -22,18 +22,25 @@ from headstart.core.storage import serialization
 from headstart.core.types import BackboneSpec, Dataset, Embeddings, Ranking, RankRow, Splits
 from headstart.features.embeddings import take_vectors
 from headstart.selection.published_accuracy import expected_accuracy, format_expected_accuracy
-from headstart.selection.ranking.probe_scores import ProbeCvProblem, ProbeInput, ProbeScores, arena, difference, judge
-from headstart.selection.ranking.ranking_text import told
-from headstart.selection.ranking.screening import sample
+from headstart.selection.ranking.probe_scores import (
+    ProbeCvProblem,
+    ProbeInput,
+    ProbeScores,
+    judge_features,
+    make_cv_problem,
+    make_difference_score,
+)
+from headstart.selection.ranking.ranking_text import format_ranking
+from headstart.selection.ranking.screening import draw_rows
 from headstart.selection.successive_halving import Option, best_by_prior
 from headstart.statistics.intervals import Interval
 from headstart.statistics.paired_selection import PairedChoice, choose_candidate, paired_difference
 
-MOST = 50_000  # pictures that are cross-validated
+MAX_PICTURES = 50_000  # pictures that are cross-validated
 ENOUGH = 1_000  # pictures times repeats: more repeats hardly narrow a paired interval
-FEW = 256  # pictures that controls see at most
+CONTROL_PICTURES = 256  # pictures that controls see at most
 HISTOGRAM = "colour histogram"
-QUICK = ("knn", "ridge")  # probes of controls, on the first repeat alone: they say whether, not how much
+CONTROL_PROBES = ("knn", "ridge")  # probes of controls, on the first repeat alone: they say whether, not how much
 
 
 def rank_backbones(
@@ -56,65 +63,69 @@ def rank_backbones(
         screened: Rows of backbones that did not come so far, told at the end.
     """
     started = time.monotonic()
-    on = _arena(data, splits, ctx)
-    judged = [each for e in embeddings for each in _depths(e, on)]
-    found = choose_candidate(
-        [j.contender for j in judged], prefer=ctx.job.prefer, clusters=splits.clusters, metric=on.metric
+    problem = _make_problem(data, splits, ctx)
+    candidates = [scores for e in embeddings for scores in _judge_levels(e, problem)]
+    choice = choose_candidate(
+        [j.losses for j in candidates], prefer=ctx.job.prefer, clusters=splits.clusters, metric=problem.metric
     )
-    winner = ctx.record_decision("rank/chosen", lambda: found.winner, found.why)
-    judged.sort(key=lambda j: (j.contender.mean_loss, j.row.flops, j.row.candidate))
-    few = _few(data, splits, controls, ctx)
-    twins = [each for control in controls for each in _depths(control, few, QUICK)]
-    over = _over_random(judged, twins, embeddings, splits.clusters, few)
-    rows = [_marked(_standing(j, found, winner, on), over, few) for j in judged]
-    rows += [*_controls(data, twins, embeddings, winner, splits.clusters, few), *screened]
+    winner = ctx.record_decision("rank/chosen", lambda: choice.winner, choice.why)
+    candidates.sort(key=lambda j: (j.losses.mean_loss, j.row.flops, j.row.candidate))
+    control_problem = _make_control_problem(data, splits, controls, ctx)
+    control_scores = [
+        scores for control in controls for scores in _judge_levels(control, control_problem, CONTROL_PROBES)
+    ]
+    gains = _compare_with_random(candidates, control_scores, embeddings, splits.clusters, control_problem)
+    rows = [_mark_gain(_set_status(j, choice, winner, problem), gains, control_problem) for j in candidates]
+    rows += [*_make_control_rows(data, control_scores, embeddings, winner, splits.clusters, control_problem), *screened]
     promising = _best_by_prior(embeddings)
     has_figure = not math.isnan(expected_accuracy(promising))
     ranking = Ranking(
-        metric=on.metric,
+        metric=problem.metric,
         rows=tuple(rows),
         chosen=winner,
-        why=found.why,
-        ties=tuple(name for name in found.ties if name != winner),
-        survivors=_survivors(embeddings, found, winner, promising.name),
-        best_by_probe=found.best,
+        why=choice.why,
+        ties=tuple(name for name in choice.ties if name != winner),
+        survivors=_list_survivors(embeddings, choice, winner, promising.name),
+        best_by_probe=choice.best,
         best_by_prior=promising.name if has_figure else "",
         prior_why=format_expected_accuracy(promising) if has_figure else "",
     )
-    still = dataclasses.replace(ranking, rows=tuple(dataclasses.replace(row, seconds=0.0) for row in rows))
-    serialization.save_value(still, ctx.make_step_folder("rank"))
-    for line in told(ranking, on, time.monotonic() - started):
+    untimed = dataclasses.replace(ranking, rows=tuple(dataclasses.replace(row, seconds=0.0) for row in rows))
+    serialization.save_value(untimed, ctx.make_step_folder("rank"))
+    for line in format_ranking(ranking, problem, time.monotonic() - started):
         ctx.console.print_line("rank", line)
     if len(embeddings) > 1:
         by_prior = f"; best by prior: {ranking.best_by_prior} ({ranking.prior_why})" if has_figure else ""
-        ctx.console.print_line("rank", f"best by probe: {found.best}{by_prior}")
+        ctx.console.print_line("rank", f"best by probe: {choice.best}{by_prior}")
     return ranking
 
 
-def _arena(data: Dataset, splits: Splits, ctx: Context) -> ProbeCvProblem:
+def _make_problem(data: Dataset, splits: Splits, ctx: Context) -> ProbeCvProblem:
     rows = np.asarray(splits.train)
-    if len(rows) > MOST:
-        rows = sample(data, MOST, ctx.seed, among=rows)
+    if len(rows) > MAX_PICTURES:
+        rows = draw_rows(data, MAX_PICTURES, ctx.seed, among=rows)
         ctx.console.print_line(
-            "rank", f"candidates are compared on {MOST:,} of {len(splits.train):,} pictures, drawn by class"
+            "rank", f"candidates are compared on {MAX_PICTURES:,} of {len(splits.train):,} pictures, drawn by class"
         )
     folds = splits.folds[: max(1, ENOUGH // len(rows))]
-    return arena(rows, data.targets, folds, splits.clusters, split="cv", classes=len(data.class_names), ctx=ctx)
+    return make_cv_problem(
+        rows, data.targets, folds, splits.clusters, split="cv", classes=len(data.class_names), ctx=ctx
+    )
 
 
-def _depths(of: Embeddings, on: ProbeCvProblem, probes: tuple[str, ...] = ()) -> list[ProbeScores]:
+def _judge_levels(embeddings: Embeddings, problem: ProbeCvProblem, probes: tuple[str, ...] = ()) -> list[ProbeScores]:
     """Every depth of a backbone."""
-    spec, found = of.spec, []
-    for depth in spec.depths:
-        entrant = ProbeInput(backbone=spec.name, depth=depth.name, flops=spec.flops, prior=spec.prior)
-        found.append(judge(entrant, take_vectors(of, depth.name, on.rows), on, probes))
-    return found
+    spec, scores = embeddings.spec, []
+    for level in spec.depths:
+        probe_input = ProbeInput(backbone=spec.name, depth=level.name, flops=spec.flops, prior=spec.prior)
+        scores.append(judge_features(probe_input, take_vectors(embeddings, level.name, problem.rows), problem, probes))
+    return scores
 
 
-def _standing(judged: ProbeScores, found: PairedChoice, winner: str, on: ProbeCvProblem) -> RankRow:
-    name = judged.contender.name
-    status = "chosen" if name == winner else "tied" if name in found.ties or name == found.best else "beaten"
-    return dataclasses.replace(judged.row, status=status, paired=difference(found.paired[name], on))
+def _set_status(scores: ProbeScores, choice: PairedChoice, winner: str, problem: ProbeCvProblem) -> RankRow:
+    name = scores.losses.name
+    status = "chosen" if name == winner else "tied" if name in choice.ties or name == choice.best else "beaten"
+    return dataclasses.replace(scores.row, status=status, paired=make_difference_score(choice.paired[name], problem))
 
 
 def _best_by_prior(embeddings: Sequence[Embeddings]) -> BackboneSpec:
@@ -124,85 +135,93 @@ def _best_by_prior(embeddings: Sequence[Embeddings]) -> BackboneSpec:
     return specs[best_by_prior(options)]
 
 
-def _survivors(embeddings: Sequence[Embeddings], found: PairedChoice, winner: str, by_prior: str) -> tuple[str, ...]:
+def _list_survivors(
+    embeddings: Sequence[Embeddings], choice: PairedChoice, winner: str, by_prior: str
+) -> tuple[str, ...]:
     """Backbones with a candidate that ties with the best, and the best by prior; in the order of `embeddings`."""
-    close = {name.rpartition("@")[0] for name in (winner, found.best, *found.ties)}
-    return tuple(e.spec.name for e in embeddings if e.spec.name in close | {by_prior})
+    tied = {name.rpartition("@")[0] for name in (winner, choice.best, *choice.ties)}
+    return tuple(e.spec.name for e in embeddings if e.spec.name in tied | {by_prior})
 
 
 # ---------------------------------------------------------------- controls
 
 
-def _few(data: Dataset, splits: Splits, controls: tuple[Embeddings, ...], ctx: Context) -> ProbeCvProblem:
+def _make_control_problem(
+    data: Dataset, splits: Splits, controls: tuple[Embeddings, ...], ctx: Context
+) -> ProbeCvProblem:
     """The training pictures that all controls saw, on the first repeat of the folds."""
-    given = np.asarray(splits.train)
+    rows_of_all = np.asarray(splits.train)
     for control in controls:
-        given = np.intersect1d(given, control.rows)
-    rows = sample(data, FEW, ctx.seed, among=given)
-    return arena(
+        rows_of_all = np.intersect1d(rows_of_all, control.rows)
+    rows = draw_rows(data, CONTROL_PICTURES, ctx.seed, among=rows_of_all)
+    return make_cv_problem(
         rows, data.targets, splits.folds[:1], splits.clusters, split="screen", classes=len(data.class_names), ctx=ctx
     )
 
 
-def _controls(
+def _make_control_rows(
     data: Dataset,
-    twins: Sequence[ProbeScores],
+    control_scores: Sequence[ProbeScores],
     embeddings: Sequence[Embeddings],
     winner: str,
     clusters: np.ndarray,
-    few: ProbeCvProblem,
+    problem: ProbeCvProblem,
 ) -> list[RankRow]:
     """Rows of the random trunks and of the histogram, each paired with the winner on the pictures they all saw."""
-    reference = _again(winner, embeddings, few)
-    histogram = judge(_histogram(), np.asarray(data.facts.histogram[few.rows], np.float32), few, ("logistic",))
-    found = []
-    for each in (*twins, histogram):
-        apart = difference(paired_difference(each.contender, reference.contender, clusters), few)
-        found.append(dataclasses.replace(each.row, status="control", paired=apart))
-    return found
+    reference = _judge_on_few(winner, embeddings, problem)
+    histogram = judge_features(
+        _histogram_input(), np.asarray(data.facts.histogram[problem.rows], np.float32), problem, ("logistic",)
+    )
+    rows = []
+    for scores in (*control_scores, histogram):
+        gap = make_difference_score(paired_difference(scores.losses, reference.losses, clusters), problem)
+        rows.append(dataclasses.replace(scores.row, status="control", paired=gap))
+    return rows
 
 
-def _over_random(
-    judged: Sequence[ProbeScores],
-    twins: Sequence[ProbeScores],
+def _compare_with_random(
+    scores: Sequence[ProbeScores],
+    control_scores: Sequence[ProbeScores],
     embeddings: Sequence[Embeddings],
     clusters: np.ndarray,
-    few: ProbeCvProblem,
+    problem: ProbeCvProblem,
 ) -> dict[str, Interval]:
     """Backbone -> loss of its best depth minus that of its random twin at the twin's best, for those with a twin."""
-    best, best_twin = _best(judged), _best(twins)
-    found = {}
+    best, best_control = _best_levels(scores), _best_levels(control_scores)
+    gains = {}
     for name in (e.spec.name for e in embeddings):
-        twin = best_twin.get(RANDOM + name)
-        if twin is not None:
-            own = _again(best[name].contender.name, embeddings, few)
-            found[name] = paired_difference(own.contender, twin.contender, clusters)
-    return found
+        control = best_control.get(RANDOM + name)
+        if control is not None:
+            trained = _judge_on_few(best[name].losses.name, embeddings, problem)
+            gains[name] = paired_difference(trained.losses, control.losses, clusters)
+    return gains
 
 
-def _best(judged: Sequence[ProbeScores]) -> dict[str, ProbeScores]:
+def _best_levels(scores: Sequence[ProbeScores]) -> dict[str, ProbeScores]:
     """The best depth of each backbone."""
-    found: dict[str, ProbeScores] = {}
-    for each in sorted(judged, key=lambda j: j.contender.mean_loss):
-        found.setdefault(each.row.backbone, each)
-    return found
+    best: dict[str, ProbeScores] = {}
+    for one in sorted(scores, key=lambda j: j.losses.mean_loss):
+        best.setdefault(one.row.backbone, one)
+    return best
 
 
-def _marked(row: RankRow, over: Mapping[str, Interval], few: ProbeCvProblem) -> RankRow:
+def _mark_gain(row: RankRow, gains: Mapping[str, Interval], problem: ProbeCvProblem) -> RankRow:
     """With what its backbone gains over random weights."""
-    if row.backbone not in over:
+    if row.backbone not in gains:
         return row
-    gain = over[row.backbone]
-    return dataclasses.replace(row, over_random=difference(gain, few), beats_random=gain.high < 0)
+    gain = gains[row.backbone]
+    return dataclasses.replace(row, over_random=make_difference_score(gain, problem), beats_random=gain.high < 0)
 
 
-def _again(candidate: str, embeddings: Sequence[Embeddings], few: ProbeCvProblem) -> ProbeScores:
+def _judge_on_few(candidate: str, embeddings: Sequence[Embeddings], problem: ProbeCvProblem) -> ProbeScores:
     """A candidate on the few pictures that controls saw, by the probes that they get."""
     backbone, _, depth = candidate.rpartition("@")
-    of = next(e for e in embeddings if e.spec.name == backbone)
-    entrant = ProbeInput(backbone=backbone, depth=depth, flops=of.spec.flops, prior=of.spec.prior)
-    return judge(entrant, take_vectors(of, depth, few.rows), few, QUICK)
+    candidate_embeddings = next(e for e in embeddings if e.spec.name == backbone)
+    probe_input = ProbeInput(
+        backbone=backbone, depth=depth, flops=candidate_embeddings.spec.flops, prior=candidate_embeddings.spec.prior
+    )
+    return judge_features(probe_input, take_vectors(candidate_embeddings, depth, problem.rows), problem, CONTROL_PROBES)
 
 
-def _histogram() -> ProbeInput:
+def _histogram_input() -> ProbeInput:
     return ProbeInput(backbone=HISTOGRAM, depth="", flops=0, prior=0.0)

@@ -9,33 +9,33 @@ from headstart.selection.ranking.probe_scores import ProbeCvProblem
 SHOWN = 8
 
 
-def told(ranking: Ranking, on: ProbeCvProblem, seconds: float) -> list[str]:
+def format_ranking(ranking: Ranking, problem: ProbeCvProblem, seconds: float) -> list[str]:
     """What was compared, the best candidates, the best control, and the reason of the choice."""
     rows = [row for row in ranking.rows if row.status not in ("control", "screened_out")]
-    repeats, folds = len(on.folds), int(on.folds.max()) + 1
+    repeats, folds = len(problem.folds), int(problem.folds.max()) + 1
     times = f" x {repeats}" if repeats > 1 else ""
     lines = [
-        f"{len(rows)} candidates on {len(on.rows):,} pictures, {folds} folds{times}, "
+        f"{len(rows)} candidates on {len(problem.rows):,} pictures, {folds} folds{times}, "
         f"by {ranking.metric.replace('_', ' ')}, {format_duration(seconds)}"
     ]
     width = max(len(row.candidate) for row in ranking.rows)
-    lines += [_line(row, ranking.metric, width) for row in rows[:SHOWN]]
+    lines += [_format_row(row, ranking.metric, width) for row in rows[:SHOWN]]
     if len(rows) > SHOWN:
         lines.append(f"  … and {len(rows) - SHOWN} more in rank/value.json")
-    lines += [_line(row, ranking.metric, width) for row in _best_controls(ranking)]
+    lines += [_format_row(row, ranking.metric, width) for row in _list_best_controls(ranking)]
     return [*lines, ranking.why]
 
 
-def _best_controls(ranking: Ranking) -> list[RankRow]:
+def _list_best_controls(ranking: Ranking) -> list[RankRow]:
     """The best depth of each control."""
     sign = -1 if ranking.metric.endswith("accuracy") else 1
-    found: dict[str, RankRow] = {}
+    best: dict[str, RankRow] = {}
     for row in sorted((r for r in ranking.rows if r.status == "control"), key=lambda r: sign * r.scores[0].value):
-        found.setdefault(row.backbone, row)
-    return list(found.values())
+        best.setdefault(row.backbone, row)
+    return list(best.values())
 
 
-def _line(row: RankRow, metric: str, width: int) -> str:
+def _format_row(row: RankRow, metric: str, width: int) -> str:
     score = row.scores[0]
     second = next(s for s in row.scores if s.name != metric and s.name.endswith("accuracy"))
     return (

@@ -21,7 +21,14 @@ from headstart.core.types import Dataset, Embeddings, RankRow, Score
 from headstart.features.embeddings import take_vectors
 from headstart.selection import successive_halving
 from headstart.selection.published_accuracy import expected_accuracy
-from headstart.selection.ranking.probe_scores import ProbeCvProblem, ProbeInput, ProbeScores, arena, difference, judge
+from headstart.selection.ranking.probe_scores import (
+    ProbeCvProblem,
+    ProbeInput,
+    ProbeScores,
+    judge_features,
+    make_cv_problem,
+    make_difference_score,
+)
 from headstart.selection.successive_halving import Option
 from headstart.statistics.paired_selection import choose_candidate, paired_difference
 
@@ -44,7 +51,7 @@ class Screening:
     rows: tuple[RankRow, ...]
 
 
-def sample(data: Dataset, count: int, seed: int, among: np.ndarray | None = None) -> np.ndarray:
+def draw_rows(data: Dataset, count: int, seed: int, among: np.ndarray | None = None) -> np.ndarray:
     """A stratified draw of rows; a small class keeps at least two pictures where `count` allows.
 
     Args:
@@ -70,7 +77,7 @@ def sample(data: Dataset, count: int, seed: int, among: np.ndarray | None = None
     return np.sort(order[np.argsort(place, kind="stable")[:count]]).astype(np.int64)
 
 
-def draws(data: Dataset, backbones: int, *, ctx: Context) -> tuple[np.ndarray, ...]:
+def plan_draws(data: Dataset, backbones: int, *, ctx: Context) -> tuple[np.ndarray, ...]:
     """The pictures of each round, as far as there are backbones for it; none where all may see everything at once.
 
     Args:
@@ -81,15 +88,15 @@ def draws(data: Dataset, backbones: int, *, ctx: Context) -> tuple[np.ndarray, .
     Returns:
         (M,) int64 rows for each round, each among those of the next.
     """
-    sizes = successive_halving.rounds(backbones, len(data.uris), len(data.class_names))
+    sizes = successive_halving.plan_rounds(backbones, len(data.uris), len(data.class_names))
     if ctx.job.precision != "f32" and sizes:
         sizes = (CALIBRATED,)
-    found: list[np.ndarray] = []
+    drawn: list[np.ndarray] = []
     for count in reversed(sizes):
-        rows = sample(data, count, ctx.seed, among=found[0] if found else None)
-        if not found or len(rows) < len(found[0]):
-            found.insert(0, rows)
-    return tuple(found)
+        rows = draw_rows(data, count, ctx.seed, among=drawn[0] if drawn else None)
+        if not drawn or len(rows) < len(drawn[0]):
+            drawn.insert(0, rows)
+    return tuple(drawn)
 
 
 def screen_backbones(
@@ -97,8 +104,8 @@ def screen_backbones(
     embeddings: tuple[Embeddings, ...],
     *,
     ctx: Context,
-    before: Screening | None = None,
-    ahead: Mapping[str, int],
+    previous: Screening | None = None,
+    next_passes: Mapping[str, int],
 ) -> Screening:
     """One round: judge backbones on the pictures that they were all given.
 
@@ -110,90 +117,96 @@ def screen_backbones(
         ahead: How many pictures have to go through each backbone next, those aside whose vectors are in the cache.
     """
     rows = np.asarray(embeddings[0].rows)
-    on = _arena(data, rows, ctx)
-    every, clusters = [_depths(e, on) for e in embeddings], _spread(on, len(data.uris))
-    best = {depths[0].row.backbone: min(depths, key=lambda j: j.contender.mean_loss) for depths in every}
-    chosen = choose_candidate([b.contender for b in best.values()], clusters=clusters, metric=on.metric)
-    options = [_option(e, ahead[e.spec.name]) for e in embeddings]
-    found: list[str] = ctx.record_decision(
-        f"rank/survivors/{len(rows)}", lambda: _kept(options, best, clusters, ctx), chosen.why
+    problem = _make_problem(data, rows, ctx)
+    judged, clusters = [_judge_levels(e, problem) for e in embeddings], _spread_clusters(problem, len(data.uris))
+    best = {depths[0].row.backbone: min(depths, key=lambda j: j.losses.mean_loss) for depths in judged}
+    choice = choose_candidate([b.losses for b in best.values()], clusters=clusters, metric=problem.metric)
+    options = [_make_option(e, next_passes[e.spec.name]) for e in embeddings]
+    survivors: list[str] = ctx.record_decision(
+        f"rank/survivors/{len(rows)}", lambda: _choose_survivors(options, best, clusters, ctx), choice.why
     )
-    leader = best[found[0]].contender
-    out = [
-        _left(j.row, difference(paired_difference(j.contender, leader, clusters), on))
-        for depths in every
-        for j in sorted(depths, key=lambda j: j.contender.mean_loss)
-        if j.row.backbone not in found
+    leader = best[survivors[0]].losses
+    dropped_rows = [
+        _screened_out_row(j.row, make_difference_score(paired_difference(j.losses, leader, clusters), problem))
+        for depths in judged
+        for j in sorted(depths, key=lambda j: j.losses.mean_loss)
+        if j.row.backbone not in survivors
     ]
-    _say(found, successive_halving.best_by_prior(options), len(best), len(rows), ctx)
-    return Screening(pictures=rows, survivors=tuple(found), rows=(*out, *(before.rows if before else ())))
-
-
-def _left(row: RankRow, apart: Score | None) -> RankRow:
-    """The row of one that does not go on."""
-    return dataclasses.replace(row, status="screened_out", paired=apart)
-
-
-def _option(of: Embeddings, ahead: int) -> Option:
-    """A backbone with the seconds that its next pass takes by the pace just measured."""
-    seconds = float(np.nan_to_num(of.latency_ms)) / 1000 * ahead
-    return Option(name=of.spec.name, expected=expected_accuracy(of.spec), cost=seconds)
-
-
-def _kept(options: list[Option], best: Mapping[str, ProbeScores], clusters: np.ndarray, ctx: Context) -> list[str]:
-    judged = [dataclasses.replace(b.contender, name=name) for name, b in best.items()]
-    found = successive_halving.halve(
-        options, judged, clusters=clusters, room=plan_time(ctx.job).later_passes_s(ctx.left_s())
+    _print_survivors(survivors, successive_halving.best_by_prior(options), len(best), len(rows), ctx)
+    return Screening(
+        pictures=rows, survivors=tuple(survivors), rows=(*dropped_rows, *(previous.rows if previous else ()))
     )
-    for name, why in found.dropped.items():
+
+
+def _screened_out_row(row: RankRow, difference: Score | None) -> RankRow:
+    """The row of one that does not go on."""
+    return dataclasses.replace(row, status="screened_out", paired=difference)
+
+
+def _make_option(embeddings: Embeddings, pictures: int) -> Option:
+    """A backbone with the seconds that its next pass takes by the pace just measured."""
+    seconds = float(np.nan_to_num(embeddings.latency_ms)) / 1000 * pictures
+    return Option(name=embeddings.spec.name, expected=expected_accuracy(embeddings.spec), cost=seconds)
+
+
+def _choose_survivors(
+    options: list[Option], best: Mapping[str, ProbeScores], clusters: np.ndarray, ctx: Context
+) -> list[str]:
+    candidates = [dataclasses.replace(b.losses, name=name) for name, b in best.items()]
+    halving = successive_halving.halve_options(
+        options, candidates, clusters=clusters, room=plan_time(ctx.job).later_passes_s(ctx.left_s())
+    )
+    for name, why in halving.dropped.items():
         if why == successive_halving.NO_ROOM:
             ctx.console.print_line("screen", f"{name} is left behind: {why}")
-    return list(found.kept)
+    return list(halving.survivors)
 
 
-def _say(kept: list[str], by_prior: str, count: int, pictures: int, ctx: Context) -> None:
-    roles = {kept[0]: [successive_halving.BY_PROBE]}
+def _print_survivors(survivors: list[str], by_prior: str, count: int, pictures: int, ctx: Context) -> None:
+    roles = {survivors[0]: [successive_halving.BY_PROBE]}
     roles.setdefault(by_prior, []).append(successive_halving.BY_PRIOR)
-    told = [f"{name} ({' and '.join(roles[name])})" if name in roles else name for name in kept]
+    described = [f"{name} ({' and '.join(roles[name])})" if name in roles else name for name in survivors]
     ctx.console.print_line(
-        "screen", f"{len(kept)} of {count} backbones go on after {pictures:,} pictures: {', '.join(told)}"
+        "screen", f"{len(survivors)} of {count} backbones go on after {pictures:,} pictures: {', '.join(described)}"
     )
 
 
-def _depths(of: Embeddings, on: ProbeCvProblem) -> list[ProbeScores]:
-    found = []
-    for depth in of.spec.depths:
-        entrant = ProbeInput(backbone=of.spec.name, depth=depth.name, flops=of.spec.flops, prior=of.spec.prior)
-        found.append(judge(entrant, take_vectors(of, depth.name, on.rows), on))
-    return found
+def _judge_levels(embeddings: Embeddings, problem: ProbeCvProblem) -> list[ProbeScores]:
+    scores = []
+    for level in embeddings.spec.depths:
+        probe_input = ProbeInput(
+            backbone=embeddings.spec.name, depth=level.name, flops=embeddings.spec.flops, prior=embeddings.spec.prior
+        )
+        scores.append(judge_features(probe_input, take_vectors(embeddings, level.name, problem.rows), problem))
+    return scores
 
 
-def _arena(data: Dataset, rows: np.ndarray, ctx: Context) -> ProbeCvProblem:
+def _make_problem(data: Dataset, rows: np.ndarray, ctx: Context) -> ProbeCvProblem:
     """Folds for pictures whose audit is not finished: stratified, equal fingerprints together.
 
     A fingerprint that a tenth of the pictures share (blank ones) tells nothing and binds nothing together.
     """
-    targets, clusters = np.asarray(data.targets), _fingerprints(data, rows)
-    least = int(np.bincount(targets[rows])[np.unique(targets[rows])].min())
-    count = max(2, min(FOLDS, ctx.job.folds, least))
+    targets, clusters = np.asarray(data.targets), _cluster_by_fingerprint(data, rows)
+    smallest_class = int(np.bincount(targets[rows])[np.unique(targets[rows])].min())
+    count = max(2, min(FOLDS, ctx.job.folds, smallest_class))
     folds = np.full((1, len(targets)), -1, np.int16)
     order = rows[np.random.default_rng([ctx.seed, len(rows)]).permutation(len(rows))]
-    seen: dict[int, int] = {}
+    fold_of_cluster: dict[int, int] = {}
     for c in np.unique(targets[rows]):
         for place, row in enumerate(order[targets[order] == c]):
-            folds[0, row] = seen.setdefault(int(clusters[row]), place % count)
-    return arena(rows, targets, folds, clusters, split="screen", classes=len(data.class_names), ctx=ctx)
+            folds[0, row] = fold_of_cluster.setdefault(int(clusters[row]), place % count)
+    return make_cv_problem(rows, targets, folds, clusters, split="screen", classes=len(data.class_names), ctx=ctx)
 
 
-def _fingerprints(data: Dataset, rows: np.ndarray) -> np.ndarray:
+def _cluster_by_fingerprint(data: Dataset, rows: np.ndarray) -> np.ndarray:
     """(N,) a number for each perceptual hash, of its own where too many of `rows` share it."""
     same = np.unique(data.facts.phash, return_inverse=True)[1]
     common = np.bincount(same[rows], minlength=int(same.max()) + 1) > len(rows) / 10
     return np.where(common[same], len(same) + np.arange(len(same)), same)
 
 
-def _spread(on: ProbeCvProblem, n: int) -> np.ndarray:
+def _spread_clusters(problem: ProbeCvProblem, n: int) -> np.ndarray:
     """(N,) clusters by row."""
-    found = np.arange(n) + int(on.clusters.max(initial=0)) + 1
-    found[on.rows] = on.clusters
-    return found
+    clusters = np.arange(n) + int(problem.clusters.max(initial=0)) + 1
+    clusters[problem.rows] = problem.clusters
+    return clusters
