@@ -24,7 +24,7 @@ from headstart.core import recipe as recipes
 from headstart.core.console import format_duration
 from headstart.finetuning import starting_points
 from headstart.finetuning.search import search_space
-from headstart.finetuning.search.training_setup import Workbench
+from headstart.finetuning.search.training_setup import TrainingSetup, make_training_setup
 from headstart.finetuning.training import trainer
 from headstart.heads.prediction import softmax
 from headstart.selection.probe import head_selection
@@ -43,35 +43,29 @@ RECIPES: dict[str, dict[str, Any]] = {
 }
 
 
-def workbench(folder: Path) -> tuple[Workbench, np.ndarray, np.ndarray]:
-    """A bench with the pictures that learn and those that judge, and the positions of both."""
+def training_setup(folder: Path) -> tuple[TrainingSetup, np.ndarray, np.ndarray]:
+    """What trainings share, with the pictures that learn and those that judge, and the positions of both."""
     story = FitSteps(context(folder / "run", data=str(textile(folder / "data", LEARN, 0)), backbones=(LITE0,)))
     rng, learn = np.random.default_rng(0), story.splits.train
     judge = np.sort(rng.permutation(story.splits.test)[:JUDGE])
     on = head_selection.make_cv_problem(story.data, story.splits, story.ctx)
-    bench = Workbench(
-        data=story.data,
-        splits=dataclasses.replace(story.splits, train=np.concatenate([learn, judge])),
-        embeddings=story.embeddings,
-        bases=starting_points.bases(story.ranking, story.embeddings, on, (DEPTH,)),
-        probe=story.probe,
-        on=on,
-        ctx=story.ctx,
-        domain="texture",
-    )
-    return bench, np.arange(len(learn)), len(learn) + np.arange(len(judge))
+    points = starting_points.judge_starting_points(story.ranking, story.embeddings, on, (DEPTH,))
+    splits = dataclasses.replace(story.splits, train=np.concatenate([learn, judge]))
+    setup = make_training_setup(story.data, splits, story.embeddings, points, story.probe, on, ctx=story.ctx)
+    setup.recipe_space.domain = "texture"
+    return setup, np.arange(len(learn)), len(learn) + np.arange(len(judge))
 
 
-def one(bench: Workbench, learn: np.ndarray, judge: np.ndarray, name: str, fields: dict[str, Any]) -> None:
+def one(setup: TrainingSetup, learn: np.ndarray, judge: np.ndarray, name: str, fields: dict[str, Any]) -> None:
     """Train one recipe and print its line."""
     usual = {"rate": 2e-3, "decay": 0.8, "weight_decay": 2e-2, "epochs": EPOCHS, "augment": 0.5, "domain": "texture"}
-    recipe = recipes.make({**usual, **bench.where(bench.bases[0]), **fields})
+    recipe = recipes.make({**usual, **setup.recipe_space.starting_points[0].recipe_fields, **fields})
     if recipe.strategy == "scratch":
-        recipe = search_space.from_random(recipe)
+        recipe = search_space.make_scratch_recipe(recipe)
     started = time.monotonic()
-    job = bench.prepare(recipe, learn)
+    job = setup.prepare(recipe, learn)
     if name == "":
-        _tell("frozen probe", bench, trainer.predict(job.network, job.source.held(judge)), judge, "0 epochs")
+        _tell("frozen probe", setup, trainer.predict(job.network, job.source.make_held_out(judge)), judge, "0 epochs")
         return
     made = trainer.train(
         job.network,
@@ -80,21 +74,21 @@ def one(bench: Workbench, learn: np.ndarray, judge: np.ndarray, name: str, field
         held=None,
         class_weight=None,
         folder=None,
-        console=bench.ctx.console,
+        console=setup.ctx.console,
         name=name,
     )
     took = made.profile.compute_s + made.profile.wait_s
     pace = (made.steps - 1) * job.feed.batch / took
-    work = bench.price.epoch_flops(job.recipe) / len(bench.rows) / 1e9
+    work = setup.cost.epoch_flops(job.recipe) / len(setup.training_set.rows) / 1e9
     told = (
         f"{job.network.trainable_params:,} weights, {work:.2f} GFLOP a picture and step, {pace:,.0f} pictures/s, "
         f"{format_duration(time.monotonic() - started)}"
     )
-    _tell(name, bench, trainer.predict(job.network, job.source.held(judge)), judge, told)
+    _tell(name, setup, trainer.predict(job.network, job.source.make_held_out(judge)), judge, told)
 
 
-def _tell(name: str, bench: Workbench, logits: np.ndarray, judge: np.ndarray, told: str) -> None:
-    y = bench.y[judge]
+def _tell(name: str, setup: TrainingSetup, logits: np.ndarray, judge: np.ndarray, told: str) -> None:
+    y = setup.training_set.targets[judge]
     right = np.argmax(softmax(logits.astype(np.float64)), axis=1) == y
     found = mean_interval(right * 1.0)
     each = np.mean([right[y == c].mean() for c in np.unique(y)])
@@ -113,10 +107,10 @@ def main() -> None:
     if set(wanted) - set(RECIPES):
         sys.exit(f"no recipe is named {', '.join(sorted(set(wanted) - set(RECIPES)))}")
     with tempfile.TemporaryDirectory() as scratch, blas_threads.single_blas_thread():
-        bench, learn, judge = workbench(Path(scratch))
-        one(bench, learn, judge, "", {})
+        setup, learn, judge = training_setup(Path(scratch))
+        one(setup, learn, judge, "", {})
         for name in wanted:
-            one(bench, learn, judge, name, RECIPES[name])
+            one(setup, learn, judge, name, RECIPES[name])
 
 
 if __name__ == "__main__":

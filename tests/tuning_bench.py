@@ -14,7 +14,7 @@ from headstart.core.run.folder import RunFolder
 from headstart.finetuning import final_training, starting_points
 from headstart.finetuning.search.recipe_search import Search
 from headstart.finetuning.search.time_budget import TimeBudget
-from headstart.finetuning.search.training_setup import Workbench
+from headstart.finetuning.search.training_setup import make_training_setup
 from headstart.selection.probe import head_selection
 
 LITE0, DEPTH = "bundled:efficientnet_lite0", "stage4"
@@ -43,37 +43,30 @@ def workbench(ctx):
     """Everything that a training of the run needs, the frozen probe included."""
     story = FitSteps(ctx)
     on = head_selection.make_cv_problem(story.data, story.splits, ctx)
-    found = starting_points.bases(story.ranking, story.embeddings, on, (DEPTH,))
-    return Workbench(
-        data=story.data,
-        splits=story.splits,
-        embeddings=story.embeddings,
-        bases=found,
-        probe=story.probe,
-        on=on,
-        ctx=ctx,
-    )
+    points = starting_points.judge_starting_points(story.ranking, story.embeddings, on, (DEPTH,))
+    return make_training_setup(story.data, story.splits, story.embeddings, points, story.probe, on, ctx=ctx)
 
 
-def tried(bench, **changes):
+def tried(setup, **changes):
     """A recipe on the first fold, as the search tries it, and its network after the last epoch.
 
     Returns:
-        bench, attempt, network (as described) and model (the `keras.Model` that was saved).
+        setup, attempt, network (as described) and model (the `keras.Model` that was saved).
     """
     from headstart.backbones.earlier_runs import tuned_network
 
     recipe = recipes.make({**PLAIN, **changes})
-    own = dataclasses.replace(bench, name=f"try{next(_numbers)}")
-    clock = TimeBudget(ctx=own.ctx, total_s=0.0)
-    search = Search(bench=own, clock=clock, strategy=recipe.strategy, queue=[("given", recipe)], most=1)
-    search.run()
-    (attempt,) = search.attempts
-    if attempt.judged is None:
-        return SimpleNamespace(bench=own, attempt=attempt, network=None, model=None)
-    attempt.judged = dataclasses.replace(attempt.judged, epoch=len(attempt.runs[0].log.epochs))
-    network = final_training.of_fold(own, attempt)
+    folder = setup.ctx.run.path / f"try{next(_numbers)}"
+    own = dataclasses.replace(setup, ctx=dataclasses.replace(setup.ctx, run=RunFolder(folder)))
+    budget = TimeBudget(ctx=own.ctx, total_s=0.0)
+    search = Search(setup=own, budget=budget, strategy=recipe.strategy, queue=[("given", recipe)], max_trials=1)
+    search.try_recipes()
+    (attempt,) = search.trials
+    if attempt.verdict is None:
+        return SimpleNamespace(setup=own, attempt=attempt, network=None, model=None)
+    attempt.verdict = dataclasses.replace(attempt.verdict, epoch=len(attempt.runs[0].log.epochs))
+    network = final_training.save_first_fold(own, attempt)
     file = own.ctx.run.path / network.file
     return SimpleNamespace(
-        bench=own, attempt=attempt, network=network, model=tuned_network.load(file), bytes=file.read_bytes()
+        setup=own, attempt=attempt, network=network, model=tuned_network.load(file), bytes=file.read_bytes()
     )

@@ -49,25 +49,26 @@ def tracked(context):
     return context(track="tensorboard", strategy="auto")
 
 
-def bench(ctx, followed, tmp_path):
+def setup(ctx, followed, tmp_path):
     """As much of a workbench as trainings of one block need."""
     job = types.SimpleNamespace(
         network=types.SimpleNamespace(trainable_params=1),
         recipe=Recipe(rate=0.25),
         feed=None,
-        source=types.SimpleNamespace(held=lambda positions: None),
+        source=types.SimpleNamespace(make_held_out=lambda positions: None),
         notes=(),
     )
     return types.SimpleNamespace(
         ctx=ctx,
-        follow=followed,
-        name="adapt",
-        work=tmp_path,
-        rows=np.arange(4),
-        on=types.SimpleNamespace(class_weight=None),
-        price=types.SimpleNamespace(learn=lambda job: None, recall=lambda recipe: None),
-        learnt=lambda fold: np.arange(2),
-        held_out=lambda fold: np.arange(2, 4),
+        tracker=followed,
+        work_folder=tmp_path,
+        cost=types.SimpleNamespace(measure_pace=lambda job: None, recall_pace=lambda recipe: None),
+        training_set=types.SimpleNamespace(
+            rows=np.arange(4),
+            problem=types.SimpleNamespace(class_weight=None),
+            training_positions=lambda fold: np.arange(2),
+            held_out_positions=lambda fold: np.arange(2, 4),
+        ),
         prepare=lambda recipe, learnt: job,
     ), job
 
@@ -94,7 +95,7 @@ def test_each_epoch_of_a_fold_is_told_when_it_ends_and_once_in_all_processes(hea
     for until in (2, 3):
         monkeypatch.setattr(trainer, "train", trains(until, heard, order))
         with epoch_tracking.opened(tracked, ("a", "b"), tmp_path) as followed:
-            on, _ = bench(tracked, followed, tmp_path)
+            on, _ = setup(tracked, followed, tmp_path)
             if until < 3:
                 with pytest.raises(KeyboardInterrupt):
                     fold_training.run_fold(on, Recipe(), 2, 1, lambda row: row.epoch == 2)
@@ -110,12 +111,12 @@ def test_a_fold_that_a_kill_kept_from_being_told_is_told_later(heard, tracked, t
     monkeypatch.setattr(fold_training, "require_room", lambda *named: None)
     monkeypatch.setattr(trainer, "train", trains(3, heard, []))
     with epoch_tracking.opened(tracked, ("a", "b"), tmp_path) as followed:
-        on, _ = bench(tracked, followed, tmp_path)
+        on, _ = setup(tracked, followed, tmp_path)
         fold_training.run_fold(on, Recipe(), 0, 0)
     (tmp_path / "told.json").write_text('{"trial 0, fold 0": 2}')
     heard.clear()
     with epoch_tracking.opened(tracked, ("a", "b"), tmp_path) as followed:
-        on.follow = followed
+        on.tracker = followed
         fold_training.run_fold(on, Recipe(), 0, 0)
     assert heard == [("trial 0, fold 0", 3), "closed"]
 
@@ -123,8 +124,8 @@ def test_a_fold_that_a_kill_kept_from_being_told_is_told_later(heard, tracked, t
 def test_trainings_on_all_pictures_are_told_too(heard, tracked, tmp_path, monkeypatch):
     monkeypatch.setattr(trainer, "train", trains(3, heard, []))
     with epoch_tracking.opened(tracked, ("a", "b"), tmp_path) as followed:
-        on, job = bench(tracked, followed, tmp_path)
-        final_training._fit(on, job, "from random weights", 3)
+        on, job = setup(tracked, followed, tmp_path)
+        final_training._train(on, job, "from random weights", 3)
     assert heard == [("from random weights", 0.25), *(("from random weights", epoch) for epoch in (1, 2, 3)), "closed"]
 
 
@@ -139,7 +140,7 @@ def test_a_missing_mlflow_is_told_before_anything_is_trained(context, monkeypatc
         raise ImportError("No module named 'mlflow'")
 
     monkeypatch.setattr(mlflow_tracker, "_client", missing)
-    monkeypatch.setattr(fine_tune, "_made", lambda *named: pytest.fail("something was done"))
+    monkeypatch.setattr(fine_tune, "_make_setup", lambda *named: pytest.fail("something was done"))
     data = types.SimpleNamespace(class_names=("a", "b"))
     with pytest.raises(SetupError, match="MLflow cannot be loaded"):
         fine_tune.fine_tune(data, None, None, (), None, ctx=context(track="mlflow", strategy="auto"))

@@ -24,12 +24,12 @@ def on(backbone, rate, **changes):
     return recipe(rate, backbone=backbone, **changes)
 
 
-def apart(bench, asked, trial, fold, on_epoch=None):
+def apart(setup, asked, trial, fold, on_epoch=None):
     """On the second backbone other pictures are easy: as good a rate there is a tie."""
-    run = made(bench, asked, trial, fold, on_epoch)
+    run = made(setup, asked, trial, fold, on_epoch)
     if asked.backbone == ONE:
         return run
-    y = bench.y[bench.held_out(fold)]
+    y = setup.training_set.targets[setup.training_set.held_out_positions(fold)]
     turn = np.random.default_rng([fold, 8]).permutation(len(y))
     same = [np.flatnonzero(y == c) for c in range(3)]
     order = np.arange(len(y))
@@ -45,13 +45,13 @@ def two(begin, monkeypatch):
     def make(queue, **settings):
         found, calls = begin(queue, **settings), []
 
-        def run(bench, asked, trial, fold, on_epoch=None):
+        def run(setup, asked, trial, fold, on_epoch=None):
             calls.append((trial, fold))
-            return apart(bench, asked, trial, fold, on_epoch)
+            return apart(setup, asked, trial, fold, on_epoch)
 
         monkeypatch.setattr(recipe_search, "run_fold", run)
-        found.bench.starts, found.calls = STARTS, calls
-        object.__setattr__(found.bench.ctx, "console", Console(err=io.StringIO()))
+        found.setup.recipe_space.finalists, found.calls = STARTS, calls
+        object.__setattr__(found.setup.ctx, "console", Console(err=io.StringIO()))
         return found
 
     return make
@@ -70,7 +70,7 @@ def test_the_best_on_the_other_backbone_is_judged_beside_the_two_best(two):
     folds, best = judged_on(found)
     assert folds == [[0, 1, 2, 3]] * 3
     assert sorted(best) == [0, 1, 2]
-    said = found.bench.ctx.console.err.getvalue()
+    said = found.setup.ctx.console.err.getvalue()
     assert "trial 2 starts from made:two, best by prior; on the first fold it loses" in said
     assert "a tie with trial 0: it is judged beside it" in said
 
@@ -80,13 +80,13 @@ def test_what_the_first_fold_has_decided_is_not_judged_again(two):
     folds, best = judged_on(found)
     assert folds == [[0, 1, 2, 3], [0, 1, 2, 3], [0]]
     assert sorted(best) == [0, 1]
-    assert not found.attempts[2].pruned
-    assert "to trial 0: it is not judged further" in found.bench.ctx.console.err.getvalue()
+    assert not found.trials[2].pruned
+    assert "to trial 0: it is not judged further" in found.setup.ctx.console.err.getvalue()
 
 
 def test_the_cheapest_is_tried_and_has_no_right_to_be_judged(two):
     found = two(QUEUE)
-    found.bench.starts = (
+    found.setup.recipe_space.finalists = (
         Finalist(name=ONE, why="best by probe and best by prior"),
         Finalist(name=TWO, why="cheapest to train"),
     )
@@ -98,8 +98,8 @@ def test_where_time_is_short_the_two_backbones_go_on(two):
     folds, best = judged_on(found)
     assert folds == [[0, 1, 2, 3], [0], [0, 1, 2, 3]]
     assert sorted(best) == [0, 2]
-    assert "trial 1 is not judged further: there is no time for it" in found.bench.ctx.console.err.getvalue()
-    assert found.bench.ctx.run.find_decision("adapt/fold/1") == 2
+    assert "trial 1 is not judged further: there is no time for it" in found.setup.ctx.console.err.getvalue()
+    assert found.setup.ctx.run.find_decision("adapt/fold/1") == 2
 
 
 def test_where_there_is_time_for_none_all_are_compared_on_the_first_fold(two):
@@ -127,14 +127,14 @@ def test_ctrl_c_while_judging_ends_in_the_next_process_as_in_this_one(two, monke
 
 def test_weights_of_what_may_still_be_judged_are_kept(two):
     found = two(QUEUE)
-    found.run()
-    assert {a.number for a in finalists.kept(found.bench, found.attempts)} == {0, 1, 2}
-    assert not found.attempts[2].pruned, "the first trial of the best by prior is not cut short"
-    found.bench.starts = ()
-    assert {a.number for a in finalists.kept(found.bench, found.attempts)} == {0, 1}
+    found.try_recipes()
+    assert {a.number for a in finalists.list_possible_finalists(found.setup.recipe_space, found.trials)} == {0, 1, 2}
+    assert not found.trials[2].pruned, "the first trial of the best by prior is not cut short"
+    found.setup.recipe_space.finalists = ()
+    assert {a.number for a in finalists.list_possible_finalists(found.setup.recipe_space, found.trials)} == {0, 1}
 
 
-def advice(bench, runs):
+def advice(setup, runs):
     asked = runs[0].log.recipe
     return ("M202", dataclasses.replace(asked, dropout=asked.dropout + 0.1)) if asked.dropout < 0.15 else None
 
@@ -143,7 +143,7 @@ ADVISED = [on(ONE, 0.005), on(TWO, 0.0048), on(ONE, 0.0049)]
 
 
 def test_a_killed_search_gives_each_its_turn_as_an_unbroken_one(two, monkeypatch):
-    monkeypatch.setattr(recipe_search.diagnosis, "advice", advice)
+    monkeypatch.setattr(recipe_search.diagnosis, "find_advice", advice)
     whole = went(two(ADVISED, most=5))
     for cut in range(1, 5):
         found = two(ADVISED, most=5, name=f"killed{cut}")
@@ -156,27 +156,27 @@ def test_a_killed_search_gives_each_its_turn_as_an_unbroken_one(two, monkeypatch
 
         monkeypatch.setattr(recipe_search, "run_fold", run)
         with pytest.raises(SystemExit):
-            found.run()
+            found.try_recipes()
         assert went(two(ADVISED, most=5, name=f"killed{cut}")) == whole
 
 
 def test_both_backbones_have_their_turn_before_advice_on_one_of_them(two, monkeypatch):
     found = two(ADVISED, most=5)
-    monkeypatch.setattr(recipe_search.diagnosis, "advice", advice)
-    found.run()
-    told = [(a.recipe.backbone, a.origin, round(a.recipe.dropout, 1)) for a in found.attempts]
+    monkeypatch.setattr(recipe_search.diagnosis, "find_advice", advice)
+    found.try_recipes()
+    told = [(a.recipe.backbone, a.origin, round(a.recipe.dropout, 1)) for a in found.trials]
     assert told[:3] == [(ONE, "prior", 0.0), (TWO, "prior", 0.0), (TWO, "M202", 0.1)]
     assert (ONE, "M202", 0.1) in told
 
 
 def test_only_the_first_trial_of_a_backbone_in_question_is_not_cut_short(two):
     found = two([*QUEUE, on(TWO, 0.0001)], most=4)
-    found.run()
-    assert [a.pruned for a in found.attempts] == [False, False, False, True]
+    found.try_recipes()
+    assert [a.pruned for a in found.trials] == [False, False, False, True]
     found = two(QUEUE, name="other")
-    found.bench.starts = STARTS[:1]
-    found.run()
-    assert [a.pruned for a in found.attempts] == [False, False, True]
+    found.setup.recipe_space.finalists = STARTS[:1]
+    found.try_recipes()
+    assert [a.pruned for a in found.trials] == [False, False, True]
 
 
 # ---------------------------------------------------------------- where networks start
@@ -200,7 +200,7 @@ def test_networks_start_from_the_best_by_probe_the_best_by_prior_and_the_cheapes
     rows = [types.SimpleNamespace(backbone=base.backbone, status="tied") for base in order]
     rows.insert(0, types.SimpleNamespace(backbone="made:no", status="control"))
     ranking = types.SimpleNamespace(rows=[*rows, types.SimpleNamespace(backbone="made:fit", status="beaten")])
-    found = starting_points.starts(ranking, heads, seen, ctx)
+    found = starting_points.choose_backbones(ranking, heads, seen, ctx)
     assert [(one.name, one.why) for one in found] == [
         ("made:fit", "best by probe"),
         ("made:famous", "best by prior"),
@@ -210,5 +210,5 @@ def test_networks_start_from_the_best_by_probe_the_best_by_prior_and_the_cheapes
         "fine-tuning starts from made:fit (best by probe), made:famous (best by prior), "
         "made:cheap (cheapest to train); the cheaper first, so that something is there soon\n"
     )
-    only = starting_points.starts(ranking, heads[:1], seen[:1], context(name="one"))
+    only = starting_points.choose_backbones(ranking, heads[:1], seen[:1], context(name="one"))
     assert [one.name for one in only] == ["made:cheap"]

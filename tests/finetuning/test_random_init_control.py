@@ -19,16 +19,16 @@ class Price:
     def __init__(self, guess=1e9, measured=1e9):
         self.guess, self.measured, self.learnt = guess, measured, False
 
-    def recall(self, recipe):
+    def recall_pace(self, recipe):
         pass
 
     def epoch_flops(self, recipe):
         return 1e9 if recipe.strategy == "scratch" else 2e9
 
-    def pace(self, recipe):
+    def flops_per_s(self, recipe):
         return self.measured if self.learnt else self.guess
 
-    def learn(self, job):
+    def measure_pace(self, job):
         self.learnt = True
 
 
@@ -39,19 +39,18 @@ def ending(monkeypatch):
     def end(left_s=math.inf, explicit=False, stops=False, **price):
         seen = SimpleNamespace(epochs=None, said=[], left_out=[], interrupted=[])
 
-        def from_random(bench, tuned, epochs, positions):
+        def from_random(setup, tuned, epochs, positions):
             seen.epochs = epochs
             if stops:
                 raise KeyboardInterrupt
             return "network", "log"
 
-        monkeypatch.setattr(final_training, "from_random", from_random)
-        bench = SimpleNamespace(
-            price=Price(**price),
-            explicit=explicit,
+        monkeypatch.setattr(final_training, "train_from_random", from_random)
+        setup = SimpleNamespace(
+            cost=Price(**price),
+            recipe_space=SimpleNamespace(is_given=explicit),
             left_out=seen.left_out,
-            everything=np.arange(4),
-            splits=SimpleNamespace(test=[1], val=[]),
+            training_set=SimpleNamespace(positions=np.arange(4), splits=SimpleNamespace(test=[1], val=[])),
             prepare=lambda recipe, positions: None,
             ctx=SimpleNamespace(
                 record_decision=lambda name, make, why: make(),
@@ -59,12 +58,12 @@ def ending(monkeypatch):
             ),
         )
         search = SimpleNamespace(
-            clock=SimpleNamespace(left_s=lambda until: left_s),
-            stopped=lambda during: False,
+            budget=SimpleNamespace(left_s=lambda until: left_s),
+            is_stopped=lambda during: False,
             interrupted=stops,
             interrupt=seen.interrupted.append,
         )
-        seen.result = random_init_control.from_random(bench, search, TUNED)
+        seen.result = random_init_control.train_random_init_control(setup, search, TUNED)
         return seen
 
     return end
@@ -101,26 +100,26 @@ def test_ctrl_c_in_it_leaves_it_out_and_says_so(ending):
 def test_ctrl_c_while_the_final_network_is_written_keeps_it(monkeypatch):
     made, calls, interrupted = SimpleNamespace(logs=("log",)), [], []
 
-    def handed_over(bench, final):
+    def handed_over(setup, final):
         calls.append(final)
         if len(calls) == 1:
             raise KeyboardInterrupt
         return "whole"
 
-    monkeypatch.setattr(final_training, "final", lambda bench, order: made)
-    monkeypatch.setattr(final_training, "handed_over", handed_over)
-    search = SimpleNamespace(stopped=lambda during: False, interrupt=interrupted.append)
-    assert fine_tune._network(None, search, ["chosen"]) == ("whole", ["log"])
+    monkeypatch.setattr(final_training, "train_final_network", lambda setup, order: made)
+    monkeypatch.setattr(final_training, "save_final_network", handed_over)
+    search = SimpleNamespace(is_stopped=lambda during: False, interrupt=interrupted.append)
+    assert fine_tune._train_network(None, search, ["chosen"]) == ("whole", ["log"])
     assert interrupted == [BASELINE]
 
 
 def test_ctrl_c_in_the_final_training_hands_over_the_first_fold(monkeypatch):
-    def final(bench, order):
+    def final(setup, order):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(final_training, "final", final)
-    monkeypatch.setattr(final_training, "of_fold", lambda bench, attempt: f"first fold of {attempt}")
+    monkeypatch.setattr(final_training, "train_final_network", final)
+    monkeypatch.setattr(final_training, "save_first_fold", lambda setup, attempt: f"first fold of {attempt}")
     interrupted = []
-    search = SimpleNamespace(stopped=lambda during: False, interrupt=interrupted.append)
-    assert fine_tune._network(None, search, ["chosen"]) == ("first fold of chosen", [])
+    search = SimpleNamespace(is_stopped=lambda during: False, interrupt=interrupted.append)
+    assert fine_tune._train_network(None, search, ["chosen"]) == ("first fold of chosen", [])
     assert interrupted == [TRAINING]

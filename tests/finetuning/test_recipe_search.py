@@ -18,7 +18,7 @@ from headstart.finetuning.search import diagnosis, recipe_search
 from headstart.finetuning.search.fold_training import FoldRun
 from headstart.finetuning.search.recipe_search import JUDGING_IT, TRAINING, TRYING_IT, Search
 from headstart.finetuning.search.time_budget import TimeBudget
-from headstart.finetuning.search.training_setup import Workbench
+from headstart.finetuning.search.training_setup import make_training_setup
 from headstart.finetuning.starting_points import StartingPoint
 from headstart.finetuning.training.epoch_metrics import scores
 from headstart.heads.prediction import softmax
@@ -32,10 +32,10 @@ def recipe(rate, **changes):
     return Recipe(**{**SHARED, "rate": rate, **changes})
 
 
-def made(bench, asked, trial, fold, on_epoch):
+def made(setup, asked, trial, fold, on_epoch):
     """A training whose held-out pictures are told the better the higher the rate; at a rate above 1 it breaks off."""
-    held = bench.held_out(fold)
-    y = bench.y[held]
+    held = setup.training_set.held_out_positions(fold)
+    y = setup.training_set.targets[held]
     noise = np.random.default_rng([fold, 7]).normal(size=(len(held), 3))
     epochs = 0 if asked.rate > 1 else asked.epochs
     logits = [noise + 100 * asked.rate * epoch * np.eye(3)[y] for epoch in range(epochs + 1)]
@@ -51,14 +51,16 @@ def made(bench, asked, trial, fold, on_epoch):
         trial=trial,
         recipe=asked,
         fold=fold,
-        n_train=len(bench.rows) - len(held),
+        n_train=len(setup.training_set.rows) - len(held),
         start=seen[0],
         epochs=tuple(rows),
         best=len(rows),
         stopped=stopped,
         trainable_params=1,
     )
-    return FoldRun(log=log, rows=bench.rows[held], logits=np.stack(logits[: len(rows) + 1]).astype(np.float32))
+    return FoldRun(
+        log=log, rows=setup.training_set.rows[held], logits=np.stack(logits[: len(rows) + 1]).astype(np.float32)
+    )
 
 
 class Trainings:
@@ -67,19 +69,19 @@ class Trainings:
     def __init__(self, cut=None):
         self.calls, self.cut, self.done = [], cut, {}
 
-    def __call__(self, bench, asked, trial, fold, on_epoch=None):
+    def __call__(self, setup, asked, trial, fold, on_epoch=None):
         if (trial, fold) not in self.done:
             if len(self.calls) == self.cut:
                 raise KeyboardInterrupt
             self.calls.append((trial, fold))
-            self.done[trial, fold] = made(bench, asked, trial, fold, on_epoch)
+            self.done[trial, fold] = made(setup, asked, trial, fold, on_epoch)
         return self.done[trial, fold]
 
 
 @pytest.fixture
 def begin(context, monkeypatch):
     """A function that makes a search on the run folder `name`, as a process would that starts or goes on."""
-    monkeypatch.setattr(diagnosis, "advice", lambda bench, runs: None)
+    monkeypatch.setattr(diagnosis, "find_advice", lambda setup, runs: None)
 
     def make(queue, trainings=None, *, name="run", most=3, left_s=1e9, seconds=lambda asked: 1.0, explicit=False):
         trainings = trainings or Trainings()
@@ -92,13 +94,20 @@ def begin(context, monkeypatch):
             backbone=BACKBONE, features=(types.SimpleNamespace(depth="last"),), params={}, pictures=90, loss=1
         )
         probe = types.SimpleNamespace(cv_rows=split.train)  # it was judged by all of them
-        bench = Workbench(data=data, splits=split, embeddings=(), bases=[base], probe=probe, on=on, ctx=ctx)
-        bench.price = types.SimpleNamespace(seconds=seconds)
-        bench.blocks = lambda base: 3
-        bench.where = lambda base: {"backbone": base.backbone, "depths": base.depths, "wise": False}
-        clock = TimeBudget(ctx=ctx, total_s=1.0)
-        found = Search(bench=bench, clock=clock, strategy="auto", queue=[("prior", one) for one in queue], most=most)
-        object.__setattr__(clock, "ctx", types.SimpleNamespace(left_s=lambda: left_s, job=ctx.job))
+        setup = make_training_setup(data, split, (), [base], probe, on, ctx=ctx)
+        setup.cost = types.SimpleNamespace(fold_seconds=seconds)
+        setup.recipe_space.count_blocks = lambda point: 3
+        fields = {"backbone": base.backbone, "depths": base.depths, "wise": False}
+        monkeypatch.setattr(StartingPoint, "recipe_fields", fields)
+        budget = TimeBudget(ctx=ctx, total_s=1.0)
+        found = Search(
+            setup=setup,
+            budget=budget,
+            strategy="auto",
+            queue=[("prior", one) for one in queue],
+            max_trials=most,
+        )
+        object.__setattr__(budget, "ctx", types.SimpleNamespace(left_s=lambda: left_s, job=ctx.job))
         monkeypatch.setattr(TimeBudget, "left_s", lambda self, until: left_s)
         return found
 
@@ -107,9 +116,9 @@ def begin(context, monkeypatch):
 
 def went(found):
     """What a search came to: recipes with the folds they were judged on and their losses, and the finalists."""
-    found.run()
-    best = found.judge()
-    tried = [(a.recipe, a.origin, [run.log.fold for run in a.runs], a.loss) for a in found.attempts]
+    found.try_recipes()
+    best = found.judge_finalists()
+    tried = [(a.recipe, a.origin, [run.log.fold for run in a.runs], a.loss) for a in found.trials]
     return tried, [a.number for a in best], found.interrupted
 
 
@@ -162,15 +171,15 @@ def test_a_recipe_that_falls_behind_is_pruned_and_not_judged_further(begin):
     tried, best, _ = went(found)
     assert best == [1, 0]
     assert tried[2][2] == [0]
-    assert found.attempts[2].pruned
-    assert len(found.attempts[2].runs[0].log.epochs) == 2, "the median rule has a say from the second epoch on"
+    assert found.trials[2].pruned
+    assert len(found.trials[2].runs[0].log.epochs) == 2, "the median rule has a say from the second epoch on"
 
 
 def test_a_training_that_breaks_off_is_told_and_the_others_go_on(begin):
     found = begin([recipe(2.0), recipe(0.004)], most=2)
     tried, best, _ = went(found)
-    assert found.attempts[0].judged is None
-    assert found.attempts[0].why == "loss is not finite at step 1, rate 2"
+    assert found.trials[0].verdict is None
+    assert found.trials[0].why == "loss is not finite at step 1, rate 2"
     assert best == [1]
     assert tried[1][2] == [0, 1, 2, 3]
 
@@ -179,24 +188,27 @@ def test_a_fold_that_breaks_off_counts_with_its_start(begin, monkeypatch):
     """Of one recipe the second fold diverges: it is judged all the same, there with what it started from."""
     found = begin([recipe(0.005)], most=1)
 
-    def run(bench, asked, trial, fold, on_epoch=None):
-        return made(bench, dataclasses.replace(asked, rate=2.0) if fold == 1 else asked, trial, fold, None)
+    def run(setup, asked, trial, fold, on_epoch=None):
+        return made(setup, dataclasses.replace(asked, rate=2.0) if fold == 1 else asked, trial, fold, None)
 
     monkeypatch.setattr(recipe_search, "run_fold", run)
-    found.run()
-    (best,) = found.judge()
+    found.try_recipes()
+    (best,) = found.judge_finalists()
     rows = best.runs[1].rows
-    at = np.searchsorted(np.sort(best.judged.rows), rows)
-    order = np.argsort(best.judged.rows)
-    told = best.judged.probabilities[order[at]]
-    assert told == pytest.approx(softmax(best.runs[1].logits[0].astype(float) / best.judged.temperature), abs=1e-6)
-    assert len(best.judged.rows) == len(found.bench.rows)
+    at = np.searchsorted(np.sort(best.verdict.rows), rows)
+    order = np.argsort(best.verdict.rows)
+    told = best.verdict.probabilities[order[at]]
+    assert told == pytest.approx(softmax(best.runs[1].logits[0].astype(float) / best.verdict.temperature), abs=1e-6)
+    assert len(best.verdict.rows) == len(found.setup.training_set.rows)
     assert "not finite" in best.why
 
 
-def turning(bench, asked, trial, fold, on_epoch=None):
+def turning(setup, asked, trial, fold, on_epoch=None):
     """Held-out answers of ever better order and ever more certainty: raw, the first epoch is the best of all."""
-    run, y = made(bench, asked, trial, fold, on_epoch), bench.y[bench.held_out(fold)]
+    run, y = (
+        made(setup, asked, trial, fold, on_epoch),
+        setup.training_set.targets[setup.training_set.held_out_positions(fold)],
+    )
     noise = np.random.default_rng([fold, 9]).normal(size=(len(y), 3))
     logits = [noise + 2 * np.eye(3)[y], *(30 * (noise + (2 + at + fold) * np.eye(3)[y]) for at in range(4))]
     logits.insert(1, noise + 2.01 * np.eye(3)[y])
@@ -210,34 +222,38 @@ def test_checks_and_logs_speak_of_the_epoch_that_is_judged(begin, monkeypatch):
     found, advised = begin([recipe(0.005)], most=1), []
     monkeypatch.setattr(recipe_search, "run_fold", turning)
 
-    def advice(bench, runs):
+    def advice(setup, runs):
         advised.extend(run.log.best for run in runs)
 
-    monkeypatch.setattr(diagnosis, "advice", advice)
-    assert [turning(found.bench, recipe(0.005), 0, fold).log.best for fold in range(4)] != [4] * 4
-    found.run()
-    assert advised == [found.attempts[0].judged.epoch] == [4], "one fold, before any other is judged"
-    (best,) = found.judge()
-    assert [run.log.best for run in best.runs] == [best.judged.epoch] * 4
+    monkeypatch.setattr(diagnosis, "find_advice", advice)
+    assert [turning(found.setup, recipe(0.005), 0, fold).log.best for fold in range(4)] != [4] * 4
+    found.try_recipes()
+    assert advised == [found.trials[0].verdict.epoch] == [4], "one fold, before any other is judged"
+    (best,) = found.judge_finalists()
+    assert [run.log.best for run in best.runs] == [best.verdict.epoch] * 4
 
 
 def test_every_number_of_a_finalist_says_what_it_is_and_the_last_is_the_compared_one(begin, monkeypatch):
     found, err = begin([recipe(0.005, wise=True)], most=1), io.StringIO()
-    object.__setattr__(found.bench.ctx, "console", Console(err=err))
-    monkeypatch.setattr(found.bench, "prepare", lambda *_: None)
-    monkeypatch.setattr(recipe_search.folds, "weights", lambda bench, job, number, run, epoch, alpha: alpha)
+    object.__setattr__(found.setup.ctx, "console", Console(err=err))
+    monkeypatch.setattr(found.setup, "prepare", lambda *_: None)
+    monkeypatch.setattr(
+        recipe_search.fold_training, "load_weights", lambda setup, job, number, run, epoch, alpha: alpha
+    )
     monkeypatch.setattr(recipe_search, "run_fold", lambda *given: worse(made(*given)))
     monkeypatch.setattr(
-        recipe_search.folds, "logits", lambda bench, job, alpha, run: run.logits[0 if alpha == 0 else 1]
+        recipe_search.fold_training,
+        "predict_held_out",
+        lambda setup, job, alpha, run: run.logits[0 if alpha == 0 else 1],
     )
-    found.run()
-    (best,) = found.judge()
+    found.try_recipes()
+    (best,) = found.judge_finalists()
     *lines, last = [line for line in err.getvalue().splitlines() if "trial 0" in line]
-    assert len(lines) == 4 and best.judged.alpha == 0
+    assert len(lines) == 4 and best.verdict.alpha == 0
     assert all(", after temperature, before interpolation; epoch 1 counts so far" in line for line in lines)
     assert last.split(None, 1)[1] == (
         f"trial 0 is compared by log loss {best.loss:.3f} (n = 90, 4 folds): epoch 1, 0% of the way from the first "
-        f"weights to the tuned ones, for none of the training helped, temperature {best.judged.temperature:.2f}"
+        f"weights to the tuned ones, for none of the training helped, temperature {best.verdict.temperature:.2f}"
     )
 
 
@@ -249,10 +265,10 @@ def worse(run):
 def test_advice_is_tried_next(begin, monkeypatch):
     found = begin([recipe(0.001), recipe(0.005)])
 
-    def advice(bench, runs):
+    def advice(setup, runs):
         return ("M202", recipe(0.002)) if runs[0].log.recipe.rate == 0.001 else None
 
-    monkeypatch.setattr(diagnosis, "advice", advice)
+    monkeypatch.setattr(diagnosis, "find_advice", advice)
     tried, _, _ = went(found)
     assert [(one[0].rate, one[1]) for one in tried] == [(0.001, "prior"), (0.002, "M202"), (0.005, "prior")]
 
@@ -261,7 +277,7 @@ def test_advice_that_did_not_pay_is_not_followed_further(begin, monkeypatch):
     """Each trial is told to take a tenth of its rate; the one that does is worse, and that ends it."""
     found = begin([recipe(0.001), recipe(0.005)], most=5)
     monkeypatch.setattr(
-        diagnosis, "advice", lambda bench, runs: ("M203", recipe(runs[0].log.recipe.rate / 10, dropout=0.1))
+        diagnosis, "find_advice", lambda setup, runs: ("M203", recipe(runs[0].log.recipe.rate / 10, dropout=0.1))
     )
     tried, _, _ = went(found)
     assert [(one[0].rate, one[1]) for one in tried][:4] == [
@@ -278,7 +294,7 @@ def test_of_a_recipe_that_diverges_the_check_advises_a_lower_rate(begin, monkeyp
     found = begin([recipe(2.0)], most=2)
     monkeypatch.setattr(recipe_search, "run_fold", Trainings())
     monkeypatch.setattr(TimeBudget, "left_s", lambda self, until: 1e9)
-    found.bench.probe_of = lambda rows: np.full((len(rows), 3), 1 / 3)
+    found.setup.training_set.probe_probabilities = lambda rows: np.full((len(rows), 3), 1 / 3)
     tried, _, _ = went(found)
     assert [(one[0].rate, one[1]) for one in tried] == [(2.0, "prior"), (0.2, "M203")]
 
@@ -298,7 +314,7 @@ def test_after_ctrl_c_the_next_process_ends_as_this_one_did(begin, cut):
     found = begin(QUEUE, trainings)
     assert went(found) == first
     assert trainings.calls == done
-    assert found.stopped(TRAINING)
+    assert found.is_stopped(TRAINING)
 
 
 def test_ctrl_c_after_the_time_was_over_is_repeated_too(begin, monkeypatch):
@@ -355,11 +371,11 @@ def stop_in(found, trainings, cut):
 def test_what_ctrl_c_ended_is_on_disk(begin):
     found = begin(QUEUE, Trainings(cut=4))
     went(found)
-    stop = RunFolder(found.bench.ctx.run.path).find_decision("adapt/interrupted")
+    stop = RunFolder(found.setup.ctx.run.path).find_decision("adapt/interrupted")
     assert stop == {"during": JUDGING_IT, "trials": 3, "folds": 1}
     early = begin(QUEUE, Trainings(cut=1), name="early")
     went(early)
-    stop = RunFolder(early.bench.ctx.run.path).find_decision("adapt/interrupted")
+    stop = RunFolder(early.setup.ctx.run.path).find_decision("adapt/interrupted")
     assert stop == {"during": TRYING_IT, "trials": 1, "folds": 1}
 
 

@@ -7,13 +7,13 @@ import pytest
 from headstart.core import recipe as recipes
 from headstart.core.recipe import Recipe
 from headstart.finetuning.search import search_space
-from headstart.finetuning.search.search_space import Ended, Proposer
+from headstart.finetuning.search.search_space import FinishedTrial, Proposer
 
 SHARED = {"backbone": "bundled:efficientnet_lite0", "depths": ("stage5",), "domain": "texture", "seed": 5}
 
 
 def priors(strategy="auto", per_class=50, blocks=3, n_train=150):
-    return search_space.priors(strategy, per_class, n_train, blocks, SHARED)
+    return search_space.make_first_recipes(strategy, per_class, n_train, blocks, SHARED)
 
 
 @pytest.mark.parametrize("strategy", ["auto", "finetune", "lora", "norms", "scratch"])
@@ -54,7 +54,7 @@ def test_the_network_from_random_weights_is_the_same_but_for_its_start():
     tuned = Recipe(
         **SHARED, strategy="lora", gradual=True, l2_sp=0.1, decay=0.5, trunk_rate=0.1, head="mlp", hidden=64, augment=1
     )
-    made = search_space.from_random(tuned)
+    made = search_space.make_scratch_recipe(tuned)
     assert (made.strategy, made.start, made.trunk.part, made.trunk.batch_norm) == ("scratch", "random", "all", "train")
     assert (made.trunk.gradual, made.trunk.l2_sp, made.averaging.wise, made.patience) == (False, 0.0, False, 0)
     kept = ("backbone", "depths", "head", "hidden", "batch", "epochs", "augment", "domain", "seed")
@@ -71,7 +71,7 @@ def ended(count, loss=lambda rate: rate, course=None):
     for number in range(count):
         rate = 3.1e-5 * (300 ** (number / max(count - 1, 1)))
         recipe = Recipe(**SHARED, rate=rate, epochs=10, dropout=0.01 * number)
-        listed.append(Ended(recipe=recipe, loss=loss(rate), course=course or {1: loss(rate)}))
+        listed.append(FinishedTrial(recipe=recipe, loss=loss(rate), course=course or {1: loss(rate)}))
     return listed
 
 
@@ -107,7 +107,7 @@ def median(values):
 
 def test_a_recipe_outside_the_space_is_not_learnt_from():
     odd = [
-        Ended(recipe=dataclasses.replace(one.recipe, **change), loss=one.loss, course=one.course)
+        FinishedTrial(recipe=dataclasses.replace(one.recipe, **change), loss=one.loss, course=one.course)
         for one, change in zip(ended(3), ({"rate": 5.0}, {"strategy": "probe"}, {"epochs": 1}), strict=True)
     ]
     assert len(Proposer("finetune", (SHARED["backbone"],), odd, 0).study.trials) == 0
@@ -117,8 +117,8 @@ def test_a_recipe_outside_the_space_is_not_learnt_from():
 def test_the_median_rule():
     made = [*ended(3, course={1: 1.0, 2: 0.8, 3: 0.5, 4: 0.4})]
     proposer = Proposer("finetune", (SHARED["backbone"],), made, 0)
-    assert not proposer.behind({1: 9.0}), "too early"
-    assert proposer.behind({1: 0.9, 2: 0.9, 3: 0.6})
-    assert not proposer.behind({1: 2.0, 2: 0.9, 3: 0.45})
+    assert not proposer.is_behind({1: 9.0}), "too early"
+    assert proposer.is_behind({1: 0.9, 2: 0.9, 3: 0.6})
+    assert not proposer.is_behind({1: 2.0, 2: 0.9, 3: 0.45})
     alone = Proposer("finetune", (SHARED["backbone"],), made[:1], 0)
-    assert not alone.behind({1: 9.0, 2: 9.0, 3: 9.0}), "one trial makes no median"
+    assert not alone.is_behind({1: 9.0, 2: 9.0, 3: 9.0}), "one trial makes no median"

@@ -2,12 +2,11 @@
 
 import dataclasses
 import io
-from types import SimpleNamespace
 
 import pytest
 
 from headstart.core.console import Console
-from headstart.finetuning.search.fold_training import tell_profile
+from headstart.finetuning.search.fold_training import print_profile
 from headstart.finetuning.training.trainer import Profile
 
 
@@ -17,7 +16,7 @@ def told(context):
 
     def make(found, **settings):
         ctx = dataclasses.replace(context(strategy="auto", **settings), console=Console(err=io.StringIO()))
-        tell_profile(SimpleNamespace(ctx=ctx), "trial 0, fold 1", found)
+        print_profile(ctx, "trial 0, fold 1", found)
         return ctx.console.err.getvalue()
 
     return make
@@ -25,7 +24,7 @@ def told(context):
 
 def test_a_line_tells_compute_wait_and_the_first_step(told):
     assert told(Profile(first_s=3.25, compute_s=24, wait_s=1), profile=True) == (
-        "train    trial 0, fold 1: 96 % of the step time was compute, 1.0 s waited for pictures; "
+        "train       trial 0, fold 1: 96 % of the step time was compute, 1.0 s waited for pictures; "
         "the first step, which compiles, took 3.2 s and is left out\n"
     )
 

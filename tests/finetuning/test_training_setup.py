@@ -7,8 +7,8 @@ import pytest
 
 from headstart.core.recipe import Recipe
 from headstart.finetuning.search import trial_comparison
-from headstart.finetuning.search.recipe_search import RecipeTrial
-from headstart.finetuning.search.training_setup import Workbench
+from headstart.finetuning.search.recipe_trial import RecipeTrial
+from headstart.finetuning.search.training_setup import make_training_setup
 from headstart.selection.probe import head_selection
 from judged_sets import dataset, splits
 
@@ -16,7 +16,7 @@ MOST = 90
 
 
 @pytest.fixture
-def bench(context, monkeypatch):
+def setup(context, monkeypatch):
     """180 training pictures, of which heads were compared on 90."""
     monkeypatch.setattr(head_selection, "MOST", MOST)
     data = dataset()
@@ -26,38 +26,40 @@ def bench(context, monkeypatch):
     p[:, 0] = on.rows  # so that it can be told whose answer it is
     shuffled = np.random.default_rng(1).permutation(len(on.rows))
     probe = types.SimpleNamespace(cv_rows=on.rows[shuffled], cv_probabilities=p[shuffled])
-    return Workbench(data=data, splits=split, embeddings=(), bases=[], probe=probe, on=on, ctx=ctx)
+    return make_training_setup(data, split, (), [], probe, on, ctx=ctx)
 
 
-def test_folds_are_those_of_the_pictures_that_judged_the_probe(bench):
-    rows, fold = bench.rows, np.asarray(bench.splits.folds)[0]
-    assert len(rows) == 180 and len(bench.everything) == 180
-    held = [rows[bench.held_out(k)] for k in bench.fold_numbers]
-    assert bench.fold_numbers == [0, 1, 2, 3]
-    np.testing.assert_array_equal(np.sort(np.concatenate(held)), np.sort(bench.on.rows))
-    for k, own in zip(bench.fold_numbers, held, strict=True):
+def test_folds_are_those_of_the_pictures_that_judged_the_probe(setup):
+    rows, fold = setup.training_set.rows, np.asarray(setup.training_set.splits.folds)[0]
+    assert len(rows) == 180 and len(setup.training_set.positions) == 180
+    held = [rows[setup.training_set.held_out_positions(k)] for k in setup.training_set.fold_numbers]
+    assert setup.training_set.fold_numbers == [0, 1, 2, 3]
+    np.testing.assert_array_equal(np.sort(np.concatenate(held)), np.sort(setup.training_set.problem.rows))
+    for k, own in zip(setup.training_set.fold_numbers, held, strict=True):
         assert (fold[own] == k).all()
-        learnt = rows[bench.learnt(k)]
-        np.testing.assert_array_equal(np.sort(np.concatenate([own, learnt])), np.sort(bench.on.rows))
-        np.testing.assert_array_equal(bench.probe_of(own)[:, 0], own)
+        learnt = rows[setup.training_set.training_positions(k)]
+        np.testing.assert_array_equal(np.sort(np.concatenate([own, learnt])), np.sort(setup.training_set.problem.rows))
+        np.testing.assert_array_equal(setup.training_set.probe_probabilities(own)[:, 0], own)
 
 
-def test_the_probe_is_never_asked_for_what_it_did_not_answer(bench):
-    missing = np.setdiff1d(bench.rows, bench.on.rows)
+def test_the_probe_is_never_asked_for_what_it_did_not_answer(setup):
+    missing = np.setdiff1d(setup.training_set.rows, setup.training_set.problem.rows)
     with pytest.raises(ValueError, match="the frozen probe was judged by"):
-        bench.probe_of(missing[:1])
+        setup.training_set.probe_probabilities(missing[:1])
     with pytest.raises(ValueError, match="2 rows"):
-        bench.probe_of(np.append(bench.on.rows[:1], missing[-1]))
+        setup.training_set.probe_probabilities(np.append(setup.training_set.problem.rows[:1], missing[-1]))
 
 
-def test_finalists_and_probe_meet_picture_by_picture(bench):
+def test_finalists_and_probe_meet_picture_by_picture(setup):
     """In whatever order each was judged: a network that answers as the probe does is apart from it by nothing."""
-    data, rows = bench.data, bench.on.rows
+    data, rows = setup.training_set.data, setup.training_set.problem.rows
     right = np.eye(3)[np.asarray(data.targets)[rows]] * 0.7 + 0.1
-    bench.probe.cv_rows, bench.probe.cv_probabilities = rows, right
-    bench.price = types.SimpleNamespace(probe_flops=1.0, answering_flops=lambda recipe: 2.0)
+    setup.training_set.probe.cv_rows, setup.training_set.probe.cv_probabilities = rows, right
+    cost = types.SimpleNamespace(probe_flops=1.0, inference_flops=lambda recipe: 2.0)
     order = np.random.default_rng(2).permutation(len(rows))[:60]
     judged = types.SimpleNamespace(rows=rows[order], probabilities=right[order])
-    found = trial_comparison.picked(bench, [RecipeTrial(number=0, recipe=Recipe(), origin="prior", judged=judged)])
+    found = trial_comparison.compare_with_probe(
+        setup.training_set, cost, [RecipeTrial(number=0, recipe=Recipe(), origin="prior", verdict=judged)]
+    )
     assert found.winner == trial_comparison.PROBE
     assert found.paired["fine-tuned (trial 0)"].value == 0

@@ -1,7 +1,6 @@
 """The rules of fine-tuning: what is recorded of a network, which epoch counts, how a user's recipe is read."""
 
 import dataclasses
-import functools
 import types
 
 import numpy as np
@@ -16,8 +15,9 @@ from headstart.finetuning import final_training, fine_tune, starting_points
 from headstart.finetuning.search import fold_training, fold_verdict, search_space
 from headstart.finetuning.search.fold_training import FoldRun
 from headstart.finetuning.search.fold_verdict import FoldVerdict
-from headstart.finetuning.search.recipe_search import RecipeTrial
-from headstart.finetuning.search.training_setup import Workbench
+from headstart.finetuning.search.recipe_trial import RecipeTrial
+from headstart.finetuning.search.training_set import TrainingSet
+from headstart.finetuning.search.training_setup import make_training_setup
 from headstart.finetuning.starting_points import StartingPoint
 from headstart.finetuning.training import epoch_metrics, weight_averaging
 from headstart.heads import design_matrix
@@ -86,12 +86,25 @@ def attempt(number, *, epoch=4, alpha=0.5, temperature=1.5, first=None, **change
         alpha=alpha,
         temperature=temperature,
         rows=np.arange(N),
-        y=Y,
+        targets=Y,
         probabilities=np.full((N, 3), 1 / 3, np.float32),
         losses=np.ones(N),
     )
     run = FoldRun(log=training(number, asked, 4, fold=0), rows=np.arange(N), logits=logits.astype(np.float32))
-    return RecipeTrial(number=number, recipe=asked, origin="prior", runs=[run], judged=verdict)
+    return RecipeTrial(number=number, recipe=asked, origin="prior", runs=[run], verdict=verdict)
+
+
+def pictures(metric):
+    """N training pictures, all of which learn in every fold."""
+    made = TrainingSet(
+        data=types.SimpleNamespace(targets=Y),
+        splits=types.SimpleNamespace(train=np.arange(N)),
+        embeddings=(),
+        probe=None,
+        problem=types.SimpleNamespace(metric=metric, class_weight=None),
+    )
+    made.training_positions = lambda fold: np.arange(N)
+    return made
 
 
 @pytest.fixture
@@ -104,7 +117,7 @@ def ending(monkeypatch):
     def end(best, told=None, *, metric="log_loss", stops=None):
         seen = types.SimpleNamespace(callbacks={}, warned=[])
 
-        def fit(bench, job, name, epochs, callbacks=()):
+        def fit(setup, job, name, epochs, callbacks=()):
             number = int(name.rpartition(" ")[2])
             seen.callbacks[number] = callbacks
             done, stopped = (stops or {}).get(number, (epochs, f"all {epochs} epochs"))
@@ -114,37 +127,34 @@ def ending(monkeypatch):
                 rows=log.epochs, start=None, stopped=stopped, notes=(), weights=lambda epoch: weights
             )
 
-        def saved(bench, job, result, prefix):
+        def saved(setup, job, result, prefix):
             return job, result
 
-        def weights(bench, job, number, run, epoch, alpha):
+        def weights(setup, job, number, run, epoch, alpha):
             return {"w": np.eye(10, dtype=np.float32)[number]}
 
-        def logits(bench, job, made, run):
+        def logits(setup, job, made, run):
             return told[tuple(np.flatnonzero(made["w"]))]
 
         for module, name, stand_in in (
-            (final_training, "_fit", fit),
-            (final_training, "_saved", saved),
-            (fold_training, "weights", weights),
-            (fold_training, "logits", logits),
+            (final_training, "_train", fit),
+            (final_training, "_save_network", saved),
+            (fold_training, "load_weights", weights),
+            (fold_training, "predict_held_out", logits),
         ):
             monkeypatch.setattr(module, name, stand_in)
-        bench = types.SimpleNamespace(
-            rows=np.arange(N),
-            y_of=dict(enumerate(Y.tolist())),
-            everything=np.arange(N),
-            learnt=lambda fold: np.arange(N),
-            on=types.SimpleNamespace(metric=metric, class_weight=None),
-            same_shape=functools.partial(Workbench.same_shape, None),
+        setup = types.SimpleNamespace(
+            training_set=pictures(metric),
             prepare=lambda asked, positions: types.SimpleNamespace(network=Net(), recipe=asked, feed=None, notes=()),
             ctx=types.SimpleNamespace(
-                callbacks=("mine",), console=types.SimpleNamespace(print_warning=seen.warned.append)
+                job=types.SimpleNamespace(profile=False),
+                callbacks=("mine",),
+                console=types.SimpleNamespace(print_warning=seen.warned.append),
             ),
         )
-        made = final_training.final(bench, best)
-        seen.job, seen.result, seen.logs = made.job, made.result, list(made.logs)
-        seen.bench = bench
+        made = final_training.train_final_network(setup, best)
+        seen.job, seen.result, seen.logs = made.training, made.facts, list(made.logs)
+        seen.setup = setup
         return seen
 
     return end
@@ -227,7 +237,7 @@ def judged_run(epochs, rows=slice(None), fold=0):
 
 
 def verdict(runs, metric, interpolated=None):
-    return fold_verdict.judged(runs, dict(enumerate(Y.tolist())), metric, interpolated)
+    return fold_verdict.judge_folds(runs, pictures(metric), interpolated)
 
 
 def raw(logits):
@@ -273,8 +283,8 @@ def test_alpha_is_chosen_after_a_temperature_too():
 
 
 @pytest.fixture
-def bench(context, monkeypatch):
-    """A function that makes a bench with one starting point of three blocks."""
+def setup(context, monkeypatch):
+    """A function that makes a setup with one starting point of three blocks."""
 
     def make(recipe="", *, strategy="auto", **settings):
         data = dataset(120)
@@ -285,25 +295,25 @@ def bench(context, monkeypatch):
             backbone=BACKBONE, features=(types.SimpleNamespace(depth="last"),), params={}, pictures=90, loss=1
         )
         probe = types.SimpleNamespace(cv_rows=split.train)
-        made = Workbench(data=data, splits=split, embeddings=(), bases=[base], probe=probe, on=on, ctx=ctx)
-        made.domain, made.blocks = "texture", lambda base: 3
+        made = make_training_setup(data, split, (), [base], probe, on, ctx=ctx)
+        made.recipe_space.domain, made.recipe_space.count_blocks = "texture", lambda point: 3
         return made
 
     return make
 
 
-def queued(bench):
-    return fine_tune._queue(bench, recipes.parse(bench.ctx.job.recipe), bench.ctx)
+def queued(setup):
+    return fine_tune._make_queue(setup, recipes.parse(setup.ctx.job.recipe))
 
 
-def test_a_recipe_object_is_trained_as_given(bench):
+def test_a_recipe_object_is_trained_as_given(setup):
     """Also where its fields are the defaults and the job says otherwise."""
     given = Recipe(blocks=2, rate=2e-3)
-    made = bench(given, seed=7, metric="accuracy", domain="texture")
+    made = setup(given, seed=7, metric="accuracy", domain="texture")
     (origin, found), *rest = queued(made)
     assert (origin, rest) == ("given", [])
     assert found == dataclasses.replace(given, backbone=BACKBONE, depths=DEPTHS)
-    (_, told), *_ = queued(bench("blocks=2,rate=2e-3", seed=7, metric="accuracy", domain="texture"))
+    (_, told), *_ = queued(setup("blocks=2,rate=2e-3", seed=7, metric="accuracy", domain="texture"))
     assert (told.seed, told.monitor, told.augmentation.domain, told.precision) == (7, "accuracy", "texture", "float32")
 
 
@@ -319,8 +329,8 @@ def test_the_same_strategy_twice_or_once_is_no_contradiction():
         assert jobs.make_job(data="pictures", strategy="lora", recipe=given).strategy == "lora"
 
 
-def test_a_given_recipe_from_random_weights_is_made_for_that_but_for_what_it_says(bench):
-    ((_, found),) = queued(bench("epochs=3,decay=0.5", strategy="scratch"))
+def test_a_given_recipe_from_random_weights_is_made_for_that_but_for_what_it_says(setup):
+    ((_, found),) = queued(setup("epochs=3,decay=0.5", strategy="scratch"))
     assert (found.strategy, found.start, found.trunk.part, found.trunk.batch_norm) == (
         "scratch",
         "random",
@@ -328,32 +338,34 @@ def test_a_given_recipe_from_random_weights_is_made_for_that_but_for_what_it_say
         "train",
     )
     assert (found.epochs, found.trunk.decay, found.averaging.wise, found.rate) == (3, 0.5, False, 1e-3)
-    ((_, found),) = queued(bench("strategy=scratch,start=probe", strategy="auto"))
+    ((_, found),) = queued(setup("strategy=scratch,start=probe", strategy="auto"))
     assert (found.start, found.trunk.part) == ("probe", "all")
 
 
-def test_proposals_from_random_weights_train_everything_at_the_proposed_rate(bench):
+def test_proposals_from_random_weights_train_everything_at_the_proposed_rate(setup):
     proposer = search_space.Proposer("scratch", [BACKBONE], [], 0)
-    made = [bench(strategy="scratch").proposed(proposer.propose()) for _ in range(4)]
+    made = [setup(strategy="scratch").recipe_space.complete_proposal(proposer.propose()) for _ in range(4)]
     assert {(one.trunk.part, one.start, one.trunk.decay, one.averaging.wise) for one in made} == {
         ("all", "random", 1.0, False)
     }
     assert len({one.rate for one in made}) == 4
 
 
-def test_what_was_proposed_or_tried_first_lies_in_the_space(bench):
+def test_what_was_proposed_or_tried_first_lies_in_the_space(setup):
     """A first recipe of forty epochs and one from random weights teach the model of TPE."""
     for strategy in ("finetune", "scratch"):
-        first = search_space.priors(strategy, 50, 60, 3, bench(strategy=strategy).shared | {"backbone": BACKBONE})
-        ended = [search_space.Ended(recipe=one, loss=1.0, course={}) for one in first]
+        first = search_space.make_first_recipes(
+            strategy, 50, 60, 3, setup(strategy=strategy).recipe_space.shared_fields | {"backbone": BACKBONE}
+        )
+        ended = [search_space.FinishedTrial(recipe=one, loss=1.0, course={}) for one in first]
         assert len(search_space.Proposer(strategy, [BACKBONE], ended, 0).study.trials) == len(first)
-    assert search_space.priors("finetune", 50, 60, 3, {})[0].epochs == 40
+    assert search_space.make_first_recipes("finetune", 50, 60, 3, {})[0].epochs == 40
 
 
-def test_proposals_have_the_arithmetic_of_the_first_recipes(bench, monkeypatch):
+def test_proposals_have_the_arithmetic_of_the_first_recipes(setup, monkeypatch):
     monkeypatch.setattr(hardware, "choose_training_precision", lambda: "mixed_bfloat16")
     proposer = search_space.Proposer("finetune", [BACKBONE], [], 0)
-    found = bench(seed=3).proposed(proposer.propose())
+    found = setup(seed=3).recipe_space.complete_proposal(proposer.propose())
     assert (found.precision, found.seed, found.augmentation.domain) == ("mixed_bfloat16", 3, "texture")
 
 
@@ -371,8 +383,12 @@ def among(monkeypatch):
     def base(each):
         return StartingPoint(backbone=each.spec.name, features=(), params={}, pictures=1, loss=1)
 
-    monkeypatch.setattr(starting_points, "bases", lambda ranking, among, on, depths: [base(each) for each in among])
-    return lambda wanted: [one.backbone for one in fine_tune._bases({"backbone": wanted}, None, measured, None)]
+    monkeypatch.setattr(
+        starting_points, "judge_starting_points", lambda ranking, among, on, depths: [base(each) for each in among]
+    )
+    return lambda wanted: [
+        one.backbone for one in fine_tune._find_starting_points({"backbone": wanted}, None, measured, None)
+    ]
 
 
 def test_a_backbone_is_named_in_whole_or_behind_a_colon(among):
@@ -391,5 +407,5 @@ def test_a_part_of_a_name_is_no_name(among, wanted, near):
 
 
 def test_a_class_that_was_not_learnt_is_impossible_and_finite():
-    bias = starting_points._bounded(np.array([0.5, design_matrix.ABSENT, -1.0], np.float32))
+    bias = starting_points._bound_bias(np.array([0.5, design_matrix.ABSENT, -1.0], np.float32))
     assert bias.tolist() == [0.5, -31.0, -1.0]

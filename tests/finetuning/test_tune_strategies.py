@@ -32,7 +32,7 @@ WHOLE = ("scratch", "all", "gradual")  # from pictures; others from kept maps, i
 
 
 @pytest.fixture(scope="module")
-def bench(textile, shared_store, tmp_path_factory):
+def setup(textile, shared_store, tmp_path_factory):
     root = tmp_path_factory.mktemp("strategies")
     data = copies(textile, root / "textile", 8)
     return workbench(surroundings(data, root / "run", shared_store, test_size=0.0))
@@ -41,23 +41,23 @@ def bench(textile, shared_store, tmp_path_factory):
 @pytest.fixture(
     scope="module", params=[pytest.param(name, marks=pytest.mark.slow if name in SLOW else ()) for name in STRATEGIES]
 )
-def done(request, bench):
+def done(request, setup):
     """One strategy after the other: its name, and what came of it."""
-    return request.param, tried(bench, **STRATEGIES[request.param][0])
+    return request.param, tried(setup, **STRATEGIES[request.param][0])
 
 
 def raw(made, rows):
     """(M, H, W, 3) float32 pictures, decoded as the network wants them."""
-    found, _ = made.bench.trunk(LITE0)
-    own = made.bench
+    found, _ = made.setup.networks.load_trunk(LITE0)
+    own = made.setup
     return decoded_cache.load_decoded(
-        own.data, rows, found.spec.input, store=own.ctx.store, console=own.ctx.console
+        own.training_set.data, rows, found.spec.input, store=own.ctx.store, console=own.ctx.console
     ).astype(np.float32)
 
 
 def moved(made):
     """Block -> its weights that differ from the pre-trained ones, as (layer, variable, dimensions)."""
-    found, trunk_model = made.bench.trunk(LITE0)
+    found, trunk_model = made.setup.networks.load_trunk(LITE0)
     home = blocks.split_into_blocks(trunk_model, found.spec, made.network.recipe.depths).map_operations_to_blocks()
     different = {}
     for layer in trunk_model.layers:
@@ -84,11 +84,17 @@ def test_what_the_strategy_names_has_moved_and_nothing_else(done):
 def test_it_starts_from_the_probe(done):
     """The first logits are those of the logistic head of the fold; those of a random start are not."""
     name, made = done
-    run, own = made.attempt.runs[0], made.bench
-    learnt = own.learnt(run.log.fold)
-    base = own.base(made.network.recipe)
-    start = starting_points.fitted(base, own.embeddings, own.rows[learnt], own.y[learnt], own.on)
-    expected = join_columns(own.embeddings, base.features, run.rows) @ start.weights + start.bias
+    run, own = made.attempt.runs[0], made.setup
+    learnt = own.training_set.training_positions(run.log.fold)
+    base = own.recipe_space.find_starting_point(made.network.recipe)
+    start = starting_points.fit_start(
+        base,
+        own.training_set.embeddings,
+        own.training_set.rows[learnt],
+        own.training_set.targets[learnt],
+        own.training_set.problem,
+    )
+    expected = join_columns(own.training_set.embeddings, base.features, run.rows) @ start.weights + start.bias
     apart = np.abs(run.logits[0] - expected).max()
     if name == "scratch":
         assert apart > 0.1
@@ -99,7 +105,7 @@ def test_it_starts_from_the_probe(done):
 def test_the_saved_model_says_what_the_network_said(done):
     """LoRA merged, standardisation and temperature folded in, from pictures instead of kept maps."""
     name, made = done
-    run, verdict = made.attempt.runs[0], made.attempt.judged
+    run, verdict = made.attempt.runs[0], made.attempt.verdict
     said = softmax(run.logits[verdict.epoch].astype(np.float64) / verdict.temperature)
     p = made.model.predict_on_batch(raw(made, run.rows))
     assert np.abs(p - said).max() < (1e-5 if name in WHOLE else 1e-3)
@@ -111,7 +117,7 @@ def test_the_description_is_true(done):
     asked, strategy = STRATEGIES[name][0], made.network.recipe.strategy
     assert strategy == asked.get("strategy", "finetune")
     assert network.trainable_params == log.trainable_params
-    assert network.n_train == log.n_train == len(made.bench.rows) - len(made.attempt.runs[0].rows)
+    assert network.n_train == log.n_train == len(made.setup.training_set.rows) - len(made.attempt.runs[0].rows)
     assert network.spec.flops > 2e8
     assert np.abs(network.fitted.arrays["weights"] - made.model.get_layer("logits").get_weights()[0]).max() == 0
     assert log.stopped == "all 2 epochs"
@@ -124,18 +130,18 @@ def test_the_description_is_true(done):
 MLP = STRATEGIES["probe"][0]
 
 
-def test_the_same_recipe_and_seed_give_the_same_bytes_in_another_run_folder(bench, tmp_path):
-    other = dataclasses.replace(bench, ctx=surroundings(bench.ctx.job.data, tmp_path / "run", bench.ctx.store))
+def test_the_same_recipe_and_seed_give_the_same_bytes_in_another_run_folder(setup, tmp_path):
+    other = dataclasses.replace(setup, ctx=surroundings(setup.ctx.job.data, tmp_path / "run", setup.ctx.store))
     random = {"dropout": 0.3, "mixup": 0.2, "ema": 0.5}
-    one, again = tried(bench, **MLP, **random), tried(other, **MLP, **random)
+    one, again = tried(setup, **MLP, **random), tried(other, **MLP, **random)
     assert np.array_equal(one.attempt.runs[0].logits, again.attempt.runs[0].logits)
     assert one.bytes == again.bytes
     assert one.network.spec == again.network.spec
     assert tried(other, **MLP, **random, seed=1).bytes != one.bytes
 
 
-def test_a_rate_that_destroys_is_named_and_the_first_weights_come_back(bench):
-    made = tried(bench, rate=10.0, trunk_rate=10.0, decay=1.0, clip=0.0, optimiser="sgd", epochs=4)
+def test_a_rate_that_destroys_is_named_and_the_first_weights_come_back(setup):
+    made = tried(setup, rate=10.0, trunk_rate=10.0, decay=1.0, clip=0.0, optimiser="sgd", epochs=4)
     run = made.attempt.runs[0]
     assert "not finite" in run.log.stopped
     assert re.search(r"step \d+", run.log.stopped)
@@ -144,7 +150,7 @@ def test_a_rate_that_destroys_is_named_and_the_first_weights_come_back(bench):
     assert made.attempt.why == run.log.stopped
 
 
-def test_callbacks_hear_of_the_final_training_and_can_end_it(bench):
+def test_callbacks_hear_of_the_final_training_and_can_end_it(setup):
     import keras
 
     class Listener(keras.callbacks.Callback):
@@ -156,9 +162,9 @@ def test_callbacks_hear_of_the_final_training_and_can_end_it(bench):
             self.heard.append((epoch, sorted(logs)))
             self.model.stop_training = True
 
-    made, listener = tried(bench, **MLP, epochs=3), Listener()
-    made.attempt.judged = dataclasses.replace(made.attempt.judged, epoch=3)
-    _, _, log = final_training.trained(made.bench, made.attempt, (listener,))
+    made, listener = tried(setup, **MLP, epochs=3), Listener()
+    made.attempt.verdict = dataclasses.replace(made.attempt.verdict, epoch=3)
+    _, _, log = final_training.train_on_all(made.setup, made.attempt, (listener,))
     assert log.stopped == "a callback stopped it"
     assert len(log.epochs) == 1
     assert listener.heard == [(0, ["accuracy", "balanced_accuracy", "learning_rate", "log_loss", "loss", *MACRO])]
@@ -167,14 +173,14 @@ def test_callbacks_hear_of_the_final_training_and_can_end_it(bench):
 MACRO = ["precision", "recall"]
 
 
-def test_a_recipe_that_trains_nothing_of_the_trunk_is_refused(bench):
+def test_a_recipe_that_trains_nothing_of_the_trunk_is_refused(setup):
     with pytest.raises(NoOpError, match="trains nothing in stage4 of `bundled:efficientnet_lite0`"):
-        tried(bench, trunk_rate=0.0)
+        tried(setup, trunk_rate=0.0)
 
 
-def test_lora_without_a_kernel_names_what_the_blocks_have(bench, monkeypatch):
+def test_lora_without_a_kernel_names_what_the_blocks_have(setup, monkeypatch):
     monkeypatch.setattr(lora, "attach", lambda layers, rank, rng: [])
     with pytest.raises(NoOpError) as caught:
-        tried(bench, strategy="lora")
+        tried(setup, strategy="lora")
     assert "LoRA finds no kernel in the blocks stage4: they have " in caught.value.what
     assert "Conv2D" in caught.value.what

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,8 +18,10 @@ import numpy as np
 from headstart.core.types import BackboneSpec, FeatureLevel, FittedHead, TrainingLog, TunedNetwork
 from headstart.finetuning.network import plain_model
 from headstart.finetuning.search import fold_training, search_space
-from headstart.finetuning.search.recipe_search import RecipeTrial
-from headstart.finetuning.search.training_setup import PreparedTraining, Workbench
+from headstart.finetuning.search.recipe_space import train_same_weights
+from headstart.finetuning.search.recipe_trial import RecipeTrial
+from headstart.finetuning.search.training_setup import TrainingSetup
+from headstart.finetuning.search.training_source import PreparedTraining
 from headstart.finetuning.tracking import epoch_tracking
 from headstart.finetuning.training import trainer, weight_averaging
 from headstart.heads.prediction import softmax
@@ -29,11 +31,11 @@ from headstart.statistics.losses import per_picture_loss
 
 TUNED, SCRATCH = "tuned:", "scratch:"
 FILES = {TUNED: "adapt/model.keras", SCRATCH: "adapt/from_random.keras"}
-Weights = dict[str, np.ndarray]
+Weights = Mapping[str, np.ndarray]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Result:
+class TrainingFacts:
     """What is told of a network besides its weights.
 
     Attributes:
@@ -52,242 +54,221 @@ class Result:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Final:
+class FinalNetwork:
     """What the final training made: the network with the weights that count, and the log of each training."""
 
-    job: PreparedTraining
-    result: Result
+    training: PreparedTraining
+    facts: TrainingFacts
     logs: tuple[TrainingLog, ...]
 
 
-def final(bench: Workbench, best: Sequence[RecipeTrial]) -> Final:
+def train_final_network(setup: TrainingSetup, finalists: Sequence[RecipeTrial]) -> FinalNetwork:
     """Train the winner, or the soup, on all training pictures.
 
     Args:
-        bench: Pictures, features, trunks and folds.
-        best: Finalists, the best first, all judged.
+        setup: Pictures, features, trunks and folds.
+        finalists: The best first, all judged.
     """
-    members, heat = _soup(bench, best)
-    made = [trained(bench, a, bench.ctx.callbacks if a is best[0] else ()) for a in members]
-    logs = [log for *_, log in made]
-    if any(map(broke_off, logs)):  # what the folds said is of networks that went through
-        made, members, heat = made[:1], members[:1], temperature(best[0], logs[0])
-    job = made[0][0]
-    job.network.set(weight_averaging.mean([weights for _, weights, _ in made]))
-    result = Result(
-        members=tuple(a.number for a in members),
-        epochs=sum(len(log.epochs) for *_, log in made),
-        alpha=_alpha(best[0], logs[0]),
-        temperature=heat,
-        n_train=len(bench.rows),
+    best = finalists[0]
+    members, temperature = _choose_soup(setup, finalists)
+    results = [train_on_all(setup, t, setup.ctx.callbacks if t is best else ()) for t in members]
+    logs = [log for *_, log in results]
+    if any(map(is_broken_off, logs)):  # what the folds said is of networks that went through
+        results, members, temperature = results[:1], members[:1], choose_temperature(best, logs[0])
+    training = results[0][0]
+    training.network.set(weight_averaging.mean([weights for _, weights, _ in results]))
+    facts = TrainingFacts(
+        members=tuple(trial.number for trial in members),
+        epochs=sum(len(log.epochs) for *_, log in results),
+        alpha=0.0 if is_broken_off(logs[0]) else best.require_verdict().alpha,
+        temperature=temperature,
+        n_train=len(setup.training_set.rows),
     )
-    return Final(job=job, result=result, logs=tuple(logs))
+    return FinalNetwork(training=training, facts=facts, logs=tuple(logs))
 
 
-def handed_over(bench: Workbench, made: Final) -> TunedNetwork:
+def save_final_network(setup: TrainingSetup, final: FinalNetwork) -> TunedNetwork:
     """Write what the final training made, and describe it."""
-    return _saved(bench, made.job, made.result, TUNED)
+    return _save_network(setup, final.training, final.facts, TUNED)
 
 
-def of_fold(bench: Workbench, attempt: RecipeTrial) -> TunedNetwork:
+def save_first_fold(setup: TrainingSetup, trial: RecipeTrial) -> TunedNetwork:
     """The network of the first fold as it is: what an interruption leaves time for."""
-    assert attempt.judged is not None
-    first = attempt.runs[0]
-    job = bench.prepare(attempt.recipe, bench.learnt(first.log.fold))
-    epoch, alpha = attempt.judged.epoch, attempt.judged.alpha
-    job.network.set(fold_training.weights(bench, job, attempt.number, first, epoch, alpha))
-    result = Result(
-        members=(attempt.number,),
+    first, verdict = trial.runs[0], trial.require_verdict()
+    training = setup.prepare(trial.recipe, setup.training_set.training_positions(first.log.fold))
+    epoch, alpha = verdict.epoch, verdict.alpha
+    training.network.set(fold_training.load_weights(setup, training, trial.number, first, epoch, alpha))
+    facts = TrainingFacts(
+        members=(trial.number,),
         epochs=min(epoch, len(first.log.epochs)),
         alpha=alpha,
-        temperature=attempt.judged.temperature,
+        temperature=verdict.temperature,
         n_train=first.log.n_train,
     )
-    return _saved(bench, job, result, TUNED)
+    return _save_network(setup, training, facts, TUNED)
 
 
-def from_random(
-    bench: Workbench, tuned: TunedNetwork, epochs: int, positions: np.ndarray
+def train_from_random(
+    setup: TrainingSetup, tuned: TunedNetwork, epochs: int, positions: np.ndarray
 ) -> tuple[TunedNetwork, TrainingLog]:
     """The same network from random weights, trained on the same pictures.
 
     Args:
-        bench: Pictures and trunks.
+        setup: Pictures and trunks.
         tuned: What it is compared with.
         epochs: Of the training.
         positions: (M,) int64 pictures to learn from.
     """
-    recipe = dataclasses.replace(search_space.from_random(tuned.recipe), epochs=epochs)
-    job = bench.prepare(recipe, positions)
-    made = _fit(bench, job, "from random weights", epochs)
-    log = _log(job, made, "from random weights", -1, len(positions))
-    job.network.set(made.weights(len(made.rows)))
-    result = Result(members=(-1,), epochs=len(made.rows), alpha=1.0, temperature=1.0, n_train=len(positions))
-    return _saved(bench, job, result, SCRATCH), log
+    recipe = dataclasses.replace(search_space.make_scratch_recipe(tuned.recipe), epochs=epochs)
+    training, name, n_train = setup.prepare(recipe, positions), "from random weights", len(positions)
+    trained = _train(setup, training, name, epochs)
+    count = len(trained.rows)
+    log = fold_training.make_log(training, trained, name=name, trial=-1, fold=-1, n_train=n_train, best=count)
+    training.network.set(trained.weights(count))
+    facts = TrainingFacts(members=(-1,), epochs=count, alpha=1.0, temperature=1.0, n_train=n_train)
+    return _save_network(setup, training, facts, SCRATCH), log
 
 
 # ---------------------------------------------------------------- training
 
 
-def trained(
-    bench: Workbench, attempt: RecipeTrial, callbacks: Sequence[Any] = ()
+def train_on_all(
+    setup: TrainingSetup, trial: RecipeTrial, callbacks: Sequence[Any] = ()
 ) -> tuple[PreparedTraining, Weights, TrainingLog]:
-    """A judged recipe on all training pictures of a bench: its network, the weights that count, its log.
+    """A judged recipe on all training pictures: its network, the weights that count, its log.
 
     A training that breaks off, at a loss that is not finite, leaves the first weights: the folds chose epoch and alpha
     for one that goes through.
     """
-    assert attempt.judged is not None
-    name = f"final, trial {attempt.number}"
-    job = bench.prepare(attempt.recipe, bench.everything)
-    first = job.network.get()
-    epochs = max(attempt.judged.epoch, 1)
-    made = _fit(bench, job, name, epochs, callbacks)
-    log = _log(job, made, name, attempt.number, len(bench.rows))
-    if broke_off(log):
-        bench.ctx.console.print_warning(f"{name}: {log.stopped}; the network stays as it was before the first step")
-        return job, first, dataclasses.replace(log, notes=(*log.notes, "broke off: the first weights count"))
-    last = made.weights(len(made.rows))
-    return job, job.network.between(first, last, attempt.judged.alpha), log
+    verdict, name = trial.require_verdict(), f"final, trial {trial.number}"
+    training = setup.prepare(trial.recipe, setup.training_set.positions)
+    first = training.network.get()
+    trained = _train(setup, training, name, max(verdict.epoch, 1), callbacks)
+    count, n_train = len(trained.rows), len(setup.training_set.rows)
+    log = fold_training.make_log(training, trained, name=name, trial=trial.number, fold=-1, n_train=n_train, best=count)
+    if is_broken_off(log):
+        setup.ctx.console.print_warning(f"{name}: {log.stopped}; the network stays as it was before the first step")
+        return training, first, dataclasses.replace(log, notes=(*log.notes, "broke off: the first weights count"))
+    return training, training.network.between(first, trained.weights(count), verdict.alpha), log
 
 
-def broke_off(log: TrainingLog) -> bool:
+def is_broken_off(log: TrainingLog) -> bool:
     """Whether a training met numbers that are not finite."""
     return "not finite" in log.stopped
 
 
-def temperature(attempt: RecipeTrial, log: TrainingLog) -> float:
-    """What the logits of `trained` are divided by: as the folds chose, or of their first weights if it broke off."""
-    assert attempt.judged is not None
-    if not broke_off(log):
-        return attempt.judged.temperature
-    start = np.concatenate([run.logits[0] for run in attempt.runs])
-    return weight_averaging.temperature(start, attempt.judged.y)
+def choose_temperature(trial: RecipeTrial, log: TrainingLog) -> float:
+    """What the logits are divided by: as the folds chose, or of their first weights if the training broke off."""
+    verdict = trial.require_verdict()
+    if not is_broken_off(log):
+        return verdict.temperature
+    start = np.concatenate([run.logits[0] for run in trial.runs])
+    return weight_averaging.temperature(start, verdict.targets)
 
 
-def _alpha(attempt: RecipeTrial, log: TrainingLog) -> float:
-    assert attempt.judged is not None
-    return 0.0 if broke_off(log) else attempt.judged.alpha
-
-
-def _fit(
-    bench: Workbench, job: PreparedTraining, name: str, epochs: int, callbacks: Sequence[Any] = ()
+def _train(
+    setup: TrainingSetup, training: PreparedTraining, name: str, epochs: int, callbacks: Sequence[Any] = ()
 ) -> trainer.Trained:
-    made = trainer.train(
-        job.network,
-        job.recipe,
-        job.feed,
+    trained = trainer.train(
+        training.network,
+        training.recipe,
+        training.feed,
         held=None,
-        class_weight=bench.on.class_weight,
-        folder=bench.work / name.replace(" ", "-").replace(",", ""),
+        class_weight=setup.training_set.problem.class_weight,
+        folder=setup.work_folder / name.replace(" ", "-").replace(",", ""),
         stop_after=epochs,
-        on_epoch=epoch_tracking.live(bench.follow, name, job.recipe),
+        on_epoch=epoch_tracking.live(setup.tracker, name, training.recipe),
         callbacks=callbacks,
-        console=bench.ctx.console,
+        console=setup.ctx.console,
         name=name,
     )
-    fold_training.tell_profile(bench, name, made.profile)
-    return made
-
-
-def _log(job: PreparedTraining, made: trainer.Trained, name: str, trial: int, n_train: int) -> TrainingLog:
-    return TrainingLog(
-        name=name,
-        trial=trial,
-        recipe=job.recipe,
-        fold=-1,
-        n_train=n_train,
-        start=made.start,
-        epochs=made.rows,
-        best=len(made.rows),
-        stopped=made.stopped,
-        trainable_params=job.network.trainable_params,
-        notes=(*job.notes, *made.notes),
-    )
+    fold_training.print_profile(setup.ctx, name, trained.profile)
+    return trained
 
 
 # ---------------------------------------------------------------- soup
 
 
-def _soup(bench: Workbench, best: Sequence[RecipeTrial]) -> tuple[list[RecipeTrial], float]:
+def _choose_soup(setup: TrainingSetup, finalists: Sequence[RecipeTrial]) -> tuple[list[RecipeTrial], float]:
     """The chosen recipe and the finalists whose weights, averaged with its own, do better on the folds; temperature."""
-    assert best[0].judged is not None
-    alike = [a for a in best if bench.same_shape(a.runs[0].log.recipe, best[0].runs[0].log.recipe)]
+    best, metric = finalists[0], setup.training_set.problem.metric
+    alike = [t for t in finalists if train_same_weights(t.runs[0].log.recipe, best.runs[0].log.recipe)]
     if len(alike) < 2:
-        return [best[0]], best[0].judged.temperature
-    count, heats = min(len(a.runs) for a in alike), dict[tuple[int, ...], float]()
+        return [best], best.require_verdict().temperature
+    folds, temperatures = min(len(trial.runs) for trial in alike), dict[tuple[int, ...], float]()
 
-    def loss(members: Sequence[RecipeTrial]) -> float:
-        logits, y = _soup_logits(bench, members, count)
-        heat = heats[tuple(a.number for a in members)] = weight_averaging.temperature(logits, y)
-        return float(np.mean(per_picture_loss(bench.on.metric, y, softmax(logits / heat))))
+    def mean_loss(members: Sequence[RecipeTrial]) -> float:
+        logits, y = _predict_soup(setup, members, folds)
+        temperature = weight_averaging.temperature(logits, y)
+        temperatures[tuple(trial.number for trial in members)] = temperature
+        return float(np.mean(per_picture_loss(metric, y, softmax(logits / temperature))))
 
-    chosen = [alike[at] for at in weight_averaging.soup(alike, loss)]
-    if len(chosen) == 1:
-        return chosen, best[0].judged.temperature
-    return chosen, heats[tuple(a.number for a in chosen)]
+    members = [alike[at] for at in weight_averaging.soup(alike, mean_loss)]
+    if len(members) == 1:
+        return members, best.require_verdict().temperature
+    return members, temperatures[tuple(trial.number for trial in members)]
 
 
-def _soup_logits(bench: Workbench, members: Sequence[RecipeTrial], count: int) -> tuple[np.ndarray, np.ndarray]:
+def _predict_soup(setup: TrainingSetup, members: Sequence[RecipeTrial], folds: int) -> tuple[np.ndarray, np.ndarray]:
     """(M, C) float64 of averaged weights on the held-out pictures of some folds, and their (M,) classes."""
-    found, y = [], []
-    for at in range(count):
+    logits, y = [], []
+    for at in range(folds):
         run = members[0].runs[at]
-        job = bench.prepare(members[0].recipe, bench.learnt(run.log.fold))
-        weights = [_at_best(bench, job, member, at) for member in members]
-        found.append(fold_training.logits(bench, job, weight_averaging.mean(weights), run))
-        y += [bench.y_of[row] for row in run.rows.tolist()]
-    return np.concatenate(found).astype(np.float64), np.array(y)
+        training = setup.prepare(members[0].recipe, setup.training_set.training_positions(run.log.fold))
+        weights = [_load_best_weights(setup, training, member, at) for member in members]
+        logits.append(fold_training.predict_held_out(setup, training, weight_averaging.mean(weights), run))
+        y.append(setup.training_set.classes_of(run.rows))
+    return np.concatenate(logits).astype(np.float64), np.concatenate(y)
 
 
-def _at_best(bench: Workbench, job: PreparedTraining, member: RecipeTrial, at: int) -> dict[str, np.ndarray]:
-    assert member.judged is not None
-    return fold_training.weights(bench, job, member.number, member.runs[at], member.judged.epoch, member.judged.alpha)
+def _load_best_weights(setup: TrainingSetup, training: PreparedTraining, member: RecipeTrial, at: int) -> Weights:
+    verdict, run = member.require_verdict(), member.runs[at]
+    return fold_training.load_weights(setup, training, member.number, run, verdict.epoch, verdict.alpha)
 
 
 # ---------------------------------------------------------------- the result
 
 
-def _saved(bench: Workbench, job: PreparedTraining, result: Result, prefix: str) -> TunedNetwork:
+def _save_network(setup: TrainingSetup, training: PreparedTraining, facts: TrainingFacts, prefix: str) -> TunedNetwork:
     """Write the `keras.Model`, and describe it as a trunk and a head."""
-    trunk, model = bench.trunk(job.recipe.backbone)
-    made = plain_model.finish(job.network, model, trunk.spec, temperature=result.temperature)
+    trunk, model = setup.networks.load_trunk(training.recipe.backbone)
+    plain = plain_model.finish(training.network, model, trunk.spec, temperature=facts.temperature)
     file = FILES[prefix]
-    keras_writer.write_keras(made.model, bench.ctx.make_step_folder("adapt") / file.rpartition("/")[2])
+    keras_writer.write_keras(plain.model, setup.ctx.make_step_folder("adapt") / file.rpartition("/")[2])
     head = FittedHead(
-        head=job.recipe.head if job.recipe.head == "mlp" else "softmax",
+        head=training.recipe.head if training.recipe.head == "mlp" else "softmax",
         kind="linear",
         params={},
-        arrays={"weights": made.weights, "bias": made.bias},
-        trainable_params=job.network.trainable_params,
+        arrays={"weights": plain.weights, "bias": plain.bias},
+        trainable_params=training.network.trainable_params,
     )
     return TunedNetwork(
-        spec=_spec(trunk.spec, prefix, made),
+        spec=_describe_trunk(trunk.spec, prefix, plain),
         backbone=trunk.name,
-        recipe=job.recipe,
+        recipe=training.recipe,
         file=file,
         fitted=head,
-        epochs=result.epochs,
-        alpha=result.alpha,
-        temperature=result.temperature,
-        soup=result.members,
-        trainable_params=job.network.trainable_params,
-        n_train=result.n_train,
-        flops=bench.price.training_flops(job, result.epochs, result.n_train),
+        epochs=facts.epochs,
+        alpha=facts.alpha,
+        temperature=facts.temperature,
+        soup=facts.members,
+        trainable_params=training.network.trainable_params,
+        n_train=facts.n_train,
+        flops=setup.cost.training_flops(training.recipe, facts.epochs, facts.n_train),
     )
 
 
-def _spec(of: BackboneSpec, prefix: str, made: plain_model.PlainModel) -> BackboneSpec:
+def _describe_trunk(spec: BackboneSpec, prefix: str, plain: plain_model.PlainModel) -> BackboneSpec:
     digest = hashlib.sha256()
-    for weight in made.trunk.weights:
+    for weight in plain.trunk.weights:
         digest.update(np.ascontiguousarray(weight.numpy()).tobytes())
     return dataclasses.replace(
-        of,
-        name=prefix + of.name,
-        revision=f"{of.revision}-{digest.hexdigest()[:16]}",
-        depths=(FeatureLevel(name="features", dim=int(made.weights.shape[0])),),
-        params=int(made.trunk.count_params()),
-        flops=int(flops.count_flops(made.trunk)),
-        pretrained_on="nothing: random weights" if prefix == SCRATCH else f"{of.pretrained_on}; then tuned",
-        prior=0.0 if prefix == SCRATCH else of.prior,
+        spec,
+        name=prefix + spec.name,
+        revision=f"{spec.revision}-{digest.hexdigest()[:16]}",
+        depths=(FeatureLevel(name="features", dim=int(plain.weights.shape[0])),),
+        params=int(plain.trunk.count_params()),
+        flops=int(flops.count_flops(plain.trunk)),
+        pretrained_on="nothing: random weights" if prefix == SCRATCH else f"{spec.pretrained_on}; then tuned",
+        prior=0.0 if prefix == SCRATCH else spec.prior,
     )

@@ -12,7 +12,7 @@ import dataclasses
 import math
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -35,16 +35,18 @@ from headstart.core.types import (
     TrainingLog,
     TunedNetwork,
 )
-from headstart.finetuning import final_training, random_init_control, starting_points
+from headstart.finetuning import final_training, starting_points
+from headstart.finetuning.random_init_control import train_random_init_control
 from headstart.finetuning.search import augmentation_choice, diagnosis, search_space, trial_comparison
-from headstart.finetuning.search.recipe_search import BASELINE, TRAINING, RecipeTrial, Search
-from headstart.finetuning.search.time_budget import clock
-from headstart.finetuning.search.training_setup import WORK, Workbench
+from headstart.finetuning.search.recipe_search import BASELINE, TRAINING, Search
+from headstart.finetuning.search.recipe_trial import RecipeTrial
+from headstart.finetuning.search.time_budget import make_time_budget
+from headstart.finetuning.search.training_setup import WORK, TrainingSetup, make_training_setup
 from headstart.finetuning.tracking import epoch_tracking
 from headstart.selection.probe import head_selection
 from headstart.statistics.paired_selection import PairedChoice
 
-MOST = 200  # trials, whatever the budget
+MAX_TRIALS = 200  # whatever the budget
 
 
 def fine_tune(
@@ -76,192 +78,208 @@ def fine_tune(
     """
     if ctx.job.strategy == "probe":
         return None
-    kept = starting_points.trainable(embeddings, ctx)
-    if embeddings and not kept:
+    trainable = starting_points.select_trainable(embeddings, ctx)
+    if embeddings and not trainable:
         return None
-    embeddings = kept
-    started = time.monotonic()
-    tuning = serialization.find_value(FineTuningResult, ctx.make_step_folder("adapt"), "tuning")
-    if tuning is None or not _whole(tuning, ctx):
-        with epoch_tracking.opened(ctx, data.class_names, ctx.make_step_folder("adapt") / WORK) as followed:
-            tuning = _made(data, splits, ranking, embeddings, probe, ctx, followed)
-        serialization.save_value(tuning, ctx.make_step_folder("adapt"), "tuning")
-    work = ctx.make_step_folder("adapt") / WORK
-    if work.is_dir():  # the last to go, so that a killed run comes here again
-        shutil.rmtree(work, ignore_errors=True)
-    ctx.console.print_line(
-        "adapt", f"{tuning.why}; {len(tuning.trials)} recipes tried, {format_duration(time.monotonic() - started)}"
-    )
+    started, folder = time.monotonic(), ctx.make_step_folder("adapt")
+    tuning = serialization.find_value(FineTuningResult, folder, "tuning")
+    if tuning is None or not _has_its_networks(tuning, ctx):
+        with epoch_tracking.opened(ctx, data.class_names, folder / WORK) as tracker:
+            setup = _make_setup(data, splits, ranking, trainable, probe, ctx)
+            setup.tracker = tracker
+            tuning = _search_and_train(setup)
+        serialization.save_value(tuning, folder, "tuning")
+    shutil.rmtree(folder / WORK, ignore_errors=True)  # the last to go, so that a killed run comes here again
+    took = format_duration(time.monotonic() - started)
+    ctx.console.print_line("adapt", f"{tuning.why}; {len(tuning.trials)} recipes tried, {took}")
     return tuning
 
 
-def _whole(tuning: FineTuningResult, ctx: Context) -> bool:
-    """Whether the networks are there too."""
-    made = (tuning.network, tuning.scratch)
-    return all((ctx.run.path / network.file).is_file() for network in made if network is not None)
+def _has_its_networks(tuning: FineTuningResult, ctx: Context) -> bool:
+    networks = (tuning.network, tuning.scratch)
+    return all((ctx.run.path / network.file).is_file() for network in networks if network is not None)
 
 
-def _made(
+def _make_setup(
     data: Dataset,
     splits: Splits,
     ranking: Ranking,
-    embeddings: tuple[Embeddings, ...],
+    embeddings: Sequence[Embeddings],
     probe: FitResult,
     ctx: Context,
-    followed: epoch_tracking.EpochTracker | None,
-) -> FineTuningResult:
-    on = head_selection.make_cv_problem(data, splits, ctx)
-    given = recipes.parse(ctx.job.recipe)
-    found = _bases(given, ranking, embeddings, on)
-    starts = starting_points.starts(ranking, found, embeddings, ctx)
-    found = [base for base in found if base.backbone in {one.name for one in starts}]
-    bench = Workbench(data=data, splits=splits, embeddings=embeddings, bases=found, probe=probe, on=on, ctx=ctx)
-    bench.starts = starts
-    bench.follow, bench.domain = followed, augmentation_choice.decided(bench, given)
-    queue = _queue(bench, given, ctx)
-    search = Search(bench=bench, clock=clock(ctx), strategy=ctx.job.strategy, queue=queue, most=_most(ctx))
-    _require_room(search, ctx)
-    search.run()
-    best = search.judge()
-    bench.work.mkdir(parents=True, exist_ok=True)
-    return _finished(bench, search, best, ctx)
+) -> TrainingSetup:
+    """What trainings share: starting points on the backbones that are worth a start."""
+    problem = head_selection.make_cv_problem(data, splits, ctx)
+    points = _find_starting_points(recipes.parse(ctx.job.recipe), ranking, embeddings, problem)
+    finalists = starting_points.choose_backbones(ranking, points, embeddings, ctx)
+    names = {backbone.name for backbone in finalists}
+    points = [point for point in points if point.backbone in names]
+    setup = make_training_setup(data, splits, embeddings, points, probe, problem, ctx=ctx)
+    setup.recipe_space.finalists = finalists
+    return setup
 
 
-def _bases(
-    given: dict[str, Any], ranking: Ranking, embeddings: Sequence[Embeddings], on: head_selection.HeadCvProblem
+def _search_and_train(setup: TrainingSetup) -> FineTuningResult:
+    ctx = setup.ctx
+    fields = recipes.parse(ctx.job.recipe)
+    setup.recipe_space.domain = augmentation_choice.choose_domain(setup, fields)
+    queue = _make_queue(setup, fields)
+    max_trials = 1 if fields else ctx.job.trials or MAX_TRIALS
+    budget = make_time_budget(ctx)
+    search = Search(setup=setup, budget=budget, strategy=ctx.job.strategy, queue=queue, max_trials=max_trials)
+    _require_time(search)
+    search.try_recipes()
+    finalists = search.judge_finalists()
+    setup.work_folder.mkdir(parents=True, exist_ok=True)
+    return _train_winner(setup, search, finalists) if finalists else _keep_probe(setup, search)
+
+
+def _find_starting_points(
+    fields: Mapping[str, Any],
+    ranking: Ranking,
+    embeddings: Sequence[Embeddings],
+    problem: head_selection.HeadCvProblem,
 ) -> list[starting_points.StartingPoint]:
-    wanted, depths = str(given.get("backbone", "")), tuple(given.get("depths", ()))
-    among = [e for e in embeddings if not wanted or f":{e.spec.name}".endswith(f":{wanted}")]
-    if not among:
+    backbone, depths = str(fields.get("backbone", "")), tuple(fields.get("depths", ()))
+    named = [e for e in embeddings if recipes.meant(backbone, e.spec.name)]
+    if not named:
         names = [e.spec.name for e in embeddings]
-        near = format_nearest(wanted, [*names, *(name.rpartition(":")[2] for name in names)])
+        near = format_nearest(backbone, [*names, *(name.rpartition(":")[2] for name in names)])
         hint = f"{near} measured: {', '.join(names)}; choose others with --backbones".strip()
-        raise UsageError(f"the recipe wants backbone `{wanted}`, which was not measured", where="--recipe", hint=hint)
-    found = starting_points.bases(ranking, among, on, depths)
-    if not found:
-        known = "; ".join(f"{e.spec.name} at {', '.join(d.name for d in e.spec.depths)}" for e in among)
-        asked = f"depths {'+'.join(depths) or 'any'} of backbone `{wanted or 'any'}`"
-        hint = f"measured: {known}"
-        raise UsageError(f"the recipe wants {asked}, which were not measured", where="--recipe", hint=hint)
-    return found
+        what = f"the recipe wants backbone `{backbone}`, which was not measured"
+        raise UsageError(what, where="--recipe", hint=hint)
+    points = starting_points.judge_starting_points(ranking, named, problem, depths)
+    if not points:
+        measured = "; ".join(f"{e.spec.name} at {', '.join(d.name for d in e.spec.depths)}" for e in named)
+        what = f"depths {'+'.join(depths) or 'any'} of backbone `{backbone or 'any'}`, which were not measured"
+        raise UsageError(f"the recipe wants {what}", where="--recipe", hint=f"measured: {measured}")
+    return points
 
 
-def _queue(bench: Workbench, given: dict[str, Any], ctx: Context) -> list[tuple[str, Recipe]]:
-    if given:
-        return [("given", _given(bench, given, ctx))]
-    return [("prior", one) for one in _priors(bench, ctx)]
+def _make_queue(setup: TrainingSetup, fields: Mapping[str, Any]) -> list[tuple[str, Recipe]]:
+    """The recipes to try first, with their origin: that of the user, else what the number of pictures suggests."""
+    if fields:
+        return [("given", _complete_given_recipe(setup, fields))]
+    return [("prior", recipe) for recipe in _make_first_recipes(setup)]
 
 
-def _given(bench: Workbench, given: dict[str, Any], ctx: Context) -> Recipe:
+def _complete_given_recipe(setup: TrainingSetup, fields: Mapping[str, Any]) -> Recipe:
     """The recipe of the user: what it leaves open is as in the job or by default, the arithmetic in float32."""
-    strategy = given.get("strategy", jobs.recipe_strategy(ctx.job.strategy))
-    usual = recipes.make({**bench.shared, "precision": Recipe().precision})
+    space = setup.recipe_space
+    strategy = fields.get("strategy", jobs.recipe_strategy(setup.ctx.job.strategy))
+    usual = recipes.make({**space.shared_fields, "precision": Recipe().precision})
     if strategy == "scratch":
-        usual = search_space.from_random(usual)
-    return recipes.make({**recipes.field_values(usual), **given, **bench.where(bench.bases[0]), "strategy": strategy})
+        usual = search_space.make_scratch_recipe(usual)
+    start = space.starting_points[0].recipe_fields
+    return recipes.make({**recipes.field_values(usual), **fields, **start, "strategy": strategy})
 
 
-def _priors(bench: Workbench, ctx: Context) -> list[Recipe]:
+def _make_first_recipes(setup: TrainingSetup) -> list[Recipe]:
     """Each kind of recipe on every starting point, the cheaper networks first: something is there soon."""
-    counts = np.bincount(bench.y, minlength=bench.on.n_classes)
-    typical, n = int(np.median(counts[counts > 0])), len(bench.rows)
-    listed = [
-        search_space.priors(ctx.job.strategy, typical, n, bench.blocks(base), {**bench.shared, **bench.where(base)})
-        for base in bench.bases
+    space, own = setup.recipe_space, setup.training_set
+    counts = np.bincount(own.targets, minlength=own.problem.n_classes)
+    typical = int(np.median(counts[counts > 0]))
+    of_points = [
+        search_space.make_first_recipes(
+            setup.ctx.job.strategy,
+            typical,
+            len(own.rows),
+            space.count_blocks(point),
+            {**space.shared_fields, **point.recipe_fields},
+        )
+        for point in space.starting_points
     ]
-    listed.sort(key=lambda own: (len(own[0].depths) > 1, bench.price.answering_flops(own[0])))
-    return [own[at] for at in range(max(map(len, listed))) for own in listed if at < len(own)]
+    of_points.sort(key=lambda listed: (len(listed[0].depths) > 1, setup.cost.inference_flops(listed[0])))
+    return [listed[at] for at in range(max(map(len, of_points))) for listed in of_points if at < len(listed)]
 
 
-def _most(ctx: Context) -> int:
-    if ctx.job.recipe:
-        return 1
-    return ctx.job.trials or MOST
-
-
-def _require_room(search: Search, ctx: Context) -> None:
+def _require_time(search: Search) -> None:
     """Say at once when the time is too short for a single epoch of the cheapest recipe."""
-    if search.bench.explicit or ctx.run.find_decision("adapt/trial/0") is not None:
+    setup, total_s = search.setup, search.budget.total_s
+    job = setup.ctx.job
+    if job.recipe or setup.ctx.run.find_decision("adapt/trial/0") is not None:
         return
-    options = [dataclasses.replace(recipe, epochs=1) for _, recipe in search.queue]
-    needed = min(search.bench.price.seconds(recipe) for recipe in options)
-    if needed <= TRYING_END * search.clock.total_s:
+    needed_s = min(setup.cost.fold_seconds(dataclasses.replace(recipe, epochs=1)) for _, recipe in search.queue)
+    if needed_s <= TRYING_END * total_s:
         return
-    told = (
-        f"one epoch of the cheapest recipe takes about {format_duration(needed)} here, "
-        f"and {format_duration(TRYING_END * search.clock.total_s)} of the budget `{ctx.job.budget}` are left for "
-        "trying recipes"
+    why = (
+        f"one epoch of the cheapest recipe takes about {format_duration(needed_s)} here, "
+        f"and {format_duration(TRYING_END * total_s)} of the budget `{job.budget}` are left for trying recipes"
     )
-    if ctx.job.strategy != "auto":
-        fits = math.ceil(plan_time(ctx.job).smallest_budget_s(needed, search.clock.total_s) / 60)
-        hint = f"--budget {fits}m has room for a few epochs; --strategy probe needs none"
-        raise UsageError(f"the budget is too small for fine-tuning: {told}", where="--budget", hint=hint)
-    search.bench.left_out.append(f"fine-tuning: {told}")
+    if job.strategy != "auto":
+        minutes = math.ceil(plan_time(job).smallest_budget_s(needed_s, total_s) / 60)
+        hint = f"--budget {minutes}m has room for a few epochs; --strategy probe needs none"
+        raise UsageError(f"the budget is too small for fine-tuning: {why}", where="--budget", hint=hint)
+    setup.left_out.append(f"fine-tuning: {why}")
     search.queue.clear()
 
 
-def _finished(bench: Workbench, search: Search, best: Sequence[RecipeTrial], ctx: Context) -> FineTuningResult:
+def _train_winner(setup: TrainingSetup, search: Search, finalists: Sequence[RecipeTrial]) -> FineTuningResult:
     """Decide, train on all pictures, and gather what is to be told."""
-    if not best:
-        return _without(bench, search)
-    found, chosen, taken = trial_comparison.settled(bench, best)
-    order = [chosen, *(a for a in best if a is not chosen)]
-    network, logs = _network(bench, search, order)
-    scratch, baseline = random_init_control.from_random(bench, search, network)
-    assert chosen.judged is not None
+    own, strategy = setup.training_set, setup.ctx.job.strategy
+    choice = trial_comparison.compare_with_probe(own, setup.cost, finalists)
+    winners = [t for t in finalists if trial_comparison.format_finalist(t) == choice.winner]
+    chosen = winners[0] if winners else finalists[0]
+    taken = trial_comparison.is_convincing(choice) or strategy != "auto"
+    network, logs = _train_network(setup, search, [chosen, *(t for t in finalists if t is not chosen)])
+    control, control_logs = train_random_init_control(setup, search, network)
+    verdict = chosen.require_verdict()
     return FineTuningResult(
-        trials=tuple(trial_comparison.trial(bench, a, found, chosen) for a in search.attempts),
-        logs=(*(run.log for a in search.attempts for run in a.runs), *logs, *baseline),
-        outcomes=tuple(d.outcome for d in diagnosis.diagnoses(bench, chosen.runs)),
+        trials=tuple(trial_comparison.describe_trial(own, t, choice, chosen) for t in search.trials),
+        logs=(*(run.log for t in search.trials for run in t.runs), *logs, *control_logs),
+        outcomes=tuple(d.outcome for d in diagnosis.run_model_checks(own, chosen.runs)),
         network=network,
-        scratch=scratch,
+        scratch=control,
         taken=taken,
-        why=_why(found, chosen, taken, ctx),
-        rows=chosen.judged.rows,
-        probabilities=chosen.judged.probabilities,
-        probe_probabilities=bench.probe_of(chosen.judged.rows),
-        left_out=tuple(bench.left_out),
+        why=_format_reason(choice, taken, strategy),
+        rows=verdict.rows,
+        probabilities=verdict.probabilities,
+        probe_probabilities=own.probe_probabilities(verdict.rows),
+        left_out=tuple(setup.left_out),
     )
 
 
-def _network(bench: Workbench, search: Search, order: Sequence[RecipeTrial]) -> tuple[TunedNetwork, list[TrainingLog]]:
+def _train_network(
+    setup: TrainingSetup, search: Search, finalists: Sequence[RecipeTrial]
+) -> tuple[TunedNetwork, list[TrainingLog]]:
     """The winner on all pictures; when Ctrl-C ends its training, as its first fold left it."""
-    made = None
-    if not search.stopped(TRAINING):
+    final = None
+    if not search.is_stopped(TRAINING):
         try:
-            made = final_training.final(bench, order)
-            return final_training.handed_over(bench, made), [*made.logs]
+            final = final_training.train_final_network(setup, finalists)
+            return final_training.save_final_network(setup, final), [*final.logs]
         except KeyboardInterrupt:
-            search.interrupt(BASELINE if made else TRAINING)
-    return final_training.handed_over(bench, made) if made else final_training.of_fold(bench, order[0]), [
-        *made.logs
-    ] if made else []
+            search.interrupt(BASELINE if final else TRAINING)
+    if final:
+        return final_training.save_final_network(setup, final), [*final.logs]
+    return final_training.save_first_fold(setup, finalists[0]), []
 
 
-def _without(bench: Workbench, search: Search) -> FineTuningResult:
-    nothing = np.empty((0, bench.on.n_classes), np.float32)
-    nothing_done = "interrupted before a recipe was judged" if search.interrupted else "no recipe could be trained"
-    told = bench.left_out or [a.why for a in search.attempts if a.why] or [nothing_done]
-    ran = [a.runs for a in search.attempts if a.runs]
+def _keep_probe(setup: TrainingSetup, search: Search) -> FineTuningResult:
+    """What is told where no recipe was judged."""
+    own = setup.training_set
+    empty = np.empty((0, own.problem.n_classes), np.float32)
+    nothing = "interrupted before a recipe was judged" if search.interrupted else "no recipe could be trained"
+    reasons = setup.left_out or [t.why for t in search.trials if t.why] or [nothing]
+    trained = [t.runs for t in search.trials if t.runs]
     return FineTuningResult(
-        trials=tuple(trial_comparison.trial(bench, a, None, None) for a in search.attempts),
-        logs=tuple(run.log for a in search.attempts for run in a.runs),
-        outcomes=tuple(d.outcome for d in diagnosis.diagnoses(bench, ran[-1])) if ran else (),
+        trials=tuple(trial_comparison.describe_trial(own, t, None, None) for t in search.trials),
+        logs=tuple(run.log for runs in trained for run in runs),
+        outcomes=tuple(d.outcome for d in diagnosis.run_model_checks(own, trained[-1])) if trained else (),
         network=None,
         scratch=None,
         taken=False,
-        why=f"the frozen probe stays: {told[0]}",
+        why=f"the frozen probe stays: {reasons[0]}",
         rows=np.empty(0, np.int64),
-        probabilities=nothing,
-        probe_probabilities=nothing,
-        left_out=tuple(bench.left_out),
+        probabilities=empty,
+        probe_probabilities=empty,
+        left_out=tuple(setup.left_out),
     )
 
 
-def _why(found: PairedChoice, chosen: RecipeTrial, taken: bool, ctx: Context) -> str:
-    if taken and found.winner == trial_comparison.PROBE:
-        told = f"fine-tuned as `--strategy {ctx.job.strategy}` asks, though the frozen probe is as good or better"
-        return f"{told}: {found.why}"
-    if not taken and found.winner != trial_comparison.PROBE:
-        return f"the frozen probe stays, for it is beaten by less than half a standard error: {found.why}"
-    return found.why
+def _format_reason(choice: PairedChoice, taken: bool, strategy: str) -> str:
+    if taken and choice.winner == trial_comparison.PROBE:
+        return f"fine-tuned as `--strategy {strategy}` asks, though the frozen probe is as good or better: {choice.why}"
+    if not taken and choice.winner != trial_comparison.PROBE:
+        return f"the frozen probe stays, for it is beaten by less than half a standard error: {choice.why}"
+    return choice.why

@@ -10,49 +10,57 @@ from headstart.core.console import format_duration
 from headstart.core.run.time_plan import FINISHING_END
 from headstart.core.types import TrainingLog, TunedNetwork
 from headstart.finetuning import final_training
-from headstart.finetuning.search import search_space
 from headstart.finetuning.search.recipe_search import BASELINE, Search
-from headstart.finetuning.search.training_setup import Workbench
+from headstart.finetuning.search.search_space import make_scratch_recipe
+from headstart.finetuning.search.training_set import TrainingSet
+from headstart.finetuning.search.training_setup import TrainingSetup
 
 
-def from_random(bench: Workbench, search: Search, tuned: TunedNetwork) -> tuple[TunedNetwork | None, list[TrainingLog]]:
+def train_random_init_control(
+    setup: TrainingSetup, search: Search, tuned: TunedNetwork
+) -> tuple[TunedNetwork | None, list[TrainingLog]]:
     """The same network from random weights, when the time allows at least the operations that the tuned one took.
 
     It is for as many as all epochs of the recipe take: where the pre-trained weights learn nothing, the first of their
     epochs counts, and what random weights would learn in the others must not be cut off with them.
     """
-    recipe, price = search_space.from_random(tuned.recipe), bench.price
-    price.recall(recipe)
-    epoch_flops = price.epoch_flops(recipe)
-    whole = tuned.flops + max(tuned.recipe.epochs - tuned.epochs, 0) * price.epoch_flops(tuned.recipe)
-    least, wanted = (max(1, round(flops / epoch_flops)) for flops in (tuned.flops, whole))
-    positions = _judged_apart(bench)
+    recipe, cost = make_scratch_recipe(tuned.recipe), setup.cost
+    cost.recall_pace(recipe)
+    epoch_flops = cost.epoch_flops(recipe)
+    whole = tuned.flops + max(tuned.recipe.epochs - tuned.epochs, 0) * cost.epoch_flops(tuned.recipe)
+    least, most = (max(1, round(flops / epoch_flops)) for flops in (tuned.flops, whole))
+    positions, is_given = _independent_positions(setup.training_set), setup.recipe_space.is_given
 
-    def fitting() -> float:
-        return search.clock.left_s(FINISHING_END) * price.pace(recipe) / epoch_flops
+    def count_fitting() -> float:
+        return search.budget.left_s(FINISHING_END) * cost.flops_per_s(recipe) / epoch_flops
 
-    def epochs() -> int:
-        if not bench.explicit and fitting() >= least:  # by a pace that may be of other networks
-            price.learn(bench.prepare(dataclasses.replace(recipe, epochs=least), positions))
-        return int(min(wanted, fitting())) if fitting() >= least else 0
+    def choose_epochs() -> int:
+        if not is_given and count_fitting() >= least:  # by a pace that may be of other networks
+            cost.measure_pace(setup.prepare(dataclasses.replace(recipe, epochs=least), positions))
+        return int(min(most, count_fitting())) if count_fitting() >= least else 0
 
     try:
-        told = "epochs of the same network from random weights; 0 when there is no time"
-        if not search.stopped(BASELINE) and (given := bench.ctx.record_decision("adapt/from_random", epochs, told)):
-            about = "" if bench.explicit else f", about {format_duration(given * epoch_flops / price.pace(recipe))}"
-            line = f"to tell what pre-training is worth, the same network from random weights: {given} epochs{about}"
-            bench.ctx.console.print_line("adapt", line)
-            made, log = final_training.from_random(bench, tuned, given, positions)
-            return made, [log]
+        why = "epochs of the same network from random weights; 0 when there is no time"
+        epochs = 0
+        if not search.is_stopped(BASELINE):
+            epochs = setup.ctx.record_decision("adapt/from_random", choose_epochs, why)
+        if epochs:
+            seconds = format_duration(epochs * epoch_flops / cost.flops_per_s(recipe))
+            about = "" if is_given else f", about {seconds}"
+            line = f"to tell what pre-training is worth, the same network from random weights: {epochs} epochs{about}"
+            setup.ctx.console.print_line("adapt", line)
+            network, log = final_training.train_from_random(setup, tuned, epochs, positions)
+            return network, [log]
     except KeyboardInterrupt:
         search.interrupt(BASELINE)
-    least_s = least * epoch_flops / price.pace(recipe)
-    left_out = "interrupted" if search.interrupted else f"it takes at least {format_duration(least_s)}"
-    bench.left_out.append(f"the same network from random weights: {left_out}")
+    least_s = least * epoch_flops / cost.flops_per_s(recipe)
+    why_not = "interrupted" if search.interrupted else f"it takes at least {format_duration(least_s)}"
+    setup.left_out.append(f"the same network from random weights: {why_not}")
     return None, []
 
 
-def _judged_apart(bench: Workbench) -> np.ndarray:
-    """Positions that a baseline may learn from: all, or where nothing else judges, all but the first fold."""
-    judged = len(bench.splits.test) or len(bench.splits.val)
-    return bench.everything if judged else bench.learnt(bench.fold_numbers[0])
+def _independent_positions(training_set: TrainingSet) -> np.ndarray:
+    """Positions that the control may learn from: all, or where nothing else judges, all but the first fold."""
+    if len(training_set.splits.test) or len(training_set.splits.val):
+        return training_set.positions
+    return training_set.training_positions(training_set.fold_numbers[0])

@@ -51,70 +51,75 @@ class StartingPoint:
 
     @property
     def depths(self) -> tuple[str, ...]:
-        """Names of the depths."""
+        """Names of the feature levels."""
         return tuple(f.depth for f in self.features)
 
+    @property
+    def recipe_fields(self) -> dict[str, Any]:
+        """The fields of a recipe that starts here."""
+        return {"backbone": self.backbone, "depths": self.depths}
 
-def bases(
-    ranking: Ranking, embeddings: Sequence[Embeddings], on: HeadCvProblem, wanted: Sequence[str] = ()
+
+def judge_starting_points(
+    ranking: Ranking, embeddings: Sequence[Embeddings], problem: HeadCvProblem, depths: Sequence[str] = ()
 ) -> list[StartingPoint]:
-    """The logistic heads to start from: of each backbone that on its best single depth, and the best of all.
+    """The logistic heads to start from: of each backbone that on its best single level, and the best of all.
 
-    A network that trains does best when it reads the one depth whose features were best (docs/adapt.md has figures);
-    several depths together make the better frozen start. With `wanted` only that set of depths is fitted.
+    A network that trains does best when it reads the one level whose features were best (docs/adapt.md has figures);
+    several levels together make the better frozen start. With `depths` only that set of levels is fitted.
 
     Args:
-        ranking: Tells the best depth of each backbone.
+        ranking: Tells the best level of each backbone.
         embeddings: Features of all pictures.
-        on: Pictures and folds; the first repeat judges.
-        wanted: Names of depths, or empty.
+        problem: Pictures and folds; the first repeat judges.
+        depths: Names of levels, or empty.
 
     Returns:
-        Backbones by their best head, the best first; of each the single depth first.
+        Backbones by their best head, the best first; of each the single level first.
     """
-    found = []
+    by_backbone = []
     for each in embeddings:
-        made = [_judged(features, embeddings, on) for features in _sets(each, ranking, wanted)]
-        best = min(made, key=lambda base: (base.loss, len(base.features)), default=None)
-        if best is not None:
-            found.append((best.loss, each.spec.name, list(dict.fromkeys((made[0], best)))))
-    return [base for _, _, own in sorted(found, key=lambda one: one[:2]) for base in own]
+        points = [_judge(features, embeddings, problem) for features in _list_level_sets(each, ranking, depths)]
+        if points:
+            best = min(points, key=lambda point: (point.loss, len(point.features)))
+            by_backbone.append((best.loss, each.spec.name, list(dict.fromkeys((points[0], best)))))
+    return [point for *_, points in sorted(by_backbone, key=lambda entry: entry[:2]) for point in points]
 
 
-def starts(
-    ranking: Ranking, found: Sequence[StartingPoint], embeddings: Sequence[Embeddings], ctx: Context
+def choose_backbones(
+    ranking: Ranking, points: Sequence[StartingPoint], embeddings: Sequence[Embeddings], ctx: Context
 ) -> tuple[Finalist, ...]:
     """The backbones that networks start from: the best by probe, the best by prior, and the cheapest to train.
 
-    The probe is that of the ranking, on one depth, for there a network that trains does best.
+    The probe is that of the ranking, on one level, for there a network that trains does best.
 
     Args:
         ranking: Tells how the probes did.
-        found: The heads of all that can be trained.
+        points: The heads of all that can be trained.
         embeddings: Of these backbones.
         ctx: The run.
     """
-    specs = [e.spec for e in embeddings if e.spec.name in {base.backbone for base in found}]
+    specs = [e.spec for e in embeddings if e.spec.name in {point.backbone for point in points}]
     probed = [row for row in ranking.rows if row.status not in ("control", "screened_out")]  # the best first
     losses = {row.backbone: float(place) for place, row in reversed(list(enumerate(probed)))}
     options = [Option(name=spec.name, expected=expected_accuracy(spec), cost=spec.flops) for spec in specs]
-    made = successive_halving.choose_finalists(options, losses, fewest=STARTS, most=STARTS)
+    chosen = successive_halving.choose_finalists(options, losses, fewest=STARTS, most=STARTS)
     if not ctx.job.recipe and len(specs) > 1:
-        told = ", ".join(f"{one.name} ({one.why})" for one in made)
+        names = ", ".join(f"{backbone.name} ({backbone.why})" for backbone in chosen)
         ctx.console.print_line(
-            "adapt", f"fine-tuning starts from {told}; the cheaper first, so that something is there soon"
+            "adapt", f"fine-tuning starts from {names}; the cheaper first, so that something is there soon"
         )
-    return made
+    return chosen
 
 
-def trainable(embeddings: tuple[Embeddings, ...], ctx: Context) -> tuple[Embeddings, ...]:
+def select_trainable(embeddings: tuple[Embeddings, ...], ctx: Context) -> tuple[Embeddings, ...]:
     """Features of the backbones whose weights can be trained; the others are named with the reason.
 
     Raises:
         NoOpError: None can be trained, and fine-tuning was asked for by name.
     """
-    found = {e.spec.name: loading.find_backbone(e.spec.name) for e in embeddings}
-    frozen = {name: one.frozen_reason for name, one in found.items() if one.frozen_reason}
+    backbones = [loading.find_backbone(e.spec.name) for e in embeddings]
+    frozen = {e.spec.name: b.frozen_reason for e, b in zip(embeddings, backbones, strict=True) if b.frozen_reason}
     if frozen and len(frozen) == len(embeddings) and ctx.job.strategy != "auto":
         raise NoOpError(
             f"nothing can be fine-tuned: {'; '.join(frozen.values())}", hint="--strategy probe takes it frozen"
@@ -124,55 +129,59 @@ def trainable(embeddings: tuple[Embeddings, ...], ctx: Context) -> tuple[Embeddi
     return tuple(e for e in embeddings if e.spec.name not in frozen)
 
 
-def _sets(each: Embeddings, ranking: Ranking, wanted: Sequence[str]) -> list[tuple[Feature, ...]]:
-    """The best single depth, the inner depths, all depths; or the set that is wanted, if the backbone has it."""
-    depths = [Feature(backbone=each.spec.name, depth=d.name, dim=d.dim) for d in each.spec.depths]
-    if wanted:
-        chosen = tuple(f for f in depths if f.depth in wanted)
-        return [chosen] if len(chosen) == len(set(wanted)) else []
+def _list_level_sets(each: Embeddings, ranking: Ranking, depths: Sequence[str]) -> list[tuple[Feature, ...]]:
+    """The best single level, the inner levels, all levels; or the set asked for, if the backbone has it."""
+    features = tuple(Feature(backbone=each.spec.name, depth=d.name, dim=d.dim) for d in each.spec.depths)
+    if depths:
+        chosen = tuple(f for f in features if f.depth in depths)
+        return [chosen] if len(chosen) == len(set(depths)) else []
     ranked = [row.depth for row in ranking.rows if row.backbone == each.spec.name and row.status != "control"]
-    best = tuple(f for f in depths if ranked and f.depth == ranked[0])
-    return [s for s in dict.fromkeys((best, tuple(depths[:-1]), tuple(depths))) if s]
+    best = tuple(f for f in features if ranked and f.depth == ranked[0])
+    return [levels for levels in dict.fromkeys((best, features[:-1], features)) if levels]
 
 
-def _judged(features: tuple[Feature, ...], embeddings: Sequence[Embeddings], on: HeadCvProblem) -> StartingPoint:
-    x = join_columns(embeddings, features, on.rows)
-    made = cross_validation.tune_head(
-        registry.load_plugin("heads", HEAD), x, on.y, on.folds[:1], metric=on.metric, **on.shared
+def _judge(features: tuple[Feature, ...], embeddings: Sequence[Embeddings], problem: HeadCvProblem) -> StartingPoint:
+    x = join_columns(embeddings, features, problem.rows)
+    head = registry.load_plugin("heads", HEAD)
+    fold, metric = problem.folds[:1], problem.metric
+    tuned = cross_validation.tune_head(head, x, problem.y, fold, metric=metric, **problem.shared)
+    return StartingPoint(
+        backbone=features[0].backbone,
+        features=features,
+        params=tuned.params,
+        pictures=len(problem.rows),
+        loss=float(np.nanmean(tuned.losses)),
     )
-    loss = float(np.nanmean(made.losses))
-    backbone = features[0].backbone
-    return StartingPoint(backbone=backbone, features=features, params=made.params, pictures=len(on.rows), loss=loss)
 
 
-def fitted(
-    base: StartingPoint, embeddings: Sequence[Embeddings], rows: np.ndarray, y: np.ndarray, on: HeadCvProblem
+def fit_start(
+    point: StartingPoint, embeddings: Sequence[Embeddings], rows: np.ndarray, y: np.ndarray, problem: HeadCvProblem
 ) -> Start:
-    """The base's head fitted on some pictures, as what a network starts from.
+    """The head of a starting point fitted on some pictures, as what a network starts from.
 
     Args:
-        base: The head.
+        point: The head.
         embeddings: Hold its features.
         rows: (M,) int64 pictures to learn from.
         y: (M,) int64 their classes.
-        on: Gives the classes, their weights and the seed.
+        problem: Gives the classes, their weights and the seed.
     """
-    x = join_columns(embeddings, base.features, rows)
-    params = resize_params(base.params, len(rows), base.pictures)
+    x = join_columns(embeddings, point.features, rows)
+    params = resize_params(point.params, len(rows), point.pictures)
     with blas_threads.single_blas_thread():
-        made = registry.load_plugin("heads", HEAD).path(x, y, params=[params], **on.shared)
-        head: FittedHead = next(iter(made))
-    found = design_matrix.column_moments(x)
-    scale = np.where(found.inverse > 0, 1 / np.where(found.inverse > 0, found.inverse, 1.0), 1.0)
+        heads = registry.load_plugin("heads", HEAD).path(x, y, params=[params], **problem.shared)
+        head: FittedHead = next(iter(heads))
+    moments = design_matrix.column_moments(x)
+    scale = np.where(moments.inverse > 0, 1 / np.where(moments.inverse > 0, moments.inverse, 1.0), 1.0)
     return Start(
         weights=head.arrays["weights"],
-        bias=_bounded(head.arrays["bias"]),
-        centre=found.centre.astype(np.float32),
+        bias=_bound_bias(head.arrays["bias"]),
+        centre=moments.centre.astype(np.float32),
         scale=scale.astype(np.float32),
     )
 
 
-def _bounded(bias: np.ndarray) -> np.ndarray:
+def _bound_bias(bias: np.ndarray) -> np.ndarray:
     """(C,) a class that was not there to be learnt is impossible, but not so far out that a smoothed label explodes."""
-    there = bias > design_matrix.ABSENT / 2
-    return np.where(there, bias, bias[there].min() - FARTHEST).astype(np.float32)
+    learnt = bias > design_matrix.ABSENT / 2
+    return np.where(learnt, bias, bias[learnt].min() - FARTHEST).astype(np.float32)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from headstart.core.types import EpochScores, TrainingLog
+from headstart.core.types import TrainingLog
 
 
 def curve(log: TrainingLog, side: str, score: str = "log_loss", *, of_class: int | None = None) -> np.ndarray:
@@ -22,18 +22,17 @@ def curve(log: TrainingLog, side: str, score: str = "log_loss", *, of_class: int
         score: A field of `EpochScores`.
         of_class: Position of a class, where the score is one of each class.
     """
-    first = log.start if side == "val" else None
-    told: list[EpochScores | None] = [first, *(getattr(row, side) for row in log.epochs)]
-    found = [np.nan if scores is None else getattr(scores, score) for scores in told]
+    sides = [log.start if side == "val" else None, *(row.val if side == "val" else row.train for row in log.epochs)]
+    values = [np.nan if scores is None else getattr(scores, score) for scores in sides]
     if of_class is not None:
-        found = [each[of_class] if isinstance(each, tuple) else each for each in found]
-    return np.array(found, np.float64)
+        values = [value[of_class] if isinstance(value, tuple) else value for value in values]
+    return np.array(values, np.float64)
 
 
 def curves(logs: Sequence[TrainingLog], side: str, score: str, *, of_class: int | None = None) -> np.ndarray:
     """(F, E + 1) float64 as `curve` of each training, NaN after its last epoch."""
-    each = [curve(log, side, score, of_class=of_class) for log in logs]
-    out = np.full((len(each), max(map(len, each), default=1)), np.nan)
-    for row, values in zip(out, each, strict=True):
-        row[: len(values)] = values
-    return out
+    rows = [curve(log, side, score, of_class=of_class) for log in logs]
+    padded = np.full((len(rows), max(map(len, rows), default=1)), np.nan)
+    for target, row in zip(padded, rows, strict=True):
+        target[: len(row)] = row
+    return padded

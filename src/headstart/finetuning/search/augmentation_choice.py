@@ -10,41 +10,41 @@ import numpy as np
 from headstart.backbones import loading
 from headstart.core.settings import INFERENCE_BATCH, count_threads
 from headstart.finetuning.inputs.augmentation_check import MOST, audition
-from headstart.finetuning.search.training_setup import Workbench
+from headstart.finetuning.search.training_setup import TrainingSetup
 from headstart.images import decoded_cache
 from headstart.statistics.sampling import evenly_spaced
 
 
-def decided(bench: Workbench, given: Mapping[str, Any]) -> str:
-    """The domain: of the recipe, of the job, or by an audition when augmentation may be used.
+def choose_domain(setup: TrainingSetup, fields: Mapping[str, Any]) -> str:
+    """The domain: of the recipe, of the job, or measured when augmentation may be used.
 
     Args:
-        bench: The training pictures and the starting points.
-        given: Fields of the user's recipe.
+        setup: The training pictures and the starting points.
+        fields: Of the user's recipe.
     """
-    job = bench.ctx.job
-    if "domain" in given or job.domain != "auto" or (given and not given.get("augment")):
-        return str(given.get("domain", "photo" if job.domain == "auto" else job.domain))
-    return str(bench.decide("domain", lambda: _heard(bench), "which augmentations keep the label"))
+    job = setup.ctx.job
+    if "domain" in fields or job.domain != "auto" or (fields and not fields.get("augment")):
+        return str(fields.get("domain", "photo" if job.domain == "auto" else job.domain))
+    why = "which augmentations keep the label"
+    return str(setup.ctx.record_decision("adapt/domain", lambda: _measure_domain(setup), why))
 
 
-def _heard(bench: Workbench) -> str:
+def _measure_domain(setup: TrainingSetup) -> str:
     """By the cheapest of the starting points: what keeps the label is a property of the pictures."""
-    base = min(bench.bases, key=lambda b: (bench.trunk(b.backbone)[0].spec.flops, b.backbone))
-    found, _ = bench.trunk(base.backbone)
-    few = bench.everything[evenly_spaced(len(bench.rows), MOST)]
-    raw = decoded_cache.load_decoded(
-        bench.data, bench.rows[few], found.spec.input, store=bench.ctx.store, console=bench.ctx.console
+    own, ctx = setup.training_set, setup.ctx
+    trunks = [setup.networks.load_trunk(point.backbone)[0] for point in setup.recipe_space.starting_points]
+    backbone = min(trunks, key=lambda trunk: (trunk.spec.flops, trunk.name))
+    sample = own.positions[evenly_spaced(len(own.rows), MOST)]
+    pictures = decoded_cache.load_decoded(
+        own.data, own.rows[sample], backbone.spec.input, store=ctx.store, console=ctx.console
     )
-    engine = loading.load_engine(
-        found, bench.ctx.store, bench.ctx.console, raw[:INFERENCE_BATCH], threads=count_threads()
-    )
-    inner = max(1, len(found.spec.depths) - 1)  # all depths but the last
+    engine = loading.load_engine(backbone, ctx.store, ctx.console, pictures[:INFERENCE_BATCH], threads=count_threads())
+    inner = max(1, len(backbone.spec.depths) - 1)  # all levels but the last
 
-    def features(seen: np.ndarray) -> np.ndarray:
-        batches = ((at, seen[at : at + INFERENCE_BATCH]) for at in range(0, len(seen), INFERENCE_BATCH))
+    def extract(changed: np.ndarray) -> np.ndarray:
+        batches = ((at, changed[at : at + INFERENCE_BATCH]) for at in range(0, len(changed), INFERENCE_BATCH))
         return np.concatenate([np.concatenate(out[:inner], axis=1) for _, out in engine.run(batches)])
 
-    heard = audition(features, raw, bench.y[few], n_classes=bench.on.n_classes, seed=bench.ctx.seed)
-    bench.ctx.console.print_line("adapt", f"augmentation as for {heard.why}")
-    return heard.domain
+    check = audition(extract, pictures, own.targets[sample], n_classes=own.problem.n_classes, seed=ctx.seed)
+    ctx.console.print_line("adapt", f"augmentation as for {check.why}")
+    return check.domain

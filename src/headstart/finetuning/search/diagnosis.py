@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -11,48 +10,46 @@ from headstart.core import registry
 from headstart.core.recipe import Recipe
 from headstart.core.types import Diagnosis, TrainingInput
 from headstart.finetuning.search.fold_training import FoldRun
-from headstart.finetuning.search.training_setup import Workbench
+from headstart.finetuning.search.recipe_trial import RecipeTrial
+from headstart.finetuning.search.training_set import TrainingSet
 from headstart.finetuning.training import trainer
 
-if TYPE_CHECKING:
-    from headstart.finetuning.search.recipe_search import RecipeTrial
 
-
-def diagnoses(bench: Workbench, runs: Sequence[FoldRun]) -> list[Diagnosis]:
+def run_model_checks(training_set: TrainingSet, runs: Sequence[FoldRun]) -> list[Diagnosis]:
     """Every model check on one recipe, in the order of their codes.
 
     Args:
-        bench: Gives the classes and the probe's held-out answers.
+        training_set: Gives the classes and the probe's held-out answers.
         runs: The recipe's folds.
     """
     rows = np.concatenate([run.rows for run in runs])
-    y = np.array([bench.y_of[row] for row in rows.tolist()], np.int64)
-    counts = np.bincount(bench.y, minlength=bench.on.n_classes)
-    given = TrainingInput(
+    n_classes = training_set.problem.n_classes
+    counts = np.bincount(training_set.targets, minlength=n_classes)
+    subject = TrainingInput(
         logs=tuple(run.log for run in runs),
-        class_names=bench.data.class_names,
+        class_names=training_set.data.class_names,
         majority=float(counts.max() / counts.sum()),
-        probe=trainer.scores(y, bench.probe_of(rows), bench.on.n_classes),
-        overlap=sum(bench.overlap(run.log.fold) for run in runs),
+        probe=trainer.scores(training_set.classes_of(rows), training_set.probe_probabilities(rows), n_classes),
+        overlap=sum(training_set.count_near_duplicates(run.log.fold) for run in runs),
     )
-    return [registry.load_plugin("model_checks", name)(given) for name in registry.list_plugins("model_checks")]
+    return [registry.load_plugin("model_checks", name)(subject) for name in registry.list_plugins("model_checks")]
 
 
-def astray(attempts: Sequence[RecipeTrial]) -> bool:
+def advice_failed(trials: Sequence[RecipeTrial]) -> bool:
     """Whether the last trial followed the advice on an earlier one and did no better: its own is then not asked, for
     one check after the other would lower a rate for ever. Where neither has a loss, advice goes on."""
-    *before, last = attempts
+    *earlier, last = trials
     start = (last.recipe.backbone, last.recipe.depths)
-    advised = next((a for a in reversed(before) if (a.recipe.backbone, a.recipe.depths) == start), None)
+    advised = next((t for t in reversed(earlier) if (t.recipe.backbone, t.recipe.depths) == start), None)
     if advised is None or not last.origin.startswith("M"):
         return False
-    return last.judged is not None and last.loss >= advised.loss
+    return last.verdict is not None and last.loss >= advised.loss
 
 
-def advice(bench: Workbench, runs: Sequence[FoldRun]) -> tuple[str, Recipe] | None:
+def find_advice(training_set: TrainingSet, runs: Sequence[FoldRun]) -> tuple[str, Recipe] | None:
     """The code of the first check that would change the recipe, and the changed recipe; None when none would."""
     recipe = runs[0].log.recipe
-    for found in diagnoses(bench, runs):
-        if found.change:
-            return found.outcome.code, recipe.with_fields(**found.change)
+    for diagnosis in run_model_checks(training_set, runs):
+        if diagnosis.change:
+            return diagnosis.outcome.code, recipe.with_fields(**diagnosis.change)
     return None

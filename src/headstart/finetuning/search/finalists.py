@@ -8,88 +8,81 @@ paired interval has decided already is not judged again: time for folds is short
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+
+import numpy as np
 
 from headstart.core import recipe as recipes
-from headstart.selection.successive_halving import BY_PRIOR, BY_PROBE, Finalist
+from headstart.core.console import Console
+from headstart.core.recipe import Recipe
+from headstart.finetuning.search.recipe_space import RecipeSpace
+from headstart.finetuning.search.recipe_trial import RecipeTrial, rank_trials
 from headstart.statistics.intervals import Interval
 from headstart.statistics.paired_selection import CandidateLosses, paired_difference
-
-if TYPE_CHECKING:
-    from headstart.core.recipe import Recipe
-    from headstart.finetuning.search.recipe_search import RecipeTrial
-    from headstart.finetuning.search.training_setup import Workbench
 
 FINALISTS = 2  # and one more where two backbones are in question
 
 
-def best(attempts: Sequence[RecipeTrial]) -> list[RecipeTrial]:
-    """Those that ended, the best first."""
-    return sorted((a for a in attempts if a.judged and not a.pruned), key=lambda a: (a.loss, a.number))
-
-
-def spared(bench: Workbench, attempts: Sequence[RecipeTrial]) -> bool:
+def spares_from_pruning(space: RecipeSpace, trials: Sequence[RecipeTrial]) -> bool:
     """Whether the last trial is the first on the best backbone by probe or by prior: it is not cut short, for a network
     that learns slowly at first is no worse for it."""
-    *before, last = (a.recipe.backbone for a in attempts)
-    return last not in before and any(one.name == last for one in _in_question(bench))
+    *earlier, last = (trial.recipe.backbone for trial in trials)
+    return last not in earlier and any(backbone.name == last for backbone in space.contested_backbones)
 
 
-def turns(bench: Workbench, attempts: Sequence[RecipeTrial], queue: Sequence[tuple[str, Recipe]]) -> int:
+def count_first_turns(space: RecipeSpace, trials: Sequence[RecipeTrial], queue: Sequence[tuple[str, Recipe]]) -> int:
     """How many recipes at the head of the queue come before advice: the best backbones by probe and by prior have each
     their first turn before the time goes into bettering one of them."""
-    tried = {recipes.shown(a.recipe) for a in attempts}
-    waiting = {one.name for one in _in_question(bench)} - {a.recipe.backbone for a in attempts}
-    head = [at for at, (_, recipe) in enumerate(queue) if recipes.shown(recipe) not in tried][: len(bench.starts)]
-    first = {queue[at][1].backbone: at + 1 for at in reversed(head)}
+    tried = {recipes.shown(trial.recipe) for trial in trials}
+    waiting = {b.name for b in space.contested_backbones} - {trial.recipe.backbone for trial in trials}
+    untried = [at for at, (_, recipe) in enumerate(queue) if recipes.shown(recipe) not in tried]
+    first = {queue[at][1].backbone: at + 1 for at in reversed(untried[: len(space.finalists)])}
     return max((first[name] for name in waiting if name in first), default=0)
 
 
-def kept(bench: Workbench, attempts: Sequence[RecipeTrial]) -> list[RecipeTrial]:
+def list_possible_finalists(space: RecipeSpace, trials: Sequence[RecipeTrial]) -> list[RecipeTrial]:
     """Those whose weights may be needed again: no other can become a finalist."""
-    order = best(attempts)
-    first = [next((a for a in order if a.recipe.backbone == one.name), None) for one in _in_question(bench)]
-    return [*order[:FINALISTS], *filter(None, first)]
+    ranked = rank_trials(trials)
+    first = [_best_of_backbone(ranked, backbone.name) for backbone in space.contested_backbones]
+    return [*ranked[:FINALISTS], *filter(None, first)]
 
 
-def chosen(bench: Workbench, attempts: Sequence[RecipeTrial]) -> list[RecipeTrial]:
+def choose_finalists(
+    space: RecipeSpace, trials: Sequence[RecipeTrial], clusters: np.ndarray, console: Console
+) -> list[RecipeTrial]:
     """Those to judge further, in the order in which they are given up where there is no time for all.
 
     Args:
-        bench: Tells the best backbone by probe and by prior.
-        attempts: All trials.
+        space: Tells the best backbone by probe and by prior.
+        trials: All of them.
+        clusters: (N,) near-duplicates of the whole data set.
+        console: Told why one is judged or not.
     """
-    order = best(attempts)
-    found = order[:FINALISTS]
+    ranked = rank_trials(trials)
+    best = ranked[:FINALISTS]
     others: list[RecipeTrial] = []
-    for one in _in_question(bench):
-        other = next((a for a in order if a.recipe.backbone == one.name), None)
-        if other is None or other in found:
+    for backbone in space.contested_backbones:
+        trial = _best_of_backbone(ranked, backbone.name)
+        if trial is None or trial in best:
             continue
-        apart = _apart(other, order[0], bench)
-        told = f"trial {other.number} starts from {one.name}, {one.why}; on the first fold it loses {_shown(apart)}"
-        if apart.low > 0:
-            bench.ctx.console.print_line("adapt", f"{told} to trial {order[0].number}: it is not judged further")
+        gap = paired_difference(_make_contender(trial), _make_contender(ranked[0]), clusters)
+        about = f"trial {trial.number} starts from {backbone.name}, {backbone.why}; on the first fold it loses"
+        leader = f"trial {ranked[0].number}"
+        if gap.low > 0:
+            console.print_line("adapt", f"{about} {_format_gap(gap)} to {leader}: it is not judged further")
         else:
-            bench.ctx.console.print_line("adapt", f"{told}, a tie with trial {order[0].number}: it is judged beside it")
-            others.append(other)
-    return [*found[:1], *others, *found[1:]]
+            console.print_line("adapt", f"{about} {_format_gap(gap)}, a tie with {leader}: it is judged beside it")
+            others.append(trial)
+    return [*best[:1], *others, *best[1:]]
 
 
-def _in_question(bench: Workbench) -> list[Finalist]:
-    """The best backbones by probe and by prior; others are there so that something is tried soon."""
-    return [one for one in bench.starts if BY_PROBE in one.why or BY_PRIOR in one.why]
+def _best_of_backbone(ranked: Sequence[RecipeTrial], backbone: str) -> RecipeTrial | None:
+    return next((trial for trial in ranked if trial.recipe.backbone == backbone), None)
 
 
-def _apart(one: RecipeTrial, other: RecipeTrial, bench: Workbench) -> Interval:
-    return paired_difference(_contender(one), _contender(other), bench.on.clusters)
+def _make_contender(trial: RecipeTrial) -> CandidateLosses:
+    verdict = trial.require_verdict()
+    return CandidateLosses(name=str(trial.number), rows=verdict.rows, losses=verdict.losses, cost=0.0)
 
 
-def _contender(attempt: RecipeTrial) -> CandidateLosses:
-    assert attempt.judged is not None
-    found = attempt.judged
-    return CandidateLosses(name=str(attempt.number), rows=found.rows, losses=found.losses, cost=0.0)
-
-
-def _shown(apart: Interval) -> str:
-    return f"{apart.value:.3f} [{apart.low:.3f}, {apart.high:.3f}]"
+def _format_gap(gap: Interval) -> str:
+    return f"{gap.value:.3f} [{gap.low:.3f}, {gap.high:.3f}]"

@@ -7,7 +7,7 @@ cut short goes on from its last epoch.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,9 +15,11 @@ import numpy as np
 
 from headstart.core.console import format_duration
 from headstart.core.recipe import Recipe
+from headstart.core.run.context import Context
 from headstart.core.storage import serialization
 from headstart.core.types import EpochRow, TrainingLog
-from headstart.finetuning.search.training_setup import PreparedTraining, Workbench
+from headstart.finetuning.search.training_setup import TrainingSetup
+from headstart.finetuning.search.training_source import PreparedTraining
 from headstart.finetuning.tracking import epoch_tracking
 from headstart.finetuning.training import trainer
 from headstart.images.decoded_cache import require_room
@@ -38,96 +40,125 @@ class FoldRun:
     logits: np.ndarray
 
 
-def place(bench: Workbench, trial: int, fold: int) -> Path:
+def weights_folder(setup: TrainingSetup, trial: int, fold: int) -> Path:
     """Where the weights of a fold's epochs lie until the search is over."""
-    return bench.work / f"trial{trial:03d}-fold{fold}"
+    return setup.work_folder / f"trial{trial:03d}-fold{fold}"
 
 
 def run_fold(
-    bench: Workbench, recipe: Recipe, trial: int, fold: int, on_epoch: Callable[[EpochRow], bool] | None = None
+    setup: TrainingSetup, recipe: Recipe, trial: int, fold: int, on_epoch: Callable[[EpochRow], bool] | None = None
 ) -> FoldRun:
     """Train on the other folds, or read what was trained.
 
     Args:
-        bench: Pictures, features and trunks.
+        setup: Pictures, features and trunks.
         recipe: What to train.
         trial: Its number.
         fold: Held out.
         on_epoch: Told of every epoch; True stops the training.
     """
-    folder, file = bench.ctx.make_step_folder("adapt/trials"), f"trial{trial:03d}-fold{fold}"
-    known = serialization.find_value(FoldRun, folder, file)
-    if known is not None:
-        bench.price.recall(known.log.recipe)
-        if bench.follow is not None:
-            bench.follow.done(known.log.name, known.log.recipe, known.log.epochs)
-        return known
-    name, learnt, judged = f"trial {trial}, fold {fold}", bench.learnt(fold), bench.held_out(fold)
-    job = bench.prepare(recipe, learnt)
-    bench.price.learn(job)
-    kept = 4 * job.network.trainable_params * (job.recipe.epochs + 3)
-    require_room(bench.work, kept, f"the weights of {job.recipe.epochs} epochs")
-    made = trainer.train(
-        job.network,
-        job.recipe,
-        job.feed,
-        held=job.source.held(judged),
-        class_weight=bench.on.class_weight,
-        folder=place(bench, trial, fold),
+    folder, file = setup.ctx.make_step_folder("adapt/trials"), f"trial{trial:03d}-fold{fold}"
+    earlier = serialization.find_value(FoldRun, folder, file)
+    if earlier is not None:
+        setup.cost.recall_pace(earlier.log.recipe)
+        if setup.tracker is not None:
+            setup.tracker.done(earlier.log.name, earlier.log.recipe, earlier.log.epochs)
+        return earlier
+    name, held_out = f"trial {trial}, fold {fold}", setup.training_set.held_out_positions(fold)
+    positions = setup.training_set.training_positions(fold)
+    training = setup.prepare(recipe, positions)
+    recipe, network = training.recipe, training.network
+    setup.cost.measure_pace(training)
+    weight_bytes = 4 * network.trainable_params * (recipe.epochs + 3)
+    require_room(setup.work_folder, weight_bytes, f"the weights of {recipe.epochs} epochs")
+    trained = trainer.train(
+        network,
+        recipe,
+        training.feed,
+        held=training.source.make_held_out(held_out),
+        class_weight=setup.training_set.problem.class_weight,
+        folder=weights_folder(setup, trial, fold),
         keep_epochs=True,
-        on_epoch=epoch_tracking.live(bench.follow, name, job.recipe, on_epoch),
-        console=bench.ctx.console,
+        on_epoch=epoch_tracking.live(setup.tracker, name, recipe, on_epoch),
+        console=setup.ctx.console,
         name=name,
     )
-    tell_profile(bench, name, made.profile)
-    log = TrainingLog(
+    print_profile(setup.ctx, name, trained.profile)
+    log = make_log(training, trained, name=name, trial=trial, fold=fold, n_train=len(positions), best=trained.best)
+    run = FoldRun(log=log, rows=setup.training_set.rows[held_out], logits=np.asarray(trained.logits))
+    serialization.save_value(run, folder, file)
+    return run
+
+
+def make_log(
+    training: PreparedTraining,
+    trained: trainer.Trained,
+    *,
+    name: str,
+    trial: int,
+    fold: int,
+    n_train: int,
+    best: int,
+) -> TrainingLog:
+    """What is told of a training.
+
+    Args:
+        training: What was trained.
+        trained: What came out.
+        name: Of the training.
+        trial: Number of the trial; -1 for none.
+        fold: Held out; -1 for none.
+        n_train: Pictures that were learnt from.
+        best: Epoch whose weights count.
+    """
+    return TrainingLog(
         name=name,
         trial=trial,
-        recipe=job.recipe,
+        recipe=training.recipe,
         fold=fold,
-        n_train=len(learnt),
-        start=made.start,
-        epochs=made.rows,
-        best=made.best,
-        stopped=made.stopped,
-        trainable_params=job.network.trainable_params,
-        notes=(*job.notes, *made.notes),
+        n_train=n_train,
+        start=trained.start,
+        epochs=trained.rows,
+        best=best,
+        stopped=trained.stopped,
+        trainable_params=training.network.trainable_params,
+        notes=(*training.notes, *trained.notes),
     )
-    found = FoldRun(log=log, rows=bench.rows[judged], logits=np.asarray(made.logits))
-    serialization.save_value(found, folder, file)
-    return found
 
 
-def weights(
-    bench: Workbench, job: PreparedTraining, trial: int, run: FoldRun, epoch: int, alpha: float
-) -> dict[str, np.ndarray]:
+def load_weights(
+    setup: TrainingSetup, training: PreparedTraining, trial: int, run: FoldRun, epoch: int, alpha: float
+) -> Mapping[str, np.ndarray]:
     """What a fold's network knew at an epoch, part of the way from its start.
 
     Args:
-        bench: Tells where weights lie.
-        job: Whose network the weights are for.
+        setup: Tells where weights lie.
+        training: Whose network the weights are for.
         trial: Number of the trial.
         run: The fold.
         epoch: One after its last gives its last.
         alpha: Part of the way from the first weights.
     """
-    folder = place(bench, trial, run.log.fold)
+    folder = weights_folder(setup, trial, run.log.fold)
     start, tuned = (trainer.epoch_weights(folder, each) for each in (0, min(epoch, len(run.logits) - 1)))
-    return job.network.between(start, tuned, alpha)
+    return training.network.between(start, tuned, alpha)
 
 
-def logits(bench: Workbench, job: PreparedTraining, made: dict[str, np.ndarray], run: FoldRun) -> np.ndarray:
-    """(M, C) what a fold's held-out pictures get from some weights."""
-    job.network.set(made)
-    return trainer.predict(job.network, job.source.held(bench.held_out(run.log.fold)))
+def predict_held_out(
+    setup: TrainingSetup, training: PreparedTraining, weights: Mapping[str, np.ndarray], run: FoldRun
+) -> np.ndarray:
+    """(M, C) logits that a fold's held-out pictures get from some weights."""
+    training.network.set(weights)
+    positions = setup.training_set.held_out_positions(run.log.fold)
+    return trainer.predict(training.network, training.source.make_held_out(positions))
 
 
-def tell_profile(bench: Workbench, name: str, profile: trainer.Profile) -> None:
+def print_profile(ctx: Context, name: str, profile: trainer.Profile) -> None:
     """Say which part of the steps' time was compute, when the job asks for it (`--profile`)."""
-    if bench.ctx.job.profile and math.isfinite(profile.share):
-        bench.ctx.console.print_line(
+    if ctx.job.profile and math.isfinite(profile.share):
+        ctx.console.print_line(
             "train",
             f"{name}: {100 * profile.share:.0f} % of the step time was compute, {format_duration(profile.wait_s)} "
-            "waited for "
-            f"pictures; the first step, which compiles, took {format_duration(profile.first_s)} and is left out",
+            f"waited for pictures; the first step, which compiles, took {format_duration(profile.first_s)} and is left "
+            "out",
         )

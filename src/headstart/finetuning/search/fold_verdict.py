@@ -9,19 +9,20 @@ on the pictures that judge, as a head's strength is.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from headstart.finetuning.search.fold_training import FoldRun
+from headstart.finetuning.search.training_set import TrainingSet
 from headstart.finetuning.training import weight_averaging
 from headstart.heads.prediction import softmax
 from headstart.statistics.losses import per_picture_loss
 from headstart.statistics.sampling import evenly_spaced
 
 ALPHAS = (0.0, 0.25, 0.5, 0.75)  # tried beside 1
-HEATED = 2_000  # pictures that suffice to compare epochs after a temperature; the last one is of all
+SAMPLE = 2_000  # pictures that suffice to compare epochs after a temperature; the last temperature is of all
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -33,7 +34,7 @@ class FoldVerdict:
         alpha: Part of the way from the first weights to those.
         temperature: By which logits are divided.
         rows: (M,) int64 pictures of these folds.
-        y: (M,) int64.
+        targets: (M,) int64.
         probabilities: (M, C) float32.
         losses: (M,) float64 by the metric.
     """
@@ -42,7 +43,7 @@ class FoldVerdict:
     alpha: float
     temperature: float
     rows: np.ndarray
-    y: np.ndarray
+    targets: np.ndarray
     probabilities: np.ndarray
     losses: np.ndarray
 
@@ -52,54 +53,52 @@ class FoldVerdict:
         return float(np.mean(self.losses))
 
 
-def judged(
+def judge_folds(
     runs: Sequence[FoldRun],
-    y_of: Mapping[int, int],
-    metric: str,
-    interpolated: Callable[[int, float], np.ndarray] | None = None,
+    training_set: TrainingSet,
+    interpolate: Callable[[int, float], np.ndarray] | None = None,
 ) -> FoldVerdict:
     """Choose epoch, alpha and temperature, and judge.
 
     Args:
         runs: The folds' trainings.
-        y_of: Row of the data set -> class.
-        metric: What losses are of.
-        interpolated: Called with an epoch and an alpha, gives the (M, C) logits of all folds' held-out pictures with
+        training_set: Gives the classes of their pictures and the metric.
+        interpolate: Called with an epoch and an alpha, gives the (M, C) logits of all folds' held-out pictures with
             interpolated weights; None to stay at alpha 1.
     """
+    metric = training_set.problem.metric
     rows = np.concatenate([run.rows for run in runs])
-    y = np.array([y_of[row] for row in rows.tolist()], np.int64)
+    y = training_set.classes_of(rows)
     counts = np.array([len(run.rows) for run in runs])
-    epoch = 1 + weight_averaging.choose_epoch(_curves(runs, y, metric), counts)
-    logits = _at(runs, epoch)
+    epoch = 1 + weight_averaging.choose_epoch(_loss_curves(runs, y, metric), counts)
+    logits = _logits_at(runs, epoch)
     alpha = 1.0
-    if interpolated is not None:
-        options = {1.0: logits, **{part: interpolated(epoch, part) for part in ALPHAS}}
-        alpha = weight_averaging.choose_alpha(
-            {part: _tempered(metric, one, y) for part, one in options.items()}, y, metric
-        )
+    if interpolate is not None:
+        options = {1.0: logits, **{part: interpolate(epoch, part) for part in ALPHAS}}
+        tempered = {part: _temper(metric, part_logits, y) for part, part_logits in options.items()}
+        alpha = weight_averaging.choose_alpha(tempered, y, metric)
         logits = options[alpha]
-    heat = weight_averaging.temperature(logits, y)
-    p = softmax(logits / heat).astype(np.float32)
+    temperature = weight_averaging.temperature(logits, y)
+    p = softmax(logits / temperature).astype(np.float32)
     return FoldVerdict(
         epoch=epoch,
         alpha=alpha,
-        temperature=heat,
+        temperature=temperature,
         rows=rows,
-        y=y,
+        targets=y,
         probabilities=p,
         losses=np.asarray(per_picture_loss(metric, y, p), np.float64),
     )
 
 
-def counted(runs: Sequence[FoldRun], epoch: int) -> list[FoldRun]:
+def count_epoch(runs: Sequence[FoldRun], epoch: int) -> list[FoldRun]:
     """The same folds, each log's `best` the epoch that counts; the last one of a fold that ended before it."""
     return [
         dataclasses.replace(run, log=dataclasses.replace(run.log, best=min(epoch, len(run.log.epochs)))) for run in runs
     ]
 
 
-def _curves(runs: Sequence[FoldRun], y: np.ndarray, metric: str) -> np.ndarray:
+def _loss_curves(runs: Sequence[FoldRun], y: np.ndarray, metric: str) -> np.ndarray:
     """(F, E) mean loss of each fold after each epoch that all reached; one that broke off in its first keeps its start.
 
     The mean of the folds, each counted by its pictures, is the metric of all of them.
@@ -107,20 +106,20 @@ def _curves(runs: Sequence[FoldRun], y: np.ndarray, metric: str) -> np.ndarray:
     ends = np.cumsum([len(run.rows) for run in runs])[:-1]
     curves = []
     for epoch in range(1, max(2, min(len(run.logits) for run in runs))):
-        logits = _tempered(metric, _at(runs, epoch), y)
+        logits = _temper(metric, _logits_at(runs, epoch), y)
         losses = per_picture_loss(metric, y, softmax(logits))
         curves.append([part.mean() for part in np.split(losses, ends)])
     return np.array(curves).T
 
 
-def _at(runs: Sequence[FoldRun], epoch: int) -> np.ndarray:
+def _logits_at(runs: Sequence[FoldRun], epoch: int) -> np.ndarray:
     """(M, C) float64 logits of all folds after an epoch; of one that ended before it, after its last."""
     return np.concatenate([run.logits[min(epoch, len(run.logits) - 1)] for run in runs]).astype(np.float64)
 
 
-def _tempered(metric: str, logits: np.ndarray, y: np.ndarray) -> np.ndarray:
+def _temper(metric: str, logits: np.ndarray, y: np.ndarray) -> np.ndarray:
     """Logits as they are judged: a log loss is taken after one temperature, for with one the network answers."""
     if metric != "log_loss":
         return logits
-    few = evenly_spaced(len(y), HEATED)
-    return np.asarray(logits / weight_averaging.temperature(logits[few], y[few]))
+    sample = evenly_spaced(len(y), SAMPLE)
+    return np.asarray(logits / weight_averaging.temperature(logits[sample], y[sample]))

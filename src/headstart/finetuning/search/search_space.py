@@ -23,7 +23,9 @@ STRENGTHS = (0.0, 0.5, 1.0)  # few, for views of each are kept
 _SAME = ("strategy", "backbone", "rate", "decay", "weight_decay", "dropout", "epochs", "augment", "mixup", "ema")
 
 
-def priors(strategy: str, per_class: int, n_train: int, blocks: int, shared: Mapping[str, Any]) -> list[Recipe]:
+def make_first_recipes(
+    strategy: str, per_class: int, n_train: int, blocks: int, shared: Mapping[str, Any]
+) -> list[Recipe]:
     """The first recipes, the most promising first; docs/adapt.md shows what they were measured at.
 
     Args:
@@ -41,17 +43,17 @@ def priors(strategy: str, per_class: int, n_train: int, blocks: int, shared: Map
     if strategy == "norms":
         return [usual.with_fields(strategy="norms", part="all", rate=3e-3, decay=1.0)]
     if strategy == "scratch":
-        return [from_random(usual.with_fields(epochs=30))]
-    listed = [usual.with_fields(blocks=min(k, blocks)) for k in ((1,) if few else (1, 2))]
+        return [make_scratch_recipe(usual.with_fields(epochs=30))]
+    first = [usual.with_fields(blocks=min(k, blocks)) for k in ((1,) if few else (1, 2))]
     if per_class >= SOME:  # the best of all where it fits the budget: `benchmarks/strategies.py`
-        listed.append(usual.with_fields(part="all", decay=0.6))
+        first.append(usual.with_fields(part="all", decay=0.6))
     if strategy == "auto":
-        listed.append(usual.with_fields(strategy="lora", rate=2e-3, blocks=min(2, blocks)))
-        listed.append(usual.with_fields(strategy="probe", head="mlp", rate=1e-3, dropout=0.3, augment=0.0))
-    return list(dict.fromkeys(listed))
+        first.append(usual.with_fields(strategy="lora", rate=2e-3, blocks=min(2, blocks)))
+        first.append(usual.with_fields(strategy="probe", head="mlp", rate=1e-3, dropout=0.3, augment=0.0))
+    return list(dict.fromkeys(first))
 
 
-def from_random(recipe: Recipe) -> Recipe:
+def make_scratch_recipe(recipe: Recipe) -> Recipe:
     """The same network from random weights: everything trains, at rates that suit a start from nothing."""
     return recipe.with_fields(
         strategy="scratch",
@@ -68,13 +70,16 @@ def from_random(recipe: Recipe) -> Recipe:
     )
 
 
-def params(recipe: Recipe) -> dict[str, Any]:
+def optuna_params(recipe: Recipe) -> dict[str, Any]:
     """A recipe as Optuna's parameters; what the space does not vary is left out."""
-    found = {name: value for name, value in recipes.field_values(recipe).items() if name in _SAME}
-    return {**found, "blocks": MOST_BLOCKS if recipe.trunk.part == "all" else recipe.trunk.blocks}
+    values = recipes.field_values(recipe)
+    return {
+        **{name: values[name] for name in _SAME},
+        "blocks": MOST_BLOCKS if recipe.trunk.part == "all" else recipe.trunk.blocks,
+    }
 
 
-def distributions(strategy: str, backbones: Sequence[str]) -> dict[str, Any]:
+def make_distributions(strategy: str, backbones: Sequence[str]) -> dict[str, Any]:
     """The space; a probe's head is never proposed, and from random weights everything trains at one rate."""
     from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
@@ -98,15 +103,15 @@ def distributions(strategy: str, backbones: Sequence[str]) -> dict[str, Any]:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Ended:
-    """A trial that ended, for the model of TPE and the median rule."""
+class FinishedTrial:
+    """For the model of TPE and the median rule."""
 
     recipe: Recipe
     loss: float
     course: Mapping[int, float]  # epoch -> held-out log loss
 
 
-def _inside(values: Mapping[str, Any], space: Mapping[str, Any]) -> bool:
+def _lies_in(values: Mapping[str, Any], space: Mapping[str, Any]) -> bool:
     """Whether a recipe lies in the space; one given by hand may not, and one of the strategy `probe` never does."""
     for name, distribution in space.items():
         choices = getattr(distribution, "choices", None)
@@ -120,30 +125,30 @@ def _inside(values: Mapping[str, Any], space: Mapping[str, Any]) -> bool:
 class Proposer:
     """Optuna's study, rebuilt from the trials that ended."""
 
-    def __init__(self, strategy: str, backbones: Sequence[str], ended: Sequence[Ended], seed: int) -> None:
+    def __init__(self, strategy: str, backbones: Sequence[str], finished: Sequence[FinishedTrial], seed: int) -> None:
         import optuna
 
         optuna.logging.set_verbosity(optuna.logging.ERROR)
-        self.space = distributions(strategy, backbones)
+        self.space = make_distributions(strategy, backbones)
         self.study = optuna.create_study(
-            sampler=optuna.samplers.TPESampler(seed=seed + len(ended), n_startup_trials=_WARM),
+            sampler=optuna.samplers.TPESampler(seed=seed + len(finished), n_startup_trials=_WARM),
             pruner=optuna.pruners.MedianPruner(n_startup_trials=_WARM, n_warmup_steps=_WARM),
         )
-        for one in ended:
-            if _inside(params(one.recipe), self.space):
-                trial = optuna.trial.create_trial(
-                    params=params(one.recipe),
+        for trial in finished:
+            if _lies_in(optuna_params(trial.recipe), self.space):
+                known = optuna.trial.create_trial(
+                    params=optuna_params(trial.recipe),
                     distributions=self.space,
-                    value=one.loss,
-                    intermediate_values=dict(one.course),
+                    value=trial.loss,
+                    intermediate_values=dict(trial.course),
                 )
-                self.study.add_trial(trial)
+                self.study.add_trial(known)
 
     def propose(self) -> dict[str, Any]:
         """Values of the space's parameters."""
         return dict(self.study.ask(self.space).params)
 
-    def behind(self, course: Mapping[int, float]) -> bool:
+    def is_behind(self, course: Mapping[int, float]) -> bool:
         """Whether a course of losses is worse than the median of the trials that ended, at its last epoch."""
         trial = self.study.ask()
         for epoch, loss in course.items():

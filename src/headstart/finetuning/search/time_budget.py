@@ -28,8 +28,8 @@ class TimeBudget:
         return plan_time(self.ctx.job).phase_left_s(until, self.total_s, self.ctx.left_s())
 
 
-def clock(ctx: Context) -> TimeBudget:
-    """A clock over what is left now, decided once a run; over endless time where the recipe is given.
+def make_time_budget(ctx: Context) -> TimeBudget:
+    """What is left now, decided once a run; endless where the recipe is given.
 
     Two runs of one recipe are then equal, their decisions included.
     """

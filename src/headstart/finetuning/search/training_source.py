@@ -7,25 +7,26 @@ way is taken, and whether augmented views are kept, is decided by operations and
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
 from headstart.core.recipe import Recipe
+from headstart.core.run.context import Context
 from headstart.core.types import Feature
 from headstart.features.embeddings import join_columns
 from headstart.finetuning.inputs import batches, cached_activations, data_path
 from headstart.finetuning.inputs.augmentation import Policy
 from headstart.finetuning.network import trainable_network
 from headstart.finetuning.network.trainable_network import Network
+from headstart.finetuning.search.network_factory import NetworkFactory
+from headstart.finetuning.search.training_set import TrainingSet
 from headstart.images import decoded_cache
 
-if TYPE_CHECKING:
-    from headstart.finetuning.search.training_setup import Workbench
-
-
 USUAL_TRAININGS = 2  # of a recipe in a search: most are tried on one fold
+_FEEDS = {"pooled": batches.PooledFeed, "maps": batches.MapFeed, "pictures": batches.PictureFeed}
+_HELD_OUT = {"pooled": batches.HeldPooled, "maps": batches.HeldMaps, "pictures": batches.HeldPictures}
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -35,124 +36,160 @@ class Source:
     Attributes:
         kind: `pooled`, `maps` or `pictures`.
         shared: What feeds and held-out batches of this kind are made from.
-        low: Depths that come in pooled.
-        y: (M,) int64 classes of all training pictures.
+        targets: (M,) int64 classes of all training pictures.
         n_classes: C.
         notes: Choices made, with their numbers.
     """
 
     kind: str
     shared: dict[str, Any]
-    low: tuple[str, ...]
-    y: np.ndarray
+    targets: np.ndarray
     n_classes: int
     notes: tuple[str, ...]
 
-    def feed(self, positions: np.ndarray, recipe: Recipe) -> Any:
+    def make_feed(self, positions: np.ndarray, recipe: Recipe) -> Any:
         """Batches to learn from."""
-        make = {"pooled": batches.PooledFeed, "maps": batches.MapFeed, "pictures": batches.PictureFeed}[self.kind]
-        named = {"positions": positions, "y": self.y[positions], "n_classes": self.n_classes, "recipe": recipe}
-        return make(**self.shared, **named)
+        own = {"positions": positions, "y": self.targets[positions], "n_classes": self.n_classes, "recipe": recipe}
+        make: Any = _FEEDS[self.kind]
+        return make(**self.shared, **own)
 
-    def held(self, positions: np.ndarray) -> Any:
+    def make_held_out(self, positions: np.ndarray) -> Any:
         """Batches to be judged by."""
-        make = {"pooled": batches.HeldPooled, "maps": batches.HeldMaps, "pictures": batches.HeldPictures}[self.kind]
-        return make(**self.shared, positions=positions, y=self.y[positions])
+        make: Any = _HELD_OUT[self.kind]
+        return make(**self.shared, positions=positions, y=self.targets[positions])
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class PreparedTraining:
+    """Something to train.
+
+    Attributes:
+        network: What trains.
+        recipe: With everything filled in.
+        source: Gives feeds and held-out batches of any of the training pictures.
+        feed: What it learns from.
+        notes: Choices made, with their numbers.
+    """
+
+    network: Network
+    recipe: Recipe
+    source: Source
+    feed: Any
+    notes: tuple[str, ...]
+
+
+@dataclass(kw_only=True, eq=False)
+class TrainingSources:
+    """The sources of a run, each computed once, or found in the cache.
+
+    Attributes:
+        training_set: The pictures and their features.
+        networks: Give trunks and their operations.
+        ctx: The run, which records which way is taken, and the cache.
+    """
+
+    training_set: TrainingSet
+    networks: NetworkFactory
+    ctx: Context
+    _sources: dict[Any, Source] = field(default_factory=dict)
+
+    def has(self, recipe: Recipe, cut: str) -> bool:
+        """Whether what a recipe learns from was computed already in this process."""
+        return source_key(recipe, cut) in self._sources
+
+    def find_or_make(self, network: Network, recipe: Recipe) -> Source:
+        """What a kind of network learns from.
+
+        Args:
+            network: One of the kind.
+            recipe: Its augmentation and views.
+        """
+        key = source_key(recipe, network.cut)
+        if key not in self._sources:
+            kind, shared, note = self._make(network, recipe)
+            self._sources[key] = Source(
+                kind=kind,
+                shared={**shared, "low": network.low} if kind != "pooled" else shared,
+                targets=self.training_set.targets,
+                n_classes=self.networks.n_classes,
+                notes=(note,),
+            )
+        return self._sources[key]
+
+    def _make(self, network: Network, recipe: Recipe) -> tuple[str, dict[str, Any], str]:
+        """The kind of a source, what its batches are made from, and why."""
+        if network.cut or (recipe.augmentation.augment and recipe.strategy == "probe"):
+            return self._keep_activations(network, recipe)
+        if recipe.strategy == "probe":
+            features = [self._find_feature(recipe.backbone, depth) for depth in network.low]
+            kept = join_columns(self.training_set.embeddings, features, self.training_set.rows)
+            return "pooled", {"features": kept}, "learns from pooled features"
+        return "pictures", {"pictures": self._load_pictures(recipe)}, "learns from pictures: every block trains"
+
+    def _keep_activations(self, network: Network, recipe: Recipe) -> tuple[str, dict[str, Any], str]:
+        """Activations at the cut, of the pictures or of augmented views of them, or the frozen part at every step."""
+        backbone, _ = self.networks.load_trunk(recipe.backbone)
+        path = self._choose_path(network, recipe)
+        data, rows = self.training_set.data, self.training_set.rows
+        store, console, own = self.ctx.store, self.ctx.console, recipe.augmentation
+        if path["kind"] == "full path":
+            below = cached_activations.lower(backbone, network.cut, data, rows, store=store, console=console)
+            return "pictures", {"pictures": self._load_pictures(recipe), "below": below}, path["why"]
+        policy = Policy(domain=own.domain, strength=own.augment) if own.augment else None
+        kept = cached_activations.maps(
+            backbone,
+            network.cut,
+            data,
+            rows,
+            store=store,
+            console=console,
+            views=path["views"],
+            policy=policy,
+            seed=recipe.seed,
+        )
+        return "maps", {"maps": kept}, path["why"]
+
+    def _choose_path(self, network: Network, recipe: Recipe) -> dict[str, Any]:
+        """Kept or not: decided once a run, for the disk has a say."""
+        backbone, model = self.networks.load_trunk(recipe.backbone)
+        map_size = 0
+        if network.cut:
+            map_size = math.prod(trainable_network.lower(model, backbone.spec, network.cut).output.shape[1:])
+        pooled_size = sum(depth.dim for depth in backbone.spec.depths)
+        trainings = len(self.training_set.fold_numbers) + 1 if self.ctx.job.recipe else USUAL_TRAININGS
+
+        def plan() -> dict[str, Any]:
+            path = data_path.plan(
+                recipe,
+                n=len(self.training_set.rows),
+                trainings=trainings,
+                lower_flops=self.networks.measure_shape(recipe).frozen_flops,
+                view_bytes=2 * map_size + 4 * pooled_size,
+                free_bytes=decoded_cache.count_free_bytes(self.ctx.store.root),
+            )
+            self.ctx.console.print_line("adapt", path.why)
+            return {"kind": path.kind, "views": path.views, "why": path.why}
+
+        own = recipe.augmentation
+        augmented = f"{own.domain} {own.augment:g} {own.views}" if own.augment else "plain"
+        name = f"adapt/way/{recipe.backbone}/{network.cut or 'features'}/{augmented}"
+        path: dict[str, Any] = self.ctx.record_decision(name, plan, "how pictures come into the network")
+        return path
+
+    def _load_pictures(self, recipe: Recipe) -> np.ndarray:
+        backbone, _ = self.networks.load_trunk(recipe.backbone)
+        data, rows, ctx = self.training_set.data, self.training_set.rows, self.ctx
+        return decoded_cache.load_decoded(data, rows, backbone.spec.input, store=ctx.store, console=ctx.console)
+
+    def _find_feature(self, backbone: str, depth: str) -> Feature:
+        spec = next(e.spec for e in self.training_set.embeddings if e.spec.name == backbone)
+        return Feature(backbone=backbone, depth=depth, dim=next(d.dim for d in spec.depths if d.name == depth))
 
 
 def source_key(recipe: Recipe, cut: str) -> tuple[Any, ...]:
     """What two recipes must share to learn from the same source; pictures are augmented only on their way."""
     if recipe.strategy != "probe" and not cut:
         return (recipe.backbone, "pictures")
-    changed = (
-        (recipe.augmentation.augment, recipe.augmentation.views, recipe.augmentation.domain, recipe.seed)
-        if recipe.augmentation.augment
-        else ()
-    )
+    own = recipe.augmentation
+    changed = (own.augment, own.views, own.domain, recipe.seed) if own.augment else ()
     return (recipe.backbone, cut, recipe.depths, *changed)
-
-
-def source(bench: Workbench, made: Network, recipe: Recipe) -> Source:
-    """What a kind of network learns from, computed or found in the cache.
-
-    Args:
-        bench: The training pictures, their features, the cache.
-        made: One network of the kind.
-        recipe: Its augmentation and views.
-    """
-    policy = (
-        Policy(domain=recipe.augmentation.domain, strength=recipe.augmentation.augment)
-        if recipe.augmentation.augment
-        else None
-    )
-    named: dict[str, Any] = {"low": made.low, "y": bench.y, "n_classes": bench.on.n_classes}
-    if made.cut or (policy and recipe.strategy == "probe"):
-        return _kept(bench, made, recipe, policy, named)
-    if recipe.strategy == "probe":
-        features = [_feature(bench, recipe.backbone, depth) for depth in made.low]
-        shared = {"features": join_columns(bench.embeddings, features, bench.rows)}
-        return Source(kind="pooled", shared=shared, notes=("learns from pooled features",), **named)
-    found, _ = bench.trunk(recipe.backbone)
-    raw = decoded_cache.load_decoded(
-        bench.data, bench.rows, found.spec.input, store=bench.ctx.store, console=bench.ctx.console
-    )
-    notes = ("learns from pictures: every block trains",)
-    return Source(kind="pictures", shared={"pictures": raw, "low": made.low}, notes=notes, **named)
-
-
-def _kept(bench: Workbench, made: Network, recipe: Recipe, policy: Policy | None, named: dict[str, Any]) -> Source:
-    """Activations at the cut, of the pictures or of augmented views of them, or the frozen part at every step."""
-    found, _ = bench.trunk(recipe.backbone)
-    store, console, way = bench.ctx.store, bench.ctx.console, _way(bench, made, recipe)
-    if way["kind"] == "full path":
-        raw = decoded_cache.load_decoded(bench.data, bench.rows, found.spec.input, store=store, console=console)
-        below = cached_activations.lower(found, made.cut, bench.data, bench.rows, store=store, console=console)
-        shared = {"pictures": raw, "below": below, "low": made.low}
-        return Source(kind="pictures", shared=shared, notes=(way["why"],), **named)
-    kept = cached_activations.maps(
-        found,
-        made.cut,
-        bench.data,
-        bench.rows,
-        store=store,
-        console=console,
-        views=way["views"],
-        policy=policy,
-        seed=recipe.seed,
-    )
-    return Source(kind="maps", shared={"maps": kept, "low": made.low}, notes=(way["why"],), **named)
-
-
-def _way(bench: Workbench, made: Network, recipe: Recipe) -> dict[str, Any]:
-    """Kept or not: decided once a run, for the disk has a say."""
-    found, model = bench.trunk(recipe.backbone)
-    numbers = 0
-    if made.cut:
-        numbers = math.prod(trainable_network.lower(model, found.spec, made.cut).output.shape[1:])
-    pooled = sum(depth.dim for depth in found.spec.depths)
-
-    def plan() -> dict[str, Any]:
-        way = data_path.plan(
-            recipe,
-            n=len(bench.rows),
-            trainings=len(bench.fold_numbers) + 1 if bench.explicit else USUAL_TRAININGS,
-            lower_flops=bench.price.lower_flops(recipe),
-            view_bytes=2 * numbers + 4 * pooled,
-            free_bytes=decoded_cache.count_free_bytes(bench.ctx.store.root),
-        )
-        bench.ctx.console.print_line("adapt", way.why)
-        return {"kind": way.kind, "views": way.views, "why": way.why}
-
-    augmented = (
-        f"{recipe.augmentation.domain} {recipe.augmentation.augment:g} {recipe.augmentation.views}"
-        if recipe.augmentation.augment
-        else "plain"
-    )
-    name = f"way/{recipe.backbone}/{made.cut or 'features'}/{augmented}"
-    found_way: dict[str, Any] = bench.decide(name, plan, "how pictures come into the network")
-    return found_way
-
-
-def _feature(bench: Workbench, backbone: str, depth: str) -> Feature:
-    spec = next(e.spec for e in bench.embeddings if e.spec.name == backbone)
-    return Feature(backbone=backbone, depth=depth, dim=next(d.dim for d in spec.depths if d.name == depth))

@@ -8,8 +8,9 @@ import numpy as np
 
 from headstart.core.types import Score, Trial
 from headstart.features.embeddings import find_positions
-from headstart.finetuning.search.recipe_search import RecipeTrial
-from headstart.finetuning.search.training_setup import Workbench
+from headstart.finetuning.search.recipe_trial import RecipeTrial
+from headstart.finetuning.search.training_cost import TrainingCost
+from headstart.finetuning.search.training_set import TrainingSet
 from headstart.heads import repeated_cv
 from headstart.statistics.intervals import Z
 from headstart.statistics.losses import per_picture_loss
@@ -19,72 +20,70 @@ GUARD = 0.5  # standard errors by which a network must beat the probe
 PROBE, NETWORK = "frozen probe", "fine-tuned"
 
 
-def name(attempt: RecipeTrial) -> str:
-    """Of a finalist."""
-    return f"{NETWORK} (trial {attempt.number})"
+def format_finalist(trial: RecipeTrial) -> str:
+    """The name of a finalist."""
+    return f"{NETWORK} (trial {trial.number})"
 
 
-def picked(bench: Workbench, best: Sequence[RecipeTrial]) -> PairedChoice:
+def compare_with_probe(training_set: TrainingSet, cost: TrainingCost, finalists: Sequence[RecipeTrial]) -> PairedChoice:
     """The paired rule between the probe and the finalists, on the pictures that all of them answered for."""
-    rows = best[0].judged.rows if best[0].judged else np.empty(0, np.int64)
-    for attempt in best:
-        assert attempt.judged is not None
-        rows = np.intersect1d(rows, attempt.judged.rows)
-    listed = [contender(PROBE, rows, bench.probe_of(rows), bench, bench.price.probe_flops)]
-    for attempt in best:
-        assert attempt.judged is not None
-        p = attempt.judged.probabilities[find_positions(attempt.judged.rows, rows, "judged")]
-        listed.append(contender(name(attempt), rows, p, bench, bench.price.answering_flops(attempt.recipe)))
-    return choose_candidate(listed, prefer=bench.on.prefer, clusters=bench.on.clusters, metric=bench.on.metric)
+    verdicts = [trial.require_verdict() for trial in finalists]
+    rows = verdicts[0].rows
+    for verdict in verdicts:
+        rows = np.intersect1d(rows, verdict.rows)
+    p = training_set.probe_probabilities(rows)
+    contenders = [make_contender(PROBE, rows, p, training_set, cost.probe_flops)]
+    for trial, verdict in zip(finalists, verdicts, strict=True):
+        p = verdict.probabilities[find_positions(verdict.rows, rows, "judged")]
+        flops = cost.inference_flops(trial.recipe)
+        contenders.append(make_contender(format_finalist(trial), rows, p, training_set, flops))
+    problem = training_set.problem
+    return choose_candidate(contenders, prefer=problem.prefer, clusters=problem.clusters, metric=problem.metric)
 
 
-def convincing(found: PairedChoice) -> bool:
+def is_convincing(choice: PairedChoice) -> bool:
     """Whether a network won, and by more than half a standard error: of several that tie with the probe one always
     leads by luck, and then the probe, which needs no trust, stays."""
-    apart = found.paired[PROBE]
-    return found.winner != PROBE and apart.value >= GUARD * (apart.high - apart.low) / (2 * Z)
+    gap = choice.paired[PROBE]
+    return choice.winner != PROBE and gap.value >= GUARD * (gap.high - gap.low) / (2 * Z)
 
 
-def settled(bench: Workbench, best: Sequence[RecipeTrial]) -> tuple[PairedChoice, RecipeTrial, bool]:
-    """The pick, the finalist that is trained on all pictures, and whether it is handed over."""
-    found = picked(bench, best)
-    chosen = next((a for a in best if name(a) == found.winner), best[0])
-    return found, chosen, convincing(found) or bench.ctx.job.strategy != "auto"
-
-
-def contender(name: str, rows: np.ndarray, p: np.ndarray, bench: Workbench, cost: float) -> CandidateLosses:
+def make_contender(
+    name: str, rows: np.ndarray, p: np.ndarray, training_set: TrainingSet, cost: float
+) -> CandidateLosses:
     """Losses of (M, C) probabilities of some rows of the data set."""
-    y = np.array([bench.y_of[row] for row in rows.tolist()], np.int64)
-    return CandidateLosses(name=name, rows=rows, losses=per_picture_loss(bench.on.metric, y, p), cost=cost)
+    losses = per_picture_loss(training_set.problem.metric, training_set.classes_of(rows), p)
+    return CandidateLosses(name=name, rows=rows, losses=losses, cost=cost)
 
 
-def trial(bench: Workbench, attempt: RecipeTrial, found: PairedChoice | None, chosen: RecipeTrial | None) -> Trial:
+def describe_trial(
+    training_set: TrainingSet, trial: RecipeTrial, choice: PairedChoice | None, chosen: RecipeTrial | None
+) -> Trial:
     """What is told of a trial, next to the frozen probe on the same pictures."""
-    nan = float("nan")
-    metric, done = bench.on.metric, attempt.judged
-    status = "failed" if done is None else "pruned" if attempt.pruned else "beaten"
-    if attempt is chosen:
+    nan, problem, verdict = float("nan"), training_set.problem, trial.verdict
+    metric = problem.metric
+    status = "failed" if verdict is None else "pruned" if trial.pruned else "beaten"
+    if trial is chosen:
         status = "chosen"
-    elif found is not None and name(attempt) in found.paired:
+    elif choice is not None and format_finalist(trial) in choice.paired:
         status = "finalist"
-    if done is None:
-        score, apart = Score(split="cv", name=metric, value=nan, low=nan, high=nan, n=0, method="none"), None
+    if verdict is None:
+        score, gap = Score(split="cv", name=metric, value=nan, low=nan, high=nan, n=0, method="none"), None
     else:
-        clusters = np.asarray(bench.on.clusters)[done.rows]
-        held = done.probabilities[None]
-        score = repeated_cv.average_scores(metric, done.y, held, split="cv", clusters=clusters, seed=bench.on.seed)
-        probe = contender(PROBE, done.rows, bench.probe_of(done.rows), bench, 0.0)
-        own = CandidateLosses(name=NETWORK, rows=done.rows, losses=done.losses, cost=0.0)
-        apart = repeated_cv.make_difference_score(
-            paired_difference(own, probe, bench.on.clusters), metric, split="cv", n=len(done.rows)
-        )
+        rows = verdict.rows
+        clusters, p = np.asarray(problem.clusters)[rows], verdict.probabilities[None]
+        score = repeated_cv.average_scores(metric, verdict.targets, p, split="cv", clusters=clusters, seed=problem.seed)
+        probe = make_contender(PROBE, rows, training_set.probe_probabilities(rows), training_set, 0.0)
+        network = CandidateLosses(name=NETWORK, rows=rows, losses=verdict.losses, cost=0.0)
+        interval = paired_difference(network, probe, problem.clusters)
+        gap = repeated_cv.make_difference_score(interval, metric, split="cv", n=len(rows))
     return Trial(
-        number=attempt.number,
-        recipe=attempt.runs[0].log.recipe if attempt.runs else attempt.recipe,
-        origin=attempt.origin,
-        folds=len(attempt.runs),
+        number=trial.number,
+        recipe=trial.runs[0].log.recipe if trial.runs else trial.recipe,
+        origin=trial.origin,
+        folds=len(trial.runs),
         score=score,
-        paired=apart,
+        paired=gap,
         status=status,
-        why=attempt.why or (attempt.runs[-1].log.stopped if attempt.runs else ""),
+        why=trial.why or (trial.runs[-1].log.stopped if trial.runs else ""),
     )

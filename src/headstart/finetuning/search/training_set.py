@@ -1,0 +1,89 @@
+"""The pictures that networks learn from, with their folds and what the frozen probe said of them.
+
+Positions are places in `rows`, the training pictures.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from headstart.core.types import Dataset, Embeddings, FitResult, Splits
+from headstart.features.embeddings import find_positions
+from headstart.selection.probe.head_selection import HeadCvProblem
+
+_JUDGED = "among those that the frozen probe was judged by"
+
+
+@dataclass(kw_only=True, eq=False)
+class TrainingSet:
+    """See the module.
+
+    Attributes:
+        data: The data set.
+        splits: Folds and clusters.
+        embeddings: Features of all pictures.
+        probe: The frozen probe.
+        problem: How heads were compared: metric, classes, weights, seed.
+    """
+
+    data: Dataset
+    splits: Splits
+    embeddings: Sequence[Embeddings]
+    probe: FitResult
+    problem: HeadCvProblem
+
+    @cached_property
+    def rows(self) -> np.ndarray:
+        """(M,) int64 training pictures."""
+        return np.asarray(self.splits.train, np.int64)
+
+    @cached_property
+    def targets(self) -> np.ndarray:
+        """(M,) int64 their classes."""
+        return np.asarray(np.asarray(self.data.targets)[self.rows], np.int64)
+
+    @cached_property
+    def _class_of_row(self) -> Mapping[int, int]:
+        return dict(zip(self.rows.tolist(), self.targets.tolist(), strict=True))
+
+    def classes_of(self, rows: np.ndarray) -> np.ndarray:
+        """(B,) int64 classes of some rows of the data set, all of them training pictures."""
+        return np.array([self._class_of_row[row] for row in rows.tolist()], np.int64)
+
+    @cached_property
+    def folds(self) -> np.ndarray:
+        """(M,) fold of each training picture; -1 where the probe was not judged, as heads are on some of many."""
+        judged = np.isin(self.rows, self.probe.cv_rows)
+        return np.where(judged, np.asarray(self.splits.folds)[0][self.rows], -1)
+
+    @property
+    def fold_numbers(self) -> list[int]:
+        """All folds."""
+        return [int(k) for k in np.unique(self.folds[self.folds >= 0])]
+
+    @property
+    def positions(self) -> np.ndarray:
+        """Positions of all training pictures."""
+        return np.arange(len(self.rows))
+
+    def training_positions(self, fold: int) -> np.ndarray:
+        """Positions that learn when a fold is held out."""
+        return np.flatnonzero((self.folds != fold) & (self.folds >= 0))
+
+    def held_out_positions(self, fold: int) -> np.ndarray:
+        """Positions that a fold holds out."""
+        return np.flatnonzero(self.folds == fold)
+
+    def count_near_duplicates(self, fold: int) -> int:
+        """Held-out pictures that have a near-duplicate among those that learn."""
+        clusters = np.asarray(self.splits.clusters)[self.rows]
+        return int(np.isin(clusters[self.held_out_positions(fold)], clusters[self.training_positions(fold)]).sum())
+
+    def probe_probabilities(self, rows: np.ndarray) -> np.ndarray:
+        """(B, C) the probe's held-out probabilities of some rows of the data set."""
+        at = find_positions(np.asarray(self.probe.cv_rows), rows, _JUDGED)
+        return np.asarray(np.asarray(self.probe.cv_probabilities)[at])
