@@ -44,14 +44,14 @@ class Bench:
 
     def build(self, recipe: Recipe) -> trainable_network.Network:
         """What a recipe trains, from a random head: the pace does not depend on it."""
-        return trainable_network.build(self.model, self.found.spec, recipe, start=None, n_classes=3)
+        return trainable_network.build_network(self.model, self.found.spec, recipe, start=None, n_classes=3)
 
     def whole(self, made: trainable_network.Network) -> trainable_network.Network:
         """The same with the frozen part in front of it, in one graph."""
         import keras
 
         given = keras.Input(self.raw.shape[1:], name="pictures")
-        below = trainable_network.lower(self.model, self.found.spec, made.cut)
+        below = trainable_network.build_lower_trunk(self.model, self.found.spec, made.cut)
         joined = keras.Model({"pictures": given}, made.model({"map": below(given)}))
         return dataclasses.replace(made, model=joined, cut="")
 
@@ -62,12 +62,14 @@ class Bench:
             if recipe.augmentation.augment
             else {}
         )
-        kept = cached_activations.maps(self.found, cut, self.data, self.rows, **self.shared, **views)
+        kept = cached_activations.cache_maps(self.found, cut, self.data, self.rows, **self.shared, **views)
         return batches.MapFeed(maps=kept, positions=self.rows, y=self.y, n_classes=3, recipe=recipe)
 
     def sent(self, recipe: Recipe, cut: str = "") -> batches.PictureFeed:
         """Pictures, decoded beforehand; with a cut the engine sends each through the frozen part."""
-        below = cached_activations.lower(self.found, cut, self.data, self.rows, **self.shared) if cut else None
+        below = (
+            cached_activations.load_lower_trunk(self.found, cut, self.data, self.rows, **self.shared) if cut else None
+        )
         given = {"positions": self.rows, "y": self.y, "n_classes": 3, "recipe": recipe}
         return batches.PictureFeed(pictures=self.raw, below=below, **given)
 
@@ -80,7 +82,9 @@ def recipe(blocks: int, epochs: int, **more: Any) -> Recipe:
 def trained(made: trainable_network.Network, how: Recipe, feed: Any) -> tuple[float, float]:
     """Pictures a second, and the share of the time that was compute; the first step, which compiles, is left out."""
     console = Console(quiet=True)
-    done = trainer.train(made, how, feed, held=None, class_weight=None, folder=None, console=console, name="benchmark")
+    done = trainer.train_network(
+        made, how, feed, held=None, class_weight=None, folder=None, console=console, name="benchmark"
+    )
     seconds = done.profile.compute_s + done.profile.wait_s
     return (done.steps - 1) * feed.batch / seconds, done.profile.share
 

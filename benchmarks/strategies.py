@@ -65,9 +65,15 @@ def one(setup: TrainingSetup, learn: np.ndarray, judge: np.ndarray, name: str, f
     started = time.monotonic()
     job = setup.prepare(recipe, learn)
     if name == "":
-        _tell("frozen probe", setup, trainer.predict(job.network, job.source.make_held_out(judge)), judge, "0 epochs")
+        _tell(
+            "frozen probe",
+            setup,
+            trainer.predict_logits(job.network, job.source.make_held_out(judge)),
+            judge,
+            "0 epochs",
+        )
         return
-    made = trainer.train(
+    made = trainer.train_network(
         job.network,
         job.recipe,
         job.feed,
@@ -84,7 +90,7 @@ def one(setup: TrainingSetup, learn: np.ndarray, judge: np.ndarray, name: str, f
         f"{job.network.trainable_params:,} weights, {work:.2f} GFLOP a picture and step, {pace:,.0f} pictures/s, "
         f"{format_duration(time.monotonic() - started)}"
     )
-    _tell(name, setup, trainer.predict(job.network, job.source.make_held_out(judge)), judge, told)
+    _tell(name, setup, trainer.predict_logits(job.network, job.source.make_held_out(judge)), judge, told)
 
 
 def _tell(name: str, setup: TrainingSetup, logits: np.ndarray, judge: np.ndarray, told: str) -> None:

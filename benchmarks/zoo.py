@@ -183,7 +183,7 @@ class Zoo:
             self.console.print_line("tune", f"{member.name} -> {of.task.name}, seed {of.seed}, {len(learn)} pictures")
             features, classes = self.features(member, of.task)["last"][of.rows[learn]], len(of.task.classes)
             start = start_of(logistic(features, of.y[learn], classes, of.seed))
-            fresh = trainable_network.build(member.trunk, member.spec, recipe, start=start, n_classes=classes)
+            fresh = trainable_network.build_network(member.trunk, member.spec, recipe, start=start, n_classes=classes)
             compiled = self._compiled.setdefault((member.style, classes), Compiled(fresh, recipe))
             held = Shown(of.task.test_x, of.task.test_y) if judge is None else Shown(of.x[judge], of.y[judge])
             feed = Pictures(of.x[learn], of.y[learn], classes, recipe)
@@ -202,20 +202,20 @@ class Zoo:
         return Member(style=style, learnt=task.name, accuracy=accuracy, folder=folder, classes=task.classes)
 
     def _train_source(self, draft: Path, style: str, task: Task, recipe: Recipe) -> None:
-        from headstart.finetuning.network.plain_model import finish
+        from headstart.finetuning.network.plain_model import make_plain_model
 
         self.console.print_line(
             "source", f"{style} on {task.name}: {len(task.y):,} pictures, {len(task.classes)} classes"
         )
         trunk = zoo_nets.build(style)
         spec = zoo_nets.spec(f"zoo:{style}", style, task.name, 0.0, trunk.count_params(), 1)
-        made = trainable_network.build(trunk, spec, recipe, start=None, n_classes=len(task.classes))
+        made = trainable_network.build_network(trunk, spec, recipe, start=None, n_classes=len(task.classes))
         feed = Pictures(task.x, task.y, len(task.classes), recipe)
-        trainer.train(
+        trainer.train_network(
             made, recipe, feed, held=None, class_weight=None, folder=None, console=Console(quiet=True), name=style
         )
-        right = trainer.predict(made, Shown(task.test_x, task.test_y)).argmax(axis=1) == task.test_y
-        made = finish(made, trunk, spec)
+        right = trainer.predict_logits(made, Shown(task.test_x, task.test_y)).argmax(axis=1) == task.test_y
+        made = make_plain_model(made, trunk, spec)
         np.savez(draft / "trunk.npz", **zoo_nets.taken(zoo_nets.with_depths(made.trunk)))
         (draft / "facts.json").write_text(json.dumps({"accuracy": float(right.mean())}))
 

@@ -147,4 +147,4 @@ def _held_losses(zoo: Zoo, member: Member, of: Drawn) -> np.ndarray:
     for fold in range(FOLDS):
         learn, judge = np.flatnonzero(folds != fold), np.flatnonzero(folds == fold)
         found[judge] = zoo.tuned(member, of, learn, judge)
-    return losses.per_picture_loss(METRIC, of.y, softmax(found / weight_averaging.temperature(found, of.y)))
+    return losses.per_picture_loss(METRIC, of.y, softmax(found / weight_averaging.fit_temperature(found, of.y)))

@@ -10,7 +10,7 @@ import numpy as np
 from headstart.core import registry
 from headstart.core.recipe import Recipe
 from headstart.core.types import FittedHead
-from headstart.finetuning.network.trainable_network import Network, Start
+from headstart.finetuning.network.trainable_network import HeadStart, Network
 from headstart.finetuning.training import objectives, schedules, trainer
 from headstart.finetuning.training.train_step import TrainStep
 from headstart.heads import cross_validation
@@ -35,7 +35,7 @@ class Pictures:
 
     def epoch(self, number: int) -> Iterator[tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]]:
         """See `headstart.finetuning.training.prefetch.Feed`."""
-        order = objectives.order(self.y, self.recipe, number)
+        order = objectives.draw_order(self.y, self.recipe, number)
         for at in np.array_split(order, self.steps) if self.n < self.recipe.batch else self._full(order):
             yield {"pictures": self.x[at]}, self.soft[at], self.y[at]
 
@@ -51,7 +51,7 @@ class Shown:
     y: np.ndarray
 
     def batches(self) -> Iterator[dict[str, np.ndarray]]:
-        """See `headstart.finetuning.training.prefetch.Held`."""
+        """See `headstart.finetuning.training.prefetch.HeldOut`."""
         for at in range(0, len(self.y), 256):
             yield {"pictures": self.x[at : at + 256].astype(np.float32)}
 
@@ -73,12 +73,12 @@ class Compiled:
     def trained(self, weights: Mapping[str, np.ndarray], recipe: Recipe, feed: Pictures, held: Shown) -> np.ndarray:
         """(M, C) float32 logits of the network that `weights` become, all of a network's by path."""
         self.network.set(weights)
-        self.stepper.restore(self.state)
+        self.stepper.restore_state(self.state)
         batches = (batch for epoch in range(1, recipe.epochs + 1) for batch in feed.epoch(epoch))
-        rates = schedules.rates(recipe, recipe.epochs * feed.steps)
+        rates = schedules.schedule_rates(recipe, recipe.epochs * feed.steps)
         for (inputs, soft, _), rate in zip(batches, rates, strict=True):
-            self.stepper.step(inputs, soft, float(rate))
-        return trainer.predict(self.network, held)
+            self.stepper.take_step(inputs, soft, float(rate))
+        return trainer.predict_logits(self.network, held)
 
 
 def even_folds(y: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -97,7 +97,7 @@ def logistic(x: np.ndarray, y: np.ndarray, classes: int, seed: int) -> FittedHea
     return next(iter(made))
 
 
-def start_of(fitted: FittedHead) -> Start:
+def start_of(fitted: FittedHead) -> HeadStart:
     """The head to start from, without a standardisation of its own: that would be a constant of the compiled step."""
     weights, bias = fitted.arrays["weights"], fitted.arrays["bias"]
-    return Start(weights=weights, bias=bias, centre=np.zeros(len(weights)), scale=np.ones(len(weights)))
+    return HeadStart(weights=weights, bias=bias, centre=np.zeros(len(weights)), scale=np.ones(len(weights)))

@@ -3,7 +3,7 @@
 import numpy as np
 
 from headstart.core.types import BackboneSpec, FeatureLevel, InputSpec
-from headstart.finetuning.network.trainable_head import Start
+from headstart.finetuning.network.trainable_head import HeadStart
 
 SIDE = 16
 
@@ -99,17 +99,19 @@ def fitted(x, n_classes=3, seed=2):
     rng = np.random.default_rng(seed)
     scale = x.std(axis=0)
     weights = np.divide(rng.standard_normal((x.shape[1], n_classes)), scale[:, None] + 0.1).astype(np.float32)
-    return Start(weights=weights, bias=rng.standard_normal(n_classes).astype(np.float32), centre=x.mean(0), scale=scale)
+    return HeadStart(
+        weights=weights, bias=rng.standard_normal(n_classes).astype(np.float32), centre=x.mean(0), scale=scale
+    )
 
 
 def inputs_of(network, model, spec, x):
     """What a network wants for some pictures, made by the trunk itself."""
-    from headstart.finetuning.network.trainable_network import lower
+    from headstart.finetuning.network.trainable_network import build_lower_trunk
 
     found = features(model, spec, x)
     given = {}
     if network.cut:
-        given["map"] = np.asarray(lower(model, spec, network.cut).predict_on_batch(x))
+        given["map"] = np.asarray(build_lower_trunk(model, spec, network.cut).predict_on_batch(x))
     elif set(network.recipe.depths) - set(network.low):
         given["pictures"] = x
     if network.low:

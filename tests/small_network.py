@@ -53,7 +53,7 @@ def network(recipe: Recipe) -> Network:
     x = conv(2, strides=2)(keras.layers.BatchNormalization()(x))
     trunk = keras.Model(pictures, [keras.layers.GlobalAveragePooling2D()(one) for one in (early, x)])
     trunk.trainable = False
-    return networks.build(trunk, SPEC, recipe, start=None, n_classes=CLASSES)
+    return networks.build_network(trunk, SPEC, recipe, start=None, n_classes=CLASSES)
 
 
 def pictures(count: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -80,7 +80,7 @@ class Feed:
         self.steps = self.n // self.batch
 
     def epoch(self, number: int) -> Any:
-        order = objectives.order(self.y, self.recipe, number)[: self.steps * self.batch]
+        order = objectives.draw_order(self.y, self.recipe, number)[: self.steps * self.batch]
         for at in order.reshape(self.steps, self.batch):
             if self.each:
                 self.each(number)
@@ -107,7 +107,7 @@ def main(folder: str, out: str) -> None:
 
     how = recipe(dropout=0.2, ema=0.9, batch_norm="train", l2_sp=0.1, gradual=True, mixup=0.0)
     x, y = pictures(120)
-    made = trainer.train(
+    made = trainer.train_network(
         network(how),
         how,
         Feed(x, y, how, each=lambda _: time.sleep(0.02)),

@@ -7,14 +7,21 @@ import pytest
 
 from headstart.core.recipe import Recipe
 from headstart.finetuning.inputs import augmentation
-from headstart.finetuning.inputs.batches import HeldMaps, HeldPictures, HeldPooled, MapFeed, PictureFeed, PooledFeed
-from headstart.finetuning.inputs.cached_activations import Lower, Maps
-from headstart.finetuning.training.prefetch import Ahead
+from headstart.finetuning.inputs.batches import (
+    HeldOutMaps,
+    HeldOutPictures,
+    HeldOutPooled,
+    MapFeed,
+    PictureFeed,
+    PooledFeed,
+)
+from headstart.finetuning.inputs.cached_activations import CachedMaps, LowerTrunk
+from headstart.finetuning.training.prefetch import PrefetchedEpochs
 
 N, VIEWS, SHAPE = 50, 3, (2, 2, 5)
 ROWS = np.random.default_rng(0).permutation(VIEWS * N)  # where each view of each picture lies
 TOLD = np.arange(VIEWS * N, dtype=np.float32)  # view * N + picture, as all that a row holds
-MAPS = Maps(
+MAPS = CachedMaps(
     cut="stage1",
     shape=SHAPE,
     at=np.argsort(ROWS).reshape(VIEWS, N),
@@ -188,7 +195,7 @@ class Means:
         self.busy = False
 
 
-BELOW = Lower(engine=Means(), outputs=("map", "stage0", "stage1"))
+BELOW = LowerTrunk(engine=Means(), outputs=("map", "stage0", "stage1"))
 
 
 def test_pictures_go_through_the_frozen_part_after_they_are_augmented():
@@ -204,8 +211,8 @@ def test_pictures_go_through_the_frozen_part_after_they_are_augmented():
 def test_pictures_are_watched_while_the_feed_is_at_work_ahead():
     """Both use the same compiled trunk: the feed's thread rests in the middle of an epoch, with the queue full."""
     made = pictures(PLAIN, below=BELOW, low=("stage1",))
-    held = HeldPictures(pictures=PICTURES, positions=np.arange(N), y=Y, below=BELOW, low=("stage0",))
-    with Ahead(made, 1, 2) as ahead:
+    held = HeldOutPictures(pictures=PICTURES, positions=np.arange(N), y=Y, below=BELOW, low=("stage0",))
+    with PrefetchedEpochs(made, 1, 2) as ahead:
         for _ in (1, 2):
             batches = ahead.epoch()
             next(batches)
@@ -217,17 +224,17 @@ def test_pictures_are_watched_while_the_feed_is_at_work_ahead():
 def test_held_out_pictures_come_in_order_unchanged_and_from_view_0():
     fold = np.random.default_rng(2).permutation(N)
     for low in ((), ("stage0",)):
-        held = HeldMaps(maps=MAPS, positions=fold, y=Y[fold], low=low)
+        held = HeldOutMaps(maps=MAPS, positions=fold, y=Y[fold], low=low)
         found = [told(inputs) for inputs in held.batches()]
         np.testing.assert_array_equal(np.concatenate([f[0] for f in found]), fold)
         assert not np.concatenate([f[1] for f in found]).any()
         assert all(("pooled" in inputs) == bool(low) for inputs in held.batches())
     features = np.arange(N, dtype=np.float32)[:, None]
-    found = [inputs["pooled"] for inputs in HeldPooled(features=features, positions=fold, y=Y[fold]).batches()]
+    found = [inputs["pooled"] for inputs in HeldOutPooled(features=features, positions=fold, y=Y[fold]).batches()]
     np.testing.assert_array_equal(np.concatenate(found)[:, 0], fold)
-    raw = HeldPictures(pictures=PICTURES, positions=fold, y=Y[fold])
+    raw = HeldOutPictures(pictures=PICTURES, positions=fold, y=Y[fold])
     np.testing.assert_array_equal(np.concatenate([i["pictures"] for i in raw.batches()]), PICTURES[fold])
-    through = HeldPictures(pictures=PICTURES, positions=fold, y=Y[fold], below=BELOW, low=("stage0",))
+    through = HeldOutPictures(pictures=PICTURES, positions=fold, y=Y[fold], below=BELOW, low=("stage0",))
     found = np.concatenate([inputs["pooled"] for inputs in through.batches()])
     np.testing.assert_array_equal(found, PICTURES[fold].min((1, 2)))
     assert (raw.y == Y[fold]).all()
@@ -235,7 +242,7 @@ def test_held_out_pictures_come_in_order_unchanged_and_from_view_0():
 
 def test_held_out_batches_are_bounded(monkeypatch):
     monkeypatch.setattr("headstart.finetuning.inputs.batches.HELD_BATCH", 16)
-    held = HeldPictures(pictures=PICTURES, positions=np.arange(N), y=Y)
+    held = HeldOutPictures(pictures=PICTURES, positions=np.arange(N), y=Y)
     assert [len(inputs["pictures"]) for inputs in held.batches()] == [16, 16, 16, 2]
 
 

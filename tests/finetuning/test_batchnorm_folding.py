@@ -16,7 +16,7 @@ def made(trunk, **changes):
     model, spec = trunk
     asked = Recipe(**{"backbone": spec.name, "depths": ("last",), "part": "all", **changes})
     start = fitted(raw(features(model, spec, X), asked.depths))
-    net = trainable_network.build(model, spec, asked, start=start, n_classes=3)
+    net = trainable_network.build_network(model, spec, asked, start=start, n_classes=3)
     return net, inputs_of(net, model, spec, X)
 
 

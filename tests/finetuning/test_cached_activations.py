@@ -15,7 +15,7 @@ from headstart.core.errors import DataError, SetupError
 from headstart.data.reading.read_dataset import read_dataset as read
 from headstart.finetuning.inputs import augmentation, cached_activations
 from headstart.finetuning.inputs.augmentation import Policy
-from headstart.finetuning.inputs.batches import HeldMaps
+from headstart.finetuning.inputs.batches import HeldOutMaps
 from headstart.images import decoded_cache, preprocessing
 from headstart.networks import openvino_engine
 
@@ -85,12 +85,12 @@ def expected(batch):
 
 def plain(maps, low=()):
     """Of view 0."""
-    return maps.inputs(np.arange(len(maps)), np.zeros(len(maps), int), low)
+    return maps.read_inputs(np.arange(len(maps)), np.zeros(len(maps), int), low)
 
 
 def ask(found, data, rows, store, views=0, cut="stage4", **named):
     named = {"policy": POLICY if views else None, **named}
-    return cached_activations.maps(found, cut, data, rows, store=store, console=QUIET, views=views, **named)
+    return cached_activations.cache_maps(found, cut, data, rows, store=store, console=QUIET, views=views, **named)
 
 
 def test_view_0_is_the_picture_and_the_others_are_augmented(found, use, made, store):
@@ -107,8 +107,8 @@ def test_view_0_is_the_picture_and_the_others_are_augmented(found, use, made, st
     np.testing.assert_array_equal(inputs["pooled"], np.hstack([high, low]))  # not rounded
     for view in (1, 2):
         seeds = [(9, view, int(data.digests[row][:16], 16)) for row in rows]
-        changed, low, _ = expected(augmentation.apply(batch, POLICY, seeds))
-        inputs = maps.inputs(np.arange(4), np.full(4, view), ("stage3",))
+        changed, low, _ = expected(augmentation.augment_pictures(batch, POLICY, seeds))
+        inputs = maps.read_inputs(np.arange(4), np.full(4, view), ("stage3",))
         np.testing.assert_allclose(inputs["map"], changed, rtol=2**-11)
         np.testing.assert_array_equal(inputs["pooled"], low)
         assert np.abs(inputs["map"] - wanted).max() > 5
@@ -151,7 +151,7 @@ def test_a_view_does_not_depend_on_its_neighbours(found, use, made, store, tmp_p
     other = type(store)(tmp_path / "other")
     alone = ask(found, data, np.array([7]), other, views=1)
     one, view = np.array([0]), np.array([1])
-    np.testing.assert_array_equal(alone.inputs(one, view)["map"], whole.inputs(np.array([7]), view)["map"])
+    np.testing.assert_array_equal(alone.read_inputs(one, view)["map"], whole.read_inputs(np.array([7]), view)["map"])
 
 
 def test_pictures_with_the_same_bytes_share_a_row(found, use, tmp_path, context, store, paint):
@@ -212,7 +212,7 @@ def test_values_near_the_end_of_float16_are_kept_in_float32(found, use, made, st
 def test_a_picture_that_gives_nonsense_is_named(found, use, made, store):
     data = made(2)
     counted = use()
-    ready = cached_activations.lower(found, "stage4", data, np.arange(4), store=store, console=QUIET)
+    ready = cached_activations.load_lower_trunk(found, "stage4", data, np.arange(4), store=store, console=QUIET)
     assert ready.outputs == ("map", "stage3", "stage4")
     run = counted.run
 
@@ -240,7 +240,7 @@ def test_held_out_pictures_see_their_own_maps(found, use, made, store):
     data = made(4)
     maps = ask(found, data, np.arange(8), store, views=1)
     fold = np.array([6, 1, 2])
-    (inputs,) = HeldMaps(maps=maps, positions=fold, y=data.targets[fold]).batches()
+    (inputs,) = HeldOutMaps(maps=maps, positions=fold, y=data.targets[fold]).batches()
     np.testing.assert_allclose(inputs["map"], expected(decoded(data, fold, found))[0], rtol=2**-11)
 
 
@@ -318,8 +318,8 @@ activations._BLOCK = 4
 data = values.load(Dataset, Path(sys.argv[2]))
 found = trunk.find("bundled:efficientnet_lite0")
 store, console = Store(Path(sys.argv[1])), Console(quiet=True)
-maps = activations.maps(found, "stage5", data, np.arange(24), store=store, console=console)
-np.save(sys.argv[3], maps.inputs(np.arange(24), np.zeros(24, int))["map"])
+maps = activations.cache_maps(found, "stage5", data, np.arange(24), store=store, console=console)
+np.save(sys.argv[3], maps.read_inputs(np.arange(24), np.zeros(24, int))["map"])
 """
 
 
@@ -329,7 +329,7 @@ def test_a_pass_killed_at_any_moment_ends_with_the_same_bytes(found, small_texti
 
     data = read(small_textile(8), ctx=context())
     serialization.save_value(data, tmp_path / "value")
-    cached_activations.lower(
+    cached_activations.load_lower_trunk(
         found, "stage5", data, np.arange(24), store=fresh, console=QUIET
     )  # the trunk itself is made before
     command = [sys.executable, "-c", KILLED, str(fresh.root), str(tmp_path / "value"), str(tmp_path / "found.npy")]

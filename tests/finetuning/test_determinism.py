@@ -33,7 +33,7 @@ def stepper():
 
     def make():
         recipe = Recipe(depths=("last",), part="all", batch=len(X), rate=5e-3, start="random")
-        return TrainStep(trainable_network.build(*branching(), recipe, start=None, n_classes=3), recipe, None)
+        return TrainStep(trainable_network.build_network(*branching(), recipe, start=None, n_classes=3), recipe, None)
 
     return make
 
@@ -63,7 +63,7 @@ def test_steps_repeat_bit_for_bit(stepper):
     for _ in range(3):
         own = stepper()
         for _ in range(3):
-            own.step({"pictures": X}, Y, 5e-3)
+            own.take_step({"pictures": X}, Y, 5e-3)
         weights = sorted(own.network.get().items())
         found.add(hashlib.sha256(b"".join(one.tobytes() for _, one in weights)).hexdigest())
     assert len(found) == 1

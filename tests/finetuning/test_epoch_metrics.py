@@ -9,7 +9,7 @@ from headstart.heads.prediction import softmax
 def test_scores_are_those_counted_by_hand():
     y = np.array([0, 0, 0, 0, 1, 1])
     p = np.array([[0.7, 0.2, 0.1], [0.6, 0.3, 0.1], [0.5, 0.4, 0.1], [0.2, 0.7, 0.1], [0.1, 0.8, 0.1], [0.6, 0.3, 0.1]])
-    found = epoch_metrics.scores(y, p, 3)
+    found = epoch_metrics.score_epoch(y, p, 3)
     assert found.accuracy == pytest.approx(4 / 6)
     assert found.class_recall[:2] == pytest.approx((3 / 4, 1 / 2))
     assert found.class_precision[:2] == pytest.approx((3 / 4, 1 / 2))
@@ -20,7 +20,7 @@ def test_scores_are_those_counted_by_hand():
 
 
 def test_a_class_that_is_never_answered_has_precision_0():
-    found = epoch_metrics.scores(np.array([0, 1]), np.array([[0.9, 0.1], [0.8, 0.2]]), 2)
+    found = epoch_metrics.score_epoch(np.array([0, 1]), np.array([[0.9, 0.1], [0.8, 0.2]]), 2)
     assert found.class_precision == (0.5, 0.0) and found.precision == 0.25
 
 
@@ -29,8 +29,8 @@ def test_running_scores_are_those_of_all_batches_together():
     logits, y = rng.normal(size=(20, 4)).astype(np.float32), rng.integers(0, 4, 20)
     seen = epoch_metrics.EpochPredictions(4)
     for part in (slice(0, 5), slice(5, 20)):
-        seen.add(2.0 if part.start else 1.0, logits[part], y[part])
-    whole = epoch_metrics.scores(y, softmax(logits.astype(np.float64)), 4)
+        seen.add_batch(2.0 if part.start else 1.0, logits[part], y[part])
+    whole = epoch_metrics.score_epoch(y, softmax(logits.astype(np.float64)), 4)
     assert seen.loss == 1.5
     assert seen.accuracy == whole.accuracy
     found = seen.scores()
@@ -49,13 +49,13 @@ def test_every_monitor_is_a_loss(monitor, losses):
         logits[1, np.arange(4), 1 - y] = 1
     else:
         logits[:, :, 0], logits[1, :, 1] = 0.5, 1  # always the first class, then always the second
-    assert epoch_metrics.monitored(monitor, y, logits) == pytest.approx(losses, rel=1e-6)
+    assert epoch_metrics.monitored_losses(monitor, y, logits) == pytest.approx(losses, rel=1e-6)
 
 
 def test_a_short_batch_is_filled_up_and_cut_again():
     network = small_network.network(small_network.recipe())
     x, y = small_network.pictures(17)
-    found = epoch_metrics.predict(network, small_network.Held(x, y))  # 7, 7 and 3
+    found = epoch_metrics.predict_logits(network, small_network.Held(x, y))  # 7, 7 and 3
     one_by_one = np.concatenate([np.asarray(network.model({"pictures": x[i : i + 1]})) for i in range(17)])
     assert found.shape == (17, 3) and found.dtype == np.float32
     assert np.abs(found - one_by_one).max() < 1e-5
@@ -66,4 +66,4 @@ def test_pictures_that_do_not_come_are_an_error():
     held = small_network.Held(*small_network.pictures(14))
     held.y = held.y[:13]
     with pytest.raises(ValueError, match="13 held-out pictures were announced and 14 came"):
-        epoch_metrics.predict(network, held)
+        epoch_metrics.predict_logits(network, held)

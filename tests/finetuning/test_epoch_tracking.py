@@ -81,7 +81,7 @@ def trains(until, heard, order):
             order.append((row.epoch, on_epoch(row), list(heard)))
         if until < len(ROWS):
             raise KeyboardInterrupt
-        return trainer.Trained(
+        return trainer.TrainingResult(
             rows=tuple(ROWS), start=SCORES, best=3, stopped="all", logits=np.zeros((4, 2, 2)), weights=dict, steps=3,
             profile=prefetch.Profile(), notes=(),
         )  # fmt: skip
@@ -93,8 +93,8 @@ def test_each_epoch_of_a_fold_is_told_when_it_ends_and_once_in_all_processes(hea
     name, order = "trial 2, fold 1", []
     monkeypatch.setattr(fold_training, "require_room", lambda *named: None)
     for until in (2, 3):
-        monkeypatch.setattr(trainer, "train", trains(until, heard, order))
-        with epoch_tracking.opened(tracked, ("a", "b"), tmp_path) as followed:
+        monkeypatch.setattr(trainer, "train_network", trains(until, heard, order))
+        with epoch_tracking.open_epoch_tracker(tracked, ("a", "b"), tmp_path) as followed:
             on, _ = setup(tracked, followed, tmp_path)
             if until < 3:
                 with pytest.raises(KeyboardInterrupt):
@@ -109,29 +109,32 @@ def test_each_epoch_of_a_fold_is_told_when_it_ends_and_once_in_all_processes(hea
 
 def test_a_fold_that_a_kill_kept_from_being_told_is_told_later(heard, tracked, tmp_path, monkeypatch):
     monkeypatch.setattr(fold_training, "require_room", lambda *named: None)
-    monkeypatch.setattr(trainer, "train", trains(3, heard, []))
-    with epoch_tracking.opened(tracked, ("a", "b"), tmp_path) as followed:
+    monkeypatch.setattr(trainer, "train_network", trains(3, heard, []))
+    with epoch_tracking.open_epoch_tracker(tracked, ("a", "b"), tmp_path) as followed:
         on, _ = setup(tracked, followed, tmp_path)
         fold_training.run_fold(on, Recipe(), 0, 0)
     (tmp_path / "told.json").write_text('{"trial 0, fold 0": 2}')
     heard.clear()
-    with epoch_tracking.opened(tracked, ("a", "b"), tmp_path) as followed:
+    with epoch_tracking.open_epoch_tracker(tracked, ("a", "b"), tmp_path) as followed:
         on.tracker = followed
         fold_training.run_fold(on, Recipe(), 0, 0)
     assert heard == [("trial 0, fold 0", 3), "closed"]
 
 
 def test_trainings_on_all_pictures_are_told_too(heard, tracked, tmp_path, monkeypatch):
-    monkeypatch.setattr(trainer, "train", trains(3, heard, []))
-    with epoch_tracking.opened(tracked, ("a", "b"), tmp_path) as followed:
+    monkeypatch.setattr(trainer, "train_network", trains(3, heard, []))
+    with epoch_tracking.open_epoch_tracker(tracked, ("a", "b"), tmp_path) as followed:
         on, job = setup(tracked, followed, tmp_path)
         final_training._train(on, job, "from random weights", 3)
     assert heard == [("from random weights", 0.25), *(("from random weights", epoch) for epoch in (1, 2, 3)), "closed"]
 
 
 def test_without_a_tracker_nothing_stands_between(context, tmp_path):
-    with epoch_tracking.opened(context(), ("a", "b"), tmp_path / "work") as followed:
-        assert followed is None and epoch_tracking.live(followed, "x", Recipe(), heeded := (lambda row: True)) is heeded
+    with epoch_tracking.open_epoch_tracker(context(), ("a", "b"), tmp_path / "work") as followed:
+        assert (
+            followed is None
+            and epoch_tracking.follow_epochs(followed, "x", Recipe(), heeded := (lambda row: True)) is heeded
+        )
     assert not (tmp_path / "work").exists()
 
 
@@ -139,7 +142,7 @@ def test_a_missing_mlflow_is_told_before_anything_is_trained(context, monkeypatc
     def missing(uri):
         raise ImportError("No module named 'mlflow'")
 
-    monkeypatch.setattr(mlflow_tracker, "_client", missing)
+    monkeypatch.setattr(mlflow_tracker, "_make_client", missing)
     monkeypatch.setattr(fine_tune, "_make_setup", lambda *named: pytest.fail("something was done"))
     data = types.SimpleNamespace(class_names=("a", "b"))
     with pytest.raises(SetupError, match="MLflow cannot be loaded"):

@@ -125,7 +125,7 @@ def test_fine_tuning_moves_what_it_should(family, opened):
     # KerasHub's own enable_lora attaches nothing to ResNet, Swin and DINOv3, and says nothing
     net = check(model, spec, x, Recipe(depths=("last",), strategy="lora", part="all"), y)
     assert len(net.updates) > 2
-    other = trainable_network.build(found.build(store_of()), spec, net.recipe, start=None, n_classes=2)
+    other = trainable_network.build_network(found.build(store_of()), spec, net.recipe, start=None, n_classes=2)
     assert list(other.get(frozen=True)) == list(net.get(frozen=True))
 
 
@@ -137,7 +137,7 @@ def test_kerashubs_own_lora_attaches_nothing_where_ours_does(opened):
         assert not whole.trainable_weights
         model, spec = opened(family)[1].build(store_of()), opened(family)[1].spec
         recipe = Recipe(depths=("last",), strategy="lora", part="all", lora_rank=4)
-        assert trainable_network.build(model, spec, recipe, start=None, n_classes=2).updates
+        assert trainable_network.build_network(model, spec, recipe, start=None, n_classes=2).updates
 
 
 @pytest.mark.medium
@@ -168,7 +168,7 @@ def test_lora_where_nothing_can_take_it_is_an_error(opened):
         opened("vgg")[1].spec, depths=(FeatureLevel(name="first", dim=4), FeatureLevel(name="last", dim=4))
     )
     with pytest.raises(NoOpError, match="LoRA finds no kernel"):
-        trainable_network.build(
+        trainable_network.build_network(
             model, spec, Recipe(depths=("last",), strategy="lora", blocks=1), start=None, n_classes=2
         )
 
@@ -178,9 +178,9 @@ def test_the_class_token_stays_out_of_inner_depths(opened):
     """Inner depths are means of the patches: a picture of one colour gives patches alike, whatever the token is."""
     _, found = opened("vit")
     model = found.build(store_of())
-    anatomy_cut = trainable_network.build(
+    anatomy_cut = trainable_network.build_network(
         model, found.spec, Recipe(depths=("last",), blocks=1), start=None, n_classes=2
     ).cut
     assert anatomy_cut == "block3"  # the whole row of tokens is kept there, the class token with it
-    shape = trainable_network.lower(model, found.spec, "block3").output.shape
+    shape = trainable_network.build_lower_trunk(model, found.spec, "block3").output.shape
     assert tuple(shape[1:]) == (1, 17, 32)

@@ -53,7 +53,7 @@ def pair(make):
     """A layer, its twin that can take updates with the same weights, and an input."""
     layer, shape = make()
     x = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
-    twin = lora.stand_in(type(layer)).from_config(layer.get_config())
+    twin = lora.low_rank_class(type(layer)).from_config(layer.get_config())
     given = (x, x) if make is attention else (x,)
     layer(*given), twin(*given)
     twin.set_weights(layer.get_weights())
@@ -66,7 +66,7 @@ def test_an_update_starts_at_nothing_and_merges_exactly(make):
     for v in twin.trainable_variables:
         v.trainable = False
     rng = np.random.default_rng(1)
-    updates = lora.attach([twin], 3, rng)
+    updates = lora.attach_updates([twin], 3, rng)
     np.testing.assert_array_equal(twin(*given), layer(*given))
     assert {id(v) for v in twin.trainable_variables} == {id(v) for one in updates for v in (one.a, one.b)}
     before = [np.asarray(one.kernel).copy() for one in updates]
@@ -78,7 +78,7 @@ def test_an_update_starts_at_nothing_and_merges_exactly(make):
     kernels = {v.path.split("/", 1)[-1]: v for v in layer.weights}
     for one, was in zip(updates, before, strict=True):
         np.testing.assert_array_equal(one.kernel, was)
-        kernels[one.kernel.path.split("/", 1)[-1]].assign(one.merged())
+        kernels[one.kernel.path.split("/", 1)[-1]].assign(one.merge_kernel())
     np.testing.assert_allclose(layer(*given), tuned, atol=1e-5)
 
 
@@ -93,7 +93,7 @@ def test_an_update_starts_at_nothing_and_merges_exactly(make):
 )
 def test_every_kernel_gets_one_of_the_asked_rank(make, count, shapes):
     _, twin, _ = pair(make)
-    updates = lora.attach([twin], 2, np.random.default_rng(0))
+    updates = lora.attach_updates([twin], 2, np.random.default_rng(0))
     assert len(updates) == count
     if shapes:
         assert [(tuple(one.a.shape), tuple(one.b.shape)) for one in updates] == shapes
@@ -101,19 +101,19 @@ def test_every_kernel_gets_one_of_the_asked_rank(make, count, shapes):
         one.b.assign(np.ones(one.b.shape))
         one.a.assign(np.random.default_rng(3).standard_normal(one.a.shape))
     for one in updates:
-        change = one.merged() - np.asarray(one.kernel)
+        change = one.merge_kernel() - np.asarray(one.kernel)
         assert 1 <= np.linalg.matrix_rank(change.reshape(-1, one.b.shape[-1]), tol=1e-4) <= 2
 
 
 def test_a_depthwise_rank_is_no_more_than_the_taps():
     _, twin, _ = pair(depthwise)
-    (update,) = lora.attach([twin], 64, np.random.default_rng(0))
+    (update,) = lora.attach_updates([twin], 64, np.random.default_rng(0))
     assert tuple(update.a.shape) == (9, 9)
 
 
 def test_a_weight_inside_an_attention_is_called_like_its_kernel():
     _, twin, _ = pair(attention)
-    updates = lora.attach([twin], 2, np.random.default_rng(0))
+    updates = lora.attach_updates([twin], 2, np.random.default_rng(0))
     paths = [v.path for one in updates for v in (one.a, one.b)]
     assert len(set(paths)) == 8
     assert all(one.a.path.rpartition("/")[0] == one.kernel.path.rpartition("/")[0] for one in updates)
@@ -123,7 +123,7 @@ def test_the_draw_is_the_given_one_alone():
     drawn = []
     for seed in (0, 0, 1):
         _, twin, _ = pair(depthwise)
-        (update,) = lora.attach([twin], 4, np.random.default_rng(seed))
+        (update,) = lora.attach_updates([twin], 4, np.random.default_rng(seed))
         drawn.append(np.asarray(update.a))
     np.testing.assert_array_equal(drawn[0], drawn[1])
     assert not np.array_equal(drawn[0], drawn[2])
@@ -134,6 +134,6 @@ def test_layers_without_a_kernel_get_none():
 
     norm = keras.layers.BatchNormalization()
     norm(np.ones((2, 3), np.float32))
-    assert lora.attach([norm, keras.layers.ReLU()], 2, np.random.default_rng(0)) == []
-    assert lora.stand_in(keras.layers.BatchNormalization) is keras.layers.BatchNormalization
-    assert lora.stand_in(keras.layers.Conv2D) is keras.layers.Conv2D
+    assert lora.attach_updates([norm, keras.layers.ReLU()], 2, np.random.default_rng(0)) == []
+    assert lora.low_rank_class(keras.layers.BatchNormalization) is keras.layers.BatchNormalization
+    assert lora.low_rank_class(keras.layers.Conv2D) is keras.layers.Conv2D

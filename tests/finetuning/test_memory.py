@@ -33,7 +33,7 @@ def test_a_model_inside_is_counted_too(model):
 @pytest.mark.parametrize(("free", "parts"), [(10**9, 1), (47_000, 1), (35_000, 2), (20_000, 4), (1, 16)])
 def test_a_batch_is_cut_until_it_fits(model, monkeypatch, free, parts):
     monkeypatch.setattr(memory, "count_available_bytes", lambda: free)
-    count, note = memory.parts(model, 16)
+    count, note = memory.count_parts(model, 16)
     assert count == parts
     assert bool(note) == (parts > 1)
     if parts == 2:
@@ -43,11 +43,11 @@ def test_a_batch_is_cut_until_it_fits(model, monkeypatch, free, parts):
 
 def test_a_step_never_takes_more_than_its_share_whatever_is_free(model, monkeypatch):
     monkeypatch.setattr(memory, "count_available_bytes", lambda: None)
-    assert memory.parts(model, 16) == (1, "")
+    assert memory.count_parts(model, 16) == (1, "")
     monkeypatch.setattr(memory, "_MOST", 20_000)
-    assert memory.parts(model, 16)[0] == 2
+    assert memory.count_parts(model, 16)[0] == 2
     monkeypatch.setattr(memory, "count_available_bytes", lambda: 10**12)
-    assert memory.parts(model, 16)[0] == 2
+    assert memory.count_parts(model, 16)[0] == 2
 
 
 class ResourceExhaustedError(Exception):
@@ -56,8 +56,8 @@ class ResourceExhaustedError(Exception):
 
 @pytest.mark.parametrize("err", [MemoryError(), ResourceExhaustedError("x"), RuntimeError("RESOURCE_EXHAUSTED: 5 GB")])
 def test_every_backend_says_that_memory_ran_out_in_its_own_way(err):
-    assert memory.exhausted(err)
+    assert memory.is_out_of_memory(err)
 
 
 def test_other_errors_are_not_about_memory():
-    assert not memory.exhausted(ValueError("shapes differ"))
+    assert not memory.is_out_of_memory(ValueError("shapes differ"))

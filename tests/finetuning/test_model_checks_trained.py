@@ -25,7 +25,7 @@ def trainings(recipe, n_train, folds=2, wrong=0.0):
         network = small_network.network(recipe)
         held = small_network.Held(*small_network.pictures(HELD, seed=20 + fold))
         feed = small_network.Feed(x, y, recipe)
-        done = trainer.train(
+        done = trainer.train_network(
             network,
             recipe,
             feed,
@@ -56,7 +56,7 @@ def probe():
     y = np.arange(HELD) % small_network.CLASSES
     p = np.full((HELD, small_network.CLASSES), 0.25)
     p[np.arange(HELD), np.where(np.arange(HELD) % 2, y, (y + 1) % small_network.CLASSES)] = 0.5
-    return trainer.scores(y, p, small_network.CLASSES)
+    return trainer.score_epoch(y, p, small_network.CLASSES)
 
 
 def said(logs):

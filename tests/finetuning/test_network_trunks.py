@@ -10,7 +10,7 @@ from headstart.backbones import loading as trunks
 from headstart.core.recipe import Recipe
 from headstart.core.storage.cache import Store
 from headstart.finetuning.network import trainable_network
-from headstart.finetuning.network.plain_model import finish
+from headstart.finetuning.network.plain_model import make_plain_model
 from headstart.finetuning.network.weight_movement import require_moved
 from headstart.images import preprocessing
 from headstart.networks import blocks
@@ -34,7 +34,7 @@ def check(model, spec, x, asked, y=Y):
     start = fitted(probe, n_classes=y.shape[1])
     tame = min(1.0, 10 / np.abs(probe @ start.weights).max())  # features of random weights may be in the hundreds
     start = dataclasses.replace(start, weights=start.weights * np.float32(tame))
-    net = trainable_network.build(
+    net = trainable_network.build_network(
         model, spec, asked, start=None if asked.strategy == "scratch" else start, n_classes=y.shape[1]
     )
     given = inputs_of(net, model, spec, x)
@@ -43,7 +43,7 @@ def check(model, spec, x, asked, y=Y):
         np.testing.assert_allclose(first, probe @ start.weights + start.bias, atol=1e-4)
     descend(net, given, y, rate=1e-2, steps=2, clip=1.0)
     require_moved(net, before, net.get(frozen=True), net.factors())
-    made = finish(net, model, spec)
+    made = make_plain_model(net, model, spec)
     probabilities = np.asarray(made.model.predict_on_batch(x))
     np.testing.assert_allclose(probabilities, softmax(logits_of(net, given)), atol=1e-4)
     vectors = np.asarray(made.trunk.predict_on_batch(x))
@@ -130,7 +130,9 @@ def test_every_family_learns_norms_alone_and_statistics_where_it_has_batch_norms
     assert trained(net)[0] == spec.depths[0].name and not net.statistics
     assert all(len(v.shape) == 1 for v in net.blocks[0].variables)
 
-    net = trainable_network.build(model, spec, Recipe(depths=("last",), batch_norm="train"), start=None, n_classes=2)
+    net = trainable_network.build_network(
+        model, spec, Recipe(depths=("last",), batch_norm="train"), start=None, n_classes=2
+    )
     given, before = inputs_of(net, model, spec, x), net.get(frozen=True)
     descend(net, given, TWO, rate=1e-2, steps=1, clip=1.0)
     after, statistics = net.get(frozen=True), {v.path for v in net.statistics}
@@ -149,5 +151,5 @@ def test_every_family_takes_low_rank_updates_and_merges_them(family):
     free = {v.path for block in net.blocks[:-1] for v in block.variables}
     assert free == {v.path for one in net.updates for v in (one.a, one.b)}
     assert any(np.any(np.asarray(one.b)) for one in net.updates)
-    other = trainable_network.build(model, spec, net.recipe, start=None, n_classes=2)
+    other = trainable_network.build_network(model, spec, net.recipe, start=None, n_classes=2)
     assert list(other.get(frozen=True)) == list(net.get(frozen=True))

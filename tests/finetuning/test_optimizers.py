@@ -424,18 +424,19 @@ def test_blocks_of_a_pretrained_network_move_by_their_factors(shared_store, text
     from headstart.images import preprocessing
 
     found = loading.find_backbone("bundled:efficientnet_lite0")
-    asked = Recipe(depths=("last",), blocks=3, decay=0.5, trunk_rate=0.8, rate=1e-3, weight_decay=0.0)
+    settings = TrunkSettings(blocks=3, decay=0.5, trunk_rate=0.8)
+    asked = Recipe(depths=("last",), trunk=settings, rate=1e-3, weight_decay=0.0)
     model = found.build(shared_store)
-    net = network.build(model, found.spec, asked, start=None, n_classes=3)
+    net = network.build_network(model, found.spec, asked, start=None, n_classes=3)
     files = sorted(textile.rglob("*.jpg"))[:: 2000 // 6][:6]
     x = np.stack([preprocessing.decode_picture(file.read_bytes(), found.spec.input) for file in files]).astype(
         np.float32
     )
-    maps = network.lower(model, found.spec, net.cut)(x)
+    maps = network.build_lower_trunk(model, found.spec, net.cut)(x)
     before, given = net.get(), net.model.trainable_variables
     made = built(asked, given, net.factors())
     with tf.GradientTape() as tape:
-        loss = objectives.loss(asked)(np.eye(3, dtype=np.float32)[[0, 0, 1, 1, 2, 2]], net.model({"map": maps}))
+        loss = objectives.make_loss(asked)(np.eye(3, dtype=np.float32)[[0, 0, 1, 1, 2, 2]], net.model({"map": maps}))
     made.apply(tape.compute_gradient(loss, given), given)
     moved = {}
     for block in net.blocks:

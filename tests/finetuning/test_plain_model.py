@@ -7,7 +7,7 @@ import pytest
 
 from headstart.core.recipe import Recipe
 from headstart.finetuning.network import trainable_network
-from headstart.finetuning.network.plain_model import finish
+from headstart.finetuning.network.plain_model import make_plain_model
 from headstart.networks.formats.keras_writer import write_keras
 from small_nets import descend, features, fitted, inputs_of, logits_of, pictures, raw, small_trunk, softmax
 
@@ -24,7 +24,7 @@ def trained(trunk, steps=2, **changes):
     model, spec = trunk
     asked = Recipe(**{"backbone": spec.name, "depths": ("last",), **changes})
     start = fitted(raw(features(model, spec, X), asked.depths))
-    net = trainable_network.build(model, spec, asked, start=start, n_classes=3)
+    net = trainable_network.build_network(model, spec, asked, start=start, n_classes=3)
     given = inputs_of(net, model, spec, X)
     first = logits_of(net, given)
     descend(net, given, Y, rate=0.02, steps=steps)
@@ -46,7 +46,7 @@ def trained(trunk, steps=2, **changes):
 )
 def test_the_finished_model_answers_as_the_network(trunk, changes):
     net, given = trained(trunk, **changes)
-    made = finish(net, *trunk)
+    made = make_plain_model(net, *trunk)
     expected = softmax(logits_of(net, given))
     probabilities = np.asarray(made.model.predict_on_batch(X))
     np.testing.assert_allclose(probabilities, expected, atol=1e-5)
@@ -56,7 +56,7 @@ def test_the_finished_model_answers_as_the_network(trunk, changes):
 
 def test_features_are_the_depths_in_the_recipes_order_then_hidden_units(trunk):
     net, _ = trained(trunk, strategy="probe", depths=("last", "low"), head="mlp", hidden=5)
-    found = np.asarray(finish(net, *trunk).trunk.predict_on_batch(X))
+    found = np.asarray(make_plain_model(net, *trunk).trunk.predict_on_batch(X))
     assert found.shape == (6, 12 + 8 + 5)
     np.testing.assert_allclose(found[:, :20], raw(features(*trunk, X), ("last", "low")), atol=1e-5)
     assert (found[:, 20:] >= 0).all() and found[:, 20:].std() > 0.1
@@ -64,7 +64,7 @@ def test_features_are_the_depths_in_the_recipes_order_then_hidden_units(trunk):
 
 def test_temperature_divides_the_logits(trunk):
     net, given = trained(trunk, strategy="probe", head="mlp", hidden=5)
-    got = np.asarray(finish(net, *trunk, temperature=2.5).model.predict_on_batch(X))
+    got = np.asarray(make_plain_model(net, *trunk, temperature=2.5).model.predict_on_batch(X))
     np.testing.assert_allclose(got, softmax(logits_of(net, given) / 2.5), atol=1e-5)
 
 
@@ -72,7 +72,7 @@ def test_a_saved_model_is_of_plain_layers_and_loads_safely(trunk, tmp_path):
     import keras
 
     net, _ = trained(trunk, strategy="lora", part="all", stochastic_depth=0.2, head="mlp", dropout=0.1)
-    made = finish(net, *trunk)
+    made = make_plain_model(net, *trunk)
     assert {type(layer).__module__.partition(".")[0] for layer in made.model.layers} == {"keras"}
     assert not [v.path for v in made.model.weights if "lora" in v.path]
     write_keras(made.model, tmp_path / "tuned.keras")
@@ -87,11 +87,11 @@ def test_equal_weights_give_equal_bytes(tmp_path):
     for name in ("one", "two"):
         trunk = small_trunk()  # Keras has counted on
         net, _ = trained(trunk, blocks=2, depths=("low", "last"), head="mlp", hidden=5)
-        write_keras(finish(net, *trunk).model, tmp_path / f"{name}.keras")
+        write_keras(make_plain_model(net, *trunk).model, tmp_path / f"{name}.keras")
     assert (tmp_path / "one.keras").read_bytes() == (tmp_path / "two.keras").read_bytes()
     with zipfile.ZipFile(tmp_path / "one.keras") as file:
         assert {info.date_time for info in file.infolist()} == {(1980, 1, 1, 0, 0, 0)}
         assert b"date" not in file.read("metadata.json")
     net, _ = trained(trunk, steps=3, blocks=2, depths=("low", "last"), head="mlp", hidden=5)
-    write_keras(finish(net, *trunk).model, tmp_path / "three.keras")
+    write_keras(make_plain_model(net, *trunk).model, tmp_path / "three.keras")
     assert (tmp_path / "one.keras").read_bytes() != (tmp_path / "three.keras").read_bytes()

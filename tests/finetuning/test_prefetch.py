@@ -4,7 +4,7 @@ import time
 import numpy as np
 import pytest
 
-from headstart.finetuning.training.prefetch import Ahead, Profile, endless
+from headstart.finetuning.training.prefetch import PrefetchedEpochs, Profile, repeat_epochs
 
 
 class Numbers:
@@ -28,7 +28,7 @@ def _hard(batches):
 
 def test_epochs_come_in_order_from_another_thread():
     feed = Numbers(steps=2, size=1)
-    with Ahead(feed, 2, 4) as ahead:
+    with PrefetchedEpochs(feed, 2, 4) as ahead:
         found = [_hard(ahead.epoch()) for _ in range(3)]
     assert found == [[[200], [210]], [[300], [310]], [[400], [410]]]
     assert feed.threads and threading.get_ident() not in feed.threads
@@ -37,7 +37,7 @@ def test_epochs_come_in_order_from_another_thread():
 def test_the_next_epoch_is_made_while_the_last_one_is_used():
     made = []
     feed = Numbers(steps=2, make=lambda epoch, place: made.append(epoch))
-    with Ahead(feed, 1, 3) as ahead:
+    with PrefetchedEpochs(feed, 1, 3) as ahead:
         list(ahead.epoch())
         until = time.monotonic() + 5
         while 2 not in made and time.monotonic() < until:
@@ -47,7 +47,7 @@ def test_the_next_epoch_is_made_while_the_last_one_is_used():
 
 def test_a_feed_does_not_run_away():
     made = []
-    with Ahead(Numbers(steps=100, make=lambda epoch, place: made.append(place)), 1, 1) as ahead:
+    with PrefetchedEpochs(Numbers(steps=100, make=lambda epoch, place: made.append(place)), 1, 1) as ahead:
         next(ahead.epoch())
         time.sleep(0.3)
     assert len(made) <= 6
@@ -58,7 +58,7 @@ def test_an_error_of_the_feed_is_raised_where_the_batch_is_wanted():
         if place == 1:
             raise OSError("the disk is gone")
 
-    with Ahead(Numbers(make=fail), 1, 1) as ahead, pytest.raises(OSError, match="the disk is gone"):
+    with PrefetchedEpochs(Numbers(make=fail), 1, 1) as ahead, pytest.raises(OSError, match="the disk is gone"):
         list(ahead.epoch())
 
 
@@ -67,13 +67,13 @@ def test_too_few_batches_are_an_error():
     feed.steps = 2
     short = Numbers(steps=2)
     short.epoch = lambda number: iter(list(feed.epoch(number))[:1])
-    with Ahead(short, 1, 1) as ahead, pytest.raises(ValueError, match="says 2 batches an epoch and made 1"):
+    with PrefetchedEpochs(short, 1, 1) as ahead, pytest.raises(ValueError, match="says 2 batches an epoch and made 1"):
         list(ahead.epoch())
 
 
 def test_leaving_early_ends_the_thread():
     before = threading.active_count()
-    with Ahead(Numbers(steps=1000), 1, 5) as ahead:
+    with PrefetchedEpochs(Numbers(steps=1000), 1, 5) as ahead:
         next(ahead.epoch())
     assert threading.active_count() == before
 
@@ -82,7 +82,7 @@ def test_waiting_is_counted_but_for_the_first_batch():
     def slow(epoch, place):
         time.sleep({0: 1.0, 2: 0.2}.get(place, 0))
 
-    with Ahead(Numbers(steps=3, make=slow), 1, 1) as ahead:
+    with PrefetchedEpochs(Numbers(steps=3, make=slow), 1, 1) as ahead:
         list(ahead.epoch())
         waited = ahead.waited_s()
         assert ahead.waited_s() == 0
@@ -96,5 +96,5 @@ def test_the_share_leaves_out_the_first_step():
 
 
 def test_endless_goes_on_with_the_next_epoch():
-    batches = endless(Numbers(steps=2, size=1))
+    batches = repeat_epochs(Numbers(steps=2, size=1))
     assert _hard(next(batches) for _ in range(5)) == [[100], [110], [200], [210], [300]]

@@ -112,7 +112,7 @@ def test_a_training_without_held_out_pictures_has_one_side(tmp_path):
 
 def test_every_class_must_have_a_name():
     with pytest.raises(ValueError, match="longer|shorter"):
-        epoch_values.numbers(row(1), ("one",))
+        epoch_values.epoch_numbers(row(1), ("one",))
 
 
 def test_missing_mlflow_is_a_fact_with_the_command_that_mends_it(tmp_path, monkeypatch):

@@ -24,7 +24,7 @@ RECIPE = small_network.recipe(epochs=2, dropout=0.3, ema=0.9, batch_norm="train"
 def fit(folder, recipe=RECIPE, *, network=None, **given):
     feed = small_network.Feed(X, Y, recipe)
     given = {"held": HELD, "class_weight": None, "console": Console(quiet=True), "name": "final", **given}
-    return trainer.train(network or small_network.network(recipe), recipe, feed, folder=folder, **given)
+    return trainer.train_network(network or small_network.network(recipe), recipe, feed, folder=folder, **given)
 
 
 @pytest.fixture(scope="module")
@@ -101,7 +101,7 @@ def test_a_training_that_is_over_is_read_and_not_made_again(tmp_path, monkeypatc
     again = fit(tmp_path, network=network, keep_epochs=True, on_epoch=lambda row: bool(rows.append(row)))
     assert again.rows == made.rows == tuple(rows) and again.profile == made.profile and again.best == made.best
     assert np.array_equal(again.logits, made.logits) and again.stopped == "all 2 epochs"
-    assert np.array_equal(trainer.predict(network, HELD), made.logits[made.best])
+    assert np.array_equal(trainer.predict_logits(network, HELD), made.logits[made.best])
     assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == before
     for epoch in range(3):
         found = trainer.epoch_weights(tmp_path, epoch)
@@ -167,15 +167,15 @@ def test_without_keep_epochs_the_start_and_the_best_are_left(over):
 
 
 def test_the_parts_that_fitted_are_kept_when_memory_is_free_again(tmp_path, monkeypatch):
-    monkeypatch.setattr("headstart.finetuning.training.memory.parts", lambda *_: (2, "in parts"))
+    monkeypatch.setattr("headstart.finetuning.training.memory.count_parts", lambda *_: (2, "in parts"))
 
     def stop(row):
         raise Killed
 
     with pytest.raises(Killed):
         fit(tmp_path, on_epoch=lambda row: row.epoch == 2 and stop(row))
-    monkeypatch.setattr("headstart.finetuning.training.memory.parts", lambda *_: (1, ""))
-    sizes, part = [], TrainStep._part
-    monkeypatch.setattr(TrainStep, "_part", lambda *given: sizes.append(len(given[2])) or part(*given))
+    monkeypatch.setattr("headstart.finetuning.training.memory.count_parts", lambda *_: (1, ""))
+    sizes, part = [], TrainStep._train_part
+    monkeypatch.setattr(TrainStep, "_train_part", lambda *given: sizes.append(len(given[2])) or part(*given))
     made = fit(tmp_path)
     assert made.notes == ("in parts",) and set(sizes) == {8}

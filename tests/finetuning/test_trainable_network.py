@@ -43,7 +43,7 @@ def made(trunk, **changes):
     asked = recipe(**changes)
     x = raw(features(model, spec, X), asked.depths)
     start = fitted(x)
-    net = trainable_network.build(model, spec, asked, start=start, n_classes=3)
+    net = trainable_network.build_network(model, spec, asked, start=start, n_classes=3)
     return net, x @ start.weights + start.bias, inputs_of(net, model, spec, X)
 
 
@@ -76,7 +76,7 @@ def test_a_constant_feature_starts_right(trunk):
     x[:, 3] = 7.0
     start = fitted(x)
     assert start.scale[3] == 0
-    net = trainable_network.build(model, spec, recipe(strategy="probe"), start=start, n_classes=3)
+    net = trainable_network.build_network(model, spec, recipe(strategy="probe"), start=start, n_classes=3)
     np.testing.assert_allclose(logits_of(net, {"pooled": x}), x @ start.weights + start.bias, atol=1e-4)
 
 
@@ -323,7 +323,7 @@ def test_stochastic_depth_needs_residual_sums():
 def test_from_scratch_all_is_drawn_from_the_seed(trunk):
     model, spec = trunk
     nets = [
-        trainable_network.build(model, spec, recipe(strategy="scratch", seed=seed), start=None, n_classes=3)
+        trainable_network.build_network(model, spec, recipe(strategy="scratch", seed=seed), start=None, n_classes=3)
         for seed in (0, 0, 1)
     ]
     weights = [net.get() for net in nets]
@@ -349,7 +349,7 @@ def test_from_scratch_the_constants_of_the_input_stay():
     norm = keras.layers.Normalization(mean=[100.0, 110.0, 120.0], variance=[50.0, 60.0, 70.0])
     low = conv(norm(shape), 4, strides=4)
     model, spec = frozen(shape, [low, conv(low, 4)], ("low", "last"))
-    net = trainable_network.build(model, spec, recipe(strategy="scratch"), start=None, n_classes=3)
+    net = trainable_network.build_network(model, spec, recipe(strategy="scratch"), start=None, n_classes=3)
     own = next(layer for layer in net.model.layers if isinstance(layer, keras.layers.Normalization))
     np.testing.assert_array_equal(own(X[:1]), norm(X[:1]))
     assert [block.name for block in net.blocks] == ["low", "last", "head"]
@@ -359,7 +359,7 @@ def test_a_random_head_is_drawn_from_the_seed(trunk):
     model, spec = trunk
     start = fitted(raw(features(model, spec, X), ("last",)))
     kernels = [
-        trainable_network.build(
+        trainable_network.build_network(
             model, spec, recipe(strategy="probe", start="random", seed=seed), start=start, n_classes=3
         ).get()
         for seed in (0, 0, 1)
@@ -379,17 +379,17 @@ def test_the_line_between_start_and_tuned_is_straight_in_what_computes(trunk, st
     start = net.get()
     descend(net, given, Y, steps=3)
     tuned = net.get()
-    ends = {alpha: net.between(start, tuned, alpha) for alpha in (0, 1)}
+    ends = {alpha: net.interpolate_weights(start, tuned, alpha) for alpha in (0, 1)}
     assert all(np.array_equal(ends[0][path], start[path]) for path in start)
     assert all(np.array_equal(ends[1][path], tuned[path]) for path in start)
 
     def effective(weights):
         net.set(weights)
-        merged = {update.kernel.path: update.merged() for update in net.updates}
+        merged = {update.kernel.path: update.merge_kernel() for update in net.updates}
         pairs = {v.path for update in net.updates for v in (update.a, update.b)}
         return {**{path: value for path, value in net.get().items() if path not in pairs}, **merged}
 
-    first, last, at = (effective(one) for one in (start, tuned, net.between(start, tuned, 0.3)))
+    first, last, at = (effective(one) for one in (start, tuned, net.interpolate_weights(start, tuned, 0.3)))
     assert any(np.abs(last[path] - first[path]).max() > 1e-3 for path in first)
     for path, value in at.items():
         np.testing.assert_allclose(value, first[path] + 0.3 * (last[path] - first[path]), atol=1e-6)
@@ -401,7 +401,7 @@ def test_a_line_from_a_moved_update_is_refused(trunk):
     moved = net.get()
     descend(net, given, Y)
     with pytest.raises(ValueError, match="must start where they are zero"):
-        net.between(moved, net.get(), 0.5)
+        net.interpolate_weights(moved, net.get(), 0.5)
 
 
 # ---------------------------------------------------------------- refusals
@@ -448,10 +448,10 @@ def test_a_block_without_weights_is_none():
 
 def test_an_unknown_depth_is_named(trunk):
     with pytest.raises(UsageError, match="`small:net` has no depth `lost`") as err:
-        trainable_network.build(*trunk, recipe(depths=("lost",)), start=None, n_classes=3)
+        trainable_network.build_network(*trunk, recipe(depths=("lost",)), start=None, n_classes=3)
     assert "`last`" in err.value.hint
     with pytest.raises(UsageError, match="is read at no depth"):
-        trainable_network.build(*trunk, recipe(depths=()), start=None, n_classes=3)
+        trainable_network.build_network(*trunk, recipe(depths=()), start=None, n_classes=3)
 
 
 def test_no_cut_where_something_leads_past_it():
@@ -473,8 +473,8 @@ def test_no_cut_where_something_leads_past_it():
 def test_the_lower_part_gives_maps_and_pooled_features(trunk):
     model, spec = trunk
     known = features(model, spec, X)
-    alone = trainable_network.lower(model, spec, "mid")
-    cut, low, mid = trainable_network.lower(model, spec, "mid", ("low", "mid")).predict_on_batch(X)
+    alone = trainable_network.build_lower_trunk(model, spec, "mid")
+    cut, low, mid = trainable_network.build_lower_trunk(model, spec, "mid", ("low", "mid")).predict_on_batch(X)
     np.testing.assert_array_equal(alone.predict_on_batch(X), cut)
     np.testing.assert_allclose(cut.mean(axis=(1, 2)), known["mid"], atol=1e-5)
     np.testing.assert_allclose(low, known["low"], atol=1e-5)
@@ -486,10 +486,10 @@ def test_columns_bring_features_into_another_order(trunk):
     known = features(model, spec, X)
     given, wanted = ("last", "low", "mid"), ("low", "mid", "last")
     np.testing.assert_array_equal(
-        raw(known, given)[:, trainable_network.columns(spec, given, wanted)], raw(known, wanted)
+        raw(known, given)[:, trainable_network.feature_positions(spec, given, wanted)], raw(known, wanted)
     )
 
 
 def test_a_recipe_is_not_changed(trunk):
     asked = recipe(blocks=2)
-    assert trainable_network.build(*trunk, asked, start=None, n_classes=3).recipe == dataclasses.replace(asked)
+    assert trainable_network.build_network(*trunk, asked, start=None, n_classes=3).recipe == dataclasses.replace(asked)

@@ -25,7 +25,7 @@ def fit(recipe=None, *, network=None, feed=None, held=HELD, **given):
     network = network or small_network.network(recipe)
     feed = feed or small_network.Feed(X, Y, recipe)
     given = {"class_weight": None, "folder": None, "console": Console(quiet=True), "name": "final", **given}
-    return trainer.train(network, recipe, feed, held=held, **given)
+    return trainer.train_network(network, recipe, feed, held=held, **given)
 
 
 def good(whole, recipe):
@@ -57,7 +57,7 @@ def test_training_learns_and_says_so_in_every_row(whole):
     assert made.rows[-1].val.log_loss < 0.6 * made.start.log_loss and made.rows[-1].val.accuracy > 0.8
     assert made.rows[-1].train.log_loss < made.rows[0].train.log_loss
     assert made.rows[-1].loss == pytest.approx(made.rows[-1].train.log_loss, rel=1e-5)  # neither mixed nor smoothed
-    rates = schedules.rates(recipe, 35)
+    rates = schedules.schedule_rates(recipe, 35)
     assert [row.rate for row in made.rows] == [rates[7 * epoch - 1] for epoch in range(1, 6)]
 
 
@@ -66,9 +66,9 @@ def test_logits_are_of_the_start_and_of_each_epoch(whole):
     assert made.logits.shape == (6, 60, 3)
     for epoch in (0, 3):
         network.set(made.weights(epoch))
-        assert np.array_equal(trainer.predict(network, HELD), made.logits[epoch])
-    assert made.start == trainer.scores(HELD.y, softmax(made.logits[0].astype(np.float64)), 3)
-    assert made.rows[2].val == trainer.scores(HELD.y, softmax(made.logits[3].astype(np.float64)), 3)
+        assert np.array_equal(trainer.predict_logits(network, HELD), made.logits[epoch])
+    assert made.start == trainer.score_epoch(HELD.y, softmax(made.logits[0].astype(np.float64)), 3)
+    assert made.rows[2].val == trainer.score_epoch(HELD.y, softmax(made.logits[3].astype(np.float64)), 3)
 
 
 def test_the_same_recipe_gives_the_same_bits(whole):
@@ -115,7 +115,7 @@ def test_only_weights_that_were_kept_can_be_had():
 def test_class_weights_move_the_answers():
     recipe = small_network.recipe(epochs=1)
     answers = [
-        trainer.predict(network, HELD).argmax(axis=1)
+        trainer.predict_logits(network, HELD).argmax(axis=1)
         for weight in (None, np.array([5.0, 0.1, 0.1]))
         for network in [small_network.network(recipe)]
         if fit(recipe, network=network, held=None, class_weight=weight)
@@ -179,7 +179,7 @@ def test_it_stops_without_gain_and_gives_back_the_best(monitor):
     watched = [row.val.log_loss if monitor == "log_loss" else -row.val.accuracy for row in made.rows]
     assert made.best == 1 + int(np.argmin(watched)) and made.best < 6
     assert made.stopped == "no gain in 2 epochs" and len(made.rows) == made.best + 2
-    assert np.array_equal(trainer.predict(network, HELD), made.logits[made.best])
+    assert np.array_equal(trainer.predict_logits(network, HELD), made.logits[made.best])
 
 
 def test_patience_0_never_stops_early(whole):
@@ -256,7 +256,7 @@ def test_ctrl_c_keeps_the_best_so_far_and_goes_on_later(tmp_path, whole):
                 raise KeyboardInterrupt  # real signals are sent to processes of their own
 
     given = {"folder": tmp_path, "keep_epochs": True}
-    with pytest.raises(trainer.Interrupted) as caught:
+    with pytest.raises(trainer.TrainingInterrupted) as caught:
         fit(recipe, network=network, callbacks=[Press()], on_epoch=lambda row: bool(rows.append(row)), **given)
     made = caught.value.trained
     assert isinstance(caught.value, KeyboardInterrupt) and made.stopped == "interrupted in epoch 4"
@@ -303,7 +303,7 @@ def test_plain_keras_callbacks_see_the_model_and_real_logs(tmp_path):
     assert diary.batches[6][1:] == pytest.approx((made.rows[0].loss, made.rows[0].train.accuracy))
     assert (tmp_path / "log.csv").read_text().count("\n") == 3
     diary.model.load_weights(str(tmp_path / "1.weights.h5"))
-    assert np.array_equal(trainer.predict(network, HELD), made.logits[1])
+    assert np.array_equal(trainer.predict_logits(network, HELD), made.logits[1])
 
 
 def test_a_callback_can_stop_training():
@@ -334,7 +334,7 @@ def test_a_callback_that_changes_the_rate_scales_the_rest_of_the_schedule():
 
     recipe = small_network.recipe(epochs=3)
     made = fit(recipe, callbacks=[Halve()])
-    rates = schedules.rates(recipe, 21) * np.repeat([1.0, 0.5, 0.5], 7)
+    rates = schedules.schedule_rates(recipe, 21) * np.repeat([1.0, 0.5, 0.5], 7)
     assert seen == pytest.approx(rates, rel=1e-6)
     assert [row.rate for row in made.rows] == pytest.approx(rates[6::7], rel=1e-6)
 
@@ -343,13 +343,13 @@ def test_a_callback_that_changes_the_rate_scales_the_rest_of_the_schedule():
 
 
 def test_a_step_that_leaves_a_block_is_an_error(monkeypatch):
-    monkeypatch.setattr(TrainStep, "step", lambda self, *_: (1.0, np.zeros((16, 3), np.float32)))
+    monkeypatch.setattr(TrainStep, "take_step", lambda self, *_: (1.0, np.zeros((16, 3), np.float32)))
     with pytest.raises(NoOpError, match="after one step nothing has moved in early, last, head"):
         fit()
 
 
 def test_a_step_that_moves_what_is_frozen_is_an_error(monkeypatch):
-    step = TrainStep.step
+    step = TrainStep.take_step
 
     def careless(self, *given):
         found = step(self, *given)
@@ -357,7 +357,7 @@ def test_a_step_that_moves_what_is_frozen_is_an_error(monkeypatch):
         kernel.assign_add(np.ones(kernel.shape, np.float32))
         return found
 
-    monkeypatch.setattr(TrainStep, "step", careless)
+    monkeypatch.setattr(TrainStep, "take_step", careless)
     with pytest.raises(NoOpError, match="1 frozen weights have moved"):
         fit(small_network.recipe(strategy="norms"))
 
@@ -401,7 +401,7 @@ def test_the_running_mean_is_what_counts():
     assert all(same(raw[epoch], plain.weights(epoch + 1)) for epoch in range(3))  # training itself goes on unaveraged
     kernel = next(path for path in raw[0] if path.endswith("kernel"))
     assert not np.allclose(made.weights(3)[kernel], raw[2][kernel], atol=1e-5)
-    assert np.array_equal(trainer.predict(network, HELD), made.logits[made.best])
+    assert np.array_equal(trainer.predict_logits(network, HELD), made.logits[made.best])
 
 
 def test_learnt_batch_norm_statistics_are_part_of_the_weights():
@@ -411,7 +411,7 @@ def test_learnt_batch_norm_statistics_are_part_of_the_weights():
     mean = network.statistics[0].path
     assert not np.array_equal(made.weights(1)[mean], made.weights(0)[mean])
     network.set(made.weights(1))
-    assert np.array_equal(trainer.predict(network, HELD), made.logits[1])
+    assert np.array_equal(trainer.predict_logits(network, HELD), made.logits[1])
 
 
 def test_dropout_draws_by_the_seed_alone():
@@ -435,7 +435,7 @@ def test_rate_0_has_a_good_one_found_and_said(optimiser):
     found = fit(recipe, network=network)
     words = found.notes[0].split()
     assert words[:2] == ["learning", "rate"] and words[3:] == "found by a rising-rate test of up to 60 steps".split()  # noqa: SIM905
-    rates = schedules.rates(recipe, 8 * 7, float(words[2]))
+    rates = schedules.schedule_rates(recipe, 8 * 7, float(words[2]))
     assert [row.rate for row in found.rows] == pytest.approx(rates[6::7][: len(found.rows)], rel=0.06)
     assert 1e-4 < float(words[2]) < 1 and min(row.val.log_loss for row in found.rows) < 0.5
     network.set(first)
@@ -459,7 +459,7 @@ def test_a_batch_in_parts_takes_the_steps_of_the_whole(monkeypatch, how):
 
 
 def test_callbacks_see_the_rate_of_a_batch_in_parts(monkeypatch):
-    monkeypatch.setattr(memory, "parts", lambda *_: (2, ""))
+    monkeypatch.setattr(memory, "count_parts", lambda *_: (2, ""))
     seen = []
 
     class Look(keras.callbacks.Callback):
@@ -469,14 +469,14 @@ def test_callbacks_see_the_rate_of_a_batch_in_parts(monkeypatch):
 
     recipe = small_network.recipe(epochs=2)
     fit(recipe, callbacks=[Look()])
-    assert seen == pytest.approx(schedules.rates(recipe, 14)[6::7] * [1, 0.5], rel=1e-6)
+    assert seen == pytest.approx(schedules.schedule_rates(recipe, 14)[6::7] * [1, 0.5], rel=1e-6)
 
 
 def test_a_batch_is_cut_when_memory_runs_out_in_training(monkeypatch):
     class ResourceExhaustedError(Exception):
         pass
 
-    part, done = TrainStep._part, []
+    part, done = TrainStep._train_part, []
 
     def full(self, inputs, soft):
         if len(soft) > 4 and len(done) > 8:
@@ -485,13 +485,13 @@ def test_a_batch_is_cut_when_memory_runs_out_in_training(monkeypatch):
         return part(self, inputs, soft)
 
     recipe = small_network.recipe(epochs=2)
-    monkeypatch.setattr(TrainStep, "_part", full)
+    monkeypatch.setattr(TrainStep, "_train_part", full)
     err = io.StringIO()
     made = fit(recipe, console=Console(err=err))
     monkeypatch.undo()
     assert made.notes == ("16 pictures a step go through in parts of 4: memory ran out in training",)
     assert "warning: final: 16 pictures a step go through in parts of 8" in err.getvalue()
-    monkeypatch.setattr(memory, "parts", lambda *_: (4, ""))
+    monkeypatch.setattr(memory, "count_parts", lambda *_: (4, ""))
     assert made.steps == 14 and np.array_equal(fit(recipe).logits, made.logits)  # nothing is left of the first attempts
 
 
@@ -499,14 +499,14 @@ def test_a_picture_that_does_not_fit_is_an_error(monkeypatch):
     def full(self, *_):
         raise MemoryError
 
-    monkeypatch.setattr(TrainStep, "step", full)
+    monkeypatch.setattr(TrainStep, "take_step", full)
     with pytest.raises(SetupError, match="one picture at a time does not fit into memory"):
         fit()
 
 
 def test_a_feed_that_is_slower_than_a_step_shows_in_the_profile(monkeypatch):
     """Slower by a factor, for on a busy machine no step has a time of its own."""
-    step, took = TrainStep.step, []
+    step, took = TrainStep.take_step, []
 
     def timed(self, *given):
         began = time.perf_counter()
@@ -514,7 +514,7 @@ def test_a_feed_that_is_slower_than_a_step_shows_in_the_profile(monkeypatch):
         took.append(time.perf_counter() - began)
         return found
 
-    monkeypatch.setattr(TrainStep, "step", timed)
+    monkeypatch.setattr(TrainStep, "take_step", timed)
     recipe = small_network.recipe(epochs=2)
     feed = small_network.Feed(
         X, Y, recipe, each=lambda _: time.sleep(min(1, max(0.03, 0, *(5 * one for one in took[1:]))))
@@ -524,13 +524,13 @@ def test_a_feed_that_is_slower_than_a_step_shows_in_the_profile(monkeypatch):
 
 
 def test_a_feed_that_is_as_fast_as_a_step_costs_nothing(monkeypatch):
-    step = TrainStep.step
+    step = TrainStep.take_step
 
     def slow(self, *given):
         time.sleep(0.06)
         return step(self, *given)
 
-    monkeypatch.setattr(TrainStep, "step", slow)
+    monkeypatch.setattr(TrainStep, "take_step", slow)
     recipe = small_network.recipe(epochs=2)
     made = fit(recipe, feed=small_network.Feed(X, Y, recipe, each=lambda _: time.sleep(0.04)), held=None)
     assert made.profile.share > 0.8
@@ -540,7 +540,7 @@ def test_measuring_changes_nothing():
     recipe = small_network.recipe(batch_norm="train", dropout=0.2)
     network = small_network.network(recipe)
     first = network.get(frozen=True)
-    seconds = trainer.measure(network, recipe, small_network.Feed(X, Y, recipe))
+    seconds = trainer.measure_step_s(network, recipe, small_network.Feed(X, Y, recipe))
     assert seconds > 0 and same(network.get(frozen=True), first)
     given = {"stop_after": 1}
     assert np.array_equal(fit(recipe, network=network, **given).logits, fit(recipe, **given).logits)
@@ -549,4 +549,4 @@ def test_measuring_changes_nothing():
 def test_a_slow_feed_is_part_of_the_measure():
     recipe = small_network.recipe()
     feed = small_network.Feed(X, Y, recipe, each=lambda _: time.sleep(0.2))
-    assert trainer.measure(small_network.network(recipe), recipe, feed, steps=1) >= 0.2
+    assert trainer.measure_step_s(small_network.network(recipe), recipe, feed, steps=1) >= 0.2

@@ -29,7 +29,7 @@ from judged_sets import dataset, embeddings, splits
 BACKBONE, DEPTHS = "made:one", ("last",)
 N = 300
 Y = np.arange(N) % 3
-SCORES = epoch_metrics.scores(Y, np.eye(3)[Y], 3)
+SCORES = epoch_metrics.score_epoch(Y, np.eye(3)[Y], 3)
 
 
 # ---------------------------------------------------------------- the final training
@@ -49,7 +49,7 @@ class Net:
     def set(self, weights):
         self.now = dict(weights)
 
-    def between(self, start, tuned, alpha):
+    def interpolate_weights(self, start, tuned, alpha):
         return {"w": start["w"] + np.float32(alpha) * (tuned["w"] - start["w"])}
 
 
@@ -167,7 +167,7 @@ def test_the_soup_holds_the_chosen_recipe_and_has_a_temperature_of_its_own(endin
     seen = ending([attempt(4, rate=3e-3, epoch=3, alpha=1.0), attempt(2, alpha=1.0)], told)
     assert seen.result.members == (4, 2)
     assert seen.job.recipe.rate == 3e-3
-    assert seen.result.temperature == pytest.approx(weight_averaging.temperature(together, Y), rel=1e-9)
+    assert seen.result.temperature == pytest.approx(weight_averaging.fit_temperature(together, Y), rel=1e-9)
     assert seen.result.temperature != pytest.approx(1.5, rel=0.1)
     assert seen.job.network.now["w"].tolist() == [3, 3.5, 0]
     assert (seen.result.epochs, seen.result.alpha, seen.result.n_train) == (7, 1.0, N)
@@ -182,7 +182,7 @@ def test_a_soup_is_judged_by_the_metric(ending, metric, members):
     assert (alone.argmax(axis=1) == Y).mean() > (~wrong).mean()
     seen = ending([attempt(4), attempt(2)], {(4,): alone, (2, 4): doubts}, metric=metric)
     assert seen.result.members == members
-    assert seen.result.temperature == (1.5 if len(members) == 1 else weight_averaging.temperature(doubts, Y))
+    assert seen.result.temperature == (1.5 if len(members) == 1 else weight_averaging.fit_temperature(doubts, Y))
 
 
 def test_networks_of_different_starts_are_not_averaged(ending):
@@ -203,7 +203,7 @@ def test_a_final_training_that_breaks_off_leaves_the_start_and_says_so(ending):
     seen = ending([attempt(4, first=start)], stops=broken)
     assert seen.job.network.now["w"].tolist() == [0, 0, 0]
     assert (seen.result.alpha, seen.result.epochs) == (0.0, 1)
-    assert seen.result.temperature == pytest.approx(weight_averaging.temperature(start, Y), rel=1e-6)
+    assert seen.result.temperature == pytest.approx(weight_averaging.fit_temperature(start, Y), rel=1e-6)
     assert "loss is not finite at step 31" in seen.warned[0]
     assert "broke off" in seen.logs[0].notes[-1]
 

@@ -179,7 +179,7 @@ def test_a_recipe_that_trains_nothing_of_the_trunk_is_refused(setup):
 
 
 def test_lora_without_a_kernel_names_what_the_blocks_have(setup, monkeypatch):
-    monkeypatch.setattr(lora, "attach", lambda layers, rank, rng: [])
+    monkeypatch.setattr(lora, "attach_updates", lambda layers, rank, rng: [])
     with pytest.raises(NoOpError) as caught:
         tried(setup, strategy="lora")
     assert "LoRA finds no kernel in the blocks stage4: they have " in caught.value.what

@@ -74,7 +74,7 @@ def test_the_temperature_undoes_what_logits_were_multiplied_by(true):
     logits = rng.normal(size=(6_000, 4)) * 2
     shares = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
     y = (rng.random(6_000)[:, None] > shares.cumsum(axis=1)).sum(axis=1)
-    found = weight_averaging.temperature((logits * true).astype(np.float32), y)
+    found = weight_averaging.fit_temperature((logits * true).astype(np.float32), y)
     assert found == pytest.approx(true, rel=0.06)
 
     def cost(t):
@@ -86,11 +86,11 @@ def test_the_temperature_undoes_what_logits_were_multiplied_by(true):
 
 def test_the_temperature_is_bounded_and_few_pictures_move_it_little():
     many = np.tile(Y, 2_000)
-    assert weight_averaging.temperature(np.eye(3)[many] * 1e-1, many) == pytest.approx(0.05, abs=1e-3)
-    assert weight_averaging.temperature(np.eye(3)[(many + 1) % 3] * 50.0, many) == pytest.approx(20.0, abs=0.1)
-    assert 0.3 < weight_averaging.temperature(np.eye(3)[Y] * 3, Y) < 1  # four pictures without an error ask for 0
-    assert weight_averaging.temperature(np.zeros((4, 3)), Y) == pytest.approx(1.0, abs=1e-3)
-    assert weight_averaging.temperature(np.zeros((0, 3)), Y[:0]) == pytest.approx(1.0, abs=1e-3)
+    assert weight_averaging.fit_temperature(np.eye(3)[many] * 1e-1, many) == pytest.approx(0.05, abs=1e-3)
+    assert weight_averaging.fit_temperature(np.eye(3)[(many + 1) % 3] * 50.0, many) == pytest.approx(20.0, abs=0.1)
+    assert 0.3 < weight_averaging.fit_temperature(np.eye(3)[Y] * 3, Y) < 1  # four pictures without an error ask for 0
+    assert weight_averaging.fit_temperature(np.zeros((4, 3)), Y) == pytest.approx(1.0, abs=1e-3)
+    assert weight_averaging.fit_temperature(np.zeros((0, 3)), Y[:0]) == pytest.approx(1.0, abs=1e-3)
 
 
 # ---------------------------------------------------------------- soup
@@ -102,24 +102,24 @@ def numbers(members):
 
 
 def test_the_soup_takes_who_makes_the_first_better():
-    assert weight_averaging.soup([9.0, 12.0, 8.0, 5.0], numbers) == (
+    assert weight_averaging.choose_soup([9.0, 12.0, 8.0, 5.0], numbers) == (
         0,
         1,
         2,
     )  # 9, then 10.5, then 9.67; with 5 it were 8.5
-    assert weight_averaging.soup([9.0, 16.0, 5.0], numbers) == (0,)
-    assert weight_averaging.soup([10.0, 9.0, 11.0], numbers) == (0,)  # nothing improves on the first
+    assert weight_averaging.choose_soup([9.0, 16.0, 5.0], numbers) == (0,)
+    assert weight_averaging.choose_soup([10.0, 9.0, 11.0], numbers) == (0,)  # nothing improves on the first
 
 
 def test_the_first_is_in_the_soup_even_if_another_is_better_alone():
-    assert weight_averaging.soup([8.0, 10.0], numbers) == (0, 1)
-    assert weight_averaging.soup([8.0, 10.0, 14.0], numbers) == (0, 1, 2)
-    assert weight_averaging.soup([8.0, 16.0, 9.5], numbers) == (0, 2)
+    assert weight_averaging.choose_soup([8.0, 10.0], numbers) == (0, 1)
+    assert weight_averaging.choose_soup([8.0, 10.0, 14.0], numbers) == (0, 1, 2)
+    assert weight_averaging.choose_soup([8.0, 16.0, 9.5], numbers) == (0, 2)
 
 
 def test_an_equal_soup_is_not_taken():
-    assert weight_averaging.soup([9.0, 11.0, 9.0], lambda members: 1.0) == (0,)
-    assert weight_averaging.soup([3.0], numbers) == (0,)
+    assert weight_averaging.choose_soup([9.0, 11.0, 9.0], lambda members: 1.0) == (0,)
+    assert weight_averaging.choose_soup([3.0], numbers) == (0,)
 
 
 def test_a_soup_is_asked_about_with_all_that_were_taken():
@@ -129,14 +129,14 @@ def test_a_soup_is_asked_about_with_all_that_were_taken():
         asked.append(list(members))
         return numbers(members)
 
-    assert weight_averaging.soup([9.0, 8.0, 12.5], score) == (0, 2)
+    assert weight_averaging.choose_soup([9.0, 8.0, 12.5], score) == (0, 2)
     assert asked == [[9.0], [9.0, 8.0], [9.0, 12.5]]
 
 
 @given(st.lists(st.floats(-50, 50), min_size=1, max_size=8))
 @settings(deadline=None)
 def test_a_soup_is_never_worse_than_its_first_member(members):
-    taken = weight_averaging.soup(members, numbers)
+    taken = weight_averaging.choose_soup(members, numbers)
     assert len(set(taken)) == len(taken)
     assert taken[0] == 0
     assert numbers([members[at] for at in taken]) <= numbers(members[:1])
@@ -147,9 +147,9 @@ def test_the_mean_of_weights_is_taken_name_by_name():
     each = [
         {"a": rng.normal(size=(3, 2)).astype(np.float32), "b": rng.normal(size=2).astype(np.float32)} for _ in range(3)
     ]
-    found = weight_averaging.mean(each)
+    found = weight_averaging.average_weights(each)
     for name in ("a", "b"):
         wanted = sum(one[name].astype(np.float64) for one in each) / 3
         assert found[name].dtype == np.float32
         assert (found[name] == wanted.astype(np.float32)).all()
-    assert (weight_averaging.mean([each[0]] * 5)["a"] == each[0]["a"]).all()
+    assert (weight_averaging.average_weights([each[0]] * 5)["a"] == each[0]["a"]).all()

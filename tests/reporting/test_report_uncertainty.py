@@ -53,7 +53,7 @@ def test_a_run_of_before_has_no_such_section(given):
 
 def test_without_novelty_it_says_that_nothing_is_declined_for_it(given):
     kept = tuple(s for s in given.uncertainty.scores if s.name != "novelty_auc")
-    found = dataclasses.replace(given.uncertainty, novelty=None, scores=kept, thresholds=np.full(3, np.inf))
+    found = dataclasses.replace(given.uncertainty, novelty=None, score_logits=kept, thresholds=np.full(3, np.inf))
     told = section(render(dataclasses.replace(given, uncertainty=found)))
     assert "This model says unknown only where its prediction set is empty: too few pictures" in re.sub(" +", " ", told)
 
@@ -61,7 +61,7 @@ def test_without_novelty_it_says_that_nothing_is_declined_for_it(given):
 def test_of_many_classes_the_worst_are_told(given):
     names = tuple(f"class {at:02}" for at in range(40))
     scores = tuple(samples.sc("test", "coverage", 0.99 - at / 100, 20, subject=name) for at, name in enumerate(names))
-    found = dataclasses.replace(given.uncertainty, scores=scores)
+    found = dataclasses.replace(given.uncertainty, score_logits=scores)
     data = dataclasses.replace(given.dataset, class_names=names)
     told = uncertainty.view(dataclasses.replace(given, uncertainty=found, dataset=data))["by_class"]
     assert len(told) == 25

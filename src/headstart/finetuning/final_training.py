@@ -76,7 +76,7 @@ def train_final_network(setup: TrainingSetup, finalists: Sequence[RecipeTrial]) 
     if any(map(is_broken_off, logs)):  # what the folds said is of networks that went through
         results, members, temperature = results[:1], members[:1], choose_temperature(best, logs[0])
     training = results[0][0]
-    training.network.set(weight_averaging.mean([weights for _, weights, _ in results]))
+    training.network.set(weight_averaging.average_weights([weights for _, weights, _ in results]))
     facts = TrainingFacts(
         members=tuple(trial.number for trial in members),
         epochs=sum(len(log.epochs) for *_, log in results),
@@ -149,7 +149,7 @@ def train_on_all(
     if is_broken_off(log):
         setup.ctx.console.print_warning(f"{name}: {log.stopped}; the network stays as it was before the first step")
         return training, first, dataclasses.replace(log, notes=(*log.notes, "broke off: the first weights count"))
-    return training, training.network.between(first, trained.weights(count), verdict.alpha), log
+    return training, training.network.interpolate_weights(first, trained.weights(count), verdict.alpha), log
 
 
 def is_broken_off(log: TrainingLog) -> bool:
@@ -163,13 +163,13 @@ def choose_temperature(trial: RecipeTrial, log: TrainingLog) -> float:
     if not is_broken_off(log):
         return verdict.temperature
     start = np.concatenate([run.logits[0] for run in trial.runs])
-    return weight_averaging.temperature(start, verdict.targets)
+    return weight_averaging.fit_temperature(start, verdict.targets)
 
 
 def _train(
     setup: TrainingSetup, training: PreparedTraining, name: str, epochs: int, callbacks: Sequence[Any] = ()
-) -> trainer.Trained:
-    trained = trainer.train(
+) -> trainer.TrainingResult:
+    trained = trainer.train_network(
         training.network,
         training.recipe,
         training.feed,
@@ -177,7 +177,7 @@ def _train(
         class_weight=setup.training_set.problem.class_weight,
         folder=setup.work_folder / name.replace(" ", "-").replace(",", ""),
         stop_after=epochs,
-        on_epoch=epoch_tracking.live(setup.tracker, name, training.recipe),
+        on_epoch=epoch_tracking.follow_epochs(setup.tracker, name, training.recipe),
         callbacks=callbacks,
         console=setup.ctx.console,
         name=name,
@@ -199,11 +199,11 @@ def _choose_soup(setup: TrainingSetup, finalists: Sequence[RecipeTrial]) -> tupl
 
     def mean_loss(members: Sequence[RecipeTrial]) -> float:
         logits, y = _predict_soup(setup, members, folds)
-        temperature = weight_averaging.temperature(logits, y)
+        temperature = weight_averaging.fit_temperature(logits, y)
         temperatures[tuple(trial.number for trial in members)] = temperature
         return float(np.mean(per_picture_loss(metric, y, softmax(logits / temperature))))
 
-    members = [alike[at] for at in weight_averaging.soup(alike, mean_loss)]
+    members = [alike[at] for at in weight_averaging.choose_soup(alike, mean_loss)]
     if len(members) == 1:
         return members, best.require_verdict().temperature
     return members, temperatures[tuple(trial.number for trial in members)]
@@ -216,7 +216,7 @@ def _predict_soup(setup: TrainingSetup, members: Sequence[RecipeTrial], folds: i
         run = members[0].runs[at]
         training = setup.prepare(members[0].recipe, setup.training_set.training_positions(run.log.fold))
         weights = [_load_best_weights(setup, training, member, at) for member in members]
-        logits.append(fold_training.predict_held_out(setup, training, weight_averaging.mean(weights), run))
+        logits.append(fold_training.predict_held_out(setup, training, weight_averaging.average_weights(weights), run))
         y.append(setup.training_set.classes_of(run.rows))
     return np.concatenate(logits).astype(np.float64), np.concatenate(y)
 
@@ -232,7 +232,7 @@ def _load_best_weights(setup: TrainingSetup, training: PreparedTraining, member:
 def _save_network(setup: TrainingSetup, training: PreparedTraining, facts: TrainingFacts, prefix: str) -> TunedNetwork:
     """Write the `keras.Model`, and describe it as a trunk and a head."""
     trunk, model = setup.networks.load_trunk(training.recipe.backbone)
-    plain = plain_model.finish(training.network, model, trunk.spec, temperature=facts.temperature)
+    plain = plain_model.make_plain_model(training.network, model, trunk.spec, temperature=facts.temperature)
     file = FILES[prefix]
     keras_writer.write_keras(plain.model, setup.ctx.make_step_folder("adapt") / file.rpartition("/")[2])
     head = FittedHead(

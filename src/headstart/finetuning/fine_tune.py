@@ -84,7 +84,7 @@ def fine_tune(
     started, folder = time.monotonic(), ctx.make_step_folder("adapt")
     tuning = serialization.find_value(FineTuningResult, folder, "tuning")
     if tuning is None or not _has_its_networks(tuning, ctx):
-        with epoch_tracking.opened(ctx, data.class_names, folder / WORK) as tracker:
+        with epoch_tracking.open_epoch_tracker(ctx, data.class_names, folder / WORK) as tracker:
             setup = _make_setup(data, splits, ranking, trainable, probe, ctx)
             setup.tracker = tracker
             tuning = _search_and_train(setup)

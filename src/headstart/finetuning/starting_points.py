@@ -18,7 +18,7 @@ from headstart.core.errors import NoOpError
 from headstart.core.run.context import Context
 from headstart.core.types import Embeddings, Feature, FittedHead, Ranking
 from headstart.features.embeddings import join_columns
-from headstart.finetuning.network.trainable_network import Start
+from headstart.finetuning.network.trainable_network import HeadStart
 from headstart.heads import cross_validation, design_matrix
 from headstart.selection import successive_halving
 from headstart.selection.probe.head_selection import HeadCvProblem
@@ -156,7 +156,7 @@ def _judge(features: tuple[Feature, ...], embeddings: Sequence[Embeddings], prob
 
 def fit_start(
     point: StartingPoint, embeddings: Sequence[Embeddings], rows: np.ndarray, y: np.ndarray, problem: HeadCvProblem
-) -> Start:
+) -> HeadStart:
     """The head of a starting point fitted on some pictures, as what a network starts from.
 
     Args:
@@ -173,7 +173,7 @@ def fit_start(
         head: FittedHead = next(iter(heads))
     moments = design_matrix.column_moments(x)
     scale = np.where(moments.inverse > 0, 1 / np.where(moments.inverse > 0, moments.inverse, 1.0), 1.0)
-    return Start(
+    return HeadStart(
         weights=head.arrays["weights"],
         bias=_bound_bias(head.arrays["bias"]),
         centre=moments.centre.astype(np.float32),

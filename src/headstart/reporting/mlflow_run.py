@@ -47,7 +47,7 @@ def log_to_mlflow(*, ctx: Context) -> None:
                 files=run.list_shared_files(),
                 model=folder,
             )
-            follow.result(told)
+            follow.log_result(told)
     finally:
         follow.close()
     ctx.console.print_line("track", "MLflow has the scores, the card, the report and the model")

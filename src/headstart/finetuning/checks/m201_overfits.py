@@ -16,22 +16,22 @@ RISE, LEAST_RISE = 0.10, 0.02
 GAP = 0.15  # of accuracy, training above held-out
 
 
-def _look(check: Check, given: TrainingInput) -> Diagnosis:
-    logs = long_enough(given.logs)
+def _check_overfitting(check: Check, training: TrainingInput) -> Diagnosis:
+    logs = long_enough(training.logs)
     if not logs:
-        return check.ended("skipped", no_curve(given.logs))
-    turned = [_turned(log) for log in logs]
+        return check.ended("skipped", no_curve(training.logs))
+    turned = [_has_turned(log) for log in logs]
     if in_most(turned):
-        return _turn(check, [log for log, flag in zip(logs, turned, strict=True) if flag], of_folds(turned))
-    right, held = ends(logs, "train", "accuracy"), ends(logs, "val", "accuracy")
-    gap = f"accuracy {right:.2f} on training pictures, {held:.2f} on held-out ones at the epoch that counts"
-    if right - held > GAP and ends(logs, "val", "log_loss") >= given.probe.log_loss:
-        sentence = f"learns by heart: {gap}, no better than the frozen probe's {given.probe.accuracy:.2f}"
-        return check.found("tip", sentence, _FIX, regularised(logs[0].recipe))
+        return _report_turn(check, [log for log, flag in zip(logs, turned, strict=True) if flag], of_folds(turned))
+    right, held_out = ends(logs, "train", "accuracy"), ends(logs, "val", "accuracy")
+    gap = f"accuracy {right:.2f} on training pictures, {held_out:.2f} on held-out ones at the epoch that counts"
+    if right - held_out > GAP and ends(logs, "val", "log_loss") >= training.probe.log_loss:
+        sentence = f"learns by heart: {gap}, no better than the frozen probe's {training.probe.accuracy:.2f}"
+        return check.found("tip", sentence, _FIX, regularise(logs[0].recipe))
     return check.ended("passed", f"held-out log loss stays within {RISE:.0%} of its least value; {gap}")
 
 
-def _turned(log: TrainingLog) -> bool:
+def _has_turned(log: TrainingLog) -> bool:
     """Two epochs or more after its least value the held-out loss is well above it, and the training loss below."""
     val, train = curve(log, "val"), curve(log, "train")
     best = int(np.nanargmin(val))
@@ -41,30 +41,32 @@ def _turned(log: TrainingLog) -> bool:
     return bool(rise > max(RISE * val[best], LEAST_RISE) and train[-1] < min(train[max(best, 1)], val[-1]))
 
 
-def _turn(check: Check, logs: list[TrainingLog], where: str) -> Diagnosis:
-    held, learnt, right = ([curve(log, *of) for log in logs] for of in (("val",), ("train",), ("val", "accuracy")))
-    best = [int(np.nanargmin(val)) for val in held]
-    least, last = np.mean([val[b] for val, b in zip(held, best, strict=True)]), np.mean([val[-1] for val in held])
+def _report_turn(check: Check, logs: list[TrainingLog], folds: str) -> Diagnosis:
+    held_out, learnt, right = ([curve(log, *of) for log in logs] for of in (("val",), ("train",), ("val", "accuracy")))
+    best = [int(np.nanargmin(val)) for val in held_out]
+    least, last = (
+        np.mean([val[b] for val, b in zip(held_out, best, strict=True)]),
+        np.mean([val[-1] for val in held_out]),
+    )
     first, final = np.mean([t[max(b, 1)] for t, b in zip(learnt, best, strict=True)]), np.mean([t[-1] for t in learnt])
-    before, after = np.mean([a[b] for a, b in zip(right, best, strict=True)]), np.mean([a[-1] for a in right])
+    first_accuracy, after = np.mean([a[b] for a, b in zip(right, best, strict=True)]), np.mean([a[-1] for a in right])
     curves = (
         f"held-out log loss rises from {least:.2f} to {last:.2f} while training log loss falls from {first:.2f} to "
-        f"{final:.2f}, {where}"
+        f"{final:.2f}, {folds}"
     )
     epoch, recipe = int(np.median(best)) + 1, logs[0].recipe
-    if after > before:
-        sentence = (
-            f"grows over-confident from epoch {epoch}: {curves}; accuracy still rises, {before:.3f} to {after:.3f}"
-        )
-        return check.found("tip", sentence, "smooth the labels", _smoother(recipe))
-    sentence = f"overfits from epoch {epoch}: {curves}; held-out accuracy {before:.3f} to {after:.3f}"
-    return check.found("issue", sentence, _FIX, regularised(recipe, epoch))
+    if after > first_accuracy:
+        rise = f"accuracy still rises, {first_accuracy:.3f} to {after:.3f}"
+        sentence = f"grows over-confident from epoch {epoch}: {curves}; {rise}"
+        return check.found("tip", sentence, "smooth the labels", _smooth_labels(recipe))
+    sentence = f"overfits from epoch {epoch}: {curves}; held-out accuracy {first_accuracy:.3f} to {after:.3f}"
+    return check.found("issue", sentence, _FIX, regularise(recipe, epoch))
 
 
 _FIX = "regularise more: augmentation, mixup, dropout, weight decay; or train less: fewer blocks or epochs"
 
 
-def regularised(recipe: Recipe, epoch: int = 0) -> dict[str, Any]:
+def regularise(recipe: Recipe, epoch: int = 0) -> dict[str, Any]:
     """The next step against overfitting: first other pictures, then mixed ones, then fewer weights, then less time."""
     decay = max(1e-3, min(10 * recipe.weight_decay, 0.1))
     if not recipe.augmentation.augment:
@@ -78,10 +80,10 @@ def regularised(recipe: Recipe, epoch: int = 0) -> dict[str, Any]:
     return changed(recipe, dropout=max(recipe.dropout, 0.5), epochs=min(max(epoch, 3), recipe.epochs))
 
 
-def _smoother(recipe: Recipe) -> dict[str, Any]:
+def _smooth_labels(recipe: Recipe) -> dict[str, Any]:
     if recipe.label_smoothing < 0.1:
         return changed(recipe, label_smoothing=0.1)
     return changed(recipe, mixup=max(recipe.mixup, 0.2))
 
 
-PLUGIN = Check("M201", "overfitting", _look)
+PLUGIN = Check("M201", "overfitting", _check_overfitting)

@@ -18,66 +18,73 @@ MOST_EPOCHS = 100
 TOP_RATE = {"adamw": 5e-3, "sgd": 0.1}  # that is advised; a higher one mostly diverges
 
 
-def _look(check: Check, given: TrainingInput) -> Diagnosis:
-    logs = long_enough(given.logs)
+def _check_underfitting(check: Check, training: TrainingInput) -> Diagnosis:
+    logs = long_enough(training.logs)
     if not logs:
-        return check.ended("skipped", no_curve(given.logs))
-    recipe, probe = logs[0].recipe, given.probe.accuracy
-    learnt, held = ends(logs, "train", "accuracy"), ends(logs, "val", "accuracy")
-    told = f"accuracy {learnt:.2f} on training pictures and {held:.2f} on held-out ones at the epoch that counts"
-    if max(learnt, held) < probe - BELOW:
-        common = f", always answering the largest class {given.majority:.2f}"
-        sentence = f"underfits: {told}, and the frozen probe has {probe:.2f}{common}"
-        return check.found("issue", sentence, "hold back less, or train faster or longer", _freer(recipe))
-    still, gaining = [_still(log) for log in logs], [_gaining(log) for log in logs]
+        return check.ended("skipped", no_curve(training.logs))
+    recipe, probe = logs[0].recipe, training.probe.accuracy
+    learnt, held_out = ends(logs, "train", "accuracy"), ends(logs, "val", "accuracy")
+    accuracies = (
+        f"accuracy {learnt:.2f} on training pictures and {held_out:.2f} on held-out ones at the epoch that counts"
+    )
+    if max(learnt, held_out) < probe - BELOW:
+        common = f", always answering the largest class {training.majority:.2f}"
+        sentence = f"underfits: {accuracies}, and the frozen probe has {probe:.2f}{common}"
+        return check.found("issue", sentence, "hold back less, or train faster or longer", _hold_back_less(recipe))
+    still, gaining = [_hardly_moves(log) for log in logs], [_still_gains(log) for log in logs]
     if in_most(still):
-        change = f"training log loss {_mean(logs, 'train', 1):.3f} in the first epoch, {_mean(logs, 'train', -1):.3f}"
-        sentence = f"hardly moves: {change} in the last, {of_folds(still)}"
-        return check.found("tip", sentence, "raise the rate", _faster(recipe))
+        first, last = _mean_at_epoch(logs, "train", 1), _mean_at_epoch(logs, "train", -1)
+        change = f"training log loss {first:.3f} in the first epoch, {last:.3f} in the last"
+        sentence = f"hardly moves: {change}, {of_folds(still)}"
+        return check.found("tip", sentence, "raise the rate", _raise_rate(recipe))
     if in_most(gaining):
-        before, after = _mean(logs, "val", _third(recipe.epochs)), _mean(logs, "val", -1)
-        change = f"held-out log loss {before:.3f} after two thirds of {recipe.epochs} epochs, {after:.3f} after all"
+        earlier, after = _mean_at_epoch(logs, "val", _last_third_start(recipe.epochs)), _mean_at_epoch(logs, "val", -1)
+        change = f"held-out log loss {earlier:.3f} after two thirds of {recipe.epochs} epochs, {after:.3f} after all"
         sentence = f"still gains when it ends: {change}, {of_folds(gaining)}"
-        return check.found("tip", sentence, "raise the rate, or train longer", _faster(recipe) or _longer(recipe))
-    return check.ended("passed", f"{told}; the frozen probe has {probe:.2f}")
+        return check.found(
+            "tip", sentence, "raise the rate, or train longer", _raise_rate(recipe) or _train_longer(recipe)
+        )
+    return check.ended("passed", f"{accuracies}; the frozen probe has {probe:.2f}")
 
 
-def _mean(logs: list[TrainingLog], side: str, epoch: int) -> float:
+def _mean_at_epoch(logs: list[TrainingLog], side: str, epoch: int) -> float:
     return float(np.mean([curve(log, side)[min(epoch, len(log.epochs))] for log in logs]))
 
 
-def _third(epochs: int) -> int:
+def _last_third_start(epochs: int) -> int:
     """The epoch at which the last third begins."""
     return epochs - max(1, epochs // 3)
 
 
-def _still(log: TrainingLog) -> bool:
+def _hardly_moves(log: TrainingLog) -> bool:
     train, val = curve(log, "train"), curve(log, "val")
     return bool(
         abs(train[1] - train[-1]) < STILL * train[1] and np.nanmax(val) - np.nanmin(val) < STILL * np.nanmax(val)
     )
 
 
-def _gaining(log: TrainingLog) -> bool:
+def _still_gains(log: TrainingLog) -> bool:
     val, all_ran = curve(log, "val"), len(log.epochs) == log.recipe.epochs
     return bool(
-        all_ran and np.nanargmin(val) == len(val) - 1 and val[-1] < (1 - GAINING) * val[_third(len(log.epochs))]
+        all_ran
+        and np.nanargmin(val) == len(val) - 1
+        and val[-1] < (1 - GAINING) * val[_last_third_start(len(log.epochs))]
     )
 
 
-def _freer(recipe: Recipe) -> dict[str, Any]:
+def _hold_back_less(recipe: Recipe) -> dict[str, Any]:
     """What holds back goes first; where nothing does, more time and a higher rate."""
     strict = {"mixup": 0.0, "cutmix": 0.0, "dropout": 0.0, "stochastic_depth": 0.0, "label_smoothing": 0.0}
     held_back = {name: value for name, value in strict.items() if field_values(recipe)[name] > value}
-    return held_back or _faster(recipe) | _longer(recipe)
+    return held_back or _raise_rate(recipe) | _train_longer(recipe)
 
 
-def _faster(recipe: Recipe) -> dict[str, Any]:
+def _raise_rate(recipe: Recipe) -> dict[str, Any]:
     return changed(recipe, rate=max(recipe.rate, min(3 * recipe.rate, TOP_RATE[recipe.optimiser])))
 
 
-def _longer(recipe: Recipe) -> dict[str, Any]:
+def _train_longer(recipe: Recipe) -> dict[str, Any]:
     return changed(recipe, epochs=max(recipe.epochs, min(2 * recipe.epochs, MOST_EPOCHS)))
 
 
-PLUGIN = Check("M202", "underfitting", _look)
+PLUGIN = Check("M202", "underfitting", _check_underfitting)

@@ -6,13 +6,13 @@ from headstart.core.types import Diagnosis, TrainingInput
 from headstart.finetuning.check_base import Check, changed, lost, of_folds
 
 
-def _look(check: Check, given: TrainingInput) -> Diagnosis:
-    how = [lost(log) for log in given.logs]
-    flags = [bool(said) for said in how]
+def _check_divergence(check: Check, training: TrainingInput) -> Diagnosis:
+    how = [lost(log) for log in training.logs]
+    flags = [bool(reason) for reason in how]
     if not any(flags):
-        return check.ended("passed", f"the loss is finite and does not run away in {_epochs(given)}")
-    recipe = given.logs[0].recipe
-    first = given.logs[flags.index(True)]
+        return check.ended("passed", f"the loss is finite and does not run away in {_format_epochs(training)}")
+    recipe = training.logs[0].recipe
+    first = training.logs[flags.index(True)]
     sentence = f"diverges {of_folds(flags)}: {first.name}: {how[flags.index(True)]}, highest rate {recipe.rate:.3g}"
     change = changed(
         recipe, rate=recipe.rate / 10, clip=recipe.clip or 1.0, warmup=max(recipe.warmup, 0.1), precision="float32"
@@ -20,12 +20,12 @@ def _look(check: Check, given: TrainingInput) -> Diagnosis:
     return check.found("issue", sentence, f"train at a tenth of the rate, {recipe.rate / 10:.3g}", change)
 
 
-def _epochs(given: TrainingInput) -> str:
+def _format_epochs(training: TrainingInput) -> str:
     """`20 epochs in each of 2 folds`, `12 to 20 epochs in each of 5 folds`, `1 epoch in 1 fold`."""
-    each, folds = [len(log.epochs) for log in given.logs], len(given.logs)
+    each, folds = [len(log.epochs) for log in training.logs], len(training.logs)
     least, most = min(each), max(each)
     epochs = f"{most} epoch{'s' if most != 1 else ''}" if least == most else f"{least} to {most} epochs"
     return f"{epochs} in {f'each of {folds} folds' if folds > 1 else '1 fold'}"
 
 
-PLUGIN = Check("M203", "divergence", _look)
+PLUGIN = Check("M203", "divergence", _check_divergence)

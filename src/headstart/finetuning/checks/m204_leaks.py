@@ -14,38 +14,39 @@ ABOVE = 0.10  # of accuracy, held-out above training, besides chance and the las
 HAMPERS = ("augment", "mixup", "cutmix", "dropout", "stochastic_depth")
 
 
-def _look(check: Check, given: TrainingInput) -> Diagnosis:
-    if given.overlap:
-        thing = "picture looks" if given.overlap == 1 else "pictures look"
-        sentence = (
-            f"{given.overlap:,} held-out {thing} like one that the network learnt from: held-out scores are too good"
-        )
-        return check.found("issue", sentence, "keep look-alikes on one side; the audit names them (D101 to D201)", {})
+def _check_leakage(check: Check, training: TrainingInput) -> Diagnosis:
+    if training.overlap:
+        subject = "picture looks" if training.overlap == 1 else "pictures look"
+        learnt = f"{training.overlap:,} held-out {subject} like one that the network learnt from"
+        sentence, fix = f"{learnt}: held-out scores are too good", "keep near-duplicates on one side"
+        return check.found("issue", sentence, f"{fix}; the audit names them (D101 to D201)", {})
     apart = "no held-out picture looks like one that the network learnt from"
-    logs = long_enough(given.logs)
-    recipe = given.logs[0].recipe
+    logs = long_enough(training.logs)
+    recipe = training.logs[0].recipe
     hampers = [name for name in HAMPERS if field_values(recipe)[name]]
     if hampers or recipe.sampling == "balanced" or not logs:
         why = (
             f"training is hampered on purpose ({', '.join(hampers or ['balanced sampling'])})"
             if logs
-            else no_curve(given.logs)
+            else no_curve(training.logs)
         )
         return check.ended("passed", f"{apart}; training and held-out accuracy are not compared: {why}")
-    above = [_above(log) for log in logs]
-    chance = 2 * np.sqrt(0.25 / (held_out(given) * len(logs)))
+    above = [_held_out_surplus(log) for log in logs]
+    chance = 2 * np.sqrt(0.25 / (held_out(training) * len(logs)))
     learnt, held = (np.mean([curve(log, side, "accuracy")[-1] for log in logs]) for side in ("train", "val"))
-    told = f"held-out accuracy {held:.2f}, training accuracy {learnt:.2f} in the last epoch"
-    if np.mean(above) > ABOVE + chance and ends(logs, "val", "accuracy") > given.probe.accuracy + ABOVE:
-        sentence = f"{told}, the frozen probe {given.probe.accuracy:.2f}: held-out pictures are easier than others"
+    accuracies = f"held-out accuracy {held:.2f}, training accuracy {learnt:.2f} in the last epoch"
+    if np.mean(above) > ABOVE + chance and ends(logs, "val", "accuracy") > training.probe.accuracy + ABOVE:
+        sentence = (
+            f"{accuracies}, the frozen probe {training.probe.accuracy:.2f}: held-out pictures are easier than others"
+        )
         return check.found("issue", sentence, "look for copies, and for pictures of one object on both sides", {})
-    return check.ended("passed", f"{apart}; {told}")
+    return check.ended("passed", f"{apart}; {accuracies}")
 
 
-def _above(log: TrainingLog) -> float:
+def _held_out_surplus(log: TrainingLog) -> float:
     """Held-out accuracy over training accuracy in the last epoch, less what training gained within it."""
     train, val = curve(log, "train", "accuracy"), curve(log, "val", "accuracy")
     return float(val[-1] - train[-1] - max(0.0, train[-1] - train[-2]))
 
 
-PLUGIN = Check("M204", "leakage", _look)
+PLUGIN = Check("M204", "leakage", _check_leakage)

@@ -14,45 +14,47 @@ FEWEST_FOLDS = 3
 JUMP, FEWEST_EPOCHS = 0.20, 5  # mean step of the held-out loss, as a part of it
 
 
-def _look(check: Check, given: TrainingInput) -> Diagnosis:
-    logs = long_enough(given.logs)
+def _check_instability(check: Check, training: TrainingInput) -> Diagnosis:
+    logs = long_enough(training.logs)
     if not logs:
-        return check.ended("skipped", no_curve(given.logs))
+        return check.ended("skipped", no_curve(training.logs))
     right = np.array([curve(log, "val", "accuracy")[log.best] for log in logs])
-    told = f"held-out accuracy {right.min():.2f} to {right.max():.2f} over {_folds(logs)}"
-    n, recipe = held_out(given), logs[0].recipe
-    if _apart(right, n):
+    accuracies = f"held-out accuracy {right.min():.2f} to {right.max():.2f} over {_format_folds(logs)}"
+    n, recipe = held_out(training), logs[0].recipe
+    if _differ_beyond_chance(right, n):
         chance = np.sqrt(right.mean() * (1 - right.mean()) / n)
         spread = f"standard deviation {right.std(ddof=1):.3f}, of which chance explains {chance:.3f}"
-        sentence = f"unstable across folds: {told}, {spread}"
-        return check.found("issue", sentence, _FIX, _calmer(recipe, logs[0].n_train))
-    jumps = [_jumps(log) for log in logs]
+        sentence = f"unstable across folds: {accuracies}, {spread}"
+        return check.found("issue", sentence, _FIX, _train_calmly(recipe, logs[0].n_train))
+    jumps = [_mean_jump(log) for log in logs]
     if in_most([jump > JUMP for jump in jumps]):
         sentence = (
             f"held-out log loss jumps by {np.mean(jumps):.0%} from epoch to epoch {of_folds([j > JUMP for j in jumps])}"
         )
-        return check.found("issue", sentence, _FIX, _calmer(recipe, logs[0].n_train))
+        return check.found("issue", sentence, _FIX, _train_calmly(recipe, logs[0].n_train))
     if len(logs) < FEWEST_FOLDS:
-        return check.ended("not_applicable", f"how far folds lie apart is judged from three on, here {_few(logs)}")
-    return check.ended("passed", told)
+        return check.ended(
+            "not_applicable", f"how far folds lie apart is judged from three on, here {_format_few_folds(logs)}"
+        )
+    return check.ended("passed", accuracies)
 
 
 _FIX = "average the weights over an epoch (ema), at a third of the rate"
 
 
-def _folds(logs: list[TrainingLog]) -> str:
+def _format_folds(logs: list[TrainingLog]) -> str:
     return f"{len(logs)} fold{'s' if len(logs) != 1 else ''}"
 
 
-def _few(logs: list[TrainingLog]) -> str:
+def _format_few_folds(logs: list[TrainingLog]) -> str:
     """How many folds there are, and what their curves say all the same."""
     watched = [log for log in logs if len(log.epochs) >= FEWEST_EPOCHS]
     jumps = "its held-out loss does not jump" if len(logs) == 1 else "their held-out loss does not jump"
-    are = f"{'is' if len(logs) == 1 else 'are'} {_folds(logs)}"
+    are = f"{'is' if len(logs) == 1 else 'are'} {_format_folds(logs)}"
     return f"{are}; {jumps} from epoch to epoch" if watched else are
 
 
-def _apart(right: np.ndarray, n: float) -> bool:
+def _differ_beyond_chance(right: np.ndarray, n: float) -> bool:
     """Whether the folds' accuracies spread more than pictures drawn at random explain (chi-squared test)."""
     from scipy.special import chdtrc
 
@@ -62,7 +64,7 @@ def _apart(right: np.ndarray, n: float) -> bool:
     return bool(chdtrc(len(right) - 1, np.sum((right - right.mean()) ** 2) / (mean * (1 - mean) / n)) < RARE)
 
 
-def _jumps(log: TrainingLog) -> float:
+def _mean_jump(log: TrainingLog) -> float:
     """Mean step of the held-out loss in the second half, as a part of its mean; 0 unless it goes up and down."""
     val = curve(log, "val")[1:]
     late = val[len(val) // 2 :]
@@ -73,10 +75,10 @@ def _jumps(log: TrainingLog) -> float:
     )
 
 
-def _calmer(recipe: Recipe, n_train: int) -> dict[str, float]:
+def _train_calmly(recipe: Recipe, n_train: int) -> dict[str, float]:
     """Averaged over about one epoch of steps."""
     steps = max(1, n_train // recipe.batch)
     return changed(recipe, ema=max(recipe.averaging.ema, min(max(1 - 1 / steps, 0.9), 0.999)), rate=recipe.rate / 3)
 
 
-PLUGIN = Check("M205", "instability", _look)
+PLUGIN = Check("M205", "instability", _check_instability)

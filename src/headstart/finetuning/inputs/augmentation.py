@@ -33,7 +33,7 @@ _YIQ = np.array([[0.299, 0.587, 0.114], [0.596, -0.274, -0.322], [0.211, -0.523,
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Op:
+class Operation:
     """One operation.
 
     Attributes:
@@ -98,9 +98,9 @@ class Policy:
     only: tuple[str, ...] = ()
 
     @property
-    def ops(self) -> tuple[Op, ...]:
+    def ops(self) -> tuple[Operation, ...]:
         """Its operations."""
-        every = operations(self.domain, self.strength)
+        every = list_operations(self.domain, self.strength)
         return tuple(op for op in every if op.name in self.only) if self.only else every
 
     @property
@@ -109,12 +109,12 @@ class Policy:
         return "edge" if self.domain in _WRITTEN else "reflect"
 
 
-def revision() -> str:
+def augmentation_revision() -> str:
     """What the result of `apply` depends on besides pictures, policy and seeds."""
     return f"augment {_REVISION} pillow {PIL.__version__}"
 
 
-def operations(domain: str, strength: float) -> tuple[Op, ...]:
+def list_operations(domain: str, strength: float) -> tuple[Operation, ...]:
     """The operations that keep the label in a domain.
 
     Args:
@@ -128,10 +128,10 @@ def operations(domain: str, strength: float) -> tuple[Op, ...]:
         raise ValueError(f"no domain is named `{domain}`")
     if not strength:
         return ()
-    return tuple(Op(name=name, most=most * strength) for name, most in _AT_FULL_STRENGTH[domain].items())
+    return tuple(Operation(name=name, most=most * strength) for name, most in _AT_FULL_STRENGTH[domain].items())
 
 
-def apply(pictures: np.ndarray, policy: Policy, seeds: Sequence[Seed]) -> np.ndarray:
+def augment_pictures(pictures: np.ndarray, policy: Policy, seeds: Sequence[Seed]) -> np.ndarray:
     """Change each picture by draws from its own seed.
 
     Args:
@@ -142,13 +142,13 @@ def apply(pictures: np.ndarray, policy: Policy, seeds: Sequence[Seed]) -> np.nda
     Returns:
         (B, S, S, 3) uint8, new.
     """
-    made = np.empty_like(pictures)
+    augmented = np.empty_like(pictures)
     for place, seed in enumerate(seeds):
-        made[place] = _changed(pictures[place], policy, np.random.default_rng(seed))
-    return made
+        augmented[place] = _augment_picture(pictures[place], policy, np.random.default_rng(seed))
+    return augmented
 
 
-def stream(
+def augment_batches(
     jobs: Iterable[tuple[Any, np.ndarray, Sequence[Seed] | None]], policy: Policy, *, threads: int
 ) -> Iterator[tuple[Any, np.ndarray]]:
     """Change batch after batch in parallel, in order, a few batches ahead of the caller.
@@ -168,37 +168,37 @@ def stream(
     pool = ThreadPoolExecutor(threads, thread_name_prefix="augment")
     try:
         for key, pictures, seeds in jobs:
-            waiting.append((key, [pool.submit(*part) for part in _slices(pictures, policy, seeds)]))
+            waiting.append((key, [pool.submit(*part) for part in _slice_tasks(pictures, policy, seeds)]))
             if len(waiting) > _AHEAD:
-                yield _finished(*waiting.popleft())
+                yield _join_slices(*waiting.popleft())
         while waiting:
-            yield _finished(*waiting.popleft())
+            yield _join_slices(*waiting.popleft())
     finally:
         pool.shutdown(cancel_futures=True)
 
 
-def _slices(pictures: np.ndarray, policy: Policy, seeds: Sequence[Seed] | None) -> list[tuple[Any, ...]]:
+def _slice_tasks(pictures: np.ndarray, policy: Policy, seeds: Sequence[Seed] | None) -> list[tuple[Any, ...]]:
     if seeds is None:
         return [(np.asarray, pictures)]
     starts = range(0, len(pictures), _SLICE)
-    return [(apply, pictures[at : at + _SLICE], policy, seeds[at : at + _SLICE]) for at in starts]
+    return [(augment_pictures, pictures[at : at + _SLICE], policy, seeds[at : at + _SLICE]) for at in starts]
 
 
-def _finished(key: Any, parts: list[Future[np.ndarray]]) -> tuple[Any, np.ndarray]:
+def _join_slices(key: Any, parts: list[Future[np.ndarray]]) -> tuple[Any, np.ndarray]:
     return key, np.concatenate([part.result() for part in parts])
 
 
-def _changed(picture: np.ndarray, policy: Policy, rng: np.random.Generator) -> np.ndarray:
+def _augment_picture(picture: np.ndarray, policy: Policy, rng: np.random.Generator) -> np.ndarray:
     """One picture (S, S, 3); every operation draws, in the policy's order, whether or not the draw changes anything."""
-    drawn: dict[str, Any] = {op.name: _draw(op, rng) for op in policy.ops}
+    drawn: dict[str, Any] = {op.name: _draw_change(op, rng) for op in policy.ops}
     picture = np.rot90(picture, drawn.get("turn", 0))
     picture = picture[:: -1 if drawn.get("flip_y") else 1, :: -1 if drawn.get("flip_x") else 1]
-    picture = _warped(np.ascontiguousarray(picture), drawn, policy.fill)
-    picture = _coloured(picture, drawn)
-    return _erased(picture, *drawn["erase"]) if "erase" in drawn else picture
+    picture = _warp_picture(np.ascontiguousarray(picture), drawn, policy.fill)
+    picture = _recolour_picture(picture, drawn)
+    return _erase_box(picture, *drawn["erase"]) if "erase" in drawn else picture
 
 
-def _draw(op: Op, rng: np.random.Generator) -> Any:
+def _draw_change(op: Operation, rng: np.random.Generator) -> Any:
     if op.name in ("flip_x", "flip_y"):
         return rng.random() < 0.5
     if op.name == "turn":
@@ -210,7 +210,7 @@ def _draw(op: Op, rng: np.random.Generator) -> Any:
     return rng.uniform(-op.most, op.most)
 
 
-def _warped(picture: np.ndarray, drawn: dict[str, Any], fill: str) -> np.ndarray:
+def _warp_picture(picture: np.ndarray, drawn: dict[str, Any], fill: str) -> np.ndarray:
     """Rotate, shear, zoom and shift about the middle in one bicubic resampling."""
     side = len(picture)
     scale = math.exp(-drawn.get("zoom", 0.0))  # source pixels a pixel of the result
@@ -226,7 +226,7 @@ def _warped(picture: np.ndarray, drawn: dict[str, Any], fill: str) -> np.ndarray
     middle = side / 2 + margin + shift
     if turn or shear:
         offset = middle - matrix @ np.full(2, side / 2)
-        found = image.transform(
+        warped = image.transform(
             (side, side),
             Image.Transform.AFFINE,
             (*matrix[0], offset[0], *matrix[1], offset[1]),
@@ -234,11 +234,11 @@ def _warped(picture: np.ndarray, drawn: dict[str, Any], fill: str) -> np.ndarray
         )
     else:
         low, high = middle - scale * side / 2, middle + scale * side / 2
-        found = image.resize((side, side), Image.Resampling.BICUBIC, box=(*low, *high))
-    return np.asarray(found)
+        warped = image.resize((side, side), Image.Resampling.BICUBIC, box=(*low, *high))
+    return np.asarray(warped)
 
 
-def _coloured(picture: np.ndarray, drawn: dict[str, Any]) -> np.ndarray:
+def _recolour_picture(picture: np.ndarray, drawn: dict[str, Any]) -> np.ndarray:
     """Hue, saturation, contrast about the mean grey level and brightness as one matrix."""
     if not drawn.keys() & {"hue", "saturation", "contrast", "brightness"}:
         return picture
@@ -256,9 +256,9 @@ def _coloured(picture: np.ndarray, drawn: dict[str, Any]) -> np.ndarray:
     return np.asarray(Image.fromarray(picture).convert("RGB", tuple(rows)))
 
 
-def _erased(picture: np.ndarray, area: float, ratio: float, at: np.ndarray, wanted: bool) -> np.ndarray:
+def _erase_box(picture: np.ndarray, area: float, ratio: float, at: np.ndarray, erases: bool) -> np.ndarray:
     """Random erasing (Zhong et al. 2020): a box of some area and ratio of sides gets the picture's mean colour."""
-    if not wanted:
+    if not erases:
         return picture
     side = len(picture)
     sides = np.sqrt(area * np.array([ratio, 1 / ratio])) * side

@@ -55,7 +55,7 @@ class TransformEffect:
     lost: Interval
 
     @property
-    def keeps(self) -> bool:
+    def keeps_label(self) -> bool:
         """Whether the label survives it, as far as can be told."""
         return self.lost.value <= LOST or self.lost.low <= 0
 
@@ -73,7 +73,7 @@ class AugmentationCheck:
     why: str
 
 
-def audition(
+def choose_domain(
     features: Callable[[np.ndarray], np.ndarray], pictures: np.ndarray, y: np.ndarray, *, n_classes: int, seed: int = 0
 ) -> AugmentationCheck:
     """Choose the domain of the augmentation by what keeps the label.
@@ -89,51 +89,53 @@ def audition(
     n, fold = len(y), np.random.default_rng([seed, 31]).permutation(len(y)) % _FOLDS
     guess = float(np.bincount(y).max() / n) if n else 1.0
     plain = features(pictures) if n >= _LEAST else np.empty((0, 0), np.float32)
-    p = _held_out(plain, plain, y, fold, n_classes) if n >= _LEAST else np.empty((0, n_classes))
+    p = _held_out_probabilities(plain, plain, y, fold, n_classes) if n >= _LEAST else np.empty((0, n_classes))
     right = p.argmax(axis=1) == y[: len(p)]
     if n < _LEAST or right.mean() < guess + _BETTER or wilson_interval(float(right.sum()), n).low <= guess:
-        told = f"accuracy {right.mean():.2f}" if len(right) else "no accuracy"
+        accuracy = f"accuracy {right.mean():.2f}" if len(right) else "no accuracy"
         why = (
-            f"{_STRICTEST}, the strictest: on {n} pictures a head has {told} and the most frequent class {guess:.2f}, "
-            "too little to hear what keeps the label"
+            f"{_STRICTEST}, the strictest: on {n} pictures a head has {accuracy} and the most frequent class "
+            f"{guess:.2f}, too little to tell what keeps the label"
         )
         return AugmentationCheck(domain=_STRICTEST, why=why)
-    heard = []
+    effects = []
     for name in _WORDS:
-        q = _held_out(plain, features(_changed(pictures, name, seed)), y, fold, n_classes)
-        heard.append(TransformEffect(name=name, lost=mean_interval(log_losses(y, q) - log_losses(y, p))))
-    domain = _best(heard)
-    return AugmentationCheck(domain=domain, why=_told(domain, heard, float(log_losses(y, p).mean()), n))
+        q = _held_out_probabilities(plain, features(_change_pictures(pictures, name, seed)), y, fold, n_classes)
+        effects.append(TransformEffect(name=name, lost=mean_interval(log_losses(y, q) - log_losses(y, p))))
+    domain = _best_domain(effects)
+    return AugmentationCheck(domain=domain, why=_format_reason(domain, effects, float(log_losses(y, p).mean()), n))
 
 
-def _best(heard: list[TransformEffect]) -> str:
+def _best_domain(effects: list[TransformEffect]) -> str:
     """Of the domains whose changes all keep the label the one whose changes help the head's log loss most."""
-    kept = {one.name: one.lost.value for one in heard if one.keeps}
+    losses = {effect.name: effect.lost.value for effect in effects if effect.keeps_label}
     gains = {
-        name: float(np.mean([kept[n] for n in needs]))
+        name: float(np.mean([losses[n] for n in needs]))
         for name, needs in _NEEDS.items()
-        if needs and {*needs} <= {*kept}
+        if needs and {*needs} <= {*losses}
     }
     return min(gains, key=lambda name: gains[name]) if gains else _STRICTEST
 
 
-def _held_out(plain: np.ndarray, copies: np.ndarray, y: np.ndarray, fold: np.ndarray, n_classes: int) -> np.ndarray:
+def _held_out_probabilities(
+    plain: np.ndarray, copies: np.ndarray, y: np.ndarray, fold: np.ndarray, n_classes: int
+) -> np.ndarray:
     """(n, C) what the head of the other folds, which learnt from copies too, says of unchanged pictures."""
-    found = np.zeros((len(y), n_classes))
+    p = np.zeros((len(y), n_classes))
     with blas_threads.single_blas_thread():
         for k in range(_FOLDS):
             learnt = fold != k
             x, truth = np.concatenate([plain[learnt], copies[learnt]]), np.tile(y[learnt], 2)
             params = [{"strength": _PART * x.shape[1] / len(x)}]
-            made = registry.load_plugin("heads", _HEAD).path(
+            heads = registry.load_plugin("heads", _HEAD).path(
                 x, truth, n_classes=n_classes, params=params, class_weight=None, seed=0
             )
-            head = next(iter(made))
-            found[~learnt] = predict_probabilities(head.kind, head.arrays, plain[~learnt])
-    return found
+            head = next(iter(heads))
+            p[~learnt] = predict_probabilities(head.kind, head.arrays, plain[~learnt])
+    return p
 
 
-def _changed(pictures: np.ndarray, name: str, seed: int) -> np.ndarray:
+def _change_pictures(pictures: np.ndarray, name: str, seed: int) -> np.ndarray:
     """Every picture changed, as far as a domain would at most."""
     if name == "flip_x":
         return np.ascontiguousarray(pictures[:, :, ::-1])
@@ -146,16 +148,16 @@ def _changed(pictures: np.ndarray, name: str, seed: int) -> np.ndarray:
         "colour": ("photo", ("brightness", "contrast", "saturation", "hue")),
     }[name]
     policy = Policy(domain=domain, strength=1.0, only=only)
-    return augmentation.apply(pictures, policy, [(seed, place) for place in range(len(pictures))])
+    return augmentation.augment_pictures(pictures, policy, [(seed, place) for place in range(len(pictures))])
 
 
-def _told(domain: str, heard: list[TransformEffect], log_loss: float, n: int) -> str:
-    lost = [one for one in heard if not one.keeps]
-    shown = lost or sorted(heard, key=lambda one: -one.lost.value)[:1]
-    costs = ", ".join(f"{_WORDS[one.name]} {_points(one.lost)}" for one in shown)
-    said = f"learning from these costs more than {LOST}" if lost else f"no change costs more than {LOST} for certain"
-    return f"{domain}: of a head's log loss {log_loss:.2f} (n = {n}, cross-validated) {said}: {costs}"
+def _format_reason(domain: str, effects: list[TransformEffect], log_loss: float, n: int) -> str:
+    lost = [effect for effect in effects if not effect.keeps_label]
+    shown = lost or sorted(effects, key=lambda effect: -effect.lost.value)[:1]
+    costs = ", ".join(f"{_WORDS[effect.name]} {_format_interval(effect.lost)}" for effect in shown)
+    costly = f"learning from these costs more than {LOST}" if lost else f"no change costs more than {LOST} for certain"
+    return f"{domain}: of a head's log loss {log_loss:.2f} (n = {n}, cross-validated) {costly}: {costs}"
 
 
-def _points(lost: Interval) -> str:
+def _format_interval(lost: Interval) -> str:
     return f"{lost.value:+.3f} [{lost.low:+.3f}, {lost.high:+.3f}]"

@@ -1,9 +1,10 @@
 """Batches for training and for watching: from kept activations, from pooled features, or from pictures.
 
-Every feed goes on through one endless row of drawn orders (`headstart.finetuning.training.objectives.order`), so that
-pictures left over from the last whole batch of an epoch open the next one and none is seen less often. What an epoch
-gives depends on the recipe's seed and the epoch's number alone. Arrays are shared: a feed holds positions in them, so
-the folds of a cross-validation and the trials of a search read the same maps. Only a batch at a time becomes float32.
+Every feed goes on through one endless row of drawn orders (`headstart.finetuning.training.objectives.draw_order`), so
+that pictures left over from the last whole batch of an epoch open the next one and none is seen less often. What an
+epoch gives depends on the recipe's seed and the epoch's number alone. Arrays are shared: a feed holds positions in
+them, so the folds of a cross-validation and the trials of a search read the same maps. Only a batch at a time becomes
+float32.
 """
 
 from __future__ import annotations
@@ -16,8 +17,8 @@ import numpy as np
 from headstart.core.recipe import Recipe
 from headstart.core.settings import count_threads
 from headstart.finetuning.inputs import augmentation
-from headstart.finetuning.inputs.cached_activations import Lower, Maps
-from headstart.finetuning.training.objectives import mixed, order
+from headstart.finetuning.inputs.cached_activations import CachedMaps, LowerTrunk
+from headstart.finetuning.training.objectives import draw_order, mix_batch
 
 HELD_BATCH = 64
 _MIX, _VIEW, _AUGMENT = 77_101, 77_102, 77_103  # streams of draws; no two share one
@@ -26,7 +27,7 @@ Inputs = dict[str, np.ndarray]
 Batch = tuple[Inputs, np.ndarray, np.ndarray]
 
 
-class _Feed:
+class _BatchFeed:
     """The order of pictures, their labels, and mixing; a subclass gives the inputs.
 
     Attributes:
@@ -54,28 +55,28 @@ class _Feed:
             a mixed picture has.
         """
         rng = np.random.default_rng([self.recipe.seed, _MIX, number])
-        for drawn, inputs in self._inputs(number, self._drawn(number)):
+        for drawn, inputs in self._make_inputs(number, self._draw_batches(number)):
             soft = np.eye(self.n_classes, dtype=np.float32)[self.y[drawn]]
-            inputs, soft = mixed(inputs, soft, self.recipe, rng)
+            inputs, soft = mix_batch(inputs, soft, self.recipe, rng)
             yield inputs, soft, soft.argmax(axis=1)
 
-    def _drawn(self, number: int) -> Iterator[np.ndarray]:
+    def _draw_batches(self, number: int) -> Iterator[np.ndarray]:
         """Which of the n pictures each batch of an epoch has, (b,) int64."""
         at = (number - 1) * self.steps * self.batch
         turn, skipped = divmod(at, self.n)
-        row = order(self.y, self.recipe, turn + 1)[skipped:]
+        row = draw_order(self.y, self.recipe, turn + 1)[skipped:]
         for _ in range(self.steps):
             if len(row) < self.batch:
                 turn += 1
-                row = np.concatenate([row, order(self.y, self.recipe, turn + 1)])
+                row = np.concatenate([row, draw_order(self.y, self.recipe, turn + 1)])
             yield row[: self.batch]
             row = row[self.batch :]
 
-    def _inputs(self, number: int, batches: Iterator[np.ndarray]) -> Iterator[tuple[np.ndarray, Inputs]]:
+    def _make_inputs(self, number: int, batches: Iterator[np.ndarray]) -> Iterator[tuple[np.ndarray, Inputs]]:
         raise NotImplementedError
 
 
-class MapFeed(_Feed):
+class MapFeed(_BatchFeed):
     """Trains on activations at the cut that were computed once; of each picture's views one is drawn each time.
 
     Args:
@@ -87,18 +88,18 @@ class MapFeed(_Feed):
         low: Depths whose pooled features the head reads besides, in this order.
     """
 
-    def __init__(self, *, maps: Maps, low: Sequence[str] = (), **shared: Any) -> None:
+    def __init__(self, *, maps: CachedMaps, low: Sequence[str] = (), **shared: Any) -> None:
         super().__init__(**shared)
         self.maps, self.low = maps, tuple(low)
 
-    def _inputs(self, number: int, batches: Iterator[np.ndarray]) -> Iterator[tuple[np.ndarray, Inputs]]:
+    def _make_inputs(self, number: int, batches: Iterator[np.ndarray]) -> Iterator[tuple[np.ndarray, Inputs]]:
         rng = np.random.default_rng([self.recipe.seed, _VIEW, number])
         for drawn in batches:
             views = rng.integers(self.maps.views, size=len(drawn))
-            yield drawn, self.maps.inputs(self.positions[drawn], views, self.low)
+            yield drawn, self.maps.read_inputs(self.positions[drawn], views, self.low)
 
 
-class PooledFeed(_Feed):
+class PooledFeed(_BatchFeed):
     """Trains a head on pooled features.
 
     Args:
@@ -113,12 +114,12 @@ class PooledFeed(_Feed):
         super().__init__(**shared)
         self.features = features
 
-    def _inputs(self, number: int, batches: Iterator[np.ndarray]) -> Iterator[tuple[np.ndarray, Inputs]]:
+    def _make_inputs(self, number: int, batches: Iterator[np.ndarray]) -> Iterator[tuple[np.ndarray, Inputs]]:
         for drawn in batches:
             yield drawn, {"pooled": np.asarray(self.features[self.positions[drawn]], np.float32)}
 
 
-class PictureFeed(_Feed):
+class PictureFeed(_BatchFeed):
     """Trains on pictures, augmented anew each time, in parallel; a frozen lower part runs before the network.
 
     Args:
@@ -132,7 +133,7 @@ class PictureFeed(_Feed):
     """
 
     def __init__(
-        self, *, pictures: np.ndarray, below: Lower | None = None, low: Sequence[str] = (), **shared: Any
+        self, *, pictures: np.ndarray, below: LowerTrunk | None = None, low: Sequence[str] = (), **shared: Any
     ) -> None:
         super().__init__(**shared)
         self.pictures, self.below, self.low = pictures, below, tuple(low)
@@ -140,51 +141,53 @@ class PictureFeed(_Feed):
             domain=self.recipe.augmentation.domain, strength=self.recipe.augmentation.augment
         )
 
-    def _inputs(self, number: int, batches: Iterator[np.ndarray]) -> Iterator[tuple[np.ndarray, Inputs]]:
+    def _make_inputs(self, number: int, batches: Iterator[np.ndarray]) -> Iterator[tuple[np.ndarray, Inputs]]:
         jobs = (
-            (drawn, self.pictures[self.positions[drawn]], self._seeds(number, step))
+            (drawn, self.pictures[self.positions[drawn]], self._augmentation_seeds(number, step))
             for step, drawn in enumerate(batches)
         )
-        return _through(self.below, self.low, augmentation.stream(jobs, self.policy, threads=count_threads()))
+        return _run_lower_trunk(
+            self.below, self.low, augmentation.augment_batches(jobs, self.policy, threads=count_threads())
+        )
 
-    def _seeds(self, number: int, step: int) -> list[tuple[int, ...]]:
+    def _augmentation_seeds(self, number: int, step: int) -> list[tuple[int, ...]]:
         return [(self.recipe.seed, _AUGMENT, number, step * self.batch + place) for place in range(self.batch)]
 
 
-def _through(
-    below: Lower | None, low: Sequence[str], found: Iterator[tuple[np.ndarray, np.ndarray]]
+def _run_lower_trunk(
+    below: LowerTrunk | None, low: Sequence[str], decoded: Iterator[tuple[np.ndarray, np.ndarray]]
 ) -> Iterator[tuple[np.ndarray, Inputs]]:
     """Pictures as a network's inputs: as float32, or as what the frozen lower part makes of them."""
     if below is not None:
-        yield from below.run(found, low)
+        yield from below.run_batches(decoded, low)
         return
-    for key, pictures in found:
+    for key, pictures in decoded:
         yield key, {"pictures": pictures.astype(np.float32)}
 
 
-class _Held:
+class _HeldOut:
     def __init__(self, *, positions: np.ndarray, y: np.ndarray) -> None:
         self.positions, self.y = np.asarray(positions, np.int64), np.asarray(y, np.int64)
 
-    def _parts(self) -> Iterator[np.ndarray]:
+    def _position_batches(self) -> Iterator[np.ndarray]:
         for at in range(0, len(self.positions), HELD_BATCH):
             yield self.positions[at : at + HELD_BATCH]
 
 
-class HeldMaps(_Held):
+class HeldOutMaps(_HeldOut):
     """Watched through kept activations of the pictures themselves (view 0); arguments as `MapFeed`'s."""
 
-    def __init__(self, *, maps: Maps, positions: np.ndarray, y: np.ndarray, low: Sequence[str] = ()) -> None:
+    def __init__(self, *, maps: CachedMaps, positions: np.ndarray, y: np.ndarray, low: Sequence[str] = ()) -> None:
         super().__init__(positions=positions, y=y)
         self.maps, self.low = maps, tuple(low)
 
     def batches(self) -> Iterator[Inputs]:
         """Inputs by name (b, …) float32, in the order of `y`."""
-        for part in self._parts():
-            yield self.maps.inputs(part, np.zeros(len(part), np.int64), self.low)
+        for part in self._position_batches():
+            yield self.maps.read_inputs(part, np.zeros(len(part), np.int64), self.low)
 
 
-class HeldPooled(_Held):
+class HeldOutPooled(_HeldOut):
     """Watched through pooled features; arguments as `PooledFeed`'s."""
 
     def __init__(self, *, features: np.ndarray, positions: np.ndarray, y: np.ndarray) -> None:
@@ -193,11 +196,11 @@ class HeldPooled(_Held):
 
     def batches(self) -> Iterator[Inputs]:
         """Inputs by name (b, …) float32, in the order of `y`."""
-        for part in self._parts():
+        for part in self._position_batches():
             yield {"pooled": np.asarray(self.features[part], np.float32)}
 
 
-class HeldPictures(_Held):
+class HeldOutPictures(_HeldOut):
     """Watched through the pictures as they are; arguments as `PictureFeed`'s."""
 
     def __init__(
@@ -206,7 +209,7 @@ class HeldPictures(_Held):
         pictures: np.ndarray,
         positions: np.ndarray,
         y: np.ndarray,
-        below: Lower | None = None,
+        below: LowerTrunk | None = None,
         low: Sequence[str] = (),
     ) -> None:
         super().__init__(positions=positions, y=y)
@@ -214,6 +217,6 @@ class HeldPictures(_Held):
 
     def batches(self) -> Iterator[Inputs]:
         """Inputs by name (b, …) float32, in the order of `y`."""
-        found = ((part, self.pictures[part]) for part in self._parts())
-        for _, inputs in _through(self.below, self.low, found):
+        decoded = ((part, self.pictures[part]) for part in self._position_batches())
+        for _, inputs in _run_lower_trunk(self.below, self.low, decoded):
             yield inputs

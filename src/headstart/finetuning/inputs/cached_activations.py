@@ -43,7 +43,7 @@ _ROOM = 8  # times the largest value of the sample that float16 must hold
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Lower:
+class LowerTrunk:
     """The trunk up to a cut, ready to run; several may run it at once, as training and watching do.
 
     Attributes:
@@ -56,7 +56,7 @@ class Lower:
     outputs: tuple[str, ...]
     turn: Any = field(default_factory=Lock, repr=False)
 
-    def run(
+    def run_batches(
         self, batches: Iterator[tuple[Any, np.ndarray]], low: Sequence[str] = ()
     ) -> Iterator[tuple[Any, dict[str, np.ndarray]]]:
         """Maps of pictures, batch by batch, in order.
@@ -70,20 +70,20 @@ class Lower:
         """
         for batch in batches:
             with self.turn:  # to the end of the batch: while a caller rests, nothing of it is in the engine
-                ((key, found),) = self.engine.run(iter([batch]))
-            yield key, _inputs(dict(zip(self.outputs, found, strict=True)), low)
+                ((key, outputs),) = self.engine.run(iter([batch]))
+            yield key, _network_inputs(dict(zip(self.outputs, outputs, strict=True)), low)
 
 
-def _inputs(named: Mapping[str, np.ndarray], low: Sequence[str]) -> dict[str, np.ndarray]:
+def _network_inputs(outputs: Mapping[str, np.ndarray], low: Sequence[str]) -> dict[str, np.ndarray]:
     """What a network takes: the map, where there is one, and the pooled features of `low` side by side."""
-    made = {MAP: named[MAP]} if MAP in named else {}
+    inputs = {MAP: outputs[MAP]} if MAP in outputs else {}
     if low:
-        made["pooled"] = np.concatenate([named[name] for name in low], axis=1)
-    return made
+        inputs["pooled"] = np.concatenate([outputs[name] for name in low], axis=1)
+    return inputs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Maps:
+class CachedMaps:
     """Kept activations of M pictures in V views; view 0 is the picture itself.
 
     Attributes:
@@ -111,7 +111,7 @@ class Maps:
         """Of all views of these pictures on the disk."""
         return int(self.at.size * sum(column.shape[1] * column.itemsize for column in self.columns.values()))
 
-    def inputs(self, positions: np.ndarray, views: np.ndarray, low: Sequence[str] = ()) -> dict[str, np.ndarray]:
+    def read_inputs(self, positions: np.ndarray, views: np.ndarray, low: Sequence[str] = ()) -> dict[str, np.ndarray]:
         """What a network takes.
 
         Args:
@@ -123,14 +123,14 @@ class Maps:
             `map` (b, h, w, c) float32 where maps are kept, `pooled` (b, D) float32 where `low` names depths.
         """
         rows = self.at[views, positions]
-        named = {name: self.columns[name][rows] for name in low}
+        outputs = {name: self.columns[name][rows] for name in low}
         if self.shape:
-            named[MAP] = self.columns[MAP][rows].astype(np.float32).reshape(-1, *self.shape)
-        return _inputs(named, low)
+            outputs[MAP] = self.columns[MAP][rows].astype(np.float32).reshape(-1, *self.shape)
+        return _network_inputs(outputs, low)
 
 
-def maps(
-    found: ResolvedBackbone,
+def cache_maps(
+    backbone: ResolvedBackbone,
     cut: str,
     data: Dataset,
     rows: np.ndarray,
@@ -140,7 +140,7 @@ def maps(
     views: int = 0,
     policy: Policy | None = None,
     seed: int = 0,
-) -> Maps:
+) -> CachedMaps:
     """Activations of pictures and of augmented views of them; what the cache does not hold is computed.
 
     Args:
@@ -159,33 +159,33 @@ def maps(
         SetupError: The disk has no room, weights or an engine are missing, or a value is not finite.
     """
     rows = np.asarray(rows, np.int64)
-    wanted = _Wanted(data=data, rows=rows, views=views, policy=policy or Policy(), seed=seed)
-    below = lower(found, cut, data, rows, store=store, console=console)
-    cache, shape = _cache(found, cut, below, _sample(found, data, rows), store)
-    missing = [cache.find_rows(keys) < 0 for keys in wanted.keys]
-    if any(one.any() for one in missing):
-        count = int(sum(one.sum() for one in missing))
-        what = f"the activations of {len(rows):,} pictures in {1 + views} views at {cut or 'all depths'}"
-        require_room(cache.folder, count * _row_bytes(cache), what)
+    request = _MapRequest(data=data, rows=rows, views=views, policy=policy or Policy(), seed=seed)
+    below = load_lower_trunk(backbone, cut, data, rows, store=store, console=console)
+    cache, shape = _open_cache(backbone, cut, below, _sample_pictures(backbone, data, rows), store)
+    missing = [cache.find_rows(keys) < 0 for keys in request.row_keys]
+    if any(lacks.any() for lacks in missing):
+        count = int(sum(lacks.sum() for lacks in missing))
+        description = f"the activations of {len(rows):,} pictures in {1 + views} views at {cut or 'all depths'}"
+        require_room(cache.folder, count * _row_bytes(cache), description)
         with (
             console.show_progress("maps", count) as progress,
             ThreadPoolExecutor(1, thread_name_prefix="maps") as writer,
         ):
             last: Future[None] | None = None
-            for keys, columns in _computed(below, cache, found, wanted, missing):
+            for keys, columns in _compute_missing(below, cache, backbone, request, missing):
                 if last is not None:
                     last.result()  # one block is written while the next is computed
                 last = writer.submit(cache.add_rows, keys, columns)
                 progress.count_done(len(keys))
             if last is not None:
                 last.result()
-    at = np.stack([cache.find_rows(keys) for keys in wanted.keys])
-    return Maps(cut=cut, shape=shape, at=at, columns={name: cache.map_column(name) for name in cache.columns})
+    at = np.stack([cache.find_rows(keys) for keys in request.row_keys])
+    return CachedMaps(cut=cut, shape=shape, at=at, columns={name: cache.map_column(name) for name in cache.columns})
 
 
-def lower(
-    found: ResolvedBackbone, cut: str, data: Dataset, rows: np.ndarray, *, store: Store, console: Console
-) -> Lower:
+def load_lower_trunk(
+    backbone: ResolvedBackbone, cut: str, data: Dataset, rows: np.ndarray, *, store: Store, console: Console
+) -> LowerTrunk:
     """The trunk up to a cut, compiled; made, and compared with Keras on eight of the rows, at its first use.
 
     Args:
@@ -196,16 +196,18 @@ def lower(
         store: Keeps what is made.
         console: Told before the making.
     """
-    pictures = _sample(found, data, rows)
-    ready = loading.load_engine(found, store, console, pictures, threads=count_threads(), cut=cut)
+    pictures = _sample_pictures(backbone, data, rows)
+    ready = loading.load_engine(backbone, store, console, pictures, threads=count_threads(), cut=cut)
     outputs = (
-        (MAP, *loading.cut_outputs(found.spec, cut)[1:]) if cut else tuple(depth.name for depth in found.spec.depths)
+        (MAP, *loading.cut_outputs(backbone.spec, cut)[1:])
+        if cut
+        else tuple(depth.name for depth in backbone.spec.depths)
     )
-    return Lower(engine=ready, outputs=outputs)
+    return LowerTrunk(engine=ready, outputs=outputs)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class _Wanted:
+class _MapRequest:
     """What is asked for: rows of a data set in some views."""
 
     data: Dataset
@@ -215,31 +217,33 @@ class _Wanted:
     seed: int
 
     @property
-    def keys(self) -> list[np.ndarray]:
+    def row_keys(self) -> list[np.ndarray]:
         """For each view the (M, 32) uint8 keys of its rows."""
         plain = [self.data.digests[row] for row in self.rows.tolist()]
-        made = [parse_keys(plain)]
+        keys = [parse_keys(plain)]
         for view in range(1, 1 + self.views):
-            how = canonical_json([augmentation.revision(), self.policy, self.seed, view])
-            made.append(parse_keys([hashlib.sha256(f"{one} {how}".encode()).hexdigest() for one in plain]))
-        return made
+            how = canonical_json([augmentation.augmentation_revision(), self.policy, self.seed, view])
+            keys.append(
+                parse_keys([hashlib.sha256(f"{content_digest} {how}".encode()).hexdigest() for content_digest in plain])
+            )
+        return keys
 
-    def seeds(self, positions: np.ndarray, view: int) -> list[tuple[int, ...]]:
+    def draw_seeds(self, positions: np.ndarray, view: int) -> list[tuple[int, ...]]:
         """Of one view's draws: they depend on the pictures' bytes, not on their place."""
         digests = (self.data.digests[row] for row in self.rows[positions].tolist())
-        return [(self.seed, view, int(one[:16], 16)) for one in digests]
+        return [(self.seed, view, int(content_digest[:16], 16)) for content_digest in digests]
 
 
-def _cache(
-    found: ResolvedBackbone, cut: str, below: Lower, sample: np.ndarray, store: Store
+def _open_cache(
+    backbone: ResolvedBackbone, cut: str, below: LowerTrunk, sample: np.ndarray, store: Store
 ) -> tuple[RowStore, tuple[int, ...]]:
     """The rows of a cut and the shape of a map; float16 unless the sample's values come near to its largest."""
     _, tried = next(iter(below.engine.run(iter([(None, sample)]))))
-    named = dict(zip(below.outputs, tried, strict=True))
-    shape = named[MAP].shape[1:] if cut else ()
-    half = (MAP,) if cut and np.abs(named[MAP]).max() * _ROOM < _HALF_MOST else ()
-    address = compute_digest([loading.trunk_key(found), preprocessing.decoder_revision(), cut, half])
-    widths = {name: math.prod(values.shape[1:]) for name, values in named.items()}
+    outputs = dict(zip(below.outputs, tried, strict=True))
+    shape = outputs[MAP].shape[1:] if cut else ()
+    half = (MAP,) if cut and np.abs(outputs[MAP]).max() * _ROOM < _HALF_MOST else ()
+    address = compute_digest([loading.trunk_key(backbone), preprocessing.decoder_revision(), cut, half])
+    widths = {name: math.prod(values.shape[1:]) for name, values in outputs.items()}
     return RowStore(store.root / "maps" / address, widths, half=half, report=store.report), shape
 
 
@@ -248,30 +252,30 @@ def _row_bytes(cache: RowStore) -> int:
     return sum(width * cache.types[name].itemsize for name, width in cache.columns.items())
 
 
-def _computed(
-    below: Lower, cache: RowStore, found: ResolvedBackbone, wanted: _Wanted, missing: Sequence[np.ndarray]
+def _compute_missing(
+    below: LowerTrunk, cache: RowStore, backbone: ResolvedBackbone, request: _MapRequest, missing: Sequence[np.ndarray]
 ) -> Iterator[tuple[np.ndarray, dict[str, np.ndarray]]]:
     """Keys and columns of what is missing, block by block."""
-    keys = wanted.keys
-    for (view, positions), values in below.engine.run(_views(found, wanted, missing)):
-        columns = dict(zip(below.outputs, (one.reshape(len(one), -1) for one in values), strict=True))
-        _require_finite(columns, wanted, positions, found)
+    keys = request.row_keys
+    for (view, positions), values in below.engine.run(_decode_missing_views(backbone, request, missing)):
+        columns = dict(zip(below.outputs, (output.reshape(len(output), -1) for output in values), strict=True))
+        _require_finite(columns, request, positions, backbone)
         if cache.types.get(MAP) == np.float16:
             np.clip(columns[MAP], -_HALF_MOST, _HALF_MOST, out=columns[MAP])  # what lies beyond becomes its edge
         yield keys[view][positions], columns
 
 
-def _views(
-    found: ResolvedBackbone, wanted: _Wanted, missing: Sequence[np.ndarray]
+def _decode_missing_views(
+    backbone: ResolvedBackbone, request: _MapRequest, missing: Sequence[np.ndarray]
 ) -> Iterator[tuple[tuple[int, np.ndarray], np.ndarray]]:
     """Each picture that lacks a view is decoded once; its missing views follow one another."""
     positions = np.flatnonzero(np.any(missing, axis=0))
-    data = wanted.data
+    data = request.data
     decoded = preprocessing.decode_batches(
         data.root,
         data.uris,
-        wanted.rows[positions],
-        found.spec.input,
+        request.rows[positions],
+        backbone.spec.input,
         batch=_BLOCK,
         threads=count_threads(),
         digests=data.digests,
@@ -280,33 +284,37 @@ def _views(
     def jobs() -> Iterator[tuple[Any, np.ndarray, Any]]:
         at = 0
         for part, pictures in decoded:
-            own = positions[at : at + len(part)]
+            block = positions[at : at + len(part)]
             at += len(part)
             for view, lacking in enumerate(missing):
-                there = lacking[own]
-                if there.any():
-                    yield (view, own[there]), pictures[there], wanted.seeds(own[there], view) if view else None
+                lacks = lacking[block]
+                if lacks.any():
+                    yield (
+                        (view, block[lacks]),
+                        pictures[lacks],
+                        request.draw_seeds(block[lacks], view) if view else None,
+                    )
 
-    return augmentation.stream(jobs(), wanted.policy, threads=count_threads())
+    return augmentation.augment_batches(jobs(), request.policy, threads=count_threads())
 
 
 def _require_finite(
-    columns: Mapping[str, np.ndarray], wanted: _Wanted, positions: np.ndarray, found: ResolvedBackbone
+    columns: Mapping[str, np.ndarray], request: _MapRequest, positions: np.ndarray, backbone: ResolvedBackbone
 ) -> None:
     for values in columns.values():
         bad = np.flatnonzero(~np.isfinite(values).all(axis=1))
         if len(bad):
-            uri = wanted.data.uris[wanted.rows[positions[bad[0]]]]
+            uri = request.data.uris[request.rows[positions[bad[0]]]]
             raise SetupError(
-                f"`{found.name}` gives numbers that are not finite for `{format_printable(uri)}`",
+                f"`{backbone.name}` gives numbers that are not finite for `{format_printable(uri)}`",
                 hint="leave this backbone out with --backbones, and report it",
             )
 
 
-def _sample(found: ResolvedBackbone, data: Dataset, rows: np.ndarray) -> np.ndarray:
+def _sample_pictures(backbone: ResolvedBackbone, data: Dataset, rows: np.ndarray) -> np.ndarray:
     """Eight pictures from the whole range, repeated where there are fewer."""
     spread = np.resize(rows[np.linspace(0, len(rows) - 1, min(PARITY, len(rows))).astype(np.int64)], PARITY)
     found_pictures = preprocessing.decode_batches(
-        data.root, data.uris, spread, found.spec.input, batch=PARITY, threads=1, digests=data.digests
+        data.root, data.uris, spread, backbone.spec.input, batch=PARITY, threads=1, digests=data.digests
     )
     return next(found_pictures)[1]

@@ -18,7 +18,7 @@ VIEWS = 4  # augmented views that are kept of a picture when the recipe names no
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Path:
+class DataPath:
     """A way into the network.
 
     Attributes:
@@ -36,7 +36,9 @@ class Path:
     why: str
 
 
-def plan(recipe: Recipe, *, n: int, trainings: int, lower_flops: float, view_bytes: int, free_bytes: int) -> Path:
+def plan_data_path(
+    recipe: Recipe, *, n: int, trainings: int, lower_flops: float, view_bytes: int, free_bytes: int
+) -> DataPath:
     """Choose by operations and disk.
 
     Args:
@@ -48,33 +50,37 @@ def plan(recipe: Recipe, *, n: int, trainings: int, lower_flops: float, view_byt
         free_bytes: Of the disk that holds the cache.
     """
     views = (recipe.augmentation.views or VIEWS) if recipe.augmentation.augment else 0
-    kept = Path(
+    cached = DataPath(
         kind="cached views" if views else "cached",
         views=views,
         bytes=(1 + views) * n * view_bytes,
         flops=(1 + views) * n * lower_flops,
         why="",
     )
-    full = Path(kind="full path", views=0, bytes=0, flops=float(recipe.epochs * trainings * n * lower_flops), why="")
-    fits = kept.bytes + SPARE <= free_bytes
+    full = DataPath(
+        kind="full path", views=0, bytes=0, flops=float(recipe.epochs * trainings * n * lower_flops), why=""
+    )
+    fits = cached.bytes + SPARE <= free_bytes
     forced = bool(recipe.augmentation.augment and recipe.augmentation.views)  # the recipe says how many views
-    chosen = kept if fits and (forced or not views or kept.flops <= full.flops) else full
-    return _told(chosen, kept, full, n, fits, free_bytes)
+    chosen = cached if fits and (forced or not views or cached.flops <= full.flops) else full
+    return _explain_choice(chosen, cached, full, n, fits, free_bytes)
 
 
-def _told(chosen: Path, kept: Path, full: Path, n: int, fits: bool, free_bytes: int) -> Path:
-    each = f"in {1 + kept.views} views each " if kept.views else ""
-    keeping = f"keeping {n:,} pictures {each}takes {format_bytes(kept.bytes)} and {_seconds(kept)}"
+def _explain_choice(
+    chosen: DataPath, cached: DataPath, full: DataPath, n: int, fits: bool, free_bytes: int
+) -> DataPath:
+    each = f"in {1 + cached.views} views each " if cached.views else ""
+    keeping = f"keeping {n:,} pictures {each}takes {format_bytes(cached.bytes)} and {_format_flops(cached)}"
     if not fits:
         why = (
             f"{keeping}, and {format_bytes(free_bytes)} of disk are free: pictures go through the frozen part each time"
         )
     else:
-        why = f"{keeping} of the frozen part; sending them through it each time takes {_seconds(full)}"
-    return Path(
+        why = f"{keeping} of the frozen part; sending them through it each time takes {_format_flops(full)}"
+    return DataPath(
         kind=chosen.kind, views=chosen.views, bytes=chosen.bytes, flops=chosen.flops, why=f"{chosen.kind}: {why}"
     )
 
 
-def _seconds(path: Path) -> str:
+def _format_flops(path: DataPath) -> str:
     return f"{path.flops / 1e9:,.0f} GFLOP (about {format_duration(path.flops / PASS_FLOPS_PER_S)})"

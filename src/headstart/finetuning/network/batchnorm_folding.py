@@ -19,7 +19,7 @@ from headstart.networks.blocks import TrunkBlocks, map_producers
 _KERNEL = "frozen_kernel"  # where a depthwise convolution keeps its variable once `kernel` is computed
 
 
-def found(trunk_model: Any, anatomy: TrunkBlocks, recipe: Recipe, train: Sequence[str]) -> dict[int, int]:
+def find_folds(trunk_model: Any, anatomy: TrunkBlocks, recipe: Recipe, train: Sequence[str]) -> dict[int, int]:
     """Id of each convolution that takes in a batch norm -> id of that norm.
 
     The convolution is linear, feeds nothing else, and both are in one block that trains.
@@ -29,9 +29,9 @@ def found(trunk_model: Any, anatomy: TrunkBlocks, recipe: Recipe, train: Sequenc
     if recipe.strategy not in ("finetune", "lora"):
         return {}
     producers, home = map_producers(trunk_model), anatomy.map_operations_to_blocks()
-    read = Counter(id(x) for one in trunk_model.operations for x in keras.tree.flatten(one.input))
+    read = Counter(id(x) for operation in trunk_model.operations for x in keras.tree.flatten(operation.input))
     pairs = {}
-    for norm in (one for block in train for one in anatomy.segments[block]):
+    for norm in (operation for block in train for operation in anatomy.segments[block]):
         if type(norm) is keras.layers.BatchNormalization and norm.axis in (-1, len(norm.input.shape) - 1):
             conv = producers[id(norm.input)]
             linear = getattr(conv, "activation", None) is keras.activations.linear
@@ -42,7 +42,7 @@ def found(trunk_model: Any, anatomy: TrunkBlocks, recipe: Recipe, train: Sequenc
 
 
 @functools.cache
-def stand_in(kind: Any) -> Any:
+def folding_class(kind: Any) -> Any:
     """Class of a convolution that computes what `held` gives, a batch norm or None, together with its own part."""
     import keras
 
@@ -52,7 +52,7 @@ def stand_in(kind: Any) -> Any:
         outputs = kind.call(self, inputs)
         if self.held() is None:
             return outputs
-        scale, norm = _scale(self.held()), self.held()
+        scale, norm = _norm_scale(self.held()), self.held()
         bias = self.bias if self.use_bias else 0.0
         shift = (bias - norm.moving_mean) * scale - bias + (norm.beta if norm.center else 0.0)
         return outputs + keras.ops.cast(shift, outputs.dtype)
@@ -62,22 +62,22 @@ def stand_in(kind: Any) -> Any:
         if self.held() is None:
             return kernel
         depthwise = isinstance(self, keras.layers.DepthwiseConv2D)
-        scale = keras.ops.reshape(_scale(self.held()), kernel.shape[2:] if depthwise else (-1,))
+        scale = keras.ops.reshape(_norm_scale(self.held()), kernel.shape[2:] if depthwise else (-1,))
         return kernel * keras.ops.cast(scale, self.compute_dtype)
 
     def put(self: Any, kernel: Any) -> None:
         plain.fset(self, kernel) if plain else setattr(self, _KERNEL, kernel)
 
     return type(
-        f"Folded{kind.__name__}", (kind,), {"call": call, "kernel": property(get, put), "held": staticmethod(_nothing)}
+        f"Folded{kind.__name__}", (kind,), {"call": call, "kernel": property(get, put), "held": staticmethod(_no_norm)}
     )
 
 
-def _nothing() -> None:
+def _no_norm() -> None:
     return None
 
 
-def _scale(norm: Any) -> Any:
+def _norm_scale(norm: Any) -> Any:
     """(channels,) float32."""
     import keras
 
@@ -85,19 +85,19 @@ def _scale(norm: Any) -> Any:
     return norm.gamma * inverse if norm.scale else inverse
 
 
-def link(pairs: Sequence[tuple[Any, Any]], folds: Mapping[int, int]) -> None:
+def link_folds(pairs: Sequence[tuple[Any, Any]], folds: Mapping[int, int]) -> None:
     """Let the copies of convolutions take in the copies of their norms, which from then on pass on what they get.
 
     Args:
         pairs: Operations with their copies.
         folds: From `found`, of the operations.
     """
-    made = {id(one): copy for one, copy in pairs}
+    copies = {id(operation): copy for operation, copy in pairs}
     for conv, norm in folds.items():
-        if conv in made and norm in made:
-            made[norm].folded = True
-            made[conv].held = functools.partial(_itself, made[norm])  # a call, for Keras would adopt a layer
+        if conv in copies and norm in copies:
+            copies[norm].folded = True
+            copies[conv].held = functools.partial(_return_layer, copies[norm])  # a call, for Keras would adopt a layer
 
 
-def _itself(layer: Any) -> Any:
+def _return_layer(layer: Any) -> Any:
     return layer

@@ -32,7 +32,9 @@ class ClonedTrunk:
         return list(self.model.outputs)
 
 
-def copied(source: Any, targets: Sequence[Any], given: Any, names: Mapping[int, str], change: Change) -> ClonedTrunk:
+def clone_between(
+    source: Any, targets: Sequence[Any], new_input: Any, names: Mapping[int, str], change: Change
+) -> ClonedTrunk:
     """Copy what lies between two tensors of a functional model.
 
     Args:
@@ -46,26 +48,26 @@ def copied(source: Any, targets: Sequence[Any], given: Any, names: Mapping[int, 
 
     pairs: list[tuple[Any, Any]] = []
 
-    def clone(one: Any) -> Any:
-        kind, settings = change(one)
-        config = {**one.get_config(), **settings}
+    def clone(operation: Any) -> Any:
+        kind, settings = change(operation)
+        config = {**operation.get_config(), **settings}
         if "trainable" in config:  # a layer made frozen passes no later freezing on to the layers inside it
             config["trainable"] = True
-        made = kind.from_config(config)
-        made.name = names.get(id(one), made.name)
-        pairs.append((one, made))
-        return made
+        copy = kind.from_config(config)
+        copy.name = names.get(id(operation), copy.name)
+        pairs.append((operation, copy))
+        return copy
 
     piece = keras.Model(source, list(targets))
-    model = keras.models.clone_model(piece, input_tensors=given, clone_function=clone, recursive=True)
-    for _, made in pairs:
-        if hasattr(made, "weights"):
-            made.trainable = False
-            _rename(made)
+    model = keras.models.clone_model(piece, input_tensors=new_input, clone_function=clone, recursive=True)
+    for _, copy in pairs:
+        if hasattr(copy, "weights"):
+            copy.trainable = False
+            _number_unnamed_weights(copy)
     return ClonedTrunk(model=model, pairs=tuple(pairs))
 
 
-def _rename(layer: Any) -> None:
+def _number_unnamed_weights(layer: Any) -> None:
     """Weights without a name of their own (ConvNeXt's layer scale) are numbered by Keras over the whole process."""
     for place, v in enumerate(layer.weights):
         if re.fullmatch(r"variable(_\d+)?", v.name):
@@ -73,13 +75,15 @@ def _rename(layer: Any) -> None:
             v._path = "/".join([*v.path.split("/")[:-1], v._name])
 
 
-def as_it_is(operation: Any) -> tuple[Any, dict[str, Any]]:
+def keep_operation(operation: Any) -> tuple[Any, dict[str, Any]]:
     """The change that changes nothing."""
     return type(operation), {}
 
 
 def copy_weights(pairs: Sequence[tuple[Any, Any]]) -> None:
     """Give each copy the weights of its original."""
-    for one, made in pairs:
-        for there, here in zip(getattr(one, "weights", ()), getattr(made, "weights", ()), strict=True):
-            here.assign(there)
+    for operation, copy in pairs:
+        for original_weight, own_weight in zip(
+            getattr(operation, "weights", ()), getattr(copy, "weights", ()), strict=True
+        ):
+            own_weight.assign(original_weight)

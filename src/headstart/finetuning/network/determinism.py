@@ -31,7 +31,7 @@ def repeat_bit_for_bit() -> None:
     plain = backprop._default_vspace  # there is no public way to say how gradients are added
 
     def in_order(gradients: Sequence[Any]) -> Any:
-        if all(isinstance(one, tf.Tensor) for one in gradients):
+        if all(isinstance(gradient, tf.Tensor) for gradient in gradients):
             return functools.reduce(operator.add, gradients)
         return plain.aggregate_fn(gradients)  # of rows that were gathered: side by side, not added
 

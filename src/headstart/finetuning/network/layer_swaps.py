@@ -10,7 +10,7 @@ from headstart.core.recipe import Recipe
 from headstart.core.types import BackboneSpec
 from headstart.finetuning.network import batchnorm_folding, lora, residual_blocks, training_layers
 from headstart.finetuning.network.clone import Change
-from headstart.finetuning.network.trainable_head import seed_of
+from headstart.finetuning.network.trainable_head import derive_seed
 from headstart.networks.blocks import TrunkBlocks
 
 _DRAW = 8  # of stochastic depth, among the uses of the recipe's seed
@@ -22,7 +22,7 @@ def learns_statistics(recipe: Recipe) -> bool:
     return recipe.trunk.batch_norm == "train" or recipe.strategy == "scratch"
 
 
-def changes(
+def plan_layer_swaps(
     trunk_model: Any,
     spec: BackboneSpec,
     anatomy: TrunkBlocks,
@@ -39,50 +39,52 @@ def changes(
         UsageError: Stochastic depth is asked for and no block that trains has a residual sum.
     """
     home = anatomy.map_operations_to_blocks()
-    sums = _thinned(trunk_model, spec, anatomy, recipe, train)
+    sums = _plan_stochastic_depth(trunk_model, spec, anatomy, recipe, train)
 
-    def change(one: Any) -> tuple[Any, dict[str, Any]]:
+    def change(operation: Any) -> tuple[Any, dict[str, Any]]:
         import keras
 
-        kind: Any = type(one)
+        kind: Any = type(operation)
         settings: dict[str, Any] = {}
-        if isinstance(one, keras.layers.Layer) and all(len(x.shape) > 2 for x in keras.tree.flatten(one.output)):
+        if isinstance(operation, keras.layers.Layer) and all(
+            len(x.shape) > 2 for x in keras.tree.flatten(operation.output)
+        ):
             settings["dtype"] = recipe.precision
-        if isinstance(one, keras.layers.Dropout):
+        if isinstance(operation, keras.layers.Dropout):
             settings["rate"] = 0.0
-        if home[id(one)] not in train:
+        if home[id(operation)] not in train:
             return kind, settings
-        if isinstance(one, keras.layers.BatchNormalization):
+        if isinstance(operation, keras.layers.BatchNormalization):
             if learns_statistics(recipe):
                 return kind, {**settings, "momentum": _MOMENTUM}
             return training_layers.frozen_norm(), settings
-        if id(one) in sums:
-            return training_layers.residual_add(), {**settings, **sums[id(one)]}
-        kind = lora.stand_in(kind) if recipe.strategy == "lora" else kind
-        return batchnorm_folding.stand_in(kind) if id(one) in folds else kind, settings
+        if id(operation) in sums:
+            return training_layers.residual_add(), {**settings, **sums[id(operation)]}
+        kind = lora.low_rank_class(kind) if recipe.strategy == "lora" else kind
+        return batchnorm_folding.folding_class(kind) if id(operation) in folds else kind, settings
 
     return change
 
 
-def statistics(pairs: Sequence[tuple[Any, Any]]) -> tuple[Any, ...]:
+def list_learnt_statistics(pairs: Sequence[tuple[Any, Any]]) -> tuple[Any, ...]:
     """Variables of the batch norms that take the statistics of the batches."""
     import keras
 
-    norms = [made for _, made in pairs if isinstance(made, keras.layers.BatchNormalization) and made.trainable]
-    learning = [one for one in norms if not isinstance(one, training_layers.frozen_norm())]
-    return tuple(v for one in learning for v in (one.moving_mean, one.moving_variance))
+    norms = [copy for _, copy in pairs if isinstance(copy, keras.layers.BatchNormalization) and copy.trainable]
+    learning = [norm for norm in norms if not isinstance(norm, training_layers.frozen_norm())]
+    return tuple(v for norm in learning for v in (norm.moving_mean, norm.moving_variance))
 
 
-def _thinned(
+def _plan_stochastic_depth(
     trunk_model: Any, spec: BackboneSpec, anatomy: TrunkBlocks, recipe: Recipe, train: Sequence[str]
 ) -> dict[int, dict[str, Any]]:
     """Id of each residual sum that stochastic depth thins out -> the settings of what takes its place."""
     if not recipe.trunk.stochastic_depth:
         return {}
-    home, known = anatomy.map_operations_to_blocks(), residual_blocks.branches(trunk_model, anatomy)
-    inside = {key: value for key, value in known.items() if home[key] in train}
+    home, sums = anatomy.map_operations_to_blocks(), residual_blocks.find_residual_branches(trunk_model, anatomy)
+    inside = {key: value for key, value in sums.items() if home[key] in train}
     if not inside:
-        have = [name for name in anatomy.depths if name in {home[key] for key in known}]
+        have = [name for name in anatomy.depths if name in {home[key] for key in sums}]
         raise UsageError(
             f"stochastic_depth `{recipe.trunk.stochastic_depth:g}` finds no residual sum in the blocks "
             f"{', '.join(train) or 'that train'} of `{spec.name}`",
@@ -90,6 +92,10 @@ def _thinned(
             hint=f"blocks with residual sums: {', '.join(have) or 'none'}; write stochastic_depth=0",
         )
     return {
-        key: {"rate": recipe.trunk.stochastic_depth * depth, "branch": branch, "seed": seed_of(recipe, _DRAW, place)}
+        key: {
+            "rate": recipe.trunk.stochastic_depth * depth,
+            "branch": branch,
+            "seed": derive_seed(recipe, _DRAW, place),
+        }
         for place, (key, (branch, depth)) in enumerate(inside.items())
     }

@@ -43,20 +43,20 @@ class Update:
     b: Any
     scale: float
 
-    def merged(self) -> np.ndarray:
+    def merge_kernel(self) -> np.ndarray:
         """The kernel with its update added, float32."""
         kernel, a, b = (np.asarray(v).astype(np.float64) for v in (self.kernel, self.a, self.b))
         return (kernel + self.scale * (a @ b).reshape(kernel.shape)).astype(np.float32)
 
 
-def stand_in(kind: type) -> type:
+def low_rank_class(kind: type) -> type:
     """The class that can take low-rank updates in place of a layer's; the same one where Keras' own can."""
     axes = _OURS.get(kind.__name__)
-    return _low_rank(kind, tuple(axes.items())) if axes and not hasattr(kind, "enable_lora") else kind
+    return _make_low_rank_class(kind, tuple(axes.items())) if axes and not hasattr(kind, "enable_lora") else kind
 
 
 @functools.cache
-def _low_rank(kind: type, axes: tuple[tuple[str, int], ...]) -> type:
+def _make_low_rank_class(kind: type, axes: tuple[tuple[str, int], ...]) -> type:
     """A subclass whose kernels read as W + A B once `enable_lora` was called."""
 
     def enable_lora(self: Any, rank: int, a_initializer: str) -> None:
@@ -70,11 +70,11 @@ def _low_rank(kind: type, axes: tuple[tuple[str, int], ...]) -> type:
                 setattr(self, part, self.add_weight(name=part, shape=shape, dtype="float32", initializer=a_initializer))
         self._tracker.lock()
 
-    members = {name: _kernel(name) for name, _ in axes}
+    members = {name: _kernel_property(name) for name, _ in axes}
     return type(f"LowRank{kind.__name__}", (kind,), {"kernels": axes, "enable_lora": enable_lora, **members})
 
 
-def _kernel(name: str) -> property:
+def _kernel_property(name: str) -> property:
     """What the layer computes with."""
     import keras
 
@@ -91,7 +91,7 @@ def _kernel(name: str) -> property:
     return property(get, put)
 
 
-def attach(layers: Sequence[Any], rank: int, rng: np.random.Generator) -> list[Update]:
+def attach_updates(layers: Sequence[Any], rank: int, rng: np.random.Generator) -> list[Update]:
     """Give every kernel of some built layers a low-rank update and draw A, uniform by fan-in (He et al. 2015).
 
     Args:
@@ -99,20 +99,20 @@ def attach(layers: Sequence[Any], rank: int, rng: np.random.Generator) -> list[U
         rank: Of the updates; less where a depthwise or separable kernel has fewer rows or columns.
         rng: For the draws.
     """
-    found = []
-    for layer in (inner for one in layers for inner in list_nested_layers(one)):
+    updates = []
+    for layer in (inner for update in layers for inner in list_nested_layers(update)):
         if hasattr(layer, "enable_lora"):
-            with _scopes(layer):
+            with _enter_name_scopes(layer):
                 layer.enable_lora(rank, a_initializer="zeros")  # Keras' own draw is of no seed
-            found += list(_updates(layer))
-    for one in found:
-        limit = math.sqrt(6 / math.prod(one.a.shape[:-1]))
-        one.a.assign(rng.uniform(-limit, limit, one.a.shape).astype(np.float32))
-    return found
+            updates += list(_list_updates(layer))
+    for update in updates:
+        limit = math.sqrt(6 / math.prod(update.a.shape[:-1]))
+        update.a.assign(rng.uniform(-limit, limit, update.a.shape).astype(np.float32))
+    return updates
 
 
 @contextlib.contextmanager
-def _scopes(layer: Any) -> Iterator[None]:
+def _enter_name_scopes(layer: Any) -> Iterator[None]:
     """The names of the layers that a layer is inside of, so that its new weights are called like its old ones."""
     import keras
 
@@ -122,7 +122,7 @@ def _scopes(layer: Any) -> Iterator[None]:
         yield
 
 
-def _updates(layer: Any) -> Iterator[Update]:
+def _list_updates(layer: Any) -> Iterator[Update]:
     if hasattr(layer, "kernels"):
         for name, _ in layer.kernels:
             a, b = getattr(layer, f"lora_{name}_a"), getattr(layer, f"lora_{name}_b")

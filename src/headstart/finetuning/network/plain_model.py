@@ -14,7 +14,7 @@ import numpy as np
 
 from headstart.core.types import BackboneSpec
 from headstart.finetuning.network import clone, trainable_head
-from headstart.finetuning.network.trainable_network import Network, columns
+from headstart.finetuning.network.trainable_network import Network, feature_positions
 from headstart.networks import blocks
 from headstart.networks.formats.keras_writer import FEATURES
 
@@ -37,7 +37,7 @@ class PlainModel:
     bias: np.ndarray
 
 
-def finish(network: Network, trunk_model: Any, spec: BackboneSpec, *, temperature: float = 1.0) -> PlainModel:
+def make_plain_model(network: Network, trunk_model: Any, spec: BackboneSpec, *, temperature: float = 1.0) -> PlainModel:
     """Make plain models of a network with the weights that it has now.
 
     Args:
@@ -52,16 +52,16 @@ def finish(network: Network, trunk_model: Any, spec: BackboneSpec, *, temperatur
     anatomy = blocks.split_into_blocks(trunk_model, spec, depths)
     pictures = keras.Input(trunk_model.inputs[0].shape[1:], name="pictures")
     targets = [anatomy.pooled[depth] for depth in depths]
-    body = clone.copied(trunk_model.inputs[0], targets, pictures, anatomy.names, clone.as_it_is)
+    body = clone.clone_between(trunk_model.inputs[0], targets, pictures, anatomy.names, clone.keep_operation)
     clone.copy_weights(body.pairs)
     _put_tuned(body, network)
-    head = trainable_head.folded(network.head, temperature)
-    rows = columns(spec, network.low + tuple(depth for depth in depths if depth not in network.low), depths)
+    head = trainable_head.fold_head(network.head, temperature)
+    rows = feature_positions(spec, network.low + tuple(depth for depth in depths if depth not in network.low), depths)
     rows = np.concatenate([rows, np.arange(len(rows), len(head.weights))])
     weights = head.weights[rows]
-    joined = _joined(body.outputs, "depths")
+    joined = _concatenate(body.outputs, "depths")
     if head.hidden:
-        joined = _with_hidden(joined, head.hidden, rows[: len(head.hidden[0])])
+        joined = _append_hidden_units(joined, head.hidden, rows[: len(head.hidden[0])])
     features = keras.layers.Identity(name=FEATURES)(joined)
     dense = keras.layers.Dense(weights.shape[1], name="logits")
     answer = keras.layers.Softmax(name="probabilities")(dense(features))
@@ -74,21 +74,23 @@ def finish(network: Network, trunk_model: Any, spec: BackboneSpec, *, temperatur
 
 def _put_tuned(body: clone.ClonedTrunk, network: Network) -> None:
     """What the network trained goes over what the trunk had."""
-    merged = {update.kernel.path: update.merged() for update in network.updates}
-    own = {v.path: v for _, made in body.pairs for v in getattr(made, "weights", ())}
-    elsewhere = {v.path for v in network.head.variables} | {v.path for one in network.updates for v in (one.a, one.b)}
+    merged = {update.kernel.path: update.merge_kernel() for update in network.updates}
+    variables = {v.path: v for _, copy in body.pairs for v in getattr(copy, "weights", ())}
+    elsewhere = {v.path for v in network.head.variables} | {
+        v.path for update in network.updates for v in (update.a, update.b)
+    }
     for path, value in {**network.get(), **merged}.items():
         if path not in elsewhere:
-            own[path].assign(value)
+            variables[path].assign(value)
 
 
-def _joined(parts: list[Any], name: str) -> Any:
+def _concatenate(parts: list[Any], name: str) -> Any:
     import keras
 
     return keras.layers.Concatenate(name=name)(parts) if len(parts) > 1 else parts[0]
 
 
-def _with_hidden(features: Any, hidden: tuple[np.ndarray, ...], rows: np.ndarray) -> Any:
+def _append_hidden_units(features: Any, hidden: tuple[np.ndarray, ...], rows: np.ndarray) -> Any:
     """Features with the hidden units of a head `mlp` behind them."""
     import keras
 
@@ -98,4 +100,4 @@ def _with_hidden(features: Any, hidden: tuple[np.ndarray, ...], rows: np.ndarray
     units = keras.layers.ReLU(name="hidden_relu")(norm(dense(features)))
     dense.set_weights([kernel[rows], bias])
     norm.set_weights([gamma, beta])
-    return _joined([features, units], "depths_and_hidden")
+    return _concatenate([features, units], "depths_and_hidden")

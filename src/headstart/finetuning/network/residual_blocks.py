@@ -11,28 +11,30 @@ from typing import Any
 from headstart.networks.blocks import TrunkBlocks, iterate_ancestors, map_producers
 
 
-def branches(trunk_model: Any, anatomy: TrunkBlocks) -> dict[int, tuple[int, float]]:
+def find_residual_branches(trunk_model: Any, anatomy: TrunkBlocks) -> dict[int, tuple[int, float]]:
     """Id of each residual sum -> position of the branch among its inputs, and depth l / L from 0 to 1.
 
     L counts the residual sums of the whole network, so that the last one is at 1.
     """
     producers = map_producers(trunk_model)
     sums = [
-        one
+        operation
         for depth in anatomy.depths
-        for one in anatomy.segments[depth]
-        if type(one).__name__ == "Add" and isinstance(one.input, list) and len(one.input) == 2  # a layer, or x + y
+        for operation in anatomy.segments[depth]
+        if type(operation).__name__ == "Add"
+        and isinstance(operation.input, list)
+        and len(operation.input) == 2  # a layer, or x + y
     ]
-    found = [(one, _branch(one, producers)) for one in sums]
-    residual = [(one, branch) for one, branch in found if branch is not None]
-    return {id(one): (branch, (l + 1) / len(residual)) for l, (one, branch) in enumerate(residual)}
+    candidates = [(operation, _find_branch(operation, producers)) for operation in sums]
+    residual = [(operation, branch) for operation, branch in candidates if branch is not None]
+    return {id(operation): (branch, (l + 1) / len(residual)) for l, (operation, branch) in enumerate(residual)}
 
 
-def _branch(one: Any, producers: dict[int, Any]) -> int | None:
+def _find_branch(operation: Any, producers: dict[int, Any]) -> int | None:
     """Which input was computed from the other one."""
-    ends = [producers[id(tensor)] for tensor in one.input]
+    ends = [producers[id(tensor)] for tensor in operation.input]
     for branch, shortcut in ((1, 0), (0, 1)):
-        before = {id(op) for op in iterate_ancestors(one.input[branch], producers, set())}
-        if id(ends[shortcut]) in before and ends[0] is not ends[1]:
+        earlier = {id(op) for op in iterate_ancestors(operation.input[branch], producers, set())}
+        if id(ends[shortcut]) in earlier and ends[0] is not ends[1]:
             return branch
     return None

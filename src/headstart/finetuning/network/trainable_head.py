@@ -20,7 +20,7 @@ _DRAWS = {"linear": 1, "hidden": 2, "dropout": 3, "hidden dropout": 4}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Start:
+class HeadStart:
     """A fitted linear head that a network starts from; D runs over the recipe's depths in their order.
 
     Attributes:
@@ -35,12 +35,12 @@ class Start:
     centre: np.ndarray
     scale: np.ndarray
 
-    def taken(self, rows: np.ndarray) -> Start:
+    def reorder_features(self, rows: np.ndarray) -> HeadStart:
         """The same head on features in another order."""
-        return Start(weights=self.weights[rows], bias=self.bias, centre=self.centre[rows], scale=self.scale[rows])
+        return HeadStart(weights=self.weights[rows], bias=self.bias, centre=self.centre[rows], scale=self.scale[rows])
 
 
-def seed_of(recipe: Recipe, *place: int) -> int:
+def derive_seed(recipe: Recipe, *place: int) -> int:
     """A seed for one use, from the recipe's own."""
     return int(np.random.SeedSequence([recipe.seed, *place]).generate_state(1)[0] >> 1)
 
@@ -67,7 +67,7 @@ class Head:
         return [v for layer in self.layers.values() for v in layer.trainable_variables]
 
 
-def build(features: Any, recipe: Recipe, start: Start | None, n_classes: int) -> Head:
+def build_head(features: Any, recipe: Recipe, start: HeadStart | None, n_classes: int) -> Head:
     """Lay a head on features.
 
     Args:
@@ -85,32 +85,32 @@ def build(features: Any, recipe: Recipe, start: Start | None, n_classes: int) ->
     z = features
     if start is not None:
         z = keras.layers.Rescaling(factor.tolist(), (-centre * factor).tolist(), dtype="float32", name="head_scale")(z)
-    z = _dropped(z, recipe, "dropout")
+    z = _add_dropout(z, recipe, "dropout")
     layers = {"linear": keras.layers.Dense(n_classes, dtype="float32", name="head_linear")}
     logits = layers["linear"](z)
     if recipe.head == "mlp":
-        hidden, layers["hidden"], layers["norm"] = _hidden(z, recipe)
+        hidden, layers["hidden"], layers["norm"] = _add_hidden_layer(z, recipe)
         layers["output"] = keras.layers.Dense(
             n_classes, use_bias=False, kernel_initializer="zeros", dtype="float32", name="head_output"
         )
-        more = layers["output"](_dropped(hidden, recipe, "hidden dropout"))
+        more = layers["output"](_add_dropout(hidden, recipe, "hidden dropout"))
         logits = keras.layers.Add(dtype="float32", name="head_logits")([logits, more])
     head = Head(logits=logits, layers=layers, centre=centre, factor=factor)
-    _fill(head, recipe, start, scale)
+    _set_first_weights(head, recipe, start, scale)
     return head
 
 
-def _dropped(x: Any, recipe: Recipe, use: str) -> Any:
+def _add_dropout(x: Any, recipe: Recipe, use: str) -> Any:
     import keras
 
     if not recipe.dropout:
         return x
-    seed = seed_of(recipe, _DRAWS[use])
+    seed = derive_seed(recipe, _DRAWS[use])
     name = f"head_{use.replace(' ', '_')}"
     return keras.layers.Dropout(recipe.dropout, seed=seed, dtype="float32", name=name)(x)
 
 
-def _hidden(z: Any, recipe: Recipe) -> tuple[Any, Any, Any]:
+def _add_hidden_layer(z: Any, recipe: Recipe) -> tuple[Any, Any, Any]:
     """ReLU(LayerNorm(U z + u)), with both layers."""
     import keras
 
@@ -119,26 +119,26 @@ def _hidden(z: Any, recipe: Recipe) -> tuple[Any, Any, Any]:
     return keras.layers.ReLU(dtype="float32", name="head_relu")(norm(dense(z))), dense, norm
 
 
-def _fill(head: Head, recipe: Recipe, start: Start | None, scale: np.ndarray) -> None:
+def _set_first_weights(head: Head, recipe: Recipe, start: HeadStart | None, scale: np.ndarray) -> None:
     linear = head.layers["linear"]
     if start is None or recipe.start == "random":
-        linear.set_weights([_glorot(linear.kernel.shape, recipe, "linear"), np.zeros(linear.bias.shape)])
+        linear.set_weights([_draw_glorot_uniform(linear.kernel.shape, recipe, "linear"), np.zeros(linear.bias.shape)])
     else:
         weights = np.asarray(start.weights, np.float64)
         linear.set_weights([weights * scale[:, None], start.bias + head.centre @ weights])
     if "hidden" in head.layers:
         hidden = head.layers["hidden"]
-        hidden.set_weights([_glorot(hidden.kernel.shape, recipe, "hidden"), np.zeros(hidden.bias.shape)])
+        hidden.set_weights([_draw_glorot_uniform(hidden.kernel.shape, recipe, "hidden"), np.zeros(hidden.bias.shape)])
 
 
-def _glorot(shape: Sequence[int], recipe: Recipe, use: str) -> np.ndarray:
+def _draw_glorot_uniform(shape: Sequence[int], recipe: Recipe, use: str) -> np.ndarray:
     """Uniform, variance 2 / (fan-in + fan-out) (Glorot & Bengio 2010), float32."""
     limit = np.sqrt(6 / sum(shape))
     return np.random.default_rng([recipe.seed, _DRAWS[use]]).uniform(-limit, limit, shape).astype(np.float32)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Folded:
+class FoldedHead:
     """A trained head as one linear layer on features that may hold a hidden layer; H hidden units, 0 for `linear`.
 
     Attributes:
@@ -153,20 +153,20 @@ class Folded:
     hidden: tuple[np.ndarray, ...]
 
 
-def folded(head: Head, temperature: float) -> Folded:
+def fold_head(head: Head, temperature: float) -> FoldedHead:
     """Standardisation and temperature become part of the weights."""
-    kernel, bias = _raw(head, *head.layers["linear"].get_weights())
+    kernel, bias = _unstandardise(head, *head.layers["linear"].get_weights())
     hidden: tuple[np.ndarray, ...] = ()
     if "hidden" in head.layers:
         norm = head.layers["norm"].get_weights()
-        hidden = (*_raw(head, *head.layers["hidden"].get_weights()), *norm)
+        hidden = (*_unstandardise(head, *head.layers["hidden"].get_weights()), *norm)
         kernel = np.concatenate([kernel, head.layers["output"].get_weights()[0]])
-    scaled = (np.asarray(one / temperature, np.float32) for one in (kernel, bias))
+    scaled = (np.asarray(array / temperature, np.float32) for array in (kernel, bias))
     weights, bias = scaled
-    return Folded(weights=weights, bias=bias, hidden=tuple(np.asarray(one, np.float32) for one in hidden))
+    return FoldedHead(weights=weights, bias=bias, hidden=tuple(np.asarray(array, np.float32) for array in hidden))
 
 
-def _raw(head: Head, kernel: np.ndarray, bias: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _unstandardise(head: Head, kernel: np.ndarray, bias: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """A layer on standardised features as one on raw features, float64."""
     on_raw = kernel.astype(np.float64) * head.factor[:, None]
     return on_raw, bias.astype(np.float64) - head.centre @ on_raw

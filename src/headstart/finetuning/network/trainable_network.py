@@ -21,12 +21,12 @@ from headstart.core.types import BackboneSpec
 from headstart.finetuning.network import batchnorm_folding, clone, layer_swaps, lora, trainable_head
 from headstart.finetuning.network.determinism import repeat_bit_for_bit
 from headstart.finetuning.network.lora import Update
-from headstart.finetuning.network.trainable_head import Head, Start
+from headstart.finetuning.network.trainable_head import Head, HeadStart
 from headstart.networks import blocks
 from headstart.networks.blocks import TrunkBlocks
 from headstart.networks.random_init import fill_random
 
-__all__ = ["Block", "Network", "Start", "build", "lower"]
+__all__ = ["Block", "HeadStart", "Network", "build_lower_trunk", "build_network"]
 _DRAW = 9  # of LoRA's A, among the uses of the recipe's seed
 
 
@@ -79,15 +79,15 @@ class Network:
         """States of the random layers, in an order that is the same in every process (their paths are not)."""
         return [v for v in self.model.variables if v.name == "seed_generator_state"]
 
-    def factors(self) -> dict[str, float]:
+    def rate_factors(self) -> dict[str, float]:
         """Path of each trainable variable -> factor on the rate: 1 for the head, less with the distance from it."""
-        return {v.path: factor(self.recipe, block.distance) for block in self.blocks for v in block.variables}
+        return {v.path: rate_factor(self.recipe, block.distance) for block in self.blocks for v in block.variables}
 
     def get(self, *, frozen: bool = False) -> dict[str, np.ndarray]:
         """Copies of the weights that training may change, by path; with `frozen` of all others too."""
         moving = [v for block in self.blocks for v in block.variables] + list(self.statistics)
-        wanted = self.model.weights if frozen else moving
-        return {v.path: np.asarray(v).copy() for v in wanted}
+        variables = self.model.weights if frozen else moving
+        return {v.path: np.asarray(v).copy() for v in variables}
 
     def set(self, weights: Mapping[str, np.ndarray]) -> None:
         """Put weights back, by path.
@@ -95,11 +95,11 @@ class Network:
         Raises:
             KeyError: The network has no such weight.
         """
-        known = {v.path: v for v in self.model.weights}
+        variables = {v.path: v for v in self.model.weights}
         for path, value in weights.items():
-            known[path].assign(value)
+            variables[path].assign(value)
 
-    def between(
+    def interpolate_weights(
         self, start: Mapping[str, np.ndarray], tuned: Mapping[str, np.ndarray], alpha: float
     ) -> dict[str, np.ndarray]:
         """Weights on the straight line from `start` (alpha 0) to `tuned` (1) (WiSE-FT, Wortsman et al., CVPR 2022).
@@ -112,24 +112,26 @@ class Network:
         """
         if alpha in (0, 1):
             return dict(tuned if alpha else start)
-        taken = {update.a.path for update in self.updates}
+        drawn = {update.a.path for update in self.updates}
         if any(np.any(start[update.b.path]) for update in self.updates):
             raise ValueError("a line between low-rank updates must start where they are zero")
-        line = {path: _between(one, tuned[path], alpha) for path, one in start.items()}
-        return {path: np.array(tuned[path]) if path in taken else one for path, one in line.items()}
+        line = {path: _interpolate(first, tuned[path], alpha) for path, first in start.items()}
+        return {path: np.array(tuned[path]) if path in drawn else first for path, first in line.items()}
 
 
-def _between(start: np.ndarray, tuned: np.ndarray, alpha: float) -> np.ndarray:
+def _interpolate(start: np.ndarray, tuned: np.ndarray, alpha: float) -> np.ndarray:
     first, last = np.asarray(start, np.float64), np.asarray(tuned, np.float64)
     return np.asarray(first + alpha * (last - first), start.dtype)
 
 
-def factor(recipe: Recipe, distance: int) -> float:
+def rate_factor(recipe: Recipe, distance: int) -> float:
     """Factor on the rate of a block: 1 for the head (distance 0)."""
     return float(recipe.trunk.trunk_rate * recipe.trunk.decay**distance) if distance else 1.0
 
 
-def build(trunk_model: Any, spec: BackboneSpec, recipe: Recipe, *, start: Start | None, n_classes: int) -> Network:
+def build_network(
+    trunk_model: Any, spec: BackboneSpec, recipe: Recipe, *, start: HeadStart | None, n_classes: int
+) -> Network:
     """The network of a recipe, ready to train; the trunk is left as it is and may serve the next one.
 
     Args:
@@ -156,12 +158,14 @@ def build(trunk_model: Any, spec: BackboneSpec, recipe: Recipe, *, start: Start 
     features: list[Any] = []
     pairs: tuple[tuple[Any, Any], ...] = ()
     folds = (
-        {} if layer_swaps.learns_statistics(recipe) else batchnorm_folding.found(trunk_model, anatomy, recipe, train)
+        {}
+        if layer_swaps.learns_statistics(recipe)
+        else batchnorm_folding.find_folds(trunk_model, anatomy, recipe, train)
     )
-    change = layer_swaps.changes(trunk_model, spec, anatomy, recipe, train, folds)
+    change = layer_swaps.plan_layer_swaps(trunk_model, spec, anatomy, recipe, train, folds)
     if high:
-        body = _body(trunk_model, anatomy, recipe, cut, high, change)
-        batchnorm_folding.link(body.pairs, folds)
+        body = _clone_upper_trunk(trunk_model, anatomy, recipe, cut, high, change)
+        batchnorm_folding.link_folds(body.pairs, folds)
         inputs[body.model.inputs[0].name] = body.model.inputs[0]
         features, pairs = body.outputs, body.pairs
     if low:
@@ -169,24 +173,24 @@ def build(trunk_model: Any, spec: BackboneSpec, recipe: Recipe, *, start: Start 
         inputs["pooled"] = keras.Input((width,), name="pooled")
         features = [inputs["pooled"], *features]
     x = keras.layers.Concatenate(dtype="float32", name="features")(features) if len(features) > 1 else features[0]
-    order = None if start is None else start.taken(columns(spec, recipe.depths, low + high))
-    updates = _free(anatomy, recipe, train, pairs)
-    head = trainable_head.build(x, recipe, order, n_classes)
+    order = None if start is None else start.reorder_features(feature_positions(spec, recipe.depths, low + high))
+    updates = _free_layers(anatomy, recipe, train, pairs)
+    head = trainable_head.build_head(x, recipe, order, n_classes)
     network = Network(
         model=keras.Model(inputs, head.logits, name="network"),
         recipe=recipe,
         cut=cut,
         low=low,
-        blocks=_blocks(anatomy, train, pairs, head),
+        blocks=_list_trainable_blocks(anatomy, train, pairs, head),
         head=head,
         updates=tuple(updates),
-        statistics=layer_swaps.statistics(pairs),
+        statistics=layer_swaps.list_learnt_statistics(pairs),
     )
-    _assert_trains(network, spec, train)
+    _require_trainable(network, spec, train)
     return network
 
 
-def lower(trunk_model: Any, spec: BackboneSpec, cut: str, low: Sequence[str] = ()) -> Any:
+def build_lower_trunk(trunk_model: Any, spec: BackboneSpec, cut: str, low: Sequence[str] = ()) -> Any:
     """The part of a trunk up to a cut, sharing its layers.
 
     Args:
@@ -205,27 +209,27 @@ def lower(trunk_model: Any, spec: BackboneSpec, cut: str, low: Sequence[str] = (
     return keras.Model(trunk_model.inputs[0], outputs if low else outputs[0], name="lower")
 
 
-def columns(spec: BackboneSpec, given: Sequence[str], wanted: Sequence[str]) -> np.ndarray:
+def feature_positions(spec: BackboneSpec, order: Sequence[str], target_order: Sequence[str]) -> np.ndarray:
     """Positions that bring features of depths in one order into another one: `x[:, columns(...)]`."""
     dims = {depth.name: depth.dim for depth in spec.depths}
-    starts = dict(zip(given, np.cumsum([0, *(dims[name] for name in given)]), strict=False))
-    return np.concatenate([starts[name] + np.arange(dims[name]) for name in wanted])
+    starts = dict(zip(order, np.cumsum([0, *(dims[name] for name in order)]), strict=False))
+    return np.concatenate([starts[name] + np.arange(dims[name]) for name in target_order])
 
 
 def _at_or_below(anatomy: TrunkBlocks, depth: str, cut: str) -> bool:
     return anatomy.depths.index(depth) <= anatomy.depths.index(cut)
 
 
-def _body(
+def _clone_upper_trunk(
     trunk_model: Any, anatomy: TrunkBlocks, recipe: Recipe, cut: str, high: Sequence[str], change: clone.Change
 ) -> clone.ClonedTrunk:
     """The part of the trunk that the network owns, with its weights."""
     import keras
 
     source = anatomy.maps[cut] if cut else trunk_model.inputs[0]
-    given = keras.Input(source.shape[1:], name="map" if cut else "pictures")
+    new_input = keras.Input(source.shape[1:], name="map" if cut else "pictures")
     targets = [anatomy.pooled[depth] for depth in high]
-    body = clone.copied(source, targets, given, anatomy.names, change)
+    body = clone.clone_between(source, targets, new_input, anatomy.names, change)
     if recipe.strategy == "scratch":
         fill_random(body.model, recipe.seed)
         constants = [pair for pair in body.pairs if isinstance(pair[0], keras.layers.Normalization)]
@@ -235,19 +239,21 @@ def _body(
     return body
 
 
-def _free(anatomy: TrunkBlocks, recipe: Recipe, train: Sequence[str], pairs: Sequence[tuple[Any, Any]]) -> list[Update]:
+def _free_layers(
+    anatomy: TrunkBlocks, recipe: Recipe, train: Sequence[str], pairs: Sequence[tuple[Any, Any]]
+) -> list[Update]:
     """Make trainable what the strategy trains."""
     home = anatomy.map_operations_to_blocks()
-    layers = [made for one, made in pairs if home[id(one)] in train and hasattr(made, "weights")]
+    layers = [copy for operation, copy in pairs if home[id(operation)] in train and hasattr(copy, "weights")]
     for layer in layers:
         layer.trainable = True
         for v in layer.trainable_variables:
             v.trainable = recipe.strategy != "lora" and (recipe.strategy != "norms" or _is_norm(v))
     if recipe.strategy != "lora":
         return []
-    updates = lora.attach(layers, recipe.lora.lora_rank, np.random.default_rng([recipe.seed, _DRAW]))
+    updates = lora.attach_updates(layers, recipe.lora.lora_rank, np.random.default_rng([recipe.seed, _DRAW]))
     if not updates:
-        kinds = sorted({type(one).__name__ for one, _ in pairs if home[id(one)] in train})
+        kinds = sorted({type(operation).__name__ for operation, _ in pairs if home[id(operation)] in train})
         raise NoOpError(
             f"LoRA finds no kernel in the blocks {', '.join(train)}: they have {', '.join(kinds)}",
             where="--recipe",
@@ -261,25 +267,25 @@ def _is_norm(v: Any) -> bool:
     return len(v.shape) < 2 or v.name == "bias"
 
 
-def _blocks(
+def _list_trainable_blocks(
     anatomy: TrunkBlocks, train: Sequence[str], pairs: Sequence[tuple[Any, Any]], head: Head
 ) -> tuple[Block, ...]:
-    home, known = anatomy.map_operations_to_blocks(), anatomy.blocks
-    found = []
+    home, order = anatomy.map_operations_to_blocks(), anatomy.blocks
+    freed = []
     for name in train:
-        made = [layer for one, layer in pairs if home[id(one)] == name and hasattr(layer, "weights")]
-        variables = [v for layer in made for v in layer.trainable_variables]
+        layers = [layer for operation, layer in pairs if home[id(operation)] == name and hasattr(layer, "weights")]
+        variables = [v for layer in layers for v in layer.trainable_variables]
         if variables:
-            found.append(Block(name=name, variables=variables, distance=len(known) - known.index(name)))
-    return (*found, Block(name=trainable_head.NAME, variables=head.variables, distance=0))
+            freed.append(Block(name=name, variables=variables, distance=len(order) - order.index(name)))
+    return (*freed, Block(name=trainable_head.NAME, variables=head.variables, distance=0))
 
 
-def _assert_trains(network: Network, spec: BackboneSpec, train: Sequence[str]) -> None:
+def _require_trainable(network: Network, spec: BackboneSpec, train: Sequence[str]) -> None:
     """The recipe frees something of the trunk, and every weight is known by its own path."""
     paths = [v.path for v in network.model.weights]
     if len(set(paths)) < len(paths):
         raise RuntimeError(f"two weights of `{spec.name}` have one path")
-    freed = [block for block in network.blocks[:-1] if factor(network.recipe, block.distance) > 0]
+    freed = [block for block in network.blocks[:-1] if rate_factor(network.recipe, block.distance) > 0]
     if train and not freed:
         raise NoOpError(
             f"recipe `{recipes.shown(network.recipe)}` trains nothing in {', '.join(train)} of `{spec.name}`",

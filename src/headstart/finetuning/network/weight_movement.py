@@ -13,7 +13,7 @@ from headstart.finetuning.network.trainable_network import Network
 
 def require_moved(
     network: Network,
-    before: Mapping[str, np.ndarray],
+    first: Mapping[str, np.ndarray],
     after: Mapping[str, np.ndarray],
     factors: Mapping[str, float],
 ) -> None:
@@ -29,17 +29,17 @@ def require_moved(
         NoOpError: A block stands still, or a frozen weight moved; both are named.
     """
     statistics = {v.path for v in network.statistics}
-    moved = {path for path, value in after.items() if not np.array_equal(value, before[path])} - statistics
+    moved = {path for path, value in after.items() if not np.array_equal(value, first[path])} - statistics
     free = {v.path for block in network.blocks for v in block.variables if factors[v.path] > 0}
     still = [
         block.name
         for block in network.blocks
         if (paths := {v.path for v in block.variables} & free) and not paths & moved
     ]
-    where = f"recipe {recipes.shown(network.recipe)}"
+    place = f"recipe {recipes.shown(network.recipe)}"
     if still:
         hint = "raise the rate, trunk_rate or decay"
-        raise NoOpError(f"after one step nothing has moved in {', '.join(still)}", where=where, hint=hint)
+        raise NoOpError(f"after one step nothing has moved in {', '.join(still)}", where=place, hint=hint)
     if moved - free:
-        named = ", ".join(f"`{path}`" for path in sorted(moved - free)[:3])
-        raise NoOpError(f"after one step {len(moved - free)} frozen weights have moved: {named}", where=where)
+        names = ", ".join(f"`{path}`" for path in sorted(moved - free)[:3])
+        raise NoOpError(f"after one step {len(moved - free)} frozen weights have moved: {names}", where=place)

@@ -9,7 +9,8 @@ import numpy as np
 
 from headstart.backbones import loading
 from headstart.core.settings import INFERENCE_BATCH, count_threads
-from headstart.finetuning.inputs.augmentation_check import MOST, audition
+from headstart.finetuning.inputs.augmentation_check import MOST
+from headstart.finetuning.inputs.augmentation_check import choose_domain as audition
 from headstart.finetuning.search.training_setup import TrainingSetup
 from headstart.images import decoded_cache
 from headstart.statistics.sampling import evenly_spaced

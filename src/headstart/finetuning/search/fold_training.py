@@ -62,7 +62,7 @@ def run_fold(
     if earlier is not None:
         setup.cost.recall_pace(earlier.log.recipe)
         if setup.tracker is not None:
-            setup.tracker.done(earlier.log.name, earlier.log.recipe, earlier.log.epochs)
+            setup.tracker.report_epochs(earlier.log.name, earlier.log.recipe, earlier.log.epochs)
         return earlier
     name, held_out = f"trial {trial}, fold {fold}", setup.training_set.held_out_positions(fold)
     positions = setup.training_set.training_positions(fold)
@@ -71,7 +71,7 @@ def run_fold(
     setup.cost.measure_pace(training)
     weight_bytes = 4 * network.trainable_params * (recipe.epochs + 3)
     require_room(setup.work_folder, weight_bytes, f"the weights of {recipe.epochs} epochs")
-    trained = trainer.train(
+    trained = trainer.train_network(
         network,
         recipe,
         training.feed,
@@ -79,7 +79,7 @@ def run_fold(
         class_weight=setup.training_set.problem.class_weight,
         folder=weights_folder(setup, trial, fold),
         keep_epochs=True,
-        on_epoch=epoch_tracking.live(setup.tracker, name, recipe, on_epoch),
+        on_epoch=epoch_tracking.follow_epochs(setup.tracker, name, recipe, on_epoch),
         console=setup.ctx.console,
         name=name,
     )
@@ -92,7 +92,7 @@ def run_fold(
 
 def make_log(
     training: PreparedTraining,
-    trained: trainer.Trained,
+    trained: trainer.TrainingResult,
     *,
     name: str,
     trial: int,
@@ -141,7 +141,7 @@ def load_weights(
     """
     folder = weights_folder(setup, trial, run.log.fold)
     start, tuned = (trainer.epoch_weights(folder, each) for each in (0, min(epoch, len(run.logits) - 1)))
-    return training.network.between(start, tuned, alpha)
+    return training.network.interpolate_weights(start, tuned, alpha)
 
 
 def predict_held_out(
@@ -150,7 +150,7 @@ def predict_held_out(
     """(M, C) logits that a fold's held-out pictures get from some weights."""
     training.network.set(weights)
     positions = setup.training_set.held_out_positions(run.log.fold)
-    return trainer.predict(training.network, training.source.make_held_out(positions))
+    return trainer.predict_logits(training.network, training.source.make_held_out(positions))
 
 
 def print_profile(ctx: Context, name: str, profile: trainer.Profile) -> None:

@@ -78,7 +78,7 @@ def judge_folds(
         tempered = {part: _temper(metric, part_logits, y) for part, part_logits in options.items()}
         alpha = weight_averaging.choose_alpha(tempered, y, metric)
         logits = options[alpha]
-    temperature = weight_averaging.temperature(logits, y)
+    temperature = weight_averaging.fit_temperature(logits, y)
     p = softmax(logits / temperature).astype(np.float32)
     return FoldVerdict(
         epoch=epoch,
@@ -122,4 +122,4 @@ def _temper(metric: str, logits: np.ndarray, y: np.ndarray) -> np.ndarray:
     if metric != "log_loss":
         return logits
     sample = evenly_spaced(len(y), SAMPLE)
-    return np.asarray(logits / weight_averaging.temperature(logits[sample], y[sample]))
+    return np.asarray(logits / weight_averaging.fit_temperature(logits[sample], y[sample]))

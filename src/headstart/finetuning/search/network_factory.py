@@ -10,7 +10,7 @@ from headstart.backbones.resolved_backbone import ResolvedBackbone
 from headstart.core.recipe import Recipe
 from headstart.core.storage.cache import Store
 from headstart.finetuning.network import trainable_network
-from headstart.finetuning.network.trainable_network import Network, Start
+from headstart.finetuning.network.trainable_network import HeadStart, Network
 from headstart.networks import flops
 
 
@@ -53,10 +53,10 @@ class NetworkFactory:
                 self._trunks[name] = backbone, backbone.build(self.store)
         return self._trunks[name]
 
-    def build_network(self, recipe: Recipe, start: Start | None) -> Network:
+    def build_network(self, recipe: Recipe, start: HeadStart | None) -> Network:
         """The network of a recipe, its head from `start` or random."""
         backbone, model = self.load_trunk(recipe.backbone)
-        return trainable_network.build(model, backbone.spec, recipe, start=start, n_classes=self.n_classes)
+        return trainable_network.build_network(model, backbone.spec, recipe, start=start, n_classes=self.n_classes)
 
     def measure_shape(self, recipe: Recipe) -> NetworkShape:
         """What one picture costs in the network of a recipe, counted once."""
@@ -66,7 +66,7 @@ class NetworkFactory:
             network = self.build_network(recipe, None)
             frozen = 0.0
             if network.cut:
-                frozen = flops.count_flops(trainable_network.lower(model, backbone.spec, network.cut))
+                frozen = flops.count_flops(trainable_network.build_lower_trunk(model, backbone.spec, network.cut))
             elif network.low:  # features alone come in: the whole trunk lies below
                 frozen = float(backbone.spec.flops)
             trained = flops.count_flops(network.model)

@@ -63,7 +63,7 @@ class TrainingCost:
         step_flops = (1 + BACKWARD) * trained_flops * min(recipe.batch, training.feed.n)
 
         def measure() -> float:
-            return float(step_flops / max(trainer.measure(training.network, recipe, training.feed), 1e-6))
+            return float(step_flops / max(trainer.measure_step_s(training.network, recipe, training.feed), 1e-6))
 
         why = "operations a second while training, measured on a few steps"
         self._paces[name] = float(self.ctx.record_decision(name, measure, why))

@@ -26,7 +26,7 @@ from headstart.images import decoded_cache
 
 USUAL_TRAININGS = 2  # of a recipe in a search: most are tried on one fold
 _FEEDS = {"pooled": batches.PooledFeed, "maps": batches.MapFeed, "pictures": batches.PictureFeed}
-_HELD_OUT = {"pooled": batches.HeldPooled, "maps": batches.HeldMaps, "pictures": batches.HeldPictures}
+_HELD_OUT = {"pooled": batches.HeldOutPooled, "maps": batches.HeldOutMaps, "pictures": batches.HeldOutPictures}
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -133,10 +133,10 @@ class TrainingSources:
         data, rows = self.training_set.data, self.training_set.rows
         store, console, own = self.ctx.store, self.ctx.console, recipe.augmentation
         if path["kind"] == "full path":
-            below = cached_activations.lower(backbone, network.cut, data, rows, store=store, console=console)
+            below = cached_activations.load_lower_trunk(backbone, network.cut, data, rows, store=store, console=console)
             return "pictures", {"pictures": self._load_pictures(recipe), "below": below}, path["why"]
         policy = Policy(domain=own.domain, strength=own.augment) if own.augment else None
-        kept = cached_activations.maps(
+        kept = cached_activations.cache_maps(
             backbone,
             network.cut,
             data,
@@ -154,12 +154,14 @@ class TrainingSources:
         backbone, model = self.networks.load_trunk(recipe.backbone)
         map_size = 0
         if network.cut:
-            map_size = math.prod(trainable_network.lower(model, backbone.spec, network.cut).output.shape[1:])
+            map_size = math.prod(
+                trainable_network.build_lower_trunk(model, backbone.spec, network.cut).output.shape[1:]
+            )
         pooled_size = sum(depth.dim for depth in backbone.spec.depths)
         trainings = len(self.training_set.fold_numbers) + 1 if self.ctx.job.recipe else USUAL_TRAININGS
 
         def plan() -> dict[str, Any]:
-            path = data_path.plan(
+            path = data_path.plan_data_path(
                 recipe,
                 n=len(self.training_set.rows),
                 trainings=trainings,

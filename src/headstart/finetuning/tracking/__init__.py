@@ -1,1 +1,1 @@
-"""Training curves told to TensorBoard or MLflow."""
+"""Training curves in TensorBoard or MLflow."""

@@ -1,4 +1,4 @@
-"""Trainings told to the tracker as they go, each epoch once, however often a run was killed and resumed."""
+"""Trainings reported to the tracker as they go, each epoch once, however often a run was killed and resumed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ OnEpoch = Callable[[EpochRow], bool]
 
 
 class EpochTracker:
-    """What the tracker was told.
+    """Reports each epoch of each training once.
 
     Args:
         tracker: Open.
@@ -25,31 +25,31 @@ class EpochTracker:
 
     def __init__(self, tracker: Tracker, file: Path) -> None:
         self._tracker, self._file = tracker, file
-        self._told: dict[str, int] = read_json(file) if file.is_file() else {}
+        self._last_epochs: dict[str, int] = read_json(file) if file.is_file() else {}
 
-    def done(self, name: str, recipe: Recipe, rows: Sequence[EpochRow]) -> None:
-        """Tell of a training what was not told yet."""
-        if name not in self._told:
+    def report_epochs(self, name: str, recipe: Recipe, rows: Sequence[EpochRow]) -> None:
+        """Report the epochs of a training that are new to the tracker."""
+        if name not in self._last_epochs:
             self._tracker.params(name, recipe)
-            self._keep(name, 0)
+            self._remember_epoch(name, 0)
         for row in rows:
-            if row.epoch > self._told[name]:
+            if row.epoch > self._last_epochs[name]:
                 self._tracker.log(name, row)
-                self._keep(name, row.epoch)
+                self._remember_epoch(name, row.epoch)
 
-    def _keep(self, name: str, epoch: int) -> None:
-        self._told[name] = epoch
-        write_json(self._file, self._told)
+    def _remember_epoch(self, name: str, epoch: int) -> None:
+        self._last_epochs[name] = epoch
+        write_json(self._file, self._last_epochs)
 
 
 @contextmanager
-def opened(ctx: Context, class_names: tuple[str, ...], folder: Path) -> Iterator[EpochTracker | None]:
+def open_epoch_tracker(ctx: Context, class_names: tuple[str, ...], folder: Path) -> Iterator[EpochTracker | None]:
     """The tracker that the job asks for, closed when the block ends, whatever ends it; None when it asks for none.
 
     Args:
         ctx: The run.
         class_names: C names.
-        folder: Remembers what was told for as long as trainings may be resumed.
+        folder: Remembers what was reported for as long as trainings may be resumed.
 
     Raises:
         SetupError: MLflow is not installed, or its server does not answer.
@@ -65,13 +65,15 @@ def opened(ctx: Context, class_names: tuple[str, ...], folder: Path) -> Iterator
         follow.close()
 
 
-def live(follow: EpochTracker | None, name: str, recipe: Recipe, on_epoch: OnEpoch | None = None) -> OnEpoch | None:
+def follow_epochs(
+    follow: EpochTracker | None, name: str, recipe: Recipe, on_epoch: OnEpoch | None = None
+) -> OnEpoch | None:
     """What a training calls at the end of each epoch, so that the tracker hears of it before `on_epoch` decides."""
     if follow is None:
         return on_epoch
 
-    def told(row: EpochRow) -> bool:
-        follow.done(name, recipe, [row])
+    def report_epoch(row: EpochRow) -> bool:
+        follow.report_epochs(name, recipe, [row])
         return on_epoch is not None and on_epoch(row)
 
-    return told
+    return report_epoch

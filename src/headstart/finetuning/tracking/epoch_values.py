@@ -12,21 +12,21 @@ SCORES = ("log_loss", "accuracy", "balanced_accuracy", "precision", "recall")
 CLASS_SCORES = {"class_precision": "precision", "class_recall": "recall"}
 
 
-def numbers(row: EpochRow, class_names: tuple[str, ...]) -> dict[str, dict[str, float]]:
+def epoch_numbers(row: EpochRow, class_names: tuple[str, ...]) -> dict[str, dict[str, float]]:
     """All that is known of an epoch: `train` and `val` -> name -> number; what could not be computed is left out."""
-    found: dict[str, dict[str, float]] = {}
+    numbers: dict[str, dict[str, float]] = {}
     for side, scores in (("train", row.train), ("val", row.val)):
         if scores is None:
             continue
-        told = {name: float(getattr(scores, name)) for name in SCORES}
+        values = {name: float(getattr(scores, name)) for name in SCORES}
         for field, name in CLASS_SCORES.items():
-            told |= {f"{name}/{of}": v for of, v in zip(class_names, getattr(scores, field), strict=True)}
-        found[side] = told
-    found["train"] |= {"loss": row.loss, "rate": row.rate}
-    return {side: {name: v for name, v in told.items() if math.isfinite(v)} for side, told in found.items()}
+            values |= {f"{name}/{of}": v for of, v in zip(class_names, getattr(scores, field), strict=True)}
+        numbers[side] = values
+    numbers["train"] |= {"loss": row.loss, "rate": row.rate}
+    return {side: {name: v for name, v in values.items() if math.isfinite(v)} for side, values in numbers.items()}
 
 
-def fields(recipe: Recipe) -> dict[str, str]:
+def recipe_fields(recipe: Recipe) -> dict[str, str]:
     """The fields of a recipe as text."""
-    found = recipes.field_values(recipe)
-    return {name: "+".join(v) if isinstance(v, tuple) else str(v) for name, v in found.items()}
+    values = recipes.field_values(recipe)
+    return {name: "+".join(v) if isinstance(v, tuple) else str(v) for name, v in values.items()}

@@ -20,7 +20,7 @@ from headstart.core.errors import SetupError
 from headstart.core.recipe import Recipe
 from headstart.core.storage.files import read_json, write_json
 from headstart.core.types import EpochRow
-from headstart.finetuning.tracking.epoch_values import fields, numbers
+from headstart.finetuning.tracking.epoch_values import epoch_numbers, recipe_fields
 
 URI = "MLFLOW_TRACKING_URI"
 EXPERIMENT = "headstart"
@@ -63,64 +63,66 @@ class MlflowTracker:
         self._open: dict[str, str] = {}
         server = os.environ.get(URI, "")
         self._uri = server or f"sqlite:///{(folder / 'mlflow.db').resolve().as_posix()}"
-        with self._asking():
-            self._client = _client(self._uri)
-            found = self._client.get_experiment_by_name(EXPERIMENT)
+        with self._translate_errors():
+            self._client = _make_client(self._uri)
+            experiment = self._client.get_experiment_by_name(EXPERIMENT)
             place = None if server else (folder / "artifacts").resolve().as_uri()
             self._experiment = (
-                found.experiment_id if found else self._client.create_experiment(EXPERIMENT, artifact_location=place)
+                experiment.experiment_id
+                if experiment
+                else self._client.create_experiment(EXPERIMENT, artifact_location=place)
             )
-            self._parent = self._run("", run_name)
+            self._parent = self._open_run("", run_name)
 
     def params(self, log_name: str, recipe: Recipe) -> None:
         """Log the recipe's fields."""
         from mlflow.entities import Param
 
-        told = [Param(name, value) for name, value in fields(recipe).items()]
-        with self._asking():
-            self._client.log_batch(self._training(log_name), params=told)
+        params = [Param(name, value) for name, value in recipe_fields(recipe).items()]
+        with self._translate_errors():
+            self._client.log_batch(self._training_run(log_name), params=params)
 
     def log(self, log_name: str, row: EpochRow) -> None:
         """Log an epoch's scores."""
         from mlflow.entities import Metric
 
         now_ms = int(time.time() * 1000)
-        told = [
+        metrics = [
             Metric(_metric_name(f"{side}/{name}"), value, now_ms, row.epoch)
-            for side, scores in numbers(row, self._classes).items()
+            for side, scores in epoch_numbers(row, self._classes).items()
             for name, value in scores.items()
         ]
-        with self._asking():
-            self._client.log_batch(self._training(log_name), metrics=told)
+        with self._translate_errors():
+            self._client.log_batch(self._training_run(log_name), metrics=metrics)
 
-    def result(self, told: RunResult) -> None:
+    def log_result(self, result: RunResult) -> None:
         """Log what the run came to, the model with it, in the run above all trainings."""
         from mlflow.entities import Dataset, DatasetInput, Metric, Param, RunTag
 
-        now_ms, whole = int(time.time() * 1000), self._parent
-        metrics = [Metric(_metric_name(name), value, now_ms, 0) for name, value in told.metrics.items()]
-        pictures = Dataset(name=told.data, digest=told.digest[:_DIGEST], source_type="local", source="{}")
-        with self._asking():
+        now_ms, run = int(time.time() * 1000), self._parent
+        metrics = [Metric(_metric_name(name), value, now_ms, 0) for name, value in result.metrics.items()]
+        pictures = Dataset(name=result.data, digest=result.digest[:_DIGEST], source_type="local", source="{}")
+        with self._translate_errors():
             for at in range(0, len(metrics), _AT_ONCE):
-                self._client.log_batch(whole, metrics=metrics[at : at + _AT_ONCE])
-            params = [Param(name, value[:_LONG]) for name, value in told.params.items()]
-            self._client.log_batch(whole, params=params, tags=[RunTag(*tag) for tag in told.tags.items()])
-            self._client.log_inputs(whole, datasets=[DatasetInput(dataset=pictures, tags=[])])
-            for path in told.files:
-                self._client.log_artifact(whole, str(path))
-            self._client.log_artifacts(whole, str(told.model), "model")
+                self._client.log_batch(run, metrics=metrics[at : at + _AT_ONCE])
+            params = [Param(name, value[:_LONG]) for name, value in result.params.items()]
+            self._client.log_batch(run, params=params, tags=[RunTag(*tag) for tag in result.tags.items()])
+            self._client.log_inputs(run, datasets=[DatasetInput(dataset=pictures, tags=[])])
+            for path in result.files:
+                self._client.log_artifact(run, str(path))
+            self._client.log_artifacts(run, str(result.model), "model")
 
     def close(self) -> None:
         """Mark all as finished."""
-        with self._asking():
+        with self._translate_errors():
             for run in reversed(self._open.values()):
                 self._client.set_terminated(run)
         self._open.clear()
 
-    def _training(self, log_name: str) -> str:
-        return self._open.get(log_name) or self._run(log_name, log_name, {"mlflow.parentRunId": self._parent})
+    def _training_run(self, log_name: str) -> str:
+        return self._open.get(log_name) or self._open_run(log_name, log_name, {"mlflow.parentRunId": self._parent})
 
-    def _run(self, key: str, name: str, tags: dict[str, str] | None = None) -> str:
+    def _open_run(self, key: str, name: str, tags: dict[str, str] | None = None) -> str:
         """The run of that key, begun anew or gone on with."""
         from mlflow.exceptions import MlflowException
 
@@ -138,7 +140,7 @@ class MlflowTracker:
         return run
 
     @contextmanager
-    def _asking(self) -> Iterator[None]:
+    def _translate_errors(self) -> Iterator[None]:
         try:
             yield
         except ImportError as err:
@@ -148,19 +150,19 @@ class MlflowTracker:
         except Exception as err:
             if not type(err).__module__.startswith(("mlflow", "sqlalchemy", "requests")):
                 raise
-            said = str(err).splitlines()[0] if str(err) else type(err).__name__
-            fact = re.sub(r"//[^@/\s]*@", "//", f"MLflow at `{self._uri}` fails: {said}")  # without a password
+            reason = str(err).splitlines()[0] if str(err) else type(err).__name__
+            fact = re.sub(r"//[^@/\s]*@", "//", f"MLflow at `{self._uri}` fails: {reason}")  # without a password
             hint = f"set {URI} to a server that answers, or unset it to keep a file in the run folder"
             raise SetupError(fact, where="--track mlflow", hint=hint) from err
 
 
 def _metric_name(name: str) -> str:
     """As MLflow takes it; a long one keeps its beginning, and a digest tells it from others that begin alike."""
-    told = re.sub(r"[^\w\-./ ]", "_", name)
-    return told if len(told) <= _NAME else f"{told[: _NAME - 9]}.{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+    clean = re.sub(r"[^\w\-./ ]", "_", name)
+    return clean if len(clean) <= _NAME else f"{clean[: _NAME - 9]}.{hashlib.sha256(name.encode()).hexdigest()[:8]}"
 
 
-def _client(uri: str) -> Any:
+def _make_client(uri: str) -> Any:
     import logging
 
     for name, value in QUIET.items():

@@ -9,7 +9,7 @@ from typing import Any
 
 from headstart.core.recipe import Recipe
 from headstart.core.types import EpochRow
-from headstart.finetuning.tracking.epoch_values import fields, numbers
+from headstart.finetuning.tracking.epoch_values import epoch_numbers, recipe_fields
 
 _DATA_CLASS = {"scalars": "DATA_CLASS_SCALAR", "text": "DATA_CLASS_TENSOR"}  # by TensorBoard's plugin
 
@@ -28,18 +28,18 @@ class EventFiles:
         lines = [
             "| field | value |",
             "|---|---|",
-            *(f"| {name} | {value} |" for name, value in fields(recipe).items()),
+            *(f"| {name} | {value} |" for name, value in recipe_fields(recipe).items()),
         ]
         text = tf.make_tensor_proto("\n".join(lines).encode(), dtype=tf.string)
-        self._write(log_name, "train", 0, [_value("recipe", "text", text)])
+        self._write_event(log_name, "train", 0, [_make_value("recipe", "text", text)])
 
     def log(self, log_name: str, row: EpochRow) -> None:
         """Write an epoch's scores; they are on disk when this returns."""
         import tensorflow as tf
 
-        for side, told in numbers(row, self._classes).items():
-            values = [_value(name, "scalars", tf.make_tensor_proto(v, tf.float32)) for name, v in told.items()]
-            self._write(log_name, side, row.epoch, values)
+        for side, scores in epoch_numbers(row, self._classes).items():
+            values = [_make_value(name, "scalars", tf.make_tensor_proto(v, tf.float32)) for name, v in scores.items()]
+            self._write_event(log_name, side, row.epoch, values)
 
     def close(self) -> None:
         """Close the files."""
@@ -47,7 +47,7 @@ class EventFiles:
             writer.close()
         self._writers.clear()
 
-    def _write(self, log_name: str, side: str, step: int, values: list[Any]) -> None:
+    def _write_event(self, log_name: str, side: str, step: int, values: list[Any]) -> None:
         import tensorflow as tf
 
         folder = self._folder / re.sub(r"\W+", "-", log_name).strip("-") / side
@@ -62,7 +62,7 @@ class EventFiles:
         self._writers[folder].flush()
 
 
-def _value(tag: str, plugin: str, tensor: Any) -> Any:
+def _make_value(tag: str, plugin: str, tensor: Any) -> Any:
     import tensorflow as tf
 
     metadata = tf.compat.v1.SummaryMetadata(

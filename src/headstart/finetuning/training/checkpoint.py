@@ -24,7 +24,7 @@ from headstart.finetuning.training.prefetch import Profile
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Facts:
+class TrainingFacts:
     """What is known of a training after an epoch.
 
     Attributes:
@@ -57,7 +57,7 @@ class Facts:
 
 
 @dataclass(kw_only=True, eq=False)
-class Arrays:
+class TrainingArrays:
     """The arrays beside the facts.
 
     Attributes:
@@ -71,28 +71,28 @@ class Arrays:
     logits: np.ndarray | None = None
 
 
-class Folder:
+class CheckpointFolder:
     """The folder of one training; with None all is kept in memory, and a kill loses it."""
 
     def __init__(self, path: Path | None) -> None:
         self.path = path
         self._memory: dict[int, dict[str, np.ndarray]] = {}
 
-    def load(self, key: str) -> tuple[Facts, Arrays] | None:
+    def load_state(self, key: str) -> tuple[TrainingFacts, TrainingArrays] | None:
         """The last whole state of this training, or None; another training's leavings are removed."""
         if self.path is None or not self.path.is_dir():
             return None
         for name in sorted((p.stem for p in self.path.glob("state-*.json")), reverse=True):
             with contextlib.suppress(DataError, OSError, ValueError, KeyError, zipfile.BadZipFile):
-                facts = serialization.find_value(Facts, self.path, name)
+                facts = serialization.find_value(TrainingFacts, self.path, name)
                 if facts is not None and facts.key == key:
-                    found = _unpacked(_read(self.path / f"{name}.npz"))
-                    self._only(name)
-                    return facts, found
-        self.clear()
+                    arrays = _unpack_arrays(_read_arrays(self.path / f"{name}.npz"))
+                    self._remove_other_states(name)
+                    return facts, arrays
+        self.clear_states()
         return None
 
-    def save(self, facts: Facts, arrays: Arrays) -> None:
+    def save_state(self, facts: TrainingFacts, arrays: TrainingArrays) -> None:
         """Keep a state instead of all earlier ones.
 
         Raises:
@@ -101,18 +101,18 @@ class Folder:
         if self.path is None:
             return
         name = "state-over" if facts.stopped else f"state-{facts.epoch:03d}"
-        _write(self.path / f"{name}.npz", _packed(arrays))
+        _write_arrays(self.path / f"{name}.npz", _pack_arrays(arrays))
         serialization.save_value(facts, self.path, name)
-        self._only(name)
+        self._remove_other_states(name)
 
-    def keep(self, epoch: int, weights: Mapping[str, np.ndarray]) -> None:
+    def keep_weights(self, epoch: int, weights: Mapping[str, np.ndarray]) -> None:
         """Keep the weights of an epoch."""
         if self.path is None:
             self._memory[epoch] = dict(weights)
         else:
-            _write(self._file(epoch), weights)
+            _write_arrays(self._weights_file(epoch), weights)
 
-    def kept(self, epoch: int) -> dict[str, np.ndarray]:
+    def read_weights(self, epoch: int) -> dict[str, np.ndarray]:
         """The weights of an epoch.
 
         Raises:
@@ -120,55 +120,55 @@ class Folder:
         """
         if self.path is None:
             return self._memory[epoch]
-        if not self._file(epoch).is_file():
+        if not self._weights_file(epoch).is_file():
             raise KeyError(epoch)
-        return _read(self._file(epoch))
+        return _read_arrays(self._weights_file(epoch))
 
-    def drop(self, *, but: int) -> None:
+    def drop_weights(self, *, but: int) -> None:
         """Forget the weights of all epochs but the start and one more."""
-        self._memory = {epoch: one for epoch, one in self._memory.items() if epoch in (0, but)}
+        self._memory = {epoch: weights for epoch, weights in self._memory.items() if epoch in (0, but)}
         for file in self.path.glob("weights-*.npz") if self.path else ():
-            if file not in (self._file(0), self._file(but)):
+            if file not in (self._weights_file(0), self._weights_file(but)):
                 file.unlink()
 
-    def clear(self) -> None:
+    def clear_states(self) -> None:
         """Forget everything."""
         self._memory = {}
         for file in (*self.path.glob("state-*"), *self.path.glob("weights-*.npz")) if self.path else ():
             file.unlink()
 
-    def _only(self, name: str) -> None:
+    def _remove_other_states(self, name: str) -> None:
         for old in self.path.glob("state-*") if self.path else ():
             if old.stem != name:
                 old.unlink()
 
-    def _file(self, epoch: int) -> Path:
+    def _weights_file(self, epoch: int) -> Path:
         assert self.path is not None
         return self.path / f"weights-{epoch:03d}.npz"
 
 
-def _packed(arrays: Arrays) -> dict[str, np.ndarray]:
-    found = {f"weight:{path}": value for path, value in arrays.weights.items()}
-    found |= {f"state:{number:05d}": value for number, value in enumerate(arrays.state)}
-    return found if arrays.logits is None else {**found, "logits": arrays.logits}
+def _pack_arrays(arrays: TrainingArrays) -> dict[str, np.ndarray]:
+    packed = {f"weight:{path}": value for path, value in arrays.weights.items()}
+    packed |= {f"state:{number:05d}": value for number, value in enumerate(arrays.state)}
+    return packed if arrays.logits is None else {**packed, "logits": arrays.logits}
 
 
-def _unpacked(found: dict[str, np.ndarray]) -> Arrays:
-    return Arrays(
-        weights={name.removeprefix("weight:"): value for name, value in found.items() if name.startswith("weight:")},
-        state=[found[name] for name in sorted(found) if name.startswith("state:")],
-        logits=found.get("logits"),
+def _unpack_arrays(packed: dict[str, np.ndarray]) -> TrainingArrays:
+    return TrainingArrays(
+        weights={name.removeprefix("weight:"): value for name, value in packed.items() if name.startswith("weight:")},
+        state=[packed[name] for name in sorted(packed) if name.startswith("state:")],
+        logits=packed.get("logits"),
     )
 
 
-def _write(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+def _write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
     """Without names of files in it: a variable's path has slashes, and two may differ in case alone."""
     buffer = io.BytesIO()
     names = np.array(list(arrays), dtype=np.str_)
-    np.savez(buffer, allow_pickle=False, names=names, **{f"a{i:05d}": one for i, one in enumerate(arrays.values())})
+    np.savez(buffer, allow_pickle=False, names=names, **{f"a{i:05d}": array for i, array in enumerate(arrays.values())})
     write_bytes(path, buffer.getvalue())
 
 
-def _read(path: Path) -> dict[str, np.ndarray]:
-    with path.open("rb") as handle, np.load(handle, allow_pickle=False) as found:
-        return {str(name): found[f"a{i:05d}"] for i, name in enumerate(found["names"])}
+def _read_arrays(path: Path) -> dict[str, np.ndarray]:
+    with path.open("rb") as handle, np.load(handle, allow_pickle=False) as content:
+        return {str(name): content[f"a{i:05d}"] for i, name in enumerate(content["names"])}

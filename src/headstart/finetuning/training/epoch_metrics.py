@@ -14,13 +14,13 @@ import numpy as np
 
 from headstart.core.types import EpochScores
 from headstart.finetuning.network.trainable_network import Network
-from headstart.finetuning.training.prefetch import Held
+from headstart.finetuning.training.prefetch import HeldOut
 from headstart.heads.prediction import softmax
 from headstart.statistics.losses import log_losses, per_picture_loss
 from headstart.statistics.metrics import confusion_matrix
 
 
-def scores(y: np.ndarray, probabilities: np.ndarray, n_classes: int) -> EpochScores:
+def score_epoch(y: np.ndarray, probabilities: np.ndarray, n_classes: int) -> EpochScores:
     """Scores of one look at some pictures.
 
     A class without a picture has NaN scores and stays out of the macro averages; one that is there and was never
@@ -32,20 +32,20 @@ def scores(y: np.ndarray, probabilities: np.ndarray, n_classes: int) -> EpochSco
         n_classes: C.
     """
     cells = confusion_matrix(y, probabilities.argmax(axis=1), n_classes)
-    return _scores(cells, float(log_losses(y, probabilities).mean()))
+    return _score_confusion(cells, float(log_losses(y, probabilities).mean()))
 
 
-def _scores(cells_CC: np.ndarray, log_loss: float) -> EpochScores:
+def _score_confusion(cells_CC: np.ndarray, log_loss: float) -> EpochScores:
     right, truth = np.diag(cells_CC).astype(np.float64), cells_CC.sum(axis=1)
-    there = truth > 0
-    recall = np.where(there, right / np.maximum(truth, 1), np.nan)
-    precision = np.where(there, right / np.maximum(cells_CC.sum(axis=0), 1), np.nan)
+    present = truth > 0
+    recall = np.where(present, right / np.maximum(truth, 1), np.nan)
+    precision = np.where(present, right / np.maximum(cells_CC.sum(axis=0), 1), np.nan)
     return EpochScores(
         log_loss=log_loss,
         accuracy=float(right.sum() / truth.sum()),
-        balanced_accuracy=float(recall[there].mean()),
-        precision=float(precision[there].mean()),
-        recall=float(recall[there].mean()),
+        balanced_accuracy=float(recall[present].mean()),
+        precision=float(precision[present].mean()),
+        recall=float(recall[present].mean()),
         class_precision=tuple(precision.tolist()),
         class_recall=tuple(recall.tolist()),
     )
@@ -63,7 +63,7 @@ class EpochPredictions:
         self._log_loss = self._loss = 0.0
         self._n = self._steps = 0
 
-    def add(self, loss: float, logits: np.ndarray, hard: np.ndarray) -> None:
+    def add_batch(self, loss: float, logits: np.ndarray, hard: np.ndarray) -> None:
         """Count a batch.
 
         Args:
@@ -90,10 +90,10 @@ class EpochPredictions:
 
     def scores(self) -> EpochScores:
         """All of it."""
-        return _scores(self._cells, self._log_loss / self._n)
+        return _score_confusion(self._cells, self._log_loss / self._n)
 
 
-def monitored(monitor: str, y: np.ndarray, logits: np.ndarray) -> np.ndarray:
+def monitored_losses(monitor: str, y: np.ndarray, logits: np.ndarray) -> np.ndarray:
     """(E,) the monitored metric of each epoch as a loss, lower is better.
 
     Args:
@@ -101,10 +101,12 @@ def monitored(monitor: str, y: np.ndarray, logits: np.ndarray) -> np.ndarray:
         y: (M,) int64.
         logits: (E, M, C).
     """
-    return np.array([per_picture_loss(monitor, y, softmax(one.astype(np.float64))).mean() for one in logits])
+    return np.array(
+        [per_picture_loss(monitor, y, softmax(epoch_logits.astype(np.float64))).mean() for epoch_logits in logits]
+    )
 
 
-def predict(network: Network, held: Held) -> np.ndarray:
+def predict_logits(network: Network, held: HeldOut) -> np.ndarray:
     """What a network says of pictures.
 
     A short batch is filled up, so that a picture's logits do not depend on how many others came with it.
@@ -117,36 +119,38 @@ def predict(network: Network, held: Held) -> np.ndarray:
         (M, C) float32 logits, in the order of `held.y`.
     """
     model, size = network.model, 0
-    found = []
+    parts = []
     for inputs in held.batches():
         count = len(next(iter(inputs.values())))
         size = size or count
-        with _untold():
-            found.append(np.asarray(model.predict_on_batch({k: _filled(v, size) for k, v in inputs.items()}))[:count])
-    logits = np.concatenate(found).astype(np.float32)
+        with _without_retracing_advice():
+            parts.append(
+                np.asarray(model.predict_on_batch({k: _pad_batch(v, size) for k, v in inputs.items()}))[:count]
+            )
+    logits = np.concatenate(parts).astype(np.float32)
     if len(logits) != len(held.y):
         raise ValueError(f"{len(held.y)} held-out pictures were announced and {len(logits)} came")
     return logits
 
 
 @contextlib.contextmanager
-def _untold() -> Iterator[None]:
+def _without_retracing_advice() -> Iterator[None]:
     """Hold back TensorFlow's advice to trace less: one network after the other is compiled, and each only once."""
-    told = logging.getLogger("tensorflow")
-    told.addFilter(_is_no_advice)
+    logger = logging.getLogger("tensorflow")
+    logger.addFilter(_is_no_advice)
     try:
         yield
     finally:
-        told.removeFilter(_is_no_advice)
+        logger.removeFilter(_is_no_advice)
 
 
 def _is_no_advice(record: logging.LogRecord) -> bool:
     return "retracing" not in record.getMessage()
 
 
-def _filled(part: np.ndarray, size: int) -> np.ndarray:
+def _pad_batch(part: np.ndarray, size: int) -> np.ndarray:
     if len(part) == size:
         return part
-    whole = np.zeros((size, *part.shape[1:]), part.dtype)
-    whole[: len(part)] = part
-    return whole
+    padded = np.zeros((size, *part.shape[1:]), part.dtype)
+    padded[: len(part)] = part
+    return padded

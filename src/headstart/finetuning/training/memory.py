@@ -21,7 +21,7 @@ _COPIES = 5  # weights, gradients, two moments, running mean
 _FULL = ("ResourceExhaustedError", "OutOfMemoryError", "MemoryError")
 
 
-def parts(model: Any, batch: int) -> tuple[int, str]:
+def count_parts(model: Any, batch: int) -> tuple[int, str]:
     """Into how many parts a batch must be cut, a power of 2, and one sentence about it (empty for one part).
 
     Args:
@@ -36,17 +36,17 @@ def parts(model: Any, batch: int) -> tuple[int, str]:
         return 1, ""
     return (
         count,
-        f"{cut(batch, count)}: at once they need about {format_bytes(step_bytes(model, batch))} of "
+        f"{format_parts(batch, count)}: at once they need about {format_bytes(step_bytes(model, batch))} of "
         f"{format_bytes(limit)}",
     )
 
 
-def cut(batch: int, count: int) -> str:
+def format_parts(batch: int, count: int) -> str:
     """The parts in words."""
     return f"{batch} pictures a step go through in parts of {math.ceil(batch / count)}"
 
 
-def exhausted(err: BaseException) -> bool:
+def is_out_of_memory(err: BaseException) -> bool:
     """Whether an error says that memory ran out, whatever the backend."""
     return any(kind.__name__ in _FULL for kind in type(err).__mro__) or "RESOURCE_EXHAUSTED" in str(err)[:200]
 
@@ -54,17 +54,17 @@ def exhausted(err: BaseException) -> bool:
 def step_bytes(model: Any, batch: int) -> int:
     """About how many bytes a training step takes at its peak."""
     weights = sum(math.prod(variable.shape) for variable in model.trainable_variables)
-    return int(batch * sum(_bytes(model)) * _KEPT + 4 * weights * _COPIES)
+    return int(batch * sum(_output_bytes(model)) * _KEPT + 4 * weights * _COPIES)
 
 
-def _bytes(model: Any) -> Iterator[int]:
+def _output_bytes(model: Any) -> Iterator[int]:
     """Of what each operation gives out for one picture."""
     import keras
 
     inside = model.layers if isinstance(model, keras.Sequential) else model.operations
     for operation in inside:
         if isinstance(operation, keras.Model):
-            yield from _bytes(operation)
+            yield from _output_bytes(operation)
             continue
         for output in keras.tree.flatten(operation.output):
             width = 2 if output.dtype in ("bfloat16", "float16") else 4

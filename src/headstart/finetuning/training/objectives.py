@@ -21,7 +21,7 @@ WITH_AREA = "pictures", "map"  # inputs (B, H, W, channels); all others are mixe
 _ORDER = 77_000  # no other draw has this stream
 
 
-def loss(recipe: Recipe, class_weight: np.ndarray | None = None) -> Any:
+def make_loss(recipe: Recipe, class_weight: np.ndarray | None = None) -> Any:
     """Cross-entropy of logits against soft labels, or the focal loss (Lin 2017), as a Keras loss.
 
     A class weight counts a picture as often as its label has of the class, so that weight 2 is the same as having
@@ -61,7 +61,7 @@ class _Objective(_Base):  # type: ignore[misc]
         return -ops.sum(truth * logs, axis=-1)
 
 
-def mixed(
+def mix_batch(
     batch: dict[str, np.ndarray], y: np.ndarray, recipe: Recipe, rng: np.random.Generator
 ) -> tuple[dict[str, np.ndarray], np.ndarray]:
     """Mix each picture of a batch with another one, and the labels in the same shares.
@@ -87,19 +87,19 @@ def mixed(
     grids = [x.shape[1:3] for name, x in batch.items() if name in WITH_AREA]
     if pastes and grids:
         (height, width), centre = grids[0], rng.random(2)
-        box = _box(height, width, share, centre)
+        box = _mixed_box(height, width, share, centre)
         area = (box[0].stop - box[0].start) * (box[1].stop - box[1].start)
         share = 1 - area / (height * width)
-        made = {
-            name: _pasted(x, x[partner], box) if name in WITH_AREA else _added(x, x[partner], share)
+        mixed = {
+            name: _paste_box(x, x[partner], box) if name in WITH_AREA else _blend(x, x[partner], share)
             for name, x in batch.items()
         }
     else:
-        made = {name: _added(x, x[partner], share) for name, x in batch.items()}
-    return made, _added(y, y[partner], share)
+        mixed = {name: _blend(x, x[partner], share) for name, x in batch.items()}
+    return mixed, _blend(y, y[partner], share)
 
 
-def _box(height: int, width: int, share: float, centre: np.ndarray) -> tuple[slice, slice]:
+def _mixed_box(height: int, width: int, share: float, centre: np.ndarray) -> tuple[slice, slice]:
     """Rows and columns of a box with 1 - share of the area, cut off at the edges."""
     sides = []
     for length, at in zip((height, width), centre, strict=True):
@@ -109,17 +109,17 @@ def _box(height: int, width: int, share: float, centre: np.ndarray) -> tuple[sli
     return sides[0], sides[1]
 
 
-def _pasted(own: np.ndarray, other: np.ndarray, box: tuple[slice, slice]) -> np.ndarray:
-    out = own.copy()
+def _paste_box(picture: np.ndarray, other: np.ndarray, box: tuple[slice, slice]) -> np.ndarray:
+    out = picture.copy()
     out[:, box[0], box[1]] = other[:, box[0], box[1]]
     return out
 
 
-def _added(own: np.ndarray, other: np.ndarray, share: float) -> np.ndarray:
-    return np.asarray(own * own.dtype.type(share) + other * own.dtype.type(1 - share))
+def _blend(first: np.ndarray, other: np.ndarray, share: float) -> np.ndarray:
+    return np.asarray(first * first.dtype.type(share) + other * first.dtype.type(1 - share))
 
 
-def order(y: np.ndarray, recipe: Recipe, epoch: int) -> np.ndarray:
+def draw_order(y: np.ndarray, recipe: Recipe, epoch: int) -> np.ndarray:
     """Which pictures an epoch sees, and when.
 
     `natural` sees each once. `balanced` sees as many of each class as of any other, to within one: no picture of a
@@ -140,8 +140,8 @@ def order(y: np.ndarray, recipe: Recipe, epoch: int) -> np.ndarray:
     counts = np.full(len(present), len(y) // len(present))
     counts[rng.permutation(len(present))[: len(y) % len(present)]] += 1
     drawn = []
-    for one, count in zip(present, counts, strict=True):
-        own = np.flatnonzero(y == one)
-        rounds = [rng.permutation(own) for _ in range(-(-count // len(own)))]
-        drawn.append(np.concatenate([*rounds, own[:0]])[:count])
+    for label, count in zip(present, counts, strict=True):
+        positions = np.flatnonzero(y == label)
+        rounds = [rng.permutation(positions) for _ in range(-(-count // len(positions)))]
+        drawn.append(np.concatenate([*rounds, positions[:0]])[:count])
     return rng.permutation(np.concatenate(drawn))

@@ -44,7 +44,7 @@ class Feed(Protocol):
         ...
 
 
-class Held(Protocol):
+class HeldOut(Protocol):
     """What is watched.
 
     Attributes:
@@ -91,7 +91,7 @@ class Profile:
         return self.first_s + self.compute_s + self.wait_s
 
 
-class Ahead:
+class PrefetchedEpochs:
     """Epochs of a feed, made in a thread of their own while the block runs.
 
     Args:
@@ -104,7 +104,7 @@ class Ahead:
         self._feed, self._numbers = feed, range(first, last + 1)
         self._made: queue.Queue[Any] = queue.Queue(_AHEAD)
         self._over = threading.Event()
-        self._thread = threading.Thread(target=self._make, name="headstart-feed", daemon=True)
+        self._thread = threading.Thread(target=self._make_batches, name="headstart-feed", daemon=True)
         self._wait_s, self._taken = 0.0, 0
 
     def __enter__(self) -> Self:
@@ -124,15 +124,15 @@ class Ahead:
         count = 0
         while True:
             began = time.perf_counter()
-            made = self._made.get()
+            batch = self._made.get()
             self._wait_s += time.perf_counter() - began if self._taken else 0.0
             self._taken += 1
-            if isinstance(made, BaseException):
-                raise made
-            if made is None:
+            if isinstance(batch, BaseException):
+                raise batch
+            if batch is None:
                 break
             count += 1
-            yield made
+            yield batch
         if count != self._feed.steps:
             raise ValueError(f"the feed says {self._feed.steps} batches an epoch and made {count}")
 
@@ -141,28 +141,28 @@ class Ahead:
         waited, self._wait_s = self._wait_s, 0.0
         return waited
 
-    def _make(self) -> None:
+    def _make_batches(self) -> None:
         try:
             for number in self._numbers:
                 for batch in self._feed.epoch(number):
-                    if not self._put(batch):
+                    if not self._put_item(batch):
                         return
-                if not self._put(None):
+                if not self._put_item(None):
                     return
         except BaseException as err:
-            self._put(err)
+            self._put_item(err)
 
-    def _put(self, thing: Any) -> bool:
+    def _put_item(self, item: Any) -> bool:
         while not self._over.is_set():
             try:
-                self._made.put(thing, timeout=_POLL_S)
+                self._made.put(item, timeout=_POLL_S)
             except queue.Full:
                 continue
             return True
         return False
 
 
-def endless(feed: Feed) -> Iterator[Batch]:
+def repeat_epochs(feed: Feed) -> Iterator[Batch]:
     """Batch after batch, over all epochs."""
     for number in itertools.count(1):
         yield from feed.epoch(number)

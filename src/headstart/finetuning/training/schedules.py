@@ -14,7 +14,7 @@ _SURE = 6.0  # standard errors by which a loss must fall or rise to count
 _SAFE = 10.0  # how far below the rate at which the loss rises it is safe to learn
 
 
-def rates(recipe: Recipe, steps: int, peak: float | None = None) -> np.ndarray:
+def schedule_rates(recipe: Recipe, steps: int, peak: float | None = None) -> np.ndarray:
     """The learning rate of every step.
 
     The rate rises in equal steps over the part `warmup` and is at its peak in the step after it. Then it stays
@@ -46,7 +46,7 @@ def rates(recipe: Recipe, steps: int, peak: float | None = None) -> np.ndarray:
     return np.concatenate([up, after])
 
 
-def phases(
+def factors_in_epoch(
     recipe: Recipe, blocks: Sequence[Sequence[str]], epoch: int, factors: Mapping[str, float]
 ) -> dict[str, float]:
     """The factors in an epoch: with `gradual` the head is free first, then one block more at a time (Howard 2018).
@@ -62,11 +62,11 @@ def phases(
     if not recipe.trunk.gradual or epoch >= recipe.epochs:
         return dict(factors)
     free = 1 + (epoch - 1) * 2 * len(blocks) // recipe.epochs
-    held = {path for block in blocks[: max(len(blocks) - free, 0)] for path in block}
-    return {path: 0.0 if path in held else factor for path, factor in factors.items()}
+    frozen = {path for block in blocks[: max(len(blocks) - free, 0)] for path in block}
+    return {path: 0.0 if path in frozen else factor for path, factor in factors.items()}
 
 
-def rising(start: float, end: float, steps: int) -> np.ndarray:
+def rising_rates(start: float, end: float, steps: int) -> np.ndarray:
     """(steps,) float64 rates of a rising-rate test, each the same multiple of the one before."""
     return np.geomspace(start, end, steps)
 

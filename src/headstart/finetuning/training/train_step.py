@@ -38,7 +38,7 @@ class TrainStep:
     """
 
     def __init__(self, network: Network, recipe: Recipe, class_weight: np.ndarray | None, parts: int = 1) -> None:
-        self.network, self.factors = network, dict(network.factors())
+        self.network, self.factors = network, dict(network.rate_factors())
         anchors = {
             variable.path: np.array(variable.numpy())
             for block in network.blocks
@@ -46,17 +46,17 @@ class TrainStep:
             for variable in block.variables
         }
         self.optimiser = optimizers.make_optimizer(recipe, factors=self.factors, anchors=anchors or None)
-        self._summing = _summing()(self.optimiser) if parts > 1 else None
+        self._summing = _summing_optimizer_class()(self.optimiser) if parts > 1 else None
         self._parts = parts
-        self.model = _observed()(network.model.input, network.model.output, name=network.model.name)
-        optimiser, loss = self._summing or self.optimiser, objectives.loss(recipe, class_weight)
+        self.model = _logits_model_class()(network.model.input, network.model.output, name=network.model.name)
+        optimiser, loss = self._summing or self.optimiser, objectives.make_loss(recipe, class_weight)
         self.model.compile(optimizer=optimiser, loss=loss, jit_compile="auto")
         optimiser.build(self.model.trainable_variables)
         self._draws = network.seeds
         for number, draw in enumerate(self._draws):
             draw.assign(np.array([recipe.seed, number], draw.dtype))
 
-    def step(self, inputs: Mapping[str, np.ndarray], soft: np.ndarray, rate: float) -> tuple[float, np.ndarray]:
+    def take_step(self, inputs: Mapping[str, np.ndarray], soft: np.ndarray, rate: float) -> tuple[float, np.ndarray]:
         """Take one step.
 
         Args:
@@ -69,17 +69,17 @@ class TrainStep:
         """
         self.optimiser.learning_rate = rate
         if self._summing is None:
-            return self._part(inputs, soft)
+            return self._train_part(inputs, soft)
         cuts = [part for part in np.array_split(np.arange(len(soft)), self._parts) if len(part)]
-        found = []
+        results = []
         for part in cuts:
             self._summing.last.assign(part is cuts[-1])
             at = slice(part[0], part[-1] + 1)
             share = np.float32(len(part) / len(soft))
-            found.append(self._part({name: one[at] for name, one in inputs.items()}, soft[at] * share))
-        return sum(loss for loss, _ in found), np.concatenate([logits for _, logits in found])
+            results.append(self._train_part({name: array[at] for name, array in inputs.items()}, soft[at] * share))
+        return sum(loss for loss, _ in results), np.concatenate([logits for _, logits in results])
 
-    def _part(self, inputs: Mapping[str, np.ndarray], soft: np.ndarray) -> tuple[float, np.ndarray]:
+    def _train_part(self, inputs: Mapping[str, np.ndarray], soft: np.ndarray) -> tuple[float, np.ndarray]:
         logs = self.model.train_on_batch(dict(inputs), soft, return_dict=True)
         return float(logs["loss"]), np.asarray(logs["logits"], np.float32)
 
@@ -88,7 +88,7 @@ class TrainStep:
         """The learning rate as it stands; a callback may have set it."""
         return float(self.optimiser.learning_rate.numpy())
 
-    def averaged(self) -> dict[str, np.ndarray]:
+    def average_weights(self) -> dict[str, np.ndarray]:
         """What training may change, with the running mean in the place of each weight that has one."""
         weights = self.network.get()
         self.optimiser.finalize_variable_values(self.model.trainable_variables)
@@ -96,18 +96,18 @@ class TrainStep:
         self.network.set(weights)
         return averages
 
-    def state(self) -> list[np.ndarray]:
+    def copy_state(self) -> list[np.ndarray]:
         """What a step changes besides the weights: of the optimiser and of the draws."""
         return [np.array(variable.numpy()) for variable in (*self.optimiser.variables, *self._draws)]
 
-    def restore(self, state: list[np.ndarray]) -> None:
+    def restore_state(self, state: list[np.ndarray]) -> None:
         """Put a state back."""
         for variable, value in zip((*self.optimiser.variables, *self._draws), state, strict=True):
             variable.assign(value)
 
 
 @functools.cache
-def _observed() -> Any:
+def _logits_model_class() -> Any:
     import keras
 
     class Observed(keras.Model):  # type: ignore[misc]
@@ -118,7 +118,7 @@ def _observed() -> Any:
 
 
 @functools.cache
-def _summing() -> Any:
+def _summing_optimizer_class() -> Any:
     import keras
 
     class Summing(keras.optimizers.Optimizer):  # type: ignore[misc]

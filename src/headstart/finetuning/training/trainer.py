@@ -27,23 +27,23 @@ from headstart.core.storage.hashing import compute_digest
 from headstart.core.types import EpochRow, EpochScores
 from headstart.finetuning.network.trainable_network import Network
 from headstart.finetuning.training import memory, schedules
-from headstart.finetuning.training.checkpoint import Facts, Folder
-from headstart.finetuning.training.epoch_loop import Loop, Task
-from headstart.finetuning.training.epoch_metrics import predict, scores
-from headstart.finetuning.training.prefetch import Feed, Held, Profile, endless
+from headstart.finetuning.training.checkpoint import CheckpointFolder, TrainingFacts
+from headstart.finetuning.training.epoch_loop import TrainingLoop, TrainingTask
+from headstart.finetuning.training.epoch_metrics import predict_logits, score_epoch
+from headstart.finetuning.training.prefetch import Feed, HeldOut, Profile, repeat_epochs
 from headstart.finetuning.training.train_step import TrainStep
 
 __all__ = [
     "Feed",
-    "Held",
-    "Interrupted",
+    "HeldOut",
     "Profile",
-    "Trained",
+    "TrainingInterrupted",
+    "TrainingResult",
     "epoch_weights",
-    "measure",
-    "predict",
-    "scores",
-    "train",
+    "measure_step_s",
+    "predict_logits",
+    "score_epoch",
+    "train_network",
 ]
 
 _STATE_REVISION = 2  # raise it when the optimiser's state has other arrays
@@ -53,7 +53,7 @@ _TEST_WORSE, _TEST_FIRST = 4.0, 5  # times the largest loss of the first steps e
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Trained:
+class TrainingResult:
     """A training that is over.
 
     Attributes:
@@ -79,24 +79,24 @@ class Trained:
     notes: tuple[str, ...]
 
 
-class Interrupted(KeyboardInterrupt):
+class TrainingInterrupted(KeyboardInterrupt):
     """Ctrl-C during a training: the best weights so far are in the network, and its folder can be gone on from.
 
     Attributes:
         trained: The training as far as it came.
     """
 
-    def __init__(self, trained: Trained) -> None:
+    def __init__(self, trained: TrainingResult) -> None:
         super().__init__(trained.stopped)
         self.trained = trained
 
 
-def train(
+def train_network(
     network: Network,
     recipe: Recipe,
     feed: Feed,
     *,
-    held: Held | None,
+    held: HeldOut | None,
     class_weight: np.ndarray | None,
     folder: Path | None,
     stop_after: int | None = None,
@@ -105,7 +105,7 @@ def train(
     callbacks: Sequence[Any] = (),
     console: Console,
     name: str,
-) -> Trained:
+) -> TrainingResult:
     """Train a network, or go on with a training that was cut short, or read one that is done.
 
     Args:
@@ -130,29 +130,29 @@ def train(
         Interrupted: Ctrl-C.
     """
     last = recipe.epochs if stop_after is None else min(stop_after, recipe.epochs)
-    task = Task(
+    task = TrainingTask(
         network=network, recipe=recipe, feed=feed, held=held, last=last, keep_epochs=keep_epochs,
         on_epoch=on_epoch, callbacks=callbacks, console=console, name=name,
     )  # fmt: skip
-    first, store, batch = network.get(), Folder(folder), min(recipe.batch, feed.n)
-    key = _key(task, first, class_weight)
-    known = store.load(key)
-    count, note = (known[0].parts, "") if known else memory.parts(network.model, batch)
+    first, store, batch = network.get(), CheckpointFolder(folder), min(recipe.batch, feed.n)
+    key = _training_key(task, first, class_weight)
+    state = store.load_state(key)
+    count, note = (state[0].parts, "") if state else memory.count_parts(network.model, batch)
     while True:
         try:
-            return _attempt(task, class_weight, store, key, count, note)
+            return _train_once(task, class_weight, store, key, count, note)
         except Exception as err:
-            if not memory.exhausted(err):
+            if not memory.is_out_of_memory(err):
                 raise
             if count >= batch:
                 raise SetupError(
                     f"{name}: one picture at a time does not fit into memory",
                     hint="free some memory, or train fewer blocks: --recipe blocks=1",
                 ) from err
-        store.clear()
+        store.clear_states()
         network.set(first)
         count *= 2
-        note = f"{memory.cut(batch, count)}: memory ran out in training"
+        note = f"{memory.format_parts(batch, count)}: memory ran out in training"
         console.print_warning(f"{name}: {note}")
 
 
@@ -162,110 +162,118 @@ def epoch_weights(folder: Path, epoch: int) -> dict[str, np.ndarray]:
     Raises:
         KeyError: They were not kept.
     """
-    return Folder(folder).kept(epoch)
+    return CheckpointFolder(folder).read_weights(epoch)
 
 
-def measure(network: Network, recipe: Recipe, feed: Feed, steps: int = 3) -> float:
+def measure_step_s(network: Network, recipe: Recipe, feed: Feed, steps: int = 3) -> float:
     """Seconds that a step takes: of the computing, or of the feed where that is slower.
 
     The first step, which compiles, does not count. The network ends as it was.
     """
-    before = network.get()
-    stepper = TrainStep(network, recipe, None, memory.parts(network.model, min(recipe.batch, feed.n))[0])
-    batches, made_s, step_s = endless(feed), list[float](), list[float]()
+    weights = network.get()
+    stepper = TrainStep(network, recipe, None, memory.count_parts(network.model, min(recipe.batch, feed.n))[0])
+    batches, made_s, step_s = repeat_epochs(feed), list[float](), list[float]()
     for _ in range(steps + 1):
         began = time.perf_counter()
         inputs, soft, _ = next(batches)
         ready = time.perf_counter()
-        stepper.step(inputs, soft, 0.0)
+        stepper.take_step(inputs, soft, 0.0)
         made_s.append(ready - began)
         step_s.append(time.perf_counter() - ready)
-    network.set(before)
+    network.set(weights)
     return max(statistics.median(made_s[1:]), statistics.median(step_s[1:]))
 
 
 # ---------------------------------------------------------------- from the first weights to the result
 
 
-def _attempt(task: Task, class_weight: np.ndarray | None, store: Folder, key: str, count: int, note: str) -> Trained:
-    known = store.load(key)
-    if known is not None and known[0].stopped:
-        facts, arrays = known
+def _train_once(
+    task: TrainingTask, class_weight: np.ndarray | None, store: CheckpointFolder, key: str, count: int, note: str
+) -> TrainingResult:
+    state = store.load_state(key)
+    if state is not None and state[0].stopped:
+        facts, arrays = state
         if task.on_epoch is not None:
             for row in facts.rows:
                 task.on_epoch(row)
-        return _result(task, facts, arrays.logits, store)
-    stepper = TrainStep(task.network, task.recipe, class_weight, known[0].parts if known else count)
-    if known is None:
-        facts, logits = _begin(task, stepper, store, Facts(key=key, parts=count, notes=(note,) if note else ()))
+        return _make_result(task, facts, arrays.logits, store)
+    stepper = TrainStep(task.network, task.recipe, class_weight, state[0].parts if state else count)
+    if state is None:
+        facts, logits = _score_start(
+            task, stepper, store, TrainingFacts(key=key, parts=count, notes=(note,) if note else ())
+        )
     else:
-        facts, arrays = known
+        facts, arrays = state
         task.network.set(arrays.weights)
-        stepper.restore(arrays.state)
+        stepper.restore_state(arrays.state)
         logits = [] if arrays.logits is None else list(arrays.logits)
-    loop = Loop(task, stepper, store, facts, logits)
+    loop = TrainingLoop(task, stepper, store, facts, logits)
     try:
-        loop.run()
+        loop.run_epochs()
     except KeyboardInterrupt:
         cut = dataclasses.replace(loop.facts, stopped=f"interrupted in epoch {loop.facts.epoch + 1}")
-        raise Interrupted(_result(task, cut, _stacked(loop.logits[: cut.epoch + 1]), store)) from None
-    return _result(task, loop.facts, _stacked(loop.logits), store)
+        raise TrainingInterrupted(_make_result(task, cut, _stack_logits(loop.logits[: cut.epoch + 1]), store)) from None
+    return _make_result(task, loop.facts, _stack_logits(loop.logits), store)
 
 
-def _begin(task: Task, stepper: TrainStep, store: Folder, facts: Facts) -> tuple[Facts, list[np.ndarray]]:
+def _score_start(
+    task: TrainingTask, stepper: TrainStep, store: CheckpointFolder, facts: TrainingFacts
+) -> tuple[TrainingFacts, list[np.ndarray]]:
     """What is known before the first step: the start's scores, and the rate."""
-    store.keep(0, task.network.get())
+    store.keep_weights(0, task.network.get())
     logits, start = [], None
     if task.held is not None:
-        logits = [predict(task.network, task.held)]
+        logits = [predict_logits(task.network, task.held)]
         if not np.isfinite(logits[0]).all():
             raise DataError(
                 f"{task.name}: what the network says is not finite before the first step",
                 hint="look for pictures or first weights that are not finite",
             )
-        start = task.scores(logits[0])
+        start = task.score_logits(logits[0])
     peak, notes = task.recipe.rate, facts.notes
     if not peak and task.last:
-        peak = _found_rate(task, stepper)
+        peak = _find_learning_rate(task, stepper)
         notes = (*notes, f"learning rate {peak:.2g} found by a rising-rate test of up to {_TEST_STEPS} steps")
     return dataclasses.replace(facts, peak=peak, start=start, notes=notes), logits
 
 
-def _found_rate(task: Task, stepper: TrainStep) -> float:
+def _find_learning_rate(task: TrainingTask, stepper: TrainStep) -> float:
     """The rate of a rising-rate test on the training batches; weights and optimiser end as they were."""
-    before, state, losses = task.network.get(), stepper.state(), list[float]()
-    rates = schedules.rising(*_TEST_RATES[task.recipe.optimiser], _TEST_STEPS)
-    for rate, (inputs, soft, _) in zip(rates, endless(task.feed), strict=False):
-        losses.append(stepper.step(inputs, soft, float(rate))[0])
+    weights, state, losses = task.network.get(), stepper.copy_state(), list[float]()
+    rates = schedules.rising_rates(*_TEST_RATES[task.recipe.optimiser], _TEST_STEPS)
+    for rate, (inputs, soft, _) in zip(rates, repeat_epochs(task.feed), strict=False):
+        losses.append(stepper.take_step(inputs, soft, float(rate))[0])
         if not losses[-1] <= _TEST_WORSE * max(losses[:_TEST_FIRST]):  # written so that NaN ends it
             break
-    task.network.set(before)
-    stepper.restore(state)
+    task.network.set(weights)
+    stepper.restore_state(state)
     return schedules.find_rate(np.array(losses), rates[: len(losses)])
 
 
-def _result(task: Task, facts: Facts, logits: np.ndarray | None, store: Folder) -> Trained:
-    task.network.set(store.kept(facts.best))
+def _make_result(
+    task: TrainingTask, facts: TrainingFacts, logits: np.ndarray | None, store: CheckpointFolder
+) -> TrainingResult:
+    task.network.set(store.read_weights(facts.best))
     counts = facts.start if not facts.best or not facts.rows else facts.rows[facts.best - 1].val
-    held = ""
+    scores_text = ""
     if counts is not None and facts.start is not None and task.held is not None:
-        held = _told(facts, counts, len(task.held.y))
+        scores_text = _format_best_epoch(facts, counts, len(task.held.y))
     took = format_duration(facts.profile.total_s)
-    task.console.print_line("train", f"{task.name}: {facts.stopped}, {facts.steps:,} steps in {took}{held}")
-    return Trained(
+    task.console.print_line("train", f"{task.name}: {facts.stopped}, {facts.steps:,} steps in {took}{scores_text}")
+    return TrainingResult(
         rows=facts.rows,
         start=facts.start,
         best=facts.best,
         stopped=facts.stopped,
         logits=logits,
-        weights=store.kept,
+        weights=store.read_weights,
         steps=facts.steps,
         profile=facts.profile,
         notes=facts.notes,
     )
 
 
-def _told(facts: Facts, counts: EpochScores, n: int) -> str:
+def _format_best_epoch(facts: TrainingFacts, counts: EpochScores, n: int) -> str:
     """What held-out pictures say of the best epoch; raw, for a temperature and more come when folds are judged."""
     assert facts.start is not None
     if not facts.best:
@@ -279,23 +287,23 @@ def _told(facts: Facts, counts: EpochScores, n: int) -> str:
     )
 
 
-def _stacked(logits: list[np.ndarray]) -> np.ndarray | None:
+def _stack_logits(logits: list[np.ndarray]) -> np.ndarray | None:
     return np.stack(logits) if logits else None
 
 
-def _key(task: Task, first: Mapping[str, np.ndarray], class_weight: np.ndarray | None) -> str:
+def _training_key(task: TrainingTask, first: Mapping[str, np.ndarray], class_weight: np.ndarray | None) -> str:
     """Digest of what decides the training, as far as it can be seen from here."""
-    seen = hashlib.sha256()
+    hasher = hashlib.sha256()
     for path in sorted(first):
-        seen.update(path.encode() + first[path].tobytes())
+        hasher.update(path.encode() + first[path].tobytes())
     if task.held is not None:
-        seen.update(np.asarray(task.held.y, np.int64).tobytes())
+        hasher.update(np.asarray(task.held.y, np.int64).tobytes())
     facts = {
         "recipe": field_values(task.recipe),
         "last": task.last,
         "keep": task.keep_epochs,
-        "first": seen.hexdigest(),
+        "first": hasher.hexdigest(),
     }
-    weights = None if class_weight is None else [float(one) for one in class_weight]
+    weights = None if class_weight is None else [float(weight) for weight in class_weight]
     facts |= {"n": task.feed.n, "steps": task.feed.steps, "class_weight": weights, "state": _STATE_REVISION}
     return compute_digest(facts)

@@ -47,11 +47,11 @@ def choose_alpha(logits: Mapping[float, np.ndarray], y: np.ndarray, metric: str)
         y: (M,) int64.
         metric: See `per_picture_loss`.
     """
-    losses = {alpha: per_picture_loss(metric, y, _probabilities(logits[alpha])).mean() for alpha in sorted(logits)}
+    losses = {alpha: per_picture_loss(metric, y, _softmax_float64(logits[alpha])).mean() for alpha in sorted(logits)}
     return min(losses, key=lambda alpha: losses[alpha])
 
 
-def temperature(logits: np.ndarray, y: np.ndarray) -> float:
+def fit_temperature(logits: np.ndarray, y: np.ndarray) -> float:
     """What held-out logits are divided by for the lowest log loss (Guo 2017), between 0.05 and 20.
 
     The total log loss is lowered together with `_STIFF` times the squared logarithm of the temperature, so that some
@@ -70,11 +70,13 @@ def temperature(logits: np.ndarray, y: np.ndarray) -> float:
             log_losses(y, softmax_regression.softmax_rows(scores / np.exp(log_heat))).sum() + _STIFF * log_heat**2
         )
 
-    found = minimize_scalar(cost, bounds=(np.log(COLDEST), np.log(WARMEST)), method="bounded", options={"xatol": 1e-6})
-    return float(np.exp(found.x))
+    minimum = minimize_scalar(
+        cost, bounds=(np.log(COLDEST), np.log(WARMEST)), method="bounded", options={"xatol": 1e-6}
+    )
+    return float(np.exp(minimum.x))
 
 
-def soup(members: Sequence[T], score: Callable[[Sequence[T]], float]) -> tuple[int, ...]:
+def choose_soup(members: Sequence[T], score: Callable[[Sequence[T]], float]) -> tuple[int, ...]:
     """Whose weights to average: the greedy soup (Wortsman 2022).
 
     The first member is always in it; then each in the given order stays if the mean with it is better.
@@ -86,21 +88,23 @@ def soup(members: Sequence[T], score: Callable[[Sequence[T]], float]) -> tuple[i
     Returns:
         Positions in `members`, rising.
     """
-    taken, best = [0], score(members[:1])
+    chosen, best = [0], score(members[:1])
     for at in range(1, len(members)):
-        with_it = score([members[one] for one in [*taken, at]])
+        with_it = score([members[position] for position in [*chosen, at]])
         if with_it < best:
-            taken, best = [*taken, at], with_it
-    return tuple(taken)
+            chosen, best = [*chosen, at], with_it
+    return tuple(chosen)
 
 
-def mean(weights: Sequence[Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
+def average_weights(weights: Sequence[Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
     """The mean of several networks' weights, name by name; summed in float64, in their order."""
     return {
-        name: np.mean([one[name] for one in weights], axis=0, dtype=np.float64).astype(first.dtype)
+        name: np.mean([network_weights[name] for network_weights in weights], axis=0, dtype=np.float64).astype(
+            first.dtype
+        )
         for name, first in weights[0].items()
     }
 
 
-def _probabilities(logits: np.ndarray) -> np.ndarray:
+def _softmax_float64(logits: np.ndarray) -> np.ndarray:
     return softmax_regression.softmax_rows(logits.astype(np.float64))
