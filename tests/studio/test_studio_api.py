@@ -16,8 +16,8 @@ from starlette.testclient import TestClient
 from headstart.core.errors import BusyError, SetupError, UsageError
 from headstart.studio import app, process_identity, state
 from headstart.studio import command_lines as words
-from headstart.studio.event_stream import _parsed, _place
-from headstart.studio.image_folders import MAX_FILE, Places
+from headstart.studio.event_stream import _log_offset, _parse_line
+from headstart.studio.image_folders import MAX_FILE, ImageFolders
 from headstart.studio.task_runner import TaskRunner
 
 TOKEN, PORT = "a-token-of-this-session", 7861
@@ -158,9 +158,9 @@ def test_a_path_that_cannot_be_one_is_told(asking, path):
     ],
 )
 def test_a_name_that_leads_elsewhere_is_no_name(tmp_path, name):
-    places = Places(tmp_path, tmp_path / "drafts")
+    places = ImageFolders(tmp_path, tmp_path / "drafts")
     with pytest.raises(UsageError, match="not a name that a picture can have"):
-        places.target(places.draft(), name)
+        places.require_target(places.make_draft(), name)
 
 
 def test_dropped_files_land_in_their_draft_and_nowhere_else(asking, own, tmp_path):
@@ -214,8 +214,8 @@ def test_each_click_shows_the_command_that_does_the_same(asking, own):
     told = asking.post("/api/commands/fit", json={"data": "cats", "settings": settings}).json()
     data, out = own.places.root / "cats", own.runs.folder / "cats"
     assert told["command"] == f"headstart fit {data} --budget 1m --strategy auto --seed 3 --profile --out {out}"
-    assert words.shown(["audit", "my pictures"]) == "headstart audit 'my pictures'"
-    assert own.desk.tasks() == []
+    assert words.format_command(["audit", "my pictures"]) == "headstart audit 'my pictures'"
+    assert own.tasks.list_tasks() == []
 
 
 def test_what_is_wrong_is_told_as_the_command_line_tells_it(asking):
@@ -321,35 +321,35 @@ def test_fits_wait_for_each_other_and_can_be_stopped(asking, own, slow):
     first, second = (asking.post("/api/fits", json=ask).json() for _ in range(2))
     assert (first["run"], second["run"]) == ("cats", "cats-2")
     assert (first["state"], second["state"]) == ("running", "queued")
-    task = own.desk.find(first["task"])
-    until(lambda: own.desk.lines(task))
+    task = own.tasks.require_task(first["task"])
+    until(lambda: own.tasks.read_lines(task))
     assert asking.post("/api/runs/cats/resume").json()["error"]["what"].startswith("there is no run")
     assert asking.post("/api/runs/cats/cancel").status_code == 200
-    until(lambda: own.desk.state(task) == "cancelled")
-    until(lambda: own.desk.state(own.desk.find(second["task"])) == "running")
-    until(lambda: own.desk.lines(own.desk.find(second["task"])))
+    until(lambda: own.tasks.find_state(task) == "cancelled")
+    until(lambda: own.tasks.find_state(own.tasks.require_task(second["task"])) == "running")
+    until(lambda: own.tasks.read_lines(own.tasks.require_task(second["task"])))
     third = asking.post("/api/fits", json=ask).json()
     asking.post(f"/api/runs/{third['run']}/cancel")
-    assert own.desk.state(own.desk.find(third["task"])) == "cancelled"
+    assert own.tasks.find_state(own.tasks.require_task(third["task"])) == "cancelled"
     states = {one["name"]: one["state"] for one in asking.get("/api/runs").json()["runs"]}
     assert states == {"cats": "cancelled", "cats-2": "running", "cats-3": "cancelled"}
     asking.post("/api/runs/cats-2/cancel")
-    until(lambda: own.desk.state(own.desk.find(second["task"])) == "cancelled")
+    until(lambda: own.tasks.find_state(own.tasks.require_task(second["task"])) == "cancelled")
 
 
 def test_another_studio_finds_a_child_at_work_and_what_became_of_it(own, slow):
-    task = own.desk.ask("fit", ["fit", "x"], run="runs/x")
-    until(lambda: own.desk.lines(task))
-    later = TaskRunner(own.desk.folder)
-    assert later.state(task) == "running" and later.tasks() == [task]
-    waits = later.ask("fit", ["fit", "y"], run="runs/y")
-    assert later.state(waits) == "queued"
-    later.stop(task)
-    until(lambda: later.state(task) == "cancelled")
-    later.turn()
-    assert later.state(waits) == "running"
-    os.kill(later.started(waits)["pid"], signal.SIGKILL)
-    until(lambda: later.state(waits) == "cut short")
+    task = own.tasks.start_task("fit", ["fit", "x"], run="runs/x")
+    until(lambda: own.tasks.read_lines(task))
+    later = TaskRunner(own.tasks.folder)
+    assert later.find_state(task) == "running" and later.list_tasks() == [task]
+    waits = later.start_task("fit", ["fit", "y"], run="runs/y")
+    assert later.find_state(waits) == "queued"
+    later.stop_task(task)
+    until(lambda: later.find_state(task) == "cancelled")
+    later.update_queue()
+    assert later.find_state(waits) == "running"
+    os.kill(later.read_start(waits)["pid"], signal.SIGKILL)
+    until(lambda: later.find_state(waits) == "cut short")
 
 
 def test_a_child_that_is_stopped_twice_leaves_nothing_behind(own, monkeypatch):
@@ -361,45 +361,45 @@ def test_a_child_that_is_stopped_twice_leaves_nothing_behind(own, monkeypatch):
         "time.sleep(60)\n"
     )
     monkeypatch.setattr("headstart.studio.task_runner._START", code)
-    task = own.desk.ask("export", ["export", "x"])
-    until(lambda: own.desk.lines(task))
-    other = int(own.desk.lines(task)[0][1])
-    own.desk.stop(task)
-    assert own.desk.state(task) == "running" and process_identity.alive(other, "")
-    own.desk.stop(task)
-    until(lambda: own.desk.state(task) == "cancelled" and not process_identity.alive(other, ""))
+    task = own.tasks.start_task("export", ["export", "x"])
+    until(lambda: own.tasks.read_lines(task))
+    other = int(own.tasks.read_lines(task)[0][1])
+    own.tasks.stop_task(task)
+    assert own.tasks.find_state(task) == "running" and process_identity.is_alive(other, "")
+    own.tasks.stop_task(task)
+    until(lambda: own.tasks.find_state(task) == "cancelled" and not process_identity.is_alive(other, ""))
 
 
 def test_what_nobody_waits_for_any_more_is_not_begun(own, slow):
-    asked = [own.desk.ask("predict", ["predict", "x", "y"]) for _ in range(4)]
-    assert [own.desk.state(task) for task in asked] == ["running"] * 3 + ["queued"]
-    own.desk.clear(("predict",))
-    assert own.desk.tasks() == asked[:3]
+    asked = [own.tasks.start_task("predict", ["predict", "x", "y"]) for _ in range(4)]
+    assert [own.tasks.find_state(task) for task in asked] == ["running"] * 3 + ["queued"]
+    own.tasks.clear_tasks(("predict",))
+    assert own.tasks.list_tasks() == asked[:3]
     for task in asked[:3]:
-        until(lambda task=task: own.desk.lines(task))
-        own.desk.stop(task)
-    until(lambda: all(own.desk.state(task) == "cancelled" for task in asked[:3]))
+        until(lambda task=task: own.tasks.read_lines(task))
+        own.tasks.stop_task(task)
+    until(lambda: all(own.tasks.find_state(task) == "cancelled" for task in asked[:3]))
 
 
 def test_a_number_that_was_given_to_another_process_is_not_ours():
     child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
-    mark = process_identity.born(child.pid)
-    assert mark and process_identity.alive(child.pid, mark)
-    assert not process_identity.alive(child.pid, "1")
+    mark = process_identity.find_birth(child.pid)
+    assert mark and process_identity.is_alive(child.pid, mark)
+    assert not process_identity.is_alive(child.pid, "1")
     child.communicate(b"\n")
-    assert not process_identity.alive(child.pid, mark)
+    assert not process_identity.is_alive(child.pid, mark)
 
 
 def test_an_error_of_a_child_is_shown_as_it_is(own):
-    task = own.desk.ask("predict", ["predict", "nowhere", "a.jpg"])
-    assert own.desk.wait(task, seconds=60) == "failed"
-    error = own.desk.error(task)
+    task = own.tasks.start_task("predict", ["predict", "nowhere", "a.jpg"])
+    assert own.tasks.wait_for_end(task, seconds=60) == "failed"
+    error = own.tasks.find_error(task)
     assert "`nowhere" in error["what"] and error["exit_code"] == 3
 
 
 def test_events_go_on_where_a_client_was(own):
     name = "1" * 19 + "-00000000"
-    folder = own.desk.folder / name
+    folder = own.tasks.folder / name
     folder.mkdir()
     task = {"name": name, "kind": "fit", "words": ["fit"], "run": "runs/x"}
     (folder / "task.json").write_text(json.dumps(task))
@@ -414,10 +414,10 @@ def test_events_go_on_where_a_client_was(own):
     assert f'id: {name}.20\nevent: line\ndata: {{"stage": "read", "text": "3 pictures", "moving": false}}' in whole
     assert '"moving": true' in whole and "half" not in whole and whole.endswith('data: {"state": "done"}\n\n')
     assert "3 pictures" not in later.split("1 of 3 pictures")[0] and "1 of 3 pictures" in later
-    found = own.desk.find(name)
-    assert (_place(found, f"{name}.20"), _place(found, "another.20"), _place(found, "")) == (20, 0, 0)
-    assert _place(found, f"{name}.²") == _place(found, f"{name}.{'9' * 5000}") == 0
-    assert _parsed("warning: no space") == {"stage": "warning", "text": "no space", "moving": False}
+    found = own.tasks.require_task(name)
+    assert (_log_offset(found, f"{name}.20"), _log_offset(found, "another.20"), _log_offset(found, "")) == (20, 0, 0)
+    assert _log_offset(found, f"{name}.²") == _log_offset(found, f"{name}.{'9' * 5000}") == 0
+    assert _parse_line("warning: no space") == {"stage": "warning", "text": "no space", "moving": False}
 
 
 def test_an_export_is_a_command_that_can_be_watched(asking, own):
@@ -427,7 +427,7 @@ def test_an_export_is_a_command_that_can_be_watched(asking, own):
     assert told["command"] == f"headstart export {run} --to onnx --precision int8 --out {out}"
     again = asking.post("/api/runs/a/exports", json={"to": "onnx", "precision": "int8"}).json()
     assert again["out"] == f"{out}-2"  # the first has its name, though its folder is not there yet
-    until(lambda: own.desk.state(own.desk.find(again["task"])) == "failed")
+    until(lambda: own.tasks.find_state(own.tasks.require_task(again["task"])) == "failed")
     watched = asking.get(f"/api/tasks/{told['task']}/events")
     assert watched.headers["content-type"].startswith("text/event-stream")
     assert watched.text.endswith('event: end\ndata: {"state": "failed"}\n\n')

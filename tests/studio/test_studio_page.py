@@ -101,7 +101,7 @@ def test_from_a_folder_to_a_result_by_clicks(fitted, folder, serving):
     assert all("95 % interval" in text and "n = " in text for text in fitted["tiles"]) and len(fitted["tiles"]) == 3
     assert f"{LITE0}@last" in fitted["ranking"] and "colour histogram" in fitted["ranking"]
     assert (run / "report.html").is_file() and 'budget = "1m"' in (run / "job.toml").read_text()
-    task = serving.own.desk.tasks("runs/cloth")[0]
+    task = serving.own.tasks.list_tasks("runs/cloth")[0]
     assert f"headstart {' '.join(task.words)}" == fitted["command"]
 
 

@@ -29,7 +29,7 @@ def make_application(studio: Studio, *, token: str, port: int) -> Any:
 
     @contextlib.asynccontextmanager
     async def life(_: FastAPI) -> AsyncIterator[None]:
-        with studio.desk.open():
+        with studio.tasks.run_queue():
             yield
 
     app = FastAPI(title="headstart studio", docs_url=None, redoc_url=None, openapi_url=None, lifespan=life)
@@ -37,22 +37,22 @@ def make_application(studio: Studio, *, token: str, port: int) -> Any:
     app.include_router(run_routes.router)  # first: `/api/tasks/…` is no kind of run
     app.include_router(routes.router)
     app.mount("/static", StaticFiles(directory=STATIC, packages=[("headstart.serving", "static")]), name="static")
-    app.add_exception_handler(HeadstartError, _told)
-    app.add_exception_handler(RequestValidationError, _misread)
+    app.add_exception_handler(HeadstartError, _handle_error)
+    app.add_exception_handler(RequestValidationError, _handle_invalid_request)
     return SessionMiddleware(app, token=token, port=port)
 
 
-async def _told(_: Any, err: Any) -> Any:
+async def _handle_error(_: Any, err: Any) -> Any:
     """An error as the command line tells it."""
-    return _error(_STATUS.get(type(err).__name__, 409), type(err).__name__, err.what, err.where, err.hint)
+    return _make_error_response(_STATUS.get(type(err).__name__, 409), type(err).__name__, err.what, err.where, err.hint)
 
 
-async def _misread(_: Any, err: Any) -> Any:
-    wrong = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in err.errors())
-    return _error(422, "UsageError", wrong, None, "reload the page")
+async def _handle_invalid_request(_: Any, err: Any) -> Any:
+    problems = "; ".join(f"{'.'.join(map(str, error['loc']))}: {error['msg']}" for error in err.errors())
+    return _make_error_response(422, "UsageError", problems, None, "reload the page")
 
 
-def _error(status: int, kind: str, what: str, where: str | None, hint: str | None) -> Any:
+def _make_error_response(status: int, kind: str, what: str, where: str | None, hint: str | None) -> Any:
     from fastapi.responses import JSONResponse
 
     return JSONResponse({"error": {"type": kind, "what": what, "where": where, "hint": hint}}, status)

@@ -18,83 +18,83 @@ PRECISIONS = ("f32", "f16", "int8")
 SIMPLE = ("budget", "strategy")  # shown at once; the other settings of a job are for those who look for them
 
 
-def shown(words: Sequence[str]) -> str:
+def format_command(words: Sequence[str]) -> str:
     """A command line as one pastes it into a terminal."""
     return shlex.join(["headstart", *words])
 
 
-def offered() -> list[str]:
+def list_commands() -> list[str]:
     """Commands that this installation has: what is not among them is not shown."""
     return list(registry.list_plugins("commands"))
 
 
-def fit(data: str, settings: Mapping[str, Any], out: str) -> list[str]:
+def make_fit(data: str, settings: Mapping[str, Any], out: str) -> list[str]:
     """Learn; only settings that differ from their default are written.
 
     Raises:
         UsageError: A setting is wrong or unknown; with every problem at once.
     """
     job = jobs.make_job(data=data, **settings)
-    return ["fit", data, *_options(job), "--out", out]
+    return ["fit", data, *_format_options(job), "--out", out]
 
 
-def plan(data: str, settings: Mapping[str, Any], out: str) -> list[str]:
+def make_plan(data: str, settings: Mapping[str, Any], out: str) -> list[str]:
     """Tell what `fit` would do and take."""
-    return [*fit(data, settings, out), "--dry-run"]
+    return [*make_fit(data, settings, out), "--dry-run"]
 
 
-def resume(run: str) -> list[str]:
+def make_resume(run: str) -> list[str]:
     """Go on with an interrupted run: the job that it holds, in its own folder."""
     return ["fit", f"{run}/job.toml", "--out", run]
 
 
-def audit(data: str, out: str) -> list[str]:
+def make_audit(data: str, out: str) -> list[str]:
     """Check the pictures."""
     return ["audit", data, "--out", out]
 
 
-def predict(run: str, picture: str) -> list[str]:
+def make_predict(run: str, picture: str) -> list[str]:
     """Answer for a picture."""
     return ["predict", run, picture]
 
 
-def explain(run: str, picture: str, out: str) -> list[str]:
+def make_explain(run: str, picture: str, out: str) -> list[str]:
     """Show where a network looked."""
     return ["explain", run, picture, "--out", out]
 
 
-def export(run: str, to: str, precision: str, out: str) -> list[str]:
+def make_export(run: str, to: str, precision: str, out: str) -> list[str]:
     """Write a model in another format.
 
     Raises:
         UsageError: There is no such format or precision.
     """
-    for name, given, known in (("--to", to, FORMATS), ("--precision", precision, PRECISIONS)):
-        if given not in known:
-            raise UsageError(f"`{given}` is none of {', '.join(known)}", where=name)
-    chosen = [] if precision == PRECISIONS[0] else ["--precision", precision]
-    return ["export", run, "--to", to, *chosen, "--out", out]
+    for name, value, choices in (("--to", to, FORMATS), ("--precision", precision, PRECISIONS)):
+        if value not in choices:
+            raise UsageError(f"`{value}` is none of {', '.join(choices)}", where=name)
+    precision_words = [] if precision == PRECISIONS[0] else ["--precision", precision]
+    return ["export", run, "--to", to, *precision_words, "--out", out]
 
 
-def compare(runs: Sequence[str]) -> list[str]:
+def make_compare(runs: Sequence[str]) -> list[str]:
     """Compare runs on the same pictures."""
     return ["compare", *runs]
 
 
-def _options(job: Job) -> list[str]:
-    found: list[str] = []
+def _format_options(job: Job) -> list[str]:
+    words: list[str] = []
     for option in jobs.list_options():
         value = getattr(job, option.name)
         if option.name in SIMPLE or value != option.default:
             flag = jobs.format_flag(option.name)
             if isinstance(value, bool):
-                found.append(flag)
+                words.append(flag)
             else:
-                found += [flag, ",".join(value) if isinstance(value, tuple) else str(value)]
-    return found
+                words += [flag, ",".join(value) if isinstance(value, tuple) else str(value)]
+    return words
 
 
-def options() -> list[dict[str, Any]]:
+def describe_options() -> list[dict[str, Any]]:
     """Every setting of a job as the page shows it: name, help, choices, default, kind of value."""
     return [
         {
@@ -110,19 +110,19 @@ def options() -> list[dict[str, Any]]:
     ]
 
 
-def settings(given: Mapping[str, Any]) -> dict[str, Any]:
+def parse_settings(sent: Mapping[str, Any]) -> dict[str, Any]:
     """Settings as a page sends them; those that are empty or as they are by default are left out."""
-    known = {field.name: field for field in dataclasses.fields(Job)}
-    found: dict[str, Any] = {}
-    for name, value in given.items():
-        default = known[name].default if name in known else None
-        usual = ",".join(default) if isinstance(default, tuple) else default
-        if name != "data" and value not in (None, "") and value != usual:
-            found[name] = value
-    return found
+    fields = {field.name: field for field in dataclasses.fields(Job)}
+    changed: dict[str, Any] = {}
+    for name, value in sent.items():
+        default = fields[name].default if name in fields else None
+        default_text = ",".join(default) if isinstance(default, tuple) else default
+        if name != "data" and value not in (None, "") and value != default_text:
+            changed[name] = value
+    return changed
 
 
-def run_name(data: str) -> str:
+def make_run_name(data: str) -> str:
     """A name for a run on some pictures, as a folder can have it."""
     last = re.split(r"[/\\]", data.rstrip("/\\"))[-1]
     return re.sub(r"[^\w.-]+", "-", last).strip("-.")[:60] or "pictures"

@@ -13,13 +13,13 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
-from headstart.studio import run_browser as shelf
+from headstart.studio import run_browser
 from headstart.studio.task_runner import ENDED, Task, TaskRunner
 
 _EVERY_S, _BEAT_S = 0.4, 15.0
 
 
-async def follow(desk: TaskRunner, task: Task | None, folder: Path, last: str) -> AsyncIterator[str]:
+async def stream_events(tasks: TaskRunner, task: Task | None, folder: Path, last: str) -> AsyncIterator[str]:
     """Events of a task and its run folder until it has ended.
 
     Args:
@@ -28,53 +28,59 @@ async def follow(desk: TaskRunner, task: Task | None, folder: Path, last: str) -
         folder: The run folder; it need not be there yet.
         last: Id of the last event that the client has, or empty.
     """
-    place, before, seen, quiet = _place(task, last), None, None, 0.0
+    log_offset, last_state, last_stamp, quiet = _log_offset(task, last), None, None, 0.0
     while True:
-        lines, state, mark = await asyncio.to_thread(_look, desk, task, folder, place)
+        lines, state, stamp = await asyncio.to_thread(_read_progress, tasks, task, folder, log_offset)
         sent = []
         for end, line in lines:
-            place = end
-            sent.append(_event("line", _parsed(line), f"{task.name}.{end}" if task else ""))
-        if mark != seen:
-            seen = mark
-            sent.append(_event("facts", await asyncio.to_thread(shelf.facts, folder)))
-        if state != before:
-            before = state
-            error = desk.error(task) if task else None
-            started = desk.started(task).get("at") if task else None
-            sent.append(_event("state", {"state": state, "error": error, "started": started}))
+            log_offset = end
+            sent.append(_format_event("line", _parse_line(line), f"{task.name}.{end}" if task else ""))
+        if stamp != last_stamp:
+            last_stamp = stamp
+            sent.append(_format_event("facts", await asyncio.to_thread(run_browser.describe_run, folder)))
+        if state != last_state:
+            last_state = state
+            error = tasks.find_error(task) if task else None
+            started = tasks.read_start(task).get("at") if task else None
+            sent.append(_format_event("state", {"state": state, "error": error, "started": started}))
         quiet = 0.0 if sent else quiet + _EVERY_S
         if quiet >= _BEAT_S:
             sent, quiet = [": still here\n\n"], 0.0
-        for one in sent:
-            yield one
+        for event in sent:
+            yield event
         if state in ENDED:
-            yield _event("end", {"state": state})
+            yield _format_event("end", {"state": state})
             return
         await asyncio.sleep(_EVERY_S)
 
 
-def _place(task: Task | None, last: str) -> int:
+def _log_offset(task: Task | None, last: str) -> int:
     """Where in the log to go on: after what was sent of this very task, else at its beginning."""
-    name, _, place = last.partition(".")
-    return int(place) if task and name == task.name and re.fullmatch("[0-9]{1,15}", place) else 0
+    name, _, offset = last.partition(".")
+    return int(offset) if task and name == task.name and re.fullmatch("[0-9]{1,15}", offset) else 0
 
 
-def _look(
-    desk: TaskRunner, task: Task | None, folder: Path, place: int
+def _read_progress(
+    tasks: TaskRunner, task: Task | None, folder: Path, log_offset: int
 ) -> tuple[list[tuple[int, str]], str, tuple[Any, ...] | None]:
     """New lines, the state, and a mark that changes when the folder's content does; None while there is none.
 
     The state is read first: of a task that has ended all lines are there.
     """
     if task:
-        state = desk.state(task)
+        state = tasks.find_state(task)
     else:
-        state = "running" if shelf.owner(folder) else "done" if (folder / "report.html").is_file() else "cut short"
-    return desk.lines(task, place) if task else [], state, shelf.mark(folder)
+        state = (
+            "running"
+            if run_browser.find_owner(folder)
+            else "done"
+            if (folder / "report.html").is_file()
+            else "cut short"
+        )
+    return tasks.read_lines(task, log_offset) if task else [], state, run_browser.stamp_run(folder)
 
 
-def _parsed(line: str) -> dict[str, Any]:
+def _parse_line(line: str) -> dict[str, Any]:
     """A line of the log: its stage, its text, whether it is progress that the next one replaces, or a warning."""
     text = line.lstrip("\r")
     if text.startswith(("warning: ", "error: ", "hint: ", "at: ")):
@@ -83,6 +89,6 @@ def _parsed(line: str) -> dict[str, Any]:
     return {"stage": text[:9].strip(), "text": text[9:].strip(), "moving": line.startswith("\r")}
 
 
-def _event(name: str, data: Any, mark: str = "") -> str:
-    told = f"id: {mark}\n" if mark else ""
-    return f"{told}event: {name}\ndata: {json.dumps(data)}\n\n"
+def _format_event(name: str, data: Any, event_id: str = "") -> str:
+    id_line = f"id: {event_id}\n" if event_id else ""
+    return f"{id_line}event: {name}\ndata: {json.dumps(data)}\n\n"

@@ -24,7 +24,7 @@ _PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp")
 _DEVICES = re.compile(r"(?i)(con|prn|aux|nul|com\d|lpt\d)(\..*)?")
 
 
-class Places:
+class ImageFolders:
     """Folders that may be looked into, and the drafts that uploads fill.
 
     Args:
@@ -34,10 +34,10 @@ class Places:
 
     def __init__(self, root: Path, drafts: Path) -> None:
         self.root, self.drafts = root.resolve(), drafts.resolve()
-        self._held: dict[str, list[int]] = {}  # files and bytes of each draft, counted once and then kept up
-        self._turn = threading.Lock()
+        self._draft_sizes: dict[str, list[int]] = {}  # files and bytes of each draft, counted once and then kept up
+        self._lock = threading.Lock()
 
-    def inside(self, path: str) -> Path:
+    def require_folder(self, path: str) -> Path:
         """A folder that may be used.
 
         Raises:
@@ -45,101 +45,103 @@ class Places:
             DataError: It is no folder.
         """
         try:
-            found = (self.root / Path(path).expanduser()).resolve() if path else self.root
-            there = found.is_dir()
+            folder = (self.root / Path(path).expanduser()).resolve() if path else self.root
+            is_folder = folder.is_dir()
         except (OSError, ValueError, RuntimeError) as err:  # too long, not permitted, a zero byte, nobody's home
             why = getattr(err, "strerror", None) or str(err)
             raise UsageError(f"`{format_printable(path[:100])}` cannot be a folder: {why}", where="DATA") from err
-        if not any(found.is_relative_to(place) for place in (self.root, self.drafts)):
-            hint = f"headstart studio --root {format_printable(str(found.parent))}"
-            raise UsageError(f"`{found}` is outside of `{self.root}`, which the studio shows", where="DATA", hint=hint)
-        if not there:
-            raise DataError(f"there is no folder `{found}`", where="DATA", hint="check the spelling, or browse to it")
-        return found
+        if not any(folder.is_relative_to(place) for place in (self.root, self.drafts)):
+            hint = f"headstart studio --root {format_printable(str(folder.parent))}"
+            raise UsageError(f"`{folder}` is outside of `{self.root}`, which the studio shows", where="DATA", hint=hint)
+        if not is_folder:
+            raise DataError(f"there is no folder `{folder}`", where="DATA", hint="check the spelling, or browse to it")
+        return folder
 
-    def look(self, path: str) -> dict[str, Any]:
+    def list_folder(self, path: str) -> dict[str, Any]:
         """A folder's sub-folders with how many pictures lie directly in each, and its own."""
-        folder = self.inside(path)
+        folder = self.require_folder(path)
         try:
-            entries = sorted((e for e in os.scandir(folder) if _open(e)), key=lambda e: e.name.casefold())
+            entries = sorted((e for e in os.scandir(folder) if _is_shown_folder(e)), key=lambda e: e.name.casefold())
         except OSError as err:
             raise DataError(f"`{folder}` cannot be read: {err.strerror}", where="DATA") from err
         above = folder.parent if folder not in (self.root, self.drafts) else None
         return {
             "path": str(folder),
             "above": str(above) if above else None,
-            "pictures": _count(folder),
-            "folders": [{"name": e.name, "path": e.path, "pictures": _count(Path(e.path))} for e in entries[:_SHOWN]],
+            "pictures": _count_pictures(folder),
+            "folders": [
+                {"name": e.name, "path": e.path, "pictures": _count_pictures(Path(e.path))} for e in entries[:_SHOWN]
+            ],
             "more": max(0, len(entries) - _SHOWN),
         }
 
     # ------------------------------------------------------------ uploads
 
-    def draft(self) -> str:
+    def make_draft(self) -> str:
         """A new, empty draft; its name."""
         name = f"{datetime.date.today().isoformat()}-{secrets.token_hex(4)}"
         with translate_disk_errors(self.drafts):
             (self.drafts / name).mkdir(parents=True)
         return name
 
-    def target(self, draft: str, name: str) -> Path:
+    def require_target(self, draft: str, name: str) -> Path:
         """Where a file of a draft goes.
 
         Raises:
             UsageError: The name leads elsewhere, or cannot be one.
             DataError: There is no such draft, or it is full.
         """
-        folder = self._draft(draft)
+        folder = self._require_draft(draft)
         parts = name.split("/")
-        wrong = next((part for part in parts if not _fits(part)), None)
-        if wrong is not None or len(parts) > MAX_DEPTH:
+        bad_part = next((part for part in parts if not _is_plain_name(part)), None)
+        if bad_part is not None or len(parts) > MAX_DEPTH:
             raise UsageError(f"`{format_printable(name[:200])}` is not a name that a picture can have", where="file")
         path = folder.joinpath(*parts)
         if not path.resolve().is_relative_to(folder):
             raise UsageError(f"`{format_printable(name[:200])}` leads out of its folder", where="file")
         return path
 
-    def take(self, draft: str, count: int) -> None:
+    def reserve_bytes(self, draft: str, count: int) -> None:
         """Note that a draft is to take so many bytes more, of one file.
 
         Raises:
             DataError: It holds as many files as it may, or as many bytes.
         """
-        folder = self._draft(draft)
-        with self._turn:
-            if draft not in self._held:
+        folder = self._require_draft(draft)
+        with self._lock:
+            if draft not in self._draft_sizes:
                 sizes = [e.stat().st_size for e in folder.rglob("*") if e.is_file()]
-                self._held[draft] = [len(sizes), sum(sizes)]
-            files, total = self._held[draft]
+                self._draft_sizes[draft] = [len(sizes), sum(sizes)]
+            files, total = self._draft_sizes[draft]
             if files >= MAX_FILES or total + count > MAX_TOTAL:
                 hint = "put the pictures into a folder of this machine and point to it"
                 raise DataError(f"an upload takes {MAX_FILES:,} files and {MAX_TOTAL:,} bytes at most", hint=hint)
-            self._held[draft] = [files + 1, total + count]
+            self._draft_sizes[draft] = [files + 1, total + count]
 
-    def data(self, draft: str) -> Path:
+    def find_data(self, draft: str) -> Path:
         """The folder to learn from: the one that was dropped, or what was dropped beside each other."""
-        folder = self._draft(draft)
-        inside = list(folder.iterdir())
-        return inside[0] if len(inside) == 1 and any(e.is_dir() for e in inside[0].glob("*")) else folder
+        folder = self._require_draft(draft)
+        entries = list(folder.iterdir())
+        return entries[0] if len(entries) == 1 and any(e.is_dir() for e in entries[0].glob("*")) else folder
 
-    def _draft(self, name: str) -> Path:
+    def _require_draft(self, name: str) -> Path:
         if not re.fullmatch(r"\d{4}-\d\d-\d\d-[0-9a-f]{8}", name) or not (self.drafts / name).is_dir():
             raise DataError(f"there is no upload `{format_printable(name[:100])}`", hint="drop the folder again")
         return self.drafts / name
 
 
-def _fits(part: str) -> bool:
+def _is_plain_name(part: str) -> bool:
     """Whether one part of a relative path is a plain name on every system."""
     plain = part == part.strip() and part.isprintable() and not set(part) & set('\\:*?"<>|')
     return plain and part.strip(".") != "" and len(part.encode()) <= 200 and not _DEVICES.fullmatch(part)
 
 
-def _open(entry: os.DirEntry[str]) -> bool:
+def _is_shown_folder(entry: os.DirEntry[str]) -> bool:
     """Whether it is a folder to show: not hidden, and with a name that a page can send back."""
     return not entry.name.startswith(".") and format_printable(entry.name) == entry.name and entry.is_dir()
 
 
-def _count(folder: Path) -> int:
+def _count_pictures(folder: Path) -> int:
     """Files with a picture's ending directly in a folder; none where it cannot be read."""
     try:
         with os.scandir(folder) as entries:

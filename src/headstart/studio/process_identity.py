@@ -8,36 +8,36 @@ import sys
 from pathlib import Path
 
 
-def born(pid: int) -> str:
+def find_birth(pid: int) -> str:
     """A mark of when a process began, as the system tells it; empty when it cannot be told."""
     try:
-        return _fields(pid)[19]
+        return _read_stat(pid)[19]
     except (OSError, IndexError):
         return ""
 
 
-def alive(pid: int, mark: str) -> bool:
+def is_alive(pid: int, birth: str) -> bool:
     """Whether the process that began at `mark` is at work; one that ended and was not collected yet is not."""
     if sys.platform == "win32":
-        told = subprocess.run(["tasklist", "/FI", f"PID eq {pid}", "/NH"], capture_output=True, text=True)
-        return str(pid) in told.stdout
+        listing = subprocess.run(["tasklist", "/FI", f"PID eq {pid}", "/NH"], capture_output=True, text=True)
+        return str(pid) in listing.stdout
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
     except PermissionError:
-        return mark == ""
-    return not _ended(pid) and (not mark or born(pid) == mark)
+        return birth == ""
+    return not _is_zombie(pid) and (not birth or find_birth(pid) == birth)
 
 
-def _ended(pid: int) -> bool:
+def _is_zombie(pid: int) -> bool:
     try:
-        return _fields(pid)[0] == "Z"
+        return _read_stat(pid)[0] == "Z"
     except (OSError, IndexError):
         return False
 
 
-def _fields(pid: int) -> list[str]:
+def _read_stat(pid: int) -> list[str]:
     """What the system tells of a process, after its name: the state first."""
     text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
     return text.rpartition(")")[2].split()

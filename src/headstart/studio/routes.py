@@ -13,10 +13,10 @@ from fastapi.responses import FileResponse, JSONResponse, Response, StreamingRes
 from headstart import __version__
 from headstart.core.errors import DataError, UsageError
 from headstart.core.storage.files import format_printable
-from headstart.studio import command_lines as words
-from headstart.studio import run_browser as shelf
+from headstart.studio import command_lines
+from headstart.studio import run_browser
 from headstart.studio.access_control import REPORT_POLICY
-from headstart.studio.event_stream import follow
+from headstart.studio.event_stream import stream_events
 from headstart.studio.state import STATIC, Studio
 from headstart.studio.task_runner import Task
 
@@ -24,35 +24,35 @@ router = APIRouter()
 _PLAN_S, _SIDE_PX = 120.0, 192
 
 
-def of(request: Request) -> Studio:
+def get_studio(request: Request) -> Studio:
     """The studio that this application shows."""
-    found: Studio = request.app.state.studio
-    return found
+    studio: Studio = request.app.state.studio
+    return studio
 
 
-Own = Annotated[Studio, Depends(of)]
+OwnStudio = Annotated[Studio, Depends(get_studio)]
 Text = Annotated[str, Body(embed=True)]
 Kind = Literal["runs", "looks"]
 Settings = Annotated[dict[str, Any], Body(embed=True)]
 
 
 @router.get("/")
-def page() -> FileResponse:
+def show_page() -> FileResponse:
     """The page itself."""
     return FileResponse(STATIC / "studio.html", media_type="text/html; charset=utf-8")
 
 
 @router.get("/api/start")
-def start(own: Own) -> dict[str, Any]:
+def describe_start(studio: OwnStudio) -> dict[str, Any]:
     """What the page needs first: version, commands there are, settings of a job, where it may look."""
     return {
         "version": __version__,
-        "commands": words.offered(),
-        "options": words.options(),
-        "formats": words.FORMATS,
-        "precisions": words.PRECISIONS,
-        "root": str(own.places.root),
-        "runs": str(own.runs.folder),
+        "commands": command_lines.list_commands(),
+        "options": command_lines.describe_options(),
+        "formats": command_lines.FORMATS,
+        "precisions": command_lines.PRECISIONS,
+        "root": str(studio.places.root),
+        "runs": str(studio.runs.folder),
     }
 
 
@@ -60,137 +60,149 @@ def start(own: Own) -> dict[str, Any]:
 
 
 @router.get("/api/folders")
-def folders(own: Own, path: str = "") -> dict[str, Any]:
+def list_folders(studio: OwnStudio, path: str = "") -> dict[str, Any]:
     """A folder's sub-folders."""
-    return own.places.look(path)
+    return studio.places.list_folder(path)
 
 
 @router.post("/api/uploads")
-def upload(own: Own) -> dict[str, Any]:
+def start_upload(studio: OwnStudio) -> dict[str, Any]:
     """A new draft for files that the browser sends."""
-    return {"upload": own.places.draft()}
+    return {"upload": studio.places.make_draft()}
 
 
 @router.post("/api/uploads/{draft}/done")
-def uploaded(own: Own, draft: str) -> dict[str, Any]:
+def finish_upload(studio: OwnStudio, draft: str) -> dict[str, Any]:
     """Where the files of a draft lie."""
-    return {"path": str(own.places.data(draft))}
+    return {"path": str(studio.places.find_data(draft))}
 
 
 @router.post("/api/looks")
-def look(own: Own, data: Text) -> dict[str, Any]:
+def start_audit(studio: OwnStudio, data: Text) -> dict[str, Any]:
     """Check pictures: `headstart audit`."""
-    found = str(own.places.inside(data))
-    with own.desk.alone:
-        name = own.looks.free(words.run_name(found))
-        (own.looks.folder / name).mkdir()  # the name is taken before its process has begun
-    task = own.desk.ask("audit", words.audit(found, str(own.looks.folder / name)), run=f"looks/{name}")
-    return {"look": name, "data": found} | told(own, task)
+    folder = str(studio.places.require_folder(data))
+    with studio.tasks.lock:
+        name = studio.audits.make_free_name(command_lines.make_run_name(folder))
+        (studio.audits.folder / name).mkdir()  # the name is taken before its process has begun
+    task = studio.tasks.start_task(
+        "audit", command_lines.make_audit(folder, str(studio.audits.folder / name)), run=f"looks/{name}"
+    )
+    return {"look": name, "data": folder} | describe_task(studio, task)
 
 
 # ---------------------------------------------------------------- fits
 
 
 @router.post("/api/commands/fit")
-def fit_command(own: Own, data: Text, settings: Settings) -> dict[str, Any]:
+def show_fit_command(studio: OwnStudio, data: Text, settings: Settings) -> dict[str, Any]:
     """The command line of a fit, and nothing done."""
-    line, name = _fit(own, data, settings)
-    return {"command": words.shown(line), "run": name}
+    line, name = _prepare_fit(studio, data, settings)
+    return {"command": command_lines.format_command(line), "run": name}
 
 
 @router.post("/api/plans")
-def plan(own: Own, data: Text, settings: Settings) -> dict[str, Any]:
+def plan_fit(studio: OwnStudio, data: Text, settings: Settings) -> dict[str, Any]:
     """What a fit would take: `headstart fit --dry-run`."""
-    line, _ = _fit(own, data, settings)
-    task = own.desk.ask("plan", [*line, "--dry-run"])
-    return finished(own, task, _PLAN_S)
+    line, _ = _prepare_fit(studio, data, settings)
+    task = studio.tasks.start_task("plan", [*line, "--dry-run"])
+    return wait_for_task(studio, task, _PLAN_S)
 
 
 @router.post("/api/fits")
-def fit(own: Own, data: Text, settings: Settings) -> dict[str, Any]:
+def start_fit(studio: OwnStudio, data: Text, settings: Settings) -> dict[str, Any]:
     """Learn: `headstart fit`."""
-    with own.desk.alone:
-        line, name = _fit(own, data, settings)
-        task = own.desk.ask("fit", line, run=f"runs/{name}")
-    return {"run": name} | told(own, task)
+    with studio.tasks.lock:
+        line, name = _prepare_fit(studio, data, settings)
+        task = studio.tasks.start_task("fit", line, run=f"runs/{name}")
+    return {"run": name} | describe_task(studio, task)
 
 
-def _fit(own: Studio, data: str, settings: Mapping[str, Any]) -> tuple[list[str], str]:
-    found = str(own.places.inside(data))
-    asked = {task.run.partition("/")[2] for task in own.desk.tasks() if task.kind == "fit"}
-    name = own.runs.free(words.run_name(found), taken=asked)
-    return words.fit(found, words.settings(settings), str(own.runs.folder / name)), name
+def _prepare_fit(studio: Studio, data: str, settings: Mapping[str, Any]) -> tuple[list[str], str]:
+    folder = str(studio.places.require_folder(data))
+    taken_names = {task.run.partition("/")[2] for task in studio.tasks.list_tasks() if task.kind == "fit"}
+    name = studio.runs.make_free_name(command_lines.make_run_name(folder), taken=taken_names)
+    return command_lines.make_fit(folder, command_lines.parse_settings(settings), str(studio.runs.folder / name)), name
 
 
 @router.post("/api/runs/{name}/resume")
-def resume(own: Own, name: str) -> dict[str, Any]:
+def resume_fit(studio: OwnStudio, name: str) -> dict[str, Any]:
     """Go on with a run that was cut short."""
-    run = own.runs.path(name)
-    with own.desk.alone:
-        if _state(own, name) in ("running", "queued"):
+    run = studio.runs.require_run(name)
+    with studio.tasks.lock:
+        if _find_state(studio, name) in ("running", "queued"):
             raise UsageError(f"the run `{name}` is at work or waits already")
-        task = own.desk.ask("fit", words.resume(str(run)), run=f"runs/{name}")
-    return {"run": name} | told(own, task)
+        task = studio.tasks.start_task("fit", command_lines.make_resume(str(run)), run=f"runs/{name}")
+    return {"run": name} | describe_task(studio, task)
 
 
 @router.post("/api/runs/{name}/cancel")
-def cancel(own: Own, name: str) -> dict[str, Any]:
+def cancel_fit(studio: OwnStudio, name: str) -> dict[str, Any]:
     """Stop what works on a run, as Ctrl-C does."""
-    fits = [task for task in own.desk.tasks(f"runs/{name}") if task.kind == "fit"]
+    fits = [task for task in studio.tasks.list_tasks(f"runs/{name}") if task.kind == "fit"]
     if not fits:
         raise DataError(
             f"no fit of `{format_printable(name[:100])}` was started here", hint="press Ctrl-C where it was started"
         )
-    own.desk.stop(fits[-1])
-    return told(own, fits[-1])
+    studio.tasks.stop_task(fits[-1])
+    return describe_task(studio, fits[-1])
 
 
 # ---------------------------------------------------------------- looking at runs
 
 
 @router.get("/api/runs")
-def runs(own: Own) -> dict[str, Any]:
+def list_runs(studio: OwnStudio) -> dict[str, Any]:
     """All runs and those that wait, the newest first."""
-    names = own.runs.names()
+    names = studio.runs.list_runs()
     waiting = [
-        {"name": task.run.partition("/")[2], "state": own.desk.state(task), "waits": True, "data": task.words[1]}
-        for task in reversed(own.desk.tasks())
+        {
+            "name": task.run.partition("/")[2],
+            "state": studio.tasks.find_state(task),
+            "waits": True,
+            "data": task.words[1],
+        }
+        for task in reversed(studio.tasks.list_tasks())
         if task.kind == "fit" and task.run.partition("/")[2] not in names
     ]
-    there = [shelf.brief(own.runs.path(name)) | {"state": _state(own, name)} for name in names]
-    return {"runs": [*waiting, *there], "folder": str(own.runs.folder)}
+    started = [
+        run_browser.summarize_run(studio.runs.require_run(name)) | {"state": _find_state(studio, name)}
+        for name in names
+    ]
+    return {"runs": [*waiting, *started], "folder": str(studio.runs.folder)}
 
 
 @router.get("/api/{kind}/{name}/facts")
-def facts(own: Own, kind: Kind, name: str) -> dict[str, Any]:
+def show_facts(studio: OwnStudio, kind: Kind, name: str) -> dict[str, Any]:
     """All that is shown of a run; of one that has no folder yet, what was asked."""
-    tasks = _of(own, name, kind)
-    folder = own.shelf(kind).folder / name if tasks else own.shelf(kind).path(name)
-    found = shelf.facts(folder)
-    data = found["data"] or (tasks[0].words[1] if tasks else "")  # what was asked, of one that has not begun
-    return found | {"data": data, "state": _state(own, name, kind), **_latest(own, name, kind)}
+    tasks = _tasks_of_run(studio, name, kind)
+    folder = studio.browser_of(kind).folder / name if tasks else studio.browser_of(kind).require_run(name)
+    facts = run_browser.describe_run(folder)
+    data = facts["data"] or (tasks[0].words[1] if tasks else "")  # what was asked, of one that has not begun
+    return facts | {"data": data, "state": _find_state(studio, name, kind), **_describe_latest(studio, name, kind)}
 
 
 @router.get("/api/{kind}/{name}/pictures/{row}")
-def thumbnail(own: Own, kind: Kind, name: str, row: int) -> Response:
+def show_thumbnail(studio: OwnStudio, kind: Kind, name: str, row: int) -> Response:
     """A small copy of one of a run's pictures; no other file can be asked for."""
-    return small(shelf.picture(own.shelf(kind).path(name), row))
+    return make_thumbnail(run_browser.find_picture(studio.browser_of(kind).require_run(name), row))
 
 
 @router.get("/api/{kind}/{name}/events")
-def events(own: Own, kind: Kind, name: str, last_event_id: Annotated[str, Header()] = "") -> StreamingResponse:
+def stream_run(
+    studio: OwnStudio, kind: Kind, name: str, last_event_id: Annotated[str, Header()] = ""
+) -> StreamingResponse:
     """What happens to a run, as server-sent events; a client that comes back goes on where it was."""
-    task = next(iter(reversed(_of(own, name, kind))), None)
-    folder = own.shelf(kind).folder / name
+    task = next(iter(reversed(_tasks_of_run(studio, name, kind))), None)
+    folder = studio.browser_of(kind).folder / name
     if task is None:
-        folder = own.shelf(kind).path(name)
-    return StreamingResponse(follow(own.desk, task, folder, last_event_id), media_type="text/event-stream")
+        folder = studio.browser_of(kind).require_run(name)
+    return StreamingResponse(stream_events(studio.tasks, task, folder, last_event_id), media_type="text/event-stream")
 
 
 @router.get("/runs/{name}/report")
-def report(own: Own, name: str) -> Response:
+def show_report(studio: OwnStudio, name: str) -> Response:
     """A run's report, apart from the studio's own page."""
-    path = own.runs.path(name) / "report.html"
+    path = studio.runs.require_run(name) / "report.html"
     if not path.is_file():
         raise DataError(f"the run `{name}` has no report yet", hint="wait until it is finished, or resume it")
     headers = {"content-security-policy": REPORT_POLICY}
@@ -200,47 +212,47 @@ def report(own: Own, name: str) -> Response:
 # ---------------------------------------------------------------- shared
 
 
-def _of(own: Studio, name: str, kind: str = "runs") -> list[Task]:
+def _tasks_of_run(studio: Studio, name: str, kind: str = "runs") -> list[Task]:
     """Tasks that made a run, oldest first."""
-    return [task for task in own.desk.tasks(f"{kind}/{name}") if task.kind in ("fit", "audit")]
+    return [task for task in studio.tasks.list_tasks(f"{kind}/{name}") if task.kind in ("fit", "audit")]
 
 
-def _state(own: Studio, name: str, kind: str = "runs") -> str:
+def _find_state(studio: Studio, name: str, kind: str = "runs") -> str:
     """The state of a run: of the last task that made it, else as its folder tells."""
-    tasks = _of(own, name, kind)
-    state = own.desk.state(tasks[-1]) if tasks else ""
-    folder = own.shelf(kind).folder / name
+    tasks = _tasks_of_run(studio, name, kind)
+    state = studio.tasks.find_state(tasks[-1]) if tasks else ""
+    folder = studio.browser_of(kind).folder / name
     if state in ("queued", "running", "done", "failed", "cancelled"):
         return state if state != "cancelled" or not (folder / "report.html").is_file() else "done"
-    if shelf.owner(folder) is not None:
+    if run_browser.find_owner(folder) is not None:
         return "running"
     return "done" if (folder / "report.html").is_file() else "cut short"
 
 
-def _latest(own: Studio, name: str, kind: str) -> dict[str, Any]:
-    tasks = _of(own, name, kind)
-    resumes = words.shown(words.resume(str(own.shelf(kind).folder / name)))
-    return told(own, tasks[-1]) if tasks else {"command": resumes, "error": None, "task": None}
+def _describe_latest(studio: Studio, name: str, kind: str) -> dict[str, Any]:
+    tasks = _tasks_of_run(studio, name, kind)
+    resume_command = command_lines.format_command(command_lines.make_resume(str(studio.browser_of(kind).folder / name)))
+    return describe_task(studio, tasks[-1]) if tasks else {"command": resume_command, "error": None, "task": None}
 
 
-def told(own: Studio, task: Task) -> dict[str, Any]:
+def describe_task(studio: Studio, task: Task) -> dict[str, Any]:
     """A task as the page sees it."""
     return {
         "task": task.name,
-        "state": own.desk.state(task),
-        "command": words.shown(task.words),
-        "error": own.desk.error(task),
-        "started": own.desk.started(task).get("at"),
+        "state": studio.tasks.find_state(task),
+        "command": command_lines.format_command(task.words),
+        "error": studio.tasks.find_error(task),
+        "started": studio.tasks.read_start(task).get("at"),
     }
 
 
-def finished(own: Studio, task: Task, seconds: float) -> dict[str, Any]:
+def wait_for_task(studio: Studio, task: Task, seconds: float) -> dict[str, Any]:
     """A task that is waited for, with what it printed."""
-    own.desk.wait(task, seconds=seconds)
-    return told(own, task) | {"result": own.desk.result(task)}
+    studio.tasks.wait_for_end(task, seconds=seconds)
+    return describe_task(studio, task) | {"result": studio.tasks.read_results(task)}
 
 
-def small(path: Path) -> Response:
+def make_thumbnail(path: Path) -> Response:
     """A picture file as a small JPEG; 404 where it cannot be read any more."""
     from headstart.images.codecs import Picture, PictureError
     from headstart.images.preprocessing import read_bytes

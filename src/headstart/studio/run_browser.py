@@ -14,7 +14,7 @@ from headstart.core.errors import DataError
 from headstart.core.run.reader import AUDIT_PHASES, DONE_FILES, RunReader
 from headstart.core.storage.files import format_printable, read_json
 from headstart.core.types import Audit, Dataset, Evaluation, FitResult, Ranking
-from headstart.studio.process_identity import alive
+from headstart.studio.process_identity import is_alive
 
 _ROWS = 40  # of a ranking
 _HEADLINE = ("accuracy", "balanced_accuracy", "log_loss")
@@ -30,57 +30,57 @@ class RunBrowser:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    def names(self) -> list[str]:
+    def list_runs(self) -> list[str]:
         """Runs in it, the newest first."""
-        found = [p for p in self.folder.glob("*/job.toml") if _plain(p.parent.name)]
+        job_files = [p for p in self.folder.glob("*/job.toml") if _is_plain_name(p.parent.name)]
         with contextlib.suppress(OSError):
-            found.sort(key=lambda p: (p.stat().st_mtime, p.parent.name), reverse=True)
-        return [path.parent.name for path in found]
+            job_files.sort(key=lambda p: (p.stat().st_mtime, p.parent.name), reverse=True)
+        return [path.parent.name for path in job_files]
 
-    def path(self, name: str) -> Path:
+    def require_run(self, name: str) -> Path:
         """The folder of a run.
 
         Raises:
             DataError: There is no such run.
         """
-        if _plain(name):
+        if _is_plain_name(name):
             with contextlib.suppress(OSError):  # no system has a name so long
                 if (self.folder / name / "job.toml").is_file():
                     return self.folder / name
         raise DataError(f"there is no run `{format_printable(name[:100])}` in `{self.folder}`", hint="reload the page")
 
-    def free(self, name: str, taken: Collection[str] = ()) -> str:
+    def make_free_name(self, name: str, taken: Collection[str] = ()) -> str:
         """A name that no run has yet: the one given, or with a number after it.
 
         Args:
             name: Wanted.
             taken: Names of runs that were asked for and have no folder yet.
         """
-        number, found = 1, name
-        while found in taken or (self.folder / found).exists():
+        number, candidate = 1, name
+        while candidate in taken or (self.folder / candidate).exists():
             number += 1
-            found = f"{name}-{number}"
-        return found
+            candidate = f"{name}-{number}"
+        return candidate
 
 
-def _plain(name: str) -> bool:
+def _is_plain_name(name: str) -> bool:
     """Whether a folder's name can be shown and sent back, and leads nowhere else."""
     return format_printable(name) == name and name[:1] not in ("", ".") and not set(name) & set("/\\:")
 
 
-def owner(run: Path) -> int | None:
+def find_owner(run: Path) -> int | None:
     """The process that works on a run now; None when none does."""
     try:
         pid = int(read_json(run / ".owner.json")["pid"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    return pid if alive(pid, "") else None
+    return pid if is_alive(pid, "") else None
 
 
-def brief(run: Path) -> dict[str, Any]:
+def summarize_run(run: Path) -> dict[str, Any]:
     """A run in a line: its data, what it was asked, its scores."""
     evaluation = RunReader(run).find_json(Evaluation)
-    job = _job(run)
+    job = _read_job(run)
     return {
         "name": run.name,
         "path": str(run),
@@ -88,61 +88,61 @@ def brief(run: Path) -> dict[str, Any]:
         "budget": job.get("budget", ""),
         "strategy": job.get("strategy", ""),
         "finished": (run / "report.html").is_file(),
-        "scores": _headline(evaluation),
-        "made": _made(run),
-        "seconds": _seconds(run),
+        "scores": _headline_scores(evaluation),
+        "made": _find_start_time(run),
+        "seconds": _sum_seconds(run),
     }
 
 
-def facts(run: Path) -> dict[str, Any]:
+def describe_run(run: Path) -> dict[str, Any]:
     """All that the page shows of a run, as far as it has come."""
-    ranking, adapted, evaluation = (
+    ranking, probe, evaluation = (
         RunReader(run).find_json(Ranking),
         RunReader(run).find_json(FitResult),
         RunReader(run).find_json(Evaluation),
     )
-    return brief(run) | {
-        "job": _job(run),
-        "steps": _steps(run),
+    return summarize_run(run) | {
+        "job": _read_job(run),
+        "steps": _list_steps(run),
         "timings": (timings := RunReader(run).find_timings_json()),
         "planned_seconds": timings.get("plan", {}).get("planned_s"),
-        "pictures": pictures(run),
-        "audit": audits(run),
-        "ranking": _ranking(ranking),
-        "metric": _job(run).get("metric", "log_loss"),
-        "chosen": {"features": adapted.get("features", []), "head": adapted.get("fitted", {}).get("head", "")},
-        "why": adapted.get("why") or ranking.get("why", ""),
-        "curves": _curves(run),
-        "learning": adapted.get("curve", []),
+        "pictures": describe_pictures(run),
+        "audit": list_audit_outcomes(run),
+        "ranking": _list_ranking(ranking),
+        "metric": _read_job(run).get("metric", "log_loss"),
+        "chosen": {"features": probe.get("features", []), "head": probe.get("fitted", {}).get("head", "")},
+        "why": probe.get("why") or ranking.get("why", ""),
+        "curves": _list_curves(run),
+        "learning": probe.get("curve", []),
         "verdicts": evaluation.get("verdicts", []),
-        "choices": _choices(run),
+        "choices": _list_choices(run),
     }
 
 
-def _steps(run: Path) -> list[dict[str, Any]]:
+def _list_steps(run: Path) -> list[dict[str, Any]]:
     """Each step and whether it is done; a finished run of an older version knows fewer."""
-    found = [{"step": step, "done": any(run.glob(pattern))} for step, pattern in DONE_FILES]
-    return [one for one in found if one["done"]] if (run / "report.html").is_file() else found
+    steps = [{"step": step, "done": any(run.glob(pattern))} for step, pattern in DONE_FILES]
+    return [step_state for step_state in steps if step_state["done"]] if (run / "report.html").is_file() else steps
 
 
-def row_of(run: Path) -> dict[str, int]:
+def map_rows(run: Path) -> dict[str, int]:
     """Name of a picture -> its row, for `picture`."""
     return {uri: row for row, uri in enumerate(RunReader(run).find_json(Dataset).get("uris", []))}
 
 
-def audits(run: Path) -> list[dict[str, Any]]:
+def list_audit_outcomes(run: Path) -> list[dict[str, Any]]:
     """Outcomes of the checks, of the files and then of the vectors."""
-    found: list[dict[str, Any]] = []
+    outcomes: list[dict[str, Any]] = []
     for phase in AUDIT_PHASES:
         for outcome in RunReader(run).find_json(Audit, phase).get("outcomes", []):
             rows = [row for finding in outcome.get("findings", []) for row in finding.get("rows", [])]
             findings = [{"severity": f["severity"], "sentence": f["sentence"]} for f in outcome.get("findings", [])]
-            kept = {key: outcome.get(key) for key in ("code", "name", "status", "why")}
-            found.append(kept | {"findings": findings, "rows": rows[:8]})
-    return found
+            fields = {key: outcome.get(key) for key in ("code", "name", "status", "why")}
+            outcomes.append(fields | {"findings": findings, "rows": rows[:8]})
+    return outcomes
 
 
-def pictures(run: Path) -> dict[str, Any] | None:
+def describe_pictures(run: Path) -> dict[str, Any] | None:
     """Counts a class, a few rows of each to look at, and the files that were left out; None before they are read."""
     data = RunReader(run).find_json(Dataset)
     if not data:
@@ -152,10 +152,10 @@ def pictures(run: Path) -> dict[str, Any] | None:
     for row, target in enumerate(targets):
         rows[target].append(row)
     classes = [
-        {"name": format_printable(name), "count": len(of), "rows": _spread(of)}
-        for name, of in zip(names, rows, strict=True)
+        {"name": format_printable(name), "count": len(class_rows), "rows": _pick_evenly(class_rows)}
+        for name, class_rows in zip(names, rows, strict=True)
     ]
-    excused = [
+    skipped = [
         {"uri": format_printable(e["uri"]), "reason": e["reason"], "detail": e["detail"]}
         for e in data.get("excused", [])
     ]
@@ -163,12 +163,12 @@ def pictures(run: Path) -> dict[str, Any] | None:
         "count": len(targets),
         "root": data["root"],
         "classes": classes,
-        "excused": excused[:200],
-        "left_out": len(excused),
+        "excused": skipped[:200],
+        "left_out": len(skipped),
     }
 
 
-def picture(run: Path, row: int) -> Path:
+def find_picture(run: Path, row: int) -> Path:
     """The file of a row of a run's pictures.
 
     Raises:
@@ -181,82 +181,82 @@ def picture(run: Path, row: int) -> Path:
     return Path(str(data["root"])) / str(uris[row])
 
 
-def _spread(rows: list[int], count: int = 5) -> list[int]:
+def _pick_evenly(rows: list[int], count: int = 5) -> list[int]:
     """A few of them, evenly over all."""
     return [rows[index * len(rows) // count] for index in range(count)] if len(rows) > count else rows
 
 
-def _job(run: Path) -> dict[str, Any]:
+def _read_job(run: Path) -> dict[str, Any]:
     try:
         return tomllib.loads((run / "job.toml").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
 
 
-def _made(run: Path) -> float:
+def _find_start_time(run: Path) -> float:
     try:
         return (run / "job.toml").stat().st_mtime
     except OSError:
         return 0.0
 
 
-def _seconds(run: Path) -> float:
+def _sum_seconds(run: Path) -> float:
     return sum(float(entry.get("wall_s", 0.0)) for entry in RunReader(run).find_timings_json().values())
 
 
-def _decisions(run: Path) -> list[dict[str, Any]]:
-    found = []
+def _read_decisions(run: Path) -> list[dict[str, Any]]:
+    decisions = []
     with contextlib.suppress(OSError):
         for line in (run / "decisions.jsonl").read_text(encoding="utf-8").splitlines():
             with contextlib.suppress(ValueError):
                 entry = json.loads(line)
-                found += [entry] if isinstance(entry, dict) and {"name", "value", "why"} <= entry.keys() else []
-    return found
+                decisions += [entry] if isinstance(entry, dict) and {"name", "value", "why"} <= entry.keys() else []
+    return decisions
 
 
-def _choices(run: Path) -> list[dict[str, str]]:
+def _list_choices(run: Path) -> list[dict[str, str]]:
     """Choices that were made on the way, with their reasons."""
-    kept = [d for d in _decisions(run) if d["why"] and isinstance(d["value"], str) and d["name"] != "data"]
-    return [{"name": d["name"], "value": d["value"], "why": d["why"]} for d in kept]
+    decisions = [d for d in _read_decisions(run) if d["why"] and isinstance(d["value"], str) and d["name"] != "data"]
+    return [{"name": d["name"], "value": d["value"], "why": d["why"]} for d in decisions]
 
 
-def _headline(evaluation: dict[str, Any]) -> list[dict[str, Any]]:
+def _headline_scores(evaluation: dict[str, Any]) -> list[dict[str, Any]]:
     split = evaluation.get("split", "")
     scores = [s for s in evaluation.get("scores", []) if not s.get("subject") and s.get("split") == split]
     return [score for name in _HEADLINE for score in scores if score["name"] == name]
 
 
-def _ranking(ranking: dict[str, Any]) -> list[dict[str, Any]]:
-    kept = ("candidate", "backbone", "depth", "probe", "status", "rows_seen", "flops")
-    return [{key: row.get(key) for key in kept} | {"scores": row["scores"][:3]} for row in ranking.get("rows", [])][
+def _list_ranking(ranking: dict[str, Any]) -> list[dict[str, Any]]:
+    fields = ("candidate", "backbone", "depth", "probe", "status", "rows_seen", "flops")
+    return [{key: row.get(key) for key in fields} | {"scores": row["scores"][:3]} for row in ranking.get("rows", [])][
         :_ROWS
     ]
 
 
-def _curves(run: Path) -> list[dict[str, Any]]:
+def _list_curves(run: Path) -> list[dict[str, Any]]:
     """Losses by epoch of each training that is done: those of the search while it goes on, with their folds."""
-    found = []
+    curves = []
     for name, log in RunReader(run).find_training_logs():
         epochs = [
-            {"epoch": row["epoch"], "train": _number(row["train"]), "held_out": _number(row.get("val"))}
+            {"epoch": row["epoch"], "train": _finite_loss(row["train"]), "held_out": _finite_loss(row.get("val"))}
             for row in log.get("epochs", [])
         ]
         if epochs:
-            found.append({"name": log.get("name", name), "epochs": epochs, "stopped": log.get("stopped", "")})
-    return found
+            curves.append({"name": log.get("name", name), "epochs": epochs, "stopped": log.get("stopped", "")})
+    return curves
 
 
-def _number(scores: Any) -> float | None:
+def _finite_loss(scores: Any) -> float | None:
     value = (scores or {}).get("log_loss")
     return value if isinstance(value, float) and math.isfinite(value) else None
 
 
-def mark(run: Path) -> tuple[Any, ...] | None:
+def stamp_run(run: Path) -> tuple[Any, ...] | None:
     """Changes when something that `facts` reads does; None while there is no run."""
     if not (run / "job.toml").is_file():
         return None
-    found = []
+    stamps = []
     for path in RunReader(run).list_watched_files():
         with contextlib.suppress(OSError):
-            found.append((path.name, path.stat().st_mtime_ns))
-    return tuple(found)
+            stamps.append((path.name, path.stat().st_mtime_ns))
+    return tuple(stamps)

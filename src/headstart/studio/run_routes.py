@@ -15,11 +15,11 @@ from starlette.requests import ClientDisconnect
 
 from headstart.core.errors import DataError, UsageError
 from headstart.core.storage.files import format_printable, read_json, translate_disk_errors
-from headstart.studio import command_lines as words
-from headstart.studio.event_stream import follow
+from headstart.studio import command_lines
+from headstart.studio.event_stream import stream_events
 from headstart.studio.image_folders import MAX_FILE
-from headstart.studio.routes import Own, finished, small, told
-from headstart.studio.run_browser import RunBrowser, row_of
+from headstart.studio.routes import OwnStudio, describe_task, make_thumbnail, wait_for_task
+from headstart.studio.run_browser import RunBrowser, map_rows
 from headstart.studio.task_runner import Task
 
 router = APIRouter()
@@ -30,25 +30,25 @@ _ANSWER_S = 180.0
 
 
 @router.put("/api/uploads/{draft}/files/{name:path}")
-async def receive(own: Own, draft: str, name: str, request: Request) -> dict[str, Any]:
+async def receive_file(studio: OwnStudio, draft: str, name: str, request: Request) -> dict[str, Any]:
     """Take one file of a dropped folder; written whole or not at all."""
-    target = own.places.target(draft, name)
-    count = await _stored(request, target, lambda size: own.places.take(draft, size))
+    target = studio.places.require_target(draft, name)
+    count = await _store_body(request, target, lambda size: studio.places.reserve_bytes(draft, size))
     return {"file": name, "bytes": count}
 
 
-async def _stored(request: Request, target: Path, allow: Any = None) -> int:
+async def _store_body(request: Request, target: Path, allow: Any = None) -> int:
     """Stream a request's body into a file, beside its name first.
 
     Raises:
         UsageError: It has more bytes than one picture may have, or its size is not told.
         DataError: There is no room for it.
     """
-    told = request.headers.get("content-length", "")
-    if not told.isdigit() or int(told) > MAX_FILE:
+    length = request.headers.get("content-length", "")
+    if not length.isdigit() or int(length) > MAX_FILE:
         raise UsageError(f"a picture has {MAX_FILE:,} bytes at most", where="file")
     if allow is not None:
-        await run_in_threadpool(allow, int(told))
+        await run_in_threadpool(allow, int(length))
     draft = target.with_name(f".tmp-{secrets.token_hex(8)}")
     count = 0
     try:
@@ -74,104 +74,114 @@ async def _stored(request: Request, target: Path, allow: Any = None) -> int:
 
 
 @router.post("/api/runs/{name}/tries")
-async def attempt(own: Own, name: str, request: Request, file: str = "picture.jpg") -> dict[str, Any]:
+async def try_picture(studio: OwnStudio, name: str, request: Request, file: str = "picture.jpg") -> dict[str, Any]:
     """Answer for one picture: `headstart predict`, and `headstart explain` where there is one."""
-    run = own.runs.path(name)
+    run = studio.runs.require_run(name)
     key = secrets.token_hex(8)
-    folder = own.home / "tries" / key
-    picture = folder / _plain(file)
-    await _stored(request, picture)
-    return await run_in_threadpool(_answers, own, run, picture, key)
+    folder = studio.home / "tries" / key
+    picture = folder / _plain_file_name(file)
+    await _store_body(request, picture)
+    return await run_in_threadpool(_answer_try, studio, run, picture, key)
 
 
-def _answers(own: Any, run: Path, picture: Path, key: str) -> dict[str, Any]:
-    asked = [own.desk.ask("predict", words.predict(str(run), str(picture)))]
-    if "explain" in words.offered():
+def _answer_try(studio: Any, run: Path, picture: Path, key: str) -> dict[str, Any]:
+    tasks = [studio.tasks.start_task("predict", command_lines.make_predict(str(run), str(picture)))]
+    if "explain" in command_lines.list_commands():
         out = picture.parent / "explained"
-        asked.append(own.desk.ask("explain", words.explain(str(run), str(picture), str(out))))
-    answer, *rest = (finished(own, task, _ANSWER_S) for task in asked)
-    explained = _shown(run, rest[0]) if rest else None
+        tasks.append(studio.tasks.start_task("explain", command_lines.make_explain(str(run), str(picture), str(out))))
+    answer, *rest = (wait_for_task(studio, task, _ANSWER_S) for task in tasks)
+    explained = _describe_explanation(run, rest[0]) if rest else None
     return {"try": key, "file": picture.name, "answer": answer, "explained": explained}
 
 
-def _shown(run: Path, found: dict[str, Any]) -> dict[str, Any]:
+def _describe_explanation(run: Path, finished_task: dict[str, Any]) -> dict[str, Any]:
     """An explanation with what the page needs to show its pictures: the overlay's name, the neighbours' rows."""
-    last = (found["result"] or [{}])[-1]
-    rows = row_of(run) if last.get("neighbours") else {}
-    near = [one | {"row": rows.get(one["file"])} for one in last.get("neighbours", [])]
-    kept = {name: last.get(name) for name in ("class", "method", "why", "compared", "error")}
-    return found | {"result": kept | {"overlay": Path(last.get("overlay") or "").name, "neighbours": near}}
+    explanation = (finished_task["result"] or [{}])[-1]
+    rows = map_rows(run) if explanation.get("neighbours") else {}
+    neighbours = [neighbour | {"row": rows.get(neighbour["file"])} for neighbour in explanation.get("neighbours", [])]
+    fields = {name: explanation.get(name) for name in ("class", "method", "why", "compared", "error")}
+    return finished_task | {
+        "result": fields | {"overlay": Path(explanation.get("overlay") or "").name, "neighbours": neighbours}
+    }
 
 
 @router.get("/api/tries/{key}/picture")
-def tried(own: Own, key: str) -> Response:
+def show_tried_picture(studio: OwnStudio, key: str) -> Response:
     """A small copy of a picture that was tried."""
-    files = sorted(path for path in _tried(own, key).iterdir() if path.is_file())
+    files = sorted(path for path in _require_try(studio, key).iterdir() if path.is_file())
     if not files:
         raise DataError("the picture is gone")
-    return small(files[0])
+    return make_thumbnail(files[0])
 
 
 @router.get("/api/tries/{key}/explained/{file}")
-def explained(own: Own, key: str, file: str) -> FileResponse:
+def show_explained_picture(studio: OwnStudio, key: str, file: str) -> FileResponse:
     """A picture that `headstart explain` wrote for a try: the heat map, or a neighbour."""
-    there = {path.name: path for path in (_tried(own, key) / "explained").rglob("*") if path.suffix in (".png", ".jpg")}
-    if file not in there:
+    pictures = {
+        path.name: path
+        for path in (_require_try(studio, key) / "explained").rglob("*")
+        if path.suffix in (".png", ".jpg")
+    }
+    if file not in pictures:
         raise DataError(f"there is no `{format_printable(file[:100])}` among what was explained")
-    return FileResponse(there[file])
+    return FileResponse(pictures[file])
 
 
-def _tried(own: Any, key: str) -> Path:
-    folder: Path = own.home / "tries" / key
+def _require_try(studio: Any, key: str) -> Path:
+    folder: Path = studio.home / "tries" / key
     if len(key) != 16 or set(key) - set("0123456789abcdef") or not folder.is_dir():
         raise DataError("there is no such try", hint="drop the picture again")
     return folder
 
 
-def _plain(name: str) -> str:
+def _plain_file_name(name: str) -> str:
     """The last part of a file's name, so that its ending tells what it is; anything odd in it is replaced."""
     last = name.replace("\\", "/").rpartition("/")[2]
-    kept = "".join(c if c.isalnum() or c in "._-" else "_" for c in last).lstrip(".")
-    return kept[-80:].lstrip(".") or "picture"
+    safe = "".join(c if c.isalnum() or c in "._-" else "_" for c in last).lstrip(".")
+    return safe[-80:].lstrip(".") or "picture"
 
 
 # ---------------------------------------------------------------- exporting
 
 
 @router.post("/api/runs/{name}/exports")
-def export(
-    own: Own,
+def start_export(
+    studio: OwnStudio,
     name: str,
     to: Annotated[str, Body(embed=True)],
     precision: Annotated[str, Body(embed=True)] = "f32",
 ) -> dict[str, Any]:
     """Write the model in another format: `headstart export`."""
-    run, folder = own.runs.path(name), RunBrowser(own.runs.folder / "exports")
-    with own.desk.alone:
-        asked = {_out(task).name for task in own.desk.tasks(f"runs/{name}") if task.kind == "export"}
-        out = folder.folder / folder.free(f"{name}-{to}-{precision}", taken=asked)
-        task = own.desk.ask("export", words.export(str(run), to, precision, str(out)), run=f"runs/{name}")
-    return {"out": str(out)} | told(own, task)
+    run, folder = studio.runs.require_run(name), RunBrowser(studio.runs.folder / "exports")
+    with studio.tasks.lock:
+        taken_names = {
+            _output_folder(task).name for task in studio.tasks.list_tasks(f"runs/{name}") if task.kind == "export"
+        }
+        out = folder.folder / folder.make_free_name(f"{name}-{to}-{precision}", taken=taken_names)
+        task = studio.tasks.start_task(
+            "export", command_lines.make_export(str(run), to, precision, str(out)), run=f"runs/{name}"
+        )
+    return {"out": str(out)} | describe_task(studio, task)
 
 
 @router.get("/api/runs/{name}/exports")
-def exports(own: Own, name: str) -> dict[str, Any]:
+def list_exports(studio: OwnStudio, name: str) -> dict[str, Any]:
     """Exports of a run that were asked for here, the newest first, with what they came to."""
-    own.runs.path(name)
-    found = []
-    for task in reversed(own.desk.tasks(f"runs/{name}")):
+    studio.runs.require_run(name)
+    entries = []
+    for task in reversed(studio.tasks.list_tasks(f"runs/{name}")):
         if task.kind == "export":
-            out = _out(task)
-            result = (own.desk.result(task) or [None])[-1] or _written(out)
-            found.append(told(own, task) | {"to": task.words[3], "out": str(out), "result": result})
-    return {"exports": found}
+            out = _output_folder(task)
+            result = (studio.tasks.read_results(task) or [None])[-1] or _read_export(out)
+            entries.append(describe_task(studio, task) | {"to": task.words[3], "out": str(out), "result": result})
+    return {"exports": entries}
 
 
-def _out(task: Task) -> Path:
+def _output_folder(task: Task) -> Path:
     return Path(task.words[task.words.index("--out") + 1])
 
 
-def _written(out: Path) -> Any:
+def _read_export(out: Path) -> Any:
     try:
         return read_json(out / "export.json")
     except (OSError, ValueError):
@@ -179,11 +189,11 @@ def _written(out: Path) -> Any:
 
 
 @router.get("/api/tasks/{task}/events")
-def watched(own: Own, task: str, last_event_id: Annotated[str, Header()] = "") -> StreamingResponse:
+def stream_task(studio: OwnStudio, task: str, last_event_id: Annotated[str, Header()] = "") -> StreamingResponse:
     """What a command says while it works, such as an export."""
-    found = own.desk.find(task)
-    nowhere = own.home / "tasks" / task / "none"
-    stream: AsyncIterator[str] = follow(own.desk, found, nowhere, last_event_id)
+    watched_task = studio.tasks.require_task(task)
+    no_folder = studio.home / "tasks" / task / "none"
+    stream: AsyncIterator[str] = stream_events(studio.tasks, watched_task, no_folder, last_event_id)
     return StreamingResponse(stream, media_type="text/event-stream")
 
 
@@ -191,7 +201,7 @@ def watched(own: Own, task: str, last_event_id: Annotated[str, Header()] = "") -
 
 
 @router.post("/api/comparisons")
-def compare(own: Own, runs: Annotated[list[str], Body(embed=True)]) -> dict[str, Any]:
+def compare_runs(studio: OwnStudio, runs: Annotated[list[str], Body(embed=True)]) -> dict[str, Any]:
     """Compare runs: `headstart compare`."""
-    line = words.compare([str(own.runs.path(name)) for name in runs])
-    return finished(own, own.desk.ask("compare", line), _ANSWER_S)
+    line = command_lines.make_compare([str(studio.runs.require_run(name)) for name in runs])
+    return wait_for_task(studio, studio.tasks.start_task("compare", line), _ANSWER_S)

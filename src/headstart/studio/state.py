@@ -13,7 +13,7 @@ from pathlib import Path
 
 from headstart.core.errors import BusyError
 from headstart.core.storage.files import translate_disk_errors
-from headstart.studio.image_folders import Places
+from headstart.studio.image_folders import ImageFolders
 from headstart.studio.run_browser import RunBrowser
 from headstart.studio.task_runner import TaskRunner
 
@@ -34,13 +34,13 @@ class Studio:
 
     home: Path
     runs: RunBrowser
-    looks: RunBrowser
-    desk: TaskRunner
-    places: Places
+    audits: RunBrowser
+    tasks: TaskRunner
+    places: ImageFolders
 
-    def shelf(self, name: str) -> RunBrowser:
+    def browser_of(self, name: str) -> RunBrowser:
         """`runs` or `looks`."""
-        return self.looks if name == "looks" else self.runs
+        return self.audits if name == "looks" else self.runs
 
 
 def open_studio(runs: Path, root: Path) -> Studio:
@@ -61,9 +61,9 @@ def open_studio(runs: Path, root: Path) -> Studio:
     return Studio(
         home=home,
         runs=RunBrowser(runs),
-        looks=RunBrowser(home / "looks"),
-        desk=TaskRunner(home / "tasks"),
-        places=Places(root, home / "uploads"),
+        audits=RunBrowser(home / "looks"),
+        tasks=TaskRunner(home / "tasks"),
+        places=ImageFolders(root, home / "uploads"),
     )
 
 
@@ -83,9 +83,9 @@ def lock_studio(studio: Studio) -> Iterator[None]:
         hint = "open the address that it printed, or choose another folder with `--runs`"
         raise BusyError(f"another studio works on `{studio.runs.folder}`", hint=hint) from None
     try:
-        studio.desk.clear(("predict", "explain", "plan", "compare"))
-        for tried in (studio.home / "tries").iterdir():
-            shutil.rmtree(tried, ignore_errors=True)
+        studio.tasks.clear_tasks(("predict", "explain", "plan", "compare"))
+        for folder in (studio.home / "tries").iterdir():
+            shutil.rmtree(folder, ignore_errors=True)
         yield
     finally:
         lock.release()

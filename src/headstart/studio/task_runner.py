@@ -26,7 +26,7 @@ from typing import Any
 
 from headstart.core.errors import DataError
 from headstart.core.storage.files import read_json, write_json
-from headstart.studio.process_identity import alive, born
+from headstart.studio.process_identity import find_birth, is_alive
 
 ENDED = ("done", "failed", "cancelled", "cut short")
 LANES = {"fit": 1, "other": 3}  # children at a time
@@ -61,7 +61,7 @@ class Task:
         return self.kind if self.kind in LANES else "other"
 
 
-class _Child(subprocess.Popen[bytes]):
+class _ChildProcess(subprocess.Popen[bytes]):
     """A child that may outlive the studio, which is no mistake to be warned of."""
 
     def __del__(self) -> None:
@@ -78,15 +78,15 @@ class TaskRunner:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.folder.mkdir(parents=True, exist_ok=True)
-        self.alone = threading.RLock()  # whoever chooses a name and asks for something under it
-        self._children: dict[str, _Child] = {}  # only to collect their ends
-        self._known: dict[str, Task] = {}  # what was asked never changes
-        self._over: set[str] = set()  # nor does what has ended
+        self.lock = threading.RLock()  # whoever chooses a name and asks for something under it
+        self._children: dict[str, _ChildProcess] = {}  # only to collect their ends
+        self._cached_tasks: dict[str, Task] = {}  # what was asked never changes
+        self._ended_names: set[str] = set()  # nor does what has ended
         self._closed = threading.Event()
-        self._watch = threading.Thread(target=self._work, name="desk", daemon=True)
+        self._watch = threading.Thread(target=self._run_loop, name="desk", daemon=True)
 
     @contextlib.contextmanager
-    def open(self) -> Iterator[TaskRunner]:
+    def run_queue(self) -> Iterator[TaskRunner]:
         """Start what waits while the block runs; children outlive it."""
         self._watch.start()
         try:
@@ -95,39 +95,41 @@ class TaskRunner:
             self._closed.set()
             self._watch.join()
 
-    def _work(self) -> None:
+    def _run_loop(self) -> None:
         while not self._closed.wait(_POLL_S):
-            self.turn()
+            self.update_queue()
 
     # ------------------------------------------------------------ asking
 
-    def ask(self, kind: str, words: Sequence[str], *, run: str = "") -> Task:
+    def start_task(self, kind: str, words: Sequence[str], *, run: str = "") -> Task:
         """Note a command line; it starts at once or when those before it are done."""
-        with self.alone:
+        with self.lock:
             name = f"{time.time_ns():019d}-{secrets.token_hex(4)}"
             task = Task(name=name, kind=kind, words=tuple(words), run=run)
             write_json(self.folder / name / "task.json", dataclasses.asdict(task))
-            self.turn()
+            self.update_queue()
         return task
 
-    def turn(self) -> None:
+    def update_queue(self) -> None:
         """Collect children that ended and start what waits and has room."""
-        with self.alone:
+        with self.lock:
             for name, child in list(self._children.items()):
                 if child.poll() is not None:
                     del self._children[name]
-            open_now = [(task, self.state(task)) for task in self.tasks() if task.name not in self._over]
-            self._over |= {task.name for task, state in open_now if state in ENDED}
+            open_now = [
+                (task, self.find_state(task)) for task in self.list_tasks() if task.name not in self._ended_names
+            ]
+            self._ended_names |= {task.name for task, state in open_now if state in ENDED}
             for lane, room in LANES.items():
                 busy = sum(1 for task, state in open_now if task.lane == lane and state == "running")
                 waiting = [task for task, state in open_now if task.lane == lane and state == "queued"]
                 for task in waiting[: max(0, room - busy)]:
-                    self._start(task)
+                    self._start_child(task)
 
-    def _start(self, task: Task) -> None:
+    def _start_child(self, task: Task) -> None:
         folder = self.folder / task.name
         with (folder / "log").open("wb") as log, (folder / "result").open("wb") as result:
-            child = _Child(
+            child = _ChildProcess(
                 [sys.executable, "-c", _START, *task.words, "--json"],
                 stdin=subprocess.DEVNULL,
                 stdout=result,
@@ -136,100 +138,100 @@ class TaskRunner:
                 start_new_session=True,  # Ctrl-C in the studio's terminal is not meant for it
             )
         self._children[task.name] = child
-        write_json(folder / "started.json", {"pid": child.pid, "born": born(child.pid), "at": time.time()})
+        write_json(folder / "started.json", {"pid": child.pid, "born": find_birth(child.pid), "at": time.time()})
 
-    def stop(self, task: Task) -> None:
+    def stop_task(self, task: Task) -> None:
         """Ask a child to end as Ctrl-C does; asked again, more firmly. What waits never starts."""
-        with self.alone:
-            asked = self.folder / task.name / "cancelled"
-            again = asked.exists()
-            state = self.state(task)
+        with self.lock:
+            marker = self.folder / task.name / "cancelled"
+            again = marker.exists()
+            state = self.find_state(task)
             if state in ("queued", "running"):
-                asked.touch()
+                marker.touch()
             if state == "running":
-                _interrupt(self.started(task)["pid"], firmly=again)
+                interrupt_process(self.read_start(task)["pid"], firmly=again)
 
-    def clear(self, kinds: Sequence[str]) -> None:
+    def clear_tasks(self, kinds: Sequence[str]) -> None:
         """Forget what is not at work of some kinds: answers that nobody waits for any more."""
-        with self.alone:
-            for task in self.tasks():
-                if task.kind in kinds and self.state(task) != "running":
+        with self.lock:
+            for task in self.list_tasks():
+                if task.kind in kinds and self.find_state(task) != "running":
                     shutil.rmtree(self.folder / task.name, ignore_errors=True)
-                    self._known.pop(task.name, None)
+                    self._cached_tasks.pop(task.name, None)
 
     # ------------------------------------------------------------ looking
 
-    def tasks(self, run: str | None = None) -> list[Task]:
+    def list_tasks(self, run: str | None = None) -> list[Task]:
         """Everything that was asked, oldest first; of one run only, where it is named."""
-        found = []
+        tasks = []
         for name in sorted(path.name for path in self.folder.iterdir()):
-            if name not in self._known:
+            if name not in self._cached_tasks:
                 with contextlib.suppress(OSError, ValueError, TypeError):  # a folder that is half written or half gone
-                    self._known[name] = self._read(name)
-            if name in self._known:
-                found.append(self._known[name])
-        return [task for task in found if run is None or task.run == run]
+                    self._cached_tasks[name] = self._read_task(name)
+            if name in self._cached_tasks:
+                tasks.append(self._cached_tasks[name])
+        return [task for task in tasks if run is None or task.run == run]
 
-    def _read(self, name: str) -> Task:
+    def _read_task(self, name: str) -> Task:
         fields = read_json(self.folder / name / "task.json")
         return Task(**fields | {"words": tuple(fields["words"])})
 
-    def find(self, name: str) -> Task:
+    def require_task(self, name: str) -> Task:
         """A task by name.
 
         Raises:
             DataError: There is none.
         """
-        known = re.fullmatch(r"[0-9]{19}-[0-9a-f]{8}", name) and (self.folder / name / "task.json").is_file()
-        if not known:
+        exists = re.fullmatch(r"[0-9]{19}-[0-9a-f]{8}", name) and (self.folder / name / "task.json").is_file()
+        if not exists:
             raise DataError(f"there is no task `{name}`", hint="reload the page: it may have been cleared away")
-        return self._read(name)
+        return self._read_task(name)
 
-    def started(self, task: Task) -> dict[str, Any]:
+    def read_start(self, task: Task) -> dict[str, Any]:
         """Process, its mark and the time at which it started; empty before that."""
         path = self.folder / task.name / "started.json"
         try:
-            found: dict[str, Any] = read_json(path)
+            start: dict[str, Any] = read_json(path)
         except (OSError, ValueError):
             return {}
-        return found
+        return start
 
-    def state(self, task: Task) -> str:
+    def find_state(self, task: Task) -> str:
         """`queued`, `running`, `done`, `failed`, `cancelled`; `cut short` when its process is gone without a word."""
-        started, stopped = self.started(task), (self.folder / task.name / "cancelled").exists()
+        started, stopped = self.read_start(task), (self.folder / task.name / "cancelled").exists()
         if not started:
             return "cancelled" if stopped else "queued"
         child = self._children.get(task.name)
-        if child.poll() is None if child else alive(started["pid"], started["born"]):
+        if child.poll() is None if child else is_alive(started["pid"], started["born"]):
             return "running"
-        error = self.error(task)
+        error = self.find_error(task)
         if error is None:
             if (self.folder / task.name / "result").stat().st_size:
                 return "done"
             return "cancelled" if stopped else "cut short"
         return "cancelled" if error.get("exit_code") == INTERRUPTED else "failed"
 
-    def result(self, task: Task) -> list[Any]:
+    def read_results(self, task: Task) -> list[Any]:
         """The JSON objects that it printed, one a line."""
-        path, found = self.folder / task.name / "result", []
+        path, objects = self.folder / task.name / "result", []
         for line in path.read_bytes().splitlines() if path.is_file() else []:
             with contextlib.suppress(ValueError):
-                found.append(json.loads(line))
-        return found
+                objects.append(json.loads(line))
+        return objects
 
-    def error(self, task: Task) -> dict[str, Any] | None:
+    def find_error(self, task: Task) -> dict[str, Any] | None:
         """The error that the command line told: what, where, hint; None when it told none."""
-        last = (self.result(task) or [None])[-1]
+        last = (self.read_results(task) or [None])[-1]
         return last["error"] if isinstance(last, dict) and isinstance(last.get("error"), dict) else None
 
-    def wait(self, task: Task, *, seconds: float) -> str:
+    def wait_for_end(self, task: Task, *, seconds: float) -> str:
         """Its state when it has ended or the time is over."""
         until = time.monotonic() + seconds
-        while (state := self.state(task)) in ("queued", "running") and time.monotonic() < until:
+        while (state := self.find_state(task)) in ("queued", "running") and time.monotonic() < until:
             time.sleep(0.05)
         return state
 
-    def lines(self, task: Task, start: int = 0) -> list[tuple[int, str]]:
+    def read_lines(self, task: Task, start: int = 0) -> list[tuple[int, str]]:
         """Whole lines of its log from a byte on: where each ends, and its text; moving progress begins with CR."""
         path = self.folder / task.name / "log"
         if not path.is_file():
@@ -237,14 +239,14 @@ class TaskRunner:
         with path.open("rb") as log:
             log.seek(start)
             content = log.read()
-        found, place = [], start
+        lines, offset = [], start
         for line in content.split(b"\n")[:-1]:
-            place += len(line) + 1
-            found.append((place, line.decode("utf-8", "backslashreplace")))
-        return found
+            offset += len(line) + 1
+            lines.append((offset, line.decode("utf-8", "backslashreplace")))
+        return lines
 
 
-def _interrupt(pid: int, *, firmly: bool) -> None:
+def interrupt_process(pid: int, *, firmly: bool) -> None:
     """What Ctrl-C does; firmly it also ends what the child has started, which a signal to it alone would leave."""
     with contextlib.suppress(ProcessLookupError):
         if firmly and hasattr(os, "killpg"):
