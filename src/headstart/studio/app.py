@@ -19,7 +19,7 @@ _STATUS = {"UsageError": 422, "DataError": 404, "BusyError": 409}
 
 
 def make_application(studio: Studio, *, token: str, port: int) -> Any:
-    """The ASGI application behind its guard."""
+    """The ASGI application behind its checks."""
     from fastapi import FastAPI
     from fastapi.exceptions import RequestValidationError
     from fastapi.staticfiles import StaticFiles
@@ -43,7 +43,7 @@ def make_application(studio: Studio, *, token: str, port: int) -> Any:
 
 
 async def _handle_error(_: Any, err: Any) -> Any:
-    """An error as the command line tells it."""
+    """An error in the words of the command line."""
     return _make_error_response(_STATUS.get(type(err).__name__, 409), type(err).__name__, err.what, err.where, err.hint)
 
 

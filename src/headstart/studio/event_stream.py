@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from headstart.studio import run_browser
-from headstart.studio.task_runner import ENDED, Task, TaskRunner
+from headstart.studio.task_runner import END_STATES, Task, TaskRunner
 
 _EVERY_S, _BEAT_S = 0.4, 15.0
 
@@ -23,7 +23,7 @@ async def stream_events(tasks: TaskRunner, task: Task | None, folder: Path, last
     """Events of a task and its run folder until it has ended.
 
     Args:
-        desk: Knows the task.
+        tasks: Knows the task.
         task: What makes the run; None for one that was started elsewhere.
         folder: The run folder; it need not be there yet.
         last: Id of the last event that the client has, or empty.
@@ -48,7 +48,7 @@ async def stream_events(tasks: TaskRunner, task: Task | None, folder: Path, last
             sent, quiet = [": still here\n\n"], 0.0
         for event in sent:
             yield event
-        if state in ENDED:
+        if state in END_STATES:
             yield _format_event("end", {"state": state})
             return
         await asyncio.sleep(_EVERY_S)

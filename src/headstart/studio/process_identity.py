@@ -9,7 +9,7 @@ from pathlib import Path
 
 
 def find_birth(pid: int) -> str:
-    """A mark of when a process began, as the system tells it; empty when it cannot be told."""
+    """When a process began, as the system counts it; empty where that is unknown."""
     try:
         return _read_stat(pid)[19]
     except (OSError, IndexError):
@@ -38,6 +38,6 @@ def _is_zombie(pid: int) -> bool:
 
 
 def _read_stat(pid: int) -> list[str]:
-    """What the system tells of a process, after its name: the state first."""
+    """Fields of `/proc/PID/stat` after the process's name: the state first."""
     text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
     return text.rpartition(")")[2].split()

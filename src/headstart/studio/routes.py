@@ -13,8 +13,7 @@ from fastapi.responses import FileResponse, JSONResponse, Response, StreamingRes
 from headstart import __version__
 from headstart.core.errors import DataError, UsageError
 from headstart.core.storage.files import format_printable
-from headstart.studio import command_lines
-from headstart.studio import run_browser
+from headstart.studio import command_lines, run_browser
 from headstart.studio.access_control import REPORT_POLICY
 from headstart.studio.event_stream import stream_events
 from headstart.studio.state import STATIC, Studio
@@ -218,7 +217,7 @@ def _tasks_of_run(studio: Studio, name: str, kind: str = "runs") -> list[Task]:
 
 
 def _find_state(studio: Studio, name: str, kind: str = "runs") -> str:
-    """The state of a run: of the last task that made it, else as its folder tells."""
+    """The state of a run: of the last task that made it, else by its folder."""
     tasks = _tasks_of_run(studio, name, kind)
     state = studio.tasks.find_state(tasks[-1]) if tasks else ""
     folder = studio.browser_of(kind).folder / name

@@ -41,7 +41,7 @@ async def _store_body(request: Request, target: Path, allow: Any = None) -> int:
     """Stream a request's body into a file, beside its name first.
 
     Raises:
-        UsageError: It has more bytes than one picture may have, or its size is not told.
+        UsageError: It has more bytes than one picture may have, or its size is not given.
         DataError: There is no room for it.
     """
     length = request.headers.get("content-length", "")
@@ -135,7 +135,7 @@ def _require_try(studio: Any, key: str) -> Path:
 
 
 def _plain_file_name(name: str) -> str:
-    """The last part of a file's name, so that its ending tells what it is; anything odd in it is replaced."""
+    """The last part of a file's name, with its ending; anything odd in it is replaced."""
     last = name.replace("\\", "/").rpartition("/")[2]
     safe = "".join(c if c.isalnum() or c in "._-" else "_" for c in last).lstrip(".")
     return safe[-80:].lstrip(".") or "picture"

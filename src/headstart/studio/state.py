@@ -27,8 +27,8 @@ class Studio:
     Attributes:
         home: What lies beside the runs.
         runs: The run folders.
-        looks: Folders of audits, laid out as runs.
-        desk: Child processes.
+        audits: Folders of audits, laid out as runs.
+        tasks: Child processes.
         places: Where pictures may come from.
     """
 

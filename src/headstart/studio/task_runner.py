@@ -1,4 +1,4 @@
-"""The studio's desk: command lines as child processes, one folder each, with everything that is known of them on disk.
+"""Command lines as child processes, one folder each, with everything that is known of them on disk.
 
 `task.json` is what was asked, `started.json` which process does it, `log` what it says on standard error, `result`
 what it prints on standard output, `cancelled` that it was asked to stop. The studio keeps no state of its own: started
@@ -28,8 +28,8 @@ from headstart.core.errors import DataError
 from headstart.core.storage.files import read_json, write_json
 from headstart.studio.process_identity import find_birth, is_alive
 
-ENDED = ("done", "failed", "cancelled", "cut short")
-LANES = {"fit": 1, "other": 3}  # children at a time
+END_STATES = ("done", "failed", "cancelled", "cut short")
+QUEUES = {"fit": 1, "other": 3}  # children at a time
 INTERRUPTED = 130  # exit code of a command line that Ctrl-C ended
 _POLL_S = 0.15
 _ENVIRONMENT = {"HEADSTART_PROGRESS": "lines", "NO_COLOR": "1", "PYTHONUNBUFFERED": "1", "PYTHONUTF8": "1"}
@@ -56,9 +56,9 @@ class Task:
     run: str = ""
 
     @property
-    def lane(self) -> str:
+    def queue(self) -> str:
         """Which others it waits for."""
-        return self.kind if self.kind in LANES else "other"
+        return self.kind if self.kind in QUEUES else "other"
 
 
 class _ChildProcess(subprocess.Popen[bytes]):
@@ -83,7 +83,7 @@ class TaskRunner:
         self._cached_tasks: dict[str, Task] = {}  # what was asked never changes
         self._ended_names: set[str] = set()  # nor does what has ended
         self._closed = threading.Event()
-        self._watch = threading.Thread(target=self._run_loop, name="desk", daemon=True)
+        self._watch = threading.Thread(target=self._run_loop, name="tasks", daemon=True)
 
     @contextlib.contextmanager
     def run_queue(self) -> Iterator[TaskRunner]:
@@ -119,10 +119,10 @@ class TaskRunner:
             open_now = [
                 (task, self.find_state(task)) for task in self.list_tasks() if task.name not in self._ended_names
             ]
-            self._ended_names |= {task.name for task, state in open_now if state in ENDED}
-            for lane, room in LANES.items():
-                busy = sum(1 for task, state in open_now if task.lane == lane and state == "running")
-                waiting = [task for task, state in open_now if task.lane == lane and state == "queued"]
+            self._ended_names |= {task.name for task, state in open_now if state in END_STATES}
+            for queue, room in QUEUES.items():
+                busy = sum(1 for task, state in open_now if task.queue == queue and state == "running")
+                waiting = [task for task, state in open_now if task.queue == queue and state == "queued"]
                 for task in waiting[: max(0, room - busy)]:
                     self._start_child(task)
 
@@ -220,7 +220,7 @@ class TaskRunner:
         return objects
 
     def find_error(self, task: Task) -> dict[str, Any] | None:
-        """The error that the command line told: what, where, hint; None when it told none."""
+        """The error that the command line printed: what, where, hint; None without one."""
         last = (self.read_results(task) or [None])[-1]
         return last["error"] if isinstance(last, dict) and isinstance(last.get("error"), dict) else None
 
