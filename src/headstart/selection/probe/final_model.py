@@ -87,7 +87,8 @@ def _describe_temperature(
     calibrated = temperature.choose_temperature(np.asarray(tuning.probabilities)[None], y, clusters, ctx.seed)
     why = (
         f"the network was divided by a temperature of its own, {own_temperature:.3f}, which is in its weights: "
-        f"log loss of {calibrated.n:,} held-out pictures is {calibrated.before:.4f}, with another one {calibrated.after:.4f}"
+        f"log loss of {calibrated.n:,} held-out pictures is {calibrated.before:.4f}, "
+        f"with another one {calibrated.after:.4f}"
     )
     return dataclasses.replace(calibrated, temperature=1.0, why=why)
 
