@@ -63,12 +63,12 @@ def find_backbone(
         )
     if is_listed(name):
         return _resolve_listed(name)
-    known = list_backbones()
-    fits = _find_by_preset(name, known)
+    listed_names = list_backbones()
+    fits = _find_by_preset(name, listed_names)
     if not fits and opening and (opened := capabilities.open_unlisted(name, console or Console(), fetching=fetching)):
         fits = [opened]
     if len(fits) != 1:
-        raise _make_unknown_error(name, known, fits)
+        raise _make_unknown_error(name, listed_names, fits)
     return _resolve_listed(fits[0])
 
 
@@ -100,31 +100,33 @@ def find_for_option(
         raise UsageError(err.what, where=err.where or option, hint=err.hint) from err
 
 
-def _find_by_preset(preset: str, known: tuple[str, ...]) -> list[str]:
+def _find_by_preset(preset: str, listed_names: tuple[str, ...]) -> list[str]:
     """The names that end in a preset; of sources that ship it, where there are any, not the user's own."""
-    fits = [one for one in known if one.partition(":")[2] == preset]
-    shipped = [one for one in fits if not registry.load_plugin("backbones", one.partition(":")[0]).is_users_own]
+    fits = [name for name in listed_names if name.partition(":")[2] == preset]
+    shipped = [name for name in fits if not registry.load_plugin("backbones", name.partition(":")[0]).is_users_own]
     return shipped or fits
 
 
-def _make_unknown_error(name: str, known: tuple[str, ...], fits: list[str]) -> UsageError:
+def _make_unknown_error(name: str, listed_names: tuple[str, ...], fits: list[str]) -> UsageError:
     if fits:
         return UsageError(f"the backbone `{name}` is in several sources", hint=f"write one of {', '.join(fits)}")
     word = name.lower().rpartition(":")[2].replace("-", "").replace("_", "")
     word = word.replace("effnet", "efficientnet")
-    away = [one for one in capabilities.list_shipped() if one.partition(":")[2] == name]
+    shipped = tuple(capabilities.list_shipped())
+    away = next((known for known in shipped if known.partition(":")[2] == name), "")
     if away:
-        return UsageError(f"the backbone `{name}` is not here yet", hint=f"write {away[0]}, which fetches it")
-    hint = _suggest_with_word(word, name.rpartition(":")[0], (*known, *capabilities.list_shipped()))
-    for some in (known, capabilities.list_shipped()):
-        hint = hint or format_nearest(name.lower(), some if ":" in name else [one.partition(":")[2] for one in some])
+        return UsageError(f"the backbone `{name}` is not here yet", hint=f"write {away}, which fetches it")
+    hint = _suggest_with_word(word, name.rpartition(":")[0], (*listed_names, *shipped))
+    for names in (listed_names, shipped):
+        candidates = names if ":" in name else [known.partition(":")[2] for known in names]
+        hint = hint or format_nearest(name.lower(), candidates)
     return UsageError(f"no backbone is named `{name}`", hint=hint or "headstart backbones list")
 
 
 def _suggest_with_word(word: str, source: str, names: Iterable[str]) -> str:
     """The first names of a source, or of all, that hold a word, as the end of a sentence."""
-    found = [one for one in names if one.startswith(source) and word in one.replace("_", "")] if word else []
-    return f"did you mean {', '.join(f'`{one}`' for one in found[:3])}?" if found else ""
+    matches = [name for name in names if name.startswith(source) and word in name.replace("_", "")] if word else []
+    return f"did you mean {', '.join(f'`{name}`' for name in matches[:3])}?" if matches else ""
 
 
 def _make_random_init_control(trained: ResolvedBackbone) -> ResolvedBackbone:
@@ -206,8 +208,8 @@ def make_trunk_folder(
             else:
                 names = tuple(f"map_{depth.name}" for depth in trunk.spec.depths[:-1]) if maps else ()
                 model = trunk.build(store)
-                whole = blocks.add_map_outputs(model, trunk.spec, names) if maps else model
-                openvino_conversion.convert_trunk(whole, trunk.spec, pictures, draft, maps=names)
+                with_maps = blocks.add_map_outputs(model, trunk.spec, names) if maps else model
+                openvino_conversion.convert_trunk(with_maps, trunk.spec, pictures, draft, maps=names)
                 built.append(model)
         write_json(draft / "key.json", to_plain(address))  # whose it is, for `backbones verify` and `prune`
 
@@ -216,10 +218,10 @@ def make_trunk_folder(
         address["maps"] = True
     if precision == "int8":
         address["calibrated_on"] = hashlib.sha256(pictures.tobytes()).hexdigest()
-    made = store.make_entry("trunks", address, write)
+    entry = store.make_entry("trunks", address, write)
     if precision == "f32" and not maps and trunk.seed is None and not trunk.frozen_reason and _is_of_source(trunk):
-        input_check.check_cached_trunk(trunk, next(iter(built), None), made, store, pictures, console)
-    return made
+        input_check.check_cached_trunk(trunk, next(iter(built), None), entry, store, pictures, console)
+    return entry
 
 
 def _is_of_source(trunk: ResolvedBackbone) -> bool:
@@ -239,34 +241,37 @@ def load_engine(
 ) -> openvino_engine.Engine | Any:
     """The trunk, ready to `run` batches: compiled by OpenVINO, or where that is absent by Keras, which is said.
 
-    With `cut`, a depth but the last, only the part up to it runs: the map there comes first, (b, h, w, c), then the
-    pooled features of each depth up to it.
+    With `cut`, a level but the last, only the part up to it runs: the map there comes first, (b, h, w, c), then the
+    pooled features of each level up to it.
     """
-    if openvino_engine.find_openvino_version() is not None:
-        path = make_trunk_folder(trunk, store, console, pictures, precision, maps=bool(cut)) / "trunk.xml"
-        made = openvino_engine.Engine(path, threads=threads, outputs=cut_outputs(trunk.spec, cut) if cut else None)
-        if not cut and precision == "f32" and _is_of_source(trunk):
-            compile_single = partial(openvino_engine.Engine, path, threads=threads, batch=1)
-            measurement = partial(latency.measure_latency, made, compile_single, pictures)
-            engine = openvino_engine.engine_name()
-            latency.measure_once(trunk.spec, store, measurement, threads=threads, engine=engine)
-        return made
+    if openvino_engine.find_openvino_version() is None:
+        return _load_keras_engine(trunk, store, console, pictures, precision, cut)
+    path = make_trunk_folder(trunk, store, console, pictures, precision, maps=bool(cut)) / "trunk.xml"
+    engine = openvino_engine.Engine(path, threads=threads, outputs=cut_outputs(trunk.spec, cut) if cut else None)
+    if not cut and precision == "f32" and _is_of_source(trunk):
+        compile_single = partial(openvino_engine.Engine, path, threads=threads, batch=1)
+        measurement = partial(latency.measure_latency, engine, compile_single, pictures)
+        latency.measure_once(trunk.spec, store, measurement, threads=threads, engine=openvino_engine.engine_name())
+    return engine
+
+
+def _load_keras_engine(
+    trunk: ResolvedBackbone, store: Store, console: Console, pictures: np.ndarray, precision: str, cut: str
+) -> Any:
     if trunk.frozen_reason:
         raise SetupError(f"without OpenVINO nothing can run it: {trunk.frozen_reason}", hint="pip install openvino")
+    if precision != "f32":
+        raise SetupError(f"precision `{precision}` needs OpenVINO", hint="pip install openvino")
     from headstart.networks import blocks
     from headstart.networks.openvino_conversion import KerasEngine, silence_frameworks
 
-    console.print_line(
-        "trunk", f"{trunk.name}: OpenVINO is not installed, Keras computes the vectors (slower, float32)"
-    )
-    if precision != "f32":
-        raise SetupError(f"precision `{precision}` needs OpenVINO", hint="pip install openvino")
+    console.print_line("trunk", f"{trunk.name}: without OpenVINO Keras computes the vectors (slower, float32)")
     with silence_frameworks():
         model = trunk.build(store)
         if cut:
-            wanted = cut_outputs(trunk.spec, cut)
-            whole = blocks.add_map_outputs(model, trunk.spec, wanted[:1])
-            model = type(whole)(whole.inputs, whole.outputs[: len(wanted)])
+            names = cut_outputs(trunk.spec, cut)
+            with_maps = blocks.add_map_outputs(model, trunk.spec, names[:1])
+            model = type(with_maps)(with_maps.inputs, with_maps.outputs[: len(names)])
     if not cut and trunk.seed is None and _is_of_source(trunk):
         input_check.warn_of_wrong_input(input_check.check_input(model, trunk.spec, pictures), trunk.name, console)
     return KerasEngine(model)

@@ -48,13 +48,13 @@ def load_decoded(data: Dataset, rows: np.ndarray, spec: InputSpec, *, store: Sto
     rows = np.asarray(rows, np.int64)
     shape = (len(rows), spec.size_px, spec.size_px, 3)
     if math.prod(shape) <= IN_MEMORY:
-        made = np.empty(shape, np.uint8)
+        pixels = np.empty(shape, np.uint8)
         at = 0
         for part in _iterate_decoded(data, rows, spec, console):
-            made[at : at + len(part)] = part
+            pixels[at : at + len(part)] = part
             at += len(part)
-        made.flags.writeable = False
-        return made
+        pixels.flags.writeable = False
+        return pixels
 
     def write(folder: Path) -> None:
         require_room(folder, math.prod(shape), f"{len(rows):,} decoded pictures")
@@ -76,16 +76,16 @@ def load_decoded(data: Dataset, rows: np.ndarray, spec: InputSpec, *, store: Sto
 
 
 def _iterate_decoded(data: Dataset, rows: np.ndarray, spec: InputSpec, console: Console) -> Iterator[np.ndarray]:
-    found = preprocessing.decode_batches(
+    batches = preprocessing.decode_batches(
         data.root, data.uris, rows, spec, batch=_BATCH, threads=count_threads(), digests=data.digests
     )
     with console.show_progress("decode", len(rows)) as progress:
-        for done, part in found:
+        for batch_rows, part in batches:
             yield part
-            progress.count_done(len(done))
+            progress.count_done(len(batch_rows))
 
 
-def require_room(folder: Path, wanted: int, what: str) -> None:
+def require_room(folder: Path, needed_bytes: int, name: str) -> None:
     """Refuse to begin what the disk has no room for.
 
     Args:
@@ -97,9 +97,9 @@ def require_room(folder: Path, wanted: int, what: str) -> None:
         SetupError: With both numbers.
     """
     free = count_free_bytes(folder)
-    if wanted + SPARE > free:
+    if needed_bytes + SPARE > free:
         raise SetupError(
-            f"{what} need {format_bytes(wanted)} of disk and {format_bytes(SPARE)} are to stay free, but "
+            f"{name} need {format_bytes(needed_bytes)} of disk and {format_bytes(SPARE)} are to stay free, but "
             f"{format_bytes(free)} are free",
             where=str(folder),
             hint="free some space, or set HEADSTART_CACHE to a folder on a larger disk",
@@ -108,5 +108,5 @@ def require_room(folder: Path, wanted: int, what: str) -> None:
 
 def count_free_bytes(folder: Path) -> int:
     """Bytes that may still be written where a folder lies or will lie."""
-    there = next(one for one in (folder.absolute(), *folder.absolute().parents) if one.exists())
-    return shutil.disk_usage(there).free
+    existing = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
+    return shutil.disk_usage(existing).free

@@ -97,8 +97,8 @@ def perceptual_hash(grey: Image.Image) -> int:
     """
     small = np.asarray(grey.resize((_HASH_SIDE, _HASH_SIDE), Image.Resampling.BILINEAR), dtype=np.float64)
     # a blank picture's coefficients are rounding noise: rounding makes them exactly zero
-    found = np.round(_dct_rows() @ small @ _dct_rows().T, 6).ravel()
-    return int.from_bytes(np.packbits(found > np.median(found[1:])).tobytes(), "big")
+    coefficients = np.round(_dct_rows() @ small @ _dct_rows().T, 6).ravel()
+    return int.from_bytes(np.packbits(coefficients > np.median(coefficients[1:])).tobytes(), "big")
 
 
 def cache_key() -> str:

@@ -85,7 +85,7 @@ def count_passes(content: bytes, most: int) -> int:
     bytes only, so a small file could keep its reader busy for hours.
     """
     count, place = 0, 2
-    while count <= most and (found := _MARKER.search(content, place)) and found[0][-1] != _LAST:
-        count += found[0][-1] == _PASS
-        place = found.end() + int.from_bytes(content[found.end() : found.end() + 2], "big")
+    while count <= most and (marker := _MARKER.search(content, place)) and marker[0][-1] != _LAST:
+        count += marker[0][-1] == _PASS
+        place = marker.end() + int.from_bytes(content[marker.end() : marker.end() + 2], "big")
     return count

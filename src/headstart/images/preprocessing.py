@@ -127,13 +127,13 @@ def read_bytes(path: str) -> bytes:
     """
     try:
         with open(path, "rb", opener=_open_without_waiting) as handle:  # no Path object for each of millions
-            told = os.fstat(handle.fileno())
-            if not stat.S_ISREG(told.st_mode):
+            facts = os.fstat(handle.fileno())
+            if not stat.S_ISREG(facts.st_mode):
                 raise PictureError("not_a_picture", "it is not a regular file")
             detect_format(handle.read(HEAD_BYTES))
             handle.seek(0)
-            if told.st_size > MAX_BYTES:
-                raise PictureError("unreadable", f"{told.st_size:,} bytes are more than {MAX_BYTES:,}")
+            if facts.st_size > MAX_BYTES:
+                raise PictureError("unreadable", f"{facts.st_size:,} bytes are more than {MAX_BYTES:,}")
             return handle.read()
     except PermissionError as err:
         raise PictureError("permission", "reading it is not permitted") from err

@@ -39,12 +39,17 @@ class TrunkBlocks:
     @property
     def blocks(self) -> tuple[str, ...]:
         """Depths whose segment has weights to train, shallow to deep."""
-        return tuple(depth for depth in self.depths if any(is_trainable(one) for one in self.segments[depth]))
+        return tuple(
+            depth for depth in self.depths if any(is_trainable(operation) for operation in self.segments[depth])
+        )
 
     def map_operations_to_blocks(self) -> dict[int, str]:
         """Id of each operation, and of each layer inside one -> the depth whose segment it is in."""
         return {
-            id(one): depth for depth in self.depths for outer in self.segments[depth] for one in _list_with_inner(outer)
+            id(layer): depth
+            for depth in self.depths
+            for operation in self.segments[depth]
+            for layer in _list_with_inner(operation)
         }
 
 
@@ -67,25 +72,27 @@ def split_into_blocks(trunk_model: Any, spec: BackboneSpec, depths: Sequence[str
     Raises:
         UsageError: A depth is not one of the trunk's, or none is given.
     """
-    known = tuple(depth.name for depth in spec.depths)
-    wrong = [name for name in depths if name not in known]
+    levels = tuple(depth.name for depth in spec.depths)
+    wrong = [name for name in depths if name not in levels]
     if wrong or not depths:
-        named = f"has no depth `{wrong[0]}`" if wrong else "is read at no depth"
-        hint = format_nearest(wrong[0], known) if wrong else ""
-        raise UsageError(f"`{spec.name}` {named}", where="--recipe", hint=hint or f"depths: {', '.join(known)}")
-    kept = known[: 1 + max(known.index(name) for name in depths)]
+        problem = f"has no depth `{wrong[0]}`" if wrong else "is read at no depth"
+        hint = format_nearest(wrong[0], levels) if wrong else ""
+        raise UsageError(f"`{spec.name}` {problem}", where="--recipe", hint=hint or f"depths: {', '.join(levels)}")
+    read_levels = levels[: 1 + max(levels.index(name) for name in depths)]
     producers = map_producers(trunk_model)
-    pooled = dict(zip(known, trunk_model.outputs, strict=True))
-    order = {id(one): place for place, one in enumerate(trunk_model.operations)}
-    seen: set[int] = set()
+    pooled = dict(zip(levels, trunk_model.outputs, strict=True))
+    order = {id(operation): place for place, operation in enumerate(trunk_model.operations)}
+    visited: set[int] = set()
     segments = {}
-    for depth in kept:
-        fresh = [one for one in iterate_ancestors(pooled[depth], producers, seen) if not _is_input(one)]
-        segments[depth] = tuple(sorted(fresh, key=lambda one: order[id(one)]))
+    for depth in read_levels:
+        fresh = [
+            operation for operation in iterate_ancestors(pooled[depth], producers, visited) if not _is_input(operation)
+        ]
+        segments[depth] = tuple(sorted(fresh, key=lambda operation: order[id(operation)]))
     return TrunkBlocks(
-        depths=kept,
-        maps={depth: _find_map(pooled[depth], producers) for depth in kept},
-        pooled={depth: pooled[depth] for depth in kept},
+        depths=read_levels,
+        maps={depth: _find_map(pooled[depth], producers) for depth in read_levels},
+        pooled={depth: pooled[depth] for depth in read_levels},
         segments=segments,
         names=_stable_names(trunk_model),
     )
@@ -93,19 +100,19 @@ def split_into_blocks(trunk_model: Any, spec: BackboneSpec, depths: Sequence[str
 
 def map_producers(trunk_model: Any) -> dict[int, Any]:
     """Id of each symbolic tensor of a functional model -> the operation that gives it."""
-    return {id(tensor): one for one in trunk_model.operations for tensor in _as_list(one.output)}
+    return {id(tensor): operation for operation in trunk_model.operations for tensor in _as_list(operation.output)}
 
 
-def iterate_ancestors(tensor: Any, producers: dict[int, Any], seen: set[int]) -> Iterator[Any]:
+def iterate_ancestors(tensor: Any, producers: dict[int, Any], visited: set[int]) -> Iterator[Any]:
     """Every operation that a tensor depends on and that is not in `seen`, to which they are added."""
     waiting = [producers[id(tensor)]]
     while waiting:
-        one = waiting.pop()
-        if id(one) in seen:
+        operation = waiting.pop()
+        if id(operation) in visited:
             continue
-        seen.add(id(one))
-        yield one
-        waiting += [] if _is_input(one) else [producers[id(before)] for before in _as_list(one.input)]
+        visited.add(id(operation))
+        yield operation
+        waiting += [] if _is_input(operation) else [producers[id(tensor)] for tensor in _as_list(operation.input)]
 
 
 def choose_blocks(blocks: Sequence[str], recipe: Recipe) -> tuple[str, ...]:
@@ -127,16 +134,18 @@ def find_cut(anatomy: TrunkBlocks, train: Sequence[str]) -> str:
     """The deepest depth under which no block of `train` lies and whose map is all that the rest needs; else empty."""
     if not train:
         return ""
-    before = anatomy.depths[: anatomy.depths.index(train[0])]
-    return next((depth for depth in reversed(before) if _is_bottleneck(anatomy, depth)), "")
+    frozen_levels = anatomy.depths[: anatomy.depths.index(train[0])]
+    return next((depth for depth in reversed(frozen_levels) if _is_bottleneck(anatomy, depth)), "")
 
 
 def _is_bottleneck(anatomy: TrunkBlocks, depth: str) -> bool:
     """Whether everything behind a depth's map reads that map alone."""
     place = anatomy.depths.index(depth) + 1
-    behind = [one for later in anatomy.depths[place:] for one in anatomy.segments[later]]
-    given = {id(tensor) for one in behind for tensor in _as_list(one.output)} | {id(anatomy.maps[depth])}
-    return all(id(tensor) in given for one in behind for tensor in _as_list(one.input))
+    behind = [operation for later in anatomy.depths[place:] for operation in anatomy.segments[later]]
+    available = {id(tensor) for operation in behind for tensor in _as_list(operation.output)} | {
+        id(anatomy.maps[depth])
+    }
+    return all(id(tensor) in available for operation in behind for tensor in _as_list(operation.input))
 
 
 def _find_map(pooled: Any, producers: dict[int, Any]) -> Any:
@@ -146,22 +155,22 @@ def _find_map(pooled: Any, producers: dict[int, Any]) -> Any:
     """
     import keras
 
-    one = producers[id(pooled)]
-    while not isinstance(one, keras.layers.GlobalAveragePooling2D):
-        one = producers[id(_as_list(one.input)[0])]
-    above = producers[id(one.input)]
-    return above.input if isinstance(above, keras.layers.Cropping2D) else one.input
+    operation = producers[id(pooled)]
+    while not isinstance(operation, keras.layers.GlobalAveragePooling2D):
+        operation = producers[id(_as_list(operation.input)[0])]
+    producer = producers[id(operation.input)]
+    return producer.input if isinstance(producer, keras.layers.Cropping2D) else operation.input
 
 
 def _stable_names(trunk_model: Any) -> dict[int, str]:
     """Names that do not count the layers a process has made: those that Keras invented are told by their place."""
-    found = {}
-    for place, one in enumerate(trunk_model.operations):
-        for inner, layer in enumerate(_list_with_inner(one)):
+    names = {}
+    for place, operation in enumerate(trunk_model.operations):
+        for inner, layer in enumerate(_list_with_inner(operation)):
             kind = type(layer).__name__.lower()
             invented = re.fullmatch(rf"{kind}\d*", layer.name.replace("_", "").lower())
-            found[id(layer)] = f"{kind}_at{place}" + (f"_{inner}" if inner else "") if invented else layer.name
-    return found
+            names[id(layer)] = f"{kind}_at{place}" + (f"_{inner}" if inner else "") if invented else layer.name
+    return names
 
 
 def _list_with_inner(operation: Any) -> list[Any]:

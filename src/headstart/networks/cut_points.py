@@ -69,7 +69,7 @@ class Cut:
         return FeatureLevel(name=self.name, dim=self.dim)
 
 
-def choose_cuts(nodes: Sequence[Node], outputs: Mapping[str, int], wanted: Sequence[str] = ()) -> tuple[Cut, ...]:
+def choose_cuts(nodes: Sequence[Node], outputs: Mapping[str, int], layers: Sequence[str] = ()) -> tuple[Cut, ...]:
     """The cuts of a network, shallow to deep.
 
     Args:
@@ -82,15 +82,15 @@ def choose_cuts(nodes: Sequence[Node], outputs: Mapping[str, int], wanted: Seque
         DataError: Nothing can be cut.
     """
     last = find_classifier_input(nodes, list(outputs.values())[-1])
-    if wanted:
-        return _cut_at_layers(nodes, last, wanted)
+    if layers:
+        return _cut_at_layers(nodes, last, layers)
     if len(outputs) > 1:
         return _cut_at_outputs(nodes, outputs)
     if not nodes[last].shape:
         raise DataError(f"the last layer before the classifier, `{nodes[last].name}`, gives nothing that can be pooled")
     tokens = _find_token_cuts(nodes, last)
-    found = {at: f"map{nodes[at].side}" for at in _find_map_cuts(nodes, last, of_blocks=bool(tokens))} | tokens
-    return (*(_make_cut(nodes[at], name) for at, name in sorted(found.items())), _make_cut(nodes[last], LAST))
+    cut_names = {at: f"map{nodes[at].side}" for at in _find_map_cuts(nodes, last, of_blocks=bool(tokens))} | tokens
+    return (*(_make_cut(nodes[at], name) for at, name in sorted(cut_names.items())), _make_cut(nodes[last], LAST))
 
 
 def find_classifier_input(nodes: Sequence[Node], output: int) -> int:
@@ -109,11 +109,11 @@ def find_classifier_input(nodes: Sequence[Node], output: int) -> int:
 
 def _find_token_cuts(nodes: Sequence[Node], last: int) -> dict[int, str]:
     """Position -> name of tokens inside a transformer: sums of its residual stream, by their number; else nothing."""
-    necks = [at for at in _find_bottlenecks(nodes, last) if at != last and len(nodes[at].parents) > 1]
-    sums = [at for at in necks if len(nodes[at].shape) == 2 and nodes[at].shape[0] > 1]
+    bottlenecks = [at for at in _find_bottlenecks(nodes, last) if at != last and len(nodes[at].parents) > 1]
+    sums = [at for at in bottlenecks if len(nodes[at].shape) == 2 and nodes[at].shape[0] > 1]
     if len(sums) < _FEW_SUMS:
         return {}
-    numbers = [len(sums) * part // whole for part, whole in _WAYS]
+    numbers = [len(sums) * part // parts for part, parts in _WAYS]
     return {sums[number - 1]: f"tokens{number}" for number in numbers}
 
 
@@ -123,21 +123,23 @@ def _find_map_cuts(nodes: Sequence[Node], last: int, *, of_blocks: bool) -> list
     Of a resolution it is the end of the last block whose branches meet, with its activation; without such blocks the
     last map, unless `of_blocks`: a transformer's only map is of its patches, which nothing has looked at yet.
     """
-    whole = next((node.side for node in nodes if node.side), 0)
-    under = _find_pooled_map(nodes, last)
-    necks = [at for at in _find_bottlenecks(nodes, last) if nodes[at].side and at != last and nodes[at].parents]
-    meeting = [at for at in necks if len(nodes[at].parents) > 1]
-    ends = [_find_activation(nodes, at, necks) for at in meeting]
-    by_side = {nodes[at].side: at for at in ([] if of_blocks else necks)} | {nodes[at].side: at for at in ends}
-    if under is not None:
-        by_side.pop(nodes[under].side, None)
-    small = [side for side in by_side if side * _SMALL <= whole] or [side for side in by_side if side < whole]
+    picture_side = next((node.side for node in nodes if node.side), 0)
+    pooled_map = _find_pooled_map(nodes, last)
+    bottlenecks = [at for at in _find_bottlenecks(nodes, last) if nodes[at].side and at != last and nodes[at].parents]
+    meeting = [at for at in bottlenecks if len(nodes[at].parents) > 1]
+    ends = [_find_activation(nodes, at, bottlenecks) for at in meeting]
+    by_side = {nodes[at].side: at for at in ([] if of_blocks else bottlenecks)} | {nodes[at].side: at for at in ends}
+    if pooled_map is not None:
+        by_side.pop(nodes[pooled_map].side, None)
+    small = [side for side in by_side if side * _SMALL <= picture_side] or [
+        side for side in by_side if side < picture_side
+    ]
     return sorted(by_side[side] for side in sorted(small)[:_MOST])
 
 
-def _find_activation(nodes: Sequence[Node], at: int, necks: Sequence[int]) -> int:
+def _find_activation(nodes: Sequence[Node], at: int, bottlenecks: Sequence[int]) -> int:
     """The activation that follows a neck at once, else the neck."""
-    return next((after for after in necks if nodes[after].active and nodes[after].parents == (at,)), at)
+    return next((after for after in bottlenecks if nodes[after].active and nodes[after].parents == (at,)), at)
 
 
 def _find_pooled_map(nodes: Sequence[Node], last: int) -> int | None:
@@ -151,19 +153,17 @@ def _find_pooled_map(nodes: Sequence[Node], last: int) -> int | None:
 
 def _find_bottlenecks(nodes: Sequence[Node], last: int) -> list[int]:
     """Positions through which every path from the picture to `last` leads, in their order."""
-    seen, waiting = {last}, [last]
-    while waiting:
-        waiting += [parent for parent in nodes[waiting.pop()].parents if parent not in seen and not seen.add(parent)]  # type: ignore[func-returns-value]
-    found, farthest = [], -1
-    reach = {at: at for at in seen}
-    for at in seen:
-        for parent in nodes[at].parents:
-            reach[parent] = max(reach[parent], at)
-    for at in sorted(seen):
+    reach = {last: last}  # ancestor -> the farthest node that reads it
+    for at in range(last, -1, -1):
+        if at in reach:
+            for parent in nodes[at].parents:
+                reach[parent] = max(reach.get(parent, parent), at)
+    bottlenecks, farthest = [], -1
+    for at in sorted(reach):
         if farthest <= at:
-            found.append(at)
+            bottlenecks.append(at)
         farthest = max(farthest, reach[at])
-    return found
+    return bottlenecks
 
 
 def _cut_at_outputs(nodes: Sequence[Node], outputs: Mapping[str, int]) -> tuple[Cut, ...]:
@@ -180,20 +180,20 @@ def _cut_at_outputs(nodes: Sequence[Node], outputs: Mapping[str, int]) -> tuple[
 
 def _count_steps(nodes: Sequence[Node]) -> list[int]:
     """How many steps lie at most between the picture and each node; the order of the file says less."""
-    found: list[int] = []
+    steps: list[int] = []
     for node in nodes:
-        found.append(1 + max((found[parent] for parent in node.parents), default=0))
-    return found
+        steps.append(1 + max((steps[parent] for parent in node.parents), default=0))
+    return steps
 
 
-def _cut_at_layers(nodes: Sequence[Node], last: int, wanted: Sequence[str]) -> tuple[Cut, ...]:
+def _cut_at_layers(nodes: Sequence[Node], last: int, layers: Sequence[str]) -> tuple[Cut, ...]:
     places = {node.name: at for at, node in enumerate(nodes) if node.shape} | {LAST: last}
-    for name in wanted:
+    for name in layers:
         if name not in places:
             near = format_nearest(name, places) or f"its deepest layers: {', '.join(list(places)[-6:])}"
             raise UsageError(f"the file has no layer `{name}` to cut at", where="--depths", hint=near)
     steps = _count_steps(nodes)
-    order = sorted(dict.fromkeys(wanted), key=lambda name: steps[places[name]])
+    order = sorted(dict.fromkeys(layers), key=lambda name: steps[places[name]])
     return tuple(_make_cut(nodes[places[name]], make_identifier(name)) for name in order)
 
 

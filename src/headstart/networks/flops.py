@@ -43,16 +43,16 @@ def _count_layer_flops(layer: Any) -> int:
 
 def _count_attention_flops(layer: Any) -> int:
     """Its four projections, and the two products between tokens."""
-    asked, seen = (one.shape[1] for one in _first_and_last(layer.input))
+    query_tokens, value_tokens = (tensor.shape[1] for tensor in _first_and_last(layer.input))
     query, key, value, out = (
-        math.prod(one.kernel.shape)
-        for one in (layer.query_dense, layer.key_dense, layer.value_dense, layer.output_dense)
+        math.prod(dense.kernel.shape)
+        for dense in (layer.query_dense, layer.key_dense, layer.value_dense, layer.output_dense)
     )
     widths = layer.num_heads * (layer.key_dim + (layer.value_dim or layer.key_dim))
-    return int(2 * (asked * (query + out) + seen * (key + value) + asked * seen * widths))
+    return int(2 * (query_tokens * (query + out) + value_tokens * (key + value) + query_tokens * value_tokens * widths))
 
 
-def _first_and_last(given: Any) -> tuple[Any, Any]:
+def _first_and_last(inputs: Any) -> tuple[Any, Any]:
     """Who asks and who is asked, of an attention's inputs."""
-    flat = list(given) if isinstance(given, list | tuple) else [given]
-    return flat[0], flat[-1]
+    tensors = list(inputs) if isinstance(inputs, list | tuple) else [inputs]
+    return tensors[0], tensors[-1]

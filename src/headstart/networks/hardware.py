@@ -25,11 +25,11 @@ def describe_processor(cpu: Path = _CPU) -> dict[str, str]:
         cpu: What the system tells of its processors.
     """
     try:
-        told = cpu.read_text(encoding="utf-8", errors="replace").splitlines()
+        lines = cpu.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
-        told = []
-    named = [line.partition(":")[2].strip() for line in told if line.startswith("model name")]
-    name = named[0] if named else platform.processor()
+        lines = []
+    model_names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    name = model_names[0] if model_names else platform.processor()
     return {"system": platform.system(), "architecture": platform.machine(), "processor": name}
 
 
@@ -40,10 +40,10 @@ def choose_training_precision(cpu: Path = _CPU) -> str:
         cpu: What the system tells of its processors.
     """
     try:
-        told = cpu.read_text(encoding="utf-8", errors="replace")
+        text = cpu.read_text(encoding="utf-8", errors="replace")
     except OSError:
-        told = ""
-    return "mixed_bfloat16" if _TILES in told.split() or _has_bfloat16_gpu() else "float32"
+        text = ""
+    return "mixed_bfloat16" if _TILES in text.split() or _has_bfloat16_gpu() else "float32"
 
 
 def _has_bfloat16_gpu() -> bool:
@@ -53,9 +53,9 @@ def _has_bfloat16_gpu() -> bool:
         return False
     import tensorflow as tf
 
-    found = tf.config.list_physical_devices("GPU")
-    facts = [tf.config.experimental.get_device_details(one).get("compute_capability") for one in found]
-    return any(fact is not None and tuple(fact) >= _AMPERE for fact in facts)
+    gpus = tf.config.list_physical_devices("GPU")
+    capabilities = [tf.config.experimental.get_device_details(gpu).get("compute_capability") for gpu in gpus]
+    return any(capability is not None and tuple(capability) >= _AMPERE for capability in capabilities)
 
 
 @contextlib.contextmanager
@@ -64,12 +64,12 @@ def measure_memory_rise(process: Path = Path("/proc/self")) -> Iterator[list[int
 
     It stays empty where the system has no mark that can be set back (Linux has). What other threads take is in it.
     """
-    found: list[int] = []
-    before = _reset_peak(process)
-    yield found
-    after = _read_status_field(process, "VmHWM")
-    if before is not None and after is not None:
-        found.append(max(0, after - before))
+    rise: list[int] = []
+    start_bytes = _reset_peak(process)
+    yield rise
+    peak_bytes = _read_status_field(process, "VmHWM")
+    if start_bytes is not None and peak_bytes is not None:
+        rise.append(max(0, peak_bytes - start_bytes))
 
 
 def _reset_peak(process: Path) -> int | None:
@@ -83,10 +83,10 @@ def _reset_peak(process: Path) -> int | None:
 
 def _read_status_field(process: Path, name: str) -> int | None:
     try:
-        found = re.search(rf"^{name}:\s+(\d+) kB", (process / "status").read_text(), re.M)
+        match = re.search(rf"^{name}:\s+(\d+) kB", (process / "status").read_text(), re.M)
     except OSError:
         return None
-    return int(found[1]) * 1024 if found else None
+    return int(match[1]) * 1024 if match else None
 
 
 def count_available_bytes() -> int | None:

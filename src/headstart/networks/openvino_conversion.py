@@ -38,18 +38,18 @@ def silence_frameworks() -> Iterator[None]:
     TensorFlow's C++ part writes to the file descriptor itself, before any setting of Python's side is heard.
     """
     sys.stderr.flush()
-    kept = os.dup(2)
+    stderr_copy = os.dup(2)
     with tempfile.TemporaryFile() as noise:
         os.dup2(noise.fileno(), 2)
         try:
             yield
         except Exception:
             noise.seek(0)
-            os.write(kept, noise.read())
+            os.write(stderr_copy, noise.read())
             raise
         finally:
-            os.dup2(kept, 2)
-            os.close(kept)
+            os.dup2(stderr_copy, 2)
+            os.close(stderr_copy)
 
 
 def convert_trunk(
@@ -73,15 +73,15 @@ def convert_trunk(
     openvino_engine.load_openvino().save_model(converted, path, compress_to_fp16=False)
     probes = pictures[:_BATCH]
     expected = next(vectors for _, vectors in KerasEngine(model).run([(None, probes)]))
-    got = next(vectors for _, vectors in openvino_engine.Engine(path, threads=1).run([(None, probes)]))
-    named = {name: compare_vectors(a, b) for name, a, b in zip(names, got, expected, strict=True)}
-    require_parity(spec, named)
+    vectors_now = next(vectors for _, vectors in openvino_engine.Engine(path, threads=1).run([(None, probes)]))
+    differences = {name: compare_vectors(a, b) for name, a, b in zip(names, vectors_now, expected, strict=True)}
+    require_parity(spec, differences)
     facts = {
         "compared_with": f"keras {openvino_engine.keras_backend()}",
         "pictures": len(probes),
         "versions": list_versions(),
     }
-    write_json(folder / "parity.json", {**facts, "depths": named})
+    write_json(folder / "parity.json", {**facts, "depths": differences})
 
 
 def _convert_graph(model: Any, spec: BackboneSpec, names: Sequence[str]) -> Any:
@@ -101,16 +101,16 @@ def _convert_graph(model: Any, spec: BackboneSpec, names: Sequence[str]) -> Any:
         prepared = ov.preprocess.PrePostProcessor(kept)
         prepared.input(0).tensor().set_element_type(ov.Type.u8)
         prepared.input(0).preprocess().convert_element_type(ov.Type.f32)
-        made = prepared.build()
+        converted = prepared.build()
     side = spec.input.size_px
-    made.reshape({0: [-1, side, side, 3]})
+    converted.reshape({0: [-1, side, side, 3]})
     widths = {depth.name: (depth.dim,) for depth in spec.depths}
-    for output, name, kept in zip(made.outputs, names, model.outputs, strict=True):
+    for output, name, kept in zip(converted.outputs, names, model.outputs, strict=True):
         output.tensor.set_names({name})
         expected = widths.get(name, tuple(kept.shape[1:]))
         if tuple(output.partial_shape)[1:] != expected:
             raise SetupError(f"`{spec.name}` has {output.partial_shape} at {name}, expected {expected}")
-    return made
+    return converted
 
 
 def compare_vectors(a: np.ndarray, b: np.ndarray) -> dict[str, float]:
@@ -172,8 +172,8 @@ def quantise_trunk(source: Path, pictures: np.ndarray, folder: Path) -> None:
     used = pictures[:CALIBRATION]
     model = ov.Core().read_model(source)
     with silence_frameworks(), os.fdopen(os.dup(2), "w", encoding="utf-8") as bars, redirect_stdout(bars):
-        made = nncf.quantize(model, nncf.Dataset([one[None] for one in used]), subset_size=len(used))
-    ov.save_model(made, folder / "trunk.xml", compress_to_fp16=False)
+        quantised = nncf.quantize(model, nncf.Dataset([picture[None] for picture in used]), subset_size=len(used))
+    ov.save_model(quantised, folder / "trunk.xml", compress_to_fp16=False)
     batches = [(at, used[at : at + _BATCH]) for at in range(0, len(used), _BATCH)]
     both = [
         list(zip(*(v for _, v in openvino_engine.Engine(path, threads=1).run(batches)), strict=True))
@@ -202,11 +202,11 @@ class KerasEngine:
         """See `headstart.networks.openvino_engine.Engine.run`."""
         for key, pictures in batches:
             parts = [self._predict_padded(pictures[at : at + self.batch]) for at in range(0, len(pictures), self.batch)]
-            yield key, tuple(np.concatenate(one) for one in zip(*parts, strict=True))
+            yield key, tuple(np.concatenate(vectors) for vectors in zip(*parts, strict=True))
 
     def _predict_padded(self, pictures: np.ndarray) -> list[np.ndarray]:
-        whole = np.zeros((self.batch, *pictures.shape[1:]), np.float32)
-        whole[: len(pictures)] = pictures
-        found = self.model.predict_on_batch(whole)  # Keras unpacks a list of one
-        parts = found if isinstance(found, list) else [found]
-        return [np.asarray(one, np.float32)[: len(pictures)] for one in parts]
+        padded = np.zeros((self.batch, *pictures.shape[1:]), np.float32)
+        padded[: len(pictures)] = pictures
+        outputs = self.model.predict_on_batch(padded)  # Keras unpacks a list of one
+        parts = outputs if isinstance(outputs, list) else [outputs]
+        return [np.asarray(part, np.float32)[: len(pictures)] for part in parts]

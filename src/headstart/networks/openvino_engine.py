@@ -55,15 +55,15 @@ def keras_backend() -> str:
 @contextmanager
 def without_telemetry() -> Iterator[None]:
     """Make `import openvino_telemetry` fail for a while: OpenVINO and NNCF then take their own silent stand-in."""
-    before = sys.modules.get(_TELEMETRY, ...)
+    module = sys.modules.get(_TELEMETRY, ...)
     sys.modules[_TELEMETRY] = None  # type: ignore[assignment]
     try:
         yield
     finally:
-        if before is ...:
+        if module is ...:
             del sys.modules[_TELEMETRY]
         else:
-            sys.modules[_TELEMETRY] = before
+            sys.modules[_TELEMETRY] = module
 
 
 def load_openvino() -> Any:
@@ -135,9 +135,9 @@ class Engine:
             core.set_property({"ENABLE_MMAP": mapped})
             model = core.read_model(ir_path)
             if outputs is not None:  # what leads only to other outputs is not computed
-                model = ov.Model([model.output(one).node for one in outputs], model.get_parameters(), "part")
-            own = tuple(side.get_length() for side in list(model.input(0).partial_shape)[1:])
-            self.shape = own if size_px is None else (size_px, size_px, 3)
+                model = ov.Model([model.output(name).node for name in outputs], model.get_parameters(), "part")
+            file_shape = tuple(side.get_length() for side in list(model.input(0).partial_shape)[1:])
+            self.shape = file_shape if size_px is None else (size_px, size_px, 3)
             model.reshape({0: [1, *self.shape]})
             model = edit(model) if edit else model
             self._compiled = core.compile_model(model, "CPU", settings)
@@ -173,12 +173,12 @@ class Engine:
                         self._finish_picture(flying, free)
                     self._start_picture(batch, row, pictures[row : row + 1], flying, free.popleft())
                 while waiting and not waiting[0].left:
-                    done = waiting.popleft()
-                    yield done.key, done.vectors
+                    finished = waiting.popleft()
+                    yield finished.key, finished.vectors
             while flying:
                 self._finish_picture(flying, free)
-            for done in waiting:
-                yield done.key, done.vectors
+            for finished in waiting:
+                yield finished.key, finished.vectors
         finally:
             for _, _, place in flying:  # the caller stopped early: the requests must be idle before the next run
                 self._requests[place].wait()

@@ -51,23 +51,25 @@ def check_backbone(source: BackboneSource, preset: str, store: Store) -> None:
 
 def compute_vectors(model: Any, pictures: np.ndarray) -> list[np.ndarray]:
     """A trunk's outputs for (n, H, W, 3) uint8 pictures, by Keras: one (n, D) float32 array a depth."""
-    found = model.predict_on_batch(pictures.astype(np.float32))
-    return [np.asarray(one) for one in (found if isinstance(found, list) else [found])]
+    outputs = model.predict_on_batch(pictures.astype(np.float32))
+    return [np.asarray(vectors) for vectors in (outputs if isinstance(outputs, list) else [outputs])]
 
 
 def _check_frozen(source: Any, preset: str, store: Store, spec: BackboneSpec) -> None:
     """Of a preset that is OpenVINO files alone: what they give, and that Keras is refused with the reason."""
     pictures = _make_pictures(spec.input.size_px)
-    found = []
+    conversions = []
     with tempfile.TemporaryDirectory() as place:
         for name in ("one", "two"):
             folder = Path(place) / name
             folder.mkdir()
             source.write_openvino(preset, store, pictures, folder)
             assert (folder / "parity.json").is_file(), "write_openvino leaves no parity.json"
-            found.append(list(next(v for _, v in Engine(folder / "trunk.xml", threads=1).run([(None, pictures)]))))
-    _check_vectors(found[0], spec)
-    assert _are_same(*found), "two conversions give different vectors"
+            conversions.append(
+                list(next(v for _, v in Engine(folder / "trunk.xml", threads=1).run([(None, pictures)])))
+            )
+    _check_vectors(conversions[0], spec)
+    assert _are_same(*conversions), "two conversions give different vectors"
     try:
         source.build(preset, store)
     except NoOpError as err:
@@ -86,7 +88,7 @@ def _make_pictures(side: int) -> np.ndarray:
 
 
 def _are_same(a: list[np.ndarray], b: list[np.ndarray]) -> bool:
-    return all(np.array_equal(one, other) for one, other in zip(a, b, strict=True))
+    return all(np.array_equal(vectors, other) for vectors, other in zip(a, b, strict=True))
 
 
 def _check_spec(source: BackboneSource, preset: str, spec: BackboneSpec) -> None:
@@ -126,12 +128,12 @@ def _check_model(model: Any, spec: BackboneSpec) -> None:
     assert isinstance(model.outputs, list) and len(model.outputs) == len(spec.depths), "not one output a depth"
 
 
-def _check_vectors(found: list[np.ndarray], spec: BackboneSpec) -> None:
-    for one, depth in zip(found, spec.depths, strict=True):
-        assert one.shape == (3, depth.dim), f"{depth.name} is {one.shape}, the spec says {depth.dim}"
-        assert one.dtype == np.float32, f"{depth.name} is {one.dtype}"
-        assert np.isfinite(one).all(), f"{depth.name} has values that are not finite"
-        assert np.ptp(one, axis=0).max() > 0, f"{depth.name} is the same for every picture"
+def _check_vectors(outputs: list[np.ndarray], spec: BackboneSpec) -> None:
+    for vectors, depth in zip(outputs, spec.depths, strict=True):
+        assert vectors.shape == (3, depth.dim), f"{depth.name} is {vectors.shape}, the spec says {depth.dim}"
+        assert vectors.dtype == np.float32, f"{depth.name} is {vectors.dtype}"
+        assert np.isfinite(vectors).all(), f"{depth.name} has values that are not finite"
+        assert np.ptp(vectors, axis=0).max() > 0, f"{depth.name} is the same for every picture"
 
 
 def _check_twin(
@@ -151,7 +153,9 @@ def _check_twin(
 
 def _check_classifier(source: Any, preset: str, store: Store, spec: BackboneSpec) -> None:
     weights, bias = source.classifier(preset, store)
-    wanted = (spec.depths[-1].dim, 1000)
-    assert weights.shape == wanted and bias.shape == wanted[1:], f"the classifier is {weights.shape} and {bias.shape}"
+    expected_shape = (spec.depths[-1].dim, 1000)
+    assert weights.shape == expected_shape and bias.shape == expected_shape[1:], (
+        f"the classifier is {weights.shape} and {bias.shape}"
+    )
     assert weights.dtype == bias.dtype == np.float32, f"the classifier is {weights.dtype} and {bias.dtype}"
     assert np.isfinite(weights).all() and np.isfinite(bias).all(), "the classifier has values that are not finite"

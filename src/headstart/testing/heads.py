@@ -39,13 +39,13 @@ def make_sample(n: int = 120, dim: int = 12, n_classes: int = 3, *, apart: float
 def fit_grid(head: Head, on: Sample, *, class_weight: np.ndarray | None = None, seed: int = 0) -> list[FittedHead]:
     """One fitted head for each entry of the head's own grid."""
     grid = head.grid(len(on.x), on.x.shape[1], on.n_classes)
-    made = head.path(on.x, on.y, n_classes=on.n_classes, params=grid, class_weight=class_weight, seed=seed)
-    return list(made)
+    fitted = head.path(on.x, on.y, n_classes=on.n_classes, params=grid, class_weight=class_weight, seed=seed)
+    return list(fitted)
 
 
-def predict_probabilities(found: FittedHead, x: np.ndarray) -> np.ndarray:
+def predict_probabilities(fitted: FittedHead, x: np.ndarray) -> np.ndarray:
     """(B, C) what the runtime answers."""
-    return prediction.predict_probabilities(found.kind, found.arrays, x)
+    return prediction.predict_probabilities(fitted.kind, fitted.arrays, x)
 
 
 def check_head(head: Head) -> None:
@@ -68,11 +68,11 @@ def _expect(holds: Any, head: Head, sentence: str) -> None:
         raise AssertionError(f"head `{head.name}`: {sentence}")
 
 
-def _expect_sound(head: Head, found: FittedHead, x: np.ndarray, n_classes: int, where: str) -> np.ndarray:
-    p = predict_probabilities(found, x)
-    _expect(p.shape == (len(x), n_classes) and p.dtype == np.float32, head, f"{where}: not (B, C) float32")
-    _expect(np.isfinite(p).all() and (p >= 0).all(), head, f"{where}: a probability is negative or not finite")
-    _expect(np.allclose(p.sum(axis=1), 1, atol=1e-5), head, f"{where}: probabilities do not sum to 1")
+def _expect_sound(head: Head, fitted: FittedHead, x: np.ndarray, n_classes: int, case: str) -> np.ndarray:
+    p = predict_probabilities(fitted, x)
+    _expect(p.shape == (len(x), n_classes) and p.dtype == np.float32, head, f"{case}: not (B, C) float32")
+    _expect(np.isfinite(p).all() and (p >= 0).all(), head, f"{case}: a probability is negative or not finite")
+    _expect(np.allclose(p.sum(axis=1), 1, atol=1e-5), head, f"{case}: probabilities do not sum to 1")
     return p
 
 
@@ -89,9 +89,11 @@ def check_grid(head: Head) -> None:
 def check_order_and_arrays(head: Head) -> None:
     """One fitted head a setting, in order; arrays are float32 and complete; the parameters are counted."""
     on = make_sample()
-    found, grid = fit_grid(head, on), list(head.grid(len(on.x), on.x.shape[1], on.n_classes))
-    _expect([dict(f.params) for f in found] == [dict(p) for p in grid], head, "the path is not in the grid's order")
-    for each in found:
+    fitted_heads, grid = fit_grid(head, on), list(head.grid(len(on.x), on.x.shape[1], on.n_classes))
+    _expect(
+        [dict(f.params) for f in fitted_heads] == [dict(p) for p in grid], head, "the path is not in the grid's order"
+    )
+    for each in fitted_heads:
         _expect(each.head == head.name, head, f"it signs as `{each.head}`")
         _expect(set(each.arrays) == ARRAYS.get(each.kind), head, f"its arrays are {sorted(each.arrays)}")
         kinds = {str(a.dtype) for a in each.arrays.values() if a.dtype.kind == "f"}
@@ -105,12 +107,12 @@ def check_order_and_arrays(head: Head) -> None:
 def check_separable(head: Head) -> None:
     """Some setting learns classes that are far apart, on pictures it has not seen, and is sure of them."""
     on = make_sample(240, apart=7.0)
-    learnt, asked = Sample(on.x[:120], on.y[:120], 3), Sample(on.x[120:], on.y[120:], 3)
+    train, test = Sample(on.x[:120], on.y[:120], 3), Sample(on.x[120:], on.y[120:], 3)
     right, sure = 0.0, 0.0
-    for found in fit_grid(head, learnt):
-        p = _expect_sound(head, found, asked.x, 3, "separable classes")
-        right = max(right, float((p.argmax(axis=1) == asked.y).mean()))
-        sure = max(sure, float(np.exp(np.log(np.maximum(p[np.arange(120), asked.y], 1e-9)).mean())))
+    for fitted in fit_grid(head, train):
+        p = _expect_sound(head, fitted, test.x, 3, "separable classes")
+        right = max(right, float((p.argmax(axis=1) == test.y).mean()))
+        sure = max(sure, float(np.exp(np.log(np.maximum(p[np.arange(120), test.y], 1e-9)).mean())))
     _expect(right > 0.95, head, f"{right:.2f} right on classes that are 7 deviations apart")
     _expect(sure > 0.6, head, f"it gives the truth {sure:.2f} on classes that are 7 deviations apart")
 
@@ -119,8 +121,8 @@ def check_noise(head: Head) -> None:
     """On noise some setting is about as honest as the classes' shares."""
     on = make_sample(400, apart=0.0)
     losses = []
-    for found in fit_grid(head, Sample(on.x[:200], on.y[:200], 3)):
-        p = predict_probabilities(found, on.x[200:])
+    for fitted in fit_grid(head, Sample(on.x[:200], on.y[:200], 3)):
+        p = predict_probabilities(fitted, on.x[200:])
         losses.append(-np.log(np.maximum(p[np.arange(200), on.y[200:]], 1e-7)).mean())
     _expect(min(losses) < np.log(3) + 0.1, head, f"its best log loss on noise is {min(losses):.2f}, chance is 1.10")
 
@@ -138,11 +140,11 @@ def check_scale(head: Head) -> None:
 def check_missing_class(head: Head) -> None:
     """A class that is not there to be learnt gets probability 0; a lone class gets all."""
     on = make_sample()
-    for found in fit_grid(head, Sample(on.x, np.where(on.y == 1, 3, on.y), 5)):
-        p = _expect_sound(head, found, on.x, 5, "missing classes")
+    for fitted in fit_grid(head, Sample(on.x, np.where(on.y == 1, 3, on.y), 5)):
+        p = _expect_sound(head, fitted, on.x, 5, "missing classes")
         _expect(p[:, [1, 4]].max() < 1e-6, head, "a class that was never seen gets probability")
-    for found in fit_grid(head, Sample(on.x, np.full(len(on.y), 2), 3)):
-        p = _expect_sound(head, found, on.x, 3, "one class")
+    for fitted in fit_grid(head, Sample(on.x, np.full(len(on.y), 2), 3)):
+        p = _expect_sound(head, fitted, on.x, 3, "one class")
         _expect(p[:, 2].min() > 0.999, head, "the only class does not get all probability")
 
 
@@ -162,30 +164,34 @@ def check_odd_shapes(head: Head) -> None:
         "large numbers": on._replace(x=on.x * 1e6),
         "small numbers": on._replace(x=on.x * 1e-6),
     }
-    for where, case in cases.items():
-        for found in fit_grid(head, case):
-            _expect_sound(head, found, case.x, case.n_classes, where)
+    for name, sample in cases.items():
+        for fitted in fit_grid(head, sample):
+            _expect_sound(head, fitted, sample.x, sample.n_classes, name)
 
 
 def check_class_weight(head: Head) -> None:
     """More weight on a class raises its recall among overlapping classes, or leaves it where it is."""
     on = make_sample(300, 6, 2, apart=0.7)
     for plain, weighted in zip(fit_grid(head, on), fit_grid(head, on, class_weight=np.array([1.0, 8.0])), strict=True):
-        before, after = (
+        unweighted, after = (
             predict_probabilities(plain, on.x)[:, 1].mean(),
             predict_probabilities(weighted, on.x)[:, 1].mean(),
         )
-        _expect(after >= before, head, f"8 times the weight takes a class from {before:.3f} to {after:.3f} on average")
-    _expect(after > before + 0.01 or plain.params.get("k") == 1, head, "class weights change nothing")
+        _expect(
+            after >= unweighted,
+            head,
+            f"8 times the weight takes a class from {unweighted:.3f} to {after:.3f} on average",
+        )
+    _expect(after > unweighted + 0.01 or plain.params.get("k") == 1, head, "class weights change nothing")
 
 
 def check_determinism(head: Head) -> None:
     """The same features and seed give the same arrays, bit for bit; nothing given is changed."""
     on = make_sample(90, 40)
-    kept = on.x.copy(), on.y.copy()
+    copies = on.x.copy(), on.y.copy()
     for a, b in zip(fit_grid(head, on, seed=3), fit_grid(head, on, seed=3), strict=True):
         _expect(_are_same(a.arrays, b.arrays), head, "two fits differ")
-    _expect(np.array_equal(kept[0], on.x) and np.array_equal(kept[1], on.y), head, "it changed what it was given")
+    _expect(np.array_equal(copies[0], on.x) and np.array_equal(copies[1], on.y), head, "it changed what it was given")
     on.x.flags.writeable = False
     fit_grid(head, on)
 
@@ -193,12 +199,12 @@ def check_determinism(head: Head) -> None:
 def check_batches(head: Head) -> None:
     """One picture gets the answer that it gets among others, and settings answered together answer as alone."""
     on = make_sample()
-    found = fit_grid(head, on)
-    for each, together in zip(found, prediction.predict_many(found, on.x), strict=True):
-        whole = predict_probabilities(each, on.x)
-        alone = np.concatenate([predict_probabilities(each, on.x[i : i + 1]) for i in range(8)])
-        _expect(np.allclose(whole[:8], alone, atol=1e-5), head, "a picture alone is answered otherwise")
-        _expect(np.allclose(whole, together, atol=1e-5), head, "settings answered together differ")
+    fitted_heads = fit_grid(head, on)
+    for fitted, together in zip(fitted_heads, prediction.predict_many(fitted_heads, on.x), strict=True):
+        batched = predict_probabilities(fitted, on.x)
+        alone = np.concatenate([predict_probabilities(fitted, on.x[i : i + 1]) for i in range(8)])
+        _expect(np.allclose(batched[:8], alone, atol=1e-5), head, "a picture alone is answered otherwise")
+        _expect(np.allclose(batched, together, atol=1e-5), head, "settings answered together differ")
 
 
 def _are_same(a: Mapping[str, np.ndarray], b: Mapping[str, np.ndarray]) -> bool:

@@ -124,12 +124,12 @@ def make_broken_files() -> dict[str, tuple[bytes, str]]:
     """File name -> bytes and the reason for which they must be excused."""
     rng = np.random.default_rng(0)
     photo = Image.fromarray(rng.integers(0, 256, (200, 300, 3), dtype=np.uint8))
-    made = {kind: encode_picture(photo, kind) for kind in ("JPEG", "PNG", "BMP", "GIF", "WebP", "TIFF")}
+    encoded = {kind: encode_picture(photo, kind) for kind in ("JPEG", "PNG", "BMP", "GIF", "WebP", "TIFF")}
     files: dict[str, tuple[bytes, str]] = {
-        f"cut.{kind.lower()}": (content[: len(content) * 2 // 3], "truncated") for kind, content in made.items()
+        f"cut.{kind.lower()}": (content[: len(content) * 2 // 3], "truncated") for kind, content in encoded.items()
     }
     files |= {
-        "cut-in-header.jpg": (made["JPEG"][:100], "truncated"),
+        "cut-in-header.jpg": (encoded["JPEG"][:100], "truncated"),
         "empty.jpg": (b"", "empty_file"),
         "text.jpg": (b"this is no picture, whatever its name says\n", "not_a_picture"),
         "notes.txt": (b"notes\n", "not_a_picture"),

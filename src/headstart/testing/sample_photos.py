@@ -52,8 +52,8 @@ def fetch_labelled_photos(store: Store, console: Console) -> dict[Path, str]:
     import sklearn.datasets
 
     other = Path(sklearn.datasets.__file__).parent / "images"
-    found = {folder / "photos" / name: label for name, label in LABELS.items()}
-    return found | {other / name: label for name, label in LEARN_LABELS.items()}
+    labels = {folder / "photos" / name: label for name, label in LABELS.items()}
+    return labels | {other / name: label for name, label in LEARN_LABELS.items()}
 
 
 def _extract_photos(target: Path, store: Store, console: Console) -> None:

@@ -29,7 +29,7 @@ def write_tiny_model(folder: Path, **changes: Any) -> Path:
         **changes: Fields of the manifest that differ.
     """
     trunk = write_tiny_trunk(folder, "trunk0", size_px=32)
-    made = model_manifest.Manifest(
+    manifest = model_manifest.Manifest(
         format=model_manifest.FORMAT,
         headstart="0",
         task="classification",
@@ -40,7 +40,7 @@ def write_tiny_model(folder: Path, **changes: Any) -> Path:
         decision=model_manifest.Decision(positive="", threshold=None, costs=None),
         calibration=model_manifest.Calibration(temperature=1.0),
     )
-    model_manifest.write_manifest(dataclasses.replace(made, **changes), folder)
+    model_manifest.write_manifest(dataclasses.replace(manifest, **changes), folder)
     return folder
 
 

@@ -73,19 +73,19 @@ class EfficientNetLite:
 
     def level_widths(self) -> dict[str, int]:
         """Channels at each depth: `stage0` … `stage6`, `last`."""
-        found = {f"stage{i}": stage[-1].convs[-1].outputs for i, stage in enumerate(self.stages)}
-        return {**found, "last": self.head.outputs}
+        widths = {f"stage{i}": stage[-1].convs[-1].outputs for i, stage in enumerate(self.stages)}
+        return {**widths, "last": self.head.outputs}
 
     def count_params(self) -> int:
         """Weights, the four vectors of each batch norm included."""
-        return sum(one.kernel_numbers + 4 * one.outputs for one in self.list_convs())
+        return sum(conv.kernel_numbers + 4 * conv.outputs for conv in self.list_convs())
 
     def count_flops(self, size_px: int) -> int:
         """Operations of the convolutions on one square picture, two for a multiply-add."""
         total, side = 0, size_px
-        for one in self.list_convs():
-            side = math.ceil(side / one.stride)
-            total += 2 * side**2 * one.kernel_numbers
+        for conv in self.list_convs():
+            side = math.ceil(side / conv.stride)
+            total += 2 * side**2 * conv.kernel_numbers
         return total
 
 
@@ -124,46 +124,46 @@ def build_maps(pictures: Any, network: EfficientNetLite, depths: tuple[str, ...]
     """The Keras graph on scaled pictures: one feature map (B, H, W, C) for each of `depths`."""
     import keras
 
-    found = {}
+    outputs = {}
     x = _apply_conv(pictures, network.stem)
     for place, stage in enumerate(network.stages):
         for block in stage:
             y = x
-            for one in block.convs:
-                y = _apply_conv(y, one)
+            for conv in block.convs:
+                y = _apply_conv(y, conv)
             x = keras.layers.Add(name=_layer_name(block.convs[-1].conv) + "_add")([x, y]) if block.skip else y
-        found[f"stage{place}"] = x
-    found["last"] = _apply_conv(x, network.head)
-    return [found[name] for name in depths]
+        outputs[f"stage{place}"] = x
+    outputs["last"] = _apply_conv(x, network.head)
+    return [outputs[name] for name in depths]
 
 
 def _layer_name(name: str) -> str:
     return name.strip("_").replace("._", "_").replace(".", "_")
 
 
-def _apply_conv(x: Any, one: Conv) -> Any:
+def _apply_conv(x: Any, conv: Conv) -> Any:
     import keras
 
-    name = _layer_name(one.conv)
-    kind = {"strides": one.stride, "padding": "same", "use_bias": False, "name": name}
-    if one.depthwise:
-        x = keras.layers.DepthwiseConv2D(one.kernel, **kind)(x)
+    name = _layer_name(conv.conv)
+    kind = {"strides": conv.stride, "padding": "same", "use_bias": False, "name": name}
+    if conv.depthwise:
+        x = keras.layers.DepthwiseConv2D(conv.kernel, **kind)(x)
     else:
-        x = keras.layers.Conv2D(one.outputs, one.kernel, **kind)(x)
+        x = keras.layers.Conv2D(conv.outputs, conv.kernel, **kind)(x)
     x = keras.layers.BatchNormalization(epsilon=_EPSILON, name=f"{name}_norm")(x)
-    return keras.layers.ReLU(max_value=6.0, name=f"{name}_relu6")(x) if one.relu6 else x
+    return keras.layers.ReLU(max_value=6.0, name=f"{name}_relu6")(x) if conv.relu6 else x
 
 
 def assign_weights(model: Any, network: EfficientNetLite, tensors: Mapping[str, np.ndarray]) -> None:
     """Put the PyTorch tensors into the layers that the model has; (O, I, H, W) kernels become (H, W, I, O)."""
     present = {layer.name for layer in model.layers}
-    for one in network.list_convs():
-        name = _layer_name(one.conv)
+    for conv in network.list_convs():
+        name = _layer_name(conv.conv)
         if name not in present:
             continue
-        order = (2, 3, 0, 1) if one.depthwise else (2, 3, 1, 0)
-        model.get_layer(name).set_weights([tensors[f"{one.conv}.weight"].transpose(order)])
-        norm = [tensors[f"{one.norm}.{part}"] for part in ("weight", "bias", "running_mean", "running_var")]
+        order = (2, 3, 0, 1) if conv.depthwise else (2, 3, 1, 0)
+        model.get_layer(name).set_weights([tensors[f"{conv.conv}.weight"].transpose(order)])
+        norm = [tensors[f"{conv.norm}.{part}"] for part in ("weight", "bias", "running_mean", "running_var")]
         model.get_layer(f"{name}_norm").set_weights(norm)
 
 

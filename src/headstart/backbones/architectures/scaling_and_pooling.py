@@ -31,7 +31,8 @@ def pool_maps(maps: Sequence[Any], names: Sequence[str]) -> list[Any]:
     import keras
 
     return [
-        keras.layers.GlobalAveragePooling2D(name=f"pool_{name}")(one) for one, name in zip(maps, names, strict=True)
+        keras.layers.GlobalAveragePooling2D(name=f"pool_{name}")(feature_map)
+        for feature_map, name in zip(maps, names, strict=True)
     ]
 
 

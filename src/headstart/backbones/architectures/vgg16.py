@@ -16,12 +16,12 @@ WIDTHS = {"block1": 64, "block2": 128, "block3": 256, "block4": 512, "last": 512
 
 def list_convs() -> list[tuple[str, int, int, int]]:
     """Name, block (from 0), input and output channels of each convolution."""
-    found, inputs = [], 3
+    convs, inputs = [], 3
     for place, (outputs, count) in enumerate(_BLOCKS):
         for turn in range(count):
-            found.append((f"block{place + 1}_conv{turn + 1}", place, inputs, outputs))
+            convs.append((f"block{place + 1}_conv{turn + 1}", place, inputs, outputs))
             inputs = outputs
-    return found
+    return convs
 
 
 def count_params() -> int:
@@ -38,13 +38,13 @@ def build_maps(pictures: Any, depths: tuple[str, ...]) -> list[Any]:
     """The Keras graph on scaled pictures: the last feature map of each wanted block, before its pooling."""
     import keras
 
-    found, x, block = {}, pictures, 0
+    outputs_by_level, x, block = {}, pictures, 0
     for name, place, _, outputs in list_convs():
         if place != block:
             x, block = keras.layers.MaxPooling2D(name=f"block{place}_pool")(x), place
         x = keras.layers.Conv2D(outputs, 3, padding="same", activation="relu", name=name)(x)
-        found["last" if place == len(_BLOCKS) - 1 else f"block{place + 1}"] = x
-    return [found[name] for name in depths]
+        outputs_by_level["last" if place == len(_BLOCKS) - 1 else f"block{place + 1}"] = x
+    return [outputs_by_level[name] for name in depths]
 
 
 def assign_weights(model: Any, tensors: Mapping[str, np.ndarray]) -> None:
@@ -60,10 +60,10 @@ def read_h5(content: bytes) -> dict[str, np.ndarray]:
 
     import h5py
 
-    found: dict[str, np.ndarray] = {}
+    tensors: dict[str, np.ndarray] = {}
     with h5py.File(io.BytesIO(content)) as file:
         for name, place, *_ in list_convs():
             turn = int(name[-1]) - 1
             layer = file[f"block{place + 1}/layers/conv2d{f'_{turn}' if turn else ''}/vars"]
-            found |= {f"{name}.kernel": layer["0"][()], f"{name}.bias": layer["1"][()]}
-    return found
+            tensors |= {f"{name}.kernel": layer["0"][()], f"{name}.bias": layer["1"][()]}
+    return tensors

@@ -27,9 +27,9 @@ def explain_absent_folder() -> str:
     return "" if place is None or place.is_dir() else f"there is no folder `{place}`, which {_NAME} names"
 
 
-def explain_missing_file(what: str) -> str:
+def explain_missing_file(name: str) -> str:
     """Why something is not in the mirror, in one clause."""
-    return explain_absent_folder() or f"the mirror `{hide_credentials(read_setting(_NAME) or '')}` does not hold {what}"
+    return explain_absent_folder() or f"the mirror `{hide_credentials(read_setting(_NAME) or '')}` does not hold {name}"
 
 
 def require_readable(place: str) -> None:
@@ -42,10 +42,10 @@ def require_readable(place: str) -> None:
         SetupError: It is of another kind; the hint copies what is wanted.
     """
     mirror = read_setting(_NAME) or ""
-    scheme, _, rest = mirror.partition("://")
-    if find_mirror_folder() or not rest or scheme in ("http", "https"):
+    scheme, _, location = mirror.partition("://")
+    if find_mirror_folder() or not location or scheme in ("http", "https"):
         return
-    bucket = rest.rpartition("@")[2].strip("/") or "BUCKET"
+    bucket = location.rpartition("@")[2].strip("/") or "BUCKET"
     many = "" if place.rpartition("/")[2] else " --recursive"
     copy = f"copy {f'`{place}`' if place else 'what it holds'} to `weights/{place}`"
     if scheme == "s3":

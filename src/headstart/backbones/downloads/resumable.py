@@ -66,11 +66,11 @@ def download_file(address: str, part: Path, console: Console, *, pinned: bool, t
     """
     joined = False
     for attempt in range(ATTEMPTS):
-        before = _part_bytes(part)
+        bytes_before = _part_bytes(part)
         try:
             return _download_once(address, part, console, pinned=pinned, token=token) or joined
         except BrokenDownload:
-            if attempt + 1 == ATTEMPTS or _part_bytes(part) <= before:
+            if attempt + 1 == ATTEMPTS or _part_bytes(part) <= bytes_before:
                 raise
             joined = True
             console.print_line("fetch", f"broken off after {format_bytes(_part_bytes(part))}; asking for the rest")
@@ -198,10 +198,10 @@ def _read_headers(answer: Any, pinned: bool) -> dict[str, Any]:
 
 
 def _is_the_rest(answer: Any, have: int, note: dict[str, Any]) -> bool:
-    found = re.fullmatch(r"bytes (\d+)-(\d+)/(\d+)", answer.headers.get("Content-Range") or "")
-    if not found or not have:
+    match = re.fullmatch(r"bytes (\d+)-(\d+)/(\d+)", answer.headers.get("Content-Range") or "")
+    if not match or not have:
         return False
-    first, last, total = map(int, found.groups())
+    first, last, total = map(int, match.groups())
     return first == have and last == total - 1 and note["total"] in (None, total)
 
 
@@ -222,20 +222,20 @@ def _append_answer(answer: Any, part: Path, have: int, total: int | None, consol
         _copy_blocks(answer, out.write, progress.count_done)
         out.flush()
         os.fsync(out.fileno())
-    got = _part_bytes(part)
-    if total is not None and got < total:
+    received = _part_bytes(part)
+    if total is not None and received < total:
         raise BrokenDownload(
-            f"broken off after {format_bytes(got)} of {format_bytes(total)}; the same command goes on from there"
+            f"broken off after {format_bytes(received)} of {format_bytes(total)}; the same command goes on from there"
         )
-    if total is not None and got > total:
+    if total is not None and received > total:
         discard_part(part)
-        raise ValueError(f"{got:,} bytes came where {total:,} were announced")
+        raise ValueError(f"{received:,} bytes came where {total:,} were announced")
     seconds = time.monotonic() - started
-    rest = f", of which {format_bytes(have)} were here" if have else ""
+    resumed = f", of which {format_bytes(have)} were here" if have else ""
     console.print_line(
         "fetch",
-        f"{format_bytes(got)}{rest}, in {format_duration(seconds)}, "
-        f"{format_bytes((got - have) / max(seconds, 1e-9))}/s",
+        f"{format_bytes(received)}{resumed}, in {format_duration(seconds)}, "
+        f"{format_bytes((received - have) / max(seconds, 1e-9))}/s",
     )
 
 

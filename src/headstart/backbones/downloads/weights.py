@@ -77,33 +77,33 @@ class WeightsOrigin:
 
 def local_copies(file: str) -> Iterator[Path]:
     """Where the file may lie on this machine: a mirror that is a folder, Keras' cache."""
-    here = mirror.find_mirror_folder()
-    if here is not None:
-        yield here / file
+    folder = mirror.find_mirror_folder()
+    if folder is not None:
+        yield folder / file
     home = os.environ.get("KERAS_HOME")
     yield (Path(home) if home else Path.home() / ".keras") / "models" / file
 
 
 @contextlib.contextmanager
-def take_turn(wanted: WeightsFile, store: Store, console: Console) -> Iterator[None]:
+def take_turn(weights_file: WeightsFile, store: Store, console: Console) -> Iterator[None]:
     """Let one process at a time download a file; the next waits, says so, and then finds it in the store.
 
     Raises:
         SetupError: No address can be asked for it, or the cache cannot be written.
     """
-    if any(path.is_file() for path in local_copies(wanted.file)):
+    if any(path.is_file() for path in local_copies(weights_file.file)):
         yield  # a copy on this machine needs no turn
         return
     import filelock
 
-    path = store.root / PARTIAL / f"{_hash_text(_choose_address(wanted))}{_LOCK}"
+    path = store.root / PARTIAL / f"{_hash_text(_choose_address(weights_file))}{_LOCK}"
     with translate_disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         lock = filelock.FileLock(path)
         try:
             lock.acquire(timeout=0)
         except filelock.Timeout:
-            console.print_line("fetch", f"{wanted.file}: another process fetches it; waiting")
+            console.print_line("fetch", f"{weights_file.file}: another process fetches it; waiting")
             lock.acquire()
     try:
         yield
@@ -130,7 +130,7 @@ def is_in_use(path: Path) -> bool:
         return True
 
 
-def fetch_weights(wanted: WeightsFile, target: Path, store: Store, console: Console) -> WeightsOrigin:
+def fetch_weights(weights_file: WeightsFile, target: Path, store: Store, console: Console) -> WeightsOrigin:
     """The file at `target`, whole and checked.
 
     Args:
@@ -142,116 +142,124 @@ def fetch_weights(wanted: WeightsFile, target: Path, store: Store, console: Cons
     Raises:
         SetupError: It is in none of the places, what came is not the right file, or the disk refuses.
     """
-    for path in local_copies(wanted.file):
+    for path in local_copies(weights_file.file):
         if path.is_file():
-            return _copy_local_file(wanted, path, target, store, console)
-    address = _choose_address(wanted)
+            return _copy_local_file(weights_file, path, target, store, console)
+    address = _choose_address(weights_file)
     console.print_line(
-        "fetch", resumable.hide_credentials(address) + (f", about {format_bytes(wanted.bytes)}" if wanted.bytes else "")
+        "fetch",
+        resumable.hide_credentials(address)
+        + (f", about {format_bytes(weights_file.bytes)}" if weights_file.bytes else ""),
     )
-    sha256 = _download_checked(wanted, address, target, store, console)
+    sha256 = _download_checked(weights_file, address, target, store, console)
     return WeightsOrigin(
-        address=resumable.hide_credentials(address), sha256=sha256, as_pinned=True if wanted.pin_kind else None
+        address=resumable.hide_credentials(address), sha256=sha256, as_pinned=True if weights_file.pin_kind else None
     )
 
 
-def _copy_local_file(wanted: WeightsFile, path: Path, target: Path, store: Store, console: Console) -> WeightsOrigin:
+def _copy_local_file(
+    weights_file: WeightsFile, path: Path, target: Path, store: Store, console: Console
+) -> WeightsOrigin:
     """Copy, check, and only then give the copy its name."""
     draft = target.with_name(f".{target.name}.part")
     try:
         shutil.copyfile(path, draft)
-        right = _has_pinned_checksum(wanted, draft)
-        if not right:
-            _require_whole(wanted, draft, str(path))
-        if right is False and wanted.sha256:
-            raise make_missing_weights_error(wanted, f"{path} {_format_pin_mismatch(wanted)}")
-        if right is False:
-            console.print_warning(f"{wanted.file} from {path} {_format_pin_mismatch(wanted)}; it is used as it is")
+        as_pinned = _has_pinned_checksum(weights_file, draft)
+        if not as_pinned:
+            _require_whole(weights_file, draft, str(path))
+        if as_pinned is False and weights_file.sha256:
+            raise make_missing_weights_error(weights_file, f"{path} {_format_pin_mismatch(weights_file)}")
+        if as_pinned is False:
+            console.print_warning(
+                f"{weights_file.file} from {path} {_format_pin_mismatch(weights_file)}; it is used as it is"
+            )
         sha256 = file_digest(draft)
-        if right is None and (wrong := _record_digest(wanted, sha256, store)):
-            raise _make_changed_error(wanted, str(path), wrong, store)
+        if as_pinned is None and (wrong := _record_digest(weights_file, sha256, store)):
+            raise _make_changed_error(weights_file, str(path), wrong, store)
         os.replace(draft, target)  # noqa: PTH105
     finally:
         draft.unlink(missing_ok=True)
-    return WeightsOrigin(address=str(path), sha256=sha256, as_pinned=right)
+    return WeightsOrigin(address=str(path), sha256=sha256, as_pinned=as_pinned)
 
 
-def _require_whole(wanted: WeightsFile, path: Path, origin: str) -> None:
+def _require_whole(weights_file: WeightsFile, path: Path, origin: str) -> None:
     """Refuse what is no weights file, or only a part of one.
 
     Raises:
         SetupError: It is none.
     """
-    if wanted.raw:
+    if weights_file.raw:
         return
     try:
-        require_weights(wanted.file, path, origin)
+        require_weights(weights_file.file, path, origin)
     except DataError as err:
-        raise make_missing_weights_error(wanted, f"what {origin} gives is no weights file: {err.what}") from err
+        raise make_missing_weights_error(weights_file, f"what {origin} gives is no weights file: {err.what}") from err
 
 
-def _choose_address(wanted: WeightsFile) -> str:
+def _choose_address(weights_file: WeightsFile) -> str:
     """Where the file is asked for over the network."""
     base = read_setting("HEADSTART_WEIGHTS_MIRROR") or ""
     if not base:
-        return wanted.url
-    mirror.require_readable(wanted.file)
+        return weights_file.url
+    mirror.require_readable(weights_file.file)
     if mirror.find_mirror_folder() is not None:
-        raise make_missing_weights_error(wanted, mirror.explain_missing_file(f"`{wanted.file}`"))
+        raise make_missing_weights_error(weights_file, mirror.explain_missing_file(f"`{weights_file.file}`"))
     try:
-        return resumable.join_address(base, wanted.file)
+        return resumable.join_address(base, weights_file.file)
     except ValueError as err:
         raise make_missing_weights_error(
-            wanted, f"the mirror `{resumable.hide_credentials(base)}` is no address: {err}"
+            weights_file, f"the mirror `{resumable.hide_credentials(base)}` is no address: {err}"
         ) from err
 
 
-def _download_checked(wanted: WeightsFile, address: str, target: Path, store: Store, console: Console) -> str:
+def _download_checked(weights_file: WeightsFile, address: str, target: Path, store: Store, console: Console) -> str:
     """Download, check, and only then give the file its name; a joined file that is wrong is fetched once more whole."""
     part = store.root / PARTIAL / f"{_hash_text(address)}.part"
     for last in (False, True):
         try:
-            token = wanted.token if address == wanted.url else ""
-            joined = resumable.download_file(address, part, console, pinned=bool(wanted.pin_kind), token=token)
+            token = weights_file.token if address == weights_file.url else ""
+            joined = resumable.download_file(address, part, console, pinned=bool(weights_file.pin_kind), token=token)
         except (OSError, ValueError, http.client.HTTPException) as err:
             raise make_missing_weights_error(
-                wanted, f"{resumable.hide_credentials(address)}: {err or type(err).__name__}"
+                weights_file, f"{resumable.hide_credentials(address)}: {err or type(err).__name__}"
             ) from err
         sha256 = file_digest(part)
-        error = _find_download_error(wanted, part, sha256, resumable.hide_credentials(address), store)
+        error = _find_download_error(weights_file, part, sha256, resumable.hide_credentials(address), store)
         if error is None:
             break
         resumable.discard_part(part)
         if last or not joined:
             raise error
-        console.print_line("fetch", f"the joined parts of {wanted.file} are not the right file; starting over")
+        console.print_line("fetch", f"the joined parts of {weights_file.file} are not the right file; starting over")
     os.replace(part, target)  # noqa: PTH105
     resumable.discard_part(part)
     return sha256
 
 
-def _find_download_error(wanted: WeightsFile, part: Path, sha256: str, origin: str, store: Store) -> SetupError | None:
+def _find_download_error(
+    weights_file: WeightsFile, part: Path, sha256: str, origin: str, store: Store
+) -> SetupError | None:
     """Why what came is not the file: by the pinned checksum, or without one by its kind and its recorded digest."""
-    if wanted.pin_kind:
+    if weights_file.pin_kind:
         return (
             None
-            if _has_pinned_checksum(wanted, part)
-            else make_missing_weights_error(wanted, f"what {origin} sent {_format_pin_mismatch(wanted)}")
+            if _has_pinned_checksum(weights_file, part)
+            else make_missing_weights_error(weights_file, f"what {origin} sent {_format_pin_mismatch(weights_file)}")
         )
     try:
-        _require_whole(wanted, part, origin)
+        _require_whole(weights_file, part, origin)
     except SetupError as err:
         return err
-    known = _record_digest(wanted, sha256, store)
-    return _make_changed_error(wanted, origin, known, store) if known else None
+    recorded = _record_digest(weights_file, sha256, store)
+    return _make_changed_error(weights_file, origin, recorded, store) if recorded else None
 
 
-def _has_pinned_checksum(wanted: WeightsFile, path: Path) -> bool | None:
-    return file_digest(path) == wanted.sha256 if wanted.sha256 else matches_md5(path, wanted.md5)
+def _has_pinned_checksum(weights_file: WeightsFile, path: Path) -> bool | None:
+    return file_digest(path) == weights_file.sha256 if weights_file.sha256 else matches_md5(path, weights_file.md5)
 
 
-def _format_pin_mismatch(wanted: WeightsFile) -> str:
-    return f"is not the file that {wanted.publisher} pins ({wanted.pin_kind} differs)"
+def _format_pin_mismatch(weights_file: WeightsFile) -> str:
+    return f"is not the file that {weights_file.publisher} pins ({weights_file.pin_kind} differs)"
 
 
 def matches_md5(path: Path, md5: str) -> bool | None:
@@ -262,13 +270,13 @@ def matches_md5(path: Path, md5: str) -> bool | None:
         return hashlib.file_digest(handle, lambda: hashlib.md5(usedforsecurity=False)).hexdigest() == md5
 
 
-def _record_digest(wanted: WeightsFile, sha256: str, store: Store) -> str:
+def _record_digest(weights_file: WeightsFile, sha256: str, store: Store) -> str:
     """Record the digest at first use; later, the recorded one if this is another, else empty."""
-    path = recorded_digest_file(wanted.file, store)
+    path = recorded_digest_file(weights_file.file, store)
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
         recorded = str(read_json(path)["sha256"])
         return "" if recorded == sha256 else recorded
-    write_json(path, {"file": wanted.file, "sha256": sha256})
+    write_json(path, {"file": weights_file.file, "sha256": sha256})
     return ""
 
 
@@ -281,21 +289,21 @@ def _hash_text(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
-def _make_changed_error(wanted: WeightsFile, origin: str, known: str, store: Store) -> SetupError:
+def _make_changed_error(weights_file: WeightsFile, origin: str, recorded: str, store: Store) -> SetupError:
     return SetupError(
-        f"`{wanted.file}` is not the file that was first used here: its SHA-256 is not the recorded `{known}`",
+        f"`{weights_file.file}` is not the file that was first used here: its SHA-256 is not the recorded `{recorded}`",
         where=origin,
-        hint=f"find out why it changed; to take the new one, delete `{recorded_digest_file(wanted.file, store)}`",
+        hint=f"find out why it changed; to take the new one, delete `{recorded_digest_file(weights_file.file, store)}`",
     )
 
 
-def make_missing_weights_error(wanted: WeightsFile, why: str) -> SetupError:
+def make_missing_weights_error(weights_file: WeightsFile, why: str) -> SetupError:
     """The weights cannot be had: why, and the three ways to them."""
-    beside = "or into ~/.keras/models; " if wanted.publisher == "Keras" else ""
+    beside = "or into ~/.keras/models; " if weights_file.publisher == "Keras" else ""
     return SetupError(
-        f"the weights of `{wanted.name}` cannot be had: {why}",
+        f"the weights of `{weights_file.name}` cannot be had: {why}",
         hint=(
-            f"put `{wanted.file}` into a folder and set HEADSTART_WEIGHTS_MIRROR to it (or to an http(s) address); "
-            f"{beside}or run `headstart backbones pull {wanted.name}` with a network"
+            f"put `{weights_file.file}` into a folder and set HEADSTART_WEIGHTS_MIRROR to it (or to an http(s) "
+            f"address); {beside}or run `headstart backbones pull {weights_file.name}` with a network"
         ),
     )

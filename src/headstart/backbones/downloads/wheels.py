@@ -52,45 +52,47 @@ def fetch_wheel(
 def _download_wheel(
     name: str, version: str, sha256: str, draft: Path, console: Console, tags: tuple[str, str] | None = None
 ) -> None:
-    wanted = f"{name}=={version}"
+    requirement = f"{name}=={version}"
     if importlib.util.find_spec("pip") is None:
         raise SetupError(
-            f"`{wanted}` cannot be fetched: this Python has no pip",
+            f"`{requirement}` cannot be fetched: this Python has no pip",
             where=sys.executable,
             hint=f"{sys.executable} -m ensurepip",
         )
-    console.print_line("fetch", f"{wanted} by pip")
-    _run_pip(wanted, draft, ["--python-version", tags[0], "--platform", tags[1]] if tags else [])
-    found = [path for path in draft.iterdir() if path.suffix == ".whl"]
-    if len(found) != 1:
-        raise SetupError(f"pip brought {len(found)} wheels for `{wanted}` where one was expected", where=str(draft))
-    got = file_digest(found[0])
-    if got != sha256:
+    console.print_line("fetch", f"{requirement} by pip")
+    _run_pip(requirement, draft, ["--python-version", tags[0], "--platform", tags[1]] if tags else [])
+    files = [path for path in draft.iterdir() if path.suffix == ".whl"]
+    if len(files) != 1:
         raise SetupError(
-            f"the bytes of `{wanted}` are not the pinned ones: SHA-256 `{got}`, expected `{sha256}`",
-            where=found[0].name,
+            f"pip brought {len(files)} wheels for `{requirement}` where one was expected", where=str(draft)
+        )
+    digest = file_digest(files[0])
+    if digest != sha256:
+        raise SetupError(
+            f"the bytes of `{requirement}` are not the pinned ones: SHA-256 `{digest}`, expected `{sha256}`",
+            where=files[0].name,
             hint="look at what your package index or find-links folder serves under this name",
         )
-    console.print_line("fetch", f"{wanted}: {format_bytes(found[0].stat().st_size)}, SHA-256 as pinned")
+    console.print_line("fetch", f"{requirement}: {format_bytes(files[0].stat().st_size)}, SHA-256 as pinned")
 
 
-def _run_pip(wanted: str, draft: Path, more: list[str]) -> None:
+def _run_pip(requirement: str, draft: Path, more: list[str]) -> None:
     flags = [*more, "--no-deps", "--only-binary=:all:", "--quiet", "--no-input", "--disable-pip-version-check"]
-    command = [sys.executable, "-m", "pip", "download", *flags, "--dest", str(draft), wanted]
+    command = [sys.executable, "-m", "pip", "download", *flags, "--dest", str(draft), requirement]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=_TIMEOUT_S, check=False)
+        process = subprocess.run(command, capture_output=True, text=True, timeout=_TIMEOUT_S, check=False)
     except subprocess.TimeoutExpired as err:
         raise SetupError(
-            f"pip did not bring `{wanted}` within {_TIMEOUT_S} s", hint=_format_manual_fetch(wanted)
+            f"pip did not bring `{requirement}` within {_TIMEOUT_S} s", hint=_format_manual_fetch(requirement)
         ) from err
-    if done.returncode != 0:
-        last = [line for line in done.stderr.splitlines() if line.startswith("ERROR")] or [done.stderr.strip()]
-        raise SetupError(f"pip could not bring `{wanted}`: {last[-1]}", hint=_format_manual_fetch(wanted))
+    if process.returncode != 0:
+        last = [line for line in process.stderr.splitlines() if line.startswith("ERROR")] or [process.stderr.strip()]
+        raise SetupError(f"pip could not bring `{requirement}`: {last[-1]}", hint=_format_manual_fetch(requirement))
 
 
-def _format_manual_fetch(wanted: str) -> str:
+def _format_manual_fetch(requirement: str) -> str:
     return (
-        f"on a machine with a network: pip download --no-deps {wanted} --dest wheels; "
+        f"on a machine with a network: pip download --no-deps {requirement} --dest wheels; "
         "here: PIP_FIND_LINKS=wheels headstart …"
     )
 

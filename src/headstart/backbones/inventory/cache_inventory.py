@@ -61,26 +61,26 @@ class CacheEntry:
     gone: str = ""
 
 
-def find_weights_folder(found: ResolvedBackbone, store: Store) -> Path | None:
+def find_weights_folder(backbone: ResolvedBackbone, store: Store) -> Path | None:
     """Where the weights of a backbone lie or would lie in the store; None where its source keeps them elsewhere."""
-    folder = found.source.weights_folder(found.preset, store)
+    folder = backbone.source.weights_folder(backbone.preset, store)
     if folder is not None:
         return folder
-    if not found.source.available(found.preset, store):
+    if not backbone.source.available(backbone.preset, store):
         return None
-    path = Path(found.source.pull(found.preset, store, Console(quiet=True)))
+    path = Path(backbone.source.pull(backbone.preset, store, Console(quiet=True)))
     inside = path.relative_to(store.root).parts if path.is_relative_to(store.root) else ()
     return store.root / inside[0] / inside[1] if len(inside) > 2 else None
 
 
 def list_entries(store: Store) -> list[CacheEntry]:
     """All weights and trunks in the cache, by kind, name and folder; nothing is changed."""
-    known = [loading.find_backbone(name) for name in loading.list_backbones()]
+    backbones = [loading.find_backbone(name) for name in loading.list_backbones()]
     trunks = [_make_trunk_entry(folder) for folder in _list_folders(store, TRUNKS)]
     if not all(entry.name for entry in trunks):
-        addresses = _map_addresses(known)
+        addresses = _map_addresses(backbones)
         trunks = [entry if entry.name else _name_by_address(entry, addresses) for entry in trunks]
-    owners = _map_owners(known, store)
+    owners = _map_owners(backbones, store)
     unsure = {ADDED} if any(description.damaged(source, store) for source in _users_own_sources()) else set()
     weights = [
         _make_weights_entry(kind, folder, owners.get(folder, []), trunks, "" if kind in unsure else _NO_NAME)
@@ -90,18 +90,18 @@ def list_entries(store: Store) -> list[CacheEntry]:
     return sorted(weights, key=_sort_key) + sorted(trunks, key=_sort_key)
 
 
-def _map_owners(known: Sequence[ResolvedBackbone], store: Store) -> dict[Path, list[str]]:
+def _map_owners(backbones: Sequence[ResolvedBackbone], store: Store) -> dict[Path, list[str]]:
     """Folder in the store -> the backbones whose weights it holds."""
-    found: dict[Path, list[str]] = {}
+    owners: dict[Path, list[str]] = {}
     for source in _users_own_sources():  # by the descriptions in this store, which need not be the user's usual cache
         for name in description.names(source, store):
             folder = store.entry_path(ADDED, description.address(description.described(source, name, store).content))
-            found.setdefault(folder, []).append(f"{source}:{name}")
-    for one in known:
-        place = find_weights_folder(one, store)
-        if place is not None and one.name not in found.setdefault(place, []):
-            found[place].append(one.name)
-    return found
+            owners.setdefault(folder, []).append(f"{source}:{name}")
+    for backbone in backbones:
+        folder_of_weights = find_weights_folder(backbone, store)
+        if folder_of_weights is not None and backbone.name not in owners.setdefault(folder_of_weights, []):
+            owners[folder_of_weights].append(backbone.name)
+    return owners
 
 
 def _users_own_sources() -> list[str]:
@@ -114,14 +114,14 @@ def _sort_key(entry: CacheEntry) -> tuple[int, str, str, str]:
 
 def _list_folders(store: Store, kind: str) -> list[Path]:
     root = store.root / kind
-    found = root.iterdir() if root.is_dir() else ()
-    return [path for path in found if path.is_dir() and not path.name.startswith(".")]
+    paths = root.iterdir() if root.is_dir() else ()
+    return [path for path in paths if path.is_dir() and not path.name.startswith(".")]
 
 
 def _make_weights_entry(
     kind: str, folder: Path, names: list[str], trunks: list[CacheEntry], nameless: str
 ) -> CacheEntry:
-    used_s = max([_last_used_s(folder), *(one.used_s for one in trunks if one.name in names)])
+    used_s = max([_last_used_s(folder), *(trunk.used_s for trunk in trunks if trunk.name in names)])
     gone = "" if names else nameless
     name = ", ".join(names)
     return CacheEntry(kind=kind, path=folder, name=name, note="", bytes=_count_bytes(folder), used_s=used_s, gone=gone)
@@ -164,17 +164,17 @@ def _name_by_address(entry: CacheEntry, addresses: Mapping[str, tuple[str, str]]
     return replace(entry, name=name, note=note)
 
 
-def _map_addresses(known: Sequence[ResolvedBackbone]) -> dict[str, tuple[str, str]]:
+def _map_addresses(backbones: Sequence[ResolvedBackbone]) -> dict[str, tuple[str, str]]:
     """Address -> name and note of every trunk in float32 that this version would ask for."""
-    found = {}
-    for trained in known:
-        for one in (
+    names = {}
+    for trained in backbones:
+        for backbone in (
             (trained,) if trained.frozen_reason else (trained, loading.find_backbone(loading.RANDOM + trained.name))
         ):
-            key = loading.trunk_key(one)
-            found[compute_digest(key)] = (one.name, "f32")
-            found[compute_digest(key | {"maps": True})] = (one.name, "f32, with feature maps")
-    return found
+            key = loading.trunk_key(backbone)
+            names[compute_digest(key)] = (backbone.name, "f32")
+            names[compute_digest(key | {"maps": True})] = (backbone.name, "f32, with feature maps")
+    return names
 
 
 def find_damage(folder: Path) -> list[str]:
@@ -183,14 +183,14 @@ def find_damage(folder: Path) -> list[str]:
         seal = {str(name): str(value) for name, value in read_json(folder / SEAL).items()}
     except (OSError, ValueError, AttributeError):
         return ["its seal cannot be read"]
-    here = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file() or path.is_symlink()}
-    missing = [f"`{name}` is missing" for name in sorted(seal.keys() - here)]
+    files = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file() or path.is_symlink()}
+    missing = [f"`{name}` is missing" for name in sorted(seal.keys() - files)]
     wrong = [
         f"`{name}` {why}"
-        for name in sorted(seal.keys() & here)
+        for name in sorted(seal.keys() & files)
         if (why := _explain_wrong_file(folder / name, seal[name]))
     ]
-    return missing + wrong + [f"`{name}` does not belong there" for name in sorted(here - seal.keys() - {SEAL})]
+    return missing + wrong + [f"`{name}` does not belong there" for name in sorted(files - seal.keys() - {SEAL})]
 
 
 def _explain_wrong_file(path: Path, sealed: str) -> str:
@@ -208,15 +208,15 @@ def list_prunable(store: Store, older_than_s: float | None = None) -> list[tuple
         older_than_s: Also whatever was last used longer ago than this; None for no such limit.
     """
     now_s = time.time()
-    found = [
+    reasons = [
         (entry, entry.gone or _explain_age(entry, None if entry.kind == ADDED else older_than_s, now_s))
         for entry in list_entries(store)
     ]
     least_s = LEFT_AFTER_S if older_than_s is None else older_than_s
     for entry in _list_leftovers(store):
         left_s = min(LEFT_AFTER_S, max(least_s, DRAFT_AFTER_S if entry.kind == "drafts" else 0.0))
-        found.append((entry, _explain_age(entry, left_s, now_s)))
-    return [(entry, why) for entry, why in found if why]
+        reasons.append((entry, _explain_age(entry, left_s, now_s)))
+    return [(entry, why) for entry, why in reasons if why]
 
 
 def _explain_age(entry: CacheEntry, older_than_s: float | None, now_s: float) -> str:
@@ -237,7 +237,7 @@ def _list_leftovers(store: Store) -> list[CacheEntry]:
 
 def _last_written_s(path: Path) -> float:
     """When anything of it was last written."""
-    return max((one.st_mtime for one in _list_stats(path)), default=time.time())
+    return max((stats.st_mtime for stats in _list_stats(path)), default=time.time())
 
 
 def remove_entry(entry: CacheEntry) -> None:
@@ -266,8 +266,8 @@ def _count_bytes(path: Path) -> int:
 
 def _list_stats(path: Path) -> list[os.stat_result]:
     """Of a path and all in it; what its process has just moved is left out."""
-    found = []
-    for one in (path, *path.rglob("*")):
+    stats = []
+    for file in (path, *path.rglob("*")):
         with contextlib.suppress(FileNotFoundError):
-            found.append(one.lstat())
-    return found
+            stats.append(file.lstat())
+    return stats

@@ -27,15 +27,15 @@ def read_facts(name: str, store: Store) -> Facts:
     """
     if not loading.is_listed(name) and (entry := _list_unopened(store).get(name)):
         return _index_facts(entry)
-    found = loading.find_backbone(name)
-    known: Facts = to_plain(found.spec)
-    measured = latency.read_latency(found.spec, store)
-    return known | {
-        "weights_here": bool(found.source.available(found.preset, store)),
-        "permissive": is_permissive(found.spec.licence),
+    backbone = loading.find_backbone(name)
+    spec_facts: Facts = to_plain(backbone.spec)
+    measured = latency.read_latency(backbone.spec, store)
+    return spec_facts | {
+        "weights_here": bool(backbone.source.available(backbone.preset, store)),
+        "permissive": is_permissive(backbone.spec.licence),
         "images_per_s": measured.get("images_per_s"),
         "latency_ms": measured.get("latency_ms"),
-        "memory_bytes": int(measured.get("memory_bytes", latency.estimate_memory_bytes(found.spec))),
+        "memory_bytes": int(measured.get("memory_bytes", latency.estimate_memory_bytes(backbone.spec))),
         "memory_measured": "memory_bytes" in measured,
         "indexed": False,
     }
@@ -68,8 +68,8 @@ def list_facts(store: Store, names: Sequence[str] = ()) -> list[Facts]:
 
 def list_index_facts(store: Store) -> list[Facts]:
     """The facts of those that only the index knows, by name."""
-    listed = frozenset(loading.list_backbones())
-    return [_index_facts(entry) for name, entry in sorted(_list_unopened(store).items()) if name not in listed]
+    listed_names = frozenset(loading.list_backbones())
+    return [_index_facts(entry) for name, entry in sorted(_list_unopened(store).items()) if name not in listed_names]
 
 
 def _list_unopened(store: Store) -> dict[str, remote_index.IndexEntry]:
@@ -79,8 +79,8 @@ def _list_unopened(store: Store) -> dict[str, remote_index.IndexEntry]:
 
 def search_facts(entries: Sequence[Facts], words: Sequence[str]) -> list[Facts]:
     """Those whose texts hold every word, without case; `-`, `_` and spaces are the same."""
-    wanted = [_fold_text(word) for word in words]
-    return [entry for entry in entries if all(word in _all_texts(entry) for word in wanted)]
+    folded_words = [_fold_text(word) for word in words]
+    return [entry for entry in entries if all(word in _all_texts(entry) for word in folded_words)]
 
 
 def _fold_text(text: str) -> str:

@@ -31,16 +31,16 @@ _STD = (0.229, 0.224, 0.225)
 
 @functools.cache
 def _read_table() -> dict[str, dict[str, Any]]:
-    found: dict[str, dict[str, Any]] = read_json(Path(__file__).with_suffix(".json"))
-    return found
+    table: dict[str, dict[str, Any]] = read_json(Path(__file__).with_suffix(".json"))
+    return table
 
 
-def find_map(model: Any, where: str | Mapping[str, Any]) -> Any:
+def find_map(model: Any, place: str | Mapping[str, Any]) -> Any:
     """A feature map (B, H, W, C): of a layer by name, or of the last operation of a kind that gives maps of a side."""
-    if isinstance(where, str):
-        return model.get_layer(where).output
-    found = [op.output for op in model.operations if type(op).__name__ == where["kind"]]
-    return [one for one in found if len(one.shape) == 4 and one.shape[1] == where["side"]][-1]
+    if isinstance(place, str):
+        return model.get_layer(place).output
+    maps = [op.output for op in model.operations if type(op).__name__ == place["kind"]]
+    return [output for output in maps if len(output.shape) == 4 and output.shape[1] == place["side"]][-1]
 
 
 class KerasApplications(BackboneSource):
@@ -87,8 +87,8 @@ class KerasApplications(BackboneSource):
 
     def available(self, preset: str, store: Store) -> bool:
         """Whether the weights are in the store, in a local mirror or in Keras' cache."""
-        here = self.weights_folder(preset, store).is_dir()
-        return here or any(path.is_file() for path in fetch.local_copies(self._find_row(preset)["file"]))
+        in_store = self.weights_folder(preset, store).is_dir()
+        return in_store or any(path.is_file() for path in fetch.local_copies(self._find_row(preset)["file"]))
 
     def weights_folder(self, preset: str, store: Store) -> Path:
         """Where the weights lie or would lie in the store.
@@ -112,21 +112,21 @@ class KerasApplications(BackboneSource):
         Raises:
             SetupError: It is in none of the three places, or what is there is not the right file.
         """
-        wanted = self._official_file(preset)
+        weights_file = self._official_file(preset)
 
         def write(folder: Path) -> None:
-            origin = fetch.fetch_weights(wanted, folder / wanted.file, store, console)
+            origin = fetch.fetch_weights(weights_file, folder / weights_file.file, store, console)
             facts = {"from": origin.public_address, "sha256": origin.sha256, "as_pinned_by_keras": origin.as_pinned}
             write_json(folder / _ORIGIN, facts)
-            count = (folder / wanted.file).stat().st_size
-            console.print_line("weights", f"{wanted.name}: {format_bytes(count)} from {origin.address}")
+            count = (folder / weights_file.file).stat().st_size
+            console.print_line("weights", f"{weights_file.name}: {format_bytes(count)} from {origin.address}")
 
         key = self._cache_key(preset)
         folder = store.use_entry("weights", key)
         if folder is None:
-            with fetch.take_turn(wanted, store, console):
+            with fetch.take_turn(weights_file, store, console):
                 folder = store.make_entry("weights", key, write)
-        return folder / wanted.file
+        return folder / weights_file.file
 
     def build(self, preset: str, store: Store, *, seed: int | None = None, weights: Path | None = None) -> Any:
         """A frozen `keras.Model` from (B, H, W, 3) float32 RGB 0..255 to one (B, D) output a depth.

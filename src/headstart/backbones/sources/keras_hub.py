@@ -21,19 +21,21 @@ from headstart.core.storage.files import read_json
 
 @functools.cache
 def _read_table() -> Mapping[str, dict[str, Any]]:
-    found: dict[str, dict[str, Any]] = read_json(Path(__file__).with_suffix(".json"))
-    return found
+    table: dict[str, dict[str, Any]] = read_json(Path(__file__).with_suffix(".json"))
+    return table
 
 
 def _find_row(preset: str) -> Mapping[str, Any]:
     """What is known of a preset without its weights: of those that KerasHub ships, or of a newer one in the index."""
     if preset in _read_table():
         return _read_table()[preset]
-    newer = next((one for one in remote_index.list_entries("keras_hub") if one.name == f"keras_hub:{preset}"), None)
+    newer = next(
+        (entry for entry in remote_index.list_entries("keras_hub") if entry.name == f"keras_hub:{preset}"), None
+    )
     if newer is None:
         return {}
-    known = {"family": newer.family, "description": newer.pretrained_on, "licence": newer.licence}
-    return known | {"licence_note": "as its card on the hub states it", "handle": f"hf://keras/{preset}"}
+    row = {"family": newer.family, "description": newer.pretrained_on, "licence": newer.licence}
+    return row | {"licence_note": "as its card on the hub states it", "handle": f"hf://keras/{preset}"}
 
 
 class KerasHub(ImportedSource):
@@ -67,8 +69,8 @@ class KerasHub(ImportedSource):
             return self._import_preset(text, store, console)
         if path.is_dir():
             return import_preset.import_folder(path, store, console).name
-        if found := import_preset.find_imported(str(path.resolve()), store):
-            return found
+        if imported_name := import_preset.find_imported(str(path.resolve()), store):
+            return imported_name
         hint = (
             format_nearest(text, [*_read_table(), *self.presets()])
             or "a folder that save_to_preset wrote, or hf://ORG/NAME"

@@ -56,14 +56,14 @@ def add_file(args: argparse.Namespace, store: Store, console: Console) -> int:
 
     if len(args.names) != 1:
         raise UsageError(f"backbones add takes one FILE, not {len(args.names)}")
-    wish = _make_request(args)
+    request = _make_request(args)
     if args.names[0].startswith(f"{HUB}:"):
-        made, source = _add_from_hub(args.names[0], wish, store, console), HUB
+        imported, source = _add_from_hub(args.names[0], request, store, console), HUB
     else:
-        made, source = registration.add(wish, store, console), SOURCE
+        imported, source = registration.add(request, store, console), SOURCE
     console.print_result(
-        f"{source}:{made.name} is here\nuse it  headstart fit DATA --backbones {source}:{made.name}",
-        {"added": f"{source}:{made.name}", **as_json(made)},
+        f"{source}:{imported.name} is here\nuse it  headstart fit DATA --backbones {source}:{imported.name}",
+        {"added": f"{source}:{imported.name}", **as_json(imported)},
     )
     return 0
 
@@ -93,15 +93,17 @@ def _make_request(args: argparse.Namespace) -> ImportRequest:
     )
 
 
-def _add_from_hub(name: str, wish: ImportRequest, store: Store, console: Console) -> ImportedBackbone:
+def _add_from_hub(name: str, request: ImportRequest, store: Store, console: Console) -> ImportedBackbone:
     """A network of the hub, read as the user says."""
     from headstart.backbones.huggingface import hub_api, import_model
     from headstart.backbones.imported.description import HUB
 
-    foreign = {"--name": wish.name, "--trust": wish.trust}
-    if option := next((option for option, given in foreign.items() if given), None):
+    foreign = {"--name": request.name, "--trust": request.trust}
+    if option := next((option for option, value in foreign.items() if value), None):
         raise UsageError(f"a network of the hub has no option `{option}`", where=option)
-    return import_model.import_repository(hub_api.Repository.parse(name.removeprefix(f"{HUB}:")), store, console, wish)
+    return import_model.import_repository(
+        hub_api.Repository.parse(name.removeprefix(f"{HUB}:")), store, console, request
+    )
 
 
 def remove_names(args: argparse.Namespace, store: Store, console: Console) -> int:
@@ -112,22 +114,22 @@ def remove_names(args: argparse.Namespace, store: Store, console: Console) -> in
     """
     from headstart.backbones.imported import description
 
-    known = {
+    removable = {
         ("" if source == description.SOURCE else f"{source}:") + name: (source, name)
         for source in (description.SOURCE, description.HUB, description.KERAS_HUB)
         for name in description.names(source, store) + description.damaged(source, store)
     }
     chosen = tuple(dict.fromkeys(name.removeprefix(f"{description.SOURCE}:") for name in args.names))
     for name in chosen:
-        if name not in known:
-            hint = format_nearest(name, known) or "headstart backbones list"
+        if name not in removable:
+            hint = format_nearest(name, removable) or "headstart backbones list"
             raise UsageError(f"`{name}` is no file that was added: only the names of those can be removed", hint=hint)
     for name in chosen:
-        source, preset = known[name]
+        source, preset = removable[name]
         description.remove(preset, store, source)
-    gone = [":".join(known[name]) for name in chosen]
-    told = "\n".join(f"{name} is no backbone any more" for name in gone)
-    console.print_result(f"{told}\nwhat is kept of the file goes with: headstart backbones prune", {"removed": gone})
+    gone = [":".join(removable[name]) for name in chosen]
+    lines = "\n".join(f"{name} is no backbone any more" for name in gone)
+    console.print_result(f"{lines}\nwhat is kept of the file goes with: headstart backbones prune", {"removed": gone})
     return 0
 
 

@@ -20,16 +20,16 @@ def format_table(entries: Sequence[dict[str, Any]]) -> str:
 
 
 def _format_row(entry: dict[str, Any]) -> tuple[str, ...]:
-    known = entry["input"] is not None  # else the index alone has it, and only its weights tell the rest
+    has_weights_facts = entry["input"] is not None  # else the index alone has it, and only its weights tell the rest
     return (
         entry["name"],
         entry["family"],
         f"{entry['params'] / 1e6:.1f} M" if entry["params"] else "-",
-        f"{entry['flops'] / 1e9:.2f}" if known else "-",
-        str(entry["input"]["size_px"]) if known else "-",
-        f"{entry['prior']:.3f}" if known else "-",
+        f"{entry['flops'] / 1e9:.2f}" if has_weights_facts else "-",
+        str(entry["input"]["size_px"]) if has_weights_facts else "-",
+        f"{entry['prior']:.3f}" if has_weights_facts else "-",
         _format_speed(entry),
-        format_bytes(entry["download_bytes"]) if known else "-",
+        format_bytes(entry["download_bytes"]) if has_weights_facts else "-",
         "here" if entry["weights_here"] else "pull",
         entry["licence"],
     )
@@ -66,8 +66,8 @@ def _index_lines(entry: dict[str, Any]) -> list[tuple[str, str]]:
 
 
 def _backbone_lines(entry: dict[str, Any]) -> list[tuple[str, str]]:
-    taken = ", ".join(f"{depth['name']} ({depth['dim']})" for depth in entry["depths"])
-    here = "here" if entry["weights_here"] else f"not here: headstart backbones pull {entry['name']}"
+    levels = ", ".join(f"{depth['name']} ({depth['dim']})" for depth in entry["depths"])
+    state = "here" if entry["weights_here"] else f"not here: headstart backbones pull {entry['name']}"
     return [
         ("prior", f"{entry['prior']:.3f}, {entry['prior_source']}"),
         ("params", _format_params(entry)),
@@ -75,10 +75,10 @@ def _backbone_lines(entry: dict[str, Any]) -> list[tuple[str, str]]:
         ("speed", _format_measured(entry)),
         ("memory", _format_memory(entry)),
         ("input", _format_input(entry["input"])),
-        ("depths", taken),
+        ("depths", levels),
         ("licence", f"{entry['licence']}, {_format_permission(entry['permissive'])}"),
         ("note", entry["licence_note"] or "-"),
-        ("weights", f"{format_bytes(entry['download_bytes'])}, {here}"),
+        ("weights", f"{format_bytes(entry['download_bytes'])}, {state}"),
     ]
 
 

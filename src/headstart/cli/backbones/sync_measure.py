@@ -67,9 +67,9 @@ def measure_trunks(args: argparse.Namespace, store: Store, console: Console) -> 
             raise UsageError(f"the trunk of `{backbone.name}` was not used on this machine yet", hint=hint)
     latency.warn_if_busy(console)
     for backbone, ir_path in ready:
-        before = latency.read_latency(backbone.spec, store)
+        figures_before = latency.read_latency(backbone.spec, store)
         now = latency.remeasure_trunk(backbone.spec, ir_path, store)
-        measured.append({"name": backbone.name, "before": before, "now": now})
+        measured.append({"name": backbone.name, "before": figures_before, "now": now})
     head = ("backbone", "images/s", "before", "ms for one", "before", "memory")
     text = table(head, map(_row, measured), right=range(1, 6)) if measured else "no trunk is ready here: use one first"
     console.print_result(text, {"measured": measured})
@@ -77,10 +77,10 @@ def measure_trunks(args: argparse.Namespace, store: Store, console: Console) -> 
 
 
 def _row(entry: dict[str, Any]) -> tuple[str, ...]:
-    now, before = entry["now"], entry["before"]
+    now, figures_before = entry["now"], entry["before"]
     memory = format_bytes(now["memory_bytes"]) if "memory_bytes" in now else "-"
-    speed, speed_before = (_format_number(figures, "images_per_s", ".0f") for figures in (now, before))
-    latency, latency_before = (_format_number(figures, "latency_ms", ".1f") for figures in (now, before))
+    speed, speed_before = (_format_number(figures, "images_per_s", ".0f") for figures in (now, figures_before))
+    latency, latency_before = (_format_number(figures, "latency_ms", ".1f") for figures in (now, figures_before))
     return entry["name"], speed, speed_before, latency, latency_before, memory
 
 

@@ -60,27 +60,27 @@ def _format_absent(name: str) -> str:
     from headstart.backbones import loading
     from headstart.backbones.imported import description
 
-    found = loading.find_backbone(name)
-    if found.source.is_users_own:
-        return f"its copy is not in the cache; {description.again(found.source.name, found.preset)}"
+    backbone = loading.find_backbone(name)
+    if backbone.source.is_users_own:
+        return f"its copy is not in the cache; {description.again(backbone.source.name, backbone.preset)}"
     return f"its weights are not in the cache; headstart backbones pull {name}"
 
 
-def _format_remedy(one: dict[str, Any]) -> str:
+def _format_remedy(entry: dict[str, Any]) -> str:
     """What makes a damaged entry anew."""
-    if one["kind"] == "weights" and one["name"]:
-        return f"headstart backbones pull {one['name'].partition(',')[0]}"
-    if one["kind"] != "added":
+    if entry["kind"] == "weights" and entry["name"]:
+        return f"headstart backbones pull {entry['name'].partition(',')[0]}"
+    if entry["kind"] != "added":
         return "it is made again when it is next used"
     from headstart.backbones.imported import description
 
-    source, _, name = one["name"].partition(",")[0].partition(":")
+    source, _, name = entry["name"].partition(",")[0].partition(":")
     return "add your file again" if source in ("", description.SOURCE) else description.again(source, name)
 
 
-def _entry_columns(one: dict[str, Any]) -> tuple[str, str]:
-    note = f" ({one['note']})" if one["note"] else ""
-    return one["kind"], f"{one['name'] or '-'}{note}"
+def _entry_columns(entry: dict[str, Any]) -> tuple[str, str]:
+    note = f" ({entry['note']})" if entry["note"] else ""
+    return entry["kind"], f"{entry['name'] or '-'}{note}"
 
 
 def prune_cache(store: Store, console: Console, *, older_than_s: float | None, dry_run: bool) -> int:

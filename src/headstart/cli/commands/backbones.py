@@ -59,9 +59,9 @@ class Backbones:
         parser.add_argument("action", metavar=f"{{{','.join(ACTIONS)}}}", help="what to do")
         parser.add_argument("names", metavar="NAME", nargs="*", help="`source:preset`, a TEXT, or a FILE")
         parser.add_argument("--sha256", metavar="HEX", type=filled, help="sync: what the file must have")
-        said = "sync: an index as a file, or its address"
+        source_help = "sync: an index as a file, or its address"
         parser.add_argument(
-            "--from", metavar="FILE|URL", dest="source", type=sync_measure.parse_place_or_address, help=said
+            "--from", metavar="FILE|URL", dest="source", type=sync_measure.parse_place_or_address, help=source_help
         )
         parser.add_argument("--older-than", metavar="TIME", type=_parse_age_s, help="prune: 12h, 30d, 8w")
         parser.add_argument("--dry-run", action="store_true", help="prune: only tell what would go")
@@ -80,7 +80,7 @@ class Backbones:
         foreign = next((name for name in _OWN if _is_given(getattr(args, name)) and name not in action.takes), None)
         if foreign:
             option = "--from" if foreign == "source" else "--" + foreign.replace("_", "-")
-            takers = ", ".join(name for name, one in ACTIONS.items() if foreign in one.takes)
+            takers = ", ".join(name for name, other in ACTIONS.items() if foreign in other.takes)
             raise UsageError(f"backbones {args.action} has no option `{option}`", hint=f"it is of {takers}")
         console = options.make_console(args)
         return action.handle(args, default_store(console), console)
@@ -97,10 +97,10 @@ _SECONDS = {"h": 3600.0, "d": 86400.0, "w": 7 * 86400.0}
 
 def _parse_age_s(text: str) -> float:
     """A time, for `type=`."""
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)([hdw])", text.strip())
-    if not found or not float(found[1]):
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([hdw])", text.strip())
+    if not match or not float(match[1]):
         raise argparse.ArgumentTypeError(f"`{text}` is not a time like 12h, 30d or 8w")
-    return float(found[1]) * _SECONDS[found[2]]
+    return float(match[1]) * _SECONDS[match[2]]
 
 
 def _list_backbones(args: argparse.Namespace, store: Store, console: Console) -> int:

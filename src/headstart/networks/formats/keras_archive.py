@@ -89,13 +89,13 @@ def _read_head(file: zipfile.ZipFile, name: str) -> bytes:
 def _find_code_layer(config: Any) -> str:
     """The name of the first layer that holds code, else empty."""
     if isinstance(config, list):
-        return next((found for one in config if (found := _find_code_layer(one))), "")
+        return next((name for part in config if (name := _find_code_layer(part))), "")
     if not isinstance(config, dict):
         return ""
     if runs_code(config.get("class_name")):
         inner = config.get("config")
         return str(inner.get("name", "lambda") if isinstance(inner, dict) else "lambda")
-    return next((found for one in config.values() if (found := _find_code_layer(one))), "")
+    return next((name for part in config.values() if (name := _find_code_layer(part))), "")
 
 
 def load_archive(path: Path, *, trust: bool = False) -> Any:
@@ -114,7 +114,7 @@ def load_archive(path: Path, *, trust: bool = False) -> Any:
         why = str(err).strip().partition("\n")[0]
         hint = "layers of your own cannot be read; save the model with Keras' layers alone, or as ONNX or SavedModel"
         raise DataError(f"Keras cannot read `{path.name}`: {why}", where=str(path), hint=hint) from err
-    shapes = [tuple(one.shape) for one in inputs or ()]
+    shapes = [tuple(tensor.shape) for tensor in inputs or ()]
     if len(shapes) != 1 or len(shapes[0]) != 4 or shapes[0][3] not in (3, None):
         raise DataError(f"`{path.name}` does not take one batch of RGB pictures: its inputs are {shapes}")
     return model
@@ -147,7 +147,7 @@ def find_side_px(model: Any) -> int:
     return height or 0
 
 
-def flatten_model(model: Any, size_px: int, before: Callable[[Any], Any] = lambda pictures: pictures) -> Any:
+def flatten_model(model: Any, size_px: int, preprocess: Callable[[Any], Any] = lambda pictures: pictures) -> Any:
     """The same network as one functional model whose layers are its own, without models inside.
 
     Args:
@@ -163,19 +163,19 @@ def flatten_model(model: Any, size_px: int, before: Callable[[Any], Any] = lambd
     _make_names_unique(model, set())
     pictures = keras.Input((size_px, size_px, 3), name="pictures")
     try:
-        made = keras.Model(pictures, model.call(before(pictures)))
+        flat = keras.Model(pictures, model.call(preprocess(pictures)))
     except (ValueError, TypeError) as err:
         why = str(err).strip().partition("\n")[0]
         raise UsageError(f"the file does not take pictures of {size_px} px: {why}", where="--size") from err
-    while any(isinstance(one, keras.Model) for one in made.operations):
-        again = keras.Input((size_px, size_px, 3), name="pictures")
-        made = keras.models.clone_model(
-            made, input_tensors=again, clone_function=lambda layer: layer, call_function=_call_through
+    while any(isinstance(layer, keras.Model) for layer in flat.operations):
+        new_input = keras.Input((size_px, size_px, 3), name="pictures")
+        flat = keras.models.clone_model(
+            flat, input_tensors=new_input, clone_function=lambda layer: layer, call_function=_call_through
         )
-    fresh = keras.models.clone_model(made)
-    for there, here in zip(made.weights, fresh.weights, strict=True):
-        here.assign(there)
-    return fresh
+    copy = keras.models.clone_model(flat)
+    for trained, weight in zip(flat.weights, copy.weights, strict=True):
+        weight.assign(trained)
+    return copy
 
 
 def _call_through(layer: Any, *args: Any, **kwargs: Any) -> Any:
@@ -185,7 +185,7 @@ def _call_through(layer: Any, *args: Any, **kwargs: Any) -> Any:
     return layer.call(*args, **kwargs) if isinstance(layer, keras.Model) else layer(*args, **kwargs)
 
 
-def _make_names_unique(model: Any, taken: set[str]) -> None:
+def _make_names_unique(model: Any, used_names: set[str]) -> None:
     """Two models inside may use a name both; laid flat every layer needs its own."""
     import keras
 
@@ -193,28 +193,28 @@ def _make_names_unique(model: Any, taken: set[str]) -> None:
         if isinstance(layer, keras.Model):
             if not hasattr(layer, "inputs") or layer.inputs is None:
                 raise SetupError(f"the model inside, `{layer.name}`, is written in Python: its layers cannot be seen")
-            _make_names_unique(layer, taken)
-        elif layer.name in taken:
+            _make_names_unique(layer, used_names)
+        elif layer.name in used_names:
             layer.name = f"{model.name}_{layer.name}"
-        taken.add(layer.name)
+        used_names.add(layer.name)
 
 
 def list_nodes(model: Any) -> tuple[list[Node], dict[str, int]]:
     """The graph of a flat model for `headstart.networks.cut_points`, and its outputs: name -> position."""
-    found: list[Node] = []
+    nodes: list[Node] = []
     place: dict[int, int] = {}
-    for one in model.operations:
-        given = _as_list(one.input) if type(one).__name__ != "InputLayer" else []
-        parents = tuple(dict.fromkeys(place[id(tensor)] for tensor in given if id(tensor) in place))
-        made = _as_list(one.output)
-        place |= {id(tensor): len(found) for tensor in made}
-        kind = type(one).__name__
-        shape = tuple(made[0].shape[1:]) if len(made) == 1 and kind != "ConvertToTensor" else ()
+    for layer in model.operations:
+        inputs = _as_list(layer.input) if type(layer).__name__ != "InputLayer" else []
+        parents = tuple(dict.fromkeys(place[id(tensor)] for tensor in inputs if id(tensor) in place))
+        outputs = _as_list(layer.output)
+        place |= {id(tensor): len(nodes) for tensor in outputs}
+        kind = type(layer).__name__
+        shape = tuple(outputs[0].shape[1:]) if len(outputs) == 1 and kind != "ConvertToTensor" else ()
         usable = len(shape) in (1, 2, 3) and None not in shape
-        dense = (kind == "Dense" and len(shape) == 1) or (kind == "Conv2D" and _has_one_place(shape, found, parents))
-        found.append(
+        dense = (kind == "Dense" and len(shape) == 1) or (kind == "Conv2D" and _has_one_place(shape, nodes, parents))
+        nodes.append(
             Node(
-                name=one.name,
+                name=layer.name,
                 parents=parents,
                 shape=shape if usable else (),
                 dense=dense and len(parents) == 1,
@@ -223,11 +223,11 @@ def list_nodes(model: Any) -> tuple[list[Node], dict[str, int]]:
             )
         )
     ends = [place[id(tensor)] for tensor in model.outputs]
-    return found, {found[at].name.removeprefix("pool_"): at for at in ends}
+    return nodes, {nodes[at].name.removeprefix("pool_"): at for at in ends}
 
 
-def _has_one_place(shape: tuple[int, ...], found: Sequence[Node], parents: Sequence[int]) -> bool:
-    return shape[:2] == (1, 1) and bool(parents) and found[parents[0]].shape[:2] == (1, 1)
+def _has_one_place(shape: tuple[int, ...], nodes: Sequence[Node], parents: Sequence[int]) -> bool:
+    return shape[:2] == (1, 1) and bool(parents) and nodes[parents[0]].shape[:2] == (1, 1)
 
 
 def _as_list(some: Any) -> list[Any]:

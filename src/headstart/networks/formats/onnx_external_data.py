@@ -42,10 +42,10 @@ def list_external_files(path: Path) -> tuple[str, ...]:
     """
     try:
         with path.open("rb") as handle, mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ) as content:
-            found = sorted(set(_iterate_locations(content)))
+            names = sorted(set(_iterate_locations(content)))
     except (ValueError, IndexError, UnicodeDecodeError) as err:
         raise DataError(f"`{path.name}` is no whole ONNX file: {err}", where=str(path)) from err
-    for name in found:
+    for name in names:
         if leads_elsewhere(name) or not name.isprintable() or not name.strip():
             raise DataError(
                 f"`{path.name}` keeps weights in `{format_printable(name)}`, which leads elsewhere", where=str(path)
@@ -54,9 +54,9 @@ def list_external_files(path: Path) -> tuple[str, ...]:
             raise DataError(
                 f"`{path.name}` keeps weights in `{format_printable(name)}`, which may be a pickle", where=str(path)
             )
-    if len(found) > _MOST:
-        raise DataError(f"`{path.name}` keeps its weights in {len(found)} files; up to {_MOST} are fetched")
-    return tuple(found)
+    if len(names) > _MOST:
+        raise DataError(f"`{path.name}` keeps its weights in {len(names)} files; up to {_MOST} are fetched")
+    return tuple(names)
 
 
 def _iterate_locations(content: mmap.mmap) -> Iterator[str]:
@@ -73,17 +73,17 @@ def _iterate_tensors(content: mmap.mmap, span: Span, kind: str, depth: int = 0) 
         raise ValueError("its graphs lie too deep within each other")
     if kind == "tensor":
         yield span
-    for field, held in _HOLDS.get(kind, ()):
-        for one in _iterate_fields(content, span, field):
-            yield from _iterate_tensors(content, one, held, depth + 1)
+    for field, inner_kind in _HOLDS.get(kind, ()):
+        for message in _iterate_fields(content, span, field):
+            yield from _iterate_tensors(content, message, inner_kind, depth + 1)
 
 
 def _read_text(content: mmap.mmap, span: Span, field: int) -> str:
-    found = [content[start:end].decode() for start, end in _iterate_fields(content, span, field)]
-    return found[-1] if found else ""
+    texts = [content[start:end].decode() for start, end in _iterate_fields(content, span, field)]
+    return texts[-1] if texts else ""
 
 
-def _iterate_fields(content: mmap.mmap, span: Span, wanted: int) -> Iterator[Span]:
+def _iterate_fields(content: mmap.mmap, span: Span, field: int) -> Iterator[Span]:
     """Where the parts of a message lie that belong to one field.
 
     Raises:
@@ -104,7 +104,7 @@ def _iterate_fields(content: mmap.mmap, span: Span, wanted: int) -> Iterator[Spa
             raise ValueError("it holds what protobuf does not have")
         if at > end:
             raise ValueError("it is cut off")
-        if kind == 2 and tag >> 3 == wanted:
+        if kind == 2 and tag >> 3 == field:
             yield start, at
 
 

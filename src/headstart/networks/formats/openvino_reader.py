@@ -45,7 +45,7 @@ def read_model(path: Path) -> Any:
         ) from err
     inputs = model.get_parameters()
     if len(inputs) != 1 or inputs[0].get_partial_shape().rank.is_dynamic or len(inputs[0].get_partial_shape()) != 4:
-        shapes = ", ".join(str(one.get_partial_shape()) for one in inputs)
+        shapes = ", ".join(str(parameter.get_partial_shape()) for parameter in inputs)
         raise DataError(f"`{path.name}` does not take one batch of pictures: its inputs are {shapes}", where=str(path))
     return model
 
@@ -61,7 +61,7 @@ def _format_error(err: Exception) -> str:
     return (lines[0] if lines else type(err).__name__)[:200]
 
 
-def find_layout(model: Any, given: str = "", usual: str = "") -> str:
+def find_layout(model: Any, stated: str = "", usual: str = "") -> str:
     """`nchw` or `nhwc`: as given, else by the shape, else as usual.
 
     Raises:
@@ -70,15 +70,15 @@ def find_layout(model: Any, given: str = "", usual: str = "") -> str:
     """
     sides = [side.get_length() if side.is_static else 0 for side in model.input(0).partial_shape]
     fits = [name for name, axis in (("nchw", 1), ("nhwc", 3)) if sides[axis] in (0, 3)]
-    if not fits or (given and given not in fits):
-        raise DataError(f"the file takes pictures of shape {model.input(0).partial_shape}, not of 3 channels {given}")
+    if not fits or (stated and stated not in fits):
+        raise DataError(f"the file takes pictures of shape {model.input(0).partial_shape}, not of 3 channels {stated}")
     sure = [name for name, axis in (("nchw", 1), ("nhwc", 3)) if sides[axis] == 3]
-    if not given and len(sure) != 1 and usual not in fits:
+    if not stated and len(sure) != 1 and usual not in fits:
         raise UsageError(
             f"the input's shape {model.input(0).partial_shape} does not tell where the channels are",
             hint="say it with `--layout nchw` or `--layout nhwc`",
         )
-    return given or (sure[0] if len(sure) == 1 else usual)
+    return stated or (sure[0] if len(sure) == 1 else usual)
 
 
 def find_side_px(model: Any, order: str) -> int:
@@ -119,28 +119,28 @@ def fix_input_size(model: Any, order: str, size_px: int) -> None:
 
 def list_operations(model: Any) -> list[Any]:
     """Operations that depend on the picture, in the order of computing; results left out."""
-    known, found = set(), []
-    for one in model.get_ordered_ops():
-        kind = one.get_type_name()
-        if kind == "Parameter" or any(name in known for name in _list_inputs(one)):
-            known.add(one.get_friendly_name())
-            found += [one] if kind != "Result" else []
-    return found
+    dependent, operations = set(), []
+    for operation in model.get_ordered_ops():
+        kind = operation.get_type_name()
+        if kind == "Parameter" or any(name in dependent for name in _list_inputs(operation)):
+            dependent.add(operation.get_friendly_name())
+            operations += [operation] if kind != "Result" else []
+    return operations
 
 
-def _list_inputs(one: Any) -> list[str]:
+def _list_inputs(operation: Any) -> list[str]:
     """Names of the operations that an operation reads."""
-    return [value.get_node().get_friendly_name() for value in one.input_values()]
+    return [value.get_node().get_friendly_name() for value in operation.input_values()]
 
 
 def list_channel_orders(model: Any, order: str) -> list[str]:
     """For each of `steps`, where the channels of what it gives are: `nchw`, `nhwc`, or empty where nothing tells."""
-    found: dict[str, str] = {}
-    for one in list_operations(model):
-        found[one.get_friendly_name()] = _channel_order(
-            one, [found[name] for name in _list_inputs(one) if name in found], order
+    orders: dict[str, str] = {}
+    for operation in list_operations(model):
+        orders[operation.get_friendly_name()] = _channel_order(
+            operation, [orders[name] for name in _list_inputs(operation) if name in orders], order
         )
-    return list(found.values())
+    return list(orders.values())
 
 
 def list_nodes(model: Any, order: str) -> tuple[list[Node], dict[str, int]]:
@@ -151,22 +151,22 @@ def list_nodes(model: Any, order: str) -> tuple[list[Node], dict[str, int]]:
         order: Layout of its input.
     """
     place: dict[str, int] = {}
-    found: list[Node] = []
-    for one, own in zip(list_operations(model), list_channel_orders(model, order), strict=True):
-        parents = tuple(dict.fromkeys(place[name] for name in _list_inputs(one) if name in place))
-        place[one.get_friendly_name()] = len(found)
-        kind, shape, single = one.get_type_name(), _node_shape(one, own), len(parents) == 1
-        found.append(
+    nodes: list[Node] = []
+    for operation, channel_order in zip(list_operations(model), list_channel_orders(model, order), strict=True):
+        parents = tuple(dict.fromkeys(place[name] for name in _list_inputs(operation) if name in place))
+        place[operation.get_friendly_name()] = len(nodes)
+        kind, shape, single = operation.get_type_name(), _node_shape(operation, channel_order), len(parents) == 1
+        nodes.append(
             Node(
-                name=one.get_friendly_name(),
+                name=operation.get_friendly_name(),
                 parents=parents,
                 shape=shape,
-                dense=single and _is_dense(kind, shape, found[parents[0]]),
+                dense=single and _is_dense(kind, shape, nodes[parents[0]]),
                 light=single and kind in _LIGHT,
                 active=kind in _ACTIVE,
             )
         )
-    return found, {_output_name(one): place[_list_inputs(one)[0]] for one in model.get_results()}
+    return nodes, {_output_name(operation): place[_list_inputs(operation)[0]] for operation in model.get_results()}
 
 
 def _output_name(result: Any) -> str:
@@ -175,41 +175,41 @@ def _output_name(result: Any) -> str:
     return tensors[0] if tensors else str(_list_inputs(result)[0])
 
 
-def _is_dense(kind: str, shape: tuple[int, ...], before: Node) -> bool:
+def _is_dense(kind: str, shape: tuple[int, ...], parent: Node) -> bool:
     if kind == "MatMul":
         return len(shape) == 1
-    return kind == "Convolution" and len(shape) == 3 and shape[:2] == (1, 1) and before.shape[:2] == (1, 1)
+    return kind == "Convolution" and len(shape) == 3 and shape[:2] == (1, 1) and parent.shape[:2] == (1, 1)
 
 
-def _channel_order(one: Any, before: Sequence[str], given: str) -> str:
+def _channel_order(operation: Any, input_orders: Sequence[str], stated: str) -> str:
     """Where the channels of a four-dimensional value are; empty where nothing tells."""
-    kind = one.get_type_name()
+    kind = operation.get_type_name()
     turned: dict[tuple[str, tuple[int, ...]], str] = {("nhwc", TO_NCHW): "nchw", ("nchw", TO_NHWC): "nhwc"}
     if kind == "Parameter":
-        return given
-    if not one.output(0).partial_shape.is_static or len(one.output(0).shape) != 4:
+        return stated
+    if not operation.output(0).partial_shape.is_static or len(operation.output(0).shape) != 4:
         return ""
     if kind in _PLACES_FIRST:
         return "nchw"
     if kind == "Transpose":
-        turn = tuple(int(axis) for axis in one.input_value(1).get_node().data)
-        return turned.get((before[0] if before else "", turn), "")
-    known = set(before)
-    return known.pop() if len(known) == 1 else ""
+        turn = tuple(int(axis) for axis in operation.input_value(1).get_node().data)
+        return turned.get((input_orders[0] if input_orders else "", turn), "")
+    distinct = set(input_orders)
+    return distinct.pop() if len(distinct) == 1 else ""
 
 
-def _node_shape(one: Any, order: str) -> tuple[int, ...]:
-    if len(one.outputs()) != 1 or not one.output(0).partial_shape.is_static:
+def _node_shape(operation: Any, order: str) -> tuple[int, ...]:
+    if len(operation.outputs()) != 1 or not operation.output(0).partial_shape.is_static:
         return ()
-    shape = tuple(one.output(0).shape)
+    shape = tuple(operation.output(0).shape)
     if len(shape) == 4:
         return _to_hwc(shape, order)
     return shape[1:] if len(shape) in (2, 3) and shape[0] == 1 else ()
 
 
 def _to_hwc(shape: Sequence[int], order: str) -> tuple[int, ...]:
-    _, *rest = shape
-    return {"nchw": (*rest[1:], rest[0]), "nhwc": tuple(rest)}.get(order, ())
+    _, *sides = shape
+    return {"nchw": (*sides[1:], sides[0]), "nhwc": tuple(sides)}.get(order, ())
 
 
 def find_first_arithmetic(model: Any) -> tuple[np.ndarray, np.ndarray] | None:
@@ -232,21 +232,21 @@ def _find_arithmetic_reader(at: Any) -> Any:
     if len(readers) != 1 or readers[0].get_type_name() not in (*_ARITHMETIC, "Convert", "Transpose"):
         return None
     others = [value.get_node() for value in readers[0].input_values()]
-    own = at.get_friendly_name()
-    return readers[0] if all(one.get_friendly_name() == own or _is_constant(one) for one in others) else None
+    name = at.get_friendly_name()
+    return readers[0] if all(node.get_friendly_name() == name or _is_constant(node) for node in others) else None
 
 
 EXACT = {"INFERENCE_PRECISION_HINT": "f32"}
 
 
-def _is_constant(one: Any) -> bool:
-    kind = one.get_type_name()
-    return kind == "Constant" or (kind == "Convert" and _is_constant(one.input_value(0).get_node()))
+def _is_constant(node: Any) -> bool:
+    kind = node.get_type_name()
+    return kind == "Constant" or (kind == "Convert" and _is_constant(node.input_value(0).get_node()))
 
 
-def _find_constant(one: Any) -> np.ndarray | None:
+def _find_constant(operation: Any) -> np.ndarray | None:
     """The constant that an operation reads, behind the conversion of compressed weights."""
-    for value in one.input_values():
+    for value in operation.input_values():
         node = value.get_node()
         while node.get_type_name() == "Convert":
             node = node.input_value(0).get_node()
@@ -257,26 +257,28 @@ def _find_constant(one: Any) -> np.ndarray | None:
 
 def find_first_kernel(model: Any) -> np.ndarray | None:
     """(filters, n) of the first convolution; None where there is none."""
-    first = next((one for one in list_operations(model) if one.get_type_name() == "Convolution"), None)
-    found = None if first is None else _find_constant(first)
-    return None if found is None else found.reshape(len(found), -1)
+    first = next(
+        (operation for operation in list_operations(model) if operation.get_type_name() == "Convolution"), None
+    )
+    kernel = None if first is None else _find_constant(first)
+    return None if kernel is None else kernel.reshape(len(kernel), -1)
 
 
 def count_cost(model: Any, cuts: Sequence[Cut]) -> tuple[int, int]:
     """Weights, and operations for one picture (two a multiply-add), of what the cuts need."""
-    every = {one.get_friendly_name(): one for one in model.get_ordered_ops()}
+    by_name = {operation.get_friendly_name(): operation for operation in model.get_ordered_ops()}
     part = openvino_engine.load_openvino().Model(
-        [every[cut.layer].output(0) for cut in cuts], model.get_parameters(), "part"
+        [by_name[cut.layer].output(0) for cut in cuts], model.get_parameters(), "part"
     )
     params = flops = 0
-    for one in part.get_ordered_ops():
-        kind = one.get_type_name()
-        if kind == "Constant" and one.output(0).element_type.is_real():
-            params += math.prod(one.output(0).shape)
-        elif kind in ("Convolution", "GroupConvolution") and (weights := _find_constant(one)) is not None:
-            flops += 2 * weights.size * math.prod(one.output(0).shape[2:])
+    for operation in part.get_ordered_ops():
+        kind = operation.get_type_name()
+        if kind == "Constant" and operation.output(0).element_type.is_real():
+            params += math.prod(operation.output(0).shape)
+        elif kind in ("Convolution", "GroupConvolution") and (weights := _find_constant(operation)) is not None:
+            flops += 2 * weights.size * math.prod(operation.output(0).shape[2:])
         elif kind == "MatMul":
-            flops += 2 * math.prod(one.output(0).shape) * _inner_width(one)
+            flops += 2 * math.prod(operation.output(0).shape) * _inner_width(operation)
     return params, flops
 
 

@@ -146,8 +146,8 @@ def read_state_dict(path: Path) -> dict[str, np.ndarray]:
 def parse_state_dict(content: bytes, *, where: str) -> dict[str, np.ndarray]:
     """As `read`, from the file's bytes; `where` names the file in errors."""
     try:
-        found = _parse_zip(content) if content[:4] == b"PK\x03\x04" else _parse_stream(content)
-        return _read_arrays(found)
+        tensors = _parse_zip(content) if content[:4] == b"PK\x03\x04" else _parse_stream(content)
+        return _read_arrays(tensors)
     except DataError as err:
         raise DataError(err.what, where=where, hint=err.hint) from None
     except _BROKEN as err:
@@ -156,10 +156,12 @@ def parse_state_dict(content: bytes, *, where: str) -> dict[str, np.ndarray]:
         ) from err
 
 
-def _read_arrays(found: Any) -> dict[str, np.ndarray]:
-    if not isinstance(found, dict) or not all(isinstance(k, str) and isinstance(v, _Tensor) for k, v in found.items()):
+def _read_arrays(tensors: Any) -> dict[str, np.ndarray]:
+    if not isinstance(tensors, dict) or not all(
+        isinstance(k, str) and isinstance(v, _Tensor) for k, v in tensors.items()
+    ):
         raise ValueError("it holds something else than named tensors")
-    return {name: tensor.to_array() for name, tensor in found.items()}
+    return {name: tensor.to_array() for name, tensor in tensors.items()}
 
 
 def _parse_stream(content: bytes) -> Any:
@@ -167,14 +169,14 @@ def _parse_stream(content: bytes) -> Any:
     header = [_Reader(stream, storages).load() for _ in range(3)]
     if header[:2] != [_MAGIC, _PROTOCOL] or not isinstance(header[2], dict) or not header[2].get("little_endian"):
         raise ValueError("not a little-endian legacy stream")
-    found = _Reader(stream, storages).load()
+    tensors = _Reader(stream, storages).load()
     for key in _Reader(stream, {}).load():
         storage = storages[str(key)]
         count = int.from_bytes(stream.read(8), "little", signed=True)
         if count != storage.count:
             raise ValueError(f"storage {key} has {count} numbers, expected {storage.count}")
         _fill_storage(storage, stream.read(count * storage.dtype.itemsize))
-    return found
+    return tensors
 
 
 def _parse_zip(content: bytes) -> Any:
@@ -184,12 +186,12 @@ def _parse_zip(content: bytes) -> Any:
         root = entry.removesuffix("data.pkl")
         if f"{root}byteorder" in archive.namelist() and archive.read(f"{root}byteorder") != b"little":
             raise ValueError("not little-endian")
-        found = _Reader(io.BytesIO(archive.read(entry)), storages).load()
+        tensors = _Reader(io.BytesIO(archive.read(entry)), storages).load()
         for key, storage in storages.items():
             if archive.getinfo(f"{root}data/{key}").file_size != storage.count * storage.dtype.itemsize:
                 raise ValueError(f"storage {key} has the wrong size")
             _fill_storage(storage, archive.read(f"{root}data/{key}"))
-    return found
+    return tensors
 
 
 def _fill_storage(storage: _Storage, content: bytes) -> None:
