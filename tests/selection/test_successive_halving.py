@@ -108,7 +108,7 @@ def contenders(options, seed, pictures=30):
 def test_halving_keeps_the_best_two_ways_and_at_most_the_better_half(options, seed, room, random):
     judged = contenders(options, seed)
     found = successive_halving.halve_options(options, judged, room=room)
-    best = min(judged, key=lambda c: (c.mean, cost(options, [c.name]), c.name))
+    best = min(judged, key=lambda c: (c.mean_loss, cost(options, [c.name]), c.name))
     assert found.survivors[0] == best.name
     assert set(found.survivors) | set(found.dropped) == {one.name for one in options}
     assert not set(found.survivors) & set(found.dropped)

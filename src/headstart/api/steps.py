@@ -90,7 +90,9 @@ class FitSteps:
         from headstart.selection.candidates import choose_candidates
 
         assert self.files_audit is not None  # a hopeless data set stops before weights are fetched
-        found: tuple[str, ...] = self._take_step("candidates", choose_candidates, self.data, seen=self.screening_count)
+        found: tuple[str, ...] = self._take_step(
+            "candidates", choose_candidates, self.data, pictures=self.screening_count
+        )
         if self.ctx.job.from_names:
             from headstart.zero_shot.head_from_names import require
 
@@ -161,7 +163,7 @@ class FitSteps:
             seen = tuple(self._extract_features(name, rows, self.ctx.job.precision) for name in names)
             ahead = self._count_missing_rows(names, then)
             found = self._take_step(
-                f"screen {len(rows)}", screen.screen_backbones, self.data, seen, before=found, ahead=ahead
+                f"screen {len(rows)}", screen.screen_backbones, self.data, seen, previous=found, next_passes=ahead
             )
             names = found.survivors
         return found
