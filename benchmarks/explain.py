@@ -83,9 +83,9 @@ def main() -> None:
             f"{count_threads()} threads, {len(files)} pictures that were not fitted; insertion minus deletion, 0 is "
             "chance"
         )
-        for method in METHODS if explainer.looker.exact else METHODS[1:]:
+        for method in METHODS if explainer.map_model.exact else METHODS[1:]:
             _method(explainer, files, method)
-        if explainer.looker.exact:
+        if explainer.map_model.exact:
             likeness = []
             for file in files:
                 found = explainer.explain(file)
@@ -100,9 +100,9 @@ def _method(explainer: Explainer, files: list[Path], method: str) -> None:
         started = time.monotonic()
         found = explainer.explain(file, method=method)
         spent.append(1000 * (time.monotonic() - started))
-        seen = explainer.looker.see(file.name, file.read_bytes())
-        of = explainer.position(found.class_name)
-        own, random = faithfulness.gain(explainer.looker, seen, found.evidence, of, random=2)
+        seen = explainer.map_model.decode_picture(file.name, file.read_bytes())
+        of = explainer.class_position(found.class_name)
+        own, random = faithfulness.faithfulness_gain(explainer.map_model, seen, found.evidence, of, random=2)
         gains.append(own)
         better.append(own - random)
     name = NAMES[method]

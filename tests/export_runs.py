@@ -27,7 +27,7 @@ from headstart.core.types import (
     Splits,
     TunedNetwork,
 )
-from headstart.exporting.export_source import Source
+from headstart.exporting.export_source import ExportSource
 from headstart.exporting.parity import Pictures
 from headstart.heads import prediction
 from headstart.networks import openvino_conversion
@@ -62,7 +62,7 @@ def make(folder, *, head="lda", sizes=(32,), doubt="nearest", count=30, **change
 
 def make_of(folder, name, store, *, depths=2, count=24, head="lda", doubt="nearest"):
     """The same with a backbone of a source, by its name, read at its last depths."""
-    from headstart.exporting.runtime_model import cut
+    from headstart.exporting.runtime_model import cut_graph
     from headstart.images.preprocessing import decode_picture
     from headstart.networks.openvino_engine import Engine
 
@@ -71,7 +71,7 @@ def make_of(folder, name, store, *, depths=2, count=24, head="lda", doubt="neare
     shown = np.stack([decode_picture(file.read_bytes(), found.spec.input) for file in files])
     place, keep = folder / "model" / "trunk0", list(range(len(found.spec.depths)))[-depths:]
     place.mkdir(parents=True)
-    cut(
+    cut_graph(
         loading.make_trunk_folder(found, store, Console(quiet=True), shown[:8]) / "trunk.xml", place / "trunk.xml", keep
     )
     spec = dataclasses.replace(found.spec, depths=tuple(found.spec.depths[at] for at in keep))
@@ -102,7 +102,9 @@ def _saved(folder, parts, files, truth, head, doubt, changes, networks, store):
     )
     model_manifest.write_manifest(dataclasses.replace(content, **changes), place)
     console = Console(quiet=True)
-    source = Source(model=model.load(place), run=folder, networks=networks, store=store, console=console, draft=folder)
+    source = ExportSource(
+        model=model.load(place), run=folder, networks=networks, store=store, console=console, draft=folder
+    )
     learnt = tuple(files[: len(files) // 2])
     return source, Pictures(files=tuple(files), truth=truth, clusters=None, origin="test", calibration=learnt)
 

@@ -10,7 +10,7 @@ import report_samples as samples
 from headstart.core.errors import DataError
 from headstart.core.types import Explained, MapRow
 from headstart.explanation import example_selection, example_store
-from headstart.explanation.explain_run import GROUPS, _picked
+from headstart.explanation.explain_run import GROUPS, _choose_held_out
 from headstart.heads.decision_rule import choose_classes
 from headstart.reporting.write_report import render
 from headstart.testing.tiny_model import write_tiny_model
@@ -19,7 +19,7 @@ from judged_sets import dataset
 
 def test_classes_share_the_room_and_small_ones_leave_theirs():
     targets = np.repeat(np.arange(4), [2, 40, 1000, 1000])
-    rows = example_selection.rows_kept(np.arange(len(targets)), targets, 4)
+    rows = example_selection.choose_rows(np.arange(len(targets)), targets, 4)
     assert np.bincount(targets[rows]).tolist() == [2, 40, 229, 229]
     assert (np.diff(rows) > 0).all()
 
@@ -27,12 +27,14 @@ def test_classes_share_the_room_and_small_ones_leave_theirs():
 @pytest.mark.parametrize(("n_classes", "each"), [(250, 2), (400, 2), (100, 5)])
 def test_each_of_many_classes_keeps_two_at_least(n_classes, each):
     targets = np.repeat(np.arange(n_classes), 9)
-    assert set(np.bincount(targets[example_selection.rows_kept(np.arange(len(targets)), targets, n_classes)])) == {each}
+    assert set(np.bincount(targets[example_selection.choose_rows(np.arange(len(targets)), targets, n_classes)])) == {
+        each
+    }
 
 
 def test_rows_that_did_not_learn_are_not_kept():
     targets = np.repeat(np.arange(2), 10)
-    assert set(example_selection.rows_kept(np.arange(0, 20, 2), targets, 2)) == set(range(0, 20, 2))
+    assert set(example_selection.choose_rows(np.arange(0, 20, 2), targets, 2)) == set(range(0, 20, 2))
 
 
 def test_right_and_wrong_are_told_by_what_is_answered(three):
@@ -41,7 +43,7 @@ def test_right_and_wrong_are_told_by_what_is_answered(three):
     data = dataclasses.replace(three.dataset, targets=np.array([1, 0, 0, 1, *three.dataset.targets[4:]]))
     by_threshold = choose_classes(drawn, positive=1, threshold=0.2)
     assert by_threshold.tolist() == [1, 0, 1, 0]
-    found = dict(_picked(data, evaluation, by_threshold))
+    found = dict(_choose_held_out(data, evaluation, by_threshold))
     right, wrong = ({row for row, group in found.items() if group.startswith(word)} for word in ("right", "wrong"))
     assert (right, wrong) == ({0, 1}, {2, 3})
     assert found[1] == "right, most sure"
@@ -106,6 +108,8 @@ def test_a_run_of_before_has_no_such_section_and_a_map_that_is_gone_is_left_out(
 
 def test_kept_pictures_that_do_not_name_all_their_files_are_refused(tmp_path):
     model = write_tiny_model(tmp_path / "model")
-    example_store.write(tmp_path / "explain", model, (), {example_store.VECTORS: b"v", example_store.SCALE: b"s"})
+    example_store.write_examples(
+        tmp_path / "explain", model, (), {example_store.VECTORS: b"v", example_store.SCALE: b"s"}
+    )
     with pytest.raises(DataError, match=r"damaged: `thumbnails\.bin`"):
-        example_store.read(tmp_path / "explain", model)
+        example_store.read_examples(tmp_path / "explain", model)

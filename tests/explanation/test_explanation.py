@@ -15,7 +15,7 @@ from headstart.core import model_manifest
 from headstart.core.errors import DataError, UsageError
 from headstart.explanation import example_store, faithfulness, map_arithmetic
 from headstart.explanation.explain_image import Explainer, overlay_png
-from headstart.explanation.html_page import Page
+from headstart.explanation.html_page import ExplanationPage
 from headstart.images.file_formats import PictureError
 from headstart.runtime import model
 from headstart.testing.tiny_model import write_tiny_model
@@ -65,7 +65,7 @@ def test_the_places_add_up_to_the_logit_against_the_others(explainer, unseen):
         assert found.evidence.mean() + found.elsewhere == pytest.approx(found.score, abs=1e-4)
         (chunk,) = explainer.model.extract_features([file])
         x = np.concatenate([chunk.features[f.backbone, f.depth] for f in explainer.model.manifest.features], axis=1)
-        arrays, of = explainer.model.arrays, explainer.position(found.class_name)
+        arrays, of = explainer.model.arrays, explainer.class_position(found.class_name)
         logits = x[0].astype(np.float64) @ arrays["weights"] + arrays["bias"]
         assert found.score == pytest.approx(logits[of] - np.delete(logits, of).mean(), abs=1e-3)
 
@@ -95,9 +95,9 @@ def test_it_finds_what_the_model_goes_by_better_than_chance(explainer, unseen):
     gains = []
     for file in [*unseen[:4], *unseen[6:10], *unseen[12:16]]:
         found = explainer.explain(file)
-        seen = explainer.looker.see(str(file), file.read_bytes())
-        own, random = faithfulness.gain(
-            explainer.looker, seen, found.evidence, explainer.position(found.class_name), random=1
+        seen = explainer.map_model.decode_picture(str(file), file.read_bytes())
+        own, random = faithfulness.faithfulness_gain(
+            explainer.map_model, seen, found.evidence, explainer.class_position(found.class_name), random=1
         )
         gains.append(own - random)
     mean, half = np.mean(gains), 1.96 * np.std(gains, ddof=1) / np.sqrt(len(gains))
@@ -111,8 +111,8 @@ def detector(run, explainer, unseen, tmp_path_factory):
     x, y = [], []
     for file in unseen * 2:
         for there in (False, True):
-            seen = explainer.looker.see("", planted(file, rng.integers(30, 180, 2) if there else None))
-            x.append(explainer.looker.look(seen).features)
+            seen = explainer.map_model.decode_picture("", planted(file, rng.integers(30, 180, 2) if there else None))
+            x.append(explainer.map_model.compute_maps(seen).features)
             y.append(there)
     x, y = np.array(x, np.float64), np.array(y, np.float64) * 2 - 1
     centre, scale = x.mean(axis=0), x.std(axis=0) + 1e-9
@@ -220,9 +220,9 @@ def test_a_training_picture_is_most_like_itself(explainer, pictures):
 
 
 def test_where_nothing_is_alike_it_says_so(explainer, unseen, monkeypatch, tmp_path):
-    page = Page()
-    page.add(explainer.explain(unseen[0]), "a.png")
-    page.write(tmp_path / "index.html")
+    page = ExplanationPage()
+    page.add_explanation(explainer.explain(unseen[0]), "a.png")
+    page.write_page(tmp_path / "index.html")
     assert "<p>It looks like these:</p>" in (tmp_path / "index.html").read_text()
     vectors = explainer.examples.similarities(np.zeros_like(explainer.examples._centre))  # along the mean's own way
     monkeypatch.setattr(explainer.examples, "similarities", lambda features: -np.abs(vectors))
@@ -362,11 +362,11 @@ def test_a_class_that_is_not_the_answer_may_be_asked_about(explainer, unseen):
     other = explainer.explain(unseen[0], class_name=least)
     assert other.class_name == least
     assert other.score < 0 < found.score
-    assert map_arithmetic.warmth(other.evidence) is not None
+    assert map_arithmetic.positive_share(other.evidence) is not None
 
 
 def test_examples_of_a_newer_format_are_left_alone(run, tmp_path):
     shutil.copytree(run / "explain", tmp_path / "explain")
     path = tmp_path / "explain" / "examples.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "format": example_store.FORMAT + 1}))
-    assert "newer version" in example_store.read(tmp_path / "explain", run / "model")
+    assert "newer version" in example_store.read_examples(tmp_path / "explain", run / "model")

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from headstart.explanation.feature_maps import square, with_maps
+from headstart.explanation.feature_maps import add_map_outputs, square_side
 from headstart.networks.openvino_engine import load_openvino
 
 SIDE = 8
@@ -40,7 +40,7 @@ def test_a_mean_over_places_gives_its_map_in_either_order(ops):
     pictures, x = given(ops)
     means = [ops.reduce_mean(x, np.array([1, 2])), ops.reduce_mean(turned(ops, x), np.array([-2, -1]))]
     found = []
-    model = with_maps(graph(means, pictures), found)
+    model = add_map_outputs(graph(means, pictures), found)
     picture, values = run(model)
     assert [(u.order, u.side, u.mean, u.stop) for u in found] == [("nhwc", 8, True, 3), ("nchw", 8, True, 3)]
     for under in found:
@@ -54,7 +54,7 @@ def test_a_mean_is_found_through_what_only_changes_the_shape(ops):
     again = ops.reduce_mean(kept, np.array([2, 3]), keep_dims=True)  # over one place: changes nothing
     row = ops.transpose(ops.reshape(again, np.array([1, 3]), special_zero=False), np.array([0, 1]))
     found = []
-    with_maps(graph([row], pictures), found)
+    add_map_outputs(graph([row], pictures), found)
     assert [(u.order, u.side, u.mean) for u in found] == [("nchw", 8, True)]
 
 
@@ -63,7 +63,7 @@ def test_depths_that_are_joined_are_told_apart_and_what_is_no_mean_with_them(ops
     mean = ops.reduce_mean(x, np.array([1, 2]))
     hidden = ops.relu(ops.matmul(mean, np.ones((3, 5), np.float32), False, False))
     found = []
-    with_maps(graph([ops.concat([mean, hidden], 1)], pictures), found)
+    add_map_outputs(graph([ops.concat([mean, hidden], 1)], pictures), found)
     assert [(u.start, u.stop, u.mean) for u in found] == [(0, 3, True), (3, 8, False)]
     assert found[1].side == 8  # the nearest map above, for Score-CAM
 
@@ -72,7 +72,7 @@ def test_one_map_under_two_outputs_is_given_once(ops):
     pictures, x = given(ops)
     means = [ops.reduce_mean(x, np.array([1, 2])), ops.reduce_mean(x, np.array([1, 2]))]
     found = []
-    model = with_maps(graph(means, pictures), found)
+    model = add_map_outputs(graph(means, pictures), found)
     assert [u.at for u in found] == [2, 2]
     assert len(model.outputs) == 3
 
@@ -86,7 +86,7 @@ def tokens(ops, x, ahead):
 def test_tokens_that_stand_for_no_place_come_first(ops, ahead):
     pictures, x = given(ops)
     found = []
-    model = with_maps(graph([ops.reduce_mean(tokens(ops, x, ahead), np.array([1]))], pictures), found)
+    model = add_map_outputs(graph([ops.reduce_mean(tokens(ops, x, ahead), np.array([1]))], pictures), found)
     (under,) = found
     assert (under.order, under.side, under.ahead, under.mean) == ("tokens", 8, ahead, True)
     picture, values = run(model)
@@ -99,7 +99,7 @@ def test_a_class_token_is_no_mean_and_has_the_tokens_above_it(ops):
     pictures, x = given(ops)
     first = ops.gather(tokens(ops, x, 1), np.array(0), np.array(1))
     found = []
-    with_maps(graph([first], pictures), found)
+    add_map_outputs(graph([first], pictures), found)
     assert [(u.mean, u.side, u.ahead) for u in found] == [(False, 8, 1)]
 
 
@@ -107,13 +107,13 @@ def test_a_mean_over_a_part_of_the_picture_is_not_taken_for_all_of_it(ops):
     pictures, x = given(ops)
     upper = ops.slice(x, [0], [SIDE // 2], [1], axes=[1])
     found = []
-    with_maps(graph([ops.reduce_mean(upper, np.array([1, 2]))], pictures), found)
+    add_map_outputs(graph([ops.reduce_mean(upper, np.array([1, 2]))], pictures), found)
     assert [u.mean for u in found] == [False]
 
 
 def test_how_many_tokens_make_a_square():
-    assert square(196) == (14, 0)
-    assert square(197) == (14, 1)
-    assert square(201) == (14, 5)
-    assert square(3) == (0, 0)
-    assert square(220) == (0, 0)
+    assert square_side(196) == (14, 0)
+    assert square_side(197) == (14, 1)
+    assert square_side(201) == (14, 5)
+    assert square_side(3) == (0, 0)
+    assert square_side(220) == (0, 0)

@@ -6,7 +6,7 @@ import pytest
 import export_runs
 import headstart
 from headstart.core.errors import DataError
-from headstart.explanation.gradcam import Gradients
+from headstart.explanation.gradcam import GradientModel
 
 SIDE = 16
 pytestmark = pytest.mark.medium
@@ -80,7 +80,7 @@ def exact(model, inner_layer, x, of):
 def test_over_convolutions_it_is_the_exact_map_where_means_feed_a_linear_head():
     model, x = nested(convolutions()), picture()
     wanted = exact(model, "deepest", x.astype(np.float32), 1)
-    heat = Gradients(model).map(x, 1)
+    heat = GradientModel(model).compute_map(x, 1)
     assert heat.layer == "deepest"
     assert heat.evidence == pytest.approx(wanted, abs=1e-4 * np.abs(wanted).max())
 
@@ -88,14 +88,14 @@ def test_over_convolutions_it_is_the_exact_map_where_means_feed_a_linear_head():
 def test_over_mean_tokens_it_is_the_exact_map_too():
     model, x = nested(attention(token=False)), picture()
     wanted = exact(model, "block2", x.astype(np.float32), 2)
-    heat = Gradients(model).map(x, 2)
+    heat = GradientModel(model).compute_map(x, 2)
     assert heat.evidence.shape == (4, 4)
     assert heat.evidence == pytest.approx(wanted, abs=1e-4 * np.abs(wanted).max())
 
 
 def test_behind_a_class_token_it_goes_back_to_where_places_matter():
     model, x = nested(attention(token=True)), picture()
-    heat = Gradients(model).map(x, 0)
+    heat = GradientModel(model).compute_map(x, 0)
     assert heat.layer != "block2"  # nothing reads the patches that come out of the last block
     assert heat.evidence.shape == (4, 4)
     assert heat.evidence.std() > 0
@@ -103,17 +103,19 @@ def test_behind_a_class_token_it_goes_back_to_where_places_matter():
 
 def test_a_random_network_gives_another_map():
     x = picture()
-    one, other = (Gradients(drawn(nested(convolutions()), seed)).map(x, 0).evidence.ravel() for seed in (3, 4))
+    one, other = (
+        GradientModel(drawn(nested(convolutions()), seed)).compute_map(x, 0).evidence.ravel() for seed in (3, 4)
+    )
     ranks = [np.argsort(np.argsort(values)) for values in (one, other)]
     assert abs(np.corrcoef(*ranks)[0, 1]) < 0.7
-    again = Gradients(drawn(nested(convolutions()), 3)).map(x, 0).evidence.ravel()
+    again = GradientModel(drawn(nested(convolutions()), 3)).compute_map(x, 0).evidence.ravel()
     assert np.array_equal(one, again)
 
 
 def test_the_score_is_the_logit_against_the_others():
     model, x = nested(convolutions()), picture()
     logs = np.log(np.asarray(model(x[None].astype(np.float32)))[0].astype(np.float64))
-    assert Gradients(model).map(x, 1).score == pytest.approx(logs[1] - (logs[0] + logs[2]) / 2, abs=1e-4)
+    assert GradientModel(model).compute_map(x, 1).score == pytest.approx(logs[1] - (logs[0] + logs[2]) / 2, abs=1e-4)
 
 
 def test_a_network_without_a_map_is_refused():
@@ -122,7 +124,7 @@ def test_a_network_without_a_map_is_refused():
     pictures = keras.Input((SIDE, SIDE, 3))
     made = keras.layers.Dense(3, activation="softmax")(keras.layers.Flatten()(pictures))
     with pytest.raises(DataError, match="no map"):
-        Gradients(keras.Model(pictures, made))
+        GradientModel(keras.Model(pictures, made))
 
 
 def test_a_run_that_trained_a_network_is_explained_through_it(tmp_path):

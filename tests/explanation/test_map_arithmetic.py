@@ -10,14 +10,14 @@ from headstart.heads import prediction
 @pytest.mark.parametrize("shape", [(7, 7), (14, 14), (21, 10), (1, 1)])
 def test_a_map_on_another_grid_keeps_its_mean(shape):
     values = np.random.default_rng(0).standard_normal((7, 7))
-    made = map_arithmetic.moved(values, (10, 20, 80, 90), (10, 20, 80, 90), shape)
+    made = map_arithmetic.resample_map(values, (10, 20, 80, 90), (10, 20, 80, 90), shape)
     assert made.shape == shape
     assert made.mean() == pytest.approx(values.mean(), abs=1e-12)
 
 
 def test_a_map_in_a_larger_box_lies_where_it_belongs_and_keeps_its_mean():
     values = np.array([[1.0, 2.0], [3.0, 6.0]])
-    made = map_arithmetic.moved(values, (50, 0, 100, 50), (0, 0, 100, 100), (4, 4))
+    made = map_arithmetic.resample_map(values, (50, 0, 100, 50), (0, 0, 100, 100), (4, 4))
     assert made.mean() == pytest.approx(values.mean(), abs=1e-12)
     assert np.array_equal(made > 0, np.array([[0, 0, 1, 1], [0, 0, 1, 1], [0, 0, 0, 0], [0, 0, 0, 0]], bool))
     assert made[:2, 2:] == pytest.approx(values * 4)
@@ -25,18 +25,18 @@ def test_a_map_in_a_larger_box_lies_where_it_belongs_and_keeps_its_mean():
 
 def test_a_grid_twice_as_fine_repeats_the_cells():
     values = np.arange(4.0).reshape(2, 2)
-    assert map_arithmetic.moved(values, (0, 0, 1, 1), (0, 0, 1, 1), (4, 4)) == pytest.approx(
+    assert map_arithmetic.resample_map(values, (0, 0, 1, 1), (0, 0, 1, 1), (4, 4)) == pytest.approx(
         np.kron(values, np.ones((2, 2)))
     )
 
 
 def test_a_resized_map_is_linear_between_centres():
-    assert map_arithmetic.resized(np.array([[0.0, 1.0]]), (1, 4)).tolist() == [[0.0, 0.25, 0.75, 1.0]]
+    assert map_arithmetic.resize_map(np.array([[0.0, 1.0]]), (1, 4)).tolist() == [[0.0, 0.25, 0.75, 1.0]]
 
 
 def test_warmth_is_what_speaks_for_relative_to_the_strongest():
-    assert map_arithmetic.warmth(np.array([[-3.0, 1.0], [2.0, 0.0]])).tolist() == [[0.0, 0.5], [1.0, 0.0]]
-    assert map_arithmetic.warmth(np.array([[-3.0, -1.0]])).tolist() == [[0.0, 0.0]]
+    assert map_arithmetic.positive_share(np.array([[-3.0, 1.0], [2.0, 0.0]])).tolist() == [[0.0, 0.5], [1.0, 0.0]]
+    assert map_arithmetic.positive_share(np.array([[-3.0, -1.0]])).tolist() == [[0.0, 0.0]]
 
 
 def test_a_linear_head_is_its_logit_against_the_mean_of_the_others():
@@ -50,7 +50,7 @@ def test_a_linear_head_is_its_logit_against_the_mean_of_the_others():
     logits = x.astype(np.float64) @ arrays["weights"] + arrays["bias"]
     assert x @ weights + bias == pytest.approx(logits[2] - logits[[0, 1, 3]].mean(), abs=1e-5)
     chances = prediction.predict_probabilities("linear", arrays, x[None])
-    assert map_arithmetic.margin(chances, 2)[0] == pytest.approx(x @ weights + bias, abs=1e-4)
+    assert map_arithmetic.logit_margin(chances, 2)[0] == pytest.approx(x @ weights + bias, abs=1e-4)
 
 
 def test_neighbours_are_half_the_difference_of_squared_distances():

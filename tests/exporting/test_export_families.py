@@ -36,7 +36,7 @@ def family(tmp_path, monkeypatch):
 @pytest.mark.parametrize("preset", ["resnet50", "vgg16", "mobilenet_v3_small"])
 def test_a_family_answers_in_every_format(family, preset, tmp_path):
     source, pictures = family(preset)
-    wanted = export_run.exporters(("openvino", "keras", "onnx", "litert"), "f32")
+    wanted = export_run.load_exporters(("openvino", "keras", "onnx", "litert"), "f32")
     for found in export_run.export_run(wanted, source, tmp_path / "out", "f32", pictures, 0.0):
         assert found.parity_max_abs < 1e-4, found.format
         assert found.label_agreement >= 0.95, found.format
@@ -46,10 +46,12 @@ def test_a_family_answers_in_every_format(family, preset, tmp_path):
 def test_an_export_that_its_runtime_refuses_is_named_and_nothing_is_left(family, preset, tmp_path):
     source, pictures = family(preset)
     with pytest.raises(SetupError, match=r"the `onnx` export was written, but its runtime cannot answer"):
-        export_run.export_run(export_run.exporters(["onnx"], "f32"), source, tmp_path / "out", "f32", pictures, 0.0)
+        export_run.export_run(
+            export_run.load_exporters(["onnx"], "f32"), source, tmp_path / "out", "f32", pictures, 0.0
+        )
     assert not (tmp_path / "out").exists()
     (found,) = export_run.export_run(
-        export_run.exporters(["openvino"], "f32"), source, tmp_path / "out", "f32", pictures, 0.0
+        export_run.load_exporters(["openvino"], "f32"), source, tmp_path / "out", "f32", pictures, 0.0
     )
     assert found.parity_max_abs < 1e-4
 
@@ -64,10 +66,10 @@ def lite0(shared_store, tmp_path_factory):
 )
 def test_lower_precisions_are_smaller_and_measured(lite0, name, precision, tmp_path):
     source, pictures = lite0
-    wanted = export_run.exporters([name], precision)
+    wanted = export_run.load_exporters([name], precision)
     (found,) = export_run.export_run(wanted, source, tmp_path / "out", precision, pictures, 1.0)
     (full,) = export_run.export_run(
-        export_run.exporters([name], "f32"), source, tmp_path / "full", "f32", pictures, 1.0
+        export_run.load_exporters([name], "f32"), source, tmp_path / "full", "f32", pictures, 1.0
     )
     assert found.bytes < (0.55 if precision == "f16" else 0.4) * full.bytes
     assert found.accuracy.n == len(pictures.files)
@@ -78,7 +80,7 @@ def test_lower_precisions_are_smaller_and_measured(lite0, name, precision, tmp_p
 @pytest.mark.parametrize("name", ["onnx", "openvino", "litert"])
 def test_predict_py_runs_in_a_clean_environment(lite0, name, tmp_path):
     source, pictures = lite0
-    export_run.export_run(export_run.exporters([name], "f32"), source, tmp_path / "out", "f32", pictures, 0.0)
+    export_run.export_run(export_run.load_exporters([name], "f32"), source, tmp_path / "out", "f32", pictures, 0.0)
     venv.create(tmp_path / "clean", with_pip=True)
     python = tmp_path / "clean" / "bin" / "python"
     pip = [python, "-m", "pip", "install", "-q", "-r", tmp_path / "out" / "requirements.txt"]

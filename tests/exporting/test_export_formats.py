@@ -174,7 +174,7 @@ def test_a_threshold_two_inputs_and_odd_names_are_answered_by_predict_py(tmp_pat
     names = ('bl"ue\n, `b`', "gr'een\r<&>", "röd 漢 \\ \udce9")
     rule = model_manifest.Decision(positive=names[1], threshold=0.05, costs=None)
     source, pictures = export_runs.make(tmp_path, sizes=(32, 48), doubt="", decision=rule, class_names=names)
-    wanted = export_run.exporters(["openvino"], "f32")
+    wanted = export_run.load_exporters(["openvino"], "f32")
     (found,) = export_run.export_run(wanted, source, tmp_path / "out", "f32", pictures, 0.0)
     assert found.label_agreement == 1.0 and found.parity_max_abs < 1e-4
     said = [one.answer for one in source.model.predict(pictures.files)]

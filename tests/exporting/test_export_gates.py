@@ -146,7 +146,7 @@ def test_eight_bits_that_cost_too_much_are_refused_and_nothing_is_left(tmp_path)
     black = tmp_path / "black.png"
     Image.new("RGB", (40, 40)).save(black)  # what it is calibrated on shows nothing of what comes later
     wrong = dataclasses.replace(pictures, calibration=(black,))
-    wanted = export_run.exporters(["openvino"], "int8")
+    wanted = export_run.load_exporters(["openvino"], "int8")
     with pytest.raises(GateFailed, match=r"loses 0\.\d+ of accuracy \[-?0\.\d+, \d\.\d+\] on 30 pictures") as caught:
         export_run.export_run(wanted, source, tmp_path / "out", "int8", wrong, 0.01)
     assert caught.value.exit_code == 1 and caught.value.hint == "--precision f16"
@@ -164,26 +164,26 @@ def answers(positions):
 def test_the_gate_counts_unknown_as_no_right_answer():
     truth = np.array([0, 1, 0, 1])
     pictures = parity.Pictures(files=(), truth=truth, clusters=None, origin="test", calibration=())
-    found = parity.change(answers([0, 1, 0, 0]), answers([0, -1, 0, 1]), pictures)
+    found = parity.accuracy_change(answers([0, 1, 0, 0]), answers([0, -1, 0, 1]), pictures)
     assert (found.before, found.after, found.change, found.n) == (0.75, 0.75, 0.0, 4)
-    found = parity.change(answers([0, 1, 0, 1]), answers([0, -1, 0, 1]), pictures)
+    found = parity.accuracy_change(answers([0, 1, 0, 1]), answers([0, -1, 0, 1]), pictures)
     assert found.change == -0.25
-    parity.require_kept(found, 0.25, "onnx", "f16")
+    parity.require_accuracy(found, 0.25, "onnx", "f16")
     with pytest.raises(GateFailed, match=r"in f16 the `onnx` export loses 0\.250 of accuracy"):
-        parity.require_kept(found, 0.24, "onnx", "f16")
+        parity.require_accuracy(found, 0.24, "onnx", "f16")
 
 
 def test_an_export_that_its_runtime_cannot_load_is_named(run, tmp_path):
     headstart.export(run[0], "openvino", tmp_path / "out", console=QUIET)
     (tmp_path / "out" / "model.bin").write_bytes(b"")
     with pytest.raises(SetupError, match="the `openvino` export was written, but its runtime cannot answer: "):
-        parity.of_export(tmp_path / "out", export_runs.CLASSES, run[1].files[:1], "openvino")
+        parity.ask_export(tmp_path / "out", export_runs.CLASSES, run[1].files[:1], "openvino")
 
 
 def test_nan_is_a_difference():
     one, other = answers([0, 1]), answers([0, 1])
     other.probabilities[0, 0] = np.nan
-    worst, _ = parity.difference(one, other)
+    worst, _ = parity.compare_answers(one, other)
     for name, hint in (("onnx", "--to openvino"), ("openvino", "headstart doctor shows the engines")):
         with pytest.raises(SetupError, match="differ by inf") as caught:
             parity.require_same(worst, None, name, "f32", "linear")
@@ -192,9 +192,9 @@ def test_nan_is_a_difference():
 
 def test_a_converter_that_takes_too_much_memory_or_fails_is_ended_with_its_reason():
     with pytest.raises(SetupError, match=r"conversion to `onnx` failed: it needs more than the 1\.0 MB of memory"):
-        conversion_process.convert("onnx", ["a", "b", "f32", "c"], limit=1_000_000)
+        conversion_process.run_conversion("onnx", ["a", "b", "f32", "c"], limit=1_000_000)
     with pytest.raises(SetupError, match="conversion to `nothing` failed: ModuleNotFoundError"):
-        conversion_process.convert("nothing", [])
+        conversion_process.run_conversion("nothing", [])
 
 
 def test_a_trunk_without_keras_layers_goes_to_openvino_alone(tmp_path, monkeypatch):
@@ -210,6 +210,6 @@ def test_a_trunk_without_keras_layers_goes_to_openvino_alone(tmp_path, monkeypat
     with pytest.raises(
         UsageError, match=r"`onnx`: it takes Keras layers, and of `saved_file:mine` there are"
     ) as caught:
-        export_run.require_possible(export_run.exporters(("onnx", "openvino"), "f32"), source, "f32")
+        export_run.require_possible(export_run.load_exporters(("onnx", "openvino"), "f32"), source, "f32")
     assert caught.value.hint == "--to openvino"
-    export_run.require_possible(export_run.exporters(["openvino"], "int8"), source, "int8")
+    export_run.require_possible(export_run.load_exporters(["openvino"], "int8"), source, "int8")

@@ -9,9 +9,9 @@ import export_runs
 from headstart.core import registry
 from headstart.core.errors import DataError
 from headstart.exporting import parity
-from headstart.exporting.export_source import inputs
-from headstart.exporting.formats.openvino import _graph
-from headstart.exporting.keras_graph import build
+from headstart.exporting.export_source import graph_inputs
+from headstart.exporting.formats.openvino import _build_graph
+from headstart.exporting.keras_graph import build_keras_graph
 from headstart.images import preprocessing
 from headstart.networks.formats import keras_archive
 from headstart.networks.openvino_engine import load_openvino
@@ -38,21 +38,21 @@ def shown(source, files):
     contents = [file.read_bytes() for file in files]
     return {
         one.name: np.stack([preprocessing.decode_picture(each, one.spec) for each in contents])
-        for one in inputs(source.manifest)
+        for one in graph_inputs(source.manifest)
     }
 
 
 def through_openvino(source, given):
     ov = load_openvino()
     files = [source.model.folder / entry.ir for entry in source.manifest.trunks]
-    compiled = ov.Core().compile_model(_graph(source, files), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    compiled = ov.Core().compile_model(_build_graph(source, files), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     found = compiled(given)
     return {output.any_name: found[output] for output in compiled.outputs}
 
 
 def through_keras(source, given):
     floats = {name: one.astype(np.float32) for name, one in given.items()}
-    return build(source).predict_on_batch(floats if len(floats) > 1 else next(iter(floats.values())))
+    return build_keras_graph(source).predict_on_batch(floats if len(floats) > 1 else next(iter(floats.values())))
 
 
 SETTINGS = [{"head": head} for head in HEADS] + [
@@ -66,7 +66,7 @@ SETTINGS = [{"head": head} for head in HEADS] + [
 @pytest.mark.parametrize("settings", SETTINGS, ids=lambda s: "-".join(map(str, s.values())))
 def test_the_graph_answers_as_the_saved_model(made, settings, through):
     source, pictures = made(**settings)
-    want = parity.of_run(source.model, pictures.files, declines=True)
+    want = parity.ask_run(source.model, pictures.files, declines=True)
     got = through(source, shown(source, pictures.files))
     assert np.abs(got["probabilities"] - want.probabilities).max() < 2e-5
     assert len(np.unique(want.positions)) > 2  # else little would be compared
@@ -80,11 +80,11 @@ def test_the_graph_answers_as_the_saved_model(made, settings, through):
 
 def test_two_ways_of_decoding_are_two_inputs(made):
     source, _ = made(head="lda", sizes=(32, 48))
-    assert [(one.name, one.spec.size_px, one.spec.resize) for one in inputs(source.manifest)] == [
+    assert [(one.name, one.spec.size_px, one.spec.resize) for one in graph_inputs(source.manifest)] == [
         ("pictures_1", 32, "crop"),
         ("pictures_2", 48, "squash"),
     ]
-    assert [one.name for one in inputs(made(head="lda")[0].manifest)] == ["pictures"]
+    assert [one.name for one in graph_inputs(made(head="lda")[0].manifest)] == ["pictures"]
 
 
 @pytest.mark.parametrize("head", ["lda", "knn"])
@@ -97,4 +97,4 @@ def test_a_trunk_of_another_revision_is_refused(made):
     source, _ = made(head="lda")
     other = export_runs.dataclasses.replace(source.manifest.trunks[0], revision="0")
     with pytest.raises(DataError, match="is revision `0`; here is `1`"):
-        source.trunk(other)
+        source.find_trunk(other)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from headstart.core import registry
-from headstart.exporting.runtime_model import HEAD_FILE, _head
+from headstart.exporting.runtime_model import HEAD_FILE, _write_head
 from headstart.heads import prediction
 
 
@@ -18,7 +18,7 @@ def test_a_saved_head_answers_as_the_fitted_one(name, tmp_path):
     head = registry.load_plugin("heads", name)
     settings = head.grid(60, 7, 3)
     for made in head.path(x, y, n_classes=3, params=settings, class_weight=None, seed=0):
-        entry = _head(tmp_path, made)
+        entry = _write_head(tmp_path, made)
         arrays = load_file(tmp_path / HEAD_FILE)
         want = prediction.predict_probabilities(made.kind, made.arrays, x)
         assert np.array_equal(prediction.predict_probabilities(entry.kind, arrays, x), want)

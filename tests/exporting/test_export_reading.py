@@ -12,7 +12,7 @@ from PIL import Image
 
 from headstart.core.types import InputSpec
 from headstart.exporting import predict_template
-from headstart.exporting.export_files import in_words
+from headstart.exporting.export_files import format_decoding
 from headstart.images import preprocessing
 
 SPECS = [
@@ -130,8 +130,8 @@ def test_a_picture_of_too_many_pixels_is_an_error(monkeypatch):
 
 
 def test_a_rule_is_told_in_words():
-    assert in_words(SPECS[0]) == "shorter side resized to 36.5714 px (bicubic), the middle 32 x 32 px taken"
-    assert in_words(SPECS[1]) == "resized to 64 x 64 px (bilinear), whatever its shape"
+    assert format_decoding(SPECS[0]) == "shorter side resized to 36.5714 px (bicubic), the middle 32 x 32 px taken"
+    assert format_decoding(SPECS[1]) == "resized to 64 x 64 px (bilinear), whatever its shape"
 
 
 class Told:

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from headstart.api.run import Run
     from headstart.core.console import Console
     from headstart.evaluation.drift.drift_tests import Drift
-    from headstart.explanation.explain_image import Explanation, Way
+    from headstart.explanation.explain_image import Explanation, HeatMapMethod
     from headstart.explanation.feature_map_model import FeatureMapPass, FeatureMaps
 
 
@@ -48,28 +48,30 @@ def export(
     from headstart.exporting import export_run
 
     console = console or Console()
-    wanted = export_run.exporters((to,) if isinstance(to, str) else to, precision)
+    wanted = export_run.load_exporters((to,) if isinstance(to, str) else to, precision)
     export_run.require_drop(max_drop)
     source = _make_export_source(Path(run), console)
     export_run.require_possible(wanted, source, precision)
     export_run.require_free(Path(out))
     pictures = _read_parity_images(source, data, calibrating=precision == "int8")
     made = export_run.export_run(wanted, source, Path(out), precision, pictures, max_drop)
-    return export_run.as_json(made)
+    return export_run.exports_as_json(made)
 
 
 def _make_export_source(path: Path, console: Console) -> Any:
     """What an export is made of."""
     from headstart.api.run import Run
     from headstart.core.storage.cache import default_store
-    from headstart.exporting.export_source import Source
+    from headstart.exporting.export_source import ExportSource
     from headstart.runtime import model
 
     run = Run(path)
     tuning = run.adapted.tuning
     networks = (tuning.network,) if tuning and tuning.network else ()
     loaded = model.load(path)
-    return Source(model=loaded, run=path, networks=networks, store=default_store(console), console=console, draft=path)
+    return ExportSource(
+        model=loaded, run=path, networks=networks, store=default_store(console), console=console, draft=path
+    )
 
 
 def _read_parity_images(source: Any, data: str | Path | None, *, calibrating: bool) -> Any:
@@ -80,9 +82,9 @@ def _read_parity_images(source: Any, data: str | Path | None, *, calibrating: bo
         from headstart.evaluation.external_validation import read_labelled_folder
 
         files, truth, _ = read_labelled_folder(Path(data), source.model.class_names)
-        return found.of_folder(files, truth, calibrating=calibrating)
+        return found.pictures_of_folder(files, truth, calibrating=calibrating)
     run = Run(source.run)
-    return found.of_run(run.dataset, run.splits, run.evaluation, calibrating=calibrating)
+    return found.pictures_of_run(run.dataset, run.splits, run.evaluation, calibrating=calibrating)
 
 
 def drift(
@@ -162,14 +164,14 @@ def explain(
         raise UsageError(f"{neighbours} neighbours cannot be named", where="--neighbours", hint="give 0 or more")
     explainer = Explainer(Path(run))
     if class_name:
-        explainer.position(class_name)
+        explainer.class_position(class_name)
     way = _make_gradient_explainer(Path(run)) if method == GRADCAM else None
     given = [files] if isinstance(files, str | Path) else files
     if way is None:
-        explainer.chosen(method)
+        explainer.choose_method(method)
 
     def each() -> Iterator[Explanation]:
-        from headstart.explanation.explain_image import unread
+        from headstart.explanation.explain_image import unreadable_picture
         from headstart.images.file_formats import PictureError
         from headstart.images.preprocessing import read_bytes
 
@@ -177,36 +179,41 @@ def explain(
             try:
                 content = source.read_bytes() if isinstance(source, Content) else read_bytes(str(source))
                 yield explainer.explain(
-                    content, name=str(source), method=method, class_name=class_name, neighbours=neighbours, way=way
+                    content,
+                    name=str(source),
+                    method=method,
+                    class_name=class_name,
+                    neighbours=neighbours,
+                    heat_map_method=way,
                 )
             except PictureError as err:
-                yield unread(str(source), f"{err.reason.replace('_', ' ')}: {err.detail}")
+                yield unreadable_picture(str(source), f"{err.reason.replace('_', ' ')}: {err.detail}")
 
     return each()
 
 
-def _make_gradient_explainer(run: Path) -> Way:
+def _make_gradient_explainer(run: Path) -> HeatMapMethod:
     """Grad-CAM through the network that a run trained and handed over."""
     from headstart.api.run import Run
     from headstart.core import extras
     from headstart.core.errors import DataError
-    from headstart.explanation.explain_image import GRADCAM, Found
+    from headstart.explanation.explain_image import GRADCAM, HeatMap
 
     extras.require_extra("fit", "sending gradients through a network")
     found = Run(run)
     if found.adapted.tuning is None or not found.adapted.tuning.taken:
         what = f"the model of the run `{run}` is a frozen probe: it has no trained network to send gradients through"
         raise DataError(what, hint=f"headstart explain {run} FILE takes the method that fits")
-    from headstart.explanation.gradcam import Gradients
+    from headstart.explanation.gradcam import GradientModel
     from headstart.networks.openvino_conversion import silence_frameworks
 
     with silence_frameworks():
-        gradients = Gradients(found.keras_model())
+        gradients = GradientModel(found.keras_model())
 
-    def way(seen: FeatureMaps, looked: FeatureMapPass, of: int) -> Found:
-        heat = gradients.map(seen.pictures[0], of)
+    def way(seen: FeatureMaps, looked: FeatureMapPass, of: int) -> HeatMap:
+        heat = gradients.compute_map(seen.pictures[0], of)
         why = f"it was asked for: gradients at the layer `{heat.layer}` of the trained network"
-        return Found(method=GRADCAM, why=why, evidence=heat.evidence, score=heat.score)
+        return HeatMap(method=GRADCAM, why=why, evidence=heat.evidence, score=heat.score)
 
     return way
 

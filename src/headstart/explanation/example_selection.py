@@ -9,7 +9,7 @@ import numpy as np
 
 from headstart.core.settings import count_threads
 from headstart.core.types import Dataset
-from headstart.explanation.example_store import standardised
+from headstart.explanation.example_store import standardise
 from headstart.images import thumbnails as small
 from headstart.statistics.sampling import evenly_spaced
 
@@ -20,7 +20,7 @@ SIDE_PX = 96
 _QUALITY = 70
 
 
-def rows_kept(train: np.ndarray, targets: np.ndarray, n_classes: int) -> np.ndarray:
+def choose_rows(train: np.ndarray, targets: np.ndarray, n_classes: int) -> np.ndarray:
     """Rows to keep: as many of each class as there is room for, spread over it.
 
     Args:
@@ -33,25 +33,25 @@ def rows_kept(train: np.ndarray, targets: np.ndarray, n_classes: int) -> np.ndar
     """
     groups = [train[targets[train] == c] for c in range(n_classes)]
     groups = sorted((group for group in groups if len(group)), key=len)
-    left, found = max(MOST, LEAST_A_CLASS * len(groups)), []
+    left, rows = max(MOST, LEAST_A_CLASS * len(groups)), []
     for place, group in enumerate(groups):
         share = max(left // (len(groups) - place), LEAST_A_CLASS)
-        taken = np.sort(group)[evenly_spaced(len(group), share)]
-        left -= len(taken)
-        found.append(taken)
-    return np.sort(np.concatenate(found))
+        chosen = np.sort(group)[evenly_spaced(len(group), share)]
+        left -= len(chosen)
+        rows.append(chosen)
+    return np.sort(np.concatenate(rows))
 
 
-def vectors(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def make_vectors(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """What is kept of features (M, D): (M, D) float16 of length 1, and the (2, D) float32 by which they were made."""
     wide = np.asarray(features, np.float64)
     centre, deviation = wide.mean(axis=0), wide.std(axis=0)
     factor = np.divide(1.0, deviation, out=np.zeros_like(deviation), where=deviation > 0)
     scale = np.stack([centre, factor]).astype(np.float32)
-    return standardised(features, scale[0], scale[1]).astype(np.float16), scale
+    return standardise(features, scale[0], scale[1]).astype(np.float16), scale
 
 
-def prototypes(made: np.ndarray, targets: np.ndarray) -> np.ndarray:
+def choose_prototypes(vectors: np.ndarray, targets: np.ndarray) -> np.ndarray:
     """Which pictures stand for their class: the medoid first, then those that add most.
 
     Each further one is the picture by which the likeness of all of the class's pictures to their nearest prototype
@@ -64,22 +64,22 @@ def prototypes(made: np.ndarray, targets: np.ndarray) -> np.ndarray:
     Returns:
         (M,) int64: 1 for the first prototype of its class, 2 …; 0 for no prototype.
     """
-    found = np.zeros(len(made), np.int64)
+    places = np.zeros(len(vectors), np.int64)
     for c in np.unique(targets):
-        own = np.flatnonzero(targets == c)
-        wide = made[own].astype(np.float32)
+        class_rows = np.flatnonzero(targets == c)
+        wide = vectors[class_rows].astype(np.float32)
         alike = np.round(wide @ wide.T, 4)  # what the order of sums makes decides nothing
-        best = np.full(len(own), -1.0, np.float32)
-        for place in range(min(PROTOTYPES, len(own))):
+        best = np.full(len(class_rows), -1.0, np.float32)
+        for place in range(min(PROTOTYPES, len(class_rows))):
             gains = np.maximum(alike, best[:, None]).sum(axis=0).astype(np.float64)
-            gains[found[own] > 0] = -np.inf
+            gains[places[class_rows] > 0] = -np.inf
             chosen = int(np.argmax(np.round(gains, 3)))
-            found[own[chosen]] = place + 1
+            places[class_rows[chosen]] = place + 1
             best = np.maximum(best, alike[:, chosen])
-    return found
+    return places
 
 
-def thumbnails(data: Dataset, rows: np.ndarray) -> list[bytes]:
+def make_thumbnails(data: Dataset, rows: np.ndarray) -> list[bytes]:
     """JPEG of each picture, at most 96 px; empty where its file cannot be read any more."""
     paths = [os.path.join(data.root, data.uris[row]) for row in rows.tolist()]  # noqa: PTH118 - names of any bytes
     with ThreadPoolExecutor(count_threads(), thread_name_prefix="thumbnail") as pool:

@@ -25,7 +25,7 @@ _AGAIN = "run the `headstart fit` that made the run again: what is cached is not
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
+class ExampleEntry:
     """A kept picture.
 
     Attributes:
@@ -44,7 +44,7 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Index:
+class ExampleIndex:
     """What `examples.json` says.
 
     Attributes:
@@ -56,7 +56,7 @@ class Index:
 
     format: int
     model: str
-    entries: tuple[Entry, ...]
+    entries: tuple[ExampleEntry, ...]
     files: Mapping[str, str]
 
 
@@ -77,7 +77,7 @@ class Neighbour:
     thumbnail: bytes | None
 
 
-class Examples:
+class ExampleStore:
     """Kept training pictures, read and checked.
 
     Args:
@@ -85,7 +85,7 @@ class Examples:
         index: What is in it.
     """
 
-    def __init__(self, folder: Path, index: Index) -> None:
+    def __init__(self, folder: Path, index: ExampleIndex) -> None:
         self.index = index
         self._vectors = np.load(folder / VECTORS, allow_pickle=False).astype(np.float32)
         self._centre, self._factor = np.load(folder / SCALE, allow_pickle=False)
@@ -93,35 +93,40 @@ class Examples:
 
     def similarities(self, features: np.ndarray) -> np.ndarray:
         """(D,) raw features -> (M,) cosines."""
-        found: np.ndarray = self._vectors @ standardised(features[None], self._centre, self._factor)[0]
-        return found
+        cosines: np.ndarray = self._vectors @ standardise(features[None], self._centre, self._factor)[0]
+        return cosines
 
-    def nearest(self, features: np.ndarray, count: int) -> tuple[Neighbour, ...]:
+    def find_nearest(self, features: np.ndarray, count: int) -> tuple[Neighbour, ...]:
         """The pictures most like one, the likest first."""
-        found = self.similarities(features)
-        return tuple(self._told(at, found) for at in np.argsort(-found, kind="stable")[:count])
+        similarities = self.similarities(features)
+        return tuple(self._make_neighbour(at, similarities) for at in np.argsort(-similarities, kind="stable")[:count])
 
-    def prototypes(self, class_name: str, features: np.ndarray) -> tuple[Neighbour, ...]:
+    def list_prototypes(self, class_name: str, features: np.ndarray) -> tuple[Neighbour, ...]:
         """The pictures that stand for a class, the best first, with their likeness to one picture."""
-        found = self.similarities(features)
-        own = [at for at, one in enumerate(self.index.entries) if one.prototype and one.class_name == class_name]
-        return tuple(self._told(at, found) for at in sorted(own, key=lambda at: self.index.entries[at].prototype))
+        similarities = self.similarities(features)
+        positions = [
+            at for at, entry in enumerate(self.index.entries) if entry.prototype and entry.class_name == class_name
+        ]
+        return tuple(
+            self._make_neighbour(at, similarities)
+            for at in sorted(positions, key=lambda at: self.index.entries[at].prototype)
+        )
 
-    def _told(self, at: int, similarities: np.ndarray) -> Neighbour:
-        one = self.index.entries[at]
-        jpeg = self._thumbnails[one.start : one.stop] or None
+    def _make_neighbour(self, at: int, similarities: np.ndarray) -> Neighbour:
+        entry = self.index.entries[at]
+        jpeg = self._thumbnails[entry.start : entry.stop] or None
         value = float(np.clip(similarities[at], -1, 1))
-        return Neighbour(uri=one.uri, class_name=one.class_name, similarity=value, thumbnail=jpeg)
+        return Neighbour(uri=entry.uri, class_name=entry.class_name, similarity=value, thumbnail=jpeg)
 
 
-def standardised(features: np.ndarray, centre: np.ndarray, factor: np.ndarray) -> np.ndarray:
+def standardise(features: np.ndarray, centre: np.ndarray, factor: np.ndarray) -> np.ndarray:
     """(B, D) raw features -> (B, D) float32 rows of length 1, each column around 0 with spread 1 before."""
-    made = (np.asarray(features, np.float32) - centre) * factor
-    found: np.ndarray = made / np.maximum(np.linalg.norm(made, axis=1, keepdims=True), np.float32(1e-12))
-    return found
+    scaled = (np.asarray(features, np.float32) - centre) * factor
+    unit: np.ndarray = scaled / np.maximum(np.linalg.norm(scaled, axis=1, keepdims=True), np.float32(1e-12))
+    return unit
 
 
-def write(folder: Path, model: Path, entries: tuple[Entry, ...], contents: Mapping[str, bytes]) -> None:
+def write_examples(folder: Path, model: Path, entries: tuple[ExampleEntry, ...], contents: Mapping[str, bytes]) -> None:
     """Write the files, then `examples.json`; last of all, so that a folder with it is whole.
 
     Args:
@@ -133,12 +138,12 @@ def write(folder: Path, model: Path, entries: tuple[Entry, ...], contents: Mappi
     for name in sorted(contents):
         write_bytes(folder / name, contents[name])
     files = {name: file_digest(folder / name) for name in sorted(contents)}
-    index = Index(format=FORMAT, model=file_digest(model / "manifest.json"), entries=entries, files=files)
+    index = ExampleIndex(format=FORMAT, model=file_digest(model / "manifest.json"), entries=entries, files=files)
     content = serialization.as_json(index)
     write_json(folder / f"{NAME}.json", content | {"digest": compute_digest(content)})
 
 
-def read(folder: Path, model: Path) -> Examples | str:
+def read_examples(folder: Path, model: Path) -> ExampleStore | str:
     """The kept pictures, or in a sentence why there are none.
 
     Args:
@@ -159,9 +164,9 @@ def read(folder: Path, model: Path) -> Examples | str:
             return "a newer version of headstart wrote the kept training pictures"
         if content.pop("digest") != compute_digest(content):
             raise DataError(f"`{path}` was changed after it was written", where=str(path), hint=_AGAIN)
-        index = serialization.load_value(Index, folder, NAME)
-        told = dict.fromkeys((VECTORS, SCALE, THUMBNAILS), "") | dict(index.files)
-        wrong = [name for name, known in told.items() if not _whole(folder, name, known)]
+        index = serialization.load_value(ExampleIndex, folder, NAME)
+        digests = dict.fromkeys((VECTORS, SCALE, THUMBNAILS), "") | dict(index.files)
+        wrong = [name for name, file_sha256 in digests.items() if not _is_intact(folder, name, file_sha256)]
     except (ValueError, KeyError, TypeError, AttributeError) as err:
         raise DataError(f"`{path}` is damaged: {err!r}", where=str(path), hint=_AGAIN) from err
     if wrong:
@@ -169,8 +174,8 @@ def read(folder: Path, model: Path) -> Examples | str:
         raise DataError(f"the kept training pictures are damaged: {names}", where=str(folder), hint=_AGAIN)
     if index.model != file_digest(model / "manifest.json"):
         return "the kept training pictures belong to another model"
-    return Examples(folder, index)
+    return ExampleStore(folder, index)
 
 
-def _whole(folder: Path, name: str, told: str) -> bool:
-    return Path(name).name == name and (folder / name).is_file() and file_digest(folder / name) == told
+def _is_intact(folder: Path, name: str, sha256: str) -> bool:
+    return Path(name).name == name and (folder / name).is_file() and file_digest(folder / name) == sha256

@@ -17,7 +17,7 @@ import numpy as np
 from headstart.core.errors import UsageError, format_nearest
 from headstart.core.types import Prediction
 from headstart.explanation import example_store, heatmap_overlay, map_arithmetic, occlusion
-from headstart.explanation.example_store import Examples, Neighbour
+from headstart.explanation.example_store import ExampleStore, Neighbour
 from headstart.explanation.feature_map_model import FeatureMapModel, FeatureMapPass, FeatureMaps
 from headstart.explanation.map_arithmetic import Box
 from headstart.images.codecs import Picture
@@ -78,7 +78,7 @@ class Explanation:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Found:
+class HeatMap:
     """What a method gives: see `Explanation`."""
 
     method: str
@@ -88,7 +88,7 @@ class Found:
     elsewhere: float = 0.0
 
 
-Way = Callable[[FeatureMaps, FeatureMapPass, int], Found]  # a picture, its maps and a class's position
+HeatMapMethod = Callable[[FeatureMaps, FeatureMapPass, int], HeatMap]  # a picture, its maps and a class's position
 
 
 class Explainer:
@@ -104,19 +104,19 @@ class Explainer:
 
     def __init__(self, folder: str | Path, *, model: Model | None = None) -> None:
         self.model = model or load(folder)
-        self.looker = FeatureMapModel(self.model)
+        self.map_model = FeatureMapModel(self.model)
         beside = self.model.folder.parent / example_store.FOLDER
-        self.examples: Examples | str = example_store.read(beside, self.model.folder)
+        self.examples: ExampleStore | str = example_store.read_examples(beside, self.model.folder)
 
     @cached_property
     def automatic(self) -> tuple[str, str]:
         """The method that `auto` takes, and why."""
-        if self.looker.exact:
-            held = "" if self.model.manifest.head.kind == "linear" else _HELD
-            return CAM, _EXACT + held
+        if self.map_model.exact:
+            note = "" if self.model.manifest.head.kind == "linear" else _HELD
+            return CAM, _EXACT + note
         return OCCLUSION, "not every feature is the mean of a map, so places are covered and the model is asked again"
 
-    def chosen(self, method: str) -> tuple[str, str]:
+    def choose_method(self, method: str) -> tuple[str, str]:
         """The method to use, and why.
 
         Raises:
@@ -127,15 +127,15 @@ class Explainer:
         if method not in METHODS:
             hint = format_nearest(method, METHODS) or f"known: {', '.join(METHODS)}"
             raise UsageError(f"there is no method `{method}`", where="--method", hint=hint)
-        if method == CAM and not self.looker.exact:
-            what = "`cam` is exact only where every feature is the mean of a map; this model's are not"
-            raise UsageError(what, where="--method", hint="--method occlusion works for every model")
-        if method == SCORECAM and not self.looker.mapped:
-            what = "`scorecam` needs a map above the features, and this model's graph has none"
-            raise UsageError(what, where="--method", hint="--method occlusion works for every model")
+        if method == CAM and not self.map_model.exact:
+            message = "`cam` is exact only where every feature is the mean of a map; this model's are not"
+            raise UsageError(message, where="--method", hint="--method occlusion works for every model")
+        if method == SCORECAM and not self.map_model.mapped:
+            message = "`scorecam` needs a map above the features, and this model's graph has none"
+            raise UsageError(message, where="--method", hint="--method occlusion works for every model")
         return method, _ASKED
 
-    def position(self, class_name: str) -> int:
+    def class_position(self, class_name: str) -> int:
         """A class's position.
 
         Raises:
@@ -155,7 +155,7 @@ class Explainer:
         class_name: str = "",
         name: str = "",
         neighbours: int = NEIGHBOURS,
-        way: Way | None = None,
+        heat_map_method: HeatMapMethod | None = None,
     ) -> Explanation:
         """Explain one answer.
 
@@ -172,23 +172,36 @@ class Explainer:
             UsageError: There is no such method or class.
         """
         content = picture if isinstance(picture, bytes) else read_bytes(str(picture))
-        how, why = ("", "") if way else self.chosen(method)
-        seen = self.looker.see(name if isinstance(picture, bytes) else str(picture), content)
-        looked = self.looker.look(seen)
+        how, why = ("", "") if heat_map_method else self.choose_method(method)
+        maps = self.map_model.decode_picture(name if isinstance(picture, bytes) else str(picture), content)
+        looked = self.map_model.compute_maps(maps)
         prediction = self.model.predict_chunk(looked.chunk)[0]
-        of = self.position(class_name) if class_name else self.position(likeliest(prediction))
-        found = way(seen, looked, of) if way else self._found(how, why, seen, looked, of)
-        return self.told(content, seen, looked, prediction, of, found, neighbours=neighbours)
+        position = self.class_position(class_name) if class_name else self.class_position(likeliest_class(prediction))
+        heat_map = (
+            heat_map_method(maps, looked, position)
+            if heat_map_method
+            else self._make_heat_map(how, why, maps, looked, position)
+        )
+        return self.describe_heat_map(content, maps, looked, prediction, position, heat_map, neighbours=neighbours)
 
-    def _found(self, how: str, why: str, seen: FeatureMaps, looked: FeatureMapPass, of: int) -> Found:
-        if how == CAM:
-            return self.exact(seen, looked, of, why)
-        score = float(self.looker.margins([one[None] for one in seen.pictures], of)[0])
-        if how == SCORECAM:
-            return Found(method=how, why=why, evidence=occlusion.scorecam(self.looker, seen, looked, of), score=score)
-        return Found(method=how, why=why, evidence=occlusion.occlusion(self.looker, seen, of), score=score)
+    def _make_heat_map(
+        self, method: str, why: str, maps: FeatureMaps, looked: FeatureMapPass, position: int
+    ) -> HeatMap:
+        if method == CAM:
+            return self.exact_heat_map(maps, looked, position, why)
+        score = float(self.map_model.class_margins([picture[None] for picture in maps.pictures], position)[0])
+        if method == SCORECAM:
+            return HeatMap(
+                method=method,
+                why=why,
+                evidence=occlusion.score_cam(self.map_model, maps, looked, position),
+                score=score,
+            )
+        return HeatMap(
+            method=method, why=why, evidence=occlusion.occlusion_map(self.map_model, maps, position), score=score
+        )
 
-    def exact(self, seen: FeatureMaps, looked: FeatureMapPass, of: int, why: str = _EXACT) -> Found:
+    def exact_heat_map(self, maps: FeatureMaps, looked: FeatureMapPass, position: int, why: str = _EXACT) -> HeatMap:
         """What each place adds, for a model whose features are means of maps.
 
         Args:
@@ -201,55 +214,57 @@ class Explainer:
             Evidence whose mean, with `elsewhere`, is the score: nothing is left out and nothing is scaled.
         """
         head = self.model.manifest.head
-        weights, bias = map_arithmetic.linear_form(head.kind, self.model.arrays, looked.features, of)
+        weights, bias = map_arithmetic.linear_form(head.kind, self.model.arrays, looked.features, position)
         side = max(part.under.side for part in looked.parts)
         evidence, elsewhere = np.full((side, side), bias), 0.0
         for part in looked.parts:
             assert part.values is not None
             adds = np.asarray(part.values, np.float64) @ weights[part.columns]
-            own = part.under.side
-            here = adds[len(adds) - own * own :].reshape(own, own) * (own * own / len(adds))
-            evidence += map_arithmetic.moved(here, seen.boxes[part.trunk], seen.box, (side, side))
-            elsewhere += float(adds[: len(adds) - own * own].sum() / len(adds))
+            part_side = part.under.side
+            places = adds[len(adds) - part_side * part_side :].reshape(part_side, part_side) * (
+                part_side * part_side / len(adds)
+            )
+            evidence += map_arithmetic.resample_map(places, maps.boxes[part.trunk], maps.box, (side, side))
+            elsewhere += float(adds[: len(adds) - part_side * part_side].sum() / len(adds))
         score = float(np.asarray(looked.features, np.float64) @ weights + bias)
-        return Found(method=CAM, why=why, evidence=evidence, score=score, elsewhere=elsewhere)
+        return HeatMap(method=CAM, why=why, evidence=evidence, score=score, elsewhere=elsewhere)
 
-    def told(
+    def describe_heat_map(
         self,
         content: bytes,
-        seen: FeatureMaps,
+        maps: FeatureMaps,
         looked: FeatureMapPass,
         prediction: Prediction,
-        of: int,
-        found: Found,
+        position: int,
+        heat_map: HeatMap,
         *,
         neighbours: int = NEIGHBOURS,
     ) -> Explanation:
         """An explanation of what a method found, with what the run keeps to compare with."""
-        name, kept = self.model.class_names[of], self.examples
-        near = () if isinstance(kept, str) else kept.nearest(looked.features, neighbours)
-        alike = tuple(one for one in near if one.similarity > 0)  # what lies across is not like it
-        stand = () if isinstance(kept, str) else kept.prototypes(name, looked.features)
+        name, examples = self.model.class_names[position], self.examples
+        near = () if isinstance(examples, str) else examples.find_nearest(looked.features, neighbours)
+        alike = tuple(neighbour for neighbour in near if neighbour.similarity > 0)  # what lies across is not like it
+        stand = () if isinstance(examples, str) else examples.list_prototypes(name, looked.features)
         return Explanation(
-            uri=seen.name,
+            uri=maps.name,
             prediction=prediction,
             class_name=name,
-            method=found.method,
-            why=found.why,
-            heat=map_arithmetic.resized(map_arithmetic.warmth(found.evidence), (_HEAT_PX, _HEAT_PX)),
-            evidence=found.evidence,
-            score=found.score,
-            elsewhere=found.elsewhere,
-            size=seen.size,
-            box=seen.box,
-            picture=shown(content),
+            method=heat_map.method,
+            why=heat_map.why,
+            heat=map_arithmetic.resize_map(map_arithmetic.positive_share(heat_map.evidence), (_HEAT_PX, _HEAT_PX)),
+            evidence=heat_map.evidence,
+            score=heat_map.score,
+            elsewhere=heat_map.elsewhere,
+            size=maps.size,
+            box=maps.box,
+            picture=thumbnail_of(content),
             neighbours=alike,
             prototypes=stand,
-            compared=kept if isinstance(kept, str) else NOTHING_ALIKE if near and not alike else "",
+            compared=examples if isinstance(examples, str) else NOTHING_ALIKE if near and not alike else "",
         )
 
 
-def unread(name: str, error: str) -> Explanation:
+def unreadable_picture(name: str, error: str) -> Explanation:
     """In the place of an explanation: why the file could not be read; it has neither picture nor map."""
     nothing = np.zeros((0, 0), np.float32)
     return Explanation(
@@ -267,14 +282,14 @@ def unread(name: str, error: str) -> Explanation:
     )
 
 
-def likeliest(prediction: Prediction) -> str:
+def likeliest_class(prediction: Prediction) -> str:
     """The class that a heat map speaks of: the answer, or what it would be if there had to be one."""
     if not prediction.unknown and prediction.answer in prediction.probabilities:
         return prediction.answer
     return prediction.likeliest or max(prediction.probabilities, key=lambda name: prediction.probabilities[name])
 
 
-def shown(content: bytes, most: int = SHOWN_PX) -> np.ndarray:
+def thumbnail_of(content: bytes, most: int = SHOWN_PX) -> np.ndarray:
     """(h, w, 3) uint8 of a picture file, upright, its longer side at most `most` px."""
     picture = Picture(content)
     image = picture.decode_rgb(least=min(most, min(picture.size)))
@@ -284,5 +299,5 @@ def shown(content: bytes, most: int = SHOWN_PX) -> np.ndarray:
 
 def overlay_png(explanation: Explanation) -> bytes:
     """The heat map on its picture, as the bytes of a PNG file."""
-    one = explanation
-    return heatmap_overlay.png(heatmap_overlay.drawn(one.picture, one.heat, one.box, one.size))
+    shown = explanation
+    return heatmap_overlay.encode_png(heatmap_overlay.draw_overlay(shown.picture, shown.heat, shown.box, shown.size))

@@ -55,47 +55,49 @@ def explain_run(
         ctx: The run.
     """
     started = time.monotonic()
-    rows = _keep(data, splits, embeddings, adapted, ctx)
+    rows = _keep_examples(data, splits, embeddings, adapted, ctx)
     explainer = Explainer(ctx.run.path / "model")
     method, why = explainer.automatic
     flops = sum(e.spec.flops for e in embeddings if e.spec.name in {f.backbone for f in adapted.features})
     most = len(GROUPS) * A_GROUP if method == CAM else int(WORK // (PASSES * max(flops, 1)))
     left_out = "" if most else "this backbone would need long for them: headstart explain makes them one by one"
-    picked = _picked(data, evaluation, explainer.model.choose_classes(np.asarray(evaluation.probabilities)))[:most]
+    picked = _choose_held_out(data, evaluation, explainer.model.choose_classes(np.asarray(evaluation.probabilities)))[
+        :most
+    ]
     places = {uri: place for place, uri in enumerate(data.uris)}
-    tried = [_map(explainer, data, places, row, group, at, ctx) for at, (row, group) in enumerate(picked)]
-    made = tuple(one for one in tried if one is not None)
+    tried = [_write_heat_map(explainer, data, places, row, group, at, ctx) for at, (row, group) in enumerate(picked)]
+    maps = tuple(tried_map for tried_map in tried if tried_map is not None)
     folder = ctx.make_step_folder(example_store.FOLDER)
-    found = Explained(
+    explained = Explained(
         method=method,
         why=why,
         kept=len(rows),
         bytes=sum(path.stat().st_size for path in folder.iterdir() if path.name != "value.json"),
-        prototypes=_standing(explainer, places),
-        maps=made,
+        prototypes=_prototype_rows(explainer, places),
+        maps=maps,
         left_out=left_out,
     )
-    serialization.save_value(found, folder)
+    serialization.save_value(explained, folder)
     took = format_duration(time.monotonic() - started)
-    kind = f"{len(made)} heat maps by {NAMES[method]}" if made else "no heat maps"
+    kind = f"{len(maps)} heat maps by {NAMES[method]}" if maps else "no heat maps"
     ctx.console.print_line(
-        "explain", f"{len(rows)} training pictures to compare with ({format_bytes(found.bytes)}), {kind}, {took}"
+        "explain", f"{len(rows)} training pictures to compare with ({format_bytes(explained.bytes)}), {kind}, {took}"
     )
-    return found
+    return explained
 
 
-def _keep(
+def _keep_examples(
     data: Dataset, splits: Splits, embeddings: tuple[Embeddings, ...], adapted: FitResult, ctx: Context
 ) -> np.ndarray:
     """Write what is kept of the training pictures; returns their rows."""
     targets = np.asarray(data.targets)
-    rows = example_selection.rows_kept(np.asarray(splits.train), targets, len(data.class_names))
-    made, scale = example_selection.vectors(join_columns(embeddings, adapted.features, rows))
-    standing = example_selection.prototypes(made, targets[rows])
-    jpegs = example_selection.thumbnails(data, rows)
-    ends = np.cumsum([len(one) for one in jpegs]).tolist()
+    rows = example_selection.choose_rows(np.asarray(splits.train), targets, len(data.class_names))
+    vectors, scale = example_selection.make_vectors(join_columns(embeddings, adapted.features, rows))
+    standing = example_selection.choose_prototypes(vectors, targets[rows])
+    jpegs = example_selection.make_thumbnails(data, rows)
+    ends = np.cumsum([len(jpeg) for jpeg in jpegs]).tolist()
     entries = tuple(
-        example_store.Entry(
+        example_store.ExampleEntry(
             uri=data.uris[row],
             class_name=data.class_names[targets[row]],
             start=end - len(jpeg),
@@ -105,21 +107,21 @@ def _keep(
         for row, jpeg, end, place in zip(rows.tolist(), jpegs, ends, standing, strict=True)
     )
     contents = {
-        example_store.VECTORS: _npy(made),
-        example_store.SCALE: _npy(scale),
+        example_store.VECTORS: _npy_bytes(vectors),
+        example_store.SCALE: _npy_bytes(scale),
         example_store.THUMBNAILS: b"".join(jpegs),
     }
-    example_store.write(ctx.make_step_folder(example_store.FOLDER), ctx.run.path / "model", entries, contents)
+    example_store.write_examples(ctx.make_step_folder(example_store.FOLDER), ctx.run.path / "model", entries, contents)
     return rows
 
 
-def _npy(array: np.ndarray) -> bytes:
+def _npy_bytes(array: np.ndarray) -> bytes:
     out = io.BytesIO()
     np.save(out, array, allow_pickle=False)
     return out.getvalue()
 
 
-def _picked(data: Dataset, evaluation: Evaluation, answers: np.ndarray) -> list[tuple[int, str]]:
+def _choose_held_out(data: Dataset, evaluation: Evaluation, answers: np.ndarray) -> list[tuple[int, str]]:
     """Held-out rows to explain, with their groups; the first of each group before the second of any.
 
     Args:
@@ -132,15 +134,15 @@ def _picked(data: Dataset, evaluation: Evaluation, answers: np.ndarray) -> list[
     right = answers == np.asarray(data.targets)[rows]
     order = np.lexsort((rows, -np.round(sure, 6)))
     sides = [order[right[order]], order[right[order]][::-1], order[~right[order]], order[~right[order]][::-1]]
-    found: dict[int, str] = {}
+    groups: dict[int, str] = {}
     for place in range(A_GROUP):
         for group, side in zip(GROUPS, sides, strict=True):
             if place < len(side):
-                found.setdefault(int(rows[side[place]]), group)
-    return list(found.items())
+                groups.setdefault(int(rows[side[place]]), group)
+    return list(groups.items())
 
 
-def _map(
+def _write_heat_map(
     explainer: Explainer, data: Dataset, places: dict[str, int], row: int, group: str, at: int, ctx: Context
 ) -> MapRow | None:
     """Explain one row and write its picture; None where the file cannot be read any more.
@@ -157,35 +159,35 @@ def _map(
     uri = data.uris[row]
     path = os.path.join(data.root, uri)  # noqa: PTH118 - names of any bytes
     try:
-        one = explainer.explain(path, neighbours=NEIGHBOURS + 1)
+        explanation = explainer.explain(path, neighbours=NEIGHBOURS + 1)
     except PictureError:
         return None
     name = f"map{at}.jpg"
-    write_bytes(ctx.make_step_folder(example_store.FOLDER) / name, _drawn(one))
-    alike = [near for near in one.neighbours if near.uri != uri][:NEIGHBOURS]
+    write_bytes(ctx.make_step_folder(example_store.FOLDER) / name, _draw_jpeg(explanation))
+    alike = [near for near in explanation.neighbours if near.uri != uri][:NEIGHBOURS]
     return MapRow(
         row=row,
         group=group,
-        answer=one.prediction.answer,
-        class_name=one.class_name,
-        confidence=one.prediction.probabilities[one.class_name],
+        answer=explanation.prediction.answer,
+        class_name=explanation.class_name,
+        confidence=explanation.prediction.probabilities[explanation.class_name],
         file=name,
         neighbours=tuple(places[near.uri] for near in alike),
         similarities=tuple(round(near.similarity, 4) for near in alike),
     )
 
 
-def _drawn(one: Explanation) -> bytes:
-    image = heatmap_overlay.drawn(one.picture, one.heat, one.box, one.size)
+def _draw_jpeg(explanation: Explanation) -> bytes:
+    image = heatmap_overlay.draw_overlay(explanation.picture, explanation.heat, explanation.box, explanation.size)
     image.thumbnail((SHOWN_PX, SHOWN_PX))
-    return heatmap_overlay.jpeg(image)
+    return heatmap_overlay.encode_jpeg(image)
 
 
-def _standing(explainer: Explainer, places: dict[str, int]) -> dict[str, tuple[int, ...]]:
+def _prototype_rows(explainer: Explainer, places: dict[str, int]) -> dict[str, tuple[int, ...]]:
     """Class -> rows of its prototypes, the best first."""
-    assert isinstance(explainer.examples, example_store.Examples)
-    found: dict[str, list[tuple[int, int]]] = {}
+    assert isinstance(explainer.examples, example_store.ExampleStore)
+    prototypes: dict[str, list[tuple[int, int]]] = {}
     for entry in explainer.examples.index.entries:
         if entry.prototype:
-            found.setdefault(entry.class_name, []).append((entry.prototype, places[entry.uri]))
-    return {name: tuple(row for _, row in sorted(found[name])) for name in sorted(found)}
+            prototypes.setdefault(entry.class_name, []).append((entry.prototype, places[entry.uri]))
+    return {name: tuple(row for _, row in sorted(prototypes[name])) for name in sorted(prototypes)}

@@ -18,15 +18,17 @@ CELLS = 14  # in a row
 STEPS = 10
 
 
-def orders(heat: np.ndarray, random: int, seed: int) -> np.ndarray:
+def cell_orders(heat: np.ndarray, random: int, seed: int) -> np.ndarray:
     """(1 + random, CELLS²) positions of cells: from the warmest on, and at random."""
-    small = map_arithmetic.moved(heat, (0, 0, 1, 1), (0, 0, 1, 1), (CELLS, CELLS)).ravel()
+    small = map_arithmetic.resample_map(heat, (0, 0, 1, 1), (0, 0, 1, 1), (CELLS, CELLS)).ravel()
     rng = np.random.default_rng(seed)
     drawn = [rng.permutation(CELLS * CELLS) for _ in range(random)]
     return np.stack([np.argsort(-small, kind="stable"), *drawn])
 
 
-def areas(looker: FeatureMapModel, seen: FeatureMaps, order: np.ndarray, of: int) -> tuple[float, float]:
+def deletion_insertion(
+    map_model: FeatureMapModel, maps: FeatureMaps, order: np.ndarray, position: int
+) -> tuple[float, float]:
     """Mean probability of a class while cells are deleted, and while they are inserted, in an order.
 
     Args:
@@ -38,19 +40,21 @@ def areas(looker: FeatureMapModel, seen: FeatureMaps, order: np.ndarray, of: int
     Returns:
         Deletion (the lower, the better) and insertion (the higher, the better), each 0..1.
     """
-    kept = np.ones((STEPS + 1, CELLS * CELLS))
+    masks = np.ones((STEPS + 1, CELLS * CELLS))
     for step, count in enumerate(np.linspace(0, CELLS * CELLS, STEPS + 1).round().astype(int)):
-        kept[step, order[:count]] = 0.0
-    both = np.concatenate([kept, 1.0 - kept]).reshape(-1, CELLS, CELLS)
-    shown = occlusion.blended(seen, both, occlusion.blur(seen), smooth=False)
-    features = looker.features(shown)
-    found = prediction.predict_probabilities(looker.model.manifest.head.kind, looker.model.arrays, features)[:, of]
-    deleted, inserted = found[: STEPS + 1], found[STEPS + 1 :]
-    return _area(deleted), _area(inserted)
+        masks[step, order[:count]] = 0.0
+    both = np.concatenate([masks, 1.0 - masks]).reshape(-1, CELLS, CELLS)
+    shown = occlusion.blend_masks(maps, both, occlusion.blurred_pictures(maps), smooth=False)
+    features = map_model.compute_features(shown)
+    probabilities = prediction.predict_probabilities(
+        map_model.model.manifest.head.kind, map_model.model.arrays, features
+    )[:, position]
+    deleted, inserted = probabilities[: STEPS + 1], probabilities[STEPS + 1 :]
+    return _mean_height(deleted), _mean_height(inserted)
 
 
-def gain(
-    looker: FeatureMapModel, seen: FeatureMaps, heat: np.ndarray, of: int, *, random: int = 5, seed: int = 0
+def faithfulness_gain(
+    map_model: FeatureMapModel, maps: FeatureMaps, heat: np.ndarray, position: int, *, random: int = 5, seed: int = 0
 ) -> tuple[float, float]:
     """Insertion minus deletion by a heat map, and the mean of that by orders at random.
 
@@ -62,13 +66,13 @@ def gain(
         random: How many orders at random.
         seed: Of these.
     """
-    found = []
-    for order in orders(heat, random, seed):
-        deleted, inserted = areas(looker, seen, order, of)
-        found.append(inserted - deleted)
-    return found[0], float(np.mean(found[1:]))
+    gains = []
+    for order in cell_orders(heat, random, seed):
+        deleted, inserted = deletion_insertion(map_model, maps, order, position)
+        gains.append(inserted - deleted)
+    return gains[0], float(np.mean(gains[1:]))
 
 
-def _area(curve: np.ndarray) -> float:
+def _mean_height(curve: np.ndarray) -> float:
     """Mean height of a curve of equal steps."""
     return float((curve[:-1] + curve[1:]).mean() / 2)

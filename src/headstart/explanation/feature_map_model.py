@@ -15,7 +15,7 @@ import numpy as np
 
 from headstart.core.settings import INFERENCE_BATCH, count_threads
 from headstart.explanation import map_arithmetic
-from headstart.explanation.feature_maps import Under, with_maps
+from headstart.explanation.feature_maps import MapColumns, add_map_outputs
 from headstart.explanation.map_arithmetic import Box
 from headstart.heads import prediction
 from headstart.images import preprocessing
@@ -44,11 +44,11 @@ class FeatureMaps:
     @property
     def box(self) -> Box:
         """The part that any trunk sees."""
-        return map_arithmetic.around(self.boxes)
+        return map_arithmetic.surrounding_box(self.boxes)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Part:
+class MappedColumns:
     """Some of the head's columns and the map under them.
 
     Attributes:
@@ -60,7 +60,7 @@ class Part:
 
     trunk: int
     columns: slice
-    under: Under
+    under: MapColumns
     values: np.ndarray | None
 
 
@@ -69,7 +69,7 @@ class FeatureMapPass:
     """One picture's features (D,) float32, its parts, and the chunk from which the model answers."""
 
     features: np.ndarray
-    parts: tuple[Part, ...]
+    parts: tuple[MappedColumns, ...]
     chunk: Chunk
 
 
@@ -85,27 +85,29 @@ class FeatureMapModel:
         self._lock = threading.Lock()
 
     @cached_property
-    def _compiled(self) -> tuple[tuple[Engine, list[Under]], ...]:
+    def _compiled(self) -> tuple[tuple[Engine, list[MapColumns]], ...]:
         """Each trunk's engine and what lies under its outputs; two threads that come first at once each make all."""
-        made = []
+        trunks = []
         for trunk in self.model.manifest.trunks:
-            found: list[Under] = []
-            edit = partial(with_maps, found=found)
+            columns: list[MapColumns] = []
+            edit = partial(add_map_outputs, columns=columns)
             path = self.model.folder / trunk.ir
-            made.append((Engine(path, threads=count_threads(), batch=INFERENCE_BATCH, edit=edit, mapped=False), found))
-        return tuple(made)
+            trunks.append(
+                (Engine(path, threads=count_threads(), batch=INFERENCE_BATCH, edit=edit, mapped=False), columns)
+            )
+        return tuple(trunks)
 
     @property
     def exact(self) -> bool:
         """Whether every number that the head reads is the mean of a map."""
-        return all(part.under.mean for part in self._parts(()))
+        return all(part.under.mean for part in self._list_columns(()))
 
     @property
     def mapped(self) -> bool:
         """Whether any number that the head reads has a map above it."""
-        return any(part.under.at is not None for part in self._parts(()))
+        return any(part.under.at is not None for part in self._list_columns(()))
 
-    def see(self, name: str, content: bytes) -> FeatureMaps:
+    def decode_picture(self, name: str, content: bytes) -> FeatureMaps:
         """Decode a picture for every trunk.
 
         Raises:
@@ -120,16 +122,16 @@ class FeatureMapModel:
             name=name, size=size, pictures=decoded, boxes=tuple(preprocessing.visible_box(size, spec) for spec in specs)
         )
 
-    def look(self, seen: FeatureMaps) -> FeatureMapPass:
+    def compute_maps(self, maps: FeatureMaps) -> FeatureMapPass:
         """One pass: features and maps."""
-        outputs = self._pass([picture[None] for picture in seen.pictures])
-        chunk = Chunk([Content(seen.name, b"")], [picture[None] for picture in seen.pictures])
+        outputs = self._run_trunks([picture[None] for picture in maps.pictures])
+        chunk = Chunk([Content(maps.name, b"")], [picture[None] for picture in maps.pictures])
         for trunk, vectors in zip(self.model.manifest.trunks, outputs, strict=True):
             for depth, vector in zip(trunk.depths, vectors, strict=False):
                 chunk.features[trunk.name, depth.name] = vector
-        return FeatureMapPass(features=self._joined(outputs)[0], parts=self._parts(outputs), chunk=chunk)
+        return FeatureMapPass(features=self._join_features(outputs)[0], parts=self._list_columns(outputs), chunk=chunk)
 
-    def margins(self, pictures: Sequence[np.ndarray], of: int) -> np.ndarray:
+    def class_margins(self, pictures: Sequence[np.ndarray], position: int) -> np.ndarray:
         """What the head says of a class, for many pictures.
 
         Args:
@@ -139,45 +141,47 @@ class FeatureMapModel:
         Returns:
             (B,) float64 logit of the class minus the mean of the others' logits.
         """
-        found = prediction.predict_probabilities(
-            self.model.manifest.head.kind, self.model.arrays, self.features(pictures)
+        probabilities = prediction.predict_probabilities(
+            self.model.manifest.head.kind, self.model.arrays, self.compute_features(pictures)
         )
-        return map_arithmetic.margin(found, of)
+        return map_arithmetic.logit_margin(probabilities, position)
 
-    def features(self, pictures: Sequence[np.ndarray]) -> np.ndarray:
+    def compute_features(self, pictures: Sequence[np.ndarray]) -> np.ndarray:
         """(B, D) float32 of many pictures, (B, S, S, 3) uint8 a trunk."""
-        return self._joined(self._pass(pictures))
+        return self._join_features(self._run_trunks(pictures))
 
-    def _pass(self, pictures: Sequence[np.ndarray]) -> list[tuple[np.ndarray, ...]]:
+    def _run_trunks(self, pictures: Sequence[np.ndarray]) -> list[tuple[np.ndarray, ...]]:
         with self._lock:
             return [
-                next(found for _, found in engine.run([(None, given)]))
-                for (engine, _), given in zip(self._compiled, pictures, strict=True)
+                next(outputs for _, outputs in engine.run([(None, batch)]))
+                for (engine, _), batch in zip(self._compiled, pictures, strict=True)
             ]
 
-    def _joined(self, outputs: Sequence[tuple[np.ndarray, ...]]) -> np.ndarray:
+    def _join_features(self, outputs: Sequence[tuple[np.ndarray, ...]]) -> np.ndarray:
         """(B, D) the head's input."""
-        blocks = [outputs[trunk][output] for trunk, output, _ in self._features()]
+        blocks = [outputs[trunk][output] for trunk, output, _ in self._locate_features()]
         return np.concatenate(blocks, axis=1)
 
-    def _features(self) -> list[tuple[int, int, int]]:
+    def _locate_features(self) -> list[tuple[int, int, int]]:
         """For each of the head's features: its trunk, the trunk's output, and how many numbers it is."""
         trunks = self.model.manifest.trunks
         at = {(t.name, d.name): (i, o) for i, t in enumerate(trunks) for o, d in enumerate(t.depths)}
         return [(*at[f.backbone, f.depth], f.dim) for f in self.model.manifest.features]
 
-    def _parts(self, outputs: Sequence[tuple[np.ndarray, ...]]) -> tuple[Part, ...]:
+    def _list_columns(self, outputs: Sequence[tuple[np.ndarray, ...]]) -> tuple[MappedColumns, ...]:
         """All columns that the head reads, in their order; with values where a picture was passed."""
-        made, start = [], 0
-        for trunk, output, width in self._features():
+        parts, start = [], 0
+        for trunk, output, width in self._locate_features():
             for under in self._compiled[trunk][1]:
                 if under.output == output:
                     columns = slice(start + under.start, start + under.stop)
-                    known = outputs and under.at is not None
-                    values = under.places(outputs[trunk][under.at][0]) if known and under.at is not None else None
-                    made.append(Part(trunk=trunk, columns=columns, under=under, values=values))
+                    mapped = outputs and under.at is not None
+                    values = (
+                        under.arrange_places(outputs[trunk][under.at][0]) if mapped and under.at is not None else None
+                    )
+                    parts.append(MappedColumns(trunk=trunk, columns=columns, under=under, values=values))
             start += width
-        return tuple(made)
+        return tuple(parts)
 
 
 _SIDEWAYS = 5  # EXIF orientations from here on swap width and height

@@ -23,7 +23,7 @@ _FARTHEST = 400  # operations looked at in search of a map
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Under:
+class MapColumns:
     """What lies under some columns of one of a trunk's outputs.
 
     Attributes:
@@ -46,7 +46,7 @@ class Under:
     ahead: int = 0
     mean: bool = False
 
-    def places(self, values: np.ndarray) -> np.ndarray:
+    def arrange_places(self, values: np.ndarray) -> np.ndarray:
         """(places, channels) of one picture's map as the graph gave it; tokens that stand for no place first."""
         if self.order == "nchw":
             return np.moveaxis(values, 0, -1).reshape(-1, values.shape[0])
@@ -63,7 +63,7 @@ class _Map:
     ahead: int
 
 
-def with_maps(model: Any, found: list[Under]) -> Any:
+def add_map_outputs(model: Any, columns: list[MapColumns]) -> Any:
     """The graph with its maps as further outputs, each once.
 
     Args:
@@ -74,71 +74,84 @@ def with_maps(model: Any, found: list[Under]) -> Any:
     count = len(model.outputs)
     for position, result in enumerate(model.get_results()):
         start = 0
-        for tensor, width in _parts(result.input(0).get_source_output()):
-            looked = _look(tensor)
-            found.append(_under(looked, position, (start, start + width), count, extra))
+        for tensor, width in _split_output(result.input(0).get_source_output()):
+            located = _locate_map(tensor)
+            columns.append(_describe_columns(located, position, (start, start + width), count, extra))
             start += width
     if extra:
         model.add_outputs(extra)
     return model
 
 
-def _under(
-    looked: tuple[_Map | None, bool], position: int, columns: tuple[int, int], count: int, extra: list[Any]
-) -> Under:
-    one, mean = looked
+def _describe_columns(
+    located: tuple[_Map | None, bool], position: int, columns: tuple[int, int], count: int, extra: list[Any]
+) -> MapColumns:
+    feature_map, mean = located
     start, stop = columns
-    if one is None:
-        return Under(output=position, start=start, stop=stop)
-    if one.tensor not in extra:
-        extra.append(one.tensor)
-    at = count + extra.index(one.tensor)
-    return Under(
-        output=position, start=start, stop=stop, at=at, order=one.order, side=one.side, ahead=one.ahead, mean=mean
+    if feature_map is None:
+        return MapColumns(output=position, start=start, stop=stop)
+    if feature_map.tensor not in extra:
+        extra.append(feature_map.tensor)
+    at = count + extra.index(feature_map.tensor)
+    return MapColumns(
+        output=position,
+        start=start,
+        stop=stop,
+        at=at,
+        order=feature_map.order,
+        side=feature_map.side,
+        ahead=feature_map.ahead,
+        mean=mean,
     )
 
 
-def _parts(tensor: Any) -> Iterator[tuple[Any, int]]:
+def _split_output(tensor: Any) -> Iterator[tuple[Any, int]]:
     """What is joined side by side into an output, with its width."""
     node = tensor.get_node()
-    if node.get_type_name() == "Concat" and len(_shape(tensor)) == 2 and node.get_attributes()["axis"] in (1, -1):
+    if (
+        node.get_type_name() == "Concat"
+        and len(_static_shape(tensor)) == 2
+        and node.get_attributes()["axis"] in (1, -1)
+    ):
         for place in range(node.get_input_size()):
-            yield from _parts(node.input(place).get_source_output())
+            yield from _split_output(node.input(place).get_source_output())
     elif node.get_type_name() == "Convert":
-        yield from _parts(node.input(0).get_source_output())
+        yield from _split_output(node.input(0).get_source_output())
     else:
-        yield tensor, math.prod(_shape(tensor)[1:])
+        yield tensor, math.prod(_static_shape(tensor)[1:])
 
 
-def _look(tensor: Any) -> tuple[_Map | None, bool]:
+def _locate_map(tensor: Any) -> tuple[_Map | None, bool]:
     """The map under a vector, and whether the vector is its mean."""
     node = tensor.get_node()
-    while node.get_type_name() in _SHAPES_ONLY or _of_one_place(node) or _of_one_row(node):
+    while node.get_type_name() in _SHAPES_ONLY or _averages_one_place(node) or _transposes_one_row(node):
         node = node.input(0).get_source_output().get_node()
-    if (axes := _averaged(node)) is not None:
+    if (axes := _averaged_axes(node)) is not None:
         under = node.input(0).get_source_output()
-        if (one := _as_map(under, axes)) is not None:
-            return one, True
-        return _nearest(under), False
-    return _nearest(node.output(0)), False
+        if (feature_map := _as_map(under, axes)) is not None:
+            return feature_map, True
+        return _find_nearest_map(under), False
+    return _find_nearest_map(node.output(0)), False
 
 
-def _of_one_place(node: Any) -> bool:
+def _averages_one_place(node: Any) -> bool:
     """Whether it is a mean over a single place, which changes nothing."""
-    axes = _averaged(node)
-    shape = _shape(node.input(0).get_source_output()) if axes else []
+    axes = _averaged_axes(node)
+    shape = _static_shape(node.input(0).get_source_output()) if axes else []
     return axes is not None and math.prod(shape[axis] for axis in axes) == 1
 
 
-def _of_one_row(node: Any) -> bool:
+def _transposes_one_row(node: Any) -> bool:
     """Whether it turns a single row (1, D) of numbers, which leaves them in their order."""
-    return node.get_type_name() == "Transpose" and len([side for side in _shape(node.output(0)) if side > 1]) == 1
+    return (
+        node.get_type_name() == "Transpose" and len([side for side in _static_shape(node.output(0)) if side > 1]) == 1
+    )
 
 
-def _averaged(node: Any) -> tuple[int, ...] | None:
+def _averaged_axes(node: Any) -> tuple[int, ...] | None:
     """The axes over which an operation takes the plain mean; None where it does something else."""
     kind = node.get_type_name()
-    shape = _shape(node.input(0).get_source_output()) if node.get_input_size() else []
+    shape = _static_shape(node.input(0).get_source_output()) if node.get_input_size() else []
     if not shape:
         return None
     if kind == "ReduceMean":
@@ -146,15 +159,15 @@ def _averaged(node: Any) -> tuple[int, ...] | None:
         if axes.get_type_name() != "Constant":
             return None
         return tuple(sorted(int(axis) % len(shape) for axis in np.ravel(axes.get_data())))
-    if kind == "AvgPool" and len(shape) == 4 and _shape(node.output(0))[2:] == [1, 1]:
-        whole = list(node.get_attributes().get("kernel", ())) == shape[2:]
-        return (2, 3) if whole else None
+    if kind == "AvgPool" and len(shape) == 4 and _static_shape(node.output(0))[2:] == [1, 1]:
+        global_pool = list(node.get_attributes().get("kernel", ())) == shape[2:]
+        return (2, 3) if global_pool else None
     return None
 
 
 def _as_map(tensor: Any, axes: tuple[int, ...]) -> _Map | None:
     """A tensor as a square map over some axes; None where it is none."""
-    shape = _shape(tensor)
+    shape = _static_shape(tensor)
     if not shape:
         return None
     sides = [shape[axis] for axis in axes]
@@ -167,16 +180,16 @@ def _as_map(tensor: Any, axes: tuple[int, ...]) -> _Map | None:
         return _Map(tensor=tensor, order=order, side=sides[0], ahead=0)
     if len(sides) == 2 and 1 not in sides:
         return None
-    side, ahead = square(math.prod(sides))
+    side, ahead = square_side(math.prod(sides))
     return _Map(tensor=tensor, order=order, side=side, ahead=ahead) if side else None
 
 
-def _shape(tensor: Any) -> list[int]:
+def _static_shape(tensor: Any) -> list[int]:
     """The sides of a tensor; empty where they are known only when the graph runs."""
     return list(tensor.shape) if tensor.partial_shape.is_static else []
 
 
-def square(tokens: int) -> tuple[int, int]:
+def square_side(tokens: int) -> tuple[int, int]:
     """Side of the square that the patches make, and how many tokens come before them; (0, 0) where they make none."""
     side = math.isqrt(tokens)
     ahead = tokens - side * side
@@ -184,29 +197,29 @@ def square(tokens: int) -> tuple[int, int]:
     return (side, ahead) if fits else (0, 0)
 
 
-def _nearest(tensor: Any) -> _Map | None:
+def _find_nearest_map(tensor: Any) -> _Map | None:
     """The first map met on the way up from a tensor; tables of attention are none."""
-    waiting, seen = [tensor], 0
-    while waiting and seen < _FARTHEST:
-        one = waiting.pop(0)
-        node, seen = one.get_node(), seen + 1
-        if (found := _any_map(one)) is not None:
-            return found
+    waiting, visited = [tensor], 0
+    while waiting and visited < _FARTHEST:
+        candidate = waiting.pop(0)
+        node, visited = candidate.get_node(), visited + 1
+        if (feature_map := _any_map(candidate)) is not None:
+            return feature_map
         waiting += [node.input(place).get_source_output() for place in range(node.get_input_size())]
     return None
 
 
 def _any_map(tensor: Any) -> _Map | None:
-    node, shape = tensor.get_node(), _shape(tensor)
+    node, shape = tensor.get_node(), _static_shape(tensor)
     if node.get_type_name() in ("Constant", "Parameter", "MatMul", "Softmax") or not tensor.element_type.is_real():
         return None
-    for axes in _candidates(shape):
-        if (found := _as_map(tensor, axes)) is not None and found.side > _LEAST_SIDE:
-            return found
+    for axes in _candidate_axes(shape):
+        if (feature_map := _as_map(tensor, axes)) is not None and feature_map.side > _LEAST_SIDE:
+            return feature_map
     return None
 
 
-def _candidates(shape: Sequence[int]) -> tuple[tuple[int, ...], ...]:
+def _candidate_axes(shape: Sequence[int]) -> tuple[tuple[int, ...], ...]:
     """Axes that may be places: of rank 4 the two equal ones, of rank 3 the tokens."""
     if len(shape) == 4:
         return ((2, 3),) if shape[2] == shape[3] else ((1, 2),) if shape[1] == shape[2] else ()

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from headstart.core.errors import DataError
-from headstart.explanation.feature_maps import square
+from headstart.explanation.feature_maps import square_side
 from headstart.explanation.map_arithmetic import against_others
 from headstart.networks.formats import keras_archive
 
@@ -25,7 +25,7 @@ _LOOKED_AT = 64  # of the deepest maps
 _TINY = 1e-37  # of a probability, before its logarithm is taken
 
 
-class Heat(NamedTuple):
+class GradientMap(NamedTuple):
     """What gradients tell: (s, s) evidence, the class's score, the layer whose map it is."""
 
     evidence: np.ndarray
@@ -33,7 +33,7 @@ class Heat(NamedTuple):
     layer: str
 
 
-class Gradients:
+class GradientModel:
     """A network whose maps can be asked for gradients.
 
     Args:
@@ -48,14 +48,14 @@ class Gradients:
         import keras
 
         side = int(model.inputs[0].shape[1])
-        nested = any(isinstance(one, keras.Model) for one in model.operations)
+        nested = any(isinstance(operation, keras.Model) for operation in model.operations)
         flat = keras_archive.flatten_model(model, side) if nested else model
-        self._layers, tensors = _maps(flat)
+        self._layers, tensors = _list_maps(flat)
         if not tensors:
             raise DataError("the network has no map that gradients could be taken at", hint="--method occlusion")
         self._model = keras.Model(flat.inputs, [*tensors, flat.outputs[0]])
 
-    def map(self, picture: np.ndarray, of: int) -> Heat:
+    def compute_map(self, picture: np.ndarray, position: int) -> GradientMap:
         """The heat map of one picture.
 
         Args:
@@ -70,50 +70,57 @@ class Gradients:
         """
         import tensorflow as tf
 
-        given = tf.convert_to_tensor(np.asarray(picture, np.float32)[None])
+        pictures = tf.convert_to_tensor(np.asarray(picture, np.float32)[None])
         with tf.GradientTape() as tape:
-            tape.watch(given)
-            *maps, chances = self._model(given, training=False)
+            tape.watch(pictures)
+            *maps, chances = self._model(pictures, training=False)
             logs = tf.math.log(tf.maximum(chances[0], _TINY))
-            score = logs[of] - (tf.reduce_sum(logs) - logs[of]) / max(int(logs.shape[0]) - 1, 1)
-        found = tape.compute_gradient(score, maps)
-        value = float(against_others(np.asarray(logs, np.float64), of))
-        for layer, values, slopes in zip(reversed(self._layers), reversed(maps), reversed(found), strict=True):
-            if slopes is not None and (one := _placed(np.asarray(values[0]), np.asarray(slopes[0]))) is not None:
-                return Heat(one, value, layer)
+            score = logs[position] - (tf.reduce_sum(logs) - logs[position]) / max(int(logs.shape[0]) - 1, 1)
+        gradients = tape.compute_gradient(score, maps)
+        value = float(against_others(np.asarray(logs, np.float64), position))
+        for layer, values, slopes in zip(reversed(self._layers), reversed(maps), reversed(gradients), strict=True):
+            if (
+                slopes is not None
+                and (evidence := _place_evidence(np.asarray(values[0]), np.asarray(slopes[0]))) is not None
+            ):
+                return GradientMap(evidence, value, layer)
         raise DataError("no map of the network has a gradient", hint="--method occlusion")
 
 
-def _maps(model: Any) -> tuple[list[str], list[Any]]:
+def _list_maps(model: Any) -> tuple[list[str], list[Any]]:
     """The deepest square maps and rows of tokens, with the layers that give them, shallow to deep."""
-    found = []
-    for one in model.operations:
-        if type(one).__name__ == "InputLayer":
+    maps = []
+    for operation in model.operations:
+        if type(operation).__name__ == "InputLayer":
             continue
-        made = one.output
-        if not isinstance(made, list | tuple) and made.dtype.startswith("float") and _side(tuple(made.shape[1:])):
-            found.append((one.name, made))
-    found = found[-_LOOKED_AT:]
-    return [name for name, _ in found], [tensor for _, tensor in found]
+        output = operation.output
+        if (
+            not isinstance(output, list | tuple)
+            and output.dtype.startswith("float")
+            and _map_side(tuple(output.shape[1:]))
+        ):
+            maps.append((operation.name, output))
+    maps = maps[-_LOOKED_AT:]
+    return [name for name, _ in maps], [tensor for _, tensor in maps]
 
 
-def _side(shape: tuple[int | None, ...]) -> int:
+def _map_side(shape: tuple[int | None, ...]) -> int:
     """Places in a row of a map (h, w, c) or of tokens (t, c) or (1, t, c); 0 where it is none."""
     if None in shape or len(shape) not in (2, 3):
         return 0
     places = [int(side) for side in shape[:-1] if side is not None]
     if len(places) == 2 and 1 not in places:
         return places[0] if places[0] == places[1] and places[0] >= _LEAST_SIDE else 0
-    return square(math.prod(places))[0]
+    return square_side(math.prod(places))[0]
 
 
-def _placed(values: np.ndarray, slopes: np.ndarray) -> np.ndarray | None:
+def _place_evidence(values: np.ndarray, slopes: np.ndarray) -> np.ndarray | None:
     """(s, s) evidence of a map and its gradient; None where no place has one."""
-    side = _side(values.shape)
+    side = _map_side(values.shape)
     width = values.shape[-1]
     values = values.reshape(-1, width)[-side * side :].astype(np.float64)
     slopes = slopes.reshape(-1, width)[-side * side :].astype(np.float64)
     if not np.any(slopes):
         return None
-    made: np.ndarray = (values * slopes.mean(axis=0, keepdims=True)).sum(axis=1).reshape(side, side) * (side * side)
-    return made
+    evidence: np.ndarray = (values * slopes.mean(axis=0, keepdims=True)).sum(axis=1).reshape(side, side) * (side * side)
+    return evidence

@@ -21,7 +21,7 @@ _PALE = 0.35  # of the picture's own colour that goes, so that the heat's stands
 _OUTSIDE = 0.45  # brightness of what the model does not see
 
 
-def drawn(picture: np.ndarray, heat: np.ndarray, box: Box, size: tuple[int, int]) -> Image.Image:
+def draw_overlay(picture: np.ndarray, heat: np.ndarray, box: Box, size: tuple[int, int]) -> Image.Image:
     """The picture with the heat map where it belongs.
 
     Args:
@@ -38,37 +38,37 @@ def drawn(picture: np.ndarray, heat: np.ndarray, box: Box, size: tuple[int, int]
     left, right = (round(value * across) for value in (box[0], box[2]))
     top, bottom = (round(value * down) for value in (box[1], box[3]))
     right, bottom = max(right, left + 1), max(bottom, top + 1)
-    pale = _pale(picture)
-    made = pale * _OUTSIDE
-    warm = map_arithmetic.resized(heat, (bottom - top, right - left))[..., None]
+    pale = _fade_colours(picture)
+    canvas = pale * _OUTSIDE
+    warm = map_arithmetic.resize_map(heat, (bottom - top, right - left))[..., None]
     inside = pale[top:bottom, left:right]
     share = _STRONGEST * np.clip(warm, 0, 1)
-    made[top:bottom, left:right] = inside * (1 - share) + _coloured(warm[..., 0]) * share
-    image = Image.fromarray(np.round(made).astype(np.uint8))
+    canvas[top:bottom, left:right] = inside * (1 - share) + _heat_colours(warm[..., 0]) * share
+    image = Image.fromarray(np.round(canvas).astype(np.uint8))
     if (left, top, right, bottom) != (0, 0, width, height):
         ImageDraw.Draw(image).rectangle((left, top, right - 1, bottom - 1), outline=(255, 255, 255))
     return image
 
 
-def png(image: Image.Image) -> bytes:
+def encode_png(image: Image.Image) -> bytes:
     """The bytes of a PNG file."""
     out = io.BytesIO()
     image.save(out, "PNG", compress_level=3)
     return out.getvalue()
 
 
-def jpeg(image: Image.Image, quality: int = 80) -> bytes:
+def encode_jpeg(image: Image.Image, quality: int = 80) -> bytes:
     """The bytes of a JPEG file."""
     out = io.BytesIO()
     image.save(out, "JPEG", quality=quality, subsampling=0)
     return out.getvalue()
 
 
-def _pale(picture: np.ndarray) -> np.ndarray:
+def _fade_colours(picture: np.ndarray) -> np.ndarray:
     grey = np.asarray(ImageOps.grayscale(Image.fromarray(picture)), np.float64)[..., None]
     return picture * (1 - _PALE) + grey * _PALE
 
 
-def _coloured(heat: np.ndarray) -> np.ndarray:
+def _heat_colours(heat: np.ndarray) -> np.ndarray:
     """(h, w) 0..1 -> (h, w, 3) float64 0..255."""
     return np.stack([np.interp(heat, _STOPS, _COLOURS[:, channel]) for channel in range(3)], axis=-1)

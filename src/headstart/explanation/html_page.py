@@ -34,7 +34,7 @@ see.</p>
 """
 
 
-def require_free(folder: Path) -> None:
+def require_own_folder(folder: Path) -> None:
     """Refuse a folder with files that no explanation wrote.
 
     Raises:
@@ -44,47 +44,50 @@ def require_free(folder: Path) -> None:
     if list_visible_names(folder) and not (
         page.is_file() and _GENERATOR.encode() in page.read_bytes()[: len(_HEAD) * 2]
     ):
-        told = f"the folder `{folder}` is not empty, and no explanation made it"
-        raise UsageError(told, where="--out", hint="name a new or an empty folder with `--out`")
+        message = f"the folder `{folder}` is not empty, and no explanation made it"
+        raise UsageError(message, where="--out", hint="name a new or an empty folder with `--out`")
 
 
-class Page:
+class ExplanationPage:
     """Collects explanations."""
 
     def __init__(self) -> None:
         self._parts: list[str] = []
 
-    def add(self, one: Explanation, file: str) -> None:
+    def add_explanation(self, explanation: Explanation, file: str) -> None:
         """Add an explanation whose overlay is the file beside the page."""
-        told = one.prediction
-        chance = told.probabilities.get(one.class_name, 0.0)
-        lines = [f"<h2>{_text(told.answer)}</h2><p>{_text(one.uri)}</p>"]
-        lines += [f"<p>{_text(reason)}</p>" for reason in told.reasons]
-        lines.append(f"<p>Map of {_text(one.class_name)} ({chance:.3f}), by {NAMES[one.method]}: {_text(one.why)}.</p>")
-        if one.compared:
-            lines.append(f"<p>{_text(one.compared)}</p>")
-        if one.neighbours:
-            lines.append(f"<p>It looks like these:</p>{_pictures(one.neighbours, likeness=True)}")
-        if one.prototypes:
-            lines.append(f"<p>Pictures that stand for {_text(one.class_name)}:</p>{_pictures(one.prototypes)}")
-        alt = f"Heat map of {one.class_name} on {Path(one.uri).name}"
-        image = f'<img src="{quote(file)}" alt="{_text(alt)}">'
+        prediction = explanation.prediction
+        name, why = _escape_text(explanation.class_name), _escape_text(explanation.why)
+        chance = prediction.probabilities.get(explanation.class_name, 0.0)
+        lines = [f"<h2>{_escape_text(prediction.answer)}</h2>"]
+        lines += [f"<p>{_escape_text(text)}</p>" for text in (explanation.uri, *prediction.reasons)]
+        lines.append(f"<p>Map of {name} ({chance:.3f}), by {NAMES[explanation.method]}: {why}.</p>")
+        if explanation.compared:
+            lines.append(f"<p>{_escape_text(explanation.compared)}</p>")
+        if explanation.neighbours:
+            lines.append(f"<p>It looks like these:</p>{_format_pictures(explanation.neighbours, likeness=True)}")
+        if explanation.prototypes:
+            lines.append(f"<p>Pictures that stand for {name}:</p>{_format_pictures(explanation.prototypes)}")
+        alt = f"Heat map of {explanation.class_name} on {Path(explanation.uri).name}"
+        image = f'<img src="{quote(file)}" alt="{_escape_text(alt)}">'
         self._parts.append(f"<article>{image}<div>{''.join(lines)}</div></article>\n")
 
-    def write(self, path: Path) -> None:
+    def write_page(self, path: Path) -> None:
         """Write the page."""
         write_text(path, f"{_HEAD}{''.join(self._parts)}</main></body></html>\n")
 
 
-def _pictures(shown: Iterable[Neighbour], *, likeness: bool = False) -> str:
-    found = []
-    for one in shown:
-        jpeg = base64.b64encode(one.thumbnail).decode("ascii") if one.thumbnail else ""
+def _format_pictures(shown: Iterable[Neighbour], *, likeness: bool = False) -> str:
+    items = []
+    for neighbour in shown:
+        jpeg = base64.b64encode(neighbour.thumbnail).decode("ascii") if neighbour.thumbnail else ""
         image = f'<img src="data:image/jpeg;base64,{jpeg}" alt="">' if jpeg else ""
-        value = f", {one.similarity:.2f}" if likeness else ""
-        found.append(f"<li>{image}{_text(one.class_name)}{value}<br>{_text(Path(one.uri).name)}</li>")
-    return f"<ul>{''.join(found)}</ul>"
+        value = f", {neighbour.similarity:.2f}" if likeness else ""
+        items.append(
+            f"<li>{image}{_escape_text(neighbour.class_name)}{value}<br>{_escape_text(Path(neighbour.uri).name)}</li>"
+        )
+    return f"<ul>{''.join(items)}</ul>"
 
 
-def _text(value: str) -> str:
+def _escape_text(value: str) -> str:
     return escape(format_printable(value))

@@ -46,12 +46,12 @@ def linear_form(kind: str, arrays: Mapping[str, np.ndarray], x: np.ndarray, of: 
 def against_others(scores: np.ndarray, of: int) -> np.ndarray:
     """(…, C) -> (…): one class's score minus the mean of the others'."""
     count = scores.shape[-1]
-    own = scores[..., of]
-    others: np.ndarray = (scores.sum(axis=-1) - own) / max(count - 1, 1)
-    return np.asarray(own - others)
+    class_score = scores[..., of]
+    others: np.ndarray = (scores.sum(axis=-1) - class_score) / max(count - 1, 1)
+    return np.asarray(class_score - others)
 
 
-def margin(probabilities: np.ndarray, of: int) -> np.ndarray:
+def logit_margin(probabilities: np.ndarray, of: int) -> np.ndarray:
     """(B, C) probabilities -> (B,) log-probability of a class minus the mean of the others'; its logit margin."""
     return against_others(np.log(np.maximum(np.asarray(probabilities, np.float64), _TINY)), of)
 
@@ -71,7 +71,7 @@ def _between_neighbours(arrays: Mapping[str, np.ndarray], x: np.ndarray, of: int
     return weights, (squares[1] - squares[0]) / 2 - float(centre @ weights)
 
 
-def moved(values: np.ndarray, source: Box, target: Box, shape: tuple[int, int]) -> np.ndarray:
+def resample_map(values: np.ndarray, source: Box, target: Box, shape: tuple[int, int]) -> np.ndarray:
     """A map on another grid, by shared areas; the sum of what it adds to a mean over the grid stays the same.
 
     Args:
@@ -83,46 +83,46 @@ def moved(values: np.ndarray, source: Box, target: Box, shape: tuple[int, int]) 
     Returns:
         (rows, columns) float64 whose mean is that of `values`.
     """
-    down = _shared(values.shape[0], source[1], source[3], shape[0], target[1], target[3])
-    across = _shared(values.shape[1], source[0], source[2], shape[1], target[0], target[2])
+    down = _shared_areas(values.shape[0], source[1], source[3], shape[0], target[1], target[3])
+    across = _shared_areas(values.shape[1], source[0], source[2], shape[1], target[0], target[2])
     return np.asarray(down @ np.asarray(values, np.float64) @ across.T)
 
 
-def _shared(count: int, low: float, high: float, rows: int, first: float, last: float) -> np.ndarray:
+def _shared_areas(count: int, low: float, high: float, rows: int, first: float, last: float) -> np.ndarray:
     """(rows, count): for each new cell the old ones' shares, scaled so that the mean over all new cells is the old."""
     old, new = np.linspace(low, high, count + 1), np.linspace(first, last, rows + 1)
     shared = np.minimum(new[1:, None], old[None, 1:]) - np.maximum(new[:-1, None], old[None, :-1])
     return np.asarray(np.maximum(shared, 0.0) * (rows / (high - low)))
 
 
-def resized(values: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+def resize_map(values: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     """(h, w) to (rows, columns) float32, linear between the centres of cells, flat beyond the outer ones."""
     rows, columns = (
         np.clip((np.arange(count) + 0.5) * old / count - 0.5, 0, old - 1)
         for count, old in zip(shape, values.shape, strict=True)
     )
-    return between(values, rows, columns)
+    return interpolate_map(values, rows, columns)
 
 
-def between(values: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+def interpolate_map(values: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
     """(len(rows), len(columns)) float32 of a map at places between its cells, told in cells from the first's centre."""
-    made = np.asarray(values, np.float64)
+    interpolated = np.asarray(values, np.float64)
     for axis, at in enumerate((rows, columns)):
         low = np.floor(at).astype(int)
-        high = np.minimum(low + 1, made.shape[axis] - 1)
+        high = np.minimum(low + 1, interpolated.shape[axis] - 1)
         share = np.expand_dims(at - low, 1 - axis)
-        made = np.take(made, low, axis) * (1 - share) + np.take(made, high, axis) * share
-    return made.astype(np.float32)
+        interpolated = np.take(interpolated, low, axis) * (1 - share) + np.take(interpolated, high, axis) * share
+    return interpolated.astype(np.float32)
 
 
-def warmth(values: np.ndarray) -> np.ndarray:
+def positive_share(values: np.ndarray) -> np.ndarray:
     """What speaks for a class, 0..1 float32: negative values are 0, the largest is 1; all 0 where none is positive."""
     above = np.maximum(values, 0.0)
     most = float(above.max(initial=0.0))
     return (above / most).astype(np.float32) if most > 0 else np.zeros(values.shape, np.float32)
 
 
-def around(boxes: tuple[Box, ...]) -> Box:
+def surrounding_box(boxes: tuple[Box, ...]) -> Box:
     """The smallest box that holds all."""
     left, top, right, bottom = zip(*boxes, strict=True)
     return min(left), min(top), max(right), max(bottom)

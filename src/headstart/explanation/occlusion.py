@@ -24,7 +24,7 @@ WINDOW, STRIDE = 8, 3  # of occlusion, in cells
 _FOCUS = 12  # a picture out of focus: Gaussian whose radius is a twelfth of its side
 
 
-def scorecam(looker: FeatureMapModel, seen: FeatureMaps, looked: FeatureMapPass, of: int) -> np.ndarray:
+def score_cam(map_model: FeatureMapModel, maps: FeatureMaps, map_pass: FeatureMapPass, position: int) -> np.ndarray:
     """What speaks for a class by Score-CAM.
 
     Args:
@@ -37,13 +37,13 @@ def scorecam(looker: FeatureMapModel, seen: FeatureMaps, looked: FeatureMapPass,
         (GRID, GRID) float64 over `seen.box`, 0..1: the mean of the maps, each weighed by the softmax of what the model
         says of the class through it.
     """
-    masks = _activations(seen, looked)
-    weights = softmax(_through(looker, seen, masks, plain(seen), of))
-    made: np.ndarray = np.tensordot(weights, masks, axes=1)
-    return made
+    masks = _channel_masks(maps, map_pass)
+    weights = softmax(_margins_through(map_model, maps, masks, mean_colour(maps), position))
+    evidence: np.ndarray = np.tensordot(weights, masks, axes=1)
+    return evidence
 
 
-def occlusion(looker: FeatureMapModel, seen: FeatureMaps, of: int) -> np.ndarray:
+def occlusion_map(map_model: FeatureMapModel, maps: FeatureMaps, position: int) -> np.ndarray:
     """What speaks for a class by occlusion: how much more the say of it falls when a place is covered than any place.
 
     To be covered may itself speak for or against a class; so a window counts by how it differs from the mean of all
@@ -56,27 +56,32 @@ def occlusion(looker: FeatureMapModel, seen: FeatureMaps, of: int) -> np.ndarray
     masks = np.ones((len(corners) ** 2, GRID, GRID))
     for mask, (top, left) in zip(masks, ((t, f) for t in corners for f in corners), strict=True):
         mask[top : top + WINDOW, left : left + WINDOW] = 0.0
-    said = _through(looker, seen, masks, plain(seen), of)
-    fallen = said.mean() - said
+    margins = _margins_through(map_model, maps, masks, mean_colour(maps), position)
+    fallen = margins.mean() - margins
     covered = 1.0 - masks
-    made: np.ndarray = np.tensordot(fallen, covered, axes=1) / np.maximum(covered.sum(axis=0), 1.0)
-    return made
+    evidence: np.ndarray = np.tensordot(fallen, covered, axes=1) / np.maximum(covered.sum(axis=0), 1.0)
+    return evidence
 
 
-def plain(seen: FeatureMaps) -> tuple[np.ndarray, ...]:
+def mean_colour(maps: FeatureMaps) -> tuple[np.ndarray, ...]:
     """The picture's mean colour all over, a trunk each."""
-    return tuple(np.broadcast_to(np.round(one.mean(axis=(0, 1))).astype(np.uint8), one.shape) for one in seen.pictures)
-
-
-def blur(seen: FeatureMaps) -> tuple[np.ndarray, ...]:
-    """The picture out of focus, a trunk each."""
     return tuple(
-        np.asarray(Image.fromarray(one).filter(ImageFilter.GaussianBlur(one.shape[0] / _FOCUS)))
-        for one in seen.pictures
+        np.broadcast_to(np.round(picture.mean(axis=(0, 1))).astype(np.uint8), picture.shape)
+        for picture in maps.pictures
     )
 
 
-def blended(seen: FeatureMaps, masks: np.ndarray, instead: Sequence[np.ndarray], *, smooth: bool) -> list[np.ndarray]:
+def blurred_pictures(maps: FeatureMaps) -> tuple[np.ndarray, ...]:
+    """The picture out of focus, a trunk each."""
+    return tuple(
+        np.asarray(Image.fromarray(picture).filter(ImageFilter.GaussianBlur(picture.shape[0] / _FOCUS)))
+        for picture in maps.pictures
+    )
+
+
+def blend_masks(
+    maps: FeatureMaps, masks: np.ndarray, instead: Sequence[np.ndarray], *, smooth: bool
+) -> list[np.ndarray]:
     """The picture through masks: itself where a mask is 1, something else where it is 0.
 
     Args:
@@ -88,46 +93,49 @@ def blended(seen: FeatureMaps, masks: np.ndarray, instead: Sequence[np.ndarray],
     Returns:
         (B, S, S, 3) uint8 a trunk.
     """
-    made = []
-    for sharp, soft, box in zip(seen.pictures, instead, seen.boxes, strict=True):
-        parts = [_sampled(mask, seen.box, box, len(sharp), smooth)[..., None] for mask in masks]
-        made.append(
+    blended = []
+    for sharp, soft, box in zip(maps.pictures, instead, maps.boxes, strict=True):
+        parts = [_sample_mask(mask, maps.box, box, len(sharp), smooth)[..., None] for mask in masks]
+        blended.append(
             np.stack([np.round(soft + part * (sharp.astype(np.float32) - soft)).astype(np.uint8) for part in parts])
         )
-    return made
+    return blended
 
 
-def _through(
-    looker: FeatureMapModel, seen: FeatureMaps, masks: np.ndarray, instead: Sequence[np.ndarray], of: int
+def _margins_through(
+    map_model: FeatureMapModel, maps: FeatureMaps, masks: np.ndarray, instead: Sequence[np.ndarray], position: int
 ) -> np.ndarray:
     """(B,) what the model says of a class through each mask."""
     smooth = bool(np.any((masks > 0) & (masks < 1)))
-    found = [looker.margins(blended(seen, part, instead, smooth=smooth), of) for part in _batches(masks)]
-    return np.concatenate(found)
+    margins = [
+        map_model.class_margins(blend_masks(maps, part, instead, smooth=smooth), position)
+        for part in _mask_batches(masks)
+    ]
+    return np.concatenate(margins)
 
 
-def _batches(masks: np.ndarray) -> Iterator[np.ndarray]:
+def _mask_batches(masks: np.ndarray) -> Iterator[np.ndarray]:
     for at in range(0, len(masks), INFERENCE_BATCH):
         yield masks[at : at + INFERENCE_BATCH]
 
 
-def _activations(seen: FeatureMaps, looked: FeatureMapPass) -> np.ndarray:
+def _channel_masks(maps: FeatureMaps, map_pass: FeatureMapPass) -> np.ndarray:
     """(CHANNELS or fewer, GRID, GRID) float64 0..1: the deepest map's channels that vary most, over `seen.box`."""
-    part = [one for one in looked.parts if one.values is not None][-1]
+    part = [mask for mask in map_pass.parts if mask.values is not None][-1]
     assert part.values is not None
     under = part.under
     places = np.asarray(part.values[len(part.values) - under.side**2 :], np.float64)
     most = np.argsort(-places.std(axis=0), kind="stable")[:CHANNELS]
-    made = []
+    masks = []
     for channel in places[:, most].T:
         low, high = channel.min(), channel.max()
-        one = (channel - low) / (high - low) if high > low else np.zeros_like(channel)
-        box = seen.boxes[part.trunk]
-        made.append(_sampled(one.reshape(under.side, under.side), box, seen.box, GRID, smooth=True))
-    return np.stack(made)
+        mask = (channel - low) / (high - low) if high > low else np.zeros_like(channel)
+        box = maps.boxes[part.trunk]
+        masks.append(_sample_mask(mask.reshape(under.side, under.side), box, maps.box, GRID, smooth=True))
+    return np.stack(masks)
 
 
-def _sampled(mask: np.ndarray, source: Box, target: Box, side: int, smooth: bool) -> np.ndarray:
+def _sample_mask(mask: np.ndarray, source: Box, target: Box, side: int, smooth: bool) -> np.ndarray:
     """(side, side) float32 values of a mask that lies over `source`, at the places of `target`."""
     axes = []
     for low, high, first, last, count in (
@@ -139,4 +147,4 @@ def _sampled(mask: np.ndarray, source: Box, target: Box, side: int, smooth: bool
     if not smooth:
         rows, columns = (np.round(axis).astype(int) for axis in axes)
         return np.asarray(mask[np.ix_(rows, columns)], np.float32)
-    return map_arithmetic.between(mask, axes[0], axes[1])
+    return map_arithmetic.interpolate_map(mask, axes[0], axes[1])

@@ -19,8 +19,8 @@ import numpy as np
 
 from headstart.core.console import format_bytes
 from headstart.core.errors import SetupError
-from headstart.exporting.export_source import Source, inputs
-from headstart.exporting.keras_graph import build
+from headstart.exporting.export_source import ExportSource, graph_inputs
+from headstart.exporting.keras_graph import build_keras_graph
 from headstart.networks.formats.keras_writer import write_keras
 from headstart.networks.hardware import count_available_bytes
 
@@ -29,7 +29,9 @@ _LOOK_S = 0.1
 _LONGEST_S = 1800
 
 
-def laid(source: Source, place: Path, pictures: list[np.ndarray], told: str) -> tuple[Path, Path]:
+def write_child_inputs(
+    source: ExportSource, place: Path, pictures: list[np.ndarray], metadata: str
+) -> tuple[Path, Path]:
     """Put what a child works on into a folder.
 
     Args:
@@ -42,21 +44,21 @@ def laid(source: Source, place: Path, pictures: list[np.ndarray], told: str) -> 
         The model as a `.keras` file, and the file of the words.
     """
     file, words = place / "model.keras", place / "told.json"
-    write_keras(build(source), file)
-    words.write_text(told, encoding="utf-8")
-    for one, shown in zip(inputs(source.manifest), pictures, strict=False):
-        np.save(place / f"{one.name}.npy", shown, allow_pickle=False)
+    write_keras(build_keras_graph(source), file)
+    words.write_text(metadata, encoding="utf-8")
+    for entry, shown in zip(graph_inputs(source.manifest), pictures, strict=False):
+        np.save(place / f"{entry.name}.npy", shown, allow_pickle=False)
     return file, words
 
 
-def seen(place: Path, names: Sequence[str]) -> Iterator[dict[str, np.ndarray]]:
+def read_child_pictures(place: Path, names: Sequence[str]) -> Iterator[dict[str, np.ndarray]]:
     """In the child: picture after picture that `laid` put there, (1, H, W, 3) float32 by the names of the inputs."""
     shown = {name: np.load(place / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in names}
     for row in range(len(shown[names[0]])):
-        yield {name: np.asarray(one[row : row + 1], np.float32) for name, one in shown.items()}
+        yield {name: np.asarray(pictures[row : row + 1], np.float32) for name, pictures in shown.items()}
 
 
-def convert(name: str, words: Sequence[str | Path], *, limit: int | None = None) -> None:
+def run_conversion(name: str, words: Sequence[str | Path], *, limit: int | None = None) -> None:
     """Run a format's `convert(*words)` in a child.
 
     Args:
@@ -71,20 +73,20 @@ def convert(name: str, words: Sequence[str | Path], *, limit: int | None = None)
     limit = limit or (int(_SHARE * free) if free else None)
     env = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1", "KERAS_BACKEND": "tensorflow"}
     command = [sys.executable, "-P", "-m", __name__, name, *map(str, words)]  # nothing of the user's folder is imported
-    with tempfile.TemporaryFile() as said:
-        child = subprocess.Popen(command, stdout=said, stderr=said, stdin=subprocess.DEVNULL, env=env)
+    with tempfile.TemporaryFile() as output:
+        child = subprocess.Popen(command, stdout=output, stderr=output, stdin=subprocess.DEVNULL, env=env)
         try:
-            why = _watch(child, limit)
+            reason = _await_child(child, limit)
         finally:
             child.kill()
             child.wait()
-        said.seek(0)
-        why = why or ("" if child.returncode == 0 else _last(said.read(), child.returncode))
-    if why:
-        raise SetupError(f"the conversion to `{name}` failed: {why}", where="--to", hint="--to openvino")
+        output.seek(0)
+        reason = reason or ("" if child.returncode == 0 else _last_words(output.read(), child.returncode))
+    if reason:
+        raise SetupError(f"the conversion to `{name}` failed: {reason}", where="--to", hint="--to openvino")
 
 
-def _watch(child: subprocess.Popen[bytes], limit: int | None) -> str:
+def _await_child(child: subprocess.Popen[bytes], limit: int | None) -> str:
     """Wait for the end; the reason where it was not waited for any longer."""
     end = time.monotonic() + _LONGEST_S
     while True:
@@ -92,13 +94,13 @@ def _watch(child: subprocess.Popen[bytes], limit: int | None) -> str:
             child.wait(_LOOK_S)
             return ""
         except subprocess.TimeoutExpired:
-            if limit is not None and _resident(child.pid) > limit:
+            if limit is not None and _resident_bytes(child.pid) > limit:
                 return f"it needs more than the {format_bytes(limit)} of memory that it may take here"
             if time.monotonic() > end:
                 return f"it took longer than {_LONGEST_S // 60} minutes"
 
 
-def _resident(pid: int) -> int:
+def _resident_bytes(pid: int) -> int:
     """Bytes of memory that a process holds; 0 where the system does not say."""
     try:
         lines = Path(f"/proc/{pid}/status").read_text(encoding="ascii", errors="replace").splitlines()
@@ -107,8 +109,8 @@ def _resident(pid: int) -> int:
         return 0
 
 
-def _last(said: bytes, code: int) -> str:
-    lines = [line.strip() for line in said.decode("utf-8", "replace").splitlines() if line.strip()]
+def _last_words(output: bytes, code: int) -> str:
+    lines = [line.strip() for line in output.decode("utf-8", "replace").splitlines() if line.strip()]
     return lines[-1][:300] if lines else f"it ended with {code} and no word"
 
 

@@ -14,7 +14,7 @@ from headstart.core.provenance import find_version
 from headstart.core.storage.files import format_printable, write_text
 from headstart.core.storage.hashing import to_plain
 from headstart.core.types import InputSpec
-from headstart.exporting.export_source import Exporter, Source, inputs
+from headstart.exporting.export_source import Exporter, ExportSource, graph_inputs
 
 FORMAT = 1
 _MARKS = re.compile(r"# ---- the runtime\n.*?# ---- the runtime ends here\n", re.S)
@@ -28,7 +28,7 @@ _READING = (
 )
 
 
-def told(source: Source, exporter: Exporter, precision: str) -> dict[str, Any]:
+def describe_export(source: ExportSource, exporter: Exporter, precision: str) -> dict[str, Any]:
     """`model.json`: all that one must know to use the graph, in JSON's own types."""
     manifest = source.manifest
     return {
@@ -42,18 +42,18 @@ def told(source: Source, exporter: Exporter, precision: str) -> dict[str, Any]:
         "reading": list(_READING),
         "inputs": [
             {
-                "name": one.name,
-                "shape": [None, one.spec.size_px, one.spec.size_px, 3],
+                "name": entry.name,
+                "shape": [None, entry.spec.size_px, entry.spec.size_px, 3],
                 "values": "RGB 0..255; rescaling is part of the graph",
-                **{name: getattr(one.spec, name) for name in ("size_px", "resize", "interpolation", "crop_fraction")},
-                "in_words": in_words(one.spec),
+                **{name: getattr(entry.spec, name) for name in ("size_px", "resize", "interpolation", "crop_fraction")},
+                "in_words": format_decoding(entry.spec),
             }
-            for one in inputs(manifest)
+            for entry in graph_inputs(manifest)
         ],
-        "outputs": _outputs(source),
+        "outputs": _describe_outputs(source),
         "calibration": to_plain(manifest.calibration),
         "decision": to_plain(manifest.decision),
-        "doubt": _doubt(source),
+        "doubt": _describe_uncertainty(source),
         "head": {"name": manifest.head.name, "kind": manifest.head.kind},
         "trunks": [
             {name: to_plain(getattr(entry, name)) for name in ("name", "revision", "depths", "licence", "licence_note")}
@@ -62,29 +62,30 @@ def told(source: Source, exporter: Exporter, precision: str) -> dict[str, Any]:
     }
 
 
-def _outputs(source: Source) -> dict[str, str]:
-    found = {"probabilities": "(B, C), calibrated, in the order of class_names"}
+def _describe_outputs(source: ExportSource) -> dict[str, str]:
+    outputs = {"probabilities": "(B, C), calibrated, in the order of class_names"}
     doubt = source.manifest.doubt if source.doubting else None
     if doubt is not None:
-        found["unknown"] = "(B, 1), 1 where the model declines to answer"
+        outputs["unknown"] = "(B, 1), 1 where the model declines to answer"
     if doubt is not None and doubt.novelty:
-        found["novelty"] = "(B, 1), 0..1, share of known pictures that look more familiar"
-    return found
+        outputs["novelty"] = "(B, 1), 0..1, share of known pictures that look more familiar"
+    return outputs
 
 
-def _doubt(source: Source) -> dict[str, Any] | None:
+def _describe_uncertainty(source: ExportSource) -> dict[str, Any] | None:
     """What the model promises of its sets of plausible classes, and when it declines; None where it does not tell."""
     entry, arrays = source.manifest.doubt, source.model.uncertainty_arrays
     if entry is None:
         return None
-    kept = {name: to_plain(getattr(entry, name)) for name in ("coverage", "promise", "score", "kept", "familiar")}
+    promises = {name: to_plain(getattr(entry, name)) for name in ("coverage", "promise", "score", "kept", "familiar")}
     limits = {
-        name: [float(one) if np.isfinite(one) else None for one in arrays[name]] for name in ("thresholds", "floors")
+        name: [float(limit) if np.isfinite(limit) else None for limit in arrays[name]]
+        for name in ("thresholds", "floors")
     }
-    return {**kept, **limits, "novelty": entry.novelty, "limit": entry.limit}
+    return {**promises, **limits, "novelty": entry.novelty, "limit": entry.limit}
 
 
-def in_words(spec: InputSpec) -> str:
+def format_decoding(spec: InputSpec) -> str:
     """How a picture becomes the input."""
     side = spec.size_px
     if spec.resize == "squash":
@@ -93,19 +94,19 @@ def in_words(spec: InputSpec) -> str:
     return f"shorter side resized to {shorter:g} px ({spec.interpolation}), the middle {side} x {side} px taken"
 
 
-def write(folder: Path, content: dict[str, Any], exporter: Exporter) -> None:
+def write_export_files(folder: Path, content: dict[str, Any], exporter: Exporter) -> None:
     """Write the files beside the model."""
     write_text(folder / "model.json", json.dumps(content, indent=2) + "\n")
     template = Path(__file__).with_name("predict_template.py").read_text(encoding="utf-8")
     write_text(folder / "predict.py", _MARKS.sub(lambda _: exporter.runtime, template.removeprefix(_OURS)))
     pins = [f"{name}=={find_version(name)}" for name in ("numpy", "pillow", *exporter.packages)]
     write_text(folder / "requirements.txt", "\n".join(pins) + "\n")
-    write_text(folder / "README.md", _readme(content, exporter))
+    write_text(folder / "README.md", _format_readme(content, exporter))
 
 
-def _readme(content: dict[str, Any], exporter: Exporter) -> str:
-    licences = "\n".join(f"- `{one['name']}`: {one['licence'] or 'unknown'}" for one in content["trunks"])
-    rules = "\n".join(f"- `{one['name']}`: {one['in_words']}" for one in content["inputs"])
+def _format_readme(content: dict[str, Any], exporter: Exporter) -> str:
+    licences = "\n".join(f"- `{entry['name']}`: {entry['licence'] or 'unknown'}" for entry in content["trunks"])
+    rules = "\n".join(f"- `{entry['name']}`: {entry['in_words']}" for entry in content["inputs"])
     names = ", ".join(f"`{format_printable(name)}`" for name in content["class_names"])
     return f"""# A picture classifier ({exporter.name}, {content["precision"]})
 

@@ -47,7 +47,9 @@ class Exporter(Protocol):
     cannot: Mapping[str, str]
     runtime: str
 
-    def write(self, source: Source, folder: Path, precision: str, pictures: list[np.ndarray], told: str) -> None:
+    def write(
+        self, source: ExportSource, folder: Path, precision: str, pictures: list[np.ndarray], metadata: str
+    ) -> None:
         """Write the model.
 
         Args:
@@ -63,7 +65,7 @@ class Exporter(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Source:
+class ExportSource:
     """A run's saved model and what it was made from.
 
     Attributes:
@@ -89,25 +91,25 @@ class Source:
         """Of the saved model."""
         return self.model.manifest
 
-    def trunk(self, entry: TrunkEntry) -> ResolvedBackbone:
+    def find_trunk(self, entry: TrunkEntry) -> ResolvedBackbone:
         """The trunk behind an entry, as its source knows it.
 
         Raises:
             UsageError: No source has it any more.
             DataError: What the source has now is another revision.
         """
-        found = tuned_network.find(entry.name, self.networks, self.run)
-        if found.spec.revision != entry.revision:
+        trunk = tuned_network.find(entry.name, self.networks, self.run)
+        if trunk.spec.revision != entry.revision:
             raise DataError(
-                f"the run's trunk `{entry.name}` is revision `{entry.revision}`; here is `{found.spec.revision}`",
+                f"the run's trunk `{entry.name}` is revision `{entry.revision}`; here is `{trunk.spec.revision}`",
                 where=str(self.run),
                 hint="export with the version of headstart that made the run, or `--to openvino`",
             )
-        return found
+        return trunk
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Input:
+class GraphInput:
     """One input of the graph: pictures decoded by one rule, and the trunks that look at them."""
 
     name: str
@@ -115,7 +117,7 @@ class Input:
     trunks: tuple[str, ...]
 
 
-def inputs(manifest: Manifest) -> tuple[Input, ...]:
+def graph_inputs(manifest: Manifest) -> tuple[GraphInput, ...]:
     """One input for each way of decoding; trunks that want the same pictures share it."""
     by_rule: dict[Any, list[TrunkEntry]] = {}
     for entry in manifest.trunks:
@@ -123,12 +125,12 @@ def inputs(manifest: Manifest) -> tuple[Input, ...]:
         by_rule.setdefault((spec.size_px, spec.resize, spec.interpolation, spec.crop_fraction), []).append(entry)
     names = ["pictures"] if len(by_rule) == 1 else [f"pictures_{at}" for at in range(1, len(by_rule) + 1)]
     return tuple(
-        Input(name=name, spec=group[0].input, trunks=tuple(entry.name for entry in group))
+        GraphInput(name=name, spec=group[0].input, trunks=tuple(entry.name for entry in group))
         for name, group in zip(names, by_rule.values(), strict=True)
     )
 
 
-def reason(exporter: Exporter, source: Source, precision: str) -> str:
+def reason_against(exporter: Exporter, source: ExportSource, precision: str) -> str:
     """Why a format cannot take this model in this precision; empty where it can. Nothing is loaded for it."""
     kind = source.manifest.head.kind
     for key in (precision, kind, f"{precision} {kind}"):
@@ -137,6 +139,6 @@ def reason(exporter: Exporter, source: Source, precision: str) -> str:
     if exporter.frozen:
         return ""
     for entry in source.manifest.trunks:
-        if why := source.trunk(entry).frozen_reason:
+        if why := source.find_trunk(entry).frozen_reason:
             return f"it takes Keras layers, and of `{entry.name}` there are none: {why}"
     return ""

@@ -15,7 +15,7 @@ import numpy as np
 
 from headstart.core.errors import SetupError
 from headstart.exporting import keras_uncertainty
-from headstart.exporting.export_source import Source, inputs
+from headstart.exporting.export_source import ExportSource, graph_inputs
 from headstart.networks.nested_layers import list_nested_layers
 from headstart.networks.openvino_conversion import silence_frameworks
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from headstart.core.model_manifest import TrunkEntry
 
 
-def build(source: Source) -> Any:
+def build_keras_graph(source: ExportSource) -> Any:
     """The model.
 
     Returns:
@@ -36,52 +36,57 @@ def build(source: Source) -> Any:
     with silence_frameworks():
         import keras
 
-    given = inputs(source.manifest)
+    given = graph_inputs(source.manifest)
     tensors = {
-        one.name: keras.Input((one.spec.size_px, one.spec.size_px, 3), name=one.name, dtype="float32") for one in given
+        graph_input.name: keras.Input(
+            (graph_input.spec.size_px, graph_input.spec.size_px, 3), name=graph_input.name, dtype="float32"
+        )
+        for graph_input in given
     }
-    found: dict[tuple[str, str], Any] = {}
+    features: dict[tuple[str, str], Any] = {}
     with silence_frameworks():
         for entry in source.manifest.trunks:
-            pictures = next(tensors[one.name] for one in given if entry.name in one.trunks)
-            made = _cut(source, entry)(pictures)
-            parts = made if isinstance(made, list | tuple) else [made]
-            found |= {(entry.name, depth.name): part for depth, part in zip(entry.depths, parts, strict=True)}
-    blocks = [found[feature.backbone, feature.depth] for feature in source.manifest.features]
+            pictures = next(tensors[graph_input.name] for graph_input in given if entry.name in graph_input.trunks)
+            outputs = _cut_trunk(source, entry)(pictures)
+            parts = outputs if isinstance(outputs, list | tuple) else [outputs]
+            features |= {(entry.name, depth.name): part for depth, part in zip(entry.depths, parts, strict=True)}
+    blocks = [features[feature.backbone, feature.depth] for feature in source.manifest.features]
     joined = keras.layers.Concatenate(name="joined")(blocks) if len(blocks) > 1 else blocks[0]
     arrays, temperature = source.model.arrays, source.manifest.calibration.temperature
     out = {"probabilities": _HEADS[source.manifest.head.kind](joined, arrays, temperature)}
     if source.doubting and source.manifest.doubt:
         doubt = source.manifest.doubt
-        out |= keras_uncertainty.outputs(joined, out["probabilities"], doubt, source.model.uncertainty_arrays)
+        out |= keras_uncertainty.uncertainty_outputs(
+            joined, out["probabilities"], doubt, source.model.uncertainty_arrays
+        )
     return keras.Model(next(iter(tensors.values())) if len(tensors) == 1 else tensors, out, name="headstart")
 
 
-def _cut(source: Source, entry: TrunkEntry) -> Any:
+def _cut_trunk(source: ExportSource, entry: TrunkEntry) -> Any:
     """The trunk up to what the head reads, a model with one output a depth."""
     import keras
 
-    trunk = source.trunk(entry)
-    whole = trunk.build(source.store)
+    trunk = source.find_trunk(entry)
+    full_trunk = trunk.build(source.store)
     at = [depth.name for depth in trunk.spec.depths]
-    outputs = [whole.outputs[at.index(depth.name)] for depth in entry.depths]
-    made = keras.Model(whole.inputs[0], outputs, name=re.sub(r"\W+", "_", entry.name))
-    made.trainable = False
-    strange = next((layer for layer in _layers(made) if not type(layer).__module__.startswith("keras.")), None)
+    outputs = [full_trunk.outputs[at.index(depth.name)] for depth in entry.depths]
+    model = keras.Model(full_trunk.inputs[0], outputs, name=re.sub(r"\W+", "_", entry.name))
+    model.trainable = False
+    strange = next((layer for layer in _list_layers(model) if not type(layer).__module__.startswith("keras.")), None)
     if strange is not None:
-        told = f"`{entry.name}` has the layer `{type(strange).__name__}`, which is not one of Keras' own"
-        raise SetupError(told, where="--to", hint="--to openvino, which needs none of them")
-    return made
+        message = f"`{entry.name}` has the layer `{type(strange).__name__}`, which is not one of Keras' own"
+        raise SetupError(message, where="--to", hint="--to openvino, which needs none of them")
+    return model
 
 
-def _layers(model: Any) -> list[Any]:
+def _list_layers(model: Any) -> list[Any]:
     return list_nested_layers(model, include_self=False)
 
 
 # ---------------------------------------------------------------- heads
 
 
-def _linear(x: Any, arrays: Mapping[str, np.ndarray], temperature: float) -> Any:
+def _linear_head(x: Any, arrays: Mapping[str, np.ndarray], temperature: float) -> Any:
     import keras
 
     weights, bias = (np.asarray(arrays[name], np.float64) / temperature for name in ("weights", "bias"))
@@ -91,7 +96,7 @@ def _linear(x: Any, arrays: Mapping[str, np.ndarray], temperature: float) -> Any
     return keras.layers.Softmax(name="probabilities")(logits)
 
 
-def _neighbours(x: Any, arrays: Mapping[str, np.ndarray], temperature: float) -> Any:
+def _neighbours_head(x: Any, arrays: Mapping[str, np.ndarray], temperature: float) -> Any:
     import keras
 
     points = np.asarray(arrays["points"], np.float64)
@@ -113,4 +118,4 @@ def _neighbours(x: Any, arrays: Mapping[str, np.ndarray], temperature: float) ->
     return keras.layers.Softmax(name="probabilities")(keras.layers.Rescaling(1 / temperature, name="tempered")(floor))
 
 
-_HEADS = {"linear": _linear, "neighbours": _neighbours}
+_HEADS = {"linear": _linear_head, "neighbours": _neighbours_head}

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from headstart.core.model_manifest import UncertaintyEntry
 
 
-def outputs(x: Any, p: Any, entry: UncertaintyEntry, arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
+def uncertainty_outputs(x: Any, p: Any, entry: UncertaintyEntry, arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
     """What the graph says of its doubt.
 
     Args:
@@ -27,38 +27,38 @@ def outputs(x: Any, p: Any, entry: UncertaintyEntry, arrays: Mapping[str, np.nda
     from keras import ops
 
     floors = np.maximum(1.0 - np.asarray(arrays["floors"], np.float64), -1.0)
-    above = ops.cast(ops.greater_equal(_shifted(p, -floors, "above_floors"), 0.0), "float32")
+    above = ops.cast(ops.greater_equal(_shift(p, -floors, "above_floors"), 0.0), "float32")
     hopeless = ops.subtract(1.0, ops.max(above, axis=1, keepdims=True))
     if not entry.novelty:
         return {"unknown": hopeless}
-    far = _distance(x, entry.neighbour, arrays)
-    beyond = _spread(far, np.asarray(arrays["known"], np.float64), "known")
+    far = _neighbour_distance(x, entry.neighbour, arrays)
+    beyond = _subtract_each(far, np.asarray(arrays["known"], np.float64), "known")
     novelty = ops.mean(ops.cast(ops.greater(beyond, 0.0), "float32"), axis=1, keepdims=True)
     strange = ops.cast(ops.greater(far, float(np.float32(entry.limit))), "float32")
     return {"novelty": novelty, "unknown": ops.maximum(hopeless, strange)}
 
 
-def _shifted(x: Any, by: np.ndarray, name: str) -> Any:
+def _shift(x: Any, by: np.ndarray, name: str) -> Any:
     import keras
 
     return keras.layers.Rescaling(1.0, by.tolist(), name=name)(x)
 
 
-def _spread(x: Any, values: np.ndarray, name: str) -> Any:
+def _subtract_each(x: Any, values: np.ndarray, name: str) -> Any:
     """(B, 1) -> (B, K): less each of K values."""
-    return _dense(x, np.ones((1, len(values))), -values, name)
+    return _apply_dense(x, np.ones((1, len(values))), -values, name)
 
 
-def _dense(x: Any, weights: np.ndarray, bias: np.ndarray | None, name: str) -> Any:
+def _apply_dense(x: Any, weights: np.ndarray, bias: np.ndarray | None, name: str) -> Any:
     import keras
 
     layer = keras.layers.Dense(weights.shape[1], use_bias=bias is not None, name=name)
-    made = layer(x)
+    output = layer(x)
     layer.set_weights([weights] if bias is None else [weights, bias])
-    return made
+    return output
 
 
-def _distance(x: Any, k: int, arrays: Mapping[str, np.ndarray]) -> Any:
+def _neighbour_distance(x: Any, k: int, arrays: Mapping[str, np.ndarray]) -> Any:
     """(B, 1) distance to the k-th nearest reference."""
     import keras
     from keras import ops
@@ -66,17 +66,17 @@ def _distance(x: Any, k: int, arrays: Mapping[str, np.ndarray]) -> Any:
     points, centre, scale = (np.asarray(arrays[name], np.float64) for name in ("references", "centre", "scale"))
     z = keras.layers.Rescaling((1 / scale).tolist(), (-centre / scale).tolist(), name="known_scale")(x)
     if "projection" in arrays:
-        inside = _dense(z, arrays["projection"], None, "known_directions")
-        rest = ops.subtract(_squared(z), _squared(inside))
-        z = keras.layers.Concatenate(name="known_place")([inside, ops.sqrt(ops.maximum(rest, 0.0))])
+        inside = _apply_dense(z, arrays["projection"], None, "known_directions")
+        outside = ops.subtract(_squared_length(z), _squared_length(inside))
+        z = keras.layers.Concatenate(name="known_place")([inside, ops.sqrt(ops.maximum(outside, 0.0))])
     if "whitening" in arrays:
-        z = _dense(z, arrays["whitening"], None, "known_spread")
-    near = _dense(z, 2 * points.T, -np.einsum("rp,rp->r", points, points), "references")
+        z = _apply_dense(z, arrays["whitening"], None, "known_spread")
+    near = _apply_dense(z, 2 * points.T, -np.einsum("rp,rp->r", points, points), "references")
     best = ops.top_k(near, k)[0] if k > 1 else ops.max(near, axis=1, keepdims=True)
-    return ops.sqrt(ops.maximum(ops.subtract(_squared(z), ops.min(best, axis=1, keepdims=True)), 0.0))
+    return ops.sqrt(ops.maximum(ops.subtract(_squared_length(z), ops.min(best, axis=1, keepdims=True)), 0.0))
 
 
-def _squared(x: Any) -> Any:
+def _squared_length(x: Any) -> Any:
     from keras import ops
 
     return ops.sum(ops.square(x), axis=1, keepdims=True)

@@ -62,22 +62,25 @@ class Answers:
     time: dict[str, float]
 
 
-def of_run(model: Model, files: Sequence[Path], *, declines: bool) -> Answers:
+def ask_run(model: Model, files: Sequence[Path], *, declines: bool) -> Answers:
     """What the run's saved model says; without `declines`, always with a class."""
-    found = list(model.predict(files))
-    if wrong := next((one for one in found if one.error), None):
+    predictions = list(model.predict(files))
+    if wrong := next((prediction for prediction in predictions if prediction.error), None):
         raise SetupError(f"`{wrong.uri}` cannot be read: {wrong.error}")
-    chances = np.array([[one.probabilities[name] for name in model.class_names] for one in found])
-    places = [-1 if one.unknown and declines else model.class_names.index(one.likeliest) for one in found]
+    chances = np.array([[prediction.probabilities[name] for name in model.class_names] for prediction in predictions])
+    places = [
+        -1 if prediction.unknown and declines else model.class_names.index(prediction.likeliest)
+        for prediction in predictions
+    ]
     return Answers(
         probabilities=chances,
         positions=np.array(places),
-        novelty=np.array([np.nan if one.novelty is None else one.novelty for one in found]),
+        novelty=np.array([np.nan if prediction.novelty is None else prediction.novelty for prediction in predictions]),
         time={},
     )
 
 
-def of_export(folder: Path, class_names: Sequence[str], files: Sequence[Path], name: str) -> Answers:
+def ask_export(folder: Path, class_names: Sequence[str], files: Sequence[Path], name: str) -> Answers:
     """What an export says, by `predict.py` in its folder, with nothing of this process around it.
 
     Args:
@@ -93,14 +96,16 @@ def of_export(folder: Path, class_names: Sequence[str], files: Sequence[Path], n
     env = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1", "KERAS_BACKEND": "tensorflow"}
     names = b"".join(os.fsencode(file.resolve()) + b"\0" for file in files)
     try:
-        done = subprocess.run(command, input=names, capture_output=True, env=env, timeout=_LONGEST_S)
+        child = subprocess.run(command, input=names, capture_output=True, env=env, timeout=_LONGEST_S)
     except subprocess.TimeoutExpired as err:
-        raise _mute(name, f"it took more than {_LONGEST_S // 60} minutes for {len(files):,} pictures") from err
-    rows = [json.loads(line) for line in done.stdout.splitlines() if line.startswith(b"{")]
+        raise _export_failure(
+            name, f"it took more than {_LONGEST_S // 60} minutes for {len(files):,} pictures"
+        ) from err
+    rows = [json.loads(line) for line in child.stdout.splitlines() if line.startswith(b"{")]
     wrong = next((row["error"] for row in rows if row.get("error")), "")
-    if done.returncode or wrong or len(rows) != len(files) + 1:
-        lines = done.stderr.decode("utf-8", "replace").strip().splitlines()
-        raise _mute(name, wrong or (lines or [f"it ended with {done.returncode} and no word"])[-1][:300])
+    if child.returncode or wrong or len(rows) != len(files) + 1:
+        lines = child.stderr.decode("utf-8", "replace").strip().splitlines()
+        raise _export_failure(name, wrong or (lines or [f"it ended with {child.returncode} and no word"])[-1][:300])
     *answers, time = rows
     chances = np.array([[row["probabilities"][name] for name in class_names] for row in answers])
     return Answers(
@@ -111,31 +116,33 @@ def of_export(folder: Path, class_names: Sequence[str], files: Sequence[Path], n
     )
 
 
-def _mute(name: str, why: str) -> SetupError:
+def _export_failure(name: str, why: str) -> SetupError:
     return SetupError(
-        f"the `{name}` export was written, but its runtime cannot answer: {why}", where="--to", hint=_instead(name)
+        f"the `{name}` export was written, but its runtime cannot answer: {why}", where="--to", hint=_format_hint(name)
     )
 
 
-def _instead(name: str) -> str:
+def _format_hint(name: str) -> str:
     """What to try where a format fails."""
     return "headstart doctor shows the engines" if name == "openvino" else "--to openvino"
 
 
-def difference(run: Answers, export: Answers) -> tuple[float, float]:
+def compare_answers(run: Answers, export: Answers) -> tuple[float, float]:
     """The largest difference of a probability, and the share of pictures with the same answer."""
-    return _apart(run.probabilities, export.probabilities), float(np.mean(run.positions == export.positions))
+    return _largest_difference(run.probabilities, export.probabilities), float(
+        np.mean(run.positions == export.positions)
+    )
 
 
-def _apart(one: np.ndarray, other: np.ndarray) -> float:
-    found = np.abs(one - other)
-    return float(found.max()) if np.isfinite(found).all() else float("inf")
+def _largest_difference(first: np.ndarray, other: np.ndarray) -> float:
+    differences = np.abs(first - other)
+    return float(differences.max()) if np.isfinite(differences).all() else float("inf")
 
 
-def novelty_apart(run: Answers, export: Answers) -> float | None:
+def novelty_difference(run: Answers, export: Answers) -> float | None:
     """The largest difference of a novelty; None where one of the two does not measure it."""
-    known = np.isfinite(run.novelty).all() and np.isfinite(export.novelty).all()
-    return _apart(run.novelty, export.novelty) if known else None
+    measured = np.isfinite(run.novelty).all() and np.isfinite(export.novelty).all()
+    return _largest_difference(run.novelty, export.novelty) if measured else None
 
 
 def require_same(worst: float, strange: float | None, name: str, precision: str, kind: str) -> None:
@@ -157,45 +164,50 @@ def require_same(worst: float, strange: float | None, name: str, precision: str,
             f"the `{name}` export in {precision} and the run differ by {strange:.2g} on a novelty, more than "
             f"{STRANGE[precision]:g}",
             where="--to",
-            hint=_instead(name),
+            hint=_format_hint(name),
         )
     if not worst <= limit:
         raise SetupError(
             f"the `{name}` export in {precision} and the run differ by {worst:.2g} on a probability, "
             f"more than {limit:g}",
             where="--to",
-            hint=_instead(name),
+            hint=_format_hint(name),
         )
 
 
-def change(run: Answers, export: Answers, pictures: Pictures) -> AccuracyChange:
+def accuracy_change(run: Answers, export: Answers, pictures: Pictures) -> AccuracyChange:
     """What the precision costs on labelled pictures, with a paired 95 % interval that look-alikes widen.
 
     `unknown` is no right answer, so a precision that makes everything look strange is seen too.
     """
-    before, after = (one.positions == pictures.truth for one in (run, export))
-    change, low, high = paired_interval(before, after, pictures.clusters)
+    run_correct, after = (answers.positions == pictures.truth for answers in (run, export))
+    change, low, high = paired_interval(run_correct, after, pictures.clusters)
     return AccuracyChange(
-        before=float(before.mean()), after=float(after.mean()), change=change, low=low, high=high, n=len(before)
+        before=float(run_correct.mean()),
+        after=float(after.mean()),
+        change=change,
+        low=low,
+        high=high,
+        n=len(run_correct),
     )
 
 
-def require_kept(found: AccuracyChange, max_drop: float, name: str, precision: str) -> None:
+def require_accuracy(change: AccuracyChange, max_drop: float, name: str, precision: str) -> None:
     """Refuse an export that answers worse than the run by more than was allowed.
 
     Raises:
         GateFailed: With the drop, its interval and the number of pictures.
     """
-    if -found.change > max_drop + 1e-12:
+    if -change.change > max_drop + 1e-12:
         raise GateFailed(
-            f"in {precision} the `{name}` export loses {-found.change:.3f} of accuracy "
-            f"[{-found.high:.3f}, {-found.low:.3f}] on {found.n:,} pictures, more than the "
+            f"in {precision} the `{name}` export loses {-change.change:.3f} of accuracy "
+            f"[{-change.high:.3f}, {-change.low:.3f}] on {change.n:,} pictures, more than the "
             f"{max_drop:g} of `--max-drop`",
             where="--precision",
             hint="--precision f16" if precision == "int8" else "--precision f32",
         )
 
 
-def shown(values: dict[str, Any]) -> dict[str, float]:
+def clock_figures(values: dict[str, Any]) -> dict[str, float]:
     """The two figures of the clock."""
     return {name: float(values[name]) for name in ("p50_ms", "p95_ms")}

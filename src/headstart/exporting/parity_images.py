@@ -21,7 +21,7 @@ MOST = 1000
 CALIBRATION = 256
 
 
-def of_run(data: Dataset, splits: Splits, evaluation: Evaluation, *, calibrating: bool) -> Pictures:
+def pictures_of_run(data: Dataset, splits: Splits, evaluation: Evaluation, *, calibrating: bool) -> Pictures:
     """The pictures that judged the run; where none could be held out, those that it learnt from.
 
     Raises:
@@ -32,15 +32,15 @@ def of_run(data: Dataset, splits: Splits, evaluation: Evaluation, *, calibrating
     rows = np.asarray(rows)[evenly_spaced(len(rows), MOST)]
     learnt = splits.train[evenly_spaced(len(splits.train), CALIBRATION)]
     return Pictures(
-        files=_files(data, rows),
+        files=_require_unchanged_files(data, rows),
         truth=np.asarray(data.targets)[rows],
         clusters=np.asarray(splits.clusters)[rows],
         origin=origin,
-        calibration=_files(data, learnt) if calibrating else (),
+        calibration=_require_unchanged_files(data, learnt) if calibrating else (),
     )
 
 
-def _files(data: Dataset, rows: np.ndarray) -> tuple[Path, ...]:
+def _require_unchanged_files(data: Dataset, rows: np.ndarray) -> tuple[Path, ...]:
     files = tuple(Path(data.root) / data.uris[row] for row in rows)
     for file, row in zip(files, rows, strict=True):
         why = (
@@ -55,7 +55,7 @@ def _files(data: Dataset, rows: np.ndarray) -> tuple[Path, ...]:
     return files
 
 
-def of_folder(files: Sequence[Path], truth: np.ndarray, *, calibrating: bool) -> Pictures:
+def pictures_of_folder(files: Sequence[Path], truth: np.ndarray, *, calibrating: bool) -> Pictures:
     """Labelled pictures that were named for it; every other one calibrates where that is needed."""
     judging = slice(1 if calibrating and len(files) > 1 else 0, None, 2 if calibrating and len(files) > 1 else 1)
     return Pictures(

@@ -50,21 +50,21 @@ def decode(content, rules):
 def _decode(content, rule):
     size = rule["size_px"]
     side = size if rule["resize"] == "squash" else math.ceil(size / rule["crop_fraction"])
-    image = _opened(content)
+    image = _open_image(content)
     extent = image.size
     if content.startswith(b"\xff\xd8\xff"):  # a JPEG is decoded at 1/2, 1/4 or 1/8, never below twice of what is needed
         drafted = image.draft(None, (2 * side, 2 * side))
         extent = drafted[1][2:] if drafted else image.size
-    layout = _layout(image)
+    layout = _pixel_layout(image)
     image.load()
-    flat = _rgb(image)
+    flat = _to_rgb(image)
     if ";16" in layout and not layout.startswith(("I", "F", "LA")):
         flat = _low_bytes(flat, image, content)
-    turn, small = TURNS.get(_orientation(image)), _fit(flat, extent, rule)
+    turn, small = TURNS.get(_orientation(image)), _resize_to_input(flat, extent, rule)
     return np.asarray(small.transpose(Image.Transpose[turn]) if turn else small)
 
 
-def _opened(content):
+def _open_image(content):
     try:
         image = Image.open(io.BytesIO(content), formats=FORMATS)
     except UnidentifiedImageError:  # its text names an object in memory
@@ -82,7 +82,7 @@ def _orientation(image):
         return 1
 
 
-def _layout(image):
+def _pixel_layout(image):
     """How a pixel is stored, in Pillow's words, as RGB;16B."""
     args = image.tile[0].args if image.tile else ""
     return str(args[0] if isinstance(args, tuple) else args)
@@ -93,10 +93,10 @@ def _low_bytes(high, image, content):
     clear = image.has_transparency_data and image.convert("RGBA").getchannel("A").getextrema()[0] < 255
     if clear or np.asarray(high).max(initial=0) > 15:
         return high
-    again = _opened(content)
-    again.tile = [one._replace(args=_other_byte(one.args)) for one in again.tile]
+    again = _open_image(content)
+    again.tile = [tile._replace(args=_other_byte(tile.args)) for tile in again.tile]
     again.load()
-    values = np.asarray(high).astype(np.float32) * 256 + np.asarray(_rgb(again))
+    values = np.asarray(high).astype(np.float32) * 256 + np.asarray(_to_rgb(again))
     return Image.fromarray(np.clip(values * np.float32(255 / 4095) + 0.5, 0, 255).astype(np.uint8))
 
 
@@ -108,10 +108,10 @@ def _other_byte(args):
     return f"{layout};16{'L' if order == 'B' else 'B'}"
 
 
-def _rgb(image):
+def _to_rgb(image):
     """8-bit RGB: transparency on white, deep grey by its range, the first frame of several."""
     if image.mode.startswith(("I", "F")):
-        return _levels(np.asarray(image))
+        return _scale_levels(np.asarray(image))
     if image.mode == "RGB" and "transparency" not in image.info:
         return image
     if image.has_transparency_data:
@@ -122,12 +122,12 @@ def _rgb(image):
     return image.convert("RGB")
 
 
-def _levels(values):
+def _scale_levels(values):
     """Grey of more than 8 bits: up to 4095 counts as 12 bits, up to 65535 as 16; floats as 0..1 or 0..255."""
-    known = values[np.isfinite(values)]
-    if not known.size:
+    finite = values[np.isfinite(values)]
+    if not finite.size:
         raise ValueError("no value in it is a finite number")
-    low, high = float(known.min()), float(known.max())
+    low, high = float(finite.min()), float(finite.max())
     if values.dtype.kind == "f":
         low, high = (0.0, 1.0 if high <= 1 else 255.0) if low >= 0 and high <= 255 else (low, high)
     elif low >= 0 and high <= 65535:
@@ -137,7 +137,7 @@ def _levels(values):
     return Image.fromarray(np.clip(scaled, 0, 255).astype(np.uint8)).convert("RGB")
 
 
-def _fit(image, extent, rule):
+def _resize_to_input(image, extent, rule):
     """`squash`: to the square. `crop`: shorter side to size_px / crop_fraction, centre crop; only that is computed."""
     size, kind = rule["size_px"], rule["interpolation"]
     if rule["resize"] == "squash":
@@ -159,27 +159,29 @@ class Model:
     def __init__(self, folder=HERE):
         self.told = json.loads((pathlib.Path(folder) / "model.json").read_text(encoding="utf-8"))
         self.class_names = self.told["class_names"]
-        self.names = [one["name"] for one in self.told["inputs"]]
+        self.names = [entry["name"] for entry in self.told["inputs"]]
         self.run = load(pathlib.Path(folder) / self.told["file"], self.told)
 
     def inputs(self, content):
         """Name -> (1, size_px, size_px, 3) uint8 of a picture file's bytes; ValueError where it cannot be read."""
-        return {name: one[None] for name, one in zip(self.names, decode(content, self.told["inputs"]), strict=True)}
+        return {
+            name: picture[None] for name, picture in zip(self.names, decode(content, self.told["inputs"]), strict=True)
+        }
 
     def predict(self, content):
         """The answer for a picture file's bytes, with probabilities and doubt."""
         out = self.run(self.inputs(content))
         chances = np.asarray(out["probabilities"], np.float32).reshape(-1)
         likeliest = self.class_names[self.decide(chances)]
-        found = {"answer": likeliest, "likeliest": likeliest}
+        prediction = {"answer": likeliest, "likeliest": likeliest}
         if "unknown" in out:  # the graph declines by itself
-            found["unknown"] = bool(np.asarray(out["unknown"]).reshape(-1)[0] > 0.5)
-            found["answer"] = "unknown" if found["unknown"] else likeliest
+            prediction["unknown"] = bool(np.asarray(out["unknown"]).reshape(-1)[0] > 0.5)
+            prediction["answer"] = "unknown" if prediction["unknown"] else likeliest
         if "novelty" in out:
-            found["novelty"] = float(np.asarray(out["novelty"]).reshape(-1)[0])
+            prediction["novelty"] = float(np.asarray(out["novelty"]).reshape(-1)[0])
         if self.told["doubt"]:
-            found["plausible"] = self.plausible(chances, self.class_names.index(likeliest))
-        return {**found, "probabilities": dict(zip(self.class_names, chances.tolist(), strict=True))}
+            prediction["plausible"] = self.plausible(chances, self.class_names.index(likeliest))
+        return {**prediction, "probabilities": dict(zip(self.class_names, chances.tolist(), strict=True))}
 
     def decide(self, chances):
         """Position of the answer: by costs, by the threshold of one class, or the likeliest."""
@@ -203,32 +205,32 @@ class Model:
         if doubt["score"] == "adaptive":  # the probability of all likelier classes, and more for long sets
             likelier = np.concatenate([[0.0], np.cumsum(wide[order])[:-1]])
             odd[order] = likelier + 0.01 * np.maximum(np.arange(len(wide)) - 1, 0)
-        kept = odd <= limits(doubt["thresholds"])
-        return [self.class_names[at] for at in (first, *(c for c in order.tolist() if kept[c] and c != first))]
+        inside = odd <= limits(doubt["thresholds"])
+        return [self.class_names[at] for at in (first, *(c for c in order.tolist() if inside[c] and c != first))]
 
 
 def limits(values):
     """Numbers of `model.json`, where null is no limit."""
-    return np.array([math.inf if one is None else one for one in values])
+    return np.array([math.inf if value is None else value for value in values])
 
 
-def timed(model, content, turns):
+def time_model(model, content, turns):
     """Milliseconds of the model alone on one picture: the median and the 95th of 100, after five unmeasured ones."""
-    inputs, taken = model.inputs(content), []
+    inputs, times_ms = model.inputs(content), []
     for turn in range(turns + 5):
         start = time.perf_counter()
         model.run(inputs)
-        taken += [1000 * (time.perf_counter() - start)] if turn >= 5 else []
-    return {"p50_ms": float(np.percentile(taken, 50)), "p95_ms": float(np.percentile(taken, 95)), "turns": turns}
+        times_ms += [1000 * (time.perf_counter() - start)] if turn >= 5 else []
+    return {"p50_ms": float(np.percentile(times_ms, 50)), "p95_ms": float(np.percentile(times_ms, 95)), "turns": turns}
 
 
-def listed(files):
+def list_files(files):
     """The files that are named, or those that standard input names where `-` is."""
     if files != ["-"]:
         return files
     content = sys.stdin.buffer.read()
     names = content.split(b"\0") if b"\0" in content else (line.rstrip(b"\r") for line in content.split(b"\n"))
-    return [os.fsdecode(one) for one in names if one]
+    return [os.fsdecode(name) for name in names if name]
 
 
 def main():
@@ -238,18 +240,18 @@ def main():
     parser.add_argument("--time", type=int, default=0, metavar="TURNS")
     args = parser.parse_args()
     model, first = Model(), None
-    for name in listed(args.files):
+    for name in list_files(args.files):
         try:
             if pathlib.Path(name).is_dir():
                 raise ValueError("it is a folder")
             content = pathlib.Path(name).read_bytes()
-            found = model.predict(content)
+            prediction = model.predict(content)
             first = first or content
         except (OSError, ValueError) as err:
-            found = {"answer": None, "error": str(err)}
-        print(json.dumps({"file": name, **found}), flush=True)
+            prediction = {"answer": None, "error": str(err)}
+        print(json.dumps({"file": name, **prediction}), flush=True)
     if args.time and first:
-        print(json.dumps(timed(model, first, args.time)))
+        print(json.dumps(time_model(model, first, args.time)))
     return 0 if first else 1
 
 

@@ -84,23 +84,23 @@ def export_runtime_model(
         shutil.rmtree(draft, ignore_errors=True)
         draft.mkdir(parents=True)
         try:
-            _write(draft, data, embeddings, adapted, evaluation, doubted, ctx)
-            worst = _compare(draft, data, embeddings, adapted)
+            _write_model(draft, data, embeddings, adapted, evaluation, doubted, ctx)
+            worst = _require_parity(draft, data, embeddings, adapted)
             size = sum(p.stat().st_size for p in draft.rglob("*") if p.is_file())
-            _place(draft, ctx.run.path / "model")
+            _move_into_place(draft, ctx.run.path / "model")
         finally:
             shutil.rmtree(draft, ignore_errors=True)
-    made = Exported(format="openvino", path="model", bytes=size, precision="f32", parity_max_abs=worst)
-    serialization.save_value(made, ctx.make_step_folder("export"))
+    exported = Exported(format="openvino", path="model", bytes=size, precision="f32", parity_max_abs=worst)
+    serialization.save_value(exported, ctx.make_step_folder("export"))
     count = len({feature.backbone for feature in adapted.features})
     trunks = f"{count} trunk{'s' if count > 1 else ''}"
     ctx.console.print_line(
         "export", f"model/: {trunks}, {size / 1e6:.1f} MB; differs from the run by {worst:.1e} at most"
     )
-    return made
+    return exported
 
 
-def _write(
+def _write_model(
     draft: Path,
     data: Dataset,
     embeddings: tuple[Embeddings, ...],
@@ -111,36 +111,38 @@ def _write(
 ) -> None:
     names = tuple(dict.fromkeys(feature.backbone for feature in adapted.features))
     by_name = {e.spec.name: e for e in embeddings}
-    trunks = [_trunk(draft, at, by_name[name].spec, data, adapted, ctx) for at, name in enumerate(names)]
-    made = Manifest(
+    trunks = [_write_trunk(draft, at, by_name[name].spec, data, adapted, ctx) for at, name in enumerate(names)]
+    manifest = Manifest(
         format=model_manifest.FORMAT,
         headstart=__version__,
         task=data.task,
         class_names=data.class_names,
         trunks=tuple(trunks),
         features=adapted.features,
-        head=_head(draft, adapted.fitted),
-        decision=_decision(data, evaluation, ctx),
+        head=_write_head(draft, adapted.fitted),
+        decision=_decision_rule(data, evaluation, ctx),
         calibration=Calibration(temperature=adapted.temperature),
-        doubt=None if doubted is None else _doubt(draft, doubted),
+        doubt=None if doubted is None else _write_uncertainty(draft, doubted),
     )
-    model_manifest.write_manifest(made, draft)
+    model_manifest.write_manifest(manifest, draft)
 
 
-def _trunk(draft: Path, at: int, spec: BackboneSpec, data: Dataset, adapted: FitResult, ctx: Context) -> TrunkEntry:
+def _write_trunk(
+    draft: Path, at: int, spec: BackboneSpec, data: Dataset, adapted: FitResult, ctx: Context
+) -> TrunkEntry:
     """Take a trunk's graph from the cache, cut where the head reads."""
     from headstart.backbones import loading
     from headstart.backbones.earlier_runs import tuned_network
 
     read = {feature.depth for feature in adapted.features if feature.backbone == spec.name}
-    pictures = _pictures(data, spec)
+    pictures = _decode_sample(data, spec)
     networks = (adapted.tuning.network,) if adapted.tuning else ()
-    found = tuned_network.find(spec.name, networks, ctx.run.path)
-    source = loading.make_trunk_folder(found, ctx.store, ctx.console, pictures, "f32")
+    trunk = tuned_network.find(spec.name, networks, ctx.run.path)
+    source = loading.make_trunk_folder(trunk, ctx.store, ctx.console, pictures, "f32")
     below = f"trunk{at}"
     (draft / below).mkdir()
     keep = [position for position, depth in enumerate(spec.depths) if depth.name in read]
-    cut(source / "trunk.xml", draft / below / "trunk.xml", keep)
+    cut_graph(source / "trunk.xml", draft / below / "trunk.xml", keep)
     return TrunkEntry(
         name=spec.name,
         revision=spec.revision,
@@ -154,7 +156,7 @@ def _trunk(draft: Path, at: int, spec: BackboneSpec, data: Dataset, adapted: Fit
     )
 
 
-def cut(source: Path, target: Path, keep: list[int]) -> None:
+def cut_graph(source: Path, target: Path, keep: list[int]) -> None:
     """Copy an OpenVINO graph with some of its outputs only; layers that lead nowhere are left out.
 
     Args:
@@ -172,24 +174,24 @@ def cut(source: Path, target: Path, keep: list[int]) -> None:
     ov.save_model(ov.Model(results, model.get_parameters(), "trunk"), target, compress_to_fp16=False)
 
 
-def _head(draft: Path, fitted: FittedHead) -> HeadEntry:
-    _save(draft / HEAD_FILE, fitted.arrays)
+def _write_head(draft: Path, fitted: FittedHead) -> HeadEntry:
+    _save_arrays(draft / HEAD_FILE, fitted.arrays)
     return HeadEntry(name=fitted.head, kind=fitted.kind, arrays=HEAD_FILE, sha256=file_digest(draft / HEAD_FILE))
 
 
-def _doubt(draft: Path, found: UncertaintyReport) -> UncertaintyEntry:
-    _save(draft / DOUBT_FILE, selective_prediction.collect_arrays(found))
-    return selective_prediction.make_entry(found, DOUBT_FILE, file_digest(draft / DOUBT_FILE))
+def _write_uncertainty(draft: Path, report: UncertaintyReport) -> UncertaintyEntry:
+    _save_arrays(draft / DOUBT_FILE, selective_prediction.collect_arrays(report))
+    return selective_prediction.make_entry(report, DOUBT_FILE, file_digest(draft / DOUBT_FILE))
 
 
-def _save(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+def _save_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
     from safetensors.numpy import save
 
     # asarray, for ascontiguousarray would turn a single number into a row of one
     write_bytes(path, save({name: np.asarray(arrays[name], order="C") for name in sorted(arrays)}))
 
 
-def _decision(data: Dataset, evaluation: Evaluation, ctx: Context) -> Decision:
+def _decision_rule(data: Dataset, evaluation: Evaluation, ctx: Context) -> Decision:
     from headstart.heads import decision_rule
 
     costs = decision_rule.read_costs(Path(ctx.job.costs), data.class_names) if ctx.job.costs else None
@@ -203,24 +205,26 @@ def _decision(data: Dataset, evaluation: Evaluation, ctx: Context) -> Decision:
 # ---------------------------------------------------------------- comparison
 
 
-def _sample(data: Dataset) -> np.ndarray:
+def _sample_rows(data: Dataset) -> np.ndarray:
     """Some rows spread over the data set."""
     return evenly_spaced(len(data.uris), COMPARED)
 
 
-def _pictures(data: Dataset, spec: BackboneSpec) -> np.ndarray:
+def _decode_sample(data: Dataset, spec: BackboneSpec) -> np.ndarray:
     from headstart.images import preprocessing
 
-    paths = [os.path.join(data.root, data.uris[row]) for row in _sample(data)]  # noqa: PTH118 - names of any bytes
+    paths = [os.path.join(data.root, data.uris[row]) for row in _sample_rows(data)]  # noqa: PTH118 - names of any bytes
     return np.stack([preprocessing.decode_picture(preprocessing.read_bytes(path), spec.input) for path in paths])
 
 
-def _compare(draft: Path, data: Dataset, embeddings: tuple[Embeddings, ...], adapted: FitResult) -> float:
+def _require_parity(draft: Path, data: Dataset, embeddings: tuple[Embeddings, ...], adapted: FitResult) -> float:
     """The largest difference of a probability between the saved model and the run's own features and head."""
     from headstart.runtime.model import load
 
-    rows = _sample(data)
-    worst = float(np.abs(_saved(load(draft), data, rows) - _own(embeddings, adapted, rows)).max())
+    rows = _sample_rows(data)
+    worst = float(
+        np.abs(_saved_probabilities(load(draft), data, rows) - _run_probabilities(embeddings, adapted, rows)).max()
+    )
     if not worst <= TOLERANCE:
         raise SetupError(
             f"the saved model and the run differ by {worst:.2g} on a probability, more than {TOLERANCE:g}",
@@ -229,20 +233,20 @@ def _compare(draft: Path, data: Dataset, embeddings: tuple[Embeddings, ...], ada
     return worst
 
 
-def _saved(model: Model, data: Dataset, rows: np.ndarray) -> np.ndarray:
+def _saved_probabilities(model: Model, data: Dataset, rows: np.ndarray) -> np.ndarray:
     files = [Path(data.root) / data.uris[row] for row in rows]
     return np.concatenate([model.predict_probabilities(chunk) for chunk in model.extract_features(files)])
 
 
-def _own(embeddings: tuple[Embeddings, ...], adapted: FitResult, rows: np.ndarray) -> np.ndarray:
+def _run_probabilities(embeddings: tuple[Embeddings, ...], adapted: FitResult, rows: np.ndarray) -> np.ndarray:
     fitted = adapted.fitted
-    found = prediction.predict_probabilities(
+    probabilities = prediction.predict_probabilities(
         fitted.kind, fitted.arrays, join_columns(embeddings, adapted.features, rows)
     )
-    return apply_temperature(found, adapted.temperature)
+    return apply_temperature(probabilities, adapted.temperature)
 
 
-def _place(draft: Path, target: Path) -> None:
+def _move_into_place(draft: Path, target: Path) -> None:
     """Move the folder into place; an older one goes first."""
     if target.exists():
         shutil.rmtree(target)

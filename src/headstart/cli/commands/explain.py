@@ -47,9 +47,9 @@ class Explain:
         from headstart.api import actions
         from headstart.core.storage.files import write_bytes
         from headstart.explanation.explain_image import overlay_png
-        from headstart.explanation.html_page import Page, require_free
+        from headstart.explanation.html_page import ExplanationPage, require_own_folder
 
-        require_free(args.out)
+        require_own_folder(args.out)
         _require_apart(args.files, args.out)
         found = actions.explain(
             args.run,
@@ -58,21 +58,21 @@ class Explain:
             class_name=args.class_name or "",
             neighbours=args.neighbours,
         )
-        names, page = _Names(), Page()
+        names, page = _Names(), ExplanationPage()
         answered = unread = 0
         for one in found:
             file = "" if one.prediction.error else names.of(one.uri)
             if file:
                 if "-" in args.files:  # the other names were looked at before
                     _require_elsewhere(Path(one.uri), args.out)
-                page.add(one, file)
+                page.add_explanation(one, file)
                 if not answered:
-                    page.write(args.out / "index.html")  # from now on the folder is known as ours
+                    page.write_page(args.out / "index.html")  # from now on the folder is known as ours
                 write_bytes(args.out / file, overlay_png(one))
             answered, unread = answered + bool(file), unread + (not file)
             _print(one, args.out / file if file else None, as_json=args.json)
         if answered:
-            page.write(args.out / "index.html")
+            page.write_page(args.out / "index.html")
             if not args.quiet:
                 print(
                     f"{format_printable((args.out / 'index.html').as_posix())} shows them side by side", file=sys.stderr

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from headstart.exporting.export_source import Source
-from headstart.exporting.keras_graph import build
+from headstart.exporting.export_source import ExportSource
+from headstart.exporting.keras_graph import build_keras_graph
 from headstart.networks.formats.keras_writer import write_keras
 
 _RUNTIME = '''\
@@ -40,11 +40,13 @@ class Keras:
     cannot: Mapping[str, str] = {"f16": _WHY, "int8": _WHY}
     runtime = _RUNTIME
 
-    def write(self, source: Source, folder: Path, precision: str, pictures: list[np.ndarray], told: str) -> None:
+    def write(
+        self, source: ExportSource, folder: Path, precision: str, pictures: list[np.ndarray], metadata: str
+    ) -> None:
         """See `headstart.exporting.export_source.Exporter`; the metadata is a member `headstart.json` of the file."""
-        write_keras(build(source), folder / self.file)
-        with zipfile.ZipFile(folder / self.file, "a") as made:
-            made.writestr(zipfile.ZipInfo("headstart.json", (1980, 1, 1, 0, 0, 0)), told)
+        write_keras(build_keras_graph(source), folder / self.file)
+        with zipfile.ZipFile(folder / self.file, "a") as archive:
+            archive.writestr(zipfile.ZipInfo("headstart.json", (1980, 1, 1, 0, 0, 0)), metadata)
 
 
 PLUGIN = Keras()

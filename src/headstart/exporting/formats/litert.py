@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from headstart.exporting import conversion_process
-from headstart.exporting.export_source import STRANGE_IN_8_BITS, Source
+from headstart.exporting.export_source import STRANGE_IN_8_BITS, ExportSource
 
 _RUNTIME = '''\
 def load(path, told):
@@ -43,14 +43,16 @@ class LiteRT:
     }
     runtime = _RUNTIME
 
-    def write(self, source: Source, folder: Path, precision: str, pictures: list[np.ndarray], told: str) -> None:
+    def write(
+        self, source: ExportSource, folder: Path, precision: str, pictures: list[np.ndarray], metadata: str
+    ) -> None:
         """See `headstart.exporting.export_source.Exporter`; the metadata is the buffer `headstart` of the file."""
         with tempfile.TemporaryDirectory(dir=source.draft) as place:
-            file, words = conversion_process.laid(source, Path(place), pictures, told)
-            conversion_process.convert(self.name, [file, folder / self.file, precision, words])
+            file, words = conversion_process.write_child_inputs(source, Path(place), pictures, metadata)
+            conversion_process.run_conversion(self.name, [file, folder / self.file, precision, words])
 
 
-def convert(file: str, target: str, precision: str, told: str) -> None:
+def convert(file: str, target: str, precision: str, metadata_file: str) -> None:
     """The conversion itself, in a process of its own.
 
     Args:
@@ -71,19 +73,19 @@ def convert(file: str, target: str, precision: str, told: str) -> None:
     if precision == "f16":
         converter.target_spec.supported_types = [tf.float16]
     if precision == "int8":
-        names = [one.name for one in model.inputs]
-        converter.representative_dataset = lambda: conversion_process.seen(Path(file).parent, names)
-    Path(target).write_bytes(_with_words(converter.convert(), Path(told).read_bytes()))
+        names = [tensor.name for tensor in model.inputs]
+        converter.representative_dataset = lambda: conversion_process.read_child_pictures(Path(file).parent, names)
+    Path(target).write_bytes(_add_metadata(converter.convert(), Path(metadata_file).read_bytes()))
 
 
-def _with_words(content: bytes, told: bytes) -> bytes:
+def _add_metadata(content: bytes, metadata: bytes) -> bytes:
     """The file with a buffer `headstart` among its metadata."""
     from tensorflow.lite.python import schema_py_generated as schema
     from tensorflow.lite.tools import flatbuffer_utils
 
     model = flatbuffer_utils.convert_bytearray_to_object(bytearray(content))
     buffer, entry = schema.BufferT(), schema.MetadataT()
-    buffer.data = np.frombuffer(told, np.uint8)
+    buffer.data = np.frombuffer(metadata, np.uint8)
     entry.name, entry.buffer = "headstart", len(model.buffers)
     model.buffers.append(buffer)
     model.metadata = [*(model.metadata or []), entry]

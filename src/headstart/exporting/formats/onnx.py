@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from headstart.exporting import conversion_process
-from headstart.exporting.export_source import STRANGE_IN_8_BITS, Source
+from headstart.exporting.export_source import STRANGE_IN_8_BITS, ExportSource
 
 _RUNTIME = '''\
 def load(path, told):
@@ -47,14 +47,16 @@ class Onnx:
     cannot: Mapping[str, str] = {"int8 doubt": STRANGE_IN_8_BITS}
     runtime = _RUNTIME
 
-    def write(self, source: Source, folder: Path, precision: str, pictures: list[np.ndarray], told: str) -> None:
+    def write(
+        self, source: ExportSource, folder: Path, precision: str, pictures: list[np.ndarray], metadata: str
+    ) -> None:
         """See `headstart.exporting.export_source.Exporter`; the metadata is the property `headstart` of the model."""
         with tempfile.TemporaryDirectory(dir=source.draft) as place:
-            file, words = conversion_process.laid(source, Path(place), pictures, told)
-            conversion_process.convert(self.name, [file, folder / self.file, precision, words])
+            file, words = conversion_process.write_child_inputs(source, Path(place), pictures, metadata)
+            conversion_process.run_conversion(self.name, [file, folder / self.file, precision, words])
 
 
-def convert(file: str, target: str, precision: str, told: str) -> None:
+def convert(file: str, target: str, precision: str, metadata_file: str) -> None:
     """The conversion itself, in a process of its own.
 
     Args:
@@ -67,40 +69,42 @@ def convert(file: str, target: str, precision: str, told: str) -> None:
     import onnx
 
     model = keras.saving.load_model(file, compile=False, safe_mode=True)
-    shapes = {one.name: (1, *one.shape[1:]) for one in model.inputs}
+    shapes = {tensor.name: (1, *tensor.shape[1:]) for tensor in model.inputs}
     nothing = {name: np.zeros(shape, np.float32) for name, shape in shapes.items()}
     model(nothing if len(nothing) > 1 else next(iter(nothing.values())))  # its export wants it called once
     model.export(target, format="onnx", verbose=False)
-    made = onnx.load(target)
+    graph = onnx.load(target)
     if precision == "f16":
-        _halve(made)
+        _store_in_16_bits(graph)
     if precision == "int8":
         trunks = [layer.name for layer in model.layers if hasattr(layer, "layers")]
-        made = _quantised(made, list(conversion_process.seen(Path(file).parent, list(shapes))), trunks)
-    made.metadata_props.add(key="headstart", value=Path(told).read_text(encoding="utf-8"))
-    onnx.save(made, target)
+        graph = _quantise_trunks(
+            graph, list(conversion_process.read_child_pictures(Path(file).parent, list(shapes))), trunks
+        )
+    graph.metadata_props.add(key="headstart", value=Path(metadata_file).read_text(encoding="utf-8"))
+    onnx.save(graph, target)
 
 
-def _halve(made: Any) -> None:
+def _store_in_16_bits(model: Any) -> None:
     """Store large weights in 16 bits; a cast before their use makes float32 of them again."""
     import onnx
     from onnx import TensorProto, helper, numpy_helper
 
     casts = []
-    for at, one in enumerate(made.graph.initializer):
-        values = numpy_helper.to_array(one)
-        if one.data_type != TensorProto.FLOAT or values.size < _SMALL or np.abs(values).max() > _LARGEST:
+    for at, initializer in enumerate(model.graph.initializer):
+        values = numpy_helper.to_array(initializer)
+        if initializer.data_type != TensorProto.FLOAT or values.size < _SMALL or np.abs(values).max() > _LARGEST:
             continue
-        half = f"{one.name}_f16"
-        casts.append(helper.make_node("Cast", [half], [one.name], to=TensorProto.FLOAT))
-        made.graph.initializer[at].CopyFrom(numpy_helper.from_array(values.astype(np.float16), half))
-    nodes = [*casts, *made.graph.node]
-    del made.graph.node[:]
-    made.graph.node.extend(nodes)
-    onnx.checker.check_model(made)
+        half = f"{initializer.name}_f16"
+        casts.append(helper.make_node("Cast", [half], [initializer.name], to=TensorProto.FLOAT))
+        model.graph.initializer[at].CopyFrom(numpy_helper.from_array(values.astype(np.float16), half))
+    nodes = [*casts, *model.graph.node]
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+    onnx.checker.check_model(model)
 
 
-def _quantised(model: Any, seen: list[dict[str, np.ndarray]], trunks: list[str]) -> Any:
+def _quantise_trunks(model: Any, pictures: list[dict[str, np.ndarray]], trunks: list[str]) -> Any:
     """The trunks in 8 bits by NNCF; the head stays in 32."""
     from headstart.networks.openvino_engine import without_telemetry
 
@@ -109,8 +113,8 @@ def _quantised(model: Any, seen: list[dict[str, np.ndarray]], trunks: list[str])
     # tf2onnx renames what it merges, which only trunks have: convolutions and norms
     ours = [node.name for node in model.graph.node if node.name.startswith("headstart")]
     heads = [name for name in ours if not any(trunk in name for trunk in trunks)]
-    kept = nncf.IgnoredScope(names=heads, validate=False)
-    return nncf.quantize(model, nncf.Dataset(seen), subset_size=len(seen), ignored_scope=kept)
+    ignored = nncf.IgnoredScope(names=heads, validate=False)
+    return nncf.quantize(model, nncf.Dataset(pictures), subset_size=len(pictures), ignored_scope=ignored)
 
 
 PLUGIN = Onnx()

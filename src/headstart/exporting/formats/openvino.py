@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from headstart.exporting import openvino_uncertainty
-from headstart.exporting.export_source import STRANGE_IN_8_BITS, Source, inputs
-from headstart.exporting.openvino_uncertainty import constant
+from headstart.exporting.export_source import STRANGE_IN_8_BITS, ExportSource, graph_inputs
+from headstart.exporting.openvino_uncertainty import float_constant
 from headstart.networks.openvino_conversion import quantise_trunk
 from headstart.networks.openvino_engine import load_openvino
 
@@ -48,43 +48,49 @@ class OpenVINO:
     cannot: Mapping[str, str] = {"int8 doubt": STRANGE_IN_8_BITS}
     runtime = _RUNTIME
 
-    def write(self, source: Source, folder: Path, precision: str, pictures: list[np.ndarray], told: str) -> None:
+    def write(
+        self, source: ExportSource, folder: Path, precision: str, pictures: list[np.ndarray], metadata: str
+    ) -> None:
         """See `headstart.exporting.export_source.Exporter`; pictures are taken as uint8."""
         ov = load_openvino()
         with tempfile.TemporaryDirectory(dir=source.draft) as place:
-            made = _graph(source, _trunks(source, Path(place), precision, pictures))
-            made.set_rt_info(told, ["headstart"])
-            ov.save_model(made, folder / self.file, compress_to_fp16=precision == "f16")
+            graph = _build_graph(source, _trunk_files(source, Path(place), precision, pictures))
+            graph.set_rt_info(metadata, ["headstart"])
+            ov.save_model(graph, folder / self.file, compress_to_fp16=precision == "f16")
 
 
-def _trunks(source: Source, place: Path, precision: str, pictures: list[np.ndarray]) -> list[Path]:
+def _trunk_files(source: ExportSource, place: Path, precision: str, pictures: list[np.ndarray]) -> list[Path]:
     """The trunks' files, quantised where that is asked for."""
-    found = [source.model.folder / entry.ir for entry in source.manifest.trunks]
+    files = [source.model.folder / entry.ir for entry in source.manifest.trunks]
     if precision != "int8":
-        return found
-    given = inputs(source.manifest)
+        return files
+    given = graph_inputs(source.manifest)
     for at, entry in enumerate(source.manifest.trunks):
         (place / f"trunk{at}").mkdir()
-        seen = next(shown for one, shown in zip(given, pictures, strict=True) if entry.name in one.trunks)
-        quantise_trunk(found[at], seen, place / f"trunk{at}")
-        found[at] = place / f"trunk{at}" / "trunk.xml"
-    return found
+        calibration = next(
+            shown for graph_input, shown in zip(given, pictures, strict=True) if entry.name in graph_input.trunks
+        )
+        quantise_trunk(files[at], calibration, place / f"trunk{at}")
+        files[at] = place / f"trunk{at}" / "trunk.xml"
+    return files
 
 
-def _graph(source: Source, files: list[Path]) -> Any:
+def _build_graph(source: ExportSource, files: list[Path]) -> Any:
     """One `openvino.Model`: uint8 pictures -> `probabilities` (B, C), and doubt."""
     ov = load_openvino()
     from openvino import opset13 as ops
 
-    given = inputs(source.manifest)
+    given = graph_inputs(source.manifest)
     parameters = {}
-    for one in given:
-        parameters[one.name] = ops.parameter([-1, one.spec.size_px, one.spec.size_px, 3], np.uint8, name=one.name)
-        parameters[one.name].output(0).set_names({one.name})
+    for graph_input in given:
+        parameters[graph_input.name] = ops.parameter(
+            [-1, graph_input.spec.size_px, graph_input.spec.size_px, 3], np.uint8, name=graph_input.name
+        )
+        parameters[graph_input.name].output(0).set_names({graph_input.name})
     features: dict[tuple[str, str], Any] = {}
     for entry, file in zip(source.manifest.trunks, files, strict=True):
         trunk = ov.Core().read_model(file)
-        pictures = parameters[next(one.name for one in given if entry.name in one.trunks)]
+        pictures = parameters[next(graph_input.name for graph_input in given if entry.name in graph_input.trunks)]
         for target in trunk.input(0).get_target_inputs():
             target.replace_source_output(pictures.output(0))
         for depth, output in zip(entry.depths, trunk.outputs, strict=True):
@@ -92,10 +98,12 @@ def _graph(source: Source, files: list[Path]) -> Any:
     blocks = [features[feature.backbone, feature.depth] for feature in source.manifest.features]
     joined = ops.concat(blocks, 1) if len(blocks) > 1 else blocks[0]
     arrays, temperature = source.model.arrays, source.manifest.calibration.temperature
-    made = _HEADS[source.manifest.head.kind](joined, arrays, temperature)
-    out = {"probabilities": made}
+    probabilities = _HEADS[source.manifest.head.kind](joined, arrays, temperature)
+    out = {"probabilities": probabilities}
     if source.doubting and source.manifest.doubt:
-        out |= openvino_uncertainty.outputs(joined, made, source.manifest.doubt, source.model.uncertainty_arrays)
+        out |= openvino_uncertainty.uncertainty_outputs(
+            joined, probabilities, source.manifest.doubt, source.model.uncertainty_arrays
+        )
     for name, node in out.items():
         node.output(0).set_names({name})
     return ov.Model([ops.result(node, name=name) for name, node in out.items()], list(parameters.values()), "headstart")
@@ -104,32 +112,32 @@ def _graph(source: Source, files: list[Path]) -> Any:
 # ---------------------------------------------------------------- heads
 
 
-def _linear(x: Any, arrays: Mapping[str, np.ndarray], temperature: float) -> Any:
+def _linear_head(x: Any, arrays: Mapping[str, np.ndarray], temperature: float) -> Any:
     from openvino import opset13 as ops
 
     weights, bias = (np.asarray(arrays[name], np.float64) / temperature for name in ("weights", "bias"))
-    logits = ops.add(ops.matmul(x, constant(weights), False, False), constant(bias[None]))
+    logits = ops.add(ops.matmul(x, float_constant(weights), False, False), float_constant(bias[None]))
     return ops.softmax(logits, 1)
 
 
-def _neighbours(x: Any, arrays: Mapping[str, np.ndarray], temperature: float) -> Any:
+def _neighbours_head(x: Any, arrays: Mapping[str, np.ndarray], temperature: float) -> Any:
     from openvino import opset13 as ops
 
     points = np.asarray(arrays["points"], np.float64)
-    z = ops.divide(ops.subtract(x, constant(arrays["centre"][None])), constant(arrays["scale"][None]))
+    z = ops.divide(ops.subtract(x, float_constant(arrays["centre"][None])), float_constant(arrays["scale"][None]))
     lengths = np.einsum("md,md->m", points, points)
-    far = ops.subtract(constant(lengths[None]), ops.matmul(z, constant(2 * points.T), False, False))
+    far = ops.subtract(float_constant(lengths[None]), ops.matmul(z, float_constant(2 * points.T), False, False))
     k = ops.constant(np.asarray(min(int(arrays["k"]), len(points)), np.int64))
     places = ops.topk(far, k, 1, "min", "value", stable=True).output(1)
     table = np.eye(len(arrays["prior"]))[arrays["labels"]] * np.asarray(arrays["vote"], np.float64)
-    votes = ops.gather(constant(table), places, ops.constant(np.int64(0)))
-    counted = ops.add(ops.reduce_sum(votes, ops.constant(np.array([1])), False), constant(arrays["prior"][None]))
+    votes = ops.gather(float_constant(table), places, ops.constant(np.int64(0)))
+    counted = ops.add(ops.reduce_sum(votes, ops.constant(np.array([1])), False), float_constant(arrays["prior"][None]))
     shares = ops.divide(counted, ops.reduce_sum(counted, ops.constant(np.array([1])), True))
     if temperature == 1.0:
         return shares
-    floor = ops.maximum(shares, constant(np.full((1, 1), np.finfo(np.float32).tiny)))
-    return ops.softmax(ops.divide(ops.log(floor), constant(np.full((1, 1), temperature))), 1)
+    floor = ops.maximum(shares, float_constant(np.full((1, 1), np.finfo(np.float32).tiny)))
+    return ops.softmax(ops.divide(ops.log(floor), float_constant(np.full((1, 1), temperature))), 1)
 
 
-_HEADS = {"linear": _linear, "neighbours": _neighbours}
+_HEADS = {"linear": _linear_head, "neighbours": _neighbours_head}
 PLUGIN = OpenVINO()

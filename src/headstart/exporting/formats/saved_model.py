@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from headstart.core.storage.files import write_text
-from headstart.exporting.export_source import Source
-from headstart.exporting.keras_graph import build
+from headstart.exporting.export_source import ExportSource
+from headstart.exporting.keras_graph import build_keras_graph
 from headstart.networks.openvino_conversion import silence_frameworks
 
 _RUNTIME = '''\
@@ -40,13 +40,15 @@ class SavedModel:
     cannot: Mapping[str, str] = {"f16": _WHY, "int8": _WHY}
     runtime = _RUNTIME
 
-    def write(self, source: Source, folder: Path, precision: str, pictures: list[np.ndarray], told: str) -> None:
+    def write(
+        self, source: ExportSource, folder: Path, precision: str, pictures: list[np.ndarray], metadata: str
+    ) -> None:
         """See `headstart.exporting.export_source.Exporter`; the metadata is an asset of the user's own,
         `assets.extra`."""
-        made = build(source)
+        model = build_keras_graph(source)
         with silence_frameworks():
-            made.export(str(folder / self.file), format="tf_saved_model", verbose=False)
-        write_text(folder / self.file / "assets.extra" / "headstart.json", told)
+            model.export(str(folder / self.file), format="tf_saved_model", verbose=False)
+        write_text(folder / self.file / "assets.extra" / "headstart.json", metadata)
 
 
 PLUGIN = SavedModel()

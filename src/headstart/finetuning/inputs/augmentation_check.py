@@ -73,7 +73,7 @@ class AugmentationCheck:
     why: str
 
 
-def choose_domain(
+def find_safe_domain(
     features: Callable[[np.ndarray], np.ndarray], pictures: np.ndarray, y: np.ndarray, *, n_classes: int, seed: int = 0
 ) -> AugmentationCheck:
     """Choose the domain of the augmentation by what keeps the label.

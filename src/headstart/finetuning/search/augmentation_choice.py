@@ -9,8 +9,7 @@ import numpy as np
 
 from headstart.backbones import loading
 from headstart.core.settings import INFERENCE_BATCH, count_threads
-from headstart.finetuning.inputs.augmentation_check import MOST
-from headstart.finetuning.inputs.augmentation_check import choose_domain as audition
+from headstart.finetuning.inputs.augmentation_check import MOST, find_safe_domain
 from headstart.finetuning.search.training_setup import TrainingSetup
 from headstart.images import decoded_cache
 from headstart.statistics.sampling import evenly_spaced
@@ -46,6 +45,6 @@ def _measure_domain(setup: TrainingSetup) -> str:
         batches = ((at, changed[at : at + INFERENCE_BATCH]) for at in range(0, len(changed), INFERENCE_BATCH))
         return np.concatenate([np.concatenate(out[:inner], axis=1) for _, out in engine.run(batches)])
 
-    check = audition(extract, pictures, own.targets[sample], n_classes=own.problem.n_classes, seed=ctx.seed)
+    check = find_safe_domain(extract, pictures, own.targets[sample], n_classes=own.problem.n_classes, seed=ctx.seed)
     ctx.console.print_line("adapt", f"augmentation as for {check.why}")
     return check.domain
