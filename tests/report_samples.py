@@ -326,8 +326,6 @@ def doubted(data, drawn, made):
         why=f"{n:,} held-out pictures set the thresholds, for 90 % in each class",
         novelty=OodDetector(method="nearest", neighbour=5, limit=9.0, familiar=0.991, arrays={}, tried=tried),
         scores=tuple(scores),
-        before=made.calibration,
-        after=made.calibration,
     )
 
 

@@ -332,8 +332,6 @@ def doubt_of(scores=(), floors=None):
         why="60 held-out pictures set the thresholds",
         novelty=None,
         scores=scores,
-        before=(),
-        after=(),
     )
 
 

@@ -86,7 +86,7 @@ def test_all_parts_are_there_in_order(three):
         "What it means",
         "What was tried, and what it costs",
         "Right and wrong",
-        "Mistakes and suspect labels",
+        "Mistakes and label suspects",
         "Class by class",
         "How sure is it",
         "The pictures",

@@ -35,14 +35,6 @@ def test_it_tells_certainty_sets_and_what_is_declined(given):
     assert "hidden class beech – 0.710" in told
     assert "the distance to the fifth nearest training picture" in told
     assert "(nearest 0.710 and mahalanobis 0.690)" in told
-    assert page.count('id="reliability-before') == page.count('id="reliability-after')
-
-
-def test_one_chart_is_enough_where_nothing_changed(given):
-    same = dataclasses.replace(given.adapted.calibrated, temperature=1.0, why="probabilities stay as they are: so")
-    adapted = dataclasses.replace(given.adapted, calibrated=same)
-    assert uncertainty.view(dataclasses.replace(given, adapted=adapted))["charts"] == []
-    assert len(uncertainty.view(given)["charts"]) == 2
 
 
 def test_a_run_of_before_has_no_such_section(given):

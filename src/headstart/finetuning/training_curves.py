@@ -13,25 +13,22 @@ import numpy as np
 from headstart.core.types import TrainingLog
 
 
-def curve(log: TrainingLog, side: str, score: str = "log_loss", *, of_class: int | None = None) -> np.ndarray:
+def curve(log: TrainingLog, side: str, score: str = "log_loss") -> np.ndarray:
     """(E + 1,) float64 a score by epoch.
 
     Args:
         log: One training.
         side: `train` or `val`.
         score: A field of `EpochScores`.
-        of_class: Position of a class, where the score is one of each class.
     """
     sides = [log.start if side == "val" else None, *(row.val if side == "val" else row.train for row in log.epochs)]
     values = [np.nan if scores is None else getattr(scores, score) for scores in sides]
-    if of_class is not None:
-        values = [value[of_class] if isinstance(value, tuple) else value for value in values]
     return np.array(values, np.float64)
 
 
-def curves(logs: Sequence[TrainingLog], side: str, score: str, *, of_class: int | None = None) -> np.ndarray:
+def curves(logs: Sequence[TrainingLog], side: str, score: str) -> np.ndarray:
     """(F, E + 1) float64 as `curve` of each training, NaN after its last epoch."""
-    rows = [curve(log, side, score, of_class=of_class) for log in logs]
+    rows = [curve(log, side, score) for log in logs]
     padded = np.full((len(rows), max(map(len, rows), default=1)), np.nan)
     for target, row in zip(padded, rows, strict=True):
         target[: len(row)] = row

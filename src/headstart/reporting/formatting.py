@@ -67,7 +67,6 @@ TERMS = {
     "control": "Something that should do badly: a trunk with random weights, or mere colours. What a candidate gains "
     "over it is what the pre-training is worth.",
     "screened out": "Left behind after at most 1,024 pictures: others did better, or its pass did not fit the budget.",
-    "prior": "The trunk's published accuracy on its own task: what one would pick by without looking at your pictures.",
     "GFLOPs": "Thousand million floating-point operations for one picture: a cost that is the same on every machine.",
     "trunk": "A network that was trained on other pictures, used here as it is; it turns a picture into numbers "
     "(features).",
@@ -120,9 +119,6 @@ def judged_on(split: str, adapted: FitResult | None) -> str:
 
 def label(name: str) -> str:
     """A score's name in words."""
-    probe, _, rest = name.partition("_")
-    if probe in HEADS and rest in LABELS:
-        return f"{HEADS[probe]} {LABELS[rest]}"
     return LABELS.get(name, name.replace("_", " "))
 
 

@@ -21,7 +21,6 @@ from headstart.core.types import Dataset, Embeddings, Evaluation, FitResult, Sco
 from headstart.features.embeddings import join_columns
 from headstart.heads import decision_rule, prediction
 from headstart.statistics import metrics
-from headstart.statistics.calibration_error import calibration_bins
 from headstart.statistics.intervals import wilson_interval
 from headstart.statistics.sampling import evenly_spaced
 from headstart.uncertainty import coverage as coverage_judging
@@ -83,8 +82,6 @@ def assess_uncertainty(
         why=coverage_promise.why,
         novelty=measured,
         scores=tuple(scores + hidden),
-        before=calibration_bins(inputs.get_labels(evaluation.rows), inputs.untempered_probabilities),
-        after=evaluation.calibration,
     )
     report = add_unknown_scores(report, inputs, judged, near, foreign)
     serialization.save_value(report, ctx.make_step_folder("doubt"))

@@ -164,8 +164,6 @@ class UncertaintyReport:
         scores: `ece`, `log_loss` and `brier` with the subjects `before` and `after`; `coverage`, `set_size`,
             `singletons` and `empty_sets`; `unknown`, the share declined, of known pictures and with the subject of
             foreign ones; `novelty_auc` of these and of hidden classes.
-        before: Reliability bins without temperature.
-        after: Reliability bins with it.
     """
 
     coverage: float
@@ -180,5 +178,3 @@ class UncertaintyReport:
     why: str
     novelty: OodDetector | None
     scores: tuple[Score, ...]
-    before: tuple[CalibrationBin, ...]
-    after: tuple[CalibrationBin, ...]

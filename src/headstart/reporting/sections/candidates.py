@@ -28,11 +28,11 @@ def view(given: ReportInput) -> dict[str, Any] | None:
     if ranking is None:
         return None
     cost_ms = {b.name: b.latency_ms for b in given.backbones}
-    shown = list(dict.fromkeys((ranking.metric, "balanced_accuracy", "accuracy")))
+    columns = list(dict.fromkeys((ranking.metric, "balanced_accuracy")))
     return {
         "metric": ranking.metric,
-        "columns": [*shown, f"knn_{ranking.metric}"],
-        "rows": [_row(row, [*shown, f"knn_{ranking.metric}"], cost_ms) for row in ranking.rows],
+        "columns": columns,
+        "rows": [_row(row, columns, cost_ms) for row in ranking.rows],
         "why": ranking.why,
         "ties": ranking.ties,
         "statuses": {row.status for row in ranking.rows if row.flops > 0},

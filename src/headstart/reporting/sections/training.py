@@ -21,8 +21,7 @@ from headstart.statistics import metrics
 DRAWN = {"log_loss": "log loss", "accuracy": "accuracy", "precision": "precision", "recall": "recall"}
 SIDES = {"learnt": "train", "held": "val"}
 RANDOM = {"val": "held-out pictures", "train": "training pictures"}
-OF_CLASS = {"class_precision": "precision", "class_recall": "recall (sensitivity)"}
-DRAWN_CLASSES, LISTED_CLASSES = 6, 25  # above, those with the lowest recall
+MOST_CLASSES = 25  # listed; above, those with the lowest recall
 # What makes running training scores lower than the network is, as words; other fields leave the pictures as they are.
 HAMPERS = {
     "augment": "augmented",
@@ -59,9 +58,7 @@ def view(given: ReportInput) -> dict[str, Any] | None:
         "charts": _charts(logs, _random(tuning), chosen) if logs else [],
         "random": RANDOM[_side(_random(tuning))] if _random(tuning) else "",
         "epochs": _epochs(logs) if logs else None,
-        "class_charts": _class_charts(logs, chosen, classes[:DRAWN_CLASSES]) if logs else [],
-        "classes_left": len(classes[DRAWN_CLASSES:]),
-        "rows_left": len(classes[LISTED_CLASSES:]),
+        "rows_left": len(classes[MOST_CLASSES:]),
         "per_class": _per_class(tuning, given, [name for _, name in classes]),
         "outcomes": [_outcome(o) for o in tuning.outcomes],
         "trials": [_trial(t) for t in sorted(tuning.trials, key=_order)],
@@ -139,21 +136,6 @@ def _charts(logs: Sequence[TrainingLog], random: Sequence[TrainingLog], chosen: 
     return found
 
 
-def _class_charts(
-    logs: Sequence[TrainingLog], chosen: int | None, classes: Sequence[tuple[int, str]]
-) -> list[dict[str, Any]]:
-    found = []
-    for c, name in classes:
-        drawn = []
-        for score, label in OF_CLASS.items():
-            lines = {kind: curves(logs, side, score, of_class=c) for kind, side in SIDES.items()}
-            title = f"{label.capitalize()} of {name} by epoch, on training and held-out pictures."
-            chart = f"class-{c}-{label.partition(' ')[0]}"
-            drawn.append(by_epoch(lines, name=chart, y_label=label, title=title, chosen=chosen))
-        found.append({"name": name, "charts": drawn})
-    return found
-
-
 def _epochs(logs: Sequence[TrainingLog]) -> dict[str, Any]:
     """Each epoch's scores, the mean and the ends over the folds that trained so long."""
     columns = [(score, side) for score in DRAWN for side in ("train", "val")]
@@ -190,9 +172,9 @@ def _scores(tuning: FineTuningResult, given: ReportInput, p: np.ndarray) -> Mapp
 
 
 def _worst_first(tuning: FineTuningResult, given: ReportInput) -> list[tuple[int, str]]:
-    """Position and name of the classes, in their order, or by held-out recall where they are too many to be drawn."""
+    """Position and name of the classes, in their order, or by held-out recall where they are too many to be listed."""
     names = list(enumerate(given.dataset.class_names))
-    if len(names) <= DRAWN_CLASSES or not len(tuning.rows):
+    if len(names) <= MOST_CLASSES or not len(tuning.rows):
         return [(c, name) for c, name in names]
     found = _scores(tuning, given, tuning.probabilities)
     recall = {name: found[name, "recall"].value for _, name in names}
@@ -209,7 +191,7 @@ def _per_class(tuning: FineTuningResult, given: ReportInput, names: Sequence[str
             "name": format_printable(name),
             "scores": [of.get((name, score)) for score in ("precision", "recall") for of in both],
         }
-        for name in names[:LISTED_CLASSES]
+        for name in names[:MOST_CLASSES]
     ]
 
 

@@ -5,11 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from headstart.core.storage.files import format_printable
-from headstart.core.types import CalibrationBin, Score, UncertaintyReport
+from headstart.core.types import Score, UncertaintyReport
 from headstart.reporting import formatting
-from headstart.reporting.charts import reliability
 from headstart.reporting.report_data import ReportInput
-from headstart.statistics.intervals import wilson_interval
 from headstart.uncertainty import ood_detection
 
 CERTAINTY = ("ece", "log_loss", "brier")
@@ -29,7 +27,6 @@ def view(given: ReportInput) -> dict[str, Any] | None:
         "split": formatting.SPLITS.get(found.split, found.split),
         "tempered": tempered.why if tempered else "",
         "certainty": [(name, of.get((name, "before")), of.get((name, "after"))) for name in CERTAINTY],
-        "charts": _charts(found, bool(tempered and tempered.temperature != 1.0)),
         "why": found.why,
         "sets": [(name, of[name, ""]) for name in SETS if (name, "") in of],
         "check": next((s for s in found.scores if s.name == "coverage" and s.subject.startswith("thresholds")), None),
@@ -58,23 +55,6 @@ def _lead(found: UncertaintyReport, of: dict[tuple[str, str], Score]) -> str:
             + (f", and {' and '.join(told)} that it should not know" if told else "")
         )
     return ". ".join(parts)
-
-
-def _charts(found: UncertaintyReport, changed: bool) -> list[dict[str, str]]:
-    """Reliability before and after; one of them where nothing changed."""
-    wanted = [("before", "As the head says it", found.before), ("after", "With the temperature", found.after)]
-    made = []
-    for name, heading, bins in wanted if changed else ():
-        if bins:
-            title = f"{heading}: how often the model was right against how sure it was."
-            chart = reliability(bins, [_ends(one) for one in bins], name=f"reliability-{name}", title=title)
-            made.append({"heading": heading, "chart": chart})
-    return made
-
-
-def _ends(of: CalibrationBin) -> tuple[float, float]:
-    found = wilson_interval(of.accuracy * of.n, of.n)
-    return found.low, found.high
 
 
 def _by_class(found: UncertaintyReport, names: tuple[str, ...]) -> list[tuple[str, Score]]:
