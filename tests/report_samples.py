@@ -348,7 +348,6 @@ def findings(data, *, test=400, val=0, timed=True, **changes):
             pretrained_on="ImageNet-1k classification",
             params=3_400_000 + at,
             flops=int(0.8e9),
-            prior_source="its authors",
             latency_ms=(4.1, 5.6, 8.2, 71.0)[at] if timed else float("nan"),
         )
         for at, name in enumerate(names)

@@ -176,11 +176,11 @@ def test_copies_of_a_users_files_are_verified_and_kept(cache, tmp_path, capsys):
 def test_both_spellings_of_the_licence_are_one_option(spelling):
     parser = Parser("headstart backbones", None)
     Backbones().configure(parser)
-    assert parser.parse(["add", "x.onnx", f"{spelling}=MIT"]).licence == "MIT"
+    assert parser.parse_words(["add", "x.onnx", f"{spelling}=MIT"]).licence == "MIT"
     for names in ((), ("license",)):
         parser = Parser("headstart fit", None)
         options.add_settings(parser, *names)
-        assert options.settings(parser.parse([spelling, "permissive"])) == {"license": "permissive"}
+        assert options.read_settings(parser.parse_words([spelling, "permissive"])) == {"license": "permissive"}
 
 
 def test_help_has_every_action(capsys):

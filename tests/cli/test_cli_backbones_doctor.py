@@ -116,7 +116,7 @@ def test_doctor_reads_extras_apart_from_needs(empty_cache, monkeypatch):
     extras = declared["optional-dependencies"]  # an installation repeats them so
     more = [f'{one}; extra == "{extra}"' for extra, wanted in extras.items() for one in wanted]
     monkeypatch.setattr(machine_check.metadata, "requires", lambda name: ["tensorflow<3,>=2.21", *more])
-    needed, found = machine_check.requirements()
+    needed, found = machine_check.read_requirements()
     assert needed == {"tensorflow": "2.21"}
     assert (
         found["int8"] == ["nncf"] and found["hub"] == ["huggingface-hub", "keras-hub"] and found.keys() == extras.keys()
@@ -155,11 +155,11 @@ def test_doctor_shows_no_secret(empty_cache, monkeypatch, capsys):
 def test_doctor_names_the_training_backend(empty_cache, monkeypatch, tmp_path):
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
     monkeypatch.delenv("KERAS_BACKEND", raising=False)
-    assert " on tensorflow " in machine_check.backend()
+    assert " on tensorflow " in machine_check.describe_training()
     (tmp_path / "keras.json").write_text('{"backend": "jax"}')
-    assert " on jax " in machine_check.backend()
+    assert " on jax " in machine_check.describe_training()
     monkeypatch.setenv("KERAS_BACKEND", "torch")
-    assert " on torch " in machine_check.backend()
+    assert " on torch " in machine_check.describe_training()
 
 
 def test_neither_loads_a_framework(empty_cache):

@@ -102,7 +102,9 @@ def test_no_picture_is_written_over(saved, paint, tmp_path, monkeypatch, capsys,
     place = paint("a.png", "red").parent
     assert main(["explain", str(saved), str(place / "a.png"), "--out", str(place / "why")]) == 0
     before = {path: path.read_bytes() for path in place.rglob("*.*")}
-    monkeypatch.setattr("headstart.cli.answer_output.listed", lambda **_: iter([str(place / "why" / "a.png")]))
+    monkeypatch.setattr(
+        "headstart.cli.answer_output.read_stdin_names", lambda **_: iter([str(place / "why" / "a.png")])
+    )
     words = [named if named == "-" else str(place / named), "--out", str(place / "why")]
     capsys.readouterr()
     assert main(["explain", str(saved), *words]) == 2

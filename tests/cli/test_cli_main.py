@@ -116,7 +116,7 @@ def test_options_of_fit_are_the_fields_of_a_job():
         *("--trials", "4", "--domain", "digits", "--track", "tensorboard", "--profile", "--from-names"),
         *("--license", "permissive", "--max-latency", "20ms", "--max-size", "50MB", "--coverage", "0.8"),
     ]
-    data, settings = options.request(parser.parse(words))
+    data, settings = options.read_request(parser.parse_words(words))
     assert data == "DATA"
     assert settings.keys() == {option.name for option in job.list_options()}
     assert settings["backbones"] == ("a", "b")
@@ -130,14 +130,14 @@ def test_options_of_fit_are_the_fields_of_a_job():
 def test_what_is_not_given_is_left_to_the_job():
     parser = Parser(prog="headstart fit", description=None)
     fit_module.PLUGIN.configure(parser)
-    assert options.request(parser.parse(["DATA"])) == ("DATA", {})
+    assert options.read_request(parser.parse_words(["DATA"])) == ("DATA", {})
 
 
 def test_a_job_file_is_read_and_options_win_over_it(tmp_path):
     job.write_job(job.make_job(data="pictures", seed=5, folds=4, backbones=("a",)), tmp_path / "job.toml")
     parser = Parser(prog="headstart fit", description=None)
     fit_module.PLUGIN.configure(parser)
-    data, settings = options.request(parser.parse([str(tmp_path / "job.toml"), "--seed", "6"]))
+    data, settings = options.read_request(parser.parse_words([str(tmp_path / "job.toml"), "--seed", "6"]))
     assert data == "pictures"
     assert job.make_job(data=data, **settings) == job.make_job(data="pictures", seed=6, folds=4, backbones=("a",))
 

@@ -40,12 +40,12 @@ def test_csv_rows_say_that_nothing_is_measured(photos, tmp_path, capsysbinary):
 
 
 def test_any_name_stays_one_cell():
-    from headstart.cli.answer_output import put_csv
+    from headstart.cli.answer_output import write_csv_row
 
     cells = ["a\rb.png", "c\nd.png", 'e "f", g.png', "\udce9.png", "plain"]
     out = io.BytesIO()
-    put_csv(out, cells)
-    put_csv(out, cells)
+    write_csv_row(out, cells)
+    write_csv_row(out, cells)
     found = list(csv.reader(io.StringIO(out.getvalue().decode(), newline="")))
     assert found == [[*cells[:3], "\\udce9.png", "plain"]] * 2
     assert out.getvalue().endswith(b",plain\n")

@@ -1,4 +1,4 @@
-from headstart.cli.commands.fit import plan_text
+from headstart.cli.commands.fit import format_plan
 
 ESTIMATE = {"seconds": 3.0, "bytes": 0, "assumptions": ["2 cores"]}
 PLAN = {
@@ -11,7 +11,7 @@ PLAN = {
 
 
 def test_a_plan_tells_the_time_and_what_it_rests_on():
-    text = plan_text(PLAN)
+    text = format_plan(PLAN)
     assert "about 30 s for the whole run" in text
     assert "at most 3.0 s of that for embedding" in text
     assert text.endswith("  2 cores")

@@ -32,7 +32,7 @@ def row(backbone, depth, status, beats_random=None):
 
 def printed(*rows, **told):
     found = Ranking(metric="log_loss", rows=rows, chosen=rows[0].candidate, why="it is", ties=(), survivors=(), **told)
-    return PLUGIN.text({"run": "runs/one", "ranking": as_json(found)}).splitlines()
+    return PLUGIN.format_result({"run": "runs/one", "ranking": as_json(found)}).splitlines()
 
 
 def test_who_is_best_by_what_is_said_where_there_is_a_choice():

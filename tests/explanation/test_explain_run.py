@@ -12,7 +12,7 @@ from headstart.core.types import Explained, MapRow
 from headstart.explanation import example_selection, example_store
 from headstart.explanation.explain_run import GROUPS, _choose_held_out
 from headstart.heads.decision_rule import choose_classes
-from headstart.reporting.write_report import render
+from headstart.reporting.write_report import format_page
 from headstart.testing.tiny_model import write_tiny_model
 from judged_sets import dataset
 
@@ -71,7 +71,7 @@ def explained(given):
 
 
 def section(given):
-    found = re.search(r'<section id="looks".*?</section>', render(given), re.S)
+    found = re.search(r'<section id="looks".*?</section>', format_page(given), re.S)
     return re.sub(r"<[^>]+>|\s+", " ", found[0]) if found else ""
 
 

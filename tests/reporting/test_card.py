@@ -22,7 +22,7 @@ from headstart.reporting.card import (
     shortcut_learning,
     slices,
 )
-from headstart.reporting.card.write_card import render, write_card
+from headstart.reporting.card.write_card import format_card, write_card
 from made_runs import TARGETS, TEST, TRUTH, N, dataset, write, wrong
 
 
@@ -50,7 +50,7 @@ def section(card, name):
 
 
 def test_the_hub_reads_the_metadata(made):
-    card = ModelCard(render(made()))
+    card = ModelCard(format_card(made()))
     assert card.data.license == "apache-2.0"
     assert card.data.library_name == "headstart"
     assert card.data.pipeline_tag == "image-classification"
@@ -69,12 +69,12 @@ def test_the_hub_reads_the_metadata(made):
 
 def test_several_licences_or_an_unknown_one_are_other(made, tmp_path):
     of = made()
-    assert hub_metadata.metadata(of)["license"] == "apache-2.0"
+    assert hub_metadata.make_metadata(of)["license"] == "apache-2.0"
     entry = of.model.trunks[0]
 
     def told(*licences):
         trunks = tuple(_with(entry, licence=licence) for licence in licences)
-        return hub_metadata.metadata(_with(of, model=_with(of.model, trunks=trunks)))
+        return hub_metadata.make_metadata(_with(of, model=_with(of.model, trunks=trunks)))
 
     assert told("MIT", "MIT")["license"] == "mit"
     both = told("MIT", "Apache-2.0")
@@ -101,7 +101,7 @@ def test_a_score_of_which_the_ends_are_not_known_has_none(made):
     loss = next(s for s in of.evaluation.scores if s.name == "log_loss")
     lone = _with(loss, low=0.0, high=float("inf"))  # all pictures that judge look alike
     scores = tuple(lone if s is loss else s for s in of.evaluation.scores)
-    card = ModelCard(render(_with(of, evaluation=_with(of.evaluation, scores=scores))))
+    card = ModelCard(format_card(_with(of, evaluation=_with(of.evaluation, scores=scores))))
     told = {one.metric_type: one.metric_args for one in card.data.eval_results}
     assert told["log_loss"] == {"low": 0.0, "confidence": 0.95, "n": 90, "interval": "t"}
 
@@ -112,7 +112,7 @@ def test_a_score_of_which_the_ends_are_not_known_has_none(made):
 def test_names_cannot_become_markup(made):
     names = ("a|b", "<script>alert(1)</script>", "`tick`\n# head")
     data = dataset(TARGETS, names=names, name="*set* | [x](y)")
-    card = render(made(data))
+    card = format_card(made(data))
     assert "<script>" not in re.sub(r"`[^`]*`", "", card)
     assert "\n# head" not in card
     assert all(line.count("|") == 4 for line in section(card, "Training data").splitlines() if line.startswith("| `a"))
@@ -121,14 +121,14 @@ def test_names_cannot_become_markup(made):
 
 
 def test_the_card_says_nothing_of_the_machine_or_of_the_folders_name(made, tmp_path):
-    card = render(made())
+    card = format_card(made())
     assert "somewhere" not in card
     assert "nowhere" not in card
     assert str(tmp_path) not in card
 
 
 def test_all_sections_are_there_in_order(made):
-    card = render(made())
+    card = format_card(made())
     heads = re.findall(r"^## (.*)$", card, re.M)
     assert heads == [
         "Intended use",
@@ -150,7 +150,9 @@ def test_all_sections_are_there_in_order(made):
 
 def test_a_weak_class_is_named_with_what_it_is_called(made):
     greens = np.flatnonzero(TRUTH == 1)[:18]
-    [told] = [line for line in limitations.found(made(answers=wrong(*greens)), []) if line.startswith("Weak class")]
+    [told] = [
+        line for line in limitations.list_limitations(made(answers=wrong(*greens)), []) if line.startswith("Weak class")
+    ]
     assert "of 30 pictures of `green` 12 are found (0.400 [" in told
     assert "18 are called `red`" in told
 
@@ -161,12 +163,12 @@ def test_of_many_classes_the_weakest_are_named_and_tables_stay_short(made):
     bad = np.flatnonzero(answers < 11)
     answers[bad] = (answers[bad] + 20) % 120  # all of eleven classes
     of = made(dataset(y, names=names), answers)
-    told = limitations.found(of, [])
+    told = limitations.list_limitations(of, [])
     weak = [line for line in told if line.startswith("Weak class:")]
     assert len(weak) == 8
     assert "of 12 pictures of `kind 000` 0 are found" in weak[0] and "12 are called `kind 020`" in weak[0]
     assert any(line.startswith("Weak classes: 11 of 120 are found surely less often") for line in told)
-    card = render(of)
+    card = format_card(of)
     assert "`kind 019` and 100 more" in card
     for section_name, file in (("Training data", "read/files.csv"), ("Results", "evaluate/scores.csv")):
         text = section(card, section_name)
@@ -179,38 +181,40 @@ def test_a_class_of_look_alikes_is_not_surely_weak(made):
     greens, clusters = np.flatnonzero(TRUTH == 1), np.arange(N)
     clusters[(N - TEST) + greens] = N  # all of them one picture
     of = made(answers=wrong(*greens), clusters=clusters)
-    assert "Weak class" not in "\n".join(limitations.found(of, []))
+    assert "Weak class" not in "\n".join(limitations.list_limitations(of, []))
 
 
 def test_a_class_of_one_picture_is_not_surely_weak(made):
     y = np.append(np.arange(N - 1) % 2, 2)
     answers = np.append(y[-TEST:-1], 0)
-    assert "Weak class" not in "\n".join(limitations.found(made(dataset(y), answers), []))
+    assert "Weak class" not in "\n".join(limitations.list_limitations(made(dataset(y), answers), []))
 
 
 def test_a_model_that_declines_nothing_is_not_said_to(made):
     of = made()
-    assert "It always names one of its classes" in section(render(of), "Intended use")
+    assert "It always names one of its classes" in section(format_card(of), "Intended use")
     never = doubt_of(floors=np.full(3, np.inf))
-    assert "It always names one of its classes" in section(render(_with(of, uncertainty=never)), "Intended use")
-    assert "It may answer `unknown`" in section(render(_with(of, uncertainty=doubt_of())), "Intended use")
+    assert "It always names one of its classes" in section(format_card(_with(of, uncertainty=never)), "Intended use")
+    assert "It may answer `unknown`" in section(format_card(_with(of, uncertainty=doubt_of())), "Intended use")
 
 
 def test_no_class_is_weak_by_luck(made):
-    assert not [line for line in limitations.found(made(answers=wrong(0, 1, 2)), []) if line.startswith("Weak class")]
+    assert not [
+        line for line in limitations.list_limitations(made(answers=wrong(0, 1, 2)), []) if line.startswith("Weak class")
+    ]
 
 
 def test_a_slice_in_which_the_model_fails_is_found(made):
     contrast = np.tile(np.linspace(5, 80, 30), 5)[:N].astype(np.float32)
     dull = np.flatnonzero(contrast[-TEST:] < np.quantile(contrast, 1 / 3))
     of = made(dataset(TARGETS, grey_std=contrast), wrong(*dull[::2]))
-    cut = slices.cut(of)
+    cut = slices.make_slices(of)
     assert {one.by for one in cut} == {"contrast"}  # all else is the same in every picture
-    assert [one.name for one in cut if one.weak] == ["flat"]
+    assert [one.name for one in cut if one.is_weak] == ["flat"]
     flat = next(one for one in cut if one.name == "flat")
     assert flat.score.value == pytest.approx(0.5)
     assert flat.apart.high < 0
-    assert "Weak slice: contrast `flat` has accuracy 0.500 [" in render(of)
+    assert "Weak slice: contrast `flat` has accuracy 0.500 [" in format_card(of)
 
 
 def test_slices_do_not_repeat_themselves_and_few_pictures_are_told_by_the_interval(made):
@@ -218,11 +222,11 @@ def test_slices_do_not_repeat_themselves_and_few_pictures_are_told_by_the_interv
     lit = np.zeros((N, 64), np.float32)
     lit[np.arange(N), np.tile([0, 21, 63], N // 3 + 1)[:N]] = 1
     facts = dataclasses.replace(of.dataset.facts, histogram=lit)
-    cut = slices.cut(_with(of, dataset=dataclasses.replace(of.dataset, facts=facts)))
+    cut = slices.make_slices(_with(of, dataset=dataclasses.replace(of.dataset, facts=facts)))
     assert {(one.by, one.name) for one in cut} == {("brightness", name) for name in ("dark", "middle", "light")}
     accuracy = next(s for s in of.evaluation.scores if s.split == "test" and s.name == "accuracy")
     wide = tuple(_with(s, low=0.8, high=1.0) if s is accuracy else s for s in of.evaluation.scores)
-    said = limitations.found(_with(of, evaluation=_with(of.evaluation, scores=wide)), [])
+    said = limitations.list_limitations(_with(of, evaluation=_with(of.evaluation, scores=wide)), [])
     assert said[0].startswith("Few pictures judge: 90 of them tell the accuracy no closer than 0.978 [0.800, 1.000].")
 
 
@@ -232,7 +236,7 @@ def test_sub_folders_and_shapes_are_slices(made):
         for at, t in enumerate(TARGETS)
     )
     wide = np.where(np.arange(N) % 2, 64, 32).astype(np.int32)
-    cut = slices.cut(made(dataset(TARGETS, uris=uris, width_px=wide)))
+    cut = slices.make_slices(made(dataset(TARGETS, uris=uris, width_px=wide)))
     assert {(one.by, one.name) for one in cut if one.by == "folder"} == {("folder", "monday"), ("folder", "tuesday")}
     assert {one.name for one in cut if one.by == "shape"} == {"wider than high", "higher than wide"}
     assert all(one.score.n == 45 for one in cut if one.by in ("folder", "shape"))
@@ -240,23 +244,23 @@ def test_sub_folders_and_shapes_are_slices(made):
 
 def test_few_pictures_make_no_slice(made):
     notes = ("alpha on white",) * 3 + ("",) * (N - 3)
-    assert slices.cut(made(dataset(TARGETS, notes=notes))) == []
+    assert slices.make_slices(made(dataset(TARGETS, notes=notes))) == []
 
 
 def test_brightness_of_black_white_and_green():
     cells = np.eye(64, dtype=np.float32)[[0, 63, 0b001100]]
-    np.testing.assert_allclose(slices.brightness(cells), [32, 224, 32 + 0.587 * 192], rtol=1e-6)
+    np.testing.assert_allclose(slices.mean_brightness(cells), [32, 224, 32 + 0.587 * 192], rtol=1e-6)
 
 
 def test_a_planted_shortcut_is_found_and_none_where_there_is_none(made):
     planted = dataset(TARGETS, width_px=(60 + 2 * TARGETS).astype(np.int32))
     of = made(planted)
-    size, kept = shortcut_learning.look(of)
-    assert size.found
+    size, kept = shortcut_learning.find_shortcuts(of)
+    assert size.is_certain
     assert size.accuracy == 1.0
     assert size.gain.value == pytest.approx(2 / 3)
-    assert not kept.found
-    assert "Shortcut: the picture's width and height alone" in render(of)
+    assert not kept.is_certain
+    assert "Shortcut: the picture's width and height alone" in format_card(of)
 
 
 def test_of_a_kind_the_most_frequent_class_is_the_answer():
@@ -265,14 +269,14 @@ def test_of_a_kind_the_most_frequent_class_is_the_answer():
     kinds, targets = rng.integers(0, 40, 300), rng.integers(0, 5, 300)
     train = np.flatnonzero(kinds != 7)
     of = SimpleNamespace(dataset=SimpleNamespace(targets=targets, class_names=tuple("abcde")))
-    usual, answers = shortcut_learning._learnt(kinds, train, of)
+    usual, answers = shortcut_learning._learn_rule(kinds, train, of)
     table = np.array([np.bincount(targets[train][kinds[train] == k], minlength=5) for k in range(40)])
     assert usual == np.bincount(targets[train]).argmax()
     np.testing.assert_array_equal(answers, np.where(table.sum(axis=1) > 0, table.argmax(axis=1), usual))
 
 
 def test_without_shortcuts_the_card_says_what_was_looked_at(made):
-    told = render(made())
+    told = format_card(made())
     assert "No shortcut was found by file facts" in told
     assert "the bytes of its file +0.000" in told
 
@@ -286,7 +290,7 @@ def test_where_the_training_pictures_judge_a_shortcut_is_judged_by_folds(made):
         of,
         evaluation=_with(of.evaluation, split="cv", rows=rows, probabilities=probabilities(TARGETS[rows])),
     )
-    assert not shortcut_learning.look(folded)[0].found
+    assert not shortcut_learning.find_shortcuts(folded)[0].is_certain
 
 
 def test_issues_of_the_audit_are_told_without_folders(made):
@@ -295,7 +299,7 @@ def test_issues_of_the_audit_are_told_without_folders(made):
     )
     issue = Outcome(code="D101", name="exact duplicates", status="issue", why="", findings=(finding,))
     of = made()
-    told = limitations.found(_with(of, audits=(_with(of.audits[0], outcomes=(issue,)),)), [])
+    told = limitations.list_limitations(_with(of, audits=(_with(of.audits[0], outcomes=(issue,)),)), [])
     assert "Data, D101: `a.jpg` is twice there." in told
 
 
@@ -309,7 +313,7 @@ def test_of_verdicts_those_are_limits_that_were_not_hoped_for(made):
         "data_saved": "yes",
     }
     verdicts = tuple(Verdict(code=code, answer=answer, sentence=f"about {code}") for code, answer in said.items())
-    told = "\n".join(limitations.found(_with(of, evaluation=_with(of.evaluation, verdicts=verdicts)), []))
+    told = "\n".join(limitations.list_limitations(_with(of, evaluation=_with(of.evaluation, verdicts=verdicts)), []))
     assert [code for code in said if f"about {code}".replace("_", "\\_") in told] == [
         "negative_transfer",
         "overfitting",
@@ -348,12 +352,12 @@ def test_doubt_is_told_and_what_it_does_not_notice_is_a_limit(made):
         score("novelty_auc", "hidden class red", 0.6),
     )
     of = _with(made(), uncertainty=doubt_of(scores))
-    told = section(render(of), "Calibration and uncertainty")
+    told = section(format_card(of), "Calibration and uncertainty")
     assert "Calibration error 0.120 [0.070, 0.160] before that and 0.060 [0.010, 0.100] after it (n = 60)." in told
     assert "of 90 % of pictures. 60 held-out pictures set the thresholds." in told
     assert "| share answered `unknown` (photographs) | 0.900 [0.850, 0.940] | 60 |" in told
-    assert "It may answer `unknown`" in render(of)
-    unnoticed = [line for line in limitations.found(of, []) if line.startswith("Strange pictures")]
+    assert "It may answer `unknown`" in format_card(of)
+    unnoticed = [line for line in limitations.list_limitations(of, []) if line.startswith("Strange pictures")]
     assert len(unnoticed) == 1
     assert "hidden class red is told with ROC AUC 0.600" in unnoticed[0]
 
@@ -363,11 +367,11 @@ def test_doubt_is_told_and_what_it_does_not_notice_is_a_limit(made):
 
 def test_what_follows_from_a_licence(made):
     of = made()
-    assert "so it may be used, changed and passed on, also for money" in render(of)
+    assert "so it may be used, changed and passed on, also for money" in format_card(of)
     strict = _with(
         of.model, trunks=(_with(of.model.trunks[0], licence="CC-BY-NC-4.0", licence_note="Ask the authors."),)
     )
-    told = render(_with(of, model=strict))
+    told = format_card(_with(of, model=strict))
     assert "this is on no list of permissive licences" in told
     assert "Ask the authors." in told
     assert other_yaml.safe_load(told.split("---\n")[1])["license"] == "cc-by-nc-4.0"
@@ -394,17 +398,17 @@ def test_an_unfinished_run_has_no_card(tmp_path, context):
 
 
 def test_words_of_others_are_code_or_plain():
-    assert markdown.code("a`b") == "``a`b``"
-    assert markdown.code("`a`") == "`` `a` ``"
-    assert markdown.code("a|b") == "`a¦b`"
-    assert markdown.plain("a_b*c|d<e>") == "a\\_b\\*c\\|d\\<e\\>"
-    assert markdown.said("class `a_b` has 3*4") == "class `a_b` has 3\\*4"
+    assert markdown.format_code("a`b") == "``a`b``"
+    assert markdown.format_code("`a`") == "`` `a` ``"
+    assert markdown.format_code("a|b") == "`a¦b`"
+    assert markdown.escape_markup("a_b*c|d<e>") == "a\\_b\\*c\\|d\\<e\\>"
+    assert markdown.format_sentence("class `a_b` has 3*4") == "class `a_b` has 3\\*4"
 
 
 def test_a_model_that_cannot_say_unknown_is_told_so(made):
     of = made()
     never, seldom = (
-        "\n".join(limitations.found(_with(of, uncertainty=doubt_of(floors=floors)), []))
+        "\n".join(limitations.list_limitations(_with(of, uncertainty=doubt_of(floors=floors)), []))
         for floors in (np.full(3, np.inf), np.zeros(3))
     )
     assert "This model cannot say `unknown`: too few pictures" in never

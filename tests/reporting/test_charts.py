@@ -7,11 +7,18 @@ import numpy as np
 import pytest
 
 from headstart.core.types import CalibrationBin
-from headstart.reporting.charts import Mark, by_epoch, cost_and_score, learning_curve, reliability, score_by_place
+from headstart.reporting.charts import (
+    ChartPoint,
+    draw_by_epoch,
+    draw_cost_and_score,
+    draw_learning_curve,
+    draw_reliability,
+    draw_score_by_place,
+)
 
 
 def mark(x, y, kind="beaten", label="a"):
-    return Mark(x=x, y=y, low=y - 0.02, high=y + 0.02, label=label, kind=kind)
+    return ChartPoint(x=x, y=y, low=y - 0.02, high=y + 0.02, label=label, kind=kind)
 
 
 MARKS = [
@@ -35,27 +42,27 @@ def cost(**changes):
         "title": "Accuracy & cost",
         "level": ("colours", 0.45),
     }
-    return cost_and_score(MARKS, **given | changes)
+    return draw_cost_and_score(MARKS, **given | changes)
 
 
 def by_place():
     marks = [mark(0, 0.7), mark(1, 0.8, "chosen"), mark(1, 0.8, "control")]
     places = ("early", "late")
-    return score_by_place(marks, places, name="place", x_label="depth", y_label="accuracy", title="By depth")
+    return draw_score_by_place(marks, places, name="place", x_label="depth", y_label="accuracy", title="By depth")
 
 
 def epochs(chosen=2, **lines):
     held = np.array([[0.5, 0.4, 0.3, 0.2, np.nan], [0.6, 0.5, 0.4, np.nan, np.nan], [0.7, 0.6, 0.5, np.nan, np.nan]])
     given = {"held": held, "learnt": held - 0.1} | lines
-    return by_epoch(given, name="epochs", y_label="log loss", title="Loss & epochs", chosen=chosen)
+    return draw_by_epoch(given, name="epochs", y_label="log loss", title="Loss & epochs", chosen=chosen)
 
 
 CHARTS = {
     "epochs": epochs,
     "place": by_place,
     "cost": cost,
-    "reliability": lambda: reliability(BINS, [(0.3, 0.6), (0.9, 0.98)], name="reliability", title="<certainty>"),
-    "curve": lambda: learning_curve(CURVE, name="curve", y_label="accuracy", title="learning"),
+    "reliability": lambda: draw_reliability(BINS, [(0.3, 0.6), (0.9, 0.98)], name="reliability", title="<certainty>"),
+    "curve": lambda: draw_learning_curve(CURVE, name="curve", y_label="accuracy", title="learning"),
 }
 
 
@@ -89,12 +96,12 @@ def test_the_same_data_give_the_same_bytes_and_names_are_of_the_chart():
 
 
 def test_one_candidate_alone_can_be_drawn():
-    text = cost_and_score([mark(0.8, 0.7, "chosen")], name="one", x_label="x", y_label="y", title="t")
+    text = draw_cost_and_score([mark(0.8, 0.7, "chosen")], name="one", x_label="x", y_label="y", title="t")
     assert ">0.8</text>" in text
 
 
 def test_only_controls_can_be_drawn():
-    assert "<svg" in cost_and_score([mark(0.8, 0.7, "control")], name="one", x_label="x", y_label="y", title="t")
+    assert "<svg" in draw_cost_and_score([mark(0.8, 0.7, "control")], name="one", x_label="x", y_label="y", title="t")
 
 
 def test_equal_scores_at_one_place_stand_side_by_side():

@@ -16,7 +16,7 @@ from headstart.core.errors import DataError
 from headstart.core.storage import serialization
 from headstart.core.types import Finding, Outcome
 from headstart.reporting import formatting
-from headstart.reporting.write_report import render, write_report
+from headstart.reporting.write_report import format_page, write_report
 
 VOID = {"wbr", "meta", "img", "br", "link", "rect", "path", "use", "input", "hr"}
 
@@ -80,7 +80,7 @@ def three(dataset):
 
 
 def test_all_parts_are_there_in_order(three):
-    page = Page(render(samples.findings(three, test=24)))
+    page = Page(format_page(samples.findings(three, test=24)))
     assert [text for level, text in page.headings if level == 2] == [
         "The result",
         "What it means",
@@ -100,20 +100,20 @@ def test_all_parts_are_there_in_order(three):
 
 
 def test_every_link_leads_somewhere_and_names_are_unique(three):
-    page = Page(render(samples.findings(three, test=24)))
+    page = Page(format_page(samples.findings(three, test=24)))
     assert len(page.ids) == len(set(page.ids))
     assert all(link.startswith("#") and link[1:] in page.ids for link in page.links)
 
 
 def test_pictures_have_words_and_headers_a_scope(three):
-    page = Page(render(samples.findings(three, test=24)))
+    page = Page(format_page(samples.findings(three, test=24)))
     assert page.images and all(image["alt"] for image in page.images)
     assert all(image["src"].startswith("data:image/jpeg;base64,") for image in page.images)
     assert all("scope" in cell for cell in page.cells)
 
 
 def test_nothing_points_outside_and_no_path_of_the_machine_is_told(three, tmp_path):
-    text = render(samples.findings(three, test=24))
+    text = format_page(samples.findings(three, test=24))
     assert not re.search(
         r"https?:|//[a-z]|@import|url\((?!#)", re.sub(r"base64,[A-Za-z0-9+/=]+", "", text).replace(" // ", "")
     )
@@ -127,43 +127,45 @@ def test_the_script_is_the_one_that_the_policy_allows(three):
     import base64
     import hashlib
 
-    text = render(samples.findings(three, test=24))
+    text = format_page(samples.findings(three, test=24))
     script = re.search(r"<script>(.*?)</script>", text, re.DOTALL)[1]
     allowed = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     assert f"script-src 'sha256-{allowed}'" in text
 
 
 def test_the_same_findings_give_the_same_bytes(three):
-    assert render(samples.findings(three, test=24)) == render(samples.findings(three, test=24))
+    assert format_page(samples.findings(three, test=24)) == format_page(samples.findings(three, test=24))
 
 
 def test_every_score_is_shown_with_interval_and_n(three):
     given = samples.findings(three, test=24)
-    text = render(given)
+    text = format_page(given)
     shown = set(
         re.findall(r"<b>([^<]*)</b> (?:<span class=\"ci\">\[([^\]]*)\]</span> )?<span class=\"n\">n = ([0-9,]+)<", text)
     )
     rows = given.ranking.rows
     scores = [s for s in given.evaluation.scores if not s.subject or s.split == "test"]
-    scores += [s for row in rows for s in row.scores]
+    shown_names = (given.ranking.metric, "balanced_accuracy")
+    scores += [s for row in rows for s in row.scores if s.name in shown_names]
     scores += [s for row in given.adapted.tried for s in row.scores]
     scores += [point.score for point in given.adapted.curve]
     for s in scores:
-        ends = f"{formatting.number(s.low)}, {formatting.number(s.high)}" if np.isfinite(s.value) else ""
-        assert (formatting.number(s.value), ends, f"{s.n:,}") in shown, s
+        ends = f"{formatting.format_number(s.low)}, {formatting.format_number(s.high)}" if np.isfinite(s.value) else ""
+        assert (formatting.format_number(s.value), ends, f"{s.n:,}") in shown, s
     assert len(re.findall(r'class="score"', text)) == len(re.findall(r'<span class="n">n = ', text))
 
 
 def test_the_headline_is_the_test_accuracy_of_never_seen_pictures(three):
     given = samples.findings(three, test=24)
     accuracy = next(s for s in given.evaluation.scores if (s.split, s.name, s.subject) == ("test", "accuracy", ""))
-    assert f"{formatting.percent(accuracy.value)} of 24 pictures it had never seen are answered rightly</h1>" in render(
-        given
+    assert (
+        f"{formatting.format_percent(accuracy.value)} of 24 pictures it had never seen are answered rightly</h1>"
+        in format_page(given)
     )
 
 
 def test_without_a_test_split_it_speaks_of_held_out_pictures(three):
-    text = render(samples.findings(three, test=0))
+    text = format_page(samples.findings(three, test=0))
     assert re.search(r"<h1>[0-9.]+\u00a0% of 80 pictures, each held out in turn, are answered rightly</h1>", text)
     assert "pictures it had never seen" not in text
 
@@ -176,13 +178,13 @@ def _nested(given, *names):
 
 def test_nested_and_plain_cross_validation_are_told_apart(three):
     given = samples.findings(three, test=0)
-    assert "there are no nested scores: all come from plain cross-validation" in render(given)
-    text = render(_nested(given, "accuracy", "balanced_accuracy", "log_loss"))
+    assert "there are no nested scores: all come from plain cross-validation" in format_page(given)
+    text = format_page(_nested(given, "accuracy", "balanced_accuracy", "log_loss"))
     assert "The scores of this model come from nested cross-validation" in text
     assert "Rows are what the 80 pictures (plain cross-validation) are" in text
-    text = render(_nested(given, "log_loss"))
+    text = format_page(_nested(given, "log_loss"))
     assert "scores log loss come from nested cross-validation" in text
-    assert "from nested cross-validation" not in render(samples.findings(three, test=24))
+    assert "from nested cross-validation" not in format_page(samples.findings(three, test=24))
 
 
 def _shown(text, name):
@@ -195,15 +197,14 @@ def test_a_threshold_is_told_with_precision_and_recall_of_its_class(three):
     given = samples.findings(three, test=24)
     job = dataclasses.replace(given.job, positive="local")
     found = dataclasses.replace(given.evaluation, threshold=0.312)
-    text = render(dataclasses.replace(given, job=job, evaluation=found))
+    text = format_page(dataclasses.replace(given, job=job, evaluation=found))
     assert "wherever its probability reaches 0.312" in text
     for name in ("precision", "recall"):
         own = next(s for s in found.scores if (s.split, s.subject, s.name) == ("test", "local", name))
-        told = (
-            f"{formatting.number(own.value)} [{formatting.number(own.low)}, {formatting.number(own.high)}] n = {own.n}"
-        )
+        value, low, high = map(formatting.format_number, (own.value, own.low, own.high))
+        told = f"{value} [{low}, {high}] n = {own.n}"
         assert _shown(text, f"{name} of <code>local</code>") == told
-    assert 'class="decision"' not in render(given)
+    assert 'class="decision"' not in format_page(given)
 
 
 def _section(text, name):
@@ -216,11 +217,11 @@ def test_costs_are_told_beside_those_of_the_majority_class(three):
     cost = samples.sc("test", "mean_cost", 0.5, 24, 0.1, method="t")
     found = dataclasses.replace(given.evaluation, score_logits=(*given.evaluation.scores, cost))
     costs = np.array([[0, 1, 3], [1, 0, 3], [1, 1, 0.0]])
-    text = render(dataclasses.replace(given, costs=costs, evaluation=found))
+    text = format_page(dataclasses.replace(given, costs=costs, evaluation=found))
     assert _shown(text, "this model") == "0.500 [0.400, 0.600] n = 24"
     paid = 3 * np.mean(np.asarray(three.targets)[found.rows] != 2)
     assert re.match(
-        rf"{formatting.number(paid)} \[[^]]*\] n = 24", _shown(text, "always answering <code>nominal</code>")
+        rf"{formatting.format_number(paid)} \[[^]]*\] n = 24", _shown(text, "always answering <code>nominal</code>")
     )
 
 
@@ -232,14 +233,14 @@ def test_a_doubtful_picture_that_lies_in_two_classes_says_so(three):
     audits = (dataclasses.replace(given.audits[0], outcomes=(twins,)),)
     name = three.class_names[int(three.targets[other])]
     told = f"also in class <b>{name}</b> (D102)"
-    assert told in render(dataclasses.replace(given, audits=audits))
-    assert "(D102)" not in render(given)
+    assert told in format_page(dataclasses.replace(given, audits=audits))
+    assert "(D102)" not in format_page(given)
 
 
 def test_one_trunk_is_drawn_by_depth_and_the_key_holds_what_is_there(three):
     given = samples.findings(three, test=24)
     one = tuple(r for r in given.ranking.rows if r.backbone == "bundled:efficientnet_lite2")
-    text = render(dataclasses.replace(given, ranking=dataclasses.replace(given.ranking, rows=one)))
+    text = format_page(dataclasses.replace(given, ranking=dataclasses.replace(given.ranking, rows=one)))
     assert "Balanced accuracy by depth of 4 candidates" in text and "right is deeper" in text
     assert [c for c in ("chosen", "tied", "beaten", "control", "screened") if f'class="k {c}"' in text] == [
         "chosen",
@@ -261,7 +262,7 @@ def test_names_are_shown_and_never_run(dataset, tmp_path):
     odd = dataclasses.replace(
         three, name=bad, excused=(dataclasses.replace(samples.excused(1)[0], uri="caf\udce9.jpg", detail=bad),)
     )
-    text = render(samples.findings(odd, test=9, audits=audits, run_name=bad))
+    text = format_page(samples.findings(odd, test=9, audits=audits, run_name=bad))
     assert text.count("<script") == 1
     assert "&lt;script&gt;alert(1)&lt;&amp;script&gt;" in text
     assert 'onerror="x' not in text.replace("&#34;", "")
@@ -271,7 +272,7 @@ def test_names_are_shown_and_never_run(dataset, tmp_path):
 
 
 def test_two_classes(dataset):
-    page = Page(render(samples.findings(dataset({"no": 20, "yes": 20}), test=20)))
+    page = Page(format_page(samples.findings(dataset({"no": 20, "yes": 20}), test=20)))
     assert "cell-0-0" in page.ids and "cell-1-1" in page.ids
 
 
@@ -279,7 +280,7 @@ def test_two_classes(dataset):
 def test_a_hundred_classes_get_pairs_instead_of_a_grid(dataset):
     many = dataset({f"class {at:03d}": 5 for at in range(100)})
     given = samples.findings(many, test=200)
-    text = render(given)
+    text = format_page(given)
     page = Page(text)
     assert 'class="matrix' not in text
     pairs = [name for name in page.ids if name.startswith("cell-")]
@@ -294,7 +295,7 @@ def test_a_hundred_classes_get_pairs_instead_of_a_grid(dataset):
 
 def test_the_cells_hold_at_most_twelve_and_count_the_rest(three):
     given = samples.findings(three, test=60)
-    text = render(given)
+    text = format_page(given)
     for truth, answer in np.argwhere(given.evaluation.confusion > 12):
         cell = re.search(rf'id="cell-{truth}-{answer}".*?</div>\n', text, re.DOTALL)[0]
         assert cell.count("<img") == 12
@@ -305,13 +306,13 @@ def test_the_cells_hold_at_most_twelve_and_count_the_rest(three):
 def test_a_picture_that_is_gone_says_so(three, tmp_path):
     for path in (tmp_path / "data").rglob("*.png"):
         path.unlink()
-    text = render(samples.findings(three, test=24))
+    text = format_page(samples.findings(three, test=24))
     assert "<img" not in text
     assert "the file cannot be read any more" in text
 
 
 def test_all_excused_files_are_listed(three):
-    text = render(samples.findings(dataclasses.replace(three, excused=samples.excused(200)), test=24))
+    text = format_page(samples.findings(dataclasses.replace(three, excused=samples.excused(200)), test=24))
     assert len(set(re.findall(r"<code>(nominal/file_\d+\.jpg)</code>", text))) == 200
 
 
@@ -323,14 +324,14 @@ def test_costs_move_pictures_to_the_cell_of_their_answer(three):
 
     table = confusion_matrix(np.asarray(three.targets)[given.evaluation.rows], answers, 3)
     moved = dataclasses.replace(given, costs=costs, evaluation=dataclasses.replace(given.evaluation, confusion=table))
-    text = render(moved)
+    text = format_page(moved)
     for truth, answer in np.argwhere(table > 0):
         title = re.search(rf'id="cell-{truth}-{answer}".*?</p>', text, re.DOTALL)[0]
-        assert f"· {formatting.plural(int(table[truth, answer]), 'picture')}" in title
+        assert f"· {formatting.format_plural(int(table[truth, answer]), 'picture')}" in title
 
 
 def test_a_run_that_only_read_its_pictures(three):
-    text = render(
+    text = format_page(
         dataclasses.replace(
             samples.findings(three, test=24),
             audits=(),
@@ -349,21 +350,21 @@ def test_a_run_that_only_read_its_pictures(three):
 
 
 def test_with_times_the_chart_is_of_milliseconds_and_without_of_operations(three):
-    assert "milliseconds a picture" in render(samples.findings(three, test=24))
+    assert "milliseconds a picture" in format_page(samples.findings(three, test=24))
     assert (
-        render(samples.findings(three, test=24)).count('<td class="num">4.1</td>') == 8
+        format_page(samples.findings(three, test=24)).count('<td class="num">4.1</td>') == 8
     )  # the random twin as its original
-    text = render(samples.findings(three, test=24, timed=False))
+    text = format_page(samples.findings(three, test=24, timed=False))
     assert "milliseconds a picture" not in text and "GFLOPs a picture" in text
     assert "No time was measured" in text
 
 
 def test_where_one_trunk_came_from_the_cache_the_chart_counts_operations(three):
     given = samples.findings(three, test=24)
-    assert "not for features from the cache" not in render(given)
+    assert "not for features from the cache" not in format_page(given)
     first, *others = given.backbones
     given = dataclasses.replace(given, backbones=(dataclasses.replace(first, latency_ms=float("nan")), *others))
-    text = render(given)
+    text = format_page(given)
     assert "milliseconds a picture" not in text and "GFLOPs a picture" in text
     assert "only where this run measured them, not for features from the cache; so the chart counts operations" in text
 
@@ -419,15 +420,15 @@ def test_an_empty_run_is_told(context):
 
 
 def test_per_cent_and_three_digits_are_rounded_alike():
-    assert formatting.number(0.8225) == "0.823" and formatting.percent(0.8225) == "82.3\u00a0%"
+    assert formatting.format_number(0.8225) == "0.823" and formatting.format_percent(0.8225) == "82.3\u00a0%"
     for value in [at / 2000 for at in range(2001)]:
-        assert formatting.percent(value) == f"{float(formatting.number(value)) * 100:.1f}\u00a0%"
+        assert formatting.format_percent(value) == f"{float(formatting.format_number(value)) * 100:.1f}\u00a0%"
 
 
 def test_sentences_become_whole():
-    assert formatting.sentence("accuracy 0.8 (n = 400)") == "Accuracy 0.8 (n\u00a0=\u00a0400)."
-    assert formatting.sentence("bundled:a@b wins") == "bundled:a@b wins."
-    assert formatting.sentence("always `<b>` ") == "Always <code>&lt;b&gt;</code>."
+    assert formatting.format_sentence("accuracy 0.8 (n = 400)") == "Accuracy 0.8 (n\u00a0=\u00a0400)."
+    assert formatting.format_sentence("bundled:a@b wins") == "bundled:a@b wins."
+    assert formatting.format_sentence("always `<b>` ") == "Always <code>&lt;b&gt;</code>."
 
 
 @pytest.mark.medium
@@ -436,9 +437,9 @@ def test_two_thousand_pictures_fit_in_three_megabytes_and_are_quick(textile, con
 
     data = read(str(textile), ctx=context(data=textile, name="reading"))
     given = samples.findings(data)
-    render(given)  # the first one loads matplotlib
+    format_page(given)  # the first one loads matplotlib
     started = time.process_time()
-    text = render(given)
+    text = format_page(given)
     assert len(text) < 3_000_000
     assert time.process_time() - started < 5  # 0.4 s alone on 2 cores; a bound against something quadratic
 
@@ -453,6 +454,6 @@ def test_only_the_run_folder_is_written(three, context, tmp_path):
 def test_of_a_run_that_was_a_backbone_or_its_twin_only_the_name_is_told(three):
     given = samples.findings(three)
     names = ("run:/mnt/me/task a", "random:run:/mnt/me/task a", "random:bundled:efficientnet_lite0")
-    text = render(dataclasses.replace(given, job=dataclasses.replace(given.job, backbones=names)))
+    text = format_page(dataclasses.replace(given, job=dataclasses.replace(given.job, backbones=names)))
     assert "/mnt/me" not in text
     assert "random:run:task a, random:bundled:efficientnet_lite0" in text

@@ -8,7 +8,7 @@ import pytest
 
 import report_samples as samples
 from headstart.reporting.sections import uncertainty
-from headstart.reporting.write_report import render
+from headstart.reporting.write_report import format_page
 from judged_sets import dataset
 
 
@@ -22,7 +22,7 @@ def section(page):
 
 
 def test_it_tells_certainty_sets_and_what_is_declined(given):
-    page = render(given)
+    page = format_page(given)
     assert 'href="#uncertainty"' in page
     told = re.sub(" +", " ", section(page))
     assert "93.1 % have their true class in the prediction set, on average over re-draws" in told
@@ -38,15 +38,15 @@ def test_it_tells_certainty_sets_and_what_is_declined(given):
 
 
 def test_a_run_of_before_has_no_such_section(given):
-    page = render(dataclasses.replace(given, uncertainty=None))
+    page = format_page(dataclasses.replace(given, uncertainty=None))
     assert 'id="doubt"' not in page
     assert 'href="#uncertainty"' not in page
 
 
 def test_without_novelty_it_says_that_nothing_is_declined_for_it(given):
     kept = tuple(s for s in given.uncertainty.scores if s.name != "novelty_auc")
-    found = dataclasses.replace(given.uncertainty, novelty=None, score_logits=kept, thresholds=np.full(3, np.inf))
-    told = section(render(dataclasses.replace(given, uncertainty=found)))
+    found = dataclasses.replace(given.uncertainty, novelty=None, scores=kept, thresholds=np.full(3, np.inf))
+    told = section(format_page(dataclasses.replace(given, uncertainty=found)))
     assert "This model says unknown only where its prediction set is empty: too few pictures" in re.sub(" +", " ", told)
 
 
@@ -55,6 +55,6 @@ def test_of_many_classes_the_worst_are_told(given):
     scores = tuple(samples.sc("test", "coverage", 0.99 - at / 100, 20, subject=name) for at, name in enumerate(names))
     found = dataclasses.replace(given.uncertainty, score_logits=scores)
     data = dataclasses.replace(given.dataset, class_names=names)
-    told = uncertainty.view(dataclasses.replace(given, uncertainty=found, dataset=data))["by_class"]
+    told = uncertainty.make_uncertainty_view(dataclasses.replace(given, uncertainty=found, dataset=data))["by_class"]
     assert len(told) == 25
     assert told[0][0] == "class 39"

@@ -23,7 +23,7 @@ def example(kind):
 def parsed(words):
     parser = Parser("headstart serve", None)
     PLUGIN.configure(parser)
-    return parser.parse(words)
+    return parser.parse_words(words)
 
 
 def unit():

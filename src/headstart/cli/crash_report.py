@@ -14,23 +14,23 @@ from pathlib import Path
 from headstart.core.errors import HeadstartError
 
 
-def save_crash(err: Exception, words: list[str]) -> HeadstartError:
+def save_crash(err: Exception, arguments: list[str]) -> HeadstartError:
     """Write the traceback beside the user's work, else into the temporary folder, and say where it lies.
 
     Args:
         err: What nobody expected.
-        words: The command line.
+        arguments: The command line.
     """
     from headstart.core.provenance import describe_machine, list_versions
 
     facts = [f"{name} {value}" for name, value in (describe_machine() | list_versions()).items()]
-    command = f"headstart {' '.join(words)}"
+    command = f"headstart {' '.join(arguments)}"
     text = "\n".join([command, *facts, "", *traceback.format_exception(err)])
     fact = f"headstart met a bug of its own: {type(err).__name__}: {err}"
-    return HeadstartError(fact, where=_write(text), hint="report it with that file, which has the traceback")
+    return HeadstartError(fact, where=_write_crash(text), hint="report it with that file, which has the traceback")
 
 
-def _write(text: str) -> str:
+def _write_crash(text: str) -> str:
     stem = f"headstart-crash-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"
     for folder in (Path.cwd(), Path(tempfile.gettempdir())):
         try:

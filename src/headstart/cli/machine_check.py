@@ -18,11 +18,11 @@ from headstart.core.errors import SetupError, format_nearest
 from headstart.core.extras import format_install_command
 
 
-def everything() -> dict[str, Any]:
+def check_machine() -> dict[str, Any]:
     """All findings as plain JSON; `missing` holds what is needed and not there, with what to do."""
-    needed, extras = requirements()
-    packages = {name: _state(name, minimum) for name, minimum in needed.items()}
-    cache, unwritable = cache_state()
+    needed, extras = read_requirements()
+    packages = {name: _format_state(name, minimum) for name, minimum in needed.items()}
+    cache, unwritable = check_cache()
     missing = [
         {"what": f"{name}: {state}", "fix": f'python -m pip install "{name}>={needed[name]}"'}
         for name, state in packages.items()
@@ -31,51 +31,51 @@ def everything() -> dict[str, Any]:
     return {
         "machine": provenance.describe_machine() | {"threads": str(settings.count_threads())},
         "packages": {"headstart": provenance.find_version("headstart") or "not installed", **packages},
-        "extras": {name: _extra(name, parts) for name, parts in extras.items()},
-        "engine": {"inference": _inference(), "training": backend()},
+        "extras": {name: _format_extra(name, parts) for name, parts in extras.items()},
+        "engine": {"inference": _describe_inference(), "training": describe_training()},
         "cache": cache,
-        "settings": variables(),
-        "weights": weights(),
-        "missing": missing + unwritable + unreadable_mirror(),
+        "settings": list_variables(),
+        "weights": list_weights(),
+        "missing": missing + unwritable + check_mirror(),
     }
 
 
-def requirements() -> tuple[dict[str, str], dict[str, list[str]]]:
+def read_requirements() -> tuple[dict[str, str], dict[str, list[str]]]:
     """Needed package -> least version, and extra -> its packages, as this installation declares them."""
     needed: dict[str, str] = {}
     extras: dict[str, list[str]] = {}
     for text in metadata.requires("headstart") or ():
-        found = re.match(r"([\w.-]+)[^;>]*(?:>=([\d.]+))?[^;]*(?:;.*extra == ['\"]([\w-]+)['\"])?", text)
-        if found and found[3]:
-            extras.setdefault(found[3], []).append(found[1])
-        elif found:
-            needed[found[1]] = found[2] or "0"
+        match = re.match(r"([\w.-]+)[^;>]*(?:>=([\d.]+))?[^;]*(?:;.*extra == ['\"]([\w-]+)['\"])?", text)
+        if match and match[3]:
+            extras.setdefault(match[3], []).append(match[1])
+        elif match:
+            needed[match[1]] = match[2] or "0"
     return needed, extras
 
 
-def _state(name: str, minimum: str) -> str:
-    found = provenance.find_version(name)
-    if found is None:
+def _format_state(name: str, minimum: str) -> str:
+    version = provenance.find_version(name)
+    if version is None:
         return "not installed"
-    return found if _numbers(found) >= _numbers(minimum) else f"{found}, needs {minimum} or newer"
+    return version if _version_numbers(version) >= _version_numbers(minimum) else f"{version}, needs {minimum} or newer"
 
 
-def _numbers(version: str) -> tuple[int, ...]:
+def _version_numbers(version: str) -> tuple[int, ...]:
     return tuple(int(part) for part in re.findall(r"\d+", version)[:3])
 
 
-def _extra(name: str, packages: list[str]) -> str:
+def _format_extra(name: str, packages: list[str]) -> str:
     absent = [package for package in packages if provenance.find_version(package) is None]
     have = ", ".join(f"{package} {provenance.find_version(package)}" for package in packages if package not in absent)
     return have if not absent else f"not installed (optional): {format_install_command(name)}"
 
 
-def _inference() -> str:
-    found = provenance.find_version("openvino")
-    return f"OpenVINO {found}" if found else "Keras, since OpenVINO is not installed; predict needs OpenVINO"
+def _describe_inference() -> str:
+    version = provenance.find_version("openvino")
+    return f"OpenVINO {version}" if version else "Keras, since OpenVINO is not installed; predict needs OpenVINO"
 
 
-def backend() -> str:
+def describe_training() -> str:
     """Keras' backend as it would be chosen: the variable, Keras' own file, else TensorFlow."""
     chosen = os.environ.get("KERAS_BACKEND")
     home = Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras")
@@ -91,13 +91,13 @@ def backend() -> str:
     return f"Keras {provenance.find_version('keras')} on {name} {version or '(not installed)'}"
 
 
-def cache_state() -> tuple[dict[str, Any], list[dict[str, str]]]:
+def check_cache() -> tuple[dict[str, Any], list[dict[str, str]]]:
     """The cache's folder, bytes and free space, and what stands in the way of writing to it."""
     folder = settings.cache_folder()
     nearest_there = next(path for path in (folder, *folder.parents) if path.exists())
     facts = {
         "folder": str(folder),
-        "bytes": _bytes(str(folder)) if folder.is_dir() else 0,
+        "bytes": _count_bytes(str(folder)) if folder.is_dir() else 0,
         "free_bytes": shutil.disk_usage(nearest_there).free,
     }
     if nearest_there.is_dir() and os.access(nearest_there, os.W_OK):
@@ -105,7 +105,7 @@ def cache_state() -> tuple[dict[str, Any], list[dict[str, str]]]:
     return facts, [{"what": f"the cache `{folder}` cannot be written", "fix": "set HEADSTART_CACHE to another folder"}]
 
 
-def unreadable_mirror() -> list[dict[str, str]]:
+def check_mirror() -> list[dict[str, str]]:
     """A mirror that can give nothing: a folder that is not there, or an address of a kind that nothing here reads."""
     try:
         mirror.require_readable("")
@@ -115,36 +115,36 @@ def unreadable_mirror() -> list[dict[str, str]]:
     return [{"what": why, "fix": "make it, name another, or unset HEADSTART_WEIGHTS_MIRROR"}] if why else []
 
 
-def _bytes(folder: str) -> int:
+def _count_bytes(folder: str) -> int:
     total = 0
     with os.scandir(folder) as entries:
         for entry in entries:
             if entry.is_dir(follow_symlinks=False):
-                total += _bytes(entry.path)
+                total += _count_bytes(entry.path)
             elif entry.is_file(follow_symlinks=False):
                 total += entry.stat(follow_symlinks=False).st_size
     return total
 
 
-def variables() -> dict[str, str]:
+def list_variables() -> dict[str, str]:
     """Every setting and the hub's own: its value, or what holds without it; unknown ones by name, passwords never."""
-    known = {setting.name: setting for setting in settings.SETTINGS}
-    found = {
+    settings_by_name = {setting.name: setting for setting in settings.SETTINGS}
+    values = {
         name: hide_credentials(settings.read_setting(name) or "") or f"{setting.default} (not set)"
-        for name, setting in known.items()
+        for name, setting in settings_by_name.items()
     }
-    found["HF_ENDPOINT"] = hub_api.format_hub_address() + ("" if os.environ.get("HF_ENDPOINT") else " (not set)")
+    values["HF_ENDPOINT"] = hub_api.format_hub_address() + ("" if os.environ.get("HF_ENDPOINT") else " (not set)")
     for name in sorted(os.environ):
-        if name.startswith("HEADSTART_") and name not in known:
-            found[name] = f"unknown, ignored; {format_nearest(name, known)}".rstrip("; ")
-    return found
+        if name.startswith("HEADSTART_") and name not in settings_by_name:
+            values[name] = f"unknown, ignored; {format_nearest(name, settings_by_name)}".rstrip("; ")
+    return values
 
 
-def weights() -> dict[str, bool]:
+def list_weights() -> dict[str, bool]:
     """Backbone -> whether its weights are here."""
     from headstart.backbones import loading
     from headstart.core.storage.cache import Store
 
     store = Store(settings.cache_folder())
-    known = map(loading.find_backbone, loading.list_backbones())
-    return {one.name: bool(one.source.available(one.preset, store)) for one in known}
+    backbones = map(loading.find_backbone, loading.list_backbones())
+    return {backbone.name: bool(backbone.source.available(backbone.preset, store)) for backbone in backbones}

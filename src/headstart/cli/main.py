@@ -31,26 +31,34 @@ def main(argv: Sequence[str] | None = None) -> int:
     Args:
         argv: The words after `headstart`; those of this process by default.
     """
-    words = list(sys.argv[1:] if argv is None else argv)
+    arguments = list(sys.argv[1:] if argv is None else argv)
     _tolerate_any_name()
     try:
-        code = _dispatch(words)
+        code = _run_command(arguments)
         sys.stdout.flush()
         return code
     except BrokenPipeError:
-        return _pipe_closed()
+        return _close_stdout()
     except HeadstartError as err:
-        return _report(err, err.exit_code, words)
+        return _report_error(err, err.exit_code, arguments)
     except KeyboardInterrupt:
-        return _report(HeadstartError(f"interrupted; {_kept(words)}"), INTERRUPTED, words)
+        return _report_error(HeadstartError(f"interrupted; {_format_kept(arguments)}"), INTERRUPTED, arguments)
     except ImportError as err:
-        lacking = extras.find_missing_extra(err)
-        return _report(lacking, lacking.exit_code, words) if lacking else _report(save_crash(err, words), BUG, words)
+        missing = extras.find_missing_extra(err)
+        return (
+            _report_error(missing, missing.exit_code, arguments)
+            if missing
+            else _report_error(save_crash(err, arguments), BUG, arguments)
+        )
     except OSError as err:
         fact = explain_disk_error(err, f"cannot use `{err.filename}`" if err.filename else "the work cannot go on")
-        return _report(fact, fact.exit_code, words) if fact else _report(save_crash(err, words), BUG, words)
+        return (
+            _report_error(fact, fact.exit_code, arguments)
+            if fact
+            else _report_error(save_crash(err, arguments), BUG, arguments)
+        )
     except Exception as err:  # the one place that may: it is told, and its traceback is kept
-        return _report(save_crash(err, words), BUG, words)
+        return _report_error(save_crash(err, arguments), BUG, arguments)
 
 
 def _tolerate_any_name() -> None:
@@ -60,24 +68,24 @@ def _tolerate_any_name() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
-def _dispatch(words: list[str]) -> int:
-    if not words or words[0] in ("-h", "--help", "help"):
-        print(overview())
+def _run_command(arguments: list[str]) -> int:
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
+        print(format_overview())
         return 0
-    if words[0] == "--version":
+    if arguments[0] == "--version":
         print(f"headstart {__version__}")
         return 0
-    command: Command = registry.load_plugin("commands", words[0])
-    parser = Parser(prog=f"headstart {words[0]}", description=inspect.cleandoc(type(command).__doc__ or ""))
+    command: Command = registry.load_plugin("commands", arguments[0])
+    parser = Parser(prog=f"headstart {arguments[0]}", description=inspect.cleandoc(type(command).__doc__ or ""))
     command.configure(parser)
     try:
-        args = parser.parse(words[1:])
+        args = parser.parse_words(arguments[1:])
     except SystemExit as end:  # --help has printed
         return int(end.code or 0)
     return command(args)
 
 
-def overview() -> str:
+def format_overview() -> str:
     """The text of `headstart --help`: every command with its summary, none imported."""
     names = registry.list_plugins("commands")
     width = max(map(len, names)) + 2
@@ -91,25 +99,26 @@ def overview() -> str:
     return "\n".join([*head, "", "commands:", *lines, "", *foot])
 
 
-def _kept(words: list[str]) -> str:
+def _format_kept(arguments: list[str]) -> str:
     """What an interruption leaves behind, in the command's own words."""
-    if words and words[0] in registry.list_plugins("commands"):
-        return str(getattr(registry.load_plugin("commands", words[0]), "kept", "nothing was changed"))
+    if arguments and arguments[0] in registry.list_plugins("commands"):
+        command: Command = registry.load_plugin("commands", arguments[0])
+        return command.interruption_note
     return "nothing was changed"
 
 
-def _report(err: HeadstartError, code: int, words: list[str]) -> int:
+def _report_error(err: HeadstartError, code: int, arguments: list[str]) -> int:
     """Tell on both streams; one that takes no more (a closed pipe, a full disk) does not silence the other."""
     with contextlib.suppress(OSError):
         sys.stdout.flush()
     with contextlib.suppress(OSError):
         print("\n".join(format_printable(line) for line in err.format_text().splitlines()), file=sys.stderr, flush=True)
     try:
-        if "--json" in words:
+        if "--json" in arguments:
             _print_json(err, code)
         sys.stdout.flush()
     except OSError:
-        _pipe_closed()
+        _close_stdout()
     return code
 
 
@@ -120,7 +129,7 @@ def _print_json(err: HeadstartError, code: int) -> None:
     print(json.dumps({"error": {"type": type(err).__name__, **fact, "exit_code": code}}), flush=True)
 
 
-def _pipe_closed() -> int:
+def _close_stdout() -> int:
     """Point stdout at nothing, so that the interpreter's last flush has nowhere to fail."""
     with contextlib.suppress(OSError, ValueError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

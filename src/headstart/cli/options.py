@@ -8,14 +8,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from headstart.cli.parser import comma_separated, filled, number, place, whole
+from headstart.cli.parser import parse_name, parse_names, parse_number, parse_path, parse_whole_number
 from headstart.core import job as jobs
 from headstart.core import recipe as recipes
 from headstart.core.console import Console
 
 flag = jobs.format_flag  # `test_size` -> `--test-size`
 _ALSO = {"license": ("--licence",)}  # other spellings of an option
-_TYPES: dict[type, Callable[[str], Any]] = {int: whole, float: number, str: str, tuple: comma_separated}
+_TYPES: dict[type, Callable[[str], Any]] = {int: parse_whole_number, float: parse_number, str: str, tuple: parse_names}
 
 
 def add_settings(parser: argparse.ArgumentParser, *names: str) -> None:
@@ -24,7 +24,7 @@ def add_settings(parser: argparse.ArgumentParser, *names: str) -> None:
     Where a recipe can be given, the help ends with its fields.
     """
     if not names or "recipe" in names:
-        parser.epilog = _fields_of_a_recipe()
+        parser.epilog = _format_recipe_fields()
     group = parser.add_argument_group("settings")
     for option in jobs.list_options():
         if not names or option.name in names:
@@ -43,12 +43,12 @@ def add_settings(parser: argparse.ArgumentParser, *names: str) -> None:
                 dest=option.name,
                 default=argparse.SUPPRESS,
                 type=_TYPES[type(option.default)],
-                metavar=_metavar(option),
-                help=f"{option.metadata['help']} (default: {_shown(option.default)})",
+                metavar=_make_metavar(option),
+                help=f"{option.metadata['help']} (default: {_format_default(option.default)})",
             )
 
 
-def _fields_of_a_recipe() -> str:
+def _format_recipe_fields() -> str:
     """Every field of a recipe as a line: what it may be, what it is by default, what it means."""
     lines = ["fields of a recipe, for --recipe name=value,name=value (docs/adapt.md explains them):"]
     for option in recipes.options():
@@ -59,38 +59,40 @@ def _fields_of_a_recipe() -> str:
     return "\n".join(lines)
 
 
-def _metavar(option: dataclasses.Field[Any]) -> str:
+def _make_metavar(option: dataclasses.Field[Any]) -> str:
     choices = option.metadata["choices"]
     return "{" + ",".join(choices) + "}" if choices else option.name.rpartition("_")[2].upper()
 
 
-def _shown(default: Any) -> str:
+def _format_default(default: Any) -> str:
     text = ",".join(default) if isinstance(default, tuple) else str(default)
     return text or "none"
 
 
-def settings(args: argparse.Namespace) -> dict[str, Any]:
+def read_settings(args: argparse.Namespace) -> dict[str, Any]:
     """The settings that were given on the command line, and no others."""
-    known = {option.name for option in jobs.list_options()}
-    return {name: value for name, value in vars(args).items() if name in known}
+    option_names = {option.name for option in jobs.list_options()}
+    return {name: value for name, value in vars(args).items() if name in option_names}
 
 
-def request(args: argparse.Namespace) -> tuple[str, dict[str, Any]]:
+def read_request(args: argparse.Namespace) -> tuple[str, dict[str, Any]]:
     """The data folder and the settings: a `job.toml` as DATA is read, and options win over it."""
     if args.data.endswith(".toml") and Path(args.data).is_file():
         stored = dataclasses.asdict(jobs.read_job(Path(args.data)))
-        return stored.pop("data"), stored | settings(args)
-    return args.data, settings(args)
+        return stored.pop("data"), stored | read_settings(args)
+    return args.data, read_settings(args)
 
 
 def add_data(parser: argparse.ArgumentParser) -> None:
     """Add DATA, the first argument of every command that learns."""
-    parser.add_argument("data", metavar="DATA", type=filled, help="folder with one sub-folder a class, or a job.toml")
+    parser.add_argument(
+        "data", metavar="DATA", type=parse_name, help="folder with one sub-folder a class, or a job.toml"
+    )
 
 
 def add_out(parser: argparse.ArgumentParser, help: str = "the run folder (default: runs/<date>-<name>)") -> None:
     """Add `--out`."""
-    parser.add_argument("--out", metavar="DIR", type=place, help=help)
+    parser.add_argument("--out", metavar="DIR", type=parse_path, help=help)
 
 
 def add_output(parser: argparse.ArgumentParser) -> None:

@@ -24,28 +24,28 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Raise what argparse has to say."""
         about = re.match(r"argument (\S+?)(?:/\S+)?: ", message)
-        where = about[1] if about else None
-        raise UsageError(message.replace("'", "`"), where=where, hint=f"{self.prog} --help")
+        argument = about[1] if about else None
+        raise UsageError(message.replace("'", "`"), where=argument, hint=f"{self.prog} --help")
 
-    def parse(self, words: list[str]) -> argparse.Namespace:
+    def parse_words(self, words: list[str]) -> argparse.Namespace:
         """Parse the words after the command.
 
         Raises:
             UsageError: An option is unknown (the nearest is named), lacks its value or has a wrong one.
         """
         self._refuse_unknown(words)
-        return self.parse_args(self._joined(words))
+        return self.parse_args(self._join_negative_values(words))
 
-    def _joined(self, words: list[str]) -> list[str]:
+    def _join_negative_values(self, words: list[str]) -> list[str]:
         """`--budget -4m` as `--budget=-4m`: argparse takes what begins with a dash for an option."""
-        found: list[str] = []
+        joined: list[str] = []
         for word in words:
-            before = self._option_string_actions.get(found[-1]) if found else None
-            if before is not None and before.nargs is None and re.match(r"-[\d.]", word) and "--" not in found:
-                found[-1] = f"{found[-1]}={word}"
+            option = self._option_string_actions.get(joined[-1]) if joined else None
+            if option is not None and option.nargs is None and re.match(r"-[\d.]", word) and "--" not in joined:
+                joined[-1] = f"{joined[-1]}={word}"
             else:
-                found.append(word)
-        return found
+                joined.append(word)
+        return joined
 
     def _refuse_unknown(self, words: list[str]) -> None:
         """Name an unknown option before argparse complains of whatever follows from it."""
@@ -53,27 +53,27 @@ class Parser(argparse.ArgumentParser):
         for word in options:
             name = word.partition("=")[0]
             if name.startswith("--") and name not in self._option_string_actions:
-                known = [option for option in self._option_string_actions if option.startswith("--")]
+                option_names = [option for option in self._option_string_actions if option.startswith("--")]
                 raise UsageError(
                     f"there is no option `{name}`",
                     where=name,
-                    hint=format_nearest(name, known) or f"{self.prog} --help",
+                    hint=format_nearest(name, option_names) or f"{self.prog} --help",
                 )
 
 
-def filled(text: str) -> str:
+def parse_name(text: str) -> str:
     """A name that is not empty, for `type=`; an empty one would mean the current folder."""
     if not text:
         raise argparse.ArgumentTypeError("the name is empty")
     return text
 
 
-def place(text: str) -> Path:
+def parse_path(text: str) -> Path:
     """A path to write to, for `type=`."""
-    return Path(filled(text))
+    return Path(parse_name(text))
 
 
-def whole(text: str) -> int:
+def parse_whole_number(text: str) -> int:
     """A whole number, for `type=`."""
     try:
         return int(text)
@@ -81,7 +81,7 @@ def whole(text: str) -> int:
         raise argparse.ArgumentTypeError(f"`{text}` is not a whole number") from None
 
 
-def number(text: str) -> float:
+def parse_number(text: str) -> float:
     """A number, for `type=`."""
     try:
         return float(text)
@@ -89,6 +89,6 @@ def number(text: str) -> float:
         raise argparse.ArgumentTypeError(f"`{text}` is not a number") from None
 
 
-def comma_separated(text: str) -> tuple[str, ...]:
+def parse_names(text: str) -> tuple[str, ...]:
     """Names with commas between them, for `type=`; empty ones are left out."""
     return tuple(name for part in text.split(",") if (name := part.strip()))

@@ -8,15 +8,15 @@ from typing import Any
 from headstart.cli import options
 from headstart.core.storage.files import format_printable
 
-KEPT = "what is done is kept; run the same command again to resume"
+RESUME_NOTE = "what is done is kept; run the same command again to resume"
 
 
-class Step:
+class StepCommand:
     """A command of `headstart.api.pipeline` that is named like its function."""
 
     name: str
     settings: tuple[str, ...]  # of a job, those that matter here
-    kept = KEPT
+    interruption_note = RESUME_NOTE
 
     def configure(self, parser: argparse.ArgumentParser) -> None:
         """Add DATA, the settings that matter here, and the output options."""
@@ -29,12 +29,12 @@ class Step:
         """Run the steps up to this one; the result ends with the run folder, which holds all of it."""
         from headstart.api import pipeline
 
-        data, settings = options.request(args)
+        data, settings = options.read_request(args)
         console = options.make_console(args)
-        found = getattr(pipeline, self.name)(data, out=args.out, console=console, **settings)
-        console.print_result(f"{self.text(found)}\n\nrun  {format_printable(found['run'])}", found)
+        result = getattr(pipeline, self.name)(data, out=args.out, console=console, **settings)
+        console.print_result(f"{self.format_result(result)}\n\nrun  {format_printable(result['run'])}", result)
         return 0
 
-    def text(self, found: dict[str, Any]) -> str:
+    def format_result(self, result: dict[str, Any]) -> str:
         """The result for people."""
         raise NotImplementedError

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 
-def table(head: Sequence[str], rows: Iterable[Sequence[str]], right: Iterable[int] = ()) -> str:
+def format_table(head: Sequence[str], rows: Iterable[Sequence[str]], right: Iterable[int] = ()) -> str:
     """Lines of a table.
 
     Args:
@@ -16,15 +16,15 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]], right: Iterable[in
     lines = [row for row in (head, *rows) if any(row)]
     widths = [max(len(line[column]) for line in lines) for column in range(len(head))] if lines else []
     to_right = frozenset(right)
-    return "\n".join(_line(line, widths, to_right) for line in lines)
+    return "\n".join(_format_line(line, widths, to_right) for line in lines)
 
 
-def _line(cells: Sequence[str], widths: Sequence[int], right: frozenset[int]) -> str:
+def _format_line(cells: Sequence[str], widths: Sequence[int], right: frozenset[int]) -> str:
     set_cells = (c.rjust(w) if i in right else c.ljust(w) for i, (c, w) in enumerate(zip(cells, widths, strict=True)))
     return "  ".join(set_cells).rstrip()
 
 
-def interval(score: dict[str, object]) -> str:
+def format_interval(score: dict[str, object]) -> str:
     """A score with its interval and n: `0.812 [0.770, 0.848] n=400`; one that could not be computed is `-`."""
     value, low, high = score["value"], score["low"], score["high"]
     if not isinstance(value, float | int):

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from headstart.reporting.charts_svg import BOX, ROLES, WIDTH, svg
+from headstart.reporting.charts_svg import BOX, ROLES, WIDTH, draw_svg
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -23,7 +23,7 @@ _AXES_PX = WIDTH * BOX[2]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Mark:
+class ChartPoint:
     """A measured thing with a cost.
 
     Attributes:
@@ -52,8 +52,14 @@ _LOOK: dict[str, dict[str, Any]] = {
 }
 
 
-def cost_and_score(
-    marks: Sequence[Mark], *, name: str, x_label: str, y_label: str, title: str, level: tuple[str, float] | None = None
+def draw_cost_and_score(
+    marks: Sequence[ChartPoint],
+    *,
+    name: str,
+    x_label: str,
+    y_label: str,
+    title: str,
+    level: tuple[str, float] | None = None,
 ) -> str:
     """Scores against cost, with the front of candidates that nothing cheaper beats.
 
@@ -67,8 +73,8 @@ def cost_and_score(
     """
 
     def draw(axes: Axes) -> None:
-        _level(axes, level)
-        best = _front(marks)
+        _draw_level(axes, level)
+        best = _find_front(marks)
         axes.plot([m.x for m in best], [m.y for m in best], color=ROLES["accent"], lw=1, drawstyle="steps-post")
         for mark in marks:
             _draw_mark(axes, mark)
@@ -76,13 +82,13 @@ def cost_and_score(
         _cost_axis(axes, marks, named)
         axes.set(xlabel=x_label, ylabel=y_label)
         axes.margins(y=0.1)
-        _names(axes, named)
+        _draw_names(axes, named)
 
-    return svg(draw, name, title)
+    return draw_svg(draw, name, title)
 
 
-def score_by_place(
-    marks: Sequence[Mark],
+def draw_score_by_place(
+    marks: Sequence[ChartPoint],
     places: Sequence[str],
     *,
     name: str,
@@ -104,40 +110,40 @@ def score_by_place(
     """
 
     def draw(axes: Axes) -> None:
-        _level(axes, level)
+        _draw_level(axes, level)
         for place in range(len(places)):
-            here = [m for m in marks if m.x == place]
-            for at, mark in enumerate(here):
-                _draw_mark(axes, replace(mark, x=place + 0.14 * (at - (len(here) - 1) / 2)))
+            at_place = [m for m in marks if m.x == place]
+            for position, mark in enumerate(at_place):
+                _draw_mark(axes, replace(mark, x=place + 0.14 * (position - (len(at_place) - 1) / 2)))
         axes.set_xticks(range(len(places)), places)
         axes.set(xlim=(-0.5, len(places) - 0.5), xlabel=x_label, ylabel=y_label)
         axes.margins(y=0.1)
 
-    return svg(draw, name, title)
+    return draw_svg(draw, name, title)
 
 
-def _level(axes: Axes, level: tuple[str, float] | None) -> None:
+def _draw_level(axes: Axes, level: tuple[str, float] | None) -> None:
     if level:
         axes.axhline(level[1], color=ROLES["second"], lw=1, ls=(0, (4, 3)))
         axes.text(1, level[1], level[0], transform=axes.get_yaxis_transform(), ha="right", va="bottom", size=10)
 
 
-def _draw_mark(axes: Axes, mark: Mark) -> None:
+def _draw_mark(axes: Axes, mark: ChartPoint) -> None:
     look = _LOOK[mark.kind]
     axes.plot([mark.x] * 2, [mark.low, mark.high], color=look["mec"], lw=1, alpha=0.55, solid_capstyle="butt")
     axes.plot([mark.x], [mark.y], ls="", mew=1.4, **look)
 
 
-def _front(marks: Sequence[Mark]) -> list[Mark]:
+def _find_front(marks: Sequence[ChartPoint]) -> list[ChartPoint]:
     """Candidates that no cheaper one reaches, from cheap to dear; controls and screened ones stay out."""
-    best: list[Mark] = []
+    best: list[ChartPoint] = []
     for mark in sorted(marks, key=lambda m: (m.x, -m.y)):
         if mark.kind not in ("control", "screened_out") and (not best or mark.y > best[-1].y):
             best.append(mark)
     return best
 
 
-def _cost_axis(axes: Axes, marks: Sequence[Mark], named: Sequence[Mark]) -> None:
+def _cost_axis(axes: Axes, marks: Sequence[ChartPoint], named: Sequence[ChartPoint]) -> None:
     """A logarithmic axis with a tick at each cost that was measured, and room on the left for the names."""
     costs = sorted({mark.x for mark in marks})
     room = min(0.45, max((_text_px(m) + 14) / _AXES_PX for m in named)) if named else 0.05
@@ -145,38 +151,40 @@ def _cost_axis(axes: Axes, marks: Sequence[Mark], named: Sequence[Mark]) -> None
     last += 0.06 * max(last - first, 0.5)
     axes.set_xscale("log")
     axes.set_xlim(10 ** ((first - room * last) / (1 - room)), 10**last)
-    _ticks(axes, costs, lambda cost: f"{cost:,.3g}")
+    _set_ticks(axes, costs, lambda cost: f"{cost:,.3g}")
 
 
-def _ticks(axes: Axes, at: Sequence[float], written: Callable[[float], str]) -> None:
+def _set_ticks(axes: Axes, ticks: Sequence[float], written: Callable[[float], str]) -> None:
     """Ticks at these values, without those whose words would touch; the last one stays."""
     place = axes.transData.transform
-    kept: list[float] = []
-    for value in reversed(at):
-        if not kept or place((kept[-1], 0))[0] - place((value, 0))[0] > 6 * len(written(value)) + 4:
-            kept.append(value)
-    axes.set_xticks(kept, [written(value) for value in kept])
+    shown: list[float] = []
+    for value in reversed(ticks):
+        if not shown or place((shown[-1], 0))[0] - place((value, 0))[0] > 6 * len(written(value)) + 4:
+            shown.append(value)
+    axes.set_xticks(shown, [written(value) for value in shown])
     axes.set_xticks([], minor=True)
 
 
-def _text_px(mark: Mark) -> float:
+def _text_px(mark: ChartPoint) -> float:
     return 5.9 * len(mark.label)
 
 
-def _names(axes: Axes, marks: Sequence[Mark]) -> None:
+def _draw_names(axes: Axes, marks: Sequence[ChartPoint]) -> None:
     """Names to the left of the marks, where nothing cheaper is as good; pushed up where they would touch."""
     place, back = axes.transData.transform, axes.transAxes.inverted().transform
-    taken: list[float] = []
+    heights: list[float] = []
     for mark in sorted(marks, key=lambda m: m.y):
         x, y = place((mark.x, mark.y))
-        y = max([y + 2, *(other + 13 for other in taken)])
-        taken.append(y)
+        y = max([y + 2, *(other + 13 for other in heights)])
+        heights.append(y)
         weight = "bold" if mark.kind == "chosen" else "normal"
-        left, up = back((x - 9, y))
-        axes.text(left, up, mark.label, transform=axes.transAxes, ha="right", va="center", size=10, weight=weight)
+        right_end, up = back((x - 9, y))
+        axes.text(right_end, up, mark.label, transform=axes.transAxes, ha="right", va="center", size=10, weight=weight)
 
 
-def reliability(bins: Sequence[CalibrationBin], ends: Sequence[tuple[float, float]], *, name: str, title: str) -> str:
+def draw_reliability(
+    bins: Sequence[CalibrationBin], ends: Sequence[tuple[float, float]], *, name: str, title: str
+) -> str:
     """How often answers of a given confidence were right; the diagonal is a model whose word can be taken.
 
     Args:
@@ -203,10 +211,12 @@ def reliability(bins: Sequence[CalibrationBin], ends: Sequence[tuple[float, floa
             ylabel="how often it was right",
         )
 
-    return svg(draw, name, title)
+    return draw_svg(draw, name, title)
 
 
-def learning_curve(points: Sequence[tuple[int, float, float, float]], *, name: str, y_label: str, title: str) -> str:
+def draw_learning_curve(
+    points: Sequence[tuple[int, float, float, float]], *, name: str, y_label: str, title: str
+) -> str:
     """A score by the number of pictures learnt from.
 
     Args:
@@ -223,9 +233,9 @@ def learning_curve(points: Sequence[tuple[int, float, float, float]], *, name: s
         axes.plot(n, value, "o-", color=ROLES["accent"], lw=1.6, ms=5)
         axes.set(xlabel="pictures learnt from", ylabel=y_label)
         axes.margins(x=0.05)
-        _ticks(axes, n, lambda count: f"{count:,}")
+        _set_ticks(axes, n, lambda count: f"{count:,}")
 
-    return svg(draw, name, title)
+    return draw_svg(draw, name, title)
 
 
 _LINE: dict[str, dict[str, Any]] = {
@@ -235,7 +245,9 @@ _LINE: dict[str, dict[str, Any]] = {
 }
 
 
-def by_epoch(lines: Mapping[str, np.ndarray], *, name: str, y_label: str, title: str, chosen: int | None = None) -> str:
+def draw_by_epoch(
+    lines: Mapping[str, np.ndarray], *, name: str, y_label: str, title: str, chosen: int | None = None
+) -> str:
     """A score by epoch: lines are means over the folds, bands go from the lowest fold to the highest.
 
     Args:
@@ -250,19 +262,19 @@ def by_epoch(lines: Mapping[str, np.ndarray], *, name: str, y_label: str, title:
 
     def draw(axes: Axes) -> None:
         for kind, values in lines.items():
-            known = np.isfinite(values).sum(axis=0)
-            at = np.flatnonzero((known > 0) & (2 * known >= known.max()))
-            if not len(at):
+            counts = np.isfinite(values).sum(axis=0)
+            epochs = np.flatnonzero((counts > 0) & (2 * counts >= counts.max()))
+            if not len(epochs):
                 continue
-            of, look = values[:, at], _LINE[kind]
-            if known.max() > 1:
-                low, high = np.nanmin(of, axis=0), np.nanmax(of, axis=0)
-                axes.fill_between(at, low, high, color=look["color"], alpha=0.16, lw=0)
-            axes.plot(at, np.nanmean(of, axis=0), marker="o" if len(at) == 1 else "", ms=5, **look)
+            shown, look = values[:, epochs], _LINE[kind]
+            if counts.max() > 1:
+                low, high = np.nanmin(shown, axis=0), np.nanmax(shown, axis=0)
+                axes.fill_between(epochs, low, high, color=look["color"], alpha=0.16, lw=0)
+            axes.plot(epochs, np.nanmean(shown, axis=0), marker="o" if len(epochs) == 1 else "", ms=5, **look)
         if chosen is not None:
             axes.axvline(chosen, color=ROLES["ink"], lw=0.8, ls=(0, (1, 3)))
         axes.set(xlabel="epoch", ylabel=y_label)
         axes.margins(x=0.02)
         axes.xaxis.set_major_locator(MaxNLocator(8, integer=True))
 
-    return svg(draw, name, title)
+    return draw_svg(draw, name, title)

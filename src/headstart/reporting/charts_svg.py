@@ -49,7 +49,7 @@ _STYLE: dict[Any, Any] = {
 }
 
 
-def svg(draw: Callable[[Axes], None], name: str, title: str) -> str:
+def draw_svg(draw: Callable[[Axes], None], name: str, title: str) -> str:
     """An `<svg>` element.
 
     Args:

@@ -111,28 +111,28 @@ SPLIT_NOTES = {
 }
 
 
-def judged_on(split: str, adapted: FitResult | None) -> str:
+def format_judged_on(split: str, adapted: FitResult | None) -> str:
     """What single answers were judged on: nested cross-validation has scores alone, so beside it they are plain."""
     plain = "plain " if split == "cv" and adapted is not None and adapted.nested else ""
     return plain + SPLITS.get(split, split)
 
 
-def label(name: str) -> str:
+def format_label(name: str) -> str:
     """A score's name in words."""
     return LABELS.get(name, name.replace("_", " "))
 
 
-def head(name: str) -> str:
+def format_head(name: str) -> str:
     """A head's name in words."""
     return HEADS.get(name, name.replace("_", " "))
 
 
-def meaning(term: str) -> str:
+def find_meaning(term: str) -> str:
     """One sentence on a term, or empty."""
     return TERMS.get(term, TERMS.get(term.removesuffix(", mean of classes"), ""))
 
 
-def number(value: float, digits: int = 3) -> str:
+def format_number(value: float, digits: int = 3) -> str:
     """A number of fixed digits; a proper minus; `–` for what could not be computed."""
     if not math.isfinite(value):
         return "–"
@@ -140,18 +140,18 @@ def number(value: float, digits: int = 3) -> str:
     return text.replace("-", "−") if float(text) else text.lstrip("-")
 
 
-def signed(value: float) -> str:
+def format_signed(value: float) -> str:
     """A difference with its sign."""
-    text = number(value)
+    text = format_number(value)
     return f"+{text}" if math.isfinite(value) and value > 0 and float(text) else text
 
 
-def percent(value: float) -> str:
+def format_percent(value: float) -> str:
     """A share as per cent, one digit: rounded as `number` does, so that the two never disagree."""
-    return "–" if not math.isfinite(value) else f"{100 * float(number(value)):.1f}\u00a0%"
+    return "–" if not math.isfinite(value) else f"{100 * float(format_number(value)):.1f}\u00a0%"
 
 
-def count(number: float) -> str:
+def format_count(number: float) -> str:
     """A large count in a few signs: 3.4 M."""
     for unit, size in (("T", 1e12), ("G", 1e9), ("M", 1e6), ("k", 1e4)):
         if number >= size:
@@ -159,30 +159,30 @@ def count(number: float) -> str:
     return f"{number:,.0f}"
 
 
-def prose(text: str) -> Markup:
+def format_prose(text: str) -> Markup:
     """Words that any screen can show: names in backticks as code, `n = 400` never torn apart at the end of a line."""
     from markupsafe import Markup, escape
 
     safe = str(escape(format_printable(text.replace("\u00a0", " "))))
-    whole = safe.replace("n = ", "n\u00a0=\u00a0").replace(" %", "\u00a0%")
-    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", whole))
+    unbroken = safe.replace("n = ", "n\u00a0=\u00a0").replace(" %", "\u00a0%")
+    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", unbroken))
 
 
-def sentence(text: str) -> Markup:
+def format_sentence(text: str) -> Markup:
     """`prose` with a capital, unless it begins with a name, and a full stop."""
     text = text.strip().rstrip(";")
     first = text.partition(" ")[0].rstrip(":,;")
     name = first.startswith("-") or any(sign in first for sign in "`:@_/")
     begun = text if name else text[:1].upper() + text[1:]
-    return prose(begun if not begun or begun[-1] in ".?!…" else f"{begun}.")
+    return format_prose(begun if not begun or begun[-1] in ".?!…" else f"{begun}.")
 
 
-def listed(words: Sequence[str]) -> str:
+def format_list(items: Sequence[str]) -> str:
     """`a, b and c`."""
-    *first, last = words
+    *first, last = items
     return f"{', '.join(first)} and {last}" if first else last
 
 
-def plural(number: int, one: str, many: str = "") -> str:
+def format_plural(number: int, singular: str, several: str = "") -> str:
     """`1 picture`, `2 pictures`."""
-    return f"{number:,} {one if number == 1 else many or one + 's'}"
+    return f"{number:,} {singular if number == 1 else several or singular + 's'}"

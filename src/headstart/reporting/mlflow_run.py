@@ -33,46 +33,48 @@ def log_to_mlflow(*, ctx: Context) -> None:
     """
     run = RunReader(ctx.run.path)
     data, adapted, evaluation, model = run.dataset, run.adapted, run.evaluation, run.manifest
-    follow = MlflowTracker(run.path / "mlflow", run.path.resolve().name, data.class_names)
+    tracker = MlflowTracker(run.path / "mlflow", run.path.resolve().name, data.class_names)
     try:
-        with tempfile.TemporaryDirectory() as place:
-            folder = Path(place) / "model"
+        with tempfile.TemporaryDirectory() as scratch:
+            folder = Path(scratch) / "model"
             mlflow_model.write_mlflow_model(run.model_folder, data.class_names, folder, made_with=model.headstart)
-            told = RunResult(
-                params=dict(_params(adapted, ctx)),
-                metrics=dict(_metrics(evaluation.scores)),
+            result = RunResult(
+                params=dict(_list_params(adapted, ctx)),
+                metrics=dict(_list_metrics(evaluation.scores)),
                 tags={"headstart.version": model.headstart, "headstart.data": data.digest},
                 data=data.name,
                 digest=data.digest,
                 files=run.list_shared_files(),
                 model=folder,
             )
-            follow.log_result(told)
+            tracker.log_result(result)
     finally:
-        follow.close()
+        tracker.close()
     ctx.console.print_line("track", "MLflow has the scores, the card, the report and the model")
 
 
-def _params(adapted: FitResult, ctx: Context) -> Iterator[tuple[str, str]]:
+def _list_params(adapted: FitResult, ctx: Context) -> Iterator[tuple[str, str]]:
     """What was asked for, but no path of the machine, and what was chosen."""
     for option in dataclasses.fields(ctx.job):
         if option.name != "data":
             value = redaction.redact_setting(ctx.job, option.name)
             yield option.name, ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
-    yield "chosen.features", " + ".join(f"{one.backbone}@{one.depth}" for one in adapted.features)
+    yield "chosen.features", " + ".join(f"{feature.backbone}@{feature.depth}" for feature in adapted.features)
     yield "chosen.head", adapted.fitted.head
     yield "chosen.strategy", adapted.strategy
     for name, value in adapted.fitted.params.items():
         yield f"chosen.{name}", str(value)
 
 
-def _metrics(scores: tuple[Score, ...]) -> Iterator[tuple[str, float]]:
+def _list_metrics(scores: tuple[Score, ...]) -> Iterator[tuple[str, float]]:
     """Each score with the ends of its interval and its n."""
     for score in scores:
         name = f"{score.split}/{score.name}" + (f"/{score.subject}" if score.subject else "")
         if math.isfinite(score.value):
             yield name, score.value
             yield from (
-                (f"{name}.{end}", at) for end, at in (("low", score.low), ("high", score.high)) if math.isfinite(at)
+                (f"{name}.{end}", bound)
+                for end, bound in (("low", score.low), ("high", score.high))
+                if math.isfinite(bound)
             )
             yield f"{name}.n", float(score.n)

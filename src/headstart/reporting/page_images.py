@@ -34,7 +34,7 @@ class Thumbnail:
     _made: Future[str]
 
     @property
-    def src(self) -> str:
+    def data_url(self) -> str:
         """The picture as a `data:` address; empty when its file cannot be read any more."""
         return self._made.result()
 
@@ -53,12 +53,12 @@ class Thumbnails:
     def __exit__(self, *_: object) -> None:
         self._pool.shutdown(cancel_futures=True)
 
-    def of(self, row: int, note: str = "") -> Thumbnail:
+    def make_thumbnail(self, row: int, note: str = "") -> Thumbnail:
         """The thumbnail of a row of the data set."""
         row = int(row)
         uri = self.data.uris[row]
         if row not in self._made:
-            self._made[row] = self._pool.submit(_encoded, os.path.join(self.data.root, uri))  # noqa: PTH118 - any bytes
+            self._made[row] = self._pool.submit(_encode_thumbnail, os.path.join(self.data.root, uri))  # noqa: PTH118 - any bytes
         label = self.data.class_names[int(self.data.targets[row])]
         return Thumbnail(
             name=format_printable(uri),
@@ -69,8 +69,8 @@ class Thumbnails:
         )
 
 
-def _encoded(path: str) -> str:
-    made = thumbnails.make_jpeg_thumbnail(
+def _encode_thumbnail(path: str) -> str:
+    jpeg = thumbnails.make_jpeg_thumbnail(
         path, SIDE_PX, _QUALITY
     )  # empty: the page says that the file is not there any more
-    return "data:image/jpeg;base64," + base64.b64encode(made).decode("ascii") if made else ""
+    return "data:image/jpeg;base64," + base64.b64encode(jpeg).decode("ascii") if jpeg else ""

@@ -40,7 +40,6 @@ class BackboneFacts:
         pretrained_on: Data and task of the source.
         params: Weights in the trunk.
         flops: Floating-point operations for one picture.
-        prior_source: Where its prior comes from.
         latency_ms: Milliseconds a picture as measured in this run, NaN when nothing had to be computed.
         depths: Names of the places where features are taken, from shallow to deep.
     """
@@ -51,7 +50,6 @@ class BackboneFacts:
     pretrained_on: str
     params: int
     flops: int
-    prior_source: str
     latency_ms: float
     depths: tuple[str, ...] = ()
 
@@ -156,7 +154,6 @@ def _backbone_facts(ranking: Ranking | None, run: RunReader) -> tuple[BackboneFa
                 pretrained_on=spec.pretrained_on,
                 params=spec.params,
                 flops=spec.flops,
-                prior_source=spec.prior_source,
                 latency_ms=math.nan if latency_ms is None else latency_ms,
                 depths=tuple(depth.name for depth in spec.depths),
             )

@@ -50,19 +50,19 @@ def write_report(findings: ReportInput | None = None, *, ctx: Context, computed_
         SetupError: The disk refuses.
     """
     path = ctx.run.path / "report.html"
-    page = render(findings or read_report_input(ctx, computed_now=computed_now))
+    page = format_page(findings or read_report_input(ctx, computed_now=computed_now))
     write_text(path, page)
     ctx.console.print_line("report", f"{path.as_posix()}, {format_bytes(path.stat().st_size)}")
     return path
 
 
-def render(findings: ReportInput) -> str:
+def format_page(report: ReportInput) -> str:
     """The page as text; it depends on the findings and the bytes of the pictures alone."""
-    data = findings.dataset
+    data = report.dataset
     script = (_HERE / "script.js").read_text(encoding="utf-8")
     with Thumbnails(data) as thumbs:
         return (
-            _environment()
+            _make_environment()
             .get_template("page.html")
             .render(
                 data=data,
@@ -71,42 +71,42 @@ def render(findings: ReportInput) -> str:
                 script=script,
                 script_digest=base64.b64encode(hashlib.sha256(script.encode("utf-8")).digest()).decode("ascii"),
                 terms=formatting.TERMS,
-                mistakes=mistakes.view(findings, thumbs),
-                pictures=audit.view(findings, thumbs),
-                result=result.view(findings),
-                tried=candidates.view(findings),
-                classes=classes.view(findings),
-                uncertainty=uncertainty.view(findings),
-                looks=explanations.view(findings, thumbs),
-                training=training.view(findings),
-                origin=provenance.view(findings),
-                adapted=findings.adapted,
+                mistakes=mistakes.make_mistakes_view(report, thumbs),
+                pictures=audit.make_audit_view(report, thumbs),
+                result=result.make_result_view(report),
+                tried=candidates.make_candidates_view(report),
+                classes=classes.make_classes_view(report),
+                uncertainty=uncertainty.make_uncertainty_view(report),
+                looks=explanations.make_explanations_view(report, thumbs),
+                training=training.make_training_view(report),
+                origin=provenance.make_provenance_view(report),
+                adapted=report.adapted,
             )
         )
 
 
-def _environment() -> Environment:
+def _make_environment() -> Environment:
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-    made = Environment(
+    environment = Environment(
         loader=FileSystemLoader(_HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    made.filters.update(
-        number=formatting.number,
-        signed=formatting.signed,
-        percent=formatting.percent,
-        big=formatting.count,
-        label=formatting.label,
-        head=formatting.head,
-        meaning=formatting.meaning,
-        prose=formatting.prose,
-        sentence=formatting.sentence,
+    environment.filters.update(
+        number=formatting.format_number,
+        signed=formatting.format_signed,
+        percent=formatting.format_percent,
+        big=formatting.format_count,
+        label=formatting.format_label,
+        head=formatting.format_head,
+        meaning=formatting.find_meaning,
+        prose=formatting.format_prose,
+        sentence=formatting.format_sentence,
         split_word=lambda split: formatting.SPLITS.get(split, split),
         split_note=lambda split: formatting.SPLIT_NOTES.get(split, ""),
-        short=candidates.short,
+        short=candidates.shorten_candidate,
         shown=format_printable,
         slug=lambda term: "term-" + "".join(c if c.isalnum() else "-" for c in term.lower()),
-        plural=formatting.plural,
-        two=partial(formatting.number, digits=2),
+        plural=formatting.format_plural,
+        two=partial(formatting.format_number, digits=2),
     )
-    return made
+    return environment

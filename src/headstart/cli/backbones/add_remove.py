@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from headstart.cli.parser import comma_separated, filled, number, place, whole
+from headstart.cli.parser import parse_name, parse_names, parse_number, parse_path, parse_whole_number
 from headstart.core.errors import DataError, UsageError, format_nearest
 
 if TYPE_CHECKING:
@@ -23,24 +23,26 @@ OWN = (
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of `add`."""
     group = parser.add_argument_group("add", "what the file does not tell is found or guessed, and shown")
-    group.add_argument("--name", type=filled, help="the backbone is `saved_file:NAME` (default: the file's name)")
-    group.add_argument("--depths", metavar="LAYER,LAYER", type=comma_separated, help="layers to cut at; `last` is one")
-    group.add_argument("--size", metavar="PX", type=whole, help="side of the pictures (default: the file's, or 224)")
-    group.add_argument("--scale", metavar="X", type=number, help="factor on 0..255, before the mean is taken off")
+    group.add_argument("--name", type=parse_name, help="the backbone is `saved_file:NAME` (default: the file's name)")
+    group.add_argument("--depths", metavar="LAYER,LAYER", type=parse_names, help="layers to cut at; `last` is one")
+    group.add_argument(
+        "--size", metavar="PX", type=parse_whole_number, help="side of the pictures (default: the file's, or 224)"
+    )
+    group.add_argument("--scale", metavar="X", type=parse_number, help="factor on 0..255, before the mean is taken off")
     group.add_argument("--mean", metavar="X[,X,X]", type=_parse_numbers, help="taken off after the factor")
     group.add_argument("--std", metavar="X[,X,X]", type=_parse_numbers, help="divided by at last")
     group.add_argument("--channels", choices=("rgb", "bgr"), help="order of the colours (default: rgb)")
     group.add_argument("--layout", choices=("nchw", "nhwc"), help="where the file has its channels")
     group.add_argument("--resize", choices=("crop", "squash"), help="how pictures become squares (default: crop)")
     group.add_argument("--interpolation", choices=("bilinear", "bicubic"), help="of the resize (default: bicubic)")
-    group.add_argument("--crop", metavar="X", type=number, help="share of the side that is kept (default: 0.875)")
-    group.add_argument("--licence", "--license", metavar="SPDX", type=filled, help="of the weights")
+    group.add_argument("--crop", metavar="X", type=parse_number, help="share of the side that is kept (default: 0.875)")
+    group.add_argument("--licence", "--license", metavar="SPDX", type=parse_name, help="of the weights")
     group.add_argument("--trust", action="store_true", help="let the Python code in a `.keras` file run")
 
 
 def _parse_numbers(text: str) -> tuple[float, ...]:
     """Numbers with commas between them, for `type=`."""
-    return tuple(number(part) for part in comma_separated(text))
+    return tuple(parse_number(part) for part in parse_names(text))
 
 
 def add_file(args: argparse.Namespace, store: Store, console: Console) -> int:
@@ -76,7 +78,7 @@ def _make_request(args: argparse.Namespace) -> ImportRequest:
     if args.crop is not None and not 0 < args.crop <= 1:
         raise UsageError(f"`{args.crop}` is no share above 0 and up to 1", where="--crop")
     return ImportRequest(
-        file=place(args.names[0]),
+        file=parse_path(args.names[0]),
         name=args.name or "",
         depths=args.depths or (),
         size_px=args.size or 0,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from headstart.cli.text_tables import table
+from headstart.cli.text_tables import format_table
 from headstart.core.console import format_bytes
 
 HEAD = (
@@ -14,9 +14,9 @@ HEAD = (
 )
 
 
-def format_table(entries: Sequence[dict[str, Any]]) -> str:
+def format_list(entries: Sequence[dict[str, Any]]) -> str:
     """One line a backbone."""
-    return table(HEAD, [_format_row(entry) for entry in entries], right=(2, 3, 4, 5, 6, 7))
+    return format_table(HEAD, [_format_row(entry) for entry in entries], right=(2, 3, 4, 5, 6, 7))
 
 
 def _format_row(entry: dict[str, Any]) -> tuple[str, ...]:
@@ -49,7 +49,7 @@ def format_page(entry: dict[str, Any]) -> str:
         ("domains", ", ".join(entry["domains"]) or "not stated"),
         *(_index_lines(entry) if entry["indexed"] else _backbone_lines(entry)),
     ]
-    return f"{entry['name']}\n{table(('', ''), lines)}"
+    return f"{entry['name']}\n{format_table(('', ''), lines)}"
 
 
 def _index_lines(entry: dict[str, Any]) -> list[tuple[str, str]]:

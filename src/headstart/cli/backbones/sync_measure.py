@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from headstart.cli.text_tables import table
+from headstart.cli.text_tables import format_table
 from headstart.core.console import format_bytes
 from headstart.core.errors import UsageError
 
@@ -71,7 +71,11 @@ def measure_trunks(args: argparse.Namespace, store: Store, console: Console) -> 
         now = latency.remeasure_trunk(backbone.spec, ir_path, store)
         measured.append({"name": backbone.name, "before": figures_before, "now": now})
     head = ("backbone", "images/s", "before", "ms for one", "before", "memory")
-    text = table(head, map(_row, measured), right=range(1, 6)) if measured else "no trunk is ready here: use one first"
+    text = (
+        format_table(head, map(_row, measured), right=range(1, 6))
+        if measured
+        else "no trunk is ready here: use one first"
+    )
     console.print_result(text, {"measured": measured})
     return 0
 

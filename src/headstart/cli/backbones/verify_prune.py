@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from headstart.cli.text_tables import table
+from headstart.cli.text_tables import format_table
 from headstart.core.console import Console, format_bytes
 from headstart.core.storage.cache import Store
 
@@ -48,7 +48,7 @@ def _format_report(checked: list[dict[str, Any]], bad: list[dict[str, Any]], abs
     rows = [
         (*_entry_columns(one), format_bytes(one["bytes"]), "; ".join(one["problems"]) or "whole") for one in checked
     ]
-    lines = [table(("kind", "backbone", "size", "state"), rows, right=(2,))] if rows else []
+    lines = [format_table(("kind", "backbone", "size", "state"), rows, right=(2,))] if rows else []
     lines += [f"{name}: {_format_absent(name)}" for name in absent]
     total = f"{len(checked)} entries, {format_bytes(sum(one['bytes'] for one in checked))}"
     lines.append(f"{total}: {len(bad)} damaged" if bad else f"{total}: all whole")
@@ -95,7 +95,7 @@ def prune_cache(store: Store, console: Console, *, older_than_s: float | None, d
     rows = [(*_entry_columns(one), format_bytes(one["bytes"]), one["why"]) for one in removed]
     total = sum(one["bytes"] for one in removed)
     verb = "would be removed; nothing was changed" if dry_run else "removed"
-    lines = [table(("kind", "backbone", "size", "why"), rows, right=(2,))] if rows else []
+    lines = [format_table(("kind", "backbone", "size", "why"), rows, right=(2,))] if rows else []
     lines.append(f"{len(rows)} entries, {format_bytes(total)}: {verb}" if rows else "there is nothing to remove")
     console.print_result("\n".join(lines), {"removed": removed, "bytes": total, "dry_run": dry_run})
     return 0

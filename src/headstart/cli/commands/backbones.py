@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from headstart.cli import options
 from headstart.cli.backbones import add_remove, sync_measure
-from headstart.cli.parser import filled
+from headstart.cli.parser import parse_name
 from headstart.core.console import Console
 from headstart.core.errors import UsageError, format_nearest
 from headstart.core.storage.cache import default_store
@@ -52,13 +52,13 @@ class Backbones:
     """
 
     name = "backbones"
-    kept = "what was fetched is kept; run the same command again and it goes on"
+    interruption_note = "what was fetched is kept; run the same command again and it goes on"
 
     def configure(self, parser: argparse.ArgumentParser) -> None:
         """Add the action, the names and the options."""
         parser.add_argument("action", metavar=f"{{{','.join(ACTIONS)}}}", help="what to do")
         parser.add_argument("names", metavar="NAME", nargs="*", help="`source:preset`, a TEXT, or a FILE")
-        parser.add_argument("--sha256", metavar="HEX", type=filled, help="sync: what the file must have")
+        parser.add_argument("--sha256", metavar="HEX", type=parse_name, help="sync: what the file must have")
         source_help = "sync: an index as a file, or its address"
         parser.add_argument(
             "--from", metavar="FILE|URL", dest="source", type=sync_measure.parse_place_or_address, help=source_help
@@ -118,10 +118,10 @@ def _search_backbones(args: argparse.Namespace, store: Store, console: Console) 
 
 
 def _print_table(entries: list[dict[str, object]], console: Console) -> int:
-    from headstart.cli.backbones.list_show import format_table
+    from headstart.cli.backbones.list_show import format_list
 
     add_remove.warn_of_damaged(console)
-    console.print_result(format_table(entries) if entries else "no backbone fits", {"backbones": entries})
+    console.print_result(format_list(entries) if entries else "no backbone fits", {"backbones": entries})
     return 0
 
 

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from headstart.cli import options
-from headstart.cli.parser import filled
-from headstart.cli.text_tables import interval, table
+from headstart.cli.parser import parse_name
+from headstart.cli.text_tables import format_interval, format_table
 from headstart.core.console import format_bytes, format_duration
 from headstart.core.storage.files import format_printable
 
@@ -22,49 +22,56 @@ class Compare:
     """
 
     name = "compare"
-    kept = "nothing was changed; the same command starts again"
+    interruption_note = "nothing was changed; the same command starts again"
 
     def configure(self, parser: argparse.ArgumentParser) -> None:
         """Add the runs and the output options."""
-        parser.add_argument("runs", metavar="RUN", nargs="+", type=filled, help="run folders, two or more")
+        parser.add_argument("runs", metavar="RUN", nargs="+", type=parse_name, help="run folders, two or more")
         options.add_output(parser)
 
     def __call__(self, args: argparse.Namespace) -> int:
         """Compare and print."""
         from headstart.api import actions
 
-        found = actions.compare(args.runs)
-        options.make_console(args).print_result(text(found), found)
+        comparison = actions.compare(args.runs)
+        options.make_console(args).print_result(format_comparison(comparison), comparison)
         return 0
 
 
-def text(found: Mapping[str, Any]) -> str:
+def format_comparison(comparison: Mapping[str, Any]) -> str:
     """Tables of scores, cost and pairs, then class by class, settings and data."""
-    parts = [_scores(found["runs"]), _costs(found["runs"]), *map(_pair, found["pairs"])]
-    parts += [_settings(found["settings"], found["runs"]), "\n".join(map(_data, found["data"]))]
+    parts = [
+        _format_scores(comparison["runs"]),
+        _format_costs(comparison["runs"]),
+        *map(_format_pair, comparison["pairs"]),
+    ]
+    parts += [
+        _format_settings(comparison["settings"], comparison["runs"]),
+        "\n".join(map(_format_data, comparison["data"])),
+    ]
     return "\n\n".join(part for part in parts if part)
 
 
-def _scores(runs: Sequence[Mapping[str, Any]]) -> str:
+def _format_scores(runs: Sequence[Mapping[str, Any]]) -> str:
     rows = [
         (
-            format_printable(one["name"]),
-            one["split"],
-            *(interval(score) for score in one["scores"]),
-            format_printable(one["model"]),
+            format_printable(run["name"]),
+            run["split"],
+            *(format_interval(score) for score in run["scores"]),
+            format_printable(run["model"]),
         )
-        for one in runs
+        for run in runs
     ]
-    return table(("run", "split", "accuracy", "balanced accuracy", "log loss", "model"), rows)
+    return format_table(("run", "split", "accuracy", "balanced accuracy", "log loss", "model"), rows)
 
 
-def _costs(runs: Sequence[Mapping[str, Any]]) -> str:
-    rows = [(format_printable(one["name"]), *_cost(one["cost"])) for one in runs]
+def _format_costs(runs: Sequence[Mapping[str, Any]]) -> str:
+    rows = [(format_printable(run["name"]), *_cost_cells(run["cost"])) for run in runs]
     head = ("run", "time", "model", "ms a picture", "GFLOPs", "weights", "fitted")
-    return table(head, rows, right=range(1, len(head)))
+    return format_table(head, rows, right=range(1, len(head)))
 
 
-def _cost(cost: Mapping[str, Any]) -> tuple[str, ...]:
+def _cost_cells(cost: Mapping[str, Any]) -> tuple[str, ...]:
     return (
         "-" if cost["seconds"] is None else format_duration(cost["seconds"]),
         format_bytes(cost["bytes"]),
@@ -75,40 +82,52 @@ def _cost(cost: Mapping[str, Any]) -> tuple[str, ...]:
     )
 
 
-def _pair(pair: Mapping[str, Any]) -> str:
+def _format_pair(pair: Mapping[str, Any]) -> str:
     classes = [each for each in pair["classes"] if len(pair["classes"]) <= _MOST or not each["tie"]]
-    rows = [_difference(each) for each in (*pair["scores"], *classes)]
+    rows = [_difference_cells(each) for each in (*pair["scores"], *classes)]
     head = ("", "one", "other", "difference [95 %]", "n", "p", "")
     lines = [f"{format_printable(pair['one'])} against {format_printable(pair['other'])}: {pair['sentence']}"]
     if pair["relabelled"]:
         lines.append(f"{pair['relabelled']:,} pictures that judged both carry two labels and are left out")
-    lines.append(table(head, rows, right=(1, 2, 4, 5)))
+    lines.append(format_table(head, rows, right=(1, 2, 4, 5)))
     if len(classes) < len(pair["classes"]):
         lines.append(f"{len(pair['classes']) - len(classes):,} more classes are ties; --json has them")
     return "\n".join(lines)
 
 
-def _difference(of: Mapping[str, Any]) -> tuple[str, ...]:
-    subject = f" of {format_printable(of['subject'])}" if of["subject"] else ""
-    reach = f"{of['value']:+.3f} [{of['low']:+.3f}, {of['high']:+.3f}]" if of["low"] is not None else "-"
-    p = "" if of["adjusted"] is None else f"{of['adjusted']:.2g}"
-    name = of["name"].replace("_", " ") + subject
-    return name, f"{of['one']:.3f}", f"{of['other']:.3f}", reach, f"{of['n']:,}", p, "tie" if of["tie"] else "differs"
+def _difference_cells(difference: Mapping[str, Any]) -> tuple[str, ...]:
+    subject = f" of {format_printable(difference['subject'])}" if difference["subject"] else ""
+    interval_text = (
+        f"{difference['value']:+.3f} [{difference['low']:+.3f}, {difference['high']:+.3f}]"
+        if difference["low"] is not None
+        else "-"
+    )
+    p = "" if difference["adjusted"] is None else f"{difference['adjusted']:.2g}"
+    name = difference["name"].replace("_", " ") + subject
+    return (
+        name,
+        f"{difference['one']:.3f}",
+        f"{difference['other']:.3f}",
+        interval_text,
+        f"{difference['n']:,}",
+        p,
+        "tie" if difference["tie"] else "differs",
+    )
 
 
-def _settings(found: Sequence[Mapping[str, Any]], runs: Sequence[Mapping[str, Any]]) -> str:
-    if not found:
+def _format_settings(settings: Sequence[Mapping[str, Any]], runs: Sequence[Mapping[str, Any]]) -> str:
+    if not settings:
         return "the same was asked for in all runs"
-    rows = [(each["name"].replace("_", " "), *map(_value, each["values"])) for each in found]
-    return table(("asked for", *(format_printable(one["name"]) for one in runs)), rows)
+    rows = [(each["name"].replace("_", " "), *map(_format_value, each["values"])) for each in settings]
+    return format_table(("asked for", *(format_printable(run["name"]) for run in runs)), rows)
 
 
-def _value(value: Any) -> str:
+def _format_value(value: Any) -> str:
     text = ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
     return format_printable(text) or "none"
 
 
-def _data(change: Mapping[str, Any]) -> str:
+def _format_data(change: Mapping[str, Any]) -> str:
     whose = f"{format_printable(change['first'])} and {format_printable(change['other'])}"
     if change["same"]:
         return f"data: {whose} learnt from the same data set"

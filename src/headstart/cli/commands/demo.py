@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from headstart.cli import options
-from headstart.cli.step_command import KEPT
+from headstart.cli.step_command import RESUME_NOTE
 
 
 class Demo:
@@ -15,7 +15,7 @@ class Demo:
     """
 
     name = "demo"
-    kept = KEPT
+    interruption_note = RESUME_NOTE
 
     def configure(self, parser: argparse.ArgumentParser) -> None:
         """Add the settings of a job and the output options."""
@@ -28,7 +28,7 @@ class Demo:
         from headstart.api import pipeline
 
         console = options.make_console(args)
-        run = pipeline.demo(out=args.out, console=console, **options.settings(args))
+        run = pipeline.demo(out=args.out, console=console, **options.read_settings(args))
         console.print_result(run.text(), run.summary())
         return 0
 

@@ -7,7 +7,7 @@ import textwrap
 from typing import Any
 
 from headstart.cli import options
-from headstart.cli.text_tables import table
+from headstart.cli.text_tables import format_table
 from headstart.core.console import format_bytes
 from headstart.core.storage.files import format_printable
 
@@ -19,7 +19,7 @@ class Doctor:
     """
 
     name = "doctor"
-    kept = "nothing was changed"
+    interruption_note = "nothing was changed"
 
     def configure(self, parser: argparse.ArgumentParser) -> None:
         """Add the output options."""
@@ -29,45 +29,45 @@ class Doctor:
         """Look, and print what was found."""
         from headstart.cli import machine_check
 
-        found = machine_check.everything()
-        options.make_console(args).print_result(text(found), found)
-        return 3 if found["missing"] else 0
+        findings = machine_check.check_machine()
+        options.make_console(args).print_result(format_findings(findings), findings)
+        return 3 if findings["missing"] else 0
 
 
-def text(found: dict[str, Any]) -> str:
+def format_findings(findings: dict[str, Any]) -> str:
     """The findings for people, what is missing last."""
-    cache = found["cache"]
+    cache = findings["cache"]
     parts = [
-        _pairs("machine", found["machine"]),
-        _pairs("packages", found["packages"]),
-        _pairs("extras", found["extras"]),
-        _pairs("engine", found["engine"]),
+        _format_pairs("machine", findings["machine"]),
+        _format_pairs("packages", findings["packages"]),
+        _format_pairs("extras", findings["extras"]),
+        _format_pairs("engine", findings["engine"]),
         f"cache\n  {format_printable(cache['folder'])}\n  {format_bytes(cache['bytes'])} used, "
         f"{format_bytes(cache['free_bytes'])} free",
-        _pairs("settings", found["settings"]),
-        _weights(found["weights"]),
-        _missing(found["missing"]),
+        _format_pairs("settings", findings["settings"]),
+        _format_weights(findings["weights"]),
+        _format_missing(findings["missing"]),
     ]
     return "\n\n".join(parts)
 
 
-def _pairs(title: str, pairs: dict[str, str]) -> str:
+def _format_pairs(title: str, pairs: dict[str, str]) -> str:
     rows = [(name, format_printable(value)) for name, value in pairs.items()]
-    lines = table(("", ""), rows).splitlines()
+    lines = format_table(("", ""), rows).splitlines()
     return "\n".join([title, *(f"  {line}" for line in lines)])
 
 
-def _weights(found: dict[str, bool]) -> str:
-    here = [name for name, there in found.items() if there]
-    absent = [name for name, there in found.items() if not there]
-    lines = [f"weights: {len(here)} of {len(found)} backbones", *(f"  {name}" for name in here)]
+def _format_weights(weights: dict[str, bool]) -> str:
+    present = [name for name, is_present in weights.items() if is_present]
+    absent = [name for name, is_present in weights.items() if not is_present]
+    lines = [f"weights: {len(present)} of {len(weights)} backbones", *(f"  {name}" for name in present)]
     if absent:
         names = textwrap.wrap(", ".join(absent), 100, initial_indent="    ", subsequent_indent="    ")
         lines += ["  not here; `headstart backbones pull NAME` brings them, and `fit` when it needs them:", *names]
     return "\n".join(lines)
 
 
-def _missing(missing: list[dict[str, str]]) -> str:
+def _format_missing(missing: list[dict[str, str]]) -> str:
     if not missing:
         return "nothing that is needed is missing"
     return "\n".join(["missing", *(f"  {entry['what']}\n    {entry['fix']}" for entry in missing)])

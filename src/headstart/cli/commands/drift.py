@@ -6,8 +6,8 @@ import argparse
 from typing import TYPE_CHECKING
 
 from headstart.cli import options
-from headstart.cli.parser import filled, number
-from headstart.cli.text_tables import table
+from headstart.cli.parser import parse_name, parse_number
+from headstart.cli.text_tables import format_table
 from headstart.core.errors import GateFailed
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 SHOWN = 14  # days
 
 
-class Drift:
+class DriftCommand:
     """Tell whether what a model is asked now has moved away from what it was measured on.
 
     LOG is what `predict --usage LOG` and `serve --usage LOG` keep: counts by day, no pictures, no names. Several logs
@@ -24,16 +24,16 @@ class Drift:
     """
 
     name = "drift"
-    kept = "nothing was changed; the same command starts again"
+    interruption_note = "nothing was changed; the same command starts again"
 
     def configure(self, parser: argparse.ArgumentParser) -> None:
         """Add RUN, LOGS, the level and the output options."""
-        parser.add_argument("run", metavar="RUN", type=filled, help="a run folder, or the model folder in it")
-        parser.add_argument("logs", metavar="LOG", nargs="+", type=filled, help="counts of the model in use")
-        said = "how often chance alone may say that something moved (default: 0.05)"
-        parser.add_argument("--alpha", metavar="P", type=number, default=0.05, help=said)
-        said = "population stability index from which a difference matters (default: 0.1)"
-        parser.add_argument("--effect", metavar="SIZE", type=number, default=0.1, help=said)
+        parser.add_argument("run", metavar="RUN", type=parse_name, help="a run folder, or the model folder in it")
+        parser.add_argument("logs", metavar="LOG", nargs="+", type=parse_name, help="counts of the model in use")
+        help_text = "how often chance alone may say that something moved (default: 0.05)"
+        parser.add_argument("--alpha", metavar="P", type=parse_number, default=0.05, help=help_text)
+        help_text = "population stability index from which a difference matters (default: 0.1)"
+        parser.add_argument("--effect", metavar="SIZE", type=parse_number, default=0.1, help=help_text)
         parser.add_argument("--fail", action="store_true", help="exit code 1 where inputs moved")
         options.add_output(parser)
 
@@ -46,42 +46,48 @@ class Drift:
         from headstart.api import actions
         from headstart.core.storage.hashing import to_plain
 
-        found = actions.drift(args.run, args.logs, alpha=args.alpha, effect=args.effect)
-        options.make_console(args).print_result(text(found), to_plain(found))
-        if args.fail and found.drifted:
-            raise GateFailed(found.sentence, hint=found.advice[0] if found.advice else None)
+        drift = actions.drift(args.run, args.logs, alpha=args.alpha, effect=args.effect)
+        options.make_console(args).print_result(format_drift(drift), to_plain(drift))
+        if args.fail and drift.drifted:
+            raise GateFailed(drift.sentence, hint=drift.advice[0] if drift.advice else None)
         return 0
 
 
-def text(found: Found) -> str:
+def format_drift(drift: Found) -> str:
     """The verdict, what was compared, the days, and what to do."""
     from headstart.evaluation.drift.drift_tests import TITLES
 
-    parts = [found.sentence]
-    if found.tests:
+    parts = [drift.sentence]
+    if drift.tests:
         rows = [
-            (TITLES[one.name], _moved(one.moved, one.p, found.alpha), f"{one.effect:.2f}", f"{one.p:.4f}", one.sentence)
-            for one in found.tests
+            (
+                TITLES[test.name],
+                _format_moved(test.moved, test.p, drift.alpha),
+                f"{test.effect:.2f}",
+                f"{test.p:.4f}",
+                test.sentence,
+            )
+            for test in drift.tests
         ]
-        parts.append(table(("what", "", "size", "p", "in numbers"), rows, right=(2, 3)))
+        parts.append(format_table(("what", "", "size", "p", "in numbers"), rows, right=(2, 3)))
         parts.append(
-            f"size: population stability index beyond chance, from {found.threshold:g} on it matters; "
-            f"p: permutation test, corrected for {len(found.tests)} comparisons, level {found.alpha:g}"
+            f"size: population stability index beyond chance, from {drift.threshold:g} on it matters; "
+            f"p: permutation test, corrected for {len(drift.tests)} comparisons, level {drift.alpha:g}"
         )
-    parts.append(_days(found))
-    lines = [f"{found.errors:,} files could not be read"] if found.errors else []
-    lines += [f"{found.foreign:,} lines of other models were left out"] if found.foreign else []
-    lines += [f"{found.damaged:,} damaged lines were left out"] if found.damaged else []
+    parts.append(_format_days(drift))
+    lines = [f"{drift.errors:,} files could not be read"] if drift.errors else []
+    lines += [f"{drift.foreign:,} lines of other models were left out"] if drift.foreign else []
+    lines += [f"{drift.damaged:,} damaged lines were left out"] if drift.damaged else []
     parts += ["\n".join(lines)] if lines else []
-    parts += ["\n".join(f"- {one}" for one in found.advice)] if found.advice else []
+    parts += ["\n".join(f"- {test}" for test in drift.advice)] if drift.advice else []
     return "\n\n".join(parts)
 
 
-def _moved(moved: bool, p: float, alpha: float) -> str:
+def _format_moved(moved: bool, p: float, alpha: float) -> str:
     return "moved" if moved else "a little" if p <= alpha else "-"
 
 
-def _days(found: Found) -> str:
+def _format_days(drift: Found) -> str:
     from headstart.evaluation.drift.drift_tests import TITLES
 
     rows = [
@@ -93,11 +99,11 @@ def _days(found: Found) -> str:
             f"{day.effect:.2f}",
             TITLES.get(day.what, ""),
         )
-        for day in found.days[-SHOWN:]
+        for day in drift.days[-SHOWN:]
     ]
     head = ("day (UTC)", "pictures", "unknown", "unread", "size", "of")
-    more = len(found.days) - SHOWN
-    return table(head, rows, right=(1, 2, 3, 4)) + (f"\n{more:,} earlier days are not shown" if more > 0 else "")
+    more = len(drift.days) - SHOWN
+    return format_table(head, rows, right=(1, 2, 3, 4)) + (f"\n{more:,} earlier days are not shown" if more > 0 else "")
 
 
-PLUGIN = Drift()
+PLUGIN = DriftCommand()

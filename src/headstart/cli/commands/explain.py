@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from headstart.cli import answer_output
-from headstart.cli.parser import filled, place, whole
+from headstart.cli.parser import parse_name, parse_path, parse_whole_number
 from headstart.core.errors import UsageError
 from headstart.core.storage.files import format_printable
 
@@ -25,20 +25,28 @@ class Explain:
     """
 
     name = "explain"
-    kept = "the pictures that were written are whole; the same command writes them again"
+    interruption_note = "the pictures that were written are whole; the same command writes them again"
 
     def configure(self, parser: argparse.ArgumentParser) -> None:
         """Add RUN, FILES and how."""
         add = parser.add_argument
-        add("run", metavar="RUN", type=filled, help="a run folder, or the model folder in it")
+        add("run", metavar="RUN", type=parse_name, help="a run folder, or the model folder in it")
         answer_output.add_files(parser)
-        said = "folder to write to (default: explained)"
-        add("--out", metavar="DIR", type=place, default=Path("explained"), help=said)
-        said = "how heat maps are made (default: auto, exact where that is possible)"
-        add("--method", metavar="{auto,cam,scorecam,occlusion,gradcam}", default="auto", type=filled, help=said)
-        said = "the class to speak of (default: the likeliest)"
-        add("--class", dest="class_name", metavar="NAME", type=filled, help=said)
-        add("--neighbours", metavar="N", type=whole, default=4, help="training pictures to name for each (default: 4)")
+        help_text = "folder to write to (default: explained)"
+        add("--out", metavar="DIR", type=parse_path, default=Path("explained"), help=help_text)
+        help_text = "how heat maps are made (default: auto, exact where that is possible)"
+        add(
+            "--method", metavar="{auto,cam,scorecam,occlusion,gradcam}", default="auto", type=parse_name, help=help_text
+        )
+        help_text = "the class to speak of (default: the likeliest)"
+        add("--class", dest="class_name", metavar="NAME", type=parse_name, help=help_text)
+        add(
+            "--neighbours",
+            metavar="N",
+            type=parse_whole_number,
+            default=4,
+            help="training pictures to name for each (default: 4)",
+        )
         add("--json", action="store_true", help="one JSON object a picture on stdout")
         add("--quiet", action="store_true", help="no summary on stderr")
 
@@ -51,36 +59,36 @@ class Explain:
 
         require_own_folder(args.out)
         _require_apart(args.files, args.out)
-        found = actions.explain(
+        explanations = actions.explain(
             args.run,
-            answer_output.names(args.files),
+            answer_output.read_names(args.files),
             method=args.method,
             class_name=args.class_name or "",
             neighbours=args.neighbours,
         )
-        names, page = _Names(), ExplanationPage()
+        names, page = _FileNames(), ExplanationPage()
         answered = unread = 0
-        for one in found:
-            file = "" if one.prediction.error else names.of(one.uri)
+        for explanation in explanations:
+            file = "" if explanation.prediction.error else names.make_name(explanation.uri)
             if file:
                 if "-" in args.files:  # the other names were looked at before
-                    _require_elsewhere(Path(one.uri), args.out)
-                page.add_explanation(one, file)
+                    _require_elsewhere(Path(explanation.uri), args.out)
+                page.add_explanation(explanation, file)
                 if not answered:
                     page.write_page(args.out / "index.html")  # from now on the folder is known as ours
-                write_bytes(args.out / file, overlay_png(one))
+                write_bytes(args.out / file, overlay_png(explanation))
             answered, unread = answered + bool(file), unread + (not file)
-            _print(one, args.out / file if file else None, as_json=args.json)
+            _print_explanation(explanation, args.out / file if file else None, as_json=args.json)
         if answered:
             page.write_page(args.out / "index.html")
             if not args.quiet:
                 print(
                     f"{format_printable((args.out / 'index.html').as_posix())} shows them side by side", file=sys.stderr
                 )
-        return answer_output.sum_up(answered, unread, quiet=args.quiet, asked=args.files, hint=None)
+        return answer_output.print_summary(answered, unread, quiet=args.quiet, arguments=args.files, hint=None)
 
 
-def _require_apart(words: Sequence[str], out: Path) -> None:
+def _require_apart(arguments: Sequence[str], out: Path) -> None:
     """Refuse to write among the pictures, which would be written over, or be explained in their turn.
 
     Raises:
@@ -90,11 +98,11 @@ def _require_apart(words: Sequence[str], out: Path) -> None:
     from headstart.runtime.inputs.decoded_batches import Content
     from headstart.runtime.inputs.image_sources import NamedSource, read_sources
 
-    for word in words:
+    for word in arguments:
         path = Path(word)
         if path.is_dir() and out.resolve().is_relative_to(path.resolve()):
-            told = f"the folder `{out}` lies among the pictures of `{word}`"
-            raise UsageError(told, where="--out", hint="name a folder beside them with `--out`")
+            fact = f"the folder `{out}` lies among the pictures of `{word}`"
+            raise UsageError(fact, where="--out", hint="name a folder beside them with `--out`")
         if word != "-" and out.is_dir() and not is_archive(path):
             for source in read_sources([NamedSource(text=word)]):
                 place = source.content if isinstance(source, Content) else source
@@ -104,17 +112,17 @@ def _require_apart(words: Sequence[str], out: Path) -> None:
 
 def _require_elsewhere(picture: Path, out: Path) -> None:
     if picture.resolve().parent == out.resolve():
-        told = f"the picture `{picture}` lies in `{out}`, and could be written over"
-        raise UsageError(told, where="--out", hint="name another folder with `--out`")
+        fact = f"the picture `{picture}` lies in `{out}`, and could be written over"
+        raise UsageError(fact, where="--out", hint="name another folder with `--out`")
 
 
-class _Names:
+class _FileNames:
     """Names of the files to write: as the pictures are called, each once."""
 
     def __init__(self) -> None:
         self._taken: set[str] = set()
 
-    def of(self, uri: str) -> str:
+    def make_name(self, uri: str) -> str:
         """A name ending in `.png` that no picture before had, whatever the system makes of large and small letters."""
         stem = "".join(c if c.isalnum() or c in "._-" else "_" for c in Path(uri).stem).strip(".") or "picture"
         number, name = 1, f"{stem[:100]}.png"
@@ -125,69 +133,74 @@ class _Names:
         return name
 
 
-def _print(one: Explanation, file: Path | None, *, as_json: bool) -> None:
+def _print_explanation(explanation: Explanation, file: Path | None, *, as_json: bool) -> None:
     if as_json:
-        answer_output.put_json(sys.stdout.buffer, _row(one, file))
+        answer_output.write_json_row(sys.stdout.buffer, _make_row(explanation, file))
         return
-    for line in _lines(one, file):
+    for line in _format_lines(explanation, file):
         print(line)
 
 
-def _lines(one: Explanation, file: Path | None) -> Iterator[str]:
+def _format_lines(explanation: Explanation, file: Path | None) -> Iterator[str]:
     """An explanation for people."""
     from headstart.explanation.explain_image import NAMES
 
     if file is None:
-        yield f"{format_printable(one.uri)}: {one.prediction.error}"
+        yield f"{format_printable(explanation.uri)}: {explanation.prediction.error}"
         return
-    told = one.prediction
-    chance = f"{told.probabilities.get(one.class_name, 0.0):.3f}"
-    of = chance if told.answer == one.class_name else f"(map of {format_printable(one.class_name)}, {chance})"
-    yield f"{format_printable(one.uri)}: {format_printable(told.answer)} {of}"
-    for reason in told.reasons:
+    prediction = explanation.prediction
+    chance = f"{prediction.probabilities.get(explanation.class_name, 0.0):.3f}"
+    probability = (
+        chance
+        if prediction.answer == explanation.class_name
+        else f"(map of {format_printable(explanation.class_name)}, {chance})"
+    )
+    yield f"{format_printable(explanation.uri)}: {format_printable(prediction.answer)} {probability}"
+    for reason in prediction.reasons:
         yield f"  {reason}"
-    yield f"  heat map   {format_printable(file.as_posix())}, {NAMES[one.method]}: {one.why}"
-    if one.compared:
-        yield f"  {one.compared}"
-    elif one.neighbours:
+    yield f"  heat map   {format_printable(file.as_posix())}, {NAMES[explanation.method]}: {explanation.why}"
+    if explanation.compared:
+        yield f"  {explanation.compared}"
+    elif explanation.neighbours:
         near = ", ".join(
-            f"{format_printable(n.uri)} ({format_printable(n.class_name)}, {n.similarity:.2f})" for n in one.neighbours
+            f"{format_printable(n.uri)} ({format_printable(n.class_name)}, {n.similarity:.2f})"
+            for n in explanation.neighbours
         )
         yield f"  looks like {near}"
-    if one.prototypes:
-        names = ", ".join(format_printable(n.uri) for n in one.prototypes)
-        yield f"  {format_printable(one.class_name)} stands for {names}"
+    if explanation.prototypes:
+        names = ", ".join(format_printable(n.uri) for n in explanation.prototypes)
+        yield f"  {format_printable(explanation.class_name)} stands for {names}"
 
 
-def _row(one: Explanation, file: Path | None) -> dict[str, Any]:
+def _make_row(explanation: Explanation, file: Path | None) -> dict[str, Any]:
     """An explanation as one JSON object."""
-    told = one.prediction
+    prediction = explanation.prediction
     if file is None:
-        return {"file": one.uri, "error": told.error}
+        return {"file": explanation.uri, "error": prediction.error}
     return {
-        "file": one.uri,
-        "answer": told.answer,
-        "unknown": told.unknown,
-        "reasons": list(told.reasons),
-        "probabilities": {name: round(value, answer_output.DIGITS) for name, value in told.probabilities.items()},
-        "class": one.class_name,
-        "method": one.method,
-        "why": one.why,
+        "file": explanation.uri,
+        "answer": prediction.answer,
+        "unknown": prediction.unknown,
+        "reasons": list(prediction.reasons),
+        "probabilities": {name: round(value, answer_output.DIGITS) for name, value in prediction.probabilities.items()},
+        "class": explanation.class_name,
+        "method": explanation.method,
+        "why": explanation.why,
         "overlay": file.as_posix(),
-        "size": list(one.size),
-        "box": [round(value, 2) for value in one.box],
-        "score": round(one.score, 4),
-        "elsewhere": round(one.elsewhere, 4),
-        "evidence": [[round(float(value), 4) for value in line] for line in one.evidence],
-        "neighbours": [_near(n) for n in one.neighbours],
-        "prototypes": [_near(n) for n in one.prototypes],
-        "compared": one.compared or None,
+        "size": list(explanation.size),
+        "box": [round(value, 2) for value in explanation.box],
+        "score": round(explanation.score, 4),
+        "elsewhere": round(explanation.elsewhere, 4),
+        "evidence": [[round(float(value), 4) for value in line] for line in explanation.evidence],
+        "neighbours": [_example_row(n) for n in explanation.neighbours],
+        "prototypes": [_example_row(n) for n in explanation.prototypes],
+        "compared": explanation.compared or None,
         "error": None,
     }
 
 
-def _near(one: Any) -> dict[str, Any]:
-    return {"file": one.uri, "class": one.class_name, "similarity": round(one.similarity, 4)}
+def _example_row(example: Any) -> dict[str, Any]:
+    return {"file": example.uri, "class": example.class_name, "similarity": round(example.similarity, 4)}
 
 
 PLUGIN = Explain()

@@ -6,8 +6,8 @@ import argparse
 from typing import Any
 
 from headstart.cli import options
-from headstart.cli.parser import comma_separated, filled, number, place
-from headstart.cli.text_tables import table
+from headstart.cli.parser import parse_name, parse_names, parse_number, parse_path
+from headstart.cli.text_tables import format_table
 from headstart.core.console import format_bytes
 
 
@@ -19,28 +19,28 @@ class Export:
     """
 
     name = "export"
-    kept = "nothing was written; the same command starts again"
+    interruption_note = "nothing was written; the same command starts again"
 
     def configure(self, parser: argparse.ArgumentParser) -> None:
         """Add RUN, the formats, the place and the gate."""
-        parser.add_argument("run", metavar="RUN", type=filled, help="a run folder")
+        parser.add_argument("run", metavar="RUN", type=parse_name, help="a run folder")
         parser.add_argument(
             "--to",
             metavar="FORMAT",
-            type=comma_separated,
+            type=parse_names,
             action="extend",
             required=True,
             help="keras, saved_model, onnx, openvino, litert; several with commas, or the option again",
         )
-        said = "where to: the folder of one format; of several, one below it each"
-        parser.add_argument("--out", metavar="DIR", type=place, required=True, help=said)
+        help_text = "where to: the folder of one format; of several, one below it each"
+        parser.add_argument("--out", metavar="DIR", type=parse_path, required=True, help=help_text)
         parser.add_argument(
             "--precision", metavar="{f32,f16,int8}", default="f32", help="of weights and, in int8, of values"
         )
-        said = "accuracy that f16 or int8 may cost; beyond it nothing is written (default: 0.01)"
-        parser.add_argument("--max-drop", metavar="SHARE", type=number, default=0.01, help=said)
-        said = "labelled pictures to compare on, instead of those that judged the run"
-        parser.add_argument("--data", metavar="DIR", type=filled, help=said)
+        help_text = "accuracy that f16 or int8 may cost; beyond it nothing is written (default: 0.01)"
+        parser.add_argument("--max-drop", metavar="SHARE", type=parse_number, default=0.01, help=help_text)
+        help_text = "labelled pictures to compare on, instead of those that judged the run"
+        parser.add_argument("--data", metavar="DIR", type=parse_name, help=help_text)
         options.add_output(parser)
 
     def __call__(self, args: argparse.Namespace) -> int:
@@ -48,7 +48,7 @@ class Export:
         from headstart.api import actions
 
         console = options.make_console(args)
-        found = actions.export(
+        exports = actions.export(
             args.run,
             args.to,
             args.out,
@@ -57,33 +57,33 @@ class Export:
             data=args.data,
             console=console,
         )
-        console.print_result(text(found), {"exports": found})
+        console.print_result(format_exports(exports), {"exports": exports})
         return 0
 
 
-def text(found: list[dict[str, Any]]) -> str:
+def format_exports(exports: list[dict[str, Any]]) -> str:
     """One line a format: size, difference from the run, speed, and what the precision costs."""
     head = ("format", "size", "largest difference", "same answers", "median", "95 %", "accuracy", "folder")
     rows = [
         (
-            f"{one['format']} {one['precision']}",
-            format_bytes(one["bytes"]),
-            f"{one['parity_max_abs']:.1e}",
-            f"{one['label_agreement']:.1%} of {one['compared']}",
-            f"{one['p50_ms']:.1f} ms",
-            f"{one['p95_ms']:.1f} ms",
-            _change(one["accuracy"]),
-            one["path"],
+            f"{export['format']} {export['precision']}",
+            format_bytes(export["bytes"]),
+            f"{export['parity_max_abs']:.1e}",
+            f"{export['label_agreement']:.1%} of {export['compared']}",
+            f"{export['p50_ms']:.1f} ms",
+            f"{export['p95_ms']:.1f} ms",
+            _format_change(export["accuracy"]),
+            export["path"],
         )
-        for one in found
+        for export in exports
     ]
-    return table(head, rows, right=(1, 2, 4, 5))
+    return format_table(head, rows, right=(1, 2, 4, 5))
 
 
-def _change(one: dict[str, Any] | None) -> str:
-    if one is None:
+def _format_change(change: dict[str, Any] | None) -> str:
+    if change is None:
         return ""
-    return f"{one['change']:+.3f} [{one['low']:+.3f}, {one['high']:+.3f}] (n = {one['n']:,})"
+    return f"{change['change']:+.3f} [{change['low']:+.3f}, {change['high']:+.3f}] (n = {change['n']:,})"
 
 
 PLUGIN = Export()

@@ -7,7 +7,7 @@ from typing import Any
 
 from headstart.cli import options
 from headstart.cli.main import INTERRUPTED
-from headstart.cli.step_command import KEPT
+from headstart.cli.step_command import RESUME_NOTE
 from headstart.core.console import format_bytes, format_duration
 from headstart.core.storage.files import format_printable
 
@@ -19,7 +19,7 @@ class Fit:
     """
 
     name = "fit"
-    kept = KEPT
+    interruption_note = RESUME_NOTE
 
     def configure(self, parser: argparse.ArgumentParser) -> None:
         """Add DATA, every setting of a job, and the output options."""
@@ -33,18 +33,18 @@ class Fit:
         """Fit, or with `--dry-run` plan."""
         from headstart.api import pipeline
 
-        data, settings = options.request(args)
+        data, settings = options.read_request(args)
         console = options.make_console(args)
         if args.dry_run:
             plan = pipeline.plan(data, out=args.out, console=console, **settings)
-            console.print_result(plan_text(plan), plan)
+            console.print_result(format_plan(plan), plan)
             return 0
         run = pipeline.fit(data, out=args.out, console=console, **settings)
         console.print_result(run.text(), run.summary())
         return INTERRUPTED if run.cut_short else 0
 
 
-def plan_text(plan: dict[str, Any]) -> str:
+def format_plan(plan: dict[str, Any]) -> str:
     """The plan for people: what is measured, how long it takes, and what that rests on."""
     estimate = plan["estimate"]
     lines = [f"{plan['pictures']:,} pictures in {format_printable(plan['data'])}", "candidates"]

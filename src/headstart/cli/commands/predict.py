@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from headstart.cli import answer_output
-from headstart.cli.parser import filled, place
+from headstart.cli.parser import parse_name, parse_path
 from headstart.core.blas_threads import request_single_blas_thread
 from headstart.core.errors import UsageError, format_nearest
 
@@ -34,35 +34,35 @@ class Predict:
     """
 
     name = "predict"
-    kept = "the rows that were written are whole; the same command with --resume goes on"
+    interruption_note = "the rows that were written are whole; the same command with --resume goes on"
 
     def configure(self, parser: argparse.ArgumentParser) -> None:
         """Add RUN, FILES, what they mean, and the form of the rows."""
         add = parser.add_argument
-        add("run", metavar="RUN", type=filled, help="a run folder, the model folder in it, or a backbone's name")
-        said = "pictures, folders, patterns, archives, tables of paths; - reads names from stdin"
-        add("files", metavar="FILE", nargs="+", type=filled, help=said)
-        add("--column", metavar="NAME", type=filled, help="column of paths in tables (default: file, path, …)")
+        add("run", metavar="RUN", type=parse_name, help="a run folder, the model folder in it, or a backbone's name")
+        help_text = "pictures, folders, patterns, archives, tables of paths; - reads names from stdin"
+        add("files", metavar="FILE", nargs="+", type=parse_name, help=help_text)
+        add("--column", metavar="NAME", type=parse_name, help="column of paths in tables (default: file, path, …)")
         add(
             "--root",
             metavar="DIR",
-            type=place,
+            type=parse_path,
             help="where relative paths of tables start (default: the table's folder)",
         )
         add("--null", action="store_true", help="names from stdin end with a zero byte, as of find -print0")
         add(
             "--no-unknown", action="store_true", help="answer with the likeliest class where the model would rather not"
         )
-        said = "form of the rows (default: as --out ends, else csv)"
-        add("--format", metavar="{csv,jsonl,parquet}", help=said)
+        help_text = "form of the rows (default: as --out ends, else csv)"
+        add("--format", metavar="{csv,jsonl,parquet}", help=help_text)
         add("--json", action="store_true", help="the same as --format jsonl")
-        add("--out", metavar="FILE", type=answer_output.table, help="write the rows there (default: stdout)")
+        add("--out", metavar="FILE", type=answer_output.parse_table_path, help="write the rows there (default: stdout)")
         add("--resume", action="store_true", help="go on with the --out of a killed run")
         add("--overwrite", action="store_true", help="replace an --out that is there")
         add(
             "--usage",
             metavar="FILE",
-            type=answer_output.log,
+            type=answer_output.parse_log_path,
             help="append counts of what was answered, for `headstart drift`",
         )
         add("--quiet", action="store_true", help="no summary on stderr")
@@ -72,25 +72,27 @@ class Predict:
         request_single_blas_thread()
         from headstart.runtime.inputs import image_sources
 
-        form = _form(args)
-        words = [word for word in args.files if word != "-"]
-        image_sources.require_readable_tables(words, column=args.column, root=args.root)
-        found = image_sources.read_sources(_named(args), column=args.column, root=args.root)
-        done = _bare(args, form, found) if _is_backbone(args.run) else _saved(args, form, found)
-        return answer_output.sum_up(
-            done.answered,
-            done.unread,
+        form = _choose_format(args)
+        arguments = [word for word in args.files if word != "-"]
+        image_sources.require_readable_tables(arguments, column=args.column, root=args.root)
+        sources = image_sources.read_sources(_name_sources(args), column=args.column, root=args.root)
+        counts = (
+            _answer_by_backbone(args, form, sources) if _is_backbone(args.run) else _answer_by_run(args, form, sources)
+        )
+        return answer_output.print_summary(
+            counts.answered,
+            counts.unread,
             quiet=args.quiet,
-            unknown=done.unknown,
-            before=done.resumed_rows,
-            asked=args.files,
+            unknown=counts.unknown,
+            earlier_rows=counts.resumed_rows,
+            arguments=args.files,
         )
 
 
 # ---------------------------------------------------------------- what was asked
 
 
-def _form(args: argparse.Namespace) -> str:
+def _choose_format(args: argparse.Namespace) -> str:
     """`csv`, `jsonl` or `parquet`, as asked for or as the file's name ends.
 
     Raises:
@@ -102,27 +104,29 @@ def _form(args: argparse.Namespace) -> str:
         if getattr(args, option) and args.out is None:
             raise UsageError(f"--{option} is about a file", where=f"--{option}", hint="name it with --out")
     by_name = BY_SUFFIX.get(args.out.suffix.lower(), "csv") if args.out else "csv"
-    asked: str = "jsonl" if args.json else (args.format or by_name)
-    if asked not in FORMATS:
-        hint = format_nearest(asked, FORMATS) or f"known: {', '.join(FORMATS)}"
-        raise UsageError(f"there is no format `{asked}`", where="--format", hint=hint)
-    if asked == "parquet" and args.out is None:
+    row_format: str = "jsonl" if args.json else (args.format or by_name)
+    if row_format not in FORMATS:
+        hint = format_nearest(row_format, FORMATS) or f"known: {', '.join(FORMATS)}"
+        raise UsageError(f"there is no format `{row_format}`", where="--format", hint=hint)
+    if row_format == "parquet" and args.out is None:
         raise UsageError("Parquet cannot be written to standard output", where="--format", hint="--out rows.parquet")
-    return asked
+    return row_format
 
 
-def _named(args: argparse.Namespace) -> Iterator[NamedSource]:
+def _name_sources(args: argparse.Namespace) -> Iterator[NamedSource]:
     """Names as given; those that stand on standard input are no patterns."""
     from headstart.runtime.inputs.image_sources import NamedSource
 
     for word in args.files:
         if word == "-":
-            yield from (NamedSource(text=name, pattern=False) for name in answer_output.listed(null=args.null))
+            yield from (
+                NamedSource(text=name, pattern=False) for name in answer_output.read_stdin_names(null=args.null)
+            )
         else:
             yield NamedSource(text=word)
 
 
-def _mode(args: argparse.Namespace) -> str:
+def _choose_mode(args: argparse.Namespace) -> str:
     return "resume" if args.resume else "overwrite" if args.overwrite else "new"
 
 
@@ -136,24 +140,24 @@ def _is_backbone(name: str) -> bool:
     return bool(colon) and source in registry.list_plugins("backbones") and not Path(name).exists()
 
 
-def _saved(args: argparse.Namespace, form: str, found: Iterator[Source]) -> AnswerCounts:
+def _answer_by_run(args: argparse.Namespace, form: str, sources: Iterator[Source]) -> AnswerCounts:
     """Answers of a saved model."""
     from headstart.runtime import batch_prediction
     from headstart.runtime.model import load
 
     model = load(args.run)
-    counting = _counting(args.usage, model)
-    batch, found = batch_prediction.choose_batch(found)
-    table = _table(args, form, model.class_names, _made_by(args, form, model, batch))
+    counting = _make_usage_writer(args.usage, model)
+    batch, sources = batch_prediction.choose_batch(sources)
+    table = _open_table(args, form, model.class_names, _describe_rows(args, form, model, batch))
     try:
         return batch_prediction.answer_all(
-            model, found, table, batch=batch, unknown=not args.no_unknown, usage_writer=counting
+            model, sources, table, batch=batch, unknown=not args.no_unknown, usage_writer=counting
         )
     finally:
         table.close()
 
 
-def _counting(path: Path | None, model: Model) -> UsageWriter | None:
+def _make_usage_writer(path: Path | None, model: Model) -> UsageWriter | None:
     if path is None:
         return None
     from headstart.runtime.batch_prediction import UsageWriter
@@ -164,7 +168,7 @@ def _counting(path: Path | None, model: Model) -> UsageWriter | None:
     return UsageWriter(usage, path)
 
 
-def _made_by(args: argparse.Namespace, form: str, model: Model, batch: int) -> dict[str, Any]:
+def _describe_rows(args: argparse.Namespace, form: str, model: Model, batch: int) -> dict[str, Any]:
     """What shapes the rows."""
     from headstart import __version__
     from headstart.core.storage.hashing import file_digest
@@ -173,15 +177,15 @@ def _made_by(args: argparse.Namespace, form: str, model: Model, batch: int) -> d
     return {"headstart": __version__, "model": digest, "form": form, "unknown": not args.no_unknown, "batch": batch}
 
 
-def _table(args: argparse.Namespace, form: str, class_names: tuple[str, ...], made_by: dict[str, Any]) -> Table:
+def _open_table(args: argparse.Namespace, form: str, class_names: tuple[str, ...], made_by: dict[str, Any]) -> Table:
     from headstart.runtime.outputs import resumable_table
 
     if args.out is None:
         return resumable_table.StreamTable(sys.stdout.buffer, form, class_names)
-    return resumable_table.open_table(args.out, form, class_names, made_by, mode=_mode(args))
+    return resumable_table.open_table(args.out, form, class_names, made_by, mode=_choose_mode(args))
 
 
-def _bare(args: argparse.Namespace, form: str, found: Iterator[Source]) -> AnswerCounts:
+def _answer_by_backbone(args: argparse.Namespace, form: str, sources: Iterator[Source]) -> AnswerCounts:
     """Answers of a backbone with the classifier that it was trained with."""
     from headstart.api import pipeline
     from headstart.core.console import Console
@@ -190,16 +194,19 @@ def _bare(args: argparse.Namespace, form: str, found: Iterator[Source]) -> Answe
     for option in ("resume", "usage"):
         if getattr(args, option):
             raise UsageError(f"--{option} needs a run, not a backbone", where=f"--{option}")
-    answers = pipeline.source_classifier(args.run, console=Console(quiet=args.quiet)).predict(found)
-    table, done = _table(args, form, (), {"model": args.run, "batch": 1}), AnswerCounts()
+    answers = pipeline.source_classifier(args.run, console=Console(quiet=args.quiet)).predict(sources)
+    table, counts = _open_table(args, form, (), {"model": args.run, "batch": 1}), AnswerCounts()
     try:
-        for one in answers:
-            table.write_rows([one])
-            done.answered, done.unread = done.answered + (not one.error), done.unread + bool(one.error)
+        for prediction in answers:
+            table.write_rows([prediction])
+            counts.answered, counts.unread = (
+                counts.answered + (not prediction.error),
+                counts.unread + bool(prediction.error),
+            )
         table.finish()
     finally:
         table.close()
-    return done
+    return counts
 
 
 PLUGIN = Predict()

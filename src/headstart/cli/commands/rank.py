@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from headstart.cli.step_command import Step
-from headstart.cli.text_tables import interval, table
+from headstart.cli.step_command import StepCommand
+from headstart.cli.text_tables import format_interval, format_table
 
 BALANCED = "balanced_accuracy"
 
 
-class Rank(Step):
+class Rank(StepCommand):
     """Compare backbones and depths by cross-validated probes on the same folds.
 
     Printed are the columns that fit a terminal; `rank/value.json` in the run folder and `--json` have them all.
@@ -22,29 +22,29 @@ class Rank(Step):
         *("license", "max_latency", "max_size"),
     )
 
-    def text(self, found: dict[str, Any]) -> str:
+    def format_result(self, result: dict[str, Any]) -> str:
         """The candidates, best first, and the reason for the choice."""
-        ranking = found["ranking"]
+        ranking = result["ranking"]
         metric = ranking["metric"]
         rows = [
             (
                 row["candidate"],
                 row["status"].replace("_", " "),
                 row["probe"],
-                _score(row, metric),
-                _score(row, BALANCED),
+                _format_score(row, metric),
+                _format_score(row, BALANCED),
             )
             for row in ranking["rows"]
         ]
         head = ("candidate", "status", "probe", metric.replace("_", " "), BALANCED.replace("_", " "))
-        return f"{table(head, rows)}\n\n{_verdict(ranking)}"
+        return f"{format_table(head, rows)}\n\n{_format_verdict(ranking)}"
 
 
-def _score(row: dict[str, Any], name: str) -> str:
-    return next((interval(score) for score in row["scores"] if score["name"] == name), "-")
+def _format_score(row: dict[str, Any], name: str) -> str:
+    return next((format_interval(score) for score in row["scores"] if score["name"] == name), "-")
 
 
-def _verdict(ranking: dict[str, Any]) -> str:
+def _format_verdict(ranking: dict[str, Any]) -> str:
     """The reason for the choice, who is best by what, and which backbones are worth no more than random weights."""
     judged = {row["backbone"]: row for row in ranking["rows"] if row["status"] in ("chosen", "tied", "beaten")}
     lines = [ranking["why"]]
@@ -53,7 +53,7 @@ def _verdict(ranking: dict[str, Any]) -> str:
         lines.append(f"best by probe: {ranking['best_by_probe']}{by_prior if ranking['best_by_prior'] else ''}")
     metric = ranking["metric"].replace("_", " ")
     lines += [
-        f"no better than random weights: {name}, difference in {metric} {interval(row['over_random'])}"
+        f"no better than random weights: {name}, difference in {metric} {format_interval(row['over_random'])}"
         for name, row in judged.items()
         if row["beats_random"] is False
     ]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import argparse
 
-from headstart.cli.parser import filled, number, place, whole
+from headstart.cli.parser import parse_name, parse_number, parse_path, parse_whole_number
 from headstart.core.errors import UsageError
 
 
@@ -20,22 +20,24 @@ class Serve:
     """
 
     name = "serve"
-    kept = "the models are as they were"
+    interruption_note = "the models are as they were"
 
     def configure(self, parser: argparse.ArgumentParser) -> None:
         """Add RUN and the options."""
-        said = "a run folder, or the model folder in it; NAME=RUN gives it a name"
-        parser.add_argument("runs", metavar="RUN", nargs="+", type=filled, help=said)
+        help_text = "a run folder, or the model folder in it; NAME=RUN gives it a name"
+        parser.add_argument("runs", metavar="RUN", nargs="+", type=parse_name, help=help_text)
         parser.add_argument("--host", default="127.0.0.1", help="address to listen at (default: 127.0.0.1)")
-        parser.add_argument("--port", type=whole, default=8000, help="port; 0 takes a free one (default: 8000)")
-        said = "one more host name under which it may be called; may be repeated"
-        parser.add_argument("--allow-host", metavar="NAME", action="append", default=[], help=said)
-        said = "file with keys, one a line, that requests must carry (default: HEADSTART_API_KEY)"
-        parser.add_argument("--api-key-file", metavar="FILE", type=place, help=said)
+        parser.add_argument(
+            "--port", type=parse_whole_number, default=8000, help="port; 0 takes a free one (default: 8000)"
+        )
+        help_text = "one more host name under which it may be called; may be repeated"
+        parser.add_argument("--allow-host", metavar="NAME", action="append", default=[], help=help_text)
+        help_text = "file with keys, one a line, that requests must carry (default: HEADSTART_API_KEY)"
+        parser.add_argument("--api-key-file", metavar="FILE", type=parse_path, help=help_text)
         parser.add_argument("--no-key", action="store_true", help="listen to other machines without a key")
         _add_limits(parser)
-        said = "keep counts of answers, confidence and novelty there, for `headstart drift`; no picture, no name"
-        parser.add_argument("--usage", metavar="FILE", type=place, help=said)
+        help_text = "keep counts of answers, confidence and novelty there, for `headstart drift`; no picture, no name"
+        parser.add_argument("--usage", metavar="FILE", type=parse_path, help=help_text)
         parser.add_argument("--log", metavar="{text,json,off}", default="text", help="form of the log on stderr")
         parser.add_argument("--quiet", action="store_true", help="neither the log nor the line that tells the address")
 
@@ -53,19 +55,21 @@ class Serve:
 
 def _add_limits(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--max-upload", metavar="SIZE", default="20MB", help="bytes of a request (default: 20MB)")
-    said = "millions of pixels of a picture (default: 50)"
-    parser.add_argument("--max-megapixels", metavar="N", type=number, default=50.0, help=said)
-    parser.add_argument("--max-files", metavar="N", type=_above, default=256, help="pictures a request (default: 256)")
-    said = "pictures that may wait; more are told 429 (default: 256)"
-    parser.add_argument("--queue", metavar="N", type=_above, default=256, help=said)
+    help_text = "millions of pixels of a picture (default: 50)"
+    parser.add_argument("--max-megapixels", metavar="N", type=parse_number, default=50.0, help=help_text)
+    parser.add_argument(
+        "--max-files", metavar="N", type=_parse_positive, default=256, help="pictures a request (default: 256)"
+    )
+    help_text = "pictures that may wait; more are told 429 (default: 256)"
+    parser.add_argument("--queue", metavar="N", type=_parse_positive, default=256, help=help_text)
     parser.add_argument("--timeout", metavar="TIME", default="30s", help="of a request (default: 30s)")
 
 
-def _above(text: str) -> int:
-    found = whole(text)
-    if found < 1:
+def _parse_positive(text: str) -> int:
+    count = parse_whole_number(text)
+    if count < 1:
         raise UsageError(f"`{text}` is not a number above 0")
-    return found
+    return count
 
 
 PLUGIN = Serve()

@@ -7,7 +7,7 @@ import secrets
 import sys
 from pathlib import Path
 
-from headstart.cli.parser import filled, place, whole
+from headstart.cli.parser import parse_name, parse_path, parse_whole_number
 from headstart.core.console import Console
 from headstart.core.errors import UsageError
 
@@ -23,25 +23,33 @@ class Studio:
     """
 
     name = "studio"
-    kept = "runs that are under way go on; the same command opens the studio again"
+    interruption_note = "runs that are under way go on; the same command opens the studio again"
 
     def configure(self, parser: argparse.ArgumentParser) -> None:
         """Add where runs lie, what may be browsed, and how the page is reached."""
         parser.add_argument(
-            "--runs", metavar="DIR", type=place, default=Path("runs"), help="folder of the runs (default: runs)"
+            "--runs", metavar="DIR", type=parse_path, default=Path("runs"), help="folder of the runs (default: runs)"
         )
         parser.add_argument(
-            "--root", metavar="DIR", type=filled, default="~", help="folder that may be browsed (default: your home)"
+            "--root",
+            metavar="DIR",
+            type=parse_name,
+            default="~",
+            help="folder that may be browsed (default: your home)",
         )
         parser.add_argument(
-            "--port", type=whole, default=PORT, metavar="N", help=f"of the page, 0 for a free one (default: {PORT})"
+            "--port",
+            type=parse_whole_number,
+            default=PORT,
+            metavar="N",
+            help=f"of the page, 0 for a free one (default: {PORT})",
         )
         parser.add_argument("--no-browser", action="store_true", help="print the address only")
         parser.add_argument("--json", action="store_true", help="print the address as one JSON object")
 
     def __call__(self, args: argparse.Namespace) -> int:
         """Serve the page until Ctrl-C."""
-        _require()
+        _require_extras()
         from headstart.studio import app, state
 
         if not 0 <= args.port <= 65535:
@@ -56,12 +64,12 @@ class Studio:
             console.print_result(address, {"address": address})
             console.print_line("studio", "open this address in a browser of this machine; Ctrl-C ends it, fits go on")
             if not args.no_browser:
-                _browse(address)
+                _open_browser(address)
             app.run_studio(studio, listening, token)
         return 0
 
 
-def _require() -> None:
+def _require_extras() -> None:
     """Ask for the extra before anything is done.
 
     Raises:
@@ -73,7 +81,7 @@ def _require() -> None:
         extras.require_extra(extra, "the studio")
 
 
-def _browse(address: str) -> None:
+def _open_browser(address: str) -> None:
     """Open a browser where there is one to open; the address is printed anyway."""
     import webbrowser
 

@@ -9,6 +9,7 @@ class Command(Protocol):
     """A file in `headstart.cli`: its docstring's first line is its help."""
 
     name: str
+    interruption_note: str  # what Ctrl-C leaves behind, as the end of a sentence
 
     def configure(self, parser: Any) -> None:
         """Add the command's options."""

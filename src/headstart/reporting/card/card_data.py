@@ -46,7 +46,7 @@ class CardInput:
         return np.asarray(self.dataset.targets[np.asarray(self.evaluation.rows)])
 
     @property
-    def answers(self) -> np.ndarray:
+    def decided_answers(self) -> np.ndarray:
         """(M,) int64 what the model answers for them, by its threshold or costs."""
         return decision_rule.apply_decision(
             self.model.decision, self.dataset.class_names, np.asarray(self.evaluation.probabilities)

@@ -29,150 +29,163 @@ _UNCERTAINTY = {
 }
 
 
-def body(of: CardInput) -> str:
+def format_card_body(card: CardInput) -> str:
     """All sections."""
-    cut = slices.cut(of)
+    card_slices = slices.make_slices(card)
     parts = (
-        _opening(of),
-        _use(of),
-        _data(of),
-        _results(of, cut),
-        _format_uncertainty(of),
-        "## Limits found\n\n" + markdown.bullets(limitations.found(of, cut)),
-        _model(of),
-        _how(),
+        _format_opening(card),
+        _format_intended_use(card),
+        _format_data(card),
+        _format_results(card, card_slices),
+        _format_uncertainty(card),
+        "## Limits found\n\n" + markdown.format_bullets(limitations.list_limitations(card, card_slices)),
+        _format_model(card),
+        _format_how_to_use(),
     )
     return "\n".join(parts)
 
 
-def _headline(of: CardInput, name: str) -> Score | None:
-    split = of.evaluation.split
-    return next((s for s in of.evaluation.scores if (s.split, s.name, s.subject) == (split, name, "")), None)
+def _find_headline(card: CardInput, name: str) -> Score | None:
+    split = card.evaluation.split
+    return next((s for s in card.evaluation.scores if (s.split, s.name, s.subject) == (split, name, "")), None)
 
 
-def _split(of: CardInput) -> str:
-    return _SPLITS.get(of.evaluation.split, "held-out folds of the training pictures")
+def _format_split(card: CardInput) -> str:
+    return _SPLITS.get(card.evaluation.split, "held-out folds of the training pictures")
 
 
-def _classes(of: CardInput) -> str:
-    names = of.dataset.class_names
+def _format_classes(card: CardInput) -> str:
+    names = card.dataset.class_names
     more = f" and {len(names) - _MOST_NAMED:,} more" if len(names) > _MOST_NAMED else ""
-    return ", ".join(map(markdown.code, names[:_MOST_NAMED])) + more
+    return ", ".join(map(markdown.format_code, names[:_MOST_NAMED])) + more
 
 
-def _opening(of: CardInput) -> str:
-    accuracy, balanced = _headline(of, "accuracy"), _headline(of, "balanced_accuracy")
+def _format_opening(card: CardInput) -> str:
+    accuracy, balanced = _find_headline(card, "accuracy"), _find_headline(card, "balanced_accuracy")
     assert accuracy is not None and balanced is not None
-    verdict = next((v for v in of.evaluation.verdicts if v.code == "headline"), None)
+    verdict = next((v for v in card.evaluation.verdicts if v.code == "headline"), None)
     return (
-        f"# Picture classifier {markdown.plain(of.dataset.name)}\n\n"
-        f"It tells {len(of.dataset.class_names):,} classes apart: {_classes(of)}. Accuracy "
-        f"{markdown.interval(accuracy)}, balanced accuracy {markdown.interval(balanced)} on {_split(of)} "
+        f"# Picture classifier {markdown.escape_markup(card.dataset.name)}\n\n"
+        f"It tells {len(card.dataset.class_names):,} classes apart: {_format_classes(card)}. Accuracy "
+        f"{markdown.format_interval(accuracy)}, balanced accuracy {markdown.format_interval(balanced)} on "
+        f"{_format_split(card)} "
         f"(n = {accuracy.n:,}); brackets are 95 % intervals everywhere.\n"
-        + (f"\n{_capital(markdown.said(verdict.sentence.rpartition('; ')[2]))}.\n" if verdict else "")
+        + (f"\n{_capitalise(markdown.format_sentence(verdict.sentence.rpartition('; ')[2]))}.\n" if verdict else "")
     )
 
 
-def _capital(text: str) -> str:
+def _capitalise(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
-def _use(of: CardInput) -> str:
-    found = of.uncertainty
-    declines = found is not None and (found.novelty is not None or bool(np.isfinite(found.floors).any()))
-    says = (
+def _format_intended_use(card: CardInput) -> str:
+    uncertainty = card.uncertainty
+    abstains = uncertainty is not None and (
+        uncertainty.novelty is not None or bool(np.isfinite(uncertainty.floors).any())
+    )
+    sentence = (
         "It may answer `unknown`; such pictures are for a person to look at."
-        if declines
+        if abstains
         else "It always names one of its classes, whatever a picture shows: keep other pictures away from it."
     )
     lines = [
         "For single pictures that show one of its classes and were made as those of "
-        f"{markdown.code(of.dataset.name)} were. {says}",
+        f"{markdown.format_code(card.dataset.name)} were. {sentence}",
         "An answer is a suggestion with a probability, not a fact; the shares of wrong ones are below, class by class.",
         "Not for pictures of other things or from other sources without measuring it there first "
         "(`headstart evaluate RUN FOLDER`), and not for decisions about people without a person who decides.",
     ]
-    return "## Intended use\n\n" + markdown.bullets(lines)
+    return "## Intended use\n\n" + markdown.format_bullets(lines)
 
 
 # ---------------------------------------------------------------- data
 
 
-def _data(of: CardInput) -> str:
-    data, splits = of.dataset, of.splits
+def _format_data(card: CardInput) -> str:
+    data, splits = card.dataset, card.splits
     sides = {"training": splits.train, "validation": splits.val, "test": splits.test}
-    kept = {name: rows for name, rows in sides.items() if len(rows)}
+    filled_sides = {name: rows for name, rows in sides.items() if len(rows)}
     targets, names = np.asarray(data.targets), data.class_names
-    counts = [np.bincount(targets[np.asarray(r)], minlength=len(names)) for r in kept.values()]
-    shown = sorted(np.argsort(counts[0], kind="stable")[:_MOST_ROWS].tolist())
-    rows = [[markdown.code(names[c]), *(f"{count[c]:,}" for count in counts)] for c in shown]
-    rows.append([f"all {len(names):,}", *(f"{len(r):,}" for r in kept.values())])
-    alike = len(data.uris) - len(np.unique(np.asarray(splits.clusters)))
-    given = "The folder gave the splits." if splits.given else markdown.said(_capital(splits.why).rstrip(".")) + "."
+    counts = [np.bincount(targets[np.asarray(r)], minlength=len(names)) for r in filled_sides.values()]
+    rarest = sorted(np.argsort(counts[0], kind="stable")[:_MOST_ROWS].tolist())
+    rows = [[markdown.format_code(names[c]), *(f"{count[c]:,}" for count in counts)] for c in rarest]
+    rows.append([f"all {len(names):,}", *(f"{len(r):,}" for r in filled_sides.values())])
+    near_duplicates = len(data.uris) - len(np.unique(np.asarray(splits.clusters)))
+    origin = (
+        "The folder gave the splits."
+        if splits.given
+        else markdown.format_sentence(_capitalise(splits.why).rstrip(".")) + "."
+    )
     lines = [
-        f"Name {markdown.code(data.name)}, {len(data.uris):,} pictures, SHA-256 `{data.digest}`.",
-        f"{given} Near-duplicates stay on one side ({alike:,} pictures look like an earlier one).",
+        f"Name {markdown.format_code(data.name)}, {len(data.uris):,} pictures, SHA-256 `{data.digest}`.",
+        f"{origin} Near-duplicates stay on one side ({near_duplicates:,} pictures look like an earlier one).",
         f"{len(data.excused):,} files on disk were not used"
         + ("; the report names each with the reason." if data.excused else "."),
     ]
     return (
         "## Training data\n\n"
-        + markdown.bullets(lines)
+        + markdown.format_bullets(lines)
         + "\n"
-        + _few(len(names), "with the fewest training pictures; `read/files.csv` beside this card lists every file")
-        + markdown.table(("class", *(f"{n} pictures" for n in kept)), rows)
+        + _format_few(
+            len(names), "with the fewest training pictures; `read/files.csv` beside this card lists every file"
+        )
+        + markdown.format_table(("class", *(f"{n} pictures" for n in filled_sides)), rows)
     )
 
 
-def _few(count: int, which: str) -> str:
+def _format_few(count: int, ending: str) -> str:
     """A line above a table that does not hold all classes."""
-    return f"The {_MOST_ROWS} of {count:,} classes {which}:\n\n" if count > _MOST_ROWS else ""
+    return f"The {_MOST_ROWS} of {count:,} classes {ending}:\n\n" if count > _MOST_ROWS else ""
 
 
 # ---------------------------------------------------------------- results
 
 
-def _results(of: CardInput, cut: list[Slice]) -> str:
-    whole = [score for name in _SCORES if (score := _headline(of, name)) is not None]
+def _format_results(card: CardInput, card_slices: list[Slice]) -> str:
+    overall_scores = [score for name in _SCORES if (score := _find_headline(card, name)) is not None]
     parts = [
-        f"## Results\n\nOn {_split(of)}.\n",
-        markdown.table(("score", "value [95 % interval]", "n"), [_row(score) for score in whole]),
+        f"## Results\n\nOn {_format_split(card)}.\n",
+        markdown.format_table(("score", "value [95 % interval]", "n"), [_score_row(score) for score in overall_scores]),
         "Class by class:\n",
-        _few(len(of.dataset.class_names), "that are found least; `evaluate/scores.csv` beside this card has all")
-        + markdown.table(("class", *(name.replace("_", " ") for name in _OF_CLASS), "n"), _by_class(of)),
+        _format_few(
+            len(card.dataset.class_names), "that are found least; `evaluate/scores.csv` beside this card has all"
+        )
+        + markdown.format_table(("class", *(name.replace("_", " ") for name in _OF_CLASS), "n"), _class_rows(card)),
     ]
-    if cut:
+    if card_slices:
         head = ("slice", "accuracy", "n", "from the rest")
-        told = "Slices, cut by facts of the files and thirds of the training pictures, before any answer was seen:\n"
-        parts += [told, markdown.table(head, map(_slice, cut))]
-    others = [s for s in of.evaluation.baselines if s.name == "balanced_accuracy"]
+        heading = "Slices, cut by facts of the files and thirds of the training pictures, before any answer was seen:\n"
+        parts += [heading, markdown.format_table(head, map(_slice_row, card_slices))]
+    others = [s for s in card.evaluation.baselines if s.name == "balanced_accuracy"]
     if others:
-        rows = [[markdown.plain(s.subject), markdown.interval(s), f"{s.n:,}"] for s in others]
+        rows = [[markdown.escape_markup(s.subject), markdown.format_interval(s), f"{s.n:,}"] for s in others]
         parts += [
             "Baselines (some on other pictures than the table above: mind the n):\n",
-            markdown.table(("baseline", "balanced accuracy", "n"), rows),
+            markdown.format_table(("baseline", "balanced accuracy", "n"), rows),
         ]
     return "\n".join(parts)
 
 
-def _row(score: Score) -> list[str]:
-    return [score.name.replace("_", " "), markdown.interval(score), f"{score.n:,}"]
+def _score_row(score: Score) -> list[str]:
+    return [score.name.replace("_", " "), markdown.format_interval(score), f"{score.n:,}"]
 
 
-def _by_class(of: CardInput) -> Iterator[list[str]]:
-    scores = {(s.subject, s.name): s for s in of.evaluation.scores if s.split == of.evaluation.split}
-    each = [(name, [scores[name, metric] for metric in _OF_CLASS]) for name in of.dataset.class_names]
-    least = sorted((row[0].value if row[0].n else math.inf, at) for at, (_, row) in enumerate(each))[:_MOST_ROWS]
-    for name, row in (each[at] for at in sorted(at for _, at in least)):
-        yield [markdown.code(name), *map(markdown.interval, row), f"{row[0].n:,}"]
+def _class_rows(card: CardInput) -> Iterator[list[str]]:
+    scores = {(s.subject, s.name): s for s in card.evaluation.scores if s.split == card.evaluation.split}
+    classes = [(name, [scores[name, metric] for metric in _OF_CLASS]) for name in card.dataset.class_names]
+    least = sorted((row[0].value if row[0].n else math.inf, position) for position, (_, row) in enumerate(classes))[
+        :_MOST_ROWS
+    ]
+    for name, row in (classes[position] for position in sorted(position for _, position in least)):
+        yield [markdown.format_code(name), *map(markdown.format_interval, row), f"{row[0].n:,}"]
 
 
-def _slice(one: Slice) -> list[str]:
-    value, low, high = one.apart
+def _slice_row(card_slice: Slice) -> list[str]:
+    value, low, high = card_slice.apart
     return [
-        f"{one.by}: {markdown.plain(one.name)}",
-        markdown.interval(one.score),
-        f"{one.score.n:,}",
+        f"{card_slice.by}: {markdown.escape_markup(card_slice.name)}",
+        markdown.format_interval(card_slice.score),
+        f"{card_slice.score.n:,}",
         f"{value:+.3f} [{low:+.3f}, {high:+.3f}]",
     ]
 
@@ -180,80 +193,80 @@ def _slice(one: Slice) -> list[str]:
 # ---------------------------------------------------------------- uncertainty
 
 
-def _format_uncertainty(of: CardInput) -> str:
-    found = of.uncertainty
-    if found is None:
+def _format_uncertainty(card: CardInput) -> str:
+    uncertainty = card.uncertainty
+    if uncertainty is None:
         return "## Calibration and uncertainty\n\nUncertainty was not measured in this run.\n"
-    names = of.dataset.class_names
+    names = card.dataset.class_names
     many = set(names) if len(names) > _MOST_ROWS else ()  # one by one they are in the run folder
     lines = [
-        f"Logits are divided by {of.model.calibration.temperature:.3f} (temperature scaling).",
-        *_ece(found.scores),
-        f"Asked for: the true class in the prediction set of {100 * found.coverage:g} % of pictures. "
-        f"{_capital(markdown.said(found.why.rstrip('.')))}.",
+        f"Logits are divided by {card.model.calibration.temperature:.3f} (temperature scaling).",
+        *_format_calibration_error(uncertainty.scores),
+        f"Asked for: the true class in the prediction set of {100 * uncertainty.coverage:g} % of pictures. "
+        f"{_capitalise(markdown.format_sentence(uncertainty.why.rstrip('.')))}.",
     ]
     rows = [
         [
-            f"{_UNCERTAINTY[s.name]}{f' ({markdown.plain(s.subject)})' if s.subject else ''}",
-            markdown.interval(s),
+            f"{_UNCERTAINTY[s.name]}{f' ({markdown.escape_markup(s.subject)})' if s.subject else ''}",
+            markdown.format_interval(s),
             f"{s.n:,}",
         ]
-        for s in found.scores
+        for s in uncertainty.scores
         if s.name in _UNCERTAINTY and s.subject not in many
     ]
     head = ("measured", "value [95 % interval]", "n")
     return (
         "## Calibration and uncertainty\n\n"
-        + markdown.bullets(lines)
-        + ("\n" + markdown.table(head, rows) if rows else "")
+        + markdown.format_bullets(lines)
+        + ("\n" + markdown.format_table(head, rows) if rows else "")
     )
 
 
-def _ece(scores: tuple[Score, ...]) -> Iterator[str]:
+def _format_calibration_error(scores: tuple[Score, ...]) -> Iterator[str]:
     by_subject = {s.subject: s for s in scores if s.name == "ece"}
     if {"before", "after"} <= by_subject.keys():
         yield (
-            f"Calibration error {markdown.interval(by_subject['before'])} before that and "
-            f"{markdown.interval(by_subject['after'])} after it (n = {by_subject['after'].n:,})."
+            f"Calibration error {markdown.format_interval(by_subject['before'])} before that and "
+            f"{markdown.format_interval(by_subject['after'])} after it (n = {by_subject['after'].n:,})."
         )
 
 
 # ---------------------------------------------------------------- the model
 
 
-def _model(of: CardInput) -> str:
-    head = of.adapted.fitted
+def _format_model(card: CardInput) -> str:
+    head = card.adapted.fitted
     trunks = [
         [
-            markdown.code(t.name),
-            ", ".join(markdown.code(depth.name) for depth in t.depths),
+            markdown.format_code(t.name),
+            ", ".join(markdown.format_code(depth.name) for depth in t.depths),
             f"{t.input.size_px} px",
-            markdown.plain(t.licence),
+            markdown.escape_markup(t.licence),
         ]
-        for t in of.model.trunks
+        for t in card.model.trunks
     ]
     lines = [
-        f"{_capital(markdown.plain(of.adapted.strategy))}: a head {markdown.code(head.head)} with "
+        f"{_capitalise(markdown.escape_markup(card.adapted.strategy))}: a head {markdown.format_code(head.head)} with "
         f"{head.trainable_params:,} "
         f"fitted numbers on features of {len(trunks)} trunk{'s' if len(trunks) > 1 else ''}.",
-        f"Saved in `model/`, {format_bytes(of.exported.bytes)}, without executable parts; it answers with numpy, "
+        f"Saved in `model/`, {format_bytes(card.exported.bytes)}, without executable parts; it answers with numpy, "
         "Pillow and "
-        f"OpenVINO. Written by headstart {markdown.plain(of.model.headstart)}.",
+        f"OpenVINO. Written by headstart {markdown.escape_markup(card.model.headstart)}.",
     ]
     return (
         "## Model and licence\n\n"
-        + markdown.bullets(lines)
+        + markdown.format_bullets(lines)
         + "\n"
-        + markdown.table(("trunk", "read at", "input", "licence of the weights"), trunks)
+        + markdown.format_table(("trunk", "read at", "input", "licence of the weights"), trunks)
         + "\n"
-        + markdown.bullets(_follows(of))
+        + markdown.format_bullets(_format_licence_terms(card))
     )
 
 
-def _follows(of: CardInput) -> Iterator[str]:
+def _format_licence_terms(card: CardInput) -> Iterator[str]:
     """What the licence of each trunk means for the model that holds it."""
-    for trunk in of.model.trunks:
-        name, licence = markdown.code(trunk.name), markdown.plain(trunk.licence)
+    for trunk in card.model.trunks:
+        name, licence = markdown.format_code(trunk.name), markdown.escape_markup(trunk.licence)
         if is_permissive(trunk.licence):
             yield (
                 f"{name} ({licence}): the model holds its weights, so it may be used, changed and passed on, also for "
@@ -265,14 +278,15 @@ def _follows(of: CardInput) -> Iterator[str]:
                 "same terms hold for the model: read them before it is used for money or passed on."
             )
         if trunk.licence_note:
-            yield f"{name}, what else to know of its licence: {markdown.said(trunk.licence_note.rstrip('.'))}."
+            note = markdown.format_sentence(trunk.licence_note.rstrip("."))
+            yield f"{name}, what else to know of its licence: {note}."
     yield (
         "The licence of the weights says nothing of the rights in the pictures that the head learnt from: whoever "
         "passes the model on must have these."
     )
 
 
-def _how() -> str:
+def _format_how_to_use() -> str:
     return (
         "## How to use\n\nRUN is the folder of this card.\n\n"
         "```sh\nheadstart predict RUN picture.jpg\n"

@@ -20,58 +20,60 @@ _KNOWN = re.compile(  # as the hub spells licences
 )
 
 
-def metadata(of: CardInput) -> dict[str, Any]:
+def make_metadata(card: CardInput) -> dict[str, Any]:
     """What the hub reads of a card; its field `datasets` is left out, for it names data sets of the hub alone."""
-    trunks = of.model.trunks
-    families = dict.fromkeys(_slug(trunk.name.rpartition(":")[2]) for trunk in trunks)
-    found: dict[str, Any] = {
-        **_licence(dict.fromkeys(trunk.licence for trunk in trunks)),
+    trunks = card.model.trunks
+    families = dict.fromkeys(_make_slug(trunk.name.rpartition(":")[2]) for trunk in trunks)
+    metadata: dict[str, Any] = {
+        **_make_licence(dict.fromkeys(trunk.licence for trunk in trunks)),
         "library_name": "headstart",
         "pipeline_tag": TASK,
         "tags": [TASK, "transfer-learning", "openvino", *families],
-        "metrics": [name for name in METRICS if any(s.name == name for s in _headline(of))],
+        "metrics": [name for name in METRICS if any(s.name == name for s in _headline_scores(card))],
     }
     bases = [trunk.name.partition(":")[2] for trunk in trunks if trunk.name.startswith("huggingface:")]
     if bases:
-        found["base_model"] = bases
-    return found | {"model-index": [{"name": format_printable(of.dataset.name), "results": [_result(of)]}]}
+        metadata["base_model"] = bases
+    return metadata | {"model-index": [{"name": format_printable(card.dataset.name), "results": [_make_result(card)]}]}
 
 
-def _slug(name: str) -> str:
+def _make_slug(name: str) -> str:
     """As the hub writes names: in small letters, with dashes between."""
     return re.sub(r"[^a-z0-9_.-]+", "-", name.lower()).strip("-") or "other"
 
 
-def _licence(names: Iterable[str]) -> dict[str, Any]:
+def _make_licence(names: Iterable[str]) -> dict[str, Any]:
     """One that the hub knows, else `other` with a name made of its own words."""
-    told = list(names)
-    if len(told) == 1 and _KNOWN.fullmatch(told[0].lower()):
-        return {"license": told[0].lower()}
-    return {"license": "other", "license_name": _slug(" and ".join(told))}
+    licences = list(names)
+    if len(licences) == 1 and _KNOWN.fullmatch(licences[0].lower()):
+        return {"license": licences[0].lower()}
+    return {"license": "other", "license_name": _make_slug(" and ".join(licences))}
 
 
-def _headline(of: CardInput) -> list[Score]:
-    split = of.evaluation.split
-    return [s for s in of.evaluation.scores if s.split == split and not s.subject and math.isfinite(s.value)]
+def _headline_scores(card: CardInput) -> list[Score]:
+    split = card.evaluation.split
+    return [s for s in card.evaluation.scores if s.split == split and not s.subject and math.isfinite(s.value)]
 
 
-def _result(of: CardInput) -> dict[str, Any]:
-    by_name = {score.name: score for score in _headline(of)}
+def _make_result(card: CardInput) -> dict[str, Any]:
+    by_name = {score.name: score for score in _headline_scores(card)}
     return {
         "task": {"type": TASK, "name": "Image classification"},
         "dataset": {
-            "name": format_printable(of.dataset.name),
+            "name": format_printable(card.dataset.name),
             "type": "imagefolder",
-            "split": of.evaluation.split,
-            "revision": of.dataset.digest,
+            "split": card.evaluation.split,
+            "revision": card.dataset.digest,
         },
-        "metrics": [_metric(by_name[name]) for name in METRICS if name in by_name],
+        "metrics": [_make_metric(by_name[name]) for name in METRICS if name in by_name],
     }
 
 
-def _metric(score: Score) -> dict[str, Any]:
+def _make_metric(score: Score) -> dict[str, Any]:
     """A score; the ends of its interval, where they are known, stand where the hub keeps what it was computed with."""
-    ends = {name: round(float(at), 6) for name, at in (("low", score.low), ("high", score.high)) if math.isfinite(at)}
+    ends = {
+        name: round(float(end), 6) for name, end in (("low", score.low), ("high", score.high)) if math.isfinite(end)
+    }
     return {
         "type": score.name,
         "name": score.name.replace("_", " "),

@@ -22,74 +22,83 @@ _NOTICED = 0.8  # ROC AUC of strange against known pictures below which a kind i
 _HOPED = {"uneven_classes": "", "overfitting": "", "enough_data": "", "transfer": "yes", "negative_transfer": "no"}
 
 
-def found(of: CardInput, cut: list[Slice]) -> list[str]:
+def list_limitations(card: CardInput, card_slices: list[Slice]) -> list[str]:
     """Sentences, the weightiest first."""
     return [
-        *_judged_by(of),
-        *_weak_classes(of),
-        *_weak_slices(cut),
-        *_shortcuts(of),
-        *(f"{_heading(v.code)}: {markdown.said(v.sentence)}." for v in of.evaluation.verdicts if _limits(v)),
-        *_unnoticed(of),
-        *_suspects(of),
-        *_audited(of),
+        *_format_judging_pictures(card),
+        *_format_weak_classes(card),
+        *_format_weak_slices(card_slices),
+        *_format_shortcuts(card),
+        *(
+            f"{_format_heading(v.code)}: {markdown.format_sentence(v.sentence)}."
+            for v in card.evaluation.verdicts
+            if _is_limit(v)
+        ),
+        *_format_unnoticed_kinds(card),
+        *_format_label_suspects(card),
+        *_format_audit_issues(card),
         "Drift: nothing here tells of pictures that come later, from another camera, place or time. "
         "`headstart drift` tests whether what is asked in use still looks like what was learnt from.",
     ]
 
 
-def _heading(code: str) -> str:
+def _format_heading(code: str) -> str:
     return code.replace("_", " ").capitalize()
 
 
-def _limits(verdict: Verdict) -> bool:
+def _is_limit(verdict: Verdict) -> bool:
     """Whether a verdict tells of a limit, rather than of what was hoped for."""
     return verdict.answer != _HOPED.get(verdict.code, verdict.answer)
 
 
-def _unnoticed(of: CardInput) -> Iterator[str]:
+def _format_unnoticed_kinds(card: CardInput) -> Iterator[str]:
     """Kinds of pictures that the model was not shown and hardly takes for strange; first, whether it takes any so."""
-    if of.uncertainty and (
-        unable := ood_detection.format_inability(of.uncertainty.novelty is not None, of.uncertainty.floors)
+    if card.uncertainty and (
+        unable := ood_detection.format_inability(card.uncertainty.novelty is not None, card.uncertainty.floors)
     ):
-        yield f"{markdown.said(unable[:1].upper() + unable[1:])}."
-    for one in of.uncertainty.scores if of.uncertainty else ():
-        if one.name == "novelty_auc" and one.value < _NOTICED:
+        yield f"{markdown.format_sentence(unable[:1].upper() + unable[1:])}."
+    for score in card.uncertainty.scores if card.uncertainty else ():
+        if score.name == "novelty_auc" and score.value < _NOTICED:
             yield (
-                f"Strange pictures may pass for known ones: {markdown.plain(one.subject)} is told with ROC AUC "
-                f"{markdown.interval(one)} (n = {one.n:,}); 0.5 is guessing."
+                f"Strange pictures may pass for known ones: {markdown.escape_markup(score.subject)} is told with "
+                "ROC AUC "
+                f"{markdown.format_interval(score)} (n = {score.n:,}); 0.5 is guessing."
             )
 
 
-def _judged_by(of: CardInput) -> Iterator[str]:
-    accuracy = next(s for s in of.evaluation.scores if s.split == of.evaluation.split and s.name == "accuracy")
+def _format_judging_pictures(card: CardInput) -> Iterator[str]:
+    accuracy = next(s for s in card.evaluation.scores if s.split == card.evaluation.split and s.name == "accuracy")
     if (accuracy.high - accuracy.low) / 2 > _WIDE:
         yield (
             f"Few pictures judge: {accuracy.n:,} of them tell the accuracy no closer than "
-            f"{markdown.interval(accuracy)}. "
+            f"{markdown.format_interval(accuracy)}. "
             "Measure it on more before much depends on it."
         )
-    if of.evaluation.split == "cv":
+    if card.evaluation.split == "cv":
         yield "No picture was held out for good: the scores are of cross-validation, which also chose the model."
 
 
-def _weak_classes(of: CardInput) -> Iterator[str]:
+def _format_weak_classes(card: CardInput) -> Iterator[str]:
     """Classes of which surely fewer are found than of the others together, the weakest first."""
-    y, answers, names = of.truth, of.answers, of.dataset.class_names
-    right, clusters, weak = y == answers, np.asarray(of.splits.clusters)[np.asarray(of.evaluation.rows)], []
+    y, answers, names = card.truth, card.decided_answers, card.dataset.class_names
+    right, clusters, weak = y == answers, np.asarray(card.splits.clusters)[np.asarray(card.evaluation.rows)], []
     for c in np.unique(y).tolist():
-        here = y == c
-        if not here.all() and slices.unlike(clusters, here) >= _FEWEST:
-            own, rest = (slices.share(right, clusters, part) for part in (here, ~here))
-            apart = difference_interval(own, rest)
-            if apart.high < 0:
-                weak.append((apart.value, c, own, rest))
-    for _, c, own, rest in sorted(weak, key=lambda one: one[:2])[:_MOST]:
+        of_class = y == c
+        if not of_class.all() and slices.count_unlike(clusters, of_class) >= _FEWEST:
+            class_score, other_score = (
+                slices.accuracy_of_part(right, clusters, part) for part in (of_class, ~of_class)
+            )
+            gap = difference_interval(class_score, other_score)
+            if gap.high < 0:
+                weak.append((gap.value, c, class_score, other_score))
+    for _, c, class_score, other_score in sorted(weak, key=lambda one: one[:2])[:_MOST]:
         missed = np.bincount(answers[(y == c) & ~right], minlength=len(names))
         yield (
-            f"Weak class: of {own.n:,} pictures of {markdown.code(names[c])} {int(right[y == c].sum()):,} are found "
-            f"({markdown.interval(own)}; all others {markdown.interval(rest)}); {missed.max():,} are called "
-            f"{markdown.code(names[int(missed.argmax())])}."
+            f"Weak class: of {class_score.n:,} pictures of {markdown.format_code(names[c])} "
+            f"{int(right[y == c].sum()):,} are found "
+            f"({markdown.format_interval(class_score)}; all others {markdown.format_interval(other_score)}); "
+            f"{missed.max():,} are called "
+            f"{markdown.format_code(names[int(missed.argmax())])}."
         )
     if weak and len(names) > _MOST:
         yield (
@@ -98,43 +107,47 @@ def _weak_classes(of: CardInput) -> Iterator[str]:
         )
 
 
-def _weak_slices(cut: list[Slice]) -> Iterator[str]:
-    weak = sorted((each for each in cut if each.weak), key=lambda one: one.apart.value)
-    for one in weak[:_MOST]:
-        value, low, high = one.apart
+def _format_weak_slices(card_slices: list[Slice]) -> Iterator[str]:
+    weak = sorted((each for each in card_slices if each.is_weak), key=lambda weak_slice: weak_slice.apart.value)
+    for weak_slice in weak[:_MOST]:
+        value, low, high = weak_slice.apart
         yield (
-            f"Weak slice: {one.by} {markdown.code(one.name)} has accuracy {markdown.interval(one.score)} "
-            f"(n = {one.score.n:,}), {value:+.3f} [{low:+.3f}, {high:+.3f}] from the rest. {len(cut)} slices were "
+            f"Weak slice: {weak_slice.by} {markdown.format_code(weak_slice.name)} has accuracy "
+            f"{markdown.format_interval(weak_slice.score)} "
+            f"(n = {weak_slice.score.n:,}), {value:+.3f} [{low:+.3f}, {high:+.3f}] from the rest. "
+            f"{len(card_slices)} slices were "
             "looked at, without a correction for their number."
         )
 
 
-def _shortcuts(of: CardInput) -> Iterator[str]:
-    looked = shortcut_learning.look(of)
-    for one in (each for each in looked if each.found):
-        value, low, high = one.gain
+def _format_shortcuts(card: CardInput) -> Iterator[str]:
+    shortcuts = shortcut_learning.find_shortcuts(card)
+    for shortcut in (each for each in shortcuts if each.is_certain):
+        value, low, high = shortcut.gain
         yield (
-            f"Shortcut: {one.by} alone, without a look at the content, answers {one.accuracy:.3f} rightly "
-            f"(n = {one.n:,}), {value:.3f} [{low:.3f}, {high:.3f}] more than the most frequent class. {one.note}"
+            f"Shortcut: {shortcut.by} alone, without a look at the content, answers {shortcut.accuracy:.3f} rightly "
+            f"(n = {shortcut.n:,}), {value:.3f} [{low:.3f}, {high:.3f}] more than the most frequent class. "
+            f"{shortcut.note}"
         )
-    if not any(one.found for one in looked):
+    if not any(shortcut.is_certain for shortcut in shortcuts):
         gains = "; ".join(
-            f"{one.by} {one.gain.value:+.3f} [{one.gain.low:+.3f}, {one.gain.high:+.3f}]" for one in looked
+            f"{shortcut.by} {shortcut.gain.value:+.3f} [{shortcut.gain.low:+.3f}, {shortcut.gain.high:+.3f}]"
+            for shortcut in shortcuts
         )
         yield f"No shortcut was found by file facts (accuracy over the most frequent class: {gains})."
-    colours = shortcut_learning.colours(of)
+    colours = shortcut_learning.find_colour_score(card)
     if colours is not None:
-        chance = 1 / len(of.dataset.class_names)
+        chance = 1 / len(card.dataset.class_names)
         tells = "tell the classes to some degree" if colours.low > chance else "hardly tell the classes"
         yield (
-            f"Mere colours {tells}: balanced accuracy {markdown.interval(colours)} (n = {colours.n:,}) "
+            f"Mere colours {tells}: balanced accuracy {markdown.format_interval(colours)} (n = {colours.n:,}) "
             f"from a histogram, "
             f"{chance:.3f} is chance."
         )
 
 
-def _suspects(of: CardInput) -> Iterator[str]:
-    count = len(np.asarray(of.evaluation.suspects))
+def _format_label_suspects(card: CardInput) -> Iterator[str]:
+    count = len(np.asarray(card.evaluation.suspects))
     if count:
         yield (
             f"Labels: {count:,} pictures carry a label that held-out predictions contradict; about half "
@@ -142,17 +155,17 @@ def _suspects(of: CardInput) -> Iterator[str]:
         )
 
 
-def _audited(of: CardInput) -> Iterator[str]:
+def _format_audit_issues(card: CardInput) -> Iterator[str]:
     """Issues of the audit, without the names of files beyond their last part."""
-    found = [each for a in of.audits for o in a.outcomes if o.status == "issue" for each in o.findings]
-    for one in found[:_MOST]:
-        yield f"Data, {one.code}: {markdown.said(_without_folders(one))}."
-    if len(found) > _MOST:
-        yield f"Data: {len(found) - _MOST:,} more findings are in the report."
+    findings = [each for a in card.audits for o in a.outcomes if o.status == "issue" for each in o.findings]
+    for finding in findings[:_MOST]:
+        yield f"Data, {finding.code}: {markdown.format_sentence(_remove_folders(finding))}."
+    if len(findings) > _MOST:
+        yield f"Data: {len(findings) - _MOST:,} more findings are in the report."
 
 
-def _without_folders(of: Finding) -> str:
-    sentence = of.sentence.rstrip(".")
-    for uri in of.uris:
+def _remove_folders(finding: Finding) -> str:
+    sentence = finding.sentence.rstrip(".")
+    for uri in finding.uris:
         sentence = sentence.replace(uri, PurePosixPath(uri).name)
     return sentence

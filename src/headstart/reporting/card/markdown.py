@@ -12,20 +12,22 @@ from headstart.core.types import Score
 _MARKUP = re.compile(r"([\\`*_{}\[\]<>|#~&])")
 
 
-def plain(text: str) -> str:
+def escape_markup(text: str) -> str:
     """A text in which nothing is markup."""
     return _MARKUP.sub(r"\\\1", format_printable(text))
 
 
-def said(sentence: str) -> str:
+def format_sentence(sentence: str) -> str:
     """A sentence of ours, whose backticks are code; the rest is no markup."""
     parts = format_printable(sentence).split("`")
     if len(parts) % 2 == 0:
-        return plain(sentence)
-    return "".join(code(part) if at % 2 else _MARKUP.sub(r"\\\1", part) for at, part in enumerate(parts))
+        return escape_markup(sentence)
+    return "".join(
+        format_code(part) if position % 2 else _MARKUP.sub(r"\\\1", part) for position, part in enumerate(parts)
+    )
 
 
-def code(text: str) -> str:
+def format_code(text: str) -> str:
     """A name as code, also where it holds backticks; in a table a bar would end the cell."""
     shown = format_printable(text).replace("|", "¦")
     fence = "`" * (max((len(run) for run in re.findall("`+", shown)), default=0) + 1)
@@ -33,24 +35,24 @@ def code(text: str) -> str:
     return f"{fence}{pad}{shown}{pad}{fence}"
 
 
-def number(value: float, digits: int = 3) -> str:
+def format_number(value: float, digits: int = 3) -> str:
     """`0.767`; a dash for what is not known."""
     return f"{value:.{digits}f}" if math.isfinite(value) else "–"
 
 
-def interval(score: Score) -> str:
+def format_interval(score: Score) -> str:
     """`0.767 [0.646, 0.856]`; a dash for what is not known."""
     if not math.isfinite(score.value):
         return "–"
-    return f"{number(score.value)} [{number(score.low)}, {number(score.high)}]"
+    return f"{format_number(score.value)} [{format_number(score.low)}, {format_number(score.high)}]"
 
 
-def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+def format_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """A table, the first column of text and the others of numbers."""
     lines = [f"| {' | '.join(header)} |", "|---|" + "---:|" * (len(header) - 1)]
     return "\n".join([*lines, *(f"| {' | '.join(row)} |" for row in rows)]) + "\n"
 
 
-def bullets(lines: Iterable[str]) -> str:
+def format_bullets(lines: Iterable[str]) -> str:
     """A list."""
     return "".join(f"- {line}\n" for line in lines)

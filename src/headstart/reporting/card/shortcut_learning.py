@@ -40,49 +40,49 @@ class Shortcut:
     n: int
 
     @property
-    def found(self) -> bool:
+    def is_certain(self) -> bool:
         """Whether it surely tells something."""
         return self.gain.low > 0
 
 
-def look(of: CardInput) -> list[Shortcut]:
+def find_shortcuts(card: CardInput) -> list[Shortcut]:
     """Rules by the size in pixels and by the bytes of the file."""
-    facts = of.dataset.facts
+    facts = card.dataset.facts
     pixels = np.unique(np.stack([facts.width_px, facts.height_px], axis=1), axis=0, return_inverse=True)[1].ravel()
     size = np.asarray(facts.file_bytes, np.float64)
-    edges = np.unique(np.quantile(size[np.asarray(of.splits.train)], np.arange(1, _BINS) / _BINS))
+    edges = np.unique(np.quantile(size[np.asarray(card.splits.train)], np.arange(1, _BINS) / _BINS))
     return [
-        _rule("the picture's width and height", _HOW_MADE, pixels, of),
-        _rule("the bytes of its file", _HOW_KEPT, np.searchsorted(edges, size, "right"), of),
+        _judge_rule("the picture's width and height", _HOW_MADE, pixels, card),
+        _judge_rule("the bytes of its file", _HOW_KEPT, np.searchsorted(edges, size, "right"), card),
     ]
 
 
-def _rule(by: str, note: str, kinds: np.ndarray, of: CardInput) -> Shortcut:
+def _judge_rule(by: str, note: str, kinds: np.ndarray, card: CardInput) -> Shortcut:
     """The most frequent class of each kind among the pictures learnt from."""
-    rows, truth = np.asarray(of.evaluation.rows), of.truth
-    right, dummy = np.zeros(len(rows), bool), np.zeros(len(rows), bool)
-    for learnt, judged in _sides(of):
-        usual, answers = _learnt(kinds, learnt, of)
+    rows, truth = np.asarray(card.evaluation.rows), card.truth
+    right, usual_right = np.zeros(len(rows), bool), np.zeros(len(rows), bool)
+    for learnt, judged in _split_rows(card):
+        usual, answers = _learn_rule(kinds, learnt, card)
         right[judged] = answers[kinds[rows[judged]]] == truth[judged]
-        dummy[judged] = truth[judged] == usual
-    gain = mean_interval(right * 1.0 - dummy, np.asarray(of.splits.clusters)[rows])
+        usual_right[judged] = truth[judged] == usual
+    gain = mean_interval(right * 1.0 - usual_right, np.asarray(card.splits.clusters)[rows])
     return Shortcut(by=by, note=note, gain=gain, accuracy=float(right.mean()), n=len(rows))
 
 
-def _sides(of: CardInput) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def _split_rows(card: CardInput) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Rows to learn from, and positions among those that judge: where the training pictures judge, fold by fold."""
-    train, rows = np.asarray(of.splits.train), np.asarray(of.evaluation.rows)
-    if of.evaluation.split != "cv":
+    train, rows = np.asarray(card.splits.train), np.asarray(card.evaluation.rows)
+    if card.evaluation.split != "cv":
         yield train, np.arange(len(rows))
         return
-    folds = np.asarray(of.splits.folds[0])
+    folds = np.asarray(card.splits.folds[0])
     for fold in np.unique(folds[rows]):
         yield train[folds[train] != fold], np.flatnonzero(folds[rows] == fold)
 
 
-def _learnt(kinds: np.ndarray, train: np.ndarray, of: CardInput) -> tuple[int, np.ndarray]:
+def _learn_rule(kinds: np.ndarray, train: np.ndarray, card: CardInput) -> tuple[int, np.ndarray]:
     """The most frequent class of all, and of each kind."""
-    targets, count = np.asarray(of.dataset.targets)[train], len(of.dataset.class_names)
+    targets, count = np.asarray(card.dataset.targets)[train], len(card.dataset.class_names)
     usual = int(np.bincount(targets, minlength=count).argmax())
     answers = np.full(int(kinds.max()) + 1, usual)
     pairs, often = np.unique(kinds[train].astype(np.int64) * count + targets, return_counts=True)
@@ -91,7 +91,7 @@ def _learnt(kinds: np.ndarray, train: np.ndarray, of: CardInput) -> tuple[int, n
     return usual, answers
 
 
-def colours(of: CardInput) -> Score | None:
+def find_colour_score(card: CardInput) -> Score | None:
     """Balanced accuracy from mere colours, as the evaluation measured it; None where it did not."""
-    found = [s for s in of.evaluation.baselines if s.subject == HISTOGRAM and s.name == "balanced_accuracy"]
-    return found[0] if found else None
+    scores = [s for s in card.evaluation.baselines if s.subject == HISTOGRAM and s.name == "balanced_accuracy"]
+    return scores[0] if scores else None

@@ -45,34 +45,39 @@ class Slice:
     apart: Interval
 
     @property
-    def weak(self) -> bool:
+    def is_weak(self) -> bool:
         """Whether it is surely below the others."""
         return self.apart.high < 0
 
 
-def cut(of: CardInput) -> list[Slice]:
+def make_slices(card: CardInput) -> list[Slice]:
     """All slices with enough pictures."""
-    rows, found = np.asarray(of.evaluation.rows), []
-    right, clusters = of.truth == of.answers, np.asarray(of.splits.clusters)[rows]
-    for by, names, labels in _cuts(of):
-        here = labels[rows]
-        parts = [at for at in range(len(names)) if unlike(clusters, here == at) >= FEWEST]
+    rows, card_slices = np.asarray(card.evaluation.rows), []
+    right, clusters = card.truth == card.decided_answers, np.asarray(card.splits.clusters)[rows]
+    for by, names, labels in _make_cuts(card):
+        part_of = labels[rows]
+        parts = [position for position in range(len(names)) if count_unlike(clusters, part_of == position) >= FEWEST]
         if len(parts) > 1:
-            scores = {at: share(right, clusters, here == at) for at in parts}
-            rest = {at: share(right, clusters, here != at) for at in parts}
-            found += [
-                Slice(by=by, name=names[at], score=scores[at], apart=difference_interval(scores[at], rest[at]))
-                for at in parts
+            scores = {position: accuracy_of_part(right, clusters, part_of == position) for position in parts}
+            rest_scores = {position: accuracy_of_part(right, clusters, part_of != position) for position in parts}
+            card_slices += [
+                Slice(
+                    by=by,
+                    name=names[position],
+                    score=scores[position],
+                    apart=difference_interval(scores[position], rest_scores[position]),
+                )
+                for position in parts
             ]
-    return found
+    return card_slices
 
 
-def unlike(clusters: np.ndarray, part: np.ndarray) -> int:
+def count_unlike(clusters: np.ndarray, part: np.ndarray) -> int:
     """How many pictures of a part do not look alike."""
     return len(np.unique(clusters[part]))
 
 
-def share(right: np.ndarray, clusters: np.ndarray, part: np.ndarray) -> Score:
+def accuracy_of_part(right: np.ndarray, clusters: np.ndarray, part: np.ndarray) -> Score:
     """The share answered rightly of a part, with Wilson's interval; near-duplicates widen it.
 
     Args:
@@ -80,31 +85,31 @@ def share(right: np.ndarray, clusters: np.ndarray, part: np.ndarray) -> Score:
         clusters: (M,) of near-duplicates.
         part: (M,) bool, some of them.
     """
-    here, n = right[part], int(part.sum())
-    known = n / design_effect(here - here.mean(), compact_clusters(clusters[part]))
-    value, low, high = wilson_interval(float(here.mean()) * known, known)
+    right_in_part, n = right[part], int(part.sum())
+    effective = n / design_effect(right_in_part - right_in_part.mean(), compact_clusters(clusters[part]))
+    value, low, high = wilson_interval(float(right_in_part.mean()) * effective, effective)
     return Score(split="", name="accuracy", value=value, low=low, high=high, n=n, method="wilson")
 
 
 Cut = tuple[str, tuple[str, ...], np.ndarray]  # by what, names of the parts, (N,) part of each picture or -1
 
 
-def _cuts(of: CardInput) -> Iterator[Cut]:
-    facts = of.dataset.facts
+def _make_cuts(card: CardInput) -> Iterator[Cut]:
+    facts = card.dataset.facts
     width, height = np.asarray(facts.width_px), np.asarray(facts.height_px)
-    yield "brightness", ("dark", "middle", "light"), _thirds(brightness(np.asarray(facts.histogram)), of)
-    yield "contrast", ("flat", "middle", "rich"), _thirds(np.asarray(facts.grey_std), of)
-    yield "size", ("small", "middle", "large"), _thirds(np.sqrt(width.astype(np.float64) * height), of)
+    yield "brightness", ("dark", "middle", "light"), _split_thirds(mean_brightness(np.asarray(facts.histogram)), card)
+    yield "contrast", ("flat", "middle", "rich"), _split_thirds(np.asarray(facts.grey_std), card)
+    yield "size", ("small", "middle", "large"), _split_thirds(np.sqrt(width.astype(np.float64) * height), card)
     yield "shape", _SHAPES, 1 + np.sign(height.astype(np.int64) - width)
     changed = np.array([bool(note) for note in facts.notes], np.int64)
     yield "reading", ("as it is", "converted"), changed
-    folders = [_folder(uri, of) for uri in of.dataset.uris]
+    folders = [_find_folder(uri, card) for uri in card.dataset.uris]
     names = tuple(sorted(set(folders)))
     if 1 < len(names) <= MOST_FOLDERS:
         yield "folder", names, np.array([names.index(folder) for folder in folders], np.int64)
 
 
-def brightness(histogram: np.ndarray) -> np.ndarray:
+def mean_brightness(histogram: np.ndarray) -> np.ndarray:
     """(N, 64) colour histograms, red slowest -> (N,) mean grey 0..255, as exact as four steps a colour are."""
     middles = 32.0 + 64.0 * np.arange(4)
     red, green, blue = np.meshgrid(middles, middles, middles, indexing="ij")
@@ -112,18 +117,18 @@ def brightness(histogram: np.ndarray) -> np.ndarray:
     return np.asarray(histogram.astype(np.float64) @ grey.ravel())
 
 
-def _thirds(numbers: np.ndarray, of: CardInput) -> np.ndarray:
+def _split_thirds(numbers: np.ndarray, card: CardInput) -> np.ndarray:
     """(N,) 0, 1 or 2 by the thirds of the training pictures; all 1 where these hardly differ."""
-    known = numbers[np.asarray(of.splits.train)]
-    low, high = np.quantile(known, [1 / 3, 2 / 3])
+    training_numbers = numbers[np.asarray(card.splits.train)]
+    low, high = np.quantile(training_numbers, [1 / 3, 2 / 3])
     if not low < high:
         return np.ones(len(numbers), np.int64)
     return np.asarray((numbers > low).astype(np.int64) + (numbers > high))
 
 
-def _folder(uri: str, of: CardInput) -> str:
+def _find_folder(uri: str, card: CardInput) -> str:
     """The folder below that of the class; empty where the picture lies in that itself."""
     parts = PurePosixPath(uri).parts[:-1]
-    names = set(of.dataset.class_names)
-    at = next((place for place, part in enumerate(parts) if part in names), len(parts))
-    return "/".join(parts[at + 1 :]) or "."
+    names = set(card.dataset.class_names)
+    class_position = next((place for place, part in enumerate(parts) if part in names), len(parts))
+    return "/".join(parts[class_position + 1 :]) or "."

@@ -12,8 +12,8 @@ from headstart.core.run.context import Context
 from headstart.core.storage.files import write_text
 from headstart.core.storage.serialization import format_yaml
 from headstart.reporting.card.card_data import CardInput, read_card_input
-from headstart.reporting.card.card_sections import body
-from headstart.reporting.card.hub_metadata import metadata
+from headstart.reporting.card.card_sections import format_card_body
+from headstart.reporting.card.hub_metadata import make_metadata
 
 NAME = "README.md"
 
@@ -30,11 +30,11 @@ def write_card(findings: CardInput | None = None, *, ctx: Context) -> Path:
         SetupError: The disk refuses.
     """
     path = ctx.run.path / NAME
-    write_text(path, render(findings or read_card_input(ctx)))
+    write_text(path, format_card(findings or read_card_input(ctx)))
     ctx.console.print_line("card", path.as_posix())
     return path
 
 
-def render(of: CardInput) -> str:
+def format_card(card: CardInput) -> str:
     """The card as text."""
-    return f"---\n{format_yaml(metadata(of))}---\n\n{body(of)}"
+    return f"---\n{format_yaml(make_metadata(card))}---\n\n{format_card_body(card)}"

@@ -27,39 +27,39 @@ PAIRS = 6  # for a check
 CHECKS = 90  # thumbnails of all checks together
 
 
-def view(given: ReportInput, thumbs: Thumbnails) -> dict[str, Any]:
+def make_audit_view(report: ReportInput, thumbs: Thumbnails) -> dict[str, Any]:
     """What the template `audit.html` shows."""
     outcomes = sorted(
-        (o for audit in given.audits for o in audit.outcomes), key=lambda o: (list(STATUS).index(o.status), o.code)
+        (o for audit in report.audits for o in audit.outcomes), key=lambda o: (list(STATUS).index(o.status), o.code)
     )
-    left = Budget(CHECKS)
+    budget = ThumbnailBudget(CHECKS)
     return {
-        "outcomes": [_outcome(o, given.dataset, thumbs, left) for o in outcomes],
+        "outcomes": [_outcome_view(o, report.dataset, thumbs, budget) for o in outcomes],
         "counts": Counter(STATUS[o.status] for o in outcomes),
-        "excused": _excused(given.dataset),
-        "excused_count": len(given.dataset.excused),
-        "notes": _notes(given.dataset),
-        "classes": _classes(given),
-        "splits": given.splits,
-        "clusters": _clusters(given),
+        "excused": _skipped_by_reason(report.dataset),
+        "excused_count": len(report.dataset.excused),
+        "notes": _count_notes(report.dataset),
+        "classes": _class_counts(report),
+        "splits": report.splits,
+        "clusters": _count_clusters(report),
     }
 
 
-class Budget:
+class ThumbnailBudget:
     """How many thumbnails may still be shown."""
 
     def __init__(self, left: int) -> None:
         self.left = left
 
-    def take(self, most: int) -> int:
+    def take_thumbnails(self, most: int) -> int:
         """As many of `most` as are left."""
-        taken = min(most, self.left)
-        self.left -= taken
-        return taken
+        granted = min(most, self.left)
+        self.left -= granted
+        return granted
 
 
-def _outcome(outcome: Outcome, data: Dataset, thumbs: Thumbnails, left: Budget) -> dict[str, Any]:
-    shown = left.take(2 * min(PAIRS, len(outcome.links))) // 2 if outcome.status in ("issue", "tip") else 0
+def _outcome_view(outcome: Outcome, data: Dataset, thumbs: Thumbnails, budget: ThumbnailBudget) -> dict[str, Any]:
+    shown = budget.take_thumbnails(2 * min(PAIRS, len(outcome.links))) // 2 if outcome.status in ("issue", "tip") else 0
     return {
         "code": outcome.code,
         "name": outcome.name,
@@ -67,32 +67,35 @@ def _outcome(outcome: Outcome, data: Dataset, thumbs: Thumbnails, left: Budget) 
         "word": STATUS[outcome.status],
         "why": outcome.why,
         "findings": [
-            _finding(f, outcome, data, thumbs, left.take(_pictures(f, shown))) for f in outcome.findings[:FINDINGS]
+            _finding_view(f, outcome, data, thumbs, budget.take_thumbnails(_count_thumbnails(f, shown)))
+            for f in outcome.findings[:FINDINGS]
         ],
         "more": max(0, len(outcome.findings) - FINDINGS),
-        "pairs": [(thumbs.of(a), thumbs.of(b)) for a, b in outcome.links[:shown]],
+        "pairs": [(thumbs.make_thumbnail(a), thumbs.make_thumbnail(b)) for a, b in outcome.links[:shown]],
         "links": len(outcome.links),
     }
 
 
-def _pictures(found: Finding, pairs: int) -> int:
+def _count_thumbnails(finding: Finding, pairs: int) -> int:
     """How many thumbnails a finding wants: none where the check shows its pairs already."""
-    return 0 if pairs else min(FINDING, len(found.rows))
+    return 0 if pairs else min(FINDING, len(finding.rows))
 
 
-def _finding(found: Finding, outcome: Outcome, data: Dataset, thumbs: Thumbnails, shown: int) -> dict[str, Any]:
+def _finding_view(finding: Finding, outcome: Outcome, data: Dataset, thumbs: Thumbnails, shown: int) -> dict[str, Any]:
     """A finding; its sentence is left out where it only repeats that of the check."""
-    names = [format_printable(uri) for uri in found.uris] or [format_printable(data.uris[row]) for row in found.rows]
+    names = [format_printable(uri) for uri in finding.uris] or [
+        format_printable(data.uris[row]) for row in finding.rows
+    ]
     return {
-        "sentence": "" if found.sentence == outcome.why else found.sentence,
-        "fix": found.fix,
-        "pictures": [thumbs.of(row) for row in found.rows[:shown]],
+        "sentence": "" if finding.sentence == outcome.why else finding.sentence,
+        "fix": finding.fix,
+        "pictures": [thumbs.make_thumbnail(row) for row in finding.rows[:shown]],
         "files": names[:FINDINGS],
         "rest": max(0, len(names) - FINDINGS),
     }
 
 
-def _excused(data: Dataset) -> list[dict[str, Any]]:
+def _skipped_by_reason(data: Dataset) -> list[dict[str, Any]]:
     """All files that are not used, by reason."""
     reasons = Counter(e.reason for e in data.excused)
     return [
@@ -108,29 +111,29 @@ def _excused(data: Dataset) -> list[dict[str, Any]]:
     ]
 
 
-def _notes(data: Dataset) -> list[tuple[str, int]]:
-    found = Counter(note for note in data.facts.notes if note)
-    return sorted(found.items(), key=lambda item: (-item[1], item[0]))
+def _count_notes(data: Dataset) -> list[tuple[str, int]]:
+    counts = Counter(note for note in data.facts.notes if note)
+    return sorted(counts.items(), key=lambda item: (-item[1], item[0]))
 
 
-def _classes(given: ReportInput) -> list[dict[str, Any]]:
+def _class_counts(report: ReportInput) -> list[dict[str, Any]]:
     """How many pictures of each class, and on which side they are."""
-    targets, c = np.asarray(given.dataset.targets), len(given.dataset.class_names)
+    targets, c = np.asarray(report.dataset.targets), len(report.dataset.class_names)
     sides = {"all": np.bincount(targets, minlength=c)}
-    for side in ("train", "val", "test") if given.splits else ():
-        rows = np.asarray(getattr(given.splits, side))
+    for side in ("train", "val", "test") if report.splits else ():
+        rows = np.asarray(getattr(report.splits, side))
         if len(rows):
             sides[side] = np.bincount(targets[rows], minlength=c)
     return [
-        {"name": format_printable(name), "counts": {side: int(counts[at]) for side, counts in sides.items()}}
-        for at, name in enumerate(given.dataset.class_names)
+        {"name": format_printable(name), "counts": {side: int(counts[position]) for side, counts in sides.items()}}
+        for position, name in enumerate(report.dataset.class_names)
     ]
 
 
-def _clusters(given: ReportInput) -> dict[str, int]:
+def _count_clusters(report: ReportInput) -> dict[str, int]:
     """How many groups of near-duplicates stay together."""
-    if given.splits is None:
+    if report.splits is None:
         return {}
-    sizes = np.unique(np.asarray(given.splits.clusters), return_counts=True)[1]
-    many = sizes[sizes > 1]
-    return {"count": len(many), "pictures": int(many.sum()), "straddling": len(given.splits.straddling)}
+    sizes = np.unique(np.asarray(report.splits.clusters), return_counts=True)[1]
+    groups = sizes[sizes > 1]
+    return {"count": len(groups), "pictures": int(groups.sum()), "straddling": len(report.splits.straddling)}

@@ -9,7 +9,7 @@ from typing import Any
 
 from headstart.core.types import HeadRow, Ranking, RankRow, Score
 from headstart.reporting import formatting
-from headstart.reporting.charts import Mark, cost_and_score, score_by_place
+from headstart.reporting.charts import ChartPoint, draw_cost_and_score, draw_score_by_place
 from headstart.reporting.report_data import ReportInput
 
 _Y = "balanced accuracy"
@@ -22,99 +22,101 @@ STATUS = {
 }
 
 
-def view(given: ReportInput) -> dict[str, Any] | None:
+def make_candidates_view(report: ReportInput) -> dict[str, Any] | None:
     """What the template `candidates.html` shows; None when nothing was ranked."""
-    ranking = given.ranking
+    ranking = report.ranking
     if ranking is None:
         return None
-    cost_ms = {b.name: b.latency_ms for b in given.backbones}
+    cost_ms = {b.name: b.latency_ms for b in report.backbones}
     columns = list(dict.fromkeys((ranking.metric, "balanced_accuracy")))
     return {
         "metric": ranking.metric,
         "columns": columns,
-        "rows": [_row(row, columns, cost_ms) for row in ranking.rows],
+        "rows": [_candidate_view(row, columns, cost_ms) for row in ranking.rows],
         "why": ranking.why,
         "ties": ranking.ties,
         "statuses": {row.status for row in ranking.rows if row.flops > 0},
         "timed": any(math.isfinite(ms) for ms in cost_ms.values()),
-        "all_timed": _all_timed(_costly(ranking), cost_ms),
-        "chart": _chart(given, ranking, cost_ms),
-        "by_depth": _one_cost(ranking),
-        "heads": _heads(given),
-        "adapted": given.adapted,
+        "all_timed": _is_all_timed(_rows_with_cost(ranking), cost_ms),
+        "chart": _draw_chart(report, ranking, cost_ms),
+        "by_depth": _is_one_cost(ranking),
+        "heads": _heads_view(report),
+        "adapted": report.adapted,
     }
 
 
-def short(candidate: str) -> str:
+def shorten_candidate(candidate: str) -> str:
     """A candidate's name without its source: `efficientnet_lite0@stage5`; a random-init control stays one."""
-    random, rest = ("random ", candidate[7:]) if candidate.startswith("random:") else ("", candidate)
-    return random + rest.rpartition(":")[2]
+    random, name = ("random ", candidate[7:]) if candidate.startswith("random:") else ("", candidate)
+    return random + name.rpartition(":")[2]
 
 
-def _row(row: RankRow, columns: list[str], cost_ms: Mapping[str, float]) -> dict[str, Any]:
+def _candidate_view(row: RankRow, columns: list[str], cost_ms: Mapping[str, float]) -> dict[str, Any]:
     scores = {s.name: s for s in row.scores}
     return {
         "row": row,
         "status": STATUS.get(row.status, row.status),
         "marked": row.beats_random is False,
         "scores": [scores.get(name) for name in columns],
-        "latency_ms": _ms(row, cost_ms) or math.nan,
+        "latency_ms": _find_latency_ms(row, cost_ms) or math.nan,
     }
 
 
-def _one_cost(ranking: Ranking) -> bool:
+def _is_one_cost(ranking: Ranking) -> bool:
     """Whether all candidates cost the same, as those of one trunk do: against cost they would be a pile."""
     return len({row.flops for row in ranking.rows if row.flops > 0}) == 1
 
 
-def _chart(given: ReportInput, ranking: Ranking, cost_ms: Mapping[str, float]) -> str:
+def _draw_chart(report: ReportInput, ranking: Ranking, cost_ms: Mapping[str, float]) -> str:
     """Balanced accuracy against milliseconds where all were timed, else against GFLOPs; by depth for one trunk."""
-    costly = _costly(ranking)
+    costly = _rows_with_cost(ranking)
     if not costly:
         return ""
-    free = [(row.candidate, s.value) for row in ranking.rows if row.flops == 0 and (s := _score(row)) is not None]
+    free = [(row.candidate, s.value) for row in ranking.rows if row.flops == 0 and (s := _find_score(row)) is not None]
     level = free[0] if free else None
-    same = "the table below holds the same numbers."
-    if _one_cost(ranking):
-        depths = _depths(given, costly)
-        marks = [_mark(row, depths.index(row.depth)) for row in costly]
-        title = f"Balanced accuracy by depth of {len(marks)} candidates; {same}"
-        return score_by_place(marks, depths, name="cost", x_label="depth", y_label=_Y, title=title, level=level)
-    by_time = _all_timed(costly, cost_ms)
-    marks = [_mark(row, (_ms(row, cost_ms) or 0.0) if by_time else row.flops / 1e9) for row in costly]
+    ending = "the table below holds the same numbers."
+    if _is_one_cost(ranking):
+        depths = _order_levels(report, costly)
+        marks = [_chart_point(row, depths.index(row.depth)) for row in costly]
+        title = f"Balanced accuracy by depth of {len(marks)} candidates; {ending}"
+        return draw_score_by_place(marks, depths, name="cost", x_label="depth", y_label=_Y, title=title, level=level)
+    by_time = _is_all_timed(costly, cost_ms)
+    marks = [
+        _chart_point(row, (_find_latency_ms(row, cost_ms) or 0.0) if by_time else row.flops / 1e9) for row in costly
+    ]
     axis = "milliseconds a picture (this machine)" if by_time else "GFLOPs a picture"
-    title = f"Balanced accuracy against {axis} of {len(marks)} candidates; {same}"
-    return cost_and_score(marks, name="cost", x_label=axis, y_label=_Y, title=title, level=level)
+    title = f"Balanced accuracy against {axis} of {len(marks)} candidates; {ending}"
+    return draw_cost_and_score(marks, name="cost", x_label=axis, y_label=_Y, title=title, level=level)
 
 
-def _costly(ranking: Ranking) -> list[RankRow]:
+def _rows_with_cost(ranking: Ranking) -> list[RankRow]:
     """What the chart shows: every trunk at every depth that has a score."""
-    return [row for row in ranking.rows if row.flops > 0 and _finite(_score(row))]
+    return [row for row in ranking.rows if row.flops > 0 and _is_finite(_find_score(row))]
 
 
-def _all_timed(rows: Sequence[RankRow], cost_ms: Mapping[str, float]) -> bool:
-    return all(_ms(row, cost_ms) is not None for row in rows)
+def _is_all_timed(rows: Sequence[RankRow], cost_ms: Mapping[str, float]) -> bool:
+    return all(_find_latency_ms(row, cost_ms) is not None for row in rows)
 
 
-def _mark(row: RankRow, x: float) -> Mark:
-    score = _score(row)
+def _chart_point(row: RankRow, x: float) -> ChartPoint:
+    score = _find_score(row)
     assert score is not None
-    label = short(row.candidate)
-    return Mark(x=x, y=score.value, low=score.low, high=score.high, label=label, kind=row.status)
+    label = shorten_candidate(row.candidate)
+    return ChartPoint(x=x, y=score.value, low=score.low, high=score.high, label=label, kind=row.status)
 
 
-def _finite(score: Score | None) -> bool:
+def _is_finite(score: Score | None) -> bool:
     return score is not None and math.isfinite(score.value)
 
 
-def _depths(given: ReportInput, rows: Sequence[RankRow]) -> list[str]:
+def _order_levels(report: ReportInput, rows: Sequence[RankRow]) -> list[str]:
     """Those of the rows, from shallow to deep; by name what the trunk does not tell."""
-    known = [depth for facts in given.backbones for depth in facts.depths]
-    seen = {row.depth for row in rows}
-    return [*(d for d in dict.fromkeys(known) if d in seen), *sorted(seen.difference(known))]
+    known_levels = [depth for facts in report.backbones for depth in facts.depths]
+    row_levels = {row.depth for row in rows}
+    return [*(d for d in dict.fromkeys(known_levels) if d in row_levels), *sorted(row_levels.difference(known_levels))]
 
 
-def _ms(row: RankRow, cost_ms: Mapping[str, float]) -> float | None:
+def _find_latency_ms(row: RankRow, cost_ms: Mapping[str, float]) -> float | None:
     """A random-init control takes as long as its trained original."""
     for name in (row.backbone.removeprefix("random:"), row.backbone):
         if math.isfinite(cost_ms.get(name, math.nan)):
@@ -122,26 +124,26 @@ def _ms(row: RankRow, cost_ms: Mapping[str, float]) -> float | None:
     return None
 
 
-def _score(row: RankRow) -> Score | None:
+def _find_score(row: RankRow) -> Score | None:
     return next((s for s in row.scores if s.name == "balanced_accuracy"), None)
 
 
 # ---------------------------------------------------------------- heads
 
 
-def _heads(given: ReportInput) -> dict[str, Any] | None:
-    if given.adapted is None:
+def _heads_view(report: ReportInput) -> dict[str, Any] | None:
+    if report.adapted is None:
         return None
-    names = dict.fromkeys(s.name for row in given.adapted.tried for s in row.scores)
-    return {"columns": list(names), "rows": [_head(row, list(names)) for row in given.adapted.tried]}
+    names = dict.fromkeys(s.name for row in report.adapted.tried for s in row.scores)
+    return {"columns": list(names), "rows": [_head_view(row, list(names)) for row in report.adapted.tried]}
 
 
-def _head(row: HeadRow, columns: list[str]) -> dict[str, Any]:
+def _head_view(row: HeadRow, columns: list[str]) -> dict[str, Any]:
     scores = {s.name: s for s in row.scores}
     return {
-        "head": formatting.head(row.head),
-        "features": _by_trunk(row.features),
-        "params": ", ".join(f"{name} {plain(value)}" for name, value in row.params.items()),
+        "head": formatting.format_head(row.head),
+        "features": _levels_by_backbone(row.features),
+        "params": ", ".join(f"{name} {format_value(value)}" for name, value in row.params.items()),
         "scores": [scores.get(name) for name in columns],
         "paired": row.paired,
         "status": STATUS.get(row.status, row.status),
@@ -150,21 +152,21 @@ def _head(row: HeadRow, columns: list[str]) -> dict[str, Any]:
     }
 
 
-def _by_trunk(features: Sequence[str]) -> list[tuple[str, list[str]]]:
+def _levels_by_backbone(features: Sequence[str]) -> list[tuple[str, list[str]]]:
     """Features as the trunks that give them, each with its depths."""
-    found: dict[str, list[str]] = {}
+    levels: dict[str, list[str]] = {}
     for name in features:
-        trunk, _, depth = short(name).partition("@")
-        found.setdefault(trunk, []).append(depth)
-    return list(found.items())
+        trunk, _, depth = shorten_candidate(name).partition("@")
+        levels.setdefault(trunk, []).append(depth)
+    return list(levels.items())
 
 
-def plain(value: Any) -> str:
+def format_value(value: Any) -> str:
     """A setting's value in a few signs."""
     if isinstance(value, float):
         return f"{value:.4g}"
     return (
-        formatting.count(value)
+        formatting.format_count(value)
         if isinstance(value, int) and abs(value) >= 1e6
         else json.dumps(value, default=str).strip('"')
     )

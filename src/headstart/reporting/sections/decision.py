@@ -12,30 +12,36 @@ from headstart.reporting.report_data import ReportInput
 from headstart.statistics.intervals import mean_interval
 
 
-def decision(given: ReportInput, found: Evaluation) -> dict[str, Any] | None:
+def make_decision_view(report: ReportInput, evaluation: Evaluation) -> dict[str, Any] | None:
     """A sentence and the scores it is about, named; None where the most probable class is answered."""
-    if found.threshold is not None:
-        return _threshold(given.job.positive, found.threshold, found)
-    return _costs(given, found) if given.costs is not None else None
+    if evaluation.threshold is not None:
+        return _threshold_view(report.job.positive, evaluation.threshold, evaluation)
+    return _costs_view(report, evaluation) if report.costs is not None else None
 
 
-def _threshold(positive: str, threshold: float, found: Evaluation) -> dict[str, Any]:
-    of = {s.name: s for s in found.scores if s.split == found.split and s.subject == positive}
-    named = [(f"{name} of", format_printable(positive), of[name]) for name in ("precision", "recall") if name in of]
-    says = (
+def _threshold_view(positive: str, threshold: float, evaluation: Evaluation) -> dict[str, Any]:
+    by_name = {s.name: s for s in evaluation.scores if s.split == evaluation.split and s.subject == positive}
+    named = [
+        (f"{name} of", format_printable(positive), by_name[name]) for name in ("precision", "recall") if name in by_name
+    ]
+    sentence = (
         f"`{positive}` is answered wherever its probability reaches {threshold:.3f}, the threshold of the best F1 in "
         "cross-validation on the training pictures"
     )
-    return {"sentence": says, "scores": named}
+    return {"sentence": sentence, "scores": named}
 
 
-def _costs(given: ReportInput, found: Evaluation) -> dict[str, Any]:
-    own = [s for s in found.scores if (s.split, s.name, s.subject) == (found.split, "mean_cost", "")]
-    named = [("this model", "", score) for score in own]
-    if given.splits is not None:
-        most = int(np.argmax(np.bincount(np.asarray(given.dataset.targets)[given.splits.train])))
+def _costs_view(report: ReportInput, evaluation: Evaluation) -> dict[str, Any]:
+    mean_costs = [s for s in evaluation.scores if (s.split, s.name, s.subject) == (evaluation.split, "mean_cost", "")]
+    named = [("this model", "", score) for score in mean_costs]
+    if report.splits is not None:
+        most = int(np.argmax(np.bincount(np.asarray(report.dataset.targets)[report.splits.train])))
         named.append(
-            ("always answering", format_printable(given.dataset.class_names[most]), _majority(given, found, most))
+            (
+                "always answering",
+                format_printable(report.dataset.class_names[most]),
+                _score_majority(report, evaluation, most),
+            )
         )
     return {
         "sentence": "the answer is the class with the lowest expected cost; this is the mean cost a picture, "
@@ -44,10 +50,10 @@ def _costs(given: ReportInput, found: Evaluation) -> dict[str, Any]:
     }
 
 
-def _majority(given: ReportInput, found: Evaluation, most: int) -> Score:
+def _score_majority(report: ReportInput, evaluation: Evaluation, most: int) -> Score:
     """The mean cost of one answer for all pictures that judge."""
-    assert given.costs is not None and given.splits is not None
-    rows = np.asarray(found.rows)
-    paid = np.asarray(given.costs)[np.asarray(given.dataset.targets)[rows], most]
-    value, low, high = mean_interval(paid, np.asarray(given.splits.clusters)[rows])
-    return Score(split=found.split, name="mean_cost", value=value, low=low, high=high, n=len(rows), method="t")
+    assert report.costs is not None and report.splits is not None
+    rows = np.asarray(evaluation.rows)
+    costs = np.asarray(report.costs)[np.asarray(report.dataset.targets)[rows], most]
+    value, low, high = mean_interval(costs, np.asarray(report.splits.clusters)[rows])
+    return Score(split=evaluation.split, name="mean_cost", value=value, low=low, high=high, n=len(rows), method="t")

@@ -19,43 +19,46 @@ HOW = {
 }
 
 
-def view(given: ReportInput, thumbs: Thumbnails) -> dict[str, Any] | None:
+def make_explanations_view(report: ReportInput, thumbs: Thumbnails) -> dict[str, Any] | None:
     """What the template `explanations.html` shows; None for a run that keeps nothing to explain by."""
-    found = given.explained
-    if found is None:
+    explained = report.explained
+    if explained is None:
         return None
-    names = sorted(found.prototypes)
+    names = sorted(explained.prototypes)
     return {
-        "held": given.evaluation is None or given.evaluation.split != "cv",
-        "how": HOW.get(found.method, ""),
-        "left_out": found.left_out,
-        "maps": [one for row in found.maps if (one := _map(row, given, found, thumbs))],
-        "kept": found.kept,
+        "held": report.evaluation is None or report.evaluation.split != "cv",
+        "how": HOW.get(explained.method, ""),
+        "left_out": explained.left_out,
+        "maps": [heat_map for row in explained.maps if (heat_map := _heat_map_view(row, report, explained, thumbs))],
+        "kept": explained.kept,
         "standing": [
-            {"name": format_printable(name), "pictures": [thumbs.of(row) for row in found.prototypes[name]]}
+            {
+                "name": format_printable(name),
+                "pictures": [thumbs.make_thumbnail(row) for row in explained.prototypes[name]],
+            }
             for name in names[:CLASSES]
         ],
         "more": max(0, len(names) - CLASSES),
-        "run": format_printable(given.run_name),
+        "run": format_printable(report.run_name),
     }
 
 
-def _map(row: MapRow, given: ReportInput, found: Explained, thumbs: Thumbnails) -> dict[str, Any] | None:
-    jpeg = given.overlays.get(row.file)
+def _heat_map_view(row: MapRow, report: ReportInput, explained: Explained, thumbs: Thumbnails) -> dict[str, Any] | None:
+    jpeg = report.overlays.get(row.file)
     if jpeg is None:
         return None
-    data: Dataset = given.dataset
+    data: Dataset = report.dataset
     return {
         "group": row.group,
         "src": "data:image/jpeg;base64," + base64.b64encode(jpeg).decode("ascii"),
-        "picture": thumbs.of(row.row),
+        "picture": thumbs.make_thumbnail(row.row),
         "alt": f"Heat map of {format_printable(row.class_name)} on {format_printable(data.uris[row.row])}",
         "truth": format_printable(data.class_names[int(data.targets[row.row])]),
         "answer": format_printable(row.answer),
         "class_name": format_printable(row.class_name),
-        "chance": formatting.number(row.confidence, digits=2),
+        "chance": formatting.format_number(row.confidence, digits=2),
         "near": [
-            thumbs.of(near, f"likeness {formatting.number(value, digits=2)}")
+            thumbs.make_thumbnail(near, f"likeness {formatting.format_number(value, digits=2)}")
             for near, value in zip(row.neighbours, row.similarities, strict=True)
             if value > 0
         ],

@@ -13,37 +13,37 @@ from headstart.core import redaction
 from headstart.core.console import format_bytes, format_duration
 from headstart.core.storage.files import format_printable
 from headstart.reporting.report_data import ReportInput
-from headstart.reporting.sections.candidates import plain
+from headstart.reporting.sections.candidates import format_value
 
 LONG = 120  # signs of a decision that are shown
 
 
-def view(given: ReportInput) -> dict[str, Any]:
+def make_provenance_view(report: ReportInput) -> dict[str, Any]:
     """What the templates `use.html` and `provenance.html` show."""
-    name = shlex.quote(format_printable(given.run_name))
+    name = shlex.quote(format_printable(report.run_name))
     return {
         "run": name,
-        "lines": _usage(name),
-        "parity": _parity(given.exported.parity_max_abs) if given.exported else "",
-        "run_literal": json.dumps(format_printable(given.run_name)),
-        "data": format_printable(redaction.redact_setting(given.job, "data")),
-        "command": _command(given),
+        "lines": _list_commands(name),
+        "parity": _format_parity(report.exported.parity_max_abs) if report.exported else "",
+        "run_literal": json.dumps(format_printable(report.run_name)),
+        "data": format_printable(redaction.redact_setting(report.job, "data")),
+        "command": _format_command(report),
         "settings": [
-            (o.name.replace("_", " "), _setting(given, o.name), o.metadata["help"]) for o in jobs.list_options()
+            (o.name.replace("_", " "), _format_setting(report, o.name), o.metadata["help"]) for o in jobs.list_options()
         ],
-        "decisions": [_decision(entry) for entry in given.decisions],
-        "timings": [(_step(step), format_duration(seconds)) for step, seconds in given.timings.items()],
-        "total": format_duration(sum(given.timings.values())) if given.timings else "",
-        "provenance": {head: dict(rows) for head, rows in given.provenance.items() if rows},
-        "backbones": given.backbones,
-        "exported": given.exported,
-        "exported_size": format_bytes(given.exported.bytes) if given.exported else "",
-        "fitted": given.adapted.fitted if given.adapted else None,
-        "seed": given.job.seed,
+        "decisions": [_decision_view(entry) for entry in report.decisions],
+        "timings": [(_format_step(step), format_duration(seconds)) for step, seconds in report.timings.items()],
+        "total": format_duration(sum(report.timings.values())) if report.timings else "",
+        "provenance": {head: dict(rows) for head, rows in report.provenance.items() if rows},
+        "backbones": report.backbones,
+        "exported": report.exported,
+        "exported_size": format_bytes(report.exported.bytes) if report.exported else "",
+        "fitted": report.adapted.fitted if report.adapted else None,
+        "seed": report.job.seed,
     }
 
 
-def _usage(run: str) -> list[str]:
+def _list_commands(run: str) -> list[str]:
     """Commands for the saved model, with what each is for."""
     commands = {
         f"headstart predict {run} picture.jpg": "answer and probabilities",
@@ -59,37 +59,37 @@ def _usage(run: str) -> list[str]:
     return [f"{command:<{width}}  # {purpose}" for command, purpose in commands.items()]
 
 
-def _step(name: str) -> str:
+def _format_step(name: str) -> str:
     """A step as `timings.json` names it, in words; names of trunks stay as they are."""
     return format_printable(name if ":" in name else name.replace("_", " "))
 
 
-def _parity(apart: float) -> str:
+def _format_parity(difference: float) -> str:
     """The largest difference of a probability, rounded up to seven digits; empty when there is none."""
-    return f"{math.ceil(apart * 1e7) / 1e7:.7f}".rstrip("0") if apart else ""
+    return f"{math.ceil(difference * 1e7) / 1e7:.7f}".rstrip("0") if difference else ""
 
 
-def _setting(given: ReportInput, name: str) -> str:
-    value = redaction.redact_setting(given.job, name)
+def _format_setting(report: ReportInput, name: str) -> str:
+    value = redaction.redact_setting(report.job, name)
     return ", ".join(value) if isinstance(value, tuple) else str(value)
 
 
-def _command(given: ReportInput) -> str:
+def _format_command(report: ReportInput) -> str:
     """The command that makes this run again, with every setting that is not the default."""
-    parts = ["headstart", "fit", shlex.quote(format_printable(redaction.redact_setting(given.job, "data")))]
+    parts = ["headstart", "fit", shlex.quote(format_printable(redaction.redact_setting(report.job, "data")))]
     for option in jobs.list_options():
-        value = redaction.redact_setting(given.job, option.name)
+        value = redaction.redact_setting(report.job, option.name)
         if value != option.default:
-            text = ",".join(value) if isinstance(value, tuple) else _setting(given, option.name)
+            text = ",".join(value) if isinstance(value, tuple) else _format_setting(report, option.name)
             parts += [f"--{option.name.replace('_', '-')}", shlex.quote(format_printable(text))]
-    if given.job.seed == next(f.default for f in dataclasses.fields(given.job) if f.name == "seed"):
-        parts += ["--seed", str(given.job.seed)]
+    if report.job.seed == next(f.default for f in dataclasses.fields(report.job) if f.name == "seed"):
+        parts += ["--seed", str(report.job.seed)]
     return " ".join(parts)
 
 
-def _decision(entry: Any) -> dict[str, str]:
+def _decision_view(entry: Any) -> dict[str, str]:
     value = entry["value"]
-    text = ", ".join(map(str, value)) if isinstance(value, list) else plain(value)
+    text = ", ".join(map(str, value)) if isinstance(value, list) else format_value(value)
     if len(text) > LONG:
         text = f"{text[:LONG]} …"
     return {

@@ -9,7 +9,7 @@ from headstart.core.storage.files import format_printable
 from headstart.core.types import Evaluation, Score, Verdict
 from headstart.reporting import formatting
 from headstart.reporting.report_data import ReportInput
-from headstart.reporting.sections.decision import decision
+from headstart.reporting.sections.decision import make_decision_view
 
 HEADLINE = ("accuracy", "balanced_accuracy")
 BESIDE = ("log_loss", "macro_f1", "roc_auc")
@@ -37,66 +37,76 @@ QUESTIONS = {
 }
 
 
-def view(given: ReportInput) -> dict[str, Any]:
+def make_result_view(report: ReportInput) -> dict[str, Any]:
     """What the template `result.html` shows."""
-    found = given.evaluation
-    if found is None:
+    evaluation = report.evaluation
+    if evaluation is None:
         return {"headline": "This run has not come to its result yet", "main": [], "table": None, "verdicts": []}
-    own = {s.name: s for s in found.scores if not s.subject and s.split == found.split}
+    by_name = {s.name: s for s in evaluation.scores if not s.subject and s.split == evaluation.split}
     return {
-        "headline": _headline(own.get("accuracy"), found.split),
-        "lead": next((v.sentence for v in found.verdicts if v.code == "headline"), ""),
-        "split": formatting.SPLITS.get(found.split, found.split),
-        "split_note": formatting.SPLIT_NOTES.get(found.split, ""),
-        "main": [own[name] for name in HEADLINE if name in own],
-        "table": _table(own, found, given.dataset.class_names),
-        "verdicts": [_verdict(v) for v in found.verdicts if v.code != "headline"],
-        "folds": _folds(own, found.split, given.adapted.nested if given.adapted else ()),
-        "decision": decision(given, found),
+        "headline": _format_headline(by_name.get("accuracy"), evaluation.split),
+        "lead": next((v.sentence for v in evaluation.verdicts if v.code == "headline"), ""),
+        "split": formatting.SPLITS.get(evaluation.split, evaluation.split),
+        "split_note": formatting.SPLIT_NOTES.get(evaluation.split, ""),
+        "main": [by_name[name] for name in HEADLINE if name in by_name],
+        "table": _baseline_table(by_name, evaluation, report.dataset.class_names),
+        "verdicts": [_verdict_view(v) for v in evaluation.verdicts if v.code != "headline"],
+        "folds": _format_nested(by_name, evaluation.split, report.adapted.nested if report.adapted else ()),
+        "decision": make_decision_view(report, evaluation),
     }
 
 
-def _folds(own: Mapping[str, Score], split: str, nested: Sequence[Score]) -> str:
+def _format_nested(by_name: Mapping[str, Score], split: str, nested: Sequence[Score]) -> str:
     """Without a test split: which numbers are nested and which are not."""
     if split != "cv":
         return ""
-    if own.get("accuracy") in nested:
+    if by_name.get("accuracy") in nested:
         return NESTED
-    inside = [formatting.label(name) for name, score in own.items() if score in nested]
+    inside = [formatting.format_label(name) for name, score in by_name.items() if score in nested]
     return (
         PARTLY.format(" and ".join([", ".join(inside[:-1]), inside[-1]] if inside[1:] else inside)) if inside else PLAIN
     )
 
 
-def _headline(accuracy: Score | None, split: str) -> str:
+def _format_headline(accuracy: Score | None, split: str) -> str:
     if accuracy is None:
         return "The model was fitted, and its accuracy was not measured"
-    where = {
+    judged_on = {
         "test": "pictures it had never seen",
         "val": "pictures of the validation folder",
         "cv": "pictures, each held out in turn,",
     }.get(split, f"pictures ({split})")
-    return f"{formatting.percent(accuracy.value)} of {accuracy.n:,} {where} are answered rightly"
+    return f"{formatting.format_percent(accuracy.value)} of {accuracy.n:,} {judged_on} are answered rightly"
 
 
-def _verdict(verdict: Verdict) -> dict[str, str]:
+def _verdict_view(verdict: Verdict) -> dict[str, str]:
     question = QUESTIONS.get(verdict.code, verdict.code.replace("_", " ").capitalize())
     return {"question": question, "answer": verdict.answer, "sentence": verdict.sentence}
 
 
-def _table(own: Mapping[str, Score], found: Evaluation, class_names: tuple[str, ...]) -> dict[str, Any]:
+def _baseline_table(
+    by_name: Mapping[str, Score], evaluation: Evaluation, class_names: tuple[str, ...]
+) -> dict[str, Any]:
     """The model and its baselines in groups that were judged on the same pictures; the same scores in all columns."""
-    known = {s.name for s in found.baselines}
-    columns = [*HEADLINE, *(name for name in BESIDE if name in known and name in own)]
-    groups: dict[str, dict[str, Any]] = {found.split: {"n": 0, "rows": [_line("this model", own, columns, own=True)]}}
-    apart = [s for s in found.scores if s.subject and s.subject not in class_names]  # such as without near-duplicates
-    for split, subject in dict.fromkeys((s.split, s.subject) for s in (*apart, *found.baselines)):
-        theirs = {s.name: s for s in (*apart, *found.baselines) if (s.split, s.subject) == (split, subject)}
-        group = groups.setdefault(split, {"n": max(s.n for s in theirs.values()), "rows": []})
-        name = f"this model {subject}" if any(s.subject == subject for s in apart) else subject
-        group["rows"].append(_line(name, theirs, columns))
-    return {"columns": columns, "groups": groups, "split": found.split}
+    baseline_names = {s.name for s in evaluation.baselines}
+    columns = [*HEADLINE, *(name for name in BESIDE if name in baseline_names and name in by_name)]
+    groups: dict[str, dict[str, Any]] = {
+        evaluation.split: {"n": 0, "rows": [_table_line("this model", by_name, columns, is_model=True)]}
+    }
+    partial = [
+        s for s in evaluation.scores if s.subject and s.subject not in class_names
+    ]  # such as without near-duplicates
+    for split, subject in dict.fromkeys((s.split, s.subject) for s in (*partial, *evaluation.baselines)):
+        subject_scores = {
+            s.name: s for s in (*partial, *evaluation.baselines) if (s.split, s.subject) == (split, subject)
+        }
+        group = groups.setdefault(split, {"n": max(s.n for s in subject_scores.values()), "rows": []})
+        name = f"this model {subject}" if any(s.subject == subject for s in partial) else subject
+        group["rows"].append(_table_line(name, subject_scores, columns))
+    return {"columns": columns, "groups": groups, "split": evaluation.split}
 
 
-def _line(subject: str, scores: Mapping[str, Score], columns: list[str], *, own: bool = False) -> dict[str, Any]:
-    return {"subject": format_printable(subject), "own": own, "scores": [scores.get(name) for name in columns]}
+def _table_line(
+    subject: str, scores: Mapping[str, Score], columns: list[str], *, is_model: bool = False
+) -> dict[str, Any]:
+    return {"subject": format_printable(subject), "own": is_model, "scores": [scores.get(name) for name in columns]}

@@ -13,7 +13,7 @@ from headstart.core.storage.files import format_printable
 from headstart.core.types import FineTuningResult, Outcome, Score, TrainingLog, Trial
 from headstart.finetuning.training_curves import curves
 from headstart.reporting import formatting
-from headstart.reporting.charts import by_epoch
+from headstart.reporting.charts import draw_by_epoch
 from headstart.reporting.report_data import ReportInput
 from headstart.reporting.sections.audit import STATUS as CHECKED
 from headstart.statistics import metrics
@@ -34,49 +34,49 @@ STATUS = {"chosen": "chosen", "finalist": "finalist", "beaten": "beaten", "prune
 ORIGINS = {"given": "as given", "prior": "number of pictures", "search": "search"}
 
 
-def view(given: ReportInput) -> dict[str, Any] | None:
+def make_training_view(report: ReportInput) -> dict[str, Any] | None:
     """What the template `training.html` shows; None without fine-tuning."""
-    tuning = given.adapted.tuning if given.adapted else None
+    tuning = report.adapted.tuning if report.adapted else None
     if tuning is None:
         return None
-    trial = _shown(tuning)
+    trial = _find_shown_trial(tuning)
     logs = [log for log in tuning.logs if trial and log.trial == trial.number and log.fold >= 0 and log.epochs]
     final = [log for log in tuning.logs if trial and log.trial == trial.number and log.fold < 0]
     chosen = final[0].best if final else max((log.best for log in logs), default=None)
-    classes = _worst_first(tuning, given)
+    classes = _worst_first(tuning, report)
     return {
         "why": tuning.why,
         "taken": tuning.taken,
-        "paid": given.evaluation.paid if given.evaluation else (),
+        "paid": report.evaluation.paid if report.evaluation else (),
         "trial": trial,
         "epoch": chosen,
-        "start": _start(trial),
-        "seen": _seen(trial),
-        "way": _way(tuning, final),
+        "start": _format_start(trial),
+        "seen": _format_scored_as(trial),
+        "way": _format_interpolation(tuning, final),
         "recipe": recipes.shown(tuning.network.recipe) if tuning.network else "",
         "folds": len(logs),
-        "charts": _charts(logs, _random(tuning), chosen) if logs else [],
-        "random": RANDOM[_side(_random(tuning))] if _random(tuning) else "",
-        "epochs": _epochs(logs) if logs else None,
+        "charts": _draw_charts(logs, _random_init_logs(tuning), chosen) if logs else [],
+        "random": RANDOM[_choose_side(_random_init_logs(tuning))] if _random_init_logs(tuning) else "",
+        "epochs": _epoch_table(logs) if logs else None,
         "rows_left": len(classes[MOST_CLASSES:]),
-        "per_class": _per_class(tuning, given, [name for _, name in classes]),
-        "outcomes": [_outcome(o) for o in tuning.outcomes],
-        "trials": [_trial(t) for t in sorted(tuning.trials, key=_order)],
+        "per_class": _class_rows(tuning, report, [name for _, name in classes]),
+        "outcomes": [_outcome_view(o) for o in tuning.outcomes],
+        "trials": [_trial_view(t) for t in sorted(tuning.trials, key=_trial_order)],
         "metric": next((t.score.name for t in tuning.trials), ""),
-        "facts": _facts(tuning, logs),
-        "notes": list(dict.fromkeys(note for log in (*final, *logs, *_random(tuning)) for note in log.notes)),
+        "facts": _list_facts(tuning, logs),
+        "notes": list(dict.fromkeys(note for log in (*final, *logs, *_random_init_logs(tuning)) for note in log.notes)),
         "left_out": tuning.left_out,
     }
 
 
-def _shown(tuning: FineTuningResult) -> Trial | None:
+def _find_shown_trial(tuning: FineTuningResult) -> Trial | None:
     """The trial whose curves are drawn: the one that was trained on all pictures, else the best."""
     if tuning.network is not None:
         return next((t for t in tuning.trials if t.number == tuning.network.soup[0]), None)
-    return min(tuning.trials, key=_order, default=None)
+    return min(tuning.trials, key=_trial_order, default=None)
 
 
-def _start(trial: Trial | None) -> str:
+def _format_start(trial: Trial | None) -> str:
     """What epoch 0 is; empty without a trial."""
     if trial is None:
         return ""
@@ -85,38 +85,39 @@ def _start(trial: Trial | None) -> str:
     return "the logistic head that the training starts from, not the frozen probe, which is the best of all heads"
 
 
-def _seen(trial: Trial | None) -> str:
+def _format_scored_as(trial: Trial | None) -> str:
     """How training pictures were scored, by what the recipe does to them."""
-    words_of = [word for field, word in HAMPERS.items() if trial and getattr(trial.recipe, field)]
+    values = recipes.field_values(trial.recipe) if trial else {}
+    words_of = [word for field, word in HAMPERS.items() if values.get(field)]
     early = "Training pictures are scored before each step, so by a network that knows less than at the epoch's end"
     if not words_of:
         return f"{early}: that may well be lower."
-    return f"{early}, and as they were seen, {formatting.listed(words_of)}: that may well be lower."
+    return f"{early}, and as they were seen, {formatting.format_list(words_of)}: that may well be lower."
 
 
-def _way(tuning: FineTuningResult, final: Sequence[TrainingLog]) -> str:
+def _format_interpolation(tuning: FineTuningResult, final: Sequence[TrainingLog]) -> str:
     """How far from its first weights the network of one recipe stands, where that is not all of the way."""
-    made = tuning.network
-    if made is None or len(made.soup) > 1 or made.alpha == 1:
+    network = tuning.network
+    if network is None or len(network.soup) > 1 or network.alpha == 1:
         return ""
     if any("not finite" in log.stopped for log in final):
         return "The training on all pictures broke off: the network has its first weights."
-    if not made.alpha:
+    if not network.alpha:
         return "None of the training helped: the network has its first weights, those before the first step."
-    return f"The network stands {made.alpha:.0%} of the way from its first weights to those of this epoch."
+    return f"The network stands {network.alpha:.0%} of the way from its first weights to those of this epoch."
 
 
-def _random(tuning: FineTuningResult) -> list[TrainingLog]:
+def _random_init_logs(tuning: FineTuningResult) -> list[TrainingLog]:
     """The same network from random weights."""
     return [log for log in tuning.logs if log.trial < 0 and log.epochs]
 
 
-def _side(logs: Sequence[TrainingLog]) -> str:
+def _choose_side(logs: Sequence[TrainingLog]) -> str:
     """What can be drawn: held-out scores where there are any."""
     return "val" if all(row.val for log in logs for row in log.epochs) else "train"
 
 
-def _order(trial: Trial) -> tuple[int, float, int]:
+def _trial_order(trial: Trial) -> tuple[int, float, int]:
     """Chosen first, failed last; within a status by score, or as tried where there is none."""
     value = trial.score.value if math.isfinite(trial.score.value) else math.inf
     return list(STATUS).index(trial.status), value if trial.score.name == "log_loss" else -value, trial.number
@@ -125,31 +126,39 @@ def _order(trial: Trial) -> tuple[int, float, int]:
 # ---------------------------------------------------------------- curves
 
 
-def _charts(logs: Sequence[TrainingLog], random: Sequence[TrainingLog], chosen: int | None) -> list[dict[str, str]]:
-    found = []
+def _draw_charts(
+    logs: Sequence[TrainingLog], random: Sequence[TrainingLog], chosen: int | None
+) -> list[dict[str, str]]:
+    charts = []
     for score, label in DRAWN.items():
         lines = {kind: curves(logs, side, score) for kind, side in SIDES.items()}
-        lines |= {"random": curves(random, _side(random), score)} if random else {}
+        lines |= {"random": curves(random, _choose_side(random), score)} if random else {}
         title = f"{label.capitalize()} by epoch, on training and held-out pictures; the table below holds the numbers."
         name = f"epochs-{score.replace('_', '-')}"
-        found.append({"label": label, "svg": by_epoch(lines, name=name, y_label=label, title=title, chosen=chosen)})
-    return found
+        charts.append(
+            {"label": label, "svg": draw_by_epoch(lines, name=name, y_label=label, title=title, chosen=chosen)}
+        )
+    return charts
 
 
-def _epochs(logs: Sequence[TrainingLog]) -> dict[str, Any]:
+def _epoch_table(logs: Sequence[TrainingLog]) -> dict[str, Any]:
     """Each epoch's scores, the mean and the ends over the folds that trained so long."""
     columns = [(score, side) for score in DRAWN for side in ("train", "val")]
-    known = {of: curves(logs, of[1], of[0]) for of in columns}
+    values = {column: curves(logs, column[1], column[0]) for column in columns}
     rates = {row.epoch: row.rate for log in logs for row in log.epochs}
     last = max(len(log.epochs) for log in logs)
     rows = [
-        {"epoch": epoch, "rate": rates.get(epoch), "scores": [_span(known[of][:, epoch]) for of in columns]}
+        {
+            "epoch": epoch,
+            "rate": rates.get(epoch),
+            "scores": [_summarise_folds(values[column][:, epoch]) for column in columns],
+        }
         for epoch in range(last + 1)
     ]
     return {"columns": list(DRAWN.values()), "rows": rows}
 
 
-def _span(values: np.ndarray) -> dict[str, float] | None:
+def _summarise_folds(values: np.ndarray) -> dict[str, float] | None:
     values = values[np.isfinite(values)]
     if not len(values):
         return None
@@ -159,37 +168,37 @@ def _span(values: np.ndarray) -> dict[str, float] | None:
 # ---------------------------------------------------------------- classes
 
 
-def _scores(tuning: FineTuningResult, given: ReportInput, p: np.ndarray) -> Mapping[tuple[str, str], Score]:
+def _score_classes(tuning: FineTuningResult, report: ReportInput, p: np.ndarray) -> Mapping[tuple[str, str], Score]:
     rows = np.asarray(tuning.rows)
-    y, clusters = np.asarray(given.dataset.targets)[rows], None
-    if given.splits is not None:
-        clusters = np.asarray(given.splits.clusters)[rows]
-    names = given.dataset.class_names
-    found = metrics.compute_scores(
-        y, np.asarray(p), split="cv", class_names=names, clusters=clusters, seed=given.job.seed
+    y, clusters = np.asarray(report.dataset.targets)[rows], None
+    if report.splits is not None:
+        clusters = np.asarray(report.splits.clusters)[rows]
+    names = report.dataset.class_names
+    scores = metrics.compute_scores(
+        y, np.asarray(p), split="cv", class_names=names, clusters=clusters, seed=report.job.seed
     )
-    return {(s.subject, s.name): s for s in found}
+    return {(s.subject, s.name): s for s in scores}
 
 
-def _worst_first(tuning: FineTuningResult, given: ReportInput) -> list[tuple[int, str]]:
+def _worst_first(tuning: FineTuningResult, report: ReportInput) -> list[tuple[int, str]]:
     """Position and name of the classes, in their order, or by held-out recall where they are too many to be listed."""
-    names = list(enumerate(given.dataset.class_names))
+    names = list(enumerate(report.dataset.class_names))
     if len(names) <= MOST_CLASSES or not len(tuning.rows):
         return [(c, name) for c, name in names]
-    found = _scores(tuning, given, tuning.probabilities)
-    recall = {name: found[name, "recall"].value for _, name in names}
+    scores = _score_classes(tuning, report, tuning.probabilities)
+    recall = {name: scores[name, "recall"].value for _, name in names}
     return sorted(names, key=lambda n: (recall[n[1]] if math.isfinite(recall[n[1]]) else math.inf, n[0]))
 
 
-def _per_class(tuning: FineTuningResult, given: ReportInput, names: Sequence[str]) -> list[dict[str, Any]]:
+def _class_rows(tuning: FineTuningResult, report: ReportInput, names: Sequence[str]) -> list[dict[str, Any]]:
     """Precision and recall of each class, of the network and of the frozen probe on the same pictures."""
     if not len(tuning.rows):
         return []
-    both = [_scores(tuning, given, p) for p in (tuning.probabilities, tuning.probe_probabilities)]
+    both_scores = [_score_classes(tuning, report, p) for p in (tuning.probabilities, tuning.probe_probabilities)]
     return [
         {
             "name": format_printable(name),
-            "scores": [of.get((name, score)) for score in ("precision", "recall") for of in both],
+            "scores": [scores.get((name, score)) for score in ("precision", "recall") for scores in both_scores],
         }
         for name in names[:MOST_CLASSES]
     ]
@@ -198,7 +207,7 @@ def _per_class(tuning: FineTuningResult, given: ReportInput, names: Sequence[str
 # ---------------------------------------------------------------- words
 
 
-def _outcome(outcome: Outcome) -> dict[str, Any]:
+def _outcome_view(outcome: Outcome) -> dict[str, Any]:
     return {
         "code": outcome.code,
         "name": outcome.name,
@@ -209,10 +218,10 @@ def _outcome(outcome: Outcome) -> dict[str, Any]:
     }
 
 
-def _trial(trial: Trial) -> dict[str, Any]:
+def _trial_view(trial: Trial) -> dict[str, Any]:
     return {
         "number": trial.number,
-        "recipe": _recipe(trial.recipe),
+        "recipe": _format_recipe(trial.recipe),
         "backbone": trial.recipe.backbone.rpartition(":")[2],
         "origin": ORIGINS.get(trial.origin, f"advice of {trial.origin}"),
         "status": STATUS[trial.status],
@@ -224,26 +233,26 @@ def _trial(trial: Trial) -> dict[str, Any]:
     }
 
 
-def _recipe(recipe: recipes.Recipe) -> list[str]:
+def _format_recipe(recipe: recipes.Recipe) -> list[str]:
     """What differs from the defaults, without the backbone, which has a line of its own."""
     return [part for part in recipes.shown(recipe).split(",") if not part.startswith("backbone=")]
 
 
-def _facts(tuning: FineTuningResult, logs: Sequence[TrainingLog]) -> list[tuple[str, str]]:
+def _list_facts(tuning: FineTuningResult, logs: Sequence[TrainingLog]) -> list[tuple[str, str]]:
     """How the network that was trained on all pictures came to be."""
-    made = tuning.network
-    if made is None:
+    network = tuning.network
+    if network is None:
         return []
     stopped = list(dict.fromkeys(log.stopped for log in logs))
     facts = [
-        ("grown from", made.backbone),
-        ("learnt from", formatting.plural(made.n_train, "picture")),
-        ("epochs", f"{made.epochs} (in cross-validation: {'; '.join(stopped)})" if stopped else str(made.epochs)),
-        ("weights that moved", formatting.count(made.trainable_params)),
-        ("way from the first weights to the tuned ones", f"{made.alpha:.0%}"),
-        ("temperature", formatting.number(made.temperature, 2)),
-        ("operations spent", formatting.count(made.flops)),
+        ("grown from", network.backbone),
+        ("learnt from", formatting.format_plural(network.n_train, "picture")),
+        ("epochs", f"{network.epochs} (in cross-validation: {'; '.join(stopped)})" if stopped else str(network.epochs)),
+        ("weights that moved", formatting.format_count(network.trainable_params)),
+        ("way from the first weights to the tuned ones", f"{network.alpha:.0%}"),
+        ("temperature", formatting.format_number(network.temperature, 2)),
+        ("operations spent", formatting.format_count(network.flops)),
     ]
-    if len(made.soup) > 1:
-        facts.append(("average of the weights of trials", ", ".join(map(str, made.soup))))
+    if len(network.soup) > 1:
+        facts.append(("average of the weights of trials", ", ".join(map(str, network.soup))))
     return facts

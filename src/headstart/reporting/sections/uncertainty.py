@@ -15,79 +15,84 @@ SETS = ("coverage", "set_size", "singletons", "empty_sets")
 MANY = 25  # classes; above, the worst covered come first and alone
 
 
-def view(given: ReportInput) -> dict[str, Any] | None:
+def make_uncertainty_view(report: ReportInput) -> dict[str, Any] | None:
     """What the template `uncertainty.html` shows; None for a run that measured none."""
-    found = given.uncertainty
-    if found is None:
+    uncertainty = report.uncertainty
+    if uncertainty is None:
         return None
-    of = {(s.name, s.subject): s for s in found.scores}
-    tempered = given.adapted.calibrated if given.adapted else None
+    by_name = {(s.name, s.subject): s for s in uncertainty.scores}
+    tempered = report.adapted.calibrated if report.adapted else None
     return {
-        "lead": _lead(found, of),
-        "split": formatting.SPLITS.get(found.split, found.split),
+        "lead": _format_lead(uncertainty, by_name),
+        "split": formatting.SPLITS.get(uncertainty.split, uncertainty.split),
         "tempered": tempered.why if tempered else "",
-        "certainty": [(name, of.get((name, "before")), of.get((name, "after"))) for name in CERTAINTY],
-        "why": found.why,
-        "sets": [(name, of[name, ""]) for name in SETS if (name, "") in of],
-        "check": next((s for s in found.scores if s.name == "coverage" and s.subject.startswith("thresholds")), None),
-        "by_class": _by_class(found, given.dataset.class_names),
-        "measure": _measure(found),
-        "unknown": _unknown(found, of),
-        "asked": formatting.percent(found.coverage),
+        "certainty": [(name, by_name.get((name, "before")), by_name.get((name, "after"))) for name in CERTAINTY],
+        "why": uncertainty.why,
+        "sets": [(name, by_name[name, ""]) for name in SETS if (name, "") in by_name],
+        "check": next(
+            (s for s in uncertainty.scores if s.name == "coverage" and s.subject.startswith("thresholds")), None
+        ),
+        "by_class": _coverage_by_class(uncertainty, report.dataset.class_names),
+        "measure": _format_measure(uncertainty),
+        "unknown": _unknown_shares(uncertainty, by_name),
+        "asked": formatting.format_percent(uncertainty.coverage),
     }
 
 
-def _lead(found: UncertaintyReport, of: dict[tuple[str, str], Score]) -> str:
+def _format_lead(uncertainty: UncertaintyReport, by_name: dict[tuple[str, str], Score]) -> str:
     parts = []
-    if ("coverage", "") in of:
-        covered, size = of["coverage", ""], of["set_size", ""]
+    if ("coverage", "") in by_name:
+        covered, size = by_name["coverage", ""], by_name["set_size", ""]
         parts.append(
-            f"Of {covered.n:,} pictures, {formatting.percent(covered.value)} have their true class in the prediction "
-            f"set, on average over re-draws of those that set the thresholds; {formatting.percent(found.coverage)} "
-            f"were asked for. A set holds {formatting.number(size.value, 2)} classes on average"
+            f"Of {covered.n:,} pictures, {formatting.format_percent(covered.value)} have their true class in the "
+            "prediction "
+            "set, on average over re-draws of those that set the thresholds; "
+            f"{formatting.format_percent(uncertainty.coverage)} "
+            f"were asked for. A set holds {formatting.format_number(size.value, 2)} classes on average"
         )
-    if ("unknown", "") in of:
-        own = of["unknown", ""]
-        others = [s for s in found.scores if s.name == "unknown" and s.subject]
-        told = [f"{formatting.percent(s.value)} of {s.subject}" for s in others]
+    if ("unknown", "") in by_name:
+        known_share = by_name["unknown", ""]
+        others = [s for s in uncertainty.scores if s.name == "unknown" and s.subject]
+        ood_shares = [f"{formatting.format_percent(s.value)} of {s.subject}" for s in others]
         parts.append(
-            f"The model declines to answer {formatting.percent(own.value)} of the pictures of your classes"
-            + (f", and {' and '.join(told)} that it should not know" if told else "")
+            f"The model declines to answer {formatting.format_percent(known_share.value)} of the pictures of your "
+            "classes" + (f", and {' and '.join(ood_shares)} that it should not know" if ood_shares else "")
         )
     return ". ".join(parts)
 
 
-def _by_class(found: UncertaintyReport, names: tuple[str, ...]) -> list[tuple[str, Score]]:
-    scores = [s for s in found.scores if s.name == "coverage" and s.subject in names]
+def _coverage_by_class(uncertainty: UncertaintyReport, names: tuple[str, ...]) -> list[tuple[str, Score]]:
+    scores = [s for s in uncertainty.scores if s.name == "coverage" and s.subject in names]
     if len(names) > MANY:
         scores = sorted(scores, key=lambda s: s.value)[:MANY]
     return [(format_printable(s.subject), s) for s in scores]
 
 
-def _measure(found: UncertaintyReport) -> str:
-    of = found.novelty
-    if of is None:
-        return ood_detection.format_inability(False, found.floors)
-    what = {
+def _format_measure(uncertainty: UncertaintyReport) -> str:
+    detector = uncertainty.novelty
+    if detector is None:
+        return ood_detection.format_inability(False, uncertainty.floors)
+    distance = {
         "nearest": "the distance to the fifth nearest training picture",
         "mahalanobis": "the distance to the nearest class, in units of the spread inside classes",
-    }[of.method]
-    by = " and ".join(f"{s.subject} {formatting.number(s.value)}" for s in of.tried if s.n)
+    }[detector.method]
+    by = " and ".join(f"{s.subject} {formatting.format_number(s.value)}" for s in detector.tried if s.n)
     chosen = f" It told hidden classes best on average ({by})." if by else ""
     return (
-        f"How strange a picture is, is {what}, among what the head sees.{chosen} Beyond the distance within which "
-        f"{formatting.percent(of.familiar)} of pictures of your classes lie, it is unknown; so is a picture whose "
+        f"How strange a picture is, is {distance}, among what the head sees.{chosen} Beyond the distance within which "
+        f"{formatting.format_percent(detector.familiar)} of pictures of your classes lie, it is unknown; so is a "
+        "picture whose "
         "prediction set is empty"
     )
 
 
-def _unknown(found: UncertaintyReport, of: dict[tuple[str, str], Score]) -> list[dict[str, Any]]:
-    subjects = dict.fromkeys(s.subject for s in found.scores if s.name in ("unknown", "novelty_auc"))
+def _unknown_shares(uncertainty: UncertaintyReport, by_name: dict[tuple[str, str], Score]) -> list[dict[str, Any]]:
+    subjects = dict.fromkeys(s.subject for s in uncertainty.scores if s.name in ("unknown", "novelty_auc"))
     return [
         {
             "subject": format_printable(subject) if subject else "pictures of your classes",
-            "unknown": of.get(("unknown", subject)),
-            "area": of.get(("novelty_auc", subject)),
+            "unknown": by_name.get(("unknown", subject)),
+            "area": by_name.get(("novelty_auc", subject)),
         }
         for subject in sorted(subjects, key=lambda name: (name.startswith("hidden class"), bool(name)))
     ]
