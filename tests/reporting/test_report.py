@@ -215,7 +215,7 @@ def _section(text, name):
 def test_costs_are_told_beside_those_of_the_majority_class(three):
     given = samples.findings(three, test=24)
     cost = samples.sc("test", "mean_cost", 0.5, 24, 0.1, method="t")
-    found = dataclasses.replace(given.evaluation, score_logits=(*given.evaluation.scores, cost))
+    found = dataclasses.replace(given.evaluation, scores=(*given.evaluation.scores, cost))
     costs = np.array([[0, 1, 3], [1, 0, 3], [1, 1, 0.0]])
     text = format_page(dataclasses.replace(given, costs=costs, evaluation=found))
     assert _shown(text, "this model") == "0.500 [0.400, 0.600] n = 24"

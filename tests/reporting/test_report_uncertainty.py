@@ -53,7 +53,7 @@ def test_without_novelty_it_says_that_nothing_is_declined_for_it(given):
 def test_of_many_classes_the_worst_are_told(given):
     names = tuple(f"class {at:02}" for at in range(40))
     scores = tuple(samples.sc("test", "coverage", 0.99 - at / 100, 20, subject=name) for at, name in enumerate(names))
-    found = dataclasses.replace(given.uncertainty, score_logits=scores)
+    found = dataclasses.replace(given.uncertainty, scores=scores)
     data = dataclasses.replace(given.dataset, class_names=names)
     told = uncertainty.make_uncertainty_view(dataclasses.replace(given, uncertainty=found, dataset=data))["by_class"]
     assert len(told) == 25
