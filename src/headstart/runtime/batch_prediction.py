@@ -81,9 +81,7 @@ def answer_all(
     """Answer for every picture that has no row yet, and finish the table.
 
     Args:
-        model: Answers.
         sources: Pictures, from the first row on.
-        table: Where rows go.
         batch: Pictures answered at once.
         unknown: Whether the model may decline to answer.
         usage_writer: Counts what was answered, if given; the last of it is appended here however this ends.

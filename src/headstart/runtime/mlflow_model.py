@@ -29,8 +29,6 @@ def write_mlflow_model(model: Path, class_names: tuple[str, ...], folder: Path, 
     """Write the folder.
 
     Args:
-        model: The saved model, which is copied.
-        class_names: C names.
         folder: Made here; must not exist.
         made_with: Version of headstart that made the model.
     """

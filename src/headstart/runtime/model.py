@@ -30,8 +30,6 @@ class Model:
     """A model read from its folder.
 
     Args:
-        folder: The model folder.
-        manifest: What is in it, checked.
         declines: Whether it may answer `unknown`; without, it always answers with a class, and still tells its doubt.
     """
 
@@ -125,12 +123,7 @@ class Model:
         return apply_temperature(probabilities, self.manifest.calibration.temperature)
 
     def assess_uncertainty(self, chunk: Chunk, probabilities: np.ndarray) -> PredictionUncertainty | None:
-        """What is plausible and what is strange in a chunk with features; None for a model that knows no doubt.
-
-        Args:
-            chunk: With features.
-            probabilities: (B, C) of it.
-        """
+        """What is plausible and what is strange in a chunk with features; None for a model that knows no doubt."""
         entry = self.manifest.doubt
         if entry is None:
             return None

@@ -16,11 +16,7 @@ from headstart.runtime.model import Model, load
 
 
 class PyfuncModel:
-    """What MLflow calls.
-
-    Args:
-        model: Read from its folder.
-    """
+    """What MLflow calls."""
 
     def __init__(self, model: Model) -> None:
         self.model = model
@@ -30,7 +26,6 @@ class PyfuncModel:
 
         Args:
             model_input: A data frame with the column `picture`, or any number of pictures; each the bytes of a file.
-            params: None are known.
 
         Returns:
             A data frame where one came in, else a list of dicts: one row a picture, in order.

@@ -43,7 +43,6 @@ class UsageReference:
     Attributes:
         model: Digest of the manifest.
         split: Which pictures: `test`, `val` or `cv`.
-        counts: Of them.
         edges: (DIRECTIONS, TENTHS - 1) float64 ends of the tenths of the features' sketch.
     """
 
@@ -260,13 +259,7 @@ def read_logs(paths: Iterable[Path], model: str) -> UsageLog:
 
 
 def explain_empty_logs(paths: Sequence[Path], log: UsageLog, model: Path) -> DataError:
-    """Why logs hold no picture of a model: they are of others, are no logs, or nothing was counted yet.
-
-    Args:
-        paths: The logs.
-        log: What they say.
-        model: The model's folder.
-    """
+    """Why logs hold no picture of a model: they are of others, are no logs, or nothing was counted yet."""
     names = ", ".join(f"`{path}`" for path in paths)
     if log.foreign:
         what = f"the logs say nothing of the model `{model}`; {log.foreign:,} lines are of other models"

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Iterable
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import AsyncIterator
 
-from fastapi import APIRouter, FastAPI
+from fastapi import FastAPI
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -23,25 +21,13 @@ from headstart.serving.routes import health, open_inference_v2, page, v1
 _WRITE_USAGE_S = 60  # seconds between two writings of what was counted
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AccessRules:
-    """Who may ask.
-
-    Attributes:
-        keys: Keys that are taken.
-        hosts: Host names under which the service may be called; empty allows all.
-    """
-
-    keys: Keys
-    hosts: tuple[str, ...]
-
-
-def make_application(service: PredictionService, access: AccessRules, *, watch_s: float = 2.0) -> AccessMiddleware:
+def make_application(
+    service: PredictionService, keys: Keys, hosts: tuple[str, ...], *, watch_s: float = 2.0
+) -> AccessMiddleware:
     """The prediction service.
 
     Args:
-        service: What answers.
-        access: Who may ask.
+        hosts: Host names under which it may be called; empty allows all.
         watch_s: Seconds between two looks for changed run folders; 0 never looks.
     """
 
@@ -64,31 +50,19 @@ def make_application(service: PredictionService, access: AccessRules, *, watch_s
         health.make_router(service),
         page.make_router(),
     )
-    app = build_app("headstart serve", routers, lifespan)
-    return AccessMiddleware(
-        app,
-        keys=access.keys,
-        hosts=access.hosts,
-        log=service.log,
-        metrics=service.metrics,
-        direct=v1.make_direct_routes(service),
-    )
-
-
-def build_app(title: str, routers: Iterable[APIRouter], lifespan: Callable[[FastAPI], Any] | None = None) -> FastAPI:
-    """An application of some routes, with the house's errors and without pages that need a network.
-
-    Args:
-        title: In its OpenAPI document.
-        routers: The routes.
-        lifespan: What happens before the first request and after the last.
-    """
-    app = FastAPI(title=title, version=__version__, docs_url=None, redoc_url=None, lifespan=lifespan)
+    app = FastAPI(title="headstart serve", version=__version__, docs_url=None, redoc_url=None, lifespan=lifespan)
     for router in routers:
         app.include_router(router)
     app.add_exception_handler(Refusal, _handle_refusal)
     app.add_exception_handler(HTTPException, _handle_http_error)
-    return app
+    return AccessMiddleware(
+        app,
+        keys=keys,
+        hosts=hosts,
+        log=service.log,
+        metrics=service.metrics,
+        direct=v1.make_direct_routes(service),
+    )
 
 
 async def _handle_refusal(request: Request, err: Exception) -> Response:

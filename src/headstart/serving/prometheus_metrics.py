@@ -16,11 +16,7 @@ _COUNTS = (1, 2, 4, 8, 16, 32)
 
 
 class Metrics:
-    """The counters of one service, in a registry of their own.
-
-    Args:
-        load: What is held, read whenever the metrics are asked for.
-    """
+    """The counters of one service, in a registry of their own."""
 
     def __init__(self, load: Load) -> None:
         self._registry = registry = CollectorRegistry()

@@ -1,6 +1,6 @@
 """What a service takes at most, and the refusals of what goes beyond it.
 
-Every refusal is a `Refused` with the status a client can act on; what is held at once (pictures waiting, bytes being
+Every refusal is a `Refusal` with the status a client can act on; what is held at once (pictures waiting, bytes being
 read) is counted in one place, `Load`, by the event loop's thread alone.
 """
 
@@ -17,10 +17,6 @@ class Refusal(Exception):
     """A request that is not answered.
 
     Attributes:
-        status: HTTP status.
-        what: One sentence.
-        hint: What to do, or empty.
-        headers: More headers of the answer.
         rows: Answers picture by picture where there are any.
     """
 
@@ -63,7 +59,6 @@ class Load:
     """What is held at this moment.
 
     Attributes:
-        limits: What may be held.
         pictures: Taken and not answered yet.
         body_bytes: Of requests that are being read or answered.
         picture_s: Seconds a picture takes, as measured when the model was loaded.
@@ -84,7 +79,7 @@ class Load:
             raise self._retry_later(f"{self.pictures:,} pictures are waiting")
 
     def reserve_bytes(self, count: int) -> None:
-        """Reserve memory for a body; `drop` gives it back.
+        """Reserve memory for a body; `release_bytes` gives it back.
 
         Raises:
             Refused: 413 where no request may be so large, 429 where too much is held already.
@@ -97,7 +92,7 @@ class Load:
         self.body_bytes += count
 
     def release_bytes(self, count: int) -> None:
-        """Give back what `hold` reserved."""
+        """Give back what `reserve_bytes` reserved."""
         self.body_bytes -= count
 
     def _retry_later(self, what: str) -> Refusal:

@@ -39,10 +39,10 @@ def run_service(args: argparse.Namespace) -> None:
         preparing.start()
         service = _build_service(args, log, keyed=bool(keys))
         preparing.join()
-        from headstart.serving.app import AccessRules, make_application
+        from headstart.serving.app import make_application
         from headstart.serving.http.middleware import Keys
 
-        app = make_application(service, AccessRules(keys=Keys.from_texts(keys), hosts=address.hosts))
+        app = make_application(service, Keys.from_texts(keys), address.hosts)
         log.adopt_loggers()
         ready_line = (
             f"serve    {server.format_address(listening)}  {', '.join(service.registry.models)}; Ctrl-C ends it"

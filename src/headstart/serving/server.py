@@ -31,7 +31,6 @@ class ListenAddress:
     """Where a service listens and who may come.
 
     Attributes:
-        host: Address to bind.
         port: 0 takes any free one.
         allowed: More host names under which it may be called.
         keys: Keys that are taken; empty asks for none.
@@ -128,8 +127,6 @@ def run_server(app: Any, listening: socket.socket, ready: Callable[[], None]) ->
     """Serve until SIGTERM or Ctrl-C; requests that have begun are answered first.
 
     Args:
-        app: An ASGI application.
-        listening: From `bound`.
         ready: Called once, when the first request can come.
 
     Raises:

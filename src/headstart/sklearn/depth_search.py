@@ -26,9 +26,7 @@ class DepthSearchResult:
     """What the search came to.
 
     Attributes:
-        depths: Where the trunk is read.
         head: Fitted on all pictures.
-        why: One sentence.
         scores: By cross-validation on the folds that were searched on; empty where nothing could be held out.
     """
 
@@ -52,14 +50,10 @@ def search_depths(
     """Try each candidate on the same folds, take the one with the lowest log loss, and fit it on all pictures.
 
     Args:
-        head: The plugin.
         features: Depth -> (N, D) float32.
         candidates: What to try, each some depths side by side; from the cheapest on.
         labels: (N,) int64.
-        folds: At most.
-        n_classes: C.
         class_weight: (C,) or None.
-        seed: Of the folds.
     """
     shared: dict[str, Any] = {"n_classes": n_classes, "class_weight": class_weight, "seed": seed}
     fold_of_row, scores = deal_folds(labels, folds, seed), tuple[Score, ...]()

@@ -59,9 +59,6 @@ class ArrayImages:
 class FileImages:
     """Picture files.
 
-    Args:
-        paths: N of them.
-
     Raises:
         ValueError: Files that cannot be read as pictures, with the reasons.
     """
@@ -94,7 +91,6 @@ class ImageFeatures:
     Args:
         name: Of the backbone; fetched where it is not here.
         size_px: Height and width of what the trunk sees; None for its own. Smaller is faster and less exact.
-        console: Told of what is fetched or made.
 
     Raises:
         UsageError: There is no such backbone, or it cannot see pictures of that size.
@@ -115,7 +111,6 @@ class ImageFeatures:
         """Features of pictures.
 
         Args:
-            pictures: N of them.
             use_cache: Look into the cache on the disk, and keep there what is new.
 
         Returns:
@@ -226,7 +221,6 @@ def attach_head(
         spec_depths: Names of its outputs, in their order.
         depths: Those that the head reads, in its order.
         weights: (D, C).
-        bias: (C,).
     """
     import keras
 

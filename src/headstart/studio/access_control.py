@@ -41,13 +41,7 @@ _ENTRANCE_PAGE = (
 
 
 class SessionMiddleware(SecurityMiddleware):
-    """ASGI middleware that lets only the own page through.
-
-    Args:
-        app: The studio's routes.
-        token: Of this session.
-        port: On which it listens.
-    """
+    """ASGI middleware that lets only the own page through."""
 
     host_hint = _HINT
 

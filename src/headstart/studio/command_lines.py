@@ -38,29 +38,9 @@ def make_fit(data: str, settings: Mapping[str, Any], out: str) -> list[str]:
     return ["fit", data, *_format_options(job), "--out", out]
 
 
-def make_plan(data: str, settings: Mapping[str, Any], out: str) -> list[str]:
-    """Tell what `fit` would do and take."""
-    return [*make_fit(data, settings, out), "--dry-run"]
-
-
 def make_resume(run: str) -> list[str]:
     """Go on with an interrupted run: the job that it holds, in its own folder."""
     return ["fit", f"{run}/job.toml", "--out", run]
-
-
-def make_audit(data: str, out: str) -> list[str]:
-    """Check the pictures."""
-    return ["audit", data, "--out", out]
-
-
-def make_predict(run: str, picture: str) -> list[str]:
-    """Answer for a picture."""
-    return ["predict", run, picture]
-
-
-def make_explain(run: str, picture: str, out: str) -> list[str]:
-    """Show where a network looked."""
-    return ["explain", run, picture, "--out", out]
 
 
 def make_export(run: str, to: str, precision: str, out: str) -> list[str]:
@@ -74,11 +54,6 @@ def make_export(run: str, to: str, precision: str, out: str) -> list[str]:
             raise UsageError(f"`{value}` is none of {', '.join(choices)}", where=name)
     precision_words = [] if precision == PRECISIONS[0] else ["--precision", precision]
     return ["export", run, "--to", to, *precision_words, "--out", out]
-
-
-def make_compare(runs: Sequence[str]) -> list[str]:
-    """Compare runs on the same pictures."""
-    return ["compare", *runs]
 
 
 def _format_options(job: Job) -> list[str]:

@@ -23,7 +23,6 @@ async def stream_events(tasks: TaskRunner, task: Task | None, folder: Path, last
     """Events of a task and its run folder until it has ended.
 
     Args:
-        tasks: Knows the task.
         task: What makes the run; None for one that was started elsewhere.
         folder: The run folder; it need not be there yet.
         last: Id of the last event that the client has, or empty.

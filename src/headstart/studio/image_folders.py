@@ -25,12 +25,7 @@ _DEVICES = re.compile(r"(?i)(con|prn|aux|nul|com\d|lpt\d)(\..*)?")
 
 
 class ImageFolders:
-    """Folders that may be looked into, and the drafts that uploads fill.
-
-    Args:
-        root: Nothing above it is shown.
-        drafts: Where uploads lie.
-    """
+    """Folders that may be looked into, and the drafts that uploads fill."""
 
     def __init__(self, root: Path, drafts: Path) -> None:
         self.root, self.drafts = root.resolve(), drafts.resolve()

@@ -84,7 +84,7 @@ def start_audit(studio: OwnStudio, data: Text) -> dict[str, Any]:
         name = studio.audits.make_free_name(command_lines.make_run_name(folder))
         (studio.audits.folder / name).mkdir()  # the name is taken before its process has begun
     task = studio.tasks.start_task(
-        "audit", command_lines.make_audit(folder, str(studio.audits.folder / name)), run=f"looks/{name}"
+        "audit", ["audit", folder, "--out", str(studio.audits.folder / name)], run=f"looks/{name}"
     )
     return {"look": name, "data": folder} | describe_task(studio, task)
 

@@ -21,11 +21,7 @@ _HEADLINE = ("accuracy", "balanced_accuracy", "log_loss")
 
 
 class RunBrowser:
-    """The folder that holds runs.
-
-    Args:
-        folder: One sub-folder a run.
-    """
+    """The folder that holds runs."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -53,7 +49,6 @@ class RunBrowser:
         """A name that no run has yet: the one given, or with a number after it.
 
         Args:
-            name: Wanted.
             taken: Names of runs that were asked for and have no folder yet.
         """
         number, candidate = 1, name

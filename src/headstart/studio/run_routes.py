@@ -85,10 +85,10 @@ async def try_picture(studio: OwnStudio, name: str, request: Request, file: str 
 
 
 def _answer_try(studio: Any, run: Path, picture: Path, key: str) -> dict[str, Any]:
-    tasks = [studio.tasks.start_task("predict", command_lines.make_predict(str(run), str(picture)))]
+    tasks = [studio.tasks.start_task("predict", ["predict", str(run), str(picture)])]
     if "explain" in command_lines.list_commands():
         out = picture.parent / "explained"
-        tasks.append(studio.tasks.start_task("explain", command_lines.make_explain(str(run), str(picture), str(out))))
+        tasks.append(studio.tasks.start_task("explain", ["explain", str(run), str(picture), "--out", str(out)]))
     answer, *rest = (wait_for_task(studio, task, _ANSWER_S) for task in tasks)
     explained = _describe_explanation(run, rest[0]) if rest else None
     return {"try": key, "file": picture.name, "answer": answer, "explained": explained}
@@ -203,5 +203,5 @@ def stream_task(studio: OwnStudio, task: str, last_event_id: Annotated[str, Head
 @router.post("/api/comparisons")
 def compare_runs(studio: OwnStudio, runs: Annotated[list[str], Body(embed=True)]) -> dict[str, Any]:
     """Compare runs: `headstart compare`."""
-    line = command_lines.make_compare([str(studio.runs.require_run(name)) for name in runs])
+    line = ["compare", *(str(studio.runs.require_run(name)) for name in runs)]
     return wait_for_task(studio, studio.tasks.start_task("compare", line), _ANSWER_S)

@@ -25,11 +25,7 @@ class Studio:
     """All that the routes need.
 
     Attributes:
-        home: What lies beside the runs.
-        runs: The run folders.
         audits: Folders of audits, laid out as runs.
-        tasks: Child processes.
-        places: Where pictures may come from.
     """
 
     home: Path
@@ -45,10 +41,6 @@ class Studio:
 
 def open_studio(runs: Path, root: Path) -> Studio:
     """A studio on a folder of runs.
-
-    Args:
-        runs: Holds the run folders; made when missing.
-        root: Nothing above it is browsed.
 
     Raises:
         SetupError: The folder cannot be written.

@@ -69,11 +69,7 @@ class _ChildProcess(subprocess.Popen[bytes]):
 
 
 class TaskRunner:
-    """Starts, stops and remembers children.
-
-    Args:
-        folder: Where their folders lie.
-    """
+    """Starts, stops and remembers children."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder

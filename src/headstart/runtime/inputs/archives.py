@@ -40,9 +40,6 @@ def is_archive(path: Path) -> bool:
 def read_members(path: Path) -> Iterator[Content]:
     """The pictures of an archive, told by their suffix, in the order of the archive; hidden ones are left out.
 
-    Args:
-        path: A `.zip`, `.tar`, `.tar.gz`, `.tar.bz2` or `.tar.xz` file.
-
     Yields:
         The pictures; what cannot be read with the reason. Where the archive itself cannot be read to its end, one
         more of the archive's own name.

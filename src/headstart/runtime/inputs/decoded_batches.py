@@ -71,14 +71,7 @@ class Chunk:
 
 
 def decode_chunks(files: Iterable[Source], inputs: Sequence[InputSpec], *, threads: int, batch: int) -> Iterator[Chunk]:
-    """Decode files in parallel and hand them out in order; at most `AHEAD` files wait.
-
-    Args:
-        files: Any number; consumed as they are needed.
-        inputs: What to decode for.
-        threads: That decode.
-        batch: Files a chunk.
-    """
+    """Decode files in parallel and hand them out in order; at most `FILES_AHEAD` files wait."""
     source, waiting = iter(files), deque[tuple[Chunk, list[Future[None]]]]()
     pool = ThreadPoolExecutor(threads, thread_name_prefix="decode")
     try:

@@ -25,7 +25,6 @@ class NamedSource:
     """A name on the command line.
 
     Attributes:
-        text: As given.
         pattern: Whether `*`, `?`, `[…]` and `**` may stand for names; not for names that a program lists.
     """
 

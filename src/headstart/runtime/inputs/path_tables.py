@@ -53,8 +53,6 @@ def read_rows(path: Path, column: str, root: Path | None = None) -> Iterator[Con
     """The pictures of a table, one a row, named as the table names them.
 
     Args:
-        path: The table.
-        column: Of paths.
         root: Where relative paths start; the table's folder when None.
     """
     base = path.parent if root is None else root

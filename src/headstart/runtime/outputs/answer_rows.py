@@ -1,7 +1,7 @@
 """Answers as rows: the columns, and how CSV and JSON Lines hold them.
 
 `file`, `answer`, `confidence`, `likeliest`, `plausible`, `novelty`, `reasons`, `p_<class>` for each class, `error`.
-Rows are written some at a time, each whole; `whole_rows` finds them again after a kill.
+Rows are written some at a time, each whole; `find_whole_rows` finds them again after a kill.
 """
 
 from __future__ import annotations
@@ -150,10 +150,6 @@ def find_whole_rows(path: Path, form: str) -> Iterator[tuple[str, int]]:
     """The first cell of every whole row, the head's included, and where in the file it ends.
 
     A row that was cut short, and whatever follows it, is not among them.
-
-    Args:
-        path: A table that `CsvRows` or `JsonRows` wrote.
-        form: `csv` or `jsonl`.
     """
     with path.open("rb") as handle:
         end = 0

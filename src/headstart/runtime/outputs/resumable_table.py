@@ -43,9 +43,7 @@ def open_table(path: Path, form: str, class_names: Sequence[str], made_by: Mappi
     """The table, ready for the rows that it lacks.
 
     Args:
-        path: Where it lies.
         form: `csv`, `jsonl` or `parquet`.
-        class_names: C names.
         made_by: What shapes the rows, as plain JSON: a table is gone on with only where it is the same. `batch` says
             how many are answered at once.
         mode: `new` refuses a file that is there, `overwrite` begins again, `resume` goes on.

@@ -18,12 +18,7 @@ LOG_FORMATS = ("text", "json", "off")
 
 
 class AccessLog:
-    """Where the service tells what it does.
-
-    Args:
-        form: One of `FORMS`.
-        out: Standard error by default.
-    """
+    """Where the service tells what it does."""
 
     def __init__(self, form: str = "text", out: TextIO | None = None) -> None:
         self.form = form

@@ -53,11 +53,7 @@ class AccessMiddleware(SecurityMiddleware):
     """The application of the service behind its checks.
 
     Args:
-        app: What answers.
-        keys: Keys that are taken.
         hosts: Names under which the service may be called, without port; empty allows all.
-        log: Where the line goes.
-        metrics: What counts.
         direct: Paths whose POST is answered without asking the application's router, which costs as much as reading a
             picture's request; the application has the same routes, for its description.
     """

@@ -21,9 +21,7 @@ def read_form(body: bytes, kind: str, max_files: int) -> list[tuple[str, bytes]]
     """Names, as sent, and bytes of a form's pictures, in their order.
 
     Args:
-        body: The whole body; it is taken apart where it lies.
         kind: Its content type, with the boundary.
-        max_files: Pictures that it may have.
 
     Raises:
         Refused: 400 it is no form, 413 too many parts.
@@ -44,15 +42,7 @@ def read_form(body: bytes, kind: str, max_files: int) -> list[tuple[str, bytes]]
 
 
 class _FormCollector:
-    """Collects what the parser reads of a form.
-
-    Args:
-        max_files: Pictures that it may have.
-
-    Attributes:
-        pictures: Name and bytes of each picture.
-        ended: Whether its last boundary came.
-    """
+    """Collects what the parser reads of a form."""
 
     def __init__(self, max_files: int) -> None:
         self.pictures: list[tuple[str, bytes]] = []

@@ -37,7 +37,7 @@ async def read_body(request: Request, load: Load) -> bytes:
 
     Args:
         request: Its headers are read, its body is not.
-        load: Counts what is held; the caller gives it back with `load.drop(len(body))`.
+        load: Counts what is held; the caller gives it back with `load.release_bytes(len(body))`.
 
     Raises:
         Refused: 413 too large, 429 too much at once, 408 the client sends too slowly, 400 it has gone away.

@@ -17,12 +17,7 @@ RawHeaders = Mapping[bytes, bytes]  # names in lower case
 
 
 class SecuredResponse:
-    """The way back to the client: adds headers that the answer does not set itself, and remembers the status.
-
-    Args:
-        send: Of ASGI.
-        headers: To add.
-    """
+    """The way back to the client: adds headers that the answer does not set itself, and remembers the status."""
 
     def __init__(self, send: Any, headers: Mapping[str, str]) -> None:
         self._send = send
@@ -48,10 +43,9 @@ class SecuredResponse:
 
 
 class SecurityMiddleware:
-    """Lets requests through that come by a known host name and from no foreign page; what raises `Refused` is answered.
+    """Lets requests through that come by a known host name and from no foreign page; what raises `Refusal` is answered.
 
     Args:
-        app: What answers.
         hosts: Names under which it may be called, without port; empty allows all.
         port: That the host must name; None allows any.
         schemes: Of the pages that may ask; empty allows all.

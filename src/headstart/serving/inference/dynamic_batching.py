@@ -3,7 +3,7 @@ answered a few at a time where more are waiting.
 
 Each request of the engine is one picture (see `headstart.networks.openvino_engine`), so no batch is collected before
 it: one thread keeps the engine's requests busy while there are pictures. Features go through the head at once where
-nothing else waits; under load up to `TOGETHER` of them go together, none held longer than `HOLD_S`. Answers do not
+nothing else waits; under load up to `MAX_TOGETHER` of them go together, none held longer than `HOLD_S`. Answers do not
 depend on it.
 """
 
@@ -38,8 +38,6 @@ class PendingRequest:
 
     Attributes:
         result: Ends with the answers, in the order of the pictures, or with what went wrong.
-        answers: What there is of them.
-        remaining: How many are still to come.
         abandoned: Nobody waits any more: what has not begun need not.
     """
 
@@ -77,9 +75,6 @@ class InferenceWorker:
     """One model at work; its methods are for the event loop's thread.
 
     Attributes:
-        model: The model.
-        pool: Threads that decode.
-        load: Counts what waits.
         count_batch: Called with the number of pictures that were answered together.
         usage: Keeps privacy-safe counts of what is answered; None keeps none.
         pending: Pictures taken and not answered yet.
@@ -186,7 +181,7 @@ class InferenceWorker:
                 image = self._decoded.get_nowait()
             except queue.Empty:
                 return
-        self._decoded.put(None)  # the end was taken in the middle of a flow: it is for `_work`
+        self._decoded.put(None)  # the end was taken in the middle of a flow: it is for `_run_engine`
 
     def _answer_images(self, images: list[QueuedImage]) -> None:
         results: list[_Result]

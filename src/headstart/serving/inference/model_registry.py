@@ -38,9 +38,6 @@ class ServedModel:
     """One loaded version of a model.
 
     Attributes:
-        name: Under which it is asked for.
-        folder: The run or model folder.
-        model: The model.
         manifest_stamp: What the manifest's file looked like when it was read.
         picture_s: Seconds a picture takes, measured at loading.
         worker: What works for it, from when it is served.
@@ -121,12 +118,7 @@ class ModelRegistry:
 
     Attributes:
         models: Name -> what is served now, in the order of the command; the first is the one without a name.
-        pool: Threads that decode.
-        load: What is held.
-        metrics: What counts.
-        log: Where events go.
         usage: File that keeps counts of what is answered; None keeps none.
-        ready: Whether pictures are taken.
     """
 
     models: dict[str, ServedModel]

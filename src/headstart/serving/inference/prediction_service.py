@@ -24,16 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class PredictionService:
-    """A service's parts.
-
-    Attributes:
-        registry: The models.
-        limits: What is taken.
-        load: What is held.
-        metrics: What counts.
-        log: Where events go.
-        keyed: Whether a key is asked for.
-    """
+    """A service's parts."""
 
     registry: ModelRegistry
     limits: Limits

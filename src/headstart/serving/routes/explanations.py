@@ -25,8 +25,6 @@ async def explain_picture(
 
     Args:
         service: Its limits hold; the picture counts as one that waits.
-        served: The model.
-        upload: The picture.
         turn: An explanation takes as long as many answers: so many at a time.
 
     Raises:
