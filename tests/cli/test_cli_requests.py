@@ -7,14 +7,14 @@ import pytest
 from PIL import Image
 
 import headstart
-from headstart.api.unused_settings import require_effect
+from headstart.api import preflight
 from headstart.cli.main import main
 from headstart.core import extras
 from headstart.core import job as jobs
 from headstart.core.console import Console
 from headstart.core.errors import NoOpError, UsageError
 from headstart.core.run.opening import open_run, require_same_job
-from headstart.finetuning import request_check
+from headstart.finetuning import trainable_candidates
 from headstart.selection import candidates
 
 LITE0, LITE1 = "bundled:efficientnet_lite0", "bundled:efficientnet_lite1"
@@ -60,7 +60,7 @@ def test_a_recipe_that_no_candidate_fits_is_told_at_the_start(pictures, recipe, 
 def asked(recipe, *names, strategy="finetune"):
     job = jobs.make_job(data="x", strategy=strategy, recipe=recipe)
     with pytest.raises(UsageError) as caught:
-        request_check.require(job, names)
+        preflight.require_trainable(job, names)
     return caught.value
 
 
@@ -78,13 +78,13 @@ def test_an_unknown_backbone_names_the_nearest_of_those_measured_else_of_all():
 
 def test_what_fits_passes():
     for recipe in ("", "depths=stage3+last,blocks=2", "backbone=efficientnet_lite0", "part=all,blocks=90"):
-        request_check.require(jobs.make_job(data="x", strategy="finetune", recipe=recipe), [LITE0, LITE1])
+        preflight.require_trainable(jobs.make_job(data="x", strategy="finetune", recipe=recipe), [LITE0, LITE1])
 
 
 def test_mlflow_that_is_not_there_is_told_before_anything_starts(monkeypatch):
     monkeypatch.setattr(extras, "find_spec", lambda name: None)
     with pytest.raises(headstart.HeadstartError, match="there is no `mlflow`") as caught:
-        request_check.require(jobs.make_job(data="x", strategy="finetune", track="mlflow"), [LITE0])
+        preflight.require_tracker("mlflow")
     assert caught.value.where == "--track mlflow"
 
 
@@ -98,16 +98,50 @@ def test_mlflow_that_is_not_there_is_told_before_anything_starts(monkeypatch):
     ],
 )
 def test_settings_without_effect_are_refused(given, where):
-    job = jobs.make_job(data="x", **given)
-    with pytest.raises(UsageError) as caught:
-        require_effect(job)
-    assert caught.value.where == where
+    unused = preflight.find_unused_settings(jobs.make_job(data="x", **given))
+    assert ", ".join(problem.where for problem in unused) == where
 
 
-def test_settings_with_effect_pass():
-    require_effect(jobs.make_job(data="x"))
-    require_effect(jobs.make_job(data="x", strategy="auto", trials=2, track="mlflow", profile=True))
-    require_effect(jobs.make_job(data="x", strategy="lora", recipe="blocks=2", track="tensorboard"))
+@pytest.mark.parametrize(
+    "given",
+    [
+        {},
+        {"track": "mlflow"},
+        {"strategy": "auto", "trials": 2, "track": "mlflow", "profile": True},
+        {"strategy": "lora", "recipe": "blocks=2", "track": "tensorboard"},
+    ],
+)
+def test_settings_with_effect_pass(given):
+    assert not preflight.find_unused_settings(jobs.make_job(data="x", **given))
+
+
+def test_all_that_is_wrong_with_a_request_is_told_in_one_pass(tmp_path, capsys):
+    words = ["--trials", "3", "--backbones", "efficientnet_lite9,bundled:vgg16_hed,other9", "--max-size", "20MB"]
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "notes.txt").write_text("mine")
+    err = failed(capsys, "fit", str(tmp_path / "none"), *words, "--out", str(tmp_path / "out"))
+    for what in (
+        "there is no folder",
+        "is not empty and is no run",
+        "trials has no effect",
+        "no backbone is named `efficientnet_lite9`",
+        "`bundled:vgg16_hed` was named and breaks a limit",
+        "no backbone is named `other9`",
+    ):
+        assert what in err["what"]
+    assert err["where"].startswith(str(tmp_path / "none")) and "--out, --trials, --backbones" in err["where"]
+
+
+def test_a_wrong_value_and_a_wrong_folder_are_told_together(tmp_path, capsys):
+    err = failed(capsys, "fit", str(tmp_path / "none"), "--folds", "1")
+    assert "folds `1` is not between 2 and 50" in err["what"] and "there is no folder" in err["what"]
+
+
+def test_nothing_is_fetched_for_a_request_that_is_wrong_elsewhere(pictures, tmp_path, monkeypatch):
+    monkeypatch.setattr("headstart.backbones.huggingface.import_model.import_repository", pytest.fail)
+    job = jobs.make_job(data=pictures, backbones="huggingface:some/model", trials=3)
+    problems = preflight.preflight(job, tmp_path / "run", Console(quiet=True), training=True)
+    assert [problem.where for problem in problems] == ["--trials"]
 
 
 def test_a_setting_without_effect_stops_fit_and_dry_run(pictures, tmp_path, capsys):
@@ -232,7 +266,7 @@ def test_a_wrong_option_is_the_place(pictures, words, where, capsys):
 def test_what_the_recipe_asks_for_survives_the_screening(context, given, kept):
     survivor = "bundled:efficientnet_lite2"
     listed = (LITE0, LITE1, survivor, "bundled:vgg16_hed")
-    assert request_check.going_on((survivor,), listed, ctx=context(**given)) == (survivor, *kept)
+    assert trainable_candidates.add_trainable((survivor,), listed, ctx=context(**given)) == (survivor, *kept)
 
 
 def test_the_budget_does_not_leave_out_the_backbone_of_the_recipe(context, store):

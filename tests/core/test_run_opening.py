@@ -5,7 +5,7 @@ import pytest
 from headstart.core import job as jobs
 from headstart.core.console import Console
 from headstart.core.errors import UsageError
-from headstart.core.run.opening import find_free_folder, open_run, require_free
+from headstart.core.run.opening import find_free_folder, open_run, require_free_folder
 
 
 def test_the_same_job_gets_its_unfinished_folder_and_unreadable_ones_are_passed_over(tmp_path, monkeypatch):
@@ -44,8 +44,8 @@ def test_the_settings_that_differ_are_named(tmp_path):
 def test_a_new_folder_and_that_of_a_run_however_short_may_be_taken(tmp_path, names):
     for name in names:
         (tmp_path / name).touch()
-    assert require_free(tmp_path) == tmp_path
-    assert require_free(tmp_path / "none") == tmp_path / "none"
+    assert require_free_folder(tmp_path) == tmp_path
+    assert require_free_folder(tmp_path / "none") == tmp_path / "none"
 
 
 @pytest.mark.parametrize("names", [["README.md"], ["job.toml"], ["format.json", "data"]])
@@ -53,4 +53,4 @@ def test_a_folder_of_other_files_is_refused(tmp_path, names):
     for name in names:
         (tmp_path / name).touch()
     with pytest.raises(UsageError, match="is not empty and is no run"):
-        require_free(tmp_path)
+        require_free_folder(tmp_path)

@@ -97,7 +97,8 @@ def test_licence_bars_what_is_not_permissive(asked, data, monkeypatch):
 def test_a_named_backbone_that_breaks_a_limit_is_an_error_before_anything_starts(context):
     job = context(backbones=(LITE0, "random:vgg16_hed"), max_size="20MB").job
     with pytest.raises(UsageError, match="`random:bundled:vgg16_hed` was named and breaks a limit: 58.9 MB"):
-        candidates.require_known_backbones(job)
+        for name in job.backbones:
+            candidates.require_within_limits(loading.find_backbone(name), job, {})
 
 
 def test_a_named_backbone_that_is_too_slow_is_an_error(asked, data, warm):

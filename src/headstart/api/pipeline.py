@@ -2,28 +2,22 @@
 
 from __future__ import annotations
 
-import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from headstart.api.preflight import find_callback_problems, preflight
 from headstart.api.run import Run
 from headstart.api.steps import FitSteps
-from headstart.api.unused_settings import require_effect
 from headstart.core import extras
 from headstart.core import job as jobs
 from headstart.core.console import Console, format_duration
-from headstart.core.errors import UsageError
-from headstart.core.run.context import Context
-from headstart.core.run.folder import RunFolder
+from headstart.core.errors import make_error
 from headstart.core.run.opening import (
     find_free_folder,
     open_run,
-    require_free,
-    require_outside,
-    require_same_job,
 )
 from headstart.core.storage.cache import default_store
 
@@ -59,8 +53,7 @@ def fit(
         DataError: The pictures cannot be used as they are.
         SetupError: Weights, disk space or an engine are missing, or another process owns the run.
     """
-    _require_callbacks(callbacks, str(settings.get("strategy", "probe")))
-    with _open_steps(data, out, console, settings, training=True) as steps:
+    with _open_steps(data, out, console, settings, training=True, callbacks=callbacks) as steps:
         steps.ctx.callbacks = tuple(callbacks)
         earlier = Run(steps.ctx.run.path).interrupted
         steps.write_report()
@@ -213,8 +206,7 @@ def plan(
     from headstart.selection.candidates import list_candidates
 
     console = console or Console()
-    job, path = _check_request(data, out, console, settings, training=True, fetching=False)
-    require_same_job(path, job)
+    job, _ = _check_request(data, out, console, settings, training=True, fetching=False)
     with tempfile.TemporaryDirectory() as scratch, open_run(Path(scratch) / "run", job, console) as ctx:
         steps = FitSteps(ctx)
         pictures, count = steps.data, len(steps.data.uris)
@@ -241,15 +233,16 @@ def _open_steps(
     settings: dict[str, Any],
     *,
     training: bool = False,
+    callbacks: Sequence[Any] = (),
 ) -> Iterator[FitSteps]:
-    """A steps at its beginning; what is wrong with the request is told before a folder is made.
+    """The steps at its beginning; what is wrong with the request is told before a folder is made.
 
     Linear algebra stays on one thread for all of it, so that no result depends on the number of cores.
     """
     from headstart.core import blas_threads
 
     console = console or Console()
-    job, path = _check_request(data, out, console, settings, training=training)
+    job, path = _check_request(data, out, console, settings, training=training, callbacks=callbacks)
     with open_run(path, job, console) as ctx, blas_threads.single_blas_thread():
         yield FitSteps(ctx)
 
@@ -262,51 +255,17 @@ def _check_request(
     *,
     training: bool,
     fetching: bool = True,
+    callbacks: Sequence[Any] = (),
 ) -> tuple[Job, Path]:
-    """The checked job and its folder; with `training` what only a whole fit uses is checked too.
-
-    Without `fetching`, a named backbone that nothing here tells of is refused.
-    """
-    from headstart.data.reading.read_dataset import require_folder
-    from headstart.selection.candidates import require_known_backbones
-
+    """The job and its folder, or one error with all that is wrong; see `headstart.api.preflight`."""
     extras.require_extra("fit", "learning from pictures")
-    job = jobs.make_job(data=str(data), **settings)
-    require_folder(Path(job.data))
-    require_known_backbones(job, console, fetching=fetching)
-    path = require_outside(Path(out) if out else find_free_folder(Path(job.data).resolve().name, job), Path(job.data))
-    require_free(path)
-    if training:
-        require_effect(job)
-        _require_trainable(job, path, console)
+    job = jobs.read_settings({"data": str(data), **settings})
+    path = Path(out) if out else find_free_folder(Path(job.data).resolve().name, job)
+    problems = find_callback_problems(callbacks, job.strategy)
+    problems += preflight(job, path, console, training=training, fetching=fetching)
+    if problems:
+        raise make_error(problems)
     return job, path
-
-
-def _require_trainable(job: Job, path: Path, console: Console) -> None:
-    """Look at the recipe beside the candidates, unless the run has chosen them: they may be others now."""
-    from headstart.finetuning import request_check
-    from headstart.selection.candidates import list_candidates
-
-    ctx = Context(job=job, run=RunFolder(path), store=default_store(console), console=console)
-    if job.strategy != "probe" and ctx.run.find_decision("candidates") is None:
-        request_check.require(job, list_candidates(ctx))
-
-
-def _require_callbacks(callbacks: Sequence[Any], strategy: str) -> None:
-    """Refuse callbacks that nothing would call, and what is none.
-
-    Raises:
-        UsageError: With the first that is wrong.
-    """
-    if not isinstance(callbacks, Sequence):
-        raise UsageError(f"callbacks `{callbacks!r}` is no list", where="callbacks", hint="callbacks=[…]")
-    if callbacks and strategy == "probe":
-        told = "callbacks need a strategy that trains: a probe calls none"
-        raise UsageError(told, where="callbacks", hint='pass strategy="auto", or leave callbacks out')
-    keras = sys.modules.get("keras")  # not imported: nothing can be a callback of it
-    for one in callbacks:
-        if keras is None or not isinstance(one, keras.callbacks.Callback):
-            raise UsageError(f"`{one!r}` is no keras.callbacks.Callback", where="callbacks", hint="pass instances")
 
 
 def _as_plain(steps: FitSteps, **content: Any) -> dict[str, Any]:

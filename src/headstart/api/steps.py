@@ -171,11 +171,11 @@ class FitSteps:
     @cached_property
     def embeddings(self) -> tuple[Embeddings, ...]:
         """Features of all pictures through the surviving backbones, cheapest first."""
-        from headstart.finetuning.request_check import going_on
+        from headstart.finetuning.trainable_candidates import add_trainable
 
         names = self.candidates
         if self.screening:
-            names = going_on(self.screening.survivors, self.candidates, ctx=self.ctx)
+            names = add_trainable(self.screening.survivors, self.candidates, ctx=self.ctx)
             if self.ctx.job.from_names:
                 from headstart.zero_shot.head_from_names import with_naming
 

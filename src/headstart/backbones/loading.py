@@ -97,7 +97,7 @@ def find_for_option(
     try:
         return find_backbone(name, fetching=fetching, console=console)
     except UsageError as err:
-        raise UsageError(err.what, where=err.where or option, hint=err.hint) from err
+        raise type(err)(err.what, where=err.where or option, hint=err.hint) from err
 
 
 def _find_by_preset(preset: str, listed_names: tuple[str, ...]) -> list[str]:

@@ -14,7 +14,8 @@ Facts are raised anywhere and become text in one place, `headstart.cli.main`.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 
 class HeadstartError(Exception):
@@ -70,6 +71,24 @@ class GateFailed(HeadstartError):
     """A check that the user asked for did not pass."""
 
     exit_code = 1
+
+
+class Problem(NamedTuple):
+    """One of several things that are wrong: the option or setting that it is about, a sentence, and what to do."""
+
+    where: str
+    what: str
+    hint: str = ""
+    kind: type[HeadstartError] = UsageError
+
+
+def make_error(problems: Sequence[Problem]) -> HeadstartError:
+    """All problems, one or more, as one error: of their kind where they share it, else a wrong usage."""
+    kinds = {problem.kind for problem in problems}
+    kind = kinds.pop() if len(kinds) == 1 else UsageError
+    where = ", ".join(dict.fromkeys(problem.where for problem in problems if problem.where))
+    hint = "; ".join(dict.fromkeys(problem.hint for problem in problems if problem.hint))
+    return kind("; ".join(problem.what for problem in problems), where=where or None, hint=hint or None)
 
 
 def format_nearest(word: str, known: Iterable[str], *, count: int = 3) -> str:

@@ -12,10 +12,10 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from headstart.core import recipe as recipes
-from headstart.core.errors import UsageError, format_nearest
+from headstart.core.errors import Problem, UsageError, format_nearest, make_error
 from headstart.core.recipe import DOMAINS
 from headstart.core.storage.files import write_text
 
@@ -26,6 +26,7 @@ PREFERENCES = ("accurate", "fast")
 PRECISIONS = ("f32", "int8")
 CLASS_WEIGHTS = ("none", "balanced")
 LICENSES = ("any", "permissive")
+HINT = "headstart fit --help lists the settings"
 _BYTES = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9}
 
 
@@ -133,13 +134,6 @@ def recipe_strategy(strategy: str) -> str:
     return "finetune" if strategy == "auto" else strategy
 
 
-class Problem(NamedTuple):
-    """What is wrong, and the option or setting that it is about."""
-
-    where: str
-    what: str
-
-
 def format_flag(name: str) -> str:
     """`test_size` -> `--test-size`."""
     return "--" + name.replace("_", "-")
@@ -147,109 +141,104 @@ def format_flag(name: str) -> str:
 
 def find_problems(job: Job) -> list[Problem]:
     """Everything that is wrong with a job, one sentence each."""
-    found = []
-
-    def wrong(name: str, told: str) -> None:
-        found.append(Problem(format_flag(name), f"{name} {told}"))
-
-    for option in list_options():
-        choices, given = option.metadata["choices"], getattr(job, option.name)
-        if choices and given not in choices:
-            wrong(option.name, f"`{given}` {recipes.none_of(given, choices)}")
-    if not 0 <= job.test_size <= 0.9:
-        wrong("test_size", f"`{job.test_size}` is not between 0 and 0.9")
-    if not 0.5 <= job.coverage <= 0.999:
-        wrong("coverage", f"`{job.coverage}` is not between 0.5 and 0.999")
-    if not 2 <= job.folds <= 50:
-        wrong("folds", f"`{job.folds}` is not between 2 and 50")
+    wrong = [
+        (option.name, f"`{value}` {recipes.none_of(value, option.metadata['choices'])}")
+        for option in list_options()
+        if option.metadata["choices"] and (value := getattr(job, option.name)) not in option.metadata["choices"]
+    ]
+    for name, low, high in (("test_size", 0, 0.9), ("coverage", 0.5, 0.999), ("folds", 2, 50), ("seed", 0, 2**31 - 1)):
+        if not low <= getattr(job, name) <= high:
+            wrong.append((name, f"`{getattr(job, name)}` is not between {low} and {high}"))
     if not job.backbones:
-        wrong("backbones", "is empty")
-    if not 0 <= job.seed < 2**31:
-        wrong("seed", f"`{job.seed}` is not between 0 and 2147483647")
+        wrong.append(("backbones", "is empty"))
     if job.trials < 0:
-        wrong("trials", f"`{job.trials}` is below zero")
-    return found + _find_recipe_problems(job) + _find_quantity_problems(job)
+        wrong.append(("trials", f"`{job.trials}` is below zero"))
+    problems = [Problem(format_flag(name), f"{name} {why}", HINT) for name, why in wrong]
+    return problems + _find_recipe_problems(job) + _find_quantity_problems(job)
 
 
 def _find_recipe_problems(job: Job) -> list[Problem]:
     """What is wrong with the recipe, and between it and the strategy."""
-    where, asked = format_flag("recipe"), job.strategy
-    if job.recipe and asked == "probe":
-        told = "a recipe needs a strategy that trains: write strategy finetune, lora, norms, scratch or auto"
-        return [Problem(where, told)]
+    where, known = format_flag("recipe"), job.strategy in STRATEGIES  # an unknown one is told as what it is
+    if job.recipe and job.strategy == "probe":
+        what = "a recipe needs a strategy that trains: write strategy finetune, lora, norms, scratch or auto"
+        return [Problem(where, what, recipes.HINT)]
     try:
-        own = (
-            {"strategy": recipe_strategy(asked)} if asked in STRATEGIES else {}
-        )  # an unknown one is told as what it is
-        recipe = recipes.make({**own, **recipes.parse(job.recipe)})
+        default = {"strategy": recipe_strategy(job.strategy)} if known else {}
+        recipe = recipes.make({**default, **recipes.parse(job.recipe)})
     except UsageError as err:
-        return [Problem(where, err.what)]
-    if asked in STRATEGIES and asked not in ("probe", "auto", recipe.strategy):
-        return [Problem(where, f"strategy `{asked}` and recipe strategy `{recipe.strategy}` contradict each other")]
+        return [Problem(where, err.what, recipes.HINT)]
+    if known and job.strategy not in ("probe", "auto", recipe.strategy):
+        what = f"strategy `{job.strategy}` and recipe strategy `{recipe.strategy}` contradict each other"
+        return [Problem(where, what, recipes.HINT)]
     return []
 
 
 def _find_quantity_problems(job: Job) -> list[Problem]:
     """Quantities that cannot be read."""
-    found = []
-    for name, read in (("budget", parse_duration_s), ("max_latency", parse_latency_ms), ("max_size", parse_bytes)):
-        given = getattr(job, name)
+    problems = []
+    for name, parse in (("budget", parse_duration_s), ("max_latency", parse_latency_ms), ("max_size", parse_bytes)):
+        text = getattr(job, name)
         try:
-            if given or name == "budget":
-                read(given)
+            if text or name == "budget":
+                parse(text)
         except UsageError as err:
-            found.append(Problem(format_flag(name), f"{name}: {err.what}: {err.hint}"))
-    return found
+            problems.append(Problem(format_flag(name), f"{name}: {err.what}: {err.hint}", HINT))
+    return problems
 
 
-def make_job(**given: Any) -> Job:
+def make_job(**settings: Any) -> Job:
     """A checked job; backbones may be one text with commas between the names.
 
     Raises:
         UsageError: With every problem at once.
     """
-    known = [f.name for f in dataclasses.fields(Job)]
-    wrong = [
-        Problem(f"setting {name}", f"unknown setting `{name}`; {format_nearest(name, known)}".rstrip("; "))
-        for name in given
-        if name not in known
-    ]
-    if "data" not in given:
-        wrong.append(Problem("DATA", "data is missing"))
-    kept: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in given.items() if name in known}
-    for name in ("backbones", "recipe"):
-        if isinstance(kept.get(name), str):
-            kept[name] = tuple(part.strip() for part in kept[name].split(",") if part.strip())
-    if isinstance(kept.get("recipe"), recipes.Recipe):
-        kept["recipe"] = recipes.whole(kept["recipe"])
-    elif isinstance(kept.get("recipe"), Mapping):
-        kept["recipe"] = recipes.texts(kept["recipe"])
-    wrong += _find_type_problems(kept)
-    if not wrong:
-        job = Job(**kept)
-        wrong = find_problems(job)
-    if wrong:
-        raise _make_error(wrong)
+    job = read_settings(settings)
+    if problems := find_problems(job):
+        raise make_error(problems)
     return job
 
 
-def _make_error(wrong: list[Problem]) -> UsageError:
-    places = list(dict.fromkeys(one.where for one in wrong))
-    hint = recipes.HINT if places == [format_flag("recipe")] else "headstart fit --help lists the settings"
-    return UsageError("; ".join(one.what for one in wrong), where=", ".join(places), hint=hint)
+def read_settings(settings: Mapping[str, Any]) -> Job:
+    """A job whose settings are all known and of their types; `find_problems` tells what is wrong with their values.
+
+    Raises:
+        UsageError: With every setting that is unknown, missing or of another type.
+    """
+    names = [f.name for f in dataclasses.fields(Job)]
+    problems = [
+        Problem(f"setting {name}", f"unknown setting `{name}`; {format_nearest(name, names)}".rstrip("; "), HINT)
+        for name in settings
+        if name not in names
+    ]
+    if "data" not in settings:
+        problems.append(Problem("DATA", "data is missing", HINT))
+    values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in settings.items() if k in names}
+    for name in ("backbones", "recipe"):
+        if isinstance(values.get(name), str):
+            values[name] = tuple(part.strip() for part in values[name].split(",") if part.strip())
+    if isinstance(values.get("recipe"), recipes.Recipe):
+        values["recipe"] = recipes.whole(values["recipe"])
+    elif isinstance(values.get("recipe"), Mapping):
+        values["recipe"] = recipes.texts(values["recipe"])
+    problems += _find_type_problems(values)
+    if problems:
+        raise make_error(problems)
+    return Job(**values)
 
 
-def _find_type_problems(given: dict[str, Any]) -> list[Problem]:
-    wrong = []
+def _find_type_problems(values: Mapping[str, Any]) -> list[Problem]:
+    problems = []
     for option in list_options():
-        if option.name in given:
-            want, found = type(option.default), given[option.name]
-            fits = isinstance(found, want) or (want is float and isinstance(found, int))
-            if not fits or (isinstance(found, bool) and want is not bool):
-                told = "is no recipe: pass a headstart.Recipe, a dict or text of name=value parts"
-                told = told if option.name == "recipe" else recipes.unlike(want)
-                wrong.append(Problem(format_flag(option.name), f"{option.name} `{found}` {told}"))
-    return wrong
+        if option.name in values:
+            kind, value = type(option.default), values[option.name]
+            fits = isinstance(value, kind) or (kind is float and isinstance(value, int))
+            if not fits or (isinstance(value, bool) and kind is not bool):
+                why = "is no recipe: pass a headstart.Recipe, a dict or text of name=value parts"
+                why = why if option.name == "recipe" else recipes.unlike(kind)
+                hint = recipes.HINT if option.name == "recipe" else HINT
+                problems.append(Problem(format_flag(option.name), f"{option.name} `{value}` {why}", hint))
+    return problems
 
 
 def is_same_job(one: Job, other: Job) -> bool:

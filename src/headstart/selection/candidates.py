@@ -22,7 +22,6 @@ from headstart.selection import limits
 
 if TYPE_CHECKING:
     from headstart.backbones.resolved_backbone import ResolvedBackbone
-    from headstart.core.console import Console
     from headstart.core.job import Job
     from headstart.core.run.context import Context
     from headstart.core.types import Dataset
@@ -30,28 +29,12 @@ if TYPE_CHECKING:
 _TOLD = 3  # backbones in the error that none is left
 
 
-def require_known_backbones(job: Job, console: Console | None = None, *, fetching: bool = False) -> None:
-    """Refuse unknown names, the nearest in the hint, and named backbones that break a limit known beforehand.
-
-    Args:
-        job: The request.
-        console: Told of what is opened or fetched.
-        fetching: A backbone of which nothing is known before it is here may be fetched.
+def require_within_limits(backbone: ResolvedBackbone, job: Job, latency_ms: Mapping[str, float]) -> None:
+    """Refuse a named backbone that breaks a limit of the job.
 
     Raises:
-        UsageError: The first name that is unknown, not allowed, or neither here nor to be fetched.
-        SetupError: One cannot be had.
+        UsageError: With the limit.
     """
-    from headstart.backbones import loading
-
-    for name in job.backbones:
-        if name != "auto":
-            _require_within_limits(
-                loading.find_for_option("--backbones", name, fetching=fetching, console=console), job, {}
-            )
-
-
-def _require_within_limits(backbone: ResolvedBackbone, job: Job, latency_ms: Mapping[str, float]) -> None:
     why = limits.format_broken_limits((backbone.spec,), job, latency_ms)
     if why:
         hint = "leave it out of --backbones, or change the limit"
@@ -74,7 +57,7 @@ def list_candidates(ctx: Context, pictures: int = 0, *, data: Dataset | None = N
 
     backbones: dict[str, ResolvedBackbone] = {}
     for one in (loading.find_backbone(name) for name in ctx.job.backbones if name != "auto"):
-        _require_within_limits(one, ctx.job, _find_latencies_ms([one], ctx))
+        require_within_limits(one, ctx.job, _find_latencies_ms([one], ctx))
         backbones[one.name] = one
     if "auto" in ctx.job.backbones:
         available = _list_available(ctx)
@@ -262,7 +245,7 @@ def _drop_slow(backbones: tuple[str, ...], data: Dataset, ctx: Context) -> tuple
     excluded: dict[str, str] = {}
     for one in map(loading.find_backbone, backbones):
         if one.name in asked_for:
-            _require_within_limits(one, ctx.job, latencies_ms)
+            require_within_limits(one, ctx.job, latencies_ms)
         elif problem := limits.format_broken_limits((one.spec,), ctx.job, latencies_ms):
             excluded[one.name] = problem
             ctx.console.print_line("plan", f"{one.name} is left out: {problem}")

@@ -59,7 +59,7 @@ def require_outside(run: Path, data: Path) -> Path:
     return run
 
 
-def require_free(run: Path) -> Path:
+def require_free_folder(run: Path) -> Path:
     """The run folder, refused where somebody else's files lie in it, some of which a run would write over.
 
     A run that was killed at its very start has left hidden files, or `format.json` alone.

@@ -1,0 +1,229 @@
+"""All of a request that can be refused before anything starts; its problems are told in one pass.
+
+Nothing is trained and no run folder is made. A request to train is judged by the names and feature levels of backbones;
+what only the pictures can tell, such as which backbone survives the screening, is checked where it is known.
+
+That a setting has no effect is no problem of the job itself (`headstart.core.job.find_problems`): the job of an older
+run can still be read.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from headstart.core import extras
+from headstart.core import job as jobs
+from headstart.core import recipe as recipes
+from headstart.core.errors import HeadstartError, NoOpError, Problem, SetupError, UsageError, format_nearest
+from headstart.core.job import Job, format_flag
+from headstart.core.run.context import Context
+from headstart.core.run.folder import RunFolder
+from headstart.core.run.opening import require_free_folder, require_outside, require_same_job
+from headstart.core.storage.cache import default_store
+from headstart.finetuning.trainable_candidates import has_levels
+
+if TYPE_CHECKING:
+    from headstart.backbones.resolved_backbone import ResolvedBackbone
+    from headstart.core.console import Console
+
+TRAINING_SETTINGS = ("trials", "domain", "track", "profile")  # a probe looks at none of them
+
+
+def preflight(job: Job, run: Path, console: Console, *, training: bool = False, fetching: bool = True) -> list[Problem]:
+    """Everything that is wrong with a request.
+
+    Args:
+        job: The request, of checked types.
+        run: The run folder that it would get.
+        console: Told of what is opened or fetched.
+        training: What only a whole fit uses is looked at too.
+        fetching: A named backbone of which nothing is known before it is here may be fetched, as long as nothing else
+            is wrong.
+    """
+    from headstart.data.reading.read_dataset import require_folder
+
+    data = Path(job.data)
+    problems = [
+        *jobs.find_problems(job),
+        *_catch(require_folder, data),
+        *_catch(require_outside, run, data),
+        *_catch(require_free_folder, run),
+    ]
+    if jobs.find_problems(job):  # the rest is asked by these values
+        return problems
+    problems += _catch(require_same_job, run, job)
+    if training:
+        problems += find_unused_settings(job)
+    unknown = _find_backbone_problems(job, console, fetching=fetching, only_here=bool(problems))
+    problems += unknown
+    if training and job.strategy != "probe" and not unknown:
+        problems += _find_training_problems(job, run, console)
+    return problems
+
+
+def _catch(require: Callable[..., Any], *values: Any) -> list[Problem]:
+    try:
+        require(*values)
+    except HeadstartError as err:
+        return [Problem(err.where or "", err.what, err.hint or "", type(err))]
+    return []
+
+
+# ---------------------------------------------------------------- settings
+
+
+def find_unused_settings(job: Job) -> list[Problem]:
+    """Every setting that would be taken and do nothing, one sentence each."""
+    default = Job(data=job.data)
+    if job.strategy == "probe":
+        changed = [name for name in TRAINING_SETTINGS if getattr(job, name) != getattr(default, name)]
+        if job.track == "mlflow":  # it gets the result and the model too
+            changed.remove("track")
+        why = "has no effect with strategy `probe`: it trains no network"
+        return [Problem(format_flag(name), f"{name} {why}", "--strategy auto trains networks") for name in changed]
+    if job.recipe and job.trials:
+        what = "trials has no effect with a recipe: that one is trained as given"
+        return [Problem(format_flag("trials"), what, "leave out --trials")]
+    return []
+
+
+def find_callback_problems(callbacks: Any, strategy: str) -> list[Problem]:
+    """What is wrong with the Keras callbacks of a fit."""
+    if not isinstance(callbacks, Sequence):
+        return [Problem("callbacks", f"callbacks `{callbacks!r}` is no list", "callbacks=[…]")]
+    if callbacks and strategy == "probe":
+        what = "callbacks need a strategy that trains: a probe calls none"
+        return [Problem("callbacks", what, 'pass strategy="auto", or leave callbacks out')]
+    keras = sys.modules.get("keras")  # not imported: nothing can be a callback of it
+    return [
+        Problem("callbacks", f"`{callback!r}` is no keras.callbacks.Callback", "pass instances")
+        for callback in callbacks
+        if keras is None or not isinstance(callback, keras.callbacks.Callback)
+    ]
+
+
+# ---------------------------------------------------------------- backbones
+
+
+def _find_backbone_problems(job: Job, console: Console, *, fetching: bool, only_here: bool) -> list[Problem]:
+    """Named backbones that are unknown, cannot be had, or break a limit known beforehand.
+
+    With `only_here` those that would have to be fetched first are passed over.
+    """
+    from headstart.backbones import capabilities, loading
+    from headstart.selection.candidates import require_within_limits
+
+    def require(name: str) -> None:
+        try:
+            backbone = loading.find_for_option(
+                "--backbones", name, fetching=fetching and not only_here, console=console
+            )
+        except capabilities.NotHere:
+            if fetching:
+                return
+            raise
+        require_within_limits(backbone, job, {})
+
+    return [problem for name in job.backbones if name != "auto" for problem in _catch(require, name)]
+
+
+# ---------------------------------------------------------------- training
+
+
+def _find_training_problems(job: Job, run: Path, console: Console) -> list[Problem]:
+    """What is wrong between the recipe and the candidates, unless the run has chosen them: they may be others now."""
+    from headstart.selection.candidates import list_candidates
+
+    ctx = Context(job=job, run=RunFolder(run), store=default_store(console), console=console)
+    if ctx.run.find_decision("candidates") is not None:
+        return []
+    return [*_catch(lambda: require_trainable(job, list_candidates(ctx))), *_catch(require_tracker, job.track)]
+
+
+def require_tracker(track: str) -> None:
+    """Refuse to log to what is not installed.
+
+    Raises:
+        SetupError: With the command that installs it.
+    """
+    missing = extras.list_missing_packages("mlflow") if track == "mlflow" else []
+    if missing:
+        raise SetupError(
+            f"MLflow cannot be loaded: there is no `{missing[0]}`",
+            where=f"--track {track}",
+            hint=extras.format_install_command("mlflow"),
+        )
+
+
+def require_trainable(job: Job, candidates: Sequence[str]) -> None:
+    """Refuse a training that no candidate can have.
+
+    Args:
+        job: With a strategy that trains.
+        candidates: Canonical names of the backbones that would be measured.
+
+    Raises:
+        UsageError: The recipe wants a backbone, feature levels or blocks that are not there.
+        NoOpError: No candidate can be trained, and a strategy was asked for by name.
+    """
+    from headstart.backbones import loading
+
+    backbones = [loading.find_backbone(name) for name in candidates]
+    frozen = [backbone.frozen_reason for backbone in backbones if backbone.frozen_reason]
+    if len(frozen) == len(backbones) and job.strategy != "auto":
+        raise NoOpError(f"nothing can be fine-tuned: {'; '.join(frozen)}", hint="--strategy probe takes it frozen")
+    if job.recipe:
+        _require_recipe_fits(recipes.parse(job.recipe), backbones)
+
+
+def _require_recipe_fits(recipe: Mapping[str, Any], backbones: Sequence[ResolvedBackbone]) -> None:
+    named = _find_named(str(recipe.get("backbone", "")), backbones)
+    levels = tuple(recipe.get("depths", ()))
+    fit = [backbone for backbone in named if has_levels(backbone, levels)]
+    if not fit:
+        raise _make_level_error(levels, named)
+    most = max(_count_blocks(levels, backbone) for backbone in fit)
+    if recipe.get("blocks", 1) > most and recipe.get("part") != "all" and recipe.get("strategy") != "scratch":
+        largest = max(fit, key=lambda backbone: len(backbone.spec.depths)).name
+        up_to = f"up to `{levels[-1]}`" if levels else f"in `{largest}`"
+        what = f"the recipe wants to train {recipe['blocks']} blocks of the {most} {up_to}"
+        raise UsageError(what, where="--recipe", hint="part=all trains all of them")
+
+
+def _find_named(name: str, backbones: Sequence[ResolvedBackbone]) -> list[ResolvedBackbone]:
+    """Those that the recipe's backbone names."""
+    from headstart.backbones import loading
+
+    named = [backbone for backbone in backbones if recipes.meant(name, backbone.name)]
+    if named:
+        return named
+    measured = [backbone.name for backbone in backbones]
+    near = format_nearest(name, [*measured, *(known.rpartition(":")[2] for known in measured)])
+    if not near:
+        loading.find_for_option(
+            "--recipe", name
+        )  # its error names the nearest of all, where there is none of this name
+    hint = f"{near} measured: {', '.join(measured)}; choose others with --backbones".strip()
+    raise UsageError(f"the recipe wants backbone `{name}`, which is not measured", where="--recipe", hint=hint)
+
+
+def _make_level_error(levels: Sequence[str], backbones: Sequence[ResolvedBackbone]) -> UsageError:
+    known = list(dict.fromkeys(level.name for backbone in backbones for level in backbone.spec.depths))
+    unknown = [name for name in levels if name not in known]
+    wrong = unknown[0] if unknown else "+".join(levels)
+    whose = f"`{backbones[0].name}` does not have" if len(backbones) == 1 else "no backbone to be measured has"
+    what = f"the recipe wants {'depths' if '+' in wrong else 'depth'} `{wrong}`, which {whose}"
+    levels_of = [
+        f"{backbone.name} at {', '.join(level.name for level in backbone.spec.depths)}" for backbone in backbones
+    ]
+    hint = f"{format_nearest(wrong, known)} there are: {'; '.join(levels_of)}".strip()
+    return UsageError(what, where="--recipe", hint=hint)
+
+
+def _count_blocks(levels: Sequence[str], backbone: ResolvedBackbone) -> int:
+    """Blocks up to the deepest level that is read; some trunks have one less, where a level is a lone pooling."""
+    names = [level.name for level in backbone.spec.depths]
+    return 1 + max(map(names.index, levels)) if levels else len(names)
