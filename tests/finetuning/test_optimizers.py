@@ -172,7 +172,7 @@ def test_factor_0_moves_nothing_of_a_variable(kind):
 @BOTH
 def test_the_first_step_of_a_freed_block_is_a_first_step(kind):
     """After 50 frozen steps a block moves as if the training began; the head goes on with its moments."""
-    recipe = replace(PLAIN, optimiser=kind, find_trunk=TrunkSettings(gradual=True))
+    recipe = replace(PLAIN, optimiser=kind, trunk=TrunkSettings(gradual=True))
     given = variables()
     made = built(recipe, given, FROZEN)
     for step in range(50):
@@ -192,7 +192,7 @@ def test_the_first_step_of_a_freed_block_is_a_first_step(kind):
 
 @BOTH
 def test_the_gradient_of_a_frozen_block_does_not_count(kind):
-    recipe = replace(PLAIN, optimiser=kind, clip=0.5, find_trunk=TrunkSettings(gradual=True))
+    recipe = replace(PLAIN, optimiser=kind, clip=0.5, trunk=TrunkSettings(gradual=True))
     huge = [g * (1e6 if FROZEN[path] == 0 else 1) for g, path in zip(gradients(0), SHAPES, strict=True)]
     not_numbers = [g * (np.nan if FROZEN[path] == 0 else 1) for g, path in zip(gradients(0), SHAPES, strict=True)]
     ends = []
@@ -227,7 +227,7 @@ def test_l2_sp_pulls_to_the_anchor_instead_of_to_0(kind):
         "high/kernel": start["high/kernel"],
     }
     made = built(
-        replace(PLAIN, optimiser=kind, weight_decay=0.5, find_trunk=TrunkSettings(l2_sp=3.0)), given, FACTORS, anchors
+        replace(PLAIN, optimiser=kind, weight_decay=0.5, trunk=TrunkSettings(l2_sp=3.0)), given, FACTORS, anchors
     )
     for _ in range(5):
         made.apply([np.zeros_like(g) for g in gradients(0)], given)
@@ -240,9 +240,7 @@ def test_l2_sp_pulls_to_the_anchor_instead_of_to_0(kind):
 
 def test_l2_sp_that_pulls_nothing_is_refused():
     with pytest.raises(NoOpError, match="l2_sp `0.1` pulls nothing"):
-        built(
-            replace(PLAIN, find_trunk=TrunkSettings(l2_sp=0.1)), variables(), anchors={"elsewhere/kernel": np.ones(3)}
-        )
+        built(replace(PLAIN, trunk=TrunkSettings(l2_sp=0.1)), variables(), anchors={"elsewhere/kernel": np.ones(3)})
 
 
 # ---------------------------------------------------------------- clipping

@@ -98,9 +98,7 @@ def test_two_trunks_of_different_sizes(paint, tmp_path):
     folder = write_tiny_model(tmp_path / "two")
     known, other = model_manifest.read_manifest(folder), write_tiny_trunk(folder, "trunk1", size_px=16)
     features = (Feature(backbone="tiny:16", depth="deep", dim=3), Feature(backbone="tiny:32", depth="deep", dim=3))
-    model_manifest.write_manifest(
-        dataclasses.replace(known, trunks=(*known.trunks, other), compute_features=features), folder
-    )
+    model_manifest.write_manifest(dataclasses.replace(known, trunks=(*known.trunks, other), features=features), folder)
     files = [paint(f"{colour}.png", colour) for colour in COLOURS] * 30
     assert [p.answer for p in load(folder).predict(files)] == ["red", "green", "blue"] * 30
 
